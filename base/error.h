@@ -1,0 +1,43 @@
+/* error - a code and one sentence that can be shown to a person as it is.
+ *
+ * A function that can fail takes `error *err` last and returns OK or a code (or NULL). On success `err` is untouched, so
+ * calls chain. Nobody prints on the way up; each floor may add *where* with error_within; a process's main prints once.
+ * `err` may be NULL everywhere: the code alone is then the answer. */
+#pragma once
+
+#include <stddef.h>
+
+typedef enum error_code {
+    OK = 0,
+    ERR_MEMORY,      /* an allocation or a configured cap was too small */
+    ERR_IO,          /* the operating system refused; the sentence names file and reason */
+    ERR_PARSE,       /* foreign bytes are malformed: file, message, script, tool call */
+    ERR_ARGUMENT,    /* the user asked for something that can't be: a recipe key, a flag */
+    ERR_STATE,       /* right call, wrong moment */
+    ERR_FULL,        /* a bounded thing is full; trying later may help */
+    ERR_TIMEOUT,     /* a deadline passed; the sentence names who was waited for */
+    ERR_LIMIT,       /* a cap of ours was hit: size, instructions, output */
+    ERR_NOT_FOUND,   /* no such file, key, tool, peer, version */
+    ERR_PEER,        /* another process broke the protocol or went away */
+    ERR_SCRIPT,      /* a user's Lua raised; the sentence has their line number */
+    ERR_UNSUPPORTED, /* well-formed, but not something this build can do */
+    ERR_INTERRUPTED, /* a signal asked us to stop */
+    ERR_DEVICE,      /* an accelerator failed */
+} error_code;
+
+typedef struct error {
+    int code;
+    char text[504];
+} error;
+
+/* Sets code and sentence; returns `code`, so that `return error_set(...)` reads well. */
+int error_set(error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* ERR_IO with ": " and the text of `errno_value` behind the sentence. */
+int error_sys(error *err, int errno_value, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* Prefixes "where: " to the sentence already there; returns its code. */
+int error_within(error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* "timeout", "script", ...: short and stable, for metrics and messages. */
+const char *error_name(int code);

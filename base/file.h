@@ -1,0 +1,39 @@
+/* file - whole files: read, map, write so that a crash leaves the old or the new one and never half of either. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+/* The whole file plus a terminating NUL that `len` does not count; the caller frees. ERR_LIMIT above `max_bytes`. */
+char *file_read(const char *path, size_t max_bytes, size_t *len, error *err);
+
+typedef struct file_map {
+    const unsigned char *data; /* read-only, page aligned; NULL for an empty file */
+    size_t len;
+} file_map;
+int file_map_open(file_map *map, const char *path, error *err);
+void file_map_close(file_map *map);
+
+/* Writes a temporary beside `path`, fsyncs it, renames it over `path`, fsyncs the folder. */
+int file_write_atomic(const char *path, const void *data, size_t len, error *err);
+/* The same for content that is produced piecewise: begin gives a descriptor, end commits (or drops when !keep). */
+typedef struct file_writer {
+    int fd;
+    char path[1024], temp[1056];
+} file_writer;
+int file_write_begin(file_writer *w, const char *path, error *err);
+int file_write_all(file_writer *w, const void *data, size_t len, error *err);
+int file_write_end(file_writer *w, bool keep, error *err);
+
+int file_append_line(int fd, const char *line, size_t len, error *err); /* one write(2), newline added */
+int file_copy(const char *from, const char *to, error *err);            /* atomic at `to` */
+bool file_exists(const char *path);
+bool dir_exists(const char *path);
+int dir_make_all(const char *path, error *err);                         /* mkdir -p */
+int dir_remove_all(const char *path, error *err);                       /* rm -r; missing is fine */
+/* Joins with '/', into the caller's buffer; an absolute `b` wins. Returns out. */
+char *path_join(char *out, size_t size, const char *a, const char *b);
+char *path_dirname(char *out, size_t size, const char *path);

@@ -1,0 +1,205 @@
+#include "base/str.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+str_view sv(const char *terminated) { return (str_view){ terminated, strlen(terminated) }; }
+
+bool sv_equal(str_view a, str_view b) { return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0); }
+
+bool sv_starts(str_view s, const char *prefix)
+{
+    size_t len = strlen(prefix);
+    return s.len >= len && (len == 0 || memcmp(s.data, prefix, len) == 0);
+}
+
+/* Room for `more` bytes and the terminator behind what is there. */
+static void str_reserve(str *s, size_t more)
+{
+    if (more > SIZE_MAX / 4 - s->len) more = SIZE_MAX / 2; /* let xrealloc say it */
+    size_t need = s->len + more + 1;
+    if (need <= s->capacity) return;
+    size_t capacity = s->capacity ? s->capacity * 2 : 64;
+    if (capacity < need) capacity = need;
+    s->data = xrealloc(s->data, capacity);
+    s->capacity = capacity;
+}
+
+void str_add(str *s, const char *data, size_t len)
+{
+    str_reserve(s, len);
+    if (len) memcpy(s->data + s->len, data, len);
+    s->len += len;
+    s->data[s->len] = '\0';
+}
+
+void str_puts(str *s, const char *terminated) { str_add(s, terminated, strlen(terminated)); }
+
+void str_putc(str *s, char c) { str_add(s, &c, 1); }
+
+void str_printf(str *s, const char *fmt, ...)
+{
+    va_list args, again;
+    va_start(args, fmt);
+    va_copy(again, args);
+    int len = vsnprintf(NULL, 0, fmt, args);
+    va_end(args);
+    if (len >= 0) {
+        str_reserve(s, (size_t)len);
+        vsnprintf(s->data + s->len, (size_t)len + 1, fmt, again);
+        s->len += (size_t)len;
+    }
+    va_end(again);
+}
+
+/* The length of the well-formed UTF-8 character at `p` (RFC 3629: no surrogates, nothing overlong), or 0. */
+static size_t utf8_length(const unsigned char *p, size_t left)
+{
+    size_t len = p[0] < 0x80                   ? 1
+                 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
+                 : (p[0] & 0xf0) == 0xe0       ? 3
+                 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
+                                               : 0;
+    if (len == 0 || len > left) return 0;
+    for (size_t i = 1; i < len; i++)
+        if ((p[i] & 0xc0) != 0x80) return 0;
+    if (p[0] == 0xe0 && p[1] < 0xa0) return 0;
+    if (p[0] == 0xed && p[1] > 0x9f) return 0;
+    if (p[0] == 0xf0 && p[1] < 0x90) return 0;
+    if (p[0] == 0xf4 && p[1] > 0x8f) return 0;
+    return len;
+}
+
+static void json_escape(str *s, unsigned char c)
+{
+    switch (c) {
+    case '"':
+        str_puts(s, "\\\"");
+        break;
+    case '\\':
+        str_puts(s, "\\\\");
+        break;
+    case '\n':
+        str_puts(s, "\\n");
+        break;
+    case '\r':
+        str_puts(s, "\\r");
+        break;
+    case '\t':
+        str_puts(s, "\\t");
+        break;
+    default:
+        str_printf(s, "\\u%04x", c);
+    }
+}
+
+void str_json(str *s, const char *data, size_t len)
+{
+    const unsigned char *p = (const unsigned char *)data;
+    str_putc(s, '"');
+    for (size_t i = 0; i < len;) {
+        if (p[i] < 0x20 || p[i] == '"' || p[i] == '\\' || p[i] == 0x7f) {
+            json_escape(s, p[i++]);
+            continue;
+        }
+        size_t n = utf8_length(p + i, len - i);
+        if (n == 0)
+            str_puts(s, "\xef\xbf\xbd");
+        else
+            str_add(s, data + i, n);
+        i += n ? n : 1;
+    }
+    str_putc(s, '"');
+}
+
+void str_clear(str *s)
+{
+    s->len = 0;
+    if (s->data) s->data[0] = '\0';
+}
+
+void str_free(str *s)
+{
+    free(s->data);
+    *s = (str){ 0 };
+}
+
+char *str_take(str *s)
+{
+    str_add(s, "", 0);
+    char *data = s->data;
+    *s = (str){ 0 };
+    return data;
+}
+
+static _Noreturn void out_of_memory(size_t bytes)
+{
+    fprintf(stderr, "troupe: out of memory: %zu bytes could not be had\n", bytes);
+    abort();
+}
+
+void *xmalloc(size_t bytes) { return xrealloc(NULL, bytes); }
+
+void *xcalloc(size_t n, size_t bytes)
+{
+    void *p = calloc(n ? n : 1, bytes ? bytes : 1);
+    if (!p) out_of_memory(bytes && n > SIZE_MAX / bytes ? SIZE_MAX : n * bytes);
+    return p;
+}
+
+void *xrealloc(void *p, size_t bytes)
+{
+    void *q = realloc(p, bytes ? bytes : 1);
+    if (!q) out_of_memory(bytes);
+    return q;
+}
+
+char *xstrndup(const char *s, size_t len)
+{
+    char *copy = xmalloc(len + 1);
+    if (len) memcpy(copy, s, len);
+    copy[len] = '\0';
+    return copy;
+}
+
+char *xstrdup(const char *s) { return s ? xstrndup(s, strlen(s)) : NULL; }
+
+enum { WORD = 64 };
+
+/* Levenshtein with swapped neighbours as one edit; words of WORD letters and more are never near anything. */
+static size_t edit_distance(const char *a, const char *b)
+{
+    size_t n = strlen(a), m = strlen(b), row[3][WORD + 1];
+    if (n > WORD || m > WORD) return SIZE_MAX;
+    for (size_t j = 0; j <= m; j++) row[0][j] = j;
+    for (size_t i = 1; i <= n; i++) {
+        size_t *now = row[i % 3], *above = row[(i - 1) % 3], *two_above = row[(i + 1) % 3];
+        now[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            size_t best = above[j - 1] + (a[i - 1] != b[j - 1]);
+            if (above[j] + 1 < best) best = above[j] + 1;
+            if (now[j - 1] + 1 < best) best = now[j - 1] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && two_above[j - 2] + 1 < best)
+                best = two_above[j - 2] + 1;
+            now[j] = best;
+        }
+    }
+    return row[n % 3][m];
+}
+
+const char *str_nearest(const char *word, const char *const *names)
+{
+    const char *nearest = NULL;
+    size_t best = (strlen(word) + 2) / 3 + 1; /* a third of its length, rounded up */
+    for (; *names; names++) {
+        size_t distance = edit_distance(word, *names);
+        if (distance < best) {
+            best = distance;
+            nearest = *names;
+        }
+    }
+    return nearest;
+}

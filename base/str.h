@@ -1,0 +1,38 @@
+/* str - string views and a growing string builder. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct str_view {
+    const char *data; /* not terminated */
+    size_t len;
+} str_view;
+
+str_view sv(const char *terminated);
+bool sv_equal(str_view a, str_view b);
+bool sv_starts(str_view s, const char *prefix);
+
+/* Zero-initialise; `data` is always terminated once anything was added; release with str_free. */
+typedef struct str {
+    char *data;
+    size_t len, capacity;
+} str;
+
+void str_add(str *s, const char *data, size_t len);
+void str_puts(str *s, const char *terminated);
+void str_putc(str *s, char c);
+void str_printf(str *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void str_json(str *s, const char *data, size_t len); /* appends a quoted JSON string; bad UTF-8 becomes U+FFFD */
+void str_clear(str *s);                              /* length 0, memory kept */
+void str_free(str *s);
+char *str_take(str *s);                              /* the caller owns the result (free); never NULL; `s` is empty after */
+
+char *xstrdup(const char *s);                        /* NULL stays NULL; aborts when memory is short */
+char *xstrndup(const char *s, size_t len);
+void *xmalloc(size_t bytes);                         /* abort with a sentence instead of NULL */
+void *xcalloc(size_t n, size_t bytes);
+void *xrealloc(void *p, size_t bytes);
+
+/* Edit distance for "did you mean": the nearest of `names` (NULL-terminated) within a third of its length, or NULL. */
+const char *str_nearest(const char *word, const char *const *names);

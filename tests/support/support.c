@@ -1,0 +1,91 @@
+#include "tests/support/support.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/str.h"
+
+test_random test_random_seed(uint64_t seed) { return (test_random){ seed }; }
+
+uint64_t test_random_next(test_random *rnd)
+{
+    uint64_t z = rnd->state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+uint64_t test_random_below(test_random *rnd, uint64_t n) { return test_random_next(rnd) % n; }
+
+double test_random_unit(test_random *rnd) { return (double)(test_random_next(rnd) >> 11) * 0x1p-53; }
+
+float test_random_normal(test_random *rnd)
+{
+    double radius = sqrt(-2 * log(1 - test_random_unit(rnd)));
+    return (float)(radius * cos(6.283185307179586 * test_random_unit(rnd)));
+}
+
+void test_random_bytes(test_random *rnd, void *out, size_t len)
+{
+    unsigned char *p = out;
+    for (size_t i = 0; i < len; i++) p[i] = (unsigned char)test_random_next(rnd);
+}
+
+char *test_folder_new(void)
+{
+    const char *parent = getenv("TMPDIR");
+    str path = { 0 };
+    str_printf(&path, "%s/troupe-test-XXXXXX", parent && *parent ? parent : "/tmp");
+    if (!mkdtemp(path.data)) fail_msg("%s could not be made", path.data);
+    return str_take(&path);
+}
+
+void test_folder_remove(char *folder)
+{
+    error err;
+    if (folder) test_ok(dir_remove_all(folder, &err), &err);
+    free(folder);
+}
+
+void test_file_write(const char *folder, const char *name, const char *text)
+{
+    char path[1024];
+    error err;
+    path_join(path, sizeof path, folder, name);
+    test_ok(file_write_atomic(path, text, strlen(text), &err), &err);
+}
+
+char *test_file_read(const char *folder, const char *name)
+{
+    char path[1024];
+    error err = { 0 };
+    size_t len;
+    path_join(path, sizeof path, folder, name);
+    char *text = file_read(path, 1u << 30, &len, &err);
+    if (!text) fail_msg("%s", err.text);
+    return text;
+}
+
+void test_near(double got, double want, double tolerance, const char *what)
+{
+    double scale = fabs(want) > 1 ? fabs(want) : 1;
+    if (!(fabs(got - want) <= tolerance * scale))
+        fail_msg("%s: got %.17g, want %.17g (tolerance %g)", what, got, want, tolerance);
+}
+
+char *test_data(const char *name)
+{
+    const char *shared = getenv("TROUPE_SHARED"), *source = getenv("TROUPE_SOURCE");
+    str path = { 0 };
+    if (shared && *shared)
+        str_printf(&path, "%s/%s", shared, name);
+    else
+        str_printf(&path, "%s/../shared/%s", source && *source ? source : ".", name);
+    if (file_exists(path.data) || dir_exists(path.data)) return str_take(&path);
+    fprintf(stderr, "skipped: no test data %s (set TROUPE_SHARED)\n", path.data);
+    str_free(&path);
+    return NULL;
+}
