@@ -40,19 +40,25 @@ void str_puts(str *s, const char *terminated) { str_add(s, terminated, strlen(te
 
 void str_putc(str *s, char c) { str_add(s, &c, 1); }
 
-void str_printf(str *s, const char *fmt, ...)
+void str_vprintf(str *s, const char *fmt, va_list args)
 {
-    va_list args, again;
-    va_start(args, fmt);
+    va_list again;
     va_copy(again, args);
     int len = vsnprintf(NULL, 0, fmt, args);
-    va_end(args);
     if (len >= 0) {
         str_reserve(s, (size_t)len);
         vsnprintf(s->data + s->len, (size_t)len + 1, fmt, again);
         s->len += (size_t)len;
     }
     va_end(again);
+}
+
+void str_printf(str *s, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    str_vprintf(s, fmt, args);
+    va_end(args);
 }
 
 /* The length of the well-formed UTF-8 character at `p` (RFC 3629: no surrogates, nothing overlong), or 0. */

@@ -1,6 +1,7 @@
 /* str - string views and a growing string builder. */
 #pragma once
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -23,6 +24,7 @@ void str_add(str *s, const char *data, size_t len);
 void str_puts(str *s, const char *terminated);
 void str_putc(str *s, char c);
 void str_printf(str *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void str_vprintf(str *s, const char *fmt, va_list args) __attribute__((format(printf, 2, 0)));
 void str_json(str *s, const char *data, size_t len); /* appends a quoted JSON string; bad UTF-8 becomes U+FFFD */
 void str_clear(str *s);                              /* length 0, memory kept */
 void str_free(str *s);

@@ -1,0 +1,268 @@
+#include "base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/str.h"
+
+/* write(2) until everything is out. */
+static int write_fully(int fd, const void *data, size_t len)
+{
+    const char *p = data;
+    while (len > 0) {
+        ssize_t n = write(fd, p, len < (1u << 30) ? len : 1u << 30);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return -1;
+        p += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+/* Reads to the end, whatever size the file claims (a pipe or /proc claims none). */
+static int read_fully(int fd, const char *path, size_t max_bytes, str *out, error *err)
+{
+    char block[65536];
+    for (;;) {
+        ssize_t n = read(fd, block, sizeof block);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return error_sys(err, errno, "%s could not be read", path);
+        if (n == 0) return OK;
+        if ((size_t)n > max_bytes - out->len)
+            return error_set(err, ERR_LIMIT, "%s is larger than the %zu bytes that are allowed", path, max_bytes);
+        str_add(out, block, (size_t)n);
+    }
+}
+
+/* ERR_NOT_FOUND and ERR_IO are told apart for the callers that can live without the file. */
+static int open_failed(const char *path, error *err)
+{
+    int why = errno;
+    int code = error_sys(err, why, "%s could not be opened", path);
+    if (why != ENOENT) return code;
+    if (err) err->code = ERR_NOT_FOUND;
+    return ERR_NOT_FOUND;
+}
+
+char *file_read(const char *path, size_t max_bytes, size_t *len, error *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        open_failed(path, err);
+        return NULL;
+    }
+    str text = { 0 };
+    int code = read_fully(fd, path, max_bytes, &text, err);
+    close(fd);
+    if (code != OK) {
+        str_free(&text);
+        return NULL;
+    }
+    if (len) *len = text.len;
+    return str_take(&text);
+}
+
+int file_map_open(file_map *map, const char *path, error *err)
+{
+    *map = (file_map){ 0 };
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return open_failed(path, err);
+    struct stat st;
+    int code = OK;
+    if (fstat(fd, &st) != 0)
+        code = error_sys(err, errno, "%s could not be looked at", path);
+    else if (!S_ISREG(st.st_mode))
+        code = error_set(err, ERR_IO, "%s is not a regular file", path);
+    else if (st.st_size > 0) {
+        void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (data == MAP_FAILED)
+            code = error_sys(err, errno, "%s could not be mapped", path);
+        else
+            *map = (file_map){ data, (size_t)st.st_size };
+    }
+    close(fd);
+    return code;
+}
+
+void file_map_close(file_map *map)
+{
+    if (map->data) munmap((void *)(uintptr_t)map->data, map->len);
+    *map = (file_map){ 0 };
+}
+
+int file_write_begin(file_writer *w, const char *path, error *err)
+{
+    *w = (file_writer){ .fd = -1 };
+    if (strlen(path) >= sizeof w->path) return error_set(err, ERR_LIMIT, "the path is too long: %s", path);
+    memcpy(w->path, path, strlen(path) + 1);
+    /* Not mkostemp: its files are 0600, and a published weights file is read by whoever the umask allows. */
+    for (int attempt = 0; w->fd < 0 && attempt < 100; attempt++) {
+        snprintf(w->temp, sizeof w->temp, "%s.%d-%d.part", path, (int)getpid(), attempt);
+        w->fd = open(w->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (w->fd < 0 && errno != EEXIST) break;
+    }
+    return w->fd >= 0 ? OK : error_sys(err, errno, "%s could not be made", w->temp);
+}
+
+int file_write_all(file_writer *w, const void *data, size_t len, error *err)
+{
+    if (write_fully(w->fd, data, len) == 0) return OK;
+    return error_sys(err, errno, "%s could not be written", w->path);
+}
+
+static int sync_folder_of(const char *path, error *err)
+{
+    char folder[PATH_MAX];
+    path_dirname(folder, sizeof folder, path);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return open_failed(folder, err);
+    int result = fsync(fd), why = errno;
+    close(fd);
+    if (result != 0 && why != EINVAL) return error_sys(err, why, "folder %s could not be synced", folder);
+    return OK;
+}
+
+int file_write_end(file_writer *w, bool keep, error *err)
+{
+    if (w->fd < 0) return OK;
+    int code = OK;
+    if (keep && fsync(w->fd) != 0) code = error_sys(err, errno, "%s could not be synced", w->temp);
+    if (close(w->fd) != 0 && keep && code == OK) code = error_sys(err, errno, "%s could not be closed", w->temp);
+    w->fd = -1;
+    if (keep && code == OK && rename(w->temp, w->path) != 0)
+        code = error_sys(err, errno, "%s could not be put in place", w->path);
+    if (!keep || code != OK) {
+        unlink(w->temp);
+        return code;
+    }
+    return sync_folder_of(w->path, err);
+}
+
+int file_write_atomic(const char *path, const void *data, size_t len, error *err)
+{
+    file_writer w;
+    int code = file_write_begin(&w, path, err);
+    if (code != OK) return code;
+    code = file_write_all(&w, data, len, err);
+    int end = file_write_end(&w, code == OK, err);
+    return code != OK ? code : end;
+}
+
+int file_append_line(int fd, const char *line, size_t len, error *err)
+{
+    char *whole = xmalloc(len + 1);
+    if (len) memcpy(whole, line, len);
+    whole[len] = '\n';
+    int result = write_fully(fd, whole, len + 1), why = errno;
+    free(whole);
+    return result == 0 ? OK : error_sys(err, why, "a line of %zu bytes could not be appended", len);
+}
+
+int file_copy(const char *from, const char *to, error *err)
+{
+    file_map map;
+    int code = file_map_open(&map, from, err);
+    if (code != OK) return code;
+    code = file_write_atomic(to, map.data, map.len, err);
+    file_map_close(&map);
+    return code;
+}
+
+bool file_exists(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
+}
+
+bool dir_exists(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+int dir_make_all(const char *path, error *err)
+{
+    char *partial = xstrdup(path);
+    int code = OK;
+    for (char *p = partial; *p && code == OK; p++) {
+        if (p[1] != '/' && p[1] != '\0') continue;
+        char kept = p[1];
+        p[1] = '\0';
+        if (mkdir(partial, 0777) != 0 && !dir_exists(partial))
+            code = error_sys(err, errno, "folder %s could not be made", partial);
+        p[1] = kept;
+    }
+    free(partial);
+    return code;
+}
+
+/* Empties the folder behind `fd` (which it closes) without following links: all calls are relative to an open folder.
+ */
+static int empty_folder(int fd, const char *path, int depth, error *err)
+{
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir || depth > 200) {
+        int why = dir ? ELOOP : errno;
+        if (dir)
+            closedir(dir);
+        else if (fd >= 0)
+            close(fd);
+        return error_sys(err, why, "folder %s could not be listed", path);
+    }
+    int code = OK;
+    for (struct dirent *entry; code == OK && (entry = readdir(dir));) {
+        const char *name = entry->d_name;
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || unlinkat(dirfd(dir), name, 0) == 0) continue;
+        if (errno != EISDIR && errno != EPERM) {
+            code = error_sys(err, errno, "%s/%s could not be removed", path, name);
+            break;
+        }
+        int inner = openat(dirfd(dir), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        code = empty_folder(inner, name, depth + 1, err);
+        if (code != OK)
+            error_within(err, "%s", path);
+        else if (unlinkat(dirfd(dir), name, AT_REMOVEDIR) != 0)
+            code = error_sys(err, errno, "%s/%s could not be removed", path, name);
+    }
+    closedir(dir);
+    return code;
+}
+
+int dir_remove_all(const char *path, error *err)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) return OK;
+    if (fd < 0) return open_failed(path, err);
+    int code = empty_folder(fd, path, 0, err);
+    if (code == OK && rmdir(path) != 0) code = error_sys(err, errno, "folder %s could not be removed", path);
+    return code;
+}
+
+char *path_join(char *out, size_t size, const char *a, const char *b)
+{
+    size_t len = strlen(a);
+    if (*b == '/' || len == 0)
+        snprintf(out, size, "%s", b);
+    else
+        snprintf(out, size, "%s%s%s", a, a[len - 1] == '/' ? "" : "/", b);
+    return out;
+}
+
+char *path_dirname(char *out, size_t size, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        snprintf(out, size, ".");
+    else
+        snprintf(out, size, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+    return out;
+}

@@ -1,0 +1,178 @@
+#include "base/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/str.h"
+
+enum { MAX_DEPTH = 128, MAX_FILE_BYTES = 1 << 30 };
+
+/* How deep brackets nest, strings skipped. The library's own limit (2048 levels of recursion) is for another stack than
+ * the small one a thread may have. */
+static int depth_of(const char *text, size_t len)
+{
+    int depth = 0, deepest = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < len; i++) {
+        if (in_string) {
+            if (text[i] == '\\')
+                i++;
+            else if (text[i] == '"')
+                in_string = false;
+        } else if (text[i] == '"') {
+            in_string = true;
+        } else if (text[i] == '[' || text[i] == '{') {
+            if (++depth > deepest) deepest = depth;
+        } else if (text[i] == ']' || text[i] == '}') {
+            depth--;
+        }
+    }
+    return deepest;
+}
+
+json_t *json_parse(const char *text, size_t len, const char *where, error *err)
+{
+    int depth = depth_of(text, len);
+    if (depth > MAX_DEPTH) {
+        error_set(err, ERR_PARSE, "%s: JSON nested %d deep, %d is allowed", where, depth, MAX_DEPTH);
+        return NULL;
+    }
+    json_error_t why;
+    json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
+    if (!value) error_set(err, ERR_PARSE, "%s:%d:%d: not JSON: %s", where, why.line, why.column, why.text);
+    return value;
+}
+
+json_t *json_parse_file(const char *path, error *err)
+{
+    size_t len;
+    char *text = file_read(path, MAX_FILE_BYTES, &len, err);
+    if (!text) return NULL;
+    json_t *value = json_parse(text, len, path, err);
+    free(text);
+    return value;
+}
+
+/* "WHERE: KEY: expected a string, found 12". What was found is cut to fit a sentence. */
+static int unexpected(const json_t *found, const char *key, const char *where, const char *expected, error *err)
+{
+    if (!found) return error_set(err, ERR_PARSE, "%s: %s: expected %s, found nothing", where, key, expected);
+    char *text = json_text(found, true);
+    int code = error_set(err, ERR_PARSE, "%s: %s: expected %s, found %.80s%s", where, key, expected, text,
+                         strlen(text) > 80 ? "..." : "");
+    free(text);
+    return code;
+}
+
+/* The member, or NULL; ERR_PARSE when `object` isn't one. */
+static int member(const json_t *object, const char *key, const char *where, const json_t **out, error *err)
+{
+    if (!json_is_object(object)) {
+        char *text = object ? json_text(object, true) : xstrdup("nothing");
+        int code = error_set(err, ERR_PARSE, "%s: expected an object (for its %s), found %.80s", where, key, text);
+        free(text);
+        return code;
+    }
+    *out = json_object_get(object, key);
+    return OK;
+}
+
+int json_need_string(const json_t *object, const char *key, const char *where, const char **out, error *err)
+{
+    const json_t *found = NULL;
+    int code = member(object, key, where, &found, err);
+    if (code != OK) return code;
+    if (!json_is_string(found)) return unexpected(found, key, where, "a string", err);
+    *out = json_string_value(found);
+    return OK;
+}
+
+/* A real with a whole value is an integer too: Lua and JavaScript write 3.0 and 1e6 where they mean integers. */
+static bool as_int(const json_t *found, int64_t *out)
+{
+    if (json_is_integer(found)) {
+        *out = json_integer_value(found);
+        return true;
+    }
+    if (!json_is_real(found)) return false;
+    double value = json_real_value(found);
+    if (!(value >= -0x1p53 && value <= 0x1p53) || value != (double)(int64_t)value) return false;
+    *out = (int64_t)value;
+    return true;
+}
+
+int json_need_int(const json_t *object, const char *key, const char *where, int64_t *out, error *err)
+{
+    const json_t *found = NULL;
+    int code = member(object, key, where, &found, err);
+    if (code != OK) return code;
+    return as_int(found, out) ? OK : unexpected(found, key, where, "an integer", err);
+}
+
+int json_need_number(const json_t *object, const char *key, const char *where, double *out, error *err)
+{
+    const json_t *found = NULL;
+    int code = member(object, key, where, &found, err);
+    if (code != OK) return code;
+    if (!json_is_number(found)) return unexpected(found, key, where, "a number", err);
+    *out = json_number_value(found);
+    return OK;
+}
+
+/* OK and *present; null counts as absent, as in every tokenizer_config.json. */
+static int optional(const json_t *object, const char *key, const char *where, bool *present, error *err)
+{
+    const json_t *found = NULL;
+    int code = member(object, key, where, &found, err);
+    *present = code == OK && found && !json_is_null(found);
+    return code;
+}
+
+int json_opt_string(const json_t *object, const char *key, const char *where, const char *otherwise, const char **out,
+                    error *err)
+{
+    bool present;
+    int code = optional(object, key, where, &present, err);
+    if (code != OK) return code;
+    if (present) return json_need_string(object, key, where, out, err);
+    *out = otherwise;
+    return OK;
+}
+
+int json_opt_int(const json_t *object, const char *key, const char *where, int64_t otherwise, int64_t *out, error *err)
+{
+    bool present;
+    int code = optional(object, key, where, &present, err);
+    if (code != OK) return code;
+    if (present) return json_need_int(object, key, where, out, err);
+    *out = otherwise;
+    return OK;
+}
+
+int json_opt_number(const json_t *object, const char *key, const char *where, double otherwise, double *out, error *err)
+{
+    bool present;
+    int code = optional(object, key, where, &present, err);
+    if (code != OK) return code;
+    if (present) return json_need_number(object, key, where, out, err);
+    *out = otherwise;
+    return OK;
+}
+
+int json_opt_bool(const json_t *object, const char *key, const char *where, bool otherwise, bool *out, error *err)
+{
+    bool present;
+    int code = optional(object, key, where, &present, err);
+    if (code != OK) return code;
+    const json_t *found = json_object_get(object, key);
+    if (present && !json_is_boolean(found)) return unexpected(found, key, where, "true or false", err);
+    *out = present ? json_is_true(found) : otherwise;
+    return OK;
+}
+
+char *json_text(const json_t *value, bool sorted)
+{
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | (sorted ? JSON_SORT_KEYS : 0));
+    return text ? text : xstrdup("null");
+}
