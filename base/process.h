@@ -12,7 +12,7 @@ typedef struct process_options {
     int n_pass_fds;
     const char *const *env;    /* NULL: ours */
     bool new_group;            /* own process group, so that process_kill_group reaches its children */
-    bool die_with_parent;      /* PR_SET_PDEATHSIG(SIGKILL) */
+    bool die_with_parent;      /* PR_SET_PDEATHSIG(SIGKILL); Linux means the thread that spawned it */
 } process_options;
 
 typedef struct process {
