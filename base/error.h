@@ -1,8 +1,8 @@
 /* error - a code and one sentence that can be shown to a person as it is.
  *
- * A function that can fail takes `error *err` last and returns OK or a code (or NULL). On success `err` is untouched, so
- * calls chain. Nobody prints on the way up; each floor may add *where* with error_within; a process's main prints once.
- * `err` may be NULL everywhere: the code alone is then the answer. */
+ * A function that can fail takes `error *err` last and returns OK or a code (or NULL). On success `err` is untouched,
+ * so calls chain. Nobody prints on the way up; each floor may add *where* with error_within; a process's main prints
+ * once. `err` may be NULL everywhere: the code alone is then the answer. */
 #pragma once
 
 #include <stddef.h>

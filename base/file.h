@@ -32,8 +32,8 @@ int file_append_line(int fd, const char *line, size_t len, error *err); /* one w
 int file_copy(const char *from, const char *to, error *err);            /* atomic at `to` */
 bool file_exists(const char *path);
 bool dir_exists(const char *path);
-int dir_make_all(const char *path, error *err);                         /* mkdir -p */
-int dir_remove_all(const char *path, error *err);                       /* rm -r; missing is fine */
+int dir_make_all(const char *path, error *err);   /* mkdir -p */
+int dir_remove_all(const char *path, error *err); /* rm -r; missing is fine */
 /* Joins with '/', into the caller's buffer; an absolute `b` wins. Returns out. */
 char *path_join(char *out, size_t size, const char *a, const char *b);
 char *path_dirname(char *out, size_t size, const char *path);

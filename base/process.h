@@ -10,9 +10,9 @@ typedef struct process_options {
     int fd_in, fd_out, fd_err; /* become 0, 1, 2 of the child; -1: /dev/null for in, inherited for out and err */
     const int *pass_fds;       /* stay open in the child under the same number; everything else is closed */
     int n_pass_fds;
-    const char *const *env;    /* NULL: ours */
-    bool new_group;            /* own process group, so that process_kill_group reaches its children */
-    bool die_with_parent;      /* PR_SET_PDEATHSIG(SIGKILL); Linux means the thread that spawned it */
+    const char *const *env; /* NULL: ours */
+    bool new_group;         /* own process group, so that process_kill_group reaches its children */
+    bool die_with_parent;   /* PR_SET_PDEATHSIG(SIGKILL); Linux means the thread that spawned it */
 } process_options;
 
 typedef struct process {
@@ -20,11 +20,13 @@ typedef struct process {
     int pidfd; /* readable when the child has ended: put it into a loop */
 } process;
 
-/* Starts argv[0] (searched in PATH unless it has a '/'). Fails here, with a sentence, when the program can't be executed. */
+/* Starts argv[0] (searched in PATH unless it has a '/'). Fails here, with a sentence, when the program can't be
+ * executed. */
 int process_spawn(process *p, const char *const *argv, const process_options *options, error *err);
 int process_signal(const process *p, int signal);
 int process_kill_group(const process *p, int signal);
-/* Waits up to `timeout_ms` (-1: for ever). Returns 1 ended (status as of waitpid), 0 still running. Closes pidfd when ended. */
+/* Waits up to `timeout_ms` (-1: for ever). Returns 1 ended (status as of waitpid), 0 still running. Closes pidfd when
+ * ended. */
 int process_wait(process *p, int timeout_ms, int *status);
 /* "exit status 3", "killed by signal 9 (Killed)" */
 const char *process_status_text(int status, char *out, size_t size);

@@ -28,11 +28,11 @@ void str_vprintf(str *s, const char *fmt, va_list args) __attribute__((format(pr
 void str_json(str *s, const char *data, size_t len); /* appends a quoted JSON string; bad UTF-8 becomes U+FFFD */
 void str_clear(str *s);                              /* length 0, memory kept */
 void str_free(str *s);
-char *str_take(str *s);                              /* the caller owns the result (free); never NULL; `s` is empty after */
+char *str_take(str *s); /* the caller owns the result (free); never NULL; `s` is empty after */
 
-char *xstrdup(const char *s);                        /* NULL stays NULL; aborts when memory is short */
+char *xstrdup(const char *s); /* NULL stays NULL; aborts when memory is short */
 char *xstrndup(const char *s, size_t len);
-void *xmalloc(size_t bytes);                         /* abort with a sentence instead of NULL */
+void *xmalloc(size_t bytes); /* abort with a sentence instead of NULL */
 void *xcalloc(size_t n, size_t bytes);
 void *xrealloc(void *p, size_t bytes);
 
