@@ -1,0 +1,81 @@
+#include "base/error.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "tests/support/support.h"
+
+static void a_sentence_gains_its_places_on_the_way_up(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    assert_int_equal(error_set(&err, ERR_PARSE, "expected %d columns, found %d", 4096, 4090), ERR_PARSE);
+    assert_int_equal(error_within(&err, "layer %d", 3), ERR_PARSE);
+    assert_int_equal(error_within(&err, "model.safetensors"), ERR_PARSE);
+    assert_int_equal(err.code, ERR_PARSE);
+    assert_string_equal(err.text, "model.safetensors: layer 3: expected 4096 columns, found 4090");
+}
+
+static void a_system_error_names_its_reason(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    assert_int_equal(error_sys(&err, ENOENT, "recipe %s", "a.lua"), ERR_IO);
+    assert_string_equal(err.text, "recipe a.lua: No such file or directory");
+}
+
+static void a_long_sentence_is_cut_and_stays_terminated(void **state)
+{
+    (void)state;
+    error err;
+    char big[2000];
+    memset(big, 'x', sizeof big - 1);
+    big[sizeof big - 1] = '\0';
+    error_set(&err, ERR_LIMIT, "%s", big);
+    assert_int_equal(strlen(err.text), sizeof err.text - 1);
+    error_within(&err, "where");
+    assert_int_equal(strlen(err.text), sizeof err.text - 1);
+    assert_memory_equal(err.text, "where: xxx", 10);
+}
+
+static void an_error_may_quote_itself(void **state)
+{
+    (void)state;
+    error err;
+    error_set(&err, ERR_IO, "inner");
+    error_set(&err, ERR_STATE, "outer (%s)", err.text);
+    assert_string_equal(err.text, "outer (inner)");
+}
+
+static void the_code_survives_without_a_place_for_the_sentence(void **state)
+{
+    (void)state;
+    assert_int_equal(error_set(NULL, ERR_FULL, "x"), ERR_FULL);
+    assert_int_equal(error_sys(NULL, EIO, "x"), ERR_IO);
+    assert_int_not_equal(error_within(NULL, "x"), OK);
+}
+
+static void every_code_has_its_own_name(void **state)
+{
+    (void)state;
+    for (int a = OK; a <= ERR_DEVICE; a++) {
+        assert_non_null(error_name(a));
+        assert_string_not_equal(error_name(a), "unknown");
+        for (int b = OK; b < a; b++) assert_string_not_equal(error_name(a), error_name(b));
+    }
+    assert_string_equal(error_name(-1), "unknown");
+    assert_string_equal(error_name(999), "unknown");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_sentence_gains_its_places_on_the_way_up),
+        cmocka_unit_test(a_system_error_names_its_reason),
+        cmocka_unit_test(a_long_sentence_is_cut_and_stays_terminated),
+        cmocka_unit_test(an_error_may_quote_itself),
+        cmocka_unit_test(the_code_survives_without_a_place_for_the_sentence),
+        cmocka_unit_test(every_code_has_its_own_name),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

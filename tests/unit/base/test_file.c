@@ -1,0 +1,227 @@
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/str.h"
+#include "tests/support/support.h"
+
+static char *at(char *out, const char *folder, const char *name) { return path_join(out, 1024, folder, name); }
+
+static int count_entries(const char *folder)
+{
+    char command[1100];
+    snprintf(command, sizeof command, "exit $(ls -A '%s' | wc -l)", folder);
+    int status = system(command);
+    return WEXITSTATUS(status);
+}
+
+static void what_is_written_is_read_and_mapped(void **state)
+{
+    (void)state;
+    char *folder = test_folder_new(), path[1024];
+    error err;
+    static const size_t sizes[] = { 0, 1, 4096, 65536, 300000 };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        test_random rnd = test_random_seed(i);
+        char *data = xmalloc(sizes[i]);
+        test_random_bytes(&rnd, data, sizes[i]);
+        test_ok(file_write_atomic(at(path, folder, "f"), data, sizes[i], &err), &err);
+        size_t len = 99;
+        char *got = file_read(path, sizes[i], &len, &err);
+        assert_non_null(got);
+        assert_int_equal(len, sizes[i]);
+        assert_memory_equal(got, data, len);
+        assert_int_equal(got[len], 0);
+        file_map map;
+        test_ok(file_map_open(&map, path, &err), &err);
+        assert_int_equal(map.len, sizes[i]);
+        if (sizes[i]) assert_memory_equal(map.data, data, map.len);
+        file_map_close(&map);
+        free(got);
+        free(data);
+    }
+    test_folder_remove(folder);
+}
+
+static void reading_has_a_limit_and_names_what_is_missing(void **state)
+{
+    (void)state;
+    char *folder = test_folder_new(), path[1024];
+    error err = { 0 };
+    test_file_write(folder, "f", "12345");
+    assert_null(file_read(at(path, folder, "f"), 4, NULL, &err));
+    assert_int_equal(err.code, ERR_LIMIT);
+    assert_null(file_read("/dev/zero", 100000, NULL, &err)); /* a size that nobody knows before */
+    assert_int_equal(err.code, ERR_LIMIT);
+    assert_null(file_read(at(path, folder, "none"), 4, NULL, &err));
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    assert_non_null(strstr(err.text, path));
+    file_map map;
+    assert_int_equal(file_map_open(&map, path, &err), ERR_NOT_FOUND);
+    assert_int_equal(file_map_open(&map, folder, &err), ERR_IO);
+    assert_null(map.data);
+    test_folder_remove(folder);
+}
+
+/* The promise: until the end says keep, the old file is what everybody sees; a dropped one leaves nothing behind. */
+static void a_file_is_the_old_or_the_new_one_and_never_half(void **state)
+{
+    (void)state;
+    char *folder = test_folder_new(), path[1024];
+    error err;
+    file_writer w;
+    test_file_write(folder, "f", "old");
+    test_ok(file_write_begin(&w, at(path, folder, "f"), &err), &err);
+    test_ok(file_write_all(&w, "new, ", 5, &err), &err);
+    char *seen = test_file_read(folder, "f");
+    assert_string_equal(seen, "old");
+    free(seen);
+    test_ok(file_write_all(&w, "all of it", 9, &err), &err);
+    test_ok(file_write_end(&w, true, &err), &err);
+    seen = test_file_read(folder, "f");
+    assert_string_equal(seen, "new, all of it");
+    free(seen);
+    test_ok(file_write_begin(&w, path, &err), &err);
+    test_ok(file_write_all(&w, "dropped", 7, &err), &err);
+    test_ok(file_write_end(&w, false, &err), &err);
+    test_ok(file_write_end(&w, false, &err), &err); /* twice is allowed: a way out may call it again */
+    seen = test_file_read(folder, "f");
+    assert_string_equal(seen, "new, all of it");
+    free(seen);
+    assert_int_equal(count_entries(folder), 1);
+    test_folder_remove(folder);
+}
+
+static void two_writers_of_one_file_do_not_mix(void **state)
+{
+    (void)state;
+    char *folder = test_folder_new(), path[1024];
+    error err;
+    file_writer a, b;
+    test_ok(file_write_begin(&a, at(path, folder, "f"), &err), &err);
+    test_ok(file_write_begin(&b, path, &err), &err);
+    test_ok(file_write_all(&a, "aaaa", 4, &err), &err);
+    test_ok(file_write_all(&b, "bb", 2, &err), &err);
+    test_ok(file_write_end(&b, true, &err), &err);
+    test_ok(file_write_end(&a, true, &err), &err);
+    char *seen = test_file_read(folder, "f");
+    assert_string_equal(seen, "aaaa");
+    free(seen);
+    assert_int_equal(count_entries(folder), 1);
+    test_folder_remove(folder);
+}
+
+static void a_write_that_cannot_be_says_so_and_leaves_nothing(void **state)
+{
+    (void)state;
+    char *folder = test_folder_new(), path[1024];
+    error err = { 0 };
+    assert_int_equal(file_write_atomic(at(path, folder, "no/such/f"), "x", 1, &err), ERR_IO);
+    assert_non_null(strstr(err.text, "No such file or directory"));
+    assert_int_equal(mkdir(at(path, folder, "d"), 0777), 0);
+    assert_int_equal(file_write_atomic(path, "x", 1, &err), ERR_IO); /* a folder stands in its place */
+    assert_int_equal(count_entries(folder), 1);
+    test_folder_remove(folder);
+}
+
+static void new_files_obey_the_umask(void **state)
+{
+    (void)state;
+    char *folder = test_folder_new(), path[1024];
+    struct stat st;
+    mode_t before = umask(027);
+    test_file_write(folder, "f", "x");
+    umask(before);
+    assert_int_equal(stat(at(path, folder, "f"), &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0640);
+    test_folder_remove(folder);
+}
+
+static void appended_lines_stand_whole_one_a_line(void **state)
+{
+    (void)state;
+    char *folder = test_folder_new(), path[1024];
+    error err;
+    int fd = open(at(path, folder, "f"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    for (int i = 0; i < 3; i++) test_ok(file_append_line(fd, "line", 4, &err), &err);
+    test_ok(file_append_line(fd, NULL, 0, &err), &err);
+    close(fd);
+    assert_int_equal(file_append_line(fd, "line", 4, &err), ERR_IO);
+    char *seen = test_file_read(folder, "f");
+    assert_string_equal(seen, "line\nline\nline\n\n");
+    free(seen);
+    test_folder_remove(folder);
+}
+
+static void a_copy_is_equal(void **state)
+{
+    (void)state;
+    char *folder = test_folder_new(), from[1024], to[1024];
+    error err;
+    test_file_write(folder, "a", "contents");
+    test_ok(file_copy(at(from, folder, "a"), at(to, folder, "b"), &err), &err);
+    char *seen = test_file_read(folder, "b");
+    assert_string_equal(seen, "contents");
+    free(seen);
+    assert_int_equal(file_copy(at(from, folder, "none"), to, &err), ERR_NOT_FOUND);
+    test_folder_remove(folder);
+}
+
+static void folders_are_made_and_removed_with_all_that_is_in_them(void **state)
+{
+    (void)state;
+    char *folder = test_folder_new(), outside[1024], deep[1024], link[1024], top[1024];
+    error err = { 0 };
+    test_file_write(folder, "outside", "stays");
+    test_ok(dir_make_all(at(deep, folder, "a/b//c/"), &err), &err);
+    test_ok(dir_make_all(deep, &err), &err);
+    assert_true(dir_exists(deep));
+    assert_false(file_exists(deep));
+    test_file_write(deep, "f", "x");
+    assert_int_equal(symlink(at(outside, folder, ""), at(link, deep, "link")), 0); /* to be removed, not followed */
+    test_ok(dir_remove_all(at(top, folder, "a"), &err), &err);
+    assert_false(dir_exists(top));
+    assert_true(file_exists(at(outside, folder, "outside")));
+    test_ok(dir_remove_all(top, &err), &err);                                   /* missing is fine */
+    assert_int_not_equal(dir_make_all(at(top, folder, "outside/x"), &err), OK); /* a file is in the way */
+    assert_non_null(strstr(err.text, "outside"));
+    test_folder_remove(folder);
+}
+
+static void paths_join_and_split(void **state)
+{
+    (void)state;
+    char out[64];
+    assert_string_equal(path_join(out, sizeof out, "a", "b"), "a/b");
+    assert_string_equal(path_join(out, sizeof out, "a/", "b"), "a/b");
+    assert_string_equal(path_join(out, sizeof out, "a", "/b"), "/b");
+    assert_string_equal(path_join(out, sizeof out, "", "b"), "b");
+    assert_string_equal(path_dirname(out, sizeof out, "a/b/c"), "a/b");
+    assert_string_equal(path_dirname(out, sizeof out, "/c"), "/");
+    assert_string_equal(path_dirname(out, sizeof out, "c"), ".");
+    assert_int_equal(strlen(path_join(out, 8, "0123456789", "x")), 7);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_written_is_read_and_mapped),
+        cmocka_unit_test(reading_has_a_limit_and_names_what_is_missing),
+        cmocka_unit_test(a_file_is_the_old_or_the_new_one_and_never_half),
+        cmocka_unit_test(two_writers_of_one_file_do_not_mix),
+        cmocka_unit_test(a_write_that_cannot_be_says_so_and_leaves_nothing),
+        cmocka_unit_test(new_files_obey_the_umask),
+        cmocka_unit_test(appended_lines_stand_whole_one_a_line),
+        cmocka_unit_test(a_copy_is_equal),
+        cmocka_unit_test(folders_are_made_and_removed_with_all_that_is_in_them),
+        cmocka_unit_test(paths_join_and_split),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

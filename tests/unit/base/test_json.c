@@ -1,0 +1,179 @@
+#include "base/json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "tests/support/support.h"
+
+static json_t *parse(const char *text)
+{
+    error err = { 0 };
+    json_t *value = json_parse(text, strlen(text), "test", &err);
+    if (!value) fail_msg("%s", err.text);
+    return value;
+}
+
+static void malformed_text_is_refused_with_its_place(void **state)
+{
+    (void)state;
+    static const char *const bad[] = { "",    "{",        "{\"a\":1} x", "[1,]",  "{\"a\":1,\"a\":2}",
+                                       "nul", "\"\xff\"", "01",          "[1 2]", "{'a':1}" };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        error err = { 0 };
+        json_t *value = json_parse(bad[i], strlen(bad[i]), "file.json", &err);
+        if (value) fail_msg("was taken: %s", bad[i]);
+        assert_int_equal(err.code, ERR_PARSE);
+        assert_memory_equal(err.text, "file.json:", 10);
+    }
+}
+
+static void deep_nesting_is_refused_before_the_stack_is(void **state)
+{
+    (void)state;
+    str text = { 0 };
+    error err = { 0 };
+    for (int i = 0; i < 1000000; i++) str_putc(&text, i % 2 ? '[' : '{');
+    assert_null(json_parse(text.data, text.len, "deep", &err));
+    assert_int_equal(err.code, ERR_PARSE);
+    str_clear(&text);
+    for (int i = 0; i < 100; i++) str_putc(&text, '[');
+    for (int i = 0; i < 100; i++) str_putc(&text, ']');
+    json_t *value = json_parse(text.data, text.len, "deep", &err);
+    assert_non_null(value);
+    json_decref(value);
+    str_clear(&text); /* brackets inside a string are no nesting */
+    str_puts(&text, "\"\\\"");
+    for (int i = 0; i < 500; i++) str_putc(&text, '[');
+    str_putc(&text, '"');
+    value = json_parse(text.data, text.len, "flat", &err);
+    assert_non_null(value);
+    json_decref(value);
+    str_free(&text);
+}
+
+static void getters_find_what_is_there(void **state)
+{
+    (void)state;
+    error err;
+    json_t *o = parse("{\"s\":\"x\",\"i\":-7,\"whole\":1e6,\"r\":2.5,\"t\":true,\"n\":null}");
+    const char *s;
+    int64_t i;
+    double d;
+    bool b;
+    test_ok(json_need_string(o, "s", "w", &s, &err), &err);
+    assert_string_equal(s, "x");
+    test_ok(json_need_int(o, "i", "w", &i, &err), &err);
+    assert_int_equal(i, -7);
+    test_ok(json_need_int(o, "whole", "w", &i, &err), &err);
+    assert_int_equal(i, 1000000);
+    test_ok(json_need_number(o, "r", "w", &d, &err), &err);
+    assert_true(d == 2.5);
+    test_ok(json_need_number(o, "i", "w", &d, &err), &err);
+    assert_true(d == -7);
+    test_ok(json_opt_bool(o, "t", "w", false, &b, &err), &err);
+    assert_true(b);
+    json_decref(o);
+}
+
+static void what_is_missing_or_null_is_otherwise(void **state)
+{
+    (void)state;
+    error err;
+    json_t *o = parse("{\"n\":null}");
+    static const char *const keys[] = { "n", "gone" };
+    for (int k = 0; k < 2; k++) {
+        const char *s;
+        int64_t i;
+        double d;
+        bool b;
+        test_ok(json_opt_string(o, keys[k], "w", "else", &s, &err), &err);
+        assert_string_equal(s, "else");
+        test_ok(json_opt_int(o, keys[k], "w", 9, &i, &err), &err);
+        assert_int_equal(i, 9);
+        test_ok(json_opt_number(o, keys[k], "w", 0.5, &d, &err), &err);
+        assert_true(d == 0.5);
+        test_ok(json_opt_bool(o, keys[k], "w", true, &b, &err), &err);
+        assert_true(b);
+        assert_int_equal(json_need_string(o, keys[k], "w", &s, &err), ERR_PARSE);
+        assert_int_equal(json_need_int(o, keys[k], "w", &i, &err), ERR_PARSE);
+    }
+    json_decref(o);
+}
+
+static void a_wrong_type_names_source_key_and_value(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    json_t *o =
+        parse("{\"a\":12,\"f\":1.5,\"long\":\"0123456789012345678901234567890123456789012345678901234567890123456789"
+              "0123456789012345678901234567890123456789\"}");
+    const char *s;
+    int64_t i;
+    bool b;
+    assert_int_equal(json_need_string(o, "a", "config.json", &s, &err), ERR_PARSE);
+    assert_string_equal(err.text, "config.json: a: expected a string, found 12");
+    assert_int_equal(json_opt_string(o, "a", "config.json", "x", &s, &err), ERR_PARSE);
+    assert_int_equal(json_need_int(o, "f", "w", &i, &err), ERR_PARSE);
+    assert_string_equal(err.text, "w: f: expected an integer, found 1.5");
+    assert_int_equal(json_opt_bool(o, "a", "w", false, &b, &err), ERR_PARSE);
+    assert_int_equal(json_need_int(o, "long", "w", &i, &err), ERR_PARSE);
+    assert_true(strlen(err.text) < 150);
+    assert_int_equal(json_need_int(o, "none", "w", &i, &err), ERR_PARSE);
+    assert_string_equal(err.text, "w: none: expected an integer, found nothing");
+    json_t *array = parse("[1]");
+    assert_int_equal(json_need_int(array, "k", "w", &i, &err), ERR_PARSE);
+    assert_int_equal(json_need_int(NULL, "k", "w", &i, NULL), ERR_PARSE);
+    json_decref(array);
+    json_decref(o);
+}
+
+static void text_is_compact_and_sorted_on_request(void **state)
+{
+    (void)state;
+    json_t *o = parse("{ \"b\": [1, 2], \"a\": null }");
+    char *plain = json_text(o, false), *sorted = json_text(o, true);
+    assert_string_equal(plain, "{\"b\":[1,2],\"a\":null}");
+    assert_string_equal(sorted, "{\"a\":null,\"b\":[1,2]}");
+    free(plain);
+    free(sorted);
+    json_decref(o);
+}
+
+static void a_file_is_named_in_its_error(void **state)
+{
+    (void)state;
+    char *folder = test_folder_new(), path[1024];
+    error err = { 0 };
+    str want = { 0 };
+    str_printf(&want, "%s/bad.json:2:", folder);
+    test_file_write(folder, "bad.json", "{\"a\":\n oops}");
+    test_file_write(folder, "good.json", "{\"a\":1}");
+    snprintf(path, sizeof path, "%s/bad.json", folder);
+    assert_null(json_parse_file(path, &err));
+    assert_memory_equal(err.text, want.data, want.len);
+    snprintf(path, sizeof path, "%s/good.json", folder);
+    json_t *o = json_parse_file(path, &err);
+    assert_non_null(o);
+    json_decref(o);
+    snprintf(path, sizeof path, "%s/none.json", folder);
+    assert_null(json_parse_file(path, &err));
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    str_free(&want);
+    test_folder_remove(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(malformed_text_is_refused_with_its_place),
+        cmocka_unit_test(deep_nesting_is_refused_before_the_stack_is),
+        cmocka_unit_test(getters_find_what_is_there),
+        cmocka_unit_test(what_is_missing_or_null_is_otherwise),
+        cmocka_unit_test(a_wrong_type_names_source_key_and_value),
+        cmocka_unit_test(text_is_compact_and_sorted_on_request),
+        cmocka_unit_test(a_file_is_named_in_its_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

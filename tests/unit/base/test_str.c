@@ -1,0 +1,145 @@
+#include "base/str.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "tests/support/support.h"
+
+static void views_compare_by_bytes(void **state)
+{
+    (void)state;
+    assert_true(sv_equal(sv("abc"), (str_view){ "abcd", 3 }));
+    assert_false(sv_equal(sv("abc"), sv("abd")));
+    assert_false(sv_equal(sv("abc"), sv("ab")));
+    assert_true(sv_equal((str_view){ 0 }, sv("")));
+    assert_true(sv_starts(sv("<tool_call>"), "<tool"));
+    assert_false(sv_starts(sv("<to"), "<tool"));
+}
+
+/* The promise: the builder holds what a plain buffer would, whatever the sizes of the pieces. */
+static void a_builder_equals_the_sum_of_its_pieces(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 50; seed++) {
+        test_random rnd = test_random_seed(seed);
+        str s = { 0 };
+        char want[20000], piece[300];
+        size_t len = 0;
+        for (int i = 0; i < 60; i++) {
+            size_t n = test_random_below(&rnd, sizeof piece);
+            test_random_bytes(&rnd, piece, n);
+            memcpy(want + len, piece, n);
+            len += n;
+            str_add(&s, piece, n);
+            if (s.len != len || s.data[len] != '\0') fail_msg("seed %ju", (uintmax_t)seed);
+        }
+        assert_memory_equal(s.data, want, len);
+        str_free(&s);
+    }
+}
+
+static void printing_appends(void **state)
+{
+    (void)state;
+    str s = { 0 };
+    str_puts(&s, "a");
+    str_putc(&s, '=');
+    str_printf(&s, "%0500d", 7);
+    assert_int_equal(s.len, 502);
+    assert_memory_equal(s.data, "a=00", 4);
+    str_clear(&s);
+    assert_string_equal(s.data, "");
+    char *taken = str_take(&s);
+    assert_string_equal(taken, "");
+    assert_null(s.data);
+    free(taken);
+    taken = str_take(&s); /* of a builder nothing was ever added to */
+    assert_string_equal(taken, "");
+    free(taken);
+}
+
+static void quoting_escapes_and_mends_bad_utf8(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *in;
+        size_t len;
+        const char *out;
+    } cases[] = {
+        { "a\"b\\c\n\r\t", 8, "\"a\\\"b\\\\c\\n\\r\\t\"" },
+        { "\0\x1f\x7f", 3, "\"\\u0000\\u001f\\u007f\"" },
+        { "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 9, "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"" },
+        { "\xc3", 1, "\"\xef\xbf\xbd\"" },                                                 /* cut off */
+        { "\xc0\x80", 2, "\"\xef\xbf\xbd\xef\xbf\xbd\"" },                                 /* overlong */
+        { "\xed\xa0\x80", 3, "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"" },                 /* a surrogate */
+        { "\xf4\x90\x80\x80", 4, "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"" }, /* above U+10FFFF */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        str s = { 0 };
+        str_json(&s, cases[i].in, cases[i].len);
+        assert_string_equal(s.data, cases[i].out);
+        str_free(&s);
+    }
+}
+
+/* The promise: whatever bytes go in, a strict JSON parser takes what comes out. */
+static void any_bytes_become_valid_json(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 2000; seed++) {
+        test_random rnd = test_random_seed(seed);
+        char bytes[40];
+        size_t n = test_random_below(&rnd, sizeof bytes + 1);
+        test_random_bytes(&rnd, bytes, n);
+        str s = { 0 };
+        error err;
+        str_json(&s, bytes, n);
+        json_t *value = json_parse(s.data, s.len, "test", &err);
+        if (!json_is_string(value)) fail_msg("seed %ju: %s", (uintmax_t)seed, err.text);
+        json_decref(value);
+        str_free(&s);
+    }
+}
+
+static void the_nearest_name_is_found_and_far_ones_are_not(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "learning_rate", "seed", "objectives", "steps", NULL };
+    assert_string_equal(str_nearest("learning_rat", names), "learning_rate");
+    assert_string_equal(str_nearest("objetcives", names), "objectives");
+    assert_string_equal(str_nearest("sede", names), "seed");
+    assert_string_equal(str_nearest("step", names), "steps");
+    assert_null(str_nearest("temperature", names));
+    assert_null(str_nearest("zzzz", names));
+    char word[200];
+    memset(word, 's', sizeof word - 1);
+    word[sizeof word - 1] = '\0';
+    assert_null(str_nearest(word, names));
+}
+
+static void copies_end_where_they_should(void **state)
+{
+    (void)state;
+    char *copy = xstrndup("abcdef", 3);
+    assert_string_equal(copy, "abc");
+    free(copy);
+    copy = xstrdup("abc");
+    assert_string_equal(copy, "abc");
+    free(copy);
+    assert_null(xstrdup(NULL));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(views_compare_by_bytes),
+        cmocka_unit_test(a_builder_equals_the_sum_of_its_pieces),
+        cmocka_unit_test(printing_appends),
+        cmocka_unit_test(quoting_escapes_and_mends_bad_utf8),
+        cmocka_unit_test(any_bytes_become_valid_json),
+        cmocka_unit_test(the_nearest_name_is_found_and_far_ones_are_not),
+        cmocka_unit_test(copies_end_where_they_should),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
