@@ -99,10 +99,17 @@ function(troupe_tests room)
   endforeach()
 endfunction()
 
-# What every ctest of ours runs under; any test may raise its TIMEOUT, with a reason, after this.
+# What every ctest of ours runs under; any test may raise its TIMEOUT, with a reason, after this. Two tests share the
+# cores, so OpenMP's threads must sleep rather than spin; and ThreadSanitizer can't see libgomp's barriers, so there is
+# one thread of it there.
 function(troupe_test_settings test)
-  set_tests_properties(${test} PROPERTIES TIMEOUT 60 WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR} ENVIRONMENT
-    "TROUPE_SOURCE=${CMAKE_SOURCE_DIR};UBSAN_OPTIONS=print_stacktrace=1;TSAN_OPTIONS=halt_on_error=1")
+  set(environment TROUPE_SOURCE=${CMAKE_SOURCE_DIR} TROUPE_BUILD=${CMAKE_BINARY_DIR} OMP_WAIT_POLICY=passive
+    UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1)
+  if(TROUPE_SANITIZE STREQUAL "thread")
+    list(APPEND environment OMP_NUM_THREADS=1)
+  endif()
+  set_tests_properties(${test} PROPERTIES TIMEOUT 60 WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}
+    ENVIRONMENT "${environment}")
 endfunction()
 
 # With TROUPE_FUZZ the target is a libFuzzer program; otherwise a small driver plays the corpus and seeded mutations of it.

@@ -19,7 +19,7 @@ static void check_piece(const piece *p, uint64_t seed)
 static void pieces_keep_their_contents_through_marks_and_rewinds(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 200; seed++) {
+    for (uint64_t seed = 1; seed <= 40; seed++) {
         test_random rnd = test_random_seed(seed);
         arena *a = arena_new(1024);
         piece pieces[300];

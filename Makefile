@@ -1,0 +1,48 @@
+# A thin face over the CMake presets: each target stands alone, also on a machine that has only git and make.
+#
+#   make          build (release, for this machine)       make asan, make tsan   the tests under sanitizers
+#   make demo     see it learn, in minutes                make lint              format and clang-tidy (ALL=1: every file)
+#   make test     build and run all tests                 make fuzz              libFuzzer, SECONDS=30 a target
+#   make install  into PREFIX (/usr/local)                make clean             forget the build
+
+PREFIX ?= /usr/local
+SECONDS ?= 30
+JOBS ?= $(shell nproc)
+# JUNIT=file.xml: where a test target also writes its results
+JUNIT_FLAG = $(if $(JUNIT),--output-junit $(abspath $(JUNIT)))
+
+.NOTPARALLEL:
+.PHONY: build demo test asan tsan lint fuzz clean install deps deps-dev
+build: build-release
+
+deps:
+	@scripts/install-deps.sh
+deps-dev:
+	@scripts/install-deps.sh --dev
+
+build-%: deps
+	@cmake --preset $* --log-level=NOTICE
+	@cmake --build --preset $* -j $(JOBS)
+
+demo: build
+	@scripts/demo.sh
+
+test: build
+	@ctest --preset release $(JUNIT_FLAG)
+
+asan tsan: %: build-%
+	@ctest --preset $* $(JUNIT_FLAG)
+
+lint: deps-dev
+	@cmake --preset release --log-level=NOTICE
+	@scripts/lint.sh format
+	@scripts/lint.sh tidy $(if $(ALL),all)
+
+fuzz: deps-dev build-fuzz
+	@scripts/fuzz.sh build/fuzz $(SECONDS)
+
+install: build
+	@cmake --install build/release --prefix $(PREFIX)
+
+clean:
+	rm -rf build

@@ -1,0 +1,43 @@
+#!/bin/sh
+# Installs the Debian packages Troupe is built from. Silent and quick when nothing is missing; run it as often as you like.
+#   scripts/install-deps.sh          what building and testing needs
+#   scripts/install-deps.sh --dev    also what 'make lint' and 'make fuzz' need
+set -eu
+
+packages="cmake ninja-build gcc g++ pkg-config python3
+  libzmq3-dev libmsgpack-dev liblua5.4-dev libsqlite3-dev libpcre2-dev libseccomp-dev libjansson-dev libcmocka-dev"
+case "${1:-}" in
+"") ;;
+--dev) packages="$packages clang clang-format clang-tidy libomp-dev ccache" ;;
+*) echo "usage: $0 [--dev]" >&2 && exit 2 ;;
+esac
+
+if ! command -v dpkg-query >/dev/null; then
+    echo "troupe: this is not a Debian system; these packages' equivalents are needed:" $packages >&2
+    exit 0
+fi
+
+# `ii` is installed; a package dpkg has never heard of makes it fail and prints nothing on stdout. pkg-config may be
+# provided by another package under a newer name, so the program itself counts too.
+missing=""
+for package in $packages; do
+    case "$(dpkg-query -W -f='${db:Status-Abbrev}' "$package" 2>/dev/null || true)" in
+    ii*) ;;
+    *) [ "$package" = pkg-config ] && command -v pkg-config >/dev/null || missing="$missing $package" ;;
+    esac
+done
+[ -n "$missing" ] || exit 0
+
+sudo=""
+if [ "$(id -u)" != 0 ]; then
+    sudo=sudo
+    if ! command -v sudo >/dev/null || ! { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
+        echo "troupe: these Debian packages are missing and only root can install them. Run, as root:" >&2
+        echo "    apt-get update && apt-get install -y --no-install-recommends$missing" >&2
+        exit 1
+    fi
+fi
+echo "troupe: installing Debian packages:$missing"
+# A stale list is no reason to stop: the install says for itself what it could not get.
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get update -q || true
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing

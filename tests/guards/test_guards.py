@@ -1,0 +1,103 @@
+"""guards.guards: the guards themselves fail where they should. A guard that can't fail guards nothing.
+
+    python3 test_guards.py SOURCE-FOLDER CMAKE C-COMPILER
+"""
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SOURCE, CMAKE, COMPILER = sys.argv[1:4]
+SIZES = os.path.join(SOURCE, "tests/guards/sizes.py")
+
+
+def write(root, path, text):
+    path = os.path.join(root, path)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return done.returncode == 0, done.stdout + done.stderr
+
+
+class Guards(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.root = self.folder.name
+
+    def tearDown(self):
+        self.folder.cleanup()
+
+    def floors(self, room, allowed):
+        return run(CMAKE, f"-DROOT={self.root}", f"-DROOM={room}", f"-DALLOWED={allowed}", "-P",
+                   os.path.join(SOURCE, "cmake/check_room.cmake"))
+
+    def headers(self, room):
+        return run(CMAKE, f"-DROOT={self.root}", f"-DROOM={room}", f"-DCOMPILER={COMPILER}", "-P",
+                   os.path.join(SOURCE, "cmake/check_headers.cmake"))
+
+    def sizes(self, allowed=""):
+        with tempfile.NamedTemporaryFile("w", suffix=".list") as f:
+            f.write(allowed)
+            f.flush()
+            return run(sys.executable, SIZES, self.root, f.name)
+
+    def test_a_room_may_include_itself_and_the_rooms_below(self):
+        write(self.root, "proto/a.c", '#include "proto/a.h"\n#include "base/error.h"\n#include <zmq.h>\n')
+        good, said = self.floors("proto", "base;rollout")
+        self.assertTrue(good, said)
+
+    def test_an_include_upward_or_around_is_refused(self):
+        for line in ('#include "exchange/core.h"', '  #  include "actor/x.h"', '#include "proto/../exchange/core.h"',
+                     '#include "../exchange/core.h"', '#include "baseline/x.h"'):
+            write(self.root, "proto/deep/a.h", line + "\n")
+            good, said = self.floors("proto", "base;rollout")
+            self.assertFalse(good, line)
+            self.assertIn("proto/deep/a.h", said)
+
+    def test_the_tokenizer_is_a_room_inside_a_room(self):
+        write(self.root, "model/tokenizer/a.c", '#include "model/tokenizer/a.h"\n#include "base/str.h"\n')
+        self.assertTrue(self.floors("model/tokenizer", "base")[0])
+        write(self.root, "model/tokenizer/b.c", '#include "model/config.h"\n')
+        self.assertFalse(self.floors("model/tokenizer", "base")[0])
+        write(self.root, "actor/a.c", '#include "model/tokenizer/a.h"\n')
+        self.assertTrue(self.floors("actor", "base;tokenizer")[0])
+
+    def test_a_header_must_compile_alone_and_twice(self):
+        write(self.root, "base/good.h", "#pragma once\n#include <stddef.h>\ntypedef struct { size_t n; } good;\n")
+        good, said = self.headers("base")
+        self.assertTrue(good, said)
+        write(self.root, "base/needy.h", "#pragma once\nsize_t needy(void);\n")
+        good, said = self.headers("base")
+        self.assertFalse(good)
+        self.assertIn("base/needy.h", said)
+        write(self.root, "base/needy.h", "typedef struct { int n; } twice;\n")
+        self.assertFalse(self.headers("base")[0])
+
+    def test_long_files_and_functions_are_named(self):
+        write(self.root, "base/ok.c", "int f(void)\n{\n" + "    f();\n" * 77 + "}\n")
+        good, said = self.sizes()
+        self.assertTrue(good, said)
+        write(self.root, "base/long.c", "int x;\n\nint too_long(int a,\n             int b)\n{\n" + "    f();\n" * 77 + "}\n")
+        good, said = self.sizes()
+        self.assertFalse(good)
+        self.assertIn("base/long.c too_long: 81 lines", said)
+        write(self.root, "base/long.c", "int x;\n" * 801)
+        self.assertIn("base/long.c: 801 lines", self.sizes()[1])
+
+    def test_an_allowance_needs_a_reason_and_a_need(self):
+        write(self.root, "base/long.c", "int x;\n" * 801)
+        self.assertTrue(self.sizes("base/long.c: one table that is read from top to bottom\n")[0])
+        self.assertFalse(self.sizes("base/long.c:\n")[0])
+        write(self.root, "base/long.c", "int x;\n")
+        good, said = self.sizes("base/long.c: one table that is read from top to bottom\n")
+        self.assertFalse(good)
+        self.assertIn("needs no allowance", said)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
