@@ -1,0 +1,24 @@
+/* actor - the worker process: leases in, episodes out, weights switched between tokens.
+ *
+ * One thread: `loop_once(wait)`, then `stage_turn`. Episodes are kept and sent again until they are acked; tasks are
+ * asked for while there is room; new weights are mapped (same host) or fetched, verified by hash, and switched to
+ * between two tokens: in synchronous mode that means between two steps. */
+#pragma once
+
+#include "actor/play.h"
+#include "base/log.h"
+#include "model/hf_folder.h"
+#include "proto/loop.h"
+
+typedef struct actor_config {
+    const char *address;   /* of the exchange: ipc:// or tcp:// */
+    const char *name;      /* "actor-1" */
+    int slots;             /* episodes in flight */
+    stage_config stage;    /* engine is made by the actor */
+    engine_config engine;
+    hf_folder *model;      /* base weights and shapes; borrowed */
+    int64_t patience_ms;   /* without a word from the exchange for so long: give up with a sentence */
+} actor_config;
+
+/* Runs until BYE (OK), SIGTERM/SIGINT (OK), or an error. */
+int actor_run(loop *lp, const actor_config *config, logger *lg, error *err);

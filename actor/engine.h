@@ -1,0 +1,67 @@
+/* engine - continuous batching: many token streams in flight, one forward a step over all that can go on.
+ *
+ * A stream is prefilled in chunks, sampled token by token, told to wait (its owner has a tool call out), spliced with
+ * observation tokens, and ended. Streams join and leave between steps; a waiting stream costs nothing; nobody waits for
+ * anybody. Full pages of equal tokens under equal weights are computed once and shared (actor/prefix_tree).
+ *
+ * Sampling is keyed by (seed, group, sample, position): the same stream gives the same tokens in whatever batch, engine
+ * or order. The engine knows tokens only: no text, tool, lease or reward. One thread owns an engine. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "model/weights.h"
+
+typedef struct engine engine;
+
+typedef struct engine_config {
+    int max_streams;       /* in flight, waiting ones included */
+    int max_context;       /* tokens of one stream, prompt included */
+    int tokens_per_step;   /* rows of one forward; prefill is cut to fit, decode rows go first */
+    size_t kv_bytes;       /* page storage; 0: enough for max_streams x max_context */
+} engine_config;
+
+typedef struct stream_options {
+    uint64_t seed, group, sample; /* sampling key */
+    float temperature, top_p;     /* 0: greedy; top_p 1: whole vocabulary */
+    void *owner;                  /* handed back with each token */
+} stream_options;
+
+/* `w` is borrowed until replaced. */
+engine *engine_new(const engine_config *config, const weights *w, error *err);
+void engine_free(engine *en);
+
+/* Starts a stream on prompt ids. Returns its id (> 0), or 0 and ERR_FULL / ERR_LIMIT (longer than max_context). */
+uint64_t engine_submit(engine *en, const int32_t *ids, size_t n, const stream_options *options, error *err);
+/* Puts more tokens behind what was sampled (an observation) and lets the stream go on. ERR_LIMIT: no room in max_context. */
+int engine_append(engine *en, uint64_t stream, const int32_t *ids, size_t n, error *err);
+/* Ends a stream: its pages go back (shared ones stay cached until they are needed). */
+void engine_end(engine *en, uint64_t stream);
+
+/* A token that a step sampled. The stream now waits: engine_resume lets it go on, engine_append splices first,
+ * engine_end drops it. */
+typedef struct sampled_token {
+    uint64_t stream;
+    void *owner;
+    int32_t id;
+    float logprob;         /* behaviour logprob, bit-equal to what model_forward gives for it */
+    int64_t version;       /* policy version and weight hash that sampled it */
+    uint64_t weight_hash;
+} sampled_token;
+
+/* One forward over all streams that can go on. Writes up to max_streams tokens; returns how many; 0: nothing ran or
+ * only prefill. *busy: more work is ready. Negative: device error. */
+int engine_step(engine *en, sampled_token *out, bool *busy, error *err);
+void engine_resume(engine *en, uint64_t stream);
+
+/* From now on tokens are sampled with `w`. Cached keys and values of the old weights can't be expressed under the new
+ * ones: streams in flight are prefilled again before they go on. */
+void engine_set_weights(engine *en, const weights *w);
+
+typedef struct engine_stats {
+    int streams, waiting, pages_used, pages_total;
+    uint64_t steps, tokens_sampled, tokens_prefilled, tokens_reused; /* reused: taken from shared pages */
+} engine_stats;
+engine_stats engine_statistics(const engine *en);

@@ -1,0 +1,45 @@
+/* play - one episode as a state machine: prompt, sample, call, observe, end.
+ *
+ *     begin -> sampling --call closed--> tool under way --observation--> sampling ... --answer | eos | length | turns--> over
+ *
+ * A stage holds what all episodes of an actor share: engine, tokenizer, dialect, tools. stage_turn does one round: tool
+ * results in, one engine step, tokens to the episodes, finished episodes out. It never blocks on a tool. */
+#pragma once
+
+#include "actor/engine.h"
+#include "env/router.h"
+#include "lua/dialect.h"
+#include "model/tokenizer/tokenizer.h"
+#include "rollout/episode.h"
+
+typedef struct stage stage;
+
+typedef struct stage_config {
+    engine *engine;             /* borrowed, as all below */
+    const tokenizer *tokenizer;
+    dialect *dialect;
+    router *router;             /* NULL: no tools */
+    const char *dialect_name;   /* recorded as the template's name */
+    const char *environment;    /* recorded */
+    const char *instruction;
+    /* Writes up to max pointers to shot texts (JSON, borrowed) for a task; returns how many. */
+    int (*shots)(void *ctx, const task *t, const char **out, int max);
+    void *shots_ctx;
+    int max_turns;              /* tool calls an episode may make; one more turn to answer */
+    int max_observation_tokens; /* longer observations keep their head */
+    float top_p;
+    const int32_t *eos;         /* tokens that end an episode */
+    int n_eos;
+} stage_config;
+
+stage *stage_new(const stage_config *config, error *err);
+void stage_free(stage *s); /* episodes under way are dropped, their calls cancelled */
+
+/* Takes a copy of the task. ERR_FULL: the engine has no room. A task whose prompt can't be made (row, dialect) becomes
+ * an episode that failed with FAIL_PROMPT, not an error. */
+int stage_begin(stage *s, const task *t, int64_t now_ms, error *err);
+int stage_in_flight(const stage *s);
+
+/* One round. Finished episodes (the caller owns them) into out[0..max); returns how many, negative: device error.
+ * *idle: nothing can go on until a tool answers (wait on router_fds) or a task arrives. */
+int stage_turn(stage *s, int64_t now_ms, episode **out, int max, bool *idle, error *err);

@@ -1,0 +1,19 @@
+/* sinks - where metrics go: runs/NAME/metrics.jsonl, one JSON object a step, and the same lines to the supervisor.
+ *
+ * A resumed run goes on behind the lines of the steps it keeps: lines of steps it will do again are cut off. */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/metrics.h"
+#include "base/error.h"
+
+typedef struct sinks sinks;
+
+/* `report_fd`: a pipe to the supervisor that gets every line too, or -1. keep_step: lines beyond it are dropped. */
+sinks *sinks_open(const char *run_dir, int report_fd, int64_t keep_step, error *err);
+void sinks_close(sinks *s);
+/* {"event": EVENT, "step": STEP, "unix_ms": ..., NAME: VALUE, ...}; non-finite values are left out. */
+int sinks_write(sinks *s, const char *event, int64_t step, const metrics *m, error *err);
+/* To the supervisor alone: what changes too often to be kept. */
+void sinks_report(sinks *s, const char *event, int64_t step, const metrics *m);

@@ -1,0 +1,33 @@
+/* device - where arrays live and operations run: "cpu", "cuda:N", or "auto".
+ *
+ * Operations return nothing. The first failure sticks to the device; device_sync reports it with the operation's name.
+ * Pointers are flat, shapes are arguments; there is no tensor class. One thread owns a device. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+typedef struct device device;
+struct ops;
+
+/* `threads` <= 0: one a core this process may use. "auto" takes CUDA when the module and a driver are there.
+ * NULL and `err` for a device this machine lacks. */
+device *device_open(const char *name, int threads, error *err);
+void device_close(device *dev);
+const struct ops *device_ops(const device *dev);
+const char *device_name(const device *dev); /* "cpu (avx512, 2 threads)" */
+int device_threads(const device *dev);
+
+/* Device memory, 64-byte aligned. Running out aborts on the CPU with a sentence. */
+void *device_alloc(device *dev, size_t bytes);
+void device_free(device *dev, void *p);
+void device_copy_in(device *dev, void *to_device, const void *from_host, size_t bytes);
+void device_copy_out(device *dev, void *to_host, const void *from_device, size_t bytes);
+/* Memory of one step: bump-allocated, all of it forgotten by device_scratch_reset (kept and reused underneath). */
+void *device_scratch(device *dev, size_t bytes);
+void device_scratch_reset(device *dev);
+size_t device_scratch_peak(const device *dev);
+/* Waits for the work given so far; OK, or ERR_DEVICE and the name of the operation that failed first. */
+int device_sync(device *dev, error *err);

@@ -1,0 +1,138 @@
+#include "learner/advantage.h"
+
+#include <math.h>
+#include <string.h>
+
+/* A run of episodes that share a mean: [begin, end) of the table. */
+typedef struct span {
+    int begin, end;
+} span;
+
+typedef struct moments {
+    double mean, std, sum;
+    int n;
+} moments;
+
+advantage_config advantage_default(int n_objectives)
+{
+    return (advantage_config){ .mean = MEAN_GROUP, .std = STD_GROUP, .whiten = n_objectives > 1 };
+}
+
+/* Mean and unbiased std of the values that are there. A single value has std 1, so that dividing by it changes nothing. */
+static moments moments_of(const double *r, span s)
+{
+    moments m = { .std = 1 };
+    for (int i = s.begin; i < s.end; i++)
+        if (!isnan(r[i])) m.sum += r[i], m.n++;
+    if (m.n == 0) return m;
+    m.mean = m.sum / m.n;
+    if (m.n == 1) return m;
+    double square = 0;
+    for (int i = s.begin; i < s.end; i++)
+        if (!isnan(r[i])) square += (r[i] - m.mean) * (r[i] - m.mean);
+    m.std = sqrt(square / (m.n - 1));
+    return m;
+}
+
+static bool all_equal(const double *r, span s)
+{
+    double first = NAN;
+    for (int i = s.begin; i < s.end; i++) {
+        if (isnan(r[i])) continue;
+        if (isnan(first)) first = r[i];
+        if (r[i] != first) return false;
+    }
+    return true;
+}
+
+static double baseline(const advantage_config *c, double r, const moments *of_group, const moments *of_batch)
+{
+    switch (c->mean) {
+    case MEAN_NONE: return 0;
+    case MEAN_BATCH: return of_batch->mean;
+    case MEAN_LOO: return of_group->n > 1 ? (of_group->sum - r) / (of_group->n - 1) : r;
+    case MEAN_GROUP: return of_group->n > 1 ? of_group->mean : r; /* alone in its group: nothing to compare with */
+    }
+    return 0;
+}
+
+static double divisor(const advantage_config *c, double eps, const moments *of_group, const moments *of_batch)
+{
+    switch (c->std) {
+    case STD_NONE: return 1;
+    case STD_BATCH: return of_batch->std + eps;
+    case STD_GROUP: return of_group->std + eps;
+    }
+    return 1;
+}
+
+/* One objective over the whole batch: r [S] raw (NaN missing) -> out [S], statistics on the way. */
+static void normalise(const advantage_config *c, double eps, const double *r, const span *groups, int n_groups, int S,
+                      double *out, objective_stats *stats)
+{
+    const moments batch = moments_of(r, (span){ 0, S });
+    int dead = 0;
+    for (int g = 0; g < n_groups; g++) {
+        const moments own = moments_of(r, groups[g]);
+        dead += all_equal(r, groups[g]);
+        for (int i = groups[g].begin; i < groups[g].end; i++)
+            out[i] = isnan(r[i]) ? 0 : (r[i] - baseline(c, r[i], &own, &batch)) / divisor(c, eps, &own, &batch);
+    }
+    *stats = (objective_stats){ .mean = batch.n ? batch.mean : NAN,
+                                .std = batch.n > 1 ? batch.std : 0,
+                                .dead_groups = n_groups ? (double)dead / n_groups : 0,
+                                .scored = batch.n,
+                                .missing = S - batch.n };
+}
+
+/* GDPO's last step: the weighted sum is brought to mean 0 and std 1 over the batch, so that the number of objectives
+ * doesn't change the size of a step. */
+static void whiten(advantage_table *t, double eps)
+{
+    double *present = t->scalar;
+    for (int s = 0; s < t->S; s++)
+        if (!t->counts[s]) present[s] = NAN;
+    const moments m = moments_of(present, (span){ 0, t->S });
+    for (int s = 0; s < t->S; s++) t->scalar[s] = isnan(present[s]) ? 0 : (present[s] - m.mean) / (m.std + eps);
+}
+
+static advantage_table *table_new(arena *a, const group *const *groups, int n_groups, int K, span *spans)
+{
+    advantage_table *t = arena_zalloc(a, sizeof *t);
+    t->K = K;
+    for (int g = 0; g < n_groups; g++) {
+        spans[g] = (span){ t->S, t->S + (int)groups[g]->n };
+        t->S = spans[g].end;
+    }
+    t->episodes = arena_array(a, const episode *, t->S);
+    t->scalar = arena_zalloc(a, sizeof(double) * (size_t)t->S);
+    t->counts = arena_zalloc(a, sizeof(bool) * (size_t)t->S);
+    t->by_objective = arena_zalloc(a, sizeof(double) * (size_t)(t->S * K));
+    t->stats = arena_zalloc(a, sizeof(objective_stats) * (size_t)K);
+    for (int g = 0; g < n_groups; g++)
+        for (int i = spans[g].begin; i < spans[g].end; i++) t->episodes[i] = groups[g]->episodes[i - spans[g].begin];
+    return t;
+}
+
+advantage_table *advantage_compute(arena *a, const advantage_config *config, const objective_set *objectives,
+                                   const group *const *groups, int n_groups)
+{
+    const int K = objectives->n;
+    const double eps = config->eps > 0 ? config->eps : K > 1 ? 1e-4 : 1e-6;
+    span *spans = arena_array(a, span, n_groups);
+    advantage_table *t = table_new(a, groups, n_groups, K, spans);
+    double *raw = arena_array(a, double, t->S);
+    for (int k = 0; k < K; k++) {
+        for (int g = 0; g < n_groups; g++)
+            for (int i = spans[g].begin; i < spans[g].end; i++)
+                raw[i] = score_get(groups[g]->scores[i - spans[g].begin], objectives->items[k].name);
+        double *out = t->by_objective + (size_t)k * (size_t)t->S;
+        normalise(config, eps, raw, spans, n_groups, t->S, out, &t->stats[k]);
+        for (int s = 0; s < t->S; s++) {
+            t->scalar[s] += objectives->items[k].weight * out[s];
+            t->counts[s] |= !isnan(raw[s]);
+        }
+    }
+    if (config->whiten) whiten(t, eps);
+    return t;
+}

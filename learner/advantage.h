@@ -1,0 +1,49 @@
+/* advantage - how much better than its group an episode did, objective by objective, and the one number that trains.
+ *
+ *     per objective k:  A_k = (r_k - mean_k) / (std_k + eps)            mean, std: none | group | batch | leave-one-out
+ *     scalar:           A   = sum_k w_k A_k, then (K > 1) whitened over the batch: GDPO, arXiv 2601.05242
+ *
+ * One normaliser with two switches instead of a function a paper: (group, group) is GRPO, (group, none) Dr.GRPO,
+ * (loo, none) RLOO, (group, batch) LitePPO. Group std is the unbiased one (n - 1), as the published code has it.
+ *
+ * A missing score is masked: it is in no mean and no std, and its own advantage is 0. An episode with every objective
+ * missing is not trained on (`counts` is false). */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "learner/objective.h"
+#include "rollout/group.h"
+
+typedef enum advantage_mean { MEAN_GROUP, MEAN_NONE, MEAN_BATCH, MEAN_LOO } advantage_mean;
+typedef enum advantage_std { STD_GROUP, STD_NONE, STD_BATCH } advantage_std;
+
+typedef struct advantage_config {
+    advantage_mean mean;
+    advantage_std std;
+    double eps;  /* 0: 1e-6 with one objective (GRPO), 1e-4 with several (GDPO) */
+    bool whiten; /* over the batch, after the weighted sum */
+} advantage_config;
+
+/* K = 1: GRPO without whitening; K > 1: GDPO. */
+advantage_config advantage_default(int n_objectives);
+
+typedef struct objective_stats {
+    double mean, std;      /* of the raw reward over the batch */
+    double dead_groups;    /* share of groups in which all rewards are equal: they teach nothing */
+    int scored, missing;   /* episodes */
+} objective_stats;
+
+typedef struct advantage_table {
+    int S, K;
+    const episode **episodes; /* [S], groups in order, samples in order */
+    double *scalar;           /* [S] what trains */
+    double *by_objective;     /* [K, S] normalised, unweighted */
+    bool *counts;             /* [S] */
+    objective_stats *stats;   /* [K] */
+} advantage_table;
+
+/* All memory is the arena's; episodes are borrowed from the groups. */
+advantage_table *advantage_compute(arena *a, const advantage_config *config, const objective_set *objectives,
+                                   const group *const *groups, int n_groups);

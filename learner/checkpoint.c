@@ -1,0 +1,152 @@
+#include "learner/checkpoint.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "model/hf_folder.h"
+
+enum { PATH_BYTES = 1024 };
+
+static int save_optimizer(const char *dir, const weights *w, const optimizer *o, error *err)
+{
+    char path[PATH_BYTES];
+    const size_t bytes = sizeof(float) * (size_t)w->table->total;
+    float *m = xmalloc(bytes), *v = xmalloc(bytes);
+    device_copy_out(w->dev, m, o->m, bytes);
+    device_copy_out(w->dev, v, o->v, bytes);
+    const tensor_source tensors[] = {
+        { .name = "m", .rank = 1, .shape = { w->table->total }, .data = m },
+        { .name = "v", .rank = 1, .shape = { w->table->total }, .data = v },
+    };
+    const int rc = safetensors_write(path_join(path, sizeof path, dir, "optimizer.safetensors"), tensors, 2, DTYPE_F32,
+                                     NULL, err);
+    free(m);
+    free(v);
+    return rc;
+}
+
+static int save_state(const char *dir, const weights *w, const optimizer *o, uint64_t seed, error *err)
+{
+    char path[PATH_BYTES], text[256], hex[17];
+    hash_hex(w->hash, hex);
+    const int len = snprintf(text, sizeof text,
+                             "{\"step\": %" PRId64 ", \"updates\": %" PRId64 ", \"weight_hash\": \"%s\", \"seed\": \"%" PRIu64
+                             "\"}\n",
+                             w->version, o->step, hex, seed);
+    return file_write_atomic(path_join(path, sizeof path, dir, "state.json"), text, (size_t)len, err);
+}
+
+int checkpoint_save(const char *run_dir, const char *model_dir, const weights *w, const optimizer *o, uint64_t seed,
+                    error *err)
+{
+    char parent[PATH_BYTES], name[64], dir[PATH_BYTES];
+    path_join(parent, sizeof parent, run_dir, "checkpoints");
+    snprintf(name, sizeof name, "step-%" PRId64, w->version);
+    path_join(dir, sizeof dir, parent, name);
+    if (dir_make_all(parent, err) != OK || hf_folder_write(dir, model_dir, w, DTYPE_F32, err) != OK ||
+        save_optimizer(dir, w, o, err) != OK || save_state(dir, w, o, seed, err) != OK)
+        return error_within(err, "checkpoint %s", dir);
+    return OK;
+}
+
+static int read_state(const char *dir, checkpoint_state *state, error *err)
+{
+    char path[PATH_BYTES];
+    const char *hash = NULL, *seed = NULL;
+    json_t *json = json_parse_file(path_join(path, sizeof path, dir, "state.json"), err);
+    if (!json) return err ? err->code : ERR_PARSE;
+    int rc = json_need_int(json, "step", path, &state->step, err);
+    if (rc == OK) rc = json_need_int(json, "updates", path, &state->updates, err);
+    if (rc == OK) rc = json_need_string(json, "weight_hash", path, &hash, err);
+    if (rc == OK) rc = json_need_string(json, "seed", path, &seed, err);
+    if (rc == OK) {
+        state->weight_hash = strtoull(hash, NULL, 16);
+        state->seed = strtoull(seed, NULL, 10);
+    }
+    json_decref(json);
+    return rc;
+}
+
+/* The highest N of the step-N folders that have a state.json; -1: none. */
+static int64_t newest_complete(const char *parent)
+{
+    int64_t best = -1;
+    DIR *d = opendir(parent);
+    if (!d) return -1;
+    for (struct dirent *e; (e = readdir(d));) {
+        char *end, path[PATH_BYTES];
+        if (strncmp(e->d_name, "step-", 5) != 0) continue;
+        const int64_t step = strtoll(e->d_name + 5, &end, 10);
+        if (*end || end == e->d_name + 5) continue;
+        if (snprintf(path, sizeof path, "%s/%s/state.json", parent, e->d_name) >= (int)sizeof path) continue;
+        if (step > best && file_exists(path)) best = step;
+    }
+    closedir(d);
+    return best;
+}
+
+int checkpoint_latest(const char *run_dir, char *dir, size_t size, checkpoint_state *state, error *err)
+{
+    char parent[PATH_BYTES], name[64];
+    path_join(parent, sizeof parent, run_dir, "checkpoints");
+    const int64_t step = newest_complete(parent);
+    if (step < 0) return error_set(err, ERR_NOT_FOUND, "%s holds no complete checkpoint to resume from", parent);
+    snprintf(name, sizeof name, "step-%" PRId64, step);
+    path_join(dir, size, parent, name);
+    return read_state(dir, state, err);
+}
+
+static int load_moment(const safetensors *st, const char *name, const weights *w, float *to, error *err)
+{
+    const tensor_view *view = safetensors_find(st, name);
+    if (!view || view->count != w->table->total)
+        return error_set(err, ERR_PARSE, "optimizer.safetensors: %s: expected %" PRId64 " values, found %" PRId64, name,
+                         w->table->total, view ? view->count : 0);
+    float *host = xmalloc(sizeof(float) * (size_t)view->count);
+    const int rc = safetensors_to_f32(view, host, err);
+    if (rc == OK) device_copy_in(w->dev, to, host, sizeof(float) * (size_t)view->count);
+    free(host);
+    return rc;
+}
+
+static int load_optimizer(const char *dir, const weights *w, optimizer *o, error *err)
+{
+    char path[PATH_BYTES];
+    safetensors *st = safetensors_open(path_join(path, sizeof path, dir, "optimizer.safetensors"), err);
+    if (!st) return err ? err->code : ERR_IO;
+    int rc = load_moment(st, "m", w, o->m, err);
+    if (rc == OK) rc = load_moment(st, "v", w, o->v, err);
+    safetensors_close(st);
+    return rc;
+}
+
+static int load_weights(const char *dir, weights *w, const checkpoint_state *state, error *err)
+{
+    char path[PATH_BYTES];
+    safetensors *st = safetensors_open(path_join(path, sizeof path, dir, "model.safetensors"), err);
+    if (!st) return err ? err->code : ERR_IO;
+    const int rc = weights_load(w, st, err);
+    safetensors_close(st);
+    if (rc != OK) return rc;
+    weights_seal(w, state->step);
+    if (w->hash == state->weight_hash) return OK;
+    return error_set(err, ERR_PARSE, "model.safetensors is not the one state.json was written for: expected hash %016" PRIx64
+                                     ", found %016" PRIx64,
+                     state->weight_hash, w->hash);
+}
+
+int checkpoint_load(const char *dir, weights *w, optimizer *o, checkpoint_state *state, error *err)
+{
+    if (read_state(dir, state, err) != OK || load_weights(dir, w, state, err) != OK ||
+        load_optimizer(dir, w, o, err) != OK)
+        return error_within(err, "checkpoint %s", dir);
+    o->step = state->updates;
+    return OK;
+}

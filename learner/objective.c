@@ -1,0 +1,21 @@
+#include "learner/objective.h"
+
+#include <math.h>
+#include <string.h>
+
+int objective_add(objective_set *set, const char *name, double weight, error *err)
+{
+    const size_t len = strlen(name);
+    if (len == 0 || len >= OBJECTIVE_NAME)
+        return error_set(err, ERR_ARGUMENT, "objective '%.40s': a name has 1 to %d characters", name, OBJECTIVE_NAME - 1);
+    if (!isfinite(weight)) return error_set(err, ERR_ARGUMENT, "objective '%s': its weight is not a number", name);
+    for (int k = 0; k < set->n; k++)
+        if (strcmp(set->items[k].name, name) == 0)
+            return error_set(err, ERR_ARGUMENT, "objective '%s' is named twice", name);
+    if (set->n == MAX_OBJECTIVES)
+        return error_set(err, ERR_FULL, "objective '%s': %d objectives are the most", name, MAX_OBJECTIVES);
+    objective *o = &set->items[set->n++];
+    memcpy(o->name, name, len + 1);
+    o->weight = weight;
+    return OK;
+}

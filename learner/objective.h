@@ -1,0 +1,20 @@
+/* objective - the named reward dimensions a run learns from, and the weight of each in the scalar that trains.
+ *
+ * The reward worker returns a vector; only the learner makes a scalar of it. */
+#pragma once
+
+#include "base/error.h"
+#include "rollout/score.h"
+
+typedef struct objective {
+    char name[OBJECTIVE_NAME];
+    double weight;
+} objective;
+
+typedef struct objective_set {
+    objective items[MAX_OBJECTIVES];
+    int n; /* K */
+} objective_set;
+
+/* ERR_FULL, or ERR_ARGUMENT for a name that is empty, too long or there already. */
+int objective_add(objective_set *set, const char *name, double weight, error *err);

@@ -1,0 +1,39 @@
+/* trainer - one step of GRPO, top to bottom: groups of scored episodes in, new weights out.
+ *
+ *     groups -> advantages [S] -> packed micro-batches -> forward -> dL/dlogprob -> backward -> clip -> AdamW -> version + 1
+ *
+ * The same groups, weights and optimizer state give the same bits, always: micro-batches are cut and added in order.
+ * One thread owns a trainer, its weights and their device. */
+#pragma once
+
+#include "base/metrics.h"
+#include "learner/advantage.h"
+#include "learner/loss.h"
+#include "learner/optimizer.h"
+#include "model/weights.h"
+
+typedef struct trainer_config {
+    objective_set objectives;
+    advantage_config advantage;
+    loss_config loss;
+    optim_config optim;
+    double temperature;   /* of the policy that sampled: logprobs are of logits / temperature */
+    int micro_tokens;     /* tokens a forward and backward pass holds activations of; 0: 16384 */
+    bool recompute;       /* activation recompute: less memory, a third more time */
+} trainer_config;
+
+typedef struct trainer trainer;
+
+/* `w` is borrowed, sealed, and from now on changed by trainer_step alone. The reference policy of the KL term, when
+ * there is one, is a copy of `w` as it is now. */
+trainer *trainer_new(const trainer_config *config, weights *w, error *err);
+void trainer_free(trainer *t);
+
+/* Trains on the groups of one step and seals the weights with version + 1. A step in which no group has a signal
+ * changes nothing but the version: an update by momentum alone would be one that no episode asked for.
+ * Writes its metrics under the field's names (actor/pg_loss, actor/grad_norm, reward/NAME/mean, training/...).
+ * ERR_STATE (nothing changed) when the gradient is not finite. */
+int trainer_step(trainer *t, const group *const *groups, int n_groups, metrics *out, error *err);
+
+int64_t trainer_version(const trainer *t);
+optimizer *trainer_optimizer(trainer *t);

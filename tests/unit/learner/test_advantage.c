@@ -1,0 +1,122 @@
+#include "learner/advantage.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "episodes.h"
+
+static objective_set objectives_of(int n, const char *const *names, const double *weights)
+{
+    objective_set set = { 0 };
+    error err;
+    for (int i = 0; i < n; i++) assert_int_equal(objective_add(&set, names[i], weights[i], &err), OK);
+    return set;
+}
+
+static void assert_near(double value, double expected, double tolerance)
+{
+    if (fabs(value - expected) > tolerance) fail_msg("expected %.9g, found %.9g", expected, value);
+}
+
+/* The published fixture (DAPO's equation 4 with unbiased std): three right of eight. */
+static void grpo_divides_by_the_unbiased_spread(void **state)
+{
+    (void)state;
+    const double rewards[8] = { 1, 0, 0, 1, 1, 0, 0, 0 };
+    objective_set set = objectives_of(1, (const char *[]){ "accuracy" }, (double[]){ 1 });
+    group *g = made_group("accuracy", rewards, 8);
+    arena *a = arena_new(1 << 16);
+    const advantage_config config = advantage_default(1);
+    const advantage_table *t = advantage_compute(a, &config, &set, (const group *const *)&g, 1);
+    for (int i = 0; i < 8; i++) assert_near(t->scalar[i], rewards[i] > 0 ? 1.2076 : -0.7246, 5e-5);
+    arena_free(a);
+    group_free(g);
+}
+
+static void leave_one_out_is_a_scaled_difference_from_the_mean(void **state)
+{
+    (void)state;
+    const double rewards[5] = { 0.3, -1, 0.8, 0.1, 0.5 };
+    objective_set set = objectives_of(1, (const char *[]){ "r" }, (double[]){ 1 });
+    group *g = made_group("r", rewards, 5);
+    arena *a = arena_new(1 << 16);
+    const advantage_config loo = { .mean = MEAN_LOO, .std = STD_NONE }, centred = { .mean = MEAN_GROUP, .std = STD_NONE };
+    const advantage_table *rloo = advantage_compute(a, &loo, &set, (const group *const *)&g, 1);
+    const advantage_table *dr_grpo = advantage_compute(a, &centred, &set, (const group *const *)&g, 1);
+    for (int i = 0; i < 5; i++) assert_near(rloo->scalar[i], dr_grpo->scalar[i] * 5 / 4, 1e-12);
+    arena_free(a);
+    group_free(g);
+}
+
+/* GDPO's point: summed rewards can't tell {(0,0),(1,0)} from {(0,0),(1,1)}; normalising each reward first can. */
+static void rewards_are_normalised_one_by_one(void **state)
+{
+    (void)state;
+    objective_set set = objectives_of(2, (const char *[]){ "a", "b" }, (double[]){ 1, 1 });
+    const double second[2] = { 0, 1 };
+    double best[2];
+    for (int variant = 0; variant < 2; variant++) {
+        error err;
+        group *g = made_group("a", (double[]){ 0, 1 }, 2);
+        assert_int_equal(score_set(g->scores[0], "b", 0, &err), OK);
+        assert_int_equal(score_set(g->scores[1], "b", second[variant], &err), OK);
+        arena *a = arena_new(1 << 16);
+        advantage_config config = advantage_default(2);
+        config.whiten = false;
+        best[variant] = advantage_compute(a, &config, &set, (const group *const *)&g, 1)->scalar[1];
+        arena_free(a);
+        group_free(g);
+    }
+    assert_near(best[0], 0.7071, 2e-4);
+    assert_near(best[1], 1.4142, 4e-4);
+}
+
+static void a_missing_score_is_masked_not_zero(void **state)
+{
+    (void)state;
+    const double with_hole[4] = { 1, NAN, 0, 1 }, without[3] = { 1, 0, 1 };
+    objective_set set = objectives_of(1, (const char *[]){ "accuracy" }, (double[]){ 1 });
+    group *holed = made_group("accuracy", with_hole, 4), *whole = made_group("accuracy", without, 3);
+    arena *a = arena_new(1 << 16);
+    const advantage_config config = advantage_default(1);
+    const advantage_table *t = advantage_compute(a, &config, &set, (const group *const *)&holed, 1);
+    const advantage_table *u = advantage_compute(a, &config, &set, (const group *const *)&whole, 1);
+    assert_false(t->counts[1]);
+    assert_near(t->scalar[1], 0, 0);
+    assert_near(t->scalar[0], u->scalar[0], 1e-12);
+    assert_near(t->scalar[2], u->scalar[1], 1e-12);
+    assert_int_equal(t->stats[0].missing, 1);
+    arena_free(a);
+    group_free(holed);
+    group_free(whole);
+}
+
+static void equal_rewards_teach_nothing(void **state)
+{
+    (void)state;
+    const double rewards[4] = { 1, 1, 1, 1 };
+    objective_set set = objectives_of(1, (const char *[]){ "accuracy" }, (double[]){ 1 });
+    group *g = made_group("accuracy", rewards, 4);
+    arena *a = arena_new(1 << 16);
+    const advantage_config config = advantage_default(1);
+    const advantage_table *t = advantage_compute(a, &config, &set, (const group *const *)&g, 1);
+    for (int i = 0; i < 4; i++) assert_near(t->scalar[i], 0, 0);
+    assert_near(t->stats[0].dead_groups, 1, 0);
+    arena_free(a);
+    group_free(g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(grpo_divides_by_the_unbiased_spread),
+        cmocka_unit_test(leave_one_out_is_a_scaled_difference_from_the_mean),
+        cmocka_unit_test(rewards_are_normalised_one_by_one),
+        cmocka_unit_test(a_missing_score_is_masked_not_zero),
+        cmocka_unit_test(equal_rewards_teach_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,96 @@
+#include "learner/pack.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "episodes.h"
+
+/* A table with one row an episode and the given scalars, as advantage_compute would have made it. */
+static advantage_table *table_of(arena *a, episode **episodes, const double *scalar, int S)
+{
+    advantage_table *t = arena_zalloc(a, sizeof *t);
+    t->S = S;
+    t->episodes = arena_array(a, const episode *, S);
+    t->scalar = arena_array(a, double, S);
+    t->counts = arena_array(a, bool, S);
+    for (int s = 0; s < S; s++) t->episodes[s] = episodes[s], t->scalar[s] = scalar[s], t->counts[s] = true;
+    return t;
+}
+
+static void every_sampled_token_is_a_target_once_and_no_other_is(void **state)
+{
+    (void)state;
+    arena *a = arena_new(1 << 16);
+    episode *e = made_episode(0, 3, 4, 2, -1);
+    trajectory_append_sampled(&e->tokens, 8, -0.5f, 0, 42); /* prompt 3, policy 4, observation 2, policy 1 */
+    const pack_plan *plan = pack_groups(a, table_of(a, &e, (double[]){ 1.5 }, 1), 100, 2);
+    assert_int_equal(plan->n, 1);
+    const packed_batch *b = &plan->batches[0];
+    assert_int_equal(b->tokens.T, 9); /* the last of 10 tokens is only ever a target */
+    assert_int_equal(b->tokens.n_out, 5);
+    const int rows[5] = { 2, 3, 4, 5, 8 };
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(b->tokens.out_rows[i], rows[i]);
+        assert_int_equal(b->tokens.targets[i], e->tokens.ids[rows[i] + 1]);
+        assert_true(b->advantage[i] == 1.5 && b->sequence_tokens[i] == 5);
+        assert_true(b->behaviour[i] == (double)e->tokens.logprob[rows[i] + 1]);
+    }
+    episode_free(e);
+    arena_free(a);
+}
+
+static void what_follows_the_last_sampled_token_is_not_computed(void **state)
+{
+    (void)state;
+    arena *a = arena_new(1 << 16);
+    episode *e = made_episode(0, 3, 4, 50, -1);
+    const pack_plan *plan = pack_groups(a, table_of(a, &e, (double[]){ 1 }, 1), 1000, 2);
+    assert_int_equal(plan->batches[0].tokens.T, 6);
+    episode_free(e);
+    arena_free(a);
+}
+
+static void episodes_without_advantage_count_but_are_not_computed(void **state)
+{
+    (void)state;
+    arena *a = arena_new(1 << 16);
+    episode *e[3];
+    for (uint32_t i = 0; i < 3; i++) e[i] = made_episode(i, 3, 4, 0, -1);
+    const pack_plan *plan = pack_groups(a, table_of(a, e, (double[]){ 0, 1, 0 }, 3), 100, 2);
+    assert_int_equal(plan->episodes, 1);
+    assert_true(plan->tokens == 12 && plan->counted == 3);
+    const pack_plan *silent = pack_groups(a, table_of(a, e, (double[]){ 0, 0, 0 }, 3), 100, 2);
+    assert_int_equal(silent->episodes, 2); /* packed to be compared, not to be trained on */
+    for (uint32_t i = 0; i < 3; i++) episode_free(e[i]);
+    arena_free(a);
+}
+
+static void micro_batches_hold_whole_episodes_in_order(void **state)
+{
+    (void)state;
+    arena *a = arena_new(1 << 16);
+    episode *e[5];
+    for (uint32_t i = 0; i < 5; i++) e[i] = made_episode(i, 6, 4, 0, -1);
+    const pack_plan *plan = pack_groups(a, table_of(a, e, (double[]){ 1, 2, 3, 4, 5 }, 5), 20, 2);
+    assert_int_equal(plan->n, 3);
+    double next = 1;
+    for (int m = 0; m < plan->n; m++)
+        for (int s = 0; s < plan->batches[m].tokens.S; s++, next++)
+            assert_true(plan->batches[m].advantage[s * 4] == next);
+    for (uint32_t i = 0; i < 5; i++) episode_free(e[i]);
+    arena_free(a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_sampled_token_is_a_target_once_and_no_other_is),
+        cmocka_unit_test(what_follows_the_last_sampled_token_is_not_computed),
+        cmocka_unit_test(episodes_without_advantage_count_but_are_not_computed),
+        cmocka_unit_test(micro_batches_hold_whole_episodes_in_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,197 @@
+#include "learner/trainer.h"
+
+#include <stdlib.h>
+
+#include "episodes.h"
+#include "model/transformer.h"
+#include "tiny.h"
+
+static trainer_config config_of(double lr)
+{
+    trainer_config c = { .advantage = advantage_default(1), .loss = loss_default(), .optim = optim_default() };
+    error err = { 0 };
+    test_ok(objective_add(&c.objectives, "accuracy", 1, &err), &err);
+    c.optim.lr = lr, c.optim.warmup = 0;
+    return c;
+}
+
+/* Replaces the made-up behaviour logprobs by those the model gives: what an actor would have recorded. */
+static void record_true_logprobs(const tiny *t, episode *e)
+{
+    const trajectory *tr = &e->tokens;
+    int32_t positions[64], rows[64], targets[64], starts[2] = { 0, (int32_t)tr->n };
+    int n = 0;
+    for (uint32_t i = 0; i < tr->n; i++) positions[i] = (int32_t)i;
+    for (uint32_t i = 0; i + 1 < tr->n; i++)
+        if (tr->mask[i + 1]) rows[n] = (int32_t)i, targets[n++] = tr->ids[i + 1];
+    const token_batch b = { .T = (int)tr->n, .S = 1, .ids = tr->ids, .positions = positions, .starts = starts,
+                            .n_out = n, .out_rows = rows, .targets = targets };
+    device_scratch_reset(t->dev);
+    const activations *acts = model_forward(t->w, &b, NULL);
+    for (int i = 0; i < n; i++) e->tokens.logprob[rows[i] + 1] = acts->logprob[i];
+}
+
+static group *recorded_group(const tiny *t, const double *rewards, uint32_t n)
+{
+    group *g = made_group("accuracy", rewards, n);
+    for (uint32_t i = 0; i < n; i++) record_true_logprobs(t, g->episodes[i]);
+    return g;
+}
+
+static double total_logprob(const tiny *t, const episode *e)
+{
+    episode copy = *e;
+    float logprob[64];
+    copy.tokens.logprob = logprob;
+    record_true_logprobs(t, &copy);
+    double sum = 0;
+    for (uint32_t i = 0; i < e->tokens.n; i++)
+        if (e->tokens.mask[i]) sum += (double)logprob[i];
+    return sum;
+}
+
+static void a_step_makes_the_better_episode_likelier(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    metrics *m = metrics_new();
+    const trainer_config c = config_of(1e-3);
+    trainer *tr = trainer_new(&c, t.w, &err);
+    group *g = recorded_group(&t, (double[]){ 1, 0, 0, 0 }, 4);
+    const double good = total_logprob(&t, g->episodes[0]), bad = total_logprob(&t, g->episodes[1]);
+    test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+    assert_true(total_logprob(&t, g->episodes[0]) > good);
+    assert_true(total_logprob(&t, g->episodes[1]) < bad);
+    assert_int_equal(trainer_version(tr), 1);
+    trainer_free(tr);
+    group_free(g);
+    metrics_free(m);
+    tiny_close(&t);
+}
+
+static void on_policy_the_ratio_is_exactly_one(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    metrics *m = metrics_new();
+    const trainer_config c = config_of(1e-3);
+    trainer *tr = trainer_new(&c, t.w, &err);
+    group *g = recorded_group(&t, (double[]){ 1, 0, 0.5, 0 }, 4);
+    test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+    assert_true(metrics_get(m, "training/rollout_probs_diff_max", -1) == 0);
+    assert_true(metrics_get(m, "training/rollout_logprobs_differing", -1) == 0);
+    assert_true(metrics_get(m, "actor/ratio/max", -1) == 1);
+    assert_true(metrics_get(m, "actor/ppo_kl", -1) == 0);
+    trainer_free(tr);
+    group_free(g);
+    metrics_free(m);
+    tiny_close(&t);
+}
+
+static void micro_batches_of_any_size_give_the_same_gradient(void **state)
+{
+    (void)state;
+    double norms[2];
+    for (int variant = 0; variant < 2; variant++) {
+        tiny t = tiny_open(3);
+        error err = { 0 };
+        metrics *m = metrics_new();
+        trainer_config c = config_of(1e-3);
+        c.micro_tokens = variant ? 7 : 0;
+        c.recompute = variant;
+        trainer *tr = trainer_new(&c, t.w, &err);
+        group *g = recorded_group(&t, (double[]){ 1, 0, 0.5, 0 }, 4);
+        test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+        norms[variant] = metrics_get(m, "actor/grad_norm", -1);
+        trainer_free(tr);
+        group_free(g);
+        metrics_free(m);
+        tiny_close(&t);
+    }
+    test_near(norms[1], norms[0], 1e-5 * norms[0], "gradient norm");
+}
+
+/* What a tool printed is context, never a target: changing the reward's sign or size must not touch it, and a
+ * trajectory whose mask is empty has no gradient at all. */
+static void observations_have_no_gradient(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    metrics *m = metrics_new();
+    const trainer_config c = config_of(1e-3);
+    trainer *tr = trainer_new(&c, t.w, &err);
+    group *g = group_new(task_id(false, 1, 0), 0, 1, 2);
+    for (uint32_t i = 0; i < 2; i++)
+        test_ok(group_add(g, made_episode(i, 5, 0, 5, 0), made_score(i, "accuracy", i), &err), &err);
+    const uint64_t hash = t.w->hash;
+    test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+    assert_true(weights_hash(t.w) == hash);
+    assert_int_equal(trainer_version(tr), 1);
+    trainer_free(tr);
+    group_free(g);
+    metrics_free(m);
+    tiny_close(&t);
+}
+
+static void a_step_without_signal_changes_only_the_version(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    metrics *m = metrics_new();
+    const trainer_config c = config_of(1e-3);
+    trainer *tr = trainer_new(&c, t.w, &err);
+    group *learns = recorded_group(&t, (double[]){ 1, 0 }, 2);
+    test_ok(trainer_step(tr, (const group *const *)&learns, 1, m, &err), &err);
+    const uint64_t hash = t.w->hash;
+    group *silent = recorded_group(&t, (double[]){ 1, 1 }, 2);
+    test_ok(trainer_step(tr, (const group *const *)&silent, 1, m, &err), &err);
+    assert_true(t.w->hash == hash);
+    assert_int_equal(trainer_version(tr), 2);
+    assert_int_equal(trainer_optimizer(tr)->step, 1);
+    trainer_free(tr);
+    group_free(learns);
+    group_free(silent);
+    metrics_free(m);
+    tiny_close(&t);
+}
+
+/* The KL term pulls back to where training began: with no reward to earn it undoes a move. */
+static void the_reference_holds_the_policy_back(void **state)
+{
+    (void)state;
+    double moved[2];
+    for (int variant = 0; variant < 2; variant++) {
+        tiny t = tiny_open(3);
+        error err = { 0 };
+        metrics *m = metrics_new();
+        trainer_config c = config_of(2e-3);
+        c.loss.kl = variant ? 1.0 : 0.0;
+        trainer *tr = trainer_new(&c, t.w, &err);
+        group *g = recorded_group(&t, (double[]){ 1, 0, 0, 0 }, 4);
+        const double before = total_logprob(&t, g->episodes[0]);
+        for (int i = 0; i < 15; i++) test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+        moved[variant] = total_logprob(&t, g->episodes[0]) - before;
+        trainer_free(tr);
+        group_free(g);
+        metrics_free(m);
+        tiny_close(&t);
+    }
+    assert_true(moved[1] < 0.8 * moved[0]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_step_makes_the_better_episode_likelier),
+        cmocka_unit_test(on_policy_the_ratio_is_exactly_one),
+        cmocka_unit_test(micro_batches_of_any_size_give_the_same_gradient),
+        cmocka_unit_test(observations_have_no_gradient),
+        cmocka_unit_test(a_step_without_signal_changes_only_the_version),
+        cmocka_unit_test(the_reference_holds_the_policy_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
