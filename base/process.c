@@ -66,7 +66,7 @@ static int place_standard_fds(const plan *p)
     int source[3];
     for (int i = 0; i < 3; i++) {
         int fd = p->fds[i] >= 0 ? p->fds[i] : open("/dev/null", i == 0 ? O_RDONLY : O_WRONLY);
-        if (fd < 0 || (source[i] = fcntl(fd, F_DUPFD, 3 + p->keep[p->n_keep - 1])) < 0) return -1;
+        if (fd < 0 || (source[i] = fcntl(fd, F_DUPFD, 3)) < 0) return -1;
     }
     for (int i = 0; i < 3; i++)
         if (dup2(source[i], i) < 0) return -1;

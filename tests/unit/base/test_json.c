@@ -38,6 +38,10 @@ static void deep_nesting_is_refused_before_the_stack_is(void **state)
     assert_null(json_parse(text.data, text.len, "deep", &err));
     assert_int_equal(err.code, ERR_PARSE);
     str_clear(&text);
+    for (int i = 0; i < 200; i++) str_putc(&text, '[');
+    for (int i = 0; i < 200; i++) str_putc(&text, ']');
+    assert_null(json_parse(text.data, text.len, "deep", &err)); /* well-formed, and still too deep */
+    str_clear(&text);
     for (int i = 0; i < 100; i++) str_putc(&text, '[');
     for (int i = 0; i < 100; i++) str_putc(&text, ']');
     json_t *value = json_parse(text.data, text.len, "deep", &err);

@@ -156,6 +156,38 @@ static void crossed_descriptors_do_not_overwrite_one_another(void **state)
     assert_int_equal(process_wait(&p, PATIENCE_MS, &status), 1);
 }
 
+/* The promise: a daemon that has closed 0, 1 and 2 can still give a child its pipes, which then have those numbers. */
+static void a_parent_without_standard_descriptors_can_spawn(void **state)
+{
+    (void)state;
+    int result[2];
+    assert_int_equal(pipe2(result, O_CLOEXEC), 0);
+    int high = fcntl(result[1], F_DUPFD_CLOEXEC, 100);
+    close(result[1]);
+    pid_t daemon_pid = fork();
+    if (daemon_pid == 0) {
+        const char *const argv[] = { "sh", "-c", "cat; echo to-err >&2", NULL };
+        int in[2];
+        process p;
+        process_options options = PLAIN;
+        close_range(0, 2, 0);
+        if (pipe2(in, O_CLOEXEC) != 0 || write(in[1], "fed ", 4) != 4) _exit(1);
+        close(in[1]);
+        options.fd_in = in[0];
+        options.fd_out = options.fd_err = high;
+        if (process_spawn(&p, argv, &options, NULL) != OK) _exit(2);
+        _exit(process_wait(&p, PATIENCE_MS, NULL) == 1 ? 0 : 3);
+    }
+    int status;
+    close(high);
+    char *text = read_all(result[0]);
+    assert_string_equal(text, "fed to-err\n");
+    free(text);
+    close(result[0]);
+    assert_int_equal(waitpid(daemon_pid, &status, 0), daemon_pid);
+    assert_int_equal(status, 0);
+}
+
 static void the_environment_is_replaced_when_given(void **state)
 {
     (void)state;
@@ -275,6 +307,7 @@ int main(void)
         cmocka_unit_test(input_is_what_was_given_or_nothing),
         cmocka_unit_test(only_the_descriptors_passed_on_are_open),
         cmocka_unit_test(crossed_descriptors_do_not_overwrite_one_another),
+        cmocka_unit_test(a_parent_without_standard_descriptors_can_spawn),
         cmocka_unit_test(the_environment_is_replaced_when_given),
         cmocka_unit_test(a_wait_has_a_deadline_and_the_pidfd_tells),
         cmocka_unit_test(the_whole_group_dies),
