@@ -189,7 +189,11 @@ static void folders_are_made_and_removed_with_all_that_is_in_them(void **state)
     test_ok(dir_remove_all(at(top, folder, "a"), &err), &err);
     assert_false(dir_exists(top));
     assert_true(file_exists(at(outside, folder, "outside")));
-    test_ok(dir_remove_all(top, &err), &err);                                   /* missing is fine */
+    test_ok(dir_remove_all(top, &err), &err); /* missing is fine */
+    assert_int_equal(symlink(folder, top), 0);
+    assert_int_not_equal(dir_remove_all(top, &err), OK); /* a link is not the folder it points to */
+    assert_true(file_exists(at(outside, folder, "outside")));
+    assert_int_equal(unlink(top), 0);
     assert_int_not_equal(dir_make_all(at(top, folder, "outside/x"), &err), OK); /* a file is in the way */
     assert_non_null(strstr(err.text, "outside"));
     test_folder_remove(folder);

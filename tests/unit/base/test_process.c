@@ -156,34 +156,33 @@ static void crossed_descriptors_do_not_overwrite_one_another(void **state)
     assert_int_equal(process_wait(&p, PATIENCE_MS, &status), 1);
 }
 
-/* The promise: a daemon that has closed 0, 1 and 2 can still give a child its pipes, which then have those numbers. */
+/* The promise: a daemon that has closed 0, 1 and 2 can still spawn, though new descriptors now get those numbers. */
 static void a_parent_without_standard_descriptors_can_spawn(void **state)
 {
     (void)state;
-    int result[2];
-    assert_int_equal(pipe2(result, O_CLOEXEC), 0);
-    int high = fcntl(result[1], F_DUPFD_CLOEXEC, 100);
-    close(result[1]);
+    int in[2], out[2], status;
+    assert_int_equal(pipe2(in, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+    assert_int_equal(write(in[1], "fed ", 4), 4);
+    close(in[1]);
     pid_t daemon_pid = fork();
     if (daemon_pid == 0) {
-        const char *const argv[] = { "sh", "-c", "cat; echo to-err >&2", NULL };
-        int in[2];
+        const char *const good[] = { "sh", "-c", "cat; echo to-err >&2", NULL }, *const bad[] = { "/no/such", NULL };
         process p;
         process_options options = PLAIN;
-        close_range(0, 2, 0);
-        if (pipe2(in, O_CLOEXEC) != 0 || write(in[1], "fed ", 4) != 4) _exit(1);
-        close(in[1]);
         options.fd_in = in[0];
-        options.fd_out = options.fd_err = high;
-        if (process_spawn(&p, argv, &options, NULL) != OK) _exit(2);
+        options.fd_out = options.fd_err = out[1];
+        close_range(0, 2, 0);
+        if (process_spawn(&p, bad, &options, NULL) == OK) _exit(1);
+        if (process_spawn(&p, good, &options, NULL) != OK) _exit(2);
         _exit(process_wait(&p, PATIENCE_MS, NULL) == 1 ? 0 : 3);
     }
-    int status;
-    close(high);
-    char *text = read_all(result[0]);
+    close(in[0]);
+    close(out[1]);
+    char *text = read_all(out[0]);
     assert_string_equal(text, "fed to-err\n");
     free(text);
-    close(result[0]);
+    close(out[0]);
     assert_int_equal(waitpid(daemon_pid, &status, 0), daemon_pid);
     assert_int_equal(status, 0);
 }
