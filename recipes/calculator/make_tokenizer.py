@@ -2,7 +2,10 @@
 
 Needs lua5.4 and the PyPI package `tokenizers`; the file is committed, so nobody has to run this.
 """
-import json, pathlib, subprocess, sys
+import json
+import pathlib
+import subprocess
+
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 HERE = pathlib.Path(__file__).parent
@@ -30,4 +33,7 @@ tokenizer.train_from_iterator(
                         initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
 out = HERE / "../../models/stagehand"
 tokenizer.save(str(out / "tokenizer.json"))
+config = json.loads((out / "config.json").read_text())
+config["vocab_size"] = tokenizer.get_vocab_size()
+(out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 print(tokenizer.get_vocab_size(), "tokens")

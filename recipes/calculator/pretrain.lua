@@ -75,17 +75,19 @@ local function instruction(p)
         .. tag(p.answer, "number") .. ".\n\n"
 end
 
-local function asked(q) return "Q: " .. q.text .. "\nA: " end
+local function asked(q, lead) return (lead or "Q: ") .. q.text .. "\nA: " end
 
 local function with_tool(p, q) return tag(p.tool, q.code) .. tag(p.result, q.answer) .. tag(p.answer, q.answer) end
+
+local signs = "<>()*+-/.,:;?!=#"
 
 local documents = {}
 
 function documents.repeats(rng)
     local run = {}
-    for i = 1, 4 + rng(20) do
-        local kind = rng(4)
-        run[i] = kind == 1 and words[rng(#words)] .. ">" or kind == 2 and "<" .. words[rng(#words)] .. ">" or tostring(rng(10) - 1)
+    for i = 1, 3 + rng(16) do
+        local sign = rng(#signs)
+        run[i] = signs:sub(sign, sign) .. (rng(4) == 1 and tostring(rng(10) - 1) or words[rng(#words)])
     end
     return (table.concat(run) .. "\n"):rep(1 + rng(4))
 end
@@ -93,11 +95,12 @@ end
 function documents.followed(rng)
     local p = protocol(rng)
     local parts = { instruction(p) }
-    for _ = 1, 2 + rng(3) do
+    for _ = 1, rng(4) do
         local q = question(rng)
-        parts[#parts + 1] = asked(q) .. with_tool(p, q) .. "\n\n"
+        parts[#parts + 1] = asked(q, "Example: ") .. with_tool(p, q) .. "\n\n"
     end
-    return table.concat(parts)
+    local q = question(rng)
+    return table.concat(parts) .. asked(q) .. with_tool(p, q)
 end
 
 function documents.ignored(rng)
@@ -116,7 +119,7 @@ end
 
 -- Repeats alone at first, then fewer and fewer of them.
 local function document(rng, progress)
-    local repeats = progress < 0.1 and 1000 or math.floor(500 - 420 * (progress - 0.1) / 0.9)
+    local repeats = progress < 0.12 and 1000 or math.floor(500 - 420 * (progress - 0.12) / 0.88)
     if rng(1000) <= repeats then return documents.repeats(rng) end
     local dice = rng(100)
     if dice <= 65 then return documents.followed(rng) end
