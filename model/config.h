@@ -1,0 +1,22 @@
+/* config - config.json of a Hugging Face folder -> the shapes of a dense decoder. Refuses what can't be run, by name. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+typedef struct model_config {
+    char architecture[48]; /* "LlamaForCausalLM" */
+    int vocab, width, layers, heads, kv_heads, head_dim, ffn, max_position;
+    float rope_theta, norm_eps;
+    bool tied; /* the head is the embedding */
+    int32_t eos[8];
+    int n_eos;
+    int32_t bos; /* -1: none */
+} model_config;
+
+/* Reads DIR/config.json (and eos from generation_config.json when there). ERR_UNSUPPORTED names key, found, supported. */
+int model_config_read(model_config *config, const char *dir, error *err);
+/* The same from text; `where` names it in errors. Never crashes on hostile text. */
+int model_config_parse(model_config *config, const char *text, size_t len, const char *where, error *err);

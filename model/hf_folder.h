@@ -1,0 +1,21 @@
+/* hf_folder - opens a Hugging Face model folder, and writes one back that `transformers` loads. */
+#pragma once
+
+#include "model/weights.h"
+
+typedef struct hf_folder {
+    char dir[1024];
+    model_config config;
+    param_table *table;
+    weights *weights; /* sealed with version 0 */
+} hf_folder;
+
+/* Reads config.json and model.safetensors (or the shards model.safetensors.index.json names). */
+hf_folder *hf_folder_open(const char *dir, device *dev, error *err);
+void hf_folder_close(hf_folder *f);
+/* Reads config.json only (weights NULL): for a model that is about to be initialised. */
+hf_folder *hf_folder_open_config(const char *dir, device *dev, error *err);
+
+/* Writes config.json and the tokenizer files of `from_dir` as they are, and `w` as model.safetensors, into `dir`. The
+ * folder appears whole or not at all (temporary folder, rename). */
+int hf_folder_write(const char *dir, const char *from_dir, const weights *w, tensor_dtype dtype, error *err);

@@ -1,0 +1,35 @@
+/* tokenizer - tokenizer.json (byte-level BPE): text -> ids -> text, with the model's own split pattern and added tokens.
+ *
+ * Immutable after opening: any number of threads may share one. Knows nothing of chat or tools. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/str.h"
+
+typedef struct tokenizer tokenizer;
+
+tokenizer *tokenizer_open(const char *model_dir, error *err); /* DIR/tokenizer.json */
+tokenizer *tokenizer_parse(const char *json, size_t len, const char *where, error *err);
+void tokenizer_free(tokenizer *t);
+int tokenizer_vocab(const tokenizer *t);
+/* The id of a token as written in the vocabulary or among the added tokens; -1: none. */
+int32_t tokenizer_id(const tokenizer *t, const char *token);
+bool tokenizer_is_special(const tokenizer *t, int32_t id);
+
+typedef struct token_ids {
+    int32_t *data;
+    size_t len, capacity; /* release with vec_free */
+} token_ids;
+
+/* Appends the ids of `text`. Added tokens written out in the text are recognised when `specials`; otherwise they are
+ * plain text (what a tool printed must never become a control token). */
+int tokenizer_encode(const tokenizer *t, const char *text, size_t len, bool specials, token_ids *out, error *err);
+/* Appends the bytes of one id ("" for a special token when !specials). A byte-level token may be half a character. */
+void tokenizer_decode_one(const tokenizer *t, int32_t id, bool specials, str *out);
+void tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t n, bool specials, str *out);
+/* How many of the first `len` bytes form whole UTF-8 characters: a stream prints those and keeps the rest. */
+size_t tokenizer_whole_characters(const char *data, size_t len);

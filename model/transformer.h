@@ -1,0 +1,38 @@
+/* transformer - forward of a packed batch: tokens in, logprobs of given targets out. Activations are kept for backward,
+ * or recomputed layer by layer when memory is short. RL words don't occur here. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "model/batch.h"
+#include "model/weights.h"
+
+typedef struct forward_options {
+    float temperature; /* logprobs are of logits / temperature; 0 means 1 */
+    bool recompute;    /* keep only each layer's input; backward runs the layer's forward again */
+    bool keep;         /* false: no backward will follow, nothing is kept */
+} forward_options;
+
+typedef struct activations {
+    const float *logprob; /* [n_out], host-readable after device_sync */
+    const float *entropy; /* [n_out] */
+    void *inner;          /* the layers' own, in the device's scratch memory */
+} activations;
+
+/* All memory is device scratch: valid until device_scratch_reset. `options` NULL: temperature 1, keep, no recompute. */
+activations *model_forward(const weights *w, const token_batch *batch, const forward_options *options);
+
+/* A gradient sink: told when the K gradients of a parameter are complete, in backward order (last layer first, embedding
+ * last). g [K, count], rows `stride` floats apart. */
+typedef struct grad_sink {
+    void *ctx;
+    void (*ready)(void *ctx, const param *p, const float *g, int K, int64_t stride);
+} grad_sink;
+
+/* Backward with K right-hand sides. dlogprob [K, n_out]. grads [K, table->total]: += ; zero it before the first
+ * micro-batch. sink may be NULL. */
+void model_backward(const weights *w, const token_batch *batch, const activations *acts, const float *dlogprob, int K,
+                    float *grads, const grad_sink *sink);
+
+/* Logits [V] of the last row of each sequence: for probes and evaluation. out [S, V]. */
+void model_last_logits(const weights *w, const token_batch *batch, float *out);

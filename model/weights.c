@@ -1,0 +1,136 @@
+#include "model/weights.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/rng.h"
+#include "base/str.h"
+
+/* Matrices that forward multiplies by; the embedding too when it is the head. */
+static bool is_packed(const param_table *t, const param *p)
+{
+    return p->rank == 2 && (p->kind != PARAM_EMBED || t->config.tied);
+}
+
+static void set_frequencies(weights *w)
+{
+    const int half = w->table->config.head_dim / 2;
+    float *host = xmalloc(sizeof(float) * (size_t)half);
+    for (int i = 0; i < half; i++) host[i] = 1.0f / powf(w->table->config.rope_theta, (float)(2 * i) / (float)(2 * half));
+    w->inv_freq = device_alloc(w->dev, sizeof(float) * (size_t)half);
+    device_copy_in(w->dev, w->inv_freq, host, sizeof(float) * (size_t)half);
+    free(host);
+}
+
+weights *weights_new(device *dev, const param_table *table, error *err)
+{
+    (void)err;
+    weights *w = xcalloc(1, sizeof *w);
+    w->dev = dev;
+    w->table = table;
+    w->version = -1;
+    w->data = device_alloc(dev, sizeof(float) * (size_t)table->total);
+    device_ops(dev)->zero(dev, w->data, table->total);
+    w->packed = xcalloc((size_t)table->n, sizeof *w->packed);
+    set_frequencies(w);
+    return w;
+}
+
+void weights_free(weights *w)
+{
+    if (!w) return;
+    for (int i = 0; i < w->table->n; i++)
+        if (w->packed[i]) device_free(w->dev, w->packed[i]);
+    device_free(w->dev, w->inv_freq);
+    device_free(w->dev, w->data);
+    free(w->packed);
+    free(w);
+}
+
+static int check_shape(const param *p, const tensor_view *v, error *err)
+{
+    if (!v) return error_set(err, ERR_PARSE, "tensor %s is missing", p->name);
+    if (v->rank == 2 && p->rank == 2 && v->shape[0] == p->rows && v->shape[1] == p->cols) return OK;
+    if (v->rank == 1 && p->rank == 1 && v->shape[0] == p->cols) return OK;
+    return error_set(err, ERR_PARSE, "tensor %s: expected [%d, %d], found rank %d of [%" PRId64 ", %" PRId64 "]", p->name, p->rows,
+                     p->cols, v->rank, v->rank > 0 ? v->shape[0] : 0, v->rank > 1 ? v->shape[1] : 1);
+}
+
+int weights_load(weights *w, const safetensors *st, error *err)
+{
+    for (int i = 0; i < w->table->n; i++) {
+        const param *p = &w->table->items[i];
+        const tensor_view *v = safetensors_find(st, p->name);
+        if (check_shape(p, v, err) != OK) return ERR_PARSE;
+        float *host = xmalloc(sizeof(float) * (size_t)p->count);
+        const int rc = safetensors_to_f32(v, host, err);
+        if (rc == OK) device_copy_in(w->dev, w->data + p->offset, host, sizeof(float) * (size_t)p->count);
+        free(host);
+        if (rc != OK) return error_within(err, "tensor %s", p->name);
+    }
+    return OK;
+}
+
+void weights_init(weights *w, uint64_t seed, float std)
+{
+    const float residual = 1.0f / sqrtf(2.0f * (float)w->table->config.layers);
+    for (int i = 0; i < w->table->n; i++) {
+        const param *p = &w->table->items[i];
+        const rng_key key = { .seed = seed, .stream = hash_bytes(p->name, strlen(p->name), 1) | 1 };
+        const float scale = p->kind == PARAM_O || p->kind == PARAM_DOWN ? std * residual : std;
+        float *host = xmalloc(sizeof(float) * (size_t)p->count);
+        for (int64_t j = 0; j < p->count; j++)
+            host[j] = p->rank == 1 ? 1.0f : (float)rng_normal(key, 0, (uint64_t)j) * scale;
+        device_copy_in(w->dev, w->data + p->offset, host, sizeof(float) * (size_t)p->count);
+        free(host);
+    }
+}
+
+void weights_seal(weights *w, int64_t version)
+{
+    const struct ops *ops = device_ops(w->dev);
+    for (int i = 0; i < w->table->n; i++) {
+        const param *p = &w->table->items[i];
+        if (!is_packed(w->table, p)) continue;
+        if (!w->packed[i]) w->packed[i] = device_alloc(w->dev, ops->linear_packed_bytes(p->rows, p->cols));
+        ops->linear_pack(w->dev, w->data + p->offset, p->rows, p->cols, w->packed[i]);
+    }
+    w->version = version;
+    w->hash = weights_hash(w);
+}
+
+uint64_t weights_hash(const weights *w)
+{
+    uint64_t hash = 0;
+    for (int i = 0; i < w->table->n; i++) {
+        const param *p = &w->table->items[i];
+        float *host = xmalloc(sizeof(float) * (size_t)p->count);
+        device_copy_out(w->dev, host, w->data + p->offset, sizeof(float) * (size_t)p->count);
+        hash = hash_bytes(host, sizeof(float) * (size_t)p->count, hash);
+        free(host);
+    }
+    return hash;
+}
+
+int weights_save(const weights *w, const char *path, tensor_dtype dtype, error *err)
+{
+    const int n = w->table->n;
+    tensor_source *tensors = xcalloc((size_t)n, sizeof *tensors);
+    float *host = xmalloc(sizeof(float) * (size_t)w->table->total);
+    device_copy_out(w->dev, host, w->data, sizeof(float) * (size_t)w->table->total);
+    for (int i = 0; i < n; i++) {
+        const param *p = &w->table->items[i];
+        tensors[i] = (tensor_source){ .name = p->name, .rank = p->rank, .data = host + p->offset };
+        tensors[i].shape[0] = p->rank == 2 ? p->rows : p->cols;
+        tensors[i].shape[1] = p->cols;
+    }
+    const char *const metadata[] = { "format", "pt", NULL };
+    const int rc = safetensors_write(path, tensors, (size_t)n, dtype, metadata, err);
+    free(tensors);
+    free(host);
+    return rc;
+}

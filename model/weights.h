@@ -1,0 +1,32 @@
+/* weights - the parameters of one policy version on one device: flat fp32 array and packed panels for forward. */
+#pragma once
+
+#include <stdint.h>
+
+#include "kernels/ops.h"
+#include "model/params.h"
+#include "model/safetensors.h"
+
+typedef struct weights {
+    device *dev;               /* borrowed */
+    const param_table *table;  /* borrowed */
+    float *data;               /* [table->total] on the device */
+    void **packed;             /* per param: panels of a matrix that forward multiplies by, or NULL */
+    float *inv_freq;           /* [head_dim / 2] rotary frequencies, on the device */
+    int64_t version;           /* policy version; -1: unknown */
+    uint64_t hash;             /* weights_hash of data, set by weights_seal */
+} weights;
+
+weights *weights_new(device *dev, const param_table *table, error *err); /* data zeroed, not packed */
+void weights_free(weights *w);
+/* Fills data from a file; every parameter must be there with its shape: ERR_PARSE names tensor, expected, found. */
+int weights_load(weights *w, const safetensors *st, error *err);
+/* Normal(0, std) initialisation keyed by (seed, parameter name, index); norms are 1. Residual outputs (o, down) are
+ * scaled by 1/sqrt(2 L) as in GPT-2. */
+void weights_init(weights *w, uint64_t seed, float std);
+/* To be called after data changed: packs the panels and computes the hash. */
+void weights_seal(weights *w, int64_t version);
+/* Hash of the parameters' fp32 bits in table order; the same on every process and device. */
+uint64_t weights_hash(const weights *w);
+/* Writes one safetensors file (tied heads are not written twice). */
+int weights_save(const weights *w, const char *path, tensor_dtype dtype, error *err);
