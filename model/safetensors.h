@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/str.h"
 
 typedef enum { DTYPE_F32, DTYPE_BF16, DTYPE_F16, DTYPE_I64, DTYPE_I32, DTYPE_U8, DTYPE_OTHER } tensor_dtype;
 typedef struct tensor_view {
@@ -39,5 +40,7 @@ typedef struct tensor_source {
     int64_t shape[8];
     const float *data;
 } tensor_source;
+/* The file's bytes, appended to `out`: for shared memory and the wire. */
+void safetensors_encode(const tensor_source *tensors, size_t n, tensor_dtype dtype, const char *const *metadata, str *out);
 int safetensors_write(const char *path, const tensor_source *tensors, size_t n, tensor_dtype dtype,
                       const char *const *metadata, error *err);

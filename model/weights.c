@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/rng.h"
 #include "base/str.h"
@@ -60,17 +61,22 @@ static int check_shape(const param *p, const tensor_view *v, error *err)
                      p->cols, v->rank, v->rank > 0 ? v->shape[0] : 0, v->rank > 1 ? v->shape[1] : 1);
 }
 
+int weights_load_one(weights *w, const param *p, const safetensors *st, error *err)
+{
+    const tensor_view *v = safetensors_find(st, p->name);
+    if (check_shape(p, v, err) != OK) return ERR_PARSE;
+    float *host = xmalloc(sizeof(float) * (size_t)p->count);
+    const int rc = safetensors_to_f32(v, host, err);
+    if (rc == OK) device_copy_in(w->dev, w->data + p->offset, host, sizeof(float) * (size_t)p->count);
+    free(host);
+    return rc;
+}
+
 int weights_load(weights *w, const safetensors *st, error *err)
 {
     for (int i = 0; i < w->table->n; i++) {
-        const param *p = &w->table->items[i];
-        const tensor_view *v = safetensors_find(st, p->name);
-        if (check_shape(p, v, err) != OK) return ERR_PARSE;
-        float *host = xmalloc(sizeof(float) * (size_t)p->count);
-        const int rc = safetensors_to_f32(v, host, err);
-        if (rc == OK) device_copy_in(w->dev, w->data + p->offset, host, sizeof(float) * (size_t)p->count);
-        free(host);
-        if (rc != OK) return error_within(err, "tensor %s", p->name);
+        const int rc = weights_load_one(w, &w->table->items[i], st, err);
+        if (rc != OK) return rc;
     }
     return OK;
 }
@@ -116,8 +122,9 @@ uint64_t weights_hash(const weights *w)
     return hash;
 }
 
-int weights_save(const weights *w, const char *path, tensor_dtype dtype, error *err)
+void weights_encode(const weights *w, tensor_dtype dtype, str *out)
 {
+    static const char *const METADATA[] = { "format", "pt", NULL };
     const int n = w->table->n;
     tensor_source *tensors = xcalloc((size_t)n, sizeof *tensors);
     float *host = xmalloc(sizeof(float) * (size_t)w->table->total);
@@ -128,9 +135,16 @@ int weights_save(const weights *w, const char *path, tensor_dtype dtype, error *
         tensors[i].shape[0] = p->rank == 2 ? p->rows : p->cols;
         tensors[i].shape[1] = p->cols;
     }
-    const char *const metadata[] = { "format", "pt", NULL };
-    const int rc = safetensors_write(path, tensors, (size_t)n, dtype, metadata, err);
+    safetensors_encode(tensors, (size_t)n, dtype, METADATA, out);
     free(tensors);
     free(host);
+}
+
+int weights_save(const weights *w, const char *path, tensor_dtype dtype, error *err)
+{
+    str bytes = { 0 };
+    weights_encode(w, dtype, &bytes);
+    const int rc = file_write_atomic(path, bytes.data, bytes.len, err);
+    str_free(&bytes);
     return rc;
 }

@@ -21,6 +21,8 @@ weights *weights_new(device *dev, const param_table *table, error *err); /* data
 void weights_free(weights *w);
 /* Fills data from a file; every parameter must be there with its shape: ERR_PARSE names tensor, expected, found. */
 int weights_load(weights *w, const safetensors *st, error *err);
+/* One parameter of it: what a sharded checkpoint is loaded by. */
+int weights_load_one(weights *w, const param *p, const safetensors *st, error *err);
 /* Normal(0, std) initialisation keyed by (seed, parameter name, index); norms are 1. Residual outputs (o, down) are
  * scaled by 1/sqrt(2 L) as in GPT-2. */
 void weights_init(weights *w, uint64_t seed, float std);
@@ -28,5 +30,7 @@ void weights_init(weights *w, uint64_t seed, float std);
 void weights_seal(weights *w, int64_t version);
 /* Hash of the parameters' fp32 bits in table order; the same on every process and device. */
 uint64_t weights_hash(const weights *w);
+/* The safetensors bytes of `w` as it is (fp32: exact), appended to `out`. */
+void weights_encode(const weights *w, tensor_dtype dtype, str *out);
 /* Writes one safetensors file (tied heads are not written twice). */
 int weights_save(const weights *w, const char *path, tensor_dtype dtype, error *err);

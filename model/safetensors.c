@@ -1,0 +1,291 @@
+#include "model/safetensors.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/map.h"
+#include "base/str.h"
+
+static const uint64_t MAX_HEADER_BYTES = 100000000; /* the format's own limit */
+enum { LENGTH_BYTES = 8, MAX_RANK = 8 };
+
+struct safetensors {
+    file_map file;
+    bool mapped;
+    json_t *header; /* owns names and metadata */
+    tensor_view *tensors;
+    size_t n;
+    map *by_name;
+};
+
+typedef struct dtype_name {
+    const char *name;
+    tensor_dtype dtype;
+    size_t bytes;
+} dtype_name;
+
+static const dtype_name DTYPES[] = {
+    { "F32", DTYPE_F32, 4 },   { "BF16", DTYPE_BF16, 2 },  { "F16", DTYPE_F16, 2 },    { "I64", DTYPE_I64, 8 },
+    { "I32", DTYPE_I32, 4 },   { "U8", DTYPE_U8, 1 },      { "F64", DTYPE_OTHER, 8 },  { "U64", DTYPE_OTHER, 8 },
+    { "U32", DTYPE_OTHER, 4 }, { "I16", DTYPE_OTHER, 2 },  { "U16", DTYPE_OTHER, 2 },  { "I8", DTYPE_OTHER, 1 },
+    { "BOOL", DTYPE_OTHER, 1 }, { "F8_E4M3", DTYPE_OTHER, 1 }, { "F8_E5M2", DTYPE_OTHER, 1 },
+};
+
+static const dtype_name *dtype_of(const char *name)
+{
+    for (size_t i = 0; name && i < sizeof DTYPES / sizeof *DTYPES; i++)
+        if (strcmp(DTYPES[i].name, name) == 0) return &DTYPES[i];
+    return NULL;
+}
+
+/* ---- reading ---- */
+
+static int read_shape(tensor_view *v, const json_t *shape, const char *where, error *err)
+{
+    v->rank = (int)json_array_size(shape);
+    v->count = 1;
+    if (!json_is_array(shape) || json_array_size(shape) > MAX_RANK)
+        return error_set(err, ERR_PARSE, "%s: tensor %.80s: expected a shape of at most %d numbers", where, v->name, MAX_RANK);
+    for (int i = 0; i < v->rank; i++) {
+        const json_t *d = json_array_get(shape, (size_t)i);
+        const json_int_t n = json_integer_value(d);
+        if (!json_is_integer(d) || n < 0 || __builtin_mul_overflow(v->count, (int64_t)n, &v->count))
+            return error_set(err, ERR_PARSE, "%s: tensor %.80s: dimension %d of its shape can't be", where, v->name, i);
+        v->shape[i] = n;
+    }
+    return OK;
+}
+
+static int read_tensor(tensor_view *v, const char *name, const json_t *j, const unsigned char *data, size_t len, const char *where,
+                       error *err)
+{
+    *v = (tensor_view){ .name = name };
+    const dtype_name *dtype = dtype_of(json_string_value(json_object_get(j, "dtype")));
+    const json_t *offsets = json_object_get(j, "data_offsets");
+    const json_int_t begin = json_integer_value(json_array_get(offsets, 0)), end = json_integer_value(json_array_get(offsets, 1));
+    if (!dtype) return error_set(err, ERR_PARSE, "%s: tensor %.80s has no dtype that is known", where, name);
+    if (read_shape(v, json_object_get(j, "shape"), where, err) != OK) return ERR_PARSE;
+    if (json_array_size(offsets) != 2 || begin < 0 || end < begin || (uint64_t)end > len)
+        return error_set(err, ERR_PARSE, "%s: tensor %.80s: bytes %" JSON_INTEGER_FORMAT " to %" JSON_INTEGER_FORMAT " do not lie in the %zu bytes of data",
+                         where, name, begin, end, len);
+    int64_t bytes;
+    if (__builtin_mul_overflow(v->count, (int64_t)dtype->bytes, &bytes) || bytes != end - begin)
+        return error_set(err, ERR_PARSE, "%s: tensor %.80s: its shape does not multiply out to its %" JSON_INTEGER_FORMAT " bytes", where, name,
+                         end - begin);
+    v->dtype = dtype->dtype;
+    v->data = data + begin;
+    v->bytes = (size_t)bytes;
+    return OK;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const tensor_view *x = a, *y = b;
+    if (x->data != y->data) return (const char *)x->data < (const char *)y->data ? -1 : 1;
+    return x->bytes < y->bytes ? -1 : x->bytes > y->bytes; /* an empty tensor before the one that starts there */
+}
+
+/* The format asks for data without holes or overlaps: what is read is all there is. */
+static int check_layout(const safetensors *st, const unsigned char *data, size_t len, const char *where, error *err)
+{
+    const char *at = (const char *)data;
+    for (size_t i = 0; i < st->n; i++) {
+        if ((const char *)st->tensors[i].data != at)
+            return error_set(err, ERR_PARSE, "%s: tensor %.80s overlaps another or leaves a hole before it", where, st->tensors[i].name);
+        at += st->tensors[i].bytes;
+    }
+    if (at == (const char *)data + len) return OK;
+    return error_set(err, ERR_PARSE, "%s: %zu bytes of data belong to no tensor", where, (size_t)((const char *)data + len - at));
+}
+
+static int read_tensors(safetensors *st, const unsigned char *data, size_t len, const char *where, error *err)
+{
+    const char *name;
+    json_t *value;
+    st->tensors = xcalloc(json_object_size(st->header) + 1, sizeof *st->tensors);
+    json_object_foreach(st->header, name, value)
+    {
+        if (strcmp(name, "__metadata__") == 0) continue;
+        if (read_tensor(&st->tensors[st->n], name, value, data, len, where, err) != OK) return ERR_PARSE;
+        st->n++;
+    }
+    qsort(st->tensors, st->n, sizeof *st->tensors, by_offset);
+    if (check_layout(st, data, len, where, err) != OK) return ERR_PARSE;
+    for (size_t i = 0; i < st->n; i++) map_set(st->by_name, st->tensors[i].name, &st->tensors[i]);
+    return OK;
+}
+
+static int parse(safetensors *st, const unsigned char *bytes, size_t len, const char *where, error *err)
+{
+    uint64_t header = 0;
+    if (len < LENGTH_BYTES) return error_set(err, ERR_PARSE, "%s: %zu bytes are too few for a safetensors file", where, len);
+    for (int i = LENGTH_BYTES - 1; i >= 0; i--) header = header << 8 | bytes[i];
+    if (header > MAX_HEADER_BYTES || header > len - LENGTH_BYTES)
+        return error_set(err, ERR_PARSE, "%s: its header claims %" PRIu64 " bytes of a file of %zu", where, header, len);
+    if (header == 0 || bytes[LENGTH_BYTES] != '{')
+        return error_set(err, ERR_PARSE, "%s: its header does not begin with '{'", where);
+    st->header = json_parse((const char *)bytes + LENGTH_BYTES, (size_t)header, where, err);
+    if (!st->header) return ERR_PARSE;
+    if (!json_is_object(st->header)) return error_set(err, ERR_PARSE, "%s: its header is no JSON object", where);
+    return read_tensors(st, bytes + LENGTH_BYTES + header, len - LENGTH_BYTES - (size_t)header, where, err);
+}
+
+static safetensors *empty(void)
+{
+    safetensors *st = xcalloc(1, sizeof *st);
+    st->by_name = map_new();
+    return st;
+}
+
+safetensors *safetensors_open(const char *path, error *err)
+{
+    safetensors *st = empty();
+    if (file_map_open(&st->file, path, err) == OK) {
+        st->mapped = true;
+        if (parse(st, st->file.data, st->file.len, path, err) == OK) return st;
+    }
+    safetensors_close(st);
+    return NULL;
+}
+
+safetensors *safetensors_from_bytes(const void *data, size_t len, const char *where, error *err)
+{
+    safetensors *st = empty();
+    if (parse(st, data, len, where, err) == OK) return st;
+    safetensors_close(st);
+    return NULL;
+}
+
+void safetensors_close(safetensors *st)
+{
+    if (!st) return;
+    if (st->mapped) file_map_close(&st->file);
+    json_decref(st->header);
+    map_free(st->by_name);
+    free(st->tensors);
+    free(st);
+}
+
+const tensor_view *safetensors_find(const safetensors *st, const char *name) { return map_get(st->by_name, name); }
+size_t safetensors_count(const safetensors *st) { return st->n; }
+const tensor_view *safetensors_at(const safetensors *st, size_t i) { return &st->tensors[i]; }
+
+const char *safetensors_metadata(const safetensors *st, const char *key)
+{
+    return json_string_value(json_object_get(json_object_get(st->header, "__metadata__"), key));
+}
+
+/* ---- numbers ---- */
+
+static float from_bits(uint32_t bits)
+{
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+static float from_half(uint16_t h)
+{
+    const uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, mantissa = h & 1023;
+    if (exponent == 31) return from_bits(sign | 0x7f800000u | mantissa << 13);
+    if (exponent == 0) return from_bits(sign | 0x3f800000u) * (float)mantissa * 0x1p-24f;
+    return from_bits(sign | (exponent + 112) << 23 | mantissa << 13);
+}
+
+/* Round to nearest, ties to even; a NaN keeps being one. */
+static uint16_t to_bf16(float f)
+{
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+int safetensors_to_f32(const tensor_view *view, float *out, error *err)
+{
+    if (view->dtype == DTYPE_F32) {
+        if (view->bytes) memcpy(out, view->data, view->bytes);
+        return OK;
+    }
+    if (view->dtype != DTYPE_BF16 && view->dtype != DTYPE_F16)
+        return error_set(err, ERR_UNSUPPORTED, "tensor %.80s holds no F32, BF16 or F16 numbers", view->name);
+    for (int64_t i = 0; i < view->count; i++) {
+        uint16_t h;
+        memcpy(&h, (const char *)view->data + 2 * i, sizeof h);
+        out[i] = view->dtype == DTYPE_BF16 ? from_bits((uint32_t)h << 16) : from_half(h);
+    }
+    return OK;
+}
+
+/* ---- writing ---- */
+
+static int64_t count_of(const tensor_source *t)
+{
+    int64_t n = 1;
+    for (int i = 0; i < t->rank; i++) n *= t->shape[i];
+    return n;
+}
+
+static void header_of(str *s, const tensor_source *tensors, size_t n, tensor_dtype dtype, const char *const *metadata)
+{
+    int64_t at = 0;
+    str_putc(s, '{');
+    if (metadata && metadata[0]) {
+        str_puts(s, "\"__metadata__\":{");
+        for (int i = 0; metadata[i]; i += 2) {
+            if (i) str_putc(s, ',');
+            str_json(s, metadata[i], strlen(metadata[i]));
+            str_putc(s, ':');
+            str_json(s, metadata[i + 1], strlen(metadata[i + 1]));
+        }
+        str_puts(s, n ? "}," : "}");
+    }
+    for (size_t t = 0; t < n; t++) {
+        const int64_t bytes = count_of(&tensors[t]) * (dtype == DTYPE_BF16 ? 2 : 4);
+        if (t) str_putc(s, ',');
+        str_json(s, tensors[t].name, strlen(tensors[t].name));
+        str_printf(s, ":{\"dtype\":\"%s\",\"shape\":[", dtype == DTYPE_BF16 ? "BF16" : "F32");
+        for (int i = 0; i < tensors[t].rank; i++) str_printf(s, i ? ",%" PRId64 : "%" PRId64, tensors[t].shape[i]);
+        str_printf(s, "],\"data_offsets\":[%" PRId64 ",%" PRId64 "]}", at, at + bytes);
+        at += bytes;
+    }
+    str_putc(s, '}');
+    while (s->len % LENGTH_BYTES) str_putc(s, ' ');
+}
+
+static void add_data(str *s, const tensor_source *t, tensor_dtype dtype)
+{
+    const int64_t n = count_of(t);
+    if (dtype != DTYPE_BF16) {
+        str_add(s, (const char *)t->data, sizeof(float) * (size_t)n);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        const uint16_t h = to_bf16(t->data[i]);
+        str_add(s, (const char *)&h, sizeof h);
+    }
+}
+
+void safetensors_encode(const tensor_source *tensors, size_t n, tensor_dtype dtype, const char *const *metadata, str *out)
+{
+    str header = { 0 };
+    header_of(&header, tensors, n, dtype, metadata);
+    for (int i = 0; i < LENGTH_BYTES; i++) str_putc(out, (char)(header.len >> (8 * i) & 255));
+    str_add(out, header.data, header.len);
+    for (size_t t = 0; t < n; t++) add_data(out, &tensors[t], dtype);
+    str_free(&header);
+}
+
+int safetensors_write(const char *path, const tensor_source *tensors, size_t n, tensor_dtype dtype, const char *const *metadata,
+                      error *err)
+{
+    str bytes = { 0 };
+    safetensors_encode(tensors, n, dtype, metadata, &bytes);
+    const int rc = file_write_atomic(path, bytes.data, bytes.len, err);
+    str_free(&bytes);
+    return rc;
+}
