@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "model/weights.h"
-#include "support.h"
+#include "tests/support/support.h"
 
 typedef struct tiny {
     device *dev;

@@ -1,0 +1,85 @@
+#include "rollout/dataset.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/rng.h"
+#include "base/vec.h"
+
+static const size_t MAX_BYTES = (size_t)4 << 30;
+
+struct dataset {
+    vec(char *) rows;
+    char *path;
+    uint64_t *order; /* the permutation of one epoch, kept because visits come epoch by epoch */
+    uint64_t order_seed, order_epoch;
+    bool has_order;
+};
+
+static int check_row(const char *line, size_t len, const char *where, error *err)
+{
+    json_t *j = json_parse(line, len, where, err);
+    if (!j) return ERR_PARSE;
+    const bool fits = json_is_object(j) && (json_is_string(json_object_get(j, "prompt")) || json_is_array(json_object_get(j, "messages")));
+    json_decref(j);
+    return fits ? OK : error_set(err, ERR_PARSE, "%s: expected an object with \"prompt\" (text) or \"messages\" (list)", where);
+}
+
+static int read_rows(dataset *d, char *text, size_t len, uint64_t max_rows, error *err)
+{
+    int line_number = 0;
+    for (char *line = text, *end = text + len, *next; line < end && (max_rows == 0 || d->rows.len < max_rows); line = next) {
+        char *newline = memchr(line, '\n', (size_t)(end - line)), where[1100];
+        next = newline ? newline + 1 : end;
+        size_t n = (size_t)((newline ? newline : end) - line);
+        while (n > 0 && (line[n - 1] == '\r' || line[n - 1] == ' ')) n--;
+        line_number++;
+        if (n == 0) continue;
+        snprintf(where, sizeof where, "%s:%d", d->path, line_number);
+        if (check_row(line, n, where, err) != OK) return ERR_PARSE;
+        vec_push(&d->rows, xstrndup(line, n));
+    }
+    return d->rows.len ? OK : error_set(err, ERR_PARSE, "%s holds no rows", d->path);
+}
+
+dataset *dataset_open(const char *path, uint64_t max_rows, error *err)
+{
+    size_t len;
+    char *text = file_read(path, MAX_BYTES, &len, err);
+    if (!text) return NULL;
+    dataset *d = xcalloc(1, sizeof *d);
+    d->path = xstrdup(path);
+    const int rc = read_rows(d, text, len, max_rows, err);
+    free(text);
+    if (rc == OK) return d;
+    dataset_free(d);
+    return NULL;
+}
+
+void dataset_free(dataset *d)
+{
+    if (!d) return;
+    for (size_t i = 0; i < d->rows.len; i++) free(d->rows.data[i]);
+    vec_free(&d->rows);
+    free(d->order);
+    free(d->path);
+    free(d);
+}
+
+uint64_t dataset_size(const dataset *d) { return d->rows.len; }
+const char *dataset_row(const dataset *d, uint64_t row) { return d->rows.data[row]; }
+
+uint64_t dataset_visit(dataset *d, uint64_t seed, uint64_t i)
+{
+    const uint64_t epoch = i / d->rows.len;
+    if (!d->has_order || d->order_seed != seed || d->order_epoch != epoch) {
+        d->order = xrealloc(d->order, sizeof *d->order * d->rows.len);
+        rng_permutation((rng_key){ .seed = seed, .stream = epoch + 1 }, d->order, d->rows.len);
+        d->order_seed = seed, d->order_epoch = epoch, d->has_order = true;
+    }
+    return d->order[i % d->rows.len];
+}

@@ -1,0 +1,37 @@
+/* score - named objectives of one episode: a value or missing, never 0 in silence. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum { MAX_OBJECTIVES = 16, OBJECTIVE_NAME = 32 };
+
+typedef struct objective_value {
+    char name[OBJECTIVE_NAME];
+    double value; /* NaN: missing */
+} objective_value;
+
+typedef enum score_status {
+    SCORE_OK,       /* the script returned; single objectives may still be missing */
+    SCORE_SCRIPT,   /* the script raised, returned rubbish, or hit one of its caps: the author's fault, the score is missing */
+    SCORE_MACHINE,  /* the worker died or timed out: will be asked again elsewhere */
+} score_status;
+
+typedef struct score {
+    uint64_t task;
+    score_status status;
+    objective_value values[MAX_OBJECTIVES];
+    int n_values;
+    char *error; /* a sentence with the script's line when status != SCORE_OK; owned */
+    char *info;  /* JSON text for the viewer, or NULL; owned */
+    double ms;
+} score;
+
+void score_reset(score *s);
+score *score_copy(const score *s);
+void score_free(score *s);
+/* Sets (or replaces) a value; NaN and infinities become missing. ERR_FULL beyond MAX_OBJECTIVES, ERR_ARGUMENT for a name that is empty or too long. */
+int score_set(score *s, const char *name, double value, error *err);
+double score_get(const score *s, const char *name); /* NaN: missing */
