@@ -1,0 +1,188 @@
+/* troupe plot: learning curves of one or more runs as an SVG that a browser and a README show as it is.
+ *
+ * For each run: the training reward of one objective (thin line) and its evaluations (thick line, dots), over the steps;
+ * under them, in grey, how many shots the prompts had. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "base/vec.h"
+#include "cli/verbs.h"
+
+enum { WIDTH = 720, HEIGHT = 400, LEFT = 56, RIGHT = 16, TOP = 40, BOTTOM = 76, MAX_RUNS = 6, MAX_FILE = 1 << 30 };
+static const char *const COLOURS[MAX_RUNS] = { "#1f6feb", "#d1242f", "#1a7f37", "#9a6700", "#8250df", "#57606a" };
+
+typedef struct point {
+    double x, y;
+} point;
+typedef vec(point) curve;
+
+typedef struct run_curves {
+    const char *label;
+    curve train, eval, shots;
+} run_curves;
+
+static double value_of(const json_t *line, const char *key)
+{
+    const json_t *v = json_object_get(line, key);
+    return json_is_number(v) ? json_number_value(v) : NAN;
+}
+
+static void add_line(run_curves *r, const json_t *line, const char *objective)
+{
+    char train[96], eval[96];
+    snprintf(train, sizeof train, "reward/%s/mean", objective);
+    snprintf(eval, sizeof eval, "eval/%s/mean", objective);
+    const double x = value_of(line, "step"), t = value_of(line, train), e = value_of(line, eval);
+    const double shots = value_of(line, "prompt/shots/mean");
+    if (!isnan(t)) vec_push(&r->train, (point){ x, t });
+    if (!isnan(e)) vec_push(&r->eval, (point){ x, e });
+    if (!isnan(shots)) vec_push(&r->shots, (point){ x, shots });
+}
+
+static int read_run(run_curves *r, const char *dir, const char *objective, error *err)
+{
+    char path[1024];
+    size_t len;
+    char *text = file_read(path_join(path, sizeof path, dir, "metrics.jsonl"), MAX_FILE, &len, err);
+    if (!text) return err->code;
+    const char *slash = strrchr(dir, '/');
+    r->label = slash && slash[1] ? slash + 1 : dir;
+    for (char *line = text, *end; (end = memchr(line, '\n', len - (size_t)(line - text))); line = end + 1) {
+        json_t *json = json_parse(line, (size_t)(end - line), path, NULL);
+        if (json) add_line(r, json, objective);
+        json_decref(json);
+    }
+    free(text);
+    if (r->train.len + r->eval.len > 0) return OK;
+    return error_set(err, ERR_NOT_FOUND, "%s has no values of '%s' yet", path, objective);
+}
+
+static double last_step(const run_curves *runs, int n)
+{
+    double most = 1;
+    for (int i = 0; i < n; i++) {
+        const curve *const all[] = { &runs[i].train, &runs[i].eval };
+        for (int c = 0; c < 2; c++)
+            for (size_t k = 0; k < all[c]->len; k++) most = fmax(most, all[c]->data[k].x);
+    }
+    return most;
+}
+
+static double place_x(double x, double most) { return LEFT + x / most * (WIDTH - LEFT - RIGHT); }
+static double place_y(double y) { return HEIGHT - BOTTOM - fmax(0, fmin(1, y)) * (HEIGHT - TOP - BOTTOM); }
+
+static void draw_axes(str *svg, const char *objective, double most)
+{
+    str_printf(svg,
+               "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" "
+               "font-size=\"12\">\n<rect width=\"%d\" height=\"%d\" fill=\"#ffffff\"/>\n"
+               "<text x=\"%d\" y=\"22\" font-size=\"15\" font-weight=\"bold\">%s by training step</text>\n",
+               WIDTH, HEIGHT, WIDTH, HEIGHT, LEFT, objective);
+    for (int i = 0; i <= 5; i++) {
+        const double y = i / 5.0;
+        str_printf(svg, "<line x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\" stroke=\"#d8dee4\"/>\n", LEFT, WIDTH - RIGHT,
+                   place_y(y), place_y(y));
+        str_printf(svg, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.1f</text>\n", LEFT - 6, place_y(y) + 4, y);
+        str_printf(svg, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.0f</text>\n", place_x(most * y, most),
+                   HEIGHT - BOTTOM + 16, most * y);
+    }
+}
+
+static void draw_curve(str *svg, const curve *c, double most, const char *colour, double width, bool dots)
+{
+    if (c->len == 0) return;
+    str_printf(svg, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"%.1f\" stroke-opacity=\"%.2f\" points=\"", colour,
+               width, dots ? 1.0 : 0.35);
+    for (size_t i = 0; i < c->len; i++)
+        str_printf(svg, "%.1f,%.1f ", place_x(c->data[i].x, most), place_y(c->data[i].y));
+    str_puts(svg, "\"/>\n");
+    for (size_t i = 0; dots && i < c->len; i++)
+        str_printf(svg, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"%s\"/>\n", place_x(c->data[i].x, most),
+                   place_y(c->data[i].y), colour);
+}
+
+/* The shots of the first run that had any: a grey band whose height is their number. */
+static void draw_shots(str *svg, const curve *c, double most)
+{
+    double top = 0;
+    for (size_t i = 0; i < c->len; i++) top = fmax(top, c->data[i].y);
+    if (top <= 0) return;
+    const double floor = HEIGHT - 8, height = BOTTOM - 44;
+    str_printf(svg, "<polygon fill=\"#d8dee4\" points=\"%.1f,%.1f ", place_x(c->data[0].x, most), floor);
+    for (size_t i = 0; i < c->len; i++)
+        str_printf(svg, "%.1f,%.1f ", place_x(c->data[i].x, most), floor - c->data[i].y / top * height);
+    str_printf(svg, "%.1f,%.1f\"/>\n", place_x(c->data[c->len - 1].x, most), floor);
+    str_printf(svg, "<text x=\"%d\" y=\"%d\" fill=\"#57606a\">shots in the prompt (at most %.3g)</text>\n", LEFT + 4,
+               HEIGHT - 12, top);
+}
+
+static void draw_legend(str *svg, const run_curves *runs, int n)
+{
+    for (int i = 0; i < n; i++) {
+        const int x = WIDTH - RIGHT - 150 * (n - i);
+        str_printf(svg, "<line x1=\"%d\" x2=\"%d\" y1=\"18\" y2=\"18\" stroke=\"%s\" stroke-width=\"3\"/>", x, x + 22,
+                   COLOURS[i]);
+        str_printf(svg, "<text x=\"%d\" y=\"22\">%.20s</text>\n", x + 28, runs[i].label);
+    }
+}
+
+static int draw(const char *path, const run_curves *runs, int n, const char *objective, error *err)
+{
+    str svg = { 0 };
+    const double most = last_step(runs, n);
+    draw_axes(&svg, objective, most);
+    for (int i = 0; i < n; i++)
+        if (runs[i].shots.len > 0) {
+            draw_shots(&svg, &runs[i].shots, most);
+            break;
+        }
+    for (int i = 0; i < n; i++) {
+        draw_curve(&svg, &runs[i].train, most, COLOURS[i], 1.5, false);
+        draw_curve(&svg, &runs[i].eval, most, COLOURS[i], 3, true);
+    }
+    draw_legend(&svg, runs, n);
+    str_puts(&svg, "</svg>\n");
+    const int rc = file_write_atomic(path, svg.data, svg.len, err);
+    str_free(&svg);
+    return rc;
+}
+
+static int usage(FILE *to)
+{
+    fprintf(to, "usage: troupe plot OUT.svg RUN [RUN ...] [--objective NAME]\n\n"
+                "Draws the training reward (thin) and the evaluations (thick) of up to %d runs over their steps.\n\n"
+                "example: troupe plot curve.svg runs/calculator runs/calculator-control --objective accuracy\n",
+            MAX_RUNS);
+    return to == stdout ? 0 : 2;
+}
+
+int cmd_plot(int argc, char **argv)
+{
+    const char *out = NULL, *objective = "accuracy", *dirs[MAX_RUNS];
+    run_curves runs[MAX_RUNS] = { 0 };
+    error err = { 0 };
+    int n = 0, rc = OK;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0) return usage(stdout);
+        if (strcmp(argv[i], "--objective") == 0 && i + 1 < argc) objective = argv[++i];
+        else if (argv[i][0] == '-') return usage(stderr);
+        else if (!out) out = argv[i];
+        else if (n < MAX_RUNS) dirs[n++] = argv[i];
+        else return usage(stderr);
+    }
+    if (!out || n == 0) return usage(stderr);
+    for (int i = 0; i < n && rc == OK; i++) rc = read_run(&runs[i], dirs[i], objective, &err);
+    if (rc == OK) rc = draw(out, runs, n, objective, &err);
+    if (rc != OK) fprintf(stderr, "troupe: plot: %s\n", err.text);
+    for (int i = 0; i < n; i++) {
+        vec_free(&runs[i].train);
+        vec_free(&runs[i].eval);
+        vec_free(&runs[i].shots);
+    }
+    return rc == OK ? 0 : 1;
+}

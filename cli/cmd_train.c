@@ -1,0 +1,300 @@
+/* troupe train: everything on this machine. Starts the learner, the actors and the reward workers as children of its own,
+ * shows what they do, starts again who crashes, and stops all in order. It computes nothing itself, so that there is
+ * always somebody left who can say what happened. */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/process.h"
+#include "base/vec.h"
+#include "cli/arguments.h"
+#include "cli/progress.h"
+#include "cli/recipe.h"
+#include "cli/run_dir.h"
+#include "cli/supervisor.h"
+#include "cli/verbs.h"
+
+enum { MAX_CHILDREN = 130, MAX_ARGV = 16 + MAX_OVERRIDES, STOP_PATIENCE_MS = 60000, POLL_MS = 1000, LINE_BYTES = 1 << 16 };
+
+typedef struct child_words {
+    char name[32], log[1100];
+    const char *argv[MAX_ARGV], *restart[MAX_ARGV];
+} child_words;
+
+typedef struct train {
+    run_dir run;
+    recipe *recipe;
+    supervisor *supervisor;
+    progress *progress;
+    logger *log;
+    char self[1024], address[128], report_text[16], seconds_text[16];
+    int report[2], signals;
+    child_words *children;
+    int n_children;
+    str line;
+    bool resumed;
+} train;
+
+static int usage(FILE *to)
+{
+    fprintf(to, "usage: troupe train RECIPE.lua [key=value ...] [--run-dir DIR] [--fresh] [--every N]\n"
+                "       troupe train --resume RUN\n\n"
+                "  --run-dir DIR  where the run lives (default: runs/NAME)\n"
+                "  --fresh        start over when the run exists\n"
+                "  --resume RUN   go on from the last checkpoint as if nothing had happened\n"
+                "  --every N      without a terminal: print each N-th step (default 10)\n"
+                "  --keys         list the recipe's keys with their defaults\n\n"
+                "example: troupe train recipes/calculator/recipe.lua steps=50 rollout.group=4\n");
+    return to == stdout ? 0 : 2;
+}
+
+/* ---- children ---- */
+
+static child_words *new_child(train *t, const char *name)
+{
+    child_words *c = &t->children[t->n_children++];
+    snprintf(c->name, sizeof c->name, "%s", name);
+    snprintf(c->log, sizeof c->log, "%s/logs/%s.log", t->run.path, name);
+    return c;
+}
+
+/* argv = self, the words, the run's overrides, NULL. */
+static void words(const train *t, const char **argv, const char *const *first)
+{
+    int n = 0;
+    argv[n++] = t->self;
+    while (*first) argv[n++] = *first++;
+    for (int i = 0; i < t->run.n_overrides; i++) argv[n++] = t->run.overrides[i];
+    argv[n] = NULL;
+}
+
+static int start_learner(train *t, error *err)
+{
+    child_words *c = new_child(t, "learner");
+    const char *const anew[] = { "learner", t->run.recipe, "--run", t->run.path, "--bind", t->address, "--report-fd", t->report_text, NULL };
+    const char *const again[] = { "learner", t->run.recipe,   "--run",        t->run.path, "--bind",
+                                  t->address, "--report-fd", t->report_text, "--resume",  NULL };
+    words(t, c->argv, t->resumed ? again : anew);
+    words(t, c->restart, again);
+    return supervisor_add(t->supervisor,
+                          &(child_options){ .name = c->name,
+                                            .argv = c->argv,
+                                            .restart_argv = c->restart,
+                                            .log_path = c->log,
+                                            .report_fd = t->report[1],
+                                            .principal = true,
+                                            .max_restarts = 3 },
+                          err);
+}
+
+static int start_workers(train *t, const char *role, int64_t n, error *err)
+{
+    int rc = OK;
+    for (int64_t i = 1; rc == OK && i <= n; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "%s-%" PRId64, role, i);
+        child_words *c = new_child(t, name);
+        const char *const first[] = { role, t->run.recipe, "--connect", t->address, "--name", c->name, NULL };
+        words(t, c->argv, first);
+        rc = supervisor_add(t->supervisor,
+                            &(child_options){ .name = c->name, .argv = c->argv, .log_path = c->log, .report_fd = -1, .max_restarts = 10 },
+                            err);
+    }
+    return rc;
+}
+
+/* ---- the live report ---- */
+
+static void show_line(train *t, const char *line, size_t len)
+{
+    json_t *json = json_parse(line, len, "report", NULL);
+    if (json) progress_event(t->progress, json);
+    json_decref(json);
+}
+
+static void read_report(train *t)
+{
+    char bytes[4096];
+    const ssize_t n = read(t->report[0], bytes, sizeof bytes);
+    if (n <= 0) return;
+    str_add(&t->line, bytes, (size_t)n);
+    char *begin = t->line.data, *end;
+    while ((end = memchr(begin, '\n', t->line.len - (size_t)(begin - t->line.data)))) {
+        show_line(t, begin, (size_t)(end - begin));
+        begin = end + 1;
+    }
+    const size_t rest = t->line.len - (size_t)(begin - t->line.data);
+    memmove(t->line.data, begin, rest);
+    t->line.len = rest < LINE_BYTES ? rest : 0;
+}
+
+/* ---- the watch ---- */
+
+/* Waits for a report, a signal or a child's end. Returns the signal, or 0. */
+static int wait_for_news(train *t)
+{
+    struct pollfd fds[2 + MAX_CHILDREN] = { { .fd = t->signals, .events = POLLIN }, { .fd = t->report[0], .events = POLLIN } };
+    int pids[MAX_CHILDREN];
+    const int n = supervisor_fds(t->supervisor, pids, MAX_CHILDREN);
+    for (int i = 0; i < n; i++) fds[2 + i] = (struct pollfd){ .fd = pids[i], .events = POLLIN };
+    if (poll(fds, (nfds_t)(2 + n), POLL_MS) <= 0) return 0;
+    if (fds[1].revents & POLLIN) read_report(t);
+    struct signalfd_siginfo info;
+    if ((fds[0].revents & POLLIN) && read(t->signals, &info, sizeof info) == sizeof info) return (int)info.ssi_signo;
+    return 0;
+}
+
+static void drain_report(train *t)
+{
+    struct pollfd fd = { .fd = t->report[0], .events = POLLIN };
+    while (poll(&fd, 1, 0) > 0 && (fd.revents & POLLIN)) read_report(t);
+}
+
+/* A child said why it stopped in its log; the person at the terminal should not have to open it. */
+static void explain(const train *t, error *err)
+{
+    char last[400];
+    for (int i = 0; i < t->n_children; i++) {
+        if (!strstr(err->text, t->children[i].log)) continue;
+        run_dir_last_words(t->children[i].log, last, sizeof last);
+        if (last[0]) error_set(err, err->code, "%s (log: logs/%s.log)", last, t->children[i].name);
+        return;
+    }
+}
+
+static int stop_in_order(train *t, int signal, error *err)
+{
+    sigset_t mask;
+    progress_end(t->progress);
+    progress_say(t->progress, "stopping: the step under way ends and a checkpoint is written (Ctrl-C again stops at once)");
+    /* From here a second signal has its default effect: it ends this process, and the children die with it. */
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGINT);
+    sigaddset(&mask, SIGTERM);
+    sigprocmask(SIG_UNBLOCK, &mask, NULL);
+    supervisor_stop(t->supervisor, STOP_PATIENCE_MS);
+    drain_report(t);
+    return error_set(err, ERR_INTERRUPTED, "stopped by %s (go on with: troupe train --resume %s)", strsignal(signal), t->run.path);
+}
+
+static int watch(train *t, error *err)
+{
+    for (;;) {
+        const int signal = wait_for_news(t);
+        if (signal) return stop_in_order(t, signal, err);
+        switch (supervisor_poll(t->supervisor, err)) {
+        case RUN_GOES_ON: continue;
+        case RUN_FINISHED:
+            supervisor_stop(t->supervisor, 0);
+            drain_report(t);
+            return OK;
+        case RUN_FAILED:
+            drain_report(t);
+            explain(t, err);
+            return err->code;
+        }
+    }
+}
+
+/* ---- begin and end ---- */
+
+static int block_signals(train *t, error *err)
+{
+    sigset_t mask;
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGINT);
+    sigaddset(&mask, SIGTERM);
+    sigprocmask(SIG_BLOCK, &mask, NULL);
+    t->signals = signalfd(-1, &mask, SFD_CLOEXEC);
+    return t->signals >= 0 ? OK : error_sys(err, errno, "signalfd");
+}
+
+static int open_report(train *t, error *err)
+{
+    if (pipe(t->report) != 0) return error_sys(err, errno, "pipe");
+    snprintf(t->report_text, sizeof t->report_text, "%d", t->report[1]);
+    return OK;
+}
+
+static int start_all(train *t, int every, error *err)
+{
+    const recipe *r = t->recipe;
+    snprintf(t->address, sizeof t->address, "ipc://%s/exchange", t->run.sockets);
+    if (process_self_path(t->self, sizeof t->self, err) != OK || open_report(t, err) != OK || block_signals(t, err) != OK)
+        return err->code;
+    t->log = logger_new(2, "train", LOG_WARN, false);
+    t->supervisor = supervisor_new(t->log);
+    t->progress = progress_new(1, r->steps, every);
+    t->children = xcalloc((size_t)(1 + r->actors + r->reward_workers), sizeof *t->children);
+    if (start_learner(t, err) != OK || start_workers(t, "actor", r->actors, err) != OK) return err->code;
+    return start_workers(t, "reward", r->reward_workers, err);
+}
+
+static void close_all(train *t)
+{
+    supervisor_free(t->supervisor); /* first: nobody may outlive this */
+    progress_end(t->progress);
+    progress_free(t->progress);
+    recipe_free(t->recipe);
+    run_dir_end(&t->run);
+    logger_free(t->log);
+    str_free(&t->line);
+    free(t->children);
+    for (int i = 0; i < 2; i++)
+        if (t->report[i] > 0) close(t->report[i]);
+    if (t->signals > 0) close(t->signals);
+}
+
+static int begin_run(train *t, const arguments *a, const char *dir, const char *resume, bool fresh, error *err)
+{
+    char path[1024];
+    if (resume) {
+        t->resumed = true;
+        if (run_dir_resume(&t->run, resume, err) != OK) return err->code;
+        t->recipe = recipe_open(t->run.recipe, (const char *const *)t->run.overrides, t->run.n_overrides, err);
+        return t->recipe ? OK : err->code;
+    }
+    t->recipe = recipe_open(a->positional[0], a->overrides, a->n_overrides, err);
+    if (!t->recipe) return err->code;
+    snprintf(path, sizeof path, "runs/%s", t->recipe->name);
+    return run_dir_begin(&t->run, dir ? dir : path, a->positional[0], a->overrides, a->n_overrides, fresh, err);
+}
+
+int cmd_train(int argc, char **argv)
+{
+    train t = { .run = { .lock_fd = -1 } };
+    arguments a;
+    error err = { 0 };
+    const char *resume = NULL, *dir = NULL, *every = "10";
+    bool fresh = false, keys = false;
+    const flag flags[] = { { "--resume", &resume, NULL }, { "--run-dir", &dir, NULL }, { "--every", &every, NULL },
+                           { "--fresh", NULL, &fresh },   { "--keys", NULL, &keys },   { 0 } };
+    const int64_t began_ms = clock_ms();
+    if (arguments_parse(&a, argc, argv, flags, &err) != OK) {
+        fprintf(stderr, "troupe: train: %s\n", err.text);
+        return 2;
+    }
+    if (a.help) return usage(stdout);
+    if (keys) return recipe_print_keys(stdout), 0;
+    if (a.n_positional != (resume ? 0 : 1) || (resume && a.n_overrides)) return usage(stderr);
+
+    int rc = begin_run(&t, &a, dir, resume, fresh, &err);
+    if (rc == OK) rc = start_all(&t, atoi(every), &err);
+    if (rc == OK) rc = watch(&t, &err);
+    if (rc == OK) {
+        progress_end(t.progress);
+        printf("done: %" PRId64 " steps in %.1f s; model in %s/checkpoints/step-%" PRId64 "\n", t.recipe->steps,
+               (double)(clock_ms() - began_ms) * 1e-3, t.run.path, t.recipe->steps);
+    }
+    close_all(&t);
+    if (rc != OK) fprintf(stderr, "troupe: train: %s\n", err.text);
+    return rc == OK ? 0 : rc == ERR_INTERRUPTED ? 130 : 1;
+}

@@ -1,0 +1,57 @@
+/* recipe - recipe.lua -> each room's own config struct, by one row a key (name, type, range, default, help).
+ *
+ * Every role of a run opens the same recipe with the same overrides and takes what is its own. Relative paths in a recipe
+ * are relative to the recipe's folder. All that can be wrong is found here, before any process starts: unknown keys with
+ * the nearest right one, wrong types, values out of range, missing files; each with file, line, key and value. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "actor/engine.h"
+#include "env/router.h"
+#include "learner/trainer.h"
+#include "lua/curriculum.h"
+#include "lua/dialect.h"
+#include "lua/vm.h"
+
+enum { RECIPE_PATH = 1024, RECIPE_TOOLS = 16 };
+
+typedef struct recipe {
+    vm *vm; /* holds the recipe's Lua tools as long as it lives */
+    char path[RECIPE_PATH], dir[RECIPE_PATH];
+    char name[64];
+    char model[RECIPE_PATH];
+    char train[RECIPE_PATH], test[RECIPE_PATH]; /* data; test may be "" */
+
+    char dialect[RECIPE_PATH];
+    char *instruction, *dialect_options; /* options: JSON text or NULL */
+    char shots_file[RECIPE_PATH];        /* "" without shots */
+    curriculum *shots;                   /* NULL without shots */
+
+    int64_t max_turns, max_observation;
+
+    char reward_script[RECIPE_PATH];
+    double reward_timeout_ms, reward_memory_mb;
+
+    int64_t group, prompts_per_step, max_tokens, max_context, max_staleness;
+    double temperature, top_p;
+
+    trainer_config trainer;
+
+    int64_t steps, seed, checkpoint_every, eval_every, eval_prompts, eval_shots;
+    char device[32];
+    int64_t actors, reward_workers, actor_slots, learner_threads, actor_threads;
+    double lease_seconds;
+} recipe;
+
+/* overrides: "key=value" texts. NULL and `err` when anything is wrong. */
+recipe *recipe_open(const char *path, const char *const *overrides, int n_overrides, error *err);
+void recipe_free(recipe *r);
+
+/* A router with the recipe's tools, started. The recipe must outlive it (Lua tools live in its VM). */
+router *recipe_router(const recipe *r, logger *lg, error *err);
+
+/* key, type, default and one line of help for every row: for --help and the docs. */
+void recipe_print_keys(FILE *to);

@@ -1,0 +1,77 @@
+#include "lua/curriculum.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/rng.h"
+#include "base/str.h"
+
+enum { MAX_STAGES = 64, MAX_MIXTURE = 16, MAX_SHOTS = 64 };
+
+typedef struct stage {
+    int64_t first_step;
+    int32_t shots[MAX_MIXTURE];
+    int n;
+} stage;
+
+struct curriculum {
+    stage stages[MAX_STAGES];
+    int n;
+};
+
+static int add_shots(stage *s, const json_t *v, error *err)
+{
+    const json_int_t n = json_integer_value(v);
+    if (!json_is_integer(v) || n < 0 || n > MAX_SHOTS || s->n == MAX_MIXTURE)
+        return error_set(err, ERR_ARGUMENT, "a stage shows 0 to %d shots, or a list of at most %d such numbers", MAX_SHOTS, MAX_MIXTURE);
+    s->shots[s->n++] = (int32_t)n;
+    return OK;
+}
+
+static int add_stage(curriculum *c, const json_t *pair, error *err)
+{
+    const json_t *step = json_array_get(pair, 0), *shots = json_array_get(pair, 1);
+    if (json_array_size(pair) != 2 || !json_is_integer(step)) return error_set(err, ERR_ARGUMENT, "each stage is {first step, shots}");
+    if (c->n == MAX_STAGES) return error_set(err, ERR_ARGUMENT, "%d stages are the most", MAX_STAGES);
+    stage *s = &c->stages[c->n];
+    s->first_step = json_integer_value(step);
+    if (c->n > 0 && s->first_step <= c->stages[c->n - 1].first_step)
+        return error_set(err, ERR_ARGUMENT, "stage %d begins at step %" PRId64 ", not behind the one before", c->n + 1, s->first_step);
+    int rc = json_is_array(shots) ? OK : add_shots(s, shots, err);
+    for (size_t i = 0; rc == OK && i < json_array_size(shots); i++) rc = add_shots(s, json_array_get(shots, i), err);
+    c->n++;
+    return rc == OK && s->n == 0 ? error_set(err, ERR_ARGUMENT, "stage %d says no number of shots", c->n) : rc;
+}
+
+curriculum *curriculum_new(const json_t *schedule, error *err)
+{
+    curriculum *c = xcalloc(1, sizeof *c);
+    int rc = json_array_size(schedule) ? OK : error_set(err, ERR_ARGUMENT, "a schedule needs at least one stage { {0, shots} }");
+    for (size_t i = 0; rc == OK && i < json_array_size(schedule); i++) rc = add_stage(c, json_array_get(schedule, i), err);
+    if (rc == OK) return c;
+    error_within(err, "prompt.shots.schedule");
+    free(c);
+    return NULL;
+}
+
+void curriculum_free(curriculum *c) { free(c); }
+
+int32_t curriculum_shots(const curriculum *c, int64_t step, uint64_t prompt)
+{
+    const stage *now = NULL;
+    for (int i = 0; i < c->n && c->stages[i].first_step <= step; i++) now = &c->stages[i];
+    return now ? now->shots[prompt % (uint64_t)now->n] : 0;
+}
+
+int curriculum_pick(uint64_t seed, uint64_t group, int n, uint64_t pool, uint64_t *out)
+{
+    const rng_key key = { .seed = seed, .stream = group ^ 0x73686f7473u };
+    int picked = 0;
+    for (uint64_t draw = 0; picked < n && (uint64_t)picked < pool; draw++) {
+        const uint64_t i = rng_below(key, 1, draw, pool);
+        bool new = true;
+        for (int k = 0; k < picked; k++) new = new && out[k] != i;
+        if (new) out[picked++] = i;
+    }
+    return picked;
+}

@@ -1,0 +1,21 @@
+/* curriculum - how many shots the prompts of a step show, and which ones.
+ *
+ * A schedule is stages { {first_step, shots}, ... }; shots may be a list: then each prompt of the stage takes one of them in
+ * turn, so that a step holds them in equal parts. Everything is a function of (seed, step, group): a resumed run, or
+ * another actor, sees the same prompts. */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/json.h"
+
+typedef struct curriculum curriculum;
+
+/* schedule: JSON [[step, n | [n, ...]], ...], ascending. */
+curriculum *curriculum_new(const json_t *schedule, error *err);
+void curriculum_free(curriculum *c);
+/* `prompt`: which prompt of the step it is, from 0. Steps count from 1; stage {0, n} holds from the first. */
+int32_t curriculum_shots(const curriculum *c, int64_t step, uint64_t prompt);
+/* Picks n different ones of `pool`, by (seed, group): out[0..n). n is cut to the pool. Returns n. */
+int curriculum_pick(uint64_t seed, uint64_t group, int n, uint64_t pool, uint64_t *out);

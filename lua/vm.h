@@ -1,0 +1,50 @@
+/* vm - a Lua 5.4 state that can't hurt anybody: capped memory, instructions and time; no files, no processes, no bytecode.
+ *
+ * What a script finds: base, string, table, math (without random), utf8, coroutine, and `require` of our own modules
+ * (troupe, troupe.verify); a recipe may also require files beside it. Its globals are its own and read-only once the
+ * script has run: nothing leaks from one call to the next through them.
+ *
+ * The caps are enforced by a hook that keeps raising once it has fired, so that no pcall loop swallows it. A hook can't
+ * interrupt C: string.find on a hostile pattern runs on. Where the author isn't trusted (rewards), the VM therefore lives
+ * in a process that can be killed (reward/scorer). One thread uses a VM. */
+#pragma once
+
+#include <lua.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+typedef enum vm_kind { VM_REWARD, VM_RECIPE } vm_kind;
+
+typedef struct vm_limits {
+    size_t memory_bytes;  /* 0: no cap, for all three */
+    int64_t instructions; /* per call */
+    int64_t wall_ms;      /* per call */
+} vm_limits;
+
+typedef struct vm vm;
+
+/* `module_dir`: where a recipe's own modules are looked for; NULL: nowhere. */
+vm *vm_new(vm_kind kind, const vm_limits *limits, const char *module_dir, error *err);
+void vm_free(vm *v);
+lua_State *vm_state(vm *v);
+void vm_set_limits(vm *v, const vm_limits *limits);
+size_t vm_memory(const vm *v);
+
+/* Runs a text chunk (bytecode is refused) and leaves `n_results` values on the stack. Errors name file and line. */
+int vm_run_file(vm *v, const char *path, int n_results, error *err);
+int vm_run_text(vm *v, const char *text, size_t len, const char *name, int n_results, error *err);
+
+/* The only way into a script: calls the function below its `n_args` arguments under the caps. On an error the stack is as
+ * if the call had not been prepared. */
+int vm_call(vm *v, int n_args, int n_results, error *err);
+
+/* A C function that may raise, under the same caps: for code that builds tables, calls scripts and reads what they return.
+ * `arg` is its argument 1, as a light userdata. */
+int vm_protect(vm *v, int (*body)(lua_State *L), void *arg, error *err);
+
+/* References to values that C keeps (in the registry). */
+int vm_keep(vm *v); /* pops the top */
+void vm_push(vm *v, int ref);
+void vm_drop(vm *v, int ref);
