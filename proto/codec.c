@@ -1,0 +1,350 @@
+#include "proto/codec.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <msgpack.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_DEPTH = 16 };
+
+/* ---- encoding ---- */
+
+static int append(void *to, const char *data, size_t len)
+{
+    str_add(to, data, len);
+    return 0;
+}
+
+static void pack_text(msgpack_packer *pk, const char *s)
+{
+    if (!s) {
+        msgpack_pack_nil(pk);
+        return;
+    }
+    msgpack_pack_str(pk, strlen(s));
+    msgpack_pack_str_body(pk, s, strlen(s));
+}
+
+static void pack_bin(msgpack_packer *pk, const void *data, size_t len)
+{
+    msgpack_pack_bin(pk, len);
+    if (len > 0) msgpack_pack_bin_body(pk, data, len);
+}
+
+static void pack_record(msgpack_packer *pk, const field *table, const char *record);
+
+static void pack_list(msgpack_packer *pk, const field *f, const char *items, uint32_t n)
+{
+    msgpack_pack_array(pk, n);
+    for (uint32_t i = 0; i < n; i++) pack_record(pk, f->table, items + (size_t)i * f->size);
+}
+
+static uint32_t count_of(const field *f, const char *record)
+{
+    uint32_t n;
+    memcpy(&n, record + f->count, sizeof n);
+    return n;
+}
+
+static void pack_field(msgpack_packer *pk, const field *f, const char *record)
+{
+    const char *at = record + f->offset;
+    size_t len;
+    switch (f->kind) {
+    case F_U64: msgpack_pack_uint64(pk, *(const uint64_t *)(const void *)at); break;
+    case F_I64: msgpack_pack_int64(pk, *(const int64_t *)(const void *)at); break;
+    case F_U32: msgpack_pack_uint32(pk, *(const uint32_t *)(const void *)at); break;
+    case F_I32: msgpack_pack_int32(pk, *(const int32_t *)(const void *)at); break;
+    case F_BOOL: *(const bool *)at ? msgpack_pack_true(pk) : msgpack_pack_false(pk); break;
+    case F_F32: msgpack_pack_float(pk, *(const float *)(const void *)at); break;
+    case F_F64: msgpack_pack_double(pk, *(const double *)(const void *)at); break;
+    case F_TEXT: pack_text(pk, *(char *const *)(const void *)at); break;
+    case F_NAME: pack_text(pk, at); break;
+    case F_BYTES:
+        memcpy(&len, record + f->count, sizeof len);
+        pack_bin(pk, *(void *const *)(const void *)at, len);
+        break;
+    case F_ARRAY: pack_bin(pk, *(void *const *)(const void *)at, count_of(f, record) * f->size); break;
+    case F_FIXED: pack_bin(pk, at, f->limit * sizeof(float)); break;
+    case F_LIST: pack_list(pk, f, *(char *const *)(const void *)at, count_of(f, record)); break;
+    case F_INLINE: pack_list(pk, f, at, count_of(f, record)); break;
+    case F_RECORD: pack_record(pk, f->table, at); break;
+    case F_OWNED: pack_record(pk, f->table, *(char *const *)(const void *)at); break;
+    }
+}
+
+static void pack_record(msgpack_packer *pk, const field *table, const char *record)
+{
+    size_t n = 0;
+    while (table[n].name) n++;
+    msgpack_pack_map(pk, n);
+    for (const field *f = table; f->name; f++) {
+        pack_text(pk, f->name);
+        pack_field(pk, f, record);
+    }
+}
+
+void codec_encode(const field *table, const void *record, str *out)
+{
+    msgpack_packer pk;
+    msgpack_packer_init(&pk, out, append);
+    pack_record(&pk, table, record);
+}
+
+/* ---- the check before decoding ---- */
+
+typedef struct walker {
+    const unsigned char *p, *end;
+    uint64_t left[MAX_DEPTH + 1]; /* values still to come, by depth */
+    int depth;
+} walker;
+
+static bool take_count(walker *w, int bytes, uint64_t *n)
+{
+    if (w->end - w->p < bytes) return false;
+    *n = 0;
+    for (int i = 0; i < bytes; i++) *n = *n << 8 | *w->p++;
+    return true;
+}
+
+static bool skip(walker *w, uint64_t n)
+{
+    if ((uint64_t)(w->end - w->p) < n) return false;
+    w->p += n;
+    return true;
+}
+
+static bool enter(walker *w, uint64_t values)
+{
+    if (values == 0) return true;
+    if (values > (uint64_t)(w->end - w->p) || w->depth == MAX_DEPTH) return false; /* each value takes a byte at least */
+    w->left[++w->depth] = values;
+    return true;
+}
+
+static bool step(walker *w)
+{
+    uint64_t n;
+    if (w->p == w->end) return false;
+    const unsigned char t = *w->p++;
+    if (t <= 0x7f || t >= 0xe0 || t == 0xc0 || t == 0xc2 || t == 0xc3) return true;
+    if (t <= 0x8f) return enter(w, 2u * (t & 15u));
+    if (t <= 0x9f) return enter(w, t & 15u);
+    if (t <= 0xbf) return skip(w, t & 31u);
+    switch (t) {
+    case 0xc4: case 0xd9: return take_count(w, 1, &n) && skip(w, n);
+    case 0xc5: case 0xda: return take_count(w, 2, &n) && skip(w, n);
+    case 0xc6: case 0xdb: return take_count(w, 4, &n) && skip(w, n);
+    case 0xcc: case 0xd0: return skip(w, 1);
+    case 0xcd: case 0xd1: return skip(w, 2);
+    case 0xca: case 0xce: case 0xd2: return skip(w, 4);
+    case 0xcb: case 0xcf: case 0xd3: return skip(w, 8);
+    case 0xdc: return take_count(w, 2, &n) && enter(w, n);
+    case 0xdd: return take_count(w, 4, &n) && enter(w, n);
+    case 0xde: return take_count(w, 2, &n) && enter(w, 2 * n);
+    case 0xdf: return take_count(w, 4, &n) && enter(w, 2 * n);
+    default: return false; /* extension types are nobody's here */
+    }
+}
+
+int codec_validate(const void *data, size_t len, error *err)
+{
+    walker w = { .p = data, .end = (const unsigned char *)data + len };
+    w.left[0] = 1;
+    while (w.left[0] > 0) {
+        w.left[w.depth]--;
+        if (!step(&w)) return error_set(err, ERR_PARSE, "malformed msgpack at byte %zu of %zu", (size_t)(w.p - (const unsigned char *)data), len);
+        while (w.depth > 0 && w.left[w.depth] == 0) w.depth--;
+    }
+    return w.p == w.end ? OK : error_set(err, ERR_PARSE, "%zu bytes behind the end of a msgpack value", (size_t)(w.end - w.p));
+}
+
+/* ---- decoding ---- */
+
+static int wrong(const field *f, const char *expected, error *err)
+{
+    return error_set(err, ERR_PARSE, "field '%s': expected %s", f->name, expected);
+}
+
+static int read_record(const field *table, const msgpack_object *o, char *record, error *err);
+
+static int read_unsigned(const field *f, const msgpack_object *o, uint64_t most, uint64_t *out, error *err)
+{
+    if (o->type != MSGPACK_OBJECT_POSITIVE_INTEGER || o->via.u64 > most) return wrong(f, "a whole number that fits", err);
+    *out = o->via.u64;
+    return OK;
+}
+
+static int read_signed(const field *f, const msgpack_object *o, int64_t least, int64_t most, int64_t *out, error *err)
+{
+    const bool positive = o->type == MSGPACK_OBJECT_POSITIVE_INTEGER && o->via.u64 <= (uint64_t)most;
+    const bool negative = o->type == MSGPACK_OBJECT_NEGATIVE_INTEGER && o->via.i64 >= least;
+    if (!positive && !negative) return wrong(f, "a whole number that fits", err);
+    *out = positive ? (int64_t)o->via.u64 : o->via.i64;
+    return OK;
+}
+
+static int read_number(const field *f, const msgpack_object *o, double *out, error *err)
+{
+    if (o->type == MSGPACK_OBJECT_FLOAT32 || o->type == MSGPACK_OBJECT_FLOAT64) *out = o->via.f64;
+    else if (o->type == MSGPACK_OBJECT_POSITIVE_INTEGER) *out = (double)o->via.u64;
+    else if (o->type == MSGPACK_OBJECT_NEGATIVE_INTEGER) *out = (double)o->via.i64;
+    else return wrong(f, "a number", err);
+    return OK;
+}
+
+static int read_text(const field *f, const msgpack_object *o, char **out, error *err)
+{
+    if (o->type == MSGPACK_OBJECT_NIL) return OK;
+    if (o->type != MSGPACK_OBJECT_STR || o->via.str.size > f->limit || memchr(o->via.str.ptr, 0, o->via.str.size))
+        return wrong(f, "a text within its limit", err);
+    *out = xstrndup(o->via.str.ptr, o->via.str.size);
+    return OK;
+}
+
+static int read_bin(const field *f, const msgpack_object *o, size_t size, size_t *n, error *err)
+{
+    if (o->type != MSGPACK_OBJECT_BIN || o->via.bin.size % size != 0 || o->via.bin.size / size > f->limit)
+        return wrong(f, "bytes within their limit", err);
+    *n = o->via.bin.size / size;
+    return OK;
+}
+
+static void *copy_of(const msgpack_object *o)
+{
+    void *p = xmalloc(o->via.bin.size + 1);
+    if (o->via.bin.size) memcpy(p, o->via.bin.ptr, o->via.bin.size);
+    return p;
+}
+
+/* Arrays that share a count (a trajectory's) must agree on it. */
+static int set_count(const field *f, char *record, uint32_t n, bool first, error *err)
+{
+    if (!first && count_of(f, record) != n) return wrong(f, "as many elements as the arrays beside it", err);
+    memcpy(record + f->count, &n, sizeof n);
+    return OK;
+}
+
+static int read_list(const field *f, const msgpack_object *o, char *record, error *err)
+{
+    char *at = record + f->offset;
+    if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size > f->limit) return wrong(f, "a list within its limit", err);
+    if (f->kind == F_LIST) {
+        char *items = xcalloc(o->via.array.size + 1, f->size);
+        memcpy(at, &items, sizeof items);
+        at = items;
+    }
+    for (uint32_t i = 0; i < o->via.array.size; i++) {
+        const uint32_t n = i + 1; /* counted as they come: a reset after an error frees just these */
+        memcpy(record + f->count, &n, sizeof n);
+        if (read_record(f->table, &o->via.array.ptr[i], at + (size_t)i * f->size, err) != OK) return error_within(err, "%s[%" PRIu32 "]", f->name, i);
+    }
+    return OK;
+}
+
+static int read_field(const field *f, const msgpack_object *o, char *record, bool first_array, error *err)
+{
+    void *at = record + f->offset;
+    uint64_t u = 0;
+    int64_t s = 0;
+    double d = 0;
+    size_t n = 0;
+    int rc = OK;
+    switch (f->kind) {
+    case F_U64: return read_unsigned(f, o, UINT64_MAX, at, err);
+    case F_I64: return read_signed(f, o, INT64_MIN, INT64_MAX, at, err);
+    case F_U32: rc = read_unsigned(f, o, UINT32_MAX, &u, err), *(uint32_t *)at = (uint32_t)u; return rc;
+    case F_I32: rc = read_signed(f, o, INT32_MIN, INT32_MAX, &s, err), *(int32_t *)at = (int32_t)s; return rc;
+    case F_BOOL: *(bool *)at = o->via.boolean; return o->type == MSGPACK_OBJECT_BOOLEAN ? OK : wrong(f, "true or false", err);
+    case F_F32: rc = read_number(f, o, &d, err), *(float *)at = (float)d; return rc;
+    case F_F64: return read_number(f, o, at, err);
+    case F_TEXT: return read_text(f, o, at, err);
+    case F_NAME:
+        if (o->type != MSGPACK_OBJECT_STR || o->via.str.size >= f->limit) return wrong(f, "a short text", err);
+        memcpy(at, o->via.str.ptr, o->via.str.size);
+        return OK;
+    case F_BYTES:
+        if (read_bin(f, o, 1, &n, err) != OK) return ERR_PARSE;
+        *(void **)at = copy_of(o);
+        memcpy(record + f->count, &n, sizeof n);
+        return OK;
+    case F_ARRAY:
+        if (read_bin(f, o, f->size, &n, err) != OK) return ERR_PARSE;
+        *(void **)at = copy_of(o);
+        return set_count(f, record, (uint32_t)n, first_array, err);
+    case F_FIXED:
+        if (read_bin(f, o, sizeof(float), &n, err) != OK || n != f->limit) return wrong(f, "its fixed number of floats", err);
+        memcpy(at, o->via.bin.ptr, n * sizeof(float));
+        return OK;
+    case F_LIST:
+    case F_INLINE: return read_list(f, o, record, err);
+    case F_RECORD: return read_record(f->table, o, at, err) == OK ? OK : error_within(err, "%s", f->name);
+    case F_OWNED:
+        *(void **)at = xcalloc(1, f->size);
+        return read_record(f->table, o, *(char **)at, err) == OK ? OK : error_within(err, "%s", f->name);
+    }
+    return OK;
+}
+
+static const msgpack_object *find(const msgpack_object *map, const char *name)
+{
+    const size_t len = strlen(name);
+    for (uint32_t i = 0; i < map->via.map.size; i++) {
+        const msgpack_object *key = &map->via.map.ptr[i].key;
+        if (key->type == MSGPACK_OBJECT_STR && key->via.str.size == len && memcmp(key->via.str.ptr, name, len) == 0)
+            return &map->via.map.ptr[i].val;
+    }
+    return NULL;
+}
+
+static int read_record(const field *table, const msgpack_object *o, char *record, error *err)
+{
+    bool first_array = true;
+    if (o->type != MSGPACK_OBJECT_MAP) return error_set(err, ERR_PARSE, "expected a map of fields");
+    for (const field *f = table; f->name; f++) {
+        const msgpack_object *v = find(o, f->name);
+        if (!v) return error_set(err, ERR_PARSE, "field '%s' is missing", f->name);
+        if (read_field(f, v, record, first_array, err) != OK) return ERR_PARSE;
+        if (f->kind == F_ARRAY) first_array = false;
+    }
+    return OK;
+}
+
+static void free_fields(const field *table, char *record)
+{
+    for (const field *f = table; f->name; f++) {
+        char *at = record + f->offset, *owned;
+        if (f->kind == F_RECORD) free_fields(f->table, at);
+        if (f->kind == F_INLINE)
+            for (uint32_t i = 0; i < count_of(f, record); i++) free_fields(f->table, at + (size_t)i * f->size);
+        if (f->kind != F_TEXT && f->kind != F_BYTES && f->kind != F_ARRAY && f->kind != F_LIST && f->kind != F_OWNED) continue;
+        memcpy(&owned, at, sizeof owned);
+        if (owned && f->kind == F_OWNED) free_fields(f->table, owned);
+        if (owned && f->kind == F_LIST)
+            for (uint32_t i = 0; i < count_of(f, record); i++) free_fields(f->table, owned + (size_t)i * f->size);
+        free(owned);
+    }
+}
+
+void codec_reset(const field *table, size_t record_size, void *record)
+{
+    free_fields(table, record);
+    memset(record, 0, record_size);
+}
+
+int codec_decode(const field *table, size_t record_size, const void *data, size_t len, void *record, error *err)
+{
+    msgpack_unpacked u;
+    size_t at = 0;
+    memset(record, 0, record_size);
+    if (len > MAX_MESSAGE_BYTES) return error_set(err, ERR_LIMIT, "a message of %zu bytes", len);
+    if (codec_validate(data, len, err) != OK) return ERR_PARSE;
+    msgpack_unpacked_init(&u);
+    int rc = msgpack_unpack_next(&u, data, len, &at) == MSGPACK_UNPACK_SUCCESS ? OK : error_set(err, ERR_PARSE, "malformed msgpack");
+    if (rc == OK) rc = read_record(table, &u.data, record, err);
+    msgpack_unpacked_destroy(&u);
+    if (rc != OK) codec_reset(table, record_size, record);
+    return rc;
+}

@@ -1,0 +1,109 @@
+/* messages - what the processes say to each other. Names, types and limits are in messages.def; the records that travel
+ * are rollout/'s, every field of them. A message owns what it points to. */
+#pragma once
+
+#include "base/str.h"
+#include "rollout/episode.h"
+#include "rollout/score.h"
+#include "rollout/task.h"
+
+enum { PROTOCOL_VERSION = 1 };
+
+typedef enum message_type {
+    MSG_NONE,
+#define MESSAGE(NAME, member) MSG_##NAME,
+#define FIELD(...)
+#define RECORD(...)
+#define BYTES(...)
+#include "proto/messages.def"
+#undef MESSAGE
+#undef FIELD
+#undef RECORD
+#undef BYTES
+    N_MESSAGES
+} message_type;
+
+typedef struct hello_body {
+    char role[16], name[64], host[80];
+    uint32_t protocol, slots;
+    int64_t pid;
+} hello_body;
+typedef struct welcome_body {
+    char run[80];
+    uint64_t seed;
+    int64_t version;
+} welcome_body;
+typedef struct heartbeat_body {
+    uint32_t in_flight;
+    int64_t version;
+    uint64_t tokens;
+} heartbeat_body;
+typedef struct want_body {
+    uint32_t slots;
+} want_body;
+typedef struct task_body {
+    task *task;
+} task_body;
+typedef struct episode_body {
+    episode *episode;
+} episode_body;
+typedef struct ack_body {
+    uint64_t task;
+} ack_body;
+typedef struct score_request_body {
+    task *task;
+    episode *episode;
+} score_request_body;
+typedef struct score_body {
+    score *score;
+} score_body;
+typedef struct weights_body {
+    int64_t version;
+    uint64_t hash, bytes;
+    char path[256], host[80];
+} weights_body;
+typedef struct weights_get_body {
+    int64_t version;
+    uint64_t offset;
+} weights_get_body;
+typedef struct weights_chunk_body {
+    int64_t version;
+    uint64_t offset, total;
+    void *data;
+    size_t len;
+} weights_chunk_body;
+typedef struct bye_body {
+    char reason[256];
+} bye_body;
+
+typedef struct message {
+    message_type type;
+    union {
+        hello_body hello;
+        welcome_body welcome;
+        heartbeat_body heartbeat;
+        want_body want;
+        task_body task;
+        episode_body episode;
+        ack_body ack;
+        score_request_body score_request;
+        score_body score;
+        weights_body weights;
+        weights_get_body weights_get;
+        weights_chunk_body weights_chunk;
+        bye_body bye;
+    };
+} message;
+
+const char *message_name(message_type type);
+/* One byte of type, then the msgpack map. */
+void message_encode(const message *m, str *out);
+/* ERR_PARSE names message and field. Records are checked as far as they can be without a model. */
+int message_decode(message *m, const void *data, size_t len, error *err);
+void message_reset(message *m);
+
+/* The records alone, as the store keeps them. NULL and ERR_PARSE for bytes that are none. */
+void episode_encode(const episode *e, str *out);
+episode *episode_decode(const void *data, size_t len, error *err);
+void score_encode(const score *s, str *out);
+score *score_decode(const void *data, size_t len, error *err);

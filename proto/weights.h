@@ -1,0 +1,40 @@
+/* weights - a version of the weights on its way from the learner to the actors. Opaque bytes with a version and a hash.
+ *
+ * On one host: a file in shared memory that actors map, a new one each version, kept for a few versions. Elsewhere: the
+ * same bytes in chunks over the wire. Whoever loads them compares the hash with its own. */
+#pragma once
+
+#include "base/file.h"
+#include <stdbool.h>
+
+#include "proto/messages.h"
+
+enum { WEIGHTS_KEPT = 4, WEIGHTS_CHUNK_BYTES = 1 << 20 };
+
+typedef struct weights_publisher weights_publisher;
+/* Makes a private folder in shared memory (/dev/shm, or the temporary folder where there is none) and removes those of
+ * processes that are gone. */
+weights_publisher *weights_publisher_new(error *err);
+void weights_publisher_free(weights_publisher *p); /* removes the files */
+int weights_publish(weights_publisher *p, int64_t version, uint64_t hash, const void *data, size_t len, error *err);
+/* The announcement of the newest version; false: none yet. */
+bool weights_announcement(const weights_publisher *p, weights_body *out);
+/* A chunk for an actor on another host. False: that version is no longer kept. `out->data` is the caller's. */
+bool weights_chunk_of(weights_publisher *p, const weights_get_body *get, weights_chunk_body *out);
+
+/* This machine's name for itself: the boot id. Two processes with the same one share memory. */
+void weights_host(char out[80]);
+
+typedef struct weights_subscriber weights_subscriber;
+typedef struct weights_blob {
+    int64_t version;
+    uint64_t hash;
+    const void *data; /* valid until the next call on the subscriber */
+    size_t len;
+} weights_blob;
+weights_subscriber *weights_subscriber_new(void);
+void weights_subscriber_free(weights_subscriber *s);
+/* An announcement came. 1: *blob is ready; 0: *get is to be sent, chunks will follow; negative: an error code. */
+int weights_on_announcement(weights_subscriber *s, const weights_body *a, weights_blob *blob, weights_get_body *get, error *err);
+/* A chunk came. The same answers; 0 with get->version < 0: nothing to send (a chunk nobody waits for). */
+int weights_on_chunk(weights_subscriber *s, const weights_chunk_body *c, weights_blob *blob, weights_get_body *get, error *err);
