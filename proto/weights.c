@@ -79,7 +79,9 @@ int weights_publish(weights_publisher *p, int64_t version, uint64_t hash, const 
     file_writer w;
     kept *slot = &p->files[p->next];
     if (slot->version >= 0) unlink(slot->path); /* who has it mapped keeps it */
-    snprintf(slot->path, sizeof slot->path, "%s/v%" PRId64 ".safetensors", p->dir, version);
+    char path[sizeof slot->path];
+    snprintf(path, sizeof path, "%s/v%" PRId64 ".safetensors", p->dir, version);
+    memcpy(slot->path, path, sizeof path);
     slot->version = -1;
     int rc = file_write_begin(&w, slot->path, err);
     if (rc == OK) {

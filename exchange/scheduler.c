@@ -1,0 +1,46 @@
+#include "exchange/scheduler.h"
+
+#include "base/str.h"
+
+void scheduler_task(const scheduler_config *c, int64_t step, uint32_t index, task *t)
+{
+    const uint32_t prompt = index / c->group, sample = index % c->group;
+    const uint64_t visit = (uint64_t)(step - 1) * c->prompts_per_step + prompt, row = dataset_visit(c->train, c->seed, visit);
+    const int64_t oldest = step - 1 - c->max_staleness;
+    *t = (task){ .id = task_id(false, step, index),
+                 .group = task_id(false, step, prompt * c->group),
+                 .sample = sample,
+                 .group_size = c->group,
+                 .step = step,
+                 .prompt_id = row,
+                 .seed = c->seed,
+                 .n_shots = c->shots ? c->shots(c->shots_ctx, step, prompt) : 0,
+                 .min_version = oldest > 0 ? oldest : 0,
+                 .max_version = step - 1,
+                 .temperature = c->temperature,
+                 .max_tokens = c->max_tokens,
+                 .row = xstrdup(dataset_row(c->train, row)) };
+}
+
+uint32_t scheduler_eval_size(const scheduler_config *c)
+{
+    if (!c->eval) return 0;
+    const uint64_t rows = dataset_size(c->eval);
+    return (uint32_t)(c->eval_prompts > 0 && c->eval_prompts < rows ? c->eval_prompts : rows);
+}
+
+void scheduler_eval_task(const scheduler_config *c, int64_t version, uint32_t index, task *t)
+{
+    *t = (task){ .id = task_id(true, version, index),
+                 .group = task_id(true, version, index),
+                 .group_size = 1,
+                 .step = version,
+                 .eval = true,
+                 .prompt_id = index,
+                 .seed = c->seed,
+                 .n_shots = c->eval_shots,
+                 .min_version = version,
+                 .max_version = version,
+                 .max_tokens = c->max_tokens,
+                 .row = xstrdup(dataset_row(c->eval, index)) };
+}

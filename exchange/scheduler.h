@@ -1,0 +1,26 @@
+/* scheduler - which prompt next: the tasks of a step as a pure function of (seed, step), so that a resumed run asks for
+ * exactly what it asked for before. How many shots a prompt shows is asked of a callback. */
+#pragma once
+
+#include "rollout/dataset.h"
+#include "rollout/task.h"
+
+typedef struct scheduler_config {
+    dataset *train, *eval; /* borrowed; eval may be NULL */
+    uint64_t seed;
+    uint32_t prompts_per_step, group;
+    int64_t max_staleness;
+    float temperature;
+    int32_t max_tokens;
+    uint64_t eval_prompts; /* rows of the test set an evaluation plays; 0: all */
+    int32_t eval_shots;
+    /* prompt: which of the step's prompts, from 0. NULL: no shots. */
+    int32_t (*shots)(void *ctx, int64_t step, uint64_t prompt);
+    void *shots_ctx;
+} scheduler_config;
+
+/* Fills *t (task_reset when done): sample `index` of step `step`, index < prompts_per_step * group. */
+void scheduler_task(const scheduler_config *c, int64_t step, uint32_t index, task *t);
+/* Question `index` of the evaluation of `version`: greedy, one sample. index < scheduler_eval_size. */
+void scheduler_eval_task(const scheduler_config *c, int64_t version, uint32_t index, task *t);
+uint32_t scheduler_eval_size(const scheduler_config *c);

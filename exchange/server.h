@@ -1,0 +1,52 @@
+/* server - the socket side of the exchange: messages in, events to the core, actions out. Runs on the learner's I/O thread.
+ *
+ * Complete steps go to the trainer through one bounded queue, new versions come back through another. */
+#pragma once
+
+#include "base/log.h"
+#include "base/queue.h"
+#include "exchange/core.h"
+#include "exchange/store.h"
+#include "proto/endpoint.h"
+#include "proto/weights.h"
+
+/* A complete step (or evaluation), for the trainer: owns its groups. */
+typedef struct step_batch {
+    int64_t step;
+    bool eval;
+    group **groups;
+    uint32_t n;
+} step_batch;
+void step_batch_free(step_batch *b);
+
+/* A new version from the trainer: owns its bytes. */
+typedef struct new_version {
+    int64_t version;
+    uint64_t hash;
+    str bytes;
+    bool evaluate; /* before going on */
+    uint32_t groups, episodes; /* trained on; 0 for the first */
+} new_version;
+
+typedef struct server_config {
+    core_config core;
+    const char *address, *run;
+    int64_t heartbeat_ms, patience_ms;
+    store *store;    /* borrowed */
+    queue *steps;    /* out: step_batch */
+    queue *versions; /* in: new_version */
+} server_config;
+
+typedef struct server server;
+server *server_new(loop *lp, const server_config *config, logger *lg, error *err);
+void server_free(server *s); /* says BYE to everybody */
+
+/* OK, or why the run can't go on (the failure limit, the database, nobody there for too long). Call once a turn. */
+int server_check(server *s, error *err);
+core *server_core(server *s);
+typedef struct server_stats {
+    core_stats core;
+    int actors, reward_workers;
+    uint64_t tokens, malformed;
+} server_stats;
+server_stats server_statistics(const server *s);

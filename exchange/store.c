@@ -1,0 +1,203 @@
+#include "exchange/store.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "proto/messages.h"
+
+static const char SCHEMA[] =
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+    "CREATE TABLE IF NOT EXISTS episodes(task_id INTEGER PRIMARY KEY, group_id INTEGER, step INTEGER, sample INTEGER, eval INTEGER,"
+    " prompt_id INTEGER, n_shots INTEGER, stop TEXT, version_min INTEGER, version_max INTEGER, n_tokens INTEGER, n_sampled INTEGER,"
+    " text TEXT, transcript TEXT, row TEXT, record BLOB);"
+    "CREATE INDEX IF NOT EXISTS episodes_by_step ON episodes(eval, step);"
+    "CREATE TABLE IF NOT EXISTS scores(task_id INTEGER PRIMARY KEY, status INTEGER, objectives TEXT, error TEXT, ms REAL, record BLOB);"
+    "CREATE TABLE IF NOT EXISTS steps(step INTEGER PRIMARY KEY, weight_hash TEXT, n_groups INTEGER, n_episodes INTEGER, trained_unix_ms INTEGER);";
+
+struct store {
+    sqlite3 *db;
+    sqlite3_stmt *put_episode, *put_score, *put_step;
+    str bytes; /* scratch */
+};
+
+static int failed(store *s, const char *what, error *err)
+{
+    return error_set(err, ERR_IO, "rollouts.db: %s: %s", what, sqlite3_errmsg(s->db));
+}
+
+static store *open_file(const char *path, int flags, error *err)
+{
+    store *s = xcalloc(1, sizeof *s);
+    if (sqlite3_open_v2(path, &s->db, flags, NULL) != SQLITE_OK) {
+        error_set(err, ERR_IO, "%s: %s", path, sqlite3_errmsg(s->db));
+        store_close(s);
+        return NULL;
+    }
+    sqlite3_busy_timeout(s->db, 5000);
+    return s;
+}
+
+store *store_open_read(const char *path, error *err) { return open_file(path, SQLITE_OPEN_READONLY, err); }
+
+static int prepare(store *s, const char *sql, sqlite3_stmt **out, error *err)
+{
+    return sqlite3_prepare_v2(s->db, sql, -1, out, NULL) == SQLITE_OK ? OK : failed(s, sql, err);
+}
+
+store *store_open(const char *path, error *err)
+{
+    store *s = open_file(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, err);
+    if (!s) return NULL;
+    int rc = sqlite3_exec(s->db, SCHEMA, NULL, NULL, NULL) == SQLITE_OK ? OK : failed(s, "schema", err);
+    if (rc == OK) rc = prepare(s, "INSERT OR REPLACE INTO episodes VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", &s->put_episode, err);
+    if (rc == OK) rc = prepare(s, "INSERT OR REPLACE INTO scores VALUES(?,?,?,?,?,?)", &s->put_score, err);
+    if (rc == OK) rc = prepare(s, "INSERT OR REPLACE INTO steps VALUES(?,?,?,?,?)", &s->put_step, err);
+    if (rc == OK) return s;
+    store_close(s);
+    return NULL;
+}
+
+void store_close(store *s)
+{
+    if (!s) return;
+    sqlite3_finalize(s->put_episode);
+    sqlite3_finalize(s->put_score);
+    sqlite3_finalize(s->put_step);
+    sqlite3_close(s->db);
+    str_free(&s->bytes);
+    free(s);
+}
+
+static int run(store *s, const char *sql, error *err)
+{
+    return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? OK : failed(s, sql, err);
+}
+
+int store_begin(store *s, error *err) { return run(s, "BEGIN", err); }
+int store_commit(store *s, error *err) { return run(s, "COMMIT", err); }
+
+static int step_and_reset(store *s, sqlite3_stmt *st, const char *what, error *err)
+{
+    const int rc = sqlite3_step(st) == SQLITE_DONE ? OK : failed(s, what, err);
+    sqlite3_reset(st);
+    sqlite3_clear_bindings(st);
+    return rc;
+}
+
+static void bind_text(sqlite3_stmt *st, int at, const char *text) { sqlite3_bind_text(st, at, text, -1, SQLITE_STATIC); }
+
+int store_put_episode(store *s, const task *t, const episode *e, error *err)
+{
+    sqlite3_stmt *st = s->put_episode;
+    const trajectory *tr = &e->tokens;
+    str_clear(&s->bytes);
+    episode_encode(e, &s->bytes);
+    sqlite3_bind_int64(st, 1, (int64_t)e->id);
+    sqlite3_bind_int64(st, 2, (int64_t)e->group);
+    sqlite3_bind_int64(st, 3, e->step);
+    sqlite3_bind_int64(st, 4, e->sample);
+    sqlite3_bind_int(st, 5, e->eval);
+    sqlite3_bind_int64(st, 6, (int64_t)e->prompt_id);
+    sqlite3_bind_int(st, 7, e->n_shots);
+    bind_text(st, 8, stop_reason_name(e->stop));
+    sqlite3_bind_int64(st, 9, trajectory_oldest_version(tr));
+    sqlite3_bind_int64(st, 10, tr->n_segments ? tr->segments[tr->n_segments - 1].version : -1);
+    sqlite3_bind_int64(st, 11, tr->n);
+    sqlite3_bind_int64(st, 12, trajectory_sampled(tr));
+    bind_text(st, 13, e->text);
+    bind_text(st, 14, e->transcript);
+    bind_text(st, 15, t->row);
+    sqlite3_bind_blob64(st, 16, s->bytes.data, s->bytes.len, SQLITE_STATIC);
+    return step_and_reset(s, st, "an episode", err);
+}
+
+static void objectives_text(const score *sc, str *out)
+{
+    str_putc(out, '{');
+    for (int i = 0; i < sc->n_values; i++) {
+        if (i) str_putc(out, ',');
+        str_json(out, sc->values[i].name, strlen(sc->values[i].name));
+        if (isnan(sc->values[i].value)) str_puts(out, ":null");
+        else str_printf(out, ":%.9g", sc->values[i].value);
+    }
+    str_putc(out, '}');
+}
+
+int store_put_score(store *s, const score *sc, error *err)
+{
+    sqlite3_stmt *st = s->put_score;
+    str objectives = { 0 };
+    str_clear(&s->bytes);
+    score_encode(sc, &s->bytes);
+    objectives_text(sc, &objectives);
+    sqlite3_bind_int64(st, 1, (int64_t)sc->task);
+    sqlite3_bind_int(st, 2, sc->status);
+    bind_text(st, 3, objectives.data);
+    if (sc->error) bind_text(st, 4, sc->error);
+    sqlite3_bind_double(st, 5, sc->ms);
+    sqlite3_bind_blob64(st, 6, s->bytes.data, s->bytes.len, SQLITE_STATIC);
+    const int rc = step_and_reset(s, st, "a score", err);
+    str_free(&objectives);
+    return rc;
+}
+
+int store_put_step(store *s, int64_t step, uint64_t weight_hash, uint32_t groups, uint32_t episodes, error *err)
+{
+    sqlite3_stmt *st = s->put_step;
+    char hash[24];
+    snprintf(hash, sizeof hash, "%016" PRIx64, weight_hash);
+    sqlite3_bind_int64(st, 1, step);
+    bind_text(st, 2, hash);
+    sqlite3_bind_int64(st, 3, groups);
+    sqlite3_bind_int64(st, 4, episodes);
+    sqlite3_bind_int64(st, 5, clock_unix_ms());
+    return step_and_reset(s, st, "a step", err);
+}
+
+static int read_row(sqlite3_stmt *st, store_row fn, void *ctx, bool *stop, error *err)
+{
+    episode *e = episode_decode(sqlite3_column_blob(st, 1), (size_t)sqlite3_column_bytes(st, 1), err);
+    score *sc = NULL;
+    if (!e) return error_within(err, "rollouts.db");
+    if (sqlite3_column_type(st, 2) == SQLITE_BLOB) {
+        sc = score_decode(sqlite3_column_blob(st, 2), (size_t)sqlite3_column_bytes(st, 2), err);
+        if (!sc) return episode_free(e), error_within(err, "rollouts.db");
+    }
+    *stop = fn(ctx, (const char *)sqlite3_column_text(st, 0), e, sc) != 0;
+    return OK;
+}
+
+int store_read(store *s, int64_t step, int64_t after_step, int evals, store_row fn, void *ctx, error *err)
+{
+    static const char SQL[] = "SELECT e.row, e.record, s.record FROM episodes e LEFT JOIN scores s ON s.task_id = e.task_id"
+                              " WHERE (?1 < 0 OR e.step = ?1) AND e.step > ?2 AND (?3 = 2 OR e.eval = ?3) ORDER BY e.step, e.eval, e.task_id";
+    sqlite3_stmt *st;
+    int rc = prepare(s, SQL, &st, err), got = SQLITE_DONE;
+    bool stop = false;
+    if (rc != OK) return rc;
+    sqlite3_bind_int64(st, 1, step);
+    sqlite3_bind_int64(st, 2, after_step);
+    sqlite3_bind_int(st, 3, evals);
+    while (rc == OK && !stop && (got = sqlite3_step(st)) == SQLITE_ROW) rc = read_row(st, fn, ctx, &stop, err);
+    if (rc == OK && got != SQLITE_DONE && got != SQLITE_ROW) rc = failed(s, "reading episodes", err);
+    sqlite3_finalize(st);
+    return rc;
+}
+
+int store_counts(store *s, int64_t *steps, int64_t *groups, int64_t *episodes, error *err)
+{
+    sqlite3_stmt *st;
+    const int rc = prepare(s, "SELECT count(*), coalesce(sum(n_groups), 0), coalesce(sum(n_episodes), 0) FROM steps", &st, err);
+    if (rc != OK) return rc;
+    sqlite3_step(st);
+    *steps = sqlite3_column_int64(st, 0), *groups = sqlite3_column_int64(st, 1), *episodes = sqlite3_column_int64(st, 2);
+    sqlite3_finalize(st);
+    return OK;
+}
