@@ -1,0 +1,213 @@
+#include "env/router.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/map.h"
+#include "base/vec.h"
+
+enum { MAX_TOOLS = 32, MAX_FDS = 512, ATTEMPTS = 2 };
+
+/* A call under way; kept with its arguments, since a machine that failed is asked once more. */
+typedef struct call {
+    uint64_t id;
+    int tool;
+    int attempt;
+    char *arguments;
+} call;
+
+struct router {
+    logger *log;
+    tool tools[MAX_TOOLS];
+    int n_tools;
+    uint64_t next;
+    idmap *calls;
+    vec(tool_result) ready; /* answered at once: unknown tools, refused arguments */
+};
+
+router *router_new(logger *lg)
+{
+    router *r = xcalloc(1, sizeof *r);
+    r->log = lg;
+    r->calls = idmap_new();
+    r->next = 1;
+    return r;
+}
+
+static void call_free(router *r, call *c)
+{
+    idmap_remove(r->calls, c->id);
+    free(c->arguments);
+    free(c);
+}
+
+void router_free(router *r)
+{
+    if (!r) return;
+    uint64_t id;
+    void *c;
+    for (size_t i = 0; idmap_next(r->calls, &i, &id, &c);) {
+        free(((call *)c)->arguments);
+        free(c);
+    }
+    idmap_free(r->calls);
+    for (int i = 0; i < r->n_tools; i++) r->tools[i].free(r->tools[i].self);
+    for (size_t i = 0; i < r->ready.len; i++) free(r->ready.data[i].text);
+    vec_free(&r->ready);
+    free(r);
+}
+
+static int tool_named(const router *r, const char *name)
+{
+    for (int i = 0; i < r->n_tools; i++)
+        if (strcmp(r->tools[i].name, name) == 0) return i;
+    return -1;
+}
+
+int router_add(router *r, const tool *t, error *err)
+{
+    if (tool_named(r, t->name) >= 0) return error_set(err, ERR_STATE, "two tools are named '%s'", t->name);
+    if (r->n_tools == MAX_TOOLS) return error_set(err, ERR_FULL, "%d tools are the most", MAX_TOOLS);
+    r->tools[r->n_tools++] = *t;
+    return OK;
+}
+
+char *router_tools_json(const router *r)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < r->n_tools; i++) {
+        json_t *parameters = json_parse(r->tools[i].parameters, strlen(r->tools[i].parameters), r->tools[i].name, NULL);
+        json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", r->tools[i].name, "description", r->tools[i].description, "parameters",
+                                              parameters ? parameters : json_object()));
+    }
+    char *text = json_text(list, false);
+    json_decref(list);
+    return text;
+}
+
+static void answer(router *r, uint64_t id, const char *text)
+{
+    vec_push(&r->ready, (tool_result){ .call = id, .text = xstrdup(text) });
+}
+
+static void no_such_tool(router *r, uint64_t id, const char *name)
+{
+    str text = { 0 };
+    str_printf(&text, "error: there is no tool '%.60s' (there are:", name);
+    for (int i = 0; i < r->n_tools; i++) str_printf(&text, " %s", r->tools[i].name);
+    str_putc(&text, ')');
+    answer(r, id, text.data);
+    str_free(&text);
+}
+
+static void start(router *r, call *c, int64_t now_ms)
+{
+    error err = { 0 };
+    c->attempt++;
+    const tool *t = &r->tools[c->tool];
+    const int rc = t->begin(t->self, c->id, c->arguments, now_ms, &err);
+    if (rc == OK) return;
+    const bool policy = rc == ERR_ARGUMENT || rc == ERR_PARSE || rc == ERR_LIMIT; /* what it wrote can't be run */
+    tool_result result = { .call = c->id, .failed = policy ? FAIL_NONE : FAIL_TOOL_LOST };
+    str text = { 0 };
+    str_printf(&text, policy ? "error: %s" : "%s", err.text);
+    result.text = str_take(&text);
+    vec_push(&r->ready, result);
+    call_free(r, c);
+}
+
+uint64_t router_begin(router *r, const char *name, const char *arguments_json, int64_t now_ms)
+{
+    const uint64_t id = r->next++;
+    const int tool_index = tool_named(r, name);
+    if (tool_index < 0) {
+        no_such_tool(r, id, name);
+        return id;
+    }
+    call *c = xcalloc(1, sizeof *c);
+    *c = (call){ .id = id, .tool = tool_index, .arguments = xstrdup(arguments_json) };
+    idmap_set(r->calls, id, c);
+    start(r, c, now_ms);
+    return id;
+}
+
+void router_cancel(router *r, uint64_t id)
+{
+    call *c = idmap_get(r->calls, id);
+    for (size_t i = 0; i < r->ready.len; i++)
+        if (r->ready.data[i].call == id) {
+            free(r->ready.data[i].text);
+            r->ready.data[i--] = r->ready.data[--r->ready.len];
+        }
+    if (!c) return;
+    if (r->tools[c->tool].cancel) r->tools[c->tool].cancel(r->tools[c->tool].self, id);
+    call_free(r, c);
+}
+
+int router_fds(router *r, struct pollfd *out, int max)
+{
+    int n = 0;
+    for (int i = 0; i < r->n_tools; i++) n += r->tools[i].fds(r->tools[i].self, out + n, max - n);
+    return n;
+}
+
+int64_t router_deadline_ms(const router *r)
+{
+    int64_t first = r->ready.len > 0 ? 0 : INT64_MAX;
+    for (int i = 0; i < r->n_tools; i++) {
+        const int64_t due = r->tools[i].deadline_ms(r->tools[i].self);
+        if (due < first) first = due;
+    }
+    return first;
+}
+
+/* A machine that failed is asked once more; true when the result is final. */
+static bool final(router *r, tool_result *t, int64_t now_ms)
+{
+    call *c = idmap_get(r->calls, t->call);
+    if (!c) { /* cancelled meanwhile */
+        free(t->text);
+        return false;
+    }
+    if (t->failed != FAIL_NONE && c->attempt < ATTEMPTS) {
+        log_warn(r->log, "tool %s failed (%s), asked again: %s", r->tools[c->tool].name, failure_name(t->failed), t->text ? t->text : "");
+        free(t->text);
+        start(r, c, now_ms);
+        return false;
+    }
+    call_free(r, c);
+    return true;
+}
+
+int router_poll(router *r, int64_t now_ms, tool_result *out, int max)
+{
+    int n = 0;
+    for (int i = 0; i < r->n_tools && n < max; i++) {
+        const int got = r->tools[i].poll(r->tools[i].self, now_ms, out + n, max - n);
+        for (int k = 0, base = n; k < got; k++) {
+            tool_result t = out[base + k];
+            if (final(r, &t, now_ms)) out[n++] = t;
+        }
+    }
+    while (n < max && r->ready.len > 0) out[n++] = r->ready.data[--r->ready.len];
+    return n;
+}
+
+int router_call(router *r, const char *name, const char *arguments_json, tool_result *out, error *err)
+{
+    const uint64_t id = router_begin(r, name, arguments_json, clock_ms());
+    for (;;) {
+        struct pollfd fds[MAX_FDS];
+        const int64_t now_ms = clock_ms(), due = router_deadline_ms(r);
+        while (router_poll(r, clock_ms(), out, 1) == 1) {
+            if (out->call == id) return OK;
+            free(out->text);
+        }
+        if (due == INT64_MAX && router_deadline_ms(r) == INT64_MAX) return error_set(err, ERR_STATE, "tool %s took the call and forgot it", name);
+        const int n = router_fds(r, fds, MAX_FDS);
+        const int64_t wait = due == INT64_MAX || due - now_ms > 1000 ? 1000 : due > now_ms ? due - now_ms : 0;
+        poll(fds, (nfds_t)n, (int)wait);
+    }
+}

@@ -1,0 +1,50 @@
+/* router - tool name -> tool; calls run beside the engine, never in its way.
+ *
+ * router_begin starts a call and returns at once; the result comes out of router_poll when the tool, or its deadline,
+ * has spoken. Every call ends: with an observation, or with a failure of the machinery (another type: see
+ * rollout/episode.h). The owner waits on router_fds and calls router_poll when one is readable or a deadline is due. */
+#pragma once
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "rollout/episode.h"
+
+typedef struct tool_result {
+    uint64_t call;
+    bool ok;          /* false: the observation tells of an error of the policy's (bad arguments, exception, time limit) */
+    failure failed;   /* FAIL_NONE, or why the machinery could not say */
+    char *text;       /* observation, or the failure's sentence; owned: free */
+    double ms;
+} tool_result;
+
+/* What a tool implements. begin: starts call `call`; cancel: forget it; fds/poll as the router's. All non-blocking. */
+typedef struct tool tool;
+struct tool {
+    const char *name, *description, *parameters; /* parameters: JSON Schema text */
+    void *self;
+    int (*begin)(void *self, uint64_t call, const char *arguments_json, int64_t now_ms, error *err);
+    void (*cancel)(void *self, uint64_t call);
+    int (*fds)(void *self, struct pollfd *out, int max);
+    int (*poll)(void *self, int64_t now_ms, tool_result *out, int max);
+    int64_t (*deadline_ms)(void *self); /* when poll must be called at the latest; INT64_MAX: nothing under way */
+    void (*free)(void *self);
+};
+
+typedef struct router router;
+router *router_new(logger *lg);
+void router_free(router *r); /* frees the tools, kills what runs */
+/* Takes the tool. ERR_STATE for a name that is there already. */
+int router_add(router *r, const tool *t, error *err);
+char *router_tools_json(const router *r); /* [{"name","description","parameters"}, ...]; the caller frees */
+/* An unknown tool or bad arguments is the policy's fault: the call is accepted and yields an observation with ok false. */
+uint64_t router_begin(router *r, const char *name, const char *arguments_json, int64_t now_ms);
+void router_cancel(router *r, uint64_t call);
+int router_fds(router *r, struct pollfd *out, int max);
+int64_t router_deadline_ms(const router *r);
+int router_poll(router *r, int64_t now_ms, tool_result *out, int max);
+/* Blocking convenience for one call (CLI, tests). */
+int router_call(router *r, const char *name, const char *arguments_json, tool_result *out, error *err);

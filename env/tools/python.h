@@ -1,0 +1,10 @@
+/* python - the tool that runs Python code: { "code": text } -> what the code printed.
+ *
+ * Plain script semantics, nothing survives a call. An exception's last line, a time limit or too much output are the
+ * code's own doing and are shown to the policy; a sandbox that died is a failure of the machinery. */
+#pragma once
+
+#include "env/router.h"
+#include "env/sandbox/box.h"
+
+int python_tool(const box_config *config, tool *out, error *err);
