@@ -32,6 +32,7 @@ typedef struct stream_options {
 /* `w` is borrowed until replaced. */
 engine *engine_new(const engine_config *config, const weights *w, error *err);
 void engine_free(engine *en);
+int engine_capacity(const engine *en); /* max_streams: the most tokens a step can sample */
 
 /* Starts a stream on prompt ids. Returns its id (> 0), or 0 and ERR_FULL / ERR_LIMIT (longer than max_context). */
 uint64_t engine_submit(engine *en, const int32_t *ids, size_t n, const stream_options *options, error *err);
@@ -55,6 +56,8 @@ typedef struct sampled_token {
  * only prefill. *busy: more work is ready. Negative: device error. */
 int engine_step(engine *en, sampled_token *out, bool *busy, error *err);
 void engine_resume(engine *en, uint64_t stream);
+/* How many more tokens the stream's context can hold. */
+int engine_room(const engine *en, uint64_t stream);
 
 /* From now on tokens are sampled with `w`. Cached keys and values of the old weights can't be expressed under the new
  * ones: streams in flight are prefilled again before they go on. */

@@ -7,7 +7,7 @@
 
 #include "base/vec.h"
 
-enum { TICK_MS = 500, ALONE_MS = 120000 };
+enum { TICK_MS = 500, ALONE_MS = 120000, MAX_SLOTS = 65536 };
 
 typedef struct pending_ack {
     peer_id peer;
@@ -173,7 +173,7 @@ static void on_message(void *ctx, peer_id peer, message *m)
     server *s = ctx;
     const int64_t now_ms = loop_now_ms(s->lp);
     switch (m->type) {
-    case MSG_WANT: core_want(s->core, now_ms, peer, m->want.slots); break;
+    case MSG_WANT: core_want(s->core, now_ms, peer, m->want.slots < MAX_SLOTS ? m->want.slots : MAX_SLOTS); break;
     case MSG_EPISODE:
         core_episode(s->core, now_ms, peer, m->episode.episode);
         m->episode.episode = NULL;

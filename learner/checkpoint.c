@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/str.h"
 #include "model/hf_folder.h"
 
 enum { PATH_BYTES = 1024 };

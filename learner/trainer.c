@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/str.h"
 #include "learner/pack.h"
 #include "model/transformer.h"
 

@@ -1,6 +1,7 @@
 #include "proto/loop.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
@@ -128,18 +129,22 @@ static void run_timers(loop *lp)
     }
 }
 
-int loop_once(loop *lp, int wait_ms, error *err)
+int loop_wait(loop *lp, const struct pollfd *fds, int n_fds, int wait_ms, error *err)
 {
     lp->now_ms = clock_ms();
     lp->items.len = 0;
     for (size_t i = 0; i < lp->sources.len; i++)
         vec_push(&lp->items, (zmq_pollitem_t){ .socket = lp->sources.data[i].socket, .fd = lp->sources.data[i].fd, .events = ZMQ_POLLIN });
+    for (int i = 0; i < n_fds; i++) vec_push(&lp->items, (zmq_pollitem_t){ .fd = fds[i].fd, .events = ZMQ_POLLIN });
     lp->changed = false;
     const int n = zmq_poll(lp->items.data, (int)lp->items.len, wait_time(lp, wait_ms));
     if (n < 0 && zmq_errno() != EINTR) return error_set(err, ERR_IO, "zmq_poll: %s", zmq_strerror(zmq_errno()));
     lp->now_ms = clock_ms();
-    for (size_t i = 0; n > 0 && i < lp->items.len && !lp->changed; i++)
+    const size_t own = lp->items.len - (size_t)n_fds;
+    for (size_t i = 0; n > 0 && i < own && !lp->changed; i++)
         if (lp->items.data[i].revents) lp->sources.data[i].fn(lp->sources.data[i].ctx);
     run_timers(lp);
     return OK;
 }
+
+int loop_once(loop *lp, int wait_ms, error *err) { return loop_wait(lp, NULL, 0, wait_ms, err); }

@@ -1,0 +1,281 @@
+#include "actor/actor.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/vec.h"
+#include "proto/endpoint.h"
+#include "proto/weights.h"
+
+enum { IDLE_MS = 200, RESEND_MS = 5000, MAX_FINISHED = 256, MAX_FDS = 512, DEFAULT_PATIENCE_MS = 60000 };
+
+typedef struct actor {
+    const actor_config *config;
+    loop *lp;
+    logger *log;
+    endpoint *exchange;
+    weights_subscriber *subscriber;
+    weights *slots[2]; /* the version in use and the one being loaded */
+    int active;
+    engine *engine;
+    stage *stage;
+    vec(task *) waiting;   /* their version has not come yet */
+    vec(episode *) unacked;
+    uint64_t tokens;
+    int free_slots; /* not yet told to the exchange */
+    bool stop;
+    int failed;
+    error why;
+} actor;
+
+static void fail(actor *a, const error *err)
+{
+    if (!a->failed) a->failed = err->code, a->why = *err;
+}
+
+static const weights *current(const actor *a) { return a->slots[a->active]; }
+
+/* ---- to the exchange ---- */
+
+static void send_episode(actor *a, const episode *e)
+{
+    const message m = { .type = MSG_EPISODE, .episode = { (episode *)(uintptr_t)e } };
+    error err = { 0 };
+    if (endpoint_send(a->exchange, 0, &m, &err) != OK) log_debug(a->log, "%s", err.text); /* sent again until it is acked */
+}
+
+static void ask_for_work(actor *a)
+{
+    if (a->free_slots <= 0) return;
+    const message m = { .type = MSG_WANT, .want = { (uint32_t)a->free_slots } };
+    if (endpoint_send(a->exchange, 0, &m, NULL) == OK) a->free_slots = 0;
+}
+
+static void resend(void *ctx)
+{
+    actor *a = ctx;
+    for (size_t i = 0; i < a->unacked.len; i++) send_episode(a, a->unacked.data[i]);
+}
+
+/* ---- weights ---- */
+
+static int install(actor *a, const weights_blob *blob, error *err)
+{
+    weights *w = a->slots[1 - a->active];
+    char where[64];
+    snprintf(where, sizeof where, "version %" PRId64, blob->version);
+    safetensors *st = safetensors_from_bytes(blob->data, blob->len, where, err);
+    if (!st) return err->code;
+    int rc = weights_load(w, st, err);
+    safetensors_close(st);
+    if (rc != OK) return error_within(err, "%s", where);
+    weights_seal(w, blob->version);
+    if (w->hash != blob->hash)
+        return error_set(err, ERR_PARSE, "%s: announced with hash %016" PRIx64 ", arrived with %016" PRIx64, where, blob->hash, w->hash);
+    a->active = 1 - a->active;
+    engine_set_weights(a->engine, w);
+    return OK;
+}
+
+/* rc as the subscriber gives it: a blob to install, a request to send, or an error. */
+static void on_weights(actor *a, int rc, const weights_blob *blob, const weights_get_body *get, error *err)
+{
+    if (rc == 1 && install(a, blob, err) != OK) fail(a, err);
+    if (rc < 0) fail(a, err);
+    if (rc != 0 || get->version < 0) return;
+    const message m = { .type = MSG_WEIGHTS_GET, .weights_get = *get };
+    endpoint_send(a->exchange, 0, &m, NULL);
+}
+
+static void on_announcement(actor *a, const weights_body *body)
+{
+    weights_blob blob;
+    weights_get_body get = { .version = -1 };
+    error err = { 0 };
+    if (body->version == current(a)->version && body->hash == current(a)->hash) return;
+    on_weights(a, weights_on_announcement(a->subscriber, body, &blob, &get, &err), &blob, &get, &err);
+}
+
+static void on_chunk(actor *a, const weights_chunk_body *chunk)
+{
+    weights_blob blob;
+    weights_get_body get = { .version = -1 };
+    error err = { 0 };
+    on_weights(a, weights_on_chunk(a->subscriber, chunk, &blob, &get, &err), &blob, &get, &err);
+}
+
+/* ---- tasks ---- */
+
+static void begin(actor *a, task *t)
+{
+    error err = { 0 };
+    const int rc = stage_begin(a->stage, t, loop_now_ms(a->lp), &err);
+    if (rc == ERR_FULL) log_warn(a->log, "%s: task %016" PRIx64 " goes back by its lease", err.text, t->id);
+    if (rc != OK) a->free_slots++;
+    task_free(t);
+}
+
+/* Tasks whose version has come are begun; those whose version is past are left to their lease. */
+static void begin_waiting(actor *a)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < a->waiting.len; i++) {
+        task *t = a->waiting.data[i];
+        const int64_t version = current(a)->version;
+        if (version < t->min_version) {
+            a->waiting.data[kept++] = t;
+        } else if (version > t->max_version) {
+            log_warn(a->log, "task %016" PRIx64 " wants version %" PRId64 ", version %" PRId64 " is here", t->id, t->max_version, version);
+            task_free(t);
+            a->free_slots++;
+        } else {
+            begin(a, t);
+        }
+    }
+    a->waiting.len = kept;
+}
+
+static void on_ack(actor *a, uint64_t id)
+{
+    for (size_t i = 0; i < a->unacked.len; i++) {
+        if (a->unacked.data[i]->id != id) continue;
+        episode_free(a->unacked.data[i]);
+        a->unacked.data[i] = a->unacked.data[--a->unacked.len];
+        return;
+    }
+}
+
+/* An exchange that has just heard of us knows nothing of what we hold: it is told our room, and what is not acked. */
+static void on_peer(void *ctx, peer_id peer, const hello_body *hello, bool up, const char *why)
+{
+    actor *a = ctx;
+    (void)peer, (void)hello, (void)why;
+    if (!up) return;
+    resend(a);
+    a->free_slots = a->config->slots - stage_in_flight(a->stage) - (int)a->waiting.len;
+    ask_for_work(a);
+}
+
+static void on_message(void *ctx, peer_id peer, message *m)
+{
+    actor *a = ctx;
+    (void)peer;
+    switch (m->type) {
+    case MSG_TASK:
+        vec_push(&a->waiting, m->task.task);
+        m->task.task = NULL;
+        break;
+    case MSG_EPISODE_ACK: on_ack(a, m->ack.task); break;
+    case MSG_WEIGHTS: on_announcement(a, &m->weights); break;
+    case MSG_WEIGHTS_CHUNK: on_chunk(a, &m->weights_chunk); break;
+    case MSG_BYE:
+        log_info(a->log, "the exchange says goodbye: %s", m->bye.reason);
+        a->stop = true;
+        break;
+    default: break;
+    }
+}
+
+/* ---- the loop ---- */
+
+/* Waits for the wire and for tools alike, as long as nothing can be computed. */
+static int wait_turn(actor *a, bool idle, error *err)
+{
+    struct pollfd fds[MAX_FDS];
+    if (!idle) return loop_once(a->lp, 0, err);
+    router *r = a->config->stage.router;
+    const int n = r ? router_fds(r, fds, MAX_FDS) : 0;
+    int64_t wait = IDLE_MS;
+    if (r) {
+        const int64_t left = router_deadline_ms(r) - loop_now_ms(a->lp);
+        wait = left < wait ? left > 0 ? left : 0 : wait;
+    }
+    return loop_wait(a->lp, fds, n, (int)wait, err);
+}
+
+static void deliver(actor *a, episode **finished, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (finished[i]->failed != FAIL_NONE)
+            log_warn(a->log, "episode %016" PRIx64 " failed (%s): %s", finished[i]->id, failure_name(finished[i]->failed), finished[i]->failure_text);
+        a->tokens += trajectory_sampled(&finished[i]->tokens);
+        vec_push(&a->unacked, finished[i]);
+        send_episode(a, finished[i]);
+        a->free_slots++;
+    }
+}
+
+static int run(actor *a, error *err)
+{
+    episode *finished[MAX_FINISHED];
+    bool idle = true;
+    const int64_t patience_ms = a->config->patience_ms > 0 ? a->config->patience_ms : DEFAULT_PATIENCE_MS;
+    while (!a->stop) {
+        if (wait_turn(a, idle, err) != OK) return err->code;
+        if (a->failed) return error_set(err, a->failed, "%s", a->why.text);
+        if (endpoint_silence_ms(a->exchange) > patience_ms)
+            return error_set(err, ERR_TIMEOUT, "%s: no word from the exchange for %" PRId64 " s", a->config->address, patience_ms / 1000);
+        begin_waiting(a);
+        const int n = stage_turn(a->stage, loop_now_ms(a->lp), finished, MAX_FINISHED, &idle, err);
+        if (n < 0) return -n;
+        deliver(a, finished, n);
+        ask_for_work(a);
+        endpoint_set_heartbeat(a->exchange, &(heartbeat_body){ (uint32_t)stage_in_flight(a->stage), current(a)->version, a->tokens });
+    }
+    return OK;
+}
+
+static void on_stop(void *ctx) { ((actor *)ctx)->stop = true; }
+
+static int open_all(actor *a, error *err)
+{
+    const actor_config *c = a->config;
+    a->slots[0] = weights_new(c->model->weights->dev, c->model->table, err);
+    a->slots[1] = weights_new(c->model->weights->dev, c->model->table, err);
+    if (!a->slots[0] || !a->slots[1]) return err->code;
+    a->engine = engine_new(&c->engine, a->slots[0], err);
+    if (!a->engine) return err->code;
+    stage_config sc = c->stage;
+    sc.engine = a->engine;
+    a->stage = stage_new(&sc, err);
+    a->subscriber = weights_subscriber_new();
+    endpoint_config ec = { .address = c->address, .hello = { .role = "actor", .protocol = PROTOCOL_VERSION, .pid = getpid(), .slots = (uint32_t)c->slots } };
+    snprintf(ec.hello.name, sizeof ec.hello.name, "%s", c->name);
+    weights_host(ec.hello.host);
+    const endpoint_callbacks cb = { .ctx = a, .on_message = on_message, .on_peer = on_peer };
+    a->exchange = endpoint_connect(a->lp, &ec, &cb, a->log, err);
+    if (!a->exchange) return err->code;
+    loop_add_timer(a->lp, RESEND_MS, resend, a);
+    return loop_on_stop(a->lp, on_stop, a, err);
+}
+
+static void close_all(actor *a)
+{
+    if (a->exchange) {
+        const message bye = { .type = MSG_BYE, .bye = { "this actor was asked to stop" } };
+        endpoint_send(a->exchange, 0, &bye, NULL);
+    }
+    loop_remove(a->lp, a);
+    endpoint_free(a->exchange);
+    stage_free(a->stage);
+    engine_free(a->engine);
+    weights_free(a->slots[0]);
+    weights_free(a->slots[1]);
+    weights_subscriber_free(a->subscriber);
+    for (size_t i = 0; i < a->waiting.len; i++) task_free(a->waiting.data[i]);
+    for (size_t i = 0; i < a->unacked.len; i++) episode_free(a->unacked.data[i]);
+    vec_free(&a->waiting);
+    vec_free(&a->unacked);
+}
+
+int actor_run(loop *lp, const actor_config *config, logger *lg, error *err)
+{
+    actor a = { .config = config, .lp = lp, .log = lg };
+    int rc = open_all(&a, err);
+    if (rc == OK) rc = run(&a, err);
+    close_all(&a);
+    return rc;
+}

@@ -1,0 +1,33 @@
+/* scorer - one script, one episode, named objectives or an error.
+ *
+ *     worker --SCORE_REQUEST--> host process (the script's VM) --SCORE--> worker
+ *
+ * The script runs in a process that can be killed, because no hook stops string.find on a hostile pattern inside C. The
+ * worker waits with a deadline; past it the host is killed and another started: that episode has no score (SCORE_SCRIPT,
+ * with a sentence), and nothing else is harmed. A host that dies by no fault of the script's is SCORE_MACHINE, after one
+ * more try. A missing score is never 0. */
+#pragma once
+
+#include "base/error.h"
+#include "rollout/episode.h"
+#include "rollout/score.h"
+
+typedef struct scorer_config {
+    const char *script;   /* path of reward.lua */
+    int64_t wall_ms;      /* a call's time; 0: 1000 */
+    int64_t memory_mb;    /* 0: 64 */
+    int64_t instructions; /* 0: 100 million */
+} scorer_config;
+
+typedef struct scorer scorer;
+/* ERR_SCRIPT when the script can't be loaded or returns no function: said before anything runs. */
+scorer *scorer_new(const scorer_config *config, error *err);
+void scorer_free(scorer *s);
+/* Always fills *out (score_reset when done). Returns within wall_ms and a little. */
+void scorer_score(scorer *s, const task *t, const episode *e, score *out);
+int scorer_host_pid(const scorer *s); /* for tests */
+
+/* The host process's main, behind the hidden verb `reward-host`: serves requests on `fd` until its end. */
+int reward_host_main(const scorer_config *config, int fd);
+/* Loads the script in this process and forgets it: errors with file and line. */
+int scorer_check_script(const scorer_config *config, error *err);

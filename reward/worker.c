@@ -1,0 +1,78 @@
+#include "reward/worker.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proto/endpoint.h"
+#include "proto/weights.h"
+
+enum { TURN_MS = 500, DEFAULT_PATIENCE_MS = 60000 };
+
+typedef struct worker {
+    const worker_config *config;
+    logger *log;
+    endpoint *exchange;
+    bool stop;
+} worker;
+
+static void want(worker *w)
+{
+    const message m = { .type = MSG_WANT, .want = { w->config->slots } };
+    endpoint_send(w->exchange, 0, &m, NULL);
+}
+
+static void on_peer(void *ctx, peer_id peer, const hello_body *hello, bool up, const char *why)
+{
+    (void)peer, (void)hello, (void)why;
+    if (up) want(ctx); /* what an exchange before this one asked is asked again by this one */
+}
+
+static void answer(worker *w, const score_request_body *r)
+{
+    score sc;
+    scorer_score(w->config->scorer, r->task, r->episode, &sc);
+    if (sc.status != SCORE_OK) log_warn(w->log, "no score for task %016llx: %s", (unsigned long long)sc.task, sc.error);
+    const message m = { .type = MSG_SCORE, .score = { &sc } };
+    error err = { 0 };
+    if (endpoint_send(w->exchange, 0, &m, &err) != OK) log_warn(w->log, "%s", err.text);
+    score_reset(&sc);
+    const message one = { .type = MSG_WANT, .want = { 1 } };
+    endpoint_send(w->exchange, 0, &one, NULL);
+}
+
+static void on_message(void *ctx, peer_id peer, message *m)
+{
+    worker *w = ctx;
+    (void)peer;
+    if (m->type == MSG_SCORE_REQUEST) answer(w, &m->score_request);
+    if (m->type == MSG_BYE) {
+        log_info(w->log, "the exchange says goodbye: %s", m->bye.reason);
+        w->stop = true;
+    }
+}
+
+static void on_stop(void *ctx) { ((worker *)ctx)->stop = true; }
+
+int worker_run(loop *lp, const worker_config *config, logger *lg, error *err)
+{
+    worker w = { .config = config, .log = lg };
+    endpoint_config ec = { .address = config->address, .hello = { .role = "reward", .protocol = PROTOCOL_VERSION, .pid = getpid(), .slots = config->slots } };
+    const endpoint_callbacks cb = { .ctx = &w, .on_message = on_message, .on_peer = on_peer };
+    const int64_t patience_ms = config->patience_ms > 0 ? config->patience_ms : DEFAULT_PATIENCE_MS;
+    snprintf(ec.hello.name, sizeof ec.hello.name, "%s", config->name);
+    weights_host(ec.hello.host);
+    int rc = loop_on_stop(lp, on_stop, &w, err);
+    if (rc == OK) rc = (w.exchange = endpoint_connect(lp, &ec, &cb, lg, err)) ? OK : ERR_IO;
+    while (rc == OK && !w.stop) {
+        rc = loop_once(lp, TURN_MS, err);
+        if (rc == OK && endpoint_silence_ms(w.exchange) > patience_ms)
+            rc = error_set(err, ERR_TIMEOUT, "%s: no word from the exchange for %lld s", config->address, (long long)(patience_ms / 1000));
+    }
+    if (w.exchange) {
+        const message bye = { .type = MSG_BYE, .bye = { "this worker was asked to stop" } };
+        endpoint_send(w.exchange, 0, &bye, NULL);
+    }
+    endpoint_free(w.exchange);
+    return rc;
+}
