@@ -1,8 +1,18 @@
-/* Backward with K right-hand sides, layer by layer in lock-step: all K cotangents pass a layer before the next one, so a
- * parameter's K gradients are complete together and a sink can take them while the rest is still to come. */
-#include <string.h>
+/* Backward with K right-hand sides, layer by layer in lock-step: all K cotangents pass a layer before the next one, so
+ * a parameter's K gradients are complete together and a sink can take them while the rest is still to come. */
+#include <assert.h>
 
 #include "model/layer.h"
+
+/* One cotangent's way through a layer; the layers and the K sides take turns on it. */
+typedef struct layer_grads {
+    float *norm_out;  /* [T, D] of a norm's output */
+    float *act;       /* [T, F] */
+    float *gate, *up; /* [T, F] */
+    float *att;       /* [T, H hd] */
+    float *att_rows;  /* [n_out, H hd], in the last layer */
+    float *q, *k, *v;
+} layer_grads;
 
 typedef struct backward {
     const weights *w;
@@ -10,11 +20,11 @@ typedef struct backward {
     device *dev;
     const inner_activations *in;
     const grad_sink *sink;
-    float *grads;  /* [K, total] */
+    float *grads; /* [K, total] */
     int K, T, D;
-    float *dx;     /* [K, T, D] cotangent of the layer's output, then of its input */
-    /* one cotangent's way through a layer */
-    float *dnorm, *dact, *dgate, *dup, *datt, *dq, *dk, *dv;
+    float *dtop; /* [K, n_out, D] cotangent of the last layer's output */
+    float *dx;   /* [K, T, D] of a lower layer's output, then of its input */
+    layer_grads d;
 } backward;
 
 static float *grad_of(const backward *b, int k, const param *p)
@@ -22,136 +32,152 @@ static float *grad_of(const backward *b, int k, const param *p)
     return b->grads + (int64_t)k * b->w->table->total + p->offset;
 }
 
-static void done(const backward *b, const param *p)
+static void complete(const backward *b, const param *p)
 {
     if (b->sink) b->sink->ready(b->sink->ctx, p, b->grads + p->offset, b->K, b->w->table->total);
 }
 
-/* y = x W^T: dW += dy^T x, dx += dy W. */
-static void linear_backward(const backward *b, int k, const param *p, const float *dy, const float *x, int T, float *dx)
+/* y = x W^T over n rows: dW += dy^T x, dx += dy W. */
+static void linear_backward(const backward *b, int k, const param *p, const float *dy, const float *x, int n, float *dx)
 {
-    b->ops->linear_dw(b->dev, dy, x, T, p->rows, p->cols, grad_of(b, k, p));
-    b->ops->linear_dx(b->dev, dy, T, param_data(b->w, p), p->rows, p->cols, dx);
+    b->ops->linear_dw(b->dev, dy, x, n, p->rows, p->cols, grad_of(b, k, p));
+    b->ops->linear_dx(b->dev, dy, n, param_data(b->w, p), p->rows, p->cols, dx);
 }
 
-static void norm_backward(const backward *b, int k, const param *p, const float *dy, const float *x, const float *rstd, int T,
-                          float *dx)
+static void norm_backward(const backward *b, int k, const param *p, const float *dy, const float *x, const float *rstd,
+                          int n, float *dx)
 {
-    b->ops->rmsnorm_backward(b->dev, dy, x, param_data(b->w, p), rstd, T, b->D, dx, grad_of(b, k, p));
+    b->ops->rmsnorm_backward(b->dev, dy, x, param_data(b->w, p), rstd, n, b->D, dx, grad_of(b, k, p));
 }
 
-static void mlp_backward(const backward *b, int k, const layer_weights *p, const layer_acts *a, float *dx)
+/* dy [n, D]: in, the cotangent of the layer's output; out, of mid. It is mid's through the residual already, so the
+ * norm's share is added in place. */
+static void mlp_backward(const backward *b, int k, const layer_weights *p, const layer_acts *a, float *dy)
 {
-    const int64_t n = (int64_t)b->T * b->D, wide = (int64_t)b->T * b->w->table->config.ffn;
-    b->ops->zero(b->dev, b->dact, wide);
-    linear_backward(b, k, p->down, dx, a->act, b->T, b->dact);
-    b->ops->swiglu_backward(b->dev, b->dact, a->gate, a->up, wide, b->dgate, b->dup);
-    b->ops->zero(b->dev, b->dnorm, n);
-    linear_backward(b, k, p->gate, b->dgate, a->mlp_in, b->T, b->dnorm);
-    linear_backward(b, k, p->up, b->dup, a->mlp_in, b->T, b->dnorm);
-    /* dx is also the cotangent of mid through the residual: norm's share is added to it. */
-    norm_backward(b, k, p->mlp_norm, b->dnorm, a->mid, a->mlp_rstd, b->T, dx);
+    const int64_t wide = (int64_t)a->n * b->w->table->config.ffn;
+    b->ops->zero(b->dev, b->d.act, wide);
+    linear_backward(b, k, p->down, dy, a->act, a->n, b->d.act);
+    b->ops->swiglu_backward(b->dev, b->d.act, a->gate, a->up, wide, b->d.gate, b->d.up);
+    b->ops->zero(b->dev, b->d.norm_out, (int64_t)a->n * b->D);
+    linear_backward(b, k, p->up, b->d.up, a->mlp_in, a->n, b->d.norm_out);
+    linear_backward(b, k, p->gate, b->d.gate, a->mlp_in, a->n, b->d.norm_out);
+    norm_backward(b, k, p->mlp_norm, b->d.norm_out, a->mid, a->mlp_rstd, a->n, dy);
 }
 
+/* d.att from dmid [n, D]; where only some rows went on (the last layer), the others get nothing, in d.att and in dx. */
+static void output_backward(const backward *b, int k, const layer_weights *p, const layer_acts *a, const float *dmid,
+                            float *dx)
+{
+    const int64_t heads = p->o->cols;
+    float *datt = a->rows ? b->d.att_rows : b->d.att;
+    b->ops->zero(b->dev, datt, a->n * heads);
+    linear_backward(b, k, p->o, dmid, a->att_rows, a->n, datt);
+    if (!a->rows) return;
+    b->ops->zero(b->dev, dx, (int64_t)b->T * b->D);
+    b->ops->zero(b->dev, b->d.att, b->T * heads);
+    b->ops->embed_backward(b->dev, dmid, a->rows, a->n, b->D, dx);
+    b->ops->embed_backward(b->dev, datt, a->rows, a->n, (int)heads, b->d.att);
+}
+
+/* dx [T, D]: in, the residual's share of the cotangent of x; out, all of it. */
 static void attention_backward(const backward *b, int k, const layer_weights *p, const layer_acts *a, float *dx)
 {
     const model_config *c = &b->w->table->config;
     const device_batch *batch = &b->in->batch;
-    const int T = b->T;
-    b->ops->zero(b->dev, b->datt, (int64_t)T * c->heads * c->head_dim);
-    linear_backward(b, k, p->o, dx, a->att, T, b->datt);
-    b->ops->attention_backward(b->dev, b->datt, a->q, a->k, a->v, a->att, a->lse, batch->starts, batch->S, c->heads, c->kv_heads,
-                               c->head_dim, b->dq, b->dk, b->dv);
-    b->ops->rope_backward(b->dev, b->dq, batch->positions, b->w->inv_freq, T, c->heads, c->head_dim);
-    b->ops->rope_backward(b->dev, b->dk, batch->positions, b->w->inv_freq, T, c->kv_heads, c->head_dim);
-    b->ops->zero(b->dev, b->dnorm, (int64_t)T * b->D);
-    linear_backward(b, k, p->q, b->dq, a->attn_in, T, b->dnorm);
-    linear_backward(b, k, p->k, b->dk, a->attn_in, T, b->dnorm);
-    linear_backward(b, k, p->v, b->dv, a->attn_in, T, b->dnorm);
-    norm_backward(b, k, p->attn_norm, b->dnorm, a->x, a->attn_rstd, T, dx);
+    const layer_grads *d = &b->d;
+    b->ops->attention_backward(b->dev, d->att, a->q, a->k, a->v, a->att, a->lse, batch->starts, batch->S, c->heads,
+                               c->kv_heads, c->head_dim, d->q, d->k, d->v);
+    b->ops->rope_backward(b->dev, d->q, batch->positions, b->w->inv_freq, b->T, c->heads, c->head_dim);
+    b->ops->rope_backward(b->dev, d->k, batch->positions, b->w->inv_freq, b->T, c->kv_heads, c->head_dim);
+    b->ops->zero(b->dev, d->norm_out, (int64_t)b->T * b->D);
+    linear_backward(b, k, p->v, d->v, a->attn_in, b->T, d->norm_out);
+    linear_backward(b, k, p->k, d->k, a->attn_in, b->T, d->norm_out);
+    linear_backward(b, k, p->q, d->q, a->attn_in, b->T, d->norm_out);
+    norm_backward(b, k, p->attn_norm, d->norm_out, a->x, a->attn_rstd, b->T, dx);
 }
 
-static void layer_backward(const backward *b, int layer, const layer_acts *a)
+static void layer_backward(const backward *b, int layer)
 {
+    const layer_acts *a = &b->in->layers[layer];
     const layer_weights p = layer_weights_of(b->w, layer);
     const param *const order[] = { p.down, p.up, p.gate, p.mlp_norm, p.o, p.v, p.k, p.q, p.attn_norm };
     for (int k = 0; k < b->K; k++) {
-        float *dx = b->dx + (size_t)k * (size_t)b->T * (size_t)b->D;
-        mlp_backward(b, k, &p, a, dx);
+        float *dx = b->dx + (int64_t)k * b->T * b->D;
+        float *dy = a->rows ? b->dtop + (int64_t)k * a->n * b->D : dx;
+        mlp_backward(b, k, &p, a, dy);
+        output_backward(b, k, &p, a, dy, dx);
         attention_backward(b, k, &p, a, dx);
     }
-    for (size_t i = 0; i < sizeof order / sizeof *order; i++) done(b, order[i]);
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) complete(b, order[i]);
 }
 
-/* dlogprob [K, n_out] -> dx [K, T, D] below the final norm. */
-static void head_part(const backward *b, const float *dlogprob)
+/* dlogprob [K, n_out] -> dtop. */
+static void top_backward(const backward *b, const float *dlogprob)
 {
     const inner_activations *in = b->in;
+    const top_acts *top = &in->top;
     const model_config *c = &b->w->table->config;
     const param *head = head_param(b->w), *norm = param_find(b->w->table, PARAM_FINAL_NORM, -1);
-    const int n = in->batch.n_out;
-    float *dnormed = device_scratch(b->dev, sizeof(float) * (size_t)n * (size_t)b->D);
-    float *dout = device_scratch(b->dev, sizeof(float) * (size_t)n * (size_t)b->D);
-    b->ops->zero(b->dev, b->dx, (int64_t)b->K * b->T * b->D);
+    const int64_t size = (int64_t)top->n * b->D;
+    b->ops->zero(b->dev, b->dtop, b->K * size);
     for (int k = 0; k < b->K; k++) {
-        b->ops->zero(b->dev, dnormed, (int64_t)n * b->D);
-        b->ops->zero(b->dev, dout, (int64_t)n * b->D);
-        b->ops->head_backward(b->dev, dlogprob + (size_t)k * (size_t)n, in->out_normed, param_data(b->w, head),
-                              param_packed(b->w, head), in->batch.targets, in->lse, n, c->vocab, b->D, in->temperature,
-                              dnormed, grad_of(b, k, head));
-        norm_backward(b, k, norm, dnormed, in->out_x, in->out_rstd, n, dout);
-        scatter_rows_add(dout, in->batch.out_rows, n, b->D, b->dx + (size_t)k * (size_t)b->T * (size_t)b->D);
+        b->ops->zero(b->dev, b->d.norm_out, size);
+        b->ops->head_backward(b->dev, dlogprob + (int64_t)k * top->n, top->normed, param_data(b->w, head),
+                              param_packed(b->w, head), in->batch.targets, in->lse, top->n, c->vocab, b->D,
+                              in->temperature, b->d.norm_out, grad_of(b, k, head));
+        norm_backward(b, k, norm, b->d.norm_out, top->x, top->rstd, top->n, b->dtop + k * size);
     }
-    if (!c->tied) done(b, head);
-    done(b, norm);
+    if (!c->tied) complete(b, head);
+    complete(b, norm);
 }
 
-static void embed_part(const backward *b)
+static void embed_backward(const backward *b)
 {
-    const param *embed = param_find(b->w->table, PARAM_EMBED, -1);
+    const param *embed = embed_param(b->w);
     for (int k = 0; k < b->K; k++)
-        b->ops->embed_backward(b->dev, b->dx + (size_t)k * (size_t)b->T * (size_t)b->D, b->in->batch.ids, b->T, b->D,
+        b->ops->embed_backward(b->dev, b->dx + (int64_t)k * b->T * b->D, b->in->batch.ids, b->T, b->D,
                                grad_of(b, k, embed));
-    done(b, embed);
+    complete(b, embed);
 }
 
-static backward begin(const weights *w, const activations *acts, int K, float *grads, const grad_sink *sink)
+static layer_grads layer_grads_new(const weights *w, int T, int n_out)
 {
     const model_config *c = &w->table->config;
-    const inner_activations *in = acts->inner;
-    const size_t T = (size_t)in->batch.T, q = (size_t)(c->heads * c->head_dim), kv = (size_t)(c->kv_heads * c->head_dim);
-    backward b = { .w = w, .ops = device_ops(w->dev), .dev = w->dev, .in = in, .sink = sink, .grads = grads, .K = K,
-                   .T = in->batch.T, .D = c->width };
-    b.dx = device_scratch(w->dev, sizeof(float) * (size_t)K * T * (size_t)c->width);
-    b.dnorm = device_scratch(w->dev, sizeof(float) * T * (size_t)c->width);
-    b.dact = device_scratch(w->dev, sizeof(float) * T * (size_t)c->ffn);
-    b.dgate = device_scratch(w->dev, sizeof(float) * T * (size_t)c->ffn);
-    b.dup = device_scratch(w->dev, sizeof(float) * T * (size_t)c->ffn);
-    b.datt = device_scratch(w->dev, sizeof(float) * T * q);
-    b.dq = device_scratch(w->dev, sizeof(float) * T * q);
-    b.dk = device_scratch(w->dev, sizeof(float) * T * kv);
-    b.dv = device_scratch(w->dev, sizeof(float) * T * kv);
-    return b;
+    const int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+    return (layer_grads){ .norm_out = scratch_floats(w->dev, T, c->width),
+                          .act = scratch_floats(w->dev, T, c->ffn),
+                          .gate = scratch_floats(w->dev, T, c->ffn),
+                          .up = scratch_floats(w->dev, T, c->ffn),
+                          .att = scratch_floats(w->dev, T, q),
+                          .att_rows = scratch_floats(w->dev, n_out, q),
+                          .q = scratch_floats(w->dev, T, q),
+                          .k = scratch_floats(w->dev, T, kv),
+                          .v = scratch_floats(w->dev, T, kv) };
 }
 
 void model_backward(const weights *w, const token_batch *batch, const activations *acts, const float *dlogprob, int K,
                     float *grads, const grad_sink *sink)
 {
-    (void)batch;
     const inner_activations *in = acts->inner;
-    const backward b = begin(w, acts, K, grads, sink);
-    layer_acts again = { 0 };
-    float *unused = NULL;
-    if (in->recompute) {
-        again = layer_acts_new(w, b.T, NULL);
-        unused = device_scratch(w->dev, sizeof(float) * (size_t)b.T * (size_t)b.D);
+    const int T = batch->T, D = w->table->config.width, last = w->table->config.layers - 1;
+    assert(in->keep && T == in->batch.T && batch->n_out == in->batch.n_out && K > 0);
+    const backward b = { .w = w,
+                         .ops = device_ops(w->dev),
+                         .dev = w->dev,
+                         .in = in,
+                         .sink = sink,
+                         .grads = grads,
+                         .K = K,
+                         .T = T,
+                         .D = D,
+                         .dtop = device_scratch(w->dev, sizeof(float) * (size_t)K * (size_t)batch->n_out * (size_t)D),
+                         .dx = device_scratch(w->dev, sizeof(float) * (size_t)K * (size_t)T * (size_t)D),
+                         .d = layer_grads_new(w, T, batch->n_out) };
+    top_backward(&b, dlogprob);
+    for (int l = last; l >= 0; l--) {
+        /* The last layer's activations are still in the shared buffers; the others' are made again. */
+        if (in->recompute && l < last) layer_forward(w, l, &in->batch, &in->layers[l], NULL);
+        layer_backward(&b, l);
     }
-    head_part(&b, dlogprob);
-    for (int l = w->table->config.layers - 1; l >= 0; l--) {
-        layer_acts a = in->recompute ? again : in->layers[l];
-        a.x = in->inputs[l];
-        if (in->recompute) layer_forward(w, l, &in->batch, &a, unused);
-        layer_backward(&b, l, &a);
-    }
-    embed_part(&b);
+    embed_backward(&b);
 }

@@ -6,14 +6,14 @@
 #include "model/weights.h"
 
 typedef struct decode_batch {
-    int T;                     /* new tokens (rows) */
-    const int32_t *ids;        /* [T] */
-    const int32_t *positions;  /* [T] place in its sequence; rows of one sequence ascend */
-    const int32_t *row_seq;    /* [T] row of `table` */
-    const int32_t *table;      /* [n_seqs, max_pages] page numbers */
+    int T;                    /* new tokens (rows) */
+    const int32_t *ids;       /* [T] */
+    const int32_t *positions; /* [T] place in its sequence; rows of one sequence ascend */
+    const int32_t *row_seq;   /* [T] row of `table` */
+    const int32_t *table;     /* [n_seqs, max_pages] page numbers */
     int max_pages;
-    int n_out;                 /* rows whose logits are wanted */
-    const int32_t *out_rows;   /* [n_out] */
+    int n_out;               /* rows whose logits are wanted */
+    const int32_t *out_rows; /* [n_out] */
 } decode_batch;
 
 /* Writes keys and values of all T rows into the pages, and logits [n_out, V] (device scratch, valid until

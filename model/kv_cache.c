@@ -10,11 +10,22 @@ kv_cache *kv_cache_new(device *dev, const model_config *config, int n_pages, err
         error_set(err, ERR_ARGUMENT, "a key/value cache needs at least one page, not %d", n_pages);
         return NULL;
     }
+    size_t bytes = sizeof(float) * KV_PAGE * (size_t)config->head_dim;
+    if (__builtin_mul_overflow(bytes, (size_t)config->kv_heads, &bytes) ||
+        __builtin_mul_overflow(bytes, (size_t)config->layers, &bytes) ||
+        __builtin_mul_overflow(bytes, (size_t)n_pages, &bytes)) {
+        error_set(err, ERR_MEMORY, "a key/value cache of %d pages for %d layers is larger than any memory", n_pages,
+                  config->layers);
+        return NULL;
+    }
     kv_cache *kv = xcalloc(1, sizeof *kv);
-    *kv = (kv_cache){ .dev = dev, .layers = config->layers, .kv_heads = config->kv_heads, .head_dim = config->head_dim, .n_pages = n_pages };
-    const size_t floats = (size_t)config->layers * (size_t)n_pages * KV_PAGE * (size_t)(config->kv_heads * config->head_dim);
-    kv->k = device_alloc(dev, sizeof(float) * floats);
-    kv->v = device_alloc(dev, sizeof(float) * floats);
+    *kv = (kv_cache){ .dev = dev,
+                      .layers = config->layers,
+                      .kv_heads = config->kv_heads,
+                      .head_dim = config->head_dim,
+                      .n_pages = n_pages };
+    kv->k = device_alloc(dev, bytes);
+    kv->v = device_alloc(dev, bytes);
     return kv;
 }
 

@@ -1,5 +1,5 @@
-/* kv_cache - the pages in which keys and values of decoded tokens lie. Geometry and storage only: who owns a page is the
- * engine's affair (actor/kv_pages). A page holds KV_PAGE tokens of every layer. */
+/* kv_cache - the pages in which keys and values of decoded tokens lie. Geometry and storage only: who owns a page is
+ * the engine's affair (actor/kv_pages). A page holds KV_PAGE tokens of every layer. */
 #pragma once
 
 #include "kernels/ops.h"
@@ -11,5 +11,6 @@ typedef struct kv_cache {
     float *k, *v; /* [layers, n_pages, KV_PAGE, kv_heads, head_dim] */
 } kv_cache;
 
+/* Pages are not cleared: what a sequence has not written yet is never read. */
 kv_cache *kv_cache_new(device *dev, const model_config *config, int n_pages, error *err);
 void kv_cache_free(kv_cache *kv);

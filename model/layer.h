@@ -1,5 +1,12 @@
-/* layer - what transformer.c, backward.c and decode.c share: names for a layer's parameters, and the places of its
- * activations. Internal to this room. */
+/* layer - one layer over T rows, and what stands above the last one. Forward, backward and decode share these
+ * functions, so that they agree to the bit by construction: what differs is only where keys and values lie. Internal to
+ * model/.
+ *
+ *      x [T, D] --norm--> q, k, v --rope--> attention --> att [T, H hd]                                  the lower half
+ *      x + O att = mid --norm--> gate, up --> act = silu(gate) up;  mid + Down act = the next x          the upper half
+ *
+ * Attention is the only place where rows meet. So in the last layer only the wanted rows (n of T) enter the upper half,
+ * and only they are normed for the head. */
 #pragma once
 
 #include "model/transformer.h"
@@ -7,56 +14,76 @@
 typedef struct layer_weights {
     const param *attn_norm, *q, *k, *v, *o, *mlp_norm, *gate, *up, *down;
 } layer_weights;
-
 layer_weights layer_weights_of(const weights *w, int layer);
+
 static inline const float *param_data(const weights *w, const param *p) { return w->data + p->offset; }
 static inline const void *param_packed(const weights *w, const param *p) { return w->packed[p - w->table->items]; }
-/* The matrix that makes logits: the head, or the tied embedding. */
-const param *head_param(const weights *w);
+const param *embed_param(const weights *w);
+const param *head_param(const weights *w); /* what makes logits: the head, or the tied embedding */
+void linear_forward(const weights *w, const param *p, const float *x, int T, float *y);
 
-/* Activations of one layer over T rows; what each is, in the order in which forward makes it. */
+/* Device scratch: [rows, columns] floats, and a copy of n integers of the host. */
+float *scratch_floats(device *dev, int rows, int columns);
+const int32_t *scratch_ints(device *dev, const int32_t *from, size_t n);
+
+/* Activations of one layer, in the order in which forward makes them. */
 typedef struct layer_acts {
-    float *x;         /* [T, D] the layer's input */
+    float *x;         /* [T, D] the layer's input; somebody else's memory */
     float *attn_in;   /* [T, D] normed */
     float *attn_rstd; /* [T] */
-    float *q, *k, *v; /* [T, H hd], [T, Hkv hd] x 2: q and k after the rotary embedding */
+    float *q, *k, *v; /* [T, H hd], [T, Hkv hd] twice; q and k after the rotary embedding */
     float *att;       /* [T, H hd] */
     float *lse;       /* [T, H] */
-    float *mid;       /* [T, D] after attention's residual */
-    float *mlp_in;    /* [T, D] normed */
-    float *mlp_rstd;  /* [T] */
-    float *gate, *up; /* [T, F] */
-    float *act;       /* [T, F] silu(gate) up */
+    /* the upper half, n rows */
+    const int32_t *rows; /* [n] which of T, on the device; NULL: all, n = T */
+    int n;
+    float *x_rows;    /* [n, D] of x */
+    float *att_rows;  /* [n, H hd] of att */
+    float *mid;       /* [n, D] after attention's residual */
+    float *mlp_in;    /* [n, D] normed */
+    float *mlp_rstd;  /* [n] */
+    float *gate, *up; /* [n, F] */
+    float *act;       /* [n, F] */
 } layer_acts;
 
-/* Allocates everything but x, in device scratch. */
-layer_acts layer_acts_new(const weights *w, int T, float *x);
+/* Memory for everything but x; layer_acts_take then says which x and which rows. Buffers made for n = T can be taken
+ * again by layer after layer when nothing is kept. */
+layer_acts layer_acts_new(const weights *w, int T, int n);
+void layer_acts_take(const weights *w, layer_acts *a, float *x, int n, const int32_t *rows);
+
+/* norm, q, k, v, rope. */
+void layer_project(const weights *w, const layer_weights *p, const int32_t *positions, int T, const layer_acts *a);
+/* From att to out [n, D], the next layer's x (it may be a->x itself). out NULL: ends at act, all that backward needs.
+ */
+void layer_finish(const weights *w, const layer_weights *p, const layer_acts *a, float *out);
+
+/* Above the last layer: the final norm of n rows. */
+typedef struct top_acts {
+    int n;
+    float *x;      /* [n, D] out of the last layer */
+    float *normed; /* [n, D] */
+    float *rstd;   /* [n] */
+} top_acts;
+top_acts top_acts_new(const weights *w, int n);
+void top_norm(const weights *w, const top_acts *top);
+const float *top_logits(const weights *w, const top_acts *top); /* top_norm, then logits [n, V] in device scratch */
 
 /* The token arrays of a batch, on the device. */
 typedef struct device_batch {
     int T, S, n_out;
-    int32_t *ids, *positions, *starts, *targets;
-    const int32_t *out_rows; /* on the host: rows are gathered by copies */
+    const int32_t *ids, *positions, *starts, *out_rows, *targets;
 } device_batch;
-device_batch device_batch_of(device *dev, const token_batch *b);
 
-/* The layer's forward over packed sequences; out [T, D] becomes the next layer's input. */
-void layer_forward(const weights *w, int layer, const device_batch *b, const layer_acts *a, float *out);
-
+/* What model_forward leaves for model_backward. */
 typedef struct inner_activations {
-    activations public;
-    bool recompute;
+    activations outside; /* what the caller sees */
+    bool keep, recompute;
     float temperature;
     device_batch batch;
-    float **inputs;      /* [L] each layer's input (always kept) */
-    layer_acts *layers;  /* [L] when not recomputed */
-    float *last;         /* [T, D] the last layer's output */
-    float *out_x;        /* [n_out, D] its rows that have targets */
-    float *out_normed;   /* [n_out, D] */
-    float *out_rstd, *lse, *logprob, *entropy; /* [n_out] */
+    layer_acts *layers; /* [L]; with recompute all in the same buffers, but for x and the last layer's rows */
+    top_acts top;
+    float *lse; /* [n_out] */
 } inner_activations;
 
-/* Rows of x [T, D] that have a target -> out [n_out, D]; and back, added. Device memory is host memory on the one backend
- * that runs whole models; a second backend turns these two into operations. */
-void gather_rows(const float *x, const int32_t *rows, int n, int D, float *out);
-void scatter_rows_add(const float *from, const int32_t *rows, int n, int D, float *to);
+/* A layer of a packed batch, from a->x on (see layer_finish for `out`). */
+void layer_forward(const weights *w, int layer, const device_batch *b, const layer_acts *a, float *out);

@@ -6,7 +6,7 @@
 
 #include "base/str.h"
 
-enum { ALIGN_FLOATS = 16, PER_LAYER = 9 };
+enum { ALIGN_FLOATS = 16, PER_LAYER = 9, MAX_DIMENSION = 1 << 22, MAX_LAYERS = 1024 };
 
 typedef struct shape {
     param_kind kind;
@@ -18,8 +18,10 @@ static void add(param_table *t, int layer, const shape *s)
 {
     param *p = &t->items[t->n++];
     *p = (param){ .kind = s->kind, .layer = layer, .rows = s->rows, .cols = s->cols, .rank = s->rank };
-    if (layer >= 0) snprintf(p->name, sizeof p->name, "model.layers.%d.%s", layer, s->name);
-    else snprintf(p->name, sizeof p->name, "%s", s->name);
+    if (layer >= 0)
+        snprintf(p->name, sizeof p->name, "model.layers.%d.%s", layer, s->name);
+    else
+        snprintf(p->name, sizeof p->name, "%s", s->name);
     p->offset = t->total;
     p->count = (int64_t)s->rows * s->cols;
     t->total += (p->count + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
@@ -43,9 +45,32 @@ static void add_layer(param_table *t, int layer)
     for (int i = 0; i < PER_LAYER; i++) add(t, layer, &shapes[i]);
 }
 
+/* Bounds under which no product below overflows: heads * head_dim an int, the sum of all counts an int64_t. */
+static int check_config(const model_config *c, error *err)
+{
+    const struct {
+        const char *what;
+        int64_t found, most;
+    } sizes[] = {
+        { "vocab", c->vocab, MAX_DIMENSION },  { "width", c->width, MAX_DIMENSION },
+        { "layers", c->layers, MAX_LAYERS },   { "heads", c->heads, MAX_DIMENSION },
+        { "kv_heads", c->kv_heads, c->heads }, { "head_dim", c->head_dim, MAX_DIMENSION },
+        { "ffn", c->ffn, MAX_DIMENSION },      { "heads * head_dim", (int64_t)c->heads * c->head_dim, MAX_DIMENSION }
+    };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (sizes[i].found < 1 || sizes[i].found > sizes[i].most)
+            return error_set(err, ERR_ARGUMENT, "a model's %s: expected 1 to %" PRId64 ", found %" PRId64,
+                             sizes[i].what, sizes[i].most, sizes[i].found);
+    if (c->heads % c->kv_heads != 0)
+        return error_set(err, ERR_ARGUMENT, "%d heads don't share %d key/value heads evenly", c->heads, c->kv_heads);
+    if (c->head_dim % 2 != 0)
+        return error_set(err, ERR_ARGUMENT, "head_dim %d is odd: the rotary embedding turns pairs", c->head_dim);
+    return OK;
+}
+
 param_table *param_table_new(const model_config *config, error *err)
 {
-    (void)err;
+    if (check_config(config, err) != OK) return NULL;
     param_table *t = xcalloc(1, sizeof *t);
     t->config = *config;
     t->items = xcalloc((size_t)(config->layers * PER_LAYER + 3), sizeof *t->items);

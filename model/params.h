@@ -1,7 +1,7 @@
 /* params - the parameter table of a model: name, shape and place of every parameter in one flat fp32 array.
  *
- * The order is the one in which backward finishes gradients, reversed: embedding first, then layer 0..L-1, then the final
- * norm and an untied head; so a bucket is a contiguous run and the tied embedding closes last. */
+ * The order is the one in which backward finishes gradients, reversed: embedding first, then layer 0..L-1, then the
+ * final norm and an untied head; so a bucket is a contiguous run and the tied embedding closes last. */
 #pragma once
 
 #include <stdint.h>
@@ -9,8 +9,18 @@
 #include "model/config.h"
 
 typedef enum param_kind {
-    PARAM_EMBED, PARAM_ATTN_NORM, PARAM_Q, PARAM_K, PARAM_V, PARAM_O, PARAM_MLP_NORM, PARAM_GATE, PARAM_UP, PARAM_DOWN,
-    PARAM_FINAL_NORM, PARAM_HEAD,
+    PARAM_EMBED,
+    PARAM_ATTN_NORM,
+    PARAM_Q,
+    PARAM_K,
+    PARAM_V,
+    PARAM_O,
+    PARAM_MLP_NORM,
+    PARAM_GATE,
+    PARAM_UP,
+    PARAM_DOWN,
+    PARAM_FINAL_NORM,
+    PARAM_HEAD,
 } param_kind;
 
 typedef struct param {
@@ -29,6 +39,8 @@ typedef struct param_table {
     int64_t total; /* floats; offsets are multiples of 16 floats, the gaps stay zero */
 } param_table;
 
+/* Keeps a copy of `config`. NULL and ERR_ARGUMENT for sizes that no model has. */
 param_table *param_table_new(const model_config *config, error *err);
 void param_table_free(param_table *t);
+/* `layer` counts only for what is in a layer. */
 const param *param_find(const param_table *t, param_kind kind, int layer); /* NULL: the model has none (tied head) */

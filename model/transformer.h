@@ -14,25 +14,29 @@ typedef struct forward_options {
 } forward_options;
 
 typedef struct activations {
-    const float *logprob; /* [n_out], host-readable after device_sync */
-    const float *entropy; /* [n_out] */
+    const float *logprob; /* [n_out] on the device: device_copy_out after device_sync */
+    const float *entropy; /* [n_out] likewise, in nats */
     void *inner;          /* the layers' own, in the device's scratch memory */
 } activations;
 
-/* All memory is device scratch: valid until device_scratch_reset. `options` NULL: temperature 1, keep, no recompute. */
+/* All memory is device scratch: valid until device_scratch_reset. `options` NULL: temperature 1, keep, no recompute.
+ * Only the batch's out_rows go through the last layer's feed-forward part and the head: prompts cost little more than
+ * their keys and values. */
 activations *model_forward(const weights *w, const token_batch *batch, const forward_options *options);
 
-/* A gradient sink: told when the K gradients of a parameter are complete, in backward order (last layer first, embedding
- * last). g [K, count], rows `stride` floats apart. */
+/* A gradient sink: told when the K gradients of a parameter are complete, in backward order (last layer first,
+ * embedding last: the parameter table backwards). g [K, count], rows `stride` floats apart. */
 typedef struct grad_sink {
     void *ctx;
     void (*ready)(void *ctx, const param *p, const float *g, int K, int64_t stride);
 } grad_sink;
 
-/* Backward with K right-hand sides. dlogprob [K, n_out]. grads [K, table->total]: += ; zero it before the first
- * micro-batch. sink may be NULL. */
+/* Backward with K right-hand sides; `acts` of a forward with `keep` over the same batch. dlogprob [K, n_out] and grads
+ * [K, table->total] on the device; grads: += ; zero it before the first micro-batch. sink may be NULL. The K gradients
+ * are to the bit those of K calls with one side each. */
 void model_backward(const weights *w, const token_batch *batch, const activations *acts, const float *dlogprob, int K,
                     float *grads, const grad_sink *sink);
 
-/* Logits [V] of the last row of each sequence: for probes and evaluation. out [S, V]. */
+/* Logits [V] of the last row of each sequence: for probes and evaluation. out [S, V] on the host; the batch's own
+ * out_rows and targets are not read. */
 void model_last_logits(const weights *w, const token_batch *batch, float *out);

@@ -21,7 +21,8 @@ static void set_frequencies(weights *w)
 {
     const int half = w->table->config.head_dim / 2;
     float *host = xmalloc(sizeof(float) * (size_t)half);
-    for (int i = 0; i < half; i++) host[i] = 1.0f / powf(w->table->config.rope_theta, (float)(2 * i) / (float)(2 * half));
+    for (int i = 0; i < half; i++)
+        host[i] = 1.0f / powf(w->table->config.rope_theta, (float)(2 * i) / (float)(2 * half));
     w->inv_freq = device_alloc(w->dev, sizeof(float) * (size_t)half);
     device_copy_in(w->dev, w->inv_freq, host, sizeof(float) * (size_t)half);
     free(host);
@@ -57,8 +58,8 @@ static int check_shape(const param *p, const tensor_view *v, error *err)
     if (!v) return error_set(err, ERR_PARSE, "tensor %s is missing", p->name);
     if (v->rank == 2 && p->rank == 2 && v->shape[0] == p->rows && v->shape[1] == p->cols) return OK;
     if (v->rank == 1 && p->rank == 1 && v->shape[0] == p->cols) return OK;
-    return error_set(err, ERR_PARSE, "tensor %s: expected [%d, %d], found rank %d of [%" PRId64 ", %" PRId64 "]", p->name, p->rows,
-                     p->cols, v->rank, v->rank > 0 ? v->shape[0] : 0, v->rank > 1 ? v->shape[1] : 1);
+    return error_set(err, ERR_PARSE, "tensor %s: expected [%d, %d], found rank %d of [%" PRId64 ", %" PRId64 "]",
+                     p->name, p->rows, p->cols, v->rank, v->rank > 0 ? v->shape[0] : 0, v->rank > 1 ? v->shape[1] : 1);
 }
 
 int weights_load_one(weights *w, const param *p, const safetensors *st, error *err)
@@ -86,7 +87,7 @@ void weights_init(weights *w, uint64_t seed, float std)
     const float residual = 1.0f / sqrtf(2.0f * (float)w->table->config.layers);
     for (int i = 0; i < w->table->n; i++) {
         const param *p = &w->table->items[i];
-        const rng_key key = { .seed = seed, .stream = hash_bytes(p->name, strlen(p->name), 1) | 1 };
+        const rng_key key = { .seed = seed, .stream = hash_bytes(p->name, strlen(p->name), 0) };
         const float scale = p->kind == PARAM_O || p->kind == PARAM_DOWN ? std * residual : std;
         float *host = xmalloc(sizeof(float) * (size_t)p->count);
         for (int64_t j = 0; j < p->count; j++)
@@ -109,16 +110,24 @@ void weights_seal(weights *w, int64_t version)
     w->hash = weights_hash(w);
 }
 
+/* [table->total]; the caller frees. */
+static float *host_copy(const weights *w)
+{
+    const size_t bytes = sizeof(float) * (size_t)w->table->total;
+    float *host = xmalloc(bytes);
+    device_copy_out(w->dev, host, w->data, bytes);
+    return host;
+}
+
 uint64_t weights_hash(const weights *w)
 {
     uint64_t hash = 0;
+    float *host = host_copy(w);
     for (int i = 0; i < w->table->n; i++) {
         const param *p = &w->table->items[i];
-        float *host = xmalloc(sizeof(float) * (size_t)p->count);
-        device_copy_out(w->dev, host, w->data + p->offset, sizeof(float) * (size_t)p->count);
-        hash = hash_bytes(host, sizeof(float) * (size_t)p->count, hash);
-        free(host);
+        hash = hash_bytes(host + p->offset, sizeof(float) * (size_t)p->count, hash);
     }
+    free(host);
     return hash;
 }
 
@@ -127,8 +136,7 @@ void weights_encode(const weights *w, tensor_dtype dtype, str *out)
     static const char *const METADATA[] = { "format", "pt", NULL };
     const int n = w->table->n;
     tensor_source *tensors = xcalloc((size_t)n, sizeof *tensors);
-    float *host = xmalloc(sizeof(float) * (size_t)w->table->total);
-    device_copy_out(w->dev, host, w->data, sizeof(float) * (size_t)w->table->total);
+    float *host = host_copy(w);
     for (int i = 0; i < n; i++) {
         const param *p = &w->table->items[i];
         tensors[i] = (tensor_source){ .name = p->name, .rank = p->rank, .data = host + p->offset };

@@ -8,13 +8,13 @@
 #include "model/safetensors.h"
 
 typedef struct weights {
-    device *dev;               /* borrowed */
-    const param_table *table;  /* borrowed */
-    float *data;               /* [table->total] on the device */
-    void **packed;             /* per param: panels of a matrix that forward multiplies by, or NULL */
-    float *inv_freq;           /* [head_dim / 2] rotary frequencies, on the device */
-    int64_t version;           /* policy version; -1: unknown */
-    uint64_t hash;             /* weights_hash of data, set by weights_seal */
+    device *dev;              /* borrowed */
+    const param_table *table; /* borrowed */
+    float *data;              /* [table->total] on the device */
+    void **packed;            /* per param: panels of a matrix that forward multiplies by, or NULL */
+    float *inv_freq;          /* [head_dim / 2] rotary frequencies, on the device */
+    int64_t version;          /* policy version; -1: unknown */
+    uint64_t hash;            /* weights_hash of data, set by weights_seal */
 } weights;
 
 weights *weights_new(device *dev, const param_table *table, error *err); /* data zeroed, not packed */

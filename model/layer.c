@@ -1,0 +1,135 @@
+#include "model/layer.h"
+
+#include <assert.h>
+
+layer_weights layer_weights_of(const weights *w, int layer)
+{
+    const param_table *t = w->table;
+    return (layer_weights){ .attn_norm = param_find(t, PARAM_ATTN_NORM, layer),
+                            .q = param_find(t, PARAM_Q, layer),
+                            .k = param_find(t, PARAM_K, layer),
+                            .v = param_find(t, PARAM_V, layer),
+                            .o = param_find(t, PARAM_O, layer),
+                            .mlp_norm = param_find(t, PARAM_MLP_NORM, layer),
+                            .gate = param_find(t, PARAM_GATE, layer),
+                            .up = param_find(t, PARAM_UP, layer),
+                            .down = param_find(t, PARAM_DOWN, layer) };
+}
+
+const param *embed_param(const weights *w) { return param_find(w->table, PARAM_EMBED, -1); }
+
+const param *head_param(const weights *w)
+{
+    const param *head = param_find(w->table, PARAM_HEAD, -1);
+    return head ? head : embed_param(w);
+}
+
+void linear_forward(const weights *w, const param *p, const float *x, int T, float *y)
+{
+    assert(param_packed(w, p)); /* weights_seal has been forgotten */
+    device_ops(w->dev)->linear(w->dev, x, T, param_packed(w, p), p->rows, p->cols, y);
+}
+
+float *scratch_floats(device *dev, int rows, int columns)
+{
+    return device_scratch(dev, sizeof(float) * (size_t)rows * (size_t)columns);
+}
+
+const int32_t *scratch_ints(device *dev, const int32_t *from, size_t n)
+{
+    int32_t *to = device_scratch(dev, sizeof(int32_t) * n);
+    if (n > 0) device_copy_in(dev, to, from, sizeof(int32_t) * n);
+    return to;
+}
+
+layer_acts layer_acts_new(const weights *w, int T, int n)
+{
+    const model_config *c = &w->table->config;
+    device *dev = w->dev;
+    const int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+    return (layer_acts){ .attn_in = scratch_floats(dev, T, c->width),
+                         .attn_rstd = scratch_floats(dev, T, 1),
+                         .q = scratch_floats(dev, T, q),
+                         .k = scratch_floats(dev, T, kv),
+                         .v = scratch_floats(dev, T, kv),
+                         .att = scratch_floats(dev, T, q),
+                         .lse = scratch_floats(dev, T, c->heads),
+                         .mid = scratch_floats(dev, n, c->width),
+                         .mlp_in = scratch_floats(dev, n, c->width),
+                         .mlp_rstd = scratch_floats(dev, n, 1),
+                         .gate = scratch_floats(dev, n, c->ffn),
+                         .up = scratch_floats(dev, n, c->ffn),
+                         .act = scratch_floats(dev, n, c->ffn) };
+}
+
+void layer_acts_take(const weights *w, layer_acts *a, float *x, int n, const int32_t *rows)
+{
+    const model_config *c = &w->table->config;
+    a->x = x;
+    a->n = n;
+    a->rows = rows;
+    a->x_rows = rows ? scratch_floats(w->dev, n, c->width) : x;
+    a->att_rows = rows ? scratch_floats(w->dev, n, c->heads * c->head_dim) : a->att;
+}
+
+void layer_project(const weights *w, const layer_weights *p, const int32_t *positions, int T, const layer_acts *a)
+{
+    const model_config *c = &w->table->config;
+    const struct ops *ops = device_ops(w->dev);
+    ops->rmsnorm(w->dev, a->x, param_data(w, p->attn_norm), T, c->width, c->norm_eps, a->attn_in, a->attn_rstd);
+    linear_forward(w, p->q, a->attn_in, T, a->q);
+    linear_forward(w, p->k, a->attn_in, T, a->k);
+    linear_forward(w, p->v, a->attn_in, T, a->v);
+    ops->rope(w->dev, a->q, positions, w->inv_freq, T, c->heads, c->head_dim);
+    ops->rope(w->dev, a->k, positions, w->inv_freq, T, c->kv_heads, c->head_dim);
+}
+
+/* Fetching rows of a matrix is what an embedding does: the ids are the row numbers. */
+static void choose_rows(const weights *w, const layer_acts *a)
+{
+    const model_config *c = &w->table->config;
+    const struct ops *ops = device_ops(w->dev);
+    ops->embed(w->dev, a->x, a->rows, a->n, c->width, a->x_rows);
+    ops->embed(w->dev, a->att, a->rows, a->n, c->heads * c->head_dim, a->att_rows);
+}
+
+void layer_finish(const weights *w, const layer_weights *p, const layer_acts *a, float *out)
+{
+    const model_config *c = &w->table->config;
+    const struct ops *ops = device_ops(w->dev);
+    const int n = a->n, D = c->width;
+    if (a->rows) choose_rows(w, a);
+    linear_forward(w, p->o, a->att_rows, n, a->mid);
+    ops->add(w->dev, a->mid, a->x_rows, (int64_t)n * D);
+    ops->rmsnorm(w->dev, a->mid, param_data(w, p->mlp_norm), n, D, c->norm_eps, a->mlp_in, a->mlp_rstd);
+    linear_forward(w, p->gate, a->mlp_in, n, a->gate);
+    linear_forward(w, p->up, a->mlp_in, n, a->up);
+    ops->swiglu(w->dev, a->gate, a->up, (int64_t)n * c->ffn, a->act);
+    if (!out) return;
+    linear_forward(w, p->down, a->act, n, out);
+    ops->add(w->dev, out, a->mid, (int64_t)n * D);
+}
+
+top_acts top_acts_new(const weights *w, int n)
+{
+    const int D = w->table->config.width;
+    return (top_acts){ .n = n,
+                       .x = scratch_floats(w->dev, n, D),
+                       .normed = scratch_floats(w->dev, n, D),
+                       .rstd = scratch_floats(w->dev, n, 1) };
+}
+
+void top_norm(const weights *w, const top_acts *top)
+{
+    const model_config *c = &w->table->config;
+    const float *scale = param_data(w, param_find(w->table, PARAM_FINAL_NORM, -1));
+    device_ops(w->dev)->rmsnorm(w->dev, top->x, scale, top->n, c->width, c->norm_eps, top->normed, top->rstd);
+}
+
+const float *top_logits(const weights *w, const top_acts *top)
+{
+    float *logits = scratch_floats(w->dev, top->n, w->table->config.vocab);
+    top_norm(w, top);
+    linear_forward(w, head_param(w), top->normed, top->n, logits);
+    return logits;
+}
