@@ -53,13 +53,25 @@ void weights_free(weights *w)
     free(w);
 }
 
+/* "[203, 48]" or "[48]". */
+static const char *shape_text(int rank, const int64_t *shape, char *out, size_t size)
+{
+    size_t len = (size_t)snprintf(out, size, "[");
+    for (int i = 0; i < rank && len < size; i++)
+        len += (size_t)snprintf(out + len, size - len, "%s%" PRId64, i > 0 ? ", " : "", shape[i]);
+    if (len < size) snprintf(out + len, size - len, "]");
+    return out;
+}
+
 static int check_shape(const param *p, const tensor_view *v, error *err)
 {
-    if (!v) return error_set(err, ERR_PARSE, "tensor %s is missing", p->name);
-    if (v->rank == 2 && p->rank == 2 && v->shape[0] == p->rows && v->shape[1] == p->cols) return OK;
-    if (v->rank == 1 && p->rank == 1 && v->shape[0] == p->cols) return OK;
-    return error_set(err, ERR_PARSE, "tensor %s: expected [%d, %d], found rank %d of [%" PRId64 ", %" PRId64 "]",
-                     p->name, p->rows, p->cols, v->rank, v->rank > 0 ? v->shape[0] : 0, v->rank > 1 ? v->shape[1] : 1);
+    char expected[48], found[192];
+    const int64_t shape[2] = { p->rank == 2 ? p->rows : p->cols, p->cols };
+    shape_text(p->rank, shape, expected, sizeof expected);
+    if (!v) return error_set(err, ERR_PARSE, "tensor %s: expected %s, found that it is missing", p->name, expected);
+    if (v->rank == p->rank && memcmp(v->shape, shape, sizeof *shape * (size_t)p->rank) == 0) return OK;
+    return error_set(err, ERR_PARSE, "tensor %s: expected %s, found %s", p->name, expected,
+                     shape_text(v->rank, v->shape, found, sizeof found));
 }
 
 int weights_load_one(weights *w, const param *p, const safetensors *st, error *err)

@@ -53,7 +53,7 @@ static void check_every_parameter(const small_model *m, const token_batch *b, do
             params[j] = was - h;
             const double below = reference_loss(m, params, b, temperature, slopes);
             params[j] = was;
-            test_near((double)grads[j], (above - below) / (2 * h), 1e-4, p->name);
+            test_near((double)grads[j], (above - below) / (2 * h), 2e-5, p->name);
         }
     }
     free(params);
