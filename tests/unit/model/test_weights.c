@@ -48,12 +48,14 @@ static void initial_values_are_keyed_by_seed_name_and_place(void **state)
     (void)state;
     model_config deeper = small_config(false);
     deeper.layers = 5, deeper.vocab = 300;
-    small_model a = initialised(small_config(true), 5, 0.02f), b = initialised(deeper, 5, 0.02f),
+    small_model a = initialised(small_config(false), 5, 0.02f), b = initialised(deeper, 5, 0.02f),
                 c = initialised(deeper, 6, 0.02f);
     const int64_t n = param_find(a.table, PARAM_Q, 1)->count;
     test_same_bits(values(&b, PARAM_Q, 1), values(&a, PARAM_Q, 1), n, "q of layer 1");
     test_same_bits(values(&b, PARAM_EMBED, -1), values(&a, PARAM_EMBED, -1),
                    param_find(a.table, PARAM_EMBED, -1)->count, "embedding");
+    test_same_bits(values(&b, PARAM_HEAD, -1), values(&a, PARAM_HEAD, -1), param_find(a.table, PARAM_HEAD, -1)->count,
+                   "head"); /* behind more layers than in the other model */
     assert_memory_not_equal(values(&c, PARAM_Q, 1), values(&a, PARAM_Q, 1), (size_t)n * sizeof(float));
     assert_memory_not_equal(values(&a, PARAM_Q, 2), values(&a, PARAM_Q, 1), (size_t)n * sizeof(float));
     small_model_close(&a);
