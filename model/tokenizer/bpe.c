@@ -1,62 +1,110 @@
+/* Byte-pair encoding (Sennrich et al. 2016) of one piece: its parts in a linked list, the possible merges in a heap. A
+ * merge that was overtaken by a better one stays in the heap and is seen to be stale when its turn comes. So a piece of
+ * n bytes costs n log n: a tool may well print a megabyte without a space. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/vec.h"
 #include "model/tokenizer/internal.h"
 
-enum { ON_STACK = 256 };
-
-/* Parts of a piece as a linked list, merged best rank first (Sennrich et al. 2016; the leftmost of equals first). Pieces
- * are words: the quadratic search beats a heap up to a few hundred parts, and a longer piece pays for its length. */
-typedef struct part {
-    int32_t id;
-    int next; /* -1: the last */
-} part;
-
-static uint64_t merge_of(const tokenizer *t, int32_t left, int32_t right)
+static void sift_up(bpe_merge *heap, size_t i)
 {
-    return (uint64_t)(uintptr_t)idmap_get(t->merges, (uint64_t)(uint32_t)left << 32 | (uint32_t)right);
+    const bpe_merge m = heap[i];
+    for (; i > 0 && heap[(i - 1) / 2].order > m.order; i = (i - 1) / 2) heap[i] = heap[(i - 1) / 2];
+    heap[i] = m;
 }
 
-static void merge_all(const tokenizer *t, part *parts)
+static bpe_merge take_best(bpe *b)
 {
-    for (;;) {
-        uint64_t best = UINT64_MAX;
-        int at = -1;
-        for (int i = 0; parts[i].next >= 0; i = parts[i].next) {
-            const uint64_t m = merge_of(t, parts[i].id, parts[parts[i].next].id);
-            if (m && m < best) best = m, at = i;
-        }
-        if (at < 0) return;
-        parts[at].id = (int32_t)((best - 1) & 0xffffffff);
-        parts[at].next = parts[parts[at].next].next;
+    bpe_merge *heap = b->heap.data;
+    const bpe_merge best = heap[0], last = heap[--b->heap.len];
+    const size_t n = b->heap.len;
+    size_t i = 0;
+    for (size_t child = 1; child < n; child = 2 * i + 1) {
+        if (child + 1 < n && heap[child + 1].order < heap[child].order) child++;
+        if (heap[child].order >= last.order) break;
+        heap[i] = heap[child];
+        i = child;
     }
+    heap[i] = last;
+    return best;
 }
 
-static int32_t whole_token(const tokenizer *t, const char *data, size_t len)
+/* Notes the merge of the part at `left` with the one behind it, if there is one. */
+static void propose(bpe *b, int32_t left)
 {
-    str written = { 0 };
-    for (size_t i = 0; i < len; i++) byte_to_alphabet((unsigned char)data[i], &written);
-    const int32_t id = written.data ? tokenizer_id(t, written.data) : -1;
-    str_free(&written);
-    return id;
+    const bpe_part *l = &b->parts.data[left];
+    if (l->next < 0) return;
+    const int32_t right_id = b->parts.data[l->next].id;
+    const uint64_t key = (uint64_t)(uint32_t)l->id << 32 | (uint32_t)right_id;
+    const uint64_t found = (uint64_t)(uintptr_t)idmap_get(b->t->merges, key);
+    if (found == 0) return;
+    const uint64_t rank = (found - 1) >> 32;
+    vec_push(&b->heap, (bpe_merge){ .order = rank << 32 | (uint32_t)left,
+                                    .left = l->id,
+                                    .right = right_id,
+                                    .merged = (int32_t)((found - 1) & 0xffffffff) });
+    sift_up(b->heap.data, b->heap.len - 1);
 }
 
-int bpe_encode(const tokenizer *t, const char *data, size_t len, token_ids *out, error *err)
+static bool still_there(const bpe *b, const bpe_merge *m)
 {
-    part small[ON_STACK], *parts = len <= ON_STACK ? small : xmalloc(sizeof(part) * len);
-    const int32_t whole = t->ignore_merges ? whole_token(t, data, len) : -1;
-    int rc = OK;
+    const bpe_part *l = &b->parts.data[m->order & 0xffffffff];
+    return l->id == m->left && l->next >= 0 && b->parts.data[l->next].id == m->right;
+}
+
+static void merge(bpe *b, const bpe_merge *m)
+{
+    const int32_t left = (int32_t)(m->order & 0xffffffff);
+    bpe_part *l = &b->parts.data[left], *r = &b->parts.data[l->next];
+    l->id = m->merged;
+    r->id = -1;
+    l->next = r->next;
+    if (l->next >= 0) b->parts.data[l->next].previous = left;
+    propose(b, left);
+    if (l->previous >= 0) propose(b, l->previous);
+}
+
+static int32_t whole_token(bpe *b, const char *data, size_t len)
+{
+    str_clear(&b->written);
+    for (size_t i = 0; i < len; i++) byte_to_alphabet((unsigned char)data[i], &b->written);
+    return tokenizer_id(b->t, b->written.data);
+}
+
+static int set_parts(bpe *b, const char *data, size_t len, error *err)
+{
+    b->parts.len = b->heap.len = 0;
+    vec_reserve(&b->parts, len);
     for (size_t i = 0; i < len; i++) {
-        parts[i] = (part){ .id = t->bytes[(unsigned char)data[i]], .next = i + 1 < len ? (int)i + 1 : -1 };
-        if (parts[i].id < 0) rc = error_set(err, ERR_PARSE, "the vocabulary has no token for byte %d", (unsigned char)data[i]);
+        const int32_t id = b->t->bytes[(unsigned char)data[i]];
+        if (id < 0) return error_set(err, ERR_PARSE, "the vocabulary has no token for byte %d", (unsigned char)data[i]);
+        b->parts.data[b->parts.len++] =
+            (bpe_part){ .id = id, .previous = (int32_t)i - 1, .next = i + 1 < len ? (int32_t)i + 1 : -1 };
     }
+    return OK;
+}
+
+int bpe_encode(bpe *b, const char *data, size_t len, token_ids *out, error *err)
+{
+    if (len == 0) return OK;
+    const int32_t whole = b->t->ignore_merges ? whole_token(b, data, len) : -1;
     if (whole >= 0) {
         vec_push(out, whole);
-    } else if (rc == OK && len > 0) {
-        merge_all(t, parts);
-        for (int i = 0; i >= 0; i = parts[i].next) vec_push(out, parts[i].id);
+        return OK;
     }
-    if (parts != small) free(parts);
-    return rc;
+    if (set_parts(b, data, len, err) != OK) return ERR_PARSE;
+    for (int32_t i = 0; i + 1 < (int32_t)len; i++) propose(b, i);
+    while (b->heap.len > 0) {
+        const bpe_merge best = take_best(b);
+        if (still_there(b, &best)) merge(b, &best);
+    }
+    for (int32_t i = 0; i >= 0; i = b->parts.data[i].next) vec_push(out, b->parts.data[i].id);
+    return OK;
+}
+
+void bpe_reset(bpe *b)
+{
+    vec_free(&b->parts);
+    vec_free(&b->heap);
+    str_free(&b->written);
 }

@@ -1,4 +1,15 @@
-/* tokenizer - tokenizer.json (byte-level BPE): text -> ids -> text, with the model's own split pattern and added tokens.
+/* tokenizer - tokenizer.json (byte-level BPE): text -> ids -> text, with the model's own split pattern and added
+ * tokens.
+ *
+ *     text --added tokens--> stretches --pre_tokenizer--> pieces --merges--> ids
+ *
+ * Done as `tokenizers` does it: BPE with ByteLevel; Split, Digits and Sequence before it; added tokens with lstrip and
+ * rstrip. Refused by name when a file is opened: other models, normalizers and pre-tokenizers, single_word. A file that
+ * asks for NFC is accepted, and a text that may not be in normal form C already is refused: nothing is normalized here.
+ * The post_processor is not read: encoding adds no token that is not in the text.
+ *
+ * Bytes that are no UTF-8 are encoded too: decoding what was encoded gives the same bytes back (where no added token
+ * swallowed white space and no prefix space was added).
  *
  * Immutable after opening: any number of threads may share one. Knows nothing of chat or tools. */
 #pragma once
@@ -15,6 +26,7 @@ typedef struct tokenizer tokenizer;
 tokenizer *tokenizer_open(const char *model_dir, error *err); /* DIR/tokenizer.json */
 tokenizer *tokenizer_parse(const char *json, size_t len, const char *where, error *err);
 void tokenizer_free(tokenizer *t);
+/* One more than the largest id; a model's vocab_size may be larger. */
 int tokenizer_vocab(const tokenizer *t);
 /* The id of a token as written in the vocabulary or among the added tokens; -1: none. */
 int32_t tokenizer_id(const tokenizer *t, const char *token);
@@ -26,7 +38,8 @@ typedef struct token_ids {
 } token_ids;
 
 /* Appends the ids of `text`. Added tokens written out in the text are recognised when `specials`; otherwise they are
- * plain text (what a tool printed must never become a control token). */
+ * plain text (what a tool printed must never become a control token). On failure `out` is as before: ERR_PARSE, a byte
+ * that the vocabulary has no token for; ERR_UNSUPPORTED, see NFC above; ERR_LIMIT, the pattern gave up on the text. */
 int tokenizer_encode(const tokenizer *t, const char *text, size_t len, bool specials, token_ids *out, error *err);
 /* Appends the bytes of one id ("" for a special token when !specials). A byte-level token may be half a character. */
 void tokenizer_decode_one(const tokenizer *t, int32_t id, bool specials, str *out);
