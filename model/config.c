@@ -1,7 +1,8 @@
 #include "model/config.h"
 
-#include <stdlib.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -9,83 +10,129 @@
 
 enum { MAX_CONFIG_BYTES = 1 << 20, MAX_DIMENSION = 1 << 22, MAX_LAYERS = 1024, MAX_HEAD_DIM = 1024 };
 
-static int unsupported(error *err, const char *where, const char *key, const char *found, const char *supported)
+/* The text under way: every reader below gets it first. */
+typedef struct source {
+    const json_t *j;
+    const char *where;
+} source;
+
+static int unsupported(const source *s, const char *key, const json_t *found, const char *supported, error *err)
 {
-    return error_set(err, ERR_UNSUPPORTED, "%s: %s is %.60s; supported: %s", where, key, found, supported);
+    char *text = json_text(found, true);
+    const int rc = error_set(err, ERR_UNSUPPORTED, "%s: %s is %.60s; supported: %s", s->where, key, text, supported);
+    free(text);
+    return rc;
 }
 
-static int read_dimension(const json_t *j, const char *key, const char *where, int64_t most, int *out, error *err)
+static int read_architecture(model_config *c, const source *s, error *err)
+{
+    const json_t *list = json_object_get(s->j, "architectures"), *type = json_object_get(s->j, "model_type");
+    const char *name = json_string_value(json_array_get(list, 0)), *family = json_string_value(type);
+    if (!name) return error_set(err, ERR_PARSE, "%s: architectures: expected a list with one name", s->where);
+    if (strcmp(name, "LlamaForCausalLM") != 0 || json_array_size(list) != 1)
+        return unsupported(s, "architectures", list, "[\"LlamaForCausalLM\"]", err);
+    if (type && (!family || strcmp(family, "llama") != 0)) return unsupported(s, "model_type", type, "\"llama\"", err);
+    snprintf(c->architecture, sizeof c->architecture, "%s", name);
+    return OK;
+}
+
+/* Rotary embeddings come in kinds; the kind is named where older and newer files keep it. */
+static int check_rope(const source *s, const char *key, error *err)
+{
+    const json_t *rope = json_object_get(s->j, key);
+    if (!rope || json_is_null(rope)) return OK;
+    const json_t *type = json_object_get(rope, "rope_type"), *share = json_object_get(rope, "partial_rotary_factor");
+    if (!type) type = json_object_get(rope, "type");
+    const bool plain = type ? json_is_string(type) && strcmp(json_string_value(type), "default") == 0
+                            : json_is_object(rope) && !json_object_get(rope, "factor");
+    if (plain && (!share || (json_is_number(share) && json_number_value(share) == 1.0))) return OK;
+    return unsupported(s, key, rope, "null, or the type \"default\" of the whole head", err);
+}
+
+/* What a Llama may say that this transformer doesn't compute. */
+static int refuse_variants(const source *s, error *err)
+{
+    const char *activation;
+    bool attention_bias, mlp_bias;
+    double rotary_share;
+    const json_t *quantization = json_object_get(s->j, "quantization_config");
+    if (json_opt_string(s->j, "hidden_act", s->where, "silu", &activation, err) != OK ||
+        json_opt_bool(s->j, "attention_bias", s->where, false, &attention_bias, err) != OK ||
+        json_opt_bool(s->j, "mlp_bias", s->where, false, &mlp_bias, err) != OK ||
+        json_opt_number(s->j, "partial_rotary_factor", s->where, 1, &rotary_share, err) != OK)
+        return ERR_PARSE;
+    if (strcmp(activation, "silu") != 0)
+        return unsupported(s, "hidden_act", json_object_get(s->j, "hidden_act"), "\"silu\"", err);
+    if (attention_bias) return unsupported(s, "attention_bias", json_true(), "false", err);
+    if (mlp_bias) return unsupported(s, "mlp_bias", json_true(), "false", err);
+    if (rotary_share != 1.0)
+        return unsupported(s, "partial_rotary_factor", json_object_get(s->j, "partial_rotary_factor"), "1", err);
+    if (quantization && !json_is_null(quantization))
+        return unsupported(s, "quantization_config", quantization, "null", err);
+    const int rc = check_rope(s, "rope_scaling", err);
+    return rc == OK ? check_rope(s, "rope_parameters", err) : rc;
+}
+
+static int read_dimension(const source *s, const char *key, int64_t most, int *out, error *err)
 {
     int64_t v = 0;
-    if (json_need_int(j, key, where, &v, err) != OK) return ERR_PARSE;
-    if (v < 1 || v > most) return error_set(err, ERR_PARSE, "%s: %s: expected 1 to %lld, found %lld", where, key, (long long)most, (long long)v);
+    if (json_need_int(s->j, key, s->where, &v, err) != OK) return ERR_PARSE;
+    if (v < 1 || v > most)
+        return error_set(err, ERR_PARSE, "%s: %s: expected 1 to %" PRId64 ", found %" PRId64, s->where, key, most, v);
     *out = (int)v;
     return OK;
 }
 
-static int read_architecture(model_config *c, const json_t *j, const char *where, error *err)
-{
-    const json_t *name = json_array_get(json_object_get(j, "architectures"), 0);
-    const char *text = json_is_string(name) ? json_string_value(name) : NULL;
-    if (!text) return error_set(err, ERR_PARSE, "%s: architectures: expected a list with one name", where);
-    if (strcmp(text, "LlamaForCausalLM") != 0) return unsupported(err, where, "architectures", text, "LlamaForCausalLM");
-    snprintf(c->architecture, sizeof c->architecture, "%s", text);
-    return OK;
-}
-
-/* What a Llama may say that this transformer doesn't compute. */
-static int refuse_variants(const json_t *j, const char *where, error *err)
-{
-    const char *act;
-    bool attention_bias, mlp_bias;
-    if (json_opt_string(j, "hidden_act", where, "silu", &act, err) != OK ||
-        json_opt_bool(j, "attention_bias", where, false, &attention_bias, err) != OK ||
-        json_opt_bool(j, "mlp_bias", where, false, &mlp_bias, err) != OK)
-        return ERR_PARSE;
-    if (strcmp(act, "silu") != 0) return unsupported(err, where, "hidden_act", act, "silu");
-    if (attention_bias) return unsupported(err, where, "attention_bias", "true", "false");
-    if (mlp_bias) return unsupported(err, where, "mlp_bias", "true", "false");
-    const char *const must_be_null[] = { "rope_scaling", "quantization_config" };
-    for (size_t i = 0; i < 2; i++) {
-        const json_t *v = json_object_get(j, must_be_null[i]);
-        if (v && !json_is_null(v)) return unsupported(err, where, must_be_null[i], "set", "null");
-    }
-    return OK;
-}
-
-static int read_shapes(model_config *c, const json_t *j, const char *where, error *err)
+static int read_heads(model_config *c, const source *s, error *err)
 {
     int64_t kv, head_dim;
-    if (read_dimension(j, "vocab_size", where, MAX_DIMENSION, &c->vocab, err) != OK ||
-        read_dimension(j, "hidden_size", where, MAX_DIMENSION, &c->width, err) != OK ||
-        read_dimension(j, "num_hidden_layers", where, MAX_LAYERS, &c->layers, err) != OK ||
-        read_dimension(j, "num_attention_heads", where, MAX_DIMENSION, &c->heads, err) != OK ||
-        read_dimension(j, "intermediate_size", where, MAX_DIMENSION, &c->ffn, err) != OK ||
-        json_opt_int(j, "num_key_value_heads", where, c->heads, &kv, err) != OK ||
-        json_opt_int(j, "head_dim", where, c->width / c->heads, &head_dim, err) != OK)
+    if (json_opt_int(s->j, "num_key_value_heads", s->where, c->heads, &kv, err) != OK ||
+        json_opt_int(s->j, "head_dim", s->where, 0, &head_dim, err) != OK)
         return ERR_PARSE;
-    if (kv < 1 || kv > c->heads || c->heads % kv != 0)
-        return error_set(err, ERR_PARSE, "%s: num_key_value_heads: expected a divisor of %d heads, found %lld", where, c->heads, (long long)kv);
+    if (kv < 1 || c->heads % kv != 0)
+        return error_set(err, ERR_PARSE, "%s: num_key_value_heads: expected a divisor of %d heads, found %" PRId64,
+                         s->where, c->heads, kv);
+    if (head_dim == 0 && c->width % c->heads != 0)
+        return error_set(err, ERR_PARSE, "%s: hidden_size: expected a multiple of %d heads, found %d", s->where,
+                         c->heads, c->width);
+    if (head_dim == 0) head_dim = c->width / c->heads;
     if (head_dim < 2 || head_dim > MAX_HEAD_DIM || head_dim % 2 != 0)
-        return error_set(err, ERR_PARSE, "%s: head_dim: expected an even number up to %d, found %lld", where, MAX_HEAD_DIM, (long long)head_dim);
+        return error_set(err, ERR_PARSE, "%s: head_dim: expected an even number from 2 to %d, found %" PRId64, s->where,
+                         MAX_HEAD_DIM, head_dim);
     c->kv_heads = (int)kv;
     c->head_dim = (int)head_dim;
     return OK;
 }
 
-static int read_numbers(model_config *c, const json_t *j, const char *where, error *err)
+static int read_shapes(model_config *c, const source *s, error *err)
+{
+    if (read_dimension(s, "vocab_size", MAX_DIMENSION, &c->vocab, err) != OK ||
+        read_dimension(s, "hidden_size", MAX_DIMENSION, &c->width, err) != OK ||
+        read_dimension(s, "num_hidden_layers", MAX_LAYERS, &c->layers, err) != OK ||
+        read_dimension(s, "num_attention_heads", MAX_DIMENSION, &c->heads, err) != OK ||
+        read_dimension(s, "intermediate_size", MAX_DIMENSION, &c->ffn, err) != OK)
+        return ERR_PARSE;
+    return read_heads(c, s, err);
+}
+
+static int read_numbers(model_config *c, const source *s, error *err)
 {
     double theta, eps;
     int64_t positions;
-    const json_t *rope = json_object_get(j, "rope_parameters"); /* where newer configs keep rope_theta */
-    if (json_opt_number(json_is_object(rope) ? rope : j, "rope_theta", where, 10000, &theta, err) != OK ||
-        json_opt_number(j, "rms_norm_eps", where, 1e-6, &eps, err) != OK ||
-        json_opt_int(j, "max_position_embeddings", where, 2048, &positions, err) != OK ||
-        json_opt_bool(j, "tie_word_embeddings", where, false, &c->tied, err) != OK)
+    const json_t *rope = json_object_get(s->j, "rope_parameters"); /* where newer files keep rope_theta */
+    if (json_opt_number(s->j, "rope_theta", s->where, 10000, &theta, err) != OK ||
+        (json_is_object(rope) && json_opt_number(rope, "rope_theta", s->where, theta, &theta, err) != OK) ||
+        json_opt_number(s->j, "rms_norm_eps", s->where, 1e-6, &eps, err) != OK ||
+        json_opt_int(s->j, "max_position_embeddings", s->where, 2048, &positions, err) != OK ||
+        json_opt_bool(s->j, "tie_word_embeddings", s->where, false, &c->tied, err) != OK)
         return ERR_PARSE;
-    if (!(theta > 1) || !(eps > 0 && eps < 1) || positions < 1 || positions > MAX_DIMENSION)
-        return error_set(err, ERR_PARSE, "%s: rope_theta %g, rms_norm_eps %g or max_position_embeddings %lld is out of range", where, theta,
-                         eps, (long long)positions);
+    if (!(theta > 1 && theta < 1e30))
+        return error_set(err, ERR_PARSE, "%s: rope_theta: expected more than 1, found %g", s->where, theta);
+    if (!(eps > 1e-30 && eps < 1))
+        return error_set(err, ERR_PARSE, "%s: rms_norm_eps: expected a small number, found %g", s->where, eps);
+    if (positions < 1 || positions > INT32_MAX)
+        return error_set(err, ERR_PARSE, "%s: max_position_embeddings: expected 1 to %d, found %" PRId64, s->where,
+                         INT32_MAX, positions);
     c->rope_theta = (float)theta;
     c->norm_eps = (float)eps;
     c->max_position = (int)positions;
@@ -95,44 +142,53 @@ static int read_numbers(model_config *c, const json_t *j, const char *where, err
 static int add_eos(model_config *c, const json_t *v, const char *where, error *err)
 {
     const json_int_t id = json_integer_value(v);
-    if (!json_is_integer(v) || id < 0 || id >= c->vocab) return error_set(err, ERR_PARSE, "%s: eos_token_id: expected an id below %d", where, c->vocab);
-    if (c->n_eos < (int)(sizeof c->eos / sizeof *c->eos)) c->eos[c->n_eos++] = (int32_t)id;
+    if (!json_is_integer(v) || id < 0 || id >= c->vocab)
+        return error_set(err, ERR_PARSE, "%s: eos_token_id: expected ids from 0 to %d", where, c->vocab - 1);
+    if (c->n_eos == MAX_EOS)
+        return error_set(err, ERR_UNSUPPORTED, "%s: eos_token_id names more than %d ids", where, MAX_EOS);
+    c->eos[c->n_eos++] = (int32_t)id;
     return OK;
 }
 
-static int read_eos(model_config *c, const json_t *j, const char *where, error *err)
+static int read_eos(model_config *c, const source *s, error *err)
 {
-    const json_t *eos = json_object_get(j, "eos_token_id");
+    const json_t *eos = json_object_get(s->j, "eos_token_id");
     if (!eos || json_is_null(eos)) return OK;
     c->n_eos = 0;
-    if (!json_is_array(eos)) return add_eos(c, eos, where, err);
-    for (size_t i = 0; i < json_array_size(eos); i++)
-        if (add_eos(c, json_array_get(eos, i), where, err) != OK) return ERR_PARSE;
+    if (!json_is_array(eos)) return add_eos(c, eos, s->where, err);
+    for (size_t i = 0; i < json_array_size(eos); i++) {
+        const int rc = add_eos(c, json_array_get(eos, i), s->where, err);
+        if (rc != OK) return rc;
+    }
     return OK;
 }
 
-static int read_all(model_config *c, const json_t *j, const char *where, error *err)
+/* A bos that the vocabulary doesn't have is no bos: files name one by habit. */
+static void read_bos(model_config *c, const source *s)
 {
-    int64_t bos = -1;
-    const int rc = read_architecture(c, j, where, err);
-    if (rc != OK) return rc;
-    const int refused = refuse_variants(j, where, err);
-    if (refused != OK) return refused;
-    if (read_shapes(c, j, where, err) != OK || read_numbers(c, j, where, err) != OK || read_eos(c, j, where, err) != OK)
-        return ERR_PARSE;
-    if (json_is_integer(json_object_get(j, "bos_token_id"))) bos = json_integer_value(json_object_get(j, "bos_token_id"));
-    c->bos = bos >= 0 && bos < c->vocab ? (int32_t)bos : -1;
-    return OK;
+    const json_t *bos = json_object_get(s->j, "bos_token_id");
+    const json_int_t id = json_is_integer(bos) ? json_integer_value(bos) : -1;
+    c->bos = id >= 0 && id < c->vocab ? (int32_t)id : -1;
+}
+
+static int read_all(model_config *c, const source *s, error *err)
+{
+    if (!json_is_object(s->j)) return error_set(err, ERR_PARSE, "%s: expected an object", s->where);
+    int rc = read_architecture(c, s, err);
+    if (rc == OK) rc = refuse_variants(s, err);
+    if (rc == OK) rc = read_shapes(c, s, err);
+    if (rc == OK) rc = read_numbers(c, s, err);
+    if (rc == OK) rc = read_eos(c, s, err);
+    if (rc == OK) read_bos(c, s);
+    return rc;
 }
 
 int model_config_parse(model_config *config, const char *text, size_t len, const char *where, error *err)
 {
-    error own = { 0 };
-    error *e = err ? err : &own;
     *config = (model_config){ .bos = -1 };
-    json_t *j = json_parse(text, len, where, e);
+    json_t *j = json_parse(text, len, where, err);
     if (!j) return ERR_PARSE;
-    const int rc = json_is_object(j) ? read_all(config, j, where, e) : error_set(e, ERR_PARSE, "%s: expected an object", where);
+    const int rc = read_all(config, &(source){ j, where }, err);
     json_decref(j);
     return rc;
 }
@@ -145,7 +201,7 @@ static int read_generation(model_config *c, const char *dir, error *err)
     if (!file_exists(path)) return OK;
     json_t *j = json_parse_file(path, err);
     if (!j) return ERR_PARSE;
-    const int rc = read_eos(c, j, path, err);
+    const int rc = read_eos(c, &(source){ j, path }, err);
     json_decref(j);
     return rc;
 }

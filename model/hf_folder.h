@@ -17,5 +17,6 @@ void hf_folder_close(hf_folder *f);
 hf_folder *hf_folder_open_config(const char *dir, device *dev, error *err);
 
 /* Writes config.json and the tokenizer files of `from_dir` as they are, and `w` as model.safetensors, into `dir`. The
- * folder appears whole or not at all (temporary folder, rename). */
+ * folder appears whole or not at all (temporary folder beside it, synced, renamed); one that was there is replaced,
+ * also when it is `from_dir`. */
 int hf_folder_write(const char *dir, const char *from_dir, const weights *w, tensor_dtype dtype, error *err);

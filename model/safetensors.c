@@ -1,5 +1,6 @@
 #include "model/safetensors.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -12,6 +13,8 @@
 
 static const uint64_t MAX_HEADER_BYTES = 100000000; /* the format's own limit */
 enum { LENGTH_BYTES = 8, MAX_RANK = 8 };
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tensors are stored as this machine's numbers are");
 
 struct safetensors {
     file_map file;
@@ -29,9 +32,9 @@ typedef struct dtype_name {
 } dtype_name;
 
 static const dtype_name DTYPES[] = {
-    { "F32", DTYPE_F32, 4 },   { "BF16", DTYPE_BF16, 2 },  { "F16", DTYPE_F16, 2 },    { "I64", DTYPE_I64, 8 },
-    { "I32", DTYPE_I32, 4 },   { "U8", DTYPE_U8, 1 },      { "F64", DTYPE_OTHER, 8 },  { "U64", DTYPE_OTHER, 8 },
-    { "U32", DTYPE_OTHER, 4 }, { "I16", DTYPE_OTHER, 2 },  { "U16", DTYPE_OTHER, 2 },  { "I8", DTYPE_OTHER, 1 },
+    { "F32", DTYPE_F32, 4 },    { "BF16", DTYPE_BF16, 2 },     { "F16", DTYPE_F16, 2 },       { "I64", DTYPE_I64, 8 },
+    { "I32", DTYPE_I32, 4 },    { "U8", DTYPE_U8, 1 },         { "F64", DTYPE_OTHER, 8 },     { "U64", DTYPE_OTHER, 8 },
+    { "U32", DTYPE_OTHER, 4 },  { "I16", DTYPE_OTHER, 2 },     { "U16", DTYPE_OTHER, 2 },     { "I8", DTYPE_OTHER, 1 },
     { "BOOL", DTYPE_OTHER, 1 }, { "F8_E4M3", DTYPE_OTHER, 1 }, { "F8_E5M2", DTYPE_OTHER, 1 },
 };
 
@@ -49,7 +52,8 @@ static int read_shape(tensor_view *v, const json_t *shape, const char *where, er
     v->rank = (int)json_array_size(shape);
     v->count = 1;
     if (!json_is_array(shape) || json_array_size(shape) > MAX_RANK)
-        return error_set(err, ERR_PARSE, "%s: tensor %.80s: expected a shape of at most %d numbers", where, v->name, MAX_RANK);
+        return error_set(err, ERR_PARSE, "%s: tensor %.80s: expected a shape of at most %d numbers", where, v->name,
+                         MAX_RANK);
     for (int i = 0; i < v->rank; i++) {
         const json_t *d = json_array_get(shape, (size_t)i);
         const json_int_t n = json_integer_value(d);
@@ -60,25 +64,43 @@ static int read_shape(tensor_view *v, const json_t *shape, const char *where, er
     return OK;
 }
 
-static int read_tensor(tensor_view *v, const char *name, const json_t *j, const unsigned char *data, size_t len, const char *where,
-                       error *err)
+/* "data_offsets": [begin, end], within the `len` bytes of data. */
+static int read_offsets(const json_t *offsets, const char *name, size_t len, const char *where, size_t *begin,
+                        size_t *end, error *err)
+{
+    const json_t *b = json_array_get(offsets, 0), *e = json_array_get(offsets, 1);
+    if (json_array_size(offsets) != 2 || !json_is_integer(b) || !json_is_integer(e))
+        return error_set(err, ERR_PARSE, "%s: tensor %.80s: data_offsets: expected two numbers", where, name);
+    const json_int_t from = json_integer_value(b), to = json_integer_value(e);
+    if (from < 0 || to < from || (uint64_t)to > len)
+        return error_set(err, ERR_PARSE,
+                         "%s: tensor %.80s: bytes %" JSON_INTEGER_FORMAT " to %" JSON_INTEGER_FORMAT
+                         " do not lie in the %zu bytes of data",
+                         where, name, from, to, len);
+    *begin = (size_t)from, *end = (size_t)to;
+    return OK;
+}
+
+static int read_tensor(tensor_view *v, const char *name, const json_t *j, const unsigned char *data, size_t len,
+                       const char *where, error *err)
 {
     *v = (tensor_view){ .name = name };
-    const dtype_name *dtype = dtype_of(json_string_value(json_object_get(j, "dtype")));
-    const json_t *offsets = json_object_get(j, "data_offsets");
-    const json_int_t begin = json_integer_value(json_array_get(offsets, 0)), end = json_integer_value(json_array_get(offsets, 1));
-    if (!dtype) return error_set(err, ERR_PARSE, "%s: tensor %.80s has no dtype that is known", where, name);
-    if (read_shape(v, json_object_get(j, "shape"), where, err) != OK) return ERR_PARSE;
-    if (json_array_size(offsets) != 2 || begin < 0 || end < begin || (uint64_t)end > len)
-        return error_set(err, ERR_PARSE, "%s: tensor %.80s: bytes %" JSON_INTEGER_FORMAT " to %" JSON_INTEGER_FORMAT " do not lie in the %zu bytes of data",
-                         where, name, begin, end, len);
+    const char *dtype_found = json_string_value(json_object_get(j, "dtype"));
+    const dtype_name *dtype = dtype_of(dtype_found);
+    size_t begin = 0, end = 0;
     int64_t bytes;
-    if (__builtin_mul_overflow(v->count, (int64_t)dtype->bytes, &bytes) || bytes != end - begin)
-        return error_set(err, ERR_PARSE, "%s: tensor %.80s: its shape does not multiply out to its %" JSON_INTEGER_FORMAT " bytes", where, name,
-                         end - begin);
+    if (!dtype)
+        return error_set(err, ERR_PARSE, "%s: tensor %.80s: dtype '%.20s' is not known", where, name,
+                         dtype_found ? dtype_found : "");
+    if (read_shape(v, json_object_get(j, "shape"), where, err) != OK ||
+        read_offsets(json_object_get(j, "data_offsets"), name, len, where, &begin, &end, err) != OK)
+        return ERR_PARSE;
+    if (__builtin_mul_overflow(v->count, (int64_t)dtype->bytes, &bytes) || (uint64_t)bytes != end - begin)
+        return error_set(err, ERR_PARSE, "%s: tensor %.80s: expected %" PRId64 " numbers of %zu bytes, found %zu bytes",
+                         where, name, v->count, dtype->bytes, end - begin);
     v->dtype = dtype->dtype;
     v->data = data + begin;
-    v->bytes = (size_t)bytes;
+    v->bytes = end - begin;
     return OK;
 }
 
@@ -95,11 +117,13 @@ static int check_layout(const safetensors *st, const unsigned char *data, size_t
     const char *at = (const char *)data;
     for (size_t i = 0; i < st->n; i++) {
         if ((const char *)st->tensors[i].data != at)
-            return error_set(err, ERR_PARSE, "%s: tensor %.80s overlaps another or leaves a hole before it", where, st->tensors[i].name);
+            return error_set(err, ERR_PARSE, "%s: tensor %.80s overlaps another or leaves a hole before it", where,
+                             st->tensors[i].name);
         at += st->tensors[i].bytes;
     }
     if (at == (const char *)data + len) return OK;
-    return error_set(err, ERR_PARSE, "%s: %zu bytes of data belong to no tensor", where, (size_t)((const char *)data + len - at));
+    return error_set(err, ERR_PARSE, "%s: %zu bytes of data belong to no tensor", where,
+                     (size_t)((const char *)data + len - at));
 }
 
 static int read_tensors(safetensors *st, const unsigned char *data, size_t len, const char *where, error *err)
@@ -122,12 +146,12 @@ static int read_tensors(safetensors *st, const unsigned char *data, size_t len, 
 static int parse(safetensors *st, const unsigned char *bytes, size_t len, const char *where, error *err)
 {
     uint64_t header = 0;
-    if (len < LENGTH_BYTES) return error_set(err, ERR_PARSE, "%s: %zu bytes are too few for a safetensors file", where, len);
+    if (len < LENGTH_BYTES)
+        return error_set(err, ERR_PARSE, "%s: %zu bytes are too few for a safetensors file", where, len);
     for (int i = LENGTH_BYTES - 1; i >= 0; i--) header = header << 8 | bytes[i];
     if (header > MAX_HEADER_BYTES || header > len - LENGTH_BYTES)
-        return error_set(err, ERR_PARSE, "%s: its header claims %" PRIu64 " bytes of a file of %zu", where, header, len);
-    if (header == 0 || bytes[LENGTH_BYTES] != '{')
-        return error_set(err, ERR_PARSE, "%s: its header does not begin with '{'", where);
+        return error_set(err, ERR_PARSE, "%s: its header claims %" PRIu64 " bytes of a file of %zu", where, header,
+                         len);
     st->header = json_parse((const char *)bytes + LENGTH_BYTES, (size_t)header, where, err);
     if (!st->header) return ERR_PARSE;
     if (!json_is_object(st->header)) return error_set(err, ERR_PARSE, "%s: its header is no JSON object", where);
@@ -212,7 +236,8 @@ int safetensors_to_f32(const tensor_view *view, float *out, error *err)
         return OK;
     }
     if (view->dtype != DTYPE_BF16 && view->dtype != DTYPE_F16)
-        return error_set(err, ERR_UNSUPPORTED, "tensor %.80s holds no F32, BF16 or F16 numbers", view->name);
+        return error_set(err, ERR_UNSUPPORTED, "tensor %.80s: expected F32, BF16 or F16 numbers, found others",
+                         view->name);
     for (int64_t i = 0; i < view->count; i++) {
         uint16_t h;
         memcpy(&h, (const char *)view->data + 2 * i, sizeof h);
@@ -230,62 +255,102 @@ static int64_t count_of(const tensor_source *t)
     return n;
 }
 
-static void header_of(str *s, const tensor_source *tensors, size_t n, tensor_dtype dtype, const char *const *metadata)
+static void write_metadata(str *s, const char *const *metadata)
+{
+    str_puts(s, "\"__metadata__\":{");
+    for (int i = 0; metadata[i]; i += 2) {
+        if (i) str_putc(s, ',');
+        str_json(s, metadata[i], strlen(metadata[i]));
+        str_putc(s, ':');
+        str_json(s, metadata[i + 1], strlen(metadata[i + 1]));
+    }
+    str_putc(s, '}');
+}
+
+static void write_entry(str *s, const tensor_source *t, tensor_dtype dtype, int64_t *at)
+{
+    const int64_t bytes = count_of(t) * (dtype == DTYPE_BF16 ? 2 : 4);
+    str_json(s, t->name, strlen(t->name));
+    str_printf(s, ":{\"dtype\":\"%s\",\"shape\":[", dtype == DTYPE_BF16 ? "BF16" : "F32");
+    for (int i = 0; i < t->rank; i++) str_printf(s, i ? ",%" PRId64 : "%" PRId64, t->shape[i]);
+    str_printf(s, "],\"data_offsets\":[%" PRId64 ",%" PRId64 "]}", *at, *at + bytes);
+    *at += bytes;
+}
+
+/* Padded with spaces, so that the data begins on a multiple of 8 bytes. */
+static void write_header(str *s, const tensor_source *tensors, size_t n, tensor_dtype dtype,
+                         const char *const *metadata)
 {
     int64_t at = 0;
+    const bool described = metadata && metadata[0];
     str_putc(s, '{');
-    if (metadata && metadata[0]) {
-        str_puts(s, "\"__metadata__\":{");
-        for (int i = 0; metadata[i]; i += 2) {
-            if (i) str_putc(s, ',');
-            str_json(s, metadata[i], strlen(metadata[i]));
-            str_putc(s, ':');
-            str_json(s, metadata[i + 1], strlen(metadata[i + 1]));
-        }
-        str_puts(s, n ? "}," : "}");
-    }
+    if (described) write_metadata(s, metadata);
     for (size_t t = 0; t < n; t++) {
-        const int64_t bytes = count_of(&tensors[t]) * (dtype == DTYPE_BF16 ? 2 : 4);
-        if (t) str_putc(s, ',');
-        str_json(s, tensors[t].name, strlen(tensors[t].name));
-        str_printf(s, ":{\"dtype\":\"%s\",\"shape\":[", dtype == DTYPE_BF16 ? "BF16" : "F32");
-        for (int i = 0; i < tensors[t].rank; i++) str_printf(s, i ? ",%" PRId64 : "%" PRId64, tensors[t].shape[i]);
-        str_printf(s, "],\"data_offsets\":[%" PRId64 ",%" PRId64 "]}", at, at + bytes);
-        at += bytes;
+        if (t > 0 || described) str_putc(s, ',');
+        write_entry(s, &tensors[t], dtype, &at);
     }
     str_putc(s, '}');
     while (s->len % LENGTH_BYTES) str_putc(s, ' ');
 }
 
-static void add_data(str *s, const tensor_source *t, tensor_dtype dtype)
+/* Where an encoded file goes: into memory or into a file. */
+typedef struct sink {
+    str *bytes;
+    file_writer *file; /* when bytes is NULL */
+} sink;
+
+static int put(sink *to, const void *data, size_t len, error *err)
 {
-    const int64_t n = count_of(t);
-    if (dtype != DTYPE_BF16) {
-        str_add(s, (const char *)t->data, sizeof(float) * (size_t)n);
-        return;
-    }
-    for (int64_t i = 0; i < n; i++) {
-        const uint16_t h = to_bf16(t->data[i]);
-        str_add(s, (const char *)&h, sizeof h);
-    }
+    if (!to->bytes) return file_write_all(to->file, data, len, err);
+    str_add(to->bytes, data, len);
+    return OK;
 }
 
-void safetensors_encode(const tensor_source *tensors, size_t n, tensor_dtype dtype, const char *const *metadata, str *out)
+static int put_bf16(sink *to, const float *data, int64_t n, error *err)
+{
+    enum { BLOCK = 4096 };
+    uint16_t block[BLOCK];
+    int rc = OK;
+    for (int64_t from = 0; rc == OK && from < n; from += BLOCK) {
+        const size_t here = (size_t)(n - from < BLOCK ? n - from : BLOCK);
+        for (size_t i = 0; i < here; i++) block[i] = to_bf16(data[from + (int64_t)i]);
+        rc = put(to, block, sizeof *block * here, err);
+    }
+    return rc;
+}
+
+static int put_all(sink *to, const tensor_source *tensors, size_t n, tensor_dtype dtype, const char *const *metadata,
+                   error *err)
 {
     str header = { 0 };
-    header_of(&header, tensors, n, dtype, metadata);
-    for (int i = 0; i < LENGTH_BYTES; i++) str_putc(out, (char)(header.len >> (8 * i) & 255));
-    str_add(out, header.data, header.len);
-    for (size_t t = 0; t < n; t++) add_data(out, &tensors[t], dtype);
+    unsigned char length[LENGTH_BYTES];
+    assert(dtype == DTYPE_F32 || dtype == DTYPE_BF16);
+    write_header(&header, tensors, n, dtype, metadata);
+    for (int i = 0; i < LENGTH_BYTES; i++) length[i] = (unsigned char)(header.len >> (8 * i) & 255);
+    int rc = put(to, length, sizeof length, err);
+    if (rc == OK) rc = put(to, header.data, header.len, err);
+    for (size_t t = 0; rc == OK && t < n; t++) {
+        const int64_t count = count_of(&tensors[t]);
+        rc = dtype == DTYPE_BF16 ? put_bf16(to, tensors[t].data, count, err)
+                                 : put(to, tensors[t].data, sizeof(float) * (size_t)count, err);
+    }
     str_free(&header);
+    return rc;
 }
 
-int safetensors_write(const char *path, const tensor_source *tensors, size_t n, tensor_dtype dtype, const char *const *metadata,
-                      error *err)
+void safetensors_encode(const tensor_source *tensors, size_t n, tensor_dtype dtype, const char *const *metadata,
+                        str *out)
 {
-    str bytes = { 0 };
-    safetensors_encode(tensors, n, dtype, metadata, &bytes);
-    const int rc = file_write_atomic(path, bytes.data, bytes.len, err);
-    str_free(&bytes);
-    return rc;
+    put_all(&(sink){ .bytes = out }, tensors, n, dtype, metadata, NULL); /* memory can't fail: it aborts */
+}
+
+int safetensors_write(const char *path, const tensor_source *tensors, size_t n, tensor_dtype dtype,
+                      const char *const *metadata, error *err)
+{
+    file_writer file;
+    int rc = file_write_begin(&file, path, err);
+    if (rc != OK) return rc;
+    rc = put_all(&(sink){ .file = &file }, tensors, n, dtype, metadata, err);
+    const int ended = file_write_end(&file, rc == OK, rc == OK ? err : NULL);
+    return rc == OK ? ended : rc;
 }

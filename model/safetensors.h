@@ -1,7 +1,8 @@
 /* safetensors - the file format of weights: 8 bytes length, a JSON header, the tensors' bytes.
  *
- * Reading maps the file; nothing is copied until asked. Accepts unsorted offsets and a missing __metadata__; refuses
- * overlaps, holes past the end, sizes that don't multiply out, headers over 100 MB: with tensor, expected and found. */
+ * Reading maps the file; nothing is copied until asked. Accepts unsorted offsets, a missing __metadata__, tensors
+ * without numbers; refuses overlaps, holes, bytes past the end, sizes that don't multiply out, headers over 100 MB:
+ * with tensor, expected and found. Dtypes we don't compute with are listed (DTYPE_OTHER), not converted. */
 #pragma once
 
 #include <stddef.h>
@@ -27,13 +28,14 @@ safetensors *safetensors_from_bytes(const void *data, size_t len, const char *wh
 void safetensors_close(safetensors *st);
 const tensor_view *safetensors_find(const safetensors *st, const char *name); /* NULL: not there */
 size_t safetensors_count(const safetensors *st);
-const tensor_view *safetensors_at(const safetensors *st, size_t i); /* in order of offset */
+const tensor_view *safetensors_at(const safetensors *st, size_t i);       /* in order of offset */
 const char *safetensors_metadata(const safetensors *st, const char *key); /* NULL: not there */
 /* Converts `view` (F32, BF16, F16) into out[count]. */
 int safetensors_to_f32(const tensor_view *view, float *out, error *err);
 
 /* Writing. `data` of each tensor is fp32; `dtype` DTYPE_F32 or DTYPE_BF16 (round to nearest even) is what is stored.
- * Tensors are laid out in the order given; the same input gives the same bytes. metadata: NULL-terminated key, value, ... */
+ * Tensors are laid out in the order given; the same input gives the same bytes. metadata: NULL-terminated key, value,
+ * ... */
 typedef struct tensor_source {
     const char *name;
     int rank;
@@ -41,6 +43,7 @@ typedef struct tensor_source {
     const float *data;
 } tensor_source;
 /* The file's bytes, appended to `out`: for shared memory and the wire. */
-void safetensors_encode(const tensor_source *tensors, size_t n, tensor_dtype dtype, const char *const *metadata, str *out);
+void safetensors_encode(const tensor_source *tensors, size_t n, tensor_dtype dtype, const char *const *metadata,
+                        str *out);
 int safetensors_write(const char *path, const tensor_source *tensors, size_t n, tensor_dtype dtype,
                       const char *const *metadata, error *err);

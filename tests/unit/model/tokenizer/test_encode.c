@@ -79,23 +79,62 @@ static char *read_all(const char *folder, const char *name)
     return text;
 }
 
+static void check_published(tokenizer *t, const char *inp, const char *outp)
+{
+    char *in = read_all("data/tokenizers/vectors", inp), *out = read_all("data/tokenizers/vectors", outp);
+    assert_true(in && out);
+    check_vectors(t, in, out);
+    free(in);
+    free(out);
+    tokenizer_free(t);
+}
+
 static void published_vectors_of_gpt2_are_met(void **state)
 {
     (void)state;
-    char *dir = test_data("tokenizers/gpt2");
+    char *dir = test_data("data/tokenizers/gpt2");
     if (!dir) skip();
     error err = { 0 };
     tokenizer *t = tokenizer_open(dir, &err);
-    if (!t) fail_msg("%s", err.text);
-    char *in = read_all("tokenizers/vectors", "ggml-vocab-gpt-2.gguf.inp");
-    char *out = read_all("tokenizers/vectors", "ggml-vocab-gpt-2.gguf.out");
-    assert_non_null(in);
-    check_vectors(t, in, out);
-    assert_int_equal(tokenizer_vocab(t), 50257);
-    free(in);
-    free(out);
     free(dir);
-    tokenizer_free(t);
+    if (!t) fail_msg("%s", err.text);
+    assert_int_equal(tokenizer_vocab(t), 50257);
+    check_published(t, "ggml-vocab-gpt-2.gguf.inp", "ggml-vocab-gpt-2.gguf.out");
+}
+
+/* vocab.json, merges.txt and the family's split pattern, put together as its tokenizer.json has them. */
+static tokenizer *qwen2(const char *dir, error *err)
+{
+    static const char PATTERN[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}"
+                                  "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+    char *vocab = test_file_read(dir, "vocab.json"), *lines = test_file_read(dir, "merges.txt"), *rest = NULL;
+    json_t *j = small_json(), *model = json_object_get(j, "model"), *merges = json_array();
+    for (char *line = strtok_r(lines, "\r\n", &rest); line; line = strtok_r(NULL, "\r\n", &rest))
+        if (strncmp(line, "#version", 8) != 0) json_array_append_new(merges, json_string(line));
+    json_t *tokens = json_parse(vocab, strlen(vocab), "vocab.json", err);
+    if (!tokens) fail_msg("%s", err->text);
+    json_object_set_new(model, "vocab", tokens);
+    json_object_set_new(model, "merges", merges);
+    json_object_set_new(j, "added_tokens", json_pack("[{s:i, s:s}]", "id", 151643, "content", "<|endoftext|>"));
+    json_object_set_new(j, "pre_tokenizer",
+                        json_pack("{s:s, s:[{s:s, s:{s:s}, s:s}, {s:s, s:b, s:b}]}", "type", "Sequence",
+                                  "pretokenizers", "type", "Split", "pattern", "Regex", PATTERN, "behavior", "Isolated",
+                                  "type", "ByteLevel", "add_prefix_space", 0, "use_regex", 0));
+    free(vocab);
+    free(lines);
+    return small_open(j, err);
+}
+
+static void published_vectors_of_qwen2_are_met(void **state)
+{
+    (void)state;
+    char *dir = test_data("data/tokenizers/qwen2");
+    if (!dir) skip();
+    error err = { 0 };
+    tokenizer *t = qwen2(dir, &err);
+    free(dir);
+    if (!t) fail_msg("%s", err.text);
+    check_published(t, "ggml-vocab-qwen2.gguf.inp", "ggml-vocab-qwen2.gguf.out");
 }
 
 /* ---- merging ---- */
@@ -280,6 +319,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_and_ids_are_those_of_the_reference_library),
         cmocka_unit_test(published_vectors_of_gpt2_are_met),
+        cmocka_unit_test(published_vectors_of_qwen2_are_met),
         cmocka_unit_test(the_heap_merges_as_the_rule_says),
         cmocka_unit_test(a_megabyte_without_a_space_takes_no_minutes),
         cmocka_unit_test(a_piece_that_is_a_token_is_it_when_merges_are_ignored),

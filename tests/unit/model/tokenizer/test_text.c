@@ -62,9 +62,8 @@ static void only_well_formed_utf8_is_taken_for_it(void **state)
 static void white_space_is_found_from_both_sides(void **state)
 {
     (void)state;
-    const char *const spaces[] = {
-        " ", "\t", "\r", "\xc2\x85", "\u00a0", "\u1680", "\u2003", "\u2028", "\u202f", "\u3000"
-    };
+    const char *const spaces[] = { " ",      "\t",     "\r",     "\xc2\x85", "\u00a0",
+                                   "\u1680", "\u2003", "\u2028", "\u202f",   "\u3000" };
     const char *const others[] = { "a", "\u200b", "\xc2\x84", "\u180e", "\ufeff", "你", "\x1f" };
     char text[16];
     for (size_t i = 0; i < sizeof spaces / sizeof *spaces; i++) {

@@ -1,0 +1,227 @@
+#include "model/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "tests/support/support.h"
+
+/* A small Llama's config.json as `transformers` writes it, with the keys that we read past. */
+static const char LLAMA[] =
+    "{\"architectures\": [\"LlamaForCausalLM\"], \"attention_bias\": false, \"attention_dropout\": 0.0,"
+    "\"bos_token_id\": 1, \"eos_token_id\": 2, \"hidden_act\": \"silu\", \"hidden_size\": 64,"
+    "\"initializer_range\": 0.02, \"intermediate_size\": 96, \"max_position_embeddings\": 512,"
+    "\"mlp_bias\": false, \"model_type\": \"llama\", \"num_attention_heads\": 4,"
+    "\"num_hidden_layers\": 2, \"num_key_value_heads\": 2, \"pretraining_tp\": 1,"
+    "\"rms_norm_eps\": 1e-05, \"rope_scaling\": null, \"rope_theta\": 500000.0,"
+    "\"tie_word_embeddings\": true, \"torch_dtype\": \"float32\", \"use_cache\": true,"
+    "\"vocab_size\": 320}";
+
+static int parse(model_config *c, const json_t *j, error *err)
+{
+    char *text = json_text(j, true);
+    const int rc = model_config_parse(c, text, strlen(text), "config.json", err);
+    free(text);
+    return rc;
+}
+
+/* LLAMA with one key set to `value` (JSON), or deleted (NULL). */
+static int parse_with(model_config *c, const char *key, const char *value, error *err)
+{
+    json_t *j = json_loads(LLAMA, 0, NULL), *v = value ? json_loads(value, JSON_DECODE_ANY, NULL) : NULL;
+    if (value && !v) fail_msg("the test's value is no JSON: %s", value);
+    if (v)
+        json_object_set_new(j, key, v);
+    else
+        json_object_del(j, key);
+    const int rc = parse(c, j, err);
+    json_decref(j);
+    return rc;
+}
+
+static void a_llama_is_read_whole(void **state)
+{
+    (void)state;
+    model_config c;
+    error err = { 0 };
+    test_ok(model_config_parse(&c, LLAMA, strlen(LLAMA), "config.json", &err), &err);
+    assert_string_equal(c.architecture, "LlamaForCausalLM");
+    assert_int_equal(c.vocab, 320);
+    assert_int_equal(c.width, 64);
+    assert_int_equal(c.layers, 2);
+    assert_int_equal(c.heads, 4);
+    assert_int_equal(c.kv_heads, 2);
+    assert_int_equal(c.head_dim, 16);
+    assert_int_equal(c.ffn, 96);
+    assert_int_equal(c.max_position, 512);
+    assert_true(c.rope_theta == 500000.0f && c.norm_eps == 1e-5f && c.tied);
+    assert_int_equal(c.n_eos, 1);
+    assert_int_equal(c.eos[0], 2);
+    assert_int_equal(c.bos, 1);
+}
+
+static void what_may_be_left_out_has_the_familys_value(void **state)
+{
+    (void)state;
+    model_config c;
+    error err = { 0 };
+    test_ok(parse_with(&c, "num_key_value_heads", NULL, &err), &err);
+    assert_int_equal(c.kv_heads, 4);
+    test_ok(parse_with(&c, "rope_theta", NULL, &err), &err);
+    assert_true(c.rope_theta == 10000);
+    test_ok(parse_with(&c, "tie_word_embeddings", NULL, &err), &err);
+    assert_false(c.tied);
+    test_ok(parse_with(&c, "rms_norm_eps", NULL, &err), &err);
+    assert_true(c.norm_eps == 1e-6f);
+    test_ok(parse_with(&c, "eos_token_id", NULL, &err), &err);
+    assert_int_equal(c.n_eos, 0);
+    test_ok(parse_with(&c, "bos_token_id", NULL, &err), &err);
+    assert_int_equal(c.bos, -1);
+    test_ok(parse_with(&c, "model_type", NULL, &err), &err);
+    test_ok(parse_with(&c, "hidden_act", NULL, &err), &err);
+}
+
+static void newer_and_older_spellings_mean_the_same(void **state)
+{
+    (void)state;
+    model_config c;
+    error err = { 0 };
+    test_ok(parse_with(&c, "rope_parameters", "{\"rope_theta\": 25000.0, \"rope_type\": \"default\"}", &err), &err);
+    assert_true(c.rope_theta == 25000);
+    test_ok(parse_with(&c, "rope_parameters", "{\"rope_theta\": 25000}", &err), &err);
+    assert_true(c.rope_theta == 25000);
+    test_ok(parse_with(&c, "rope_scaling", "{\"rope_type\": \"default\"}", &err), &err);
+    assert_true(c.rope_theta == 500000);
+    test_ok(parse_with(&c, "head_dim", "32", &err), &err); /* need not be hidden_size / heads */
+    assert_int_equal(c.head_dim, 32);
+    test_ok(parse_with(&c, "eos_token_id", "[5, 2, 319]", &err), &err);
+    assert_int_equal(c.n_eos, 3);
+    assert_int_equal(c.eos[0], 5);
+    assert_int_equal(c.eos[2], 319);
+    test_ok(parse_with(&c, "bos_token_id", "320", &err), &err);
+    assert_int_equal(c.bos, -1);
+    test_ok(parse_with(&c, "dtype", "\"bfloat16\"", &err), &err);
+}
+
+typedef struct refusal {
+    const char *key, *value;
+    int code;
+    const char *says; /* besides the key */
+} refusal;
+
+static void check_refusals(const refusal *r, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        model_config c;
+        error err = { 0 };
+        const char *value = r[i].value ? r[i].value : "(left out)";
+        const int rc = parse_with(&c, r[i].key, r[i].value, &err);
+        if (rc != r[i].code || rc != err.code) fail_msg("%s = %s: %s: %s", r[i].key, value, error_name(rc), err.text);
+        if (!strstr(err.text, r[i].key) || !strstr(err.text, "config.json") || !strstr(err.text, r[i].says))
+            fail_msg("%s = %s: '%s' does not say '%s'", r[i].key, value, err.text, r[i].says);
+    }
+}
+
+/* Each of these would make the same weights compute something else. */
+static void what_we_do_not_compute_is_refused_with_what_is_supported(void **state)
+{
+    (void)state;
+    static const refusal REFUSALS[] = {
+        { "architectures", "[\"Qwen3ForCausalLM\"]", ERR_UNSUPPORTED, "Qwen3ForCausalLM" },
+        { "architectures", "[\"LlamaForCausalLM\", \"Other\"]", ERR_UNSUPPORTED, "LlamaForCausalLM" },
+        { "model_type", "\"mistral\"", ERR_UNSUPPORTED, "\"llama\"" },
+        { "hidden_act", "\"gelu\"", ERR_UNSUPPORTED, "\"gelu\"; supported: \"silu\"" },
+        { "attention_bias", "true", ERR_UNSUPPORTED, "true; supported: false" },
+        { "mlp_bias", "true", ERR_UNSUPPORTED, "true; supported: false" },
+        { "rope_scaling", "{\"rope_type\": \"llama3\", \"factor\": 8.0}", ERR_UNSUPPORTED, "llama3" },
+        { "rope_scaling", "{\"type\": \"linear\", \"factor\": 2.0}", ERR_UNSUPPORTED, "linear" },
+        { "rope_scaling", "{\"factor\": 2.0}", ERR_UNSUPPORTED, "factor" },
+        { "rope_parameters", "{\"rope_type\": \"yarn\", \"rope_theta\": 10000}", ERR_UNSUPPORTED, "yarn" },
+        { "rope_parameters", "{\"rope_type\": \"default\", \"partial_rotary_factor\": 0.5}", ERR_UNSUPPORTED, "0.5" },
+        { "partial_rotary_factor", "0.25", ERR_UNSUPPORTED, "0.25" },
+        { "quantization_config", "{\"bits\": 4}", ERR_UNSUPPORTED, "bits" },
+        { "eos_token_id", "[1,2,3,4,5,6,7,8,9]", ERR_UNSUPPORTED, "8" },
+    };
+    check_refusals(REFUSALS, sizeof REFUSALS / sizeof *REFUSALS);
+}
+
+static void values_that_can_not_be_are_refused(void **state)
+{
+    (void)state;
+    static const refusal BROKEN[] = {
+        { "architectures", NULL, ERR_PARSE, "list" },
+        { "architectures", "\"LlamaForCausalLM\"", ERR_PARSE, "list" },
+        { "vocab_size", NULL, ERR_PARSE, "nothing" },
+        { "vocab_size", "\"320\"", ERR_PARSE, "320" },
+        { "vocab_size", "0", ERR_PARSE, "found 0" },
+        { "hidden_size", "-64", ERR_PARSE, "-64" },
+        { "hidden_size", "65", ERR_PARSE, "65" },
+        { "hidden_size", "64.5", ERR_PARSE, "64.5" },
+        { "num_hidden_layers", "9223372036854775807", ERR_PARSE, "1024" },
+        { "num_attention_heads", "0", ERR_PARSE, "found 0" },
+        { "num_key_value_heads", "3", ERR_PARSE, "divisor of 4" },
+        { "num_key_value_heads", "0", ERR_PARSE, "found 0" },
+        { "num_key_value_heads", "8", ERR_PARSE, "found 8" },
+        { "head_dim", "15", ERR_PARSE, "even" },
+        { "head_dim", "-2", ERR_PARSE, "-2" },
+        { "rope_theta", "1.0", ERR_PARSE, "more than 1" },
+        { "rope_theta", "\"big\"", ERR_PARSE, "big" },
+        { "rms_norm_eps", "0", ERR_PARSE, "found 0" },
+        { "max_position_embeddings", "0", ERR_PARSE, "found 0" },
+        { "eos_token_id", "320", ERR_PARSE, "319" },
+        { "eos_token_id", "-1", ERR_PARSE, "319" },
+        { "eos_token_id", "[2, \"x\"]", ERR_PARSE, "ids" },
+        { "tie_word_embeddings", "1", ERR_PARSE, "true or false" },
+    };
+    check_refusals(BROKEN, sizeof BROKEN / sizeof *BROKEN);
+    model_config c;
+    error err = { 0 };
+    assert_int_equal(model_config_parse(&c, "[]", 2, "config.json", &err), ERR_PARSE);
+    assert_int_equal(model_config_parse(&c, "{", 1, "config.json", &err), ERR_PARSE);
+    assert_int_equal(model_config_parse(&c, "", 0, "config.json", NULL), ERR_PARSE);
+}
+
+static void the_generation_config_knows_better_when_to_stop(void **state)
+{
+    (void)state;
+    model_config c;
+    error err = { 0 };
+    char *folder = test_folder_new();
+    test_file_write(folder, "config.json", LLAMA);
+    test_ok(model_config_read(&c, folder, &err), &err);
+    assert_int_equal(c.eos[0], 2);
+    test_file_write(folder, "generation_config.json", "{\"eos_token_id\": [7, 9]}");
+    test_ok(model_config_read(&c, folder, &err), &err);
+    assert_int_equal(c.n_eos, 2);
+    assert_int_equal(c.eos[1], 9);
+    test_file_write(folder, "generation_config.json", "{\"do_sample\": true}");
+    test_ok(model_config_read(&c, folder, &err), &err);
+    assert_int_equal(c.eos[0], 2);
+    test_file_write(folder, "generation_config.json", "{\"eos_token_id\": 400}");
+    assert_int_equal(model_config_read(&c, folder, &err), ERR_PARSE);
+    assert_non_null(strstr(err.text, "generation_config.json"));
+    test_folder_remove(folder);
+}
+
+static void a_folder_without_a_config_is_named(void **state)
+{
+    (void)state;
+    model_config c;
+    error err = { 0 };
+    assert_int_not_equal(model_config_read(&c, "/nowhere/at-all", &err), OK);
+    assert_non_null(strstr(err.text, "/nowhere/at-all/config.json"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_llama_is_read_whole),
+        cmocka_unit_test(what_may_be_left_out_has_the_familys_value),
+        cmocka_unit_test(newer_and_older_spellings_mean_the_same),
+        cmocka_unit_test(what_we_do_not_compute_is_refused_with_what_is_supported),
+        cmocka_unit_test(values_that_can_not_be_are_refused),
+        cmocka_unit_test(the_generation_config_knows_better_when_to_stop),
+        cmocka_unit_test(a_folder_without_a_config_is_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

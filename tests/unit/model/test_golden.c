@@ -1,0 +1,188 @@
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "model/decode.h"
+#include "model/hf_folder.h"
+#include "model/transformer.h"
+#include "tests/support/support.h"
+
+/* tests/golden/make_llama.py: folders that `transformers` wrote, and what it computes with them in float32. */
+enum { LONGEST = 256, PAGES = LONGEST / KV_PAGE };
+static const double TOLERANCE = 1e-4;
+
+typedef struct golden {
+    device *dev;
+    hf_folder *model;
+    json_t *json;
+} golden;
+
+static golden golden_open(const char *name)
+{
+    golden g = { 0 };
+    error err = { 0 };
+    str dir = { 0 };
+    char path[1024];
+    str_printf(&dir, "%s/tests/golden/%s", getenv("TROUPE_SOURCE"), name);
+    if (!(g.dev = device_open("cpu", 1, &err)) || !(g.model = hf_folder_open(dir.data, g.dev, &err)) ||
+        !(g.json = json_parse_file(path_join(path, sizeof path, dir.data, "golden.json"), &err)))
+        fail_msg("%s", err.text);
+    assert_true(json_array_size(json_object_get(g.json, "cases")) >= 4);
+    str_free(&dir);
+    return g;
+}
+
+static void golden_close(golden *g)
+{
+    json_decref(g->json);
+    hf_folder_close(g->model);
+    device_close(g->dev);
+}
+
+static int read_ids(const json_t *c, const char *key, int32_t *ids)
+{
+    const json_t *list = json_object_get(c, key);
+    const int n = (int)json_array_size(list);
+    assert_true(n > 0 && n <= LONGEST);
+    for (int i = 0; i < n; i++) ids[i] = (int32_t)json_integer_value(json_array_get(list, (size_t)i));
+    return n;
+}
+
+/* The token after row i is ids[i + 1]: the batch for logprobs of all ids but the first. */
+typedef struct one_sequence {
+    int32_t ids[LONGEST], positions[LONGEST], starts[2];
+    token_batch b;
+} one_sequence;
+
+static void one_sequence_of(one_sequence *s, const json_t *c)
+{
+    const int n = read_ids(c, "ids", s->ids);
+    for (int i = 0; i < n; i++) s->positions[i] = i;
+    s->starts[0] = 0, s->starts[1] = n;
+    s->b = (token_batch){ .T = n,
+                          .S = 1,
+                          .ids = s->ids,
+                          .positions = s->positions,
+                          .starts = s->starts,
+                          .n_out = n - 1,
+                          .out_rows = s->positions,
+                          .targets = s->ids + 1 };
+}
+
+static void check_numbers(const float *got, const json_t *want, size_t n, const char *what)
+{
+    assert_int_equal(json_array_size(want), n);
+    for (size_t i = 0; i < n; i++)
+        test_near((double)got[i], json_number_value(json_array_get(want, i)), TOLERANCE, what);
+}
+
+static void check_forward(const golden *g, const json_t *c)
+{
+    one_sequence s;
+    error err = { 0 };
+    const int V = g->model->config.vocab;
+    one_sequence_of(&s, c);
+    float *logits = xmalloc(sizeof(float) * (size_t)V);
+    model_last_logits(g->model->weights, &s.b, logits);
+    check_numbers(logits, json_object_get(c, "last_logits"), (size_t)V, "last logits");
+    free(logits);
+    device_scratch_reset(g->dev);
+    if (s.b.n_out == 0) return;
+    float logprobs[LONGEST];
+    const activations *acts = model_forward(g->model->weights, &s.b, &(forward_options){ .temperature = 1 });
+    device_copy_out(g->dev, logprobs, acts->logprob, sizeof(float) * (size_t)s.b.n_out);
+    test_ok(device_sync(g->dev, &err), &err);
+    check_numbers(logprobs, json_object_get(c, "token_logprobs"), (size_t)s.b.n_out, "logprob of a token");
+}
+
+static int32_t best_of(const float *logits, int V)
+{
+    int best = 0;
+    for (int v = 1; v < V; v++)
+        if (logits[v] > logits[best]) best = v;
+    return best;
+}
+
+/* Appends the rows ids[from..to) to the cache; the last row's best next token. */
+static int32_t decode(const golden *g, kv_cache *kv, const one_sequence *s, int from, int to)
+{
+    int32_t table[PAGES], row_seq[LONGEST] = { 0 };
+    const int32_t last = to - from - 1;
+    const int V = g->model->config.vocab;
+    float *host = xmalloc(sizeof(float) * (size_t)V);
+    for (int i = 0; i < PAGES; i++) table[i] = PAGES - 1 - i;
+    const decode_batch b = { .T = to - from,
+                             .ids = s->ids + from,
+                             .positions = s->positions + from,
+                             .row_seq = row_seq,
+                             .table = table,
+                             .max_pages = PAGES,
+                             .n_out = 1,
+                             .out_rows = &last };
+    device_scratch_reset(g->dev);
+    device_copy_out(g->dev, host, model_decode(g->model->weights, kv, &b), sizeof(float) * (size_t)V);
+    const int32_t id = best_of(host, V);
+    free(host);
+    return id;
+}
+
+static void check_greedy(const golden *g, const json_t *c)
+{
+    one_sequence s;
+    error err = { 0 };
+    int32_t want[LONGEST];
+    one_sequence_of(&s, c);
+    const int n = s.b.T, more = read_ids(c, "greedy_ids", want);
+    kv_cache *kv = kv_cache_new(g->dev, &g->model->config, PAGES, &err);
+    if (!kv) fail_msg("%s", err.text);
+    assert_true(more >= 16 && n + more <= LONGEST);
+    for (int i = 0; i < more; i++) {
+        const int at = n + i; /* tokens known */
+        s.ids[at] = decode(g, kv, &s, i == 0 ? 0 : at - 1, at);
+        s.positions[at] = at;
+        if (s.ids[at] != want[i]) fail_msg("greedy token %d: got %d, want %d", i, s.ids[at], want[i]);
+    }
+    kv_cache_free(kv);
+}
+
+static void check_folder(const char *name)
+{
+    golden g = golden_open(name);
+    size_t i;
+    json_t *c;
+    json_array_foreach(json_object_get(g.json, "cases"), i, c)
+    {
+        check_forward(&g, c);
+        check_greedy(&g, c);
+    }
+    golden_close(&g);
+}
+
+static void a_tied_llama_computes_what_transformers_computes(void **state)
+{
+    (void)state;
+    check_folder("llama_tied");
+}
+
+/* bf16, in three shards, with an untied head, another rope_theta and norm_eps. */
+static void an_untied_llama_computes_what_transformers_computes(void **state)
+{
+    (void)state;
+    golden g = golden_open("llama_untied");
+    assert_true(!g.model->config.tied && g.model->config.n_eos == 2 && g.model->config.rope_theta == 500000.0f);
+    golden_close(&g);
+    check_folder("llama_untied");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_tied_llama_computes_what_transformers_computes),
+        cmocka_unit_test(an_untied_llama_computes_what_transformers_computes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,288 @@
+#include "model/hf_folder.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "tests/unit/model/reference.h"
+
+static const char CONFIG[] = "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\",\"hidden_size\":6,"
+                             "\"intermediate_size\":10,\"num_attention_heads\":4,\"num_key_value_heads\":2,"
+                             "\"head_dim\":4,\"num_hidden_layers\":2,\"vocab_size\":17,\"rope_theta\":10000,"
+                             "\"rms_norm_eps\":1e-5,\"tie_word_embeddings\":true}\n";
+
+/* A temporary folder with a source of side files ("from") and a small model in memory. */
+typedef struct scene {
+    char *root, from[1100], to[1100];
+    small_model m;
+} scene;
+
+static scene scene_new(void)
+{
+    scene s = { .root = test_folder_new(), .m = small_model_open(tiny_config(true), 1, 5) };
+    error err = { 0 };
+    path_join(s.from, sizeof s.from, s.root, "from");
+    path_join(s.to, sizeof s.to, s.root, "new/deep/model");
+    test_ok(dir_make_all(s.from, &err), &err);
+    test_file_write(s.from, "config.json", CONFIG);
+    test_file_write(s.from, "tokenizer.json", "{\"any\": \"bytes, copied as they are\"}");
+    test_file_write(s.from, "notes.txt", "not the model's");
+    return s;
+}
+
+static void scene_free(scene *s)
+{
+    small_model_close(&s->m);
+    test_folder_remove(s->root);
+}
+
+static bool holds(const char *dir, const char *name)
+{
+    char path[1200];
+    return file_exists(path_join(path, sizeof path, dir, name));
+}
+
+static int entries(const char *dir)
+{
+    int n = 0;
+    DIR *d = opendir(dir);
+    if (!d) fail_msg("%s is not there", dir);
+    for (struct dirent *e; (e = readdir(d));) n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+static void parent_of(const char *path, char *out)
+{
+    snprintf(out, 1100, "%.*s", (int)(strrchr(path, '/') - path), path);
+}
+
+static void check_weights(const char *dir, device *dev, uint64_t hash)
+{
+    error err = { 0 };
+    hf_folder *f = hf_folder_open(dir, dev, &err);
+    if (!f) fail_msg("%s", err.text);
+    assert_true(f->weights->hash == hash);
+    assert_int_equal(f->weights->version, 0);
+    hf_folder_close(f);
+}
+
+static void what_was_written_opens_with_the_same_weights_and_files(void **state)
+{
+    (void)state;
+    scene s = scene_new();
+    error err = { 0 };
+    test_ok(hf_folder_write(s.to, s.from, s.m.w, DTYPE_F32, &err), &err);
+    check_weights(s.to, s.m.dev, s.m.w->hash);
+    char *copied = test_file_read(s.to, "tokenizer.json"), *config = test_file_read(s.to, "config.json");
+    assert_string_equal(copied, "{\"any\": \"bytes, copied as they are\"}");
+    assert_string_equal(config, CONFIG);
+    assert_int_equal(entries(s.to), 3); /* and model.safetensors: nothing else is the model's */
+    free(copied);
+    free(config);
+    scene_free(&s);
+}
+
+static void writing_the_same_weights_twice_gives_the_same_bytes(void **state)
+{
+    (void)state;
+    scene s = scene_new();
+    error err = { 0 };
+    char other[1200], a[1300], b[1300];
+    size_t a_len, b_len;
+    snprintf(other, sizeof other, "%s-2/", s.to);
+    test_ok(hf_folder_write(s.to, s.from, s.m.w, DTYPE_BF16, &err), &err);
+    test_ok(hf_folder_write(other, s.from, s.m.w, DTYPE_BF16, &err), &err);
+    char *first = file_read(path_join(a, sizeof a, s.to, "model.safetensors"), 1 << 20, &a_len, &err);
+    char *second = file_read(path_join(b, sizeof b, other, "model.safetensors"), 1 << 20, &b_len, &err);
+    assert_int_equal(a_len, b_len);
+    assert_memory_equal(first, second, a_len);
+    free(first);
+    free(second);
+    scene_free(&s);
+}
+
+static void a_model_in_the_way_is_replaced_and_nothing_is_left_over(void **state)
+{
+    (void)state;
+    scene s = scene_new();
+    error err = { 0 };
+    char parent[1100];
+    parent_of(s.to, parent);
+    test_ok(hf_folder_write(s.to, s.from, s.m.w, DTYPE_F32, &err), &err);
+    test_file_write(s.to, "optimizer.safetensors", "of the old weights");
+    s.m.w->data[0] += 1;
+    weights_seal(s.m.w, 1);
+    test_ok(hf_folder_write(s.to, s.to, s.m.w, DTYPE_F32, &err), &err); /* from itself */
+    check_weights(s.to, s.m.dev, s.m.w->hash);
+    assert_true(holds(s.to, "tokenizer.json") && !holds(s.to, "optimizer.safetensors"));
+    assert_int_equal(entries(parent), 1);
+    scene_free(&s);
+}
+
+/* A wrong --out must not cost anybody their files. */
+static void a_folder_that_is_no_model_is_never_replaced(void **state)
+{
+    (void)state;
+    scene s = scene_new();
+    error err = { 0 };
+    test_ok(dir_make_all(s.to, &err), &err);
+    test_ok(hf_folder_write(s.to, s.from, s.m.w, DTYPE_F32, &err), &err); /* an empty one is */
+    test_ok(dir_remove_all(s.to, &err), &err);
+    test_ok(dir_make_all(s.to, &err), &err);
+    test_file_write(s.to, "thesis.txt", "three years");
+    assert_int_equal(hf_folder_write(s.to, s.from, s.m.w, DTYPE_F32, &err), ERR_ARGUMENT);
+    assert_non_null(strstr(err.text, "not replaced"));
+    char *text = test_file_read(s.to, "thesis.txt");
+    assert_string_equal(text, "three years");
+    free(text);
+    char file[1200];
+    path_join(file, sizeof file, s.to, "thesis.txt");
+    assert_int_equal(hf_folder_write(file, s.from, s.m.w, DTYPE_F32, &err), ERR_ARGUMENT);
+    scene_free(&s);
+}
+
+static void a_write_that_fails_leaves_the_old_model_whole(void **state)
+{
+    (void)state;
+    scene s = scene_new();
+    error err = { 0 };
+    char parent[1100];
+    parent_of(s.to, parent);
+    test_ok(hf_folder_write(s.to, s.from, s.m.w, DTYPE_F32, &err), &err);
+    const uint64_t old = s.m.w->hash;
+    s.m.w->data[0] += 1;
+    weights_seal(s.m.w, 1);
+    assert_int_not_equal(hf_folder_write(s.to, s.root, s.m.w, DTYPE_F32, &err), OK); /* no config.json to copy */
+    assert_non_null(strstr(err.text, "config.json"));
+    check_weights(s.to, s.m.dev, old);
+    assert_int_equal(entries(parent), 1);
+    scene_free(&s);
+}
+
+static void a_config_alone_opens_without_weights(void **state)
+{
+    (void)state;
+    scene s = scene_new();
+    error err = { 0 };
+    hf_folder *f = hf_folder_open_config(s.from, s.m.dev, &err);
+    if (!f) fail_msg("%s", err.text);
+    assert_true(f->weights == NULL && f->table->total == s.m.table->total && f->config.tied);
+    hf_folder_close(f);
+    assert_null(hf_folder_open(s.from, s.m.dev, &err));
+    assert_non_null(strstr(err.text, "model.safetensors"));
+    assert_null(hf_folder_open_config("/nowhere/at-all", s.m.dev, &err));
+    char *longest = xmalloc(3000);
+    memset(longest, 'a', 2999);
+    longest[2999] = 0;
+    assert_null(hf_folder_open_config(longest, s.m.dev, &err));
+    assert_int_not_equal(hf_folder_write(longest, s.from, s.m.w, DTYPE_F32, &err), OK);
+    free(longest);
+    hf_folder_close(NULL);
+    scene_free(&s);
+}
+
+/* ---- shards ---- */
+
+/* Moves the weights of s.from into two shards, parameter by parameter, and writes the index; `lost` is named nowhere,
+ * `away` is said to lie in another folder. */
+static void write_shards(scene *s, const char *lost, const char *away)
+{
+    error err = { 0 };
+    str index = { 0 };
+    tensor_source parts[2][32];
+    size_t n[2] = { 0, 0 };
+    str_puts(&index, "{\"metadata\":{\"total_size\":1},\"weight_map\":{");
+    for (int i = 0; i < s->m.table->n; i++) {
+        const param *p = &s->m.table->items[i];
+        const int shard = i % 2;
+        parts[shard][n[shard]++] = (tensor_source){ .name = p->name,
+                                                    .rank = p->rank,
+                                                    .shape = { p->rank == 2 ? p->rows : p->cols, p->cols },
+                                                    .data = s->m.w->data + p->offset };
+        if (lost && strcmp(lost, p->name) == 0) continue;
+        str_printf(&index, "%s\"%s\":\"%sshard-%d.safetensors\"", index.data[index.len - 1] == '{' ? "" : ",", p->name,
+                   away && strcmp(away, p->name) == 0 ? "../from/" : "", shard);
+    }
+    str_puts(&index, "}}");
+    for (int shard = 0; shard < 2; shard++) {
+        char path[1200], name[40];
+        snprintf(name, sizeof name, "shard-%d.safetensors", shard);
+        path_join(path, sizeof path, s->from, name);
+        test_ok(safetensors_write(path, parts[shard], n[shard], DTYPE_F32, NULL, &err), &err);
+    }
+    test_file_write(s->from, "model.safetensors.index.json", index.data);
+    str_free(&index);
+}
+
+static void shards_are_put_together_by_the_index(void **state)
+{
+    (void)state;
+    scene s = scene_new();
+    write_shards(&s, NULL, NULL);
+    check_weights(s.from, s.m.dev, s.m.w->hash);
+    scene_free(&s);
+}
+
+static void check_refused(const scene *s, const char *says)
+{
+    error err = { 0 };
+    assert_null(hf_folder_open(s->from, s->m.dev, &err));
+    if (!strstr(err.text, says)) fail_msg("'%s' does not say '%s'", err.text, says);
+}
+
+static void an_index_that_lies_is_refused_by_name(void **state)
+{
+    (void)state;
+    scene s = scene_new();
+    write_shards(&s, "model.norm.weight", NULL);
+    check_refused(&s, "model.norm.weight");
+    write_shards(&s, NULL, "model.norm.weight"); /* out of the folder, though it would be found there */
+    check_refused(&s, "model.norm.weight");
+    write_shards(&s, NULL, NULL);
+    char path[1200];
+    assert_int_equal(remove(path_join(path, sizeof path, s.from, "shard-1.safetensors")), 0);
+    check_refused(&s, "shard-1.safetensors");
+    test_file_write(s.from, "shard-1.safetensors", "no tensors at all");
+    check_refused(&s, "shard-1.safetensors");
+    test_file_write(s.from, "model.safetensors.index.json", "{\"weight_map\": 3}");
+    check_refused(&s, "index.json");
+    scene_free(&s);
+}
+
+static void a_tensor_of_another_shape_is_refused_with_file_expected_and_found(void **state)
+{
+    (void)state;
+    scene s = scene_new();
+    test_file_write(s.from, "config.json", CONFIG);
+    error err = { 0 };
+    char path[1200];
+    test_ok(weights_save(s.m.w, path_join(path, sizeof path, s.from, "model.safetensors"), DTYPE_F32, &err), &err);
+    check_weights(s.from, s.m.dev, s.m.w->hash);
+    char *wider = strdup(CONFIG), *at = strstr(wider, "\"vocab_size\":17");
+    memcpy(at, "\"vocab_size\":18", 15);
+    test_file_write(s.from, "config.json", wider);
+    free(wider);
+    check_refused(&s, "[18, 6]");
+    check_refused(&s, "[17, 6]");
+    check_refused(&s, "model.safetensors");
+    scene_free(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_written_opens_with_the_same_weights_and_files),
+        cmocka_unit_test(writing_the_same_weights_twice_gives_the_same_bytes),
+        cmocka_unit_test(a_model_in_the_way_is_replaced_and_nothing_is_left_over),
+        cmocka_unit_test(a_folder_that_is_no_model_is_never_replaced),
+        cmocka_unit_test(a_write_that_fails_leaves_the_old_model_whole),
+        cmocka_unit_test(a_config_alone_opens_without_weights),
+        cmocka_unit_test(shards_are_put_together_by_the_index),
+        cmocka_unit_test(an_index_that_lies_is_refused_by_name),
+        cmocka_unit_test(a_tensor_of_another_shape_is_refused_with_file_expected_and_found),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
