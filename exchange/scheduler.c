@@ -5,7 +5,8 @@
 void scheduler_task(const scheduler_config *c, int64_t step, uint32_t index, task *t)
 {
     const uint32_t prompt = index / c->group, sample = index % c->group;
-    const uint64_t visit = (uint64_t)(step - 1) * c->prompts_per_step + prompt, row = dataset_visit(c->train, c->seed, visit);
+    const uint64_t visit = (uint64_t)(step - 1) * c->prompts_per_step + prompt,
+                   row = dataset_visit(c->train, c->seed, visit);
     const int64_t oldest = step - 1 - c->max_staleness;
     *t = (task){ .id = task_id(false, step, index),
                  .group = task_id(false, step, prompt * c->group),

@@ -7,12 +7,18 @@
 
 #include "base/vec.h"
 
-enum { TICK_MS = 500, ALONE_MS = 120000, MAX_SLOTS = 65536 };
+enum { TICK_MS = 500, ALONE_MS = 120000, REPEAT_MS = 5000 };
 
 typedef struct pending_ack {
     peer_id peer;
     uint64_t task_id;
 } pending_ack;
+
+typedef struct visitor {
+    peer_id id;
+    bool actor;
+    int64_t weights_ms; /* when it was last sent something about weights */
+} visitor;
 
 struct server {
     loop *lp;
@@ -23,7 +29,9 @@ struct server {
     weights_publisher *publisher;
     vec(pending_ack) acks;       /* sent when the transaction is committed */
     vec(step_batch *) finished;  /* waiting for room in the queue */
-    vec(peer_id) peers;
+    vec(new_version *) versions; /* waiting for the end of an evaluation */
+    vec(visitor) peers;
+    bool published;
     int actors, reward_workers;
     uint64_t tokens;
     int64_t alone_since_ms;
@@ -50,7 +58,8 @@ static void fail(server *s, const error *err)
 static void send(server *s, peer_id peer, const message *m)
 {
     error err = { 0 };
-    if (endpoint_send(s->endpoint, peer, m, &err) != OK) log_debug(s->log, "%s", err.text); /* its lease will bring the work back */
+    if (endpoint_send(s->endpoint, peer, m, &err) != OK)
+        log_debug(s->log, "%s", err.text); /* its lease will bring the work back */
 }
 
 /* ---- actions ---- */
@@ -66,9 +75,11 @@ static void commit(server *s, const action *a)
     const int rc = a->kind == COMMIT_EPISODE ? store_put_episode(s->config.store, a->task, a->episode, &err)
                                              : store_put_score(s->config.store, a->score, &err);
     if (rc != OK) fail(s, &err);
-    if (a->kind == COMMIT_EPISODE) s->tokens += trajectory_sampled(&a->episode->tokens);
+    if (a->kind == COMMIT_EPISODE)
+        s->tokens += trajectory_sampled(&a->episode->tokens);
     else if (a->score->status != SCORE_OK)
-        log_warn(s->log, "task %016" PRIx64 " has no score: %s", a->score->task, a->score->error ? a->score->error : "no reason given");
+        log_warn(s->log, "task %016" PRIx64 " has no score: %s", a->score->task,
+                 a->score->error ? a->score->error : "no reason given");
 }
 
 static void finish(server *s, const action *a)
@@ -83,8 +94,12 @@ static void perform(server *s, const action *a)
     message m = { 0 };
     switch (a->kind) {
     case COMMIT_EPISODE:
-    case COMMIT_SCORE: commit(s, a); break;
-    case SEND_ACK: vec_push(&s->acks, (pending_ack){ a->peer, a->task_id }); break;
+    case COMMIT_SCORE:
+        commit(s, a);
+        break;
+    case SEND_ACK:
+        vec_push(&s->acks, (pending_ack){ a->peer, a->task_id });
+        break;
     case SEND_TASK:
         m.type = MSG_TASK;
         m.task.task = (task *)(uintptr_t)a->task; /* only read */
@@ -96,7 +111,9 @@ static void perform(server *s, const action *a)
         send(s, a->peer, &m);
         break;
     case STEP_READY:
-    case EVAL_READY: finish(s, a); break;
+    case EVAL_READY:
+        finish(s, a);
+        break;
     case HALT: {
         error err = { 0 };
         error_set(&err, ERR_STATE, "%s", a->why);
@@ -121,7 +138,7 @@ static void settle(server *s)
     error err = { 0 };
     while (core_next_action(s->core, &a)) perform(s, &a);
     if (s->in_transaction && store_commit(s->config.store, &err) != OK) fail(s, &err);
-    s->in_transaction = false;
+    s->in_transaction = false; /* of a commit that failed nothing is acked: the run ends */
     for (size_t i = 0; i < s->acks.len && !s->failed; i++) {
         const message m = { .type = MSG_EPISODE_ACK, .ack = { s->acks.data[i].task_id } };
         send(s, s->acks.data[i].peer, &m);
@@ -130,50 +147,129 @@ static void settle(server *s)
     if (!s->failed) hand_over(s);
 }
 
-/* ---- events ---- */
+/* ---- weights ---- */
 
-static void announce(server *s, peer_id peer)
+static visitor *visitor_of(server *s, peer_id id)
+{
+    for (size_t i = 0; i < s->peers.len; i++)
+        if (s->peers.data[i].id == id) return &s->peers.data[i];
+    return NULL;
+}
+
+static void announce(server *s, visitor *v)
 {
     message m = { .type = MSG_WEIGHTS };
-    if (weights_announcement(s->publisher, &m.weights)) send(s, peer, &m);
+    v->weights_ms = loop_now_ms(s->lp);
+    if (v->actor && weights_announcement(s->publisher, &m.weights)) send(s, v->id, &m);
+}
+
+static void send_chunk(server *s, visitor *v, const weights_get_body *get)
+{
+    message m = { .type = MSG_WEIGHTS_CHUNK };
+    v->weights_ms = loop_now_ms(s->lp);
+    if (weights_chunk_of(s->publisher, get, &m.weights_chunk))
+        send(s, v->id, &m);
+    else
+        announce(s, v); /* that version is no more: here is the newest */
+    message_reset(&m);
+}
+
+/* An actor that still has other weights long after it was told has lost the word, or a chunk. */
+static void repeat_announcement(server *s, visitor *v, int64_t version)
+{
+    weights_body newest;
+    if (!v->actor || !weights_announcement(s->publisher, &newest) || newest.version == version) return;
+    if (loop_now_ms(s->lp) - v->weights_ms >= REPEAT_MS) announce(s, v);
+}
+
+static void publish(server *s, new_version *v)
+{
+    error err = { 0 };
+    int rc = OK;
+    if (s->published || v->version == 0) /* a checkpoint's step is on record already */
+        rc = store_put_step(s->config.store, v->version, v->hash, v->groups, v->episodes, &err);
+    if (rc == OK) rc = weights_publish(s->publisher, v->version, v->hash, v->bytes.data, v->bytes.len, &err);
+    if (rc != OK) {
+        fail(s, &err);
+        return;
+    }
+    s->published = true;
+    for (size_t i = 0; i < s->peers.len; i++) announce(s, &s->peers.data[i]);
+    if (v->evaluate) core_evaluate(s->core, v->version);
+    core_version(s->core, loop_now_ms(s->lp), v->version, v->hash);
+}
+
+static void new_version_free(new_version *v)
+{
+    str_free(&v->bytes);
+    free(v);
+}
+
+/* Actors stay on a version until its evaluation is over. */
+static void publish_versions(server *s)
+{
+    while (s->versions.len > 0 && !s->failed && !core_evaluating(s->core)) {
+        new_version *v = s->versions.data[0];
+        memmove(s->versions.data, s->versions.data + 1, --s->versions.len * sizeof *s->versions.data);
+        publish(s, v);
+        new_version_free(v);
+    }
+}
+
+static void on_version(void *ctx)
+{
+    server *s = ctx;
+    void *v;
+    while (queue_pop(s->config.versions, &v, 0) == OK) vec_push(&s->versions, v);
+    publish_versions(s);
+}
+
+/* ---- events ---- */
+
+static void farewell(server *s, peer_id peer, const hello_body *hello, const char *why)
+{
+    log_warn(s->log, "%s is gone: %s", hello->name, why);
+    for (size_t i = 0; i < s->peers.len; i++)
+        if (s->peers.data[i].id == peer) s->peers.data[i--] = s->peers.data[--s->peers.len];
+    core_peer_down(s->core, peer);
 }
 
 static void on_peer(void *ctx, peer_id peer, const hello_body *hello, bool up, const char *why)
 {
     server *s = ctx;
     const bool actor = strcmp(hello->role, "actor") == 0;
-    if (actor) s->actors += up ? 1 : -1;
-    else s->reward_workers += up ? 1 : -1;
+    if (actor)
+        s->actors += up ? 1 : -1;
+    else
+        s->reward_workers += up ? 1 : -1;
     if (!up) {
-        log_warn(s->log, "%s is gone: %s", hello->name, why);
-        for (size_t i = 0; i < s->peers.len; i++)
-            if (s->peers.data[i] == peer) s->peers.data[i--] = s->peers.data[--s->peers.len];
-        core_peer_down(s->core, peer);
+        farewell(s, peer, hello, why);
         return;
     }
     log_info(s->log, "%s is here (pid %" PRId64 ")", hello->name, hello->pid);
-    vec_push(&s->peers, peer);
+    vec_push(&s->peers, (visitor){ .id = peer, .actor = actor });
     core_peer_up(s->core, peer, actor);
-    message m = { .type = MSG_WELCOME, .welcome = { .seed = s->config.core.schedule.seed } };
+    weights_body newest;
+    message m = { .type = MSG_WELCOME, .welcome = { .seed = s->config.core.schedule.seed, .version = -1 } };
+    if (weights_announcement(s->publisher, &newest)) m.welcome.version = newest.version;
     snprintf(m.welcome.run, sizeof m.welcome.run, "%s", s->config.run);
     send(s, peer, &m);
-    if (actor) announce(s, peer);
-}
-
-static void send_chunk(server *s, peer_id peer, const weights_get_body *get)
-{
-    message m = { .type = MSG_WEIGHTS_CHUNK };
-    if (weights_chunk_of(s->publisher, get, &m.weights_chunk)) send(s, peer, &m);
-    else announce(s, peer); /* that version is no more: here is the newest */
-    message_reset(&m);
+    announce(s, visitor_of(s, peer));
 }
 
 static void on_message(void *ctx, peer_id peer, message *m)
 {
     server *s = ctx;
     const int64_t now_ms = loop_now_ms(s->lp);
+    visitor *v = visitor_of(s, peer);
+    if (!v) return;
     switch (m->type) {
-    case MSG_WANT: core_want(s->core, now_ms, peer, m->want.slots < MAX_SLOTS ? m->want.slots : MAX_SLOTS); break;
+    case MSG_HEARTBEAT:
+        repeat_announcement(s, v, m->heartbeat.version);
+        break;
+    case MSG_WANT:
+        core_want(s->core, now_ms, peer, m->want.slots);
+        break;
     case MSG_EPISODE:
         core_episode(s->core, now_ms, peer, m->episode.episode);
         m->episode.episode = NULL;
@@ -182,30 +278,12 @@ static void on_message(void *ctx, peer_id peer, message *m)
         core_score(s->core, now_ms, peer, m->score.score);
         m->score.score = NULL;
         break;
-    case MSG_WEIGHTS_GET: send_chunk(s, peer, &m->weights_get); break;
-    default: break; /* heartbeats have done their work by arriving */
+    case MSG_WEIGHTS_GET:
+        send_chunk(s, v, &m->weights_get);
+        break;
+    default:
+        break; /* not for an exchange */
     }
-}
-
-static void take_version(server *s, new_version *v)
-{
-    error err = { 0 };
-    int rc = OK;
-    if (v->version > 0 && v->groups + v->episodes > 0) rc = store_put_step(s->config.store, v->version, v->hash, v->groups, v->episodes, &err);
-    if (rc == OK) rc = weights_publish(s->publisher, v->version, v->hash, v->bytes.data, v->bytes.len, &err);
-    if (rc != OK) fail(s, &err);
-    for (size_t i = 0; i < s->peers.len; i++) announce(s, s->peers.data[i]);
-    if (v->evaluate) core_evaluate(s->core, v->version);
-    core_version(s->core, loop_now_ms(s->lp), v->version, v->hash);
-    str_free(&v->bytes);
-    free(v);
-}
-
-static void on_version(void *ctx)
-{
-    server *s = ctx;
-    void *v;
-    while (queue_pop(s->config.versions, &v, 0) == OK) take_version(s, v);
 }
 
 static void tick(void *ctx)
@@ -220,7 +298,9 @@ server *server_new(loop *lp, const server_config *config, logger *lg, error *err
 {
     server *s = xcalloc(1, sizeof *s);
     *s = (server){ .lp = lp, .log = lg, .config = *config, .alone_since_ms = loop_now_ms(lp) };
-    const endpoint_config ec = { .address = config->address, .heartbeat_ms = config->heartbeat_ms, .patience_ms = config->patience_ms };
+    const endpoint_config ec = { .address = config->address,
+                                 .heartbeat_ms = config->heartbeat_ms,
+                                 .patience_ms = config->patience_ms };
     const endpoint_callbacks cb = { .ctx = s, .on_message = on_message, .on_peer = on_peer };
     s->core = core_new(&config->core);
     s->publisher = weights_publisher_new(err);
@@ -239,21 +319,42 @@ void server_free(server *s)
     if (!s) return;
     message m = { .type = MSG_BYE, .bye = { "the run is over" } };
     if (s->failed) snprintf(m.bye.reason, sizeof m.bye.reason, "%.200s", s->why.text);
-    for (size_t i = 0; i < s->peers.len; i++) send(s, s->peers.data[i], &m);
+    for (size_t i = 0; i < s->peers.len; i++) send(s, s->peers.data[i].id, &m);
     loop_remove(s->lp, s);
     endpoint_free(s->endpoint);
     weights_publisher_free(s->publisher);
     core_free(s->core);
     for (size_t i = 0; i < s->finished.len; i++) step_batch_free(s->finished.data[i]);
+    for (size_t i = 0; i < s->versions.len; i++) new_version_free(s->versions.data[i]);
     vec_free(&s->finished);
+    vec_free(&s->versions);
     vec_free(&s->acks);
     vec_free(&s->peers);
     free(s);
 }
 
+static int restore_row(void *ctx, const char *row, episode *e, score *sc)
+{
+    (void)row; /* the scheduler knows it */
+    core_restore(((server *)ctx)->core, e, sc);
+    return 0;
+}
+
+static void restore_step(void *ctx, int64_t step, uint64_t hash) { core_known(((server *)ctx)->core, step, hash); }
+
+int server_restore(server *s, int64_t step, error *err)
+{
+    int rc = store_forget_steps(s->config.store, step, err);
+    if (rc == OK) rc = store_read_steps(s->config.store, restore_step, s, err);
+    if (rc == OK) rc = store_read(s->config.store, -1, step, 0, restore_row, s, err);
+    return rc == OK ? OK : error_within(err, "resuming from step %" PRId64, step);
+}
+
 int server_check(server *s, error *err)
 {
     settle(s);
+    publish_versions(s);
+    settle(s); /* what a version has opened */
     if (s->failed) return error_set(err, s->failed, "%s", s->why.text);
     const int64_t now_ms = loop_now_ms(s->lp);
     if ((s->actors > 0 && s->reward_workers > 0) || core_open_tasks(s->core) == 0) s->alone_since_ms = now_ms;
@@ -267,6 +368,9 @@ core *server_core(server *s) { return s->core; }
 
 server_stats server_statistics(const server *s)
 {
-    return (server_stats){ .core = core_statistics(s->core), .actors = s->actors, .reward_workers = s->reward_workers, .tokens = s->tokens,
+    return (server_stats){ .core = core_statistics(s->core),
+                           .actors = s->actors,
+                           .reward_workers = s->reward_workers,
+                           .tokens = s->tokens,
                            .malformed = endpoint_malformed(s->endpoint) };
 }

@@ -1,4 +1,5 @@
-/* server - the socket side of the exchange: messages in, events to the core, actions out. Runs on the learner's I/O thread.
+/* server - the socket side of the exchange: messages in, events to the core, actions out. Runs on the learner's I/O
+ * thread.
  *
  * Complete steps go to the trainer through one bounded queue, new versions come back through another. */
 #pragma once
@@ -24,7 +25,7 @@ typedef struct new_version {
     int64_t version;
     uint64_t hash;
     str bytes;
-    bool evaluate; /* before going on */
+    bool evaluate;             /* before going on */
     uint32_t groups, episodes; /* trained on; 0 for the first */
 } new_version;
 
@@ -40,6 +41,10 @@ typedef struct server_config {
 typedef struct server server;
 server *server_new(loop *lp, const server_config *config, logger *lg, error *err);
 void server_free(server *s); /* says BYE to everybody */
+
+/* A run goes on from the checkpoint of `step` (0: from its start): episodes and scores the store has kept behind it are
+ * used again. Once, before the first version. */
+int server_restore(server *s, int64_t step, error *err);
 
 /* OK, or why the run can't go on (the failure limit, the database, nobody there for too long). Call once a turn. */
 int server_check(server *s, error *err);

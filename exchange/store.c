@@ -12,18 +12,23 @@
 #include "base/str.h"
 #include "proto/messages.h"
 
-static const char SCHEMA[] =
-    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
-    "CREATE TABLE IF NOT EXISTS episodes(task_id INTEGER PRIMARY KEY, group_id INTEGER, step INTEGER, sample INTEGER, eval INTEGER,"
-    " prompt_id INTEGER, n_shots INTEGER, stop TEXT, version_min INTEGER, version_max INTEGER, n_tokens INTEGER, n_sampled INTEGER,"
-    " text TEXT, transcript TEXT, row TEXT, record BLOB);"
-    "CREATE INDEX IF NOT EXISTS episodes_by_step ON episodes(eval, step);"
-    "CREATE TABLE IF NOT EXISTS scores(task_id INTEGER PRIMARY KEY, status INTEGER, objectives TEXT, error TEXT, ms REAL, record BLOB);"
-    "CREATE TABLE IF NOT EXISTS steps(step INTEGER PRIMARY KEY, weight_hash TEXT, n_groups INTEGER, n_episodes INTEGER, trained_unix_ms INTEGER);";
+enum { BUSY_MS = 5000 };
+
+static const char SCHEMA[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA user_version = 1;"
+                             "CREATE TABLE IF NOT EXISTS episodes(task_id INTEGER PRIMARY KEY, group_id INTEGER, step "
+                             "INTEGER, sample INTEGER, eval INTEGER,"
+                             " prompt_id INTEGER, n_shots INTEGER, stop TEXT, version_min INTEGER, version_max "
+                             "INTEGER, n_tokens INTEGER, n_sampled INTEGER,"
+                             " text TEXT, transcript TEXT, row TEXT, record BLOB);"
+                             "CREATE INDEX IF NOT EXISTS episodes_by_step ON episodes(eval, step);"
+                             "CREATE TABLE IF NOT EXISTS scores(task_id INTEGER PRIMARY KEY, status INTEGER, "
+                             "objectives TEXT, error TEXT, ms REAL, record BLOB);"
+                             "CREATE TABLE IF NOT EXISTS steps(step INTEGER PRIMARY KEY, weight_hash TEXT, n_groups "
+                             "INTEGER, n_episodes INTEGER, trained_unix_ms INTEGER);";
 
 struct store {
     sqlite3 *db;
-    sqlite3_stmt *put_episode, *put_score, *put_step;
+    sqlite3_stmt *put_episode, *drop_score, *put_score, *put_step;
     str bytes; /* scratch */
 };
 
@@ -32,31 +37,49 @@ static int failed(store *s, const char *what, error *err)
     return error_set(err, ERR_IO, "rollouts.db: %s: %s", what, sqlite3_errmsg(s->db));
 }
 
-static store *open_file(const char *path, int flags, error *err)
-{
-    store *s = xcalloc(1, sizeof *s);
-    if (sqlite3_open_v2(path, &s->db, flags, NULL) != SQLITE_OK) {
-        error_set(err, ERR_IO, "%s: %s", path, sqlite3_errmsg(s->db));
-        store_close(s);
-        return NULL;
-    }
-    sqlite3_busy_timeout(s->db, 5000);
-    return s;
-}
-
-store *store_open_read(const char *path, error *err) { return open_file(path, SQLITE_OPEN_READONLY, err); }
-
 static int prepare(store *s, const char *sql, sqlite3_stmt **out, error *err)
 {
     return sqlite3_prepare_v2(s->db, sql, -1, out, NULL) == SQLITE_OK ? OK : failed(s, sql, err);
 }
+
+/* A database of a later Troupe, or a file that is none. */
+static int check_version(store *s, const char *path, error *err)
+{
+    sqlite3_stmt *st;
+    const int rc = prepare(s, "PRAGMA user_version", &st, err);
+    if (rc != OK) return rc;
+    const bool read = sqlite3_step(st) == SQLITE_ROW;
+    const int version = sqlite3_column_int(st, 0);
+    sqlite3_finalize(st);
+    if (!read) return error_set(err, ERR_IO, "%s: %s", path, sqlite3_errmsg(s->db));
+    if (version <= 1) return OK;
+    return error_set(err, ERR_UNSUPPORTED, "%s: written in format %d, this build reads format 1", path, version);
+}
+
+static store *open_file(const char *path, int flags, error *err)
+{
+    store *s = xcalloc(1, sizeof *s);
+    int rc = sqlite3_open_v2(path, &s->db, flags, NULL) == SQLITE_OK
+                 ? OK
+                 : error_set(err, ERR_IO, "%s: %s", path, sqlite3_errmsg(s->db));
+    if (rc == OK) sqlite3_busy_timeout(s->db, BUSY_MS);
+    if (rc == OK) rc = check_version(s, path, err);
+    if (rc == OK) return s;
+    store_close(s);
+    return NULL;
+}
+
+store *store_open_read(const char *path, error *err) { return open_file(path, SQLITE_OPEN_READONLY, err); }
 
 store *store_open(const char *path, error *err)
 {
     store *s = open_file(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, err);
     if (!s) return NULL;
     int rc = sqlite3_exec(s->db, SCHEMA, NULL, NULL, NULL) == SQLITE_OK ? OK : failed(s, "schema", err);
-    if (rc == OK) rc = prepare(s, "INSERT OR REPLACE INTO episodes VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", &s->put_episode, err);
+    if (rc == OK)
+        rc =
+            prepare(s, "INSERT OR REPLACE INTO episodes VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", &s->put_episode, err);
+    if (rc == OK) rc = prepare(s, "DELETE FROM scores WHERE task_id = ?", &s->drop_score, err);
     if (rc == OK) rc = prepare(s, "INSERT OR REPLACE INTO scores VALUES(?,?,?,?,?,?)", &s->put_score, err);
     if (rc == OK) rc = prepare(s, "INSERT OR REPLACE INTO steps VALUES(?,?,?,?,?)", &s->put_step, err);
     if (rc == OK) return s;
@@ -68,6 +91,7 @@ void store_close(store *s)
 {
     if (!s) return;
     sqlite3_finalize(s->put_episode);
+    sqlite3_finalize(s->drop_score);
     sqlite3_finalize(s->put_score);
     sqlite3_finalize(s->put_step);
     sqlite3_close(s->db);
@@ -91,7 +115,10 @@ static int step_and_reset(store *s, sqlite3_stmt *st, const char *what, error *e
     return rc;
 }
 
-static void bind_text(sqlite3_stmt *st, int at, const char *text) { sqlite3_bind_text(st, at, text, -1, SQLITE_STATIC); }
+static void bind_text(sqlite3_stmt *st, int at, const char *text)
+{
+    sqlite3_bind_text(st, at, text, -1, SQLITE_STATIC);
+}
 
 int store_put_episode(store *s, const task *t, const episode *e, error *err)
 {
@@ -115,7 +142,9 @@ int store_put_episode(store *s, const task *t, const episode *e, error *err)
     bind_text(st, 14, e->transcript);
     bind_text(st, 15, t->row);
     sqlite3_bind_blob64(st, 16, s->bytes.data, s->bytes.len, SQLITE_STATIC);
-    return step_and_reset(s, st, "an episode", err);
+    sqlite3_bind_int64(s->drop_score, 1, (int64_t)e->id); /* it would be the score of another text */
+    const int rc = step_and_reset(s, s->drop_score, "an old score", err);
+    return rc == OK ? step_and_reset(s, st, "an episode", err) : rc;
 }
 
 static void objectives_text(const score *sc, str *out)
@@ -124,8 +153,10 @@ static void objectives_text(const score *sc, str *out)
     for (int i = 0; i < sc->n_values; i++) {
         if (i) str_putc(out, ',');
         str_json(out, sc->values[i].name, strlen(sc->values[i].name));
-        if (isnan(sc->values[i].value)) str_puts(out, ":null");
-        else str_printf(out, ":%.9g", sc->values[i].value);
+        if (isnan(sc->values[i].value))
+            str_puts(out, ":null");
+        else
+            str_printf(out, ":%.9g", sc->values[i].value);
     }
     str_putc(out, '}');
 }
@@ -161,6 +192,13 @@ int store_put_step(store *s, int64_t step, uint64_t weight_hash, uint32_t groups
     return step_and_reset(s, st, "a step", err);
 }
 
+int store_forget_steps(store *s, int64_t step, error *err)
+{
+    char sql[80];
+    snprintf(sql, sizeof sql, "DELETE FROM steps WHERE step > %" PRId64, step);
+    return run(s, sql, err);
+}
+
 static int read_row(sqlite3_stmt *st, store_row fn, void *ctx, bool *stop, error *err)
 {
     episode *e = episode_decode(sqlite3_column_blob(st, 1), (size_t)sqlite3_column_bytes(st, 1), err);
@@ -176,8 +214,9 @@ static int read_row(sqlite3_stmt *st, store_row fn, void *ctx, bool *stop, error
 
 int store_read(store *s, int64_t step, int64_t after_step, int evals, store_row fn, void *ctx, error *err)
 {
-    static const char SQL[] = "SELECT e.row, e.record, s.record FROM episodes e LEFT JOIN scores s ON s.task_id = e.task_id"
-                              " WHERE (?1 < 0 OR e.step = ?1) AND e.step > ?2 AND (?3 = 2 OR e.eval = ?3) ORDER BY e.step, e.eval, e.task_id";
+    static const char SQL[] =
+        "SELECT e.row, e.record, s.record FROM episodes e LEFT JOIN scores s ON s.task_id = e.task_id"
+        " WHERE (?1 < 0 OR e.step = ?1) AND e.step > ?2 AND (?3 = 2 OR e.eval = ?3) ORDER BY e.step, e.eval, e.task_id";
     sqlite3_stmt *st;
     int rc = prepare(s, SQL, &st, err), got = SQLITE_DONE;
     bool stop = false;
@@ -191,13 +230,28 @@ int store_read(store *s, int64_t step, int64_t after_step, int evals, store_row 
     return rc;
 }
 
-int store_counts(store *s, int64_t *steps, int64_t *groups, int64_t *episodes, error *err)
+int store_read_steps(store *s, store_step fn, void *ctx, error *err)
 {
     sqlite3_stmt *st;
-    const int rc = prepare(s, "SELECT count(*), coalesce(sum(n_groups), 0), coalesce(sum(n_episodes), 0) FROM steps", &st, err);
+    int got;
+    const int rc = prepare(s, "SELECT step, weight_hash FROM steps ORDER BY step", &st, err);
     if (rc != OK) return rc;
-    sqlite3_step(st);
-    *steps = sqlite3_column_int64(st, 0), *groups = sqlite3_column_int64(st, 1), *episodes = sqlite3_column_int64(st, 2);
+    while ((got = sqlite3_step(st)) == SQLITE_ROW)
+        fn(ctx, sqlite3_column_int64(st, 0), strtoull((const char *)sqlite3_column_text(st, 1), NULL, 16));
     sqlite3_finalize(st);
-    return OK;
+    return got == SQLITE_DONE ? OK : failed(s, "reading steps", err);
+}
+
+int store_counts(store *s, int64_t *steps, int64_t *groups, int64_t *episodes, error *err)
+{
+    static const char SQL[] = "SELECT count(*), coalesce(sum(n_groups), 0), coalesce(sum(n_episodes), 0) FROM steps"
+                              " WHERE step > 0";
+    sqlite3_stmt *st;
+    int rc = prepare(s, SQL, &st, err);
+    if (rc != OK) return rc;
+    if (sqlite3_step(st) != SQLITE_ROW) rc = failed(s, "counting steps", err);
+    *steps = sqlite3_column_int64(st, 0), *groups = sqlite3_column_int64(st, 1),
+    *episodes = sqlite3_column_int64(st, 2);
+    sqlite3_finalize(st);
+    return rc;
 }

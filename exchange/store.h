@@ -16,14 +16,21 @@ void store_close(store *s);
 /* A transaction around what arrived together. */
 int store_begin(store *s, error *err);
 int store_commit(store *s, error *err);
-int store_put_episode(store *s, const task *t, const episode *e, error *err); /* replaces an older one of the same task */
+/* Replaces an older one of the same task, and takes its score away. */
+int store_put_episode(store *s, const task *t, const episode *e, error *err);
 int store_put_score(store *s, const score *sc, error *err);
-/* A step was trained on: with which weights it ended, and how many groups and episodes it had. */
+/* A version exists: step `step` is trained (0: the start), with which weights it ended, from how many groups and
+ * episodes. */
 int store_put_step(store *s, int64_t step, uint64_t weight_hash, uint32_t groups, uint32_t episodes, error *err);
+/* The run goes back to the checkpoint of `step`: what was trained behind it counts no more. */
+int store_forget_steps(store *s, int64_t step, error *err);
 
-/* Reading. row: the task's data row (JSON). The callback takes episode and score (NULL: not scored). Return nonzero to stop. */
+/* Reading. row: the task's data row (JSON). The callback takes episode and score (NULL: not scored). Nonzero: stop. */
 typedef int (*store_row)(void *ctx, const char *row, episode *e, score *sc);
 /* step < 0: all; evals: 0 training, 1 evaluations, 2 both. In order of step and task. */
 int store_read(store *s, int64_t step, int64_t after_step, int evals, store_row fn, void *ctx, error *err);
-/* Steps trained so far, groups over all of them. */
+/* The steps trained, and the start (0), in order. */
+typedef void (*store_step)(void *ctx, int64_t step, uint64_t weight_hash);
+int store_read_steps(store *s, store_step fn, void *ctx, error *err);
+/* Steps trained so far, groups and episodes over all of them. */
 int store_counts(store *s, int64_t *steps, int64_t *groups, int64_t *episodes, error *err);

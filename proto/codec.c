@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DEPTH = 16 };
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "arrays travel as this machine has them: little-endian");
+
+/* MAX_VALUES: msgpack-c takes 24 to 48 bytes for a value that may be one byte long; no message of ours has a tenth. */
+enum { MAX_DEPTH = 16, MAX_VALUES = 1 << 18 };
 
 /* ---- encoding ---- */
 
@@ -53,25 +56,55 @@ static void pack_field(msgpack_packer *pk, const field *f, const char *record)
     const char *at = record + f->offset;
     size_t len;
     switch (f->kind) {
-    case F_U64: msgpack_pack_uint64(pk, *(const uint64_t *)(const void *)at); break;
-    case F_I64: msgpack_pack_int64(pk, *(const int64_t *)(const void *)at); break;
-    case F_U32: msgpack_pack_uint32(pk, *(const uint32_t *)(const void *)at); break;
-    case F_I32: msgpack_pack_int32(pk, *(const int32_t *)(const void *)at); break;
-    case F_BOOL: *(const bool *)at ? msgpack_pack_true(pk) : msgpack_pack_false(pk); break;
-    case F_F32: msgpack_pack_float(pk, *(const float *)(const void *)at); break;
-    case F_F64: msgpack_pack_double(pk, *(const double *)(const void *)at); break;
-    case F_TEXT: pack_text(pk, *(char *const *)(const void *)at); break;
-    case F_NAME: pack_text(pk, at); break;
+    case F_U64:
+        msgpack_pack_uint64(pk, *(const uint64_t *)(const void *)at);
+        break;
+    case F_I64:
+        msgpack_pack_int64(pk, *(const int64_t *)(const void *)at);
+        break;
+    case F_U32:
+        msgpack_pack_uint32(pk, *(const uint32_t *)(const void *)at);
+        break;
+    case F_I32:
+        msgpack_pack_int32(pk, *(const int32_t *)(const void *)at);
+        break;
+    case F_BOOL:
+        *(const bool *)at ? msgpack_pack_true(pk) : msgpack_pack_false(pk);
+        break;
+    case F_F32:
+        msgpack_pack_float(pk, *(const float *)(const void *)at);
+        break;
+    case F_F64:
+        msgpack_pack_double(pk, *(const double *)(const void *)at);
+        break;
+    case F_TEXT:
+        pack_text(pk, *(char *const *)(const void *)at);
+        break;
+    case F_NAME:
+        pack_text(pk, at);
+        break;
     case F_BYTES:
         memcpy(&len, record + f->count, sizeof len);
         pack_bin(pk, *(void *const *)(const void *)at, len);
         break;
-    case F_ARRAY: pack_bin(pk, *(void *const *)(const void *)at, count_of(f, record) * f->size); break;
-    case F_FIXED: pack_bin(pk, at, f->limit * sizeof(float)); break;
-    case F_LIST: pack_list(pk, f, *(char *const *)(const void *)at, count_of(f, record)); break;
-    case F_INLINE: pack_list(pk, f, at, count_of(f, record)); break;
-    case F_RECORD: pack_record(pk, f->table, at); break;
-    case F_OWNED: pack_record(pk, f->table, *(char *const *)(const void *)at); break;
+    case F_ARRAY:
+        pack_bin(pk, *(void *const *)(const void *)at, count_of(f, record) * f->size);
+        break;
+    case F_FIXED:
+        pack_bin(pk, at, f->limit * sizeof(float));
+        break;
+    case F_LIST:
+        pack_list(pk, f, *(char *const *)(const void *)at, count_of(f, record));
+        break;
+    case F_INLINE:
+        pack_list(pk, f, at, count_of(f, record));
+        break;
+    case F_RECORD:
+        pack_record(pk, f->table, at);
+        break;
+    case F_OWNED:
+        pack_record(pk, f->table, *(char *const *)(const void *)at);
+        break;
     }
 }
 
@@ -98,6 +131,7 @@ void codec_encode(const field *table, const void *record, str *out)
 typedef struct walker {
     const unsigned char *p, *end;
     uint64_t left[MAX_DEPTH + 1]; /* values still to come, by depth */
+    uint64_t values;              /* seen or announced so far */
     int depth;
 } walker;
 
@@ -119,7 +153,9 @@ static bool skip(walker *w, uint64_t n)
 static bool enter(walker *w, uint64_t values)
 {
     if (values == 0) return true;
-    if (values > (uint64_t)(w->end - w->p) || w->depth == MAX_DEPTH) return false; /* each value takes a byte at least */
+    if (values > (uint64_t)(w->end - w->p) || w->depth == MAX_DEPTH)
+        return false; /* each value takes a byte at least */
+    if ((w->values += values) > MAX_VALUES) return false;
     w->left[++w->depth] = values;
     return true;
 }
@@ -134,31 +170,55 @@ static bool step(walker *w)
     if (t <= 0x9f) return enter(w, t & 15u);
     if (t <= 0xbf) return skip(w, t & 31u);
     switch (t) {
-    case 0xc4: case 0xd9: return take_count(w, 1, &n) && skip(w, n);
-    case 0xc5: case 0xda: return take_count(w, 2, &n) && skip(w, n);
-    case 0xc6: case 0xdb: return take_count(w, 4, &n) && skip(w, n);
-    case 0xcc: case 0xd0: return skip(w, 1);
-    case 0xcd: case 0xd1: return skip(w, 2);
-    case 0xca: case 0xce: case 0xd2: return skip(w, 4);
-    case 0xcb: case 0xcf: case 0xd3: return skip(w, 8);
-    case 0xdc: return take_count(w, 2, &n) && enter(w, n);
-    case 0xdd: return take_count(w, 4, &n) && enter(w, n);
-    case 0xde: return take_count(w, 2, &n) && enter(w, 2 * n);
-    case 0xdf: return take_count(w, 4, &n) && enter(w, 2 * n);
-    default: return false; /* extension types are nobody's here */
+    case 0xc4:
+    case 0xd9:
+        return take_count(w, 1, &n) && skip(w, n);
+    case 0xc5:
+    case 0xda:
+        return take_count(w, 2, &n) && skip(w, n);
+    case 0xc6:
+    case 0xdb:
+        return take_count(w, 4, &n) && skip(w, n);
+    case 0xcc:
+    case 0xd0:
+        return skip(w, 1);
+    case 0xcd:
+    case 0xd1:
+        return skip(w, 2);
+    case 0xca:
+    case 0xce:
+    case 0xd2:
+        return skip(w, 4);
+    case 0xcb:
+    case 0xcf:
+    case 0xd3:
+        return skip(w, 8);
+    case 0xdc:
+        return take_count(w, 2, &n) && enter(w, n);
+    case 0xdd:
+        return take_count(w, 4, &n) && enter(w, n);
+    case 0xde:
+        return take_count(w, 2, &n) && enter(w, 2 * n);
+    case 0xdf:
+        return take_count(w, 4, &n) && enter(w, 2 * n);
+    default:
+        return false; /* extension types are nobody's here */
     }
 }
 
 int codec_validate(const void *data, size_t len, error *err)
 {
-    walker w = { .p = data, .end = (const unsigned char *)data + len };
-    w.left[0] = 1;
-    while (w.left[0] > 0) {
+    walker w = { .p = data, .end = (const unsigned char *)data + len, .left = { 1 } };
+    do {
         w.left[w.depth]--;
-        if (!step(&w)) return error_set(err, ERR_PARSE, "malformed msgpack at byte %zu of %zu", (size_t)(w.p - (const unsigned char *)data), len);
+        if (!step(&w))
+            return error_set(err, ERR_PARSE, "malformed msgpack at byte %zu of %zu",
+                             (size_t)(w.p - (const unsigned char *)data), len);
         while (w.depth > 0 && w.left[w.depth] == 0) w.depth--;
-    }
-    return w.p == w.end ? OK : error_set(err, ERR_PARSE, "%zu bytes behind the end of a msgpack value", (size_t)(w.end - w.p));
+    } while (w.left[w.depth] > 0);
+    return w.p == w.end
+               ? OK
+               : error_set(err, ERR_PARSE, "%zu bytes behind the end of a msgpack value", (size_t)(w.end - w.p));
 }
 
 /* ---- decoding ---- */
@@ -172,7 +232,8 @@ static int read_record(const field *table, const msgpack_object *o, char *record
 
 static int read_unsigned(const field *f, const msgpack_object *o, uint64_t most, uint64_t *out, error *err)
 {
-    if (o->type != MSGPACK_OBJECT_POSITIVE_INTEGER || o->via.u64 > most) return wrong(f, "a whole number that fits", err);
+    if (o->type != MSGPACK_OBJECT_POSITIVE_INTEGER || o->via.u64 > most)
+        return wrong(f, "a whole number that fits", err);
     *out = o->via.u64;
     return OK;
 }
@@ -188,10 +249,14 @@ static int read_signed(const field *f, const msgpack_object *o, int64_t least, i
 
 static int read_number(const field *f, const msgpack_object *o, double *out, error *err)
 {
-    if (o->type == MSGPACK_OBJECT_FLOAT32 || o->type == MSGPACK_OBJECT_FLOAT64) *out = o->via.f64;
-    else if (o->type == MSGPACK_OBJECT_POSITIVE_INTEGER) *out = (double)o->via.u64;
-    else if (o->type == MSGPACK_OBJECT_NEGATIVE_INTEGER) *out = (double)o->via.i64;
-    else return wrong(f, "a number", err);
+    if (o->type == MSGPACK_OBJECT_FLOAT32 || o->type == MSGPACK_OBJECT_FLOAT64)
+        *out = o->via.f64;
+    else if (o->type == MSGPACK_OBJECT_POSITIVE_INTEGER)
+        *out = (double)o->via.u64;
+    else if (o->type == MSGPACK_OBJECT_NEGATIVE_INTEGER)
+        *out = (double)o->via.i64;
+    else
+        return wrong(f, "a number", err);
     return OK;
 }
 
@@ -230,7 +295,8 @@ static int set_count(const field *f, char *record, uint32_t n, bool first, error
 static int read_list(const field *f, const msgpack_object *o, char *record, error *err)
 {
     char *at = record + f->offset;
-    if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size > f->limit) return wrong(f, "a list within its limit", err);
+    if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size > f->limit)
+        return wrong(f, "a list within its limit", err);
     if (f->kind == F_LIST) {
         char *items = xcalloc(o->via.array.size + 1, f->size);
         memcpy(at, &items, sizeof items);
@@ -239,7 +305,8 @@ static int read_list(const field *f, const msgpack_object *o, char *record, erro
     for (uint32_t i = 0; i < o->via.array.size; i++) {
         const uint32_t n = i + 1; /* counted as they come: a reset after an error frees just these */
         memcpy(record + f->count, &n, sizeof n);
-        if (read_record(f->table, &o->via.array.ptr[i], at + (size_t)i * f->size, err) != OK) return error_within(err, "%s[%" PRIu32 "]", f->name, i);
+        if (read_record(f->table, &o->via.array.ptr[i], at + (size_t)i * f->size, err) != OK)
+            return error_within(err, "%s[%" PRIu32 "]", f->name, i);
     }
     return OK;
 }
@@ -253,14 +320,27 @@ static int read_field(const field *f, const msgpack_object *o, char *record, boo
     size_t n = 0;
     int rc = OK;
     switch (f->kind) {
-    case F_U64: return read_unsigned(f, o, UINT64_MAX, at, err);
-    case F_I64: return read_signed(f, o, INT64_MIN, INT64_MAX, at, err);
-    case F_U32: rc = read_unsigned(f, o, UINT32_MAX, &u, err), *(uint32_t *)at = (uint32_t)u; return rc;
-    case F_I32: rc = read_signed(f, o, INT32_MIN, INT32_MAX, &s, err), *(int32_t *)at = (int32_t)s; return rc;
-    case F_BOOL: *(bool *)at = o->via.boolean; return o->type == MSGPACK_OBJECT_BOOLEAN ? OK : wrong(f, "true or false", err);
-    case F_F32: rc = read_number(f, o, &d, err), *(float *)at = (float)d; return rc;
-    case F_F64: return read_number(f, o, at, err);
-    case F_TEXT: return read_text(f, o, at, err);
+    case F_U64:
+        return read_unsigned(f, o, UINT64_MAX, at, err);
+    case F_I64:
+        return read_signed(f, o, INT64_MIN, INT64_MAX, at, err);
+    case F_U32:
+        rc = read_unsigned(f, o, UINT32_MAX, &u, err), *(uint32_t *)at = (uint32_t)u;
+        return rc;
+    case F_I32:
+        rc = read_signed(f, o, INT32_MIN, INT32_MAX, &s, err), *(int32_t *)at = (int32_t)s;
+        return rc;
+    case F_BOOL:
+        if (o->type != MSGPACK_OBJECT_BOOLEAN) return wrong(f, "true or false", err);
+        *(bool *)at = o->via.boolean;
+        return OK;
+    case F_F32:
+        rc = read_number(f, o, &d, err), *(float *)at = (float)d;
+        return rc;
+    case F_F64:
+        return read_number(f, o, at, err);
+    case F_TEXT:
+        return read_text(f, o, at, err);
     case F_NAME:
         if (o->type != MSGPACK_OBJECT_STR || o->via.str.size >= f->limit) return wrong(f, "a short text", err);
         memcpy(at, o->via.str.ptr, o->via.str.size);
@@ -275,12 +355,15 @@ static int read_field(const field *f, const msgpack_object *o, char *record, boo
         *(void **)at = copy_of(o);
         return set_count(f, record, (uint32_t)n, first_array, err);
     case F_FIXED:
-        if (read_bin(f, o, sizeof(float), &n, err) != OK || n != f->limit) return wrong(f, "its fixed number of floats", err);
+        if (read_bin(f, o, sizeof(float), &n, err) != OK || n != f->limit)
+            return wrong(f, "its fixed number of floats", err);
         memcpy(at, o->via.bin.ptr, n * sizeof(float));
         return OK;
     case F_LIST:
-    case F_INLINE: return read_list(f, o, record, err);
-    case F_RECORD: return read_record(f->table, o, at, err) == OK ? OK : error_within(err, "%s", f->name);
+    case F_INLINE:
+        return read_list(f, o, record, err);
+    case F_RECORD:
+        return read_record(f->table, o, at, err) == OK ? OK : error_within(err, "%s", f->name);
     case F_OWNED:
         *(void **)at = xcalloc(1, f->size);
         return read_record(f->table, o, *(char **)at, err) == OK ? OK : error_within(err, "%s", f->name);
@@ -319,7 +402,8 @@ static void free_fields(const field *table, char *record)
         if (f->kind == F_RECORD) free_fields(f->table, at);
         if (f->kind == F_INLINE)
             for (uint32_t i = 0; i < count_of(f, record); i++) free_fields(f->table, at + (size_t)i * f->size);
-        if (f->kind != F_TEXT && f->kind != F_BYTES && f->kind != F_ARRAY && f->kind != F_LIST && f->kind != F_OWNED) continue;
+        if (f->kind != F_TEXT && f->kind != F_BYTES && f->kind != F_ARRAY && f->kind != F_LIST && f->kind != F_OWNED)
+            continue;
         memcpy(&owned, at, sizeof owned);
         if (owned && f->kind == F_OWNED) free_fields(f->table, owned);
         if (owned && f->kind == F_LIST)
@@ -342,7 +426,9 @@ int codec_decode(const field *table, size_t record_size, const void *data, size_
     if (len > MAX_MESSAGE_BYTES) return error_set(err, ERR_LIMIT, "a message of %zu bytes", len);
     if (codec_validate(data, len, err) != OK) return ERR_PARSE;
     msgpack_unpacked_init(&u);
-    int rc = msgpack_unpack_next(&u, data, len, &at) == MSGPACK_UNPACK_SUCCESS ? OK : error_set(err, ERR_PARSE, "malformed msgpack");
+    int rc = msgpack_unpack_next(&u, data, len, &at) == MSGPACK_UNPACK_SUCCESS
+                 ? OK
+                 : error_set(err, ERR_PARSE, "malformed msgpack");
     if (rc == OK) rc = read_record(table, &u.data, record, err);
     msgpack_unpacked_destroy(&u);
     if (rc != OK) codec_reset(table, record_size, record);

@@ -6,11 +6,19 @@
 #include <string.h>
 #include <zmq.h>
 
+#include "base/clock.h"
 #include "base/str.h"
 #include "base/vec.h"
 #include "proto/codec.h"
 
-enum { LINGER_MS = 1000, QUEUE_MESSAGES = 4096, MAX_IDENTITY = 255, MESSAGES_A_TURN = 256, LOGGED_MALFORMED = 20 };
+enum {
+    LINGER_MS = 1000,
+    QUEUE_MESSAGES = 4096,
+    MAX_IDENTITY = 255,
+    MESSAGES_A_TURN = 256,
+    TURN_MS = 50,
+    LOGGED_MALFORMED = 20
+};
 
 typedef struct peer {
     peer_id id;
@@ -33,14 +41,24 @@ struct endpoint {
     heartbeat_body beat;
     uint64_t malformed;
     int64_t heard_ms; /* worker: from the exchange */
+    int64_t beat_ms;  /* when `beat` last ran */
     bool welcome;     /* worker: it knows us */
     str bytes;        /* scratch */
 };
 
+/* "127.0.0.1:5555", and not "127.0.0.1:0;10.0.0.1:5555" (a source address before the real one) or "127.example.org:1".
+ */
+static bool is_loopback(const char *host)
+{
+    if (strchr(host, ';')) return false;
+    if (strncmp(host, "localhost:", 10) == 0 || strncmp(host, "[::1]:", 6) == 0) return true;
+    return strncmp(host, "127.", 4) == 0 && host[strspn(host, "0123456789.")] == ':';
+}
+
 static bool stays_here(const char *address)
 {
-    return strncmp(address, "ipc://", 6) == 0 || strncmp(address, "inproc://", 9) == 0 || strncmp(address, "tcp://127.", 10) == 0 ||
-           strncmp(address, "tcp://localhost:", 16) == 0 || strncmp(address, "tcp://[::1]:", 12) == 0;
+    if (strncmp(address, "ipc://", 6) == 0 || strncmp(address, "inproc://", 9) == 0) return true;
+    return strncmp(address, "tcp://", 6) == 0 && is_loopback(address + 6);
 }
 
 static void set_option(void *socket, int option, int value) { zmq_setsockopt(socket, option, &value, sizeof value); }
@@ -48,14 +66,25 @@ static void set_option(void *socket, int option, int value) { zmq_setsockopt(soc
 static void read_messages(void *ctx);
 static void beat(void *ctx);
 
-static endpoint *open_socket(loop *lp, int type, const endpoint_config *config, const endpoint_callbacks *cb, logger *lg, error *err)
+static endpoint *open_socket(loop *lp, int type, const endpoint_config *config, const endpoint_callbacks *cb,
+                             logger *lg, error *err)
 {
     if (!stays_here(config->address)) {
-        error_set(err, ERR_UNSUPPORTED, "%s leaves this machine, and this build has no keys to protect it (use ipc:// or tcp://127.0.0.1:PORT)", config->address);
+        error_set(
+            err, ERR_UNSUPPORTED,
+            "%s leaves this machine, and this build has no keys to protect it (use ipc:// or tcp://127.0.0.1:PORT)",
+            config->address);
         return NULL;
     }
     endpoint *ep = xcalloc(1, sizeof *ep);
-    *ep = (endpoint){ .lp = lp, .log = lg, .config = *config, .cb = *cb, .server = type == ZMQ_ROUTER, .next = 1, .heard_ms = loop_now_ms(lp) };
+    *ep = (endpoint){ .lp = lp,
+                      .log = lg,
+                      .config = *config,
+                      .cb = *cb,
+                      .server = type == ZMQ_ROUTER,
+                      .next = 1,
+                      .heard_ms = clock_ms(),
+                      .beat_ms = clock_ms() };
     if (ep->config.heartbeat_ms <= 0) ep->config.heartbeat_ms = 1000;
     if (ep->config.patience_ms <= 0) ep->config.patience_ms = 10000;
     const int64_t most = MAX_MESSAGE_BYTES;
@@ -64,6 +93,7 @@ static endpoint *open_socket(loop *lp, int type, const endpoint_config *config, 
     set_option(ep->socket, ZMQ_SNDHWM, QUEUE_MESSAGES);
     set_option(ep->socket, ZMQ_RCVHWM, QUEUE_MESSAGES);
     zmq_setsockopt(ep->socket, ZMQ_MAXMSGSIZE, &most, sizeof most);
+    set_option(ep->socket, ZMQ_IPV6, 1);
     if (ep->server) set_option(ep->socket, ZMQ_ROUTER_MANDATORY, 1); /* a peer that is gone is an error, not silence */
     const int rc = ep->server ? zmq_bind(ep->socket, config->address) : zmq_connect(ep->socket, config->address);
     if (rc == 0) {
@@ -71,7 +101,8 @@ static endpoint *open_socket(loop *lp, int type, const endpoint_config *config, 
         loop_add_timer(lp, ep->config.heartbeat_ms, beat, ep);
         return ep;
     }
-    error_set(err, ERR_IO, "%s %s: %s", ep->server ? "can't bind" : "can't connect to", config->address, zmq_strerror(zmq_errno()));
+    error_set(err, ERR_IO, "%s %s: %s", ep->server ? "can't bind" : "can't connect to", config->address,
+              zmq_strerror(zmq_errno()));
     endpoint_free(ep);
     return NULL;
 }
@@ -87,7 +118,8 @@ static void say_hello(endpoint *ep)
     endpoint_send(ep, 0, &m, NULL);
 }
 
-endpoint *endpoint_connect(loop *lp, const endpoint_config *config, const endpoint_callbacks *cb, logger *lg, error *err)
+endpoint *endpoint_connect(loop *lp, const endpoint_config *config, const endpoint_callbacks *cb, logger *lg,
+                           error *err)
 {
     endpoint *ep = open_socket(lp, ZMQ_DEALER, config, cb, lg, err);
     if (ep) say_hello(ep);
@@ -163,23 +195,48 @@ int endpoint_send(endpoint *ep, peer_id id, const message *m, error *err)
     return OK;
 }
 
+/* Who was not listening can't call others silent: the time that this process was held up (a stopped process, a slow
+ * disk) is taken off everybody's silence. */
+static int64_t held_up_ms(endpoint *ep)
+{
+    const int64_t late = loop_now_ms(ep->lp) - ep->beat_ms - ep->config.heartbeat_ms;
+    ep->beat_ms = loop_now_ms(ep->lp);
+    return late > ep->config.heartbeat_ms ? late : 0;
+}
+
+static void beat_worker(endpoint *ep)
+{
+    const message m = { .type = MSG_HEARTBEAT, .heartbeat = ep->beat };
+    if (endpoint_silence_ms(ep) > 3 * ep->config.heartbeat_ms) ep->welcome = false; /* it may have been restarted */
+    endpoint_send(ep, 0, &m, NULL);
+    if (!ep->welcome) say_hello(ep);
+}
+
+/* NULL: it lives. A peer that never said HELLO to us is told nothing, so that it says it. */
+static const char *death_of(endpoint *ep, const peer *p)
+{
+    const message m = { .type = MSG_HEARTBEAT, .heartbeat = ep->beat };
+    if (loop_now_ms(ep->lp) - p->heard_ms > ep->config.patience_ms) return "it has been silent for too long";
+    return p->up && endpoint_send(ep, p->id, &m, NULL) != OK ? "its connection is gone" : NULL;
+}
+
 static void beat(void *ctx)
 {
     endpoint *ep = ctx;
-    const int64_t now_ms = loop_now_ms(ep->lp);
-    const message m = { .type = MSG_HEARTBEAT, .heartbeat = ep->beat };
+    const int64_t late = held_up_ms(ep);
+    ep->heard_ms += late;
     if (!ep->server) {
-        if (endpoint_silence_ms(ep) > 3 * ep->config.heartbeat_ms) ep->welcome = false; /* it may have been restarted */
-        endpoint_send(ep, 0, &m, NULL);
-        if (!ep->welcome) say_hello(ep);
+        beat_worker(ep);
         return;
     }
     for (size_t i = 0; i < ep->peers.len;) {
-        const peer p = ep->peers.data[i];
-        const char *why = now_ms - p.heard_ms > ep->config.patience_ms ? "it has been silent for too long" : NULL;
-        if (!why && endpoint_send(ep, p.id, &m, NULL) != OK) why = "its connection is gone";
-        if (why) forget(ep, p.id, why); /* moves another peer to place i */
-        else i++;
+        peer *p = &ep->peers.data[i];
+        p->heard_ms += late;
+        const char *why = death_of(ep, p);
+        if (why)
+            forget(ep, p->id, why); /* moves another peer to place i */
+        else
+            i++;
     }
 }
 
@@ -194,39 +251,54 @@ static bool protocol_fits(endpoint *ep, peer *p, const message *m)
 {
     if (m->hello.protocol == PROTOCOL_VERSION) return true;
     message bye = { .type = MSG_BYE };
-    snprintf(bye.bye.reason, sizeof bye.bye.reason, "protocol %u is spoken here, not %u: actor and learner are of different versions",
-             PROTOCOL_VERSION, m->hello.protocol);
+    snprintf(bye.bye.reason, sizeof bye.bye.reason,
+             "protocol %u is spoken here, not %u: actor and learner are of different versions", PROTOCOL_VERSION,
+             m->hello.protocol);
     log_warn(ep->log, "%s refused: %s", m->hello.name, bye.bye.reason);
     endpoint_send(ep, p->id, &bye, NULL);
     return false;
 }
 
-/* The exchange's side. `p` may move while callbacks run: only its id is used after one. */
+/* A worker that comes again under its name: its connection broke, or it died and was started anew. */
+static void replace_namesake(endpoint *ep, const hello_body *hello)
+{
+    for (size_t i = 0; i < ep->peers.len; i++) {
+        const peer *p = &ep->peers.data[i];
+        if (!p->up || strcmp(p->hello.name, hello->name) != 0) continue;
+        forget(ep, p->id, "it came again on another connection");
+        return;
+    }
+}
+
+static void welcome(endpoint *ep, peer_id id, const hello_body *hello)
+{
+    replace_namesake(ep, hello);
+    peer *p = peer_of(ep, id); /* it may have moved */
+    p->hello = *hello;
+    p->up = true;
+    ep->cb.on_peer(ep->cb.ctx, id, hello, true, "");
+}
+
+/* The exchange's side. Callbacks may move peers: after one only the id is used. */
 static void from_worker(endpoint *ep, peer *p, message *m)
 {
-    const peer_id id = p->id;
     p->heard_ms = loop_now_ms(ep->lp);
     if (m->type == MSG_HELLO) {
-        if (p->up || !protocol_fits(ep, p, m)) return;
-        p->hello = m->hello;
-        p->up = true;
-        ep->cb.on_peer(ep->cb.ctx, id, &m->hello, true, "");
+        if (!p->up && protocol_fits(ep, p, m)) welcome(ep, p->id, &m->hello);
     } else if (!p->up) {
         return; /* meant for the exchange before us: hearing nothing, it will say HELLO again */
     } else if (m->type == MSG_BYE) {
-        forget(ep, id, m->bye.reason);
+        forget(ep, p->id, m->bye.reason);
     } else {
-        ep->cb.on_message(ep->cb.ctx, id, m);
+        ep->cb.on_message(ep->cb.ctx, p->id, m);
     }
 }
 
 static void from_exchange(endpoint *ep, message *m)
 {
     ep->heard_ms = loop_now_ms(ep->lp);
-    if (m->type == MSG_WELCOME) {
-        ep->welcome = true;
-        ep->cb.on_peer(ep->cb.ctx, 0, NULL, true, "");
-    }
+    ep->welcome = true; /* it speaks only to those it knows */
+    if (m->type == MSG_WELCOME) ep->cb.on_peer(ep->cb.ctx, 0, NULL, true, "");
     ep->cb.on_message(ep->cb.ctx, 0, m);
 }
 
@@ -240,8 +312,10 @@ static void take(endpoint *ep, zmq_msg_t *identity, zmq_msg_t *frame)
         drop(ep, endpoint_peer_name(ep, p ? p->id : 0), err.text);
         return;
     }
-    if (p) from_worker(ep, p, &m);
-    else from_exchange(ep, &m);
+    if (p)
+        from_worker(ep, p, &m);
+    else
+        from_exchange(ep, &m);
     message_reset(&m);
 }
 
@@ -259,15 +333,19 @@ static bool receive(endpoint *ep)
         n++;
     }
     const int expected = ep->server ? 2 : 1;
-    if (n == expected) take(ep, &frames[0], &frames[expected - 1]);
-    else if (n > 0) drop(ep, "a stranger", "unexpected frames");
+    if (n == expected)
+        take(ep, &frames[0], &frames[expected - 1]);
+    else if (n > 0)
+        drop(ep, "a stranger", "unexpected frames");
     for (int i = 0; i < 2; i++) zmq_msg_close(&frames[i]);
     zmq_msg_close(&extra);
     return n > 0;
 }
 
+/* Bounded, so that neither one peer nor slow callbacks (a worker's scripts) keep the loop from its heartbeats. */
 static void read_messages(void *ctx)
 {
     endpoint *ep = ctx;
-    for (int i = 0; i < MESSAGES_A_TURN && receive(ep); i++) continue; /* bounded: one peer can't keep the loop */
+    const int64_t until_ms = clock_ms() + TURN_MS;
+    for (int i = 0; i < MESSAGES_A_TURN && receive(ep) && clock_ms() < until_ms; i++) continue;
 }

@@ -30,7 +30,8 @@ typedef struct endpoint_config {
 
 endpoint *endpoint_bind(loop *lp, const endpoint_config *config, const endpoint_callbacks *cb, logger *lg, error *err);
 /* Says HELLO at once, and again whenever the exchange seems new. */
-endpoint *endpoint_connect(loop *lp, const endpoint_config *config, const endpoint_callbacks *cb, logger *lg, error *err);
+endpoint *endpoint_connect(loop *lp, const endpoint_config *config, const endpoint_callbacks *cb, logger *lg,
+                           error *err);
 void endpoint_free(endpoint *ep);
 
 /* ERR_PEER: the peer is gone or its queue is full; the message stays the caller's either way. */

@@ -69,7 +69,10 @@ static void add(loop *lp, source s)
 }
 
 void loop_add_fd(loop *lp, int fd, loop_fn fn, void *ctx) { add(lp, (source){ .fd = fd, .fn = fn, .ctx = ctx }); }
-void loop_add_socket(loop *lp, void *socket, loop_fn fn, void *ctx) { add(lp, (source){ .socket = socket, .fn = fn, .ctx = ctx }); }
+void loop_add_socket(loop *lp, void *socket, loop_fn fn, void *ctx)
+{
+    add(lp, (source){ .socket = socket, .fn = fn, .ctx = ctx });
+}
 
 void loop_remove(loop *lp, void *ctx)
 {
@@ -101,7 +104,8 @@ int loop_on_stop(loop *lp, loop_fn fn, void *ctx, error *err)
     sigemptyset(&mask);
     sigaddset(&mask, SIGINT);
     sigaddset(&mask, SIGTERM);
-    if (pthread_sigmask(SIG_BLOCK, &mask, NULL) != 0 || (lp->signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
+    if (pthread_sigmask(SIG_BLOCK, &mask, NULL) != 0 ||
+        (lp->signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
         return error_sys(err, errno, "signalfd");
     lp->on_stop = fn;
     lp->stop_ctx = ctx;
@@ -134,7 +138,9 @@ int loop_wait(loop *lp, const struct pollfd *fds, int n_fds, int wait_ms, error 
     lp->now_ms = clock_ms();
     lp->items.len = 0;
     for (size_t i = 0; i < lp->sources.len; i++)
-        vec_push(&lp->items, (zmq_pollitem_t){ .socket = lp->sources.data[i].socket, .fd = lp->sources.data[i].fd, .events = ZMQ_POLLIN });
+        vec_push(&lp->items, (zmq_pollitem_t){ .socket = lp->sources.data[i].socket,
+                                               .fd = lp->sources.data[i].fd,
+                                               .events = ZMQ_POLLIN });
     for (int i = 0; i < n_fds; i++) vec_push(&lp->items, (zmq_pollitem_t){ .fd = fds[i].fd, .events = ZMQ_POLLIN });
     lp->changed = false;
     const int n = zmq_poll(lp->items.data, (int)lp->items.len, wait_time(lp, wait_ms));

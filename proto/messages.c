@@ -5,26 +5,36 @@
 
 #include "proto/codec.h"
 
-enum { TEXT_LIMIT = 4 << 20, ROW_LIMIT = 1 << 20, TOKEN_LIMIT = 1 << 22, NAME_LIMIT = 4096, LIST_LIMIT = 4096 };
+enum { TEXT_LIMIT = 4 << 20, TOKEN_LIMIT = 1 << 22, NAME_LIMIT = 4096, LIST_LIMIT = 4096 };
 
 /* ---- the records of rollout/ ---- */
 
+/* clang-format off */
 #define NUMBER(type, name, kind) { #name, kind, offsetof(type, name), 0, 0, 0, NULL }
 #define TEXT(type, name, limit) { #name, F_TEXT, offsetof(type, name), limit, 0, 0, NULL }
-#define ARRAY(type, name, n) { #name, F_ARRAY, offsetof(type, name), TOKEN_LIMIT, offsetof(type, n), sizeof *((type *)0)->name, NULL }
-#define LIST(type, name, n, fields) { #name, F_LIST, offsetof(type, name), LIST_LIMIT, offsetof(type, n), sizeof *((type *)0)->name, fields }
+#define ARRAY(type, name, n) \
+    { #name, F_ARRAY, offsetof(type, name), TOKEN_LIMIT, offsetof(type, n), sizeof *((type *)0)->name, NULL }
+#define LIST(type, name, n, fields) \
+    { #name, F_LIST, offsetof(type, name), LIST_LIMIT, offsetof(type, n), sizeof *((type *)0)->name, fields }
+/* clang-format on */
 
 static const field TASK_FIELDS[] = {
-    NUMBER(task, id, F_U64),          NUMBER(task, group, F_U64),       NUMBER(task, sample, F_U32),
-    NUMBER(task, group_size, F_U32),  NUMBER(task, step, F_I64),        NUMBER(task, eval, F_BOOL),
-    NUMBER(task, prompt_id, F_U64),   NUMBER(task, seed, F_U64),        NUMBER(task, n_shots, F_I32),
-    NUMBER(task, min_version, F_I64), NUMBER(task, max_version, F_I64), NUMBER(task, temperature, F_F32),
-    NUMBER(task, max_tokens, F_I32),  NUMBER(task, attempt, F_U32),     TEXT(task, row, ROW_LIMIT),
-    { 0 },
+    NUMBER(task, id, F_U64),          NUMBER(task, group, F_U64),
+    NUMBER(task, sample, F_U32),      NUMBER(task, group_size, F_U32),
+    NUMBER(task, step, F_I64),        NUMBER(task, eval, F_BOOL),
+    NUMBER(task, prompt_id, F_U64),   NUMBER(task, seed, F_U64),
+    NUMBER(task, n_shots, F_I32),     NUMBER(task, min_version, F_I64),
+    NUMBER(task, max_version, F_I64), NUMBER(task, temperature, F_F32),
+    NUMBER(task, max_tokens, F_I32),  NUMBER(task, attempt, F_U32),
+    TEXT(task, row, MAX_ROW_BYTES),   { 0 },
 };
 
 static const field SEGMENT_FIELDS[] = {
-    NUMBER(segment, version, F_I64), NUMBER(segment, weight_hash, F_U64), NUMBER(segment, start, F_U32), NUMBER(segment, end, F_U32), { 0 },
+    NUMBER(segment, version, F_I64),
+    NUMBER(segment, weight_hash, F_U64),
+    NUMBER(segment, start, F_U32),
+    NUMBER(segment, end, F_U32),
+    { 0 },
 };
 
 static const field TRAJECTORY_FIELDS[] = {
@@ -38,7 +48,11 @@ static const field TRAJECTORY_FIELDS[] = {
 };
 
 static const field TURN_FIELDS[] = {
-    TEXT(turn, text, TEXT_LIMIT), NUMBER(turn, start, F_U32), NUMBER(turn, end, F_U32), NUMBER(turn, call, F_I32), { 0 },
+    TEXT(turn, text, TEXT_LIMIT),
+    NUMBER(turn, start, F_U32),
+    NUMBER(turn, end, F_U32),
+    NUMBER(turn, call, F_I32),
+    { 0 },
 };
 
 static const field CALL_FIELDS[] = {
@@ -75,13 +89,16 @@ static const field EPISODE_FIELDS[] = {
 };
 
 static const field VALUE_FIELDS[] = {
-    { "name", F_NAME, offsetof(objective_value, name), OBJECTIVE_NAME, 0, 0, NULL }, NUMBER(objective_value, value, F_F64), { 0 },
+    { "name", F_NAME, offsetof(objective_value, name), OBJECTIVE_NAME, 0, 0, NULL },
+    NUMBER(objective_value, value, F_F64),
+    { 0 },
 };
 
 static const field SCORE_FIELDS[] = {
     NUMBER(score, task, F_U64),
     NUMBER(score, status, F_I32),
-    { "values", F_INLINE, offsetof(score, values), MAX_OBJECTIVES, offsetof(score, n_values), sizeof(objective_value), VALUE_FIELDS },
+    { "values", F_INLINE, offsetof(score, values), MAX_OBJECTIVES, offsetof(score, n_values), sizeof(objective_value),
+      VALUE_FIELDS },
     TEXT(score, error, NAME_LIMIT),
     TEXT(score, info, TEXT_LIMIT),
     NUMBER(score, ms, F_F64),
@@ -90,10 +107,12 @@ static const field SCORE_FIELDS[] = {
 
 /* ---- the messages: a table of field tables, from messages.def ---- */
 
+/* clang-format off */
 #define MESSAGE(NAME, member) { 0 } }; static const field NAME##_BODY[] = {
 #define FIELD(NAME, body, name, kind, limit) { #name, kind, offsetof(body, name), limit, 0, 0, NULL },
 #define RECORD(NAME, body, name, fields, type) { #name, F_OWNED, offsetof(body, name), 0, 0, sizeof(type), fields },
 #define BYTES(NAME, body, name, length, limit) { #name, F_BYTES, offsetof(body, name), limit, offsetof(body, length), 0, NULL },
+/* clang-format on */
 static const field NONE_BODY[] = {
 #include "proto/messages.def"
     { 0 },
@@ -128,18 +147,36 @@ void message_encode(const message *m, str *out)
     codec_encode(ROWS[m->type].body, (const char *)m + body_offset(), out);
 }
 
+/* A stranger's name goes to logs and its role decides what it is asked. */
+static int check_hello(const hello_body *h, error *err)
+{
+    if (strcmp(h->role, "actor") != 0 && strcmp(h->role, "reward") != 0)
+        return error_set(err, ERR_PARSE, "field 'role': expected actor or reward");
+    if (h->name[0] == 0) return error_set(err, ERR_PARSE, "field 'name': it is empty");
+    for (const char *c = h->name; *c; c++)
+        if (*c <= ' ' || *c > '~') return error_set(err, ERR_PARSE, "field 'name': expected visible ASCII characters");
+    return OK;
+}
+
+static int check_score_request(const score_request_body *r, error *err)
+{
+    const int rc = task_check(r->task, err);
+    return rc == OK ? episode_check(r->episode, 0, err) : rc;
+}
+
 static int check(const message *m, error *err)
 {
     switch (m->type) {
-    case MSG_TASK: return task_check(m->task.task, err);
-    case MSG_EPISODE: return episode_check(m->episode.episode, 0, err);
-    case MSG_SCORE_REQUEST: {
-        const int rc = task_check(m->score_request.task, err);
-        return rc == OK ? episode_check(m->score_request.episode, 0, err) : rc;
-    }
+    case MSG_HELLO:
+        return check_hello(&m->hello, err);
+    case MSG_TASK:
+        return task_check(m->task.task, err);
+    case MSG_SCORE_REQUEST:
+        return check_score_request(&m->score_request, err);
     case MSG_SCORE:
-        return m->score.score->status <= SCORE_MACHINE ? OK : error_set(err, ERR_PARSE, "field 'status': no such status");
-    default: return OK;
+        return score_check(m->score.score, err);
+    default:
+        return OK; /* an EPISODE is judged by the exchange, so that its refusal is answered and counted */
     }
 }
 
@@ -149,7 +186,8 @@ int message_decode(message *m, const void *data, size_t len, error *err)
     error *e = err ? err : &own;
     const unsigned char *bytes = data;
     *m = (message){ 0 };
-    if (len < 2 || bytes[0] == MSG_NONE || bytes[0] >= N_MESSAGES) return error_set(e, ERR_PARSE, "%zu bytes that begin no message", len);
+    if (len < 2 || bytes[0] == MSG_NONE || bytes[0] >= N_MESSAGES)
+        return error_set(e, ERR_PARSE, "%zu bytes that begin no message", len);
     const message_row *row = &ROWS[bytes[0]];
     int rc = codec_decode(row->body, row->size, bytes + 1, len - 1, (char *)m + body_offset(), e);
     if (rc == OK) {
@@ -181,7 +219,7 @@ episode *episode_decode(const void *data, size_t len, error *err)
 score *score_decode(const void *data, size_t len, error *err)
 {
     score *s = xcalloc(1, sizeof *s);
-    if (codec_decode(SCORE_FIELDS, sizeof *s, data, len, s, err) == OK) return s;
+    if (codec_decode(SCORE_FIELDS, sizeof *s, data, len, s, err) == OK && score_check(s, err) == OK) return s;
     score_free(s);
     return NULL;
 }

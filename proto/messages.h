@@ -98,7 +98,8 @@ typedef struct message {
 const char *message_name(message_type type);
 /* One byte of type, then the msgpack map. */
 void message_encode(const message *m, str *out);
-/* ERR_PARSE names message and field. Records are checked as far as they can be without a model. */
+/* ERR_PARSE names message and field; *m is then empty. Records are checked as far as they can be without a model, but
+ * for an EPISODE's: who takes those calls episode_check. */
 int message_decode(message *m, const void *data, size_t len, error *err);
 void message_reset(message *m);
 

@@ -2,16 +2,19 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/str.h"
 
 static const char PREFIX[] = "troupe-weights-";
+static const char SHARED_MEMORY[] = "/dev/shm";
 
 typedef struct kept {
     int64_t version; /* -1: none */
@@ -20,6 +23,7 @@ typedef struct kept {
 
 struct weights_publisher {
     char dir[200];
+    int lock; /* on the folder: held as long as we live */
     kept files[WEIGHTS_KEPT];
     int next;
     weights_body newest;
@@ -36,9 +40,23 @@ void weights_host(char out[80])
 
 /* ---- publisher ---- */
 
-static const char *shared_memory(void) { return dir_exists("/dev/shm") ? "/dev/shm" : "/tmp"; }
+static const char *temporary(void)
+{
+    const char *dir = getenv("TMPDIR");
+    return dir && *dir == '/' && strlen(dir) < 100 ? dir : "/tmp";
+}
 
-/* A killed learner leaves its folder behind: "troupe-weights-PID-...", and that process is gone. */
+/* -1 when another process holds it (or the folder is gone). */
+static int lock_folder(const char *path)
+{
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
+    if (fd >= 0) close(fd);
+    return -1;
+}
+
+/* A killed learner leaves its folder behind: "troupe-weights-PID-...". It is nobody's when that process is gone and its
+ * lock with it: the id alone may be another container's, the lock alone that of a folder just being made. */
 static void remove_stale(const char *root)
 {
     DIR *d = opendir(root);
@@ -47,22 +65,41 @@ static void remove_stale(const char *root)
         char path[512];
         if (strncmp(e->d_name, PREFIX, sizeof PREFIX - 1) != 0) continue;
         const long pid = strtol(e->d_name + sizeof PREFIX - 1, NULL, 10);
+        if (pid <= 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH) continue;
         snprintf(path, sizeof path, "%s/%s", root, e->d_name);
-        if (pid > 0 && kill((pid_t)pid, 0) != 0 && errno == ESRCH) dir_remove_all(path, NULL);
+        const int fd = lock_folder(path);
+        if (fd < 0) continue;
+        dir_remove_all(path, NULL);
+        close(fd);
     }
     closedir(d);
+}
+
+static int make_folder(weights_publisher *p, const char *root, error *err)
+{
+    remove_stale(root);
+    snprintf(p->dir, sizeof p->dir, "%s/%s%d-XXXXXX", root, PREFIX, (int)getpid());
+    if (!mkdtemp(p->dir)) return error_sys(err, errno, "%s", p->dir);
+    p->lock = lock_folder(p->dir);
+    return OK;
+}
+
+static void remove_folder(weights_publisher *p)
+{
+    if (p->lock >= 0) close(p->lock);
+    p->lock = -1;
+    dir_remove_all(p->dir, NULL);
 }
 
 weights_publisher *weights_publisher_new(error *err)
 {
     weights_publisher *p = xcalloc(1, sizeof *p);
-    remove_stale(shared_memory());
-    snprintf(p->dir, sizeof p->dir, "%s/%s%d-XXXXXX", shared_memory(), PREFIX, (int)getpid());
     for (int i = 0; i < WEIGHTS_KEPT; i++) p->files[i].version = -1;
     p->newest.version = -1;
+    p->lock = -1;
     weights_host(p->newest.host);
-    if (mkdtemp(p->dir)) return p;
-    error_sys(err, errno, "%s", p->dir);
+    if (dir_exists(SHARED_MEMORY) && make_folder(p, SHARED_MEMORY, NULL) == OK) return p;
+    if (make_folder(p, temporary(), err) == OK) return p;
     free(p);
     return NULL;
 }
@@ -70,27 +107,44 @@ weights_publisher *weights_publisher_new(error *err)
 void weights_publisher_free(weights_publisher *p)
 {
     if (!p) return;
-    dir_remove_all(p->dir, NULL);
+    remove_folder(p);
     free(p);
 }
 
-int weights_publish(weights_publisher *p, int64_t version, uint64_t hash, const void *data, size_t len, error *err)
+static int write_version(weights_publisher *p, kept *slot, int64_t version, const void *data, size_t len, error *err)
 {
     file_writer w;
-    kept *slot = &p->files[p->next];
-    if (slot->version >= 0) unlink(slot->path); /* who has it mapped keeps it */
-    char path[sizeof slot->path];
+    char path[sizeof slot->path]; /* gcc sees both in one struct and fears an overlap */
     snprintf(path, sizeof path, "%s/v%" PRId64 ".safetensors", p->dir, version);
     memcpy(slot->path, path, sizeof path);
     slot->version = -1;
     int rc = file_write_begin(&w, slot->path, err);
-    if (rc == OK) {
-        rc = file_write_all(&w, data, len, err);
-        const int end = file_write_end(&w, rc == OK, err);
-        if (rc == OK) rc = end;
-    }
-    if (rc != OK) return error_within(err, "publishing version %" PRId64, version);
-    slot->version = version;
+    if (rc != OK) return rc;
+    rc = file_write_all(&w, data, len, err);
+    const int end = file_write_end(&w, rc == OK, rc == OK ? err : NULL);
+    if (rc == OK) rc = end;
+    if (rc == OK) slot->version = version;
+    return rc;
+}
+
+/* A container's /dev/shm may be too small for a few versions (64 MB is usual): then they go to a file system. Those
+ * that are mapped stay whole; one that is asked for in chunks just now is announced anew. */
+static int move_out(weights_publisher *p, error *err)
+{
+    if (strncmp(p->dir, SHARED_MEMORY, sizeof SHARED_MEMORY - 1) != 0) return ERR_IO; /* already there: err says why */
+    for (int i = 0; i < WEIGHTS_KEPT; i++) p->files[i].version = -1;
+    remove_folder(p);
+    return make_folder(p, temporary(), err);
+}
+
+int weights_publish(weights_publisher *p, int64_t version, uint64_t hash, const void *data, size_t len, error *err)
+{
+    error own = { 0 };
+    kept *slot = &p->files[p->next];
+    if (slot->version >= 0) unlink(slot->path); /* who has it mapped keeps it */
+    int rc = write_version(p, slot, version, data, len, &own);
+    if (rc != OK && (rc = move_out(p, &own)) == OK) rc = write_version(p, slot, version, data, len, &own);
+    if (rc != OK) return error_set(err, rc, "publishing version %" PRId64 ": %s", version, own.text);
     p->next = (p->next + 1) % WEIGHTS_KEPT;
     p->newest.version = version, p->newest.hash = hash, p->newest.bytes = len;
     snprintf(p->newest.path, sizeof p->newest.path, "%s", slot->path);
@@ -111,8 +165,11 @@ bool weights_chunk_of(weights_publisher *p, const weights_get_body *get, weights
         if (file_map_open(&map, p->files[i].path, NULL) != OK) return false;
         const bool inside = get->offset < map.len;
         if (inside) {
-            const size_t left = map.len - (size_t)get->offset, len = left < WEIGHTS_CHUNK_BYTES ? left : WEIGHTS_CHUNK_BYTES;
-            *out = (weights_chunk_body){ .version = get->version, .offset = get->offset, .total = map.len, .data = xmalloc(len), .len = len };
+            const size_t left = map.len - (size_t)get->offset,
+                         len = left < WEIGHTS_CHUNK_BYTES ? left : WEIGHTS_CHUNK_BYTES;
+            *out = (weights_chunk_body){
+                .version = get->version, .offset = get->offset, .total = map.len, .data = xmalloc(len), .len = len
+            };
             memcpy(out->data, map.data + get->offset, len);
         }
         file_map_close(&map);
@@ -148,35 +205,42 @@ void weights_subscriber_free(weights_subscriber *s)
 
 static int fetch(weights_subscriber *s, const weights_body *a, weights_get_body *get)
 {
+    if (s->wanted.version != a->version || s->wanted.hash != a->hash || s->wanted.bytes != a->bytes)
+        str_clear(&s->bytes);
     s->wanted = *a;
-    str_clear(&s->bytes);
-    *get = (weights_get_body){ .version = a->version, .offset = 0 };
+    *get = (weights_get_body){ .version = a->version, .offset = s->bytes.len };
     return 0;
 }
 
-int weights_on_announcement(weights_subscriber *s, const weights_body *a, weights_blob *blob, weights_get_body *get, error *err)
+int weights_on_announcement(weights_subscriber *s, const weights_body *a, weights_blob *blob, weights_get_body *get,
+                            error *err)
 {
-    (void)err;
     file_map_close(&s->map);
     s->map = (file_map){ 0 };
+    if (a->version < 0 || a->bytes == 0)
+        return -error_set(err, ERR_PEER, "weights of %" PRIu64 " bytes were announced", a->bytes);
     if (strcmp(a->host, s->host) != 0 || file_map_open(&s->map, a->path, NULL) != OK || s->map.len != a->bytes)
         return fetch(s, a, get); /* another machine, or a container that doesn't see the folder */
+    s->wanted.version = -1;
     *blob = (weights_blob){ .version = a->version, .hash = a->hash, .data = s->map.data, .len = s->map.len };
     return 1;
 }
 
-int weights_on_chunk(weights_subscriber *s, const weights_chunk_body *c, weights_blob *blob, weights_get_body *get, error *err)
+int weights_on_chunk(weights_subscriber *s, const weights_chunk_body *c, weights_blob *blob, weights_get_body *get,
+                     error *err)
 {
     *get = (weights_get_body){ .version = -1 };
     if (s->wanted.version < 0 || c->version != s->wanted.version || c->offset != s->bytes.len) return 0;
     if (c->total != s->wanted.bytes || c->len == 0 || c->len > c->total - c->offset)
-        return -error_set(err, ERR_PEER, "version %" PRId64 ": a chunk that does not fit the %" PRIu64 " bytes announced", c->version, s->wanted.bytes);
+        return -error_set(err, ERR_PEER,
+                          "version %" PRId64 ": a chunk that does not fit the %" PRIu64 " bytes announced", c->version,
+                          s->wanted.bytes);
     str_add(&s->bytes, c->data, c->len);
     if (s->bytes.len < c->total) {
         *get = (weights_get_body){ .version = c->version, .offset = s->bytes.len };
         return 0;
     }
     *blob = (weights_blob){ .version = c->version, .hash = s->wanted.hash, .data = s->bytes.data, .len = s->bytes.len };
-    s->wanted.version = -1;
+    s->wanted.version = -1; /* the next fetch clears the bytes */
     return 1;
 }

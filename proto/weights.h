@@ -9,11 +9,11 @@
 
 #include "proto/messages.h"
 
-enum { WEIGHTS_KEPT = 4, WEIGHTS_CHUNK_BYTES = 1 << 20 };
+enum { WEIGHTS_KEPT = 3, WEIGHTS_CHUNK_BYTES = 1 << 20 };
 
 typedef struct weights_publisher weights_publisher;
-/* Makes a private folder in shared memory (/dev/shm, or the temporary folder where there is none) and removes those of
- * processes that are gone. */
+/* Makes a private folder in shared memory (/dev/shm; the temporary folder where there is none, or once it is full) and
+ * removes those of processes that are gone. */
 weights_publisher *weights_publisher_new(error *err);
 void weights_publisher_free(weights_publisher *p); /* removes the files */
 int weights_publish(weights_publisher *p, int64_t version, uint64_t hash, const void *data, size_t len, error *err);
@@ -34,7 +34,11 @@ typedef struct weights_blob {
 } weights_blob;
 weights_subscriber *weights_subscriber_new(void);
 void weights_subscriber_free(weights_subscriber *s);
-/* An announcement came. 1: *blob is ready; 0: *get is to be sent, chunks will follow; negative: an error code. */
-int weights_on_announcement(weights_subscriber *s, const weights_body *a, weights_blob *blob, weights_get_body *get, error *err);
+/* An announcement came. 1: *blob is ready; 0: *get is to be sent, chunks will follow; negative: an error code. One that
+ * is repeated while its chunks are under way asks for the chunk that is missing: that is how a lost one is made up for.
+ */
+int weights_on_announcement(weights_subscriber *s, const weights_body *a, weights_blob *blob, weights_get_body *get,
+                            error *err);
 /* A chunk came. The same answers; 0 with get->version < 0: nothing to send (a chunk nobody waits for). */
-int weights_on_chunk(weights_subscriber *s, const weights_chunk_body *c, weights_blob *blob, weights_get_body *get, error *err);
+int weights_on_chunk(weights_subscriber *s, const weights_chunk_body *c, weights_blob *blob, weights_get_body *get,
+                     error *err);

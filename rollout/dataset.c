@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/rng.h"
 #include "base/vec.h"
+#include "rollout/task.h"
 
 static const size_t MAX_BYTES = (size_t)4 << 30;
 
@@ -22,17 +23,23 @@ struct dataset {
 
 static int check_row(const char *line, size_t len, const char *where, error *err)
 {
+    if (len > MAX_ROW_BYTES)
+        return error_set(err, ERR_LIMIT, "%s: a row of %zu bytes (%d are the most)", where, len, MAX_ROW_BYTES);
     json_t *j = json_parse(line, len, where, err);
     if (!j) return ERR_PARSE;
-    const bool fits = json_is_object(j) && (json_is_string(json_object_get(j, "prompt")) || json_is_array(json_object_get(j, "messages")));
+    const bool fits = json_is_object(j) &&
+                      (json_is_string(json_object_get(j, "prompt")) || json_is_array(json_object_get(j, "messages")));
     json_decref(j);
-    return fits ? OK : error_set(err, ERR_PARSE, "%s: expected an object with \"prompt\" (text) or \"messages\" (list)", where);
+    return fits ? OK
+                : error_set(err, ERR_PARSE, "%s: expected an object with \"prompt\" (text) or \"messages\" (list)",
+                            where);
 }
 
 static int read_rows(dataset *d, char *text, size_t len, uint64_t max_rows, error *err)
 {
     int line_number = 0;
-    for (char *line = text, *end = text + len, *next; line < end && (max_rows == 0 || d->rows.len < max_rows); line = next) {
+    for (char *line = text, *end = text + len, *next; line < end && (max_rows == 0 || d->rows.len < max_rows);
+         line = next) {
         char *newline = memchr(line, '\n', (size_t)(end - line)), where[1100];
         next = newline ? newline + 1 : end;
         size_t n = (size_t)((newline ? newline : end) - line);
@@ -40,7 +47,8 @@ static int read_rows(dataset *d, char *text, size_t len, uint64_t max_rows, erro
         line_number++;
         if (n == 0) continue;
         snprintf(where, sizeof where, "%s:%d", d->path, line_number);
-        if (check_row(line, n, where, err) != OK) return ERR_PARSE;
+        const int rc = check_row(line, n, where, err);
+        if (rc != OK) return rc;
         vec_push(&d->rows, xstrndup(line, n));
     }
     return d->rows.len ? OK : error_set(err, ERR_PARSE, "%s holds no rows", d->path);

@@ -7,7 +7,8 @@
 #include "base/str.h"
 
 static const char *const STOP_NAMES[N_STOPS] = { "answer", "eos", "length", "turns", "repeat", "error" };
-static const char *const FAILURE_NAMES[N_FAILURES] = { "none", "tool_crash", "tool_timeout", "tool_lost", "prompt", "engine" };
+static const char *const FAILURE_NAMES[N_FAILURES] = { "none",      "tool_crash", "tool_timeout",
+                                                       "tool_lost", "prompt",     "engine" };
 
 const char *stop_reason_name(stop_reason r) { return r < N_STOPS ? STOP_NAMES[r] : "unknown"; }
 const char *failure_name(failure f) { return f < N_FAILURES ? FAILURE_NAMES[f] : "unknown"; }
@@ -34,7 +35,8 @@ void episode_free(episode *e)
         free(e->calls[i].arguments);
         free(e->calls[i].observation);
     }
-    char *const owned[] = { e->environment, e->objective, e->template_name, e->text, e->transcript, e->answer, e->failure_text };
+    char *const owned[] = { e->environment, e->objective, e->template_name, e->text,
+                            e->transcript,  e->answer,    e->failure_text };
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
     free(e->turns);
     free(e->calls);
@@ -59,13 +61,17 @@ tool_call *episode_add_call(episode *e)
 int episode_check(const episode *e, int32_t vocab, error *err)
 {
     if (e->stop >= N_STOPS || e->failed >= N_FAILURES || (e->failed != FAIL_NONE) != (e->stop == STOP_ERROR))
-        return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": stop %d and failure %d do not fit", e->id, (int)e->stop, (int)e->failed);
-    if (!e->text || !e->transcript) return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": it has no text", e->id);
+        return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": stop %d and failure %d do not fit", e->id,
+                         (int)e->stop, (int)e->failed);
+    if (!e->environment || !e->objective || !e->template_name || !e->text || !e->transcript)
+        return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": a text of it is missing", e->id);
     for (uint32_t i = 0; i < e->n_turns; i++)
-        if (!e->turns[i].text || e->turns[i].start > e->turns[i].end || e->turns[i].end > e->tokens.n || e->turns[i].call >= (int32_t)e->n_calls)
+        if (!e->turns[i].text || e->turns[i].start > e->turns[i].end || e->turns[i].end > e->tokens.n ||
+            e->turns[i].call >= (int32_t)e->n_calls)
             return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": turn %" PRIu32 " lies outside it", e->id, i);
     for (uint32_t i = 0; i < e->n_calls; i++)
-        if (!e->calls[i].name || !e->calls[i].arguments) return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": call %" PRIu32 " has no name", e->id, i);
+        if (!e->calls[i].name || !e->calls[i].arguments)
+            return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": call %" PRIu32 " has no name", e->id, i);
     if (trajectory_check(&e->tokens, vocab, err) != OK) return error_within(err, "episode %016" PRIx64, e->id);
     return OK;
 }

@@ -6,10 +6,26 @@
 #include "rollout/task.h"
 #include "rollout/trajectory.h"
 
-typedef enum stop_reason { STOP_ANSWER, STOP_EOS, STOP_LENGTH, STOP_TURNS, STOP_REPEAT, STOP_ERROR, N_STOPS } stop_reason;
+typedef enum stop_reason {
+    STOP_ANSWER,
+    STOP_EOS,
+    STOP_LENGTH,
+    STOP_TURNS,
+    STOP_REPEAT,
+    STOP_ERROR,
+    N_STOPS
+} stop_reason;
 
 /* Why the machinery failed; FAIL_NONE for every episode that may be scored. A failed machine is never a bad reward. */
-typedef enum failure { FAIL_NONE, FAIL_TOOL_CRASH, FAIL_TOOL_TIMEOUT, FAIL_TOOL_LOST, FAIL_PROMPT, FAIL_ENGINE, N_FAILURES } failure;
+typedef enum failure {
+    FAIL_NONE,
+    FAIL_TOOL_CRASH,
+    FAIL_TOOL_TIMEOUT,
+    FAIL_TOOL_LOST,
+    FAIL_PROMPT,
+    FAIL_ENGINE,
+    N_FAILURES
+} failure;
 
 typedef struct tool_call {
     char *name, *arguments; /* arguments: JSON text */
@@ -19,9 +35,9 @@ typedef struct tool_call {
 } tool_call;
 
 typedef struct turn {
-    char *text;              /* what the policy wrote in this turn */
-    uint32_t start, end;     /* its tokens in the trajectory */
-    int32_t call;            /* index into calls, or -1 */
+    char *text;          /* what the policy wrote in this turn */
+    uint32_t start, end; /* its tokens in the trajectory */
+    int32_t call;        /* index into calls, or -1 */
 } turn;
 
 typedef struct episode {
@@ -30,22 +46,22 @@ typedef struct episode {
     int64_t step;
     bool eval;
     uint32_t attempt;
-    char *environment;       /* "tools" */
-    char *objective;         /* data group of the row ("" when it has none) */
-    char *template_name;     /* dialect */
+    char *environment;   /* "tools" */
+    char *objective;     /* data group of the row ("" when it has none) */
+    char *template_name; /* dialect */
     int32_t n_shots, hint_len;
-    char *text;              /* all the policy wrote, nothing else: this is what rewards judge */
-    char *transcript;        /* the same with the observations between */
-    char *answer;            /* what the dialect took as the final answer, or NULL */
+    char *text;       /* all the policy wrote, nothing else: this is what rewards judge */
+    char *transcript; /* the same with the observations between */
+    char *answer;     /* what the dialect took as the final answer, or NULL */
     turn *turns;
     uint32_t n_turns;
     tool_call *calls;
     uint32_t n_calls;
     stop_reason stop;
     failure failed;
-    char *failure_text;      /* a sentence when failed != FAIL_NONE, else NULL */
+    char *failure_text; /* a sentence when failed != FAIL_NONE, else NULL */
     double wall_ms, tool_ms;
-    float pass_by_tier[4];   /* tests passed by tier, NaN: no such tier */
+    float pass_by_tier[4]; /* tests passed by tier, NaN: no such tier */
     trajectory tokens;
 } episode;
 

@@ -39,9 +39,12 @@ static int find(const score *s, const char *name)
 int score_set(score *s, const char *name, double value, error *err)
 {
     const size_t len = strlen(name);
-    if (len == 0 || len >= OBJECTIVE_NAME) return error_set(err, ERR_ARGUMENT, "objective '%.40s': a name has 1 to %d characters", name, OBJECTIVE_NAME - 1);
+    if (len == 0 || len >= OBJECTIVE_NAME)
+        return error_set(err, ERR_ARGUMENT, "objective '%.40s': a name has 1 to %d characters", name,
+                         OBJECTIVE_NAME - 1);
     int at = find(s, name);
-    if (at < 0 && s->n_values == MAX_OBJECTIVES) return error_set(err, ERR_FULL, "objective '%s': %d objectives are the most", name, MAX_OBJECTIVES);
+    if (at < 0 && s->n_values == MAX_OBJECTIVES)
+        return error_set(err, ERR_FULL, "objective '%s': %d objectives are the most", name, MAX_OBJECTIVES);
     if (at < 0) at = s->n_values++;
     memcpy(s->values[at].name, name, len + 1);
     s->values[at].value = isfinite(value) ? value : NAN;
@@ -52,4 +55,16 @@ double score_get(const score *s, const char *name)
 {
     const int at = find(s, name);
     return at < 0 ? NAN : s->values[at].value;
+}
+
+int score_check(const score *s, error *err)
+{
+    if (s->status > SCORE_MACHINE) return error_set(err, ERR_PARSE, "score: status %d is none", (int)s->status);
+    for (int i = 0; i < s->n_values; i++) {
+        const char *name = s->values[i].name;
+        if (*name == 0 || find(s, name) != i)
+            return error_set(err, ERR_PARSE, "score: objective %d has no name of its own", i);
+        if (isinf(s->values[i].value)) return error_set(err, ERR_PARSE, "score: objective '%s' is infinite", name);
+    }
+    return OK;
 }

@@ -14,9 +14,10 @@ typedef struct objective_value {
 } objective_value;
 
 typedef enum score_status {
-    SCORE_OK,       /* the script returned; single objectives may still be missing */
-    SCORE_SCRIPT,   /* the script raised, returned rubbish, or hit one of its caps: the author's fault, the score is missing */
-    SCORE_MACHINE,  /* the worker died or timed out: will be asked again elsewhere */
+    SCORE_OK,      /* the script returned; single objectives may still be missing */
+    SCORE_SCRIPT,  /* the script raised, returned rubbish, or hit one of its caps: the author's fault, the score is
+                      missing */
+    SCORE_MACHINE, /* the worker died or timed out: will be asked again elsewhere */
 } score_status;
 
 typedef struct score {
@@ -32,6 +33,10 @@ typedef struct score {
 void score_reset(score *s);
 score *score_copy(const score *s);
 void score_free(score *s);
-/* Sets (or replaces) a value; NaN and infinities become missing. ERR_FULL beyond MAX_OBJECTIVES, ERR_ARGUMENT for a name that is empty or too long. */
+/* Sets (or replaces) a value; NaN and infinities become missing. ERR_FULL beyond MAX_OBJECTIVES, ERR_ARGUMENT for a
+ * name that is empty or too long. */
 int score_set(score *s, const char *name, double value, error *err);
 double score_get(const score *s, const char *name); /* NaN: missing */
+/* ERR_PARSE for what score_set could not have made: a name that is empty or there twice, an infinite value, no such
+ * status. */
+int score_check(const score *s, error *err);

@@ -13,21 +13,23 @@
 
 #include "base/error.h"
 
+enum { MAX_ROW_BYTES = 1 << 20 }; /* of a task's row: what the wire carries and a data set may hold */
+
 typedef struct task {
     uint64_t id;
-    uint64_t group;       /* id of sample 0 of the same prompt */
-    uint32_t sample;      /* 0 .. group_size - 1 */
+    uint64_t group;  /* id of sample 0 of the same prompt */
+    uint32_t sample; /* 0 .. group_size - 1 */
     uint32_t group_size;
-    int64_t step;         /* optimizer step that will train on it, from 1; eval: the version it grades */
+    int64_t step; /* optimizer step that will train on it, from 1; eval: the version it grades */
     bool eval;
-    uint64_t prompt_id;   /* row of the data set */
-    uint64_t seed;        /* sampling key: (seed, group, sample, position) */
+    uint64_t prompt_id; /* row of the data set */
+    uint64_t seed;      /* sampling key: (seed, group, sample, position) */
     int32_t n_shots;
     int64_t min_version, max_version; /* the policy versions that may sample its tokens */
-    float temperature;    /* 0: greedy */
-    int32_t max_tokens;   /* sampled tokens, all turns together */
-    uint32_t attempt;     /* 0, then +1 each time the machinery failed */
-    char *row;            /* the data row as JSON text; owned */
+    float temperature;                /* 0: greedy */
+    int32_t max_tokens;               /* sampled tokens, all turns together */
+    uint32_t attempt;                 /* 0, then +1 each time the machinery failed */
+    char *row;                        /* the data row as JSON text; owned */
 } task;
 
 uint64_t task_id(bool eval, int64_t step, uint32_t index);

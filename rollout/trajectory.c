@@ -57,7 +57,8 @@ void trajectory_append_sampled(trajectory *t, int32_t id, float logprob, int64_t
         t->segment_capacity = t->segment_capacity ? 2 * t->segment_capacity : 4;
         t->segments = xrealloc(t->segments, t->segment_capacity * sizeof *t->segments);
     }
-    t->segments[t->n_segments++] = (segment){ .version = version, .weight_hash = weight_hash, .start = t->n - 1, .end = t->n };
+    t->segments[t->n_segments++] =
+        (segment){ .version = version, .weight_hash = weight_hash, .start = t->n - 1, .end = t->n };
 }
 
 uint32_t trajectory_sampled(const trajectory *t)
@@ -78,9 +79,11 @@ int64_t trajectory_oldest_version(const trajectory *t)
 static int check_token(const trajectory *t, uint32_t i, int32_t vocab, error *err)
 {
     if (t->ids[i] < 0 || (vocab > 0 && t->ids[i] >= vocab))
-        return error_set(err, ERR_PARSE, "token %" PRIu32 " has id %" PRId32 ", outside a vocabulary of %" PRId32, i, t->ids[i], vocab);
+        return error_set(err, ERR_PARSE, "token %" PRIu32 " has id %" PRId32 ", outside a vocabulary of %" PRId32, i,
+                         t->ids[i], vocab);
     if (t->role[i] >= N_ROLES || t->mask[i] != (t->role[i] == ROLE_POLICY))
-        return error_set(err, ERR_PARSE, "token %" PRIu32 ": loss mask %u does not fit its role %u", i, t->mask[i], t->role[i]);
+        return error_set(err, ERR_PARSE, "token %" PRIu32 ": loss mask %u does not fit its role %u", i, t->mask[i],
+                         t->role[i]);
     if (t->mask[i] ? !(t->logprob[i] <= 1e-3f) || !isfinite(t->logprob[i]) : t->logprob[i] != 0)
         return error_set(err, ERR_PARSE, "token %" PRIu32 ": behaviour logprob %g can't be", i, (double)t->logprob[i]);
     return OK;
@@ -92,9 +95,12 @@ static int check_segments(const trajectory *t, error *err)
     for (uint32_t s = 0; s < t->n_segments; s++) {
         const segment *g = &t->segments[s];
         if (g->start >= g->end || g->end > t->n || g->start < covered || g->version < 0)
-            return error_set(err, ERR_PARSE, "segment %" PRIu32 " (%" PRIu32 " to %" PRIu32 ", version %" PRId64 ") can't be", s, g->start, g->end, g->version);
+            return error_set(err, ERR_PARSE,
+                             "segment %" PRIu32 " (%" PRIu32 " to %" PRIu32 ", version %" PRId64 ") can't be", s,
+                             g->start, g->end, g->version);
         for (uint32_t i = covered; i < g->start; i++)
-            if (t->mask[i]) return error_set(err, ERR_PARSE, "token %" PRIu32 " was sampled by no known policy version", i);
+            if (t->mask[i])
+                return error_set(err, ERR_PARSE, "token %" PRIu32 " was sampled by no known policy version", i);
         covered = g->end;
     }
     for (uint32_t i = covered; i < t->n; i++)
@@ -104,10 +110,13 @@ static int check_segments(const trajectory *t, error *err)
 
 int trajectory_check(const trajectory *t, int32_t vocab, error *err)
 {
-    if (t->n_prompt > t->n) return error_set(err, ERR_PARSE, "a prompt of %" PRIu32 " tokens in a trajectory of %" PRIu32, t->n_prompt, t->n);
+    if (t->n_prompt > t->n)
+        return error_set(err, ERR_PARSE, "a prompt of %" PRIu32 " tokens in a trajectory of %" PRIu32, t->n_prompt,
+                         t->n);
     for (uint32_t i = 0; i < t->n; i++) {
         if (check_token(t, i, vocab, err) != OK) return ERR_PARSE;
-        if (i < t->n_prompt && t->mask[i]) return error_set(err, ERR_PARSE, "token %" PRIu32 " of the prompt has loss mask 1", i);
+        if (i < t->n_prompt && t->mask[i])
+            return error_set(err, ERR_PARSE, "token %" PRIu32 " of the prompt has loss mask 1", i);
     }
     return check_segments(t, err);
 }

@@ -2,9 +2,9 @@
  *
  * Tokens are never re-tokenized: the learner trains on exactly these ids.
  *
- *     role      I I I S S S S Q Q Q Q P P P P O O O P P P      I instruction, S shot, Q question, P policy, O observation
- *     mask      0 0 0 0 0 0 0 0 0 0 0 1 1 1 1 0 0 0 1 1 1      1 exactly where the policy sampled
- *     segments                        |-- version 7 --|- 8 -|   who sampled; cover every masked token, ascending
+ *     role      I I I S S S S Q Q Q Q P P P P O O O P P P      I instruction, S shot, Q question, P policy, O
+ * observation mask      0 0 0 0 0 0 0 0 0 0 0 1 1 1 1 0 0 0 1 1 1      1 exactly where the policy sampled segments |--
+ * version 7 --|- 8 -|   who sampled; cover every masked token, ascending
  */
 #pragma once
 
@@ -13,7 +13,14 @@
 
 #include "base/error.h"
 
-typedef enum token_role { ROLE_INSTRUCTION, ROLE_SHOT, ROLE_QUESTION, ROLE_POLICY, ROLE_OBSERVATION, N_ROLES } token_role;
+typedef enum token_role {
+    ROLE_INSTRUCTION,
+    ROLE_SHOT,
+    ROLE_QUESTION,
+    ROLE_POLICY,
+    ROLE_OBSERVATION,
+    N_ROLES
+} token_role;
 
 typedef struct segment {
     int64_t version;      /* policy version that sampled tokens [start, end) */
@@ -22,10 +29,10 @@ typedef struct segment {
 } segment;
 
 typedef struct trajectory {
-    int32_t *ids;     /* [n] */
-    float *logprob;   /* [n] behaviour logprob; 0 where mask is 0 */
-    uint8_t *mask;    /* [n] loss mask */
-    uint8_t *role;    /* [n] token_role */
+    int32_t *ids;   /* [n] */
+    float *logprob; /* [n] behaviour logprob; 0 where mask is 0 */
+    uint8_t *mask;  /* [n] loss mask */
+    uint8_t *role;  /* [n] token_role */
     uint32_t n, capacity;
     segment *segments;
     uint32_t n_segments, segment_capacity;
@@ -37,7 +44,7 @@ void trajectory_reset(trajectory *t); /* frees, zeroes */
 void trajectory_append(trajectory *t, token_role role, const int32_t *ids, size_t n);
 /* Appends one sampled token; extends the last segment or begins one. */
 void trajectory_append_sampled(trajectory *t, int32_t id, float logprob, int64_t version, uint64_t weight_hash);
-uint32_t trajectory_sampled(const trajectory *t); /* how many tokens have mask 1 */
+uint32_t trajectory_sampled(const trajectory *t);       /* how many tokens have mask 1 */
 int64_t trajectory_oldest_version(const trajectory *t); /* -1: nothing sampled */
 /* The invariants above; `vocab` <= 0: ids are not range-checked. ERR_PARSE names the first that fails. */
 int trajectory_check(const trajectory *t, int32_t vocab, error *err);

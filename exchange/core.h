@@ -1,0 +1,93 @@
+/* core - the exchange as a pure state machine: events and a time in, actions out. No socket, clock, thread or database,
+ * so that thousands of histories of loss, doubling and death can be replayed in a test.
+ *
+ *     version v published -> tasks of the steps it allows are opened
+ *     WANT(actor)         -> SEND_TASK, under a lease
+ *     EPISODE             -> COMMIT_EPISODE, then SEND_ACK; the first one for a task counts, later ones are only acked
+ *                            a failed machine: the task is opened again (attempt + 1), or dropped after max_attempts
+ *     WANT(reward)        -> ASK_SCORE, under a lease
+ *     SCORE               -> COMMIT_SCORE; a machine's failure is asked again, and the score is missing after
+ * max_attempts all of an evaluation -> EVAL_READY all of a step closed -> STEP_READY, once, groups in order, steps in
+ * order, after the evaluation before it
+ *
+ * A lease ends with its deadline or with its holder; the work is then handed out again, up to max_losses times.
+ *
+ * A step's tasks are opened when version >= step - 1 - max_staleness, so no token can be staler than that. An
+ * evaluation needs actors on its version: while core_evaluating says so, the next version is to be held back. */
+#pragma once
+
+#include "exchange/lease.h"
+#include "exchange/scheduler.h"
+#include "rollout/group.h"
+
+typedef struct core core;
+
+typedef struct core_config {
+    scheduler_config schedule;
+    int64_t steps;
+    int64_t task_lease_ms, score_lease_ms; /* 0: 120 s, 60 s */
+    uint32_t max_attempts;                 /* of a task whose machinery fails; 0: 3 */
+    uint32_t max_losses;                   /* leases that may end without an answer, a task; 0: 10 */
+    double failure_limit;                  /* share of failed episodes at which the run halts; 0: 0.05 */
+    int32_t vocab;                         /* token ids must lie below; 0: unchecked */
+} core_config;
+
+typedef enum action_kind {
+    SEND_TASK,
+    SEND_ACK,
+    ASK_SCORE,
+    COMMIT_EPISODE,
+    COMMIT_SCORE,
+    STEP_READY,
+    EVAL_READY,
+    HALT
+} action_kind;
+
+/* Pointers are borrowed until the next event, but for groups: they are the caller's. */
+typedef struct action {
+    action_kind kind;
+    uint32_t peer;
+    uint64_t task_id;
+    const task *task;
+    const episode *episode;
+    const score *score;
+    int64_t step;   /* of STEP_READY, version of EVAL_READY */
+    group **groups; /* [n_groups], owned by the receiver, array too */
+    uint32_t n_groups;
+    const char *why; /* HALT */
+} action;
+
+typedef struct core_stats {
+    uint64_t episodes, failed, retried, dropped, refused, repeated; /* of episodes */
+    uint64_t lost, groups_dropped; /* leases without an answer; groups with too few episodes left */
+    uint64_t scores, score_scripts, score_machines;
+    uint32_t in_flight, waiting_scores;
+} core_stats;
+
+core *core_new(const core_config *config);
+void core_free(core *c);
+
+/* Before the first event: what a store has kept. An episode (and its score, or NULL) is taken; it is used when its step
+ * is behind the version that is published first and its tokens are proven by known versions, and freed otherwise. A
+ * version is known by core_known, of an earlier life, or by core_version. */
+void core_restore(core *c, episode *e, score *s);
+void core_known(core *c, int64_t version, uint64_t hash);
+
+/* A policy version exists: v steps are done. hash: of its weights; tokens that claim v must carry it. The first one may
+ * be a checkpoint's; each later one is the next. */
+void core_version(core *c, int64_t now_ms, int64_t version, uint64_t hash);
+void core_evaluate(core *c, int64_t version); /* before the core_version of it */
+bool core_evaluating(const core *c);
+void core_peer_up(core *c, uint32_t peer, bool is_actor);
+void core_peer_down(core *c, uint32_t peer);
+void core_want(core *c, int64_t now_ms, uint32_t peer, uint32_t slots); /* so many more than before */
+void core_episode(core *c, int64_t now_ms, uint32_t peer, episode *e);  /* takes e */
+void core_score(core *c, int64_t now_ms, uint32_t peer, score *s);      /* takes s */
+void core_tick(core *c, int64_t now_ms);
+
+/* What is to be done because of the events so far, in order. False: nothing more. */
+bool core_next_action(core *c, action *out);
+core_stats core_statistics(const core *c);
+int64_t core_open_tasks(const core *c);
+/* Who or what the run waits for, in a sentence: "24 episodes of step 7 with actor peers; 3 scores". */
+void core_waiting_for(const core *c, char *out, size_t size);
