@@ -15,6 +15,7 @@
 #include "lua/curriculum.h"
 #include "lua/dialect.h"
 #include "lua/vm.h"
+#include "reward/scorer.h"
 
 enum { RECIPE_PATH = 1024, RECIPE_TOOLS = 16 };
 
@@ -49,6 +50,9 @@ typedef struct recipe {
 /* overrides: "key=value" texts. NULL and `err` when anything is wrong. */
 recipe *recipe_open(const char *path, const char *const *overrides, int n_overrides, error *err);
 void recipe_free(recipe *r);
+
+/* How its reward script is to be run. Borrows from the recipe. */
+scorer_config recipe_scorer(const recipe *r);
 
 /* A router with the recipe's tools, started. The recipe must outlive it (Lua tools live in its VM). */
 router *recipe_router(const recipe *r, logger *lg, error *err);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,13 +22,17 @@ struct sinks {
     char path[1024];
 };
 
-static int64_t step_of_line(const char *line, size_t len)
+/* Whether a line is of a step that stays done. The evaluation of the last one kept is played again. */
+static bool is_kept(const char *line, size_t len, int64_t keep_step)
 {
     int64_t step = -1;
+    const char *event = "";
     json_t *json = json_parse(line, len, "metrics.jsonl", NULL);
     if (json) json_opt_int(json, "step", "metrics.jsonl", -1, &step, NULL);
+    if (json) json_opt_string(json, "event", "metrics.jsonl", "", &event, NULL);
+    const bool kept = step >= 0 && (step < keep_step || (step == keep_step && strcmp(event, "eval") != 0));
     json_decref(json);
-    return step;
+    return kept;
 }
 
 /* A crash may have left half a line or steps that will be done again: both go. */
@@ -38,10 +43,8 @@ static int cut_behind(const char *path, int64_t keep_step, error *err)
     char *text = file_read(path, MAX_METRICS_FILE, &len, err);
     if (!text) return err ? err->code : ERR_IO;
     str kept = { 0 };
-    for (char *line = text, *end; (end = memchr(line, '\n', len - (size_t)(line - text))); line = end + 1) {
-        const int64_t step = step_of_line(line, (size_t)(end - line));
-        if (step >= 0 && step <= keep_step) str_add(&kept, line, (size_t)(end - line) + 1);
-    }
+    for (char *line = text, *end; (end = memchr(line, '\n', len - (size_t)(line - text))); line = end + 1)
+        if (is_kept(line, (size_t)(end - line), keep_step)) str_add(&kept, line, (size_t)(end - line) + 1);
     const int rc = file_write_atomic(path, kept.data ? kept.data : "", kept.len, err);
     str_free(&kept);
     free(text);

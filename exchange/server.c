@@ -199,8 +199,9 @@ static void publish(server *s, new_version *v)
     core_version(s->core, loop_now_ms(s->lp), v->version, v->hash);
 }
 
-static void new_version_free(new_version *v)
+void new_version_free(new_version *v)
 {
+    if (!v) return;
     str_free(&v->bytes);
     free(v);
 }

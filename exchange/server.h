@@ -28,6 +28,7 @@ typedef struct new_version {
     bool evaluate;             /* before going on */
     uint32_t groups, episodes; /* trained on; 0 for the first */
 } new_version;
+void new_version_free(new_version *v);
 
 typedef struct server_config {
     core_config core;

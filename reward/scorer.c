@@ -18,7 +18,7 @@
 #include "proto/messages.h"
 #include "reward/script.h"
 
-enum { GRACE_MS = 250, HOST_FD = 3, WRITE_MS = 5000 };
+enum { GRACE_MS = 250, HOST_FD = 3, WRITE_MS = 5000, LONG_WAIT_MS = 3600000 };
 
 struct scorer {
     scorer_config config;
@@ -37,8 +37,9 @@ static int move(int fd, void *data, size_t len, bool writing, int64_t deadline_m
     for (char *p = data; len > 0;) {
         struct pollfd pf = { .fd = fd, .events = writing ? POLLOUT : POLLIN };
         const int64_t left = deadline_ms - clock_ms();
-        const int ready = poll(&pf, 1, left > 0 ? (int)left : 0);
-        if (ready == 0) return 0;
+        const int ready = poll(&pf, 1, left <= 0 ? 0 : left < LONG_WAIT_MS ? (int)left : LONG_WAIT_MS);
+        if (ready == 0 && left <= LONG_WAIT_MS) return 0;
+        if (ready == 0) continue;
         const ssize_t n = ready < 0 ? -1 : writing ? send(fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT) : recv(fd, p, len, MSG_DONTWAIT);
         if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
         if (n <= 0) return -1;
@@ -80,12 +81,22 @@ int scorer_check_script(const scorer_config *config, error *err)
     return s ? OK : err ? err->code : ERR_SCRIPT;
 }
 
+/* The VM's own cap is tighter; this one catches what is not Lua's. AddressSanitizer's shadow takes terabytes of addresses. */
+static void limit_memory(const scorer_config *config)
+{
+#ifdef __SANITIZE_ADDRESS__
+    (void)config;
+#else
+    const rlim_t cap = (rlim_t)(config->memory_mb + 512) << 20;
+    setrlimit(RLIMIT_AS, &(struct rlimit){ cap, cap });
+#endif
+}
+
 int reward_host_main(const scorer_config *config, int fd)
 {
     error err = { 0 };
     str bytes = { 0 };
-    const rlim_t cap = (rlim_t)(config->memory_mb + 512) << 20; /* the VM's own cap is tighter; this one catches what is not Lua's */
-    setrlimit(RLIMIT_AS, &(struct rlimit){ cap, cap });
+    limit_memory(config);
     setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
     script *s = script_new(config, &err);
     message m;

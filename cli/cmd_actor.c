@@ -1,0 +1,40 @@
+/* troupe actor: plays episodes for the exchange of a learner, until it says goodbye. */
+#include <stdio.h>
+
+#include "actor/actor.h"
+#include "cli/player.h"
+#include "cli/role.h"
+#include "cli/verbs.h"
+
+static const char USAGE[] = "usage: troupe actor RECIPE.lua --connect ADDRESS [--name NAME] [key=value ...]\n\n"
+                            "  --connect ADDRESS  where the learner listens: ipc:///path or tcp://127.0.0.1:PORT\n"
+                            "  --name NAME        in logs and metrics (default actor)\n\n"
+                            "'troupe train' starts all roles on one machine; this is one of them by hand.\n"
+                            "example: troupe actor recipe.lua --connect tcp://127.0.0.1:5555 actor_threads=4\n";
+
+/* What one actor of the fleet needs to hold so that a step is played in one go. */
+static int slots_of(const recipe *r)
+{
+    if (r->actor_slots > 0) return (int)r->actor_slots;
+    return (int)((r->group * r->prompts_per_step + r->actors - 1) / r->actors);
+}
+
+int cmd_actor(int argc, char **argv)
+{
+    const char *address = NULL, *name = "actor";
+    const flag flags[] = { { "--connect", &address, NULL }, { "--name", &name, NULL }, { 0 } };
+    role r;
+    error err = { 0 };
+    const int status = role_open(&r, argc, argv, flags, &name, USAGE);
+    if (status != 0 || r.helped) return status;
+    if (!address) return role_close(&r, error_set(&err, ERR_ARGUMENT, "needs --connect ADDRESS"), &err);
+    const int slots = slots_of(r.recipe);
+    player *p = player_new(r.recipe, NULL, (int)r.recipe->actor_threads, slots, r.log, &err);
+    int rc = p ? OK : err.code;
+    if (rc == OK) {
+        const actor_config config = { .address = address, .name = name, .slots = slots, .stage = p->stage, .engine = p->engine, .model = p->model };
+        rc = actor_run(r.loop, &config, r.log, &err);
+    }
+    player_free(p);
+    return role_close(&r, rc, &err);
+}

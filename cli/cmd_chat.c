@@ -1,0 +1,83 @@
+/* troupe chat: questions from the keyboard, each played as an episode with the recipe's tools. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "cli/arguments.h"
+#include "cli/player.h"
+#include "cli/verbs.h"
+
+typedef struct chat {
+    const recipe *recipe;
+    float temperature;
+    int32_t shots;
+    bool terminal;
+    uint64_t asked;
+} chat;
+
+static int usage(FILE *to)
+{
+    fprintf(to, "usage: troupe chat RECIPE.lua [--model DIR] [--shots N] [--temperature T] [key=value ...]\n\n"
+                "Each line is a question of its own; the model answers with the recipe's tools. Ctrl-D ends.\n\n"
+                "  --model DIR       a model folder or a checkpoint (default: the recipe's model)\n"
+                "  --shots N         worked examples before each question (default 0)\n"
+                "  --temperature T   0 (default): always the likeliest token\n\n"
+                "example: troupe chat recipes/calculator/recipe.lua --model runs/calculator/checkpoints/step-120\n");
+    return to == stdout ? 0 : 2;
+}
+
+static int next_question(void *ctx, task *t)
+{
+    chat *c = ctx;
+    char *line = NULL;
+    size_t capacity = 0;
+    if (c->terminal) fputs("> ", stdout), fflush(stdout);
+    ssize_t len = getline(&line, &capacity, stdin);
+    if (len > 0 && line[len - 1] == '\n') line[--len] = 0;
+    if (len < 0 || len > MAX_ROW_BYTES / 8) return free(line), ERR_NOT_FOUND;
+    str row = { 0 };
+    str_puts(&row, "{\"prompt\": ");
+    str_json(&row, line, (size_t)len);
+    str_putc(&row, '}');
+    free(line);
+    *t = (task){ .id = ++c->asked, .group = c->asked, .group_size = 1, .min_version = -1, .seed = (uint64_t)c->recipe->seed,
+                 .n_shots = c->shots, .temperature = c->temperature, .max_tokens = (int32_t)c->recipe->max_tokens, .row = str_take(&row) };
+    return OK;
+}
+
+static void on_answer(void *ctx, episode *e)
+{
+    (void)ctx;
+    if (e->failed != FAIL_NONE) fprintf(stderr, "troupe: chat: %s\n", e->failure_text);
+    else printf("%s\n", e->transcript ? e->transcript : "");
+    fflush(stdout);
+    episode_free(e);
+}
+
+int cmd_chat(int argc, char **argv)
+{
+    arguments a;
+    error err = { 0 };
+    const char *model = NULL, *shots = "0", *temperature = "0";
+    const flag flags[] = { { "--model", &model, NULL }, { "--shots", &shots, NULL }, { "--temperature", &temperature, NULL }, { 0 } };
+    if (arguments_parse(&a, argc, argv, flags, &err) != OK) return fprintf(stderr, "troupe: chat: %s\n", err.text), 2;
+    if (a.help) return usage(stdout);
+    if (a.n_positional != 1) return usage(stderr);
+    logger *log = logger_new(2, "chat", LOG_WARN, false);
+    recipe *r = recipe_open(a.positional[0], a.overrides, a.n_overrides, &err);
+    player *p = r ? player_new(r, model, (int)r->learner_threads, 1, log, &err) : NULL;
+    int rc = p ? OK : err.code;
+    if (rc == OK) {
+        chat c = { .recipe = r, .temperature = (float)atof(temperature), .shots = atoi(shots), .terminal = isatty(0) && isatty(1) };
+        const player_callbacks cb = { .ctx = &c, .next = next_question, .done = on_answer };
+        rc = player_run(p, &cb, &err);
+    }
+    player_free(p);
+    recipe_free(r);
+    logger_free(log);
+    if (rc != OK) fprintf(stderr, "troupe: chat: %s\n", err.text);
+    return rc == OK ? 0 : 1;
+}

@@ -1,0 +1,123 @@
+/* troupe doctor: what this machine can and can't do for a run, each with what to do about it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <sqlite3.h>
+#include <zmq.h>
+
+#include "base/file.h"
+#include "base/process.h"
+#include "cli/arguments.h"
+#include "cli/verbs.h"
+#include "env/tools/python.h"
+#include "kernels/device.h"
+
+enum { CALLS = 20, LEAST_FILES = 1024, LEAST_SHM_MB = 64 };
+
+typedef struct report {
+    int problems;
+} report;
+
+static void say(report *r, bool good, const char *what, const char *detail, const char *advice)
+{
+    printf("%-4s %-12s %s%s%s\n", good ? "ok" : "BAD", what, detail, good || !advice ? "" : "\n     -> ", good || !advice ? "" : advice);
+    r->problems += !good;
+}
+
+static void check_device(report *r)
+{
+    error err = { 0 };
+    char text[128];
+    device *dev = device_open("cpu", 0, &err);
+    say(r, dev != NULL, "cpu", dev ? device_name(dev) : err.text, NULL);
+    device_close(dev);
+    dev = device_open("cuda:0", 0, &err);
+    snprintf(text, sizeof text, "%.120s", dev ? device_name(dev) : err.text);
+    printf("%-4s %-12s %s\n", dev ? "ok" : "-", "cuda", text); /* not a problem: everything runs without */
+    device_close(dev);
+}
+
+static void check_memory(report *r)
+{
+    char text[128];
+    const double gb = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / 1e9;
+    snprintf(text, sizeof text, "%.1f GB", gb);
+    say(r, gb > 1, "memory", text, "small models need 1 GB");
+    struct statvfs fs;
+    const bool found = statvfs("/dev/shm", &fs) == 0;
+    const double mb = found ? (double)fs.f_bavail * (double)fs.f_frsize / 1e6 : 0;
+    snprintf(text, sizeof text, found ? "/dev/shm, %.0f MB free" : "there is no /dev/shm", mb);
+    say(r, mb > LEAST_SHM_MB, "shared mem", text, "weights go to actors through it; three versions of the model must fit (docker: --shm-size=1g)");
+}
+
+static void check_files(report *r)
+{
+    char text[128];
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    snprintf(text, sizeof text, "%llu open files", (unsigned long long)limit.rlim_cur);
+    say(r, limit.rlim_cur >= LEAST_FILES, "limits", text, "raise it: ulimit -n 4096");
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The tool as an episode uses it, sandbox and all. */
+static void check_python(report *r)
+{
+    error err = { 0 };
+    char text[560];
+    double ms[CALLS];
+    tool python;
+    const box_config limits = { 0 };
+    router *tools = router_new(NULL);
+    int rc = python_tool(&limits, &python, &err);
+    if (rc == OK) rc = router_add(tools, &python, &err);
+    for (int i = 0; rc == OK && i < CALLS; i++) {
+        tool_result result = { 0 };
+        rc = router_call(tools, "python", "{\"code\": \"print(2+2)\"}", &result, &err);
+        if (rc == OK && (result.failed != FAIL_NONE || strncmp(result.text, "4", 1) != 0)) rc = error_set(&err, ERR_PEER, "print(2+2) gave: %.200s", result.text);
+        ms[i] = result.ms;
+        free(result.text);
+    }
+    qsort(ms, CALLS, sizeof *ms, ascending);
+    snprintf(text, sizeof text, "print(2+2) in its sandbox, p50 %.1f ms", rc == OK ? ms[CALLS / 2] : 0.0);
+    say(r, rc == OK, "python tool", rc == OK ? text : err.text, "the sandbox needs python3 and unprivileged user namespaces; without them: T.python{ sandbox = \"none\" } (no isolation)");
+    router_free(tools);
+}
+
+static void check_libraries(void)
+{
+    int major, minor, patch;
+    zmq_version(&major, &minor, &patch);
+    printf("ok   %-12s SQLite %s, ZeroMQ %d.%d.%d\n", "libraries", sqlite3_libversion(), major, minor, patch);
+}
+
+int cmd_doctor(int argc, char **argv)
+{
+    arguments a;
+    error err = { 0 };
+    report r = { 0 };
+    const flag flags[] = { { 0 } };
+    if (arguments_parse(&a, argc, argv, flags, &err) != OK) return fprintf(stderr, "troupe: doctor: %s\n", err.text), 2;
+    if (a.help || a.n_positional) {
+        fprintf(a.help ? stdout : stderr, "usage: troupe doctor\n\nChecks processor, memory, limits and the sandbox; status 1 when a run would suffer.\n");
+        return a.help ? 0 : 2;
+    }
+    printf("troupe %s\n", TROUPE_VERSION);
+    check_device(&r);
+    check_memory(&r);
+    check_files(&r);
+    check_libraries();
+    check_python(&r);
+    if (r.problems) printf("%d thing%s to look at\n", r.problems, r.problems > 1 ? "s" : "");
+    else printf("this machine is fit for: make demo\n");
+    return r.problems ? 1 : 0;
+}

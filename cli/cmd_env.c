@@ -1,0 +1,105 @@
+/* troupe env: tools by hand. Lists them, or makes one call, as an episode would. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "cli/arguments.h"
+#include "cli/recipe.h"
+#include "cli/verbs.h"
+#include "env/tools/python.h"
+
+enum { MAX_REPEATS = 100000 };
+
+static int usage(FILE *to)
+{
+    fprintf(to, "usage: troupe env list [--recipe RECIPE.lua]\n"
+                "       troupe env call --tool NAME ARGUMENTS [--recipe RECIPE.lua] [--repeat N]\n\n"
+                "  --recipe RECIPE.lua  the tools of a recipe (default: the python tool with its defaults)\n"
+                "  --repeat N           make the call N times and print the latency\n\n"
+                "example: troupe env call --tool python '{\"code\":\"print(2+2)\"}'\n");
+    return to == stdout ? 0 : 2;
+}
+
+static router *default_tools(error *err)
+{
+    tool python;
+    router *r = router_new(NULL);
+    const box_config limits = { 0 };
+    if (python_tool(&limits, &python, err) == OK && router_add(r, &python, err) == OK) return r;
+    router_free(r);
+    return NULL;
+}
+
+static int list(router *r, error *err)
+{
+    char *text = router_tools_json(r);
+    json_t *tools = json_parse(text, strlen(text), "tools", err);
+    size_t i;
+    json_t *t;
+    json_array_foreach(tools, i, t)
+    {
+        char *parameters = json_text(json_object_get(t, "parameters"), true);
+        printf("%s\n  %s\n  parameters: %s\n", json_string_value(json_object_get(t, "name")), json_string_value(json_object_get(t, "description")), parameters);
+        free(parameters);
+    }
+    json_decref(tools);
+    free(text);
+    return tools ? OK : err->code;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void print_latency(double *ms, int n)
+{
+    qsort(ms, (size_t)n, sizeof *ms, ascending);
+    fprintf(stderr, "%d calls: p50 %.2f ms, p90 %.2f ms, p99 %.2f ms, max %.2f ms\n", n, ms[n / 2], ms[n * 9 / 10], ms[n * 99 / 100], ms[n - 1]);
+}
+
+/* 0: the tool did it; 1: it told of an error; the machinery's failures are errors. */
+static int call(router *r, const char *name, const char *json, int repeats, int *status, error *err)
+{
+    double *ms = xcalloc((size_t)repeats, sizeof *ms);
+    int rc = OK;
+    for (int i = 0; rc == OK && i < repeats; i++) {
+        tool_result result = { 0 };
+        rc = router_call(r, name, json, &result, err);
+        if (rc == OK && result.failed != FAIL_NONE) rc = error_set(err, ERR_PEER, "%s: %s: %s", name, failure_name(result.failed), result.text);
+        if (rc == OK && i == 0) fputs(result.text, stdout), *status = result.ok ? 0 : 1;
+        if (rc == OK && i == 0 && (!result.text[0] || result.text[strlen(result.text) - 1] != '\n')) putchar('\n');
+        ms[i] = result.ms;
+        free(result.text);
+    }
+    if (rc == OK && repeats > 1) print_latency(ms, repeats);
+    free(ms);
+    return rc;
+}
+
+int cmd_env(int argc, char **argv)
+{
+    arguments a;
+    error err = { 0 };
+    const char *path = NULL, *name = NULL, *repeat = "1";
+    const flag flags[] = { { "--recipe", &path, NULL }, { "--tool", &name, NULL }, { "--repeat", &repeat, NULL }, { 0 } };
+    if (arguments_parse(&a, argc, argv, flags, &err) != OK) return fprintf(stderr, "troupe: env: %s\n", err.text), 2;
+    if (a.help) return usage(stdout);
+    const bool calls = a.n_positional == 2 && strcmp(a.positional[0], "call") == 0 && name;
+    const bool lists = a.n_positional == 1 && strcmp(a.positional[0], "list") == 0;
+    const int repeats = atoi(repeat);
+    if ((!calls && !lists) || repeats < 1 || repeats > MAX_REPEATS) return usage(stderr);
+
+    int status = 0;
+    recipe *recipe_file = path ? recipe_open(path, a.overrides, a.n_overrides, &err) : NULL;
+    router *r = path ? recipe_file ? recipe_router(recipe_file, NULL, &err) : NULL : default_tools(&err);
+    int rc = r ? OK : err.code;
+    if (rc == OK) rc = calls ? call(r, name, a.positional[1], repeats, &status, &err) : list(r, &err);
+    router_free(r);
+    recipe_free(recipe_file);
+    if (rc != OK) fprintf(stderr, "troupe: env: %s\n", err.text);
+    return rc == OK ? status : 1;
+}

@@ -1,0 +1,137 @@
+/* troupe eval: plays a recipe's test questions with a model, in this process, and prints the scores. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "cli/arguments.h"
+#include "cli/batch_metrics.h"
+#include "cli/player.h"
+#include "cli/verbs.h"
+#include "exchange/scheduler.h"
+
+enum { SLOTS = 64 };
+
+typedef struct evaluation {
+    const recipe *recipe;
+    scheduler_config schedule;
+    scorer *scorer;
+    uint32_t next, size;
+    vec(group *) groups;
+    FILE *out;
+    logger *log;
+} evaluation;
+
+static int usage(FILE *to)
+{
+    fprintf(to, "usage: troupe eval RECIPE.lua [--model DIR] [--shots N] [--prompts N] [--out FILE.jsonl] [--json] [key=value ...]\n\n"
+                "  --model DIR       a model folder or a checkpoint (default: the recipe's model)\n"
+                "  --shots N         worked examples before each question (default: eval_shots of the recipe)\n"
+                "  --prompts N       questions (default: eval_prompts of the recipe; 0: all of data.test)\n"
+                "  --out FILE.jsonl  each episode: row, transcript, objectives\n"
+                "  --json            the summary as one JSON object\n\n"
+                "example: troupe eval recipes/calculator/recipe.lua --model runs/calculator/checkpoints/step-120\n");
+    return to == stdout ? 0 : 2;
+}
+
+static int next_task(void *ctx, task *t)
+{
+    evaluation *v = ctx;
+    if (v->next == v->size) return ERR_NOT_FOUND;
+    scheduler_eval_task(&v->schedule, 0, v->next++, t);
+    return OK;
+}
+
+static void write_out(FILE *out, const task *t, const episode *e, const score *sc)
+{
+    json_t *values = json_object();
+    for (int i = 0; i < sc->n_values; i++)
+        json_object_set_new(values, sc->values[i].name, isfinite(sc->values[i].value) ? json_real(sc->values[i].value) : json_null());
+    json_t *line = json_pack("{s:o, s:s, s:o}", "row", json_parse(t->row, strlen(t->row), "row", NULL), "transcript", e->transcript ? e->transcript : "", "objectives", values);
+    char *text = json_text(line, false);
+    fprintf(out, "%s\n", text);
+    free(text);
+    json_decref(line);
+}
+
+static void on_episode(void *ctx, episode *e)
+{
+    evaluation *v = ctx;
+    task t;
+    scheduler_eval_task(&v->schedule, 0, task_id_index(e->id), &t);
+    score *sc = xcalloc(1, sizeof *sc);
+    if (e->failed == FAIL_NONE) scorer_score(v->scorer, &t, e, sc);
+    else log_warn(v->log, "question %u failed (%s): %s", task_id_index(e->id), failure_name(e->failed), e->failure_text);
+    if (v->out) write_out(v->out, &t, e, sc);
+    group *g = group_new(e->group, e->prompt_id, 0, 1);
+    group_add(g, e, sc, NULL);
+    vec_push(&v->groups, g);
+    task_reset(&t);
+}
+
+static void print(const evaluation *v, const char *model, double seconds, bool json)
+{
+    size_t n;
+    metrics *m = metrics_new();
+    batch_eval_metrics((const group *const *)v->groups.data, (uint32_t)v->groups.len, &v->recipe->trainer.objectives, m);
+    metrics_set(m, "eval/seconds", seconds);
+    const metric *all = metrics_all(m, &n);
+    if (!json) printf("%s on %s\n", model, v->recipe->test);
+    for (size_t i = 0; i < n; i++) {
+        if (json) printf("%s\"%s\": %.6g", i ? ", " : "{", all[i].name, all[i].value);
+        else printf("  %-28s %.4g\n", all[i].name, all[i].value);
+    }
+    if (json) puts("}");
+    metrics_free(m);
+}
+
+static int evaluate(evaluation *v, player *p, const char *model, bool json, error *err)
+{
+    const recipe *r = v->recipe;
+    const int64_t began = clock_ms();
+    const scorer_config sc = recipe_scorer(r);
+    if (!(v->scorer = scorer_new(&sc, err))) return err->code;
+    if (!(v->schedule.eval = dataset_open(r->test, 0, err))) return err->code;
+    v->size = scheduler_eval_size(&v->schedule);
+    const player_callbacks cb = { .ctx = v, .next = next_task, .done = on_episode };
+    const int rc = player_run(p, &cb, err);
+    if (rc == OK) print(v, model, (double)(clock_ms() - began) * 1e-3, json);
+    return rc;
+}
+
+int cmd_eval(int argc, char **argv)
+{
+    arguments a;
+    error err = { 0 };
+    bool json = false;
+    const char *model = NULL, *shots = NULL, *prompts = NULL, *out = NULL;
+    const flag flags[] = { { "--model", &model, NULL }, { "--shots", &shots, NULL }, { "--prompts", &prompts, NULL }, { "--out", &out, NULL }, { "--json", NULL, &json }, { 0 } };
+    if (arguments_parse(&a, argc, argv, flags, &err) != OK) return fprintf(stderr, "troupe: eval: %s\n", err.text), 2;
+    if (a.help) return usage(stdout);
+    if (a.n_positional != 1) return usage(stderr);
+    recipe *r = recipe_open(a.positional[0], a.overrides, a.n_overrides, &err);
+    evaluation v = { .recipe = r, .log = logger_new(2, "eval", LOG_WARN, false) };
+    player *p = NULL;
+    int rc = r ? OK : err.code;
+    if (rc == OK && !r->test[0]) rc = error_set(&err, ERR_ARGUMENT, "%s has no data.test to evaluate on", r->path);
+    if (rc == OK && out && !(v.out = fopen(out, "we"))) rc = error_set(&err, ERR_IO, "can't write %s", out);
+    if (rc == OK) rc = (p = player_new(r, model, (int)r->learner_threads, SLOTS, v.log, &err)) ? OK : err.code;
+    if (rc == OK) {
+        v.schedule = (scheduler_config){ .seed = (uint64_t)r->seed, .max_tokens = (int32_t)r->max_tokens, .eval_prompts = prompts ? strtoull(prompts, NULL, 10) : (uint64_t)r->eval_prompts,
+                                         .eval_shots = shots ? atoi(shots) : (int32_t)r->eval_shots };
+        rc = evaluate(&v, p, model ? model : r->model, json, &err);
+    }
+    for (size_t i = 0; i < v.groups.len; i++) group_free(v.groups.data[i]);
+    vec_free(&v.groups);
+    if (v.out) fclose(v.out);
+    scorer_free(v.scorer);
+    dataset_free(v.schedule.eval);
+    player_free(p);
+    recipe_free(r);
+    logger_free(v.log);
+    if (rc != OK) fprintf(stderr, "troupe: eval: %s\n", err.text);
+    return rc == OK ? 0 : 1;
+}

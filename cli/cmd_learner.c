@@ -1,0 +1,183 @@
+/* troupe learner: the exchange and the training of one run. Two threads: this one does all input and output (loop, server,
+ * database), the other trains (cli/learn). */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "cli/learn.h"
+#include "cli/role.h"
+#include "cli/verbs.h"
+#include "learner/checkpoint.h"
+
+enum { TURN_MS = 100, VERSIONS_UNDER_WAY = 4 };
+
+static const char USAGE[] = "usage: troupe learner RECIPE.lua --run DIR --bind ADDRESS [--resume] [key=value ...]\n\n"
+                            "  --run DIR       where checkpoints, rollouts.db and metrics.jsonl go\n"
+                            "  --bind ADDRESS  where actors and reward workers connect: ipc:///path or tcp://127.0.0.1:PORT\n"
+                            "  --resume        go on from the newest checkpoint in DIR\n\n"
+                            "'troupe train' starts all roles on one machine; this is one of them by hand.\n"
+                            "example: troupe learner recipe.lua --run runs/a --bind tcp://127.0.0.1:5555\n";
+
+typedef struct session {
+    role role;
+    const char *run, *address;
+    int report_fd;
+    bool resume, stop;
+    device *device;
+    hf_folder *model;
+    dataset *train, *test;
+    store *store;
+    sinks *sinks;
+    queue *steps, *versions;
+    server *server;
+    learner learner;
+    char checkpoint[1100];
+    int64_t from; /* the step that is resumed; 0: the start */
+} session;
+
+static int32_t shots_of(void *ctx, int64_t step, uint64_t prompt) { return curriculum_shots(ctx, step, prompt); }
+
+static server_config server_settings(const session *s)
+{
+    const recipe *r = s->role.recipe;
+    const scheduler_config schedule = { .train = s->train,
+                                        .eval = s->test,
+                                        .seed = (uint64_t)r->seed,
+                                        .prompts_per_step = (uint32_t)r->prompts_per_step,
+                                        .group = (uint32_t)r->group,
+                                        .max_staleness = r->max_staleness,
+                                        .temperature = (float)r->temperature,
+                                        .max_tokens = (int32_t)r->max_tokens,
+                                        .eval_prompts = (uint64_t)r->eval_prompts,
+                                        .eval_shots = (int32_t)r->eval_shots,
+                                        .shots = r->shots ? shots_of : NULL,
+                                        .shots_ctx = r->shots };
+    return (server_config){ .core = { .schedule = schedule,
+                                      .steps = r->steps,
+                                      .task_lease_ms = (int64_t)(r->lease_seconds * 1000),
+                                      .score_lease_ms = (int64_t)r->reward_timeout_ms * 4 + 30000,
+                                      .vocab = s->model->config.vocab },
+                            .address = s->address,
+                            .run = r->name,
+                            .store = s->store,
+                            .steps = s->steps,
+                            .versions = s->versions };
+}
+
+/* A run that was killed before its first checkpoint is resumed from its start. */
+static int find_checkpoint(session *s, error *err)
+{
+    checkpoint_state state = { 0 };
+    if (!s->resume) return OK;
+    const int rc = checkpoint_latest(s->run, s->checkpoint, sizeof s->checkpoint, &state, err);
+    if (rc == ERR_NOT_FOUND) return s->checkpoint[0] = 0, OK;
+    s->from = state.step;
+    return rc;
+}
+
+static int open_inputs(session *s, error *err)
+{
+    const recipe *r = s->role.recipe;
+    if (!(s->train = dataset_open(r->train, 0, err))) return err->code;
+    if (r->test[0] && !(s->test = dataset_open(r->test, 0, err))) return err->code;
+    if (!(s->device = device_open(r->device, (int)r->learner_threads, err))) return err->code;
+    if (!(s->model = hf_folder_open(r->model, s->device, err))) return err->code;
+    return find_checkpoint(s, err);
+}
+
+static int open_outputs(session *s, error *err)
+{
+    char path[1100];
+    const recipe *r = s->role.recipe;
+    if (dir_make_all(s->run, err) != OK) return err->code;
+    path_join(path, sizeof path, s->run, "rollouts.db");
+    if (!s->resume && file_exists(path)) return error_set(err, ERR_STATE, "%s holds a run already (--resume goes on with it)", s->run);
+    if (!(s->store = store_open(path, err))) return err->code;
+    if (!(s->sinks = sinks_open(s->run, s->report_fd, s->from, err))) return err->code;
+    s->steps = queue_new((size_t)r->max_staleness + 2);
+    s->versions = queue_new(VERSIONS_UNDER_WAY);
+    if (!s->steps || !s->versions) return error_set(err, ERR_IO, "no eventfd: too many open files");
+    return OK;
+}
+
+static int open_all(session *s, error *err)
+{
+    if (open_inputs(s, err) != OK || open_outputs(s, err) != OK) return err->code;
+    const learn_config lc = { .recipe = s->role.recipe, .run_dir = s->run, .model = s->model, .checkpoint = s->checkpoint[0] ? s->checkpoint : NULL,
+                              .steps = s->steps, .versions = s->versions, .sinks = s->sinks, .log = s->role.log };
+    if (learner_open(&s->learner, &lc, err) != OK) return err->code;
+    const server_config sc = server_settings(s);
+    if (!(s->server = server_new(s->role.loop, &sc, s->role.log, err))) return err->code;
+    return s->resume ? server_restore(s->server, s->from, err) : OK;
+}
+
+static void on_stop(void *ctx)
+{
+    session *s = ctx;
+    if (!s->stop) log_info(s->role.log, "asked to stop: the step under way is finished and saved");
+    s->stop = true;
+    learner_stop(&s->learner);
+}
+
+/* The I/O thread's life: as long as the other one trains. What fails here stops it after the step under way. */
+static int serve(session *s, error *err)
+{
+    int rc = loop_on_stop(s->role.loop, on_stop, s, err);
+    if (rc == OK) rc = learner_start(&s->learner, err);
+    while (rc == OK && !s->learner.over) {
+        rc = loop_once(s->role.loop, TURN_MS, err);
+        if (rc == OK && !s->stop) rc = server_check(s->server, err);
+        const server_stats stats = server_statistics(s->server);
+        learner_tell(&s->learner, &stats);
+    }
+    return rc;
+}
+
+static void drain(session *s)
+{
+    void *item;
+    while (s->steps && queue_pop(s->steps, &item, 0) == OK) step_batch_free(item);
+    while (s->versions && queue_pop(s->versions, &item, 0) == OK) new_version_free(item);
+}
+
+static int close_all(session *s, int rc, error *err)
+{
+    error end = { 0 };
+    if (s->learner.started) {
+        learner_stop(&s->learner);
+        if (s->versions) queue_close(s->versions);
+    }
+    const int trained = learner_close(&s->learner, &end);
+    if (rc == OK && trained != OK) rc = error_set(err, trained, "%s", end.text);
+    server_free(s->server);
+    drain(s);
+    queue_free(s->steps);
+    queue_free(s->versions);
+    sinks_close(s->sinks);
+    store_close(s->store);
+    dataset_free(s->train);
+    dataset_free(s->test);
+    hf_folder_close(s->model);
+    device_close(s->device);
+    return rc;
+}
+
+int cmd_learner(int argc, char **argv)
+{
+    session s = { .report_fd = -1 };
+    const char *report = NULL;
+    error err = { 0 };
+    const flag flags[] = { { "--run", &s.run, NULL }, { "--bind", &s.address, NULL }, { "--report-fd", &report, NULL }, { "--resume", NULL, &s.resume }, { 0 } };
+    const int status = role_open(&s.role, argc, argv, flags, NULL, USAGE);
+    if (status != 0 || s.role.helped) return status;
+    if (!s.run || !s.address) return role_close(&s.role, error_set(&err, ERR_ARGUMENT, "needs --run DIR and --bind ADDRESS"), &err);
+    if (report) s.report_fd = atoi(report);
+    if (report) fcntl(s.report_fd, F_SETFD, FD_CLOEXEC);
+    int rc = open_all(&s, &err);
+    if (rc == OK) rc = serve(&s, &err);
+    rc = close_all(&s, rc, &err);
+    return role_close(&s.role, rc, &err);
+}

@@ -1,0 +1,44 @@
+/* troupe reward: scores episodes for the exchange of a learner, until it says goodbye. And the process that its script
+ * lives in, which can be killed. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/role.h"
+#include "cli/verbs.h"
+#include "reward/worker.h"
+
+enum { REQUESTS_HELD = 4 };
+
+static const char USAGE[] = "usage: troupe reward RECIPE.lua --connect ADDRESS [--name NAME] [key=value ...]\n\n"
+                            "  --connect ADDRESS  where the learner listens: ipc:///path or tcp://127.0.0.1:PORT\n"
+                            "  --name NAME        in logs and metrics (default reward)\n\n"
+                            "'troupe train' starts all roles on one machine; this is one of them by hand.\n"
+                            "example: troupe reward recipe.lua --connect tcp://127.0.0.1:5555\n";
+
+int cmd_reward(int argc, char **argv)
+{
+    const char *address = NULL, *name = "reward";
+    const flag flags[] = { { "--connect", &address, NULL }, { "--name", &name, NULL }, { 0 } };
+    role r;
+    error err = { 0 };
+    const int status = role_open(&r, argc, argv, flags, &name, USAGE);
+    if (status != 0 || r.helped) return status;
+    if (!address) return role_close(&r, error_set(&err, ERR_ARGUMENT, "needs --connect ADDRESS"), &err);
+    const scorer_config sc = recipe_scorer(r.recipe);
+    scorer *s = scorer_new(&sc, &err);
+    int rc = s ? OK : err.code;
+    if (rc == OK) {
+        const worker_config config = { .address = address, .name = name, .scorer = s, .slots = REQUESTS_HELD };
+        rc = worker_run(r.loop, &config, r.log, &err);
+    }
+    scorer_free(s);
+    return role_close(&r, rc, &err);
+}
+
+/* reward-host SCRIPT FD WALL_MS MEMORY_MB INSTRUCTIONS: only reward/scorer starts it. */
+int cmd_reward_host(int argc, char **argv)
+{
+    if (argc != 6) return fprintf(stderr, "troupe: reward-host is started by 'troupe reward' and 'troupe score'\n"), 2;
+    const scorer_config config = { .script = argv[1], .wall_ms = atoll(argv[3]), .memory_mb = atoll(argv[4]), .instructions = atoll(argv[5]) };
+    return reward_host_main(&config, atoi(argv[2]));
+}

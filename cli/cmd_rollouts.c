@@ -1,0 +1,146 @@
+/* troupe rollouts: reads the episodes of a run, while it runs or after. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "cli/arguments.h"
+#include "cli/verbs.h"
+#include "exchange/store.h"
+
+enum { PROMPT_SHOWN = 48 };
+
+typedef struct reading {
+    bool json, text, any;
+    uint64_t id; /* 0: all */
+    int64_t left;
+} reading;
+
+static int usage(FILE *to)
+{
+    fprintf(to, "usage: troupe rollouts RUN [--step N] [--eval] [--id ID] [--limit N] [--text | --json]\n\n"
+                "  --step N  of one step (default: all)\n"
+                "  --eval    evaluations instead of training\n"
+                "  --id ID   one episode, as the first column shows it\n"
+                "  --limit N at most N episodes\n"
+                "  --text    with the whole transcript\n"
+                "  --json    a line of JSON an episode\n\n"
+                "example: troupe rollouts runs/calculator --step 40 --text\n");
+    return to == stdout ? 0 : 2;
+}
+
+/* ---- one episode, three ways ---- */
+
+static void print_scores(const score *sc)
+{
+    if (!sc) printf("not scored");
+    else if (sc->status != SCORE_OK) printf("no score: %s", sc->error ? sc->error : "no reason given");
+    for (int i = 0; sc && sc->status == SCORE_OK && i < sc->n_values; i++) {
+        if (isfinite(sc->values[i].value)) printf("%s%s %.3g", i ? " " : "", sc->values[i].name, sc->values[i].value);
+        else printf("%s%s missing", i ? " " : "", sc->values[i].name);
+    }
+}
+
+static void print_line(const char *row, const episode *e, const score *sc)
+{
+    const char *prompt = NULL;
+    json_t *json = json_parse(row, strlen(row), "row", NULL);
+    if (json) json_opt_string(json, "prompt", "row", NULL, &prompt, NULL);
+    printf("%016" PRIx64 "  step %-4" PRId64 " shots %d  calls %u  stop %-6s  ", e->id, e->step, e->n_shots, e->n_calls, stop_reason_name(e->stop));
+    print_scores(sc);
+    printf("  %.*s\n", PROMPT_SHOWN, prompt ? prompt : "");
+    json_decref(json);
+}
+
+static void print_transcript(const char *row, const episode *e, const score *sc)
+{
+    print_line(row, e, sc);
+    printf("  row: %s\n  | ", row);
+    for (const char *p = e->transcript ? e->transcript : ""; *p; p++) {
+        putchar(*p);
+        if (*p == '\n') fputs("  | ", stdout);
+    }
+    putchar('\n');
+    if (e->failure_text) printf("  failed: %s\n", e->failure_text);
+}
+
+static json_t *calls_json(const episode *e)
+{
+    json_t *calls = json_array();
+    for (uint32_t i = 0; i < e->n_calls; i++)
+        json_array_append_new(calls, json_pack("{s:s, s:s, s:s, s:b, s:f}", "name", e->calls[i].name, "arguments", e->calls[i].arguments, "observation",
+                                               e->calls[i].observation, "ok", e->calls[i].ok, "ms", e->calls[i].ms));
+    return calls;
+}
+
+static void print_json(const char *row, const episode *e, const score *sc)
+{
+    char id[32];
+    snprintf(id, sizeof id, "%016" PRIx64, e->id);
+    json_t *values = json_object();
+    for (int i = 0; sc && i < sc->n_values; i++)
+        json_object_set_new(values, sc->values[i].name, isfinite(sc->values[i].value) ? json_real(sc->values[i].value) : json_null());
+    json_t *line = json_pack("{s:s, s:I, s:b, s:i, s:s, s:i, s:s, s:i, s:I, s:o, s:o}", "id", id, "step", (json_int_t)e->step, "eval", e->eval, "shots", e->n_shots,
+                             "stop", stop_reason_name(e->stop), "sample", (int)e->sample, "transcript", e->transcript ? e->transcript : "", "tokens",
+                             (int)trajectory_sampled(&e->tokens), "oldest_version", (json_int_t)trajectory_oldest_version(&e->tokens), "objectives", values, "calls", calls_json(e));
+    json_object_set_new(line, "row", json_parse(row, strlen(row), "row", NULL));
+    json_object_set_new(line, "answer", e->answer ? json_string(e->answer) : json_null());
+    if (sc && sc->error) json_object_set_new(line, "error", json_string(sc->error));
+    char *text = json_text(line, false);
+    puts(text);
+    free(text);
+    json_decref(line);
+}
+
+static int show(void *ctx, const char *row, episode *e, score *sc)
+{
+    reading *r = ctx;
+    if (!r->id || r->id == e->id) {
+        if (r->json) print_json(row, e, sc);
+        else if (r->text || r->id) print_transcript(row, e, sc);
+        else print_line(row, e, sc);
+        r->any = true, r->left--;
+    }
+    episode_free(e);
+    score_free(sc);
+    return r->left == 0;
+}
+
+static int read_run(const char *run, int64_t step, bool eval, reading *r, error *err)
+{
+    char path[1100];
+    int64_t steps, groups, episodes;
+    path_join(path, sizeof path, run, "rollouts.db");
+    if (!file_exists(path)) return error_set(err, ERR_NOT_FOUND, "%s is no run: it has no rollouts.db", run);
+    store *s = store_open_read(path, err);
+    if (!s) return err->code;
+    int rc = store_read(s, step, -1, r->id ? 2 : eval, show, r, err);
+    if (rc == OK && !r->any) rc = error_set(err, ERR_NOT_FOUND, "%s: no such episodes", run);
+    if (rc == OK && !r->json && store_counts(s, &steps, &groups, &episodes, err) == OK)
+        printf("trained: %" PRId64 " steps, %" PRId64 " groups, %" PRId64 " episodes\n", steps, groups, episodes);
+    store_close(s);
+    return rc;
+}
+
+int cmd_rollouts(int argc, char **argv)
+{
+    arguments a;
+    error err = { 0 };
+    reading r = { 0 };
+    bool eval = false;
+    const char *step = "-1", *id = NULL, *limit = "-1";
+    const flag flags[] = { { "--step", &step, NULL }, { "--id", &id, NULL },         { "--limit", &limit, NULL }, { "--eval", NULL, &eval },
+                           { "--json", NULL, &r.json }, { "--text", NULL, &r.text }, { 0 } };
+    if (arguments_parse(&a, argc, argv, flags, &err) != OK) return fprintf(stderr, "troupe: rollouts: %s\n", err.text), 2;
+    if (a.help) return usage(stdout);
+    if (a.n_positional != 1) return usage(stderr);
+    r.left = atoll(limit);
+    if (id) r.id = strtoull(id, NULL, 16);
+    const int rc = read_run(a.positional[0], atoll(step), eval, &r, &err);
+    if (rc != OK) fprintf(stderr, "troupe: rollouts: %s\n", err.text);
+    return rc == OK ? 0 : 1;
+}

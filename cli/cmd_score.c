@@ -1,0 +1,195 @@
+/* troupe score: a reward script on episodes that are already there: lines of JSON, or a run's rollouts.db. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "cli/arguments.h"
+#include "cli/verbs.h"
+#include "exchange/store.h"
+#include "lua/dialect.h"
+#include "reward/scorer.h"
+
+enum { MAX_FILE = 1 << 30 };
+
+typedef struct scoring {
+    scorer *scorer;
+    dialect *dialect;
+    bool json;
+    uint64_t episodes, missing;
+    score sums;   /* of each objective */
+    score counts; /* how many had it */
+} scoring;
+
+static int usage(FILE *to)
+{
+    fprintf(to, "usage: troupe score REWARD.lua FILE.jsonl [--dialect NAME] [--json]\n"
+                "       troupe score REWARD.lua RUN/rollouts.db [--json]\n\n"
+                "  --dialect NAME  how the answer stands in a response: xml (default), qwen, or a dialect file\n"
+                "  --json          a line of JSON an episode\n"
+                "  --timeout MS    wall clock of one call (default 1000)\n\n"
+                "A line of FILE.jsonl is a data row with the model's \"response\": {\"prompt\": ..., \"answer\": ..., \"response\": ...}\n"
+                "example: troupe score recipes/calculator/reward.lua runs/calculator/rollouts.db\n");
+    return to == stdout ? 0 : 2;
+}
+
+/* ---- out ---- */
+
+static void add(scoring *s, const score *sc)
+{
+    s->episodes++;
+    if (sc->status != SCORE_OK) s->missing++;
+    for (int i = 0; i < sc->n_values; i++) {
+        const char *name = sc->values[i].name;
+        const double sum = score_get(&s->sums, name), n = score_get(&s->counts, name);
+        if (!isfinite(sc->values[i].value)) continue;
+        score_set(&s->sums, name, (isfinite(sum) ? sum : 0) + sc->values[i].value, NULL);
+        score_set(&s->counts, name, (isfinite(n) ? n : 0) + 1, NULL);
+    }
+}
+
+static void print_values(const score *sc)
+{
+    if (sc->status != SCORE_OK) printf("missing (%s)", sc->error ? sc->error : "no reason given");
+    for (int i = 0; i < sc->n_values; i++) {
+        if (isfinite(sc->values[i].value)) printf("%s%s %.4g", i ? "  " : "", sc->values[i].name, sc->values[i].value);
+        else printf("%s%s missing", i ? "  " : "", sc->values[i].name);
+    }
+    putchar('\n');
+}
+
+static void print_json(uint64_t number, const score *sc)
+{
+    json_t *values = json_object(), *line = json_pack("{s:I, s:s}", "episode", (json_int_t)number, "status", sc->status == SCORE_OK ? "ok" : sc->status == SCORE_SCRIPT ? "script" : "machine");
+    for (int i = 0; i < sc->n_values; i++)
+        json_object_set_new(values, sc->values[i].name, isfinite(sc->values[i].value) ? json_real(sc->values[i].value) : json_null());
+    json_object_set_new(line, "objectives", values);
+    if (sc->error) json_object_set_new(line, "error", json_string(sc->error));
+    if (sc->info) json_object_set_new(line, "info", json_loads(sc->info, JSON_DECODE_ANY, NULL));
+    char *text = json_text(line, false);
+    puts(text);
+    free(text);
+    json_decref(line);
+}
+
+static void score_one(scoring *s, const task *t, const episode *e)
+{
+    score sc;
+    scorer_score(s->scorer, t, e, &sc);
+    if (s->json) print_json(s->episodes + 1, &sc);
+    else printf("%" PRIu64 ": ", s->episodes + 1), print_values(&sc);
+    add(s, &sc);
+    score_reset(&sc);
+}
+
+static void print_summary(const scoring *s)
+{
+    if (s->json) return;
+    printf("%" PRIu64 " episodes, %" PRIu64 " without a score\n", s->episodes, s->missing);
+    for (int i = 0; i < s->sums.n_values; i++)
+        printf("  %-24s mean %.4f over %.0f\n", s->sums.values[i].name, s->sums.values[i].value / s->counts.values[i].value, s->counts.values[i].value);
+}
+
+/* ---- in ---- */
+
+/* The final answer as the dialect reads it out of a whole response: what stands behind the calls. */
+static int read_answer(scoring *s, episode *e, error *err)
+{
+    dialect_parser *p = dialect_parser_new(s->dialect, err);
+    dialect_result r = { 0 };
+    if (!p) return err->code;
+    int rc = dialect_feed(p, e->text, strlen(e->text), &r, err);
+    while (rc == OK && (r.event == DIALECT_CALL || r.event == DIALECT_BAD)) {
+        dialect_result_reset(&r);
+        rc = dialect_feed(p, "", 0, &r, err); /* goes on behind the call */
+    }
+    if (rc == OK && r.event == DIALECT_ANSWER) e->answer = xstrdup(r.text);
+    dialect_result_reset(&r);
+    dialect_parser_free(p);
+    return rc;
+}
+
+static int score_line(scoring *s, const char *line, size_t len, error *err)
+{
+    const char *response = NULL;
+    json_t *row = json_parse(line, len, "row", err);
+    if (!row) return err->code;
+    int rc = json_need_string(row, "response", "row", &response, err);
+    if (rc == OK) {
+        task t = { .group_size = 1, .row = json_text(row, false), .min_version = -1, .id = s->episodes };
+        episode *e = episode_new(&t);
+        e->text = xstrdup(response);
+        e->transcript = xstrdup(response);
+        e->stop = STOP_EOS;
+        rc = read_answer(s, e, err);
+        if (rc == OK) score_one(s, &t, e);
+        episode_free(e);
+        task_reset(&t);
+    }
+    json_decref(row);
+    return rc;
+}
+
+static int score_lines(scoring *s, const char *path, error *err)
+{
+    size_t len;
+    int number = 1, rc = OK;
+    char *text = file_read(path, MAX_FILE, &len, err);
+    if (!text) return err->code;
+    for (char *line = text, *end; rc == OK && line < text + len; line = end + 1, number++) {
+        end = memchr(line, '\n', len - (size_t)(line - text));
+        if (!end) end = text + len;
+        if (end > line && (rc = score_line(s, line, (size_t)(end - line), err)) != OK) error_within(err, "%s:%d", path, number);
+    }
+    free(text);
+    return rc;
+}
+
+static int score_row(void *ctx, const char *row, episode *e, score *old)
+{
+    task t = { .id = e->id, .group = e->group, .sample = e->sample, .group_size = e->sample + 1, .step = e->step, .eval = e->eval, .prompt_id = e->prompt_id, .row = xstrdup(row) };
+    score_one(ctx, &t, e);
+    task_reset(&t);
+    episode_free(e);
+    score_free(old);
+    return 0;
+}
+
+static int score_store(scoring *s, const char *path, error *err)
+{
+    store *st = store_open_read(path, err);
+    if (!st) return err->code;
+    const int rc = store_read(st, -1, -1, 2, score_row, s, err);
+    store_close(st);
+    return rc;
+}
+
+int cmd_score(int argc, char **argv)
+{
+    arguments a;
+    error err = { 0 };
+    scoring s = { 0 };
+    const char *dialect_name = "xml", *timeout = "1000";
+    const flag flags[] = { { "--dialect", &dialect_name, NULL }, { "--timeout", &timeout, NULL }, { "--json", NULL, &s.json }, { 0 } };
+    if (arguments_parse(&a, argc, argv, flags, &err) != OK) return fprintf(stderr, "troupe: score: %s\n", err.text), 2;
+    if (a.help) return usage(stdout);
+    if (a.n_positional != 2 || a.n_overrides) return usage(stderr);
+    const char *file = a.positional[1];
+    const size_t len = strlen(file);
+    const bool database = len > 3 && strcmp(file + len - 3, ".db") == 0;
+    const scorer_config config = { .script = a.positional[0], .wall_ms = atoll(timeout) };
+    int rc = scorer_check_script(&config, &err);
+    if (rc == OK) rc = (s.scorer = scorer_new(&config, &err)) ? OK : err.code;
+    if (rc == OK && !database) rc = (s.dialect = dialect_new(dialect_name, NULL, "[]", &err)) ? OK : err.code;
+    if (rc == OK) rc = database ? score_store(&s, file, &err) : score_lines(&s, file, &err);
+    if (rc == OK) print_summary(&s);
+    scorer_free(s.scorer);
+    dialect_free(s.dialect);
+    score_reset(&s.sums);
+    score_reset(&s.counts);
+    if (rc != OK) fprintf(stderr, "troupe: score: %s\n", err.text);
+    return rc == OK ? 0 : 1;
+}

@@ -1,0 +1,172 @@
+#include "cli/learn.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "cli/batch_metrics.h"
+#include "learner/checkpoint.h"
+
+enum { WAIT_MS = 500 };
+
+/* ---- out: versions and checkpoints ---- */
+
+static int save(learner *l, error *err)
+{
+    const recipe *r = l->config.recipe;
+    if (l->saved == trainer_version(l->trainer)) return OK;
+    const int rc = checkpoint_save(l->config.run_dir, r->model, l->config.model->weights, trainer_optimizer(l->trainer), (uint64_t)r->seed, err);
+    if (rc == OK) l->saved = trainer_version(l->trainer);
+    return rc;
+}
+
+static bool evaluation_due(const learner *l, int64_t version)
+{
+    const recipe *r = l->config.recipe;
+    return r->eval_every > 0 && (version % r->eval_every == 0 || version == r->steps);
+}
+
+/* The I/O thread takes versions as long as this one lives: the queue is full only for a moment. */
+static int hand_out(learner *l, uint32_t groups, uint32_t episodes)
+{
+    const weights *w = l->config.model->weights;
+    new_version *v = xcalloc(1, sizeof *v);
+    *v = (new_version){ .version = w->version, .hash = w->hash, .groups = groups, .episodes = episodes, .evaluate = evaluation_due(l, w->version) };
+    weights_encode(w, DTYPE_F32, &v->bytes);
+    int rc;
+    do rc = queue_push(l->config.versions, v, WAIT_MS);
+    while (rc == ERR_TIMEOUT);
+    return rc;
+}
+
+/* ---- in: steps and evaluations ---- */
+
+static void throughput(learner *l, metrics *m)
+{
+    pthread_mutex_lock(&l->lock);
+    const server_stats stats = l->stats;
+    pthread_mutex_unlock(&l->lock);
+    const int64_t now = clock_ms();
+    const double seconds = (double)(now - l->last_ms + 1) * 1e-3;
+    metrics_set(m, "perf/throughput", (double)(stats.tokens - l->last_tokens) / seconds);
+    metrics_set(m, "timing_s/step", seconds);
+    metrics_set(m, "exchange/leases_lost", (double)stats.core.lost);
+    metrics_set(m, "exchange/episodes_failed", (double)stats.core.failed);
+    metrics_set(m, "exchange/episodes_repeated", (double)stats.core.repeated);
+    metrics_set(m, "exchange/groups_dropped", (double)stats.core.groups_dropped);
+    metrics_set(m, "exchange/messages_malformed", (double)stats.malformed);
+    metrics_set(m, "exchange/actors", stats.actors);
+    metrics_set(m, "exchange/reward_workers", stats.reward_workers);
+    l->last_ms = now;
+    l->last_tokens = stats.tokens;
+}
+
+static int on_eval(learner *l, const step_batch *b, error *err)
+{
+    metrics_clear(l->metrics);
+    batch_eval_metrics((const group *const *)b->groups, b->n, &l->config.recipe->trainer.objectives, l->metrics);
+    l->last_ms = clock_ms(); /* evaluations are not part of a step's time */
+    return sinks_write(l->config.sinks, "eval", b->step, l->metrics, err);
+}
+
+static int on_step(learner *l, const step_batch *b, error *err)
+{
+    const recipe *r = l->config.recipe;
+    uint32_t episodes = 0;
+    metrics_clear(l->metrics);
+    for (uint32_t i = 0; i < b->n; i++) episodes += b->groups[i]->n;
+    if (trainer_step(l->trainer, (const group *const *)b->groups, (int)b->n, l->metrics, err) != OK) return err->code;
+    batch_step_metrics((const group *const *)b->groups, b->n, b->step, l->metrics);
+    throughput(l, l->metrics);
+    if (sinks_write(l->config.sinks, "step", b->step, l->metrics, err) != OK) return err->code;
+    if (((r->checkpoint_every > 0 && b->step % r->checkpoint_every == 0) || b->step == r->steps) && save(l, err) != OK) return err->code;
+    return hand_out(l, b->n, episodes) == OK ? OK : error_set(err, ERR_STATE, "the exchange is closed");
+}
+
+static bool finished(const learner *l, bool last_was_eval)
+{
+    const int64_t version = trainer_version(l->trainer);
+    return version >= l->config.recipe->steps && (last_was_eval || !evaluation_due(l, version));
+}
+
+static int train(learner *l, error *err)
+{
+    bool over = false;
+    if (hand_out(l, 0, 0) != OK) return error_set(err, ERR_STATE, "the exchange is closed");
+    over = finished(l, false);
+    while (!over && !l->stop) {
+        void *item;
+        const int got = queue_pop(l->config.steps, &item, WAIT_MS);
+        if (got == ERR_TIMEOUT) continue;
+        if (got != OK) break;
+        step_batch *b = item;
+        const int rc = b->eval ? on_eval(l, b, err) : on_step(l, b, err);
+        over = rc == OK && finished(l, b->eval && b->step == trainer_version(l->trainer));
+        step_batch_free(b);
+        if (rc != OK) return rc;
+    }
+    if (save(l, err) != OK) return err->code;
+    return over ? OK : error_set(err, ERR_INTERRUPTED, "stopped at step %" PRId64 "; its checkpoint is written", trainer_version(l->trainer));
+}
+
+static void *run(void *ctx)
+{
+    learner *l = ctx;
+    l->last_ms = clock_ms();
+    l->rc = train(l, &l->err);
+    l->over = true;
+    queue_close(l->config.versions);
+    return NULL;
+}
+
+/* ---- life ---- */
+
+int learner_open(learner *l, const learn_config *config, error *err)
+{
+    checkpoint_state state;
+    *l = (learner){ .config = *config, .saved = -1 };
+    pthread_mutex_init(&l->lock, NULL);
+    l->metrics = metrics_new();
+    l->trainer = trainer_new(&config->recipe->trainer, config->model->weights, err);
+    if (!l->trainer) return err->code;
+    if (!config->checkpoint) return OK;
+    if (checkpoint_load(config->checkpoint, config->model->weights, trainer_optimizer(l->trainer), &state, err) != OK) return err->code;
+    l->saved = state.step;
+    if (state.seed == (uint64_t)config->recipe->seed) return OK;
+    return error_set(err, ERR_STATE, "%s was made with seed %" PRIu64 ", the recipe has %" PRId64, config->checkpoint, state.seed, config->recipe->seed);
+}
+
+int learner_start(learner *l, error *err)
+{
+    const int rc = pthread_create(&l->thread, NULL, run, l);
+    l->started = rc == 0;
+    return rc == 0 ? OK : error_sys(err, rc, "the training thread");
+}
+
+void learner_tell(learner *l, const server_stats *stats)
+{
+    pthread_mutex_lock(&l->lock);
+    l->stats = *stats;
+    pthread_mutex_unlock(&l->lock);
+}
+
+void learner_stop(learner *l)
+{
+    l->stop = true;
+    queue_close(l->config.steps);
+}
+
+int learner_close(learner *l, error *err)
+{
+    int rc = OK;
+    if (l->started) {
+        pthread_join(l->thread, NULL);
+        rc = l->rc == OK ? OK : error_set(err, l->rc, "%s", l->err.text);
+    }
+    trainer_free(l->trainer);
+    metrics_free(l->metrics);
+    pthread_mutex_destroy(&l->lock);
+    return rc;
+}

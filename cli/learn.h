@@ -1,0 +1,48 @@
+/* learn - the learner's training thread: complete steps come in by one queue, new versions go out by another.
+ *
+ *     exchange (I/O thread) --step_batch--> train, write metrics, checkpoint --new_version--> exchange
+ *
+ * It owns the weights and their device. It ends after the last step and its evaluation, when it is asked to stop, or when
+ * something fails; then the versions' queue is closed, which wakes the I/O thread. A checkpoint is always its last act. */
+#pragma once
+
+#include <stdatomic.h>
+#include <pthread.h>
+
+#include "cli/recipe.h"
+#include "cli/sinks.h"
+#include "exchange/server.h"
+#include "model/hf_folder.h"
+
+typedef struct learn_config {
+    const recipe *recipe;
+    const char *run_dir;
+    hf_folder *model;      /* its weights are the trained ones; borrowed */
+    const char *checkpoint; /* folder to resume from, or NULL */
+    queue *steps, *versions;
+    sinks *sinks;
+    logger *log;
+} learn_config;
+
+typedef struct learner {
+    learn_config config;
+    trainer *trainer;
+    metrics *metrics;
+    pthread_t thread;
+    bool started;
+    atomic_bool stop, over;
+    pthread_mutex_t lock;
+    server_stats stats; /* under the lock: what the I/O thread last told */
+    int64_t saved, last_ms;
+    uint64_t last_tokens;
+    int rc;
+    error err;
+} learner;
+
+/* Loads the checkpoint when there is one. */
+int learner_open(learner *l, const learn_config *config, error *err);
+int learner_start(learner *l, error *err);
+void learner_tell(learner *l, const server_stats *stats);
+void learner_stop(learner *l); /* after the step under way; does not wait */
+/* Waits for the end of the thread (after `over`, or after learner_stop): OK, ERR_INTERRUPTED, or why it failed. */
+int learner_close(learner *l, error *err);

@@ -1,0 +1,150 @@
+#include "cli/player.h"
+
+#include <poll.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/json.h"
+
+enum { MAX_SHOTS_FILE = 64 << 20, TOKENS_PER_STEP = 512, MAX_FINISHED = 64, MAX_FDS = 128, IDLE_MS = 200, MAX_PICK = 64 };
+
+/* Each line a shot: {"prompt", "steps": [{"tool", "arguments", "result"}], "answer"}. */
+static int read_shots(player *p, const char *path, error *err)
+{
+    size_t len;
+    int line_number = 1;
+    char *text = file_read(path, MAX_SHOTS_FILE, &len, err);
+    if (!text) return err->code;
+    int rc = OK;
+    for (char *line = text, *end; rc == OK && line < text + len; line = end + 1, line_number++) {
+        end = memchr(line, '\n', len - (size_t)(line - text));
+        if (!end) end = text + len;
+        if (end == line) continue;
+        json_t *json = json_parse(line, (size_t)(end - line), "shot", err);
+        if (!json) rc = error_within(err, "%s:%d", path, line_number);
+        else vec_push(&p->shots, xstrndup(line, (size_t)(end - line)));
+        json_decref(json);
+    }
+    free(text);
+    return rc == OK && p->shots.len == 0 ? error_set(err, ERR_PARSE, "%s holds no shot", path) : rc;
+}
+
+/* The shots of a task are chosen by its group: all samples of a prompt see the same ones. */
+static int pick_shots(void *ctx, const task *t, const char **out, int max)
+{
+    const player *p = ctx;
+    uint64_t rows[MAX_PICK];
+    const int want = t->n_shots < max ? t->n_shots : max;
+    const int n = curriculum_pick(t->seed, t->group, want < MAX_PICK ? want : MAX_PICK, p->shots.len, rows);
+    for (int i = 0; i < n; i++) out[i] = p->shots.data[rows[i]];
+    return n;
+}
+
+static int open_words(player *p, const recipe *r, logger *lg, error *err)
+{
+    if (r->shots_file[0] && read_shots(p, r->shots_file, err) != OK) return err->code;
+    if (!(p->router = recipe_router(r, lg, err))) return err->code;
+    char *tools = router_tools_json(p->router);
+    p->dialect = dialect_new(r->dialect, r->dialect_options, tools, err);
+    free(tools);
+    return p->dialect ? OK : err->code;
+}
+
+static int open_model(player *p, const char *dir, const char *device_name, int threads, error *err)
+{
+    if (!(p->device = device_open(device_name, threads, err))) return err->code;
+    if (!(p->tokenizer = tokenizer_open(dir, err))) return err->code;
+    if (!(p->model = hf_folder_open(dir, p->device, err))) return err->code;
+    const int have = p->model->config.vocab, need = tokenizer_vocab(p->tokenizer);
+    return need <= have ? OK : error_set(err, ERR_PARSE, "%s: the tokenizer has %d tokens, the model %d", dir, need, have);
+}
+
+player *player_new(const recipe *r, const char *model_dir, int threads, int slots, logger *lg, error *err)
+{
+    player *p = xcalloc(1, sizeof *p);
+    if (open_model(p, model_dir ? model_dir : r->model, r->device, threads, err) != OK || open_words(p, r, lg, err) != OK) {
+        player_free(p);
+        return NULL;
+    }
+    const model_config *mc = &p->model->config;
+    const int longest = r->max_context < mc->max_position ? (int)r->max_context : mc->max_position;
+    p->stage = (stage_config){ .tokenizer = p->tokenizer,
+                               .dialect = p->dialect,
+                               .router = p->router,
+                               .dialect_name = r->dialect,
+                               .environment = "tools",
+                               .instruction = r->instruction,
+                               .shots = p->shots.len > 0 ? pick_shots : NULL,
+                               .shots_ctx = p,
+                               .max_turns = (int)r->max_turns,
+                               .max_observation_tokens = (int)r->max_observation,
+                               .top_p = (float)r->top_p,
+                               .eos = mc->eos,
+                               .n_eos = mc->n_eos };
+    p->engine = (engine_config){ .max_streams = slots, .max_context = longest, .tokens_per_step = TOKENS_PER_STEP };
+    return p;
+}
+
+void player_free(player *p)
+{
+    if (!p) return;
+    dialect_free(p->dialect);
+    router_free(p->router);
+    hf_folder_close(p->model);
+    tokenizer_free(p->tokenizer);
+    device_close(p->device);
+    for (size_t i = 0; i < p->shots.len; i++) free(p->shots.data[i]);
+    vec_free(&p->shots);
+    free(p);
+}
+
+/* ---- playing in this process ---- */
+
+static void wait_for_tools(player *p)
+{
+    struct pollfd fds[MAX_FDS];
+    const int n = router_fds(p->router, fds, MAX_FDS);
+    const int64_t left = router_deadline_ms(p->router) - clock_ms();
+    poll(fds, (nfds_t)n, left < 0 ? 0 : left < IDLE_MS ? (int)left : IDLE_MS);
+}
+
+/* Begins tasks while there is room. True: there are no more. */
+static int begin_tasks(player *p, stage *s, const player_callbacks *cb, bool *last, error *err)
+{
+    int rc = OK;
+    while (rc == OK && !*last && stage_in_flight(s) < p->engine.max_streams) {
+        task t = { 0 };
+        if (cb->next(cb->ctx, &t) != OK) *last = true;
+        else rc = stage_begin(s, &t, clock_ms(), err);
+        task_reset(&t);
+    }
+    return rc;
+}
+
+static int play_all(player *p, stage *s, const player_callbacks *cb, error *err)
+{
+    episode *finished[MAX_FINISHED];
+    bool last = false, idle = false;
+    int n = 0;
+    for (int rc; (rc = begin_tasks(p, s, cb, &last, err)) == OK;) {
+        if (last && n == 0 && stage_in_flight(s) == 0) return OK;
+        n = stage_turn(s, clock_ms(), finished, MAX_FINISHED, &idle, err);
+        if (n < 0) return -n;
+        for (int i = 0; i < n; i++) cb->done(cb->ctx, finished[i]);
+        if (idle && n == 0 && stage_in_flight(s) > 0) wait_for_tools(p);
+    }
+    return err->code;
+}
+
+int player_run(player *p, const player_callbacks *cb, error *err)
+{
+    engine *en = engine_new(&p->engine, p->model->weights, err);
+    if (!en) return err->code;
+    p->stage.engine = en;
+    stage *s = stage_new(&p->stage, err);
+    const int rc = s ? play_all(p, s, cb, err) : err->code;
+    stage_free(s);
+    engine_free(en);
+    return rc;
+}

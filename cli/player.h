@@ -1,0 +1,32 @@
+/* player - a recipe's model, tokenizer, dialect, tools and shots, opened and tied together: what an actor, an evaluation
+ * and a chat play episodes with. */
+#pragma once
+
+#include "actor/play.h"
+#include "base/vec.h"
+#include "cli/recipe.h"
+#include "model/hf_folder.h"
+
+typedef struct player {
+    device *device;
+    hf_folder *model;
+    tokenizer *tokenizer;
+    router *router;
+    dialect *dialect;
+    vec(char *) shots; /* JSON texts of the pool */
+    stage_config stage; /* all but the engine */
+    engine_config engine;
+} player;
+
+/* `model_dir` NULL: the recipe's. The recipe must outlive it. slots: episodes in flight. */
+player *player_new(const recipe *r, const char *model_dir, int threads, int slots, logger *lg, error *err);
+void player_free(player *p);
+
+/* Plays tasks to their end in this process. `next` fills a task (OK) or says that there is none (ERR_NOT_FOUND); `done`
+ * gets each episode (its own to free) and the task. For one-process verbs: eval, chat. */
+typedef struct player_callbacks {
+    void *ctx;
+    int (*next)(void *ctx, task *t);
+    void (*done)(void *ctx, episode *e);
+} player_callbacks;
+int player_run(player *p, const player_callbacks *cb, error *err);

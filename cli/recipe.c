@@ -1,0 +1,337 @@
+#include "cli/recipe.h"
+
+#include <inttypes.h>
+#include <lauxlib.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/str.h"
+#include "env/tools/lua.h"
+#include "env/tools/python.h"
+#include "lua/bind.h"
+#include "lua/config.h"
+#include "rollout/dataset.h"
+
+#define AT(member) offsetof(recipe, member), sizeof(((recipe *)0)->member)
+#define HUGE_NUMBER 1e15
+
+/* One row a key: name, type, place, range, default, a line of help. --keys prints this table. */
+static const config_row ROWS[] = {
+    { "name", CONFIG_TEXT, AT(name), 0, 0, "run", "name of the run: runs/NAME" },
+    { "model", CONFIG_PATH, AT(model), 0, 0, NULL, "a Hugging Face folder" },
+    { "data.train", CONFIG_PATH, AT(train), 0, 0, NULL, "JSON lines with prompt (or messages), answer, ..." },
+    { "data.test", CONFIG_PATH, AT(test), 0, 0, "", "the same, held out, for evaluations" },
+    { "env.tools", CONFIG_VALUE, 0, 0, 0, 0, NULL, "list of T.python{...}, T.tool{...}" },
+    { "env.max_turns", CONFIG_INT, AT(max_turns), 0, 1000, "4", "tool calls an episode may make" },
+    { "env.max_observation", CONFIG_INT, AT(max_observation), 1, 1e6, "512", "tokens of a tool's answer that the policy sees" },
+    { "prompt.dialect", CONFIG_TEXT, AT(dialect), 0, 0, "xml", "xml, qwen, or the path of a dialect file" },
+    { "prompt.options", CONFIG_VALUE, 0, 0, 0, 0, NULL, "table of the dialect's options" },
+    { "prompt.instruction", CONFIG_VALUE, 0, 0, 0, 0, NULL, "text before every question" },
+    { "prompt.shots", CONFIG_VALUE, 0, 0, 0, 0, NULL, "T.shots{ file =, schedule = { {step, n}, ... } }" },
+    { "reward.script", CONFIG_PATH, AT(reward_script), 0, 0, NULL, "reward.lua: function(task, episode) -> objectives" },
+    { "reward.objectives", CONFIG_VALUE, 0, 0, 0, 0, NULL, "table: objective -> weight" },
+    { "reward.timeout_ms", CONFIG_NUMBER, AT(reward_timeout_ms), 1, 600000, "1000", "wall clock of one call of the script" },
+    { "reward.memory_mb", CONFIG_NUMBER, AT(reward_memory_mb), 1, 65536, "64", "memory cap of the script" },
+    { "rollout.group", CONFIG_INT, AT(group), 2, 4096, "8", "episodes a prompt (num_generations)" },
+    { "rollout.prompts_per_step", CONFIG_INT, AT(prompts_per_step), 1, 65536, "16", "prompts a step" },
+    { "rollout.max_tokens", CONFIG_INT, AT(max_tokens), 1, 1e6, "512", "sampled tokens an episode, all turns together" },
+    { "rollout.max_context", CONFIG_INT, AT(max_context), 16, 1e6, "1024", "tokens of an episode, prompt included" },
+    { "rollout.temperature", CONFIG_NUMBER, AT(temperature), 0.01, 100, "1.0", "of sampling" },
+    { "rollout.top_p", CONFIG_NUMBER, AT(top_p), 0.01, 1, "1.0", "nucleus; below 1 the learner sees other probabilities than were sampled" },
+    { "rollout.max_staleness", CONFIG_INT, AT(max_staleness), 0, 16, "0", "policy versions a token may be behind; 0: synchronous" },
+    { "algorithm.name", CONFIG_VALUE, 0, 0, 0, 0, NULL, "grpo" },
+    { "algorithm.clip", CONFIG_VALUE, 0, 0, 0, 0, NULL, "{ low, high }, default { 0.2, 0.28 }" },
+    { "algorithm.kl", CONFIG_NUMBER, AT(trainer.loss.kl), 0, 100, "0.0", "coefficient of the k3 estimate to the base model" },
+    { "algorithm.aggregation", CONFIG_VALUE, 0, 0, 0, 0, NULL, "token, sequence, or constant" },
+    { "algorithm.correction", CONFIG_VALUE, 0, 0, 0, 0, NULL, "token_tis or none, for stale tokens" },
+    { "optim.lr", CONFIG_NUMBER, AT(trainer.optim.lr), 0, 10, "1e-6", "learning rate of AdamW" },
+    { "optim.warmup", CONFIG_INT, AT(trainer.optim.warmup), 0, HUGE_NUMBER, "10", "steps of linear warm-up" },
+    { "optim.clip_norm", CONFIG_NUMBER, AT(trainer.optim.clip_norm), 0, 1e6, "1.0", "global gradient norm; 0: no clipping" },
+    { "optim.betas", CONFIG_VALUE, 0, 0, 0, 0, NULL, "{ beta1, beta2 }, default { 0.9, 0.95 }" },
+    { "optim.weight_decay", CONFIG_NUMBER, AT(trainer.optim.weight_decay), 0, 10, "0.0", "decoupled, on matrices" },
+    { "steps", CONFIG_INT, AT(steps), 1, 1e9, "100", "optimizer steps" },
+    { "seed", CONFIG_INT, AT(seed), 0, HUGE_NUMBER, "1", "of everything" },
+    { "checkpoint_every", CONFIG_INT, AT(checkpoint_every), 0, 1e9, "50", "steps; 0: only at the end" },
+    { "eval_every", CONFIG_INT, AT(eval_every), 0, 1e9, "0", "steps; 0: no evaluations" },
+    { "eval_prompts", CONFIG_INT, AT(eval_prompts), 0, 1e9, "0", "rows of data.test an evaluation plays; 0: all" },
+    { "eval_shots", CONFIG_INT, AT(eval_shots), 0, 64, "0", "shots of an evaluation's prompts" },
+    { "device", CONFIG_TEXT, AT(device), 0, 0, "auto", "auto, cpu, cuda:N" },
+    { "actors", CONFIG_INT, AT(actors), 1, 64, "2", "processes that play" },
+    { "reward_workers", CONFIG_INT, AT(reward_workers), 1, 64, "1", "processes that score" },
+    { "actor_slots", CONFIG_INT, AT(actor_slots), 0, 65536, "0", "episodes in flight an actor; 0: a step's share" },
+    { "learner_threads", CONFIG_INT, AT(learner_threads), 0, 1024, "0", "0: all cores" },
+    { "actor_threads", CONFIG_INT, AT(actor_threads), 0, 1024, "1", "threads an actor" },
+    { "lease_seconds", CONFIG_NUMBER, AT(lease_seconds), 1, 1e6, "120", "after which a task is given to another actor" },
+    { NULL, CONFIG_VALUE, 0, 0, 0, 0, NULL, NULL },
+};
+
+void recipe_print_keys(FILE *to)
+{
+    static const char *const KINDS[] = { "text", "path", "int", "number", "bool", "value" };
+    for (const config_row *r = ROWS; r->key; r++)
+        fprintf(to, "%-26s %-7s %-10s %s\n", r->key, KINDS[r->kind], r->otherwise ? r->otherwise : r->kind == CONFIG_VALUE ? "-" : "required", r->help);
+}
+
+/* ---- keys that are more than a number ---- */
+
+typedef struct opening {
+    recipe *r;
+    config *c;
+    error *err;
+    int rc;
+} opening;
+
+static int bad(opening *o, const char *key, const char *expected)
+{
+    return o->rc = config_error(o->c, key, o->err, "expected %s", expected);
+}
+
+static int choice(opening *o, lua_State *L, const char *key, const char *const *names, int otherwise)
+{
+    config_push(L, key);
+    const char *word = lua_isnil(L, -1) ? names[otherwise] : lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+    for (int i = 0; names[i]; i++)
+        if (strcmp(names[i], word) == 0) return i;
+    const char *nearest = str_nearest(word, names);
+    o->rc = config_error(o->c, key, o->err, "no '%.40s' here (did you mean '%s'?)", word, nearest ? nearest : names[0]);
+    return otherwise;
+}
+
+static void pair(opening *o, lua_State *L, const char *key, double *first, double *second)
+{
+    config_push(L, key);
+    if (lua_isnil(L, -1)) return;
+    if (!lua_istable(L, -1) || luaL_len(L, -1) != 2) {
+        bad(o, key, "two numbers { a, b }");
+        return;
+    }
+    lua_rawgeti(L, -1, 1);
+    lua_rawgeti(L, -2, 2);
+    if (!lua_isnumber(L, -1) || !lua_isnumber(L, -2)) bad(o, key, "two numbers { a, b }");
+    *first = lua_tonumber(L, -2), *second = lua_tonumber(L, -1);
+}
+
+static void read_algorithm(opening *o, lua_State *L)
+{
+    loss_config *loss = &o->r->trainer.loss;
+    const double kl = loss->kl;
+    *loss = loss_default();
+    loss->kl = kl;
+    choice(o, L, "algorithm.name", (const char *const[]){ "grpo", NULL }, 0);
+    loss->aggregation = (loss_aggregation)choice(o, L, "algorithm.aggregation", (const char *const[]){ "token", "sequence", "constant", NULL }, 0);
+    loss->correction = (loss_correction)choice(o, L, "algorithm.correction", (const char *const[]){ "token_tis", "none", NULL }, 0);
+    pair(o, L, "algorithm.clip", &loss->clip_low, &loss->clip_high);
+    loss->constant = (double)o->r->max_tokens;
+    pair(o, L, "optim.betas", &o->r->trainer.optim.beta1, &o->r->trainer.optim.beta2);
+}
+
+static int by_name(const void *a, const void *b) { return strcmp(((const objective *)a)->name, ((const objective *)b)->name); }
+
+static void read_objectives(opening *o, lua_State *L)
+{
+    objective_set *set = &o->r->trainer.objectives;
+    error why = { 0 };
+    config_push(L, "reward.objectives");
+    if (!lua_istable(L, -1)) {
+        bad(o, "reward.objectives", "a table like { accuracy = 1.0 }");
+        return;
+    }
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TNUMBER) bad(o, "reward.objectives", "names with numbers, like { accuracy = 1.0 }");
+        else if (objective_add(set, lua_tostring(L, -2), lua_tonumber(L, -1), &why) != OK) o->rc = config_error(o->c, "reward.objectives", o->err, "%s", why.text);
+        if (o->rc != OK) return;
+    }
+    if (set->n == 0) bad(o, "reward.objectives", "at least one objective");
+    qsort(set->items, (size_t)set->n, sizeof *set->items, by_name); /* Lua's order of keys is nobody's */
+    /* The heaviest first: it is the one that progress and plots are about. */
+    for (int i = 1; i < set->n; i++)
+        if (set->items[i].weight > set->items[0].weight) {
+            const objective heavy = set->items[i];
+            memmove(set->items + 1, set->items, sizeof *set->items * (size_t)i);
+            set->items[0] = heavy;
+        }
+}
+
+static void read_shots(opening *o, lua_State *L)
+{
+    char dir[RECIPE_PATH];
+    error why = { 0 };
+    recipe *r = o->r;
+    config_push(L, "prompt.shots");
+    if (lua_isnil(L, -1)) return;
+    if (!lua_istable(L, -1) || lua_getfield(L, -1, "file") != LUA_TSTRING) {
+        bad(o, "prompt.shots", "T.shots{ file = ..., schedule = ... }");
+        return;
+    }
+    path_join(r->shots_file, sizeof r->shots_file, path_dirname(dir, sizeof dir, r->path), lua_tostring(L, -1));
+    if (!file_exists(r->shots_file)) o->rc = config_error(o->c, "prompt.shots", o->err, "there is no %s", r->shots_file);
+    lua_getfield(L, -2, "schedule");
+    json_t *schedule = bind_to_json(L, -1);
+    r->shots = curriculum_new(schedule, &why);
+    json_decref(schedule);
+    if (!r->shots && o->rc == OK) o->rc = config_error(o->c, "prompt.shots", o->err, "%s", why.text);
+}
+
+static void read_prompt(opening *o, lua_State *L)
+{
+    config_push(L, "prompt.instruction");
+    if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING) bad(o, "prompt.instruction", "text");
+    o->r->instruction = xstrdup(lua_isnil(L, -1) ? "" : lua_tostring(L, -1));
+    config_push(L, "prompt.options");
+    if (!lua_isnil(L, -1)) {
+        json_t *options = bind_to_json(L, -1);
+        o->r->dialect_options = json_text(options, true);
+        json_decref(options);
+    }
+    if (o->rc == OK) read_shots(o, L);
+}
+
+static int read_values(lua_State *L)
+{
+    opening *o = lua_touserdata(L, 1);
+    luaL_checkstack(L, 64, "recipe");
+    o->r->trainer.optim.eps = 1e-8, o->r->trainer.optim.beta1 = 0.9, o->r->trainer.optim.beta2 = 0.95;
+    read_algorithm(o, L);
+    if (o->rc == OK) read_objectives(o, L);
+    if (o->rc == OK) read_prompt(o, L);
+    o->r->trainer.advantage = advantage_default(o->r->trainer.objectives.n);
+    o->r->trainer.temperature = o->r->temperature;
+    return 0;
+}
+
+scorer_config recipe_scorer(const recipe *r)
+{
+    return (scorer_config){ .script = r->reward_script, .wall_ms = (int64_t)r->reward_timeout_ms, .memory_mb = (int64_t)r->reward_memory_mb };
+}
+
+/* ---- checks that cost a moment and save a fleet ---- */
+
+static int check_files(const recipe *r, config *c, error *err)
+{
+    error why = { 0 };
+    const char *const data[] = { r->train, r->test };
+    const scorer_config sc = recipe_scorer(r);
+    for (int i = 0; i < 2; i++) {
+        if (!data[i][0]) continue;
+        dataset *d = dataset_open(data[i], 0, &why);
+        dataset_free(d);
+        if (!d) return config_error(c, i ? "data.test" : "data.train", err, "%s", why.text);
+    }
+    if (r->eval_every > 0 && !r->test[0]) return config_error(c, "eval_every", err, "an evaluation needs data.test");
+    if (scorer_check_script(&sc, &why) != OK) return config_error(c, "reward.script", err, "%s", why.text);
+    return OK;
+}
+
+recipe *recipe_open(const char *path, const char *const *overrides, int n_overrides, error *err)
+{
+    const vm_limits limits = { .memory_bytes = (size_t)1 << 30, .instructions = 1000000000, .wall_ms = 10000 };
+    recipe *r = xcalloc(1, sizeof *r);
+    config c = { 0 };
+    snprintf(r->path, sizeof r->path, "%s", path);
+    path_dirname(r->dir, sizeof r->dir, path);
+    r->vm = vm_new(VM_RECIPE, &limits, r->dir, err);
+    opening o = { .r = r, .c = &c, .err = err };
+    int rc = r->vm ? config_open(&c, r->vm, r->path, overrides, n_overrides, err) : ERR_MEMORY;
+    if (rc == OK) rc = config_read(&c, ROWS, r, err);
+    if (rc == OK) rc = vm_protect(r->vm, read_values, &o, err);
+    if (rc == OK) rc = o.rc;
+    if (rc == OK) rc = check_files(r, &c, err);
+    config_close(&c);
+    if (rc == OK) return r;
+    recipe_free(r);
+    return NULL;
+}
+
+void recipe_free(recipe *r)
+{
+    if (!r) return;
+    curriculum_free(r->shots);
+    vm_free(r->vm);
+    free(r->instruction);
+    free(r->dialect_options);
+    free(r);
+}
+
+/* ---- tools ---- */
+
+typedef struct tooling {
+    const recipe *r;
+    router *router;
+    error *err;
+    int rc;
+} tooling;
+
+static double number_field(lua_State *L, const char *name)
+{
+    lua_getfield(L, -1, name);
+    const double v = lua_tonumber(L, -1);
+    lua_pop(L, 1);
+    return v;
+}
+
+static int add_python(tooling *t, lua_State *L)
+{
+    tool made;
+    lua_getfield(L, -1, "sandbox");
+    const char *sandbox = lua_isnil(L, -1) ? "auto" : lua_tostring(L, -1);
+    const bool none = strcmp(sandbox, "none") == 0;
+    if (!none && strcmp(sandbox, "auto") != 0) return error_set(t->err, ERR_ARGUMENT, "T.python: sandbox is \"auto\" or \"none\", not \"%.40s\"", sandbox);
+    lua_pop(L, 1);
+    const box_config limits = { .timeout_ms = (int)(number_field(L, "timeout") * 1000), .memory_mb = (int)number_field(L, "memory_mb"),
+                                .output_bytes = (int)(number_field(L, "output_kb") * 1024), .no_isolation = none };
+    const int rc = python_tool(&limits, &made, t->err);
+    return rc == OK ? router_add(t->router, &made, t->err) : rc;
+}
+
+static int add_written(tooling *t, lua_State *L)
+{
+    tool made;
+    const int top = lua_gettop(L);
+    lua_getfield(L, top, "name");
+    lua_getfield(L, top, "description");
+    lua_getfield(L, top, "parameters");
+    json_t *parameters = lua_isnil(L, -1) ? json_pack("{s:s, s:{}}", "type", "object", "properties") : bind_to_json(L, -1);
+    char *text = json_text(parameters, true);
+    json_decref(parameters);
+    lua_getfield(L, top, "call");
+    const lua_tool_config written = { .name = lua_tostring(L, top + 1), .description = lua_isnil(L, top + 2) ? "" : lua_tostring(L, top + 2), .parameters = text,
+                                     .vm = t->r->vm, .function = luaL_ref(L, LUA_REGISTRYINDEX) };
+    int rc = lua_tool(&written, &made, t->err);
+    if (rc == OK) rc = router_add(t->router, &made, t->err);
+    free(text);
+    lua_settop(L, top);
+    return rc;
+}
+
+static int add_tools(lua_State *L)
+{
+    tooling *t = lua_touserdata(L, 1);
+    config_push(L, "env.tools");
+    for (lua_Integer i = 1; lua_istable(L, 2) && i <= luaL_len(L, 2) && t->rc == OK; i++) {
+        lua_rawgeti(L, 2, i);
+        const char *kind = "";
+        if (lua_istable(L, -1)) {
+            lua_getfield(L, -1, "kind");
+            kind = lua_isnil(L, -1) ? "" : lua_tostring(L, -1);
+            lua_pop(L, 1);
+        }
+        if (strcmp(kind, "python") == 0) t->rc = add_python(t, L);
+        else if (strcmp(kind, "tool") == 0) t->rc = add_written(t, L);
+        else t->rc = error_set(t->err, ERR_ARGUMENT, "env.tools[%d] is neither T.python{...} nor T.tool{...}", (int)i);
+        lua_settop(L, 2);
+    }
+    return 0;
+}
+
+router *recipe_router(const recipe *r, logger *lg, error *err)
+{
+    tooling t = { .r = r, .router = router_new(lg), .err = err };
+    int rc = vm_protect(r->vm, add_tools, &t, err);
+    if (rc == OK) rc = t.rc;
+    if (rc == OK) return t.router;
+    error_within(err, "%s", r->path);
+    router_free(t.router);
+    return NULL;
+}

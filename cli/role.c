@@ -1,0 +1,31 @@
+#include "cli/role.h"
+
+#include <stdio.h>
+
+int role_open(role *r, int argc, char **argv, const flag *flags, const char *const *log_name, const char *usage)
+{
+    error err = { 0 };
+    *r = (role){ .name = argv[0] };
+    if (arguments_parse(&r->arguments, argc, argv, flags, &err) != OK) {
+        fprintf(stderr, "troupe: %s: %s\n", r->name, err.text);
+        return 2;
+    }
+    if (r->arguments.help || r->arguments.n_positional != 1) {
+        fputs(usage, r->arguments.help ? stdout : stderr);
+        return r->helped = r->arguments.help, r->helped ? 0 : 2;
+    }
+    r->log = logger_new(2, log_name && *log_name ? *log_name : r->name, LOG_INFO, false);
+    r->recipe = recipe_open(r->arguments.positional[0], r->arguments.overrides, r->arguments.n_overrides, &err);
+    if (r->recipe) r->loop = loop_new(&err);
+    return r->loop ? 0 : role_close(r, err.code, &err);
+}
+
+int role_close(role *r, int rc, const error *err)
+{
+    loop_free(r->loop);
+    recipe_free(r->recipe);
+    logger_free(r->log);
+    if (rc == OK) return 0;
+    fprintf(stderr, "troupe: %s: %s\n", r->name, err->text);
+    return rc == ERR_INTERRUPTED ? 130 : rc == ERR_ARGUMENT ? 2 : 1;
+}

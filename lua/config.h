@@ -1,0 +1,44 @@
+/* config - reads a recipe's table by a schema: one row a key. What is wrong is said with file, line, key, the value that
+ * was found and the nearest right key.
+ *
+ * Lua tables don't remember lines: the line is found by looking for the key at its nesting path in the source. */
+#pragma once
+
+#include "lua/vm.h"
+
+typedef enum config_kind {
+    CONFIG_TEXT,   /* char[size] */
+    CONFIG_PATH,   /* char[size]; relative to the file's folder; must exist */
+    CONFIG_INT,    /* int64_t */
+    CONFIG_NUMBER, /* double */
+    CONFIG_BOOL,   /* bool */
+    CONFIG_VALUE,  /* known, but read by the caller (config_push) */
+} config_kind;
+
+typedef struct config_row {
+    const char *key; /* "rollout.group"; NULL ends the schema */
+    config_kind kind;
+    size_t offset, size;
+    double least, most;
+    const char *otherwise; /* default, as text; NULL: the key is required (CONFIG_VALUE: it may be absent) */
+    const char *help;
+} config_row;
+
+typedef struct config {
+    vm *vm;               /* borrowed */
+    const char *path;     /* of the file */
+    char *source;         /* its text; owned */
+    const char *const *overrides;
+    int n_overrides;
+} config;
+
+/* Runs the file (it must return a table), applies "key=value" overrides, keeps the table. The values of overrides are Lua
+ * literals (numbers, true, false) or else text. */
+int config_open(config *c, vm *v, const char *path, const char *const *overrides, int n, error *err);
+void config_close(config *c);
+/* Reads every row into `out`, and refuses what no row names. */
+int config_read(config *c, const config_row *rows, void *out, error *err);
+/* Pushes the value at a key path (nil when absent): for CONFIG_VALUE rows. Under vm_protect. */
+void config_push(lua_State *L, const char *key);
+/* An error about a key: "FILE:LINE: KEY: sentence". */
+int config_error(const config *c, const char *key, error *err, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
