@@ -78,7 +78,7 @@ static void check_python(report *r)
     tool python;
     const box_config limits = { 0 };
     router *tools = router_new(NULL);
-    int rc = python_tool(&limits, &python, &err);
+    int rc = python_tool(&limits, 0, &python, &err);
     if (rc == OK) rc = router_add(tools, &python, &err);
     for (int i = 0; rc == OK && i < CALLS; i++) {
         tool_result result = { 0 };

@@ -27,7 +27,7 @@ static router *default_tools(error *err)
     tool python;
     router *r = router_new(NULL);
     const box_config limits = { 0 };
-    if (python_tool(&limits, &python, err) == OK && router_add(r, &python, err) == OK) return r;
+    if (python_tool(&limits, 0, &python, err) == OK && router_add(r, &python, err) == OK) return r;
     router_free(r);
     return NULL;
 }

@@ -281,7 +281,7 @@ static int add_python(tooling *t, lua_State *L)
     lua_pop(L, 1);
     const box_config limits = { .timeout_ms = (int)(number_field(L, "timeout") * 1000), .memory_mb = (int)number_field(L, "memory_mb"),
                                 .output_bytes = (int)(number_field(L, "output_kb") * 1024), .no_isolation = none };
-    const int rc = python_tool(&limits, &made, t->err);
+    const int rc = python_tool(&limits, (int)number_field(L, "at_once"), &made, t->err);
     return rc == OK ? router_add(t->router, &made, t->err) : rc;
 }
 

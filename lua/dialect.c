@@ -251,6 +251,33 @@ typedef struct feeding {
     dialect_result *out;
 } feeding;
 
+/* Arguments on top of the stack as JSON text; what can't be written so (bytes that are no text) is the policy's doing. */
+static int arguments_text(lua_State *L)
+{
+    json_t *arguments = bind_to_json(L, -1);
+    char *text = json_text(arguments, true);
+    json_decref(arguments);
+    lua_pushlightuserdata(L, text);
+    return 1;
+}
+
+static void call_event(lua_State *L, dialect_result *out, const char *name)
+{
+    lua_pushcfunction(L, arguments_text);
+    lua_pushvalue(L, -2);
+    if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+        out->event = DIALECT_BAD;
+        out->text = xstrdup("error: the arguments of the call are no valid text");
+        return;
+    }
+    char *text = lua_touserdata(L, -1);
+    const bool list = strcmp(text, "[]") == 0; /* an empty table is no list here */
+    out->event = DIALECT_CALL;
+    out->name = xstrdup(name);
+    out->arguments = list ? xstrdup("{}") : text;
+    if (list) free(text);
+}
+
 static int feed(lua_State *L)
 {
     feeding *f = lua_touserdata(L, 1);
@@ -261,12 +288,7 @@ static int feed(lua_State *L)
     if (lua_isnil(L, -3)) return 0;
     const char *event = luaL_checkstring(L, -3), *first = luaL_checkstring(L, -2);
     if (strcmp(event, "call") == 0) {
-        json_t *arguments = bind_to_json(L, -1);
-        char *text = json_text(arguments, true);
-        json_decref(arguments);
-        f->out->event = DIALECT_CALL;
-        f->out->name = xstrdup(first);
-        f->out->arguments = text[0] == '[' && text[1] == ']' ? (free(text), xstrdup("{}")) : text; /* an empty table is no list here */
+        call_event(L, f->out, first);
     } else if (strcmp(event, "answer") == 0 || strcmp(event, "bad") == 0) {
         f->out->event = event[0] == 'a' ? DIALECT_ANSWER : DIALECT_BAD;
         f->out->text = xstrdup(first);

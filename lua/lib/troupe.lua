@@ -22,9 +22,10 @@ local function checked(what, fields, t)
     return copy
 end
 
--- A real python3 in the sandbox: timeout in seconds, memory_mb, output_kb; sandbox "auto" or "none".
+-- A real python3 in the sandbox: timeout in seconds, memory_mb, output_kb; at_once: calls an actor runs at the same time (the
+-- others wait; default: the cores); sandbox "auto" or "none".
 function T.python(t)
-    return checked("python", { timeout = "number", memory_mb = "number", output_kb = "number", sandbox = "string" }, t or {})
+    return checked("python", { timeout = "number", memory_mb = "number", output_kb = "number", at_once = "number", sandbox = "string" }, t or {})
 end
 
 -- A tool written here: call(arguments, context) returns text, a number or a table (which becomes JSON).
