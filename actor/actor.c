@@ -22,7 +22,7 @@ typedef struct actor {
     int active;
     engine *engine;
     stage *stage;
-    vec(task *) waiting;   /* their version has not come yet */
+    vec(task *) waiting; /* their version has not come yet */
     vec(episode *) unacked;
     uint64_t tokens;
     int free_slots; /* not yet told to the exchange */
@@ -44,7 +44,8 @@ static void send_episode(actor *a, const episode *e)
 {
     const message m = { .type = MSG_EPISODE, .episode = { (episode *)(uintptr_t)e } };
     error err = { 0 };
-    if (endpoint_send(a->exchange, 0, &m, &err) != OK) log_debug(a->log, "%s", err.text); /* sent again until it is acked */
+    if (endpoint_send(a->exchange, 0, &m, &err) != OK)
+        log_debug(a->log, "%s", err.text); /* sent again until it is acked */
 }
 
 static void ask_for_work(actor *a)
@@ -74,7 +75,8 @@ static int install(actor *a, const weights_blob *blob, error *err)
     if (rc != OK) return error_within(err, "%s", where);
     weights_seal(w, blob->version);
     if (w->hash != blob->hash)
-        return error_set(err, ERR_PARSE, "%s: announced with hash %016" PRIx64 ", arrived with %016" PRIx64, where, blob->hash, w->hash);
+        return error_set(err, ERR_PARSE, "%s: announced with hash %016" PRIx64 ", arrived with %016" PRIx64, where,
+                         blob->hash, w->hash);
     a->active = 1 - a->active;
     engine_set_weights(a->engine, w);
     return OK;
@@ -128,7 +130,8 @@ static void begin_waiting(actor *a)
         if (version < t->min_version) {
             a->waiting.data[kept++] = t;
         } else if (version > t->max_version) {
-            log_warn(a->log, "task %016" PRIx64 " wants version %" PRId64 ", version %" PRId64 " is here", t->id, t->max_version, version);
+            log_warn(a->log, "task %016" PRIx64 " wants version %" PRId64 ", version %" PRId64 " is here", t->id,
+                     t->max_version, version);
             task_free(t);
             a->free_slots++;
         } else {
@@ -168,14 +171,21 @@ static void on_message(void *ctx, peer_id peer, message *m)
         vec_push(&a->waiting, m->task.task);
         m->task.task = NULL;
         break;
-    case MSG_EPISODE_ACK: on_ack(a, m->ack.task); break;
-    case MSG_WEIGHTS: on_announcement(a, &m->weights); break;
-    case MSG_WEIGHTS_CHUNK: on_chunk(a, &m->weights_chunk); break;
+    case MSG_EPISODE_ACK:
+        on_ack(a, m->ack.task);
+        break;
+    case MSG_WEIGHTS:
+        on_announcement(a, &m->weights);
+        break;
+    case MSG_WEIGHTS_CHUNK:
+        on_chunk(a, &m->weights_chunk);
+        break;
     case MSG_BYE:
         log_info(a->log, "the exchange says goodbye: %s", m->bye.reason);
         a->stop = true;
         break;
-    default: break;
+    default:
+        break;
     }
 }
 
@@ -200,7 +210,8 @@ static void deliver(actor *a, episode **finished, int n)
 {
     for (int i = 0; i < n; i++) {
         if (finished[i]->failed != FAIL_NONE)
-            log_warn(a->log, "episode %016" PRIx64 " failed (%s): %s", finished[i]->id, failure_name(finished[i]->failed), finished[i]->failure_text);
+            log_warn(a->log, "episode %016" PRIx64 " failed (%s): %s", finished[i]->id,
+                     failure_name(finished[i]->failed), finished[i]->failure_text);
         a->tokens += trajectory_sampled(&finished[i]->tokens);
         vec_push(&a->unacked, finished[i]);
         send_episode(a, finished[i]);
@@ -217,13 +228,15 @@ static int run(actor *a, error *err)
         if (wait_turn(a, idle, err) != OK) return err->code;
         if (a->failed) return error_set(err, a->failed, "%s", a->why.text);
         if (endpoint_silence_ms(a->exchange) > patience_ms)
-            return error_set(err, ERR_TIMEOUT, "%s: no word from the exchange for %" PRId64 " s", a->config->address, patience_ms / 1000);
+            return error_set(err, ERR_TIMEOUT, "%s: no word from the exchange for %" PRId64 " s", a->config->address,
+                             patience_ms / 1000);
         begin_waiting(a);
         const int n = stage_turn(a->stage, loop_now_ms(a->lp), finished, MAX_FINISHED, &idle, err);
         if (n < 0) return -n;
         deliver(a, finished, n);
         ask_for_work(a);
-        endpoint_set_heartbeat(a->exchange, &(heartbeat_body){ (uint32_t)stage_in_flight(a->stage), current(a)->version, a->tokens });
+        endpoint_set_heartbeat(
+            a->exchange, &(heartbeat_body){ (uint32_t)stage_in_flight(a->stage), current(a)->version, a->tokens });
     }
     return OK;
 }
@@ -242,7 +255,10 @@ static int open_all(actor *a, error *err)
     sc.engine = a->engine;
     a->stage = stage_new(&sc, err);
     a->subscriber = weights_subscriber_new();
-    endpoint_config ec = { .address = c->address, .hello = { .role = "actor", .protocol = PROTOCOL_VERSION, .pid = getpid(), .slots = (uint32_t)c->slots } };
+    endpoint_config ec = {
+        .address = c->address,
+        .hello = { .role = "actor", .protocol = PROTOCOL_VERSION, .pid = getpid(), .slots = (uint32_t)c->slots }
+    };
     snprintf(ec.hello.name, sizeof ec.hello.name, "%s", c->name);
     weights_host(ec.hello.host);
     const endpoint_callbacks cb = { .ctx = a, .on_message = on_message, .on_peer = on_peer };

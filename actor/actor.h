@@ -11,13 +11,13 @@
 #include "proto/loop.h"
 
 typedef struct actor_config {
-    const char *address;   /* of the exchange: ipc:// or tcp:// */
-    const char *name;      /* "actor-1" */
-    int slots;             /* episodes in flight */
-    stage_config stage;    /* engine is made by the actor */
+    const char *address; /* of the exchange: ipc:// or tcp:// */
+    const char *name;    /* "actor-1" */
+    int slots;           /* episodes in flight */
+    stage_config stage;  /* engine is made by the actor */
     engine_config engine;
-    hf_folder *model;      /* base weights and shapes; borrowed */
-    int64_t patience_ms;   /* without a word from the exchange for so long: give up with a sentence */
+    hf_folder *model;    /* base weights and shapes; borrowed */
+    int64_t patience_ms; /* without a word from the exchange for so long: give up with a sentence */
 } actor_config;
 
 /* Runs until BYE (OK), SIGTERM/SIGINT (OK), or an error. */

@@ -1,7 +1,8 @@
 /* The engine's one step, top to bottom: see engine_step at the end.
  *
- * A stream's tokens are ids[0..n); the first `cached` of them have their keys and values in pages. A step takes rows from
- * streams that have tokens beyond `cached`: the last row of a stream that catches up yields logits and a sampled token. */
+ * A stream's tokens are ids[0..n); the first `cached` of them have their keys and values in pages. A step takes rows
+ * from streams that have tokens beyond `cached`: the last row of a stream that catches up yields logits and a sampled
+ * token. */
 #include "actor/engine.h"
 
 #include <assert.h>
@@ -32,8 +33,8 @@ struct engine {
     kv_cache *kv;
     kv_pages *pages;
     prefix_tree *tree;
-    stream *streams;    /* [max_streams] */
-    int32_t *table;     /* [max_streams, max_pages] page numbers: what model_decode reads */
+    stream *streams; /* [max_streams] */
+    int32_t *table;  /* [max_streams, max_pages] page numbers: what model_decode reads */
     idmap *by_id;
     int max_pages, next_slot;
     uint64_t next_id;
@@ -74,10 +75,11 @@ static int check_config(const engine_config *c, const model_config *model, int n
     if (c->max_streams < 1 || c->max_context < 2)
         return error_set(err, ERR_ARGUMENT, "an engine needs room for at least one stream of two tokens");
     if (c->max_context > model->max_position)
-        return error_set(err, ERR_ARGUMENT, "max_context %d is beyond the model's max_position_embeddings %d", c->max_context,
-                         model->max_position);
+        return error_set(err, ERR_ARGUMENT, "max_context %d is beyond the model's max_position_embeddings %d",
+                         c->max_context, model->max_position);
     if (c->kv_bytes && c->kv_bytes < page_bytes(model) * (size_t)n_pages)
-        return error_set(err, ERR_LIMIT, "%d streams of %d tokens need %zu bytes of key and value pages, kv_bytes allows %zu",
+        return error_set(err, ERR_LIMIT,
+                         "%d streams of %d tokens need %zu bytes of key and value pages, kv_bytes allows %zu",
                          c->max_streams, c->max_context, page_bytes(model) * (size_t)n_pages, c->kv_bytes);
     return OK;
 }
@@ -110,13 +112,18 @@ engine *engine_new(const engine_config *config, const weights *w, error *err)
 }
 
 static int slot_of(const engine *en, const stream *s) { return (int)(s - en->streams); }
-static int32_t *table_of(const engine *en, const stream *s) { return en->table + (size_t)slot_of(en, s) * (size_t)en->max_pages; }
+static int32_t *table_of(const engine *en, const stream *s)
+{
+    return en->table + (size_t)slot_of(en, s) * (size_t)en->max_pages;
+}
 
 static void release_pages(engine *en, stream *s)
 {
     for (int p = s->n_pages - 1; p >= 0; p--) { /* last first: a page is cached no longer than what it builds on */
-        if (s->entries[p]) prefix_entry_leave(en->tree, s->entries[p]);
-        else kv_pages_give(en->pages, table_of(en, s)[p]);
+        if (s->entries[p])
+            prefix_entry_leave(en->tree, s->entries[p]);
+        else
+            kv_pages_give(en->pages, table_of(en, s)[p]);
         s->entries[p] = NULL;
     }
     s->n_pages = s->cached = s->scheduled = 0;
@@ -134,8 +141,9 @@ void engine_free(engine *en)
     kv_pages_free(en->pages);
     kv_cache_free(en->kv);
     idmap_free(en->by_id);
-    void *const owned[] = { en->streams, en->table, en->ids, en->positions, en->row_seq, en->out_rows, en->out_slots,
-                            en->keys, en->samples, en->out_positions, en->tokens, en->logprobs, en };
+    void *const owned[] = { en->streams,  en->table,     en->ids,  en->positions, en->row_seq,
+                            en->out_rows, en->out_slots, en->keys, en->samples,   en->out_positions,
+                            en->tokens,   en->logprobs,  en };
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
 }
 
@@ -175,7 +183,8 @@ int engine_append(engine *en, uint64_t id, const int32_t *ids, size_t n, error *
 {
     stream *s = stream_of(en, id);
     if ((size_t)s->n + n >= (size_t)en->config.max_context)
-        return error_set(err, ERR_LIMIT, "%d tokens and %zu more do not fit a context of %d", s->n, n, en->config.max_context);
+        return error_set(err, ERR_LIMIT, "%d tokens and %zu more do not fit a context of %d", s->n, n,
+                         en->config.max_context);
     memcpy(s->ids + s->n, ids, n * sizeof *ids);
     s->n += (int)n;
     s->waiting = false;
@@ -278,7 +287,8 @@ static bool choose_rows(engine *en)
     const int slots = en->config.max_streams, room = en->config.tokens_per_step;
     en->T = en->n_out = 0;
     for (int i = 0; i < slots; i++)
-        if (can_go_on(&en->streams[i]) && en->streams[i].n - en->streams[i].cached == 1) schedule(en, &en->streams[i], 1);
+        if (can_go_on(&en->streams[i]) && en->streams[i].n - en->streams[i].cached == 1)
+            schedule(en, &en->streams[i], 1);
     for (int k = 0; k < slots; k++) {
         stream *s = &en->streams[(en->next_slot + k) % slots];
         if (!can_go_on(s) || s->scheduled) continue;

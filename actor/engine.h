@@ -17,10 +17,10 @@
 typedef struct engine engine;
 
 typedef struct engine_config {
-    int max_streams;       /* in flight, waiting ones included */
-    int max_context;       /* tokens of one stream, prompt included */
-    int tokens_per_step;   /* rows of one forward; prefill is cut to fit, decode rows go first */
-    size_t kv_bytes;       /* page storage; 0: enough for max_streams x max_context */
+    int max_streams;     /* in flight, waiting ones included */
+    int max_context;     /* tokens of one stream, prompt included */
+    int tokens_per_step; /* rows of one forward; prefill is cut to fit, decode rows go first */
+    size_t kv_bytes;     /* page storage; 0: enough for max_streams x max_context */
 } engine_config;
 
 typedef struct stream_options {
@@ -36,7 +36,8 @@ int engine_capacity(const engine *en); /* max_streams: the most tokens a step ca
 
 /* Starts a stream on prompt ids. Returns its id (> 0), or 0 and ERR_FULL / ERR_LIMIT (longer than max_context). */
 uint64_t engine_submit(engine *en, const int32_t *ids, size_t n, const stream_options *options, error *err);
-/* Puts more tokens behind what was sampled (an observation) and lets the stream go on. ERR_LIMIT: no room in max_context. */
+/* Puts more tokens behind what was sampled (an observation) and lets the stream go on. ERR_LIMIT: no room in
+ * max_context. */
 int engine_append(engine *en, uint64_t stream, const int32_t *ids, size_t n, error *err);
 /* Ends a stream: its pages go back (shared ones stay cached until they are needed). */
 void engine_end(engine *en, uint64_t stream);
@@ -47,8 +48,8 @@ typedef struct sampled_token {
     uint64_t stream;
     void *owner;
     int32_t id;
-    float logprob;         /* behaviour logprob, bit-equal to what model_forward gives for it */
-    int64_t version;       /* policy version and weight hash that sampled it */
+    float logprob;   /* behaviour logprob, bit-equal to what model_forward gives for it */
+    int64_t version; /* policy version and weight hash that sampled it */
     uint64_t weight_hash;
 } sampled_token;
 

@@ -32,8 +32,8 @@ struct stage {
     idmap *by_call;
     sampled_token *tokens; /* [max_streams of the engine] */
     int n_tokens;
-    token_ids ids;         /* scratch */
-    str bytes;             /* scratch */
+    token_ids ids; /* scratch */
+    str bytes;     /* scratch */
 };
 
 stage *stage_new(const stage_config *config, error *err)
@@ -172,9 +172,9 @@ static int encode(stage *s, const char *text, size_t len, bool specials, error *
     return tokenizer_encode(s->config.tokenizer, text, len, specials, &s->ids, err);
 }
 
-/* The ids of what the policy will read: the dialect's wrapper may hold control tokens, the tool's words never do (a tool
- * could otherwise print the end of a turn). So the wrapper is made around a mark, and the words are encoded as plain
- * text in its place, cut to their budget. *kept: how many bytes of the words were kept. */
+/* The ids of what the policy will read: the dialect's wrapper may hold control tokens, the tool's words never do (a
+ * tool could otherwise print the end of a turn). So the wrapper is made around a mark, and the words are encoded as
+ * plain text in its place, cut to their budget. *kept: how many bytes of the words were kept. */
 static int observation_ids(stage *s, const char *wrapped, size_t len, const char *words, size_t n_words, size_t *kept,
                            error *err)
 {
@@ -228,8 +228,10 @@ static void on_result(stage *s, tool_result *r)
         p->call = 0;
         call->ms = r->ms;
         p->episode->tool_ms += r->ms;
-        if (r->failed != FAIL_NONE) fail(s, p, r->failed, r->text ? r->text : "the tool was lost");
-        else observe(s, p, call, r->text, strlen(r->text), r->ok);
+        if (r->failed != FAIL_NONE)
+            fail(s, p, r->failed, r->text ? r->text : "the tool was lost");
+        else
+            observe(s, p, call, r->text, strlen(r->text), r->ok);
     }
     free(r->text);
 }
@@ -270,9 +272,14 @@ static void on_event(stage *s, player *p, const dialect_result *r, int64_t now_m
         p->episode->answer = xstrdup(r->text);
         finish(s, p, STOP_ANSWER);
         break;
-    case DIALECT_CALL: on_call(s, p, r->name, r->arguments, NULL, now_ms); break;
-    case DIALECT_BAD: on_call(s, p, r->name ? r->name : "", "{}", r->text, now_ms); break;
-    case DIALECT_MORE: break;
+    case DIALECT_CALL:
+        on_call(s, p, r->name, r->arguments, NULL, now_ms);
+        break;
+    case DIALECT_BAD:
+        on_call(s, p, r->name ? r->name : "", "{}", r->text, now_ms);
+        break;
+    case DIALECT_MORE:
+        break;
     }
 }
 

@@ -1,6 +1,7 @@
 /* play - one episode as a state machine: prompt, sample, call, observe, end.
  *
- *     begin -> sampling --call closed--> tool under way --observation--> sampling ... --answer | eos | length | turns--> over
+ *     begin -> sampling --call closed--> tool under way --observation--> sampling ... --answer | eos | length |
+ * turns--> over
  *
  * A stage holds what all episodes of an actor share: engine, tokenizer, dialect, tools. stage_turn does one round: tool
  * results in, one engine step, tokens to the episodes, finished episodes out. It never blocks on a tool. */
@@ -15,12 +16,12 @@
 typedef struct stage stage;
 
 typedef struct stage_config {
-    engine *engine;             /* borrowed, as all below */
+    engine *engine; /* borrowed, as all below */
     const tokenizer *tokenizer;
     dialect *dialect;
-    router *router;             /* NULL: no tools */
-    const char *dialect_name;   /* recorded as the template's name */
-    const char *environment;    /* recorded */
+    router *router;           /* NULL: no tools */
+    const char *dialect_name; /* recorded as the template's name */
+    const char *environment;  /* recorded */
     const char *instruction;
     /* Writes up to max pointers to shot texts (JSON, borrowed) for a task; returns how many. */
     int (*shots)(void *ctx, const task *t, const char **out, int max);
@@ -28,7 +29,7 @@ typedef struct stage_config {
     int max_turns;              /* tool calls an episode may make; one more turn to answer */
     int max_observation_tokens; /* longer observations keep their head */
     float top_p;
-    const int32_t *eos;         /* tokens that end an episode */
+    const int32_t *eos; /* tokens that end an episode */
     int n_eos;
 } stage_config;
 

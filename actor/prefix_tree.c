@@ -36,7 +36,8 @@ prefix_entry *prefix_tree_find(prefix_tree *t, uint64_t weight_hash, uint64_t pa
     return memcmp(e->ids, ids, sizeof e->ids) == 0 ? e : NULL;
 }
 
-prefix_entry *prefix_tree_promise(prefix_tree *t, uint64_t weight_hash, uint64_t parent, const int32_t *ids, int32_t page)
+prefix_entry *prefix_tree_promise(prefix_tree *t, uint64_t weight_hash, uint64_t parent, const int32_t *ids,
+                                  int32_t page)
 {
     const uint64_t hash = hash_of(weight_hash, parent, ids);
     if (idmap_get(t->entries, hash)) return NULL;
@@ -51,10 +52,14 @@ prefix_entry *prefix_tree_promise(prefix_tree *t, uint64_t weight_hash, uint64_t
 
 static void unlink_cached(prefix_tree *t, prefix_entry *e)
 {
-    if (e->older) e->older->newer = e->newer;
-    else t->oldest = e->newer;
-    if (e->newer) e->newer->older = e->older;
-    else t->newest = e->older;
+    if (e->older)
+        e->older->newer = e->newer;
+    else
+        t->oldest = e->newer;
+    if (e->newer)
+        e->newer->older = e->older;
+    else
+        t->newest = e->older;
     e->older = e->newer = NULL;
 }
 
@@ -79,8 +84,10 @@ void prefix_entry_leave(prefix_tree *t, prefix_entry *e)
         return;
     }
     e->older = t->newest;
-    if (t->newest) t->newest->newer = e;
-    else t->oldest = e;
+    if (t->newest)
+        t->newest->newer = e;
+    else
+        t->oldest = e;
     t->newest = e;
 }
 

@@ -1,8 +1,8 @@
 /* prefix_tree - full pages whose tokens begin other streams too: computed once, shared by all.
  *
- * An entry is found by (weight hash, parent entry, the page's 16 tokens): a page stands for everything before it as well,
- * and one computed with other weights can't be asked for. Tokens are compared, not only hashed; entry ids are never used
- * twice, so the children of an evicted page are simply never found again.
+ * An entry is found by (weight hash, parent entry, the page's 16 tokens): a page stands for everything before it as
+ * well, and one computed with other weights can't be asked for. Tokens are compared, not only hashed; entry ids are
+ * never used twice, so the children of an evicted page are simply never found again.
  *
  *     promised --page computed--> ready --last user leaves--> cached (least recently used goes first) --> gone
  *
@@ -35,7 +35,8 @@ void prefix_tree_free(prefix_tree *t);
 prefix_entry *prefix_tree_find(prefix_tree *t, uint64_t weight_hash, uint64_t parent, const int32_t *ids);
 /* Makes a promised entry with one user, on `page`, which is the tree's from now on. NULL (page stays the caller's) when
  * another entry stands under the same hash. */
-prefix_entry *prefix_tree_promise(prefix_tree *t, uint64_t weight_hash, uint64_t parent, const int32_t *ids, int32_t page);
+prefix_entry *prefix_tree_promise(prefix_tree *t, uint64_t weight_hash, uint64_t parent, const int32_t *ids,
+                                  int32_t page);
 void prefix_entry_use(prefix_tree *t, prefix_entry *e);
 void prefix_entry_leave(prefix_tree *t, prefix_entry *e); /* a promise nobody kept is forgotten at once */
 /* Gives up the cached entry that was used least recently. False: there is none. */

@@ -32,7 +32,8 @@ static int take_flag(int argc, char **argv, int *i, const flag *flags, error *er
         if (f->present && !word[len]) return *f->present = true, OK;
         if (f->value && word[len] == '=') return *f->value = word + len + 1, OK;
         if (f->value && *i + 1 < argc) return *f->value = argv[++*i], OK;
-        return error_set(err, ERR_ARGUMENT, f->value ? "option '%s' needs a value" : "option '%s' takes no value", f->name);
+        return error_set(err, ERR_ARGUMENT, f->value ? "option '%s' needs a value" : "option '%s' takes no value",
+                         f->name);
     }
     return unknown_flag(argv[*i], flags, err);
 }
@@ -50,7 +51,8 @@ int arguments_parse(arguments *a, int argc, char **argv, const flag *flags, erro
         } else if (!only_words && word[0] == '-' && word[1]) {
             if (take_flag(argc, argv, &i, flags, err) != OK) return ERR_ARGUMENT;
         } else if (!only_words && is_override(word)) {
-            if (a->n_overrides == MAX_OVERRIDES) return error_set(err, ERR_ARGUMENT, "more than %d key=value words", MAX_OVERRIDES);
+            if (a->n_overrides == MAX_OVERRIDES)
+                return error_set(err, ERR_ARGUMENT, "more than %d key=value words", MAX_OVERRIDES);
             a->overrides[a->n_overrides++] = word;
         } else {
             if (a->n_positional == MAX_POSITIONAL) return error_set(err, ERR_ARGUMENT, "too many words, at '%s'", word);

@@ -8,9 +8,9 @@
 enum { MAX_POSITIONAL = 8, MAX_OVERRIDES = 64 };
 
 typedef struct flag {
-    const char *name;     /* "--model" */
-    const char **value;   /* takes a value, written here; or */
-    bool *present;        /* takes none */
+    const char *name;   /* "--model" */
+    const char **value; /* takes a value, written here; or */
+    bool *present;      /* takes none */
 } flag;
 
 typedef struct arguments {

@@ -32,7 +32,9 @@ int cmd_actor(int argc, char **argv)
     player *p = player_new(r.recipe, NULL, (int)r.recipe->actor_threads, slots, r.log, &err);
     int rc = p ? OK : err.code;
     if (rc == OK) {
-        const actor_config config = { .address = address, .name = name, .slots = slots, .stage = p->stage, .engine = p->engine, .model = p->model };
+        const actor_config config = {
+            .address = address, .name = name, .slots = slots, .stage = p->stage, .engine = p->engine, .model = p->model
+        };
         rc = actor_run(r.loop, &config, r.log, &err);
     }
     player_free(p);

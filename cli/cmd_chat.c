@@ -43,16 +43,25 @@ static int next_question(void *ctx, task *t)
     str_json(&row, line, (size_t)len);
     str_putc(&row, '}');
     free(line);
-    *t = (task){ .id = ++c->asked, .group = c->asked, .group_size = 1, .min_version = -1, .seed = (uint64_t)c->recipe->seed,
-                 .n_shots = c->shots, .temperature = c->temperature, .max_tokens = (int32_t)c->recipe->max_tokens, .row = str_take(&row) };
+    *t = (task){ .id = ++c->asked,
+                 .group = c->asked,
+                 .group_size = 1,
+                 .min_version = -1,
+                 .seed = (uint64_t)c->recipe->seed,
+                 .n_shots = c->shots,
+                 .temperature = c->temperature,
+                 .max_tokens = (int32_t)c->recipe->max_tokens,
+                 .row = str_take(&row) };
     return OK;
 }
 
 static void on_answer(void *ctx, episode *e)
 {
     (void)ctx;
-    if (e->failed != FAIL_NONE) fprintf(stderr, "troupe: chat: %s\n", e->failure_text);
-    else printf("%s\n", e->transcript ? e->transcript : "");
+    if (e->failed != FAIL_NONE)
+        fprintf(stderr, "troupe: chat: %s\n", e->failure_text);
+    else
+        printf("%s\n", e->transcript ? e->transcript : "");
     fflush(stdout);
     episode_free(e);
 }
@@ -62,7 +71,9 @@ int cmd_chat(int argc, char **argv)
     arguments a;
     error err = { 0 };
     const char *model = NULL, *shots = "0", *temperature = "0";
-    const flag flags[] = { { "--model", &model, NULL }, { "--shots", &shots, NULL }, { "--temperature", &temperature, NULL }, { 0 } };
+    const flag flags[] = {
+        { "--model", &model, NULL }, { "--shots", &shots, NULL }, { "--temperature", &temperature, NULL }, { 0 }
+    };
     if (arguments_parse(&a, argc, argv, flags, &err) != OK) return fprintf(stderr, "troupe: chat: %s\n", err.text), 2;
     if (a.help) return usage(stdout);
     if (a.n_positional != 1) return usage(stderr);
@@ -71,7 +82,10 @@ int cmd_chat(int argc, char **argv)
     player *p = r ? player_new(r, model, (int)r->learner_threads, 1, log, &err) : NULL;
     int rc = p ? OK : err.code;
     if (rc == OK) {
-        chat c = { .recipe = r, .temperature = (float)atof(temperature), .shots = atoi(shots), .terminal = isatty(0) && isatty(1) };
+        chat c = { .recipe = r,
+                   .temperature = (float)atof(temperature),
+                   .shots = atoi(shots),
+                   .terminal = isatty(0) && isatty(1) };
         const player_callbacks cb = { .ctx = &c, .next = next_question, .done = on_answer };
         rc = player_run(p, &cb, &err);
     }

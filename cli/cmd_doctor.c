@@ -24,7 +24,8 @@ typedef struct report {
 
 static void say(report *r, bool good, const char *what, const char *detail, const char *advice)
 {
-    printf("%-4s %-12s %s%s%s\n", good ? "ok" : "BAD", what, detail, good || !advice ? "" : "\n     -> ", good || !advice ? "" : advice);
+    printf("%-4s %-12s %s%s%s\n", good ? "ok" : "BAD", what, detail, good || !advice ? "" : "\n     -> ",
+           good || !advice ? "" : advice);
     r->problems += !good;
 }
 
@@ -51,7 +52,8 @@ static void check_memory(report *r)
     const bool found = statvfs("/dev/shm", &fs) == 0;
     const double mb = found ? (double)fs.f_bavail * (double)fs.f_frsize / 1e6 : 0;
     snprintf(text, sizeof text, found ? "/dev/shm, %.0f MB free" : "there is no /dev/shm", mb);
-    say(r, mb > LEAST_SHM_MB, "shared mem", text, "weights go to actors through it; three versions of the model must fit (docker: --shm-size=1g)");
+    say(r, mb > LEAST_SHM_MB, "shared mem", text,
+        "weights go to actors through it; three versions of the model must fit (docker: --shm-size=1g)");
 }
 
 static void check_files(report *r)
@@ -83,13 +85,16 @@ static void check_python(report *r)
     for (int i = 0; rc == OK && i < CALLS; i++) {
         tool_result result = { 0 };
         rc = router_call(tools, "python", "{\"code\": \"print(2+2)\"}", &result, &err);
-        if (rc == OK && (result.failed != FAIL_NONE || strncmp(result.text, "4", 1) != 0)) rc = error_set(&err, ERR_PEER, "print(2+2) gave: %.200s", result.text);
+        if (rc == OK && (result.failed != FAIL_NONE || strncmp(result.text, "4", 1) != 0))
+            rc = error_set(&err, ERR_PEER, "print(2+2) gave: %.200s", result.text);
         ms[i] = result.ms;
         free(result.text);
     }
     qsort(ms, CALLS, sizeof *ms, ascending);
     snprintf(text, sizeof text, "print(2+2) in its sandbox, p50 %.1f ms", rc == OK ? ms[CALLS / 2] : 0.0);
-    say(r, rc == OK, "python tool", rc == OK ? text : err.text, "the sandbox needs python3 and unprivileged user namespaces; without them: T.python{ sandbox = \"none\" } (no isolation)");
+    say(r, rc == OK, "python tool", rc == OK ? text : err.text,
+        "the sandbox needs python3 and unprivileged user namespaces; without them: T.python{ sandbox = \"none\" } (no "
+        "isolation)");
     router_free(tools);
 }
 
@@ -108,7 +113,8 @@ int cmd_doctor(int argc, char **argv)
     const flag flags[] = { { 0 } };
     if (arguments_parse(&a, argc, argv, flags, &err) != OK) return fprintf(stderr, "troupe: doctor: %s\n", err.text), 2;
     if (a.help || a.n_positional) {
-        fprintf(a.help ? stdout : stderr, "usage: troupe doctor\n\nChecks processor, memory, limits and the sandbox; status 1 when a run would suffer.\n");
+        fprintf(a.help ? stdout : stderr, "usage: troupe doctor\n\nChecks processor, memory, limits and the sandbox; "
+                                          "status 1 when a run would suffer.\n");
         return a.help ? 0 : 2;
     }
     printf("troupe %s\n", TROUPE_VERSION);
@@ -117,7 +123,9 @@ int cmd_doctor(int argc, char **argv)
     check_files(&r);
     check_libraries();
     check_python(&r);
-    if (r.problems) printf("%d thing%s to look at\n", r.problems, r.problems > 1 ? "s" : "");
-    else printf("this machine is fit for: make demo\n");
+    if (r.problems)
+        printf("%d thing%s to look at\n", r.problems, r.problems > 1 ? "s" : "");
+    else
+        printf("this machine is fit for: make demo\n");
     return r.problems ? 1 : 0;
 }

@@ -41,7 +41,8 @@ static int list(router *r, error *err)
     json_array_foreach(tools, i, t)
     {
         char *parameters = json_text(json_object_get(t, "parameters"), true);
-        printf("%s\n  %s\n  parameters: %s\n", json_string_value(json_object_get(t, "name")), json_string_value(json_object_get(t, "description")), parameters);
+        printf("%s\n  %s\n  parameters: %s\n", json_string_value(json_object_get(t, "name")),
+               json_string_value(json_object_get(t, "description")), parameters);
         free(parameters);
     }
     json_decref(tools);
@@ -58,7 +59,8 @@ static int ascending(const void *a, const void *b)
 static void print_latency(double *ms, int n)
 {
     qsort(ms, (size_t)n, sizeof *ms, ascending);
-    fprintf(stderr, "%d calls: p50 %.2f ms, p90 %.2f ms, p99 %.2f ms, max %.2f ms\n", n, ms[n / 2], ms[n * 9 / 10], ms[n * 99 / 100], ms[n - 1]);
+    fprintf(stderr, "%d calls: p50 %.2f ms, p90 %.2f ms, p99 %.2f ms, max %.2f ms\n", n, ms[n / 2], ms[n * 9 / 10],
+            ms[n * 99 / 100], ms[n - 1]);
 }
 
 /* 0: the tool did it; 1: it told of an error; the machinery's failures are errors. */
@@ -69,7 +71,8 @@ static int call(router *r, const char *name, const char *json, int repeats, int 
     for (int i = 0; rc == OK && i < repeats; i++) {
         tool_result result = { 0 };
         rc = router_call(r, name, json, &result, err);
-        if (rc == OK && result.failed != FAIL_NONE) rc = error_set(err, ERR_PEER, "%s: %s: %s", name, failure_name(result.failed), result.text);
+        if (rc == OK && result.failed != FAIL_NONE)
+            rc = error_set(err, ERR_PEER, "%s: %s: %s", name, failure_name(result.failed), result.text);
         if (rc == OK && i == 0) fputs(result.text, stdout), *status = result.ok ? 0 : 1;
         if (rc == OK && i == 0 && (!result.text[0] || result.text[strlen(result.text) - 1] != '\n')) putchar('\n');
         ms[i] = result.ms;
@@ -85,7 +88,9 @@ int cmd_env(int argc, char **argv)
     arguments a;
     error err = { 0 };
     const char *path = NULL, *name = NULL, *repeat = "1";
-    const flag flags[] = { { "--recipe", &path, NULL }, { "--tool", &name, NULL }, { "--repeat", &repeat, NULL }, { 0 } };
+    const flag flags[] = {
+        { "--recipe", &path, NULL }, { "--tool", &name, NULL }, { "--repeat", &repeat, NULL }, { 0 }
+    };
     if (arguments_parse(&a, argc, argv, flags, &err) != OK) return fprintf(stderr, "troupe: env: %s\n", err.text), 2;
     if (a.help) return usage(stdout);
     const bool calls = a.n_positional == 2 && strcmp(a.positional[0], "call") == 0 && name;

@@ -27,7 +27,8 @@ typedef struct evaluation {
 
 static int usage(FILE *to)
 {
-    fprintf(to, "usage: troupe eval RECIPE.lua [--model DIR] [--shots N] [--prompts N] [--out FILE.jsonl] [--json] [key=value ...]\n\n"
+    fprintf(to, "usage: troupe eval RECIPE.lua [--model DIR] [--shots N] [--prompts N] [--out FILE.jsonl] [--json] "
+                "[key=value ...]\n\n"
                 "  --model DIR       a model folder or a checkpoint (default: the recipe's model)\n"
                 "  --shots N         worked examples before each question (default: eval_shots of the recipe)\n"
                 "  --prompts N       questions (default: eval_prompts of the recipe; 0: all of data.test)\n"
@@ -49,8 +50,10 @@ static void write_out(FILE *out, const task *t, const episode *e, const score *s
 {
     json_t *values = json_object();
     for (int i = 0; i < sc->n_values; i++)
-        json_object_set_new(values, sc->values[i].name, isfinite(sc->values[i].value) ? json_real(sc->values[i].value) : json_null());
-    json_t *line = json_pack("{s:o, s:s, s:o}", "row", json_parse(t->row, strlen(t->row), "row", NULL), "transcript", e->transcript ? e->transcript : "", "objectives", values);
+        json_object_set_new(values, sc->values[i].name,
+                            isfinite(sc->values[i].value) ? json_real(sc->values[i].value) : json_null());
+    json_t *line = json_pack("{s:o, s:s, s:o}", "row", json_parse(t->row, strlen(t->row), "row", NULL), "transcript",
+                             e->transcript ? e->transcript : "", "objectives", values);
     char *text = json_text(line, false);
     fprintf(out, "%s\n", text);
     free(text);
@@ -63,8 +66,10 @@ static void on_episode(void *ctx, episode *e)
     task t;
     scheduler_eval_task(&v->schedule, 0, task_id_index(e->id), &t);
     score *sc = xcalloc(1, sizeof *sc);
-    if (e->failed == FAIL_NONE) scorer_score(v->scorer, &t, e, sc);
-    else log_warn(v->log, "question %u failed (%s): %s", task_id_index(e->id), failure_name(e->failed), e->failure_text);
+    if (e->failed == FAIL_NONE)
+        scorer_score(v->scorer, &t, e, sc);
+    else
+        log_warn(v->log, "question %u failed (%s): %s", task_id_index(e->id), failure_name(e->failed), e->failure_text);
     if (v->out) write_out(v->out, &t, e, sc);
     group *g = group_new(e->group, e->prompt_id, 0, 1);
     group_add(g, e, sc, NULL);
@@ -76,13 +81,16 @@ static void print(const evaluation *v, const char *model, double seconds, bool j
 {
     size_t n;
     metrics *m = metrics_new();
-    batch_eval_metrics((const group *const *)v->groups.data, (uint32_t)v->groups.len, &v->recipe->trainer.objectives, m);
+    batch_eval_metrics((const group *const *)v->groups.data, (uint32_t)v->groups.len, &v->recipe->trainer.objectives,
+                       m);
     metrics_set(m, "eval/seconds", seconds);
     const metric *all = metrics_all(m, &n);
     if (!json) printf("%s on %s\n", model, v->recipe->test);
     for (size_t i = 0; i < n; i++) {
-        if (json) printf("%s\"%s\": %.6g", i ? ", " : "{", all[i].name, all[i].value);
-        else printf("  %-28s %.4g\n", all[i].name, all[i].value);
+        if (json)
+            printf("%s\"%s\": %.6g", i ? ", " : "{", all[i].name, all[i].value);
+        else
+            printf("  %-28s %.4g\n", all[i].name, all[i].value);
     }
     if (json) puts("}");
     metrics_free(m);
@@ -108,7 +116,8 @@ int cmd_eval(int argc, char **argv)
     error err = { 0 };
     bool json = false;
     const char *model = NULL, *shots = NULL, *prompts = NULL, *out = NULL;
-    const flag flags[] = { { "--model", &model, NULL }, { "--shots", &shots, NULL }, { "--prompts", &prompts, NULL }, { "--out", &out, NULL }, { "--json", NULL, &json }, { 0 } };
+    const flag flags[] = { { "--model", &model, NULL }, { "--shots", &shots, NULL }, { "--prompts", &prompts, NULL },
+                           { "--out", &out, NULL },     { "--json", NULL, &json },   { 0 } };
     if (arguments_parse(&a, argc, argv, flags, &err) != OK) return fprintf(stderr, "troupe: eval: %s\n", err.text), 2;
     if (a.help) return usage(stdout);
     if (a.n_positional != 1) return usage(stderr);
@@ -120,8 +129,11 @@ int cmd_eval(int argc, char **argv)
     if (rc == OK && out && !(v.out = fopen(out, "we"))) rc = error_set(&err, ERR_IO, "can't write %s", out);
     if (rc == OK) rc = (p = player_new(r, model, (int)r->learner_threads, SLOTS, v.log, &err)) ? OK : err.code;
     if (rc == OK) {
-        v.schedule = (scheduler_config){ .seed = (uint64_t)r->seed, .max_tokens = (int32_t)r->max_tokens, .eval_prompts = prompts ? strtoull(prompts, NULL, 10) : (uint64_t)r->eval_prompts,
-                                         .eval_shots = shots ? atoi(shots) : (int32_t)r->eval_shots };
+        v.schedule =
+            (scheduler_config){ .seed = (uint64_t)r->seed,
+                                .max_tokens = (int32_t)r->max_tokens,
+                                .eval_prompts = prompts ? strtoull(prompts, NULL, 10) : (uint64_t)r->eval_prompts,
+                                .eval_shots = shots ? atoi(shots) : (int32_t)r->eval_shots };
         rc = evaluate(&v, p, model ? model : r->model, json, &err);
     }
     for (size_t i = 0; i < v.groups.len; i++) group_free(v.groups.data[i]);

@@ -1,5 +1,5 @@
-/* troupe learner: the exchange and the training of one run. Two threads: this one does all input and output (loop, server,
- * database), the other trains (cli/learn). */
+/* troupe learner: the exchange and the training of one run. Two threads: this one does all input and output (loop,
+ * server, database), the other trains (cli/learn). */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,12 +14,13 @@
 
 enum { TURN_MS = 100, VERSIONS_UNDER_WAY = 4 };
 
-static const char USAGE[] = "usage: troupe learner RECIPE.lua --run DIR --bind ADDRESS [--resume] [key=value ...]\n\n"
-                            "  --run DIR       where checkpoints, rollouts.db and metrics.jsonl go\n"
-                            "  --bind ADDRESS  where actors and reward workers connect: ipc:///path or tcp://127.0.0.1:PORT\n"
-                            "  --resume        go on from the newest checkpoint in DIR\n\n"
-                            "'troupe train' starts all roles on one machine; this is one of them by hand.\n"
-                            "example: troupe learner recipe.lua --run runs/a --bind tcp://127.0.0.1:5555\n";
+static const char USAGE[] =
+    "usage: troupe learner RECIPE.lua --run DIR --bind ADDRESS [--resume] [key=value ...]\n\n"
+    "  --run DIR       where checkpoints, rollouts.db and metrics.jsonl go\n"
+    "  --bind ADDRESS  where actors and reward workers connect: ipc:///path or tcp://127.0.0.1:PORT\n"
+    "  --resume        go on from the newest checkpoint in DIR\n\n"
+    "'troupe train' starts all roles on one machine; this is one of them by hand.\n"
+    "example: troupe learner recipe.lua --run runs/a --bind tcp://127.0.0.1:5555\n";
 
 typedef struct session {
     role role;
@@ -94,7 +95,8 @@ static int open_outputs(session *s, error *err)
     const recipe *r = s->role.recipe;
     if (dir_make_all(s->run, err) != OK) return err->code;
     path_join(path, sizeof path, s->run, "rollouts.db");
-    if (!s->resume && file_exists(path)) return error_set(err, ERR_STATE, "%s holds a run already (--resume goes on with it)", s->run);
+    if (!s->resume && file_exists(path))
+        return error_set(err, ERR_STATE, "%s holds a run already (--resume goes on with it)", s->run);
     if (!(s->store = store_open(path, err))) return err->code;
     if (!(s->sinks = sinks_open(s->run, s->report_fd, s->from, err))) return err->code;
     s->steps = queue_new((size_t)r->max_staleness + 2);
@@ -106,8 +108,14 @@ static int open_outputs(session *s, error *err)
 static int open_all(session *s, error *err)
 {
     if (open_inputs(s, err) != OK || open_outputs(s, err) != OK) return err->code;
-    const learn_config lc = { .recipe = s->role.recipe, .run_dir = s->run, .model = s->model, .checkpoint = s->checkpoint[0] ? s->checkpoint : NULL,
-                              .steps = s->steps, .versions = s->versions, .sinks = s->sinks, .log = s->role.log };
+    const learn_config lc = { .recipe = s->role.recipe,
+                              .run_dir = s->run,
+                              .model = s->model,
+                              .checkpoint = s->checkpoint[0] ? s->checkpoint : NULL,
+                              .steps = s->steps,
+                              .versions = s->versions,
+                              .sinks = s->sinks,
+                              .log = s->role.log };
     if (learner_open(&s->learner, &lc, err) != OK) return err->code;
     const server_config sc = server_settings(s);
     if (!(s->server = server_new(s->role.loop, &sc, s->role.log, err))) return err->code;
@@ -170,10 +178,15 @@ int cmd_learner(int argc, char **argv)
     session s = { .report_fd = -1 };
     const char *report = NULL;
     error err = { 0 };
-    const flag flags[] = { { "--run", &s.run, NULL }, { "--bind", &s.address, NULL }, { "--report-fd", &report, NULL }, { "--resume", NULL, &s.resume }, { 0 } };
+    const flag flags[] = { { "--run", &s.run, NULL },
+                           { "--bind", &s.address, NULL },
+                           { "--report-fd", &report, NULL },
+                           { "--resume", NULL, &s.resume },
+                           { 0 } };
     const int status = role_open(&s.role, argc, argv, flags, NULL, USAGE);
     if (status != 0 || s.role.helped) return status;
-    if (!s.run || !s.address) return role_close(&s.role, error_set(&err, ERR_ARGUMENT, "needs --run DIR and --bind ADDRESS"), &err);
+    if (!s.run || !s.address)
+        return role_close(&s.role, error_set(&err, ERR_ARGUMENT, "needs --run DIR and --bind ADDRESS"), &err);
     if (report) s.report_fd = atoi(report);
     if (report) fcntl(s.report_fd, F_SETFD, FD_CLOEXEC);
     int rc = open_all(&s, &err);

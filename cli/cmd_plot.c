@@ -1,7 +1,7 @@
 /* troupe plot: learning curves of one or more runs as an SVG that a browser and a README show as it is.
  *
- * For each run: the training reward of one objective (thin line) and its evaluations (thick line, dots), over the steps;
- * under them, in grey, how many shots the prompts had. */
+ * For each run: the training reward of one objective (thin line) and its evaluations (thick line, dots), over the
+ * steps; under them, in grey, how many shots the prompts had. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,8 +96,8 @@ static void draw_axes(str *svg, const char *objective, double most)
 static void draw_curve(str *svg, const curve *c, double most, const char *colour, double width, bool dots)
 {
     if (c->len == 0) return;
-    str_printf(svg, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"%.1f\" stroke-opacity=\"%.2f\" points=\"", colour,
-               width, dots ? 1.0 : 0.35);
+    str_printf(svg, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"%.1f\" stroke-opacity=\"%.2f\" points=\"",
+               colour, width, dots ? 1.0 : 0.35);
     for (size_t i = 0; i < c->len; i++)
         str_printf(svg, "%.1f,%.1f ", place_x(c->data[i].x, most), place_y(c->data[i].y));
     str_puts(svg, "\"/>\n");
@@ -154,9 +154,10 @@ static int draw(const char *path, const run_curves *runs, int n, const char *obj
 
 static int usage(FILE *to)
 {
-    fprintf(to, "usage: troupe plot OUT.svg RUN [RUN ...] [--objective NAME]\n\n"
-                "Draws the training reward (thin) and the evaluations (thick) of up to %d runs over their steps.\n\n"
-                "example: troupe plot curve.svg runs/calculator runs/calculator-control --objective accuracy\n",
+    fprintf(to,
+            "usage: troupe plot OUT.svg RUN [RUN ...] [--objective NAME]\n\n"
+            "Draws the training reward (thin) and the evaluations (thick) of up to %d runs over their steps.\n\n"
+            "example: troupe plot curve.svg runs/calculator runs/calculator-control --objective accuracy\n",
             MAX_RUNS);
     return to == stdout ? 0 : 2;
 }
@@ -169,11 +170,16 @@ int cmd_plot(int argc, char **argv)
     int n = 0, rc = OK;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0) return usage(stdout);
-        if (strcmp(argv[i], "--objective") == 0 && i + 1 < argc) objective = argv[++i];
-        else if (argv[i][0] == '-') return usage(stderr);
-        else if (!out) out = argv[i];
-        else if (n < MAX_RUNS) dirs[n++] = argv[i];
-        else return usage(stderr);
+        if (strcmp(argv[i], "--objective") == 0 && i + 1 < argc)
+            objective = argv[++i];
+        else if (argv[i][0] == '-')
+            return usage(stderr);
+        else if (!out)
+            out = argv[i];
+        else if (n < MAX_RUNS)
+            dirs[n++] = argv[i];
+        else
+            return usage(stderr);
     }
     if (!out || n == 0) return usage(stderr);
     for (int i = 0; i < n && rc == OK; i++) rc = read_run(&runs[i], dirs[i], objective, &err);

@@ -42,12 +42,16 @@ static void on_signal(int signal) { (void)signal, stop_asked = 1; }
 
 static int usage(FILE *to)
 {
-    fprintf(to, "usage: troupe pretrain PRETRAIN.lua [key=value ...]\n\n"
-                "The file returns { model = DIR, document = function(rng, progress) return TEXT end, steps=, ... }: DIR holds\n"
-                "config.json and tokenizer.json, rng(n) gives an integer in 1..n, progress goes from 0 to 1.\n\n"
-                "keys (and defaults): model, out (= model), steps (1600), tokens_per_step (2048), max_sequence (512), lr (0.002),\n"
-                "  warmup (100), weight_decay (0.01), init_std (1/sqrt(width)), seed (1), threads (0: all cores), report_every (50)\n\n"
-                "example: troupe pretrain recipes/calculator/pretrain.lua steps=400 out=/tmp/base\n");
+    fprintf(
+        to,
+        "usage: troupe pretrain PRETRAIN.lua [key=value ...]\n\n"
+        "The file returns { model = DIR, document = function(rng, progress) return TEXT end, steps=, ... }: DIR holds\n"
+        "config.json and tokenizer.json, rng(n) gives an integer in 1..n, progress goes from 0 to 1.\n\n"
+        "keys (and defaults): model, out (= model), steps (1600), tokens_per_step (2048), max_sequence (512), lr "
+        "(0.002),\n"
+        "  warmup (100), weight_decay (0.01), init_std (1/sqrt(width)), seed (1), threads (0: all cores), report_every "
+        "(50)\n\n"
+        "example: troupe pretrain recipes/calculator/pretrain.lua steps=400 out=/tmp/base\n");
     return to == stdout ? 0 : 2;
 }
 
@@ -60,15 +64,23 @@ typedef struct number_key {
 } number_key;
 
 static const number_key NUMBERS[] = {
-    { "steps", offsetof(pretrain_keys, steps), 1600 },           { "tokens_per_step", offsetof(pretrain_keys, tokens_per_step), 2048 },
-    { "max_sequence", offsetof(pretrain_keys, max_sequence), 512 }, { "lr", offsetof(pretrain_keys, lr), 2e-3 },
-    { "warmup", offsetof(pretrain_keys, warmup), 100 },          { "weight_decay", offsetof(pretrain_keys, weight_decay), 0.01 },
-    { "init_std", offsetof(pretrain_keys, init_std), 0 },        { "seed", offsetof(pretrain_keys, seed), 1 },
-    { "threads", offsetof(pretrain_keys, threads), 0 },          { "report_every", offsetof(pretrain_keys, report_every), 50 },
+    { "steps", offsetof(pretrain_keys, steps), 1600 },
+    { "tokens_per_step", offsetof(pretrain_keys, tokens_per_step), 2048 },
+    { "max_sequence", offsetof(pretrain_keys, max_sequence), 512 },
+    { "lr", offsetof(pretrain_keys, lr), 2e-3 },
+    { "warmup", offsetof(pretrain_keys, warmup), 100 },
+    { "weight_decay", offsetof(pretrain_keys, weight_decay), 0.01 },
+    { "init_std", offsetof(pretrain_keys, init_std), 0 },
+    { "seed", offsetof(pretrain_keys, seed), 1 },
+    { "threads", offsetof(pretrain_keys, threads), 0 },
+    { "report_every", offsetof(pretrain_keys, report_every), 50 },
 };
 enum { N_NUMBERS = sizeof NUMBERS / sizeof *NUMBERS };
 
-static double *number_at(pretrain_keys *k, const number_key *key) { return (double *)(void *)((char *)k + key->offset); }
+static double *number_at(pretrain_keys *k, const number_key *key)
+{
+    return (double *)(void *)((char *)k + key->offset);
+}
 
 /* The table on top of the stack; unknown keys may be there for other programs that read the file. */
 static int read_table(lua_State *L)
@@ -78,7 +90,8 @@ static int read_table(lua_State *L)
     lua_getfield(L, LUA_REGISTRYINDEX, "pretrain");
     luaL_checktype(L, -1, LUA_TTABLE);
     for (int i = 0; i < N_NUMBERS; i++) {
-        if (lua_getfield(L, -1, NUMBERS[i].name) != LUA_TNIL) *number_at(&s->keys, &NUMBERS[i]) = luaL_checknumber(L, -1);
+        if (lua_getfield(L, -1, NUMBERS[i].name) != LUA_TNIL)
+            *number_at(&s->keys, &NUMBERS[i]) = luaL_checknumber(L, -1);
         lua_pop(L, 1);
     }
     if (lua_getfield(L, -1, "model") == LUA_TNIL) return luaL_error(L, "the table has no model");
@@ -105,7 +118,8 @@ static int apply_override(pretrain_keys *k, const char *text, error *err)
         return *value && !*end ? OK : error_set(err, ERR_ARGUMENT, "%s: expected a number, found '%s'", key, value);
     }
     const char *nearest = str_nearest(key, names);
-    return error_set(err, ERR_ARGUMENT, "no key '%s'%s%s%s", key, nearest ? " (did you mean '" : "", nearest ? nearest : "", nearest ? "'?)" : "");
+    return error_set(err, ERR_ARGUMENT, "no key '%s'%s%s%s", key, nearest ? " (did you mean '" : "",
+                     nearest ? nearest : "", nearest ? "'?)" : "");
 }
 
 static int open_file(session *s, const arguments *a, error *err)
@@ -125,7 +139,8 @@ static int open_file(session *s, const arguments *a, error *err)
         if (apply_override(&s->keys, a->overrides[i], err) != OK) return err->code;
     if (!s->keys.out[0]) snprintf(s->keys.out, PATH_BYTES, "%s", s->keys.model);
     const pretrain_keys *k = &s->keys;
-    if (k->steps < 1 || k->tokens_per_step < 2 || k->max_sequence < 2 || k->max_sequence > 1 << 20 || k->tokens_per_step > 1 << 24 || k->report_every < 1)
+    if (k->steps < 1 || k->tokens_per_step < 2 || k->max_sequence < 2 || k->max_sequence > 1 << 20 ||
+        k->tokens_per_step > 1 << 24 || k->report_every < 1)
         return error_set(err, ERR_ARGUMENT, "steps, tokens_per_step, max_sequence or report_every is out of range");
     return OK;
 }
@@ -138,7 +153,8 @@ static int draw(lua_State *L)
     const lua_Integer n = luaL_checkinteger(L, 1);
     luaL_argcheck(L, n > 0, 1, "rng(n) wants a positive n");
     const lua_Integer i = lua_tointeger(L, lua_upvalueindex(3));
-    const rng_key key = { .seed = (uint64_t)lua_tointeger(L, lua_upvalueindex(1)), .stream = (uint64_t)lua_tointeger(L, lua_upvalueindex(2)) };
+    const rng_key key = { .seed = (uint64_t)lua_tointeger(L, lua_upvalueindex(1)),
+                          .stream = (uint64_t)lua_tointeger(L, lua_upvalueindex(2)) };
     lua_pushinteger(L, i + 1);
     lua_replace(L, lua_upvalueindex(3));
     lua_pushinteger(L, 1 + (lua_Integer)rng_below(key, 2, (uint64_t)i, (uint64_t)n));
@@ -180,8 +196,12 @@ static int next_document(void *ctx, double progress, int32_t *out, int max, int 
 static int train(session *s, hf_folder *f, error *err)
 {
     const pretrain_keys *k = &s->keys;
-    pretrain_config c = { .steps = (int64_t)k->steps, .tokens_per_step = (int)k->tokens_per_step, .max_sequence = (int)k->max_sequence,
-                          .optim = optim_default(), .next = next_document, .ctx = s };
+    pretrain_config c = { .steps = (int64_t)k->steps,
+                          .tokens_per_step = (int)k->tokens_per_step,
+                          .max_sequence = (int)k->max_sequence,
+                          .optim = optim_default(),
+                          .next = next_document,
+                          .ctx = s };
     c.optim.lr = k->lr, c.optim.warmup = (int64_t)k->warmup, c.optim.weight_decay = k->weight_decay;
     c.optim.schedule = LR_COSINE, c.optim.total_steps = c.steps;
     pretrainer *p = pretrainer_new(&c, f->weights, err);
@@ -194,8 +214,9 @@ static int train(session *s, hf_folder *f, error *err)
         loss += r.loss, tokens += r.tokens;
         if (rc != OK || i % (int64_t)k->report_every) continue;
         const double seconds = (double)(clock_ms() - began_ms + 1) * 1e-3;
-        printf("step %" PRId64 "/%" PRId64 "  loss %.3f  %.2fM tokens  %.0fk tok/s  %.0f s left\n", i, c.steps, loss / k->report_every, tokens * 1e-6,
-               tokens / seconds * 1e-3, seconds / (double)i * (double)(c.steps - i));
+        printf("step %" PRId64 "/%" PRId64 "  loss %.3f  %.2fM tokens  %.0fk tok/s  %.0f s left\n", i, c.steps,
+               loss / k->report_every, tokens * 1e-6, tokens / seconds * 1e-3,
+               seconds / (double)i * (double)(c.steps - i));
         fflush(stdout);
         loss = 0;
     }
@@ -211,7 +232,8 @@ int cmd_pretrain(int argc, char **argv)
     device *dev = NULL;
     hf_folder *f = NULL;
     const flag flags[] = { { 0 } };
-    if (arguments_parse(&a, argc, argv, flags, &err) != OK) return fprintf(stderr, "troupe: pretrain: %s\n", err.text), 2;
+    if (arguments_parse(&a, argc, argv, flags, &err) != OK)
+        return fprintf(stderr, "troupe: pretrain: %s\n", err.text), 2;
     if (a.help) return usage(stdout);
     if (a.n_positional != 1) return usage(stderr);
     signal(SIGINT, on_signal);
@@ -222,11 +244,13 @@ int cmd_pretrain(int argc, char **argv)
     if (rc == OK) rc = (f = hf_folder_open_config(s.keys.model, dev, &err)) ? OK : err.code;
     if (rc == OK) rc = (s.tokenizer = tokenizer_open(s.keys.model, &err)) ? OK : err.code;
     if (rc == OK && tokenizer_vocab(s.tokenizer) > f->config.vocab)
-        rc = error_set(&err, ERR_PARSE, "%s: the tokenizer has %d tokens, config.json a vocab_size of %d", s.keys.model, tokenizer_vocab(s.tokenizer), f->config.vocab);
+        rc = error_set(&err, ERR_PARSE, "%s: the tokenizer has %d tokens, config.json a vocab_size of %d", s.keys.model,
+                       tokenizer_vocab(s.tokenizer), f->config.vocab);
     if (rc == OK) rc = (f->weights = weights_new(dev, f->table, &err)) ? OK : err.code;
     if (rc == OK) {
         if (f->config.n_eos > 0) s.eos = f->config.eos[0];
-        weights_init(f->weights, (uint64_t)s.keys.seed, s.keys.init_std > 0 ? (float)s.keys.init_std : 1.0f / sqrtf((float)f->config.width));
+        weights_init(f->weights, (uint64_t)s.keys.seed,
+                     s.keys.init_std > 0 ? (float)s.keys.init_std : 1.0f / sqrtf((float)f->config.width));
         weights_seal(f->weights, 0);
         printf("%s: %" PRId64 " parameters on %s\n", s.keys.model, f->table->total, device_name(dev));
         rc = train(&s, f, &err);

@@ -39,6 +39,8 @@ int cmd_reward(int argc, char **argv)
 int cmd_reward_host(int argc, char **argv)
 {
     if (argc != 6) return fprintf(stderr, "troupe: reward-host is started by 'troupe reward' and 'troupe score'\n"), 2;
-    const scorer_config config = { .script = argv[1], .wall_ms = atoll(argv[3]), .memory_mb = atoll(argv[4]), .instructions = atoll(argv[5]) };
+    const scorer_config config = {
+        .script = argv[1], .wall_ms = atoll(argv[3]), .memory_mb = atoll(argv[4]), .instructions = atoll(argv[5])
+    };
     return reward_host_main(&config, atoi(argv[2]));
 }

@@ -37,11 +37,15 @@ static int usage(FILE *to)
 
 static void print_scores(const score *sc)
 {
-    if (!sc) printf("not scored");
-    else if (sc->status != SCORE_OK) printf("no score: %s", sc->error ? sc->error : "no reason given");
+    if (!sc)
+        printf("not scored");
+    else if (sc->status != SCORE_OK)
+        printf("no score: %s", sc->error ? sc->error : "no reason given");
     for (int i = 0; sc && sc->status == SCORE_OK && i < sc->n_values; i++) {
-        if (isfinite(sc->values[i].value)) printf("%s%s %.3g", i ? " " : "", sc->values[i].name, sc->values[i].value);
-        else printf("%s%s missing", i ? " " : "", sc->values[i].name);
+        if (isfinite(sc->values[i].value))
+            printf("%s%s %.3g", i ? " " : "", sc->values[i].name, sc->values[i].value);
+        else
+            printf("%s%s missing", i ? " " : "", sc->values[i].name);
     }
 }
 
@@ -50,7 +54,8 @@ static void print_line(const char *row, const episode *e, const score *sc)
     const char *prompt = NULL;
     json_t *json = json_parse(row, strlen(row), "row", NULL);
     if (json) json_opt_string(json, "prompt", "row", NULL, &prompt, NULL);
-    printf("%016" PRIx64 "  step %-4" PRId64 " shots %d  calls %u  stop %-6s  ", e->id, e->step, e->n_shots, e->n_calls, stop_reason_name(e->stop));
+    printf("%016" PRIx64 "  step %-4" PRId64 " shots %d  calls %u  stop %-6s  ", e->id, e->step, e->n_shots, e->n_calls,
+           stop_reason_name(e->stop));
     print_scores(sc);
     printf("  %.*s\n", PROMPT_SHOWN, prompt ? prompt : "");
     json_decref(json);
@@ -72,8 +77,9 @@ static json_t *calls_json(const episode *e)
 {
     json_t *calls = json_array();
     for (uint32_t i = 0; i < e->n_calls; i++)
-        json_array_append_new(calls, json_pack("{s:s, s:s, s:s, s:b, s:f}", "name", e->calls[i].name, "arguments", e->calls[i].arguments, "observation",
-                                               e->calls[i].observation, "ok", e->calls[i].ok, "ms", e->calls[i].ms));
+        json_array_append_new(calls, json_pack("{s:s, s:s, s:s, s:b, s:f}", "name", e->calls[i].name, "arguments",
+                                               e->calls[i].arguments, "observation", e->calls[i].observation, "ok",
+                                               e->calls[i].ok, "ms", e->calls[i].ms));
     return calls;
 }
 
@@ -83,10 +89,13 @@ static void print_json(const char *row, const episode *e, const score *sc)
     snprintf(id, sizeof id, "%016" PRIx64, e->id);
     json_t *values = json_object();
     for (int i = 0; sc && i < sc->n_values; i++)
-        json_object_set_new(values, sc->values[i].name, isfinite(sc->values[i].value) ? json_real(sc->values[i].value) : json_null());
-    json_t *line = json_pack("{s:s, s:I, s:b, s:i, s:s, s:i, s:s, s:i, s:I, s:o, s:o}", "id", id, "step", (json_int_t)e->step, "eval", e->eval, "shots", e->n_shots,
-                             "stop", stop_reason_name(e->stop), "sample", (int)e->sample, "transcript", e->transcript ? e->transcript : "", "tokens",
-                             (int)trajectory_sampled(&e->tokens), "oldest_version", (json_int_t)trajectory_oldest_version(&e->tokens), "objectives", values, "calls", calls_json(e));
+        json_object_set_new(values, sc->values[i].name,
+                            isfinite(sc->values[i].value) ? json_real(sc->values[i].value) : json_null());
+    json_t *line = json_pack(
+        "{s:s, s:I, s:b, s:i, s:s, s:i, s:s, s:i, s:I, s:o, s:o}", "id", id, "step", (json_int_t)e->step, "eval",
+        e->eval, "shots", e->n_shots, "stop", stop_reason_name(e->stop), "sample", (int)e->sample, "transcript",
+        e->transcript ? e->transcript : "", "tokens", (int)trajectory_sampled(&e->tokens), "oldest_version",
+        (json_int_t)trajectory_oldest_version(&e->tokens), "objectives", values, "calls", calls_json(e));
     json_object_set_new(line, "row", json_parse(row, strlen(row), "row", NULL));
     json_object_set_new(line, "answer", e->answer ? json_string(e->answer) : json_null());
     if (sc && sc->error) json_object_set_new(line, "error", json_string(sc->error));
@@ -100,9 +109,12 @@ static int show(void *ctx, const char *row, episode *e, score *sc)
 {
     reading *r = ctx;
     if (!r->id || r->id == e->id) {
-        if (r->json) print_json(row, e, sc);
-        else if (r->text || r->id) print_transcript(row, e, sc);
-        else print_line(row, e, sc);
+        if (r->json)
+            print_json(row, e, sc);
+        else if (r->text || r->id)
+            print_transcript(row, e, sc);
+        else
+            print_line(row, e, sc);
         r->any = true, r->left--;
     }
     episode_free(e);
@@ -133,9 +145,15 @@ int cmd_rollouts(int argc, char **argv)
     reading r = { 0 };
     bool eval = false;
     const char *step = "-1", *id = NULL, *limit = "-1";
-    const flag flags[] = { { "--step", &step, NULL }, { "--id", &id, NULL },         { "--limit", &limit, NULL }, { "--eval", NULL, &eval },
-                           { "--json", NULL, &r.json }, { "--text", NULL, &r.text }, { 0 } };
-    if (arguments_parse(&a, argc, argv, flags, &err) != OK) return fprintf(stderr, "troupe: rollouts: %s\n", err.text), 2;
+    const flag flags[] = { { "--step", &step, NULL },
+                           { "--id", &id, NULL },
+                           { "--limit", &limit, NULL },
+                           { "--eval", NULL, &eval },
+                           { "--json", NULL, &r.json },
+                           { "--text", NULL, &r.text },
+                           { 0 } };
+    if (arguments_parse(&a, argc, argv, flags, &err) != OK)
+        return fprintf(stderr, "troupe: rollouts: %s\n", err.text), 2;
     if (a.help) return usage(stdout);
     if (a.n_positional != 1) return usage(stderr);
     r.left = atoll(limit);

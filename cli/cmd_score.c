@@ -31,7 +31,8 @@ static int usage(FILE *to)
                 "  --dialect NAME  how the answer stands in a response: xml (default), qwen, or a dialect file\n"
                 "  --json          a line of JSON an episode\n"
                 "  --timeout MS    wall clock of one call (default 1000)\n\n"
-                "A line of FILE.jsonl is a data row with the model's \"response\": {\"prompt\": ..., \"answer\": ..., \"response\": ...}\n"
+                "A line of FILE.jsonl is a data row with the model's \"response\": {\"prompt\": ..., \"answer\": ..., "
+                "\"response\": ...}\n"
                 "example: troupe score recipes/calculator/reward.lua runs/calculator/rollouts.db\n");
     return to == stdout ? 0 : 2;
 }
@@ -55,17 +56,23 @@ static void print_values(const score *sc)
 {
     if (sc->status != SCORE_OK) printf("missing (%s)", sc->error ? sc->error : "no reason given");
     for (int i = 0; i < sc->n_values; i++) {
-        if (isfinite(sc->values[i].value)) printf("%s%s %.4g", i ? "  " : "", sc->values[i].name, sc->values[i].value);
-        else printf("%s%s missing", i ? "  " : "", sc->values[i].name);
+        if (isfinite(sc->values[i].value))
+            printf("%s%s %.4g", i ? "  " : "", sc->values[i].name, sc->values[i].value);
+        else
+            printf("%s%s missing", i ? "  " : "", sc->values[i].name);
     }
     putchar('\n');
 }
 
 static void print_json(uint64_t number, const score *sc)
 {
-    json_t *values = json_object(), *line = json_pack("{s:I, s:s}", "episode", (json_int_t)number, "status", sc->status == SCORE_OK ? "ok" : sc->status == SCORE_SCRIPT ? "script" : "machine");
+    json_t *values = json_object(), *line = json_pack("{s:I, s:s}", "episode", (json_int_t)number, "status",
+                                                      sc->status == SCORE_OK       ? "ok"
+                                                      : sc->status == SCORE_SCRIPT ? "script"
+                                                                                   : "machine");
     for (int i = 0; i < sc->n_values; i++)
-        json_object_set_new(values, sc->values[i].name, isfinite(sc->values[i].value) ? json_real(sc->values[i].value) : json_null());
+        json_object_set_new(values, sc->values[i].name,
+                            isfinite(sc->values[i].value) ? json_real(sc->values[i].value) : json_null());
     json_object_set_new(line, "objectives", values);
     if (sc->error) json_object_set_new(line, "error", json_string(sc->error));
     if (sc->info) json_object_set_new(line, "info", json_loads(sc->info, JSON_DECODE_ANY, NULL));
@@ -79,8 +86,10 @@ static void score_one(scoring *s, const task *t, const episode *e)
 {
     score sc;
     scorer_score(s->scorer, t, e, &sc);
-    if (s->json) print_json(s->episodes + 1, &sc);
-    else printf("%" PRIu64 ": ", s->episodes + 1), print_values(&sc);
+    if (s->json)
+        print_json(s->episodes + 1, &sc);
+    else
+        printf("%" PRIu64 ": ", s->episodes + 1), print_values(&sc);
     add(s, &sc);
     score_reset(&sc);
 }
@@ -90,7 +99,8 @@ static void print_summary(const scoring *s)
     if (s->json) return;
     printf("%" PRIu64 " episodes, %" PRIu64 " without a score\n", s->episodes, s->missing);
     for (int i = 0; i < s->sums.n_values; i++)
-        printf("  %-24s mean %.4f over %.0f\n", s->sums.values[i].name, s->sums.values[i].value / s->counts.values[i].value, s->counts.values[i].value);
+        printf("  %-24s mean %.4f over %.0f\n", s->sums.values[i].name,
+               s->sums.values[i].value / s->counts.values[i].value, s->counts.values[i].value);
 }
 
 /* ---- in ---- */
@@ -142,7 +152,8 @@ static int score_lines(scoring *s, const char *path, error *err)
     for (char *line = text, *end; rc == OK && line < text + len; line = end + 1, number++) {
         end = memchr(line, '\n', len - (size_t)(line - text));
         if (!end) end = text + len;
-        if (end > line && (rc = score_line(s, line, (size_t)(end - line), err)) != OK) error_within(err, "%s:%d", path, number);
+        if (end > line && (rc = score_line(s, line, (size_t)(end - line), err)) != OK)
+            error_within(err, "%s:%d", path, number);
     }
     free(text);
     return rc;
@@ -150,7 +161,14 @@ static int score_lines(scoring *s, const char *path, error *err)
 
 static int score_row(void *ctx, const char *row, episode *e, score *old)
 {
-    task t = { .id = e->id, .group = e->group, .sample = e->sample, .group_size = e->sample + 1, .step = e->step, .eval = e->eval, .prompt_id = e->prompt_id, .row = xstrdup(row) };
+    task t = { .id = e->id,
+               .group = e->group,
+               .sample = e->sample,
+               .group_size = e->sample + 1,
+               .step = e->step,
+               .eval = e->eval,
+               .prompt_id = e->prompt_id,
+               .row = xstrdup(row) };
     score_one(ctx, &t, e);
     task_reset(&t);
     episode_free(e);
@@ -173,7 +191,9 @@ int cmd_score(int argc, char **argv)
     error err = { 0 };
     scoring s = { 0 };
     const char *dialect_name = "xml", *timeout = "1000";
-    const flag flags[] = { { "--dialect", &dialect_name, NULL }, { "--timeout", &timeout, NULL }, { "--json", NULL, &s.json }, { 0 } };
+    const flag flags[] = {
+        { "--dialect", &dialect_name, NULL }, { "--timeout", &timeout, NULL }, { "--json", NULL, &s.json }, { 0 }
+    };
     if (arguments_parse(&a, argc, argv, flags, &err) != OK) return fprintf(stderr, "troupe: score: %s\n", err.text), 2;
     if (a.help) return usage(stdout);
     if (a.n_positional != 2 || a.n_overrides) return usage(stderr);

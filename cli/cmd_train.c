@@ -1,6 +1,6 @@
-/* troupe train: everything on this machine. Starts the learner, the actors and the reward workers as children of its own,
- * shows what they do, starts again who crashes, and stops all in order. It computes nothing itself, so that there is
- * always somebody left who can say what happened. */
+/* troupe train: everything on this machine. Starts the learner, the actors and the reward workers as children of its
+ * own, shows what they do, starts again who crashes, and stops all in order. It computes nothing itself, so that there
+ * is always somebody left who can say what happened. */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -22,7 +22,13 @@
 #include "cli/supervisor.h"
 #include "cli/verbs.h"
 
-enum { MAX_CHILDREN = 130, MAX_ARGV = 16 + MAX_OVERRIDES, STOP_PATIENCE_MS = 60000, POLL_MS = 1000, LINE_BYTES = 1 << 16 };
+enum {
+    MAX_CHILDREN = 130,
+    MAX_ARGV = 16 + MAX_OVERRIDES,
+    STOP_PATIENCE_MS = 60000,
+    POLL_MS = 1000,
+    LINE_BYTES = 1 << 16
+};
 
 typedef struct child_words {
     char name[32], log[1100];
@@ -79,8 +85,9 @@ static void words(const train *t, const char **argv, const char *const *first)
 static int start_learner(train *t, error *err)
 {
     child_words *c = new_child(t, "learner");
-    const char *const anew[] = { "learner", t->run.recipe, "--run", t->run.path, "--bind", t->address, "--report-fd", t->report_text, NULL };
-    const char *const again[] = { "learner", t->run.recipe,   "--run",        t->run.path, "--bind",
+    const char *const anew[] = { "learner",  t->run.recipe, "--run",        t->run.path, "--bind",
+                                 t->address, "--report-fd", t->report_text, NULL };
+    const char *const again[] = { "learner",  t->run.recipe, "--run",        t->run.path, "--bind",
                                   t->address, "--report-fd", t->report_text, "--resume",  NULL };
     words(t, c->argv, t->resumed ? again : anew);
     words(t, c->restart, again);
@@ -104,9 +111,11 @@ static int start_workers(train *t, const char *role, int64_t n, error *err)
         child_words *c = new_child(t, name);
         const char *const first[] = { role, t->run.recipe, "--connect", t->address, "--name", c->name, NULL };
         words(t, c->argv, first);
-        rc = supervisor_add(t->supervisor,
-                            &(child_options){ .name = c->name, .argv = c->argv, .log_path = c->log, .report_fd = -1, .max_restarts = 10 },
-                            err);
+        rc = supervisor_add(
+            t->supervisor,
+            &(child_options){
+                .name = c->name, .argv = c->argv, .log_path = c->log, .report_fd = -1, .max_restarts = 10 },
+            err);
     }
     return rc;
 }
@@ -141,7 +150,8 @@ static void read_report(train *t)
 /* Waits for a report, a signal or a child's end. Returns the signal, or 0. */
 static int wait_for_news(train *t)
 {
-    struct pollfd fds[2 + MAX_CHILDREN] = { { .fd = t->signals, .events = POLLIN }, { .fd = t->report[0], .events = POLLIN } };
+    struct pollfd fds[2 + MAX_CHILDREN] = { { .fd = t->signals, .events = POLLIN },
+                                            { .fd = t->report[0], .events = POLLIN } };
     int pids[MAX_CHILDREN];
     const int n = supervisor_fds(t->supervisor, pids, MAX_CHILDREN);
     for (int i = 0; i < n; i++) fds[2 + i] = (struct pollfd){ .fd = pids[i], .events = POLLIN };
@@ -174,7 +184,8 @@ static int stop_in_order(train *t, int signal, error *err)
 {
     sigset_t mask;
     progress_end(t->progress);
-    progress_say(t->progress, "stopping: the step under way ends and a checkpoint is written (Ctrl-C again stops at once)");
+    progress_say(t->progress,
+                 "stopping: the step under way ends and a checkpoint is written (Ctrl-C again stops at once)");
     /* From here a second signal has its default effect: it ends this process, and the children die with it. */
     sigemptyset(&mask);
     sigaddset(&mask, SIGINT);
@@ -182,7 +193,8 @@ static int stop_in_order(train *t, int signal, error *err)
     sigprocmask(SIG_UNBLOCK, &mask, NULL);
     supervisor_stop(t->supervisor, STOP_PATIENCE_MS);
     drain_report(t);
-    return error_set(err, ERR_INTERRUPTED, "stopped by %s (go on with: troupe train --resume %s)", strsignal(signal), t->run.path);
+    return error_set(err, ERR_INTERRUPTED, "stopped by %s (go on with: troupe train --resume %s)", strsignal(signal),
+                     t->run.path);
 }
 
 static int watch(train *t, error *err)
@@ -191,7 +203,8 @@ static int watch(train *t, error *err)
         const int signal = wait_for_news(t);
         if (signal) return stop_in_order(t, signal, err);
         switch (supervisor_poll(t->supervisor, err)) {
-        case RUN_GOES_ON: continue;
+        case RUN_GOES_ON:
+            continue;
         case RUN_FINISHED:
             supervisor_stop(t->supervisor, 0);
             drain_report(t);
@@ -228,7 +241,8 @@ static int start_all(train *t, int every, error *err)
 {
     const recipe *r = t->recipe;
     snprintf(t->address, sizeof t->address, "ipc://%s/exchange", t->run.sockets);
-    if (process_self_path(t->self, sizeof t->self, err) != OK || open_report(t, err) != OK || block_signals(t, err) != OK)
+    if (process_self_path(t->self, sizeof t->self, err) != OK || open_report(t, err) != OK ||
+        block_signals(t, err) != OK)
         return err->code;
     t->log = logger_new(2, "train", LOG_WARN, false);
     t->supervisor = supervisor_new(t->log);

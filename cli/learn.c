@@ -17,7 +17,8 @@ static int save(learner *l, error *err)
 {
     const recipe *r = l->config.recipe;
     if (l->saved == trainer_version(l->trainer)) return OK;
-    const int rc = checkpoint_save(l->config.run_dir, r->model, l->config.model->weights, trainer_optimizer(l->trainer), (uint64_t)r->seed, err);
+    const int rc = checkpoint_save(l->config.run_dir, r->model, l->config.model->weights, trainer_optimizer(l->trainer),
+                                   (uint64_t)r->seed, err);
     if (rc == OK) l->saved = trainer_version(l->trainer);
     return rc;
 }
@@ -33,7 +34,11 @@ static int hand_out(learner *l, uint32_t groups, uint32_t episodes)
 {
     const weights *w = l->config.model->weights;
     new_version *v = xcalloc(1, sizeof *v);
-    *v = (new_version){ .version = w->version, .hash = w->hash, .groups = groups, .episodes = episodes, .evaluate = evaluation_due(l, w->version) };
+    *v = (new_version){ .version = w->version,
+                        .hash = w->hash,
+                        .groups = groups,
+                        .episodes = episodes,
+                        .evaluate = evaluation_due(l, w->version) };
     weights_encode(w, DTYPE_F32, &v->bytes);
     int rc;
     do rc = queue_push(l->config.versions, v, WAIT_MS);
@@ -81,7 +86,8 @@ static int on_step(learner *l, const step_batch *b, error *err)
     batch_step_metrics((const group *const *)b->groups, b->n, b->step, l->metrics);
     throughput(l, l->metrics);
     if (sinks_write(l->config.sinks, "step", b->step, l->metrics, err) != OK) return err->code;
-    if (((r->checkpoint_every > 0 && b->step % r->checkpoint_every == 0) || b->step == r->steps) && save(l, err) != OK) return err->code;
+    if (((r->checkpoint_every > 0 && b->step % r->checkpoint_every == 0) || b->step == r->steps) && save(l, err) != OK)
+        return err->code;
     return hand_out(l, b->n, episodes) == OK ? OK : error_set(err, ERR_STATE, "the exchange is closed");
 }
 
@@ -108,7 +114,9 @@ static int train(learner *l, error *err)
         if (rc != OK) return rc;
     }
     if (save(l, err) != OK) return err->code;
-    return over ? OK : error_set(err, ERR_INTERRUPTED, "stopped at step %" PRId64 "; its checkpoint is written", trainer_version(l->trainer));
+    return over ? OK
+                : error_set(err, ERR_INTERRUPTED, "stopped at step %" PRId64 "; its checkpoint is written",
+                            trainer_version(l->trainer));
 }
 
 static void *run(void *ctx)
@@ -132,10 +140,12 @@ int learner_open(learner *l, const learn_config *config, error *err)
     l->trainer = trainer_new(&config->recipe->trainer, config->model->weights, err);
     if (!l->trainer) return err->code;
     if (!config->checkpoint) return OK;
-    if (checkpoint_load(config->checkpoint, config->model->weights, trainer_optimizer(l->trainer), &state, err) != OK) return err->code;
+    if (checkpoint_load(config->checkpoint, config->model->weights, trainer_optimizer(l->trainer), &state, err) != OK)
+        return err->code;
     l->saved = state.step;
     if (state.seed == (uint64_t)config->recipe->seed) return OK;
-    return error_set(err, ERR_STATE, "%s was made with seed %" PRIu64 ", the recipe has %" PRId64, config->checkpoint, state.seed, config->recipe->seed);
+    return error_set(err, ERR_STATE, "%s was made with seed %" PRIu64 ", the recipe has %" PRId64, config->checkpoint,
+                     state.seed, config->recipe->seed);
 }
 
 int learner_start(learner *l, error *err)

@@ -2,8 +2,9 @@
  *
  *     exchange (I/O thread) --step_batch--> train, write metrics, checkpoint --new_version--> exchange
  *
- * It owns the weights and their device. It ends after the last step and its evaluation, when it is asked to stop, or when
- * something fails; then the versions' queue is closed, which wakes the I/O thread. A checkpoint is always its last act. */
+ * It owns the weights and their device. It ends after the last step and its evaluation, when it is asked to stop, or
+ * when something fails; then the versions' queue is closed, which wakes the I/O thread. A checkpoint is always its last
+ * act. */
 #pragma once
 
 #include <stdatomic.h>
@@ -17,7 +18,7 @@
 typedef struct learn_config {
     const recipe *recipe;
     const char *run_dir;
-    hf_folder *model;      /* its weights are the trained ones; borrowed */
+    hf_folder *model;       /* its weights are the trained ones; borrowed */
     const char *checkpoint; /* folder to resume from, or NULL */
     queue *steps, *versions;
     sinks *sinks;

@@ -33,7 +33,8 @@ enum { N_VERBS = sizeof VERBS / sizeof *VERBS };
 
 static void usage(FILE *to)
 {
-    fprintf(to, "troupe %s - teaches language models to use tools by reinforcement learning\n\nusage: troupe VERB ...\n\n",
+    fprintf(to,
+            "troupe %s - teaches language models to use tools by reinforcement learning\n\nusage: troupe VERB ...\n\n",
             TROUPE_VERSION);
     for (int i = 0; i < N_VERBS; i++)
         if (VERBS[i].help) fprintf(to, "  %-9s %s\n", VERBS[i].name, VERBS[i].help);
@@ -47,8 +48,10 @@ static int unknown_verb(const char *word)
     for (int i = 0; i < N_VERBS; i++)
         if (VERBS[i].help) names[n++] = VERBS[i].name;
     const char *nearest = str_nearest(word, names);
-    if (nearest) fprintf(stderr, "troupe: no verb '%s' (did you mean '%s'?)\n", word, nearest);
-    else fprintf(stderr, "troupe: no verb '%s' ('troupe --help' lists them)\n", word);
+    if (nearest)
+        fprintf(stderr, "troupe: no verb '%s' (did you mean '%s'?)\n", word, nearest);
+    else
+        fprintf(stderr, "troupe: no verb '%s' ('troupe --help' lists them)\n", word);
     return 2;
 }
 

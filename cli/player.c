@@ -7,7 +7,14 @@
 #include "base/file.h"
 #include "base/json.h"
 
-enum { MAX_SHOTS_FILE = 64 << 20, TOKENS_PER_STEP = 512, MAX_FINISHED = 64, MAX_FDS = 128, IDLE_MS = 200, MAX_PICK = 64 };
+enum {
+    MAX_SHOTS_FILE = 64 << 20,
+    TOKENS_PER_STEP = 512,
+    MAX_FINISHED = 64,
+    MAX_FDS = 128,
+    IDLE_MS = 200,
+    MAX_PICK = 64
+};
 
 /* Each line a shot: {"prompt", "steps": [{"tool", "arguments", "result"}], "answer"}. */
 static int read_shots(player *p, const char *path, error *err)
@@ -22,8 +29,10 @@ static int read_shots(player *p, const char *path, error *err)
         if (!end) end = text + len;
         if (end == line) continue;
         json_t *json = json_parse(line, (size_t)(end - line), "shot", err);
-        if (!json) rc = error_within(err, "%s:%d", path, line_number);
-        else vec_push(&p->shots, xstrndup(line, (size_t)(end - line)));
+        if (!json)
+            rc = error_within(err, "%s:%d", path, line_number);
+        else
+            vec_push(&p->shots, xstrndup(line, (size_t)(end - line)));
         json_decref(json);
     }
     free(text);
@@ -57,13 +66,15 @@ static int open_model(player *p, const char *dir, const char *device_name, int t
     if (!(p->tokenizer = tokenizer_open(dir, err))) return err->code;
     if (!(p->model = hf_folder_open(dir, p->device, err))) return err->code;
     const int have = p->model->config.vocab, need = tokenizer_vocab(p->tokenizer);
-    return need <= have ? OK : error_set(err, ERR_PARSE, "%s: the tokenizer has %d tokens, the model %d", dir, need, have);
+    return need <= have ? OK
+                        : error_set(err, ERR_PARSE, "%s: the tokenizer has %d tokens, the model %d", dir, need, have);
 }
 
 player *player_new(const recipe *r, const char *model_dir, int threads, int slots, logger *lg, error *err)
 {
     player *p = xcalloc(1, sizeof *p);
-    if (open_model(p, model_dir ? model_dir : r->model, r->device, threads, err) != OK || open_words(p, r, lg, err) != OK) {
+    if (open_model(p, model_dir ? model_dir : r->model, r->device, threads, err) != OK ||
+        open_words(p, r, lg, err) != OK) {
         player_free(p);
         return NULL;
     }
@@ -115,8 +126,10 @@ static int begin_tasks(player *p, stage *s, const player_callbacks *cb, bool *la
     int rc = OK;
     while (rc == OK && !*last && stage_in_flight(s) < p->engine.max_streams) {
         task t = { 0 };
-        if (cb->next(cb->ctx, &t) != OK) *last = true;
-        else rc = stage_begin(s, &t, clock_ms(), err);
+        if (cb->next(cb->ctx, &t) != OK)
+            *last = true;
+        else
+            rc = stage_begin(s, &t, clock_ms(), err);
         task_reset(&t);
     }
     return rc;

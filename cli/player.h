@@ -1,5 +1,5 @@
-/* player - a recipe's model, tokenizer, dialect, tools and shots, opened and tied together: what an actor, an evaluation
- * and a chat play episodes with. */
+/* player - a recipe's model, tokenizer, dialect, tools and shots, opened and tied together: what an actor, an
+ * evaluation and a chat play episodes with. */
 #pragma once
 
 #include "actor/play.h"
@@ -13,7 +13,7 @@ typedef struct player {
     tokenizer *tokenizer;
     router *router;
     dialect *dialect;
-    vec(char *) shots; /* JSON texts of the pool */
+    vec(char *) shots;  /* JSON texts of the pool */
     stage_config stage; /* all but the engine */
     engine_config engine;
 } player;

@@ -123,8 +123,10 @@ void progress_event(progress *p, const json_t *line)
 {
     const json_t *event = json_object_get(line, "event");
     const char *name = json_is_string(event) ? json_string_value(event) : "";
-    if (strcmp(name, "step") == 0) on_step(p, line);
-    else if (strcmp(name, "eval") == 0) on_eval(p, line);
+    if (strcmp(name, "step") == 0)
+        on_step(p, line);
+    else if (strcmp(name, "eval") == 0)
+        on_eval(p, line);
 }
 
 void progress_say(progress *p, const char *fmt, ...)

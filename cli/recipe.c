@@ -25,30 +25,38 @@ static const config_row ROWS[] = {
     { "data.test", CONFIG_PATH, AT(test), 0, 0, "", "the same, held out, for evaluations" },
     { "env.tools", CONFIG_VALUE, 0, 0, 0, 0, NULL, "list of T.python{...}, T.tool{...}" },
     { "env.max_turns", CONFIG_INT, AT(max_turns), 0, 1000, "4", "tool calls an episode may make" },
-    { "env.max_observation", CONFIG_INT, AT(max_observation), 1, 1e6, "512", "tokens of a tool's answer that the policy sees" },
+    { "env.max_observation", CONFIG_INT, AT(max_observation), 1, 1e6, "512",
+      "tokens of a tool's answer that the policy sees" },
     { "prompt.dialect", CONFIG_TEXT, AT(dialect), 0, 0, "xml", "xml, qwen, or the path of a dialect file" },
     { "prompt.options", CONFIG_VALUE, 0, 0, 0, 0, NULL, "table of the dialect's options" },
     { "prompt.instruction", CONFIG_VALUE, 0, 0, 0, 0, NULL, "text before every question" },
     { "prompt.shots", CONFIG_VALUE, 0, 0, 0, 0, NULL, "T.shots{ file =, schedule = { {step, n}, ... } }" },
-    { "reward.script", CONFIG_PATH, AT(reward_script), 0, 0, NULL, "reward.lua: function(task, episode) -> objectives" },
+    { "reward.script", CONFIG_PATH, AT(reward_script), 0, 0, NULL,
+      "reward.lua: function(task, episode) -> objectives" },
     { "reward.objectives", CONFIG_VALUE, 0, 0, 0, 0, NULL, "table: objective -> weight" },
-    { "reward.timeout_ms", CONFIG_NUMBER, AT(reward_timeout_ms), 1, 600000, "1000", "wall clock of one call of the script" },
+    { "reward.timeout_ms", CONFIG_NUMBER, AT(reward_timeout_ms), 1, 600000, "1000",
+      "wall clock of one call of the script" },
     { "reward.memory_mb", CONFIG_NUMBER, AT(reward_memory_mb), 1, 65536, "64", "memory cap of the script" },
     { "rollout.group", CONFIG_INT, AT(group), 2, 4096, "8", "episodes a prompt (num_generations)" },
     { "rollout.prompts_per_step", CONFIG_INT, AT(prompts_per_step), 1, 65536, "16", "prompts a step" },
-    { "rollout.max_tokens", CONFIG_INT, AT(max_tokens), 1, 1e6, "512", "sampled tokens an episode, all turns together" },
+    { "rollout.max_tokens", CONFIG_INT, AT(max_tokens), 1, 1e6, "512",
+      "sampled tokens an episode, all turns together" },
     { "rollout.max_context", CONFIG_INT, AT(max_context), 16, 1e6, "1024", "tokens of an episode, prompt included" },
     { "rollout.temperature", CONFIG_NUMBER, AT(temperature), 0.01, 100, "1.0", "of sampling" },
-    { "rollout.top_p", CONFIG_NUMBER, AT(top_p), 0.01, 1, "1.0", "nucleus; below 1 the learner sees other probabilities than were sampled" },
-    { "rollout.max_staleness", CONFIG_INT, AT(max_staleness), 0, 16, "0", "policy versions a token may be behind; 0: synchronous" },
+    { "rollout.top_p", CONFIG_NUMBER, AT(top_p), 0.01, 1, "1.0",
+      "nucleus; below 1 the learner sees other probabilities than were sampled" },
+    { "rollout.max_staleness", CONFIG_INT, AT(max_staleness), 0, 16, "0",
+      "policy versions a token may be behind; 0: synchronous" },
     { "algorithm.name", CONFIG_VALUE, 0, 0, 0, 0, NULL, "grpo" },
     { "algorithm.clip", CONFIG_VALUE, 0, 0, 0, 0, NULL, "{ low, high }, default { 0.2, 0.28 }" },
-    { "algorithm.kl", CONFIG_NUMBER, AT(trainer.loss.kl), 0, 100, "0.0", "coefficient of the k3 estimate to the base model" },
+    { "algorithm.kl", CONFIG_NUMBER, AT(trainer.loss.kl), 0, 100, "0.0",
+      "coefficient of the k3 estimate to the base model" },
     { "algorithm.aggregation", CONFIG_VALUE, 0, 0, 0, 0, NULL, "token, sequence, or constant" },
     { "algorithm.correction", CONFIG_VALUE, 0, 0, 0, 0, NULL, "token_tis or none, for stale tokens" },
     { "optim.lr", CONFIG_NUMBER, AT(trainer.optim.lr), 0, 10, "1e-6", "learning rate of AdamW" },
     { "optim.warmup", CONFIG_INT, AT(trainer.optim.warmup), 0, HUGE_NUMBER, "10", "steps of linear warm-up" },
-    { "optim.clip_norm", CONFIG_NUMBER, AT(trainer.optim.clip_norm), 0, 1e6, "1.0", "global gradient norm; 0: no clipping" },
+    { "optim.clip_norm", CONFIG_NUMBER, AT(trainer.optim.clip_norm), 0, 1e6, "1.0",
+      "global gradient norm; 0: no clipping" },
     { "optim.betas", CONFIG_VALUE, 0, 0, 0, 0, NULL, "{ beta1, beta2 }, default { 0.9, 0.95 }" },
     { "optim.weight_decay", CONFIG_NUMBER, AT(trainer.optim.weight_decay), 0, 10, "0.0", "decoupled, on matrices" },
     { "steps", CONFIG_INT, AT(steps), 1, 1e9, "100", "optimizer steps" },
@@ -63,7 +71,8 @@ static const config_row ROWS[] = {
     { "actor_slots", CONFIG_INT, AT(actor_slots), 0, 65536, "0", "episodes in flight an actor; 0: a step's share" },
     { "learner_threads", CONFIG_INT, AT(learner_threads), 0, 1024, "0", "0: all cores" },
     { "actor_threads", CONFIG_INT, AT(actor_threads), 0, 1024, "1", "threads an actor" },
-    { "lease_seconds", CONFIG_NUMBER, AT(lease_seconds), 1, 1e6, "120", "after which a task is given to another actor" },
+    { "lease_seconds", CONFIG_NUMBER, AT(lease_seconds), 1, 1e6, "120",
+      "after which a task is given to another actor" },
     { NULL, CONFIG_VALUE, 0, 0, 0, 0, NULL, NULL },
 };
 
@@ -71,7 +80,11 @@ void recipe_print_keys(FILE *to)
 {
     static const char *const KINDS[] = { "text", "path", "int", "number", "bool", "value" };
     for (const config_row *r = ROWS; r->key; r++)
-        fprintf(to, "%-26s %-7s %-10s %s\n", r->key, KINDS[r->kind], r->otherwise ? r->otherwise : r->kind == CONFIG_VALUE ? "-" : "required", r->help);
+        fprintf(to, "%-26s %-7s %-10s %s\n", r->key, KINDS[r->kind],
+                r->otherwise              ? r->otherwise
+                : r->kind == CONFIG_VALUE ? "-"
+                                          : "required",
+                r->help);
 }
 
 /* ---- keys that are more than a number ---- */
@@ -120,14 +133,19 @@ static void read_algorithm(opening *o, lua_State *L)
     *loss = loss_default();
     loss->kl = kl;
     choice(o, L, "algorithm.name", (const char *const[]){ "grpo", NULL }, 0);
-    loss->aggregation = (loss_aggregation)choice(o, L, "algorithm.aggregation", (const char *const[]){ "token", "sequence", "constant", NULL }, 0);
-    loss->correction = (loss_correction)choice(o, L, "algorithm.correction", (const char *const[]){ "token_tis", "none", NULL }, 0);
+    loss->aggregation = (loss_aggregation)choice(o, L, "algorithm.aggregation",
+                                                 (const char *const[]){ "token", "sequence", "constant", NULL }, 0);
+    loss->correction =
+        (loss_correction)choice(o, L, "algorithm.correction", (const char *const[]){ "token_tis", "none", NULL }, 0);
     pair(o, L, "algorithm.clip", &loss->clip_low, &loss->clip_high);
     loss->constant = (double)o->r->max_tokens;
     pair(o, L, "optim.betas", &o->r->trainer.optim.beta1, &o->r->trainer.optim.beta2);
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(((const objective *)a)->name, ((const objective *)b)->name); }
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const objective *)a)->name, ((const objective *)b)->name);
+}
 
 static void read_objectives(opening *o, lua_State *L)
 {
@@ -139,8 +157,10 @@ static void read_objectives(opening *o, lua_State *L)
         return;
     }
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-        if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TNUMBER) bad(o, "reward.objectives", "names with numbers, like { accuracy = 1.0 }");
-        else if (objective_add(set, lua_tostring(L, -2), lua_tonumber(L, -1), &why) != OK) o->rc = config_error(o->c, "reward.objectives", o->err, "%s", why.text);
+        if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TNUMBER)
+            bad(o, "reward.objectives", "names with numbers, like { accuracy = 1.0 }");
+        else if (objective_add(set, lua_tostring(L, -2), lua_tonumber(L, -1), &why) != OK)
+            o->rc = config_error(o->c, "reward.objectives", o->err, "%s", why.text);
         if (o->rc != OK) return;
     }
     if (set->n == 0) bad(o, "reward.objectives", "at least one objective");
@@ -166,7 +186,8 @@ static void read_shots(opening *o, lua_State *L)
         return;
     }
     path_join(r->shots_file, sizeof r->shots_file, path_dirname(dir, sizeof dir, r->path), lua_tostring(L, -1));
-    if (!file_exists(r->shots_file)) o->rc = config_error(o->c, "prompt.shots", o->err, "there is no %s", r->shots_file);
+    if (!file_exists(r->shots_file))
+        o->rc = config_error(o->c, "prompt.shots", o->err, "there is no %s", r->shots_file);
     lua_getfield(L, -2, "schedule");
     json_t *schedule = bind_to_json(L, -1);
     r->shots = curriculum_new(schedule, &why);
@@ -203,7 +224,9 @@ static int read_values(lua_State *L)
 
 scorer_config recipe_scorer(const recipe *r)
 {
-    return (scorer_config){ .script = r->reward_script, .wall_ms = (int64_t)r->reward_timeout_ms, .memory_mb = (int64_t)r->reward_memory_mb };
+    return (scorer_config){ .script = r->reward_script,
+                            .wall_ms = (int64_t)r->reward_timeout_ms,
+                            .memory_mb = (int64_t)r->reward_memory_mb };
 }
 
 /* ---- checks that cost a moment and save a fleet ---- */
@@ -277,10 +300,13 @@ static int add_python(tooling *t, lua_State *L)
     lua_getfield(L, -1, "sandbox");
     const char *sandbox = lua_isnil(L, -1) ? "auto" : lua_tostring(L, -1);
     const bool none = strcmp(sandbox, "none") == 0;
-    if (!none && strcmp(sandbox, "auto") != 0) return error_set(t->err, ERR_ARGUMENT, "T.python: sandbox is \"auto\" or \"none\", not \"%.40s\"", sandbox);
+    if (!none && strcmp(sandbox, "auto") != 0)
+        return error_set(t->err, ERR_ARGUMENT, "T.python: sandbox is \"auto\" or \"none\", not \"%.40s\"", sandbox);
     lua_pop(L, 1);
-    const box_config limits = { .timeout_ms = (int)(number_field(L, "timeout") * 1000), .memory_mb = (int)number_field(L, "memory_mb"),
-                                .output_bytes = (int)(number_field(L, "output_kb") * 1024), .no_isolation = none };
+    const box_config limits = { .timeout_ms = (int)(number_field(L, "timeout") * 1000),
+                                .memory_mb = (int)number_field(L, "memory_mb"),
+                                .output_bytes = (int)(number_field(L, "output_kb") * 1024),
+                                .no_isolation = none };
     const int rc = python_tool(&limits, (int)number_field(L, "at_once"), &made, t->err);
     return rc == OK ? router_add(t->router, &made, t->err) : rc;
 }
@@ -292,12 +318,16 @@ static int add_written(tooling *t, lua_State *L)
     lua_getfield(L, top, "name");
     lua_getfield(L, top, "description");
     lua_getfield(L, top, "parameters");
-    json_t *parameters = lua_isnil(L, -1) ? json_pack("{s:s, s:{}}", "type", "object", "properties") : bind_to_json(L, -1);
+    json_t *parameters =
+        lua_isnil(L, -1) ? json_pack("{s:s, s:{}}", "type", "object", "properties") : bind_to_json(L, -1);
     char *text = json_text(parameters, true);
     json_decref(parameters);
     lua_getfield(L, top, "call");
-    const lua_tool_config written = { .name = lua_tostring(L, top + 1), .description = lua_isnil(L, top + 2) ? "" : lua_tostring(L, top + 2), .parameters = text,
-                                     .vm = t->r->vm, .function = luaL_ref(L, LUA_REGISTRYINDEX) };
+    const lua_tool_config written = { .name = lua_tostring(L, top + 1),
+                                      .description = lua_isnil(L, top + 2) ? "" : lua_tostring(L, top + 2),
+                                      .parameters = text,
+                                      .vm = t->r->vm,
+                                      .function = luaL_ref(L, LUA_REGISTRYINDEX) };
     int rc = lua_tool(&written, &made, t->err);
     if (rc == OK) rc = router_add(t->router, &made, t->err);
     free(text);
@@ -317,9 +347,12 @@ static int add_tools(lua_State *L)
             kind = lua_isnil(L, -1) ? "" : lua_tostring(L, -1);
             lua_pop(L, 1);
         }
-        if (strcmp(kind, "python") == 0) t->rc = add_python(t, L);
-        else if (strcmp(kind, "tool") == 0) t->rc = add_written(t, L);
-        else t->rc = error_set(t->err, ERR_ARGUMENT, "env.tools[%d] is neither T.python{...} nor T.tool{...}", (int)i);
+        if (strcmp(kind, "python") == 0)
+            t->rc = add_python(t, L);
+        else if (strcmp(kind, "tool") == 0)
+            t->rc = add_written(t, L);
+        else
+            t->rc = error_set(t->err, ERR_ARGUMENT, "env.tools[%d] is neither T.python{...} nor T.tool{...}", (int)i);
         lua_settop(L, 2);
     }
     return 0;

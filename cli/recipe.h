@@ -1,8 +1,9 @@
 /* recipe - recipe.lua -> each room's own config struct, by one row a key (name, type, range, default, help).
  *
- * Every role of a run opens the same recipe with the same overrides and takes what is its own. Relative paths in a recipe
- * are relative to the recipe's folder. All that can be wrong is found here, before any process starts: unknown keys with
- * the nearest right one, wrong types, values out of range, missing files; each with file, line, key and value. */
+ * Every role of a run opens the same recipe with the same overrides and takes what is its own. Relative paths in a
+ * recipe are relative to the recipe's folder. All that can be wrong is found here, before any process starts: unknown
+ * keys with the nearest right one, wrong types, values out of range, missing files; each with file, line, key and
+ * value. */
 #pragma once
 
 #include <stdbool.h>

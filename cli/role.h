@@ -1,4 +1,5 @@
-/* role - what the three roles of a fleet share: recipe, loop and log, opened from a command line; an end with a sentence. */
+/* role - what the three roles of a fleet share: recipe, loop and log, opened from a command line; an end with a
+ * sentence. */
 #pragma once
 
 #include "base/log.h"
@@ -15,7 +16,8 @@ typedef struct role {
     bool helped; /* --help was asked for: `usage` is printed, there is nothing to do */
 } role;
 
-/* Parses, opens, prints what is wrong. 0, or the process's exit status. `log_name`: where --name is written, or NULL. */
+/* Parses, opens, prints what is wrong. 0, or the process's exit status. `log_name`: where --name is written, or NULL.
+ */
 int role_open(role *r, int argc, char **argv, const flag *flags, const char *const *log_name, const char *usage);
 /* Closes all; the exit status for `rc`, with its sentence printed. */
 int role_close(role *r, int rc, const error *err);

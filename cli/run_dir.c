@@ -64,11 +64,13 @@ int run_dir_begin(run_dir *r, const char *path, const char *recipe, const char *
     *r = (run_dir){ .lock_fd = -1 };
     snprintf(copy, sizeof copy, "%s/run.json", path);
     if (file_exists(copy) && !fresh)
-        return error_set(err, ERR_STATE, "%s exists (go on with it: --resume %s; start over: --fresh; or give name=...)", path, path);
+        return error_set(err, ERR_STATE,
+                         "%s exists (go on with it: --resume %s; start over: --fresh; or give name=...)", path, path);
     if (dir_make_all(path, err) != OK || absolute(r->path, path, err) != OK || absolute(r->recipe, recipe, err) != OK ||
         take_lock(r, err) != OK)
         return err->code;
-    const char *const old[] = { "checkpoints", "logs", "rollouts.db", "rollouts.db-wal", "rollouts.db-shm", "metrics.jsonl", "summary.json" };
+    const char *const old[] = { "checkpoints",     "logs",          "rollouts.db", "rollouts.db-wal",
+                                "rollouts.db-shm", "metrics.jsonl", "summary.json" };
     for (size_t i = 0; i < sizeof old / sizeof *old; i++) {
         snprintf(copy, sizeof copy, "%s/%s", r->path, old[i]);
         if (dir_remove_all(copy, err) != OK) return err->code;

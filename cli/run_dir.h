@@ -9,9 +9,9 @@
 #include "cli/arguments.h"
 
 typedef struct run_dir {
-    char path[1024];    /* absolute */
-    char recipe[1024];  /* absolute path of the original */
-    char sockets[64];   /* private folder of the sockets; exists between run_dir_begin and run_dir_end */
+    char path[1024];   /* absolute */
+    char recipe[1024]; /* absolute path of the original */
+    char sockets[64];  /* private folder of the sockets; exists between run_dir_begin and run_dir_end */
     char *overrides[MAX_OVERRIDES];
     int n_overrides;
     int lock_fd;

@@ -14,17 +14,17 @@
 typedef struct supervisor supervisor;
 
 typedef struct child_options {
-    const char *name;           /* "actor-1": names its log file too */
-    const char *const *argv;    /* borrowed until supervisor_free */
+    const char *name;                /* "actor-1": names its log file too */
+    const char *const *argv;         /* borrowed until supervisor_free */
     const char *const *restart_argv; /* for the second start on; NULL: argv */
-    const char *log_path;       /* stderr goes there, appended */
-    int report_fd;              /* inherited under its number, or -1 */
+    const char *log_path;            /* stderr goes there, appended */
+    int report_fd;                   /* inherited under its number, or -1 */
     bool principal;
-    int max_restarts;           /* in any 60 seconds */
+    int max_restarts; /* in any 60 seconds */
 } child_options;
 
 supervisor *supervisor_new(logger *lg);
-void supervisor_free(supervisor *s); /* kills what still runs */
+void supervisor_free(supervisor *s);                                         /* kills what still runs */
 int supervisor_add(supervisor *s, const child_options *options, error *err); /* starts it */
 
 typedef enum supervisor_state { RUN_GOES_ON, RUN_FINISHED, RUN_FAILED } supervisor_state;
@@ -32,6 +32,6 @@ typedef enum supervisor_state { RUN_GOES_ON, RUN_FINISHED, RUN_FAILED } supervis
 int supervisor_fds(const supervisor *s, int *fds, int max);
 /* Reaps and restarts. RUN_FAILED: `err` says why. */
 supervisor_state supervisor_poll(supervisor *s, error *err);
-/* SIGTERM to the principal alone (the learner writes its checkpoint and says goodbye to the others), then, `patience_ms`
- * later, SIGKILL to whoever is left. Returns when all are gone. */
+/* SIGTERM to the principal alone (the learner writes its checkpoint and says goodbye to the others), then,
+ * `patience_ms` later, SIGKILL to whoever is left. Returns when all are gone. */
 void supervisor_stop(supervisor *s, int patience_ms);

@@ -79,7 +79,8 @@ char *router_tools_json(const router *r)
     json_t *list = json_array();
     for (int i = 0; i < r->n_tools; i++) {
         json_t *parameters = json_parse(r->tools[i].parameters, strlen(r->tools[i].parameters), r->tools[i].name, NULL);
-        json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", r->tools[i].name, "description", r->tools[i].description, "parameters",
+        json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", r->tools[i].name, "description",
+                                              r->tools[i].description, "parameters",
                                               parameters ? parameters : json_object()));
     }
     char *text = json_text(list, false);
@@ -172,7 +173,8 @@ static bool final(router *r, tool_result *t, int64_t now_ms)
         return false;
     }
     if (t->failed != FAIL_NONE && c->attempt < ATTEMPTS) {
-        log_warn(r->log, "tool %s failed (%s), asked again: %s", r->tools[c->tool].name, failure_name(t->failed), t->text ? t->text : "");
+        log_warn(r->log, "tool %s failed (%s), asked again: %s", r->tools[c->tool].name, failure_name(t->failed),
+                 t->text ? t->text : "");
         free(t->text);
         start(r, c, now_ms);
         return false;
@@ -205,7 +207,8 @@ int router_call(router *r, const char *name, const char *arguments_json, tool_re
             if (out->call == id) return OK;
             free(out->text);
         }
-        if (due == INT64_MAX && router_deadline_ms(r) == INT64_MAX) return error_set(err, ERR_STATE, "tool %s took the call and forgot it", name);
+        if (due == INT64_MAX && router_deadline_ms(r) == INT64_MAX)
+            return error_set(err, ERR_STATE, "tool %s took the call and forgot it", name);
         const int n = router_fds(r, fds, MAX_FDS);
         const int64_t wait = due == INT64_MAX || due - now_ms > 1000 ? 1000 : due > now_ms ? due - now_ms : 0;
         poll(fds, (nfds_t)n, (int)wait);

@@ -15,9 +15,9 @@
 
 typedef struct tool_result {
     uint64_t call;
-    bool ok;          /* false: the observation tells of an error of the policy's (bad arguments, exception, time limit) */
-    failure failed;   /* FAIL_NONE, or why the machinery could not say */
-    char *text;       /* observation, or the failure's sentence; owned: free */
+    bool ok; /* false: the observation tells of an error of the policy's (bad arguments, exception, time limit) */
+    failure failed; /* FAIL_NONE, or why the machinery could not say */
+    char *text;     /* observation, or the failure's sentence; owned: free */
     double ms;
 } tool_result;
 
@@ -40,7 +40,8 @@ void router_free(router *r); /* frees the tools, kills what runs */
 /* Takes the tool. ERR_STATE for a name that is there already. */
 int router_add(router *r, const tool *t, error *err);
 char *router_tools_json(const router *r); /* [{"name","description","parameters"}, ...]; the caller frees */
-/* An unknown tool or bad arguments is the policy's fault: the call is accepted and yields an observation with ok false. */
+/* An unknown tool or bad arguments is the policy's fault: the call is accepted and yields an observation with ok false.
+ */
 uint64_t router_begin(router *r, const char *name, const char *arguments_json, int64_t now_ms);
 void router_cancel(router *r, uint64_t call);
 int router_fds(router *r, struct pollfd *out, int max);

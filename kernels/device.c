@@ -43,10 +43,12 @@ static int cores(void)
 static int cuda_absent(const char *name, error *err)
 {
     void *module = dlopen("libtroupe_cuda.so", RTLD_NOW | RTLD_LOCAL);
-    if (!module) return error_set(err, ERR_NOT_FOUND, "device %s: no CUDA module (%s); use device = \"cpu\"", name, dlerror());
+    if (!module)
+        return error_set(err, ERR_NOT_FOUND, "device %s: no CUDA module (%s); use device = \"cpu\"", name, dlerror());
     dlclose(module);
-    return error_set(err, ERR_UNSUPPORTED,
-                     "device %s: this build's CUDA module covers single operations, not a whole model; use device = \"cpu\"", name);
+    return error_set(
+        err, ERR_UNSUPPORTED,
+        "device %s: this build's CUDA module covers single operations, not a whole model; use device = \"cpu\"", name);
 }
 
 device *device_open(const char *name, int threads, error *err)
@@ -107,8 +109,9 @@ void device_copy_out(device *dev, void *to_host, const void *from_device, size_t
 static void add_chunk(device *dev, size_t least)
 {
     const size_t bytes = least > CHUNK_BYTES ? (least + CHUNK_BYTES - 1) / CHUNK_BYTES * CHUNK_BYTES : CHUNK_BYTES;
-    void *data = dev->n_chunks < MAX_CHUNKS ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-                                            : MAP_FAILED;
+    void *data = dev->n_chunks < MAX_CHUNKS
+                     ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                     : MAP_FAILED;
     if (data == MAP_FAILED) {
         fprintf(stderr, "troupe: %zu more bytes of scratch memory are not to be had (%zu in use)\n", bytes, dev->used);
         abort();

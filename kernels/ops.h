@@ -1,7 +1,8 @@
 /* ops - the table of operations: everything a Llama-style transformer needs, forward and backward, on one device.
  *
- * fp32, row-major, contiguous unless a stride is named. T tokens (rows) of a packed batch, S sequences, D width, H query
- * heads, Hkv key/value heads (H % Hkv == 0), hd head dimension (even), F feed-forward width, V vocabulary, L layers.
+ * fp32, row-major, contiguous unless a stride is named. T tokens (rows) of a packed batch, S sequences, D width, H
+ * query heads, Hkv key/value heads (H % Hkv == 0), hd head dimension (even), F feed-forward width, V vocabulary, L
+ * layers.
  * `+=` in a formula means the result is added to what is there; `=` overwrites. Arrays must not overlap unless said.
  *
  * Two promises hold for every operation of a backend:
@@ -44,14 +45,15 @@ struct ops {
     void (*rmsnorm_backward)(device *dev, const float *dy, const float *x, const float *w, const float *rstd, int T,
                              int D, float *dx, float *dw); /* dx +=, dw += */
 
-    /* ---- rotary embedding, halves convention of transformers: pairs (i, i + hd/2), angle = positions[t] * inv_freq[i].
-     * x [T, H, hd] in place; backward rotates by the negative angle. inv_freq [hd/2]. ---- */
+    /* ---- rotary embedding, halves convention of transformers: pairs (i, i + hd/2), angle = positions[t] *
+     * inv_freq[i]. x [T, H, hd] in place; backward rotates by the negative angle. inv_freq [hd/2]. ---- */
     void (*rope)(device *dev, float *x, const int32_t *positions, const float *inv_freq, int T, int H, int hd);
-    void (*rope_backward)(device *dev, float *dx, const int32_t *positions, const float *inv_freq, int T, int H, int hd);
+    void (*rope_backward)(device *dev, float *dx, const int32_t *positions, const float *inv_freq, int T, int H,
+                          int hd);
 
-    /* ---- causal attention over packed sequences      q, o [T, H, hd]; k, v [T, Hkv, hd]; starts [S + 1], starts[S] = T
-     * o[t] = sum_j softmax_j(q[t] . k[j] / sqrt(hd)) v[j] over the j <= t of t's sequence. lse [T, H] kept for backward.
-     * Never holds [T, T]. */
+    /* ---- causal attention over packed sequences      q, o [T, H, hd]; k, v [T, Hkv, hd]; starts [S + 1], starts[S] =
+     * T o[t] = sum_j softmax_j(q[t] . k[j] / sqrt(hd)) v[j] over the j <= t of t's sequence. lse [T, H] kept for
+     * backward. Never holds [T, T]. */
     void (*attention)(device *dev, const float *q, const float *k, const float *v, const int32_t *starts, int S, int H,
                       int Hkv, int hd, float *o, float *lse);
     void (*attention_backward)(device *dev, const float *doo, const float *q, const float *k, const float *v,
@@ -60,12 +62,13 @@ struct ops {
 
     /* ---- the same attention over paged keys and values: bit-equal to `attention` on the same tokens.
      * k_pages, v_pages [n_pages, KV_PAGE, Hkv, hd] of one layer. Row t belongs to sequence row_seq[t] and stands at
-     * positions[t]; page p of sequence s is table[s * max_pages + p]. Keys 0..positions[t] must have been written. ---- */
+     * positions[t]; page p of sequence s is table[s * max_pages + p]. Keys 0..positions[t] must have been written. ----
+     */
     void (*kv_write)(device *dev, const float *k, const float *v, const int32_t *row_seq, const int32_t *positions,
                      const int32_t *table, int max_pages, int T, int Hkv, int hd, float *k_pages, float *v_pages);
     void (*attention_paged)(device *dev, const float *q, const float *k_pages, const float *v_pages,
-                            const int32_t *row_seq, const int32_t *positions, const int32_t *table, int max_pages, int T,
-                            int H, int Hkv, int hd, float *o);
+                            const int32_t *row_seq, const int32_t *positions, const int32_t *table, int max_pages,
+                            int T, int H, int Hkv, int hd, float *o);
 
     /* ---- SwiGLU (Shazeer 2020): y = silu(gate) * up                                    all [T, F] ---- */
     void (*swiglu)(device *dev, const float *gate, const float *up, int64_t n, float *y);

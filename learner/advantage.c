@@ -18,7 +18,8 @@ advantage_config advantage_default(int n_objectives)
     return (advantage_config){ .mean = MEAN_GROUP, .std = STD_GROUP, .whiten = n_objectives > 1 };
 }
 
-/* Mean and unbiased std of the values that are there. A single value has std 1, so that dividing by it changes nothing. */
+/* Mean and unbiased std of the values that are there. A single value has std 1, so that dividing by it changes nothing.
+ */
 static moments moments_of(const double *r, span s)
 {
     moments m = { .std = 1 };
@@ -48,10 +49,14 @@ static bool all_equal(const double *r, span s)
 static double baseline(const advantage_config *c, double r, const moments *of_group, const moments *of_batch)
 {
     switch (c->mean) {
-    case MEAN_NONE: return 0;
-    case MEAN_BATCH: return of_batch->mean;
-    case MEAN_LOO: return of_group->n > 1 ? (of_group->sum - r) / (of_group->n - 1) : r;
-    case MEAN_GROUP: return of_group->n > 1 ? of_group->mean : r; /* alone in its group: nothing to compare with */
+    case MEAN_NONE:
+        return 0;
+    case MEAN_BATCH:
+        return of_batch->mean;
+    case MEAN_LOO:
+        return of_group->n > 1 ? (of_group->sum - r) / (of_group->n - 1) : r;
+    case MEAN_GROUP:
+        return of_group->n > 1 ? of_group->mean : r; /* alone in its group: nothing to compare with */
     }
     return 0;
 }
@@ -59,9 +64,12 @@ static double baseline(const advantage_config *c, double r, const moments *of_gr
 static double divisor(const advantage_config *c, double eps, const moments *of_group, const moments *of_batch)
 {
     switch (c->std) {
-    case STD_NONE: return 1;
-    case STD_BATCH: return of_batch->std + eps;
-    case STD_GROUP: return of_group->std + eps;
+    case STD_NONE:
+        return 1;
+    case STD_BATCH:
+        return of_batch->std + eps;
+    case STD_GROUP:
+        return of_group->std + eps;
     }
     return 1;
 }

@@ -30,9 +30,9 @@ typedef struct advantage_config {
 advantage_config advantage_default(int n_objectives);
 
 typedef struct objective_stats {
-    double mean, std;      /* of the raw reward over the batch */
-    double dead_groups;    /* share of groups in which all rewards are equal: they teach nothing */
-    int scored, missing;   /* episodes */
+    double mean, std;    /* of the raw reward over the batch */
+    double dead_groups;  /* share of groups in which all rewards are equal: they teach nothing */
+    int scored, missing; /* episodes */
 } objective_stats;
 
 typedef struct advantage_table {

@@ -26,8 +26,8 @@ static int save_optimizer(const char *dir, const weights *w, const optimizer *o,
         { .name = "m", .rank = 1, .shape = { w->table->total }, .data = m },
         { .name = "v", .rank = 1, .shape = { w->table->total }, .data = v },
     };
-    const int rc = safetensors_write(path_join(path, sizeof path, dir, "optimizer.safetensors"), tensors, 2, DTYPE_F32,
-                                     NULL, err);
+    const int rc =
+        safetensors_write(path_join(path, sizeof path, dir, "optimizer.safetensors"), tensors, 2, DTYPE_F32, NULL, err);
     free(m);
     free(v);
     return rc;
@@ -38,8 +38,8 @@ static int save_state(const char *dir, const weights *w, const optimizer *o, uin
     char path[PATH_BYTES], text[256], hex[17];
     hash_hex(w->hash, hex);
     const int len = snprintf(text, sizeof text,
-                             "{\"step\": %" PRId64 ", \"updates\": %" PRId64 ", \"weight_hash\": \"%s\", \"seed\": \"%" PRIu64
-                             "\"}\n",
+                             "{\"step\": %" PRId64 ", \"updates\": %" PRId64
+                             ", \"weight_hash\": \"%s\", \"seed\": \"%" PRIu64 "\"}\n",
                              w->version, o->step, hex, seed);
     return file_write_atomic(path_join(path, sizeof path, dir, "state.json"), text, (size_t)len, err);
 }
@@ -138,8 +138,9 @@ static int load_weights(const char *dir, weights *w, const checkpoint_state *sta
     if (rc != OK) return rc;
     weights_seal(w, state->step);
     if (w->hash == state->weight_hash) return OK;
-    return error_set(err, ERR_PARSE, "model.safetensors is not the one state.json was written for: expected hash %016" PRIx64
-                                     ", found %016" PRIx64,
+    return error_set(err, ERR_PARSE,
+                     "model.safetensors is not the one state.json was written for: expected hash %016" PRIx64
+                     ", found %016" PRIx64,
                      state->weight_hash, w->hash);
 }
 

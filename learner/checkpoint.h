@@ -2,15 +2,16 @@
  *
  *     step-N/   config.json, tokenizer files, model.safetensors (fp32)      written first, whole
  *               optimizer.safetensors                                       m and v, flat, in parameter order
- *               state.json                                                  written last: without it there is no checkpoint
+ *               state.json                                                  written last: without it there is no
+ * checkpoint
  */
 #pragma once
 
 #include "learner/optimizer.h"
 
 typedef struct checkpoint_state {
-    int64_t step;        /* policy version */
-    int64_t updates;     /* optimizer steps (a step without signal makes none) */
+    int64_t step;    /* policy version */
+    int64_t updates; /* optimizer steps (a step without signal makes none) */
     uint64_t weight_hash;
     uint64_t seed;
 } checkpoint_state;

@@ -20,9 +20,12 @@ static double ratio_of(double to, double from) { return exp(fmax(-MAX_LOG_RATIO,
 static double share_of_token(const loss_config *c, const loss_scale *scale, const loss_token *t)
 {
     switch (c->aggregation) {
-    case AGGREGATE_TOKEN: return 1 / scale->tokens;
-    case AGGREGATE_SEQUENCE: return 1 / (scale->episodes * t->sequence_tokens);
-    case AGGREGATE_CONSTANT: return 1 / (scale->episodes * c->constant);
+    case AGGREGATE_TOKEN:
+        return 1 / scale->tokens;
+    case AGGREGATE_SEQUENCE:
+        return 1 / (scale->episodes * t->sequence_tokens);
+    case AGGREGATE_CONSTANT:
+        return 1 / (scale->episodes * c->constant);
     }
     return 0;
 }

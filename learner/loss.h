@@ -20,16 +20,16 @@ typedef struct loss_config {
     double clip_low, clip_high; /* 0.2, 0.28 */
     double kl;                  /* coefficient of k3 to the reference; 0: no reference */
     loss_aggregation aggregation;
-    double constant;            /* tokens an episode, for AGGREGATE_CONSTANT */
+    double constant; /* tokens an episode, for AGGREGATE_CONSTANT */
     loss_correction correction;
-    double tis_cap;             /* C = 2 */
+    double tis_cap; /* C = 2 */
 } loss_config;
 
 loss_config loss_default(void);
 
 /* The denominators, over the whole step, before any micro-batching. */
 typedef struct loss_scale {
-    double tokens;   /* unmasked tokens of all episodes that count */
+    double tokens; /* unmasked tokens of all episodes that count */
     double episodes;
 } loss_scale;
 

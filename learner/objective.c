@@ -7,7 +7,8 @@ int objective_add(objective_set *set, const char *name, double weight, error *er
 {
     const size_t len = strlen(name);
     if (len == 0 || len >= OBJECTIVE_NAME)
-        return error_set(err, ERR_ARGUMENT, "objective '%.40s': a name has 1 to %d characters", name, OBJECTIVE_NAME - 1);
+        return error_set(err, ERR_ARGUMENT, "objective '%.40s': a name has 1 to %d characters", name,
+                         OBJECTIVE_NAME - 1);
     if (!isfinite(weight)) return error_set(err, ERR_ARGUMENT, "objective '%s': its weight is not a number", name);
     for (int k = 0; k < set->n; k++)
         if (strcmp(set->items[k].name, name) == 0)

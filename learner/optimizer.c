@@ -50,13 +50,14 @@ int optimizer_step(optimizer *o, weights *w, const float *grads, optim_report *r
     *report = (optim_report){ .grad_norm = norm, .lr = lr };
     /* One bad number here would be in every weight for ever: look before, not after. */
     if (!isfinite(norm))
-        return error_set(err, ERR_STATE, "update %" PRId64 ": the gradient's norm is not finite; nothing was changed", step);
+        return error_set(err, ERR_STATE, "update %" PRId64 ": the gradient's norm is not finite; nothing was changed",
+                         step);
     const double scale = c->clip_norm > 0 && norm > c->clip_norm ? c->clip_norm / norm : 1;
     for (int i = 0; i < w->table->n; i++) {
         const param *p = &w->table->items[i];
         const double decay = p->rank >= 2 ? c->weight_decay : 0;
-        ops->adamw(w->dev, w->data + p->offset, grads + p->offset, o->m + p->offset, o->v + p->offset, p->count, (float)lr,
-                   (float)c->beta1, (float)c->beta2, (float)c->eps, (float)decay, (float)scale, step);
+        ops->adamw(w->dev, w->data + p->offset, grads + p->offset, o->m + p->offset, o->v + p->offset, p->count,
+                   (float)lr, (float)c->beta1, (float)c->beta2, (float)c->eps, (float)decay, (float)scale, step);
     }
     o->step = step;
     return OK;

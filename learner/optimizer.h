@@ -12,7 +12,7 @@ typedef struct optim_config {
     double clip_norm;                           /* 0: no clipping */
     int64_t warmup;                             /* steps of linear warm-up */
     lr_schedule schedule;
-    int64_t total_steps;                        /* for LR_COSINE: down to a tenth of lr */
+    int64_t total_steps; /* for LR_COSINE: down to a tenth of lr */
 } optim_config;
 
 optim_config optim_default(void);
@@ -32,6 +32,6 @@ typedef struct optim_report {
     double grad_norm, lr;
 } optim_report;
 
-/* One update of w->data by grads [table->total]. ERR_STATE, and nothing changed, when the norm is not finite. The caller
- * seals the weights afterwards. */
+/* One update of w->data by grads [table->total]. ERR_STATE, and nothing changed, when the norm is not finite. The
+ * caller seals the weights afterwards. */
 int optimizer_step(optimizer *o, weights *w, const float *grads, optim_report *report, error *err);

@@ -54,7 +54,8 @@ static int choose(const advantage_table *table, int check, int *which)
 {
     int n = 0;
     for (int s = 0; s < table->S; s++)
-        if (table->counts[s] && table->scalar[s] != 0 && trajectory_sampled(&table->episodes[s]->tokens) > 0) which[n++] = s;
+        if (table->counts[s] && table->scalar[s] != 0 && trajectory_sampled(&table->episodes[s]->tokens) > 0)
+            which[n++] = s;
     if (n > 0) return n;
     for (int s = 0; s < table->S && n < check; s++)
         if (trajectory_sampled(&table->episodes[s]->tokens) > 0) which[n++] = s;
@@ -75,8 +76,7 @@ pack_plan *pack_groups(arena *a, const advantage_table *table, int max_tokens, i
     for (int begin = 0; begin < plan->episodes;) {
         int end = begin, tokens = 0;
         do tokens += (int)useful_tokens(&table->episodes[which[end++]]->tokens);
-        while (end < plan->episodes &&
-               tokens + (int)useful_tokens(&table->episodes[which[end]]->tokens) <= max_tokens);
+        while (end < plan->episodes && tokens + (int)useful_tokens(&table->episodes[which[end]]->tokens) <= max_tokens);
         build(a, &plan->batches[plan->n++], table, which + begin, end - begin);
         begin = end;
     }

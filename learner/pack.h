@@ -18,9 +18,9 @@ typedef struct packed_batch {
 typedef struct pack_plan {
     packed_batch *batches; /* [n] micro-batches of at most max_tokens (a longer episode is a batch of its own) */
     int n;
-    int episodes;          /* packed */
-    double tokens;         /* sampled tokens of all that count, packed or not */
-    double counted;        /* episodes that count */
+    int episodes;   /* packed */
+    double tokens;  /* sampled tokens of all that count, packed or not */
+    double counted; /* episodes that count */
 } pack_plan;
 
 /* `check` episodes without an advantage are packed as well (advantage 0) when nothing else is, so that the distance

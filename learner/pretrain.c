@@ -58,7 +58,8 @@ static int gather(pretrainer *p, corpus *c, error *err)
         if (cfg->next(cfg->ctx, progress, c->ids + c->tokens, cfg->max_sequence, &n, err) != OK)
             return err ? err->code : ERR_SCRIPT;
         if (n < 2 && ++empty > 1000) /* a document of one token has nothing to predict */
-            return error_set(err, ERR_SCRIPT, "the document generator gave a thousand documents of less than two tokens");
+            return error_set(err, ERR_SCRIPT,
+                             "the document generator gave a thousand documents of less than two tokens");
         if (n < 2) continue;
         c->tokens += n;
         c->targets += n - 1;
@@ -74,7 +75,9 @@ static token_batch batch_of(pretrainer *p, const corpus *c, int begin, int end)
     int32_t *ids = arena_array(p->step, int32_t, n), *positions = arena_array(p->step, int32_t, n);
     int32_t *rows = arena_array(p->step, int32_t, n), *targets = arena_array(p->step, int32_t, n);
     int32_t *starts = arena_array(p->step, int32_t, S + 1);
-    token_batch b = { .S = S, .ids = ids, .positions = positions, .starts = starts, .out_rows = rows, .targets = targets };
+    token_batch b = {
+        .S = S, .ids = ids, .positions = positions, .starts = starts, .out_rows = rows, .targets = targets
+    };
     for (int d = begin; d < end; d++) {
         starts[d - begin] = b.T;
         for (int i = c->starts[d]; i + 1 < c->starts[d + 1]; i++) {
@@ -120,12 +123,15 @@ int pretrainer_step(pretrainer *p, pretrain_report *report, error *err)
         end = begin + 1;
         while (end < c.n && c.starts[end + 1] - c.starts[begin] <= p->config.micro_tokens) end++;
         const token_batch b = batch_of(p, &c, begin, end);
-        if (micro_step(p, &b, 1.0 / c.targets, &loss, err) != OK) return error_within(err, "pretrain step %" PRId64, p->done + 1);
+        if (micro_step(p, &b, 1.0 / c.targets, &loss, err) != OK)
+            return error_within(err, "pretrain step %" PRId64, p->done + 1);
     }
     if (optimizer_step(p->optimizer, p->w, p->grads, &done, err) != OK)
         return error_within(err, "pretrain step %" PRId64, p->done + 1);
     weights_seal(p->w, p->w->version + 1);
     p->done++;
-    *report = (pretrain_report){ .loss = loss, .grad_norm = done.grad_norm, .lr = done.lr, .tokens = c.tokens, .documents = c.n };
+    *report = (pretrain_report){
+        .loss = loss, .grad_norm = done.grad_norm, .lr = done.lr, .tokens = c.tokens, .documents = c.n
+    };
     return OK;
 }

@@ -19,7 +19,7 @@ struct trainer {
     weights *w;         /* borrowed */
     weights *reference; /* frozen copy; NULL without a KL term */
     optimizer *optimizer;
-    float *grads;       /* [total] */
+    float *grads; /* [total] */
     arena *step;
 };
 
@@ -108,7 +108,8 @@ static float *loss_of(trainer *t, const packed_batch *b, const loss_scale *scale
     return slope;
 }
 
-static int micro_step(trainer *t, const packed_batch *b, const loss_scale *scale, bool learns, step_sums *sums, error *err)
+static int micro_step(trainer *t, const packed_batch *b, const loss_scale *scale, bool learns, step_sums *sums,
+                      error *err)
 {
     device *dev = t->w->dev;
     const forward_options options = { .temperature = (float)t->config.temperature,
@@ -141,7 +142,8 @@ static void objective_metrics(const trainer *t, const advantage_table *table, me
         snprintf(name, sizeof name, "reward/%s/frac_zero_std", o->name), metrics_set(out, name, s->dead_groups);
         snprintf(name, sizeof name, "reward/%s/missing", o->name), metrics_set(out, name, s->missing);
     }
-    metrics_set(out, "reward/mean", scalar); /* raw and weighted: the per-objective means above are raw and unweighted */
+    metrics_set(out, "reward/mean",
+                scalar); /* raw and weighted: the per-objective means above are raw and unweighted */
 }
 
 static void loss_metrics(const step_sums *s, metrics *out)

@@ -1,6 +1,7 @@
 /* trainer - one step of GRPO, top to bottom: groups of scored episodes in, new weights out.
  *
- *     groups -> advantages [S] -> packed micro-batches -> forward -> dL/dlogprob -> backward -> clip -> AdamW -> version + 1
+ *     groups -> advantages [S] -> packed micro-batches -> forward -> dL/dlogprob -> backward -> clip -> AdamW ->
+ * version + 1
  *
  * The same groups, weights and optimizer state give the same bits, always: micro-batches are cut and added in order.
  * One thread owns a trainer, its weights and their device. */
@@ -17,9 +18,9 @@ typedef struct trainer_config {
     advantage_config advantage;
     loss_config loss;
     optim_config optim;
-    double temperature;   /* of the policy that sampled: logprobs are of logits / temperature */
-    int micro_tokens;     /* tokens a forward and backward pass holds activations of; 0: 16384 */
-    bool recompute;       /* activation recompute: less memory, a third more time */
+    double temperature; /* of the policy that sampled: logprobs are of logits / temperature */
+    int micro_tokens;   /* tokens a forward and backward pass holds activations of; 0: 16384 */
+    bool recompute;     /* activation recompute: less memory, a third more time */
 } trainer_config;
 
 typedef struct trainer trainer;

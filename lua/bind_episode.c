@@ -17,7 +17,9 @@ void bind_push_task(lua_State *L, const task *t)
 
 static int unknown_field(lua_State *L)
 {
-    return luaL_error(L, "episode has no field '%s' (it has text, transcript, answer, turns, tool_calls, tokens, stop_reason, wall_ms, n_shots)",
+    return luaL_error(L,
+                      "episode has no field '%s' (it has text, transcript, answer, turns, tool_calls, tokens, "
+                      "stop_reason, wall_ms, n_shots)",
                       luaL_tolstring(L, 2, NULL));
 }
 
@@ -62,8 +64,10 @@ void bind_push_episode(lua_State *L, const episode *e)
     lua_createtable(L, 0, 10);
     set_string(L, "text", e->text);
     set_string(L, "transcript", e->transcript);
-    if (e->answer) set_string(L, "answer", e->answer);
-    else lua_pushboolean(L, 0), lua_setfield(L, -2, "answer");
+    if (e->answer)
+        set_string(L, "answer", e->answer);
+    else
+        lua_pushboolean(L, 0), lua_setfield(L, -2, "answer");
     set_string(L, "stop_reason", stop_reason_name(e->stop));
     lua_pushinteger(L, trajectory_sampled(&e->tokens));
     lua_setfield(L, -2, "tokens");

@@ -31,12 +31,24 @@ void bind_push_json(lua_State *L, const json_t *v)
             lua_rawseti(L, -2, (lua_Integer)i + 1);
         }
         break;
-    case JSON_STRING: lua_pushlstring(L, json_string_value(v), json_string_length(v)); break;
-    case JSON_INTEGER: lua_pushinteger(L, json_integer_value(v)); break;
-    case JSON_REAL: lua_pushnumber(L, json_real_value(v)); break;
-    case JSON_TRUE: lua_pushboolean(L, 1); break;
-    case JSON_FALSE: lua_pushboolean(L, 0); break;
-    case JSON_NULL: lua_pushnil(L); break;
+    case JSON_STRING:
+        lua_pushlstring(L, json_string_value(v), json_string_length(v));
+        break;
+    case JSON_INTEGER:
+        lua_pushinteger(L, json_integer_value(v));
+        break;
+    case JSON_REAL:
+        lua_pushnumber(L, json_real_value(v));
+        break;
+    case JSON_TRUE:
+        lua_pushboolean(L, 1);
+        break;
+    case JSON_FALSE:
+        lua_pushboolean(L, 0);
+        break;
+    case JSON_NULL:
+        lua_pushnil(L);
+        break;
     }
 }
 
@@ -74,8 +86,10 @@ static json_t *to_json(lua_State *L, int index, int depth)
     index = lua_absindex(L, index);
     if (depth > MAX_DEPTH || !lua_checkstack(L, 6)) return NULL;
     switch (lua_type(L, index)) {
-    case LUA_TNIL: return json_null();
-    case LUA_TBOOLEAN: return json_boolean(lua_toboolean(L, index));
+    case LUA_TNIL:
+        return json_null();
+    case LUA_TBOOLEAN:
+        return json_boolean(lua_toboolean(L, index));
     case LUA_TNUMBER:
         if (lua_isinteger(L, index)) return json_integer(lua_tointeger(L, index));
         return isfinite(lua_tonumber(L, index)) ? json_real(lua_tonumber(L, index)) : NULL;
@@ -86,7 +100,8 @@ static json_t *to_json(lua_State *L, int index, int depth)
         const lua_Unsigned n = lua_rawlen(L, index);
         return n > 0 ? array_of(L, index, n, depth) : object_of(L, index, depth);
     }
-    default: return NULL;
+    default:
+        return NULL;
     }
 }
 

@@ -38,7 +38,8 @@ static const char *whole_part(const char *p, const char *end, __int128 *n, int *
 {
     int since = -1; /* digits since the last separator; -1: none yet */
     for (; p < end; p++) {
-        if (*p == ',' && *digits > 0 && end - p > 3 && is_digit(p[1]) && is_digit(p[2]) && is_digit(p[3]) && (since == 3 || (since < 0 && *digits <= 3))) {
+        if (*p == ',' && *digits > 0 && end - p > 3 && is_digit(p[1]) && is_digit(p[2]) && is_digit(p[3]) &&
+            (since == 3 || (since < 0 && *digits <= 3))) {
             since = 0;
             continue;
         }
@@ -134,9 +135,12 @@ static int math_number(lua_State *L)
     size_t len;
     rational r;
     const char *s = luaL_checklstring(L, 1, &len);
-    if (!parse(s, len, &r)) lua_pushnil(L);
-    else if (r.d == 1 && r.n < INT64_MAX && r.n > INT64_MIN) lua_pushinteger(L, (lua_Integer)r.n);
-    else lua_pushnumber(L, (double)r.n / (double)r.d);
+    if (!parse(s, len, &r))
+        lua_pushnil(L);
+    else if (r.d == 1 && r.n < INT64_MAX && r.n > INT64_MIN)
+        lua_pushinteger(L, (lua_Integer)r.n);
+    else
+        lua_pushnumber(L, (double)r.n / (double)r.d);
     return 1;
 }
 

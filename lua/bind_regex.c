@@ -1,4 +1,5 @@
-/* Regular expressions by PCRE2, with a limit on the steps of a match: a catastrophic pattern is an error, not a hang. */
+/* Regular expressions by PCRE2, with a limit on the steps of a match: a catastrophic pattern is an error, not a hang.
+ */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
@@ -78,8 +79,10 @@ static int regex_match(lua_State *L)
     if (n == 0) return lua_pushnil(L), 1;
     luaL_checkstack(L, n, "regex groups");
     for (int g = n > 1 ? 1 : 0; g < n; g++) {
-        if (o[2 * g] == PCRE2_UNSET) lua_pushnil(L);
-        else lua_pushlstring(L, text + o[2 * g], o[2 * g + 1] - o[2 * g]);
+        if (o[2 * g] == PCRE2_UNSET)
+            lua_pushnil(L);
+        else
+            lua_pushlstring(L, text + o[2 * g], o[2 * g + 1] - o[2 * g]);
     }
     return n > 1 ? n - 1 : 1;
 }

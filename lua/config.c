@@ -26,7 +26,8 @@ typedef struct reader {
 static void skip_long(reader *r, size_t level)
 {
     char close[64];
-    snprintf(close, sizeof close, "]%.*s]", (int)(level < 60 ? level : 60), "============================================================");
+    snprintf(close, sizeof close, "]%.*s]", (int)(level < 60 ? level : 60),
+             "============================================================");
     const char *end = strstr(r->p, close);
     for (; *r->p && r->p != end; r->p++) r->line += *r->p == '\n';
 }
@@ -121,7 +122,8 @@ int config_error(const config *c, const char *key, error *err, const char *fmt, 
     const int line = line_of(c->source, key);
     if (line) snprintf(place, sizeof place, "%s:%d", c->path, line);
     for (int i = 0; i < c->n_overrides; i++)
-        if (strncmp(c->overrides[i], key, strlen(key)) == 0 && c->overrides[i][strlen(key)] == '=') snprintf(place, sizeof place, "command line");
+        if (strncmp(c->overrides[i], key, strlen(key)) == 0 && c->overrides[i][strlen(key)] == '=')
+            snprintf(place, sizeof place, "command line");
     return error_set(err, ERR_ARGUMENT, "%.150s: %s: %s", place, key, text);
 }
 
@@ -134,10 +136,14 @@ typedef struct overriding {
 static void push_literal(lua_State *L, const char *value)
 {
     const size_t len = strlen(value);
-    if (strcmp(value, "true") == 0 || strcmp(value, "false") == 0) lua_pushboolean(L, value[0] == 't');
-    else if (len > 0 && lua_stringtonumber(L, value) == len + 1) return;
-    else if (len >= 2 && (value[0] == '"' || value[0] == '\'') && value[len - 1] == value[0]) lua_pushlstring(L, value + 1, len - 2);
-    else lua_pushstring(L, value);
+    if (strcmp(value, "true") == 0 || strcmp(value, "false") == 0)
+        lua_pushboolean(L, value[0] == 't');
+    else if (len > 0 && lua_stringtonumber(L, value) == len + 1)
+        return;
+    else if (len >= 2 && (value[0] == '"' || value[0] == '\'') && value[len - 1] == value[0])
+        lua_pushlstring(L, value + 1, len - 2);
+    else
+        lua_pushstring(L, value);
 }
 
 /* "a.b.c=value" into the table; tables on the way are made. */
@@ -173,7 +179,8 @@ int config_open(config *c, vm *v, const char *path, const char *const *overrides
     *c = (config){ .vm = v, .path = path, .overrides = overrides, .n_overrides = n };
     c->source = file_read(path, MAX_SOURCE, &len, err);
     if (!c->source || vm_run_text(v, c->source, len, path, 1, err) != OK) return err ? err->code : ERR_SCRIPT;
-    if (!lua_istable(vm_state(v), -1)) return error_set(err, ERR_SCRIPT, "%s: it returns a %s, not a table", path, luaL_typename(vm_state(v), -1));
+    if (!lua_istable(vm_state(v), -1))
+        return error_set(err, ERR_SCRIPT, "%s: it returns a %s, not a table", path, luaL_typename(vm_state(v), -1));
     lua_setfield(vm_state(v), LUA_REGISTRYINDEX, TABLE);
     for (int i = 0; i < n; i++) {
         overriding o = { overrides[i] };
@@ -236,7 +243,9 @@ static int unknown_key(reading *r, lua_State *L, const char *key)
     for (const config_row *row = r->rows; row->key && n < MAX_ROWS; row++) names[n++] = row->key;
     const char *nearest = str_nearest(key, names);
     const char *value = luaL_tolstring(L, -1, NULL);
-    if (nearest) return config_error(r->c, key, r->err, "there is no such key (value %.40s; did you mean '%s'?)", value, nearest);
+    if (nearest)
+        return config_error(r->c, key, r->err, "there is no such key (value %.40s; did you mean '%s'?)", value,
+                            nearest);
     return config_error(r->c, key, r->err, "there is no such key (value %.40s; troupe train --keys lists them)", value);
 }
 
@@ -246,11 +255,13 @@ static int check_keys(reading *r, lua_State *L, const char *prefix)
     luaL_checkstack(L, 8, "recipe nested too deep");
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
         char key[MAX_PATH];
-        if (lua_type(L, -2) != LUA_TSTRING) return config_error(r->c, *prefix ? prefix : "recipe", r->err, "a list is not expected here");
+        if (lua_type(L, -2) != LUA_TSTRING)
+            return config_error(r->c, *prefix ? prefix : "recipe", r->err, "a list is not expected here");
         snprintf(key, sizeof key, "%s%s%s", prefix, *prefix ? "." : "", lua_tostring(L, -2));
         if (row_of(r->rows, key)) continue;
         if (!is_section(r->rows, key)) return unknown_key(r, L, key);
-        if (!lua_istable(L, -1)) return config_error(r->c, key, r->err, "expected a table, found %s", luaL_tolstring(L, -1, NULL));
+        if (!lua_istable(L, -1))
+            return config_error(r->c, key, r->err, "expected a table, found %s", luaL_tolstring(L, -1, NULL));
         const int rc = check_keys(r, L, key);
         if (rc != OK) return rc;
     }
@@ -259,24 +270,31 @@ static int check_keys(reading *r, lua_State *L, const char *prefix)
 
 static int read_number(reading *r, lua_State *L, const config_row *row, double *out)
 {
-    if (lua_type(L, -1) != LUA_TNUMBER) return config_error(r->c, row->key, r->err, "expected a number, found %s", luaL_tolstring(L, -1, NULL));
+    if (lua_type(L, -1) != LUA_TNUMBER)
+        return config_error(r->c, row->key, r->err, "expected a number, found %s", luaL_tolstring(L, -1, NULL));
     *out = lua_tonumber(L, -1);
-    if (row->kind == CONFIG_INT && *out != floor(*out)) return config_error(r->c, row->key, r->err, "expected a whole number, found %g", *out);
-    if (!(*out >= row->least && *out <= row->most)) return config_error(r->c, row->key, r->err, "expected %g to %g, found %g", row->least, row->most, *out);
+    if (row->kind == CONFIG_INT && *out != floor(*out))
+        return config_error(r->c, row->key, r->err, "expected a whole number, found %g", *out);
+    if (!(*out >= row->least && *out <= row->most))
+        return config_error(r->c, row->key, r->err, "expected %g to %g, found %g", row->least, row->most, *out);
     return OK;
 }
 
 static int read_text(reading *r, lua_State *L, const config_row *row, char *out)
 {
     char dir[1024], path[1200];
-    if (lua_type(L, -1) != LUA_TSTRING) return config_error(r->c, row->key, r->err, "expected text, found %s", luaL_tolstring(L, -1, NULL));
+    if (lua_type(L, -1) != LUA_TSTRING)
+        return config_error(r->c, row->key, r->err, "expected text, found %s", luaL_tolstring(L, -1, NULL));
     const char *text = lua_tostring(L, -1);
     if (row->kind == CONFIG_PATH && *text) {
         path_join(path, sizeof path, path_dirname(dir, sizeof dir, r->c->path), text);
-        if (!file_exists(path) && !dir_exists(path)) return config_error(r->c, row->key, r->err, "there is no %s", path);
+        if (!file_exists(path) && !dir_exists(path))
+            return config_error(r->c, row->key, r->err, "there is no %s", path);
         text = path;
     }
-    if (strlen(text) >= row->size) return config_error(r->c, row->key, r->err, "%zu characters are too many (%zu at most)", strlen(text), row->size - 1);
+    if (strlen(text) >= row->size)
+        return config_error(r->c, row->key, r->err, "%zu characters are too many (%zu at most)", strlen(text),
+                            row->size - 1);
     memcpy(out, text, strlen(text) + 1);
     return OK;
 }
@@ -291,22 +309,30 @@ static int read_row(reading *r, lua_State *L, const config_row *row)
     if (lua_isnil(L, -1)) {
         if (!row->otherwise) return config_error(r->c, row->key, r->err, "this key is needed (%s)", row->help);
         lua_pop(L, 1);
-        if (row->kind == CONFIG_TEXT || row->kind == CONFIG_PATH) lua_pushstring(L, row->otherwise);
-        else push_literal(L, row->otherwise);
+        if (row->kind == CONFIG_TEXT || row->kind == CONFIG_PATH)
+            lua_pushstring(L, row->otherwise);
+        else
+            push_literal(L, row->otherwise);
     }
     switch (row->kind) {
     case CONFIG_TEXT:
-    case CONFIG_PATH: rc = read_text(r, L, row, at); break;
+    case CONFIG_PATH:
+        rc = read_text(r, L, row, at);
+        break;
     case CONFIG_INT:
         rc = read_number(r, L, row, &number);
         if (rc == OK) *(int64_t *)(void *)at = (int64_t)number;
         break;
-    case CONFIG_NUMBER: rc = read_number(r, L, row, (double *)(void *)at); break;
+    case CONFIG_NUMBER:
+        rc = read_number(r, L, row, (double *)(void *)at);
+        break;
     case CONFIG_BOOL:
-        if (!lua_isboolean(L, -1)) rc = config_error(r->c, row->key, r->err, "expected true or false, found %s", luaL_tolstring(L, -1, NULL));
+        if (!lua_isboolean(L, -1))
+            rc = config_error(r->c, row->key, r->err, "expected true or false, found %s", luaL_tolstring(L, -1, NULL));
         *(bool *)at = lua_toboolean(L, -1);
         break;
-    case CONFIG_VALUE: break;
+    case CONFIG_VALUE:
+        break;
     }
     lua_pop(L, 1);
     return rc;

@@ -1,5 +1,5 @@
-/* config - reads a recipe's table by a schema: one row a key. What is wrong is said with file, line, key, the value that
- * was found and the nearest right key.
+/* config - reads a recipe's table by a schema: one row a key. What is wrong is said with file, line, key, the value
+ * that was found and the nearest right key.
  *
  * Lua tables don't remember lines: the line is found by looking for the key at its nesting path in the source. */
 #pragma once
@@ -25,15 +25,15 @@ typedef struct config_row {
 } config_row;
 
 typedef struct config {
-    vm *vm;               /* borrowed */
-    const char *path;     /* of the file */
-    char *source;         /* its text; owned */
+    vm *vm;           /* borrowed */
+    const char *path; /* of the file */
+    char *source;     /* its text; owned */
     const char *const *overrides;
     int n_overrides;
 } config;
 
-/* Runs the file (it must return a table), applies "key=value" overrides, keeps the table. The values of overrides are Lua
- * literals (numbers, true, false) or else text. */
+/* Runs the file (it must return a table), applies "key=value" overrides, keeps the table. The values of overrides are
+ * Lua literals (numbers, true, false) or else text. */
 int config_open(config *c, vm *v, const char *path, const char *const *overrides, int n, error *err);
 void config_close(config *c);
 /* Reads every row into `out`, and refuses what no row names. */
@@ -41,4 +41,5 @@ int config_read(config *c, const config_row *rows, void *out, error *err);
 /* Pushes the value at a key path (nil when absent): for CONFIG_VALUE rows. Under vm_protect. */
 void config_push(lua_State *L, const char *key);
 /* An error about a key: "FILE:LINE: KEY: sentence". */
-int config_error(const config *c, const char *key, error *err, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+int config_error(const config *c, const char *key, error *err, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));

@@ -23,7 +23,8 @@ static int add_shots(stage *s, const json_t *v, error *err)
 {
     const json_int_t n = json_integer_value(v);
     if (!json_is_integer(v) || n < 0 || n > MAX_SHOTS || s->n == MAX_MIXTURE)
-        return error_set(err, ERR_ARGUMENT, "a stage shows 0 to %d shots, or a list of at most %d such numbers", MAX_SHOTS, MAX_MIXTURE);
+        return error_set(err, ERR_ARGUMENT, "a stage shows 0 to %d shots, or a list of at most %d such numbers",
+                         MAX_SHOTS, MAX_MIXTURE);
     s->shots[s->n++] = (int32_t)n;
     return OK;
 }
@@ -31,12 +32,14 @@ static int add_shots(stage *s, const json_t *v, error *err)
 static int add_stage(curriculum *c, const json_t *pair, error *err)
 {
     const json_t *step = json_array_get(pair, 0), *shots = json_array_get(pair, 1);
-    if (json_array_size(pair) != 2 || !json_is_integer(step)) return error_set(err, ERR_ARGUMENT, "each stage is {first step, shots}");
+    if (json_array_size(pair) != 2 || !json_is_integer(step))
+        return error_set(err, ERR_ARGUMENT, "each stage is {first step, shots}");
     if (c->n == MAX_STAGES) return error_set(err, ERR_ARGUMENT, "%d stages are the most", MAX_STAGES);
     stage *s = &c->stages[c->n];
     s->first_step = json_integer_value(step);
     if (c->n > 0 && s->first_step <= c->stages[c->n - 1].first_step)
-        return error_set(err, ERR_ARGUMENT, "stage %d begins at step %" PRId64 ", not behind the one before", c->n + 1, s->first_step);
+        return error_set(err, ERR_ARGUMENT, "stage %d begins at step %" PRId64 ", not behind the one before", c->n + 1,
+                         s->first_step);
     int rc = json_is_array(shots) ? OK : add_shots(s, shots, err);
     for (size_t i = 0; rc == OK && i < json_array_size(shots); i++) rc = add_shots(s, json_array_get(shots, i), err);
     c->n++;
@@ -46,8 +49,11 @@ static int add_stage(curriculum *c, const json_t *pair, error *err)
 curriculum *curriculum_new(const json_t *schedule, error *err)
 {
     curriculum *c = xcalloc(1, sizeof *c);
-    int rc = json_array_size(schedule) ? OK : error_set(err, ERR_ARGUMENT, "a schedule needs at least one stage { {0, shots} }");
-    for (size_t i = 0; rc == OK && i < json_array_size(schedule); i++) rc = add_stage(c, json_array_get(schedule, i), err);
+    int rc = json_array_size(schedule)
+                 ? OK
+                 : error_set(err, ERR_ARGUMENT, "a schedule needs at least one stage { {0, shots} }");
+    for (size_t i = 0; rc == OK && i < json_array_size(schedule); i++)
+        rc = add_stage(c, json_array_get(schedule, i), err);
     if (rc == OK) return c;
     error_within(err, "prompt.shots.schedule");
     free(c);
@@ -70,7 +76,7 @@ int curriculum_pick(uint64_t seed, uint64_t group, int n, uint64_t pool, uint64_
     for (uint64_t draw = 0; picked < n && (uint64_t)picked < pool; draw++) {
         const uint64_t i = rng_below(key, 1, draw, pool);
         bool new = true;
-        for (int k = 0; k < picked; k++) new = new && out[k] != i;
+        for (int k = 0; k < picked; k++) new = new &&out[k] != i;
         if (new) out[picked++] = i;
     }
     return picked;

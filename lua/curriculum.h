@@ -1,8 +1,8 @@
 /* curriculum - how many shots the prompts of a step show, and which ones.
  *
- * A schedule is stages { {first_step, shots}, ... }; shots may be a list: then each prompt of the stage takes one of them in
- * turn, so that a step holds them in equal parts. Everything is a function of (seed, step, group): a resumed run, or
- * another actor, sees the same prompts. */
+ * A schedule is stages { {first_step, shots}, ... }; shots may be a list: then each prompt of the stage takes one of
+ * them in turn, so that a step holds them in equal parts. Everything is a function of (seed, step, group): a resumed
+ * run, or another actor, sees the same prompts. */
 #pragma once
 
 #include <stdint.h>

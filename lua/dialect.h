@@ -4,7 +4,8 @@
  *     defaults     options and their defaults; the recipe's prompt.options override them
  *     prompt       function(options, spec) -> { {"instruction", text}, {"shot", text}..., {"question", text} }
  *     observation  function(options, call, text) -> the text spliced in after a call
- *     parser       function(options, tools) -> function(chunk) -> nil | "call", name, arguments | "answer", text | "bad", why
+ *     parser       function(options, tools) -> function(chunk) -> nil | "call", name, arguments | "answer", text |
+ * "bad", why
  *
  * The parser is incremental: it is fed what the policy has just written and answers as soon as a call or the answer is
  * closed, so the engine stops at the closing token. One VM holds a dialect; one thread uses it. */

@@ -79,7 +79,8 @@ static void arm(vm *v)
 
 static int read_only(lua_State *L)
 {
-    return luaL_error(L, "global '%s' is read-only (say: local %s = ...)", luaL_tolstring(L, 2, NULL), luaL_tolstring(L, 2, NULL));
+    return luaL_error(L, "global '%s' is read-only (say: local %s = ...)", luaL_tolstring(L, 2, NULL),
+                      luaL_tolstring(L, 2, NULL));
 }
 
 /* Replaces the table on top by an empty one that reads through to it and refuses writing. */
@@ -100,7 +101,8 @@ static void seal(lua_State *L)
 static int guarded_setmetatable(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
-    if (lua_istable(L, 2) && lua_getfield(L, 2, "__gc") != LUA_TNIL) return luaL_error(L, "metatables can't have __gc here");
+    if (lua_istable(L, 2) && lua_getfield(L, 2, "__gc") != LUA_TNIL)
+        return luaL_error(L, "metatables can't have __gc here");
     lua_settop(L, 2);
     if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL) return luaL_error(L, "cannot change a protected metatable");
     lua_setmetatable(L, 1);
@@ -189,7 +191,7 @@ static void drop_fields(lua_State *L, const char *table, const char *const *name
 
 static void open_libraries(lua_State *L)
 {
-    static const luaL_Reg LIBRARIES[] = { { LUA_GNAME, luaopen_base },       { LUA_TABLIBNAME, luaopen_table },
+    static const luaL_Reg LIBRARIES[] = { { LUA_GNAME, luaopen_base },        { LUA_TABLIBNAME, luaopen_table },
                                           { LUA_STRLIBNAME, luaopen_string }, { LUA_MATHLIBNAME, luaopen_math },
                                           { LUA_UTF8LIBNAME, luaopen_utf8 },  { LUA_COLIBNAME, luaopen_coroutine } };
     for (size_t i = 0; i < sizeof LIBRARIES / sizeof *LIBRARIES; i++) {
@@ -205,7 +207,9 @@ static void open_libraries(lua_State *L)
 static int prepare(lua_State *L)
 {
     static const char *const SEALED[] = { "string", "table", "math", "utf8", "coroutine" };
-    static const luaL_Reg OURS[] = { { "setmetatable", guarded_setmetatable }, { "print", guarded_print }, { "require", bind_require } };
+    static const luaL_Reg OURS[] = { { "setmetatable", guarded_setmetatable },
+                                     { "print", guarded_print },
+                                     { "require", bind_require } };
     open_libraries(L);
     lua_pushliteral(L, "");
     lua_getmetatable(L, -1); /* of all strings */
@@ -265,8 +269,10 @@ static int take_error(vm *v, int status, error *err)
 {
     const char *text = lua_tostring(v->L, -1);
     const int code = status == LUA_ERRMEM ? ERR_LIMIT : v->expired ? ERR_TIMEOUT : ERR_SCRIPT;
-    if (status == LUA_ERRMEM) error_set(err, code, "not enough memory (cap %zu MB)", v->limits.memory_bytes >> 20);
-    else error_set(err, code, "%s", text ? text : "the script raised an error that is no text");
+    if (status == LUA_ERRMEM)
+        error_set(err, code, "not enough memory (cap %zu MB)", v->limits.memory_bytes >> 20);
+    else
+        error_set(err, code, "%s", text ? text : "the script raised an error that is no text");
     lua_pop(v->L, 1);
     return code;
 }

@@ -1,12 +1,13 @@
-/* vm - a Lua 5.4 state that can't hurt anybody: capped memory, instructions and time; no files, no processes, no bytecode.
+/* vm - a Lua 5.4 state that can't hurt anybody: capped memory, instructions and time; no files, no processes, no
+ * bytecode.
  *
  * What a script finds: base, string, table, math (without random), utf8, coroutine, and `require` of our own modules
  * (troupe, troupe.verify); a recipe may also require files beside it. Its globals are its own and read-only once the
  * script has run: nothing leaks from one call to the next through them.
  *
  * The caps are enforced by a hook that keeps raising once it has fired, so that no pcall loop swallows it. A hook can't
- * interrupt C: string.find on a hostile pattern runs on. Where the author isn't trusted (rewards), the VM therefore lives
- * in a process that can be killed (reward/scorer). One thread uses a VM. */
+ * interrupt C: string.find on a hostile pattern runs on. Where the author isn't trusted (rewards), the VM therefore
+ * lives in a process that can be killed (reward/scorer). One thread uses a VM. */
 #pragma once
 
 #include <lua.h>
@@ -36,12 +37,12 @@ size_t vm_memory(const vm *v);
 int vm_run_file(vm *v, const char *path, int n_results, error *err);
 int vm_run_text(vm *v, const char *text, size_t len, const char *name, int n_results, error *err);
 
-/* The only way into a script: calls the function below its `n_args` arguments under the caps. On an error the stack is as
- * if the call had not been prepared. */
+/* The only way into a script: calls the function below its `n_args` arguments under the caps. On an error the stack is
+ * as if the call had not been prepared. */
 int vm_call(vm *v, int n_args, int n_results, error *err);
 
-/* A C function that may raise, under the same caps: for code that builds tables, calls scripts and reads what they return.
- * `arg` is its argument 1, as a light userdata. */
+/* A C function that may raise, under the same caps: for code that builds tables, calls scripts and reads what they
+ * return. `arg` is its argument 1, as a light userdata. */
 int vm_protect(vm *v, int (*body)(lua_State *L), void *arg, error *err);
 
 /* References to values that C keeps (in the registry). */

@@ -40,7 +40,9 @@ static int move(int fd, void *data, size_t len, bool writing, int64_t deadline_m
         const int ready = poll(&pf, 1, left <= 0 ? 0 : left < LONG_WAIT_MS ? (int)left : LONG_WAIT_MS);
         if (ready == 0 && left <= LONG_WAIT_MS) return 0;
         if (ready == 0) continue;
-        const ssize_t n = ready < 0 ? -1 : writing ? send(fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT) : recv(fd, p, len, MSG_DONTWAIT);
+        const ssize_t n = ready < 0 ? -1
+                          : writing ? send(fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT)
+                                    : recv(fd, p, len, MSG_DONTWAIT);
         if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
         if (n <= 0) return -1;
         p += n;
@@ -81,7 +83,8 @@ int scorer_check_script(const scorer_config *config, error *err)
     return s ? OK : err ? err->code : ERR_SCRIPT;
 }
 
-/* The VM's own cap is tighter; this one catches what is not Lua's. AddressSanitizer's shadow takes terabytes of addresses. */
+/* The VM's own cap is tighter; this one catches what is not Lua's. AddressSanitizer's shadow takes terabytes of
+ * addresses. */
 static void limit_memory(const scorer_config *config)
 {
 #ifdef __SANITIZE_ADDRESS__
@@ -103,8 +106,10 @@ int reward_host_main(const scorer_config *config, int fd)
     while (receive_frame(fd, &m, INT64_MAX / 2) == 1) {
         score sc = { .status = SCORE_SCRIPT };
         if (m.type != MSG_SCORE_REQUEST) break;
-        if (s) script_score(s, m.score_request.task, m.score_request.episode, &sc);
-        else sc.task = m.score_request.episode->id, sc.error = xstrdup(err.text);
+        if (s)
+            script_score(s, m.score_request.task, m.score_request.episode, &sc);
+        else
+            sc.task = m.score_request.episode->id, sc.error = xstrdup(err.text);
         const message reply = { .type = MSG_SCORE, .score = { &sc } };
         const int rc = send_frame(fd, &reply, &bytes, clock_ms() + WRITE_MS);
         score_reset(&sc);
@@ -136,7 +141,13 @@ static int start_host(scorer *s, error *err)
     snprintf(memory, sizeof memory, "%lld", (long long)s->config.memory_mb);
     snprintf(instructions, sizeof instructions, "%lld", (long long)s->config.instructions);
     const char *const argv[] = { s->self, "reward-host", s->script, fd_text, wall, memory, instructions, NULL };
-    const process_options options = { .fd_in = -1, .fd_out = -1, .fd_err = -1, .pass_fds = &pair[1], .n_pass_fds = 1, .new_group = true, .die_with_parent = true };
+    const process_options options = { .fd_in = -1,
+                                      .fd_out = -1,
+                                      .fd_err = -1,
+                                      .pass_fds = &pair[1],
+                                      .n_pass_fds = 1,
+                                      .new_group = true,
+                                      .die_with_parent = true };
     const int rc = process_spawn(&s->host, argv, &options, err);
     close(pair[1]);
     s->fd = rc == OK ? pair[0] : -1;
@@ -154,7 +165,9 @@ scorer *scorer_new(const scorer_config *config, error *err)
     if (s->config.instructions <= 0) s->config.instructions = 100000000;
     s->script = xstrdup(config->script);
     s->config.script = s->script;
-    if (scorer_check_script(&s->config, err) == OK && process_self_path(s->self, sizeof s->self, err) == OK && start_host(s, err) == OK) return s;
+    if (scorer_check_script(&s->config, err) == OK && process_self_path(s->self, sizeof s->self, err) == OK &&
+        start_host(s, err) == OK)
+        return s;
     scorer_free(s);
     return NULL;
 }

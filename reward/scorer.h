@@ -3,9 +3,9 @@
  *     worker --SCORE_REQUEST--> host process (the script's VM) --SCORE--> worker
  *
  * The script runs in a process that can be killed, because no hook stops string.find on a hostile pattern inside C. The
- * worker waits with a deadline; past it the host is killed and another started: that episode has no score (SCORE_SCRIPT,
- * with a sentence), and nothing else is harmed. A host that dies by no fault of the script's is SCORE_MACHINE, after one
- * more try. A missing score is never 0. */
+ * worker waits with a deadline; past it the host is killed and another started: that episode has no score
+ * (SCORE_SCRIPT, with a sentence), and nothing else is harmed. A host that dies by no fault of the script's is
+ * SCORE_MACHINE, after one more try. A missing score is never 0. */
 #pragma once
 
 #include "base/error.h"

@@ -21,7 +21,8 @@ static int keep_function(lua_State *L)
 {
     script *s = lua_touserdata(L, 1);
     lua_getfield(L, LUA_REGISTRYINDEX, "reward");
-    if (!lua_isfunction(L, -1)) return luaL_error(L, "the script returns a %s, not a function(task, episode)", luaL_typename(L, -1));
+    if (!lua_isfunction(L, -1))
+        return luaL_error(L, "the script returns a %s, not a function(task, episode)", luaL_typename(L, -1));
     s->function = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
 }
@@ -59,7 +60,8 @@ typedef struct scoring {
 static void take_value(lua_State *L, score *out, const char *name, double value)
 {
     error err = { 0 };
-    if (isfinite(value) && (value < -1 || value > 1)) luaL_error(L, "objective '%s' is %f: a reward lies in [-1, 1]", name, value);
+    if (isfinite(value) && (value < -1 || value > 1))
+        luaL_error(L, "objective '%s' is %f: a reward lies in [-1, 1]", name, value);
     if (score_set(out, name, value, &err) != OK) luaL_error(L, "%s", err.text);
     if (!isfinite(value) && !out->error) {
         str why = { 0 };
@@ -74,12 +76,16 @@ static void take_objectives(lua_State *L, score *out)
         take_value(L, out, "reward", lua_tonumber(L, -1));
         return;
     }
-    if (!lua_istable(L, -1)) luaL_error(L, "the function returned a %s, not a table of objectives or a number", luaL_typename(L, -1));
+    if (!lua_istable(L, -1))
+        luaL_error(L, "the function returned a %s, not a table of objectives or a number", luaL_typename(L, -1));
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING) luaL_error(L, "an objective's name should be text");
-        if (lua_isboolean(L, -1)) take_value(L, out, lua_tostring(L, -2), lua_toboolean(L, -1));
-        else if (lua_type(L, -1) == LUA_TNUMBER) take_value(L, out, lua_tostring(L, -2), lua_tonumber(L, -1));
-        else luaL_error(L, "objective '%s' is a %s, not a number", lua_tostring(L, -2), luaL_typename(L, -1));
+        if (lua_isboolean(L, -1))
+            take_value(L, out, lua_tostring(L, -2), lua_toboolean(L, -1));
+        else if (lua_type(L, -1) == LUA_TNUMBER)
+            take_value(L, out, lua_tostring(L, -2), lua_tonumber(L, -1));
+        else
+            luaL_error(L, "objective '%s' is a %s, not a number", lua_tostring(L, -2), luaL_typename(L, -1));
     }
 }
 

@@ -57,7 +57,10 @@ static void on_stop(void *ctx) { ((worker *)ctx)->stop = true; }
 int worker_run(loop *lp, const worker_config *config, logger *lg, error *err)
 {
     worker w = { .config = config, .log = lg };
-    endpoint_config ec = { .address = config->address, .hello = { .role = "reward", .protocol = PROTOCOL_VERSION, .pid = getpid(), .slots = config->slots } };
+    endpoint_config ec = {
+        .address = config->address,
+        .hello = { .role = "reward", .protocol = PROTOCOL_VERSION, .pid = getpid(), .slots = config->slots }
+    };
     const endpoint_callbacks cb = { .ctx = &w, .on_message = on_message, .on_peer = on_peer };
     const int64_t patience_ms = config->patience_ms > 0 ? config->patience_ms : DEFAULT_PATIENCE_MS;
     snprintf(ec.hello.name, sizeof ec.hello.name, "%s", config->name);
@@ -67,7 +70,8 @@ int worker_run(loop *lp, const worker_config *config, logger *lg, error *err)
     while (rc == OK && !w.stop) {
         rc = loop_once(lp, TURN_MS, err);
         if (rc == OK && endpoint_silence_ms(w.exchange) > patience_ms)
-            rc = error_set(err, ERR_TIMEOUT, "%s: no word from the exchange for %lld s", config->address, (long long)(patience_ms / 1000));
+            rc = error_set(err, ERR_TIMEOUT, "%s: no word from the exchange for %lld s", config->address,
+                           (long long)(patience_ms / 1000));
     }
     if (w.exchange) {
         const message bye = { .type = MSG_BYE, .bye = { "this worker was asked to stop" } };

@@ -45,10 +45,21 @@ static int spawn(box *b, int theirs, int filter, error *err)
     snprintf(sock_text, sizeof sock_text, "%d", theirs);
     snprintf(filter_text, sizeof filter_text, "%d", filter);
     snprintf(tmp_text, sizeof tmp_text, "%d", b->config.tmp_mb);
-    const char *const argv[] = { python(), "-I", "-S", "-c", ZYGOTE_TEXT, sock_text, filter_text, tmp_text, b->config.no_isolation ? "0" : "1", NULL };
-    static const char *const ENVIRONMENT[] = { "PATH=/usr/bin:/bin", "LANG=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1", NULL };
+    const char *const argv[] = { python(),    "-I",        "-S",
+                                 "-c",        ZYGOTE_TEXT, sock_text,
+                                 filter_text, tmp_text,    b->config.no_isolation ? "0" : "1",
+                                 NULL };
+    static const char *const ENVIRONMENT[] = { "PATH=/usr/bin:/bin", "LANG=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1",
+                                               NULL };
     const int fds[] = { theirs, filter };
-    const process_options options = { .fd_in = -1, .fd_out = -1, .fd_err = -1, .pass_fds = fds, .n_pass_fds = 2, .env = ENVIRONMENT, .new_group = true, .die_with_parent = true };
+    const process_options options = { .fd_in = -1,
+                                      .fd_out = -1,
+                                      .fd_err = -1,
+                                      .pass_fds = fds,
+                                      .n_pass_fds = 2,
+                                      .env = ENVIRONMENT,
+                                      .new_group = true,
+                                      .die_with_parent = true };
     return process_spawn(&b->zygote, argv, &options, err);
 }
 
@@ -62,9 +73,12 @@ static int wait_ready(box *b, error *err)
     if (n == 1 && text[0] == 'H') return OK;
     if (n > 1 && text[0] == 'E') {
         text[n] = 0;
-        return error_set(err, ERR_UNSUPPORTED, "sandbox: %s (troupe doctor says more; sandbox = \"none\" runs code without isolation)", text + 1);
+        return error_set(err, ERR_UNSUPPORTED,
+                         "sandbox: %s (troupe doctor says more; sandbox = \"none\" runs code without isolation)",
+                         text + 1);
     }
-    return error_set(err, ready > 0 ? ERR_PEER : ERR_TIMEOUT, "sandbox: %s did not come up%s", python(), ready > 0 ? "" : " in time");
+    return error_set(err, ready > 0 ? ERR_PEER : ERR_TIMEOUT, "sandbox: %s did not come up%s", python(),
+                     ready > 0 ? "" : " in time");
 }
 
 static void stop_zygote(box *b)
@@ -151,7 +165,8 @@ static int send_request(box *b, const char *data, size_t len, int fd)
 static int ask(box *b, uint64_t call, const char *code, size_t len, int output)
 {
     str m = { 0 };
-    const uint32_t numbers[3] = { (uint32_t)b->config.timeout_ms, (uint32_t)b->config.memory_mb, (uint32_t)(b->config.timeout_ms / 1000 + 1) };
+    const uint32_t numbers[3] = { (uint32_t)b->config.timeout_ms, (uint32_t)b->config.memory_mb,
+                                  (uint32_t)(b->config.timeout_ms / 1000 + 1) };
     str_putc(&m, 'R');
     str_add(&m, (const char *)&call, sizeof call);
     str_add(&m, (const char *)numbers, sizeof numbers);
@@ -175,7 +190,11 @@ int box_begin(box *b, uint64_t call, const char *code, size_t len, int64_t now_m
         return error_set(err, ERR_PEER, "sandbox: the zygote is gone");
     }
     fcntl(pipes[0], F_SETFL, O_NONBLOCK);
-    vec_push(&b->calls, (running){ .call = call, .pipe = pipes[0], .began_us = clock_us(), .deadline_ms = now_ms + b->config.timeout_ms, .lost_ms = now_ms + b->config.timeout_ms + GRACE_MS });
+    vec_push(&b->calls, (running){ .call = call,
+                                   .pipe = pipes[0],
+                                   .began_us = clock_us(),
+                                   .deadline_ms = now_ms + b->config.timeout_ms,
+                                   .lost_ms = now_ms + b->config.timeout_ms + GRACE_MS });
     return OK;
 }
 
@@ -263,7 +282,8 @@ static box_outcome outcome_of(const running *r)
 {
     if (r->timed_out) return BOX_TIME;
     if (r->overflowed) return BOX_OUTPUT;
-    if (WIFEXITED(r->status)) return WEXITSTATUS(r->status) == 0 ? BOX_OK : WEXITSTATUS(r->status) == 1 ? BOX_RAISED : BOX_LOST;
+    if (WIFEXITED(r->status))
+        return WEXITSTATUS(r->status) == 0 ? BOX_OK : WEXITSTATUS(r->status) == 1 ? BOX_RAISED : BOX_LOST;
     return WIFSIGNALED(r->status) && WTERMSIG(r->status) == SIGXCPU ? BOX_TIME : BOX_KILLED;
 }
 
@@ -289,7 +309,10 @@ int box_poll(box *b, int64_t now_ms, box_result *out, int max)
         }
         read_output(b, r);
         if (!r->cancelled)
-            out[n++] = (box_result){ .call = r->call, .outcome = lost ? BOX_LOST : outcome_of(r), .ms = (double)(clock_us() - r->began_us) * 1e-3, .output = str_take(&r->output) };
+            out[n++] = (box_result){ .call = r->call,
+                                     .outcome = lost ? BOX_LOST : outcome_of(r),
+                                     .ms = (double)(clock_us() - r->began_us) * 1e-3,
+                                     .output = str_take(&r->output) };
         if (lost && b->sock >= 0) stop_zygote(b); /* it does not answer: the next call gets a new one */
         release(r);
         b->calls.data[i] = b->calls.data[--b->calls.len];

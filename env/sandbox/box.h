@@ -1,10 +1,12 @@
 /* box - runs Python code where it can do no harm: a warm zygote forks a clean child for each call.
  *
- * Layers: user, mount, network and ipc namespaces; a root of python's libraries alone, read-only; a private tmpfs; a seccomp
- * filter (no processes, programs, sockets, signals); limits on memory, cpu and file size; a cap on output; a wall clock.
- * A machine that does not give user namespaces is refused, unless the caller asks for no isolation in so many words.
+ * Layers: user, mount, network and ipc namespaces; a root of python's libraries alone, read-only; a private tmpfs; a
+ * seccomp filter (no processes, programs, sockets, signals); limits on memory, cpu and file size; a cap on output; a
+ * wall clock. A machine that does not give user namespaces is refused, unless the caller asks for no isolation in so
+ * many words.
  *
- * Several calls may run at once. A zygote that dies takes its calls with it (BOX_LOST): another is started at the next. */
+ * Several calls may run at once. A zygote that dies takes its calls with it (BOX_LOST): another is started at the next.
+ */
 #pragma once
 
 #include <poll.h>

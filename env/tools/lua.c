@@ -58,7 +58,10 @@ static int begin(void *self, uint64_t call, const char *arguments, int64_t now_m
         str_clear(&c.out);
         str_printf(&c.out, "error: %s", why.text);
     }
-    vec_push(&t->ready, (tool_result){ .call = call, .ok = rc == OK, .text = str_take(&c.out), .ms = (double)(clock_us() - began_us) * 1e-3 });
+    vec_push(&t->ready, (tool_result){ .call = call,
+                                       .ok = rc == OK,
+                                       .text = str_take(&c.out),
+                                       .ms = (double)(clock_us() - began_us) * 1e-3 });
     return OK;
 }
 
@@ -94,7 +97,19 @@ int lua_tool(const lua_tool_config *config, tool *out, error *err)
 {
     (void)err;
     written_tool *t = xcalloc(1, sizeof *t);
-    *t = (written_tool){ .vm = config->vm, .function = config->function, .name = xstrdup(config->name), .description = xstrdup(config->description), .parameters = xstrdup(config->parameters) };
-    *out = (tool){ .name = t->name, .description = t->description, .parameters = t->parameters, .self = t, .begin = begin, .fds = fds, .poll = poll_results, .deadline_ms = deadline_ms, .free = free_tool };
+    *t = (written_tool){ .vm = config->vm,
+                         .function = config->function,
+                         .name = xstrdup(config->name),
+                         .description = xstrdup(config->description),
+                         .parameters = xstrdup(config->parameters) };
+    *out = (tool){ .name = t->name,
+                   .description = t->description,
+                   .parameters = t->parameters,
+                   .self = t,
+                   .begin = begin,
+                   .fds = fds,
+                   .poll = poll_results,
+                   .deadline_ms = deadline_ms,
+                   .free = free_tool };
     return OK;
 }

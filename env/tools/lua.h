@@ -1,5 +1,6 @@
-/* lua - a tool the recipe wrote: call(arguments, context) returns text, a number, or a table that becomes JSON. An error it
- * raises, or a cap it hits, is shown to the policy. Runs where the recipe's VM lives, at once: keep such tools quick. */
+/* lua - a tool the recipe wrote: call(arguments, context) returns text, a number, or a table that becomes JSON. An
+ * error it raises, or a cap it hits, is shown to the policy. Runs where the recipe's VM lives, at once: keep such tools
+ * quick. */
 #pragma once
 
 #include "env/router.h"

@@ -16,8 +16,8 @@ typedef struct waiting {
     size_t len;
 } waiting;
 
-/* Calls beyond `at_once` wait here, and their clock does not run: a time limit that fifty calls share would be a limit on
- * the others' luck. */
+/* Calls beyond `at_once` wait here, and their clock does not run: a time limit that fifty calls share would be a limit
+ * on the others' luck. */
 typedef struct python {
     box *box;
     box_config config;
@@ -33,9 +33,13 @@ static int begin(void *self, uint64_t call, const char *arguments, int64_t now_m
     const json_t *code = json_object_get(j, "code");
     int rc = OK;
     if (!j) return ERR_ARGUMENT;
-    if (!json_is_string(code)) rc = error_set(err, ERR_ARGUMENT, "python wants {\"code\": text}");
-    else if (box_running(p->box) < p->at_once) rc = box_begin(p->box, call, json_string_value(code), json_string_length(code), now_ms, err);
-    else vec_push(&p->queue, (waiting){ call, xstrndup(json_string_value(code), json_string_length(code)), json_string_length(code) });
+    if (!json_is_string(code))
+        rc = error_set(err, ERR_ARGUMENT, "python wants {\"code\": text}");
+    else if (box_running(p->box) < p->at_once)
+        rc = box_begin(p->box, call, json_string_value(code), json_string_length(code), now_ms, err);
+    else
+        vec_push(&p->queue, (waiting){ call, xstrndup(json_string_value(code), json_string_length(code)),
+                                       json_string_length(code) });
     json_decref(j);
     return rc;
 }
@@ -55,7 +59,9 @@ static void start_waiting(python *p, int64_t now_ms)
         const int rc = box_begin(p->box, w.call, w.code, w.len, now_ms, &err);
         free(w.code);
         if (rc == OK) continue;
-        vec_push(&p->failed, (tool_result){ .call = w.call, .failed = rc == ERR_LIMIT ? FAIL_NONE : FAIL_TOOL_LOST, .text = xstrdup(err.text) });
+        vec_push(&p->failed, (tool_result){ .call = w.call,
+                                            .failed = rc == ERR_LIMIT ? FAIL_NONE : FAIL_TOOL_LOST,
+                                            .text = xstrdup(err.text) });
     }
 }
 
@@ -93,10 +99,18 @@ static tool_result result_of(const python *p, box_result *b)
     strip(b->output);
     switch (b->outcome) {
     case BOX_OK:
-    case BOX_RAISED: str_puts(&text, b->output); break;
-    case BOX_TIME: str_printf(&text, "error: time limit of %g s exceeded", p->config.timeout_ms / 1000.0); break;
-    case BOX_OUTPUT: str_printf(&text, "%s\n[output cut at %d bytes]", b->output, p->config.output_bytes); break;
-    case BOX_KILLED: str_puts(&text, "error: the code was stopped (memory or a forbidden call)"); break;
+    case BOX_RAISED:
+        str_puts(&text, b->output);
+        break;
+    case BOX_TIME:
+        str_printf(&text, "error: time limit of %g s exceeded", p->config.timeout_ms / 1000.0);
+        break;
+    case BOX_OUTPUT:
+        str_printf(&text, "%s\n[output cut at %d bytes]", b->output, p->config.output_bytes);
+        break;
+    case BOX_KILLED:
+        str_puts(&text, "error: the code was stopped (memory or a forbidden call)");
+        break;
     case BOX_LOST:
         t.failed = FAIL_TOOL_LOST;
         str_printf(&text, "the sandbox died or did not answer%s%s", *b->output ? ": " : "", b->output);
@@ -150,7 +164,8 @@ int python_tool(const box_config *config, int at_once, tool *out, error *err)
     }
     *out = (tool){ .name = "python",
                    .description = "Runs Python 3 code and returns what it prints.",
-                   .parameters = "{\"type\":\"object\",\"properties\":{\"code\":{\"type\":\"string\"}},\"required\":[\"code\"]}",
+                   .parameters =
+                       "{\"type\":\"object\",\"properties\":{\"code\":{\"type\":\"string\"}},\"required\":[\"code\"]}",
                    .self = p,
                    .begin = begin,
                    .cancel = cancel,

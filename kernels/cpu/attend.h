@@ -1,17 +1,17 @@
 /* attend - one query row over blocks of KV_PAGE keys: the inner loop that packed and paged attention share, so that an
  * actor over pages and a learner over a batch get the same bits.
  *
- * Keys of a block lie transposed, [hd][KV_PAGE]: sixteen scores at a time, one multiply-add a dimension. Values lie as they
- * come, [KV_PAGE] rows `value_stride` floats apart. */
+ * Keys of a block lie transposed, [hd][KV_PAGE]: sixteen scores at a time, one multiply-add a dimension. Values lie as
+ * they come, [KV_PAGE] rows `value_stride` floats apart. */
 #pragma once
 
 #include "kernels/cpu/simd.h"
 #include "kernels/ops.h"
 
 typedef struct key_blocks {
-    const float *keys, *values;       /* of block 0, or of page 0 */
-    const int32_t *table;             /* block -> page; NULL: blocks follow each other */
-    size_t key_block, value_block;    /* floats from one block (page) to the next */
+    const float *keys, *values;    /* of block 0, or of page 0 */
+    const int32_t *table;          /* block -> page; NULL: blocks follow each other */
+    size_t key_block, value_block; /* floats from one block (page) to the next */
     size_t value_stride;
 } key_blocks;
 
@@ -34,7 +34,8 @@ static inline float attend_scores(const float *q, const key_blocks *kb, int n, i
 }
 
 /* o [hd] = softmax(scores) v; returns the log of the sum of exponentials. `scores` is overwritten. */
-static inline float attend_row(const float *q, const key_blocks *kb, int n, int hd, float scale, float *scores, float *o)
+static inline float attend_row(const float *q, const key_blocks *kb, int n, int hd, float scale, float *scores,
+                               float *o)
 {
     const int blocks = (n + KV_PAGE - 1) / KV_PAGE;
     const float most = attend_scores(q, kb, n, hd, scale, scores);
@@ -49,7 +50,8 @@ static inline float attend_row(const float *q, const key_blocks *kb, int n, int 
         const int width = hd - d < 16 ? hd - d : 16;
         v16 acc = v16_set(0);
         for (int j = 0; j < n; j++) {
-            const float *v = kb->values + block_index(kb, j / KV_PAGE) * kb->value_block + (size_t)(j % KV_PAGE) * kb->value_stride + d;
+            const float *v = kb->values + block_index(kb, j / KV_PAGE) * kb->value_block +
+                             (size_t)(j % KV_PAGE) * kb->value_stride + d;
             acc = v16_set(scores[j]) * (width == 16 ? v16_load(v) : v16_load_n(v, width)) + acc;
         }
         acc = acc * v16_set(inverse);

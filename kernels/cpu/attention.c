@@ -1,5 +1,5 @@
-/* Packed causal attention, forward and backward: see ops.h. A thread owns a (sequence, key/value head): sums over rows keep
- * their order, and the transposed keys are made once for all query heads that share them. */
+/* Packed causal attention, forward and backward: see ops.h. A thread owns a (sequence, key/value head): sums over rows
+ * keep their order, and the transposed keys are made once for all query heads that share them. */
 #include <math.h>
 #include <omp.h>
 
@@ -32,7 +32,8 @@ static void transpose(const float *x, int n, size_t stride, int hd, float *out)
         for (int d = 0; d < hd; d++)
             for (int i = 0; i < KV_PAGE; i++) {
                 const int t = b * KV_PAGE + i;
-                out[((size_t)b * (size_t)hd + (size_t)d) * KV_PAGE + (size_t)i] = t < n ? x[(size_t)t * stride + (size_t)d] : 0;
+                out[((size_t)b * (size_t)hd + (size_t)d) * KV_PAGE + (size_t)i] =
+                    t < n ? x[(size_t)t * stride + (size_t)d] : 0;
             }
 }
 
@@ -48,7 +49,8 @@ void cpu_attention(device *dev, const float *q, const float *k, const float *v, 
     for (int s = 0; s < S; s++)
         for (int g = 0; g < Hkv; g++) {
             const int begin = starts[s], n = starts[s + 1] - begin;
-            float *keys = buffers + room * (size_t)omp_get_thread_num(), *scores = keys + (size_t)sh.longest * (size_t)hd;
+            float *keys = buffers + room * (size_t)omp_get_thread_num(),
+                  *scores = keys + (size_t)sh.longest * (size_t)hd;
             const size_t first = ((size_t)begin * (size_t)Hkv + (size_t)g) * (size_t)hd;
             transpose(k + first, n, stride, hd, keys);
             const key_blocks kb = { .keys = keys,
@@ -67,9 +69,9 @@ void cpu_attention(device *dev, const float *q, const float *k, const float *v, 
 /* ---- backward ---- */
 
 typedef struct backward_buffers {
-    float *keys, *values;   /* transposed blocks */
-    float *dk, *dv;         /* [longest, hd] sums of this head */
-    float *p, *ds;          /* [longest] of one row */
+    float *keys, *values; /* transposed blocks */
+    float *dk, *dv;       /* [longest, hd] sums of this head */
+    float *p, *ds;        /* [longest] of one row */
 } backward_buffers;
 
 static backward_buffers buffers_at(float *base, const shape *sh)
@@ -95,8 +97,8 @@ static inline void products(const float *x, const float *transposed, int blocks,
 }
 
 /* Sixteen columns d of dq = ds k, dk += ds q, dv += p do, over the keys of one row. */
-static inline void slope_columns(const backward_buffers *b, const float *q, const float *k, size_t stride, const float *doo,
-                                 int n, int hd, int column, int width, float *dq)
+static inline void slope_columns(const backward_buffers *b, const float *q, const float *k, size_t stride,
+                                 const float *doo, int n, int hd, int column, int width, float *dq)
 {
     const v16 qd = v16_load_n(q, width), dod = v16_load_n(doo, width);
     v16 sum = v16_set(0);
@@ -139,9 +141,9 @@ static void backward_row(const backward_buffers *b, const float *q, const float 
         slope_columns(b, q + d, k + d, stride, doo + d, n, hd, d, hd - d < 16 ? hd - d : 16, dq + d);
 }
 
-void cpu_attention_backward(device *dev, const float *doo, const float *q, const float *k, const float *v, const float *o,
-                            const float *lse, const int32_t *starts, int S, int H, int Hkv, int hd, float *dq, float *dk,
-                            float *dv)
+void cpu_attention_backward(device *dev, const float *doo, const float *q, const float *k, const float *v,
+                            const float *o, const float *lse, const int32_t *starts, int S, int H, int Hkv, int hd,
+                            float *dq, float *dk, float *dv)
 {
     const shape sh = shape_of(starts, S, H, Hkv, hd);
     const size_t stride = (size_t)Hkv * (size_t)hd, room = (size_t)sh.longest * (size_t)(4 * hd + 2);

@@ -20,9 +20,9 @@ void cpu_kv_write(device *dev, const float *k, const float *v, const int32_t *ro
     }
 }
 
-void cpu_attention_paged(device *dev, const float *q, const float *k_pages, const float *v_pages, const int32_t *row_seq,
-                         const int32_t *positions, const int32_t *table, int max_pages, int T, int H, int Hkv, int hd,
-                         float *o)
+void cpu_attention_paged(device *dev, const float *q, const float *k_pages, const float *v_pages,
+                         const int32_t *row_seq, const int32_t *positions, const int32_t *table, int max_pages, int T,
+                         int H, int Hkv, int hd, float *o)
 {
     const size_t width = (size_t)Hkv * (size_t)hd, page_floats = width * KV_PAGE, room = (size_t)max_pages * KV_PAGE;
     const int group = H / Hkv;

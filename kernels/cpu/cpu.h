@@ -6,7 +6,10 @@
 /* Opening a parallel region costs up to 50 us when the other threads sleep: less work than this stays on one thread. */
 enum { PARALLEL_FLOPS = 400000 };
 
-static inline int threads_for(const device *dev, double flops) { return flops < PARALLEL_FLOPS ? 1 : device_threads(dev); }
+static inline int threads_for(const device *dev, double flops)
+{
+    return flops < PARALLEL_FLOPS ? 1 : device_threads(dev);
+}
 
 void cpu_zero(device *dev, float *x, int64_t n);
 void cpu_add(device *dev, float *y, const float *x, int64_t n);
@@ -25,14 +28,14 @@ void cpu_rope(device *dev, float *x, const int32_t *positions, const float *inv_
 void cpu_rope_backward(device *dev, float *dx, const int32_t *positions, const float *inv_freq, int T, int H, int hd);
 void cpu_attention(device *dev, const float *q, const float *k, const float *v, const int32_t *starts, int S, int H,
                    int Hkv, int hd, float *o, float *lse);
-void cpu_attention_backward(device *dev, const float *doo, const float *q, const float *k, const float *v, const float *o,
-                            const float *lse, const int32_t *starts, int S, int H, int Hkv, int hd, float *dq, float *dk,
-                            float *dv);
+void cpu_attention_backward(device *dev, const float *doo, const float *q, const float *k, const float *v,
+                            const float *o, const float *lse, const int32_t *starts, int S, int H, int Hkv, int hd,
+                            float *dq, float *dk, float *dv);
 void cpu_kv_write(device *dev, const float *k, const float *v, const int32_t *row_seq, const int32_t *positions,
                   const int32_t *table, int max_pages, int T, int Hkv, int hd, float *k_pages, float *v_pages);
-void cpu_attention_paged(device *dev, const float *q, const float *k_pages, const float *v_pages, const int32_t *row_seq,
-                         const int32_t *positions, const int32_t *table, int max_pages, int T, int H, int Hkv, int hd,
-                         float *o);
+void cpu_attention_paged(device *dev, const float *q, const float *k_pages, const float *v_pages,
+                         const int32_t *row_seq, const int32_t *positions, const int32_t *table, int max_pages, int T,
+                         int H, int Hkv, int hd, float *o);
 void cpu_swiglu(device *dev, const float *gate, const float *up, int64_t n, float *y);
 void cpu_swiglu_backward(device *dev, const float *dy, const float *gate, const float *up, int64_t n, float *dgate,
                          float *dup);

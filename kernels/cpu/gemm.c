@@ -1,9 +1,9 @@
-/* Matrix products. Every element of a result is one accumulator that runs over K in ascending order, whatever the number
- * of rows, the tile it falls into or the thread that computes it: actor (M = 1) and learner (M = 4096) agree to the bit,
- * which no BLAS promises.
+/* Matrix products. Every element of a result is one accumulator that runs over K in ascending order, whatever the
+ * number of rows, the tile it falls into or the thread that computes it: actor (M = 1) and learner (M = 4096) agree to
+ * the bit, which no BLAS promises.
  *
- * Weights are packed into panels of 32 rows: panel[k][32]. A tile is up to 8 rows of x by 32 or 64 columns, its accumulators
- * in registers. The backward products go through the same tiles or the same order. */
+ * Weights are packed into panels of 32 rows: panel[k][32]. A tile is up to 8 rows of x by 32 or 64 columns, its
+ * accumulators in registers. The backward products go through the same tiles or the same order. */
 #include <stdlib.h>
 
 #include "kernels/cpu/cpu.h"
@@ -32,8 +32,8 @@ void cpu_linear_pack(device *dev, const float *w, int N, int K, void *packed) { 
 
 /* acc[r][0..1] over k ascending. ROWS is a constant where this is called: the loops unroll into registers. */
 #define TILE(ROWS)                                                                                                     \
-    static inline __attribute__((always_inline)) void tile_##ROWS(const float *x, int64_t ldx, const float *panel, int K, \
-                                                                  float *y, int64_t ldy, int columns, int accumulate)  \
+    static inline __attribute__((always_inline)) void tile_##ROWS(                                                     \
+        const float *x, int64_t ldx, const float *panel, int K, float *y, int64_t ldy, int columns, int accumulate)    \
     {                                                                                                                  \
         v16 acc[ROWS][2];                                                                                              \
         for (int r = 0; r < ROWS; r++) acc[r][0] = acc[r][1] = v16_set(0);                                             \
@@ -67,13 +67,15 @@ TILE(4)
 TILE(8)
 
 /* Rows [begin, end) of y = x panel, columns of one panel. */
-static void rows_by_panel(const float *x, int begin, int end, const float *panel, int N, int K, int p, float *y, int accumulate)
+static void rows_by_panel(const float *x, int begin, int end, const float *panel, int N, int K, int p, float *y,
+                          int accumulate)
 {
     const int columns = N - p * PANEL < PANEL ? N - p * PANEL : PANEL;
     const float *xr = x + (size_t)begin * (size_t)K;
     float *yr = y + (size_t)begin * (size_t)N + (size_t)p * PANEL;
     int left = end - begin;
-    for (; left >= 8; left -= 8, xr += 8 * (size_t)K, yr += 8 * (size_t)N) tile_8(xr, K, panel, K, yr, N, columns, accumulate);
+    for (; left >= 8; left -= 8, xr += 8 * (size_t)K, yr += 8 * (size_t)N)
+        tile_8(xr, K, panel, K, yr, N, columns, accumulate);
     if (left & 4) tile_4(xr, K, panel, K, yr, N, columns, accumulate), xr += 4 * (size_t)K, yr += 4 * (size_t)N;
     if (left & 2) tile_2(xr, K, panel, K, yr, N, columns, accumulate), xr += 2 * (size_t)K, yr += 2 * (size_t)N;
     if (left & 1) tile_1(xr, K, panel, K, yr, N, columns, accumulate);
@@ -104,7 +106,8 @@ void cpu_linear_dx(device *dev, const float *dy, int M, const float *w, int N, i
 }
 
 /* dW tile: rows n..n+8 of dW, 32 columns of k, over the rows [begin, end) of the batch. */
-static inline void dw_tile(const float *dy, const float *x, int begin, int end, int N, int K, int rows, int columns, float *dw)
+static inline void dw_tile(const float *dy, const float *x, int begin, int end, int N, int K, int rows, int columns,
+                           float *dw)
 {
     v16 acc[TILE_ROWS][2];
     float row[PANEL];
@@ -115,7 +118,9 @@ static inline void dw_tile(const float *dy, const float *x, int begin, int end, 
     for (int m = begin; m < end; m++) {
         const float *xm = x + (size_t)m * (size_t)K, *dym = dy + (size_t)m * (size_t)N;
         const v16 b0 = columns >= 16 ? v16_load(xm) : v16_load_n(xm, columns);
-        const v16 b1 = columns == PANEL ? v16_load(xm + 16) : columns > 16 ? v16_load_n(xm + 16, columns - 16) : v16_set(0);
+        const v16 b1 = columns == PANEL ? v16_load(xm + 16)
+                       : columns > 16   ? v16_load_n(xm + 16, columns - 16)
+                                        : v16_set(0);
         for (int r = 0; r < rows; r++) {
             const v16 a = v16_set(dym[r]);
             acc[r][0] = a * b0 + acc[r][0];
@@ -154,7 +159,8 @@ static void dw_tile_full(const float *dy, const float *x, int begin, int end, in
 void cpu_linear_dw(device *dev, const float *dy, const float *x, int M, int N, int K, float *dw)
 {
     const int row_tiles = (N + TILE_ROWS - 1) / TILE_ROWS, panels = panels_of(K);
-    /* A thread owns whole tiles and visits the batch in blocks that stay in cache: a sum's order is the batch's order. */
+    /* A thread owns whole tiles and visits the batch in blocks that stay in cache: a sum's order is the batch's order.
+     */
 #pragma omp parallel num_threads(threads_for(dev, 2.0 * M * N * K))
     for (int begin = 0; begin < M; begin += DW_BLOCK) {
         const int end = begin + DW_BLOCK < M ? begin + DW_BLOCK : M;
@@ -164,8 +170,10 @@ void cpu_linear_dw(device *dev, const float *dy, const float *x, int M, int N, i
                 const int n = t * TILE_ROWS, k = p * PANEL;
                 const int rows = N - n < TILE_ROWS ? N - n : TILE_ROWS, columns = K - k < PANEL ? K - k : PANEL;
                 float *to = dw + (size_t)n * (size_t)K + (size_t)k;
-                if (rows == TILE_ROWS && columns == PANEL) dw_tile_full(dy + n, x + k, begin, end, N, K, to);
-                else dw_tile(dy + n, x + k, begin, end, N, K, rows, columns, to);
+                if (rows == TILE_ROWS && columns == PANEL)
+                    dw_tile_full(dy + n, x + k, begin, end, N, K, to);
+                else
+                    dw_tile(dy + n, x + k, begin, end, N, K, rows, columns, to);
             }
     }
 }

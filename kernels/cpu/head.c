@@ -2,7 +2,10 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/logits.h"
 
-enum { BLOCK_FLOATS = 1 << 20, MIN_ROWS = 16 }; /* 4 MB of logits at a time: they stay in the second-level cache's reach */
+enum {
+    BLOCK_FLOATS = 1 << 20,
+    MIN_ROWS = 16
+}; /* 4 MB of logits at a time: they stay in the second-level cache's reach */
 
 static int rows_a_block(int T, int V)
 {

@@ -25,7 +25,8 @@ void cpu_rmsnorm(device *dev, const float *x, const float *w, int T, int D, floa
     }
 }
 
-/* dx += r (dy w) - x r^3 / D sum(dy w x);  dw += sum over rows of dy x r, in row order: columns are shared out instead. */
+/* dx += r (dy w) - x r^3 / D sum(dy w x);  dw += sum over rows of dy x r, in row order: columns are shared out instead.
+ */
 void cpu_rmsnorm_backward(device *dev, const float *dy, const float *x, const float *w, const float *rstd, int T, int D,
                           float *dx, float *dw)
 {

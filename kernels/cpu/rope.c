@@ -3,7 +3,8 @@
 #include "kernels/cpu/cpu.h"
 
 /* sign +1 rotates, -1 rotates back. Angles are computed in float, as transformers does. */
-static void rotate(device *dev, float *x, const int32_t *positions, const float *inv_freq, int T, int H, int hd, float sign)
+static void rotate(device *dev, float *x, const int32_t *positions, const float *inv_freq, int T, int H, int hd,
+                   float sign)
 {
     const int half = hd / 2;
 #pragma omp parallel for num_threads(threads_for(dev, 30.0 * T * H * hd))

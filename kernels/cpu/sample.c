@@ -64,7 +64,8 @@ void cpu_sample(device *dev, const float *logits, int M, int V, float temperatur
     }
 }
 
-void cpu_token_logprob(device *dev, const float *logits, int M, int V, float temperature, const int32_t *token, float *logprob)
+void cpu_token_logprob(device *dev, const float *logits, int M, int V, float temperature, const int32_t *token,
+                       float *logprob)
 {
     (void)dev;
     const float inverse = temperature > 0 ? 1.0f / temperature : 1.0f;

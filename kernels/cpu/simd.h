@@ -1,7 +1,8 @@
 /* simd - sixteen floats at a time, by the compiler's own vector types: one source for every width this CPU has.
  *
- * Files that use it are compiled with -ffp-contract=fast, so a * b + c is one rounding where the CPU has FMA. Every lane
- * and every tile shape goes through the same expressions: that is what makes results independent of position and batch. */
+ * Files that use it are compiled with -ffp-contract=fast, so a * b + c is one rounding where the CPU has FMA. Every
+ * lane and every tile shape goes through the same expressions: that is what makes results independent of position and
+ * batch. */
 #pragma once
 
 #include <math.h>
@@ -41,7 +42,7 @@ static inline float v16_sum(v16 v)
 static inline v16 v16_exp(v16 x)
 {
     const v16 low = v16_set(-87.3f), high = v16_set(88.3f);
-    const v16i under = x < low, over = x > high;
+    const v16i under = x<low, over = x> high;
     x = (v16)((((v16i)low) & under) | (((v16i)x) & ~under));
     x = (v16)((((v16i)high) & over) | (((v16i)x) & ~over));
     const v16 shift = v16_set(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */

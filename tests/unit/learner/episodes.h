@@ -13,7 +13,8 @@ static inline episode *made_episode(uint32_t sample, int prompt, int sampled, in
     const task t = { .id = task_id(false, 1, sample), .group = task_id(false, 1, 0), .sample = sample, .step = 1 };
     episode *e = episode_new(&t);
     for (int i = 0; i < prompt; i++) trajectory_append(&e->tokens, ROLE_QUESTION, &(int32_t){ 3 + i % 5 }, 1);
-    for (int i = 0; i < sampled; i++) trajectory_append_sampled(&e->tokens, 2 + (i * 7 + (int)sample) % 9, logprob, 0, 42);
+    for (int i = 0; i < sampled; i++)
+        trajectory_append_sampled(&e->tokens, 2 + (i * 7 + (int)sample) % 9, logprob, 0, 42);
     for (int i = 0; i < observed; i++) trajectory_append(&e->tokens, ROLE_OBSERVATION, &(int32_t){ 1 }, 1);
     return e;
 }

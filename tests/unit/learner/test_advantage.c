@@ -43,7 +43,8 @@ static void leave_one_out_is_a_scaled_difference_from_the_mean(void **state)
     objective_set set = objectives_of(1, (const char *[]){ "r" }, (double[]){ 1 });
     group *g = made_group("r", rewards, 5);
     arena *a = arena_new(1 << 16);
-    const advantage_config loo = { .mean = MEAN_LOO, .std = STD_NONE }, centred = { .mean = MEAN_GROUP, .std = STD_NONE };
+    const advantage_config loo = { .mean = MEAN_LOO, .std = STD_NONE },
+                           centred = { .mean = MEAN_GROUP, .std = STD_NONE };
     const advantage_table *rloo = advantage_compute(a, &loo, &set, (const group *const *)&g, 1);
     const advantage_table *dr_grpo = advantage_compute(a, &centred, &set, (const group *const *)&g, 1);
     for (int i = 0; i < 5; i++) assert_near(rloo->scalar[i], dr_grpo->scalar[i] * 5 / 4, 1e-12);

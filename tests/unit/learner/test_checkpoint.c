@@ -117,7 +117,11 @@ static void pretraining_learns_a_sequence(void **state)
     error err = { 0 };
     tiny t = tiny_open(5);
     uint64_t next = 0;
-    pretrain_config c = { .steps = 60, .tokens_per_step = 480, .max_sequence = 12, .optim = optim_default(), .next = counting,
+    pretrain_config c = { .steps = 60,
+                          .tokens_per_step = 480,
+                          .max_sequence = 12,
+                          .optim = optim_default(),
+                          .next = counting,
                           .ctx = &next };
     c.optim.lr = 1e-2, c.optim.warmup = 5;
     pretrainer *p = pretrainer_new(&c, t.w, &err);

@@ -52,8 +52,10 @@ static void the_clip_is_higher_above_than_below(void **state)
     c.correction = CORRECTION_NONE;
     const loss_scale scale = { .tokens = 1, .episodes = 1 };
     loss_sums sums = { 0 };
-    const loss_token up_inside = { .logprob = log(1.27), .advantage = 1 }, up_outside = { .logprob = log(1.29), .advantage = 1 };
-    const loss_token down_inside = { .logprob = log(0.81), .advantage = -1 }, down_outside = { .logprob = log(0.79), .advantage = -1 };
+    const loss_token up_inside = { .logprob = log(1.27), .advantage = 1 },
+                     up_outside = { .logprob = log(1.29), .advantage = 1 };
+    const loss_token down_inside = { .logprob = log(0.81), .advantage = -1 },
+                     down_outside = { .logprob = log(0.79), .advantage = -1 };
     assert_near(loss_gradient(&c, &scale, &up_inside, &sums), -1.27, 1e-12);
     assert_near(loss_gradient(&c, &scale, &up_outside, &sums), 0, 0);
     assert_near(loss_gradient(&c, &scale, &down_inside, &sums), 0.81, 1e-12);
@@ -62,8 +64,8 @@ static void the_clip_is_higher_above_than_below(void **state)
     assert_near(sums.clipped_low, 1, 0);
 }
 
-/* Fixture: policy (.5,.3,.2), behaviour (.2,.3,.5), reward (1,0,0), baseline .5: with C = 2 the expected gradient in the
- * logits is (.225,-.135,-.09), against the true (.25,-.15,-.10). */
+/* Fixture: policy (.5,.3,.2), behaviour (.2,.3,.5), reward (1,0,0), baseline .5: with C = 2 the expected gradient in
+ * the logits is (.225,-.135,-.09), against the true (.25,-.15,-.10). */
 static void truncated_importance_weights_match_the_fixture(void **state)
 {
     (void)state;
@@ -86,7 +88,8 @@ static void aggregations_weigh_long_and_short_episodes_as_published(void **state
     loss_config c = loss_default();
     const loss_scale scale = { .tokens = 10, .episodes = 2 };
     loss_sums sums = { 0 };
-    const loss_token of_short = { .advantage = -1, .sequence_tokens = 2 }, of_long = { .advantage = -1, .sequence_tokens = 8 };
+    const loss_token of_short = { .advantage = -1, .sequence_tokens = 2 },
+                     of_long = { .advantage = -1, .sequence_tokens = 8 };
     assert_near(loss_gradient(&c, &scale, &of_short, &sums), .1, 1e-12);
     assert_near(loss_gradient(&c, &scale, &of_long, &sums), .1, 1e-12);
     c.aggregation = AGGREGATE_SEQUENCE;

@@ -24,8 +24,14 @@ static void record_true_logprobs(const tiny *t, episode *e)
     for (uint32_t i = 0; i < tr->n; i++) positions[i] = (int32_t)i;
     for (uint32_t i = 0; i + 1 < tr->n; i++)
         if (tr->mask[i + 1]) rows[n] = (int32_t)i, targets[n++] = tr->ids[i + 1];
-    const token_batch b = { .T = (int)tr->n, .S = 1, .ids = tr->ids, .positions = positions, .starts = starts,
-                            .n_out = n, .out_rows = rows, .targets = targets };
+    const token_batch b = { .T = (int)tr->n,
+                            .S = 1,
+                            .ids = tr->ids,
+                            .positions = positions,
+                            .starts = starts,
+                            .n_out = n,
+                            .out_rows = rows,
+                            .targets = targets };
     device_scratch_reset(t->dev);
     const activations *acts = model_forward(t->w, &b, NULL);
     for (int i = 0; i < n; i++) e->tokens.logprob[rows[i] + 1] = acts->logprob[i];

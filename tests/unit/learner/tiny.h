@@ -14,7 +14,8 @@ typedef struct tiny {
 } tiny;
 
 static const char TINY_CONFIG[] =
-    "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"hidden_act\": \"silu\", \"vocab_size\": 32,"
+    "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"hidden_act\": \"silu\", \"vocab_size\": "
+    "32,"
     " \"hidden_size\": 32, \"intermediate_size\": 48, \"num_hidden_layers\": 2, \"num_attention_heads\": 4,"
     " \"num_key_value_heads\": 2, \"head_dim\": 8, \"max_position_embeddings\": 128, \"rms_norm_eps\": 1e-5,"
     " \"rope_theta\": 10000.0, \"tie_word_embeddings\": true, \"eos_token_id\": 0}";
