@@ -146,6 +146,7 @@ void progress_say(progress *p, const char *fmt, ...)
 
 void progress_end(progress *p)
 {
+    if (!p) return;
     if (p->drawn) put(p, &(str){ .data = (char[]){ "\n" }, .len = 1 });
     p->drawn = false;
 }

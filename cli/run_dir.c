@@ -73,7 +73,7 @@ int run_dir_begin(run_dir *r, const char *path, const char *recipe, const char *
                                 "rollouts.db-shm", "metrics.jsonl", "summary.json" };
     for (size_t i = 0; i < sizeof old / sizeof *old; i++) {
         snprintf(copy, sizeof copy, "%s/%s", r->path, old[i]);
-        if (dir_remove_all(copy, err) != OK) return err->code;
+        if (unlink(copy) != 0 && errno != ENOENT && dir_remove_all(copy, err) != OK) return err->code;
     }
     for (int i = 0; i < n_overrides; i++) r->overrides[r->n_overrides++] = xstrdup(overrides[i]);
     snprintf(copy, sizeof copy, "%s/logs", r->path);

@@ -73,9 +73,9 @@ static int restart(supervisor *s, child *c, const char *how, error *err)
     const int64_t now_ms = clock_ms();
     if (now_ms - c->window_began_ms > RESTART_WINDOW_MS) c->window_began_ms = now_ms, c->restarts = 0;
     if (c->restarts++ >= c->options.max_restarts)
-        return error_set(err, ERR_PEER, "%s ended %d times within a minute, last by %s; its log is %s", c->options.name,
+        return error_set(err, ERR_PEER, "%s ended %d times within a minute, last: %s; its log is %s", c->options.name,
                          c->restarts, how, c->options.log_path);
-    log_warn(s->log, "%s ended by %s; starting it again", c->options.name, how);
+    log_warn(s->log, "%s ended (%s); starting it again", c->options.name, how);
     return start(c, c->options.restart_argv ? c->options.restart_argv : c->options.argv, err);
 }
 

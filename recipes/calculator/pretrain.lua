@@ -138,7 +138,7 @@ return {
     tokenizer = "../../models/stagehand",
     seed = 1,
     init_std = 0.08,
-    steps = 2000,
+    steps = 3600,
     tokens_per_step = 2048, -- small steps: copying comes with the number of updates
     max_sequence = 512,
     lr = 2e-3, -- cosine, down to a tenth or less

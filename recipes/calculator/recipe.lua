@@ -31,7 +31,7 @@ return {
     steps = 120,
     seed = 1,
     checkpoint_every = 40,
-    eval_every = 40,
+    eval_every = 10,
     actors = 2,
     reward_workers = 1,
 }

@@ -1,0 +1,58 @@
+#!/bin/bash
+# The demo: one tiny model, a Python tool it does not use by itself, and two ways to teach it with the same rewards and the
+# same number of rollouts: with worked examples that fade away (ICRL), and without any (the control).
+# Leaves runs/demo/{icrl,control}, runs/demo/curves.svg and runs/demo/summary.json. Further words are key=value overrides of
+# both recipes, e.g.: scripts/demo.sh steps=40
+set -euo pipefail
+cd "$(dirname "$0")/.."
+troupe=${TROUPE:-build/release/troupe}
+recipes=recipes/calculator
+out=runs/demo
+began=$(date +%s)
+
+last_eval() { # RUN first|last: the accuracy of an evaluation
+    grep '"event": "eval"' "$1/metrics.jsonl" | { if [ "$2" = first ]; then head -n 1; else tail -n 1; fi; } |
+        sed 's/.*"eval\/accuracy\/mean": \([0-9.e+-]*\).*/\1/'
+}
+sampled() { sed -n 's/.*"training\/episodes": \([0-9]*\).*/\1/p' "$1/metrics.jsonl" | awk '{n += $1} END {print n + 0}'; }
+took() { awk -v from="$1" -v to="$(date +%s)" 'BEGIN {print to - from}'; }
+fixed() { LC_ALL=C printf '%.3f' "$1"; }
+
+ask() { # MODEL: one question that no training saw, without an example
+    echo "what is 348 times 28?" | "$troupe" chat $recipes/recipe.lua --model "$1" | head -n 1
+}
+
+mkdir -p "$out"
+echo "Question, never trained on:  what is 348 times 28?   (9744)"
+echo "before:  $(ask models/stagehand)"
+echo
+echo "== with worked examples that fade away: 3, 2, half 1 and half 0, none"
+at=$(date +%s)
+"$troupe" train $recipes/recipe.lua --fresh --run-dir "$out/icrl" "$@"
+icrl=$(took "$at")
+echo
+echo "== control: no examples at any time, the same number of rollouts"
+at=$(date +%s)
+"$troupe" train $recipes/control.lua --fresh --run-dir "$out/control" "$@"
+control=$(took "$at")
+
+newest=$(ls -d "$out"/icrl/checkpoints/step-* | sort -t- -k2 -n | tail -n 1)
+echo
+echo "after:   $(ask "$newest")"
+echo
+"$troupe" plot "$out/curves.svg" "$out/icrl" "$out/control"
+before=$(fixed "$(last_eval "$out/icrl" first)")
+after=$(fixed "$(last_eval "$out/icrl" last)")
+control_after=$(fixed "$(last_eval "$out/control" last)")
+seconds=$(took "$began")
+
+echo "held-out questions, no example in the prompt, real Python tool"
+printf '%-22s %10s %10s %10s %9s\n' "" before after rollouts seconds
+printf '%-22s %10s %10s %10s %9s\n' "examples that fade" "$before" "$after" "$(sampled "$out/icrl")" "$icrl"
+printf '%-22s %10s %10s %10s %9s\n' "control, no examples" "$(fixed "$(last_eval "$out/control" first)")" "$control_after" "$(sampled "$out/control")" "$control"
+printf '{"zero_shot_before": %s, "zero_shot_after": %s, "control_after": %s, "seconds": %s, "icrl_seconds": %s, "control_seconds": %s, "icrl_rollouts": %s, "control_rollouts": %s}\n' \
+    "$before" "$after" "$control_after" "$seconds" "$icrl" "$control" "$(sampled "$out/icrl")" "$(sampled "$out/control")" > "$out/summary.json"
+echo
+echo "curves: $out/curves.svg   episodes: $troupe rollouts $out/icrl --step 40 --text --limit 5"
+echo "talk to it: $troupe chat $recipes/recipe.lua --model $newest"
+echo "demo: zero_shot_before=$before zero_shot_after=$after control_after=$control_after seconds=$seconds"
