@@ -58,6 +58,22 @@ tool_call *episode_add_call(episode *e)
     return &e->calls[e->n_calls++];
 }
 
+static bool is_duration(double ms) { return ms >= 0 && isfinite(ms); }
+
+static int check_turns_and_calls(const episode *e, error *err)
+{
+    for (uint32_t i = 0; i < e->n_turns; i++) {
+        const turn *t = &e->turns[i];
+        if (!t->text || t->start > t->end || t->end > e->tokens.n || t->call < -1 || t->call >= (int64_t)e->n_calls)
+            return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": turn %" PRIu32 " lies outside it", e->id, i);
+    }
+    for (uint32_t i = 0; i < e->n_calls; i++)
+        if (!e->calls[i].name || !e->calls[i].arguments || !is_duration(e->calls[i].ms))
+            return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": call %" PRIu32 " has no name or can't be", e->id,
+                             i);
+    return OK;
+}
+
 int episode_check(const episode *e, int32_t vocab, error *err)
 {
     if (e->stop >= N_STOPS || e->failed >= N_FAILURES || (e->failed != FAIL_NONE) != (e->stop == STOP_ERROR))
@@ -65,13 +81,10 @@ int episode_check(const episode *e, int32_t vocab, error *err)
                          (int)e->stop, (int)e->failed);
     if (!e->environment || !e->objective || !e->template_name || !e->text || !e->transcript)
         return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": a text of it is missing", e->id);
-    for (uint32_t i = 0; i < e->n_turns; i++)
-        if (!e->turns[i].text || e->turns[i].start > e->turns[i].end || e->turns[i].end > e->tokens.n ||
-            e->turns[i].call >= (int32_t)e->n_calls)
-            return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": turn %" PRIu32 " lies outside it", e->id, i);
-    for (uint32_t i = 0; i < e->n_calls; i++)
-        if (!e->calls[i].name || !e->calls[i].arguments)
-            return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": call %" PRIu32 " has no name", e->id, i);
+    if (!is_duration(e->wall_ms) || !is_duration(e->tool_ms))
+        return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": a time of %g or %g ms can't be", e->id, e->wall_ms,
+                         e->tool_ms);
+    if (check_turns_and_calls(e, err) != OK) return ERR_PARSE;
     if (trajectory_check(&e->tokens, vocab, err) != OK) return error_within(err, "episode %016" PRIx64, e->id);
     return OK;
 }

@@ -1,6 +1,7 @@
 #include "rollout/task.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,7 +45,8 @@ int task_check(const task *t, error *err)
     if (t->group_size == 0 || t->sample >= t->group_size)
         return error_set(err, ERR_PARSE, "task %016" PRIx64 ": sample %" PRIu32 " of a group of %" PRIu32, t->id,
                          t->sample, t->group_size);
-    if (t->min_version > t->max_version || t->max_tokens < 1 || !(t->temperature >= 0) || t->n_shots < 0)
+    if (t->min_version > t->max_version || t->max_tokens < 1 || !(t->temperature >= 0) || isinf(t->temperature) ||
+        t->n_shots < 0)
         return error_set(err, ERR_PARSE, "task %016" PRIx64 ": versions, max_tokens, temperature or shots can't be",
                          t->id);
     json_t *row = t->row ? json_parse(t->row, strlen(t->row), "row", NULL) : NULL;

@@ -53,8 +53,8 @@ void trajectory_append_sampled(trajectory *t, int32_t id, float logprob, int64_t
         last->end = t->n; /* observations between are covered too: nobody sampled them */
         return;
     }
-    if (t->n_segments == t->segment_capacity) {
-        t->segment_capacity = t->segment_capacity ? 2 * t->segment_capacity : 4;
+    if (t->n_segments >= t->segment_capacity) { /* a decoded trajectory has segments, but no capacity */
+        t->segment_capacity = 2 * t->n_segments + 4;
         t->segments = xrealloc(t->segments, t->segment_capacity * sizeof *t->segments);
     }
     t->segments[t->n_segments++] =
