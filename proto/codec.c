@@ -342,7 +342,8 @@ static int read_field(const field *f, const msgpack_object *o, char *record, boo
     case F_TEXT:
         return read_text(f, o, at, err);
     case F_NAME:
-        if (o->type != MSGPACK_OBJECT_STR || o->via.str.size >= f->limit) return wrong(f, "a short text", err);
+        if (o->type != MSGPACK_OBJECT_STR || o->via.str.size >= f->limit || memchr(o->via.str.ptr, 0, o->via.str.size))
+            return wrong(f, "a short text", err);
         memcpy(at, o->via.str.ptr, o->via.str.size);
         return OK;
     case F_BYTES:

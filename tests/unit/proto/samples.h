@@ -1,0 +1,141 @@
+/* samples - one message of each type with every field set to something that is not its zero, made by hand. The tests
+ * compare with it what went over the wire, and the fuzzer's corpus is its encoding. */
+#pragma once
+
+#include <math.h>
+#include <string.h>
+
+#include "proto/messages.h"
+#include "tests/support/support.h"
+
+static inline task *sample_task(void)
+{
+    task *t = xcalloc(1, sizeof *t);
+    *t = (task){ .id = task_id(true, 3, 5),
+                 .group = task_id(true, 3, 4),
+                 .sample = 1,
+                 .group_size = 4,
+                 .step = 3,
+                 .eval = true,
+                 .prompt_id = UINT64_MAX,
+                 .seed = 0x8000000000000001u,
+                 .n_shots = 2,
+                 .min_version = -1,
+                 .max_version = INT64_MAX,
+                 .temperature = 0.7f,
+                 .max_tokens = INT32_MAX,
+                 .attempt = 6,
+                 .row = xstrdup("{\"prompt\": \"1+1=\"}") };
+    return t;
+}
+
+static inline void sample_tokens(trajectory *t)
+{
+    trajectory_append(t, ROLE_INSTRUCTION, (const int32_t[]){ 1, 2 }, 2);
+    trajectory_append(t, ROLE_SHOT, (const int32_t[]){ 3 }, 1);
+    trajectory_append(t, ROLE_QUESTION, (const int32_t[]){ 4, INT32_MAX }, 2);
+    t->n_prompt = t->n;
+    for (int i = 0; i < 3; i++) trajectory_append_sampled(t, 6 + i, -0.1f * (float)(i + 1), 7, 0xfedcba9876543210u);
+    trajectory_append(t, ROLE_OBSERVATION, (const int32_t[]){ 9 }, 1);
+    for (int i = 0; i < 2; i++) trajectory_append_sampled(t, 10 + i, -2, 8, 9);
+}
+
+static inline episode *sample_episode(void)
+{
+    const task t = { .id = 51, .group = 50, .sample = 1, .step = 9, .eval = true, .prompt_id = 33, .attempt = 4 };
+    episode *e = episode_new(&t);
+    sample_tokens(&e->tokens);
+    char **const texts[] = { &e->environment, &e->objective, &e->template_name, &e->text,
+                             &e->transcript,  &e->answer,    &e->failure_text };
+    static const char *const values[] = { "tools", "math", "llama3", "t\xc3\xa4xt", "transcript", "42", "it broke" };
+    for (int i = 0; i < 7; i++) {
+        free(*texts[i]);
+        *texts[i] = xstrdup(values[i]);
+    }
+    *episode_add_turn(e) = (turn){ .text = xstrdup("call"), .start = 5, .end = 8, .call = 1 };
+    *episode_add_turn(e) = (turn){ .text = xstrdup(""), .start = 9, .end = 11, .call = -1 };
+    for (int i = 0; i < 2; i++)
+        *episode_add_call(e) = (tool_call){ .name = xstrdup(i ? "python" : "calculator"),
+                                            .arguments = xstrdup("{\"code\": \"1\"}"),
+                                            .observation = i ? xstrdup("1") : NULL,
+                                            .ok = i == 1,
+                                            .ms = 1.5 + i };
+    e->n_shots = 2, e->hint_len = 3;
+    e->stop = STOP_ERROR, e->failed = FAIL_TOOL_TIMEOUT;
+    e->wall_ms = 12.25, e->tool_ms = 3.5;
+    for (int i = 0; i < 3; i++) e->pass_by_tier[i] = 0.25f * (float)(i + 1);
+    return e; /* the fourth tier stays NaN: none */
+}
+
+static inline score *sample_score(void)
+{
+    score *s = xcalloc(1, sizeof *s);
+    error err = { 0 };
+    *s = (score){ .task = 51, .status = SCORE_SCRIPT, .error = xstrdup("line 3"), .info = xstrdup("{}"), .ms = 0.5 };
+    test_ok(score_set(s, "accuracy", 0.1, &err), &err);
+    test_ok(score_set(s, "1234567890123456789012345678901", NAN, &err), &err);
+    return s;
+}
+
+static inline void *sample_bytes(size_t len)
+{
+    unsigned char *bytes = xmalloc(len);
+    for (size_t i = 0; i < len; i++) bytes[i] = (unsigned char)(i * 7);
+    return bytes;
+}
+
+/* A message of `type`; message_reset frees it. */
+static inline message sample(message_type type)
+{
+    message m;
+    memset(&m, 0, sizeof m);
+    m.type = type;
+    switch (type) {
+    case MSG_HELLO:
+        m.hello = (hello_body){ "actor", "actor-1", "boot-id", PROTOCOL_VERSION, 16, 4711 };
+        break;
+    case MSG_WELCOME:
+        m.welcome = (welcome_body){ .run = "a run", .seed = UINT64_MAX, .version = 12 };
+        break;
+    case MSG_HEARTBEAT:
+        m.heartbeat = (heartbeat_body){ .in_flight = 3, .version = 12, .tokens = (uint64_t)1 << 40 };
+        break;
+    case MSG_WANT:
+        m.want.slots = UINT32_MAX;
+        break;
+    case MSG_TASK:
+        m.task.task = sample_task();
+        break;
+    case MSG_EPISODE:
+        m.episode.episode = sample_episode();
+        break;
+    case MSG_EPISODE_ACK:
+        m.ack.task = task_id(false, 4, 2);
+        break;
+    case MSG_SCORE_REQUEST:
+        m.score_request = (score_request_body){ .task = sample_task(), .episode = sample_episode() };
+        break;
+    case MSG_SCORE:
+        m.score.score = sample_score();
+        break;
+    case MSG_WEIGHTS:
+        m.weights = (weights_body){
+            .version = 12, .hash = 0x123456789abcdefu, .bytes = 4096, .path = "/dev/shm/v12", .host = "boot-id"
+        };
+        break;
+    case MSG_WEIGHTS_GET:
+        m.weights_get = (weights_get_body){ .version = 12, .offset = (uint64_t)1 << 33 };
+        break;
+    case MSG_WEIGHTS_CHUNK:
+        m.weights_chunk =
+            (weights_chunk_body){ .version = 12, .offset = 100, .total = 164, .data = sample_bytes(64), .len = 64 };
+        break;
+    case MSG_BYE:
+        m.bye = (bye_body){ .reason = "the run is over" };
+        break;
+    case MSG_NONE:
+    case N_MESSAGES:
+        fail_msg("no message has type %d", (int)type);
+    }
+    return m;
+}
