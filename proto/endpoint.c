@@ -188,6 +188,9 @@ int endpoint_send(endpoint *ep, peer_id id, const message *m, error *err)
     if (ep->server && !p) return error_set(err, ERR_PEER, "peer %u is gone", id);
     str_clear(&ep->bytes);
     message_encode(m, &ep->bytes);
+    if (ep->bytes.len > MAX_MESSAGE_BYTES) /* sent, it would cost us the connection */
+        return error_set(err, ERR_LIMIT, "%s: a message of %zu bytes (%d are the most)", message_name(m->type),
+                         ep->bytes.len, MAX_MESSAGE_BYTES);
     if (p && zmq_send(ep->socket, p->identity, p->identity_len, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
         return error_set(err, ERR_PEER, "%s: %s", endpoint_peer_name(ep, id), zmq_strerror(zmq_errno()));
     if (zmq_send(ep->socket, ep->bytes.data, ep->bytes.len, ZMQ_DONTWAIT) < 0)

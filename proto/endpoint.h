@@ -34,7 +34,8 @@ endpoint *endpoint_connect(loop *lp, const endpoint_config *config, const endpoi
                            error *err);
 void endpoint_free(endpoint *ep);
 
-/* ERR_PEER: the peer is gone or its queue is full; the message stays the caller's either way. */
+/* ERR_PEER: the peer is gone or its queue is full. ERR_LIMIT: the message is longer than MAX_MESSAGE_BYTES. It stays
+ * the caller's either way. */
 int endpoint_send(endpoint *ep, peer_id peer, const message *m, error *err);
 /* What the next heartbeats say. */
 void endpoint_set_heartbeat(endpoint *ep, const heartbeat_body *beat);

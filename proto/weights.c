@@ -137,15 +137,24 @@ static int move_out(weights_publisher *p, error *err)
     return make_folder(p, temporary(), err);
 }
 
+/* Where `version` goes: over itself when it is published again, else over the oldest. */
+static int slot_for(const weights_publisher *p, int64_t version)
+{
+    for (int i = 0; i < WEIGHTS_KEPT; i++)
+        if (p->files[i].version == version) return i;
+    return p->next;
+}
+
 int weights_publish(weights_publisher *p, int64_t version, uint64_t hash, const void *data, size_t len, error *err)
 {
     error own = { 0 };
-    kept *slot = &p->files[p->next];
+    const int at = slot_for(p, version);
+    kept *slot = &p->files[at];
     if (slot->version >= 0) unlink(slot->path); /* who has it mapped keeps it */
     int rc = write_version(p, slot, version, data, len, &own);
     if (rc != OK && (rc = move_out(p, &own)) == OK) rc = write_version(p, slot, version, data, len, &own);
     if (rc != OK) return error_set(err, rc, "publishing version %" PRId64 ": %s", version, own.text);
-    p->next = (p->next + 1) % WEIGHTS_KEPT;
+    if (at == p->next) p->next = (p->next + 1) % WEIGHTS_KEPT;
     p->newest.version = version, p->newest.hash = hash, p->newest.bytes = len;
     snprintf(p->newest.path, sizeof p->newest.path, "%s", slot->path);
     return OK;
