@@ -46,7 +46,6 @@ static int next_question(void *ctx, task *t)
     *t = (task){ .id = ++c->asked,
                  .group = c->asked,
                  .group_size = 1,
-                 .min_version = -1,
                  .seed = (uint64_t)c->recipe->seed,
                  .n_shots = c->shots,
                  .temperature = c->temperature,

@@ -81,7 +81,8 @@ static void draw_axes(str *svg, const char *objective, double most)
     str_printf(svg,
                "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" "
                "font-size=\"12\">\n<rect width=\"%d\" height=\"%d\" fill=\"#ffffff\"/>\n"
-               "<text x=\"%d\" y=\"22\" font-size=\"15\" font-weight=\"bold\">%s by training step</text>\n",
+               "<text x=\"%d\" y=\"22\" font-size=\"15\" font-weight=\"bold\">%s by training step (thick: evaluations, "
+               "thin: rollouts)</text>\n",
                WIDTH, HEIGHT, WIDTH, HEIGHT, LEFT, objective);
     for (int i = 0; i <= 5; i++) {
         const double y = i / 5.0;

@@ -129,7 +129,7 @@ static int score_line(scoring *s, const char *line, size_t len, error *err)
     if (!row) return err->code;
     int rc = json_need_string(row, "response", "row", &response, err);
     if (rc == OK) {
-        task t = { .group_size = 1, .row = json_text(row, false), .min_version = -1, .id = s->episodes };
+        task t = { .group_size = 1, .max_tokens = 1, .row = json_text(row, false), .id = s->episodes };
         episode *e = episode_new(&t);
         e->text = xstrdup(response);
         e->transcript = xstrdup(response);
@@ -165,6 +165,7 @@ static int score_row(void *ctx, const char *row, episode *e, score *old)
                .group = e->group,
                .sample = e->sample,
                .group_size = e->sample + 1,
+               .max_tokens = 1,
                .step = e->step,
                .eval = e->eval,
                .prompt_id = e->prompt_id,

@@ -45,26 +45,33 @@ static void *allocate(void *ud, void *p, size_t old, size_t new)
 
 static void expire(lua_State *L, lua_Debug *ar);
 
+/* Raises with the line that was running: luaL_error would name the caller's. */
+static void stop(lua_State *L, lua_Debug *ar, const char *why)
+{
+    lua_getinfo(L, "Sl", ar);
+    lua_pushfstring(L, "%s:%d: %s", ar->short_src, ar->currentline, why);
+    lua_error(L);
+}
+
 static void watch(lua_State *L, lua_Debug *ar)
 {
     vm *v = vm_of(L);
-    (void)ar;
+    char why[64];
     v->left -= HOOK_EVERY;
     const bool steps = v->limits.instructions && v->left <= 0;
     const bool time = v->limits.wall_ms && clock_ms() > v->deadline_ms;
     if (!steps && !time) return;
     v->expired = true;
     lua_sethook(L, expire, LUA_MASKCOUNT, 1);
-    if (steps) luaL_error(L, "stopped after %d million instructions", (int)(v->limits.instructions / 1000000));
-    luaL_error(L, "stopped after %d ms", (int)v->limits.wall_ms);
+    if (steps)
+        snprintf(why, sizeof why, "stopped after %d million instructions", (int)(v->limits.instructions / 1000000));
+    else
+        snprintf(why, sizeof why, "stopped after %d ms", (int)v->limits.wall_ms);
+    stop(L, ar, why);
 }
 
 /* From now on every instruction raises: pcall in a loop only wins one instruction a turn. */
-static void expire(lua_State *L, lua_Debug *ar)
-{
-    (void)ar;
-    luaL_error(L, "stopped: a cap of this script was reached");
-}
+static void expire(lua_State *L, lua_Debug *ar) { stop(L, ar, "stopped: a cap of this script was reached"); }
 
 static void arm(vm *v)
 {

@@ -175,7 +175,7 @@ static void the_reference_holds_the_policy_back(void **state)
         error err = { 0 };
         metrics *m = metrics_new();
         trainer_config c = config_of(2e-3);
-        c.loss.kl = variant ? 1.0 : 0.0;
+        c.loss.kl = variant ? 10.0 : 0.0;
         trainer *tr = trainer_new(&c, t.w, &err);
         group *g = recorded_group(&t, (double[]){ 1, 0, 0, 0 }, 4);
         const double before = total_logprob(&t, g->episodes[0]);

@@ -1,0 +1,252 @@
+/* The promises of a whole run, kept by real processes: the same bytes whoever played, and whoever was killed meanwhile.
+ */
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "tests/integration/fleet.h"
+#include "tests/support/support.h"
+
+enum { SECONDS = 240, LAST = 4 };
+
+typedef struct place {
+    char *dir;
+    char run[300], out[300], recipe[1100];
+} place;
+
+static place new_place(void)
+{
+    place p;
+    p.dir = test_folder_new();
+    snprintf(p.run, sizeof p.run, "%s/run", p.dir);
+    snprintf(p.out, sizeof p.out, "%s/out", p.dir);
+    snprintf(p.recipe, sizeof p.recipe, "%s/recipes/calculator/recipe.lua", getenv("TROUPE_SOURCE"));
+    return p;
+}
+
+static char *final_model(const place *p, size_t *len)
+{
+    char path[400];
+    snprintf(path, sizeof path, "%s/checkpoints/step-%d/model.safetensors", p->run, LAST);
+    return bytes_of(path, len);
+}
+
+static void assert_same_model(const place *a, const place *b)
+{
+    size_t n, m;
+    char *x = final_model(a, &n), *y = final_model(b, &m);
+    assert_int_equal(n, m);
+    assert_memory_equal(x, y, n);
+    free(x);
+    free(y);
+}
+
+static void assert_trained(const place *p, const char *counts)
+{
+    outcome o = TROUPE("rollouts", p->run, "--limit", "1");
+    if (!strstr(o.text, counts)) fail_msg("expected '%s' in: %s", counts, o.text);
+    outcome_free(&o);
+}
+
+static void assert_nobody_left(const place *p)
+{
+    int pids[8];
+    assert_int_equal(find_processes("troupe", p->run, pids, 8), 0);
+}
+
+static process start(const place *p, const char *const *extra)
+{
+    const char *words[64];
+    return troupe_start(p->out, train_words(words, p->recipe, p->run, extra));
+}
+
+/* A run that nobody disturbs; what all the others are compared with. */
+static place calm;
+
+static int play_calm(void **state)
+{
+    (void)state;
+    calm = new_place();
+    process p = start(&calm, (const char *const[]){ "actors=1", NULL });
+    return troupe_wait(&p, SECONDS);
+}
+
+static int forget_calm(void **state)
+{
+    (void)state;
+    test_folder_remove(calm.dir);
+    return 0;
+}
+
+static void three_actors_end_with_the_bytes_of_one(void **state)
+{
+    (void)state;
+    place p = new_place();
+    process t = start(&p, (const char *const[]){ "actors=3", NULL });
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    assert_same_model(&calm, &p);
+    test_folder_remove(p.dir);
+}
+
+static void the_learner_computes_the_logprobs_that_were_sampled_with(void **state)
+{
+    (void)state;
+    double differing[LAST], ratio[LAST], tokens[LAST];
+    assert_int_equal(metric_values(calm.run, "step", "training/rollout_logprobs_differing", differing, LAST), LAST);
+    assert_int_equal(metric_values(calm.run, "step", "actor/ratio/max", ratio, LAST), LAST);
+    assert_int_equal(metric_values(calm.run, "step", "training/tokens_trained", tokens, LAST), LAST);
+    for (int i = 0; i < LAST; i++) {
+        assert_true(tokens[i] > 0);
+        assert_true(differing[i] == 0);
+        assert_true(ratio[i] == 1.0);
+    }
+}
+
+static void kill_one(const char *name, const char *second)
+{
+    int pid;
+    assert_int_equal(find_processes(name, second, &pid, 1), 1);
+    kill(pid, SIGKILL);
+}
+
+static void a_killed_worker_costs_nothing(const char *name)
+{
+    char sockets[256];
+    place p = new_place();
+    process t = start(&p, (const char *const[]){ "actors=2", NULL });
+    wait_for_step(p.run, 1, SECONDS);
+    sockets_of(p.run, sockets);
+    kill_one(name, sockets);
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    assert_same_model(&calm, &p);
+    assert_trained(&p, "trained: 4 steps, 8 groups, 32 episodes");
+    assert_nobody_left(&p);
+    test_folder_remove(p.dir);
+}
+
+static void a_killed_actor_costs_nothing(void **state)
+{
+    (void)state;
+    a_killed_worker_costs_nothing("actor-1");
+}
+
+static void a_killed_reward_worker_costs_nothing(void **state)
+{
+    (void)state;
+    a_killed_worker_costs_nothing("reward-1");
+}
+
+static void a_killed_learner_goes_on_from_its_checkpoint(void **state)
+{
+    (void)state;
+    place p = new_place();
+    process t = start(&p, (const char *const[]){ "actors=2", NULL });
+    wait_for_step(p.run, 3, SECONDS);
+    kill_one("troupe learner", p.run);
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    assert_same_model(&calm, &p);
+    assert_trained(&p, "trained: 4 steps, 8 groups, 32 episodes");
+    test_folder_remove(p.dir);
+}
+
+static void a_run_that_was_killed_whole_is_resumed_to_the_same_end(void **state)
+{
+    (void)state;
+    char sockets[256];
+    int pids[8], status;
+    place p = new_place();
+    process t = start(&p, (const char *const[]){ "actors=2", NULL });
+    wait_for_step(p.run, 3, SECONDS);
+    sockets_of(p.run, sockets);
+    process_signal(&t, SIGKILL);
+    process_wait(&t, SECONDS * 1000, &status);
+    process again = troupe_start(p.out, (const char *const[]){ "train", "--resume", p.run, NULL });
+    assert_int_equal(troupe_wait(&again, SECONDS), 0);
+    assert_int_equal(find_processes("troupe", sockets, pids, 8), 0); /* the first fleet died with its supervisor */
+    assert_same_model(&calm, &p);
+    assert_trained(&p, "trained: 4 steps, 8 groups, 32 episodes");
+    test_folder_remove(p.dir);
+}
+
+static void ctrl_c_leaves_a_checkpoint_and_nobody_behind(void **state)
+{
+    (void)state;
+    size_t len;
+    place p = new_place();
+    process t = start(&p, (const char *const[]){ "actors=2", NULL });
+    wait_for_step(p.run, 1, SECONDS);
+    process_signal(&t, SIGINT);
+    assert_int_equal(troupe_wait(&t, SECONDS), 130);
+    assert_nobody_left(&p);
+    char *said = bytes_of(p.out, &len);
+    assert_non_null(strstr(said, "--resume"));
+    free(said);
+    process again = troupe_start(p.out, (const char *const[]){ "train", "--resume", p.run, NULL });
+    assert_int_equal(troupe_wait(&again, SECONDS), 0);
+    assert_same_model(&calm, &p);
+    test_folder_remove(p.dir);
+}
+
+static void no_token_is_staler_than_asked_for(void **state)
+{
+    (void)state;
+    double stale[LAST];
+    place p = new_place();
+    process t = start(&p, (const char *const[]){ "rollout.max_staleness=1", NULL });
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    assert_int_equal(metric_values(p.run, "step", "training/staleness/max", stale, LAST), LAST);
+    for (int i = 0; i < LAST; i++) assert_true(stale[i] <= 1);
+    test_folder_remove(p.dir);
+}
+
+static const char HOSTILE[] =
+    "local calls = 0\n"
+    "return function(task, episode)\n"
+    "    local n = tonumber(task.id:match('%d+')) % 4\n"
+    "    if n == 0 then while true do end end\n"
+    "    if n == 1 then return { accuracy = #string.rep('x', 1e9) } end\n"
+    "    if n == 2 then return { accuracy = (('a'):rep(60)):find(('a-'):rep(40) .. 'b') and 1 or 0 } end\n"
+    "    return { accuracy = 0 / 0 }\n"
+    "end\n";
+
+/* Each costs its episode's score, said in the log; none stops the run or becomes a 0. */
+static void hostile_reward_scripts_cost_scores_and_nothing_else(void **state)
+{
+    (void)state;
+    char script[400], log[400], override[512];
+    double missing[2], scored[2];
+    size_t len;
+    place p = new_place();
+    test_file_write(p.dir, "hostile.lua", HOSTILE);
+    snprintf(script, sizeof script, "%s/hostile.lua", p.dir);
+    snprintf(override, sizeof override, "reward.script=%s", script);
+    process t = start(&p, (const char *const[]){ override, "reward.timeout_ms=200", "steps=2", NULL });
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    assert_int_equal(metric_values(p.run, "step", "reward/accuracy/missing", missing, 2), 2);
+    assert_int_equal(metric_values(p.run, "step", "reward/accuracy/mean", scored, 2), 0);
+    for (int i = 0; i < 2; i++) assert_true(missing[i] == 8);
+    snprintf(log, sizeof log, "%s/logs/reward-1.log", p.run);
+    char *said = bytes_of(log, &len);
+    assert_non_null(strstr(said, "no score for task"));
+    free(said);
+    test_folder_remove(p.dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(three_actors_end_with_the_bytes_of_one),
+        cmocka_unit_test(the_learner_computes_the_logprobs_that_were_sampled_with),
+        cmocka_unit_test(a_killed_actor_costs_nothing),
+        cmocka_unit_test(a_killed_reward_worker_costs_nothing),
+        cmocka_unit_test(a_killed_learner_goes_on_from_its_checkpoint),
+        cmocka_unit_test(a_run_that_was_killed_whole_is_resumed_to_the_same_end),
+        cmocka_unit_test(ctrl_c_leaves_a_checkpoint_and_nobody_behind),
+        cmocka_unit_test(no_token_is_staler_than_asked_for),
+        cmocka_unit_test(hostile_reward_scripts_cost_scores_and_nothing_else),
+    };
+    return cmocka_run_group_tests(tests, play_calm, forget_calm);
+}

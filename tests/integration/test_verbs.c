@@ -1,0 +1,188 @@
+/* Each verb once as a newcomer types it, and the mistakes they make first: every one ends with a sentence that helps.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/integration/fleet.h"
+#include "tests/support/support.h"
+
+static char recipe[1100], reward[1100], model[1100];
+
+static int find_files(void **state)
+{
+    (void)state;
+    const char *source = getenv("TROUPE_SOURCE");
+    if (!source) return 1;
+    snprintf(recipe, sizeof recipe, "%s/recipes/calculator/recipe.lua", source);
+    snprintf(reward, sizeof reward, "%s/recipes/calculator/reward.lua", source);
+    snprintf(model, sizeof model, "%s/models/stagehand", source);
+    return 0;
+}
+
+static void contains(const char *text, const char *word)
+{
+    if (word && !strstr(text, word)) fail_msg("expected '%s' in: %s", word, text);
+}
+
+/* Ends with `status` and says all of `words` (NULL-terminated). */
+static void expect(outcome o, int status, const char *const *words)
+{
+    for (; *words; words++) contains(o.text, *words);
+    if (o.status != status) fail_msg("expected status %d, found %d: %s", status, o.status, o.text);
+    outcome_free(&o);
+}
+#define EXPECT(status, o, ...) expect(o, status, (const char *const[]){ __VA_ARGS__, NULL })
+
+static void help_is_there_for_every_verb(void **state)
+{
+    (void)state;
+    static const char *const VERBS[] = { "train", "eval",  "chat",     "pretrain", "score",   "rollouts", "plot",
+                                         "env",   "probe", "tokenize", "doctor",   "learner", "actor",    "reward" };
+    for (size_t i = 0; i < sizeof VERBS / sizeof *VERBS; i++)
+        EXPECT(0, TROUPE(VERBS[i], "--help"), "usage: troupe", VERBS[i]);
+    EXPECT(0, TROUPE("--help"), "train", "doctor");
+    EXPECT(0, TROUPE("--version"), "troupe 0.");
+}
+
+static void typing_errors_name_the_nearest_right_word(void **state)
+{
+    (void)state;
+    EXPECT(2, TROUPE("trian"), "did you mean 'train'?");
+    EXPECT(2, TROUPE("train", recipe, "--frehs"), "did you mean '--fresh'?");
+    EXPECT(1, TROUPE("train", recipe, "rollout.groups=4"), "rollout.groups", "4", "did you mean 'rollout.group'?");
+    EXPECT(1, TROUPE("train", recipe, "rollout.group=many"), "rollout.group", "expected a number", "many");
+}
+
+static void mistakes_in_a_recipe_have_file_and_line(void **state)
+{
+    (void)state;
+    char path[400];
+    char *dir = test_folder_new();
+    snprintf(path, sizeof path, "%s/bad.lua", dir);
+    test_file_write(dir, "bad.lua", "return {\n    name = \"x\",\n    rollout = {\n        grup = 3,\n    },\n}\n");
+    EXPECT(1, TROUPE("train", path), "bad.lua:4", "rollout.grup", "did you mean 'rollout.group'?");
+    test_file_write(dir, "bad.lua", "return {\n    name = = 3\n}\n");
+    EXPECT(1, TROUPE("train", path), "bad.lua:2");
+    test_file_write(dir, "bad.lua", "while true do end\n");
+    EXPECT(1, TROUPE("train", path), "bad.lua");
+    test_folder_remove(dir);
+}
+
+static void missing_files_are_named(void **state)
+{
+    (void)state;
+    EXPECT(1, TROUPE("train", "/nowhere/recipe.lua"), "/nowhere/recipe.lua");
+    EXPECT(1, TROUPE("train", recipe, "model=/nowhere"), "model", "/nowhere");
+    EXPECT(1, TROUPE("train", recipe, "data.train=/nowhere.jsonl"), "data.train", "/nowhere.jsonl");
+    EXPECT(1, TROUPE("train", recipe, "reward.script=/nowhere.lua"), "reward.script", "/nowhere.lua");
+    EXPECT(1, TROUPE("eval", recipe, "--model", "/nowhere"), "/nowhere");
+    EXPECT(1, TROUPE("rollouts", "/nowhere"), "/nowhere is no run");
+    EXPECT(1, TROUPE("train", "--resume", "/nowhere"), "/nowhere");
+    EXPECT(1, TROUPE("probe", "--model", "/nowhere", "--text", "x"), "/nowhere");
+}
+
+static void tools_can_be_called_by_hand(void **state)
+{
+    (void)state;
+    EXPECT(0, TROUPE("env", "list"), "python", "parameters");
+    EXPECT(0, TROUPE("env", "call", "--tool", "python", "{\"code\":\"print(2+2)\"}"), "4");
+    EXPECT(1, TROUPE("env", "call", "--tool", "python", "{\"code\":\"1/0\"}"), "ZeroDivisionError");
+    EXPECT(1, TROUPE("env", "call", "--tool", "pyhton", "{}"), "there is no tool 'pyhton'", "python");
+    EXPECT(0, TROUPE("env", "call", "--recipe", recipe, "--tool", "python", "{\"code\":\"print(6*7)\"}"), "42");
+}
+
+static void a_model_can_be_evaluated_and_asked(void **state)
+{
+    (void)state;
+    EXPECT(0, TROUPE("eval", recipe, "--prompts", "16", "--shots", "3"), "eval/accuracy/mean", "tools/calls");
+    EXPECT(0, TROUPE("eval", recipe, "--prompts", "16", "--json"), "\"eval/accuracy/mean\": 0",
+           "\"eval/episodes\": 16");
+    const char *const chat[] = { "chat", recipe, "--shots", "2", NULL };
+    EXPECT(0, troupe_run("what is 348 times 28?\n", 60, chat), "<python>print(348*28)</python><result>9744</result>");
+}
+
+static void text_becomes_ids_and_logits(void **state)
+{
+    (void)state;
+    EXPECT(0, TROUPE("tokenize", "--model", model, "what is 12 plus 30?"), "344");
+    EXPECT(0, TROUPE("probe", "--model", model, "--text", "what is", "--greedy", "3", "--json"), "\"ids\"",
+           "\"token_logprobs\"");
+}
+
+static void answers_are_scored_offline(void **state)
+{
+    (void)state;
+    char path[400];
+    char *dir = test_folder_new();
+    snprintf(path, sizeof path, "%s/a.jsonl", dir);
+    test_file_write(dir, "right.lua",
+                    "local verify = require 'troupe.verify'\n"
+                    "return function(task, episode) return { right = verify.math_equal(episode.answer or nil, "
+                    "task.answer) and 1 or 0 } end\n");
+    test_file_write(
+        dir, "a.jsonl",
+        "{\"prompt\": \"1+1\", \"answer\": \"2\", \"response\": \"<answer>2.0</answer>\"}\n"
+        "{\"prompt\": \"1+1\", \"answer\": \"2\", \"response\": \"<python>print(1+1)</python><answer>3</answer>\"}\n"
+        "{\"prompt\": \"1+1\", \"answer\": \"2\", \"response\": \"no idea\"}\n");
+    char script[400];
+    snprintf(script, sizeof script, "%s/right.lua", dir);
+    EXPECT(0, TROUPE("score", script, path), "1: right 1", "2: right 0", "3: right 0", "mean 0.3333 over 3");
+    test_file_write(dir, "right.lua", "return function(task, episode) error('too hard') end\n");
+    EXPECT(0, TROUPE("score", script, path), "missing", "right.lua:1: too hard", "3 without a score");
+    test_file_write(dir, "right.lua", "return function(\n");
+    EXPECT(1, TROUPE("score", script, path), "right.lua:", "expected near");
+    test_folder_remove(dir);
+}
+
+static void a_run_can_be_read_scored_again_and_drawn(void **state)
+{
+    (void)state;
+    char run[400], db[450], svg[400];
+    const char *words[64];
+    char *dir = test_folder_new();
+    snprintf(run, sizeof run, "%s/run", dir);
+    snprintf(db, sizeof db, "%s/rollouts.db", run);
+    snprintf(svg, sizeof svg, "%s/curve.svg", dir);
+    train_words(words, recipe, run, (const char *const[]){ "steps=2", "eval_every=2", "eval_prompts=4", NULL });
+    EXPECT(0, troupe_run(NULL, 240, words), "eval at step 0 (0 shots, 4 questions)", "step 2/2", "eval at step 2",
+           "done: 2 steps");
+    EXPECT(1, troupe_run(NULL, 60, words), "exists", "--resume", "--fresh");
+    EXPECT(0, TROUPE("rollouts", run, "--step", "1"), "step 1", "shots 3", "trained: 2 steps, 4 groups, 16 episodes");
+    EXPECT(0, TROUPE("rollouts", run, "--step", "1", "--text", "--limit", "1"), "<python>");
+    EXPECT(0, TROUPE("rollouts", run, "--eval", "--json"), "\"eval\":true");
+    EXPECT(1, TROUPE("rollouts", run, "--step", "77"), "no such episodes");
+    EXPECT(0, TROUPE("score", reward, db), "24 episodes, 0 without a score");
+    EXPECT(0, TROUPE("plot", svg, run), "");
+    size_t len;
+    char *text = bytes_of(svg, &len);
+    assert_non_null(strstr(text, "</svg>"));
+    free(text);
+    test_folder_remove(dir);
+}
+
+static void the_doctor_finds_the_machine_fit(void **state)
+{
+    (void)state;
+    outcome o = TROUPE("doctor");
+    assert_non_null(strstr(o.text, "python tool"));
+    assert_non_null(strstr(o.text, "cpu"));
+    outcome_free(&o); /* its verdict is about the machine, not about us */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(help_is_there_for_every_verb),
+        cmocka_unit_test(typing_errors_name_the_nearest_right_word),
+        cmocka_unit_test(mistakes_in_a_recipe_have_file_and_line),
+        cmocka_unit_test(missing_files_are_named),
+        cmocka_unit_test(tools_can_be_called_by_hand),
+        cmocka_unit_test(a_model_can_be_evaluated_and_asked),
+        cmocka_unit_test(text_becomes_ids_and_logits),
+        cmocka_unit_test(answers_are_scored_offline),
+        cmocka_unit_test(a_run_can_be_read_scored_again_and_drawn),
+        cmocka_unit_test(the_doctor_finds_the_machine_fit),
+    };
+    return cmocka_run_group_tests(tests, find_files, NULL);
+}
