@@ -1,0 +1,477 @@
+#include "proto/weights.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "base/str.h"
+#include "tests/support/support.h"
+
+static weights_publisher *new_publisher(void)
+{
+    error err = { 0 };
+    weights_publisher *p = weights_publisher_new(&err);
+    if (!p) fail_msg("%s", err.text);
+    return p;
+}
+
+/* Bytes of a version: seeded by it, so that one version's are never another's. */
+static unsigned char *bytes_of(int64_t version, size_t len)
+{
+    test_random rnd = test_random_seed((uint64_t)version);
+    unsigned char *bytes = xmalloc(len);
+    test_random_bytes(&rnd, bytes, len);
+    return bytes;
+}
+
+static weights_body publish(weights_publisher *p, int64_t version, size_t len)
+{
+    unsigned char *bytes = bytes_of(version, len);
+    weights_body a;
+    error err = { 0 };
+    test_ok(weights_publish(p, version, hash_bytes(bytes, len, 0), bytes, len, &err), &err);
+    assert_true(weights_announcement(p, &a));
+    assert_true(a.version == version && a.bytes == len && a.hash == hash_bytes(bytes, len, 0));
+    free(bytes);
+    return a;
+}
+
+static void must_be(const weights_blob *blob, int64_t version, size_t len)
+{
+    unsigned char *bytes = bytes_of(version, len);
+    assert_true(blob->version == version && blob->len == len && blob->hash == hash_bytes(bytes, len, 0));
+    assert_memory_equal(blob->data, bytes, len);
+    free(bytes);
+}
+
+/* ---- one host ---- */
+
+static void an_actor_on_the_same_host_maps_the_bytes(void **state)
+{
+    (void)state;
+    weights_publisher *p = new_publisher();
+    weights_subscriber *s = weights_subscriber_new();
+    weights_body a;
+    weights_blob blob;
+    weights_get_body get;
+    error err = { 0 };
+    assert_false(weights_announcement(p, &a)); /* none yet */
+    for (int64_t version = 0; version < 5; version++) {
+        a = publish(p, version, 10000 + (size_t)version);
+        assert_int_equal(weights_on_announcement(s, &a, &blob, &get, &err), 1);
+        must_be(&blob, version, 10000 + (size_t)version);
+    }
+    weights_subscriber_free(s);
+    weights_publisher_free(p);
+    weights_subscriber_free(NULL);
+    weights_publisher_free(NULL);
+}
+
+static bool has_chunk(weights_publisher *p, int64_t version)
+{
+    const weights_get_body get = { .version = version };
+    weights_chunk_body c = { 0 };
+    const bool there = weights_chunk_of(p, &get, &c);
+    if (there) assert_true(c.version == version && c.offset == 0 && c.len > 0);
+    free(c.data);
+    return there;
+}
+
+static int files_in(const char *folder)
+{
+    int n = 0;
+    DIR *d = opendir(folder);
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));) n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+static void a_few_versions_are_kept_and_older_ones_removed(void **state)
+{
+    (void)state;
+    weights_publisher *p = new_publisher();
+    char folder[256];
+    for (int64_t version = 10; version < 20; version++) {
+        const weights_body a = publish(p, version, 100);
+        path_dirname(folder, sizeof folder, a.path);
+        const int known = version - 9 < WEIGHTS_KEPT ? (int)version - 9 : WEIGHTS_KEPT;
+        assert_int_equal(files_in(folder), known);
+        for (int64_t v = 9; v < 20; v++)
+            assert_int_equal(has_chunk(p, v), v <= version && v > version - WEIGHTS_KEPT && v >= 10);
+    }
+    assert_false(has_chunk(p, -1));
+    weights_publisher_free(p);
+    assert_false(dir_exists(folder));
+}
+
+static void a_version_that_is_published_again_does_not_push_others_out(void **state)
+{
+    (void)state;
+    weights_publisher *p = new_publisher();
+    publish(p, 1, 100);
+    publish(p, 2, 100);
+    for (int i = 0; i < 2 * WEIGHTS_KEPT; i++) publish(p, 3, 100);
+    for (int64_t v = 1; v <= 3; v++) assert_true(has_chunk(p, v));
+    publish(p, 4, 100);
+    assert_false(has_chunk(p, 1));
+    for (int64_t v = 2; v <= 4; v++) assert_true(has_chunk(p, v));
+    weights_publisher_free(p);
+}
+
+static void what_is_mapped_stays_whole_when_its_file_is_removed(void **state)
+{
+    (void)state;
+    weights_publisher *p = new_publisher();
+    weights_subscriber *s = weights_subscriber_new();
+    weights_blob blob;
+    weights_get_body get;
+    error err = { 0 };
+    const weights_body a = publish(p, 0, 50000);
+    assert_int_equal(weights_on_announcement(s, &a, &blob, &get, &err), 1);
+    for (int64_t version = 1; version < 6; version++) publish(p, version, 50000);
+    assert_false(file_exists(a.path));
+    weights_publisher_free(p);
+    must_be(&blob, 0, 50000);
+    weights_subscriber_free(s);
+}
+
+static void what_can_not_be_written_is_an_error_that_names_the_version(void **state)
+{
+    (void)state;
+    weights_publisher *p = new_publisher();
+    struct rlimit before, small;
+    error err = { 0 };
+    unsigned char *bytes = bytes_of(3, 100000);
+    getrlimit(RLIMIT_FSIZE, &before);
+    small = before, small.rlim_cur = 4096;
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0); /* as a full file system: neither folder takes it */
+    const int rc = weights_publish(p, 3, 1, bytes, 100000, &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, handler);
+    assert_int_equal(rc, ERR_IO);
+    assert_non_null(strstr(err.text, "publishing version 3"));
+    assert_false(has_chunk(p, 3));
+    publish(p, 4, 100000); /* and it goes on */
+    assert_true(has_chunk(p, 4));
+    free(bytes);
+    weights_publisher_free(p);
+}
+
+/* ---- folders of the dead ---- */
+
+/* A process of its own that published a version, and lives until it is killed. */
+typedef struct learner {
+    pid_t pid;
+    char folder[256];
+} learner;
+
+static void be_a_learner(int told)
+{
+    error err = { 0 };
+    weights_body a = { 0 };
+    weights_publisher *p = weights_publisher_new(&err);
+    if (!p || weights_publish(p, 1, 1, "x", 1, &err) != OK || !weights_announcement(p, &a)) _exit(1);
+    if (write(told, a.path, sizeof a.path) < 0) _exit(1);
+    alarm(60); /* should the test itself be killed */
+    for (;;) pause();
+}
+
+static learner new_learner(void)
+{
+    int told[2];
+    char path[256] = "";
+    assert_int_equal(pipe(told), 0);
+    learner l = { .pid = fork() };
+    assert_true(l.pid >= 0);
+    if (l.pid == 0) be_a_learner(told[1]);
+    close(told[1]);
+    assert_int_equal(read(told[0], path, sizeof path), sizeof path);
+    close(told[0]);
+    path_dirname(l.folder, sizeof l.folder, path);
+    return l;
+}
+
+static void kill_it(const learner *l)
+{
+    int status;
+    assert_int_equal(kill(l->pid, SIGKILL), 0);
+    assert_int_equal(waitpid(l->pid, &status, 0), l->pid);
+}
+
+static void folders_of_dead_learners_are_removed_and_of_living_ones_not(void **state)
+{
+    (void)state;
+    const learner dead = new_learner(), living = new_learner();
+    kill_it(&dead);
+    assert_true(dir_exists(dead.folder)); /* it left it behind */
+    weights_publisher *p = new_publisher();
+    assert_false(dir_exists(dead.folder));
+    assert_true(dir_exists(living.folder));
+    assert_int_equal(files_in(living.folder), 1);
+    kill_it(&living);
+    weights_publisher_free(new_publisher());
+    assert_false(dir_exists(living.folder));
+    weights_publisher_free(p);
+}
+
+/* Another container may share our memory and not our process ids: the lock says that it lives. */
+static void a_locked_folder_is_somebodys_whatever_its_process_id_says(void **state)
+{
+    (void)state;
+    const learner l = new_learner();
+    const int lock = open(l.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    kill_it(&l);
+    assert_int_equal(flock(lock, LOCK_EX | LOCK_NB), 0);
+    weights_publisher_free(new_publisher());
+    assert_true(dir_exists(l.folder));
+    close(lock);
+    weights_publisher_free(new_publisher());
+    assert_false(dir_exists(l.folder));
+}
+
+/* ---- another host ---- */
+
+enum { LEN = 2 * WEIGHTS_CHUNK_BYTES + WEIGHTS_CHUNK_BYTES / 2 };
+
+/* A learner and an actor that don't share memory. */
+typedef struct two_hosts {
+    weights_publisher *p;
+    weights_subscriber *s;
+    weights_body a;
+    weights_blob blob;
+    weights_get_body get;
+    error err;
+} two_hosts;
+
+static two_hosts new_hosts(void)
+{
+    two_hosts h = { .p = new_publisher(), .s = weights_subscriber_new() };
+    h.a = publish(h.p, 7, LEN);
+    snprintf(h.a.host, sizeof h.a.host, "another");
+    return h;
+}
+
+static void free_hosts(two_hosts *h)
+{
+    weights_subscriber_free(h->s);
+    weights_publisher_free(h->p);
+}
+
+static int announce(two_hosts *h) { return weights_on_announcement(h->s, &h->a, &h->blob, &h->get, &h->err); }
+
+static weights_chunk_body chunk_at(two_hosts *h, int64_t version, uint64_t offset)
+{
+    const weights_get_body get = { .version = version, .offset = offset };
+    weights_chunk_body c;
+    if (!weights_chunk_of(h->p, &get, &c)) fail_msg("version %" PRId64 " has no byte %" PRIu64, version, offset);
+    return c;
+}
+
+static int deliver(two_hosts *h, weights_chunk_body c)
+{
+    const int rc = weights_on_chunk(h->s, &c, &h->blob, &h->get, &h->err);
+    free(c.data);
+    return rc;
+}
+
+/* Asks for what h->get says until all of it is there. Returns how many chunks that took. */
+static int fetch_the_rest(two_hosts *h)
+{
+    int chunks = 1, rc;
+    while ((rc = deliver(h, chunk_at(h, h->get.version, h->get.offset))) == 0) {
+        assert_true(h->get.version >= 0 && ++chunks < 10);
+    }
+    assert_int_equal(rc, 1);
+    return chunks;
+}
+
+static void an_actor_on_another_host_gets_the_same_bytes_in_chunks(void **state)
+{
+    (void)state;
+    two_hosts h = new_hosts();
+    assert_int_equal(announce(&h), 0);
+    assert_true(h.get.version == 7 && h.get.offset == 0);
+    assert_int_equal(fetch_the_rest(&h), 3);
+    must_be(&h.blob, 7, LEN);
+    h.a = publish(h.p, 8, 10);
+    snprintf(h.a.host, sizeof h.a.host, "another");
+    assert_int_equal(announce(&h), 0);
+    assert_int_equal(fetch_the_rest(&h), 1);
+    must_be(&h.blob, 8, 10);
+    free_hosts(&h);
+}
+
+static void a_file_that_is_not_seen_or_of_another_length_is_fetched_in_chunks(void **state)
+{
+    (void)state;
+    two_hosts h = new_hosts();
+    weights_host(h.a.host);
+    snprintf(h.a.path, sizeof h.a.path, "/nowhere/v7.safetensors");
+    assert_int_equal(announce(&h), 0);
+    assert_int_equal(fetch_the_rest(&h), 3);
+    must_be(&h.blob, 7, LEN);
+    const weights_body other = publish(h.p, 8, 10);
+    snprintf(h.a.path, sizeof h.a.path, "%s", other.path);
+    assert_int_equal(announce(&h), 0);
+    assert_true(h.get.version == 7 && h.get.offset == 0);
+    free_hosts(&h);
+}
+
+static void chunks_that_nobody_waits_for_change_nothing(void **state)
+{
+    (void)state;
+    two_hosts h = new_hosts();
+    assert_int_equal(deliver(&h, chunk_at(&h, 7, 0)), 0); /* nothing was announced */
+    assert_true(h.get.version < 0);
+    assert_int_equal(announce(&h), 0);
+    assert_int_equal(deliver(&h, chunk_at(&h, 7, WEIGHTS_CHUNK_BYTES)), 0); /* too early */
+    assert_true(h.get.version < 0);
+    assert_int_equal(deliver(&h, chunk_at(&h, 7, 0)), 0);
+    assert_true(h.get.version == 7 && h.get.offset == WEIGHTS_CHUNK_BYTES);
+    assert_int_equal(deliver(&h, chunk_at(&h, 7, 0)), 0); /* twice */
+    assert_true(h.get.version < 0);
+    publish(h.p, 8, LEN);
+    assert_int_equal(deliver(&h, chunk_at(&h, 8, WEIGHTS_CHUNK_BYTES)), 0); /* of another version */
+    assert_true(h.get.version < 0);
+    h.get = (weights_get_body){ .version = 7, .offset = WEIGHTS_CHUNK_BYTES };
+    assert_int_equal(fetch_the_rest(&h), 2);
+    must_be(&h.blob, 7, LEN);
+    assert_int_equal(deliver(&h, chunk_at(&h, 7, 0)), 0); /* it is complete */
+    assert_true(h.get.version < 0);
+    must_be(&h.blob, 7, LEN);
+    free_hosts(&h);
+}
+
+static void a_lost_chunk_is_made_up_for_when_the_announcement_is_repeated(void **state)
+{
+    (void)state;
+    two_hosts h = new_hosts();
+    announce(&h);
+    assert_int_equal(deliver(&h, chunk_at(&h, 7, 0)), 0);
+    h.get = (weights_get_body){ 0 }; /* what it asked for never came */
+    assert_int_equal(announce(&h), 0);
+    assert_true(h.get.version == 7 && h.get.offset == WEIGHTS_CHUNK_BYTES);
+    assert_int_equal(fetch_the_rest(&h), 2);
+    must_be(&h.blob, 7, LEN);
+    free_hosts(&h);
+}
+
+static void a_newer_version_begins_from_its_first_byte(void **state)
+{
+    (void)state;
+    two_hosts h = new_hosts();
+    announce(&h);
+    assert_int_equal(deliver(&h, chunk_at(&h, 7, 0)), 0);
+    const weights_chunk_body late = chunk_at(&h, 7, WEIGHTS_CHUNK_BYTES);
+    h.a = publish(h.p, 8, LEN);
+    snprintf(h.a.host, sizeof h.a.host, "another");
+    assert_int_equal(announce(&h), 0);
+    assert_true(h.get.version == 8 && h.get.offset == 0);
+    const weights_get_body get = h.get;
+    assert_int_equal(deliver(&h, late), 0);
+    assert_true(h.get.version < 0);
+    h.get = get;
+    assert_int_equal(fetch_the_rest(&h), 3);
+    must_be(&h.blob, 8, LEN);
+    free_hosts(&h);
+}
+
+static void chunks_that_do_not_fit_the_announcement_are_refused_and_can_be_had_again(void **state)
+{
+    (void)state;
+    two_hosts h = new_hosts();
+    announce(&h);
+    const weights_chunk_body bad[] = {
+        { .version = 7, .total = LEN + 1, .len = 1 },
+        { .version = 7, .total = LEN, .len = 0 },
+        { .version = 7, .total = LEN, .len = LEN + 1 },
+    };
+    for (int i = 0; i < 3; i++) {
+        weights_chunk_body c = bad[i];
+        c.data = xcalloc(1, c.len + 1);
+        assert_int_equal(deliver(&h, c), -ERR_PEER);
+        assert_non_null(strstr(h.err.text, "version 7"));
+    }
+    assert_int_equal(announce(&h), 0);
+    assert_true(h.get.version == 7 && h.get.offset == 0);
+    assert_int_equal(fetch_the_rest(&h), 3);
+    must_be(&h.blob, 7, LEN);
+    free_hosts(&h);
+}
+
+static void a_chunk_begins_where_asked_and_never_behind_the_end(void **state)
+{
+    (void)state;
+    two_hosts h = new_hosts();
+    unsigned char *bytes = bytes_of(7, LEN);
+    const uint64_t offsets[] = { 0, 1, WEIGHTS_CHUNK_BYTES - 1, LEN - 1 };
+    for (int i = 0; i < 4; i++) {
+        const weights_chunk_body c = chunk_at(&h, 7, offsets[i]);
+        const uint64_t left = LEN - offsets[i];
+        assert_true(c.offset == offsets[i] && c.total == LEN);
+        assert_int_equal(c.len, left < WEIGHTS_CHUNK_BYTES ? left : WEIGHTS_CHUNK_BYTES);
+        assert_memory_equal(c.data, bytes + offsets[i], c.len);
+        free(c.data);
+    }
+    const uint64_t behind[] = { LEN, LEN + 1, UINT64_MAX };
+    for (int i = 0; i < 3; i++) {
+        weights_chunk_body c;
+        assert_false(weights_chunk_of(h.p, &(weights_get_body){ 7, behind[i] }, &c));
+    }
+    free(bytes);
+    free_hosts(&h);
+}
+
+static void announcements_of_nothing_are_refused(void **state)
+{
+    (void)state;
+    two_hosts h = new_hosts();
+    h.a.bytes = 0;
+    assert_int_equal(announce(&h), -ERR_PEER);
+    h.a.bytes = LEN, h.a.version = -1;
+    assert_int_equal(announce(&h), -ERR_PEER);
+    free_hosts(&h);
+}
+
+static void a_host_calls_itself_always_the_same(void **state)
+{
+    (void)state;
+    char a[80], b[80];
+    weights_host(a), weights_host(b);
+    assert_string_equal(a, b);
+    assert_true(strlen(a) > 5 && !strchr(a, '\n'));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_actor_on_the_same_host_maps_the_bytes),
+        cmocka_unit_test(a_few_versions_are_kept_and_older_ones_removed),
+        cmocka_unit_test(a_version_that_is_published_again_does_not_push_others_out),
+        cmocka_unit_test(what_is_mapped_stays_whole_when_its_file_is_removed),
+        cmocka_unit_test(what_can_not_be_written_is_an_error_that_names_the_version),
+        cmocka_unit_test(folders_of_dead_learners_are_removed_and_of_living_ones_not),
+        cmocka_unit_test(a_locked_folder_is_somebodys_whatever_its_process_id_says),
+        cmocka_unit_test(an_actor_on_another_host_gets_the_same_bytes_in_chunks),
+        cmocka_unit_test(a_file_that_is_not_seen_or_of_another_length_is_fetched_in_chunks),
+        cmocka_unit_test(chunks_that_nobody_waits_for_change_nothing),
+        cmocka_unit_test(a_lost_chunk_is_made_up_for_when_the_announcement_is_repeated),
+        cmocka_unit_test(a_newer_version_begins_from_its_first_byte),
+        cmocka_unit_test(chunks_that_do_not_fit_the_announcement_are_refused_and_can_be_had_again),
+        cmocka_unit_test(a_chunk_begins_where_asked_and_never_behind_the_end),
+        cmocka_unit_test(announcements_of_nothing_are_refused),
+        cmocka_unit_test(a_host_calls_itself_always_the_same),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
