@@ -89,6 +89,12 @@ static void take_objectives(lua_State *L, score *out)
     }
 }
 
+/* Lua has no order of keys; a score that is read twice should read the same. */
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const objective_value *)a)->name, ((const objective_value *)b)->name);
+}
+
 static int run(lua_State *L)
 {
     scoring *c = lua_touserdata(L, 1);
@@ -103,6 +109,7 @@ static int run(lua_State *L)
     }
     lua_pop(L, 1);
     take_objectives(L, c->out);
+    qsort(c->out->values, (size_t)c->out->n_values, sizeof c->out->values[0], by_name);
     return 0;
 }
 

@@ -1,5 +1,6 @@
 #include "reward/worker.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -32,7 +33,9 @@ static void answer(worker *w, const score_request_body *r)
 {
     score sc;
     scorer_score(w->config->scorer, r->task, r->episode, &sc);
-    if (sc.status != SCORE_OK) log_warn(w->log, "no score for task %016llx: %s", (unsigned long long)sc.task, sc.error);
+    if (sc.error)
+        log_warn(w->log, "%s task %016" PRIx64 ": %s", sc.status == SCORE_OK ? "a missing objective in" : "no score for",
+                 sc.task, sc.error);
     const message m = { .type = MSG_SCORE, .score = { &sc } };
     error err = { 0 };
     if (endpoint_send(w->exchange, 0, &m, &err) != OK) log_warn(w->log, "%s", err.text);

@@ -54,7 +54,7 @@ static void the_17th_objective_finds_no_room_but_the_16_can_be_replaced(void **s
     score s = { 0 };
     error err = { 0 };
     for (int i = 0; i < MAX_OBJECTIVES; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "o%d", i);
         test_ok(score_set(&s, name, i, &err), &err);
     }
