@@ -127,6 +127,7 @@ static void hand_over(server *s)
 {
     size_t n = 0;
     while (n < s->finished.len && queue_push(s->config.steps, s->finished.data[n], 0) == OK) n++;
+    if (n == 0) return;
     memmove(s->finished.data, s->finished.data + n, (s->finished.len - n) * sizeof *s->finished.data);
     s->finished.len -= n;
 }
