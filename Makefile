@@ -22,8 +22,9 @@ deps-dev:
 
 build-%: deps
 	@cmake --preset $* --log-level=NOTICE
-	@cmake --build --preset $* -j $(JOBS)
+	@cmake --build --preset $* -j $(JOBS) $(BUILD_ONLY)
 
+demo: BUILD_ONLY = --target troupe
 demo: build
 	@scripts/demo.sh
 

@@ -143,11 +143,11 @@ static void free_python(void *self)
     free(p);
 }
 
-/* Those that share a core only make each other late. */
+/* Those that share a core only make each other late; half of the cores belong to whoever calls. */
 static int default_at_once(void)
 {
-    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return cores < 2 ? 2 : cores > RESULTS_AT_ONCE ? RESULTS_AT_ONCE : (int)cores;
+    const long half = sysconf(_SC_NPROCESSORS_ONLN) / 2;
+    return half < 1 ? 1 : half > RESULTS_AT_ONCE ? RESULTS_AT_ONCE : (int)half;
 }
 
 int python_tool(const box_config *config, int at_once, tool *out, error *err)
