@@ -207,6 +207,13 @@ static int64_t held_up_ms(endpoint *ep)
     return late > ep->config.heartbeat_ms ? late : 0;
 }
 
+/* What was heard in this very turn isn't in the future. */
+static int64_t later(const endpoint *ep, int64_t heard_ms, int64_t late)
+{
+    const int64_t now_ms = loop_now_ms(ep->lp);
+    return heard_ms + late < now_ms ? heard_ms + late : now_ms;
+}
+
 static void beat_worker(endpoint *ep)
 {
     const message m = { .type = MSG_HEARTBEAT, .heartbeat = ep->beat };
@@ -227,14 +234,14 @@ static void beat(void *ctx)
 {
     endpoint *ep = ctx;
     const int64_t late = held_up_ms(ep);
-    ep->heard_ms += late;
+    ep->heard_ms = later(ep, ep->heard_ms, late);
     if (!ep->server) {
         beat_worker(ep);
         return;
     }
     for (size_t i = 0; i < ep->peers.len;) {
         peer *p = &ep->peers.data[i];
-        p->heard_ms += late;
+        p->heard_ms = later(ep, p->heard_ms, late);
         const char *why = death_of(ep, p);
         if (why)
             forget(ep, p->id, why); /* moves another peer to place i */

@@ -301,6 +301,34 @@ static void an_exchange_that_was_held_up_calls_nobody_silent(void **state)
     free_wire(&w);
 }
 
+static void a_worker_that_was_held_up_does_not_take_the_exchange_for_silent(void **state)
+{
+    (void)state;
+    wire w = new_wire();
+    void *router = raw_router(&w);
+    open_worker(&w);
+    step_for(&w, 3 * HEARTBEAT_MS);
+    assert_in_range(endpoint_silence_ms(w.worker.ep), HEARTBEAT_MS, PATIENCE_MS); /* nobody speaks there */
+    poll(NULL, 0, 2 * PATIENCE_MS);
+    step(&w);
+    assert_in_range(endpoint_silence_ms(w.worker.ep), HEARTBEAT_MS, 2 * PATIENCE_MS);
+    zmq_close(router);
+    free_wire(&w);
+}
+
+static void what_was_just_heard_is_no_silence_and_not_in_the_future(void **state)
+{
+    (void)state;
+    wire w;
+    connected(&w);
+    UNTIL(&w, w.worker.of_type[MSG_HEARTBEAT] > 0);
+    const int64_t until_ms = clock_ms() + PATIENCE_MS;
+    while (clock_ms() < until_ms) step_side(&w.exchange); /* it speaks while the worker is held up */
+    step_side(&w.worker);
+    assert_in_range(endpoint_silence_ms(w.worker.ep), 0, PATIENCE_MS - 1);
+    free_wire(&w);
+}
+
 /* ---- broken frames ---- */
 
 static void malformed_frames_are_counted_and_dropped_and_the_connection_lives(void **state)
@@ -331,7 +359,7 @@ static void malformed_frames_are_counted_and_dropped_and_the_connection_lives(vo
     free_wire(&w);
 }
 
-/* A raw ROUTER in the exchange's place: learns the worker's identity from what it says. */
+/* A raw ROUTER learns the worker's identity from what it says. */
 static size_t raw_identity(wire *w, void *router, char identity[256])
 {
     int len = -1;
@@ -345,9 +373,7 @@ static void a_worker_survives_an_exchange_that_talks_rubbish(void **state)
 {
     (void)state;
     wire w = new_wire();
-    void *router = zmq_socket(w.raw, ZMQ_ROUTER);
-    zmq_setsockopt(router, ZMQ_LINGER, &(int){ 0 }, sizeof(int));
-    assert_int_equal(zmq_bind(router, w.address), 0);
+    void *router = raw_router(&w);
     open_worker(&w);
     char identity[256];
     const size_t len = raw_identity(&w, router, identity);
@@ -513,6 +539,8 @@ int main(void)
         cmocka_unit_test(a_namesake_takes_the_place_of_the_one_before),
         cmocka_unit_test(who_falls_silent_is_gone_though_its_socket_is_open),
         cmocka_unit_test(an_exchange_that_was_held_up_calls_nobody_silent),
+        cmocka_unit_test(a_worker_that_was_held_up_does_not_take_the_exchange_for_silent),
+        cmocka_unit_test(what_was_just_heard_is_no_silence_and_not_in_the_future),
         cmocka_unit_test(malformed_frames_are_counted_and_dropped_and_the_connection_lives),
         cmocka_unit_test(a_worker_survives_an_exchange_that_talks_rubbish),
         cmocka_unit_test(a_frame_beyond_the_limit_costs_its_sender_the_connection_and_nobody_else),

@@ -131,6 +131,15 @@ static inline void *raw_dealer(wire *w)
     return socket;
 }
 
+/* In the exchange's place. */
+static inline void *raw_router(wire *w)
+{
+    void *socket = zmq_socket(w->raw, ZMQ_ROUTER);
+    zmq_setsockopt(socket, ZMQ_LINGER, &(int){ 0 }, sizeof(int));
+    assert_int_equal(zmq_bind(socket, w->address), 0);
+    return socket;
+}
+
 static inline void raw_say(void *socket, const void *bytes, size_t len, int flags)
 {
     if (zmq_send(socket, bytes, len, flags) != (int)len) fail_msg("%s", zmq_strerror(zmq_errno()));
