@@ -347,8 +347,8 @@ static void malformed_frames_are_counted_and_dropped_and_the_connection_lives(vo
     raw_hello(raw, "clumsy", PROTOCOL_VERSION);
     UNTIL(&w, w.exchange.ups == 2);
     for (int i = 0; i < N; i++) raw_say(raw, bad[i].bytes, bad[i].len, 0);
-    raw_say(raw, "more", 4, ZMQ_SNDMORE); /* of two frames */
-    raw_say(raw, "\4\x81\xa5slots\7", 9, 0);
+    raw_say(raw, "\4\x81\xa5slots\6", 9, ZMQ_SNDMORE); /* good, but of two frames */
+    raw_say(raw, "more", 4, 0);
     for (int i = 0; i < 5; i++) raw_say(raw, "more", 4, i < 4 ? ZMQ_SNDMORE : 0);
     raw_say(raw, "\4\x81\xa5slots\7", 9, 0);
     UNTIL(&w, w.exchange.messages == 1);
