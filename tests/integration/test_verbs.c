@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
+#include "base/json.h"
 #include "tests/integration/fleet.h"
 #include "tests/support/support.h"
 
@@ -110,6 +112,39 @@ static void text_becomes_ids_and_logits(void **state)
            "\"token_logprobs\"");
 }
 
+static void near(const json_t *got, const json_t *want, const char *key)
+{
+    const json_t *a = json_object_get(got, key), *b = json_object_get(want, key);
+    assert_int_equal(json_array_size(a), json_array_size(b));
+    for (size_t i = 0; i < json_array_size(b); i++)
+        test_near(json_number_value(json_array_get(a, i)), json_number_value(json_array_get(b, i)), 1e-4, key);
+}
+
+/* What tests/golden/make_llama.py had from `transformers`, through the verb. */
+static void the_probe_prints_what_transformers_computes(void **state)
+{
+    (void)state;
+    static const char *const FOLDERS[] = { "llama_tied", "llama_untied" };
+    for (int f = 0; f < 2; f++) {
+        char dir[1100], path[1200];
+        error err = { 0 };
+        snprintf(dir, sizeof dir, "%s/tests/golden/%s", getenv("TROUPE_SOURCE"), FOLDERS[f]);
+        json_t *golden = json_parse_file(path_join(path, sizeof path, dir, "golden.json"), &err);
+        const json_t *want = json_array_get(json_object_get(golden, "cases"), 0);
+        const char *text = json_string_value(json_object_get(want, "text"));
+        outcome o = TROUPE("probe", "--model", dir, "--text", text, "--greedy", "16", "--json");
+        json_t *got = json_parse(o.text, strlen(o.text), "probe", &err);
+        if (!got) fail_msg("%s: %s", err.text, o.text);
+        assert_true(json_equal(json_object_get(got, "ids"), json_object_get(want, "ids")));
+        assert_true(json_equal(json_object_get(got, "greedy_ids"), json_object_get(want, "greedy_ids")));
+        near(got, want, "token_logprobs");
+        near(got, want, "last_logits");
+        json_decref(got);
+        json_decref(golden);
+        outcome_free(&o);
+    }
+}
+
 static void answers_are_scored_offline(void **state)
 {
     (void)state;
@@ -180,6 +215,7 @@ int main(void)
         cmocka_unit_test(tools_can_be_called_by_hand),
         cmocka_unit_test(a_model_can_be_evaluated_and_asked),
         cmocka_unit_test(text_becomes_ids_and_logits),
+        cmocka_unit_test(the_probe_prints_what_transformers_computes),
         cmocka_unit_test(answers_are_scored_offline),
         cmocka_unit_test(a_run_can_be_read_scored_again_and_drawn),
         cmocka_unit_test(the_doctor_finds_the_machine_fit),

@@ -1,0 +1,137 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/recipe.h"
+#include "tests/support/support.h"
+
+static char calculator[1100];
+
+static int find_recipe(void **state)
+{
+    (void)state;
+    snprintf(calculator, sizeof calculator, "%s/recipes/calculator/recipe.lua", getenv("TROUPE_SOURCE"));
+    return 0;
+}
+
+static recipe *open_with(const char *override, error *err)
+{
+    return recipe_open(calculator, &override, override ? 1 : 0, err);
+}
+
+static void refused(const char *override, const char *sentence)
+{
+    error err = { 0 };
+    recipe *r = open_with(override, &err);
+    if (r) fail_msg("%s was accepted", override);
+    if (!strstr(err.text, sentence)) fail_msg("%s: expected '%s' in: %s", override, sentence, err.text);
+}
+
+static void each_room_gets_what_is_its_own(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    recipe *r = open_with(NULL, &err);
+    if (!r) fail_msg("%s", err.text);
+    assert_string_equal(r->name, "calculator");
+    assert_int_equal(r->group, 8);
+    assert_int_equal(r->trainer.objectives.n, 1);
+    assert_string_equal(r->trainer.objectives.items[0].name, "accuracy");
+    test_near(r->trainer.loss.clip_high, 0.28, 1e-12, "clip");
+    test_near(r->trainer.optim.lr, 1e-4, 1e-12, "lr");
+    test_near(r->trainer.optim.beta2, 0.95, 1e-12, "beta2");
+    assert_int_equal(curriculum_shots(r->shots, 1, 0), 3);
+    assert_int_equal(curriculum_shots(r->shots, 200, 0), 0);
+    assert_non_null(strstr(r->instruction, "<python>"));
+    recipe_free(r);
+}
+
+static void the_command_line_wins(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    recipe *r = open_with("optim.lr=0.5", &err);
+    if (!r) fail_msg("%s", err.text);
+    test_near(r->trainer.optim.lr, 0.5, 1e-12, "lr");
+    recipe_free(r);
+    r = open_with("reward.objectives.brevity=2", &err);
+    if (!r) fail_msg("%s", err.text);
+    assert_int_equal(r->trainer.objectives.n, 2);
+    assert_string_equal(r->trainer.objectives.items[0].name, "brevity"); /* the heaviest comes first */
+    recipe_free(r);
+}
+
+static void what_can_not_be_is_refused_with_its_key(void **state)
+{
+    (void)state;
+    refused("rollout.grup=3", "did you mean 'rollout.group'?");
+    refused("rollout.group=1", "rollout.group");
+    refused("rollout.group=2.5", "rollout.group");
+    refused("rollout.temperature=-1", "rollout.temperature");
+    refused("algorithm.name=ppoo", "algorithm.name");
+    refused("algorithm.aggregation=tokens", "did you mean 'token'?");
+    refused("model=/nowhere", "/nowhere");
+    refused("reward.script=/nowhere.lua", "/nowhere.lua");
+    refused("data.train=recipe.lua", "data.train");
+    refused("reward.objectives=accuracy", "reward.objectives");
+    refused("eval_prompts=-1", "eval_prompts");
+}
+
+static void its_tools_are_started(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    recipe *r = open_with(NULL, &err);
+    router *tools = r ? recipe_router(r, NULL, &err) : NULL;
+    if (!tools && r && strstr(err.text, "sandbox")) {
+        print_message("no sandbox on this machine: %s\n", err.text);
+        recipe_free(r);
+        skip();
+    }
+    if (!tools) fail_msg("%s", err.text);
+    char *names = router_tools_json(tools);
+    assert_non_null(strstr(names, "\"python\""));
+    free(names);
+    router_free(tools);
+    recipe_free(r);
+}
+
+static void a_tool_written_in_lua_is_called(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    char path[500];
+    tool_result result = { 0 };
+    char *dir = test_folder_new();
+    str text = { 0 };
+    const char *source = getenv("TROUPE_SOURCE");
+    str_printf(&text,
+               "local T = require 'troupe'\n"
+               "return { name = 'x', model = '%s/models/stagehand', data = { train = "
+               "'%s/recipes/calculator/data/train.jsonl' },\n"
+               "  env = { tools = { T.tool{ name = 'twice', call = function(a) return 2 * a.n end } } },\n"
+               "  reward = { script = '%s/recipes/calculator/reward.lua', objectives = { accuracy = 1 } } }\n",
+               source, source, source);
+    test_file_write(dir, "r.lua", text.data);
+    snprintf(path, sizeof path, "%s/r.lua", dir);
+    recipe *r = recipe_open(path, NULL, 0, &err);
+    router *tools = r ? recipe_router(r, NULL, &err) : NULL;
+    if (!tools) fail_msg("%s", err.text);
+    test_ok(router_call(tools, "twice", "{\"n\": 21}", &result, &err), &err);
+    assert_string_equal(result.text, "42");
+    free(result.text);
+    router_free(tools);
+    recipe_free(r);
+    str_free(&text);
+    test_folder_remove(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_room_gets_what_is_its_own),          cmocka_unit_test(the_command_line_wins),
+        cmocka_unit_test(what_can_not_be_is_refused_with_its_key), cmocka_unit_test(its_tools_are_started),
+        cmocka_unit_test(a_tool_written_in_lua_is_called),
+    };
+    return cmocka_run_group_tests(tests, find_recipe, NULL);
+}
