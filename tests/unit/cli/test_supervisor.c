@@ -116,18 +116,25 @@ static void a_child_that_dies_again_and_again_ends_the_run(void **state)
     close_house(&h);
 }
 
+/* Until its trap is set. */
+static void wait_until_up(const house *h)
+{
+    const int64_t deadline_ms = clock_ms() + PATIENCE_MS;
+    for (bool up = false; !up; poll(NULL, 0, up ? 0 : 10)) {
+        char *log = test_file_read(h->dir, "log");
+        up = strstr(log, "up") != NULL;
+        free(log);
+        if (clock_ms() > deadline_ms) fail_msg("it never came up");
+    }
+}
+
 static void a_child_that_ignores_the_signal_is_killed_in_the_end(void **state)
 {
     (void)state;
     house h = open_house();
     add(&h, (const char *const[]){ "sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done", NULL }, NULL, false,
         0);
-    const int64_t deadline_ms = clock_ms() + PATIENCE_MS;
-    for (char *log = NULL; !log || !*log; log = test_file_read(h.dir, "log")) { /* until its trap is set */
-        free(log);
-        if (clock_ms() > deadline_ms) fail_msg("it never came up");
-        poll(NULL, 0, 10);
-    }
+    wait_until_up(&h);
     supervisor_stop(h.s, 0);
     int fds[8];
     assert_int_equal(supervisor_fds(h.s, fds, 8), 0);
