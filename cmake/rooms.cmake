@@ -104,7 +104,7 @@ endfunction()
 # one thread of it there.
 function(troupe_test_settings test)
   set(environment TROUPE_SOURCE=${CMAKE_SOURCE_DIR} TROUPE_BUILD=${CMAKE_BINARY_DIR} OMP_WAIT_POLICY=passive
-    UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1)
+    UBSAN_OPTIONS=print_stacktrace=1 "TSAN_OPTIONS=halt_on_error=1 suppressions=${CMAKE_SOURCE_DIR}/tests/support/tsan.supp")
   if(TROUPE_SANITIZE STREQUAL "thread")
     list(APPEND environment OMP_NUM_THREADS=1)
   endif()

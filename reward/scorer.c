@@ -83,11 +83,11 @@ int scorer_check_script(const scorer_config *config, error *err)
     return s ? OK : err ? err->code : ERR_SCRIPT;
 }
 
-/* The VM's own cap is tighter; this one catches what is not Lua's. AddressSanitizer's shadow takes terabytes of
+/* The VM's own cap is tighter; this one catches what is not Lua's. A sanitizer's shadow takes terabytes of
  * addresses. */
 static void limit_memory(const scorer_config *config)
 {
-#ifdef __SANITIZE_ADDRESS__
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
     (void)config;
 #else
     const rlim_t cap = (rlim_t)(config->memory_mb + 512) << 20;
