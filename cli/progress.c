@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -83,11 +84,19 @@ static void draw_step(progress *p, const json_t *line)
     add_time_left(p, out);
 }
 
+/* What fits: a live line that wraps can't be drawn over. */
+static size_t visible(const progress *p)
+{
+    struct winsize w;
+    if (!p->live || ioctl(p->fd, TIOCGWINSZ, &w) != 0 || w.ws_col < 2 || p->line.len < w.ws_col) return p->line.len;
+    return w.ws_col - 1U;
+}
+
 static void show(progress *p, bool whole_line)
 {
     str out = { 0 };
     if (p->live) str_puts(&out, "\r\033[K");
-    str_add(&out, p->line.data, p->line.len);
+    str_add(&out, p->line.data, visible(p));
     if (!p->live || whole_line) str_putc(&out, '\n');
     put(p, &out);
     str_free(&out);
@@ -139,7 +148,7 @@ void progress_say(progress *p, const char *fmt, ...)
     str out = { 0 };
     if (p->drawn) str_puts(&out, "\r\033[K");
     str_printf(&out, "%s\n", text);
-    if (p->drawn) str_add(&out, p->line.data, p->line.len);
+    if (p->drawn) str_add(&out, p->line.data, visible(p));
     put(p, &out);
     str_free(&out);
 }

@@ -106,7 +106,7 @@ function(troupe_test_settings test)
   set(environment TROUPE_SOURCE=${CMAKE_SOURCE_DIR} TROUPE_BUILD=${CMAKE_BINARY_DIR} OMP_WAIT_POLICY=passive
     UBSAN_OPTIONS=print_stacktrace=1 "TSAN_OPTIONS=halt_on_error=1 suppressions=${CMAKE_SOURCE_DIR}/tests/support/tsan.supp")
   if(TROUPE_SANITIZE STREQUAL "thread")
-    list(APPEND environment OMP_NUM_THREADS=1)
+    list(APPEND environment OMP_THREAD_LIMIT=1)
   endif()
   set_tests_properties(${test} PROPERTIES TIMEOUT 60 WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}
     ENVIRONMENT "${environment}")
