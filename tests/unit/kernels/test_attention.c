@@ -1,0 +1,138 @@
+/* Causal attention over packed sequences, in float64 and by differences; and the paged one, bit for bit. */
+#include "tests/unit/kernels/bench.h"
+
+enum { H = 4, HKV = 2, HD = 8, S = 4, T = 45, NQ = T * H * HD, NK = T * HKV * HD };
+static const int32_t STARTS[S + 1] = { 0, 1, 20, 37, T };
+
+typedef struct problem {
+    const double *q, *k, *v, *dout;
+} problem;
+
+/* o [T, H, HD]; returns sum(dout * o). */
+static double attend64(const problem *p, const double *q, const double *k, const double *v, double *o)
+{
+    double sum = 0;
+    for (int s = 0; s < S; s++)
+        for (int t = STARTS[s]; t < STARTS[s + 1]; t++)
+            for (int h = 0; h < H; h++) {
+                const int kv = h / (H / HKV);
+                double z[T], top = -1e300, total = 0;
+                for (int j = STARTS[s]; j <= t; j++) {
+                    z[j] = 0;
+                    for (int i = 0; i < HD; i++) z[j] += q[(t * H + h) * HD + i] * k[(j * HKV + kv) * HD + i];
+                    z[j] /= sqrt(HD);
+                    top = fmax(top, z[j]);
+                }
+                for (int j = STARTS[s]; j <= t; j++) total += exp(z[j] - top);
+                for (int i = 0; i < HD; i++) {
+                    double y = 0;
+                    for (int j = STARTS[s]; j <= t; j++) y += exp(z[j] - top) / total * v[(j * HKV + kv) * HD + i];
+                    if (o) o[(t * H + h) * HD + i] = y;
+                    sum += y * p->dout[(t * H + h) * HD + i];
+                }
+            }
+    return sum;
+}
+static double of_q(void *ctx, const double *x)
+{
+    const problem *p = ctx;
+    return attend64(p, x, p->k, p->v, NULL);
+}
+static double of_k(void *ctx, const double *x)
+{
+    const problem *p = ctx;
+    return attend64(p, p->q, x, p->v, NULL);
+}
+static double of_v(void *ctx, const double *x)
+{
+    const problem *p = ctx;
+    return attend64(p, p->q, p->k, x, NULL);
+}
+
+static double *wide(bench *b, const float *x, size_t n)
+{
+    double *y = zeros64(b, n);
+    for (size_t i = 0; i < n; i++) y[i] = (double)x[i];
+    return y;
+}
+
+static void attention_and_its_gradients(void **state)
+{
+    (void)state;
+    bench b = bench_open(2);
+    const float *q = random_host(&b, NQ, 1), *k = random_host(&b, NK, 1), *v = random_host(&b, NK, 1),
+                *dout = random_host(&b, NQ, 1);
+    float *dq = put(&b, q, NQ), *dk = put(&b, k, NK), *dv = put(&b, v, NK), *o = zeros(&b, NQ), *lse = zeros(&b, T * H);
+    float *gq = zeros(&b, NQ), *gk = zeros(&b, NK), *gv = zeros(&b, NK);
+    int32_t *starts = put_ints(&b, STARTS, S + 1);
+    problem p = { wide(&b, q, NQ), wide(&b, k, NK), wide(&b, v, NK), wide(&b, dout, NQ) };
+    double *want = zeros64(&b, NQ);
+    b.ops->attention(b.dev, dq, dk, dv, starts, S, H, HKV, HD, o, lse);
+    b.ops->attention_backward(b.dev, put(&b, dout, NQ), dq, dk, dv, o, lse, starts, S, H, HKV, HD, gq, gk, gv);
+    attend64(&p, p.q, p.k, p.v, want);
+    near_all(get(&b, o, NQ), want, NQ, 1e-5, "o");
+    near_slopes(get(&b, gq, NQ), of_q, &p, q, NQ, "dq");
+    near_slopes(get(&b, gk, NK), of_k, &p, k, NK, "dk");
+    near_slopes(get(&b, gv, NK), of_v, &p, v, NK, "dv");
+    bench_close(&b);
+}
+
+/* Pages in any order, rows in any batch, any number of threads: the bits of the packed one. */
+static void paged_attention_has_the_bits_of_the_packed_one(void **state)
+{
+    (void)state;
+    enum { PAGES = 16, MAX_PAGES = 4, PAGE = KV_PAGE * HKV * HD };
+    bench b = bench_open(1), two = bench_open(2);
+    const float *q = random_host(&b, NQ, 1), *k = random_host(&b, NK, 1), *v = random_host(&b, NK, 1);
+    float *o = zeros(&b, NQ), *lse = zeros(&b, T * H);
+    b.ops->attention(b.dev, put(&b, q, NQ), put(&b, k, NK), put(&b, v, NK), put_ints(&b, STARTS, S + 1), S, H, HKV, HD,
+                     o, lse);
+    const float *packed = get(&b, o, NQ);
+
+    int32_t row_seq[T], positions[T], table[S * MAX_PAGES];
+    for (int i = 0; i < S * MAX_PAGES; i++) table[i] = (int32_t)((i * 7 + 3) % PAGES);
+    for (int s = 0; s < S; s++)
+        for (int t = STARTS[s]; t < STARTS[s + 1]; t++) row_seq[t] = s, positions[t] = t - STARTS[s];
+    float *kp = zeros(&two, PAGES * PAGE), *vp = zeros(&two, PAGES * PAGE);
+    int32_t *tables = put_ints(&two, table, S * MAX_PAGES);
+    for (int from = 0, rows; from < T; from += rows) { /* in pieces that cut sequences anywhere */
+        rows = from + 11 < T ? 11 : T - from;
+        float *out = zeros(&two, (size_t)(rows * H * HD));
+        int32_t *seq = put_ints(&two, row_seq + from, (size_t)rows),
+                *at = put_ints(&two, positions + from, (size_t)rows);
+        two.ops->kv_write(two.dev, put(&two, k + from * HKV * HD, (size_t)(rows * HKV * HD)),
+                          put(&two, v + from * HKV * HD, (size_t)(rows * HKV * HD)), seq, at, tables, MAX_PAGES, rows,
+                          HKV, HD, kp, vp);
+        two.ops->attention_paged(two.dev, put(&two, q + from * H * HD, (size_t)(rows * H * HD)), kp, vp, seq, at,
+                                 tables, MAX_PAGES, rows, H, HKV, HD, out);
+        assert_memory_equal(get(&two, out, (size_t)(rows * H * HD)), packed + from * H * HD,
+                            sizeof(float) * (size_t)(rows * H * HD));
+    }
+    bench_close(&b);
+    bench_close(&two);
+}
+
+static void large_scores_do_not_overflow(void **state)
+{
+    (void)state;
+    bench b = bench_open(1);
+    float q[2 * HD], k[2 * HD], v[2 * HD];
+    const int32_t starts[2] = { 0, 2 };
+    for (int i = 0; i < 2 * HD; i++) q[i] = 100, k[i] = i < HD ? 100 : -100, v[i] = i < HD ? 1 : 2;
+    float *o = zeros(&b, 2 * HD), *lse = zeros(&b, 2);
+    b.ops->attention(b.dev, put(&b, q, 2 * HD), put(&b, k, 2 * HD), put(&b, v, 2 * HD), put_ints(&b, starts, 2), 1, 1,
+                     1, HD, o, lse);
+    const float *got = get(&b, o, 2 * HD);
+    for (int i = 0; i < 2 * HD; i++) test_near((double)got[i], 1, 1e-6, "the first key has it all");
+    bench_close(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(attention_and_its_gradients),
+        cmocka_unit_test(paged_attention_has_the_bits_of_the_packed_one),
+        cmocka_unit_test(large_scores_do_not_overflow),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
