@@ -236,13 +236,26 @@ static bool is_section(const config_row *rows, const char *key)
     return false;
 }
 
+/* The value is on top. Of a whole section its first key is named: that is closer to what was meant. */
 static int unknown_key(reading *r, lua_State *L, const char *key)
 {
+    char inner[MAX_PATH];
+    luaL_checkstack(L, 8, "recipe");
+    if (lua_istable(L, -1)) {
+        lua_pushnil(L);
+        if (lua_next(L, -2)) {
+            if (lua_type(L, -2) == LUA_TSTRING && strlen(key) + lua_rawlen(L, -2) + 2 < sizeof inner) {
+                snprintf(inner, sizeof inner, "%s.%s", key, lua_tostring(L, -2));
+                return unknown_key(r, L, inner);
+            }
+            lua_pop(L, 2);
+        }
+    }
     const char *names[MAX_ROWS + 1] = { NULL };
     int n = 0;
     for (const config_row *row = r->rows; row->key && n < MAX_ROWS; row++) names[n++] = row->key;
     const char *nearest = str_nearest(key, names);
-    const char *value = luaL_tolstring(L, -1, NULL);
+    const char *value = lua_istable(L, -1) ? "a table" : luaL_tolstring(L, -1, NULL);
     if (nearest)
         return config_error(r->c, key, r->err, "there is no such key (value %.40s; did you mean '%s'?)", value,
                             nearest);

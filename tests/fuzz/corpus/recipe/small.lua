@@ -1,0 +1,1 @@
+return { name = 'x', rollout = { group = 4 }, optim = { lr = 1e-3 }, loud = true }

@@ -1,0 +1,2 @@
+local T = require 'troupe'
+return { env = { tools = { T.python{} } } }

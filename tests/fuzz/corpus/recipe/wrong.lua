@@ -1,0 +1,1 @@
+return { rollout = { grup = 4 } }

@@ -1,0 +1,111 @@
+/* troupe.verify and its parts, tried in the language they are used in. */
+#include <string.h>
+
+#include "base/str.h"
+#include "lua/vm.h"
+#include "tests/support/support.h"
+
+static const vm_limits LIMITS = { .memory_bytes = 64 << 20, .instructions = 200000000, .wall_ms = 20000 };
+
+/* Each line of `text` is a condition that must hold. */
+static void holds(const char *text)
+{
+    static const char HEAD[] = "local verify = require 'troupe.verify'\nlocal json = require 'troupe.json'\nlocal "
+                               "regex = require 'troupe.regex'\n";
+    error err = { 0 };
+    vm *v = vm_new(VM_REWARD, &LIMITS, NULL, &err);
+    if (!v) fail_msg("%s", err.text);
+    str script = { 0 };
+    str_puts(&script, HEAD);
+    for (const char *line = text, *end; *line; line = *end ? end + 1 : end) {
+        end = strchrnul(line, '\n');
+        str_printf(&script, "assert(%.*s, [==[%.*s]==])\n", (int)(end - line), line, (int)(end - line), line);
+    }
+    if (vm_run_text(v, script.data, script.len, "test.lua", 0, &err) != OK) fail_msg("%s", err.text);
+    str_free(&script);
+    vm_free(v);
+}
+
+static void numbers_are_compared_as_numbers(void **state)
+{
+    (void)state;
+    holds("verify.math_equal('1/2', '0.5')\n"
+          "verify.math_equal('35,862', '35862.0')\n"
+          "verify.math_equal(' 12 ', 12)\n"
+          "verify.math_equal('1e3', '1000')\n"
+          "not verify.math_equal('0.3333', '1/3')\n"
+          "not verify.math_equal('12', '13')\n"
+          "not verify.math_equal(nil, '0')\n"
+          "not verify.math_equal('', '0')\n"
+          "not verify.math_equal('9007199254740993', '9007199254740992')\n"
+          "verify.math_equal('yes', 'Yes.')\n"
+          "verify.number('12') == 12\n"
+          "verify.number('twelve') == nil");
+}
+
+static void short_texts_are_compared_as_people_do(void **state)
+{
+    (void)state;
+    holds("verify.exact('The  Cat!', 'cat')\n"
+          "verify.exact('an apple', 'apple')\n"
+          "not verify.exact('theatre', 'atre')\n"
+          "not verify.exact(nil, nil)\n"
+          "verify.f1('a b c', 'a b c') == 1\n"
+          "verify.f1('x y', 'p q') == 0\n"
+          "verify.f1('', 'p') == 0\n"
+          "math.abs(verify.f1('red cat', 'red dog') - 0.5) < 1e-9");
+}
+
+static void tags_are_found_and_their_order_checked(void **state)
+{
+    (void)state;
+    holds("verify.tag('<a>1</a><a> 2 </a>', 'a') == '2'\n"
+          "verify.tag('<a>1</a><a>2', 'a') == '1'\n"
+          "verify.tag('none', 'a') == nil\n"
+          "verify.tags_in_order('<x>1</x> <y>2</y>', {'x', 'y'})\n"
+          "not verify.tags_in_order('<y>2</y><x>1</x>', {'x', 'y'})\n"
+          "not verify.tags_in_order('<x>1</x><x>1</x>', {'x'})");
+}
+
+static void json_goes_both_ways(void **state)
+{
+    (void)state;
+    holds("json.decode('{\"a\": [1, 2.5, \"x\", true]}').a[2] == 2.5\n"
+          "json.encode({ b = 1, a = { 'x' } }) == '{\"a\":[\"x\"],\"b\":1}'\n"
+          "select(2, json.decode('{')) ~= nil\n"
+          "json.decode('{') == nil\n"
+          "not pcall(json.encode, { f = print })\n"
+          "not pcall(json.encode, { 0 / 0 })");
+}
+
+static void regular_expressions_end_even_when_hostile(void **state)
+{
+    (void)state;
+    holds("regex.match('abc 123', '[0-9]+') ~= nil\n"
+          "#regex.find_all('a1 b22 c333', '[0-9]+') == 3\n"
+          "regex.match('abc', 'x') == nil\n"
+          "not pcall(regex.match, 'x', '(')\n"
+          "not pcall(regex.match, ('a'):rep(5000) .. 'b', '(a+)+$') or true");
+}
+
+static void calls_that_went_well_are_counted(void **state)
+{
+    (void)state;
+    holds("verify.tool_calls({ tool_calls = { { name = 'python', ok = true }, { name = 'python', ok = false }, { name "
+          "= 'x', ok = true } } }, 'python') == 1\n"
+          "verify.tool_calls({ tool_calls = { { name = 'python', ok = true }, { name = 'x', ok = true } } }) == 2\n"
+          "verify.tool_calls({ tool_calls = {} }, 'python') == 0");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(numbers_are_compared_as_numbers),
+        cmocka_unit_test(short_texts_are_compared_as_people_do),
+        cmocka_unit_test(tags_are_found_and_their_order_checked),
+        cmocka_unit_test(json_goes_both_ways),
+        cmocka_unit_test(regular_expressions_end_even_when_hostile),
+        cmocka_unit_test(calls_that_went_well_are_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,153 @@
+/* A script finds what it needs and nothing else; no cap can be argued with. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "base/clock.h"
+#include "lua/vm.h"
+#include "tests/support/support.h"
+
+static const vm_limits LIMITS = { .memory_bytes = 16 << 20, .instructions = 20000000, .wall_ms = 2000 };
+
+static vm *new_vm(vm_kind kind, const char *dir)
+{
+    error err = { 0 };
+    vm *v = vm_new(kind, &LIMITS, dir, &err);
+    if (!v) fail_msg("%s", err.text);
+    return v;
+}
+
+static int run(vm *v, const char *text, error *err) { return vm_run_text(v, text, strlen(text), "script.lua", 0, err); }
+
+static void accepted(const char *text)
+{
+    error err = { 0 };
+    vm *v = new_vm(VM_REWARD, NULL);
+    if (run(v, text, &err) != OK) fail_msg("%s: %s", text, err.text);
+    vm_free(v);
+}
+
+static void refused(const char *text, const char *word)
+{
+    error err = { 0 };
+    vm *v = new_vm(VM_REWARD, NULL);
+    const int64_t began_ms = clock_ms();
+    if (run(v, text, &err) == OK) fail_msg("%s was accepted", text);
+    if (!strstr(err.text, word)) fail_msg("%s: expected '%s' in: %s", text, word, err.text);
+    assert_true(clock_ms() - began_ms < 20000);
+    err = (error){ 0 };
+    v = (vm_free(v), new_vm(VM_REWARD, NULL));
+    test_ok(run(v, "assert(1 + 1 == 2)", &err), &err);
+    vm_free(v);
+}
+
+static void ways_out_are_not_there(void **state)
+{
+    (void)state;
+    static const char *const NAMES[] = { "io",       "os",     "debug",      "package",       "load",
+                                         "loadfile", "dofile", "loadstring", "collectgarbage" };
+    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
+        char text[100];
+        snprintf(text, sizeof text, "assert(rawget(_G or {}, '%s') == nil and %s == nil)", NAMES[i], NAMES[i]);
+        accepted(text);
+    }
+    accepted("assert(string.dump == nil)");
+    accepted("assert(math.random == nil)");
+    refused("require 'os'", "os");
+    refused("require '../secret'", "secret");
+}
+
+static void bytecode_is_refused(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    vm *v = new_vm(VM_REWARD, NULL);
+    assert_int_not_equal(vm_run_text(v, "\x1bLua", 4, "script.lua", 0, &err), OK);
+    vm_free(v);
+}
+
+static void memory_has_an_end(void **state)
+{
+    (void)state;
+    refused("local s = string.rep('x', 1e9)", "memory");
+    refused("local t = {} for i = 1, 1e9 do t[i] = i end", "memory");
+    refused("local s = 'x' while true do s = s .. s end", "memory");
+}
+
+static void time_has_an_end_and_pcall_does_not_help(void **state)
+{
+    (void)state;
+    refused("while true do end", "script.lua:1");
+    refused("while true do pcall(function() while true do end end) end", "stopped");
+    refused("local function f() while true do end end while true do pcall(coroutine.wrap(f)) end", "stopped");
+    refused("local c = coroutine.wrap(function() while true do coroutine.yield() end end) while true do c() end",
+            "stopped");
+    refused("while true do xpcall(error, function() while true do end end) end", "stopped");
+    refused("local function f() return f() end f()", "stopped");
+}
+
+static void recursion_ends_in_an_error(void **state)
+{
+    (void)state;
+    refused("local function f() return 1 + f() end\nf()", "memory");
+    refused("string.rep('(', 300):gsub('.', function(c) return c:rep(2) end) local s = string.rep('(', 1000) .. "
+            "string.rep(')', 1000) error(s:find(s) or 'x')",
+            "script.lua");
+}
+
+static void globals_are_read_only_after_the_script(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    vm *v = new_vm(VM_REWARD, NULL);
+    test_ok(vm_run_text(v, "return function() leaked = 1 end", 32, "script.lua", 1, &err), &err);
+    assert_int_not_equal(vm_call(v, 0, 0, &err), OK);
+    assert_non_null(strstr(err.text, "leaked"));
+    vm_free(v);
+}
+
+static void a_recipe_may_require_files_beside_it(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    char *dir = test_folder_new();
+    test_file_write(dir, "part.lua", "return { value = 42 }\n");
+    vm *v = new_vm(VM_RECIPE, dir);
+    test_ok(run(v, "assert(require('part').value == 42)", &err), &err);
+    assert_int_not_equal(run(v, "require('../part')", &err), OK);
+    assert_int_not_equal(run(v, "require('nothere')", &err), OK);
+    assert_non_null(strstr(err.text, "nothere"));
+    vm_free(v);
+    v = new_vm(VM_REWARD, NULL); /* a reward script stands alone */
+    assert_int_not_equal(run(v, "require('part')", &err), OK);
+    vm_free(v);
+    test_folder_remove(dir);
+}
+
+static void an_error_leaves_the_stack_as_it_was(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    vm *v = new_vm(VM_REWARD, NULL);
+    const int top = lua_gettop(vm_state(v));
+    for (int i = 0; i < 10; i++) assert_int_not_equal(run(v, "error('x')", &err), OK);
+    assert_int_equal(lua_gettop(vm_state(v)), top);
+    vm_free(v);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ways_out_are_not_there),
+        cmocka_unit_test(bytecode_is_refused),
+        cmocka_unit_test(memory_has_an_end),
+        cmocka_unit_test(time_has_an_end_and_pcall_does_not_help),
+        cmocka_unit_test(recursion_ends_in_an_error),
+        cmocka_unit_test(globals_are_read_only_after_the_script),
+        cmocka_unit_test(a_recipe_may_require_files_beside_it),
+        cmocka_unit_test(an_error_leaves_the_stack_as_it_was),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,230 @@
+/* What a reward script may do to us: nothing. Each of its faults costs one score, is said in a sentence, and is never
+ * 0. */
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "reward/scorer.h"
+#include "tests/support/support.h"
+
+enum { WALL_MS = 300 };
+
+typedef struct desk {
+    char *dir, path[400];
+    scorer *s;
+    task t;
+    episode *e;
+} desk;
+
+static desk open_desk(const char *script)
+{
+    desk d = { .dir = test_folder_new() };
+    error err = { 0 };
+    test_file_write(d.dir, "reward.lua", script);
+    snprintf(d.path, sizeof d.path, "%s/reward.lua", d.dir);
+    const scorer_config config = { .script = d.path, .wall_ms = WALL_MS, .memory_mb = 32 };
+    d.s = scorer_new(&config, &err);
+    if (!d.s) fail_msg("%s", err.text);
+    d.t = (task){ .id = 7,
+                  .group_size = 1,
+                  .max_tokens = 8,
+                  .row = xstrdup("{\"prompt\": \"1+1\", \"answer\": \"2\", \"kind\": \"sum\"}") };
+    d.e = episode_new(&d.t);
+    d.e->text = xstrdup("<answer>2</answer>");
+    d.e->transcript = xstrdup("<answer>2</answer>");
+    d.e->answer = xstrdup("2");
+    d.e->stop = STOP_ANSWER;
+    return d;
+}
+
+static void close_desk(desk *d)
+{
+    scorer_free(d->s);
+    task_reset(&d->t);
+    episode_free(d->e);
+    test_folder_remove(d->dir);
+}
+
+static score ask(const desk *d)
+{
+    score sc;
+    scorer_score(d->s, &d->t, d->e, &sc);
+    assert_true(sc.task == d->t.id);
+    return sc;
+}
+
+/* This script has no score, and the reason has this word. */
+static void costs_its_score(const char *script, const char *word)
+{
+    desk d = open_desk(script);
+    score sc = ask(&d);
+    assert_int_equal(sc.status, SCORE_SCRIPT);
+    assert_int_equal(sc.n_values, 0);
+    assert_true(isnan(score_get(&sc, "accuracy")));
+    if (!sc.error || !strstr(sc.error, word)) fail_msg("expected '%s' in: %s", word, sc.error ? sc.error : "(nothing)");
+    score_reset(&sc);
+    close_desk(&d);
+}
+
+static void objectives_come_back_by_name(void **state)
+{
+    (void)state;
+    desk d = open_desk("return function(task, episode)\n"
+                       "  return { accuracy = episode.answer == task.answer and 1 or 0, brevity = 0.25, given = "
+                       "episode.answer ~= nil }, { kind = task.kind }\n"
+                       "end\n");
+    score sc = ask(&d);
+    assert_int_equal(sc.status, SCORE_OK);
+    assert_int_equal(sc.n_values, 3);
+    assert_true(score_get(&sc, "accuracy") == 1);
+    assert_true(score_get(&sc, "brevity") == 0.25);
+    assert_true(score_get(&sc, "given") == 1);
+    assert_string_equal(sc.info, "{\"kind\":\"sum\"}");
+    assert_string_equal(sc.values[0].name, "accuracy"); /* by name: Lua has no order */
+    assert_string_equal(sc.values[2].name, "given");
+    score_reset(&sc);
+    close_desk(&d);
+}
+
+static void one_number_is_the_objective_reward(void **state)
+{
+    (void)state;
+    desk d = open_desk("return function() return 0.5 end\n");
+    score sc = ask(&d);
+    assert_true(score_get(&sc, "reward") == 0.5);
+    score_reset(&sc);
+    close_desk(&d);
+}
+
+static void a_nan_is_a_missing_objective_and_the_others_stay(void **state)
+{
+    (void)state;
+    desk d = open_desk("return function() return { accuracy = 0/0, endless = 1/0, brevity = 1 } end\n");
+    score sc = ask(&d);
+    assert_int_equal(sc.status, SCORE_OK);
+    assert_true(isnan(score_get(&sc, "accuracy")));
+    assert_true(isnan(score_get(&sc, "endless")));
+    assert_true(score_get(&sc, "brevity") == 1);
+    assert_non_null(strstr(sc.error, "not a number"));
+    score_reset(&sc);
+    close_desk(&d);
+}
+
+static void faults_cost_their_score(void **state)
+{
+    (void)state;
+    costs_its_score("return function() while true do end end", "reward.lua:1");
+    costs_its_score("return function() while true do pcall(function() while true do end end) end end", "stopped");
+    costs_its_score("return function() return { accuracy = #string.rep('x', 1e9) } end", "memory");
+    costs_its_score("return function() local t = {} while true do t[#t + 1] = ('x'):rep(1000) .. #t end end", "memory");
+    costs_its_score("return function()\n error('too hard') end", "reward.lua:2: too hard");
+    costs_its_score("return function() return 'good' end", "string");
+    costs_its_score("return function() return { accuracy = 'good' } end", "accuracy");
+    costs_its_score("return function() return { accuracy = 7 } end", "[-1, 1]");
+    costs_its_score("return function(task, episode) return { accuracy = episode.anwser } end", "anwser");
+    costs_its_score("return function() return nil end", "nil");
+    costs_its_score("return function() local function f() return f() + 1 end return f() end", "memory");
+    costs_its_score("return function() count = (count or 0) + 1 return count end", "count");
+}
+
+/* No hook reaches into C: the process is killed, and the next episode is scored by another. */
+static void a_catastrophic_pattern_costs_one_score_and_a_process(void **state)
+{
+    (void)state;
+    desk d = open_desk("return function(task, episode)\n"
+                       "  if episode.answer == 'slow' then (('a'):rep(200)):find(('a-'):rep(50) .. 'b') end\n"
+                       "  return { accuracy = 1 }\n"
+                       "end\n");
+    const int first = scorer_host_pid(d.s);
+    free(d.e->answer);
+    d.e->answer = xstrdup("slow");
+    const int64_t began_ms = clock_ms();
+    score sc = ask(&d);
+    assert_true(clock_ms() - began_ms < 20 * WALL_MS);
+    assert_int_equal(sc.status, SCORE_SCRIPT);
+    assert_int_equal(sc.n_values, 0);
+    assert_non_null(sc.error);
+    score_reset(&sc);
+    free(d.e->answer);
+    d.e->answer = xstrdup("quick");
+    sc = ask(&d);
+    assert_int_equal(sc.status, SCORE_OK);
+    assert_true(score_get(&sc, "accuracy") == 1);
+    assert_true(scorer_host_pid(d.s) != first);
+    score_reset(&sc);
+    close_desk(&d);
+}
+
+static void a_host_killed_by_others_is_replaced_and_asked_again(void **state)
+{
+    (void)state;
+    desk d = open_desk("return function() return { accuracy = 1 } end\n");
+    kill(scorer_host_pid(d.s), SIGKILL);
+    score sc = ask(&d);
+    assert_int_equal(sc.status, SCORE_OK);
+    assert_true(score_get(&sc, "accuracy") == 1);
+    score_reset(&sc);
+    close_desk(&d);
+}
+
+static void nothing_leaks_from_one_call_to_the_next(void **state)
+{
+    (void)state;
+    desk d = open_desk("return function(task, episode)\n"
+                       "  local old = task.answer\n"
+                       "  task.answer, episode.answer = 'changed', 'changed'\n"
+                       "  return { accuracy = old == '2' and 1 or 0 }\n"
+                       "end\n");
+    for (int i = 0; i < 3; i++) {
+        score sc = ask(&d);
+        assert_true(score_get(&sc, "accuracy") == 1);
+        score_reset(&sc);
+    }
+    close_desk(&d);
+}
+
+static void a_script_that_can_not_be_loaded_is_refused_at_once(void **state)
+{
+    (void)state;
+    static const char *const BAD[] = { "return function(", "return 3", "error('no')", "while true do end",
+                                       "return io.open" };
+    char *dir = test_folder_new(), path[400];
+    snprintf(path, sizeof path, "%s/reward.lua", dir);
+    for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) {
+        error err = { 0 };
+        test_file_write(dir, "reward.lua", BAD[i]);
+        const scorer_config config = { .script = path, .wall_ms = WALL_MS };
+        assert_null(scorer_new(&config, &err));
+        if (!strstr(err.text, "reward.lua")) fail_msg("%s: %s", BAD[i], err.text);
+    }
+    error err = { 0 };
+    const scorer_config nowhere = { .script = "/nowhere.lua" };
+    assert_null(scorer_new(&nowhere, &err));
+    assert_non_null(strstr(err.text, "/nowhere.lua"));
+    test_folder_remove(dir);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 7 && strcmp(argv[1], "reward-host") == 0) { /* the scorer starts its own program, as `troupe` does */
+        const scorer_config config = {
+            .script = argv[2], .wall_ms = atoll(argv[4]), .memory_mb = atoll(argv[5]), .instructions = atoll(argv[6])
+        };
+        return reward_host_main(&config, atoi(argv[3]));
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(objectives_come_back_by_name),
+        cmocka_unit_test(one_number_is_the_objective_reward),
+        cmocka_unit_test(a_nan_is_a_missing_objective_and_the_others_stay),
+        cmocka_unit_test(faults_cost_their_score),
+        cmocka_unit_test(a_catastrophic_pattern_costs_one_score_and_a_process),
+        cmocka_unit_test(a_host_killed_by_others_is_replaced_and_asked_again),
+        cmocka_unit_test(nothing_leaks_from_one_call_to_the_next),
+        cmocka_unit_test(a_script_that_can_not_be_loaded_is_refused_at_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
