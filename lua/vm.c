@@ -116,6 +116,54 @@ static int guarded_setmetatable(lua_State *L)
     return 1;
 }
 
+/* Lua calls a message handler, and what a dying coroutine still has to close, from inside the hook that raised, where
+ * hooks don't count: an endless loop there would have no end. So the handler is called after the fact, and nothing is
+ * closed. */
+static int guarded_xpcall(lua_State *L)
+{
+    const int n = lua_gettop(L);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_pushvalue(L, 1);
+    for (int i = 3; i <= n; i++) lua_pushvalue(L, i);
+    const bool ok = lua_pcall(L, n - 2, LUA_MULTRET, 0) == LUA_OK;
+    if (!ok) {
+        lua_pushvalue(L, 2);
+        lua_insert(L, -2);
+        lua_call(L, 1, LUA_MULTRET);
+    }
+    lua_pushboolean(L, ok);
+    lua_insert(L, n + 1);
+    return lua_gettop(L) - n;
+}
+
+static int resume_wrapped(lua_State *L)
+{
+    lua_State *co = lua_tothread(L, lua_upvalueindex(1));
+    const int n = lua_gettop(L);
+    int results = 0;
+    if (lua_status(co) == LUA_OK && lua_gettop(co) == 0) return luaL_error(L, "cannot resume dead coroutine");
+    if (!lua_checkstack(co, n)) return luaL_error(L, "too many arguments to resume");
+    lua_xmove(L, co, n);
+    const int status = lua_resume(co, L, n, &results);
+    if (status != LUA_OK && status != LUA_YIELD) {
+        lua_xmove(co, L, 1);
+        return lua_error(L);
+    }
+    luaL_checkstack(L, results, "too many results");
+    lua_xmove(co, L, results);
+    return results;
+}
+
+static int guarded_wrap(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_State *co = lua_newthread(L);
+    lua_pushvalue(L, 1);
+    lua_xmove(L, co, 1);
+    lua_pushcclosure(L, resume_wrapped, 1);
+    return 1;
+}
+
 static int guarded_print(lua_State *L)
 {
     str line = { 0 };
@@ -207,6 +255,11 @@ static void open_libraries(lua_State *L)
     }
     drop_fields(L, "_G", (const char *const[]){ "dofile", "loadfile", "load", "collectgarbage", "rawset", "_G", NULL });
     drop_fields(L, "string", (const char *const[]){ "dump", NULL });
+    drop_fields(L, "coroutine", (const char *const[]){ "close", NULL });
+    lua_getglobal(L, "coroutine");
+    lua_pushcfunction(L, guarded_wrap);
+    lua_setfield(L, -2, "wrap");
+    lua_pop(L, 1);
     drop_fields(L, "math", (const char *const[]){ "random", "randomseed", NULL }); /* nothing here depends on luck */
 }
 
@@ -215,6 +268,7 @@ static int prepare(lua_State *L)
 {
     static const char *const SEALED[] = { "string", "table", "math", "utf8", "coroutine" };
     static const luaL_Reg OURS[] = { { "setmetatable", guarded_setmetatable },
+                                     { "xpcall", guarded_xpcall },
                                      { "print", guarded_print },
                                      { "require", bind_require } };
     open_libraries(L);

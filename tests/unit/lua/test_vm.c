@@ -86,6 +86,24 @@ static void time_has_an_end_and_pcall_does_not_help(void **state)
             "stopped");
     refused("while true do xpcall(error, function() while true do end end) end", "stopped");
     refused("local function f() return f() end f()", "stopped");
+    refused("local m = {} m.__close = function() while true do end end\n"
+            "local c = coroutine.wrap(function() local x <close> = setmetatable({}, m) while true do end end) c()",
+            "stopped");
+    refused("local m = {} m.__close = function() while true do end end\n"
+            "pcall(function() local x <close> = setmetatable({}, m) while true do end end)",
+            "stopped");
+}
+
+static void what_was_replaced_still_does_its_work(void **state)
+{
+    (void)state;
+    accepted("local ok, a, b = xpcall(function(x, y) return x, y end, error, 1, 2) assert(ok and a == 1 and b == 2)");
+    accepted("local ok, e = xpcall(error, function(m) return 'got ' .. m end, 'x') assert(not ok and e == 'got x')");
+    accepted("local g = coroutine.wrap(function(a) local b = coroutine.yield(a + 1) return b * 2 end) assert(g(1) == 2 "
+             "and g(5) == 10)");
+    accepted("local g = coroutine.wrap(function() end) g() assert(not pcall(g))");
+    accepted("local g = coroutine.wrap(function() error('inner') end) local ok, e = pcall(g) assert(not ok and "
+             "e:find('inner'))");
 }
 
 static void recursion_ends_in_an_error(void **state)
@@ -144,6 +162,7 @@ int main(void)
         cmocka_unit_test(bytecode_is_refused),
         cmocka_unit_test(memory_has_an_end),
         cmocka_unit_test(time_has_an_end_and_pcall_does_not_help),
+        cmocka_unit_test(what_was_replaced_still_does_its_work),
         cmocka_unit_test(recursion_ends_in_an_error),
         cmocka_unit_test(globals_are_read_only_after_the_script),
         cmocka_unit_test(a_recipe_may_require_files_beside_it),
