@@ -91,7 +91,9 @@ engine *engine_new(const engine_config *config, const weights *w, error *err)
     if (check_config(config, model, n_pages, err) != OK) return NULL;
     engine *en = xcalloc(1, sizeof *en);
     en->config = *config;
-    if (en->config.tokens_per_step < config->max_streams) en->config.tokens_per_step = config->max_streams;
+    /* Room for a row of every stream and a page of prefill besides: less would starve whoever is being prefilled. */
+    const int least = config->max_streams + KV_PAGE;
+    if (en->config.tokens_per_step < least) en->config.tokens_per_step = least;
     en->w = w;
     en->max_pages = max_pages;
     en->next_id = 1;

@@ -19,7 +19,8 @@ typedef struct engine engine;
 typedef struct engine_config {
     int max_streams;     /* in flight, waiting ones included */
     int max_context;     /* tokens of one stream, prompt included */
-    int tokens_per_step; /* rows of one forward; prefill is cut to fit, decode rows go first */
+    int tokens_per_step; /* rows of one forward, at least max_streams + KV_PAGE; decode rows go first, prefill fills up
+                          */
     size_t kv_bytes;     /* page storage; 0: enough for max_streams x max_context */
 } engine_config;
 
