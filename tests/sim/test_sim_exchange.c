@@ -61,6 +61,7 @@ typedef struct client {
 typedef struct kept { /* what a database would have */
     int64_t version;  /* that sampled it */
     bool scored;
+    int life; /* of the exchange that committed it */
 } kept;
 
 typedef struct world {
@@ -77,7 +78,7 @@ typedef struct world {
     int64_t version, ready; /* trained; last step that became ready */
     bool training;
     uint64_t arrived; /* a good episode of an open step, as the last event; 0: none */
-    int evals_ready, crashes_left;
+    int evals_ready, crashes_left, life;
     uint64_t content[STEPS + 1];
 } world;
 
@@ -228,6 +229,8 @@ static void commit(world *w, const action *a)
     kept *k = idmap_get(w->disk, a->task_id);
     if (!k) idmap_set(w->disk, a->task_id, k = xcalloc(1, sizeof *k));
     if (a->kind == COMMIT_EPISODE) {
+        if (k->life == w->life) fail_msg("seed %" PRIu64 ": an episode was committed twice", w->seed);
+        k->life = w->life;
         k->version = a->episode->tokens.n_segments ? a->episode->tokens.segments[0].version : -1;
         k->scored = false;
     } else {
@@ -290,6 +293,7 @@ static void restart(world *w)
     w->core = core_new(&w->config);
     w->events.len = 0;
     w->ready = from;
+    w->life++;
     for (int64_t v = 0; v <= from; v++) core_known(w->core, v, weights_of(v));
     uint64_t id;
     void *value;
@@ -445,6 +449,7 @@ static void open_world(world *w, const core_config *config, uint64_t seed, bool 
                   .rough = rough,
                   .config = *config,
                   .disk = idmap_new(),
+                  .life = 1,
                   .max_staleness = config->schedule.max_staleness };
     w->core = core_new(&w->config);
     w->crashes_left = rough ? (int)test_random_below(&w->rnd, 3) : 0;
