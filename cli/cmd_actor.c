@@ -21,13 +21,11 @@ static int slots_of(const recipe *r)
 
 int cmd_actor(int argc, char **argv)
 {
-    const char *address = NULL, *name = "actor";
-    const flag flags[] = { { "--connect", &address, NULL }, { "--name", &name, NULL }, { 0 } };
+    const char *address, *name;
     role r;
     error err = { 0 };
-    const int status = role_open(&r, argc, argv, flags, &name, USAGE);
+    const int status = role_open_worker(&r, argc, argv, &address, &name, USAGE);
     if (status != 0 || r.helped) return status;
-    if (!address) return role_close(&r, error_set(&err, ERR_ARGUMENT, "needs --connect ADDRESS"), &err);
     const int slots = slots_of(r.recipe);
     player *p = player_new(r.recipe, NULL, (int)r.recipe->actor_threads, slots, r.log, &err);
     int rc = p ? OK : err.code;

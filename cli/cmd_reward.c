@@ -17,13 +17,11 @@ static const char USAGE[] = "usage: troupe reward RECIPE.lua --connect ADDRESS [
 
 int cmd_reward(int argc, char **argv)
 {
-    const char *address = NULL, *name = "reward";
-    const flag flags[] = { { "--connect", &address, NULL }, { "--name", &name, NULL }, { 0 } };
+    const char *address, *name;
     role r;
     error err = { 0 };
-    const int status = role_open(&r, argc, argv, flags, &name, USAGE);
+    const int status = role_open_worker(&r, argc, argv, &address, &name, USAGE);
     if (status != 0 || r.helped) return status;
-    if (!address) return role_close(&r, error_set(&err, ERR_ARGUMENT, "needs --connect ADDRESS"), &err);
     const scorer_config sc = recipe_scorer(r.recipe);
     scorer *s = scorer_new(&sc, &err);
     int rc = s ? OK : err.code;

@@ -20,6 +20,16 @@ int role_open(role *r, int argc, char **argv, const flag *flags, const char *con
     return r->loop ? 0 : role_close(r, err.code, &err);
 }
 
+int role_open_worker(role *r, int argc, char **argv, const char **address, const char **name, const char *usage)
+{
+    error err = { 0 };
+    const flag flags[] = { { "--connect", address, NULL }, { "--name", name, NULL }, { 0 } };
+    *address = NULL, *name = argv[0];
+    const int status = role_open(r, argc, argv, flags, name, usage);
+    if (status != 0 || r->helped || *address) return status;
+    return role_close(r, error_set(&err, ERR_ARGUMENT, "needs --connect ADDRESS"), &err);
+}
+
 int role_close(role *r, int rc, const error *err)
 {
     loop_free(r->loop);

@@ -34,8 +34,8 @@ static void answer(worker *w, const score_request_body *r)
     score sc;
     scorer_score(w->config->scorer, r->task, r->episode, &sc);
     if (sc.error)
-        log_warn(w->log, "%s task %016" PRIx64 ": %s", sc.status == SCORE_OK ? "a missing objective in" : "no score for",
-                 sc.task, sc.error);
+        log_warn(w->log, "%s task %016" PRIx64 ": %s",
+                 sc.status == SCORE_OK ? "a missing objective in" : "no score for", sc.task, sc.error);
     const message m = { .type = MSG_SCORE, .score = { &sc } };
     error err = { 0 };
     if (endpoint_send(w->exchange, 0, &m, &err) != OK) log_warn(w->log, "%s", err.text);

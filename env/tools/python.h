@@ -7,6 +7,6 @@
 #include "env/router.h"
 #include "env/sandbox/box.h"
 
-/* at_once: calls that run at the same time, the others wait their turn (a call's ms is without that wait); 0: half as many
- * as there are cores. */
+/* at_once: calls that run at the same time, the others wait their turn (a call's ms is without that wait); 0: half as
+ * many as there are cores. */
 int python_tool(const box_config *config, int at_once, tool *out, error *err);

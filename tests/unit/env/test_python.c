@@ -95,7 +95,8 @@ static void attacks_get_nowhere(void **state)
     (void)state;
     static const char *const ATTACKS[] = {
         "import os\nwhile True: os.fork()",
-        "import threading, time\nfor i in range(10000): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\nprint('escaped')",
+        "import threading, time\nfor i in range(10000): threading.Thread(target=time.sleep, args=(60,), "
+        "daemon=True).start()\nprint('escaped')",
         "import socket\ns = socket.socket()\nprint('escaped')",
         "import os\nos.kill(-1, 9)\nprint('escaped')",
         "import os\nos.kill(os.getppid(), 9)\nprint('escaped')",
