@@ -7,7 +7,7 @@
 
 #include "base/vec.h"
 
-enum { TICK_MS = 500, ALONE_MS = 120000, REPEAT_MS = 5000 };
+enum { TICK_MS = 500, ALONE_MS = 120000, REMIND_MS = 10000, REPEAT_MS = 5000 };
 
 typedef struct pending_ack {
     peer_id peer;
@@ -34,7 +34,7 @@ struct server {
     bool published;
     int actors, reward_workers;
     uint64_t tokens;
-    int64_t alone_since_ms;
+    int64_t alone_since_ms, reminded_ms;
     bool in_transaction;
     int failed;
     error why;
@@ -299,7 +299,9 @@ static void tick(void *ctx)
 server *server_new(loop *lp, const server_config *config, logger *lg, error *err)
 {
     server *s = xcalloc(1, sizeof *s);
-    *s = (server){ .lp = lp, .log = lg, .config = *config, .alone_since_ms = loop_now_ms(lp) };
+    *s = (server){
+        .lp = lp, .log = lg, .config = *config, .alone_since_ms = loop_now_ms(lp), .reminded_ms = loop_now_ms(lp)
+    };
     const endpoint_config ec = { .address = config->address,
                                  .heartbeat_ms = config->heartbeat_ms,
                                  .patience_ms = config->patience_ms };
@@ -352,18 +354,29 @@ int server_restore(server *s, int64_t step, error *err)
     return rc == OK ? OK : error_within(err, "resuming from step %" PRId64, step);
 }
 
+/* Nobody to play or to score: said every ten seconds, and after two minutes the run stops. */
+static int wait_for_workers(server *s, error *err)
+{
+    char waiting[200];
+    const int64_t now_ms = loop_now_ms(s->lp);
+    if ((s->actors > 0 && s->reward_workers > 0) || core_open_tasks(s->core) == 0)
+        s->alone_since_ms = s->reminded_ms = now_ms;
+    if (now_ms - s->reminded_ms < REMIND_MS) return OK;
+    s->reminded_ms = now_ms;
+    core_waiting_for(s->core, waiting, sizeof waiting);
+    if (now_ms - s->alone_since_ms >= ALONE_MS)
+        return error_set(err, ERR_TIMEOUT, "nobody came for %d s: waiting for %s", ALONE_MS / 1000, waiting);
+    log_warn(s->log, "waiting for %s", waiting);
+    return OK;
+}
+
 int server_check(server *s, error *err)
 {
     settle(s);
     publish_versions(s);
     settle(s); /* what a version has opened */
     if (s->failed) return error_set(err, s->failed, "%s", s->why.text);
-    const int64_t now_ms = loop_now_ms(s->lp);
-    if ((s->actors > 0 && s->reward_workers > 0) || core_open_tasks(s->core) == 0) s->alone_since_ms = now_ms;
-    if (now_ms - s->alone_since_ms < ALONE_MS) return OK;
-    char waiting[200];
-    core_waiting_for(s->core, waiting, sizeof waiting);
-    return error_set(err, ERR_TIMEOUT, "nobody came for %d s: waiting for %s", ALONE_MS / 1000, waiting);
+    return wait_for_workers(s, err);
 }
 
 core *server_core(server *s) { return s->core; }

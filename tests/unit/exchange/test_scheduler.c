@@ -1,0 +1,130 @@
+#include "exchange/scheduler.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/support/support.h"
+
+enum { ROWS = 7, PROMPTS = 3, GROUP = 4 };
+
+typedef struct desk {
+    char *dir;
+    scheduler_config c;
+} desk;
+
+static int32_t shots(void *ctx, int64_t step, uint64_t prompt)
+{
+    return (void)ctx, (int32_t)(step * 10 + (int64_t)prompt);
+}
+
+static desk open_desk(void)
+{
+    char path[400], text[400] = "";
+    error err = { 0 };
+    desk d = { .dir = test_folder_new() };
+    for (int i = 0; i < ROWS; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "{\"prompt\": \"row %d\"}\n", i);
+    test_file_write(d.dir, "d.jsonl", text);
+    snprintf(path, sizeof path, "%s/d.jsonl", d.dir);
+    d.c = (scheduler_config){ .train = dataset_open(path, 0, &err),
+                              .eval = dataset_open(path, 0, &err),
+                              .seed = 5,
+                              .prompts_per_step = PROMPTS,
+                              .group = GROUP,
+                              .max_staleness = 1,
+                              .temperature = 0.7f,
+                              .max_tokens = 9,
+                              .shots = shots };
+    assert_non_null(d.c.train);
+    assert_non_null(d.c.eval);
+    return d;
+}
+
+static void close_desk(desk *d)
+{
+    dataset_free(d->c.train);
+    dataset_free(d->c.eval);
+    test_folder_remove(d->dir);
+}
+
+static void the_samples_of_a_prompt_are_one_group(void **state)
+{
+    (void)state;
+    desk d = open_desk();
+    for (uint32_t i = 0; i < PROMPTS * GROUP; i++) {
+        task t;
+        error err = { 0 };
+        scheduler_task(&d.c, 3, i, &t);
+        test_ok(task_check(&t, &err), &err);
+        assert_true(t.id == task_id(false, 3, i));
+        assert_true(t.group == task_id(false, 3, i / GROUP * GROUP));
+        assert_int_equal(t.sample, i % GROUP);
+        assert_int_equal(t.n_shots, 30 + i / GROUP);
+        assert_int_equal(t.min_version, 1); /* one behind at most */
+        assert_int_equal(t.max_version, 2);
+        task_reset(&t);
+    }
+    close_desk(&d);
+}
+
+static void the_same_step_asks_the_same_again(void **state)
+{
+    (void)state;
+    desk a = open_desk(), b = open_desk();
+    task t;
+    scheduler_task(&b.c, 40, 1, &t); /* b has been elsewhere before */
+    task_reset(&t);
+    for (int64_t step = 1; step < 12; step++)
+        for (uint32_t i = 0; i < PROMPTS * GROUP; i++) {
+            task x, y;
+            scheduler_task(&a.c, step, i, &x);
+            scheduler_task(&b.c, step, i, &y);
+            assert_string_equal(x.row, y.row);
+            assert_true(x.prompt_id == y.prompt_id);
+            task_reset(&x);
+            task_reset(&y);
+        }
+    close_desk(&a);
+    close_desk(&b);
+}
+
+static void an_epoch_visits_every_row_once(void **state)
+{
+    (void)state;
+    desk d = open_desk();
+    int hits[ROWS] = { 0 };
+    for (uint32_t visit = 0; visit < 3 * ROWS; visit++) {
+        task t;
+        scheduler_task(&d.c, 1 + visit / PROMPTS, visit % PROMPTS * GROUP, &t);
+        hits[t.prompt_id]++;
+        task_reset(&t);
+    }
+    for (int i = 0; i < ROWS; i++) assert_int_equal(hits[i], 3);
+    close_desk(&d);
+}
+
+static void an_evaluation_is_greedy_and_in_order(void **state)
+{
+    (void)state;
+    desk d = open_desk();
+    assert_int_equal(scheduler_eval_size(&d.c), ROWS);
+    d.c.eval_prompts = 2, d.c.eval_shots = 1;
+    assert_int_equal(scheduler_eval_size(&d.c), 2);
+    task t;
+    scheduler_eval_task(&d.c, 8, 1, &t);
+    assert_true(t.eval && t.temperature == 0 && t.n_shots == 1 && t.min_version == 8 && t.max_version == 8);
+    assert_string_equal(t.row, "{\"prompt\": \"row 1\"}");
+    task_reset(&t);
+    close_desk(&d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_samples_of_a_prompt_are_one_group),
+        cmocka_unit_test(the_same_step_asks_the_same_again),
+        cmocka_unit_test(an_epoch_visits_every_row_once),
+        cmocka_unit_test(an_evaluation_is_greedy_and_in_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
