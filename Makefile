@@ -3,7 +3,8 @@
 #   make          build (release, for this machine)       make asan, make tsan   the tests under sanitizers
 #   make demo     see it learn, in minutes                make lint              format and clang-tidy (ALL=1: every file)
 #   make test     build and run all tests                 make fuzz              libFuzzer, SECONDS=30 a target
-#   make install  into PREFIX (/usr/local)                make clean             forget the build
+#   make install  into PREFIX (/usr/local)                make cuda              the CUDA module, where nvcc is
+#   make clean    forget the build
 
 PREFIX ?= /usr/local
 SECONDS ?= 30
@@ -12,7 +13,7 @@ JOBS ?= $(shell nproc)
 JUNIT_FLAG = $(if $(JUNIT),--output-junit $(abspath $(JUNIT)))
 
 .NOTPARALLEL:
-.PHONY: build demo test asan tsan lint fuzz clean install deps deps-dev
+.PHONY: build demo test asan tsan lint fuzz cuda clean install deps deps-dev
 build: build-release
 
 deps:
@@ -38,6 +39,10 @@ lint: deps-dev
 	@cmake --preset release --log-level=NOTICE
 	@scripts/lint.sh format
 	@scripts/lint.sh tidy $(if $(ALL),all)
+
+cuda: export PATH := $(PATH):/usr/local/cuda/bin
+cuda: BUILD_ONLY = --target cuda
+cuda: build-cuda
 
 fuzz: deps-dev build-fuzz
 	@scripts/fuzz.sh build/fuzz $(SECONDS)
