@@ -1,11 +1,19 @@
 #include "cli/role.h"
 
+#include <signal.h>
 #include <stdio.h>
 
 int role_open(role *r, int argc, char **argv, const flag *flags, const char *const *log_name, const char *usage)
 {
     error err = { 0 };
+    sigset_t stops;
     *r = (role){ .name = argv[0] };
+    /* Before any library makes a thread: a signal takes whichever thread lets it in, and there it would kill. The loop
+     * reads it later. */
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGINT);
+    sigaddset(&stops, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &stops, NULL);
     if (arguments_parse(&r->arguments, argc, argv, flags, &err) != OK) {
         fprintf(stderr, "troupe: %s: %s\n", r->name, err.text);
         return 2;

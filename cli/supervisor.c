@@ -12,7 +12,7 @@
 #include "base/process.h"
 #include "base/vec.h"
 
-enum { RESTART_WINDOW_MS = 60000 };
+enum { RESTART_WINDOW_MS = 60000, FAREWELL_MS = 3000 };
 
 typedef struct child {
     child_options options;
@@ -109,36 +109,50 @@ supervisor_state supervisor_poll(supervisor *s, error *err)
     return state;
 }
 
-static bool wait_all(supervisor *s, int64_t deadline_ms)
+/* True when all of them are gone. */
+static bool wait_for(supervisor *s, bool principals_only, int64_t deadline_ms)
 {
     bool all = true;
     for (size_t i = 0; i < s->children.len; i++) {
         child *c = &s->children.data[i];
         int status;
         const int64_t left = deadline_ms - clock_ms();
+        if (principals_only && !c->options.principal) continue;
         if (c->running && process_wait(&c->process, left > 0 ? (int)left : 0, &status)) c->running = false;
         all = all && !c->running;
     }
     return all;
 }
 
+static void signal_all(supervisor *s, bool principals_only)
+{
+    for (size_t i = 0; i < s->children.len; i++) {
+        const child *c = &s->children.data[i];
+        if (c->running && (c->options.principal || !principals_only)) process_signal(&c->process, SIGTERM);
+    }
+}
+
+static bool has_principal(const supervisor *s)
+{
+    for (size_t i = 0; i < s->children.len; i++)
+        if (s->children.data[i].options.principal) return true;
+    return false;
+}
+
 void supervisor_stop(supervisor *s, int patience_ms)
 {
     s->stopping = true;
-    bool has_principal = false;
-    for (size_t i = 0; i < s->children.len; i++)
-        if (s->children.data[i].options.principal && s->children.data[i].running)
-            process_signal(&s->children.data[i].process, SIGTERM), has_principal = true;
-    if (wait_all(s, clock_ms() + (has_principal ? patience_ms : 0))) return;
-    for (size_t i = 0; i < s->children.len; i++)
-        if (s->children.data[i].running) process_signal(&s->children.data[i].process, SIGTERM);
-    if (wait_all(s, clock_ms() + 3000)) return;
+    signal_all(s, true);
+    wait_for(s, true, clock_ms() + patience_ms);
+    if (wait_for(s, false, clock_ms() + (has_principal(s) ? FAREWELL_MS : 0))) return; /* it told them goodbye */
+    signal_all(s, false);
+    if (wait_for(s, false, clock_ms() + FAREWELL_MS)) return;
     for (size_t i = 0; i < s->children.len; i++)
         if (s->children.data[i].running) {
             log_warn(s->log, "%s did not stop when asked; killing it", s->children.data[i].options.name);
             process_kill_group(&s->children.data[i].process, SIGKILL);
         }
-    wait_all(s, clock_ms() + 3000);
+    wait_for(s, false, clock_ms() + FAREWELL_MS);
 }
 
 void supervisor_free(supervisor *s)
