@@ -167,11 +167,13 @@ static int guarded_wrap(lua_State *L)
 static int guarded_print(lua_State *L)
 {
     str line = { 0 };
-    for (int i = 1; i <= lua_gettop(L) && line.len < 1000; i++) {
+    const int n = lua_gettop(L);
+    for (int i = 1; i <= n && line.len < 1000; i++) {
         size_t len;
         const char *s = luaL_tolstring(L, i, &len);
         if (i > 1) str_putc(&line, '\t');
         str_add(&line, s, len < 1000 ? len : 1000);
+        lua_pop(L, 1);
     }
     fprintf(stderr, "%.*s\n", (int)line.len, line.data ? line.data : "");
     str_free(&line);

@@ -106,6 +106,14 @@ static void what_was_replaced_still_does_its_work(void **state)
              "e:find('inner'))");
 }
 
+/* Found by fuzzing: the arguments were counted while they grew, far past the end of Lua's stack. */
+static void print_says_each_argument_once(void **state)
+{
+    (void)state;
+    accepted("for i = 1, 100 do assert(select('#', print('x', i, nil, {})) == 0) end");
+    accepted("print()");
+}
+
 static void recursion_ends_in_an_error(void **state)
 {
     (void)state;
@@ -163,6 +171,7 @@ int main(void)
         cmocka_unit_test(memory_has_an_end),
         cmocka_unit_test(time_has_an_end_and_pcall_does_not_help),
         cmocka_unit_test(what_was_replaced_still_does_its_work),
+        cmocka_unit_test(print_says_each_argument_once),
         cmocka_unit_test(recursion_ends_in_an_error),
         cmocka_unit_test(globals_are_read_only_after_the_script),
         cmocka_unit_test(a_recipe_may_require_files_beside_it),

@@ -1,0 +1,1 @@
+return { name = print'x', loud = true }
