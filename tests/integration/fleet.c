@@ -79,6 +79,15 @@ void outcome_free(outcome *o)
     *o = (outcome){ 0 };
 }
 
+void need_sandbox(void)
+{
+    outcome o = TROUPE("env", "call", "--tool", "python", "{\"code\": \"print(1)\"}");
+    const bool works = o.status == 0;
+    if (!works) print_message("no sandbox on this machine: %s\n", o.text);
+    outcome_free(&o);
+    if (!works) skip();
+}
+
 process troupe_start(const char *out_path, const char *const *words)
 {
     const char *argv[MAX_WORDS];

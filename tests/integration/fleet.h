@@ -19,6 +19,9 @@ void outcome_free(outcome *o);
 /* Shorthand: OUT = TROUPE("env", "list"). */
 #define TROUPE(...) troupe_run(NULL, 120, (const char *const[]){ __VA_ARGS__, NULL })
 
+/* Skips the test, aloud, on a machine that does not let the Python tool's sandbox be built. */
+void need_sandbox(void);
+
 /* A training in the background, its output in RUN.out. */
 process troupe_start(const char *out_path, const char *const *words);
 int troupe_wait(process *p, int seconds); /* exit status, or 128 + signal */

@@ -87,6 +87,7 @@ static void missing_files_are_named(void **state)
 static void tools_can_be_called_by_hand(void **state)
 {
     (void)state;
+    need_sandbox();
     EXPECT(0, TROUPE("env", "list"), "python", "parameters");
     EXPECT(0, TROUPE("env", "call", "--tool", "python", "{\"code\":\"print(2+2)\"}"), "4");
     EXPECT(1, TROUPE("env", "call", "--tool", "python", "{\"code\":\"1/0\"}"), "ZeroDivisionError");
@@ -97,6 +98,7 @@ static void tools_can_be_called_by_hand(void **state)
 static void a_model_can_be_evaluated_and_asked(void **state)
 {
     (void)state;
+    need_sandbox();
     EXPECT(0, TROUPE("eval", recipe, "--prompts", "16", "--shots", "3"), "eval/accuracy/mean", "tools/calls");
     EXPECT(0, TROUPE("eval", recipe, "--prompts", "16", "--json"), "\"eval/accuracy/mean\": 0",
            "\"eval/episodes\": 16");
@@ -173,6 +175,7 @@ static void answers_are_scored_offline(void **state)
 static void a_run_can_be_read_scored_again_and_drawn(void **state)
 {
     (void)state;
+    need_sandbox();
     char run[400], db[450], svg[400];
     const char *words[64];
     char *dir = test_folder_new();
