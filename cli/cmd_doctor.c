@@ -71,11 +71,21 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* What the sandbox is made of here, into `text`. */
+static const char *sandbox_layers(char *text, size_t size)
+{
+    const box_config limits = { 0 };
+    box *b = box_new(&limits, NULL);
+    snprintf(text, size, "%s", b ? box_layers(b) : "");
+    box_free(b);
+    return text;
+}
+
 /* The tool as an episode uses it, sandbox and all. */
 static void check_python(report *r)
 {
     error err = { 0 };
-    char text[560];
+    char text[560], layers[32];
     double ms[CALLS];
     tool python;
     const box_config limits = { 0 };
@@ -91,10 +101,11 @@ static void check_python(report *r)
         free(result.text);
     }
     qsort(ms, CALLS, sizeof *ms, ascending);
-    snprintf(text, sizeof text, "print(2+2) in its sandbox, p50 %.1f ms", rc == OK ? ms[CALLS / 2] : 0.0);
+    snprintf(text, sizeof text, "print(2+2) in its sandbox (%s), p50 %.1f ms", sandbox_layers(layers, sizeof layers),
+             rc == OK ? ms[CALLS / 2] : 0.0);
     say(r, rc == OK, "python tool", rc == OK ? text : err.text,
-        "the sandbox needs python3 and unprivileged user namespaces; without them: T.python{ sandbox = \"none\" } (no "
-        "isolation)");
+        "the sandbox needs python3, and user namespaces or Landlock (Linux 5.13); without: T.python{ sandbox = "
+        "\"none\" } (no isolation)");
     router_free(tools);
 }
 

@@ -299,14 +299,17 @@ static int add_python(tooling *t, lua_State *L)
     tool made;
     lua_getfield(L, -1, "sandbox");
     const char *sandbox = lua_isnil(L, -1) ? "auto" : lua_tostring(L, -1);
-    const bool none = strcmp(sandbox, "none") == 0;
-    if (!none && strcmp(sandbox, "auto") != 0)
-        return error_set(t->err, ERR_ARGUMENT, "T.python: sandbox is \"auto\" or \"none\", not \"%.40s\"", sandbox);
+    static const char *const MODES[] = { "auto", "landlock", "none", NULL };
+    int mode = 0;
+    while (MODES[mode] && strcmp(MODES[mode], sandbox) != 0) mode++;
+    if (!MODES[mode])
+        return error_set(t->err, ERR_ARGUMENT, "T.python: sandbox is \"auto\", \"landlock\" or \"none\", not \"%.40s\"",
+                         sandbox);
     lua_pop(L, 1);
     const box_config limits = { .timeout_ms = (int)(number_field(L, "timeout") * 1000),
                                 .memory_mb = (int)number_field(L, "memory_mb"),
                                 .output_bytes = (int)(number_field(L, "output_kb") * 1024),
-                                .no_isolation = none };
+                                .mode = (box_mode)mode };
     const int rc = python_tool(&limits, (int)number_field(L, "at_once"), &made, t->err);
     return rc == OK ? router_add(t->router, &made, t->err) : rc;
 }

@@ -32,6 +32,7 @@ struct box {
     box_config config;
     process zygote;
     int sock; /* -1: no zygote */
+    char layers[16];
     vec(running) calls;
 };
 
@@ -41,14 +42,14 @@ static const char *python(void) { return access("/usr/bin/python3", X_OK) == 0 ?
 
 static int spawn(box *b, int theirs, int filter, error *err)
 {
+    static const char *const MODES[] = { "auto", "landlock", "none" };
     char sock_text[16], filter_text[16], tmp_text[16];
     snprintf(sock_text, sizeof sock_text, "%d", theirs);
     snprintf(filter_text, sizeof filter_text, "%d", filter);
     snprintf(tmp_text, sizeof tmp_text, "%d", b->config.tmp_mb);
-    const char *const argv[] = { python(),    "-I",        "-S",
-                                 "-c",        ZYGOTE_TEXT, sock_text,
-                                 filter_text, tmp_text,    b->config.no_isolation ? "0" : "1",
-                                 NULL };
+    const char *const argv[] = {
+        python(), "-I", "-S", "-c", ZYGOTE_TEXT, sock_text, filter_text, tmp_text, MODES[b->config.mode], NULL
+    };
     static const char *const ENVIRONMENT[] = { "PATH=/usr/bin:/bin", "LANG=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1",
                                                NULL };
     const int fds[] = { theirs, filter };
@@ -70,9 +71,9 @@ static int wait_ready(box *b, error *err)
     struct pollfd fd = { .fd = b->sock, .events = POLLIN };
     const int ready = poll(&fd, 1, START_MS);
     const ssize_t n = ready > 0 ? recv(b->sock, text, sizeof text - 1, 0) : 0;
-    if (n == 1 && text[0] == 'H') return OK;
+    if (n > 0) text[n] = 0;
+    if (n > 1 && text[0] == 'H') return snprintf(b->layers, sizeof b->layers, "%.15s", text + 1), OK;
     if (n > 1 && text[0] == 'E') {
-        text[n] = 0;
         return error_set(err, ERR_UNSUPPORTED,
                          "sandbox: %s (troupe doctor says more; sandbox = \"none\" runs code without isolation)",
                          text + 1);
@@ -212,6 +213,7 @@ void box_cancel(box *b, uint64_t call)
     kill_call(b, call);
 }
 
+const char *box_layers(const box *b) { return b->layers; }
 int box_running(const box *b) { return (int)b->calls.len; }
 int box_zygote_pid(const box *b) { return (int)b->zygote.pid; }
 

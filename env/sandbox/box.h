@@ -15,9 +15,11 @@
 
 #include "base/error.h"
 
+typedef enum box_mode { BOX_AUTO, BOX_LANDLOCK, BOX_NONE } box_mode;
+
 typedef struct box_config {
     int timeout_ms, memory_mb, output_bytes, tmp_mb; /* 0: 2000, 256, 16384, 32 */
-    bool no_isolation;
+    box_mode mode;
 } box_config;
 
 typedef enum box_outcome { BOX_OK, BOX_RAISED, BOX_TIME, BOX_OUTPUT, BOX_KILLED, BOX_LOST } box_outcome;
@@ -33,6 +35,7 @@ typedef struct box box;
 /* Starts the zygote (about 100 ms) and waits until it has locked itself in. */
 box *box_new(const box_config *config, error *err);
 void box_free(box *b);
+const char *box_layers(const box *b); /* "namespaces", "landlock" or "none" */
 /* Starts a call. ERR_PEER: no zygote is to be had. */
 int box_begin(box *b, uint64_t call, const char *code, size_t len, int64_t now_ms, error *err);
 void box_cancel(box *b, uint64_t call);

@@ -1,10 +1,13 @@
 # The warm process of the sandbox: a python3 that has everything imported, locked itself into namespaces of its own, and
-# forks a clean child for each call. Started by box.c as: python3 -I -S -c ... SOCKET FILTER TMP_MB NAMESPACES
+# forks a clean child for each call. Started by box.c as: python3 -I -S -c ... SOCKET FILTER TMP_MB auto|landlock|none
+#
+# Where namespaces are not to be had (most containers), each child is confined by Landlock instead: it reads python's
+# libraries, writes a folder of its own, and the seccomp filter keeps it from network, processes and signals as ever.
 #
 # Messages on the SEQPACKET socket:  from box   "R" call wall_ms memory_mb cpu_s code + the pipe for output;  "K" call
 #                                    to box     "H" layers (once);  "D" call status
 # A child writes its output to the pipe and ends with 0 (fine), 1 (the code raised: its last line is in the output).
-import ctypes, gc, os, resource, select, signal, socket, struct, sys
+import ctypes, gc, os, resource, select, shutil, signal, socket, struct, sys
 import bisect, collections, datetime, decimal, fractions, functools, heapq, itertools, json, math, operator, random, re
 import statistics, string, time, traceback, array, io
 
@@ -63,14 +66,70 @@ def lock_in():
     enter_root()
 
 
-def child(code, out, memory_mb, cpu_s):
+# Whether lock_in works here, tried in a child: half a lock could not be undone.
+def namespaces_work():
+    read, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            lock_in()
+        except BaseException as problem:
+            os.write(write_end, str(problem).encode())
+        os._exit(0)
+    os.close(write_end)
+    os.waitpid(pid, 0)
+    why = os.read(read, 1000).decode()
+    os.close(read)
+    return why
+
+
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
+EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE, MAKE_DIR, MAKE_REG, REFER, TRUNCATE = (
+    1 << n for n in (0, 1, 2, 3, 4, 5, 7, 8, 13, 14))
+
+
+def landlock_version():
+    return libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1)
+
+
+# Landlock (Linux 5.13 on): everything is refused but what the rules name.
+def confine(private):
+    version = landlock_version()
+    handled = (1 << (13 if version < 2 else 14 if version < 3 else 15)) - 1
+    attributes = struct.pack("<QQQ", handled, 3, 3)
+    size = 8 if version < 4 else 16 if version < 6 else 24
+    rules = libc.syscall(CREATE_RULESET, attributes, ctypes.c_size_t(size), 0)
+    check(rules, "landlock")
+    allowed = [(path, EXECUTE | READ_FILE | READ_DIR) for path in ("/usr", "/lib", "/lib64", "/bin", "/lib32")]
+    allowed += [(path, READ_FILE | WRITE_FILE) for path in ("/dev/null", "/dev/zero", "/dev/urandom")]
+    allowed += [(private, WRITE_FILE | READ_FILE | READ_DIR | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | REFER | TRUNCATE)]
+    for path, access in allowed:
+        if not os.path.exists(path):
+            continue
+        parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        check(libc.syscall(ADD_RULE, rules, 1, struct.pack("<Qi", access & handled, parent), 0), "landlock rule for " + path)
+        os.close(parent)
+    check(libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    check(libc.syscall(RESTRICT_SELF, rules, 0), "landlock")
+    os.close(rules)
+
+
+def private_folder(call):
+    return "/tmp/troupe-box-%d-%d" % (os.getpid(), call)
+
+
+def child(code, out, memory_mb, cpu_s, private):
     libc.prctl(PDEATHSIG, signal.SIGKILL)
     os.dup2(out, 1)
     os.dup2(out, 2)
     null = os.open("/dev/null", os.O_RDONLY)
     os.dup2(null, 0)
     os.closerange(3, 1024)
-    if NAMESPACES:
+    if MODE == "landlock":
+        os.chdir(private)
+        os.environ["TMPDIR"] = private
+        confine(private)
+    if MODE == "namespaces":
         check(libc.unshare(NEWNS), "mount namespace")
         mount("tmpfs", "/tmp", "tmpfs", NOSUID | NODEV | NOEXEC, "size=%dm,mode=777" % TMP_MB)
         os.chdir("/tmp")
@@ -108,10 +167,13 @@ def child(code, out, memory_mb, cpu_s):
 def start(message, fds, running):
     call, wall_ms, memory_mb, cpu_s = struct.unpack_from("<QIII", message, 1)
     with os.fdopen(fds[0], "wb", buffering=0, closefd=False):
+        private = private_folder(call)
+        if MODE == "landlock":
+            os.mkdir(private, 0o700)
         pid = os.fork()
         if pid == 0:
             try:
-                child(message[21:].decode("utf-8", "replace"), fds[0], memory_mb, cpu_s)
+                child(message[21:].decode("utf-8", "replace"), fds[0], memory_mb, cpu_s, private)
             except BaseException as problem:
                 os.write(1, ("sandbox: " + str(problem)).encode())
             os._exit(3)
@@ -149,18 +211,27 @@ def serve(sock):
             if pid == 0:
                 break
             if pid in running:
-                sock.send(b"D" + struct.pack("<QI", running.pop(pid), status))
+                call = running.pop(pid)
+                if MODE == "landlock":
+                    shutil.rmtree(private_folder(call), ignore_errors=True)
+                sock.send(b"D" + struct.pack("<QI", call, status))
 
 
 sock = socket.socket(fileno=int(sys.argv[1]))
 with os.fdopen(int(sys.argv[2]), "rb") as f:
     FILTER = f.read()
-TMP_MB, NAMESPACES = int(sys.argv[3]), sys.argv[4] == "1"
+TMP_MB, MODE = int(sys.argv[3]), sys.argv[4]
 libc.prctl(PDEATHSIG, signal.SIGKILL)
 try:
-    if NAMESPACES:
+    why = namespaces_work() if MODE == "auto" else ""
+    if MODE == "auto" and not why:
         lock_in()
-    sock.send(b"H")
+        MODE = "namespaces"
+    elif MODE != "none":
+        MODE = "landlock"
+        if landlock_version() < 1:
+            raise OSError(why + "; and this kernel has no Landlock" if why else "this kernel has no Landlock")
+    sock.send(b"H" + MODE.encode())
 except OSError as problem:
     sock.send(b"E" + str(problem).encode())
     os._exit(1)

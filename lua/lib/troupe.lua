@@ -23,7 +23,7 @@ local function checked(what, fields, t)
 end
 
 -- A real python3 in the sandbox: timeout in seconds, memory_mb, output_kb; at_once: calls an actor runs at the same time (the
--- others wait; default: half of the cores); sandbox "auto" or "none".
+-- others wait; default: half of the cores); sandbox "auto" (namespaces, or else Landlock), "landlock" or "none".
 function T.python(t)
     return checked("python", { timeout = "number", memory_mb = "number", output_kb = "number", at_once = "number", sandbox = "string" }, t or {})
 end
