@@ -118,6 +118,14 @@ def private_folder(call):
     return "/tmp/troupe-box-%d-%d" % (os.getpid(), call)
 
 
+# Folders of zygotes that were killed while a call ran.
+def sweep():
+    for name in os.listdir("/tmp"):
+        parts = name.split("-")
+        if name.startswith("troupe-box-") and len(parts) == 4 and not os.path.exists("/proc/" + parts[2]):
+            shutil.rmtree("/tmp/" + name, ignore_errors=True)
+
+
 def child(code, out, memory_mb, cpu_s, private):
     libc.prctl(PDEATHSIG, signal.SIGKILL)
     os.dup2(out, 1)
@@ -231,6 +239,7 @@ try:
         MODE = "landlock"
         if landlock_version() < 1:
             raise OSError(why + "; and this kernel has no Landlock" if why else "this kernel has no Landlock")
+        sweep()
     sock.send(b"H" + MODE.encode())
 except OSError as problem:
     sock.send(b"E" + str(problem).encode())
