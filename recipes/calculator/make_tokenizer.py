@@ -32,7 +32,9 @@ tokenizer.train_from_iterator(
     trainers.BpeTrainer(vocab_size=4096, min_frequency=2, special_tokens=["<|endoftext|>"], show_progress=False,
                         initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
 out = HERE / "../../models/stagehand"
-tokenizer.save(str(out / "tokenizer.json"))
+saved = json.loads(tokenizer.to_str())
+saved["model"]["merges"] = [" ".join(merge) for merge in saved["model"]["merges"]]  # as every release of tokenizers reads them
+(out / "tokenizer.json").write_text(json.dumps(saved, indent=2, ensure_ascii=False) + "\n")
 config = json.loads((out / "config.json").read_text())
 config["vocab_size"] = tokenizer.get_vocab_size()
 (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")

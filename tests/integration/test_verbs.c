@@ -199,6 +199,21 @@ static void a_run_can_be_read_scored_again_and_drawn(void **state)
     test_folder_remove(dir);
 }
 
+static void a_model_is_pretrained_and_opens_again(void **state)
+{
+    (void)state;
+    char out[400], override[450], generator[1200];
+    char *dir = test_folder_new();
+    snprintf(out, sizeof out, "%s/model", dir);
+    snprintf(override, sizeof override, "out=%s", out);
+    snprintf(generator, sizeof generator, "%s/recipes/calculator/pretrain.lua", getenv("TROUPE_SOURCE"));
+    EXPECT(0, TROUPE("pretrain", generator, override, "steps=3", "threads=1", "report_every=1"), "step 3/3", "loss",
+           "wrote");
+    EXPECT(0, TROUPE("probe", "--model", out, "--text", "what is 12 plus 30?", "--greedy", "2"), "");
+    EXPECT(1, TROUPE("pretrain", generator, override, "stps=3"), "did you mean 'steps'?");
+    test_folder_remove(dir);
+}
+
 static void the_doctor_finds_the_machine_fit(void **state)
 {
     (void)state;
@@ -221,6 +236,7 @@ int main(void)
         cmocka_unit_test(the_probe_prints_what_transformers_computes),
         cmocka_unit_test(answers_are_scored_offline),
         cmocka_unit_test(a_run_can_be_read_scored_again_and_drawn),
+        cmocka_unit_test(a_model_is_pretrained_and_opens_again),
         cmocka_unit_test(the_doctor_finds_the_machine_fit),
     };
     return cmocka_run_group_tests(tests, find_files, NULL);
