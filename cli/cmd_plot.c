@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "base/vec.h"
+#include "cli/arguments.h"
 #include "cli/verbs.h"
 
 enum { WIDTH = 720, HEIGHT = 400, LEFT = 56, RIGHT = 16, TOP = 40, BOTTOM = 76, MAX_RUNS = 6, MAX_FILE = 1 << 30 };
@@ -165,25 +166,18 @@ static int usage(FILE *to)
 
 int cmd_plot(int argc, char **argv)
 {
-    const char *out = NULL, *objective = "accuracy", *dirs[MAX_RUNS];
+    const char *objective = "accuracy";
     run_curves runs[MAX_RUNS] = { 0 };
+    arguments a;
     error err = { 0 };
-    int n = 0, rc = OK;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0) return usage(stdout);
-        if (strcmp(argv[i], "--objective") == 0 && i + 1 < argc)
-            objective = argv[++i];
-        else if (argv[i][0] == '-')
-            return usage(stderr);
-        else if (!out)
-            out = argv[i];
-        else if (n < MAX_RUNS)
-            dirs[n++] = argv[i];
-        else
-            return usage(stderr);
-    }
-    if (!out || n == 0) return usage(stderr);
-    for (int i = 0; i < n && rc == OK; i++) rc = read_run(&runs[i], dirs[i], objective, &err);
+    const flag flags[] = { { "--objective", &objective, NULL }, { 0 } };
+    if (arguments_parse(&a, argc, argv, flags, &err) != OK) return fprintf(stderr, "troupe: plot: %s\n", err.text), 2;
+    if (a.help) return usage(stdout);
+    const int n = a.n_positional - 1;
+    if (n < 1 || n > MAX_RUNS) return usage(stderr);
+    const char *out = a.positional[0];
+    int rc = OK;
+    for (int i = 0; i < n && rc == OK; i++) rc = read_run(&runs[i], a.positional[i + 1], objective, &err);
     if (rc == OK) rc = draw(out, runs, n, objective, &err);
     if (rc != OK) fprintf(stderr, "troupe: plot: %s\n", err.text);
     for (int i = 0; i < n; i++) {

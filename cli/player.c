@@ -140,7 +140,7 @@ static int play_all(player *p, stage *s, const player_callbacks *cb, error *err)
     episode *finished[MAX_FINISHED];
     bool last = false, idle = false;
     int n = 0;
-    for (int rc; (rc = begin_tasks(p, s, cb, &last, err)) == OK;) {
+    while (begin_tasks(p, s, cb, &last, err) == OK) {
         if (last && n == 0 && stage_in_flight(s) == 0) return OK;
         n = stage_turn(s, clock_ms(), finished, MAX_FINISHED, &idle, err);
         if (n < 0) return -n;

@@ -315,7 +315,7 @@ static int read_text(reading *r, lua_State *L, const config_row *row, char *out)
 static int read_row(reading *r, lua_State *L, const config_row *row)
 {
     char *at = r->out + row->offset;
-    double number;
+    double number = 0;
     int rc = OK;
     if (row->kind == CONFIG_VALUE) return OK;
     config_push(L, row->key);

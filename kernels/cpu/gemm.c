@@ -36,16 +36,16 @@ void cpu_linear_pack(device *dev, const float *w, int N, int K, void *packed) { 
         const float *x, int64_t ldx, const float *panel, int K, float *y, int64_t ldy, int columns, int accumulate)    \
     {                                                                                                                  \
         v16 acc[ROWS][2];                                                                                              \
-        for (int r = 0; r < ROWS; r++) acc[r][0] = acc[r][1] = v16_set(0);                                             \
+        for (int r = 0; r < (ROWS); r++) acc[r][0] = acc[r][1] = v16_set(0);                                           \
         for (int k = 0; k < K; k++) {                                                                                  \
             const v16 b0 = v16_load(panel + (size_t)k * PANEL), b1 = v16_load(panel + (size_t)k * PANEL + 16);         \
-            for (int r = 0; r < ROWS; r++) {                                                                           \
+            for (int r = 0; r < (ROWS); r++) {                                                                         \
                 const v16 a = v16_set(x[r * ldx + k]);                                                                 \
                 acc[r][0] = a * b0 + acc[r][0];                                                                        \
                 acc[r][1] = a * b1 + acc[r][1];                                                                        \
             }                                                                                                          \
         }                                                                                                              \
-        for (int r = 0; r < ROWS; r++) store_row(y + r * ldy, acc[r], columns, accumulate);                            \
+        for (int r = 0; r < (ROWS); r++) store_row(y + r * ldy, acc[r], columns, accumulate);                          \
     }
 
 static inline void store_row(float *y, const v16 *acc, int columns, int accumulate)
