@@ -130,6 +130,16 @@ static void on_stop(void *ctx)
     learner_stop(&s->learner);
 }
 
+/* A run that stands still says what it waits for. */
+static void remind(session *s)
+{
+    char waiting[200], sentence[240];
+    if (!server_reminder(s->server, waiting, sizeof waiting)) return;
+    snprintf(sentence, sizeof sentence, "waiting for %s", waiting);
+    log_info(s->role.log, "%s", sentence);
+    sinks_say(s->sinks, sentence);
+}
+
 /* The I/O thread's life: as long as the other one trains. What fails here stops it after the step under way. */
 static int serve(session *s, error *err)
 {
@@ -138,6 +148,7 @@ static int serve(session *s, error *err)
     while (rc == OK && !s->learner.over) {
         rc = loop_once(s->role.loop, TURN_MS, err);
         if (rc == OK && !s->stop) rc = server_check(s->server, err);
+        remind(s);
         const server_stats stats = server_statistics(s->server);
         learner_tell(&s->learner, &stats);
     }

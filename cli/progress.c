@@ -136,6 +136,8 @@ void progress_event(progress *p, const json_t *line)
         on_step(p, line);
     else if (strcmp(name, "eval") == 0)
         on_eval(p, line);
+    else if (strcmp(name, "say") == 0 && json_is_string(json_object_get(line, "text")))
+        progress_say(p, "%s", json_string_value(json_object_get(line, "text")));
 }
 
 void progress_say(progress *p, const char *fmt, ...)

@@ -105,3 +105,14 @@ void sinks_report(sinks *s, const char *event, int64_t step, const metrics *m)
     file_append_line(s->report_fd, line.data, line.len, NULL); /* a supervisor that is gone is noticed elsewhere */
     str_free(&line);
 }
+
+void sinks_say(sinks *s, const char *sentence)
+{
+    if (s->report_fd < 0) return;
+    str line = { 0 };
+    str_puts(&line, "{\"event\": \"say\", \"text\": ");
+    str_json(&line, sentence, strlen(sentence));
+    str_putc(&line, '}');
+    file_append_line(s->report_fd, line.data, line.len, NULL);
+    str_free(&line);
+}

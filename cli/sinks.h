@@ -15,5 +15,7 @@ sinks *sinks_open(const char *run_dir, int report_fd, int64_t keep_step, error *
 void sinks_close(sinks *s);
 /* {"event": EVENT, "step": STEP, "unix_ms": ..., NAME: VALUE, ...}; non-finite values are left out. */
 int sinks_write(sinks *s, const char *event, int64_t step, const metrics *m, error *err);
+/* A sentence for the person at the terminal; it is not kept. */
+void sinks_say(sinks *s, const char *sentence);
 /* To the supervisor alone: what changes too often to be kept. */
 void sinks_report(sinks *s, const char *event, int64_t step, const metrics *m);

@@ -34,7 +34,7 @@ struct server {
     bool published;
     int actors, reward_workers;
     uint64_t tokens;
-    int64_t alone_since_ms, reminded_ms;
+    int64_t alone_since_ms, moved_ms; /* moved: a step was finished, or a reminder given */
     bool in_transaction;
     int failed;
     error why;
@@ -87,6 +87,7 @@ static void finish(server *s, const action *a)
     step_batch *b = xcalloc(1, sizeof *b);
     *b = (step_batch){ .step = a->step, .eval = a->kind == EVAL_READY, .groups = a->groups, .n = a->n_groups };
     vec_push(&s->finished, b);
+    s->moved_ms = loop_now_ms(s->lp);
 }
 
 static void perform(server *s, const action *a)
@@ -300,7 +301,7 @@ server *server_new(loop *lp, const server_config *config, logger *lg, error *err
 {
     server *s = xcalloc(1, sizeof *s);
     *s = (server){
-        .lp = lp, .log = lg, .config = *config, .alone_since_ms = loop_now_ms(lp), .reminded_ms = loop_now_ms(lp)
+        .lp = lp, .log = lg, .config = *config, .alone_since_ms = loop_now_ms(lp), .moved_ms = loop_now_ms(lp)
     };
     const endpoint_config ec = { .address = config->address,
                                  .heartbeat_ms = config->heartbeat_ms,
@@ -354,20 +355,25 @@ int server_restore(server *s, int64_t step, error *err)
     return rc == OK ? OK : error_within(err, "resuming from step %" PRId64, step);
 }
 
-/* Nobody to play or to score: said every ten seconds, and after two minutes the run stops. */
+/* Nobody to play or to score for two minutes: the run stops. */
 static int wait_for_workers(server *s, error *err)
 {
     char waiting[200];
     const int64_t now_ms = loop_now_ms(s->lp);
-    if ((s->actors > 0 && s->reward_workers > 0) || core_open_tasks(s->core) == 0)
-        s->alone_since_ms = s->reminded_ms = now_ms;
-    if (now_ms - s->reminded_ms < REMIND_MS) return OK;
-    s->reminded_ms = now_ms;
+    if ((s->actors > 0 && s->reward_workers > 0) || core_open_tasks(s->core) == 0) s->alone_since_ms = now_ms;
+    if (now_ms - s->alone_since_ms < ALONE_MS) return OK;
     core_waiting_for(s->core, waiting, sizeof waiting);
-    if (now_ms - s->alone_since_ms >= ALONE_MS)
-        return error_set(err, ERR_TIMEOUT, "nobody came for %d s: waiting for %s", ALONE_MS / 1000, waiting);
-    log_warn(s->log, "waiting for %s", waiting);
-    return OK;
+    return error_set(err, ERR_TIMEOUT, "nobody came for %d s: waiting for %s", ALONE_MS / 1000, waiting);
+}
+
+bool server_reminder(server *s, char *out, size_t size)
+{
+    const int64_t now_ms = loop_now_ms(s->lp);
+    if (core_open_tasks(s->core) == 0) s->moved_ms = now_ms;
+    if (now_ms - s->moved_ms < REMIND_MS) return false;
+    s->moved_ms = now_ms;
+    core_waiting_for(s->core, out, size);
+    return true;
 }
 
 int server_check(server *s, error *err)

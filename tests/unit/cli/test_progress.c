@@ -60,6 +60,14 @@ static void an_evaluation_says_shots_and_questions(void **state)
     free(text);
 }
 
+static void a_sentence_of_the_learners_is_passed_on(void **state)
+{
+    (void)state;
+    char *text = SHOWN(10, "{\"event\": \"say\", \"text\": \"waiting for 3 scores\"}", "{\"event\": \"say\"}");
+    assert_string_equal(text, "waiting for 3 scores\n");
+    free(text);
+}
+
 static void what_is_no_report_is_passed_over(void **state)
 {
     (void)state;
@@ -75,6 +83,7 @@ int main(void)
         cmocka_unit_test(a_step_is_one_plain_line),
         cmocka_unit_test(a_pipe_gets_each_so_manieth_step_and_the_last),
         cmocka_unit_test(an_evaluation_says_shots_and_questions),
+        cmocka_unit_test(a_sentence_of_the_learners_is_passed_on),
         cmocka_unit_test(what_is_no_report_is_passed_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
