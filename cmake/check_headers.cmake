@@ -7,7 +7,7 @@ list(FILTER INCLUDES EXCLUDE REGEX "^$")
 list(TRANSFORM INCLUDES PREPEND "-I")
 set(failures "")
 foreach(header IN LISTS headers)
-  execute_process(COMMAND ${COMPILER} -std=gnu17 -Wall -Wextra -Werror -fsyntax-only ${FLAGS} -I${ROOT} ${INCLUDES}
+  execute_process(COMMAND ${COMPILER} -std=gnu17 -Wall -Wextra -Werror -Wno-psabi -fsyntax-only ${FLAGS} -I${ROOT} ${INCLUDES}
     -include ${header} -include ${header} -x c /dev/null WORKING_DIRECTORY ${ROOT}
     RESULT_VARIABLE result ERROR_VARIABLE output)
   if(NOT result EQUAL 0)

@@ -99,15 +99,10 @@ function(troupe_tests room)
   endforeach()
 endfunction()
 
-# What every ctest of ours runs under; any test may raise its TIMEOUT, with a reason, after this. Two tests share the
-# cores, so OpenMP's threads must sleep rather than spin; and ThreadSanitizer can't see libgomp's barriers, so there is
-# one thread of it there.
+# What every ctest of ours runs under; any test may raise its TIMEOUT, with a reason, after this.
 function(troupe_test_settings test)
-  set(environment TROUPE_SOURCE=${CMAKE_SOURCE_DIR} TROUPE_BUILD=${CMAKE_BINARY_DIR} OMP_WAIT_POLICY=passive
+  set(environment TROUPE_SOURCE=${CMAKE_SOURCE_DIR} TROUPE_BUILD=${CMAKE_BINARY_DIR}
     UBSAN_OPTIONS=print_stacktrace=1 "TSAN_OPTIONS=halt_on_error=1 suppressions=${CMAKE_SOURCE_DIR}/tests/support/tsan.supp")
-  if(TROUPE_SANITIZE STREQUAL "thread")
-    list(APPEND environment OMP_THREAD_LIMIT=1)
-  endif()
   set_tests_properties(${test} PROPERTIES TIMEOUT 60 WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}
     ENVIRONMENT "${environment}")
 endfunction()

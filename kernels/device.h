@@ -12,10 +12,16 @@
 typedef struct device device;
 struct ops;
 
+/* How linear products are computed. BF16: factors rounded to bf16, sums in fp32; everything else stays fp32. */
+typedef enum precision { PRECISION_F32, PRECISION_BF16 } precision;
+
 /* `threads` <= 0: one a core this process may use. "auto" takes CUDA when the module and a driver are there.
  * NULL and `err` for a device this machine lacks. */
 device *device_open(const char *name, int threads, error *err);
 void device_close(device *dev);
+/* PRECISION_F32 until told otherwise; to be told before anything is packed. */
+void device_set_precision(device *dev, precision p);
+precision device_precision(const device *dev);
 const struct ops *device_ops(const device *dev);
 const char *device_name(const device *dev); /* "cpu (avx512, 2 threads)" */
 int device_threads(const device *dev);
@@ -27,6 +33,8 @@ void device_copy_in(device *dev, void *to_device, const void *from_host, size_t 
 void device_copy_out(device *dev, void *to_host, const void *from_device, size_t bytes);
 /* Memory of one step: bump-allocated, all of it forgotten by device_scratch_reset (kept and reused underneath). */
 void *device_scratch(device *dev, size_t bytes);
+/* The same in host memory, for records that go with a step's arrays; forgotten by the same reset. */
+void *device_host_scratch(device *dev, size_t bytes);
 void device_scratch_reset(device *dev);
 size_t device_scratch_peak(const device *dev);
 /* Waits for the work given so far; OK, or ERR_DEVICE and the name of the operation that failed first. */

@@ -28,13 +28,16 @@ struct ops {
     void (*add)(device *dev, float *y, const float *x, int64_t n); /* y += x */
     void (*scale)(device *dev, float *y, float a, int64_t n);      /* y *= a */
 
-    /* ---- linear: y = x W^T                       x [M, K], W [N, K] as in a checkpoint (out, in), y [M, N] ----
-     * The forward product reads W packed into panels, so that M = 1 and M = 4096 share one summation order. */
-    size_t (*linear_packed_bytes)(int N, int K);
+    /* ---- linear: y = x W^T + bias               x [M, K], W [N, K] as in a checkpoint (out, in), bias [N] or NULL,
+     * y [M, N] ----
+     * The forward product reads W packed, so that M = 1 and M = 4096 share one summation order. With PRECISION_BF16
+     * both factors are rounded to bf16 (to nearest even) and the products are summed in fp32, forward and backward. */
+    size_t (*linear_packed_bytes)(const device *dev, int N, int K);
     void (*linear_pack)(device *dev, const float *w, int N, int K, void *packed);
-    void (*linear)(device *dev, const float *x, int M, const void *packed, int N, int K, float *y);
+    void (*linear)(device *dev, const float *x, int M, const void *packed, const float *bias, int N, int K, float *y);
     void (*linear_dx)(device *dev, const float *dy, int M, const float *w, int N, int K, float *dx); /* dx += dy W */
     void (*linear_dw)(device *dev, const float *dy, const float *x, int M, int N, int K, float *dw); /* dW += dy^T x */
+    void (*bias_backward)(device *dev, const float *dy, int M, int N, float *db); /* db += the sum of dy's rows */
 
     /* ---- embedding: y[t] = E[ids[t]]                                          E [V, D], y [T, D] ---- */
     void (*embed)(device *dev, const float *e, const int32_t *ids, int T, int D, float *y);
@@ -46,19 +49,21 @@ struct ops {
                              int D, float *dx, float *dw); /* dx +=, dw += */
 
     /* ---- rotary embedding, halves convention of transformers: pairs (i, i + hd/2), angle = positions[t] *
-     * inv_freq[i]. x [T, H, hd] in place; backward rotates by the negative angle. inv_freq [hd/2]. ---- */
-    void (*rope)(device *dev, float *x, const int32_t *positions, const float *inv_freq, int T, int H, int hd);
-    void (*rope_backward)(device *dev, float *dx, const int32_t *positions, const float *inv_freq, int T, int H,
-                          int hd);
+     * inv_freq[i] (inv_freq [hd/2]; scaled frequencies, as Llama 3's, are the model's affair). The cosines and sines of
+     * a batch are made once, turns [T, 2, hd/2], and used by every layer. x [T, H, hd] in place; backward rotates by
+     * the negative angle. ---- */
+    void (*rope_turns)(device *dev, const int32_t *positions, const float *inv_freq, int T, int hd, float *turns);
+    void (*rope)(device *dev, float *x, const float *turns, int T, int H, int hd);
+    void (*rope_backward)(device *dev, float *dx, const float *turns, int T, int H, int hd);
 
     /* ---- causal attention over packed sequences      q, o [T, H, hd]; k, v [T, Hkv, hd]; starts [S + 1], starts[S] =
-     * T o[t] = sum_j softmax_j(q[t] . k[j] / sqrt(hd)) v[j] over the j <= t of t's sequence. lse [T, H] kept for
-     * backward. Never holds [T, T]. */
+     * T. o[t] = sum_j softmax_j(q[t] . k[j] / sqrt(hd)) v[j] over the j <= t of t's sequence; with window > 0 (Mistral)
+     * over those with t - j < window only. lse [T, H] kept for backward. Never holds [T, T]. */
     void (*attention)(device *dev, const float *q, const float *k, const float *v, const int32_t *starts, int S, int H,
-                      int Hkv, int hd, float *o, float *lse);
+                      int Hkv, int hd, int window, float *o, float *lse);
     void (*attention_backward)(device *dev, const float *doo, const float *q, const float *k, const float *v,
                                const float *o, const float *lse, const int32_t *starts, int S, int H, int Hkv, int hd,
-                               float *dq, float *dk, float *dv); /* all = */
+                               int window, float *dq, float *dk, float *dv); /* all = */
 
     /* ---- the same attention over paged keys and values: bit-equal to `attention` on the same tokens.
      * k_pages, v_pages [n_pages, KV_PAGE, Hkv, hd] of one layer. Row t belongs to sequence row_seq[t] and stands at
@@ -68,7 +73,7 @@ struct ops {
                      const int32_t *table, int max_pages, int T, int Hkv, int hd, float *k_pages, float *v_pages);
     void (*attention_paged)(device *dev, const float *q, const float *k_pages, const float *v_pages,
                             const int32_t *row_seq, const int32_t *positions, const int32_t *table, int max_pages,
-                            int T, int H, int Hkv, int hd, float *o);
+                            int T, int H, int Hkv, int hd, int window, float *o);
 
     /* ---- SwiGLU (Shazeer 2020): y = silu(gate) * up                                    all [T, F] ---- */
     void (*swiglu)(device *dev, const float *gate, const float *up, int64_t n, float *y);
@@ -85,13 +90,13 @@ struct ops {
                           const int32_t *targets, const float *lse, int T, int V, int D, float temperature, float *dx,
                           float *dw);
 
-    /* ---- sampling from logits [M, V]; row i uses the random number (keys[i], hi[i], position[i]).
-     * token by inverse CDF over softmax(z / temperature) restricted to the smallest set of mass >= top_p;
-     * temperature 0: argmax. logprob[i]: log-softmax of z / temperature over the WHOLE vocabulary, the very bits `head`
-     * gives for that token (temperature 0: as for 1). ---- */
+    /* ---- sampling from logits [M, V] on the device; all arrays of M lie on the host, and the call waits. Row i uses
+     * the random number (keys[i], hi[i], position[i]). token by inverse CDF over softmax(z / temperature) restricted to
+     * the smallest set of mass >= top_p; temperature 0: argmax. logprob[i]: log-softmax of z / temperature over the
+     * WHOLE vocabulary, the very bits `head` gives for that token (temperature 0: as for 1). ---- */
     void (*sample)(device *dev, const float *logits, int M, int V, float temperature, float top_p, const rng_key *keys,
                    const uint64_t *hi, const uint64_t *position, int32_t *token, float *logprob);
-    /* logprob[i] of a given token[i], from logits, the same bits again. */
+    /* logprob[i] of a given token[i], from logits, the same bits again; token and logprob on the host. */
     void (*token_logprob)(device *dev, const float *logits, int M, int V, float temperature, const int32_t *token,
                           float *logprob);
 

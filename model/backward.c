@@ -12,6 +12,7 @@ typedef struct layer_grads {
     float *att;       /* [T, H hd] */
     float *att_rows;  /* [n_out, H hd], in the last layer */
     float *q, *k, *v;
+    float *q_raw, *k_raw; /* where heads are normed */
 } layer_grads;
 
 typedef struct backward {
@@ -37,10 +38,12 @@ static void complete(const backward *b, const param *p)
     if (b->sink) b->sink->ready(b->sink->ctx, p, b->grads + p->offset, b->K, b->w->table->total);
 }
 
-/* y = x W^T over n rows: dW += dy^T x, dx += dy W. */
-static void linear_backward(const backward *b, int k, const param *p, const float *dy, const float *x, int n, float *dx)
+/* y = x W^T + bias over n rows: dW += dy^T x, dbias += the sum of dy's rows, dx += dy W. */
+static void linear_backward(const backward *b, int k, const param *p, const param *bias, const float *dy,
+                            const float *x, int n, float *dx)
 {
     b->ops->linear_dw(b->dev, dy, x, n, p->rows, p->cols, grad_of(b, k, p));
+    if (bias) b->ops->bias_backward(b->dev, dy, n, p->rows, grad_of(b, k, bias));
     b->ops->linear_dx(b->dev, dy, n, param_data(b->w, p), p->rows, p->cols, dx);
 }
 
@@ -56,11 +59,11 @@ static void mlp_backward(const backward *b, int k, const layer_weights *p, const
 {
     const int64_t wide = (int64_t)a->n * b->w->table->config.ffn;
     b->ops->zero(b->dev, b->d.act, wide);
-    linear_backward(b, k, p->down, dy, a->act, a->n, b->d.act);
+    linear_backward(b, k, p->down, NULL, dy, a->act, a->n, b->d.act);
     b->ops->swiglu_backward(b->dev, b->d.act, a->gate, a->up, wide, b->d.gate, b->d.up);
     b->ops->zero(b->dev, b->d.norm_out, (int64_t)a->n * b->D);
-    linear_backward(b, k, p->up, b->d.up, a->mlp_in, a->n, b->d.norm_out);
-    linear_backward(b, k, p->gate, b->d.gate, a->mlp_in, a->n, b->d.norm_out);
+    linear_backward(b, k, p->up, NULL, b->d.up, a->mlp_in, a->n, b->d.norm_out);
+    linear_backward(b, k, p->gate, NULL, b->d.gate, a->mlp_in, a->n, b->d.norm_out);
     norm_backward(b, k, p->mlp_norm, b->d.norm_out, a->mid, a->mlp_rstd, a->n, dy);
 }
 
@@ -71,12 +74,24 @@ static void output_backward(const backward *b, int k, const layer_weights *p, co
     const int64_t heads = p->o->cols;
     float *datt = a->rows ? b->d.att_rows : b->d.att;
     b->ops->zero(b->dev, datt, a->n * heads);
-    linear_backward(b, k, p->o, dmid, a->att_rows, a->n, datt);
+    linear_backward(b, k, p->o, p->o_bias, dmid, a->att_rows, a->n, datt);
     if (!a->rows) return;
     b->ops->zero(b->dev, dx, (int64_t)b->T * b->D);
     b->ops->zero(b->dev, b->d.att, b->T * heads);
     b->ops->embed_backward(b->dev, dmid, a->rows, a->n, b->D, dx);
     b->ops->embed_backward(b->dev, datt, a->rows, a->n, (int)heads, b->d.att);
+}
+
+/* d [T, heads, hd] of turned and normed heads -> of the linear product; returns where that lies. */
+static const float *heads_backward(const backward *b, int k, const param *norm, float *d, const float *raw,
+                                   const float *rstd, int heads, float *draw)
+{
+    const int hd = b->w->table->config.head_dim;
+    b->ops->rope_backward(b->dev, d, b->in->batch.turns, b->T, heads, hd);
+    if (!norm) return d;
+    b->ops->zero(b->dev, draw, (int64_t)b->T * heads * hd);
+    b->ops->rmsnorm_backward(b->dev, d, raw, param_data(b->w, norm), rstd, b->T * heads, hd, draw, grad_of(b, k, norm));
+    return draw;
 }
 
 /* dx [T, D]: in, the residual's share of the cotangent of x; out, all of it. */
@@ -86,13 +101,13 @@ static void attention_backward(const backward *b, int k, const layer_weights *p,
     const device_batch *batch = &b->in->batch;
     const layer_grads *d = &b->d;
     b->ops->attention_backward(b->dev, d->att, a->q, a->k, a->v, a->att, a->lse, batch->starts, batch->S, c->heads,
-                               c->kv_heads, c->head_dim, d->q, d->k, d->v);
-    b->ops->rope_backward(b->dev, d->q, batch->positions, b->w->inv_freq, b->T, c->heads, c->head_dim);
-    b->ops->rope_backward(b->dev, d->k, batch->positions, b->w->inv_freq, b->T, c->kv_heads, c->head_dim);
+                               c->kv_heads, c->head_dim, p->window, d->q, d->k, d->v);
+    const float *dq = heads_backward(b, k, p->q_norm, d->q, a->q_raw, a->q_rstd, c->heads, d->q_raw);
+    const float *dk = heads_backward(b, k, p->k_norm, d->k, a->k_raw, a->k_rstd, c->kv_heads, d->k_raw);
     b->ops->zero(b->dev, d->norm_out, (int64_t)b->T * b->D);
-    linear_backward(b, k, p->v, d->v, a->attn_in, b->T, d->norm_out);
-    linear_backward(b, k, p->k, d->k, a->attn_in, b->T, d->norm_out);
-    linear_backward(b, k, p->q, d->q, a->attn_in, b->T, d->norm_out);
+    linear_backward(b, k, p->v, p->v_bias, d->v, a->attn_in, b->T, d->norm_out);
+    linear_backward(b, k, p->k, p->k_bias, dk, a->attn_in, b->T, d->norm_out);
+    linear_backward(b, k, p->q, p->q_bias, dq, a->attn_in, b->T, d->norm_out);
     norm_backward(b, k, p->attn_norm, d->norm_out, a->x, a->attn_rstd, b->T, dx);
 }
 
@@ -100,7 +115,8 @@ static void layer_backward(const backward *b, int layer)
 {
     const layer_acts *a = &b->in->layers[layer];
     const layer_weights p = layer_weights_of(b->w, layer);
-    const param *const order[] = { p.down, p.up, p.gate, p.mlp_norm, p.o, p.v, p.k, p.q, p.attn_norm };
+    const param *const order[] = { p.down,   p.up, p.gate,   p.mlp_norm, p.o_bias, p.o, p.k_norm,   p.q_norm,
+                                   p.v_bias, p.v,  p.k_bias, p.k,        p.q_bias, p.q, p.attn_norm };
     for (int k = 0; k < b->K; k++) {
         float *dx = b->dx + (int64_t)k * b->T * b->D;
         float *dy = a->rows ? b->dtop + (int64_t)k * a->n * b->D : dx;
@@ -108,7 +124,8 @@ static void layer_backward(const backward *b, int layer)
         output_backward(b, k, &p, a, dy, dx);
         attention_backward(b, k, &p, a, dx);
     }
-    for (size_t i = 0; i < sizeof order / sizeof *order; i++) complete(b, order[i]);
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++)
+        if (order[i]) complete(b, order[i]);
 }
 
 /* dlogprob [K, n_out] -> dtop. */
@@ -152,7 +169,9 @@ static layer_grads layer_grads_new(const weights *w, int T, int n_out)
                           .att_rows = scratch_floats(w->dev, n_out, q),
                           .q = scratch_floats(w->dev, T, q),
                           .k = scratch_floats(w->dev, T, kv),
-                          .v = scratch_floats(w->dev, T, kv) };
+                          .v = scratch_floats(w->dev, T, kv),
+                          .q_raw = c->qk_norm ? scratch_floats(w->dev, T, q) : NULL,
+                          .k_raw = c->qk_norm ? scratch_floats(w->dev, T, kv) : NULL };
 }
 
 void model_backward(const weights *w, const token_batch *batch, const activations *acts, const float *dlogprob, int K,

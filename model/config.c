@@ -1,6 +1,7 @@
 #include "model/config.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,33 +25,54 @@ static int unsupported(const source *s, const char *key, const json_t *found, co
     return rc;
 }
 
-static int read_architecture(model_config *c, const source *s, error *err)
+/* ---- the family: what the architecture's name says ---- */
+
+typedef struct family {
+    const char *architecture, *model_type;
+    bool qkv_bias, qk_norm;
+    bool optional_bias;                                /* attention_bias gives q, k, v and o one */
+    enum { NEVER, ALWAYS, WHEN_ASKED } sliding_window; /* WHEN_ASKED: use_sliding_window, from max_window_layers on */
+    int default_head_dim;                              /* 0: width / heads */
+} family;
+
+static const family FAMILIES[] = {
+    { .architecture = "LlamaForCausalLM", .model_type = "llama", .optional_bias = true },
+    { .architecture = "Qwen2ForCausalLM", .model_type = "qwen2", .qkv_bias = true, .sliding_window = WHEN_ASKED },
+    { .architecture = "Qwen3ForCausalLM",
+      .model_type = "qwen3",
+      .qk_norm = true,
+      .optional_bias = true,
+      .sliding_window = WHEN_ASKED,
+      .default_head_dim = 128 },
+    { .architecture = "MistralForCausalLM", .model_type = "mistral", .sliding_window = ALWAYS },
+};
+static const char KNOWN[] = "LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, MistralForCausalLM";
+
+static const family *family_named(const char *architecture)
+{
+    for (size_t i = 0; i < sizeof FAMILIES / sizeof *FAMILIES; i++)
+        if (strcmp(architecture, FAMILIES[i].architecture) == 0) return &FAMILIES[i];
+    return NULL;
+}
+
+static int read_family(const family **out, model_config *c, const source *s, error *err)
 {
     const json_t *list = json_object_get(s->j, "architectures"), *type = json_object_get(s->j, "model_type");
-    const char *name = json_string_value(json_array_get(list, 0)), *family = json_string_value(type);
+    const char *name = json_string_value(json_array_get(list, 0));
     if (!name) return error_set(err, ERR_PARSE, "%s: architectures: expected a list with one name", s->where);
-    if (strcmp(name, "LlamaForCausalLM") != 0 || json_array_size(list) != 1)
-        return unsupported(s, "architectures", list, "[\"LlamaForCausalLM\"]", err);
-    if (type && (!family || strcmp(family, "llama") != 0)) return unsupported(s, "model_type", type, "\"llama\"", err);
+    const family *f = json_array_size(list) == 1 ? family_named(name) : NULL;
+    if (!f) return unsupported(s, "architectures", list, KNOWN, err);
+    if (type && (!json_is_string(type) || strcmp(json_string_value(type), f->model_type) != 0))
+        return unsupported(s, "model_type", type, f->model_type, err);
     snprintf(c->architecture, sizeof c->architecture, "%s", name);
+    c->qkv_bias = f->qkv_bias;
+    c->qk_norm = f->qk_norm;
+    *out = f;
     return OK;
 }
 
-/* Rotary embeddings come in kinds; the kind is named where older and newer files keep it. */
-static int check_rope(const source *s, const char *key, error *err)
-{
-    const json_t *rope = json_object_get(s->j, key);
-    if (!rope || json_is_null(rope)) return OK;
-    const json_t *type = json_object_get(rope, "rope_type"), *share = json_object_get(rope, "partial_rotary_factor");
-    if (!type) type = json_object_get(rope, "type");
-    const bool plain = type ? json_is_string(type) && strcmp(json_string_value(type), "default") == 0
-                            : json_is_object(rope) && !json_object_get(rope, "factor");
-    if (plain && (!share || (json_is_number(share) && json_number_value(share) == 1.0))) return OK;
-    return unsupported(s, key, rope, "null, or the type \"default\" of the whole head", err);
-}
-
-/* What a Llama may say that this transformer doesn't compute. */
-static int refuse_variants(const source *s, error *err)
+/* Biases where the family leaves the choice, and what a file may say that this transformer doesn't compute. */
+static int read_variants(model_config *c, const family *f, const source *s, error *err)
 {
     const char *activation;
     bool attention_bias, mlp_bias;
@@ -63,15 +85,97 @@ static int refuse_variants(const source *s, error *err)
         return ERR_PARSE;
     if (strcmp(activation, "silu") != 0)
         return unsupported(s, "hidden_act", json_object_get(s->j, "hidden_act"), "\"silu\"", err);
-    if (attention_bias) return unsupported(s, "attention_bias", json_true(), "false", err);
+    if (attention_bias && !f->optional_bias) return unsupported(s, "attention_bias", json_true(), "false", err);
     if (mlp_bias) return unsupported(s, "mlp_bias", json_true(), "false", err);
     if (rotary_share != 1.0)
         return unsupported(s, "partial_rotary_factor", json_object_get(s->j, "partial_rotary_factor"), "1", err);
     if (quantization && !json_is_null(quantization))
         return unsupported(s, "quantization_config", quantization, "null", err);
-    const int rc = check_rope(s, "rope_scaling", err);
-    return rc == OK ? check_rope(s, "rope_parameters", err) : rc;
+    c->qkv_bias = c->qkv_bias || attention_bias;
+    c->o_bias = attention_bias;
+    return OK;
 }
+
+/* ---- the rotary embedding ---- */
+
+static int read_llama3(rope_scaling *r, const json_t *rope, const char *where, error *err)
+{
+    double low, high, original;
+    if (json_need_number(rope, "low_freq_factor", where, &low, err) != OK ||
+        json_need_number(rope, "high_freq_factor", where, &high, err) != OK ||
+        json_need_number(rope, "original_max_position_embeddings", where, &original, err) != OK)
+        return ERR_PARSE;
+    if (!(low > 0 && high > low && high < 1e6 && original >= 1 && original < 1e9))
+        return error_set(err, ERR_PARSE,
+                         "%s: expected 0 < low_freq_factor < high_freq_factor and "
+                         "original_max_position_embeddings from 1, found %g, %g and %g",
+                         where, low, high, original);
+    r->low_freq_factor = (float)low, r->high_freq_factor = (float)high, r->original_max_position = (float)original;
+    return OK;
+}
+
+/* Rotary embeddings come in kinds; the kind is named where older and newer files keep it. */
+static int read_rope(rope_scaling *r, const char *key, const source *s, error *err)
+{
+    const json_t *rope = json_object_get(s->j, key);
+    if (!rope || json_is_null(rope)) return OK;
+    const json_t *type = json_object_get(rope, "rope_type"), *share = json_object_get(rope, "partial_rotary_factor");
+    if (!type) type = json_object_get(rope, "type");
+    const char *name = type ? json_string_value(type) : json_object_get(rope, "factor") ? NULL : "default";
+    const bool whole = !share || (json_is_number(share) && json_number_value(share) == 1.0);
+    if (!json_is_object(rope) || !name || !whole ||
+        (strcmp(name, "default") != 0 && strcmp(name, "linear") != 0 && strcmp(name, "llama3") != 0))
+        return unsupported(s, key, rope, "null, or of type default, linear or llama3 and the whole head", err);
+    if (strcmp(name, "default") == 0) return OK;
+    char where[PATH_MAX];
+    double factor;
+    snprintf(where, sizeof where, "%s: %s", s->where, key);
+    if (json_need_number(rope, "factor", where, &factor, err) != OK) return ERR_PARSE;
+    if (!(factor >= 1 && factor < 1e6))
+        return error_set(err, ERR_PARSE, "%s: factor: expected 1 or more, found %g", where, factor);
+    r->factor = (float)factor;
+    r->kind = strcmp(name, "linear") == 0 ? ROPE_LINEAR : ROPE_LLAMA3;
+    return r->kind == ROPE_LLAMA3 ? read_llama3(r, rope, where, err) : OK;
+}
+
+/* ---- the sliding window ---- */
+
+/* layer_types, where a file has them, must say what window_from says. */
+static int check_layer_types(const model_config *c, const source *s, error *err)
+{
+    const json_t *types = json_object_get(s->j, "layer_types");
+    if (!types || json_is_null(types)) return OK;
+    for (int l = 0; l < c->layers; l++) {
+        const char *type = json_string_value(json_array_get(types, (size_t)l));
+        const char *want = c->window > 0 && l >= c->window_from ? "sliding_attention" : "full_attention";
+        if (!type || strcmp(type, want) != 0 || json_array_size(types) != (size_t)c->layers)
+            return unsupported(s, "layer_types", types,
+                               "one a layer: full_attention below max_window_layers, sliding_attention from there on",
+                               err);
+    }
+    return OK;
+}
+
+static int read_window(model_config *c, const family *f, const source *s, error *err)
+{
+    int64_t window = 0, from = 0;
+    bool asked = false;
+    const json_t *given = json_object_get(s->j, "sliding_window");
+    if (json_opt_bool(s->j, "use_sliding_window", s->where, false, &asked, err) != OK ||
+        (f->sliding_window == WHEN_ASKED && json_opt_int(s->j, "max_window_layers", s->where, 28, &from, err) != OK))
+        return ERR_PARSE;
+    const bool on = f->sliding_window == ALWAYS || (f->sliding_window == WHEN_ASKED && asked);
+    if (on && !json_is_null(given) && json_opt_int(s->j, "sliding_window", s->where, 4096, &window, err) != OK)
+        return ERR_PARSE;
+    if (window < 0 || window > INT32_MAX || from < 0 || from > INT32_MAX)
+        return error_set(err, ERR_PARSE, "%s: sliding_window: expected a number of tokens, found %" PRId64, s->where,
+                         window);
+    c->window = (int)window;
+    c->window_from = (int)from;
+    return check_layer_types(c, s, err);
+}
+
+/* ---- shapes and numbers ---- */
 
 static int read_dimension(const source *s, const char *key, int64_t most, int *out, error *err)
 {
@@ -83,11 +187,11 @@ static int read_dimension(const source *s, const char *key, int64_t most, int *o
     return OK;
 }
 
-static int read_heads(model_config *c, const source *s, error *err)
+static int read_heads(model_config *c, const family *f, const source *s, error *err)
 {
     int64_t kv, head_dim;
     if (json_opt_int(s->j, "num_key_value_heads", s->where, c->heads, &kv, err) != OK ||
-        json_opt_int(s->j, "head_dim", s->where, 0, &head_dim, err) != OK)
+        json_opt_int(s->j, "head_dim", s->where, f->default_head_dim, &head_dim, err) != OK)
         return ERR_PARSE;
     if (kv < 1 || c->heads % kv != 0)
         return error_set(err, ERR_PARSE, "%s: num_key_value_heads: expected a divisor of %d heads, found %" PRId64,
@@ -104,7 +208,7 @@ static int read_heads(model_config *c, const source *s, error *err)
     return OK;
 }
 
-static int read_shapes(model_config *c, const source *s, error *err)
+static int read_shapes(model_config *c, const family *f, const source *s, error *err)
 {
     if (read_dimension(s, "vocab_size", MAX_DIMENSION, &c->vocab, err) != OK ||
         read_dimension(s, "hidden_size", MAX_DIMENSION, &c->width, err) != OK ||
@@ -112,7 +216,7 @@ static int read_shapes(model_config *c, const source *s, error *err)
         read_dimension(s, "num_attention_heads", MAX_DIMENSION, &c->heads, err) != OK ||
         read_dimension(s, "intermediate_size", MAX_DIMENSION, &c->ffn, err) != OK)
         return ERR_PARSE;
-    return read_heads(c, s, err);
+    return read_heads(c, f, s, err);
 }
 
 static int read_numbers(model_config *c, const source *s, error *err)
@@ -174,9 +278,13 @@ static void read_bos(model_config *c, const source *s)
 static int read_all(model_config *c, const source *s, error *err)
 {
     if (!json_is_object(s->j)) return error_set(err, ERR_PARSE, "%s: expected an object", s->where);
-    int rc = read_architecture(c, s, err);
-    if (rc == OK) rc = refuse_variants(s, err);
-    if (rc == OK) rc = read_shapes(c, s, err);
+    const family *f = NULL;
+    int rc = read_family(&f, c, s, err);
+    if (rc == OK) rc = read_variants(c, f, s, err);
+    if (rc == OK) rc = read_shapes(c, f, s, err);
+    if (rc == OK) rc = read_rope(&c->rope, "rope_scaling", s, err);
+    if (rc == OK) rc = read_rope(&c->rope, "rope_parameters", s, err);
+    if (rc == OK) rc = read_window(c, f, s, err);
     if (rc == OK) rc = read_numbers(c, s, err);
     if (rc == OK) rc = read_eos(c, s, err);
     if (rc == OK) read_bos(c, s);

@@ -7,22 +7,26 @@
 /* The arrays of a decode batch, on the device. */
 typedef struct decode_arrays {
     const int32_t *ids, *positions, *row_seq, *table, *out_rows;
+    const float *turns;
 } decode_arrays;
 
-static decode_arrays arrays_of(device *dev, const decode_batch *b)
+static decode_arrays arrays_of(const weights *w, const decode_batch *b)
 {
+    device *dev = w->dev;
     size_t sequences = 0; /* so many rows of the table are in use */
     for (int t = 0; t < b->T; t++)
         if ((size_t)b->row_seq[t] >= sequences) sequences = (size_t)b->row_seq[t] + 1;
+    const int32_t *positions = scratch_ints(dev, b->positions, (size_t)b->T);
     return (decode_arrays){ .ids = scratch_ints(dev, b->ids, (size_t)b->T),
-                            .positions = scratch_ints(dev, b->positions, (size_t)b->T),
+                            .positions = positions,
+                            .turns = layer_turns(w, positions, b->T),
                             .row_seq = scratch_ints(dev, b->row_seq, (size_t)b->T),
                             .table = scratch_ints(dev, b->table, sequences * (size_t)b->max_pages),
                             .out_rows = scratch_ints(dev, b->out_rows, (size_t)b->n_out) };
 }
 
 /* Keys and values of the new rows go into the layer's pages; the rows then look at all that lies there. */
-static void attend_over_pages(const weights *w, const kv_cache *kv, int layer, const decode_batch *b,
+static void attend_over_pages(const weights *w, const kv_cache *kv, int layer, int window, const decode_batch *b,
                               const decode_arrays *in, const layer_acts *a)
 {
     const model_config *c = &w->table->config;
@@ -33,7 +37,7 @@ static void attend_over_pages(const weights *w, const kv_cache *kv, int layer, c
                   c->head_dim, k, v);
     if (a->n == 0) return; /* a prefill chunk's last layer: nobody looks at what its rows would see */
     ops->attention_paged(w->dev, a->q, k, v, in->row_seq, in->positions, in->table, b->max_pages, b->T, c->heads,
-                         c->kv_heads, c->head_dim, a->att);
+                         c->kv_heads, c->head_dim, window, a->att);
 }
 
 const float *model_decode(const weights *w, kv_cache *kv, const decode_batch *batch)
@@ -42,7 +46,7 @@ const float *model_decode(const weights *w, kv_cache *kv, const decode_batch *ba
     const int T = batch->T, n_out = batch->n_out;
     assert(T > 0 && n_out <= T && kv->layers == c->layers && kv->kv_heads == c->kv_heads &&
            kv->head_dim == c->head_dim);
-    const decode_arrays in = arrays_of(w->dev, batch);
+    const decode_arrays in = arrays_of(w, batch);
     const top_acts top = top_acts_new(w, n_out);
     layer_acts a = layer_acts_new(w, T, T);
     float *x = scratch_floats(w->dev, T, c->width);
@@ -51,8 +55,8 @@ const float *model_decode(const weights *w, kv_cache *kv, const decode_batch *ba
         const bool last = l == c->layers - 1;
         const layer_weights p = layer_weights_of(w, l);
         layer_acts_take(w, &a, x, last ? n_out : T, last ? in.out_rows : NULL);
-        layer_project(w, &p, in.positions, T, &a);
-        attend_over_pages(w, kv, l, batch, &in, &a);
+        layer_project(w, &p, in.turns, T, &a);
+        attend_over_pages(w, kv, l, p.window, batch, &in, &a);
         if (a.n > 0) layer_finish(w, &p, &a, last ? top.x : x);
     }
     return n_out > 0 ? top_logits(w, &top) : NULL;

@@ -59,6 +59,7 @@ static int load_from_shard(hf_folder *f, const param *p, const json_t *weight_ma
         st = safetensors_open(path, err);
         if (!st) return ERR_IO;
         map_set(open, shard, st);
+        if (weights_check_names(f->table, st, err) != OK) return error_within(err, "%s", path);
     }
     return weights_load_one(f->weights, p, st, err) == OK ? OK : error_within(err, "%s", path);
 }

@@ -13,7 +13,14 @@ layer_weights layer_weights_of(const weights *w, int layer)
                             .mlp_norm = param_find(t, PARAM_MLP_NORM, layer),
                             .gate = param_find(t, PARAM_GATE, layer),
                             .up = param_find(t, PARAM_UP, layer),
-                            .down = param_find(t, PARAM_DOWN, layer) };
+                            .down = param_find(t, PARAM_DOWN, layer),
+                            .q_bias = param_find(t, PARAM_Q_BIAS, layer),
+                            .k_bias = param_find(t, PARAM_K_BIAS, layer),
+                            .v_bias = param_find(t, PARAM_V_BIAS, layer),
+                            .o_bias = param_find(t, PARAM_O_BIAS, layer),
+                            .q_norm = param_find(t, PARAM_Q_NORM, layer),
+                            .k_norm = param_find(t, PARAM_K_NORM, layer),
+                            .window = layer >= t->config.window_from ? t->config.window : 0 };
 }
 
 const param *embed_param(const weights *w) { return param_find(w->table, PARAM_EMBED, -1); }
@@ -24,10 +31,11 @@ const param *head_param(const weights *w)
     return head ? head : embed_param(w);
 }
 
-void linear_forward(const weights *w, const param *p, const float *x, int T, float *y)
+void linear_forward(const weights *w, const param *p, const param *bias, const float *x, int T, float *y)
 {
     assert(param_packed(w, p)); /* weights_seal has been forgotten */
-    device_ops(w->dev)->linear(w->dev, x, T, param_packed(w, p), p->rows, p->cols, y);
+    device_ops(w->dev)->linear(w->dev, x, T, param_packed(w, p), bias ? param_data(w, bias) : NULL, p->rows, p->cols,
+                               y);
 }
 
 float *scratch_floats(device *dev, int rows, int columns)
@@ -51,6 +59,10 @@ layer_acts layer_acts_new(const weights *w, int T, int n)
                          .attn_rstd = scratch_floats(dev, T, 1),
                          .q = scratch_floats(dev, T, q),
                          .k = scratch_floats(dev, T, kv),
+                         .q_raw = c->qk_norm ? scratch_floats(dev, T, q) : NULL,
+                         .k_raw = c->qk_norm ? scratch_floats(dev, T, kv) : NULL,
+                         .q_rstd = c->qk_norm ? scratch_floats(dev, T, c->heads) : NULL,
+                         .k_rstd = c->qk_norm ? scratch_floats(dev, T, c->kv_heads) : NULL,
                          .v = scratch_floats(dev, T, kv),
                          .att = scratch_floats(dev, T, q),
                          .lse = scratch_floats(dev, T, c->heads),
@@ -72,16 +84,34 @@ void layer_acts_take(const weights *w, layer_acts *a, float *x, int n, const int
     a->att_rows = rows ? scratch_floats(w->dev, n, c->heads * c->head_dim) : a->att;
 }
 
-void layer_project(const weights *w, const layer_weights *p, const int32_t *positions, int T, const layer_acts *a)
+const float *layer_turns(const weights *w, const int32_t *positions, int T)
+{
+    const int hd = w->table->config.head_dim;
+    float *turns = scratch_floats(w->dev, T, hd);
+    device_ops(w->dev)->rope_turns(w->dev, positions, w->inv_freq, T, hd, turns);
+    return turns;
+}
+
+/* x [T, heads, hd] = the linear product, each head normed where the model does so, turned. */
+static void project_heads(const weights *w, const param *p, const param *bias, const param *norm, const float *in,
+                          const float *turns, int T, int heads, float *raw, float *rstd, float *x)
 {
     const model_config *c = &w->table->config;
     const struct ops *ops = device_ops(w->dev);
-    ops->rmsnorm(w->dev, a->x, param_data(w, p->attn_norm), T, c->width, c->norm_eps, a->attn_in, a->attn_rstd);
-    linear_forward(w, p->q, a->attn_in, T, a->q);
-    linear_forward(w, p->k, a->attn_in, T, a->k);
-    linear_forward(w, p->v, a->attn_in, T, a->v);
-    ops->rope(w->dev, a->q, positions, w->inv_freq, T, c->heads, c->head_dim);
-    ops->rope(w->dev, a->k, positions, w->inv_freq, T, c->kv_heads, c->head_dim);
+    linear_forward(w, p, bias, in, T, norm ? raw : x);
+    if (norm) ops->rmsnorm(w->dev, raw, param_data(w, norm), T * heads, c->head_dim, c->norm_eps, x, rstd);
+    ops->rope(w->dev, x, turns, T, heads, c->head_dim);
+}
+
+void layer_project(const weights *w, const layer_weights *p, const float *turns, int T, const layer_acts *a)
+{
+    const model_config *c = &w->table->config;
+    const float *in = a->attn_in;
+    device_ops(w->dev)->rmsnorm(w->dev, a->x, param_data(w, p->attn_norm), T, c->width, c->norm_eps, a->attn_in,
+                                a->attn_rstd);
+    project_heads(w, p->q, p->q_bias, p->q_norm, in, turns, T, c->heads, a->q_raw, a->q_rstd, a->q);
+    project_heads(w, p->k, p->k_bias, p->k_norm, in, turns, T, c->kv_heads, a->k_raw, a->k_rstd, a->k);
+    linear_forward(w, p->v, p->v_bias, in, T, a->v);
 }
 
 /* Fetching rows of a matrix is what an embedding does: the ids are the row numbers. */
@@ -99,14 +129,14 @@ void layer_finish(const weights *w, const layer_weights *p, const layer_acts *a,
     const struct ops *ops = device_ops(w->dev);
     const int n = a->n, D = c->width;
     if (a->rows) choose_rows(w, a);
-    linear_forward(w, p->o, a->att_rows, n, a->mid);
+    linear_forward(w, p->o, p->o_bias, a->att_rows, n, a->mid);
     ops->add(w->dev, a->mid, a->x_rows, (int64_t)n * D);
     ops->rmsnorm(w->dev, a->mid, param_data(w, p->mlp_norm), n, D, c->norm_eps, a->mlp_in, a->mlp_rstd);
-    linear_forward(w, p->gate, a->mlp_in, n, a->gate);
-    linear_forward(w, p->up, a->mlp_in, n, a->up);
+    linear_forward(w, p->gate, NULL, a->mlp_in, n, a->gate);
+    linear_forward(w, p->up, NULL, a->mlp_in, n, a->up);
     ops->swiglu(w->dev, a->gate, a->up, (int64_t)n * c->ffn, a->act);
     if (!out) return;
-    linear_forward(w, p->down, a->act, n, out);
+    linear_forward(w, p->down, NULL, a->act, n, out);
     ops->add(w->dev, out, a->mid, (int64_t)n * D);
 }
 
@@ -130,6 +160,6 @@ const float *top_logits(const weights *w, const top_acts *top)
 {
     float *logits = scratch_floats(w->dev, top->n, w->table->config.vocab);
     top_norm(w, top);
-    linear_forward(w, head_param(w), top->normed, top->n, logits);
+    linear_forward(w, head_param(w), NULL, top->normed, top->n, logits);
     return logits;
 }

@@ -13,6 +13,8 @@
 
 typedef struct layer_weights {
     const param *attn_norm, *q, *k, *v, *o, *mlp_norm, *gate, *up, *down;
+    const param *q_bias, *k_bias, *v_bias, *o_bias, *q_norm, *k_norm; /* NULL: the model has none */
+    int window;                                                       /* of this layer's attention; 0: none */
 } layer_weights;
 layer_weights layer_weights_of(const weights *w, int layer);
 
@@ -20,7 +22,7 @@ static inline const float *param_data(const weights *w, const param *p) { return
 static inline const void *param_packed(const weights *w, const param *p) { return w->packed[p - w->table->items]; }
 const param *embed_param(const weights *w);
 const param *head_param(const weights *w); /* what makes logits: the head, or the tied embedding */
-void linear_forward(const weights *w, const param *p, const float *x, int T, float *y);
+void linear_forward(const weights *w, const param *p, const param *bias, const float *x, int T, float *y);
 
 /* Device scratch: [rows, columns] floats, and a copy of n integers of the host. */
 float *scratch_floats(device *dev, int rows, int columns);
@@ -28,12 +30,14 @@ const int32_t *scratch_ints(device *dev, const int32_t *from, size_t n);
 
 /* Activations of one layer, in the order in which forward makes them. */
 typedef struct layer_acts {
-    float *x;         /* [T, D] the layer's input; somebody else's memory */
-    float *attn_in;   /* [T, D] normed */
-    float *attn_rstd; /* [T] */
-    float *q, *k, *v; /* [T, H hd], [T, Hkv hd] twice; q and k after the rotary embedding */
-    float *att;       /* [T, H hd] */
-    float *lse;       /* [T, H] */
+    float *x;               /* [T, D] the layer's input; somebody else's memory */
+    float *attn_in;         /* [T, D] normed */
+    float *attn_rstd;       /* [T] */
+    float *q, *k, *v;       /* [T, H hd], [T, Hkv hd] twice; q and k after the rotary embedding */
+    float *q_raw, *k_raw;   /* before the norm of a head, where there is one */
+    float *q_rstd, *k_rstd; /* [T, H], [T, Hkv] */
+    float *att;             /* [T, H hd] */
+    float *lse;             /* [T, H] */
     /* the upper half, n rows */
     const int32_t *rows; /* [n] which of T, on the device; NULL: all, n = T */
     int n;
@@ -51,8 +55,10 @@ typedef struct layer_acts {
 layer_acts layer_acts_new(const weights *w, int T, int n);
 void layer_acts_take(const weights *w, layer_acts *a, float *x, int n, const int32_t *rows);
 
-/* norm, q, k, v, rope. */
-void layer_project(const weights *w, const layer_weights *p, const int32_t *positions, int T, const layer_acts *a);
+/* The rotary embedding's cosines and sines of T rows, for every layer: [T, hd] in device scratch. */
+const float *layer_turns(const weights *w, const int32_t *positions, int T);
+/* norm, q, k, v, the heads' norms, rope. */
+void layer_project(const weights *w, const layer_weights *p, const float *turns, int T, const layer_acts *a);
 /* From att to out [n, D], the next layer's x (it may be a->x itself). out NULL: ends at act, all that backward needs.
  */
 void layer_finish(const weights *w, const layer_weights *p, const layer_acts *a, float *out);
@@ -71,7 +77,8 @@ const float *top_logits(const weights *w, const top_acts *top); /* top_norm, the
 /* The token arrays of a batch, on the device. */
 typedef struct device_batch {
     int T, S, n_out;
-    const int32_t *ids, *positions, *starts, *out_rows, *targets;
+    const int32_t *ids, *starts, *out_rows, *targets;
+    const float *turns;
 } device_batch;
 
 /* What model_forward leaves for model_backward. */

@@ -6,7 +6,7 @@
 
 #include "base/str.h"
 
-enum { ALIGN_FLOATS = 16, PER_LAYER = 9, MAX_DIMENSION = 1 << 22, MAX_LAYERS = 1024 };
+enum { ALIGN_FLOATS = 16, MAX_PER_LAYER = 15, MAX_DIMENSION = 1 << 22, MAX_LAYERS = 1024 };
 
 typedef struct shape {
     param_kind kind;
@@ -27,22 +27,34 @@ static void add(param_table *t, int layer, const shape *s)
     t->total += (p->count + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
 }
 
-static void add_layer(param_table *t, int layer)
+/* What a layer of this model has, in the order of its forward pass. */
+static int layer_shapes(const model_config *c, shape out[MAX_PER_LAYER])
 {
-    const model_config *c = &t->config;
     const int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
-    const shape shapes[PER_LAYER] = {
-        { PARAM_ATTN_NORM, "input_layernorm.weight", 1, c->width, 1 },
-        { PARAM_Q, "self_attn.q_proj.weight", q, c->width, 2 },
-        { PARAM_K, "self_attn.k_proj.weight", kv, c->width, 2 },
-        { PARAM_V, "self_attn.v_proj.weight", kv, c->width, 2 },
-        { PARAM_O, "self_attn.o_proj.weight", c->width, q, 2 },
-        { PARAM_MLP_NORM, "post_attention_layernorm.weight", 1, c->width, 1 },
-        { PARAM_GATE, "mlp.gate_proj.weight", c->ffn, c->width, 2 },
-        { PARAM_UP, "mlp.up_proj.weight", c->ffn, c->width, 2 },
-        { PARAM_DOWN, "mlp.down_proj.weight", c->width, c->ffn, 2 },
+    const struct {
+        bool there;
+        shape is;
+    } all[MAX_PER_LAYER] = {
+        { true, { PARAM_ATTN_NORM, "input_layernorm.weight", 1, c->width, 1 } },
+        { true, { PARAM_Q, "self_attn.q_proj.weight", q, c->width, 2 } },
+        { c->qkv_bias, { PARAM_Q_BIAS, "self_attn.q_proj.bias", 1, q, 1 } },
+        { true, { PARAM_K, "self_attn.k_proj.weight", kv, c->width, 2 } },
+        { c->qkv_bias, { PARAM_K_BIAS, "self_attn.k_proj.bias", 1, kv, 1 } },
+        { true, { PARAM_V, "self_attn.v_proj.weight", kv, c->width, 2 } },
+        { c->qkv_bias, { PARAM_V_BIAS, "self_attn.v_proj.bias", 1, kv, 1 } },
+        { c->qk_norm, { PARAM_Q_NORM, "self_attn.q_norm.weight", 1, c->head_dim, 1 } },
+        { c->qk_norm, { PARAM_K_NORM, "self_attn.k_norm.weight", 1, c->head_dim, 1 } },
+        { true, { PARAM_O, "self_attn.o_proj.weight", c->width, q, 2 } },
+        { c->o_bias, { PARAM_O_BIAS, "self_attn.o_proj.bias", 1, c->width, 1 } },
+        { true, { PARAM_MLP_NORM, "post_attention_layernorm.weight", 1, c->width, 1 } },
+        { true, { PARAM_GATE, "mlp.gate_proj.weight", c->ffn, c->width, 2 } },
+        { true, { PARAM_UP, "mlp.up_proj.weight", c->ffn, c->width, 2 } },
+        { true, { PARAM_DOWN, "mlp.down_proj.weight", c->width, c->ffn, 2 } },
     };
-    for (int i = 0; i < PER_LAYER; i++) add(t, layer, &shapes[i]);
+    int n = 0;
+    for (int i = 0; i < MAX_PER_LAYER; i++)
+        if (all[i].there) out[n++] = all[i].is;
+    return n;
 }
 
 /* Bounds under which no product below overflows: heads * head_dim an int, the sum of all counts an int64_t. */
@@ -73,9 +85,14 @@ param_table *param_table_new(const model_config *config, error *err)
     if (check_config(config, err) != OK) return NULL;
     param_table *t = xcalloc(1, sizeof *t);
     t->config = *config;
-    t->items = xcalloc((size_t)(config->layers * PER_LAYER + 3), sizeof *t->items);
+    shape shapes[MAX_PER_LAYER];
+    t->per_layer = layer_shapes(config, shapes);
+    for (int k = 0; k < PARAM_KINDS; k++) t->place[k] = -1;
+    for (int i = 0; i < t->per_layer; i++) t->place[shapes[i].kind] = i;
+    t->items = xcalloc((size_t)(config->layers * t->per_layer + 3), sizeof *t->items);
     add(t, -1, &(shape){ PARAM_EMBED, "model.embed_tokens.weight", config->vocab, config->width, 2 });
-    for (int l = 0; l < config->layers; l++) add_layer(t, l);
+    for (int l = 0; l < config->layers; l++)
+        for (int i = 0; i < t->per_layer; i++) add(t, l, &shapes[i]);
     add(t, -1, &(shape){ PARAM_FINAL_NORM, "model.norm.weight", 1, config->width, 1 });
     if (!config->tied) add(t, -1, &(shape){ PARAM_HEAD, "lm_head.weight", config->vocab, config->width, 2 });
     return t;
@@ -90,10 +107,12 @@ void param_table_free(param_table *t)
 
 const param *param_find(const param_table *t, param_kind kind, int layer)
 {
-    /* Parameters of a layer stand at a fixed distance: embedding, then PER_LAYER each, then norm and head. */
+    /* The embedding, then per_layer parameters for each layer, then the final norm and an untied head. */
+    const int above = t->config.layers * t->per_layer + 1;
     const int at = kind == PARAM_EMBED        ? 0
-                   : kind == PARAM_FINAL_NORM ? t->config.layers * PER_LAYER + 1
-                   : kind == PARAM_HEAD       ? t->config.layers * PER_LAYER + 2
-                                              : 1 + layer * PER_LAYER + (int)kind - PARAM_ATTN_NORM;
-    return at < t->n && t->items[at].kind == kind ? &t->items[at] : NULL;
+                   : kind == PARAM_FINAL_NORM ? above
+                   : kind == PARAM_HEAD       ? above + 1
+                   : t->place[kind] < 0       ? t->n
+                                              : 1 + layer * t->per_layer + t->place[kind];
+    return at < t->n ? &t->items[at] : NULL;
 }

@@ -12,15 +12,22 @@ typedef enum param_kind {
     PARAM_EMBED,
     PARAM_ATTN_NORM,
     PARAM_Q,
+    PARAM_Q_BIAS,
     PARAM_K,
+    PARAM_K_BIAS,
     PARAM_V,
+    PARAM_V_BIAS,
+    PARAM_Q_NORM, /* of each head's query, before the rotary embedding (Qwen3) */
+    PARAM_K_NORM,
     PARAM_O,
+    PARAM_O_BIAS,
     PARAM_MLP_NORM,
     PARAM_GATE,
     PARAM_UP,
     PARAM_DOWN,
     PARAM_FINAL_NORM,
     PARAM_HEAD,
+    PARAM_KINDS,
 } param_kind;
 
 typedef struct param {
@@ -35,12 +42,13 @@ typedef struct param {
 typedef struct param_table {
     model_config config;
     param *items;
-    int n;
-    int64_t total; /* floats; offsets are multiples of 16 floats, the gaps stay zero */
+    int n, per_layer;
+    int place[PARAM_KINDS]; /* of a kind within its layer; -1: this model's layers have none */
+    int64_t total;          /* floats; offsets are multiples of 16 floats, the gaps stay zero */
 } param_table;
 
 /* Keeps a copy of `config`. NULL and ERR_ARGUMENT for sizes that no model has. */
 param_table *param_table_new(const model_config *config, error *err);
 void param_table_free(param_table *t);
 /* `layer` counts only for what is in a layer. */
-const param *param_find(const param_table *t, param_kind kind, int layer); /* NULL: the model has none (tied head) */
+const param *param_find(const param_table *t, param_kind kind, int layer); /* NULL: the model has none */

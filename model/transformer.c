@@ -4,14 +4,15 @@
 
 #include "model/layer.h"
 
-static device_batch device_batch_of(device *dev, const token_batch *b)
+static device_batch device_batch_of(const weights *w, const token_batch *b)
 {
+    device *dev = w->dev;
     assert(b->T > 0 && b->starts[0] == 0 && b->starts[b->S] == b->T && b->n_out <= b->T);
     return (device_batch){ .T = b->T,
                            .S = b->S,
                            .n_out = b->n_out,
                            .ids = scratch_ints(dev, b->ids, (size_t)b->T),
-                           .positions = scratch_ints(dev, b->positions, (size_t)b->T),
+                           .turns = layer_turns(w, scratch_ints(dev, b->positions, (size_t)b->T), b->T),
                            .starts = scratch_ints(dev, b->starts, (size_t)b->S + 1),
                            .out_rows = scratch_ints(dev, b->out_rows, (size_t)b->n_out),
                            .targets = scratch_ints(dev, b->targets, (size_t)b->n_out) };
@@ -21,9 +22,9 @@ void layer_forward(const weights *w, int layer, const device_batch *b, const lay
 {
     const model_config *c = &w->table->config;
     const layer_weights p = layer_weights_of(w, layer);
-    layer_project(w, &p, b->positions, b->T, a);
-    device_ops(w->dev)->attention(w->dev, a->q, a->k, a->v, b->starts, b->S, c->heads, c->kv_heads, c->head_dim, a->att,
-                                  a->lse);
+    layer_project(w, &p, b->turns, b->T, a);
+    device_ops(w->dev)->attention(w->dev, a->q, a->k, a->v, b->starts, b->S, c->heads, c->kv_heads, c->head_dim,
+                                  p.window, a->att, a->lse);
     layer_finish(w, &p, a, out);
 }
 
@@ -49,16 +50,15 @@ static void run_layers(const weights *w, inner_activations *in)
     }
 }
 
-/* The records lie in scratch too: a backend whose scratch the host can't write has to hand out mapped memory. */
 static inner_activations *inner_new(const weights *w, const token_batch *batch, const forward_options *o)
 {
     device *dev = w->dev;
-    inner_activations *in = device_scratch(dev, sizeof *in);
+    inner_activations *in = device_host_scratch(dev, sizeof *in);
     *in = (inner_activations){ .keep = o->keep,
                                .recompute = o->recompute,
                                .temperature = o->temperature > 0 ? o->temperature : 1,
-                               .batch = device_batch_of(dev, batch) };
-    in->layers = device_scratch(dev, sizeof *in->layers * (size_t)w->table->config.layers);
+                               .batch = device_batch_of(w, batch) };
+    in->layers = device_host_scratch(dev, sizeof *in->layers * (size_t)w->table->config.layers);
     in->top = top_acts_new(w, batch->n_out);
     return in;
 }
@@ -82,7 +82,7 @@ activations *model_forward(const weights *w, const token_batch *batch, const for
 void model_last_logits(const weights *w, const token_batch *batch, float *out)
 {
     static const forward_options ONCE = { .keep = false };
-    int32_t *rows = device_scratch(w->dev, sizeof *rows * (size_t)batch->S);
+    int32_t *rows = device_host_scratch(w->dev, sizeof *rows * (size_t)batch->S);
     for (int s = 0; s < batch->S; s++) rows[s] = batch->starts[s + 1] - 1;
     token_batch last = *batch;
     last.n_out = batch->S;

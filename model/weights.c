@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/map.h"
 #include "base/rng.h"
 #include "base/str.h"
 
@@ -17,12 +18,27 @@ static bool is_packed(const param_table *t, const param *p)
     return p->rank == 2 && (p->kind != PARAM_EMBED || t->config.tied);
 }
 
+/* Llama 3.1's stretching of one frequency: long waves are slowed by `factor`, short ones left alone, in between it is
+ * blended (as transformers does, in float). */
+static float llama3_frequency(const rope_scaling *r, float frequency)
+{
+    const float wave = 2 * (float)M_PI / frequency, context = r->original_max_position;
+    if (wave < context / r->high_freq_factor) return frequency;
+    if (wave > context / r->low_freq_factor) return frequency / r->factor;
+    const float smooth = (context / wave - r->low_freq_factor) / (r->high_freq_factor - r->low_freq_factor);
+    return (1 - smooth) * frequency / r->factor + smooth * frequency;
+}
+
 static void set_frequencies(weights *w)
 {
-    const int half = w->table->config.head_dim / 2;
+    const model_config *c = &w->table->config;
+    const int half = c->head_dim / 2;
     float *host = xmalloc(sizeof(float) * (size_t)half);
-    for (int i = 0; i < half; i++)
-        host[i] = 1.0f / powf(w->table->config.rope_theta, (float)(2 * i) / (float)(2 * half));
+    for (int i = 0; i < half; i++) {
+        host[i] = 1.0f / powf(c->rope_theta, (float)(2 * i) / (float)(2 * half));
+        if (c->rope.kind == ROPE_LINEAR) host[i] /= c->rope.factor;
+        if (c->rope.kind == ROPE_LLAMA3) host[i] = llama3_frequency(&c->rope, host[i]);
+    }
     w->inv_freq = device_alloc(w->dev, sizeof(float) * (size_t)half);
     device_copy_in(w->dev, w->inv_freq, host, sizeof(float) * (size_t)half);
     free(host);
@@ -85,13 +101,39 @@ int weights_load_one(weights *w, const param *p, const safetensors *st, error *e
     return rc;
 }
 
+/* What older exports carry along: the rotary frequencies, and the head of a tied model once more. */
+static bool is_harmless(const param_table *t, const char *name)
+{
+    const char *tail = strstr(name, ".rotary_emb.inv_freq");
+    return (tail && strcmp(tail, ".rotary_emb.inv_freq") == 0) ||
+           (t->config.tied && strcmp(name, "lm_head.weight") == 0);
+}
+
+int weights_check_names(const param_table *t, const safetensors *st, error *err)
+{
+    map *known = map_new();
+    int rc = OK;
+    for (int i = 0; i < t->n; i++) map_set(known, t->items[i].name, &t->items[i]);
+    for (size_t i = 0; rc == OK && i < safetensors_count(st); i++) {
+        const char *name = safetensors_at(st, i)->name;
+        if (!map_get(known, name) && !is_harmless(t, name))
+            rc = error_set(err, ERR_UNSUPPORTED, "tensor %s: a %s as config.json describes it has none", name,
+                           t->config.architecture);
+    }
+    map_free(known);
+    return rc;
+}
+
 int weights_load(weights *w, const safetensors *st, error *err)
 {
-    for (int i = 0; i < w->table->n; i++) {
-        const int rc = weights_load_one(w, &w->table->items[i], st, err);
-        if (rc != OK) return rc;
-    }
-    return OK;
+    int rc = weights_check_names(w->table, st, err);
+    for (int i = 0; rc == OK && i < w->table->n; i++) rc = weights_load_one(w, &w->table->items[i], st, err);
+    return rc;
+}
+
+static bool is_bias(const param *p)
+{
+    return p->kind == PARAM_Q_BIAS || p->kind == PARAM_K_BIAS || p->kind == PARAM_V_BIAS || p->kind == PARAM_O_BIAS;
 }
 
 void weights_init(weights *w, uint64_t seed, float std)
@@ -103,7 +145,7 @@ void weights_init(weights *w, uint64_t seed, float std)
         const float scale = p->kind == PARAM_O || p->kind == PARAM_DOWN ? std * residual : std;
         float *host = xmalloc(sizeof(float) * (size_t)p->count);
         for (int64_t j = 0; j < p->count; j++)
-            host[j] = p->rank == 1 ? 1.0f : (float)rng_normal(key, 0, (uint64_t)j) * scale;
+            host[j] = is_bias(p) ? 0.0f : p->rank == 1 ? 1.0f : (float)rng_normal(key, 0, (uint64_t)j) * scale;
         device_copy_in(w->dev, w->data + p->offset, host, sizeof(float) * (size_t)p->count);
         free(host);
     }
@@ -115,7 +157,7 @@ void weights_seal(weights *w, int64_t version)
     for (int i = 0; i < w->table->n; i++) {
         const param *p = &w->table->items[i];
         if (!is_packed(w->table, p)) continue;
-        if (!w->packed[i]) w->packed[i] = device_alloc(w->dev, ops->linear_packed_bytes(p->rows, p->cols));
+        if (!w->packed[i]) w->packed[i] = device_alloc(w->dev, ops->linear_packed_bytes(w->dev, p->rows, p->cols));
         ops->linear_pack(w->dev, w->data + p->offset, p->rows, p->cols, w->packed[i]);
     }
     w->version = version;

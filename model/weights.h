@@ -23,8 +23,10 @@ void weights_free(weights *w);
 int weights_load(weights *w, const safetensors *st, error *err);
 /* One parameter of it: what a sharded checkpoint is loaded by. */
 int weights_load_one(weights *w, const param *p, const safetensors *st, error *err);
-/* Normal(0, std) initialisation keyed by (seed, parameter name, index); norms are 1. Residual outputs (o, down) are
- * scaled by 1/sqrt(2 L) as in GPT-2. */
+/* ERR_UNSUPPORTED for a tensor that the model doesn't have: weights that would be left out compute something else. */
+int weights_check_names(const param_table *t, const safetensors *st, error *err);
+/* Normal(0, std) initialisation keyed by (seed, parameter name, index); norms are 1, biases 0. Residual outputs (o,
+ * down) are scaled by 1/sqrt(2 L) as in GPT-2. */
 void weights_init(weights *w, uint64_t seed, float std);
 /* To be called after data changed: packs the panels and computes the hash. */
 void weights_seal(weights *w, int64_t version);

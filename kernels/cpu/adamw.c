@@ -2,16 +2,30 @@
 
 #include "kernels/cpu/cpu.h"
 
+typedef struct adamw_job {
+    float *w, *m, *v;
+    const float *g;
+    float lr, beta1, beta2, eps, decay, scale, correct1, correct2;
+} adamw_job;
+
+static void update(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const adamw_job *j = ctx;
+    (void)thread;
+    for (int64_t i = begin; i < end; i++) {
+        const float g = j->g[i] * j->scale;
+        const float m = j->beta1 * j->m[i] + (1.0f - j->beta1) * g, v = j->beta2 * j->v[i] + (1.0f - j->beta2) * g * g;
+        j->m[i] = m;
+        j->v[i] = v;
+        j->w[i] -= j->lr * (m * j->correct1 / (sqrtf(v * j->correct2) + j->eps) + j->decay * j->w[i]);
+    }
+}
+
 void cpu_adamw(device *dev, float *w, const float *g, float *m, float *v, int64_t n, float lr, float beta1, float beta2,
                float eps, float weight_decay, float grad_scale, int64_t step)
 {
-    const float correct1 = (float)(1.0 / (1.0 - pow((double)beta1, (double)step)));
-    const float correct2 = (float)(1.0 / (1.0 - pow((double)beta2, (double)step)));
-#pragma omp parallel for schedule(static) num_threads(threads_for(dev, 15.0 * (double)n))
-    for (int64_t i = 0; i < n; i++) {
-        const float grad = g[i] * grad_scale;
-        m[i] = beta1 * m[i] + (1.0f - beta1) * grad;
-        v[i] = beta2 * v[i] + (1.0f - beta2) * grad * grad;
-        w[i] -= lr * (m[i] * correct1 / (sqrtf(v[i] * correct2) + eps) + weight_decay * w[i]);
-    }
+    adamw_job j = { w, m, v, g, lr, beta1, beta2, eps, weight_decay, grad_scale, 0, 0 };
+    j.correct1 = (float)(1.0 / (1.0 - pow((double)beta1, (double)step)));
+    j.correct2 = (float)(1.0 / (1.0 - pow((double)beta2, (double)step)));
+    cpu_parallel(dev, 15.0 * (double)n, n, 0, update, &j);
 }

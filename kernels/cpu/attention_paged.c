@@ -1,7 +1,6 @@
-/* Decode attention over pages. Keys lie transposed in their page, [Hkv][hd][KV_PAGE], values as they come,
- * [KV_PAGE][Hkv][hd]: nobody but kv_write and attention_paged looks inside. */
+/* Decode attention over pages. Keys lie transposed in their page, [Hkv][hd][KV_PAGE], values by head,
+ * [Hkv][KV_PAGE][hd]: nobody but kv_write and attention_paged looks inside. */
 #include <math.h>
-#include <omp.h>
 
 #include "kernels/cpu/attend.h"
 #include "kernels/cpu/cpu.h"
@@ -12,37 +11,103 @@ void cpu_kv_write(device *dev, const float *k, const float *v, const int32_t *ro
     (void)dev;
     const size_t width = (size_t)Hkv * (size_t)hd, page_floats = width * KV_PAGE;
     for (int t = 0; t < T; t++) {
-        const int slot = positions[t] % KV_PAGE;
+        const size_t slot = (size_t)(positions[t] % KV_PAGE);
         const size_t page = (size_t)table[(size_t)row_seq[t] * (size_t)max_pages + (size_t)(positions[t] / KV_PAGE)];
-        float *keys = k_pages + page * page_floats;
-        for (size_t c = 0; c < width; c++) keys[c * KV_PAGE + (size_t)slot] = k[(size_t)t * width + c];
-        memcpy(v_pages + page * page_floats + (size_t)slot * width, v + (size_t)t * width, sizeof(float) * width);
+        float *keys = k_pages + page * page_floats, *values = v_pages + page * page_floats;
+        for (size_t c = 0; c < width; c++) keys[c * KV_PAGE + slot] = k[(size_t)t * width + c];
+        for (size_t g = 0; g < (size_t)Hkv; g++)
+            memcpy(values + (g * KV_PAGE + slot) * (size_t)hd, v + (size_t)t * width + g * (size_t)hd,
+                   sizeof(float) * (size_t)hd);
+    }
+}
+
+typedef struct paged {
+    const float *q, *k_pages, *v_pages;
+    const int32_t *row_seq, *positions, *table;
+    int max_pages, H, Hkv, hd, window;
+    float *o;
+    float *buffers; /* [threads, max_pages * KV_PAGE] */
+} paged;
+
+/* Scores of keys [first & ~15, n) of one head. Four pages at a time: four sums hide an FMA's latency. */
+static void page_scores(const paged *p, const float *q, const int32_t *pages, size_t head, int first, int n,
+                        float *scores)
+{
+    const size_t page_floats = (size_t)p->Hkv * (size_t)p->hd * KV_PAGE;
+    const float *keys = p->k_pages + head * (size_t)p->hd * KV_PAGE;
+    const int end = (n + KV_PAGE - 1) / KV_PAGE;
+    int b = first / KV_PAGE;
+    for (; b + 4 <= end; b += 4) {
+        const float *k[4];
+        v16 s[4];
+        for (int i = 0; i < 4; i++) k[i] = keys + (size_t)pages[b + i] * page_floats, s[i] = v16_set(0);
+        for (int d = 0; d < p->hd; d++)
+            for (int i = 0; i < 4; i++) s[i] = v16_set(q[d]) * v16_load(k[i] + d * KV_PAGE) + s[i];
+        for (int i = 0; i < 4; i++) v16_store(scores + (b + i) * KV_PAGE, s[i]);
+    }
+    for (; b < end; b++) {
+        const float *k = keys + (size_t)pages[b] * page_floats;
+        v16 s = v16_set(0);
+        for (int d = 0; d < p->hd; d++) s = v16_set(q[d]) * v16_load(k + d * KV_PAGE) + s;
+        v16_store(scores + b * KV_PAGE, s);
+    }
+}
+
+/* o [width columns from d] = sum of p v, four vectors of columns at a time. */
+static inline __attribute__((always_inline)) void mix_columns(const int C, const paged *p, const int32_t *pages,
+                                                              const float *values, int first, int n, const float *prob,
+                                                              float inverse, int left, float *o)
+{
+    const size_t page_floats = (size_t)p->Hkv * (size_t)p->hd * KV_PAGE;
+    v16 acc[4];
+    for (int c = 0; c < C; c++) acc[c] = v16_set(0);
+    for (int j = first; j < n; j++) {
+        const float *v = values + (size_t)pages[j / KV_PAGE] * page_floats + (size_t)(j % KV_PAGE) * (size_t)p->hd;
+        const v16 w = v16_set(prob[j]);
+        for (int c = 0; c < C; c++)
+            acc[c] = w * (left - 16 * c >= 16 ? v16_load(v + 16 * c) : v16_load_n(v + 16 * c, left - 16 * c)) + acc[c];
+    }
+    for (int c = 0; c < C; c++) {
+        const v16 r = acc[c] * v16_set(inverse);
+        memcpy(o + 16 * c, &r, sizeof(float) * (size_t)(left - 16 * c >= 16 ? 16 : left - 16 * c));
+    }
+}
+
+static void attend_head(const paged *p, int t, size_t head, int h, float *scores)
+{
+    const int n = p->positions[t] + 1, first = first_key(n - 1, p->window), hd = p->hd;
+    const int32_t *pages = p->table + (size_t)p->row_seq[t] * (size_t)p->max_pages;
+    const float *values = p->v_pages + head * (size_t)hd * KV_PAGE;
+    const size_t at = ((size_t)t * (size_t)p->H + (size_t)h) * (size_t)hd;
+    float inverse;
+    page_scores(p, p->q + at, pages, head, first, n, scores);
+    softmax_row(scores, first, n, 1.0f / sqrtf((float)hd), &inverse);
+    int d = 0;
+    for (; d + 64 <= hd; d += 64) mix_columns(4, p, pages, values + d, first, n, scores, inverse, 64, p->o + at + d);
+    for (; d < hd; d += 16)
+        mix_columns(1, p, pages, values + d, first, n, scores, inverse, hd - d < 16 ? hd - d : 16, p->o + at + d);
+}
+
+static void attend_heads(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const paged *p = ctx;
+    const int group = p->H / p->Hkv;
+    float *scores = p->buffers + (size_t)p->max_pages * KV_PAGE * (size_t)thread;
+    for (int64_t i = begin; i < end; i++) {
+        const int t = (int)(i / p->Hkv), g = (int)(i % p->Hkv);
+        for (int h = g * group; h < (g + 1) * group; h++) attend_head(p, t, (size_t)g, h, scores);
     }
 }
 
 void cpu_attention_paged(device *dev, const float *q, const float *k_pages, const float *v_pages,
                          const int32_t *row_seq, const int32_t *positions, const int32_t *table, int max_pages, int T,
-                         int H, int Hkv, int hd, float *o)
+                         int H, int Hkv, int hd, int window, float *o)
 {
-    const size_t width = (size_t)Hkv * (size_t)hd, page_floats = width * KV_PAGE, room = (size_t)max_pages * KV_PAGE;
-    const int group = H / Hkv;
-    const float scale = 1.0f / sqrtf((float)hd);
+    const cpu_mark mark = cpu_scratch_mark(dev);
+    paged p = { q, k_pages, v_pages, row_seq, positions, table, max_pages, H, Hkv, hd, window, o, NULL };
     double flops = 0;
     for (int t = 0; t < T; t++) flops += 4.0 * (positions[t] + 1) * H * hd;
-    const int threads = threads_for(dev, flops);
-    float *buffers = device_scratch(dev, sizeof(float) * room * (size_t)threads);
-#pragma omp parallel for schedule(dynamic, 4) num_threads(threads)
-    for (int t = 0; t < T; t++) {
-        float *scores = buffers + room * (size_t)omp_get_thread_num();
-        for (int h = 0; h < H; h++) {
-            const size_t g = (size_t)(h / group), at = ((size_t)t * (size_t)H + (size_t)h) * (size_t)hd;
-            const key_blocks kb = { .keys = k_pages + g * (size_t)hd * KV_PAGE,
-                                    .values = v_pages + g * (size_t)hd,
-                                    .table = table + (size_t)row_seq[t] * (size_t)max_pages,
-                                    .key_block = page_floats,
-                                    .value_block = page_floats,
-                                    .value_stride = width };
-            attend_row(q + at, &kb, positions[t] + 1, hd, scale, scores, o + at);
-        }
-    }
+    p.buffers = device_scratch(dev, sizeof(float) * (size_t)max_pages * KV_PAGE * (size_t)device_threads(dev));
+    cpu_parallel(dev, flops, (int64_t)T * Hkv, 0, attend_heads, &p);
+    cpu_scratch_rewind(dev, mark);
 }

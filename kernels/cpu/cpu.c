@@ -1,16 +1,7 @@
 #include "kernels/cpu/cpu.h"
-
 #include "kernels/cpu/table.h"
 
-#if defined __AVX512F__
-const char *const CPU_ISA = "avx512";
-#elif defined __AVX2__
-const char *const CPU_ISA = "avx2";
-#else
-const char *const CPU_ISA = "sse";
-#endif
-
-const struct ops CPU_OPS = {
+static const struct ops OPS = {
     .zero = cpu_zero,
     .add = cpu_add,
     .scale = cpu_scale,
@@ -19,10 +10,12 @@ const struct ops CPU_OPS = {
     .linear = cpu_linear,
     .linear_dx = cpu_linear_dx,
     .linear_dw = cpu_linear_dw,
+    .bias_backward = cpu_bias_backward,
     .embed = cpu_embed,
     .embed_backward = cpu_embed_backward,
     .rmsnorm = cpu_rmsnorm,
     .rmsnorm_backward = cpu_rmsnorm_backward,
+    .rope_turns = cpu_rope_turns,
     .rope = cpu_rope,
     .rope_backward = cpu_rope_backward,
     .attention = cpu_attention,
@@ -40,3 +33,9 @@ const struct ops CPU_OPS = {
     .gram = cpu_gram,
     .combine = cpu_combine,
 };
+
+#define CPU_TABLE ISA_NAME(CPU_TABLE, CPU_ISA)
+#define ISA_TEXT_(isa) #isa
+#define ISA_TEXT(isa) ISA_TEXT_(isa)
+extern const struct cpu_table CPU_TABLE;
+const struct cpu_table CPU_TABLE = { .isa = ISA_TEXT(CPU_ISA), .ops = &OPS };

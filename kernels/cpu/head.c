@@ -28,25 +28,43 @@ static float entropy_of(const float *z, int V, float lse, float inverse)
     return -total;
 }
 
+typedef struct head_block {
+    float *z; /* [rows, V] */
+    int V, first;
+    const int32_t *targets;
+    const float *dlogprob, *lse_in;
+    float inverse;
+    float *logprob, *entropy, *lse;
+} head_block;
+
+static void score_rows(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const head_block *b = ctx;
+    (void)thread;
+    for (int64_t r = begin; r < end; r++) {
+        const float *row = b->z + (size_t)r * (size_t)b->V;
+        const int64_t t = b->first + r;
+        b->lse[t] = row_logsumexp(row, b->V, b->inverse);
+        b->logprob[t] = row_logprob(row, b->targets[t], b->lse[t], b->inverse);
+        if (b->entropy) b->entropy[t] = entropy_of(row, b->V, b->lse[t], b->inverse);
+    }
+}
+
 void cpu_head(device *dev, const float *x, const void *packed, const int32_t *targets, int T, int V, int D,
               float temperature, float *logprob, float *entropy, float *lse)
 {
     if (T == 0) return;
+    const cpu_mark mark = cpu_scratch_mark(dev);
     const int rows = rows_a_block(T, V);
-    const float inverse = inverse_of(temperature);
-    float *z = device_scratch(dev, sizeof(float) * (size_t)rows * (size_t)V);
-    for (int begin = 0; begin < T; begin += rows) {
-        const int n = T - begin < rows ? T - begin : rows;
-        cpu_linear(dev, x + (size_t)begin * (size_t)D, n, packed, V, D, z);
-#pragma omp parallel for num_threads(threads_for(dev, 20.0 * n * V))
-        for (int r = 0; r < n; r++) {
-            const float *row = z + (size_t)r * (size_t)V;
-            const int t = begin + r;
-            lse[t] = row_logsumexp(row, V, inverse);
-            logprob[t] = row_logprob(row, targets[t], lse[t], inverse);
-            if (entropy) entropy[t] = entropy_of(row, V, lse[t], inverse);
-        }
+    head_block b = { .V = V, .targets = targets, .inverse = inverse_of(temperature) };
+    b.z = device_scratch(dev, sizeof(float) * (size_t)rows * (size_t)V);
+    b.logprob = logprob, b.entropy = entropy, b.lse = lse;
+    for (b.first = 0; b.first < T; b.first += rows) {
+        const int n = T - b.first < rows ? T - b.first : rows;
+        cpu_linear(dev, x + (size_t)b.first * (size_t)D, n, packed, NULL, V, D, b.z);
+        cpu_parallel(dev, 20.0 * n * V, n, 0, score_rows, &b);
     }
+    cpu_scratch_rewind(dev, mark);
 }
 
 /* z -> dL/dz = dlogprob (onehot - p) / temperature, in place. */
@@ -60,22 +78,33 @@ static void slope_row(float *z, int V, int target, float lse, float dlogprob, fl
     z[target] += c;
 }
 
+static void slope_rows(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const head_block *b = ctx;
+    (void)thread;
+    for (int64_t r = begin; r < end; r++) {
+        const int64_t t = b->first + r;
+        slope_row(b->z + (size_t)r * (size_t)b->V, b->V, b->targets[t], b->lse_in[t], b->dlogprob[t], b->inverse);
+    }
+}
+
 void cpu_head_backward(device *dev, const float *dlogprob, const float *x, const float *w, const void *packed,
                        const int32_t *targets, const float *lse, int T, int V, int D, float temperature, float *dx,
                        float *dw)
 {
     if (T == 0) return;
+    const cpu_mark mark = cpu_scratch_mark(dev);
     const int rows = rows_a_block(T, V);
-    const float inverse = inverse_of(temperature);
-    float *z = device_scratch(dev, sizeof(float) * (size_t)rows * (size_t)V);
-    for (int begin = 0; begin < T; begin += rows) {
-        const int n = T - begin < rows ? T - begin : rows;
-        const float *xb = x + (size_t)begin * (size_t)D;
-        cpu_linear(dev, xb, n, packed, V, D, z);
-#pragma omp parallel for num_threads(threads_for(dev, 20.0 * n * V))
-        for (int r = 0; r < n; r++)
-            slope_row(z + (size_t)r * (size_t)V, V, targets[begin + r], lse[begin + r], dlogprob[begin + r], inverse);
-        cpu_linear_dx(dev, z, n, w, V, D, dx + (size_t)begin * (size_t)D);
-        if (dw) cpu_linear_dw(dev, z, xb, n, V, D, dw);
+    head_block b = { .V = V, .targets = targets, .dlogprob = dlogprob, .lse_in = lse };
+    b.inverse = inverse_of(temperature);
+    b.z = device_scratch(dev, sizeof(float) * (size_t)rows * (size_t)V);
+    for (b.first = 0; b.first < T; b.first += rows) {
+        const int n = T - b.first < rows ? T - b.first : rows;
+        const float *xb = x + (size_t)b.first * (size_t)D;
+        cpu_linear(dev, xb, n, packed, NULL, V, D, b.z);
+        cpu_parallel(dev, 20.0 * n * V, n, 0, slope_rows, &b);
+        cpu_linear_dx(dev, b.z, n, w, V, D, dx + (size_t)b.first * (size_t)D);
+        if (dw) cpu_linear_dw(dev, b.z, xb, n, V, D, dw);
     }
+    cpu_scratch_rewind(dev, mark);
 }

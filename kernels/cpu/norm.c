@@ -3,8 +3,15 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/simd.h"
 
+typedef struct norm {
+    const float *x, *w, *dy, *rstd_in;
+    int T, D;
+    float eps;
+    float *y, *rstd, *dx, *dw;
+} norm;
+
 /* Sum over d of a[d] b[d], sixteen partial sums then a tree: one order for every row. */
-static float dot(const float *a, const float *b, int D)
+static inline float dot(const float *a, const float *b, int D)
 {
     v16 sum = v16_set(0);
     int d = 0;
@@ -13,37 +20,65 @@ static float dot(const float *a, const float *b, int D)
     return v16_sum(sum);
 }
 
-void cpu_rmsnorm(device *dev, const float *x, const float *w, int T, int D, float eps, float *y, float *rstd)
+static void norm_rows(void *ctx, int64_t begin, int64_t end, int thread)
 {
-#pragma omp parallel for num_threads(threads_for(dev, 4.0 * T * D))
-    for (int t = 0; t < T; t++) {
-        const float *row = x + (size_t)t * (size_t)D;
-        float *to = y + (size_t)t * (size_t)D;
-        const float r = 1.0f / sqrtf(dot(row, row, D) / (float)D + eps);
-        for (int d = 0; d < D; d++) to[d] = row[d] * r * w[d];
-        rstd[t] = r;
+    const norm *n = ctx;
+    (void)thread;
+    for (int64_t t = begin; t < end; t++) {
+        const float *row = n->x + (size_t)t * (size_t)n->D;
+        float *to = n->y + (size_t)t * (size_t)n->D;
+        const float r = 1.0f / sqrtf(dot(row, row, n->D) / (float)n->D + n->eps);
+        for (int d = 0; d < n->D; d++) to[d] = row[d] * r * n->w[d];
+        n->rstd[t] = r;
     }
 }
 
-/* dx += r (dy w) - x r^3 / D sum(dy w x);  dw += sum over rows of dy x r, in row order: columns are shared out instead.
- */
+void cpu_rmsnorm(device *dev, const float *x, const float *w, int T, int D, float eps, float *y, float *rstd)
+{
+    norm n = { .x = x, .w = w, .T = T, .D = D, .eps = eps, .y = y, .rstd = rstd };
+    cpu_parallel(dev, 4.0 * T * D, T, 0, norm_rows, &n);
+}
+
+/* dx += r (dy w) - x r^3 / D sum(dy w x) */
+static void slope_rows(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const norm *n = ctx;
+    (void)thread;
+    for (int64_t t = begin; t < end; t++) {
+        const float *g = n->dy + (size_t)t * (size_t)n->D, *row = n->x + (size_t)t * (size_t)n->D;
+        float *to = n->dx + (size_t)t * (size_t)n->D;
+        v16 sum = v16_set(0);
+        int d = 0;
+        for (; d + 16 <= n->D; d += 16) sum += v16_load(g + d) * v16_load(n->w + d) * v16_load(row + d);
+        float total = v16_sum(sum);
+        for (; d < n->D; d++) total += g[d] * n->w[d] * row[d];
+        const float r = n->rstd_in[t], c = r * r * r * total / (float)n->D;
+        for (d = 0; d < n->D; d++) to[d] += r * g[d] * n->w[d] - c * row[d];
+    }
+}
+
+/* dw += sum over rows of dy x r, in row order: columns are shared out, sixteen a task. */
+static void slope_columns(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const norm *n = ctx;
+    (void)thread;
+    for (int64_t b = begin; b < end; b++) {
+        const int d = (int)b * 16, width = n->D - d < 16 ? n->D - d : 16;
+        v16 sum = v16_load_n(n->dw + d, width);
+        for (int t = 0; t < n->T; t++) {
+            const size_t at = (size_t)t * (size_t)n->D + (size_t)d;
+            const v16 g = width == 16 ? v16_load(n->dy + at) : v16_load_n(n->dy + at, width),
+                      x = width == 16 ? v16_load(n->x + at) : v16_load_n(n->x + at, width);
+            sum = g * x * v16_set(n->rstd_in[t]) + sum;
+        }
+        memcpy(n->dw + d, &sum, sizeof(float) * (size_t)width);
+    }
+}
+
 void cpu_rmsnorm_backward(device *dev, const float *dy, const float *x, const float *w, const float *rstd, int T, int D,
                           float *dx, float *dw)
 {
-#pragma omp parallel for num_threads(threads_for(dev, 8.0 * T * D))
-    for (int t = 0; t < T; t++) {
-        const float *g = dy + (size_t)t * (size_t)D, *row = x + (size_t)t * (size_t)D;
-        float *to = dx + (size_t)t * (size_t)D;
-        float sum = 0;
-        for (int d = 0; d < D; d++) sum += g[d] * w[d] * row[d];
-        const float r = rstd[t], c = r * r * r * sum / (float)D;
-        for (int d = 0; d < D; d++) to[d] += r * g[d] * w[d] - c * row[d];
-    }
-#pragma omp parallel for schedule(static) num_threads(threads_for(dev, 3.0 * T * D))
-    for (int block = 0; block < (D + 15) / 16; block++) {
-        const int begin = block * 16, end = begin + 16 < D ? begin + 16 : D;
-        for (int t = 0; t < T; t++)
-            for (int d = begin; d < end; d++)
-                dw[d] += dy[(size_t)t * (size_t)D + (size_t)d] * x[(size_t)t * (size_t)D + (size_t)d] * rstd[t];
-    }
+    norm n = { .x = x, .w = w, .dy = dy, .rstd_in = rstd, .T = T, .D = D, .dx = dx, .dw = dw };
+    cpu_parallel(dev, 8.0 * T * D, T, 0, slope_rows, &n);
+    cpu_parallel(dev, 3.0 * T * D, (D + 15) / 16, 0, slope_columns, &n);
 }

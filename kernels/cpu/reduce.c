@@ -4,22 +4,44 @@
 
 enum { CHUNK = 8192 }; /* partial sums of fixed chunks, added in order: the same for any number of threads */
 
+typedef struct flat {
+    float *y;
+    const float *x, *other;
+    const double *weights;
+    double *partial;
+    float factor;
+    int K;
+    int64_t n, stride;
+} flat;
+
 void cpu_zero(device *dev, float *x, int64_t n)
 {
     (void)dev;
     memset(x, 0, sizeof(float) * (size_t)n);
 }
 
+static void add_run(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const flat *f = ctx;
+    (void)thread;
+    for (int64_t i = begin; i < end; i++) f->y[i] += f->x[i];
+}
+
 void cpu_add(device *dev, float *y, const float *x, int64_t n)
 {
-#pragma omp parallel for schedule(static) num_threads(threads_for(dev, 2.0 * (double)n))
-    for (int64_t i = 0; i < n; i++) y[i] += x[i];
+    cpu_parallel(dev, 2.0 * (double)n, n, 0, add_run, &(flat){ .y = y, .x = x });
+}
+
+static void scale_run(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const flat *f = ctx;
+    (void)thread;
+    for (int64_t i = begin; i < end; i++) f->y[i] *= f->factor;
 }
 
 void cpu_scale(device *dev, float *y, float a, int64_t n)
 {
-#pragma omp parallel for schedule(static) num_threads(threads_for(dev, 2.0 * (double)n))
-    for (int64_t i = 0; i < n; i++) y[i] *= a;
+    cpu_parallel(dev, 2.0 * (double)n, n, 0, scale_run, &(flat){ .y = y, .factor = a });
 }
 
 /* Eight running sums of a chunk: the order is fixed by the source, the compiler may not change it. */
@@ -33,14 +55,24 @@ static double chunk_dot(const float *a, const float *b, int64_t n)
     return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
 }
 
+static void dot_chunks(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const flat *f = ctx;
+    (void)thread;
+    for (int64_t c = begin; c < end; c++)
+        f->partial[c] =
+            chunk_dot(f->x + c * CHUNK, f->other + c * CHUNK, f->n - c * CHUNK < CHUNK ? f->n - c * CHUNK : CHUNK);
+}
+
 static double dot(device *dev, const float *a, const float *b, int64_t n)
 {
+    const cpu_mark mark = cpu_scratch_mark(dev);
     const int64_t chunks = (n + CHUNK - 1) / CHUNK;
-    double *partial = device_scratch(dev, sizeof(double) * (size_t)(chunks + 1)), total = 0;
-#pragma omp parallel for schedule(static) num_threads(threads_for(dev, 2.0 * (double)n))
-    for (int64_t c = 0; c < chunks; c++)
-        partial[c] = chunk_dot(a + c * CHUNK, b + c * CHUNK, n - c * CHUNK < CHUNK ? n - c * CHUNK : CHUNK);
-    for (int64_t c = 0; c < chunks; c++) total += partial[c];
+    double total = 0;
+    flat f = { .x = a, .other = b, .n = n, .partial = device_scratch(dev, sizeof(double) * (size_t)(chunks + 1)) };
+    cpu_parallel(dev, 2.0 * (double)n, chunks, 0, dot_chunks, &f);
+    for (int64_t c = 0; c < chunks; c++) total += f.partial[c];
+    cpu_scratch_rewind(dev, mark);
     return total;
 }
 
@@ -56,12 +88,19 @@ void cpu_gram(device *dev, const float *g, int K, int64_t n, int64_t stride, dou
         }
 }
 
+static void combine_run(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const flat *f = ctx;
+    (void)thread;
+    for (int64_t i = begin; i < end; i++) {
+        double sum = 0;
+        for (int a = 0; a < f->K; a++) sum += f->weights[a] * (double)f->x[a * f->stride + i];
+        f->y[i] = (float)sum;
+    }
+}
+
 void cpu_combine(device *dev, const float *g, const double *w, int K, int64_t n, int64_t stride, float *out)
 {
-#pragma omp parallel for schedule(static) num_threads(threads_for(dev, 2.0 * (double)n * K))
-    for (int64_t i = 0; i < n; i++) {
-        double sum = 0;
-        for (int a = 0; a < K; a++) sum += w[a] * (double)g[a * stride + i];
-        out[i] = (float)sum;
-    }
+    cpu_parallel(dev, 2.0 * (double)n * K, n, 0, combine_run,
+                 &(flat){ .y = out, .x = g, .weights = w, .K = K, .stride = stride });
 }

@@ -2,30 +2,62 @@
 
 #include "kernels/cpu/cpu.h"
 
-/* sign +1 rotates, -1 rotates back. Angles are computed in float, as transformers does. */
-static void rotate(device *dev, float *x, const int32_t *positions, const float *inv_freq, int T, int H, int hd,
-                   float sign)
+typedef struct rotation {
+    const int32_t *positions;
+    const float *inv_freq, *turns;
+    int H, hd;
+    float sign; /* -1 rotates back */
+    float *x, *out;
+} rotation;
+
+/* Angles are computed in float, as transformers does. */
+static void turn_rows(void *ctx, int64_t begin, int64_t end, int thread)
 {
-    const int half = hd / 2;
-#pragma omp parallel for num_threads(threads_for(dev, 30.0 * T * H * hd))
-    for (int t = 0; t < T; t++)
+    const rotation *r = ctx;
+    const int half = r->hd / 2;
+    (void)thread;
+    for (int64_t t = begin; t < end; t++) {
+        float *c = r->out + (size_t)t * (size_t)r->hd, *s = c + half;
         for (int i = 0; i < half; i++) {
-            const float angle = (float)positions[t] * inv_freq[i], c = cosf(angle), s = sign * sinf(angle);
-            for (int h = 0; h < H; h++) {
-                float *row = x + ((size_t)t * (size_t)H + (size_t)h) * (size_t)hd;
-                const float a = row[i], b = row[i + half];
-                row[i] = a * c - b * s;
-                row[i + half] = b * c + a * s;
+            const float angle = (float)r->positions[t] * r->inv_freq[i];
+            c[i] = cosf(angle);
+            s[i] = sinf(angle);
+        }
+    }
+}
+
+void cpu_rope_turns(device *dev, const int32_t *positions, const float *inv_freq, int T, int hd, float *turns)
+{
+    rotation r = { .positions = positions, .inv_freq = inv_freq, .hd = hd, .out = turns };
+    cpu_parallel(dev, 20.0 * T * hd, T, 0, turn_rows, &r);
+}
+
+static void rotate_rows(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const rotation *r = ctx;
+    const int half = r->hd / 2;
+    (void)thread;
+    for (int64_t t = begin; t < end; t++) {
+        const float *c = r->turns + (size_t)t * (size_t)r->hd, *s = c + half;
+        for (int h = 0; h < r->H; h++) {
+            float *a = r->x + ((size_t)t * (size_t)r->H + (size_t)h) * (size_t)r->hd, *b = a + half;
+            for (int i = 0; i < half; i++) {
+                const float u = a[i], v = b[i], sine = r->sign * s[i];
+                a[i] = u * c[i] - v * sine;
+                b[i] = v * c[i] + u * sine;
             }
         }
+    }
 }
 
-void cpu_rope(device *dev, float *x, const int32_t *positions, const float *inv_freq, int T, int H, int hd)
+void cpu_rope(device *dev, float *x, const float *turns, int T, int H, int hd)
 {
-    rotate(dev, x, positions, inv_freq, T, H, hd, 1);
+    rotation r = { .turns = turns, .H = H, .hd = hd, .sign = 1, .x = x };
+    cpu_parallel(dev, 4.0 * T * H * hd, T, 0, rotate_rows, &r);
 }
 
-void cpu_rope_backward(device *dev, float *dx, const int32_t *positions, const float *inv_freq, int T, int H, int hd)
+void cpu_rope_backward(device *dev, float *dx, const float *turns, int T, int H, int hd)
 {
-    rotate(dev, dx, positions, inv_freq, T, H, hd, -1);
+    rotation r = { .turns = turns, .H = H, .hd = hd, .sign = -1, .x = dx };
+    cpu_parallel(dev, 4.0 * T * H * hd, T, 0, rotate_rows, &r);
 }

@@ -50,6 +50,7 @@ void cpu_sample(device *dev, const float *logits, int M, int V, float temperatur
                 const uint64_t *hi, const uint64_t *position, int32_t *token, float *logprob)
 {
     const float inverse = temperature > 0 ? 1.0f / temperature : 1.0f;
+    const cpu_mark mark = cpu_scratch_mark(dev);
     candidate *all = device_scratch(dev, sizeof *all * (size_t)V);
     for (int r = 0; r < M; r++) {
         const float *z = logits + (size_t)r * (size_t)V, lse = row_logsumexp(z, V, inverse);
@@ -62,6 +63,7 @@ void cpu_sample(device *dev, const float *logits, int M, int V, float temperatur
         }
         logprob[r] = row_logprob(z, token[r], lse, inverse);
     }
+    cpu_scratch_rewind(dev, mark);
 }
 
 void cpu_token_logprob(device *dev, const float *logits, int M, int V, float temperature, const int32_t *token,

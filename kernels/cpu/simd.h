@@ -38,6 +38,19 @@ static inline float v16_sum(v16 v)
     return lanes[0];
 }
 
+static inline v16 v16_max(v16 a, v16 b)
+{
+    const v16i above = a > b;
+    return (v16)((((v16i)a) & above) | (((v16i)b) & ~above));
+}
+
+static inline float v16_highest(v16 v)
+{
+    float most = v[0];
+    for (int i = 1; i < 16; i++) most = v[i] > most ? v[i] : most;
+    return most;
+}
+
 /* exp to about 1 ulp: 2^n times a polynomial on [-ln2/2, ln2/2] (Cephes' coefficients); underflows to 0 below -87. */
 static inline v16 v16_exp(v16 x)
 {

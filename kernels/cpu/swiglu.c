@@ -2,32 +2,53 @@
 #include "kernels/cpu/simd.h"
 
 /* Blocks of sixteen, the last one padded: every element takes the same path wherever it lies. */
+
+typedef struct gated {
+    const float *dy, *gate, *up;
+    int64_t n;
+    float *y, *dgate, *dup;
+} gated;
+
 static inline v16 sigmoid(v16 x) { return v16_set(1.0f) / (v16_set(1.0f) + v16_exp(-x)); }
+
+static inline int width_at(const gated *g, int64_t i) { return g->n - i < 16 ? (int)(g->n - i) : 16; }
+static inline v16 load(const float *p, int width) { return width == 16 ? v16_load(p) : v16_load_n(p, width); }
+
+static void forward_blocks(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const gated *j = ctx;
+    (void)thread;
+    for (int64_t b = begin; b < end; b++) {
+        const int64_t i = b * 16;
+        const int width = width_at(j, i);
+        const v16 g = load(j->gate + i, width), r = g * sigmoid(g) * load(j->up + i, width);
+        memcpy(j->y + i, &r, sizeof(float) * (size_t)width);
+    }
+}
 
 void cpu_swiglu(device *dev, const float *gate, const float *up, int64_t n, float *y)
 {
-    const int64_t blocks = (n + 15) / 16;
-#pragma omp parallel for num_threads(threads_for(dev, 20.0 * (double)n))
-    for (int64_t b = 0; b < blocks; b++) {
+    cpu_parallel(dev, 20.0 * (double)n, (n + 15) / 16, 0, forward_blocks,
+                 &(gated){ .gate = gate, .up = up, .n = n, .y = y });
+}
+
+static void backward_blocks(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const gated *j = ctx;
+    (void)thread;
+    for (int64_t b = begin; b < end; b++) {
         const int64_t i = b * 16;
-        const int width = n - i < 16 ? (int)(n - i) : 16;
-        const v16 g = v16_load_n(gate + i, width), u = v16_load_n(up + i, width);
-        const v16 r = g * sigmoid(g) * u;
-        memcpy(y + i, &r, sizeof(float) * (size_t)width);
+        const int width = width_at(j, i);
+        const v16 g = load(j->gate + i, width), u = load(j->up + i, width), d = load(j->dy + i, width);
+        const v16 s = sigmoid(g), du = d * g * s, dg = d * u * s * (v16_set(1.0f) + g * (v16_set(1.0f) - s));
+        memcpy(j->dgate + i, &dg, sizeof(float) * (size_t)width);
+        memcpy(j->dup + i, &du, sizeof(float) * (size_t)width);
     }
 }
 
 void cpu_swiglu_backward(device *dev, const float *dy, const float *gate, const float *up, int64_t n, float *dgate,
                          float *dup)
 {
-    const int64_t blocks = (n + 15) / 16;
-#pragma omp parallel for num_threads(threads_for(dev, 30.0 * (double)n))
-    for (int64_t b = 0; b < blocks; b++) {
-        const int64_t i = b * 16;
-        const int width = n - i < 16 ? (int)(n - i) : 16;
-        const v16 g = v16_load_n(gate + i, width), u = v16_load_n(up + i, width), d = v16_load_n(dy + i, width);
-        const v16 s = sigmoid(g), du = d * g * s, dg = d * u * s * (v16_set(1.0f) + g * (v16_set(1.0f) - s));
-        memcpy(dgate + i, &dg, sizeof(float) * (size_t)width);
-        memcpy(dup + i, &du, sizeof(float) * (size_t)width);
-    }
+    cpu_parallel(dev, 30.0 * (double)n, (n + 15) / 16, 0, backward_blocks,
+                 &(gated){ .dy = dy, .gate = gate, .up = up, .n = n, .dgate = dgate, .dup = dup });
 }

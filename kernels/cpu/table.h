@@ -1,7 +1,12 @@
-/* table - the CPU backend's operations, as device_open hands them out. */
+/* table - the CPU backend's operations, once for each instruction set they were compiled for, the best first. */
 #pragma once
 
 #include "kernels/ops.h"
 
-extern const struct ops CPU_OPS;
-extern const char *const CPU_ISA; /* what it was compiled for: "avx512", "avx2", "sse" */
+struct cpu_table {
+    const char *isa;
+    const struct ops *ops;
+};
+
+extern const struct cpu_table *const CPU_TABLES[];
+extern const int N_CPU_TABLES;

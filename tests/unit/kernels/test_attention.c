@@ -3,9 +3,12 @@
 
 enum { H = 4, HKV = 2, HD = 8, S = 4, T = 45, NQ = T * H * HD, NK = T * HKV * HD };
 static const int32_t STARTS[S + 1] = { 0, 1, 20, 37, T };
+static const int WINDOWS[] = { 0, 1, 5, 18 };
+enum { N_WINDOWS = 4 };
 
 typedef struct problem {
     const double *q, *k, *v, *dout;
+    int window;
 } problem;
 
 /* o [T, H, HD]; returns sum(dout * o). */
@@ -17,16 +20,17 @@ static double attend64(const problem *p, const double *q, const double *k, const
             for (int h = 0; h < H; h++) {
                 const int kv = h / (H / HKV);
                 double z[T], top = -1e300, total = 0;
-                for (int j = STARTS[s]; j <= t; j++) {
+                const int first = p->window > 0 && t - p->window + 1 > STARTS[s] ? t - p->window + 1 : STARTS[s];
+                for (int j = first; j <= t; j++) {
                     z[j] = 0;
                     for (int i = 0; i < HD; i++) z[j] += q[(t * H + h) * HD + i] * k[(j * HKV + kv) * HD + i];
                     z[j] /= sqrt(HD);
                     top = fmax(top, z[j]);
                 }
-                for (int j = STARTS[s]; j <= t; j++) total += exp(z[j] - top);
+                for (int j = first; j <= t; j++) total += exp(z[j] - top);
                 for (int i = 0; i < HD; i++) {
                     double y = 0;
-                    for (int j = STARTS[s]; j <= t; j++) y += exp(z[j] - top) / total * v[(j * HKV + kv) * HD + i];
+                    for (int j = first; j <= t; j++) y += exp(z[j] - top) / total * v[(j * HKV + kv) * HD + i];
                     if (o) o[(t * H + h) * HD + i] = y;
                     sum += y * p->dout[(t * H + h) * HD + i];
                 }
@@ -56,19 +60,18 @@ static double *wide(bench *b, const float *x, size_t n)
     return y;
 }
 
-static void attention_and_its_gradients(void **state)
+static void check_window(int window)
 {
-    (void)state;
     bench b = bench_open(2);
     const float *q = random_host(&b, NQ, 1), *k = random_host(&b, NK, 1), *v = random_host(&b, NK, 1),
                 *dout = random_host(&b, NQ, 1);
     float *dq = put(&b, q, NQ), *dk = put(&b, k, NK), *dv = put(&b, v, NK), *o = zeros(&b, NQ), *lse = zeros(&b, T * H);
     float *gq = zeros(&b, NQ), *gk = zeros(&b, NK), *gv = zeros(&b, NK);
     int32_t *starts = put_ints(&b, STARTS, S + 1);
-    problem p = { wide(&b, q, NQ), wide(&b, k, NK), wide(&b, v, NK), wide(&b, dout, NQ) };
+    problem p = { wide(&b, q, NQ), wide(&b, k, NK), wide(&b, v, NK), wide(&b, dout, NQ), window };
     double *want = zeros64(&b, NQ);
-    b.ops->attention(b.dev, dq, dk, dv, starts, S, H, HKV, HD, o, lse);
-    b.ops->attention_backward(b.dev, put(&b, dout, NQ), dq, dk, dv, o, lse, starts, S, H, HKV, HD, gq, gk, gv);
+    b.ops->attention(b.dev, dq, dk, dv, starts, S, H, HKV, HD, window, o, lse);
+    b.ops->attention_backward(b.dev, put(&b, dout, NQ), dq, dk, dv, o, lse, starts, S, H, HKV, HD, window, gq, gk, gv);
     attend64(&p, p.q, p.k, p.v, want);
     near_all(get(&b, o, NQ), want, NQ, 1e-5, "o");
     near_slopes(get(&b, gq, NQ), of_q, &p, q, NQ, "dq");
@@ -77,16 +80,21 @@ static void attention_and_its_gradients(void **state)
     bench_close(&b);
 }
 
-/* Pages in any order, rows in any batch, any number of threads: the bits of the packed one. */
-static void paged_attention_has_the_bits_of_the_packed_one(void **state)
+static void attention_and_its_gradients(void **state)
 {
     (void)state;
+    for (int i = 0; i < N_WINDOWS; i++) check_window(WINDOWS[i]);
+}
+
+/* Pages in any order, rows in any batch, any number of threads: the bits of the packed one. */
+static void check_pages(int window)
+{
     enum { PAGES = 16, MAX_PAGES = 4, PAGE = KV_PAGE * HKV * HD };
     bench b = bench_open(1), two = bench_open(2);
     const float *q = random_host(&b, NQ, 1), *k = random_host(&b, NK, 1), *v = random_host(&b, NK, 1);
     float *o = zeros(&b, NQ), *lse = zeros(&b, T * H);
     b.ops->attention(b.dev, put(&b, q, NQ), put(&b, k, NK), put(&b, v, NK), put_ints(&b, STARTS, S + 1), S, H, HKV, HD,
-                     o, lse);
+                     window, o, lse);
     const float *packed = get(&b, o, NQ);
 
     int32_t row_seq[T], positions[T], table[S * MAX_PAGES];
@@ -104,12 +112,18 @@ static void paged_attention_has_the_bits_of_the_packed_one(void **state)
                           put(&two, v + from * HKV * HD, (size_t)(rows * HKV * HD)), seq, at, tables, MAX_PAGES, rows,
                           HKV, HD, kp, vp);
         two.ops->attention_paged(two.dev, put(&two, q + from * H * HD, (size_t)(rows * H * HD)), kp, vp, seq, at,
-                                 tables, MAX_PAGES, rows, H, HKV, HD, out);
+                                 tables, MAX_PAGES, rows, H, HKV, HD, window, out);
         assert_memory_equal(get(&two, out, (size_t)(rows * H * HD)), packed + from * H * HD,
                             sizeof(float) * (size_t)(rows * H * HD));
     }
     bench_close(&b);
     bench_close(&two);
+}
+
+static void paged_attention_has_the_bits_of_the_packed_one(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_WINDOWS; i++) check_pages(WINDOWS[i]);
 }
 
 static void large_scores_do_not_overflow(void **state)
@@ -121,7 +135,7 @@ static void large_scores_do_not_overflow(void **state)
     for (int i = 0; i < 2 * HD; i++) q[i] = 100, k[i] = i < HD ? 100 : -100, v[i] = i < HD ? 1 : 2;
     float *o = zeros(&b, 2 * HD), *lse = zeros(&b, 2);
     b.ops->attention(b.dev, put(&b, q, 2 * HD), put(&b, k, 2 * HD), put(&b, v, 2 * HD), put_ints(&b, starts, 2), 1, 1,
-                     1, HD, o, lse);
+                     1, HD, 0, o, lse);
     const float *got = get(&b, o, 2 * HD);
     for (int i = 0; i < 2 * HD; i++) test_near((double)got[i], 1, 1e-6, "the first key has it all");
     bench_close(&b);

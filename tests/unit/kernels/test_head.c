@@ -53,7 +53,7 @@ static double *wide(bench *b, const float *x, size_t n)
 
 static void *packed(bench *b, const float *w, int n, int k)
 {
-    void *p = on_device(b, NULL, b->ops->linear_packed_bytes(n, k));
+    void *p = on_device(b, NULL, b->ops->linear_packed_bytes(b->dev, n, k));
     b->ops->linear_pack(b->dev, put(b, w, (size_t)(n * k)), n, k, p);
     return p;
 }
@@ -90,7 +90,7 @@ static void logprob_entropy_and_gradients(void **state)
 static float *logits_on_device(bench *b, const float *x, const float *w, int rows)
 {
     float *z = zeros(b, (size_t)(rows * V));
-    b->ops->linear(b->dev, put(b, x, (size_t)(rows * D)), rows, packed(b, w, V, D), V, D, z);
+    b->ops->linear(b->dev, put(b, x, (size_t)(rows * D)), rows, packed(b, w, V, D), NULL, V, D, z);
     return z;
 }
 
@@ -103,14 +103,12 @@ static void what_sampling_records_is_what_the_head_computes_in_every_bit(void **
     uint64_t hi[T], at[T];
     int32_t token[T];
     for (int t = 0; t < T; t++) keys[t] = (rng_key){ 5, (uint64_t)t }, hi[t] = 3, at[t] = (uint64_t)t * 11;
-    float *z = logits_on_device(&b, x, w, T), *logprob = zeros(&b, T), *again = zeros(&b, T), *head = zeros(&b, T),
-          *lse = zeros(&b, T);
-    b.ops->sample(b.dev, z, T, V, TEMPERATURE, 1.0f, keys, hi, at, token, logprob);
+    float *z = logits_on_device(&b, x, w, T), *head = zeros(&b, T), *lse = zeros(&b, T), sampled[T], again[T];
+    b.ops->sample(b.dev, z, T, V, TEMPERATURE, 1.0f, keys, hi, at, token, sampled);
     int32_t *dt = put_ints(&b, token, T);
     b.ops->token_logprob(b.dev, z, T, V, TEMPERATURE, token, again);
     b.ops->head(b.dev, put(&b, x, T * D), packed(&b, w, V, D), dt, T, V, D, TEMPERATURE, head, NULL, lse);
-    const float *sampled = get(&b, logprob, T);
-    assert_memory_equal(sampled, get(&b, again, T), sizeof(float) * T);
+    assert_memory_equal(sampled, again, sizeof(float) * T);
     assert_memory_equal(sampled, get(&b, head, T), sizeof(float) * T);
     bench_close(&b);
 }
@@ -124,14 +122,13 @@ static void a_sample_depends_on_its_key_and_not_on_its_batch(void **state)
     uint64_t hi[T] = { 0 }, at[T];
     int32_t all[T], alone;
     for (int t = 0; t < T; t++) keys[t] = (rng_key){ 9, (uint64_t)t }, at[t] = (uint64_t)t;
-    float *logprob = zeros(&b, T), *single = zeros(&one, 1);
+    float logprob[T], single;
     b.ops->sample(b.dev, logits_on_device(&b, x, w, T), T, V, TEMPERATURE, 0.9f, keys, hi, at, all, logprob);
-    const float *l = get(&b, logprob, T);
     for (int t = 0; t < T; t++) {
         one.ops->sample(one.dev, logits_on_device(&one, x + t * D, w, 1), 1, V, TEMPERATURE, 0.9f, keys + t, hi + t,
-                        at + t, &alone, single);
+                        at + t, &alone, &single);
         assert_int_equal(alone, all[t]);
-        assert_memory_equal(get(&one, single, 1), l + t, sizeof(float));
+        assert_memory_equal(&single, logprob + t, sizeof(float));
     }
     bench_close(&b);
     bench_close(&one);
@@ -153,7 +150,7 @@ static void frequencies_follow_the_probabilities(void **state)
         memcpy(rows + i * W, z, sizeof z);
         keys[i] = (rng_key){ 1, 2 }, at[i] = (uint64_t)i;
     }
-    b.ops->sample(b.dev, put(&b, rows, N * W), N, W, 1, 1, keys, hi, at, token, zeros(&b, N));
+    b.ops->sample(b.dev, put(&b, rows, N * W), N, W, 1, 1, keys, hi, at, token, host(&b, sizeof(float) * N));
     for (int i = 0; i < N; i++) count[token[i]]++;
     for (int v = 0; v < W; v++) total += exp((double)z[v]);
     for (int v = 0; v < W; v++) {
@@ -172,11 +169,11 @@ static void temperature_zero_takes_the_largest_and_top_p_cuts_the_tail(void **st
     rng_key key = { 1, 1 };
     uint64_t hi = 0, at = 0;
     int32_t token = -1;
-    float *row = put(&b, z, W), *logprob = zeros(&b, 1);
-    b.ops->sample(b.dev, row, 1, W, 0, 1, &key, &hi, &at, &token, logprob);
+    float *row = put(&b, z, W), logprob;
+    b.ops->sample(b.dev, row, 1, W, 0, 1, &key, &hi, &at, &token, &logprob);
     assert_int_equal(token, 1);
     for (at = 0; at < N; at++) { /* 1 and 2 have 0.94 of the mass; 1 alone less than 0.9 */
-        b.ops->sample(b.dev, row, 1, W, 1, 0.9f, &key, &hi, &at, &token, logprob);
+        b.ops->sample(b.dev, row, 1, W, 1, 0.9f, &key, &hi, &at, &token, &logprob);
         assert_true(token == 1 || token == 2);
     }
     bench_close(&b);

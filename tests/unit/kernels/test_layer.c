@@ -59,7 +59,9 @@ static void rotary_embedding_turns_pairs_and_backward_turns_back(void **state)
     const float *x = random_host(&b, N, 1);
     float *y = put(&b, x, N), *freq = put(&b, inv_freq, HD / 2);
     int32_t *at = put_ints(&b, positions, T);
-    b.ops->rope(b.dev, y, at, freq, T, H, HD);
+    float *turns = zeros(&b, T * HD);
+    b.ops->rope_turns(b.dev, at, freq, T, HD, turns);
+    b.ops->rope(b.dev, y, turns, T, H, HD);
     const float *turned = get(&b, y, N);
     for (int t = 0; t < T; t++)
         for (int h = 0; h < H; h++)
@@ -70,7 +72,7 @@ static void rotary_embedding_turns_pairs_and_backward_turns_back(void **state)
                 test_near((double)turned[c], (double)x[c] * cos(angle) + (double)x[a] * sin(angle), 5e-4,
                           "second half");
             }
-    b.ops->rope_backward(b.dev, y, at, freq, T, H, HD);
+    b.ops->rope_backward(b.dev, y, turns, T, H, HD);
     const float *back = get(&b, y, N);
     for (int i = 0; i < N; i++) test_near((double)back[i], (double)x[i], 1e-5, "turned back");
     bench_close(&b);

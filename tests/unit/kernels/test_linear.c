@@ -1,86 +1,127 @@
+/* Linear products in both precisions: float64 references, and the promise that a row's bits are its own. */
 #include "tests/unit/kernels/bench.h"
+
+static const precision PRECISIONS[] = { PRECISION_F32, PRECISION_BF16 };
+
+static bench open_with(int threads, precision p)
+{
+    bench b = bench_open(threads);
+    device_set_precision(b.dev, p);
+    return b;
+}
+
+/* What a product sees of a number. */
+static double seen(float f, precision p)
+{
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    if (p == PRECISION_BF16) u = (u + 0x7fff + ((u >> 16) & 1)) & 0xffff0000;
+    memcpy(&f, &u, sizeof f);
+    return (double)f;
+}
 
 static float *packed(bench *b, const float *w, int N, int K)
 {
-    void *p = on_device(b, NULL, b->ops->linear_packed_bytes(N, K));
+    void *p = on_device(b, NULL, b->ops->linear_packed_bytes(b->dev, N, K));
     b->ops->linear_pack(b->dev, put(b, w, (size_t)N * (size_t)K), N, K, p);
     return p;
 }
 
-static float *product(bench *b, const float *x, int M, const float *w, int N, int K)
+static float *product(bench *b, const float *x, int M, const float *w, const float *bias, int N, int K)
 {
     float *y = zeros(b, (size_t)M * (size_t)N);
-    b->ops->linear(b->dev, put(b, x, (size_t)M * (size_t)K), M, packed(b, w, N, K), N, K, y);
+    b->ops->linear(b->dev, put(b, x, (size_t)M * (size_t)K), M, packed(b, w, N, K),
+                   bias ? put(b, bias, (size_t)N) : NULL, N, K, y);
     return get(b, y, (size_t)M * (size_t)N);
 }
 
-static const int SHAPES[][3] = { { 1, 1, 1 },     { 1, 701, 128 },  { 3, 17, 5 },
-                                 { 33, 64, 128 }, { 70, 100, 352 }, { 5, 16, 300 } };
+static const int SHAPES[][3] = { { 1, 1, 1 },     { 1, 701, 128 },  { 2, 96, 40 },  { 3, 17, 5 },    { 4, 160, 70 },
+                                 { 33, 64, 128 }, { 70, 100, 352 }, { 5, 16, 300 }, { 140, 33, 513 } };
 enum { N_SHAPES = sizeof SHAPES / sizeof *SHAPES };
+
+static void check_product(precision p, int M, int N, int K)
+{
+    bench b = open_with(2, p);
+    const float *x = random_host(&b, (size_t)(M * K), 1), *w = random_host(&b, (size_t)(N * K), 1),
+                *bias = random_host(&b, (size_t)N, 1);
+    double *want = zeros64(&b, (size_t)(M * N));
+    for (int m = 0; m < M; m++)
+        for (int n = 0; n < N; n++)
+            for (int k = 0; k < K; k++) want[m * N + n] += seen(x[m * K + k], p) * seen(w[n * K + k], p);
+    near_all(product(&b, x, M, w, NULL, N, K), want, (size_t)(M * N), 1e-4, "y");
+    for (int i = 0; i < M * N; i++) want[i] += (double)bias[i % N];
+    near_all(product(&b, x, M, w, bias, N, K), want, (size_t)(M * N), 1e-4, "y with a bias");
+    bench_close(&b);
+}
 
 static void a_product_agrees_with_float64(void **state)
 {
     (void)state;
-    for (int s = 0; s < N_SHAPES; s++) {
-        bench b = bench_open(2);
-        const int M = SHAPES[s][0], N = SHAPES[s][1], K = SHAPES[s][2];
-        const float *x = random_host(&b, (size_t)(M * K), 1), *w = random_host(&b, (size_t)(N * K), 1);
-        double *want = zeros64(&b, (size_t)(M * N));
-        for (int m = 0; m < M; m++)
-            for (int n = 0; n < N; n++)
-                for (int k = 0; k < K; k++) want[m * N + n] += (double)x[m * K + k] * (double)w[n * K + k];
-        near_all(product(&b, x, M, w, N, K), want, (size_t)(M * N), 1e-4, "y");
-        bench_close(&b);
-    }
+    for (int s = 0; s < N_SHAPES; s++)
+        for (int p = 0; p < 2; p++) check_product(PRECISIONS[p], SHAPES[s][0], SHAPES[s][1], SHAPES[s][2]);
 }
 
-/* dx += dy W and dW += dy^T x are linear: the float64 sums are exact slopes. */
-static void both_gradients_are_added_and_agree_with_float64(void **state)
+/* dx += dy W, dW += dy^T x and db += the rows' sum are linear: the float64 sums are exact slopes. */
+static void check_gradients(precision p, int M, int N, int K)
+{
+    bench b = open_with(2, p);
+    const float *x = random_host(&b, (size_t)(M * K), 1), *w = random_host(&b, (size_t)(N * K), 1);
+    const float *dy = random_host(&b, (size_t)(M * N), 1), *db0 = random_host(&b, (size_t)N, 1);
+    const float *dx0 = random_host(&b, (size_t)(M * K), 1), *dw0 = random_host(&b, (size_t)(N * K), 1);
+    float *dx = put(&b, dx0, (size_t)(M * K)), *dw = put(&b, dw0, (size_t)(N * K)), *db = put(&b, db0, (size_t)N),
+          *ddy = put(&b, dy, (size_t)(M * N));
+    double *want_x = zeros64(&b, (size_t)(M * K)), *want_w = zeros64(&b, (size_t)(N * K)),
+           *want_b = zeros64(&b, (size_t)N);
+    for (int i = 0; i < M * K; i++) want_x[i] = (double)dx0[i];
+    for (int i = 0; i < N * K; i++) want_w[i] = (double)dw0[i];
+    for (int n = 0; n < N; n++) want_b[n] = (double)db0[n];
+    for (int m = 0; m < M; m++)
+        for (int n = 0; n < N; n++) {
+            want_b[n] += (double)dy[m * N + n];
+            for (int k = 0; k < K; k++) {
+                want_x[m * K + k] += seen(dy[m * N + n], p) * seen(w[n * K + k], p);
+                want_w[n * K + k] += seen(dy[m * N + n], p) * seen(x[m * K + k], p);
+            }
+        }
+    b.ops->linear_dx(b.dev, ddy, M, put(&b, w, (size_t)(N * K)), N, K, dx);
+    b.ops->linear_dw(b.dev, ddy, put(&b, x, (size_t)(M * K)), M, N, K, dw);
+    b.ops->bias_backward(b.dev, ddy, M, N, db);
+    near_all(get(&b, dx, (size_t)(M * K)), want_x, (size_t)(M * K), 1e-4, "dx");
+    near_all(get(&b, dw, (size_t)(N * K)), want_w, (size_t)(N * K), 1e-4, "dw");
+    near_all(get(&b, db, (size_t)N), want_b, (size_t)N, 1e-4, "db");
+    bench_close(&b);
+}
+
+static void gradients_are_added_and_agree_with_float64(void **state)
 {
     (void)state;
-    for (int s = 0; s < N_SHAPES; s++) {
-        bench b = bench_open(2);
-        const int M = SHAPES[s][0], N = SHAPES[s][1], K = SHAPES[s][2];
-        const float *x = random_host(&b, (size_t)(M * K), 1), *w = random_host(&b, (size_t)(N * K), 1);
-        const float *dy = random_host(&b, (size_t)(M * N), 1);
-        const float *dx0 = random_host(&b, (size_t)(M * K), 1), *dw0 = random_host(&b, (size_t)(N * K), 1);
-        float *dx = put(&b, dx0, (size_t)(M * K)), *dw = put(&b, dw0, (size_t)(N * K)),
-              *ddy = put(&b, dy, (size_t)(M * N));
-        double *want_x = zeros64(&b, (size_t)(M * K)), *want_w = zeros64(&b, (size_t)(N * K));
-        for (int i = 0; i < M * K; i++) want_x[i] = (double)dx0[i];
-        for (int i = 0; i < N * K; i++) want_w[i] = (double)dw0[i];
-        for (int m = 0; m < M; m++)
-            for (int n = 0; n < N; n++)
-                for (int k = 0; k < K; k++) {
-                    want_x[m * K + k] += (double)dy[m * N + n] * (double)w[n * K + k];
-                    want_w[n * K + k] += (double)dy[m * N + n] * (double)x[m * K + k];
-                }
-        b.ops->linear_dx(b.dev, ddy, M, put(&b, w, (size_t)(N * K)), N, K, dx);
-        b.ops->linear_dw(b.dev, ddy, put(&b, x, (size_t)(M * K)), M, N, K, dw);
-        near_all(get(&b, dx, (size_t)(M * K)), want_x, (size_t)(M * K), 1e-4, "dx");
-        near_all(get(&b, dw, (size_t)(N * K)), want_w, (size_t)(N * K), 1e-4, "dw");
-        bench_close(&b);
-    }
+    for (int s = 0; s < N_SHAPES; s++)
+        for (int p = 0; p < 2; p++) check_gradients(PRECISIONS[p], SHAPES[s][0], SHAPES[s][1], SHAPES[s][2]);
 }
 
 /* What makes an actor's logprob the learner's: a row's bits know nothing of the rows beside it, nor of threads. */
-static void a_row_has_the_same_bits_in_any_batch_and_on_any_number_of_threads(void **state)
+static void check_bits(precision p)
 {
-    (void)state;
-    enum { M = 97, N = 130, K = 257 };
-    bench one = bench_open(1), two = bench_open(2);
-    const float *x = random_host(&one, M * K, 1), *w = random_host(&one, N * K, 1);
-    const float *all = product(&one, x, M, w, N, K);
-    assert_memory_equal(all, product(&two, x, M, w, N, K), sizeof(float) * M * N);
-    for (int rows = 1; rows <= 40; rows += 13)
+    enum { M = 97, N = 130, K = 557 };
+    bench one = open_with(1, p), two = open_with(2, p);
+    const float *x = random_host(&one, M * K, 1), *w = random_host(&one, N * K, 1), *bias = random_host(&one, N, 1);
+    const float *all = product(&one, x, M, w, bias, N, K);
+    assert_memory_equal(all, product(&two, x, M, w, bias, N, K), sizeof(float) * M * N);
+    for (int rows = 1; rows <= 40; rows += rows < 6 ? 1 : 13)
         for (int from = 0; from + rows <= M; from += 19) {
-            bench b = bench_open(2);
-            assert_memory_equal(product(&b, x + from * K, rows, w, N, K), all + from * N,
+            bench b = open_with(2, p);
+            assert_memory_equal(product(&b, x + from * K, rows, w, bias, N, K), all + from * N,
                                 sizeof(float) * (size_t)(rows * N));
             bench_close(&b);
         }
     bench_close(&one);
     bench_close(&two);
+}
+
+static void a_row_has_the_same_bits_in_any_batch_and_on_any_number_of_threads(void **state)
+{
+    (void)state;
+    for (int p = 0; p < 2; p++) check_bits(PRECISIONS[p]);
 }
 
 static void embedding_looks_up_and_its_gradient_adds_up(void **state)
@@ -108,7 +149,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_product_agrees_with_float64),
-        cmocka_unit_test(both_gradients_are_added_and_agree_with_float64),
+        cmocka_unit_test(gradients_are_added_and_agree_with_float64),
         cmocka_unit_test(a_row_has_the_same_bits_in_any_batch_and_on_any_number_of_threads),
         cmocka_unit_test(embedding_looks_up_and_its_gradient_adds_up),
     };

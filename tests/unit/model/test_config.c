@@ -103,6 +103,54 @@ static void newer_and_older_spellings_mean_the_same(void **state)
     test_ok(parse_with(&c, "dtype", "\"bfloat16\"", &err), &err);
 }
 
+static void scaled_frequencies_are_read_from_either_place(void **state)
+{
+    (void)state;
+    model_config c;
+    error err = { 0 };
+    test_ok(parse_with(&c, "rope_scaling", "{\"type\": \"linear\", \"factor\": 2.0}", &err), &err);
+    assert_true(c.rope.kind == ROPE_LINEAR && c.rope.factor == 2);
+    test_ok(parse_with(&c, "rope_parameters",
+                       "{\"rope_type\": \"llama3\", \"rope_theta\": 5e5, \"factor\": 8, \"low_freq_factor\": 1, "
+                       "\"high_freq_factor\": 4, \"original_max_position_embeddings\": 8192}",
+                       &err),
+            &err);
+    assert_true(c.rope.kind == ROPE_LLAMA3 && c.rope.factor == 8 && c.rope.low_freq_factor == 1 &&
+                c.rope.high_freq_factor == 4 && c.rope.original_max_position == 8192 && c.rope_theta == 5e5f);
+}
+
+static void parse_family(model_config *c, const char *family, const char *type, const char *more)
+{
+    char text[512];
+    error err = { 0 };
+    snprintf(text, sizeof text,
+             "{\"architectures\": [\"%s\"], \"model_type\": \"%s\", \"vocab_size\": 99, \"hidden_size\": 512, "
+             "\"num_hidden_layers\": 4, \"num_attention_heads\": 8, \"intermediate_size\": 70%s}",
+             family, type, more);
+    test_ok(model_config_parse(c, text, strlen(text), "config.json", &err), &err);
+}
+
+static void a_familys_name_says_its_biases_norms_and_window(void **state)
+{
+    (void)state;
+    model_config c;
+    parse_family(&c, "LlamaForCausalLM", "llama", ", \"attention_bias\": true, \"sliding_window\": 7");
+    assert_true(c.qkv_bias && c.o_bias && !c.qk_norm && c.window == 0);
+    parse_family(&c, "Qwen2ForCausalLM", "qwen2", ", \"sliding_window\": 7, \"use_sliding_window\": false");
+    assert_true(c.qkv_bias && !c.o_bias && !c.qk_norm && c.window == 0 && c.head_dim == 64);
+    parse_family(&c, "Qwen2ForCausalLM", "qwen2",
+                 ", \"sliding_window\": 7, \"use_sliding_window\": true, \"max_window_layers\": 3");
+    assert_true(c.window == 7 && c.window_from == 3);
+    parse_family(&c, "Qwen3ForCausalLM", "qwen3", "");
+    assert_true(!c.qkv_bias && c.qk_norm && c.head_dim == 128);
+    parse_family(&c, "MistralForCausalLM", "mistral", ", \"sliding_window\": 9");
+    assert_true(!c.qkv_bias && c.window == 9 && c.window_from == 0);
+    parse_family(&c, "MistralForCausalLM", "mistral", ", \"sliding_window\": null");
+    assert_int_equal(c.window, 0);
+    parse_family(&c, "MistralForCausalLM", "mistral", "");
+    assert_int_equal(c.window, 4096);
+}
+
 typedef struct refusal {
     const char *key, *value;
     int code;
@@ -127,14 +175,12 @@ static void what_we_do_not_compute_is_refused_with_what_is_supported(void **stat
 {
     (void)state;
     static const refusal REFUSALS[] = {
-        { "architectures", "[\"Qwen3ForCausalLM\"]", ERR_UNSUPPORTED, "Qwen3ForCausalLM" },
+        { "architectures", "[\"MixtralForCausalLM\"]", ERR_UNSUPPORTED, "MistralForCausalLM" },
         { "architectures", "[\"LlamaForCausalLM\", \"Other\"]", ERR_UNSUPPORTED, "LlamaForCausalLM" },
         { "model_type", "\"mistral\"", ERR_UNSUPPORTED, "\"llama\"" },
         { "hidden_act", "\"gelu\"", ERR_UNSUPPORTED, "\"gelu\"; supported: \"silu\"" },
-        { "attention_bias", "true", ERR_UNSUPPORTED, "true; supported: false" },
         { "mlp_bias", "true", ERR_UNSUPPORTED, "true; supported: false" },
-        { "rope_scaling", "{\"rope_type\": \"llama3\", \"factor\": 8.0}", ERR_UNSUPPORTED, "llama3" },
-        { "rope_scaling", "{\"type\": \"linear\", \"factor\": 2.0}", ERR_UNSUPPORTED, "linear" },
+        { "rope_scaling", "{\"type\": \"dynamic\", \"factor\": 2.0}", ERR_UNSUPPORTED, "dynamic" },
         { "rope_scaling", "{\"factor\": 2.0}", ERR_UNSUPPORTED, "factor" },
         { "rope_parameters", "{\"rope_type\": \"yarn\", \"rope_theta\": 10000}", ERR_UNSUPPORTED, "yarn" },
         { "rope_parameters", "{\"rope_type\": \"default\", \"partial_rotary_factor\": 0.5}", ERR_UNSUPPORTED, "0.5" },
@@ -172,6 +218,8 @@ static void values_that_can_not_be_are_refused(void **state)
         { "eos_token_id", "-1", ERR_PARSE, "319" },
         { "eos_token_id", "[2, \"x\"]", ERR_PARSE, "ids" },
         { "tie_word_embeddings", "1", ERR_PARSE, "true or false" },
+        { "rope_scaling", "{\"rope_type\": \"llama3\", \"factor\": 8.0}", ERR_PARSE, "low_freq_factor" },
+        { "rope_scaling", "{\"rope_type\": \"linear\", \"factor\": 0}", ERR_PARSE, "found 0" },
     };
     check_refusals(BROKEN, sizeof BROKEN / sizeof *BROKEN);
     model_config c;
@@ -218,6 +266,8 @@ int main(void)
         cmocka_unit_test(a_llama_is_read_whole),
         cmocka_unit_test(what_may_be_left_out_has_the_familys_value),
         cmocka_unit_test(newer_and_older_spellings_mean_the_same),
+        cmocka_unit_test(scaled_frequencies_are_read_from_either_place),
+        cmocka_unit_test(a_familys_name_says_its_biases_norms_and_window),
         cmocka_unit_test(what_we_do_not_compute_is_refused_with_what_is_supported),
         cmocka_unit_test(values_that_can_not_be_are_refused),
         cmocka_unit_test(the_generation_config_knows_better_when_to_stop),

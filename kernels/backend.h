@@ -1,0 +1,28 @@
+/* backend - what lies behind a device: the functions device.c passes on to, one table a backend. Internal to kernels/.
+ *
+ * A backend's own device begins with this struct (the CPU's adds threads and chunks, CUDA's streams and handles). */
+#pragma once
+
+#include "base/arena.h"
+#include "kernels/ops.h"
+
+struct backend {
+    void (*close)(device *dev); /* frees dev too */
+    void *(*alloc)(device *dev, size_t bytes);
+    void (*release)(device *dev, void *p);
+    void (*copy_in)(device *dev, void *to_device, const void *from_host, size_t bytes);
+    void (*copy_out)(device *dev, void *to_host, const void *from_device, size_t bytes);
+    void *(*scratch)(device *dev, size_t bytes);
+    void (*scratch_reset)(device *dev);
+    size_t (*scratch_peak)(const device *dev);
+    int (*sync)(device *dev, error *err);
+};
+
+struct device {
+    const struct ops *ops;
+    const struct backend *backend;
+    precision precision;
+    int threads;
+    char name[96];
+    arena *host; /* device_host_scratch; made and freed by device.c */
+};

@@ -1,0 +1,137 @@
+/* Packed causal attention, backward (Dao et al. 2022, FlashAttention, section 3.1): probabilities are made again from
+ * the scores and the kept log-sum-exp; ds = p (dp - delta), delta = sum_d do[d] o[d]. */
+#include "kernels/cpu/attention.h"
+
+typedef struct backward {
+    packed_shape s;
+    const float *doo, *q, *k, *v, *o, *lse;
+    float *dq, *dk, *dv;
+    float *buffers; /* [threads, room] */
+    size_t room;
+} backward;
+
+typedef struct buffers {
+    float *keys_t, *values_t; /* transposed blocks */
+    float *keys;              /* [longest, wide] */
+    float *dk, *dv;           /* [longest, wide] sums of this head */
+    float *p, *ds;            /* [QUERY_ROWS, longest] */
+    float *q, *doo, *dq;      /* [QUERY_ROWS, wide] of the tile */
+} buffers;
+
+static size_t room_of(const packed_shape *s)
+{
+    return (size_t)s->longest * (size_t)(2 * s->hd + 3 * s->wide + 2 * QUERY_ROWS) + (size_t)(3 * QUERY_ROWS * s->wide);
+}
+
+static buffers buffers_at(float *base, const packed_shape *s)
+{
+    const size_t narrow = (size_t)s->longest * (size_t)s->hd, wide = (size_t)s->longest * (size_t)s->wide,
+                 rows = (size_t)s->longest * QUERY_ROWS, tile = (size_t)(QUERY_ROWS * s->wide);
+    buffers b = { .keys_t = base };
+    b.values_t = b.keys_t + narrow;
+    b.keys = b.values_t + narrow;
+    b.dk = b.keys + wide;
+    b.dv = b.dk + wide;
+    b.p = b.dv + wide;
+    b.ds = b.p + rows;
+    b.q = b.ds + rows;
+    b.doo = b.q + tile;
+    b.dq = b.doo + tile;
+    return b;
+}
+
+/* Scores and dp become p and ds, zeros where a row doesn't see. */
+static void tile_slopes(const backward *bw, const query_tile *q, size_t row, const buffers *b)
+{
+    const packed_shape *s = &bw->s;
+    const v16 scale = v16_set(1.0f / sqrtf((float)s->hd));
+    for (int r = 0; r < q->rows; r++) {
+        const size_t at = row + (size_t)r * (size_t)s->H;
+        const float *doo = bw->doo + at * (size_t)s->hd, *o = bw->o + at * (size_t)s->hd;
+        float *p = b->p + (size_t)r * (size_t)s->longest, *ds = b->ds + (size_t)r * (size_t)s->longest, delta = 0;
+        const int t = q->t + r, first = first_key(t, s->window);
+        for (int d = 0; d < s->hd; d++) delta += doo[d] * o[d];
+        for (int j = q->first; j < q->n; j += 16) {
+            const v16 e = v16_exp(v16_load(p + j) * scale - v16_set(bw->lse[at]));
+            v16_store(p + j, e);
+            v16_store(ds + j, e * (v16_load(ds + j) - v16_set(delta)) * scale);
+        }
+        for (int j = q->first; j < first; j++) p[j] = ds[j] = 0;
+        for (int j = t + 1; j < q->n; j++) p[j] = ds[j] = 0;
+    }
+}
+
+/* sums [keys, wide] += weights^T [keys, rows] x [rows, wide], weights [rows, longest]. */
+static void tile_scatter(const packed_shape *s, const query_tile *q, const float *weights, const float *x, float *sums)
+{
+    for (int c = 0; c < s->wide; c += KEY_PAIR) {
+        float *to = sums + (size_t)q->first * (size_t)s->wide + c;
+        tile_rows((tile_args){ .a = weights + q->first,
+                               .a_row = 1,
+                               .a_k = (size_t)s->longest,
+                               .b = { x + c, x + c + 16 },
+                               .b_k = (size_t)s->wide,
+                               .K = q->rows,
+                               .start = to,
+                               .start_row = (size_t)s->wide,
+                               .y = to,
+                               .y_row = (size_t)s->wide,
+                               .columns = KEY_PAIR },
+                  q->n - q->first);
+    }
+}
+
+static void backward_tile(const backward *bw, const query_tile *q, size_t row, const buffers *b)
+{
+    const packed_shape *s = &bw->s;
+    const size_t hd = (size_t)s->hd, stride = (size_t)s->H * hd;
+    copy_rows(bw->q + row * hd, q->rows, stride, s->hd, s->wide, b->q);
+    copy_rows(bw->doo + row * hd, q->rows, stride, s->hd, s->wide, b->doo);
+    tile_scores(s, q, b->q, (size_t)s->wide, b->keys_t, b->p);
+    tile_scores(s, q, b->doo, (size_t)s->wide, b->values_t, b->ds);
+    tile_slopes(bw, q, row, b);
+    tile_mix(s, q, b->ds, b->keys, b->dq);
+    for (int r = 0; r < q->rows; r++)
+        memcpy(bw->dq + row * hd + (size_t)r * stride, b->dq + (size_t)(r * s->wide), sizeof(float) * hd);
+    tile_scatter(s, q, b->ds, b->q, b->dk);
+    tile_scatter(s, q, b->p, b->doo, b->dv);
+}
+
+static void backward_pairs(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const backward *bw = ctx;
+    const packed_shape *s = &bw->s;
+    const buffers b = buffers_at(bw->buffers + bw->room * (size_t)thread, s);
+    const int group = s->H / s->Hkv;
+    const size_t stride = (size_t)s->Hkv * (size_t)s->hd, bytes = sizeof(float) * (size_t)s->hd;
+    for (int64_t i = begin; i < end; i++) {
+        const int g = (int)(i % s->Hkv), start = s->starts[i / s->Hkv], n = s->starts[i / s->Hkv + 1] - start;
+        const size_t first = (size_t)start * stride + (size_t)g * (size_t)s->hd;
+        transpose_blocks(bw->k + first, n, stride, s->hd, b.keys_t);
+        transpose_blocks(bw->v + first, n, stride, s->hd, b.values_t);
+        copy_rows(bw->k + first, n, stride, s->hd, s->wide, b.keys);
+        memset(b.dk, 0, sizeof(float) * (size_t)n * (size_t)s->wide);
+        memset(b.dv, 0, sizeof(float) * (size_t)n * (size_t)s->wide);
+        for (int t = 0; t < n; t += QUERY_ROWS) {
+            const query_tile q = query_tile_at(s, t, n);
+            for (int h = g * group; h < (g + 1) * group; h++)
+                backward_tile(bw, &q, (size_t)(start + t) * (size_t)s->H + (size_t)h, &b);
+        }
+        for (int t = 0; t < n; t++) {
+            memcpy(bw->dk + first + (size_t)t * stride, b.dk + (size_t)t * (size_t)s->wide, bytes);
+            memcpy(bw->dv + first + (size_t)t * stride, b.dv + (size_t)t * (size_t)s->wide, bytes);
+        }
+    }
+}
+
+void cpu_attention_backward(device *dev, const float *doo, const float *q, const float *k, const float *v,
+                            const float *o, const float *lse, const int32_t *starts, int S, int H, int Hkv, int hd,
+                            int window, float *dq, float *dk, float *dv)
+{
+    const cpu_mark mark = cpu_scratch_mark(dev);
+    backward b = { .s = packed_shape_of(starts, S, H, Hkv, hd, window), doo, q, k, v, o, lse, dq, dk, dv, NULL, 0 };
+    b.room = room_of(&b.s);
+    b.buffers = device_scratch(dev, sizeof(float) * b.room * (size_t)device_threads(dev));
+    cpu_parallel(dev, 2.5 * b.s.flops, (int64_t)S * Hkv, 1, backward_pairs, &b);
+    cpu_scratch_rewind(dev, mark);
+}

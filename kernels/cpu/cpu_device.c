@@ -1,0 +1,229 @@
+#include "kernels/cpu/cpu_device.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/str.h"
+#include "kernels/cpu/table.h"
+
+/* Scratch grows by chunks of at least this; a step's chunks are kept for the next (a first touch costs 5 us a page). */
+static const size_t CHUNK_BYTES = (size_t)64 << 20;
+/* Arrays from this size on come from the kernel in huge pages: a tenth more bandwidth for weights that are streamed. */
+static const size_t HUGE_BYTES = (size_t)4 << 20;
+enum { MAX_CHUNKS = 64, ALIGNMENT = 64, HUGE_PAGE = 2 << 20 };
+
+typedef struct chunk {
+    char *data;
+    size_t bytes, used;
+} chunk;
+
+typedef struct cpu_device {
+    device base;
+    pool *threads;
+    chunk chunks[MAX_CHUNKS];
+    int n_chunks, current;
+    size_t used, peak;
+} cpu_device;
+
+static int cores(void)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+    const int n = CPU_COUNT(&set);
+    return n > 0 ? n : 1;
+}
+
+/* ---- which table ---- */
+
+/* AMX's tile registers are to be asked for, once a process (Linux 5.16: ARCH_REQ_XCOMP_PERM of XTILEDATA). */
+static bool has_amx(void)
+{
+#if defined __x86_64__
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    return __builtin_cpu_supports("amx-bf16") && __builtin_cpu_supports("avx512bf16") &&
+           syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+#else
+    return false;
+#endif
+}
+
+static bool runs_here(const struct cpu_table *t)
+{
+#if defined __x86_64__
+    if (strcmp(t->isa, "amx") == 0) return has_amx();
+    if (strcmp(t->isa, "avx512bf16") == 0) return __builtin_cpu_supports("avx512bf16");
+    if (strcmp(t->isa, "avx512") == 0) return __builtin_cpu_supports("x86-64-v4");
+    if (strcmp(t->isa, "avx2") == 0) return __builtin_cpu_supports("x86-64-v3");
+#endif
+    return strcmp(t->isa, "base") == 0;
+}
+
+static const struct cpu_table *choose_table(error *err)
+{
+    const char *asked = getenv("TROUPE_ISA");
+    for (int i = 0; i < N_CPU_TABLES; i++) {
+        const struct cpu_table *t = CPU_TABLES[i];
+        if (asked && *asked && strcmp(asked, t->isa) != 0) continue;
+        if (runs_here(t)) return t;
+    }
+    error_set(err, ERR_UNSUPPORTED,
+              "TROUPE_ISA=%s: this processor or build lacks it (amx, avx512bf16, avx512, avx2, base)", asked);
+    return NULL;
+}
+
+/* ---- memory ---- */
+
+static void no_memory(size_t bytes)
+{
+    fprintf(stderr, "troupe: %zu bytes for a model's arrays are not to be had\n", bytes);
+    abort();
+}
+
+/* A header of one alignment unit in front says how an array was got. */
+typedef struct array_header {
+    size_t mapped; /* bytes mapped; 0: from the heap */
+} array_header;
+
+static char *map_pages(size_t bytes)
+{
+    char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return NULL;
+    madvise(p, bytes, MADV_HUGEPAGE);
+    return p;
+}
+
+static void *cpu_alloc(device *dev, size_t bytes)
+{
+    (void)dev;
+    const size_t whole = (bytes + 2 * ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    const size_t mapped = whole < HUGE_BYTES ? 0 : (whole + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    char *p = mapped ? map_pages(mapped) : aligned_alloc(ALIGNMENT, whole);
+    if (!p) no_memory(bytes);
+    *(array_header *)(void *)p = (array_header){ mapped };
+    return p + ALIGNMENT;
+}
+
+static void cpu_release(device *dev, void *array)
+{
+    (void)dev;
+    char *p = (char *)array - ALIGNMENT;
+    const size_t mapped = ((array_header *)(void *)p)->mapped;
+    if (mapped)
+        munmap(p, mapped);
+    else
+        free(p);
+}
+
+static void cpu_copy(device *dev, void *to, const void *from, size_t bytes)
+{
+    (void)dev;
+    memcpy(to, from, bytes);
+}
+
+static void add_chunk(cpu_device *dev, size_t least)
+{
+    const size_t bytes = least > CHUNK_BYTES ? (least + CHUNK_BYTES - 1) / CHUNK_BYTES * CHUNK_BYTES : CHUNK_BYTES;
+    char *data = dev->n_chunks < MAX_CHUNKS ? map_pages(bytes) : NULL;
+    if (!data) {
+        fprintf(stderr, "troupe: %zu more bytes of scratch memory are not to be had (%zu in use)\n", bytes, dev->used);
+        abort();
+    }
+    dev->chunks[dev->n_chunks++] = (chunk){ .data = data, .bytes = bytes };
+}
+
+static void *cpu_scratch(device *base, size_t bytes)
+{
+    cpu_device *dev = (cpu_device *)base;
+    bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    while (dev->current < dev->n_chunks && dev->chunks[dev->current].bytes - dev->chunks[dev->current].used < bytes)
+        dev->current++;
+    if (dev->current == dev->n_chunks) add_chunk(dev, bytes);
+    chunk *c = &dev->chunks[dev->current];
+    void *p = c->data + c->used;
+    c->used += bytes;
+    dev->used += bytes;
+    if (dev->used > dev->peak) dev->peak = dev->used;
+    return p;
+}
+
+static void cpu_scratch_reset(device *base)
+{
+    cpu_device *dev = (cpu_device *)base;
+    for (int i = 0; i < dev->n_chunks; i++) dev->chunks[i].used = 0;
+    dev->current = 0;
+    dev->used = 0;
+}
+
+static size_t cpu_scratch_peak(const device *base) { return ((const cpu_device *)base)->peak; }
+
+cpu_mark cpu_scratch_mark(const device *base)
+{
+    const cpu_device *dev = (const cpu_device *)base;
+    return (cpu_mark){ .chunk = dev->current,
+                       .in_chunk = dev->current < dev->n_chunks ? dev->chunks[dev->current].used : 0,
+                       .used = dev->used };
+}
+
+void cpu_scratch_rewind(device *base, cpu_mark mark)
+{
+    cpu_device *dev = (cpu_device *)base;
+    for (int i = mark.chunk; i < dev->n_chunks; i++) dev->chunks[i].used = i == mark.chunk ? mark.in_chunk : 0;
+    dev->current = mark.chunk;
+    dev->used = mark.used;
+}
+
+/* ---- the device ---- */
+
+static int cpu_sync(device *dev, error *err)
+{
+    (void)dev, (void)err;
+    return OK; /* the CPU's operations can't fail: shapes are asserted, memory aborts */
+}
+
+static void cpu_close(device *base)
+{
+    cpu_device *dev = (cpu_device *)base;
+    for (int i = 0; i < dev->n_chunks; i++) munmap(dev->chunks[i].data, dev->chunks[i].bytes);
+    pool_free(dev->threads);
+    free(dev);
+}
+
+static const struct backend CPU_BACKEND = { .close = cpu_close,
+                                            .alloc = cpu_alloc,
+                                            .release = cpu_release,
+                                            .copy_in = cpu_copy,
+                                            .copy_out = cpu_copy,
+                                            .scratch = cpu_scratch,
+                                            .scratch_reset = cpu_scratch_reset,
+                                            .scratch_peak = cpu_scratch_peak,
+                                            .sync = cpu_sync };
+
+device *cpu_open(int threads, error *err)
+{
+    const struct cpu_table *table = choose_table(err);
+    if (!table) return NULL;
+    cpu_device *dev = xcalloc(1, sizeof *dev);
+    const int n = threads > 0 ? threads : cores();
+    dev->base = (device){ .ops = table->ops, .backend = &CPU_BACKEND, .threads = n };
+    dev->threads = pool_new(n);
+    snprintf(dev->base.name, sizeof dev->base.name, "cpu (%s, %d thread%s)", table->isa, n, n == 1 ? "" : "s");
+    return &dev->base;
+}
+
+/* Sharing a loop out with threads that spin costs about a microsecond: less work than this isn't worth it. */
+static const double PARALLEL_FLOPS = 60000;
+
+void cpu_parallel(device *dev, double flops, int64_t n, int64_t grain, pool_fn fn, void *ctx)
+{
+    if (n <= 0) return;
+    if (flops < PARALLEL_FLOPS)
+        fn(ctx, 0, n, 0);
+    else
+        pool_run(((cpu_device *)dev)->threads, n, grain, fn, ctx);
+}

@@ -1,0 +1,22 @@
+/* gemm - the bf16 products behind PRECISION_BF16: factors rounded to bf16 (to nearest even), sums in fp32.
+ *
+ * Where the CPU has tile registers (AMX) or bf16 dot products (avx512_bf16) those are used; elsewhere the same numbers
+ * go through fp32 multiply-adds. An element's sum never depends on the number of rows. AMX, AVX-512, AVX2 and the
+ * portable loop add in AMX's order and agree to the bit (but for denormal numbers, which AMX flushes); the avx512_bf16
+ * dot product adds in its own. Scratch is the caller's to rewind. */
+#pragma once
+
+#include "kernels/cpu/cpu.h"
+
+#define bf16_packed_bytes ISA_NAME(bf16_packed_bytes, CPU_ISA)
+#define bf16_pack ISA_NAME(bf16_pack, CPU_ISA)
+#define bf16_linear ISA_NAME(bf16_linear, CPU_ISA)
+#define bf16_linear_dx ISA_NAME(bf16_linear_dx, CPU_ISA)
+#define bf16_linear_dw ISA_NAME(bf16_linear_dw, CPU_ISA)
+
+size_t bf16_packed_bytes(int N, int K);
+/* Element (n, k) of W lies at w[n * row + k * column]. */
+void bf16_pack(device *dev, const float *w, int N, int K, size_t row, size_t column, void *packed);
+void bf16_linear(device *dev, const float *x, int M, const void *packed, const float *bias, int N, int K, float *y);
+void bf16_linear_dx(device *dev, const float *dy, int M, const float *w, int N, int K, float *dx);
+void bf16_linear_dw(device *dev, const float *dy, const float *x, int M, int N, int K, float *dw);

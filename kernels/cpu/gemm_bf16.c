@@ -1,0 +1,390 @@
+/* Matrix products of bf16 factors: y = start + A B^T, A [M, K] converted row by row, B packed in panels of 32 columns.
+ *
+ * A panel is a run of blocks of 32 k: two tiles of 16 rows (pairs of k) by 16 columns, [2][16][16][2] numbers, which is
+ * what a tile register and a dot-product instruction want. K is padded with zeros.
+ *
+ * The order of a sum is AMX's (Intel SDM, TDPBF16PS): in a block of 32 the even and the odd k are summed apart, each
+ * from zero, then added to each other and to what is there. The portable loop does the same, product by product:
+ * products of bf16 numbers are exact in fp32. */
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/simd.h"
+
+#if defined __AMX_BF16__ || defined __AVX512BF16__
+#include <immintrin.h>
+#endif
+
+enum { PANEL = 32, BLOCK_K = 32, TILE = 16, BLOCK_NUMBERS = PANEL * BLOCK_K, ROWS = 32, ROWS_A_TASK = 128 };
+
+typedef uint16_t bf16;
+
+static int blocks_of(int K) { return (K + BLOCK_K - 1) / BLOCK_K; }
+static int panels_of(int N) { return (N + PANEL - 1) / PANEL; }
+static int smaller(int a, int b) { return a < b ? a : b; }
+
+size_t bf16_packed_bytes(int N, int K)
+{
+    return sizeof(bf16) * (size_t)panels_of(N) * (size_t)blocks_of(K) * BLOCK_NUMBERS;
+}
+
+/* To nearest, ties to even; a NaN stays one. */
+static inline bf16 round_bf16(float f)
+{
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    if ((u & 0x7fffffff) > 0x7f800000) return (bf16)((u >> 16) | 64);
+    return (bf16)((u + 0x7fff + ((u >> 16) & 1)) >> 16);
+}
+
+/* ---- packing B: the two numbers of a pair stand next to each other ---- */
+
+typedef struct pack_job {
+    const float *w;
+    int N, K;
+    size_t row, column;
+    bf16 *packed;
+} pack_job;
+
+static void pack_block(const pack_job *j, int panel, int k0, bf16 *to)
+{
+    const int columns = smaller(j->N - panel * PANEL, PANEL), depth = smaller(j->K - k0, BLOCK_K);
+    const float *w = j->w + (size_t)panel * PANEL * j->row + (size_t)k0 * j->column;
+    if (columns < PANEL || depth < BLOCK_K) memset(to, 0, sizeof(bf16) * BLOCK_NUMBERS);
+    if (j->row == 1) {
+        for (int k = 0; k < depth; k++)
+            for (int n = 0; n < columns; n++)
+                to[(n / TILE * TILE + k / 2) * PANEL + n % TILE * 2 + k % 2] =
+                    round_bf16(w[(size_t)k * j->column + (size_t)n]);
+    } else {
+        for (int n = 0; n < columns; n++)
+            for (int k = 0; k < depth; k++)
+                to[(n / TILE * TILE + k / 2) * PANEL + n % TILE * 2 + k % 2] =
+                    round_bf16(w[(size_t)n * j->row + (size_t)k * j->column]);
+    }
+}
+
+static void pack_panels(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const pack_job *j = ctx;
+    const int blocks = blocks_of(j->K);
+    (void)thread;
+    for (int64_t p = begin; p < end; p++)
+        for (int b = 0; b < blocks; b++)
+            pack_block(j, (int)p, b * BLOCK_K, j->packed + ((size_t)p * (size_t)blocks + (size_t)b) * BLOCK_NUMBERS);
+}
+
+void bf16_pack(device *dev, const float *w, int N, int K, size_t row, size_t column, void *packed)
+{
+    pack_job job = { w, N, K, row, column, packed };
+    cpu_parallel(dev, 8.0 * N * K, panels_of(N), 0, pack_panels, &job);
+}
+
+/* ---- A: rows of bf16, padded to whole blocks of K and whole tiles of rows. Two cache lines more a row keep rows of a
+ * power of two from falling into the same cache sets. ---- */
+
+typedef struct rows_job {
+    const float *x; /* element (m, k) at x[m * row + k * column] */
+    int M, K;
+    size_t row, column, stride;
+    bf16 *out;
+} rows_job;
+
+static size_t row_stride(int K) { return (size_t)blocks_of(K) * BLOCK_K + 64; }
+
+static void convert_rows(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const rows_job *j = ctx;
+    (void)thread;
+    for (int64_t m = begin; m < end; m++) {
+        bf16 *to = j->out + (size_t)m * j->stride;
+        const float *x = j->x + (size_t)m * j->row;
+        const int K = m < j->M ? j->K : 0;
+        if (j->column == 1)
+            for (int k = 0; k < K; k++) to[k] = round_bf16(x[k]);
+        memset(to + K, 0, sizeof(bf16) * (j->stride - (size_t)K));
+    }
+}
+
+/* The transpose, by blocks of 16 rows of out: a line of x is read once for all of them. */
+static void convert_columns(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const rows_job *j = ctx;
+    (void)thread;
+    for (int64_t b = begin; b < end; b++) {
+        const int first = (int)b * TILE, n = smaller(j->M - first, TILE);
+        bf16 *to = j->out + (size_t)first * j->stride;
+        for (int k = 0; k < j->K; k++)
+            for (int m = 0; m < n; m++)
+                to[(size_t)m * j->stride + (size_t)k] = round_bf16(j->x[(size_t)(first + m) + (size_t)k * j->column]);
+        for (int m = 0; m < TILE; m++) {
+            const int K = m < n ? j->K : 0;
+            memset(to + (size_t)m * j->stride + K, 0, sizeof(bf16) * (j->stride - (size_t)K));
+        }
+    }
+}
+
+static const bf16 *bf16_rows(device *dev, const float *x, int M, int K, size_t row, size_t column)
+{
+    const int tiles = (M + TILE - 1) / TILE;
+    rows_job job = { x, M, K, row, column, row_stride(K), NULL };
+    job.out = device_scratch(dev, sizeof(bf16) * (size_t)tiles * TILE * job.stride);
+    if (column == 1)
+        cpu_parallel(dev, 4.0 * M * K, (int64_t)tiles * TILE, 0, convert_rows, &job);
+    else
+        cpu_parallel(dev, 8.0 * M * K, tiles, 1, convert_columns, &job);
+    return job.out;
+}
+
+/* ---- 32 rows by 32 columns: sums [32][32] = A B^T over all blocks ---- */
+
+#if defined __AMX_BF16__
+
+static void tiles_begin(void)
+{
+    struct {
+        uint8_t palette, start_row, reserved[14];
+        uint16_t column_bytes[16];
+        uint8_t rows[16];
+    } config = { .palette = 1 };
+    for (int i = 0; i < 8; i++) config.column_bytes[i] = 64, config.rows[i] = TILE;
+    _tile_loadconfig(&config);
+}
+static void tiles_end(void) { _tile_release(); }
+
+static void sums_of(const bf16 *a, size_t stride, int row_tiles, const bf16 *panel, int blocks, float *sums)
+{
+    const size_t bytes = stride * sizeof(bf16), half = BLOCK_NUMBERS / 2;
+    const bf16 *a1 = row_tiles > 1 ? a + TILE * stride : a;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int b = 0; b < blocks; b++, a += BLOCK_K, a1 += BLOCK_K, panel += BLOCK_NUMBERS) {
+        _tile_loadd(4, a, bytes);
+        _tile_loadd(6, panel, 64);
+        _tile_loadd(7, panel + half, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        if (row_tiles == 1) continue;
+        _tile_loadd(5, a1, bytes);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, sums, PANEL * sizeof(float));
+    _tile_stored(1, sums + TILE, PANEL * sizeof(float));
+    _tile_stored(2, sums + TILE * PANEL, PANEL * sizeof(float));
+    _tile_stored(3, sums + TILE * PANEL + TILE, PANEL * sizeof(float));
+}
+
+#else
+
+static void tiles_begin(void) {}
+static void tiles_end(void) {}
+
+#if defined __AVX512BF16__
+
+/* R rows: one accumulator an element, the dot product's own order. */
+static inline __attribute__((always_inline)) void row_sums(const int R, const bf16 *a, size_t stride, const bf16 *panel,
+                                                           int blocks, float *sums)
+{
+    __m512 acc[8][2];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) acc[r][0] = acc[r][1] = _mm512_setzero_ps();
+    for (int b = 0; b < blocks; b++, panel += BLOCK_NUMBERS)
+        for (int pair = 0; pair < TILE; pair++) {
+            const __m512bh b0 = (__m512bh)_mm512_loadu_si512(panel + pair * PANEL),
+                           b1 = (__m512bh)_mm512_loadu_si512(panel + BLOCK_NUMBERS / 2 + pair * PANEL);
+#pragma GCC unroll 8
+            for (int r = 0; r < R; r++) {
+                int32_t two;
+                memcpy(&two, a + (size_t)r * stride + b * BLOCK_K + 2 * pair, sizeof two);
+                const __m512bh av = (__m512bh)_mm512_set1_epi32(two);
+                acc[r][0] = _mm512_dpbf16_ps(acc[r][0], av, b0);
+                acc[r][1] = _mm512_dpbf16_ps(acc[r][1], av, b1);
+            }
+        }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) {
+        _mm512_storeu_ps(sums + r * PANEL, acc[r][0]);
+        _mm512_storeu_ps(sums + r * PANEL + TILE, acc[r][1]);
+    }
+}
+
+#else
+
+static inline float widen(bf16 b)
+{
+    const uint32_t u = (uint32_t)b << 16;
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+/* R rows of 16 columns at a time: even and odd k apart within a block. */
+static inline __attribute__((always_inline)) void half_sums(const int R, const bf16 *a, size_t stride, const bf16 *half,
+                                                            int blocks, float *sums)
+{
+    v16 acc[4];
+#pragma GCC unroll 4
+    for (int r = 0; r < R; r++) acc[r] = v16_set(0);
+    for (int b = 0; b < blocks; b++, half += BLOCK_NUMBERS) {
+        v16 even[4], odd[4];
+#pragma GCC unroll 4
+        for (int r = 0; r < R; r++) even[r] = odd[r] = v16_set(0);
+        for (int pair = 0; pair < TILE; pair++) {
+            v16i both;
+            memcpy(&both, half + pair * PANEL, sizeof both);
+            const v16 b0 = (v16)(both << 16), b1 = (v16)(both & (int32_t)0xffff0000);
+#pragma GCC unroll 4
+            for (int r = 0; r < R; r++) {
+                const bf16 *pr = a + (size_t)r * stride + b * BLOCK_K + 2 * pair;
+                even[r] = v16_set(widen(pr[0])) * b0 + even[r];
+                odd[r] = v16_set(widen(pr[1])) * b1 + odd[r];
+            }
+        }
+#pragma GCC unroll 4
+        for (int r = 0; r < R; r++) acc[r] += even[r] + odd[r];
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < R; r++) v16_store(sums + r * PANEL, acc[r]);
+}
+
+static inline __attribute__((always_inline)) void row_sums(const int R, const bf16 *a, size_t stride, const bf16 *panel,
+                                                           int blocks, float *sums)
+{
+    for (int r = 0; r < R; r += 4)
+        for (int half = 0; half < 2; half++) {
+            const bf16 *from = panel + half * (BLOCK_NUMBERS / 2);
+            float *to = sums + r * PANEL + half * TILE;
+            if (R - r >= 4)
+                half_sums(4, a + (size_t)r * stride, stride, from, blocks, to);
+            else
+                half_sums(R < 4 ? R : 1, a + (size_t)r * stride, stride, from, blocks, to);
+        }
+}
+
+#endif
+
+/* `rows` up to 32 by whole tiles of rows; the padding rows of the last one are only computed where that is easier. */
+static void rows_by_panel(const bf16 *a, size_t stride, int rows, const bf16 *panel, int blocks, float *sums)
+{
+    for (int r = 0; r < rows;) {
+        const int left = rows - r, step = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+        const bf16 *from = a + (size_t)r * stride;
+        if (step == 8)
+            row_sums(8, from, stride, panel, blocks, sums + r * PANEL);
+        else if (step == 4)
+            row_sums(4, from, stride, panel, blocks, sums + r * PANEL);
+        else if (step == 2)
+            row_sums(2, from, stride, panel, blocks, sums + r * PANEL);
+        else
+            row_sums(1, from, stride, panel, blocks, sums + r * PANEL);
+        r += step;
+    }
+}
+
+#endif
+
+/* ---- the product ---- */
+
+typedef struct product {
+    const bf16 *a, *packed;
+    size_t stride;
+    const float *start; /* NULL: zeros; rows start_row apart (0: a bias) */
+    size_t start_row;
+    float *y;
+    int M, N, blocks, panels;
+} product;
+
+static void write_rows(const product *p, int row, int rows, int column, const float *sums)
+{
+    const int columns = smaller(p->N - column, PANEL);
+    for (int r = 0; r < rows; r++) {
+        float *y = p->y + (size_t)(row + r) * (size_t)p->N + column;
+        const float *s = sums + r * PANEL,
+                    *start = p->start ? p->start + (size_t)(row + r) * p->start_row + column : NULL;
+        if (start)
+            for (int c = 0; c < columns; c++) y[c] = start[c] + s[c];
+        else
+            memcpy(y, s, sizeof(float) * (size_t)columns);
+    }
+}
+
+static void panel_rows(const product *p, int row, int rows, int panel)
+{
+    _Alignas(64) float sums[ROWS * PANEL];
+    const bf16 *b = p->packed + (size_t)panel * (size_t)p->blocks * BLOCK_NUMBERS;
+    for (int end = row + rows; row < end; row += ROWS) {
+        const int n = smaller(end - row, ROWS);
+        const bf16 *a = p->a + (size_t)row * p->stride;
+#if defined __AMX_BF16__
+        sums_of(a, p->stride, (n + TILE - 1) / TILE, b, p->blocks, sums);
+#else
+        rows_by_panel(a, p->stride, n, b, p->blocks, sums);
+#endif
+        write_rows(p, row, n, panel * PANEL, sums);
+    }
+}
+
+static void some_panels(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const product *p = ctx;
+    (void)thread;
+    tiles_begin();
+    for (int64_t i = begin; i < end; i++) {
+        const int row = (int)(i / p->panels) * ROWS_A_TASK;
+        panel_rows(p, row, smaller(p->M - row, ROWS_A_TASK), (int)(i % p->panels));
+    }
+    tiles_end();
+}
+
+static void multiply(device *dev, product *p)
+{
+    p->panels = panels_of(p->N);
+    const int64_t tasks = (int64_t)((p->M + ROWS_A_TASK - 1) / ROWS_A_TASK) * p->panels;
+    cpu_parallel(dev, 2.0 * p->M * p->N * p->blocks * BLOCK_K, tasks, 0, some_panels, p);
+}
+
+void bf16_linear(device *dev, const float *x, int M, const void *packed, const float *bias, int N, int K, float *y)
+{
+    const cpu_mark mark = cpu_scratch_mark(dev);
+    multiply(dev, &(product){ .a = bf16_rows(dev, x, M, K, (size_t)K, 1),
+                              .packed = packed,
+                              .stride = row_stride(K),
+                              .start = bias,
+                              .y = y,
+                              .M = M,
+                              .N = N,
+                              .blocks = blocks_of(K) });
+    cpu_scratch_rewind(dev, mark);
+}
+
+void bf16_linear_dx(device *dev, const float *dy, int M, const float *w, int N, int K, float *dx)
+{
+    bf16 *packed = device_scratch(dev, bf16_packed_bytes(K, N));
+    bf16_pack(dev, w, K, N, 1, (size_t)K, packed);
+    multiply(dev, &(product){ .a = bf16_rows(dev, dy, M, N, (size_t)N, 1),
+                              .packed = packed,
+                              .stride = row_stride(N),
+                              .start = dx,
+                              .start_row = (size_t)K,
+                              .y = dx,
+                              .M = M,
+                              .N = K,
+                              .blocks = blocks_of(N) });
+}
+
+/* dW [N, K] += dy^T x: A is dy's transpose, B x's columns, and the batch what is summed over. */
+void bf16_linear_dw(device *dev, const float *dy, const float *x, int M, int N, int K, float *dw)
+{
+    bf16 *packed = device_scratch(dev, bf16_packed_bytes(K, M));
+    bf16_pack(dev, x, K, M, 1, (size_t)K, packed);
+    multiply(dev, &(product){ .a = bf16_rows(dev, dy, N, M, 1, (size_t)N),
+                              .packed = packed,
+                              .stride = row_stride(M),
+                              .start = dw,
+                              .start_row = (size_t)K,
+                              .y = dw,
+                              .M = N,
+                              .N = K,
+                              .blocks = blocks_of(M) });
+}

@@ -1,0 +1,105 @@
+/* tile - the inner loop of every fp32 product: R rows by 16 C columns, accumulators in registers.
+ *
+ *   y[r][c] = start[r][c] + sum over k ascending of a[r][k] b[k][c]
+ *
+ * One accumulator an element, k in ascending order, one rounding a step (where the CPU has FMA): so an element's bits
+ * don't depend on the tile it falls into, and cutting K into blocks (start = what is there) changes nothing. */
+#pragma once
+
+#include "kernels/cpu/simd.h"
+
+enum { TILE_ROWS = 8, TILE_VECTORS = 4 };
+/* The largest tile whose accumulators stay in registers: 32 of 64 bytes, or 16 of 32 (two a vector of ours). */
+#if defined __AVX512F__
+enum { FULL_ROWS = 8, FULL_VECTORS = 2, FEW_ROWS = 4 };
+#else
+enum { FULL_ROWS = 6, FULL_VECTORS = 1, FEW_ROWS = 1 };
+#endif
+
+typedef struct tile_args {
+    const float *a; /* element (r, k) at a[r * a_row + k * a_k] */
+    size_t a_row, a_k;
+    const float *b[TILE_VECTORS]; /* vector c of row k at b[c] + k * b_k */
+    size_t b_k;
+    int K;
+    const float *start; /* NULL: zeros; rows start_row floats apart (0: a bias) */
+    size_t start_row;
+    float *y;
+    size_t y_row;
+    int columns; /* of y and start that exist, at most 16 C */
+} tile_args;
+
+static inline v16 tile_load(const float *p, int left)
+{
+    return left >= 16 ? v16_load(p) : left > 0 ? v16_load_n(p, left) : v16_set(0);
+}
+
+static inline void tile_store(float *p, v16 v, int left)
+{
+    if (left >= 16)
+        v16_store(p, v);
+    else if (left > 0)
+        memcpy(p, &v, sizeof(float) * (size_t)left);
+}
+
+/* R and C are constants wherever this is called: everything unrolls. */
+static inline __attribute__((always_inline)) void tile(const int R, const int C, const tile_args *t)
+{
+    v16 acc[TILE_ROWS][TILE_VECTORS];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+        for (int c = 0; c < C; c++)
+            acc[r][c] =
+                t->start ? tile_load(t->start + (size_t)r * t->start_row + 16 * c, t->columns - 16 * c) : v16_set(0);
+    const float *a = t->a, *b[TILE_VECTORS] = { t->b[0], t->b[1], t->b[2], t->b[3] };
+    const size_t a_row = t->a_row, a_k = t->a_k, b_k = t->b_k;
+    for (int k = t->K; k > 0; k--) {
+        v16 bv[TILE_VECTORS];
+#pragma GCC unroll 4
+        for (int c = 0; c < C; c++) bv[c] = v16_load(b[c]), b[c] += b_k;
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) {
+            const v16 av = v16_set(a[(size_t)r * a_row]);
+#pragma GCC unroll 4
+            for (int c = 0; c < C; c++) acc[r][c] = av * bv[c] + acc[r][c];
+        }
+        a += a_k;
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+        for (int c = 0; c < C; c++) tile_store(t->y + (size_t)r * t->y_row + 16 * c, acc[r][c], t->columns - 16 * c);
+}
+
+/* Any number of rows by 16 FULL_VECTORS columns. */
+static inline void tile_strip(tile_args t, int rows)
+{
+    while (rows > 0) {
+        const int step = rows >= FULL_ROWS ? FULL_ROWS : rows >= 4 ? 4 : rows >= 2 ? 2 : 1;
+        if (step == FULL_ROWS)
+            tile(FULL_ROWS, FULL_VECTORS, &t);
+        else if (step == 4)
+            tile(4, FULL_VECTORS, &t);
+        else if (step == 2)
+            tile(2, FULL_VECTORS, &t);
+        else
+            tile(1, FULL_VECTORS, &t);
+        t.a += (size_t)step * t.a_row;
+        t.y += (size_t)step * t.y_row;
+        if (t.start) t.start += (size_t)step * t.start_row;
+        rows -= step;
+    }
+}
+
+/* Any number of rows by 32 columns. */
+static inline void tile_rows(tile_args t, int rows)
+{
+    for (int c = 0; c < 2 && t.columns > 0; c += FULL_VECTORS) {
+        tile_strip(t, rows);
+        t.b[0] = t.b[1];
+        t.y += 16 * FULL_VECTORS;
+        if (t.start) t.start += 16 * FULL_VECTORS;
+        t.columns -= 16 * FULL_VECTORS;
+    }
+}
