@@ -177,7 +177,7 @@ static void what_we_do_not_compute_is_refused_with_what_is_supported(void **stat
     static const refusal REFUSALS[] = {
         { "architectures", "[\"MixtralForCausalLM\"]", ERR_UNSUPPORTED, "MistralForCausalLM" },
         { "architectures", "[\"LlamaForCausalLM\", \"Other\"]", ERR_UNSUPPORTED, "LlamaForCausalLM" },
-        { "model_type", "\"mistral\"", ERR_UNSUPPORTED, "\"llama\"" },
+        { "model_type", "\"mistral\"", ERR_UNSUPPORTED, "supported: llama" },
         { "hidden_act", "\"gelu\"", ERR_UNSUPPORTED, "\"gelu\"; supported: \"silu\"" },
         { "mlp_bias", "true", ERR_UNSUPPORTED, "true; supported: false" },
         { "rope_scaling", "{\"type\": \"dynamic\", \"factor\": 2.0}", ERR_UNSUPPORTED, "dynamic" },

@@ -11,7 +11,8 @@
 #include "model/transformer.h"
 #include "tests/support/support.h"
 
-/* tests/golden/make_llama.py: folders that `transformers` wrote, and what it computes with them in float32. */
+/* tests/golden/make_llama.py and make_families.py: folders that `transformers` wrote, and what it computes with them
+ * (in float32, and in float64). */
 enum { LONGEST = 256, PAGES = LONGEST / KV_PAGE };
 static const double TOLERANCE = 1e-4;
 
@@ -162,6 +163,99 @@ static void check_folder(const char *name)
     golden_close(&g);
 }
 
+/* ---- gradients ---- */
+
+/* Of the sum of a case's logprobs, by every parameter: [total], the caller frees. */
+static float *gradients_of(const golden *g, const json_t *c, const forward_options *options)
+{
+    one_sequence s;
+    error err = { 0 };
+    const int64_t total = g->model->table->total;
+    one_sequence_of(&s, c);
+    float *host = xmalloc(sizeof(float) * (size_t)total), *grads = device_alloc(g->dev, sizeof(float) * (size_t)total),
+          slope[LONGEST];
+    for (int i = 0; i < s.b.n_out; i++) slope[i] = 1;
+    device_scratch_reset(g->dev);
+    device_ops(g->dev)->zero(g->dev, grads, total);
+    const activations *acts = model_forward(g->model->weights, &s.b, options);
+    float *on_device = device_scratch(g->dev, sizeof slope);
+    device_copy_in(g->dev, on_device, slope, sizeof(float) * (size_t)s.b.n_out);
+    model_backward(g->model->weights, &s.b, acts, on_device, 1, grads, NULL);
+    test_ok(device_sync(g->dev, &err), &err);
+    device_copy_out(g->dev, host, grads, sizeof(float) * (size_t)total);
+    device_free(g->dev, grads);
+    return host;
+}
+
+/* Relative to the largest element of the parameter's gradient. */
+static void check_gradient(const param *p, const float *got, const safetensors *st)
+{
+    error err = { 0 };
+    const tensor_view *v = safetensors_find(st, p->name);
+    if (!v || v->count != p->count) fail_msg("%s: no such gradient", p->name);
+    float *want = xmalloc(sizeof(float) * (size_t)p->count);
+    test_ok(safetensors_to_f32(v, want, &err), &err);
+    double largest = 0, worst = 0;
+    for (int64_t i = 0; i < p->count; i++) {
+        largest = fmax(largest, fabs((double)want[i]));
+        worst = fmax(worst, fabs((double)want[i] - (double)got[i]));
+    }
+    if (!(largest > 0 && worst <= 1e-4 * largest)) fail_msg("%s: off by %g of %g", p->name, worst, largest);
+    free(want);
+}
+
+static void check_gradients(const golden *g)
+{
+    error err = { 0 };
+    char path[1024];
+    const json_t *c = json_array_get(json_object_get(g->json, "cases"), 0);
+    safetensors *st = safetensors_open(path_join(path, sizeof path, g->model->dir, "gradients.safetensors"), &err);
+    if (!st) fail_msg("%s", err.text);
+    assert_int_equal(safetensors_count(st), g->model->table->n);
+    for (int recompute = 0; recompute <= 1; recompute++) {
+        float *got = gradients_of(g, c, &(forward_options){ .keep = true, .recompute = recompute });
+        for (int i = 0; i < g->model->table->n; i++)
+            check_gradient(&g->model->table->items[i], got + g->model->table->items[i].offset, st);
+        free(got);
+    }
+    safetensors_close(st);
+}
+
+static void check_family(const char *name)
+{
+    golden g = golden_open(name);
+    check_gradients(&g);
+    golden_close(&g);
+    check_folder(name);
+}
+
+/* llama3's scaled frequencies, bf16, tied, in shards; and a Llama with biases on q, k, v, o and linear scaling. */
+static void llama3_and_its_variants(void **state)
+{
+    (void)state;
+    check_family("families/llama3");
+    check_family("families/llama_bias");
+}
+
+static void qwen2_with_biases_and_with_a_window_in_upper_layers(void **state)
+{
+    (void)state;
+    check_family("families/qwen2");
+    check_family("families/qwen2_window");
+}
+
+static void qwen3_with_normed_heads(void **state)
+{
+    (void)state;
+    check_family("families/qwen3");
+}
+
+static void mistral_with_a_sliding_window(void **state)
+{
+    (void)state;
+    check_family("families/mistral");
+}
+
 static void a_tied_llama_computes_what_transformers_computes(void **state)
 {
     (void)state;
@@ -183,6 +277,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_tied_llama_computes_what_transformers_computes),
         cmocka_unit_test(an_untied_llama_computes_what_transformers_computes),
+        cmocka_unit_test(llama3_and_its_variants),
+        cmocka_unit_test(qwen2_with_biases_and_with_a_window_in_upper_layers),
+        cmocka_unit_test(qwen3_with_normed_heads),
+        cmocka_unit_test(mistral_with_a_sliding_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,107 @@
+"""Writes families/NAME/: tiny random models of each family as `transformers` saves them, and what it computes with them.
+
+    python3 make_families.py OUTPUT-FOLDER      (made with transformers 5.23, torch 2.15, on a CPU)
+
+golden.json: for each case the ids, token_logprobs (of ids[1:], each given what is before it), the logits of the last
+position, and 16 ids chosen greedily (where the best logit leads by more than 1e-3: nobody's rounding decides them).
+gradients.safetensors: of the sum of the first case's token_logprobs by every parameter. All of it computed in float64.
+"""
+import json
+import os
+import shutil
+import sys
+
+import torch
+from safetensors.torch import save_file
+from transformers import AutoConfig, AutoModelForCausalLM
+
+VOCAB, GREEDY, MARGIN = 64, 16, 1e-3
+SHAPE = dict(vocab_size=VOCAB, hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
+             num_key_value_heads=2, max_position_embeddings=256, initializer_range=0.2, bos_token_id=0, eos_token_id=1,
+             pad_token_id=None)
+LLAMA3 = dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+              original_max_position_embeddings=32)
+
+
+def rope(theta=10000.0):
+    return dict(rope_type="default", rope_theta=theta)
+
+
+FAMILIES = {
+    "llama3": ("llama", torch.bfloat16, "8KB", dict(rope_parameters=LLAMA3, tie_word_embeddings=True)),
+    "llama_bias": ("llama", torch.float32, "1GB", dict(attention_bias=True, rope_parameters=dict(
+        rope_type="linear", rope_theta=10000.0, factor=4.0), tie_word_embeddings=False)),
+    "qwen2": ("qwen2", torch.float32, "1GB", dict(rope_parameters=rope(1e6), tie_word_embeddings=True)),
+    "qwen2_window": ("qwen2", torch.bfloat16, "1GB", dict(
+        rope_parameters=rope(), use_sliding_window=True, sliding_window=6, max_window_layers=1, num_hidden_layers=3,
+        layer_types=["full_attention", "sliding_attention", "sliding_attention"])),
+    "qwen3": ("qwen3", torch.bfloat16, "1GB", dict(rope_parameters=rope(1e6), head_dim=10, tie_word_embeddings=True)),
+    "mistral": ("mistral", torch.float32, "1GB", dict(rope_parameters=rope(), sliding_window=7, head_dim=6)),
+}
+
+
+def make_model(kind, seed, options):
+    torch.manual_seed(seed)
+    config = AutoConfig.for_model(kind, **{**SHAPE, **options})
+    model = AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "norm" in name:
+                parameter.copy_(1 + 0.3 * torch.randn_like(parameter))
+            elif name.endswith("bias"):
+                parameter.copy_(0.5 * torch.randn_like(parameter))
+    return model
+
+
+def logprobs_of(model, ids):
+    logits = model(torch.tensor([ids])).logits[0]
+    targets = torch.tensor(ids[1:], dtype=torch.long)
+    return logits, torch.log_softmax(logits[:-1], -1).gather(1, targets[:, None])[:, 0]
+
+
+@torch.no_grad()
+def case(model, ids):
+    logits, logprobs = logprobs_of(model, ids)
+    sequence = list(ids)
+    for _ in range(GREEDY):
+        last = model(torch.tensor([sequence])).logits[0, -1]
+        best = torch.topk(last, 2).values
+        if best[0] - best[1] <= MARGIN:
+            return None
+        sequence.append(int(last.argmax()))
+    return {
+        "ids": list(ids),
+        "token_logprobs": [round(float(x), 9) for x in logprobs],
+        "last_logits": [round(float(x), 9) for x in logits[-1]],
+        "greedy_ids": sequence[len(ids):],
+    }
+
+
+def write(folder, kind, stored, shard, options, seed):
+    shutil.rmtree(folder, ignore_errors=True)
+    make_model(kind, seed, options).to(stored).save_pretrained(folder, max_shard_size=shard)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager").eval()
+    lengths = torch.Generator().manual_seed(seed)
+    texts = [torch.randint(2, VOCAB, (n,), generator=lengths).tolist() for n in (41, 17, 100, 1)]
+    cases = [case(model, ids) for ids in texts]
+    if None in cases:
+        return False
+    with open(os.path.join(folder, "golden.json"), "w", encoding="utf-8") as f:
+        f.write("{\"cases\": [\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]}\n")
+    model.zero_grad()
+    logprobs_of(model, texts[0])[1].sum().backward()
+    gradients = {name: p.grad.float().contiguous() for name, p in model.named_parameters()}
+    save_file(gradients, os.path.join(folder, "gradients.safetensors"))
+    for name in ("generation_config.json",):
+        if os.path.exists(os.path.join(folder, name)):
+            os.remove(os.path.join(folder, name))
+    return True
+
+
+def main(output):
+    for name, (kind, stored, shard, options) in FAMILIES.items():
+        seed = next(s for s in range(1, 100) if write(os.path.join(output, "families", name), kind, stored, shard, options, s))
+        print(name, "seed", seed)
+
+
+main(sys.argv[1])
