@@ -16,6 +16,7 @@ struct backend {
     void (*scratch_reset)(device *dev);
     size_t (*scratch_peak)(const device *dev);
     int (*sync)(device *dev, error *err);
+    bool host_memory; /* arrays of the device are the host's to read */
 };
 
 struct device {

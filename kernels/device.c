@@ -88,6 +88,11 @@ void device_copy_out(device *dev, void *to_host, const void *from_device, size_t
     if (bytes > 0) dev->backend->copy_out(dev, to_host, from_device, bytes);
 }
 
+const void *device_view(const device *dev, const void *on_device)
+{
+    return dev->backend->host_memory ? on_device : NULL;
+}
+
 void *device_scratch(device *dev, size_t bytes) { return dev->backend->scratch(dev, bytes); }
 void *device_host_scratch(device *dev, size_t bytes) { return arena_alloc(dev->host, bytes); }
 

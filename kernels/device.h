@@ -31,6 +31,8 @@ void *device_alloc(device *dev, size_t bytes);
 void device_free(device *dev, void *p);
 void device_copy_in(device *dev, void *to_device, const void *from_host, size_t bytes);
 void device_copy_out(device *dev, void *to_host, const void *from_device, size_t bytes);
+/* The array itself where the host may read it (CPU, after device_sync); NULL where it has to be copied out. */
+const void *device_view(const device *dev, const void *on_device);
 /* Memory of one step: bump-allocated, all of it forgotten by device_scratch_reset (kept and reused underneath). */
 void *device_scratch(device *dev, size_t bytes);
 /* The same in host memory, for records that go with a step's arrays; forgotten by the same reset. */

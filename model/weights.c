@@ -164,24 +164,27 @@ void weights_seal(weights *w, int64_t version)
     w->hash = weights_hash(w);
 }
 
-/* [table->total]; the caller frees. */
-static float *host_copy(const weights *w)
+/* The parameters where the host can read them: theirs, or a copy in *owned for the caller to free. */
+static const float *host_data(const weights *w, float **owned)
 {
     const size_t bytes = sizeof(float) * (size_t)w->table->total;
-    float *host = xmalloc(bytes);
-    device_copy_out(w->dev, host, w->data, bytes);
-    return host;
+    const float *view = device_view(w->dev, w->data);
+    *owned = NULL;
+    if (view) return view;
+    device_copy_out(w->dev, *owned = xmalloc(bytes), w->data, bytes);
+    return *owned;
 }
 
 uint64_t weights_hash(const weights *w)
 {
     uint64_t hash = 0;
-    float *host = host_copy(w);
+    float *owned;
+    const float *data = host_data(w, &owned);
     for (int i = 0; i < w->table->n; i++) {
         const param *p = &w->table->items[i];
-        hash = hash_bytes(host + p->offset, sizeof(float) * (size_t)p->count, hash);
+        hash = hash_bytes(data + p->offset, sizeof(float) * (size_t)p->count, hash);
     }
-    free(host);
+    free(owned);
     return hash;
 }
 
@@ -190,7 +193,8 @@ void weights_encode(const weights *w, tensor_dtype dtype, str *out)
     static const char *const METADATA[] = { "format", "pt", NULL };
     const int n = w->table->n;
     tensor_source *tensors = xcalloc((size_t)n, sizeof *tensors);
-    float *host = host_copy(w);
+    float *owned;
+    const float *host = host_data(w, &owned);
     for (int i = 0; i < n; i++) {
         const param *p = &w->table->items[i];
         tensors[i] = (tensor_source){ .name = p->name, .rank = p->rank, .data = host + p->offset };
@@ -199,7 +203,7 @@ void weights_encode(const weights *w, tensor_dtype dtype, str *out)
     }
     safetensors_encode(tensors, (size_t)n, dtype, METADATA, out);
     free(tensors);
-    free(host);
+    free(owned);
 }
 
 int weights_save(const weights *w, const char *path, tensor_dtype dtype, error *err)

@@ -11,7 +11,7 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/tile.h"
 
-enum { QUERY_ROWS = 16, KEY_PAIR = 2 * KV_PAGE };
+enum { QUERY_ROWS = 32, KEY_PAIR = 2 * KV_PAGE };
 
 typedef struct packed_shape {
     const int32_t *starts;
@@ -34,15 +34,26 @@ static inline packed_shape packed_shape_of(const int32_t *starts, int S, int H, 
     return s;
 }
 
+/* Sixteen rows, at most `columns` of each (16 or fewer), turned: out[d][16]. */
+static inline void transpose_16(const float *x, size_t stride, int rows, int columns, float *out)
+{
+    v16 r[16];
+    for (int i = 0; i < 16; i++)
+        r[i] = i >= rows       ? v16_set(0)
+               : columns == 16 ? v16_load(x + (size_t)i * stride)
+                               : v16_load_n(x + (size_t)i * stride, columns);
+    v16_transpose(r);
+    for (int d = 0; d < columns; d++) v16_store(out + d * KV_PAGE, r[d]);
+}
+
 /* x [n rows, hd] of one head, rows `stride` apart -> blocks [hd][KV_PAGE], zeros behind the last row. */
 static inline void transpose_blocks(const float *x, int n, size_t stride, int hd, float *out)
 {
     const int blocks = (n + KEY_PAIR - 1) / KEY_PAIR * 2;
     for (int b = 0; b < blocks; b++, out += (size_t)hd * KV_PAGE)
-        for (int i = 0; i < KV_PAGE; i++) {
-            const int t = b * KV_PAGE + i;
-            for (int d = 0; d < hd; d++) out[d * KV_PAGE + i] = t < n ? x[(size_t)t * stride + (size_t)d] : 0;
-        }
+        for (int d = 0; d < hd; d += 16)
+            transpose_16(x + (size_t)(b * KV_PAGE) * stride + d, stride, n - b * KV_PAGE, hd - d < 16 ? hd - d : 16,
+                         out + d * KV_PAGE);
 }
 
 /* The same rows, side by side, padded with zeros to `wide`. */

@@ -202,7 +202,8 @@ static const struct backend CPU_BACKEND = { .close = cpu_close,
                                             .scratch = cpu_scratch,
                                             .scratch_reset = cpu_scratch_reset,
                                             .scratch_peak = cpu_scratch_peak,
-                                            .sync = cpu_sync };
+                                            .sync = cpu_sync,
+                                            .host_memory = true };
 
 device *cpu_open(int threads, error *err)
 {

@@ -9,7 +9,16 @@
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/tile.h"
 
-enum { PANEL = 32, ROWS_A_TASK = 128, K_BLOCK = 256, DW_BLOCK = 256, PACK_BLOCK = 16 };
+enum {
+    PANEL = 32,
+    ROWS_A_TASK = 128,
+    K_BLOCK = 256,
+    DW_BLOCK = 192,
+    DW_ROWS = 512,
+    DW_LEAST = 64,
+    PACK_BLOCK = 16,
+    LINE_FLOATS = 16
+};
 
 static int panels_of(int N) { return (N + PANEL - 1) / PANEL; }
 static int smaller(int a, int b) { return a < b ? a : b; }
@@ -38,6 +47,11 @@ static void pack_panels(void *ctx, int64_t begin, int64_t end, int thread)
         const float *w = j->w + (size_t)p * PANEL * j->row;
         float *panel = j->packed + (size_t)p * PANEL * (size_t)j->K;
         if (columns < PANEL) memset(panel, 0, sizeof(float) * PANEL * (size_t)j->K);
+        if (j->row == 1) { /* the transpose: rows of the panel lie side by side already */
+            for (int k = 0; k < j->K; k++)
+                memcpy(panel + (size_t)k * PANEL, w + (size_t)k * j->column, sizeof(float) * (size_t)columns);
+            continue;
+        }
         for (int kb = 0; kb < j->K; kb += PACK_BLOCK)
             for (int n = 0; n < columns; n++)
                 for (int k = kb; k < smaller(kb + PACK_BLOCK, j->K); k++)
@@ -131,13 +145,23 @@ static void few_rows(void *ctx, int64_t begin, int64_t end, int thread)
     }
 }
 
+/* Asks for share i of n of rows [row, row + rows) of a matrix: what the next block of work reads first. */
+static void fetch_share(const float *x, int row, int rows, int width, size_t stride, int i, int n)
+{
+    const int begin = row + (int)((int64_t)rows * i / n), end = row + (int)((int64_t)rows * (i + 1) / n);
+    for (int r = begin; r < end; r++)
+        for (int k = 0; k < width; k += LINE_FLOATS) __builtin_prefetch(x + (size_t)r * stride + k, 0, 2);
+}
+
 static void many_rows(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const product *p = ctx;
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
-        const int row = (int)(i / p->panels) * ROWS_A_TASK;
-        panel_rows(p, row, smaller(p->M - row, ROWS_A_TASK), (int)(i % p->panels));
+        const int row = (int)(i / p->panels) * ROWS_A_TASK, next = row + ROWS_A_TASK, panel = (int)(i % p->panels);
+        if (next < p->M)
+            fetch_share(p->x, next, smaller(p->M - next, ROWS_A_TASK), p->K, (size_t)p->K, panel, p->panels);
+        panel_rows(p, row, smaller(p->M - row, ROWS_A_TASK), panel);
     }
 }
 
@@ -161,71 +185,114 @@ void cpu_linear(device *dev, const float *x, int M, const void *packed, const fl
 }
 
 /* dx [M, K] += dy [M, N] (W^T)^T: the panels of W^T, in scratch; packing costs N K, the product M N K. */
+void *gemm_pack_transposed(device *dev, const float *w, int N, int K)
+{
+    void *packed = device_scratch(dev, cpu_linear_packed_bytes(dev, K, N));
+    if (dev->precision == PRECISION_BF16)
+        bf16_pack(dev, w, K, N, 1, (size_t)K, packed);
+    else
+        pack(dev, w, K, N, 1, (size_t)K, packed);
+    return packed;
+}
+
+void gemm_dx(device *dev, const float *dy, int M, const void *packed, int N, int K, float *dx)
+{
+    if (dev->precision == PRECISION_BF16)
+        bf16_dx(dev, dy, M, packed, N, K, dx);
+    else
+        multiply(dev,
+                 &(product){
+                     .x = dy, .packed = packed, .start = dx, .start_row = (size_t)K, .y = dx, .M = M, .N = K, .K = N });
+}
+
 void cpu_linear_dx(device *dev, const float *dy, int M, const float *w, int N, int K, float *dx)
 {
     if (M == 0) return;
     const cpu_mark mark = cpu_scratch_mark(dev);
-    if (dev->precision == PRECISION_BF16) {
-        bf16_linear_dx(dev, dy, M, w, N, K, dx);
-    } else {
-        float *packed = device_scratch(dev, sizeof(float) * packed_floats(K, N));
-        pack(dev, w, K, N, 1, (size_t)K, packed);
-        multiply(dev,
-                 &(product){
-                     .x = dy, .packed = packed, .start = dx, .start_row = (size_t)K, .y = dx, .M = M, .N = K, .K = N });
-    }
+    gemm_dx(dev, dy, M, gemm_pack_transposed(dev, w, N, K), N, K, dx);
     cpu_scratch_rewind(dev, mark);
 }
 
-/* ---- dW += dy^T x: a task is a panel of 32 columns of x and a share of dW's rows. The batch is visited in blocks, its
- * panel copied once into a buffer that stays in cache: a sum's order is the batch's order. ---- */
+/* ---- dW += dy^T x: a task owns a rectangle of dW and visits the batch in blocks. A block of dy is copied once into
+ * strips of FULL_ROWS columns, and x into panels: both stay in cache and are read in order, however wide the matrices
+ * are. A sum's order is the batch's order. ---- */
 
 typedef struct dw_job {
     const float *dy, *x;
     int M, N, K;
-    int shares; /* of the N rows, for each panel */
+    int n_shares, k_shares;
     float *dw;
-    float *buffers; /* [threads, DW_BLOCK, PANEL] */
+    float *buffers; /* [threads, room] */
+    size_t room;
 } dw_job;
 
-static void copy_panel(const float *x, int rows, size_t stride, int columns, float *out)
+/* [rows, columns] -> [rows][width], zeros behind the last column. `width` is a constant where this is called. */
+static inline __attribute__((always_inline)) void copy_strip(const float *x, int rows, size_t stride, int columns,
+                                                             const int width, float *out)
 {
-    for (int m = 0; m < rows; m++, x += stride, out += PANEL) {
+    if (columns == width) {
+        for (int m = 0; m < rows; m++, x += stride, out += width) memcpy(out, x, sizeof(float) * (size_t)width);
+        return;
+    }
+    for (int m = 0; m < rows; m++, x += stride, out += width) {
         memcpy(out, x, sizeof(float) * (size_t)columns);
-        if (columns < PANEL) memset(out + columns, 0, sizeof(float) * (size_t)(PANEL - columns));
+        memset(out + columns, 0, sizeof(float) * (size_t)(width - columns));
     }
 }
 
-static void dw_panel(const dw_job *j, int panel, int first, int last, float *buffer)
+/* dW's rows [first, last) by the panel's columns, over `rows` rows of the batch: strips of dy, the panel of x. */
+static void dw_panel(const dw_job *j, int panel, int first, int last, int rows, const float *strips, const float *x)
 {
-    const int k = panel * PANEL, columns = smaller(j->K - k, PANEL);
-    float *dw = j->dw + (size_t)first * (size_t)j->K + k;
-    for (int m = 0; m < j->M; m += DW_BLOCK) {
-        const int rows = smaller(j->M - m, DW_BLOCK);
-        copy_panel(j->x + (size_t)m * (size_t)j->K + k, rows, (size_t)j->K, columns, buffer);
-        tile_rows((tile_args){ .a = j->dy + (size_t)m * (size_t)j->N + first,
+    const int k = panel * PANEL;
+    for (int n = first; n < last; n += FULL_ROWS, strips += DW_BLOCK * FULL_ROWS) {
+        float *dw = j->dw + (size_t)n * (size_t)j->K + k;
+        tile_rows((tile_args){ .a = strips,
                                .a_row = 1,
-                               .a_k = (size_t)j->N,
-                               .b = { buffer, buffer + 16 },
+                               .a_k = FULL_ROWS,
+                               .b = { x, x + 16 },
                                .b_k = PANEL,
                                .K = rows,
                                .start = dw,
                                .start_row = (size_t)j->K,
                                .y = dw,
                                .y_row = (size_t)j->K,
-                               .columns = columns },
-                  last - first);
+                               .columns = smaller(j->K - k, PANEL) },
+                  smaller(last - n, FULL_ROWS));
     }
 }
 
-static void dw_panels(void *ctx, int64_t begin, int64_t end, int thread)
+/* The i-th of n nearly equal parts of `whole`, cut at multiples of `unit`. */
+static int share_begin(int whole, int unit, int i, int n)
+{
+    const int units = (whole + unit - 1) / unit;
+    return smaller((int)((int64_t)units * i / n) * unit, whole);
+}
+
+static void dw_rectangle(const dw_job *j, int first, int last, int from, int to, float *buffer)
+{
+    float *strips = buffer + DW_BLOCK * PANEL;
+    for (int m = 0; m < j->M; m += DW_BLOCK) {
+        const int rows = smaller(j->M - m, DW_BLOCK);
+        for (int n = first; n < last; n += FULL_ROWS)
+            copy_strip(j->dy + (size_t)m * (size_t)j->N + n, rows, (size_t)j->N, smaller(last - n, FULL_ROWS),
+                       FULL_ROWS, strips + (size_t)(n - first) * DW_BLOCK);
+        for (int p = from; p < to; p++) {
+            const float *x = j->x + (size_t)m * (size_t)j->K + (size_t)p * PANEL;
+            copy_strip(x, rows, (size_t)j->K, smaller(j->K - p * PANEL, PANEL), PANEL, buffer);
+            dw_panel(j, p, first, last, rows, strips, buffer);
+        }
+    }
+}
+
+static void dw_rectangles(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const dw_job *j = ctx;
-    const int share = (j->N + j->shares - 1) / j->shares;
+    const int panels = panels_of(j->K);
     for (int64_t i = begin; i < end; i++) {
-        const int first = (int)(i % j->shares) * share, last = smaller(first + share, j->N);
-        if (first < last)
-            dw_panel(j, (int)(i / j->shares), first, last, j->buffers + (size_t)thread * DW_BLOCK * PANEL);
+        const int n = (int)(i % j->n_shares), k = (int)(i / j->n_shares);
+        dw_rectangle(j, share_begin(j->N, FULL_ROWS, n, j->n_shares), share_begin(j->N, FULL_ROWS, n + 1, j->n_shares),
+                     share_begin(panels, 1, k, j->k_shares), share_begin(panels, 1, k + 1, j->k_shares),
+                     j->buffers + (size_t)thread * j->room);
     }
 }
 
@@ -233,13 +300,17 @@ void cpu_linear_dw(device *dev, const float *dy, const float *x, int M, int N, i
 {
     if (M == 0) return;
     const cpu_mark mark = cpu_scratch_mark(dev);
-    const int panels = panels_of(K), threads = device_threads(dev), shares = (4 * threads + panels - 1) / panels;
-    if (dev->precision == PRECISION_BF16)
+    const int threads = device_threads(dev), tasks = threads * 4, widest = (N + DW_ROWS - 1) / DW_ROWS;
+    dw_job j = { .dy = dy, .x = x, .M = M, .N = N, .K = K, .dw = dw };
+    j.n_shares = widest > tasks ? widest : smaller((N + DW_LEAST - 1) / DW_LEAST, tasks);
+    j.k_shares = smaller((tasks + j.n_shares - 1) / j.n_shares, panels_of(K));
+    j.room = (size_t)DW_BLOCK * (PANEL + DW_ROWS + 2 * TILE_ROWS);
+    if (dev->precision == PRECISION_BF16) {
         bf16_linear_dw(dev, dy, x, M, N, K, dw);
-    else
-        cpu_parallel(dev, 2.0 * M * N * K, (int64_t)panels * shares, 1, dw_panels,
-                     &(dw_job){ dy, x, M, N, K, shares, dw,
-                                device_scratch(dev, sizeof(float) * DW_BLOCK * PANEL * (size_t)threads) });
+    } else {
+        j.buffers = device_scratch(dev, sizeof(float) * j.room * (size_t)threads);
+        cpu_parallel(dev, 2.0 * M * N * K, (int64_t)j.n_shares * j.k_shares, 1, dw_rectangles, &j);
+    }
     cpu_scratch_rewind(dev, mark);
 }
 

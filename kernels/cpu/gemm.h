@@ -1,4 +1,5 @@
-/* gemm - the bf16 products behind PRECISION_BF16: factors rounded to bf16 (to nearest even), sums in fp32.
+/* gemm - what the linear products share with the head, and the bf16 products behind PRECISION_BF16: factors rounded to
+ * bf16 (to nearest even), sums in fp32.
  *
  * Where the CPU has tile registers (AMX) or bf16 dot products (avx512_bf16) those are used; elsewhere the same numbers
  * go through fp32 multiply-adds. An element's sum never depends on the number of rows. AMX, AVX-512, AVX2 and the
@@ -11,12 +12,18 @@
 #define bf16_packed_bytes ISA_NAME(bf16_packed_bytes, CPU_ISA)
 #define bf16_pack ISA_NAME(bf16_pack, CPU_ISA)
 #define bf16_linear ISA_NAME(bf16_linear, CPU_ISA)
-#define bf16_linear_dx ISA_NAME(bf16_linear_dx, CPU_ISA)
+#define bf16_dx ISA_NAME(bf16_dx, CPU_ISA)
+#define gemm_pack_transposed ISA_NAME(gemm_pack_transposed, CPU_ISA)
+#define gemm_dx ISA_NAME(gemm_dx, CPU_ISA)
 #define bf16_linear_dw ISA_NAME(bf16_linear_dw, CPU_ISA)
+
+/* linear_dx in two steps, for who multiplies by one matrix several times: W^T packed into scratch, then dx += dy W. */
+void *gemm_pack_transposed(device *dev, const float *w, int N, int K);
+void gemm_dx(device *dev, const float *dy, int M, const void *packed, int N, int K, float *dx);
 
 size_t bf16_packed_bytes(int N, int K);
 /* Element (n, k) of W lies at w[n * row + k * column]. */
 void bf16_pack(device *dev, const float *w, int N, int K, size_t row, size_t column, void *packed);
 void bf16_linear(device *dev, const float *x, int M, const void *packed, const float *bias, int N, int K, float *y);
-void bf16_linear_dx(device *dev, const float *dy, int M, const float *w, int N, int K, float *dx);
+void bf16_dx(device *dev, const float *dy, int M, const void *packed, int N, int K, float *dx);
 void bf16_linear_dw(device *dev, const float *dy, const float *x, int M, int N, int K, float *dw);

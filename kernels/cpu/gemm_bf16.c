@@ -358,10 +358,9 @@ void bf16_linear(device *dev, const float *x, int M, const void *packed, const f
     cpu_scratch_rewind(dev, mark);
 }
 
-void bf16_linear_dx(device *dev, const float *dy, int M, const float *w, int N, int K, float *dx)
+void bf16_dx(device *dev, const float *dy, int M, const void *packed, int N, int K, float *dx)
 {
-    bf16 *packed = device_scratch(dev, bf16_packed_bytes(K, N));
-    bf16_pack(dev, w, K, N, 1, (size_t)K, packed);
+    const cpu_mark mark = cpu_scratch_mark(dev);
     multiply(dev, &(product){ .a = bf16_rows(dev, dy, M, N, (size_t)N, 1),
                               .packed = packed,
                               .stride = row_stride(N),
@@ -371,6 +370,7 @@ void bf16_linear_dx(device *dev, const float *dy, int M, const float *w, int N, 
                               .M = M,
                               .N = K,
                               .blocks = blocks_of(N) });
+    cpu_scratch_rewind(dev, mark);
 }
 
 /* dW [N, K] += dy^T x: A is dy's transpose, B x's columns, and the batch what is summed over. */

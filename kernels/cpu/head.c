@@ -1,11 +1,9 @@
 /* LM head fused with log-softmax: blocks of rows go through the vocabulary and are forgotten, [T, V] never exists. */
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/logits.h"
 
-enum {
-    BLOCK_FLOATS = 1 << 20,
-    MIN_ROWS = 16
-}; /* 4 MB of logits at a time: they stay in the second-level cache's reach */
+/* 32 MB of logits at a time, and never so few rows that the products get slow. */
+enum { BLOCK_FLOATS = 8 << 20, MIN_ROWS = 128 };
 
 static int rows_a_block(int T, int V)
 {
@@ -15,7 +13,7 @@ static int rows_a_block(int T, int V)
 
 static float inverse_of(float temperature) { return temperature > 0 ? 1.0f / temperature : 1.0f; }
 
-static float entropy_of(const float *z, int V, float lse, float inverse)
+static float row_entropy(const float *z, int V, float inverse, float lse)
 {
     v16 sum = v16_set(0);
     int i = 0;
@@ -46,7 +44,7 @@ static void score_rows(void *ctx, int64_t begin, int64_t end, int thread)
         const int64_t t = b->first + r;
         b->lse[t] = row_logsumexp(row, b->V, b->inverse);
         b->logprob[t] = row_logprob(row, b->targets[t], b->lse[t], b->inverse);
-        if (b->entropy) b->entropy[t] = entropy_of(row, b->V, b->lse[t], b->inverse);
+        if (b->entropy) b->entropy[t] = row_entropy(row, b->V, b->inverse, b->lse[t]);
     }
 }
 
@@ -97,13 +95,14 @@ void cpu_head_backward(device *dev, const float *dlogprob, const float *x, const
     const int rows = rows_a_block(T, V);
     head_block b = { .V = V, .targets = targets, .dlogprob = dlogprob, .lse_in = lse };
     b.inverse = inverse_of(temperature);
+    const void *transposed = gemm_pack_transposed(dev, w, V, D);
     b.z = device_scratch(dev, sizeof(float) * (size_t)rows * (size_t)V);
     for (b.first = 0; b.first < T; b.first += rows) {
         const int n = T - b.first < rows ? T - b.first : rows;
         const float *xb = x + (size_t)b.first * (size_t)D;
         cpu_linear(dev, xb, n, packed, NULL, V, D, b.z);
         cpu_parallel(dev, 20.0 * n * V, n, 0, slope_rows, &b);
-        cpu_linear_dx(dev, b.z, n, w, V, D, dx + (size_t)b.first * (size_t)D);
+        gemm_dx(dev, b.z, n, transposed, V, D, dx + (size_t)b.first * (size_t)D);
         if (dw) cpu_linear_dw(dev, b.z, xb, n, V, D, dw);
     }
     cpu_scratch_rewind(dev, mark);

@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 
-enum { SPIN_US = 60, SPINS_A_LOOK = 64, PIECES_A_THREAD = 4, CACHE_LINE = 64, MAX_THREADS = 256 };
+enum { SPIN_US = 60, SPINS_A_LOOK = 64, PIECES_A_THREAD = 12, CACHE_LINE = 64, MAX_THREADS = 256 };
 
 /* The loop under way in one word: bit 31 says that it can still be joined, the bits below count who has. */
 static const uint32_t OPEN = UINT32_C(1) << 31;

@@ -51,6 +51,27 @@ static inline float v16_highest(v16 v)
     return most;
 }
 
+/* r[i][j] <-> r[j][i]: four rounds of pairing rows 1, 2, 4 and 8 apart. */
+static inline void v16_transpose(v16 r[16])
+{
+#define SWAP_ROUND(away, low, high)                                                                                    \
+    for (int i = 0; i < 16; i++)                                                                                       \
+        if (!(i & (away))) {                                                                                           \
+            const v16 a = r[i], b = r[i + (away)];                                                                     \
+            r[i] = __builtin_shuffle(a, b, low);                                                                       \
+            r[i + (away)] = __builtin_shuffle(a, b, high);                                                             \
+        }
+    const v16i low1 = { 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30 },
+               low2 = { 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29 },
+               low4 = { 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27 },
+               low8 = { 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23 };
+    SWAP_ROUND(1, low1, low1 + 1)
+    SWAP_ROUND(2, low2, low2 + 2)
+    SWAP_ROUND(4, low4, low4 + 4)
+    SWAP_ROUND(8, low8, low8 + 8)
+#undef SWAP_ROUND
+}
+
 /* exp to about 1 ulp: 2^n times a polynomial on [-ln2/2, ln2/2] (Cephes' coefficients); underflows to 0 below -87. */
 static inline v16 v16_exp(v16 x)
 {

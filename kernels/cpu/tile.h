@@ -52,6 +52,10 @@ static inline __attribute__((always_inline)) void tile(const int R, const int C,
         for (int c = 0; c < C; c++)
             acc[r][c] =
                 t->start ? tile_load(t->start + (size_t)r * t->start_row + 16 * c, t->columns - 16 * c) : v16_set(0);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) /* the result's lines arrive while the sums are made */
+#pragma GCC unroll 4
+        for (int c = 0; c < C; c++) __builtin_prefetch(t->y + (size_t)r * t->y_row + 16 * c, 1);
     const float *a = t->a, *b[TILE_VECTORS] = { t->b[0], t->b[1], t->b[2], t->b[3] };
     const size_t a_row = t->a_row, a_k = t->a_k, b_k = t->b_k;
     for (int k = t->K; k > 0; k--) {
