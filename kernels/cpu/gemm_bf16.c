@@ -26,14 +26,27 @@ size_t bf16_packed_bytes(int N, int K)
     return sizeof(bf16) * (size_t)panels_of(N) * (size_t)blocks_of(K) * BLOCK_NUMBERS;
 }
 
-/* To nearest, ties to even; a NaN stays one. */
-static inline bf16 round_bf16(float f)
+typedef uint32_t v16u __attribute__((vector_size(64)));
+typedef uint16_t v16h __attribute__((vector_size(32)));
+
+/* The upper halves hold the numbers rounded to bf16: to nearest, ties to even; a NaN stays one. */
+static inline v16u round_bits(v16 f)
 {
-    uint32_t u;
-    memcpy(&u, &f, sizeof u);
-    if ((u & 0x7fffffff) > 0x7f800000) return (bf16)((u >> 16) | 64);
-    return (bf16)((u + 0x7fff + ((u >> 16) & 1)) >> 16);
+    const v16u u = (v16u)f, low = u - u + 0x7fff;
+    const v16u nan = (v16u)((u & 0x7fffffff) > 0x7f800000);
+    return ((u + low + ((u >> 16) & 1)) & ~nan) | ((u | 0x400000) & nan);
 }
+
+/* Pairs as a tile wants them: the even k's number below, the odd one's above. */
+static inline v16u pair_bits(v16 even, v16 odd) { return (round_bits(even) >> 16) | (round_bits(odd) & 0xffff0000); }
+
+static inline void store_bf16(bf16 *to, v16 f, int n)
+{
+    const v16h h = __builtin_convertvector(round_bits(f) >> 16, v16h);
+    memcpy(to, &h, sizeof(bf16) * (size_t)n);
+}
+
+static inline v16 load_some(const float *p, int n) { return n >= 16 ? v16_load(p) : v16_load_n(p, n > 0 ? n : 0); }
 
 /* ---- packing B: the two numbers of a pair stand next to each other ---- */
 
@@ -44,22 +57,33 @@ typedef struct pack_job {
     bf16 *packed;
 } pack_job;
 
-static void pack_block(const pack_job *j, int panel, int k0, bf16 *to)
+/* Rows of W^T lie side by side (the transpose of a checkpoint's matrix, or a batch): sixteen columns at a time. */
+static void pack_rows(const float *w, size_t column, int depth, int columns, bf16 *to)
 {
-    const int columns = smaller(j->N - panel * PANEL, PANEL), depth = smaller(j->K - k0, BLOCK_K);
-    const float *w = j->w + (size_t)panel * PANEL * j->row + (size_t)k0 * j->column;
-    if (columns < PANEL || depth < BLOCK_K) memset(to, 0, sizeof(bf16) * BLOCK_NUMBERS);
-    if (j->row == 1) {
-        for (int k = 0; k < depth; k++)
-            for (int n = 0; n < columns; n++)
-                to[(n / TILE * TILE + k / 2) * PANEL + n % TILE * 2 + k % 2] =
-                    round_bf16(w[(size_t)k * j->column + (size_t)n]);
-    } else {
-        for (int n = 0; n < columns; n++)
-            for (int k = 0; k < depth; k++)
-                to[(n / TILE * TILE + k / 2) * PANEL + n % TILE * 2 + k % 2] =
-                    round_bf16(w[(size_t)n * j->row + (size_t)k * j->column]);
-    }
+    for (int n = 0; n < PANEL; n += TILE)
+        for (int k = 0; k < BLOCK_K; k += 2) {
+            const float *p = w + (size_t)k * column + n;
+            const v16 even = load_some(p, k < depth ? columns - n : 0),
+                      odd = k + 1 < depth ? load_some(p + column, columns - n) : v16_set(0);
+            const v16u pairs = pair_bits(even, odd);
+            memcpy(to + (n + k / 2) * PANEL, &pairs, sizeof pairs);
+        }
+}
+
+/* Columns of W^T lie side by side (a checkpoint's matrix): sixteen by sixteen, turned. */
+static void pack_columns(const float *w, size_t row, int depth, int columns, bf16 *to)
+{
+    for (int n = 0; n < PANEL; n += TILE)
+        for (int k = 0; k < BLOCK_K; k += TILE) {
+            v16 r[TILE];
+            for (int i = 0; i < TILE; i++)
+                r[i] = n + i < columns ? load_some(w + (size_t)(n + i) * row + k, depth - k) : v16_set(0);
+            v16_transpose(r);
+            for (int i = 0; i < TILE; i += 2) {
+                const v16u pairs = pair_bits(r[i], r[i + 1]);
+                memcpy(to + (n + (k + i) / 2) * PANEL, &pairs, sizeof pairs);
+            }
+        }
 }
 
 static void pack_panels(void *ctx, int64_t begin, int64_t end, int thread)
@@ -68,8 +92,15 @@ static void pack_panels(void *ctx, int64_t begin, int64_t end, int thread)
     const int blocks = blocks_of(j->K);
     (void)thread;
     for (int64_t p = begin; p < end; p++)
-        for (int b = 0; b < blocks; b++)
-            pack_block(j, (int)p, b * BLOCK_K, j->packed + ((size_t)p * (size_t)blocks + (size_t)b) * BLOCK_NUMBERS);
+        for (int b = 0; b < blocks; b++) {
+            bf16 *to = j->packed + ((size_t)p * (size_t)blocks + (size_t)b) * BLOCK_NUMBERS;
+            const int columns = smaller(j->N - (int)p * PANEL, PANEL), depth = smaller(j->K - b * BLOCK_K, BLOCK_K);
+            const float *w = j->w + (size_t)p * PANEL * j->row + (size_t)b * BLOCK_K * j->column;
+            if (j->row == 1)
+                pack_rows(w, j->column, depth, columns, to);
+            else
+                pack_columns(w, j->row, depth, columns, to);
+        }
 }
 
 void bf16_pack(device *dev, const float *w, int N, int K, size_t row, size_t column, void *packed)
@@ -98,13 +129,14 @@ static void convert_rows(void *ctx, int64_t begin, int64_t end, int thread)
         bf16 *to = j->out + (size_t)m * j->stride;
         const float *x = j->x + (size_t)m * j->row;
         const int K = m < j->M ? j->K : 0;
-        if (j->column == 1)
-            for (int k = 0; k < K; k++) to[k] = round_bf16(x[k]);
+        int k = 0;
+        for (; k + 16 <= K; k += 16) store_bf16(to + k, v16_load(x + k), 16);
+        if (k < K) store_bf16(to + k, v16_load_n(x + k, K - k), K - k);
         memset(to + K, 0, sizeof(bf16) * (j->stride - (size_t)K));
     }
 }
 
-/* The transpose, by blocks of 16 rows of out: a line of x is read once for all of them. */
+/* The transpose: sixteen rows of out at a time. */
 static void convert_columns(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const rows_job *j = ctx;
@@ -112,13 +144,16 @@ static void convert_columns(void *ctx, int64_t begin, int64_t end, int thread)
     for (int64_t b = begin; b < end; b++) {
         const int first = (int)b * TILE, n = smaller(j->M - first, TILE);
         bf16 *to = j->out + (size_t)first * j->stride;
-        for (int k = 0; k < j->K; k++)
-            for (int m = 0; m < n; m++)
-                to[(size_t)m * j->stride + (size_t)k] = round_bf16(j->x[(size_t)(first + m) + (size_t)k * j->column]);
-        for (int m = 0; m < TILE; m++) {
-            const int K = m < n ? j->K : 0;
-            memset(to + (size_t)m * j->stride + K, 0, sizeof(bf16) * (j->stride - (size_t)K));
+        for (int k = 0; k < j->K; k += TILE) {
+            v16 r[TILE];
+            for (int i = 0; i < TILE; i++)
+                r[i] = k + i < j->K ? load_some(j->x + (size_t)first + (size_t)(k + i) * j->column, n) : v16_set(0);
+            v16_transpose(r);
+            for (int m = 0; m < TILE; m++) store_bf16(to + (size_t)m * j->stride + k, r[m], TILE);
         }
+        const int done = (j->K + TILE - 1) / TILE * TILE;
+        for (int m = 0; m < TILE; m++)
+            memset(to + (size_t)m * j->stride + done, 0, sizeof(bf16) * (j->stride - (size_t)done));
     }
 }
 
