@@ -22,6 +22,16 @@
 
 enum { KV_PAGE = 16 }; /* tokens a KV page; attention visits keys in blocks of this size, paged or packed */
 
+/* One of several linear products of the same x: y = add + x W^T + bias. */
+typedef struct linear_part {
+    const void *packed; /* linear_pack of W [N, K] */
+    const float *bias;  /* [N], or NULL */
+    const float *add;   /* [M, N], or NULL; may be y itself */
+    int N;
+    float *y; /* [M, N] */
+} linear_part;
+enum { MAX_LINEAR_PARTS = 3 };
+
 struct ops {
     /* ---- memory ---- */
     void (*zero)(device *dev, float *x, int64_t n);
@@ -35,6 +45,9 @@ struct ops {
     size_t (*linear_packed_bytes)(const device *dev, int N, int K);
     void (*linear_pack)(device *dev, const float *w, int N, int K, void *packed);
     void (*linear)(device *dev, const float *x, int M, const void *packed, const float *bias, int N, int K, float *y);
+    /* Up to MAX_LINEAR_PARTS products of one x (query, key and value; gate and up), and what is added to them (the
+     * residual): one pass over x, one loop to share out. A part has the bits it has alone. */
+    void (*linears)(device *dev, const float *x, int M, int K, const linear_part *parts, int n);
     void (*linear_dx)(device *dev, const float *dy, int M, const float *w, int N, int K, float *dx); /* dx += dy W */
     void (*linear_dw)(device *dev, const float *dy, const float *x, int M, int N, int K, float *dw); /* dW += dy^T x */
     void (*bias_backward)(device *dev, const float *dy, int M, int N, float *db); /* db += the sum of dy's rows */

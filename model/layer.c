@@ -31,11 +31,12 @@ const param *head_param(const weights *w)
     return head ? head : embed_param(w);
 }
 
-void linear_forward(const weights *w, const param *p, const param *bias, const float *x, int T, float *y)
+linear_part linear_part_of(const weights *w, const param *p, const param *bias, const float *add, float *y)
 {
     assert(param_packed(w, p)); /* weights_seal has been forgotten */
-    device_ops(w->dev)->linear(w->dev, x, T, param_packed(w, p), bias ? param_data(w, bias) : NULL, p->rows, p->cols,
-                               y);
+    return (linear_part){
+        .packed = param_packed(w, p), .bias = bias ? param_data(w, bias) : NULL, .add = add, .N = p->rows, .y = y
+    };
 }
 
 float *scratch_floats(device *dev, int rows, int columns)
@@ -92,13 +93,12 @@ const float *layer_turns(const weights *w, const int32_t *positions, int T)
     return turns;
 }
 
-/* x [T, heads, hd] = the linear product, each head normed where the model does so, turned. */
-static void project_heads(const weights *w, const param *p, const param *bias, const param *norm, const float *in,
-                          const float *turns, int T, int heads, float *raw, float *rstd, float *x)
+/* x [T, heads, hd]: each head normed where the model does so (from raw), and turned. */
+static void finish_heads(const weights *w, const param *norm, const float *turns, int T, int heads, const float *raw,
+                         float *rstd, float *x)
 {
     const model_config *c = &w->table->config;
     const struct ops *ops = device_ops(w->dev);
-    linear_forward(w, p, bias, in, T, norm ? raw : x);
     if (norm) ops->rmsnorm(w->dev, raw, param_data(w, norm), T * heads, c->head_dim, c->norm_eps, x, rstd);
     ops->rope(w->dev, x, turns, T, heads, c->head_dim);
 }
@@ -106,12 +106,14 @@ static void project_heads(const weights *w, const param *p, const param *bias, c
 void layer_project(const weights *w, const layer_weights *p, const float *turns, int T, const layer_acts *a)
 {
     const model_config *c = &w->table->config;
-    const float *in = a->attn_in;
-    device_ops(w->dev)->rmsnorm(w->dev, a->x, param_data(w, p->attn_norm), T, c->width, c->norm_eps, a->attn_in,
-                                a->attn_rstd);
-    project_heads(w, p->q, p->q_bias, p->q_norm, in, turns, T, c->heads, a->q_raw, a->q_rstd, a->q);
-    project_heads(w, p->k, p->k_bias, p->k_norm, in, turns, T, c->kv_heads, a->k_raw, a->k_rstd, a->k);
-    linear_forward(w, p->v, p->v_bias, in, T, a->v);
+    const struct ops *ops = device_ops(w->dev);
+    const linear_part parts[] = { linear_part_of(w, p->q, p->q_bias, NULL, p->q_norm ? a->q_raw : a->q),
+                                  linear_part_of(w, p->k, p->k_bias, NULL, p->k_norm ? a->k_raw : a->k),
+                                  linear_part_of(w, p->v, p->v_bias, NULL, a->v) };
+    ops->rmsnorm(w->dev, a->x, param_data(w, p->attn_norm), T, c->width, c->norm_eps, a->attn_in, a->attn_rstd);
+    ops->linears(w->dev, a->attn_in, T, c->width, parts, 3);
+    finish_heads(w, p->q_norm, turns, T, c->heads, a->q_raw, a->q_rstd, a->q);
+    finish_heads(w, p->k_norm, turns, T, c->kv_heads, a->k_raw, a->k_rstd, a->k);
 }
 
 /* Fetching rows of a matrix is what an embedding does: the ids are the row numbers. */
@@ -129,15 +131,16 @@ void layer_finish(const weights *w, const layer_weights *p, const layer_acts *a,
     const struct ops *ops = device_ops(w->dev);
     const int n = a->n, D = c->width;
     if (a->rows) choose_rows(w, a);
-    linear_forward(w, p->o, p->o_bias, a->att_rows, n, a->mid);
-    ops->add(w->dev, a->mid, a->x_rows, (int64_t)n * D);
+    const linear_part mid = linear_part_of(w, p->o, p->o_bias, a->x_rows, a->mid);
+    const linear_part wide[] = { linear_part_of(w, p->gate, NULL, NULL, a->gate),
+                                 linear_part_of(w, p->up, NULL, NULL, a->up) };
+    ops->linears(w->dev, a->att_rows, n, p->o->cols, &mid, 1);
     ops->rmsnorm(w->dev, a->mid, param_data(w, p->mlp_norm), n, D, c->norm_eps, a->mlp_in, a->mlp_rstd);
-    linear_forward(w, p->gate, NULL, a->mlp_in, n, a->gate);
-    linear_forward(w, p->up, NULL, a->mlp_in, n, a->up);
+    ops->linears(w->dev, a->mlp_in, n, D, wide, 2);
     ops->swiglu(w->dev, a->gate, a->up, (int64_t)n * c->ffn, a->act);
     if (!out) return;
-    linear_forward(w, p->down, NULL, a->act, n, out);
-    ops->add(w->dev, out, a->mid, (int64_t)n * D);
+    const linear_part down = linear_part_of(w, p->down, NULL, a->mid, out);
+    ops->linears(w->dev, a->act, n, c->ffn, &down, 1);
 }
 
 top_acts top_acts_new(const weights *w, int n)
@@ -160,6 +163,7 @@ const float *top_logits(const weights *w, const top_acts *top)
 {
     float *logits = scratch_floats(w->dev, top->n, w->table->config.vocab);
     top_norm(w, top);
-    linear_forward(w, head_param(w), NULL, top->normed, top->n, logits);
+    const linear_part head = linear_part_of(w, head_param(w), NULL, NULL, logits);
+    device_ops(w->dev)->linears(w->dev, top->normed, top->n, w->table->config.width, &head, 1);
     return logits;
 }

@@ -22,7 +22,8 @@ static inline const float *param_data(const weights *w, const param *p) { return
 static inline const void *param_packed(const weights *w, const param *p) { return w->packed[p - w->table->items]; }
 const param *embed_param(const weights *w);
 const param *head_param(const weights *w); /* what makes logits: the head, or the tied embedding */
-void linear_forward(const weights *w, const param *p, const param *bias, const float *x, int T, float *y);
+/* y = add + x W^T + bias; bias and add may be NULL. */
+linear_part linear_part_of(const weights *w, const param *p, const param *bias, const float *add, float *y);
 
 /* Device scratch: [rows, columns] floats, and a copy of n integers of the host. */
 float *scratch_floats(device *dev, int rows, int columns);

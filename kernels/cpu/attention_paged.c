@@ -53,20 +53,27 @@ static void page_scores(const paged *p, const float *q, const int32_t *pages, si
     }
 }
 
-/* o [width columns from d] = sum of p v, four vectors of columns at a time. */
+/* o [left columns, at most 16 C] = sum of p v over keys [first, n), page by page. */
 static inline __attribute__((always_inline)) void mix_columns(const int C, const paged *p, const int32_t *pages,
                                                               const float *values, int first, int n, const float *prob,
                                                               float inverse, int left, float *o)
 {
-    const size_t page_floats = (size_t)p->Hkv * (size_t)p->hd * KV_PAGE;
+    const size_t page_floats = (size_t)p->Hkv * (size_t)p->hd * KV_PAGE, hd = (size_t)p->hd;
     v16 acc[4];
+#pragma GCC unroll 4
     for (int c = 0; c < C; c++) acc[c] = v16_set(0);
-    for (int j = first; j < n; j++) {
-        const float *v = values + (size_t)pages[j / KV_PAGE] * page_floats + (size_t)(j % KV_PAGE) * (size_t)p->hd;
-        const v16 w = v16_set(prob[j]);
-        for (int c = 0; c < C; c++)
-            acc[c] = w * (left - 16 * c >= 16 ? v16_load(v + 16 * c) : v16_load_n(v + 16 * c, left - 16 * c)) + acc[c];
+    for (int j = first; j < n;) {
+        const int end = (j / KV_PAGE + 1) * KV_PAGE < n ? (j / KV_PAGE + 1) * KV_PAGE : n;
+        const float *v = values + (size_t)pages[j / KV_PAGE] * page_floats + (size_t)(j % KV_PAGE) * hd;
+        for (; j < end; j++, v += hd) {
+            const v16 w = v16_set(prob[j]);
+#pragma GCC unroll 4
+            for (int c = 0; c < C; c++)
+                acc[c] =
+                    w * (left - 16 * c >= 16 ? v16_load(v + 16 * c) : v16_load_n(v + 16 * c, left - 16 * c)) + acc[c];
+        }
     }
+#pragma GCC unroll 4
     for (int c = 0; c < C; c++) {
         const v16 r = acc[c] * v16_set(inverse);
         memcpy(o + 16 * c, &r, sizeof(float) * (size_t)(left - 16 * c >= 16 ? 16 : left - 16 * c));
@@ -84,6 +91,7 @@ static void attend_head(const paged *p, int t, size_t head, int h, float *scores
     softmax_row(scores, first, n, 1.0f / sqrtf((float)hd), &inverse);
     int d = 0;
     for (; d + 64 <= hd; d += 64) mix_columns(4, p, pages, values + d, first, n, scores, inverse, 64, p->o + at + d);
+    for (; d + 32 <= hd; d += 32) mix_columns(2, p, pages, values + d, first, n, scores, inverse, 32, p->o + at + d);
     for (; d < hd; d += 16)
         mix_columns(1, p, pages, values + d, first, n, scores, inverse, hd - d < 16 ? hd - d : 16, p->o + at + d);
 }

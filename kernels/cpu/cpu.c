@@ -8,6 +8,7 @@ static const struct ops OPS = {
     .linear_packed_bytes = cpu_linear_packed_bytes,
     .linear_pack = cpu_linear_pack,
     .linear = cpu_linear,
+    .linears = cpu_linears,
     .linear_dx = cpu_linear_dx,
     .linear_dw = cpu_linear_dw,
     .bias_backward = cpu_bias_backward,

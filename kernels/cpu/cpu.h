@@ -26,6 +26,7 @@
 #define cpu_head_backward ISA_NAME(cpu_head_backward, CPU_ISA)
 #define cpu_kv_write ISA_NAME(cpu_kv_write, CPU_ISA)
 #define cpu_linear ISA_NAME(cpu_linear, CPU_ISA)
+#define cpu_linears ISA_NAME(cpu_linears, CPU_ISA)
 #define cpu_linear_dw ISA_NAME(cpu_linear_dw, CPU_ISA)
 #define cpu_linear_dx ISA_NAME(cpu_linear_dx, CPU_ISA)
 #define cpu_linear_pack ISA_NAME(cpu_linear_pack, CPU_ISA)
@@ -49,6 +50,7 @@ void cpu_scale(device *dev, float *y, float a, int64_t n);
 size_t cpu_linear_packed_bytes(const device *dev, int N, int K);
 void cpu_linear_pack(device *dev, const float *w, int N, int K, void *packed);
 void cpu_linear(device *dev, const float *x, int M, const void *packed, const float *bias, int N, int K, float *y);
+void cpu_linears(device *dev, const float *x, int M, int K, const linear_part *parts, int n);
 void cpu_linear_dx(device *dev, const float *dy, int M, const float *w, int N, int K, float *dx);
 void cpu_linear_dw(device *dev, const float *dy, const float *x, int M, int N, int K, float *dw);
 void cpu_bias_backward(device *dev, const float *dy, int M, int N, float *db);

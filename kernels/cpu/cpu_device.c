@@ -217,8 +217,17 @@ device *cpu_open(int threads, error *err)
     return &dev->base;
 }
 
-/* Sharing a loop out with threads that spin costs about a microsecond: less work than this isn't worth it. */
-static const double PARALLEL_FLOPS = 60000;
+/* Sharing a loop out with threads that spin costs about a microsecond: less work than this isn't worth it. A piece
+ * costs a tenth of that to fetch; many pieces even out threads that start late or are interrupted. */
+static const double PARALLEL_FLOPS = 60000, PIECE_FLOPS = 250000;
+enum { PIECES_A_THREAD = 12 };
+
+static int64_t grain_for(const device *dev, double flops, int64_t n)
+{
+    const double most = (double)dev->threads * PIECES_A_THREAD, worth = flops / PIECE_FLOPS;
+    const int64_t pieces = worth < dev->threads ? dev->threads : (int64_t)(worth < most ? worth : most);
+    return (n + pieces - 1) / pieces;
+}
 
 void cpu_parallel(device *dev, double flops, int64_t n, int64_t grain, pool_fn fn, void *ctx)
 {
@@ -226,5 +235,5 @@ void cpu_parallel(device *dev, double flops, int64_t n, int64_t grain, pool_fn f
     if (flops < PARALLEL_FLOPS)
         fn(ctx, 0, n, 0);
     else
-        pool_run(((cpu_device *)dev)->threads, n, grain, fn, ctx);
+        pool_run(((cpu_device *)dev)->threads, n, grain > 0 ? grain : grain_for(dev, flops, n), fn, ctx);
 }

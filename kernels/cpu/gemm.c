@@ -14,10 +14,10 @@ enum {
     ROWS_A_TASK = 128,
     K_BLOCK = 256,
     DW_BLOCK = 192,
-    DW_ROWS = 512,
+    DW_ROWS = 512, /* the widest share of dW's rows that a task takes, and the narrowest worth one */
     DW_LEAST = 64,
     PACK_BLOCK = 16,
-    LINE_FLOATS = 16
+    AHEAD = 4096 /* 8 KB further on: what memory delivers while that much is worked through */
 };
 
 static int panels_of(int N) { return (N + PANEL - 1) / PANEL; }
@@ -73,63 +73,75 @@ void cpu_linear_pack(device *dev, const float *w, int N, int K, void *packed)
         pack(dev, w, N, K, (size_t)K, 1, packed);
 }
 
-/* ---- y = start + x W^T ---- */
+/* ---- y = start + x W^T: start is what is to be added, or the bias, or nothing ---- */
 
 typedef struct product {
-    const float *x, *packed, *start;
-    size_t start_row; /* 0: a bias */
-    float *y;
-    int M, N, K, panels;
+    const float *x;
+    int M, K;
+    const linear_part *parts;
+    int n, panels; /* parts, and the panels of all of them */
 } product;
 
-static const float *start_at(const product *p, int row, int column)
+static tile_args tile_of(const product *p, const linear_part *t, int row, int panel)
 {
-    return p->start ? p->start + (size_t)row * p->start_row + column : NULL;
+    const int column = panel * PANEL;
+    const float *b = (const float *)t->packed + (size_t)panel * PANEL * (size_t)p->K;
+    const size_t at = (size_t)row * (size_t)t->N + (size_t)column;
+    return (tile_args){ .a = p->x + (size_t)row * (size_t)p->K,
+                        .a_row = (size_t)p->K,
+                        .a_k = 1,
+                        .b = { b, b + 16 },
+                        .b_k = PANEL,
+                        .K = p->K,
+                        .start = t->add    ? t->add + at
+                                 : t->bias ? t->bias + column
+                                           : NULL,
+                        .start_row = t->add ? (size_t)t->N : 0,
+                        .y = t->y + at,
+                        .y_row = (size_t)t->N,
+                        .columns = smaller(t->N - column, PANEL) };
+}
+
+/* A bias beside something to be added: the one case of two. */
+static void add_bias(const linear_part *t, int row, int rows, int panel)
+{
+    if (!t->add || !t->bias) return;
+    for (int r = row; r < row + rows; r++)
+        for (int n = panel * PANEL; n < smaller((panel + 1) * PANEL, t->N); n++)
+            t->y[(size_t)r * (size_t)t->N + (size_t)n] += t->bias[n];
 }
 
 /* Rows [row, row + rows) of the columns of one panel, block by block of K. */
-static void panel_rows(const product *p, int row, int rows, int panel)
+static void panel_rows(const product *p, const linear_part *part, int row, int rows, int panel)
 {
-    const int column = panel * PANEL;
+    tile_args t = tile_of(p, part, row, panel);
     for (int k = 0; k < p->K; k += K_BLOCK) {
-        const float *b = p->packed + (size_t)panel * PANEL * (size_t)p->K + (size_t)k * PANEL;
-        float *y = p->y + (size_t)row * (size_t)p->N + column;
-        tile_rows((tile_args){ .a = p->x + (size_t)row * (size_t)p->K + k,
-                               .a_row = (size_t)p->K,
-                               .a_k = 1,
-                               .b = { b, b + 16 },
-                               .b_k = PANEL,
-                               .K = smaller(p->K - k, K_BLOCK),
-                               .start = k > 0 ? y : start_at(p, row, column),
-                               .start_row = k > 0 ? (size_t)p->N : p->start_row,
-                               .y = y,
-                               .y_row = (size_t)p->N,
-                               .columns = smaller(p->N - column, PANEL) },
-                  rows);
+        t.K = smaller(p->K - k, K_BLOCK);
+        tile_rows(t, rows);
+        t.a += K_BLOCK;
+        t.b[0] += K_BLOCK * PANEL;
+        t.b[1] += K_BLOCK * PANEL;
+        t.start = t.y;
+        t.start_row = t.y_row;
     }
+    add_bias(part, row, rows, panel);
 }
 
 /* Few rows, two panels at a time. */
-static void panel_pair(const product *p, int first)
+static void panel_pair(const product *p, const linear_part *part, int first)
 {
-    const float *b0 = p->packed + (size_t)first * PANEL * (size_t)p->K, *b1 = b0 + (size_t)PANEL * (size_t)p->K;
-    const tile_args t = { .a = p->x,
-                          .a_row = (size_t)p->K,
-                          .a_k = 1,
-                          .b = { b0, b0 + 16, b1, b1 + 16 },
-                          .b_k = PANEL,
-                          .K = p->K,
-                          .start = start_at(p, 0, first * PANEL),
-                          .start_row = p->start_row,
-                          .y = p->y + (size_t)first * PANEL,
-                          .y_row = (size_t)p->N,
-                          .columns = smaller(p->N - first * PANEL, 2 * PANEL) };
-    if (p->M == 1) tile(1, 4, &t);
+    tile_args t = tile_of(p, part, 0, first);
+    t.b[2] = t.b[0] + (size_t)PANEL * (size_t)p->K;
+    t.b[3] = t.b[2] + 16;
+    t.columns = smaller(part->N - first * PANEL, 2 * PANEL);
+    if (p->M == 1) tile_ahead(1, 4, AHEAD, &t);
 #if defined __AVX512F__
-    if (p->M == 2) tile(2, 4, &t);
-    if (p->M == 3) tile(3, 4, &t);
-    if (p->M == 4) tile(4, 4, &t);
+    if (p->M == 2) tile_ahead(2, 4, AHEAD, &t);
+    if (p->M == 3) tile_ahead(3, 4, AHEAD, &t);
+    if (p->M == 4) tile_ahead(4, 4, AHEAD, &t);
 #endif
+    add_bias(part, 0, p->M, first);
+    add_bias(part, 0, p->M, first + 1);
 }
 
 static void few_rows(void *ctx, int64_t begin, int64_t end, int thread)
@@ -137,20 +149,13 @@ static void few_rows(void *ctx, int64_t begin, int64_t end, int thread)
     const product *p = ctx;
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
-        const int first = 2 * (int)i;
-        if (first + 1 < p->panels)
-            panel_pair(p, first);
+        int pair = (int)i;
+        const linear_part *part = part_of_panel(p->parts, p->n, 2 * PANEL, &pair);
+        if ((2 * pair + 1) * PANEL < part->N)
+            panel_pair(p, part, 2 * pair);
         else
-            panel_rows(p, 0, p->M, first);
+            panel_rows(p, part, 0, p->M, 2 * pair);
     }
-}
-
-/* Asks for share i of n of rows [row, row + rows) of a matrix: what the next block of work reads first. */
-static void fetch_share(const float *x, int row, int rows, int width, size_t stride, int i, int n)
-{
-    const int begin = row + (int)((int64_t)rows * i / n), end = row + (int)((int64_t)rows * (i + 1) / n);
-    for (int r = begin; r < end; r++)
-        for (int k = 0; k < width; k += LINE_FLOATS) __builtin_prefetch(x + (size_t)r * stride + k, 0, 2);
 }
 
 static void many_rows(void *ctx, int64_t begin, int64_t end, int thread)
@@ -158,30 +163,31 @@ static void many_rows(void *ctx, int64_t begin, int64_t end, int thread)
     const product *p = ctx;
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
-        const int row = (int)(i / p->panels) * ROWS_A_TASK, next = row + ROWS_A_TASK, panel = (int)(i % p->panels);
-        if (next < p->M)
-            fetch_share(p->x, next, smaller(p->M - next, ROWS_A_TASK), p->K, (size_t)p->K, panel, p->panels);
-        panel_rows(p, row, smaller(p->M - row, ROWS_A_TASK), panel);
+        const int row = (int)(i / p->panels) * ROWS_A_TASK;
+        int panel = (int)(i % p->panels);
+        const linear_part *part = part_of_panel(p->parts, p->n, PANEL, &panel);
+        panel_rows(p, part, row, smaller(p->M - row, ROWS_A_TASK), panel);
     }
 }
 
-static void multiply(device *dev, product *p)
+void cpu_linears(device *dev, const float *x, int M, int K, const linear_part *parts, int n)
 {
-    const double flops = 2.0 * p->M * p->N * p->K;
-    p->panels = panels_of(p->N);
-    if (p->M <= FEW_ROWS)
-        cpu_parallel(dev, flops, (p->panels + 1) / 2, 0, few_rows, p);
+    if (M == 0) return;
+    if (dev->precision == PRECISION_BF16) {
+        bf16_linears(dev, x, M, K, parts, n);
+        return;
+    }
+    product p = { x, M, K, parts, n, panels_of_parts(parts, n, PANEL) };
+    const double flops = 2.0 * M * K * p.panels * PANEL;
+    if (M <= FEW_ROWS)
+        cpu_parallel(dev, flops, panels_of_parts(parts, n, 2 * PANEL), 0, few_rows, &p);
     else
-        cpu_parallel(dev, flops, (int64_t)(p->M + ROWS_A_TASK - 1) / ROWS_A_TASK * p->panels, 0, many_rows, p);
+        cpu_parallel(dev, flops, (int64_t)(M + ROWS_A_TASK - 1) / ROWS_A_TASK * p.panels, 0, many_rows, &p);
 }
 
 void cpu_linear(device *dev, const float *x, int M, const void *packed, const float *bias, int N, int K, float *y)
 {
-    if (M == 0) return;
-    if (dev->precision == PRECISION_BF16)
-        bf16_linear(dev, x, M, packed, bias, N, K, y);
-    else
-        multiply(dev, &(product){ .x = x, .packed = packed, .start = bias, .y = y, .M = M, .N = N, .K = K });
+    cpu_linears(dev, x, M, K, &(linear_part){ .packed = packed, .bias = bias, .N = N, .y = y }, 1);
 }
 
 /* dx [M, K] += dy [M, N] (W^T)^T: the panels of W^T, in scratch; packing costs N K, the product M N K. */
@@ -197,12 +203,7 @@ void *gemm_pack_transposed(device *dev, const float *w, int N, int K)
 
 void gemm_dx(device *dev, const float *dy, int M, const void *packed, int N, int K, float *dx)
 {
-    if (dev->precision == PRECISION_BF16)
-        bf16_dx(dev, dy, M, packed, N, K, dx);
-    else
-        multiply(dev,
-                 &(product){
-                     .x = dy, .packed = packed, .start = dx, .start_row = (size_t)K, .y = dx, .M = M, .N = K, .K = N });
+    cpu_linears(dev, dy, M, N, &(linear_part){ .packed = packed, .add = dx, .N = K, .y = dx }, 1);
 }
 
 void cpu_linear_dx(device *dev, const float *dy, int M, const float *w, int N, int K, float *dx)

@@ -11,11 +11,29 @@
 
 #define bf16_packed_bytes ISA_NAME(bf16_packed_bytes, CPU_ISA)
 #define bf16_pack ISA_NAME(bf16_pack, CPU_ISA)
-#define bf16_linear ISA_NAME(bf16_linear, CPU_ISA)
-#define bf16_dx ISA_NAME(bf16_dx, CPU_ISA)
+#define bf16_linears ISA_NAME(bf16_linears, CPU_ISA)
 #define gemm_pack_transposed ISA_NAME(gemm_pack_transposed, CPU_ISA)
 #define gemm_dx ISA_NAME(gemm_dx, CPU_ISA)
 #define bf16_linear_dw ISA_NAME(bf16_linear_dw, CPU_ISA)
+
+/* The part of a product that item i of a loop over all parts' panels falls into; *i becomes the panel within it. */
+static inline const linear_part *part_of_panel(const linear_part *parts, int n, int panel_columns, int *i)
+{
+    while (n-- > 1) {
+        const int panels = (parts->N + panel_columns - 1) / panel_columns;
+        if (*i < panels) break;
+        *i -= panels;
+        parts++;
+    }
+    return parts;
+}
+
+static inline int panels_of_parts(const linear_part *parts, int n, int panel_columns)
+{
+    int panels = 0;
+    for (int i = 0; i < n; i++) panels += (parts[i].N + panel_columns - 1) / panel_columns;
+    return panels;
+}
 
 /* linear_dx in two steps, for who multiplies by one matrix several times: W^T packed into scratch, then dx += dy W. */
 void *gemm_pack_transposed(device *dev, const float *w, int N, int K);
@@ -24,6 +42,5 @@ void gemm_dx(device *dev, const float *dy, int M, const void *packed, int N, int
 size_t bf16_packed_bytes(int N, int K);
 /* Element (n, k) of W lies at w[n * row + k * column]. */
 void bf16_pack(device *dev, const float *w, int N, int K, size_t row, size_t column, void *packed);
-void bf16_linear(device *dev, const float *x, int M, const void *packed, const float *bias, int N, int K, float *y);
-void bf16_dx(device *dev, const float *dy, int M, const void *packed, int N, int K, float *dx);
+void bf16_linears(device *dev, const float *x, int M, int K, const linear_part *parts, int n);
 void bf16_linear_dw(device *dev, const float *dy, const float *x, int M, int N, int K, float *dw);

@@ -322,32 +322,32 @@ static void rows_by_panel(const bf16 *a, size_t stride, int rows, const bf16 *pa
 /* ---- the product ---- */
 
 typedef struct product {
-    const bf16 *a, *packed;
+    const bf16 *a;
     size_t stride;
-    const float *start; /* NULL: zeros; rows start_row apart (0: a bias) */
-    size_t start_row;
-    float *y;
-    int M, N, blocks, panels;
+    int M, blocks;
+    const linear_part *parts;
+    int n, panels; /* parts, and the panels of all of them */
 } product;
 
-static void write_rows(const product *p, int row, int rows, int column, const float *sums)
+static void write_rows(const linear_part *t, int row, int rows, int column, const float *sums)
 {
-    const int columns = smaller(p->N - column, PANEL);
-    for (int r = 0; r < rows; r++) {
-        float *y = p->y + (size_t)(row + r) * (size_t)p->N + column;
-        const float *s = sums + r * PANEL,
-                    *start = p->start ? p->start + (size_t)(row + r) * p->start_row + column : NULL;
-        if (start)
-            for (int c = 0; c < columns; c++) y[c] = start[c] + s[c];
+    const int columns = smaller(t->N - column, PANEL);
+    for (int r = 0; r < rows; r++, sums += PANEL) {
+        const size_t at = (size_t)(row + r) * (size_t)t->N + (size_t)column;
+        float *y = t->y + at;
+        if (t->add)
+            for (int c = 0; c < columns; c++) y[c] = t->add[at + (size_t)c] + sums[c];
         else
-            memcpy(y, s, sizeof(float) * (size_t)columns);
+            memcpy(y, sums, sizeof(float) * (size_t)columns);
+        if (t->bias)
+            for (int c = 0; c < columns; c++) y[c] += t->bias[column + c];
     }
 }
 
-static void panel_rows(const product *p, int row, int rows, int panel)
+static void panel_rows(const product *p, const linear_part *t, int row, int rows, int panel)
 {
     _Alignas(64) float sums[ROWS * PANEL];
-    const bf16 *b = p->packed + (size_t)panel * (size_t)p->blocks * BLOCK_NUMBERS;
+    const bf16 *b = (const bf16 *)t->packed + (size_t)panel * (size_t)p->blocks * BLOCK_NUMBERS;
     for (int end = row + rows; row < end; row += ROWS) {
         const int n = smaller(end - row, ROWS);
         const bf16 *a = p->a + (size_t)row * p->stride;
@@ -356,7 +356,7 @@ static void panel_rows(const product *p, int row, int rows, int panel)
 #else
         rows_by_panel(a, p->stride, n, b, p->blocks, sums);
 #endif
-        write_rows(p, row, n, panel * PANEL, sums);
+        write_rows(t, row, n, panel * PANEL, sums);
     }
 }
 
@@ -367,44 +367,24 @@ static void some_panels(void *ctx, int64_t begin, int64_t end, int thread)
     tiles_begin();
     for (int64_t i = begin; i < end; i++) {
         const int row = (int)(i / p->panels) * ROWS_A_TASK;
-        panel_rows(p, row, smaller(p->M - row, ROWS_A_TASK), (int)(i % p->panels));
+        int panel = (int)(i % p->panels);
+        const linear_part *part = part_of_panel(p->parts, p->n, PANEL, &panel);
+        panel_rows(p, part, row, smaller(p->M - row, ROWS_A_TASK), panel);
     }
     tiles_end();
 }
 
-static void multiply(device *dev, product *p)
+static void multiply(device *dev, const bf16 *a, int M, int K, const linear_part *parts, int n)
 {
-    p->panels = panels_of(p->N);
-    const int64_t tasks = (int64_t)((p->M + ROWS_A_TASK - 1) / ROWS_A_TASK) * p->panels;
-    cpu_parallel(dev, 2.0 * p->M * p->N * p->blocks * BLOCK_K, tasks, 0, some_panels, p);
+    product p = { a, row_stride(K), M, blocks_of(K), parts, n, panels_of_parts(parts, n, PANEL) };
+    const int64_t tasks = (int64_t)((M + ROWS_A_TASK - 1) / ROWS_A_TASK) * p.panels;
+    cpu_parallel(dev, 2.0 * M * K * p.panels * PANEL, tasks, 0, some_panels, &p);
 }
 
-void bf16_linear(device *dev, const float *x, int M, const void *packed, const float *bias, int N, int K, float *y)
+void bf16_linears(device *dev, const float *x, int M, int K, const linear_part *parts, int n)
 {
     const cpu_mark mark = cpu_scratch_mark(dev);
-    multiply(dev, &(product){ .a = bf16_rows(dev, x, M, K, (size_t)K, 1),
-                              .packed = packed,
-                              .stride = row_stride(K),
-                              .start = bias,
-                              .y = y,
-                              .M = M,
-                              .N = N,
-                              .blocks = blocks_of(K) });
-    cpu_scratch_rewind(dev, mark);
-}
-
-void bf16_dx(device *dev, const float *dy, int M, const void *packed, int N, int K, float *dx)
-{
-    const cpu_mark mark = cpu_scratch_mark(dev);
-    multiply(dev, &(product){ .a = bf16_rows(dev, dy, M, N, (size_t)N, 1),
-                              .packed = packed,
-                              .stride = row_stride(N),
-                              .start = dx,
-                              .start_row = (size_t)K,
-                              .y = dx,
-                              .M = M,
-                              .N = K,
-                              .blocks = blocks_of(N) });
+    multiply(dev, bf16_rows(dev, x, M, K, (size_t)K, 1), M, K, parts, n);
     cpu_scratch_rewind(dev, mark);
 }
 
@@ -413,13 +393,6 @@ void bf16_linear_dw(device *dev, const float *dy, const float *x, int M, int N, 
 {
     bf16 *packed = device_scratch(dev, bf16_packed_bytes(K, M));
     bf16_pack(dev, x, K, M, 1, (size_t)K, packed);
-    multiply(dev, &(product){ .a = bf16_rows(dev, dy, N, M, 1, (size_t)N),
-                              .packed = packed,
-                              .stride = row_stride(M),
-                              .start = dw,
-                              .start_row = (size_t)K,
-                              .y = dw,
-                              .M = N,
-                              .N = K,
-                              .blocks = blocks_of(M) });
+    multiply(dev, bf16_rows(dev, dy, N, M, 1, (size_t)N), N, M,
+             &(linear_part){ .packed = packed, .add = dw, .N = K, .y = dw }, 1);
 }

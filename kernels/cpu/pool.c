@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 
-enum { SPIN_US = 60, SPINS_A_LOOK = 64, PIECES_A_THREAD = 12, CACHE_LINE = 64, MAX_THREADS = 256 };
+enum { SPIN_US = 60, SPINS_A_LOOK = 64, CACHE_LINE = 64, MAX_THREADS = 256 };
 
 /* The loop under way in one word: bit 31 says that it can still be joined, the bits below count who has. */
 static const uint32_t OPEN = UINT32_C(1) << 31;
@@ -169,7 +169,7 @@ static void close_loop(pool *p)
 void pool_run(pool *p, int64_t n, int64_t grain, pool_fn fn, void *ctx)
 {
     if (n <= 0) return;
-    if (grain <= 0) grain = (n + p->threads * PIECES_A_THREAD - 1) / (p->threads * PIECES_A_THREAD);
+    if (grain <= 0) grain = (n + p->threads - 1) / p->threads;
     if (p->started == 0 || n <= grain) {
         fn(ctx, 0, n, 0);
         return;

@@ -17,7 +17,7 @@ pool *pool_new(int threads);
 void pool_free(pool *p); /* NULL is allowed */
 int pool_threads(const pool *p);
 
-/* fn(ctx, begin, end, thread) over [0, n) in pieces of `grain` items (0: a few pieces a thread); `thread` < threads
+/* fn(ctx, begin, end, thread) over [0, n) in pieces of `grain` items (0: a piece a thread); `thread` < threads
  * names a buffer of one's own. Returns when all is done. Not to be called from within fn. */
 typedef void (*pool_fn)(void *ctx, int64_t begin, int64_t end, int thread);
 void pool_run(pool *p, int64_t n, int64_t grain, pool_fn fn, void *ctx);

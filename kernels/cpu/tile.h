@@ -42,8 +42,10 @@ static inline void tile_store(float *p, v16 v, int left)
         memcpy(p, &v, sizeof(float) * (size_t)left);
 }
 
-/* R and C are constants wherever this is called: everything unrolls. */
-static inline __attribute__((always_inline)) void tile(const int R, const int C, const tile_args *t)
+/* R, C and `ahead` are constants wherever this is called: everything unrolls. `ahead` floats further on, b is asked for
+ * early: where it comes from memory and is used once. */
+static inline __attribute__((always_inline)) void tile_ahead(const int R, const int C, const int ahead,
+                                                             const tile_args *t)
 {
     v16 acc[TILE_ROWS][TILE_VECTORS];
 #pragma GCC unroll 8
@@ -61,7 +63,10 @@ static inline __attribute__((always_inline)) void tile(const int R, const int C,
     for (int k = t->K; k > 0; k--) {
         v16 bv[TILE_VECTORS];
 #pragma GCC unroll 4
-        for (int c = 0; c < C; c++) bv[c] = v16_load(b[c]), b[c] += b_k;
+        for (int c = 0; c < C; c++) {
+            if (ahead) __builtin_prefetch(b[c] + ahead, 0, 3);
+            bv[c] = v16_load(b[c]), b[c] += b_k;
+        }
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
             const v16 av = v16_set(a[(size_t)r * a_row]);
@@ -74,6 +79,11 @@ static inline __attribute__((always_inline)) void tile(const int R, const int C,
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
         for (int c = 0; c < C; c++) tile_store(t->y + (size_t)r * t->y_row + 16 * c, acc[r][c], t->columns - 16 * c);
+}
+
+static inline __attribute__((always_inline)) void tile(const int R, const int C, const tile_args *t)
+{
+    tile_ahead(R, C, 0, t);
 }
 
 /* Any number of rows by 16 FULL_VECTORS columns. */

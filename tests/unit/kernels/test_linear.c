@@ -124,6 +124,41 @@ static void a_row_has_the_same_bits_in_any_batch_and_on_any_number_of_threads(vo
     for (int p = 0; p < 2; p++) check_bits(PRECISIONS[p]);
 }
 
+/* Query, key and value share one call: each as if it were alone, with a residual added or not, in place or not. */
+static void check_parts(precision p, int M)
+{
+    enum { K = 200, N0 = 70, N1 = 33, N2 = 64 };
+    bench b = open_with(2, p);
+    const int N[3] = { N0, N1, N2 };
+    const float *x = random_host(&b, (size_t)(M * K), 1), *residual = random_host(&b, (size_t)(M * N1), 1);
+    float *dx = put(&b, x, (size_t)(M * K)), *alone[3];
+    linear_part parts[3];
+    for (int i = 0; i < 3; i++) {
+        const float *w = random_host(&b, (size_t)(N[i] * K), 1), *bias = random_host(&b, (size_t)N[i], 1);
+        alone[i] = product(&b, x, M, w, bias, N[i], K);
+        parts[i] = (linear_part){ .packed = packed(&b, w, N[i], K),
+                                  .bias = put(&b, bias, (size_t)N[i]),
+                                  .N = N[i],
+                                  .y = zeros(&b, (size_t)(M * N[i])) };
+    }
+    parts[1].y = put(&b, residual, (size_t)(M * N1));
+    parts[1].add = parts[1].y;
+    b.ops->linears(b.dev, dx, M, K, parts, 3);
+    assert_memory_equal(get(&b, parts[0].y, (size_t)(M * N0)), alone[0], sizeof(float) * (size_t)(M * N0));
+    assert_memory_equal(get(&b, parts[2].y, (size_t)(M * N2)), alone[2], sizeof(float) * (size_t)(M * N2));
+    const float *sum = get(&b, parts[1].y, (size_t)(M * N1));
+    for (int i = 0; i < M * N1; i++)
+        test_near((double)sum[i], (double)alone[1][i] + (double)residual[i], 1e-4, "residual + product");
+    bench_close(&b);
+}
+
+static void products_of_one_input_are_each_as_if_alone(void **state)
+{
+    (void)state;
+    for (int p = 0; p < 2; p++)
+        for (int M = 1; M <= 9; M += 4) check_parts(PRECISIONS[p], M);
+}
+
 static void embedding_looks_up_and_its_gradient_adds_up(void **state)
 {
     (void)state;
@@ -151,6 +186,7 @@ int main(void)
         cmocka_unit_test(a_product_agrees_with_float64),
         cmocka_unit_test(gradients_are_added_and_agree_with_float64),
         cmocka_unit_test(a_row_has_the_same_bits_in_any_batch_and_on_any_number_of_threads),
+        cmocka_unit_test(products_of_one_input_are_each_as_if_alone),
         cmocka_unit_test(embedding_looks_up_and_its_gradient_adds_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
