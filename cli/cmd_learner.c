@@ -85,6 +85,7 @@ static int open_inputs(session *s, error *err)
     if (!(s->train = dataset_open(r->train, 0, err))) return err->code;
     if (r->test[0] && !(s->test = dataset_open(r->test, 0, err))) return err->code;
     if (!(s->device = device_open(r->device, (int)r->learner_threads, err))) return err->code;
+    device_set_precision(s->device, r->precision);
     if (!(s->model = hf_folder_open(r->model, s->device, err))) return err->code;
     return find_checkpoint(s, err);
 }

@@ -20,7 +20,7 @@ enum { TOP = 5 };
 typedef struct request {
     const char *model, *text, *ids, *device;
     int greedy;
-    bool json;
+    bool json, bf16;
 } request;
 
 typedef struct probe {
@@ -40,12 +40,13 @@ static int usage(FILE *to)
 {
     fprintf(
         to,
-        "usage: troupe probe --model DIR (--text T | --ids 1,2,3) [--greedy N] [--device NAME] [--json]\n\n"
+        "usage: troupe probe --model DIR (--text T | --ids 1,2,3) [--greedy N] [--device NAME] [--bf16] [--json]\n\n"
         "Prints token ids, the log probability of each token after the first, given those before it, the logits\n"
         "behind the last one, and the N tokens that greedy decoding goes on with (it does not stop at an end token).\n"
         "Added tokens that are written out in the text count as such; none is added to it.\n\n"
         "  --json         {\"ids\":[],\"token_logprobs\":[],\"last_logits\":[],\"greedy_ids\":[]}, one logprob less "
         "than ids\n"
+        "  --bf16         factors of linear products rounded to bf16, as with precision = \"bf16\"\n"
         "  --device NAME  cpu (default), cuda:0, auto\n\n"
         "example: troupe probe --model models/stagehand --text 'Question: 12 * 3' --greedy 16\n");
     return to == stdout ? 0 : 2;
@@ -265,6 +266,7 @@ static void print_table(const probe *p)
 static int run(probe *p, const request *r, error *err)
 {
     int rc = (p->dev = device_open(r->device, 0, err)) ? OK : err->code;
+    if (rc == OK) device_set_precision(p->dev, r->bf16 ? PRECISION_BF16 : PRECISION_F32);
     if (rc == OK) rc = (p->model = hf_folder_open(r->model, p->dev, err)) ? OK : err->code;
     if (rc == OK) rc = open_tokenizer(p, r, err);
     if (rc == OK) rc = read_ids(p, r, err);
@@ -293,13 +295,10 @@ static int read_request(request *r, int argc, char **argv, arguments *a, error *
 {
     const char *greedy = "0";
     char *end;
-    const flag flags[] = { { "--model", &r->model, NULL },
-                           { "--text", &r->text, NULL },
-                           { "--ids", &r->ids, NULL },
-                           { "--greedy", &greedy, NULL },
-                           { "--device", &r->device, NULL },
-                           { "--json", NULL, &r->json },
-                           { 0 } };
+    const flag flags[] = { { "--model", &r->model, NULL },   { "--text", &r->text, NULL },
+                           { "--ids", &r->ids, NULL },       { "--greedy", &greedy, NULL },
+                           { "--device", &r->device, NULL }, { "--bf16", NULL, &r->bf16 },
+                           { "--json", NULL, &r->json },     { 0 } };
     if (arguments_parse(a, argc, argv, flags, err) != OK || a->help) return err->code;
     const long n = strtol(greedy, &end, 10);
     if (end == greedy || *end || n < 0 || n > 1 << 20)

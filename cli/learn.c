@@ -17,8 +17,8 @@ static int save(learner *l, error *err)
 {
     const recipe *r = l->config.recipe;
     if (l->saved == trainer_version(l->trainer)) return OK;
-    const int rc = checkpoint_save(l->config.run_dir, r->model, l->config.model->weights, trainer_optimizer(l->trainer),
-                                   (uint64_t)r->seed, err);
+    const int rc = checkpoint_save(l->config.run_dir, r->model, l->config.model->weights, trainer_lora(l->trainer),
+                                   trainer_optimizer(l->trainer), (uint64_t)r->seed, err);
     if (rc == OK) l->saved = trainer_version(l->trainer);
     return rc;
 }
@@ -140,7 +140,8 @@ int learner_open(learner *l, const learn_config *config, error *err)
     l->trainer = trainer_new(&config->recipe->trainer, config->model->weights, err);
     if (!l->trainer) return err->code;
     if (!config->checkpoint) return OK;
-    if (checkpoint_load(config->checkpoint, config->model->weights, trainer_optimizer(l->trainer), &state, err) != OK)
+    if (checkpoint_load(config->checkpoint, config->model->weights, trainer_lora(l->trainer),
+                        trainer_optimizer(l->trainer), &state, err) != OK)
         return err->code;
     l->saved = state.step;
     if (state.seed == (uint64_t)config->recipe->seed) return OK;

@@ -60,9 +60,10 @@ static int open_words(player *p, const recipe *r, logger *lg, error *err)
     return p->dialect ? OK : err->code;
 }
 
-static int open_model(player *p, const char *dir, const char *device_name, int threads, error *err)
+static int open_model(player *p, const recipe *r, const char *dir, int threads, error *err)
 {
-    if (!(p->device = device_open(device_name, threads, err))) return err->code;
+    if (!(p->device = device_open(r->device, threads, err))) return err->code;
+    device_set_precision(p->device, r->precision);
     if (!(p->tokenizer = tokenizer_open(dir, err))) return err->code;
     if (!(p->model = hf_folder_open(dir, p->device, err))) return err->code;
     const int have = p->model->config.vocab, need = tokenizer_vocab(p->tokenizer);
@@ -73,8 +74,7 @@ static int open_model(player *p, const char *dir, const char *device_name, int t
 player *player_new(const recipe *r, const char *model_dir, int threads, int slots, logger *lg, error *err)
 {
     player *p = xcalloc(1, sizeof *p);
-    if (open_model(p, model_dir ? model_dir : r->model, r->device, threads, err) != OK ||
-        open_words(p, r, lg, err) != OK) {
+    if (open_model(p, r, model_dir ? model_dir : r->model, threads, err) != OK || open_words(p, r, lg, err) != OK) {
         player_free(p);
         return NULL;
     }

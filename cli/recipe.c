@@ -59,12 +59,16 @@ static const config_row ROWS[] = {
       "global gradient norm; 0: no clipping" },
     { "optim.betas", CONFIG_VALUE, 0, 0, 0, 0, NULL, "{ beta1, beta2 }, default { 0.9, 0.95 }" },
     { "optim.weight_decay", CONFIG_NUMBER, AT(trainer.optim.weight_decay), 0, 10, "0.0", "decoupled, on matrices" },
+    { "lora.rank", CONFIG_INT, AT(lora_rank), 0, 4096, "0", "low-rank adapters; 0: every parameter is trained" },
+    { "lora.alpha", CONFIG_NUMBER, AT(lora_alpha), 0, 1e6, "16", "an adapter counts alpha / rank" },
+    { "lora.targets", CONFIG_VALUE, 0, 0, 0, 0, NULL, "list of matrices (q_proj, ...), default all of a layer" },
     { "steps", CONFIG_INT, AT(steps), 1, 1e9, "100", "optimizer steps" },
     { "seed", CONFIG_INT, AT(seed), 0, HUGE_NUMBER, "1", "of everything" },
     { "checkpoint_every", CONFIG_INT, AT(checkpoint_every), 0, 1e9, "50", "steps; 0: only at the end" },
     { "eval_every", CONFIG_INT, AT(eval_every), 0, 1e9, "0", "steps; 0: no evaluations" },
     { "eval_prompts", CONFIG_INT, AT(eval_prompts), 0, 1e9, "0", "rows of data.test an evaluation plays; 0: all" },
     { "eval_shots", CONFIG_INT, AT(eval_shots), 0, 64, "0", "shots of an evaluation's prompts" },
+    { "precision", CONFIG_VALUE, 0, 0, 0, 0, NULL, "f32, or bf16 for the factors of linear products" },
     { "device", CONFIG_TEXT, AT(device), 0, 0, "auto", "auto, cpu, cuda:N" },
     { "actors", CONFIG_INT, AT(actors), 1, 64, "2", "processes that play" },
     { "reward_workers", CONFIG_INT, AT(reward_workers), 1, 64, "1", "processes that score" },
@@ -124,6 +128,23 @@ static void pair(opening *o, lua_State *L, const char *key, double *first, doubl
     lua_rawgeti(L, -2, 2);
     if (!lua_isnumber(L, -1) || !lua_isnumber(L, -2)) bad(o, key, "two numbers { a, b }");
     *first = lua_tonumber(L, -2), *second = lua_tonumber(L, -1);
+}
+
+static void read_lora(opening *o, lua_State *L)
+{
+    lora_config *c = &o->r->trainer.lora;
+    *c = (lora_config){ .rank = (int)o->r->lora_rank, .alpha = (float)o->r->lora_alpha };
+    config_push(L, "lora.targets");
+    if (lua_isnil(L, -1)) return;
+    const lua_Integer n = lua_istable(L, -1) ? luaL_len(L, -1) : 0;
+    if (n == 0) bad(o, "lora.targets", "a list of matrices: { \"q_proj\", \"v_proj\" }");
+    for (lua_Integer i = 1; i <= n && o->rc == OK; i++) {
+        lua_rawgeti(L, -1, i);
+        const uint32_t bit = lua_type(L, -1) == LUA_TSTRING ? lora_target(lua_tostring(L, -1)) : 0;
+        if (!bit) bad(o, "lora.targets", "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj");
+        c->targets |= bit;
+        lua_pop(L, 1);
+    }
 }
 
 static void read_algorithm(opening *o, lua_State *L)
@@ -217,6 +238,9 @@ static int read_values(lua_State *L)
     read_algorithm(o, L);
     if (o->rc == OK) read_objectives(o, L);
     if (o->rc == OK) read_prompt(o, L);
+    if (o->rc == OK) read_lora(o, L);
+    o->r->precision = (precision)choice(o, L, "precision", (const char *const[]){ "f32", "bf16", NULL }, 0);
+    o->r->trainer.seed = (uint64_t)o->r->seed;
     o->r->trainer.advantage = advantage_default(o->r->trainer.objectives.n);
     o->r->trainer.temperature = o->r->temperature;
     return 0;

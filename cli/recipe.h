@@ -41,8 +41,11 @@ typedef struct recipe {
     double temperature, top_p;
 
     trainer_config trainer;
+    int64_t lora_rank;
+    double lora_alpha;
 
     int64_t steps, seed, checkpoint_every, eval_every, eval_prompts, eval_shots;
+    precision precision; /* of linear products, in every role */
     char device[32];
     int64_t actors, reward_workers, actor_slots, learner_threads, actor_threads;
     double lease_seconds;

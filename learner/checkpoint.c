@@ -44,15 +44,22 @@ static int save_state(const char *dir, const weights *w, const optimizer *o, uin
     return file_write_atomic(path_join(path, sizeof path, dir, "state.json"), text, (size_t)len, err);
 }
 
-int checkpoint_save(const char *run_dir, const char *model_dir, const weights *w, const optimizer *o, uint64_t seed,
-                    error *err)
+static int save_adapter(const char *dir, const char *model_dir, const lora *adapter, error *err)
+{
+    char path[PATH_BYTES];
+    return adapter ? lora_save(adapter, path_join(path, sizeof path, dir, "adapter"), model_dir, err) : OK;
+}
+
+int checkpoint_save(const char *run_dir, const char *model_dir, const weights *w, const lora *adapter,
+                    const optimizer *o, uint64_t seed, error *err)
 {
     char parent[PATH_BYTES], name[64], dir[PATH_BYTES];
     path_join(parent, sizeof parent, run_dir, "checkpoints");
     snprintf(name, sizeof name, "step-%" PRId64, w->version);
     path_join(dir, sizeof dir, parent, name);
     if (dir_make_all(parent, err) != OK || hf_folder_write(dir, model_dir, w, DTYPE_F32, err) != OK ||
-        save_optimizer(dir, w, o, err) != OK || save_state(dir, w, o, seed, err) != OK)
+        save_adapter(dir, model_dir, adapter, err) != OK ||
+        save_optimizer(dir, adapter ? adapter->w : w, o, err) != OK || save_state(dir, w, o, seed, err) != OK)
         return error_within(err, "checkpoint %s", dir);
     return OK;
 }
@@ -144,10 +151,16 @@ static int load_weights(const char *dir, weights *w, const checkpoint_state *sta
                      state->weight_hash, w->hash);
 }
 
-int checkpoint_load(const char *dir, weights *w, optimizer *o, checkpoint_state *state, error *err)
+static int load_adapter(const char *dir, lora *adapter, error *err)
+{
+    char path[PATH_BYTES];
+    return adapter ? lora_load_into(adapter, path_join(path, sizeof path, dir, "adapter"), err) : OK;
+}
+
+int checkpoint_load(const char *dir, weights *w, lora *adapter, optimizer *o, checkpoint_state *state, error *err)
 {
     if (read_state(dir, state, err) != OK || load_weights(dir, w, state, err) != OK ||
-        load_optimizer(dir, w, o, err) != OK)
+        load_adapter(dir, adapter, err) != OK || load_optimizer(dir, adapter ? adapter->w : w, o, err) != OK)
         return error_within(err, "checkpoint %s", dir);
     o->step = state->updates;
     return OK;

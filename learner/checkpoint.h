@@ -1,6 +1,7 @@
 /* checkpoint - a Hugging Face folder that `transformers` loads, plus what an exact resume needs.
  *
  *     step-N/   config.json, tokenizer files, model.safetensors (fp32)      written first, whole
+ *               adapter/                                                    with a LoRA: a folder that `peft` loads
  *               optimizer.safetensors                                       m and v, flat, in parameter order
  *               state.json                                                  written last: without it there is no
  * checkpoint
@@ -8,6 +9,7 @@
 #pragma once
 
 #include "learner/optimizer.h"
+#include "model/lora.h"
 
 typedef struct checkpoint_state {
     int64_t step;    /* policy version */
@@ -16,10 +18,11 @@ typedef struct checkpoint_state {
     uint64_t seed;
 } checkpoint_state;
 
-/* Writes RUN_DIR/checkpoints/step-N. `model_dir`: where config and tokenizer files are copied from. */
-int checkpoint_save(const char *run_dir, const char *model_dir, const weights *w, const optimizer *o, uint64_t seed,
-                    error *err);
+/* Writes RUN_DIR/checkpoints/step-N. `model_dir`: where config and tokenizer files are copied from. adapter: what `o`
+ * trains; NULL: the weights themselves. */
+int checkpoint_save(const char *run_dir, const char *model_dir, const weights *w, const lora *adapter,
+                    const optimizer *o, uint64_t seed, error *err);
 /* The newest complete checkpoint of a run: its folder into `dir`. ERR_NOT_FOUND: there is none. */
 int checkpoint_latest(const char *run_dir, char *dir, size_t size, checkpoint_state *state, error *err);
 /* Loads weights (sealed with the checkpoint's version) and optimizer; verifies the hash. */
-int checkpoint_load(const char *dir, weights *w, optimizer *o, checkpoint_state *state, error *err);
+int checkpoint_load(const char *dir, weights *w, lora *adapter, optimizer *o, checkpoint_state *state, error *err);

@@ -18,8 +18,10 @@ struct trainer {
     trainer_config config;
     weights *w;         /* borrowed */
     weights *reference; /* frozen copy; NULL without a KL term */
+    lora *lora;         /* NULL: every parameter is trained */
     optimizer *optimizer;
-    float *grads; /* [total] */
+    float *grads;      /* [total] */
+    float *lora_grads; /* [the adapter's total] */
     arena *step;
 };
 
@@ -52,7 +54,9 @@ trainer *trainer_new(const trainer_config *config, weights *w, error *err)
     t->w = w;
     t->grads = device_alloc(w->dev, sizeof(float) * (size_t)w->table->total);
     t->step = arena_new(1 << 20);
-    t->optimizer = optimizer_new(&config->optim, w, err);
+    if (config->lora.rank > 0 && (t->lora = lora_new(&config->lora, w, config->seed, err)))
+        t->lora_grads = device_alloc(w->dev, sizeof(float) * (size_t)t->lora->table->total);
+    if (config->lora.rank == 0 || t->lora) t->optimizer = optimizer_new(&config->optim, t->lora ? t->lora->w : w, err);
     if (config->loss.kl > 0) t->reference = frozen_copy(w, err);
     if (!t->optimizer || (config->loss.kl > 0 && !t->reference)) {
         trainer_free(t);
@@ -67,12 +71,15 @@ void trainer_free(trainer *t)
     optimizer_free(t->optimizer, t->w->dev);
     weights_free(t->reference);
     device_free(t->w->dev, t->grads);
+    device_free(t->w->dev, t->lora_grads);
+    lora_free(t->lora);
     arena_free(t->step);
     free(t);
 }
 
 int64_t trainer_version(const trainer *t) { return t->w->version; }
 optimizer *trainer_optimizer(trainer *t) { return t->optimizer; }
+lora *trainer_lora(trainer *t) { return t->lora; }
 
 /* Logprobs of the reference policy for the same targets, [n_out] in the arena; NULL without a KL term. */
 static const float *reference_logprobs(trainer *t, const packed_batch *b, error *err)
@@ -167,7 +174,11 @@ static void loss_metrics(const step_sums *s, metrics *out)
 static int update(trainer *t, metrics *out, error *err)
 {
     optim_report report;
-    if (optimizer_step(t->optimizer, t->w, t->grads, &report, err) != OK) return err ? err->code : ERR_STATE;
+    weights *trained = t->lora ? t->lora->w : t->w;
+    if (t->lora) lora_project(t->lora, t->grads, t->lora_grads);
+    if (optimizer_step(t->optimizer, trained, t->lora ? t->lora_grads : t->grads, &report, err) != OK)
+        return err ? err->code : ERR_STATE;
+    if (t->lora) lora_merge(t->lora, t->w);
     metrics_set(out, "actor/grad_norm", report.grad_norm);
     metrics_set(out, "actor/lr", report.lr);
     return OK;

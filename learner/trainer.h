@@ -11,7 +11,7 @@
 #include "learner/advantage.h"
 #include "learner/loss.h"
 #include "learner/optimizer.h"
-#include "model/weights.h"
+#include "model/lora.h"
 
 typedef struct trainer_config {
     objective_set objectives;
@@ -20,6 +20,8 @@ typedef struct trainer_config {
     optim_config optim;
     double temperature; /* of the policy that sampled: logprobs are of logits / temperature */
     int micro_tokens;   /* tokens a forward and backward pass holds activations of; 0: 16384 */
+    lora_config lora;   /* rank 0: every parameter is trained */
+    uint64_t seed;      /* of the adapter's start */
     bool recompute;     /* activation recompute: less memory, a third more time */
 } trainer_config;
 
@@ -38,3 +40,4 @@ int trainer_step(trainer *t, const group *const *groups, int n_groups, metrics *
 
 int64_t trainer_version(const trainer *t);
 optimizer *trainer_optimizer(trainer *t);
+lora *trainer_lora(trainer *t); /* NULL without an adapter */

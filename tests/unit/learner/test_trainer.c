@@ -76,6 +76,34 @@ static void a_step_makes_the_better_episode_likelier(void **state)
     tiny_close(&t);
 }
 
+static void with_an_adapter_only_its_matrices_change(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    metrics *m = metrics_new();
+    trainer_config c = config_of(1e-2);
+    c.lora = (lora_config){ .rank = 4, .alpha = 8, .targets = lora_target("q_proj") | lora_target("down_proj") };
+    const size_t bytes = sizeof(float) * (size_t)t.table->total;
+    float *before = malloc(bytes);
+    memcpy(before, t.w->data, bytes);
+    trainer *tr = trainer_new(&c, t.w, &err);
+    group *g = recorded_group(&t, (double[]){ 1, 0, 0, 0 }, 4);
+    const double good = total_logprob(&t, g->episodes[0]);
+    for (int i = 0; i < 2; i++) test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+    assert_true(total_logprob(&t, g->episodes[0]) > good);
+    for (int i = 0; i < t.table->n; i++) {
+        const param *p = &t.table->items[i];
+        const bool same = memcmp(t.w->data + p->offset, before + p->offset, sizeof(float) * (size_t)p->count) == 0;
+        assert_true(same == (p->kind != PARAM_Q && p->kind != PARAM_DOWN));
+    }
+    trainer_free(tr);
+    group_free(g);
+    metrics_free(m);
+    free(before);
+    tiny_close(&t);
+}
+
 static void on_policy_the_ratio_is_exactly_one(void **state)
 {
     (void)state;
@@ -193,6 +221,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_step_makes_the_better_episode_likelier),
+        cmocka_unit_test(with_an_adapter_only_its_matrices_change),
         cmocka_unit_test(on_policy_the_ratio_is_exactly_one),
         cmocka_unit_test(micro_batches_of_any_size_give_the_same_gradient),
         cmocka_unit_test(observations_have_no_gradient),

@@ -1,0 +1,77 @@
+/* troupe export: a model folder written anew: another dtype, one file, an adapter merged in. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/arguments.h"
+#include "cli/verbs.h"
+#include "model/hf_folder.h"
+#include "model/lora.h"
+
+typedef struct request {
+    const char *model, *adapter, *dtype, *out;
+} request;
+
+static int usage(FILE *to)
+{
+    fprintf(to,
+            "usage: troupe export --model DIR [--adapter DIR] [--dtype f32|bf16] OUT\n\n"
+            "Writes a Hugging Face folder that `transformers` loads: the model's config and tokenizer files as they\n"
+            "are, its weights in one model.safetensors. OUT is replaced if it holds a model already.\n\n"
+            "  --adapter DIR  a PEFT folder (a LoRA) to merge into the weights\n"
+            "  --dtype        of the stored weights: f32 (default), bf16 (rounded to nearest)\n\n"
+            "example: troupe export --model runs/demo/icrl/checkpoints/step-120 --dtype bf16 my-model\n");
+    return to == stdout ? 0 : 2;
+}
+
+static int read_request(request *r, int argc, char **argv, arguments *a, error *err)
+{
+    const flag flags[] = {
+        { "--model", &r->model, NULL }, { "--adapter", &r->adapter, NULL }, { "--dtype", &r->dtype, NULL }, { 0 }
+    };
+    if (arguments_parse(a, argc, argv, flags, err) != OK || a->help) return err->code;
+    if (!r->model) return error_set(err, ERR_ARGUMENT, "no --model (a Hugging Face folder)");
+    if (a->n_positional != 1 || a->n_overrides > 0)
+        return error_set(err, ERR_ARGUMENT, "expected the one folder to write");
+    if (r->dtype && strcmp(r->dtype, "f32") != 0 && strcmp(r->dtype, "bf16") != 0)
+        return error_set(err, ERR_ARGUMENT, "--dtype '%s': expected f32 or bf16", r->dtype);
+    r->out = a->positional[0];
+    return OK;
+}
+
+static int merge(const request *r, weights *w, error *err)
+{
+    lora *l = lora_load(r->adapter, w, err);
+    if (!l) return err->code;
+    lora_merge(l, w);
+    lora_free(l);
+    return OK;
+}
+
+static int run(const request *r, error *err)
+{
+    device *dev = device_open("cpu", 0, err);
+    hf_folder *f = dev ? hf_folder_open(r->model, dev, err) : NULL;
+    int rc = f ? OK : err->code;
+    if (rc == OK && r->adapter) rc = merge(r, f->weights, err);
+    if (rc == OK)
+        rc = hf_folder_write(r->out, r->model, f->weights,
+                             r->dtype && strcmp(r->dtype, "bf16") == 0 ? DTYPE_BF16 : DTYPE_F32, err);
+    if (rc == OK)
+        printf("%s: %s, %lld parameters in %s%s\n", r->out, f->config.architecture, (long long)f->table->total,
+               r->dtype ? r->dtype : "f32", r->adapter ? ", adapter merged" : "");
+    hf_folder_close(f);
+    device_close(dev);
+    return rc;
+}
+
+int cmd_export(int argc, char **argv)
+{
+    request r = { 0 };
+    arguments a;
+    error err = { 0 };
+    int rc = read_request(&r, argc, argv, &a, &err);
+    if (rc == OK && a.help) return usage(stdout);
+    if (rc == OK) rc = run(&r, &err);
+    if (rc != OK) fprintf(stderr, "troupe: export: %s\n", err.text);
+    return rc == OK ? 0 : rc == ERR_ARGUMENT ? 2 : 1;
+}
