@@ -269,14 +269,25 @@ static int share_begin(int whole, int unit, int i, int n)
     return smaller((int)((int64_t)units * i / n) * unit, whole);
 }
 
+/* Columns [first, last) of a block of dy -> strips. By rows: that is how they come from memory. */
+static void copy_strips(const dw_job *j, int m, int rows, int first, int last, float *strips)
+{
+    const float *dy = j->dy + (size_t)m * (size_t)j->N + first;
+    const int whole = (last - first) / FULL_ROWS, rest = (last - first) % FULL_ROWS;
+    for (int r = 0; r < rows; r++, dy += j->N, strips += FULL_ROWS) {
+        for (int s = 0; s < whole; s++)
+            memcpy(strips + (size_t)s * DW_BLOCK * FULL_ROWS, dy + s * FULL_ROWS, sizeof(float) * FULL_ROWS);
+        float *to = strips + (size_t)whole * DW_BLOCK * FULL_ROWS;
+        for (int i = 0; rest > 0 && i < FULL_ROWS; i++) to[i] = i < rest ? dy[whole * FULL_ROWS + i] : 0;
+    }
+}
+
 static void dw_rectangle(const dw_job *j, int first, int last, int from, int to, float *buffer)
 {
     float *strips = buffer + DW_BLOCK * PANEL;
     for (int m = 0; m < j->M; m += DW_BLOCK) {
         const int rows = smaller(j->M - m, DW_BLOCK);
-        for (int n = first; n < last; n += FULL_ROWS)
-            copy_strip(j->dy + (size_t)m * (size_t)j->N + n, rows, (size_t)j->N, smaller(last - n, FULL_ROWS),
-                       FULL_ROWS, strips + (size_t)(n - first) * DW_BLOCK);
+        copy_strips(j, m, rows, first, last, strips);
         for (int p = from; p < to; p++) {
             const float *x = j->x + (size_t)m * (size_t)j->K + (size_t)p * PANEL;
             copy_strip(x, rows, (size_t)j->K, smaller(j->K - p * PANEL, PANEL), PANEL, buffer);
@@ -301,7 +312,7 @@ void cpu_linear_dw(device *dev, const float *dy, const float *x, int M, int N, i
 {
     if (M == 0) return;
     const cpu_mark mark = cpu_scratch_mark(dev);
-    const int threads = device_threads(dev), tasks = threads * 4, widest = (N + DW_ROWS - 1) / DW_ROWS;
+    const int threads = device_threads(dev), tasks = threads * 1, widest = (N + DW_ROWS - 1) / DW_ROWS;
     dw_job j = { .dy = dy, .x = x, .M = M, .N = N, .K = K, .dw = dw };
     j.n_shares = widest > tasks ? widest : smaller((N + DW_LEAST - 1) / DW_LEAST, tasks);
     j.k_shares = smaller((tasks + j.n_shares - 1) / j.n_shares, panels_of(K));
