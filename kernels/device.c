@@ -21,12 +21,13 @@ static int cuda_index(const char *name)
     return *end == '\0' && index < 1024 ? (int)index : -1;
 }
 
-/* The module is found by the loader: beside the program (its RUNPATH), or where LD_LIBRARY_PATH says. It stays loaded:
- * a backend's code must outlive its devices. */
+/* The module is found by the loader: beside the program (its RUNPATH), or where LD_LIBRARY_PATH says; or it is the file
+ * that TROUPE_CUDA_MODULE names. It stays loaded: a backend's code must outlive its devices. */
 static device *cuda_open(const char *name, error *err)
 {
     char why[160] = "";
-    void *module = dlopen("libtroupe_cuda.so", RTLD_NOW | RTLD_LOCAL);
+    const char *named = getenv("TROUPE_CUDA_MODULE");
+    void *module = dlopen(named && *named ? named : "libtroupe_cuda.so", RTLD_NOW | RTLD_LOCAL);
     if (!module) {
         error_set(err, ERR_NOT_FOUND, "device %s: no CUDA module (%s); use device = \"cpu\"", name, dlerror());
         return NULL;

@@ -113,8 +113,7 @@ static void check_pages(int window)
                           HKV, HD, kp, vp);
         two.ops->attention_paged(two.dev, put(&two, q + from * H * HD, (size_t)(rows * H * HD)), kp, vp, seq, at,
                                  tables, MAX_PAGES, rows, H, HKV, HD, window, out);
-        assert_memory_equal(get(&two, out, (size_t)(rows * H * HD)), packed + from * H * HD,
-                            sizeof(float) * (size_t)(rows * H * HD));
+        same_row(&two, get(&two, out, (size_t)(rows * H * HD)), packed + from * H * HD, (size_t)(rows * H * HD), "o");
     }
     bench_close(&b);
     bench_close(&two);
@@ -141,11 +140,66 @@ static void large_scores_do_not_overflow(void **state)
     bench_close(&b);
 }
 
+/* With bf16 a GPU attends on its tensor cores, in tiles of 64: sequences of one tile, of several, and odd ones. The CPU
+ * in fp32 is the reference (checked above). */
+typedef struct slopes {
+    const float *o, *lse, *dq, *dk, *dv;
+} slopes;
+
+static slopes attend_both_ways(bench *b, const int32_t *starts, int n, int hd, int window)
+{
+    const int rows = starts[n], nq = rows * H * hd, nk = rows * HKV * hd;
+    b->rnd = test_random_seed(11); /* the same numbers on both devices */
+    float *q = put(b, random_host(b, (size_t)nq, 1), (size_t)nq),
+          *k = put(b, random_host(b, (size_t)nk, 1), (size_t)nk),
+          *v = put(b, random_host(b, (size_t)nk, 1), (size_t)nk),
+          *dout = put(b, random_host(b, (size_t)nq, 1), (size_t)nq);
+    float *o = zeros(b, (size_t)nq), *lse = zeros(b, (size_t)(rows * H)), *dq = zeros(b, (size_t)nq),
+          *dk = zeros(b, (size_t)nk), *dv = zeros(b, (size_t)nk);
+    int32_t *at = put_ints(b, starts, (size_t)n + 1);
+    b->ops->attention(b->dev, q, k, v, at, n, H, HKV, hd, window, o, lse);
+    b->ops->attention_backward(b->dev, dout, q, k, v, o, lse, at, n, H, HKV, hd, window, dq, dk, dv);
+    return (slopes){ get(b, o, (size_t)nq), get(b, lse, (size_t)(rows * H)), get(b, dq, (size_t)nq),
+                     get(b, dk, (size_t)nk), get(b, dv, (size_t)nk) };
+}
+
+/* Within bf16's error: 2 % of the largest. */
+static void near_bf16(const float *got, const float *want, int n, const char *what)
+{
+    float largest = 0;
+    for (int i = 0; i < n; i++) largest = fmaxf(largest, fabsf(want[i]));
+    for (int i = 0; i < n; i++) test_near((double)(got[i] / largest), (double)(want[i] / largest), 2e-2, what);
+}
+
+static void in_bf16_tiles_agree_within_its_rounding(void **state)
+{
+    (void)state;
+    static const int32_t starts[] = { 0, 64, 65, 150, 163 };
+    static const int HEADS[] = { 32, 64, 128 }, SEEN[] = { 0, 20, 70 };
+    for (int i = 0; i < 3; i++)
+        for (int w = 0; w < (i == 1 ? 3 : 1); w++) {
+            const int hd = HEADS[i], rows = starts[4];
+            bench b = bench_open(2), cpu = { .dev = device_open("cpu", 2, NULL) };
+            cpu.ops = device_ops(cpu.dev);
+            device_set_precision(b.dev, PRECISION_BF16);
+            const slopes want = attend_both_ways(&cpu, starts, 4, hd, SEEN[w]),
+                         got = attend_both_ways(&b, starts, 4, hd, SEEN[w]);
+            near_bf16(got.o, want.o, rows * H * hd, "o");
+            near_bf16(got.lse, want.lse, rows * H, "lse");
+            near_bf16(got.dq, want.dq, rows * H * hd, "dq");
+            near_bf16(got.dk, want.dk, rows * HKV * hd, "dk");
+            near_bf16(got.dv, want.dv, rows * HKV * hd, "dv");
+            bench_close(&b);
+            bench_close(&cpu);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attention_and_its_gradients),
         cmocka_unit_test(paged_attention_has_the_bits_of_the_packed_one),
+        cmocka_unit_test(in_bf16_tiles_agree_within_its_rounding),
         cmocka_unit_test(large_scores_do_not_overflow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -106,12 +106,11 @@ static void check_bits(precision p)
     bench one = open_with(1, p), two = open_with(2, p);
     const float *x = random_host(&one, M * K, 1), *w = random_host(&one, N * K, 1), *bias = random_host(&one, N, 1);
     const float *all = product(&one, x, M, w, bias, N, K);
-    assert_memory_equal(all, product(&two, x, M, w, bias, N, K), sizeof(float) * M * N);
+    same_row(&two, product(&two, x, M, w, bias, N, K), all, M * N, "two threads");
     for (int rows = 1; rows <= 40; rows += rows < 6 ? 1 : 13)
         for (int from = 0; from + rows <= M; from += 19) {
             bench b = open_with(2, p);
-            assert_memory_equal(product(&b, x + from * K, rows, w, bias, N, K), all + from * N,
-                                sizeof(float) * (size_t)(rows * N));
+            same_row(&b, product(&b, x + from * K, rows, w, bias, N, K), all + from * N, (size_t)(rows * N), "a row");
             bench_close(&b);
         }
     bench_close(&one);
@@ -144,8 +143,8 @@ static void check_parts(precision p, int M)
     parts[1].y = put(&b, residual, (size_t)(M * N1));
     parts[1].add = parts[1].y;
     b.ops->linears(b.dev, dx, M, K, parts, 3);
-    assert_memory_equal(get(&b, parts[0].y, (size_t)(M * N0)), alone[0], sizeof(float) * (size_t)(M * N0));
-    assert_memory_equal(get(&b, parts[2].y, (size_t)(M * N2)), alone[2], sizeof(float) * (size_t)(M * N2));
+    same_row(&b, get(&b, parts[0].y, (size_t)(M * N0)), alone[0], (size_t)(M * N0), "the first");
+    same_row(&b, get(&b, parts[2].y, (size_t)(M * N2)), alone[2], (size_t)(M * N2), "the last");
     const float *sum = get(&b, parts[1].y, (size_t)(M * N1));
     for (int i = 0; i < M * N1; i++)
         test_near((double)sum[i], (double)alone[1][i] + (double)residual[i], 1e-4, "residual + product");

@@ -29,7 +29,9 @@ static golden golden_open(const char *name)
     str dir = { 0 };
     char path[1024];
     str_printf(&dir, "%s/tests/golden/%s", getenv("TROUPE_SOURCE"), name);
-    if (!(g.dev = device_open("cpu", 1, &err)) || !(g.model = hf_folder_open(dir.data, g.dev, &err)) ||
+    const char *name_of_device = getenv("TROUPE_TEST_DEVICE");
+    if (!(g.dev = device_open(name_of_device ? name_of_device : "cpu", 1, &err)) ||
+        !(g.model = hf_folder_open(dir.data, g.dev, &err)) ||
         !(g.json = json_parse_file(path_join(path, sizeof path, dir.data, "golden.json"), &err)))
         fail_msg("%s", err.text);
     assert_true(json_array_size(json_object_get(g.json, "cases")) >= 4);

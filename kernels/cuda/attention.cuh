@@ -1,0 +1,125 @@
+/* attention - what packed attention's forward and backward kernels share: where a tile lies, and how 64 rows of a head
+ * come into shared memory as bf16. */
+#pragma once
+
+#include <math.h>
+
+#include "kernels/cuda/cuda_device.h"
+
+enum { TILE = 64, TILE_WARPS = 4, TILE_THREADS = TILE_WARPS * WARP, PAD = 8, TURNED = TILE + PAD, MAX_DIMS = 8 };
+
+struct packed {
+    const float *q, *k, *v, *o, *doo, *lse_in;
+    const int32_t *starts;
+    int S, H, Hkv, hd, window;
+    float *out, *lse;      /* forward */
+    float *dq, *dk, *dv;   /* backward */
+    float *delta;          /* [T, H] */
+};
+
+/* A tile of up to 64 rows of one sequence; rows 0: there is none (more blocks than tiles were started). */
+struct tile_place {
+    int start, length; /* of the sequence */
+    int first, rows;   /* of the tile within it */
+};
+
+GPU_DEVICE tile_place tile_at(const packed &p, int tile)
+{
+    for (int s = 0; s < p.S; s++) {
+        const int start = p.starts[s], length = p.starts[s + 1] - start, tiles = (length + TILE - 1) / TILE;
+        if (tile < tiles) {
+            const int first = tile * TILE;
+            tile_place found = { start, length, first, length - first < TILE ? length - first : TILE };
+            return found;
+        }
+        tile -= tiles;
+    }
+    tile_place none = { 0, 0, 0, 0 };
+    return none;
+}
+
+/* Tiles of all sequences, at most. */
+static inline unsigned most_tiles(int T, int S) { return (unsigned)(T / TILE + S); }
+
+GPU_DEVICE bool sees(int t, int j, int window) { return j <= t && (window <= 0 || t - j < window); }
+
+GPU_DEVICE __nv_bfloat16 rounded(float f) { return __float2bfloat16(f); }
+
+/* Rows [0, rows) of one head, rows `stride` apart -> shared [64][HD + PAD] (and turned [HD][TURNED]), zeros behind. */
+template <int HD>
+GPU_DEVICE void load_tile(const float *x, int rows, size_t stride, __nv_bfloat16 *straight, __nv_bfloat16 *turned)
+{
+    for (int i = (int)threadIdx.x; i < TILE * HD; i += TILE_THREADS) {
+        const int r = i / HD, d = i % HD;
+        const __nv_bfloat16 b = rounded(r < rows ? x[(size_t)r * stride + (size_t)d] : 0.0f);
+        if (straight) straight[r * (HD + PAD) + d] = b;
+        if (turned) turned[d * TURNED + r] = b;
+    }
+}
+
+GPU_DEVICE uint32_t pair_at(const __nv_bfloat16 *p)
+{
+    uint32_t both;
+    memcpy(&both, p, 4);
+    return both;
+}
+
+/* The a-fragments of this warp's 16 rows, from fp32 rows in global memory. */
+template <int HD> GPU_DEVICE void load_rows(const float *x, int first, int rows, size_t stride, uint32_t a[HD / 16][4])
+{
+    const int lane = (int)threadIdx.x % WARP, g = lane / 4, t = lane % 4;
+    for (int k = 0; k < HD / 16; k++)
+        for (int i = 0; i < 4; i++) {
+            const int r = first + g + (i % 2) * 8, d = k * 16 + 2 * t + (i / 2) * 8;
+            const float *at = x + (size_t)r * stride + (size_t)d;
+            a[k][i] = r < rows ? pack_bf16(at[0], at[1]) : 0;
+        }
+}
+
+/* out [16, 64] = a [16, HD] . rows^T, rows [64][HD + PAD] in shared memory. */
+template <int HD> GPU_DEVICE void scores(const uint32_t a[HD / 16][4], const __nv_bfloat16 *rows, float out[8][4])
+{
+    const int lane = (int)threadIdx.x % WARP, g = lane / 4, t = lane % 4;
+    for (int n = 0; n < 8; n++) {
+        for (int i = 0; i < 4; i++) out[n][i] = 0;
+        for (int k = 0; k < HD / 16; k++) {
+            const __nv_bfloat16 *at = rows + (n * 8 + g) * (HD + PAD) + k * 16 + 2 * t;
+            const uint32_t b[2] = { pair_at(at), pair_at(at + 8) };
+            mma_16x8x16(out[n], a[k], b);
+        }
+    }
+}
+
+/* out [16, HD] += p [16, 64] . x [64, HD], x turned in shared memory; p as the scores came, rounded here. */
+template <int HD> GPU_DEVICE void mix(const float p[8][4], const __nv_bfloat16 *turned, float out[HD / 8][4])
+{
+    const int lane = (int)threadIdx.x % WARP, g = lane / 4, t = lane % 4;
+    for (int k = 0; k < 4; k++) {
+        const uint32_t a[4] = { pack_bf16(p[2 * k][0], p[2 * k][1]), pack_bf16(p[2 * k][2], p[2 * k][3]),
+                                pack_bf16(p[2 * k + 1][0], p[2 * k + 1][1]),
+                                pack_bf16(p[2 * k + 1][2], p[2 * k + 1][3]) };
+        for (int n = 0; n < HD / 8; n++) {
+            const __nv_bfloat16 *at = turned + (n * 8 + g) * TURNED + k * 16 + 2 * t;
+            const uint32_t b[2] = { pair_at(at), pair_at(at + 8) };
+            mma_16x8x16(out[n], a, b);
+        }
+    }
+}
+
+/* A fragment's [16, HD] times `factor` of its two rows -> fp32 rows in global memory. */
+template <int HD>
+GPU_DEVICE void store_rows(const float acc[HD / 8][4], const float factor[2], int first, int rows, size_t stride, float *y)
+{
+    const int lane = (int)threadIdx.x % WARP, g = lane / 4, t = lane % 4;
+    for (int n = 0; n < HD / 8; n++)
+        for (int i = 0; i < 4; i++) {
+            const int r = first + g + (i / 2) * 8;
+            if (r < rows) y[(size_t)r * stride + (size_t)(n * 8 + 2 * t + i % 2)] = acc[n][i] * factor[i / 2];
+        }
+}
+
+/* Head dimensions that the tensor-core kernels are made for; the others, and fp32, take the plain ones. */
+static inline bool on_tensor_cores(const device *dev, int hd)
+{
+    return dev->precision == PRECISION_BF16 && (hd == 32 || hd == 64 || hd == 128);
+}

@@ -1,0 +1,187 @@
+/* The GPU as a device, and the one symbol that the program looks for. */
+#include <stdio.h>
+
+#include "kernels/cuda/cuda_device.h"
+#include "kernels/cuda/module.h"
+
+/* A chunk of scratch is never given back before the device closes: cudaMalloc waits for the whole GPU. */
+static const size_t CHUNK_BYTES = (size_t)256 << 20;
+enum { ALIGNMENT = 256 };
+
+static void *gpu_alloc(device *dev, size_t bytes)
+{
+    void *p = NULL;
+    const int code = gpu_malloc(&p, bytes > 0 ? bytes : 1);
+    if (code == 0) return p;
+    fprintf(stderr, "troupe: %s: %zu bytes of GPU memory are not to be had (%s)\n", dev->name, bytes, gpu_error(code));
+    abort();
+}
+
+static void gpu_release(device *dev, void *p)
+{
+    gpu_wait(cuda_of(dev)->stream);
+    gpu_note(dev, gpu_free(p), "free");
+}
+
+static void gpu_copy_in(device *dev, void *to, const void *from, size_t bytes)
+{
+    gpu_note(dev, gpu_copy(to, from, bytes, cuda_of(dev)->stream), "copy to the GPU");
+    gpu_note(dev, gpu_wait(cuda_of(dev)->stream), "copy to the GPU"); /* `from` is the caller's again */
+}
+
+static void gpu_copy_out(device *dev, void *to, const void *from, size_t bytes)
+{
+    gpu_note(dev, gpu_copy(to, from, bytes, cuda_of(dev)->stream), "copy from the GPU");
+    gpu_note(dev, gpu_wait(cuda_of(dev)->stream), "copy from the GPU");
+}
+
+static void add_chunk(cuda_device *d, size_t least)
+{
+    const size_t bytes = least > CHUNK_BYTES ? least : CHUNK_BYTES;
+    if (d->n_chunks == MAX_CHUNKS) {
+        fprintf(stderr, "troupe: %s: more than %d chunks of scratch memory\n", d->base.name, MAX_CHUNKS);
+        abort();
+    }
+    gpu_chunk c = { (char *)gpu_alloc(&d->base, bytes), bytes, 0 };
+    d->chunks[d->n_chunks++] = c;
+}
+
+static void *gpu_take(device *dev, size_t bytes)
+{
+    cuda_device *d = cuda_of(dev);
+    bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    while (d->current < d->n_chunks && d->chunks[d->current].bytes - d->chunks[d->current].used < bytes) d->current++;
+    if (d->current == d->n_chunks) add_chunk(d, bytes);
+    gpu_chunk *c = &d->chunks[d->current];
+    void *p = c->data + c->used;
+    c->used += bytes;
+    d->used += bytes;
+    if (d->used > d->peak) d->peak = d->used;
+    return p;
+}
+
+static void gpu_reset(device *dev)
+{
+    cuda_device *d = cuda_of(dev);
+    for (int i = 0; i < d->n_chunks; i++) d->chunks[i].used = 0;
+    d->current = 0;
+    d->used = 0;
+}
+
+gpu_mark gpu_mark_here(device *dev)
+{
+    cuda_device *d = cuda_of(dev);
+    gpu_mark m = { d->current, d->current < d->n_chunks ? d->chunks[d->current].used : 0, d->used };
+    return m;
+}
+
+void gpu_rewind(device *dev, gpu_mark mark)
+{
+    cuda_device *d = cuda_of(dev);
+    for (int i = mark.chunk; i < d->n_chunks; i++) d->chunks[i].used = i == mark.chunk ? mark.in_chunk : 0;
+    d->current = mark.chunk;
+    d->used = mark.used;
+}
+
+static size_t gpu_peak(const device *dev) { return ((const cuda_device *)dev)->peak; }
+
+static int gpu_sync(device *dev, error *err)
+{
+    cuda_device *d = cuda_of(dev);
+    gpu_note(dev, gpu_wait(d->stream), "waiting for the GPU");
+    if (!d->failed) return OK;
+    return error_set(err, ERR_DEVICE, "%s: %s failed: %s", dev->name, d->failed_op, gpu_error(d->failed));
+}
+
+static void gpu_close(device *dev)
+{
+    cuda_device *d = cuda_of(dev);
+    for (int i = 0; i < d->n_chunks; i++) gpu_free(d->chunks[i].data);
+    gpu_blas_close(d->blas);
+#if !defined TROUPE_GPU_EMULATED
+    cudaStreamDestroy(d->stream);
+#endif
+    free(d);
+}
+
+static const struct backend BACKEND = { gpu_close, gpu_alloc, gpu_release, gpu_copy_in, gpu_copy_out,
+                                        gpu_take,  gpu_reset, gpu_peak,    gpu_sync,    false };
+
+/* In the order of kernels/ops.h. */
+static const struct ops OPS = { cuda_zero,
+                                cuda_add,
+                                cuda_scale,
+                                cuda_linear_packed_bytes,
+                                cuda_linear_pack,
+                                cuda_linear,
+                                cuda_linears,
+                                cuda_linear_dx,
+                                cuda_linear_dw,
+                                cuda_bias_backward,
+                                cuda_embed,
+                                cuda_embed_backward,
+                                cuda_rmsnorm,
+                                cuda_rmsnorm_backward,
+                                cuda_rope_turns,
+                                cuda_rope,
+                                cuda_rope_backward,
+                                cuda_attention,
+                                cuda_attention_backward,
+                                cuda_kv_write,
+                                cuda_attention_paged,
+                                cuda_swiglu,
+                                cuda_swiglu_backward,
+                                cuda_head,
+                                cuda_head_backward,
+                                cuda_sample,
+                                cuda_token_logprob,
+                                cuda_adamw,
+                                cuda_sum_squares,
+                                cuda_gram,
+                                cuda_combine };
+
+#if defined TROUPE_GPU_EMULATED
+static bool choose(int, cuda_device *d, char *, size_t)
+{
+    snprintf(d->base.name, sizeof d->base.name, "cuda (emulated on the CPU)");
+    return true;
+}
+#else
+/* bf16 tensor cores and the fragments of mma.m16n8k16 begin with compute capability 8.0. */
+static bool choose(int index, cuda_device *d, char *why, size_t size)
+{
+    cudaDeviceProp p;
+    if (cudaGetDeviceProperties(&p, index) != cudaSuccess || cudaSetDevice(index) != cudaSuccess) {
+        snprintf(why, size, "the GPU could not be asked what it is");
+        return false;
+    }
+    if (p.major < 8) {
+        snprintf(why, size, "%s has compute capability %d.%d; 8.0 or more is needed", p.name, p.major, p.minor);
+        return false;
+    }
+    snprintf(d->base.name, sizeof d->base.name, "cuda:%d (%.60s, %.0f GiB)", index, p.name,
+             (double)p.totalGlobalMem / (1 << 30));
+    return cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking) == cudaSuccess;
+}
+#endif
+
+static device *open_gpu(int index, char *why, size_t size)
+{
+    const int n = gpu_devices();
+    if (n == 0) snprintf(why, size, "no GPU, or no driver for it");
+    if (n > 0 && index >= n) snprintf(why, size, "there are %d, counted from 0", n);
+    if (index < 0 || index >= n) return NULL;
+    cuda_device *d = (cuda_device *)calloc(1, sizeof *d);
+    d->base.ops = &OPS;
+    d->base.backend = &BACKEND;
+    d->base.threads = 1;
+    if (choose(index, d, why, size) && (d->blas = gpu_blas_open())) return &d->base;
+    if (!*why) snprintf(why, size, "cuBLASLt or a stream could not be opened");
+    free(d);
+    return NULL;
+}
+
+extern "C" {
+extern const struct troupe_cuda_module troupe_cuda_v1;
+const struct troupe_cuda_module troupe_cuda_v1 = { TROUPE_CUDA_VERSION, gpu_devices, open_gpu };
+}
