@@ -3,14 +3,24 @@
 
 #include "model/tokenizer/internal.h"
 
-static const added_token *longest_at(const tokenizer *t, bool normalized, const char *p, size_t left)
+/* No letter, digit or underscore before it or behind it. */
+static bool stands_alone(const added_token *a, const char *begin, const char *p, const char *end)
+{
+    const char *before = p;
+    while (before > begin && ((unsigned char)*--before & 0xc0) == 0x80) {
+    }
+    return (p == begin || !is_word_character(before, end)) && !is_word_character(p + a->len, end);
+}
+
+static const added_token *longest_at(const tokenizer *t, bool normalized, const char *begin, const char *p, size_t left)
 {
     const added_token *best = NULL;
     if (!t->added_begins[(unsigned char)*p]) return NULL;
     for (size_t i = 0; i < t->n_added; i++) {
         const added_token *a = &t->added[i];
         if (a->normalized != normalized || a->len > left || (best && a->len <= best->len)) continue;
-        if (memcmp(a->text, p, a->len) == 0) best = a;
+        if (memcmp(a->text, p, a->len) != 0) continue;
+        if (!a->single_word || stands_alone(a, begin, p, p + left)) best = a;
     }
     return best;
 }
@@ -25,7 +35,7 @@ static void swallow_space(added_match *found, const char *text, size_t from, siz
 bool added_find(const tokenizer *t, bool normalized, const char *text, size_t from, size_t len, added_match *found)
 {
     for (size_t i = from; i < len; i++) {
-        const added_token *a = longest_at(t, normalized, text + i, len - i);
+        const added_token *a = longest_at(t, normalized, text, text + i, len - i);
         if (!a) continue;
         *found = (added_match){ .token = a, .begin = i, .end = i + a->len };
         swallow_space(found, text, from, len);

@@ -67,21 +67,60 @@ static void merge(bpe *b, const bpe_merge *m)
 static int32_t whole_token(bpe *b, const char *data, size_t len)
 {
     str_clear(&b->written);
-    for (size_t i = 0; i < len; i++) byte_to_alphabet((unsigned char)data[i], &b->written);
+    if (!b->t->byte_level) str_add(&b->written, data, len);
+    for (size_t i = 0; b->t->byte_level && i < len; i++) byte_to_alphabet((unsigned char)data[i], &b->written);
     return tokenizer_id(b->t, b->written.data);
+}
+
+static void add_part(bpe *b, int32_t id)
+{
+    const int32_t i = (int32_t)b->parts.len;
+    if (i > 0) b->parts.data[i - 1].next = i;
+    vec_push(&b->parts, (bpe_part){ .id = id, .previous = i - 1, .next = -1 });
+}
+
+static int byte_parts(bpe *b, const char *data, size_t len, error *err)
+{
+    for (size_t i = 0; i < len; i++) {
+        const int32_t id = b->t->bytes[(unsigned char)data[i]];
+        if (id < 0) return error_set(err, ERR_PARSE, "the vocabulary has no token for byte %d", (unsigned char)data[i]);
+        add_part(b, id);
+    }
+    return OK;
+}
+
+/* A character that is no token: its bytes, or the unknown token, once for several in a row if they are to be fused. */
+static int unknown_part(bpe *b, const char *data, size_t len, error *err)
+{
+    const tokenizer *t = b->t;
+    if (t->byte_fallback) return byte_parts(b, data, len, err);
+    if (t->unk < 0) return error_set(err, ERR_PARSE, "the vocabulary has no token for '%.*s'", (int)len, data);
+    if (!t->fuse_unk || b->parts.len == 0 || b->parts.data[b->parts.len - 1].id != t->unk) add_part(b, t->unk);
+    return OK;
+}
+
+static int character_parts(bpe *b, const char *data, size_t len, error *err)
+{
+    int rc = OK;
+    for (size_t i = 0, n; rc == OK && i < len; i += n) {
+        char character[5] = { 0 };
+        n = utf8_length(data + i, data + len);
+        if (n == 0) n = 1;
+        memcpy(character, data + i, n);
+        const int32_t id = *character ? tokenizer_id(b->t, character) : -1;
+        if (id >= 0)
+            add_part(b, id);
+        else
+            rc = unknown_part(b, data + i, n, err);
+    }
+    return rc;
 }
 
 static int set_parts(bpe *b, const char *data, size_t len, error *err)
 {
     b->parts.len = b->heap.len = 0;
     vec_reserve(&b->parts, len);
-    for (size_t i = 0; i < len; i++) {
-        const int32_t id = b->t->bytes[(unsigned char)data[i]];
-        if (id < 0) return error_set(err, ERR_PARSE, "the vocabulary has no token for byte %d", (unsigned char)data[i]);
-        b->parts.data[b->parts.len++] =
-            (bpe_part){ .id = id, .previous = (int32_t)i - 1, .next = i + 1 < len ? (int32_t)i + 1 : -1 };
-    }
-    return OK;
+    return b->t->byte_level ? byte_parts(b, data, len, err) : character_parts(b, data, len, err);
 }
 
 int bpe_encode(bpe *b, const char *data, size_t len, token_ids *out, error *err)
@@ -93,7 +132,7 @@ int bpe_encode(bpe *b, const char *data, size_t len, token_ids *out, error *err)
         return OK;
     }
     if (set_parts(b, data, len, err) != OK) return ERR_PARSE;
-    for (int32_t i = 0; i + 1 < (int32_t)len; i++) propose(b, i);
+    for (int32_t i = 0; i + 1 < (int32_t)b->parts.len; i++) propose(b, i);
     while (b->heap.len > 0) {
         const bpe_merge best = take_best(b);
         if (still_there(b, &best)) merge(b, &best);

@@ -9,7 +9,9 @@
 #include "base/vec.h"
 #include "model/tokenizer/tokenizer.h"
 
-enum { MAX_SPLITS = 8 };
+enum { MAX_SPLITS = 8, MAX_NORMALIZERS = 8 };
+
+#define MARK "\xe2\x96\x81" /* the character that stands for a space where a vocabulary is one of characters */
 
 /* What a split makes of its matches and of the stretches between them. */
 typedef enum split_behaviour {
@@ -26,7 +28,14 @@ typedef struct split {
     split_behaviour behaviour;
     bool invert;       /* the stretches are the matches */
     bool prefix_space; /* a piece that does not begin with a space is given one, before it is cut */
+    bool metaspace;    /* spaces become marks first; cut before each mark where code is set */
+    enum { PREPEND_NEVER, PREPEND_FIRST, PREPEND_ALWAYS } prepend; /* a mark before the text, before each stretch */
 } split;
+
+typedef struct normalizer {
+    enum { NORMALIZE_NFC, NORMALIZE_PREPEND, NORMALIZE_REPLACE } kind;
+    char *from, *to;
+} normalizer;
 
 typedef struct added_token {
     char *text;
@@ -34,6 +43,7 @@ typedef struct added_token {
     int32_t id;
     bool normalized;     /* looked for only where no other added token was found */
     bool lstrip, rstrip; /* swallows the white space before, behind it */
+    bool single_word;    /* only where no letter, digit or underscore touches it */
 } added_token;
 
 struct tokenizer {
@@ -45,7 +55,13 @@ struct tokenizer {
     map *ids;           /* token as written in the vocabulary -> id + 1 */
     idmap *merges;      /* (left, right) -> rank << 32 | merged id, + 1 */
     bool ignore_merges; /* a piece that is a token as a whole is that token */
-    bool nfc;           /* the model wants text in Unicode's normal form C */
+    bool byte_level;    /* the vocabulary is written in the byte alphabet; else in characters, as Llama 2's */
+    bool byte_fallback; /* a character that is no token becomes those of its bytes, <0x0A> */
+    bool fuse_unk;      /* several unknown characters in a row are one */
+    int32_t unk;        /* the token of an unknown character; -1: none */
+    bool strips_space;  /* decoding drops one space from the front */
+    normalizer normalizers[MAX_NORMALIZERS];
+    int n_normalizers;
     split splits[MAX_SPLITS];
     int n_splits;
     added_token *added;
@@ -70,6 +86,14 @@ size_t space_before(const char *begin, const char *p);
 /* True when normal form C leaves the text as it is for certain; else *at is the byte that casts doubt. */
 bool nfc_for_certain(const char *text, size_t len, size_t *at);
 
+/* ---- normalize.c: the only file that calls utf8proc ---- */
+
+/* False: normalizing would leave the text as it is. */
+bool normalize_is_needed(const tokenizer *t, const char *text, size_t len);
+/* out = the stretch, normalized by all steps in turn. */
+int normalize(const tokenizer *t, const char *text, size_t len, str *out, error *err);
+bool is_word_character(const char *p, const char *end); /* a letter, mark, digit or underscore begins at p */
+
 /* ---- added.c ---- */
 
 typedef struct added_match {
@@ -83,14 +107,21 @@ bool added_find(const tokenizer *t, bool normalized, const char *text, size_t fr
 
 int split_compile(split *s, const char *pattern, bool literal, error *err);
 void split_reset(split *s);
-/* Cuts text into pieces by all splits in turn and hands each to `piece`. Bytes that are no UTF-8 are pieces of their
- * own. */
+/* Cuts text (`first`: nothing was before it) into pieces by all splits in turn and hands each to `piece`. Bytes that
+ * are no UTF-8 are pieces of their own. */
 typedef int (*piece_fn)(void *ctx, const char *data, size_t len, error *err);
-int pretokenize(const tokenizer *t, const char *text, size_t len, piece_fn piece, void *ctx, error *err);
+int pretokenize(const tokenizer *t, const char *text, size_t len, bool first, piece_fn piece, void *ctx, error *err);
 
 /* ---- load_splits.c ---- */
 
 int read_pretokenizer(tokenizer *t, const json_t *pretokenizer, const char *where, error *err);
+
+/* ---- load_text.c ---- */
+
+int read_normalizer(tokenizer *t, const json_t *j, const char *where, error *err);
+int read_decoder(tokenizer *t, const json_t *j, const char *where, error *err);
+/* The tokenizer.json that a folder with vocab.json, merges.txt and tokenizer_config.json stands for; the caller's. */
+json_t *tokenizer_json_of_vocab(const char *dir, error *err);
 
 /* ---- bpe.c ---- */
 

@@ -1,5 +1,6 @@
 /* tokenizer.json -> tokenizer. What it asks for and we don't do is refused by name: a tokenizer that is nearly right
  * trains a model on other tokens than it was made for. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,17 +27,35 @@ static int set_token(tokenizer *t, int32_t id, const char *written, const char *
     return OK;
 }
 
+/* A token of a vocabulary of characters: the mark is a space, <0x0A> a byte, everything else itself. */
+static void character_bytes(tokenizer *t, const char *token, int32_t id, str *out)
+{
+    unsigned byte;
+    int used = 0;
+    if (strlen(token) == 6 && sscanf(token, "<0x%2X>%n", &byte, &used) == 1 && used == 6) {
+        str_putc(out, (char)byte);
+        t->bytes[byte] = id;
+        return;
+    }
+    for (const char *mark; (mark = strstr(token, MARK)) != NULL; token = mark + strlen(MARK)) {
+        str_add(out, token, (size_t)(mark - token));
+        str_putc(out, ' ');
+    }
+    str_puts(out, token);
+}
+
 /* A token with a character that stands for no byte can't come out of a merge; it is kept as it is written. */
 static int read_token(tokenizer *t, const char *token, int32_t id, const char *where, error *err)
 {
     str bytes = { 0 };
-    const bool byte_level = alphabet_to_bytes(token, &bytes), is_added = tokenizer_id(t, token) >= 0;
+    const bool byte_level = t->byte_level && alphabet_to_bytes(token, &bytes), is_added = tokenizer_id(t, token) >= 0;
     int rc = OK;
+    if (!t->byte_level) character_bytes(t, token, id, &bytes);
     if (is_added && tokenizer_id(t, token) != id)
         rc = error_set(err, ERR_PARSE, "%s: token '%.40s' has ids %d and %d", where, token, id, tokenizer_id(t, token));
     else if (!is_added)
-        rc = byte_level ? set_token(t, id, token, bytes.data ? bytes.data : "", bytes.len, where, err)
-                        : set_token(t, id, token, token, strlen(token), where, err);
+        rc = byte_level || !t->byte_level ? set_token(t, id, token, bytes.data ? bytes.data : "", bytes.len, where, err)
+                                          : set_token(t, id, token, token, strlen(token), where, err);
     if (rc == OK && byte_level && bytes.len == 1) t->bytes[(unsigned char)bytes.data[0]] = id;
     str_free(&bytes);
     return rc;
@@ -79,7 +98,7 @@ static int read_added_token(tokenizer *t, const json_t *a, const char *where, er
         json_opt_bool(a, "lstrip", where, false, &token.lstrip, err) != OK ||
         json_opt_bool(a, "rstrip", where, false, &token.rstrip, err) != OK)
         return error_within(err, "added_tokens");
-    if (single_word) return refuse(err, where, "single_word of an added token", "true", "false");
+    token.single_word = single_word;
     if (!*text) return error_set(err, ERR_PARSE, "%s: an added token has no content", where);
     if (set_token(t, token.id, text, text, strlen(text), where, err) != OK) return ERR_PARSE;
     token.text = t->texts[token.id];
@@ -171,36 +190,43 @@ static int read_merges(tokenizer *t, const json_t *merges, const char *where, er
 static int refuse_variants(const json_t *model, const char *where, error *err)
 {
     const char *type, *prefix, *suffix;
-    bool byte_fallback;
     double dropout;
     if (!json_is_object(model)) return error_set(err, ERR_PARSE, "%s: model: expected an object", where);
     if (json_opt_string(model, "type", where, "BPE", &type, err) != OK ||
         json_opt_string(model, "continuing_subword_prefix", where, "", &prefix, err) != OK ||
         json_opt_string(model, "end_of_word_suffix", where, "", &suffix, err) != OK ||
-        json_opt_bool(model, "byte_fallback", where, false, &byte_fallback, err) != OK ||
         json_opt_number(model, "dropout", where, 0, &dropout, err) != OK)
         return error_within(err, "model");
     if (strcmp(type, "BPE") != 0) return refuse(err, where, "model.type", type, "BPE");
     if (*prefix) return refuse(err, where, "model.continuing_subword_prefix", prefix, "null");
     if (*suffix) return refuse(err, where, "model.end_of_word_suffix", suffix, "null");
-    if (byte_fallback) return refuse(err, where, "model.byte_fallback", "true", "false");
     if (dropout > 0) return refuse(err, where, "model.dropout", "set", "null");
     return OK;
 }
 
-static int read_normalizer(tokenizer *t, const json_t *normalizer, const char *where, error *err)
+/* A vocabulary of characters may fall back to bytes; the byte alphabet needs no such thing. */
+static int read_fallback(tokenizer *t, const json_t *model, const char *where, error *err)
 {
-    const char *type = json_string_value(json_object_get(normalizer, "type"));
-    if (!normalizer || json_is_null(normalizer)) return OK;
-    t->nfc = type && strcmp(type, "NFC") == 0;
-    return t->nfc ? OK : refuse(err, where, "normalizer", type ? type : "no object with a type", "null, NFC");
+    if (json_opt_bool(model, "byte_fallback", where, false, &t->byte_fallback, err) != OK ||
+        json_opt_bool(model, "fuse_unk", where, false, &t->fuse_unk, err) != OK)
+        return error_within(err, "model");
+    if (t->byte_level && t->byte_fallback)
+        return refuse(err, where, "model.byte_fallback", "true with a ByteLevel decoder", "false");
+    return OK;
 }
 
-static int check_decoder(const json_t *decoder, const char *where, error *err)
+/* The unknown token is known by then; byte fallback must have all 256 tokens to fall back to. */
+static int find_unknown(tokenizer *t, const json_t *model, const char *where, error *err)
 {
-    const char *type = json_string_value(json_object_get(decoder, "type"));
-    if (type && strcmp(type, "ByteLevel") == 0) return OK;
-    return refuse(err, where, "decoder", type ? type : "null", "ByteLevel");
+    const char *unk;
+    if (json_opt_string(model, "unk_token", where, NULL, &unk, err) != OK) return error_within(err, "model");
+    t->unk = unk ? tokenizer_id(t, unk) : -1;
+    if (t->byte_level) return OK;
+    if (unk && t->unk < 0)
+        return error_set(err, ERR_PARSE, "%s: unk_token '%.40s' is not in the vocabulary", where, unk);
+    for (int b = 0; t->byte_fallback && b < 256; b++)
+        if (t->bytes[b] < 0) return error_set(err, ERR_PARSE, "%s: byte_fallback, but no token <0x%02X>", where, b);
+    return OK;
 }
 
 static int read_all(tokenizer *t, const json_t *j, const char *where, error *err)
@@ -209,33 +235,46 @@ static int read_all(tokenizer *t, const json_t *j, const char *where, error *err
     const json_t *model = json_object_get(j, "model");
     int rc = refuse_variants(model, where, err);
     if (rc == OK) rc = read_normalizer(t, json_object_get(j, "normalizer"), where, err);
-    if (rc == OK) rc = check_decoder(json_object_get(j, "decoder"), where, err);
+    if (rc == OK) rc = read_decoder(t, json_object_get(j, "decoder"), where, err);
+    if (rc == OK) rc = read_fallback(t, model, where, err);
     if (rc == OK) rc = read_pretokenizer(t, json_object_get(j, "pre_tokenizer"), where, err);
     if (rc == OK) rc = json_opt_bool(model, "ignore_merges", where, false, &t->ignore_merges, err);
     if (rc == OK) rc = read_tokens(t, json_object_get(model, "vocab"), json_object_get(j, "added_tokens"), where, err);
     if (rc == OK) rc = read_merges(t, json_object_get(model, "merges"), where, err);
+    if (rc == OK) rc = find_unknown(t, model, where, err);
     return rc;
+}
+
+static tokenizer *tokenizer_of(const json_t *j, const char *where, error *err)
+{
+    tokenizer *t = xcalloc(1, sizeof *t);
+    t->ids = map_new();
+    t->merges = idmap_new();
+    if (read_all(t, j, where, err) == OK) return t;
+    tokenizer_free(t);
+    return NULL;
 }
 
 tokenizer *tokenizer_parse(const char *json, size_t len, const char *where, error *err)
 {
     json_t *j = json_parse(json, len, where, err);
-    if (!j) return NULL;
-    tokenizer *t = xcalloc(1, sizeof *t);
-    t->ids = map_new();
-    t->merges = idmap_new();
-    const int rc = read_all(t, j, where, err);
+    tokenizer *t = j ? tokenizer_of(j, where, err) : NULL;
     json_decref(j);
-    if (rc == OK) return t;
-    tokenizer_free(t);
-    return NULL;
+    return t;
 }
 
 tokenizer *tokenizer_open(const char *model_dir, error *err)
 {
-    char path[1200];
+    char path[1200], vocab[1200];
     size_t len;
-    char *text = file_read(path_join(path, sizeof path, model_dir, "tokenizer.json"), MAX_FILE, &len, err);
+    path_join(path, sizeof path, model_dir, "tokenizer.json");
+    if (!file_exists(path) && file_exists(path_join(vocab, sizeof vocab, model_dir, "vocab.json"))) {
+        json_t *j = tokenizer_json_of_vocab(model_dir, err);
+        tokenizer *t = j ? tokenizer_of(j, vocab, err) : NULL;
+        json_decref(j);
+        return t;
+    }
+    char *text = file_read(path, MAX_FILE, &len, err);
     if (!text) return NULL;
     tokenizer *t = tokenizer_parse(text, len, path, err);
     free(text);

@@ -71,6 +71,30 @@ static int read_byte_level(reading *r, const json_t *p, error *err)
     return use_regex || s.prefix_space ? add_split(r, s, use_regex ? GPT2_PATTERN : NULL, false, err) : OK;
 }
 
+/* {"prepend_scheme": "always" | "first" | "never", "split": true}; older files say add_prefix_space. */
+static int read_metaspace(reading *r, const json_t *p, error *err)
+{
+    split s = { .behaviour = SPLIT_MERGE_NEXT, .metaspace = true };
+    const char *scheme, *mark;
+    bool prefix, cuts;
+    if (json_opt_string(p, "replacement", r->where, MARK, &mark, err) != OK ||
+        json_opt_bool(p, "add_prefix_space", r->where, true, &prefix, err) != OK ||
+        json_opt_string(p, "prepend_scheme", r->where, prefix ? "always" : "never", &scheme, err) != OK ||
+        json_opt_bool(p, "split", r->where, true, &cuts, err) != OK)
+        return ERR_PARSE;
+    if (strcmp(mark, MARK) != 0)
+        return error_set(err, ERR_UNSUPPORTED, "%s: a Metaspace's replacement is '%.20s'; supported: U+2581", r->where,
+                         mark);
+    s.prepend = strcmp(scheme, "always") == 0  ? PREPEND_ALWAYS
+                : strcmp(scheme, "first") == 0 ? PREPEND_FIRST
+                                               : PREPEND_NEVER;
+    if (s.prepend == PREPEND_NEVER && strcmp(scheme, "never") != 0)
+        return error_set(err, ERR_UNSUPPORTED,
+                         "%s: a Metaspace's prepend_scheme is '%.20s'; supported: always, first, never", r->where,
+                         scheme);
+    return add_split(r, s, cuts ? MARK : NULL, true, err);
+}
+
 static int read_step(reading *r, const json_t *p, int depth, error *err)
 {
     const char *type;
@@ -90,8 +114,10 @@ static int read_step(reading *r, const json_t *p, int depth, error *err)
     if (strcmp(type, "Split") == 0) return read_split(r, p, err);
     if (strcmp(type, "Digits") == 0) return read_digits(r, p, err);
     if (strcmp(type, "ByteLevel") == 0) return read_byte_level(r, p, err);
-    return error_set(err, ERR_UNSUPPORTED, "%s: pre-tokenizer '%.40s'; supported: ByteLevel, Split, Digits, Sequence",
-                     r->where, type);
+    if (strcmp(type, "Metaspace") == 0) return read_metaspace(r, p, err);
+    return error_set(err, ERR_UNSUPPORTED,
+                     "%s: pre-tokenizer '%.40s'; supported: ByteLevel, Metaspace, Split, Digits, Sequence", r->where,
+                     type);
 }
 
 int read_pretokenizer(tokenizer *t, const json_t *pretokenizer, const char *where, error *err)
@@ -101,7 +127,6 @@ int read_pretokenizer(tokenizer *t, const json_t *pretokenizer, const char *wher
         const int rc = read_step(&r, pretokenizer, 0, err);
         if (rc != OK) return rc;
     }
-    if (r.byte_level) return OK;
-    return error_set(err, ERR_UNSUPPORTED,
-                     "%s: pre_tokenizer: no ByteLevel; only byte-level vocabularies are supported", where);
+    if (r.byte_level == t->byte_level) return OK;
+    return error_set(err, ERR_UNSUPPORTED, "%s: pre_tokenizer and decoder: ByteLevel in both, or in neither", where);
 }

@@ -45,6 +45,7 @@ typedef struct cutter {
     pcre2_match_data *match[MAX_SPLITS];
     ranges ranges[MAX_SPLITS];
     str spaced[MAX_SPLITS];
+    bool first; /* nothing has been before this piece */
 } cutter;
 
 /* 1: o[0], o[1] are the match; 0: there is none; otherwise an error. */
@@ -162,6 +163,24 @@ static void join(ranges *r, split_behaviour behaviour)
     }
 }
 
+/* Spaces become marks, and one is put in front. */
+static void mark_spaces(cutter *c, int step, const char **data, size_t *len)
+{
+    const split *s = &c->t->splits[step];
+    str *out = &c->spaced[step];
+    const bool begins = (*data)[0] == ' ' || (*len >= strlen(MARK) && memcmp(*data, MARK, strlen(MARK)) == 0);
+    str_clear(out);
+    if (!begins && (s->prepend == PREPEND_ALWAYS || (s->prepend == PREPEND_FIRST && c->first))) str_puts(out, MARK);
+    for (size_t i = 0; i < *len; i++) {
+        if ((*data)[i] == ' ')
+            str_puts(out, MARK);
+        else
+            str_putc(out, (*data)[i]);
+    }
+    *data = out->data;
+    *len = out->len;
+}
+
 /* Cuts a piece by the splits from `step` on. */
 static int cut(cutter *c, int step, const char *data, size_t len, error *err)
 {
@@ -173,6 +192,7 @@ static int cut(cutter *c, int step, const char *data, size_t len, error *err)
         str_add(&c->spaced[step], data, len);
         data = c->spaced[step].data, len++;
     }
+    if (s->metaspace) mark_spaces(c, step, &data, &len);
     if (!s->code) return cut(c, step + 1, data, len, err);
     int rc = find_ranges(c, step, data, len, err);
     ranges *r = &c->ranges[step];
@@ -195,15 +215,16 @@ static int cut_characters(cutter *c, const char *text, size_t len, error *err)
             continue;
         }
         if (p > begin) rc = cut(c, 0, begin, (size_t)(p - begin), err);
+        c->first = false;
         if (rc == OK) rc = c->piece(c->ctx, p, 1, err); /* half a character, or none: its bytes are kept all the same */
         begin = ++p;
     }
     return rc == OK && p > begin ? cut(c, 0, begin, (size_t)(p - begin), err) : rc;
 }
 
-int pretokenize(const tokenizer *t, const char *text, size_t len, piece_fn piece, void *ctx, error *err)
+int pretokenize(const tokenizer *t, const char *text, size_t len, bool first, piece_fn piece, void *ctx, error *err)
 {
-    cutter c = { .t = t, .piece = piece, .ctx = ctx, .limits = pcre2_match_context_create(NULL) };
+    cutter c = { .t = t, .piece = piece, .ctx = ctx, .first = first, .limits = pcre2_match_context_create(NULL) };
     pcre2_set_match_limit(c.limits, MATCH_LIMIT);
     for (int i = 0; i < t->n_splits; i++) c.match[i] = pcre2_match_data_create(1, NULL);
     const int rc = cut_characters(&c, text, len, err);

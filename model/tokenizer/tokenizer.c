@@ -18,6 +18,7 @@ bool tokenizer_is_special(const tokenizer *t, int32_t id) { return id >= 0 && id
 typedef struct encoding {
     bpe bpe;
     token_ids *out;
+    bool specials;
 } encoding;
 
 static int encode_piece(void *ctx, const char *data, size_t len, error *err)
@@ -26,46 +27,54 @@ static int encode_piece(void *ctx, const char *data, size_t len, error *err)
     return bpe_encode(&e->bpe, data, len, e->out, err);
 }
 
-static int encode_plain(encoding *e, const char *text, size_t len, error *err)
+/* `text` as the vocabulary wants it; `first`: nothing was before it. */
+static int encode_plain(encoding *e, const char *text, size_t len, bool first, error *err)
 {
-    return len > 0 ? pretokenize(e->bpe.t, text, len, encode_piece, e, err) : OK;
+    return len > 0 ? pretokenize(e->bpe.t, text, len, first, encode_piece, e, err) : OK;
 }
 
-/* Added tokens, and what lies between them: those that are not normalized first, the others in what these leave. */
-static int encode_around(encoding *e, bool normalized, const char *text, size_t len, error *err)
+typedef int (*stretch_fn)(encoding *e, const char *text, size_t len, bool first, error *err);
+
+/* Added tokens become their ids, and each stretch between them goes to `stretch`. */
+static int encode_around(encoding *e, bool normalized, stretch_fn stretch, const char *text, size_t len, bool first,
+                         error *err)
 {
     added_match m;
     size_t from = 0;
     int rc = OK;
     while (rc == OK && added_find(e->bpe.t, normalized, text, from, len, &m)) {
-        rc = normalized ? encode_plain(e, text + from, m.begin - from, err)
-                        : encode_around(e, true, text + from, m.begin - from, err);
+        rc = stretch(e, text + from, m.begin - from, first && from == 0, err);
         if (rc == OK) vec_push(e->out, m.token->id);
         from = m.end;
     }
-    if (rc != OK) return rc;
-    return normalized ? encode_plain(e, text + from, len - from, err)
-                      : encode_around(e, true, text + from, len - from, err);
+    return rc == OK ? stretch(e, text + from, len - from, first && from == 0, err) : rc;
 }
 
-static int check_text(const tokenizer *t, const char *text, size_t len, error *err)
+/* A stretch is normalized, and only then looked through for the added tokens that are, too. */
+static int encode_normalized(encoding *e, const char *text, size_t len, bool first, error *err)
 {
-    size_t at;
-    if (len > MAX_TEXT) return error_set(err, ERR_LIMIT, "a text of %zu bytes, %d are allowed", len, MAX_TEXT);
-    if (!t->nfc || nfc_for_certain(text, len, &at)) return OK;
-    const int shown = (int)utf8_length(text + at, text + len);
-    return error_set(err, ERR_UNSUPPORTED,
-                     "the tokenizer wants Unicode's normal form C, and '%.*s' at byte %zu may have to change for it: "
-                     "text is not normalized here",
-                     shown, text + at, at);
+    str changed = { 0 };
+    int rc = OK;
+    if (len == 0) return OK;
+    if (normalize_is_needed(e->bpe.t, text, len)) {
+        rc = normalize(e->bpe.t, text, len, &changed, err);
+        text = changed.data ? changed.data : "";
+        len = changed.len;
+    }
+    if (rc == OK)
+        rc = e->specials ? encode_around(e, true, encode_plain, text, len, first, err)
+                         : encode_plain(e, text, len, first, err);
+    str_free(&changed);
+    return rc;
 }
 
 int tokenizer_encode(const tokenizer *t, const char *text, size_t len, bool specials, token_ids *out, error *err)
 {
-    encoding e = { .bpe.t = t, .out = out };
+    encoding e = { .bpe.t = t, .out = out, .specials = specials };
     const size_t before = out->len;
-    int rc = check_text(t, text, len, err);
-    if (rc == OK) rc = specials ? encode_around(&e, false, text, len, err) : encode_plain(&e, text, len, err);
+    if (len > MAX_TEXT) return error_set(err, ERR_LIMIT, "a text of %zu bytes, %d are allowed", len, MAX_TEXT);
+    const int rc = specials ? encode_around(&e, false, encode_normalized, text, len, true, err)
+                            : encode_normalized(&e, text, len, true, err);
     if (rc != OK) out->len = before;
     bpe_reset(&e.bpe);
     return rc;
@@ -82,7 +91,11 @@ void tokenizer_decode_one(const tokenizer *t, int32_t id, bool specials, str *ou
 
 void tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t n, bool specials, str *out)
 {
+    const size_t begin = out->len;
     for (size_t i = 0; i < n; i++) tokenizer_decode_one(t, ids[i], specials, out);
+    if (!t->strips_space || out->len == begin || out->data[begin] != ' ') return;
+    memmove(out->data + begin, out->data + begin + 1, out->len - begin); /* the closing zero too */
+    out->len--;
 }
 
 void tokenizer_free(tokenizer *t)
@@ -90,6 +103,7 @@ void tokenizer_free(tokenizer *t)
     if (!t) return;
     for (int i = 0; t->texts && i < t->vocab; i++) free(t->texts[i]);
     for (int i = 0; i < t->n_splits; i++) split_reset(&t->splits[i]);
+    for (int i = 0; i < t->n_normalizers; i++) free(t->normalizers[i].from), free(t->normalizers[i].to);
     map_free(t->ids);
     idmap_free(t->merges);
     free(t->texts);

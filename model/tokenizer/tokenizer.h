@@ -1,11 +1,12 @@
-/* tokenizer - tokenizer.json (byte-level BPE): text -> ids -> text, with the model's own split pattern and added
- * tokens.
+/* tokenizer - tokenizer.json, or vocab.json + merges.txt: text -> ids -> text, with the model's own split pattern and
+ * added tokens.
  *
- *     text --added tokens--> stretches --pre_tokenizer--> pieces --merges--> ids
+ *     text --added tokens--> stretches --normalizer--> --pre_tokenizer--> pieces --merges--> ids
  *
- * Done as `tokenizers` does it: BPE with ByteLevel; Split, Digits and Sequence before it; added tokens with lstrip and
- * rstrip. Refused by name when a file is opened: other models, normalizers and pre-tokenizers, single_word. A file that
- * asks for NFC is accepted, and a text that may not be in normal form C already is refused: nothing is normalized here.
+ * Done as `tokenizers` does it: BPE, of bytes (ByteLevel) or of characters with byte fallback (Llama 2); Split, Digits,
+ * Metaspace and Sequence before it; NFC, Prepend and Replace; added tokens with all their flags. Refused by name when a
+ * file is opened: other models, normalizers and pre-tokenizers. A folder with vocab.json and merges.txt is read as the
+ * family that its tokenizer_config.json names (GPT2Tokenizer, Qwen2Tokenizer).
  * The post_processor is not read: encoding adds no token that is not in the text.
  *
  * Bytes that are no UTF-8 are encoded too: decoding what was encoded gives the same bytes back (where no added token
@@ -23,7 +24,7 @@
 
 typedef struct tokenizer tokenizer;
 
-tokenizer *tokenizer_open(const char *model_dir, error *err); /* DIR/tokenizer.json */
+tokenizer *tokenizer_open(const char *model_dir, error *err); /* DIR/tokenizer.json, or DIR/vocab.json and its like */
 tokenizer *tokenizer_parse(const char *json, size_t len, const char *where, error *err);
 void tokenizer_free(tokenizer *t);
 /* One more than the largest id; a model's vocab_size may be larger. */
@@ -39,7 +40,7 @@ typedef struct token_ids {
 
 /* Appends the ids of `text`. Added tokens written out in the text are recognised when `specials`; otherwise they are
  * plain text (what a tool printed must never become a control token). On failure `out` is as before: ERR_PARSE, a byte
- * that the vocabulary has no token for; ERR_UNSUPPORTED, see NFC above; ERR_LIMIT, the pattern gave up on the text. */
+ * or character that the vocabulary has no token for; ERR_LIMIT, the pattern gave up on the text. */
 int tokenizer_encode(const tokenizer *t, const char *text, size_t len, bool specials, token_ids *out, error *err);
 /* Appends the bytes of one id ("" for a special token when !specials). A byte-level token may be half a character. */
 void tokenizer_decode_one(const tokenizer *t, int32_t id, bool specials, str *out);

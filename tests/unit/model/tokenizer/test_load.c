@@ -89,7 +89,16 @@ static void what_we_do_not_do_is_refused_by_name(void **state)
         { "decoder", "{\"type\":\"WordPiece\"}", ERR_UNSUPPORTED, { "decoder", "WordPiece" } },
         { "decoder", "null", ERR_UNSUPPORTED, { "decoder", "ByteLevel" } },
         { "pre_tokenizer", "null", ERR_UNSUPPORTED, { "pre_tokenizer", "ByteLevel" } },
-        { "pre_tokenizer", "{\"type\":\"Metaspace\"}", ERR_UNSUPPORTED, { "Metaspace" } },
+        { "pre_tokenizer", "{\"type\":\"Metaspace\"}", ERR_UNSUPPORTED, { "ByteLevel in both" } },
+        { "pre_tokenizer", "{\"type\":\"Whitespace\"}", ERR_UNSUPPORTED, { "Whitespace", "Metaspace" } },
+        { "pre_tokenizer",
+          "{\"type\":\"Metaspace\",\"prepend_scheme\":\"last\"}",
+          ERR_UNSUPPORTED,
+          { "prepend_scheme", "last" } },
+        { "normalizer",
+          "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a\"},\"content\":\"b\"}",
+          ERR_UNSUPPORTED,
+          { "normalizer", "Regex" } },
         { "pre_tokenizer",
           "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"ByteLevel\"},{\"type\":\"Digits\"}]}",
           ERR_UNSUPPORTED,
@@ -98,10 +107,6 @@ static void what_we_do_not_do_is_refused_by_name(void **state)
           "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":\"Sideways\"}",
           ERR_UNSUPPORTED,
           { "Sideways", "Isolated" } },
-        { "added_tokens",
-          "[{\"id\":300,\"content\":\"<x>\",\"single_word\":true}]",
-          ERR_UNSUPPORTED,
-          { "single_word" } },
     };
     check_refusals(REFUSALS, sizeof REFUSALS / sizeof *REFUSALS);
 }
