@@ -1,0 +1,289 @@
+#include "model/import_llama2c.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/map.h"
+#include "base/str.h"
+#include "model/safetensors.h"
+
+enum {
+    HEADER = 7,
+    MAX_FILE = 1 << 30,
+    MAX_SIZE = 1 << 20,
+    MAX_LAYERS = 256,
+    PER_LAYER = 9,
+    FIRST_BYTE = 3,
+    MAX_TOKEN = 512
+};
+
+typedef struct shape {
+    int32_t dim, hidden, layers, heads, kv_heads, vocab, length;
+    bool tied;
+} shape;
+
+/* ---- the checkpoint ---- */
+
+static int read_shape(shape *s, const char *data, size_t len, const char *where, error *err)
+{
+    int32_t h[HEADER];
+    if (len < sizeof h) return error_set(err, ERR_PARSE, "%s: expected a header of 28 bytes, found %zu", where, len);
+    memcpy(h, data, sizeof h);
+    *s = (shape){ h[0], h[1], h[2], h[3], h[4], h[5] < 0 && h[5] > -MAX_SIZE ? -h[5] : h[5], h[6], h[5] > 0 };
+    const int32_t sizes[] = { s->dim, s->hidden, s->layers, s->heads, s->kv_heads, s->vocab, s->length };
+    for (size_t i = 0; i < HEADER; i++)
+        if (sizes[i] < 1 || sizes[i] > MAX_SIZE)
+            return error_set(err, ERR_PARSE, "%s: number %zu of its header is %d: no llama2.c checkpoint", where, i,
+                             h[i]);
+    if (s->layers > MAX_LAYERS || s->dim % s->heads != 0 || s->heads % s->kv_heads != 0 || s->dim / s->heads % 2 != 0)
+        return error_set(err, ERR_PARSE, "%s: %d layers, width %d, %d heads and %d key/value heads don't go together",
+                         where, s->layers, s->dim, s->heads, s->kv_heads);
+    return OK;
+}
+
+/* The tensors in the order of the file; each call moves the cursor. */
+typedef struct reading {
+    shape s;
+    const float *at;
+    size_t left; /* floats */
+    tensor_source *tensors;
+    char (*names)[96];
+    float **owned; /* turned copies */
+    size_t n, n_owned;
+} reading;
+
+static const float *take(reading *r, int64_t rows, int64_t columns)
+{
+    const size_t n = (size_t)rows * (size_t)columns;
+    const float *p = r->at;
+    r->at += n < r->left ? n : r->left;
+    r->left -= n < r->left ? n : r->left;
+    return p;
+}
+
+/* layer < 0: the name stands by itself. */
+static void give(reading *r, int layer, const char *name, const float *data, int64_t rows, int64_t columns)
+{
+    char *full = r->names[r->n];
+    if (layer >= 0)
+        snprintf(full, sizeof r->names[0], "model.layers.%d.%s.weight", layer, name);
+    else
+        snprintf(full, sizeof r->names[0], "%s.weight", name);
+    tensor_source *t = &r->tensors[r->n++];
+    *t = (tensor_source){ .name = full, .rank = rows > 0 ? 2 : 1, .data = data };
+    t->shape[0] = rows > 0 ? rows : columns;
+    t->shape[1] = columns;
+}
+
+/* Rows 2 i and 2 i + 1 of each head become i and i + hd/2. */
+static const float *halves(reading *r, const float *x, int heads)
+{
+    const int hd = r->s.dim / r->s.heads, dim = r->s.dim;
+    float *out = r->owned[r->n_owned++] = xmalloc(sizeof(float) * (size_t)(heads * hd) * (size_t)dim);
+    for (int h = 0; h < heads; h++)
+        for (int i = 0; i < hd; i++)
+            memcpy(out + (size_t)(h * hd + i / 2 + i % 2 * hd / 2) * (size_t)dim,
+                   x + (size_t)(h * hd + i) * (size_t)dim, sizeof(float) * (size_t)dim);
+    return out;
+}
+
+static size_t floats_needed(const shape *s)
+{
+    const size_t dim = (size_t)s->dim, kv = dim / (size_t)s->heads * (size_t)s->kv_heads, hidden = (size_t)s->hidden;
+    const size_t layer = 2 * dim + 2 * dim * dim + 2 * kv * dim + 3 * hidden * dim;
+    return (size_t)s->vocab * dim * (s->tied ? 1 : 2) + (size_t)s->layers * layer + dim +
+           (size_t)s->length * (dim / (size_t)s->heads);
+}
+
+static void read_tensors(reading *r)
+{
+    const shape *s = &r->s;
+    const int L = s->layers, kv = s->dim / s->heads * s->kv_heads;
+    give(r, -1, "model.embed_tokens", take(r, s->vocab, s->dim), s->vocab, s->dim);
+    for (int l = 0; l < L; l++) give(r, l, "input_layernorm", take(r, 1, s->dim), 0, s->dim);
+    for (int l = 0; l < L; l++)
+        give(r, l, "self_attn.q_proj", halves(r, take(r, s->dim, s->dim), s->heads), s->dim, s->dim);
+    for (int l = 0; l < L; l++) give(r, l, "self_attn.k_proj", halves(r, take(r, kv, s->dim), s->kv_heads), kv, s->dim);
+    for (int l = 0; l < L; l++) give(r, l, "self_attn.v_proj", take(r, kv, s->dim), kv, s->dim);
+    for (int l = 0; l < L; l++) give(r, l, "self_attn.o_proj", take(r, s->dim, s->dim), s->dim, s->dim);
+    for (int l = 0; l < L; l++) give(r, l, "post_attention_layernorm", take(r, 1, s->dim), 0, s->dim);
+    for (int l = 0; l < L; l++) give(r, l, "mlp.gate_proj", take(r, s->hidden, s->dim), s->hidden, s->dim);
+    for (int l = 0; l < L; l++) give(r, l, "mlp.down_proj", take(r, s->dim, s->hidden), s->dim, s->hidden);
+    for (int l = 0; l < L; l++) give(r, l, "mlp.up_proj", take(r, s->hidden, s->dim), s->hidden, s->dim);
+    give(r, -1, "model.norm", take(r, 1, s->dim), 0, s->dim);
+    take(r, s->length, s->dim / s->heads); /* tables of cosines and sines, which nobody reads any more */
+    if (!s->tied) give(r, -1, "lm_head", take(r, s->vocab, s->dim), s->vocab, s->dim);
+}
+
+static int write_weights(const shape *s, const char *data, size_t len, const char *where, const char *out, error *err)
+{
+    static const char *const METADATA[] = { "format", "pt", NULL };
+    char path[1200];
+    const size_t bytes = sizeof(int32_t) * HEADER, need = floats_needed(s), most = (size_t)s->layers * PER_LAYER + 3;
+    if (len != bytes + need * sizeof(float))
+        return error_set(err, ERR_PARSE, "%s: expected %zu bytes for these sizes, found %zu", where,
+                         bytes + need * sizeof(float), len);
+    reading r = { .s = *s, .at = (const float *)(const void *)(data + bytes), .left = need };
+    r.tensors = xcalloc(most, sizeof *r.tensors);
+    r.names = xcalloc(most, sizeof *r.names);
+    r.owned = xcalloc((size_t)s->layers * 2, sizeof *r.owned);
+    read_tensors(&r);
+    const int rc = safetensors_write(path_join(path, sizeof path, out, "model.safetensors"), r.tensors, r.n, DTYPE_F32,
+                                     METADATA, err);
+    for (size_t i = 0; i < r.n_owned; i++) free(r.owned[i]);
+    free(r.owned);
+    free(r.names);
+    free(r.tensors);
+    return rc;
+}
+
+static int write_json(const char *out, const char *name, json_t *j, error *err)
+{
+    char path[1200];
+    char *text = json_text(j, false);
+    const int rc = file_write_atomic(path_join(path, sizeof path, out, name), text, strlen(text), err);
+    free(text);
+    json_decref(j);
+    return rc;
+}
+
+static int write_config(const shape *s, const char *out, error *err)
+{
+    json_t *j =
+        json_pack("{s:[s], s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:b, s:s, s:i, s:i, s:s}", "architectures",
+                  "LlamaForCausalLM", "model_type", "llama", "hidden_size", s->dim, "intermediate_size", s->hidden,
+                  "num_hidden_layers", s->layers, "num_attention_heads", s->heads, "num_key_value_heads", s->kv_heads,
+                  "vocab_size", s->vocab, "max_position_embeddings", s->length, "rms_norm_eps", 1e-5, "rope_theta",
+                  10000.0, "tie_word_embeddings", s->tied, "hidden_act", "silu", "bos_token_id", 1, "eos_token_id", 2,
+                  "torch_dtype", "float32");
+    return write_json(out, "config.json", j, err);
+}
+
+/* ---- the tokenizer ---- */
+
+typedef struct piece {
+    char *text; /* as a tokenizer.json writes it: marks for spaces */
+    float score;
+    int32_t id;
+} piece;
+
+/* A piece's bytes with the mark of SentencePiece for each space; the special tokens by their names. */
+static char *written(const char *bytes, size_t len, int32_t id)
+{
+    static const char *const SPECIAL[FIRST_BYTE] = { "<unk>", "<s>", "</s>" };
+    str s = { 0 };
+    if (id < FIRST_BYTE) return xstrdup(SPECIAL[id]);
+    for (size_t i = 0; i < len; i++) {
+        if (bytes[i] == ' ')
+            str_puts(&s, "\xe2\x96\x81");
+        else
+            str_putc(&s, bytes[i]);
+    }
+    if (!s.data) str_puts(&s, "");
+    return s.data;
+}
+
+static int read_pieces(piece *pieces, int32_t n, const char *data, size_t len, const char *where, error *err)
+{
+    size_t at = sizeof(int32_t); /* the longest token's length: not needed */
+    for (int32_t i = 0; i < n; i++) {
+        int32_t bytes;
+        if (len < at + 8)
+            return error_set(err, ERR_PARSE, "%s: expected %d tokens, found the end at token %d", where, n, i);
+        memcpy(&pieces[i].score, data + at, 4);
+        memcpy(&bytes, data + at + 4, 4);
+        at += 8;
+        if (bytes < 0 || bytes > MAX_TOKEN || len - at < (size_t)bytes)
+            return error_set(err, ERR_PARSE, "%s: token %d has %d bytes", where, i, bytes);
+        pieces[i].id = i;
+        pieces[i].text = written(data + at, (size_t)bytes, i);
+        at += (size_t)bytes;
+    }
+    return OK;
+}
+
+static int by_score(const void *a, const void *b)
+{
+    const piece *x = a, *y = b;
+    if (x->score != y->score) return x->score > y->score ? -1 : 1;
+    return x->id < y->id ? -1 : 1;
+}
+
+/* Every way to put a token together from two others, for tokens that merging can make. */
+static void add_merges(json_t *merges, const map *known, const piece *p)
+{
+    const size_t len = strlen(p->text);
+    for (size_t cut = 1; cut < len; cut++) {
+        char left[2 * MAX_TOKEN * 3];
+        if (((unsigned char)p->text[cut] & 0xc0) == 0x80) continue; /* not within a character */
+        snprintf(left, sizeof left, "%.*s", (int)cut, p->text);
+        if (map_get(known, left) && map_get(known, p->text + cut))
+            json_array_append_new(merges, json_pack("[s, s]", left, p->text + cut));
+    }
+}
+
+static json_t *special_token(int id, const char *content)
+{
+    return json_pack("{s:i, s:s, s:b, s:b, s:b, s:b, s:b}", "id", id, "content", content, "single_word", 0, "lstrip", 0,
+                     "rstrip", 0, "normalized", 0, "special", 1);
+}
+
+/* Sorts the pieces. A token that is no text, or stands there twice, can't be written: its id stays empty. */
+static json_t *tokenizer_json(piece *pieces, int32_t n)
+{
+    json_t *vocab = json_object(), *merges = json_array();
+    map *known = map_new();
+    for (int32_t i = 0; i < n; i++)
+        if (!map_get(known, pieces[i].text) && json_object_set_new(vocab, pieces[i].text, json_integer(i)) == 0)
+            map_set(known, pieces[i].text, &pieces[i]);
+    qsort(pieces, (size_t)n, sizeof *pieces, by_score);
+    for (int32_t i = 0; i < n; i++)
+        if (pieces[i].id >= FIRST_BYTE + 256) add_merges(merges, known, &pieces[i]);
+    map_free(known);
+    json_t *normalizer =
+        json_pack("{s:s, s:[{s:s, s:s}, {s:s, s:{s:s}, s:s}]}", "type", "Sequence", "normalizers", "type", "Prepend",
+                  "prepend", "\xe2\x96\x81", "type", "Replace", "pattern", "String", " ", "content", "\xe2\x96\x81");
+    json_t *decoder =
+        json_pack("{s:s, s:[{s:s, s:{s:s}, s:s}, {s:s}, {s:s}, {s:s, s:s, s:i, s:i}]}", "type", "Sequence", "decoders",
+                  "type", "Replace", "pattern", "String", "\xe2\x96\x81", "content", " ", "type", "ByteFallback",
+                  "type", "Fuse", "type", "Strip", "content", " ", "start", 1, "stop", 0);
+    return json_pack(
+        "{s:s, s:n, s:n, s:[o, o, o], s:o, s:n, s:n, s:o, s:{s:s, s:n, s:s, s:n, s:n, s:b, s:b, s:o, s:o}}", "version",
+        "1.0", "truncation", "padding", "added_tokens", special_token(0, "<unk>"), special_token(1, "<s>"),
+        special_token(2, "</s>"), "normalizer", normalizer, "pre_tokenizer", "post_processor", "decoder", decoder,
+        "model", "type", "BPE", "dropout", "unk_token", "<unk>", "continuing_subword_prefix", "end_of_word_suffix",
+        "fuse_unk", 1, "byte_fallback", 1, "vocab", vocab, "merges", merges);
+}
+
+static int write_tokenizer(const shape *s, const char *path, const char *out, error *err)
+{
+    size_t len;
+    char *data = file_read(path, MAX_FILE, &len, err);
+    if (!data) return err ? err->code : ERR_IO;
+    piece *pieces = xcalloc((size_t)s->vocab, sizeof *pieces);
+    int rc = read_pieces(pieces, s->vocab, data, len, path, err);
+    if (rc == OK) rc = write_json(out, "tokenizer.json", tokenizer_json(pieces, s->vocab), err);
+    for (int32_t i = 0; i < s->vocab; i++) free(pieces[i].text);
+    free(pieces);
+    free(data);
+    return rc;
+}
+
+int import_llama2c(const char *model_path, const char *tokenizer_path, const char *out, error *err)
+{
+    size_t len;
+    shape s;
+    char *data = file_read(model_path, MAX_FILE, &len, err);
+    if (!data) return err ? err->code : ERR_IO;
+    int rc = read_shape(&s, data, len, model_path, err);
+    if (rc == OK) rc = dir_make_all(out, err);
+    if (rc == OK) rc = write_weights(&s, data, len, model_path, out, err);
+    if (rc == OK) rc = write_tokenizer(&s, tokenizer_path, out, err);
+    if (rc == OK) rc = write_config(&s, out, err);
+    free(data);
+    return rc;
+}
