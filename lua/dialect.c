@@ -82,8 +82,8 @@ static int run_file(dialect *d, const char *name, error *err)
     for (const struct embedded_file *f = EMBEDDED; f->name; f++)
         if (strcmp(f->name, file) == 0) return vm_run_text(d->vm, (const char *)f->data, f->len, file, 1, err);
     if (!strchr(name, '.') && !strchr(name, '/'))
-        return error_set(err, ERR_NOT_FOUND, "no dialect '%s' (there are xml and qwen, or the path of a .lua file)",
-                         name);
+        return error_set(err, ERR_NOT_FOUND,
+                         "no dialect '%s' (there are xml, qwen, llama3 and react, or the path of a .lua file)", name);
     return vm_run_file(d->vm, name, 1, err);
 }
 

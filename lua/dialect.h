@@ -20,7 +20,8 @@
 
 typedef struct dialect dialect;
 
-/* `name`: "xml", "qwen", or the path of a .lua file. options_json, tools_json: JSON text or NULL; tools_json is
+/* `name`: "xml", "qwen", "llama3", "react", or the path of a .lua file. options_json, tools_json: JSON text or NULL;
+ * tools_json is
  * [{"name", "description", "parameters": JSON Schema}, ...]. */
 dialect *dialect_new(const char *name, const char *options_json, const char *tools_json, error *err);
 void dialect_free(dialect *d);

@@ -11,7 +11,9 @@
 
 enum {
     PANEL = 32,
-    ROWS_A_TASK = 128,
+    X_FLOATS = 192 << 10,
+    LEAST_ROWS = 96,
+    MOST_ROWS = 128,
     K_BLOCK = 256,
     DW_BLOCK = 192,
     DW_ROWS = 512, /* the widest share of dW's rows that a task takes, and the narrowest worth one */
@@ -80,6 +82,7 @@ typedef struct product {
     int M, K;
     const linear_part *parts;
     int n, panels; /* parts, and the panels of all of them */
+    int rows;      /* a task */
 } product;
 
 static tile_args tile_of(const product *p, const linear_part *t, int row, int panel)
@@ -127,6 +130,14 @@ static void panel_rows(const product *p, const linear_part *part, int row, int r
     add_bias(part, row, rows, panel);
 }
 
+/* Rows that a task takes through a panel: as many as stay in the second-level cache, so that W comes from memory seldom
+ * and x from nearby. */
+static int rows_a_task(int K)
+{
+    const int rows = X_FLOATS / K / TILE_ROWS * TILE_ROWS;
+    return rows < LEAST_ROWS ? LEAST_ROWS : rows > MOST_ROWS ? MOST_ROWS : rows;
+}
+
 /* Few rows, two panels at a time. */
 static void panel_pair(const product *p, const linear_part *part, int first)
 {
@@ -163,10 +174,10 @@ static void many_rows(void *ctx, int64_t begin, int64_t end, int thread)
     const product *p = ctx;
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
-        const int row = (int)(i / p->panels) * ROWS_A_TASK;
+        const int row = (int)(i / p->panels) * p->rows;
         int panel = (int)(i % p->panels);
         const linear_part *part = part_of_panel(p->parts, p->n, PANEL, &panel);
-        panel_rows(p, part, row, smaller(p->M - row, ROWS_A_TASK), panel);
+        panel_rows(p, part, row, smaller(p->M - row, p->rows), panel);
     }
 }
 
@@ -177,12 +188,12 @@ void cpu_linears(device *dev, const float *x, int M, int K, const linear_part *p
         bf16_linears(dev, x, M, K, parts, n);
         return;
     }
-    product p = { x, M, K, parts, n, panels_of_parts(parts, n, PANEL) };
+    product p = { x, M, K, parts, n, panels_of_parts(parts, n, PANEL), rows_a_task(K) };
     const double flops = 2.0 * M * K * p.panels * PANEL;
     if (M <= FEW_ROWS)
         cpu_parallel(dev, flops, panels_of_parts(parts, n, 2 * PANEL), 0, few_rows, &p);
     else
-        cpu_parallel(dev, flops, (int64_t)(M + ROWS_A_TASK - 1) / ROWS_A_TASK * p.panels, 0, many_rows, &p);
+        cpu_parallel(dev, flops, (int64_t)(M + p.rows - 1) / p.rows * p.panels, 0, many_rows, &p);
 }
 
 void cpu_linear(device *dev, const float *x, int M, const void *packed, const float *bias, int N, int K, float *y)

@@ -2,8 +2,8 @@
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/logits.h"
 
-/* 32 MB of logits at a time, and never so few rows that the products get slow. */
-enum { BLOCK_FLOATS = 8 << 20, MIN_ROWS = 128 };
+/* 64 MB of logits at a time, and never so few rows that the products get slow. */
+enum { BLOCK_FLOATS = 16 << 20, MIN_ROWS = 128 };
 
 static int rows_a_block(int T, int V)
 {

@@ -5,6 +5,7 @@
 #include "kernels/cuda/emulation/emulation.h"
 
 #if defined __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -141,6 +142,9 @@ static void fiber_main()
 
 static void start_fiber(unsigned i)
 {
+#if defined __SANITIZE_ADDRESS__
+    __asan_unpoison_memory_region(stack_of(i), STACK_BYTES); /* the last fiber here ended without leaving its frames */
+#endif
     uintptr_t *top = (uintptr_t *)(void *)(stack_of(i) + STACK_BYTES) - 1;
     *top = 0; /* fiber_main never returns; the ABI wants rsp + 8 a multiple of 16 where a function begins */
     *--top = (uintptr_t)fiber_main;

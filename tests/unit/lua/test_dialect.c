@@ -120,6 +120,43 @@ static void calls_and_answers_are_found_however_they_are_cut(void **state)
     expect(d, "<tool_call>\n{\"name\": 3}\n</tool_call>", DIALECT_BAD, "", NULL);
     expect(d, "It is 4.<|im_end|>", DIALECT_ANSWER, "It is 4.", NULL);
     dialect_free(d);
+    d = open_dialect("llama3", NULL);
+    expect(d, "{\"name\": \"python\", \"parameters\": {\"code\": \"1\"}}<|eot_id|>", DIALECT_CALL, "python",
+           "{\"code\":\"1\"}");
+    expect(d, "{\"name\": 3}<|eom_id|>", DIALECT_BAD, "parameters", NULL);
+    expect(d, "{\"name\": <|eot_id|>", DIALECT_BAD, "parameters", NULL);
+    expect(d, " It is {4}.<|eot_id|>", DIALECT_ANSWER, "It is {4}.", NULL);
+    expect(d, "{\"name\": \"python\", \"parameters\": {}}", DIALECT_MORE, NULL, NULL);
+    dialect_free(d);
+    d = open_dialect("react", NULL);
+    expect(d, "Thought: a[b]\nAction: python[print(x[0])]\n", DIALECT_CALL, "python", "{\"code\":\"print(x[0])\"}");
+    expect(d, "Action: search{\"q\": \"x\", \"n\": 3}\n", DIALECT_CALL, "search", "{\"n\":3,\"q\":\"x\"}");
+    expect(d, "Action: search[x]\n", DIALECT_BAD, "tool[argument]", NULL);
+    expect(d, "Thought: so\nAnswer:  4 \n", DIALECT_ANSWER, "4", NULL);
+    expect(d, "Answer: 4", DIALECT_MORE, NULL, NULL);
+    dialect_free(d);
+}
+
+static void llama3_and_react_prompt_as_they_parse(void **state)
+{
+    (void)state;
+    dialect *d = open_dialect("llama3", NULL);
+    char *text = whole_prompt(d, 1, NULL);
+    assert_true(strncmp(text, "<|start_header_id|>system<|end_header_id|>\n\nEnvironment: ipython\n",
+                        strlen("<|start_header_id|>system<|end_header_id|>\n\nEnvironment: ipython\n")) == 0);
+    assert_non_null(strstr(text, "\"name\":\"python\",\"parameters\":{\"code\":\"print(1+1)\"}}<|eot_id|>"));
+    assert_non_null(strstr(text, "<|start_header_id|>ipython<|end_header_id|>\n\n\"2\"<|eot_id|>"));
+    assert_non_null(
+        strstr(text, "user<|end_header_id|>\n\n2+2?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"));
+    free(text);
+    dialect_free(d);
+    d = open_dialect("react", NULL);
+    text = whole_prompt(d, 1, NULL);
+    assert_non_null(strstr(text, "- python[code]: runs code\n"));
+    assert_non_null(
+        strstr(text, "Question: 1+1?\nAction: python[print(1+1)]\nObservation: 2\nAnswer: 2\n\nQuestion: 2+2?\n"));
+    free(text);
+    dialect_free(d);
 }
 
 static void a_dialect_of_the_users_is_a_file(void **state)
@@ -178,6 +215,7 @@ int main(void)
         cmocka_unit_test(options_change_the_words),
         cmocka_unit_test(qwen_speaks_chatml),
         cmocka_unit_test(calls_and_answers_are_found_however_they_are_cut),
+        cmocka_unit_test(llama3_and_react_prompt_as_they_parse),
         cmocka_unit_test(a_dialect_of_the_users_is_a_file),
         cmocka_unit_test(what_is_wrong_with_a_dialect_is_said),
         cmocka_unit_test(a_row_without_a_question_is_an_error_not_a_crash),
