@@ -42,8 +42,8 @@ GPU_KERNEL void attend_rows(packed p)
 
 /* One tile of keys into a row pair's running softmax: scores become probabilities, what was mixed before shrinks. */
 template <int HD>
-GPU_DEVICE void running_softmax(const packed &p, float s[8][4], int t0, int j0, float scale, float most[2], float sum[2],
-                                float mixed[HD / 8][4])
+GPU_DEVICE void running_softmax(const packed &p, float s[8][4], int t0, int j0, float scale, float most[2],
+                                float sum[2], float mixed[HD / 8][4])
 {
     const int lane = (int)threadIdx.x % WARP, t = lane % 4;
     float top[2] = { most[0], most[1] }, keep[2];
@@ -97,7 +97,8 @@ template <int HD> GPU_KERNEL void attend_tiles(packed p)
         sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], 1);
         sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], 2);
         const int row = warp * 16 + lane / 4 + r * 8;
-        if (lane % 4 == 0 && row < at.rows) p.lse[(row0 + (size_t)row) * (size_t)p.H + (size_t)h] = most[r] + logf(sum[r]);
+        if (lane % 4 == 0 && row < at.rows)
+            p.lse[(row0 + (size_t)row) * (size_t)p.H + (size_t)h] = most[r] + logf(sum[r]);
     }
     const float factor[2] = { 1.0f / sum[0], 1.0f / sum[1] };
     store_rows<HD>(mixed, factor, warp * 16, at.rows, stride, p.out + row0 * stride + (size_t)h * HD);

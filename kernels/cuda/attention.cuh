@@ -12,9 +12,9 @@ struct packed {
     const float *q, *k, *v, *o, *doo, *lse_in;
     const int32_t *starts;
     int S, H, Hkv, hd, window;
-    float *out, *lse;      /* forward */
-    float *dq, *dk, *dv;   /* backward */
-    float *delta;          /* [T, H] */
+    float *out, *lse;    /* forward */
+    float *dq, *dk, *dv; /* backward */
+    float *delta;        /* [T, H] */
 };
 
 /* A tile of up to 64 rows of one sequence; rows 0: there is none (more blocks than tiles were started). */
@@ -108,7 +108,8 @@ template <int HD> GPU_DEVICE void mix(const float p[8][4], const __nv_bfloat16 *
 
 /* A fragment's [16, HD] times `factor` of its two rows -> fp32 rows in global memory. */
 template <int HD>
-GPU_DEVICE void store_rows(const float acc[HD / 8][4], const float factor[2], int first, int rows, size_t stride, float *y)
+GPU_DEVICE void store_rows(const float acc[HD / 8][4], const float factor[2], int first, int rows, size_t stride,
+                           float *y)
 {
     const int lane = (int)threadIdx.x % WARP, g = lane / 4, t = lane % 4;
     for (int n = 0; n < HD / 8; n++)

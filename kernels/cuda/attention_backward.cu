@@ -1,6 +1,6 @@
 /* Packed causal attention, backward: p is made again from the scores and the kept log-sum-exp; with delta = do . o,
- * ds = p (dp - delta) / sqrt(hd); dq = ds k, dk = ds^T q, dv = p^T do. Two passes, one that owns queries and one that owns
- * keys: nothing is added by two blocks, so the bits are the same every time. */
+ * ds = p (dp - delta) / sqrt(hd); dq = ds k, dk = ds^T q, dv = p^T do. Two passes, one that owns queries and one that
+ * owns keys: nothing is added by two blocks, so the bits are the same every time. */
 #include "kernels/cuda/attention.cuh"
 
 GPU_DEVICE int sequence_of(const packed &p, int row)
@@ -17,7 +17,8 @@ GPU_KERNEL void row_deltas(packed p)
     if (h >= p.H) return;
     const size_t at = (size_t)row * (size_t)p.H + (size_t)h;
     float sum = 0;
-    for (int d = lane; d < p.hd; d += WARP) sum += p.doo[at * (size_t)p.hd + (size_t)d] * p.o[at * (size_t)p.hd + (size_t)d];
+    for (int d = lane; d < p.hd; d += WARP)
+        sum += p.doo[at * (size_t)p.hd + (size_t)d] * p.o[at * (size_t)p.hd + (size_t)d];
     sum = warp_sum(sum);
     if (lane == 0) p.delta[at] = sum;
 }

@@ -1,8 +1,8 @@
 /* Decode attention over pages. Keys and values lie by head, [Hkv][KV_PAGE][hd]: nobody but kv_write and attention_paged
  * looks inside.
  *
- * A warp takes SPLIT keys of one row and one query head; a second kernel adds the splits in order. The cuts depend on the
- * position alone, so a row's bits don't depend on the batch. The heads that share keys read them from the cache. */
+ * A warp takes SPLIT keys of one row and one query head; a second kernel adds the splits in order. The cuts depend on
+ * the position alone, so a row's bits don't depend on the batch. The heads that share keys read them from the cache. */
 #include <math.h>
 
 #include "kernels/cuda/cuda_device.h"
@@ -15,7 +15,8 @@ GPU_KERNEL void write_rows(const float *k, const float *v, const int32_t *row_se
     const int t = (int)blockIdx.x, slot = positions[t] % KV_PAGE;
     const size_t page = (size_t)table[(size_t)row_seq[t] * (size_t)max_pages + (size_t)(positions[t] / KV_PAGE)];
     for (int c = (int)threadIdx.x; c < Hkv * hd; c += THREADS) {
-        const size_t to = ((page * (size_t)Hkv + (size_t)(c / hd)) * KV_PAGE + (size_t)slot) * (size_t)hd + (size_t)(c % hd);
+        const size_t to =
+            ((page * (size_t)Hkv + (size_t)(c / hd)) * KV_PAGE + (size_t)slot) * (size_t)hd + (size_t)(c % hd);
         k_pages[to] = k[(size_t)t * (size_t)(Hkv * hd) + (size_t)c];
         v_pages[to] = v[(size_t)t * (size_t)(Hkv * hd) + (size_t)c];
     }
@@ -50,7 +51,8 @@ GPU_KERNEL void attend_splits(paged p)
     const int t = (int)blockIdx.x, h = (int)(blockIdx.y * WARPS + threadIdx.x / WARP), lane = (int)threadIdx.x % WARP;
     const int split = (int)blockIdx.z, n = p.positions[t] + 1, first = first_key(n - 1, p.window);
     if (h >= p.H) return;
-    const int begin = split * SPLIT > first ? split * SPLIT : first, end = (split + 1) * SPLIT < n ? (split + 1) * SPLIT : n;
+    const int begin = split * SPLIT > first ? split * SPLIT : first,
+              end = (split + 1) * SPLIT < n ? (split + 1) * SPLIT : n;
     const float scale = 1.0f / sqrtf((float)p.hd), *q = p.q + ((size_t)t * (size_t)p.H + (size_t)h) * (size_t)p.hd;
     const size_t head = (size_t)(h / (p.H / p.Hkv));
     float mixed[MAX_DIMS] = { 0 }, most = -INFINITY, sum = 0;

@@ -98,7 +98,8 @@ GPU_KERNEL void few_rows(const float *x, const void *w, const float *bias, const
         }
     } else {
         for (int k = lane; k < K; k += WARP)
-            for (int m = 0; m < M; m++) sum[m] += one_number(w, row + (size_t)k, BF16) * x[(size_t)m * (size_t)K + (size_t)k];
+            for (int m = 0; m < M; m++)
+                sum[m] += one_number(w, row + (size_t)k, BF16) * x[(size_t)m * (size_t)K + (size_t)k];
     }
     for (int m = 0; m < M; m++) {
         float v = warp_sum(sum[m]);
@@ -113,8 +114,7 @@ GPU_KERNEL void round_in_place(const float *x, int64_t n, float *y)
     if (i < n) y[i] = __bfloat162float(__float2bfloat16(x[i]));
 }
 
-template <bool BF16>
-static void few(device *dev, const float *x, int M, const linear_part *p, int K)
+template <bool BF16> static void few(device *dev, const float *x, int M, const linear_part *p, int K)
 {
     const unsigned blocks = gpu_blocks(p->N, WARPS);
     for (int m = 0; m < M;) { /* rows in turns of 4, 2 and 1: a row's sum is the same in each */

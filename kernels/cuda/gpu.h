@@ -2,12 +2,12 @@
  *
  * The emulation (TROUPE_GPU_EMULATED) is honest about a block: every thread is a fiber of its own; __syncthreads,
  * shuffles and tensor-core products really exchange values between fibers, so a missing barrier, a wrong index or a
- * wrong fragment shows in the tests of every machine. Dynamic shared memory is filled with NaN before a block runs; a barrier
- * that not all threads reach ends the program with the kernel's name. What it can't show: races between warps that a
- * lucky order hides, the hardware's own arithmetic in tensor cores, and speed.
+ * wrong fragment shows in the tests of every machine. Dynamic shared memory is filled with NaN before a block runs; a
+ * barrier that not all threads reach ends the program with the kernel's name. What it can't show: races between warps
+ * that a lucky order hides, the hardware's own arithmetic in tensor cores, and speed.
  *
- * Conventions: kernels are `GPU_KERNEL void name(...)`, started by GPU_LAUNCH(dev, name, grid, block, bytes, ...), which
- * notes the first failure under the kernel's name. Dynamic shared memory is GPU_DYNAMIC(type, name). */
+ * Conventions: kernels are `GPU_KERNEL void name(...)`, started by GPU_LAUNCH(dev, name, grid, block, bytes, ...),
+ * which notes the first failure under the kernel's name. Dynamic shared memory is GPU_DYNAMIC(type, name). */
 #pragma once
 
 #include <stdint.h>

@@ -1,6 +1,6 @@
-/* LM head fused with log-softmax, and sampling: blocks of rows go through the vocabulary and are forgotten; [T, V] never
- * exists. One block computes a row's log-sum-exp wherever it is asked for: head, sample and token_logprob agree on the
- * same logits to the bit. */
+/* LM head fused with log-softmax, and sampling: blocks of rows go through the vocabulary and are forgotten; [T, V]
+ * never exists. One block computes a row's log-sum-exp wherever it is asked for: head, sample and token_logprob agree
+ * on the same logits to the bit. */
 #include <math.h>
 
 extern "C" {
@@ -65,7 +65,8 @@ void cuda_head(device *dev, const float *x, const void *packed, const int32_t *t
 }
 
 /* z -> dL/dz = dlogprob (onehot - p) / temperature, in place. */
-GPU_KERNEL void slope_rows(float *z, const int32_t *targets, const float *lse, const float *dlogprob, int V, float inverse)
+GPU_KERNEL void slope_rows(float *z, const int32_t *targets, const float *lse, const float *dlogprob, int V,
+                           float inverse)
 {
     float *row = z + (size_t)blockIdx.x * (size_t)V;
     const float c = dlogprob[blockIdx.x] * inverse, l = lse[blockIdx.x];
@@ -121,8 +122,8 @@ GPU_DEVICE float nucleus_floor(const float *z, int V, float inverse, float lse, 
     return low;
 }
 
-/* The first token, in the order of ids, at which the running sum of the kept probabilities passes u of their whole. Each
- * thread sums a stretch of the vocabulary; thread 0 finds the stretch and walks through it. */
+/* The first token, in the order of ids, at which the running sum of the kept probabilities passes u of their whole.
+ * Each thread sums a stretch of the vocabulary; thread 0 finds the stretch and walks through it. */
 GPU_DEVICE int draw_token(const float *z, int V, float inverse, float lse, float floor, double u)
 {
     __shared__ double of_thread[THREADS];

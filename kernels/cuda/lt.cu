@@ -1,4 +1,5 @@
-/* cuBLASLt: plans are made once a shape and kept. Row-major y = a b^T is column-major y^T = b a^T: cuBLAS sees b first. */
+/* cuBLASLt: plans are made once a shape and kept. Row-major y = a b^T is column-major y^T = b a^T: cuBLAS sees b first.
+ */
 #include <cublasLt.h>
 
 #include "kernels/cuda/cuda_device.h"
@@ -23,7 +24,8 @@ struct gpu_blas {
 gpu_blas *gpu_blas_open(void)
 {
     gpu_blas *blas = (gpu_blas *)calloc(1, sizeof *blas);
-    if (cublasLtCreate(&blas->handle) == CUBLAS_STATUS_SUCCESS && gpu_malloc(&blas->workspace, WORKSPACE) == 0) return blas;
+    if (cublasLtCreate(&blas->handle) == CUBLAS_STATUS_SUCCESS && gpu_malloc(&blas->workspace, WORKSPACE) == 0)
+        return blas;
     free(blas);
     return NULL;
 }
@@ -79,8 +81,8 @@ static bool describe(gpu_blas *blas, plan *p, const gpu_product *g)
     cublasLtMatmulPreferenceCreate(&preference);
     cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &WORKSPACE,
                                          sizeof WORKSPACE);
-    const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(blas->handle, p->op, p->b, p->a, p->y, p->y, preference,
-                                                                 1, &found, &n);
+    const cublasStatus_t status =
+        cublasLtMatmulAlgoGetHeuristic(blas->handle, p->op, p->b, p->a, p->y, p->y, preference, 1, &found, &n);
     cublasLtMatmulPreferenceDestroy(preference);
     p->algorithm = found.algo;
     return status == CUBLAS_STATUS_SUCCESS && n == 1;
@@ -109,7 +111,7 @@ int gpu_blas_multiply(gpu_blas *blas, const gpu_product *g, gpu_stream stream)
     plan *p = plan_for(blas, g);
     if (!p) return cudaErrorNotSupported;
     if (g->bias) cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &g->bias, sizeof g->bias);
-    const cublasStatus_t status = cublasLtMatmul(blas->handle, p->op, &one, g->b, p->b, g->a, p->a, &beta, g->y, p->y, g->y,
-                                                 p->y, &p->algorithm, blas->workspace, WORKSPACE, stream);
+    const cublasStatus_t status = cublasLtMatmul(blas->handle, p->op, &one, g->b, p->b, g->a, p->a, &beta, g->y, p->y,
+                                                 g->y, p->y, &p->algorithm, blas->workspace, WORKSPACE, stream);
     return status == CUBLAS_STATUS_SUCCESS ? 0 : (int)cudaErrorLaunchFailure;
 }

@@ -1,5 +1,5 @@
-/* emulation - the words of CUDA for a host C++ compiler: see gpu.h. One block runs at a time, its threads as fibers that
- * change places at barriers and shuffles, in an order that differs from block to block. */
+/* emulation - the words of CUDA for a host C++ compiler: see gpu.h. One block runs at a time, its threads as fibers
+ * that change places at barriers and shuffles, in an order that differs from block to block. */
 #pragma once
 
 #include <math.h>
@@ -82,7 +82,10 @@ void mma_16x8x16(float d[4], const uint32_t a[4], const uint32_t b[2]);
 
 typedef int gpu_stream;
 static inline int gpu_devices(void) { return 1; }
-static inline int gpu_malloc(void **p, size_t bytes) { return (*p = aligned_alloc(256, (bytes + 511) / 256 * 256)) ? 0 : 2; }
+static inline int gpu_malloc(void **p, size_t bytes)
+{
+    return (*p = aligned_alloc(256, (bytes + 511) / 256 * 256)) ? 0 : 2;
+}
 static inline int gpu_free(void *p)
 {
     free(p);

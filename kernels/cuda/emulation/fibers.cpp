@@ -183,7 +183,8 @@ static void run_block(unsigned salt)
     while (run.done < run.n) {
         bool moved = false;
         for (unsigned k = 0; k < run.n; k++) {
-            const unsigned i = run.n % stride == 0 && stride > 1 ? run.n - 1 - k : (unsigned)((uint64_t)k * stride % run.n);
+            const unsigned i =
+                run.n % stride == 0 && stride > 1 ? run.n - 1 - k : (unsigned)((uint64_t)k * stride % run.n);
             moved |= resume(i);
         }
         if (moved) continue;
@@ -229,7 +230,8 @@ void mma_16x8x16(float d[4], const uint32_t a[4], const uint32_t b[2])
     for (int i = 0; i < 4; i++) {
         const int row_half = i / 2, column = 2 * t + i % 2;
         for (int k = 0; k < 16; k++) {
-            uint32_t fa[6], fb[6]; /* element (row, k) of a is with lane (row % 8, k % 8 / 2); (k, column) of b likewise */
+            uint32_t fa[6],
+                fb[6]; /* element (row, k) of a is with lane (row % 8, k % 8 / 2); (k, column) of b likewise */
             memcpy(fa, gpu_warp_slot(g * 4 + k % 8 / 2), sizeof fa);
             memcpy(fb, gpu_warp_slot(column * 4 + k % 8 / 2), sizeof fb);
             d[i] += half_of(fa[row_half + 2 * (k / 8)], k % 2) * half_of(fb[4 + k / 8], k % 2);
