@@ -6,13 +6,6 @@
 
 /* ---- fp32 ---- */
 
-GPU_DEVICE int sequence_of(const packed &p, int row)
-{
-    int s = 0;
-    while (row >= p.starts[s + 1]) s++;
-    return s;
-}
-
 GPU_KERNEL void attend_rows(packed p)
 {
     const int row = (int)blockIdx.x, h = (int)(blockIdx.y * TILE_WARPS + threadIdx.x / WARP);

@@ -38,6 +38,13 @@ GPU_DEVICE tile_place tile_at(const packed &p, int tile)
     return none;
 }
 
+GPU_DEVICE int sequence_of(const packed &p, int row)
+{
+    int s = 0;
+    while (row >= p.starts[s + 1]) s++;
+    return s;
+}
+
 /* Tiles of all sequences, at most. */
 static inline unsigned most_tiles(int T, int S) { return (unsigned)(T / TILE + S); }
 

@@ -3,13 +3,6 @@
  * owns keys: nothing is added by two blocks, so the bits are the same every time. */
 #include "kernels/cuda/attention.cuh"
 
-GPU_DEVICE int sequence_of(const packed &p, int row)
-{
-    int s = 0;
-    while (row >= p.starts[s + 1]) s++;
-    return s;
-}
-
 GPU_KERNEL void row_deltas(packed p)
 {
     const int row = (int)blockIdx.x, h = (int)(blockIdx.y * TILE_WARPS + threadIdx.x / WARP);

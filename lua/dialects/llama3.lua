@@ -1,6 +1,7 @@
 -- How Llama 3.1 and later speak: headers for roles, <|eot_id|> behind each message, and a tool call as the whole reply,
 -- {"name": ..., "parameters": {...}}; what the tool said comes back from ipython. A reply that is no such object is the answer.
 
+local chat = require "troupe.chat"
 local json = require "troupe.json"
 
 local dialect = { defaults = { system = "You are a helpful assistant.", date = "26 Jul 2024" } }
@@ -26,27 +27,8 @@ local function system_text(options, spec)
     return table.concat(text)
 end
 
-local function shot_text(shot)
-    local parts = { message("user", shot.prompt) }
-    for _, step in ipairs(shot.steps or {}) do
-        parts[#parts + 1] = message("assistant", written_call(step.tool, step.arguments))
-        parts[#parts + 1] = written_result(step.result)
-    end
-    parts[#parts + 1] = message("assistant", shot.answer)
-    return table.concat(parts)
-end
-
 function dialect.prompt(options, spec)
-    local pieces = { { "instruction", message("system", system_text(options, spec)) } }
-    for _, shot in ipairs(spec.shots) do pieces[#pieces + 1] = { "shot", shot_text(shot) } end
-    local asked = {}
-    if spec.row.messages then
-        for _, m in ipairs(spec.row.messages) do asked[#asked + 1] = message(m.role, m.content) end
-    else
-        asked[1] = message("user", spec.row.prompt)
-    end
-    pieces[#pieces + 1] = { "question", table.concat(asked) .. REPLY }
-    return pieces
+    return chat.pieces({ message = message, call = written_call, result = written_result, reply = REPLY }, system_text(options, spec), spec)
 end
 
 function dialect.observation(_, _, text, _) return written_result(text) .. REPLY end

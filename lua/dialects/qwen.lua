@@ -2,6 +2,7 @@
 -- <tool_call>{"name": ..., "arguments": {...}}</tool_call> from the assistant, <tool_response>...</tool_response> in a user turn.
 -- A reply without a tool call, closed by <|im_end|>, is the answer.
 
+local chat = require "troupe.chat"
 local json = require "troupe.json"
 
 local dialect = { defaults = { system = "You are a helpful assistant." } }
@@ -12,7 +13,7 @@ local function written_call(name, arguments)
     return "<tool_call>\n" .. json.encode{ name = name, arguments = arguments } .. "\n</tool_call>"
 end
 
-local function written_result(text) return "<tool_response>\n" .. text .. "\n</tool_response>" end
+local function written_result(text) return message("user", "<tool_response>\n" .. text .. "\n</tool_response>") end
 
 local function system_text(options, spec)
     local text = spec.instruction ~= "" and spec.instruction or options.system
@@ -25,31 +26,13 @@ local function system_text(options, spec)
         .. "<tool_call></tool_call> XML tags:\n<tool_call>\n{\"name\": <function-name>, \"arguments\": <args-json-object>}\n</tool_call>"
 end
 
-local function shot_text(shot)
-    local parts = { message("user", shot.prompt) }
-    for _, step in ipairs(shot.steps or {}) do
-        parts[#parts + 1] = message("assistant", written_call(step.tool, step.arguments))
-        parts[#parts + 1] = message("user", written_result(step.result))
-    end
-    parts[#parts + 1] = message("assistant", shot.answer)
-    return table.concat(parts)
-end
-
 function dialect.prompt(options, spec)
-    local pieces = { { "instruction", message("system", system_text(options, spec)) } }
-    for _, shot in ipairs(spec.shots) do pieces[#pieces + 1] = { "shot", shot_text(shot) } end
-    local asked = {}
-    if spec.row.messages then
-        for _, m in ipairs(spec.row.messages) do asked[#asked + 1] = message(m.role, m.content) end
-    else
-        asked[1] = message("user", spec.row.prompt)
-    end
-    pieces[#pieces + 1] = { "question", table.concat(asked) .. "<|im_start|>assistant\n" }
-    return pieces
+    return chat.pieces({ message = message, call = written_call, result = written_result, reply = "<|im_start|>assistant\n" },
+        system_text(options, spec), spec)
 end
 
 function dialect.observation(_, _, text, _)
-    return "<|im_end|>\n" .. message("user", written_result(text)) .. "<|im_start|>assistant\n"
+    return "<|im_end|>\n" .. written_result(text) .. "<|im_start|>assistant\n"
 end
 
 function dialect.parser(_, _)
