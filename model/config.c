@@ -48,23 +48,27 @@ static const family FAMILIES[] = {
 };
 static const char KNOWN[] = "LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, MistralForCausalLM";
 
-static const family *family_named(const char *architecture)
+static const family *family_of(const char *architecture, const char *model_type)
 {
     for (size_t i = 0; i < sizeof FAMILIES / sizeof *FAMILIES; i++)
-        if (strcmp(architecture, FAMILIES[i].architecture) == 0) return &FAMILIES[i];
+        if (architecture ? strcmp(architecture, FAMILIES[i].architecture) == 0
+                         : strcmp(model_type, FAMILIES[i].model_type) == 0)
+            return &FAMILIES[i];
     return NULL;
 }
 
+/* By the architecture's name; files that have none are what their model_type says. */
 static int read_family(const family **out, model_config *c, const source *s, error *err)
 {
     const json_t *list = json_object_get(s->j, "architectures"), *type = json_object_get(s->j, "model_type");
-    const char *name = json_string_value(json_array_get(list, 0));
-    if (!name) return error_set(err, ERR_PARSE, "%s: architectures: expected a list with one name", s->where);
-    const family *f = json_array_size(list) == 1 ? family_named(name) : NULL;
-    if (!f) return unsupported(s, "architectures", list, KNOWN, err);
-    if (type && (!json_is_string(type) || strcmp(json_string_value(type), f->model_type) != 0))
+    const char *name = json_string_value(json_array_get(list, 0)), *kind = json_string_value(type);
+    if (!name && (list || !kind))
+        return error_set(err, ERR_PARSE, "%s: architectures: expected a list with one name", s->where);
+    const family *f = !name || json_array_size(list) == 1 ? family_of(name, kind) : NULL;
+    if (!f) return unsupported(s, name ? "architectures" : "model_type", name ? list : type, KNOWN, err);
+    if (type && (!kind || strcmp(kind, f->model_type) != 0))
         return unsupported(s, "model_type", type, f->model_type, err);
-    snprintf(c->architecture, sizeof c->architecture, "%s", name);
+    snprintf(c->architecture, sizeof c->architecture, "%s", f->architecture);
     c->qkv_bias = f->qkv_bias;
     c->qk_norm = f->qk_norm;
     *out = f;

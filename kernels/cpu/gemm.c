@@ -120,6 +120,7 @@ static void panel_rows(const product *p, const linear_part *part, int row, int r
     tile_args t = tile_of(p, part, row, panel);
     for (int k = 0; k < p->K; k += K_BLOCK) {
         t.K = smaller(p->K - k, K_BLOCK);
+        t.soon = t.b[0] + K_BLOCK * PANEL; /* the panel's next block, or the next panel: they follow each other */
         tile_rows(t, rows);
         t.a += K_BLOCK;
         t.b[0] += K_BLOCK * PANEL;
@@ -258,6 +259,10 @@ static void dw_panel(const dw_job *j, int panel, int first, int last, int rows, 
     const int k = panel * PANEL;
     for (int n = first; n < last; n += FULL_ROWS, strips += DW_BLOCK * FULL_ROWS) {
         float *dw = j->dw + (size_t)n * (size_t)j->K + k;
+        for (int r = FULL_ROWS; r < smaller(2 * FULL_ROWS, last - n); r++) { /* the next tile's sums come from afar */
+            __builtin_prefetch(dw + (size_t)r * (size_t)j->K, 1, 3);
+            __builtin_prefetch(dw + (size_t)r * (size_t)j->K + 16, 1, 3);
+        }
         tile_rows((tile_args){ .a = strips,
                                .a_row = 1,
                                .a_k = FULL_ROWS,

@@ -8,7 +8,7 @@
 
 #include "kernels/cpu/simd.h"
 
-enum { TILE_ROWS = 8, TILE_VECTORS = 4 };
+enum { TILE_ROWS = 8, TILE_VECTORS = 4, SOON_LINES = 32 };
 /* The largest tile whose accumulators stay in registers: 32 of 64 bytes, or 16 of 32 (two a vector of ours). */
 #if defined __AVX512F__
 enum { FULL_ROWS = 8, FULL_VECTORS = 2, FEW_ROWS = 4 };
@@ -26,7 +26,8 @@ typedef struct tile_args {
     size_t start_row;
     float *y;
     size_t y_row;
-    int columns; /* of y and start that exist, at most 16 C */
+    int columns;       /* of y and start that exist, at most 16 C */
+    const float *soon; /* what is needed after these rows: each tile asks for its share; NULL: nothing */
 } tile_args;
 
 static inline v16 tile_load(const float *p, int left)
@@ -86,11 +87,23 @@ static inline __attribute__((always_inline)) void tile(const int R, const int C,
     tile_ahead(R, C, 0, t);
 }
 
+/* Asks for what the next tile begins with: the lines it adds to, and a share of what is needed soon. */
+static inline void tile_fetch(const tile_args *t)
+{
+    if (t->start && t->start_row > 0)
+        for (int r = 0; r < FULL_ROWS; r++)
+            for (int c = 0; c < FULL_VECTORS; c++)
+                __builtin_prefetch(t->start + (size_t)(FULL_ROWS + r) * t->start_row + 16 * c, 1, 3);
+    if (t->soon)
+        for (int i = 0; i < SOON_LINES; i++) __builtin_prefetch(t->soon + 16 * i, 0, 2);
+}
+
 /* Any number of rows by 16 FULL_VECTORS columns. */
 static inline void tile_strip(tile_args t, int rows)
 {
     while (rows > 0) {
         const int step = rows >= FULL_ROWS ? FULL_ROWS : rows >= 4 ? 4 : rows >= 2 ? 2 : 1;
+        if (rows >= 2 * FULL_ROWS) tile_fetch(&t);
         if (step == FULL_ROWS)
             tile(FULL_ROWS, FULL_VECTORS, &t);
         else if (step == 4)
@@ -102,6 +115,7 @@ static inline void tile_strip(tile_args t, int rows)
         t.a += (size_t)step * t.a_row;
         t.y += (size_t)step * t.y_row;
         if (t.start) t.start += (size_t)step * t.start_row;
+        if (t.soon) t.soon += 16 * SOON_LINES;
         rows -= step;
     }
 }

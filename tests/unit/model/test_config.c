@@ -78,6 +78,8 @@ static void what_may_be_left_out_has_the_familys_value(void **state)
     test_ok(parse_with(&c, "bos_token_id", NULL, &err), &err);
     assert_int_equal(c.bos, -1);
     test_ok(parse_with(&c, "model_type", NULL, &err), &err);
+    test_ok(parse_with(&c, "architectures", NULL, &err), &err); /* model_type says it, too */
+    assert_string_equal(c.architecture, "LlamaForCausalLM");
     test_ok(parse_with(&c, "hidden_act", NULL, &err), &err);
 }
 
@@ -195,7 +197,7 @@ static void values_that_can_not_be_are_refused(void **state)
 {
     (void)state;
     static const refusal BROKEN[] = {
-        { "architectures", NULL, ERR_PARSE, "list" },
+        { "architectures", "[]", ERR_PARSE, "list" },
         { "architectures", "\"LlamaForCausalLM\"", ERR_PARSE, "list" },
         { "vocab_size", NULL, ERR_PARSE, "nothing" },
         { "vocab_size", "\"320\"", ERR_PARSE, "320" },

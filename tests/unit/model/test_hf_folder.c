@@ -252,6 +252,26 @@ static void an_index_that_lies_is_refused_by_name(void **state)
     scene_free(&s);
 }
 
+/* Somebody else's file: bf16, offsets in no order, no __metadata__, no architectures in its config. */
+static void a_qwen3_of_another_program_opens(void **state)
+{
+    (void)state;
+    char *dir = test_data("data/weights/tiny_qwen3");
+    if (!dir) skip();
+    error err = { 0 };
+    device *dev = device_open("cpu", 1, &err);
+    hf_folder *f = hf_folder_open(dir, dev, &err);
+    if (!f) fail_msg("%s", err.text);
+    assert_true(f->config.qk_norm && !f->config.tied && f->config.layers == 2 && f->config.head_dim == 16);
+    const float *data = device_view(dev, f->weights->data);
+    double squares = 0;
+    for (int64_t i = 0; i < f->table->total; i++) squares += (double)data[i] * (double)data[i];
+    assert_true(squares > 0 && squares < 1e9);
+    hf_folder_close(f);
+    device_close(dev);
+    free(dir);
+}
+
 static void a_tensor_of_another_shape_is_refused_with_file_expected_and_found(void **state)
 {
     (void)state;
@@ -282,6 +302,7 @@ int main(void)
         cmocka_unit_test(a_config_alone_opens_without_weights),
         cmocka_unit_test(shards_are_put_together_by_the_index),
         cmocka_unit_test(an_index_that_lies_is_refused_by_name),
+        cmocka_unit_test(a_qwen3_of_another_program_opens),
         cmocka_unit_test(a_tensor_of_another_shape_is_refused_with_file_expected_and_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
