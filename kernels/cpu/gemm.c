@@ -18,6 +18,7 @@ enum {
     DW_BLOCK = 192,
     DW_ROWS = 512, /* the widest share of dW's rows that a task takes, and the narrowest worth one */
     DW_LEAST = 64,
+    DW_PANELS = 16, /* of x at a time: 2 KB of each row */
     PACK_BLOCK = 16,
     AHEAD = 4096 /* 8 KB further on: what memory delivers while that much is worked through */
 };
@@ -120,7 +121,6 @@ static void panel_rows(const product *p, const linear_part *part, int row, int r
     tile_args t = tile_of(p, part, row, panel);
     for (int k = 0; k < p->K; k += K_BLOCK) {
         t.K = smaller(p->K - k, K_BLOCK);
-        t.soon = t.b[0] + K_BLOCK * PANEL; /* the panel's next block, or the next panel: they follow each other */
         tile_rows(t, rows);
         t.a += K_BLOCK;
         t.b[0] += K_BLOCK * PANEL;
@@ -239,17 +239,18 @@ typedef struct dw_job {
     size_t room;
 } dw_job;
 
-/* [rows, columns] -> [rows][width], zeros behind the last column. `width` is a constant where this is called. */
-static inline __attribute__((always_inline)) void copy_strip(const float *x, int rows, size_t stride, int columns,
-                                                             const int width, float *out)
+/* Columns [first, last) of rows of a matrix -> strips [..][DW_BLOCK][width], zeros behind the last column. By rows:
+ * that is how they come from memory. `width` is a constant where this is called. */
+static inline __attribute__((always_inline)) void copy_strips(const float *x, int rows, size_t stride, int first,
+                                                              int last, const int width, float *out)
 {
-    if (columns == width) {
-        for (int m = 0; m < rows; m++, x += stride, out += width) memcpy(out, x, sizeof(float) * (size_t)width);
-        return;
-    }
-    for (int m = 0; m < rows; m++, x += stride, out += width) {
-        memcpy(out, x, sizeof(float) * (size_t)columns);
-        memset(out + columns, 0, sizeof(float) * (size_t)(width - columns));
+    const int whole = (last - first) / width, rest = (last - first) % width;
+    const size_t strip = (size_t)(DW_BLOCK * width);
+    x += first;
+    for (int r = 0; r < rows; r++, x += stride, out += width) {
+        for (int s = 0; s < whole; s++) memcpy(out + (size_t)s * strip, x + s * width, sizeof(float) * (size_t)width);
+        float *to = out + (size_t)whole * strip;
+        for (int i = 0; rest > 0 && i < width; i++) to[i] = i < rest ? x[whole * width + i] : 0;
     }
 }
 
@@ -257,25 +258,20 @@ static inline __attribute__((always_inline)) void copy_strip(const float *x, int
 static void dw_panel(const dw_job *j, int panel, int first, int last, int rows, const float *strips, const float *x)
 {
     const int k = panel * PANEL;
-    for (int n = first; n < last; n += FULL_ROWS, strips += DW_BLOCK * FULL_ROWS) {
-        float *dw = j->dw + (size_t)n * (size_t)j->K + k;
-        for (int r = FULL_ROWS; r < smaller(2 * FULL_ROWS, last - n); r++) { /* the next tile's sums come from afar */
-            __builtin_prefetch(dw + (size_t)r * (size_t)j->K, 1, 3);
-            __builtin_prefetch(dw + (size_t)r * (size_t)j->K + 16, 1, 3);
-        }
-        tile_rows((tile_args){ .a = strips,
-                               .a_row = 1,
-                               .a_k = FULL_ROWS,
-                               .b = { x, x + 16 },
-                               .b_k = PANEL,
-                               .K = rows,
-                               .start = dw,
-                               .start_row = (size_t)j->K,
-                               .y = dw,
-                               .y_row = (size_t)j->K,
-                               .columns = smaller(j->K - k, PANEL) },
-                  smaller(last - n, FULL_ROWS));
-    }
+    float *dw = j->dw + (size_t)first * (size_t)j->K + k;
+    tile_rows((tile_args){ .a = strips,
+                           .a_row = 1,
+                           .a_k = FULL_ROWS,
+                           .a_next = DW_BLOCK * FULL_ROWS,
+                           .b = { x, x + 16 },
+                           .b_k = PANEL,
+                           .K = rows,
+                           .start = dw,
+                           .start_row = (size_t)j->K,
+                           .y = dw,
+                           .y_row = (size_t)j->K,
+                           .columns = smaller(j->K - k, PANEL) },
+              last - first);
 }
 
 /* The i-th of n nearly equal parts of `whole`, cut at multiples of `unit`. */
@@ -285,29 +281,18 @@ static int share_begin(int whole, int unit, int i, int n)
     return smaller((int)((int64_t)units * i / n) * unit, whole);
 }
 
-/* Columns [first, last) of a block of dy -> strips. By rows: that is how they come from memory. */
-static void copy_strips(const dw_job *j, int m, int rows, int first, int last, float *strips)
+static void dw_rectangle(const dw_job *j, int first, int last, int from, int to, float *panels)
 {
-    const float *dy = j->dy + (size_t)m * (size_t)j->N + first;
-    const int whole = (last - first) / FULL_ROWS, rest = (last - first) % FULL_ROWS;
-    for (int r = 0; r < rows; r++, dy += j->N, strips += FULL_ROWS) {
-        for (int s = 0; s < whole; s++)
-            memcpy(strips + (size_t)s * DW_BLOCK * FULL_ROWS, dy + s * FULL_ROWS, sizeof(float) * FULL_ROWS);
-        float *to = strips + (size_t)whole * DW_BLOCK * FULL_ROWS;
-        for (int i = 0; rest > 0 && i < FULL_ROWS; i++) to[i] = i < rest ? dy[whole * FULL_ROWS + i] : 0;
-    }
-}
-
-static void dw_rectangle(const dw_job *j, int first, int last, int from, int to, float *buffer)
-{
-    float *strips = buffer + DW_BLOCK * PANEL;
+    float *strips = panels + DW_PANELS * DW_BLOCK * PANEL;
     for (int m = 0; m < j->M; m += DW_BLOCK) {
         const int rows = smaller(j->M - m, DW_BLOCK);
-        copy_strips(j, m, rows, first, last, strips);
-        for (int p = from; p < to; p++) {
-            const float *x = j->x + (size_t)m * (size_t)j->K + (size_t)p * PANEL;
-            copy_strip(x, rows, (size_t)j->K, smaller(j->K - p * PANEL, PANEL), PANEL, buffer);
-            dw_panel(j, p, first, last, rows, strips, buffer);
+        copy_strips(j->dy + (size_t)m * (size_t)j->N, rows, (size_t)j->N, first, last, FULL_ROWS, strips);
+        for (int group = from; group < to; group += DW_PANELS) {
+            const int end = smaller(group + DW_PANELS, to);
+            copy_strips(j->x + (size_t)m * (size_t)j->K, rows, (size_t)j->K, group * PANEL, smaller(end * PANEL, j->K),
+                        PANEL, panels);
+            for (int p = group; p < end; p++)
+                dw_panel(j, p, first, last, rows, strips, panels + (size_t)(p - group) * DW_BLOCK * PANEL);
         }
     }
 }
@@ -332,7 +317,7 @@ void cpu_linear_dw(device *dev, const float *dy, const float *x, int M, int N, i
     dw_job j = { .dy = dy, .x = x, .M = M, .N = N, .K = K, .dw = dw };
     j.n_shares = widest > tasks ? widest : smaller((N + DW_LEAST - 1) / DW_LEAST, tasks);
     j.k_shares = smaller((tasks + j.n_shares - 1) / j.n_shares, panels_of(K));
-    j.room = (size_t)DW_BLOCK * (PANEL + DW_ROWS + 2 * TILE_ROWS);
+    j.room = (size_t)DW_BLOCK * (DW_PANELS * PANEL + DW_ROWS + 2 * TILE_ROWS);
     if (dev->precision == PRECISION_BF16) {
         bf16_linear_dw(dev, dy, x, M, N, K, dw);
     } else {

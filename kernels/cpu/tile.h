@@ -8,7 +8,7 @@
 
 #include "kernels/cpu/simd.h"
 
-enum { TILE_ROWS = 8, TILE_VECTORS = 4, SOON_LINES = 32 };
+enum { TILE_ROWS = 8, TILE_VECTORS = 4 };
 /* The largest tile whose accumulators stay in registers: 32 of 64 bytes, or 16 of 32 (two a vector of ours). */
 #if defined __AVX512F__
 enum { FULL_ROWS = 8, FULL_VECTORS = 2, FEW_ROWS = 4 };
@@ -19,6 +19,7 @@ enum { FULL_ROWS = 6, FULL_VECTORS = 1, FEW_ROWS = 1 };
 typedef struct tile_args {
     const float *a; /* element (r, k) at a[r * a_row + k * a_k] */
     size_t a_row, a_k;
+    size_t a_next;                /* from one full tile's rows to the next's; 0: FULL_ROWS a_row */
     const float *b[TILE_VECTORS]; /* vector c of row k at b[c] + k * b_k */
     size_t b_k;
     int K;
@@ -26,8 +27,7 @@ typedef struct tile_args {
     size_t start_row;
     float *y;
     size_t y_row;
-    int columns;       /* of y and start that exist, at most 16 C */
-    const float *soon; /* what is needed after these rows: each tile asks for its share; NULL: nothing */
+    int columns; /* of y and start that exist, at most 16 C */
 } tile_args;
 
 static inline v16 tile_load(const float *p, int left)
@@ -87,23 +87,11 @@ static inline __attribute__((always_inline)) void tile(const int R, const int C,
     tile_ahead(R, C, 0, t);
 }
 
-/* Asks for what the next tile begins with: the lines it adds to, and a share of what is needed soon. */
-static inline void tile_fetch(const tile_args *t)
-{
-    if (t->start && t->start_row > 0)
-        for (int r = 0; r < FULL_ROWS; r++)
-            for (int c = 0; c < FULL_VECTORS; c++)
-                __builtin_prefetch(t->start + (size_t)(FULL_ROWS + r) * t->start_row + 16 * c, 1, 3);
-    if (t->soon)
-        for (int i = 0; i < SOON_LINES; i++) __builtin_prefetch(t->soon + 16 * i, 0, 2);
-}
-
 /* Any number of rows by 16 FULL_VECTORS columns. */
 static inline void tile_strip(tile_args t, int rows)
 {
     while (rows > 0) {
         const int step = rows >= FULL_ROWS ? FULL_ROWS : rows >= 4 ? 4 : rows >= 2 ? 2 : 1;
-        if (rows >= 2 * FULL_ROWS) tile_fetch(&t);
         if (step == FULL_ROWS)
             tile(FULL_ROWS, FULL_VECTORS, &t);
         else if (step == 4)
@@ -112,10 +100,9 @@ static inline void tile_strip(tile_args t, int rows)
             tile(2, FULL_VECTORS, &t);
         else
             tile(1, FULL_VECTORS, &t);
-        t.a += (size_t)step * t.a_row;
+        t.a += t.a_next && step == FULL_ROWS ? t.a_next : (size_t)step * t.a_row;
         t.y += (size_t)step * t.y_row;
         if (t.start) t.start += (size_t)step * t.start_row;
-        if (t.soon) t.soon += 16 * SOON_LINES;
         rows -= step;
     }
 }
