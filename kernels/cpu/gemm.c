@@ -121,6 +121,7 @@ static void panel_rows(const product *p, const linear_part *part, int row, int r
     tile_args t = tile_of(p, part, row, panel);
     for (int k = 0; k < p->K; k += K_BLOCK) {
         t.K = smaller(p->K - k, K_BLOCK);
+        t.soon = t.b[0] + K_BLOCK * PANEL; /* the panel's next block, or the next panel: they follow each other */
         tile_rows(t, rows);
         t.a += K_BLOCK;
         t.b[0] += K_BLOCK * PANEL;

@@ -8,7 +8,7 @@
 
 #include "kernels/cpu/simd.h"
 
-enum { TILE_ROWS = 8, TILE_VECTORS = 4 };
+enum { TILE_ROWS = 8, TILE_VECTORS = 4, SOON_EVERY = 8 };
 /* The largest tile whose accumulators stay in registers: 32 of 64 bytes, or 16 of 32 (two a vector of ours). */
 #if defined __AVX512F__
 enum { FULL_ROWS = 8, FULL_VECTORS = 2, FEW_ROWS = 4 };
@@ -27,7 +27,8 @@ typedef struct tile_args {
     size_t start_row;
     float *y;
     size_t y_row;
-    int columns; /* of y and start that exist, at most 16 C */
+    int columns;       /* of y and start that exist, at most 16 C */
+    const float *soon; /* what is needed after these rows: a line is asked for now and then; NULL: nothing */
 } tile_args;
 
 static inline v16 tile_load(const float *p, int left)
@@ -61,7 +62,9 @@ static inline __attribute__((always_inline)) void tile_ahead(const int R, const 
         for (int c = 0; c < C; c++) __builtin_prefetch(t->y + (size_t)r * t->y_row + 16 * c, 1);
     const float *a = t->a, *b[TILE_VECTORS] = { t->b[0], t->b[1], t->b[2], t->b[3] };
     const size_t a_row = t->a_row, a_k = t->a_k, b_k = t->b_k;
+    const float *soon = t->soon ? t->soon : a;
     for (int k = t->K; k > 0; k--) {
+        if (!ahead && k % SOON_EVERY == 0) __builtin_prefetch(soon, 0, 2), soon += 16;
         v16 bv[TILE_VECTORS];
 #pragma GCC unroll 4
         for (int c = 0; c < C; c++) {
@@ -103,6 +106,7 @@ static inline void tile_strip(tile_args t, int rows)
         t.a += t.a_next && step == FULL_ROWS ? t.a_next : (size_t)step * t.a_row;
         t.y += (size_t)step * t.y_row;
         if (t.start) t.start += (size_t)step * t.start_row;
+        if (t.soon) t.soon += t.K / SOON_EVERY * 16;
         rows -= step;
     }
 }
