@@ -11,6 +11,10 @@
 #include "base/str.h"
 #include "kernels/cpu/table.h"
 
+#if defined __x86_64__
+#include <cpuid.h>
+#endif
+
 /* Scratch grows by chunks of at least this; a step's chunks are kept for the next (a first touch costs 5 us a page). */
 static const size_t CHUNK_BYTES = (size_t)64 << 20;
 /* Arrays from this size on come from the kernel in huge pages: a tenth more bandwidth for weights that are streamed. */
@@ -41,28 +45,48 @@ static int cores(void)
 
 /* ---- which table ---- */
 
+#if defined __x86_64__
+
 /* AMX's tile registers are to be asked for, once a process (Linux 5.16: ARCH_REQ_XCOMP_PERM of XTILEDATA). */
 static bool has_amx(void)
 {
-#if defined __x86_64__
-    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
-    return __builtin_cpu_supports("amx-bf16") && __builtin_cpu_supports("avx512bf16") &&
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 };
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_BF16) && (d & AMX_TILE) &&
            syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
-#else
-    return false;
-#endif
+}
+
+/* The psABI's levels v3 and v4, by the features that a machine has all or none of. */
+static bool has_v3(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+}
+static bool has_v4(void)
+{
+    return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl");
+}
+/* Leaf 7, subleaf 1: what older compilers have no word for. */
+static bool has_avx512_bf16(void)
+{
+    enum { AVX512_BF16 = 1 << 5 };
+    unsigned a, b, c, d;
+    return has_v4() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & AVX512_BF16);
 }
 
 static bool runs_here(const struct cpu_table *t)
 {
-#if defined __x86_64__
-    if (strcmp(t->isa, "amx") == 0) return has_amx();
-    if (strcmp(t->isa, "avx512bf16") == 0) return __builtin_cpu_supports("avx512bf16");
-    if (strcmp(t->isa, "avx512") == 0) return __builtin_cpu_supports("x86-64-v4");
-    if (strcmp(t->isa, "avx2") == 0) return __builtin_cpu_supports("x86-64-v3");
-#endif
+    if (strcmp(t->isa, "amx") == 0) return has_avx512_bf16() && has_amx();
+    if (strcmp(t->isa, "avx512bf16") == 0) return has_avx512_bf16();
+    if (strcmp(t->isa, "avx512") == 0) return has_v4();
+    if (strcmp(t->isa, "avx2") == 0) return has_v3();
     return strcmp(t->isa, "base") == 0;
 }
+
+#else
+static bool runs_here(const struct cpu_table *t) { return strcmp(t->isa, "base") == 0; }
+#endif
 
 static const struct cpu_table *choose_table(error *err)
 {

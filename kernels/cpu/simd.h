@@ -51,25 +51,31 @@ static inline float v16_highest(v16 v)
     return most;
 }
 
-/* r[i][j] <-> r[j][i]: four rounds of pairing rows 1, 2, 4 and 8 apart. */
+/* r[i][j] <-> r[j][i]: rows 1, 2, 4 and 8 apart change what lies across the diagonal. Lists of indices: `low` takes
+ * from both rows what the upper one keeps and gets. */
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#define TRANSPOSE_ROUND(r, away, low, high)                                                                            \
+    for (int i_ = 0; i_ < 16; i_++)                                                                                    \
+        if (!(i_ & (away))) {                                                                                          \
+            const v16 a_ = (r)[i_], b_ = (r)[i_ + (away)];                                                             \
+            (r)[i_] = SHUFFLE(a_, b_, low);                                                                            \
+            (r)[i_ + (away)] = SHUFFLE(a_, b_, high);                                                                  \
+        }
+#define LOW_1 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30
+#define HIGH_1 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31
+#define LOW_2 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
+#define HIGH_2 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
+#define LOW_4 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27
+#define HIGH_4 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31
+#define LOW_8 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
+#define HIGH_8 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
+
 static inline void v16_transpose(v16 r[16])
 {
-#define SWAP_ROUND(away, low, high)                                                                                    \
-    for (int i = 0; i < 16; i++)                                                                                       \
-        if (!(i & (away))) {                                                                                           \
-            const v16 a = r[i], b = r[i + (away)];                                                                     \
-            r[i] = __builtin_shuffle(a, b, low);                                                                       \
-            r[i + (away)] = __builtin_shuffle(a, b, high);                                                             \
-        }
-    const v16i low1 = { 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30 },
-               low2 = { 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29 },
-               low4 = { 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27 },
-               low8 = { 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23 };
-    SWAP_ROUND(1, low1, low1 + 1)
-    SWAP_ROUND(2, low2, low2 + 2)
-    SWAP_ROUND(4, low4, low4 + 4)
-    SWAP_ROUND(8, low8, low8 + 8)
-#undef SWAP_ROUND
+    TRANSPOSE_ROUND(r, 1, LOW_1, HIGH_1)
+    TRANSPOSE_ROUND(r, 2, LOW_2, HIGH_2)
+    TRANSPOSE_ROUND(r, 4, LOW_4, HIGH_4)
+    TRANSPOSE_ROUND(r, 8, LOW_8, HIGH_8)
 }
 
 /* exp to about 1 ulp: 2^n times a polynomial on [-ln2/2, ln2/2] (Cephes' coefficients); underflows to 0 below -87. */
