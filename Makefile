@@ -1,6 +1,6 @@
 # A thin face over the CMake presets: each target stands alone, also on a machine that has only git and make.
 #
-#   make          build (release, for this machine)       make asan, make tsan   the tests under sanitizers
+#   make          build (release, for any x86-64)         make asan, make tsan   the tests under sanitizers
 #   make demo     see it learn, in minutes                make lint              format and clang-tidy (ALL=1: every file)
 #   make test     build and run all tests                 make fuzz              libFuzzer, SECONDS=30 a target
 #   make install  into PREFIX (/usr/local)                make cuda              the CUDA module, where nvcc is
