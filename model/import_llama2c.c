@@ -1,5 +1,6 @@
 #include "model/import_llama2c.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,6 +94,7 @@ static const float *halves(reading *r, const float *x, int heads)
 
 static size_t floats_needed(const shape *s)
 {
+    assert(s->heads > 0); /* read_shape has seen to it */
     const size_t dim = (size_t)s->dim, kv = dim / (size_t)s->heads * (size_t)s->kv_heads, hidden = (size_t)s->hidden;
     const size_t layer = 2 * dim + 2 * dim * dim + 2 * kv * dim + 3 * hidden * dim;
     return (size_t)s->vocab * dim * (s->tied ? 1 : 2) + (size_t)s->layers * layer + dim +
@@ -276,7 +278,7 @@ static int write_tokenizer(const shape *s, const char *path, const char *out, er
 int import_llama2c(const char *model_path, const char *tokenizer_path, const char *out, error *err)
 {
     size_t len;
-    shape s;
+    shape s = { 0 };
     char *data = file_read(model_path, MAX_FILE, &len, err);
     if (!data) return err ? err->code : ERR_IO;
     int rc = read_shape(&s, data, len, model_path, err);

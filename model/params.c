@@ -9,8 +9,8 @@
 enum { ALIGN_FLOATS = 16, MAX_PER_LAYER = 15, MAX_DIMENSION = 1 << 22, MAX_LAYERS = 1024 };
 
 typedef struct shape {
-    param_kind kind;
     const char *name; /* behind "model.layers.N." for what is in a layer */
+    param_kind kind;
     int rows, cols, rank;
 } shape;
 
@@ -35,21 +35,21 @@ static int layer_shapes(const model_config *c, shape out[MAX_PER_LAYER])
         bool there;
         shape is;
     } all[MAX_PER_LAYER] = {
-        { true, { PARAM_ATTN_NORM, "input_layernorm.weight", 1, c->width, 1 } },
-        { true, { PARAM_Q, "self_attn.q_proj.weight", q, c->width, 2 } },
-        { c->qkv_bias, { PARAM_Q_BIAS, "self_attn.q_proj.bias", 1, q, 1 } },
-        { true, { PARAM_K, "self_attn.k_proj.weight", kv, c->width, 2 } },
-        { c->qkv_bias, { PARAM_K_BIAS, "self_attn.k_proj.bias", 1, kv, 1 } },
-        { true, { PARAM_V, "self_attn.v_proj.weight", kv, c->width, 2 } },
-        { c->qkv_bias, { PARAM_V_BIAS, "self_attn.v_proj.bias", 1, kv, 1 } },
-        { c->qk_norm, { PARAM_Q_NORM, "self_attn.q_norm.weight", 1, c->head_dim, 1 } },
-        { c->qk_norm, { PARAM_K_NORM, "self_attn.k_norm.weight", 1, c->head_dim, 1 } },
-        { true, { PARAM_O, "self_attn.o_proj.weight", c->width, q, 2 } },
-        { c->o_bias, { PARAM_O_BIAS, "self_attn.o_proj.bias", 1, c->width, 1 } },
-        { true, { PARAM_MLP_NORM, "post_attention_layernorm.weight", 1, c->width, 1 } },
-        { true, { PARAM_GATE, "mlp.gate_proj.weight", c->ffn, c->width, 2 } },
-        { true, { PARAM_UP, "mlp.up_proj.weight", c->ffn, c->width, 2 } },
-        { true, { PARAM_DOWN, "mlp.down_proj.weight", c->width, c->ffn, 2 } },
+        { true, { "input_layernorm.weight", PARAM_ATTN_NORM, 1, c->width, 1 } },
+        { true, { "self_attn.q_proj.weight", PARAM_Q, q, c->width, 2 } },
+        { c->qkv_bias, { "self_attn.q_proj.bias", PARAM_Q_BIAS, 1, q, 1 } },
+        { true, { "self_attn.k_proj.weight", PARAM_K, kv, c->width, 2 } },
+        { c->qkv_bias, { "self_attn.k_proj.bias", PARAM_K_BIAS, 1, kv, 1 } },
+        { true, { "self_attn.v_proj.weight", PARAM_V, kv, c->width, 2 } },
+        { c->qkv_bias, { "self_attn.v_proj.bias", PARAM_V_BIAS, 1, kv, 1 } },
+        { c->qk_norm, { "self_attn.q_norm.weight", PARAM_Q_NORM, 1, c->head_dim, 1 } },
+        { c->qk_norm, { "self_attn.k_norm.weight", PARAM_K_NORM, 1, c->head_dim, 1 } },
+        { true, { "self_attn.o_proj.weight", PARAM_O, c->width, q, 2 } },
+        { c->o_bias, { "self_attn.o_proj.bias", PARAM_O_BIAS, 1, c->width, 1 } },
+        { true, { "post_attention_layernorm.weight", PARAM_MLP_NORM, 1, c->width, 1 } },
+        { true, { "mlp.gate_proj.weight", PARAM_GATE, c->ffn, c->width, 2 } },
+        { true, { "mlp.up_proj.weight", PARAM_UP, c->ffn, c->width, 2 } },
+        { true, { "mlp.down_proj.weight", PARAM_DOWN, c->width, c->ffn, 2 } },
     };
     int n = 0;
     for (int i = 0; i < MAX_PER_LAYER; i++)
@@ -90,11 +90,11 @@ param_table *param_table_new(const model_config *config, error *err)
     for (int k = 0; k < PARAM_KINDS; k++) t->place[k] = -1;
     for (int i = 0; i < t->per_layer; i++) t->place[shapes[i].kind] = i;
     t->items = xcalloc((size_t)(config->layers * t->per_layer + 3), sizeof *t->items);
-    add(t, -1, &(shape){ PARAM_EMBED, "model.embed_tokens.weight", config->vocab, config->width, 2 });
+    add(t, -1, &(shape){ "model.embed_tokens.weight", PARAM_EMBED, config->vocab, config->width, 2 });
     for (int l = 0; l < config->layers; l++)
         for (int i = 0; i < t->per_layer; i++) add(t, l, &shapes[i]);
-    add(t, -1, &(shape){ PARAM_FINAL_NORM, "model.norm.weight", 1, config->width, 1 });
-    if (!config->tied) add(t, -1, &(shape){ PARAM_HEAD, "lm_head.weight", config->vocab, config->width, 2 });
+    add(t, -1, &(shape){ "model.norm.weight", PARAM_FINAL_NORM, 1, config->width, 1 });
+    if (!config->tied) add(t, -1, &(shape){ "lm_head.weight", PARAM_HEAD, config->vocab, config->width, 2 });
     return t;
 }
 

@@ -10,7 +10,7 @@ sources() { git ls-files --cached --others --exclude-standard -- "$@" | while re
 
 case "${1:-}" in
 format)
-    sources '*.c' '*.h' '*.cu' | xargs -r clang-format --dry-run -Werror
+    sources '*.c' '*.h' '*.cu' '*.cuh' '*.cpp' | xargs -r clang-format --dry-run -Werror
     ;;
 tidy)
     if [ "${2:-}" != all ] && base=$(git merge-base HEAD origin/main 2>/dev/null); then

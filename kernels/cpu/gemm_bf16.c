@@ -32,9 +32,9 @@ typedef uint16_t v16h __attribute__((vector_size(32)));
 /* The upper halves hold the numbers rounded to bf16: to nearest, ties to even; a NaN stays one. */
 static inline v16u round_bits(v16 f)
 {
-    const v16u u = (v16u)f, low = u - u + 0x7fff;
+    const v16u u = (v16u)f;
     const v16u nan = (v16u)((u & 0x7fffffff) > 0x7f800000);
-    return ((u + low + ((u >> 16) & 1)) & ~nan) | ((u | 0x400000) & nan);
+    return ((u + 0x7fff + ((u >> 16) & 1)) & ~nan) | ((u | 0x400000) & nan);
 }
 
 /* Pairs as a tile wants them: the even k's number below, the odd one's above. */
