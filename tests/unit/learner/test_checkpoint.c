@@ -65,6 +65,52 @@ static void what_was_saved_comes_back_to_the_bit(void **state)
     test_folder_remove(model);
 }
 
+static lora *adapter_of(const tiny *t, error *err)
+{
+    const lora_config config = { .rank = 2, .alpha = 4, .targets = lora_target("q_proj") | lora_target("up_proj") };
+    lora *l = lora_new(&config, t->w, 9, err);
+    if (!l) fail_msg("%s", err->text);
+    return l;
+}
+
+/* What is optimized then is A and B: they come back, with their moments, and W0 stays what it was. */
+static void an_adapter_comes_back_to_the_bit(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    char *run = test_folder_new(), *model = model_folder(), dir[1024];
+    tiny t = tiny_open(5), u = tiny_open(5); /* the same base */
+    lora *l = adapter_of(&t, &err), *k = adapter_of(&u, &err);
+    const optim_config config = { .lr = 1e-2, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8 };
+    optimizer *o = optimizer_new(&config, l->w, &err), *p = optimizer_new(&config, k->w, &err);
+    float *g = calloc((size_t)l->table->total, sizeof *g);
+    for (int64_t i = 0; i < l->table->total; i++) g[i] = (float)(i % 11 - 5) * 0.01f;
+    optim_report report;
+    checkpoint_state found;
+    test_ok(optimizer_step(o, l->w, g, &report, &err), &err);
+    lora_merge(l, t.w);
+    weights_seal(t.w, 1);
+    test_ok(checkpoint_save(run, model, t.w, l, o, 3, &err), &err);
+    test_ok(checkpoint_latest(run, dir, sizeof dir, &found, &err), &err);
+    test_ok(checkpoint_load(dir, u.w, k, p, &found, &err), &err);
+    const size_t bytes = sizeof(float) * (size_t)l->table->total;
+    assert_true(u.w->hash == t.w->hash && p->step == 1);
+    assert_memory_equal(k->w->data, l->w->data, bytes);
+    assert_memory_equal(p->m, o->m, bytes);
+    assert_memory_equal(p->v, o->v, bytes);
+    lora_merge(k, u.w);
+    assert_true(weights_hash(u.w) == t.w->hash);
+    free(g);
+    optimizer_free(o, t.dev);
+    optimizer_free(p, u.dev);
+    lora_free(l);
+    lora_free(k);
+    tiny_close(&t);
+    tiny_close(&u);
+    test_folder_remove(run);
+    test_folder_remove(model);
+}
+
 /* A crash between the folder and its state.json leaves no checkpoint, only rubbish that resume doesn't look at. */
 static void a_half_written_checkpoint_is_not_one(void **state)
 {
@@ -138,6 +184,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_saved_comes_back_to_the_bit),
+        cmocka_unit_test(an_adapter_comes_back_to_the_bit),
         cmocka_unit_test(a_half_written_checkpoint_is_not_one),
         cmocka_unit_test(a_checkpoint_of_other_weights_is_refused),
         cmocka_unit_test(pretraining_learns_a_sequence),
