@@ -16,6 +16,8 @@ struct backend {
     void (*scratch_reset)(device *dev);
     size_t (*scratch_peak)(const device *dev);
     int (*sync)(device *dev, error *err);
+    /* A host loop on the device's threads; NULL: there are none. */
+    void (*parallel)(device *dev, int64_t n, void (*fn)(void *ctx, int64_t begin, int64_t end, int thread), void *ctx);
     bool host_memory; /* arrays of the device are the host's to read */
 };
 

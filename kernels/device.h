@@ -39,5 +39,7 @@ void *device_scratch(device *dev, size_t bytes);
 void *device_host_scratch(device *dev, size_t bytes);
 void device_scratch_reset(device *dev);
 size_t device_scratch_peak(const device *dev);
+/* fn over [0, n) on the host, item by item, shared among the device's threads where it has any. */
+void device_parallel(device *dev, int64_t n, void (*fn)(void *ctx, int64_t begin, int64_t end, int thread), void *ctx);
 /* Waits for the work given so far; OK, or ERR_DEVICE and the name of the operation that failed first. */
 int device_sync(device *dev, error *err);

@@ -95,13 +95,14 @@ struct ops {
 
     /* ---- LM head, fused with log-softmax: never holds [T, V] for the batch (rows are done in small blocks)
      * z = (x W^T) / temperature; logprob[t] = z[target] - logsumexp(z); entropy[t] = -sum p log p.
-     * x [T, D], W [V, D] (packed for forward), targets [T], logprob/entropy/lse [T]; entropy may be NULL. ---- */
+     * x [T, D], W [V, D] (packed for forward), targets [T], logprob/entropy/lse [T]; entropy may be NULL. The first
+     * `kept` rows of x W^T stay in logits [kept, V] for backward, which makes the others again. ---- */
     void (*head)(device *dev, const float *x, const void *packed, const int32_t *targets, int T, int V, int D,
-                 float temperature, float *logprob, float *entropy, float *lse);
+                 float temperature, float *logprob, float *entropy, float *lse, float *logits, int kept);
     /* dlogprob [T]: dx += dlogprob (onehot - p) W / temperature, dw += likewise. dw may be NULL. */
     void (*head_backward)(device *dev, const float *dlogprob, const float *x, const float *w, const void *packed,
-                          const int32_t *targets, const float *lse, int T, int V, int D, float temperature, float *dx,
-                          float *dw);
+                          const int32_t *targets, const float *lse, int T, int V, int D, float temperature,
+                          const float *logits, int kept, float *dx, float *dw);
 
     /* ---- sampling from logits [M, V] on the device; all arrays of M lie on the host, and the call waits. Row i uses
      * the random number (keys[i], hi[i], position[i]). token by inverse CDF over softmax(z / temperature) restricted to

@@ -141,7 +141,7 @@ static void top_backward(const backward *b, const float *dlogprob)
         b->ops->zero(b->dev, b->d.norm_out, size);
         b->ops->head_backward(b->dev, dlogprob + (int64_t)k * top->n, top->normed, param_data(b->w, head),
                               param_packed(b->w, head), in->batch.targets, in->lse, top->n, c->vocab, b->D,
-                              in->temperature, b->d.norm_out, grad_of(b, k, head));
+                              in->temperature, in->logits, in->kept, b->d.norm_out, grad_of(b, k, head));
         norm_backward(b, k, norm, b->d.norm_out, top->x, top->rstd, top->n, b->dtop + k * size);
     }
     if (!c->tied) complete(b, head);

@@ -90,6 +90,8 @@ typedef struct inner_activations {
     device_batch batch;
     layer_acts *layers; /* [L]; with recompute all in the same buffers, but for x and the last layer's rows */
     top_acts top;
+    float *logits; /* [kept, V] of the first rows */
+    int kept;
     float *lse; /* [n_out] */
 } inner_activations;
 

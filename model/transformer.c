@@ -4,6 +4,8 @@
 
 #include "model/layer.h"
 
+enum { KEPT_LOGITS = 32 << 20 }; /* 128 MB */
+
 static device_batch device_batch_of(const weights *w, const token_batch *b)
 {
     device *dev = w->dev;
@@ -63,6 +65,15 @@ static inner_activations *inner_new(const weights *w, const token_batch *batch, 
     return in;
 }
 
+/* Logits for backward, where that is cheap: making them again costs a twentieth of a step. */
+static void keep_logits(const weights *w, inner_activations *in)
+{
+    const int V = w->table->config.vocab, most = KEPT_LOGITS / V, n = in->batch.n_out;
+    if (!in->keep || in->recompute) return;
+    in->kept = n < most ? n : most;
+    in->logits = scratch_floats(w->dev, in->kept, V);
+}
+
 activations *model_forward(const weights *w, const token_batch *batch, const forward_options *options)
 {
     static const forward_options DEFAULTS = { .temperature = 1, .keep = true };
@@ -72,9 +83,10 @@ activations *model_forward(const weights *w, const token_batch *batch, const for
     float *logprob = scratch_floats(w->dev, batch->n_out, 1), *entropy = scratch_floats(w->dev, batch->n_out, 1);
     in->lse = scratch_floats(w->dev, batch->n_out, 1);
     run_layers(w, in);
+    keep_logits(w, in);
     top_norm(w, &in->top);
     device_ops(w->dev)->head(w->dev, in->top.normed, param_packed(w, head), in->batch.targets, batch->n_out, c->vocab,
-                             c->width, in->temperature, logprob, entropy, in->lse);
+                             c->width, in->temperature, logprob, entropy, in->lse, in->logits, in->kept);
     in->outside = (activations){ .logprob = logprob, .entropy = entropy, .inner = in };
     return &in->outside;
 }

@@ -5,20 +5,34 @@
 #include "kernels/cpu/attend.h"
 #include "kernels/cpu/cpu.h"
 
+typedef struct kv_rows {
+    const float *k, *v;
+    const int32_t *row_seq, *positions, *table;
+    size_t max_pages, Hkv, hd;
+    float *k_pages, *v_pages;
+} kv_rows;
+
+static void write_rows(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const kv_rows *w = ctx;
+    const size_t hd = w->hd, width = w->Hkv * hd, page_floats = width * KV_PAGE;
+    (void)thread;
+    for (int64_t t = begin; t < end; t++) {
+        const size_t slot = (size_t)(w->positions[t] % KV_PAGE), block = (size_t)(w->positions[t] / KV_PAGE);
+        const size_t page = (size_t)w->table[(size_t)w->row_seq[t] * w->max_pages + block];
+        const float *k = w->k + (size_t)t * width, *v = w->v + (size_t)t * width;
+        float *keys = w->k_pages + page * page_floats, *values = w->v_pages + page * page_floats;
+        for (size_t c = 0; c < width; c++) keys[c * KV_PAGE + slot] = k[c];
+        for (size_t g = 0; g < w->Hkv; g++) memcpy(values + (g * KV_PAGE + slot) * hd, v + g * hd, sizeof(float) * hd);
+    }
+}
+
 void cpu_kv_write(device *dev, const float *k, const float *v, const int32_t *row_seq, const int32_t *positions,
                   const int32_t *table, int max_pages, int T, int Hkv, int hd, float *k_pages, float *v_pages)
 {
-    (void)dev;
-    const size_t width = (size_t)Hkv * (size_t)hd, page_floats = width * KV_PAGE;
-    for (int t = 0; t < T; t++) {
-        const size_t slot = (size_t)(positions[t] % KV_PAGE);
-        const size_t page = (size_t)table[(size_t)row_seq[t] * (size_t)max_pages + (size_t)(positions[t] / KV_PAGE)];
-        float *keys = k_pages + page * page_floats, *values = v_pages + page * page_floats;
-        for (size_t c = 0; c < width; c++) keys[c * KV_PAGE + slot] = k[(size_t)t * width + c];
-        for (size_t g = 0; g < (size_t)Hkv; g++)
-            memcpy(values + (g * KV_PAGE + slot) * (size_t)hd, v + (size_t)t * width + g * (size_t)hd,
-                   sizeof(float) * (size_t)hd);
-    }
+    enum { FLOAT_COST = 32 }; /* each key goes to a line of its own */
+    kv_rows rows = { k, v, row_seq, positions, table, (size_t)max_pages, (size_t)Hkv, (size_t)hd, k_pages, v_pages };
+    cpu_parallel(dev, (double)FLOAT_COST * T * Hkv * hd, T, 0, write_rows, &rows);
 }
 
 typedef struct paged {

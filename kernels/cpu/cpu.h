@@ -76,10 +76,10 @@ void cpu_swiglu(device *dev, const float *gate, const float *up, int64_t n, floa
 void cpu_swiglu_backward(device *dev, const float *dy, const float *gate, const float *up, int64_t n, float *dgate,
                          float *dup);
 void cpu_head(device *dev, const float *x, const void *packed, const int32_t *targets, int T, int V, int D,
-              float temperature, float *logprob, float *entropy, float *lse);
+              float temperature, float *logprob, float *entropy, float *lse, float *logits, int kept);
 void cpu_head_backward(device *dev, const float *dlogprob, const float *x, const float *w, const void *packed,
-                       const int32_t *targets, const float *lse, int T, int V, int D, float temperature, float *dx,
-                       float *dw);
+                       const int32_t *targets, const float *lse, int T, int V, int D, float temperature,
+                       const float *logits, int kept, float *dx, float *dw);
 void cpu_sample(device *dev, const float *logits, int M, int V, float temperature, float top_p, const rng_key *keys,
                 const uint64_t *hi, const uint64_t *position, int32_t *token, float *logprob);
 void cpu_token_logprob(device *dev, const float *logits, int M, int V, float temperature, const int32_t *token,

@@ -210,6 +210,11 @@ static int cpu_sync(device *dev, error *err)
     return OK; /* the CPU's operations can't fail: shapes are asserted, memory aborts */
 }
 
+static void cpu_host_loop(device *dev, int64_t n, pool_fn fn, void *ctx)
+{
+    pool_run(((cpu_device *)dev)->threads, n, 1, fn, ctx);
+}
+
 static void cpu_close(device *base)
 {
     cpu_device *dev = (cpu_device *)base;
@@ -227,6 +232,7 @@ static const struct backend CPU_BACKEND = { .close = cpu_close,
                                             .scratch_reset = cpu_scratch_reset,
                                             .scratch_peak = cpu_scratch_peak,
                                             .sync = cpu_sync,
+                                            .parallel = cpu_host_loop,
                                             .host_memory = true };
 
 device *cpu_open(int threads, error *err)

@@ -15,6 +15,7 @@ enum {
     LEAST_ROWS = 96,
     MOST_ROWS = 128,
     K_BLOCK = 256,
+    K_SHARE = 3072,
     DW_BLOCK = 192,
     DW_ROWS = 512, /* the widest share of dW's rows that a task takes, and the narrowest worth one */
     DW_LEAST = 64,
@@ -84,6 +85,7 @@ typedef struct product {
     const linear_part *parts;
     int n, panels; /* parts, and the panels of all of them */
     int rows;      /* a task */
+    int k, k_end;  /* the share of K under way */
 } product;
 
 static tile_args tile_of(const product *p, const linear_part *t, int row, int panel)
@@ -115,12 +117,16 @@ static void add_bias(const linear_part *t, int row, int rows, int panel)
             t->y[(size_t)r * (size_t)t->N + (size_t)n] += t->bias[n];
 }
 
-/* Rows [row, row + rows) of the columns of one panel, block by block of K. */
+/* Rows [row, row + rows) of the columns of one panel, block by block of p's share of K. */
 static void panel_rows(const product *p, const linear_part *part, int row, int rows, int panel)
 {
     tile_args t = tile_of(p, part, row, panel);
-    for (int k = 0; k < p->K; k += K_BLOCK) {
-        t.K = smaller(p->K - k, K_BLOCK);
+    t.a += p->k;
+    t.b[0] += (size_t)p->k * PANEL;
+    t.b[1] += (size_t)p->k * PANEL;
+    if (p->k > 0) t.start = t.y, t.start_row = t.y_row;
+    for (int k = p->k; k < p->k_end; k += K_BLOCK) {
+        t.K = smaller(p->k_end - k, K_BLOCK);
         t.soon = t.b[0] + K_BLOCK * PANEL; /* the panel's next block, or the next panel: they follow each other */
         tile_rows(t, rows);
         t.a += K_BLOCK;
@@ -129,7 +135,7 @@ static void panel_rows(const product *p, const linear_part *part, int row, int r
         t.start = t.y;
         t.start_row = t.y_row;
     }
-    add_bias(part, row, rows, panel);
+    if (p->k_end == p->K) add_bias(part, row, rows, panel);
 }
 
 /* Rows that a task takes through a panel: as many as stay in the second-level cache, so that W comes from memory seldom
@@ -190,12 +196,17 @@ void cpu_linears(device *dev, const float *x, int M, int K, const linear_part *p
         bf16_linears(dev, x, M, K, parts, n);
         return;
     }
-    product p = { x, M, K, parts, n, panels_of_parts(parts, n, PANEL), rows_a_task(K) };
-    const double flops = 2.0 * M * K * p.panels * PANEL;
-    if (M <= FEW_ROWS)
-        cpu_parallel(dev, flops, panels_of_parts(parts, n, 2 * PANEL), 0, few_rows, &p);
-    else
-        cpu_parallel(dev, flops, (int64_t)(M + p.rows - 1) / p.rows * p.panels, 0, many_rows, &p);
+    product p = { x, M, K, parts, n, panels_of_parts(parts, n, PANEL), .k_end = K };
+    if (M <= FEW_ROWS) {
+        cpu_parallel(dev, 2.0 * M * K * p.panels * PANEL, panels_of_parts(parts, n, 2 * PANEL), 0, few_rows, &p);
+        return;
+    }
+    p.rows = rows_a_task(smaller(K, K_SHARE));
+    for (; p.k < K; p.k = p.k_end) { /* the rows' share of x stays in cache for all panels, however large K is */
+        p.k_end = smaller(K, p.k + K_SHARE);
+        cpu_parallel(dev, 2.0 * M * (p.k_end - p.k) * p.panels * PANEL, (int64_t)(M + p.rows - 1) / p.rows * p.panels,
+                     0, many_rows, &p);
+    }
 }
 
 void cpu_linear(device *dev, const float *x, int M, const void *packed, const float *bias, int N, int K, float *y)

@@ -1,15 +1,9 @@
 /* LM head fused with log-softmax: blocks of rows go through the vocabulary and are forgotten, [T, V] never exists. */
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/logits.h"
+#include "kernels/head_rows.h"
 
-/* 64 MB of logits at a time, and never so few rows that the products get slow. */
-enum { BLOCK_FLOATS = 16 << 20, MIN_ROWS = 128 };
-
-static int rows_a_block(int T, int V)
-{
-    const int rows = BLOCK_FLOATS / V < MIN_ROWS ? MIN_ROWS : BLOCK_FLOATS / V;
-    return rows < T ? rows : T;
-}
+enum { BLOCK_FLOATS = 16 << 20 }; /* 64 MB of logits at a time */
 
 static float inverse_of(float temperature) { return temperature > 0 ? 1.0f / temperature : 1.0f; }
 
@@ -27,7 +21,8 @@ static float row_entropy(const float *z, int V, float inverse, float lse)
 }
 
 typedef struct head_block {
-    float *z; /* [rows, V] */
+    const float *z; /* [rows, V] */
+    float *slope;   /* [rows, V]; may be z */
     int V, first;
     const int32_t *targets;
     const float *dlogprob, *lse_in;
@@ -49,31 +44,33 @@ static void score_rows(void *ctx, int64_t begin, int64_t end, int thread)
 }
 
 void cpu_head(device *dev, const float *x, const void *packed, const int32_t *targets, int T, int V, int D,
-              float temperature, float *logprob, float *entropy, float *lse)
+              float temperature, float *logprob, float *entropy, float *lse, float *logits, int kept)
 {
     if (T == 0) return;
     const cpu_mark mark = cpu_scratch_mark(dev);
-    const int rows = rows_a_block(T, V);
+    const int rows = head_rows(T, V, BLOCK_FLOATS);
     head_block b = { .V = V, .targets = targets, .inverse = inverse_of(temperature) };
-    b.z = device_scratch(dev, sizeof(float) * (size_t)rows * (size_t)V);
+    float *spare = kept < T ? device_scratch(dev, sizeof(float) * (size_t)rows * (size_t)V) : NULL;
     b.logprob = logprob, b.entropy = entropy, b.lse = lse;
-    for (b.first = 0; b.first < T; b.first += rows) {
-        const int n = T - b.first < rows ? T - b.first : rows;
-        cpu_linear(dev, x + (size_t)b.first * (size_t)D, n, packed, NULL, V, D, b.z);
+    for (int n; b.first < T; b.first += n) {
+        float *z = b.first < kept ? logits + (size_t)b.first * (size_t)V : spare;
+        n = head_block_rows(b.first, T, rows, kept);
+        cpu_linear(dev, x + (size_t)b.first * (size_t)D, n, packed, NULL, V, D, z);
+        b.z = z;
         cpu_parallel(dev, 20.0 * n * V, n, 0, score_rows, &b);
     }
     cpu_scratch_rewind(dev, mark);
 }
 
-/* z -> dL/dz = dlogprob (onehot - p) / temperature, in place. */
-static void slope_row(float *z, int V, int target, float lse, float dlogprob, float inverse)
+/* z -> dL/dz = dlogprob (onehot - p) / temperature. */
+static void slope_row(const float *z, int V, int target, float lse, float dlogprob, float inverse, float *dz)
 {
     const float c = dlogprob * inverse;
     int i = 0;
     for (; i + 16 <= V; i += 16)
-        v16_store(z + i, v16_exp(v16_load(z + i) * v16_set(inverse) - v16_set(lse)) * v16_set(-c));
-    for (; i < V; i++) z[i] = scalar_exp(z[i] * inverse - lse) * -c;
-    z[target] += c;
+        v16_store(dz + i, v16_exp(v16_load(z + i) * v16_set(inverse) - v16_set(lse)) * v16_set(-c));
+    for (; i < V; i++) dz[i] = scalar_exp(z[i] * inverse - lse) * -c;
+    dz[target] += c;
 }
 
 static void slope_rows(void *ctx, int64_t begin, int64_t end, int thread)
@@ -82,28 +79,30 @@ static void slope_rows(void *ctx, int64_t begin, int64_t end, int thread)
     (void)thread;
     for (int64_t r = begin; r < end; r++) {
         const int64_t t = b->first + r;
-        slope_row(b->z + (size_t)r * (size_t)b->V, b->V, b->targets[t], b->lse_in[t], b->dlogprob[t], b->inverse);
+        const size_t at = (size_t)r * (size_t)b->V;
+        slope_row(b->z + at, b->V, b->targets[t], b->lse_in[t], b->dlogprob[t], b->inverse, b->slope + at);
     }
 }
 
 void cpu_head_backward(device *dev, const float *dlogprob, const float *x, const float *w, const void *packed,
-                       const int32_t *targets, const float *lse, int T, int V, int D, float temperature, float *dx,
-                       float *dw)
+                       const int32_t *targets, const float *lse, int T, int V, int D, float temperature,
+                       const float *logits, int kept, float *dx, float *dw)
 {
     if (T == 0) return;
     const cpu_mark mark = cpu_scratch_mark(dev);
-    const int rows = rows_a_block(T, V);
+    const int rows = head_rows(T, V, BLOCK_FLOATS);
     head_block b = { .V = V, .targets = targets, .dlogprob = dlogprob, .lse_in = lse };
     b.inverse = inverse_of(temperature);
     const void *transposed = gemm_pack_transposed(dev, w, V, D);
-    b.z = device_scratch(dev, sizeof(float) * (size_t)rows * (size_t)V);
-    for (b.first = 0; b.first < T; b.first += rows) {
-        const int n = T - b.first < rows ? T - b.first : rows;
+    b.slope = device_scratch(dev, sizeof(float) * (size_t)rows * (size_t)V);
+    for (int n; b.first < T; b.first += n) {
         const float *xb = x + (size_t)b.first * (size_t)D;
-        cpu_linear(dev, xb, n, packed, NULL, V, D, b.z);
+        n = head_block_rows(b.first, T, rows, kept);
+        b.z = b.first < kept ? logits + (size_t)b.first * (size_t)V : b.slope;
+        if (b.first >= kept) cpu_linear(dev, xb, n, packed, NULL, V, D, b.slope);
         cpu_parallel(dev, 20.0 * n * V, n, 0, slope_rows, &b);
-        gemm_dx(dev, b.z, n, transposed, V, D, dx + (size_t)b.first * (size_t)D);
-        if (dw) cpu_linear_dw(dev, b.z, xb, n, V, D, dw);
+        gemm_dx(dev, b.slope, n, transposed, V, D, dx + (size_t)b.first * (size_t)D);
+        if (dw) cpu_linear_dw(dev, b.slope, xb, n, V, D, dw);
     }
     cpu_scratch_rewind(dev, mark);
 }

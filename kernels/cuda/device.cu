@@ -104,8 +104,8 @@ static void gpu_close(device *dev)
     free(d);
 }
 
-static const struct backend BACKEND = { gpu_close, gpu_alloc, gpu_release, gpu_copy_in, gpu_copy_out,
-                                        gpu_take,  gpu_reset, gpu_peak,    gpu_sync,    false };
+static const struct backend BACKEND = { gpu_close, gpu_alloc, gpu_release, gpu_copy_in, gpu_copy_out, gpu_take,
+                                        gpu_reset, gpu_peak,  gpu_sync,    NULL,        false };
 
 /* In the order of kernels/ops.h. */
 static const struct ops OPS = { cuda_zero,

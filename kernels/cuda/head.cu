@@ -7,14 +7,9 @@ extern "C" {
 #include "base/rng.h"
 }
 #include "kernels/cuda/cuda_device.h"
+#include "kernels/head_rows.h"
 
-enum { THREADS = 256, BLOCK_FLOATS = 64 << 20, MIN_ROWS = 128, BISECTIONS = 32 };
-
-static int rows_a_block(int T, int V)
-{
-    const int rows = BLOCK_FLOATS / V < MIN_ROWS ? MIN_ROWS : BLOCK_FLOATS / V;
-    return rows < T ? rows : T;
-}
+enum { THREADS = 256, BLOCK_FLOATS = 64 << 20, BISECTIONS = 32 };
 
 static float inverse_of(float temperature) { return temperature > 0 ? 1.0f / temperature : 1.0f; }
 
@@ -49,14 +44,15 @@ GPU_KERNEL void score_rows(const float *z, const int32_t *targets, int V, float 
 }
 
 void cuda_head(device *dev, const float *x, const void *packed, const int32_t *targets, int T, int V, int D,
-               float temperature, float *logprob, float *entropy, float *lse)
+               float temperature, float *logprob, float *entropy, float *lse, float *logits, int kept)
 {
     if (T == 0) return;
     const gpu_mark mark = gpu_mark_here(dev);
-    const int rows = rows_a_block(T, V);
-    float *z = gpu_scratch<float>(dev, (size_t)rows * (size_t)V);
-    for (int t = 0; t < T; t += rows) {
-        const int n = T - t < rows ? T - t : rows;
+    const int rows = head_rows(T, V, BLOCK_FLOATS);
+    float *spare = kept < T ? gpu_scratch<float>(dev, (size_t)rows * (size_t)V) : NULL;
+    for (int t = 0, n; t < T; t += n) {
+        float *z = t < kept ? logits + (size_t)t * (size_t)V : spare;
+        n = head_block_rows(t, T, rows, kept);
         cuda_linear(dev, x + (size_t)t * (size_t)D, n, packed, NULL, V, D, z);
         GPU_LAUNCH(dev, score_rows, (unsigned)n, THREADS, 0, z, targets + t, V, inverse_of(temperature), logprob + t,
                    entropy ? entropy + t : NULL, lse + t);
@@ -64,32 +60,33 @@ void cuda_head(device *dev, const float *x, const void *packed, const int32_t *t
     gpu_rewind(dev, mark);
 }
 
-/* z -> dL/dz = dlogprob (onehot - p) / temperature, in place. */
-GPU_KERNEL void slope_rows(float *z, const int32_t *targets, const float *lse, const float *dlogprob, int V,
-                           float inverse)
+/* z -> dL/dz = dlogprob (onehot - p) / temperature; dz may be z. */
+GPU_KERNEL void slope_rows(const float *z, const int32_t *targets, const float *lse, const float *dlogprob, int V,
+                           float inverse, float *dz)
 {
-    float *row = z + (size_t)blockIdx.x * (size_t)V;
+    const float *row = z + (size_t)blockIdx.x * (size_t)V;
+    float *out = dz + (size_t)blockIdx.x * (size_t)V;
     const float c = dlogprob[blockIdx.x] * inverse, l = lse[blockIdx.x];
     for (int v = (int)threadIdx.x; v < V; v += THREADS)
-        row[v] = (v == targets[blockIdx.x] ? c : 0.0f) - c * expf(row[v] * inverse - l);
+        out[v] = (v == targets[blockIdx.x] ? c : 0.0f) - c * expf(row[v] * inverse - l);
 }
 
 void cuda_head_backward(device *dev, const float *dlogprob, const float *x, const float *w, const void *packed,
-                        const int32_t *targets, const float *lse, int T, int V, int D, float temperature, float *dx,
-                        float *dw)
+                        const int32_t *targets, const float *lse, int T, int V, int D, float temperature,
+                        const float *logits, int kept, float *dx, float *dw)
 {
     if (T == 0) return;
     const gpu_mark mark = gpu_mark_here(dev);
-    const int rows = rows_a_block(T, V);
-    float *z = gpu_scratch<float>(dev, (size_t)rows * (size_t)V);
-    for (int t = 0; t < T; t += rows) {
-        const int n = T - t < rows ? T - t : rows;
-        const float *xt = x + (size_t)t * (size_t)D;
-        cuda_linear(dev, xt, n, packed, NULL, V, D, z);
+    const int rows = head_rows(T, V, BLOCK_FLOATS);
+    float *dz = gpu_scratch<float>(dev, (size_t)rows * (size_t)V);
+    for (int t = 0, n; t < T; t += n) {
+        const float *xt = x + (size_t)t * (size_t)D, *z = t < kept ? logits + (size_t)t * (size_t)V : dz;
+        n = head_block_rows(t, T, rows, kept);
+        if (t >= kept) cuda_linear(dev, xt, n, packed, NULL, V, D, dz);
         GPU_LAUNCH(dev, slope_rows, (unsigned)n, THREADS, 0, z, targets + t, lse + t, dlogprob + t, V,
-                   inverse_of(temperature));
-        cuda_linear_dx(dev, z, n, w, V, D, dx + (size_t)t * (size_t)D);
-        if (dw) cuda_linear_dw(dev, z, xt, n, V, D, dw);
+                   inverse_of(temperature), dz);
+        cuda_linear_dx(dev, dz, n, w, V, D, dx + (size_t)t * (size_t)D);
+        if (dw) cuda_linear_dw(dev, dz, xt, n, V, D, dw);
     }
     gpu_rewind(dev, mark);
 }

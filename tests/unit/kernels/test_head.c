@@ -70,8 +70,8 @@ static void logprob_entropy_and_gradients(void **state)
     float *gx = zeros(&b, T * D), *gw = zeros(&b, V * D);
     int32_t *dt = put_ints(&b, targets, T);
     void *panels = packed(&b, w, V, D);
-    b.ops->head(b.dev, dx, panels, dt, T, V, D, TEMPERATURE, logprob, entropy, lse);
-    b.ops->head_backward(b.dev, put(&b, slope, T), dx, dw, panels, dt, lse, T, V, D, TEMPERATURE, gx, gw);
+    b.ops->head(b.dev, dx, panels, dt, T, V, D, TEMPERATURE, logprob, entropy, lse, NULL, 0);
+    b.ops->head_backward(b.dev, put(&b, slope, T), dx, dw, panels, dt, lse, T, V, D, TEMPERATURE, NULL, 0, gx, gw);
     problem p = { wide(&b, x, T * D), wide(&b, w, V * D), wide(&b, slope, T), targets };
     const float *l = get(&b, logprob, T), *e = get(&b, entropy, T);
     for (int t = 0; t < T; t++) {
@@ -83,6 +83,38 @@ static void logprob_entropy_and_gradients(void **state)
     }
     near_slopes(get(&b, gx, T * D), of_x, &p, x, T * D, "dx");
     near_slopes(get(&b, gw, V * D), of_w, &p, w, V * D, "dw");
+    bench_close(&b);
+}
+
+/* Logits that were kept and logits made again have the same bits, and backward leaves the kept ones as they are. */
+static void kept_logits_change_no_bit(void **state)
+{
+    (void)state;
+    enum { KEPT = T / 2 };
+    bench b = bench_open(2);
+    const float *x = random_host(&b, T * D, 1), *w = random_host(&b, V * D, 0.3), *slope = random_host(&b, T, 1);
+    int32_t targets[T];
+    for (int t = 0; t < T; t++) targets[t] = (int32_t)test_random_below(&b.rnd, V);
+    float *dx = put(&b, x, T * D), *dw = put(&b, w, V * D), *ds = put(&b, slope, T);
+    void *panels = packed(&b, w, V, D);
+    const int32_t *dt = put_ints(&b, targets, T);
+    static const int kept[] = { 0, KEPT, T };
+    const float *logprob[3], *gx[3], *gw[3];
+    for (int i = 0; i < 3; i++) {
+        float *l = zeros(&b, T), *lse = zeros(&b, T), *z = zeros(&b, T * V), *to_x = zeros(&b, T * D),
+              *to_w = zeros(&b, V * D);
+        b.ops->head(b.dev, dx, panels, dt, T, V, D, TEMPERATURE, l, NULL, lse, z, kept[i]);
+        const float *before = get(&b, z, T * V);
+        b.ops->head_backward(b.dev, ds, dx, dw, panels, dt, lse, T, V, D, TEMPERATURE, z, kept[i], to_x, to_w);
+        assert_memory_equal(before, get(&b, z, T * V), sizeof(float) * T * V);
+        logprob[i] = get(&b, l, T), gx[i] = get(&b, to_x, T * D), gw[i] = get(&b, to_w, V * D);
+    }
+    assert_memory_equal(logprob[2], logprob[0], sizeof(float) * T);
+    assert_memory_equal(gx[2], gx[0], sizeof(float) * T * D);
+    assert_memory_equal(gw[2], gw[0], sizeof(float) * V * D);
+    for (int i = 0; i < T; i++) test_near((double)logprob[1][i], (double)logprob[0][i], 1e-6, "logprob");
+    for (int i = 0; i < T * D; i++) test_near((double)gx[1][i], (double)gx[0][i], 1e-5, "dx");
+    for (int i = 0; i < V * D; i++) test_near((double)gw[1][i], (double)gw[0][i], 1e-5, "dw");
     bench_close(&b);
 }
 
@@ -107,7 +139,7 @@ static void what_sampling_records_is_what_the_head_computes_in_every_bit(void **
     b.ops->sample(b.dev, z, T, V, TEMPERATURE, 1.0f, keys, hi, at, token, sampled);
     int32_t *dt = put_ints(&b, token, T);
     b.ops->token_logprob(b.dev, z, T, V, TEMPERATURE, token, again);
-    b.ops->head(b.dev, put(&b, x, T * D), packed(&b, w, V, D), dt, T, V, D, TEMPERATURE, head, NULL, lse);
+    b.ops->head(b.dev, put(&b, x, T * D), packed(&b, w, V, D), dt, T, V, D, TEMPERATURE, head, NULL, lse, NULL, 0);
     assert_memory_equal(sampled, again, sizeof(float) * T);
     assert_memory_equal(sampled, get(&b, head, T), sizeof(float) * T);
     bench_close(&b);
@@ -183,6 +215,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logprob_entropy_and_gradients),
+        cmocka_unit_test(kept_logits_change_no_bit),
         cmocka_unit_test(what_sampling_records_is_what_the_head_computes_in_every_bit),
         cmocka_unit_test(a_sample_depends_on_its_key_and_not_on_its_batch),
         cmocka_unit_test(frequencies_follow_the_probabilities),

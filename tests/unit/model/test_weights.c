@@ -73,7 +73,7 @@ static void the_hash_is_the_same_everywhere_and_sees_every_bit(void **state)
             m.w->data[m.table->items[i].offset + j] = (float)((i + 3 * j) % 256) / 64.0f - 2.0f;
     weights_seal(m.w, 41);
     assert_int_equal(m.w->version, 41);
-    if (m.w->hash != UINT64_C(0x11d57b4f26dec2b8)) fail_msg("hash %016llx", (unsigned long long)m.w->hash);
+    if (m.w->hash != UINT64_C(0x59f20b099b41d489)) fail_msg("hash %016llx", (unsigned long long)m.w->hash);
     assert_true(weights_hash(m.w) == m.w->hash);
     for (int i = 0; i < m.table->n; i++) {
         const param *p = &m.table->items[i];
