@@ -23,6 +23,7 @@ static const verb VERBS[] = {
     { "env", cmd_env, "list | call --tool NAME ARGS    one tool call by hand" },
     { "probe", cmd_probe, "--model DIR --text T            token ids, logprobs and logits of a model" },
     { "tokenize", cmd_tokenize, "--model DIR TEXT                text to ids and back" },
+    { "moo", cmd_moo, "--method M                      many gradients to one direction, by any method" },
     { "doctor", cmd_doctor, "                                what this machine can and can't do" },
     { "import", cmd_import, "--from llama2.c MODEL.bin TOKENIZER.bin OUT   a Hugging Face folder from another format" },
     { "render", cmd_render, "--model DIR MESSAGES.json       a conversation as the model will see it" },

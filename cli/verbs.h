@@ -14,6 +14,7 @@ int cmd_rollouts(int argc, char **argv);
 int cmd_env(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);
+int cmd_moo(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_render(int argc, char **argv);
 int cmd_export(int argc, char **argv);

@@ -1,0 +1,203 @@
+/* troupe moo: gradients in, the weights and the direction of a method out. For people, and for tests against others. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/str.h"
+#include "cli/arguments.h"
+#include "cli/verbs.h"
+#include "learner/moo/moo.h"
+
+static int usage(FILE *to)
+{
+    fprintf(
+        to,
+        "usage: troupe moo --method METHOD [--order natural] [c=0.5 alpha=2 beta=0.5 max_norm=1 ridge=1e-10 seed=1]\n\n"
+        "Reads problems from standard input, one JSON object a line, and prints an answer for each:\n"
+        "  {\"J\":[[1,3],[-3,-1]],\"pref\":[1,1]}  the objectives' gradients, a row each (or \"G\", their Gram "
+        "matrix)\n"
+        "  {\"weights\":[],\"direction\":[],\"cosines\":[]}  direction (with J): what to descend; cosines: of all "
+        "pairs\n\n"
+        "  --order natural   pcgrad and gradvac meet the others in their order, not in a drawn one\n"
+        "  --json            accepted; the answers are JSON anyway\n\nmethods:\n");
+    for (int m = 0; m < N_MOO_METHODS; m++)
+        fprintf(to, "  %-9s  %s\n", moo_method_name((moo_method)m), moo_method_help((moo_method)m));
+    fprintf(to, "\nexample: echo '{\"J\":[[1,3],[-3,-1]]}' | troupe moo --method mgda\n");
+    return to == stdout ? 0 : 2;
+}
+
+/* One line's problem: J [K, d] or none, G [K, K]. */
+typedef struct problem {
+    double *J;
+    size_t K, d;
+    double G[MOO_MOST * MOO_MOST];
+} problem;
+
+static int row_numbers(const json_t *row, const char *what, size_t i, size_t n, double *out, error *err)
+{
+    if (json_array_size(row) != n)
+        return error_set(err, ERR_PARSE, "%s: row %zu: expected %zu numbers, found %zu", what, i, n,
+                         json_array_size(row));
+    for (size_t k = 0; k < n; k++) {
+        if (!json_is_number(json_array_get(row, k)))
+            return error_set(err, ERR_PARSE, "%s: row %zu: entry %zu is not a number", what, i, k);
+        out[k] = json_number_value(json_array_get(row, k));
+    }
+    return OK;
+}
+
+static void gram_of(problem *p)
+{
+    for (size_t i = 0; i < p->K; i++)
+        for (size_t j = 0; j < p->K; j++) {
+            double sum = 0;
+            for (size_t n = 0; n < p->d; n++) sum += p->J[i * p->d + n] * p->J[j * p->d + n];
+            p->G[i * p->K + j] = sum;
+        }
+}
+
+static int read_rows(problem *p, const json_t *line, error *err)
+{
+    const json_t *J = json_object_get(line, "J"), *G = json_object_get(line, "G"), *rows = J ? J : G;
+    p->K = json_array_size(rows);
+    if (p->K == 0 || p->K > MOO_MOST)
+        return error_set(err, ERR_PARSE, "expected \"J\" (gradients, a row each) or \"G\" with 1 to %d rows", MOO_MOST);
+    p->d = J ? json_array_size(json_array_get(J, 0)) : p->K;
+    if (J) p->J = xcalloc(p->K * p->d + 1, sizeof *p->J);
+    for (size_t i = 0; i < p->K; i++)
+        if (row_numbers(json_array_get(rows, i), J ? "J" : "G", i, p->d, J ? p->J + i * p->d : p->G + i * p->K, err) !=
+            OK)
+            return ERR_PARSE;
+    if (J) gram_of(p);
+    return OK;
+}
+
+static int read_preferences(moo_config *c, const problem *p, const json_t *line, error *err)
+{
+    const json_t *pref = json_object_get(line, "pref");
+    memset(c->pref, 0, sizeof c->pref);
+    return pref ? row_numbers(pref, "pref", 0, p->K, c->pref, err) : OK;
+}
+
+static void print_numbers(const char *name, const double *x, size_t n, char before)
+{
+    printf("%c\"%s\":[", before, name);
+    for (size_t i = 0; i < n; i++) printf("%s%.17g", i ? "," : "", x[i]);
+    putchar(']');
+}
+
+static void print_answer(const problem *p, const double *w)
+{
+    print_numbers("weights", w, p->K, '{');
+    double *d = xcalloc(p->d + 1, sizeof *d);
+    for (size_t i = 0; p->J && i < p->K; i++)
+        for (size_t n = 0; n < p->d; n++) d[n] += w[i] * p->J[i * p->d + n];
+    if (p->J) print_numbers("direction", d, p->d, ',');
+    free(d);
+    printf(",\"cosines\":[");
+    for (size_t i = 0; i < p->K; i++)
+        for (size_t j = 0; j < p->K; j++)
+            printf("%s%.17g%s",
+                   j   ? ","
+                   : i ? ",["
+                       : "[",
+                   moo_cosine(p->G, (int)p->K, (int)i, (int)j), j + 1 == p->K ? "]" : "");
+    puts("]}");
+}
+
+static int answer(moo_config *c, const char *text, size_t len, const char *where, rng_key order, moo_state *memory,
+                  error *err)
+{
+    problem p = { 0 };
+    double w[MOO_MOST];
+    json_t *line = json_parse(text, len, where, err);
+    int rc = line ? OK : err->code;
+    if (rc == OK) rc = read_rows(&p, line, err);
+    if (rc == OK) rc = read_preferences(c, &p, line, err);
+    if (rc == OK) rc = moo_solve(c, p.G, (int)p.K, NULL, order, memory, w, err);
+    if (rc == OK) print_answer(&p, w);
+    json_decref(line);
+    free(p.J);
+    return rc == OK || !line ? rc : error_within(err, "%s", where);
+}
+
+/* key=value into the config; the seed goes into the order's key. */
+static int read_settings(moo_config *c, rng_key *order, const arguments *a, error *err)
+{
+    double seed = 1;
+    const struct {
+        const char *name;
+        double *value;
+    } settings[] = { { "c", &c->c },         { "alpha", &c->alpha }, { "beta", &c->beta }, { "max_norm", &c->max_norm },
+                     { "ridge", &c->ridge }, { "seed", &seed } };
+    for (int i = 0; i < a->n_overrides; i++) {
+        const char *equals = strchr(a->overrides[i], '=');
+        char *end;
+        size_t k = 0;
+        const size_t len = (size_t)(equals - a->overrides[i]), n = sizeof settings / sizeof *settings;
+        while (k < n && (strlen(settings[k].name) != len || strncmp(settings[k].name, a->overrides[i], len) != 0)) k++;
+        if (k == n)
+            return error_set(err, ERR_ARGUMENT, "no setting '%.*s' (c, alpha, beta, max_norm, ridge, seed)", (int)len,
+                             a->overrides[i]);
+        *settings[k].value = strtod(equals + 1, &end);
+        if (end == equals + 1 || *end || !isfinite(*settings[k].value) || *settings[k].value < 0)
+            return error_set(err, ERR_ARGUMENT, "%s: expected a number that is not negative, found '%s'",
+                             settings[k].name, equals + 1);
+    }
+    *order = (rng_key){ (uint64_t)seed, 0 };
+    return OK;
+}
+
+static int read_request(moo_config *c, rng_key *order, int argc, char **argv, arguments *a, error *err)
+{
+    const char *method = NULL, *way = NULL;
+    bool json = false;
+    const flag flags[] = { { "--method", &method, NULL }, { "--order", &way, NULL }, { "--json", NULL, &json }, { 0 } };
+    if (arguments_parse(a, argc, argv, flags, err) != OK || a->help) return err->code;
+    if (a->n_positional)
+        return error_set(err, ERR_ARGUMENT, "the problem comes from standard input, not '%s'", a->positional[0]);
+    if (!method) return error_set(err, ERR_ARGUMENT, "no --method ('troupe moo --help' lists them)");
+    if (moo_method_by_name(method) < 0) {
+        const char *nearest = str_nearest(method, moo_method_names());
+        return error_set(err, ERR_ARGUMENT, "no method '%s' (did you mean '%s'?)", method,
+                         nearest ? nearest : "cagrad");
+    }
+    *c = moo_default((moo_method)moo_method_by_name(method));
+    if (way && strcmp(way, "natural") != 0)
+        return error_set(err, ERR_ARGUMENT, "--order: expected natural, found '%s'", way);
+    c->natural_order = way != NULL;
+    return read_settings(c, order, a, err);
+}
+
+static int answer_lines(moo_config *c, rng_key order, error *err)
+{
+    moo_state memory = { 0 }; /* one bucket's, over the lines */
+    char *line = NULL, where[32];
+    size_t room = 0;
+    int rc = OK;
+    for (uint64_t n = 1; rc == OK; n++) {
+        const ssize_t len = getline(&line, &room, stdin);
+        if (len < 0) break;
+        if (line[strspn(line, " \t\r\n")] == '\0') continue;
+        snprintf(where, sizeof where, "line %llu", (unsigned long long)n);
+        order.stream = n;
+        rc = answer(c, line, (size_t)len, where, order, &memory, err);
+    }
+    free(line);
+    return rc;
+}
+
+int cmd_moo(int argc, char **argv)
+{
+    moo_config config = moo_default(MOO_SUM);
+    rng_key order = { 0 };
+    arguments a;
+    error err = { 0 };
+    int rc = read_request(&config, &order, argc, argv, &a, &err);
+    if (rc == OK && a.help) return usage(stdout);
+    if (rc == OK) rc = answer_lines(&config, order, &err);
+    if (rc != OK) fprintf(stderr, "troupe: moo: %s\n", err.text);
+    return rc == OK ? 0 : rc == ERR_ARGUMENT ? 2 : 1;
+}

@@ -1,0 +1,17 @@
+/* matrix - the little linear algebra that K x K needs (K <= 16), float64, row-major. Internal to learner/moo. */
+#pragma once
+
+#include <stdbool.h>
+
+/* x' G y. */
+double matrix_form(const double *G, int K, const double *x, const double *y);
+/* y = G x. */
+void matrix_times(const double *G, int K, const double *x, double *y);
+double matrix_trace(const double *G, int K);
+/* Solves A x = b for symmetric positive definite A [n, n] by Cholesky; false where A isn't definite. */
+bool matrix_solve(const double *A, int n, const double *b, double *x);
+/* A = V diag(values) V' of a symmetric A by cyclic Jacobi rotations: values ascending, column k of V belongs to
+ * values[k]. */
+void matrix_eigen(const double *A, int n, double *values, double *V);
+/* Eigenvalues that count as nonzero: those above the largest x n x the double's epsilon. */
+int matrix_rank_begin(const double *values, int n);

@@ -1,0 +1,123 @@
+#include "learner/moo/moo.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "learner/moo/matrix.h"
+#include "learner/moo/method.h"
+
+static void sum(const moo_problem *p, double *w)
+{
+    for (int i = 0; i < p->K; i++) w[i] = p->p[i] * p->K;
+}
+
+static void pref(const moo_problem *p, double *w) { memcpy(w, p->p, sizeof *w * (size_t)p->K); }
+
+typedef struct method_row {
+    const char *name;
+    moo_fn fn;
+    const char *help;
+} method_row;
+
+static const method_row METHODS[N_MOO_METHODS] = {
+    [MOO_SUM] = { "sum", sum, "the sum, weighed by preference: no conflict is looked at" },
+    [MOO_PREF] = { "pref", pref, "the average, weighed by preference" },
+    [MOO_MGDA] = { "mgda", moo_mgda, "the shortest convex combination (Desideri 2012; Sener & Koltun 2018)" },
+    [MOO_MGDA_NORM] = { "mgda_norm", moo_mgda_norm, "MGDA on gradients brought to one length" },
+    [MOO_PCGRAD] = { "pcgrad", moo_pcgrad, "each gradient loses what opposes another; their sum (Yu et al. 2020)" },
+    [MOO_GRADVAC] = { "gradvac", moo_gradvac, "PCGrad towards the pairs' usual cosine (Wang et al. 2021)" },
+    [MOO_CAGRAD] = { "cagrad", moo_cagrad, "the worst objective's best, near the average (Liu et al. 2021)" },
+    [MOO_IMTL_G] = { "imtl_g", moo_imtl_g, "equal projections on all gradients' directions (Liu et al. 2021)" },
+    [MOO_NASH] = { "nash", moo_nash, "the Nash bargaining solution (Navon et al. 2022)" },
+    [MOO_FAIRGRAD] = { "fairgrad", moo_fairgrad, "alpha-fair shares of the progress (Ban & Ji 2024)" },
+    [MOO_ALIGNED] = { "aligned", moo_aligned,
+                      "the gradients' principal axes made equally long (Senushkin et al. 2023)" },
+    [MOO_UPGRAD] = { "upgrad", moo_upgrad,
+                     "the average of the gradients projected on the cone without conflict (Quinton & Rey 2024)" },
+    [MOO_DUALPROJ] = { "dualproj", moo_dualproj, "the average projected on that cone (Lopez-Paz & Ranzato 2017)" },
+};
+
+moo_config moo_default(moo_method method)
+{
+    return (moo_config){ .method = method, .c = 0.5, .alpha = 2, .beta = 0.5, .max_norm = 1, .ridge = 1e-10 };
+}
+
+int moo_method_by_name(const char *name)
+{
+    for (int i = 0; i < N_MOO_METHODS; i++)
+        if (strcmp(METHODS[i].name, name) == 0) return i;
+    return -1;
+}
+
+const char *moo_method_name(moo_method method) { return METHODS[method].name; }
+const char *moo_method_help(moo_method method) { return METHODS[method].help; }
+
+const char *const *moo_method_names(void)
+{
+    static const char *const NAMES[N_MOO_METHODS + 1] = { "sum",     "pref",   "mgda",     "mgda_norm", "pcgrad",
+                                                          "gradvac", "cagrad", "imtl_g",   "nash",      "fairgrad",
+                                                          "aligned", "upgrad", "dualproj", NULL };
+    return NAMES;
+}
+
+static int check_finite(const double *G, int K, error *err)
+{
+    for (int i = 0; i < K; i++)
+        for (int j = 0; j < K; j++)
+            if (!isfinite(G[i * K + j]))
+                return error_set(err, ERR_STATE, "the product of the gradients of objectives %d and %d is %g", i, j,
+                                 G[i * K + j]);
+    return OK;
+}
+
+/* The objectives that take part and have a gradient; returns how many. */
+static int choose(const double *G, int K, const bool *active, int *index)
+{
+    int n = 0;
+    for (int i = 0; i < K; i++)
+        if ((!active || active[i]) && G[i * K + i] > 0) index[n++] = i;
+    return n;
+}
+
+static void preferences(const moo_config *c, const int *index, int n, double *p)
+{
+    double total = 0;
+    for (int i = 0; i < n; i++) total += c->pref[index[i]] > 0 ? c->pref[index[i]] : 0;
+    for (int i = 0; i < n; i++) p[i] = total > 0 ? fmax(c->pref[index[i]], 0) / total : 1.0 / n;
+}
+
+int moo_solve(const moo_config *config, const double *G, int K, const bool *active, rng_key order, moo_state *state,
+              double *w, error *err)
+{
+    double small[MOO_MOST * MOO_MOST], p[MOO_MOST], x[MOO_MOST];
+    int index[MOO_MOST];
+    moo_state none = { 0 };
+    memset(w, 0, sizeof *w * (size_t)K);
+    if (check_finite(G, K, err) != OK) return ERR_STATE;
+    const int n = choose(G, K, active, index);
+    if (n == 0) return OK;
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < n; j++) small[i * n + j] = G[index[i] * K + index[j]];
+    preferences(config, index, n, p);
+    const moo_problem problem = { config, n, small, p, index, order, state ? state : &none };
+    METHODS[config->method].fn(&problem, x);
+    for (int i = 0; i < n; i++) w[index[i]] = x[i];
+    return OK;
+}
+
+double moo_cosine(const double *G, int K, int i, int j)
+{
+    const double lengths = sqrt(G[i * K + i] * G[j * K + j]);
+    return lengths > 0 ? fmax(-1, fmin(1, G[i * K + j] / lengths)) : 0;
+}
+
+double moo_norm(const double *G, int K, const double *w) { return sqrt(fmax(0, matrix_form(G, K, w, w))); }
+
+void moo_order(const moo_problem *p, int i, int *others)
+{
+    uint64_t drawn[MOO_MOST];
+    const rng_key key = { p->order.seed, p->order.stream * MOO_MOST + (uint64_t)i };
+    for (int j = 0; j < p->K - 1; j++) drawn[j] = (uint64_t)j;
+    if (!p->config->natural_order) rng_permutation(key, drawn, (uint64_t)(p->K - 1));
+    for (int j = 0; j < p->K - 1; j++) others[j] = (int)drawn[j] < i ? (int)drawn[j] : (int)drawn[j] + 1;
+}

@@ -1,0 +1,76 @@
+/* moo - multi-objective optimisation on K x K: a Gram matrix in, weights out.
+ *
+ *     G[i][j] = <g_i, g_j>,  i, j < K   ->   w [K]:  the direction to descend is  d = sum_i w_i g_i
+ *
+ * Every method here needs the Gram matrix alone, float64, and knows neither buckets nor devices nor gradients. One file
+ * a method; each says whose it is. `sum` and PCGrad add up (their d is about K gradients long), the others average.
+ *
+ * What they have in common, by definition:
+ *   a gradient of zero      its objective has no say and no weight; the others are solved as if it were not there
+ *   all gradients zero      all weights 0
+ *   NaN or infinite         ERR_STATE, with the objectives' numbers
+ *   equal gradients         any split of the weight gives the same d; ours is the one the method's rule finds first
+ *   opposite gradients      mgda, pcgrad, upgrad, dualproj: d = 0; nash, fairgrad: w is large (the ridge bounds it), d
+ * ~ 0 */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/rng.h"
+
+enum { MOO_MOST = 16 }; /* objectives */
+
+typedef enum moo_method {
+    MOO_SUM,
+    MOO_PREF,
+    MOO_MGDA,
+    MOO_MGDA_NORM,
+    MOO_PCGRAD,
+    MOO_GRADVAC,
+    MOO_CAGRAD,
+    MOO_IMTL_G,
+    MOO_NASH,
+    MOO_FAIRGRAD,
+    MOO_ALIGNED,
+    MOO_UPGRAD,
+    MOO_DUALPROJ,
+    N_MOO_METHODS
+} moo_method;
+
+typedef struct moo_config {
+    moo_method method;
+    double pref[MOO_MOST]; /* preferences; all 0: equal. sum, pref, cagrad, aligned, upgrad and dualproj heed them */
+    double c;              /* CAGrad: how far from the average, in its lengths (0.5) */
+    double alpha;          /* FairGrad (2) */
+    double beta;           /* GradVac: share of the new cosine in the running one (0.5) */
+    double max_norm;       /* Nash: the longest d (1); 0: as it comes */
+    double ridge;          /* added to the diagonal, in parts of the trace of G (1e-10) */
+    bool natural_order;    /* PCGrad, GradVac: projections in the objectives' order instead of a drawn one */
+} moo_config;
+
+moo_config moo_default(moo_method method);
+/* "cagrad" -> MOO_CAGRAD; -1: no such method. */
+int moo_method_by_name(const char *name);
+const char *moo_method_name(moo_method method);
+/* One line: what it does, its paper. */
+const char *moo_method_help(moo_method method);
+/* All names, NULL behind the last. */
+const char *const *moo_method_names(void);
+
+/* What a method remembers from step to step, one a bucket. Zero-initialised: nothing yet. */
+typedef struct moo_state {
+    double phi[MOO_MOST * MOO_MOST]; /* GradVac: running cosine of each ordered pair */
+} moo_state;
+
+/* G [K, K] symmetric, K in [1, MOO_MOST]. `active` [K]: objectives that take part, NULL: all. `order` seeds PCGrad's
+ * and GradVac's projections. `state` may be NULL (nothing is remembered). w [K] of the gradients as they are.
+ * ERR_STATE: an entry of G isn't finite. */
+int moo_solve(const moo_config *config, const double *G, int K, const bool *active, rng_key order, moo_state *state,
+              double *w, error *err);
+
+/* Cosine of objectives i and j; 0 where a gradient is zero. */
+double moo_cosine(const double *G, int K, int i, int j);
+/* ||sum_i w_i g_i||, never NaN. */
+double moo_norm(const double *G, int K, const double *w);
