@@ -70,7 +70,7 @@ static int step(run *t, int64_t *us, error *err)
     device_scratch_reset(t->dev);
     device_ops(t->dev)->zero(t->dev, t->grads, t->table->total);
     const activations *acts = model_forward(t->w, &t->batch, NULL);
-    model_backward(t->w, &t->batch, acts, t->slope, 1, t->grads, NULL);
+    model_backward(t->w, &t->batch, acts, t->slope, &(grad_split){ .K = 1 }, t->grads, NULL);
     if (optimizer_step(t->opt, t->w, t->grads, &report, err) != OK) return err->code;
     weights_seal(t->w, t->opt->step);
     if (device_sync(t->dev, err) != OK) return err->code;

@@ -3,9 +3,11 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/str.h"
 #include "cli/batch_metrics.h"
 #include "learner/checkpoint.h"
 
@@ -13,12 +15,25 @@ enum { WAIT_MS = 500 };
 
 /* ---- out: versions and checkpoints ---- */
 
+/* The caller frees its memory. */
+static checkpoint_parts parts_of(const learner *l)
+{
+    const int64_t n = trainer_memory_doubles(l->trainer);
+    return (checkpoint_parts){ .w = l->config.model->weights,
+                               .adapter = trainer_lora(l->trainer),
+                               .o = trainer_optimizer(l->trainer),
+                               .memory = xcalloc((size_t)n + 1, sizeof(double)),
+                               .n_memory = n };
+}
+
 static int save(learner *l, error *err)
 {
     const recipe *r = l->config.recipe;
     if (l->saved == trainer_version(l->trainer)) return OK;
-    const int rc = checkpoint_save(l->config.run_dir, r->model, l->config.model->weights, trainer_lora(l->trainer),
-                                   trainer_optimizer(l->trainer), (uint64_t)r->seed, err);
+    const checkpoint_parts parts = parts_of(l);
+    trainer_memory_save(l->trainer, parts.memory);
+    const int rc = checkpoint_save(l->config.run_dir, r->model, &parts, (uint64_t)r->seed, err);
+    free(parts.memory);
     if (rc == OK) l->saved = trainer_version(l->trainer);
     return rc;
 }
@@ -140,9 +155,11 @@ int learner_open(learner *l, const learn_config *config, error *err)
     l->trainer = trainer_new(&config->recipe->trainer, config->model->weights, err);
     if (!l->trainer) return err->code;
     if (!config->checkpoint) return OK;
-    if (checkpoint_load(config->checkpoint, config->model->weights, trainer_lora(l->trainer),
-                        trainer_optimizer(l->trainer), &state, err) != OK)
-        return err->code;
+    const checkpoint_parts parts = parts_of(l);
+    const int rc = checkpoint_load(config->checkpoint, &parts, &state, err);
+    if (rc == OK) trainer_memory_load(l->trainer, parts.memory);
+    free(parts.memory);
+    if (rc != OK) return rc;
     l->saved = state.step;
     if (state.seed == (uint64_t)config->recipe->seed) return OK;
     return error_set(err, ERR_STATE, "%s was made with seed %" PRIu64 ", the recipe has %" PRId64, config->checkpoint,

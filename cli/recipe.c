@@ -54,6 +54,24 @@ static const config_row ROWS[] = {
       "coefficient of the k3 estimate to the base model" },
     { "algorithm.aggregation", CONFIG_VALUE, 0, 0, 0, 0, NULL, "token, sequence, or constant" },
     { "algorithm.correction", CONFIG_VALUE, 0, 0, 0, 0, NULL, "token_tis or none, for stale tokens" },
+    { "moo.method", CONFIG_VALUE, 0, 0, 0, 0, NULL, "cagrad, pcgrad, upgrad, ... ('troupe moo --help'); absent: GDPO" },
+    { "moo.over", CONFIG_VALUE, 0, 0, 0, 0, NULL, "rewards (objectives) or groups (a row's \"group\")" },
+    { "moo.groups", CONFIG_VALUE, 0, 0, 0, 0, NULL, "list of the groups, for over = \"groups\"" },
+    { "moo.bucket", CONFIG_VALUE, 0, 0, 0, 0, NULL,
+      "layer, tensor, global, bytes:N, or token (no gradients but logprobs')" },
+    { "moo.gate", CONFIG_NUMBER, AT(trainer.moo.bucket.gate), 0, 1, "0.25",
+      "least signal-to-noise ratio of an objective in a bucket; 0: no gate" },
+    { "moo.c", CONFIG_NUMBER, AT(trainer.moo.bucket.moo.c), 0, 100, "0.5", "CAGrad: how far from the average" },
+    { "moo.alpha", CONFIG_NUMBER, AT(trainer.moo.bucket.moo.alpha), 0, 100, "2", "FairGrad's alpha" },
+    { "moo.beta", CONFIG_NUMBER, AT(trainer.moo.bucket.moo.beta), 0, 1, "0.5", "GradVac: share of the new cosine" },
+    { "moo.max_norm", CONFIG_NUMBER, AT(trainer.moo.bucket.moo.max_norm), 0, 1e6, "1", "Nash: longest step; 0: any" },
+    { "moo.refresh", CONFIG_INT, AT(moo_refresh), 1, 1e6, "1", "steps between two solutions for the weights" },
+    { "moo.only_conflicts", CONFIG_BOOL, AT(trainer.moo.bucket.only_conflicts), 0, 0, "false",
+      "the plain sum or average where no pair conflicts" },
+    { "moo.keep_norm", CONFIG_BOOL, AT(trainer.moo.bucket.keep_norm), 0, 0, "false",
+      "a bucket's direction as long as its average gradient" },
+    { "moo.by_micro_batch", CONFIG_BOOL, AT(trainer.moo.bucket.by_micro_batch), 0, 0, "false",
+      "reconcile each micro-batch: memory of buckets, not of K models" },
     { "optim.lr", CONFIG_NUMBER, AT(trainer.optim.lr), 0, 10, "1e-6", "learning rate of AdamW" },
     { "optim.warmup", CONFIG_INT, AT(trainer.optim.warmup), 0, HUGE_NUMBER, "10", "steps of linear warm-up" },
     { "optim.clip_norm", CONFIG_NUMBER, AT(trainer.optim.clip_norm), 0, 1e6, "1.0",
@@ -196,6 +214,60 @@ static void read_objectives(opening *o, lua_State *L)
         }
 }
 
+static void read_groups(opening *o, lua_State *L)
+{
+    moo_plan *m = &o->r->trainer.moo;
+    config_push(L, "moo.groups");
+    const lua_Integer n = lua_istable(L, -1) ? luaL_len(L, -1) : 0;
+    if (n < 2 || n > MOO_MOST) bad(o, "moo.groups", "a list of 2 to 16 names, as rows have them in \"group\"");
+    for (lua_Integer i = 1; i <= n && o->rc == OK; i++) {
+        lua_rawgeti(L, -1, i);
+        const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+        if (!*name || strlen(name) >= GROUP_NAME) bad(o, "moo.groups", "names of 1 to 63 characters");
+        snprintf(m->groups[m->n_groups++], GROUP_NAME, "%s", name);
+        lua_pop(L, 1);
+    }
+}
+
+static void read_bucket(opening *o, lua_State *L)
+{
+    static const char *const NAMES[] = { "layer", "tensor", "global", "token", NULL };
+    moo_plan *m = &o->r->trainer.moo;
+    config_push(L, "moo.bucket");
+    const char *word = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+    if (strncmp(word, "bytes:", 6) == 0) {
+        char *end;
+        m->bucket.scope = BUCKET_BYTES;
+        m->bucket.bytes = strtoll(word + 6, &end, 10);
+        if (*end || m->bucket.bytes < 1) bad(o, "moo.bucket", "bytes:N with N > 0");
+        return;
+    }
+    const int scope = choice(o, L, "moo.bucket", NAMES, 0);
+    m->by_token = scope == 3;
+    m->bucket.scope = m->by_token ? BUCKET_LAYER : (bucket_scope)scope;
+}
+
+static void read_moo(opening *o, lua_State *L)
+{
+    moo_plan *m = &o->r->trainer.moo;
+    config_push(L, "moo.method");
+    if (lua_isnil(L, -1)) return; /* over nothing: one gradient */
+    m->bucket.moo.method = (moo_method)choice(o, L, "moo.method", moo_method_names(), 0);
+    m->bucket.moo.ridge = moo_default(MOO_SUM).ridge;
+    m->bucket.refresh = (int)o->r->moo_refresh;
+    m->over = choice(o, L, "moo.over", (const char *const[]){ "rewards", "groups", NULL }, 0) ? MOO_OVER_GROUPS
+                                                                                              : MOO_OVER_REWARDS;
+    if (o->rc == OK) read_bucket(o, L);
+    if (o->rc == OK && m->over == MOO_OVER_GROUPS) read_groups(o, L);
+    if (o->rc != OK) return;
+    if (m->over == MOO_OVER_GROUPS && m->by_token) bad(o, "moo.bucket", "another bucket than token for groups");
+    if (m->over == MOO_OVER_REWARDS && o->r->trainer.objectives.n < 2)
+        bad(o, "moo.method", "two objectives or more in reward.objectives");
+    for (int k = 0; m->over == MOO_OVER_REWARDS && k < o->r->trainer.objectives.n; k++)
+        if (o->r->trainer.objectives.items[k].weight < 0)
+            bad(o, "reward.objectives", "no negative weight with moo: let the script return the negative");
+}
+
 static void read_shots(opening *o, lua_State *L)
 {
     char dir[RECIPE_PATH];
@@ -238,6 +310,7 @@ static int read_values(lua_State *L)
     o->r->trainer.optim.eps = 1e-8, o->r->trainer.optim.beta1 = 0.9, o->r->trainer.optim.beta2 = 0.95;
     read_algorithm(o, L);
     if (o->rc == OK) read_objectives(o, L);
+    if (o->rc == OK) read_moo(o, L);
     if (o->rc == OK) read_prompt(o, L);
     if (o->rc == OK) read_lora(o, L);
     o->r->precision = (precision)choice(o, L, "precision", (const char *const[]){ "f32", "bf16", NULL }, 0);

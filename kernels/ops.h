@@ -31,6 +31,7 @@ typedef struct linear_part {
     float *y; /* [M, N] */
 } linear_part;
 enum { MAX_LINEAR_PARTS = 3 };
+enum { SKETCH_BINS = 64 };
 
 struct ops {
     /* ---- memory ---- */
@@ -122,6 +123,9 @@ struct ops {
     double (*sum_squares)(device *dev, const float *x, int64_t n); /* fp64 accumulation, fixed order */
     /* G[a, b] += sum_i g[a, i] g[b, i]: g [K, n], rows `stride` floats apart; G [K, K] fp64 on the host. */
     void (*gram)(device *dev, const float *g, int K, int64_t n, int64_t stride, double *G);
+    /* out[a, j] += sum of +-g[a, i] over i = j (mod 64), the signs drawn from `seed`: K rows' sketches, by which
+     * lengths and angles can be told without the rows. out [K, SKETCH_BINS] fp64 on the host. */
+    void (*sketch)(device *dev, const float *g, int K, int64_t n, int64_t stride, uint64_t seed, double *out);
     /* out[i] = sum_a w[a] g[a, i]; w [K] on the host. out may be row 0 of g. */
     void (*combine)(device *dev, const float *g, const double *w, int K, int64_t n, int64_t stride, float *out);
 };

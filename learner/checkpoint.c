@@ -50,16 +50,28 @@ static int save_adapter(const char *dir, const char *model_dir, const lora *adap
     return adapter ? lora_save(adapter, path_join(path, sizeof path, dir, "adapter"), model_dir, err) : OK;
 }
 
-int checkpoint_save(const char *run_dir, const char *model_dir, const weights *w, const lora *adapter,
-                    const optimizer *o, uint64_t seed, error *err)
+/* The numbers of moo.state, as this machine writes doubles: a checkpoint is resumed where it was made. */
+static int save_memory(const char *dir, const checkpoint_parts *p, error *err)
+{
+    char path[PATH_BYTES];
+    if (p->n_memory == 0) return OK;
+    path_join(path, sizeof path, dir, "moo.state");
+    return file_write_atomic(path, p->memory, sizeof *p->memory * (size_t)p->n_memory, err);
+}
+
+int checkpoint_save(const char *run_dir, const char *model_dir, const checkpoint_parts *parts, uint64_t seed,
+                    error *err)
 {
     char parent[PATH_BYTES], name[64], dir[PATH_BYTES];
+    const weights *w = parts->w;
+    const lora *adapter = parts->adapter;
     path_join(parent, sizeof parent, run_dir, "checkpoints");
     snprintf(name, sizeof name, "step-%" PRId64, w->version);
     path_join(dir, sizeof dir, parent, name);
     if (dir_make_all(parent, err) != OK || hf_folder_write(dir, model_dir, w, DTYPE_F32, err) != OK ||
         save_adapter(dir, model_dir, adapter, err) != OK ||
-        save_optimizer(dir, adapter ? adapter->w : w, o, err) != OK || save_state(dir, w, o, seed, err) != OK)
+        save_optimizer(dir, adapter ? adapter->w : w, parts->o, err) != OK || save_memory(dir, parts, err) != OK ||
+        save_state(dir, w, parts->o, seed, err) != OK)
         return error_within(err, "checkpoint %s", dir);
     return OK;
 }
@@ -157,11 +169,28 @@ static int load_adapter(const char *dir, lora *adapter, error *err)
     return adapter ? lora_load_into(adapter, path_join(path, sizeof path, dir, "adapter"), err) : OK;
 }
 
-int checkpoint_load(const char *dir, weights *w, lora *adapter, optimizer *o, checkpoint_state *state, error *err)
+static int load_memory(const char *dir, const checkpoint_parts *p, error *err)
 {
-    if (read_state(dir, state, err) != OK || load_weights(dir, w, state, err) != OK ||
-        load_adapter(dir, adapter, err) != OK || load_optimizer(dir, adapter ? adapter->w : w, o, err) != OK)
+    char path[PATH_BYTES];
+    size_t len = 0;
+    const size_t want = sizeof *p->memory * (size_t)p->n_memory;
+    if (want == 0) return OK;
+    char *bytes = file_read(path_join(path, sizeof path, dir, "moo.state"), want + 1, &len, err);
+    if (!bytes) return err ? err->code : ERR_IO;
+    if (len == want) memcpy(p->memory, bytes, want);
+    free(bytes);
+    if (len == want) return OK;
+    return error_set(err, ERR_PARSE, "moo.state: expected %zu bytes, found %zu%s: it is of other objectives or buckets",
+                     want, len, len > want ? " or more" : "");
+}
+
+int checkpoint_load(const char *dir, const checkpoint_parts *parts, checkpoint_state *state, error *err)
+{
+    lora *adapter = parts->adapter;
+    if (read_state(dir, state, err) != OK || load_weights(dir, parts->w, state, err) != OK ||
+        load_adapter(dir, adapter, err) != OK ||
+        load_optimizer(dir, adapter ? adapter->w : parts->w, parts->o, err) != OK || load_memory(dir, parts, err) != OK)
         return error_within(err, "checkpoint %s", dir);
-    o->step = state->updates;
+    parts->o->step = state->updates;
     return OK;
 }

@@ -3,6 +3,7 @@
  *     step-N/   config.json, tokenizer files, model.safetensors (fp32)      written first, whole
  *               adapter/                                                    with a LoRA: a folder that `peft` loads
  *               optimizer.safetensors                                       m and v, flat, in parameter order
+ *               moo.state                                                   with many objectives: what buckets remember
  *               state.json                                                  written last: without it there is no
  * checkpoint
  */
@@ -18,11 +19,19 @@ typedef struct checkpoint_state {
     uint64_t seed;
 } checkpoint_state;
 
-/* Writes RUN_DIR/checkpoints/step-N. `model_dir`: where config and tokenizer files are copied from. adapter: what `o`
- * trains; NULL: the weights themselves. */
-int checkpoint_save(const char *run_dir, const char *model_dir, const weights *w, const lora *adapter,
-                    const optimizer *o, uint64_t seed, error *err);
+/* What a checkpoint holds; all borrowed. */
+typedef struct checkpoint_parts {
+    weights *w;
+    lora *adapter; /* what `o` trains; NULL: the weights themselves */
+    optimizer *o;
+    double *memory; /* [n_memory] what else is remembered from step to step */
+    int64_t n_memory;
+} checkpoint_parts;
+
+/* Writes RUN_DIR/checkpoints/step-N. `model_dir`: where config and tokenizer files are copied from. */
+int checkpoint_save(const char *run_dir, const char *model_dir, const checkpoint_parts *parts, uint64_t seed,
+                    error *err);
 /* The newest complete checkpoint of a run: its folder into `dir`. ERR_NOT_FOUND: there is none. */
 int checkpoint_latest(const char *run_dir, char *dir, size_t size, checkpoint_state *state, error *err);
-/* Loads weights (sealed with the checkpoint's version) and optimizer; verifies the hash. */
-int checkpoint_load(const char *dir, weights *w, lora *adapter, optimizer *o, checkpoint_state *state, error *err);
+/* Loads weights (sealed with the checkpoint's version), optimizer and memory; verifies the hash. */
+int checkpoint_load(const char *dir, const checkpoint_parts *parts, checkpoint_state *state, error *err);

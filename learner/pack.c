@@ -11,7 +11,7 @@ static uint32_t useful_tokens(const trajectory *t)
 }
 
 static void fill_sequence(packed_batch *b, int32_t *ids, int32_t *positions, int32_t *rows, int32_t *targets,
-                          const trajectory *t, double advantage)
+                          const trajectory *t, double advantage, int place)
 {
     const uint32_t n = useful_tokens(t);
     const double sampled = trajectory_sampled(t);
@@ -26,7 +26,19 @@ static void fill_sequence(packed_batch *b, int32_t *ids, int32_t *positions, int
         b->advantage[out] = advantage;
         b->behaviour[out] = (double)t->logprob[i + 1];
         b->sequence_tokens[out] = sampled;
+        b->episode[out] = place;
     }
+}
+
+/* Where each owner's sequences begin: `which` is in their order. */
+static int *cut_by_owner(arena *a, const pack_options *o, const int *which, int n)
+{
+    int *cuts = arena_array(a, int, o->owners + 1);
+    for (int k = 0, i = 0; k <= o->owners; k++) {
+        while (i < n && o->owner[which[i]] < k) i++;
+        cuts[k] = i;
+    }
+    return cuts;
 }
 
 static void build(arena *a, packed_batch *b, const advantage_table *table, const int *which, int n)
@@ -38,10 +50,12 @@ static void build(arena *a, packed_batch *b, const advantage_table *table, const
     int32_t *starts = arena_array(a, int32_t, n + 1);
     *b = (packed_batch){ .advantage = arena_array(a, double, tokens),
                          .behaviour = arena_array(a, double, tokens),
-                         .sequence_tokens = arena_array(a, double, tokens) };
+                         .sequence_tokens = arena_array(a, double, tokens),
+                         .episode = arena_array(a, int, tokens) };
     for (int i = 0; i < n; i++) {
         starts[i] = b->tokens.T;
-        fill_sequence(b, ids, positions, rows, targets, &table->episodes[which[i]]->tokens, table->scalar[which[i]]);
+        fill_sequence(b, ids, positions, rows, targets, &table->episodes[which[i]]->tokens, table->scalar[which[i]],
+                      which[i]);
     }
     starts[n] = b->tokens.T;
     b->tokens.S = n;
@@ -49,20 +63,45 @@ static void build(arena *a, packed_batch *b, const advantage_table *table, const
     b->tokens.out_rows = rows, b->tokens.targets = targets;
 }
 
-/* Indices of the episodes to pack: all with an advantage, or `check` others when there are none. */
-static int choose(const advantage_table *table, int check, int *which)
+static bool has_signal(const advantage_table *t, bool by_objective, int s)
+{
+    bool any = t->scalar[s] != 0;
+    for (int k = 0; by_objective && k < t->K; k++) any |= t->by_objective[(size_t)k * (size_t)t->S + (size_t)s] != 0;
+    return any && t->counts[s] && trajectory_sampled(&t->episodes[s]->tokens) > 0;
+}
+
+/* Owner by owner, in each the order that was. */
+static void sort_by_owner(arena *a, const pack_options *o, int *which, int n)
+{
+    int *sorted = arena_array(a, int, n), at = 0;
+    for (int k = 0; k < o->owners; k++)
+        for (int i = 0; i < n; i++)
+            if (o->owner[which[i]] == k) sorted[at++] = which[i];
+    memcpy(which, sorted, sizeof *which * (size_t)at);
+}
+
+/* Indices of the episodes to pack: all with an advantage, or a few others to check when there are none. */
+static int choose(const advantage_table *table, const pack_options *o, int *which, bool *learns)
 {
     int n = 0;
     for (int s = 0; s < table->S; s++)
-        if (table->counts[s] && table->scalar[s] != 0 && trajectory_sampled(&table->episodes[s]->tokens) > 0)
-            which[n++] = s;
-    if (n > 0) return n;
-    for (int s = 0; s < table->S && n < check; s++)
+        if (has_signal(table, o->by_objective, s)) which[n++] = s;
+    *learns = n > 0;
+    for (int s = 0; !*learns && s < table->S && n < o->check; s++)
         if (trajectory_sampled(&table->episodes[s]->tokens) > 0) which[n++] = s;
     return n;
 }
 
-pack_plan *pack_groups(arena *a, const advantage_table *table, int max_tokens, int check)
+/* As many of which[begin..n) as a micro-batch holds; at least one. */
+static int end_of_batch(const advantage_table *table, int max_tokens, const int *which, int begin, int n)
+{
+    int end = begin, tokens = 0;
+    do tokens += (int)useful_tokens(&table->episodes[which[end++]]->tokens);
+    while (end < n && tokens + (int)useful_tokens(&table->episodes[which[end]]->tokens) <= max_tokens);
+    return end;
+}
+
+pack_plan *pack_groups(arena *a, const advantage_table *table, const pack_options *options)
 {
     pack_plan *plan = arena_zalloc(a, sizeof *plan);
     for (int s = 0; s < table->S; s++) {
@@ -71,14 +110,14 @@ pack_plan *pack_groups(arena *a, const advantage_table *table, int max_tokens, i
         plan->counted++;
     }
     int *which = arena_array(a, int, table->S);
-    plan->episodes = choose(table, check, which);
+    plan->episodes = choose(table, options, which, &plan->learns);
+    if (options->owner) sort_by_owner(a, options, which, plan->episodes);
     plan->batches = arena_array(a, packed_batch, plan->episodes);
-    for (int begin = 0; begin < plan->episodes;) {
-        int end = begin, tokens = 0;
-        do tokens += (int)useful_tokens(&table->episodes[which[end++]]->tokens);
-        while (end < plan->episodes && tokens + (int)useful_tokens(&table->episodes[which[end]]->tokens) <= max_tokens);
-        build(a, &plan->batches[plan->n++], table, which + begin, end - begin);
-        begin = end;
+    for (int begin = 0, end; begin < plan->episodes; begin = end) {
+        packed_batch *b = &plan->batches[plan->n++];
+        end = end_of_batch(table, options->max_tokens, which, begin, plan->episodes);
+        build(a, b, table, which + begin, end - begin);
+        if (options->owner) b->sequences = cut_by_owner(a, options, which + begin, end - begin);
     }
     return plan;
 }

@@ -13,16 +13,27 @@ typedef struct packed_batch {
     double *advantage;       /* [n_out] of the sampled token */
     double *behaviour;       /* [n_out] behaviour logprob (a float, widened) */
     double *sequence_tokens; /* [n_out] sampled tokens of its episode */
+    int *episode;            /* [n_out] its episode's place in the advantage table */
+    int *sequences;          /* [owners + 1] where each owner's sequences begin; NULL without owners */
 } packed_batch;
 
 typedef struct pack_plan {
     packed_batch *batches; /* [n] micro-batches of at most max_tokens (a longer episode is a batch of its own) */
     int n;
     int episodes;   /* packed */
+    bool learns;    /* some episode has an advantage */
     double tokens;  /* sampled tokens of all that count, packed or not */
     double counted; /* episodes that count */
 } pack_plan;
 
-/* `check` episodes without an advantage are packed as well (advantage 0) when nothing else is, so that the distance
- * between behaviour and learner logprobs is measured at every step. Memory is the arena's. */
-pack_plan *pack_groups(arena *a, const advantage_table *table, int max_tokens, int check);
+typedef struct pack_options {
+    int max_tokens;    /* of a micro-batch */
+    int check;         /* episodes packed (advantage 0) when none has an advantage, so that the distance between
+                          behaviour and learner logprobs is measured at every step */
+    bool by_objective; /* an advantage in a single objective is one: they may cancel in the scalar */
+    const int *owner;  /* [S] each episode's owner (data groups), in [0, owners); NULL: none */
+    int owners;
+} pack_options;
+
+/* Memory is the arena's. */
+pack_plan *pack_groups(arena *a, const advantage_table *table, const pack_options *options);

@@ -107,7 +107,7 @@ static int micro_step(pretrainer *p, const token_batch *b, double share, double 
     }
     float *on_device = device_scratch(dev, bytes);
     device_copy_in(dev, on_device, slope, bytes);
-    model_backward(p->w, b, acts, on_device, 1, p->grads, NULL);
+    model_backward(p->w, b, acts, on_device, &(grad_split){ .K = 1 }, p->grads, NULL);
     return device_sync(dev, err);
 }
 

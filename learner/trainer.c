@@ -20,6 +20,8 @@ struct trainer {
     weights *reference; /* frozen copy; NULL without a KL term */
     lora *lora;         /* NULL: every parameter is trained */
     optimizer *optimizer;
+    bucket_set *buckets; /* NULL: one gradient */
+    moo_state by_token;
     float *grads;      /* [total] */
     float *lora_grads; /* [the adapter's total] */
     arena *step;
@@ -41,6 +43,17 @@ static weights *frozen_copy(const weights *w, error *err)
     return copy;
 }
 
+/* The preferences of reward dimensions are the reward's weights. */
+static bucket_set *buckets_of(const trainer_config *config, const weights *w)
+{
+    const moo_plan *m = &config->moo;
+    bucket_config c = m->bucket;
+    if (m->over == MOO_OVER_NOTHING || m->by_token) return NULL;
+    if (m->over == MOO_OVER_GROUPS) return bucket_set_new(&c, w->table, w->dev, m->n_groups, 0);
+    for (int k = 0; k < config->objectives.n; k++) c.moo.pref[k] = config->objectives.items[k].weight;
+    return bucket_set_new(&c, w->table, w->dev, config->objectives.n, config->loss.kl > 0);
+}
+
 trainer *trainer_new(const trainer_config *config, weights *w, error *err)
 {
     if (config->objectives.n == 0) {
@@ -54,6 +67,7 @@ trainer *trainer_new(const trainer_config *config, weights *w, error *err)
     t->w = w;
     t->grads = device_alloc(w->dev, sizeof(float) * (size_t)w->table->total);
     t->step = arena_new(1 << 20);
+    t->buckets = buckets_of(&t->config, w);
     if (config->lora.rank > 0 && (t->lora = lora_new(&config->lora, w, config->seed, err)))
         t->lora_grads = device_alloc(w->dev, sizeof(float) * (size_t)t->lora->table->total);
     if (config->lora.rank == 0 || t->lora) t->optimizer = optimizer_new(&config->optim, t->lora ? t->lora->w : w, err);
@@ -69,6 +83,7 @@ void trainer_free(trainer *t)
 {
     if (!t) return;
     optimizer_free(t->optimizer, t->w->dev);
+    bucket_set_free(t->buckets);
     weights_free(t->reference);
     device_free(t->w->dev, t->grads);
     device_free(t->w->dev, t->lora_grads);
@@ -80,6 +95,28 @@ void trainer_free(trainer *t)
 int64_t trainer_version(const trainer *t) { return t->w->version; }
 optimizer *trainer_optimizer(trainer *t) { return t->optimizer; }
 lora *trainer_lora(trainer *t) { return t->lora; }
+
+int64_t trainer_memory_doubles(const trainer *t)
+{
+    const int64_t of_tokens = t->config.moo.by_token ? MOO_MOST * MOO_MOST : 0;
+    return t->buckets ? bucket_memory_doubles(t->buckets) : of_tokens;
+}
+
+void trainer_memory_save(const trainer *t, double *out)
+{
+    if (t->buckets)
+        bucket_memory_save(t->buckets, out);
+    else if (t->config.moo.by_token)
+        memcpy(out, t->by_token.phi, sizeof t->by_token.phi);
+}
+
+void trainer_memory_load(trainer *t, const double *from)
+{
+    if (t->buckets)
+        bucket_memory_load(t->buckets, from);
+    else if (t->config.moo.by_token)
+        memcpy(t->by_token.phi, from, sizeof t->by_token.phi);
+}
 
 /* Logprobs of the reference policy for the same targets, [n_out] in the arena; NULL without a KL term. */
 static const float *reference_logprobs(trainer *t, const packed_batch *b, error *err)
@@ -93,46 +130,125 @@ static const float *reference_logprobs(trainer *t, const packed_batch *b, error 
     return copy;
 }
 
-/* dL/dlogprob [n_out] on the host. */
-static float *loss_of(trainer *t, const packed_batch *b, const loss_scale *scale, const activations *acts,
-                      const float *reference, step_sums *sums)
+/* Tokens of a micro-batch as the loss wants them, on the host. */
+typedef struct loss_batch {
+    const packed_batch *b;
+    const loss_scale *scale;
+    const advantage_table *table;
+    const float *logprob, *entropy, *reference; /* [n_out]; reference may be NULL */
+} loss_batch;
+
+/* dL/dlogprob [n_out] of one choice of advantages: of objective k, or of the scalar (k < 0). */
+static void slopes_of(const loss_config *c, const loss_batch *l, int k, float *slope, loss_sums *sums)
+{
+    for (int i = 0; i < l->b->tokens.n_out; i++) {
+        const double *of_k = l->table->by_objective + (size_t)(k < 0 ? 0 : k) * (size_t)l->table->S;
+        const loss_token token = { .logprob = (double)l->logprob[i],
+                                   .behaviour = l->b->behaviour[i],
+                                   .reference = l->reference ? (double)l->reference[i] : 0,
+                                   .advantage = k < 0 ? l->b->advantage[i] : of_k[l->b->episode[i]],
+                                   .sequence_tokens = l->b->sequence_tokens[i] };
+        slope[i] = (float)loss_gradient(c, l->scale, &token, sums);
+    }
+}
+
+/* One row an objective, and one more for the KL term where there is one: it is nobody's objective. */
+static void slopes_by_objective(const trainer *t, const loss_batch *l, float *slope)
+{
+    const int K = t->config.objectives.n, n = l->b->tokens.n_out;
+    loss_config alone = t->config.loss;
+    loss_sums unread = { 0 };
+    alone.kl = 0;
+    for (int k = 0; k < K; k++) slopes_of(&alone, l, k, slope + (size_t)k * (size_t)n, &unread);
+    if (t->config.loss.kl <= 0) return;
+    const loss_config whole = t->config.loss;
+    float *kl = slope + (size_t)K * (size_t)n, *without = arena_array(t->step, float, n);
+    slopes_of(&whole, l, 0, kl, &unread);
+    slopes_of(&alone, l, 0, without, &unread);
+    for (int i = 0; i < n; i++) kl[i] -= without[i];
+}
+
+/* Weights from the Gram matrix of the slopes themselves: K vectors of n_out numbers instead of K gradients. The
+ * weighted sum (and the KL row) ends up in row 0. */
+static int combine_by_token(trainer *t, const loss_batch *l, float *slope, error *err)
+{
+    const int K = t->config.objectives.n, n = l->b->tokens.n_out, rows = K + (t->config.loss.kl > 0);
+    double G[MOO_MOST * MOO_MOST] = { 0 }, w[MOO_MOST + 1];
+    moo_config c = t->config.moo.bucket.moo;
+    for (int k = 0; k < K; k++) c.pref[k] = t->config.objectives.items[k].weight;
+    for (int a = 0; a < K; a++)
+        for (int b = 0; b < K; b++)
+            for (int i = 0; i < n; i++)
+                G[a * K + b] +=
+                    (double)slope[(size_t)a * (size_t)n + (size_t)i] * (double)slope[(size_t)b * (size_t)n + (size_t)i];
+    const rng_key order = { t->config.seed, (uint64_t)t->w->version };
+    if (moo_solve(&c, G, K, NULL, order, &t->by_token, w, err) != OK) return error_within(err, "slopes");
+    w[K] = 1;
+    for (int i = 0; i < n; i++) {
+        double sum = 0;
+        for (int k = 0; k < rows; k++) sum += w[k] * (double)slope[(size_t)k * (size_t)n + (size_t)i];
+        slope[i] = (float)sum;
+    }
+    return OK;
+}
+
+/* How the batch's gradients come about: K cotangents, one with owners, or one. */
+static grad_split split_of(const trainer *t, const packed_batch *b)
+{
+    const moo_plan *m = &t->config.moo;
+    if (m->over == MOO_OVER_GROUPS) return (grad_split){ m->n_groups, b->sequences };
+    if (m->over == MOO_OVER_REWARDS && !m->by_token)
+        return (grad_split){ .K = t->config.objectives.n + (t->config.loss.kl > 0) };
+    return (grad_split){ .K = 1 };
+}
+
+/* dL/dlogprob [rows, n_out] on the host, a row a cotangent; NULL and `err` where they can't be reconciled. */
+static float *loss_of(trainer *t, const packed_batch *b, const loss_scale *scale, const advantage_table *table,
+                      const activations *acts, const float *reference, step_sums *sums, error *err)
 {
     const int n = b->tokens.n_out;
     float *logprob = arena_array(t->step, float, n), *entropy = arena_array(t->step, float, n);
-    float *slope = arena_array(t->step, float, n);
+    float *slope = arena_array(t->step, float, n *(MOO_MOST + 1));
     device_copy_out(t->w->dev, logprob, acts->logprob, sizeof(float) * (size_t)n);
     device_copy_out(t->w->dev, entropy, acts->entropy, sizeof(float) * (size_t)n);
-    for (int i = 0; i < n; i++) {
-        const loss_token token = { .logprob = (double)logprob[i],
-                                   .behaviour = b->behaviour[i],
-                                   .reference = reference ? (double)reference[i] : 0,
-                                   .advantage = b->advantage[i],
-                                   .sequence_tokens = b->sequence_tokens[i] };
-        slope[i] = (float)loss_gradient(&t->config.loss, scale, &token, &sums->loss);
-        sums->entropy += (double)entropy[i];
-        sums->has_gradient |= slope[i] != 0;
-    }
+    const loss_batch l = { b, scale, table, logprob, entropy, reference };
+    slopes_of(&t->config.loss, &l, -1, slope, &sums->loss);
+    if (t->config.moo.over == MOO_OVER_REWARDS) slopes_by_objective(t, &l, slope);
+    if (t->config.moo.by_token && combine_by_token(t, &l, slope, err) != OK) return NULL;
+    const grad_split split = split_of(t, b);
+    for (int i = 0; i < n * (split.sequences ? 1 : split.K); i++) sums->has_gradient |= slope[i] != 0;
+    for (int i = 0; i < n; i++) sums->entropy += (double)entropy[i];
     return slope;
 }
 
-static int micro_step(trainer *t, const packed_batch *b, const loss_scale *scale, bool learns, step_sums *sums,
-                      error *err)
+typedef struct micro_batch {
+    const packed_batch *b;
+    const loss_scale *scale;
+    const advantage_table *table;
+    bool learns, last;
+} micro_batch;
+
+static int micro_step(trainer *t, const micro_batch *m, step_sums *sums, error *err)
 {
     device *dev = t->w->dev;
+    const packed_batch *b = m->b;
     const forward_options options = { .temperature = (float)t->config.temperature,
                                       .recompute = t->config.recompute,
-                                      .keep = learns };
+                                      .keep = m->learns };
     device_scratch_reset(dev);
     const float *reference = reference_logprobs(t, b, err);
     if (t->reference && !reference) return err ? err->code : ERR_DEVICE;
     const activations *acts = model_forward(t->w, &b->tokens, &options);
     if (device_sync(dev, err) != OK) return err ? err->code : ERR_DEVICE;
-    const float *slope = loss_of(t, b, scale, acts, reference, sums);
-    if (!learns) return OK;
-    const size_t bytes = sizeof(float) * (size_t)b->tokens.n_out;
+    const float *slope = loss_of(t, b, m->scale, m->table, acts, reference, sums, err);
+    if (!slope) return err ? err->code : ERR_STATE;
+    if (!m->learns) return OK;
+    const grad_split split = split_of(t, b);
+    const size_t bytes = sizeof(float) * (size_t)b->tokens.n_out * (size_t)(split.sequences ? 1 : split.K);
     float *on_device = device_scratch(dev, bytes);
     device_copy_in(dev, on_device, slope, bytes);
-    model_backward(t->w, &b->tokens, acts, on_device, 1, t->grads, NULL);
+    model_backward(t->w, &b->tokens, acts, on_device, &split, t->buckets ? NULL : t->grads,
+                   t->buckets ? bucket_sink(t->buckets, m->last) : NULL);
     return device_sync(dev, err);
 }
 
@@ -184,28 +300,78 @@ static int update(trainer *t, metrics *out, error *err)
     return OK;
 }
 
+/* Each episode's data group -> [S] in the arena; NULL without groups, or with `err` for a group nobody has named. */
+static int *owners_of(trainer *t, const advantage_table *table, error *err)
+{
+    const moo_plan *m = &t->config.moo;
+    int *owner = arena_array(t->step, int, table->S);
+    for (int s = 0; s < table->S; s++) {
+        const char *name = table->episodes[s]->objective ? table->episodes[s]->objective : "";
+        int k = 0;
+        while (k < m->n_groups && strcmp(m->groups[k], name) != 0) k++;
+        if (k == m->n_groups) {
+            error_set(err, ERR_STATE, "a row of group '%.60s': moo.groups does not name it", name);
+            return NULL;
+        }
+        owner[s] = k;
+    }
+    return owner;
+}
+
+static int plan_step(trainer *t, const advantage_table *table, pack_plan **plan, error *err)
+{
+    pack_options o = { .max_tokens = t->config.micro_tokens,
+                       .check = CHECKED_EPISODES,
+                       .by_objective = t->config.moo.over == MOO_OVER_REWARDS };
+    if (t->config.moo.over == MOO_OVER_GROUPS) {
+        if (!(o.owner = owners_of(t, table, err))) return err ? err->code : ERR_STATE;
+        o.owners = t->config.moo.n_groups;
+    }
+    *plan = pack_groups(t->step, table, &o);
+    return OK;
+}
+
+static void moo_metrics(const trainer *t, metrics *out)
+{
+    const char *names[MOO_MOST];
+    const moo_plan *m = &t->config.moo;
+    if (!t->buckets) return;
+    for (int k = 0; m->over == MOO_OVER_GROUPS && k < m->n_groups; k++) names[k] = m->groups[k];
+    for (int k = 0; m->over == MOO_OVER_REWARDS && k < t->config.objectives.n; k++)
+        names[k] = t->config.objectives.items[k].name;
+    bucket_metrics(t->buckets, names, out);
+}
+
+/* Forward and backward of all micro-batches: t->grads is the step's gradient. */
+static int gradient_of(trainer *t, const pack_plan *plan, const advantage_table *table, step_sums *sums, error *err)
+{
+    const loss_scale scale = { .tokens = fmax(1, plan->tokens), .episodes = fmax(1, plan->counted) };
+    device_ops(t->w->dev)->zero(t->w->dev, t->grads, t->w->table->total);
+    if (t->buckets) bucket_begin(t->buckets, t->w->version + 1, t->config.seed, t->grads);
+    for (int i = 0; i < plan->n; i++) {
+        const micro_batch m = { &plan->batches[i], &scale, table, plan->learns, i + 1 == plan->n };
+        if (micro_step(t, &m, sums, err) != OK) return err ? err->code : ERR_DEVICE;
+    }
+    return t->buckets ? bucket_finish(t->buckets, err) : OK;
+}
+
 int trainer_step(trainer *t, const group *const *groups, int n_groups, metrics *out, error *err)
 {
-    const int64_t began = clock_us();
-    device *dev = t->w->dev;
+    const int64_t began = clock_us(), version = t->w->version + 1;
+    step_sums sums = { 0 };
+    pack_plan *plan = NULL;
     arena_reset(t->step);
     const advantage_table *table =
         advantage_compute(t->step, &t->config.advantage, &t->config.objectives, groups, n_groups);
-    const pack_plan *plan = pack_groups(t->step, table, t->config.micro_tokens, CHECKED_EPISODES);
-    const loss_scale scale = { .tokens = fmax(1, plan->tokens), .episodes = fmax(1, plan->counted) };
-    bool learns = false; /* the check episodes of a step without signal get no backward pass */
-    for (int s = 0; s < table->S; s++) learns |= table->counts[s] && table->scalar[s] != 0;
-
-    step_sums sums = { 0 };
-    device_ops(dev)->zero(dev, t->grads, t->w->table->total);
-    for (int i = 0; i < plan->n; i++)
-        if (micro_step(t, &plan->batches[i], &scale, learns, &sums, err) != OK)
-            return error_within(err, "step %" PRId64, t->w->version + 1);
-    if (sums.has_gradient && update(t, out, err) != OK) return error_within(err, "step %" PRId64, t->w->version + 1);
-    weights_seal(t->w, t->w->version + 1);
+    int rc = plan_step(t, table, &plan, err);
+    if (rc == OK) rc = gradient_of(t, plan, table, &sums, err);
+    if (rc == OK && sums.has_gradient) rc = update(t, out, err);
+    if (rc != OK) return error_within(err, "step %" PRId64, version);
+    weights_seal(t->w, version);
 
     objective_metrics(t, table, out);
     loss_metrics(&sums, out);
+    if (plan->learns) moo_metrics(t, out);
     metrics_set(out, "training/episodes_trained", sums.has_gradient ? plan->episodes : 0);
     metrics_set(out, "timing_s/update_actor", (double)(clock_us() - began) * 1e-6);
     return OK;

@@ -1,7 +1,7 @@
 /* trainer - one step of GRPO, top to bottom: groups of scored episodes in, new weights out.
  *
- *     groups -> advantages [S] -> packed micro-batches -> forward -> dL/dlogprob -> backward -> clip -> AdamW ->
- * version + 1
+ *     groups -> advantages [K, S] -> packed micro-batches -> forward -> dL/dlogprob -> backward (K gradients, bucket by
+ *     bucket to one) -> clip -> AdamW -> version + 1
  *
  * The same groups, weights and optimizer state give the same bits, always: micro-batches are cut and added in order.
  * One thread owns a trainer, its weights and their device. */
@@ -9,13 +9,32 @@
 
 #include "base/metrics.h"
 #include "learner/advantage.h"
+#include "learner/bucket.h"
 #include "learner/loss.h"
 #include "learner/optimizer.h"
 #include "model/lora.h"
 
+/* Whose gradients are reconciled. */
+typedef enum moo_over { MOO_OVER_NOTHING, MOO_OVER_REWARDS, MOO_OVER_GROUPS } moo_over;
+
+enum { GROUP_NAME = 64 };
+
+/* Many objectives. Reward dimensions: each objective of the reward keeps its gradient, a backward pass each. Data
+ * groups (a row's "group": language, task, ...): the scalar advantage trains, each group's rows keep their gradient,
+ * one backward pass. The reward's weights are the preferences of the former. */
+typedef struct moo_plan {
+    moo_over over;
+    bool
+        by_token; /* rewards only: weights from the gradients with respect to the tokens' logprobs, one backward pass */
+    bucket_config bucket;
+    char groups[MOO_MOST][GROUP_NAME];
+    int n_groups;
+} moo_plan;
+
 typedef struct trainer_config {
     objective_set objectives;
     advantage_config advantage;
+    moo_plan moo;
     loss_config loss;
     optim_config optim;
     double temperature; /* of the policy that sampled: logprobs are of logits / temperature */
@@ -41,3 +60,8 @@ int trainer_step(trainer *t, const group *const *groups, int n_groups, metrics *
 int64_t trainer_version(const trainer *t);
 optimizer *trainer_optimizer(trainer *t);
 lora *trainer_lora(trainer *t); /* NULL without an adapter */
+
+/* What it remembers from step to step beside the optimizer's moments, as numbers, for checkpoints. */
+int64_t trainer_memory_doubles(const trainer *t);
+void trainer_memory_save(const trainer *t, double *out);
+void trainer_memory_load(trainer *t, const double *from);

@@ -22,35 +22,78 @@ typedef struct backward {
     const inner_activations *in;
     const grad_sink *sink;
     float *grads; /* [K, total] */
-    int K, T, D;
-    float *dtop; /* [K, n_out, D] cotangent of the last layer's output */
-    float *dx;   /* [K, T, D] of a lower layer's output, then of its input */
+    int K;        /* gradients */
+    int sides;    /* cotangents: K, or 1 whose rows have K owners */
+    const int *tokens,
+        *outs; /* [owners + 1] where each owner's rows begin, of T and of n_out; one owner with K sides */
+    int T, D;
+    float *dtop; /* [sides, n_out, D] cotangent of the last layer's output */
+    float *dx;   /* [sides, T, D] of a lower layer's output, then of its input */
     layer_grads d;
 } backward;
 
+static float *gradients_of(const backward *b, const param *p, int64_t *stride)
+{
+    if (b->sink && b->sink->place) return b->sink->place(b->sink->ctx, p, stride);
+    *stride = b->w->table->total;
+    return b->grads + p->offset;
+}
+
 static float *grad_of(const backward *b, int k, const param *p)
 {
-    return b->grads + (int64_t)k * b->w->table->total + p->offset;
+    int64_t stride;
+    float *g = gradients_of(b, p, &stride);
+    return g + k * stride;
 }
 
 static void complete(const backward *b, const param *p)
 {
-    if (b->sink) b->sink->ready(b->sink->ctx, p, b->grads + p->offset, b->K, b->w->table->total);
+    int64_t stride;
+    if (!b->sink) return;
+    const float *g = gradients_of(b, p, &stride);
+    b->sink->ready(b->sink->ctx, p, g, b->K, stride);
 }
 
-/* y = x W^T + bias over n rows: dW += dy^T x, dbias += the sum of dy's rows, dx += dy W. */
-static void linear_backward(const backward *b, int k, const param *p, const param *bias, const float *dy,
-                            const float *x, int n, float *dx)
+/* The rows of one cotangent that go into one gradient. */
+typedef struct share {
+    int k;        /* the gradient */
+    int begin, n; /* its rows */
+} share;
+
+/* The i-th share of side k's rows: all of them, or with one side those of the i-th owner. `cuts`: b->tokens or
+ * b->outs. */
+static bool next_share(const backward *b, int k, const int *cuts, int i, share *s)
 {
-    b->ops->linear_dw(b->dev, dy, x, n, p->rows, p->cols, grad_of(b, k, p));
-    if (bias) b->ops->bias_backward(b->dev, dy, n, p->rows, grad_of(b, k, bias));
+    const int owners = b->sides == b->K ? 1 : b->K;
+    if (i >= owners) return false;
+    *s = (share){ owners > 1 ? i : k, cuts[i], cuts[i + 1] - cuts[i] };
+    return true;
+}
+
+/* y = x W^T + bias over the rows of `cuts`: dW += dy^T x, dbias += the sum of dy's rows, dx += dy W. */
+static void linear_backward(const backward *b, int k, const param *p, const param *bias, const float *dy,
+                            const float *x, const int *cuts, int n, float *dx)
+{
+    share s;
+    for (int i = 0; next_share(b, k, cuts, i, &s); i++) {
+        const float *part = dy + (size_t)s.begin * (size_t)p->rows;
+        b->ops->linear_dw(b->dev, part, x + (size_t)s.begin * (size_t)p->cols, s.n, p->rows, p->cols,
+                          grad_of(b, s.k, p));
+        if (bias) b->ops->bias_backward(b->dev, part, s.n, p->rows, grad_of(b, s.k, bias));
+    }
     b->ops->linear_dx(b->dev, dy, n, param_data(b->w, p), p->rows, p->cols, dx);
 }
 
+/* Rows of `width` floats, `each` of them a row of `cuts` (the heads of a token). */
 static void norm_backward(const backward *b, int k, const param *p, const float *dy, const float *x, const float *rstd,
-                          int n, float *dx)
+                          const int *cuts, int each, int width, float *dx)
 {
-    b->ops->rmsnorm_backward(b->dev, dy, x, param_data(b->w, p), rstd, n, b->D, dx, grad_of(b, k, p));
+    share s;
+    for (int i = 0; next_share(b, k, cuts, i, &s); i++) {
+        const size_t row = (size_t)s.begin * (size_t)each, at = row * (size_t)width;
+        b->ops->rmsnorm_backward(b->dev, dy + at, x + at, param_data(b->w, p), rstd + row, s.n * each, width, dx + at,
+                                 grad_of(b, s.k, p));
+    }
 }
 
 /* dy [n, D]: in, the cotangent of the layer's output; out, of mid. It is mid's through the residual already, so the
@@ -58,13 +101,14 @@ static void norm_backward(const backward *b, int k, const param *p, const float 
 static void mlp_backward(const backward *b, int k, const layer_weights *p, const layer_acts *a, float *dy)
 {
     const int64_t wide = (int64_t)a->n * b->w->table->config.ffn;
+    const int *cuts = a->rows ? b->outs : b->tokens;
     b->ops->zero(b->dev, b->d.act, wide);
-    linear_backward(b, k, p->down, NULL, dy, a->act, a->n, b->d.act);
+    linear_backward(b, k, p->down, NULL, dy, a->act, cuts, a->n, b->d.act);
     b->ops->swiglu_backward(b->dev, b->d.act, a->gate, a->up, wide, b->d.gate, b->d.up);
     b->ops->zero(b->dev, b->d.norm_out, (int64_t)a->n * b->D);
-    linear_backward(b, k, p->up, NULL, b->d.up, a->mlp_in, a->n, b->d.norm_out);
-    linear_backward(b, k, p->gate, NULL, b->d.gate, a->mlp_in, a->n, b->d.norm_out);
-    norm_backward(b, k, p->mlp_norm, b->d.norm_out, a->mid, a->mlp_rstd, a->n, dy);
+    linear_backward(b, k, p->up, NULL, b->d.up, a->mlp_in, cuts, a->n, b->d.norm_out);
+    linear_backward(b, k, p->gate, NULL, b->d.gate, a->mlp_in, cuts, a->n, b->d.norm_out);
+    norm_backward(b, k, p->mlp_norm, b->d.norm_out, a->mid, a->mlp_rstd, cuts, 1, b->D, dy);
 }
 
 /* d.att from dmid [n, D]; where only some rows went on (the last layer), the others get nothing, in d.att and in dx. */
@@ -74,7 +118,7 @@ static void output_backward(const backward *b, int k, const layer_weights *p, co
     const int64_t heads = p->o->cols;
     float *datt = a->rows ? b->d.att_rows : b->d.att;
     b->ops->zero(b->dev, datt, a->n * heads);
-    linear_backward(b, k, p->o, p->o_bias, dmid, a->att_rows, a->n, datt);
+    linear_backward(b, k, p->o, p->o_bias, dmid, a->att_rows, a->rows ? b->outs : b->tokens, a->n, datt);
     if (!a->rows) return;
     b->ops->zero(b->dev, dx, (int64_t)b->T * b->D);
     b->ops->zero(b->dev, b->d.att, b->T * heads);
@@ -90,7 +134,7 @@ static const float *heads_backward(const backward *b, int k, const param *norm, 
     b->ops->rope_backward(b->dev, d, b->in->batch.turns, b->T, heads, hd);
     if (!norm) return d;
     b->ops->zero(b->dev, draw, (int64_t)b->T * heads * hd);
-    b->ops->rmsnorm_backward(b->dev, d, raw, param_data(b->w, norm), rstd, b->T * heads, hd, draw, grad_of(b, k, norm));
+    norm_backward(b, k, norm, d, raw, rstd, b->tokens, heads, hd, draw);
     return draw;
 }
 
@@ -105,10 +149,10 @@ static void attention_backward(const backward *b, int k, const layer_weights *p,
     const float *dq = heads_backward(b, k, p->q_norm, d->q, a->q_raw, a->q_rstd, c->heads, d->q_raw);
     const float *dk = heads_backward(b, k, p->k_norm, d->k, a->k_raw, a->k_rstd, c->kv_heads, d->k_raw);
     b->ops->zero(b->dev, d->norm_out, (int64_t)b->T * b->D);
-    linear_backward(b, k, p->v, p->v_bias, d->v, a->attn_in, b->T, d->norm_out);
-    linear_backward(b, k, p->k, p->k_bias, dk, a->attn_in, b->T, d->norm_out);
-    linear_backward(b, k, p->q, p->q_bias, dq, a->attn_in, b->T, d->norm_out);
-    norm_backward(b, k, p->attn_norm, d->norm_out, a->x, a->attn_rstd, b->T, dx);
+    linear_backward(b, k, p->v, p->v_bias, d->v, a->attn_in, b->tokens, b->T, d->norm_out);
+    linear_backward(b, k, p->k, p->k_bias, dk, a->attn_in, b->tokens, b->T, d->norm_out);
+    linear_backward(b, k, p->q, p->q_bias, dq, a->attn_in, b->tokens, b->T, d->norm_out);
+    norm_backward(b, k, p->attn_norm, d->norm_out, a->x, a->attn_rstd, b->tokens, 1, b->D, dx);
 }
 
 static void layer_backward(const backward *b, int layer)
@@ -117,7 +161,7 @@ static void layer_backward(const backward *b, int layer)
     const layer_weights p = layer_weights_of(b->w, layer);
     const param *const order[] = { p.down,   p.up, p.gate,   p.mlp_norm, p.o_bias, p.o, p.k_norm,   p.q_norm,
                                    p.v_bias, p.v,  p.k_bias, p.k,        p.q_bias, p.q, p.attn_norm };
-    for (int k = 0; k < b->K; k++) {
+    for (int k = 0; k < b->sides; k++) {
         float *dx = b->dx + (int64_t)k * b->T * b->D;
         float *dy = a->rows ? b->dtop + (int64_t)k * a->n * b->D : dx;
         mlp_backward(b, k, &p, a, dy);
@@ -128,32 +172,46 @@ static void layer_backward(const backward *b, int layer)
         if (order[i]) complete(b, order[i]);
 }
 
-/* dlogprob [K, n_out] -> dtop. */
-static void top_backward(const backward *b, const float *dlogprob)
+/* The head's share s: the rows' logits, dlogprob [n] and cotangents all begin at its first row. */
+static void head_share(const backward *b, const share *s, const float *dlogprob, float *dnormed)
 {
     const inner_activations *in = b->in;
-    const top_acts *top = &in->top;
     const model_config *c = &b->w->table->config;
+    const param *head = head_param(b->w);
+    const int left = in->kept - s->begin, kept = left < 0 ? 0 : left < s->n ? left : s->n;
+    const size_t row = (size_t)s->begin, at = row * (size_t)b->D;
+    b->ops->head_backward(b->dev, dlogprob + row, in->top.normed + at, param_data(b->w, head), param_packed(b->w, head),
+                          in->batch.targets + row, in->lse + row, s->n, c->vocab, b->D, in->temperature,
+                          kept > 0 ? in->logits + row * (size_t)c->vocab : NULL, kept, dnormed + at,
+                          grad_of(b, s->k, head));
+}
+
+/* dlogprob [sides, n_out] -> dtop. */
+static void top_backward(const backward *b, const float *dlogprob)
+{
+    const top_acts *top = &b->in->top;
     const param *head = head_param(b->w), *norm = param_find(b->w->table, PARAM_FINAL_NORM, -1);
     const int64_t size = (int64_t)top->n * b->D;
-    b->ops->zero(b->dev, b->dtop, b->K * size);
-    for (int k = 0; k < b->K; k++) {
+    share s;
+    b->ops->zero(b->dev, b->dtop, b->sides * size);
+    for (int k = 0; k < b->sides; k++) {
         b->ops->zero(b->dev, b->d.norm_out, size);
-        b->ops->head_backward(b->dev, dlogprob + (int64_t)k * top->n, top->normed, param_data(b->w, head),
-                              param_packed(b->w, head), in->batch.targets, in->lse, top->n, c->vocab, b->D,
-                              in->temperature, in->logits, in->kept, b->d.norm_out, grad_of(b, k, head));
-        norm_backward(b, k, norm, b->d.norm_out, top->x, top->rstd, top->n, b->dtop + k * size);
+        for (int i = 0; next_share(b, k, b->outs, i, &s); i++)
+            head_share(b, &s, dlogprob + (int64_t)k * top->n, b->d.norm_out);
+        norm_backward(b, k, norm, b->d.norm_out, top->x, top->rstd, b->outs, 1, b->D, b->dtop + k * size);
     }
-    if (!c->tied) complete(b, head);
+    if (!b->w->table->config.tied) complete(b, head);
     complete(b, norm);
 }
 
 static void embed_backward(const backward *b)
 {
     const param *embed = embed_param(b->w);
-    for (int k = 0; k < b->K; k++)
-        b->ops->embed_backward(b->dev, b->dx + (int64_t)k * b->T * b->D, b->in->batch.ids, b->T, b->D,
-                               grad_of(b, k, embed));
+    share s;
+    for (int k = 0; k < b->sides; k++)
+        for (int i = 0; next_share(b, k, b->tokens, i, &s); i++)
+            b->ops->embed_backward(b->dev, b->dx + ((int64_t)k * b->T + s.begin) * b->D, b->in->batch.ids + s.begin,
+                                   s.n, b->D, grad_of(b, s.k, embed));
     complete(b, embed);
 }
 
@@ -174,24 +232,43 @@ static layer_grads layer_grads_new(const weights *w, int T, int n_out)
                           .k_raw = c->qk_norm ? scratch_floats(w->dev, T, kv) : NULL };
 }
 
-void model_backward(const weights *w, const token_batch *batch, const activations *acts, const float *dlogprob, int K,
-                    float *grads, const grad_sink *sink)
+/* Where each owner's rows begin, of the batch's tokens and of its outputs (which come in the sequences' order). */
+static void cut_rows(backward *b, const token_batch *batch, const grad_split *split)
+{
+    const int owners = split->sequences ? split->K : 1;
+    int *tokens = device_host_scratch(b->dev, sizeof *tokens * (size_t)(owners + 1));
+    int *outs = device_host_scratch(b->dev, sizeof *outs * (size_t)(owners + 1));
+    int out = 0;
+    for (int k = 0; k <= owners; k++) {
+        tokens[k] = split->sequences ? batch->starts[split->sequences[k]] : k * batch->T;
+        while (out < batch->n_out && batch->out_rows[out] < tokens[k]) out++;
+        outs[k] = out;
+    }
+    assert(tokens[0] == 0 && tokens[owners] == batch->T && outs[owners] == batch->n_out);
+    b->tokens = tokens, b->outs = outs;
+}
+
+void model_backward(const weights *w, const token_batch *batch, const activations *acts, const float *dlogprob,
+                    const grad_split *split, float *grads, const grad_sink *sink)
 {
     const inner_activations *in = acts->inner;
     const int T = batch->T, D = w->table->config.width, last = w->table->config.layers - 1;
-    assert(in->keep && T == in->batch.T && batch->n_out == in->batch.n_out && K > 0);
-    const backward b = { .w = w,
-                         .ops = device_ops(w->dev),
-                         .dev = w->dev,
-                         .in = in,
-                         .sink = sink,
-                         .grads = grads,
-                         .K = K,
-                         .T = T,
-                         .D = D,
-                         .dtop = device_scratch(w->dev, sizeof(float) * (size_t)K * (size_t)batch->n_out * (size_t)D),
-                         .dx = device_scratch(w->dev, sizeof(float) * (size_t)K * (size_t)T * (size_t)D),
-                         .d = layer_grads_new(w, T, batch->n_out) };
+    const int sides = split->sequences ? 1 : split->K;
+    assert(in->keep && T == in->batch.T && batch->n_out == in->batch.n_out && split->K > 0);
+    backward b = { .w = w,
+                   .ops = device_ops(w->dev),
+                   .dev = w->dev,
+                   .in = in,
+                   .sink = sink,
+                   .grads = grads,
+                   .K = split->K,
+                   .sides = sides,
+                   .T = T,
+                   .D = D,
+                   .dtop = device_scratch(w->dev, sizeof(float) * (size_t)sides * (size_t)batch->n_out * (size_t)D),
+                   .dx = device_scratch(w->dev, sizeof(float) * (size_t)sides * (size_t)T * (size_t)D),
+                   .d = layer_grads_new(w, T, batch->n_out) };
+    cut_rows(&b, batch, split);
     top_backward(&b, dlogprob);
     for (int l = last; l >= 0; l--) {
         /* The last layer's activations are still in the shared buffers; the others' are made again. */

@@ -28,14 +28,25 @@ activations *model_forward(const weights *w, const token_batch *batch, const for
  * embedding last: the parameter table backwards). g [K, count], rows `stride` floats apart. */
 typedef struct grad_sink {
     void *ctx;
+    /* Where a parameter's K gradients are added up: [K, count], rows *stride floats apart, zeroed. Asked as often as
+     * something is to be added, from its first gradient until it is ready. NULL: they lie in `grads`. */
+    float *(*place)(void *ctx, const param *p, int64_t *stride);
     void (*ready)(void *ctx, const param *p, const float *g, int K, int64_t stride);
 } grad_sink;
 
-/* Backward with K right-hand sides; `acts` of a forward with `keep` over the same batch. dlogprob [K, n_out] and grads
- * [K, table->total] on the device; grads: += ; zero it before the first micro-batch. sink may be NULL. The K gradients
- * are to the bit those of K calls with one side each. */
-void model_backward(const weights *w, const token_batch *batch, const activations *acts, const float *dlogprob, int K,
-                    float *grads, const grad_sink *sink);
+/* K gradients of one forward. Either K cotangents of all rows (objectives that every episode has: they share the
+ * activations, each costs a backward pass), or one cotangent whose sequences belong to K owners (languages, tasks): one
+ * pass, in which only the sums over rows are taken apart. */
+typedef struct grad_split {
+    int K;
+    const int *sequences; /* [K + 1]: sequences [sequences[k], sequences[k + 1]) are k's; NULL: K cotangents */
+} grad_split;
+
+/* Backward; `acts` of a forward with `keep` over the same batch. dlogprob [K, n_out], or [1, n_out] for split sequences,
+ * and grads [K, table->total], on the device; grads: += ; zero it before the first micro-batch; NULL when the sink has
+ * places. sink may be NULL. K cotangents' gradients are to the bit those of K calls with one each. */
+void model_backward(const weights *w, const token_batch *batch, const activations *acts, const float *dlogprob,
+                    const grad_split *split, float *grads, const grad_sink *sink);
 
 /* Logits [V] of the last row of each sequence: for probes and evaluation. out [S, V] on the host; the batch's own
  * out_rows and targets are not read. */

@@ -32,6 +32,7 @@ static const struct ops OPS = {
     .adamw = cpu_adamw,
     .sum_squares = cpu_sum_squares,
     .gram = cpu_gram,
+    .sketch = cpu_sketch,
     .combine = cpu_combine,
 };
 

@@ -18,6 +18,7 @@
 #define cpu_attention_backward ISA_NAME(cpu_attention_backward, CPU_ISA)
 #define cpu_attention_paged ISA_NAME(cpu_attention_paged, CPU_ISA)
 #define cpu_bias_backward ISA_NAME(cpu_bias_backward, CPU_ISA)
+#define cpu_sketch ISA_NAME(cpu_sketch, CPU_ISA)
 #define cpu_combine ISA_NAME(cpu_combine, CPU_ISA)
 #define cpu_embed ISA_NAME(cpu_embed, CPU_ISA)
 #define cpu_embed_backward ISA_NAME(cpu_embed_backward, CPU_ISA)
@@ -88,4 +89,5 @@ void cpu_adamw(device *dev, float *w, const float *g, float *m, float *v, int64_
                float eps, float weight_decay, float grad_scale, int64_t step);
 double cpu_sum_squares(device *dev, const float *x, int64_t n);
 void cpu_gram(device *dev, const float *g, int K, int64_t n, int64_t stride, double *G);
+void cpu_sketch(device *dev, const float *g, int K, int64_t n, int64_t stride, uint64_t seed, double *out);
 void cpu_combine(device *dev, const float *g, const double *w, int K, int64_t n, int64_t stride, float *out);

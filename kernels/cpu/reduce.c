@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/sketch.h"
 
 enum { CHUNK = 8192 }; /* partial sums of fixed chunks, added in order: the same for any number of threads */
 
@@ -10,6 +11,7 @@ typedef struct flat {
     const double *weights;
     double *partial;
     float factor;
+    uint64_t seed;
     int K;
     int64_t n, stride;
 } flat;
@@ -78,14 +80,71 @@ static double dot(device *dev, const float *a, const float *b, int64_t n)
 
 double cpu_sum_squares(device *dev, const float *x, int64_t n) { return dot(dev, x, x, n); }
 
+/* All pairs of a chunk while it is in cache: the rows come from memory once, not K times. */
+static void gram_chunks(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const flat *f = ctx;
+    (void)thread;
+    for (int64_t c = begin; c < end; c++) {
+        const int64_t n = f->n - c * CHUNK < CHUNK ? f->n - c * CHUNK : CHUNK;
+        double *out = f->partial + c * f->K * f->K;
+        for (int a = 0; a < f->K; a++)
+            for (int b = 0; b <= a; b++)
+                out[a * f->K + b] = chunk_dot(f->x + a * f->stride + c * CHUNK, f->x + b * f->stride + c * CHUNK, n);
+    }
+}
+
 void cpu_gram(device *dev, const float *g, int K, int64_t n, int64_t stride, double *G)
 {
+    const cpu_mark mark = cpu_scratch_mark(dev);
+    const int64_t chunks = (n + CHUNK - 1) / CHUNK;
+    flat f = { .x = g, .n = n, .K = K, .stride = stride };
+    f.partial = device_scratch(dev, sizeof(double) * (size_t)(chunks * K * K + 1));
+    cpu_parallel(dev, (double)n * K * (K + 1), chunks, 0, gram_chunks, &f);
     for (int a = 0; a < K; a++)
         for (int b = 0; b <= a; b++) {
-            const double d = dot(dev, g + a * stride, g + b * stride, n);
-            G[a * K + b] += d;
-            if (a != b) G[b * K + a] += d;
+            double total = 0;
+            for (int64_t c = 0; c < chunks; c++) total += f.partial[(c * K + a) * K + b];
+            G[a * K + b] += total;
+            if (a != b) G[b * K + a] += total;
         }
+    cpu_scratch_rewind(dev, mark);
+}
+
+/* 64 elements in a row, each with its sign, onto 64 sums. */
+static void add_signed(const float *x, uint64_t signs, float *sums)
+{
+    for (int j = 0; j < SKETCH_BINS; j++) sums[j] += (signs >> j & 1) ? -x[j] : x[j];
+}
+
+static void sketch_chunks(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const flat *f = ctx;
+    (void)thread;
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t chunks = (f->n + CHUNK - 1) / CHUNK, a = i / chunks, first = i % chunks * CHUNK;
+        const int64_t last = first + CHUNK < f->n ? first + CHUNK : f->n;
+        float sums[SKETCH_BINS] = { 0 }, rest[SKETCH_BINS] = { 0 };
+        const float *x = f->x + a * f->stride;
+        int64_t at = first;
+        for (; at + SKETCH_BINS <= last; at += SKETCH_BINS)
+            add_signed(x + at, sketch_signs(f->seed, at / SKETCH_BINS), sums);
+        memcpy(rest, x + at, sizeof(float) * (size_t)(last - at));
+        if (at < last) add_signed(rest, sketch_signs(f->seed, at / SKETCH_BINS), sums);
+        for (int j = 0; j < SKETCH_BINS; j++) f->partial[i * SKETCH_BINS + j] = (double)sums[j];
+    }
+}
+
+void cpu_sketch(device *dev, const float *g, int K, int64_t n, int64_t stride, uint64_t seed, double *out)
+{
+    const cpu_mark mark = cpu_scratch_mark(dev);
+    const int64_t chunks = (n + CHUNK - 1) / CHUNK;
+    flat f = { .x = g, .n = n, .K = K, .stride = stride, .seed = seed };
+    f.partial = device_scratch(dev, sizeof(double) * (size_t)(K * chunks * SKETCH_BINS + 1));
+    cpu_parallel(dev, 2.0 * (double)n * K, K * chunks, 0, sketch_chunks, &f);
+    for (int64_t i = 0; i < K * chunks; i++)
+        for (int j = 0; j < SKETCH_BINS; j++) out[i / chunks * SKETCH_BINS + j] += f.partial[i * SKETCH_BINS + j];
+    cpu_scratch_rewind(dev, mark);
 }
 
 static void combine_run(void *ctx, int64_t begin, int64_t end, int thread)

@@ -117,4 +117,5 @@ void cuda_adamw(device *dev, float *w, const float *g, float *m, float *v, int64
                 float beta2, float eps, float weight_decay, float grad_scale, int64_t step);
 double cuda_sum_squares(device *dev, const float *x, int64_t n);
 void cuda_gram(device *dev, const float *g, int K, int64_t n, int64_t stride, double *G);
+void cuda_sketch(device *dev, const float *g, int K, int64_t n, int64_t stride, uint64_t seed, double *out);
 void cuda_combine(device *dev, const float *g, const double *w, int K, int64_t n, int64_t stride, float *out);

@@ -138,6 +138,7 @@ static const struct ops OPS = { cuda_zero,
                                 cuda_adamw,
                                 cuda_sum_squares,
                                 cuda_gram,
+                                cuda_sketch,
                                 cuda_combine };
 
 #if defined TROUPE_GPU_EMULATED

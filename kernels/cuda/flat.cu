@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "kernels/cuda/cuda_device.h"
+#include "kernels/sketch.h"
 
 enum { THREADS = 256, CHUNK = 8192 };
 
@@ -131,6 +132,31 @@ void cuda_gram(device *dev, const float *g, int K, int64_t n, int64_t stride, do
             G[a * K + b] += d;
             if (a != b) G[b * K + a] += d;
         }
+}
+
+/* A block a chunk of a row, a thread a bin. */
+GPU_KERNEL void sketch_chunks(const float *x, int64_t n, uint64_t seed, double *partial)
+{
+    const int64_t first = (int64_t)blockIdx.x * CHUNK, last = first + CHUNK < n ? first + CHUNK : n;
+    float sum = 0;
+    for (int64_t i = first + threadIdx.x; i < last; i += SKETCH_BINS)
+        sum += (sketch_signs(seed, i / SKETCH_BINS) >> threadIdx.x & 1) ? -x[i] : x[i];
+    partial[(int64_t)blockIdx.x * SKETCH_BINS + threadIdx.x] = (double)sum;
+}
+
+void cuda_sketch(device *dev, const float *g, int K, int64_t n, int64_t stride, uint64_t seed, double *out)
+{
+    const gpu_mark mark = gpu_mark_here(dev);
+    const unsigned chunks = gpu_blocks(n, CHUNK);
+    const size_t count = (size_t)chunks * SKETCH_BINS;
+    double *partial = gpu_scratch<double>(dev, count + 1), *host = (double *)calloc(count + 1, sizeof *host);
+    for (int a = 0; n > 0 && a < K; a++) {
+        GPU_LAUNCH(dev, sketch_chunks, chunks, SKETCH_BINS, 0, g + a * stride, n, seed, partial);
+        dev->backend->copy_out(dev, host, partial, sizeof *host * count);
+        for (size_t i = 0; i < count; i++) out[(size_t)a * SKETCH_BINS + i % SKETCH_BINS] += host[i];
+    }
+    free(host);
+    gpu_rewind(dev, mark);
 }
 
 GPU_KERNEL void combine_all(const float *g, const double *w, int K, int64_t n, int64_t stride, float *out)

@@ -1,8 +1,11 @@
 /* FairGrad (Ban & Ji 2024, arXiv 2402.15638): (G w)_i = w_i^(-1/alpha), the alpha-fair allocation of progress; alpha =
  * 1 is Nash-MTL (Navon et al. 2022, arXiv 2202.01017), 0 the average, infinity max-min.
  *
- * That is the stationary point of the strictly convex  1/2 w'Gw - sum phi(w_i),  phi' = w^(-1/alpha): Newton's method,
- * damped so that w stays positive and the function falls, is there in a handful of steps. */
+ * With C the matrix of cosines and u_i = ||g_i|| w_i that is  (C u)_i = b_i u_i^(-1/alpha),  b_i = ||g_i||^(1/alpha -
+ * 1): the stationary point of the strictly convex  1/2 u'Cu - sum b_i phi(u_i),  phi' = u^(-1/alpha). Newton's method,
+ * damped so that u stays positive and the function falls, is there in a handful of steps, whatever the gradients'
+ * lengths. Where no direction helps everyone there is no solution: w grows until the ridge holds it, and d goes to 0.
+ */
 #include <math.h>
 #include <string.h>
 
@@ -16,58 +19,62 @@ static double phi(double w, double alpha)
     return fabs(alpha - 1) < 1e-12 ? log(w) : pow(w, 1 - 1 / alpha) / (1 - 1 / alpha);
 }
 
-static double value(const double *G, int K, double alpha, const double *w)
+typedef struct fair {
+    int K;
+    double alpha;
+    double C[MOO_MOST * MOO_MOST], b[MOO_MOST]; /* C with the ridge */
+} fair;
+
+static double value(const fair *f, const double *u)
 {
-    double v = matrix_form(G, K, w, w) / 2;
-    for (int i = 0; i < K; i++) v -= phi(w[i], alpha);
+    double v = matrix_form(f->C, f->K, u, u) / 2;
+    for (int i = 0; i < f->K; i++) v -= f->b[i] * phi(u[i], f->alpha);
     return v;
 }
 
-/* w - t step for the largest t = 1, 1/2, ... that keeps w positive and doesn't raise the function; false: none. */
-static bool damped(const double *G, int K, double alpha, const double *step, double *w)
+/* u - t step for the largest t = 1, 1/2, ... that keeps u positive and doesn't raise the function; false: none. */
+static bool damped(const fair *f, const double *step, double *u)
 {
-    const double before = value(G, K, alpha, w);
+    const double before = value(f, u);
     double t = 1, next[MOO_MOST];
     for (int n = 0; n < MOST_HALVINGS; n++, t /= 2) {
         bool positive = true;
-        for (int i = 0; i < K; i++) next[i] = w[i] - t * step[i], positive &= next[i] > 0;
-        if (!positive || value(G, K, alpha, next) > before) continue;
-        memcpy(w, next, sizeof *w * (size_t)K);
+        for (int i = 0; i < f->K; i++) next[i] = u[i] - t * step[i], positive &= next[i] > 0;
+        if (!positive || value(f, next) > before + 1e-12 * fabs(before)) continue;
+        memcpy(u, next, sizeof *u * (size_t)f->K);
         return true;
     }
     return false;
 }
 
-/* G is of about unit size. */
-static void newton(const double *G, int K, double alpha, double *w)
+static void newton(const fair *f, double *u)
 {
     double H[MOO_MOST * MOO_MOST], slope[MOO_MOST], step[MOO_MOST];
-    for (int i = 0; i < K; i++) w[i] = 1 / sqrt(G[i * K + i]);
+    const int K = f->K;
+    for (int i = 0; i < K; i++) u[i] = pow(f->b[i], f->alpha / (f->alpha + 1)); /* exact where C is the identity */
     for (int n = 0; n < MOST_STEPS; n++) {
         double largest = 0;
-        matrix_times(G, K, w, slope);
-        memcpy(H, G, sizeof *H * (size_t)(K * K));
+        matrix_times(f->C, K, u, slope);
+        memcpy(H, f->C, sizeof *H * (size_t)(K * K));
         for (int i = 0; i < K; i++) {
-            slope[i] -= pow(w[i], -1 / alpha);
-            H[i * K + i] += pow(w[i], -1 / alpha - 1) / alpha;
+            slope[i] -= f->b[i] * pow(u[i], -1 / f->alpha);
+            H[i * K + i] += f->b[i] * pow(u[i], -1 / f->alpha - 1) / f->alpha;
         }
         if (!matrix_solve(H, K, slope, step)) return;
-        for (int i = 0; i < K; i++) largest = fmax(largest, fabs(step[i]) / w[i]);
-        if (largest < 1e-13 || !damped(G, K, alpha, step, w)) return;
+        for (int i = 0; i < K; i++) largest = fmax(largest, fabs(step[i]) / u[i]);
+        if (largest < 1e-14 || !damped(f, step, u)) return;
     }
 }
 
-/* With G = s G' the weights of G are s^(-alpha / (1 + alpha)) times those of G'. */
 static void fair_weights(const moo_problem *p, double alpha, double *w)
 {
     const int K = p->K;
-    double G[MOO_MOST * MOO_MOST], s = 0;
-    for (int i = 0; i < K * K; i++) s += p->G[i] * p->G[i];
-    s = sqrt(s);
-    const double add = p->config->ridge * matrix_trace(p->G, K) / s;
-    for (int i = 0; i < K * K; i++) G[i] = p->G[i] / s + (i % (K + 1) == 0 ? add : 0);
-    newton(G, K, alpha, w);
-    for (int i = 0; i < K; i++) w[i] *= pow(s, -alpha / (1 + alpha));
+    fair f = { .K = K, .alpha = alpha };
+    for (int i = 0; i < K; i++) f.b[i] = pow(p->G[i * K + i], (1 / alpha - 1) / 2);
+    for (int i = 0; i < K; i++)
+        for (int j = 0; j < K; j++) f.C[i * K + j] = i == j ? 1 + p->config->ridge : moo_cosine(p->G, K, i, j);
+    newton(&f, w);
+    for (int i = 0; i < K; i++) w[i] /= sqrt(p->G[i * K + i]);
 }
 
 void moo_fairgrad(const moo_problem *p, double *w)

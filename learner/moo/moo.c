@@ -8,7 +8,7 @@
 
 static void sum(const moo_problem *p, double *w)
 {
-    for (int i = 0; i < p->K; i++) w[i] = p->p[i] * p->K;
+    for (int i = 0; i < p->K; i++) w[i] = 1;
 }
 
 static void pref(const moo_problem *p, double *w) { memcpy(w, p->p, sizeof *w * (size_t)p->K); }
@@ -17,15 +17,17 @@ typedef struct method_row {
     const char *name;
     moo_fn fn;
     const char *help;
+    bool adds_up; /* about K gradients long; preferences are lengths of the gradients it is given */
 } method_row;
 
 static const method_row METHODS[N_MOO_METHODS] = {
-    [MOO_SUM] = { "sum", sum, "the sum, weighed by preference: no conflict is looked at" },
+    [MOO_SUM] = { "sum", sum, "the sum, weighed by preference: no conflict is looked at", true },
     [MOO_PREF] = { "pref", pref, "the average, weighed by preference" },
     [MOO_MGDA] = { "mgda", moo_mgda, "the shortest convex combination (Desideri 2012; Sener & Koltun 2018)" },
     [MOO_MGDA_NORM] = { "mgda_norm", moo_mgda_norm, "MGDA on gradients brought to one length" },
-    [MOO_PCGRAD] = { "pcgrad", moo_pcgrad, "each gradient loses what opposes another; their sum (Yu et al. 2020)" },
-    [MOO_GRADVAC] = { "gradvac", moo_gradvac, "PCGrad towards the pairs' usual cosine (Wang et al. 2021)" },
+    [MOO_PCGRAD] = { "pcgrad", moo_pcgrad, "each gradient loses what opposes another; their sum (Yu et al. 2020)",
+                     true },
+    [MOO_GRADVAC] = { "gradvac", moo_gradvac, "PCGrad towards the pairs' usual cosine (Wang et al. 2021)", true },
     [MOO_CAGRAD] = { "cagrad", moo_cagrad, "the worst objective's best, near the average (Liu et al. 2021)" },
     [MOO_IMTL_G] = { "imtl_g", moo_imtl_g, "equal projections on all gradients' directions (Liu et al. 2021)" },
     [MOO_NASH] = { "nash", moo_nash, "the Nash bargaining solution (Navon et al. 2022)" },
@@ -70,12 +72,19 @@ static int check_finite(const double *G, int K, error *err)
     return OK;
 }
 
-/* The objectives that take part and have a gradient; returns how many. */
-static int choose(const double *G, int K, const bool *active, int *index)
+bool moo_adds_up(moo_method method) { return METHODS[method].adds_up; }
+
+/* The objectives that take part and have a gradient; returns how many. Where they have preferences, one of zero is as
+ * good as no gradient for the methods that scale by it. */
+static int choose(const moo_config *c, const double *G, int K, const bool *active, int *index)
 {
+    double total = 0;
     int n = 0;
-    for (int i = 0; i < K; i++)
-        if ((!active || active[i]) && G[i * K + i] > 0) index[n++] = i;
+    for (int i = 0; i < K; i++) total += fmax(c->pref[i], 0);
+    for (int i = 0; i < K; i++) {
+        const bool wanted = !METHODS[c->method].adds_up || total <= 0 || c->pref[i] > 0;
+        if ((!active || active[i]) && G[i * K + i] > 0 && wanted) index[n++] = i;
+    }
     return n;
 }
 
@@ -89,19 +98,21 @@ static void preferences(const moo_config *c, const int *index, int n, double *p)
 int moo_solve(const moo_config *config, const double *G, int K, const bool *active, rng_key order, moo_state *state,
               double *w, error *err)
 {
-    double small[MOO_MOST * MOO_MOST], p[MOO_MOST], x[MOO_MOST];
+    double small[MOO_MOST * MOO_MOST], p[MOO_MOST], x[MOO_MOST], length[MOO_MOST];
     int index[MOO_MOST];
     moo_state none = { 0 };
     memset(w, 0, sizeof *w * (size_t)K);
     if (check_finite(G, K, err) != OK) return ERR_STATE;
-    const int n = choose(G, K, active, index);
+    const int n = choose(config, G, K, active, index);
     if (n == 0) return OK;
-    for (int i = 0; i < n; i++)
-        for (int j = 0; j < n; j++) small[i * n + j] = G[index[i] * K + index[j]];
     preferences(config, index, n, p);
+    const bool lengths = METHODS[config->method].adds_up;
+    for (int i = 0; i < n; i++) length[i] = lengths ? p[i] * n : 1;
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < n; j++) small[i * n + j] = length[i] * length[j] * G[index[i] * K + index[j]];
     const moo_problem problem = { config, n, small, p, index, order, state ? state : &none };
     METHODS[config->method].fn(&problem, x);
-    for (int i = 0; i < n; i++) w[index[i]] = x[i];
+    for (int i = 0; i < n; i++) w[index[i]] = length[i] * x[i];
     return OK;
 }
 

@@ -41,7 +41,8 @@ typedef enum moo_method {
 
 typedef struct moo_config {
     moo_method method;
-    double pref[MOO_MOST]; /* preferences; all 0: equal. sum, pref, cagrad, aligned, upgrad and dualproj heed them */
+    double pref[MOO_MOST]; /* preferences; all 0: equal. For pref, cagrad, aligned, upgrad and dualproj they weigh the
+                              average; sum, pcgrad and gradvac get gradients scaled by them; the others don't look */
     double c;              /* CAGrad: how far from the average, in its lengths (0.5) */
     double alpha;          /* FairGrad (2) */
     double beta;           /* GradVac: share of the new cosine in the running one (0.5) */
@@ -54,6 +55,8 @@ moo_config moo_default(moo_method method);
 /* "cagrad" -> MOO_CAGRAD; -1: no such method. */
 int moo_method_by_name(const char *name);
 const char *moo_method_name(moo_method method);
+/* Whether its direction is a sum, about K gradients long, and not an average. */
+bool moo_adds_up(moo_method method);
 /* One line: what it does, its paper. */
 const char *moo_method_help(moo_method method);
 /* All names, NULL behind the last. */

@@ -46,6 +46,33 @@ static void each_room_gets_what_is_its_own(void **state)
     recipe_free(r);
 }
 
+static recipe *open_with_all(const char *const *overrides, int n, error *err)
+{
+    return recipe_open(calculator, overrides, n, err);
+}
+
+static void many_objectives_are_read_and_checked(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    recipe *r = open_with_all((const char *const[]){ "reward.objectives.brevity=0.5", "moo.method=cagrad", "moo.c=0.4",
+                                                     "moo.bucket=bytes:4096", "moo.refresh=3" },
+                              5, &err);
+    if (!r) fail_msg("%s", err.text);
+    const moo_plan *m = &r->trainer.moo;
+    assert_true(m->over == MOO_OVER_REWARDS && !m->by_token && m->bucket.moo.method == MOO_CAGRAD);
+    assert_true(m->bucket.scope == BUCKET_BYTES && m->bucket.bytes == 4096 && m->bucket.refresh == 3);
+    test_near(m->bucket.gate, 0.25, 0, "the gate is on");
+    test_near(m->bucket.moo.c, 0.4, 0, "c");
+    recipe_free(r);
+    refused("moo.method=cagard", "did you mean 'cagrad'?");
+    refused("moo.method=mgda", "expected two objectives or more in reward.objectives");
+    r = open_with_all((const char *const[]){ "moo.method=pcgrad", "moo.over=groups" }, 2, &err);
+    if (r || !strstr(err.text, "moo.groups: expected a list of 2 to 16 names")) fail_msg("%s", err.text);
+    r = open_with_all((const char *const[]){ "moo.method=pcgrad", "moo.bucket=bytes:x" }, 2, &err);
+    if (r || !strstr(err.text, "bytes:N with N > 0")) fail_msg("%s", err.text);
+}
+
 static void the_command_line_wins(void **state)
 {
     (void)state;
@@ -129,9 +156,9 @@ static void a_tool_written_in_lua_is_called(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_room_gets_what_is_its_own),          cmocka_unit_test(the_command_line_wins),
-        cmocka_unit_test(what_can_not_be_is_refused_with_its_key), cmocka_unit_test(its_tools_are_started),
-        cmocka_unit_test(a_tool_written_in_lua_is_called),
+        cmocka_unit_test(each_room_gets_what_is_its_own), cmocka_unit_test(many_objectives_are_read_and_checked),
+        cmocka_unit_test(the_command_line_wins),          cmocka_unit_test(what_can_not_be_is_refused_with_its_key),
+        cmocka_unit_test(its_tools_are_started),          cmocka_unit_test(a_tool_written_in_lua_is_called),
     };
     return cmocka_run_group_tests(tests, find_recipe, NULL);
 }

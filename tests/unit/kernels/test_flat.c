@@ -1,4 +1,5 @@
 /* Operations over flat arrays: memory, AdamW, reductions; and the device itself. */
+#include "kernels/sketch.h"
 #include "tests/unit/kernels/bench.h"
 
 enum { N = 1003, K = 3 };
@@ -69,6 +70,33 @@ static void reductions_agree_with_float64_and_with_themselves_on_any_threads(voi
     bench_close(&two);
 }
 
+/* Against the definition, element by element; and a sketch keeps a vector's length, on average over seeds. */
+static void a_sketch_keeps_lengths(void **state)
+{
+    (void)state;
+    enum { LONG = 20011, STRIDE = 20032, ROWS = 3, SEEDS = 60 };
+    bench b = bench_open(2);
+    const float *g = random_host(&b, ROWS * STRIDE, 1);
+    float *dg = put(&b, g, ROWS * STRIDE);
+    double ratio = 0;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        double out[ROWS * SKETCH_BINS] = { 0 }, want[SKETCH_BINS] = { 0 }, square = 0, length = 0;
+        b.ops->sketch(b.dev, dg, ROWS, LONG, STRIDE, seed, out);
+        for (int i = 0; i < LONG; i++) {
+            const double x = (double)g[2 * STRIDE + i];
+            want[i % SKETCH_BINS] += (sketch_signs(seed, i / SKETCH_BINS) >> i % SKETCH_BINS & 1) ? -x : x;
+            length += x * x;
+        }
+        for (int j = 0; j < SKETCH_BINS; j++) {
+            test_near(out[2 * SKETCH_BINS + j], want[j], 1e-3, "bin");
+            square += want[j] * want[j];
+        }
+        ratio += square / length / SEEDS;
+    }
+    test_near(ratio, 1, 0.1, "mean squared length of the sketches"); /* one has a spread of sqrt(2 / 64) */
+    bench_close(&b);
+}
+
 static void combine_is_a_weighted_sum_that_may_overwrite_its_first_row(void **state)
 {
     (void)state;
@@ -118,6 +146,7 @@ int main(void)
         cmocka_unit_test(zero_add_and_scale),
         cmocka_unit_test(adamw_follows_its_formula_for_several_steps),
         cmocka_unit_test(reductions_agree_with_float64_and_with_themselves_on_any_threads),
+        cmocka_unit_test(a_sketch_keeps_lengths),
         cmocka_unit_test(combine_is_a_weighted_sum_that_may_overwrite_its_first_row),
         cmocka_unit_test(a_device_that_is_not_there_is_refused_with_a_sentence),
         cmocka_unit_test(scratch_is_forgotten_and_used_again),

@@ -49,10 +49,10 @@ static void what_was_saved_comes_back_to_the_bit(void **state)
     char *run = test_folder_new(), *model = model_folder(), dir[1024];
     tiny t = tiny_open(5), u = tiny_open(6);
     optimizer *o = trained(&t, 3), *p = trained(&u, 1);
-    test_ok(checkpoint_save(run, model, t.w, NULL, o, 77, &err), &err);
+    test_ok(checkpoint_save(run, model, &(checkpoint_parts){ .w = t.w, .adapter = NULL, .o = o }, 77, &err), &err);
     checkpoint_state found;
     test_ok(checkpoint_latest(run, dir, sizeof dir, &found, &err), &err);
-    test_ok(checkpoint_load(dir, u.w, NULL, p, &found, &err), &err);
+    test_ok(checkpoint_load(dir, &(checkpoint_parts){ .w = u.w, .adapter = NULL, .o = p }, &found, &err), &err);
     assert_int_equal(found.step, 3);
     assert_true(found.seed == 77 && u.w->version == 3 && u.w->hash == t.w->hash && p->step == 3);
     assert_memory_equal(p->m, o->m, sizeof(float) * (size_t)t.table->total);
@@ -90,9 +90,9 @@ static void an_adapter_comes_back_to_the_bit(void **state)
     test_ok(optimizer_step(o, l->w, g, &report, &err), &err);
     lora_merge(l, t.w);
     weights_seal(t.w, 1);
-    test_ok(checkpoint_save(run, model, t.w, l, o, 3, &err), &err);
+    test_ok(checkpoint_save(run, model, &(checkpoint_parts){ .w = t.w, .adapter = l, .o = o }, 3, &err), &err);
     test_ok(checkpoint_latest(run, dir, sizeof dir, &found, &err), &err);
-    test_ok(checkpoint_load(dir, u.w, k, p, &found, &err), &err);
+    test_ok(checkpoint_load(dir, &(checkpoint_parts){ .w = u.w, .adapter = k, .o = p }, &found, &err), &err);
     const size_t bytes = sizeof(float) * (size_t)l->table->total;
     assert_true(u.w->hash == t.w->hash && p->step == 1);
     assert_memory_equal(k->w->data, l->w->data, bytes);
@@ -111,6 +111,32 @@ static void an_adapter_comes_back_to_the_bit(void **state)
     test_folder_remove(model);
 }
 
+/* What buckets remember comes back too; a set of another size is refused. */
+static void memory_comes_back_to_the_bit(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    char *run = test_folder_new(), *model = model_folder(), dir[1024];
+    tiny t = tiny_open(5);
+    const optim_config config = optim_default();
+    optimizer *o = optimizer_new(&config, t.w, &err);
+    double saved[3] = { 1.0 / 3, -0.0, 1e-300 }, loaded[4] = { 0 };
+    checkpoint_state found;
+    const checkpoint_parts out = { .w = t.w, .o = o, .memory = saved, .n_memory = 3 };
+    checkpoint_parts in = { .w = t.w, .o = o, .memory = loaded, .n_memory = 3 };
+    test_ok(checkpoint_save(run, model, &out, 1, &err), &err);
+    test_ok(checkpoint_latest(run, dir, sizeof dir, &found, &err), &err);
+    test_ok(checkpoint_load(dir, &in, &found, &err), &err);
+    assert_memory_equal(saved, loaded, sizeof saved);
+    in.n_memory = 4;
+    assert_int_equal(checkpoint_load(dir, &in, &found, &err), ERR_PARSE);
+    assert_non_null(strstr(err.text, "moo.state: expected 32 bytes, found 24: it is of other objectives or buckets"));
+    optimizer_free(o, t.dev);
+    tiny_close(&t);
+    test_folder_remove(run);
+    test_folder_remove(model);
+}
+
 /* A crash between the folder and its state.json leaves no checkpoint, only rubbish that resume doesn't look at. */
 static void a_half_written_checkpoint_is_not_one(void **state)
 {
@@ -121,9 +147,9 @@ static void a_half_written_checkpoint_is_not_one(void **state)
     checkpoint_state found;
     assert_int_equal(checkpoint_latest(run, dir, sizeof dir, &found, &err), ERR_NOT_FOUND);
     optimizer *o = trained(&t, 2);
-    test_ok(checkpoint_save(run, model, t.w, NULL, o, 1, &err), &err);
+    test_ok(checkpoint_save(run, model, &(checkpoint_parts){ .w = t.w, .adapter = NULL, .o = o }, 1, &err), &err);
     weights_seal(t.w, 9);
-    test_ok(checkpoint_save(run, model, t.w, NULL, o, 1, &err), &err);
+    test_ok(checkpoint_save(run, model, &(checkpoint_parts){ .w = t.w, .adapter = NULL, .o = o }, 1, &err), &err);
     snprintf(path, sizeof path, "%s/checkpoints/step-9/state.json", run);
     assert_int_equal(unlink(path), 0);
     test_ok(checkpoint_latest(run, dir, sizeof dir, &found, &err), &err);
@@ -141,13 +167,14 @@ static void a_checkpoint_of_other_weights_is_refused(void **state)
     char *run = test_folder_new(), *model = model_folder(), dir[1024];
     tiny t = tiny_open(5), other = tiny_open(6);
     optimizer *o = trained(&t, 1);
-    test_ok(checkpoint_save(run, model, t.w, NULL, o, 1, &err), &err);
+    test_ok(checkpoint_save(run, model, &(checkpoint_parts){ .w = t.w, .adapter = NULL, .o = o }, 1, &err), &err);
     checkpoint_state found;
     test_ok(checkpoint_latest(run, dir, sizeof dir, &found, &err), &err);
     char path[1200];
     snprintf(path, sizeof path, "%s/model.safetensors", dir);
     test_ok(weights_save(other.w, path, DTYPE_F32, &err), &err);
-    assert_int_equal(checkpoint_load(dir, t.w, NULL, o, &found, &err), ERR_PARSE);
+    assert_int_equal(checkpoint_load(dir, &(checkpoint_parts){ .w = t.w, .adapter = NULL, .o = o }, &found, &err),
+                     ERR_PARSE);
     assert_non_null(strstr(err.text, "state.json"));
     optimizer_free(o, t.dev);
     tiny_close(&t);
@@ -185,6 +212,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_saved_comes_back_to_the_bit),
         cmocka_unit_test(an_adapter_comes_back_to_the_bit),
+        cmocka_unit_test(memory_comes_back_to_the_bit),
         cmocka_unit_test(a_half_written_checkpoint_is_not_one),
         cmocka_unit_test(a_checkpoint_of_other_weights_is_refused),
         cmocka_unit_test(pretraining_learns_a_sequence),

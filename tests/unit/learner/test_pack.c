@@ -26,7 +26,8 @@ static void every_sampled_token_is_a_target_once_and_no_other_is(void **state)
     arena *a = arena_new(1 << 16);
     episode *e = made_episode(0, 3, 4, 2, -1);
     trajectory_append_sampled(&e->tokens, 8, -0.5f, 0, 42); /* prompt 3, policy 4, observation 2, policy 1 */
-    const pack_plan *plan = pack_groups(a, table_of(a, &e, (double[]){ 1.5 }, 1), 100, 2);
+    const pack_plan *plan =
+        pack_groups(a, table_of(a, &e, (double[]){ 1.5 }, 1), &(pack_options){ .max_tokens = 100, .check = 2 });
     assert_int_equal(plan->n, 1);
     const packed_batch *b = &plan->batches[0];
     assert_int_equal(b->tokens.T, 9); /* the last of 10 tokens is only ever a target */
@@ -47,7 +48,8 @@ static void what_follows_the_last_sampled_token_is_not_computed(void **state)
     (void)state;
     arena *a = arena_new(1 << 16);
     episode *e = made_episode(0, 3, 4, 50, -1);
-    const pack_plan *plan = pack_groups(a, table_of(a, &e, (double[]){ 1 }, 1), 1000, 2);
+    const pack_plan *plan =
+        pack_groups(a, table_of(a, &e, (double[]){ 1 }, 1), &(pack_options){ .max_tokens = 1000, .check = 2 });
     assert_int_equal(plan->batches[0].tokens.T, 6);
     episode_free(e);
     arena_free(a);
@@ -59,10 +61,12 @@ static void episodes_without_advantage_count_but_are_not_computed(void **state)
     arena *a = arena_new(1 << 16);
     episode *e[3];
     for (uint32_t i = 0; i < 3; i++) e[i] = made_episode(i, 3, 4, 0, -1);
-    const pack_plan *plan = pack_groups(a, table_of(a, e, (double[]){ 0, 1, 0 }, 3), 100, 2);
+    const pack_plan *plan =
+        pack_groups(a, table_of(a, e, (double[]){ 0, 1, 0 }, 3), &(pack_options){ .max_tokens = 100, .check = 2 });
     assert_int_equal(plan->episodes, 1);
     assert_true(plan->tokens == 12 && plan->counted == 3);
-    const pack_plan *silent = pack_groups(a, table_of(a, e, (double[]){ 0, 0, 0 }, 3), 100, 2);
+    const pack_plan *silent =
+        pack_groups(a, table_of(a, e, (double[]){ 0, 0, 0 }, 3), &(pack_options){ .max_tokens = 100, .check = 2 });
     assert_int_equal(silent->episodes, 2); /* packed to be compared, not to be trained on */
     for (uint32_t i = 0; i < 3; i++) episode_free(e[i]);
     arena_free(a);
@@ -74,7 +78,8 @@ static void micro_batches_hold_whole_episodes_in_order(void **state)
     arena *a = arena_new(1 << 16);
     episode *e[5];
     for (uint32_t i = 0; i < 5; i++) e[i] = made_episode(i, 6, 4, 0, -1);
-    const pack_plan *plan = pack_groups(a, table_of(a, e, (double[]){ 1, 2, 3, 4, 5 }, 5), 20, 2);
+    const pack_plan *plan =
+        pack_groups(a, table_of(a, e, (double[]){ 1, 2, 3, 4, 5 }, 5), &(pack_options){ .max_tokens = 20, .check = 2 });
     assert_int_equal(plan->n, 3);
     double next = 1;
     for (int m = 0; m < plan->n; m++)
@@ -84,9 +89,30 @@ static void micro_batches_hold_whole_episodes_in_order(void **state)
     arena_free(a);
 }
 
+/* Owners' episodes lie side by side in every micro-batch, each owner's in the order they came. */
+static void episodes_are_packed_owner_by_owner(void **state)
+{
+    (void)state;
+    arena *a = arena_new(1 << 12);
+    episode *e[5];
+    for (uint32_t i = 0; i < 5; i++) e[i] = made_episode(i, 2, (int)i + 1, 0, -1);
+    const int owner[5] = { 2, 0, 2, 0, 2 };
+    const pack_options o = { .max_tokens = 1000, .owner = owner, .owners = 3 };
+    const pack_plan *plan = pack_groups(a, table_of(a, e, (double[]){ 1, 2, 3, 4, 5 }, 5), &o);
+    assert_int_equal(plan->n, 1);
+    const packed_batch *b = &plan->batches[0];
+    static const int cuts[4] = { 0, 2, 2, 5 }, order[5] = { 1, 3, 0, 2, 4 };
+    for (int k = 0; k < 4; k++) assert_int_equal(b->sequences[k], cuts[k]);
+    for (int s = 0, out = 0; s < 5; s++)
+        for (int n = 0; n <= order[s]; n++) assert_int_equal(b->episode[out++], order[s]);
+    for (int i = 0; i < 5; i++) episode_free(e[i]);
+    arena_free(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(episodes_are_packed_owner_by_owner),
         cmocka_unit_test(every_sampled_token_is_a_target_once_and_no_other_is),
         cmocka_unit_test(what_follows_the_last_sampled_token_is_not_computed),
         cmocka_unit_test(episodes_without_advantage_count_but_are_not_computed),

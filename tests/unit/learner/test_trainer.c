@@ -124,6 +124,105 @@ static void on_policy_the_ratio_is_exactly_one(void **state)
     tiny_close(&t);
 }
 
+/* ---- many objectives ---- */
+
+/* Two objectives that want opposite things of half the episodes; the rows belong to groups "en" and "de" by turns. */
+static group *two_objectives(const tiny *t, uint32_t n)
+{
+    error err = { 0 };
+    group *g = group_new(task_id(false, 1, 0), 0, 1, n);
+    for (uint32_t i = 0; i < n; i++) {
+        score *s = made_score(i, "accuracy", i % 3 == 0);
+        test_ok(score_set(s, "brevity", i % 2 ? 0.7 : -0.2, &err), &err);
+        episode *e = made_episode(i, 3, 4, 0, -1);
+        free(e->objective);
+        e->objective = strdup(i % 2 ? "de" : "en");
+        record_true_logprobs(t, e);
+        test_ok(group_add(g, e, s, &err), &err);
+    }
+    return g;
+}
+
+static trainer_config two_config(double lr)
+{
+    trainer_config c = config_of(lr);
+    error err = { 0 };
+    c.objectives.n = 0;
+    objective_add(&c.objectives, "accuracy", 1.0, &err);
+    objective_add(&c.objectives, "brevity", 0.5, &err);
+    c.advantage = (advantage_config){ .mean = MEAN_GROUP, .std = STD_GROUP };
+    c.moo.bucket = (bucket_config){ .moo = moo_default(MOO_SUM), .scope = BUCKET_LAYER };
+    return c;
+}
+
+/* The gradient norm of a step with this configuration, from the same start. */
+static double step_norm(const trainer_config *c, bool many, float *after)
+{
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    metrics *m = metrics_new();
+    trainer *tr = trainer_new(c, t.w, &err);
+    if (!tr) fail_msg("%s", err.text);
+    group *g = two_objectives(&t, 6);
+    test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+    const double norm = metrics_get(m, "actor/grad_norm", -1);
+    if (many) assert_true(metrics_get(m, "moo/norm_after", -1) > 0);
+    memcpy(after, t.w->data, sizeof(float) * (size_t)t.table->total);
+    trainer_free(tr);
+    group_free(g);
+    metrics_free(m);
+    tiny_close(&t);
+    return norm;
+}
+
+/* "sum" over rewards, weighed, is the scalar's gradient up to the scale of its weights; over groups, the same again. */
+static void a_sum_of_gradients_is_the_gradient_of_the_sum(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    float *w = malloc(sizeof(float) * (size_t)t.table->total);
+    trainer_config c = two_config(1e-3);
+    const double scalar = step_norm(&c, false, w);
+    c.moo.over = MOO_OVER_REWARDS;
+    test_near(step_norm(&c, true, w) / scalar, 2 / 1.5, 1e-4, "rewards: weights 1 and 0.5 are 4/3 and 2/3 of sum");
+    c.moo.by_token = true;
+    test_near(step_norm(&c, false, w) / scalar, 2 / 1.5, 1e-4, "rewards, by token");
+    c.moo.by_token = false;
+    c.micro_tokens = 10;
+    test_near(step_norm(&c, true, w) / scalar, 2 / 1.5, 1e-4, "rewards, in micro-batches");
+    c.moo.over = MOO_OVER_GROUPS;
+    c.moo.n_groups = 2;
+    strcpy(c.moo.groups[0], "de"), strcpy(c.moo.groups[1], "en");
+    test_near(step_norm(&c, true, w) / scalar, 1, 1e-4, "groups, in micro-batches");
+    c.micro_tokens = 0;
+    test_near(step_norm(&c, true, w) / scalar, 1, 1e-4, "groups");
+    c.loss.kl = 0.1;
+    c.moo.over = MOO_OVER_REWARDS;
+    test_near(step_norm(&c, true, w) / scalar, 2 / 1.5, 1e-4, "KL at the reference itself has no gradient");
+    free(w);
+    tiny_close(&t);
+}
+
+static void a_group_that_no_key_names_stops_the_step(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    metrics *m = metrics_new();
+    trainer_config c = two_config(1e-3);
+    c.moo.over = MOO_OVER_GROUPS;
+    c.moo.n_groups = 1;
+    strcpy(c.moo.groups[0], "de");
+    trainer *tr = trainer_new(&c, t.w, &err);
+    group *g = two_objectives(&t, 6);
+    assert_int_equal(trainer_step(tr, (const group *const *)&g, 1, m, &err), ERR_STATE);
+    assert_string_equal(err.text, "step 1: a row of group 'en': moo.groups does not name it");
+    trainer_free(tr);
+    group_free(g);
+    metrics_free(m);
+    tiny_close(&t);
+}
+
 static void micro_batches_of_any_size_give_the_same_gradient(void **state)
 {
     (void)state;
@@ -223,6 +322,8 @@ int main(void)
         cmocka_unit_test(a_step_makes_the_better_episode_likelier),
         cmocka_unit_test(with_an_adapter_only_its_matrices_change),
         cmocka_unit_test(on_policy_the_ratio_is_exactly_one),
+        cmocka_unit_test(a_sum_of_gradients_is_the_gradient_of_the_sum),
+        cmocka_unit_test(a_group_that_no_key_names_stops_the_step),
         cmocka_unit_test(micro_batches_of_any_size_give_the_same_gradient),
         cmocka_unit_test(observations_have_no_gradient),
         cmocka_unit_test(a_step_without_signal_changes_only_the_version),

@@ -17,7 +17,7 @@ static float *gradients(const small_model *m, const token_batch *b, const forwar
     if (!grads) grads = xcalloc((size_t)(K * m->table->total), sizeof *grads);
     device_scratch_reset(m->dev);
     const activations *acts = model_forward(m->w, b, o);
-    model_backward(m->w, b, acts, slopes, K, grads, sink);
+    model_backward(m->w, b, acts, slopes, &(grad_split){ .K = K }, grads, sink);
     error err = { 0 };
     test_ok(device_sync(m->dev, &err), &err);
     return grads;
@@ -94,6 +94,38 @@ static void K_sides_give_the_bits_of_K_calls(void **state)
         }
         free(together);
         free(slopes);
+        free(t);
+        small_model_close(&m);
+    }
+}
+
+/* Sequences that belong to K owners: one pass gives what K passes give whose slopes are zero elsewhere. */
+static void split_sequences_give_each_owners_gradient(void **state)
+{
+    (void)state;
+    enum { K = 3 };
+    for (int variant = 0; variant < 4; variant++) {
+        const forward_options options = { .keep = true, .recompute = variant & 1, .temperature = 0.9f };
+        small_model m = small_model_open(small_config(variant & 2), 2, 6);
+        test_random rnd = test_random_seed(60 + (uint64_t)variant);
+        test_batch *t = test_batch_new(&rnd, m.table->config.vocab, 6, 40, 0.5);
+        const int sequences[K + 1] = { 0, 2, 2 + (variant == 3 ? 0 : 3), t->b.S }; /* once an owner has none */
+        float *slopes = random_slopes(&rnd, 1, t->b.n_out), *masked = xcalloc((size_t)(K * t->b.n_out), sizeof *masked);
+        for (int i = 0; i < t->b.n_out; i++)
+            for (int k = 0; k < K; k++)
+                if (t->b.out_rows[i] >= t->b.starts[sequences[k]] && t->b.out_rows[i] < t->b.starts[sequences[k + 1]])
+                    masked[k * t->b.n_out + i] = slopes[i];
+        float *apart = gradients(&m, &t->b, &options, masked, K, NULL, NULL);
+        float *together = xcalloc((size_t)(K * m.table->total), sizeof *together);
+        device_scratch_reset(m.dev);
+        const activations *acts = model_forward(m.w, &t->b, &options);
+        model_backward(m.w, &t->b, acts, slopes, &(grad_split){ K, sequences }, together, NULL);
+        for (int64_t i = 0; i < K * m.table->total; i++)
+            test_near((double)together[i], (double)apart[i], 2e-4, "an owner's gradient");
+        free(apart);
+        free(together);
+        free(slopes);
+        free(masked);
         free(t);
         small_model_close(&m);
     }
@@ -225,6 +257,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_gradient_is_the_slope_of_the_float64_reference),
         cmocka_unit_test(K_sides_give_the_bits_of_K_calls),
+        cmocka_unit_test(split_sequences_give_each_owners_gradient),
         cmocka_unit_test(recomputing_gives_the_same_bits_from_less_memory),
         cmocka_unit_test(two_threads_give_the_same_bits),
         cmocka_unit_test(the_sink_gets_complete_gradients_in_the_order_of_the_table_reversed),

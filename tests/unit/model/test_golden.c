@@ -182,7 +182,7 @@ static float *gradients_of(const golden *g, const json_t *c, const forward_optio
     const activations *acts = model_forward(g->model->weights, &s.b, options);
     float *on_device = device_scratch(g->dev, sizeof slope);
     device_copy_in(g->dev, on_device, slope, sizeof(float) * (size_t)s.b.n_out);
-    model_backward(g->model->weights, &s.b, acts, on_device, 1, grads, NULL);
+    model_backward(g->model->weights, &s.b, acts, on_device, &(grad_split){ .K = 1 }, grads, NULL);
     test_ok(device_sync(g->dev, &err), &err);
     device_copy_out(g->dev, host, grads, sizeof(float) * (size_t)total);
     device_free(g->dev, grads);

@@ -96,7 +96,7 @@ static float *model_gradients(fixture *f)
     device_scratch_reset(f->dev);
     device_ops(f->dev)->zero(f->dev, grads, total);
     const activations *acts = model_forward(f->model->weights, &b, NULL);
-    model_backward(f->model->weights, &b, acts, slope, 1, grads, NULL);
+    model_backward(f->model->weights, &b, acts, slope, &(grad_split){ .K = 1 }, grads, NULL);
     return grads;
 }
 

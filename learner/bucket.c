@@ -1,0 +1,412 @@
+#include "learner/bucket.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "kernels/ops.h"
+
+enum { FEW_BUCKETS = 64 };
+static const double KEEP = 0.9, MOST_STRETCH = 10;
+
+/* What is remembered; doubles only, so that it can be saved as such. */
+typedef struct bucket_memory {
+    double steps[MOO_MOST];             /* in which the objective had a gradient here */
+    double mean[MOO_MOST][SKETCH_BINS]; /* running mean of its sketch, not yet divided by 1 - 0.9^steps */
+    double square[MOO_MOST];            /* of its squared length */
+    double w[MOO_MOST];                 /* the weights last solved */
+    double solved;                      /* 1: there are some */
+    moo_state moo;
+} bucket_memory;
+
+typedef struct bucket {
+    char name[96];
+    int64_t begin, count; /* floats of the table */
+    int params, left;     /* parameters; those not yet ready */
+    float *slab;          /* [K + extra, count] while its gradients come in */
+    double G[MOO_MOST * MOO_MOST], w[MOO_MOST + 1], snr[MOO_MOST];
+    bool heard[MOO_MOST];
+    double norm_average, norm_after;
+    bucket_memory memory;
+} bucket;
+
+typedef struct slab {
+    float *data;
+    int64_t floats;
+    bool used;
+} slab;
+
+struct bucket_set {
+    bucket_config config;
+    const param_table *table;
+    device *dev;
+    int K, rows; /* rows = K + extra */
+    bucket *buckets;
+    int n;
+    int *of_param; /* [table->n] */
+    slab *slabs;   /* [n] */
+    size_t bytes, peak;
+    int64_t step;
+    uint64_t seed;
+    float *combined;
+    bool last, first; /* of the step's micro-batches */
+    grad_sink sink;
+    error failure;
+};
+
+/* ---- the runs ---- */
+
+static const char *name_of(const bucket_config *c, const param *p, int index, char *out, size_t size)
+{
+    if (c->scope == BUCKET_TENSOR)
+        snprintf(out, size, "%s", p->name);
+    else if (c->scope == BUCKET_GLOBAL)
+        snprintf(out, size, "all");
+    else if (c->scope == BUCKET_BYTES)
+        snprintf(out, size, "bucket.%d", index);
+    else if (p->layer >= 0)
+        snprintf(out, size, "layer.%d", p->layer);
+    else
+        snprintf(out, size, "%s", p->kind == PARAM_EMBED ? "embed" : "top");
+    return out;
+}
+
+/* Whether a bucket ends before parameter p: buckets are filled from the back of the table, as backward goes. */
+static bool ends_before(const bucket_config *c, const bucket *b, const param *last, const param *p)
+{
+    switch (c->scope) {
+    case BUCKET_LAYER:
+        return p->layer != last->layer || (p->layer < 0 && p->kind == PARAM_EMBED);
+    case BUCKET_TENSOR:
+        return true;
+    case BUCKET_GLOBAL:
+        return false;
+    case BUCKET_BYTES:
+        return b->count * (int64_t)sizeof(float) >= c->bytes;
+    }
+    return true;
+}
+
+static void cut(bucket_set *s)
+{
+    const param_table *t = s->table;
+    for (int i = t->n - 1; i >= 0; i--) {
+        const param *p = &t->items[i];
+        bucket *b = s->n > 0 ? &s->buckets[s->n - 1] : NULL;
+        const int64_t end = i + 1 < t->n ? t->items[i + 1].offset : t->total;
+        if (!b || ends_before(&s->config, b, &t->items[i + 1], p)) {
+            b = &s->buckets[s->n++];
+            *b = (bucket){ .begin = end };
+            name_of(&s->config, p, s->n - 1, b->name, sizeof b->name);
+        }
+        b->count += b->begin - p->offset;
+        b->begin = p->offset;
+        b->params++;
+        s->of_param[i] = s->n - 1;
+    }
+}
+
+bucket_set *bucket_set_new(const bucket_config *config, const param_table *table, device *dev, int K, int extra)
+{
+    assert(K >= 1 && K <= MOO_MOST && extra >= 0 && extra <= 1);
+    bucket_set *s = xcalloc(1, sizeof *s);
+    *s = (bucket_set){ .config = *config, .table = table, .dev = dev, .K = K, .rows = K + extra };
+    if (s->config.refresh < 1) s->config.refresh = 1;
+    s->buckets = xcalloc((size_t)table->n, sizeof *s->buckets);
+    s->of_param = xcalloc((size_t)table->n, sizeof *s->of_param);
+    cut(s);
+    s->slabs = xcalloc((size_t)s->n, sizeof *s->slabs);
+    return s;
+}
+
+void bucket_set_free(bucket_set *s)
+{
+    if (!s) return;
+    for (int i = 0; i < s->n; i++) device_free(s->dev, s->slabs[i].data);
+    free(s->slabs);
+    free(s->of_param);
+    free(s->buckets);
+    free(s);
+}
+
+/* ---- slabs: memory that buckets take turns on ---- */
+
+static void drop_unused(bucket_set *s)
+{
+    for (int i = 0; i < s->n; i++)
+        if (s->slabs[i].data && !s->slabs[i].used) {
+            device_free(s->dev, s->slabs[i].data);
+            s->bytes -= sizeof(float) * (size_t)s->slabs[i].floats;
+            s->slabs[i] = (slab){ 0 };
+        }
+}
+
+static slab *fitting(bucket_set *s, int64_t floats)
+{
+    slab *best = NULL;
+    for (int i = 0; i < s->n; i++) {
+        slab *b = &s->slabs[i];
+        if (b->data && !b->used && b->floats >= floats && (!best || b->floats < best->floats)) best = b;
+    }
+    return best;
+}
+
+static slab *slab_take(bucket_set *s, int64_t floats)
+{
+    slab *b = fitting(s, floats);
+    if (!b) {
+        drop_unused(s);
+        for (b = s->slabs; b->data; b++) {
+        }
+        *b = (slab){ .data = device_alloc(s->dev, sizeof(float) * (size_t)floats), .floats = floats };
+        s->bytes += sizeof(float) * (size_t)floats;
+        if (s->bytes > s->peak) s->peak = s->bytes;
+    }
+    b->used = true;
+    device_ops(s->dev)->zero(s->dev, b->data, floats);
+    return b;
+}
+
+static void slab_give_back(bucket_set *s, bucket *b)
+{
+    for (int i = 0; i < s->n; i++)
+        if (s->slabs[i].data == b->slab) s->slabs[i].used = false;
+    b->slab = NULL;
+}
+
+/* ---- a complete bucket ---- */
+
+/* Each objective's signal-to-noise ratio -> b->snr, after this step's gradient has joined the running means. */
+static void update_signal(bucket_set *s, bucket *b)
+{
+    double sketch[MOO_MOST][SKETCH_BINS] = { 0 };
+    bucket_memory *m = &b->memory;
+    device_ops(s->dev)->sketch(s->dev, b->slab, s->K, b->count, b->count, (uint64_t)b->begin, sketch[0]);
+    for (int i = 0; i < s->K; i++) {
+        double square = 0, signal = 0;
+        if (b->G[i * s->K + i] > 0) {
+            m->steps[i]++;
+            for (int j = 0; j < SKETCH_BINS; j++) {
+                m->mean[i][j] = KEEP * m->mean[i][j] + (1 - KEEP) * sketch[i][j];
+                square += sketch[i][j] * sketch[i][j];
+            }
+            m->square[i] = KEEP * m->square[i] + (1 - KEEP) * square;
+        }
+        const double weight = 1 - pow(KEEP, m->steps[i]); /* how much of a mean the running one is by now */
+        for (int j = 0; j < SKETCH_BINS; j++) signal += m->mean[i][j] * m->mean[i][j];
+        b->snr[i] = m->square[i] > 0 ? signal / (weight * m->square[i]) : 0;
+    }
+}
+
+static void gate(bucket_set *s, bucket *b)
+{
+    int passing = 0;
+    for (int i = 0; i < s->K; i++) b->snr[i] = 1, b->heard[i] = b->G[i * s->K + i] > 0;
+    if (s->config.gate <= 0) return;
+    update_signal(s, b);
+    for (int i = 0; i < s->K; i++) passing += b->heard[i] && b->snr[i] >= s->config.gate;
+    for (int i = 0; i < s->K; i++) b->heard[i] &= passing == 0 || b->snr[i] >= s->config.gate;
+}
+
+static bool in_conflict(const bucket_set *s, const bucket *b)
+{
+    for (int i = 0; i < s->K; i++)
+        for (int j = 0; j < i; j++)
+            if (b->heard[i] && b->heard[j] && b->G[i * s->K + j] < 0) return true;
+    return false;
+}
+
+/* The average by preference of all objectives with a gradient: what the direction is measured by. */
+static double average_norm(const bucket_set *s, const bucket *b)
+{
+    moo_config plain = s->config.moo;
+    double w[MOO_MOST];
+    plain.method = MOO_PREF;
+    return moo_solve(&plain, b->G, s->K, NULL, (rng_key){ 0 }, NULL, w, NULL) == OK ? moo_norm(b->G, s->K, w) : 0;
+}
+
+static int solve(bucket_set *s, bucket *b, error *err)
+{
+    moo_config c = s->config.moo;
+    bucket_memory *m = &b->memory;
+    if (s->config.only_conflicts && !in_conflict(s, b)) c.method = moo_adds_up(c.method) ? MOO_SUM : MOO_PREF;
+    if (s->step % s->config.refresh != 0 && m->solved > 0) {
+        memcpy(b->w, m->w, sizeof *b->w * (size_t)s->K);
+        return OK;
+    }
+    const rng_key order = { s->seed, (uint64_t)s->step * (uint64_t)s->n + (uint64_t)(b - s->buckets) };
+    if (moo_solve(&c, b->G, s->K, b->heard, order, &m->moo, b->w, err) != OK) return error_within(err, "%s", b->name);
+    memcpy(m->w, b->w, sizeof *m->w * (size_t)s->K);
+    m->solved = 1;
+    return OK;
+}
+
+static void stretch(const bucket_set *s, bucket *b)
+{
+    if (!s->config.keep_norm || b->norm_after <= 0) return;
+    const double by = fmin(MOST_STRETCH, b->norm_average / b->norm_after);
+    for (int i = 0; i < s->K; i++) b->w[i] *= by;
+    b->norm_after *= by;
+}
+
+static void close_bucket(bucket_set *s, bucket *b)
+{
+    const struct ops *ops = device_ops(s->dev);
+    float *out = s->combined + b->begin;
+    memset(b->G, 0, sizeof b->G);
+    ops->gram(s->dev, b->slab, s->K, b->count, b->count, b->G);
+    gate(s, b);
+    if (solve(s, b, s->failure.code ? NULL : &s->failure) == OK) {
+        b->norm_average = average_norm(s, b);
+        b->norm_after = moo_norm(b->G, s->K, b->w);
+        stretch(s, b);
+        for (int i = s->K; i < s->rows; i++) b->w[i] = 1;
+        if (s->first && s->last) {
+            ops->combine(s->dev, b->slab, b->w, s->rows, b->count, b->count, out);
+        } else {
+            ops->combine(s->dev, b->slab, b->w, s->rows, b->count, b->count, b->slab);
+            ops->add(s->dev, out, b->slab, b->count);
+        }
+    }
+    slab_give_back(s, b);
+}
+
+/* ---- the sink ---- */
+
+static float *place(void *ctx, const param *p, int64_t *stride)
+{
+    bucket_set *s = ctx;
+    bucket *b = &s->buckets[s->of_param[p - s->table->items]];
+    if (!b->slab) b->slab = slab_take(s, s->rows * b->count)->data;
+    *stride = b->count;
+    return b->slab + (p->offset - b->begin);
+}
+
+static void ready(void *ctx, const param *p, const float *g, int K, int64_t stride)
+{
+    bucket_set *s = ctx;
+    bucket *b = &s->buckets[s->of_param[p - s->table->items]];
+    (void)g, (void)K, (void)stride;
+    if (--b->left == 0 && (s->last || s->config.by_micro_batch)) close_bucket(s, b);
+}
+
+void bucket_begin(bucket_set *s, int64_t step, uint64_t seed, float *combined)
+{
+    s->step = step, s->seed = seed, s->combined = combined;
+    s->last = false, s->first = true;
+    s->sink = (grad_sink){ 0 };
+    s->failure = (error){ 0 };
+}
+
+const grad_sink *bucket_sink(bucket_set *s, bool last)
+{
+    s->first = s->sink.ctx == NULL;
+    s->last = last;
+    s->sink = (grad_sink){ .ctx = s, .place = place, .ready = ready };
+    for (int i = 0; i < s->n; i++) s->buckets[i].left = s->buckets[i].params;
+    return &s->sink;
+}
+
+int bucket_finish(const bucket_set *s, error *err)
+{
+    return s->failure.code ? error_set(err, s->failure.code, "%s", s->failure.text) : OK;
+}
+
+/* ---- what there was to see ---- */
+
+int bucket_count(const bucket_set *s) { return s->n; }
+
+bucket_view bucket_at(const bucket_set *s, int i)
+{
+    const bucket *b = &s->buckets[i];
+    return (bucket_view){ b->name, b->count, b->G, b->w, b->snr, b->heard, b->norm_average, b->norm_after };
+}
+
+size_t bucket_peak_bytes(const bucket_set *s) { return s->peak; }
+
+static void pair_metrics(const bucket_set *s, const char *const *names, int i, int j, metrics *out)
+{
+    char key[160];
+    double whole[4] = { 0 }, cosine = 0, conflicts = 0;
+    for (int k = 0; k < s->n; k++) {
+        const double *G = s->buckets[k].G, c = moo_cosine(G, s->K, i, j);
+        cosine += c / s->n, conflicts += c < 0;
+        whole[0] += G[i * s->K + i], whole[1] += G[i * s->K + j], whole[3] += G[j * s->K + j];
+    }
+    snprintf(key, sizeof key, "moo/cosine/%s:%s", names[i], names[j]);
+    metrics_set(out, key, cosine);
+    snprintf(key, sizeof key, "moo/conflict/%s:%s", names[i], names[j]);
+    metrics_set(out, key, conflicts / s->n);
+    snprintf(key, sizeof key, "moo/cosine_global/%s:%s", names[i], names[j]);
+    metrics_set(out, key, moo_cosine(whole, 2, 0, 1));
+    snprintf(key, sizeof key, "moo/hidden_conflict/%s:%s", names[i], names[j]);
+    metrics_set(out, key, whole[1] >= 0 && conflicts > 0);
+}
+
+static void objective_metrics(const bucket_set *s, const char *name, int i, metrics *out)
+{
+    char key[160];
+    double weight = 0, square = 0, unheard = 0, snr = 0;
+    for (int k = 0; k < s->n; k++) {
+        const bucket *b = &s->buckets[k];
+        weight += b->w[i] / s->n, square += b->G[i * s->K + i], unheard += !b->heard[i], snr += b->snr[i] / s->n;
+    }
+    snprintf(key, sizeof key, "moo/weight/%s", name), metrics_set(out, key, weight);
+    snprintf(key, sizeof key, "moo/grad_norm/%s", name), metrics_set(out, key, sqrt(square));
+    snprintf(key, sizeof key, "moo/gated/%s", name), metrics_set(out, key, unheard / s->n);
+    snprintf(key, sizeof key, "moo/snr/%s", name), metrics_set(out, key, snr);
+}
+
+static void one_bucket(const bucket_set *s, const bucket *b, const char *const *names, metrics *out)
+{
+    char key[320];
+    for (int i = 0; i < s->K; i++) {
+        snprintf(key, sizeof key, "moo/%s/weight/%s", b->name, names[i]), metrics_set(out, key, b->w[i]);
+        snprintf(key, sizeof key, "moo/%s/snr/%s", b->name, names[i]), metrics_set(out, key, b->snr[i]);
+        for (int j = 0; j < i; j++) {
+            snprintf(key, sizeof key, "moo/%s/cosine/%s:%s", b->name, names[j], names[i]);
+            metrics_set(out, key, moo_cosine(b->G, s->K, i, j));
+        }
+    }
+    snprintf(key, sizeof key, "moo/%s/norm_average", b->name), metrics_set(out, key, b->norm_average);
+    snprintf(key, sizeof key, "moo/%s/norm_after", b->name), metrics_set(out, key, b->norm_after);
+}
+
+void bucket_metrics(const bucket_set *s, const char *const *names, metrics *out)
+{
+    double average = 0, after = 0;
+    for (int i = 0; i < s->K; i++) {
+        objective_metrics(s, names[i], i, out);
+        for (int j = i + 1; j < s->K; j++) pair_metrics(s, names, i, j, out);
+    }
+    for (int k = 0; k < s->n; k++) {
+        average += s->buckets[k].norm_average * s->buckets[k].norm_average;
+        after += s->buckets[k].norm_after * s->buckets[k].norm_after;
+        if (s->n <= FEW_BUCKETS && s->n > 1) one_bucket(s, &s->buckets[k], names, out);
+    }
+    metrics_set(out, "moo/norm_average", sqrt(average));
+    metrics_set(out, "moo/norm_after", sqrt(after));
+    metrics_set(out, "moo/slab_bytes", (double)s->peak);
+}
+
+/* ---- memory ---- */
+
+int64_t bucket_memory_doubles(const bucket_set *s)
+{
+    return (int64_t)s->n * (int64_t)(sizeof(bucket_memory) / sizeof(double));
+}
+
+void bucket_memory_save(const bucket_set *s, double *out)
+{
+    for (int i = 0; i < s->n; i++)
+        memcpy(out + (size_t)i * sizeof(bucket_memory) / sizeof(double), &s->buckets[i].memory, sizeof(bucket_memory));
+}
+
+void bucket_memory_load(bucket_set *s, const double *from)
+{
+    for (int i = 0; i < s->n; i++)
+        memcpy(&s->buckets[i].memory, from + (size_t)i * sizeof(bucket_memory) / sizeof(double), sizeof(bucket_memory));
+}

@@ -1,0 +1,74 @@
+/* bucket - runs of parameters whose K gradients are reconciled together, while backward goes on.
+ *
+ *     backward: a parameter's K gradients  ->  its bucket's slab [K, bucket]          (place)
+ *               the bucket's last parameter ->  G [K, K], gate, weights, one gradient; the slab is free again  (ready)
+ *
+ * A bucket is a contiguous run of the parameter table. So what K gradients cost in memory is K buckets, not K models:
+ * of the largest bucket, and of the embedding when it is tied to the head (its bucket opens first and closes last).
+ * Gradients that are summed over several micro-batches have to wait for the last one: then it is K models, unless
+ * `by_micro_batch` has each micro-batch reconciled by itself.
+ *
+ * The gate (on by default): an objective that doesn't depend on a bucket has noise there, a short gradient of a new
+ * direction each step, and methods that look for a vector of least norm follow it: the bucket freezes. So an objective
+ * has a say in a bucket only where its gradients of the last steps agree: ||mean g||^2 / mean ||g||^2 >= gate, both
+ * running means (0.9) over 64-number sketches. Pure noise is at 0.05, a steady gradient at 1. When none passes, all do.
+ *
+ * One thread owns a set. The same gradients in the same order give the same bits; what is remembered from step to step
+ * can be saved and restored. */
+#pragma once
+
+#include "base/metrics.h"
+#include "learner/moo/moo.h"
+#include "model/transformer.h"
+
+typedef enum bucket_scope { BUCKET_LAYER, BUCKET_TENSOR, BUCKET_GLOBAL, BUCKET_BYTES } bucket_scope;
+
+typedef struct bucket_config {
+    moo_config moo;
+    bucket_scope scope;
+    int64_t bytes;       /* of one gradient, at least; for BUCKET_BYTES */
+    double gate;         /* least signal-to-noise ratio of an objective in a bucket; 0: no gate */
+    int refresh;         /* weights are solved anew every so many steps (1) */
+    bool only_conflicts; /* where no pair of gradients has a negative product, the plain sum (or average) */
+    bool keep_norm;      /* the direction is made as long as the average gradient, at most ten times as long as it is */
+    bool by_micro_batch;
+} bucket_config;
+
+typedef struct bucket_set bucket_set;
+
+/* K objectives and `extra` further cotangents (a KL term) that are added as they are. */
+bucket_set *bucket_set_new(const bucket_config *config, const param_table *table, device *dev, int K, int extra);
+void bucket_set_free(bucket_set *s);
+
+/* A step begins: what is combined goes to `combined` [total], which the caller has zeroed. */
+void bucket_begin(bucket_set *s, int64_t step, uint64_t seed, float *combined);
+/* The sink of a micro-batch; `last`: no other follows in this step. Valid until the next call. */
+const grad_sink *bucket_sink(bucket_set *s, bool last);
+/* ERR_STATE: a gradient of the step was not finite (named by its bucket). */
+int bucket_finish(const bucket_set *s, error *err);
+
+/* ---- what there was to see in the last step ---- */
+
+typedef struct bucket_view {
+    const char *name; /* "layer.3", "embed", a tensor's name */
+    int64_t params;
+    const double *G;   /* [K, K] */
+    const double *w;   /* [K] */
+    const double *snr; /* [K]; 1 where the gate is off */
+    const bool *heard; /* [K] */
+    double norm_average, norm_after;
+} bucket_view;
+
+int bucket_count(const bucket_set *s);
+bucket_view bucket_at(const bucket_set *s, int i);
+/* moo/...: per pair of objectives the mean cosine and the share of buckets in conflict; per objective weight, gradient
+ * norm, share of buckets that don't hear it; norms; hidden conflicts; and the same by bucket where they are few. */
+void bucket_metrics(const bucket_set *s, const char *const *names, metrics *out);
+/* Most bytes of slabs at once, since the set was made. */
+size_t bucket_peak_bytes(const bucket_set *s);
+
+/* ---- what is remembered from step to step, for checkpoints ---- */
+
+int64_t bucket_memory_doubles(const bucket_set *s);
+void bucket_memory_save(const bucket_set *s, double *out);
+void bucket_memory_load(bucket_set *s, const double *from);
