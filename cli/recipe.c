@@ -48,12 +48,37 @@ static const config_row ROWS[] = {
       "nucleus; below 1 the learner sees other probabilities than were sampled" },
     { "rollout.max_staleness", CONFIG_INT, AT(max_staleness), 0, 16, "0",
       "policy versions a token may be behind; 0: synchronous" },
-    { "algorithm.name", CONFIG_VALUE, 0, 0, 0, 0, NULL, "grpo" },
+    { "algorithm.name", CONFIG_VALUE, 0, 0, 0, 0, NULL,
+      "grpo, dapo, dr_grpo, rloo, reinforce++, reinforce++_baseline, opo, gspo, cispo, kimi, nft" },
+    { "algorithm.mean", CONFIG_VALUE, 0, 0, 0, 0, NULL, "baseline: group, none, batch, loo, length (by the preset)" },
+    { "algorithm.std", CONFIG_VALUE, 0, 0, 0, 0, NULL, "divisor: group, none, batch (by the preset)" },
+    { "algorithm.loss", CONFIG_VALUE, 0, 0, 0, 0, NULL, "ppo, gspo, cispo, reinforce, kimi, nft (by the preset)" },
     { "algorithm.clip", CONFIG_VALUE, 0, 0, 0, 0, NULL, "{ low, high }, default { 0.2, 0.28 }" },
-    { "algorithm.kl", CONFIG_NUMBER, AT(trainer.loss.kl), 0, 100, "0.0",
-      "coefficient of the k3 estimate to the base model" },
-    { "algorithm.aggregation", CONFIG_VALUE, 0, 0, 0, 0, NULL, "token, sequence, or constant" },
-    { "algorithm.correction", CONFIG_VALUE, 0, 0, 0, 0, NULL, "token_tis or none, for stale tokens" },
+    { "algorithm.dual_clip", CONFIG_NUMBER, AT(trainer.loss.dual_clip), 0, 1e6, "0",
+      "largest ratio of a bad token; 0: none (PPO's usual is 3)" },
+    { "algorithm.ratio_cap", CONFIG_NUMBER, AT(trainer.loss.ratio_cap), 0, 1e6, "2",
+      "largest ratio of loss reinforce" },
+    { "algorithm.tau", CONFIG_NUMBER, AT(trainer.loss.tau), 0, 1e6, "0.1", "weight of Kimi's squared log-ratio" },
+    { "algorithm.nft_weight", CONFIG_INT, AT(nft_weight), 0, 2, "1", "0: 1, 1: 1 - q, 2: sqrt((1 - q) / q)" },
+    { "algorithm.kl", CONFIG_NUMBER, AT(trainer.loss.kl), 0, 100, "0.0", "coefficient of the KL to the base model" },
+    { "algorithm.kl_kind", CONFIG_VALUE, 0, 0, 0, 0, NULL, "k3, k1, k2, k3+ (value of k3, gradient of k2)" },
+    { "algorithm.aggregation", CONFIG_VALUE, 0, 0, 0, 0, NULL,
+      "token, sequence, constant, sequence_sum (by the preset)" },
+    { "algorithm.correction", CONFIG_VALUE, 0, 0, 0, 0, NULL,
+      "token_tis, none, sequence_tis, mask, geometric: for stale tokens" },
+    { "algorithm.tis_cap", CONFIG_NUMBER, AT(trainer.loss.tis_cap), 0, 1e6, "2", "largest weight of a stale token" },
+    { "algorithm.floor", CONFIG_NUMBER, AT(trainer.loss.floor), 0, 1, "0.5", "least weight that mask lets through" },
+    { "algorithm.band", CONFIG_NUMBER, AT(trainer.loss.band), 0, 10, "0.001",
+      "of geometric: 1 / (1 + band) to 1 + band" },
+    { "algorithm.epochs", CONFIG_INT, AT(epochs), 1, 64, "1", "updates on a step's batch" },
+    { "algorithm.filter_groups", CONFIG_VALUE, 0, 0, 0, 0, NULL,
+      "true: groups without signal are not in the denominators either (by the preset)" },
+    { "algorithm.overlong_cushion", CONFIG_NUMBER, AT(trainer.advantage.shape.overlong_cushion), 0, 1e6, "0",
+      "tokens before max_tokens from which the reward falls by up to 1; 0: off" },
+    { "algorithm.length_weight", CONFIG_NUMBER, AT(trainer.advantage.shape.length_weight), 0, 100, "0",
+      "of Kimi's preference for the shorter of right answers" },
+    { "algorithm.length_from", CONFIG_INT, AT(trainer.advantage.shape.length_from), 0, HUGE_NUMBER, "0",
+      "step from which length counts" },
     { "moo.method", CONFIG_VALUE, 0, 0, 0, 0, NULL, "cagrad, pcgrad, upgrad, ... ('troupe moo --help'); absent: GDPO" },
     { "moo.over", CONFIG_VALUE, 0, 0, 0, 0, NULL, "rewards (objectives) or groups (a row's \"group\")" },
     { "moo.groups", CONFIG_VALUE, 0, 0, 0, 0, NULL, "list of the groups, for over = \"groups\"" },
@@ -166,19 +191,72 @@ static void read_lora(opening *o, lua_State *L)
     }
 }
 
+/* A name stands for what its paper does; every part of it can be another by a key of its own. */
+typedef struct preset {
+    const char *name;
+    advantage_mean mean;
+    advantage_std std;
+    loss_kind loss;
+    loss_aggregation aggregation;
+    double clip_low, clip_high;
+    bool filter;
+} preset;
+
+static const preset PRESETS[] = {
+    { "grpo", MEAN_GROUP, STD_GROUP, LOSS_PPO, AGGREGATE_TOKEN, 0.2, 0.28, false },
+    { "dapo", MEAN_GROUP, STD_GROUP, LOSS_PPO, AGGREGATE_TOKEN, 0.2, 0.28, true },
+    { "dr_grpo", MEAN_GROUP, STD_NONE, LOSS_PPO, AGGREGATE_CONSTANT, 0.2, 0.2, false },
+    { "rloo", MEAN_LOO, STD_NONE, LOSS_PPO, AGGREGATE_TOKEN, 0.2, 0.2, false },
+    { "reinforce++", MEAN_BATCH, STD_BATCH, LOSS_PPO, AGGREGATE_TOKEN, 0.2, 0.2, false },
+    { "reinforce++_baseline", MEAN_GROUP, STD_BATCH, LOSS_PPO, AGGREGATE_TOKEN, 0.2, 0.2, false },
+    { "opo", MEAN_LENGTH, STD_NONE, LOSS_PPO, AGGREGATE_TOKEN, 0.2, 0.2, false },
+    { "gspo", MEAN_GROUP, STD_GROUP, LOSS_GSPO, AGGREGATE_SEQUENCE, 3e-4, 4e-4, false },
+    { "cispo", MEAN_GROUP, STD_GROUP, LOSS_CISPO, AGGREGATE_TOKEN, 1.0, 0.28, false },
+    { "kimi", MEAN_GROUP, STD_NONE, LOSS_KIMI, AGGREGATE_SEQUENCE_SUM, 0.2, 0.28, false },
+    { "nft", MEAN_GROUP, STD_NONE, LOSS_NFT, AGGREGATE_TOKEN, 0.2, 0.28, true },
+};
+enum { N_PRESETS = sizeof PRESETS / sizeof *PRESETS };
+
+static const preset *read_preset(opening *o, lua_State *L)
+{
+    const char *names[N_PRESETS + 1] = { NULL };
+    for (int i = 0; i < N_PRESETS; i++) names[i] = PRESETS[i].name;
+    return &PRESETS[choice(o, L, "algorithm.name", names, 0)];
+}
+
+static void read_advantage(opening *o, lua_State *L, const preset *p)
+{
+    static const char *const MEANS[] = { "group", "none", "batch", "loo", "length", NULL };
+    static const char *const STDS[] = { "group", "none", "batch", NULL };
+    advantage_config *a = &o->r->trainer.advantage;
+    a->mean = (advantage_mean)choice(o, L, "algorithm.mean", MEANS, p->mean);
+    a->std = (advantage_std)choice(o, L, "algorithm.std", STDS, p->std);
+    config_push(L, "algorithm.filter_groups");
+    if (!lua_isnil(L, -1) && !lua_isboolean(L, -1)) bad(o, "algorithm.filter_groups", "true or false");
+    a->drop_dead = lua_isnil(L, -1) ? p->filter : lua_toboolean(L, -1);
+    a->shape.overlong_max = (double)o->r->max_tokens;
+}
+
 static void read_algorithm(opening *o, lua_State *L)
 {
+    static const char *const LOSSES[] = { "ppo", "gspo", "cispo", "reinforce", "kimi", "nft", NULL };
+    static const char *const SUMS[] = { "token", "sequence", "constant", "sequence_sum", NULL };
+    static const char *const CORRECTIONS[] = { "token_tis", "none", "sequence_tis", "mask", "geometric", NULL };
+    static const char *const KLS[] = { "k3", "k1", "k2", "k3+", NULL };
     loss_config *loss = &o->r->trainer.loss;
-    const double kl = loss->kl;
-    *loss = loss_default();
-    loss->kl = kl;
-    choice(o, L, "algorithm.name", (const char *const[]){ "grpo", NULL }, 0);
-    loss->aggregation = (loss_aggregation)choice(o, L, "algorithm.aggregation",
-                                                 (const char *const[]){ "token", "sequence", "constant", NULL }, 0);
-    loss->correction =
-        (loss_correction)choice(o, L, "algorithm.correction", (const char *const[]){ "token_tis", "none", NULL }, 0);
+    const preset *p = read_preset(o, L);
+    if (o->rc == OK) read_advantage(o, L, p);
+    loss->kind = (loss_kind)choice(o, L, "algorithm.loss", LOSSES, p->loss);
+    loss->aggregation = (loss_aggregation)choice(o, L, "algorithm.aggregation", SUMS, p->aggregation);
+    loss->correction = (loss_correction)choice(o, L, "algorithm.correction", CORRECTIONS, 0);
+    loss->kl_kind = (loss_kl)choice(o, L, "algorithm.kl_kind", KLS, 0);
+    loss->clip_low = p->clip_low, loss->clip_high = p->clip_high;
     pair(o, L, "algorithm.clip", &loss->clip_low, &loss->clip_high);
+    loss->nft_weight = (int)o->r->nft_weight;
     loss->constant = (double)o->r->max_tokens;
+    if (loss->kind == LOSS_NFT && o->r->trainer.advantage.mean == MEAN_NONE)
+        bad(o, "algorithm.mean", "a baseline: nft tells right from wrong by the advantage's sign");
+    o->r->trainer.epochs = (int)o->r->epochs;
     pair(o, L, "optim.betas", &o->r->trainer.optim.beta1, &o->r->trainer.optim.beta2);
 }
 
@@ -315,7 +393,7 @@ static int read_values(lua_State *L)
     if (o->rc == OK) read_lora(o, L);
     o->r->precision = (precision)choice(o, L, "precision", (const char *const[]){ "f32", "bf16", NULL }, 0);
     o->r->trainer.seed = (uint64_t)o->r->seed;
-    o->r->trainer.advantage = advantage_default(o->r->trainer.objectives.n);
+    o->r->trainer.advantage.whiten = advantage_default(o->r->trainer.objectives.n).whiten;
     o->r->trainer.temperature = o->r->temperature;
     return 0;
 }

@@ -46,9 +46,12 @@ static bool all_equal(const double *r, span s)
     return true;
 }
 
-static double baseline(const advantage_config *c, double r, const moments *of_group, const moments *of_batch)
+static double baseline(const advantage_config *c, double r, const moments *of_group, const moments *of_batch,
+                       double by_length)
 {
     switch (c->mean) {
+    case MEAN_LENGTH:
+        return of_group->n > 1 ? by_length : r;
     case MEAN_NONE:
         return 0;
     case MEAN_BATCH:
@@ -74,23 +77,55 @@ static double divisor(const advantage_config *c, double eps, const moments *of_g
     return 1;
 }
 
+/* OPO's: the mean of a group, each episode as heavy as it is long. */
+static double mean_by_length(const double *r, const double *length, span s)
+{
+    double sum = 0, weight = 0;
+    for (int i = s.begin; i < s.end; i++)
+        if (!isnan(r[i])) sum += r[i] * length[i], weight += length[i];
+    return weight > 0 ? sum / weight : 0;
+}
+
 /* One objective over the whole batch: r [S] raw (NaN missing) -> out [S], statistics on the way. */
-static void normalise(const advantage_config *c, double eps, const double *r, const span *groups, int n_groups, int S,
-                      double *out, objective_stats *stats)
+static void normalise(const advantage_config *c, double eps, const double *r, const double *length, const span *groups,
+                      int n_groups, int S, double *out)
+{
+    const moments batch = moments_of(r, (span){ 0, S });
+    for (int g = 0; g < n_groups; g++) {
+        const moments own = moments_of(r, groups[g]);
+        const double by_length = mean_by_length(r, length, groups[g]);
+        for (int i = groups[g].begin; i < groups[g].end; i++)
+            out[i] =
+                isnan(r[i]) ? 0 : (r[i] - baseline(c, r[i], &own, &batch, by_length)) / divisor(c, eps, &own, &batch);
+    }
+}
+
+static objective_stats stats_of(const double *r, const span *groups, int n_groups, int S)
 {
     const moments batch = moments_of(r, (span){ 0, S });
     int dead = 0;
+    for (int g = 0; g < n_groups; g++) dead += all_equal(r, groups[g]);
+    return (objective_stats){ .mean = batch.n ? batch.mean : NAN,
+                              .std = batch.n > 1 ? batch.std : 0,
+                              .dead_groups = n_groups ? (double)dead / n_groups : 0,
+                              .scored = batch.n,
+                              .missing = S - batch.n };
+}
+
+/* What only the heaviest objective decides: shares of right answers, groups without signal, opinions on length. */
+static void heed_heaviest(const advantage_config *c, int64_t step, advantage_table *t, const double *length,
+                          const span *groups, int n_groups, double *r, bool *dead)
+{
     for (int g = 0; g < n_groups; g++) {
-        const moments own = moments_of(r, groups[g]);
-        dead += all_equal(r, groups[g]);
-        for (int i = groups[g].begin; i < groups[g].end; i++)
-            out[i] = isnan(r[i]) ? 0 : (r[i] - baseline(c, r[i], &own, &batch)) / divisor(c, eps, &own, &batch);
+        const span s = groups[g];
+        double right = 0;
+        for (int i = s.begin; i < s.end; i++) right += r[i] > 0;
+        for (int i = s.begin; i < s.end; i++) {
+            t->right[i] = right / (s.end - s.begin);
+            dead[i] = c->drop_dead && all_equal(r, s);
+        }
+        shape_group(&c->shape, step, s.end - s.begin, length + s.begin, r + s.begin);
     }
-    *stats = (objective_stats){ .mean = batch.n ? batch.mean : NAN,
-                                .std = batch.n > 1 ? batch.std : 0,
-                                .dead_groups = n_groups ? (double)dead / n_groups : 0,
-                                .scored = batch.n,
-                                .missing = S - batch.n };
 }
 
 /* GDPO's last step: the weighted sum is brought to mean 0 and std 1 over the batch, so that the number of objectives
@@ -115,6 +150,7 @@ static advantage_table *table_new(arena *a, const group *const *groups, int n_gr
     t->episodes = arena_array(a, const episode *, t->S);
     t->scalar = arena_zalloc(a, sizeof(double) * (size_t)t->S);
     t->counts = arena_zalloc(a, sizeof(bool) * (size_t)t->S);
+    t->right = arena_zalloc(a, sizeof(double) * (size_t)t->S);
     t->by_objective = arena_zalloc(a, sizeof(double) * (size_t)(t->S * K));
     t->stats = arena_zalloc(a, sizeof(objective_stats) * (size_t)K);
     for (int g = 0; g < n_groups; g++)
@@ -129,16 +165,21 @@ advantage_table *advantage_compute(arena *a, const advantage_config *config, con
     const double eps = config->eps > 0 ? config->eps : K > 1 ? 1e-4 : 1e-6;
     span *spans = arena_array(a, span, n_groups);
     advantage_table *t = table_new(a, groups, n_groups, K, spans);
-    double *raw = arena_array(a, double, t->S);
+    double *raw = arena_array(a, double, t->S), *length = arena_array(a, double, t->S);
+    bool *dead = arena_zalloc(a, sizeof *dead * (size_t)t->S);
+    const int64_t step = n_groups ? groups[0]->step : 0;
+    for (int s = 0; s < t->S; s++) length[s] = trajectory_sampled(&t->episodes[s]->tokens);
     for (int k = 0; k < K; k++) {
         for (int g = 0; g < n_groups; g++)
             for (int i = spans[g].begin; i < spans[g].end; i++)
                 raw[i] = score_get(groups[g]->scores[i - spans[g].begin], objectives->items[k].name);
         double *out = t->by_objective + (size_t)k * (size_t)t->S;
-        normalise(config, eps, raw, spans, n_groups, t->S, out, &t->stats[k]);
+        t->stats[k] = stats_of(raw, spans, n_groups, t->S);
+        if (k == 0) heed_heaviest(config, step, t, length, spans, n_groups, raw, dead);
+        normalise(config, eps, raw, length, spans, n_groups, t->S, out);
         for (int s = 0; s < t->S; s++) {
             t->scalar[s] += objectives->items[k].weight * out[s];
-            t->counts[s] |= !isnan(raw[s]);
+            t->counts[s] |= !isnan(raw[s]) && !dead[s];
         }
     }
     if (config->whiten) whiten(t, eps);

@@ -4,7 +4,9 @@
  *     scalar:           A   = sum_k w_k A_k, then (K > 1) whitened over the batch: GDPO, arXiv 2601.05242
  *
  * One normaliser with two switches instead of a function a paper: (group, group) is GRPO, (group, none) Dr.GRPO,
- * (loo, none) RLOO, (group, batch) LitePPO. Group std is the unbiased one (n - 1), as the published code has it.
+ * (loo, none) RLOO, (group, batch) REINFORCE++ with baseline and LitePPO, (batch, batch) REINFORCE++, (length, none)
+ * OPO, whose baseline weighs episodes by their tokens. Group std is the unbiased one (n - 1), as the published code has
+ * it.
  *
  * A missing score is masked: it is in no mean and no std, and its own advantage is 0. An episode with every objective
  * missing is not trained on (`counts` is false). */
@@ -14,16 +16,19 @@
 
 #include "base/arena.h"
 #include "learner/objective.h"
+#include "learner/shape.h"
 #include "rollout/group.h"
 
-typedef enum advantage_mean { MEAN_GROUP, MEAN_NONE, MEAN_BATCH, MEAN_LOO } advantage_mean;
+typedef enum advantage_mean { MEAN_GROUP, MEAN_NONE, MEAN_BATCH, MEAN_LOO, MEAN_LENGTH } advantage_mean;
 typedef enum advantage_std { STD_GROUP, STD_NONE, STD_BATCH } advantage_std;
 
 typedef struct advantage_config {
     advantage_mean mean;
     advantage_std std;
-    double eps;  /* 0: 1e-6 with one objective (GRPO), 1e-4 with several (GDPO) */
-    bool whiten; /* over the batch, after the weighted sum */
+    double eps;     /* 0: 1e-6 with one objective (GRPO), 1e-4 with several (GDPO) */
+    bool whiten;    /* over the batch, after the weighted sum */
+    bool drop_dead; /* groups whose heaviest objective is the same for all don't count, not even in denominators */
+    shape_config shape;
 } advantage_config;
 
 /* K = 1: GRPO without whitening; K > 1: GDPO. */
@@ -41,9 +46,10 @@ typedef struct advantage_table {
     double *scalar;           /* [S] what trains */
     double *by_objective;     /* [K, S] normalised, unweighted */
     bool *counts;             /* [S] */
+    double *right;            /* [S] share of its group with a positive reward on the heaviest objective */
     objective_stats *stats;   /* [K] */
 } advantage_table;
 
-/* All memory is the arena's; episodes are borrowed from the groups. */
+/* The first objective is the heaviest. All memory is the arena's; episodes are borrowed from the groups. */
 advantage_table *advantage_compute(arena *a, const advantage_config *config, const objective_set *objectives,
                                    const group *const *groups, int n_groups);

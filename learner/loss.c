@@ -7,71 +7,204 @@ static const double MAX_LOG_RATIO = 20; /* exp(20) is already absurd; beyond it 
 
 loss_config loss_default(void)
 {
-    return (loss_config){ .clip_low = 0.2,
+    return (loss_config){ .kind = LOSS_PPO,
+                          .clip_low = 0.2,
                           .clip_high = 0.28,
+                          .ratio_cap = 2,
+                          .tau = 0.1,
+                          .nft_weight = 1,
                           .aggregation = AGGREGATE_TOKEN,
                           .constant = 512,
                           .correction = CORRECTION_TOKEN_TIS,
-                          .tis_cap = 2 };
+                          .tis_cap = 2,
+                          .floor = 0.5,
+                          .band = 1e-3 };
 }
 
-static double ratio_of(double to, double from) { return exp(fmax(-MAX_LOG_RATIO, fmin(MAX_LOG_RATIO, to - from))); }
+static double clamped(double log_ratio) { return fmax(-MAX_LOG_RATIO, fmin(MAX_LOG_RATIO, log_ratio)); }
 
-static double share_of_token(const loss_config *c, const loss_scale *scale, const loss_token *t)
+/* ---- what all tokens of an episode have in common ---- */
+
+typedef struct context {
+    const loss_config *config;
+    const loss_episode *e;
+    double share;         /* a token's, of the aggregate */
+    double log_ratio_sum; /* of pi / pi_old */
+    double log_stale_sum; /* of pi_old / mu */
+} context;
+
+/* With a correction the clip refers to pi_old and staleness is all in w; without, pi_old is mu. */
+static double old_logprob(const loss_config *c, const loss_episode *e, int i)
+{
+    if (c->correction == CORRECTION_NONE) return e->behaviour[i];
+    return (double)(e->old ? e->old[i] : e->logprob[i]);
+}
+
+static double share_of_token(const loss_config *c, const loss_scale *scale, int n)
 {
     switch (c->aggregation) {
     case AGGREGATE_TOKEN:
         return 1 / scale->tokens;
     case AGGREGATE_SEQUENCE:
-        return 1 / (scale->episodes * t->sequence_tokens);
+        return 1 / (scale->episodes * n);
     case AGGREGATE_CONSTANT:
         return 1 / (scale->episodes * c->constant);
+    case AGGREGATE_SEQUENCE_SUM:
+        return 1 / scale->episodes;
     }
     return 0;
 }
 
-/* PPO's pessimistic surrogate; *slope is its derivative with respect to the logprob. */
-static double surrogate(const loss_config *c, double r, double advantage, double *slope, loss_sums *sums)
+static context context_of(const loss_config *c, const loss_scale *scale, const loss_episode *e)
 {
-    const bool above = advantage > 0 && r > 1 + c->clip_high, below = advantage < 0 && r < 1 - c->clip_low;
-    sums->clipped_high += above;
+    context x = { .config = c, .e = e, .share = share_of_token(c, scale, e->n) };
+    for (int i = 0; i < e->n; i++) {
+        const double old = old_logprob(c, e, i);
+        x.log_ratio_sum += (double)e->logprob[i] - old;
+        x.log_stale_sum += old - e->behaviour[i];
+    }
+    return x;
+}
+
+/* ---- w ---- */
+
+static double correction(const context *x, int i)
+{
+    const loss_config *c = x->config;
+    const double stale = exp(clamped(old_logprob(c, x->e, i) - x->e->behaviour[i]));
+    switch (c->correction) {
+    case CORRECTION_NONE:
+        return 1;
+    case CORRECTION_TOKEN_TIS:
+        return fmin(stale, c->tis_cap);
+    case CORRECTION_SEQUENCE_TIS:
+        return fmin(exp(clamped(x->log_stale_sum)), c->tis_cap);
+    case CORRECTION_MASK:
+        return stale > c->tis_cap || stale < c->floor ? 0 : stale;
+    case CORRECTION_GEOMETRIC:
+        return fabs(x->log_stale_sum / x->e->n) > log1p(c->band) ? 0 : 1;
+    }
+    return 1;
+}
+
+/* ---- the surrogates: value, and its derivative with respect to the token's logprob ---- */
+
+static double clip_ppo(const loss_config *c, double r, double A, double *slope, loss_sums *sums)
+{
+    const bool above = A > 0 && r > 1 + c->clip_high, below = A < 0 && r < 1 - c->clip_low;
+    const bool dual = A < 0 && c->dual_clip > 1 && r > c->dual_clip;
+    sums->clipped_high += above || dual;
     sums->clipped_low += below;
-    *slope = above || below ? 0 : -advantage * r;
-    return -advantage * (above ? 1 + c->clip_high : below ? 1 - c->clip_low : r);
+    *slope = above || below || dual ? 0 : -A * r;
+    return -A * (above ? 1 + c->clip_high : below ? 1 - c->clip_low : dual ? c->dual_clip : r);
 }
 
-/* k3 of Schulman's note: never negative, unbiased; its derivative with respect to the logprob is 1 - exp(ref - lp). */
-static double k3(double logprob, double reference, double *slope)
+static double clip_cispo(const loss_config *c, double r, double A, double logprob, double *slope, loss_sums *sums)
 {
-    const double e = ratio_of(reference, logprob);
-    *slope = 1 - e;
-    return e - log(e) - 1;
+    const double kept = fmax(1 - c->clip_low, fmin(r, 1 + c->clip_high));
+    sums->clipped_high += kept < r;
+    sums->clipped_low += kept > r;
+    *slope = -A * kept;
+    return -A * kept * logprob;
 }
 
-double loss_gradient(const loss_config *config, const loss_scale *scale, const loss_token *token, loss_sums *sums)
+static double negative_aware(const loss_config *c, double r, double q, double A, double *slope)
 {
-    const double share = share_of_token(config, scale, token);
-    const double to_behaviour = ratio_of(token->logprob, token->behaviour);
-    const bool corrected = config->correction == CORRECTION_TOKEN_TIS;
-    /* One update a batch: the proximal policy is the current one, so with the correction the ratio is 1 by definition
-     * and staleness is all in the weight. */
-    const double r = corrected ? 1 : to_behaviour;
-    const double w = corrected ? fmin(to_behaviour, config->tis_cap) : 1;
-    double slope, kl_slope = 0, kl = 0;
-    double value = w * surrogate(config, r, token->advantage, &slope, sums);
-    slope *= w;
-    if (config->kl > 0) kl = k3(token->logprob, token->reference, &kl_slope);
+    const double share = fmax(0.02, fmin(0.98, q));
+    const double weight = c->nft_weight == 0 ? 1 : c->nft_weight == 1 ? 1 - share : sqrt((1 - share) / share);
+    if (A > 0) {
+        *slope = -weight;
+        return -weight * log(r);
+    }
+    /* The implicit negative policy; the clamp lets the gradient through, as the authors' code has it. */
+    const double other = (1 - share * r) / (1 - share), kept = fmax(other, 1.0);
+    *slope = weight * share * r / (1 - share) / kept;
+    return -weight * log(kept);
+}
 
-    const double gap = fabs(exp(token->logprob) - exp(token->behaviour));
+static double surrogate(const context *x, int i, double *slope, loss_sums *sums)
+{
+    const loss_config *c = x->config;
+    const loss_episode *e = x->e;
+    const double logprob = (double)e->logprob[i], A = e->advantage;
+    const double r = exp(clamped(logprob - old_logprob(c, e, i)));
+    switch (c->kind) {
+    case LOSS_PPO:
+        return clip_ppo(c, r, A, slope, sums);
+    case LOSS_GSPO:
+        return clip_ppo(c, exp(clamped(x->log_ratio_sum / e->n)), A, slope, sums);
+    case LOSS_CISPO:
+        return clip_cispo(c, r, A, logprob, slope, sums);
+    case LOSS_REINFORCE:
+        *slope = -A * fmin(r, c->ratio_cap);
+        return *slope * logprob;
+    case LOSS_KIMI:
+        *slope = -A; /* and the leash, which no weight shortens */
+        return -A * logprob;
+    case LOSS_NFT:
+        return negative_aware(c, r, e->right, A, slope);
+    }
+    return 0;
+}
+
+/* Kimi's squared log-ratio of the whole episode, a token's part. */
+static double leash(const context *x, double *slope)
+{
+    const double tau = x->config->kind == LOSS_KIMI ? x->config->tau : 0;
+    *slope = tau * x->log_ratio_sum;
+    return tau / 2 * x->log_ratio_sum * x->log_ratio_sum / x->e->n;
+}
+
+static double kl_term(loss_kl kind, double logprob, double reference, double *slope)
+{
+    const double k = clamped(logprob - reference), e = exp(-k);
+    switch (kind) {
+    case KL_K1:
+        *slope = 1;
+        return k;
+    case KL_K2:
+        *slope = k;
+        return k * k / 2;
+    case KL_K3:
+        *slope = 1 - e;
+        return e + k - 1;
+    case KL_K3_PLUS:
+        *slope = k;
+        return e + k - 1;
+    }
+    return 0;
+}
+
+/* ---- an episode ---- */
+
+static void observe(const loss_episode *e, int i, double w, loss_sums *sums)
+{
+    const double logprob = (double)e->logprob[i], gap = fabs(exp(logprob) - exp(e->behaviour[i]));
+    const double ratio = exp(clamped(logprob - e->behaviour[i]));
     sums->tokens++;
-    sums->loss += share * (value + config->kl * kl);
-    sums->ratio += to_behaviour;
-    sums->ratio_max = fmax(sums->ratio_max, to_behaviour);
-    sums->kl_old += token->behaviour - token->logprob;
-    sums->kl_reference += kl;
+    sums->ratio += ratio;
+    sums->ratio_max = fmax(sums->ratio_max, ratio);
+    sums->kl_old += e->behaviour[i] - logprob;
     sums->gap_sum += gap;
     sums->gap_max = fmax(sums->gap_max, gap);
-    sums->differing += token->logprob != token->behaviour;
+    sums->differing += logprob != e->behaviour[i];
     sums->weight += w;
-    return share * (slope + config->kl * kl_slope);
+    sums->rejected += w == 0;
+}
+
+void loss_gradient(const loss_config *config, const loss_scale *scale, const loss_episode *episode, float *slope,
+                   loss_sums *sums)
+{
+    const context x = context_of(config, scale, episode);
+    for (int i = 0; i < episode->n; i++) {
+        double of_policy = 0, of_leash = 0, of_kl = 0, kl = 0;
+        const double w = correction(&x, i), held = leash(&x, &of_leash);
+        const double value = w * surrogate(&x, i, &of_policy, sums) + held;
+        if (config->kl > 0)
+            kl = kl_term(config->kl_kind, (double)episode->logprob[i], (double)episode->reference[i], &of_kl);
+        slope[i] = (float)(x.share * (w * of_policy + of_leash + config->kl * of_kl));
+        sums->loss += x.share * (value + config->kl * kl);
+        sums->kl_reference += kl;
+        observe(episode, i, w, sums);
+    }
 }

@@ -1,28 +1,66 @@
-/* loss - the policy-gradient loss of a packed batch, token by token: value, dL/dlogprob, and what there is to see.
+/* loss - the policy-gradient losses of the GRPO family, episode by episode: value, dL/dlogprob, and what there is to
+ * see.
  *
- *     ratio  r = exp(logprob - old),   old = behaviour logprob, or the current one when stale tokens are corrected
- *     L_t    = -w min(A r, A clip(r, 1 - low, 1 + high)) + kl k3          PPO (2017), clip-higher: DAPO (2503.14476)
- *     w      = min(exp(logprob - behaviour), C), no gradient              token-level truncated importance sampling
- *     k3     = exp(ref - logprob) - (ref - logprob) - 1
+ * Three policies: mu, which sampled (the actor's, of any version); pi_old, which the clip refers to (the learner's when
+ * the batch's first update began); pi, which is trained. r_t = pi / pi_old, and w = sg(correction of pi_old / mu) makes
+ * up for stale tokens. Without correction pi_old is mu, as in plain PPO.
  *
- * Aggregation: `token` divides by all unmasked tokens of the global batch, `sequence` gives every episode the same
- * weight, `constant` divides by episodes x constant (Dr.GRPO). Log-ratios are clamped to +-20.
+ *     ppo        w max(-A r, -A clip(r, 1 - low, 1 + high)), for A < 0 at most -A c      PPO 2017; clip-higher: DAPO
+ *                                                                     (2503.14476); dual clip: Ye et al. (1912.09729)
+ *     gspo       the same with s = exp(mean_t log r_t) of the episode for every r_t      Qwen (2507.18071)
+ *     cispo      -w sg(clip(r, 1 - low, 1 + high)) A log pi                              MiniMax-M1 (2506.13585)
+ *     reinforce  -w sg(min(r, C)) A log pi
+ *     kimi       -w A log pi + (tau / 2) (sum_t log r_t)^2 / n                           Kimi k1.5 (2501.12599) eq. 3
+ *     nft        right: -log R; wrong: -log max((1 - q R) / (1 - q), 1), straight through; R = r, q the share of
+ *                right answers in the group, times its weight (1, 1 - q or sqrt((1 - q) / q))      NFT (2505.18116)
+ *
+ *     KL to a reference, x = log pi - log ref:  k1 = x, k2 = x^2 / 2, k3 = e^-x + x - 1 (Schulman's note);
+ *     k3+ has the value of k3 and the gradient of k2, the only one of them that is the KL's.
+ *
+ * Sums over unmasked tokens, denominators over the whole step: `token` / all tokens; `sequence` the episodes' means /
+ * all episodes (GRPO as published); `sequence_sum` the episodes' sums / all episodes; `constant` / (episodes x
+ * constant) (Dr.GRPO). Log-ratios are clamped to +-20. Nothing but what the policy wrote is ever in here.
  *
  * Float64 throughout: it is a few thousand numbers a step. No device, no model: plain arrays. */
 #pragma once
 
 #include "base/error.h"
 
-typedef enum loss_aggregation { AGGREGATE_TOKEN, AGGREGATE_SEQUENCE, AGGREGATE_CONSTANT } loss_aggregation;
-typedef enum loss_correction { CORRECTION_TOKEN_TIS, CORRECTION_NONE } loss_correction;
+typedef enum loss_kind { LOSS_PPO, LOSS_GSPO, LOSS_CISPO, LOSS_REINFORCE, LOSS_KIMI, LOSS_NFT } loss_kind;
+typedef enum loss_aggregation {
+    AGGREGATE_TOKEN,
+    AGGREGATE_SEQUENCE,
+    AGGREGATE_CONSTANT,
+    AGGREGATE_SEQUENCE_SUM
+} loss_aggregation;
+
+/* w of a token from pi_old / mu: min(., C) by token; the episode's product, at most C; the token's own, but 0 outside
+ * [floor, C]; 1, but 0 for episodes whose geometric mean is outside [1 / (1 + band), 1 + band]. */
+typedef enum loss_correction {
+    CORRECTION_TOKEN_TIS,
+    CORRECTION_NONE,
+    CORRECTION_SEQUENCE_TIS,
+    CORRECTION_MASK,
+    CORRECTION_GEOMETRIC
+} loss_correction;
+
+typedef enum loss_kl { KL_K3, KL_K1, KL_K2, KL_K3_PLUS } loss_kl;
 
 typedef struct loss_config {
+    loss_kind kind;
     double clip_low, clip_high; /* 0.2, 0.28 */
-    double kl;                  /* coefficient of k3 to the reference; 0: no reference */
+    double dual_clip;           /* c > 1; 0: none */
+    double ratio_cap;           /* REINFORCE's C (2) */
+    double tau;                 /* Kimi's */
+    int nft_weight;             /* 0: 1, 1: 1 - q, 2: sqrt((1 - q) / q) */
+    double kl;                  /* coefficient of the KL term; 0: no reference */
+    loss_kl kl_kind;
     loss_aggregation aggregation;
     double constant; /* tokens an episode, for AGGREGATE_CONSTANT */
     loss_correction correction;
-    double tis_cap; /* C = 2 */
+    double tis_cap; /* C (2) */
+    double floor;   /* of CORRECTION_MASK (0.5) */
+    double band;    /* of CORRECTION_GEOMETRIC (1e-3) */
 } loss_config;
 
 loss_config loss_default(void);
@@ -33,19 +71,26 @@ typedef struct loss_scale {
     double episodes;
 } loss_scale;
 
-typedef struct loss_token {
-    double logprob, behaviour, reference; /* reference: read only when kl > 0 */
+/* The tokens that the policy wrote in one episode. */
+typedef struct loss_episode {
+    int n;
+    const float *logprob;    /* [n] now */
+    const double *behaviour; /* [n] as sampled */
+    const float *old;        /* [n] when the batch's first update began; NULL: as now */
+    const float *reference;  /* [n]; read only when kl > 0 */
     double advantage;
-    double sequence_tokens; /* unmasked tokens of its episode */
-} loss_token;
+    double right; /* share of right answers in its group, for NFT; the episode is right where advantage > 0 */
+} loss_episode;
 
-/* Sums over tokens; loss_metrics turns them into means. Zero-initialise. */
+/* Sums over tokens; the trainer turns them into means. Zero-initialise. */
 typedef struct loss_sums {
     double tokens, loss, ratio, ratio_max, clipped_low, clipped_high, kl_old, kl_reference;
     double gap_sum, gap_max; /* |exp(logprob) - exp(behaviour)| */
     double differing;        /* tokens whose two logprobs differ in any bit */
-    double weight;           /* mean importance weight */
+    double weight;           /* importance weights */
+    double rejected;         /* tokens whose weight is 0 */
 } loss_sums;
 
-/* Returns dL/dlogprob of one token and adds to `sums`. */
-double loss_gradient(const loss_config *config, const loss_scale *scale, const loss_token *token, loss_sums *sums);
+/* dL/dlogprob [n] of one episode -> slope; adds to `sums`. */
+void loss_gradient(const loss_config *config, const loss_scale *scale, const loss_episode *episode, float *slope,
+                   loss_sums *sums);

@@ -14,7 +14,6 @@ static void fill_sequence(packed_batch *b, int32_t *ids, int32_t *positions, int
                           const trajectory *t, double advantage, int place)
 {
     const uint32_t n = useful_tokens(t);
-    const double sampled = trajectory_sampled(t);
     for (uint32_t i = 0; i + 1 < n; i++) {
         const int row = b->tokens.T++;
         ids[row] = t->ids[i];
@@ -25,7 +24,6 @@ static void fill_sequence(packed_batch *b, int32_t *ids, int32_t *positions, int
         targets[out] = t->ids[i + 1];
         b->advantage[out] = advantage;
         b->behaviour[out] = (double)t->logprob[i + 1];
-        b->sequence_tokens[out] = sampled;
         b->episode[out] = place;
     }
 }
@@ -50,7 +48,6 @@ static void build(arena *a, packed_batch *b, const advantage_table *table, const
     int32_t *starts = arena_array(a, int32_t, n + 1);
     *b = (packed_batch){ .advantage = arena_array(a, double, tokens),
                          .behaviour = arena_array(a, double, tokens),
-                         .sequence_tokens = arena_array(a, double, tokens),
                          .episode = arena_array(a, int, tokens) };
     for (int i = 0; i < n; i++) {
         starts[i] = b->tokens.T;

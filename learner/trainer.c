@@ -63,6 +63,7 @@ trainer *trainer_new(const trainer_config *config, weights *w, error *err)
     trainer *t = xcalloc(1, sizeof *t);
     t->config = *config;
     if (t->config.micro_tokens <= 0) t->config.micro_tokens = DEFAULT_MICRO_TOKENS;
+    if (t->config.epochs < 1) t->config.epochs = 1;
     if (t->config.temperature <= 0) t->config.temperature = 1; /* greedy sampling is recorded at temperature 1 */
     t->w = w;
     t->grads = device_alloc(w->dev, sizeof(float) * (size_t)w->table->total);
@@ -135,20 +136,33 @@ typedef struct loss_batch {
     const packed_batch *b;
     const loss_scale *scale;
     const advantage_table *table;
-    const float *logprob, *entropy, *reference; /* [n_out]; reference may be NULL */
+    const float *logprob, *old, *reference; /* [n_out]; old: of the step's first update; NULL: as logprob */
 } loss_batch;
+
+/* The episode whose first output is i, with the advantage of objective k or the scalar (k < 0). */
+static loss_episode episode_at(const loss_batch *l, int i, int k)
+{
+    const packed_batch *b = l->b;
+    const int s = b->episode[i];
+    int n = 1;
+    while (i + n < b->tokens.n_out && b->episode[i + n] == s) n++;
+    return (loss_episode){ .n = n,
+                           .logprob = l->logprob + i,
+                           .behaviour = b->behaviour + i,
+                           .old = l->old ? l->old + i : NULL,
+                           .reference = l->reference ? l->reference + i : NULL,
+                           .advantage = k < 0 ? l->table->scalar[s]
+                                              : l->table->by_objective[(size_t)k * (size_t)l->table->S + (size_t)s],
+                           .right = l->table->right[s] };
+}
 
 /* dL/dlogprob [n_out] of one choice of advantages: of objective k, or of the scalar (k < 0). */
 static void slopes_of(const loss_config *c, const loss_batch *l, int k, float *slope, loss_sums *sums)
 {
-    for (int i = 0; i < l->b->tokens.n_out; i++) {
-        const double *of_k = l->table->by_objective + (size_t)(k < 0 ? 0 : k) * (size_t)l->table->S;
-        const loss_token token = { .logprob = (double)l->logprob[i],
-                                   .behaviour = l->b->behaviour[i],
-                                   .reference = l->reference ? (double)l->reference[i] : 0,
-                                   .advantage = k < 0 ? l->b->advantage[i] : of_k[l->b->episode[i]],
-                                   .sequence_tokens = l->b->sequence_tokens[i] };
-        slope[i] = (float)loss_gradient(c, l->scale, &token, sums);
+    for (int i = 0; i < l->b->tokens.n_out;) {
+        const loss_episode e = episode_at(l, i, k);
+        loss_gradient(c, l->scale, &e, slope + i, sums);
+        i += e.n;
     }
 }
 
@@ -204,20 +218,21 @@ static grad_split split_of(const trainer *t, const packed_batch *b)
 
 /* dL/dlogprob [rows, n_out] on the host, a row a cotangent; NULL and `err` where they can't be reconciled. */
 static float *loss_of(trainer *t, const packed_batch *b, const loss_scale *scale, const advantage_table *table,
-                      const activations *acts, const float *reference, step_sums *sums, error *err)
+                      const activations *acts, const float *reference, float **old, step_sums *sums, error *err)
 {
     const int n = b->tokens.n_out;
     float *logprob = arena_array(t->step, float, n), *entropy = arena_array(t->step, float, n);
     float *slope = arena_array(t->step, float, n *(MOO_MOST + 1));
     device_copy_out(t->w->dev, logprob, acts->logprob, sizeof(float) * (size_t)n);
     device_copy_out(t->w->dev, entropy, acts->entropy, sizeof(float) * (size_t)n);
-    const loss_batch l = { b, scale, table, logprob, entropy, reference };
+    const loss_batch l = { b, scale, table, logprob, *old, reference };
     slopes_of(&t->config.loss, &l, -1, slope, &sums->loss);
     if (t->config.moo.over == MOO_OVER_REWARDS) slopes_by_objective(t, &l, slope);
     if (t->config.moo.by_token && combine_by_token(t, &l, slope, err) != OK) return NULL;
     const grad_split split = split_of(t, b);
     for (int i = 0; i < n * (split.sequences ? 1 : split.K); i++) sums->has_gradient |= slope[i] != 0;
     for (int i = 0; i < n; i++) sums->entropy += (double)entropy[i];
+    if (!*old) *old = logprob;
     return slope;
 }
 
@@ -225,6 +240,7 @@ typedef struct micro_batch {
     const packed_batch *b;
     const loss_scale *scale;
     const advantage_table *table;
+    float **old; /* its logprobs at the step's first update: NULL until then */
     bool learns, last;
 } micro_batch;
 
@@ -240,7 +256,7 @@ static int micro_step(trainer *t, const micro_batch *m, step_sums *sums, error *
     if (t->reference && !reference) return err ? err->code : ERR_DEVICE;
     const activations *acts = model_forward(t->w, &b->tokens, &options);
     if (device_sync(dev, err) != OK) return err ? err->code : ERR_DEVICE;
-    const float *slope = loss_of(t, b, m->scale, m->table, acts, reference, sums, err);
+    const float *slope = loss_of(t, b, m->scale, m->table, acts, reference, m->old, sums, err);
     if (!slope) return err ? err->code : ERR_STATE;
     if (!m->learns) return OK;
     const grad_split split = split_of(t, b);
@@ -281,6 +297,7 @@ static void loss_metrics(const step_sums *s, metrics *out)
     metrics_set(out, "actor/pg_clipfrac", (s->loss.clipped_high + s->loss.clipped_low) / n);
     metrics_set(out, "actor/pg_clipfrac_lower", s->loss.clipped_low / n);
     metrics_set(out, "training/importance_weight/mean", s->loss.weight / n);
+    metrics_set(out, "training/importance_weight/rejected", s->loss.rejected / n);
     metrics_set(out, "training/rollout_probs_diff_mean", s->loss.gap_sum / n);
     metrics_set(out, "training/rollout_probs_diff_max", s->loss.gap_max);
     metrics_set(out, "training/rollout_logprobs_differing", s->loss.differing);
@@ -343,16 +360,33 @@ static void moo_metrics(const trainer *t, metrics *out)
 }
 
 /* Forward and backward of all micro-batches: t->grads is the step's gradient. */
-static int gradient_of(trainer *t, const pack_plan *plan, const advantage_table *table, step_sums *sums, error *err)
+static int gradient_of(trainer *t, const pack_plan *plan, const advantage_table *table, float **old, step_sums *sums,
+                       error *err)
 {
     const loss_scale scale = { .tokens = fmax(1, plan->tokens), .episodes = fmax(1, plan->counted) };
     device_ops(t->w->dev)->zero(t->w->dev, t->grads, t->w->table->total);
     if (t->buckets) bucket_begin(t->buckets, t->w->version + 1, t->config.seed, t->grads);
     for (int i = 0; i < plan->n; i++) {
-        const micro_batch m = { &plan->batches[i], &scale, table, plan->learns, i + 1 == plan->n };
+        const micro_batch m = { &plan->batches[i], &scale, table, &old[i], plan->learns, i + 1 == plan->n };
         if (micro_step(t, &m, sums, err) != OK) return err ? err->code : ERR_DEVICE;
     }
     return t->buckets ? bucket_finish(t->buckets, err) : OK;
+}
+
+/* The step's updates: as many passes over the batch as there are epochs. What the metrics show is the last pass. */
+static int train(trainer *t, const pack_plan *plan, const advantage_table *table, step_sums *sums, metrics *out,
+                 error *err)
+{
+    float **old = arena_zalloc(t->step, sizeof *old * (size_t)(plan->n + 1));
+    const int epochs = plan->learns ? t->config.epochs : 1;
+    int rc = OK;
+    for (int e = 0; rc == OK && e < epochs; e++) {
+        *sums = (step_sums){ 0 };
+        if (e > 0) weights_seal(t->w, t->w->version); /* what the last update changed */
+        rc = gradient_of(t, plan, table, old, sums, err);
+        if (rc == OK && sums->has_gradient) rc = update(t, out, err);
+    }
+    return rc;
 }
 
 int trainer_step(trainer *t, const group *const *groups, int n_groups, metrics *out, error *err)
@@ -364,8 +398,7 @@ int trainer_step(trainer *t, const group *const *groups, int n_groups, metrics *
     const advantage_table *table =
         advantage_compute(t->step, &t->config.advantage, &t->config.objectives, groups, n_groups);
     int rc = plan_step(t, table, &plan, err);
-    if (rc == OK) rc = gradient_of(t, plan, table, &sums, err);
-    if (rc == OK && sums.has_gradient) rc = update(t, out, err);
+    if (rc == OK) rc = train(t, plan, table, &sums, out, err);
     if (rc != OK) return error_within(err, "step %" PRId64, version);
     weights_seal(t->w, version);
 

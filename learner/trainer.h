@@ -37,6 +37,7 @@ typedef struct trainer_config {
     moo_plan moo;
     loss_config loss;
     optim_config optim;
+    int epochs;         /* updates on a step's batch (1); later ones are clipped against the first's policy */
     double temperature; /* of the policy that sampled: logprobs are of logits / temperature */
     int micro_tokens;   /* tokens a forward and backward pass holds activations of; 0: 16384 */
     lora_config lora;   /* rank 0: every parameter is trained */

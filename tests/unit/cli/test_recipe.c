@@ -46,6 +46,29 @@ static void each_room_gets_what_is_its_own(void **state)
     recipe_free(r);
 }
 
+static void a_name_stands_for_its_papers_choices(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    recipe *r = open_with("algorithm.name=gspo", &err);
+    if (!r) fail_msg("%s", err.text);
+    assert_true(r->trainer.loss.kind == LOSS_GSPO && r->trainer.loss.aggregation == AGGREGATE_SEQUENCE);
+    test_near(r->trainer.loss.clip_high, 0.28, 0, "the recipe's own clip wins");
+    recipe_free(r);
+    r = open_with("algorithm.name=rloo", &err);
+    if (!r) fail_msg("%s", err.text);
+    assert_true(r->trainer.advantage.mean == MEAN_LOO && r->trainer.advantage.std == STD_NONE);
+    recipe_free(r);
+    r = open_with("algorithm.name=dapo", &err);
+    if (!r) fail_msg("%s", err.text);
+    assert_true(r->trainer.advantage.drop_dead && r->trainer.epochs == 1);
+    test_near(r->trainer.advantage.shape.overlong_max, (double)r->max_tokens, 0, "overlong answers");
+    recipe_free(r);
+    refused("algorithm.name=grop", "did you mean 'grpo'?");
+    refused("algorithm.loss=gsop", "did you mean 'gspo'?");
+    refused("algorithm.filter_groups=3", "expected true or false");
+}
+
 static recipe *open_with_all(const char *const *overrides, int n, error *err)
 {
     return recipe_open(calculator, overrides, n, err);
@@ -156,9 +179,13 @@ static void a_tool_written_in_lua_is_called(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_room_gets_what_is_its_own), cmocka_unit_test(many_objectives_are_read_and_checked),
-        cmocka_unit_test(the_command_line_wins),          cmocka_unit_test(what_can_not_be_is_refused_with_its_key),
-        cmocka_unit_test(its_tools_are_started),          cmocka_unit_test(a_tool_written_in_lua_is_called),
+        cmocka_unit_test(each_room_gets_what_is_its_own),
+        cmocka_unit_test(many_objectives_are_read_and_checked),
+        cmocka_unit_test(a_name_stands_for_its_papers_choices),
+        cmocka_unit_test(the_command_line_wins),
+        cmocka_unit_test(what_can_not_be_is_refused_with_its_key),
+        cmocka_unit_test(its_tools_are_started),
+        cmocka_unit_test(a_tool_written_in_lua_is_called),
     };
     return cmocka_run_group_tests(tests, find_recipe, NULL);
 }

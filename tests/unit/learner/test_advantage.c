@@ -110,9 +110,69 @@ static void equal_rewards_teach_nothing(void **state)
     group_free(g);
 }
 
+/* OPO's baseline weighs episodes by their length: sum |o| r / sum |o|. */
+static void opo_weighs_the_baseline_by_length(void **state)
+{
+    (void)state;
+    objective_set set = objectives_of(1, (const char *[]){ "r" }, (double[]){ 1 });
+    error err;
+    group *g = group_new(task_id(false, 1, 0), 0, 1, 3);
+    const int lengths[3] = { 2, 3, 5 };
+    const double rewards[3] = { 1, 0, 0.5 }, mean = (2 * 1 + 5 * 0.5) / 10;
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(group_add(g, made_episode(i, 3, lengths[i], 2, -1), made_score(i, "r", rewards[i]), &err), OK);
+    arena *a = arena_new(1 << 16);
+    const advantage_config opo = { .mean = MEAN_LENGTH, .std = STD_NONE };
+    const advantage_table *t = advantage_compute(a, &opo, &set, (const group *const *)&g, 1);
+    for (int i = 0; i < 3; i++) assert_near(t->scalar[i], rewards[i] - mean, 1e-12);
+    arena_free(a);
+    group_free(g);
+}
+
+static void groups_without_signal_can_leave_the_denominators(void **state)
+{
+    (void)state;
+    objective_set set = objectives_of(1, (const char *[]){ "r" }, (double[]){ 1 });
+    group *g[2] = { made_group("r", (double[]){ 1, 1, 1 }, 3), made_group("r", (double[]){ 1, 0, 0 }, 3) };
+    arena *a = arena_new(1 << 16);
+    advantage_config c = advantage_default(1);
+    c.drop_dead = true;
+    const advantage_table *t = advantage_compute(a, &c, &set, (const group *const *)g, 2);
+    for (int i = 0; i < 6; i++) {
+        assert_true(t->counts[i] == (i >= 3));
+        assert_near(t->right[i], i < 3 ? 1 : 1.0 / 3, 1e-12);
+    }
+    arena_free(a);
+    group_free(g[0]), group_free(g[1]);
+}
+
+/* The published fixtures: DAPO's penalty with L_max 20480 and cushion 4096, Kimi's lambda for right, right, wrong,
+ * wrong.
+ */
+static void length_counts_as_published(void **state)
+{
+    (void)state;
+    assert_near(shape_overlong(16384, 20480, 4096), 0, 0);
+    assert_near(shape_overlong(18432, 20480, 4096), -0.5, 0);
+    assert_near(shape_overlong(20480, 20480, 4096), -1, 0);
+    assert_near(shape_overlong(30000, 20480, 4096), -1, 0);
+    const shape_config c = { .length_weight = 1, .length_from = 10 };
+    const double length[4] = { 100, 200, 300, 400 }, lambda[4] = { .5, .166667, -.166667, -.5 };
+    double early[4] = { 1, 1, 0, 0 }, reward[4] = { 1, 1, 0, 0 };
+    shape_group(&c, 9, 4, length, early);
+    shape_group(&c, 10, 4, length, reward);
+    for (int i = 0; i < 4; i++) {
+        assert_near(early[i], i < 2, 0);
+        assert_near(reward[i] - (i < 2), lambda[i], 1e-6);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(opo_weighs_the_baseline_by_length),
+        cmocka_unit_test(groups_without_signal_can_leave_the_denominators),
+        cmocka_unit_test(length_counts_as_published),
         cmocka_unit_test(grpo_divides_by_the_unbiased_spread),
         cmocka_unit_test(leave_one_out_is_a_scaled_difference_from_the_mean),
         cmocka_unit_test(rewards_are_normalised_one_by_one),

@@ -1,49 +1,122 @@
 #include "learner/loss.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-#include <cmocka.h>
+#include "base/json.h"
+#include "base/str.h"
+#include "tests/support/support.h"
 
-static void assert_near(double value, double expected, double tolerance)
+enum { MOST_TOKENS = 16 };
+
+/* An episode of one token. */
+typedef struct one {
+    float logprob, old, reference;
+    double behaviour, advantage;
+} one;
+
+static double slope_of_one(const loss_config *c, const loss_scale *scale, const one *t, loss_sums *sums)
 {
-    if (fabs(value - expected) > tolerance) fail_msg("expected %.9g, found %.9g", expected, value);
+    float slope;
+    const loss_episode e = { .n = 1,
+                             .logprob = &t->logprob,
+                             .behaviour = &t->behaviour,
+                             .reference = &t->reference,
+                             .advantage = t->advantage };
+    loss_gradient(c, scale, &e, &slope, sums);
+    return (double)slope;
 }
 
-/* The loss as a function of the logprob, for finite differences. */
-static double value_at(const loss_config *c, const loss_scale *scale, loss_token t, double logprob)
+/* ---- against PyTorch in float64 ---- */
+
+static int named(const char *word, const char *const *names)
 {
+    for (int i = 0; names[i]; i++)
+        if (strcmp(names[i], word) == 0) return i;
+    fail_msg("no %s", word);
+    return -1;
+}
+
+static const char *text_of(const json_t *o, const char *key) { return json_string_value(json_object_get(o, key)); }
+static double number_of(const json_t *o, const char *key) { return json_number_value(json_object_get(o, key)); }
+
+static loss_config config_of(const json_t *golden, const json_t *c)
+{
+    static const char *const KINDS[] = { "ppo", "gspo", "cispo", "reinforce", "kimi", "nft", NULL };
+    static const char *const SUMS[] = { "token", "sequence", "constant", "sequence_sum", NULL };
+    static const char *const CORRECTIONS[] = { "token_tis", "none", "sequence_tis", "mask", "geometric", NULL };
+    static const char *const KLS[] = { "k3", "k1", "k2", "k3+", NULL };
+    return (loss_config){ .kind = (loss_kind)named(text_of(c, "kind"), KINDS),
+                          .clip_low = number_of(golden, "low"),
+                          .clip_high = number_of(golden, "high"),
+                          .dual_clip = json_is_true(json_object_get(c, "dual")) ? number_of(golden, "dual_clip") : 0,
+                          .ratio_cap = number_of(golden, "ratio_cap"),
+                          .tau = number_of(golden, "tau"),
+                          .nft_weight = (int)number_of(c, "nft"),
+                          .kl = number_of(c, "kl"),
+                          .kl_kind = (loss_kl)named(text_of(c, "kl_kind"), KLS),
+                          .aggregation = (loss_aggregation)named(text_of(c, "aggregation"), SUMS),
+                          .constant = number_of(golden, "constant"),
+                          .correction = (loss_correction)named(text_of(c, "correction"), CORRECTIONS),
+                          .tis_cap = number_of(golden, "tis_cap"),
+                          .floor = 1 / number_of(golden, "tis_cap"),
+                          .band = number_of(golden, "band") };
+}
+
+static int floats_of(const json_t *o, const char *key, float *out)
+{
+    const json_t *list = json_object_get(o, key);
+    const size_t n = json_array_size(list);
+    for (size_t i = 0; i < n; i++) out[i] = (float)json_number_value(json_array_get(list, i));
+    return (int)n;
+}
+
+static void check_case(const json_t *golden, const json_t *c)
+{
+    const loss_config config = config_of(golden, c);
+    const json_t *episodes = json_object_get(golden, "episodes"), *grads = json_object_get(c, "grad");
+    const loss_scale scale = { .tokens = 13, .episodes = 4 };
     loss_sums sums = { 0 };
-    t.logprob = logprob;
-    loss_gradient(c, scale, &t, &sums);
-    return sums.loss;
+    char *what = json_text(c, true);
+    for (size_t s = 0; s < json_array_size(episodes); s++) {
+        const json_t *e = json_array_get(episodes, s), *want = json_array_get(grads, s);
+        float logprob[MOST_TOKENS], old[MOST_TOKENS], reference[MOST_TOKENS], slope[MOST_TOKENS];
+        double behaviour[MOST_TOKENS];
+        const int n = floats_of(e, "logprob", logprob);
+        floats_of(e, "old", old), floats_of(e, "reference", reference);
+        for (int i = 0; i < n; i++)
+            behaviour[i] = json_number_value(json_array_get(json_object_get(e, "behaviour"), (size_t)i));
+        const loss_episode episode = {
+            n, logprob, behaviour, old, reference, number_of(e, "advantage"), number_of(golden, "right")
+        };
+        loss_gradient(&config, &scale, &episode, slope, &sums);
+        for (int i = 0; i < n; i++) {
+            const double g = json_number_value(json_array_get(want, (size_t)i));
+            if (fabs((double)slope[i] - g) > 1e-7 + 1e-6 * fabs(g))
+                fail_msg("episode %zu token %d: expected %.9g, found %.9g in %s", s, i, g, (double)slope[i], what);
+        }
+    }
+    if (fabs(sums.loss - number_of(c, "loss")) > 1e-9) fail_msg("loss: %.12g in %s", sums.loss, what);
+    free(what);
 }
 
-static void the_slope_is_the_derivative_of_the_value(void **state)
+static void every_loss_and_its_gradient_are_those_of_float64_autograd(void **state)
 {
     (void)state;
-    const loss_scale scale = { .tokens = 7, .episodes = 2 };
-    const double behaviours[] = { -1.0, -1.15, -1.6, -0.7 }, advantages[] = { 1.3, -0.8 };
-    for (int aggregation = 0; aggregation < 3; aggregation++)
-        for (int b = 0; b < 4; b++)
-            for (int s = 0; s < 2; s++) {
-                loss_config c = loss_default();
-                c.correction = CORRECTION_NONE;
-                c.aggregation = (loss_aggregation)aggregation;
-                c.kl = 0.3;
-                const loss_token t = { .logprob = -1.05,
-                                       .behaviour = behaviours[b],
-                                       .reference = -1.4,
-                                       .advantage = advantages[s],
-                                       .sequence_tokens = 5 };
-                loss_sums sums = { 0 };
-                const double slope = loss_gradient(&c, &scale, &t, &sums), h = 1e-6;
-                const double fd = (value_at(&c, &scale, t, -1.05 + h) - value_at(&c, &scale, t, -1.05 - h)) / (2 * h);
-                assert_near(slope, fd, 1e-8);
-            }
+    char path[1100];
+    error err = { 0 };
+    snprintf(path, sizeof path, "%s/tests/golden/losses/losses.json", getenv("TROUPE_SOURCE"));
+    json_t *golden = json_parse_file(path, &err);
+    if (!golden) fail_msg("%s", err.text);
+    const json_t *cases = json_object_get(golden, "cases");
+    assert_true(json_array_size(cases) > 40);
+    for (size_t i = 0; i < json_array_size(cases); i++) check_case(golden, json_array_get(cases, i));
+    json_decref(golden);
 }
+
+/* ---- published fixtures ---- */
 
 static void the_clip_is_higher_above_than_below(void **state)
 {
@@ -52,49 +125,124 @@ static void the_clip_is_higher_above_than_below(void **state)
     c.correction = CORRECTION_NONE;
     const loss_scale scale = { .tokens = 1, .episodes = 1 };
     loss_sums sums = { 0 };
-    const loss_token up_inside = { .logprob = log(1.27), .advantage = 1 },
-                     up_outside = { .logprob = log(1.29), .advantage = 1 };
-    const loss_token down_inside = { .logprob = log(0.81), .advantage = -1 },
-                     down_outside = { .logprob = log(0.79), .advantage = -1 };
-    assert_near(loss_gradient(&c, &scale, &up_inside, &sums), -1.27, 1e-12);
-    assert_near(loss_gradient(&c, &scale, &up_outside, &sums), 0, 0);
-    assert_near(loss_gradient(&c, &scale, &down_inside, &sums), 0.81, 1e-12);
-    assert_near(loss_gradient(&c, &scale, &down_outside, &sums), 0, 0);
-    assert_near(sums.clipped_high, 1, 0);
-    assert_near(sums.clipped_low, 1, 0);
+    const double ratios[4] = { 1.27, 1.29, 0.81, 0.79 }, want[4] = { -1.27, 0, 0.81, 0 };
+    for (int i = 0; i < 4; i++) {
+        const one t = { .logprob = (float)log(ratios[i]), .advantage = i < 2 ? 1 : -1 };
+        test_near(slope_of_one(&c, &scale, &t, &sums), want[i], 1e-6, "slope");
+    }
+    test_near(sums.clipped_high, 1, 0, "clipped above");
+    test_near(sums.clipped_low, 1, 0, "clipped below");
 }
 
-/* Fixture: policy (.5,.3,.2), behaviour (.2,.3,.5), reward (1,0,0), baseline .5: with C = 2 the expected gradient in
- * the logits is (.225,-.135,-.09), against the true (.25,-.15,-.10). */
-static void truncated_importance_weights_match_the_fixture(void **state)
+/* Policy (.5,.3,.2), behaviour (.2,.3,.5), reward (1,0,0), baseline .5, C = 2: the expected gradient in the logits is
+ * (.25,-.15,-.10); uncorrected (.25,-.06,-.19), truncated (.225,-.135,-.09), masked (.125,-.075,-.05). */
+static void corrections_match_the_fixture(void **state)
 {
     (void)state;
-    const double p[3] = { .5, .3, .2 }, mu[3] = { .2, .3, .5 }, expected[3] = { .225, -.135, -.09 };
-    const loss_config c = loss_default();
-    const loss_scale scale = { .tokens = 1, .episodes = 1 };
-    double logits[3] = { 0 };
-    for (int a = 0; a < 3; a++) {
-        loss_sums sums = { 0 };
-        const loss_token t = { .logprob = log(p[a]), .behaviour = log(mu[a]), .advantage = (a == 0) - .5 };
-        const double slope = loss_gradient(&c, &scale, &t, &sums);
-        for (int j = 0; j < 3; j++) logits[j] -= mu[a] * slope * ((a == j) - p[j]);
+    const double p[3] = { .5, .3, .2 }, mu[3] = { .2, .3, .5 };
+    const struct {
+        loss_kind kind;
+        loss_correction correction;
+        double want[3];
+    } rows[] = { { LOSS_PPO, CORRECTION_TOKEN_TIS, { .225, -.135, -.09 } },
+                 { LOSS_PPO, CORRECTION_MASK, { .125, -.075, -.05 } },
+                 { LOSS_REINFORCE, CORRECTION_NONE, { .225, -.135, -.09 } } };
+    for (int n = 0; n < 3; n++) {
+        loss_config c = loss_default();
+        c.kind = rows[n].kind, c.correction = rows[n].correction, c.floor = 0;
+        const loss_scale scale = { .tokens = 1, .episodes = 1 };
+        double logits[3] = { 0 };
+        for (int a = 0; a < 3; a++) {
+            loss_sums sums = { 0 };
+            const one t = { .logprob = (float)log(p[a]), .behaviour = log(mu[a]), .advantage = (a == 0) - .5 };
+            const double slope = slope_of_one(&c, &scale, &t, &sums);
+            for (int j = 0; j < 3; j++) logits[j] -= mu[a] * slope * ((a == j) - p[j]);
+        }
+        for (int j = 0; j < 3; j++) test_near(logits[j], rows[n].want[j], 1e-6, "logit's gradient");
     }
-    for (int j = 0; j < 3; j++) assert_near(logits[j], expected[j], 1e-12);
+}
+
+static void gspo_takes_the_geometric_mean_of_the_ratios(void **state)
+{
+    (void)state;
+    loss_config c = loss_default();
+    c.kind = LOSS_GSPO, c.aggregation = AGGREGATE_SEQUENCE, c.correction = CORRECTION_NONE;
+    const float logprob[4] = { -0.9f, -1.2f, -0.7f, -1 };
+    const double behaviour[4] = { -1, -1, -1, -1 };
+    const loss_episode e = { .n = 4, .logprob = logprob, .behaviour = behaviour, .advantage = 1 };
+    const loss_scale scale = { .tokens = 4, .episodes = 1 };
+    loss_sums sums = { 0 };
+    float slope[4];
+    loss_gradient(&c, &scale, &e, slope, &sums);
+    for (int i = 0; i < 4; i++) test_near((double)slope[i], -1.051271 / 4, 1e-6, "slope");
+}
+
+/* p = (.5,.3,.2) trained, q = (.4,.4,.2) reference: expectation and spread of each estimate of KL(p || q) = .025267. */
+static void kl_estimates_have_the_published_mean_and_spread(void **state)
+{
+    (void)state;
+    const double p[3] = { .5, .3, .2 }, q[3] = { .4, .4, .2 };
+    const double mean[4] = { .025267, .025267, .024862, .025267 }, sd[4] = { .0160, .2216, .0143, .0160 };
+    for (int kind = 0; kind < 4; kind++) {
+        loss_config c = loss_default();
+        double m = 0, square = 0;
+        c.kl = 1, c.kl_kind = (loss_kl)kind;
+        for (int a = 0; a < 3; a++) {
+            loss_sums sums = { 0 };
+            const one t = { .logprob = (float)log(p[a]), .behaviour = log(p[a]), .reference = (float)log(q[a]) };
+            slope_of_one(&c, &(loss_scale){ 1, 1 }, &t, &sums);
+            m += p[a] * sums.kl_reference, square += p[a] * sums.kl_reference * sums.kl_reference;
+        }
+        test_near(m, mean[kind], 1e-5, "mean");
+        test_near(sqrt(square - m * m), sd[kind], 1e-4, "spread");
+    }
+}
+
+/* On policy, NFT with weight sqrt((1 - q) / q) is GRPO with the biased spread; with 1 - q it is Dr.GRPO. */
+static void nft_on_policy_is_grpo(void **state)
+{
+    (void)state;
+    const double q = 0.25, spread = sqrt(q * (1 - q));
+    for (int weight = 1; weight <= 2; weight++)
+        for (int right = 0; right <= 1; right++) {
+            loss_config nft = loss_default(), ppo = loss_default();
+            nft.kind = LOSS_NFT, nft.nft_weight = weight;
+            const float logprob = -0.7f;
+            const double behaviour = (double)logprob, advantage = (right - q) / (weight == 2 ? spread : 1);
+            float of_nft, of_ppo;
+            loss_sums sums = { 0 };
+            const loss_episode e = {
+                .n = 1, .logprob = &logprob, .behaviour = &behaviour, .advantage = advantage, .right = q
+            };
+            loss_gradient(&nft, &(loss_scale){ 1, 1 }, &e, &of_nft, &sums);
+            loss_gradient(&ppo, &(loss_scale){ 1, 1 }, &e, &of_ppo, &sums);
+            test_near((double)of_nft, (double)of_ppo, 1e-6, "slope");
+        }
 }
 
 static void aggregations_weigh_long_and_short_episodes_as_published(void **state)
 {
     (void)state; /* lengths 2 and 8: per token .25 and .0625 by sequence, .1 by token */
-    loss_config c = loss_default();
+    const float logprob[8] = { 0 };
+    const double behaviour[8] = { 0 };
     const loss_scale scale = { .tokens = 10, .episodes = 2 };
-    loss_sums sums = { 0 };
-    const loss_token of_short = { .advantage = -1, .sequence_tokens = 2 },
-                     of_long = { .advantage = -1, .sequence_tokens = 8 };
-    assert_near(loss_gradient(&c, &scale, &of_short, &sums), .1, 1e-12);
-    assert_near(loss_gradient(&c, &scale, &of_long, &sums), .1, 1e-12);
-    c.aggregation = AGGREGATE_SEQUENCE;
-    assert_near(loss_gradient(&c, &scale, &of_short, &sums), .25, 1e-12);
-    assert_near(loss_gradient(&c, &scale, &of_long, &sums), .0625, 1e-12);
+    const struct {
+        loss_aggregation kind;
+        double of_short, of_long;
+    } rows[] = { { AGGREGATE_TOKEN, .1, .1 },
+                 { AGGREGATE_SEQUENCE, .25, .0625 },
+                 { AGGREGATE_CONSTANT, .05, .05 },
+                 { AGGREGATE_SEQUENCE_SUM, .5, .5 } };
+    for (int n = 0; n < 4; n++) {
+        loss_config c = loss_default();
+        c.aggregation = rows[n].kind, c.constant = 10;
+        loss_sums sums = { 0 };
+        float slope[8];
+        loss_gradient(&c, &scale, &(loss_episode){ 2, logprob, behaviour, NULL, NULL, -1, 0 }, slope, &sums);
+        test_near((double)slope[0], rows[n].of_short, 1e-7, "of two tokens");
+        loss_gradient(&c, &scale, &(loss_episode){ 8, logprob, behaviour, NULL, NULL, -1, 0 }, slope, &sums);
+        test_near((double)slope[7], rows[n].of_long, 1e-7, "of eight");
+    }
 }
 
 static void equal_logprobs_give_a_ratio_of_exactly_one(void **state)
@@ -102,19 +250,21 @@ static void equal_logprobs_give_a_ratio_of_exactly_one(void **state)
     (void)state;
     loss_config c = loss_default();
     c.correction = CORRECTION_NONE;
-    const loss_scale scale = { .tokens = 1, .episodes = 1 };
     loss_sums sums = { 0 };
-    const loss_token t = { .logprob = -3.7123, .behaviour = -3.7123, .advantage = 2 };
-    assert_true(loss_gradient(&c, &scale, &t, &sums) == -2.0);
+    const one t = { .logprob = -3.7123f, .behaviour = (double)-3.7123f, .advantage = 2 };
+    assert_true(slope_of_one(&c, &(loss_scale){ 1, 1 }, &t, &sums) == -2.0);
     assert_true(sums.ratio == 1.0 && sums.gap_max == 0.0 && sums.differing == 0.0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_slope_is_the_derivative_of_the_value),
+        cmocka_unit_test(every_loss_and_its_gradient_are_those_of_float64_autograd),
         cmocka_unit_test(the_clip_is_higher_above_than_below),
-        cmocka_unit_test(truncated_importance_weights_match_the_fixture),
+        cmocka_unit_test(corrections_match_the_fixture),
+        cmocka_unit_test(gspo_takes_the_geometric_mean_of_the_ratios),
+        cmocka_unit_test(kl_estimates_have_the_published_mean_and_spread),
+        cmocka_unit_test(nft_on_policy_is_grpo),
         cmocka_unit_test(aggregations_weigh_long_and_short_episodes_as_published),
         cmocka_unit_test(equal_logprobs_give_a_ratio_of_exactly_one),
     };

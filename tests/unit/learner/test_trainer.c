@@ -124,6 +124,29 @@ static void on_policy_the_ratio_is_exactly_one(void **state)
     tiny_close(&t);
 }
 
+/* Later passes over a batch are clipped against the policy of the first: pi_old stays what it was. */
+static void epochs_are_updates_of_one_version(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    metrics *m = metrics_new();
+    trainer_config c = config_of(1e-2);
+    c.epochs = 3;
+    trainer *tr = trainer_new(&c, t.w, &err);
+    group *g = recorded_group(&t, (double[]){ 1, 0, 0, 0 }, 4);
+    test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+    assert_int_equal(trainer_version(tr), 1);
+    assert_int_equal(trainer_optimizer(tr)->step, 3);
+    assert_true(metrics_get(m, "actor/ratio/max", -1) > 1.05);
+    assert_true(metrics_get(m, "actor/pg_clipfrac", -1) > 0);
+    test_near(metrics_get(m, "training/importance_weight/mean", -1), 1, 0, "pi_old sampled: no correction");
+    trainer_free(tr);
+    group_free(g);
+    metrics_free(m);
+    tiny_close(&t);
+}
+
 /* ---- many objectives ---- */
 
 /* Two objectives that want opposite things of half the episodes; the rows belong to groups "en" and "de" by turns. */
@@ -322,6 +345,7 @@ int main(void)
         cmocka_unit_test(a_step_makes_the_better_episode_likelier),
         cmocka_unit_test(with_an_adapter_only_its_matrices_change),
         cmocka_unit_test(on_policy_the_ratio_is_exactly_one),
+        cmocka_unit_test(epochs_are_updates_of_one_version),
         cmocka_unit_test(a_sum_of_gradients_is_the_gradient_of_the_sum),
         cmocka_unit_test(a_group_that_no_key_names_stops_the_step),
         cmocka_unit_test(micro_batches_of_any_size_give_the_same_gradient),
