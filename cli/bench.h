@@ -21,6 +21,20 @@ int bench_train(const bench_request *r, double *tokens_per_second, error *err);
 /* Tokens a second of `batch` streams through the engine, sampling included, prompts not. */
 int bench_decode(const bench_request *r, double *tokens_per_second, error *err);
 
+/* Steps with K objectives beside a plain one, of the same tokens. */
+enum { BENCH_OBJECTIVES = 3 };
+typedef struct bench_moo_kind {
+    double seconds;     /* a step, best of the repeats */
+    double ratio;       /* to the plain step */
+    double reconciling; /* share of the step: Gram, gate, weights, combination */
+    size_t slab_bytes;  /* memory of the K gradients */
+} bench_moo_kind;
+typedef struct bench_moo_result {
+    bench_moo_kind plain, groups, rewards;
+    int64_t params;
+} bench_moo_result;
+int bench_moo(const bench_request *r, bench_moo_result *out, error *err);
+
 typedef struct bench_op {
     char name[40];
     double seconds; /* best of the repeats */

@@ -19,13 +19,16 @@ typedef struct request {
 static int usage(FILE *to)
 {
     fprintf(to,
-            "usage: troupe bench train|decode|ops [--size small|large] [--precision f32|bf16] [--threads N]\n"
+            "usage: troupe bench train|decode|moo|ops [--size small|large] [--precision f32|bf16] [--threads N]\n"
             "                    [--batch N] [--length N] [--seconds S] [--json] [--peer COMMAND]\n\n"
             "Measures this machine on a random Llama: small has 6.84 M parameters (width 256, 6 layers, vocabulary\n"
             "4096), large 134 M (width 768, 12 layers, vocabulary 32000).\n\n"
             "  train   tokens a second of whole steps: forward, backward, clipping, AdamW (batch 16 of 256; large: 2 "
             "of 512)\n"
             "  decode  tokens a second of --batch streams (1), each --length tokens (128)\n"
+            "  moo     a plain step, one of 3 data groups and one of 3 reward dimensions, by turns (batch 16 of 256; "
+            "large: 4\n"
+            "          of 256)\n"
             "  ops     microseconds of single operations at the model's shapes\n"
             "  --peer  another program to measure in the same run; it gets the same words and prints one JSON line.\n"
             "          bench/torch_peer.py is PyTorch's\n\n"
@@ -78,17 +81,18 @@ static int read_number(const char *text, const char *what, int otherwise, int mo
 static int read_sizes(request *r, error *err)
 {
     bench_request *b = &r->bench;
-    const bool train = strcmp(r->what, "train") == 0, large = strcmp(b->size, "large") == 0;
+    const bool moo = strcmp(r->what, "moo") == 0, train = moo || strcmp(r->what, "train") == 0;
+    const bool large = strcmp(b->size, "large") == 0;
     if (read_number(r->threads, "--threads", 0, 1024, &b->threads, err) != OK ||
         read_number(r->batch, "--batch",
                     !train  ? 1
-                    : large ? 2
+                    : large ? moo ? 8 : 2
                             : 16,
                     4096, &b->batch, err) != OK ||
         read_number(r->length, "--length",
-                    !train  ? 128
-                    : large ? 512
-                            : 256,
+                    !train          ? 128
+                    : large && !moo ? 512
+                                    : 256,
                     2048, &b->length, err) != OK)
         return err->code;
     b->seconds = r->seconds ? atof(r->seconds) : 5;
@@ -106,11 +110,14 @@ static int read_request(request *r, int argc, char **argv, arguments *a, error *
     };
     if (arguments_parse(a, argc, argv, flags, err) != OK || a->help) return err->code;
     if (a->n_positional != 1 || a->n_overrides > 0)
-        return error_set(err, ERR_ARGUMENT, "expected one of train, decode, ops");
+        return error_set(err, ERR_ARGUMENT, "expected one of train, decode, moo, ops");
     r->what = a->positional[0];
     r->bench.size = r->size ? r->size : "small";
-    if (strcmp(r->what, "train") != 0 && strcmp(r->what, "decode") != 0 && strcmp(r->what, "ops") != 0)
-        return error_set(err, ERR_ARGUMENT, "'%s': expected one of train, decode, ops", r->what);
+    if (strcmp(r->what, "train") != 0 && strcmp(r->what, "decode") != 0 && strcmp(r->what, "ops") != 0 &&
+        strcmp(r->what, "moo") != 0)
+        return error_set(err, ERR_ARGUMENT, "'%s': expected one of train, decode, moo, ops", r->what);
+    if (strcmp(r->what, "moo") == 0 && r->peer)
+        return error_set(err, ERR_ARGUMENT, "--peer: moo is measured beside a plain step");
     if (!bench_config(r->bench.size))
         return error_set(err, ERR_ARGUMENT, "--size '%s': expected small or large", r->bench.size);
     if (r->precision && strcmp(r->precision, "f32") != 0 && strcmp(r->precision, "bf16") != 0)
@@ -200,6 +207,31 @@ static int run_ops(const request *r, const json_t *peer, error *err)
     return OK;
 }
 
+static void print_kind(const request *r, const char *name, const bench_moo_kind *k, bool last)
+{
+    if (r->json)
+        printf("\"%s\":{\"seconds\":%.4f,\"ratio\":%.3f,\"reconciling\":%.4f,\"slab_bytes\":%zu}%s", name, k->seconds,
+               k->ratio, k->reconciling, k->slab_bytes, last ? "}\n" : ",");
+    else
+        printf("%-20s %8.1f ms  %5.2f of a plain step  reconciling %4.1f %%  K gradients in %5.1f MiB\n", name,
+               k->seconds * 1e3, k->ratio, k->reconciling * 100, (double)k->slab_bytes / (1 << 20));
+}
+
+static int run_moo(const request *r, error *err)
+{
+    bench_moo_result m;
+    const int rc = bench_moo(&r->bench, &m, err);
+    if (rc != OK) return rc;
+    if (r->json) printf("{\"what\":\"moo\",\"size\":\"%s\",\"K\":%d,", r->bench.size, BENCH_OBJECTIVES);
+    if (!r->json)
+        printf("K = %d, CAGrad by layer, gated; a model's gradient is %.1f MiB\n", BENCH_OBJECTIVES,
+               (double)m.params * 4 / (1 << 20));
+    print_kind(r, "plain", &m.plain, false);
+    print_kind(r, "data groups", &m.groups, false);
+    print_kind(r, "reward dimensions", &m.rewards, true);
+    return OK;
+}
+
 static int run_rate(const request *r, const json_t *peer, error *err)
 {
     double rate;
@@ -223,7 +255,8 @@ int cmd_bench(int argc, char **argv)
     if (rc == OK && a.help) return usage(stdout);
     json_t *peer = NULL;
     if (rc == OK && r.peer && !(peer = ask_peer(&r, &err))) rc = err.code;
-    if (rc == OK) rc = strcmp(r.what, "ops") == 0 ? run_ops(&r, peer, &err) : run_rate(&r, peer, &err);
+    const bool ops = rc == OK && strcmp(r.what, "ops") == 0, moo = rc == OK && strcmp(r.what, "moo") == 0;
+    if (rc == OK) rc = ops ? run_ops(&r, peer, &err) : moo ? run_moo(&r, &err) : run_rate(&r, peer, &err);
     json_decref(peer);
     if (rc != OK) fprintf(stderr, "troupe: bench: %s\n", err.text);
     return rc == OK ? 0 : rc == ERR_ARGUMENT ? 2 : 1;

@@ -28,7 +28,7 @@ static const verb VERBS[] = {
     { "import", cmd_import, "--from llama2.c MODEL.bin TOKENIZER.bin OUT   a Hugging Face folder from another format" },
     { "render", cmd_render, "--model DIR MESSAGES.json       a conversation as the model will see it" },
     { "export", cmd_export, "--model DIR [--adapter DIR] OUT   write a Hugging Face folder, an adapter merged in" },
-    { "bench", cmd_bench, "train | decode | ops             how fast this machine is, beside a peer if there is one" },
+    { "bench", cmd_bench, "train | decode | moo | ops       how fast this machine is, beside a peer if there is one" },
     { "learner", cmd_learner, "RECIPE.lua --run DIR            one role, for fleets" },
     { "actor", cmd_actor, "RECIPE.lua --connect ADDRESS    one role, for fleets" },
     { "reward", cmd_reward, "RECIPE.lua --connect ADDRESS    one role, for fleets" },

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/str.h"
 #include "kernels/ops.h"
 
@@ -49,7 +50,7 @@ struct bucket_set {
     int *of_param; /* [table->n] */
     slab *slabs;   /* [n] */
     size_t bytes, peak;
-    int64_t step;
+    int64_t step, us;
     uint64_t seed;
     float *combined;
     bool last, first; /* of the step's micro-batches */
@@ -254,6 +255,7 @@ static void stretch(const bucket_set *s, bucket *b)
 
 static void close_bucket(bucket_set *s, bucket *b)
 {
+    const int64_t began = clock_us();
     const struct ops *ops = device_ops(s->dev);
     float *out = s->combined + b->begin;
     memset(b->G, 0, sizeof b->G);
@@ -272,6 +274,7 @@ static void close_bucket(bucket_set *s, bucket *b)
         }
     }
     slab_give_back(s, b);
+    s->us += clock_us() - began; /* Gram matrices reach the host: on a GPU this waits for the layer's backward too */
 }
 
 /* ---- the sink ---- */
@@ -295,7 +298,7 @@ static void ready(void *ctx, const param *p, const float *g, int K, int64_t stri
 
 void bucket_begin(bucket_set *s, int64_t step, uint64_t seed, float *combined)
 {
-    s->step = step, s->seed = seed, s->combined = combined;
+    s->step = step, s->seed = seed, s->combined = combined, s->us = 0;
     s->last = false, s->first = true;
     s->sink = (grad_sink){ 0 };
     s->failure = (error){ 0 };
@@ -326,6 +329,7 @@ bucket_view bucket_at(const bucket_set *s, int i)
 }
 
 size_t bucket_peak_bytes(const bucket_set *s) { return s->peak; }
+int64_t bucket_step_us(const bucket_set *s) { return s->us; }
 
 static void pair_metrics(const bucket_set *s, const char *const *names, int i, int j, metrics *out)
 {
@@ -390,6 +394,7 @@ void bucket_metrics(const bucket_set *s, const char *const *names, metrics *out)
     metrics_set(out, "moo/norm_average", sqrt(average));
     metrics_set(out, "moo/norm_after", sqrt(after));
     metrics_set(out, "moo/slab_bytes", (double)s->peak);
+    metrics_set(out, "timing_s/moo", (double)s->us * 1e-6);
 }
 
 /* ---- memory ---- */

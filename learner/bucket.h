@@ -64,6 +64,8 @@ bucket_view bucket_at(const bucket_set *s, int i);
 /* moo/...: per pair of objectives the mean cosine and the share of buckets in conflict; per objective weight, gradient
  * norm, share of buckets that don't hear it; norms; hidden conflicts; and the same by bucket where they are few. */
 void bucket_metrics(const bucket_set *s, const char *const *names, metrics *out);
+/* Time of the step that went into reconciling: Gram matrices, gate, weights, combination. */
+int64_t bucket_step_us(const bucket_set *s);
 /* Most bytes of slabs at once, since the set was made. */
 size_t bucket_peak_bytes(const bucket_set *s);
 
