@@ -1,0 +1,152 @@
+/* Why the gate is on by default: a bandit of two choices (ten arms each), one reward a choice, the second ten times as
+ * large. Nothing conflicts: each reward depends on its own bucket of logits and is noise in the other. Steps of plain
+ * gradient descent until the small reward's arm has probability 0.9, through the learner's own advantages and buckets.
+ */
+#include <stdlib.h>
+
+#include "learner/advantage.h"
+#include "learner/bucket.h"
+#include "tests/support/support.h"
+#include "tests/unit/learner/episodes.h"
+
+enum { ARMS = 10, GROUP = 64, BUCKETS = 2, FLOATS = 16, SEEDS = 5, MOST_STEPS = 450 };
+
+typedef enum way { SUM_GRPO, GDPO, BUCKET_MGDA, GATED_MGDA, GATED_PCGRAD, GATED_CAGRAD, WAYS } way;
+
+typedef struct bandit {
+    float logits[BUCKETS][FLOATS];
+    double p[BUCKETS][ARMS];
+    int choice[GROUP][BUCKETS];
+} bandit;
+
+static void play(bandit *b, uint64_t seed, uint64_t step)
+{
+    for (int k = 0; k < BUCKETS; k++) {
+        double total = 0;
+        for (int a = 0; a < ARMS; a++) total += b->p[k][a] = exp((double)b->logits[k][a]);
+        for (int a = 0; a < ARMS; a++) b->p[k][a] /= total;
+        for (int i = 0; i < GROUP; i++) {
+            double u = rng_uniform((rng_key){ seed, (uint64_t)k }, step, (uint64_t)i);
+            int a = 0;
+            while (a < ARMS - 1 && u >= b->p[k][a]) u -= b->p[k][a++];
+            b->choice[i][k] = a;
+        }
+    }
+}
+
+static group *scored(const bandit *b, bool summed)
+{
+    error err;
+    group *g = group_new(task_id(false, 1, 0), 0, 1, GROUP);
+    for (uint32_t i = 0; i < GROUP; i++) {
+        const double small = b->choice[i][0] == 0, large = b->choice[i][1] == 0 ? 10 : 0;
+        score *s = made_score(i, "large", summed ? small + large : large);
+        if (!summed) test_ok(score_set(s, "small", small, &err), &err);
+        test_ok(group_add(g, made_episode(i, 2, 1, 0, -1), s, &err), &err);
+    }
+    return g;
+}
+
+/* The policy gradient of one advantage, to be descended: [BUCKETS, FLOATS]. */
+static void gradient(const bandit *b, const double *advantage, float *out)
+{
+    for (int k = 0; k < BUCKETS; k++)
+        for (int a = 0; a < FLOATS; a++) {
+            double sum = 0;
+            for (int i = 0; a < ARMS && i < GROUP; i++) sum -= advantage[i] * ((b->choice[i][k] == a) - b->p[k][a]);
+            out[k * FLOATS + a] = (float)(sum / GROUP);
+        }
+}
+
+static void reconcile(bucket_set *s, const param_table *t, int64_t step, const float *g, float *out)
+{
+    error err = { 0 };
+    bucket_begin(s, step, 1, out);
+    const grad_sink *sink = bucket_sink(s, true);
+    for (int p = t->n - 1; p >= 0; p--) {
+        int64_t stride;
+        float *to = sink->place(sink->ctx, &t->items[p], &stride);
+        for (int k = 0; k < 2; k++)
+            for (int j = 0; j < FLOATS; j++) to[k * stride + j] += g[k * BUCKETS * FLOATS + p * FLOATS + j];
+        sink->ready(sink->ctx, &t->items[p], to, 2, stride);
+    }
+    test_ok(bucket_finish(s, &err), &err);
+}
+
+static bucket_set *buckets_for(way w, const param_table *t, device *dev)
+{
+    bucket_config c = { .scope = BUCKET_LAYER, .gate = w == BUCKET_MGDA ? 0 : 0.25 };
+    c.moo = moo_default(w == GATED_PCGRAD ? MOO_PCGRAD : w == GATED_CAGRAD ? MOO_CAGRAD : MOO_MGDA);
+    return w == SUM_GRPO || w == GDPO ? NULL : bucket_set_new(&c, t, dev, 2, 0);
+}
+
+/* MGDA and CAGrad average: as many times as objectives are heard, their step is as long as a sum's. */
+static int voices(const bucket_set *s, way w, int k)
+{
+    if (!s || w == GATED_PCGRAD) return 1;
+    const bool *heard = bucket_at(s, BUCKETS - 1 - k).heard;
+    return heard[0] + heard[1];
+}
+
+static int steps_until_learned(way w, uint64_t seed, device *dev)
+{
+    param items[BUCKETS] = { { .name = "first", .layer = 0, .offset = 0, .count = FLOATS },
+                             { .name = "second", .layer = 1, .offset = FLOATS, .count = FLOATS } };
+    const param_table table = { .items = items, .n = BUCKETS, .total = BUCKETS * FLOATS };
+    bucket_set *s = buckets_for(w, &table, dev);
+    arena *a = arena_new(1 << 16);
+    objective_set set = { 0 };
+    error err;
+    bandit b = { 0 };
+    int step = 0;
+    objective_add(&set, "large", 1, &err);
+    if (w != SUM_GRPO) objective_add(&set, "small", 1, &err);
+    const advantage_config config = advantage_default(set.n);
+    for (; step < MOST_STEPS; step++) {
+        float g[2 * BUCKETS * FLOATS], d[BUCKETS * FLOATS] = { 0 };
+        play(&b, seed, (uint64_t)step);
+        if (b.p[0][0] >= 0.9) break;
+        group *scores = scored(&b, w == SUM_GRPO);
+        const advantage_table *t = advantage_compute(a, &config, &set, (const group *const *)&scores, 1);
+        for (int k = 0; s && k < 2; k++) gradient(&b, t->by_objective + k * GROUP, g + k * BUCKETS * FLOATS);
+        if (s)
+            reconcile(s, &table, step + 1, g, d);
+        else
+            gradient(&b, t->scalar, d);
+        for (int i = 0; i < BUCKETS * FLOATS; i++)
+            b.logits[i / FLOATS][i % FLOATS] -= 0.3f * (float)voices(s, w, i / FLOATS) * d[i];
+        group_free(scores);
+        arena_reset(a);
+    }
+    arena_free(a);
+    bucket_set_free(s);
+    return step;
+}
+
+static void without_the_gate_noise_freezes_a_bucket(void **state)
+{
+    (void)state;
+    error err;
+    int least[WAYS], most[WAYS];
+    device *dev = device_open("cpu", 1, &err);
+    for (int w = 0; w < WAYS; w++) {
+        least[w] = MOST_STEPS, most[w] = 0;
+        for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+            const int n = steps_until_learned((way)w, seed, dev);
+            least[w] = n < least[w] ? n : least[w], most[w] = n > most[w] ? n : most[w];
+        }
+    }
+    print_message("sum %d-%d, GDPO %d-%d, bucket MGDA %d-%d, gated: MGDA %d-%d, PCGrad %d-%d, CAGrad %d-%d\n", least[0],
+                  most[0], least[1], most[1], least[2], most[2], least[3], most[3], least[4], most[4], least[5],
+                  most[5]);
+    assert_true(least[BUCKET_MGDA] >= 200);
+    assert_true(most[GATED_MGDA] <= 50 && most[GATED_PCGRAD] <= 50 && most[GATED_CAGRAD] <= 50);
+    assert_true(most[GDPO] <= 55 && least[SUM_GRPO] >= most[GDPO] * 3 / 2);
+    device_close(dev);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(without_the_gate_noise_freezes_a_bucket) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
