@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <lauxlib.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +35,8 @@ static const config_row ROWS[] = {
     { "prompt.shots", CONFIG_VALUE, 0, 0, 0, 0, NULL, "T.shots{ file =, schedule = { {step, n}, ... } }" },
     { "reward.script", CONFIG_PATH, AT(reward_script), 0, 0, NULL,
       "reward.lua: function(task, episode) -> objectives" },
-    { "reward.objectives", CONFIG_VALUE, 0, 0, 0, 0, NULL, "table: objective -> weight" },
+    { "reward.objectives", CONFIG_VALUE, 0, 0, 0, 0, NULL,
+      "table: objective -> weight, or { weight =, least = }: trained alone while below" },
     { "reward.timeout_ms", CONFIG_NUMBER, AT(reward_timeout_ms), 1, 600000, "1000",
       "wall clock of one call of the script" },
     { "reward.memory_mb", CONFIG_NUMBER, AT(reward_memory_mb), 1, 65536, "64", "memory cap of the script" },
@@ -265,6 +267,23 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const objective *)a)->name, ((const objective *)b)->name);
 }
 
+/* A number, or { weight = number, least = number }. */
+static bool read_objective(lua_State *L, double *weight, double *least)
+{
+    const int top = lua_gettop(L);
+    bool fine = lua_type(L, -1) == LUA_TNUMBER;
+    if (fine) *weight = lua_tonumber(L, -1);
+    if (lua_istable(L, -1)) {
+        fine = lua_getfield(L, top, "weight") == LUA_TNUMBER;
+        *weight = lua_tonumber(L, -1);
+        const int kind = lua_getfield(L, top, "least");
+        if (kind == LUA_TNUMBER) *least = lua_tonumber(L, -1);
+        fine &= kind == LUA_TNUMBER || kind == LUA_TNIL;
+    }
+    lua_settop(L, top);
+    return fine;
+}
+
 static void read_objectives(opening *o, lua_State *L)
 {
     objective_set *set = &o->r->trainer.objectives;
@@ -275,11 +294,14 @@ static void read_objectives(opening *o, lua_State *L)
         return;
     }
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-        if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TNUMBER)
-            bad(o, "reward.objectives", "names with numbers, like { accuracy = 1.0 }");
-        else if (objective_add(set, lua_tostring(L, -2), lua_tonumber(L, -1), &why) != OK)
+        double weight = 0, least = -INFINITY;
+        if (lua_type(L, -2) != LUA_TSTRING || !read_objective(L, &weight, &least))
+            bad(o, "reward.objectives",
+                "names with numbers, like { accuracy = 1.0 }, or { weight = 1.0, least = 0.95 }");
+        else if (objective_add(set, lua_tostring(L, -2), weight, &why) != OK)
             o->rc = config_error(o->c, "reward.objectives", o->err, "%s", why.text);
         if (o->rc != OK) return;
+        set->items[set->n - 1].least = least;
     }
     if (set->n == 0) bad(o, "reward.objectives", "at least one objective");
     qsort(set->items, (size_t)set->n, sizeof *set->items, by_name); /* Lua's order of keys is nobody's */

@@ -139,6 +139,14 @@ static void whiten(advantage_table *t, double eps)
     for (int s = 0; s < t->S; s++) t->scalar[s] = isnan(present[s]) ? 0 : (present[s] - m.mean) / (m.std + eps);
 }
 
+static void put_constraints_first(advantage_table *t, const objective_set *objectives)
+{
+    bool any = false;
+    for (int k = 0; k < t->K; k++) any |= t->stats[k].unmet = t->stats[k].mean < objectives->items[k].least;
+    for (int k = 0; any && k < t->K; k++)
+        for (int s = 0; !t->stats[k].unmet && s < t->S; s++) t->by_objective[(size_t)k * (size_t)t->S + (size_t)s] = 0;
+}
+
 static advantage_table *table_new(arena *a, const group *const *groups, int n_groups, int K, span *spans)
 {
     advantage_table *t = arena_zalloc(a, sizeof *t);
@@ -177,11 +185,12 @@ advantage_table *advantage_compute(arena *a, const advantage_config *config, con
         t->stats[k] = stats_of(raw, spans, n_groups, t->S);
         if (k == 0) heed_heaviest(config, step, t, length, spans, n_groups, raw, dead);
         normalise(config, eps, raw, length, spans, n_groups, t->S, out);
-        for (int s = 0; s < t->S; s++) {
-            t->scalar[s] += objectives->items[k].weight * out[s];
-            t->counts[s] |= !isnan(raw[s]) && !dead[s];
-        }
+        for (int s = 0; s < t->S; s++) t->counts[s] |= !isnan(raw[s]) && !dead[s];
     }
+    put_constraints_first(t, objectives);
+    for (int k = 0; k < K; k++)
+        for (int s = 0; s < t->S; s++)
+            t->scalar[s] += objectives->items[k].weight * t->by_objective[(size_t)k * (size_t)t->S + (size_t)s];
     if (config->whiten) whiten(t, eps);
     return t;
 }

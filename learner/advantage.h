@@ -8,6 +8,9 @@
  * OPO, whose baseline weighs episodes by their tokens. Group std is the unbiased one (n - 1), as the published code has
  * it.
  *
+ * Constraints ("format >= 0.95, then accuracy"): in a step whose mean is below an objective's `least`, the objectives
+ * that have met theirs have advantage 0.
+ *
  * A missing score is masked: it is in no mean and no std, and its own advantage is 0. An episode with every objective
  * missing is not trained on (`counts` is false). */
 #pragma once
@@ -38,6 +41,7 @@ typedef struct objective_stats {
     double mean, std;    /* of the raw reward over the batch */
     double dead_groups;  /* share of groups in which all rewards are equal: they teach nothing */
     int scored, missing; /* episodes */
+    bool unmet;          /* a constraint, and the batch's mean is below it */
 } objective_stats;
 
 typedef struct advantage_table {

@@ -18,5 +18,6 @@ int objective_add(objective_set *set, const char *name, double weight, error *er
     objective *o = &set->items[set->n++];
     memcpy(o->name, name, len + 1);
     o->weight = weight;
+    o->least = -INFINITY;
     return OK;
 }

@@ -9,6 +9,8 @@
 typedef struct objective {
     char name[OBJECTIVE_NAME];
     double weight;
+    double least; /* a constraint: while the batch's mean is below, nothing but unmet constraints trains; -INFINITY:
+                     none */
 } objective;
 
 typedef struct objective_set {
@@ -16,5 +18,5 @@ typedef struct objective_set {
     int n; /* K */
 } objective_set;
 
-/* ERR_FULL, or ERR_ARGUMENT for a name that is empty, too long or there already. */
+/* Without a constraint. ERR_FULL, or ERR_ARGUMENT for a name that is empty, too long or there already. */
 int objective_add(objective_set *set, const char *name, double weight, error *err);

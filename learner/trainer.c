@@ -280,6 +280,8 @@ static void objective_metrics(const trainer *t, const advantage_table *table, me
         snprintf(name, sizeof name, "reward/%s/std", o->name), metrics_set(out, name, s->std);
         snprintf(name, sizeof name, "reward/%s/frac_zero_std", o->name), metrics_set(out, name, s->dead_groups);
         snprintf(name, sizeof name, "reward/%s/missing", o->name), metrics_set(out, name, s->missing);
+        if (!isfinite(o->least)) continue;
+        snprintf(name, sizeof name, "reward/%s/unmet", o->name), metrics_set(out, name, s->unmet);
     }
     metrics_set(out, "reward/mean",
                 scalar); /* raw and weighted: the per-objective means above are raw and unweighted */

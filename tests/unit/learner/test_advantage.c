@@ -167,9 +167,35 @@ static void length_counts_as_published(void **state)
     }
 }
 
+static void an_unmet_constraint_comes_first(void **state)
+{
+    (void)state;
+    objective_set set = objectives_of(2, (const char *[]){ "accuracy", "format" }, (double[]){ 1, 0.2 });
+    error err;
+    for (int met = 0; met <= 1; met++) {
+        group *g = group_new(task_id(false, 1, 0), 0, 1, 4);
+        for (uint32_t i = 0; i < 4; i++) {
+            score *s = made_score(i, "accuracy", i < 2);
+            assert_int_equal(score_set(s, "format", met || i != 3, &err), OK); /* mean 0.75 or 1 */
+            assert_int_equal(group_add(g, made_episode(i, 3, 2, 0, -1), s, &err), OK);
+        }
+        arena *a = arena_new(1 << 16);
+        set.items[1].least = 0.95;
+        const advantage_config c = advantage_default(2);
+        const advantage_table *t = advantage_compute(a, &c, &set, (const group *const *)&g, 1);
+        assert_true(t->stats[1].unmet == !met && !t->stats[0].unmet);
+        for (int i = 0; i < 4; i++) assert_true((t->by_objective[i] == 0) == !met); /* accuracy waits */
+        assert_true((t->scalar[2] == t->scalar[0]) == !met);
+        assert_true((t->scalar[3] < t->scalar[2]) == !met);
+        arena_free(a);
+        group_free(g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_unmet_constraint_comes_first),
         cmocka_unit_test(opo_weighs_the_baseline_by_length),
         cmocka_unit_test(groups_without_signal_can_leave_the_denominators),
         cmocka_unit_test(length_counts_as_published),
