@@ -76,6 +76,7 @@ static void throughput(learner *l, metrics *m)
     metrics_set(m, "exchange/episodes_failed", (double)stats.core.failed);
     metrics_set(m, "exchange/episodes_repeated", (double)stats.core.repeated);
     metrics_set(m, "exchange/groups_dropped", (double)stats.core.groups_dropped);
+    metrics_set(m, "exchange/prompts_refilled", (double)stats.core.refilled);
     metrics_set(m, "exchange/messages_malformed", (double)stats.malformed);
     metrics_set(m, "exchange/actors", stats.actors);
     metrics_set(m, "exchange/reward_workers", stats.reward_workers);

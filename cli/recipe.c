@@ -75,6 +75,8 @@ static const config_row ROWS[] = {
     { "algorithm.epochs", CONFIG_INT, AT(epochs), 1, 64, "1", "updates on a step's batch" },
     { "algorithm.filter_groups", CONFIG_VALUE, 0, 0, 0, 0, NULL,
       "true: groups without signal are not in the denominators either (by the preset)" },
+    { "algorithm.refills", CONFIG_INT, AT(refills), 0, 64, "0",
+      "rounds of further prompts in place of groups without signal (dynamic sampling)" },
     { "algorithm.overlong_cushion", CONFIG_NUMBER, AT(trainer.advantage.shape.overlong_cushion), 0, 1e6, "0",
       "tokens before max_tokens from which the reward falls by up to 1; 0: off" },
     { "algorithm.length_weight", CONFIG_NUMBER, AT(trainer.advantage.shape.length_weight), 0, 100, "0",

@@ -1,6 +1,7 @@
 #include "exchange/core.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,9 @@ typedef struct batch {
     int64_t step;
     bool eval;
     work *works;
-    uint32_t n, open_from, closed; /* open_from: no open task before it */
+    uint32_t n, room;           /* works there are, and there is room for */
+    uint32_t open_from, closed; /* open_from: no open task before it */
+    uint32_t rounds;            /* of refills */
 } batch;
 
 typedef struct worker {
@@ -233,19 +236,56 @@ static void insert_batch(core *c, batch *b)
     c->batches.data[at] = b;
 }
 
+/* The batch grows to n tasks; its works never move, since actions point at them. */
+static void open_works(core *c, batch *b, uint32_t n)
+{
+    for (uint32_t i = b->n; i < n; i++) {
+        work *w = &b->works[i];
+        if (b->eval)
+            scheduler_eval_task(&c->config.schedule, b->step, i, &w->task);
+        else
+            scheduler_task(&c->config.schedule, b->step, i, &w->task);
+        if (!b->eval) take_restored(c, b, w);
+    }
+    b->n = n;
+}
+
 static void open_batch(core *c, int64_t step, bool eval)
 {
     const uint32_t n = eval ? scheduler_eval_size(&c->config.schedule) : step_size(c);
+    const uint32_t room = eval ? n : n * (1 + c->config.schedule.refills);
     batch *b = xcalloc(1, sizeof *b);
-    *b = (batch){ .step = step, .eval = eval, .n = n, .works = xcalloc(n, sizeof *b->works) };
-    for (uint32_t i = 0; i < n; i++) {
-        if (eval)
-            scheduler_eval_task(&c->config.schedule, step, i, &b->works[i].task);
-        else
-            scheduler_task(&c->config.schedule, step, i, &b->works[i].task);
-        if (!eval) take_restored(c, b, &b->works[i]);
-    }
+    *b = (batch){ .step = step, .eval = eval, .room = room, .works = xcalloc(room, sizeof *b->works) };
     insert_batch(c, b);
+    open_works(c, b, n);
+}
+
+/* ---- refills ---- */
+
+/* Whether the scores of a closed group differ: otherwise no episode is better than another. */
+static bool has_signal(const core *c, const batch *b, uint32_t begin)
+{
+    double least = INFINITY, most = -INFINITY;
+    for (uint32_t i = begin; i < begin + c->config.schedule.group; i++) {
+        const double r = b->works[i].score ? score_get(b->works[i].score, c->config.signal) : NAN;
+        if (!isnan(r)) least = fmin(least, r), most = fmax(most, r);
+    }
+    return most > least;
+}
+
+/* True: the batch has grown, and there is more to be played. */
+static bool refill(core *c, batch *b)
+{
+    const scheduler_config *s = &c->config.schedule;
+    uint32_t with_signal = 0;
+    if (b->eval || b->rounds >= s->refills) return false;
+    for (uint32_t g = 0; g < b->n / s->group; g++) with_signal += has_signal(c, b, g * s->group);
+    if (with_signal >= s->prompts_per_step) return false;
+    const uint32_t missing = s->prompts_per_step - with_signal;
+    b->rounds++;
+    c->stats.refilled += missing;
+    open_works(c, b, b->n + missing * s->group);
+    return true;
 }
 
 /* NULL: too few were left to be compared, so the group is dropped whole. An evaluation keeps even its empty places. */
@@ -283,6 +323,8 @@ static void close_batches(core *c)
     bool held_back = false;
     for (size_t i = 0; i < c->batches.len;) {
         batch *b = c->batches.data[i];
+        while (b->closed == b->n && refill(c, b)) {
+        }
         if (b->closed < b->n || (held_back && !b->eval)) {
             held_back = true;
             i++;
@@ -545,11 +587,27 @@ static bool judge_episode(core *c, batch *b, work *w, episode *e)
     return false;
 }
 
+/* Of a refill that an earlier life had opened and this one hasn't yet: not to be acknowledged, since it is kept nowhere;
+ * its actor keeps it until the task is asked for again. */
+static bool is_early(const core *c, uint64_t id)
+{
+    for (size_t i = 0; i < c->batches.len; i++) {
+        const batch *b = c->batches.data[i];
+        if (b->eval == task_id_eval(id) && b->step == task_id_step(id))
+            return task_id_index(id) >= b->n && task_id_index(id) < b->room;
+    }
+    return false;
+}
+
 void core_episode(core *c, int64_t now_ms, uint32_t peer, episode *e)
 {
     batch *b = NULL;
     work *w = find_work(c, e->id, &b);
     const uint64_t id = e->id;
+    if (is_early(c, id)) {
+        episode_free(e);
+        return;
+    }
     const bool over = !w || w->play.state == LEASE_DONE; /* of a step that is done with, or delivered twice */
     c->stats.repeated += over;
     if (over || !judge_episode(c, b, w, e)) episode_free(e);

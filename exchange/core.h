@@ -10,6 +10,10 @@
  * max_attempts all of an evaluation -> EVAL_READY all of a step closed -> STEP_READY, once, groups in order, steps in
  * order, after the evaluation before it
  *
+ * With refills (DAPO's dynamic sampling): when all of a step is closed and `signal` was the same for all episodes of
+ * some groups, as many further prompts are opened, until prompts_per_step groups have a signal or the refills are used
+ * up. Rounds begin when the one before is whole, so they depend on what was played and not on when it arrived.
+ *
  * A lease ends with its deadline or with its holder; the work is then handed out again, up to max_losses times.
  *
  * A step's tasks are opened when version >= step - 1 - max_staleness, so no token can be staler than that. An
@@ -30,6 +34,7 @@ typedef struct core_config {
     uint32_t max_losses;                   /* leases that may end without an answer, a task; 0: 10 */
     double failure_limit;                  /* share of failed episodes at which the run halts; 0: 0.05 */
     int32_t vocab;                         /* token ids must lie below; 0: unchecked */
+    const char *signal;                    /* objective that schedule.refills looks at; borrowed */
 } core_config;
 
 typedef enum action_kind {
@@ -60,6 +65,7 @@ typedef struct action {
 typedef struct core_stats {
     uint64_t episodes, failed, retried, dropped, refused, repeated; /* of episodes */
     uint64_t lost, groups_dropped; /* leases without an answer; groups with too few episodes left */
+    uint64_t refilled;             /* prompts opened in place of others without signal */
     uint64_t scores, score_scripts, score_machines;
     uint32_t in_flight, waiting_scores;
 } core_stats;

@@ -2,11 +2,19 @@
 
 #include "base/str.h"
 
+static const uint64_t REFILL_SHUFFLE = UINT64_C(0x5ef111);
+
+static uint64_t row_of(const scheduler_config *c, int64_t step, uint32_t prompt)
+{
+    const uint64_t before = (uint64_t)(step - 1) * c->prompts_per_step;
+    if (prompt < c->prompts_per_step) return dataset_visit(c->train, c->seed, before + prompt);
+    return dataset_visit(c->train, c->seed ^ REFILL_SHUFFLE, before * c->refills + prompt - c->prompts_per_step);
+}
+
 void scheduler_task(const scheduler_config *c, int64_t step, uint32_t index, task *t)
 {
     const uint32_t prompt = index / c->group, sample = index % c->group;
-    const uint64_t visit = (uint64_t)(step - 1) * c->prompts_per_step + prompt,
-                   row = dataset_visit(c->train, c->seed, visit);
+    const uint64_t row = row_of(c, step, prompt);
     const int64_t oldest = step - 1 - c->max_staleness;
     *t = (task){ .id = task_id(false, step, index),
                  .group = task_id(false, step, prompt * c->group),

@@ -9,6 +9,7 @@ typedef struct scheduler_config {
     dataset *train, *eval; /* borrowed; eval may be NULL */
     uint64_t seed;
     uint32_t prompts_per_step, group;
+    uint32_t refills; /* times that groups without signal may be made up for, each by as many prompts (core.h) */
     int64_t max_staleness;
     float temperature;
     int32_t max_tokens;
@@ -19,7 +20,8 @@ typedef struct scheduler_config {
     void *shots_ctx;
 } scheduler_config;
 
-/* Fills *t (task_reset when done): sample `index` of step `step`, index < prompts_per_step * group. */
+/* Fills *t (task_reset when done): sample `index` of step `step`, index < prompts_per_step * group * (1 + refills). The
+ * prompts beyond prompts_per_step come from a shuffle of their own, so that steps without them stay what they are. */
 void scheduler_task(const scheduler_config *c, int64_t step, uint32_t index, task *t);
 /* Question `index` of the evaluation of `version`: greedy, one sample. index < scheduler_eval_size. */
 void scheduler_eval_task(const scheduler_config *c, int64_t version, uint32_t index, task *t);

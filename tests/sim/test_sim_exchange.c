@@ -17,6 +17,10 @@
 #include "exchange/core.h"
 #include "tests/support/support.h"
 
+enum {
+    REFILLS = 2,
+    REFILLED = 2
+}; /* of three groups one has no signal, of the group in its place none, then one has */
 enum { STEPS = 4, PROMPTS = 3, GROUP = 4, EVALS = 5, ACTORS = 3, JUDGES = 2, SLOTS = 5, VOCAB = 50 };
 enum {
     LEASE_MS = 900,
@@ -128,14 +132,16 @@ static episode *episode_of(const world *w, uint64_t id, int64_t version, uint32_
     return e;
 }
 
-static score *score_of(uint64_t id, bool fails)
+/* With refills, every second group is of one mind. */
+static score *score_of(const world *w, uint64_t id, bool fails)
 {
+    const bool alike = w->config.schedule.refills > 0 && task_id_index(id) / GROUP % 2 == 1;
     score *s = xcalloc(1, sizeof *s);
     s->task = id;
     if (fails)
         s->status = SCORE_MACHINE, s->error = xstrdup("the host died");
     else
-        score_set(s, "accuracy", (double)(id % 7) / 7, NULL);
+        score_set(s, "accuracy", alike ? 0.5 : (double)(id % 7) / 7, NULL);
     return s;
 }
 
@@ -207,7 +213,7 @@ static void on_step(world *w, const action *a)
         group_free(a->groups[g]);
     }
     free(a->groups);
-    if (a->n_groups != PROMPTS)
+    if (a->n_groups != PROMPTS + (w->config.schedule.refills ? REFILLED : 0))
         fail_msg("seed %" PRIu64 ": step %" PRId64 " has %u groups", w->seed, a->step, a->n_groups);
     w->ready = a->step;
     w->content[a->step] = content;
@@ -300,7 +306,7 @@ static void restart(world *w)
     for (size_t i = 0; idmap_next(w->disk, &i, &id, &value);) {
         const kept *k = value;
         if (task_id_eval(id) || task_id_step(id) <= from || k->version < 0) continue;
-        core_restore(w->core, episode_of(w, id, k->version, 0, false), k->scored ? score_of(id, false) : NULL);
+        core_restore(w->core, episode_of(w, id, k->version, 0, false), k->scored ? score_of(w, id, false) : NULL);
     }
     push(w, (event){ .kind = TICK }, TICK_MS);
     publish(w, from);
@@ -405,7 +411,7 @@ static void happen(world *w, const event *e)
         core_episode(w->core, w->now, e->peer, episode_of(w, e->id, e->version, e->attempt, e->fails));
         break;
     case SCORE_IN:
-        core_score(w->core, w->now, e->peer, score_of(e->id, e->fails));
+        core_score(w->core, w->now, e->peer, score_of(w, e->id, e->fails));
         core_want(w->core, w->now, e->peer, 1);
         break;
     case PLAYED:
@@ -494,7 +500,7 @@ typedef struct stage_set {
     core_config config;
 } stage_set;
 
-static stage_set open_set(int64_t max_staleness)
+static stage_set open_set(int64_t max_staleness, uint32_t refills)
 {
     error err = { 0 };
     char path[400];
@@ -511,6 +517,7 @@ static stage_set open_set(int64_t max_staleness)
                                             .seed = 1,
                                             .prompts_per_step = PROMPTS,
                                             .group = GROUP,
+                                            .refills = refills,
                                             .max_staleness = max_staleness,
                                             .temperature = 1,
                                             .max_tokens = 8,
@@ -521,7 +528,8 @@ static stage_set open_set(int64_t max_staleness)
                               .max_attempts = 20,
                               .max_losses = 10000,
                               .failure_limit = 0.99,
-                              .vocab = VOCAB };
+                              .vocab = VOCAB,
+                              .signal = "accuracy" };
     return s;
 }
 
@@ -538,9 +546,9 @@ static uint64_t number_of(const char *name, uint64_t otherwise)
     return text ? strtoull(text, NULL, 10) : otherwise;
 }
 
-static void rough_histories(int64_t max_staleness)
+static void rough_histories(int64_t max_staleness, uint32_t refills)
 {
-    stage_set s = open_set(max_staleness);
+    stage_set s = open_set(max_staleness, refills);
     static world calm, rough;
     open_world(&calm, &s.config, 0, false);
     play_run(&calm);
@@ -561,18 +569,26 @@ static void rough_histories(int64_t max_staleness)
 static void a_synchronous_run_ends_as_the_calm_one_whatever_happens(void **state)
 {
     (void)state;
-    rough_histories(0);
+    rough_histories(0, 0);
 }
 
 static void a_run_with_stale_tokens_keeps_to_its_limit_whatever_happens(void **state)
 {
     (void)state;
-    rough_histories(2);
+    rough_histories(2, 0);
+}
+
+static void refilled_steps_depend_on_what_was_played_and_not_on_when(void **state)
+{
+    (void)state;
+    rough_histories(0, REFILLS);
+    rough_histories(2, REFILLS);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(refilled_steps_depend_on_what_was_played_and_not_on_when),
         cmocka_unit_test(a_synchronous_run_ends_as_the_calm_one_whatever_happens),
         cmocka_unit_test(a_run_with_stale_tokens_keeps_to_its_limit_whatever_happens),
     };
