@@ -587,8 +587,8 @@ static bool judge_episode(core *c, batch *b, work *w, episode *e)
     return false;
 }
 
-/* Of a refill that an earlier life had opened and this one hasn't yet: not to be acknowledged, since it is kept nowhere;
- * its actor keeps it until the task is asked for again. */
+/* Of a refill that an earlier life had opened and this one hasn't yet: not to be acknowledged, since it is kept
+ * nowhere; its actor keeps it until the task is asked for again. */
 static bool is_early(const core *c, uint64_t id)
 {
     for (size_t i = 0; i < c->batches.len; i++) {

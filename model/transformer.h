@@ -42,9 +42,9 @@ typedef struct grad_split {
     const int *sequences; /* [K + 1]: sequences [sequences[k], sequences[k + 1]) are k's; NULL: K cotangents */
 } grad_split;
 
-/* Backward; `acts` of a forward with `keep` over the same batch. dlogprob [K, n_out], or [1, n_out] for split sequences,
- * and grads [K, table->total], on the device; grads: += ; zero it before the first micro-batch; NULL when the sink has
- * places. sink may be NULL. K cotangents' gradients are to the bit those of K calls with one each. */
+/* Backward; `acts` of a forward with `keep` over the same batch. dlogprob [K, n_out], or [1, n_out] for split
+ * sequences, and grads [K, table->total], on the device; grads: += ; zero it before the first micro-batch; NULL when
+ * the sink has places. sink may be NULL. K cotangents' gradients are to the bit those of K calls with one each. */
 void model_backward(const weights *w, const token_batch *batch, const activations *acts, const float *dlogprob,
                     const grad_split *split, float *grads, const grad_sink *sink);
 
