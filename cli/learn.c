@@ -22,6 +22,7 @@ static checkpoint_parts parts_of(const learner *l)
     return (checkpoint_parts){ .w = l->config.model->weights,
                                .adapter = trainer_lora(l->trainer),
                                .o = trainer_optimizer(l->trainer),
+                               .reference = trainer_moving_reference(l->trainer),
                                .memory = xcalloc((size_t)n + 1, sizeof(double)),
                                .n_memory = n };
 }

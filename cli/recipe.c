@@ -63,6 +63,10 @@ static const config_row ROWS[] = {
     { "algorithm.tau", CONFIG_NUMBER, AT(trainer.loss.tau), 0, 1e6, "0.1", "weight of Kimi's squared log-ratio" },
     { "algorithm.nft_weight", CONFIG_INT, AT(nft_weight), 0, 2, "1", "0: 1, 1: 1 - q, 2: sqrt((1 - q) / q)" },
     { "algorithm.kl", CONFIG_NUMBER, AT(trainer.loss.kl), 0, 100, "0.0", "coefficient of the KL to the base model" },
+    { "algorithm.reward_kl", CONFIG_NUMBER, AT(trainer.reward_kl), 0, 100, "0.0",
+      "coefficient of the KL taken off the reward instead" },
+    { "algorithm.reference_every", CONFIG_INT, AT(reference_every), 0, 1e9, "0",
+      "steps after which the KL's reference is the policy of that moment; 0: the base model" },
     { "algorithm.kl_kind", CONFIG_VALUE, 0, 0, 0, 0, NULL, "k3, k1, k2, k3+ (value of k3, gradient of k2)" },
     { "algorithm.aggregation", CONFIG_VALUE, 0, 0, 0, 0, NULL,
       "token, sequence, constant, sequence_sum (by the preset)" },
@@ -261,6 +265,7 @@ static void read_algorithm(opening *o, lua_State *L)
     if (loss->kind == LOSS_NFT && o->r->trainer.advantage.mean == MEAN_NONE)
         bad(o, "algorithm.mean", "a baseline: nft tells right from wrong by the advantage's sign");
     o->r->trainer.epochs = (int)o->r->epochs;
+    o->r->trainer.reference_every = (int)o->r->reference_every;
     pair(o, L, "optim.betas", &o->r->trainer.optim.beta1, &o->r->trainer.optim.beta2);
 }
 

@@ -41,7 +41,7 @@ typedef struct recipe {
     double temperature, top_p;
 
     trainer_config trainer;
-    int64_t moo_refresh, epochs, nft_weight, refills;
+    int64_t moo_refresh, epochs, nft_weight, refills, reference_every;
     int64_t lora_rank;
     double lora_alpha;
 

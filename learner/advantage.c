@@ -167,7 +167,7 @@ static advantage_table *table_new(arena *a, const group *const *groups, int n_gr
 }
 
 advantage_table *advantage_compute(arena *a, const advantage_config *config, const objective_set *objectives,
-                                   const group *const *groups, int n_groups)
+                                   const group *const *groups, int n_groups, const double *penalty)
 {
     const int K = objectives->n;
     const double eps = config->eps > 0 ? config->eps : K > 1 ? 1e-4 : 1e-6;
@@ -184,6 +184,7 @@ advantage_table *advantage_compute(arena *a, const advantage_config *config, con
         double *out = t->by_objective + (size_t)k * (size_t)t->S;
         t->stats[k] = stats_of(raw, spans, n_groups, t->S);
         if (k == 0) heed_heaviest(config, step, t, length, spans, n_groups, raw, dead);
+        for (int s = 0; k == 0 && penalty && s < t->S; s++) raw[s] -= penalty[s];
         normalise(config, eps, raw, length, spans, n_groups, t->S, out);
         for (int s = 0; s < t->S; s++) t->counts[s] |= !isnan(raw[s]) && !dead[s];
     }

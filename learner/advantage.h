@@ -54,6 +54,7 @@ typedef struct advantage_table {
     objective_stats *stats;   /* [K] */
 } advantage_table;
 
-/* The first objective is the heaviest. All memory is the arena's; episodes are borrowed from the groups. */
+/* The first objective is the heaviest; `penalty` [S] (NULL: none) is taken off its rewards before they are normalised,
+ * what statistics show is the raw reward. All memory is the arena's; episodes are borrowed from the groups. */
 advantage_table *advantage_compute(arena *a, const advantage_config *config, const objective_set *objectives,
-                                   const group *const *groups, int n_groups);
+                                   const group *const *groups, int n_groups, const double *penalty);

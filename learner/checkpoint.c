@@ -59,6 +59,13 @@ static int save_memory(const char *dir, const checkpoint_parts *p, error *err)
     return file_write_atomic(path, p->memory, sizeof *p->memory * (size_t)p->n_memory, err);
 }
 
+static int save_reference(const char *dir, const checkpoint_parts *p, error *err)
+{
+    char path[PATH_BYTES];
+    if (!p->reference) return OK;
+    return weights_save(p->reference, path_join(path, sizeof path, dir, "reference.safetensors"), DTYPE_F32, err);
+}
+
 int checkpoint_save(const char *run_dir, const char *model_dir, const checkpoint_parts *parts, uint64_t seed,
                     error *err)
 {
@@ -71,7 +78,7 @@ int checkpoint_save(const char *run_dir, const char *model_dir, const checkpoint
     if (dir_make_all(parent, err) != OK || hf_folder_write(dir, model_dir, w, DTYPE_F32, err) != OK ||
         save_adapter(dir, model_dir, adapter, err) != OK ||
         save_optimizer(dir, adapter ? adapter->w : w, parts->o, err) != OK || save_memory(dir, parts, err) != OK ||
-        save_state(dir, w, parts->o, seed, err) != OK)
+        save_reference(dir, parts, err) != OK || save_state(dir, w, parts->o, seed, err) != OK)
         return error_within(err, "checkpoint %s", dir);
     return OK;
 }
@@ -184,12 +191,25 @@ static int load_memory(const char *dir, const checkpoint_parts *p, error *err)
                      want, len, len > want ? " or more" : "");
 }
 
+static int load_reference(const char *dir, const checkpoint_parts *p, error *err)
+{
+    char path[PATH_BYTES];
+    if (!p->reference) return OK;
+    safetensors *st = safetensors_open(path_join(path, sizeof path, dir, "reference.safetensors"), err);
+    if (!st) return err ? err->code : ERR_IO;
+    const int rc = weights_load(p->reference, st, err);
+    safetensors_close(st);
+    if (rc == OK) weights_seal(p->reference, p->reference->version);
+    return rc;
+}
+
 int checkpoint_load(const char *dir, const checkpoint_parts *parts, checkpoint_state *state, error *err)
 {
     lora *adapter = parts->adapter;
     if (read_state(dir, state, err) != OK || load_weights(dir, parts->w, state, err) != OK ||
         load_adapter(dir, adapter, err) != OK ||
-        load_optimizer(dir, adapter ? adapter->w : parts->w, parts->o, err) != OK || load_memory(dir, parts, err) != OK)
+        load_optimizer(dir, adapter ? adapter->w : parts->w, parts->o, err) != OK ||
+        load_memory(dir, parts, err) != OK || load_reference(dir, parts, err) != OK)
         return error_within(err, "checkpoint %s", dir);
     parts->o->step = state->updates;
     return OK;

@@ -3,6 +3,7 @@
  *     step-N/   config.json, tokenizer files, model.safetensors (fp32)      written first, whole
  *               adapter/                                                    with a LoRA: a folder that `peft` loads
  *               optimizer.safetensors                                       m and v, flat, in parameter order
+ *               reference.safetensors                                       with a reference that moves
  *               moo.state                                                   with many objectives: what buckets remember
  *               state.json                                                  written last: without it there is no
  * checkpoint
@@ -24,7 +25,8 @@ typedef struct checkpoint_parts {
     weights *w;
     lora *adapter; /* what `o` trains; NULL: the weights themselves */
     optimizer *o;
-    double *memory; /* [n_memory] what else is remembered from step to step */
+    weights *reference; /* NULL: it doesn't move, so it is made again */
+    double *memory;     /* [n_memory] what else is remembered from step to step */
     int64_t n_memory;
 } checkpoint_parts;
 

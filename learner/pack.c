@@ -60,10 +60,10 @@ static void build(arena *a, packed_batch *b, const advantage_table *table, const
     b->tokens.out_rows = rows, b->tokens.targets = targets;
 }
 
-static bool has_signal(const advantage_table *t, bool by_objective, int s)
+static bool is_packed(const advantage_table *t, const pack_options *o, int s)
 {
-    bool any = t->scalar[s] != 0;
-    for (int k = 0; by_objective && k < t->K; k++) any |= t->by_objective[(size_t)k * (size_t)t->S + (size_t)s] != 0;
+    bool any = o->everything || t->scalar[s] != 0;
+    for (int k = 0; o->by_objective && k < t->K; k++) any |= t->by_objective[(size_t)k * (size_t)t->S + (size_t)s] != 0;
     return any && t->counts[s] && trajectory_sampled(&t->episodes[s]->tokens) > 0;
 }
 
@@ -82,7 +82,7 @@ static int choose(const advantage_table *table, const pack_options *o, int *whic
 {
     int n = 0;
     for (int s = 0; s < table->S; s++)
-        if (has_signal(table, o->by_objective, s)) which[n++] = s;
+        if (is_packed(table, o, s)) which[n++] = s;
     *learns = n > 0;
     for (int s = 0; !*learns && s < table->S && n < o->check; s++)
         if (trajectory_sampled(&table->episodes[s]->tokens) > 0) which[n++] = s;

@@ -29,6 +29,7 @@ typedef struct pack_options {
     int max_tokens;    /* of a micro-batch */
     int check;         /* episodes packed (advantage 0) when none has an advantage, so that the distance between
                           behaviour and learner logprobs is measured at every step */
+    bool everything;   /* episodes without an advantage, too */
     bool by_objective; /* an advantage in a single objective is one: they may cancel in the scalar */
     const int *owner;  /* [S] each episode's owner (data groups), in [0, owners); NULL: none */
     int owners;

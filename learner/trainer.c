@@ -17,7 +17,7 @@ enum { CHECKED_EPISODES = 2, DEFAULT_MICRO_TOKENS = 16384 };
 struct trainer {
     trainer_config config;
     weights *w;         /* borrowed */
-    weights *reference; /* frozen copy; NULL without a KL term */
+    weights *reference; /* a copy; NULL without a KL */
     lora *lora;         /* NULL: every parameter is trained */
     optimizer *optimizer;
     bucket_set *buckets; /* NULL: one gradient */
@@ -33,15 +33,21 @@ typedef struct step_sums {
     bool has_gradient;
 } step_sums;
 
+static void copy_weights(weights *to, const weights *from)
+{
+    device_ops(from->dev)->zero(from->dev, to->data, from->table->total);
+    device_ops(from->dev)->add(from->dev, to->data, from->data, from->table->total);
+    weights_seal(to, from->version);
+}
+
 static weights *frozen_copy(const weights *w, error *err)
 {
     weights *copy = weights_new(w->dev, w->table, err);
-    if (!copy) return NULL;
-    device_ops(w->dev)->zero(w->dev, copy->data, w->table->total);
-    device_ops(w->dev)->add(w->dev, copy->data, w->data, w->table->total);
-    weights_seal(copy, w->version);
+    if (copy) copy_weights(copy, w);
     return copy;
 }
+
+static bool needs_reference(const trainer_config *c) { return c->loss.kl > 0 || c->reward_kl > 0; }
 
 /* The preferences of reward dimensions are the reward's weights. */
 static bucket_set *buckets_of(const trainer_config *config, const weights *w)
@@ -72,8 +78,8 @@ trainer *trainer_new(const trainer_config *config, weights *w, error *err)
     if (config->lora.rank > 0 && (t->lora = lora_new(&config->lora, w, config->seed, err)))
         t->lora_grads = device_alloc(w->dev, sizeof(float) * (size_t)t->lora->table->total);
     if (config->lora.rank == 0 || t->lora) t->optimizer = optimizer_new(&config->optim, t->lora ? t->lora->w : w, err);
-    if (config->loss.kl > 0) t->reference = frozen_copy(w, err);
-    if (!t->optimizer || (config->loss.kl > 0 && !t->reference)) {
+    if (needs_reference(config)) t->reference = frozen_copy(w, err);
+    if (!t->optimizer || (needs_reference(config) && !t->reference)) {
         trainer_free(t);
         return NULL;
     }
@@ -96,6 +102,7 @@ void trainer_free(trainer *t)
 int64_t trainer_version(const trainer *t) { return t->w->version; }
 optimizer *trainer_optimizer(trainer *t) { return t->optimizer; }
 lora *trainer_lora(trainer *t) { return t->lora; }
+weights *trainer_moving_reference(trainer *t) { return t->config.reference_every > 0 ? t->reference : NULL; }
 
 int64_t trainer_memory_doubles(const trainer *t)
 {
@@ -119,10 +126,9 @@ void trainer_memory_load(trainer *t, const double *from)
         memcpy(t->by_token.phi, from, sizeof t->by_token.phi);
 }
 
-/* Logprobs of the reference policy for the same targets, [n_out] in the arena; NULL without a KL term. */
+/* Logprobs of the reference policy for the same targets, [n_out] in the arena. */
 static const float *reference_logprobs(trainer *t, const packed_batch *b, error *err)
 {
-    if (!t->reference) return NULL;
     const forward_options options = { .temperature = (float)t->config.temperature };
     const activations *acts = model_forward(t->reference, &b->tokens, &options);
     if (device_sync(t->w->dev, err) != OK) return NULL;
@@ -252,8 +258,9 @@ static int micro_step(trainer *t, const micro_batch *m, step_sums *sums, error *
                                       .recompute = t->config.recompute,
                                       .keep = m->learns };
     device_scratch_reset(dev);
-    const float *reference = reference_logprobs(t, b, err);
-    if (t->reference && !reference) return err ? err->code : ERR_DEVICE;
+    const bool in_loss = t->config.loss.kl > 0;
+    const float *reference = in_loss ? reference_logprobs(t, b, err) : NULL;
+    if (in_loss && !reference) return err ? err->code : ERR_DEVICE;
     const activations *acts = model_forward(t->w, &b->tokens, &options);
     if (device_sync(dev, err) != OK) return err ? err->code : ERR_DEVICE;
     const float *slope = loss_of(t, b, m->scale, m->table, acts, reference, m->old, sums, err);
@@ -391,18 +398,47 @@ static int train(trainer *t, const pack_plan *plan, const advantage_table *table
     return rc;
 }
 
+/* What each episode's distance from the reference costs it, [S] in the arena: the sum of log mu - log ref over what the
+ * policy wrote. */
+static double *kl_penalties(trainer *t, const advantage_table *table, metrics *out, error *err)
+{
+    const pack_options everything = { .max_tokens = t->config.micro_tokens, .everything = true };
+    const pack_plan *plan = pack_groups(t->step, table, &everything);
+    double *penalty = arena_zalloc(t->step, sizeof *penalty * (size_t)(table->S + 1)), sum = 0;
+    for (int n = 0; n < plan->n; n++) {
+        const packed_batch *b = &plan->batches[n];
+        device_scratch_reset(t->w->dev);
+        const float *reference = reference_logprobs(t, b, err);
+        if (!reference) return NULL;
+        for (int i = 0; i < b->tokens.n_out; i++)
+            penalty[b->episode[i]] += t->config.reward_kl * (b->behaviour[i] - (double)reference[i]);
+    }
+    for (int s = 0; s < table->S; s++) sum += penalty[s];
+    metrics_set(out, "actor/reward_kl_penalty", table->S ? sum / table->S : 0);
+    return penalty;
+}
+
+static const advantage_table *advantages(trainer *t, const group *const *groups, int n_groups, metrics *out, error *err)
+{
+    const trainer_config *c = &t->config;
+    const advantage_table *table = advantage_compute(t->step, &c->advantage, &c->objectives, groups, n_groups, NULL);
+    if (c->reward_kl <= 0) return table;
+    const double *penalty = kl_penalties(t, table, out, err);
+    return penalty ? advantage_compute(t->step, &c->advantage, &c->objectives, groups, n_groups, penalty) : NULL;
+}
+
 int trainer_step(trainer *t, const group *const *groups, int n_groups, metrics *out, error *err)
 {
     const int64_t began = clock_us(), version = t->w->version + 1;
     step_sums sums = { 0 };
     pack_plan *plan = NULL;
     arena_reset(t->step);
-    const advantage_table *table =
-        advantage_compute(t->step, &t->config.advantage, &t->config.objectives, groups, n_groups);
-    int rc = plan_step(t, table, &plan, err);
+    const advantage_table *table = advantages(t, groups, n_groups, out, err);
+    int rc = table ? plan_step(t, table, &plan, err) : ERR_DEVICE;
     if (rc == OK) rc = train(t, plan, table, &sums, out, err);
     if (rc != OK) return error_within(err, "step %" PRId64, version);
     weights_seal(t->w, version);
+    if (trainer_moving_reference(t) && version % t->config.reference_every == 0) copy_weights(t->reference, t->w);
 
     objective_metrics(t, table, out);
     loss_metrics(&sums, out);

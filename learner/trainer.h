@@ -36,6 +36,8 @@ typedef struct trainer_config {
     advantage_config advantage;
     moo_plan moo;
     loss_config loss;
+    double reward_kl; /* coefficient of the episode's sum of log mu - log ref, taken off the heaviest reward; 0: off */
+    int reference_every; /* versions after which the reference becomes the policy of that moment; 0: it stays */
     optim_config optim;
     int epochs;         /* updates on a step's batch (1); later ones are clipped against the first's policy */
     double temperature; /* of the policy that sampled: logprobs are of logits / temperature */
@@ -47,8 +49,8 @@ typedef struct trainer_config {
 
 typedef struct trainer trainer;
 
-/* `w` is borrowed, sealed, and from now on changed by trainer_step alone. The reference policy of the KL term, when
- * there is one, is a copy of `w` as it is now. */
+/* `w` is borrowed, sealed, and from now on changed by trainer_step alone. The reference policy of the KL, when there is
+ * one, is a copy of `w` as it is now. */
 trainer *trainer_new(const trainer_config *config, weights *w, error *err);
 void trainer_free(trainer *t);
 
@@ -62,6 +64,8 @@ int64_t trainer_version(const trainer *t);
 optimizer *trainer_optimizer(trainer *t);
 lora *trainer_lora(trainer *t); /* NULL without an adapter */
 
+/* The reference where it moves, for checkpoints; NULL otherwise. */
+weights *trainer_moving_reference(trainer *t);
 /* What it remembers from step to step beside the optimizer's moments, as numbers, for checkpoints. */
 int64_t trainer_memory_doubles(const trainer *t);
 void trainer_memory_save(const trainer *t, double *out);

@@ -31,7 +31,7 @@ double matrix_trace(const double *G, int K)
 
 bool matrix_solve(const double *A, int n, const double *b, double *x)
 {
-    double L[MOO_MOST * MOO_MOST];
+    double L[MOO_MOST * MOO_MOST] = { 0 };
     for (int i = 0; i < n; i++) {
         for (int j = 0; j <= i; j++) {
             double s = A[i * n + j];

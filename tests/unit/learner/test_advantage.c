@@ -30,7 +30,7 @@ static void grpo_divides_by_the_unbiased_spread(void **state)
     group *g = made_group("accuracy", rewards, 8);
     arena *a = arena_new(1 << 16);
     const advantage_config config = advantage_default(1);
-    const advantage_table *t = advantage_compute(a, &config, &set, (const group *const *)&g, 1);
+    const advantage_table *t = advantage_compute(a, &config, &set, (const group *const *)&g, 1, NULL);
     for (int i = 0; i < 8; i++) assert_near(t->scalar[i], rewards[i] > 0 ? 1.2076 : -0.7246, 5e-5);
     arena_free(a);
     group_free(g);
@@ -45,8 +45,8 @@ static void leave_one_out_is_a_scaled_difference_from_the_mean(void **state)
     arena *a = arena_new(1 << 16);
     const advantage_config loo = { .mean = MEAN_LOO, .std = STD_NONE },
                            centred = { .mean = MEAN_GROUP, .std = STD_NONE };
-    const advantage_table *rloo = advantage_compute(a, &loo, &set, (const group *const *)&g, 1);
-    const advantage_table *dr_grpo = advantage_compute(a, &centred, &set, (const group *const *)&g, 1);
+    const advantage_table *rloo = advantage_compute(a, &loo, &set, (const group *const *)&g, 1, NULL);
+    const advantage_table *dr_grpo = advantage_compute(a, &centred, &set, (const group *const *)&g, 1, NULL);
     for (int i = 0; i < 5; i++) assert_near(rloo->scalar[i], dr_grpo->scalar[i] * 5 / 4, 1e-12);
     arena_free(a);
     group_free(g);
@@ -67,7 +67,7 @@ static void rewards_are_normalised_one_by_one(void **state)
         arena *a = arena_new(1 << 16);
         advantage_config config = advantage_default(2);
         config.whiten = false;
-        best[variant] = advantage_compute(a, &config, &set, (const group *const *)&g, 1)->scalar[1];
+        best[variant] = advantage_compute(a, &config, &set, (const group *const *)&g, 1, NULL)->scalar[1];
         arena_free(a);
         group_free(g);
     }
@@ -83,8 +83,8 @@ static void a_missing_score_is_masked_not_zero(void **state)
     group *holed = made_group("accuracy", with_hole, 4), *whole = made_group("accuracy", without, 3);
     arena *a = arena_new(1 << 16);
     const advantage_config config = advantage_default(1);
-    const advantage_table *t = advantage_compute(a, &config, &set, (const group *const *)&holed, 1);
-    const advantage_table *u = advantage_compute(a, &config, &set, (const group *const *)&whole, 1);
+    const advantage_table *t = advantage_compute(a, &config, &set, (const group *const *)&holed, 1, NULL);
+    const advantage_table *u = advantage_compute(a, &config, &set, (const group *const *)&whole, 1, NULL);
     assert_false(t->counts[1]);
     assert_near(t->scalar[1], 0, 0);
     assert_near(t->scalar[0], u->scalar[0], 1e-12);
@@ -103,7 +103,7 @@ static void equal_rewards_teach_nothing(void **state)
     group *g = made_group("accuracy", rewards, 4);
     arena *a = arena_new(1 << 16);
     const advantage_config config = advantage_default(1);
-    const advantage_table *t = advantage_compute(a, &config, &set, (const group *const *)&g, 1);
+    const advantage_table *t = advantage_compute(a, &config, &set, (const group *const *)&g, 1, NULL);
     for (int i = 0; i < 4; i++) assert_near(t->scalar[i], 0, 0);
     assert_near(t->stats[0].dead_groups, 1, 0);
     arena_free(a);
@@ -123,7 +123,7 @@ static void opo_weighs_the_baseline_by_length(void **state)
         assert_int_equal(group_add(g, made_episode(i, 3, lengths[i], 2, -1), made_score(i, "r", rewards[i]), &err), OK);
     arena *a = arena_new(1 << 16);
     const advantage_config opo = { .mean = MEAN_LENGTH, .std = STD_NONE };
-    const advantage_table *t = advantage_compute(a, &opo, &set, (const group *const *)&g, 1);
+    const advantage_table *t = advantage_compute(a, &opo, &set, (const group *const *)&g, 1, NULL);
     for (int i = 0; i < 3; i++) assert_near(t->scalar[i], rewards[i] - mean, 1e-12);
     arena_free(a);
     group_free(g);
@@ -137,7 +137,7 @@ static void groups_without_signal_can_leave_the_denominators(void **state)
     arena *a = arena_new(1 << 16);
     advantage_config c = advantage_default(1);
     c.drop_dead = true;
-    const advantage_table *t = advantage_compute(a, &c, &set, (const group *const *)g, 2);
+    const advantage_table *t = advantage_compute(a, &c, &set, (const group *const *)g, 2, NULL);
     for (int i = 0; i < 6; i++) {
         assert_true(t->counts[i] == (i >= 3));
         assert_near(t->right[i], i < 3 ? 1 : 1.0 / 3, 1e-12);
@@ -182,7 +182,7 @@ static void an_unmet_constraint_comes_first(void **state)
         arena *a = arena_new(1 << 16);
         set.items[1].least = 0.95;
         const advantage_config c = advantage_default(2);
-        const advantage_table *t = advantage_compute(a, &c, &set, (const group *const *)&g, 1);
+        const advantage_table *t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
         assert_true(t->stats[1].unmet == !met && !t->stats[0].unmet);
         for (int i = 0; i < 4; i++) assert_true((t->by_objective[i] == 0) == !met); /* accuracy waits */
         assert_true((t->scalar[2] == t->scalar[0]) == !met);

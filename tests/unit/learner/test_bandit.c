@@ -107,7 +107,7 @@ static int steps_until_learned(way w, uint64_t seed, device *dev)
         play(&b, seed, (uint64_t)step);
         if (b.p[0][0] >= 0.9) break;
         group *scores = scored(&b, w == SUM_GRPO);
-        const advantage_table *t = advantage_compute(a, &config, &set, (const group *const *)&scores, 1);
+        const advantage_table *t = advantage_compute(a, &config, &set, (const group *const *)&scores, 1, NULL);
         for (int k = 0; s && k < 2; k++) gradient(&b, t->by_objective + k * GROUP, g + k * BUCKETS * FLOATS);
         if (s)
             reconcile(s, &table, step + 1, g, d);

@@ -147,6 +147,59 @@ static void epochs_are_updates_of_one_version(void **state)
     tiny_close(&t);
 }
 
+/* KL in the reward: after a step towards one episode, and without any other reward, that episode is what costs most. */
+static void distance_from_the_reference_comes_off_the_reward(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3), base = tiny_open(3);
+    error err = { 0 };
+    metrics *m = metrics_new();
+    trainer_config c = config_of(1e-2);
+    c.reward_kl = 0.5;
+    trainer *tr = trainer_new(&c, t.w, &err);
+    group *g = recorded_group(&t, (double[]){ 1, 0, 0, 0 }, 4);
+    test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+    test_near(metrics_get(m, "actor/reward_kl_penalty", -1), 0, 0, "at the reference itself");
+    group_free(g);
+    g = recorded_group(&t, (double[]){ 0, 0, 0, 0 }, 4);
+    double want = 0;
+    for (int i = 0; i < 4; i++)
+        want += (total_logprob(&t, g->episodes[i]) - total_logprob(&base, g->episodes[i])) * 0.5 / 4;
+    const double before = total_logprob(&t, g->episodes[0]);
+    assert_true(before > total_logprob(&base, g->episodes[0]));
+    test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+    test_near(metrics_get(m, "actor/reward_kl_penalty", -1), want, 1e-5, "penalty");
+    assert_true(total_logprob(&t, g->episodes[0]) < before);
+    trainer_free(tr);
+    group_free(g);
+    metrics_free(m);
+    tiny_close(&t);
+    tiny_close(&base);
+}
+
+static void a_moving_reference_is_the_policy_of_some_steps_ago(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    metrics *m = metrics_new();
+    trainer_config c = config_of(1e-2);
+    c.loss.kl = 0.01, c.reference_every = 2;
+    trainer *tr = trainer_new(&c, t.w, &err);
+    double kl[4];
+    for (int i = 0; i < 4; i++) {
+        group *g = recorded_group(&t, (double[]){ 1, 0, 0, 0 }, 4);
+        test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+        kl[i] = metrics_get(m, "actor/kl_loss", -1);
+        group_free(g);
+    }
+    assert_true(kl[0] == 0 && kl[1] > 0 && kl[2] == 0 && kl[3] > 0);
+    assert_true(trainer_moving_reference(tr)->hash == t.w->hash); /* version 4 has just become it */
+    trainer_free(tr);
+    metrics_free(m);
+    tiny_close(&t);
+}
+
 /* ---- many objectives ---- */
 
 /* Two objectives that want opposite things of half the episodes; the rows belong to groups "en" and "de" by turns. */
@@ -346,6 +399,8 @@ int main(void)
         cmocka_unit_test(with_an_adapter_only_its_matrices_change),
         cmocka_unit_test(on_policy_the_ratio_is_exactly_one),
         cmocka_unit_test(epochs_are_updates_of_one_version),
+        cmocka_unit_test(distance_from_the_reference_comes_off_the_reward),
+        cmocka_unit_test(a_moving_reference_is_the_policy_of_some_steps_ago),
         cmocka_unit_test(a_sum_of_gradients_is_the_gradient_of_the_sum),
         cmocka_unit_test(a_group_that_no_key_names_stops_the_step),
         cmocka_unit_test(micro_batches_of_any_size_give_the_same_gradient),
