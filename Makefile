@@ -1,7 +1,8 @@
 # A thin face over the CMake presets: each target stands alone, also on a machine that has only git and make.
 #
 #   make          build (release, for any x86-64)         make asan, make tsan   the tests under sanitizers
-#   make demo     see it learn, in minutes                make lint              format and clang-tidy (ALL=1: every file)
+#   make demo     see it learn, in minutes                make experiments   docs/experiments.md's tables anew
+#                                                          make lint              format and clang-tidy (ALL=1: every file)
 #   make test     build and run all tests                 make fuzz              libFuzzer, SECONDS=30 a target
 #   make install  into PREFIX (/usr/local)                make cuda              the CUDA module, where nvcc is
 #   make clean    forget the build
@@ -13,7 +14,7 @@ JOBS ?= $(shell nproc)
 JUNIT_FLAG = $(if $(JUNIT),--output-junit $(abspath $(JUNIT)))
 
 .NOTPARALLEL:
-.PHONY: build demo test asan tsan lint fuzz cuda clean install deps deps-dev
+.PHONY: build demo experiments test asan tsan lint fuzz cuda clean install deps deps-dev
 build: build-release
 
 deps:
@@ -28,6 +29,10 @@ build-%: deps
 demo: BUILD_ONLY = --target troupe
 demo: build
 	@scripts/demo.sh
+
+experiments: BUILD_ONLY = --target troupe
+experiments: build
+	@scripts/experiments.sh
 
 test: build
 	@ctest --preset release $(JUNIT_FLAG)

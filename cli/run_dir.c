@@ -60,10 +60,11 @@ static int absolute(char out[1024], const char *path, error *err)
 int run_dir_begin(run_dir *r, const char *path, const char *recipe, const char *const *overrides, int n_overrides,
                   bool fresh, error *err)
 {
-    char copy[1100];
+    char copy[1100], played[1100];
     *r = (run_dir){ .lock_fd = -1 };
     snprintf(copy, sizeof copy, "%s/run.json", path);
-    if (file_exists(copy) && !fresh)
+    snprintf(played, sizeof played, "%s/rollouts.db", path); /* without one it never got as far as an episode */
+    if (file_exists(copy) && file_exists(played) && !fresh)
         return error_set(err, ERR_STATE,
                          "%s exists (go on with it: --resume %s; start over: --fresh; or give name=...)", path, path);
     if (dir_make_all(path, err) != OK || absolute(r->path, path, err) != OK || absolute(r->recipe, recipe, err) != OK ||

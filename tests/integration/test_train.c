@@ -181,6 +181,38 @@ static void a_run_that_was_killed_whole_is_resumed_to_the_same_end(void **state)
     test_folder_remove(p.dir);
 }
 
+/* What buckets remember, a moving reference, refilled steps, several updates a batch: all of it is in the checkpoint or
+ * follows from it. */
+static void so_is_one_with_everything_that_remembers(void **state)
+{
+    (void)state;
+    need_sandbox();
+    const char *const all[] = { "actors=2",
+                                "reward.objectives.unscored=0.5",
+                                "moo.method=gradvac",
+                                "moo.refresh=2",
+                                "algorithm.name=dapo",
+                                "algorithm.refills=2",
+                                "algorithm.kl=0.01",
+                                "algorithm.reference_every=2",
+                                "algorithm.reward_kl=0.01",
+                                "algorithm.epochs=2",
+                                NULL };
+    int status;
+    place whole = new_place(), p = new_place();
+    process t = start(&whole, all);
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    t = start(&p, all);
+    wait_for_step(p.run, 3, SECONDS);
+    process_signal(&t, SIGKILL);
+    process_wait(&t, SECONDS * 1000, &status);
+    process again = troupe_start(p.out, (const char *const[]){ "train", "--resume", p.run, NULL });
+    assert_int_equal(troupe_wait(&again, SECONDS), 0);
+    assert_same_model(&whole, &p);
+    test_folder_remove(whole.dir);
+    test_folder_remove(p.dir);
+}
+
 static void ctrl_c_leaves_a_checkpoint_and_nobody_behind(void **state)
 {
     (void)state;
@@ -257,6 +289,7 @@ int main(void)
         cmocka_unit_test(a_killed_reward_worker_costs_nothing),
         cmocka_unit_test(a_killed_learner_goes_on_from_its_checkpoint),
         cmocka_unit_test(a_run_that_was_killed_whole_is_resumed_to_the_same_end),
+        cmocka_unit_test(so_is_one_with_everything_that_remembers),
         cmocka_unit_test(ctrl_c_leaves_a_checkpoint_and_nobody_behind),
         cmocka_unit_test(no_token_is_staler_than_asked_for),
         cmocka_unit_test(hostile_reward_scripts_cost_scores_and_nothing_else),

@@ -40,7 +40,8 @@ static void help_is_there_for_every_verb(void **state)
 {
     (void)state;
     static const char *const VERBS[] = { "train", "eval",  "chat",     "pretrain", "score",   "rollouts", "plot",
-                                         "env",   "probe", "tokenize", "doctor",   "learner", "actor",    "reward" };
+                                         "env",   "probe", "tokenize", "doctor",   "learner", "actor",    "reward",
+                                         "moo",   "bench", "render",   "import",   "export" };
     for (size_t i = 0; i < sizeof VERBS / sizeof *VERBS; i++)
         EXPECT(0, TROUPE(VERBS[i], "--help"), "usage: troupe", VERBS[i]);
     EXPECT(0, TROUPE("--help"), "train", "doctor");
@@ -223,9 +224,25 @@ static void the_doctor_finds_the_machine_fit(void **state)
     outcome_free(&o); /* its verdict is about the machine, not about us */
 }
 
+static void moo_answers_each_line(void **state)
+{
+    (void)state;
+#define MOO(input, ...) troupe_run(input, 60, (const char *const[]){ "moo", __VA_ARGS__, NULL })
+    EXPECT(0, MOO("{\"J\":[[1,3],[-3,-1]]}\n\n{\"G\":[[10,-6],[-6,10]],\"pref\":[1,1]}\n", "--method", "mgda"),
+           "{\"weights\":[0.5,0.5],\"direction\":[-1,1],\"cosines\":[[1,-0.5", "{\"weights\":[0.5,0.5],\"cosines\"");
+    EXPECT(2, MOO("", "--method", "cagard"), "no method 'cagard' (did you mean 'cagrad'?)");
+    EXPECT(2, MOO("", "--method", "cagrad", "d=3"), "no setting 'd'");
+    EXPECT(1, MOO("{\"J\":[[1,3],[-3]]}", "--method", "mgda"), "line 1: J: row 1: expected 2 numbers, found 1");
+    EXPECT(1, MOO("{}\n", "--method", "mgda"), "line 1: expected \"J\"");
+    EXPECT(1, MOO("{\"J\":", "--method", "mgda"), "line 1");
+    EXPECT(1, MOO("{\"J\":[[1e200],[1]]}", "--method", "mgda"), "objectives 0 and 0 is inf");
+#undef MOO
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(moo_answers_each_line),
         cmocka_unit_test(help_is_there_for_every_verb),
         cmocka_unit_test(typing_errors_name_the_nearest_right_word),
         cmocka_unit_test(mistakes_in_a_recipe_have_file_and_line),
