@@ -92,7 +92,7 @@ static const config_row ROWS[] = {
     { "moo.groups", CONFIG_VALUE, 0, 0, 0, 0, NULL, "list of the groups, for over = \"groups\"" },
     { "moo.bucket", CONFIG_VALUE, 0, 0, 0, 0, NULL,
       "layer, tensor, global, bytes:N, or token (no gradients but logprobs')" },
-    { "moo.gate", CONFIG_NUMBER, AT(trainer.moo.bucket.gate), 0, 1, "0.25",
+    { "moo.gate", CONFIG_NUMBER, AT(trainer.moo.bucket.gate), 0, 1, "0.1",
       "least signal-to-noise ratio of an objective in a bucket; 0: no gate" },
     { "moo.c", CONFIG_NUMBER, AT(trainer.moo.bucket.moo.c), 0, 100, "0.5", "CAGrad: how far from the average" },
     { "moo.alpha", CONFIG_NUMBER, AT(trainer.moo.bucket.moo.alpha), 0, 100, "2", "FairGrad's alpha" },

@@ -62,6 +62,7 @@ conflict() {
     run average moo.method=pref moo.gate=0 "$@"
     run cagrad-token moo.method=cagrad moo.bucket=token "$@"
     run cagrad moo.method=cagrad "$@"
+    run cagrad-gate-0.25 moo.method=cagrad moo.gate=0.25 "$@"
     run cagrad-ungated moo.method=cagrad moo.gate=0 "$@"
     run pcgrad moo.method=pcgrad "$@"
     run mgda moo.method=mgda "$@"

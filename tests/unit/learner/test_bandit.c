@@ -75,7 +75,7 @@ static void reconcile(bucket_set *s, const param_table *t, int64_t step, const f
 
 static bucket_set *buckets_for(way w, const param_table *t, device *dev)
 {
-    bucket_config c = { .scope = BUCKET_LAYER, .gate = w == BUCKET_MGDA ? 0 : 0.25 };
+    bucket_config c = { .scope = BUCKET_LAYER, .gate = w == BUCKET_MGDA ? 0 : 0.1 };
     c.moo = moo_default(w == GATED_PCGRAD ? MOO_PCGRAD : w == GATED_CAGRAD ? MOO_CAGRAD : MOO_MGDA);
     return w == SUM_GRPO || w == GDPO ? NULL : bucket_set_new(&c, t, dev, 2, 0);
 }
