@@ -436,6 +436,28 @@ scorer_config recipe_scorer(const recipe *r)
 
 /* ---- checks that cost a moment and save a fleet ---- */
 
+/* Groups of rows that moo.groups doesn't name: better found now than at the first step. */
+static int check_groups(const recipe *r, dataset *d, config *c, error *err)
+{
+    enum { MOST_ROWS = 10000 };
+    const moo_plan *m = &r->trainer.moo;
+    const uint64_t n = dataset_size(d) < MOST_ROWS ? dataset_size(d) : MOST_ROWS;
+    int rc = OK;
+    for (uint64_t i = 0; rc == OK && m->over == MOO_OVER_GROUPS && i < n; i++) {
+        const char *text = dataset_row(d, i), *name = "";
+        json_t *row = json_parse(text, strlen(text), "row", err);
+        if (!row) return err->code;
+        json_opt_string(row, "group", "row", "", &name, NULL);
+        int k = 0;
+        while (k < m->n_groups && strcmp(m->groups[k], name) != 0) k++;
+        if (k == m->n_groups)
+            rc = config_error(c, "moo.groups", err,
+                              "row %" PRIu64 " of data.train is of group '%.40s', which it does not name", i + 1, name);
+        json_decref(row);
+    }
+    return rc;
+}
+
 static int check_files(const recipe *r, config *c, error *err)
 {
     error why = { 0 };
@@ -444,8 +466,10 @@ static int check_files(const recipe *r, config *c, error *err)
     for (int i = 0; i < 2; i++) {
         if (!data[i][0]) continue;
         dataset *d = dataset_open(data[i], 0, &why);
-        dataset_free(d);
         if (!d) return config_error(c, i ? "data.test" : "data.train", err, "%s", why.text);
+        const int rc = i == 0 ? check_groups(r, d, c, err) : OK;
+        dataset_free(d);
+        if (rc != OK) return rc;
     }
     if (r->eval_every > 0 && !r->test[0]) return config_error(c, "eval_every", err, "an evaluation needs data.test");
     if (scorer_check_script(&sc, &why) != OK) return config_error(c, "reward.script", err, "%s", why.text);

@@ -95,6 +95,18 @@ static void many_objectives_are_read_and_checked(void **state)
     if (r || !strstr(err.text, "moo.groups: expected a list of 2 to 16 names")) fail_msg("%s", err.text);
     r = open_with_all((const char *const[]){ "moo.method=pcgrad", "moo.bucket=bytes:x" }, 2, &err);
     if (r || !strstr(err.text, "bytes:N with N > 0")) fail_msg("%s", err.text);
+    char path[1200], *dir = test_folder_new();
+    test_file_write(dir, "recipe.lua",
+                    "return { model = '.', data = { train = 'd.jsonl' }, env = { tools = {} }, "
+                    "reward = { script = 'r.lua', objectives = { a = 1 } }, "
+                    "moo = { method = 'pcgrad', over = 'groups', groups = { 'de', 'en' } } }");
+    test_file_write(dir, "d.jsonl", "{\"prompt\":\"x\",\"group\":\"de\"}\n{\"prompt\":\"y\",\"group\":\"fr\"}\n");
+    test_file_write(dir, "r.lua", "return function() return { a = 1 } end");
+    snprintf(path, sizeof path, "%s/recipe.lua", dir);
+    r = recipe_open(path, NULL, 0, &err);
+    if (r || !strstr(err.text, "row 2 of data.train is of group 'fr', which it does not name"))
+        fail_msg("%s", err.text);
+    test_folder_remove(dir);
 }
 
 static void the_command_line_wins(void **state)
