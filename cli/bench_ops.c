@@ -59,7 +59,7 @@ static void call_linear(device *dev, const struct ops *ops, const call *c)
 }
 static void call_dx(device *dev, const struct ops *ops, const call *c)
 {
-    ops->linear_dx(dev, c->y, c->M, c->w, c->N, c->K, c->z);
+    ops->linear_dx(dev, c->y, c->M, c->w, NULL, c->N, c->K, c->z);
 }
 static void call_dw(device *dev, const struct ops *ops, const call *c)
 {

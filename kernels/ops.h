@@ -49,7 +49,12 @@ struct ops {
     /* Up to MAX_LINEAR_PARTS products of one x (query, key and value; gate and up), and what is added to them (the
      * residual): one pass over x, one loop to share out. A part has the bits it has alone. */
     void (*linears)(device *dev, const float *x, int M, int K, const linear_part *parts, int n);
-    void (*linear_dx)(device *dev, const float *dy, int M, const float *w, int N, int K, float *dx); /* dx += dy W */
+    /* dx += dy W. transposed: linear_transpose of W, for who multiplies by one W several times; NULL: it is made anew.
+     */
+    void (*linear_dx)(device *dev, const float *dy, int M, const float *w, const void *transposed, int N, int K,
+                      float *dx);
+    size_t (*linear_transposed_bytes)(const device *dev, int N, int K); /* 0: this device has no use for it */
+    void (*linear_transpose)(device *dev, const float *w, int N, int K, void *transposed);
     void (*linear_dw)(device *dev, const float *dy, const float *x, int M, int N, int K, float *dw); /* dW += dy^T x */
     void (*bias_backward)(device *dev, const float *dy, int M, int N, float *db); /* db += the sum of dy's rows */
 

@@ -30,6 +30,7 @@ typedef struct backward {
     float *dtop; /* [sides, n_out, D] cotangent of the last layer's output */
     float *dx;   /* [sides, T, D] of a lower layer's output, then of its input */
     layer_grads d;
+    void *transposed[PARAM_KINDS]; /* of the layer under way, for several sides; NULL: made for each product */
 } backward;
 
 static float *gradients_of(const backward *b, const param *p, int64_t *stride)
@@ -81,7 +82,8 @@ static void linear_backward(const backward *b, int k, const param *p, const para
                           grad_of(b, s.k, p));
         if (bias) b->ops->bias_backward(b->dev, part, s.n, p->rows, grad_of(b, s.k, bias));
     }
-    b->ops->linear_dx(b->dev, dy, n, param_data(b->w, p), p->rows, p->cols, dx);
+    const void *transposed = p->layer >= 0 ? b->transposed[p->kind] : NULL;
+    b->ops->linear_dx(b->dev, dy, n, param_data(b->w, p), transposed, p->rows, p->cols, dx);
 }
 
 /* Rows of `width` floats, `each` of them a row of `cuts` (the heads of a token). */
@@ -155,12 +157,33 @@ static void attention_backward(const backward *b, int k, const layer_weights *p,
     norm_backward(b, k, p->attn_norm, d->norm_out, a->x, a->attn_rstd, b->tokens, 1, b->D, dx);
 }
 
+/* Room for the transposes of one layer's matrices; every layer's are alike. */
+static void transposes_new(backward *b)
+{
+    const param_table *t = b->w->table;
+    for (int i = 0; b->sides > 1 && i < t->n; i++) {
+        const param *p = &t->items[i];
+        if (p->layer != 0 || p->rank != 2) continue;
+        const size_t bytes = b->ops->linear_transposed_bytes(b->dev, p->rows, p->cols);
+        if (bytes > 0) b->transposed[p->kind] = device_scratch(b->dev, bytes);
+    }
+}
+
+static void transpose(const backward *b, const param *const *params, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (params[i] && b->transposed[params[i]->kind])
+            b->ops->linear_transpose(b->dev, param_data(b->w, params[i]), params[i]->rows, params[i]->cols,
+                                     b->transposed[params[i]->kind]);
+}
+
 static void layer_backward(const backward *b, int layer)
 {
     const layer_acts *a = &b->in->layers[layer];
     const layer_weights p = layer_weights_of(b->w, layer);
     const param *const order[] = { p.down,   p.up, p.gate,   p.mlp_norm, p.o_bias, p.o, p.k_norm,   p.q_norm,
                                    p.v_bias, p.v,  p.k_bias, p.k,        p.q_bias, p.q, p.attn_norm };
+    transpose(b, order, sizeof order / sizeof *order);
     for (int k = 0; k < b->sides; k++) {
         float *dx = b->dx + (int64_t)k * b->T * b->D;
         float *dy = a->rows ? b->dtop + (int64_t)k * a->n * b->D : dx;
@@ -269,6 +292,7 @@ void model_backward(const weights *w, const token_batch *batch, const activation
                    .dx = device_scratch(w->dev, sizeof(float) * (size_t)sides * (size_t)T * (size_t)D),
                    .d = layer_grads_new(w, T, batch->n_out) };
     cut_rows(&b, batch, split);
+    transposes_new(&b);
     top_backward(&b, dlogprob);
     for (int l = last; l >= 0; l--) {
         /* The last layer's activations are still in the shared buffers; the others' are made again. */

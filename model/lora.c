@@ -146,7 +146,7 @@ void lora_merge(const lora *l, weights *w)
         float *to = w->data + p->offset;
         ops->zero(dev, to, p->count);
         ops->add(dev, to, frozen, p->count);
-        ops->linear_dx(dev, scaled_b(l, i), p->rows, l->w->data + a->offset, l->config.rank, p->cols, to);
+        ops->linear_dx(dev, scaled_b(l, i), p->rows, l->w->data + a->offset, NULL, l->config.rank, p->cols, to);
     }
     device_set_precision(dev, before);
 }

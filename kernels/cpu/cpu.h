@@ -30,6 +30,8 @@
 #define cpu_linears ISA_NAME(cpu_linears, CPU_ISA)
 #define cpu_linear_dw ISA_NAME(cpu_linear_dw, CPU_ISA)
 #define cpu_linear_dx ISA_NAME(cpu_linear_dx, CPU_ISA)
+#define cpu_linear_transposed_bytes ISA_NAME(cpu_linear_transposed_bytes, CPU_ISA)
+#define cpu_linear_transpose ISA_NAME(cpu_linear_transpose, CPU_ISA)
 #define cpu_linear_pack ISA_NAME(cpu_linear_pack, CPU_ISA)
 #define cpu_linear_packed_bytes ISA_NAME(cpu_linear_packed_bytes, CPU_ISA)
 #define cpu_rmsnorm ISA_NAME(cpu_rmsnorm, CPU_ISA)
@@ -52,7 +54,10 @@ size_t cpu_linear_packed_bytes(const device *dev, int N, int K);
 void cpu_linear_pack(device *dev, const float *w, int N, int K, void *packed);
 void cpu_linear(device *dev, const float *x, int M, const void *packed, const float *bias, int N, int K, float *y);
 void cpu_linears(device *dev, const float *x, int M, int K, const linear_part *parts, int n);
-void cpu_linear_dx(device *dev, const float *dy, int M, const float *w, int N, int K, float *dx);
+void cpu_linear_dx(device *dev, const float *dy, int M, const float *w, const void *transposed, int N, int K,
+                   float *dx);
+size_t cpu_linear_transposed_bytes(const device *dev, int N, int K);
+void cpu_linear_transpose(device *dev, const float *w, int N, int K, void *transposed);
 void cpu_linear_dw(device *dev, const float *dy, const float *x, int M, int N, int K, float *dw);
 void cpu_bias_backward(device *dev, const float *dy, int M, int N, float *db);
 void cpu_embed(device *dev, const float *e, const int32_t *ids, int T, int D, float *y);

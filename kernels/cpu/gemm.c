@@ -214,15 +214,15 @@ void cpu_linear(device *dev, const float *x, int M, const void *packed, const fl
     cpu_linears(dev, x, M, K, &(linear_part){ .packed = packed, .bias = bias, .N = N, .y = y }, 1);
 }
 
-/* dx [M, K] += dy [M, N] (W^T)^T: the panels of W^T, in scratch; packing costs N K, the product M N K. */
-void *gemm_pack_transposed(device *dev, const float *w, int N, int K)
+/* dx [M, K] += dy [M, N] (W^T)^T: the panels of W^T; packing costs N K, the product M N K. */
+size_t cpu_linear_transposed_bytes(const device *dev, int N, int K) { return cpu_linear_packed_bytes(dev, K, N); }
+
+void cpu_linear_transpose(device *dev, const float *w, int N, int K, void *transposed)
 {
-    void *packed = device_scratch(dev, cpu_linear_packed_bytes(dev, K, N));
     if (dev->precision == PRECISION_BF16)
-        bf16_pack(dev, w, K, N, 1, (size_t)K, packed);
+        bf16_pack(dev, w, K, N, 1, (size_t)K, transposed);
     else
-        pack(dev, w, K, N, 1, (size_t)K, packed);
-    return packed;
+        pack(dev, w, K, N, 1, (size_t)K, transposed);
 }
 
 void gemm_dx(device *dev, const float *dy, int M, const void *packed, int N, int K, float *dx)
@@ -230,11 +230,13 @@ void gemm_dx(device *dev, const float *dy, int M, const void *packed, int N, int
     cpu_linears(dev, dy, M, N, &(linear_part){ .packed = packed, .add = dx, .N = K, .y = dx }, 1);
 }
 
-void cpu_linear_dx(device *dev, const float *dy, int M, const float *w, int N, int K, float *dx)
+void cpu_linear_dx(device *dev, const float *dy, int M, const float *w, const void *transposed, int N, int K, float *dx)
 {
     if (M == 0) return;
     const cpu_mark mark = cpu_scratch_mark(dev);
-    gemm_dx(dev, dy, M, gemm_pack_transposed(dev, w, N, K), N, K, dx);
+    void *own = transposed ? NULL : device_scratch(dev, cpu_linear_transposed_bytes(dev, N, K));
+    if (own) cpu_linear_transpose(dev, w, N, K, own);
+    gemm_dx(dev, dy, M, transposed ? transposed : own, N, K, dx);
     cpu_scratch_rewind(dev, mark);
 }
 

@@ -12,7 +12,6 @@
 #define bf16_packed_bytes ISA_NAME(bf16_packed_bytes, CPU_ISA)
 #define bf16_pack ISA_NAME(bf16_pack, CPU_ISA)
 #define bf16_linears ISA_NAME(bf16_linears, CPU_ISA)
-#define gemm_pack_transposed ISA_NAME(gemm_pack_transposed, CPU_ISA)
 #define gemm_dx ISA_NAME(gemm_dx, CPU_ISA)
 #define bf16_linear_dw ISA_NAME(bf16_linear_dw, CPU_ISA)
 
@@ -35,8 +34,7 @@ static inline int panels_of_parts(const linear_part *parts, int n, int panel_col
     return panels;
 }
 
-/* linear_dx in two steps, for who multiplies by one matrix several times: W^T packed into scratch, then dx += dy W. */
-void *gemm_pack_transposed(device *dev, const float *w, int N, int K);
+/* linear_dx with W^T packed already (cpu_linear_transpose). */
 void gemm_dx(device *dev, const float *dy, int M, const void *packed, int N, int K, float *dx);
 
 size_t bf16_packed_bytes(int N, int K);

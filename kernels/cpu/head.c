@@ -93,7 +93,8 @@ void cpu_head_backward(device *dev, const float *dlogprob, const float *x, const
     const int rows = head_rows(T, V, BLOCK_FLOATS);
     head_block b = { .V = V, .targets = targets, .dlogprob = dlogprob, .lse_in = lse };
     b.inverse = inverse_of(temperature);
-    const void *transposed = gemm_pack_transposed(dev, w, V, D);
+    void *transposed = device_scratch(dev, cpu_linear_transposed_bytes(dev, V, D));
+    cpu_linear_transpose(dev, w, V, D, transposed);
     b.slope = device_scratch(dev, sizeof(float) * (size_t)rows * (size_t)V);
     for (int n; b.first < T; b.first += n) {
         const float *xb = x + (size_t)b.first * (size_t)D;

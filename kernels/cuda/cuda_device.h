@@ -80,7 +80,10 @@ size_t cuda_linear_packed_bytes(const device *dev, int N, int K);
 void cuda_linear_pack(device *dev, const float *w, int N, int K, void *packed);
 void cuda_linear(device *dev, const float *x, int M, const void *packed, const float *bias, int N, int K, float *y);
 void cuda_linears(device *dev, const float *x, int M, int K, const linear_part *parts, int n);
-void cuda_linear_dx(device *dev, const float *dy, int M, const float *w, int N, int K, float *dx);
+void cuda_linear_dx(device *dev, const float *dy, int M, const float *w, const void *transposed, int N, int K,
+                    float *dx);
+size_t cuda_linear_transposed_bytes(const device *dev, int N, int K);
+void cuda_linear_transpose(device *dev, const float *w, int N, int K, void *transposed);
 void cuda_linear_dw(device *dev, const float *dy, const float *x, int M, int N, int K, float *dw);
 void cuda_bias_backward(device *dev, const float *dy, int M, int N, float *db);
 void cuda_embed(device *dev, const float *e, const int32_t *ids, int T, int D, float *y);

@@ -164,7 +164,11 @@ void cuda_linear(device *dev, const float *x, int M, const void *packed, const f
     cuda_linears(dev, x, M, K, &part, 1);
 }
 
-void cuda_linear_dx(device *dev, const float *dy, int M, const float *w, int N, int K, float *dx)
+/* cuBLASLt takes a matrix either way round. */
+size_t cuda_linear_transposed_bytes(const device *, int, int) { return 0; }
+void cuda_linear_transpose(device *, const float *, int, int, void *) {}
+
+void cuda_linear_dx(device *dev, const float *dy, int M, const float *w, const void *, int N, int K, float *dx)
 {
     gpu_gemm(dev, dy, false, w, true, M, K, N, NULL, true, dx); /* w [N, K]: the sum runs over its rows */
 }

@@ -85,7 +85,7 @@ void cuda_head_backward(device *dev, const float *dlogprob, const float *x, cons
         if (t >= kept) cuda_linear(dev, xt, n, packed, NULL, V, D, dz);
         GPU_LAUNCH(dev, slope_rows, (unsigned)n, THREADS, 0, z, targets + t, lse + t, dlogprob + t, V,
                    inverse_of(temperature), dz);
-        cuda_linear_dx(dev, dz, n, w, V, D, dx + (size_t)t * (size_t)D);
+        cuda_linear_dx(dev, dz, n, w, NULL, V, D, dx + (size_t)t * (size_t)D);
         if (dw) cuda_linear_dw(dev, dz, xt, n, V, D, dw);
     }
     gpu_rewind(dev, mark);

@@ -83,7 +83,13 @@ static void check_gradients(precision p, int M, int N, int K)
                 want_w[n * K + k] += seen(dy[m * N + n], p) * seen(x[m * K + k], p);
             }
         }
-    b.ops->linear_dx(b.dev, ddy, M, put(&b, w, (size_t)(N * K)), N, K, dx);
+    float *dev_w = put(&b, w, (size_t)(N * K));
+    void *transposed = on_device(&b, NULL, b.ops->linear_transposed_bytes(b.dev, N, K) + 1);
+    float *again = put(&b, dx0, (size_t)(M * K));
+    b.ops->linear_transpose(b.dev, dev_w, N, K, transposed);
+    b.ops->linear_dx(b.dev, ddy, M, dev_w, transposed, N, K, again);
+    b.ops->linear_dx(b.dev, ddy, M, dev_w, NULL, N, K, dx);
+    assert_memory_equal(get(&b, again, (size_t)(M * K)), get(&b, dx, (size_t)(M * K)), sizeof(float) * (size_t)(M * K));
     b.ops->linear_dw(b.dev, ddy, put(&b, x, (size_t)(M * K)), M, N, K, dw);
     b.ops->bias_backward(b.dev, ddy, M, N, db);
     near_all(get(&b, dx, (size_t)(M * K)), want_x, (size_t)(M * K), 1e-4, "dx");
