@@ -11,7 +11,7 @@ static uint32_t useful_tokens(const trajectory *t)
 }
 
 static void fill_sequence(packed_batch *b, int32_t *ids, int32_t *positions, int32_t *rows, int32_t *targets,
-                          const trajectory *t, double advantage, int place)
+                          const trajectory *t, int place)
 {
     const uint32_t n = useful_tokens(t);
     for (uint32_t i = 0; i + 1 < n; i++) {
@@ -22,7 +22,6 @@ static void fill_sequence(packed_batch *b, int32_t *ids, int32_t *positions, int
         const int out = b->tokens.n_out++;
         rows[out] = row;
         targets[out] = t->ids[i + 1];
-        b->advantage[out] = advantage;
         b->behaviour[out] = (double)t->logprob[i + 1];
         b->episode[out] = place;
     }
@@ -46,13 +45,10 @@ static void build(arena *a, packed_batch *b, const advantage_table *table, const
     int32_t *ids = arena_array(a, int32_t, tokens), *positions = arena_array(a, int32_t, tokens);
     int32_t *rows = arena_array(a, int32_t, tokens), *targets = arena_array(a, int32_t, tokens);
     int32_t *starts = arena_array(a, int32_t, n + 1);
-    *b = (packed_batch){ .advantage = arena_array(a, double, tokens),
-                         .behaviour = arena_array(a, double, tokens),
-                         .episode = arena_array(a, int, tokens) };
+    *b = (packed_batch){ .behaviour = arena_array(a, double, tokens), .episode = arena_array(a, int, tokens) };
     for (int i = 0; i < n; i++) {
         starts[i] = b->tokens.T;
-        fill_sequence(b, ids, positions, rows, targets, &table->episodes[which[i]]->tokens, table->scalar[which[i]],
-                      which[i]);
+        fill_sequence(b, ids, positions, rows, targets, &table->episodes[which[i]]->tokens, which[i]);
     }
     starts[n] = b->tokens.T;
     b->tokens.S = n;

@@ -10,7 +10,6 @@
 
 typedef struct packed_batch {
     token_batch tokens;
-    double *advantage; /* [n_out] of the sampled token */
     double *behaviour; /* [n_out] behaviour logprob (a float, widened) */
     int *episode;      /* [n_out] its episode's place in the advantage table */
     int *sequences;    /* [owners + 1] where each owner's sequences begin; NULL without owners */

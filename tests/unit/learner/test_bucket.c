@@ -245,6 +245,29 @@ static void what_a_set_remembers_can_be_saved_and_restored(void **state)
     tiny_close(&t);
 }
 
+static void weights_are_held_between_refreshes(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    gradients x = gradients_of(&t);
+    float *out = calloc((size_t)t.table->total, sizeof *out);
+    bucket_config c = config_of(MOO_MGDA, BUCKET_LAYER);
+    c.refresh = 3;
+    bucket_set *s = bucket_set_new(&c, t.table, t.dev, K, 0);
+    double before = 0;
+    for (uint64_t step = 3; step <= 6; step++) { /* solved at 3 and at 6 */
+        draw(&x, step);
+        whole_step(&x, s, (int64_t)step, out);
+        const double w = bucket_at(s, 0).w[0];
+        if (step > 3) assert_true((w == before) == (step < 6));
+        before = w;
+    }
+    bucket_set_free(s);
+    free(out);
+    free(x.g);
+    tiny_close(&t);
+}
+
 static void options_do_what_they_say(void **state)
 {
     (void)state;
@@ -310,6 +333,7 @@ int main(void)
         cmocka_unit_test(an_extra_cotangent_is_added_as_it_is),
         cmocka_unit_test(the_gate_leaves_out_what_is_only_noise),
         cmocka_unit_test(what_a_set_remembers_can_be_saved_and_restored),
+        cmocka_unit_test(weights_are_held_between_refreshes),
         cmocka_unit_test(options_do_what_they_say),
         cmocka_unit_test(a_gradient_that_is_not_finite_is_named),
     };

@@ -36,7 +36,7 @@ static void every_sampled_token_is_a_target_once_and_no_other_is(void **state)
     for (int i = 0; i < 5; i++) {
         assert_int_equal(b->tokens.out_rows[i], rows[i]);
         assert_int_equal(b->tokens.targets[i], e->tokens.ids[rows[i] + 1]);
-        assert_true(b->advantage[i] == 1.5);
+        assert_int_equal(b->episode[i], 0);
         assert_true(b->behaviour[i] == (double)e->tokens.logprob[rows[i] + 1]);
     }
     episode_free(e);
@@ -84,7 +84,7 @@ static void micro_batches_hold_whole_episodes_in_order(void **state)
     double next = 1;
     for (int m = 0; m < plan->n; m++)
         for (int s = 0; s < plan->batches[m].tokens.S; s++, next++)
-            assert_true(plan->batches[m].advantage[s * 4] == next);
+            assert_int_equal(plan->batches[m].episode[s * 4], (int)next - 1);
     for (uint32_t i = 0; i < 5; i++) episode_free(e[i]);
     arena_free(a);
 }
