@@ -31,6 +31,7 @@ typedef struct session {
     hf_folder *model;
     dataset *train, *test;
     store *store;
+    sampler *sampler;
     sinks *sinks;
     queue *steps, *versions;
     server *server;
@@ -51,6 +52,7 @@ static server_config server_settings(const session *s)
                                         .group = (uint32_t)r->group,
                                         .refills = (uint32_t)r->refills,
                                         .max_staleness = r->max_staleness,
+                                        .lag = r->lag,
                                         .temperature = (float)r->temperature,
                                         .max_tokens = (int32_t)r->max_tokens,
                                         .eval_prompts = (uint64_t)r->eval_prompts,
@@ -86,6 +88,7 @@ static int open_inputs(session *s, error *err)
     const recipe *r = s->role.recipe;
     if (!(s->train = dataset_open(r->train, 0, err))) return err->code;
     if (r->test[0] && !(s->test = dataset_open(r->test, 0, err))) return err->code;
+    if (sampler_needed(&r->sampler) && !(s->sampler = sampler_new(&r->sampler, s->train, err))) return err->code;
     if (!(s->device = device_open(r->device, (int)r->learner_threads, err))) return err->code;
     device_set_precision(s->device, r->precision);
     if (!(s->model = hf_folder_open(r->model, s->device, err))) return err->code;
@@ -111,10 +114,13 @@ static int open_outputs(session *s, error *err)
 static int open_all(session *s, error *err)
 {
     if (open_inputs(s, err) != OK || open_outputs(s, err) != OK) return err->code;
-    const learn_config lc = { .recipe = s->role.recipe,
+    const recipe *r = s->role.recipe;
+    const learn_config lc = { .recipe = r,
                               .run_dir = s->run,
                               .model = s->model,
                               .checkpoint = s->checkpoint[0] ? s->checkpoint : NULL,
+                              .sampler = s->sampler,
+                              .prompts = (uint32_t)(r->prompts_per_step * (1 + r->refills)),
                               .steps = s->steps,
                               .versions = s->versions,
                               .sinks = s->sinks,
@@ -180,6 +186,7 @@ static int close_all(session *s, int rc, error *err)
     queue_free(s->versions);
     sinks_close(s->sinks);
     store_close(s->store);
+    sampler_free(s->sampler);
     dataset_free(s->train);
     dataset_free(s->test);
     hf_folder_close(s->model);

@@ -15,10 +15,15 @@ enum { WAIT_MS = 500 };
 
 /* ---- out: versions and checkpoints ---- */
 
-/* The caller frees its memory. */
+static int64_t sampler_doubles(const learner *l)
+{
+    return l->config.sampler ? sampler_memory_doubles(l->config.sampler) : 0;
+}
+
+/* The caller frees its memory: the trainer's numbers, then the sampler's. */
 static checkpoint_parts parts_of(const learner *l)
 {
-    const int64_t n = trainer_memory_doubles(l->trainer);
+    const int64_t n = trainer_memory_doubles(l->trainer) + sampler_doubles(l);
     return (checkpoint_parts){ .w = l->config.model->weights,
                                .adapter = trainer_lora(l->trainer),
                                .o = trainer_optimizer(l->trainer),
@@ -33,6 +38,7 @@ static int save(learner *l, error *err)
     if (l->saved == trainer_version(l->trainer)) return OK;
     const checkpoint_parts parts = parts_of(l);
     trainer_memory_save(l->trainer, parts.memory);
+    if (l->config.sampler) sampler_memory_save(l->config.sampler, parts.memory + trainer_memory_doubles(l->trainer));
     const int rc = checkpoint_save(l->config.run_dir, r->model, &parts, (uint64_t)r->seed, err);
     free(parts.memory);
     if (rc == OK) l->saved = trainer_version(l->trainer);
@@ -43,6 +49,22 @@ static bool evaluation_due(const learner *l, int64_t version)
 {
     const recipe *r = l->config.recipe;
     return r->eval_every > 0 && (version % r->eval_every == 0 || version == r->steps);
+}
+
+/* The rows of all steps that this version lets begin, by what was learned from up to it. */
+static void pick_rows(learner *l, new_version *v)
+{
+    const recipe *r = l->config.recipe;
+    const int64_t newest = v->version + 1 + r->max_staleness, last = newest < r->steps ? newest : r->steps;
+    if (l->picked < v->version) l->picked = v->version;
+    if (!l->config.sampler || last <= l->picked) return;
+    v->rows_from = l->picked + 1;
+    v->n_rows = (uint32_t)(last - l->picked);
+    v->rows = xcalloc((size_t)v->n_rows * l->config.prompts, sizeof *v->rows);
+    for (uint32_t i = 0; i < v->n_rows; i++)
+        sampler_pick(l->config.sampler, v->rows_from + i, l->config.prompts,
+                     v->rows + (size_t)i * (size_t)l->config.prompts);
+    l->picked = last;
 }
 
 /* The I/O thread takes versions as long as this one lives: the queue is full only for a moment. */
@@ -56,6 +78,7 @@ static int hand_out(learner *l, uint32_t groups, uint32_t episodes)
                         .episodes = episodes,
                         .evaluate = evaluation_due(l, w->version) };
     weights_encode(w, DTYPE_F32, &v->bytes);
+    pick_rows(l, v);
     int rc;
     do rc = queue_push(l->config.versions, v, WAIT_MS);
     while (rc == ERR_TIMEOUT);
@@ -101,6 +124,10 @@ static int on_step(learner *l, const step_batch *b, error *err)
     for (uint32_t i = 0; i < b->n; i++) episodes += b->groups[i]->n;
     if (trainer_step(l->trainer, (const group *const *)b->groups, (int)b->n, l->metrics, err) != OK) return err->code;
     batch_step_metrics((const group *const *)b->groups, b->n, b->step, l->metrics);
+    if (l->config.sampler) {
+        sampler_learn(l->config.sampler, (const group *const *)b->groups, b->n, r->trainer.objectives.items[0].name);
+        sampler_metrics(l->config.sampler, l->metrics);
+    }
     throughput(l, l->metrics);
     if (sinks_write(l->config.sinks, "step", b->step, l->metrics, err) != OK) return err->code;
     if (((r->checkpoint_every > 0 && b->step % r->checkpoint_every == 0) || b->step == r->steps) && save(l, err) != OK)
@@ -160,6 +187,8 @@ int learner_open(learner *l, const learn_config *config, error *err)
     const checkpoint_parts parts = parts_of(l);
     const int rc = checkpoint_load(config->checkpoint, &parts, &state, err);
     if (rc == OK) trainer_memory_load(l->trainer, parts.memory);
+    if (rc == OK && l->config.sampler)
+        sampler_memory_load(l->config.sampler, parts.memory + trainer_memory_doubles(l->trainer));
     free(parts.memory);
     if (rc != OK) return rc;
     l->saved = state.step;

@@ -12,6 +12,7 @@
 
 #include "cli/recipe.h"
 #include "cli/sinks.h"
+#include "exchange/sampler.h"
 #include "exchange/server.h"
 #include "model/hf_folder.h"
 
@@ -20,6 +21,8 @@ typedef struct learn_config {
     const char *run_dir;
     hf_folder *model;       /* its weights are the trained ones; borrowed */
     const char *checkpoint; /* folder to resume from, or NULL */
+    sampler *sampler;       /* borrowed; NULL: rows come in turn */
+    uint32_t prompts;       /* rows a step takes of it */
     queue *steps, *versions;
     sinks *sinks;
     logger *log;
@@ -35,6 +38,7 @@ typedef struct learner {
     pthread_mutex_t lock;
     server_stats stats; /* under the lock: what the I/O thread last told */
     int64_t saved, last_ms;
+    int64_t picked; /* the last step whose rows were handed out */
     uint64_t last_tokens;
     int rc;
     error err;

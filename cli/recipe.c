@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/str.h"
+#include "cli/recipe_read.h"
 #include "env/tools/lua.h"
 #include "env/tools/python.h"
 #include "lua/bind.h"
@@ -24,6 +25,14 @@ static const config_row ROWS[] = {
     { "model", CONFIG_PATH, AT(model), 0, 0, NULL, "a Hugging Face folder" },
     { "data.train", CONFIG_PATH, AT(train), 0, 0, NULL, "JSON lines with prompt (or messages), answer, ..." },
     { "data.test", CONFIG_PATH, AT(test), 0, 0, "", "the same, held out, for evaluations" },
+    { "data.sampling", CONFIG_VALUE, 0, 0, 0, 0, NULL,
+      "in_turn; failure: rows come in proportion to 1 - success; signal: to the chance of differing rewards" },
+    { "data.drop_failed", CONFIG_INT, AT(drop_failed), 0, 1e9, "0",
+      "episodes, all wrong, after which a row is left out; 0: never" },
+    { "data.drop_solved", CONFIG_INT, AT(drop_solved), 0, 1e9, "0",
+      "episodes, all right, after which a row is left out; 0: never" },
+    { "data.stages", CONFIG_VALUE, 0, 0, 0, 0, NULL,
+      "list of { groups = {...}, gate = success, steps = n }: rows let in stage by stage" },
     { "env.tools", CONFIG_VALUE, 0, 0, 0, 0, NULL, "list of T.python{...}, T.tool{...}" },
     { "env.max_turns", CONFIG_INT, AT(max_turns), 0, 1000, "4", "tool calls an episode may make" },
     { "env.max_observation", CONFIG_INT, AT(max_observation), 1, 1e6, "512",
@@ -50,6 +59,7 @@ static const config_row ROWS[] = {
       "nucleus; below 1 the learner sees other probabilities than were sampled" },
     { "rollout.max_staleness", CONFIG_INT, AT(max_staleness), 0, 16, "0",
       "policy versions a token may be behind; 0: synchronous" },
+    { "rollout.lag", CONFIG_INT, AT(lag), 0, 16, "0", "policy versions every token is behind, for experiments" },
     { "algorithm.name", CONFIG_VALUE, 0, 0, 0, 0, NULL,
       "grpo, dapo, dr_grpo, rloo, reinforce++, reinforce++_baseline, opo, gspo, cispo, kimi, nft" },
     { "algorithm.mean", CONFIG_VALUE, 0, 0, 0, 0, NULL, "baseline: group, none, batch, loo, length (by the preset)" },
@@ -145,19 +155,12 @@ void recipe_print_keys(FILE *to)
 
 /* ---- keys that are more than a number ---- */
 
-typedef struct opening {
-    recipe *r;
-    config *c;
-    error *err;
-    int rc;
-} opening;
-
-static int bad(opening *o, const char *key, const char *expected)
+int recipe_bad(opening *o, const char *key, const char *expected)
 {
     return o->rc = config_error(o->c, key, o->err, "expected %s", expected);
 }
 
-static int choice(opening *o, lua_State *L, const char *key, const char *const *names, int otherwise)
+int recipe_choice(opening *o, lua_State *L, const char *key, const char *const *names, int otherwise)
 {
     config_push(L, key);
     const char *word = lua_isnil(L, -1) ? names[otherwise] : lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
@@ -168,213 +171,6 @@ static int choice(opening *o, lua_State *L, const char *key, const char *const *
     return otherwise;
 }
 
-static void pair(opening *o, lua_State *L, const char *key, double *first, double *second)
-{
-    config_push(L, key);
-    if (lua_isnil(L, -1)) return;
-    if (!lua_istable(L, -1) || luaL_len(L, -1) != 2) {
-        bad(o, key, "two numbers { a, b }");
-        return;
-    }
-    lua_rawgeti(L, -1, 1);
-    lua_rawgeti(L, -2, 2);
-    if (!lua_isnumber(L, -1) || !lua_isnumber(L, -2)) bad(o, key, "two numbers { a, b }");
-    *first = lua_tonumber(L, -2), *second = lua_tonumber(L, -1);
-}
-
-static void read_lora(opening *o, lua_State *L)
-{
-    lora_config *c = &o->r->trainer.lora;
-    *c = (lora_config){ .rank = (int)o->r->lora_rank, .alpha = (float)o->r->lora_alpha };
-    config_push(L, "lora.targets");
-    if (lua_isnil(L, -1)) return;
-    const lua_Integer n = lua_istable(L, -1) ? luaL_len(L, -1) : 0;
-    if (n == 0) bad(o, "lora.targets", "a list of matrices: { \"q_proj\", \"v_proj\" }");
-    for (lua_Integer i = 1; i <= n && o->rc == OK; i++) {
-        lua_rawgeti(L, -1, i);
-        const uint32_t bit = lua_type(L, -1) == LUA_TSTRING ? lora_target(lua_tostring(L, -1)) : 0;
-        if (!bit) bad(o, "lora.targets", "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj");
-        c->targets |= bit;
-        lua_pop(L, 1);
-    }
-}
-
-/* A name stands for what its paper does; every part of it can be another by a key of its own. */
-typedef struct preset {
-    const char *name;
-    advantage_mean mean;
-    advantage_std std;
-    loss_kind loss;
-    loss_aggregation aggregation;
-    double clip_low, clip_high;
-    bool filter;
-} preset;
-
-static const preset PRESETS[] = {
-    { "grpo", MEAN_GROUP, STD_GROUP, LOSS_PPO, AGGREGATE_TOKEN, 0.2, 0.28, false },
-    { "dapo", MEAN_GROUP, STD_GROUP, LOSS_PPO, AGGREGATE_TOKEN, 0.2, 0.28, true },
-    { "dr_grpo", MEAN_GROUP, STD_NONE, LOSS_PPO, AGGREGATE_CONSTANT, 0.2, 0.2, false },
-    { "rloo", MEAN_LOO, STD_NONE, LOSS_PPO, AGGREGATE_TOKEN, 0.2, 0.2, false },
-    { "reinforce++", MEAN_BATCH, STD_BATCH, LOSS_PPO, AGGREGATE_TOKEN, 0.2, 0.2, false },
-    { "reinforce++_baseline", MEAN_GROUP, STD_BATCH, LOSS_PPO, AGGREGATE_TOKEN, 0.2, 0.2, false },
-    { "opo", MEAN_LENGTH, STD_NONE, LOSS_PPO, AGGREGATE_TOKEN, 0.2, 0.2, false },
-    { "gspo", MEAN_GROUP, STD_GROUP, LOSS_GSPO, AGGREGATE_SEQUENCE, 3e-4, 4e-4, false },
-    { "cispo", MEAN_GROUP, STD_GROUP, LOSS_CISPO, AGGREGATE_TOKEN, 1.0, 0.28, false },
-    { "kimi", MEAN_GROUP, STD_NONE, LOSS_KIMI, AGGREGATE_SEQUENCE_SUM, 0.2, 0.28, false },
-    { "nft", MEAN_GROUP, STD_NONE, LOSS_NFT, AGGREGATE_TOKEN, 0.2, 0.28, true },
-};
-enum { N_PRESETS = sizeof PRESETS / sizeof *PRESETS };
-
-static const preset *read_preset(opening *o, lua_State *L)
-{
-    const char *names[N_PRESETS + 1] = { NULL };
-    for (int i = 0; i < N_PRESETS; i++) names[i] = PRESETS[i].name;
-    return &PRESETS[choice(o, L, "algorithm.name", names, 0)];
-}
-
-static void read_advantage(opening *o, lua_State *L, const preset *p)
-{
-    static const char *const MEANS[] = { "group", "none", "batch", "loo", "length", NULL };
-    static const char *const STDS[] = { "group", "none", "batch", NULL };
-    advantage_config *a = &o->r->trainer.advantage;
-    a->mean = (advantage_mean)choice(o, L, "algorithm.mean", MEANS, p->mean);
-    a->std = (advantage_std)choice(o, L, "algorithm.std", STDS, p->std);
-    config_push(L, "algorithm.filter_groups");
-    if (!lua_isnil(L, -1) && !lua_isboolean(L, -1)) bad(o, "algorithm.filter_groups", "true or false");
-    a->drop_dead = lua_isnil(L, -1) ? p->filter : lua_toboolean(L, -1);
-    a->shape.overlong_max = (double)o->r->max_tokens;
-}
-
-static void read_algorithm(opening *o, lua_State *L)
-{
-    static const char *const LOSSES[] = { "ppo", "gspo", "cispo", "reinforce", "kimi", "nft", NULL };
-    static const char *const SUMS[] = { "token", "sequence", "constant", "sequence_sum", NULL };
-    static const char *const CORRECTIONS[] = { "token_tis", "none", "sequence_tis", "mask", "geometric", NULL };
-    static const char *const KLS[] = { "k3", "k1", "k2", "k3+", NULL };
-    loss_config *loss = &o->r->trainer.loss;
-    const preset *p = read_preset(o, L);
-    if (o->rc == OK) read_advantage(o, L, p);
-    loss->kind = (loss_kind)choice(o, L, "algorithm.loss", LOSSES, p->loss);
-    loss->aggregation = (loss_aggregation)choice(o, L, "algorithm.aggregation", SUMS, p->aggregation);
-    loss->correction = (loss_correction)choice(o, L, "algorithm.correction", CORRECTIONS, 0);
-    loss->kl_kind = (loss_kl)choice(o, L, "algorithm.kl_kind", KLS, 0);
-    loss->clip_low = p->clip_low, loss->clip_high = p->clip_high;
-    pair(o, L, "algorithm.clip", &loss->clip_low, &loss->clip_high);
-    loss->nft_weight = (int)o->r->nft_weight;
-    loss->constant = (double)o->r->max_tokens;
-    if (loss->kind == LOSS_NFT && o->r->trainer.advantage.mean == MEAN_NONE)
-        bad(o, "algorithm.mean", "a baseline: nft tells right from wrong by the advantage's sign");
-    o->r->trainer.epochs = (int)o->r->epochs;
-    o->r->trainer.reference_every = (int)o->r->reference_every;
-    pair(o, L, "optim.betas", &o->r->trainer.optim.beta1, &o->r->trainer.optim.beta2);
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const objective *)a)->name, ((const objective *)b)->name);
-}
-
-/* A number, or { weight = number, least = number }. */
-static bool read_objective(lua_State *L, double *weight, double *least)
-{
-    const int top = lua_gettop(L);
-    bool fine = lua_type(L, -1) == LUA_TNUMBER;
-    if (fine) *weight = lua_tonumber(L, -1);
-    if (lua_istable(L, -1)) {
-        fine = lua_getfield(L, top, "weight") == LUA_TNUMBER;
-        *weight = lua_tonumber(L, -1);
-        const int kind = lua_getfield(L, top, "least");
-        if (kind == LUA_TNUMBER) *least = lua_tonumber(L, -1);
-        fine &= kind == LUA_TNUMBER || kind == LUA_TNIL;
-    }
-    lua_settop(L, top);
-    return fine;
-}
-
-static void read_objectives(opening *o, lua_State *L)
-{
-    objective_set *set = &o->r->trainer.objectives;
-    error why = { 0 };
-    config_push(L, "reward.objectives");
-    if (!lua_istable(L, -1)) {
-        bad(o, "reward.objectives", "a table like { accuracy = 1.0 }");
-        return;
-    }
-    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-        double weight = 0, least = -INFINITY;
-        if (lua_type(L, -2) != LUA_TSTRING || !read_objective(L, &weight, &least))
-            bad(o, "reward.objectives",
-                "names with numbers, like { accuracy = 1.0 }, or { weight = 1.0, least = 0.95 }");
-        else if (objective_add(set, lua_tostring(L, -2), weight, &why) != OK)
-            o->rc = config_error(o->c, "reward.objectives", o->err, "%s", why.text);
-        if (o->rc != OK) return;
-        set->items[set->n - 1].least = least;
-    }
-    if (set->n == 0) bad(o, "reward.objectives", "at least one objective");
-    qsort(set->items, (size_t)set->n, sizeof *set->items, by_name); /* Lua's order of keys is nobody's */
-    /* The heaviest first: it is the one that progress and plots are about. */
-    for (int i = 1; i < set->n; i++)
-        if (set->items[i].weight > set->items[0].weight) {
-            const objective heavy = set->items[i];
-            memmove(set->items + 1, set->items, sizeof *set->items * (size_t)i);
-            set->items[0] = heavy;
-        }
-}
-
-static void read_groups(opening *o, lua_State *L)
-{
-    moo_plan *m = &o->r->trainer.moo;
-    config_push(L, "moo.groups");
-    const lua_Integer n = lua_istable(L, -1) ? luaL_len(L, -1) : 0;
-    if (n < 2 || n > MOO_MOST) bad(o, "moo.groups", "a list of 2 to 16 names, as rows have them in \"group\"");
-    for (lua_Integer i = 1; i <= n && o->rc == OK; i++) {
-        lua_rawgeti(L, -1, i);
-        const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
-        if (!*name || strlen(name) >= GROUP_NAME) bad(o, "moo.groups", "names of 1 to 63 characters");
-        snprintf(m->groups[m->n_groups++], GROUP_NAME, "%s", name);
-        lua_pop(L, 1);
-    }
-}
-
-static void read_bucket(opening *o, lua_State *L)
-{
-    static const char *const NAMES[] = { "layer", "tensor", "global", "token", NULL };
-    moo_plan *m = &o->r->trainer.moo;
-    config_push(L, "moo.bucket");
-    const char *word = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
-    if (strncmp(word, "bytes:", 6) == 0) {
-        char *end;
-        m->bucket.scope = BUCKET_BYTES;
-        m->bucket.bytes = strtoll(word + 6, &end, 10);
-        if (*end || m->bucket.bytes < 1) bad(o, "moo.bucket", "bytes:N with N > 0");
-        return;
-    }
-    const int scope = choice(o, L, "moo.bucket", NAMES, 0);
-    m->by_token = scope == 3;
-    m->bucket.scope = m->by_token ? BUCKET_LAYER : (bucket_scope)scope;
-}
-
-static void read_moo(opening *o, lua_State *L)
-{
-    moo_plan *m = &o->r->trainer.moo;
-    config_push(L, "moo.method");
-    if (lua_isnil(L, -1)) return; /* over nothing: one gradient */
-    m->bucket.moo.method = (moo_method)choice(o, L, "moo.method", moo_method_names(), 0);
-    m->bucket.moo.ridge = moo_default(MOO_SUM).ridge;
-    m->bucket.refresh = (int)o->r->moo_refresh;
-    m->over = choice(o, L, "moo.over", (const char *const[]){ "rewards", "groups", NULL }, 0) ? MOO_OVER_GROUPS
-                                                                                              : MOO_OVER_REWARDS;
-    if (o->rc == OK) read_bucket(o, L);
-    if (o->rc == OK && m->over == MOO_OVER_GROUPS) read_groups(o, L);
-    if (o->rc != OK) return;
-    if (m->over == MOO_OVER_GROUPS && m->by_token) bad(o, "moo.bucket", "another bucket than token for groups");
-    if (m->over == MOO_OVER_REWARDS && o->r->trainer.objectives.n < 2)
-        bad(o, "moo.method", "two objectives or more in reward.objectives");
-    for (int k = 0; m->over == MOO_OVER_REWARDS && k < o->r->trainer.objectives.n; k++)
-        if (o->r->trainer.objectives.items[k].weight < 0)
-            bad(o, "reward.objectives", "no negative weight with moo: let the script return the negative");
-}
-
 static void read_shots(opening *o, lua_State *L)
 {
     char dir[RECIPE_PATH];
@@ -383,7 +179,7 @@ static void read_shots(opening *o, lua_State *L)
     config_push(L, "prompt.shots");
     if (lua_isnil(L, -1)) return;
     if (!lua_istable(L, -1) || lua_getfield(L, -1, "file") != LUA_TSTRING) {
-        bad(o, "prompt.shots", "T.shots{ file = ..., schedule = ... }");
+        recipe_bad(o, "prompt.shots", "T.shots{ file = ..., schedule = ... }");
         return;
     }
     path_join(r->shots_file, sizeof r->shots_file, path_dirname(dir, sizeof dir, r->path), lua_tostring(L, -1));
@@ -399,7 +195,7 @@ static void read_shots(opening *o, lua_State *L)
 static void read_prompt(opening *o, lua_State *L)
 {
     config_push(L, "prompt.instruction");
-    if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING) bad(o, "prompt.instruction", "text");
+    if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING) recipe_bad(o, "prompt.instruction", "text");
     o->r->instruction = xstrdup(lua_isnil(L, -1) ? "" : lua_tostring(L, -1));
     config_push(L, "prompt.options");
     if (!lua_isnil(L, -1)) {
@@ -414,16 +210,10 @@ static int read_values(lua_State *L)
 {
     opening *o = lua_touserdata(L, 1);
     luaL_checkstack(L, 64, "recipe");
-    o->r->trainer.optim.eps = 1e-8, o->r->trainer.optim.beta1 = 0.9, o->r->trainer.optim.beta2 = 0.95;
-    read_algorithm(o, L);
-    if (o->rc == OK) read_objectives(o, L);
-    if (o->rc == OK) read_moo(o, L);
+    recipe_read_learning(o, L);
+    if (o->rc == OK) recipe_read_sampling(o, L);
     if (o->rc == OK) read_prompt(o, L);
-    if (o->rc == OK) read_lora(o, L);
-    o->r->precision = (precision)choice(o, L, "precision", (const char *const[]){ "f32", "bf16", NULL }, 0);
-    o->r->trainer.seed = (uint64_t)o->r->seed;
-    o->r->trainer.advantage.whiten = advantage_default(o->r->trainer.objectives.n).whiten;
-    o->r->trainer.temperature = o->r->temperature;
+    o->r->precision = (precision)recipe_choice(o, L, "precision", (const char *const[]){ "f32", "bf16", NULL }, 0);
     return 0;
 }
 

@@ -12,6 +12,7 @@
 
 #include "actor/engine.h"
 #include "env/router.h"
+#include "exchange/sampler.h"
 #include "learner/trainer.h"
 #include "lua/curriculum.h"
 #include "lua/dialect.h"
@@ -26,6 +27,8 @@ typedef struct recipe {
     char name[64];
     char model[RECIPE_PATH];
     char train[RECIPE_PATH], test[RECIPE_PATH]; /* data; test may be "" */
+    sampler_config sampler;
+    int64_t drop_failed, drop_solved;
 
     char dialect[RECIPE_PATH];
     char *instruction, *dialect_options; /* options: JSON text or NULL */
@@ -37,7 +40,7 @@ typedef struct recipe {
     char reward_script[RECIPE_PATH];
     double reward_timeout_ms, reward_memory_mb;
 
-    int64_t group, prompts_per_step, max_tokens, max_context, max_staleness;
+    int64_t group, prompts_per_step, max_tokens, max_context, max_staleness, lag;
     double temperature, top_p;
 
     trainer_config trainer;

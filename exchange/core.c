@@ -31,7 +31,14 @@ typedef struct batch {
     uint32_t n, room;           /* works there are, and there is room for */
     uint32_t open_from, closed; /* open_from: no open task before it */
     uint32_t rounds;            /* of refills */
+    uint64_t *rows;             /* a sampler's, or NULL */
 } batch;
+
+/* The rows of a step that is not open yet. */
+typedef struct picked {
+    int64_t step;
+    uint64_t *rows;
+} picked;
 
 typedef struct worker {
     uint32_t peer, slots;
@@ -50,6 +57,7 @@ struct core {
     vec(batch *) batches;    /* evaluations first, then in order of step */
     vec(batch *) over;       /* handed over, but actions still point into them: freed when those are done */
     vec(worker) workers;
+    vec(picked) picked;
     vec(uint64_t) unscored; /* tasks in the order in which they were committed; some may have been asked since */
     size_t unscored_from;
     vec(action) actions;
@@ -94,6 +102,7 @@ static void batch_free(batch *b)
         score_free(b->works[i].score);
     }
     free(b->works);
+    free(b->rows);
     free(b);
 }
 
@@ -124,6 +133,8 @@ void core_free(core *c)
     free_actions(c);
     for (size_t i = 0; i < c->batches.len; i++) batch_free(c->batches.data[i]);
     for (size_t i = 0; i < c->over.len; i++) batch_free(c->over.data[i]);
+    for (size_t i = 0; i < c->picked.len; i++) free(c->picked.data[i].rows);
+    vec_free(&c->picked);
     vec_free(&c->over);
     vec_free(&c->batches);
     vec_free(&c->workers);
@@ -244,18 +255,38 @@ static void open_works(core *c, batch *b, uint32_t n)
         if (b->eval)
             scheduler_eval_task(&c->config.schedule, b->step, i, &w->task);
         else
-            scheduler_task(&c->config.schedule, b->step, i, &w->task);
+            scheduler_task(&c->config.schedule, b->step, b->rows, i, &w->task);
+        /* After a resume a lagging step's version may be past: it is played with the one there is. */
+        if (w->task.max_version < c->version) w->task.max_version = c->version;
         if (!b->eval) take_restored(c, b, w);
     }
     b->n = n;
 }
 
+void core_rows(core *c, int64_t step, const uint64_t *rows)
+{
+    const size_t bytes = sizeof *rows * scheduler_prompts(&c->config.schedule);
+    vec_push(&c->picked, (picked){ step, memcpy(xmalloc(bytes), rows, bytes) });
+}
+
+static uint64_t *take_picked(core *c, int64_t step)
+{
+    for (size_t i = 0; i < c->picked.len; i++) {
+        if (c->picked.data[i].step != step) continue;
+        uint64_t *rows = c->picked.data[i].rows;
+        c->picked.data[i] = c->picked.data[--c->picked.len];
+        return rows;
+    }
+    return NULL;
+}
+
 static void open_batch(core *c, int64_t step, bool eval)
 {
     const uint32_t n = eval ? scheduler_eval_size(&c->config.schedule) : step_size(c);
-    const uint32_t room = eval ? n : n * (1 + c->config.schedule.refills);
+    const uint32_t room = eval ? n : scheduler_prompts(&c->config.schedule) * c->config.schedule.group;
     batch *b = xcalloc(1, sizeof *b);
     *b = (batch){ .step = step, .eval = eval, .room = room, .works = xcalloc(room, sizeof *b->works) };
+    if (!eval) b->rows = take_picked(c, step);
     insert_batch(c, b);
     open_works(c, b, n);
 }
@@ -317,15 +348,31 @@ static void hand_over(core *c, batch *b)
     act(c, a);
 }
 
+static bool is_whole(core *c, batch *b)
+{
+    while (b->closed == b->n && refill(c, b)) {
+    }
+    return b->closed == b->n;
+}
+
+/* Whether all steps up to the one that lags behind this one are played: then a newer version may come. */
+static bool lag_is_kept(core *c, const batch *b)
+{
+    const int64_t behind = b->step + c->config.schedule.lag;
+    const int64_t last = behind < c->config.steps ? behind : c->config.steps;
+    bool whole = c->opened >= last;
+    for (size_t i = 0; !b->eval && c->config.schedule.lag > 0 && i < c->batches.len; i++)
+        if (!c->batches.data[i]->eval && c->batches.data[i]->step <= last) whole &= is_whole(c, c->batches.data[i]);
+    return b->eval || c->config.schedule.lag == 0 || whole;
+}
+
 /* Steps leave in order: an earlier one that is open holds the later ones back. */
 static void close_batches(core *c)
 {
     bool held_back = false;
     for (size_t i = 0; i < c->batches.len;) {
         batch *b = c->batches.data[i];
-        while (b->closed == b->n && refill(c, b)) {
-        }
-        if (b->closed < b->n || (held_back && !b->eval)) {
+        if (!is_whole(c, b) || (held_back && !b->eval) || !lag_is_kept(c, b)) {
             held_back = true;
             i++;
             continue;

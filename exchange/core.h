@@ -16,7 +16,9 @@
  *
  * A lease ends with its deadline or with its holder; the work is then handed out again, up to max_losses times.
  *
- * A step's tasks are opened when version >= step - 1 - max_staleness, so no token can be staler than that. An
+ * A step's tasks are opened when version >= step - 1 - max_staleness, so no token can be staler than that. With a lag
+ * (max_staleness is at least that) a step becomes ready only when the one `lag` behind it is whole, so every token is
+ * exactly so stale, and a run with stale data repeats to the bit: that is for experiments. An
  * evaluation needs actors on its version: while core_evaluating says so, the next version is to be held back. */
 #pragma once
 
@@ -78,6 +80,9 @@ void core_free(core *c);
  * version is known by core_known, of an earlier life, or by core_version. */
 void core_restore(core *c, episode *e, score *s);
 void core_known(core *c, int64_t version, uint64_t hash);
+
+/* The rows of a step that is not open yet, scheduler_prompts of them, copied; without them its rows come in turn. */
+void core_rows(core *c, int64_t step, const uint64_t *rows);
 
 /* A policy version exists: v steps are done. hash: of its weights; tokens that claim v must carry it. The first one may
  * be a checkpoint's; each later one is the next. */

@@ -11,6 +11,7 @@ typedef struct scheduler_config {
     uint32_t prompts_per_step, group;
     uint32_t refills; /* times that groups without signal may be made up for, each by as many prompts (core.h) */
     int64_t max_staleness;
+    int64_t lag; /* every token of a step is sampled by the version so many before the newest allowed one; 0: none */
     float temperature;
     int32_t max_tokens;
     uint64_t eval_prompts; /* rows of the test set an evaluation plays; 0: all */
@@ -20,9 +21,12 @@ typedef struct scheduler_config {
     void *shots_ctx;
 } scheduler_config;
 
-/* Fills *t (task_reset when done): sample `index` of step `step`, index < prompts_per_step * group * (1 + refills). The
- * prompts beyond prompts_per_step come from a shuffle of their own, so that steps without them stay what they are. */
-void scheduler_task(const scheduler_config *c, int64_t step, uint32_t index, task *t);
+/* Prompts a step may need: those of its refills with them. */
+uint32_t scheduler_prompts(const scheduler_config *c);
+/* Fills *t (task_reset when done): sample `index` of step `step`, index < scheduler_prompts * group. `rows`
+ * [scheduler_prompts]: the step's rows as a sampler picked them; NULL: in turn, and the prompts beyond prompts_per_step
+ * come from a shuffle of their own, so that steps without them stay what they are. */
+void scheduler_task(const scheduler_config *c, int64_t step, const uint64_t *rows, uint32_t index, task *t);
 /* Question `index` of the evaluation of `version`: greedy, one sample. index < scheduler_eval_size. */
 void scheduler_eval_task(const scheduler_config *c, int64_t version, uint32_t index, task *t);
 uint32_t scheduler_eval_size(const scheduler_config *c);

@@ -50,12 +50,12 @@ static int save_adapter(const char *dir, const char *model_dir, const lora *adap
     return adapter ? lora_save(adapter, path_join(path, sizeof path, dir, "adapter"), model_dir, err) : OK;
 }
 
-/* The numbers of moo.state, as this machine writes doubles: a checkpoint is resumed where it was made. */
+/* The numbers of memory.state, as this machine writes doubles: a checkpoint is resumed where it was made. */
 static int save_memory(const char *dir, const checkpoint_parts *p, error *err)
 {
     char path[PATH_BYTES];
     if (p->n_memory == 0) return OK;
-    path_join(path, sizeof path, dir, "moo.state");
+    path_join(path, sizeof path, dir, "memory.state");
     return file_write_atomic(path, p->memory, sizeof *p->memory * (size_t)p->n_memory, err);
 }
 
@@ -182,12 +182,12 @@ static int load_memory(const char *dir, const checkpoint_parts *p, error *err)
     size_t len = 0;
     const size_t want = sizeof *p->memory * (size_t)p->n_memory;
     if (want == 0) return OK;
-    char *bytes = file_read(path_join(path, sizeof path, dir, "moo.state"), want + 1, &len, err);
+    char *bytes = file_read(path_join(path, sizeof path, dir, "memory.state"), want + 1, &len, err);
     if (!bytes) return err ? err->code : ERR_IO;
     if (len == want) memcpy(p->memory, bytes, want);
     free(bytes);
     if (len == want) return OK;
-    return error_set(err, ERR_PARSE, "moo.state: expected %zu bytes, found %zu%s: it is of other objectives or buckets",
+    return error_set(err, ERR_PARSE, "memory.state: expected %zu bytes, found %zu%s: it is of other objectives, buckets or data",
                      want, len, len > want ? " or more" : "");
 }
 

@@ -73,6 +73,8 @@ typedef struct world {
     uint64_t seed;
     bool rough;
     int64_t now, max_staleness;
+    int64_t told; /* the last step whose rows the core was told */
+    bool sampled; /* a sampler picks the rows */
     core *core;
     core_config config;
     vec(event) events;
@@ -105,12 +107,21 @@ static void send_message(world *w, event e)
 
 /* ---- what is played ---- */
 
+/* A sampler's rows of a step. */
+static const uint64_t *rows_of(int64_t step, uint64_t rows[PROMPTS * (1 + REFILLS)])
+{
+    for (int i = 0; i < PROMPTS * (1 + REFILLS); i++) rows[i] = ((uint64_t)step * 7 + (uint64_t)i * 3) % EVALS;
+    return rows;
+}
+
 static void task_of(const world *w, uint64_t id, task *t)
 {
+    uint64_t rows[PROMPTS * (1 + REFILLS)];
+    const int64_t step = task_id_step(id);
     if (task_id_eval(id))
-        scheduler_eval_task(&w->config.schedule, task_id_step(id), task_id_index(id), t);
+        scheduler_eval_task(&w->config.schedule, step, task_id_index(id), t);
     else
-        scheduler_task(&w->config.schedule, task_id_step(id), task_id_index(id), t);
+        scheduler_task(&w->config.schedule, step, w->sampled ? rows_of(step, rows) : NULL, task_id_index(id), t);
 }
 
 /* The only episode that this task can become with weights `version`. */
@@ -188,12 +199,16 @@ static void check_group(const world *w, const group *g, int64_t step, uint64_t *
         const int64_t version = e->tokens.segments[0].version;
         if (version > step - 1 || version < step - 1 - w->max_staleness)
             fail_msg("seed %" PRIu64 ": step %" PRId64 " has a token of version %" PRId64, w->seed, step, version);
+        const int64_t lagging = step - 1 - w->config.schedule.lag;
+        if (!w->rough && version != (lagging > 0 ? lagging : 0) && w->config.schedule.lag)
+            fail_msg("step %" PRId64 " lags with version %" PRId64, step, version);
         if (e->failed != FAIL_NONE) fail_msg("seed %" PRIu64 ": a failed episode is trained on", w->seed);
         if (!idmap_get(w->disk, e->id))
             fail_msg("seed %" PRIu64 ": an episode is trained on that was never committed", w->seed);
         if (i > 0 && e->sample <= g->episodes[i - 1]->sample)
             fail_msg("seed %" PRIu64 ": samples out of order", w->seed);
         *content = hash_combine(*content, e->id);
+        *content = hash_combine(*content, e->prompt_id);
         *content = hash_combine(*content, (uint64_t)e->tokens.n);
         *content = hash_combine(*content, (uint64_t)(score_get(g->scores[i], "accuracy") * 1e6));
     }
@@ -252,7 +267,11 @@ static void perform(world *w, const action *a)
         commit(w, a);
         break;
     case SEND_TASK:
-        send_message(w, (event){ .kind = TO_TASK, .peer = a->peer, .id = a->task_id, .attempt = a->task->attempt });
+        send_message(w, (event){ .kind = TO_TASK,
+                                 .peer = a->peer,
+                                 .id = a->task_id,
+                                 .version = a->task->max_version,
+                                 .attempt = a->task->attempt });
         break;
     case ASK_SCORE:
         send_message(w, (event){ .kind = TO_SCORE_REQUEST, .peer = a->peer, .id = a->task_id });
@@ -287,6 +306,8 @@ static void publish(world *w, int64_t version)
 {
     w->version = version;
     if (version % EVAL_EVERY == 0) core_evaluate(w->core, version);
+    for (uint64_t rows[PROMPTS * (1 + REFILLS)]; w->sampled && w->told < version + 1 + w->max_staleness;)
+        core_rows(w->core, w->told + 1, rows_of(w->told + 1, rows)), w->told++;
     core_version(w->core, w->now, version, weights_of(version));
 }
 
@@ -298,7 +319,7 @@ static void restart(world *w)
     core_free(w->core);
     w->core = core_new(&w->config);
     w->events.len = 0;
-    w->ready = from;
+    w->ready = w->told = from;
     w->life++;
     for (int64_t v = 0; v <= from; v++) core_known(w->core, v, weights_of(v));
     uint64_t id;
@@ -335,10 +356,11 @@ static void on_task(world *w, client *c, const event *e)
     const uint64_t id = e->id;
     task t;
     task_of(w, id, &t);
-    const bool waits = w->version<t.min_version, late = w->version> t.max_version;
+    const bool waits = w->version < t.min_version, late = w->version > e->version;
     task_reset(&t);
     if (waits)
-        push(w, (event){ .kind = TO_TASK, .peer = c->peer, .id = id, .attempt = e->attempt }, 20);
+        push(w,
+             (event){ .kind = TO_TASK, .peer = c->peer, .id = id, .version = e->version, .attempt = e->attempt }, 20);
     else if (late)
         core_want(w->core, w->now, c->peer, 1); /* left to its lease */
     else
@@ -370,15 +392,18 @@ static void resend(world *w, const client *c)
 {
     for (size_t i = 0; i < c->unacked.len; i++) {
         const uint64_t id = c->unacked.data[i];
-        send_episode(w, c, id, task_id_eval(id) ? task_id_step(id) : task_id_step(id) - 1, 0, false);
+        task t;
+        task_of(w, id, &t);
+        send_episode(w, c, id, t.max_version, 0, false);
+        task_reset(&t);
     }
     push(w, (event){ .kind = RESEND, .peer = c->peer }, RESEND_MS);
 }
 
 static void on_trained(world *w, int64_t step)
 {
-    if (core_evaluating(w->core))
-        push(w, (event){ .kind = TRAINED, .version = step }, 20); /* held back */
+    if (core_evaluating(w->core) || step > w->version + 1)
+        push(w, (event){ .kind = TRAINED, .version = step }, 20); /* held back, or not its turn */
     else
         publish(w, step);
 }
@@ -389,7 +414,8 @@ static uint64_t wanted(const world *w, const event *e)
     const int64_t step = task_id_step(e->id), behind = step - 1 - e->version;
     if (e->kind != EPISODE_IN || e->fails || task_id_eval(e->id)) return 0;
     const bool open = step > w->ready && step <= w->version + 1 + w->max_staleness;
-    return open && e->version <= w->version && behind >= 0 && behind <= w->max_staleness ? e->id : 0;
+    return open && e->version <= w->version && behind >= w->config.schedule.lag && behind <= w->max_staleness ? e->id
+                                                                                                               : 0;
 }
 
 static void happen(world *w, const event *e)
@@ -448,11 +474,12 @@ static event next_event(world *w)
 
 /* ---- a run ---- */
 
-static void open_world(world *w, const core_config *config, uint64_t seed, bool rough)
+static void open_world(world *w, const core_config *config, bool sampled, uint64_t seed, bool rough)
 {
     *w = (world){ .rnd = test_random_seed(seed),
                   .seed = seed,
                   .rough = rough,
+                  .sampled = sampled,
                   .config = *config,
                   .disk = idmap_new(),
                   .life = 1,
@@ -500,7 +527,13 @@ typedef struct stage_set {
     core_config config;
 } stage_set;
 
-static stage_set open_set(int64_t max_staleness, uint32_t refills)
+typedef struct manner {
+    int64_t max_staleness, lag;
+    uint32_t refills;
+    bool sampled;
+} manner;
+
+static stage_set open_set(const manner *m)
 {
     error err = { 0 };
     char path[400];
@@ -517,8 +550,9 @@ static stage_set open_set(int64_t max_staleness, uint32_t refills)
                                             .seed = 1,
                                             .prompts_per_step = PROMPTS,
                                             .group = GROUP,
-                                            .refills = refills,
-                                            .max_staleness = max_staleness,
+                                            .refills = m->refills,
+                                            .max_staleness = m->max_staleness,
+                                            .lag = m->lag,
                                             .temperature = 1,
                                             .max_tokens = 8,
                                             .eval_prompts = EVALS },
@@ -546,18 +580,18 @@ static uint64_t number_of(const char *name, uint64_t otherwise)
     return text ? strtoull(text, NULL, 10) : otherwise;
 }
 
-static void rough_histories(int64_t max_staleness, uint32_t refills)
+static void rough_histories(manner m)
 {
-    stage_set s = open_set(max_staleness, refills);
+    stage_set s = open_set(&m);
     static world calm, rough;
-    open_world(&calm, &s.config, 0, false);
+    open_world(&calm, &s.config, m.sampled, 0, false);
     play_run(&calm);
     assert_int_equal(calm.evals_ready, STEPS / EVAL_EVERY + 1);
     const uint64_t only = number_of("SIM_SEED", 0), runs = only ? only : number_of("SIM_RUNS", DEFAULT_RUNS);
     for (uint64_t seed = only ? only : 1; seed <= runs; seed++) {
-        open_world(&rough, &s.config, seed, true);
+        open_world(&rough, &s.config, m.sampled, seed, true);
         play_run(&rough);
-        for (int64_t step = 1; step <= STEPS && !max_staleness; step++) /* stale tokens depend on who was quick */
+        for (int64_t step = 1; step <= STEPS && !m.max_staleness; step++) /* stale tokens depend on who was quick */
             if (rough.content[step] != calm.content[step])
                 fail_msg("seed %" PRIu64 ": step %" PRId64 " differs from the calm run's", seed, step);
         close_world(&rough);
@@ -569,26 +603,42 @@ static void rough_histories(int64_t max_staleness, uint32_t refills)
 static void a_synchronous_run_ends_as_the_calm_one_whatever_happens(void **state)
 {
     (void)state;
-    rough_histories(0, 0);
+    rough_histories((manner){ 0 });
 }
 
 static void a_run_with_stale_tokens_keeps_to_its_limit_whatever_happens(void **state)
 {
     (void)state;
-    rough_histories(2, 0);
+    rough_histories((manner){ .max_staleness = 2 });
 }
 
 static void refilled_steps_depend_on_what_was_played_and_not_on_when(void **state)
 {
     (void)state;
-    rough_histories(0, REFILLS);
-    rough_histories(2, REFILLS);
+    rough_histories((manner){ .refills = REFILLS });
+    rough_histories((manner){ .max_staleness = 2, .refills = REFILLS });
+}
+
+static void a_lagging_run_is_as_stale_as_it_was_told(void **state)
+{
+    (void)state;
+    rough_histories((manner){ .max_staleness = 2, .lag = 2 });
+    rough_histories((manner){ .max_staleness = 1, .lag = 1, .refills = REFILLS });
+}
+
+static void a_sampler_s_rows_are_played_whatever_happens(void **state)
+{
+    (void)state;
+    rough_histories((manner){ .sampled = true });
+    rough_histories((manner){ .max_staleness = 1, .refills = REFILLS, .sampled = true });
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refilled_steps_depend_on_what_was_played_and_not_on_when),
+        cmocka_unit_test(a_lagging_run_is_as_stale_as_it_was_told),
+        cmocka_unit_test(a_sampler_s_rows_are_played_whatever_happens),
         cmocka_unit_test(a_synchronous_run_ends_as_the_calm_one_whatever_happens),
         cmocka_unit_test(a_run_with_stale_tokens_keeps_to_its_limit_whatever_happens),
     };

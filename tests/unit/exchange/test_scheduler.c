@@ -54,7 +54,7 @@ static void the_samples_of_a_prompt_are_one_group(void **state)
     for (uint32_t i = 0; i < PROMPTS * GROUP; i++) {
         task t;
         error err = { 0 };
-        scheduler_task(&d.c, 3, i, &t);
+        scheduler_task(&d.c, 3, NULL, i, &t);
         test_ok(task_check(&t, &err), &err);
         assert_true(t.id == task_id(false, 3, i));
         assert_true(t.group == task_id(false, 3, i / GROUP * GROUP));
@@ -72,13 +72,13 @@ static void the_same_step_asks_the_same_again(void **state)
     (void)state;
     desk a = open_desk(), b = open_desk();
     task t;
-    scheduler_task(&b.c, 40, 1, &t); /* b has been elsewhere before */
+    scheduler_task(&b.c, 40, NULL, 1, &t); /* b has been elsewhere before */
     task_reset(&t);
     for (int64_t step = 1; step < 12; step++)
         for (uint32_t i = 0; i < PROMPTS * GROUP; i++) {
             task x, y;
-            scheduler_task(&a.c, step, i, &x);
-            scheduler_task(&b.c, step, i, &y);
+            scheduler_task(&a.c, step, NULL, i, &x);
+            scheduler_task(&b.c, step, NULL, i, &y);
             assert_string_equal(x.row, y.row);
             assert_true(x.prompt_id == y.prompt_id);
             task_reset(&x);
@@ -95,7 +95,7 @@ static void an_epoch_visits_every_row_once(void **state)
     int hits[ROWS] = { 0 };
     for (uint32_t visit = 0; visit < 3 * ROWS; visit++) {
         task t;
-        scheduler_task(&d.c, 1 + visit / PROMPTS, visit % PROMPTS * GROUP, &t);
+        scheduler_task(&d.c, 1 + visit / PROMPTS, NULL, visit % PROMPTS * GROUP, &t);
         hits[t.prompt_id]++;
         task_reset(&t);
     }

@@ -130,7 +130,7 @@ static void memory_comes_back_to_the_bit(void **state)
     assert_memory_equal(saved, loaded, sizeof saved);
     in.n_memory = 4;
     assert_int_equal(checkpoint_load(dir, &in, &found, &err), ERR_PARSE);
-    assert_non_null(strstr(err.text, "moo.state: expected 32 bytes, found 24: it is of other objectives or buckets"));
+    assert_non_null(strstr(err.text, "memory.state: expected 32 bytes, found 24: it is of other objectives, buckets or data"));
     optimizer_free(o, t.dev);
     tiny_close(&t);
     test_folder_remove(run);

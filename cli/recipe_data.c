@@ -1,0 +1,72 @@
+#include <math.h>
+#include <string.h>
+
+#include "cli/recipe_read.h"
+
+/* A stage's list of groups, on top of the stack; absent: every row. */
+static void read_stage_groups(opening *o, lua_State *L, sampler_stage *stage)
+{
+    const lua_Integer n = lua_istable(L, -1) ? luaL_len(L, -1) : 0;
+    if (lua_isnil(L, -1)) return;
+    if (n < 1 || n > SAMPLER_GROUPS) recipe_bad(o, "data.stages", "groups = a list of 1 to 16 names");
+    for (lua_Integer i = 1; i <= n && o->rc == OK; i++) {
+        lua_rawgeti(L, -1, i);
+        const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+        if (!*name || strlen(name) >= SAMPLER_NAME) recipe_bad(o, "data.stages", "names of 1 to 63 characters");
+        snprintf(stage->groups[stage->n_groups++], SAMPLER_NAME, "%s", name);
+        lua_pop(L, 1);
+    }
+}
+
+static double stage_number(opening *o, lua_State *L, int stage, const char *field, double otherwise)
+{
+    const int kind = lua_getfield(L, stage, field);
+    const double v = kind == LUA_TNUMBER ? lua_tonumber(L, -1) : otherwise;
+    if (kind != LUA_TNUMBER && kind != LUA_TNIL) recipe_bad(o, "data.stages", "numbers for gate and steps");
+    lua_pop(L, 1);
+    return v;
+}
+
+/* { groups = {...}, gate = 0.8, steps = 100 }, on top of the stack. */
+static void read_stage(opening *o, lua_State *L, sampler_stage *stage, bool last)
+{
+    const int at = lua_gettop(L);
+    if (!lua_istable(L, at)) {
+        recipe_bad(o, "data.stages", "stages like { groups = { \"easy\" }, gate = 0.8 }");
+        return;
+    }
+    lua_getfield(L, at, "groups");
+    read_stage_groups(o, L, stage);
+    stage->gate = stage_number(o, L, at, "gate", INFINITY);
+    stage->steps = (int64_t)stage_number(o, L, at, "steps", 0);
+    if (!last && !isfinite(stage->gate) && stage->steps < 1)
+        recipe_bad(o, "data.stages", "a gate or a number of steps in every stage but the last");
+    lua_settop(L, at);
+}
+
+static void read_stages(opening *o, lua_State *L)
+{
+    sampler_config *s = &o->r->sampler;
+    config_push(L, "data.stages");
+    if (lua_isnil(L, -1)) return;
+    const lua_Integer n = lua_istable(L, -1) ? luaL_len(L, -1) : 0;
+    if (n < 1 || n > SAMPLER_STAGES) recipe_bad(o, "data.stages", "a list of 1 to 16 stages");
+    for (lua_Integer i = 1; i <= n && o->rc == OK; i++) {
+        lua_rawgeti(L, -1, i);
+        read_stage(o, L, &s->stages[s->n_stages++], i == n);
+        lua_pop(L, 1);
+    }
+}
+
+void recipe_read_sampling(opening *o, lua_State *L)
+{
+    static const char *const KINDS[] = { "in_turn", "failure", "signal", NULL };
+    sampler_config *s = &o->r->sampler;
+    s->kind = (sampling)recipe_choice(o, L, "data.sampling", KINDS, SAMPLE_IN_TURN);
+    s->seed = (uint64_t)o->r->seed;
+    s->group = (uint32_t)o->r->group;
+    s->drop_failed = (uint32_t)o->r->drop_failed;
+    s->drop_solved = (uint32_t)o->r->drop_solved;
+    if (o->rc == OK) read_stages(o, L);
+    if (o->r->max_staleness < o->r->lag) o->r->max_staleness = o->r->lag;
+}

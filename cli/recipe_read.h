@@ -1,0 +1,24 @@
+/* recipe_read - how the parts of recipe.c read keys that are more than a number. Private to cli/recipe*.c. */
+#pragma once
+
+#include <lauxlib.h>
+
+#include "cli/recipe.h"
+#include "lua/config.h"
+
+typedef struct opening {
+    recipe *r;
+    config *c;
+    error *err;
+    int rc; /* of the first thing that was wrong */
+} opening;
+
+/* "expected ...", with file, line and what was found; returns the code. */
+int recipe_bad(opening *o, const char *key, const char *expected);
+/* Which of `names` (NULL-terminated) the key says; `otherwise` when it is absent. A wrong word is met with the nearest
+ * right one. */
+int recipe_choice(opening *o, lua_State *L, const char *key, const char *const *names, int otherwise);
+/* algorithm.*, reward.objectives, moo.*, lora.*: what the learner does (recipe_learning.c). Under vm_protect. */
+void recipe_read_learning(opening *o, lua_State *L);
+/* data.sampling, data.stages: which rows come (recipe_data.c). Under vm_protect. */
+void recipe_read_sampling(opening *o, lua_State *L);

@@ -1,0 +1,219 @@
+#include "exchange/sampler.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/rng.h"
+#include "base/str.h"
+
+static const double NEW_SHARE = 0.3; /* of a visit in the row's running success, from the fourth on */
+static const double LEAST_WEIGHT = 0.05;
+static const double STAGE_SHARE = 0.2; /* of a step in the stage's moving success */
+enum { STAGE_STEPS = 5 };              /* before which no gate opens: the moving success must mean something */
+
+/* What is remembered; doubles only, so that it can be saved as such. */
+typedef struct row_memory {
+    double visits, episodes, right, success; /* success: the running share */
+} row_memory;
+
+typedef struct stage_memory {
+    double stage, steps, success;
+} stage_memory;
+
+struct sampler {
+    sampler_config config;
+    uint64_t n;
+    row_memory *rows; /* [n] */
+    int *first_stage; /* [n] the first stage that lets the row in; n_stages: none */
+    stage_memory now;
+};
+
+bool sampler_needed(const sampler_config *c)
+{
+    return c->kind != SAMPLE_IN_TURN || c->drop_failed > 0 || c->drop_solved > 0 || c->n_stages > 0;
+}
+
+/* ---- stages ---- */
+
+static bool stage_has(const sampler_stage *s, const char *name)
+{
+    for (int i = 0; i < s->n_groups; i++)
+        if (strcmp(s->groups[i], name) == 0) return true;
+    return s->n_groups == 0;
+}
+
+static int read_stages(sampler *s, const dataset *rows, error *err)
+{
+    const sampler_config *c = &s->config;
+    uint64_t members[SAMPLER_STAGES] = { 0 };
+    for (uint64_t i = 0; i < s->n; i++) {
+        const char *text = dataset_row(rows, i), *name = "";
+        json_t *row = json_parse(text, strlen(text), "row", err);
+        if (!row) return err ? err->code : ERR_PARSE;
+        json_opt_string(row, "group", "row", "", &name, NULL);
+        for (int k = 0; k < c->n_stages; k++) members[k] += stage_has(&c->stages[k], name);
+        while (s->first_stage[i] < c->n_stages && !stage_has(&c->stages[s->first_stage[i]], name)) s->first_stage[i]++;
+        json_decref(row);
+    }
+    for (int k = 0; k < c->n_stages; k++)
+        if (members[k] == 0)
+            return error_set(err, ERR_ARGUMENT, "stage %d has no rows: no row's \"group\" is '%s'", k + 1,
+                             c->stages[k].groups[0]);
+    return OK;
+}
+
+/* The gate looks at what the stage's own rows were worth: the moving mean of its steps. */
+static void pass_gate(sampler *s, double success)
+{
+    stage_memory *m = &s->now;
+    const int k = (int)m->stage;
+    m->steps++;
+    m->success += fmax(STAGE_SHARE, 1 / m->steps) * (success - m->success);
+    if (k + 1 >= s->config.n_stages) return;
+    const sampler_stage *stage = &s->config.stages[k];
+    const bool passed = m->steps >= STAGE_STEPS && m->success >= stage->gate;
+    if (passed || (stage->steps > 0 && m->steps >= (double)stage->steps)) *m = (stage_memory){ .stage = k + 1 };
+}
+
+/* ---- life ---- */
+
+sampler *sampler_new(const sampler_config *config, const dataset *rows, error *err)
+{
+    sampler *s = xcalloc(1, sizeof *s);
+    s->config = *config;
+    s->n = dataset_size(rows);
+    s->rows = xcalloc((size_t)s->n, sizeof *s->rows);
+    s->first_stage = xcalloc((size_t)s->n, sizeof *s->first_stage);
+    if (config->n_stages == 0 || read_stages(s, rows, err) == OK) return s;
+    sampler_free(s);
+    return NULL;
+}
+
+void sampler_free(sampler *s)
+{
+    if (!s) return;
+    free(s->rows);
+    free(s->first_stage);
+    free(s);
+}
+
+/* ---- learning ---- */
+
+void sampler_learn(sampler *s, const group *const *groups, uint32_t n, const char *objective)
+{
+    double all = 0, all_right = 0;
+    for (uint32_t g = 0; g < n; g++) {
+        double scored = 0, right = 0;
+        for (uint32_t i = 0; i < groups[g]->n; i++) {
+            const double r = score_get(groups[g]->scores[i], objective);
+            scored += !isnan(r), right += r > 0;
+        }
+        if (scored == 0 || groups[g]->prompt_id >= s->n) continue;
+        row_memory *m = &s->rows[groups[g]->prompt_id];
+        m->visits++, m->episodes += scored, m->right += right;
+        m->success += fmax(NEW_SHARE, 1 / m->visits) * (right / scored - m->success);
+        all += scored, all_right += right;
+    }
+    if (all > 0) pass_gate(s, all_right / all);
+}
+
+/* ---- drawing ---- */
+
+static bool left_out(const sampler_config *c, const row_memory *m)
+{
+    if (c->drop_failed > 0 && m->episodes >= c->drop_failed && m->right == 0) return true;
+    return c->drop_solved > 0 && m->episodes >= c->drop_solved && m->right == m->episodes;
+}
+
+static double weight_of(const sampler_config *c, const row_memory *m)
+{
+    const double G = c->group;
+    switch (m->visits > 0 ? c->kind : SAMPLE_IN_TURN) {
+    case SAMPLE_BY_FAILURE:
+        return LEAST_WEIGHT + 1 - m->success;
+    case SAMPLE_BY_SIGNAL:
+        return LEAST_WEIGHT + 1 - pow(m->success, G) - pow(1 - m->success, G);
+    case SAMPLE_IN_TURN:
+        return LEAST_WEIGHT + 1;
+    }
+    return 1;
+}
+
+typedef struct draw {
+    double key;
+    uint64_t row;
+} draw;
+
+static int ascending(const void *a, const void *b)
+{
+    const draw *x = a, *y = b;
+    if (x->key != y->key) return x->key < y->key ? -1 : 1;
+    return x->row < y->row ? -1 : 1;
+}
+
+/* Rows of the stage that are not left out; when all of them are, all of the stage's. */
+static uint64_t candidates(const sampler *s, draw *out)
+{
+    uint64_t n = 0;
+    for (int leave_out = 1; n == 0 && leave_out >= 0; leave_out--)
+        for (uint64_t i = 0; i < s->n; i++) {
+            if (s->config.n_stages > 0 && s->first_stage[i] > (int)s->now.stage) continue;
+            if (leave_out && left_out(&s->config, &s->rows[i])) continue;
+            out[n++].row = i;
+        }
+    return n;
+}
+
+/* Weighted drawing without repetition by exponential clocks: the smallest -log(u) / w first (Efraimidis and Spirakis,
+ * 2006). */
+void sampler_pick(const sampler *s, int64_t step, uint32_t n, uint64_t *rows)
+{
+    const rng_key key = { s->config.seed ^ UINT64_C(0x73616d706c65), (uint64_t)step };
+    draw *draws = xcalloc((size_t)s->n, sizeof *draws);
+    const uint64_t there = candidates(s, draws);
+    for (uint64_t i = 0; i < there; i++) {
+        const double u = 1 - rng_uniform(key, 0, draws[i].row); /* (0, 1] */
+        draws[i].key = -log(u) / weight_of(&s->config, &s->rows[draws[i].row]);
+    }
+    qsort(draws, (size_t)there, sizeof *draws, ascending);
+    for (uint32_t i = 0; i < n; i++) rows[i] = draws[i % there].row;
+    free(draws);
+}
+
+void sampler_metrics(const sampler *s, metrics *out)
+{
+    double seen = 0, success = 0, dropped = 0;
+    for (uint64_t i = 0; i < s->n; i++) {
+        seen += s->rows[i].visits > 0;
+        success += s->rows[i].success;
+        dropped += left_out(&s->config, &s->rows[i]);
+    }
+    metrics_set(out, "sampler/stage", s->now.stage + 1);
+    metrics_set(out, "sampler/seen", seen / (double)s->n);
+    metrics_set(out, "sampler/success", seen > 0 ? success / seen : 0);
+    metrics_set(out, "sampler/left_out", dropped / (double)s->n);
+}
+
+/* ---- memory ---- */
+
+enum { STAGE_DOUBLES = sizeof(stage_memory) / sizeof(double) };
+
+int64_t sampler_memory_doubles(const sampler *s)
+{
+    return STAGE_DOUBLES + (int64_t)s->n * (int64_t)(sizeof(row_memory) / sizeof(double));
+}
+
+void sampler_memory_save(const sampler *s, double *out)
+{
+    memcpy(out, &s->now, sizeof s->now);
+    memcpy(out + STAGE_DOUBLES, s->rows, (size_t)s->n * sizeof *s->rows);
+}
+
+void sampler_memory_load(sampler *s, const double *from)
+{
+    memcpy(&s->now, from, sizeof s->now);
+    memcpy(s->rows, from + STAGE_DOUBLES, (size_t)s->n * sizeof *s->rows);
+}

@@ -1,0 +1,59 @@
+/* sampler - which rows a step shows, by what the policy has shown so far.
+ *
+ *     in turn      every row once an epoch (dataset_visit): no sampler is needed
+ *     by failure   drawn in proportion to 1 - s, s the row's running share of right answers   Kimi k1.5 (2501.12599)
+ *     by signal    in proportion to 1 - s^G - (1 - s)^G, the chance that a group of G is of two minds
+ *
+ * A row never seen has the largest weight, so the first pass over the data is its own warm-up. On top of any of them:
+ * rows that failed (or succeeded) in all of their first so many episodes are left out (RIF-RFT, 2507.05386), and stages
+ * let rows of some groups in after the others, each stage ending when its moving success passes a gate.
+ *
+ * An episode is right where its score on one objective is above 0. Rows of a step are drawn without repetition as long
+ * as there are enough. Everything is a function of (seed, step, what was learned from): the trainer's thread learns
+ * from each step in order, so a synchronous run draws the same rows however its episodes were played. What it remembers
+ * can be saved and restored as numbers. */
+#pragma once
+
+#include "base/metrics.h"
+#include "rollout/dataset.h"
+#include "rollout/group.h"
+
+enum { SAMPLER_STAGES = 16, SAMPLER_GROUPS = 16, SAMPLER_NAME = 64 };
+
+typedef enum sampling { SAMPLE_IN_TURN, SAMPLE_BY_FAILURE, SAMPLE_BY_SIGNAL } sampling;
+
+typedef struct sampler_stage {
+    char groups[SAMPLER_GROUPS][SAMPLER_NAME]; /* a row's "group" */
+    int n_groups;                              /* 0: every row */
+    double gate;                               /* moving success that ends the stage; above 1: never */
+    int64_t steps;                             /* that it lasts at most; 0: no limit */
+} sampler_stage;
+
+typedef struct sampler_config {
+    sampling kind;
+    uint64_t seed;
+    uint32_t group;       /* episodes a prompt */
+    uint32_t drop_failed; /* episodes, all wrong, after which a row is left out; 0: never */
+    uint32_t drop_solved; /* the same, all right */
+    sampler_stage stages[SAMPLER_STAGES];
+    int n_stages; /* 0: one stage with every row */
+} sampler_config;
+
+typedef struct sampler sampler;
+
+/* Whether there is anything to sample: false, and the rows come in turn. */
+bool sampler_needed(const sampler_config *config);
+/* `rows` is borrowed. ERR_ARGUMENT for a stage whose groups no row has. */
+sampler *sampler_new(const sampler_config *config, const dataset *rows, error *err);
+void sampler_free(sampler *s);
+
+/* A step's groups, once, in order of the steps. */
+void sampler_learn(sampler *s, const group *const *groups, uint32_t n, const char *objective);
+/* The rows of a step -> rows [n]. */
+void sampler_pick(const sampler *s, int64_t step, uint32_t n, uint64_t *rows);
+/* sampler/stage, sampler/success (of the rows' running shares, seen rows only), sampler/seen, sampler/left_out. */
+void sampler_metrics(const sampler *s, metrics *out);
+
+int64_t sampler_memory_doubles(const sampler *s);
+void sampler_memory_save(const sampler *s, double *out);
+void sampler_memory_load(sampler *s, const double *from);

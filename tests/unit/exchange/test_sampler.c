@@ -1,0 +1,220 @@
+#include "exchange/sampler.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "tests/support/support.h"
+
+enum { ROWS = 12, GROUP = 4 };
+
+typedef struct desk {
+    char *dir;
+    dataset *rows;
+} desk;
+
+/* Rows 0..3 are easy, 4..7 middling, the others hard. */
+static desk open_desk(void)
+{
+    static const char *const LEVELS[] = { "easy", "middling", "hard" };
+    char path[400], text[1000] = "";
+    error err = { 0 };
+    desk d = { .dir = test_folder_new() };
+    for (int i = 0; i < ROWS; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "{\"prompt\": \"%d\", \"group\": \"%s\"}\n", i,
+                 LEVELS[i / 4]);
+    test_file_write(d.dir, "d.jsonl", text);
+    snprintf(path, sizeof path, "%s/d.jsonl", d.dir);
+    d.rows = dataset_open(path, 0, &err);
+    assert_non_null(d.rows);
+    return d;
+}
+
+static void close_desk(desk *d)
+{
+    dataset_free(d->rows);
+    test_folder_remove(d->dir);
+}
+
+static sampler *sampler_of(const desk *d, sampler_config c)
+{
+    error err = { 0 };
+    c.group = GROUP;
+    sampler *s = sampler_new(&c, d->rows, &err);
+    if (!s) fail_msg("%s", err.text);
+    return s;
+}
+
+/* A group of GROUP episodes of `row`, `right` of them right. */
+static group *group_of(uint64_t row, int right)
+{
+    group *g = group_new(1, row, 1, GROUP);
+    for (uint32_t i = 0; i < GROUP; i++) {
+        const task t = { .id = task_id(false, 1, i), .sample = i, .group_size = GROUP, .prompt_id = row };
+        score *s = xcalloc(1, sizeof *s);
+        score_set(s, "accuracy", (int)i < right ? 1 : 0, NULL);
+        group_add(g, episode_new(&t), s, NULL);
+    }
+    return g;
+}
+
+static void learn(sampler *s, uint64_t row, int right)
+{
+    group *g = group_of(row, right);
+    const group *const all[] = { g };
+    sampler_learn(s, all, 1, "accuracy");
+    group_free(g);
+}
+
+/* How often each row comes, a row a step. */
+static void count(const sampler *s, int steps, int *times)
+{
+    uint64_t row;
+    memset(times, 0, sizeof *times * ROWS);
+    for (int step = 1; step <= steps; step++) sampler_pick(s, step, 1, &row), times[row]++;
+}
+
+static void rows_are_drawn_in_proportion_to_their_failure(void **state)
+{
+    (void)state;
+    desk d = open_desk();
+    sampler *s = sampler_of(&d, (sampler_config){ .kind = SAMPLE_BY_FAILURE, .seed = 3 });
+    int times[ROWS];
+    enum { STEPS = 6000 };
+    for (uint64_t i = 0; i < ROWS; i++) learn(s, i, i < 6 ? GROUP : i < 9 ? GROUP / 2 : 0);
+    count(s, STEPS, times);
+    const double all = 6 * 0.05 + 3 * 0.55 + 3 * 1.05;
+    for (int i = 0; i < ROWS; i++) {
+        const double p = (0.05 + (i < 6 ? 0 : i < 9 ? 0.5 : 1)) / all;
+        assert_true(fabs(times[i] - STEPS * p) < 4 * sqrt(STEPS * p * (1 - p)));
+    }
+    sampler_free(s);
+    close_desk(&d);
+}
+
+static void rows_of_two_minds_come_more_often_than_those_of_one(void **state)
+{
+    (void)state;
+    desk d = open_desk();
+    sampler *s = sampler_of(&d, (sampler_config){ .kind = SAMPLE_BY_SIGNAL, .seed = 3 });
+    int times[ROWS];
+    for (uint64_t i = 0; i < ROWS; i++) learn(s, i, (int)(i % 3) * GROUP / 2);
+    count(s, 3000, times);
+    for (int i = 0; i < ROWS; i++) assert_true(i % 3 == 1 ? times[i] > 500 : times[i] < 100);
+    sampler_free(s);
+    close_desk(&d);
+}
+
+static void a_step_draws_no_row_twice_and_always_the_same(void **state)
+{
+    (void)state;
+    desk d = open_desk();
+    sampler *s = sampler_of(&d, (sampler_config){ .kind = SAMPLE_BY_FAILURE, .seed = 9 });
+    for (int64_t step = 1; step < 50; step++) {
+        uint64_t a[ROWS + 2], b[ROWS + 2], seen = 0;
+        sampler_pick(s, step, ROWS + 2, a);
+        sampler_pick(s, step, ROWS + 2, b);
+        assert_memory_equal(a, b, sizeof a);
+        for (int i = 0; i < ROWS; i++) seen |= UINT64_C(1) << a[i];
+        assert_int_equal(seen, (1 << ROWS) - 1); /* then from the front again */
+        assert_int_equal(a[ROWS], a[0]);
+        learn(s, (uint64_t)step % ROWS, (int)step % 5);
+    }
+    sampler_free(s);
+    close_desk(&d);
+}
+
+static void what_always_failed_is_left_out_and_comes_back_when_nothing_else_is_left(void **state)
+{
+    (void)state;
+    desk d = open_desk();
+    sampler *s = sampler_of(&d, (sampler_config){ .drop_failed = 2 * GROUP, .drop_solved = GROUP, .seed = 1 });
+    int times[ROWS];
+    learn(s, 0, 0);
+    count(s, 500, times);
+    assert_true(times[0] > 0); /* four tries are too few to say */
+    learn(s, 0, 0);
+    learn(s, 1, GROUP);
+    count(s, 500, times);
+    assert_int_equal(times[0], 0);
+    assert_int_equal(times[1], 0);
+    assert_true(times[2] > 0);
+    for (uint64_t i = 2; i < ROWS; i++) learn(s, i, GROUP);
+    count(s, 500, times);
+    assert_true(times[0] > 0 && times[1] > 0);
+    sampler_free(s);
+    close_desk(&d);
+}
+
+static void a_stage_ends_at_its_gate_and_not_before(void **state)
+{
+    (void)state;
+    desk d = open_desk();
+    sampler_config c = { .n_stages = 2, .seed = 1 };
+    c.stages[0] = (sampler_stage){ .groups = { "easy" }, .n_groups = 1, .gate = 0.8 };
+    c.stages[1] = (sampler_stage){ .gate = 2 };
+    sampler *s = sampler_of(&d, c);
+    int times[ROWS];
+    for (int i = 0; i < 30; i++) learn(s, 0, GROUP / 2);
+    count(s, 300, times);
+    for (int i = 4; i < ROWS; i++) assert_int_equal(times[i], 0);
+    for (int i = 0; i < 4; i++) learn(s, 1, GROUP); /* 0.5 -> 0.795 */
+    count(s, 300, times);
+    assert_int_equal(times[11], 0);
+    learn(s, 1, GROUP); /* 0.836 */
+    count(s, 300, times);
+    assert_true(times[11] > 0 && times[0] > 0);
+    sampler_free(s);
+    close_desk(&d);
+}
+
+static void a_stage_without_rows_is_refused(void **state)
+{
+    (void)state;
+    desk d = open_desk();
+    error err = { 0 };
+    sampler_config c = { .n_stages = 1 };
+    c.stages[0] = (sampler_stage){ .groups = { "hrad" }, .n_groups = 1 };
+    assert_null(sampler_new(&c, d.rows, &err));
+    assert_non_null(strstr(err.text, "hrad"));
+    close_desk(&d);
+}
+
+static void memory_that_is_restored_draws_the_same_rows(void **state)
+{
+    (void)state;
+    desk d = open_desk();
+    sampler_config c = { .kind = SAMPLE_BY_FAILURE, .n_stages = 2, .seed = 4 };
+    c.stages[0] = (sampler_stage){ .groups = { "easy", "hard" }, .n_groups = 2, .gate = 0.5 };
+    sampler *a = sampler_of(&d, c), *b = sampler_of(&d, c);
+    for (uint64_t i = 0; i < 40; i++) learn(a, i % ROWS, (int)(i % 5));
+    double *memory = xcalloc((size_t)sampler_memory_doubles(a), sizeof *memory);
+    sampler_memory_save(a, memory);
+    sampler_memory_load(b, memory);
+    for (int64_t step = 1; step < 40; step++) {
+        uint64_t x[5], y[5];
+        sampler_pick(a, step, 5, x);
+        sampler_pick(b, step, 5, y);
+        assert_memory_equal(x, y, sizeof x);
+    }
+    free(memory);
+    sampler_free(a);
+    sampler_free(b);
+    close_desk(&d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_are_drawn_in_proportion_to_their_failure),
+        cmocka_unit_test(rows_of_two_minds_come_more_often_than_those_of_one),
+        cmocka_unit_test(a_step_draws_no_row_twice_and_always_the_same),
+        cmocka_unit_test(what_always_failed_is_left_out_and_comes_back_when_nothing_else_is_left),
+        cmocka_unit_test(a_stage_ends_at_its_gate_and_not_before),
+        cmocka_unit_test(a_stage_without_rows_is_refused),
+        cmocka_unit_test(memory_that_is_restored_draws_the_same_rows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
