@@ -119,6 +119,7 @@ static int open_all(session *s, error *err)
                               .run_dir = s->run,
                               .model = s->model,
                               .checkpoint = s->checkpoint[0] ? s->checkpoint : NULL,
+                              .rows = s->train,
                               .sampler = s->sampler,
                               .prompts = (uint32_t)(r->prompts_per_step * (1 + r->refills)),
                               .steps = s->steps,

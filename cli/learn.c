@@ -181,7 +181,9 @@ int learner_open(learner *l, const learn_config *config, error *err)
     *l = (learner){ .config = *config, .saved = -1 };
     pthread_mutex_init(&l->lock, NULL);
     l->metrics = metrics_new();
-    l->trainer = trainer_new(&config->recipe->trainer, config->model->weights, err);
+    trainer_config tc = config->recipe->trainer;
+    tc.rows = config->rows;
+    l->trainer = trainer_new(&tc, config->model->weights, err);
     if (!l->trainer) return err->code;
     if (!config->checkpoint) return OK;
     const checkpoint_parts parts = parts_of(l);

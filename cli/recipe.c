@@ -12,6 +12,7 @@
 #include "cli/recipe_read.h"
 #include "env/tools/lua.h"
 #include "env/tools/python.h"
+#include "learner/methods/preference.h"
 #include "lua/bind.h"
 #include "lua/config.h"
 #include "rollout/dataset.h"
@@ -46,6 +47,8 @@ static const config_row ROWS[] = {
       "reward.lua: function(task, episode) -> objectives" },
     { "reward.objectives", CONFIG_VALUE, 0, 0, 0, 0, NULL,
       "table: objective -> weight, or { weight =, least = }: trained alone while below" },
+    { "reward.preference", CONFIG_TEXT, AT(trainer.preference), 0, 0, "",
+      "field of a row with its own weights of the objectives: { accuracy = 0.7, brevity = 0.3 }" },
     { "reward.timeout_ms", CONFIG_NUMBER, AT(reward_timeout_ms), 1, 600000, "1000",
       "wall clock of one call of the script" },
     { "reward.memory_mb", CONFIG_NUMBER, AT(reward_memory_mb), 1, 65536, "64", "memory cap of the script" },
@@ -91,6 +94,11 @@ static const config_row ROWS[] = {
       "true: groups without signal are not in the denominators either (by the preset)" },
     { "algorithm.refills", CONFIG_INT, AT(refills), 0, 64, "0",
       "rounds of further prompts in place of groups without signal (dynamic sampling)" },
+    { "algorithm.era_k", CONFIG_NUMBER, AT(trainer.era.k), 0, 100, "0",
+      "ERA: factor of the logits of good answers that are too sure, or too unsure; 0: off (usual: 2)" },
+    { "algorithm.era_low", CONFIG_NUMBER, AT(trainer.era.low), 0, 100, "0.45",
+      "nats below which an answer is too sure" },
+    { "algorithm.era_high", CONFIG_NUMBER, AT(trainer.era.high), 0, 100, "3", "nats above which it is too unsure" },
     { "algorithm.overlong_cushion", CONFIG_NUMBER, AT(trainer.advantage.shape.overlong_cushion), 0, 1e6, "0",
       "tokens before max_tokens from which the reward falls by up to 1; 0: off" },
     { "algorithm.length_weight", CONFIG_NUMBER, AT(trainer.advantage.shape.length_weight), 0, 100, "0",
@@ -226,10 +234,19 @@ scorer_config recipe_scorer(const recipe *r)
 
 /* ---- checks that cost a moment and save a fleet ---- */
 
+enum { MOST_ROWS = 10000 };
+
+static int check_preferences(const recipe *r, const dataset *d, config *c, error *err)
+{
+    error why = { 0 };
+    const char *field = r->trainer.preference;
+    if (!field[0] || preference_check(d, MOST_ROWS, field, &r->trainer.objectives, &why) == OK) return OK;
+    return config_error(c, "reward.preference", err, "%s", why.text);
+}
+
 /* Groups of rows that moo.groups doesn't name: better found now than at the first step. */
 static int check_groups(const recipe *r, dataset *d, config *c, error *err)
 {
-    enum { MOST_ROWS = 10000 };
     const moo_plan *m = &r->trainer.moo;
     const uint64_t n = dataset_size(d) < MOST_ROWS ? dataset_size(d) : MOST_ROWS;
     int rc = OK;
@@ -257,7 +274,8 @@ static int check_files(const recipe *r, config *c, error *err)
         if (!data[i][0]) continue;
         dataset *d = dataset_open(data[i], 0, &why);
         if (!d) return config_error(c, i ? "data.test" : "data.train", err, "%s", why.text);
-        const int rc = i == 0 ? check_groups(r, d, c, err) : OK;
+        int rc = i == 0 ? check_groups(r, d, c, err) : OK;
+        if (rc == OK && i == 0) rc = check_preferences(r, d, c, err);
         dataset_free(d);
         if (rc != OK) return rc;
     }

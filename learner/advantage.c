@@ -147,6 +147,15 @@ static void put_constraints_first(advantage_table *t, const objective_set *objec
         for (int s = 0; !t->stats[k].unmet && s < t->S; s++) t->by_objective[(size_t)k * (size_t)t->S + (size_t)s] = 0;
 }
 
+/* An objective that weighs nothing in general can't be weighed by an episode: its row stays out of the scalar. */
+static void weigh_each(advantage_table *t, const objective_set *objectives, const double *weights)
+{
+    for (int k = 0; k < t->K; k++)
+        for (int s = 0; s < t->S && objectives->items[k].weight != 0; s++)
+            t->by_objective[(size_t)k * (size_t)t->S + (size_t)s] *=
+                weights[(size_t)s * (size_t)t->K + (size_t)k] / objectives->items[k].weight;
+}
+
 static advantage_table *table_new(arena *a, const group *const *groups, int n_groups, int K, span *spans)
 {
     advantage_table *t = arena_zalloc(a, sizeof *t);
@@ -167,8 +176,9 @@ static advantage_table *table_new(arena *a, const group *const *groups, int n_gr
 }
 
 advantage_table *advantage_compute(arena *a, const advantage_config *config, const objective_set *objectives,
-                                   const group *const *groups, int n_groups, const double *penalty)
+                                   const group *const *groups, int n_groups, const advantage_extra *extra)
 {
+    const double *penalty = extra ? extra->penalty : NULL;
     const int K = objectives->n;
     const double eps = config->eps > 0 ? config->eps : K > 1 ? 1e-4 : 1e-6;
     span *spans = arena_array(a, span, n_groups);
@@ -189,6 +199,7 @@ advantage_table *advantage_compute(arena *a, const advantage_config *config, con
         for (int s = 0; s < t->S; s++) t->counts[s] |= !isnan(raw[s]) && !dead[s];
     }
     put_constraints_first(t, objectives);
+    if (extra && extra->weights) weigh_each(t, objectives, extra->weights);
     for (int k = 0; k < K; k++)
         for (int s = 0; s < t->S; s++)
             t->scalar[s] += objectives->items[k].weight * t->by_objective[(size_t)k * (size_t)t->S + (size_t)s];

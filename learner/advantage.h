@@ -54,7 +54,14 @@ typedef struct advantage_table {
     objective_stats *stats;   /* [K] */
 } advantage_table;
 
-/* The first objective is the heaviest; `penalty` [S] (NULL: none) is taken off its rewards before they are normalised,
- * what statistics show is the raw reward. All memory is the arena's; episodes are borrowed from the groups. */
+/* What else a step knows of its episodes; NULL: nothing. */
+typedef struct advantage_extra {
+    const double *penalty; /* [S] taken off the heaviest objective's rewards before they are normalised */
+    const double *weights; /* [S, K] each episode's own weights of the objectives */
+} advantage_extra;
+
+/* The first objective is the heaviest; what statistics show is the raw reward. With weights of their own, by_objective
+ * is multiplied by own weight / objective's weight: then every method that weighs it weighs the episode's way. All
+ * memory is the arena's; episodes are borrowed from the groups. */
 advantage_table *advantage_compute(arena *a, const advantage_config *config, const objective_set *objectives,
-                                   const group *const *groups, int n_groups, const double *penalty);
+                                   const group *const *groups, int n_groups, const advantage_extra *extra);

@@ -8,8 +8,8 @@
 
 #include "base/clock.h"
 #include "base/str.h"
-#include "learner/pack.h"
-#include "model/transformer.h"
+#include "learner/methods/preference.h"
+#include "learner/pass.h"
 
 /* Two episodes are enough to see that actor and learner disagree when a step has nothing to learn from. */
 enum { CHECKED_EPISODES = 2, DEFAULT_MICRO_TOKENS = 16384 };
@@ -26,12 +26,6 @@ struct trainer {
     float *lora_grads; /* [the adapter's total] */
     arena *step;
 };
-
-typedef struct step_sums {
-    loss_sums loss;
-    double entropy;
-    bool has_gradient;
-} step_sums;
 
 static void copy_weights(weights *to, const weights *from)
 {
@@ -126,153 +120,9 @@ void trainer_memory_load(trainer *t, const double *from)
         memcpy(t->by_token.phi, from, sizeof t->by_token.phi);
 }
 
-/* Logprobs of the reference policy for the same targets, [n_out] in the arena. */
-static const float *reference_logprobs(trainer *t, const packed_batch *b, error *err)
+static pass pass_of(trainer *t)
 {
-    const forward_options options = { .temperature = (float)t->config.temperature };
-    const activations *acts = model_forward(t->reference, &b->tokens, &options);
-    if (device_sync(t->w->dev, err) != OK) return NULL;
-    float *copy = arena_array(t->step, float, b->tokens.n_out);
-    device_copy_out(t->w->dev, copy, acts->logprob, sizeof(float) * (size_t)b->tokens.n_out);
-    return copy;
-}
-
-/* Tokens of a micro-batch as the loss wants them, on the host. */
-typedef struct loss_batch {
-    const packed_batch *b;
-    const loss_scale *scale;
-    const advantage_table *table;
-    const float *logprob, *old, *reference; /* [n_out]; old: of the step's first update; NULL: as logprob */
-} loss_batch;
-
-/* The episode whose first output is i, with the advantage of objective k or the scalar (k < 0). */
-static loss_episode episode_at(const loss_batch *l, int i, int k)
-{
-    const packed_batch *b = l->b;
-    const int s = b->episode[i];
-    int n = 1;
-    while (i + n < b->tokens.n_out && b->episode[i + n] == s) n++;
-    return (loss_episode){ .n = n,
-                           .logprob = l->logprob + i,
-                           .behaviour = b->behaviour + i,
-                           .old = l->old ? l->old + i : NULL,
-                           .reference = l->reference ? l->reference + i : NULL,
-                           .advantage = k < 0 ? l->table->scalar[s]
-                                              : l->table->by_objective[(size_t)k * (size_t)l->table->S + (size_t)s],
-                           .right = l->table->right[s] };
-}
-
-/* dL/dlogprob [n_out] of one choice of advantages: of objective k, or of the scalar (k < 0). */
-static void slopes_of(const loss_config *c, const loss_batch *l, int k, float *slope, loss_sums *sums)
-{
-    for (int i = 0; i < l->b->tokens.n_out;) {
-        const loss_episode e = episode_at(l, i, k);
-        loss_gradient(c, l->scale, &e, slope + i, sums);
-        i += e.n;
-    }
-}
-
-/* One row an objective, and one more for the KL term where there is one: it is nobody's objective. */
-static void slopes_by_objective(const trainer *t, const loss_batch *l, float *slope)
-{
-    const int K = t->config.objectives.n, n = l->b->tokens.n_out;
-    loss_config alone = t->config.loss;
-    loss_sums unread = { 0 };
-    alone.kl = 0;
-    for (int k = 0; k < K; k++) slopes_of(&alone, l, k, slope + (size_t)k * (size_t)n, &unread);
-    if (t->config.loss.kl <= 0) return;
-    const loss_config whole = t->config.loss;
-    float *kl = slope + (size_t)K * (size_t)n, *without = arena_array(t->step, float, n);
-    slopes_of(&whole, l, 0, kl, &unread);
-    slopes_of(&alone, l, 0, without, &unread);
-    for (int i = 0; i < n; i++) kl[i] -= without[i];
-}
-
-/* Weights from the Gram matrix of the slopes themselves: K vectors of n_out numbers instead of K gradients. The
- * weighted sum (and the KL row) ends up in row 0. */
-static int combine_by_token(trainer *t, const loss_batch *l, float *slope, error *err)
-{
-    const int K = t->config.objectives.n, n = l->b->tokens.n_out, rows = K + (t->config.loss.kl > 0);
-    double G[MOO_MOST * MOO_MOST] = { 0 }, w[MOO_MOST + 1];
-    moo_config c = t->config.moo.bucket.moo;
-    for (int k = 0; k < K; k++) c.pref[k] = t->config.objectives.items[k].weight;
-    for (int a = 0; a < K; a++)
-        for (int b = 0; b < K; b++)
-            for (int i = 0; i < n; i++)
-                G[a * K + b] +=
-                    (double)slope[(size_t)a * (size_t)n + (size_t)i] * (double)slope[(size_t)b * (size_t)n + (size_t)i];
-    const rng_key order = { t->config.seed, (uint64_t)t->w->version };
-    if (moo_solve(&c, G, K, NULL, order, &t->by_token, w, err) != OK) return error_within(err, "slopes");
-    w[K] = 1;
-    for (int i = 0; i < n; i++) {
-        double sum = 0;
-        for (int k = 0; k < rows; k++) sum += w[k] * (double)slope[(size_t)k * (size_t)n + (size_t)i];
-        slope[i] = (float)sum;
-    }
-    return OK;
-}
-
-/* How the batch's gradients come about: K cotangents, one with owners, or one. */
-static grad_split split_of(const trainer *t, const packed_batch *b)
-{
-    const moo_plan *m = &t->config.moo;
-    if (m->over == MOO_OVER_GROUPS) return (grad_split){ m->n_groups, b->sequences };
-    if (m->over == MOO_OVER_REWARDS && !m->by_token)
-        return (grad_split){ .K = t->config.objectives.n + (t->config.loss.kl > 0) };
-    return (grad_split){ .K = 1 };
-}
-
-/* dL/dlogprob [rows, n_out] on the host, a row a cotangent; NULL and `err` where they can't be reconciled. */
-static float *loss_of(trainer *t, const packed_batch *b, const loss_scale *scale, const advantage_table *table,
-                      const activations *acts, const float *reference, float **old, step_sums *sums, error *err)
-{
-    const int n = b->tokens.n_out;
-    float *logprob = arena_array(t->step, float, n), *entropy = arena_array(t->step, float, n);
-    float *slope = arena_array(t->step, float, n *(MOO_MOST + 1));
-    device_copy_out(t->w->dev, logprob, acts->logprob, sizeof(float) * (size_t)n);
-    device_copy_out(t->w->dev, entropy, acts->entropy, sizeof(float) * (size_t)n);
-    const loss_batch l = { b, scale, table, logprob, *old, reference };
-    slopes_of(&t->config.loss, &l, -1, slope, &sums->loss);
-    if (t->config.moo.over == MOO_OVER_REWARDS) slopes_by_objective(t, &l, slope);
-    if (t->config.moo.by_token && combine_by_token(t, &l, slope, err) != OK) return NULL;
-    const grad_split split = split_of(t, b);
-    for (int i = 0; i < n * (split.sequences ? 1 : split.K); i++) sums->has_gradient |= slope[i] != 0;
-    for (int i = 0; i < n; i++) sums->entropy += (double)entropy[i];
-    if (!*old) *old = logprob;
-    return slope;
-}
-
-typedef struct micro_batch {
-    const packed_batch *b;
-    const loss_scale *scale;
-    const advantage_table *table;
-    float **old; /* its logprobs at the step's first update: NULL until then */
-    bool learns, last;
-} micro_batch;
-
-static int micro_step(trainer *t, const micro_batch *m, step_sums *sums, error *err)
-{
-    device *dev = t->w->dev;
-    const packed_batch *b = m->b;
-    const forward_options options = { .temperature = (float)t->config.temperature,
-                                      .recompute = t->config.recompute,
-                                      .keep = m->learns };
-    device_scratch_reset(dev);
-    const bool in_loss = t->config.loss.kl > 0;
-    const float *reference = in_loss ? reference_logprobs(t, b, err) : NULL;
-    if (in_loss && !reference) return err ? err->code : ERR_DEVICE;
-    const activations *acts = model_forward(t->w, &b->tokens, &options);
-    if (device_sync(dev, err) != OK) return err ? err->code : ERR_DEVICE;
-    const float *slope = loss_of(t, b, m->scale, m->table, acts, reference, m->old, sums, err);
-    if (!slope) return err ? err->code : ERR_STATE;
-    if (!m->learns) return OK;
-    const grad_split split = split_of(t, b);
-    const size_t bytes = sizeof(float) * (size_t)b->tokens.n_out * (size_t)(split.sequences ? 1 : split.K);
-    float *on_device = device_scratch(dev, bytes);
-    device_copy_in(dev, on_device, slope, bytes);
-    model_backward(t->w, &b->tokens, acts, on_device, &split, t->buckets ? NULL : t->grads,
-                   t->buckets ? bucket_sink(t->buckets, m->last) : NULL);
-    return device_sync(dev, err);
+    return (pass){ &t->config, t->w, t->reference, t->buckets, t->grads, &t->by_token, t->step };
 }
 
 static void objective_metrics(const trainer *t, const advantage_table *table, metrics *out)
@@ -369,15 +219,16 @@ static void moo_metrics(const trainer *t, metrics *out)
 }
 
 /* Forward and backward of all micro-batches: t->grads is the step's gradient. */
-static int gradient_of(trainer *t, const pack_plan *plan, const advantage_table *table, float **old, step_sums *sums,
-                       error *err)
+static int gradient_of(trainer *t, const pack_plan *plan, const advantage_table *table, first_look *first,
+                       step_sums *sums, error *err)
 {
+    const pass p = pass_of(t);
     const loss_scale scale = { .tokens = fmax(1, plan->tokens), .episodes = fmax(1, plan->counted) };
     device_ops(t->w->dev)->zero(t->w->dev, t->grads, t->w->table->total);
     if (t->buckets) bucket_begin(t->buckets, t->w->version + 1, t->config.seed, t->grads);
     for (int i = 0; i < plan->n; i++) {
-        const micro_batch m = { &plan->batches[i], &scale, table, &old[i], plan->learns, i + 1 == plan->n };
-        if (micro_step(t, &m, sums, err) != OK) return err ? err->code : ERR_DEVICE;
+        const micro_batch m = { &plan->batches[i], &scale, table, &first[i], plan->learns, i + 1 == plan->n };
+        if (pass_micro(&p, &m, sums, err) != OK) return err ? err->code : ERR_DEVICE;
     }
     return t->buckets ? bucket_finish(t->buckets, err) : OK;
 }
@@ -386,13 +237,13 @@ static int gradient_of(trainer *t, const pack_plan *plan, const advantage_table 
 static int train(trainer *t, const pack_plan *plan, const advantage_table *table, step_sums *sums, metrics *out,
                  error *err)
 {
-    float **old = arena_zalloc(t->step, sizeof *old * (size_t)(plan->n + 1));
+    first_look *first = arena_zalloc(t->step, sizeof *first * (size_t)(plan->n + 1));
     const int epochs = plan->learns ? t->config.epochs : 1;
     int rc = OK;
     for (int e = 0; rc == OK && e < epochs; e++) {
         *sums = (step_sums){ 0 };
         if (e > 0) weights_seal(t->w, t->w->version); /* what the last update changed */
-        rc = gradient_of(t, plan, table, old, sums, err);
+        rc = gradient_of(t, plan, table, first, sums, err);
         if (rc == OK && sums->has_gradient) rc = update(t, out, err);
     }
     return rc;
@@ -404,11 +255,12 @@ static double *kl_penalties(trainer *t, const advantage_table *table, metrics *o
 {
     const pack_options everything = { .max_tokens = t->config.micro_tokens, .everything = true };
     const pack_plan *plan = pack_groups(t->step, table, &everything);
+    const pass p = pass_of(t);
     double *penalty = arena_zalloc(t->step, sizeof *penalty * (size_t)(table->S + 1)), sum = 0;
     for (int n = 0; n < plan->n; n++) {
         const packed_batch *b = &plan->batches[n];
         device_scratch_reset(t->w->dev);
-        const float *reference = reference_logprobs(t, b, err);
+        const float *reference = pass_reference(&p, b, err);
         if (!reference) return NULL;
         for (int i = 0; i < b->tokens.n_out; i++)
             penalty[b->episode[i]] += t->config.reward_kl * (b->behaviour[i] - (double)reference[i]);
@@ -421,10 +273,15 @@ static double *kl_penalties(trainer *t, const advantage_table *table, metrics *o
 static const advantage_table *advantages(trainer *t, const group *const *groups, int n_groups, metrics *out, error *err)
 {
     const trainer_config *c = &t->config;
-    const advantage_table *table = advantage_compute(t->step, &c->advantage, &c->objectives, groups, n_groups, NULL);
+    advantage_extra extra = { 0 };
+    if (c->preference[0] && c->rows) {
+        extra.weights = preference_weights(t->step, c->rows, c->preference, &c->objectives, groups, n_groups, err);
+        if (!extra.weights) return NULL;
+    }
+    const advantage_table *table = advantage_compute(t->step, &c->advantage, &c->objectives, groups, n_groups, &extra);
     if (c->reward_kl <= 0) return table;
-    const double *penalty = kl_penalties(t, table, out, err);
-    return penalty ? advantage_compute(t->step, &c->advantage, &c->objectives, groups, n_groups, penalty) : NULL;
+    extra.penalty = kl_penalties(t, table, out, err);
+    return extra.penalty ? advantage_compute(t->step, &c->advantage, &c->objectives, groups, n_groups, &extra) : NULL;
 }
 
 int trainer_step(trainer *t, const group *const *groups, int n_groups, metrics *out, error *err)

@@ -11,8 +11,10 @@
 #include "learner/advantage.h"
 #include "learner/bucket.h"
 #include "learner/loss.h"
+#include "learner/methods/era.h"
 #include "learner/optimizer.h"
 #include "model/lora.h"
+#include "rollout/dataset.h"
 
 /* Whose gradients are reconciled. */
 typedef enum moo_over { MOO_OVER_NOTHING, MOO_OVER_REWARDS, MOO_OVER_GROUPS } moo_over;
@@ -36,6 +38,9 @@ typedef struct trainer_config {
     advantage_config advantage;
     moo_plan moo;
     loss_config loss;
+    era_config era;
+    char preference[OBJECTIVE_NAME]; /* the rows' field with their own weights of the objectives; "": none */
+    const dataset *rows;             /* borrowed: what groups were played from; NULL: unknown */
     double reward_kl; /* coefficient of the episode's sum of log mu - log ref, taken off the heaviest reward; 0: off */
     int reference_every; /* versions after which the reference becomes the policy of that moment; 0: it stays */
     optim_config optim;

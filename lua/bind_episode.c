@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/json.h"
 #include "lua/bind.h"
 
@@ -18,7 +19,7 @@ void bind_push_task(lua_State *L, const task *t)
 static int unknown_field(lua_State *L)
 {
     return luaL_error(L,
-                      "episode has no field '%s' (it has text, transcript, answer, turns, tool_calls, tokens, "
+                      "episode has no field '%s' (it has id, text, transcript, answer, turns, tool_calls, tokens, "
                       "stop_reason, wall_ms, n_shots)",
                       luaL_tolstring(L, 2, NULL));
 }
@@ -61,7 +62,10 @@ static void push_turns(lua_State *L, const episode *e)
 void bind_push_episode(lua_State *L, const episode *e)
 {
     luaL_checkstack(L, 8, "episode");
-    lua_createtable(L, 0, 10);
+    lua_createtable(L, 0, 11);
+    char id[17];
+    hash_hex(e->id, id);
+    set_string(L, "id", id);
     set_string(L, "text", e->text);
     set_string(L, "transcript", e->transcript);
     if (e->answer)

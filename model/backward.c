@@ -221,6 +221,7 @@ static void top_backward(const backward *b, const float *dlogprob)
         b->ops->zero(b->dev, b->d.norm_out, size);
         for (int i = 0; next_share(b, k, b->outs, i, &s); i++)
             head_share(b, &s, dlogprob + (int64_t)k * top->n, b->d.norm_out);
+        if (b->in->scale) scale_rows(b->w, b->in->scale, top->n, b->d.norm_out);
         norm_backward(b, k, norm, b->d.norm_out, top->x, top->rstd, b->outs, 1, b->D, b->dtop + k * size);
     }
     if (!b->w->table->config.tied) complete(b, head);

@@ -92,8 +92,11 @@ typedef struct inner_activations {
     top_acts top;
     float *logits; /* [kept, V] of the first rows */
     int kept;
-    float *lse; /* [n_out] */
+    float *lse, *logprob, *entropy; /* [n_out] */
+    const float *scale;             /* [n_out] on the host: what the rows' logits were multiplied by; NULL: 1 */
 } inner_activations;
 
 /* A layer of a packed batch, from a->x on (see layer_finish for `out`). */
 void layer_forward(const weights *w, int layer, const device_batch *b, const layer_acts *a, float *out);
+/* Rows [n, D] times scale[row], run by run of equal scales. */
+void scale_rows(const weights *w, const float *scale, int n, float *rows);

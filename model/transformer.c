@@ -1,6 +1,7 @@
 #include "model/transformer.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "model/layer.h"
 
@@ -74,20 +75,47 @@ static void keep_logits(const weights *w, inner_activations *in)
     in->logits = scratch_floats(w->dev, in->kept, V);
 }
 
+static void run_head(const weights *w, inner_activations *in)
+{
+    const model_config *c = &w->table->config;
+    const param *head = head_param(w);
+    device_ops(w->dev)->head(w->dev, in->top.normed, param_packed(w, head), in->batch.targets, in->batch.n_out,
+                             c->vocab, c->width, in->temperature, in->logprob, in->entropy, in->lse, in->logits,
+                             in->kept);
+}
+
+void scale_rows(const weights *w, const float *scale, int n, float *rows)
+{
+    const int64_t D = w->table->config.width;
+    for (int begin = 0, end; begin < n; begin = end) {
+        for (end = begin + 1; end < n && scale[end] == scale[begin]; end++) {
+        }
+        if (scale[begin] != 1) device_ops(w->dev)->scale(w->dev, rows + begin * D, scale[begin], (end - begin) * D);
+    }
+}
+
+/* k (W x) = W (k x): the rows before the head are scaled, and the head knows nothing of it. */
+void model_scale_logits(const weights *w, const activations *acts, const float *scale)
+{
+    inner_activations *in = acts->inner;
+    const size_t bytes = sizeof *scale * (size_t)in->batch.n_out;
+    in->scale = memcpy(device_host_scratch(w->dev, bytes), scale, bytes);
+    scale_rows(w, scale, in->batch.n_out, in->top.normed);
+    run_head(w, in);
+}
+
 activations *model_forward(const weights *w, const token_batch *batch, const forward_options *options)
 {
     static const forward_options DEFAULTS = { .temperature = 1, .keep = true };
-    const model_config *c = &w->table->config;
-    const param *head = head_param(w);
     inner_activations *in = inner_new(w, batch, options ? options : &DEFAULTS);
-    float *logprob = scratch_floats(w->dev, batch->n_out, 1), *entropy = scratch_floats(w->dev, batch->n_out, 1);
+    in->logprob = scratch_floats(w->dev, batch->n_out, 1);
+    in->entropy = scratch_floats(w->dev, batch->n_out, 1);
     in->lse = scratch_floats(w->dev, batch->n_out, 1);
     run_layers(w, in);
     keep_logits(w, in);
     top_norm(w, &in->top);
-    device_ops(w->dev)->head(w->dev, in->top.normed, param_packed(w, head), in->batch.targets, batch->n_out, c->vocab,
-                             c->width, in->temperature, logprob, entropy, in->lse, in->logits, in->kept);
-    in->outside = (activations){ .logprob = logprob, .entropy = entropy, .inner = in };
+    run_head(w, in);
+    in->outside = (activations){ .logprob = in->logprob, .entropy = in->entropy, .inner = in };
     return &in->outside;
 }
 

@@ -24,6 +24,10 @@ typedef struct activations {
  * their keys and values. */
 activations *model_forward(const weights *w, const token_batch *batch, const forward_options *options);
 
+/* The head once more, with row i's logits times scale[i] (scale [n_out] on the host): logprobs and entropies are then
+ * of the scaled logits, and so are the gradients of model_backward. `acts` of a forward over the same batch. */
+void model_scale_logits(const weights *w, const activations *acts, const float *scale);
+
 /* A gradient sink: told when the K gradients of a parameter are complete, in backward order (last layer first,
  * embedding last: the parameter table backwards). g [K, count], rows `stride` floats apart. */
 typedef struct grad_sink {

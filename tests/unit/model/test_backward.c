@@ -76,6 +76,33 @@ static void every_gradient_is_the_slope_of_the_float64_reference(void **state)
     }
 }
 
+/* Logits times k are logits at temperature 1 / k: in value and in every gradient. */
+static void scaled_logits_are_those_of_another_temperature(void **state)
+{
+    (void)state;
+    for (int tied = 0; tied <= 1; tied++) {
+        small_model m = small_model_open(tiny_config(tied), 1, 17);
+        test_random rnd = test_random_seed(29);
+        test_batch *t = test_batch_new(&rnd, m.table->config.vocab, 3, 9, 0.6);
+        const int n = t->b.n_out;
+        float *slopes = random_slopes(&rnd, 1, n), *first = xcalloc((size_t)n, sizeof *first);
+        float *scale = xcalloc((size_t)n, sizeof *scale), *other = xcalloc((size_t)n, sizeof *other);
+        for (int i = 0; i < n; i++)
+            scale[i] = i < n / 2 ? 2 : 1, first[i] = i < n / 2 ? slopes[i] : 0, other[i] = slopes[i] - first[i];
+        float *grads = xcalloc((size_t)m.table->total, sizeof *grads);
+        device_scratch_reset(m.dev);
+        const activations *acts = model_forward(m.w, &t->b, NULL);
+        model_scale_logits(m.w, acts, scale);
+        model_backward(m.w, &t->b, acts, slopes, &(grad_split){ .K = 1 }, grads, NULL);
+        const forward_options cold = { .temperature = 0.5f, .keep = true };
+        float *expected = gradients(&m, &t->b, &cold, first, 1, NULL, NULL);
+        gradients(&m, &t->b, NULL, other, 1, expected, NULL);
+        for (int64_t i = 0; i < m.table->total; i++) test_near((double)grads[i], (double)expected[i], 2e-5, "gradient");
+        free(grads), free(expected), free(slopes), free(first), free(scale), free(other), free(t);
+        small_model_close(&m);
+    }
+}
+
 static void K_sides_give_the_bits_of_K_calls(void **state)
 {
     (void)state;
@@ -256,6 +283,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_gradient_is_the_slope_of_the_float64_reference),
+        cmocka_unit_test(scaled_logits_are_those_of_another_temperature),
         cmocka_unit_test(K_sides_give_the_bits_of_K_calls),
         cmocka_unit_test(split_sequences_give_each_owners_gradient),
         cmocka_unit_test(recomputing_gives_the_same_bits_from_less_memory),

@@ -1,0 +1,71 @@
+#include "learner/methods/preference.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/json.h"
+
+static int place_of(const objective_set *objectives, const char *name)
+{
+    int k = 0;
+    while (k < objectives->n && strcmp(objectives->items[k].name, name) != 0) k++;
+    return k;
+}
+
+/* One row's weights [K]: the recipe's, where it says nothing. */
+static int read_row(const char *text, const char *field, const objective_set *objectives, double *weights, error *err)
+{
+    const char *name;
+    json_t *value, *row = json_parse(text, strlen(text), "row", err);
+    if (!row) return err ? err->code : ERR_PARSE;
+    int rc = OK;
+    for (int k = 0; k < objectives->n; k++) weights[k] = objectives->items[k].weight;
+    json_t *table = json_object_get(row, field);
+    if (table && !json_is_object(table)) rc = error_set(err, ERR_PARSE, "%s: expected objectives with numbers", field);
+    json_object_foreach(table, name, value)
+    {
+        const int k = place_of(objectives, name);
+        if (rc != OK) break;
+        if (k == objectives->n || objectives->items[k].weight == 0 || !json_is_number(value))
+            rc = error_set(err, ERR_PARSE,
+                           "%s: '%.40s' is no objective with a weight in reward.objectives, or has no number", field,
+                           name);
+        else
+            weights[k] = json_number_value(value);
+    }
+    json_decref(row);
+    return rc;
+}
+
+static int read_row_of(const dataset *rows, uint64_t row, const char *field, const objective_set *objectives,
+                       double *weights, error *err)
+{
+    const int rc = row < dataset_size(rows) ? read_row(dataset_row(rows, row), field, objectives, weights, err)
+                                            : error_set(err, ERR_STATE, "there is no such row");
+    return rc == OK ? OK : error_within(err, "row %" PRIu64 " of data.train", row + 1);
+}
+
+int preference_check(const dataset *rows, uint64_t most, const char *field, const objective_set *objectives, error *err)
+{
+    double weights[MAX_OBJECTIVES];
+    int rc = OK;
+    for (uint64_t i = 0; rc == OK && i < dataset_size(rows) && i < most; i++)
+        rc = read_row_of(rows, i, field, objectives, weights, err);
+    return rc;
+}
+
+const double *preference_weights(arena *a, const dataset *rows, const char *field, const objective_set *objectives,
+                                 const group *const *groups, int n_groups, error *err)
+{
+    const int K = objectives->n;
+    int S = 0, s = 0;
+    for (int g = 0; g < n_groups; g++) S += (int)groups[g]->n;
+    double *all = arena_array(a, double, (size_t)S *(size_t)K + 1);
+    for (int g = 0; g < n_groups; g++) {
+        double own[MAX_OBJECTIVES];
+        if (read_row_of(rows, groups[g]->prompt_id, field, objectives, own, err) != OK) return NULL;
+        for (uint32_t i = 0; i < groups[g]->n; i++, s++)
+            memcpy(all + (size_t)s * (size_t)K, own, sizeof(double) * (size_t)K);
+    }
+    return all;
+}

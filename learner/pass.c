@@ -1,0 +1,203 @@
+#include "learner/pass.h"
+
+#include <string.h>
+
+#include "model/transformer.h"
+
+/* Logprobs of the reference policy for the same targets, [n_out] in the arena. */
+const float *pass_reference(const pass *p, const packed_batch *b, error *err)
+{
+    const forward_options options = { .temperature = (float)p->config->temperature };
+    const activations *acts = model_forward(p->reference, &b->tokens, &options);
+    if (device_sync(p->w->dev, err) != OK) return NULL;
+    float *copy = arena_array(p->step, float, b->tokens.n_out);
+    device_copy_out(p->w->dev, copy, acts->logprob, sizeof(float) * (size_t)b->tokens.n_out);
+    return copy;
+}
+
+/* Tokens of a micro-batch as the loss wants them, on the host. */
+typedef struct loss_batch {
+    const packed_batch *b;
+    const loss_scale *scale;
+    const advantage_table *table;
+    const float *logprob, *old, *reference; /* [n_out]; old: of the step's first update; NULL: as logprob */
+    const double *behaviour;                /* [n_out] */
+    const float *sharper;                   /* [n_out] ERA's scales; NULL: all 1 */
+} loss_batch;
+
+/* The episode whose first output is i, with the advantage of objective k or the scalar (k < 0). */
+static loss_episode episode_at(const loss_batch *l, int i, int k)
+{
+    const packed_batch *b = l->b;
+    const int s = b->episode[i];
+    int n = 1;
+    while (i + n < b->tokens.n_out && b->episode[i + n] == s) n++;
+    const double A = k < 0 ? l->table->scalar[s] : l->table->by_objective[(size_t)k * (size_t)l->table->S + (size_t)s];
+    return (loss_episode){ .n = n,
+                           .logprob = l->logprob + i,
+                           .behaviour = l->behaviour + i,
+                           .old = l->old ? l->old + i : NULL,
+                           .reference = l->reference ? l->reference + i : NULL,
+                           .advantage = l->sharper ? A / (double)l->sharper[i] : A,
+                           .right = l->table->right[s] };
+}
+
+/* dL/dlogprob [n_out] of one choice of advantages: of objective k, or of the scalar (k < 0). */
+static void slopes_of(const loss_config *c, const loss_batch *l, int k, float *slope, loss_sums *sums)
+{
+    for (int i = 0; i < l->b->tokens.n_out;) {
+        const loss_episode e = episode_at(l, i, k);
+        loss_gradient(c, l->scale, &e, slope + i, sums);
+        i += e.n;
+    }
+}
+
+/* One row an objective, and one more for the KL term where there is one: it is nobody's objective. */
+static void slopes_by_objective(const pass *p, const loss_batch *l, float *slope)
+{
+    const int K = p->config->objectives.n, n = l->b->tokens.n_out;
+    loss_config alone = p->config->loss;
+    loss_sums unread = { 0 };
+    alone.kl = 0;
+    for (int k = 0; k < K; k++) slopes_of(&alone, l, k, slope + (size_t)k * (size_t)n, &unread);
+    if (p->config->loss.kl <= 0) return;
+    const loss_config whole = p->config->loss;
+    float *kl = slope + (size_t)K * (size_t)n, *without = arena_array(p->step, float, n);
+    slopes_of(&whole, l, 0, kl, &unread);
+    slopes_of(&alone, l, 0, without, &unread);
+    for (int i = 0; i < n; i++) kl[i] -= without[i];
+}
+
+/* Weights from the Gram matrix of the slopes themselves: K vectors of n_out numbers instead of K gradients. The
+ * weighted sum (and the KL row) ends up in row 0. */
+static int combine_by_token(const pass *p, const loss_batch *l, float *slope, error *err)
+{
+    const int K = p->config->objectives.n, n = l->b->tokens.n_out, rows = K + (p->config->loss.kl > 0);
+    double G[MOO_MOST * MOO_MOST] = { 0 }, w[MOO_MOST + 1];
+    moo_config c = p->config->moo.bucket.moo;
+    for (int k = 0; k < K; k++) c.pref[k] = p->config->objectives.items[k].weight;
+    for (int a = 0; a < K; a++)
+        for (int b = 0; b < K; b++)
+            for (int i = 0; i < n; i++)
+                G[a * K + b] +=
+                    (double)slope[(size_t)a * (size_t)n + (size_t)i] * (double)slope[(size_t)b * (size_t)n + (size_t)i];
+    const rng_key order = { p->config->seed, (uint64_t)p->w->version };
+    if (moo_solve(&c, G, K, NULL, order, p->by_token, w, err) != OK) return error_within(err, "slopes");
+    w[K] = 1;
+    for (int i = 0; i < n; i++) {
+        double sum = 0;
+        for (int k = 0; k < rows; k++) sum += w[k] * (double)slope[(size_t)k * (size_t)n + (size_t)i];
+        slope[i] = (float)sum;
+    }
+    return OK;
+}
+
+/* How the batch's gradients come about: K cotangents, one with owners, or one. */
+static grad_split split_of(const pass *p, const packed_batch *b)
+{
+    const moo_plan *m = &p->config->moo;
+    if (m->over == MOO_OVER_GROUPS) return (grad_split){ m->n_groups, b->sequences };
+    if (m->over == MOO_OVER_REWARDS && !m->by_token)
+        return (grad_split){ .K = p->config->objectives.n + (p->config->loss.kl > 0) };
+    return (grad_split){ .K = 1 };
+}
+
+/* ---- ERA ---- */
+
+/* Each token's factor, by its episode's advantage and its uncertainty now -> [n_out] in the arena. */
+static float *era_scales(const pass *p, const packed_batch *b, const advantage_table *table, const float *entropy)
+{
+    const int n_out = b->tokens.n_out;
+    float *scale = arena_array(p->step, float, n_out);
+    for (int i = 0, n; i < n_out; i += n) {
+        const int s = b->episode[i];
+        for (n = 1; i + n < n_out && b->episode[i + n] == s; n++) {
+        }
+        const float by = era_scale(&p->config->era, table->scalar[s], n, entropy + i);
+        for (int j = i; j < i + n; j++) scale[j] = by;
+    }
+    return scale;
+}
+
+/* logprob [n_out] becomes that of the scaled logits. */
+static int activate(const pass *p, const micro_batch *m, const activations *acts, const float *entropy, float *logprob,
+                    error *err)
+{
+    const size_t n = (size_t)m->b->tokens.n_out, bytes = sizeof(float) * n;
+    if (p->config->era.k <= 0) return OK;
+    if (!m->first->scale) {
+        m->first->scale = era_scales(p, m->b, m->table, entropy);
+        m->first->raw = memcpy(arena_array(p->step, float, n), logprob, bytes);
+    }
+    model_scale_logits(p->w, acts, m->first->scale);
+    if (device_sync(p->w->dev, err) != OK) return err ? err->code : ERR_DEVICE;
+    device_copy_out(p->w->dev, logprob, acts->logprob, bytes);
+    return OK;
+}
+
+/* The sampler knew nothing of ERA: its logprobs move as far as those of the policy at the first update did, so that
+ * their distance stays what staleness made it. */
+static const double *behaviour_of(const pass *p, const micro_batch *m, const float *old)
+{
+    const int n = m->b->tokens.n_out;
+    if (!m->first->scale) return m->b->behaviour;
+    double *moved = arena_array(p->step, double, n);
+    for (int i = 0; i < n; i++) moved[i] = m->b->behaviour[i] + ((double)old[i] - (double)m->first->raw[i]);
+    return moved;
+}
+
+/* ---- the pass ---- */
+
+/* dL/dlogprob [rows, n_out] on the host, a row a cotangent; NULL and `err` where they can't be reconciled. */
+static float *loss_of(const pass *p, const micro_batch *m, const activations *acts, const float *reference,
+                      step_sums *sums, error *err)
+{
+    const int n = m->b->tokens.n_out;
+    float *logprob = arena_array(p->step, float, n), *entropy = arena_array(p->step, float, n);
+    float *slope = arena_array(p->step, float, n *(MOO_MOST + 1));
+    device_copy_out(p->w->dev, logprob, acts->logprob, sizeof(float) * (size_t)n);
+    device_copy_out(p->w->dev, entropy, acts->entropy, sizeof(float) * (size_t)n);
+    if (activate(p, m, acts, entropy, logprob, err) != OK) return NULL;
+    const float *old = m->first->old ? m->first->old : logprob;
+    const loss_batch l = { .b = m->b,
+                           .scale = m->scale,
+                           .table = m->table,
+                           .logprob = logprob,
+                           .old = old,
+                           .reference = reference,
+                           .behaviour = behaviour_of(p, m, old),
+                           .sharper = m->first->scale };
+    slopes_of(&p->config->loss, &l, -1, slope, &sums->loss);
+    if (p->config->moo.over == MOO_OVER_REWARDS) slopes_by_objective(p, &l, slope);
+    if (p->config->moo.by_token && combine_by_token(p, &l, slope, err) != OK) return NULL;
+    const grad_split split = split_of(p, m->b);
+    for (int i = 0; i < n * (split.sequences ? 1 : split.K); i++) sums->has_gradient |= slope[i] != 0;
+    for (int i = 0; i < n; i++) sums->entropy += (double)entropy[i];
+    if (!m->first->old) m->first->old = logprob;
+    return slope;
+}
+
+int pass_micro(const pass *p, const micro_batch *m, step_sums *sums, error *err)
+{
+    device *dev = p->w->dev;
+    const packed_batch *b = m->b;
+    const forward_options options = { .temperature = (float)p->config->temperature,
+                                      .recompute = p->config->recompute,
+                                      .keep = m->learns };
+    device_scratch_reset(dev);
+    const bool in_loss = p->config->loss.kl > 0;
+    const float *reference = in_loss ? pass_reference(p, b, err) : NULL;
+    if (in_loss && !reference) return err ? err->code : ERR_DEVICE;
+    const activations *acts = model_forward(p->w, &b->tokens, &options);
+    if (device_sync(dev, err) != OK) return err ? err->code : ERR_DEVICE;
+    const float *slope = loss_of(p, m, acts, reference, sums, err);
+    if (!slope) return err ? err->code : ERR_STATE;
+    if (!m->learns) return OK;
+    const grad_split split = split_of(p, b);
+    const size_t bytes = sizeof(float) * (size_t)b->tokens.n_out * (size_t)(split.sequences ? 1 : split.K);
+    float *on_device = device_scratch(dev, bytes);
+    device_copy_in(dev, on_device, slope, bytes);
+    model_backward(p->w, &b->tokens, acts, on_device, &split, p->buckets ? NULL : p->grads,
+                   p->buckets ? bucket_sink(p->buckets, m->last) : NULL);
+    return device_sync(dev, err);
+}
