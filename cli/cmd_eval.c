@@ -52,8 +52,8 @@ static void write_out(FILE *out, const task *t, const episode *e, const score *s
     for (int i = 0; i < sc->n_values; i++)
         json_object_set_new(values, sc->values[i].name,
                             isfinite(sc->values[i].value) ? json_real(sc->values[i].value) : json_null());
-    json_t *line = json_pack("{s:o, s:s, s:o}", "row", json_parse(t->row, strlen(t->row), "row", NULL), "transcript",
-                             e->transcript ? e->transcript : "", "objectives", values);
+    json_t *line = json_pack("{s:o, s:o, s:o}", "row", json_parse(t->row, strlen(t->row), "row", NULL), "transcript",
+                             json_bytes(e->transcript ? e->transcript : ""), "objectives", values);
     char *text = json_text(line, false);
     fprintf(out, "%s\n", text);
     free(text);

@@ -57,6 +57,7 @@ static server_config server_settings(const session *s)
                                         .max_tokens = (int32_t)r->max_tokens,
                                         .eval_prompts = (uint64_t)r->eval_prompts,
                                         .eval_shots = (int32_t)r->eval_shots,
+                                        .eval_temperature = (float)r->eval_temperature,
                                         .shots = r->shots ? shots_of : NULL,
                                         .shots_ctx = r->shots };
     return (server_config){ .core = { .schedule = schedule,

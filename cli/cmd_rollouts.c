@@ -77,9 +77,10 @@ static json_t *calls_json(const episode *e)
 {
     json_t *calls = json_array();
     for (uint32_t i = 0; i < e->n_calls; i++)
-        json_array_append_new(calls, json_pack("{s:s, s:s, s:s, s:b, s:f}", "name", e->calls[i].name, "arguments",
-                                               e->calls[i].arguments, "observation", e->calls[i].observation, "ok",
-                                               e->calls[i].ok, "ms", e->calls[i].ms));
+        json_array_append_new(calls, json_pack("{s:o, s:o, s:o, s:b, s:f}", "name", json_bytes(e->calls[i].name),
+                                               "arguments", json_bytes(e->calls[i].arguments), "observation",
+                                               json_bytes(e->calls[i].observation), "ok", e->calls[i].ok, "ms",
+                                               e->calls[i].ms));
     return calls;
 }
 
@@ -92,13 +93,13 @@ static void print_json(const char *row, const episode *e, const score *sc)
         json_object_set_new(values, sc->values[i].name,
                             isfinite(sc->values[i].value) ? json_real(sc->values[i].value) : json_null());
     json_t *line = json_pack(
-        "{s:s, s:I, s:b, s:i, s:s, s:i, s:s, s:i, s:I, s:o, s:o}", "id", id, "step", (json_int_t)e->step, "eval",
+        "{s:s, s:I, s:b, s:i, s:s, s:i, s:o, s:i, s:I, s:o, s:o}", "id", id, "step", (json_int_t)e->step, "eval",
         e->eval, "shots", e->n_shots, "stop", stop_reason_name(e->stop), "sample", (int)e->sample, "transcript",
-        e->transcript ? e->transcript : "", "tokens", (int)trajectory_sampled(&e->tokens), "oldest_version",
+        json_bytes(e->transcript ? e->transcript : ""), "tokens", (int)trajectory_sampled(&e->tokens), "oldest_version",
         (json_int_t)trajectory_oldest_version(&e->tokens), "objectives", values, "calls", calls_json(e));
     json_object_set_new(line, "row", json_parse(row, strlen(row), "row", NULL));
-    json_object_set_new(line, "answer", e->answer ? json_string(e->answer) : json_null());
-    if (sc && sc->error) json_object_set_new(line, "error", json_string(sc->error));
+    json_object_set_new(line, "answer", json_bytes(e->answer));
+    if (sc && sc->error) json_object_set_new(line, "error", json_bytes(sc->error));
     char *text = json_text(line, false);
     puts(text);
     free(text);

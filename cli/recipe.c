@@ -137,6 +137,7 @@ static const config_row ROWS[] = {
     { "checkpoint_every", CONFIG_INT, AT(checkpoint_every), 0, 1e9, "50", "steps; 0: only at the end" },
     { "eval_every", CONFIG_INT, AT(eval_every), 0, 1e9, "0", "steps; 0: no evaluations" },
     { "eval_prompts", CONFIG_INT, AT(eval_prompts), 0, 1e9, "0", "rows of data.test an evaluation plays; 0: all" },
+    { "eval_temperature", CONFIG_NUMBER, AT(eval_temperature), 0, 100, "0", "of an evaluation's sampling; 0: greedy" },
     { "eval_shots", CONFIG_INT, AT(eval_shots), 0, 64, "0", "shots of an evaluation's prompts" },
     { "precision", CONFIG_VALUE, 0, 0, 0, 0, NULL, "f32, or bf16 for the factors of linear products" },
     { "device", CONFIG_TEXT, AT(device), 0, 0, "auto", "auto, cpu, cuda:N" },

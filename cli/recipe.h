@@ -41,7 +41,7 @@ typedef struct recipe {
     double reward_timeout_ms, reward_memory_mb;
 
     int64_t group, prompts_per_step, max_tokens, max_context, max_staleness, lag;
-    double temperature, top_p;
+    double temperature, top_p, eval_temperature;
 
     trainer_config trainer;
     int64_t moo_refresh, epochs, nft_weight, refills, reference_every;

@@ -130,12 +130,13 @@ static bool left_out(const sampler_config *c, const row_memory *m)
 
 static double weight_of(const sampler_config *c, const row_memory *m)
 {
-    const double G = c->group;
+    /* A group that failed whole is no proof that the next will: half an episode of doubt. */
+    const double G = c->group, likely = (G * m->success + 0.5) / (G + 1);
     switch (m->visits > 0 ? c->kind : SAMPLE_IN_TURN) {
     case SAMPLE_BY_FAILURE:
         return LEAST_WEIGHT + 1 - m->success;
     case SAMPLE_BY_SIGNAL:
-        return LEAST_WEIGHT + 1 - pow(m->success, G) - pow(1 - m->success, G);
+        return LEAST_WEIGHT + 1 - pow(likely, G) - pow(1 - likely, G);
     case SAMPLE_IN_TURN:
         return LEAST_WEIGHT + 1;
     }

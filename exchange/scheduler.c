@@ -52,6 +52,7 @@ void scheduler_eval_task(const scheduler_config *c, int64_t version, uint32_t in
                  .n_shots = c->eval_shots,
                  .min_version = version,
                  .max_version = version,
+                 .temperature = c->eval_temperature,
                  .max_tokens = c->max_tokens,
                  .row = xstrdup(dataset_row(c->eval, index)) };
 }

@@ -16,6 +16,7 @@ typedef struct scheduler_config {
     int32_t max_tokens;
     uint64_t eval_prompts; /* rows of the test set an evaluation plays; 0: all */
     int32_t eval_shots;
+    float eval_temperature; /* 0: greedy */
     /* prompt: which of the step's prompts, from 0. NULL: no shots. */
     int32_t (*shots)(void *ctx, int64_t step, uint64_t prompt);
     void *shots_ctx;
@@ -27,6 +28,6 @@ uint32_t scheduler_prompts(const scheduler_config *c);
  * [scheduler_prompts]: the step's rows as a sampler picked them; NULL: in turn, and the prompts beyond prompts_per_step
  * come from a shuffle of their own, so that steps without them stay what they are. */
 void scheduler_task(const scheduler_config *c, int64_t step, const uint64_t *rows, uint32_t index, task *t);
-/* Question `index` of the evaluation of `version`: greedy, one sample. index < scheduler_eval_size. */
+/* Question `index` of the evaluation of `version`: one sample. index < scheduler_eval_size. */
 void scheduler_eval_task(const scheduler_config *c, int64_t version, uint32_t index, task *t);
 uint32_t scheduler_eval_size(const scheduler_config *c);

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Experiments with their control arms: scripts/experiments.sh [conflict|languages [key=value ...]]. Leaves
-# runs/experiments/NAME/table.md, which docs/experiments.md prints. Three seeds an arm (SEEDS="1 2 3"), one arm after the
-# other: about twelve minutes on two cores.
+# Experiments with their control arms: scripts/experiments.sh [NAME [key=value ...]]. Each is a recipe under recipes/ and a
+# file under scripts/experiments/, and leaves runs/experiments/NAME/table.md, which docs/experiments.md prints. Three seeds an
+# arm (SEEDS="1 2 3"), one run after the other: five to nine minutes an experiment on two cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 troupe=${TROUPE:-build/release/troupe}
@@ -13,18 +13,19 @@ base_of() {
     local base=$out/$1/base
     [ -s "$base/model.safetensors" ] && return
     mkdir -p "$base"
-    cp models/stagehand/{tokenizer,tokenizer_config,special_tokens_map}.json "recipes/$1/model.json" "$base"
-    mv "$base/model.json" "$base/config.json"
+    cp models/stagehand/{tokenizer,tokenizer_config,special_tokens_map}.json recipes/small_model.json "$base"
+    mv "$base/small_model.json" "$base/config.json"
     echo "== the base model of $1 (half a minute)"
     "$troupe" pretrain "recipes/$1/pretrain.lua" "model=$PWD/$base" | tail -n 1
 }
 
-# NAME ARM key=value...: runs of all seeds, silent; one that fails is shown.
+# NAME ARM key=value...: runs of all seeds, silent; one that fails is shown. BASE: whose base model it is.
 arm() {
-    local name=$1 arm=$2 seed
+    local name=$1 arm=$2 base=${BASE:-$1} seed
     shift 2
+    mkdir -p "$out/$name"
     for seed in $seeds; do
-        "$troupe" train "recipes/$name/recipe.lua" --fresh --run-dir "$out/$name/$arm-$seed" "model=$PWD/$out/$name/base" \
+        "$troupe" train "recipes/$name/recipe.lua" --fresh --run-dir "$out/$name/$arm-$seed" "model=$PWD/$out/$base/base" \
             "seed=$seed" "$@" > "$out/$name/$arm-$seed.log" 2>&1 || { tail -n 3 "$out/$name/$arm-$seed.log" >&2; exit 1; }
     done
     echo "$arm: $("result_$name" "$arm" | cut -d'|' -f3-)"
@@ -36,102 +37,35 @@ get='function get(key,   at) {
     return at ? substr($0, at + length(key) + 4) + 0 : 0
 }'
 
-# ARM: a line of the table: means over the seeds of each run's last 20 steps, and the spread of the product.
-result_conflict() {
-    for seed in $seeds; do tail -n 20 "$out/conflict/$1-$seed/metrics.jsonl" | grep '"event": "step"' | sed "s/^/$seed /"; done |
-        awk -v arm="$1" "$get"'
-        {
-            seed[$1] = 1; n[$1]++
-            a[$1] += get("reward/accuracy/mean"); b[$1] += 1 + get("reward/brevity/mean"); f[$1] += get("reward/format/mean")
-            time[$1] += get("timing_s/step")
-        }
-        END {
-            for (s in seed) {
-                x = a[s] / n[s]; y = b[s] / n[s]; z = f[s] / n[s]; h = x * y * z
-                A += x; B += y; F += z; H += h; S += h * h; T += time[s] / n[s]; N++
-            }
-            sd = N > 1 && S > H * H / N ? sqrt((S - H * H / N) / (N - 1)) : 0
-            printf "| %s | %.2f | %.1f | %.2f | %.3f +- %.3f | %.0f |\n", arm, A / N, 12 * (1 - B / N), F / N, H / N, sd, 1000 * T / N
-        }'
-}
-
-conflict() {
-    local arms=() a
-    run() { arms+=("$1"); arm conflict "$@"; }
-    base_of conflict
-    run gdpo "$@"
-    run average moo.method=pref moo.gate=0 "$@"
-    run cagrad-token moo.method=cagrad moo.bucket=token "$@"
-    run cagrad moo.method=cagrad "$@"
-    run cagrad-gate-0.25 moo.method=cagrad moo.gate=0.25 "$@"
-    run cagrad-ungated moo.method=cagrad moo.gate=0 "$@"
-    run pcgrad moo.method=pcgrad "$@"
-    run mgda moo.method=mgda "$@"
-    run mgda-ungated moo.method=mgda moo.gate=0 "$@"
-    run mgda-global moo.method=mgda moo.gate=0 moo.bucket=global "$@"
-    run gdpo-constrained reward.objectives.accuracy.weight=1 reward.objectives.accuracy.least=0.9 "$@"
-    run cagrad-constrained moo.method=cagrad reward.objectives.accuracy.weight=1 reward.objectives.accuracy.least=0.9 "$@"
+# NAME TITLES ARM...: the experiment's table.md, a line an arm.
+table() {
+    local name=$1 titles=$2 arm
+    shift 2
     {
-        echo "| arm | accuracy | tokens | format | product | ms a step |"
-        echo "|---|---|---|---|---|---|"
-        for a in "${arms[@]}"; do result_conflict "$a"; done
-    } > $out/conflict/table.md
+        echo "$titles"
+        echo "$titles" | sed 's/[^|]*|/---|/g; s/^---|/|/'
+        for arm in "$@"; do "result_$name" "$arm"; done
+    } > "$out/$name/table.md"
     echo
-    cat $out/conflict/table.md
+    cat "$out/$name/table.md"
 }
 
-# ARM: the last evaluation's accuracy, mean over the five trained languages, the worst of them, the sixth; and over all steps the
-# share of layers in conflict.
-result_languages() {
-    for seed in $seeds; do sed "s/^/$seed /" "$out/languages/$1-$seed/metrics.jsonl"; done |
-        awk -v arm="$1" "$get"'
-        BEGIN { n = split("de en fr es it", seen, " ") }
-        /"event": "eval"/ {
-            mean[$1] = 0; worst[$1] = 1; nl[$1] = get("eval/nl/mean")
-            for (i = 1; i <= n; i++) {
-                x = get("eval/" seen[i] "/mean")
-                mean[$1] += x / n
-                if (x < worst[$1]) worst[$1] = x
-            }
-        }
-        /"event": "step"/ {
-            steps++; time += get("timing_s/step")
-            for (i = 1; i <= n; i++) for (j = i + 1; j <= n; j++) {
-                conflict += get("moo/conflict/" seen[i] ":" seen[j]) / 10
-                hidden += get("moo/hidden_conflict/" seen[i] ":" seen[j]) / 10
-            }
-        }
-        END {
-            for (s in mean) { M += mean[s]; W += worst[s]; U += nl[s]; Q += mean[s] * mean[s]; N++ }
-            sd = N > 1 && Q > M * M / N ? sqrt((Q - M * M / N) / (N - 1)) : 0
-            printf "| %s | %.2f +- %.2f | %.2f | %.2f | %.2f | %.2f | %.0f |\n", arm, M / N, sd, W / N, U / N, conflict / steps, hidden / steps,
-                1000 * time / steps
-        }'
+# FORMAT (of printf; %.2f): mean and spread of numbers, one a line: "0.31 +- 0.02".
+spread() {
+    awk -v f="${1:-%.2f}" '{ s += $1; q += $1 * $1 } END {
+        m = s / NR; v = NR > 1 ? (q - NR * m * m) / (NR - 1) : 0
+        printf(f " +- " f, m, (v > 0 ? sqrt(v) : 0))
+    }'
 }
 
-languages() {
-    local arms=() a
-    run() { arms+=("$1"); arm languages "$@"; }
-    base_of languages
-    run before steps=1 optim.lr=0 "$@"
-    run gdpo "$@"
-    run average moo.method=pref moo.gate=0 "$@"
-    run pcgrad moo.method=pcgrad "$@"
-    run cagrad moo.method=cagrad "$@"
-    run upgrad moo.method=upgrad "$@"
-    run mgda moo.method=mgda "$@"
-    run cagrad-global moo.method=cagrad moo.bucket=global "$@"
-    {
-        echo "| arm | mean of five | worst | unseen (nl) | conflict | hidden | ms a step |"
-        echo "|---|---|---|---|---|---|---|"
-        for a in "${arms[@]}"; do result_languages "$a"; done
-    } > $out/languages/table.md
-    echo
-    cat $out/languages/table.md
-}
+all=(conflict languages preference staleness rare priority era)
+for name in "${all[@]}"; do . "scripts/experiments/$name.sh"; done
 
-case ${1:-all} in
-all) conflict && languages ;;
-conflict | languages) "$@" ;;
-*) echo "experiments: no '$1' (conflict, languages)" >&2; exit 2 ;;
-esac
+if [ $# -eq 0 ]; then
+    for name in "${all[@]}"; do "$name"; done
+elif [ -f "scripts/experiments/$1.sh" ]; then
+    "$@"
+else
+    echo "experiments: no '$1' (${all[*]})" >&2
+    exit 2
+fi

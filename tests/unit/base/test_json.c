@@ -168,9 +168,29 @@ static void a_file_is_named_in_its_error(void **state)
     test_folder_remove(folder);
 }
 
+static void check_bytes(const char *from, const char *to)
+{
+    json_t *v = json_bytes(from);
+    assert_string_equal(json_string_value(v), to);
+    json_decref(v);
+}
+
+static void bytes_that_are_no_text_are_replaced_one_by_one(void **state)
+{
+    (void)state;
+    check_bytes("", "");
+    check_bytes("a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80z", "a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80z");
+    check_bytes("a\xff" "b", "a\xef\xbf\xbd" "b");
+    check_bytes("\xe2\x82", "\xef\xbf\xbd\xef\xbf\xbd");             /* cut off */
+    check_bytes("\xc0\x80", "\xef\xbf\xbd\xef\xbf\xbd");             /* not the shortest form */
+    check_bytes("\xed\xa0\x80x", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdx"); /* half a pair */
+    assert_true(json_is_null(json_bytes(NULL)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bytes_that_are_no_text_are_replaced_one_by_one),
         cmocka_unit_test(malformed_text_is_refused_with_its_place),
         cmocka_unit_test(deep_nesting_is_refused_before_the_stack_is),
         cmocka_unit_test(getters_find_what_is_there),

@@ -1,0 +1,39 @@
+# Three rewards that pull apart. Sourced by scripts/experiments.sh.
+
+# ARM: a line of the table: means over the seeds of each run's last 20 steps, and the spread of the product.
+result_conflict() {
+    for seed in $seeds; do tail -n 20 "$out/conflict/$1-$seed/metrics.jsonl" | grep '"event": "step"' | sed "s/^/$seed /"; done |
+        awk -v arm="$1" "$get"'
+        {
+            seed[$1] = 1; n[$1]++
+            a[$1] += get("reward/accuracy/mean"); b[$1] += 1 + get("reward/brevity/mean"); f[$1] += get("reward/format/mean")
+            time[$1] += get("timing_s/step")
+        }
+        END {
+            for (s in seed) {
+                x = a[s] / n[s]; y = b[s] / n[s]; z = f[s] / n[s]; h = x * y * z
+                A += x; B += y; F += z; H += h; S += h * h; T += time[s] / n[s]; N++
+            }
+            sd = N > 1 && S > H * H / N ? sqrt((S - H * H / N) / (N - 1)) : 0
+            printf "| %s | %.2f | %.1f | %.2f | %.3f +- %.3f | %.0f |\n", arm, A / N, 12 * (1 - B / N), F / N, H / N, sd, 1000 * T / N
+        }'
+}
+
+conflict() {
+    local arms=()
+    run() { arms+=("$1"); arm conflict "$@"; }
+    base_of conflict
+    run gdpo "$@"
+    run average moo.method=pref moo.gate=0 "$@"
+    run cagrad-token moo.method=cagrad moo.bucket=token "$@"
+    run cagrad moo.method=cagrad "$@"
+    run cagrad-gate-0.25 moo.method=cagrad moo.gate=0.25 "$@"
+    run cagrad-ungated moo.method=cagrad moo.gate=0 "$@"
+    run pcgrad moo.method=pcgrad "$@"
+    run mgda moo.method=mgda "$@"
+    run mgda-ungated moo.method=mgda moo.gate=0 "$@"
+    run mgda-global moo.method=mgda moo.gate=0 moo.bucket=global "$@"
+    run gdpo-constrained reward.objectives.accuracy.weight=1 reward.objectives.accuracy.least=0.9 "$@"
+    run cagrad-constrained moo.method=cagrad reward.objectives.accuracy.weight=1 reward.objectives.accuracy.least=0.9 "$@"
+    table conflict "| arm | accuracy | tokens | format | product | ms a step |" "${arms[@]}"
+}

@@ -1,0 +1,21 @@
+# Fifty tasks from easy to hard, drawn in turn or by what they still teach. Sourced by scripts/experiments.sh.
+
+# ARM: updates until sampled success passes 0.9 and 0.95 (mean of three evaluations).
+result_priority() {
+    local seed
+    for seed in $seeds; do
+        awk "$get"'/"event": "eval"/ { n++; a[n] = get("eval/accuracy/mean"); t[n] = get("step"); if (n < 3) next; m = (a[n] + a[n - 1] + a[n - 2]) / 3; if (!at && m >= 0.9) at = t[n - 1]; if (!more && m >= 0.95) more = t[n - 1] }
+            END { print at ? at : t[n], more ? more : t[n], a[n] }' "$out/priority/$1-$seed/metrics.jsonl"
+    done > "$out/priority/$1.numbers"
+    echo "| $1 | $(cut -d' ' -f1 "$out/priority/$1.numbers" | spread %.0f) | $(cut -d' ' -f2 "$out/priority/$1.numbers" | spread %.0f) | $(cut -d' ' -f3 "$out/priority/$1.numbers" | spread) |"
+}
+
+priority() {
+    local arms=()
+    run() { arms+=("$1"); arm priority "$@"; }
+    base_of priority
+    run in_turn "$@"
+    run failure data.sampling=failure "$@"
+    run signal data.sampling=signal "$@"
+    table priority "| arm | updates to 0.90 | to 0.95 | at the end |" "${arms[@]}"
+}
