@@ -177,24 +177,13 @@ char *json_text(const json_t *value, bool sorted)
     return text ? text : xstrdup("null");
 }
 
-/* Bytes of the well-formed UTF-8 character at p (RFC 3629: shortest form, no surrogates, up to U+10FFFF); 0: none. */
-static size_t character(const unsigned char *p)
-{
-    const size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80) return 0; /* the final NUL, too */
-    if (n == 3 && ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] >= 0xa0))) return 0;
-    if (n == 4 && ((p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] >= 0x90))) return 0;
-    return n;
-}
-
 json_t *json_bytes(const char *text)
 {
     if (!text) return json_null();
     const size_t len = strlen(text);
     char *clean = xmalloc(3 * len + 1), *to = clean;
     for (size_t i = 0, n; i < len; i += n ? n : 1) {
-        n = character((const unsigned char *)text + i);
+        n = utf8_length(text + i, text + len);
         memcpy(to, n ? text + i : "\xef\xbf\xbd", n ? n : 3);
         to += n ? n : 3;
     }

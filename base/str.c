@@ -61,22 +61,22 @@ void str_printf(str *s, const char *fmt, ...)
     va_end(args);
 }
 
-/* The length of the well-formed UTF-8 character at `p` (RFC 3629: no surrogates, nothing overlong), or 0. */
-static size_t utf8_length(const unsigned char *p, size_t left)
+size_t utf8_length(const char *p, const char *end)
 {
-    size_t len = p[0] < 0x80                   ? 1
-                 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
-                 : (p[0] & 0xf0) == 0xe0       ? 3
-                 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
-                                               : 0;
-    if (len == 0 || len > left) return 0;
-    for (size_t i = 1; i < len; i++)
-        if ((p[i] & 0xc0) != 0x80) return 0;
-    if (p[0] == 0xe0 && p[1] < 0xa0) return 0;
-    if (p[0] == 0xed && p[1] > 0x9f) return 0;
-    if (p[0] == 0xf0 && p[1] < 0x90) return 0;
-    if (p[0] == 0xf4 && p[1] > 0x8f) return 0;
-    return len;
+    const unsigned char *s = (const unsigned char *)p;
+    const size_t left = (size_t)(end - p);
+    const size_t n = left == 0                     ? 0
+                     : s[0] < 0x80                 ? 1
+                     : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+                     : (s[0] & 0xf0) == 0xe0       ? 3
+                     : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+                                                   : 0;
+    if (n == 0 || n > left) return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xc0) != 0x80) return 0;
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f)) return 0; /* too long for it; a surrogate */
+    if ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)) return 0; /* the same; beyond U+10FFFF */
+    return n;
 }
 
 static void json_escape(str *s, unsigned char c)
@@ -111,7 +111,7 @@ void str_json(str *s, const char *data, size_t len)
             json_escape(s, p[i++]);
             continue;
         }
-        size_t n = utf8_length(p + i, len - i);
+        size_t n = utf8_length(data + i, data + len);
         if (n == 0)
             str_puts(s, "\xef\xbf\xbd");
         else

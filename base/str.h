@@ -28,6 +28,9 @@ void str_vprintf(str *s, const char *fmt, va_list args) __attribute__((format(pr
 void str_json(str *s, const char *data, size_t len); /* appends a quoted JSON string; bad UTF-8 becomes U+FFFD */
 void str_clear(str *s);                              /* length 0, memory kept */
 void str_free(str *s);
+/* Length of the well-formed UTF-8 character at p (RFC 3629: no surrogates, nothing overlong), or 0. */
+size_t utf8_length(const char *p, const char *end);
+
 char *str_take(str *s); /* the caller owns the result (free); never NULL; `s` is empty after */
 
 char *xstrdup(const char *s); /* NULL stays NULL; aborts when memory is short */

@@ -4,10 +4,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "cli/learn.h"
+#include "cli/ranks.h"
 #include "cli/role.h"
 #include "cli/verbs.h"
 #include "learner/checkpoint.h"
@@ -18,7 +20,8 @@ static const char USAGE[] =
     "usage: troupe learner RECIPE.lua --run DIR --bind ADDRESS [--resume] [key=value ...]\n\n"
     "  --run DIR       where checkpoints, rollouts.db and metrics.jsonl go\n"
     "  --bind ADDRESS  where actors and reward workers connect: ipc:///path or tcp://127.0.0.1:PORT\n"
-    "  --resume        go on from the newest checkpoint in DIR\n\n"
+    "  --resume        go on from the newest checkpoint in DIR\n"
+    "  --mpi           one of several learners: mpirun -n 4 troupe learner ... --mpi; all see the same files\n\n"
     "'troupe train' starts all roles on one machine; this is one of them by hand.\n"
     "example: troupe learner recipe.lua --run runs/a --bind tcp://127.0.0.1:5555\n";
 
@@ -26,7 +29,8 @@ typedef struct session {
     role role;
     const char *run, *address;
     int report_fd;
-    bool resume, stop;
+    bool resume, stop, mpi;
+    comm *comm; /* NULL: one learner */
     device *device;
     hf_folder *model;
     dataset *train, *test;
@@ -84,13 +88,26 @@ static int find_checkpoint(session *s, error *err)
     return rc;
 }
 
+/* With device = "auto", several learners of one machine take its GPUs in turn. */
+static device *open_device(const session *s, error *err)
+{
+    const recipe *r = s->role.recipe;
+    const char *local =
+        getenv("OMPI_COMM_WORLD_LOCAL_RANK") ? getenv("OMPI_COMM_WORLD_LOCAL_RANK") : getenv("SLURM_LOCALID");
+    char name[32];
+    device *dev = NULL;
+    snprintf(name, sizeof name, "cuda:%d", local ? atoi(local) : 0);
+    if (s->comm && strcmp(r->device, "auto") == 0) dev = device_open(name, (int)r->learner_threads, NULL);
+    return dev ? dev : device_open(r->device, (int)r->learner_threads, err);
+}
+
 static int open_inputs(session *s, error *err)
 {
     const recipe *r = s->role.recipe;
     if (!(s->train = dataset_open(r->train, 0, err))) return err->code;
     if (r->test[0] && !(s->test = dataset_open(r->test, 0, err))) return err->code;
     if (sampler_needed(&r->sampler) && !(s->sampler = sampler_new(&r->sampler, s->train, err))) return err->code;
-    if (!(s->device = device_open(r->device, (int)r->learner_threads, err))) return err->code;
+    if (!(s->device = open_device(s, err))) return err->code;
     device_set_precision(s->device, r->precision);
     if (!(s->model = hf_folder_open(r->model, s->device, err))) return err->code;
     return find_checkpoint(s, err);
@@ -112,21 +129,27 @@ static int open_outputs(session *s, error *err)
     return OK;
 }
 
+static learn_config learn_settings(const session *s)
+{
+    const recipe *r = s->role.recipe;
+    return (learn_config){ .recipe = r,
+                           .run_dir = s->run,
+                           .model = s->model,
+                           .checkpoint = s->checkpoint[0] ? s->checkpoint : NULL,
+                           .comm = s->comm,
+                           .rows = s->train,
+                           .sampler = s->sampler,
+                           .prompts = (uint32_t)(r->prompts_per_step * (1 + r->refills)),
+                           .steps = s->steps,
+                           .versions = s->versions,
+                           .sinks = s->sinks,
+                           .log = s->role.log };
+}
+
 static int open_all(session *s, error *err)
 {
     if (open_inputs(s, err) != OK || open_outputs(s, err) != OK) return err->code;
-    const recipe *r = s->role.recipe;
-    const learn_config lc = { .recipe = r,
-                              .run_dir = s->run,
-                              .model = s->model,
-                              .checkpoint = s->checkpoint[0] ? s->checkpoint : NULL,
-                              .rows = s->train,
-                              .sampler = s->sampler,
-                              .prompts = (uint32_t)(r->prompts_per_step * (1 + r->refills)),
-                              .steps = s->steps,
-                              .versions = s->versions,
-                              .sinks = s->sinks,
-                              .log = s->role.log };
+    const learn_config lc = learn_settings(s);
     if (learner_open(&s->learner, &lc, err) != OK) return err->code;
     const server_config sc = server_settings(s);
     if (!(s->server = server_new(s->role.loop, &sc, s->role.log, err))) return err->code;
@@ -196,24 +219,40 @@ static int close_all(session *s, int rc, error *err)
     return rc;
 }
 
+/* A learner that isn't the first: it has the weights, trains its share, and talks to nobody but the others. */
+static int follow(session *s, error *err)
+{
+    int rc = open_inputs(s, err);
+    const learn_config lc = learn_settings(s);
+    if (rc == OK) rc = learner_open(&s->learner, &lc, err);
+    if (rc == OK) rc = ranks_follow(s->comm, s->learner.trainer, s->model->weights, err);
+    return rc;
+}
+
 int cmd_learner(int argc, char **argv)
 {
     session s = { .report_fd = -1 };
     const char *report = NULL;
     error err = { 0 };
-    const flag flags[] = { { "--run", &s.run, NULL },
-                           { "--bind", &s.address, NULL },
-                           { "--report-fd", &report, NULL },
-                           { "--resume", NULL, &s.resume },
-                           { 0 } };
+    const flag flags[] = { { "--run", &s.run, NULL },        { "--bind", &s.address, NULL },
+                           { "--report-fd", &report, NULL }, { "--resume", NULL, &s.resume },
+                           { "--mpi", NULL, &s.mpi },        { 0 } };
     const int status = role_open(&s.role, argc, argv, flags, NULL, USAGE);
     if (status != 0 || s.role.helped) return status;
     if (!s.run || !s.address)
         return role_close(&s.role, error_set(&err, ERR_ARGUMENT, "needs --run DIR and --bind ADDRESS"), &err);
     if (report) s.report_fd = atoi(report);
     if (report) fcntl(s.report_fd, F_SETFD, FD_CLOEXEC);
-    int rc = open_all(&s, &err);
-    if (rc == OK) rc = serve(&s, &err);
+    if (s.mpi && !(s.comm = comm_mpi(&err))) return role_close(&s.role, err.code, &err);
+    int rc;
+    if (s.comm && s.comm->rank > 0) {
+        rc = follow(&s, &err);
+    } else {
+        rc = open_all(&s, &err);
+        if (rc == OK) rc = serve(&s, &err);
+    }
     rc = close_all(&s, rc, &err);
+    if (rc == OK || rc == ERR_INTERRUPTED)
+        comm_free(s.comm); /* else MPI sees a rank that failed, and ends the others */
     return role_close(&s.role, rc, &err);
 }

@@ -204,10 +204,10 @@ static int train(session *s, hf_folder *f, error *err)
                           .ctx = s };
     c.optim.lr = k->lr, c.optim.warmup = (int64_t)k->warmup, c.optim.weight_decay = k->weight_decay;
     c.optim.schedule = LR_COSINE, c.optim.total_steps = c.steps;
-    pretrainer *p = pretrainer_new(&c, f->weights, err);
+    pretrainer *p = pretrainer_new(&c, f->weights);
     const int64_t began_ms = clock_ms();
     double loss = 0, tokens = 0;
-    int rc = p ? OK : err->code;
+    int rc = OK;
     for (int64_t i = 1; rc == OK && i <= c.steps && !stop_asked; i++) {
         pretrain_report r = { 0 };
         rc = pretrainer_step(p, &r, err);

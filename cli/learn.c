@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "cli/batch_metrics.h"
+#include "cli/ranks.h"
 #include "learner/checkpoint.h"
 
 enum { WAIT_MS = 500 };
@@ -37,6 +38,7 @@ static int save(learner *l, error *err)
     const recipe *r = l->config.recipe;
     if (l->saved == trainer_version(l->trainer)) return OK;
     const checkpoint_parts parts = parts_of(l);
+    ranks_save(l->config.comm);
     trainer_memory_save(l->trainer, parts.memory);
     if (l->config.sampler) sampler_memory_save(l->config.sampler, parts.memory + trainer_memory_doubles(l->trainer));
     const int rc = checkpoint_save(l->config.run_dir, r->model, &parts, (uint64_t)r->seed, err);
@@ -122,6 +124,7 @@ static int on_step(learner *l, const step_batch *b, error *err)
     uint32_t episodes = 0;
     metrics_clear(l->metrics);
     for (uint32_t i = 0; i < b->n; i++) episodes += b->groups[i]->n;
+    ranks_step(l->config.comm, b);
     if (trainer_step(l->trainer, (const group *const *)b->groups, (int)b->n, l->metrics, err) != OK) return err->code;
     batch_step_metrics((const group *const *)b->groups, b->n, b->step, l->metrics);
     if (l->config.sampler) {
@@ -168,6 +171,7 @@ static void *run(void *ctx)
     learner *l = ctx;
     l->last_ms = clock_ms();
     l->rc = train(l, &l->err);
+    ranks_end(l->config.comm);
     l->over = true;
     queue_close(l->config.versions);
     return NULL;
@@ -183,6 +187,7 @@ int learner_open(learner *l, const learn_config *config, error *err)
     l->metrics = metrics_new();
     trainer_config tc = config->recipe->trainer;
     tc.rows = config->rows;
+    tc.comm = config->comm;
     l->trainer = trainer_new(&tc, config->model->weights, err);
     if (!l->trainer) return err->code;
     if (!config->checkpoint) return OK;

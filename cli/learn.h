@@ -21,6 +21,7 @@ typedef struct learn_config {
     const char *run_dir;
     hf_folder *model;       /* its weights are the trained ones; borrowed */
     const char *checkpoint; /* folder to resume from, or NULL */
+    comm *comm;             /* several learners; borrowed, NULL: one */
     const dataset *rows;    /* that are played; borrowed */
     sampler *sampler;       /* borrowed; NULL: rows come in turn */
     uint32_t prompts;       /* rows a step takes of it */

@@ -29,6 +29,7 @@ typedef struct bucket {
     int params, left;     /* parameters; those not yet ready */
     float *slab;          /* [K + extra, count] while its gradients come in */
     double G[MOO_MOST * MOO_MOST], w[MOO_MOST + 1], snr[MOO_MOST];
+    double sketch[MOO_MOST][SKETCH_BINS];
     bool heard[MOO_MOST];
     double norm_average, norm_after;
     bucket_memory memory;
@@ -56,6 +57,9 @@ struct bucket_set {
     bool last, first; /* of the step's micro-batches */
     grad_sink sink;
     error failure;
+    shard *shard; /* of several learners; NULL: one */
+    spread *spread;
+    bucket *under_way; /* its gradients are being exchanged */
 };
 
 /* ---- the runs ---- */
@@ -126,6 +130,7 @@ bucket_set *bucket_set_new(const bucket_config *config, const param_table *table
 void bucket_set_free(bucket_set *s)
 {
     if (!s) return;
+    spread_free(s->spread);
     for (int i = 0; i < s->n; i++) device_free(s->dev, s->slabs[i].data);
     free(s->slabs);
     free(s->of_param);
@@ -180,19 +185,35 @@ static void slab_give_back(bucket_set *s, bucket *b)
 
 /* ---- a complete bucket ---- */
 
+/* Gram matrix and sketches of gradients [K, at.count] that are the bucket's piece `at`; of several learners, the sums
+ * over their pieces. */
+static void measure(bucket_set *s, bucket *b, const float *gradients, slice at)
+{
+    const struct ops *ops = device_ops(s->dev);
+    const int64_t before =
+        at.begin - b->begin; /* the signs of a piece are those it has in the whole (kernels/sketch.h) */
+    const uint64_t seed = (uint64_t)b->begin + UINT64_C(0x9e3779b97f4a7c15) * (uint64_t)(before / SKETCH_BINS);
+    memset(b->G, 0, sizeof b->G);
+    memset(b->sketch, 0, sizeof b->sketch);
+    if (at.count > 0) ops->gram(s->dev, gradients, s->K, at.count, at.count, b->G);
+    if (at.count > 0 && s->config.gate > 0)
+        ops->sketch(s->dev, gradients, s->K, at.count, at.count, seed, b->sketch[0]);
+    if (!s->shard) return;
+    comm_sum(s->shard->comm, b->G, s->K * s->K);
+    if (s->config.gate > 0) comm_sum(s->shard->comm, b->sketch[0], s->K * SKETCH_BINS);
+}
+
 /* Each objective's signal-to-noise ratio -> b->snr, after this step's gradient has joined the running means. */
 static void update_signal(bucket_set *s, bucket *b)
 {
-    double sketch[MOO_MOST][SKETCH_BINS] = { 0 };
     bucket_memory *m = &b->memory;
-    device_ops(s->dev)->sketch(s->dev, b->slab, s->K, b->count, b->count, (uint64_t)b->begin, sketch[0]);
     for (int i = 0; i < s->K; i++) {
         double square = 0, signal = 0;
         if (b->G[i * s->K + i] > 0) {
             m->steps[i]++;
             for (int j = 0; j < SKETCH_BINS; j++) {
-                m->mean[i][j] = KEEP * m->mean[i][j] + (1 - KEEP) * sketch[i][j];
-                square += sketch[i][j] * sketch[i][j];
+                m->mean[i][j] = KEEP * m->mean[i][j] + (1 - KEEP) * b->sketch[i][j];
+                square += b->sketch[i][j] * b->sketch[i][j];
             }
             m->square[i] = KEEP * m->square[i] + (1 - KEEP) * square;
         }
@@ -253,26 +274,70 @@ static void stretch(const bucket_set *s, bucket *b)
     b->norm_after *= by;
 }
 
+/* gradients [K + extra, at.count] of the piece `at` become one, added to `combined` there. */
+static void reconcile(bucket_set *s, bucket *b, float *gradients, slice at)
+{
+    const struct ops *ops = device_ops(s->dev);
+    float *out = s->combined + at.begin;
+    measure(s, b, gradients, at);
+    gate(s, b);
+    if (solve(s, b, s->failure.code ? NULL : &s->failure) != OK) return;
+    b->norm_average = average_norm(s, b);
+    b->norm_after = moo_norm(b->G, s->K, b->w);
+    stretch(s, b);
+    for (int i = s->K; i < s->rows; i++) b->w[i] = 1;
+    if (at.count == 0) return;
+    if (!s->config.by_micro_batch || (s->first && s->last)) {
+        ops->combine(s->dev, gradients, b->w, s->rows, at.count, at.count, out);
+    } else {
+        ops->combine(s->dev, gradients, b->w, s->rows, at.count, at.count, gradients);
+        ops->add(s->dev, out, gradients, at.count);
+    }
+}
+
+/* ---- several learners: a bucket is exchanged while the next one fills ---- */
+
+static void take_in(bucket_set *s)
+{
+    bucket *b = s->under_way;
+    s->under_way = NULL;
+    if (!b) return;
+    const slice mine = shard_piece(s->shard, (int)(b - s->buckets), s->shard->comm->rank);
+    reconcile(s, b, spread_receive(s->spread), mine);
+}
+
+static void exchange_bucket(bucket_set *s, bucket *b)
+{
+    take_in(s);
+    spread_send(s->spread, (int)(b - s->buckets), b->slab, b->count);
+    s->under_way = b;
+}
+
+shard *bucket_set_spread(bucket_set *s, comm *c)
+{
+    assert(!s->config.by_micro_batch);
+    slice *all = xcalloc((size_t)s->n, sizeof *all);
+    for (int i = 0; i < s->n; i++) all[i] = (slice){ s->buckets[i].begin, s->buckets[i].count };
+    s->shard = shard_new(c, all, s->n);
+    s->spread = spread_new(s->shard, s->dev, s->rows);
+    free(all);
+    return s->shard;
+}
+
+void bucket_contributions(bucket_set *s, const bool *has) { spread_begin(s->spread, has); }
+
+void bucket_nothing(bucket_set *s)
+{
+    for (int i = 0; i < s->n; i++) exchange_bucket(s, &s->buckets[i]);
+}
+
 static void close_bucket(bucket_set *s, bucket *b)
 {
     const int64_t began = clock_us();
-    const struct ops *ops = device_ops(s->dev);
-    float *out = s->combined + b->begin;
-    memset(b->G, 0, sizeof b->G);
-    ops->gram(s->dev, b->slab, s->K, b->count, b->count, b->G);
-    gate(s, b);
-    if (solve(s, b, s->failure.code ? NULL : &s->failure) == OK) {
-        b->norm_average = average_norm(s, b);
-        b->norm_after = moo_norm(b->G, s->K, b->w);
-        stretch(s, b);
-        for (int i = s->K; i < s->rows; i++) b->w[i] = 1;
-        if (s->first && s->last) {
-            ops->combine(s->dev, b->slab, b->w, s->rows, b->count, b->count, out);
-        } else {
-            ops->combine(s->dev, b->slab, b->w, s->rows, b->count, b->count, b->slab);
-            ops->add(s->dev, out, b->slab, b->count);
-        }
-    }
+    if (s->spread)
+        exchange_bucket(s, b);
+    else
+        reconcile(s, b, b->slab, (slice){ b->begin, b->count });
     slab_give_back(s, b);
     s->us += clock_us() - began; /* Gram matrices reach the host: on a GPU this waits for the layer's backward too */
 }
@@ -293,6 +358,7 @@ static void ready(void *ctx, const param *p, const float *g, int K, int64_t stri
     bucket_set *s = ctx;
     bucket *b = &s->buckets[s->of_param[p - s->table->items]];
     (void)g, (void)K, (void)stride;
+    if (s->spread) spread_poll(s->spread);
     if (--b->left == 0 && (s->last || s->config.by_micro_batch)) close_bucket(s, b);
 }
 
@@ -313,14 +379,18 @@ const grad_sink *bucket_sink(bucket_set *s, bool last)
     return &s->sink;
 }
 
-int bucket_finish(const bucket_set *s, error *err)
+int bucket_finish(bucket_set *s, error *err)
 {
+    const int64_t began = clock_us();
+    take_in(s);
+    s->us += clock_us() - began;
     return s->failure.code ? error_set(err, s->failure.code, "%s", s->failure.text) : OK;
 }
 
 /* ---- what there was to see ---- */
 
 int bucket_count(const bucket_set *s) { return s->n; }
+int bucket_rows(const bucket_set *s) { return s->rows; }
 
 bucket_view bucket_at(const bucket_set *s, int i)
 {

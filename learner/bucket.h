@@ -19,6 +19,7 @@
 
 #include "base/metrics.h"
 #include "learner/moo/moo.h"
+#include "learner/spread.h"
 #include "model/transformer.h"
 
 typedef enum bucket_scope { BUCKET_LAYER, BUCKET_TENSOR, BUCKET_GLOBAL, BUCKET_BYTES } bucket_scope;
@@ -42,10 +43,19 @@ void bucket_set_free(bucket_set *s);
 
 /* A step begins: what is combined goes to `combined` [total], which the caller has zeroed. */
 void bucket_begin(bucket_set *s, int64_t step, uint64_t seed, float *combined);
+/* Several learners: the buckets in pieces of `c`'s ranks; the caller frees it after the set. From now on gradients are
+ * exchanged, each rank reconciles its own piece of every bucket, and only those of `combined` are filled.
+ * by_micro_batch is not to be had then: ranks have different micro-batches. */
+shard *bucket_set_spread(bucket_set *s, comm *c);
+/* After bucket_begin: which ranks have gradients of which objectives (and of the extra), has [size, K + extra]. */
+void bucket_contributions(bucket_set *s, const bool *has);
+/* Instead of micro-batches, on a rank that has none in this step. */
+void bucket_nothing(bucket_set *s);
+
 /* The sink of a micro-batch; `last`: no other follows in this step. Valid until the next call. */
 const grad_sink *bucket_sink(bucket_set *s, bool last);
 /* ERR_STATE: a gradient of the step was not finite (named by its bucket). */
-int bucket_finish(const bucket_set *s, error *err);
+int bucket_finish(bucket_set *s, error *err);
 
 /* ---- what there was to see in the last step ---- */
 
@@ -60,6 +70,7 @@ typedef struct bucket_view {
 } bucket_view;
 
 int bucket_count(const bucket_set *s);
+int bucket_rows(const bucket_set *s); /* K + extra */
 bucket_view bucket_at(const bucket_set *s, int i);
 /* moo/...: per pair of objectives the mean cosine and the share of buckets in conflict; per objective weight, gradient
  * norm, share of buckets that don't hear it; norms; hidden conflicts; and the same by bucket where they are few. */

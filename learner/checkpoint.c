@@ -20,8 +20,7 @@ static int save_optimizer(const char *dir, const weights *w, const optimizer *o,
     char path[PATH_BYTES];
     const size_t bytes = sizeof(float) * (size_t)w->table->total;
     float *m = xmalloc(bytes), *v = xmalloc(bytes);
-    device_copy_out(w->dev, m, o->m, bytes);
-    device_copy_out(w->dev, v, o->v, bytes);
+    optimizer_export(o, w, m, v);
     const tensor_source tensors[] = {
         { .name = "m", .rank = 1, .shape = { w->table->total }, .data = m },
         { .name = "v", .rank = 1, .shape = { w->table->total }, .data = v },
@@ -130,17 +129,18 @@ int checkpoint_latest(const char *run_dir, char *dir, size_t size, checkpoint_st
     return read_state(dir, state, err);
 }
 
-static int load_moment(const safetensors *st, const char *name, const weights *w, float *to, error *err)
+static float *load_moment(const safetensors *st, const char *name, const weights *w, error *err)
 {
     const tensor_view *view = safetensors_find(st, name);
-    if (!view || view->count != w->table->total)
-        return error_set(err, ERR_PARSE, "optimizer.safetensors: %s: expected %" PRId64 " values, found %" PRId64, name,
-                         w->table->total, view ? view->count : 0);
+    if (!view || view->count != w->table->total) {
+        error_set(err, ERR_PARSE, "optimizer.safetensors: %s: expected %" PRId64 " values, found %" PRId64, name,
+                  w->table->total, view ? view->count : 0);
+        return NULL;
+    }
     float *host = xmalloc(sizeof(float) * (size_t)view->count);
-    const int rc = safetensors_to_f32(view, host, err);
-    if (rc == OK) device_copy_in(w->dev, to, host, sizeof(float) * (size_t)view->count);
+    if (safetensors_to_f32(view, host, err) == OK) return host;
     free(host);
-    return rc;
+    return NULL;
 }
 
 static int load_optimizer(const char *dir, const weights *w, optimizer *o, error *err)
@@ -148,10 +148,13 @@ static int load_optimizer(const char *dir, const weights *w, optimizer *o, error
     char path[PATH_BYTES];
     safetensors *st = safetensors_open(path_join(path, sizeof path, dir, "optimizer.safetensors"), err);
     if (!st) return err ? err->code : ERR_IO;
-    int rc = load_moment(st, "m", w, o->m, err);
-    if (rc == OK) rc = load_moment(st, "v", w, o->v, err);
+    float *m = load_moment(st, "m", w, err), *v = m ? load_moment(st, "v", w, err) : NULL;
+    if (v) optimizer_import(o, w, m, v);
     safetensors_close(st);
-    return rc;
+    free(m);
+    const bool fine = v != NULL;
+    free(v);
+    return fine ? OK : err ? err->code : ERR_PARSE;
 }
 
 static int load_weights(const char *dir, weights *w, const checkpoint_state *state, error *err)
@@ -187,8 +190,9 @@ static int load_memory(const char *dir, const checkpoint_parts *p, error *err)
     if (len == want) memcpy(p->memory, bytes, want);
     free(bytes);
     if (len == want) return OK;
-    return error_set(err, ERR_PARSE, "memory.state: expected %zu bytes, found %zu%s: it is of other objectives, buckets or data",
-                     want, len, len > want ? " or more" : "");
+    return error_set(err, ERR_PARSE,
+                     "memory.state: expected %zu bytes, found %zu%s: it is of other objectives, buckets or data", want,
+                     len, len > want ? " or more" : "");
 }
 
 static int load_reference(const char *dir, const checkpoint_parts *p, error *err)

@@ -208,3 +208,12 @@ void loss_gradient(const loss_config *config, const loss_scale *scale, const los
         observe(episode, i, w, sums);
     }
 }
+
+void loss_sums_add(loss_sums *to, const loss_sums *part)
+{
+    const double ratio_max = fmax(to->ratio_max, part->ratio_max), gap_max = fmax(to->gap_max, part->gap_max);
+    double *sum = (double *)to;
+    const double *other = (const double *)part;
+    for (size_t i = 0; i < sizeof *to / sizeof *sum; i++) sum[i] += other[i];
+    to->ratio_max = ratio_max, to->gap_max = gap_max;
+}

@@ -91,6 +91,9 @@ typedef struct loss_sums {
     double rejected;         /* tokens whose weight is 0 */
 } loss_sums;
 
+/* to += of another part of the same step. */
+void loss_sums_add(loss_sums *to, const loss_sums *part);
+
 /* dL/dlogprob [n] of one episode -> slope; adds to `sums`. */
 void loss_gradient(const loss_config *config, const loss_scale *scale, const loss_episode *episode, float *slope,
                    loss_sums *sums);

@@ -11,16 +11,40 @@ optim_config optim_default(void)
     return (optim_config){ .lr = 1e-6, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .clip_norm = 1.0, .warmup = 10 };
 }
 
-optimizer *optimizer_new(const optim_config *config, const weights *w, error *err)
+/* The parameters' runs within [begin, begin + count), whose moments lie from `place` on. */
+static void add_runs(optimizer *o, const param_table *t, slice piece, int64_t place)
 {
-    (void)err;
+    for (int i = 0; i < t->n; i++) {
+        const param *p = &t->items[i];
+        const int64_t begin = p->offset > piece.begin ? p->offset : piece.begin;
+        const int64_t end =
+            p->offset + p->count < piece.begin + piece.count ? p->offset + p->count : piece.begin + piece.count;
+        if (begin < end) o->runs[o->n++] = (optim_run){ begin, end - begin, place + begin - piece.begin, i };
+    }
+}
+
+static void cut_into_runs(optimizer *o, const param_table *t, const shard *sh)
+{
+    o->runs = xcalloc((size_t)t->n + (size_t)(sh ? 2 * sh->n : 0), sizeof *o->runs);
+    if (!sh) add_runs(o, t, (slice){ 0, o->total = t->total }, 0);
+    for (int i = 0; sh && i < sh->n; i++) {
+        const slice piece = shard_piece(sh, i, sh->comm->rank);
+        add_runs(o, t, piece, o->total);
+        o->total += piece.count;
+    }
+}
+
+optimizer *optimizer_new(const optim_config *config, const weights *w, const shard *sh)
+{
     optimizer *o = xcalloc(1, sizeof *o);
-    const size_t bytes = sizeof(float) * (size_t)w->table->total;
     o->config = *config;
+    o->shard = sh;
+    cut_into_runs(o, w->table, sh);
+    const size_t bytes = sizeof(float) * (size_t)(o->total + 1);
     o->m = device_alloc(w->dev, bytes);
     o->v = device_alloc(w->dev, bytes);
-    device_ops(w->dev)->zero(w->dev, o->m, w->table->total);
-    device_ops(w->dev)->zero(w->dev, o->v, w->table->total);
+    device_ops(w->dev)->zero(w->dev, o->m, o->total);
+    device_ops(w->dev)->zero(w->dev, o->v, o->total);
     return o;
 }
 
@@ -29,6 +53,7 @@ void optimizer_free(optimizer *o, device *dev)
     if (!o) return;
     device_free(dev, o->m);
     device_free(dev, o->v);
+    free(o->runs);
     free(o);
 }
 
@@ -40,12 +65,50 @@ double optimizer_lr(const optim_config *c, int64_t step)
     return c->lr * (0.1 + 0.9 * 0.5 * (1 + cos(M_PI * fmin(1, done))));
 }
 
+static void export_one(const optimizer *o, const weights *w, const float *from, float *to)
+{
+    const size_t bytes = sizeof(float) * (size_t)w->table->total;
+    float *whole = device_alloc(w->dev, bytes);
+    device_ops(w->dev)->zero(w->dev, whole, w->table->total);
+    for (int i = 0; i < o->n; i++)
+        device_ops(w->dev)->add(w->dev, whole + o->runs[i].at, from + o->runs[i].place, o->runs[i].count);
+    if (o->shard) shard_gather(o->shard, w->dev, whole);
+    device_copy_out(w->dev, to, whole, bytes);
+    device_free(w->dev, whole);
+}
+
+void optimizer_export(const optimizer *o, const weights *w, float *m, float *v)
+{
+    export_one(o, w, o->m, m);
+    export_one(o, w, o->v, v);
+}
+
+void optimizer_import(optimizer *o, const weights *w, const float *m, const float *v)
+{
+    for (int i = 0; i < o->n; i++) {
+        const optim_run *r = &o->runs[i];
+        device_copy_in(w->dev, o->m + r->place, m + r->at, sizeof *m * (size_t)r->count);
+        device_copy_in(w->dev, o->v + r->place, v + r->at, sizeof *v * (size_t)r->count);
+    }
+}
+
+/* The gradient's norm; of several learners, of all pieces together. */
+static double norm_of(const optimizer *o, const weights *w, const float *grads)
+{
+    const struct ops *ops = device_ops(w->dev);
+    double squares = o->shard ? 0 : ops->sum_squares(w->dev, grads, w->table->total);
+    for (int i = 0; o->shard && i < o->n; i++)
+        squares += ops->sum_squares(w->dev, grads + o->runs[i].at, o->runs[i].count);
+    if (o->shard) comm_sum(o->shard->comm, &squares, 1);
+    return sqrt(squares);
+}
+
 int optimizer_step(optimizer *o, weights *w, const float *grads, optim_report *report, error *err)
 {
     const struct ops *ops = device_ops(w->dev);
     const optim_config *c = &o->config;
     const int64_t step = o->step + 1;
-    const double norm = sqrt(ops->sum_squares(w->dev, grads, w->table->total));
+    const double norm = norm_of(o, w, grads);
     const double lr = optimizer_lr(c, step);
     *report = (optim_report){ .grad_norm = norm, .lr = lr };
     /* One bad number here would be in every weight for ever: look before, not after. */
@@ -53,12 +116,13 @@ int optimizer_step(optimizer *o, weights *w, const float *grads, optim_report *r
         return error_set(err, ERR_STATE, "update %" PRId64 ": the gradient's norm is not finite; nothing was changed",
                          step);
     const double scale = c->clip_norm > 0 && norm > c->clip_norm ? c->clip_norm / norm : 1;
-    for (int i = 0; i < w->table->n; i++) {
-        const param *p = &w->table->items[i];
-        const double decay = p->rank >= 2 ? c->weight_decay : 0;
-        ops->adamw(w->dev, w->data + p->offset, grads + p->offset, o->m + p->offset, o->v + p->offset, p->count,
-                   (float)lr, (float)c->beta1, (float)c->beta2, (float)c->eps, (float)decay, (float)scale, step);
+    for (int i = 0; i < o->n; i++) {
+        const optim_run *r = &o->runs[i];
+        const double decay = w->table->items[r->param].rank >= 2 ? c->weight_decay : 0;
+        ops->adamw(w->dev, w->data + r->at, grads + r->at, o->m + r->place, o->v + r->place, r->count, (float)lr,
+                   (float)c->beta1, (float)c->beta2, (float)c->eps, (float)decay, (float)scale, step);
     }
+    if (o->shard) shard_gather(o->shard, w->dev, w->data);
     o->step = step;
     return OK;
 }

@@ -1,8 +1,11 @@
-/* optimizer - AdamW over the flat parameter array: clipping by the global norm, warm-up, schedule, fp32 moments. */
+/* optimizer - AdamW over the flat parameter array: clipping by the global norm, warm-up, schedule, fp32 moments.
+ *
+ * Of several learners each keeps the moments of its own pieces (shard.h) and steps those alone. */
 #pragma once
 
 #include <stdint.h>
 
+#include "learner/shard.h"
 #include "model/weights.h"
 
 typedef enum lr_schedule { LR_CONSTANT, LR_COSINE } lr_schedule;
@@ -17,13 +20,25 @@ typedef struct optim_config {
 
 optim_config optim_default(void);
 
+/* A run of one parameter that this optimizer steps. */
+typedef struct optim_run {
+    int64_t at, count; /* in the parameter table */
+    int64_t place;     /* of its moments */
+    int param;
+} optim_run;
+
 typedef struct optimizer {
     optim_config config;
-    float *m, *v; /* [table->total] on the weights' device */
-    int64_t step; /* updates done */
+    const shard *shard; /* borrowed; NULL: one learner */
+    optim_run *runs;    /* [n] */
+    int n;
+    int64_t total; /* floats of moments: one learner's are laid out as the parameter table is */
+    float *m, *v;  /* [total] on the weights' device */
+    int64_t step;  /* updates done */
 } optimizer;
 
-optimizer *optimizer_new(const optim_config *config, const weights *w, error *err);
+/* `sh` NULL: all of the parameters. */
+optimizer *optimizer_new(const optim_config *config, const weights *w, const shard *sh);
 void optimizer_free(optimizer *o, device *dev);
 /* The learning rate of update `step` (from 1). */
 double optimizer_lr(const optim_config *config, int64_t step);
@@ -32,6 +47,10 @@ typedef struct optim_report {
     double grad_norm, lr;
 } optim_report;
 
-/* One update of w->data by grads [table->total]. ERR_STATE, and nothing changed, when the norm is not finite. The
- * caller seals the weights afterwards. */
+/* All moments, laid out as the parameter table is: m, v [table->total] on the host. Export is collective. */
+void optimizer_export(const optimizer *o, const weights *w, float *m, float *v);
+void optimizer_import(optimizer *o, const weights *w, const float *m, const float *v);
+
+/* One update of w->data by grads [table->total]; of several learners, of each one's pieces, which are then everybody's.
+ * ERR_STATE, and nothing changed, when the norm is not finite. The caller seals the weights afterwards. */
 int optimizer_step(optimizer *o, weights *w, const float *grads, optim_report *report, error *err);

@@ -94,6 +94,35 @@ static int end_of_batch(const advantage_table *table, int max_tokens, const int 
     return end;
 }
 
+/* which[cuts[r], cuts[r + 1]) is rank r's: about as many tokens each, whole episodes. */
+static int *cut_by_rank(arena *a, const advantage_table *table, const int *which, int n, int ranks)
+{
+    int *cuts = arena_array(a, int, ranks + 1);
+    double all = 0, before = 0;
+    for (int i = 0; i < n; i++) all += useful_tokens(&table->episodes[which[i]]->tokens);
+    for (int i = 0, r = 0; r <= ranks; r++) {
+        while (i < n &&
+               (r == ranks || before + 0.5 * useful_tokens(&table->episodes[which[i]]->tokens) < all * r / ranks))
+            before += useful_tokens(&table->episodes[which[i++]]->tokens);
+        cuts[r] = i;
+    }
+    return cuts;
+}
+
+/* The rank's share of which [n]; what all ranks have goes to plan->shares. */
+static int *take_share(arena *a, const advantage_table *table, const pack_options *o, int *which, int *n,
+                       pack_plan *plan)
+{
+    const int ranks = o->ranks > 0 ? o->ranks : 1, owners = o->owner ? o->owners : 1;
+    const int *cuts = cut_by_rank(a, table, which, *n, ranks);
+    plan->shares = arena_zalloc(a, sizeof *plan->shares * (size_t)(ranks * owners));
+    for (int r = 0; r < ranks; r++)
+        for (int i = cuts[r]; i < cuts[r + 1]; i++)
+            plan->shares[r * owners + (o->owner ? o->owner[which[i]] : 0)] = true;
+    *n = cuts[o->rank + 1] - cuts[o->rank];
+    return which + cuts[o->rank];
+}
+
 pack_plan *pack_groups(arena *a, const advantage_table *table, const pack_options *options)
 {
     pack_plan *plan = arena_zalloc(a, sizeof *plan);
@@ -105,6 +134,8 @@ pack_plan *pack_groups(arena *a, const advantage_table *table, const pack_option
     int *which = arena_array(a, int, table->S);
     plan->episodes = choose(table, options, which, &plan->learns);
     if (options->owner) sort_by_owner(a, options, which, plan->episodes);
+    plan->trained = plan->episodes;
+    which = take_share(a, table, options, which, &plan->episodes, plan);
     plan->batches = arena_array(a, packed_batch, plan->episodes);
     for (int begin = 0, end; begin < plan->episodes; begin = end) {
         packed_batch *b = &plan->batches[plan->n++];

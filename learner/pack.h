@@ -19,7 +19,9 @@ typedef struct pack_plan {
     packed_batch *batches; /* [n] micro-batches of at most max_tokens (a longer episode is a batch of its own) */
     int n;
     int episodes;   /* packed */
+    int trained;    /* packed by all ranks together */
     bool learns;    /* some episode has an advantage */
+    bool *shares;   /* [ranks, owners (1 without)] whether the rank has packed an episode of the owner */
     double tokens;  /* sampled tokens of all that count, packed or not */
     double counted; /* episodes that count */
 } pack_plan;
@@ -32,6 +34,7 @@ typedef struct pack_options {
     bool by_objective; /* an advantage in a single objective is one: they may cancel in the scalar */
     const int *owner;  /* [S] each episode's owner (data groups), in [0, owners); NULL: none */
     int owners;
+    int rank, ranks; /* of several learners: only this one's share is packed, about as many tokens each; 0 ranks: 1 */
 } pack_options;
 
 /* Memory is the arena's. */

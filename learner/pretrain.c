@@ -21,17 +21,13 @@ typedef struct corpus {
     int n, tokens, targets;
 } corpus;
 
-pretrainer *pretrainer_new(const pretrain_config *config, weights *w, error *err)
+pretrainer *pretrainer_new(const pretrain_config *config, weights *w)
 {
     pretrainer *p = xcalloc(1, sizeof *p);
     p->config = *config;
     if (p->config.micro_tokens <= 0) p->config.micro_tokens = 16384;
     p->w = w;
-    p->optimizer = optimizer_new(&config->optim, w, err);
-    if (!p->optimizer) {
-        free(p);
-        return NULL;
-    }
+    p->optimizer = optimizer_new(&config->optim, w, NULL);
     p->grads = device_alloc(w->dev, sizeof(float) * (size_t)w->table->total);
     p->step = arena_new(1 << 20);
     return p;

@@ -26,7 +26,7 @@ typedef struct pretrain_report {
 } pretrain_report;
 
 typedef struct pretrainer pretrainer;
-pretrainer *pretrainer_new(const pretrain_config *config, weights *w, error *err); /* w borrowed, sealed */
+pretrainer *pretrainer_new(const pretrain_config *config, weights *w); /* w borrowed, sealed */
 void pretrainer_free(pretrainer *p);
 /* One update; the weights are sealed with version + 1. */
 int pretrainer_step(pretrainer *p, pretrain_report *report, error *err);

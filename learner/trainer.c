@@ -12,7 +12,7 @@
 #include "learner/pass.h"
 
 /* Two episodes are enough to see that actor and learner disagree when a step has nothing to learn from. */
-enum { CHECKED_EPISODES = 2, DEFAULT_MICRO_TOKENS = 16384 };
+enum { CHECKED_EPISODES = 2, DEFAULT_MICRO_TOKENS = 16384, MOST_LEARNERS = 4096 };
 
 struct trainer {
     trainer_config config;
@@ -21,6 +21,7 @@ struct trainer {
     lora *lora;         /* NULL: every parameter is trained */
     optimizer *optimizer;
     bucket_set *buckets; /* NULL: one gradient */
+    shard *shard;        /* of several learners; NULL: one */
     moo_state by_token;
     float *grads;      /* [total] */
     float *lora_grads; /* [the adapter's total] */
@@ -43,11 +44,15 @@ static weights *frozen_copy(const weights *w, error *err)
 
 static bool needs_reference(const trainer_config *c) { return c->loss.kl > 0 || c->reward_kl > 0; }
 
+static bool many_learners(const trainer_config *c) { return c->comm && c->comm->size > 1; }
+
 /* The preferences of reward dimensions are the reward's weights. */
 static bucket_set *buckets_of(const trainer_config *config, const weights *w)
 {
     const moo_plan *m = &config->moo;
     bucket_config c = m->bucket;
+    if (m->over == MOO_OVER_NOTHING && many_learners(config)) /* one gradient: buckets are only what is exchanged */
+        return bucket_set_new(&(bucket_config){ .moo = moo_default(MOO_SUM) }, w->table, w->dev, 1, 0);
     if (m->over == MOO_OVER_NOTHING || m->by_token) return NULL;
     if (m->over == MOO_OVER_GROUPS) return bucket_set_new(&c, w->table, w->dev, m->n_groups, 0);
     for (int k = 0; k < config->objectives.n; k++) c.moo.pref[k] = config->objectives.items[k].weight;
@@ -60,6 +65,11 @@ trainer *trainer_new(const trainer_config *config, weights *w, error *err)
         error_set(err, ERR_ARGUMENT, "reward.objectives names no objective: there is nothing to learn");
         return NULL;
     }
+    if (many_learners(config) && (config->moo.by_token || config->moo.bucket.by_micro_batch)) {
+        error_set(err, ERR_UNSUPPORTED, "moo.%s: several learners have different micro-batches",
+                  config->moo.by_token ? "bucket = \"token\"" : "by_micro_batch");
+        return NULL;
+    }
     trainer *t = xcalloc(1, sizeof *t);
     t->config = *config;
     if (t->config.micro_tokens <= 0) t->config.micro_tokens = DEFAULT_MICRO_TOKENS;
@@ -69,9 +79,11 @@ trainer *trainer_new(const trainer_config *config, weights *w, error *err)
     t->grads = device_alloc(w->dev, sizeof(float) * (size_t)w->table->total);
     t->step = arena_new(1 << 20);
     t->buckets = buckets_of(&t->config, w);
+    if (many_learners(config)) t->shard = bucket_set_spread(t->buckets, config->comm);
     if (config->lora.rank > 0 && (t->lora = lora_new(&config->lora, w, config->seed, err)))
         t->lora_grads = device_alloc(w->dev, sizeof(float) * (size_t)t->lora->table->total);
-    if (config->lora.rank == 0 || t->lora) t->optimizer = optimizer_new(&config->optim, t->lora ? t->lora->w : w, err);
+    if (config->lora.rank == 0 || t->lora)
+        t->optimizer = optimizer_new(&config->optim, t->lora ? t->lora->w : w, t->lora ? NULL : t->shard);
     if (needs_reference(config)) t->reference = frozen_copy(w, err);
     if (!t->optimizer || (needs_reference(config) && !t->reference)) {
         trainer_free(t);
@@ -85,6 +97,7 @@ void trainer_free(trainer *t)
     if (!t) return;
     optimizer_free(t->optimizer, t->w->dev);
     bucket_set_free(t->buckets);
+    shard_free(t->shard);
     weights_free(t->reference);
     device_free(t->w->dev, t->grads);
     device_free(t->w->dev, t->lora_grads);
@@ -167,6 +180,7 @@ static int update(trainer *t, metrics *out, error *err)
 {
     optim_report report;
     weights *trained = t->lora ? t->lora->w : t->w;
+    if (t->lora && t->shard) shard_gather(t->shard, t->w->dev, t->grads); /* an adapter is small: all step all of it */
     if (t->lora) lora_project(t->lora, t->grads, t->lora_grads);
     if (optimizer_step(t->optimizer, trained, t->lora ? t->lora_grads : t->grads, &report, err) != OK)
         return err ? err->code : ERR_STATE;
@@ -194,11 +208,19 @@ static int *owners_of(trainer *t, const advantage_table *table, error *err)
     return owner;
 }
 
+static void share_of(const trainer *t, pack_options *o)
+{
+    if (!t->shard) return;
+    o->rank = t->config.comm->rank;
+    o->ranks = t->config.comm->size;
+}
+
 static int plan_step(trainer *t, const advantage_table *table, pack_plan **plan, error *err)
 {
     pack_options o = { .max_tokens = t->config.micro_tokens,
                        .check = CHECKED_EPISODES,
                        .by_objective = t->config.moo.over == MOO_OVER_REWARDS };
+    share_of(t, &o);
     if (t->config.moo.over == MOO_OVER_GROUPS) {
         if (!(o.owner = owners_of(t, table, err))) return err ? err->code : ERR_STATE;
         o.owners = t->config.moo.n_groups;
@@ -211,11 +233,37 @@ static void moo_metrics(const trainer *t, metrics *out)
 {
     const char *names[MOO_MOST];
     const moo_plan *m = &t->config.moo;
-    if (!t->buckets) return;
+    if (!t->buckets || m->over == MOO_OVER_NOTHING) return;
     for (int k = 0; m->over == MOO_OVER_GROUPS && k < m->n_groups; k++) names[k] = m->groups[k];
     for (int k = 0; m->over == MOO_OVER_REWARDS && k < t->config.objectives.n; k++)
         names[k] = t->config.objectives.items[k].name;
     bucket_metrics(t->buckets, names, out);
+}
+
+/* Which ranks have which of the rows of K gradients: data groups whose episodes they have, or everything. */
+static const bool *contributions(trainer *t, const pack_plan *plan)
+{
+    const bool groups = t->config.moo.over == MOO_OVER_GROUPS;
+    const int size = t->config.comm->size, rows = bucket_rows(t->buckets);
+    if (groups) return plan->shares;
+    bool *has = arena_array(t->step, bool, size *rows);
+    for (int i = 0; i < size * rows; i++) has[i] = plan->shares[i / rows];
+    return has;
+}
+
+/* What the ranks have seen, together. */
+static void sum_over_ranks(const trainer *t, step_sums *sums)
+{
+    const int size = t->shard ? t->config.comm->size : 1;
+    step_sums mine = *sums, *all = arena_array(t->step, step_sums, size);
+    if (size == 1) return;
+    comm_gather(t->config.comm, &mine, sizeof mine, all);
+    *sums = (step_sums){ 0 };
+    for (int r = 0; r < size; r++) {
+        loss_sums_add(&sums->loss, &all[r].loss);
+        sums->entropy += all[r].entropy;
+        sums->has_gradient |= all[r].has_gradient;
+    }
 }
 
 /* Forward and backward of all micro-batches: t->grads is the step's gradient. */
@@ -226,10 +274,12 @@ static int gradient_of(trainer *t, const pack_plan *plan, const advantage_table 
     const loss_scale scale = { .tokens = fmax(1, plan->tokens), .episodes = fmax(1, plan->counted) };
     device_ops(t->w->dev)->zero(t->w->dev, t->grads, t->w->table->total);
     if (t->buckets) bucket_begin(t->buckets, t->w->version + 1, t->config.seed, t->grads);
+    if (t->shard) bucket_contributions(t->buckets, contributions(t, plan));
     for (int i = 0; i < plan->n; i++) {
         const micro_batch m = { &plan->batches[i], &scale, table, &first[i], plan->learns, i + 1 == plan->n };
         if (pass_micro(&p, &m, sums, err) != OK) return err ? err->code : ERR_DEVICE;
     }
+    if (t->shard && plan->learns && plan->n == 0) bucket_nothing(t->buckets);
     return t->buckets ? bucket_finish(t->buckets, err) : OK;
 }
 
@@ -244,6 +294,7 @@ static int train(trainer *t, const pack_plan *plan, const advantage_table *table
         *sums = (step_sums){ 0 };
         if (e > 0) weights_seal(t->w, t->w->version); /* what the last update changed */
         rc = gradient_of(t, plan, table, first, sums, err);
+        if (rc == OK) sum_over_ranks(t, sums);
         if (rc == OK && sums->has_gradient) rc = update(t, out, err);
     }
     return rc;
@@ -253,7 +304,8 @@ static int train(trainer *t, const pack_plan *plan, const advantage_table *table
  * policy wrote. */
 static double *kl_penalties(trainer *t, const advantage_table *table, metrics *out, error *err)
 {
-    const pack_options everything = { .max_tokens = t->config.micro_tokens, .everything = true };
+    pack_options everything = { .max_tokens = t->config.micro_tokens, .everything = true };
+    share_of(t, &everything);
     const pack_plan *plan = pack_groups(t->step, table, &everything);
     const pass p = pass_of(t);
     double *penalty = arena_zalloc(t->step, sizeof *penalty * (size_t)(table->S + 1)), sum = 0;
@@ -265,6 +317,7 @@ static double *kl_penalties(trainer *t, const advantage_table *table, metrics *o
         for (int i = 0; i < b->tokens.n_out; i++)
             penalty[b->episode[i]] += t->config.reward_kl * (b->behaviour[i] - (double)reference[i]);
     }
+    if (t->shard) comm_sum(t->config.comm, penalty, table->S);
     for (int s = 0; s < table->S; s++) sum += penalty[s];
     metrics_set(out, "actor/reward_kl_penalty", table->S ? sum / table->S : 0);
     return penalty;
@@ -284,9 +337,34 @@ static const advantage_table *advantages(trainer *t, const group *const *groups,
     return extra.penalty ? advantage_compute(t->step, &c->advantage, &c->objectives, groups, n_groups, &extra) : NULL;
 }
 
+/* Learners whose weights drift apart would train on without a word: look at every step. */
+static int same_everywhere(const trainer *t, error *err)
+{
+    uint64_t hashes[MOST_LEARNERS];
+    if (!t->shard) return OK;
+    comm_gather(t->config.comm, &t->w->hash, sizeof t->w->hash, hashes);
+    for (int r = 0; r < t->config.comm->size; r++)
+        if (hashes[r] != hashes[0])
+            return error_set(err, ERR_STATE,
+                             "learner %d has other weights than learner 0: different machines or builds?", r);
+    return OK;
+}
+
+/* Bytes that left this learner, beside what other ways would have sent. */
+static void comm_metrics(trainer *t, uint64_t sent_before, metrics *out)
+{
+    if (!t->shard) return;
+    const double R = t->config.comm->size, model = sizeof(float) * (double)t->w->table->total;
+    metrics_set(out, "comm/learners", R);
+    metrics_set(out, "comm/bytes_sent", (double)(t->config.comm->sent - sent_before));
+    metrics_set(out, "comm/bytes_ring_allreduce", 2 * (R - 1) / R * model);
+    metrics_set(out, "comm/bytes_full_gradients", bucket_rows(t->buckets) * 2 * (R - 1) / R * model);
+}
+
 int trainer_step(trainer *t, const group *const *groups, int n_groups, metrics *out, error *err)
 {
     const int64_t began = clock_us(), version = t->w->version + 1;
+    const uint64_t sent = t->shard ? t->config.comm->sent : 0;
     step_sums sums = { 0 };
     pack_plan *plan = NULL;
     arena_reset(t->step);
@@ -295,12 +373,14 @@ int trainer_step(trainer *t, const group *const *groups, int n_groups, metrics *
     if (rc == OK) rc = train(t, plan, table, &sums, out, err);
     if (rc != OK) return error_within(err, "step %" PRId64, version);
     weights_seal(t->w, version);
+    if (same_everywhere(t, err) != OK) return error_within(err, "step %" PRId64, version);
     if (trainer_moving_reference(t) && version % t->config.reference_every == 0) copy_weights(t->reference, t->w);
 
     objective_metrics(t, table, out);
     loss_metrics(&sums, out);
+    comm_metrics(t, sent, out);
     if (plan->learns) moo_metrics(t, out);
-    metrics_set(out, "training/episodes_trained", sums.has_gradient ? plan->episodes : 0);
+    metrics_set(out, "training/episodes_trained", sums.has_gradient ? plan->trained : 0);
     metrics_set(out, "timing_s/update_actor", (double)(clock_us() - began) * 1e-6);
     return OK;
 }

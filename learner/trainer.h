@@ -4,12 +4,17 @@
  *     bucket to one) -> clip -> AdamW -> version + 1
  *
  * The same groups, weights and optimizer state give the same bits, always: micro-batches are cut and added in order.
+ * Several learners (config.comm): each has all parameters, trains its share of the episodes, and steps its pieces of
+ * the parameters; all are given the same groups, and all have the same weights after the step, to the bit, which is
+ * checked.
+ *
  * One thread owns a trainer, its weights and their device. */
 #pragma once
 
 #include "base/metrics.h"
 #include "learner/advantage.h"
 #include "learner/bucket.h"
+#include "learner/comm.h"
 #include "learner/loss.h"
 #include "learner/methods/era.h"
 #include "learner/optimizer.h"
@@ -40,6 +45,7 @@ typedef struct trainer_config {
     loss_config loss;
     era_config era;
     char preference[OBJECTIVE_NAME]; /* the rows' field with their own weights of the objectives; "": none */
+    comm *comm;                      /* borrowed: several learners; NULL: one */
     const dataset *rows;             /* borrowed: what groups were played from; NULL: unknown */
     double reward_kl; /* coefficient of the episode's sum of log mu - log ref, taken off the heaviest reward; 0: off */
     int reference_every; /* versions after which the reference becomes the policy of that moment; 0: it stays */

@@ -1,14 +1,14 @@
 #!/bin/sh
 # Installs the Debian packages Troupe is built from. Silent and quick when nothing is missing; run it as often as you like.
 #   scripts/install-deps.sh          what building and testing needs
-#   scripts/install-deps.sh --dev    also what 'make lint' and 'make fuzz' need
+#   scripts/install-deps.sh --dev    also what 'make lint', 'make fuzz' and several learners (MPI) need
 set -eu
 
 packages="cmake ninja-build gcc g++ pkg-config python3
   libzmq3-dev libmsgpack-dev liblua5.4-dev libsqlite3-dev libpcre2-dev libutf8proc-dev libseccomp-dev libjansson-dev libcmocka-dev"
 case "${1:-}" in
 "") ;;
---dev) packages="$packages clang clang-format clang-tidy ccache" ;;
+--dev) packages="$packages clang clang-format clang-tidy ccache libopenmpi-dev openmpi-bin" ;;
 *) echo "usage: $0 [--dev]" >&2 && exit 2 ;;
 esac
 

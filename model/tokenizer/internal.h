@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "base/map.h"
+#include "base/str.h"
 #include "base/vec.h"
 #include "model/tokenizer/tokenizer.h"
 
@@ -78,8 +79,6 @@ bool alphabet_to_bytes(const char *text, str *out);
 
 /* ---- unicode.c ---- */
 
-/* Length of the well-formed UTF-8 sequence at p, or 0. */
-size_t utf8_length(const char *p, const char *end);
 /* Length of the white space character that begins at p, or 0; of the one that ends at p, or 0. */
 size_t space_at(const char *p, const char *end);
 size_t space_before(const char *begin, const char *p);

@@ -2,24 +2,6 @@
 
 #include "model/tokenizer/internal.h"
 
-size_t utf8_length(const char *p, const char *end)
-{
-    const unsigned char *s = (const unsigned char *)p;
-    const size_t left = (size_t)(end - p);
-    const size_t n = left == 0                     ? 0
-                     : s[0] < 0x80                 ? 1
-                     : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
-                     : (s[0] & 0xf0) == 0xe0       ? 3
-                     : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
-                                                   : 0;
-    if (n == 0 || n > left) return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80) return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f)) return 0; /* too long for it; a surrogate */
-    if ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)) return 0; /* the same; beyond U+10FFFF */
-    return n;
-}
-
 static uint32_t code_point_at(const char *p, size_t length)
 {
     const unsigned char *s = (const unsigned char *)p;

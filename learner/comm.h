@@ -1,0 +1,71 @@
+/* comm - several learners that train one policy: which of them am I, and the few ways in which numbers pass between
+ * them.
+ *
+ *     alone      one learner: nothing is passed
+ *     threads    ranks that are threads of one process: for tests
+ *     mpi        processes under mpirun or srun, by libtroupe_mpi.so, which is opened at run time as the CUDA module is
+ *
+ * Every call but `comm_exchanged` is collective: all ranks make the same calls in the same order, or wait for ever (a
+ * rank that dies under MPI takes the others with it). Arrays lie in host memory. One thread of a rank at a time. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+/* Counts of floats are multiples of this, so that a message of gigabytes still has a count that MPI can say. */
+enum { COMM_UNIT = 16 };
+
+typedef struct comm_exchange {
+    const float *out;     /* for rank 0, for rank 1, ...: n_out[r] floats each */
+    const int64_t *n_out; /* [size] */
+    float *in;            /* from rank 0, from rank 1, ... */
+    const int64_t *n_in;  /* [size] */
+} comm_exchange;
+
+/* How it is done: the module's table. */
+struct comm_ops {
+    void (*gather)(void *ctx, const void *mine, size_t bytes, void *all);
+    void (*gather_pieces)(void *ctx, float *whole, const int64_t *begins);
+    void *(*exchange)(void *ctx, const comm_exchange *x);
+    bool (*exchanged)(void *ctx, void *pending, bool wait);
+    void (*broadcast)(void *ctx, void *bytes, size_t n);
+    void (*close)(void *ctx);
+};
+
+typedef struct comm {
+    const struct comm_ops *ops; /* NULL: alone */
+    void *ctx;
+    int rank, size;
+    uint64_t sent; /* bytes of gradients and weights that left this rank */
+} comm;
+
+comm *comm_alone(void);
+/* ERR_NOT_FOUND without the module or without MPI, said in a sentence. */
+comm *comm_mpi(error *err);
+/* n ranks, each for a thread of its own -> out [n]. */
+void comm_threads(int n, comm **out);
+void comm_free(comm *c);
+
+/* Each rank's `bytes` bytes, in order of the ranks -> all [size * bytes], on every rank. */
+void comm_gather(comm *c, const void *mine, size_t bytes, void *all);
+/* x [n] becomes the sum over ranks, added in their order: the same bits everywhere. */
+void comm_sum(comm *c, double *x, int n);
+/* Rank r's piece [begins[r], begins[r + 1]) of whole, in place. begins [size + 1]. */
+void comm_gather_pieces(comm *c, float *whole, const int64_t *begins);
+/* From rank 0 to all. */
+void comm_broadcast(comm *c, void *bytes, size_t n);
+/* All to all. Begins; its arrays must live until comm_exchanged (wait: it is over when this returns) says true. */
+void *comm_exchange_begin(comm *c, const comm_exchange *x);
+bool comm_exchanged(comm *c, void *pending, bool wait);
+
+/* What libtroupe_mpi.so exports. */
+#define TROUPE_MPI_SYMBOL "troupe_mpi_v1"
+struct troupe_mpi_module {
+    int version;
+    /* MPI is initialised; NULL: it could not be. */
+    const struct comm_ops *(*open)(void **ctx, int *rank, int *size, char *why, size_t why_size);
+};
+enum { TROUPE_MPI_VERSION = 1 };

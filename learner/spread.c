@@ -1,0 +1,125 @@
+#include "learner/spread.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "kernels/ops.h"
+
+struct spread {
+    const shard *shard;
+    device *dev;
+    int rows;
+    bool *has; /* [size, rows] */
+    float *out, *in;
+    int64_t *n_out, *n_in; /* [size] */
+    int64_t out_room, in_room;
+    float *piece, *one; /* [rows, piece], [piece] on the device */
+    int64_t piece_room;
+    int bucket;
+    void *pending;
+};
+
+static int64_t grown(float **array, int64_t room, int64_t need)
+{
+    if (need <= room) return room;
+    free(*array);
+    *array = xmalloc(sizeof **array * (size_t)need);
+    return need;
+}
+
+spread *spread_new(const shard *sh, device *dev, int rows)
+{
+    const size_t size = (size_t)sh->comm->size;
+    spread *s = xcalloc(1, sizeof *s);
+    *s = (spread){ .shard = sh, .dev = dev, .rows = rows };
+    s->has = xcalloc(size * (size_t)rows, sizeof *s->has);
+    s->n_out = xcalloc(size, sizeof *s->n_out);
+    s->n_in = xcalloc(size, sizeof *s->n_in);
+    for (int i = 0; i < sh->n; i++) {
+        const int64_t n = shard_piece(sh, i, sh->comm->rank).count;
+        s->piece_room = n > s->piece_room ? n : s->piece_room;
+    }
+    s->piece = device_alloc(dev, sizeof(float) * (size_t)(rows * s->piece_room + 1));
+    s->one = device_alloc(dev, sizeof(float) * (size_t)(s->piece_room + 1));
+    return s;
+}
+
+void spread_free(spread *s)
+{
+    if (!s) return;
+    if (s->pending) comm_exchanged(s->shard->comm, s->pending, true);
+    device_free(s->dev, s->piece);
+    device_free(s->dev, s->one);
+    free(s->has);
+    free(s->out);
+    free(s->in);
+    free(s->n_out);
+    free(s->n_in);
+    free(s);
+}
+
+void spread_begin(spread *s, const bool *has)
+{
+    memcpy(s->has, has, sizeof *has * (size_t)s->shard->comm->size * (size_t)s->rows);
+}
+
+static int rows_of(const spread *s, int rank)
+{
+    int n = 0;
+    for (int k = 0; k < s->rows; k++) n += s->has[rank * s->rows + k];
+    return n;
+}
+
+/* What goes to rank r: its piece of each row that this rank has, row by row. */
+static float *pack_for(spread *s, int bucket, int r, const float *gradients, int64_t stride, float *to)
+{
+    const slice p = shard_piece(s->shard, bucket, r);
+    const int64_t from = p.begin - s->shard->buckets[bucket].begin;
+    for (int k = 0; k < s->rows; k++) {
+        if (!s->has[s->shard->comm->rank * s->rows + k]) continue;
+        device_copy_out(s->dev, to, gradients + k * stride + from, sizeof *to * (size_t)p.count);
+        to += p.count;
+    }
+    return to;
+}
+
+void spread_send(spread *s, int bucket, const float *gradients, int64_t stride)
+{
+    comm *c = s->shard->comm;
+    const int64_t mine = shard_piece(s->shard, bucket, c->rank).count;
+    int64_t out = 0, in = 0;
+    for (int r = 0; r < c->size; r++) {
+        out += s->n_out[r] = rows_of(s, c->rank) * shard_piece(s->shard, bucket, r).count;
+        in += s->n_in[r] = rows_of(s, r) * mine;
+    }
+    s->out_room = grown(&s->out, s->out_room, out);
+    s->in_room = grown(&s->in, s->in_room, in);
+    float *to = s->out;
+    for (int r = 0; r < c->size; r++) to = pack_for(s, bucket, r, gradients, stride, to);
+    s->bucket = bucket;
+    s->pending = comm_exchange_begin(c, &(comm_exchange){ s->out, s->n_out, s->in, s->n_in });
+}
+
+void spread_poll(spread *s)
+{
+    if (s->pending && comm_exchanged(s->shard->comm, s->pending, false)) s->pending = NULL;
+}
+
+float *spread_receive(spread *s)
+{
+    comm *c = s->shard->comm;
+    const int64_t n = shard_piece(s->shard, s->bucket, c->rank).count;
+    const float *from = s->in;
+    if (s->pending) comm_exchanged(c, s->pending, true);
+    s->pending = NULL;
+    device_ops(s->dev)->zero(s->dev, s->piece, s->rows * n);
+    for (int r = 0; r < c->size; r++)
+        for (int k = 0; k < s->rows; k++) {
+            if (!s->has[r * s->rows + k]) continue;
+            device_copy_in(s->dev, s->one, from, sizeof *from * (size_t)n);
+            device_ops(s->dev)->add(s->dev, s->piece + k * n, s->one, n);
+            from += n;
+        }
+    return s->piece;
+}

@@ -1,0 +1,264 @@
+/* Several learners, as threads: the same weights as one, and not more bytes than promised. */
+#include <pthread.h>
+#include <stdio.h>
+
+#include "base/str.h"
+#include "episodes.h"
+#include "learner/trainer.h"
+#include "model/transformer.h"
+#include "tiny.h"
+
+enum { MOST = 4, STEPS = 4, GROUPS = 6, SIZE = 4 };
+
+/* ---- the ways in which numbers pass ---- */
+
+typedef struct rank {
+    comm *c;
+    pthread_t thread;
+    const void *given;
+    double number;
+} rank;
+
+static void on_all_ranks(int n, void *(*life)(void *), rank *ranks, const void *given)
+{
+    comm *all[MOST];
+    comm_threads(n, all);
+    for (int r = 0; r < n; r++) ranks[r] = (rank){ .c = all[r], .given = given };
+    for (int r = 0; r < n; r++) assert_int_equal(pthread_create(&ranks[r].thread, NULL, life, &ranks[r]), 0);
+    for (int r = 0; r < n; r++) pthread_join(ranks[r].thread, NULL);
+}
+
+static void *pass_numbers(void *ctx)
+{
+    rank *me = ctx;
+    comm *c = me->c;
+    double x[2] = { c->rank + 1, 0.1 * c->rank };
+    comm_sum(c, x, 2);
+    int word = c->rank == 0 ? 77 : 0;
+    comm_broadcast(c, &word, sizeof word);
+    float whole[4 * COMM_UNIT] = { 0 };
+    const int64_t begins[] = { 0, 2 * COMM_UNIT, 3 * COMM_UNIT, 3 * COMM_UNIT, 4 * COMM_UNIT };
+    for (int64_t i = begins[c->rank]; i < begins[c->rank + 1]; i++) whole[i] = (float)(100 * c->rank + i);
+    comm_gather_pieces(c, whole, begins);
+    float out[4 * COMM_UNIT], in[4 * COMM_UNIT];
+    const int64_t each[] = { COMM_UNIT, COMM_UNIT, COMM_UNIT, COMM_UNIT };
+    for (int i = 0; i < 4 * COMM_UNIT; i++) out[i] = (float)(10 * c->rank + i / COMM_UNIT);
+    comm_exchanged(c, comm_exchange_begin(c, &(comm_exchange){ out, each, in, each }), true);
+    bool right = x[0] == 10 && fabs(x[1] - 0.6) < 1e-12 && word == 77;
+    for (int i = 0; i < 4 * COMM_UNIT; i++) {
+        const int owner = i < 2 * COMM_UNIT ? 0 : i < 3 * COMM_UNIT ? 1 : 3;
+        right &= whole[i] == (float)(100 * owner + i) && in[i] == (float)(10 * (i / COMM_UNIT) + c->rank);
+    }
+    me->number = right;
+    comm_free(c);
+    return NULL;
+}
+
+static void numbers_arrive_where_they_should(void **state)
+{
+    (void)state;
+    rank ranks[MOST];
+    on_all_ranks(MOST, pass_numbers, ranks, NULL);
+    for (int r = 0; r < MOST; r++) assert_true(ranks[r].number == 1);
+}
+
+/* ---- training ---- */
+
+typedef struct plan {
+    trainer_config config;
+    double sent, ring, full;
+    int size;
+    float *weights[MOST];
+    float *moments[MOST];
+} plan;
+
+static const char *const OWNERS[] = { "de", "en", "fr" };
+
+static void record_logprobs(const tiny *t, episode *e)
+{
+    trajectory *tr = &e->tokens;
+    int32_t positions[64], rows[64], targets[64], starts[2] = { 0, (int32_t)tr->n };
+    int n = 0;
+    for (uint32_t i = 0; i < tr->n; i++) positions[i] = (int32_t)i;
+    for (uint32_t i = 0; i + 1 < tr->n; i++)
+        if (tr->mask[i + 1]) rows[n] = (int32_t)i, targets[n++] = tr->ids[i + 1];
+    const token_batch b = { (int)tr->n, 1, tr->ids, positions, starts, n, rows, targets };
+    device_scratch_reset(t->dev);
+    const activations *acts = model_forward(t->w, &b, NULL);
+    for (int i = 0; i < n; i++) tr->logprob[rows[i] + 1] = acts->logprob[i];
+}
+
+static group *group_of(const tiny *t, int g)
+{
+    group *made = group_new(task_id(false, 1, (uint32_t)(g * SIZE)), (uint64_t)g, 1, SIZE);
+    error err = { 0 };
+    for (uint32_t i = 0; i < SIZE; i++) {
+        episode *e = made_episode(i, 3 + g % 3, 3 + (int)(i + (uint32_t)g) % 5, 0, -1);
+        score *s = made_score(i, "accuracy", (i * 3 + (uint32_t)g) % 4 == 0);
+        test_ok(score_set(s, "brevity", 0.1 * (double)((i * 5 + (uint32_t)g) % 7), &err), &err);
+        free(e->objective);
+        e->objective = xstrdup(OWNERS[g % 3]);
+        record_logprobs(t, e);
+        test_ok(group_add(made, e, s, &err), &err);
+    }
+    return made;
+}
+
+static void *train(void *ctx)
+{
+    rank *me = ctx;
+    plan *p = (plan *)(uintptr_t)me->given;
+    const int place = me->c->rank;
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    metrics *m = metrics_new();
+    trainer_config config = p->config;
+    config.comm = me->c;
+    trainer *tr = trainer_new(&config, t.w, &err);
+    group *groups[GROUPS];
+    if (!tr) fail_msg("%s", err.text);
+    for (int step = 0; step < STEPS; step++) {
+        for (int g = 0; g < GROUPS; g++) groups[g] = group_of(&t, g + step);
+        test_ok(trainer_step(tr, (const group *const *)groups, GROUPS, m, &err), &err);
+        for (int g = 0; g < GROUPS; g++) group_free(groups[g]);
+    }
+    if (place == 0) {
+        p->sent = metrics_get(m, "comm/bytes_sent", 0);
+        p->ring = metrics_get(m, "comm/bytes_ring_allreduce", 0);
+        p->full = metrics_get(m, "comm/bytes_full_gradients", 0);
+    }
+    const size_t n = (size_t)t.table->total;
+    p->weights[place] = xmalloc(sizeof(float) * n);
+    memcpy(p->weights[place], t.w->data, sizeof(float) * n);
+    const weights *trained = trainer_lora(tr) ? trainer_lora(tr)->w : t.w;
+    float *both = xmalloc(2 * sizeof(float) * (size_t)trained->table->total);
+    optimizer_export(trainer_optimizer(tr), trained, both, both + trained->table->total);
+    p->moments[place] = both;
+    trainer_free(tr);
+    metrics_free(m);
+    tiny_close(&t);
+    comm_free(me->c);
+    return NULL;
+}
+
+static int64_t total_of(void)
+{
+    tiny t = tiny_open(3);
+    const int64_t n = t.table->total;
+    tiny_close(&t);
+    return n;
+}
+
+static double farthest(const float *a, const float *b, int64_t n)
+{
+    double most = 0;
+    for (int64_t i = 0; i < n; i++) most = fmax(most, fabs((double)a[i] - (double)b[i]));
+    return most;
+}
+
+/* 1, 2 and 4 learners: weights within 1e-6 of one's, of all ranks the same bits, moments too. */
+static void check(const char *what, const trainer_config *config, double most_bytes)
+{
+    const int64_t n = total_of();
+    plan alone = { .config = *config };
+    rank ranks[MOST];
+    on_all_ranks(1, train, ranks, &alone);
+    for (int size = 2; size <= MOST; size *= 2) {
+        plan p = { .config = *config, .size = size };
+        on_all_ranks(size, train, ranks, &p);
+        const double apart = farthest(alone.weights[0], p.weights[0], n);
+        print_message("%s, %d learners: weights within %.1e; %.0f bytes, %.2f of a ring's, %.2f of full gradients\n",
+                      what, size, apart, p.sent, p.sent / p.ring, p.sent / p.full);
+        assert_true(apart < 1e-6);
+        assert_true(p.sent <= most_bytes * p.ring * 1.05);
+        for (int r = 1; r < size; r++) assert_memory_equal(p.weights[0], p.weights[r], sizeof(float) * (size_t)n);
+        if (config->lora.rank == 0) assert_true(farthest(alone.moments[0], p.moments[size - 1], n) < 1e-6);
+        for (int r = 0; r < size; r++) free(p.weights[r]), free(p.moments[r]);
+    }
+    free(alone.weights[0]);
+    free(alone.moments[0]);
+}
+
+static trainer_config config_of(void)
+{
+    trainer_config c = {
+        .advantage = advantage_default(1), .loss = loss_default(), .optim = optim_default(), .seed = 1
+    };
+    error err = { 0 };
+    test_ok(objective_add(&c.objectives, "accuracy", 1, &err), &err);
+    c.optim.lr = 1e-5, c.optim.warmup = 0, c.optim.weight_decay = 0.1;
+    c.micro_tokens = 40; /* several micro-batches a rank */
+    return c;
+}
+
+static void one_gradient_is_the_same_on_many_learners(void **state)
+{
+    (void)state;
+    trainer_config c = config_of();
+    check("one gradient", &c, 1);
+    c.loss.kl = 0.1, c.epochs = 2, c.reward_kl = 0.1;
+    check("with a KL, two epochs", &c, 2);
+}
+
+static void data_groups_are_reconciled_the_same_on_many_learners(void **state)
+{
+    (void)state;
+    trainer_config c = config_of();
+    c.moo = (moo_plan){ .over = MOO_OVER_GROUPS, .n_groups = 3 };
+    for (int k = 0; k < 3; k++) snprintf(c.moo.groups[k], GROUP_NAME, "%s", OWNERS[k]);
+    c.moo.bucket = (bucket_config){ .moo = moo_default(MOO_CAGRAD), .scope = BUCKET_LAYER, .gate = 0.1, .refresh = 1 };
+    check("data groups, CAGrad by layer", &c, 2); /* a rank sends its own objectives, not all three */
+    c.moo.bucket.moo = moo_default(MOO_MGDA);
+    c.moo.bucket.scope = BUCKET_TENSOR;
+    check("data groups, MGDA by tensor", &c, 2);
+}
+
+static void reward_dimensions_are_reconciled_the_same_on_many_learners(void **state)
+{
+    (void)state;
+    trainer_config c = config_of();
+    error err = { 0 };
+    test_ok(objective_add(&c.objectives, "brevity", 0.5, &err), &err);
+    c.moo = (moo_plan){ .over = MOO_OVER_REWARDS };
+    c.moo.bucket = (bucket_config){ .moo = moo_default(MOO_PCGRAD), .scope = BUCKET_LAYER, .gate = 0.1, .refresh = 1 };
+    c.loss.kl = 0.05; /* a third row, which is nobody's objective */
+    check("reward dimensions, PCGrad", &c, 2);
+}
+
+static void an_adapter_is_the_same_on_many_learners(void **state)
+{
+    (void)state;
+    trainer_config c = config_of();
+    c.lora = (lora_config){ .rank = 2, .alpha = 4, .targets = lora_target("q_proj") | lora_target("down_proj") };
+    check("LoRA", &c, 1);
+}
+
+static void what_ranks_can_t_agree_on_is_refused(void **state)
+{
+    (void)state;
+    comm *both[2];
+    error err = { 0 };
+    tiny t = tiny_open(3);
+    trainer_config c = config_of();
+    comm_threads(2, both);
+    c.comm = both[0];
+    c.moo = (moo_plan){ .over = MOO_OVER_GROUPS, .n_groups = 3, .bucket = { .by_micro_batch = true } };
+    assert_null(trainer_new(&c, t.w, &err));
+    assert_non_null(strstr(err.text, "by_micro_batch"));
+    comm_free(both[0]);
+    comm_free(both[1]);
+    tiny_close(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(numbers_arrive_where_they_should),
+        cmocka_unit_test(one_gradient_is_the_same_on_many_learners),
+        cmocka_unit_test(data_groups_are_reconciled_the_same_on_many_learners),
+        cmocka_unit_test(reward_dimensions_are_reconciled_the_same_on_many_learners),
+        cmocka_unit_test(an_adapter_is_the_same_on_many_learners),
+        cmocka_unit_test(what_ranks_can_t_agree_on_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
