@@ -44,7 +44,7 @@ typedef struct recipe {
     double temperature, top_p, eval_temperature;
 
     trainer_config trainer;
-    int64_t moo_refresh, epochs, nft_weight, refills, reference_every;
+    int64_t moo_refresh, epochs, nft_weight, refills, reference_every, pivot_steps;
     int64_t lora_rank;
     double lora_alpha;
 

@@ -102,6 +102,11 @@ static void read_algorithm(opening *o, lua_State *L)
         recipe_bad(o, "algorithm.mean", "a baseline: nft tells right from wrong by the advantage's sign");
     o->r->trainer.epochs = (int)o->r->epochs;
     o->r->trainer.reference_every = (int)o->r->reference_every;
+    o->r->trainer.pivot.window = (int)o->r->pivot_steps;
+    if (o->r->pivot_steps > 0 && o->r->trainer.preference[0])
+        recipe_bad(o, "algorithm.pivot_steps", "0 with reward.preference: each would set the weights");
+    if (o->r->pivot_steps == 1)
+        recipe_bad(o, "algorithm.pivot_steps", "0, or two steps or more: a line goes through two points");
     pair(o, L, "optim.betas", &o->r->trainer.optim.beta1, &o->r->trainer.optim.beta2);
 }
 
@@ -140,7 +145,7 @@ static void read_objectives(opening *o, lua_State *L)
         double weight = 0, least = -INFINITY;
         if (lua_type(L, -2) != LUA_TSTRING || !read_objective(L, &weight, &least))
             recipe_bad(o, "reward.objectives",
-                "names with numbers, like { accuracy = 1.0 }, or { weight = 1.0, least = 0.95 }");
+                       "names with numbers, like { accuracy = 1.0 }, or { weight = 1.0, least = 0.95 }");
         else if (objective_add(set, lua_tostring(L, -2), weight, &why) != OK)
             o->rc = config_error(o->c, "reward.objectives", o->err, "%s", why.text);
         if (o->rc != OK) return;
@@ -199,7 +204,7 @@ static void read_moo(opening *o, lua_State *L)
     m->bucket.moo.ridge = moo_default(MOO_SUM).ridge;
     m->bucket.refresh = (int)o->r->moo_refresh;
     m->over = recipe_choice(o, L, "moo.over", (const char *const[]){ "rewards", "groups", NULL }, 0) ? MOO_OVER_GROUPS
-                                                                                              : MOO_OVER_REWARDS;
+                                                                                                     : MOO_OVER_REWARDS;
     if (o->rc == OK) read_bucket(o, L);
     if (o->rc == OK && m->over == MOO_OVER_GROUPS) read_groups(o, L);
     if (o->rc != OK) return;
@@ -211,7 +216,6 @@ static void read_moo(opening *o, lua_State *L)
             recipe_bad(o, "reward.objectives", "no negative weight with moo: let the script return the negative");
 }
 
-
 void recipe_read_learning(opening *o, lua_State *L)
 {
     o->r->trainer.optim.eps = 1e-8, o->r->trainer.optim.beta1 = 0.9, o->r->trainer.optim.beta2 = 0.95;
@@ -219,7 +223,7 @@ void recipe_read_learning(opening *o, lua_State *L)
     if (o->rc == OK) read_objectives(o, L);
     if (o->rc == OK) read_moo(o, L);
     if (o->rc == OK) read_lora(o, L);
-    o->r->trainer.seed = (uint64_t)o->r->seed;
+    o->r->trainer.seed = o->r->trainer.isolation.seed = (uint64_t)o->r->seed;
     o->r->trainer.advantage.whiten = advantage_default(o->r->trainer.objectives.n).whiten;
     o->r->trainer.temperature = o->r->temperature;
 }

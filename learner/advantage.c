@@ -190,7 +190,9 @@ advantage_table *advantage_compute(arena *a, const advantage_config *config, con
     for (int k = 0; k < K; k++) {
         for (int g = 0; g < n_groups; g++)
             for (int i = spans[g].begin; i < spans[g].end; i++)
-                raw[i] = score_get(groups[g]->scores[i - spans[g].begin], objectives->items[k].name);
+                raw[i] = extra && extra->drop && extra->drop[i]
+                             ? NAN
+                             : score_get(groups[g]->scores[i - spans[g].begin], objectives->items[k].name);
         double *out = t->by_objective + (size_t)k * (size_t)t->S;
         t->stats[k] = stats_of(raw, spans, n_groups, t->S);
         if (k == 0) heed_heaviest(config, step, t, length, spans, n_groups, raw, dead);

@@ -58,6 +58,7 @@ typedef struct advantage_table {
 typedef struct advantage_extra {
     const double *penalty; /* [S] taken off the heaviest objective's rewards before they are normalised */
     const double *weights; /* [S, K] each episode's own weights of the objectives */
+    const bool *drop;      /* [S] episodes that count as if they had no score */
 } advantage_extra;
 
 /* The first objective is the heaviest; what statistics show is the raw reward. With weights of their own, by_objective

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/str.h"
 
@@ -19,7 +20,9 @@ static void add_runs(optimizer *o, const param_table *t, slice piece, int64_t pl
         const int64_t begin = p->offset > piece.begin ? p->offset : piece.begin;
         const int64_t end =
             p->offset + p->count < piece.begin + piece.count ? p->offset + p->count : piece.begin + piece.count;
-        if (begin < end) o->runs[o->n++] = (optim_run){ begin, end - begin, place + begin - piece.begin, i };
+        if (begin < end)
+            o->runs[o->n++] =
+                (optim_run){ .at = begin, .count = end - begin, .place = place + begin - piece.begin, .param = i };
     }
 }
 
@@ -46,6 +49,32 @@ optimizer *optimizer_new(const optim_config *config, const weights *w, const sha
     device_ops(w->dev)->zero(w->dev, o->m, o->total);
     device_ops(w->dev)->zero(w->dev, o->v, o->total);
     return o;
+}
+
+/* Blocks and runs are in order, and no block spans two parameters: each run is cut where blocks begin. */
+void optimizer_cut(optimizer *o, const slice *blocks, int n)
+{
+    optim_run *cut = xcalloc((size_t)o->n + (size_t)n, sizeof *cut);
+    int made = 0;
+    for (int i = 0, b = 0; i < o->n; i++) {
+        const int64_t end = o->runs[i].at + o->runs[i].count;
+        for (int64_t at = o->runs[i].at; at < end; made++) {
+            while (b + 1 < n && blocks[b + 1].begin <= at) b++;
+            const int64_t border = blocks[b].begin + blocks[b].count < end ? blocks[b].begin + blocks[b].count : end;
+            cut[made] = o->runs[i];
+            cut[made].place += at - o->runs[i].at;
+            cut[made].at = at, cut[made].count = border - at, cut[made].block = b;
+            at = border;
+        }
+        if (o->shard) b = 0; /* pieces of buckets come from the back of the table to its front */
+    }
+    free(o->runs);
+    o->runs = cut, o->n = made;
+}
+
+void optimizer_freeze(optimizer *o, const bool *mask)
+{
+    for (int i = 0; i < o->n; i++) o->runs[i].frozen = mask && mask[o->runs[i].block];
 }
 
 void optimizer_free(optimizer *o, device *dev)
@@ -103,6 +132,16 @@ static double norm_of(const optimizer *o, const weights *w, const float *grads)
     return sqrt(squares);
 }
 
+void optimizer_squares(const optimizer *o, const weights *w, const float *grads, double *squares, int blocks)
+{
+    memset(squares, 0, sizeof *squares * (size_t)blocks);
+    for (int i = 0; i < o->n; i++) {
+        const optim_run *r = &o->runs[i];
+        squares[r->block] += device_ops(w->dev)->sum_squares(w->dev, grads + r->at, r->count);
+    }
+    if (o->shard) comm_sum(o->shard->comm, squares, blocks);
+}
+
 int optimizer_step(optimizer *o, weights *w, const float *grads, optim_report *report, error *err)
 {
     const struct ops *ops = device_ops(w->dev);
@@ -118,6 +157,7 @@ int optimizer_step(optimizer *o, weights *w, const float *grads, optim_report *r
     const double scale = c->clip_norm > 0 && norm > c->clip_norm ? c->clip_norm / norm : 1;
     for (int i = 0; i < o->n; i++) {
         const optim_run *r = &o->runs[i];
+        if (r->frozen) continue;
         const double decay = w->table->items[r->param].rank >= 2 ? c->weight_decay : 0;
         ops->adamw(w->dev, w->data + r->at, grads + r->at, o->m + r->place, o->v + r->place, r->count, (float)lr,
                    (float)c->beta1, (float)c->beta2, (float)c->eps, (float)decay, (float)scale, step);

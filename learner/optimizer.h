@@ -3,6 +3,7 @@
  * Of several learners each keeps the moments of its own pieces (shard.h) and steps those alone. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "learner/shard.h"
@@ -24,7 +25,8 @@ optim_config optim_default(void);
 typedef struct optim_run {
     int64_t at, count; /* in the parameter table */
     int64_t place;     /* of its moments */
-    int param;
+    int param, block;  /* block: of those the optimizer was cut by; 0 without */
+    bool frozen;       /* not moved: set by optimizer_freeze */
 } optim_run;
 
 typedef struct optimizer {
@@ -36,6 +38,14 @@ typedef struct optimizer {
     float *m, *v;  /* [total] on the weights' device */
     int64_t step;  /* updates done */
 } optimizer;
+
+/* Runs are cut at the borders of blocks, so that blocks can be frozen: begin, count and number of each are set by the
+ * caller. Before the first update. blocks [n]. */
+void optimizer_cut(optimizer *o, const slice *blocks, int n);
+/* mask [blocks] true: the block is not moved. NULL: all are. */
+void optimizer_freeze(optimizer *o, const bool *mask);
+/* The gradient's squared length in each block -> squares [blocks]; of several learners, of their pieces together. */
+void optimizer_squares(const optimizer *o, const weights *w, const float *grads, double *squares, int blocks);
 
 /* `sh` NULL: all of the parameters. */
 optimizer *optimizer_new(const optim_config *config, const weights *w, const shard *sh);

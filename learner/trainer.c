@@ -23,8 +23,11 @@ struct trainer {
     bucket_set *buckets; /* NULL: one gradient */
     shard *shard;        /* of several learners; NULL: one */
     moo_state by_token;
-    float *grads;      /* [total] */
-    float *lora_grads; /* [the adapter's total] */
+    pivot_state pivot;
+    isolation *isolation; /* NULL: every parameter moves */
+    double *squares;      /* [its blocks] */
+    float *grads;         /* [total] */
+    float *lora_grads;    /* [the adapter's total] */
     arena *step;
 };
 
@@ -59,6 +62,22 @@ static bucket_set *buckets_of(const trainer_config *config, const weights *w)
     return bucket_set_new(&c, w->table, w->dev, config->objectives.n, config->loss.kl > 0);
 }
 
+/* The optimizer's runs are cut into the blocks that isolation may freeze. */
+static void isolate(trainer *t)
+{
+    t->isolation = isolation_new(&t->config.isolation, t->lora ? t->lora->table : t->w->table, 0);
+    if (!t->isolation) return;
+    const int n = isolation_count(t->isolation);
+    slice *blocks = xcalloc((size_t)n, sizeof *blocks);
+    for (int i = 0; i < n; i++) {
+        const isolation_block *b = &isolation_blocks(t->isolation)[i];
+        blocks[i] = (slice){ b->begin, b->count };
+    }
+    optimizer_cut(t->optimizer, blocks, n);
+    t->squares = xcalloc((size_t)n, sizeof *t->squares);
+    free(blocks);
+}
+
 trainer *trainer_new(const trainer_config *config, weights *w, error *err)
 {
     if (config->objectives.n == 0) {
@@ -84,6 +103,7 @@ trainer *trainer_new(const trainer_config *config, weights *w, error *err)
         t->lora_grads = device_alloc(w->dev, sizeof(float) * (size_t)t->lora->table->total);
     if (config->lora.rank == 0 || t->lora)
         t->optimizer = optimizer_new(&config->optim, t->lora ? t->lora->w : w, t->lora ? NULL : t->shard);
+    if (t->optimizer) isolate(t);
     if (needs_reference(config)) t->reference = frozen_copy(w, err);
     if (!t->optimizer || (needs_reference(config) && !t->reference)) {
         trainer_free(t);
@@ -96,6 +116,8 @@ void trainer_free(trainer *t)
 {
     if (!t) return;
     optimizer_free(t->optimizer, t->w->dev);
+    isolation_free(t->isolation);
+    free(t->squares);
     bucket_set_free(t->buckets);
     shard_free(t->shard);
     weights_free(t->reference);
@@ -111,14 +133,25 @@ optimizer *trainer_optimizer(trainer *t) { return t->optimizer; }
 lora *trainer_lora(trainer *t) { return t->lora; }
 weights *trainer_moving_reference(trainer *t) { return t->config.reference_every > 0 ? t->reference : NULL; }
 
+/* What is remembered: first what weighs objectives by their trends, then what reconciles gradients. */
+static int64_t pivot_doubles(const trainer *t)
+{
+    return t->config.pivot.window > 0 ? (int64_t)(sizeof t->pivot / sizeof(double)) : 0;
+}
+
 int64_t trainer_memory_doubles(const trainer *t)
 {
     const int64_t of_tokens = t->config.moo.by_token ? MOO_MOST * MOO_MOST : 0;
-    return t->buckets ? bucket_memory_doubles(t->buckets) : of_tokens;
+    return pivot_doubles(t) + isolation_memory_doubles(t->isolation) +
+           (t->buckets ? bucket_memory_doubles(t->buckets) : of_tokens);
 }
 
 void trainer_memory_save(const trainer *t, double *out)
 {
+    if (pivot_doubles(t)) memcpy(out, &t->pivot, sizeof t->pivot);
+    out += pivot_doubles(t);
+    if (t->isolation) isolation_memory_save(t->isolation, out);
+    out += isolation_memory_doubles(t->isolation);
     if (t->buckets)
         bucket_memory_save(t->buckets, out);
     else if (t->config.moo.by_token)
@@ -127,6 +160,10 @@ void trainer_memory_save(const trainer *t, double *out)
 
 void trainer_memory_load(trainer *t, const double *from)
 {
+    if (pivot_doubles(t)) memcpy(&t->pivot, from, sizeof t->pivot);
+    from += pivot_doubles(t);
+    if (t->isolation) isolation_memory_load(t->isolation, from);
+    from += isolation_memory_doubles(t->isolation);
     if (t->buckets)
         bucket_memory_load(t->buckets, from);
     else if (t->config.moo.by_token)
@@ -176,14 +213,29 @@ static void loss_metrics(const step_sums *s, metrics *out)
     metrics_set(out, "training/tokens_trained", s->loss.tokens);
 }
 
-static int update(trainer *t, metrics *out, error *err)
+/* Which blocks this update may move, by what earlier ones have shown; and what this one shows. */
+static void freeze_blocks(trainer *t, const weights *trained, const float *grads, int owner, metrics *out)
+{
+    const int n = isolation_count(t->isolation);
+    const bool *mask = isolation_mask(t->isolation, t->optimizer->step + 1, owner);
+    double frozen = 0;
+    for (int i = 0; i < n; i++) frozen += mask[i];
+    optimizer_freeze(t->optimizer, mask);
+    metrics_set(out, "actor/frozen_blocks", frozen / n);
+    if (t->config.isolation.protect <= 0) return;
+    optimizer_squares(t->optimizer, trained, grads, t->squares, n);
+    isolation_learn(t->isolation, owner, t->squares);
+}
+
+static int update(trainer *t, int owner, metrics *out, error *err)
 {
     optim_report report;
     weights *trained = t->lora ? t->lora->w : t->w;
+    const float *grads = t->lora ? t->lora_grads : t->grads;
     if (t->lora && t->shard) shard_gather(t->shard, t->w->dev, t->grads); /* an adapter is small: all step all of it */
     if (t->lora) lora_project(t->lora, t->grads, t->lora_grads);
-    if (optimizer_step(t->optimizer, trained, t->lora ? t->lora_grads : t->grads, &report, err) != OK)
-        return err ? err->code : ERR_STATE;
+    if (t->isolation) freeze_blocks(t, trained, grads, owner, out);
+    if (optimizer_step(t->optimizer, trained, grads, &report, err) != OK) return err ? err->code : ERR_STATE;
     if (t->lora) lora_merge(t->lora, t->w);
     metrics_set(out, "actor/grad_norm", report.grad_norm);
     metrics_set(out, "actor/lr", report.lr);
@@ -283,19 +335,31 @@ static int gradient_of(trainer *t, const pack_plan *plan, const advantage_table 
     return t->buckets ? bucket_finish(t->buckets, err) : OK;
 }
 
+/* The data group most of the step's episodes are of. */
+static int task_of(const trainer *t, const advantage_table *table)
+{
+    int votes[ISOLATION_TASKS] = { 0 }, best = 0;
+    for (int s = 0; s < table->S; s++) {
+        const char *name = table->episodes[s]->objective ? table->episodes[s]->objective : "";
+        const int k = isolation_task(t->isolation, name);
+        if (++votes[k] > votes[best]) best = k;
+    }
+    return best;
+}
+
 /* The step's updates: as many passes over the batch as there are epochs. What the metrics show is the last pass. */
 static int train(trainer *t, const pack_plan *plan, const advantage_table *table, step_sums *sums, metrics *out,
                  error *err)
 {
     first_look *first = arena_zalloc(t->step, sizeof *first * (size_t)(plan->n + 1));
-    const int epochs = plan->learns ? t->config.epochs : 1;
+    const int epochs = plan->learns ? t->config.epochs : 1, owner = t->isolation ? task_of(t, table) : 0;
     int rc = OK;
     for (int e = 0; rc == OK && e < epochs; e++) {
         *sums = (step_sums){ 0 };
         if (e > 0) weights_seal(t->w, t->w->version); /* what the last update changed */
         rc = gradient_of(t, plan, table, first, sums, err);
         if (rc == OK) sum_over_ranks(t, sums);
-        if (rc == OK && sums->has_gradient) rc = update(t, out, err);
+        if (rc == OK && sums->has_gradient) rc = update(t, owner, out, err);
     }
     return rc;
 }
@@ -323,10 +387,32 @@ static double *kl_penalties(trainer *t, const advantage_table *table, metrics *o
     return penalty;
 }
 
+/* MOA: weights by trend (times the recipe's), and the episodes that elimination drops. */
+static void follow_trend(trainer *t, const group *const *groups, int n_groups, advantage_extra *extra, metrics *out)
+{
+    const objective_set *o = &t->config.objectives;
+    double means[MAX_OBJECTIVES], w[MAX_OBJECTIVES];
+    char name[96];
+    const advantage_table *plain = advantage_compute(t->step, &t->config.advantage, o, groups, n_groups, NULL);
+    for (int k = 0; k < o->n; k++) means[k] = plain->stats[k].mean;
+    pivot_weights(&t->config.pivot, &t->pivot, o->n, means, w);
+    double *own = arena_array(t->step, double, plain->S * o->n);
+    for (int i = 0; i < plain->S * o->n; i++) own[i] = w[i % o->n] * o->n * o->items[i % o->n].weight;
+    bool *drop = arena_zalloc(t->step, sizeof *drop * (size_t)(plain->S + 1));
+    if (t->config.pivot.eliminate) pivot_eliminate(o, w, groups, n_groups, drop);
+    double dropped = 0;
+    for (int s = 0; s < plain->S; s++) dropped += drop[s];
+    for (int k = 0; k < o->n; k++)
+        snprintf(name, sizeof name, "reward/%s/weight", o->items[k].name), metrics_set(out, name, w[k]);
+    metrics_set(out, "reward/eliminated", plain->S ? dropped / plain->S : 0);
+    extra->weights = own, extra->drop = drop;
+}
+
 static const advantage_table *advantages(trainer *t, const group *const *groups, int n_groups, metrics *out, error *err)
 {
     const trainer_config *c = &t->config;
     advantage_extra extra = { 0 };
+    if (c->pivot.window > 0) follow_trend(t, groups, n_groups, &extra, out);
     if (c->preference[0] && c->rows) {
         extra.weights = preference_weights(t->step, c->rows, c->preference, &c->objectives, groups, n_groups, err);
         if (!extra.weights) return NULL;

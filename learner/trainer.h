@@ -17,6 +17,8 @@
 #include "learner/comm.h"
 #include "learner/loss.h"
 #include "learner/methods/era.h"
+#include "learner/methods/isolation.h"
+#include "learner/methods/pivot.h"
 #include "learner/optimizer.h"
 #include "model/lora.h"
 #include "rollout/dataset.h"
@@ -44,12 +46,14 @@ typedef struct trainer_config {
     moo_plan moo;
     loss_config loss;
     era_config era;
+    pivot_config pivot;
     char preference[OBJECTIVE_NAME]; /* the rows' field with their own weights of the objectives; "": none */
     comm *comm;                      /* borrowed: several learners; NULL: one */
     const dataset *rows;             /* borrowed: what groups were played from; NULL: unknown */
     double reward_kl; /* coefficient of the episode's sum of log mu - log ref, taken off the heaviest reward; 0: off */
     int reference_every; /* versions after which the reference becomes the policy of that moment; 0: it stays */
     optim_config optim;
+    isolation_config isolation;
     int epochs;         /* updates on a step's batch (1); later ones are clipped against the first's policy */
     double temperature; /* of the policy that sampled: logprobs are of logits / temperature */
     int micro_tokens;   /* tokens a forward and backward pass holds activations of; 0: 16384 */

@@ -7,6 +7,8 @@
 #include "episodes.h"
 #include "learner/advantage.h"
 #include "learner/methods/era.h"
+#include "learner/methods/isolation.h"
+#include "learner/methods/pivot.h"
 #include "learner/methods/preference.h"
 #include "tests/support/support.h"
 
@@ -110,11 +112,155 @@ static void a_preference_for_what_there_is_not_is_refused_with_its_row(void **st
     close_desk(&d);
 }
 
+/* ---- MOA ---- */
+
+static void the_objective_above_its_trend_leads(void **state)
+{
+    (void)state;
+    const pivot_config c = { .window = 4, .beta = 10 };
+    pivot_state s = { 0 };
+    double w[2];
+    const double history[][2] = { { 0.2, 0.5 }, { 0.3, 0.5 }, { 0.4, 0.5 }, { 0.5, 0.5 } };
+    pivot_weights(&c, &s, 2, history[0], w);
+    test_near(w[0], 0.5, 1e-12, "nothing is foretold yet");
+    for (int i = 1; i < 4; i++) pivot_weights(&c, &s, 2, history[i], w);
+    pivot_weights(&c, &s, 2, (const double[]){ 0.6, 0.6 }, w);
+    test_near(w[0], 0.2689, 1e-4, "as foretold");
+    test_near(w[1], 0.7311, 1e-4, "0.1 above");
+    pivot_weights(&c, &s, 2, (const double[]){ 0.7, NAN },
+                  w); /* the window has moved on; what is missing is as foretold */
+    test_near(w[0], 0.5, 1e-9, "both as foretold");
+}
+
+/* Members that agree pairwise: the largest subset, by trying all. */
+static int best_subset(int n, const double *pivot, const double *R)
+{
+    int best = 0;
+    for (unsigned set = 0; set < 1u << n; set++) {
+        bool agree = true;
+        int size = 0;
+        for (int i = 0; i < n; i++)
+            for (int j = 0; j < i; j++)
+                if (set >> i & set >> j & 1) agree &= (pivot[i] - pivot[j]) * (R[i] - R[j]) >= 0;
+        for (int i = 0; i < n; i++) size += (int)(set >> i & 1);
+        if (agree && size > best) best = size;
+    }
+    return best;
+}
+
+static void elimination_keeps_as_many_as_can_agree(void **state)
+{
+    (void)state;
+    test_random rnd = test_random_seed(8);
+    for (int round = 0; round < 2000; round++) {
+        const int n = 1 + (int)test_random_below(&rnd, 9);
+        double pivot[9], R[9];
+        bool drop[9];
+        for (int i = 0; i < n; i++) {
+            pivot[i] = 0.25 * (double)test_random_below(&rnd, 5); /* with ties */
+            R[i] = 0.125 * (double)test_random_below(&rnd, 9);
+        }
+        const int kept = pivot_keep_agreeing(n, pivot, R, drop);
+        int left = 0;
+        for (int i = 0; i < n; i++) {
+            left += !drop[i];
+            for (int j = 0; j < i; j++)
+                if (!drop[i] && !drop[j])
+                    assert_true((pivot[i] - pivot[j]) * (R[i] - R[j]) >= 0 || pivot[i] == pivot[j]);
+        }
+        assert_int_equal(left, kept);
+        /* Equal pivots are sorted by R, so they agree whatever the product says: never fewer than pairs would allow. */
+        assert_true(kept >= best_subset(n, pivot, R) || n == 0);
+    }
+}
+
+/* ---- isolation ---- */
+
+static const char TWO_LAYERS[] =
+    "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"hidden_act\": \"silu\", \"vocab_size\": "
+    "32, \"hidden_size\": 32, \"intermediate_size\": 48, \"num_hidden_layers\": 2, \"num_attention_heads\": 4,"
+    " \"num_key_value_heads\": 2, \"head_dim\": 8, \"max_position_embeddings\": 128, \"rms_norm_eps\": 1e-5,"
+    " \"rope_theta\": 10000.0, \"tie_word_embeddings\": true, \"eos_token_id\": 0}";
+
+static param_table *two_layers(void)
+{
+    model_config c;
+    error err = { 0 };
+    test_ok(model_config_parse(&c, TWO_LAYERS, strlen(TWO_LAYERS), "test", &err), &err);
+    return param_table_new(&c, &err);
+}
+
+static int masked(const isolation *s, const bool *mask)
+{
+    int n = 0;
+    for (int i = 0; i < isolation_count(s); i++) n += mask[i];
+    return n;
+}
+
+static void half_fine_tuning_freezes_another_half_each_round(void **state)
+{
+    (void)state;
+    param_table *t = two_layers();
+    isolation *s = isolation_new(&(isolation_config){ .freeze = 0.5, .every = 10, .seed = 3 }, t, 64);
+    const int n = isolation_count(s);
+    bool *first = malloc((size_t)n);
+    memcpy(first, isolation_mask(s, 1, 0), (size_t)n);
+    assert_int_equal(masked(s, first), n / 2);
+    assert_memory_equal(first, isolation_mask(s, 10, 0), (size_t)n);
+    int same = 0;
+    const bool *second = isolation_mask(s, 11, 0);
+    for (int i = 0; i < n; i++) same += first[i] == second[i];
+    assert_int_equal(masked(s, second), n / 2);
+    assert_true(same > n / 3 && same < 2 * n / 3); /* independent of the first */
+    isolation_free(s);
+    free(first);
+    param_table_free(t);
+}
+
+/* What task "a" moves most in each layer is left alone while "b" is trained, and free again when "a" is back. */
+static void what_matters_to_others_is_protected(void **state)
+{
+    (void)state;
+    param_table *t = two_layers();
+    const isolation_config c = { .protect = 0.1, .every = 1, .keep = 0.5 };
+    isolation *s = isolation_new(&c, t, 64), *restored = isolation_new(&c, t, 64);
+    const int n = isolation_count(s);
+    double *squares = calloc((size_t)n, sizeof *squares);
+    const int a = isolation_task(s, "a"), b = isolation_task(s, "b");
+    assert_true(a != b && isolation_task(s, "a") == a);
+    for (int i = 0; i < n; i++) {
+        const isolation_block *block = &isolation_blocks(s)[i];
+        const double layer_scale = block->layer == 1 ? 1000 : 1; /* one layer's gradients are much larger */
+        squares[i] = layer_scale * (double)block->count * (i % 10 == 3 ? 9 : 1);
+    }
+    for (int update = 1; update < 5; update++) {
+        assert_int_equal(masked(s, isolation_mask(s, update, a)), 0); /* nobody else has shown anything */
+        isolation_learn(s, a, squares);
+    }
+    double *memory = calloc((size_t)isolation_memory_doubles(s), sizeof *memory);
+    isolation_memory_save(s, memory);
+    isolation_memory_load(restored, memory);
+    const bool *mask = isolation_mask(s, 5, b);
+    int right = 0;
+    for (int i = 0; i < n; i++) right += mask[i] && i % 10 == 3;
+    assert_int_equal(masked(s, mask), n / 10);
+    assert_int_equal(right, n / 10);
+    assert_memory_equal(mask, isolation_mask(restored, 5, isolation_task(restored, "b")), (size_t)n);
+    assert_int_equal(masked(s, isolation_mask(s, 6, a)), 0);
+    isolation_free(s), isolation_free(restored);
+    free(squares), free(memory);
+    param_table_free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(era_looks_at_the_most_uncertain_fifth_of_good_answers),
         cmocka_unit_test(era_s_gradient_is_that_of_the_sharper_policy),
+        cmocka_unit_test(half_fine_tuning_freezes_another_half_each_round),
+        cmocka_unit_test(what_matters_to_others_is_protected),
+        cmocka_unit_test(the_objective_above_its_trend_leads),
+        cmocka_unit_test(elimination_keeps_as_many_as_can_agree),
         cmocka_unit_test(a_row_s_preference_makes_its_own_scalar),
         cmocka_unit_test(a_preference_for_what_there_is_not_is_refused_with_its_row),
     };

@@ -104,6 +104,39 @@ static void with_an_adapter_only_its_matrices_change(void **state)
     tiny_close(&t);
 }
 
+/* Half of the blocks rest: their weights and moments are to the bit what they were. */
+static void what_is_frozen_does_not_move(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    metrics *m = metrics_new();
+    trainer_config c = config_of(1e-2);
+    c.isolation = (isolation_config){ .freeze = 0.5, .every = 100, .seed = 5 };
+    float *before = malloc(sizeof(float) * (size_t)t.table->total);
+    memcpy(before, t.w->data, sizeof(float) * (size_t)t.table->total);
+    trainer *tr = trainer_new(&c, t.w, &err);
+    group *g = recorded_group(&t, (double[]){ 1, 0, 0, 0 }, 4);
+    test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+    isolation *same = isolation_new(&c.isolation, t.table, 0);
+    const bool *mask = isolation_mask(same, 1, 0);
+    int moved = 0;
+    for (int i = 0; i < isolation_count(same); i++) {
+        const isolation_block *b = &isolation_blocks(same)[i];
+        const bool still = memcmp(t.w->data + b->begin, before + b->begin, sizeof(float) * (size_t)b->count) == 0;
+        if (mask[i]) assert_true(still);
+        moved += !still;
+    }
+    assert_true(moved > isolation_count(same) / 3);
+    test_near(metrics_get(m, "actor/frozen_blocks", -1), 0.5, 0.01, "share");
+    isolation_free(same);
+    trainer_free(tr);
+    group_free(g);
+    metrics_free(m);
+    free(before);
+    tiny_close(&t);
+}
+
 static void on_policy_the_ratio_is_exactly_one(void **state)
 {
     (void)state;
@@ -405,6 +438,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_step_makes_the_better_episode_likelier),
         cmocka_unit_test(with_an_adapter_only_its_matrices_change),
+        cmocka_unit_test(what_is_frozen_does_not_move),
         cmocka_unit_test(on_policy_the_ratio_is_exactly_one),
         cmocka_unit_test(epochs_are_updates_of_one_version),
         cmocka_unit_test(distance_from_the_reference_comes_off_the_reward),

@@ -1,0 +1,156 @@
+#include "learner/methods/isolation.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/rng.h"
+#include "base/str.h"
+
+enum { BLOCKS = 4096, LEAST_BLOCK = 256, LAYERS_OUTSIDE = 1 };
+
+struct isolation {
+    isolation_config config;
+    isolation_block *blocks; /* [n] */
+    int n, layers;
+    /* What is remembered, in one array: importance [ISOLATION_TASKS, n], steps and name (52 bits of a hash; 0: none) of
+     * each task, the mask as 0 and 1, and the update it was chosen at. */
+    double *memory, *importance, *steps, *names, *chosen, *chosen_at;
+    bool *mask;
+};
+
+static int cut(isolation *s, const param_table *t, int64_t size)
+{
+    int n = 0;
+    for (int i = 0; i < t->n; i++)
+        for (int64_t at = 0; at < t->items[i].count; at += size, n++) {
+            const param *p = &t->items[i];
+            const int64_t count = p->count - at < size ? p->count - at : size;
+            if (s->blocks) s->blocks[n] = (isolation_block){ p->offset + at, count, p->layer };
+            if (p->layer + 1 > s->layers) s->layers = p->layer + 1;
+        }
+    return n;
+}
+
+isolation *isolation_new(const isolation_config *config, const param_table *table, int64_t size)
+{
+    if (config->freeze <= 0 && config->protect <= 0) return NULL;
+    isolation *s = xcalloc(1, sizeof *s);
+    s->config = *config;
+    if (s->config.every < 1) s->config.every = 1;
+    if (size <= 0) size = (table->total / BLOCKS > LEAST_BLOCK ? table->total / BLOCKS : LEAST_BLOCK) / 16 * 16;
+    s->n = cut(s, table, size);
+    s->blocks = xcalloc((size_t)s->n, sizeof *s->blocks);
+    cut(s, table, size);
+    s->mask = xcalloc((size_t)s->n, sizeof *s->mask);
+    s->memory = xcalloc((size_t)isolation_memory_doubles(s), sizeof *s->memory);
+    s->importance = s->memory;
+    s->steps = s->importance + (size_t)ISOLATION_TASKS * (size_t)s->n;
+    s->names = s->steps + ISOLATION_TASKS;
+    s->chosen = s->names + ISOLATION_TASKS;
+    s->chosen_at = s->chosen + s->n;
+    return s;
+}
+
+void isolation_free(isolation *s)
+{
+    if (!s) return;
+    free(s->blocks);
+    free(s->memory);
+    free(s->mask);
+    free(s);
+}
+
+int isolation_count(const isolation *s) { return s->n; }
+const isolation_block *isolation_blocks(const isolation *s) { return s->blocks; }
+
+int isolation_task(isolation *s, const char *name)
+{
+    const double word = (double)(hash_bytes(name, strlen(name), 0) >> 12) + 1;
+    int k = 0;
+    while (k < ISOLATION_TASKS - 1 && s->names[k] > 0 && s->names[k] != word) k++;
+    if (!(s->names[k] > 0)) s->names[k] = word;
+    return k;
+}
+
+/* ---- choosing ---- */
+
+typedef struct ranked {
+    double value;
+    int block;
+} ranked;
+
+static int descending(const void *a, const void *b)
+{
+    const ranked *x = a, *y = b;
+    if (x->value != y->value) return x->value > y->value ? -1 : 1;
+    return x->block - y->block;
+}
+
+/* Marks the blocks with the largest values, the share of all. */
+static void mark_largest(isolation *s, ranked *r, double share)
+{
+    const int most = (int)floor(share * s->n);
+    qsort(r, (size_t)s->n, sizeof *r, descending);
+    for (int i = 0; i < most; i++) s->chosen[r[i].block] = 1;
+}
+
+/* Importance over the mean of the block's layer: layers whose gradients are large don't take all the places. */
+static void protect_task(isolation *s, int task, ranked *r)
+{
+    const double *S = s->importance + (size_t)task * (size_t)s->n;
+    double *sum = xcalloc(2 * (size_t)(s->layers + LAYERS_OUTSIDE), sizeof *sum),
+           *blocks = sum + s->layers + LAYERS_OUTSIDE;
+    for (int i = 0; i < s->n; i++) sum[s->blocks[i].layer + 1] += S[i], blocks[s->blocks[i].layer + 1]++;
+    for (int i = 0; i < s->n; i++) {
+        const double mean = sum[s->blocks[i].layer + 1] / blocks[s->blocks[i].layer + 1];
+        r[i] = (ranked){ mean > 0 ? S[i] / mean : 0, i };
+    }
+    mark_largest(s, r, s->config.protect);
+    free(sum);
+}
+
+static void choose(isolation *s, int64_t update, int task)
+{
+    ranked *r = xcalloc((size_t)s->n, sizeof *r);
+    memset(s->chosen, 0, sizeof *s->chosen * (size_t)s->n);
+    const rng_key key = { s->config.seed ^ UINT64_C(0x68616c66), (uint64_t)update };
+    for (int i = 0; i < s->n; i++) r[i] = (ranked){ rng_uniform(key, 0, (uint64_t)i), i };
+    if (s->config.freeze > 0) mark_largest(s, r, s->config.freeze);
+    for (int k = 0; s->config.protect > 0 && k < ISOLATION_TASKS; k++)
+        if (k != task && s->steps[k] > 0) protect_task(s, k, r);
+    free(r);
+    *s->chosen_at = (double)update;
+}
+
+const bool *isolation_mask(isolation *s, int64_t update, int task)
+{
+    if (*s->chosen_at < 1 || update >= (int64_t)*s->chosen_at + s->config.every) choose(s, update, task);
+    for (int i = 0; i < s->n; i++) s->mask[i] = s->chosen[i] > 0;
+    return s->mask;
+}
+
+void isolation_learn(isolation *s, int task, const double *squares)
+{
+    double *S = s->importance + (size_t)task * (size_t)s->n;
+    const double keep = s->steps[task]++ > 0 ? s->config.keep : 0;
+    for (int i = 0; i < s->n; i++) S[i] = keep * S[i] + (1 - keep) * squares[i] / (double)s->blocks[i].count;
+}
+
+/* ---- memory ---- */
+
+int64_t isolation_memory_doubles(const isolation *s)
+{
+    return s ? (int64_t)(ISOLATION_TASKS + 1) * s->n + 2 * ISOLATION_TASKS + 1 : 0;
+}
+
+void isolation_memory_save(const isolation *s, double *out)
+{
+    memcpy(out, s->memory, sizeof *out * (size_t)isolation_memory_doubles(s));
+}
+
+void isolation_memory_load(isolation *s, const double *from)
+{
+    memcpy(s->memory, from, sizeof *from * (size_t)isolation_memory_doubles(s));
+}
