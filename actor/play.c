@@ -98,6 +98,23 @@ static void fail(stage *s, player *p, failure why, const char *sentence)
     finish(s, p, STOP_ERROR);
 }
 
+static void write_text(player *p, const str *bytes)
+{
+    str_add(&p->turn, bytes->data, bytes->len);
+    str_add(&p->text, bytes->data, bytes->len);
+    str_add(&p->transcript, bytes->data, bytes->len);
+}
+
+static void close_turn(player *p, int32_t call)
+{
+    turn *t = &p->episode->turns[p->episode->n_turns - 1];
+    t->text = str_take(&p->turn);
+    t->end = p->episode->tokens.n;
+    t->call = call;
+}
+
+static void on_event(stage *s, player *p, const dialect_result *r, int64_t now_ms);
+
 /* ---- the prompt ---- */
 
 static void describe(stage *s, player *p)
@@ -132,6 +149,74 @@ static int write_prompt(stage *s, player *p, error *err)
     return rc;
 }
 
+/* The row's demonstration, or NULL; it lives as long as *row. */
+static const char *demonstration_of(const task *t, json_t **row)
+{
+    const char *text = NULL;
+    *row = json_parse(t->row, strlen(t->row), "row", NULL);
+    if (*row) json_opt_string(*row, "demonstration", "row", NULL, &text, NULL);
+    return text && *text ? text : NULL;
+}
+
+/* Feeds s->ids[0 .. n) to the parser, token by token; *used: how many until something was closed, that one included. */
+static int feed_ids(stage *s, player *p, size_t n, size_t *used, dialect_result *r, error *err)
+{
+    int rc = OK;
+    *used = 0;
+    while (rc == OK && *used < n && r->event == DIALECT_MORE) {
+        dialect_result_reset(r);
+        str_clear(&s->bytes);
+        tokenizer_decode_one(s->config.tokenizer, s->ids.data[(*used)++], true, &s->bytes);
+        rc = dialect_feed(p->parser, s->bytes.data ? s->bytes.data : "", s->bytes.len, r, err);
+    }
+    return rc;
+}
+
+/* How many of s->ids[0 .. n) can be given: an answer ends them, and a tool is only called by the policy, so they end
+ * before the token that would close a call. The parser has read them afterwards. */
+static int usable_hint(stage *s, player *p, size_t *n, dialect_result *r, error *err)
+{
+    size_t used;
+    int rc = feed_ids(s, p, *n, &used, r, err);
+    if (rc != OK || r->event == DIALECT_MORE || r->event == DIALECT_ANSWER) return *n = used, rc;
+    *n = used - 1;
+    dialect_result_reset(r);
+    dialect_parser_free(p->parser);
+    p->parser = dialect_parser_new(s->config.dialect, err);
+    return p->parser ? feed_ids(s, p, *n, &used, r, err) : ERR_SCRIPT;
+}
+
+/* The hint is the beginning of what the policy should write: it is read as if the policy had written it, so a
+ * demonstration that ends with its answer ends the episode. */
+static int give_hint(stage *s, player *p, error *err)
+{
+    json_t *row = NULL;
+    dialect_result r = { 0 };
+    const char *text = p->task->hint > 0 ? demonstration_of(p->task, &row) : NULL;
+    s->ids.len = 0;
+    int rc = text ? tokenizer_encode(s->config.tokenizer, text, strlen(text), true, &s->ids, err) : OK;
+    json_decref(row);
+    size_t n = (size_t)((double)p->task->hint * (double)s->ids.len);
+    const bool whole = p->task->hint >= 1 && n > 0;
+    if (rc == OK && n > 0) rc = usable_hint(s, p, &n, &r, err);
+    if (rc != OK || n == 0) return dialect_result_reset(&r), rc;
+    turn *begun = episode_add_turn(p->episode);
+    begun->start = p->episode->tokens.n;
+    begun->call = -1;
+    trajectory_append(&p->episode->tokens, ROLE_HINT, s->ids.data, n);
+    p->episode->tokens.n_prompt = p->episode->tokens.n;
+    p->episode->hint_len = (int32_t)n;
+    str_clear(&s->bytes);
+    tokenizer_decode(s->config.tokenizer, s->ids.data, n, true, &s->bytes);
+    write_text(p, &s->bytes);
+    if (r.event == DIALECT_ANSWER)
+        on_event(s, p, &r, p->began_ms);
+    else if (whole && n == s->ids.len)
+        close_turn(p, -1), finish(s, p, STOP_EOS);
+    dialect_result_reset(&r);
+    return OK;
+}
+
 static int enter(stage *s, player *p, error *err)
 {
     const task *t = p->task;
@@ -155,7 +240,8 @@ int stage_begin(stage *s, const task *t, int64_t now_ms, error *err)
     describe(s, p);
     int rc = write_prompt(s, p, &why);
     if (rc == OK) rc = (p->parser = dialect_parser_new(s->config.dialect, &why)) ? OK : ERR_SCRIPT;
-    if (rc == OK) rc = enter(s, p, &why);
+    if (rc == OK) rc = give_hint(s, p, &why);
+    if (rc == OK && !p->over) rc = enter(s, p, &why);
     if (rc == ERR_FULL) {
         player_free(s, p);
         return error_set(err, ERR_FULL, "%s", why.text);
@@ -238,14 +324,6 @@ static void on_result(stage *s, tool_result *r)
 
 /* ---- what the policy writes ---- */
 
-static void close_turn(player *p, int32_t call)
-{
-    turn *t = &p->episode->turns[p->episode->n_turns - 1];
-    t->text = str_take(&p->turn);
-    t->end = p->episode->tokens.n;
-    t->call = call;
-}
-
 static void on_call(stage *s, player *p, const char *name, const char *arguments, const char *bad, int64_t now_ms)
 {
     if (p->episode->n_calls >= (uint32_t)s->config.max_turns || (!s->config.router && !bad)) {
@@ -302,9 +380,7 @@ static void record(stage *s, player *p, const sampled_token *t)
     p->sampled++;
     str_clear(&s->bytes);
     tokenizer_decode_one(s->config.tokenizer, t->id, true, &s->bytes);
-    str_add(&p->turn, s->bytes.data, s->bytes.len);
-    str_add(&p->text, s->bytes.data, s->bytes.len);
-    str_add(&p->transcript, s->bytes.data, s->bytes.len);
+    write_text(p, &s->bytes);
 }
 
 static void on_token(stage *s, const sampled_token *t, int64_t now_ms)

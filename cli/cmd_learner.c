@@ -59,6 +59,8 @@ static server_config server_settings(const session *s)
                                         .lag = r->lag,
                                         .temperature = (float)r->temperature,
                                         .max_tokens = (int32_t)r->max_tokens,
+                                        .hinted = (uint32_t)r->hinted,
+                                        .demonstrations = (uint32_t)r->demonstrations,
                                         .eval_prompts = (uint64_t)r->eval_prompts,
                                         .eval_shots = (int32_t)r->eval_shots,
                                         .eval_temperature = (float)r->eval_temperature,

@@ -28,7 +28,7 @@ typedef struct recipe {
     char model[RECIPE_PATH];
     char train[RECIPE_PATH], test[RECIPE_PATH]; /* data; test may be "" */
     sampler_config sampler;
-    int64_t drop_failed, drop_solved;
+    int64_t drop_failed, drop_solved, hinted, demonstrations;
 
     char dialect[RECIPE_PATH];
     char *instruction, *dialect_options; /* options: JSON text or NULL */

@@ -67,6 +67,9 @@ void recipe_read_sampling(opening *o, lua_State *L)
     s->group = (uint32_t)o->r->group;
     s->drop_failed = (uint32_t)o->r->drop_failed;
     s->drop_solved = (uint32_t)o->r->drop_solved;
+    if (o->r->hinted == 0) s->most_hint = 0;
+    if (o->r->hinted + o->r->demonstrations > o->r->group - 2)
+        recipe_bad(o, "rollout.hinted", "two samples of a group at least without hint or demonstration");
     if (o->rc == OK) read_stages(o, L);
     if (o->r->max_staleness < o->r->lag) o->r->max_staleness = o->r->lag;
 }

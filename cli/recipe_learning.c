@@ -86,6 +86,7 @@ static void read_algorithm(opening *o, lua_State *L)
     static const char *const LOSSES[] = { "ppo", "gspo", "cispo", "reinforce", "kimi", "nft", NULL };
     static const char *const SUMS[] = { "token", "sequence", "constant", "sequence_sum", NULL };
     static const char *const CORRECTIONS[] = { "token_tis", "none", "sequence_tis", "mask", "geometric", NULL };
+    static const char *const GIVENS[] = { "not", "sft", "dft", "guide", NULL };
     static const char *const KLS[] = { "k3", "k1", "k2", "k3+", NULL };
     loss_config *loss = &o->r->trainer.loss;
     const preset *p = read_preset(o, L);
@@ -93,6 +94,7 @@ static void read_algorithm(opening *o, lua_State *L)
     loss->kind = (loss_kind)recipe_choice(o, L, "algorithm.loss", LOSSES, p->loss);
     loss->aggregation = (loss_aggregation)recipe_choice(o, L, "algorithm.aggregation", SUMS, p->aggregation);
     loss->correction = (loss_correction)recipe_choice(o, L, "algorithm.correction", CORRECTIONS, 0);
+    loss->given = (loss_given)recipe_choice(o, L, "algorithm.given", GIVENS, 0);
     loss->kl_kind = (loss_kl)recipe_choice(o, L, "algorithm.kl_kind", KLS, 0);
     loss->clip_low = p->clip_low, loss->clip_high = p->clip_high;
     pair(o, L, "algorithm.clip", &loss->clip_low, &loss->clip_high);

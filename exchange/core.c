@@ -31,13 +31,13 @@ typedef struct batch {
     uint32_t n, room;           /* works there are, and there is room for */
     uint32_t open_from, closed; /* open_from: no open task before it */
     uint32_t rounds;            /* of refills */
-    uint64_t *rows;             /* a sampler's, or NULL */
+    picked_row *rows;           /* a sampler's, or NULL */
 } batch;
 
 /* The rows of a step that is not open yet. */
 typedef struct picked {
     int64_t step;
-    uint64_t *rows;
+    picked_row *rows;
 } picked;
 
 typedef struct worker {
@@ -263,17 +263,17 @@ static void open_works(core *c, batch *b, uint32_t n)
     b->n = n;
 }
 
-void core_rows(core *c, int64_t step, const uint64_t *rows)
+void core_rows(core *c, int64_t step, const picked_row *rows)
 {
     const size_t bytes = sizeof *rows * scheduler_prompts(&c->config.schedule);
     vec_push(&c->picked, (picked){ step, memcpy(xmalloc(bytes), rows, bytes) });
 }
 
-static uint64_t *take_picked(core *c, int64_t step)
+static picked_row *take_picked(core *c, int64_t step)
 {
     for (size_t i = 0; i < c->picked.len; i++) {
         if (c->picked.data[i].step != step) continue;
-        uint64_t *rows = c->picked.data[i].rows;
+        picked_row *rows = c->picked.data[i].rows;
         c->picked.data[i] = c->picked.data[--c->picked.len];
         return rows;
     }

@@ -82,7 +82,7 @@ void core_restore(core *c, episode *e, score *s);
 void core_known(core *c, int64_t version, uint64_t hash);
 
 /* The rows of a step that is not open yet, scheduler_prompts of them, copied; without them its rows come in turn. */
-void core_rows(core *c, int64_t step, const uint64_t *rows);
+void core_rows(core *c, int64_t step, const picked_row *rows);
 
 /* A policy version exists: v steps are done. hash: of its weights; tokens that claim v must carry it. The first one may
  * be a checkpoint's; each later one is the next. */

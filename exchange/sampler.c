@@ -33,7 +33,7 @@ struct sampler {
 
 bool sampler_needed(const sampler_config *c)
 {
-    return c->kind != SAMPLE_IN_TURN || c->drop_failed > 0 || c->drop_solved > 0 || c->n_stages > 0;
+    return c->kind != SAMPLE_IN_TURN || c->drop_failed > 0 || c->drop_solved > 0 || c->n_stages > 0 || c->most_hint > 0;
 }
 
 /* ---- stages ---- */
@@ -109,7 +109,9 @@ void sampler_learn(sampler *s, const group *const *groups, uint32_t n, const cha
         double scored = 0, right = 0;
         for (uint32_t i = 0; i < groups[g]->n; i++) {
             const double r = score_get(groups[g]->scores[i], objective);
-            scored += !isnan(r), right += r > 0;
+            if (isnan(r) || groups[g]->episodes[i]->hint_len > 0)
+                continue; /* what was helped says nothing of the row */
+            scored++, right += r > 0;
         }
         if (scored == 0 || groups[g]->prompt_id >= s->n) continue;
         row_memory *m = &s->rows[groups[g]->prompt_id];
@@ -170,7 +172,7 @@ static uint64_t candidates(const sampler *s, draw *out)
 
 /* Weighted drawing without repetition by exponential clocks: the smallest -log(u) / w first (Efraimidis and Spirakis,
  * 2006). */
-void sampler_pick(const sampler *s, int64_t step, uint32_t n, uint64_t *rows)
+void sampler_pick(const sampler *s, int64_t step, uint32_t n, picked_row *rows)
 {
     const rng_key key = { s->config.seed ^ UINT64_C(0x73616d706c65), (uint64_t)step };
     draw *draws = xcalloc((size_t)s->n, sizeof *draws);
@@ -180,7 +182,11 @@ void sampler_pick(const sampler *s, int64_t step, uint32_t n, uint64_t *rows)
         draws[i].key = -log(u) / weight_of(&s->config, &s->rows[draws[i].row]);
     }
     qsort(draws, (size_t)there, sizeof *draws, ascending);
-    for (uint32_t i = 0; i < n; i++) rows[i] = draws[i % there].row;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint64_t row = draws[i % there].row;
+        const double s_row = s->rows[row].success;
+        rows[i] = (picked_row){ row, s_row < s->config.hint_until ? (float)(s->config.most_hint * (1 - s_row)) : 0 };
+    }
     free(draws);
 }
 

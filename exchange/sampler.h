@@ -15,7 +15,7 @@
 #pragma once
 
 #include "base/metrics.h"
-#include "rollout/dataset.h"
+#include "exchange/scheduler.h"
 #include "rollout/group.h"
 
 enum { SAMPLER_STAGES = 16, SAMPLER_GROUPS = 16, SAMPLER_NAME = 64 };
@@ -32,9 +32,10 @@ typedef struct sampler_stage {
 typedef struct sampler_config {
     sampling kind;
     uint64_t seed;
-    uint32_t group;       /* episodes a prompt */
-    uint32_t drop_failed; /* episodes, all wrong, after which a row is left out; 0: never */
-    uint32_t drop_solved; /* the same, all right */
+    double most_hint, hint_until; /* 0: no hints */
+    uint32_t group;               /* episodes a prompt */
+    uint32_t drop_failed;         /* episodes, all wrong, after which a row is left out; 0: never */
+    uint32_t drop_solved;         /* the same, all right */
     sampler_stage stages[SAMPLER_STAGES];
     int n_stages; /* 0: one stage with every row */
 } sampler_config;
@@ -49,8 +50,9 @@ void sampler_free(sampler *s);
 
 /* A step's groups, once, in order of the steps. */
 void sampler_learn(sampler *s, const group *const *groups, uint32_t n, const char *objective);
-/* The rows of a step -> rows [n]. */
-void sampler_pick(const sampler *s, int64_t step, uint32_t n, uint64_t *rows);
+/* The rows of a step -> rows [n], with the share of a demonstration that each one's hinted samples are given:
+ * most_hint (1 - s), nothing from a success of hint_until on (ADHint, 2512.13095). */
+void sampler_pick(const sampler *s, int64_t step, uint32_t n, picked_row *rows);
 /* sampler/stage, sampler/success (of the rows' running shares, seen rows only), sampler/seen, sampler/left_out. */
 void sampler_metrics(const sampler *s, metrics *out);
 

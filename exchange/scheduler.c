@@ -13,11 +13,15 @@ static uint64_t row_of(const scheduler_config *c, int64_t step, uint32_t prompt)
 
 uint32_t scheduler_prompts(const scheduler_config *c) { return c->prompts_per_step * (1 + c->refills); }
 
-void scheduler_task(const scheduler_config *c, int64_t step, const uint64_t *rows, uint32_t index, task *t)
+void scheduler_task(const scheduler_config *c, int64_t step, const picked_row *rows, uint32_t index, task *t)
 {
     const uint32_t prompt = index / c->group, sample = index % c->group;
-    const uint64_t row = rows ? rows[prompt] : row_of(c, step, prompt);
+    const uint64_t row = rows ? rows[prompt].row : row_of(c, step, prompt);
     const int64_t oldest = step - 1 - c->max_staleness, newest = step - 1 - c->lag;
+    const uint32_t left = c->group - sample; /* this one and those behind it */
+    const float hint = left <= c->demonstrations                       ? 1
+                       : rows && left <= c->demonstrations + c->hinted ? rows[prompt].hint
+                                                                       : 0;
     *t = (task){ .id = task_id(false, step, index),
                  .group = task_id(false, step, prompt * c->group),
                  .sample = sample,
@@ -27,6 +31,7 @@ void scheduler_task(const scheduler_config *c, int64_t step, const uint64_t *row
                  .seed = c->seed,
                  .n_shots = c->shots ? c->shots(c->shots_ctx, step, prompt) : 0,
                  .min_version = oldest > 0 ? oldest : 0,
+                 .hint = hint,
                  .max_version = newest > 0 ? newest : 0,
                  .temperature = c->temperature,
                  .max_tokens = c->max_tokens,

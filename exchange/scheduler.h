@@ -14,7 +14,9 @@ typedef struct scheduler_config {
     int64_t lag; /* every token of a step is sampled by the version so many before the newest allowed one; 0: none */
     float temperature;
     int32_t max_tokens;
-    uint64_t eval_prompts; /* rows of the test set an evaluation plays; 0: all */
+    uint32_t hinted;         /* samples of a group, its last but the demonstrations, that are given the prompt's hint */
+    uint32_t demonstrations; /* samples of a group, its last, that are the row's demonstration */
+    uint64_t eval_prompts;   /* rows of the test set an evaluation plays; 0: all */
     int32_t eval_shots;
     float eval_temperature; /* 0: greedy */
     /* prompt: which of the step's prompts, from 0. NULL: no shots. */
@@ -24,10 +26,16 @@ typedef struct scheduler_config {
 
 /* Prompts a step may need: those of its refills with them. */
 uint32_t scheduler_prompts(const scheduler_config *c);
+/* A prompt as a sampler picked it. */
+typedef struct picked_row {
+    uint64_t row;
+    float hint; /* of its hinted samples */
+} picked_row;
+
 /* Fills *t (task_reset when done): sample `index` of step `step`, index < scheduler_prompts * group. `rows`
  * [scheduler_prompts]: the step's rows as a sampler picked them; NULL: in turn, and the prompts beyond prompts_per_step
  * come from a shuffle of their own, so that steps without them stay what they are. */
-void scheduler_task(const scheduler_config *c, int64_t step, const uint64_t *rows, uint32_t index, task *t);
+void scheduler_task(const scheduler_config *c, int64_t step, const picked_row *rows, uint32_t index, task *t);
 /* Question `index` of the evaluation of `version`: one sample. index < scheduler_eval_size. */
 void scheduler_eval_task(const scheduler_config *c, int64_t version, uint32_t index, task *t);
 uint32_t scheduler_eval_size(const scheduler_config *c);

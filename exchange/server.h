@@ -27,7 +27,7 @@ typedef struct new_version {
     str bytes;
     bool evaluate;             /* before going on */
     uint32_t groups, episodes; /* trained on; 0 for the first */
-    uint64_t *rows;            /* [n_rows, scheduler_prompts] of the steps from rows_from on; NULL without a sampler */
+    picked_row *rows;          /* [n_rows, scheduler_prompts] of the steps from rows_from on; NULL without a sampler */
     int64_t rows_from;
     uint32_t n_rows;
 } new_version;

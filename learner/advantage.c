@@ -18,19 +18,28 @@ advantage_config advantage_default(int n_objectives)
     return (advantage_config){ .mean = MEAN_GROUP, .std = STD_GROUP, .whiten = n_objectives > 1 };
 }
 
-/* Mean and unbiased std of the values that are there. A single value has std 1, so that dividing by it changes nothing.
- */
-static moments moments_of(const double *r, span s)
+/* How an episode came about: by itself, behind a hint, or all of it given. */
+typedef enum origin { SAMPLED = 1, HINTED = 2, GIVEN = 4 } origin;
+
+static origin origin_of(const episode *e)
+{
+    if (e->hint_len == 0) return SAMPLED;
+    return trajectory_sampled(&e->tokens) > 0 ? HINTED : GIVEN;
+}
+
+/* Mean and unbiased std of the values that are there and of episodes of `some` origins (bits). A single value has std
+ * 1, so that dividing by it changes nothing. */
+static moments moments_of(const double *r, const origin *of, unsigned some, span s)
 {
     moments m = { .std = 1 };
     for (int i = s.begin; i < s.end; i++)
-        if (!isnan(r[i])) m.sum += r[i], m.n++;
+        if (!isnan(r[i]) && (unsigned)of[i] & some) m.sum += r[i], m.n++;
     if (m.n == 0) return m;
     m.mean = m.sum / m.n;
     if (m.n == 1) return m;
     double square = 0;
     for (int i = s.begin; i < s.end; i++)
-        if (!isnan(r[i])) square += (r[i] - m.mean) * (r[i] - m.mean);
+        if (!isnan(r[i]) && (unsigned)of[i] & some) square += (r[i] - m.mean) * (r[i] - m.mean);
     m.std = sqrt(square / (m.n - 1));
     return m;
 }
@@ -86,30 +95,45 @@ static double mean_by_length(const double *r, const double *length, span s)
     return weight > 0 ? sum / weight : 0;
 }
 
-/* One objective over the whole batch: r [S] raw (NaN missing) -> out [S], statistics on the way. */
-static void normalise(const advantage_config *c, double eps, const double *r, const double *length, const span *groups,
-                      int n_groups, int S, double *out)
+/* The more a hint helps, the less what came behind it says of the policy alone. */
+static double worth_of_hinted(double own, double hinted)
 {
-    const moments batch = moments_of(r, (span){ 0, S });
+    return own >= 1 ? 1 : fmax(0.1, fmin(1, (1 - hinted) / (1 - own)));
+}
+
+/* One objective over the whole batch: r [S] raw (NaN missing) -> out [S], statistics on the way. */
+static void normalise(const advantage_config *c, double eps, const double *r, const double *length, const origin *of,
+                      const span *groups, int n_groups, int S, double *out)
+{
+    const moments batch = moments_of(r, of, SAMPLED | HINTED, (span){ 0, S });
     for (int g = 0; g < n_groups; g++) {
-        const moments own = moments_of(r, groups[g]);
+        const moments own = moments_of(r, of, SAMPLED, groups[g]), hinted = moments_of(r, of, HINTED, groups[g]);
+        const moments all = hinted.n > 0 ? moments_of(r, of, SAMPLED | HINTED, groups[g]) : own;
         const double by_length = mean_by_length(r, length, groups[g]);
-        for (int i = groups[g].begin; i < groups[g].end; i++)
-            out[i] =
-                isnan(r[i]) ? 0 : (r[i] - baseline(c, r[i], &own, &batch, by_length)) / divisor(c, eps, &own, &batch);
+        for (int i = groups[g].begin; i < groups[g].end; i++) {
+            if (isnan(r[i]))
+                out[i] = 0;
+            else if (of[i] == SAMPLED)
+                out[i] = (r[i] - baseline(c, r[i], &own, &batch, by_length)) / divisor(c, eps, &all, &batch);
+            else if (of[i] == HINTED)
+                out[i] = (r[i] - hinted.mean) / divisor(c, eps, &all, &batch) * worth_of_hinted(own.mean, hinted.mean);
+            else
+                out[i] = own.n > 0 ? (r[i] - own.mean) / divisor(c, eps, &all, &batch) : 0;
+        }
     }
 }
 
-static objective_stats stats_of(const double *r, const span *groups, int n_groups, int S)
+static objective_stats stats_of(const double *r, const origin *of, const span *groups, int n_groups, int S)
 {
-    const moments batch = moments_of(r, (span){ 0, S });
-    int dead = 0;
+    const moments batch = moments_of(r, of, SAMPLED, (span){ 0, S }); /* what the policy does by itself */
+    int dead = 0, missing = 0;
+    for (int s = 0; s < S; s++) missing += isnan(r[s]);
     for (int g = 0; g < n_groups; g++) dead += all_equal(r, groups[g]);
     return (objective_stats){ .mean = batch.n ? batch.mean : NAN,
                               .std = batch.n > 1 ? batch.std : 0,
                               .dead_groups = n_groups ? (double)dead / n_groups : 0,
                               .scored = batch.n,
-                              .missing = S - batch.n };
+                              .missing = missing };
 }
 
 /* What only the heaviest objective decides: shares of right answers, groups without signal, opinions on length. */
@@ -130,12 +154,12 @@ static void heed_heaviest(const advantage_config *c, int64_t step, advantage_tab
 
 /* GDPO's last step: the weighted sum is brought to mean 0 and std 1 over the batch, so that the number of objectives
  * doesn't change the size of a step. */
-static void whiten(advantage_table *t, double eps)
+static void whiten(advantage_table *t, const origin *of, double eps)
 {
     double *present = t->scalar;
     for (int s = 0; s < t->S; s++)
         if (!t->counts[s]) present[s] = NAN;
-    const moments m = moments_of(present, (span){ 0, t->S });
+    const moments m = moments_of(present, of, SAMPLED | HINTED, (span){ 0, t->S });
     for (int s = 0; s < t->S; s++) t->scalar[s] = isnan(present[s]) ? 0 : (present[s] - m.mean) / (m.std + eps);
 }
 
@@ -186,7 +210,11 @@ advantage_table *advantage_compute(arena *a, const advantage_config *config, con
     double *raw = arena_array(a, double, t->S), *length = arena_array(a, double, t->S);
     bool *dead = arena_zalloc(a, sizeof *dead * (size_t)t->S);
     const int64_t step = n_groups ? groups[0]->step : 0;
-    for (int s = 0; s < t->S; s++) length[s] = trajectory_sampled(&t->episodes[s]->tokens);
+    origin *of = arena_array(a, origin, t->S);
+    for (int s = 0; s < t->S; s++) {
+        length[s] = trajectory_sampled(&t->episodes[s]->tokens);
+        of[s] = origin_of(t->episodes[s]);
+    }
     for (int k = 0; k < K; k++) {
         for (int g = 0; g < n_groups; g++)
             for (int i = spans[g].begin; i < spans[g].end; i++)
@@ -194,10 +222,10 @@ advantage_table *advantage_compute(arena *a, const advantage_config *config, con
                              ? NAN
                              : score_get(groups[g]->scores[i - spans[g].begin], objectives->items[k].name);
         double *out = t->by_objective + (size_t)k * (size_t)t->S;
-        t->stats[k] = stats_of(raw, spans, n_groups, t->S);
+        t->stats[k] = stats_of(raw, of, spans, n_groups, t->S);
         if (k == 0) heed_heaviest(config, step, t, length, spans, n_groups, raw, dead);
         for (int s = 0; k == 0 && penalty && s < t->S; s++) raw[s] -= penalty[s];
-        normalise(config, eps, raw, length, spans, n_groups, t->S, out);
+        normalise(config, eps, raw, length, of, spans, n_groups, t->S, out);
         for (int s = 0; s < t->S; s++) t->counts[s] |= !isnan(raw[s]) && !dead[s];
     }
     put_constraints_first(t, objectives);
@@ -205,6 +233,6 @@ advantage_table *advantage_compute(arena *a, const advantage_config *config, con
     for (int k = 0; k < K; k++)
         for (int s = 0; s < t->S; s++)
             t->scalar[s] += objectives->items[k].weight * t->by_objective[(size_t)k * (size_t)t->S + (size_t)s];
-    if (config->whiten) whiten(t, eps);
+    if (config->whiten) whiten(t, of, eps);
     return t;
 }

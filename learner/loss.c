@@ -18,7 +18,8 @@ loss_config loss_default(void)
                           .correction = CORRECTION_TOKEN_TIS,
                           .tis_cap = 2,
                           .floor = 0.5,
-                          .band = 1e-3 };
+                          .band = 1e-3,
+                          .given_weight = 1 };
 }
 
 static double clamped(double log_ratio) { return fmax(-MAX_LOG_RATIO, fmin(MAX_LOG_RATIO, log_ratio)); }
@@ -28,6 +29,7 @@ static double clamped(double log_ratio) { return fmax(-MAX_LOG_RATIO, fmin(MAX_L
 typedef struct context {
     const loss_config *config;
     const loss_episode *e;
+    int n;                /* tokens that the policy wrote */
     double share;         /* a token's, of the aggregate */
     double log_ratio_sum; /* of pi / pi_old */
     double log_stale_sum; /* of pi_old / mu */
@@ -46,7 +48,7 @@ static double share_of_token(const loss_config *c, const loss_scale *scale, int 
     case AGGREGATE_TOKEN:
         return 1 / scale->tokens;
     case AGGREGATE_SEQUENCE:
-        return 1 / (scale->episodes * n);
+        return 1 / (scale->episodes * fmax(1, n));
     case AGGREGATE_CONSTANT:
         return 1 / (scale->episodes * c->constant);
     case AGGREGATE_SEQUENCE_SUM:
@@ -57,8 +59,9 @@ static double share_of_token(const loss_config *c, const loss_scale *scale, int 
 
 static context context_of(const loss_config *c, const loss_scale *scale, const loss_episode *e)
 {
-    context x = { .config = c, .e = e, .share = share_of_token(c, scale, e->n) };
-    for (int i = 0; i < e->n; i++) {
+    context x = { .config = c, .e = e, .n = e->n - e->given };
+    x.share = share_of_token(c, scale, x.n);
+    for (int i = e->given; i < e->n; i++) {
         const double old = old_logprob(c, e, i);
         x.log_ratio_sum += (double)e->logprob[i] - old;
         x.log_stale_sum += old - e->behaviour[i];
@@ -82,7 +85,7 @@ static double correction(const context *x, int i)
     case CORRECTION_MASK:
         return stale > c->tis_cap || stale < c->floor ? 0 : stale;
     case CORRECTION_GEOMETRIC:
-        return fabs(x->log_stale_sum / x->e->n) > log1p(c->band) ? 0 : 1;
+        return fabs(x->log_stale_sum / x->n) > log1p(c->band) ? 0 : 1;
     }
     return 1;
 }
@@ -132,7 +135,7 @@ static double surrogate(const context *x, int i, double *slope, loss_sums *sums)
     case LOSS_PPO:
         return clip_ppo(c, r, A, slope, sums);
     case LOSS_GSPO:
-        return clip_ppo(c, exp(clamped(x->log_ratio_sum / e->n)), A, slope, sums);
+        return clip_ppo(c, exp(clamped(x->log_ratio_sum / x->n)), A, slope, sums);
     case LOSS_CISPO:
         return clip_cispo(c, r, A, logprob, slope, sums);
     case LOSS_REINFORCE:
@@ -152,7 +155,7 @@ static double leash(const context *x, double *slope)
 {
     const double tau = x->config->kind == LOSS_KIMI ? x->config->tau : 0;
     *slope = tau * x->log_ratio_sum;
-    return tau / 2 * x->log_ratio_sum * x->log_ratio_sum / x->e->n;
+    return tau / 2 * x->log_ratio_sum * x->log_ratio_sum / x->n;
 }
 
 static double kl_term(loss_kl kind, double logprob, double reference, double *slope)
@@ -192,11 +195,40 @@ static void observe(const loss_episode *e, int i, double w, loss_sums *sums)
     sums->rejected += w == 0;
 }
 
+/* A token that was given: what it is worth to be learned by heart. */
+static double given_token(const context *x, int i, double *slope)
+{
+    const loss_config *c = x->config;
+    const double logprob = (double)x->e->logprob[i], p = exp(logprob), A = x->e->advantage;
+    *slope = 0;
+    if (c->given == GIVEN_NOT || A < 0) return 0;
+    switch (c->given) {
+    case GIVEN_SFT:
+        *slope = -c->given_weight;
+        return *slope * logprob;
+    case GIVEN_DFT:
+        *slope = -c->given_weight * p;
+        return *slope * logprob;
+    case GIVEN_GUIDE:
+        *slope = -c->given_weight * A * p;
+        return *slope;
+    case GIVEN_NOT:
+        break;
+    }
+    return 0;
+}
+
 void loss_gradient(const loss_config *config, const loss_scale *scale, const loss_episode *episode, float *slope,
                    loss_sums *sums)
 {
     const context x = context_of(config, scale, episode);
-    for (int i = 0; i < episode->n; i++) {
+    for (int i = 0; i < episode->given; i++) {
+        double of_given = 0;
+        sums->loss += x.share * given_token(&x, i, &of_given);
+        slope[i] = (float)(x.share * of_given);
+        sums->given++, sums->given_logprob += (double)episode->logprob[i];
+    }
+    for (int i = episode->given; i < episode->n; i++) {
         double of_policy = 0, of_leash = 0, of_kl = 0, kl = 0;
         const double w = correction(&x, i), held = leash(&x, &of_leash);
         const double value = w * surrogate(&x, i, &of_policy, sums) + held;

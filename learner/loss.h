@@ -44,6 +44,13 @@ typedef enum loss_correction {
     CORRECTION_GEOMETRIC
 } loss_correction;
 
+/* What a given token (of a hint or a demonstration) is trained with, c its weight:
+ *     sft    -c log pi
+ *     dft    -c sg(pi) log pi: what the policy finds likely already counts more       (arXiv 2508.05629)
+ *     guide  -c A pi, A > 0: an off-policy member of the group, sampled with probability 1 (LUFFY's ratio, 2504.14945)
+ * Given tokens of an episode with a negative advantage are not trained on (ADHint's masking, 2512.13095). */
+typedef enum loss_given { GIVEN_NOT, GIVEN_SFT, GIVEN_DFT, GIVEN_GUIDE } loss_given;
+
 typedef enum loss_kl { KL_K3, KL_K1, KL_K2, KL_K3_PLUS } loss_kl;
 
 typedef struct loss_config {
@@ -61,6 +68,8 @@ typedef struct loss_config {
     double tis_cap; /* C (2) */
     double floor;   /* of CORRECTION_MASK (0.5) */
     double band;    /* of CORRECTION_GEOMETRIC (1e-3) */
+    loss_given given;
+    double given_weight; /* c (1) */
 } loss_config;
 
 loss_config loss_default(void);
@@ -71,7 +80,7 @@ typedef struct loss_scale {
     double episodes;
 } loss_scale;
 
-/* The tokens that the policy wrote in one episode. */
+/* The tokens that the policy wrote in one episode, and those of a hint before them. */
 typedef struct loss_episode {
     int n;
     const float *logprob;    /* [n] now */
@@ -80,15 +89,17 @@ typedef struct loss_episode {
     const float *reference;  /* [n]; read only when kl > 0 */
     double advantage;
     double right; /* share of right answers in its group, for NFT; the episode is right where advantage > 0 */
+    int given;    /* the first so many tokens are a hint's: their behaviour is not read */
 } loss_episode;
 
 /* Sums over tokens; the trainer turns them into means. Zero-initialise. */
 typedef struct loss_sums {
     double tokens, loss, ratio, ratio_max, clipped_low, clipped_high, kl_old, kl_reference;
-    double gap_sum, gap_max; /* |exp(logprob) - exp(behaviour)| */
-    double differing;        /* tokens whose two logprobs differ in any bit */
-    double weight;           /* importance weights */
-    double rejected;         /* tokens whose weight is 0 */
+    double gap_sum, gap_max;     /* |exp(logprob) - exp(behaviour)| */
+    double differing;            /* tokens whose two logprobs differ in any bit */
+    double weight;               /* importance weights */
+    double rejected;             /* tokens whose weight is 0 */
+    double given, given_logprob; /* given tokens, and their logprobs */
 } loss_sums;
 
 /* to += of another part of the same step. */

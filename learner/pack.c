@@ -2,28 +2,52 @@
 
 #include <string.h>
 
-/* Tokens up to and including the last sampled one. The last token itself is only ever a target, never an input. */
-static uint32_t useful_tokens(const trajectory *t)
+/* Whether token i has a part in the loss: sampled, and by a version that is new enough; or given. */
+static bool has_loss(const pack_options *o, const trajectory *t, uint32_t i)
 {
-    uint32_t n = t->n;
-    while (n > 0 && !t->mask[n - 1]) n--;
+    if (!t->mask[i]) return o->given && t->role[i] == ROLE_HINT;
+    for (uint32_t s = 0; o->oldest > 0 && s < t->n_segments; s++)
+        if (i >= t->segments[s].start && i < t->segments[s].end) return t->segments[s].version >= o->oldest;
+    return true;
+}
+
+static int sampled_tokens(const pack_options *o, const trajectory *t)
+{
+    int n = 0;
+    for (uint32_t i = 0; i < t->n; i++) n += t->mask[i] && has_loss(o, t, i);
     return n;
 }
 
-static void fill_sequence(packed_batch *b, int32_t *ids, int32_t *positions, int32_t *rows, int32_t *targets,
-                          const trajectory *t, int place)
+static bool has_any_loss(const pack_options *o, const trajectory *t)
 {
-    const uint32_t n = useful_tokens(t);
+    bool any = false;
+    for (uint32_t i = 1; i < t->n; i++) any |= has_loss(o, t, i);
+    return any;
+}
+
+/* Tokens up to and including the last that has a loss. The last token itself is only ever a target, never an input. */
+static uint32_t useful_tokens(const pack_options *o, const trajectory *t)
+{
+    uint32_t n = t->n;
+    while (n > 0 && !has_loss(o, t, n - 1)) n--;
+    return n;
+}
+
+static void fill_sequence(const pack_options *o, packed_batch *b, int32_t *ids, int32_t *positions, int32_t *rows,
+                          int32_t *targets, const trajectory *t, int place)
+{
+    const uint32_t n = useful_tokens(o, t);
     for (uint32_t i = 0; i + 1 < n; i++) {
         const int row = b->tokens.T++;
         ids[row] = t->ids[i];
         positions[row] = (int32_t)i;
-        if (!t->mask[i + 1]) continue;
+        if (!has_loss(o, t, i + 1)) continue;
         const int out = b->tokens.n_out++;
         rows[out] = row;
         targets[out] = t->ids[i + 1];
         b->behaviour[out] = (double)t->logprob[i + 1];
         b->episode[out] = place;
+        b->given[out] = t->role[i + 1] == ROLE_HINT;
     }
 }
 
@@ -38,17 +62,20 @@ static int *cut_by_owner(arena *a, const pack_options *o, const int *which, int 
     return cuts;
 }
 
-static void build(arena *a, packed_batch *b, const advantage_table *table, const int *which, int n)
+static void build(arena *a, const pack_options *o, packed_batch *b, const advantage_table *table, const int *which,
+                  int n)
 {
     int tokens = 0;
-    for (int i = 0; i < n; i++) tokens += (int)useful_tokens(&table->episodes[which[i]]->tokens);
+    for (int i = 0; i < n; i++) tokens += (int)useful_tokens(o, &table->episodes[which[i]]->tokens);
     int32_t *ids = arena_array(a, int32_t, tokens), *positions = arena_array(a, int32_t, tokens);
     int32_t *rows = arena_array(a, int32_t, tokens), *targets = arena_array(a, int32_t, tokens);
     int32_t *starts = arena_array(a, int32_t, n + 1);
-    *b = (packed_batch){ .behaviour = arena_array(a, double, tokens), .episode = arena_array(a, int, tokens) };
+    *b = (packed_batch){ .behaviour = arena_array(a, double, tokens),
+                         .episode = arena_array(a, int, tokens),
+                         .given = arena_array(a, bool, tokens) };
     for (int i = 0; i < n; i++) {
         starts[i] = b->tokens.T;
-        fill_sequence(b, ids, positions, rows, targets, &table->episodes[which[i]]->tokens, which[i]);
+        fill_sequence(o, b, ids, positions, rows, targets, &table->episodes[which[i]]->tokens, which[i]);
     }
     starts[n] = b->tokens.T;
     b->tokens.S = n;
@@ -60,7 +87,10 @@ static bool is_packed(const advantage_table *t, const pack_options *o, int s)
 {
     bool any = o->everything || t->scalar[s] != 0;
     for (int k = 0; o->by_objective && k < t->K; k++) any |= t->by_objective[(size_t)k * (size_t)t->S + (size_t)s] != 0;
-    return any && t->counts[s] && trajectory_sampled(&t->episodes[s]->tokens) > 0;
+    const trajectory *tokens = &t->episodes[s]->tokens;
+    /* Learning by heart needs no advantage: a demonstration in a group that is all right has none. */
+    any |= o->given && t->episodes[s]->hint_len > 0 && t->scalar[s] >= 0;
+    return any && t->counts[s] && has_any_loss(o, tokens);
 }
 
 /* Owner by owner, in each the order that was. */
@@ -81,29 +111,32 @@ static int choose(const advantage_table *table, const pack_options *o, int *whic
         if (is_packed(table, o, s)) which[n++] = s;
     *learns = n > 0;
     for (int s = 0; !*learns && s < table->S && n < o->check; s++)
-        if (trajectory_sampled(&table->episodes[s]->tokens) > 0) which[n++] = s;
+        if (has_any_loss(o, &table->episodes[s]->tokens)) which[n++] = s;
     return n;
 }
 
 /* As many of which[begin..n) as a micro-batch holds; at least one. */
-static int end_of_batch(const advantage_table *table, int max_tokens, const int *which, int begin, int n)
+static int end_of_batch(const advantage_table *table, const pack_options *o, const int *which, int begin, int n)
 {
     int end = begin, tokens = 0;
-    do tokens += (int)useful_tokens(&table->episodes[which[end++]]->tokens);
-    while (end < n && tokens + (int)useful_tokens(&table->episodes[which[end]]->tokens) <= max_tokens);
+    do tokens += (int)useful_tokens(o, &table->episodes[which[end++]]->tokens);
+    while (end < n && tokens + (int)useful_tokens(o, &table->episodes[which[end]]->tokens) <= o->max_tokens);
     return end;
 }
 
 /* which[cuts[r], cuts[r + 1]) is rank r's: about as many tokens each, whole episodes. */
-static int *cut_by_rank(arena *a, const advantage_table *table, const int *which, int n, int ranks)
+static int *cut_by_rank(arena *a, const advantage_table *table, const pack_options *o, const int *which, int n,
+                        int ranks)
 {
     int *cuts = arena_array(a, int, ranks + 1);
     double all = 0, before = 0;
-    for (int i = 0; i < n; i++) all += useful_tokens(&table->episodes[which[i]]->tokens);
+    for (int i = 0; i < n; i++) all += useful_tokens(o, &table->episodes[which[i]]->tokens);
     for (int i = 0, r = 0; r <= ranks; r++) {
-        while (i < n &&
-               (r == ranks || before + 0.5 * useful_tokens(&table->episodes[which[i]]->tokens) < all * r / ranks))
-            before += useful_tokens(&table->episodes[which[i++]]->tokens);
+        for (; i < n; i++) {
+            const double own = useful_tokens(o, &table->episodes[which[i]]->tokens);
+            if (r < ranks && before + 0.5 * own >= all * r / ranks) break;
+            before += own;
+        }
         cuts[r] = i;
     }
     return cuts;
@@ -114,7 +147,7 @@ static int *take_share(arena *a, const advantage_table *table, const pack_option
                        pack_plan *plan)
 {
     const int ranks = o->ranks > 0 ? o->ranks : 1, owners = o->owner ? o->owners : 1;
-    const int *cuts = cut_by_rank(a, table, which, *n, ranks);
+    const int *cuts = cut_by_rank(a, table, o, which, *n, ranks);
     plan->shares = arena_zalloc(a, sizeof *plan->shares * (size_t)(ranks * owners));
     for (int r = 0; r < ranks; r++)
         for (int i = cuts[r]; i < cuts[r + 1]; i++)
@@ -128,7 +161,7 @@ pack_plan *pack_groups(arena *a, const advantage_table *table, const pack_option
     pack_plan *plan = arena_zalloc(a, sizeof *plan);
     for (int s = 0; s < table->S; s++) {
         if (!table->counts[s]) continue;
-        plan->tokens += trajectory_sampled(&table->episodes[s]->tokens);
+        plan->tokens += sampled_tokens(options, &table->episodes[s]->tokens);
         plan->counted++;
     }
     int *which = arena_array(a, int, table->S);
@@ -139,8 +172,8 @@ pack_plan *pack_groups(arena *a, const advantage_table *table, const pack_option
     plan->batches = arena_array(a, packed_batch, plan->episodes);
     for (int begin = 0, end; begin < plan->episodes; begin = end) {
         packed_batch *b = &plan->batches[plan->n++];
-        end = end_of_batch(table, options->max_tokens, which, begin, plan->episodes);
-        build(a, b, table, which + begin, end - begin);
+        end = end_of_batch(table, options, which, begin, plan->episodes);
+        build(a, options, b, table, which + begin, end - begin);
         if (options->owner) b->sequences = cut_by_owner(a, options, which + begin, end - begin);
     }
     return plan;

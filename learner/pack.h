@@ -10,8 +10,9 @@
 
 typedef struct packed_batch {
     token_batch tokens;
-    double *behaviour; /* [n_out] behaviour logprob (a float, widened) */
+    double *behaviour; /* [n_out] behaviour logprob (a float, widened); 0 of a given token */
     int *episode;      /* [n_out] its episode's place in the advantage table */
+    bool *given;       /* [n_out] a token of a hint or demonstration; these are an episode's first */
     int *sequences;    /* [owners + 1] where each owner's sequences begin; NULL without owners */
 } packed_batch;
 
@@ -31,6 +32,8 @@ typedef struct pack_options {
     int check;         /* episodes packed (advantage 0) when none has an advantage, so that the distance between
                           behaviour and learner logprobs is measured at every step */
     bool everything;   /* episodes without an advantage, too */
+    bool given;        /* tokens of hints and demonstrations are packed, too */
+    int64_t oldest;    /* tokens of versions before this one are not trained on; they count in no denominator */
     bool by_objective; /* an advantage in a single objective is one: they may cancel in the scalar */
     const int *owner;  /* [S] each episode's owner (data groups), in [0, owners); NULL: none */
     int owners;

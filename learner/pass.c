@@ -30,10 +30,12 @@ static loss_episode episode_at(const loss_batch *l, int i, int k)
 {
     const packed_batch *b = l->b;
     const int s = b->episode[i];
-    int n = 1;
+    int n = 1, given = 0;
     while (i + n < b->tokens.n_out && b->episode[i + n] == s) n++;
+    while (given < n && b->given[i + given]) given++;
     const double A = k < 0 ? l->table->scalar[s] : l->table->by_objective[(size_t)k * (size_t)l->table->S + (size_t)s];
     return (loss_episode){ .n = n,
+                           .given = given,
                            .logprob = l->logprob + i,
                            .behaviour = l->behaviour + i,
                            .old = l->old ? l->old + i : NULL,
@@ -59,7 +61,12 @@ static void slopes_by_objective(const pass *p, const loss_batch *l, float *slope
     loss_config alone = p->config->loss;
     loss_sums unread = { 0 };
     alone.kl = 0;
-    for (int k = 0; k < K; k++) slopes_of(&alone, l, k, slope + (size_t)k * (size_t)n, &unread);
+    for (int k = 0; k < K; k++) {
+        /* What is learned by heart is learned once, with the heaviest objective; a guide is as good as each says. */
+        alone.given = k == 0 || p->config->loss.given == GIVEN_GUIDE ? p->config->loss.given : GIVEN_NOT;
+        slopes_of(&alone, l, k, slope + (size_t)k * (size_t)n, &unread);
+    }
+    alone.given = p->config->loss.given;
     if (p->config->loss.kl <= 0) return;
     const loss_config whole = p->config->loss;
     float *kl = slope + (size_t)K * (size_t)n, *without = arena_array(p->step, float, n);

@@ -211,6 +211,8 @@ static void loss_metrics(const step_sums *s, metrics *out)
     metrics_set(out, "training/rollout_probs_diff_max", s->loss.gap_max);
     metrics_set(out, "training/rollout_logprobs_differing", s->loss.differing);
     metrics_set(out, "training/tokens_trained", s->loss.tokens);
+    if (s->loss.given > 0) metrics_set(out, "training/tokens_given", s->loss.given);
+    if (s->loss.given > 0) metrics_set(out, "actor/given_nll", -s->loss.given_logprob / s->loss.given);
 }
 
 /* Which blocks this update may move, by what earlier ones have shown; and what this one shows. */
@@ -262,6 +264,9 @@ static int *owners_of(trainer *t, const advantage_table *table, error *err)
 
 static void share_of(const trainer *t, pack_options *o)
 {
+    const int64_t behind = t->config.oldest_token;
+    o->given = t->config.loss.given != GIVEN_NOT;
+    o->oldest = behind > 0 ? t->w->version - behind : 0;
     if (!t->shard) return;
     o->rank = t->config.comm->rank;
     o->ranks = t->config.comm->size;
@@ -370,6 +375,7 @@ static double *kl_penalties(trainer *t, const advantage_table *table, metrics *o
 {
     pack_options everything = { .max_tokens = t->config.micro_tokens, .everything = true };
     share_of(t, &everything);
+    everything.given = false;
     const pack_plan *plan = pack_groups(t->step, table, &everything);
     const pass p = pass_of(t);
     double *penalty = arena_zalloc(t->step, sizeof *penalty * (size_t)(table->S + 1)), sum = 0;

@@ -54,12 +54,13 @@ typedef struct trainer_config {
     int reference_every; /* versions after which the reference becomes the policy of that moment; 0: it stays */
     optim_config optim;
     isolation_config isolation;
-    int epochs;         /* updates on a step's batch (1); later ones are clipped against the first's policy */
-    double temperature; /* of the policy that sampled: logprobs are of logits / temperature */
-    int micro_tokens;   /* tokens a forward and backward pass holds activations of; 0: 16384 */
-    lora_config lora;   /* rank 0: every parameter is trained */
-    uint64_t seed;      /* of the adapter's start */
-    bool recompute;     /* activation recompute: less memory, a third more time */
+    int epochs;           /* updates on a step's batch (1); later ones are clipped against the first's policy */
+    double temperature;   /* of the policy that sampled: logprobs are of logits / temperature */
+    int64_t oldest_token; /* versions behind after which a token is not trained on (partial rollouts); 0: any */
+    int micro_tokens;     /* tokens a forward and backward pass holds activations of; 0: 16384 */
+    lora_config lora;     /* rank 0: every parameter is trained */
+    uint64_t seed;        /* of the adapter's start */
+    bool recompute;       /* activation recompute: less memory, a third more time */
 } trainer_config;
 
 typedef struct trainer trainer;

@@ -20,7 +20,7 @@ static int unknown_field(lua_State *L)
 {
     return luaL_error(L,
                       "episode has no field '%s' (it has id, text, transcript, answer, turns, tool_calls, tokens, "
-                      "stop_reason, wall_ms, n_shots)",
+                      "stop_reason, wall_ms, n_shots, hint)",
                       luaL_tolstring(L, 2, NULL));
 }
 
@@ -62,7 +62,7 @@ static void push_turns(lua_State *L, const episode *e)
 void bind_push_episode(lua_State *L, const episode *e)
 {
     luaL_checkstack(L, 8, "episode");
-    lua_createtable(L, 0, 11);
+    lua_createtable(L, 0, 12);
     char id[17];
     hash_hex(e->id, id);
     set_string(L, "id", id);
@@ -77,6 +77,8 @@ void bind_push_episode(lua_State *L, const episode *e)
     lua_setfield(L, -2, "tokens");
     lua_pushinteger(L, e->n_shots);
     lua_setfield(L, -2, "n_shots");
+    lua_pushinteger(L, e->hint_len);
+    lua_setfield(L, -2, "hint");
     lua_pushnumber(L, e->wall_ms);
     lua_setfield(L, -2, "wall_ms");
     push_calls(L, e);

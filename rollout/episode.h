@@ -46,11 +46,11 @@ typedef struct episode {
     int64_t step;
     bool eval;
     uint32_t attempt;
-    char *environment;   /* "tools" */
-    char *objective;     /* data group of the row ("" when it has none) */
-    char *template_name; /* dialect */
-    int32_t n_shots, hint_len;
-    char *text;       /* all the policy wrote, nothing else: this is what rewards judge */
+    char *environment;         /* "tools" */
+    char *objective;           /* data group of the row ("" when it has none) */
+    char *template_name;       /* dialect */
+    int32_t n_shots, hint_len; /* hint_len: tokens of a demonstration that were given */
+    char *text;       /* all the policy wrote, behind the hint it was given, nothing else: this is what rewards judge */
     char *transcript; /* the same with the observations between */
     char *answer;     /* what the dialect took as the final answer, or NULL */
     turn *turns;

@@ -1,5 +1,7 @@
 /* trajectory - the token record of an episode: what the policy read, what it sampled, with which probability, by whom.
  *
+ * Hints (ROLE_HINT) stand between the question and the first token of the policy, mask 0.
+ *
  * Tokens are never re-tokenized: the learner trains on exactly these ids.
  *
  *     role      I I I S S S S Q Q Q Q P P P P O O O P P P      I instruction, S shot, Q question, P policy, O
@@ -19,6 +21,7 @@ typedef enum token_role {
     ROLE_QUESTION,
     ROLE_POLICY,
     ROLE_OBSERVATION,
+    ROLE_HINT, /* of a demonstration: what the policy should have written */
     N_ROLES
 } token_role;
 

@@ -108,15 +108,16 @@ static void send_message(world *w, event e)
 /* ---- what is played ---- */
 
 /* A sampler's rows of a step. */
-static const uint64_t *rows_of(int64_t step, uint64_t rows[PROMPTS * (1 + REFILLS)])
+static const picked_row *rows_of(int64_t step, picked_row rows[PROMPTS * (1 + REFILLS)])
 {
-    for (int i = 0; i < PROMPTS * (1 + REFILLS); i++) rows[i] = ((uint64_t)step * 7 + (uint64_t)i * 3) % EVALS;
+    for (int i = 0; i < PROMPTS * (1 + REFILLS); i++)
+        rows[i] = (picked_row){ ((uint64_t)step * 7 + (uint64_t)i * 3) % EVALS, 0 };
     return rows;
 }
 
 static void task_of(const world *w, uint64_t id, task *t)
 {
-    uint64_t rows[PROMPTS * (1 + REFILLS)];
+    picked_row rows[PROMPTS * (1 + REFILLS)];
     const int64_t step = task_id_step(id);
     if (task_id_eval(id))
         scheduler_eval_task(&w->config.schedule, step, task_id_index(id), t);
@@ -306,7 +307,7 @@ static void publish(world *w, int64_t version)
 {
     w->version = version;
     if (version % EVAL_EVERY == 0) core_evaluate(w->core, version);
-    for (uint64_t rows[PROMPTS * (1 + REFILLS)]; w->sampled && w->told < version + 1 + w->max_staleness;)
+    for (picked_row rows[PROMPTS * (1 + REFILLS)]; w->sampled && w->told < version + 1 + w->max_staleness;)
         core_rows(w->core, w->told + 1, rows_of(w->told + 1, rows)), w->told++;
     core_version(w->core, w->now, version, weights_of(version));
 }
@@ -356,11 +357,11 @@ static void on_task(world *w, client *c, const event *e)
     const uint64_t id = e->id;
     task t;
     task_of(w, id, &t);
-    const bool waits = w->version < t.min_version, late = w->version > e->version;
+    const bool waits = w->version<t.min_version, late = w->version> e->version;
     task_reset(&t);
     if (waits)
-        push(w,
-             (event){ .kind = TO_TASK, .peer = c->peer, .id = id, .version = e->version, .attempt = e->attempt }, 20);
+        push(w, (event){ .kind = TO_TASK, .peer = c->peer, .id = id, .version = e->version, .attempt = e->attempt },
+             20);
     else if (late)
         core_want(w->core, w->now, c->peer, 1); /* left to its lease */
     else
@@ -415,7 +416,7 @@ static uint64_t wanted(const world *w, const event *e)
     if (e->kind != EPISODE_IN || e->fails || task_id_eval(e->id)) return 0;
     const bool open = step > w->ready && step <= w->version + 1 + w->max_staleness;
     return open && e->version <= w->version && behind >= w->config.schedule.lag && behind <= w->max_staleness ? e->id
-                                                                                                               : 0;
+                                                                                                              : 0;
 }
 
 static void happen(world *w, const event *e)

@@ -126,7 +126,7 @@ static void close_theatre(theatre *h)
     free(h);
 }
 
-static void begin(theatre *h, uint64_t index, const char *row, float temperature, int32_t max_tokens)
+static void begin_hinted(theatre *h, uint64_t index, const char *row, float temperature, int32_t max_tokens, float hint)
 {
     error err = { 0 };
     const task t = { .id = task_id(false, 1, (uint32_t)index),
@@ -138,8 +138,14 @@ static void begin(theatre *h, uint64_t index, const char *row, float temperature
                      .n_shots = 3,
                      .temperature = temperature,
                      .max_tokens = max_tokens,
+                     .hint = hint,
                      .row = (char *)(uintptr_t)row };
     test_ok(stage_begin(h->stage, &t, clock_ms(), &err), &err);
+}
+
+static void begin(theatre *h, uint64_t index, const char *row, float temperature, int32_t max_tokens)
+{
+    begin_hinted(h, index, row, temperature, max_tokens, 0);
 }
 
 /* All that were begun, by sample. */
@@ -306,9 +312,71 @@ static void leaving_in_the_middle_loses_nothing(void **state)
     close_theatre(h); /* the sanitizer looks for what is left */
 }
 
+static const char SHOWN[] = "{\"prompt\": \"what is 348 times 28?\", \"answer\": \"9744\", \"demonstration\": "
+                            "\"<python>print(348*28)</python><result>1</result><answer>1</answer>\"}";
+static const char SHOWN_ANSWER[] = "{\"prompt\": \"what is 348 times 28?\", \"answer\": \"9744\", \"demonstration\": "
+                                   "\"<answer>9744</answer>\"}";
+
+static episode *play_hinted(theatre *h, const char *row, float hint)
+{
+    episode *e[16] = { NULL };
+    error err = { 0 };
+    begin_hinted(h, 0, row, 0, 64, hint);
+    play(h, e);
+    assert_non_null(e[0]);
+    test_ok(episode_check(e[0], h->model->config.vocab, &err), &err);
+    return e[0];
+}
+
+static uint32_t hinted_tokens(const episode *e)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < e->tokens.n; i++) n += e->tokens.role[i] == ROLE_HINT;
+    return n;
+}
+
+/* A hint is read as the policy's own words, but nothing of it is sampled; the policy closes the call itself. */
+static void behind_a_hint_the_policy_goes_on(void **state)
+{
+    (void)state;
+    theatre *h = open_theatre("9744", FAIL_NONE, 2, 24);
+    for (int whole = 0; whole <= 1; whole++) {
+        episode *e = play_hinted(h, SHOWN, whole ? 1 : 0.3f);
+        assert_string_equal(e->text, "<python>print(348*28)</python><answer>9744</answer>");
+        assert_true(e->hint_len > 1 && hinted_tokens(e) == (uint32_t)e->hint_len);
+        assert_int_equal(e->tokens.role[e->tokens.n_prompt - 1], ROLE_HINT);
+        assert_true(trajectory_sampled(&e->tokens) > 0);
+        assert_int_equal(e->n_calls, 1);
+        assert_int_equal(e->n_turns, 2);
+        assert_int_equal(e->turns[0].start, e->tokens.n_prompt - (uint32_t)e->hint_len);
+        episode_free(e);
+    }
+    close_theatre(h);
+}
+
+static void a_whole_demonstration_is_an_episode_of_which_nothing_was_sampled(void **state)
+{
+    (void)state;
+    theatre *h = open_theatre("9744", FAIL_NONE, 2, 24);
+    episode *e = play_hinted(h, SHOWN_ANSWER, 1);
+    assert_string_equal(e->text, "<answer>9744</answer>");
+    assert_string_equal(e->answer, "9744");
+    assert_int_equal(e->stop, STOP_ANSWER);
+    assert_int_equal(trajectory_sampled(&e->tokens), 0);
+    assert_int_equal(hinted_tokens(e), e->hint_len);
+    episode_free(e);
+    e = play_hinted(h, ROW, 1); /* the row has none: it is played */
+    assert_int_equal(e->hint_len, 0);
+    assert_true(trajectory_sampled(&e->tokens) > 0);
+    episode_free(e);
+    close_theatre(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(behind_a_hint_the_policy_goes_on),
+        cmocka_unit_test(a_whole_demonstration_is_an_episode_of_which_nothing_was_sampled),
         cmocka_unit_test(an_episode_has_its_parts_in_order),
         cmocka_unit_test(tokens_are_the_same_in_any_company),
         cmocka_unit_test(a_long_observation_is_cut),

@@ -71,9 +71,9 @@ static void learn(sampler *s, uint64_t row, int right)
 /* How often each row comes, a row a step. */
 static void count(const sampler *s, int steps, int *times)
 {
-    uint64_t row;
+    picked_row row;
     memset(times, 0, sizeof *times * ROWS);
-    for (int step = 1; step <= steps; step++) sampler_pick(s, step, 1, &row), times[row]++;
+    for (int step = 1; step <= steps; step++) sampler_pick(s, step, 1, &row), times[row.row]++;
 }
 
 static void rows_are_drawn_in_proportion_to_their_failure(void **state)
@@ -113,13 +113,14 @@ static void a_step_draws_no_row_twice_and_always_the_same(void **state)
     desk d = open_desk();
     sampler *s = sampler_of(&d, (sampler_config){ .kind = SAMPLE_BY_FAILURE, .seed = 9 });
     for (int64_t step = 1; step < 50; step++) {
-        uint64_t a[ROWS + 2], b[ROWS + 2], seen = 0;
+        picked_row a[ROWS + 2], b[ROWS + 2];
+        uint64_t seen = 0;
         sampler_pick(s, step, ROWS + 2, a);
         sampler_pick(s, step, ROWS + 2, b);
         assert_memory_equal(a, b, sizeof a);
-        for (int i = 0; i < ROWS; i++) seen |= UINT64_C(1) << a[i];
+        for (int i = 0; i < ROWS; i++) seen |= UINT64_C(1) << a[i].row;
         assert_int_equal(seen, (1 << ROWS) - 1); /* then from the front again */
-        assert_int_equal(a[ROWS], a[0]);
+        assert_int_equal(a[ROWS].row, a[0].row);
         learn(s, (uint64_t)step % ROWS, (int)step % 5);
     }
     sampler_free(s);
@@ -194,7 +195,7 @@ static void memory_that_is_restored_draws_the_same_rows(void **state)
     sampler_memory_save(a, memory);
     sampler_memory_load(b, memory);
     for (int64_t step = 1; step < 40; step++) {
-        uint64_t x[5], y[5];
+        picked_row x[5], y[5];
         sampler_pick(a, step, 5, x);
         sampler_pick(b, step, 5, y);
         assert_memory_equal(x, y, sizeof x);
@@ -215,8 +216,9 @@ static int updates_until_learned(sampler *s, uint64_t seed)
     for (int i = 0; i < PROBLEMS; i++) logit[i] = 2 - 6.0 * i / (PROBLEMS - 1);
     for (int step = 1; step < PATIENCE; step++) {
         double mean = 0;
-        uint64_t row = (uint64_t)(step - 1) % PROBLEMS;
-        if (s) sampler_pick(s, step, 1, &row);
+        picked_row drawn = { (uint64_t)(step - 1) % PROBLEMS, 0 };
+        if (s) sampler_pick(s, step, 1, &drawn);
+        const uint64_t row = drawn.row;
         const double p = 1 / (1 + exp(-logit[row]));
         int right = 0;
         for (int i = 0; i < SAMPLES; i++) right += test_random_unit(&rnd) < p;
@@ -257,6 +259,22 @@ static void hard_rows_first_learns_in_two_thirds_of_the_updates(void **state)
     test_folder_remove(dir);
 }
 
+static void hints_shrink_with_success(void **state)
+{
+    (void)state;
+    desk d = open_desk();
+    sampler *s = sampler_of(&d, (sampler_config){ .most_hint = 0.8, .hint_until = 0.6, .seed = 3 });
+    picked_row rows[ROWS];
+    learn(s, 0, GROUP / 4), learn(s, 1, GROUP / 2), learn(s, 2, 3 * GROUP / 4);
+    sampler_pick(s, 1, ROWS, rows);
+    for (int i = 0; i < ROWS; i++) {
+        const double want[] = { 0.6, 0.4, 0 };
+        test_near((double)rows[i].hint, rows[i].row < 3 ? want[rows[i].row] : 0.8, 1e-6, "hint");
+    }
+    sampler_free(s);
+    close_desk(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -266,6 +284,7 @@ int main(void)
         cmocka_unit_test(a_step_draws_no_row_twice_and_always_the_same),
         cmocka_unit_test(what_always_failed_is_left_out_and_comes_back_when_nothing_else_is_left),
         cmocka_unit_test(a_stage_ends_at_its_gate_and_not_before),
+        cmocka_unit_test(hints_shrink_with_success),
         cmocka_unit_test(a_stage_without_rows_is_refused),
         cmocka_unit_test(memory_that_is_restored_draws_the_same_rows),
     };

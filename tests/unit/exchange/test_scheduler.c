@@ -118,9 +118,26 @@ static void an_evaluation_is_greedy_and_in_order(void **state)
     close_desk(&d);
 }
 
+static void the_last_samples_of_a_group_are_hinted_or_demonstrations(void **state)
+{
+    (void)state;
+    desk d = open_desk();
+    d.c.hinted = 2, d.c.demonstrations = 1;
+    const picked_row rows[PROMPTS] = { { 3, 0.5f }, { 1, 0 }, { 6, 0.25f } };
+    for (uint32_t i = 0; i < PROMPTS * GROUP; i++) {
+        task t;
+        scheduler_task(&d.c, 2, rows, i, &t);
+        assert_int_equal(t.prompt_id, rows[i / GROUP].row);
+        assert_true(t.hint == (i % GROUP == GROUP - 1 ? 1 : i % GROUP >= GROUP - 3 ? rows[i / GROUP].hint : 0));
+        task_reset(&t);
+    }
+    close_desk(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_last_samples_of_a_group_are_hinted_or_demonstrations),
         cmocka_unit_test(the_samples_of_a_prompt_are_one_group),
         cmocka_unit_test(the_same_step_asks_the_same_again),
         cmocka_unit_test(an_epoch_visits_every_row_once),

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "episodes.h"
+#include "tests/support/support.h"
 
 static objective_set objectives_of(int n, const char *const *names, const double *weights)
 {
@@ -192,9 +193,35 @@ static void an_unmet_constraint_comes_first(void **state)
     }
 }
 
+/* Four by themselves (one right), two behind a hint (one right), one demonstration: by the formula of ADHint. */
+static void hinted_episodes_are_compared_with_each_other(void **state)
+{
+    (void)state;
+    arena *a = arena_new(1 << 16);
+    const double r[] = { 1, 0, 0, 0, 1, 0, 1 };
+    group *g = made_group("accuracy", r, 7);
+    for (int i = 4; i < 7; i++) g->episodes[i]->hint_len = 2;
+    trajectory *shown = &g->episodes[6]->tokens;
+    for (uint32_t i = 0; i < shown->n; i++) shown->mask[i] = 0; /* nothing of it was sampled */
+    objective_set set = { 0 };
+    error err = { 0 };
+    test_ok(objective_add(&set, "accuracy", 1, &err), &err);
+    const advantage_config c = { .mean = MEAN_GROUP, .std = STD_GROUP, .eps = 1e-6 };
+    const advantage_table *t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
+    const double sd = sqrt((2 * 4.0 / 9 + 4 * 1.0 / 9) / 5) + 1e-6; /* of 1 0 0 0 1 0: mean 1/3 */
+    const double worth = (1 - 0.5) / (1 - 0.25);
+    const double want[] = { 0.75 / sd,        -0.25 / sd,        -0.25 / sd, -0.25 / sd,
+                            0.5 / sd * worth, -0.5 / sd * worth, 0.75 / sd };
+    for (int i = 0; i < 7; i++) test_near(t->scalar[i], want[i], 1e-9, "advantage");
+    test_near(t->stats[0].mean, 0.25, 1e-12, "what the policy does by itself");
+    group_free(g);
+    arena_free(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hinted_episodes_are_compared_with_each_other),
         cmocka_unit_test(an_unmet_constraint_comes_first),
         cmocka_unit_test(opo_weighs_the_baseline_by_length),
         cmocka_unit_test(groups_without_signal_can_leave_the_denominators),

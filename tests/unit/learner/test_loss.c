@@ -89,7 +89,7 @@ static void check_case(const json_t *golden, const json_t *c)
         for (int i = 0; i < n; i++)
             behaviour[i] = json_number_value(json_array_get(json_object_get(e, "behaviour"), (size_t)i));
         const loss_episode episode = {
-            n, logprob, behaviour, old, reference, number_of(e, "advantage"), number_of(golden, "right")
+            n, logprob, behaviour, old, reference, number_of(e, "advantage"), number_of(golden, "right"), 0
         };
         loss_gradient(&config, &scale, &episode, slope, &sums);
         for (int i = 0; i < n; i++) {
@@ -238,9 +238,9 @@ static void aggregations_weigh_long_and_short_episodes_as_published(void **state
         c.aggregation = rows[n].kind, c.constant = 10;
         loss_sums sums = { 0 };
         float slope[8];
-        loss_gradient(&c, &scale, &(loss_episode){ 2, logprob, behaviour, NULL, NULL, -1, 0 }, slope, &sums);
+        loss_gradient(&c, &scale, &(loss_episode){ 2, logprob, behaviour, NULL, NULL, -1, 0, 0 }, slope, &sums);
         test_near((double)slope[0], rows[n].of_short, 1e-7, "of two tokens");
-        loss_gradient(&c, &scale, &(loss_episode){ 8, logprob, behaviour, NULL, NULL, -1, 0 }, slope, &sums);
+        loss_gradient(&c, &scale, &(loss_episode){ 8, logprob, behaviour, NULL, NULL, -1, 0, 0 }, slope, &sums);
         test_near((double)slope[7], rows[n].of_long, 1e-7, "of eight");
     }
 }
@@ -256,9 +256,58 @@ static void equal_logprobs_give_a_ratio_of_exactly_one(void **state)
     assert_true(sums.ratio == 1.0 && sums.gap_max == 0.0 && sums.differing == 0.0);
 }
 
+/* Two given tokens before two sampled ones: each kind's slope, and that nothing of the sampled ones changes. */
+static void given_tokens_are_learned_by_heart(void **state)
+{
+    (void)state;
+    const float logprob[] = { -0.5f, -2, -1, -1.5f };
+    const double behaviour[] = { 0, 0, -1.1, -1.4 };
+    const loss_scale scale = { .tokens = 10, .episodes = 4 };
+    for (int kind = GIVEN_NOT; kind <= GIVEN_GUIDE; kind++)
+        for (int good = 0; good <= 1; good++) {
+            const double A = good ? 0.7 : -0.7, c = 0.3;
+            loss_config config = loss_default();
+            config.given = (loss_given)kind, config.given_weight = c;
+            float slope[4], alone[2];
+            loss_sums sums = { 0 }, unread = { 0 };
+            loss_gradient(&config, &scale, &(loss_episode){ 4, logprob, behaviour, NULL, NULL, A, 0, 2 }, slope, &sums);
+            loss_gradient(&config, &scale, &(loss_episode){ 2, logprob + 2, behaviour + 2, NULL, NULL, A, 0, 0 }, alone,
+                          &unread);
+            assert_memory_equal(slope + 2, alone, sizeof alone);
+            assert_true(sums.tokens == 2 && sums.given == 2);
+            for (int i = 0; i < 2; i++) {
+                const double p = exp((double)logprob[i]);
+                const double want[] = { 0, -c, -c * p, -c * A * p };
+                test_near((double)slope[i], good ? want[kind] / 10 : 0, 1e-7, "slope");
+            }
+        }
+}
+
+/* Nothing sampled at all: a demonstration. */
+static void a_demonstration_has_finite_slopes_whatever_the_aggregation(void **state)
+{
+    (void)state;
+    const float logprob[] = { -0.5f, -2 };
+    const double behaviour[] = { 0, 0 };
+    const loss_scale scale = { .tokens = 10, .episodes = 4 };
+    for (int sum = AGGREGATE_TOKEN; sum <= AGGREGATE_SEQUENCE_SUM; sum++)
+        for (int kind = LOSS_PPO; kind <= LOSS_NFT; kind++) {
+            loss_config config = loss_default();
+            config.kind = (loss_kind)kind, config.aggregation = (loss_aggregation)sum, config.given = GIVEN_SFT;
+            config.correction = CORRECTION_GEOMETRIC;
+            float slope[2];
+            loss_sums sums = { 0 };
+            loss_gradient(&config, &scale, &(loss_episode){ 2, logprob, behaviour, NULL, NULL, 1, 0.5, 2 }, slope,
+                          &sums);
+            for (int i = 0; i < 2; i++) assert_true(slope[i] < 0 && isfinite(slope[i]));
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(given_tokens_are_learned_by_heart),
+        cmocka_unit_test(a_demonstration_has_finite_slopes_whatever_the_aggregation),
         cmocka_unit_test(every_loss_and_its_gradient_are_those_of_float64_autograd),
         cmocka_unit_test(the_clip_is_higher_above_than_below),
         cmocka_unit_test(corrections_match_the_fixture),

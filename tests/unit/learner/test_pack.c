@@ -109,9 +109,88 @@ static void episodes_are_packed_owner_by_owner(void **state)
     arena_free(a);
 }
 
+/* A hint of two tokens, two sampled by version 3 and two by version 5. */
+static episode *mixed_episode(void)
+{
+    episode *e = made_episode(0, 3, 0, 0, -1);
+    trajectory_append(&e->tokens, ROLE_HINT, (const int32_t[]){ 5, 6 }, 2);
+    e->hint_len = 2;
+    for (int i = 0; i < 4; i++) trajectory_append_sampled(&e->tokens, 7 + i, -0.1f * (float)i, i < 2 ? 3 : 5, 42);
+    return e;
+}
+
+static void hints_are_targets_only_where_they_are_trained_on(void **state)
+{
+    (void)state;
+    arena *a = arena_new(1 << 16);
+    episode *e = mixed_episode();
+    for (int given = 0; given <= 1; given++) {
+        const pack_plan *plan =
+            pack_groups(a, table_of(a, &e, (double[]){ 1 }, 1), &(pack_options){ .max_tokens = 100, .given = given });
+        const packed_batch *b = &plan->batches[0];
+        assert_int_equal(b->tokens.n_out, given ? 6 : 4);
+        assert_int_equal((int)plan->tokens, 4); /* the denominator counts what was sampled */
+        for (int i = 0; i < b->tokens.n_out; i++) assert_true(b->given[i] == (given && i < 2));
+        assert_int_equal(b->tokens.targets[0], given ? 5 : 7);
+    }
+    episode_free(e);
+    arena_free(a);
+}
+
+/* Segments of an episode that was played on over several versions: the old ones are read, but not trained on. */
+static void tokens_of_versions_too_old_are_not_trained_on(void **state)
+{
+    (void)state;
+    arena *a = arena_new(1 << 16);
+    episode *e = mixed_episode();
+    const pack_plan *plan =
+        pack_groups(a, table_of(a, &e, (double[]){ 1 }, 1), &(pack_options){ .max_tokens = 100, .oldest = 4 });
+    const packed_batch *b = &plan->batches[0];
+    assert_int_equal(b->tokens.n_out, 2);
+    assert_int_equal((int)plan->tokens, 2);
+    assert_int_equal(b->tokens.targets[0], 9);
+    assert_int_equal(b->tokens.T, (int)e->tokens.n - 1); /* the policy reads all of it */
+    plan = pack_groups(a, table_of(a, &e, (double[]){ 1 }, 1), &(pack_options){ .max_tokens = 100, .oldest = 6 });
+    assert_int_equal(plan->n, 0);
+    assert_false(plan->learns);
+    episode_free(e);
+    arena_free(a);
+}
+
+/* Shares of several learners: whole episodes, each once, about as many tokens. */
+static void learners_share_the_episodes(void **state)
+{
+    (void)state;
+    enum { S = 13 };
+    arena *a = arena_new(1 << 16);
+    episode *episodes[S];
+    double scalar[S];
+    for (int s = 0; s < S; s++) episodes[s] = made_episode((uint32_t)s, 3, 1 + s % 5, 0, -1), scalar[s] = 1;
+    for (int ranks = 1; ranks <= 5; ranks++) {
+        int seen[S] = { 0 }, most = 0, all = 0;
+        for (int r = 0; r < ranks; r++) {
+            const pack_plan *plan = pack_groups(a, table_of(a, episodes, scalar, S),
+                                                &(pack_options){ .max_tokens = 20, .rank = r, .ranks = ranks });
+            int tokens = 0;
+            assert_int_equal(plan->trained, S);
+            for (int n = 0; n < plan->n; n++)
+                for (int i = 0; i < plan->batches[n].tokens.n_out; i++) seen[plan->batches[n].episode[i]]++, tokens++;
+            most = tokens > most ? tokens : most, all += tokens;
+            assert_true(plan->shares[r] == (plan->n > 0));
+        }
+        for (int s = 0; s < S; s++) assert_int_equal(seen[s], 1 + s % 5);
+        assert_true(most <= all / ranks + 5);
+    }
+    for (int s = 0; s < S; s++) episode_free(episodes[s]);
+    arena_free(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hints_are_targets_only_where_they_are_trained_on),
+        cmocka_unit_test(tokens_of_versions_too_old_are_not_trained_on),
+        cmocka_unit_test(learners_share_the_episodes),
         cmocka_unit_test(episodes_are_packed_owner_by_owner),
         cmocka_unit_test(every_sampled_token_is_a_target_once_and_no_other_is),
         cmocka_unit_test(what_follows_the_last_sampled_token_is_not_computed),

@@ -20,6 +20,7 @@ static inline task *sample_task(void)
                  .prompt_id = UINT64_MAX,
                  .seed = 0x8000000000000001u,
                  .n_shots = 2,
+                 .hint = 0.25f,
                  .min_version = -1,
                  .max_version = INT64_MAX,
                  .temperature = 0.7f,
