@@ -109,6 +109,7 @@ static void normalise(const advantage_config *c, double eps, const double *r, co
     for (int g = 0; g < n_groups; g++) {
         const moments own = moments_of(r, of, SAMPLED, groups[g]), hinted = moments_of(r, of, HINTED, groups[g]);
         const moments all = hinted.n > 0 ? moments_of(r, of, SAMPLED | HINTED, groups[g]) : own;
+        const moments with_given = moments_of(r, of, SAMPLED | HINTED | GIVEN, groups[g]);
         const double by_length = mean_by_length(r, length, groups[g]);
         for (int i = groups[g].begin; i < groups[g].end; i++) {
             if (isnan(r[i]))
@@ -118,7 +119,7 @@ static void normalise(const advantage_config *c, double eps, const double *r, co
             else if (of[i] == HINTED)
                 out[i] = (r[i] - hinted.mean) / divisor(c, eps, &all, &batch) * worth_of_hinted(own.mean, hinted.mean);
             else
-                out[i] = own.n > 0 ? (r[i] - own.mean) / divisor(c, eps, &all, &batch) : 0;
+                out[i] = own.n > 0 ? (r[i] - own.mean) / divisor(c, eps, &with_given, &batch) : 0;
         }
     }
 }

@@ -207,7 +207,7 @@ static int require_file(lua_State *L, const char *module)
     error err = { 0 };
     const vm *v = vm_of(L);
     if (!v->module_dir[0] || strpbrk(module, "/\\") || strstr(module, "..") || strlen(module) >= MODULE_NAME)
-        return luaL_error(L, "no module '%s' (there are troupe and troupe.verify)", module);
+        return luaL_error(L, "no module '%s' (there are troupe, troupe.verify and troupe.shaping)", module);
     snprintf(name, sizeof name, "%s.lua", module);
     char *text = file_read(path_join(path, sizeof path, v->module_dir, name), MAX_SCRIPT_BYTES, &len, &err);
     if (!text) return luaL_error(L, "no module '%s': %s", module, err.text);

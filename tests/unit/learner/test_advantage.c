@@ -208,10 +208,11 @@ static void hinted_episodes_are_compared_with_each_other(void **state)
     test_ok(objective_add(&set, "accuracy", 1, &err), &err);
     const advantage_config c = { .mean = MEAN_GROUP, .std = STD_GROUP, .eps = 1e-6 };
     const advantage_table *t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
-    const double sd = sqrt((2 * 4.0 / 9 + 4 * 1.0 / 9) / 5) + 1e-6; /* of 1 0 0 0 1 0: mean 1/3 */
+    const double sd = sqrt((2 * 4.0 / 9 + 4 * 1.0 / 9) / 5) + 1e-6;          /* of 1 0 0 0 1 0: mean 1/3 */
+    const double sd_given = sqrt((3 * 16.0 / 49 + 4 * 9.0 / 49) / 6) + 1e-6; /* of 1 0 0 0 1 0 1: mean 3/7 */
     const double worth = (1 - 0.5) / (1 - 0.25);
-    const double want[] = { 0.75 / sd,        -0.25 / sd,        -0.25 / sd, -0.25 / sd,
-                            0.5 / sd * worth, -0.5 / sd * worth, 0.75 / sd };
+    const double want[] = { 0.75 / sd,        -0.25 / sd,        -0.25 / sd,     -0.25 / sd,
+                            0.5 / sd * worth, -0.5 / sd * worth, 0.75 / sd_given };
     for (int i = 0; i < 7; i++) test_near(t->scalar[i], want[i], 1e-9, "advantage");
     test_near(t->stats[0].mean, 0.25, 1e-12, "what the policy does by itself");
     group_free(g);

@@ -11,7 +11,7 @@ static const vm_limits LIMITS = { .memory_bytes = 64 << 20, .instructions = 2000
 static void holds(const char *text)
 {
     static const char HEAD[] = "local verify = require 'troupe.verify'\nlocal json = require 'troupe.json'\nlocal "
-                               "regex = require 'troupe.regex'\n";
+                               "regex = require 'troupe.regex'\nlocal shaping = require 'troupe.shaping'\n";
     error err = { 0 };
     vm *v = vm_new(VM_REWARD, &LIMITS, NULL, &err);
     if (!v) fail_msg("%s", err.text);
@@ -97,6 +97,27 @@ static void calls_that_went_well_are_counted(void **state)
           "verify.tool_calls({ tool_calls = {} }, 'python') == 0");
 }
 
+/* Progress in tiers: increasing, convex, every right answer above every wrong one, and deaf to small noise. */
+static void progress_is_rewarded_in_tiers(void **state)
+{
+    (void)state;
+    holds("shaping.proximity(0, 2) == 1 and math.abs(shaping.proximity(2, 2) - math.exp(-0.5)) < 1e-12\n"
+          "shaping.tier(0, 4) == 0 and shaping.tier(0.25, 4) == 1 and shaping.tier(0.26, 4) == 2 and shaping.tier(1, "
+          "4) == 4\n"
+          "shaping.tier(-1, 4) == 0 and shaping.tier(7, 4) == 4\n"
+          "shaping.tiered(1, true) == 1 and shaping.tiered(0, false) == 0 and shaping.tiered(1, false) == 0.5 * 0.75 ^ "
+          "2\n"
+          "(function() local last = -1 for i = 0, 100 do local r = shaping.tiered(i / 100, false) if r < last or r >= "
+          "shaping.tiered(0, true) then return false end last = r end return true end)()\n"
+          "(function() local seed, flips = 7, 0 for i = 1, 1000 do seed = (seed * 1103515245 + 12345) % 2147483648 "
+          "local q "
+          "= (i % 4 + 0.5) / 4 if shaping.tier(q + (seed / 2147483648 - 0.5) * 0.17, 4) ~= shaping.tier(q, 4) then "
+          "flips = "
+          "flips + 1 end end return flips < 200 end)()\n"
+          "shaping.weighted_tiers({ basic = 1, edge = 0 }, { basic = 0.25, medium = 0.5, edge = 0.25 }) == 0.5\n"
+          "shaping.weighted_tiers({}, { basic = 1 }) == 0");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -106,6 +127,7 @@ int main(void)
         cmocka_unit_test(json_goes_both_ways),
         cmocka_unit_test(regular_expressions_end_even_when_hostile),
         cmocka_unit_test(calls_that_went_well_are_counted),
+        cmocka_unit_test(progress_is_rewarded_in_tiers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

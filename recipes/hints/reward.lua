@@ -1,0 +1,1 @@
+return function(task, episode) return { accuracy = episode.text:match("^%s*([%l ]*%l)") == task.answer and 1 or 0 } end
