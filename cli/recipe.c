@@ -124,8 +124,9 @@ static const config_row ROWS[] = {
     { "algorithm.length_from", CONFIG_INT, AT(trainer.advantage.shape.length_from), 0, HUGE_NUMBER, "0",
       "step from which length counts" },
     { "moo.method", CONFIG_VALUE, 0, 0, 0, 0, NULL, "cagrad, pcgrad, upgrad, ... ('troupe moo --help'); absent: GDPO" },
-    { "moo.over", CONFIG_VALUE, 0, 0, 0, 0, NULL, "rewards (objectives) or groups (a row's \"group\")" },
-    { "moo.groups", CONFIG_VALUE, 0, 0, 0, 0, NULL, "list of the groups, for over = \"groups\"" },
+    { "moo.over", CONFIG_VALUE, 0, 0, 0, 0, NULL,
+      "rewards (objectives), groups (a row's \"group\"), or both (each objective of each group)" },
+    { "moo.groups", CONFIG_VALUE, 0, 0, 0, 0, NULL, "list of the groups, for over = \"groups\" or \"both\"" },
     { "moo.bucket", CONFIG_VALUE, 0, 0, 0, 0, NULL,
       "layer, tensor, global, bytes:N, or token (no gradients but logprobs')" },
     { "moo.gate", CONFIG_NUMBER, AT(trainer.moo.bucket.gate), 0, 1, "0.1",
@@ -275,7 +276,7 @@ static int check_groups(const recipe *r, dataset *d, config *c, error *err)
     const moo_plan *m = &r->trainer.moo;
     const uint64_t n = dataset_size(d) < MOST_ROWS ? dataset_size(d) : MOST_ROWS;
     int rc = OK;
-    for (uint64_t i = 0; rc == OK && m->over == MOO_OVER_GROUPS && i < n; i++) {
+    for (uint64_t i = 0; rc == OK && m->n_groups > 0 && i < n; i++) {
         const char *text = dataset_row(d, i), *name = "";
         json_t *row = json_parse(text, strlen(text), "row", err);
         if (!row) return err->code;

@@ -205,15 +205,18 @@ static void read_moo(opening *o, lua_State *L)
     m->bucket.moo.method = (moo_method)recipe_choice(o, L, "moo.method", moo_method_names(), 0);
     m->bucket.moo.ridge = moo_default(MOO_SUM).ridge;
     m->bucket.refresh = (int)o->r->moo_refresh;
-    m->over = recipe_choice(o, L, "moo.over", (const char *const[]){ "rewards", "groups", NULL }, 0) ? MOO_OVER_GROUPS
-                                                                                                     : MOO_OVER_REWARDS;
+    static const char *const OVER[] = { "rewards", "groups", "both", NULL };
+    m->over = (moo_over)(MOO_OVER_REWARDS + recipe_choice(o, L, "moo.over", OVER, 0));
     if (o->rc == OK) read_bucket(o, L);
-    if (o->rc == OK && m->over == MOO_OVER_GROUPS) read_groups(o, L);
+    if (o->rc == OK && m->over != MOO_OVER_REWARDS) read_groups(o, L);
     if (o->rc != OK) return;
-    if (m->over == MOO_OVER_GROUPS && m->by_token) recipe_bad(o, "moo.bucket", "another bucket than token for groups");
-    if (m->over == MOO_OVER_REWARDS && o->r->trainer.objectives.n < 2)
+    const bool rewards = m->over != MOO_OVER_GROUPS;
+    if (m->over == MOO_OVER_BOTH && m->n_groups * o->r->trainer.objectives.n > MOO_MOST)
+        recipe_bad(o, "moo.groups", "at most 16 gradients: objectives times groups");
+    if (m->over != MOO_OVER_REWARDS && m->by_token) recipe_bad(o, "moo.bucket", "another bucket than token for groups");
+    if (rewards && o->r->trainer.objectives.n < 2)
         recipe_bad(o, "moo.method", "two objectives or more in reward.objectives");
-    for (int k = 0; m->over == MOO_OVER_REWARDS && k < o->r->trainer.objectives.n; k++)
+    for (int k = 0; rewards && k < o->r->trainer.objectives.n; k++)
         if (o->r->trainer.objectives.items[k].weight < 0)
             recipe_bad(o, "reward.objectives", "no negative weight with moo: let the script return the negative");
 }

@@ -99,15 +99,18 @@ static int combine_by_token(const pass *p, const loss_batch *l, float *slope, er
     return OK;
 }
 
-/* How the batch's gradients come about: K cotangents, one with owners, or one. */
+/* How the batch's gradients come about: K cotangents, one with owners, some with owners each, or one. */
 static grad_split split_of(const pass *p, const packed_batch *b)
 {
     const moo_plan *m = &p->config->moo;
-    if (m->over == MOO_OVER_GROUPS) return (grad_split){ m->n_groups, b->sequences };
-    if (m->over == MOO_OVER_REWARDS && !m->by_token)
-        return (grad_split){ .K = p->config->objectives.n + (p->config->loss.kl > 0) };
+    const int n = p->config->objectives.n;
+    if (m->over == MOO_OVER_GROUPS) return (grad_split){ m->n_groups, b->sequences, m->n_groups };
+    if (m->over == MOO_OVER_BOTH) return (grad_split){ n * m->n_groups, b->sequences, m->n_groups };
+    if (m->over == MOO_OVER_REWARDS && !m->by_token) return (grad_split){ .K = n + (p->config->loss.kl > 0) };
     return (grad_split){ .K = 1 };
 }
+
+static int cotangents(const grad_split *s) { return s->owners > 0 ? s->K / s->owners : s->K; }
 
 /* ---- ERA ---- */
 
@@ -175,10 +178,11 @@ static float *loss_of(const pass *p, const micro_batch *m, const activations *ac
                            .behaviour = behaviour_of(p, m, old),
                            .sharper = m->first->scale };
     slopes_of(&p->config->loss, &l, -1, slope, &sums->loss);
-    if (p->config->moo.over == MOO_OVER_REWARDS) slopes_by_objective(p, &l, slope);
+    if (p->config->moo.over == MOO_OVER_REWARDS || p->config->moo.over == MOO_OVER_BOTH)
+        slopes_by_objective(p, &l, slope);
     if (p->config->moo.by_token && combine_by_token(p, &l, slope, err) != OK) return NULL;
     const grad_split split = split_of(p, m->b);
-    for (int i = 0; i < n * (split.sequences ? 1 : split.K); i++) sums->has_gradient |= slope[i] != 0;
+    for (int i = 0; i < n * cotangents(&split); i++) sums->has_gradient |= slope[i] != 0;
     for (int i = 0; i < n; i++) sums->entropy += (double)entropy[i];
     if (!m->first->old) m->first->old = logprob;
     return slope;
@@ -201,7 +205,7 @@ int pass_micro(const pass *p, const micro_batch *m, step_sums *sums, error *err)
     if (!slope) return err ? err->code : ERR_STATE;
     if (!m->learns) return OK;
     const grad_split split = split_of(p, b);
-    const size_t bytes = sizeof(float) * (size_t)b->tokens.n_out * (size_t)(split.sequences ? 1 : split.K);
+    const size_t bytes = sizeof(float) * (size_t)b->tokens.n_out * (size_t)cotangents(&split);
     float *on_device = device_scratch(dev, bytes);
     device_copy_in(dev, on_device, slope, bytes);
     model_backward(p->w, &b->tokens, acts, on_device, &split, p->buckets ? NULL : p->grads,

@@ -47,6 +47,8 @@ static weights *frozen_copy(const weights *w, error *err)
 
 static bool needs_reference(const trainer_config *c) { return c->loss.kl > 0 || c->reward_kl > 0; }
 
+static bool over_rewards(const moo_plan *m) { return m->over == MOO_OVER_REWARDS || m->over == MOO_OVER_BOTH; }
+static bool over_groups(const moo_plan *m) { return m->over == MOO_OVER_GROUPS || m->over == MOO_OVER_BOTH; }
 static bool many_learners(const trainer_config *c) { return c->comm && c->comm->size > 1; }
 
 /* The preferences of reward dimensions are the reward's weights. */
@@ -57,9 +59,10 @@ static bucket_set *buckets_of(const trainer_config *config, const weights *w)
     if (m->over == MOO_OVER_NOTHING && many_learners(config)) /* one gradient: buckets are only what is exchanged */
         return bucket_set_new(&(bucket_config){ .moo = moo_default(MOO_SUM) }, w->table, w->dev, 1, 0);
     if (m->over == MOO_OVER_NOTHING || m->by_token) return NULL;
+    const int n = config->objectives.n, each = m->over == MOO_OVER_BOTH ? m->n_groups : 1;
     if (m->over == MOO_OVER_GROUPS) return bucket_set_new(&c, w->table, w->dev, m->n_groups, 0);
-    for (int k = 0; k < config->objectives.n; k++) c.moo.pref[k] = config->objectives.items[k].weight;
-    return bucket_set_new(&c, w->table, w->dev, config->objectives.n, config->loss.kl > 0);
+    for (int k = 0; k < n * each; k++) c.moo.pref[k] = config->objectives.items[k / each].weight;
+    return bucket_set_new(&c, w->table, w->dev, n * each, config->loss.kl > 0);
 }
 
 /* The optimizer's runs are cut into the blocks that isolation may freeze. */
@@ -87,6 +90,10 @@ trainer *trainer_new(const trainer_config *config, weights *w, error *err)
     if (many_learners(config) && (config->moo.by_token || config->moo.bucket.by_micro_batch)) {
         error_set(err, ERR_UNSUPPORTED, "moo.%s: several learners have different micro-batches",
                   config->moo.by_token ? "bucket = \"token\"" : "by_micro_batch");
+        return NULL;
+    }
+    if (config->moo.over == MOO_OVER_BOTH && config->loss.kl > 0) {
+        error_set(err, ERR_UNSUPPORTED, "moo.over = \"both\" with algorithm.kl: use algorithm.reward_kl");
         return NULL;
     }
     trainer *t = xcalloc(1, sizeof *t);
@@ -276,9 +283,9 @@ static int plan_step(trainer *t, const advantage_table *table, pack_plan **plan,
 {
     pack_options o = { .max_tokens = t->config.micro_tokens,
                        .check = CHECKED_EPISODES,
-                       .by_objective = t->config.moo.over == MOO_OVER_REWARDS };
+                       .by_objective = over_rewards(&t->config.moo) };
     share_of(t, &o);
-    if (t->config.moo.over == MOO_OVER_GROUPS) {
+    if (over_groups(&t->config.moo)) {
         if (!(o.owner = owners_of(t, table, err))) return err ? err->code : ERR_STATE;
         o.owners = t->config.moo.n_groups;
     }
@@ -286,25 +293,31 @@ static int plan_step(trainer *t, const advantage_table *table, pack_plan **plan,
     return OK;
 }
 
+/* The names of K gradients: an objective's, a group's, or "accuracy@de". */
 static void moo_metrics(const trainer *t, metrics *out)
 {
     const char *names[MOO_MOST];
     const moo_plan *m = &t->config.moo;
+    const int n = t->config.objectives.n, each = over_groups(m) ? m->n_groups : 1;
     if (!t->buckets || m->over == MOO_OVER_NOTHING) return;
-    for (int k = 0; m->over == MOO_OVER_GROUPS && k < m->n_groups; k++) names[k] = m->groups[k];
-    for (int k = 0; m->over == MOO_OVER_REWARDS && k < t->config.objectives.n; k++)
-        names[k] = t->config.objectives.items[k].name;
+    for (int k = 0; k < (over_rewards(m) ? n * each : each); k++) {
+        const char *reward = t->config.objectives.items[k / each].name,
+                   *owner = over_groups(m) ? m->groups[k % each] : "";
+        str joined = { 0 };
+        str_printf(&joined, "%s%s%s", over_rewards(m) ? reward : "", m->over == MOO_OVER_BOTH ? "@" : "", owner);
+        names[k] = memcpy(arena_alloc(t->step, joined.len + 1), joined.data, joined.len + 1);
+        str_free(&joined);
+    }
     bucket_metrics(t->buckets, names, out);
 }
 
 /* Which ranks have which of the rows of K gradients: data groups whose episodes they have, or everything. */
 static const bool *contributions(trainer *t, const pack_plan *plan)
 {
-    const bool groups = t->config.moo.over == MOO_OVER_GROUPS;
+    const int owners = over_groups(&t->config.moo) ? t->config.moo.n_groups : 1;
     const int size = t->config.comm->size, rows = bucket_rows(t->buckets);
-    if (groups) return plan->shares;
     bool *has = arena_array(t->step, bool, size *rows);
-    for (int i = 0; i < size * rows; i++) has[i] = plan->shares[i / rows];
+    for (int i = 0; i < size * rows; i++) has[i] = plan->shares[i / rows * owners + i % rows % owners];
     return has;
 }
 

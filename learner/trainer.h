@@ -24,13 +24,14 @@
 #include "rollout/dataset.h"
 
 /* Whose gradients are reconciled. */
-typedef enum moo_over { MOO_OVER_NOTHING, MOO_OVER_REWARDS, MOO_OVER_GROUPS } moo_over;
+typedef enum moo_over { MOO_OVER_NOTHING, MOO_OVER_REWARDS, MOO_OVER_GROUPS, MOO_OVER_BOTH } moo_over;
 
 enum { GROUP_NAME = 64 };
 
 /* Many objectives. Reward dimensions: each objective of the reward keeps its gradient, a backward pass each. Data
  * groups (a row's "group": language, task, ...): the scalar advantage trains, each group's rows keep their gradient,
- * one backward pass. The reward's weights are the preferences of the former. */
+ * one backward pass. Both: each objective of each group, a backward pass an objective; gradient k * groups + g. The
+ * reward's weights are the preferences of objectives. */
 typedef struct moo_plan {
     moo_over over;
     bool

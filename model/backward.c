@@ -21,11 +21,11 @@ typedef struct backward {
     device *dev;
     const inner_activations *in;
     const grad_sink *sink;
-    float *grads; /* [K, total] */
-    int K;        /* gradients */
-    int sides;    /* cotangents: K, or 1 whose rows have K owners */
-    const int *tokens,
-        *outs; /* [owners + 1] where each owner's rows begin, of T and of n_out; one owner with K sides */
+    float *grads;             /* [K, total] */
+    int K;                    /* gradients: sides x owners */
+    int sides;                /* cotangents */
+    int owners;               /* of their rows */
+    const int *tokens, *outs; /* [owners + 1] where each owner's rows begin, of T and of n_out */
     int T, D;
     float *dtop; /* [sides, n_out, D] cotangent of the last layer's output */
     float *dx;   /* [sides, T, D] of a lower layer's output, then of its input */
@@ -61,13 +61,11 @@ typedef struct share {
     int begin, n; /* its rows */
 } share;
 
-/* The i-th share of side k's rows: all of them, or with one side those of the i-th owner. `cuts`: b->tokens or
- * b->outs. */
+/* The i-th share of side k's rows: those of the i-th owner. `cuts`: b->tokens or b->outs. */
 static bool next_share(const backward *b, int k, const int *cuts, int i, share *s)
 {
-    const int owners = b->sides == b->K ? 1 : b->K;
-    if (i >= owners) return false;
-    *s = (share){ owners > 1 ? i : k, cuts[i], cuts[i + 1] - cuts[i] };
+    if (i >= b->owners) return false;
+    *s = (share){ k * b->owners + i, cuts[i], cuts[i + 1] - cuts[i] };
     return true;
 }
 
@@ -259,7 +257,7 @@ static layer_grads layer_grads_new(const weights *w, int T, int n_out)
 /* Where each owner's rows begin, of the batch's tokens and of its outputs (which come in the sequences' order). */
 static void cut_rows(backward *b, const token_batch *batch, const grad_split *split)
 {
-    const int owners = split->sequences ? split->K : 1;
+    const int owners = b->owners;
     int *tokens = device_host_scratch(b->dev, sizeof *tokens * (size_t)(owners + 1));
     int *outs = device_host_scratch(b->dev, sizeof *outs * (size_t)(owners + 1));
     int out = 0;
@@ -277,8 +275,9 @@ void model_backward(const weights *w, const token_batch *batch, const activation
 {
     const inner_activations *in = acts->inner;
     const int T = batch->T, D = w->table->config.width, last = w->table->config.layers - 1;
-    const int sides = split->sequences ? 1 : split->K;
-    assert(in->keep && T == in->batch.T && batch->n_out == in->batch.n_out && split->K > 0);
+    const int owners = !split->sequences ? 1 : split->owners > 0 ? split->owners : split->K, sides = split->K / owners;
+    assert(in->keep && T == in->batch.T && batch->n_out == in->batch.n_out && split->K > 0 &&
+           sides * owners == split->K);
     backward b = { .w = w,
                    .ops = device_ops(w->dev),
                    .dev = w->dev,
@@ -287,6 +286,7 @@ void model_backward(const weights *w, const token_batch *batch, const activation
                    .grads = grads,
                    .K = split->K,
                    .sides = sides,
+                   .owners = owners,
                    .T = T,
                    .D = D,
                    .dtop = device_scratch(w->dev, sizeof(float) * (size_t)sides * (size_t)batch->n_out * (size_t)D),

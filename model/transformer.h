@@ -40,15 +40,18 @@ typedef struct grad_sink {
 
 /* K gradients of one forward. Either K cotangents of all rows (objectives that every episode has: they share the
  * activations, each costs a backward pass), or one cotangent whose sequences belong to K owners (languages, tasks): one
- * pass, in which only the sums over rows are taken apart. */
+ * pass, in which only the sums over rows are taken apart. Or both: K / owners cotangents, and gradient
+ * c * owners + o is of cotangent c and owner o. */
 typedef struct grad_split {
     int K;
-    const int *sequences; /* [K + 1]: sequences [sequences[k], sequences[k + 1]) are k's; NULL: K cotangents */
+    const int *sequences; /* [owners + 1]: sequences [sequences[o], sequences[o + 1]) are o's; NULL: K cotangents */
+    int owners;           /* of sequences; 0: K */
 } grad_split;
 
-/* Backward; `acts` of a forward with `keep` over the same batch. dlogprob [K, n_out], or [1, n_out] for split
- * sequences, and grads [K, table->total], on the device; grads: += ; zero it before the first micro-batch; NULL when
- * the sink has places. sink may be NULL. K cotangents' gradients are to the bit those of K calls with one each. */
+/* Backward; `acts` of a forward with `keep` over the same batch. dlogprob [K, n_out], or [K / owners, n_out]
+ * for split sequences, and grads [K, table->total], on the device; grads: += ; zero it before the first micro-batch;
+ * NULL when the sink has places. sink may be NULL. K cotangents' gradients are to the bit those of K calls with one
+ * each. */
 void model_backward(const weights *w, const token_batch *batch, const activations *acts, const float *dlogprob,
                     const grad_split *split, float *grads, const grad_sink *sink);
 

@@ -226,6 +226,10 @@ static void reward_dimensions_are_reconciled_the_same_on_many_learners(void **st
     c.moo.bucket = (bucket_config){ .moo = moo_default(MOO_PCGRAD), .scope = BUCKET_LAYER, .gate = 0.1, .refresh = 1 };
     c.loss.kl = 0.05; /* a third row, which is nobody's objective */
     check("reward dimensions, PCGrad", &c, 2);
+    c.loss.kl = 0;
+    c.moo.over = MOO_OVER_BOTH, c.moo.n_groups = 3;
+    for (int k = 0; k < 3; k++) snprintf(c.moo.groups[k], GROUP_NAME, "%s", OWNERS[k]);
+    check("each reward of each data group", &c, 4);
 }
 
 static void an_adapter_is_the_same_on_many_learners(void **state)

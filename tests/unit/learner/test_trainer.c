@@ -313,6 +313,11 @@ static void a_sum_of_gradients_is_the_gradient_of_the_sum(void **state)
     test_near(step_norm(&c, true, w) / scalar, 1, 1e-4, "groups, in micro-batches");
     c.micro_tokens = 0;
     test_near(step_norm(&c, true, w) / scalar, 1, 1e-4, "groups");
+    c.moo.over = MOO_OVER_BOTH;
+    test_near(step_norm(&c, true, w) / scalar, 2 / 1.5, 1e-4, "each reward of each group");
+    c.micro_tokens = 10;
+    test_near(step_norm(&c, true, w) / scalar, 2 / 1.5, 1e-4, "each reward of each group, in micro-batches");
+    c.micro_tokens = 0;
     c.loss.kl = 0.1;
     c.moo.over = MOO_OVER_REWARDS;
     test_near(step_norm(&c, true, w) / scalar, 2 / 1.5, 1e-4, "KL at the reference itself has no gradient");

@@ -146,7 +146,7 @@ static void split_sequences_give_each_owners_gradient(void **state)
         float *together = xcalloc((size_t)(K * m.table->total), sizeof *together);
         device_scratch_reset(m.dev);
         const activations *acts = model_forward(m.w, &t->b, &options);
-        model_backward(m.w, &t->b, acts, slopes, &(grad_split){ K, sequences }, together, NULL);
+        model_backward(m.w, &t->b, acts, slopes, &(grad_split){ .K = K, .sequences = sequences }, together, NULL);
         for (int64_t i = 0; i < K * m.table->total; i++)
             test_near((double)together[i], (double)apart[i], 2e-4, "an owner's gradient");
         free(apart);
@@ -156,6 +156,37 @@ static void split_sequences_give_each_owners_gradient(void **state)
         free(t);
         small_model_close(&m);
     }
+}
+
+/* Two cotangents whose sequences have three owners: six gradients in two passes, each that of its cotangent alone. */
+static void cotangents_and_owners_give_a_gradient_a_pair(void **state)
+{
+    (void)state;
+    enum { SIDES = 2, OWNERS = 3 };
+    small_model m = small_model_open(small_config(true), 2, 6);
+    test_random rnd = test_random_seed(71);
+    test_batch *t = test_batch_new(&rnd, m.table->config.vocab, 6, 40, 0.5);
+    const int sequences[OWNERS + 1] = { 0, 1, 4, t->b.S };
+    float *slopes = random_slopes(&rnd, SIDES, t->b.n_out);
+    float *together = xcalloc((size_t)(SIDES * OWNERS * m.table->total), sizeof *together);
+    const forward_options options = { .keep = true };
+    device_scratch_reset(m.dev);
+    const activations *acts = model_forward(m.w, &t->b, &options);
+    const grad_split split = { .K = SIDES * OWNERS, .sequences = sequences, .owners = OWNERS };
+    model_backward(m.w, &t->b, acts, slopes, &split, together, NULL);
+    for (int side = 0; side < SIDES; side++) {
+        float *own = xcalloc((size_t)(OWNERS * m.table->total), sizeof *own);
+        device_scratch_reset(m.dev);
+        acts = model_forward(m.w, &t->b, &options);
+        model_backward(m.w, &t->b, acts, slopes + side * t->b.n_out,
+                       &(grad_split){ .K = OWNERS, .sequences = sequences }, own, NULL);
+        test_same_bits(together + side * OWNERS * m.table->total, own, OWNERS * m.table->total, "a cotangent's owners");
+        free(own);
+    }
+    free(together);
+    free(slopes);
+    free(t);
+    small_model_close(&m);
 }
 
 static void recomputing_gives_the_same_bits_from_less_memory(void **state)
@@ -286,6 +317,7 @@ int main(void)
         cmocka_unit_test(scaled_logits_are_those_of_another_temperature),
         cmocka_unit_test(K_sides_give_the_bits_of_K_calls),
         cmocka_unit_test(split_sequences_give_each_owners_gradient),
+        cmocka_unit_test(cotangents_and_owners_give_a_gradient_a_pair),
         cmocka_unit_test(recomputing_gives_the_same_bits_from_less_memory),
         cmocka_unit_test(two_threads_give_the_same_bits),
         cmocka_unit_test(the_sink_gets_complete_gradients_in_the_order_of_the_table_reversed),
