@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/vec.h"
 
@@ -88,6 +89,41 @@ void batch_step_metrics(const group *const *groups, uint32_t n, int64_t step, me
     vec_free(&t.call_ms);
 }
 
+enum { MOST_GROUPS = 64 };
+
+typedef struct group_tally {
+    const char *name; /* an episode's */
+    double sum, scored;
+} group_tally;
+
+static group_tally *tally_of(group_tally *all, int *n, const char *name)
+{
+    for (int i = 0; i < *n; i++)
+        if (strcmp(all[i].name, name) == 0) return &all[i];
+    if (*n == MOST_GROUPS) return NULL;
+    all[*n] = (group_tally){ .name = name };
+    return &all[(*n)++];
+}
+
+/* What each data group is worth on the objective that is about to be learned: `troupe forgetting` reads it. */
+static void eval_by_group(const group *const *groups, uint32_t n, const char *reward, metrics *out)
+{
+    group_tally all[MOST_GROUPS];
+    int found = 0;
+    char name[160];
+    for (uint32_t g = 0; g < n; g++)
+        for (uint32_t i = 0; i < groups[g]->n; i++) {
+            const char *owner = groups[g]->episodes[i]->objective;
+            const double v = score_get(groups[g]->scores[i], reward);
+            group_tally *t = owner && *owner && isfinite(v) ? tally_of(all, &found, owner) : NULL;
+            if (t) t->sum += v, t->scored++;
+        }
+    for (int i = 0; i < found; i++) {
+        snprintf(name, sizeof name, "eval/group/%.100s", all[i].name);
+        metrics_set(out, name, all[i].sum / all[i].scored);
+    }
+}
+
 void batch_eval_metrics(const group *const *groups, uint32_t n, const objective_set *objectives, metrics *out)
 {
     char name[96];
@@ -101,6 +137,7 @@ void batch_eval_metrics(const group *const *groups, uint32_t n, const objective_
         snprintf(name, sizeof name, "eval/%s/mean", objectives->items[k].name);
         if (scored > 0) metrics_set(out, name, sum / scored);
     }
+    eval_by_group(groups, n, objectives->items[0].name, out);
     tally t = count(groups, n, 0);
     metrics_set(out, "eval/episodes", t.episodes);
     metrics_set(out, "eval/shots", t.shots / fmax(1, t.episodes));

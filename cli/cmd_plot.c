@@ -12,9 +12,10 @@
 #include "base/str.h"
 #include "base/vec.h"
 #include "cli/arguments.h"
+#include "cli/metrics_file.h"
 #include "cli/verbs.h"
 
-enum { WIDTH = 720, HEIGHT = 400, LEFT = 56, RIGHT = 16, TOP = 40, BOTTOM = 76, MAX_RUNS = 6, MAX_FILE = 1 << 30 };
+enum { WIDTH = 720, HEIGHT = 400, LEFT = 56, RIGHT = 16, TOP = 40, BOTTOM = 76, MAX_RUNS = 6 };
 static const char *const COLOURS[MAX_RUNS] = { "#1f6feb", "#d1242f", "#1a7f37", "#9a6700", "#8250df", "#57606a" };
 
 typedef struct point {
@@ -27,40 +28,31 @@ typedef struct run_curves {
     curve train, eval, shots;
 } run_curves;
 
-static double value_of(const json_t *line, const char *key)
-{
-    const json_t *v = json_object_get(line, key);
-    return json_is_number(v) ? json_number_value(v) : NAN;
-}
+typedef struct reading {
+    run_curves *r;
+    const char *objective;
+} reading;
 
-static void add_line(run_curves *r, const json_t *line, const char *objective)
+static void add_line(void *ctx, const json_t *line)
 {
+    const reading *g = ctx;
     char train[96], eval[96];
-    snprintf(train, sizeof train, "reward/%s/mean", objective);
-    snprintf(eval, sizeof eval, "eval/%s/mean", objective);
-    const double x = value_of(line, "step"), t = value_of(line, train), e = value_of(line, eval);
-    const double shots = value_of(line, "prompt/shots/mean");
-    if (!isnan(t)) vec_push(&r->train, (point){ x, t });
-    if (!isnan(e)) vec_push(&r->eval, (point){ x, e });
-    if (!isnan(shots)) vec_push(&r->shots, (point){ x, shots });
+    snprintf(train, sizeof train, "reward/%s/mean", g->objective);
+    snprintf(eval, sizeof eval, "eval/%s/mean", g->objective);
+    const double x = metrics_file_number(line, "step"), t = metrics_file_number(line, train);
+    const double e = metrics_file_number(line, eval), shots = metrics_file_number(line, "prompt/shots/mean");
+    if (!isnan(t)) vec_push(&g->r->train, (point){ x, t });
+    if (!isnan(e)) vec_push(&g->r->eval, (point){ x, e });
+    if (!isnan(shots)) vec_push(&g->r->shots, (point){ x, shots });
 }
 
 static int read_run(run_curves *r, const char *dir, const char *objective, error *err)
 {
-    char path[1024];
-    size_t len;
-    char *text = file_read(path_join(path, sizeof path, dir, "metrics.jsonl"), MAX_FILE, &len, err);
-    if (!text) return err->code;
     const char *slash = strrchr(dir, '/');
     r->label = slash && slash[1] ? slash + 1 : dir;
-    for (char *line = text, *end; (end = memchr(line, '\n', len - (size_t)(line - text))); line = end + 1) {
-        json_t *json = json_parse(line, (size_t)(end - line), path, NULL);
-        if (json) add_line(r, json, objective);
-        json_decref(json);
-    }
-    free(text);
+    if (metrics_file_read(dir, add_line, &(reading){ r, objective }, err) != OK) return err->code;
     if (r->train.len + r->eval.len > 0) return OK;
-    return error_set(err, ERR_NOT_FOUND, "%s has no values of '%s' yet", path, objective);
+    return error_set(err, ERR_NOT_FOUND, "%s/metrics.jsonl has no values of '%s' yet", dir, objective);
 }
 
 static double last_step(const run_curves *runs, int n)

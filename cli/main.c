@@ -19,6 +19,7 @@ static const verb VERBS[] = {
     { "pretrain", cmd_pretrain, "PRETRAIN.lua [key=value ...]   train a base model from a document generator" },
     { "score", cmd_score, "REWARD.lua FILE.jsonl|rollouts.db   run a reward script offline" },
     { "rollouts", cmd_rollouts, "RUN [--step N]                  read the episodes of a run" },
+    { "forgetting", cmd_forgetting, "RUN                  what each data group has learned and lost" },
     { "plot", cmd_plot, "OUT.svg RUN [RUN ...]           draw learning curves" },
     { "env", cmd_env, "list | call --tool NAME ARGS    one tool call by hand" },
     { "probe", cmd_probe, "--model DIR --text T            token ids, logprobs and logits of a model" },

@@ -33,7 +33,7 @@ static const config_row ROWS[] = {
     { "data.drop_solved", CONFIG_INT, AT(drop_solved), 0, 1e9, "0",
       "episodes, all right, after which a row is left out; 0: never" },
     { "data.stages", CONFIG_VALUE, 0, 0, 0, 0, NULL,
-      "list of { groups = {...}, gate = success, steps = n }: rows let in stage by stage" },
+      "list of { groups = {...}, gate = success, steps = n }: whose rows each stage shows, and when it ends" },
     { "env.tools", CONFIG_VALUE, 0, 0, 0, 0, NULL, "list of T.python{...}, T.tool{...}" },
     { "env.max_turns", CONFIG_INT, AT(max_turns), 0, 1000, "4", "tool calls an episode may make" },
     { "env.max_observation", CONFIG_INT, AT(max_observation), 1, 1e6, "512",

@@ -20,5 +20,6 @@ int cmd_render(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_forgetting(int argc, char **argv);
 int cmd_plot(int argc, char **argv);        /* metrics.jsonl of one or two runs -> an SVG line plot */
 int cmd_reward_host(int argc, char **argv); /* hidden: the killable process a reward script runs in */

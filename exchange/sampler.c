@@ -27,7 +27,7 @@ struct sampler {
     sampler_config config;
     uint64_t n;
     row_memory *rows; /* [n] */
-    int *first_stage; /* [n] the first stage that lets the row in; n_stages: none */
+    uint32_t *stages; /* [n] bit k: stage k shows the row */
     stage_memory now;
 };
 
@@ -54,8 +54,11 @@ static int read_stages(sampler *s, const dataset *rows, error *err)
         json_t *row = json_parse(text, strlen(text), "row", err);
         if (!row) return err ? err->code : ERR_PARSE;
         json_opt_string(row, "group", "row", "", &name, NULL);
-        for (int k = 0; k < c->n_stages; k++) members[k] += stage_has(&c->stages[k], name);
-        while (s->first_stage[i] < c->n_stages && !stage_has(&c->stages[s->first_stage[i]], name)) s->first_stage[i]++;
+        for (int k = 0; k < c->n_stages; k++) {
+            if (!stage_has(&c->stages[k], name)) continue;
+            s->stages[i] |= 1u << k;
+            members[k]++;
+        }
         json_decref(row);
     }
     for (int k = 0; k < c->n_stages; k++)
@@ -86,7 +89,7 @@ sampler *sampler_new(const sampler_config *config, const dataset *rows, error *e
     s->config = *config;
     s->n = dataset_size(rows);
     s->rows = xcalloc((size_t)s->n, sizeof *s->rows);
-    s->first_stage = xcalloc((size_t)s->n, sizeof *s->first_stage);
+    s->stages = xcalloc((size_t)s->n, sizeof *s->stages);
     if (config->n_stages == 0 || read_stages(s, rows, err) == OK) return s;
     sampler_free(s);
     return NULL;
@@ -96,7 +99,7 @@ void sampler_free(sampler *s)
 {
     if (!s) return;
     free(s->rows);
-    free(s->first_stage);
+    free(s->stages);
     free(s);
 }
 
@@ -163,7 +166,7 @@ static uint64_t candidates(const sampler *s, draw *out)
     uint64_t n = 0;
     for (int leave_out = 1; n == 0 && leave_out >= 0; leave_out--)
         for (uint64_t i = 0; i < s->n; i++) {
-            if (s->config.n_stages > 0 && s->first_stage[i] > (int)s->now.stage) continue;
+            if (s->config.n_stages > 0 && !(s->stages[i] >> (int)s->now.stage & 1)) continue;
             if (leave_out && left_out(&s->config, &s->rows[i])) continue;
             out[n++].row = i;
         }

@@ -6,7 +6,7 @@
  *
  * A row never seen has the largest weight, so the first pass over the data is its own warm-up. On top of any of them:
  * rows that failed (or succeeded) in all of their first so many episodes are left out (RIF-RFT, 2507.05386), and stages
- * let rows of some groups in after the others, each stage ending when its moving success passes a gate.
+ * show rows of some groups before those of others, each stage ending when its moving success passes a gate.
  *
  * An episode is right where its score on one objective is above 0. Rows of a step are drawn without repetition as long
  * as there are enough. Everything is a function of (seed, step, what was learned from): the trainer's thread learns

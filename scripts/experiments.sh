@@ -58,7 +58,7 @@ spread() {
     }'
 }
 
-all=(conflict languages preference staleness rare priority era hints)
+all=(conflict languages preference staleness rare priority era hints forgetting)
 for name in "${all[@]}"; do . "scripts/experiments/$name.sh"; done
 
 if [ $# -eq 0 ]; then

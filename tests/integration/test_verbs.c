@@ -39,9 +39,9 @@ static void expect(outcome o, int status, const char *const *words)
 static void help_is_there_for_every_verb(void **state)
 {
     (void)state;
-    static const char *const VERBS[] = { "train", "eval",  "chat",     "pretrain", "score",   "rollouts", "plot",
-                                         "env",   "probe", "tokenize", "doctor",   "learner", "actor",    "reward",
-                                         "moo",   "bench", "render",   "import",   "export" };
+    static const char *const VERBS[] = { "train",      "eval", "chat",  "pretrain", "score",  "rollouts", "plot",
+                                         "forgetting", "env",  "probe", "tokenize", "doctor", "learner",  "actor",
+                                         "reward",     "moo",  "bench", "render",   "import", "export" };
     for (size_t i = 0; i < sizeof VERBS / sizeof *VERBS; i++)
         EXPECT(0, TROUPE(VERBS[i], "--help"), "usage: troupe", VERBS[i]);
     EXPECT(0, TROUPE("--help"), "train", "doctor");
@@ -193,6 +193,7 @@ static void a_run_can_be_read_scored_again_and_drawn(void **state)
     EXPECT(1, TROUPE("rollouts", run, "--step", "77"), "no such episodes");
     EXPECT(0, TROUPE("score", reward, db), "24 episodes, 0 without a score");
     EXPECT(0, TROUPE("plot", svg, run), "");
+    EXPECT(1, TROUPE("forgetting", run), "no evaluations of data groups");
     size_t len;
     char *text = bytes_of(svg, &len);
     assert_non_null(strstr(text, "</svg>"));

@@ -155,7 +155,7 @@ static void a_stage_ends_at_its_gate_and_not_before(void **state)
     desk d = open_desk();
     sampler_config c = { .n_stages = 2, .seed = 1 };
     c.stages[0] = (sampler_stage){ .groups = { "easy" }, .n_groups = 1, .gate = 0.8 };
-    c.stages[1] = (sampler_stage){ .gate = 2 };
+    c.stages[1] = (sampler_stage){ .groups = { "hard", "easy" }, .n_groups = 2, .gate = 2 };
     sampler *s = sampler_of(&d, c);
     int times[ROWS];
     for (int i = 0; i < 30; i++) learn(s, 0, GROUP / 2);
@@ -166,7 +166,7 @@ static void a_stage_ends_at_its_gate_and_not_before(void **state)
     assert_int_equal(times[11], 0);
     learn(s, 1, GROUP); /* 0.836 */
     count(s, 300, times);
-    assert_true(times[11] > 0 && times[0] > 0);
+    assert_true(times[11] > 0 && times[0] > 0 && times[5] == 0);
     sampler_free(s);
     close_desk(&d);
 }

@@ -1,0 +1,9 @@
+/* metrics_file - a run's metrics.jsonl, line by line. */
+#pragma once
+
+#include "base/json.h"
+
+/* Calls `each` for every whole line of RUN/metrics.jsonl; a line under way (the run goes on) is left out. */
+int metrics_file_read(const char *run, void (*each)(void *ctx, const json_t *line), void *ctx, error *err);
+/* The number of a key; NaN when it has none. */
+double metrics_file_number(const json_t *line, const char *key);
