@@ -181,8 +181,8 @@ static void a_run_that_was_killed_whole_is_resumed_to_the_same_end(void **state)
     test_folder_remove(p.dir);
 }
 
-/* What buckets remember, a moving reference, refilled steps, several updates a batch: all of it is in the checkpoint or
- * follows from it. */
+/* What buckets and the sampler of rows remember, trends, frozen blocks, a moving reference, refilled steps, several
+ * updates a batch: all of it is in the checkpoint or follows from it. */
 static void so_is_one_with_everything_that_remembers(void **state)
 {
     (void)state;
@@ -197,6 +197,12 @@ static void so_is_one_with_everything_that_remembers(void **state)
                                 "algorithm.reference_every=2",
                                 "algorithm.reward_kl=0.01",
                                 "algorithm.epochs=2",
+                                "algorithm.pivot_steps=2",
+                                "algorithm.era_k=2",
+                                "data.sampling=failure",
+                                "optim.freeze=0.3",
+                                "optim.protect=0.1",
+                                "optim.freeze_every=2",
                                 NULL };
     int status;
     place whole = new_place(), p = new_place();
@@ -246,6 +252,25 @@ static void no_token_is_staler_than_asked_for(void **state)
     test_folder_remove(p.dir);
 }
 
+/* A lag makes stale data that repeats: exactly so old, and the same bytes whoever played. */
+static void a_lag_is_the_same_with_one_actor_and_with_three(void **state)
+{
+    (void)state;
+    need_sandbox();
+    static const double EXPECTED[LAST] = { 0, 1, 2, 2 };
+    double stale[LAST];
+    place one = new_place(), three = new_place();
+    process t = start(&one, (const char *const[]){ "rollout.lag=2", "actors=1", NULL });
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    t = start(&three, (const char *const[]){ "rollout.lag=2", "actors=3", NULL });
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    assert_same_model(&one, &three);
+    assert_int_equal(metric_values(three.run, "step", "training/staleness/mean", stale, LAST), LAST);
+    for (int i = 0; i < LAST; i++) assert_true(stale[i] == EXPECTED[i]);
+    test_folder_remove(one.dir);
+    test_folder_remove(three.dir);
+}
+
 static const char HOSTILE[] =
     "local calls = 0\n"
     "return function(task, episode)\n"
@@ -292,6 +317,7 @@ int main(void)
         cmocka_unit_test(so_is_one_with_everything_that_remembers),
         cmocka_unit_test(ctrl_c_leaves_a_checkpoint_and_nobody_behind),
         cmocka_unit_test(no_token_is_staler_than_asked_for),
+        cmocka_unit_test(a_lag_is_the_same_with_one_actor_and_with_three),
         cmocka_unit_test(hostile_reward_scripts_cost_scores_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, play_calm, forget_calm);
