@@ -138,7 +138,12 @@ static int write_prompt(stage *s, player *p, error *err)
     prompt_pieces pieces = { 0 };
     int n = 0, rc = OK;
     if (p->task->n_shots > 0 && s->config.shots) n = s->config.shots(s->config.shots_ctx, p->task, shots, MAX_SHOTS);
-    rc = dialect_prompt(s->config.dialect, s->config.instruction, shots, n, p->task->row, &pieces, err);
+    str instruction = { 0 };
+    str_puts(&instruction, s->config.instruction);
+    if (p->task->template_id > 0 && p->task->template_id <= s->config.n_templates)
+        str_printf(&instruction, "%s%s", instruction.len ? "\n" : "", s->config.templates[p->task->template_id - 1]);
+    rc = dialect_prompt(s->config.dialect, instruction.data, shots, n, p->task->row, &pieces, err);
+    str_free(&instruction);
     for (size_t i = 0; rc == OK && i < pieces.len; i++) {
         s->ids.len = 0;
         rc = tokenizer_encode(s->config.tokenizer, pieces.data[i].text, pieces.data[i].len, true, &s->ids, err);

@@ -23,6 +23,8 @@ typedef struct stage_config {
     const char *dialect_name; /* recorded as the template's name */
     const char *environment;  /* recorded */
     const char *instruction;
+    const char *const *templates; /* [n_templates] what a task's template adds to the instruction */
+    int n_templates;
     /* Writes up to max pointers to shot texts (JSON, borrowed) for a task; returns how many. */
     int (*shots)(void *ctx, const task *t, const char **out, int max);
     void *shots_ctx;

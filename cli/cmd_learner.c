@@ -59,6 +59,7 @@ static server_config server_settings(const session *s)
                                         .lag = r->lag,
                                         .temperature = (float)r->temperature,
                                         .max_tokens = (int32_t)r->max_tokens,
+                                        .templated = r->n_templates > 0 ? (uint32_t)r->templated : 0,
                                         .hinted = (uint32_t)r->hinted,
                                         .demonstrations = (uint32_t)r->demonstrations,
                                         .eval_prompts = (uint64_t)r->eval_prompts,

@@ -86,6 +86,8 @@ player *player_new(const recipe *r, const char *model_dir, int threads, int slot
                                .dialect_name = r->dialect,
                                .environment = "tools",
                                .instruction = r->instruction,
+                               .templates = (const char *const *)r->templates,
+                               .n_templates = r->n_templates,
                                .shots = p->shots.len > 0 ? pick_shots : NULL,
                                .shots_ctx = p,
                                .max_turns = (int)r->max_turns,

@@ -42,6 +42,8 @@ static const config_row ROWS[] = {
       "xml, qwen, llama3, react, or the path of a dialect file" },
     { "prompt.options", CONFIG_VALUE, 0, 0, 0, 0, NULL, "table of the dialect's options" },
     { "prompt.instruction", CONFIG_VALUE, 0, 0, 0, 0, NULL, "text before every question" },
+    { "prompt.templates", CONFIG_VALUE, 0, 0, 0, 0, NULL,
+      "list of texts, or { text =, complexity = }, that say how to go about it: behind the instruction" },
     { "prompt.shots", CONFIG_VALUE, 0, 0, 0, 0, NULL, "T.shots{ file =, schedule = { {step, n}, ... } }" },
     { "reward.script", CONFIG_PATH, AT(reward_script), 0, 0, NULL,
       "reward.lua: function(task, episode) -> objectives" },
@@ -62,6 +64,8 @@ static const config_row ROWS[] = {
       "nucleus; below 1 the learner sees other probabilities than were sampled" },
     { "rollout.max_staleness", CONFIG_INT, AT(max_staleness), 0, 16, "0",
       "policy versions a token may be behind; 0: synchronous" },
+    { "rollout.templated", CONFIG_INT, AT(templated), 0, 4096, "0",
+      "samples of a group that are played behind the best of prompt.templates" },
     { "rollout.hinted", CONFIG_INT, AT(hinted), 0, 4096, "0",
       "samples of a group that begin with a part of the row's \"demonstration\"" },
     { "rollout.most_hint", CONFIG_NUMBER, AT(sampler.most_hint), 0, 1, "0.7",
@@ -245,8 +249,8 @@ static int read_values(lua_State *L)
     opening *o = lua_touserdata(L, 1);
     luaL_checkstack(L, 64, "recipe");
     recipe_read_learning(o, L);
-    if (o->rc == OK) recipe_read_sampling(o, L);
     if (o->rc == OK) read_prompt(o, L);
+    if (o->rc == OK) recipe_read_sampling(o, L);
     o->r->precision = (precision)recipe_choice(o, L, "precision", (const char *const[]){ "f32", "bf16", NULL }, 0);
     return 0;
 }
@@ -336,6 +340,7 @@ void recipe_free(recipe *r)
     curriculum_free(r->shots);
     vm_free(r->vm);
     free(r->instruction);
+    for (int i = 0; i < r->n_templates; i++) free(r->templates[i]);
     free(r->dialect_options);
     free(r);
 }

@@ -28,12 +28,15 @@ typedef struct recipe {
     char model[RECIPE_PATH];
     char train[RECIPE_PATH], test[RECIPE_PATH]; /* data; test may be "" */
     sampler_config sampler;
-    int64_t drop_failed, drop_solved, hinted, demonstrations;
+    int64_t drop_failed, drop_solved, templated, hinted, demonstrations;
 
     char dialect[RECIPE_PATH];
     char *instruction, *dialect_options; /* options: JSON text or NULL */
-    char shots_file[RECIPE_PATH];        /* "" without shots */
-    curriculum *shots;                   /* NULL without shots */
+    char *templates[SAMPLER_TEMPLATES];
+    double complexity[SAMPLER_TEMPLATES];
+    int n_templates;
+    char shots_file[RECIPE_PATH]; /* "" without shots */
+    curriculum *shots;            /* NULL without shots */
 
     int64_t max_turns, max_observation;
 

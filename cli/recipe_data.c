@@ -1,6 +1,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "cli/recipe_read.h"
 
 /* A stage's list of groups, on top of the stack; absent: every row. */
@@ -58,6 +59,39 @@ static void read_stages(opening *o, lua_State *L)
     }
 }
 
+/* A text, or { text = ..., complexity = number }, on top of the stack. */
+static void read_template(opening *o, lua_State *L)
+{
+    recipe *r = o->r;
+    const int at = lua_gettop(L);
+    const char *text = lua_type(L, at) == LUA_TSTRING ? lua_tostring(L, at) : NULL;
+    r->complexity[r->n_templates] = NAN;
+    if (lua_istable(L, at)) {
+        if (lua_getfield(L, at, "complexity") == LUA_TNUMBER) r->complexity[r->n_templates] = lua_tonumber(L, -1);
+        text = lua_getfield(L, at, "text") == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+    }
+    if (text && *text)
+        r->templates[r->n_templates++] = xstrdup(text);
+    else
+        recipe_bad(o, "prompt.templates", "texts, or { text = ..., complexity = number }");
+    lua_settop(L, at);
+}
+
+static void read_templates(opening *o, lua_State *L)
+{
+    config_push(L, "prompt.templates");
+    if (lua_isnil(L, -1)) return;
+    const lua_Integer n = lua_istable(L, -1) ? luaL_len(L, -1) : 0;
+    if (n < 1 || n > SAMPLER_TEMPLATES) recipe_bad(o, "prompt.templates", "a list of 1 to 64 templates");
+    for (lua_Integer i = 1; i <= n && o->rc == OK; i++) {
+        lua_rawgeti(L, -1, i);
+        read_template(o, L);
+        lua_pop(L, 1);
+    }
+    o->r->sampler.complexity = o->r->complexity;
+    o->r->sampler.n_templates = o->r->templated > 0 ? o->r->n_templates : 0;
+}
+
 void recipe_read_sampling(opening *o, lua_State *L)
 {
     static const char *const KINDS[] = { "in_turn", "failure", "signal", NULL };
@@ -68,8 +102,9 @@ void recipe_read_sampling(opening *o, lua_State *L)
     s->drop_failed = (uint32_t)o->r->drop_failed;
     s->drop_solved = (uint32_t)o->r->drop_solved;
     if (o->r->hinted == 0) s->most_hint = 0;
-    if (o->r->hinted + o->r->demonstrations > o->r->group - 2)
-        recipe_bad(o, "rollout.hinted", "two samples of a group at least without hint or demonstration");
+    if (o->r->templated + o->r->hinted + o->r->demonstrations > o->r->group - 2)
+        recipe_bad(o, "rollout.hinted", "two samples of a group at least without template, hint or demonstration");
     if (o->rc == OK) read_stages(o, L);
+    if (o->rc == OK) read_templates(o, L);
     if (o->r->max_staleness < o->r->lag) o->r->max_staleness = o->r->lag;
 }

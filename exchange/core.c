@@ -201,7 +201,8 @@ static bool belongs(const core *c, const task *t, const episode *e)
 {
     return e->id == t->id && e->group == t->group && e->sample == t->sample && e->step == t->step &&
            e->eval == t->eval && e->prompt_id == t->prompt_id && e->n_shots == t->n_shots &&
-           episode_check(e, c->config.vocab, NULL) == OK && versions_proven(c, t, e);
+           e->template_id == t->template_id && episode_check(e, c->config.vocab, NULL) == OK &&
+           versions_proven(c, t, e);
 }
 
 /* ---- batches ---- */

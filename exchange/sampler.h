@@ -8,6 +8,10 @@
  * rows that failed (or succeeded) in all of their first so many episodes are left out (RIF-RFT, 2507.05386), and stages
  * show rows of some groups before those of others, each stage ending when its moving success passes a gate.
  *
+ * Templates (TemplateRL, arXiv 2505.15692): texts that say how to go about a prompt. Of the five whose complexity is
+ * nearest to the row's ("complexity", a number) the one with the highest upper confidence bound, wins / n +
+ * sqrt(2 log N / n), is shown to a part of the group.
+ *
  * An episode is right where its score on one objective is above 0. Rows of a step are drawn without repetition as long
  * as there are enough. Everything is a function of (seed, step, what was learned from): the trainer's thread learns
  * from each step in order, so a synchronous run draws the same rows however its episodes were played. What it remembers
@@ -18,7 +22,7 @@
 #include "exchange/scheduler.h"
 #include "rollout/group.h"
 
-enum { SAMPLER_STAGES = 16, SAMPLER_GROUPS = 16, SAMPLER_NAME = 64 };
+enum { SAMPLER_TEMPLATES = 64, SAMPLER_STAGES = 16, SAMPLER_GROUPS = 16, SAMPLER_NAME = 64 };
 
 typedef enum sampling { SAMPLE_IN_TURN, SAMPLE_BY_FAILURE, SAMPLE_BY_SIGNAL } sampling;
 
@@ -33,9 +37,11 @@ typedef struct sampler_config {
     sampling kind;
     uint64_t seed;
     double most_hint, hint_until; /* 0: no hints */
-    uint32_t group;               /* episodes a prompt */
-    uint32_t drop_failed;         /* episodes, all wrong, after which a row is left out; 0: never */
-    uint32_t drop_solved;         /* the same, all right */
+    const double *complexity;     /* [n_templates] of templates, borrowed; NaN: any */
+    int n_templates;
+    uint32_t group;       /* episodes a prompt */
+    uint32_t drop_failed; /* episodes, all wrong, after which a row is left out; 0: never */
+    uint32_t drop_solved; /* the same, all right */
     sampler_stage stages[SAMPLER_STAGES];
     int n_stages; /* 0: one stage with every row */
 } sampler_config;

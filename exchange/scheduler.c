@@ -32,6 +32,7 @@ void scheduler_task(const scheduler_config *c, int64_t step, const picked_row *r
                  .n_shots = c->shots ? c->shots(c->shots_ctx, step, prompt) : 0,
                  .min_version = oldest > 0 ? oldest : 0,
                  .hint = hint,
+                 .template_id = rows && sample < c->templated ? rows[prompt].template_id : 0,
                  .max_version = newest > 0 ? newest : 0,
                  .temperature = c->temperature,
                  .max_tokens = c->max_tokens,

@@ -14,6 +14,7 @@ typedef struct scheduler_config {
     int64_t lag; /* every token of a step is sampled by the version so many before the newest allowed one; 0: none */
     float temperature;
     int32_t max_tokens;
+    uint32_t templated;      /* samples of a group, its first, that are played behind the prompt's template */
     uint32_t hinted;         /* samples of a group, its last but the demonstrations, that are given the prompt's hint */
     uint32_t demonstrations; /* samples of a group, its last, that are the row's demonstration */
     uint64_t eval_prompts;   /* rows of the test set an evaluation plays; 0: all */
@@ -29,7 +30,8 @@ uint32_t scheduler_prompts(const scheduler_config *c);
 /* A prompt as a sampler picked it. */
 typedef struct picked_row {
     uint64_t row;
-    float hint; /* of its hinted samples */
+    float hint;          /* of its hinted samples */
+    int32_t template_id; /* of its templated samples; 0: none */
 } picked_row;
 
 /* Fills *t (task_reset when done): sample `index` of step `step`, index < scheduler_prompts * group. `rows`

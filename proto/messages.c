@@ -19,23 +19,12 @@ enum { TEXT_LIMIT = 4 << 20, TOKEN_LIMIT = 1 << 22, NAME_LIMIT = 4096, LIST_LIMI
 /* clang-format on */
 
 static const field TASK_FIELDS[] = {
-    NUMBER(task, id, F_U64),
-    NUMBER(task, group, F_U64),
-    NUMBER(task, sample, F_U32),
-    NUMBER(task, group_size, F_U32),
-    NUMBER(task, step, F_I64),
-    NUMBER(task, eval, F_BOOL),
-    NUMBER(task, prompt_id, F_U64),
-    NUMBER(task, seed, F_U64),
-    NUMBER(task, n_shots, F_I32),
-    NUMBER(task, min_version, F_I64),
-    NUMBER(task, max_version, F_I64),
-    NUMBER(task, temperature, F_F32),
-    NUMBER(task, max_tokens, F_I32),
-    NUMBER(task, attempt, F_U32),
-    NUMBER(task, hint, F_F32),
-    TEXT(task, row, MAX_ROW_BYTES),
-    { 0 },
+    NUMBER(task, id, F_U64),          NUMBER(task, group, F_U64),       NUMBER(task, sample, F_U32),
+    NUMBER(task, group_size, F_U32),  NUMBER(task, step, F_I64),        NUMBER(task, eval, F_BOOL),
+    NUMBER(task, prompt_id, F_U64),   NUMBER(task, seed, F_U64),        NUMBER(task, n_shots, F_I32),
+    NUMBER(task, min_version, F_I64), NUMBER(task, max_version, F_I64), NUMBER(task, temperature, F_F32),
+    NUMBER(task, max_tokens, F_I32),  NUMBER(task, attempt, F_U32),     NUMBER(task, hint, F_F32),
+    NUMBER(task, template_id, F_I32), TEXT(task, row, MAX_ROW_BYTES),   { 0 },
 };
 
 static const field SEGMENT_FIELDS[] = {
@@ -82,6 +71,7 @@ static const field EPISODE_FIELDS[] = {
     TEXT(episode, template_name, NAME_LIMIT),
     NUMBER(episode, n_shots, F_I32),
     NUMBER(episode, hint_len, F_I32),
+    NUMBER(episode, template_id, F_I32),
     TEXT(episode, text, TEXT_LIMIT),
     TEXT(episode, transcript, TEXT_LIMIT),
     TEXT(episode, answer, TEXT_LIMIT),

@@ -19,6 +19,7 @@ episode *episode_new(const task *t)
     e->id = t->id, e->group = t->group, e->prompt_id = t->prompt_id;
     e->sample = t->sample, e->step = t->step, e->eval = t->eval, e->attempt = t->attempt;
     e->n_shots = t->n_shots;
+    e->template_id = t->template_id;
     e->environment = xstrdup("");
     e->objective = xstrdup("");
     e->template_name = xstrdup("");

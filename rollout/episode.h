@@ -49,6 +49,7 @@ typedef struct episode {
     char *environment;         /* "tools" */
     char *objective;           /* data group of the row ("" when it has none) */
     char *template_name;       /* dialect */
+    int32_t template_id;       /* of the prompt's templates, from 1; 0: none */
     int32_t n_shots, hint_len; /* hint_len: tokens of a demonstration that were given */
     char *text;       /* all the policy wrote, behind the hint it was given, nothing else: this is what rewards judge */
     char *transcript; /* the same with the observations between */

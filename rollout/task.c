@@ -46,7 +46,7 @@ int task_check(const task *t, error *err)
         return error_set(err, ERR_PARSE, "task %016" PRIx64 ": sample %" PRIu32 " of a group of %" PRIu32, t->id,
                          t->sample, t->group_size);
     if (t->min_version > t->max_version || t->max_tokens < 1 || !(t->temperature >= 0) || isinf(t->temperature) ||
-        t->n_shots < 0 || !(t->hint >= 0 && t->hint <= 1))
+        t->n_shots < 0 || t->template_id < 0 || !(t->hint >= 0 && t->hint <= 1))
         return error_set(err, ERR_PARSE,
                          "task %016" PRIx64 ": versions, max_tokens, temperature, shots or hint can't be", t->id);
     json_t *row = t->row ? json_parse(t->row, strlen(t->row), "row", NULL) : NULL;

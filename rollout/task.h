@@ -25,6 +25,7 @@ typedef struct task {
     uint64_t prompt_id; /* row of the data set */
     uint64_t seed;      /* sampling key: (seed, group, sample, position) */
     int32_t n_shots;
+    int32_t template_id; /* of the prompt's templates, from 1; 0: none */
     float hint; /* share of the row's "demonstration" that is given: 0 nothing, 1 all of it (nothing is sampled) */
     int64_t min_version, max_version; /* the policy versions that may sample its tokens */
     float temperature;                /* 0: greedy */

@@ -111,7 +111,7 @@ static void send_message(world *w, event e)
 static const picked_row *rows_of(int64_t step, picked_row rows[PROMPTS * (1 + REFILLS)])
 {
     for (int i = 0; i < PROMPTS * (1 + REFILLS); i++)
-        rows[i] = (picked_row){ ((uint64_t)step * 7 + (uint64_t)i * 3) % EVALS, 0 };
+        rows[i] = (picked_row){ .row = ((uint64_t)step * 7 + (uint64_t)i * 3) % EVALS };
     return rows;
 }
 

@@ -16,6 +16,8 @@ static const char SHOT[] =
 static const char INSTRUCTION[] =
     "Write <python>code</python> to run it, read <result>output</result>, then say <answer>number</answer>.";
 
+static const char *const TEMPLATES[] = { "First guess.", "compute it twice." };
+
 /* A tool that answers at once, always the same. */
 typedef struct oracle {
     const char *text;
@@ -103,6 +105,8 @@ static theatre *open_theatre(const char *observation, failure failed, int max_tu
                                   .dialect_name = "xml",
                                   .environment = "tools",
                                   .instruction = INSTRUCTION,
+                                  .templates = TEMPLATES,
+                                  .n_templates = 2,
                                   .shots = three_shots,
                                   .max_turns = max_turns,
                                   .max_observation_tokens = max_observation,
@@ -372,9 +376,39 @@ static void a_whole_demonstration_is_an_episode_of_which_nothing_was_sampled(voi
     close_theatre(h);
 }
 
+/* The template stands behind the instruction, as a part of it. */
+static void a_template_is_a_part_of_the_instruction(void **state)
+{
+    (void)state;
+    theatre *h = open_theatre("9744", FAIL_NONE, 2, 24);
+    error err = { 0 };
+    episode *e[16] = { NULL };
+    const task t = { .id = task_id(false, 1, 0),
+                     .group = task_id(false, 1, 0),
+                     .group_size = 16,
+                     .step = 1,
+                     .template_id = 2,
+                     .max_tokens = 8,
+                     .row = (char *)(uintptr_t)ROW };
+    test_ok(stage_begin(h->stage, &t, clock_ms(), &err), &err);
+    play(h, e);
+    uint32_t n = 0;
+    str text = { 0 };
+    while (n < e[0]->tokens.n && e[0]->tokens.role[n] == ROLE_INSTRUCTION) n++;
+    tokenizer_decode(h->tokenizer, e[0]->tokens.ids, n, true, &text);
+    assert_int_equal(e[0]->template_id, 2);
+    assert_non_null(strstr(text.data, INSTRUCTION));
+    assert_non_null(strstr(text.data, TEMPLATES[1]));
+    assert_null(strstr(text.data, TEMPLATES[0]));
+    str_free(&text);
+    episode_free(e[0]);
+    close_theatre(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_template_is_a_part_of_the_instruction),
         cmocka_unit_test(behind_a_hint_the_policy_goes_on),
         cmocka_unit_test(a_whole_demonstration_is_an_episode_of_which_nothing_was_sampled),
         cmocka_unit_test(an_episode_has_its_parts_in_order),

@@ -216,7 +216,7 @@ static int updates_until_learned(sampler *s, uint64_t seed)
     for (int i = 0; i < PROBLEMS; i++) logit[i] = 2 - 6.0 * i / (PROBLEMS - 1);
     for (int step = 1; step < PATIENCE; step++) {
         double mean = 0;
-        picked_row drawn = { (uint64_t)(step - 1) % PROBLEMS, 0 };
+        picked_row drawn = { .row = (uint64_t)(step - 1) % PROBLEMS };
         if (s) sampler_pick(s, step, 1, &drawn);
         const uint64_t row = drawn.row;
         const double p = 1 / (1 + exp(-logit[row]));
@@ -275,6 +275,58 @@ static void hints_shrink_with_success(void **state)
     close_desk(&d);
 }
 
+/* A group of row 0, all of it behind template k. */
+static void learn_template(sampler *s, int k, int right)
+{
+    group *g = group_of_size(0, right, GROUP);
+    for (uint32_t i = 0; i < GROUP; i++) g->episodes[i]->template_id = k;
+    const group *const all[] = { g };
+    sampler_learn(s, all, 1, "accuracy");
+    group_free(g);
+}
+
+static void templates_are_tried_and_then_the_best_is_shown(void **state)
+{
+    (void)state;
+    desk d = open_desk();
+    const double any[] = { NAN, NAN, NAN };
+    sampler *s = sampler_of(&d, (sampler_config){ .complexity = any, .n_templates = 3, .seed = 3 });
+    picked_row row;
+    int shown[4] = { 0 };
+    for (int step = 1; step <= 300; step++) {
+        sampler_pick(s, step, 1, &row);
+        shown[row.template_id]++;
+        learn_template(s, row.template_id, row.template_id == 2 ? 3 : 1); /* wins 0.75 against 0.25 */
+        if (step == 3) assert_true(shown[1] == 1 && shown[2] == 1 && shown[3] == 1);
+    }
+    assert_true(shown[0] == 0 && shown[2] > 240 && shown[1] > 3 && shown[3] > 3);
+    sampler_free(s);
+    close_desk(&d);
+}
+
+static void a_row_chooses_among_the_templates_nearest_to_it(void **state)
+{
+    (void)state;
+    char path[400];
+    error err = { 0 };
+    char *dir = test_folder_new();
+    test_file_write(dir, "d.jsonl", "{\"prompt\": \"a\", \"complexity\": 7.2}\n");
+    snprintf(path, sizeof path, "%s/d.jsonl", dir);
+    dataset *rows = dataset_open(path, 0, &err);
+    const double complexity[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 };
+    const sampler_config c = { .complexity = complexity, .n_templates = 10, .group = GROUP };
+    sampler *s = sampler_new(&c, rows, &err);
+    picked_row row;
+    for (int step = 1; step <= 60; step++) {
+        sampler_pick(s, step, 1, &row);
+        assert_true(row.template_id >= 5 && row.template_id <= 9);
+        learn_template(s, row.template_id, step % 3);
+    }
+    sampler_free(s);
+    dataset_free(rows);
+    test_folder_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -285,6 +337,8 @@ int main(void)
         cmocka_unit_test(what_always_failed_is_left_out_and_comes_back_when_nothing_else_is_left),
         cmocka_unit_test(a_stage_ends_at_its_gate_and_not_before),
         cmocka_unit_test(hints_shrink_with_success),
+        cmocka_unit_test(templates_are_tried_and_then_the_best_is_shown),
+        cmocka_unit_test(a_row_chooses_among_the_templates_nearest_to_it),
         cmocka_unit_test(a_stage_without_rows_is_refused),
         cmocka_unit_test(memory_that_is_restored_draws_the_same_rows),
     };

@@ -122,12 +122,13 @@ static void the_last_samples_of_a_group_are_hinted_or_demonstrations(void **stat
 {
     (void)state;
     desk d = open_desk();
-    d.c.hinted = 2, d.c.demonstrations = 1;
-    const picked_row rows[PROMPTS] = { { 3, 0.5f }, { 1, 0 }, { 6, 0.25f } };
+    d.c.hinted = 2, d.c.demonstrations = 1, d.c.templated = 1;
+    const picked_row rows[PROMPTS] = { { 3, 0.5f, 2 }, { 1, 0, 0 }, { 6, 0.25f, 1 } };
     for (uint32_t i = 0; i < PROMPTS * GROUP; i++) {
         task t;
         scheduler_task(&d.c, 2, rows, i, &t);
         assert_int_equal(t.prompt_id, rows[i / GROUP].row);
+        assert_int_equal(t.template_id, i % GROUP == 0 ? rows[i / GROUP].template_id : 0);
         assert_true(t.hint == (i % GROUP == GROUP - 1 ? 1 : i % GROUP >= GROUP - 3 ? rows[i / GROUP].hint : 0));
         task_reset(&t);
     }

@@ -21,6 +21,7 @@ static inline task *sample_task(void)
                  .seed = 0x8000000000000001u,
                  .n_shots = 2,
                  .hint = 0.25f,
+                 .template_id = 3,
                  .min_version = -1,
                  .max_version = INT64_MAX,
                  .temperature = 0.7f,
@@ -61,7 +62,7 @@ static inline episode *sample_episode(void)
                                             .observation = i ? xstrdup("1") : NULL,
                                             .ok = i == 1,
                                             .ms = 1.5 + i };
-    e->n_shots = 2, e->hint_len = 3;
+    e->n_shots = 2, e->hint_len = 3, e->template_id = 2;
     e->stop = STOP_ERROR, e->failed = FAIL_TOOL_TIMEOUT;
     e->wall_ms = 12.25, e->tool_ms = 3.5;
     for (int i = 0; i < 3; i++) e->pass_by_tier[i] = 0.25f * (float)(i + 1);

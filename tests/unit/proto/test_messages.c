@@ -56,6 +56,7 @@ static void same_episode(const episode *got, const episode *want)
     assert_true(got->id == want->id && got->group == want->group && got->prompt_id == want->prompt_id);
     assert_true(got->sample == want->sample && got->step == want->step && got->eval == want->eval);
     assert_true(got->attempt == want->attempt && got->n_shots == want->n_shots && got->hint_len == want->hint_len);
+    assert_int_equal(got->template_id, want->template_id);
     assert_true(got->stop == want->stop && got->failed == want->failed);
     assert_true(got->wall_ms == want->wall_ms && got->tool_ms == want->tool_ms);
     same_text(got->environment, want->environment, "environment");
