@@ -152,7 +152,7 @@ static void *threads_exchange(void *ctx, const comm_exchange *x)
         const float *from = theirs->out;
         for (int k = 0; k < s->rank; k++) from += theirs->n_out[k];
         assert(theirs->n_out[s->rank] == x->n_in[r]);
-        memcpy(to, from, sizeof *to * (size_t)x->n_in[r]);
+        if (x->n_in[r] > 0) memcpy(to, from, sizeof *to * (size_t)x->n_in[r]);
         to += x->n_in[r];
     }
     rise(s);

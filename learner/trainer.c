@@ -462,8 +462,8 @@ static void comm_metrics(trainer *t, uint64_t sent_before, metrics *out)
     const double R = t->config.comm->size, model = sizeof(float) * (double)t->w->table->total;
     metrics_set(out, "comm/learners", R);
     metrics_set(out, "comm/bytes_sent", (double)(t->config.comm->sent - sent_before));
-    metrics_set(out, "comm/bytes_ring_allreduce", 2 * (R - 1) / R * model);
-    metrics_set(out, "comm/bytes_full_gradients", bucket_rows(t->buckets) * 2 * (R - 1) / R * model);
+    metrics_set(out, "comm/bytes_ring_allreduce", 2 * (R - 1) / R * model * t->config.epochs);
+    metrics_set(out, "comm/bytes_full_gradients", bucket_rows(t->buckets) * 2 * (R - 1) / R * model * t->config.epochs);
 }
 
 int trainer_step(trainer *t, const group *const *groups, int n_groups, metrics *out, error *err)
