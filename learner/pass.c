@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "model/transformer.h"
 
 /* Logprobs of the reference policy for the same targets, [n_out] in the arena. */
@@ -195,6 +196,7 @@ int pass_micro(const pass *p, const micro_batch *m, step_sums *sums, error *err)
     const forward_options options = { .temperature = (float)p->config->temperature,
                                       .recompute = p->config->recompute,
                                       .keep = m->learns };
+    const int64_t began = clock_us();
     device_scratch_reset(dev);
     const bool in_loss = p->config->loss.kl > 0;
     const float *reference = in_loss ? pass_reference(p, b, err) : NULL;
@@ -202,6 +204,8 @@ int pass_micro(const pass *p, const micro_batch *m, step_sums *sums, error *err)
     const activations *acts = model_forward(p->w, &b->tokens, &options);
     if (device_sync(dev, err) != OK) return err ? err->code : ERR_DEVICE;
     const float *slope = loss_of(p, m, acts, reference, sums, err);
+    const int64_t lost = clock_us();
+    sums->forward_us += lost - began;
     if (!slope) return err ? err->code : ERR_STATE;
     if (!m->learns) return OK;
     const grad_split split = split_of(p, b);
@@ -210,5 +214,7 @@ int pass_micro(const pass *p, const micro_batch *m, step_sums *sums, error *err)
     device_copy_in(dev, on_device, slope, bytes);
     model_backward(p->w, &b->tokens, acts, on_device, &split, p->buckets ? NULL : p->grads,
                    p->buckets ? bucket_sink(p->buckets, m->last) : NULL);
-    return device_sync(dev, err);
+    const int rc = device_sync(dev, err);
+    sums->backward_us += clock_us() - lost;
+    return rc;
 }

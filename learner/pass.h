@@ -19,6 +19,7 @@ typedef struct pass {
 typedef struct step_sums {
     loss_sums loss;
     double entropy;
+    int64_t forward_us, backward_us; /* forward: with the loss */
     bool has_gradient;
 } step_sums;
 

@@ -238,6 +238,7 @@ static void freeze_blocks(trainer *t, const weights *trained, const float *grads
 
 static int update(trainer *t, int owner, metrics *out, error *err)
 {
+    const int64_t began = clock_us();
     optim_report report;
     weights *trained = t->lora ? t->lora->w : t->w;
     const float *grads = t->lora ? t->lora_grads : t->grads;
@@ -246,6 +247,7 @@ static int update(trainer *t, int owner, metrics *out, error *err)
     if (t->isolation) freeze_blocks(t, trained, grads, owner, out);
     if (optimizer_step(t->optimizer, trained, grads, &report, err) != OK) return err ? err->code : ERR_STATE;
     if (t->lora) lora_merge(t->lora, t->w);
+    metrics_set(out, "timing_s/optimizer", (double)(clock_us() - began) * 1e-6);
     metrics_set(out, "actor/grad_norm", report.grad_norm);
     metrics_set(out, "actor/lr", report.lr);
     return OK;
@@ -332,6 +334,8 @@ static void sum_over_ranks(const trainer *t, step_sums *sums)
     for (int r = 0; r < size; r++) {
         loss_sums_add(&sums->loss, &all[r].loss);
         sums->entropy += all[r].entropy;
+        if (all[r].forward_us > sums->forward_us) sums->forward_us = all[r].forward_us;
+        if (all[r].backward_us > sums->backward_us) sums->backward_us = all[r].backward_us;
         sums->has_gradient |= all[r].has_gradient;
     }
 }
@@ -486,6 +490,8 @@ int trainer_step(trainer *t, const group *const *groups, int n_groups, metrics *
     comm_metrics(t, sent, out);
     if (plan->learns) moo_metrics(t, out);
     metrics_set(out, "training/episodes_trained", sums.has_gradient ? plan->trained : 0);
+    metrics_set(out, "timing_s/forward", (double)sums.forward_us * 1e-6);
+    metrics_set(out, "timing_s/backward", (double)sums.backward_us * 1e-6);
     metrics_set(out, "timing_s/update_actor", (double)(clock_us() - began) * 1e-6);
     return OK;
 }
