@@ -209,6 +209,22 @@ int recipe_choice(opening *o, lua_State *L, const char *key, const char *const *
     return otherwise;
 }
 
+int recipe_names(opening *o, lua_State *L, const char *key, int least, int most, char *out, int size)
+{
+    char expected[80];
+    const lua_Integer n = lua_istable(L, -1) ? luaL_len(L, -1) : 0;
+    snprintf(expected, sizeof expected, "a list of %d to %d names of at most %d characters", least, most, size - 1);
+    if (n < least || n > most) recipe_bad(o, key, expected);
+    for (lua_Integer i = 1; i <= n && o->rc == OK; i++) {
+        lua_rawgeti(L, -1, i);
+        const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+        if (!*name || strlen(name) >= (size_t)size) recipe_bad(o, key, expected);
+        snprintf(out + (i - 1) * size, (size_t)size, "%s", name);
+        lua_pop(L, 1);
+    }
+    return o->rc == OK ? (int)n : 0;
+}
+
 static void read_shots(opening *o, lua_State *L)
 {
     char dir[RECIPE_PATH];

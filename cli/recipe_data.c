@@ -4,21 +4,6 @@
 #include "base/str.h"
 #include "cli/recipe_read.h"
 
-/* A stage's list of groups, on top of the stack; absent: every row. */
-static void read_stage_groups(opening *o, lua_State *L, sampler_stage *stage)
-{
-    const lua_Integer n = lua_istable(L, -1) ? luaL_len(L, -1) : 0;
-    if (lua_isnil(L, -1)) return;
-    if (n < 1 || n > SAMPLER_GROUPS) recipe_bad(o, "data.stages", "groups = a list of 1 to 16 names");
-    for (lua_Integer i = 1; i <= n && o->rc == OK; i++) {
-        lua_rawgeti(L, -1, i);
-        const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
-        if (!*name || strlen(name) >= SAMPLER_NAME) recipe_bad(o, "data.stages", "names of 1 to 63 characters");
-        snprintf(stage->groups[stage->n_groups++], SAMPLER_NAME, "%s", name);
-        lua_pop(L, 1);
-    }
-}
-
 static double stage_number(opening *o, lua_State *L, int stage, const char *field, double otherwise)
 {
     const int kind = lua_getfield(L, stage, field);
@@ -37,7 +22,8 @@ static void read_stage(opening *o, lua_State *L, sampler_stage *stage, bool last
         return;
     }
     lua_getfield(L, at, "groups");
-    read_stage_groups(o, L, stage);
+    if (!lua_isnil(L, -1))
+        stage->n_groups = recipe_names(o, L, "data.stages", 1, SAMPLER_GROUPS, stage->groups[0], SAMPLER_NAME);
     stage->gate = stage_number(o, L, at, "gate", INFINITY);
     stage->steps = (int64_t)stage_number(o, L, at, "steps", 0);
     if (!last && !isfinite(stage->gate) && stage->steps < 1)

@@ -164,21 +164,6 @@ static void read_objectives(opening *o, lua_State *L)
         }
 }
 
-static void read_groups(opening *o, lua_State *L)
-{
-    moo_plan *m = &o->r->trainer.moo;
-    config_push(L, "moo.groups");
-    const lua_Integer n = lua_istable(L, -1) ? luaL_len(L, -1) : 0;
-    if (n < 2 || n > MOO_MOST) recipe_bad(o, "moo.groups", "a list of 2 to 16 names, as rows have them in \"group\"");
-    for (lua_Integer i = 1; i <= n && o->rc == OK; i++) {
-        lua_rawgeti(L, -1, i);
-        const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
-        if (!*name || strlen(name) >= GROUP_NAME) recipe_bad(o, "moo.groups", "names of 1 to 63 characters");
-        snprintf(m->groups[m->n_groups++], GROUP_NAME, "%s", name);
-        lua_pop(L, 1);
-    }
-}
-
 static void read_bucket(opening *o, lua_State *L)
 {
     static const char *const NAMES[] = { "layer", "tensor", "global", "token", NULL };
@@ -208,7 +193,10 @@ static void read_moo(opening *o, lua_State *L)
     static const char *const OVER[] = { "rewards", "groups", "both", NULL };
     m->over = (moo_over)(MOO_OVER_REWARDS + recipe_choice(o, L, "moo.over", OVER, 0));
     if (o->rc == OK) read_bucket(o, L);
-    if (o->rc == OK && m->over != MOO_OVER_REWARDS) read_groups(o, L);
+    if (o->rc == OK && m->over != MOO_OVER_REWARDS) {
+        config_push(L, "moo.groups"); /* as rows have them in "group" */
+        m->n_groups = recipe_names(o, L, "moo.groups", 2, MOO_MOST, m->groups[0], GROUP_NAME);
+    }
     if (o->rc != OK) return;
     const bool rewards = m->over != MOO_OVER_GROUPS;
     if (m->over == MOO_OVER_BOTH && m->n_groups * o->r->trainer.objectives.n > MOO_MOST)

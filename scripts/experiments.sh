@@ -58,6 +58,18 @@ spread() {
     }'
 }
 
+# ARM FILE FORMAT...: a line of a table, the mean and spread of each column of FILE (a line a seed).
+row() {
+    local arm=$1 file=$2 column=1 format
+    shift 2
+    printf '| %s |' "$arm"
+    for format in "$@"; do
+        printf ' %s |' "$(cut -d' ' -f$column "$file" | spread "$format")"
+        column=$((column + 1))
+    done
+    echo
+}
+
 all=(conflict languages preference staleness rare priority era hints forgetting)
 for name in "${all[@]}"; do . "scripts/experiments/$name.sh"; done
 

@@ -7,7 +7,7 @@ result_era() {
         tail -n 500 "$out/era/$1-$seed/metrics.jsonl" |
             awk "$get"'/"event": "step"/ { n++; h += get("actor/entropy"); a += get("reward/truth/mean"); t += get("timing_s/step") } END { print h / n, a / n, 1000 * t / n }'
     done > "$out/era/$1.numbers"
-    echo "| $1 | $(cut -d' ' -f1 "$out/era/$1.numbers" | spread %.3f) | $(cut -d' ' -f2 "$out/era/$1.numbers" | spread %.4f) | $(cut -d' ' -f3 "$out/era/$1.numbers" | spread %.1f) |"
+    row "$1" "$out/era/$1.numbers" %.3f %.4f %.1f
 }
 
 era() {

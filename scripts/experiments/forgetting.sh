@@ -11,7 +11,7 @@ result_forgetting() {
             /^mean forgotten/ { f = $3 }
             END { print last["de"], last["it"], last["es"], (last["en"] + last["fr"] + last["nl"]) / 3, f }'
     done > "$out/forgetting/$1.numbers"
-    echo "| $1 | $(for i in 1 2 3 4 5; do cut -d' ' -f$i "$out/forgetting/$1.numbers" | spread | sed 's/$/ | /'; done | tr -d '\n')" | sed 's/ $//'
+    row "$1" "$out/forgetting/$1.numbers" %.2f %.2f %.2f %.2f %.2f
 }
 
 forgetting() {

@@ -8,7 +8,7 @@ result_hints() {
             /"event": "eval"/ { e = get("eval/accuracy/mean") }
             END { for (i = n - 19; i <= n; i++) l += a[i] / 20; print s, l, e }' "$out/hints/$1-$seed/metrics.jsonl"
     done > "$out/hints/$1.numbers"
-    echo "| $1 | $(cut -d' ' -f1 "$out/hints/$1.numbers" | spread) | $(cut -d' ' -f2 "$out/hints/$1.numbers" | spread) | $(cut -d' ' -f3 "$out/hints/$1.numbers" | spread) |"
+    row "$1" "$out/hints/$1.numbers" %.2f %.2f %.2f
 }
 
 hints() {

@@ -32,13 +32,11 @@ hypervolume() {
 result_preference() {
     local arm=$1 seed dir=$out/preference
     for seed in $seeds; do
-        kendall 2 1 < "$dir/$arm-$seed.front" >> "$dir/$arm.tau-brevity.new"
-        kendall 3 -1 < "$dir/$arm-$seed.front" >> "$dir/$arm.tau-detail.new"
-        hypervolume < "$dir/$arm-$seed.front" >> "$dir/$arm.volume.new"
-        tail -n 20 "$dir/$arm-$seed/metrics.jsonl" | awk "$get"'/"event": "step"/ { s += get("timing_s/step"); n++ } END { print 1000 * s / n }' >> "$dir/$arm.ms.new"
-    done
-    echo "| $arm | $(spread < "$dir/$arm.tau-brevity.new") | $(spread < "$dir/$arm.tau-detail.new") | $(spread %.3f < "$dir/$arm.volume.new") | $(spread %.0f < "$dir/$arm.ms.new") |"
-    rm "$dir/$arm".*.new
+        echo "$(kendall 2 1 < "$dir/$arm-$seed.front") $(kendall 3 -1 < "$dir/$arm-$seed.front")" \
+            "$(hypervolume < "$dir/$arm-$seed.front")" \
+            "$(tail -n 20 "$dir/$arm-$seed/metrics.jsonl" | awk "$get"'/"event": "step"/ { s += get("timing_s/step"); n++ } END { print 1000 * s / n }')"
+    done > "$dir/$arm.numbers"
+    row "$arm" "$dir/$arm.numbers" %.2f %.2f %.3f %.0f
 }
 
 preference() {

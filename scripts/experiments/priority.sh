@@ -7,7 +7,7 @@ result_priority() {
         awk "$get"'/"event": "eval"/ { n++; a[n] = get("eval/accuracy/mean"); t[n] = get("step"); if (n < 3) next; m = (a[n] + a[n - 1] + a[n - 2]) / 3; if (!at && m >= 0.9) at = t[n - 1]; if (!more && m >= 0.95) more = t[n - 1] }
             END { print at ? at : t[n], more ? more : t[n], a[n] }' "$out/priority/$1-$seed/metrics.jsonl"
     done > "$out/priority/$1.numbers"
-    echo "| $1 | $(cut -d' ' -f1 "$out/priority/$1.numbers" | spread %.0f) | $(cut -d' ' -f2 "$out/priority/$1.numbers" | spread %.0f) | $(cut -d' ' -f3 "$out/priority/$1.numbers" | spread) |"
+    row "$1" "$out/priority/$1.numbers" %.0f %.0f %.2f
 }
 
 priority() {

@@ -7,7 +7,7 @@ result_rare() {
         awk "$get"'/"event": "step"/ { n++; c[n] = get("reward/courtesy/mean") * 10; a[n] = get("reward/accuracy/mean"); s += c[n] - (n > 10 ? c[n - 10] : 0); if (!at && n >= 10 && s / 10 >= 0.9) at = n }
             END { for (i = n - 19; i <= n; i++) l += a[i] / 20; print at ? at : n, l }' "$out/rare/$1-$seed/metrics.jsonl"
     done > "$out/rare/$1.numbers"
-    echo "| $1 | $(cut -d' ' -f1 "$out/rare/$1.numbers" | spread %.0f) | $(cut -d' ' -f2 "$out/rare/$1.numbers" | spread) |"
+    row "$1" "$out/rare/$1.numbers" %.0f %.2f
 }
 
 rare() {

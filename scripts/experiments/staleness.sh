@@ -7,7 +7,7 @@ result_staleness() {
         awk -v seed="$seed" "$get"'/"event": "step"/ { a[n++] = get("reward/accuracy/mean"); s += a[n - 1]; w += get("training/importance_weight/mean"); r = get("actor/ratio/max") > r ? get("actor/ratio/max") : r }
             END { for (i = n - 20; i < n; i++) l += a[i] / 20; print l, s / n, w / n, r }' "$out/staleness/$1-$seed/metrics.jsonl"
     done > "$out/staleness/$1.numbers"
-    echo "| $1 | $(cut -d' ' -f1 "$out/staleness/$1.numbers" | spread) | $(cut -d' ' -f2 "$out/staleness/$1.numbers" | spread) | $(cut -d' ' -f3 "$out/staleness/$1.numbers" | spread) | $(cut -d' ' -f4 "$out/staleness/$1.numbers" | sort -g | tail -n 1 | xargs printf %.0f) |"
+    row "$1" "$out/staleness/$1.numbers" %.2f %.2f %.2f %.0f
 }
 
 staleness() {
