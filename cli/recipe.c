@@ -290,6 +290,33 @@ static int check_preferences(const recipe *r, const dataset *d, config *c, error
     return config_error(c, "reward.preference", err, "%s", why.text);
 }
 
+static bool has_demonstration(const char *text)
+{
+    const char *shown = NULL;
+    json_t *row = json_parse(text, strlen(text), "row", NULL);
+    if (row) json_opt_string(row, "demonstration", "row", NULL, &shown, NULL);
+    const bool has = shown && *shown;
+    json_decref(row);
+    return has;
+}
+
+/* Stages that no row is in, and help that no row offers. */
+static int check_sampling(const recipe *r, const dataset *d, config *c, error *err)
+{
+    error why = { 0 };
+    bool shown = r->hinted + r->demonstrations == 0;
+    sampler *s = sampler_new(&r->sampler, d, &why);
+    sampler_free(s);
+    if (!s) return config_error(c, "data.stages", err, "%s", why.text);
+    for (uint64_t i = 0; !shown && i < dataset_size(d); i++) shown = has_demonstration(dataset_row(d, i));
+    if (!shown)
+        return config_error(c, r->hinted > 0 ? "rollout.hinted" : "rollout.demonstrations", err,
+                            "no row of data.train has a \"demonstration\"");
+    if (r->templated > 0 && r->n_templates == 0)
+        return config_error(c, "rollout.templated", err, "prompt.templates names none");
+    return OK;
+}
+
 /* Groups of rows that moo.groups doesn't name: better found now than at the first step. */
 static int check_groups(const recipe *r, dataset *d, config *c, error *err)
 {
@@ -322,6 +349,7 @@ static int check_files(const recipe *r, config *c, error *err)
         if (!d) return config_error(c, i ? "data.test" : "data.train", err, "%s", why.text);
         int rc = i == 0 ? check_groups(r, d, c, err) : OK;
         if (rc == OK && i == 0) rc = check_preferences(r, d, c, err);
+        if (rc == OK && i == 0) rc = check_sampling(r, d, c, err);
         dataset_free(d);
         if (rc != OK) return rc;
     }

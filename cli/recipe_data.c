@@ -26,7 +26,7 @@ static void read_stage(opening *o, lua_State *L, sampler_stage *stage, bool last
         stage->n_groups = recipe_names(o, L, "data.stages", 1, SAMPLER_GROUPS, stage->groups[0], SAMPLER_NAME);
     stage->gate = stage_number(o, L, at, "gate", INFINITY);
     stage->steps = (int64_t)stage_number(o, L, at, "steps", 0);
-    if (!last && !isfinite(stage->gate) && stage->steps < 1)
+    if (o->rc == OK && !last && !isfinite(stage->gate) && stage->steps < 1)
         recipe_bad(o, "data.stages", "a gate or a number of steps in every stage but the last");
     lua_settop(L, at);
 }

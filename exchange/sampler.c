@@ -248,7 +248,7 @@ void sampler_pick(const sampler *s, int64_t step, uint32_t n, picked_row *rows)
         draws[i].key = -log(u) / weight_of(&s->config, &s->rows[draws[i].row]);
     }
     qsort(draws, (size_t)there, sizeof *draws, ascending);
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < n && there > 0; i++) { /* there is a row: a data set has one, a stage too */
         const uint64_t row = draws[i % there].row;
         const double s_row = s->rows[row].success;
         const double hint = s_row < s->config.hint_until ? s->config.most_hint * (1 - s_row) : 0;

@@ -109,6 +109,56 @@ static void many_objectives_are_read_and_checked(void **state)
     test_folder_remove(dir);
 }
 
+/* What sampling, hints, templates and the smaller methods need of the data is found before a run starts. */
+static void rows_and_methods_are_read_and_checked(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    recipe *r = open_with_all((const char *const[]){ "data.sampling=failure", "rollout.lag=3", "algorithm.era_k=2",
+                                                     "algorithm.pivot_steps=4", "optim.protect=0.2" },
+                              5, &err);
+    if (!r) fail_msg("%s", err.text);
+    assert_true(r->sampler.kind == SAMPLE_BY_FAILURE && r->max_staleness == 3 && r->trainer.pivot.window == 4);
+    test_near(r->trainer.era.low, 0.45, 0, "ERA's default");
+    test_near(r->trainer.isolation.protect, 0.2, 0, "share");
+    recipe_free(r);
+    refused("data.sampling=failur", "did you mean 'failure'?");
+    refused("rollout.demonstrations=1", "no row of data.train has a \"demonstration\"");
+    refused("rollout.templated=2", "prompt.templates names none");
+    refused("algorithm.pivot_steps=1", "a line goes through two points");
+    refused("reward.preference=answer", "row 1 of data.train: answer: expected objectives with numbers");
+    char path[1200], *dir = test_folder_new();
+    snprintf(path, sizeof path, "%s/recipe.lua", dir);
+    test_file_write(dir, "d.jsonl", "{\"prompt\":\"x\",\"group\":\"de\",\"demonstration\":\"y\"}\n");
+    test_file_write(dir, "r.lua", "return function() return { a = 1 } end");
+    static const struct {
+        const char *data, *sentence;
+    } CASES[] = {
+        { "stages = { { groups = { 'de' } }, {} }", "a gate or a number of steps in every stage but the last" },
+        { "stages = { { groups = { 'fr' }, gate = 0.5 }, {} }", "stage 1 has no rows" },
+        { "stages = { { groups = { 'de' }, gate = 'x' }, {} }", "numbers for gate and steps" },
+        { "stages = 3", "a list of 1 to 16 stages" },
+        { "stages = { { groups = { 'de' }, gate = 0.5 }, {} }", NULL },
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        char text[800];
+        snprintf(text, sizeof text,
+                 "return { model = '.', data = { train = 'd.jsonl', %s }, env = { tools = {} }, prompt = { templates = "
+                 "{ 'first', { text = 'second', complexity = 2 } } }, rollout = { hinted = 1, templated = 1 }, "
+                 "reward = { script = 'r.lua', objectives = { a = 1 } } }",
+                 CASES[i].data);
+        test_file_write(dir, "recipe.lua", text);
+        r = recipe_open(path, NULL, 0, &err);
+        if (CASES[i].sentence && (r || !strstr(err.text, CASES[i].sentence))) fail_msg("%s", err.text);
+        if (!CASES[i].sentence && !r) fail_msg("%s", err.text);
+    }
+    assert_int_equal(r->sampler.n_stages, 2);
+    assert_int_equal(r->sampler.n_templates, 2);
+    test_near(r->complexity[1], 2, 0, "complexity");
+    recipe_free(r);
+    test_folder_remove(dir);
+}
+
 static void the_command_line_wins(void **state)
 {
     (void)state;
@@ -195,6 +245,7 @@ int main(void)
         cmocka_unit_test(each_room_gets_what_is_its_own),
         cmocka_unit_test(many_objectives_are_read_and_checked),
         cmocka_unit_test(a_name_stands_for_its_papers_choices),
+        cmocka_unit_test(rows_and_methods_are_read_and_checked),
         cmocka_unit_test(the_command_line_wins),
         cmocka_unit_test(what_can_not_be_is_refused_with_its_key),
         cmocka_unit_test(its_tools_are_started),
