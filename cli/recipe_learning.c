@@ -86,7 +86,7 @@ static void read_algorithm(opening *o, lua_State *L)
     static const char *const LOSSES[] = { "ppo", "gspo", "cispo", "reinforce", "kimi", "nft", NULL };
     static const char *const SUMS[] = { "token", "sequence", "constant", "sequence_sum", NULL };
     static const char *const CORRECTIONS[] = { "token_tis", "none", "sequence_tis", "mask", "geometric", NULL };
-    static const char *const GIVENS[] = { "not", "sft", "dft", "guide", NULL };
+    static const char *const GIVENS[] = { "not", "sft", "dft", "asft", "guide", NULL };
     static const char *const KLS[] = { "k3", "k1", "k2", "k3+", NULL };
     loss_config *loss = &o->r->trainer.loss;
     const preset *p = read_preset(o, L);

@@ -19,7 +19,8 @@ loss_config loss_default(void)
                           .tis_cap = 2,
                           .floor = 0.5,
                           .band = 1e-3,
-                          .given_weight = 1 };
+                          .given_weight = 1,
+                          .anchor = 0.05 };
 }
 
 static double clamped(double log_ratio) { return fmax(-MAX_LOG_RATIO, fmin(MAX_LOG_RATIO, log_ratio)); }
@@ -42,7 +43,7 @@ static double old_logprob(const loss_config *c, const loss_episode *e, int i)
     return (double)(e->old ? e->old[i] : e->logprob[i]);
 }
 
-static double share_of_token(const loss_config *c, const loss_scale *scale, int n)
+double loss_share(const loss_config *c, const loss_scale *scale, int n)
 {
     switch (c->aggregation) {
     case AGGREGATE_TOKEN:
@@ -60,7 +61,7 @@ static double share_of_token(const loss_config *c, const loss_scale *scale, int 
 static context context_of(const loss_config *c, const loss_scale *scale, const loss_episode *e)
 {
     context x = { .config = c, .e = e, .n = e->n - e->given };
-    x.share = share_of_token(c, scale, x.n);
+    x.share = loss_share(c, scale, x.n);
     for (int i = e->given; i < e->n; i++) {
         const double old = old_logprob(c, e, i);
         x.log_ratio_sum += (double)e->logprob[i] - old;
@@ -207,6 +208,7 @@ static double given_token(const context *x, int i, double *slope)
         *slope = -c->given_weight;
         return *slope * logprob;
     case GIVEN_DFT:
+    case GIVEN_ASFT:
         *slope = -c->given_weight * p;
         return *slope * logprob;
     case GIVEN_GUIDE:
@@ -239,6 +241,28 @@ void loss_gradient(const loss_config *config, const loss_scale *scale, const los
         sums->kl_reference += kl;
         observe(episode, i, w, sums);
     }
+}
+
+/* log of the sum of exp(z / temperature). */
+static double log_sum(int V, const float *z, double temperature)
+{
+    double most = -INFINITY, sum = 0;
+    for (int v = 0; v < V; v++) most = fmax(most, (double)z[v] / temperature);
+    for (int v = 0; v < V; v++) sum += exp((double)z[v] / temperature - most);
+    return most + log(sum);
+}
+
+double loss_anchor(int V, const float *z, const float *reference, double temperature, double weight, float *dz)
+{
+    const double of_policy = log_sum(V, z, temperature), of_reference = log_sum(V, reference, temperature);
+    double kl = 0;
+    for (int v = 0; v < V; v++) {
+        const double log_p = (double)z[v] / temperature - of_policy,
+                     log_q = (double)reference[v] / temperature - of_reference;
+        kl += exp(log_q) * (log_q - log_p);
+        dz[v] = (float)(weight * (exp(log_p) - exp(log_q)) / temperature);
+    }
+    return kl;
 }
 
 void loss_sums_add(loss_sums *to, const loss_sums *part)

@@ -47,9 +47,10 @@ typedef enum loss_correction {
 /* What a given token (of a hint or a demonstration) is trained with, c its weight:
  *     sft    -c log pi
  *     dft    -c sg(pi) log pi: what the policy finds likely already counts more       (arXiv 2508.05629)
+ *     asft   dft, and KL(ref || pi) over the whole vocabulary, `anchor` times                      (ASFT)
  *     guide  -c A pi, A > 0: an off-policy member of the group, sampled with probability 1 (LUFFY's ratio, 2504.14945)
  * Given tokens of an episode with a negative advantage are not trained on (ADHint's masking, 2512.13095). */
-typedef enum loss_given { GIVEN_NOT, GIVEN_SFT, GIVEN_DFT, GIVEN_GUIDE } loss_given;
+typedef enum loss_given { GIVEN_NOT, GIVEN_SFT, GIVEN_DFT, GIVEN_ASFT, GIVEN_GUIDE } loss_given;
 
 typedef enum loss_kl { KL_K3, KL_K1, KL_K2, KL_K3_PLUS } loss_kl;
 
@@ -70,6 +71,7 @@ typedef struct loss_config {
     double band;    /* of CORRECTION_GEOMETRIC (1e-3) */
     loss_given given;
     double given_weight; /* c (1) */
+    double anchor;       /* ASFT's (0.05) */
 } loss_config;
 
 loss_config loss_default(void);
@@ -100,7 +102,14 @@ typedef struct loss_sums {
     double weight;               /* importance weights */
     double rejected;             /* tokens whose weight is 0 */
     double given, given_logprob; /* given tokens, and their logprobs */
+    double given_kl;             /* of those that are anchored */
 } loss_sums;
+
+/* What one given token's whole distribution is held by: KL(ref || pi) of logits z and reference [V], and weight times
+ * its slope with respect to z, weight (pi - ref) / temperature -> dz [V]. */
+double loss_anchor(int V, const float *z, const float *reference, double temperature, double weight, float *dz);
+/* A token's part of the aggregate of an episode whose policy wrote n tokens. */
+double loss_share(const loss_config *config, const loss_scale *scale, int n);
 
 /* to += of another part of the same step. */
 void loss_sums_add(loss_sums *to, const loss_sums *part);

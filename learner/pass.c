@@ -1,19 +1,32 @@
 #include "learner/pass.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/str.h"
 #include "model/transformer.h"
+
+/* What the reference policy says of the batch, in the device's scratch memory. */
+static const activations *reference_forward(const pass *p, const packed_batch *b, error *err)
+{
+    const forward_options options = { .temperature = (float)p->config->temperature };
+    const activations *acts = model_forward(p->reference, &b->tokens, &options);
+    return device_sync(p->w->dev, err) == OK ? acts : NULL;
+}
+
+static const float *logprobs_of(const pass *p, const packed_batch *b, const activations *acts)
+{
+    float *copy = arena_array(p->step, float, b->tokens.n_out);
+    device_copy_out(p->w->dev, copy, acts->logprob, sizeof(float) * (size_t)b->tokens.n_out);
+    return copy;
+}
 
 /* Logprobs of the reference policy for the same targets, [n_out] in the arena. */
 const float *pass_reference(const pass *p, const packed_batch *b, error *err)
 {
-    const forward_options options = { .temperature = (float)p->config->temperature };
-    const activations *acts = model_forward(p->reference, &b->tokens, &options);
-    if (device_sync(p->w->dev, err) != OK) return NULL;
-    float *copy = arena_array(p->step, float, b->tokens.n_out);
-    device_copy_out(p->w->dev, copy, acts->logprob, sizeof(float) * (size_t)b->tokens.n_out);
-    return copy;
+    const activations *acts = reference_forward(p, b, err);
+    return acts ? logprobs_of(p, b, acts) : NULL;
 }
 
 /* Tokens of a micro-batch as the loss wants them, on the host. */
@@ -157,6 +170,40 @@ static const double *behaviour_of(const pass *p, const micro_batch *m, const flo
     return moved;
 }
 
+/* ---- ASFT: given tokens are held near the reference, over the whole vocabulary ---- */
+
+static void anchor_episode(const pass *p, const micro_batch *m, const activations *acts, const activations *reference,
+                           int begin, int n, double weight, step_sums *sums)
+{
+    const int V = p->w->table->config.vocab;
+    const size_t size = (size_t)n * (size_t)V;
+    float *z = xmalloc(3 * sizeof *z * size), *ref = z + size, *dz = ref + size;
+    model_logits(p->w, acts, begin, n, z);
+    model_logits(p->reference, reference, begin, n, ref);
+    for (int i = 0; i < n; i++) {
+        const size_t row = (size_t)i * (size_t)V;
+        const double kl = loss_anchor(V, z + row, ref + row, p->config->temperature, weight, dz + row);
+        sums->loss.given_kl += kl;
+        sums->loss.loss += weight * kl;
+    }
+    if (m->learns) model_add_logit_slopes(p->w, acts, begin, n, dz);
+    free(z);
+}
+
+static void anchor_given(const pass *p, const micro_batch *m, const activations *acts, const activations *reference,
+                         step_sums *sums)
+{
+    const packed_batch *b = m->b;
+    const loss_config *c = &p->config->loss;
+    for (int i = 0, n; i < b->tokens.n_out; i += n) {
+        const int s = b->episode[i];
+        int given = 0;
+        for (n = 0; i + n < b->tokens.n_out && b->episode[i + n] == s; n++) given += b->given[i + n];
+        const double weight = c->given_weight * c->anchor * loss_share(c, m->scale, n - given);
+        if (given > 0 && m->table->scalar[s] >= 0) anchor_episode(p, m, acts, reference, i, given, weight, sums);
+    }
+}
+
 /* ---- the pass ---- */
 
 /* dL/dlogprob [rows, n_out] on the host, a row a cotangent; NULL and `err` where they can't be reconciled. */
@@ -198,12 +245,13 @@ int pass_micro(const pass *p, const micro_batch *m, step_sums *sums, error *err)
                                       .keep = m->learns };
     const int64_t began = clock_us();
     device_scratch_reset(dev);
-    const bool in_loss = p->config->loss.kl > 0;
-    const float *reference = in_loss ? pass_reference(p, b, err) : NULL;
-    if (in_loss && !reference) return err ? err->code : ERR_DEVICE;
+    const bool compared = p->config->loss.kl > 0 || p->config->loss.given == GIVEN_ASFT;
+    const activations *reference = compared ? reference_forward(p, b, err) : NULL;
+    if (compared && !reference) return err ? err->code : ERR_DEVICE;
     const activations *acts = model_forward(p->w, &b->tokens, &options);
     if (device_sync(dev, err) != OK) return err ? err->code : ERR_DEVICE;
-    const float *slope = loss_of(p, m, acts, reference, sums, err);
+    const float *slope = loss_of(p, m, acts, reference ? logprobs_of(p, b, reference) : NULL, sums, err);
+    if (slope && p->config->loss.given == GIVEN_ASFT) anchor_given(p, m, acts, reference, sums);
     const int64_t lost = clock_us();
     sums->forward_us += lost - began;
     if (!slope) return err ? err->code : ERR_STATE;

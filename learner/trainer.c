@@ -45,7 +45,10 @@ static weights *frozen_copy(const weights *w, error *err)
     return copy;
 }
 
-static bool needs_reference(const trainer_config *c) { return c->loss.kl > 0 || c->reward_kl > 0; }
+static bool needs_reference(const trainer_config *c)
+{
+    return c->loss.kl > 0 || c->reward_kl > 0 || c->loss.given == GIVEN_ASFT;
+}
 
 static bool over_rewards(const moo_plan *m) { return m->over == MOO_OVER_REWARDS || m->over == MOO_OVER_BOTH; }
 static bool over_groups(const moo_plan *m) { return m->over == MOO_OVER_GROUPS || m->over == MOO_OVER_BOTH; }
@@ -220,6 +223,7 @@ static void loss_metrics(const step_sums *s, metrics *out)
     metrics_set(out, "training/tokens_trained", s->loss.tokens);
     if (s->loss.given > 0) metrics_set(out, "training/tokens_given", s->loss.given);
     if (s->loss.given > 0) metrics_set(out, "actor/given_nll", -s->loss.given_logprob / s->loss.given);
+    if (s->loss.given_kl > 0) metrics_set(out, "actor/given_kl", s->loss.given_kl / s->loss.given);
 }
 
 /* Which blocks this update may move, by what earlier ones have shown; and what this one shows. */

@@ -207,6 +207,18 @@ static void head_share(const backward *b, const share *s, const float *dlogprob,
                           grad_of(b, s->k, head));
 }
 
+/* Slopes with respect to whole logits that lie in the share s. */
+static void logits_share(const backward *b, const share *s, float *dnormed)
+{
+    const param *head = head_param(b->w);
+    for (const logit_slopes *l = b->in->slopes; l; l = l->next) {
+        const size_t at = (size_t)l->begin * (size_t)b->D;
+        if (l->begin < s->begin || l->begin >= s->begin + s->n) continue;
+        b->ops->linear_dx(b->dev, l->dz, l->n, param_data(b->w, head), NULL, head->rows, b->D, dnormed + at);
+        b->ops->linear_dw(b->dev, l->dz, b->in->top.normed + at, l->n, head->rows, b->D, grad_of(b, s->k, head));
+    }
+}
+
 /* dlogprob [sides, n_out] -> dtop. */
 static void top_backward(const backward *b, const float *dlogprob)
 {
@@ -217,8 +229,10 @@ static void top_backward(const backward *b, const float *dlogprob)
     b->ops->zero(b->dev, b->dtop, b->sides * size);
     for (int k = 0; k < b->sides; k++) {
         b->ops->zero(b->dev, b->d.norm_out, size);
-        for (int i = 0; next_share(b, k, b->outs, i, &s); i++)
+        for (int i = 0; next_share(b, k, b->outs, i, &s); i++) {
             head_share(b, &s, dlogprob + (int64_t)k * top->n, b->d.norm_out);
+            if (k == 0) logits_share(b, &s, b->d.norm_out);
+        }
         if (b->in->scale) scale_rows(b->w, b->in->scale, top->n, b->d.norm_out);
         norm_backward(b, k, norm, b->d.norm_out, top->x, top->rstd, b->outs, 1, b->D, b->dtop + k * size);
     }

@@ -82,6 +82,13 @@ typedef struct device_batch {
     const float *turns;
 } device_batch;
 
+/* Slopes with respect to some outputs' logits, beside those of their targets' logprobs. */
+typedef struct logit_slopes {
+    int begin, n;
+    const float *dz; /* [n, V] on the device */
+    const struct logit_slopes *next;
+} logit_slopes;
+
 /* What model_forward leaves for model_backward. */
 typedef struct inner_activations {
     activations outside; /* what the caller sees */
@@ -93,6 +100,7 @@ typedef struct inner_activations {
     float *logits; /* [kept, V] of the first rows */
     int kept;
     float *lse, *logprob, *entropy; /* [n_out] */
+    const logit_slopes *slopes;     /* NULL: none */
     const float *scale;             /* [n_out] on the host: what the rows' logits were multiplied by; NULL: 1 */
 } inner_activations;
 

@@ -104,6 +104,26 @@ void model_scale_logits(const weights *w, const activations *acts, const float *
     run_head(w, in);
 }
 
+void model_logits(const weights *w, const activations *acts, int begin, int n, float *out)
+{
+    const inner_activations *in = acts->inner;
+    const model_config *c = &w->table->config;
+    float *z = scratch_floats(w->dev, n, c->vocab);
+    device_ops(w->dev)->linear(w->dev, in->top.normed + (size_t)begin * (size_t)c->width, n,
+                               param_packed(w, head_param(w)), NULL, c->vocab, c->width, z);
+    device_copy_out(w->dev, out, z, sizeof *z * (size_t)n * (size_t)c->vocab);
+}
+
+void model_add_logit_slopes(const weights *w, const activations *acts, int begin, int n, const float *dz)
+{
+    inner_activations *in = acts->inner;
+    float *copy = scratch_floats(w->dev, n, w->table->config.vocab);
+    device_copy_in(w->dev, copy, dz, sizeof *dz * (size_t)n * (size_t)w->table->config.vocab);
+    logit_slopes *s = device_host_scratch(w->dev, sizeof *s);
+    *s = (logit_slopes){ begin, n, copy, in->slopes };
+    in->slopes = s;
+}
+
 activations *model_forward(const weights *w, const token_batch *batch, const forward_options *options)
 {
     static const forward_options DEFAULTS = { .temperature = 1, .keep = true };

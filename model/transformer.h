@@ -28,6 +28,11 @@ activations *model_forward(const weights *w, const token_batch *batch, const for
  * of the scaled logits, and so are the gradients of model_backward. `acts` of a forward over the same batch. */
 void model_scale_logits(const weights *w, const activations *acts, const float *scale);
 
+/* Logits [n, V] of the outputs [begin, begin + n), to the host: before the temperature, after model_scale_logits. */
+void model_logits(const weights *w, const activations *acts, int begin, int n, float *out);
+/* Further slopes for model_backward: dz [n, V] (host) with respect to those logits, added to the first cotangent's. */
+void model_add_logit_slopes(const weights *w, const activations *acts, int begin, int n, const float *dz);
+
 /* A gradient sink: told when the K gradients of a parameter are complete, in backward order (last layer first,
  * embedding last: the parameter table backwards). g [K, count], rows `stride` floats apart. */
 typedef struct grad_sink {

@@ -277,7 +277,7 @@ static void given_tokens_are_learned_by_heart(void **state)
             assert_true(sums.tokens == 2 && sums.given == 2);
             for (int i = 0; i < 2; i++) {
                 const double p = exp((double)logprob[i]);
-                const double want[] = { 0, -c, -c * p, -c * A * p };
+                const double want[] = { 0, -c, -c * p, -c * p, -c * A * p };
                 test_near((double)slope[i], good ? want[kind] / 10 : 0, 1e-7, "slope");
             }
         }
@@ -303,10 +303,32 @@ static void a_demonstration_has_finite_slopes_whatever_the_aggregation(void **st
         }
 }
 
+/* KL(q || p) of p = (.5, .3, .2) and q = (.4, .4, .2), at a temperature; its slope by finite differences. */
+static void an_anchor_is_the_kl_and_its_slope(void **state)
+{
+    (void)state;
+    const double p[] = { 0.5, 0.3, 0.2 }, q[] = { 0.4, 0.4, 0.2 }, T = 0.7;
+    float z[3], ref[3], dz[3], unread[3];
+    for (int v = 0; v < 3; v++) z[v] = (float)(T * log(p[v]) + 3), ref[v] = (float)(T * log(q[v]) - 1);
+    double kl = 0;
+    for (int v = 0; v < 3; v++) kl += q[v] * log(q[v] / p[v]);
+    test_near(loss_anchor(3, z, ref, T, 0.3, dz), kl, 1e-6, "KL");
+    for (int v = 0; v < 3; v++) {
+        const float was = z[v], h = 1e-3f;
+        z[v] = was + h;
+        const double above = loss_anchor(3, z, ref, T, 0.3, unread);
+        z[v] = was - h;
+        const double below = loss_anchor(3, z, ref, T, 0.3, unread);
+        z[v] = was;
+        test_near((double)dz[v], 0.3 * (above - below) / (2 * (double)h), 1e-4, "slope");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(given_tokens_are_learned_by_heart),
+        cmocka_unit_test(an_anchor_is_the_kl_and_its_slope),
         cmocka_unit_test(a_demonstration_has_finite_slopes_whatever_the_aggregation),
         cmocka_unit_test(every_loss_and_its_gradient_are_those_of_float64_autograd),
         cmocka_unit_test(the_clip_is_higher_above_than_below),

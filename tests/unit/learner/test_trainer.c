@@ -105,6 +105,39 @@ static void with_an_adapter_only_its_matrices_change(void **state)
 }
 
 /* Half of the blocks rest: their weights and moments are to the bit what they were. */
+/* Three tokens of a demonstration are learned by heart, and ASFT's anchor keeps the rest of the distribution nearer. */
+static void a_demonstration_is_learned_by_heart(void **state)
+{
+    (void)state;
+    double nll[2][6], kl[2];
+    for (int anchored = 0; anchored <= 1; anchored++) {
+        tiny t = tiny_open(3);
+        error err = { 0 };
+        metrics *m = metrics_new();
+        trainer_config c = config_of(3e-3);
+        c.loss.given = GIVEN_ASFT, c.loss.given_weight = 1, c.loss.anchor = anchored ? 5 : 0;
+        trainer *tr = trainer_new(&c, t.w, &err);
+        for (int step = 0; step < 6; step++) {
+            group *g = recorded_group(&t, (double[]){ 0, 0, 0, 1 }, 4);
+            episode *shown = made_episode(3, 3, 0, 0, -1);
+            trajectory_append(&shown->tokens, ROLE_HINT, (const int32_t[]){ 11, 5, 23 }, 3);
+            shown->hint_len = 3;
+            episode_free(g->episodes[3]);
+            g->episodes[3] = shown;
+            test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+            nll[anchored][step] = metrics_get(m, "actor/given_nll", -1);
+            assert_true(metrics_get(m, "training/tokens_given", -1) == 3);
+            group_free(g);
+        }
+        kl[anchored] = metrics_get(m, "actor/given_kl", -1);
+        trainer_free(tr);
+        metrics_free(m);
+        tiny_close(&t);
+    }
+    assert_true(nll[0][5] < nll[0][0] - 0.05);
+    assert_true(kl[0] > 0 && kl[1] > 0 && kl[1] < 0.7 * kl[0]);
+}
+
 static void what_is_frozen_does_not_move(void **state)
 {
     (void)state;
@@ -443,6 +476,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_step_makes_the_better_episode_likelier),
         cmocka_unit_test(with_an_adapter_only_its_matrices_change),
+        cmocka_unit_test(a_demonstration_is_learned_by_heart),
         cmocka_unit_test(what_is_frozen_does_not_move),
         cmocka_unit_test(on_policy_the_ratio_is_exactly_one),
         cmocka_unit_test(epochs_are_updates_of_one_version),

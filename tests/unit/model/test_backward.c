@@ -103,6 +103,47 @@ static void scaled_logits_are_those_of_another_temperature(void **state)
     }
 }
 
+/* L = sum of dz z over some outputs' logits, beside the logprobs': every gradient by differences of the float64
+ * reference. */
+static void slopes_of_whole_logits_are_added(void **state)
+{
+    (void)state;
+    for (int tied = 0; tied <= 1; tied++) {
+        const double h = 1e-5;
+        small_model m = small_model_open(tiny_config(tied), 1, 17);
+        const int V = m.table->config.vocab, begin = 1, n = 2;
+        test_random rnd = test_random_seed(31);
+        test_batch *t = test_batch_new(&rnd, V, 3, 9, 0.6);
+        float *slopes = random_slopes(&rnd, 1, t->b.n_out), *dz = random_slopes(&rnd, n, V);
+        float *grads = xcalloc((size_t)m.table->total, sizeof *grads), *z = xcalloc((size_t)(n * V), sizeof *z);
+        device_scratch_reset(m.dev);
+        const activations *acts = model_forward(m.w, &t->b, NULL);
+        model_logits(m.w, acts, begin, n, z);
+        model_add_logit_slopes(m.w, acts, begin, n, dz);
+        model_backward(m.w, &t->b, acts, slopes, &(grad_split){ .K = 1 }, grads, NULL);
+        double *params = reference_params(m.w), *logits = reference_logits(m.table, params, &t->b);
+        for (int i = 0; i < n * V; i++)
+            test_near((double)z[i], logits[t->b.out_rows[begin + i / V] * V + i % V], 1e-5, "logit");
+        free(logits);
+        for (int64_t j = 0; j < m.table->total; j += 7) {
+            double side[2];
+            const double was = params[j];
+            for (int k = 0; k < 2; k++) {
+                params[j] = was + (k ? -h : h);
+                side[k] = reference_loss(&m, params, &t->b, 1, slopes);
+                logits = reference_logits(m.table, params, &t->b);
+                for (int i = 0; i < n * V; i++)
+                    side[k] += (double)dz[i] * logits[t->b.out_rows[begin + i / V] * V + i % V];
+                free(logits);
+            }
+            params[j] = was;
+            test_near((double)grads[j], (side[0] - side[1]) / (2 * h), 2e-5, "gradient");
+        }
+        free(params), free(grads), free(slopes), free(dz), free(z), free(t);
+        small_model_close(&m);
+    }
+}
+
 static void K_sides_give_the_bits_of_K_calls(void **state)
 {
     (void)state;
@@ -315,6 +356,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_gradient_is_the_slope_of_the_float64_reference),
         cmocka_unit_test(scaled_logits_are_those_of_another_temperature),
+        cmocka_unit_test(slopes_of_whole_logits_are_added),
         cmocka_unit_test(K_sides_give_the_bits_of_K_calls),
         cmocka_unit_test(split_sequences_give_each_owners_gradient),
         cmocka_unit_test(cotangents_and_owners_give_a_gradient_a_pair),
