@@ -46,7 +46,7 @@ preference() {
         result_preference() { :; } # there is nothing to tell before the front is sampled
         arm preference "$@" > /dev/null
         . scripts/experiments/preference.sh
-        for seed in $seeds; do achieved "$out/preference/$1-$seed" test > "$out/preference/$1-$seed.front"; done
+        for seed in $([ -n "${TABLES:-}" ] || echo $seeds); do achieved "$out/preference/$1-$seed" test > "$out/preference/$1-$seed.front"; done
         result_preference "$1"
     }
     base_of preference
