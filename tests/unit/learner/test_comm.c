@@ -42,12 +42,15 @@ static void *pass_numbers(void *ctx)
     comm_gather_pieces(c, whole, begins);
     float out[4 * COMM_UNIT], in[4 * COMM_UNIT];
     const int64_t each[] = { COMM_UNIT, COMM_UNIT, COMM_UNIT, COMM_UNIT };
-    for (int i = 0; i < 4 * COMM_UNIT; i++) out[i] = (float)(10 * c->rank + i / COMM_UNIT);
+    for (int i = 0; i < 4 * COMM_UNIT; i++) {
+        const int to = i / COMM_UNIT;
+        out[i] = (float)(10 * c->rank + to);
+    }
     comm_exchanged(c, comm_exchange_begin(c, &(comm_exchange){ out, each, in, each }), true);
     bool right = x[0] == 10 && fabs(x[1] - 0.6) < 1e-12 && word == 77;
     for (int i = 0; i < 4 * COMM_UNIT; i++) {
-        const int owner = i < 2 * COMM_UNIT ? 0 : i < 3 * COMM_UNIT ? 1 : 3;
-        right &= whole[i] == (float)(100 * owner + i) && in[i] == (float)(10 * (i / COMM_UNIT) + c->rank);
+        const int owner = i < 2 * COMM_UNIT ? 0 : i < 3 * COMM_UNIT ? 1 : 3, from = i / COMM_UNIT;
+        right &= whole[i] == (float)(100 * owner + i) && in[i] == (float)(10 * from + c->rank);
     }
     me->number = right;
     comm_free(c);

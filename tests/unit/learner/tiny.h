@@ -1,6 +1,7 @@
 /* A model small enough to train in a test. */
 #pragma once
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "model/weights.h"
@@ -24,7 +25,7 @@ static inline tiny tiny_open(uint64_t seed)
 {
     tiny t = { 0 };
     error err = { 0 };
-    t.dev = device_open("cpu", 1, &err);
+    t.dev = device_open(getenv("TROUPE_TEST_DEVICE") ? getenv("TROUPE_TEST_DEVICE") : "cpu", 1, &err);
     if (!t.dev) fail_msg("%s", err.text);
     test_ok(model_config_parse(&t.config, TINY_CONFIG, strlen(TINY_CONFIG), "tiny", &err), &err);
     t.table = param_table_new(&t.config, &err);
