@@ -87,11 +87,11 @@ static double divisor(const advantage_config *c, double eps, const moments *of_g
 }
 
 /* OPO's: the mean of a group, each episode as heavy as it is long. */
-static double mean_by_length(const double *r, const double *length, span s)
+static double mean_by_length(const double *r, const double *length, const origin *of, span s)
 {
     double sum = 0, weight = 0;
     for (int i = s.begin; i < s.end; i++)
-        if (!isnan(r[i])) sum += r[i] * length[i], weight += length[i];
+        if (!isnan(r[i]) && of[i] == SAMPLED) sum += r[i] * length[i], weight += length[i];
     return weight > 0 ? sum / weight : 0;
 }
 
@@ -110,7 +110,7 @@ static void normalise(const advantage_config *c, double eps, const double *r, co
         const moments own = moments_of(r, of, SAMPLED, groups[g]), hinted = moments_of(r, of, HINTED, groups[g]);
         const moments all = hinted.n > 0 ? moments_of(r, of, SAMPLED | HINTED, groups[g]) : own;
         const moments with_given = moments_of(r, of, SAMPLED | HINTED | GIVEN, groups[g]);
-        const double by_length = mean_by_length(r, length, groups[g]);
+        const double by_length = mean_by_length(r, length, of, groups[g]);
         for (int i = groups[g].begin; i < groups[g].end; i++) {
             if (isnan(r[i]))
                 out[i] = 0;
@@ -139,14 +139,14 @@ static objective_stats stats_of(const double *r, const origin *of, const span *g
 
 /* What only the heaviest objective decides: shares of right answers, groups without signal, opinions on length. */
 static void heed_heaviest(const advantage_config *c, int64_t step, advantage_table *t, const double *length,
-                          const span *groups, int n_groups, double *r, bool *dead)
+                          const origin *of, const span *groups, int n_groups, double *r, bool *dead)
 {
     for (int g = 0; g < n_groups; g++) {
         const span s = groups[g];
-        double right = 0;
-        for (int i = s.begin; i < s.end; i++) right += r[i] > 0;
+        double right = 0, sampled = 0;
+        for (int i = s.begin; i < s.end; i++) right += r[i] > 0 && of[i] == SAMPLED, sampled += of[i] == SAMPLED;
         for (int i = s.begin; i < s.end; i++) {
-            t->right[i] = right / (s.end - s.begin);
+            t->right[i] = sampled > 0 ? right / sampled : 0;
             dead[i] = c->drop_dead && all_equal(r, s);
         }
         shape_group(&c->shape, step, s.end - s.begin, length + s.begin, r + s.begin);
@@ -224,7 +224,7 @@ advantage_table *advantage_compute(arena *a, const advantage_config *config, con
                              : score_get(groups[g]->scores[i - spans[g].begin], objectives->items[k].name);
         double *out = t->by_objective + (size_t)k * (size_t)t->S;
         t->stats[k] = stats_of(raw, of, spans, n_groups, t->S);
-        if (k == 0) heed_heaviest(config, step, t, length, spans, n_groups, raw, dead);
+        if (k == 0) heed_heaviest(config, step, t, length, of, spans, n_groups, raw, dead);
         for (int s = 0; k == 0 && penalty && s < t->S; s++) raw[s] -= penalty[s];
         normalise(config, eps, raw, length, of, spans, n_groups, t->S, out);
         for (int s = 0; s < t->S; s++) t->counts[s] |= !isnan(raw[s]) && !dead[s];
