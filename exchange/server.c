@@ -199,8 +199,7 @@ static void publish(server *s, new_version *v)
     for (size_t i = 0; i < s->peers.len; i++) announce(s, &s->peers.data[i]);
     if (v->evaluate) core_evaluate(s->core, v->version);
     for (uint32_t i = 0; i < v->n_rows; i++)
-        core_rows(s->core, v->rows_from + i,
-                  v->rows + (size_t)i * (size_t)scheduler_prompts(&s->config.core.schedule));
+        core_rows(s->core, v->rows_from + i, v->rows + (size_t)i * (size_t)scheduler_prompts(&s->config.core.schedule));
     core_version(s->core, loop_now_ms(s->lp), v->version, v->hash);
 }
 

@@ -4,9 +4,8 @@
  *               adapter/                                                    with a LoRA: a folder that `peft` loads
  *               optimizer.safetensors                                       m and v, flat, in parameter order
  *               reference.safetensors                                       with a reference that moves
- *               memory.state                                                what buckets and the sampler of rows remember
- *               state.json                                                  written last: without it there is no
- * checkpoint
+ *               memory.state                                                what buckets and the sampler of rows
+ * remember state.json                                                  written last: without it there is no checkpoint
  */
 #pragma once
 

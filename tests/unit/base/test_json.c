@@ -180,9 +180,12 @@ static void bytes_that_are_no_text_are_replaced_one_by_one(void **state)
     (void)state;
     check_bytes("", "");
     check_bytes("a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80z", "a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80z");
-    check_bytes("a\xff" "b", "a\xef\xbf\xbd" "b");
-    check_bytes("\xe2\x82", "\xef\xbf\xbd\xef\xbf\xbd");             /* cut off */
-    check_bytes("\xc0\x80", "\xef\xbf\xbd\xef\xbf\xbd");             /* not the shortest form */
+    check_bytes("a\xff"
+                "b",
+                "a\xef\xbf\xbd"
+                "b");
+    check_bytes("\xe2\x82", "\xef\xbf\xbd\xef\xbf\xbd");                   /* cut off */
+    check_bytes("\xc0\x80", "\xef\xbf\xbd\xef\xbf\xbd");                   /* not the shortest form */
     check_bytes("\xed\xa0\x80x", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdx"); /* half a pair */
     assert_true(json_is_null(json_bytes(NULL)));
 }
