@@ -12,17 +12,9 @@ end
 
 return {
     model = "../../runs/experiments/hints/base",
-    tokenizer = "../../models/stagehand",
-    seed = 1,
     init_std = 0.08,
     steps = 600,
-    tokens_per_step = 2048,
     max_sequence = 32,
-    lr = 2e-3,
     warmup = 50,
-    beta1 = 0.9,
-    beta2 = 0.95,
-    weight_decay = 0.01,
-    clip_norm = 1.0,
     document = document,
 }

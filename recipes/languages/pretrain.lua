@@ -20,18 +20,10 @@ end
 
 return {
     model = "../../runs/experiments/languages/base",
-    tokenizer = "../../models/stagehand",
-    seed = 1,
     init_std = 0.08,
     steps = 1500,
-    tokens_per_step = 2048,
     max_sequence = 64,
-    lr = 2e-3,
     warmup = 50,
-    beta1 = 0.9,
-    beta2 = 0.95,
-    weight_decay = 0.01,
-    clip_norm = 1.0,
     document = document,
     words = words, -- for make_data.lua
     order = order,
