@@ -70,6 +70,7 @@ static void numbers_arrive_where_they_should(void **state)
 typedef struct plan {
     trainer_config config;
     double sent, ring, full;
+    double signal; /* signal-to-noise ratio of "de", or of accuracy; 0 without many objectives */
     int size;
     float *weights[MOST];
     float *moments[MOST];
@@ -129,6 +130,7 @@ static void *train(void *ctx)
         p->sent = metrics_get(m, "comm/bytes_sent", 0);
         p->ring = metrics_get(m, "comm/bytes_ring_allreduce", 0);
         p->full = metrics_get(m, "comm/bytes_full_gradients", 0);
+        p->signal = metrics_get(m, "moo/snr/de", metrics_get(m, "moo/snr/accuracy", 0));
     }
     const size_t n = (size_t)t.table->total;
     p->weights[place] = xmalloc(sizeof(float) * n);
@@ -173,6 +175,7 @@ static void check(const char *what, const trainer_config *config, double most_by
         print_message("%s, %d learners: weights within %.1e; %.0f bytes, %.2f of a ring's, %.2f of full gradients\n",
                       what, size, apart, p.sent, p.sent / p.ring, p.sent / p.full);
         assert_true(apart < 1e-6);
+        test_near(p.signal, alone.signal, 1e-4, "the gate sees the same");
         assert_true(p.sent <= most_bytes * p.ring * 1.05);
         for (int r = 1; r < size; r++) assert_memory_equal(p.weights[0], p.weights[r], sizeof(float) * (size_t)n);
         if (config->lora.rank == 0) assert_true(farthest(alone.moments[0], p.moments[size - 1], n) < 1e-6);
