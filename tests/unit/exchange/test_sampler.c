@@ -266,6 +266,10 @@ static void hints_shrink_with_success(void **state)
     sampler *s = sampler_of(&d, (sampler_config){ .most_hint = 0.8, .hint_until = 0.6, .seed = 3 });
     picked_row rows[ROWS];
     learn(s, 0, GROUP / 4), learn(s, 1, GROUP / 2), learn(s, 2, 3 * GROUP / 4);
+    group *helped = group_of_size(3, GROUP / 2, GROUP); /* what was right was hinted: the row has no success yet */
+    for (uint32_t i = 0; i < GROUP / 2; i++) helped->episodes[i]->hint_len = 3;
+    sampler_learn(s, (const group *const *)&helped, 1, "accuracy");
+    group_free(helped);
     sampler_pick(s, 1, ROWS, rows);
     for (int i = 0; i < ROWS; i++) {
         const double want[] = { 0.6, 0.4, 0 };

@@ -138,6 +138,29 @@ static void a_demonstration_is_learned_by_heart(void **state)
     assert_true(kl[0] > 0 && kl[1] > 0 && kl[1] < 0.7 * kl[0]);
 }
 
+/* Three steps on tokens of version 0, of which one version behind is allowed. */
+static void tokens_too_old_are_read_and_not_trained_on(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    metrics *m = metrics_new();
+    trainer_config c = config_of(1e-3);
+    c.oldest_token = 1;
+    trainer *tr = trainer_new(&c, t.w, &err);
+    for (int step = 0; step < 3; step++) {
+        const uint64_t before = t.w->hash;
+        group *g = recorded_group(&t, (double[]){ 1, 0, 0, 0 }, 4);
+        test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+        test_near(metrics_get(m, "training/tokens_trained", -1), step < 2 ? 16 : 0, 0, "tokens");
+        assert_true((t.w->hash != before) == (step < 2));
+        group_free(g);
+    }
+    trainer_free(tr);
+    metrics_free(m);
+    tiny_close(&t);
+}
+
 static void what_is_frozen_does_not_move(void **state)
 {
     (void)state;
@@ -477,6 +500,7 @@ int main(void)
         cmocka_unit_test(a_step_makes_the_better_episode_likelier),
         cmocka_unit_test(with_an_adapter_only_its_matrices_change),
         cmocka_unit_test(a_demonstration_is_learned_by_heart),
+        cmocka_unit_test(tokens_too_old_are_read_and_not_trained_on),
         cmocka_unit_test(what_is_frozen_does_not_move),
         cmocka_unit_test(on_policy_the_ratio_is_exactly_one),
         cmocka_unit_test(epochs_are_updates_of_one_version),
