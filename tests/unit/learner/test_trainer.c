@@ -328,6 +328,33 @@ static trainer_config two_config(double lr)
     return c;
 }
 
+/* Accuracy 1 0 1 0, brevity -1 1 1 -1: by accuracy, then by the sum, one of four is out of order, until
+ * accuracy leads and the sum follows it. */
+static void moa_s_weights_and_elimination_reach_the_step(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    metrics *m = metrics_new();
+    trainer_config c = two_config(1e-3);
+    c.pivot = (pivot_config){ .window = 4, .beta = 10, .eliminate = true };
+    trainer *tr = trainer_new(&c, t.w, &err);
+    for (int step = 0; step < 3; step++) {
+        group *g = recorded_group(&t, (double[]){ 1, 0, 1, 0 }, 4);
+        for (uint32_t i = 0; i < 4; i++)
+            test_ok(score_set(g->scores[i], "brevity", i % 3 == 0 ? -1 : step < 2 ? 1 : 0.5, &err), &err);
+        test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+        test_near(metrics_get(m, "reward/eliminated", -1), step < 2 ? 0.25 : 0, 0, "one of four");
+        test_near(metrics_get(m, "training/episodes_trained", -1), step < 2 ? 3 : 4, 0, "the others");
+        group_free(g);
+    }
+    /* Brevity has fallen by 0.25 below its line: weights e^0 and e^-2.5. */
+    test_near(metrics_get(m, "reward/brevity/weight", -1), 1 / (1 + exp(2.5)), 1e-9, "weight");
+    trainer_free(tr);
+    metrics_free(m);
+    tiny_close(&t);
+}
+
 /* The gradient norm of a step with this configuration, from the same start. */
 static double step_norm(const trainer_config *c, bool many, float *after)
 {
@@ -501,6 +528,7 @@ int main(void)
         cmocka_unit_test(with_an_adapter_only_its_matrices_change),
         cmocka_unit_test(a_demonstration_is_learned_by_heart),
         cmocka_unit_test(tokens_too_old_are_read_and_not_trained_on),
+        cmocka_unit_test(moa_s_weights_and_elimination_reach_the_step),
         cmocka_unit_test(what_is_frozen_does_not_move),
         cmocka_unit_test(on_policy_the_ratio_is_exactly_one),
         cmocka_unit_test(epochs_are_updates_of_one_version),
