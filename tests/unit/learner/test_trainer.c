@@ -1,5 +1,6 @@
 #include "learner/trainer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "episodes.h"
@@ -157,6 +158,37 @@ static void tokens_too_old_are_read_and_not_trained_on(void **state)
         group_free(g);
     }
     trainer_free(tr);
+    metrics_free(m);
+    tiny_close(&t);
+}
+
+/* All good answers are too sure: half their advantage, and nothing looks stale, since ERA is on both sides of the
+ * ratio. */
+static void era_halves_what_is_sure_already(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    metrics *m = metrics_new();
+    trainer_config c = config_of(1e-3);
+    c.era = (era_config){ .k = 2, .low = 100, .high = 200 };
+    c.epochs = 2;
+    trainer *tr = trainer_new(&c, t.w, &err);
+    group *g = recorded_group(&t, (double[]){ 1, 0, 0, 0 }, 4);
+    c.epochs = 1;
+    test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+    test_near(metrics_get(m, "training/importance_weight/mean", -1), 1, 1e-6, "after an epoch, pi_old is still mu");
+    trainer_free(tr);
+    group_free(g);
+    tr = trainer_new(&c, t.w, &err);
+    g = recorded_group(&t, (double[]){ 1, 0, 0, 0 }, 4);
+    test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+    test_near(metrics_get(m, "actor/pg_loss", -1), -(4 * 1.5 / 2 + 12 * -0.5) / 16, 1e-5,
+              "advantages 1.5 / 2 and -0.5");
+    test_near(metrics_get(m, "training/rollout_logprobs_differing", -1), 0, 0, "as sampled");
+    test_near(metrics_get(m, "actor/ratio/max", -1), 1, 0, "on policy");
+    trainer_free(tr);
+    group_free(g);
     metrics_free(m);
     tiny_close(&t);
 }
@@ -355,6 +387,37 @@ static void moa_s_weights_and_elimination_reach_the_step(void **state)
     tiny_close(&t);
 }
 
+/* Accuracy says the first, brevity the others: which of them becomes likelier is the row's to say. */
+static void a_row_s_preference_reaches_the_step(void **state)
+{
+    (void)state;
+    char path[400];
+    error err = { 0 };
+    char *dir = test_folder_new();
+    test_file_write(dir, "d.jsonl", "{\"prompt\": \"a\", \"want\": {\"accuracy\": 0, \"brevity\": 1}}\n");
+    snprintf(path, sizeof path, "%s/d.jsonl", dir);
+    dataset *rows = dataset_open(path, 0, &err);
+    for (int asked = 0; asked <= 1; asked++) {
+        tiny t = tiny_open(3);
+        metrics *m = metrics_new();
+        trainer_config c = two_config(1e-3);
+        c.rows = rows;
+        strcpy(c.preference, asked ? "want" : "");
+        trainer *tr = trainer_new(&c, t.w, &err);
+        group *g = recorded_group(&t, (double[]){ 1, 0, 0, 0 }, 4);
+        for (uint32_t i = 0; i < 4; i++) test_ok(score_set(g->scores[i], "brevity", i == 0 ? -1 : 1, &err), &err);
+        const double before = total_logprob(&t, g->episodes[0]);
+        test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+        assert_true((total_logprob(&t, g->episodes[0]) > before) == !asked);
+        trainer_free(tr);
+        group_free(g);
+        metrics_free(m);
+        tiny_close(&t);
+    }
+    dataset_free(rows);
+    test_folder_remove(dir);
+}
+
 /* The gradient norm of a step with this configuration, from the same start. */
 static double step_norm(const trainer_config *c, bool many, float *after)
 {
@@ -529,6 +592,8 @@ int main(void)
         cmocka_unit_test(a_demonstration_is_learned_by_heart),
         cmocka_unit_test(tokens_too_old_are_read_and_not_trained_on),
         cmocka_unit_test(moa_s_weights_and_elimination_reach_the_step),
+        cmocka_unit_test(era_halves_what_is_sure_already),
+        cmocka_unit_test(a_row_s_preference_reaches_the_step),
         cmocka_unit_test(what_is_frozen_does_not_move),
         cmocka_unit_test(on_policy_the_ratio_is_exactly_one),
         cmocka_unit_test(epochs_are_updates_of_one_version),
