@@ -72,7 +72,7 @@ row() {
     echo
 }
 
-all=(conflict languages preference staleness rare priority era hints forgetting)
+all=(conflict languages preference staleness rare priority era hints forgetting templates)
 for name in "${all[@]}"; do . "scripts/experiments/$name.sh"; done
 
 if [ $# -eq 0 ]; then
