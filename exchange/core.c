@@ -1,74 +1,12 @@
-#include "exchange/core.h"
+#include "exchange/core_inner.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/map.h"
-#include "base/vec.h"
-
 enum { DEFAULT_TASK_LEASE_MS = 120000, DEFAULT_SCORE_LEASE_MS = 60000, DEFAULT_ATTEMPTS = 3, DEFAULT_LOSSES = 10 };
-enum { MIN_EPISODES_FOR_LIMIT = 40, MIN_SURVIVORS = 2, MAX_SLOTS = 1 << 20, COMPACT_FROM = 1024 };
-
-/* One task on its way: played, committed, scored, closed. */
-typedef struct work {
-    task task;
-    lease play, judge;
-    episode *episode;
-    score *score;
-    uint32_t judge_attempts, losses;
-    bool closed; /* counts as finished for its group: scored, or dropped */
-    bool dropped;
-} work;
-
-/* The tasks of one step, or of one evaluation. */
-typedef struct batch {
-    int64_t step;
-    bool eval;
-    work *works;
-    uint32_t n, room;           /* works there are, and there is room for */
-    uint32_t open_from, closed; /* open_from: no open task before it */
-    uint32_t rounds;            /* of refills */
-    picked_row *rows;           /* a sampler's, or NULL */
-} batch;
-
-/* The rows of a step that is not open yet. */
-typedef struct picked {
-    int64_t step;
-    picked_row *rows;
-} picked;
-
-typedef struct worker {
-    uint32_t peer, slots;
-    bool actor;
-} worker;
-
-typedef struct known_version {
-    int64_t version; /* -1: none */
-    uint64_t hash;
-} known_version;
-
-struct core {
-    core_config config;
-    int64_t version, opened; /* published; last step whose tasks exist */
-    int64_t evaluate;        /* version to be evaluated next; -1: none */
-    vec(batch *) batches;    /* evaluations first, then in order of step */
-    vec(batch *) over;       /* handed over, but actions still point into them: freed when those are done */
-    vec(worker) workers;
-    vec(picked) picked;
-    vec(uint64_t) unscored; /* tasks in the order in which they were committed; some may have been asked since */
-    size_t unscored_from;
-    vec(action) actions;
-    size_t next_action;
-    idmap *restored;         /* task id -> work with episode (and score) */
-    known_version *versions; /* [n_versions], a ring by version */
-    int64_t n_versions;      /* more than open steps can refer to */
-    core_stats stats;
-    bool halted;
-    char why[256];
-};
+enum { MIN_EPISODES_FOR_LIMIT = 40, MAX_SLOTS = 1 << 20, COMPACT_FROM = 1024 };
 
 /* ---- life ---- */
 
@@ -94,25 +32,6 @@ core *core_new(const core_config *config)
     return c;
 }
 
-static void batch_free(batch *b)
-{
-    for (uint32_t i = 0; i < b->n; i++) {
-        task_reset(&b->works[i].task);
-        episode_free(b->works[i].episode);
-        score_free(b->works[i].score);
-    }
-    free(b->works);
-    free(b->rows);
-    free(b);
-}
-
-static void free_restored(work *w)
-{
-    episode_free(w->episode);
-    score_free(w->score);
-    free(w);
-}
-
 static void free_actions(core *c)
 {
     for (size_t i = c->next_action; i < c->actions.len; i++) {
@@ -128,11 +47,11 @@ void core_free(core *c)
     if (!c) return;
     uint64_t id;
     void *w;
-    for (size_t i = 0; idmap_next(c->restored, &i, &id, &w);) free_restored(w);
+    for (size_t i = 0; idmap_next(c->restored, &i, &id, &w);) core_free_restored(w);
     idmap_free(c->restored);
     free_actions(c);
-    for (size_t i = 0; i < c->batches.len; i++) batch_free(c->batches.data[i]);
-    for (size_t i = 0; i < c->over.len; i++) batch_free(c->over.data[i]);
+    for (size_t i = 0; i < c->batches.len; i++) core_batch_free(c->batches.data[i]);
+    for (size_t i = 0; i < c->over.len; i++) core_batch_free(c->over.data[i]);
     for (size_t i = 0; i < c->picked.len; i++) free(c->picked.data[i].rows);
     vec_free(&c->picked);
     vec_free(&c->over);
@@ -143,13 +62,13 @@ void core_free(core *c)
     free(c);
 }
 
-static void act(core *c, action a) { vec_push(&c->actions, a); }
+void core_act(core *c, action a) { vec_push(&c->actions, a); }
 
 bool core_next_action(core *c, action *out)
 {
     if (c->next_action == c->actions.len) {
         c->next_action = c->actions.len = 0;
-        while (c->over.len > 0) batch_free(c->over.data[--c->over.len]);
+        while (c->over.len > 0) core_batch_free(c->over.data[--c->over.len]);
         return false;
     }
     *out = c->actions.data[c->next_action++];
@@ -161,7 +80,7 @@ static void halt(core *c, const char *why)
     if (c->halted) return;
     c->halted = true;
     snprintf(c->why, sizeof c->why, "%s", why);
-    act(c, (action){ .kind = HALT, .why = c->why });
+    core_act(c, (action){ .kind = HALT, .why = c->why });
 }
 
 /* Work that is given up because machines failed, against all work: above the limit the run is not worth its time. */
@@ -197,203 +116,12 @@ static bool versions_proven(const core *c, const task *t, const episode *e)
     return true;
 }
 
-static bool belongs(const core *c, const task *t, const episode *e)
+bool core_belongs(const core *c, const task *t, const episode *e)
 {
     return e->id == t->id && e->group == t->group && e->sample == t->sample && e->step == t->step &&
            e->eval == t->eval && e->prompt_id == t->prompt_id && e->n_shots == t->n_shots &&
            e->template_id == t->template_id && episode_check(e, c->config.vocab, NULL) == OK &&
            versions_proven(c, t, e);
-}
-
-/* ---- batches ---- */
-
-static uint32_t step_size(const core *c) { return c->config.schedule.prompts_per_step * c->config.schedule.group; }
-
-static void close_work(core *c, batch *b, work *w, bool dropped)
-{
-    if (w->closed) return;
-    w->closed = true;
-    w->dropped = dropped;
-    w->play.state = w->judge.state = LEASE_DONE;
-    b->closed++;
-    c->stats.dropped += dropped;
-}
-
-/* Work that an earlier life of this run has finished, or half finished. */
-static void take_restored(core *c, batch *b, work *w)
-{
-    work *old = idmap_get(c->restored, w->task.id);
-    if (!old) return;
-    idmap_remove(c->restored, w->task.id);
-    if (!belongs(c, &w->task, old->episode)) {
-        free_restored(old);
-        return;
-    }
-    w->episode = old->episode;
-    w->score = old->score;
-    w->play.state = LEASE_DONE;
-    if (w->score)
-        close_work(c, b, w, false);
-    else
-        vec_push(&c->unscored, w->task.id);
-    free(old);
-}
-
-static void insert_batch(core *c, batch *b)
-{
-    size_t at = 0;
-    while (at < c->batches.len && (!b->eval || c->batches.data[at]->eval)) at++;
-    vec_push(&c->batches, b);
-    memmove(c->batches.data + at + 1, c->batches.data + at, (c->batches.len - 1 - at) * sizeof *c->batches.data);
-    c->batches.data[at] = b;
-}
-
-/* The batch grows to n tasks; its works never move, since actions point at them. */
-static void open_works(core *c, batch *b, uint32_t n)
-{
-    for (uint32_t i = b->n; i < n; i++) {
-        work *w = &b->works[i];
-        if (b->eval)
-            scheduler_eval_task(&c->config.schedule, b->step, i, &w->task);
-        else
-            scheduler_task(&c->config.schedule, b->step, b->rows, i, &w->task);
-        /* After a resume a lagging step's version may be past: it is played with the one there is. */
-        if (w->task.max_version < c->version) w->task.max_version = c->version;
-        if (!b->eval) take_restored(c, b, w);
-    }
-    b->n = n;
-}
-
-void core_rows(core *c, int64_t step, const picked_row *rows)
-{
-    const size_t bytes = sizeof *rows * scheduler_prompts(&c->config.schedule);
-    vec_push(&c->picked, (picked){ step, memcpy(xmalloc(bytes), rows, bytes) });
-}
-
-static picked_row *take_picked(core *c, int64_t step)
-{
-    for (size_t i = 0; i < c->picked.len; i++) {
-        if (c->picked.data[i].step != step) continue;
-        picked_row *rows = c->picked.data[i].rows;
-        c->picked.data[i] = c->picked.data[--c->picked.len];
-        return rows;
-    }
-    return NULL;
-}
-
-static void open_batch(core *c, int64_t step, bool eval)
-{
-    const uint32_t n = eval ? scheduler_eval_size(&c->config.schedule) : step_size(c);
-    const uint32_t room = eval ? n : scheduler_prompts(&c->config.schedule) * c->config.schedule.group;
-    batch *b = xcalloc(1, sizeof *b);
-    *b = (batch){ .step = step, .eval = eval, .room = room, .works = xcalloc(room, sizeof *b->works) };
-    if (!eval) b->rows = take_picked(c, step);
-    insert_batch(c, b);
-    open_works(c, b, n);
-}
-
-/* ---- refills ---- */
-
-/* Whether the scores of a closed group differ: otherwise no episode is better than another. */
-static bool has_signal(const core *c, const batch *b, uint32_t begin)
-{
-    double least = INFINITY, most = -INFINITY;
-    for (uint32_t i = begin; i < begin + c->config.schedule.group; i++) {
-        const double r = b->works[i].score ? score_get(b->works[i].score, c->config.signal) : NAN;
-        if (!isnan(r)) least = fmin(least, r), most = fmax(most, r);
-    }
-    return most > least;
-}
-
-/* True: the batch has grown, and there is more to be played. */
-static bool refill(core *c, batch *b)
-{
-    const scheduler_config *s = &c->config.schedule;
-    uint32_t with_signal = 0;
-    if (b->eval || b->rounds >= s->refills) return false;
-    for (uint32_t g = 0; g < b->n / s->group; g++) with_signal += has_signal(c, b, g * s->group);
-    if (with_signal >= s->prompts_per_step) return false;
-    const uint32_t missing = s->prompts_per_step - with_signal;
-    b->rounds++;
-    c->stats.refilled += missing;
-    open_works(c, b, b->n + missing * s->group);
-    return true;
-}
-
-/* NULL: too few were left to be compared, so the group is dropped whole. An evaluation keeps even its empty places. */
-static group *group_of(core *c, batch *b, uint32_t begin, uint32_t size)
-{
-    const task *t = &b->works[begin].task;
-    group *g = group_new(t->group, t->prompt_id, b->step, size);
-    for (uint32_t i = begin; i < begin + size; i++) {
-        work *w = &b->works[i];
-        if (w->dropped) continue;
-        group_add(g, w->episode, w->score, NULL); /* distinct samples by construction */
-        w->episode = NULL;
-        w->score = NULL;
-    }
-    if (b->eval || g->n >= (size < MIN_SURVIVORS ? size : MIN_SURVIVORS)) return g;
-    c->stats.groups_dropped++;
-    group_free(g);
-    return NULL;
-}
-
-static void hand_over(core *c, batch *b)
-{
-    const uint32_t size = b->eval ? 1 : c->config.schedule.group, n = b->n / size;
-    action a = { .kind = b->eval ? EVAL_READY : STEP_READY, .step = b->step, .groups = xcalloc(n, sizeof *a.groups) };
-    for (uint32_t i = 0; i < n; i++) {
-        group *g = group_of(c, b, i * size, size);
-        if (g) a.groups[a.n_groups++] = g;
-    }
-    act(c, a);
-}
-
-static bool is_whole(core *c, batch *b)
-{
-    while (b->closed == b->n && refill(c, b)) {
-    }
-    return b->closed == b->n;
-}
-
-/* Whether all steps up to the one that lags behind this one are played: then a newer version may come. */
-static bool lag_is_kept(core *c, const batch *b)
-{
-    const int64_t behind = b->step + c->config.schedule.lag;
-    const int64_t last = behind < c->config.steps ? behind : c->config.steps;
-    bool whole = c->opened >= last;
-    for (size_t i = 0; !b->eval && c->config.schedule.lag > 0 && i < c->batches.len; i++)
-        if (!c->batches.data[i]->eval && c->batches.data[i]->step <= last) whole &= is_whole(c, c->batches.data[i]);
-    return b->eval || c->config.schedule.lag == 0 || whole;
-}
-
-/* Steps leave in order: an earlier one that is open holds the later ones back. */
-static void close_batches(core *c)
-{
-    bool held_back = false;
-    for (size_t i = 0; i < c->batches.len;) {
-        batch *b = c->batches.data[i];
-        if (!is_whole(c, b) || (held_back && !b->eval) || !lag_is_kept(c, b)) {
-            held_back = true;
-            i++;
-            continue;
-        }
-        hand_over(c, b);
-        vec_push(&c->over, b);
-        memmove(c->batches.data + i, c->batches.data + i + 1, (c->batches.len - i - 1) * sizeof *c->batches.data);
-        c->batches.len--;
-    }
-}
-
-static work *find_work(const core *c, uint64_t id, batch **of)
-{
-    for (size_t i = 0; i < c->batches.len; i++) {
-        batch *b = c->batches.data[i];
-        if (b->eval != task_id_eval(id) || b->step != task_id_step(id) || task_id_index(id) >= b->n) continue;
-        *of = b;
-        return &b->works[task_id_index(id)];
-    }
-    return NULL;
 }
 
 /* ---- handing out ---- */
@@ -412,7 +140,7 @@ static work *next_unscored(core *c)
 {
     for (; c->unscored_from < c->unscored.len; c->unscored_from++) {
         batch *b;
-        work *w = find_work(c, c->unscored.data[c->unscored_from], &b);
+        work *w = core_find_work(c, c->unscored.data[c->unscored_from], &b);
         if (w && w->episode && w->judge.state == LEASE_OPEN) return w;
     }
     c->unscored_from = c->unscored.len = 0;
@@ -451,12 +179,13 @@ static void hand_out(core *c, int64_t now_ms)
     for (work *w; !c->halted && (w = next_open(c, &b)) && (p = choose(c, true, neighbour(w), w->play.holder));) {
         p->slots--;
         lease_grant(&w->play, p->peer, now_ms + c->config.task_lease_ms);
-        act(c, (action){ .kind = SEND_TASK, .peer = p->peer, .task_id = w->task.id, .task = &w->task });
+        core_act(c, (action){ .kind = SEND_TASK, .peer = p->peer, .task_id = w->task.id, .task = &w->task });
     }
     for (work *w; !c->halted && (w = next_unscored(c)) && (p = choose(c, false, 0, w->judge.holder));) {
         p->slots--;
         lease_grant(&w->judge, p->peer, now_ms + c->config.score_lease_ms);
-        act(c,
+        core_act(
+            c,
             (action){
                 .kind = ASK_SCORE, .peer = p->peer, .task_id = w->task.id, .task = &w->task, .episode = w->episode });
     }
@@ -466,7 +195,7 @@ static void hand_out(core *c, int64_t now_ms)
 /* After every event: what is complete leaves, what is open goes to whoever has room. */
 static void settle(core *c, int64_t now_ms)
 {
-    close_batches(c);
+    core_close_batches(c);
     hand_out(c, now_ms);
 }
 
@@ -478,7 +207,7 @@ void core_restore(core *c, episode *e, score *s)
     w->episode = e;
     w->score = s;
     if (e->eval || e->failed != FAIL_NONE || idmap_get(c->restored, e->id))
-        free_restored(w);
+        core_free_restored(w);
     else
         idmap_set(c->restored, e->id, w);
 }
@@ -495,10 +224,10 @@ void core_version(core *c, int64_t now_ms, int64_t version, uint64_t hash)
     if (c->version < 0) c->opened = version; /* the first: a checkpoint's steps are done */
     c->version = version;
     core_known(c, version, hash);
-    if (c->evaluate >= 0) open_batch(c, c->evaluate, true);
+    if (c->evaluate >= 0) core_open_batch(c, c->evaluate, true);
     c->evaluate = -1;
     while (c->opened < c->config.steps && c->opened + 1 <= version + 1 + c->config.schedule.max_staleness)
-        open_batch(c, ++c->opened, false);
+        core_open_batch(c, ++c->opened, false);
     settle(c, now_ms);
 }
 
@@ -533,9 +262,9 @@ static void close_unscored(core *c, batch *b, work *w, score *s)
     s->n_values = 0;
     w->score = s;
     count_failure(c);
-    act(c,
-        (action){ .kind = COMMIT_SCORE, .task_id = w->task.id, .task = &w->task, .episode = w->episode, .score = s });
-    close_work(c, b, w, false);
+    core_act(c, (action){
+                    .kind = COMMIT_SCORE, .task_id = w->task.id, .task = &w->task, .episode = w->episode, .score = s });
+    core_close_work(c, b, w, false);
 }
 
 static score *lost_score(const work *w)
@@ -554,7 +283,7 @@ static void lose(core *c, batch *b, work *w, bool play)
     c->stats.lost++;
     if (play && give_up) {
         count_failure(c);
-        close_work(c, b, w, true);
+        core_close_work(c, b, w, true);
     } else if (play) {
         reopen(b, w);
     } else if (give_up) {
@@ -577,7 +306,7 @@ void core_peer_down(core *c, uint32_t peer)
             else if (lease_held_by(&w->judge, peer))
                 lose(c, c->batches.data[i], w, false);
         }
-    close_batches(c);
+    core_close_batches(c);
 }
 
 void core_tick(core *c, int64_t now_ms)
@@ -599,7 +328,7 @@ void core_tick(core *c, int64_t now_ms)
 static void try_again(core *c, batch *b, work *w)
 {
     if (++w->task.attempt >= c->config.max_attempts) {
-        close_work(c, b, w, true);
+        core_close_work(c, b, w, true);
         return;
     }
     c->stats.retried++;
@@ -612,13 +341,13 @@ static void accept_episode(core *c, work *w, episode *e)
     w->episode = e;
     w->play.state = LEASE_DONE;
     vec_push(&c->unscored, w->task.id);
-    act(c, (action){ .kind = COMMIT_EPISODE, .task_id = w->task.id, .task = &w->task, .episode = e });
+    core_act(c, (action){ .kind = COMMIT_EPISODE, .task_id = w->task.id, .task = &w->task, .episode = e });
 }
 
 /* False: nobody takes it. Bad news counts against the attempt it speaks of, once, however often it is sent. */
 static bool judge_episode(core *c, batch *b, work *w, episode *e)
 {
-    const bool fits = belongs(c, &w->task, e);
+    const bool fits = core_belongs(c, &w->task, e);
     if (fits && e->failed == FAIL_NONE) {
         accept_episode(c, w, e);
         return true;
@@ -650,7 +379,7 @@ static bool is_early(const core *c, uint64_t id)
 void core_episode(core *c, int64_t now_ms, uint32_t peer, episode *e)
 {
     batch *b = NULL;
-    work *w = find_work(c, e->id, &b);
+    work *w = core_find_work(c, e->id, &b);
     const uint64_t id = e->id;
     if (is_early(c, id)) {
         episode_free(e);
@@ -659,7 +388,7 @@ void core_episode(core *c, int64_t now_ms, uint32_t peer, episode *e)
     const bool over = !w || w->play.state == LEASE_DONE; /* of a step that is done with, or delivered twice */
     c->stats.repeated += over;
     if (over || !judge_episode(c, b, w, e)) episode_free(e);
-    act(c, (action){ .kind = SEND_ACK, .peer = peer, .task_id = id });
+    core_act(c, (action){ .kind = SEND_ACK, .peer = peer, .task_id = id });
     settle(c, now_ms);
 }
 
@@ -669,9 +398,10 @@ static void take_score(core *c, batch *b, work *w, score *s)
         c->stats.scores++;
         c->stats.score_scripts += s->status == SCORE_SCRIPT;
         w->score = s;
-        act(c, (action){
+        core_act(
+            c, (action){
                    .kind = COMMIT_SCORE, .task_id = w->task.id, .task = &w->task, .episode = w->episode, .score = s });
-        close_work(c, b, w, false);
+        core_close_work(c, b, w, false);
         return;
     }
     c->stats.score_machines++;
@@ -688,7 +418,7 @@ static void take_score(core *c, batch *b, work *w, score *s)
 void core_score(core *c, int64_t now_ms, uint32_t peer, score *s)
 {
     batch *b = NULL;
-    work *w = find_work(c, s->task, &b);
+    work *w = core_find_work(c, s->task, &b);
     if (w && w->episode && !w->closed && w->judge.holder == peer)
         take_score(c, b, w, s);
     else

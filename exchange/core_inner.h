@@ -1,0 +1,85 @@
+/* core_inner - what the exchange's state machine is made of; private to exchange/core*.c.
+ *
+ *     core.c          the events: versions, workers, episodes, scores; leases; actions
+ *     core_batches.c  the tasks of a step or an evaluation: opened, refilled, whole, handed over in order */
+#pragma once
+
+#include "base/map.h"
+#include "base/vec.h"
+#include "exchange/core.h"
+
+/* One task on its way: played, committed, scored, closed. */
+typedef struct work {
+    task task;
+    lease play, judge;
+    episode *episode;
+    score *score;
+    uint32_t judge_attempts, losses;
+    bool closed; /* counts as finished for its group: scored, or dropped */
+    bool dropped;
+} work;
+
+/* The tasks of one step, or of one evaluation. */
+typedef struct batch {
+    int64_t step;
+    bool eval;
+    work *works;
+    uint32_t n, room;           /* works there are, and there is room for */
+    uint32_t open_from, closed; /* open_from: no open task before it */
+    uint32_t rounds;            /* of refills */
+    picked_row *rows;           /* a sampler's, or NULL */
+} batch;
+
+/* The rows of a step that is not open yet. */
+typedef struct picked {
+    int64_t step;
+    picked_row *rows;
+} picked;
+
+typedef struct worker {
+    uint32_t peer, slots;
+    bool actor;
+} worker;
+
+typedef struct known_version {
+    int64_t version; /* -1: none */
+    uint64_t hash;
+} known_version;
+
+struct core {
+    core_config config;
+    int64_t version, opened; /* published; last step whose tasks exist */
+    int64_t evaluate;        /* version to be evaluated next; -1: none */
+    vec(batch *) batches;    /* evaluations first, then in order of step */
+    vec(batch *) over;       /* handed over, but actions still point into them: freed when those are done */
+    vec(worker) workers;
+    vec(picked) picked;
+    vec(uint64_t) unscored; /* tasks in the order in which they were committed; some may have been asked since */
+    size_t unscored_from;
+    vec(action) actions;
+    size_t next_action;
+    idmap *restored;         /* task id -> work with episode (and score) */
+    known_version *versions; /* [n_versions], a ring by version */
+    int64_t n_versions;      /* more than open steps can refer to */
+    core_stats stats;
+    bool halted;
+    char why[256];
+};
+
+/* ---- core.c ---- */
+
+void core_act(core *c, action a);
+/* Whether an episode is the task's, and its tokens are proven by known versions. */
+bool core_belongs(const core *c, const task *t, const episode *e);
+
+/* ---- core_batches.c ---- */
+
+void core_open_batch(core *c, int64_t step, bool eval);
+/* What is whole leaves, steps in order; refills are opened. */
+void core_close_batches(core *c);
+void core_batch_free(batch *b);
+/* The work of a task of an open batch; NULL: there is none. */
+work *core_find_work(const core *c, uint64_t id, batch **of);
+/* Counts as finished for its group: scored, or dropped. Once. */
+void core_close_work(core *c, batch *b, work *w, bool dropped);
+void core_free_restored(work *w);
