@@ -104,6 +104,19 @@ static device *open_device(const session *s, error *err)
     return dev ? dev : device_open(r->device, (int)r->learner_threads, err);
 }
 
+/* Gradients go from GPU to GPU where they can; where there are GPUs and they can't, the first learner says why. */
+static void join_gpus(session *s)
+{
+    char why[200] = "";
+    if (!s->comm || s->comm->size == 1) return;
+    s->comm = comm_nccl(s->comm, s->device, why, sizeof why);
+    if (s->comm->rank > 0) return;
+    if (s->comm->on_device)
+        log_info(s->role.log, "gradients go from GPU to GPU (NCCL)");
+    else if (device_stream(s->device))
+        log_info(s->role.log, "gradients go through host memory (%s)", why);
+}
+
 static int open_inputs(session *s, error *err)
 {
     const recipe *r = s->role.recipe;
@@ -111,6 +124,7 @@ static int open_inputs(session *s, error *err)
     if (r->test[0] && !(s->test = dataset_open(r->test, 0, err))) return err->code;
     if (sampler_needed(&r->sampler) && !(s->sampler = sampler_new(&r->sampler, s->train, err))) return err->code;
     if (!(s->device = open_device(s, err))) return err->code;
+    join_gpus(s);
     device_set_precision(s->device, r->precision);
     if (!(s->model = hf_folder_open(r->model, s->device, err))) return err->code;
     return find_checkpoint(s, err);

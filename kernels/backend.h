@@ -12,13 +12,15 @@ struct backend {
     void (*release)(device *dev, void *p);
     void (*copy_in)(device *dev, void *to_device, const void *from_host, size_t bytes);
     void (*copy_out)(device *dev, void *to_host, const void *from_device, size_t bytes);
+    void (*copy)(device *dev, void *to, const void *from, size_t bytes); /* within the device, in order */
     void *(*scratch)(device *dev, size_t bytes);
     void (*scratch_reset)(device *dev);
     size_t (*scratch_peak)(const device *dev);
     int (*sync)(device *dev, error *err);
     /* A host loop on the device's threads; NULL: there are none. */
     void (*parallel)(device *dev, int64_t n, void (*fn)(void *ctx, int64_t begin, int64_t end, int thread), void *ctx);
-    bool host_memory; /* arrays of the device are the host's to read */
+    void *(*stream)(const device *dev); /* NULL: no stream */
+    bool host_memory;                   /* arrays of the device are the host's to read */
 };
 
 struct device {

@@ -89,6 +89,13 @@ void device_copy_out(device *dev, void *to_host, const void *from_device, size_t
     if (bytes > 0) dev->backend->copy_out(dev, to_host, from_device, bytes);
 }
 
+void device_copy(device *dev, void *to, const void *from, size_t bytes)
+{
+    if (bytes > 0) dev->backend->copy(dev, to, from, bytes);
+}
+
+void *device_stream(const device *dev) { return dev->backend->stream ? dev->backend->stream(dev) : NULL; }
+
 const void *device_view(const device *dev, const void *on_device)
 {
     return dev->backend->host_memory ? on_device : NULL;

@@ -31,6 +31,10 @@ void *device_alloc(device *dev, size_t bytes);
 void device_free(device *dev, void *p);
 void device_copy_in(device *dev, void *to_device, const void *from_host, size_t bytes);
 void device_copy_out(device *dev, void *to_host, const void *from_device, size_t bytes);
+/* From one array of the device to another, in the order of the operations around it. */
+void device_copy(device *dev, void *to, const void *from, size_t bytes);
+/* CUDA's stream that the operations are given to, for libraries that work on it (NCCL); NULL where there is none. */
+void *device_stream(const device *dev);
 /* The array itself where the host may read it (CPU, after device_sync); NULL where it has to be copied out. */
 const void *device_view(const device *dev, const void *on_device);
 /* Memory of one step: bump-allocated, all of it forgotten by device_scratch_reset (kept and reused underneath). */

@@ -4,16 +4,19 @@
  *     alone      one learner: nothing is passed
  *     threads    ranks that are threads of one process: for tests
  *     mpi        processes under mpirun or srun, by libtroupe_mpi.so, which is opened at run time as the CUDA module is
+ *     nccl       the same processes, gradients and weights from GPU to GPU by libtroupe_nccl.so
  *
  * Every call but `comm_exchanged` is collective: all ranks make the same calls in the same order, or wait for ever (a
- * rank that dies under MPI takes the others with it). Arrays lie in host memory. One thread of a rank at a time. */
+ * rank that dies under MPI takes the others with it). Arrays lie in host memory, but for those of an exchange and of
+ * comm_gather_pieces where `on_device` says that they are the device's: then both are ordered with the operations that
+ * the device is given, and nobody waits on the host. One thread of a rank at a time. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/error.h"
+#include "kernels/device.h"
 
 /* Counts of floats are multiples of this, so that a message of gigabytes still has a count that MPI can say. */
 enum { COMM_UNIT = 16 };
@@ -39,12 +42,17 @@ typedef struct comm {
     const struct comm_ops *ops; /* NULL: alone */
     void *ctx;
     int rank, size;
-    uint64_t sent; /* bytes of gradients and weights that left this rank */
+    bool on_device; /* arrays of comm_exchange_begin and comm_gather_pieces are the device's */
+    uint64_t sent;  /* bytes of gradients and weights that left this rank */
 } comm;
 
 comm *comm_alone(void);
 /* ERR_NOT_FOUND without the module or without MPI, said in a sentence. */
 comm *comm_mpi(error *err);
+/* Takes the place of `c` where it can: each rank's device is a GPU of its own and the NCCL module is there; otherwise
+ * `c` as it was, and `why` (on all ranks) says what is in the way. `dev` is borrowed, and may be closed before the comm
+ * is. Collective. */
+comm *comm_nccl(comm *c, device *dev, char *why, size_t why_size);
 /* n ranks, each for a thread of its own -> out [n]. */
 void comm_threads(int n, comm **out);
 void comm_free(comm *c);
@@ -69,3 +77,14 @@ struct troupe_mpi_module {
     const struct comm_ops *(*open)(void **ctx, int *rank, int *size, char *why, size_t why_size);
 };
 enum { TROUPE_MPI_VERSION = 1 };
+
+/* What libtroupe_nccl.so exports. Its table's gather and broadcast are empty: those go as before. */
+#define TROUPE_NCCL_SYMBOL "troupe_nccl_v1"
+enum { TROUPE_NCCL_VERSION = 1, NCCL_ID_BYTES = 128 };
+struct troupe_nccl_module {
+    int version;
+    bool (*make_id)(unsigned char *id); /* [NCCL_ID_BYTES] on one rank, for all */
+    /* `stream` is the device's. NULL and a sentence in `why` on a rank that can't take part. */
+    const struct comm_ops *(*open)(void **ctx, const unsigned char *id, int rank, int size, void *stream, char *why,
+                                   size_t why_size);
+};

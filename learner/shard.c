@@ -36,6 +36,10 @@ static void gather_bucket(const shard *s, device *dev, int bucket, float *x, flo
     const slice b = s->buckets[bucket], mine = shard_piece(s, bucket, s->comm->rank);
     for (int r = 0; r < s->comm->size; r++) begins[r] = shard_piece(s, bucket, r).begin - b.begin;
     begins[s->comm->size] = b.count;
+    if (s->comm->on_device) {
+        comm_gather_pieces(s->comm, x + b.begin, begins);
+        return;
+    }
     device_copy_out(dev, host + (mine.begin - b.begin), x + mine.begin, sizeof *x * (size_t)mine.count);
     comm_gather_pieces(s->comm, host, begins);
     device_copy_in(dev, x + b.begin, host, sizeof *x * (size_t)b.count);

@@ -10,8 +10,8 @@ struct spread {
     const shard *shard;
     device *dev;
     int rows;
-    bool *has; /* [size, rows] */
-    float *out, *in;
+    bool *has;             /* [size, rows] */
+    float *out, *in;       /* where the comm wants them: host memory or the device's */
     int64_t *n_out, *n_in; /* [size] */
     int64_t out_room, in_room;
     float *piece, *one; /* [rows, piece], [piece] on the device */
@@ -20,11 +20,20 @@ struct spread {
     void *pending;
 };
 
-static int64_t grown(float **array, int64_t room, int64_t need)
+static void drop(const spread *s, float *array)
 {
+    if (s->shard->comm->on_device)
+        device_free(s->dev, array);
+    else
+        free(array);
+}
+
+static int64_t grown(const spread *s, float **array, int64_t room, int64_t need)
+{
+    const size_t bytes = sizeof **array * (size_t)need;
     if (need <= room) return room;
-    free(*array);
-    *array = xmalloc(sizeof **array * (size_t)need);
+    drop(s, *array);
+    *array = s->shard->comm->on_device ? device_alloc(s->dev, bytes) : xmalloc(bytes);
     return need;
 }
 
@@ -52,8 +61,8 @@ void spread_free(spread *s)
     device_free(s->dev, s->piece);
     device_free(s->dev, s->one);
     free(s->has);
-    free(s->out);
-    free(s->in);
+    drop(s, s->out);
+    drop(s, s->in);
     free(s->n_out);
     free(s->n_in);
     free(s);
@@ -78,7 +87,11 @@ static float *pack_for(spread *s, int bucket, int r, const float *gradients, int
     const int64_t from = p.begin - s->shard->buckets[bucket].begin;
     for (int k = 0; k < s->rows; k++) {
         if (!s->has[s->shard->comm->rank * s->rows + k]) continue;
-        device_copy_out(s->dev, to, gradients + k * stride + from, sizeof *to * (size_t)p.count);
+        const size_t bytes = sizeof *to * (size_t)p.count;
+        if (s->shard->comm->on_device)
+            device_copy(s->dev, to, gradients + k * stride + from, bytes);
+        else
+            device_copy_out(s->dev, to, gradients + k * stride + from, bytes);
         to += p.count;
     }
     return to;
@@ -93,8 +106,8 @@ void spread_send(spread *s, int bucket, const float *gradients, int64_t stride)
         out += s->n_out[r] = rows_of(s, c->rank) * shard_piece(s->shard, bucket, r).count;
         in += s->n_in[r] = rows_of(s, r) * mine;
     }
-    s->out_room = grown(&s->out, s->out_room, out);
-    s->in_room = grown(&s->in, s->in_room, in);
+    s->out_room = grown(s, &s->out, s->out_room, out);
+    s->in_room = grown(s, &s->in, s->in_room, in);
     float *to = s->out;
     for (int r = 0; r < c->size; r++) to = pack_for(s, bucket, r, gradients, stride, to);
     s->bucket = bucket;
@@ -117,8 +130,8 @@ float *spread_receive(spread *s)
     for (int r = 0; r < c->size; r++)
         for (int k = 0; k < s->rows; k++) {
             if (!s->has[r * s->rows + k]) continue;
-            device_copy_in(s->dev, s->one, from, sizeof *from * (size_t)n);
-            device_ops(s->dev)->add(s->dev, s->piece + k * n, s->one, n);
+            if (!c->on_device) device_copy_in(s->dev, s->one, from, sizeof *from * (size_t)n);
+            device_ops(s->dev)->add(s->dev, s->piece + k * n, c->on_device ? from : s->one, n);
             from += n;
         }
     return s->piece;

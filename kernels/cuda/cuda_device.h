@@ -18,6 +18,7 @@ struct gpu_blas; /* cuBLASLt's handle and plans (lt.cu), or nothing (emulation) 
 
 struct cuda_device {
     struct device base;
+    int index;
     gpu_stream stream;
     gpu_blas *blas;
     gpu_chunk chunks[MAX_CHUNKS];
@@ -27,7 +28,13 @@ struct cuda_device {
     const char *failed_op; /* and what was being done */
 };
 
-static inline cuda_device *cuda_of(device *dev) { return (cuda_device *)dev; }
+/* Every thread has a current GPU of its own, the first until it is told: this one becomes it. */
+void gpu_use(const cuda_device *d);
+static inline cuda_device *cuda_of(device *dev)
+{
+    gpu_use((cuda_device *)dev);
+    return (cuda_device *)dev;
+}
 
 /* Notes the first failure; device_sync reports it. */
 static inline void gpu_note(device *dev, int code, const char *op)

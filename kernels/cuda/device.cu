@@ -8,9 +8,20 @@
 static const size_t CHUNK_BYTES = (size_t)256 << 20;
 enum { ALIGNMENT = 256 };
 
+void gpu_use(const cuda_device *d)
+{
+    static thread_local int current = -1;
+    if (current == d->index) return;
+#if !defined TROUPE_GPU_EMULATED
+    if (cudaSetDevice(d->index) != cudaSuccess) return; /* what is done next fails, and says so */
+#endif
+    current = d->index;
+}
+
 static void *gpu_alloc(device *dev, size_t bytes)
 {
     void *p = NULL;
+    gpu_use((cuda_device *)dev);
     const int code = gpu_malloc(&p, bytes > 0 ? bytes : 1);
     if (code == 0) return p;
     fprintf(stderr, "troupe: %s: %zu bytes of GPU memory are not to be had (%s)\n", dev->name, bytes, gpu_error(code));
@@ -33,6 +44,21 @@ static void gpu_copy_out(device *dev, void *to, const void *from, size_t bytes)
 {
     gpu_note(dev, gpu_copy(to, from, bytes, cuda_of(dev)->stream), "copy from the GPU");
     gpu_note(dev, gpu_wait(cuda_of(dev)->stream), "copy from the GPU");
+}
+
+static void gpu_copy_within(device *dev, void *to, const void *from, size_t bytes)
+{
+    gpu_note(dev, gpu_copy(to, from, bytes, cuda_of(dev)->stream), "copy within the GPU");
+}
+
+/* The emulation's stream is a number; what is told is that there is one. */
+static void *gpu_stream_of(const device *dev)
+{
+#if defined TROUPE_GPU_EMULATED
+    return (void *)dev;
+#else
+    return ((const cuda_device *)dev)->stream;
+#endif
 }
 
 static void add_chunk(cuda_device *d, size_t least)
@@ -104,8 +130,9 @@ static void gpu_close(device *dev)
     free(d);
 }
 
-static const struct backend BACKEND = { gpu_close, gpu_alloc, gpu_release, gpu_copy_in, gpu_copy_out, gpu_take,
-                                        gpu_reset, gpu_peak,  gpu_sync,    NULL,        false };
+static const struct backend BACKEND = { gpu_close, gpu_alloc, gpu_release, gpu_copy_in, gpu_copy_out, gpu_copy_within,
+                                        gpu_take,  gpu_reset, gpu_peak,    gpu_sync,    NULL,         gpu_stream_of,
+                                        false };
 
 /* In the order of kernels/ops.h. */
 static const struct ops OPS = { cuda_zero,
@@ -178,6 +205,7 @@ static device *open_gpu(int index, char *why, size_t size)
     d->base.ops = &OPS;
     d->base.backend = &BACKEND;
     d->base.threads = 1;
+    d->index = index;
     if (choose(index, d, why, size) && (d->blas = gpu_blas_open())) return &d->base;
     if (!*why) snprintf(why, size, "cuBLASLt or a stream could not be opened");
     free(d);
