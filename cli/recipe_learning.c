@@ -105,6 +105,10 @@ static void read_algorithm(opening *o, lua_State *L)
     o->r->trainer.epochs = (int)o->r->epochs;
     o->r->trainer.reference_every = (int)o->r->reference_every;
     o->r->trainer.pivot.window = (int)o->r->pivot_steps;
+    o->r->trainer.mixture.every = (int)o->r->mixture_every;
+    o->r->trainer.mixture.warmup = (int)o->r->mixture_warmup;
+    if (o->r->trainer.mixture.start > 0 && loss->given != GIVEN_SFT && loss->given != GIVEN_DFT)
+        recipe_bad(o, "algorithm.mixture", "given = \"sft\" or \"dft\": a mixture of reward and imitation");
     if (o->r->pivot_steps > 0 && o->r->trainer.preference[0])
         recipe_bad(o, "algorithm.pivot_steps", "0 with reward.preference: each would set the weights");
     if (o->r->pivot_steps == 1)

@@ -236,8 +236,9 @@ void loss_gradient(const loss_config *config, const loss_scale *scale, const los
         const double value = w * surrogate(&x, i, &of_policy, sums) + held;
         if (config->kl > 0)
             kl = kl_term(config->kl_kind, (double)episode->logprob[i], (double)episode->reference[i], &of_kl);
-        slope[i] = (float)(x.share * (w * of_policy + of_leash + config->kl * of_kl));
-        sums->loss += x.share * (value + config->kl * kl);
+        const double share = x.share * (1 - config->imitation);
+        slope[i] = (float)(share * (w * of_policy + of_leash + config->kl * of_kl));
+        sums->loss += share * (value + config->kl * kl);
         sums->kl_reference += kl;
         observe(episode, i, w, sums);
     }

@@ -71,6 +71,7 @@ typedef struct loss_config {
     double band;    /* of CORRECTION_GEOMETRIC (1e-3) */
     loss_given given;
     double given_weight; /* c (1) */
+    double imitation;    /* what the policy wrote counts 1 - imitation (0) */
     double anchor;       /* ASFT's (0.05) */
 } loss_config;
 

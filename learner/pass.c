@@ -58,6 +58,16 @@ static loss_episode episode_at(const loss_batch *l, int i, int k)
                            .right = l->table->right[s] };
 }
 
+/* The loss with the mixture's weights; `reward` and `given` say which of its parts. */
+static loss_config mixed_loss(const pass *p, bool reward, bool given)
+{
+    loss_config c = p->config->loss;
+    if (p->mixture < 0) return c;
+    c.imitation = reward ? p->mixture : 1;
+    c.given_weight *= given ? p->mixture : 0;
+    return c;
+}
+
 /* dL/dlogprob [n_out] of one choice of advantages: of objective k, or of the scalar (k < 0). */
 static void slopes_of(const loss_config *c, const loss_batch *l, int k, float *slope, loss_sums *sums)
 {
@@ -89,6 +99,15 @@ static void slopes_by_objective(const pass *p, const loss_batch *l, float *slope
     for (int i = 0; i < n; i++) kl[i] -= without[i];
 }
 
+/* What comes of the reward, and what of imitation: two rows. */
+static void slopes_by_part(const pass *p, const loss_batch *l, float *slope)
+{
+    const loss_config reward = mixed_loss(p, true, false), given = mixed_loss(p, false, true);
+    loss_sums unread = { 0 };
+    slopes_of(&reward, l, -1, slope, &unread);
+    slopes_of(&given, l, -1, slope + l->b->tokens.n_out, &unread);
+}
+
 /* Weights from the Gram matrix of the slopes themselves: K vectors of n_out numbers instead of K gradients. The
  * weighted sum (and the KL row) ends up in row 0. */
 static int combine_by_token(const pass *p, const loss_batch *l, float *slope, error *err)
@@ -118,6 +137,7 @@ static grad_split split_of(const pass *p, const packed_batch *b)
 {
     const moo_plan *m = &p->config->moo;
     const int n = p->config->objectives.n;
+    if (p->by_part) return (grad_split){ MIXTURE_ROWS, b->sequences, 2 };
     if (m->over == MOO_OVER_GROUPS) return (grad_split){ m->n_groups, b->sequences, m->n_groups };
     if (m->over == MOO_OVER_BOTH) return (grad_split){ n * m->n_groups, b->sequences, m->n_groups };
     if (m->over == MOO_OVER_REWARDS && !m->by_token) return (grad_split){ .K = n + (p->config->loss.kl > 0) };
@@ -225,7 +245,9 @@ static float *loss_of(const pass *p, const micro_batch *m, const activations *ac
                            .reference = reference,
                            .behaviour = behaviour_of(p, m, old),
                            .sharper = m->first->scale };
-    slopes_of(&p->config->loss, &l, -1, slope, &sums->loss);
+    const loss_config whole = mixed_loss(p, true, true);
+    slopes_of(&whole, &l, -1, slope, &sums->loss);
+    if (p->by_part) slopes_by_part(p, &l, slope);
     if (p->config->moo.over == MOO_OVER_REWARDS || p->config->moo.over == MOO_OVER_BOTH)
         slopes_by_objective(p, &l, slope);
     if (p->config->moo.by_token && combine_by_token(p, &l, slope, err) != OK) return NULL;

@@ -14,6 +14,8 @@ typedef struct pass {
     float *grads;        /* [total] on the device */
     moo_state *by_token;
     arena *step;
+    double mixture; /* mu of L = (1 - mu) L_reward + mu L_given; negative: both count in full */
+    bool by_part;   /* the gradients of both keep apart, by owners: MIXTURE_ROWS of them */
 } pass;
 
 typedef struct step_sums {

@@ -24,6 +24,8 @@ struct trainer {
     shard *shard;        /* of several learners; NULL: one */
     moo_state by_token;
     pivot_state pivot;
+    double mu;            /* the mixture's */
+    bucket_set *measure;  /* of steps that measure it; NULL: none does */
     isolation *isolation; /* NULL: every parameter moves */
     double *squares;      /* [its blocks] */
     float *grads;         /* [total] */
@@ -68,6 +70,29 @@ static bucket_set *buckets_of(const trainer_config *config, const weights *w)
     return bucket_set_new(&c, w->table, w->dev, n * each, config->loss.kl > 0);
 }
 
+/* The mixture's gradients are added as they are; what is looked at is their products. */
+static bucket_set *measure_of(const trainer_config *c, const weights *w)
+{
+    const bucket_config sum = { .moo = moo_default(MOO_SUM) };
+    return c->mixture.start > 0 ? bucket_set_new(&sum, w->table, w->dev, MIXTURE_ROWS, 0) : NULL;
+}
+
+static int refuse(const trainer_config *c, error *err)
+{
+    if (c->objectives.n == 0)
+        return error_set(err, ERR_ARGUMENT, "reward.objectives names no objective: there is nothing to learn");
+    if (many_learners(c) && (c->moo.by_token || c->moo.bucket.by_micro_batch))
+        return error_set(err, ERR_UNSUPPORTED, "moo.%s: several learners have different micro-batches",
+                         c->moo.by_token ? "bucket = \"token\"" : "by_micro_batch");
+    if (c->moo.over == MOO_OVER_BOTH && c->loss.kl > 0)
+        return error_set(err, ERR_UNSUPPORTED, "moo.over = \"both\" with algorithm.kl: use algorithm.reward_kl");
+    if (c->mixture.start > 0 && c->moo.over != MOO_OVER_NOTHING)
+        return error_set(err, ERR_UNSUPPORTED, "algorithm.mixture with moo.method: both would weigh gradients");
+    if (c->mixture.start > 0 && many_learners(c))
+        return error_set(err, ERR_UNSUPPORTED, "algorithm.mixture is for one learner");
+    return OK;
+}
+
 /* The optimizer's runs are cut into the blocks that isolation may freeze. */
 static void isolate(trainer *t)
 {
@@ -86,19 +111,7 @@ static void isolate(trainer *t)
 
 trainer *trainer_new(const trainer_config *config, weights *w, error *err)
 {
-    if (config->objectives.n == 0) {
-        error_set(err, ERR_ARGUMENT, "reward.objectives names no objective: there is nothing to learn");
-        return NULL;
-    }
-    if (many_learners(config) && (config->moo.by_token || config->moo.bucket.by_micro_batch)) {
-        error_set(err, ERR_UNSUPPORTED, "moo.%s: several learners have different micro-batches",
-                  config->moo.by_token ? "bucket = \"token\"" : "by_micro_batch");
-        return NULL;
-    }
-    if (config->moo.over == MOO_OVER_BOTH && config->loss.kl > 0) {
-        error_set(err, ERR_UNSUPPORTED, "moo.over = \"both\" with algorithm.kl: use algorithm.reward_kl");
-        return NULL;
-    }
+    if (refuse(config, err) != OK) return NULL;
     trainer *t = xcalloc(1, sizeof *t);
     t->config = *config;
     if (t->config.micro_tokens <= 0) t->config.micro_tokens = DEFAULT_MICRO_TOKENS;
@@ -108,6 +121,9 @@ trainer *trainer_new(const trainer_config *config, weights *w, error *err)
     t->grads = device_alloc(w->dev, sizeof(float) * (size_t)w->table->total);
     t->step = arena_new(1 << 20);
     t->buckets = buckets_of(&t->config, w);
+    t->measure = measure_of(&t->config, w);
+    t->mu = config->mixture.start;
+    if (t->config.mixture.every < 1) t->config.mixture.every = 1;
     if (many_learners(config)) t->shard = bucket_set_spread(t->buckets, config->comm);
     if (config->lora.rank > 0 && (t->lora = lora_new(&config->lora, w, config->seed, err)))
         t->lora_grads = device_alloc(w->dev, sizeof(float) * (size_t)t->lora->table->total);
@@ -129,6 +145,7 @@ void trainer_free(trainer *t)
     isolation_free(t->isolation);
     free(t->squares);
     bucket_set_free(t->buckets);
+    bucket_set_free(t->measure);
     shard_free(t->shard);
     weights_free(t->reference);
     device_free(t->w->dev, t->grads);
@@ -143,7 +160,7 @@ optimizer *trainer_optimizer(trainer *t) { return t->optimizer; }
 lora *trainer_lora(trainer *t) { return t->lora; }
 weights *trainer_moving_reference(trainer *t) { return t->config.reference_every > 0 ? t->reference : NULL; }
 
-/* What is remembered: first what weighs objectives by their trends, then what reconciles gradients. */
+/* What is remembered: the mixture, what weighs objectives by their trends, what rests, what reconciles gradients. */
 static int64_t pivot_doubles(const trainer *t)
 {
     return t->config.pivot.window > 0 ? (int64_t)(sizeof t->pivot / sizeof(double)) : 0;
@@ -152,12 +169,13 @@ static int64_t pivot_doubles(const trainer *t)
 int64_t trainer_memory_doubles(const trainer *t)
 {
     const int64_t of_tokens = t->config.moo.by_token ? MOO_MOST * MOO_MOST : 0;
-    return pivot_doubles(t) + isolation_memory_doubles(t->isolation) +
+    return (t->measure != NULL) + pivot_doubles(t) + isolation_memory_doubles(t->isolation) +
            (t->buckets ? bucket_memory_doubles(t->buckets) : of_tokens);
 }
 
 void trainer_memory_save(const trainer *t, double *out)
 {
+    if (t->measure) *out++ = t->mu;
     if (pivot_doubles(t)) memcpy(out, &t->pivot, sizeof t->pivot);
     out += pivot_doubles(t);
     if (t->isolation) isolation_memory_save(t->isolation, out);
@@ -170,6 +188,7 @@ void trainer_memory_save(const trainer *t, double *out)
 
 void trainer_memory_load(trainer *t, const double *from)
 {
+    if (t->measure) t->mu = *from++;
     if (pivot_doubles(t)) memcpy(&t->pivot, from, sizeof t->pivot);
     from += pivot_doubles(t);
     if (t->isolation) isolation_memory_load(t->isolation, from);
@@ -180,9 +199,20 @@ void trainer_memory_load(trainer *t, const double *from)
         memcpy(t->by_token.phi, from, sizeof t->by_token.phi);
 }
 
+/* Whether the step under way keeps the mixture's gradients apart. */
+static bool measures(const trainer *t) { return mixture_measures(&t->config.mixture, t->w->version + 1); }
+
 static pass pass_of(trainer *t)
 {
-    return (pass){ &t->config, t->w, t->reference, t->buckets, t->grads, &t->by_token, t->step };
+    return (pass){ .config = &t->config,
+                   .w = t->w,
+                   .reference = t->reference,
+                   .buckets = measures(t) ? t->measure : t->buckets,
+                   .grads = t->grads,
+                   .by_token = &t->by_token,
+                   .step = t->step,
+                   .mixture = t->measure ? mixture_at(&t->config.mixture, t->mu, t->w->version + 1) : -1,
+                   .by_part = measures(t) };
 }
 
 static void objective_metrics(const trainer *t, const advantage_table *table, metrics *out)
@@ -285,6 +315,14 @@ static void share_of(const trainer *t, pack_options *o)
     o->ranks = t->config.comm->size;
 }
 
+/* Even and odd samples. */
+static int *halves_of(trainer *t, const advantage_table *table)
+{
+    int *half = arena_array(t->step, int, table->S);
+    for (int s = 0; s < table->S; s++) half[s] = (int)(table->episodes[s]->sample % 2);
+    return half;
+}
+
 static int plan_step(trainer *t, const advantage_table *table, pack_plan **plan, error *err)
 {
     pack_options o = { .max_tokens = t->config.micro_tokens,
@@ -295,8 +333,23 @@ static int plan_step(trainer *t, const advantage_table *table, pack_plan **plan,
         if (!(o.owner = owners_of(t, table, err))) return err ? err->code : ERR_STATE;
         o.owners = t->config.moo.n_groups;
     }
+    if (measures(t)) o.owner = halves_of(t, table), o.owners = 2;
     *plan = pack_groups(t->step, table, &o);
     return OK;
+}
+
+/* The mixture of the steps to come, after one that measured. */
+static void learn_mixture(trainer *t, const step_sums *sums, metrics *out)
+{
+    double G[MIXTURE_ROWS * MIXTURE_ROWS] = { 0 };
+    if (!t->measure) return;
+    metrics_set(out, "actor/mixture", mixture_at(&t->config.mixture, t->mu, t->w->version + 1));
+    if (!measures(t)) return;
+    for (int b = 0; b < bucket_count(t->measure); b++)
+        for (int i = 0; i < MIXTURE_ROWS * MIXTURE_ROWS; i++) G[i] += bucket_at(t->measure, b).G[i];
+    const double slope = mixture_slope(G, t->mu);
+    metrics_set(out, "actor/mixture_slope", slope);
+    t->mu = mixture_learn(&t->config.mixture, t->mu, slope, sums->entropy / fmax(1, sums->loss.tokens));
 }
 
 /* The names of K gradients: an objective's, a group's, or "accuracy@de". */
@@ -351,14 +404,14 @@ static int gradient_of(trainer *t, const pack_plan *plan, const advantage_table 
     const pass p = pass_of(t);
     const loss_scale scale = { .tokens = fmax(1, plan->tokens), .episodes = fmax(1, plan->counted) };
     device_ops(t->w->dev)->zero(t->w->dev, t->grads, t->w->table->total);
-    if (t->buckets) bucket_begin(t->buckets, t->w->version + 1, t->config.seed, t->grads);
+    if (p.buckets) bucket_begin(p.buckets, t->w->version + 1, t->config.seed, t->grads);
     if (t->shard) bucket_contributions(t->buckets, contributions(t, plan));
     for (int i = 0; i < plan->n; i++) {
         const micro_batch m = { &plan->batches[i], &scale, table, &first[i], plan->learns, i + 1 == plan->n };
         if (pass_micro(&p, &m, sums, err) != OK) return err ? err->code : ERR_DEVICE;
     }
     if (t->shard && plan->learns && plan->n == 0) bucket_nothing(t->buckets);
-    return t->buckets ? bucket_finish(t->buckets, err) : OK;
+    return p.buckets ? bucket_finish(p.buckets, err) : OK;
 }
 
 /* The data group most of the step's episodes are of. */
@@ -484,6 +537,7 @@ int trainer_step(trainer *t, const group *const *groups, int n_groups, metrics *
     const advantage_table *table = advantages(t, groups, n_groups, out, err);
     int rc = table ? plan_step(t, table, &plan, err) : ERR_DEVICE;
     if (rc == OK) rc = train(t, plan, table, &sums, out, err);
+    if (rc == OK && plan->learns) learn_mixture(t, &sums, out);
     if (rc != OK) return error_within(err, "step %" PRId64, version);
     weights_seal(t->w, version);
     if (same_everywhere(t, err) != OK) return error_within(err, "step %" PRId64, version);

@@ -18,6 +18,7 @@
 #include "learner/loss.h"
 #include "learner/methods/era.h"
 #include "learner/methods/isolation.h"
+#include "learner/methods/mixture.h"
 #include "learner/methods/pivot.h"
 #include "learner/optimizer.h"
 #include "model/lora.h"
@@ -48,6 +49,7 @@ typedef struct trainer_config {
     loss_config loss;
     era_config era;
     pivot_config pivot;
+    mixture_config mixture;
     char preference[OBJECTIVE_NAME]; /* the rows' field with their own weights of the objectives; "": none */
     comm *comm;                      /* borrowed: several learners; NULL: one */
     const dataset *rows;             /* borrowed: what groups were played from; NULL: unknown */

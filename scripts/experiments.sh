@@ -9,15 +9,15 @@ troupe=${TROUPE:-build/release/troupe}
 out=runs/experiments
 seeds=${SEEDS:-1 2 3}
 
-# NAME: a base model from recipes/NAME/pretrain.lua, once.
+# NAME [FOLDER FILE]: a base model from recipes/NAME/pretrain.lua (or FILE), in NAME/base (or FOLDER), once.
 base_of() {
-    local base=$out/$1/base
+    local base=$out/$1/${2:-base}
     [ -s "$base/model.safetensors" ] && return
     mkdir -p "$base"
     cp models/stagehand/{tokenizer,tokenizer_config,special_tokens_map}.json recipes/small_model.json "$base"
     mv "$base/small_model.json" "$base/config.json"
     echo "== the base model of $1 (half a minute)"
-    "$troupe" pretrain "recipes/$1/pretrain.lua" "model=$PWD/$base" | tail -n 1
+    "$troupe" pretrain "recipes/$1/${3:-pretrain.lua}" "model=$PWD/$base" | tail -n 1
 }
 
 # NAME ARM key=value...: runs of all seeds, silent; one that fails is shown. BASE: whose base model it is.

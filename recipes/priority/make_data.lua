@@ -1,10 +1,10 @@
 -- Writes data/train.jsonl, the 50 names with their letters, and data/test.jsonl, each of them eight times, since an evaluation
 -- samples a row once:  lua5.4 make_data.lua        The files are committed, so nobody has to run this.
 local here = arg[0]:match("^(.*/)") or "./"
-local base = dofile(here .. "pretrain.lua")
+local names = dofile(here .. "names.lua")
 local train, test = assert(io.open(here .. "data/train.jsonl", "w")), assert(io.open(here .. "data/test.jsonl", "w"))
 for i = 0, 49 do
-    local row = ('{"id": "%d", "prompt": "name %d", "answer": "%s"}\n'):format(i, i, base.letter_of(i))
+    local row = ('{"id": "%d", "prompt": "name %d", "answer": "%s"}\n'):format(i, i, names.letter_of(i))
     train:write(row)
     test:write(row:rep(8))
 end

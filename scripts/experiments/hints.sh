@@ -20,6 +20,10 @@ hints() {
     run hints-sft rollout.hinted=8 algorithm.given=sft "$@"
     run demonstrations-sft rollout.demonstrations=1 algorithm.given=sft "$@"
     run demonstrations-dft rollout.demonstrations=1 algorithm.given=dft "$@"
+    run demonstrations-mixture rollout.demonstrations=1 algorithm.given=sft algorithm.mixture=0.5 algorithm.mixture_every=5 "$@"
     run demonstrations-guide rollout.demonstrations=1 algorithm.given=guide "$@"
+    local misleading="data.train=$PWD/recipes/hints/data/misleading.jsonl"
+    run misleading-sft "$misleading" rollout.demonstrations=1 algorithm.given=sft "$@"
+    run misleading-mixture "$misleading" rollout.demonstrations=1 algorithm.given=sft algorithm.mixture=0.5 algorithm.mixture_every=5 "$@"
     table hints "| arm | groups with signal at first | accuracy at the end | sampled evaluation |" "${arms[@]}"
 }

@@ -1,4 +1,4 @@
-# Fifty tasks from easy to hard, drawn in turn or by what they still teach. Sourced by scripts/experiments.sh.
+# Fifty tasks, from easy to hard or most of them solved, drawn in turn or by what they still teach. Sourced by scripts/experiments.sh.
 
 # ARM: updates until sampled success passes 0.9 and 0.95 (mean of three evaluations).
 result_priority() {
@@ -11,11 +11,15 @@ result_priority() {
 }
 
 priority() {
-    local arms=()
+    local arms=() sampling
     run() { arms+=("$1"); arm priority "$@"; }
     base_of priority
+    base_of priority solved solved.lua
     run in_turn "$@"
     run failure data.sampling=failure "$@"
     run signal data.sampling=signal "$@"
+    for sampling in in_turn failure signal; do
+        run "solved-$sampling" "data.sampling=$sampling" "model=$PWD/$out/priority/solved" "$@"
+    done
     table priority "| arm | updates to 0.90 | to 0.95 | at the end |" "${arms[@]}"
 }

@@ -8,6 +8,7 @@
 #include "learner/advantage.h"
 #include "learner/methods/era.h"
 #include "learner/methods/isolation.h"
+#include "learner/methods/mixture.h"
 #include "learner/methods/pivot.h"
 #include "learner/methods/preference.h"
 #include "tests/support/support.h"
@@ -252,6 +253,50 @@ static void what_matters_to_others_is_protected(void **state)
     param_table_free(t);
 }
 
+/* Gram matrix of four gradients of two numbers each, already weighed with mu as a step weighs them. */
+static void gram_of(const double g[MIXTURE_ROWS][2], double mu, double *G)
+{
+    for (int i = 0; i < MIXTURE_ROWS; i++)
+        for (int j = 0; j < MIXTURE_ROWS; j++) {
+            const double by = (i < MIXTURE_GIVEN_EVEN ? 1 - mu : mu) * (j < MIXTURE_GIVEN_EVEN ? 1 - mu : mu);
+            G[i * MIXTURE_ROWS + j] = by * (g[i][0] * g[j][0] + g[i][1] * g[j][1]);
+        }
+}
+
+static void imitation_gains_where_it_serves_the_reward(void **state)
+{
+    (void)state;
+    const double helps[MIXTURE_ROWS][2] = { { 1, 0 }, { 1, 0 }, { 0, 0 }, { 4, 0 } };
+    const double misleads[MIXTURE_ROWS][2] = { { 1, 0 }, { 1, 0 }, { -1, 0 }, { -3, 0 } };
+    const double no_signal[MIXTURE_ROWS][2] = { { 0, 0 }, { 0, 0 }, { 1, 0 }, { 1, 0 } };
+    const double only_noise[MIXTURE_ROWS][2] = { { 1, 0.1 }, { -1, 0.1 }, { 0, 2 }, { 0, 2 } };
+    double G[MIXTURE_ROWS * MIXTURE_ROWS];
+    for (double mu = 0.05; mu < 1; mu += 0.45) { /* the slope is the same whatever the step was weighed with */
+        gram_of(helps, mu, G);
+        test_near(mixture_slope(G, mu), (8.0 - 4.0) / (2 * (2 + 4)), 1e-12, "demonstrations that help");
+        gram_of(misleads, mu, G);
+        test_near(mixture_slope(G, mu), -1, 1e-12, "demonstrations that mislead");
+        gram_of(no_signal, mu, G);
+        test_near(mixture_slope(G, mu), 0, 0, "no answer better than another");
+        gram_of(only_noise, mu, G);
+        assert_true(mixture_slope(G, mu) > 0); /* halves that disagree are noise: imitation can only gain */
+    }
+}
+
+static void a_mixture_is_measured_and_learned_between_its_bounds(void **state)
+{
+    (void)state;
+    const mixture_config c = { .start = 0.5, .rate = 0.1, .every = 5, .warmup = 3 };
+    mixture_config calm = c;
+    calm.entropy = 1.5;
+    assert_true(!mixture_measures(&c, 3) && !mixture_measures(&c, 7) && mixture_measures(&c, 8));
+    assert_true(mixture_at(&c, 0.5, 3) == 1 && mixture_at(&c, 0.5, 4) == 0.5);
+    test_near(mixture_learn(&c, 0.5, 0.5, 9), 0.55, 1e-12, "a step up");
+    test_near(mixture_learn(&c, 0.06, -1, 9), 0.05, 1e-12, "the least");
+    test_near(mixture_learn(&c, 0.94, 1, 9), 0.95, 1e-12, "the most");
+    test_near(mixture_learn(&calm, 0.5, 0, 1), 0.55, 1e-12, "too little entropy");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +304,8 @@ int main(void)
         cmocka_unit_test(era_s_gradient_is_that_of_the_sharper_policy),
         cmocka_unit_test(half_fine_tuning_freezes_another_half_each_round),
         cmocka_unit_test(what_matters_to_others_is_protected),
+        cmocka_unit_test(imitation_gains_where_it_serves_the_reward),
+        cmocka_unit_test(a_mixture_is_measured_and_learned_between_its_bounds),
         cmocka_unit_test(the_objective_above_its_trend_leads),
         cmocka_unit_test(elimination_keeps_as_many_as_can_agree),
         cmocka_unit_test(a_row_s_preference_makes_its_own_scalar),

@@ -105,7 +105,6 @@ static void with_an_adapter_only_its_matrices_change(void **state)
     tiny_close(&t);
 }
 
-/* Half of the blocks rest: their weights and moments are to the bit what they were. */
 /* Three tokens of a demonstration are learned by heart, and ASFT's anchor keeps the rest of the distribution nearer. */
 static void a_demonstration_is_learned_by_heart(void **state)
 {
@@ -137,6 +136,51 @@ static void a_demonstration_is_learned_by_heart(void **state)
     }
     assert_true(nll[0][5] < nll[0][0] - 0.05);
     assert_true(kl[0] > 0 && kl[1] > 0 && kl[1] < 0.7 * kl[0]);
+}
+
+/* A group of four, the last of them a demonstration of three tokens. */
+static group *with_demonstration(const tiny *t)
+{
+    group *g = recorded_group(t, (double[]){ 1, 0, 0, 1 }, 4);
+    episode *shown = made_episode(3, 3, 0, 0, -1);
+    trajectory_append(&shown->tokens, ROLE_HINT, (const int32_t[]){ 11, 5, 23 }, 3);
+    shown->hint_len = 3;
+    episode_free(g->episodes[3]);
+    g->episodes[3] = shown;
+    return g;
+}
+
+/* A step that measures the mixture trains as one that doesn't, and what it has learned of it weighs the next. */
+static void a_mixture_is_measured_on_the_way(void **state)
+{
+    (void)state;
+    double norm[2], given_nll[2], mu[2], memory = 0;
+    for (int every = 1; every <= 2; every++) {
+        tiny t = tiny_open(3);
+        error err = { 0 };
+        metrics *m = metrics_new();
+        trainer_config c = config_of(1e-3);
+        c.loss.given = GIVEN_SFT, c.loss.given_weight = 1;
+        c.mixture = (mixture_config){ .start = 0.3, .rate = 0.2, .every = every };
+        trainer *tr = trainer_new(&c, t.w, &err);
+        group *g = with_demonstration(&t);
+        test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+        assert_true(metrics_get(m, "actor/mixture", -1) == 0.3);
+        assert_true((metrics_get(m, "actor/mixture_slope", 9) != 9) == (every == 1));
+        norm[every - 1] = metrics_get(m, "actor/grad_norm", -1);
+        if (every == 1) trainer_memory_save(tr, &memory);
+        metrics_clear(m);
+        test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+        mu[every - 1] = metrics_get(m, "actor/mixture", -1);
+        given_nll[every - 1] = metrics_get(m, "actor/given_nll", -1);
+        trainer_free(tr);
+        group_free(g);
+        metrics_free(m);
+        tiny_close(&t);
+    }
+    test_near(norm[1] / norm[0], 1, 1e-5, "the step's gradient, measured or not");
+    test_near(given_nll[1], given_nll[0], 1e-4, "what it has taught");
+    assert_true(mu[0] != 0.3 && mu[0] == memory && mu[1] == 0.3);
 }
 
 /* Three steps on tokens of version 0, of which one version behind is allowed. */
@@ -193,6 +237,7 @@ static void era_halves_what_is_sure_already(void **state)
     tiny_close(&t);
 }
 
+/* Half of the blocks rest: their weights and moments are to the bit what they were. */
 static void what_is_frozen_does_not_move(void **state)
 {
     (void)state;
@@ -590,6 +635,7 @@ int main(void)
         cmocka_unit_test(a_step_makes_the_better_episode_likelier),
         cmocka_unit_test(with_an_adapter_only_its_matrices_change),
         cmocka_unit_test(a_demonstration_is_learned_by_heart),
+        cmocka_unit_test(a_mixture_is_measured_on_the_way),
         cmocka_unit_test(tokens_too_old_are_read_and_not_trained_on),
         cmocka_unit_test(moa_s_weights_and_elimination_reach_the_step),
         cmocka_unit_test(era_halves_what_is_sure_already),
