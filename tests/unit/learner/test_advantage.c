@@ -1,5 +1,7 @@
 #include "learner/advantage.h"
 
+#include "base/rng.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -219,9 +221,37 @@ static void hinted_episodes_are_compared_with_each_other(void **state)
     arena_free(a);
 }
 
+/* Of answers that are right with probability p, a group of eight teaches nothing with p^8 + (1 - p)^8. */
+static void groups_without_signal_are_as_many_as_chance_says(void **state)
+{
+    (void)state;
+    enum { GROUPS = 2000, SIZE = 8 };
+    objective_set set = { 0 };
+    error err;
+    arena *a = arena_new(1 << 20);
+    objective_add(&set, "accuracy", 1, &err);
+    for (int tenth = 1; tenth <= 9; tenth += 2) {
+        const double p = tenth / 10.0, q = pow(p, SIZE) + pow(1 - p, SIZE);
+        const advantage_config config = advantage_default(1);
+        group *groups[GROUPS];
+        for (int g = 0; g < GROUPS; g++) {
+            double rewards[SIZE];
+            for (int i = 0; i < SIZE; i++)
+                rewards[i] = rng_uniform((rng_key){ 7, (uint64_t)tenth }, (uint64_t)g, (uint64_t)i) < p;
+            groups[g] = made_group("accuracy", rewards, SIZE);
+        }
+        const advantage_table *t = advantage_compute(a, &config, &set, (const group *const *)groups, GROUPS, NULL);
+        test_near(t->stats[0].dead_groups, q, 3 * sqrt(q * (1 - q) / GROUPS), "share of groups without signal");
+        for (int g = 0; g < GROUPS; g++) group_free(groups[g]);
+        arena_reset(a);
+    }
+    arena_free(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(groups_without_signal_are_as_many_as_chance_says),
         cmocka_unit_test(hinted_episodes_are_compared_with_each_other),
         cmocka_unit_test(an_unmet_constraint_comes_first),
         cmocka_unit_test(opo_weighs_the_baseline_by_length),

@@ -10,8 +10,11 @@ static const vm_limits LIMITS = { .memory_bytes = 64 << 20, .instructions = 2000
 /* Each line of `text` is a condition that must hold. */
 static void holds(const char *text)
 {
-    static const char HEAD[] = "local verify = require 'troupe.verify'\nlocal json = require 'troupe.json'\nlocal "
-                               "regex = require 'troupe.regex'\nlocal shaping = require 'troupe.shaping'\n";
+    static const char HEAD[] =
+        "local verify = require 'troupe.verify'\nlocal json = require 'troupe.json'\nlocal "
+        "regex = require 'troupe.regex'\nlocal shaping = require 'troupe.shaping'\n"
+        "local function call1(a) return { { name = 'f', arguments = { a = a } } } end\n"
+        "local function call2(a, b) return { { name = 'f', arguments = { a = a, b = b } } } end\n";
     error err = { 0 };
     vm *v = vm_new(VM_REWARD, &LIMITS, NULL, &err);
     if (!v) fail_msg("%s", err.text);
@@ -118,6 +121,24 @@ static void progress_is_rewarded_in_tiers(void **state)
           "shaping.weighted_tiers({}, { basic = 1 }) == 0");
 }
 
+/* The fixtures of ToolRL's fine-grained reward, which is three times ours. */
+static void calls_are_compared_with_those_that_were_wanted(void **state)
+{
+    (void)state;
+    holds("3 * shaping.calls(call2(1, 2), { { name = 'f', arguments = '{\"a\": 1, \"b\": 2}' } }) == 3\n"
+          "3 * shaping.calls(call2(1, 2), call2(1, 3)) == 1.5\n"
+          "3 * shaping.calls(call2(1, { 'x', 'y' }), call2(1, { 'x', 'y' })) == 3\n"
+          "3 * shaping.calls(call2(1, { 'x', 'y' }), call2(1, { 'x' })) == 1.5\n"
+          "3 * shaping.calls(call2(1, 2), { { name = 'g', arguments = { a = 1, b = 2 } } }) == -3\n"
+          "3 * shaping.calls(call2(1, 2), call1(1)) == 0.75\n"
+          "3 * shaping.calls(call2(1, 2), { { name = 'f', arguments = 'a = 1' } }) == -3\n"
+          "3 * shaping.calls(call2(1, 2), {}) == -3\n"
+          "3 * shaping.calls(call1(1), { call1(1)[1], { name = 'g', arguments = {} } }) == 2\n"
+          "3 * shaping.calls({ call1(1)[1], call1(2)[1] }, call1(1)) == 0\n"
+          "3 * shaping.calls({ call1(1)[1], call1(2)[1] }, { call1(2)[1], call1(1)[1] }) == 3\n"
+          "shaping.calls({}, call1(1)) == 0");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -127,6 +148,7 @@ int main(void)
         cmocka_unit_test(json_goes_both_ways),
         cmocka_unit_test(regular_expressions_end_even_when_hostile),
         cmocka_unit_test(calls_that_went_well_are_counted),
+        cmocka_unit_test(calls_are_compared_with_those_that_were_wanted),
         cmocka_unit_test(progress_is_rewarded_in_tiers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
