@@ -213,6 +213,7 @@ static int give_hint(stage *s, player *p, error *err)
     p->episode->hint_len = (int32_t)n;
     str_clear(&s->bytes);
     tokenizer_decode(s->config.tokenizer, s->ids.data, n, true, &s->bytes);
+    trajectory_wrote(&p->episode->tokens, s->bytes.len);
     write_text(p, &s->bytes);
     if (r.event == DIALECT_ANSWER)
         on_event(s, p, &r, p->began_ms);
@@ -385,6 +386,7 @@ static void record(stage *s, player *p, const sampled_token *t)
     p->sampled++;
     str_clear(&s->bytes);
     tokenizer_decode_one(s->config.tokenizer, t->id, true, &s->bytes);
+    trajectory_wrote(&e->tokens, s->bytes.len);
     write_text(p, &s->bytes);
 }
 

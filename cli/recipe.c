@@ -131,6 +131,9 @@ static const config_row ROWS[] = {
     { "algorithm.era_low", CONFIG_NUMBER, AT(trainer.era.low), 0, 100, "0.45",
       "nats below which an answer is too sure" },
     { "algorithm.era_high", CONFIG_NUMBER, AT(trainer.era.high), 0, 100, "3", "nats above which it is too unsure" },
+    { "algorithm.credit", CONFIG_VALUE, 0, 0, 0, 0, NULL,
+      "stretch (its own tokens), return (and those before it) or whole: whom a reward on a stretch of the answer is "
+      "for" },
     { "algorithm.overlong_cushion", CONFIG_NUMBER, AT(trainer.advantage.shape.overlong_cushion), 0, 1e6, "0",
       "tokens before max_tokens from which the reward falls by up to 1; 0: off" },
     { "algorithm.length_weight", CONFIG_NUMBER, AT(trainer.advantage.shape.length_weight), 0, 100, "0",

@@ -72,12 +72,14 @@ static void read_advantage(opening *o, lua_State *L, const preset *p)
 {
     static const char *const MEANS[] = { "group", "none", "batch", "loo", "length", NULL };
     static const char *const STDS[] = { "group", "none", "batch", NULL };
+    static const char *const CREDITS[] = { "stretch", "return", "whole", NULL };
     advantage_config *a = &o->r->trainer.advantage;
     a->mean = (advantage_mean)recipe_choice(o, L, "algorithm.mean", MEANS, p->mean);
     a->std = (advantage_std)recipe_choice(o, L, "algorithm.std", STDS, p->std);
     config_push(L, "algorithm.filter_groups");
     if (!lua_isnil(L, -1) && !lua_isboolean(L, -1)) recipe_bad(o, "algorithm.filter_groups", "true or false");
     a->drop_dead = lua_isnil(L, -1) ? p->filter : lua_toboolean(L, -1);
+    a->credit = (credit_to)recipe_choice(o, L, "algorithm.credit", CREDITS, 0);
     a->shape.overlong_max = (double)o->r->max_tokens;
 }
 

@@ -147,7 +147,7 @@ static void heed_heaviest(const advantage_config *c, int64_t step, advantage_tab
         for (int i = s.begin; i < s.end; i++) right += r[i] > 0 && of[i] == SAMPLED, sampled += of[i] == SAMPLED;
         for (int i = s.begin; i < s.end; i++) {
             t->right[i] = sampled > 0 ? right / sampled : 0;
-            dead[i] = c->drop_dead && all_equal(r, s);
+            dead[i] = c->drop_dead && all_equal(r, s) && !t->has_stretches;
         }
         shape_group(&c->shape, step, s.end - s.begin, length + s.begin, r + s.begin);
     }
@@ -181,6 +181,23 @@ static void weigh_each(advantage_table *t, const objective_set *objectives, cons
                 weights[(size_t)s * (size_t)t->K + (size_t)k] / objectives->items[k].weight;
 }
 
+/* ---- rewards on stretches ---- */
+
+/* Their mean `judged` is not one more reward: what is left is what length and the like have added, or nothing. */
+static void said_in_stretches(const group *g, const char *name, const double *judged, double *raw)
+{
+    for (uint32_t i = 0; i < g->n; i++)
+        if (score_has_marks(g->scores[i], name)) raw[i] = raw[i] != judged[i] ? raw[i] - judged[i] : NAN;
+}
+
+static bool any_marks(const group *const *groups, int n_groups)
+{
+    bool any = false;
+    for (int g = 0; g < n_groups; g++)
+        for (uint32_t i = 0; i < groups[g]->n; i++) any |= groups[g]->scores[i]->n_marks > 0;
+    return any;
+}
+
 static advantage_table *table_new(arena *a, const group *const *groups, int n_groups, int K, span *spans)
 {
     advantage_table *t = arena_zalloc(a, sizeof *t);
@@ -208,7 +225,9 @@ advantage_table *advantage_compute(arena *a, const advantage_config *config, con
     const double eps = config->eps > 0 ? config->eps : K > 1 ? 1e-4 : 1e-6;
     span *spans = arena_array(a, span, n_groups);
     advantage_table *t = table_new(a, groups, n_groups, K, spans);
-    double *raw = arena_array(a, double, t->S), *length = arena_array(a, double, t->S);
+    t->has_stretches = config->credit != CREDIT_WHOLE && any_marks(groups, n_groups);
+    double *raw = arena_array(a, double, t->S), *judged = arena_array(a, double, t->S);
+    double *length = arena_array(a, double, t->S);
     bool *dead = arena_zalloc(a, sizeof *dead * (size_t)t->S);
     const int64_t step = n_groups ? groups[0]->step : 0;
     origin *of = arena_array(a, origin, t->S);
@@ -224,10 +243,13 @@ advantage_table *advantage_compute(arena *a, const advantage_config *config, con
                              : score_get(groups[g]->scores[i - spans[g].begin], objectives->items[k].name);
         double *out = t->by_objective + (size_t)k * (size_t)t->S;
         t->stats[k] = stats_of(raw, of, spans, n_groups, t->S);
+        memcpy(judged, raw, sizeof *raw * (size_t)t->S);
         if (k == 0) heed_heaviest(config, step, t, length, of, spans, n_groups, raw, dead);
         for (int s = 0; k == 0 && penalty && s < t->S; s++) raw[s] -= penalty[s];
-        normalise(config, eps, raw, length, of, spans, n_groups, t->S, out);
         for (int s = 0; s < t->S; s++) t->counts[s] |= !isnan(raw[s]) && !dead[s];
+        for (int g = 0; t->has_stretches && g < n_groups; g++)
+            said_in_stretches(groups[g], objectives->items[k].name, judged + spans[g].begin, raw + spans[g].begin);
+        normalise(config, eps, raw, length, of, spans, n_groups, t->S, out);
     }
     put_constraints_first(t, objectives);
     if (extra && extra->weights) weigh_each(t, objectives, extra->weights);
@@ -235,5 +257,7 @@ advantage_table *advantage_compute(arena *a, const advantage_config *config, con
         for (int s = 0; s < t->S; s++)
             t->scalar[s] += objectives->items[k].weight * t->by_objective[(size_t)k * (size_t)t->S + (size_t)s];
     if (config->whiten) whiten(t, of, eps);
+    if (t->has_stretches)
+        credit_stretches(a, config, eps, objectives, groups, n_groups, extra ? extra->weights : NULL, t);
     return t;
 }

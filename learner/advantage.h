@@ -16,6 +16,9 @@
  * which nothing was sampled, is compared with the group's other episodes; it is in nobody's mean, and in no std but its
  * own divisor.
  *
+ * Rewards on stretches (score_mark) are normalised by themselves and go to tokens (learner/credit.h), behind the
+ * whitening; the objective's advantage of that episode is 0.
+ *
  * A missing score is masked: it is in no mean and no std, and its own advantage is 0. An episode with every objective
  * missing is not trained on (`counts` is false). */
 #pragma once
@@ -23,6 +26,7 @@
 #include <stdbool.h>
 
 #include "base/arena.h"
+#include "learner/credit.h"
 #include "learner/objective.h"
 #include "learner/shape.h"
 #include "rollout/group.h"
@@ -37,6 +41,7 @@ typedef struct advantage_config {
     bool whiten;    /* over the batch, after the weighted sum */
     bool drop_dead; /* groups whose heaviest objective is the same for all don't count, not even in denominators */
     shape_config shape;
+    credit_to credit; /* which tokens a reward on a stretch of the answer is for */
 } advantage_config;
 
 /* K = 1: GRPO without whitening; K > 1: GDPO. */
@@ -51,12 +56,15 @@ typedef struct objective_stats {
 
 typedef struct advantage_table {
     int S, K;
-    const episode **episodes; /* [S], groups in order, samples in order */
-    double *scalar;           /* [S] what trains */
-    double *by_objective;     /* [K, S] normalised, unweighted */
-    bool *counts;             /* [S] */
-    double *right;            /* [S] share of its group with a positive reward on the heaviest objective */
-    objective_stats *stats;   /* [K] */
+    const episode **episodes;     /* [S], groups in order, samples in order */
+    double *scalar;               /* [S] what trains */
+    double *by_objective;         /* [K, S] normalised, unweighted */
+    bool has_stretches;           /* some score has marks that count: the two below are there, otherwise NULL */
+    double **tokens;              /* [S] what its tokens get on top of the scalar, [trajectory n]; NULL: nothing */
+    double **tokens_by_objective; /* [K, S] the same by objective, unweighted */
+    bool *counts;                 /* [S] */
+    double *right;                /* [S] share of its group with a positive reward on the heaviest objective */
+    objective_stats *stats;       /* [K] */
 } advantage_table;
 
 /* What else a step knows of its episodes; NULL: nothing. */

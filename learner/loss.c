@@ -130,7 +130,7 @@ static double surrogate(const context *x, int i, double *slope, loss_sums *sums)
 {
     const loss_config *c = x->config;
     const loss_episode *e = x->e;
-    const double logprob = (double)e->logprob[i], A = e->advantage;
+    const double logprob = (double)e->logprob[i], A = e->advantage + (e->credit ? e->credit[i] : 0);
     const double r = exp(clamped(logprob - old_logprob(c, e, i)));
     switch (c->kind) {
     case LOSS_PPO:

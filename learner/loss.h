@@ -91,8 +91,9 @@ typedef struct loss_episode {
     const float *old;        /* [n] when the batch's first update began; NULL: as now */
     const float *reference;  /* [n]; read only when kl > 0 */
     double advantage;
-    double right; /* share of right answers in its group, for NFT; the episode is right where advantage > 0 */
-    int given;    /* the first so many tokens are a hint's: their behaviour is not read */
+    double right;         /* share of right answers in its group, for NFT; the episode is right where advantage > 0 */
+    int given;            /* the first so many tokens are a hint's: their behaviour is not read */
+    const double *credit; /* [n] what a token has on top of the advantage (learner/credit.h); NULL: nothing */
 } loss_episode;
 
 /* Sums over tokens; the trainer turns them into means. Zero-initialise. */

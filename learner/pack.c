@@ -47,6 +47,7 @@ static void fill_sequence(const pack_options *o, packed_batch *b, int32_t *ids, 
         targets[out] = t->ids[i + 1];
         b->behaviour[out] = (double)t->logprob[i + 1];
         b->episode[out] = place;
+        b->token[out] = (int)i + 1;
         b->given[out] = t->role[i + 1] == ROLE_HINT;
     }
 }
@@ -72,6 +73,7 @@ static void build(arena *a, const pack_options *o, packed_batch *b, const advant
     int32_t *starts = arena_array(a, int32_t, n + 1);
     *b = (packed_batch){ .behaviour = arena_array(a, double, tokens),
                          .episode = arena_array(a, int, tokens),
+                         .token = arena_array(a, int, tokens),
                          .given = arena_array(a, bool, tokens) };
     for (int i = 0; i < n; i++) {
         starts[i] = b->tokens.T;
@@ -87,6 +89,7 @@ static bool is_packed(const advantage_table *t, const pack_options *o, int s)
 {
     bool any = o->everything || t->scalar[s] != 0;
     for (int k = 0; o->by_objective && k < t->K; k++) any |= t->by_objective[(size_t)k * (size_t)t->S + (size_t)s] != 0;
+    any |= t->has_stretches && t->tokens[s];
     const trajectory *tokens = &t->episodes[s]->tokens;
     /* Learning by heart needs no advantage: a demonstration in a group that is all right has none. */
     any |= o->given && t->episodes[s]->hint_len > 0 && t->scalar[s] >= 0;

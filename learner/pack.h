@@ -12,6 +12,7 @@ typedef struct packed_batch {
     token_batch tokens;
     double *behaviour; /* [n_out] behaviour logprob (a float, widened); 0 of a given token */
     int *episode;      /* [n_out] its episode's place in the advantage table */
+    int *token;        /* [n_out] its place in the episode's trajectory */
     bool *given;       /* [n_out] a token of a hint or demonstration; these are an episode's first */
     int *sequences;    /* [owners + 1] where each owner's sequences begin; NULL without owners */
 } packed_batch;

@@ -37,7 +37,20 @@ typedef struct loss_batch {
     const float *logprob, *old, *reference; /* [n_out]; old: of the step's first update; NULL: as logprob */
     const double *behaviour;                /* [n_out] */
     const float *sharper;                   /* [n_out] ERA's scales; NULL: all 1 */
+    arena *step;
 } loss_batch;
+
+/* What tokens [n] of episode s, from output i on, get by rewards on stretches; NULL: nothing. */
+static const double *credit_at(const loss_batch *l, int i, int n, int s, int k)
+{
+    const advantage_table *t = l->table;
+    if (!t->has_stretches) return NULL;
+    const double *of = k < 0 ? t->tokens[s] : t->tokens_by_objective[(size_t)k * (size_t)t->S + (size_t)s];
+    if (!of) return NULL;
+    double *credit = arena_array(l->step, double, n);
+    for (int j = 0; j < n; j++) credit[j] = of[l->b->token[i + j]] / (l->sharper ? (double)l->sharper[i] : 1);
+    return credit;
+}
 
 /* The episode whose first output is i, with the advantage of objective k or the scalar (k < 0). */
 static loss_episode episode_at(const loss_batch *l, int i, int k)
@@ -55,6 +68,7 @@ static loss_episode episode_at(const loss_batch *l, int i, int k)
                            .old = l->old ? l->old + i : NULL,
                            .reference = l->reference ? l->reference + i : NULL,
                            .advantage = l->sharper ? A / (double)l->sharper[i] : A,
+                           .credit = credit_at(l, i, n, s, k),
                            .right = l->table->right[s] };
 }
 
@@ -244,7 +258,8 @@ static float *loss_of(const pass *p, const micro_batch *m, const activations *ac
                            .old = old,
                            .reference = reference,
                            .behaviour = behaviour_of(p, m, old),
-                           .sharper = m->first->scale };
+                           .sharper = m->first->scale,
+                           .step = p->step };
     const loss_config whole = mixed_loss(p, true, true);
     slopes_of(&whole, &l, -1, slope, &sums->loss);
     if (p->by_part) slopes_by_part(p, &l, slope);

@@ -47,13 +47,18 @@ static void push_calls(lua_State *L, const episode *e)
     }
 }
 
+/* A turn's "stop" is where it ends in episode.text. */
 static void push_turns(lua_State *L, const episode *e)
 {
+    size_t stop = 0;
     lua_createtable(L, (int)e->n_turns, 0);
     for (uint32_t i = 0; i < e->n_turns; i++) {
         const int32_t call = e->turns[i].call;
-        lua_createtable(L, 0, 2);
+        lua_createtable(L, 0, 3);
         set_string(L, "text", e->turns[i].text);
+        stop += e->turns[i].text ? strlen(e->turns[i].text) : 0;
+        lua_pushinteger(L, (lua_Integer)stop);
+        lua_setfield(L, -2, "stop");
         if (call >= 0 && (uint32_t)call < e->n_calls) set_string(L, "observation", e->calls[call].observation);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }

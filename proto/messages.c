@@ -36,13 +36,10 @@ static const field SEGMENT_FIELDS[] = {
 };
 
 static const field TRAJECTORY_FIELDS[] = {
-    ARRAY(trajectory, ids, n),
-    ARRAY(trajectory, logprob, n),
-    ARRAY(trajectory, mask, n),
-    ARRAY(trajectory, role, n),
-    LIST(trajectory, segments, n_segments, SEGMENT_FIELDS),
-    NUMBER(trajectory, n_prompt, F_U32),
-    { 0 },
+    ARRAY(trajectory, ids, n),           ARRAY(trajectory, logprob, n),
+    ARRAY(trajectory, mask, n),          ARRAY(trajectory, role, n),
+    ARRAY(trajectory, wrote, n),         LIST(trajectory, segments, n_segments, SEGMENT_FIELDS),
+    NUMBER(trajectory, n_prompt, F_U32), { 0 },
 };
 
 static const field TURN_FIELDS[] = {
@@ -93,11 +90,19 @@ static const field VALUE_FIELDS[] = {
     { 0 },
 };
 
+static const field MARK_FIELDS[] = {
+    { "name", F_NAME, offsetof(reward_mark, name), OBJECTIVE_NAME, 0, 0, NULL },
+    NUMBER(reward_mark, end, F_U32),
+    NUMBER(reward_mark, value, F_F64),
+    { 0 },
+};
+
 static const field SCORE_FIELDS[] = {
     NUMBER(score, task, F_U64),
     NUMBER(score, status, F_I32),
     { "values", F_INLINE, offsetof(score, values), MAX_OBJECTIVES, offsetof(score, n_values), sizeof(objective_value),
       VALUE_FIELDS },
+    LIST(score, marks, n_marks, MARK_FIELDS),
     TEXT(score, error, NAME_LIMIT),
     TEXT(score, info, TEXT_LIMIT),
     NUMBER(score, ms, F_F64),

@@ -57,11 +57,16 @@ typedef struct scoring {
     score *out;
 } scoring;
 
+static void check_range(lua_State *L, const char *name, double value)
+{
+    if (isfinite(value) && (value < -1 || value > 1))
+        luaL_error(L, "objective '%s' is %f: a reward lies in [-1, 1]", name, value);
+}
+
 static void take_value(lua_State *L, score *out, const char *name, double value)
 {
     error err = { 0 };
-    if (isfinite(value) && (value < -1 || value > 1))
-        luaL_error(L, "objective '%s' is %f: a reward lies in [-1, 1]", name, value);
+    check_range(L, name, value);
     if (score_set(out, name, value, &err) != OK) luaL_error(L, "%s", err.text);
     if (!isfinite(value) && !out->error) {
         str why = { 0 };
@@ -70,8 +75,44 @@ static void take_value(lua_State *L, score *out, const char *name, double value)
     }
 }
 
-static void take_objectives(lua_State *L, score *out)
+/* { position, value } on top: a stretch that ends at that byte of episode.text. Returns the value. */
+static double take_mark(lua_State *L, scoring *c, const char *name)
 {
+    error err = { 0 };
+    int fine = 0, number = 0;
+    const bool pair = lua_istable(L, -1);
+    if (pair) lua_geti(L, -1, 1), lua_geti(L, -2, 2);
+    const lua_Integer end = pair ? lua_tointegerx(L, -2, &fine) : 0;
+    const double value = pair ? lua_tonumberx(L, -1, &number) : 0;
+    if (!fine || !number || end < 1 || (uint64_t)end > strlen(c->e->text))
+        luaL_error(L, "objective '%s': expected { position, value } with a position in episode.text", name);
+    check_range(L, name, value);
+    if (score_mark(c->out, name, (uint32_t)end, value, &err) != OK) luaL_error(L, "%s", err.text);
+    lua_pop(L, 2);
+    return value;
+}
+
+/* A list of them on top: the objective's value is their mean. */
+static void take_marks(lua_State *L, scoring *c, const char *name)
+{
+    const lua_Integer n = luaL_len(L, -1);
+    double sum = 0;
+    if (n == 0) { /* nothing in it to judge: missing, and no fault */
+        score_set(c->out, name, NAN, NULL);
+        return;
+    }
+    take_value(L, c->out, name, 0);
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_geti(L, -1, i);
+        sum += take_mark(L, c, name);
+        lua_pop(L, 1);
+    }
+    take_value(L, c->out, name, sum / (double)n);
+}
+
+static void take_objectives(lua_State *L, scoring *c)
+{
+    score *out = c->out;
     if (lua_type(L, -1) == LUA_TNUMBER) {
         take_value(L, out, "reward", lua_tonumber(L, -1));
         return;
@@ -84,6 +125,8 @@ static void take_objectives(lua_State *L, score *out)
             take_value(L, out, lua_tostring(L, -2), lua_toboolean(L, -1));
         else if (lua_type(L, -1) == LUA_TNUMBER)
             take_value(L, out, lua_tostring(L, -2), lua_tonumber(L, -1));
+        else if (lua_istable(L, -1))
+            take_marks(L, c, lua_tostring(L, -2));
         else
             luaL_error(L, "objective '%s' is a %s, not a number", lua_tostring(L, -2), luaL_typename(L, -1));
     }
@@ -93,6 +136,13 @@ static void take_objectives(lua_State *L, score *out)
 static int by_name(const void *a, const void *b)
 {
     return strcmp(((const objective_value *)a)->name, ((const objective_value *)b)->name);
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const reward_mark *x = a, *y = b;
+    const int names = strcmp(x->name, y->name);
+    return names ? names : (x->end > y->end) - (x->end < y->end);
 }
 
 static int run(lua_State *L)
@@ -108,8 +158,9 @@ static int run(lua_State *L)
         json_decref(info);
     }
     lua_pop(L, 1);
-    take_objectives(L, c->out);
+    take_objectives(L, c);
     qsort(c->out->values, (size_t)c->out->n_values, sizeof c->out->values[0], by_name);
+    if (c->out->n_marks > 0) qsort(c->out->marks, c->out->n_marks, sizeof *c->out->marks, by_place);
     return 0;
 }
 

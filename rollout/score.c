@@ -1,5 +1,6 @@
 #include "rollout/score.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 
 void score_reset(score *s)
 {
+    free(s->marks);
     free(s->error);
     free(s->info);
     *s = (score){ 0 };
@@ -17,6 +19,8 @@ score *score_copy(const score *s)
 {
     score *copy = xmalloc(sizeof *copy);
     *copy = *s;
+    copy->marks =
+        s->n_marks ? memcpy(xmalloc(s->n_marks * sizeof *s->marks), s->marks, s->n_marks * sizeof *s->marks) : NULL;
     copy->error = xstrdup(s->error);
     copy->info = xstrdup(s->info);
     return copy;
@@ -51,10 +55,51 @@ int score_set(score *s, const char *name, double value, error *err)
     return OK;
 }
 
+bool score_has_marks(const score *s, const char *name)
+{
+    for (uint32_t i = 0; i < s->n_marks; i++)
+        if (strcmp(s->marks[i].name, name) == 0) return true;
+    return false;
+}
+
+int score_mark(score *s, const char *name, uint32_t end, double value, error *err)
+{
+    const reward_mark *last = s->n_marks > 0 ? &s->marks[s->n_marks - 1] : NULL;
+    const bool goes_on = last && strcmp(last->name, name) == 0;
+    if (s->n_marks == MAX_MARKS)
+        return error_set(err, ERR_FULL, "objective '%.40s': %d stretches are the most", name, MAX_MARKS);
+    if (find(s, name) < 0 || !isfinite(value) || (!goes_on && score_has_marks(s, name)))
+        return error_set(err, ERR_ARGUMENT, "objective '%.40s': a stretch has a value, as the objective has", name);
+    if (goes_on && last->end >= end)
+        return error_set(err, ERR_ARGUMENT,
+                         "objective '%s': a stretch ends at %" PRIu32 ", the one before it at %" PRIu32, name, end,
+                         last->end);
+    s->marks = xrealloc(s->marks, (s->n_marks + 1) * sizeof *s->marks);
+    reward_mark *m = &s->marks[s->n_marks++];
+    *m = (reward_mark){ .end = end, .value = value };
+    memcpy(m->name, name, strlen(name) + 1);
+    return OK;
+}
+
 double score_get(const score *s, const char *name)
 {
     const int at = find(s, name);
     return at < 0 ? NAN : s->values[at].value;
+}
+
+/* Objective by objective, each in order. */
+static int check_marks(const score *s, error *err)
+{
+    unsigned seen = 0;
+    for (uint32_t i = 0; i < s->n_marks; i++) {
+        const reward_mark *m = &s->marks[i];
+        const bool goes_on = i > 0 && strcmp(m[-1].name, m->name) == 0;
+        const int at = goes_on ? 0 : find(s, m->name);
+        if (at < 0 || !isfinite(m->value) || (goes_on ? m[-1].end >= m->end : seen >> at & 1))
+            return error_set(err, ERR_PARSE, "score: stretch %" PRIu32 " has no objective, no value or no place", i);
+        if (!goes_on) seen |= 1u << at;
+    }
+    return OK;
 }
 
 int score_check(const score *s, error *err)
@@ -66,5 +111,5 @@ int score_check(const score *s, error *err)
             return error_set(err, ERR_PARSE, "score: objective %d has no name of its own", i);
         if (isinf(s->values[i].value)) return error_set(err, ERR_PARSE, "score: objective '%s' is infinite", name);
     }
-    return OK;
+    return check_marks(s, err);
 }

@@ -13,6 +13,16 @@ typedef struct objective_value {
     double value; /* NaN: missing */
 } objective_value;
 
+/* A reward on a stretch of what the policy wrote: from the objective's mark before it (or the beginning) up to and with
+ * byte `end` of the episode's text. */
+typedef struct reward_mark {
+    char name[OBJECTIVE_NAME];
+    uint32_t end;
+    double value;
+} reward_mark;
+
+enum { MAX_MARKS = 4096 };
+
 typedef enum score_status {
     SCORE_OK,      /* the script returned; single objectives may still be missing */
     SCORE_SCRIPT,  /* the script raised, returned rubbish, or hit one of its caps: the author's fault, the score is
@@ -25,6 +35,8 @@ typedef struct score {
     score_status status;
     objective_value values[MAX_OBJECTIVES];
     int n_values;
+    reward_mark *marks; /* [n_marks] objective by objective, ends ascending; owned */
+    uint32_t n_marks;
     char *error; /* a sentence with the script's line when status != SCORE_OK; owned */
     char *info;  /* JSON text for the viewer, or NULL; owned */
     double ms;
@@ -36,7 +48,11 @@ void score_free(score *s);
 /* Sets (or replaces) a value; NaN and infinities become missing. ERR_FULL beyond MAX_OBJECTIVES, ERR_ARGUMENT for a
  * name that is empty or too long. */
 int score_set(score *s, const char *name, double value, error *err);
+/* Adds a mark behind the others: an objective's one after the other, ends ascending. ERR_ARGUMENT for one that isn't in
+ * order or whose objective has no value, ERR_FULL beyond MAX_MARKS. */
+int score_mark(score *s, const char *name, uint32_t end, double value, error *err);
+bool score_has_marks(const score *s, const char *name);
 double score_get(const score *s, const char *name); /* NaN: missing */
-/* ERR_PARSE for what score_set could not have made: a name that is empty or there twice, an infinite value, no such
- * status. */
+/* ERR_PARSE for what score_set and score_mark could not have made: a name that is empty or there twice, an infinite
+ * value, no such status. */
 int score_check(const score *s, error *err);

@@ -13,6 +13,7 @@ void trajectory_reset(trajectory *t)
     free(t->logprob);
     free(t->mask);
     free(t->role);
+    free(t->wrote);
     free(t->segments);
     *t = (trajectory){ 0 };
 }
@@ -26,6 +27,7 @@ static void reserve(trajectory *t, size_t more)
     t->logprob = xrealloc(t->logprob, capacity * sizeof *t->logprob);
     t->mask = xrealloc(t->mask, capacity);
     t->role = xrealloc(t->role, capacity);
+    t->wrote = xrealloc(t->wrote, capacity * sizeof *t->wrote);
     t->capacity = (uint32_t)capacity;
 }
 
@@ -37,6 +39,7 @@ void trajectory_append(trajectory *t, token_role role, const int32_t *ids, size_
         t->logprob[i] = 0;
         t->mask[i] = 0;
         t->role[i] = (uint8_t)role;
+        t->wrote[i] = 0;
     }
     t->n += (uint32_t)n;
 }
@@ -47,6 +50,7 @@ void trajectory_append_sampled(trajectory *t, int32_t id, float logprob, int64_t
     t->ids[t->n] = id;
     t->logprob[t->n] = logprob;
     t->mask[t->n] = 1;
+    t->wrote[t->n] = 0;
     t->role[t->n++] = ROLE_POLICY;
     segment *last = t->n_segments ? &t->segments[t->n_segments - 1] : NULL;
     if (last && last->version == version && last->weight_hash == weight_hash) {
@@ -60,6 +64,8 @@ void trajectory_append_sampled(trajectory *t, int32_t id, float logprob, int64_t
     t->segments[t->n_segments++] =
         (segment){ .version = version, .weight_hash = weight_hash, .start = t->n - 1, .end = t->n };
 }
+
+void trajectory_wrote(trajectory *t, size_t bytes) { t->wrote[t->n - 1] = (uint32_t)bytes; }
 
 uint32_t trajectory_sampled(const trajectory *t)
 {

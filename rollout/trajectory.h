@@ -32,10 +32,11 @@ typedef struct segment {
 } segment;
 
 typedef struct trajectory {
-    int32_t *ids;   /* [n] */
-    float *logprob; /* [n] behaviour logprob; 0 where mask is 0 */
-    uint8_t *mask;  /* [n] loss mask */
-    uint8_t *role;  /* [n] token_role */
+    int32_t *ids;    /* [n] */
+    float *logprob;  /* [n] behaviour logprob; 0 where mask is 0 */
+    uint8_t *mask;   /* [n] loss mask */
+    uint8_t *role;   /* [n] token_role */
+    uint32_t *wrote; /* [n] bytes by which the token made the episode's text longer; 0 for what the policy was shown */
     uint32_t n, capacity;
     segment *segments;
     uint32_t n_segments, segment_capacity;
@@ -47,6 +48,8 @@ void trajectory_reset(trajectory *t); /* frees, zeroes */
 void trajectory_append(trajectory *t, token_role role, const int32_t *ids, size_t n);
 /* Appends one sampled token; extends the last segment or begins one. */
 void trajectory_append_sampled(trajectory *t, int32_t id, float logprob, int64_t version, uint64_t weight_hash);
+/* The last token made the episode's text so many bytes longer. */
+void trajectory_wrote(trajectory *t, size_t bytes);
 uint32_t trajectory_sampled(const trajectory *t);       /* how many tokens have mask 1 */
 int64_t trajectory_oldest_version(const trajectory *t); /* -1: nothing sampled */
 /* The invariants above; `vocab` <= 0: ids are not range-checked. ERR_PARSE names the first that fails. */

@@ -10,6 +10,14 @@
 #include "model/hf_folder.h"
 #include "tests/support/support.h"
 
+/* Bytes of text that the tokens say they wrote. */
+static size_t written(const trajectory *t)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < t->n; i++) n += t->wrote[i];
+    return n;
+}
+
 static const char SHOT[] =
     "{\"prompt\": \"compute 7313 minus 442.\", \"steps\": [{\"tool\": \"python\", \"arguments\": {\"code\": "
     "\"print(7313-442)\"}, \"result\": \"6871\"}], \"answer\": \"6871\"}";
@@ -184,6 +192,7 @@ static void an_episode_has_its_parts_in_order(void **state)
     theatre *h = open_theatre("9744", FAIL_NONE, 2, 24);
     episode *e = play_one(h, ROW, 64);
     assert_string_equal(e->text, "<python>print(348*28)</python><answer>9744</answer>");
+    assert_int_equal(written(&e->tokens), strlen(e->text));
     assert_string_equal(e->transcript, "<python>print(348*28)</python><result>9744</result><answer>9744</answer>");
     assert_string_equal(e->answer, "9744");
     assert_int_equal(e->stop, STOP_ANSWER);
@@ -347,6 +356,7 @@ static void behind_a_hint_the_policy_goes_on(void **state)
     for (int whole = 0; whole <= 1; whole++) {
         episode *e = play_hinted(h, SHOWN, whole ? 1 : 0.3f);
         assert_string_equal(e->text, "<python>print(348*28)</python><answer>9744</answer>");
+        assert_int_equal(written(&e->tokens), strlen(e->text));
         assert_true(e->hint_len > 1 && hinted_tokens(e) == (uint32_t)e->hint_len);
         assert_int_equal(e->tokens.role[e->tokens.n_prompt - 1], ROLE_HINT);
         assert_true(trajectory_sampled(&e->tokens) > 0);

@@ -248,9 +248,93 @@ static void groups_without_signal_are_as_many_as_chance_says(void **state)
     arena_free(a);
 }
 
+/* Three sentences of two tokens each, two bytes a token; the observation between writes nothing. */
+static episode *three_sentences(uint32_t sample)
+{
+    episode *e = made_episode(sample, 3, 0, 0, -1);
+    for (int i = 0; i < 7; i++) {
+        trajectory_append_sampled(&e->tokens, 4, -1, 0, 42);
+        trajectory_wrote(&e->tokens, 2);
+        if (i == 3) trajectory_append(&e->tokens, ROLE_OBSERVATION, &(int32_t){ 1 }, 1);
+    }
+    return e;
+}
+
+static group *judged_in_stretches(const double values[2][3])
+{
+    error err = { 0 };
+    group *g = group_new(task_id(false, 1, 0), 0, 1, 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        score *s = made_score(i, "relevance", 0);
+        for (uint32_t m = 0; m < 3; m++)
+            test_ok(score_mark(s, "relevance", 4 * m + 4 - (m == 1), values[i][m], &err), &err); /* 4, 7, 12 */
+        test_ok(group_add(g, three_sentences(i), s, &err), &err);
+    }
+    return g;
+}
+
+/* Byte 8 ends token 3, but the second stretch ends at 7: that token belongs to the third. */
+static void a_stretch_s_reward_goes_to_its_own_tokens(void **state)
+{
+    (void)state;
+    const double values[2][3] = { { 0.3, -0.3, 0.3 }, { 0.3, 0.3, 0.3 } };
+    const double sd = sqrt((5 * 0.01 + 0.25) / 5) + 1e-6; /* of five times 0.3 and one -0.3: mean 0.2 */
+    const double good = 0.1 / sd, bad = -0.5 / sd;
+    objective_set set = objectives_of(1, (const char *[]){ "relevance" }, (double[]){ 2 });
+    arena *a = arena_new(1 << 16);
+    group *g = judged_in_stretches(values);
+    advantage_config c = advantage_default(1);
+    const advantage_table *t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
+    const double want[12] = { 0, 0, 0, good, good, bad, good, 0, good, good, 0 }; /* behind the last stretch: nothing */
+    assert_true(t->has_stretches && t->scalar[0] == 0 && t->scalar[1] == 0 && t->counts[0] && t->counts[1]);
+    test_near(t->stats[0].mean, 0, 0, "the episodes' values are what the script said");
+    for (int i = 0; i < 11; i++) test_near(t->tokens[0][i], 2 * want[i], 1e-9, "weighed advantage of a token");
+    for (int i = 0; i < 11; i++) test_near(t->tokens_by_objective[0][i], want[i], 1e-9, "advantage of a token");
+    for (int i = 3; i < 9; i++) assert_true(t->tokens[1][i] > 0 || i == 7);
+    c.credit = CREDIT_RETURN;
+    t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
+    test_near(t->tokens[0][3], 2 * (good + bad + good), 1e-9, "all that comes");
+    test_near(t->tokens[0][5], 2 * (bad + good), 1e-9, "its own and the one behind");
+    test_near(t->tokens[0][9], 2 * good, 1e-9, "its own");
+    c.credit = CREDIT_WHOLE; /* both were worth 0 */
+    t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
+    assert_true(!t->has_stretches && !t->tokens && t->scalar[0] == 0);
+    c.mean = MEAN_NONE, c.std = STD_NONE, c.credit = CREDIT_STRETCH;
+    t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
+    test_near(t->tokens[0][5], 2 * -0.3, 1e-12, "as it was said");
+    arena_free(a);
+    group_free(g);
+}
+
+/* Beside another objective that is one number: each is normalised by itself, and an unmet constraint comes first. */
+static void stretches_and_whole_answers_go_together(void **state)
+{
+    (void)state;
+    const double values[2][3] = { { 0.3, -0.3, 0.3 }, { 0.3, 0.3, 0.3 } };
+    error err = { 0 };
+    objective_set set = objectives_of(2, (const char *[]){ "accuracy", "relevance" }, (double[]){ 1, 0.5 });
+    arena *a = arena_new(1 << 16);
+    group *g = judged_in_stretches(values);
+    for (uint32_t i = 0; i < 2; i++) test_ok(score_set(g->scores[i], "accuracy", i, &err), &err);
+    const advantage_config c = advantage_default(2);
+    const advantage_table *t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
+    assert_true(t->scalar[0] < 0 && t->scalar[1] > 0 && t->by_objective[2] == 0 && t->by_objective[3] == 0);
+    assert_true(t->tokens[0][5] < 0 && t->tokens[0][3] > 0 && !t->tokens_by_objective[0] && t->tokens_by_objective[2]);
+    const double own[4] = { 1, 1, 1, 0 }; /* the second episode wants nothing of relevance */
+    t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, &(advantage_extra){ .weights = own });
+    assert_true(t->tokens_by_objective[2][5] < 0 && t->tokens[1][5] == 0);
+    set.items[0].least = 0.9;
+    t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
+    assert_true(t->scalar[1] > 0 && !t->tokens[0] && !t->tokens[1]);
+    arena_free(a);
+    group_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_stretch_s_reward_goes_to_its_own_tokens),
+        cmocka_unit_test(stretches_and_whole_answers_go_together),
         cmocka_unit_test(groups_without_signal_are_as_many_as_chance_says),
         cmocka_unit_test(hinted_episodes_are_compared_with_each_other),
         cmocka_unit_test(an_unmet_constraint_comes_first),

@@ -89,7 +89,7 @@ static void check_case(const json_t *golden, const json_t *c)
         for (int i = 0; i < n; i++)
             behaviour[i] = json_number_value(json_array_get(json_object_get(e, "behaviour"), (size_t)i));
         const loss_episode episode = {
-            n, logprob, behaviour, old, reference, number_of(e, "advantage"), number_of(golden, "right"), 0
+            n, logprob, behaviour, old, reference, number_of(e, "advantage"), number_of(golden, "right"), 0, NULL
         };
         loss_gradient(&config, &scale, &episode, slope, &sums);
         for (int i = 0; i < n; i++) {
@@ -238,9 +238,9 @@ static void aggregations_weigh_long_and_short_episodes_as_published(void **state
         c.aggregation = rows[n].kind, c.constant = 10;
         loss_sums sums = { 0 };
         float slope[8];
-        loss_gradient(&c, &scale, &(loss_episode){ 2, logprob, behaviour, NULL, NULL, -1, 0, 0 }, slope, &sums);
+        loss_gradient(&c, &scale, &(loss_episode){ 2, logprob, behaviour, NULL, NULL, -1, 0, 0, NULL }, slope, &sums);
         test_near((double)slope[0], rows[n].of_short, 1e-7, "of two tokens");
-        loss_gradient(&c, &scale, &(loss_episode){ 8, logprob, behaviour, NULL, NULL, -1, 0, 0 }, slope, &sums);
+        loss_gradient(&c, &scale, &(loss_episode){ 8, logprob, behaviour, NULL, NULL, -1, 0, 0, NULL }, slope, &sums);
         test_near((double)slope[7], rows[n].of_long, 1e-7, "of eight");
     }
 }
@@ -270,9 +270,10 @@ static void given_tokens_are_learned_by_heart(void **state)
             config.given = (loss_given)kind, config.given_weight = c;
             float slope[4], alone[2];
             loss_sums sums = { 0 }, unread = { 0 };
-            loss_gradient(&config, &scale, &(loss_episode){ 4, logprob, behaviour, NULL, NULL, A, 0, 2 }, slope, &sums);
-            loss_gradient(&config, &scale, &(loss_episode){ 2, logprob + 2, behaviour + 2, NULL, NULL, A, 0, 0 }, alone,
-                          &unread);
+            loss_gradient(&config, &scale, &(loss_episode){ 4, logprob, behaviour, NULL, NULL, A, 0, 2, NULL }, slope,
+                          &sums);
+            loss_gradient(&config, &scale, &(loss_episode){ 2, logprob + 2, behaviour + 2, NULL, NULL, A, 0, 0, NULL },
+                          alone, &unread);
             assert_memory_equal(slope + 2, alone, sizeof alone);
             assert_true(sums.tokens == 2 && sums.given == 2);
             for (int i = 0; i < 2; i++) {
@@ -297,7 +298,7 @@ static void a_demonstration_has_finite_slopes_whatever_the_aggregation(void **st
             config.correction = CORRECTION_GEOMETRIC;
             float slope[2];
             loss_sums sums = { 0 };
-            loss_gradient(&config, &scale, &(loss_episode){ 2, logprob, behaviour, NULL, NULL, 1, 0.5, 2 }, slope,
+            loss_gradient(&config, &scale, &(loss_episode){ 2, logprob, behaviour, NULL, NULL, 1, 0.5, 2, NULL }, slope,
                           &sums);
             for (int i = 0; i < 2; i++) assert_true(slope[i] < 0 && isfinite(slope[i]));
         }
@@ -324,9 +325,31 @@ static void an_anchor_is_the_kl_and_its_slope(void **state)
     }
 }
 
+static void what_a_token_has_on_top_is_added_to_its_advantage(void **state)
+{
+    (void)state;
+    const float logprob[] = { -0.5f, -1, -1.5f };
+    const double behaviour[] = { -0.6, -1, -1.4 }, credit[] = { 0.5, -2, 0 };
+    const loss_scale scale = { .tokens = 3, .episodes = 1 };
+    loss_config c = loss_default();
+    for (int kind = LOSS_PPO; kind <= LOSS_NFT; kind++) {
+        loss_sums sums = { 0 }, unread = { 0 };
+        float slope[3], of_each[3];
+        c.kind = (loss_kind)kind;
+        loss_gradient(&c, &scale, &(loss_episode){ 3, logprob, behaviour, NULL, NULL, 0.25, 0.5, 0, credit }, slope,
+                      &sums);
+        for (int i = 0; i < 3; i++) {
+            const loss_episode whole = { 3, logprob, behaviour, NULL, NULL, 0.25 + credit[i], 0.5, 0, NULL };
+            loss_gradient(&c, &scale, &whole, of_each, &unread);
+            test_near((double)slope[i], (double)of_each[i], 1e-9, "slope");
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_a_token_has_on_top_is_added_to_its_advantage),
         cmocka_unit_test(given_tokens_are_learned_by_heart),
         cmocka_unit_test(an_anchor_is_the_kl_and_its_slope),
         cmocka_unit_test(a_demonstration_has_finite_slopes_whatever_the_aggregation),

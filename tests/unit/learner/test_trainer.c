@@ -629,9 +629,49 @@ static void the_reference_holds_the_policy_back(void **state)
     assert_true(moved[1] < 0.8 * moved[0]);
 }
 
+/* Two episodes that are worth the same; in the first the second token is better than the third. Rewards by objective
+ * reconcile the same gradient. */
+static void a_reward_on_a_stretch_trains_its_tokens(void **state)
+{
+    (void)state;
+    double norm[2];
+    for (int by_objective = 0; by_objective <= 1; by_objective++) {
+        tiny t = tiny_open(3);
+        error err = { 0 };
+        metrics *m = metrics_new();
+        trainer_config c = config_of(1e-3);
+        c.advantage.mean = MEAN_NONE, c.advantage.std = STD_NONE;
+        if (by_objective) c.moo = (moo_plan){ .over = MOO_OVER_REWARDS, .bucket = { .moo = moo_default(MOO_SUM) } };
+        trainer *tr = trainer_new(&c, t.w, &err);
+        if (!tr) fail_msg("%s", err.text);
+        group *g = recorded_group(&t, (double[]){ 0.5, 0.5, 0.5, 0.5 }, 4);
+        trajectory *said = &g->episodes[0]->tokens;
+        for (uint32_t i = 0; i < said->n; i++) said->wrote[i] = said->mask[i];
+        for (uint32_t k = 1; k < 4; k++)
+            test_ok(score_mark(g->scores[0], "accuracy", k, k == 2 ? 1 : k == 3 ? -1 : 0, &err), &err);
+        for (uint32_t i = 1; i < 4; i++) test_ok(score_set(g->scores[i], "accuracy", 0, &err), &err);
+        float before[64], after[64];
+        memcpy(before, said->logprob, sizeof(float) * said->n);
+        test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+        episode now = *g->episodes[0];
+        now.tokens.logprob = after;
+        record_true_logprobs(&t, &now);
+        const uint32_t first = said->n_prompt > 0 ? said->n_prompt : 3;
+        assert_true(after[first + 1] > before[first + 1] && after[first + 2] < before[first + 2]);
+        assert_true(metrics_get(m, "training/episodes_trained", -1) == 1);
+        norm[by_objective] = metrics_get(m, "actor/grad_norm", -1);
+        trainer_free(tr);
+        group_free(g);
+        metrics_free(m);
+        tiny_close(&t);
+    }
+    test_near(norm[1] / norm[0], 1, 1e-5, "gradient norm, by objective and not");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_reward_on_a_stretch_trains_its_tokens),
         cmocka_unit_test(a_step_makes_the_better_episode_likelier),
         cmocka_unit_test(with_an_adapter_only_its_matrices_change),
         cmocka_unit_test(a_demonstration_is_learned_by_heart),

@@ -39,7 +39,7 @@ static inline void sample_tokens(trajectory *t)
     t->n_prompt = t->n;
     for (int i = 0; i < 3; i++) trajectory_append_sampled(t, 6 + i, -0.1f * (float)(i + 1), 7, 0xfedcba9876543210u);
     trajectory_append(t, ROLE_OBSERVATION, (const int32_t[]){ 9 }, 1);
-    for (int i = 0; i < 2; i++) trajectory_append_sampled(t, 10 + i, -2, 8, 9);
+    for (int i = 0; i < 2; i++) trajectory_append_sampled(t, 10 + i, -2, 8, 9), trajectory_wrote(t, 300000 + (size_t)i);
 }
 
 static inline episode *sample_episode(void)
@@ -76,6 +76,9 @@ static inline score *sample_score(void)
     *s = (score){ .task = 51, .status = SCORE_SCRIPT, .error = xstrdup("line 3"), .info = xstrdup("{}"), .ms = 0.5 };
     test_ok(score_set(s, "accuracy", 0.1, &err), &err);
     test_ok(score_set(s, "1234567890123456789012345678901", NAN, &err), &err);
+    test_ok(score_mark(s, "accuracy", 3, -0.5, &err), &err);
+    test_ok(score_mark(s, "accuracy", 5, 0.7, &err), &err);
+    test_ok(score_mark(s, "1234567890123456789012345678901", 2, 1, &err), &err);
     return s;
 }
 

@@ -30,6 +30,7 @@ static void same_tokens(const trajectory *got, const trajectory *want)
     assert_memory_equal(got->logprob, want->logprob, want->n * sizeof *want->logprob);
     assert_memory_equal(got->mask, want->mask, want->n);
     assert_memory_equal(got->role, want->role, want->n);
+    assert_memory_equal(got->wrote, want->wrote, want->n * sizeof *want->wrote);
     for (uint32_t i = 0; i < want->n_segments; i++)
         assert_memory_equal(&got->segments[i], &want->segments[i], sizeof *want->segments);
 }
@@ -81,6 +82,11 @@ static void same_score(const score *got, const score *want)
         const double a = got->values[i].value, b = want->values[i].value;
         assert_string_equal(got->values[i].name, want->values[i].name);
         assert_true(a == b || (isnan(a) && isnan(b)));
+    }
+    assert_int_equal(got->n_marks, want->n_marks);
+    for (uint32_t i = 0; i < want->n_marks; i++) {
+        assert_string_equal(got->marks[i].name, want->marks[i].name);
+        assert_true(got->marks[i].end == want->marks[i].end && got->marks[i].value == want->marks[i].value);
     }
 }
 

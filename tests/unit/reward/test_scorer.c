@@ -210,6 +210,40 @@ static void a_script_that_can_not_be_loaded_is_refused_at_once(void **state)
     test_folder_remove(dir);
 }
 
+static void a_list_is_rewards_on_stretches_of_the_answer(void **state)
+{
+    (void)state;
+    desk d = open_desk("return function(task, episode)\n"
+                       "  return { style = { { 18, -0.25 }, { 8, 0.75 } }, depth = {}, accuracy = 1 }\n"
+                       "end\n");
+    /* not in order: the second ends before the first */
+    score sc = ask(&d);
+    assert_int_equal(sc.status, SCORE_SCRIPT);
+    score_reset(&sc);
+    close_desk(&d);
+    d = open_desk("return function(task, episode)\n"
+                  "  return { style = { { 8, 0.75 }, { #episode.text, -0.25 } }, depth = {}, accuracy = 1, about = { { "
+                  "1, 0 } } }\n"
+                  "end\n");
+    sc = ask(&d);
+    assert_int_equal(sc.status, SCORE_OK);
+    assert_true(score_get(&sc, "style") == 0.25 && score_get(&sc, "accuracy") == 1 && isnan(score_get(&sc, "depth")));
+    assert_null(sc.error);
+    assert_int_equal(sc.n_marks, 3);
+    assert_string_equal(sc.marks[0].name, "about"); /* by name: Lua has no order */
+    assert_true(sc.marks[1].end == 8 && sc.marks[1].value == 0.75 && sc.marks[2].end == 18);
+    score_reset(&sc);
+    close_desk(&d);
+    costs_its_score("return function() return { a = { { 0, 1 } } } end", "a position in episode.text");
+    costs_its_score("return function() return { a = { { 19, 1 } } } end", "a position in episode.text");
+    costs_its_score("return function() return { a = { { 1.5, 1 } } } end", "a position in episode.text");
+    costs_its_score("return function() return { a = { { 1, 2 } } } end", "[-1, 1]");
+    costs_its_score("return function() return { a = { { 1, 0/0 } } } end", "a stretch has a value");
+    costs_its_score("return function() return { a = { 1, 0.5 } } end", "{ position, value }");
+    costs_its_score("return function(t, e) local m = {} for i = 1, 5000 do m[i] = { i, 0 } end return { a = m } end",
+                    "position");
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 7 && strcmp(argv[1], "reward-host") == 0) { /* the scorer starts its own program, as `troupe` does */
@@ -219,6 +253,7 @@ int main(int argc, char **argv)
         return reward_host_main(&config, atoi(argv[3]));
     }
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_list_is_rewards_on_stretches_of_the_answer),
         cmocka_unit_test(objectives_come_back_by_name),
         cmocka_unit_test(one_number_is_the_objective_reward),
         cmocka_unit_test(a_nan_is_a_missing_objective_and_the_others_stay),

@@ -1,0 +1,136 @@
+#include "learner/credit.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "learner/advantage.h"
+
+/* The objective's marks lie together. */
+static const reward_mark *marks_of(const score *s, const char *name, uint32_t *n)
+{
+    uint32_t begin = 0, end;
+    while (begin < s->n_marks && strcmp(s->marks[begin].name, name) != 0) begin++;
+    for (end = begin; end < s->n_marks && strcmp(s->marks[end].name, name) == 0; end++) {
+    }
+    *n = end - begin;
+    return *n > 0 ? s->marks + begin : NULL;
+}
+
+/* Mean and unbiased std (1 of a single one) of an objective's stretches. */
+typedef struct credit_spread {
+    double mean, std;
+    int n;
+} credit_spread;
+
+typedef struct sums {
+    double values, squares; /* squares: of distances from what the mean is known to be */
+    int n;
+} sums;
+
+/* What was given whole is in nobody's mean. */
+static void add_up(const group *g, const char *name, double mean, sums *to)
+{
+    for (uint32_t i = 0; i < g->n; i++) {
+        uint32_t n;
+        const reward_mark *marks = marks_of(g->scores[i], name, &n);
+        if (trajectory_sampled(&g->episodes[i]->tokens) == 0) continue;
+        for (uint32_t m = 0; m < n; m++) {
+            to->values += marks[m].value;
+            to->squares += (marks[m].value - mean) * (marks[m].value - mean);
+            to->n++;
+        }
+    }
+}
+
+static credit_spread spread_of(const char *name, const group *const *groups, int n_groups)
+{
+    sums first = { 0 }, second = { 0 };
+    for (int g = 0; g < n_groups; g++) add_up(groups[g], name, 0, &first);
+    const double mean = first.n > 0 ? first.values / first.n : 0;
+    for (int g = 0; g < n_groups; g++) add_up(groups[g], name, mean, &second);
+    return (credit_spread){ mean, first.n > 1 ? sqrt(second.squares / (first.n - 1)) : 1, first.n };
+}
+
+/* Adds weight x (v - mean) / divisor of the objective's stretches to the tokens they are for, out [the trajectory's n].
+ * False where there is nothing to add. */
+static bool credit_add(credit_to to, const char *name, double mean, double divisor, double weight, const episode *e,
+                       const score *s, double *out)
+{
+    uint32_t n, at = 0;
+    const reward_mark *marks = marks_of(s, name, &n);
+    uint64_t written = 0;
+    double behind = 0; /* the sum over the stretches from `at` on */
+    bool any = false;
+    for (uint32_t m = 0; m < n; m++) behind += (marks[m].value - mean) / divisor;
+    for (uint32_t i = 0; i < e->tokens.n && at < n; i++) {
+        written += e->tokens.wrote[i];
+        while (at < n && written > marks[at].end) behind -= (marks[at++].value - mean) / divisor;
+        if (at == n || !e->tokens.mask[i]) continue;
+        const double A = to == CREDIT_RETURN ? behind : (marks[at].value - mean) / divisor;
+        out[i] += weight * A;
+        any |= A != 0;
+    }
+    return any;
+}
+
+/* ---- into the table ---- */
+
+/* Objective k's, of one group, for its tokens: [trajectory n] an episode that has some, weighed as the episode says. */
+static void credit_group(arena *a, const advantage_config *c, const char *name, int k, const group *const *g, int begin,
+                         const credit_spread *batch, double eps, const double *own, advantage_table *t)
+{
+    const credit_spread own_group = spread_of(name, g, 1);
+    const double mean = c->mean == MEAN_NONE    ? 0
+                        : c->mean == MEAN_BATCH ? batch->mean
+                        : own_group.n > 1       ? own_group.mean
+                                                : NAN; /* alone: nothing to compare with */
+    const double divisor = c->std == STD_NONE ? 1 : (c->std == STD_BATCH ? batch->std : own_group.std) + eps;
+    for (int s = begin; s < begin + (int)(*g)->n && !isnan(mean); s++) {
+        const episode *e = t->episodes[s];
+        const double weight = own ? own[s] : 1;
+        double *out = arena_zalloc(a, sizeof *out * (size_t)(e->tokens.n + 1));
+        if (t->counts[s] && credit_add(c->credit, name, mean, divisor, weight, e, (*g)->scores[s - begin], out))
+            t->tokens_by_objective[(size_t)k * (size_t)t->S + (size_t)s] = out;
+    }
+}
+
+/* The weighted sum over objectives of what an episode's tokens get. */
+static double *sum_tokens(arena *a, const objective_set *objectives, const advantage_table *t, int s)
+{
+    double *sum = NULL;
+    for (int k = 0; k < t->K; k++) {
+        const double *of = t->tokens_by_objective[(size_t)k * (size_t)t->S + (size_t)s];
+        const uint32_t n = t->episodes[s]->tokens.n;
+        if (of && !sum) sum = arena_zalloc(a, sizeof *sum * n);
+        for (uint32_t i = 0; of && i < n; i++) sum[i] += objectives->items[k].weight * of[i];
+    }
+    return sum;
+}
+
+/* An objective's own weight of each episode as a share of its general one, [S]; NULL: 1. */
+static double *own_weights(arena *a, const objective_set *objectives, const double *weights, int k, int S)
+{
+    const double general = objectives->items[k].weight;
+    if (!weights || general == 0) return NULL;
+    double *own = arena_array(a, double, S);
+    for (int s = 0; s < S; s++) own[s] = weights[(size_t)s * (size_t)objectives->n + (size_t)k] / general;
+    return own;
+}
+
+void credit_stretches(arena *a, const advantage_config *c, double eps, const objective_set *objectives,
+                      const group *const *groups, int n_groups, const double *weights, advantage_table *t)
+{
+    bool unmet = false;
+    t->tokens = arena_zalloc(a, sizeof *t->tokens * (size_t)(t->S + 1));
+    t->tokens_by_objective = arena_zalloc(a, sizeof *t->tokens * (size_t)(t->S * t->K + 1));
+    for (int k = 0; k < t->K; k++) unmet |= t->stats[k].unmet;
+    for (int k = 0; k < t->K; k++) {
+        const char *name = objectives->items[k].name;
+        const credit_spread batch = spread_of(name, groups, n_groups);
+        const double *own = own_weights(a, objectives, weights, k, t->S);
+        if (unmet && !t->stats[k].unmet) continue; /* constraints first */
+        for (int g = 0, begin = 0; g < n_groups; begin += (int)groups[g++]->n)
+            credit_group(a, c, name, k, &groups[g], begin, &batch, eps, own, t);
+    }
+    for (int s = 0; s < t->S; s++) t->tokens[s] = sum_tokens(a, objectives, t, s);
+}
