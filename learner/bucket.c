@@ -28,7 +28,7 @@ typedef struct bucket {
     int64_t begin, count; /* floats of the table */
     int params, left;     /* parameters; those not yet ready */
     float *slab;          /* [K + extra, count] while its gradients come in */
-    double G[MOO_MOST * MOO_MOST], w[MOO_MOST + 1], snr[MOO_MOST];
+    double G[MOO_MOST * MOO_MOST], w[2 * MOO_MOST], snr[MOO_MOST];
     double sketch[MOO_MOST][SKETCH_BINS];
     bool heard[MOO_MOST];
     double norm_average, norm_after;
@@ -116,7 +116,7 @@ static void cut(bucket_set *s)
 
 bucket_set *bucket_set_new(const bucket_config *config, const param_table *table, device *dev, int K, int extra)
 {
-    assert(K >= 1 && K <= MOO_MOST && extra >= 0 && extra <= 1);
+    assert(K >= 1 && K <= MOO_MOST && extra >= 0 && extra <= MOO_MOST);
     bucket_set *s = xcalloc(1, sizeof *s);
     *s = (bucket_set){ .config = *config, .table = table, .dev = dev, .K = K, .rows = K + extra };
     if (s->config.refresh < 1) s->config.refresh = 1;

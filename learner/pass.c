@@ -150,11 +150,11 @@ static int combine_by_token(const pass *p, const loss_batch *l, float *slope, er
 static grad_split split_of(const pass *p, const packed_batch *b)
 {
     const moo_plan *m = &p->config->moo;
-    const int n = p->config->objectives.n;
+    const int n = p->config->objectives.n, kl = p->config->loss.kl > 0;
     if (p->by_part) return (grad_split){ MIXTURE_ROWS, b->sequences, 2 };
     if (m->over == MOO_OVER_GROUPS) return (grad_split){ m->n_groups, b->sequences, m->n_groups };
-    if (m->over == MOO_OVER_BOTH) return (grad_split){ n * m->n_groups, b->sequences, m->n_groups };
-    if (m->over == MOO_OVER_REWARDS && !m->by_token) return (grad_split){ .K = n + (p->config->loss.kl > 0) };
+    if (m->over == MOO_OVER_BOTH) return (grad_split){ (n + kl) * m->n_groups, b->sequences, m->n_groups };
+    if (m->over == MOO_OVER_REWARDS && !m->by_token) return (grad_split){ .K = n + kl };
     return (grad_split){ .K = 1 };
 }
 

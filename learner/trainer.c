@@ -26,6 +26,7 @@ struct trainer {
     pivot_state pivot;
     double mu;            /* the mixture's */
     bucket_set *measure;  /* of steps that measure it; NULL: none does */
+    shard *measured;      /* its pieces, the same as the shard's */
     isolation *isolation; /* NULL: every parameter moves */
     double *squares;      /* [its blocks] */
     float *grads;         /* [total] */
@@ -67,7 +68,7 @@ static bucket_set *buckets_of(const trainer_config *config, const weights *w)
     const int n = config->objectives.n, each = m->over == MOO_OVER_BOTH ? m->n_groups : 1;
     if (m->over == MOO_OVER_GROUPS) return bucket_set_new(&c, w->table, w->dev, m->n_groups, 0);
     for (int k = 0; k < n * each; k++) c.moo.pref[k] = config->objectives.items[k / each].weight;
-    return bucket_set_new(&c, w->table, w->dev, n * each, config->loss.kl > 0);
+    return bucket_set_new(&c, w->table, w->dev, n * each, config->loss.kl > 0 ? each : 0);
 }
 
 /* The mixture's gradients are added as they are; what is looked at is their products. */
@@ -84,12 +85,8 @@ static int refuse(const trainer_config *c, error *err)
     if (many_learners(c) && (c->moo.by_token || c->moo.bucket.by_micro_batch))
         return error_set(err, ERR_UNSUPPORTED, "moo.%s: several learners have different micro-batches",
                          c->moo.by_token ? "bucket = \"token\"" : "by_micro_batch");
-    if (c->moo.over == MOO_OVER_BOTH && c->loss.kl > 0)
-        return error_set(err, ERR_UNSUPPORTED, "moo.over = \"both\" with algorithm.kl: use algorithm.reward_kl");
     if (c->mixture.start > 0 && c->moo.over != MOO_OVER_NOTHING)
         return error_set(err, ERR_UNSUPPORTED, "algorithm.mixture with moo.method: both would weigh gradients");
-    if (c->mixture.start > 0 && many_learners(c))
-        return error_set(err, ERR_UNSUPPORTED, "algorithm.mixture is for one learner");
     return OK;
 }
 
@@ -125,6 +122,7 @@ trainer *trainer_new(const trainer_config *config, weights *w, error *err)
     t->mu = config->mixture.start;
     if (t->config.mixture.every < 1) t->config.mixture.every = 1;
     if (many_learners(config)) t->shard = bucket_set_spread(t->buckets, config->comm);
+    if (many_learners(config) && t->measure) t->measured = bucket_set_spread(t->measure, config->comm);
     if (config->lora.rank > 0 && (t->lora = lora_new(&config->lora, w, config->seed, err)))
         t->lora_grads = device_alloc(w->dev, sizeof(float) * (size_t)t->lora->table->total);
     if (config->lora.rank == 0 || t->lora)
@@ -147,6 +145,7 @@ void trainer_free(trainer *t)
     bucket_set_free(t->buckets);
     bucket_set_free(t->measure);
     shard_free(t->shard);
+    shard_free(t->measured);
     weights_free(t->reference);
     device_free(t->w->dev, t->grads);
     device_free(t->w->dev, t->lora_grads);
@@ -371,10 +370,10 @@ static void moo_metrics(const trainer *t, metrics *out)
 }
 
 /* Which ranks have which of the rows of K gradients: data groups whose episodes they have, or everything. */
-static const bool *contributions(trainer *t, const pack_plan *plan)
+static const bool *contributions(trainer *t, const pack_plan *plan, const bucket_set *buckets)
 {
-    const int owners = over_groups(&t->config.moo) ? t->config.moo.n_groups : 1;
-    const int size = t->config.comm->size, rows = bucket_rows(t->buckets);
+    const int owners = over_groups(&t->config.moo) ? t->config.moo.n_groups : measures(t) ? 2 : 1;
+    const int size = t->config.comm->size, rows = bucket_rows(buckets);
     bool *has = arena_array(t->step, bool, size *rows);
     for (int i = 0; i < size * rows; i++) has[i] = plan->shares[i / rows * owners + i % rows % owners];
     return has;
@@ -405,12 +404,12 @@ static int gradient_of(trainer *t, const pack_plan *plan, const advantage_table 
     const loss_scale scale = { .tokens = fmax(1, plan->tokens), .episodes = fmax(1, plan->counted) };
     device_ops(t->w->dev)->zero(t->w->dev, t->grads, t->w->table->total);
     if (p.buckets) bucket_begin(p.buckets, t->w->version + 1, t->config.seed, t->grads);
-    if (t->shard) bucket_contributions(t->buckets, contributions(t, plan));
+    if (t->shard) bucket_contributions(p.buckets, contributions(t, plan, p.buckets));
     for (int i = 0; i < plan->n; i++) {
         const micro_batch m = { &plan->batches[i], &scale, table, &first[i], plan->learns, i + 1 == plan->n };
         if (pass_micro(&p, &m, sums, err) != OK) return err ? err->code : ERR_DEVICE;
     }
-    if (t->shard && plan->learns && plan->n == 0) bucket_nothing(t->buckets);
+    if (t->shard && plan->learns && plan->n == 0) bucket_nothing(p.buckets);
     return p.buckets ? bucket_finish(p.buckets, err) : OK;
 }
 

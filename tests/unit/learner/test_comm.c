@@ -207,6 +207,10 @@ static void one_gradient_is_the_same_on_many_learners(void **state)
     c = config_of();
     c.isolation = (isolation_config){ .freeze = 0.3, .protect = 0.1, .every = 1, .keep = 0.9 };
     check("some blocks frozen", &c, 1);
+    c = config_of();
+    c.loss.given = GIVEN_SFT, c.loss.given_weight = 1;
+    c.mixture = (mixture_config){ .start = 0.5, .rate = 0.3, .every = 2 };
+    check("a learned mixture", &c, 3);
 }
 
 static void data_groups_are_reconciled_the_same_on_many_learners(void **state)
@@ -236,6 +240,8 @@ static void reward_dimensions_are_reconciled_the_same_on_many_learners(void **st
     c.moo.over = MOO_OVER_BOTH, c.moo.n_groups = 3;
     for (int k = 0; k < 3; k++) snprintf(c.moo.groups[k], GROUP_NAME, "%s", OWNERS[k]);
     check("each reward of each data group", &c, 4);
+    c.loss.kl = 0.05;
+    check("each reward of each data group, and a KL", &c, 5);
 }
 
 static void an_adapter_is_the_same_on_many_learners(void **state)

@@ -483,6 +483,35 @@ static double step_norm(const trainer_config *c, bool many, float *after)
     return norm;
 }
 
+/* The KL term is nobody's objective: after a first step away from the reference it is added as it is, whether rewards
+ * are cut by groups or not. */
+static void the_kl_is_beside_rewards_and_groups(void **state)
+{
+    (void)state;
+    double norm[3];
+    for (int way = 0; way < 3; way++) {
+        tiny t = tiny_open(3);
+        error err = { 0 };
+        metrics *m = metrics_new();
+        trainer_config c = two_config(1e-2);
+        c.loss.kl = way == 2 ? 0 : 3;
+        c.moo.over = way == 0 ? MOO_OVER_REWARDS : MOO_OVER_BOTH;
+        c.moo.n_groups = 2;
+        strcpy(c.moo.groups[0], "de"), strcpy(c.moo.groups[1], "en");
+        trainer *tr = trainer_new(&c, t.w, &err);
+        if (!tr) fail_msg("%s", err.text);
+        group *g = two_objectives(&t, 6);
+        for (int i = 0; i < 2; i++) test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+        norm[way] = metrics_get(m, "actor/grad_norm", -1);
+        trainer_free(tr);
+        group_free(g);
+        metrics_free(m);
+        tiny_close(&t);
+    }
+    test_near(norm[1] / norm[0], 1, 1e-3, "by reward and group, as by reward");
+    assert_true(fabs(norm[2] / norm[0] - 1) > 0.01); /* without the KL it is another gradient */
+}
+
 /* "sum" over rewards, weighed, is the scalar's gradient up to the scale of its weights; over groups, the same again. */
 static void a_sum_of_gradients_is_the_gradient_of_the_sum(void **state)
 {
@@ -512,6 +541,8 @@ static void a_sum_of_gradients_is_the_gradient_of_the_sum(void **state)
     c.loss.kl = 0.1;
     c.moo.over = MOO_OVER_REWARDS;
     test_near(step_norm(&c, true, w) / scalar, 2 / 1.5, 1e-4, "KL at the reference itself has no gradient");
+    c.moo.over = MOO_OVER_BOTH;
+    test_near(step_norm(&c, true, w) / scalar, 2 / 1.5, 1e-4, "nor has it by reward and group");
     free(w);
     tiny_close(&t);
 }
@@ -672,6 +703,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_reward_on_a_stretch_trains_its_tokens),
+        cmocka_unit_test(the_kl_is_beside_rewards_and_groups),
         cmocka_unit_test(a_step_makes_the_better_episode_likelier),
         cmocka_unit_test(with_an_adapter_only_its_matrices_change),
         cmocka_unit_test(a_demonstration_is_learned_by_heart),
