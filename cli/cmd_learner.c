@@ -2,6 +2,7 @@
  * server, database), the other trains (cli/learn). */
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,20 +15,22 @@
 #include "cli/verbs.h"
 #include "learner/checkpoint.h"
 
-enum { TURN_MS = 100, VERSIONS_UNDER_WAY = 4 };
+enum { TURN_MS = 100, VERSIONS_UNDER_WAY = 4, MEETING_MS = 120000 };
 
 static const char USAGE[] =
     "usage: troupe learner RECIPE.lua --run DIR --bind ADDRESS [--resume] [key=value ...]\n\n"
     "  --run DIR       where checkpoints, rollouts.db and metrics.jsonl go\n"
     "  --bind ADDRESS  where actors and reward workers connect: ipc:///path or tcp://127.0.0.1:PORT\n"
     "  --resume        go on from the newest checkpoint in DIR\n"
-    "  --mpi           one of several learners: mpirun -n 4 troupe learner ... --mpi; all see the same files\n\n"
+    "  --rank R --of N --meet DIR\n"
+    "                  one of N learners of this machine, which meet in DIR; the first (0) is who others connect to\n"
+    "  --mpi           the same by MPI: mpirun -n 4 troupe learner ... --mpi; all see the same files\n\n"
     "'troupe train' starts all roles on one machine; this is one of them by hand.\n"
     "example: troupe learner recipe.lua --run runs/a --bind tcp://127.0.0.1:5555\n";
 
 typedef struct session {
     role role;
-    const char *run, *address;
+    const char *run, *address, *rank, *of, *meet;
     int report_fd;
     bool resume, stop, mpi;
     comm *comm; /* NULL: one learner */
@@ -91,17 +94,31 @@ static int find_checkpoint(session *s, error *err)
     return rc;
 }
 
-/* With device = "auto", several learners of one machine take its GPUs in turn. */
+/* Which of the learners of this machine we are. */
+static int place_here(const session *s)
+{
+    const char *ours = s->rank ? s->rank : getenv("OMPI_COMM_WORLD_LOCAL_RANK");
+    if (!ours) ours = getenv("SLURM_LOCALID");
+    return ours ? atoi(ours) : 0;
+}
+
+static int cores(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+/* With device = "auto", several learners of one machine take its GPUs in turn; on its CPU they share the cores. */
 static device *open_device(const session *s, error *err)
 {
     const recipe *r = s->role.recipe;
-    const char *local =
-        getenv("OMPI_COMM_WORLD_LOCAL_RANK") ? getenv("OMPI_COMM_WORLD_LOCAL_RANK") : getenv("SLURM_LOCALID");
     char name[32];
+    int threads = (int)r->learner_threads;
     device *dev = NULL;
-    snprintf(name, sizeof name, "cuda:%d", local ? atoi(local) : 0);
-    if (s->comm && strcmp(r->device, "auto") == 0) dev = device_open(name, (int)r->learner_threads, NULL);
-    return dev ? dev : device_open(r->device, (int)r->learner_threads, err);
+    if (threads <= 0 && s->rank) threads = cores() > s->comm->size ? cores() / s->comm->size : 1;
+    snprintf(name, sizeof name, "cuda:%d", place_here(s));
+    if (s->comm && strcmp(r->device, "auto") == 0) dev = device_open(name, threads, NULL);
+    return dev ? dev : device_open(r->device, threads, err);
 }
 
 /* Gradients go from GPU to GPU where they can; where there are GPUs and they can't, the first learner says why. */
@@ -246,21 +263,35 @@ static int follow(session *s, error *err)
     return rc;
 }
 
+/* The other learners, if there are any: by MPI, or by --rank, --of and --meet on one machine. */
+static int find_others(session *s, error *err)
+{
+    const int rank = s->rank ? atoi(s->rank) : 0, of = s->of ? atoi(s->of) : 1;
+    if (s->mpi) return (s->comm = comm_mpi(err)) ? OK : err->code;
+    if (!s->rank && !s->of && !s->meet) return OK;
+    if (!s->rank || !s->of || !s->meet || rank < 0 || rank >= of)
+        return error_set(err, ERR_ARGUMENT, "several learners need --rank R (from 0), --of N and --meet DIR");
+    log_info(s->role.log, "learner %d of %d waits for the others in %s", rank + 1, of, s->meet);
+    return (s->comm = comm_local(s->meet, rank, of, MEETING_MS, err)) ? OK : err->code;
+}
+
 int cmd_learner(int argc, char **argv)
 {
     session s = { .report_fd = -1 };
     const char *report = NULL;
     error err = { 0 };
-    const flag flags[] = { { "--run", &s.run, NULL },        { "--bind", &s.address, NULL },
-                           { "--report-fd", &report, NULL }, { "--resume", NULL, &s.resume },
-                           { "--mpi", NULL, &s.mpi },        { 0 } };
+    const flag flags[] = {
+        { "--run", &s.run, NULL },       { "--bind", &s.address, NULL }, { "--report-fd", &report, NULL },
+        { "--resume", NULL, &s.resume }, { "--mpi", NULL, &s.mpi },      { "--rank", &s.rank, NULL },
+        { "--of", &s.of, NULL },         { "--meet", &s.meet, NULL },    { 0 }
+    };
     const int status = role_open(&s.role, argc, argv, flags, NULL, USAGE);
     if (status != 0 || s.role.helped) return status;
     if (!s.run || !s.address)
         return role_close(&s.role, error_set(&err, ERR_ARGUMENT, "needs --run DIR and --bind ADDRESS"), &err);
     if (report) s.report_fd = atoi(report);
     if (report) fcntl(s.report_fd, F_SETFD, FD_CLOEXEC);
-    if (s.mpi && !(s.comm = comm_mpi(&err))) return role_close(&s.role, err.code, &err);
+    if (find_others(&s, &err) != OK) return role_close(&s.role, err.code, &err);
     int rc;
     if (s.comm && s.comm->rank > 0) {
         rc = follow(&s, &err);

@@ -23,15 +23,15 @@
 #include "cli/verbs.h"
 
 enum {
-    MAX_CHILDREN = 130,
-    MAX_ARGV = 16 + MAX_OVERRIDES,
+    MAX_CHILDREN = 194,
+    MAX_ARGV = 24 + MAX_OVERRIDES,
     STOP_PATIENCE_MS = 60000,
     POLL_MS = 1000,
     LINE_BYTES = 1 << 16
 };
 
 typedef struct child_words {
-    char name[32], log[1100];
+    char name[32], log[1100], rank[16];
     const char *argv[MAX_ARGV], *restart[MAX_ARGV];
 } child_words;
 
@@ -41,7 +41,7 @@ typedef struct train {
     supervisor *supervisor;
     progress *progress;
     logger *log;
-    char self[1024], address[128], report_text[16], seconds_text[16];
+    char self[1024], address[128], report_text[16], learners_text[24];
     int report[2], signals;
     child_words *children;
     int n_children;
@@ -82,24 +82,41 @@ static void words(const train *t, const char **argv, const char *const *first)
     argv[n] = NULL;
 }
 
-static int start_learner(train *t, error *err)
+/* The first learner (rank 0) has the run, and reports; the others only train with it. */
+static int start_learner(train *t, int rank, error *err)
 {
-    child_words *c = new_child(t, "learner");
-    const char *const anew[] = { "learner",  t->run.recipe, "--run",        t->run.path, "--bind",
-                                 t->address, "--report-fd", t->report_text, NULL };
-    const char *const again[] = { "learner",  t->run.recipe, "--run",        t->run.path, "--bind",
-                                  t->address, "--report-fd", t->report_text, "--resume",  NULL };
-    words(t, c->argv, t->resumed ? again : anew);
-    words(t, c->restart, again);
+    char name[32], *end = name + snprintf(name, sizeof name, "learner");
+    if (rank > 0) snprintf(end, sizeof name - 7, "-%d", rank + 1);
+    child_words *c = new_child(t, name);
+    snprintf(c->rank, sizeof c->rank, "%d", rank);
+    const char *first[20] = { "learner", t->run.recipe, "--run", t->run.path, "--bind", t->address };
+    int n = 6;
+    if (rank == 0) first[n++] = "--report-fd", first[n++] = t->report_text;
+    if (t->recipe->learners > 1) {
+        const char *const together[] = { "--rank", c->rank, "--of", t->learners_text, "--meet", t->run.sockets };
+        for (int i = 0; i < 6; i++) first[n++] = together[i];
+    }
+    if (t->resumed) first[n] = "--resume";
+    words(t, c->argv, first);
+    first[n] = "--resume";
+    words(t, c->restart, first);
     return supervisor_add(t->supervisor,
                           &(child_options){ .name = c->name,
                                             .argv = c->argv,
                                             .restart_argv = c->restart,
                                             .log_path = c->log,
-                                            .report_fd = t->report[1],
-                                            .principal = true,
+                                            .report_fd = rank == 0 ? t->report[1] : -1,
+                                            .principal = rank == 0,
                                             .max_restarts = 3 },
                           err);
+}
+
+static int start_learners(train *t, error *err)
+{
+    int rc = OK;
+    snprintf(t->learners_text, sizeof t->learners_text, "%" PRId64, t->recipe->learners);
+    for (int rank = 0; rc == OK && rank < t->recipe->learners; rank++) rc = start_learner(t, rank, err);
+    return rc;
 }
 
 static int start_workers(train *t, const char *role, int64_t n, error *err)
@@ -247,8 +264,8 @@ static int start_all(train *t, int every, error *err)
     t->log = logger_new(2, "train", LOG_WARN, false);
     t->supervisor = supervisor_new(t->log);
     t->progress = progress_new(1, r->steps, every);
-    t->children = xcalloc((size_t)(1 + r->actors + r->reward_workers), sizeof *t->children);
-    if (start_learner(t, err) != OK || start_workers(t, "actor", r->actors, err) != OK) return err->code;
+    t->children = xcalloc((size_t)(r->learners + r->actors + r->reward_workers), sizeof *t->children);
+    if (start_learners(t, err) != OK || start_workers(t, "actor", r->actors, err) != OK) return err->code;
     return start_workers(t, "reward", r->reward_workers, err);
 }
 

@@ -183,6 +183,7 @@ static const config_row ROWS[] = {
     { "eval_shots", CONFIG_INT, AT(eval_shots), 0, 64, "0", "shots of an evaluation's prompts" },
     { "precision", CONFIG_VALUE, 0, 0, 0, 0, NULL, "f32, or bf16 for the factors of linear products" },
     { "device", CONFIG_TEXT, AT(device), 0, 0, "auto", "auto, cpu, cuda:N" },
+    { "learners", CONFIG_INT, AT(learners), 1, 64, "1", "processes that train together, each a share of the episodes" },
     { "actors", CONFIG_INT, AT(actors), 1, 64, "2", "processes that play" },
     { "reward_workers", CONFIG_INT, AT(reward_workers), 1, 64, "1", "processes that score" },
     { "actor_slots", CONFIG_INT, AT(actor_slots), 0, 65536, "0", "episodes in flight an actor; 0: a step's share" },

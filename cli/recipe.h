@@ -48,7 +48,7 @@ typedef struct recipe {
 
     trainer_config trainer;
     int64_t moo_refresh, epochs, nft_weight, refills, reference_every, pivot_steps;
-    int64_t mixture_every, mixture_warmup;
+    int64_t mixture_every, mixture_warmup, learners;
     int64_t lora_rank;
     double lora_alpha;
 

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/process.h"
 #include "base/vec.h"
+#include "learner/comm.h"
 
 enum { RESTART_WINDOW_MS = 60000, FAREWELL_MS = 3000 };
 
@@ -89,7 +90,8 @@ static supervisor_state ended(supervisor *s, child *c, int status, error *err)
     if (clean && c->options.principal) return RUN_FINISHED;
     /* Told goodbye by the exchange: the principal is about to end as well. */
     if (clean) return c->done = true, RUN_GOES_ON;
-    if (c->options.principal && WIFEXITED(status)) { /* it said why in its log: starting again would say it again */
+    if (c->options.principal && WIFEXITED(status) &&
+        WEXITSTATUS(status) != RANK_AGAIN) { /* it said why in its log: starting again would say it again */
         error_set(err, ERR_PEER, "%s stopped with %s; its log is %s", c->options.name, how, c->options.log_path);
         return RUN_FAILED;
     }

@@ -2,7 +2,9 @@
  *
  * A child that ends without being asked is started again (its log says how it ended), unless it ends too often: then
  * the run stops and says which child, how, and where its log is. Children die with the supervisor (PDEATHSIG), even
- * by kill -9. One child may be the `principal` (the learner): when it ends by itself with status 0, the run is over. */
+ * by kill -9. One child may be the `principal` (the learner): when it ends by itself with status 0, the run is over;
+ * with RANK_AGAIN (another learner is gone) it is started again, as after a crash; with any other it has said why, and
+ * the run stops. */
 #pragma once
 
 #include <stdbool.h>

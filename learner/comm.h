@@ -3,11 +3,12 @@
  *
  *     alone      one learner: nothing is passed
  *     threads    ranks that are threads of one process: for tests
+ *     local      processes of one machine that meet in a folder
  *     mpi        processes under mpirun or srun, by libtroupe_mpi.so, which is opened at run time as the CUDA module is
  *     nccl       the same processes, gradients and weights from GPU to GPU by libtroupe_nccl.so
  *
  * Every call but `comm_exchanged` is collective: all ranks make the same calls in the same order, or wait for ever (a
- * rank that dies under MPI takes the others with it). Arrays lie in host memory, but for those of an exchange and of
+ * rank that dies takes the others with it). Arrays lie in host memory, but for those of an exchange and of
  * comm_gather_pieces where `on_device` says that they are the device's: then both are ordered with the operations that
  * the device is given, and nobody waits on the host. One thread of a rank at a time. */
 #pragma once
@@ -17,6 +18,9 @@
 #include <stdint.h>
 
 #include "kernels/device.h"
+
+/* The exit status of a rank that can't go on because another one is gone: to be started again, all of them. */
+enum { RANK_AGAIN = 75 };
 
 /* Counts of floats are multiples of this, so that a message of gigabytes still has a count that MPI can say. */
 enum { COMM_UNIT = 16 };
@@ -47,6 +51,9 @@ typedef struct comm {
 } comm;
 
 comm *comm_alone(void);
+/* Waits in `folder` for the others; ERR_PEER and a sentence when they don't come in time. A rank whose peer is gone
+ * later ends its process with RANK_AGAIN. */
+comm *comm_local(const char *folder, int rank, int size, int patience_ms, error *err);
 /* ERR_NOT_FOUND without the module or without MPI, said in a sentence. */
 comm *comm_mpi(error *err);
 /* Takes the place of `c` where it can: each rank's device is a GPU of its own and the NCCL module is there; otherwise

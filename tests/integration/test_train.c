@@ -239,6 +239,31 @@ static void ctrl_c_leaves_a_checkpoint_and_nobody_behind(void **state)
     test_folder_remove(p.dir);
 }
 
+/* Two learners, asked to stop, resumed, and one of them killed: the same bytes as of two that nobody disturbed. */
+static void learners_are_stopped_and_killed_together(void **state)
+{
+    (void)state;
+    need_sandbox();
+    place still = new_place(), p = new_place();
+    const char *const two[] = { "actors=1", "learners=2", "learner_threads=1", NULL };
+    process t = start(&still, two);
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    t = start(&p, two);
+    wait_for_step(p.run, 1, SECONDS);
+    process_signal(&t, SIGINT);
+    assert_int_equal(troupe_wait(&t, 50), 130);
+    assert_nobody_left(&p);
+    t = troupe_start(p.out, (const char *const[]){ "train", "--resume", p.run, NULL });
+    wait_for_step(p.run, 3, SECONDS);
+    kill_one("--rank 1", p.run);
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    assert_nobody_left(&p);
+    assert_same_model(&still, &p);
+    assert_trained(&p, "trained: 4 steps, 8 groups, 32 episodes");
+    test_folder_remove(still.dir);
+    test_folder_remove(p.dir);
+}
+
 static void no_token_is_staler_than_asked_for(void **state)
 {
     (void)state;
@@ -316,6 +341,7 @@ int main(void)
         cmocka_unit_test(a_run_that_was_killed_whole_is_resumed_to_the_same_end),
         cmocka_unit_test(so_is_one_with_everything_that_remembers),
         cmocka_unit_test(ctrl_c_leaves_a_checkpoint_and_nobody_behind),
+        cmocka_unit_test(learners_are_stopped_and_killed_together),
         cmocka_unit_test(no_token_is_staler_than_asked_for),
         cmocka_unit_test(a_lag_is_the_same_with_one_actor_and_with_three),
         cmocka_unit_test(hostile_reward_scripts_cost_scores_and_nothing_else),

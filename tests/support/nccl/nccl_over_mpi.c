@@ -80,7 +80,7 @@ static void move_everything(void)
         if (c->kind == RECEIVE) MPI_Irecv(c->array, c->n, MPI_FLOAT, c->rank, 0, world.mpi, &requests[n++]);
         if (c->kind == BROADCAST) MPI_Bcast(c->array, c->n, MPI_FLOAT, c->rank, world.mpi);
     }
-    MPI_Waitall(n, requests, MPI_STATUSES_IGNORE);
+    MPI_Waitall(n, requests, MPI_STATUSES_IGNORE); /* NOLINT: begun above */
     n_waiting = 0;
 }
 

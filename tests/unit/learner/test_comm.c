@@ -17,6 +17,7 @@ typedef struct rank {
     pthread_t thread;
     const void *given;
     double number;
+    int place;
 } rank;
 
 static void on_all_ranks(int n, void *(*life)(void *), rank *ranks, const void *given)
@@ -63,6 +64,72 @@ static void numbers_arrive_where_they_should(void **state)
     rank ranks[MOST];
     on_all_ranks(MOST, pass_numbers, ranks, NULL);
     for (int r = 0; r < MOST; r++) assert_true(ranks[r].number == 1);
+}
+
+/* ---- ranks that meet in a folder ---- */
+
+static void *meet_and_pass_numbers(void *ctx)
+{
+    rank *me = ctx;
+    error err = { 0 };
+    me->c = comm_local(me->given, me->place, MOST, 20000, &err);
+    return me->c ? pass_numbers(me) : NULL;
+}
+
+static void *exchange_megabytes(void *ctx)
+{
+    enum { EACH = 3 << 20 }; /* more than any socket's buffer */
+    rank *me = ctx;
+    error err = { 0 };
+    comm *c = me->c = comm_local(me->given, me->place, 2, 20000, &err);
+    if (!c) return NULL;
+    float *out = xmalloc(2 * sizeof *out * EACH), *in = xcalloc(2 * (size_t)EACH, sizeof *in);
+    for (int i = 0; i < 2 * EACH; i++) out[i] = (float)(c->rank + 2 * i);
+    const int64_t each[] = { EACH, EACH };
+    void *pending = comm_exchange_begin(c, &(comm_exchange){ out, each, in, each });
+    while (!comm_exchanged(c, pending, false)) {
+    }
+    me->number = 1;
+    for (int i = 0; i < 2 * EACH; i++)
+        if (in[i] != (float)(i / EACH + 2 * (i % EACH + c->rank * EACH))) me->number = 0;
+    free(out), free(in);
+    comm_free(c);
+    return NULL;
+}
+
+static void in_a_folder(int n, void *(*life)(void *))
+{
+    rank ranks[MOST];
+    char *folder = test_folder_new();
+    for (int r = n - 1; r >= 0; r--) { /* the last first: it has to wait for the others' names */
+        ranks[r] = (rank){ .given = folder, .place = r };
+        assert_int_equal(pthread_create(&ranks[r].thread, NULL, life, &ranks[r]), 0);
+    }
+    for (int r = 0; r < n; r++) pthread_join(ranks[r].thread, NULL);
+    for (int r = 0; r < n; r++) assert_true(ranks[r].number == 1);
+    test_folder_remove(folder);
+}
+
+static void processes_meet_in_a_folder(void **state)
+{
+    (void)state;
+    in_a_folder(MOST, meet_and_pass_numbers);
+    in_a_folder(2, exchange_megabytes);
+}
+
+static void who_does_not_come_is_named(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    char *folder = test_folder_new();
+    assert_null(comm_local(folder, 1, 2, 50, &err));
+    assert_int_equal(err.code, ERR_PEER);
+    assert_non_null(strstr(err.text, "learner 0 did not come"));
+    assert_null(comm_local(folder, 0, 2, 50, &err));
+    assert_non_null(strstr(err.text, "not all learners came"));
+    assert_null(comm_local("/nowhere/at/all", 0, 2, 50, &err));
+    assert_non_null(strstr(err.text, "/nowhere/at/all"));
+    test_folder_remove(folder);
 }
 
 /* ---- training ---- */
@@ -273,6 +340,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_arrive_where_they_should),
+        cmocka_unit_test(processes_meet_in_a_folder),
+        cmocka_unit_test(who_does_not_come_is_named),
         cmocka_unit_test(one_gradient_is_the_same_on_many_learners),
         cmocka_unit_test(data_groups_are_reconciled_the_same_on_many_learners),
         cmocka_unit_test(reward_dimensions_are_reconciled_the_same_on_many_learners),

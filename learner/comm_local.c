@@ -1,0 +1,259 @@
+/* Ranks that are processes of one machine, without MPI: a Unix socket between every two. They find each other in a
+ * folder, and whoever is the last to come is waited for. A rank whose peer is gone ends with RANK_AGAIN: there is none
+ * that could go on alone, and who watches them starts them again from the last checkpoint. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "learner/comm.h"
+
+/* What is still to go to a peer, and to come from it. */
+typedef struct lane {
+    int fd; /* -1: the rank itself */
+    const char *out;
+    char *in;
+    size_t out_left, in_left;
+} lane;
+
+typedef struct local {
+    lane *lanes; /* [size] */
+    int rank, size;
+} local;
+
+/* ---- moving bytes ---- */
+
+static void gone(int rank)
+{
+    fprintf(stderr, "error learner: learner %d is gone\n", rank);
+    fflush(NULL);
+    _exit(RANK_AGAIN);
+}
+
+static bool would_block(void) { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
+
+static void send_some(lane *l, int rank)
+{
+    while (l->out_left > 0) {
+        const ssize_t n = send(l->fd, l->out, l->out_left, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n < 0 && would_block()) return;
+        if (n <= 0) gone(rank);
+        l->out += n, l->out_left -= (size_t)n;
+    }
+}
+
+static void receive_some(lane *l, int rank)
+{
+    while (l->in_left > 0) {
+        const ssize_t n = recv(l->fd, l->in, l->in_left, MSG_DONTWAIT);
+        if (n < 0 && would_block()) return;
+        if (n <= 0) gone(rank);
+        l->in += n, l->in_left -= (size_t)n;
+    }
+}
+
+/* Until all lanes are empty, or nothing moves. True: they are empty. */
+static bool move(local *c, bool wait)
+{
+    struct pollfd *fds = xcalloc((size_t)c->size, sizeof *fds);
+    bool over;
+    do {
+        over = true;
+        for (int r = 0; r < c->size; r++) {
+            lane *l = &c->lanes[r];
+            send_some(l, r);
+            receive_some(l, r);
+            const int events = (l->out_left > 0 ? POLLOUT : 0) | (l->in_left > 0 ? POLLIN : 0);
+            fds[r] = (struct pollfd){ .fd = events ? l->fd : -1, .events = (short)events };
+            over &= !events;
+        }
+    } while (!over && wait && (poll(fds, (nfds_t)c->size, -1) > 0 || errno == EINTR));
+    free(fds);
+    return over;
+}
+
+static void set_lane(local *c, int r, const void *out, size_t out_bytes, void *in, size_t in_bytes)
+{
+    assert(c->lanes[r].out_left == 0 && c->lanes[r].in_left == 0); /* one thing at a time */
+    if (r != c->rank)
+        c->lanes[r] = (lane){ c->lanes[r].fd, out, in, out_bytes, in_bytes };
+    else if (in_bytes > 0 && in != out)
+        memcpy(in, out, in_bytes);
+}
+
+/* ---- the table ---- */
+
+static void local_gather(void *ctx, const void *mine, size_t bytes, void *all)
+{
+    local *c = ctx;
+    for (int r = 0; r < c->size; r++) set_lane(c, r, mine, bytes, (char *)all + (size_t)r * bytes, bytes);
+    move(c, true);
+}
+
+static void local_gather_pieces(void *ctx, float *whole, const int64_t *begins)
+{
+    local *c = ctx;
+    const size_t own = sizeof *whole * (size_t)(begins[c->rank + 1] - begins[c->rank]);
+    for (int r = 0; r < c->size; r++)
+        set_lane(c, r, whole + begins[c->rank], own, whole + begins[r],
+                 sizeof *whole * (size_t)(begins[r + 1] - begins[r]));
+    move(c, true);
+}
+
+static void local_broadcast(void *ctx, void *bytes, size_t n)
+{
+    local *c = ctx;
+    for (int r = 0; r < c->size; r++)
+        set_lane(c, r, bytes, c->rank == 0 ? n : 0, bytes, c->rank != 0 && r == 0 ? n : 0);
+    move(c, true);
+}
+
+static void *local_exchange(void *ctx, const comm_exchange *x)
+{
+    local *c = ctx;
+    const float *out = x->out;
+    float *in = x->in;
+    for (int r = 0; r < c->size; r++) {
+        set_lane(c, r, out, sizeof *out * (size_t)x->n_out[r], in, sizeof *in * (size_t)x->n_in[r]);
+        out += x->n_out[r], in += x->n_in[r];
+    }
+    move(c, false);
+    return c;
+}
+
+static bool local_exchanged(void *ctx, void *pending, bool wait) { return (void)pending, move(ctx, wait); }
+
+static void local_close(void *ctx)
+{
+    local *c = ctx;
+    for (int r = 0; r < c->size; r++)
+        if (c->lanes[r].fd >= 0) close(c->lanes[r].fd);
+    free(c->lanes);
+    free(c);
+}
+
+/* ---- the meeting ---- */
+
+typedef struct meeting {
+    const char *folder;
+    int64_t deadline_ms;
+    error *err;
+} meeting;
+
+static int address_of(const meeting *m, int rank, const char *suffix, struct sockaddr_un *a)
+{
+    *a = (struct sockaddr_un){ .sun_family = AF_UNIX };
+    const int n = snprintf(a->sun_path, sizeof a->sun_path, "%s/learner-%d%s", m->folder, rank, suffix);
+    if (n > 0 && (size_t)n < sizeof a->sun_path) return OK;
+    return error_set(m->err, ERR_ARGUMENT, "%s: too long a path for a socket", m->folder);
+}
+
+static int patience(const meeting *m)
+{
+    const int64_t left = m->deadline_ms - clock_ms();
+    return left > 0 ? (int)left : 0;
+}
+
+static int late(const meeting *m, int rank)
+{
+    if (rank < 0) return error_set(m->err, ERR_PEER, "not all learners came to %s", m->folder);
+    return error_set(m->err, ERR_PEER, "learner %d did not come to %s", rank, m->folder);
+}
+
+/* The socket comes to its name when it can be connected to. */
+static int listen_at(const meeting *m, int rank, int size)
+{
+    struct sockaddr_un hidden, name;
+    if (address_of(m, rank, ".new", &hidden) != OK || address_of(m, rank, "", &name) != OK) return -1;
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    unlink(hidden.sun_path);
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&hidden, sizeof hidden) == 0 && listen(fd, size) == 0 &&
+        rename(hidden.sun_path, name.sun_path) == 0)
+        return fd;
+    error_sys(m->err, errno, "%s", name.sun_path);
+    if (fd >= 0) close(fd);
+    return -1;
+}
+
+static int connect_to(const meeting *m, const struct sockaddr_un *a)
+{
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)a, sizeof *a) == 0) return fd;
+    const int why = errno;
+    if (fd >= 0) close(fd);
+    if (why != ENOENT && why != ECONNREFUSED) error_sys(m->err, why, "%s", a->sun_path);
+    return why == ENOENT || why == ECONNREFUSED ? -1 : -2;
+}
+
+/* A descriptor to a lower rank, which may not be there yet: every new name in the folder is a reason to look again. */
+static int reach(const meeting *m, int rank, int own)
+{
+    struct sockaddr_un a;
+    char events[4096];
+    if (address_of(m, rank, "", &a) != OK) return -1;
+    const int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (watch < 0 || inotify_add_watch(watch, m->folder, IN_MOVED_TO) < 0) {
+        error_sys(m->err, errno, "%s", m->folder);
+        if (watch >= 0) close(watch);
+        return -1;
+    }
+    int fd;
+    struct pollfd news = { .fd = watch, .events = POLLIN };
+    while ((fd = connect_to(m, &a)) == -1 && poll(&news, 1, patience(m)) > 0)
+        while (read(watch, events, sizeof events) > 0) { /* what it says is not needed */
+        }
+    close(watch);
+    if (fd == -1) late(m, rank);
+    if (fd >= 0 && send(fd, &own, sizeof own, MSG_NOSIGNAL) != sizeof own) gone(rank);
+    return fd >= 0 ? fd : -1;
+}
+
+/* Takes the next of the higher ranks in. */
+static int let_in(const meeting *m, local *c, int listening)
+{
+    struct pollfd door = { .fd = listening, .events = POLLIN };
+    if (poll(&door, 1, patience(m)) <= 0) return late(m, -1);
+    int who = -1;
+    const int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+    struct pollfd guest = { .fd = fd, .events = POLLIN };
+    const bool said = fd >= 0 && poll(&guest, 1, patience(m)) > 0 && recv(fd, &who, sizeof who, 0) == sizeof who;
+    if (said && who > c->rank && who < c->size && c->lanes[who].fd < 0) return c->lanes[who].fd = fd, OK;
+    if (fd >= 0) close(fd);
+    return error_set(m->err, ERR_PEER, "%s: somebody came who is no learner of this run, or is there twice", m->folder);
+}
+
+static int meet(const meeting *m, local *c)
+{
+    struct sockaddr_un name;
+    const int listening = listen_at(m, c->rank, c->size);
+    int rc = listening >= 0 ? address_of(m, c->rank, "", &name) : ERR_PEER;
+    for (int r = 0; rc == OK && r < c->rank; r++) rc = (c->lanes[r].fd = reach(m, r, c->rank)) >= 0 ? OK : ERR_PEER;
+    for (int r = c->rank + 1; rc == OK && r < c->size; r++) rc = let_in(m, c, listening);
+    if (listening >= 0) close(listening);
+    if (rc == OK) unlink(name.sun_path); /* a rank that is started again must not find this one */
+    return rc;
+}
+
+comm *comm_local(const char *folder, int rank, int size, int patience_ms, error *err)
+{
+    static const struct comm_ops OPS = { local_gather,    local_gather_pieces, local_exchange,
+                                         local_exchanged, local_broadcast,     local_close };
+    error own = { 0 };
+    const meeting m = { folder, clock_ms() + patience_ms, err ? err : &own };
+    local *c = xcalloc(1, sizeof *c);
+    *c = (local){ .lanes = xcalloc((size_t)size, sizeof *c->lanes), .rank = rank, .size = size };
+    for (int r = 0; r < size; r++) c->lanes[r].fd = -1;
+    if (meet(&m, c) != OK) return local_close(c), NULL;
+    comm *out = xcalloc(1, sizeof *out);
+    *out = (comm){ .ops = &OPS, .ctx = c, .rank = rank, .size = size };
+    return out;
+}
