@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +35,7 @@ typedef struct local {
 
 static void gone(int rank)
 {
-    fprintf(stderr, "error learner: learner %d is gone\n", rank);
+    fprintf(stderr, "error learner: learner %d is gone\n", rank + 1); /* people count from 1, as the logs do */
     fflush(NULL);
     _exit(RANK_AGAIN);
 }
@@ -157,16 +158,26 @@ static int address_of(const meeting *m, int rank, const char *suffix, struct soc
     return error_set(m->err, ERR_ARGUMENT, "%s: too long a path for a socket", m->folder);
 }
 
-static int patience(const meeting *m)
+/* Until it can be read; false when time is up. Ctrl-C ends a process that waits here: there is nothing to save yet. */
+static bool readable(const meeting *m, int fd)
 {
-    const int64_t left = m->deadline_ms - clock_ms();
-    return left > 0 ? (int)left : 0;
+    struct pollfd p = { .fd = fd, .events = POLLIN };
+    sigset_t none;
+    int n;
+    sigemptyset(&none);
+    do {
+        const int64_t left = m->deadline_ms - clock_ms();
+        const struct timespec patience = { .tv_sec = left / 1000, .tv_nsec = left % 1000 * 1000000 };
+        if (left <= 0) return false;
+        n = ppoll(&p, 1, &patience, &none);
+    } while (n < 0 && errno == EINTR);
+    return n > 0;
 }
 
 static int late(const meeting *m, int rank)
 {
     if (rank < 0) return error_set(m->err, ERR_PEER, "not all learners came to %s", m->folder);
-    return error_set(m->err, ERR_PEER, "learner %d did not come to %s", rank, m->folder);
+    return error_set(m->err, ERR_PEER, "learner %d did not come to %s", rank + 1, m->folder);
 }
 
 /* The socket comes to its name when it can be connected to. */
@@ -207,8 +218,7 @@ static int reach(const meeting *m, int rank, int own)
         return -1;
     }
     int fd;
-    struct pollfd news = { .fd = watch, .events = POLLIN };
-    while ((fd = connect_to(m, &a)) == -1 && poll(&news, 1, patience(m)) > 0)
+    while ((fd = connect_to(m, &a)) == -1 && readable(m, watch))
         while (read(watch, events, sizeof events) > 0) { /* what it says is not needed */
         }
     close(watch);
@@ -220,12 +230,10 @@ static int reach(const meeting *m, int rank, int own)
 /* Takes the next of the higher ranks in. */
 static int let_in(const meeting *m, local *c, int listening)
 {
-    struct pollfd door = { .fd = listening, .events = POLLIN };
-    if (poll(&door, 1, patience(m)) <= 0) return late(m, -1);
+    if (!readable(m, listening)) return late(m, -1);
     int who = -1;
     const int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
-    struct pollfd guest = { .fd = fd, .events = POLLIN };
-    const bool said = fd >= 0 && poll(&guest, 1, patience(m)) > 0 && recv(fd, &who, sizeof who, 0) == sizeof who;
+    const bool said = fd >= 0 && readable(m, fd) && recv(fd, &who, sizeof who, 0) == sizeof who;
     if (said && who > c->rank && who < c->size && c->lanes[who].fd < 0) return c->lanes[who].fd = fd, OK;
     if (fd >= 0) close(fd);
     return error_set(m->err, ERR_PEER, "%s: somebody came who is no learner of this run, or is there twice", m->folder);

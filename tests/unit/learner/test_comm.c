@@ -91,7 +91,7 @@ static void *exchange_megabytes(void *ctx)
     }
     me->number = 1;
     for (int i = 0; i < 2 * EACH; i++)
-        if (in[i] != (float)(i / EACH + 2 * (i % EACH + c->rank * EACH))) me->number = 0;
+        if (in[i] != (float)((double)(i / EACH) + 2 * (i % EACH + c->rank * EACH))) me->number = 0;
     free(out), free(in);
     comm_free(c);
     return NULL;
@@ -124,7 +124,7 @@ static void who_does_not_come_is_named(void **state)
     char *folder = test_folder_new();
     assert_null(comm_local(folder, 1, 2, 50, &err));
     assert_int_equal(err.code, ERR_PEER);
-    assert_non_null(strstr(err.text, "learner 0 did not come"));
+    assert_non_null(strstr(err.text, "learner 1 did not come"));
     assert_null(comm_local(folder, 0, 2, 50, &err));
     assert_non_null(strstr(err.text, "not all learners came"));
     assert_null(comm_local("/nowhere/at/all", 0, 2, 50, &err));
