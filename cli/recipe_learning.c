@@ -57,6 +57,7 @@ static const preset PRESETS[] = {
     { "gspo", MEAN_GROUP, STD_GROUP, LOSS_GSPO, AGGREGATE_SEQUENCE, 3e-4, 4e-4, false },
     { "cispo", MEAN_GROUP, STD_GROUP, LOSS_CISPO, AGGREGATE_TOKEN, 1.0, 0.28, false },
     { "kimi", MEAN_GROUP, STD_NONE, LOSS_KIMI, AGGREGATE_SEQUENCE_SUM, 0.2, 0.28, false },
+    { "raft", MEAN_BEST, STD_NONE, LOSS_REINFORCE, AGGREGATE_TOKEN, 0.2, 0.28, false },
     { "nft", MEAN_GROUP, STD_NONE, LOSS_NFT, AGGREGATE_TOKEN, 0.2, 0.28, true },
 };
 enum { N_PRESETS = sizeof PRESETS / sizeof *PRESETS };
@@ -70,7 +71,7 @@ static const preset *read_preset(opening *o, lua_State *L)
 
 static void read_advantage(opening *o, lua_State *L, const preset *p)
 {
-    static const char *const MEANS[] = { "group", "none", "batch", "loo", "length", NULL };
+    static const char *const MEANS[] = { "group", "none", "batch", "loo", "length", "best", NULL };
     static const char *const STDS[] = { "group", "none", "batch", NULL };
     static const char *const CREDITS[] = { "stretch", "return", "whole", NULL };
     advantage_config *a = &o->r->trainer.advantage;
@@ -208,6 +209,8 @@ static void read_moo(opening *o, lua_State *L)
     if (m->over == MOO_OVER_BOTH && m->n_groups * o->r->trainer.objectives.n > MOO_MOST)
         recipe_bad(o, "moo.groups", "at most 16 gradients: objectives times groups");
     if (m->over != MOO_OVER_REWARDS && m->by_token) recipe_bad(o, "moo.bucket", "another bucket than token for groups");
+    if (rewards && o->r->trainer.advantage.mean == MEAN_BEST)
+        recipe_bad(o, "moo.over", "groups: what is best is so by all rewards together");
     if (rewards && o->r->trainer.objectives.n < 2)
         recipe_bad(o, "moo.method", "two objectives or more in reward.objectives");
     for (int k = 0; rewards && k < o->r->trainer.objectives.n; k++)

@@ -67,6 +67,7 @@ static double baseline(const advantage_config *c, double r, const moments *of_gr
         return of_batch->mean;
     case MEAN_LOO:
         return of_group->n > 1 ? (of_group->sum - r) / (of_group->n - 1) : r;
+    case MEAN_BEST: /* what there is to normalise is looked at by nobody */
     case MEAN_GROUP:
         return of_group->n > 1 ? of_group->mean : r; /* alone in its group: nothing to compare with */
     }
@@ -217,46 +218,103 @@ static advantage_table *table_new(arena *a, const group *const *groups, int n_gr
     return t;
 }
 
+/* What a step is looked at with. */
+typedef struct step_view {
+    const group *const *groups;
+    span *spans; /* [n_groups] */
+    int n_groups, S;
+    double *length; /* [S] tokens that the policy wrote */
+    origin *of;     /* [S] */
+    bool *dead;     /* [S] its group teaches nothing, and that counts */
+} step_view;
+
+static step_view view_of(arena *a, const advantage_table *t, const group *const *groups, int n_groups, span *spans)
+{
+    step_view v = { .groups = groups, .spans = spans, .n_groups = n_groups, .S = t->S };
+    v.length = arena_array(a, double, t->S);
+    v.of = arena_array(a, origin, t->S);
+    v.dead = arena_zalloc(a, sizeof *v.dead * (size_t)t->S);
+    for (int s = 0; s < t->S; s++) {
+        v.length[s] = trajectory_sampled(&t->episodes[s]->tokens);
+        v.of[s] = origin_of(t->episodes[s]);
+    }
+    return v;
+}
+
+/* An objective's rewards as scored -> r [S]; NaN: missing. */
+static void read_rewards(const step_view *v, const char *name, const bool *drop, double *r)
+{
+    for (int g = 0; g < v->n_groups; g++)
+        for (int i = v->spans[g].begin; i < v->spans[g].end; i++)
+            r[i] = drop && drop[i] ? NAN : score_get(v->groups[g]->scores[i - v->spans[g].begin], name);
+}
+
+/* Objective k's rewards -> r [S] as they are normalised: shaped, less a penalty, without what is said in stretches.
+ * Statistics are of what was scored. */
+static void prepare_rewards(const advantage_config *c, const step_view *v, const char *name, int k,
+                            const advantage_extra *extra, double *judged, double *r, advantage_table *t)
+{
+    read_rewards(v, name, extra ? extra->drop : NULL, judged);
+    memcpy(r, judged, sizeof *r * (size_t)v->S);
+    t->stats[k] = stats_of(r, v->of, v->spans, v->n_groups, v->S);
+    if (k == 0)
+        heed_heaviest(c, v->n_groups ? v->groups[0]->step : 0, t, v->length, v->of, v->spans, v->n_groups, r, v->dead);
+    for (int s = 0; k == 0 && extra && extra->penalty && s < v->S; s++) r[s] -= extra->penalty[s];
+    for (int s = 0; s < v->S; s++) t->counts[s] |= !isnan(r[s]) && !v->dead[s];
+    for (int g = 0; t->has_stretches && g < v->n_groups; g++)
+        said_in_stretches(v->groups[g], name, judged + v->spans[g].begin, r + v->spans[g].begin);
+}
+
+/* Rejection sampling: what is best of its group by the weighted sum of its rewards is learned, the rest is not. */
+static void keep_best(const step_view *v, const double *worth, advantage_table *t)
+{
+    for (int g = 0; g < v->n_groups; g++) {
+        const span at = v->spans[g];
+        double best = -INFINITY, least = INFINITY;
+        int ties = 0;
+        for (int i = at.begin; i < at.end; i++) {
+            if (!t->counts[i] || v->of[i] != SAMPLED) continue;
+            ties = worth[i] > best ? 1 : ties + (worth[i] == best);
+            best = fmax(best, worth[i]), least = fmin(least, worth[i]);
+        }
+        for (int i = at.begin; i < at.end; i++)
+            t->scalar[i] = best > least && t->counts[i] && v->of[i] == SAMPLED && worth[i] == best ? 1.0 / ties : 0;
+    }
+}
+
+static void add_worth(const objective_set *objectives, int k, const advantage_extra *extra, const double *r, int S,
+                      double *worth)
+{
+    const double *own = extra ? extra->weights : NULL;
+    for (int s = 0; s < S; s++) {
+        const double weight = own ? own[s * objectives->n + k] : objectives->items[k].weight;
+        if (!isnan(r[s])) worth[s] += weight * r[s];
+    }
+}
+
 advantage_table *advantage_compute(arena *a, const advantage_config *config, const objective_set *objectives,
                                    const group *const *groups, int n_groups, const advantage_extra *extra)
 {
-    const double *penalty = extra ? extra->penalty : NULL;
     const int K = objectives->n;
     const double eps = config->eps > 0 ? config->eps : K > 1 ? 1e-4 : 1e-6;
     span *spans = arena_array(a, span, n_groups);
     advantage_table *t = table_new(a, groups, n_groups, K, spans);
+    const step_view v = view_of(a, t, groups, n_groups, spans);
+    double *judged = arena_array(a, double, t->S), *r = arena_array(a, double, t->S);
+    double *worth = arena_zalloc(a, sizeof *worth * (size_t)t->S);
     t->has_stretches = config->credit != CREDIT_WHOLE && any_marks(groups, n_groups);
-    double *raw = arena_array(a, double, t->S), *judged = arena_array(a, double, t->S);
-    double *length = arena_array(a, double, t->S);
-    bool *dead = arena_zalloc(a, sizeof *dead * (size_t)t->S);
-    const int64_t step = n_groups ? groups[0]->step : 0;
-    origin *of = arena_array(a, origin, t->S);
-    for (int s = 0; s < t->S; s++) {
-        length[s] = trajectory_sampled(&t->episodes[s]->tokens);
-        of[s] = origin_of(t->episodes[s]);
-    }
     for (int k = 0; k < K; k++) {
-        for (int g = 0; g < n_groups; g++)
-            for (int i = spans[g].begin; i < spans[g].end; i++)
-                raw[i] = extra && extra->drop && extra->drop[i]
-                             ? NAN
-                             : score_get(groups[g]->scores[i - spans[g].begin], objectives->items[k].name);
-        double *out = t->by_objective + (size_t)k * (size_t)t->S;
-        t->stats[k] = stats_of(raw, of, spans, n_groups, t->S);
-        memcpy(judged, raw, sizeof *raw * (size_t)t->S);
-        if (k == 0) heed_heaviest(config, step, t, length, of, spans, n_groups, raw, dead);
-        for (int s = 0; k == 0 && penalty && s < t->S; s++) raw[s] -= penalty[s];
-        for (int s = 0; s < t->S; s++) t->counts[s] |= !isnan(raw[s]) && !dead[s];
-        for (int g = 0; t->has_stretches && g < n_groups; g++)
-            said_in_stretches(groups[g], objectives->items[k].name, judged + spans[g].begin, raw + spans[g].begin);
-        normalise(config, eps, raw, length, of, spans, n_groups, t->S, out);
+        prepare_rewards(config, &v, objectives->items[k].name, k, extra, judged, r, t);
+        add_worth(objectives, k, extra, r, t->S, worth);
+        normalise(config, eps, r, v.length, v.of, spans, n_groups, t->S, t->by_objective + (size_t)k * (size_t)t->S);
     }
     put_constraints_first(t, objectives);
     if (extra && extra->weights) weigh_each(t, objectives, extra->weights);
     for (int k = 0; k < K; k++)
         for (int s = 0; s < t->S; s++)
             t->scalar[s] += objectives->items[k].weight * t->by_objective[(size_t)k * (size_t)t->S + (size_t)s];
-    if (config->whiten) whiten(t, of, eps);
+    if (config->whiten) whiten(t, v.of, eps);
+    if (config->mean == MEAN_BEST) keep_best(&v, worth, t);
     if (t->has_stretches)
         credit_stretches(a, config, eps, objectives, groups, n_groups, extra ? extra->weights : NULL, t);
     return t;

@@ -8,6 +8,10 @@
  * OPO, whose baseline weighs episodes by their tokens. Group std is the unbiased one (n - 1), as the published code has
  * it.
  *
+ * MEAN_BEST is rejection sampling (RAFT, arXiv 2304.06767; with a row's own weights DPA, 2402.18571): A = 1 for the
+ * best of its group by sum_k w_k r_k (ties share it), 0 for all others; a group in which all are worth the same has
+ * none.
+ *
  * Constraints ("format >= 0.95, then accuracy"): in a step whose mean is below an objective's `least`, the objectives
  * that have met theirs have advantage 0.
  *
@@ -31,7 +35,7 @@
 #include "learner/shape.h"
 #include "rollout/group.h"
 
-typedef enum advantage_mean { MEAN_GROUP, MEAN_NONE, MEAN_BATCH, MEAN_LOO, MEAN_LENGTH } advantage_mean;
+typedef enum advantage_mean { MEAN_GROUP, MEAN_NONE, MEAN_BATCH, MEAN_LOO, MEAN_LENGTH, MEAN_BEST } advantage_mean;
 typedef enum advantage_std { STD_GROUP, STD_NONE, STD_BATCH } advantage_std;
 
 typedef struct advantage_config {

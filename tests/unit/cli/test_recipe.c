@@ -64,7 +64,14 @@ static void a_name_stands_for_its_papers_choices(void **state)
     assert_true(r->trainer.advantage.drop_dead && r->trainer.epochs == 1);
     test_near(r->trainer.advantage.shape.overlong_max, (double)r->max_tokens, 0, "overlong answers");
     recipe_free(r);
+    r = open_with("algorithm.name=raft", &err);
+    if (!r) fail_msg("%s", err.text);
+    assert_true(r->trainer.advantage.mean == MEAN_BEST && r->trainer.loss.kind == LOSS_REINFORCE);
+    recipe_free(r);
     refused("algorithm.name=grop", "did you mean 'grpo'?");
+    refused("algorithm.mixture=0.5", "given = \"sft\" or \"dft\"");
+    refused("algorithm.credit=token", "stretch, return, whole");
+    refused("learners=0", "1");
     refused("algorithm.loss=gsop", "did you mean 'gspo'?");
     refused("algorithm.filter_groups=3", "expected true or false");
 }

@@ -330,9 +330,39 @@ static void stretches_and_whole_answers_go_together(void **state)
     group_free(g);
 }
 
+static void the_best_of_a_group_is_learned_and_nothing_else(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    objective_set set = objectives_of(2, (const char *[]){ "accuracy", "brevity" }, (double[]){ 1, 0.5 });
+    const double accuracy[2][4] = { { 0, 1, 1, 0 }, { 1, 1, 1, 1 } }, brevity[4] = { 1, 0.25, 0.5, NAN };
+    group *g[2];
+    for (int n = 0; n < 2; n++) {
+        g[n] = made_group("accuracy", accuracy[n], 4);
+        for (uint32_t i = 0; i < 4; i++)
+            test_ok(score_set(g[n]->scores[i], "brevity", n ? 0.5 : brevity[i], &err), &err);
+    }
+    arena *a = arena_new(1 << 16);
+    advantage_config c = advantage_default(2);
+    c.mean = MEAN_BEST, c.std = STD_NONE;
+    const advantage_table *t = advantage_compute(a, &c, &set, (const group *const *)g, 2, NULL);
+    const double want[8] = { 0, 0, 1, 0, 0, 0, 0, 0 }; /* the second group is all the same */
+    for (int i = 0; i < 8; i++) test_near(t->scalar[i], want[i], 0, "advantage");
+    double own[16]; /* these rows want brevity alone: the first is best */
+    for (int i = 0; i < 16; i++) own[i] = i % 2;
+    t = advantage_compute(a, &c, &set, (const group *const *)g, 1, &(advantage_extra){ .weights = own });
+    for (int i = 0; i < 4; i++) test_near(t->scalar[i], i == 0, 0, "by the row's own weights");
+    test_ok(score_set(g[0]->scores[1], "brevity", 0.5, &err), &err);
+    t = advantage_compute(a, &c, &set, (const group *const *)g, 1, NULL);
+    for (int i = 0; i < 4; i++) test_near(t->scalar[i], i == 1 || i == 2 ? 0.5 : 0, 0, "two share it");
+    arena_free(a);
+    for (int n = 0; n < 2; n++) group_free(g[n]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_best_of_a_group_is_learned_and_nothing_else),
         cmocka_unit_test(a_stretch_s_reward_goes_to_its_own_tokens),
         cmocka_unit_test(stretches_and_whole_answers_go_together),
         cmocka_unit_test(groups_without_signal_are_as_many_as_chance_says),
