@@ -70,8 +70,8 @@ static void a_name_stands_for_its_papers_choices(void **state)
     recipe_free(r);
     refused("algorithm.name=grop", "did you mean 'grpo'?");
     refused("algorithm.mixture=0.5", "given = \"sft\" or \"dft\"");
-    refused("algorithm.credit=token", "stretch, return, whole");
-    refused("learners=0", "1");
+    refused("algorithm.credit=token", "no 'token' here");
+    refused("learners=0", "expected 1 to 64");
     refused("algorithm.loss=gsop", "did you mean 'gspo'?");
     refused("algorithm.filter_groups=3", "expected true or false");
 }
