@@ -72,7 +72,7 @@ static bool agreed(comm *c, bool yes, char *why, size_t why_size)
     comm_gather(c, &mine, sizeof mine, all);
     for (int r = 0; r < c->size && yes; r++) yes = all[r].yes;
     for (int r = c->size - 1; r >= 0; r--)
-        if (!all[r].yes) snprintf(why, why_size, "learner %d: %s", r, all[r].why);
+        if (!all[r].yes) snprintf(why, why_size, "learner %d: %s", r + 1, all[r].why);
     free(all);
     return yes;
 }

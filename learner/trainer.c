@@ -511,7 +511,7 @@ static int same_everywhere(const trainer *t, error *err)
     for (int r = 0; r < t->config.comm->size; r++)
         if (hashes[r] != hashes[0])
             return error_set(err, ERR_STATE,
-                             "learner %d has other weights than learner 0: different machines or builds?", r);
+                             "learner %d has other weights than learner 1: different machines or builds?", r + 1);
     return OK;
 }
 

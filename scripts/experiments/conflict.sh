@@ -3,6 +3,7 @@
 # ARM: a line of the table: means over the seeds of each run's last 20 steps, the spread of the product, the step at which accuracy
 # has been 0.9 for ten steps (the last, where it never was), and the time a step takes.
 result_conflict() {
+    local seed
     for seed in $seeds; do
         awk "$get"'
         /"event": "step"/ {
@@ -19,34 +20,18 @@ result_conflict() {
 }
 
 conflict() {
-    for seed in $seeds; do tail -n 20 "$out/conflict/$1-$seed/metrics.jsonl" | grep '"event": "step"' | sed "s/^/$seed /"; done |
-        awk -v arm="$1" "$get"'
-        {
-            seed[$1] = 1; n[$1]++
-            a[$1] += get("reward/accuracy/mean"); b[$1] += 1 + get("reward/brevity/mean"); f[$1] += get("reward/format/mean")
-            time[$1] += get("timing_s/step")
-        }
-        END {
-            for (s in seed) {
-                x = a[s] / n[s]; y = b[s] / n[s]; z = f[s] / n[s]; h = x * y * z
-                A += x; B += y; F += z; H += h; S += h * h; T += time[s] / n[s]; N++
-            }
-            sd = N > 1 && S > H * H / N ? sqrt((S - H * H / N) / (N - 1)) : 0
-            printf "| %s | %.2f | %.1f | %.2f | %.3f +- %.3f | %.0f |\n", arm, A / N, 12 * (1 - B / N), F / N, H / N, sd, 1000 * T / N
-        }'
-}
-
-conflict() {
     local arms=()
     run() { arms+=("$1"); arm conflict "$@"; }
     base_of conflict
     run gdpo "$@"
+    run sum reward.objectives.accuracy=0 reward.objectives.brevity=0 reward.objectives.format=0 reward.objectives.sum=1 "$@"
     run average moo.method=pref moo.gate=0 "$@"
     run cagrad-token moo.method=cagrad moo.bucket=token "$@"
     run cagrad moo.method=cagrad "$@"
     run cagrad-gate-0.25 moo.method=cagrad moo.gate=0.25 "$@"
     run cagrad-ungated moo.method=cagrad moo.gate=0 "$@"
     run pcgrad moo.method=pcgrad "$@"
+    run pcgrad-ungated moo.method=pcgrad moo.gate=0 "$@"
     run mgda moo.method=mgda "$@"
     run mgda-ungated moo.method=mgda moo.gate=0 "$@"
     run mgda-global moo.method=mgda moo.gate=0 moo.bucket=global "$@"

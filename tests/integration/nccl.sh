@@ -10,7 +10,7 @@ keys=(steps=2 checkpoint_every=2 eval_every=0 learner_threads=1)
 whole_run gpus device=cuda:0
 grep -q "from GPU to GPU" "$work/gpus.log" || fail "NCCL was not used"
 TROUPE_NCCL_MODULE=$work/none whole_run host device=cuda:0
-grep -q "through host memory (learner 0: no NCCL module" "$work/host.log" || fail "nothing was said of the missing module"
+grep -q "through host memory (learner 1: no NCCL module" "$work/host.log" || fail "nothing was said of the missing module"
 
 gradients gpus
 same gpus host step-2/model.safetensors
