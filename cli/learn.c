@@ -16,9 +16,37 @@ enum { WAIT_MS = 500 };
 
 /* ---- out: versions and checkpoints ---- */
 
+static picked_row *rows_ahead(const learner *l, int64_t step)
+{
+    return l->ahead + (size_t)(step % (l->config.recipe->max_staleness + 1)) * l->config.prompts;
+}
+
+static int64_t rows_kept(const learner *l) { return (l->config.recipe->max_staleness + 1) * l->config.prompts; }
+
+/* The sampler's numbers, the last step that has rows, and the rows. */
 static int64_t sampler_doubles(const learner *l)
 {
-    return l->config.sampler ? sampler_memory_doubles(l->config.sampler) : 0;
+    return l->config.sampler ? sampler_memory_doubles(l->config.sampler) + 1 + 3 * rows_kept(l) : 0;
+}
+
+static void save_sampler(const learner *l, double *out)
+{
+    sampler_memory_save(l->config.sampler, out);
+    out += sampler_memory_doubles(l->config.sampler);
+    *out++ = (double)l->picked;
+    for (int64_t i = 0; i < rows_kept(l); i++) {
+        const picked_row *row = &l->ahead[i];
+        *out++ = (double)row->row, *out++ = (double)row->hint, *out++ = row->template_id;
+    }
+}
+
+static void load_sampler(learner *l, const double *from)
+{
+    sampler_memory_load(l->config.sampler, from);
+    from += sampler_memory_doubles(l->config.sampler);
+    l->restored = (int64_t)*from++;
+    for (int64_t i = 0; i < rows_kept(l); i++, from += 3)
+        l->ahead[i] = (picked_row){ (uint64_t)from[0], (float)from[1], (int32_t)from[2] };
 }
 
 /* The caller frees its memory: the trainer's numbers, then the sampler's. */
@@ -40,7 +68,7 @@ static int save(learner *l, error *err)
     const checkpoint_parts parts = parts_of(l);
     ranks_save(l->config.comm);
     trainer_memory_save(l->trainer, parts.memory);
-    if (l->config.sampler) sampler_memory_save(l->config.sampler, parts.memory + trainer_memory_doubles(l->trainer));
+    if (l->config.sampler) save_sampler(l, parts.memory + trainer_memory_doubles(l->trainer));
     const int rc = checkpoint_save(l->config.run_dir, r->model, &parts, (uint64_t)r->seed, err);
     free(parts.memory);
     if (rc == OK) l->saved = trainer_version(l->trainer);
@@ -63,9 +91,12 @@ static void pick_rows(learner *l, new_version *v)
     v->rows_from = l->picked + 1;
     v->n_rows = (uint32_t)(last - l->picked);
     v->rows = xcalloc((size_t)v->n_rows * l->config.prompts, sizeof *v->rows);
-    for (uint32_t i = 0; i < v->n_rows; i++)
-        sampler_pick(l->config.sampler, v->rows_from + i, l->config.prompts,
-                     v->rows + (size_t)i * (size_t)l->config.prompts);
+    for (uint32_t i = 0; i < v->n_rows; i++) {
+        const int64_t step = v->rows_from + i;
+        picked_row *rows = rows_ahead(l, step);
+        if (step > l->restored) sampler_pick(l->config.sampler, step, l->config.prompts, rows);
+        memcpy(v->rows + (size_t)i * l->config.prompts, rows, sizeof *rows * l->config.prompts);
+    }
     l->picked = last;
 }
 
@@ -190,12 +221,12 @@ int learner_open(learner *l, const learn_config *config, error *err)
     tc.comm = config->comm;
     l->trainer = trainer_new(&tc, config->model->weights, err);
     if (!l->trainer) return err->code;
+    if (config->sampler) l->ahead = xcalloc((size_t)rows_kept(l), sizeof *l->ahead);
     if (!config->checkpoint) return OK;
     const checkpoint_parts parts = parts_of(l);
     const int rc = checkpoint_load(config->checkpoint, &parts, &state, err);
     if (rc == OK) trainer_memory_load(l->trainer, parts.memory);
-    if (rc == OK && l->config.sampler)
-        sampler_memory_load(l->config.sampler, parts.memory + trainer_memory_doubles(l->trainer));
+    if (rc == OK && l->config.sampler) load_sampler(l, parts.memory + trainer_memory_doubles(l->trainer));
     free(parts.memory);
     if (rc != OK) return rc;
     l->saved = state.step;
@@ -233,6 +264,7 @@ int learner_close(learner *l, error *err)
     }
     trainer_free(l->trainer);
     metrics_free(l->metrics);
+    free(l->ahead);
     pthread_mutex_destroy(&l->lock);
     return rc;
 }

@@ -41,6 +41,10 @@ typedef struct learner {
     server_stats stats; /* under the lock: what the I/O thread last told */
     int64_t saved, last_ms;
     int64_t picked; /* the last step whose rows were handed out */
+    picked_row
+        *ahead; /* rows [max_staleness + 1, prompts] of the last steps that were; a step's at step % (max_staleness
+                   + 1). Those that are begun already are saved, so that a resumed run goes on with them */
+    int64_t restored; /* steps up to this one have their rows from a checkpoint */
     uint64_t last_tokens;
     int rc;
     error err;

@@ -183,6 +183,42 @@ static void a_run_that_was_killed_whole_is_resumed_to_the_same_end(void **state)
 
 /* What buckets and the sampler of rows remember, trends, frozen blocks, a moving reference, refilled steps, several
  * updates a batch: all of it is in the checkpoint or follows from it. */
+/* A run with these keys, and one that is killed whole after some steps and resumed: the same bytes. */
+static void killed_and_resumed_is_the_same(int64_t after, const char *const *keys)
+{
+    int status;
+    place whole = new_place(), p = new_place();
+    process t = start(&whole, keys);
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    t = start(&p, keys);
+    wait_for_step(p.run, after, SECONDS);
+    process_signal(&t, SIGKILL);
+    process_wait(&t, SECONDS * 1000, &status);
+    process again = troupe_start(p.out, (const char *const[]){ "train", "--resume", p.run, NULL });
+    assert_int_equal(troupe_wait(&again, SECONDS), 0);
+    assert_same_model(&whole, &p);
+    test_folder_remove(whole.dir);
+    test_folder_remove(p.dir);
+}
+
+/* Steps that are begun when the run dies keep the rows that they were begun with, whatever was learned of rows since.
+ */
+static void so_is_one_that_lags_and_samples(void **state)
+{
+    (void)state;
+    need_sandbox();
+    char *dir = test_folder_new(), rows[400];
+    test_file_write(
+        dir, "rows.jsonl",
+        "{\"prompt\": \"tell me 45 minus 6.\", \"answer\": \"39\"}\n{\"prompt\": \"tell me 4 minus 9.\", "
+        "\"answer\": \"-5\"}\n{\"prompt\": \"tell me 17 plus 5.\", \"answer\": \"22\"}\n{\"prompt\": \"tell me "
+        "3 plus 8.\", \"answer\": \"never\"}\n{\"prompt\": \"tell me 6 plus 8.\", \"answer\": \"never\"}\n");
+    snprintf(rows, sizeof rows, "data.train=%s/rows.jsonl", dir);
+    killed_and_resumed_is_the_same(1, (const char *const[]){ "actors=2", "rollout.lag=2", "data.sampling=failure",
+                                                             "checkpoint_every=1", rows, NULL });
+    test_folder_remove(dir);
+}
+
 static void so_is_one_with_everything_that_remembers(void **state)
 {
     (void)state;
@@ -204,19 +240,7 @@ static void so_is_one_with_everything_that_remembers(void **state)
                                 "optim.protect=0.1",
                                 "optim.freeze_every=2",
                                 NULL };
-    int status;
-    place whole = new_place(), p = new_place();
-    process t = start(&whole, all);
-    assert_int_equal(troupe_wait(&t, SECONDS), 0);
-    t = start(&p, all);
-    wait_for_step(p.run, 3, SECONDS);
-    process_signal(&t, SIGKILL);
-    process_wait(&t, SECONDS * 1000, &status);
-    process again = troupe_start(p.out, (const char *const[]){ "train", "--resume", p.run, NULL });
-    assert_int_equal(troupe_wait(&again, SECONDS), 0);
-    assert_same_model(&whole, &p);
-    test_folder_remove(whole.dir);
-    test_folder_remove(p.dir);
+    killed_and_resumed_is_the_same(3, all);
 }
 
 static void ctrl_c_leaves_a_checkpoint_and_nobody_behind(void **state)
@@ -340,6 +364,7 @@ int main(void)
         cmocka_unit_test(a_killed_learner_goes_on_from_its_checkpoint),
         cmocka_unit_test(a_run_that_was_killed_whole_is_resumed_to_the_same_end),
         cmocka_unit_test(so_is_one_with_everything_that_remembers),
+        cmocka_unit_test(so_is_one_that_lags_and_samples),
         cmocka_unit_test(ctrl_c_leaves_a_checkpoint_and_nobody_behind),
         cmocka_unit_test(learners_are_stopped_and_killed_together),
         cmocka_unit_test(no_token_is_staler_than_asked_for),
