@@ -201,20 +201,22 @@ static void killed_and_resumed_is_the_same(int64_t after, const char *const *key
     test_folder_remove(p.dir);
 }
 
-/* Steps that are begun when the run dies keep the rows that they were begun with, whatever was learned of rows since.
+/* Steps that are begun when the run dies keep the rows that they were begun with, whatever was learned of rows since:
+ * few rows, so that it matters.
  */
 static void so_is_one_that_lags_and_samples(void **state)
 {
     (void)state;
     need_sandbox();
     char *dir = test_folder_new(), rows[400];
-    test_file_write(
-        dir, "rows.jsonl",
-        "{\"prompt\": \"tell me 45 minus 6.\", \"answer\": \"39\"}\n{\"prompt\": \"tell me 4 minus 9.\", "
-        "\"answer\": \"-5\"}\n{\"prompt\": \"tell me 17 plus 5.\", \"answer\": \"22\"}\n{\"prompt\": \"tell me "
-        "3 plus 8.\", \"answer\": \"never\"}\n{\"prompt\": \"tell me 6 plus 8.\", \"answer\": \"never\"}\n");
+    test_file_write(dir, "rows.jsonl",
+                    "{\"prompt\": \"compute 4233 minus 856.\", \"answer\": \"3377\"}\n"
+                    "{\"prompt\": \"compute 9719 plus 250.\", \"answer\": \"9969\"}\n"
+                    "{\"prompt\": \"find 5562 minus 173.\", \"answer\": \"5389\"}\n"
+                    "{\"prompt\": \"what is 8628 plus 443?\", \"answer\": \"9071\"}\n"
+                    "{\"prompt\": \"how much is 8587 minus 702?\", \"answer\": \"7885\"}\n");
     snprintf(rows, sizeof rows, "data.train=%s/rows.jsonl", dir);
-    killed_and_resumed_is_the_same(1, (const char *const[]){ "actors=2", "rollout.lag=2", "data.sampling=failure",
+    killed_and_resumed_is_the_same(2, (const char *const[]){ "actors=2", "rollout.lag=2", "data.sampling=failure",
                                                              "checkpoint_every=1", rows, NULL });
     test_folder_remove(dir);
 }
