@@ -296,7 +296,12 @@ static int begin_run(train *t, const arguments *a, const char *dir, const char *
     t->recipe = recipe_open(a->positional[0], a->overrides, a->n_overrides, err);
     if (!t->recipe) return err->code;
     snprintf(path, sizeof path, "runs/%s", t->recipe->name);
-    return run_dir_begin(&t->run, dir ? dir : path, a->positional[0], a->overrides, a->n_overrides, fresh, err);
+    char *overrides[MAX_OVERRIDES]; /* a run may be resumed from another folder */
+    for (int i = 0; i < a->n_overrides; i++) overrides[i] = recipe_override(a->overrides[i]);
+    const int rc = run_dir_begin(&t->run, dir ? dir : path, a->positional[0], (const char *const *)overrides,
+                                 a->n_overrides, fresh, err);
+    for (int i = 0; i < a->n_overrides; i++) free(overrides[i]);
+    return rc;
 }
 
 int cmd_train(int argc, char **argv)

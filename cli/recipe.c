@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/str.h"
@@ -373,7 +374,26 @@ static int check_files(const recipe *r, config *c, error *err)
     return OK;
 }
 
-recipe *recipe_open(const char *path, const char *const *overrides, int n_overrides, error *err)
+static bool is_path_key(const char *key, size_t len)
+{
+    for (const config_row *row = ROWS; row->key; row++)
+        if (row->kind == CONFIG_PATH && strlen(row->key) == len && memcmp(row->key, key, len) == 0) return true;
+    return false;
+}
+
+char *recipe_override(const char *word)
+{
+    const char *value = strchr(word, '=');
+    char here[1024];
+    str out = { 0 };
+    if (!value || value[1] == '/' || !is_path_key(word, (size_t)(value - word)) ||
+        !(file_exists(value + 1) || dir_exists(value + 1)) || !getcwd(here, sizeof here))
+        return xstrdup(word);
+    str_printf(&out, "%.*s=%s/%s", (int)(value - word), word, here, value + 1);
+    return str_take(&out);
+}
+
+static recipe *open_with(const char *path, const char *const *overrides, int n_overrides, error *err)
 {
     const vm_limits limits = { .memory_bytes = (size_t)1 << 30, .instructions = 1000000000, .wall_ms = 10000 };
     recipe *r = xcalloc(1, sizeof *r);
@@ -391,6 +411,16 @@ recipe *recipe_open(const char *path, const char *const *overrides, int n_overri
     if (rc == OK) return r;
     recipe_free(r);
     return NULL;
+}
+
+recipe *recipe_open(const char *path, const char *const *overrides, int n_overrides, error *err)
+{
+    char **own = xcalloc((size_t)n_overrides + 1, sizeof *own);
+    for (int i = 0; i < n_overrides; i++) own[i] = recipe_override(overrides[i]);
+    recipe *r = open_with(path, (const char *const *)own, n_overrides, err);
+    for (int i = 0; i < n_overrides; i++) free(own[i]);
+    free(own);
+    return r;
 }
 
 void recipe_free(recipe *r)

@@ -59,9 +59,13 @@ typedef struct recipe {
     double lease_seconds;
 } recipe;
 
-/* overrides: "key=value" texts. NULL and `err` when anything is wrong. */
+/* overrides: "key=value" texts. A path in the recipe is relative to the recipe's folder; one on the command line to the
+ * folder one is in, and if it isn't there, to the recipe's. NULL and `err` when anything is wrong. */
 recipe *recipe_open(const char *path, const char *const *overrides, int n_overrides, error *err);
 void recipe_free(recipe *r);
+/* The same "key=value", with a path that is here made absolute, so that it means the same from another folder. The
+ * caller frees. */
+char *recipe_override(const char *word);
 
 /* How its reward script is to be run. Borrows from the recipe. */
 scorer_config recipe_scorer(const recipe *r);

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/recipe.h"
 #include "tests/support/support.h"
@@ -74,6 +75,34 @@ static void a_name_stands_for_its_papers_choices(void **state)
     refused("learners=0", "expected 1 to 64");
     refused("algorithm.loss=gsop", "did you mean 'gspo'?");
     refused("algorithm.filter_groups=3", "expected true or false");
+}
+
+/* As a newcomer types it: reward.script=my_reward.lua, which lies where they are and not where the recipe is. */
+static void a_path_on_the_command_line_is_where_one_is(void **state)
+{
+    (void)state;
+    char before[1024], expected[1100];
+    error err = { 0 };
+    char *dir = test_folder_new();
+    assert_non_null(getcwd(before, sizeof before));
+    test_file_write(dir, "my_reward.lua", "return function() return 1 end");
+    assert_int_equal(chdir(dir), 0);
+    assert_non_null(getcwd(expected, sizeof expected - 20));
+    strcat(expected, "/my_reward.lua");
+    recipe *r = open_with("reward.script=my_reward.lua", &err);
+    if (!r) fail_msg("%s", err.text);
+    assert_string_equal(r->reward_script, expected);
+    recipe_free(r);
+    char *kept = recipe_override("reward.script=my_reward.lua"), *other = recipe_override("name=my_reward.lua");
+    assert_string_equal(kept + strlen("reward.script="), expected);
+    assert_string_equal(other, "name=my_reward.lua");
+    free(kept), free(other);
+    r = open_with("reward.script=reward.lua", &err); /* not here: the recipe's own */
+    if (!r) fail_msg("%s", err.text);
+    recipe_free(r);
+    refused("reward.script=your_reward.lua", "there is no ");
+    assert_int_equal(chdir(before), 0);
+    test_folder_remove(dir);
 }
 
 static recipe *open_with_all(const char *const *overrides, int n, error *err)
@@ -254,6 +283,7 @@ int main(void)
         cmocka_unit_test(a_name_stands_for_its_papers_choices),
         cmocka_unit_test(rows_and_methods_are_read_and_checked),
         cmocka_unit_test(the_command_line_wins),
+        cmocka_unit_test(a_path_on_the_command_line_is_where_one_is),
         cmocka_unit_test(what_can_not_be_is_refused_with_its_key),
         cmocka_unit_test(its_tools_are_started),
         cmocka_unit_test(a_tool_written_in_lua_is_called),
