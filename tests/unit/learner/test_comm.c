@@ -3,10 +3,7 @@
 #include <stdio.h>
 
 #include "base/str.h"
-#include "episodes.h"
-#include "learner/trainer.h"
-#include "model/transformer.h"
-#include "tiny.h"
+#include "recorded.h"
 
 enum { MOST = 4, STEPS = 4, GROUPS = 6, SIZE = 4 };
 
@@ -145,20 +142,6 @@ typedef struct plan {
 
 static const char *const OWNERS[] = { "de", "en", "fr" };
 
-static void record_logprobs(const tiny *t, episode *e)
-{
-    trajectory *tr = &e->tokens;
-    int32_t positions[64], rows[64], targets[64], starts[2] = { 0, (int32_t)tr->n };
-    int n = 0;
-    for (uint32_t i = 0; i < tr->n; i++) positions[i] = (int32_t)i;
-    for (uint32_t i = 0; i + 1 < tr->n; i++)
-        if (tr->mask[i + 1]) rows[n] = (int32_t)i, targets[n++] = tr->ids[i + 1];
-    const token_batch b = { (int)tr->n, 1, tr->ids, positions, starts, n, rows, targets };
-    device_scratch_reset(t->dev);
-    const activations *acts = model_forward(t->w, &b, NULL);
-    for (int i = 0; i < n; i++) tr->logprob[rows[i] + 1] = acts->logprob[i];
-}
-
 static group *group_of(const tiny *t, int g)
 {
     group *made = group_new(task_id(false, 1, (uint32_t)(g * SIZE)), (uint64_t)g, 1, SIZE);
@@ -169,7 +152,7 @@ static group *group_of(const tiny *t, int g)
         test_ok(score_set(s, "brevity", 0.1 * (double)((i * 5 + (uint32_t)g) % 7), &err), &err);
         free(e->objective);
         e->objective = xstrdup(OWNERS[g % 3]);
-        record_logprobs(t, e);
+        record_true_logprobs(t, e);
         test_ok(group_add(made, e, s, &err), &err);
     }
     return made;
@@ -252,7 +235,7 @@ static void check(const char *what, const trainer_config *config, double most_by
     free(alone.moments[0]);
 }
 
-static trainer_config config_of(void)
+static trainer_config learners_config(void)
 {
     trainer_config c = {
         .advantage = advantage_default(1), .loss = loss_default(), .optim = optim_default(), .seed = 1
@@ -267,14 +250,14 @@ static trainer_config config_of(void)
 static void one_gradient_is_the_same_on_many_learners(void **state)
 {
     (void)state;
-    trainer_config c = config_of();
+    trainer_config c = learners_config();
     check("one gradient", &c, 1);
     c.loss.kl = 0.1, c.epochs = 2, c.reward_kl = 0.1;
     check("with a KL, two epochs", &c, 1);
-    c = config_of();
+    c = learners_config();
     c.isolation = (isolation_config){ .freeze = 0.3, .protect = 0.1, .every = 1, .keep = 0.9 };
     check("some blocks frozen", &c, 1);
-    c = config_of();
+    c = learners_config();
     c.loss.given = GIVEN_SFT, c.loss.given_weight = 1;
     c.mixture = (mixture_config){ .start = 0.5, .rate = 0.3, .every = 2 };
     check("a learned mixture", &c, 3);
@@ -283,7 +266,7 @@ static void one_gradient_is_the_same_on_many_learners(void **state)
 static void data_groups_are_reconciled_the_same_on_many_learners(void **state)
 {
     (void)state;
-    trainer_config c = config_of();
+    trainer_config c = learners_config();
     c.moo = (moo_plan){ .over = MOO_OVER_GROUPS, .n_groups = 3 };
     for (int k = 0; k < 3; k++) snprintf(c.moo.groups[k], GROUP_NAME, "%s", OWNERS[k]);
     c.moo.bucket = (bucket_config){ .moo = moo_default(MOO_CAGRAD), .scope = BUCKET_LAYER, .gate = 0.1, .refresh = 1 };
@@ -296,7 +279,7 @@ static void data_groups_are_reconciled_the_same_on_many_learners(void **state)
 static void reward_dimensions_are_reconciled_the_same_on_many_learners(void **state)
 {
     (void)state;
-    trainer_config c = config_of();
+    trainer_config c = learners_config();
     error err = { 0 };
     test_ok(objective_add(&c.objectives, "brevity", 0.5, &err), &err);
     c.moo = (moo_plan){ .over = MOO_OVER_REWARDS };
@@ -314,7 +297,7 @@ static void reward_dimensions_are_reconciled_the_same_on_many_learners(void **st
 static void an_adapter_is_the_same_on_many_learners(void **state)
 {
     (void)state;
-    trainer_config c = config_of();
+    trainer_config c = learners_config();
     c.lora = (lora_config){ .rank = 2, .alpha = 4, .targets = lora_target("q_proj") | lora_target("down_proj") };
     check("LoRA", &c, 1);
 }
@@ -325,7 +308,7 @@ static void what_ranks_can_t_agree_on_is_refused(void **state)
     comm *both[2];
     error err = { 0 };
     tiny t = tiny_open(3);
-    trainer_config c = config_of();
+    trainer_config c = learners_config();
     comm_threads(2, both);
     c.comm = both[0];
     c.moo = (moo_plan){ .over = MOO_OVER_GROUPS, .n_groups = 3, .bucket = { .by_micro_batch = true } };

@@ -1,0 +1,284 @@
+/* The literature's methods where they meet the trainer: that each reaches the step. */
+#include "learner/trainer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "recorded.h"
+
+/* Three tokens of a demonstration are learned by heart, and ASFT's anchor keeps the rest of the distribution nearer. */
+static void a_demonstration_is_learned_by_heart(void **state)
+{
+    (void)state;
+    double nll[2][6], kl[2];
+    for (int anchored = 0; anchored <= 1; anchored++) {
+        tiny t = tiny_open(3);
+        error err = { 0 };
+        metrics *m = metrics_new();
+        trainer_config c = config_of(3e-3);
+        c.loss.given = GIVEN_ASFT, c.loss.given_weight = 1, c.loss.anchor = anchored ? 5 : 0;
+        trainer *tr = trainer_new(&c, t.w, &err);
+        for (int step = 0; step < 6; step++) {
+            group *g = recorded_group(&t, (double[]){ 0, 0, 0, 1 }, 4);
+            episode *shown = made_episode(3, 3, 0, 0, -1);
+            trajectory_append(&shown->tokens, ROLE_HINT, (const int32_t[]){ 11, 5, 23 }, 3);
+            shown->hint_len = 3;
+            episode_free(g->episodes[3]);
+            g->episodes[3] = shown;
+            test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+            nll[anchored][step] = metrics_get(m, "actor/given_nll", -1);
+            assert_true(metrics_get(m, "training/tokens_given", -1) == 3);
+            group_free(g);
+        }
+        kl[anchored] = metrics_get(m, "actor/given_kl", -1);
+        trainer_free(tr);
+        metrics_free(m);
+        tiny_close(&t);
+    }
+    assert_true(nll[0][5] < nll[0][0] - 0.05);
+    assert_true(kl[0] > 0 && kl[1] > 0 && kl[1] < 0.7 * kl[0]);
+}
+
+/* A group of four, the last of them a demonstration of three tokens. */
+static group *with_demonstration(const tiny *t)
+{
+    group *g = recorded_group(t, (double[]){ 1, 0, 0, 1 }, 4);
+    episode *shown = made_episode(3, 3, 0, 0, -1);
+    trajectory_append(&shown->tokens, ROLE_HINT, (const int32_t[]){ 11, 5, 23 }, 3);
+    shown->hint_len = 3;
+    episode_free(g->episodes[3]);
+    g->episodes[3] = shown;
+    return g;
+}
+
+/* A step that measures the mixture trains as one that doesn't, and what it has learned of it weighs the next. */
+static void a_mixture_is_measured_on_the_way(void **state)
+{
+    (void)state;
+    double norm[2], given_nll[2], mu[2], memory = 0;
+    for (int every = 1; every <= 2; every++) {
+        tiny t = tiny_open(3);
+        error err = { 0 };
+        metrics *m = metrics_new();
+        trainer_config c = config_of(1e-3);
+        c.loss.given = GIVEN_SFT, c.loss.given_weight = 1;
+        c.mixture = (mixture_config){ .start = 0.3, .rate = 0.2, .every = every };
+        trainer *tr = trainer_new(&c, t.w, &err);
+        group *g = with_demonstration(&t);
+        test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+        assert_true(metrics_get(m, "actor/mixture", -1) == 0.3);
+        assert_true((metrics_get(m, "actor/mixture_slope", 9) != 9) == (every == 1));
+        norm[every - 1] = metrics_get(m, "actor/grad_norm", -1);
+        if (every == 1) trainer_memory_save(tr, &memory);
+        metrics_clear(m);
+        test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+        mu[every - 1] = metrics_get(m, "actor/mixture", -1);
+        given_nll[every - 1] = metrics_get(m, "actor/given_nll", -1);
+        trainer_free(tr);
+        group_free(g);
+        metrics_free(m);
+        tiny_close(&t);
+    }
+    test_near(norm[1] / norm[0], 1, 1e-5, "the step's gradient, measured or not");
+    test_near(given_nll[1], given_nll[0], 1e-4, "what it has taught");
+    assert_true(mu[0] != 0.3 && mu[0] == memory && mu[1] == 0.3);
+}
+
+/* Three steps on tokens of version 0, of which one version behind is allowed. */
+static void tokens_too_old_are_read_and_not_trained_on(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    metrics *m = metrics_new();
+    trainer_config c = config_of(1e-3);
+    c.oldest_token = 1;
+    trainer *tr = trainer_new(&c, t.w, &err);
+    for (int step = 0; step < 3; step++) {
+        const uint64_t before = t.w->hash;
+        group *g = recorded_group(&t, (double[]){ 1, 0, 0, 0 }, 4);
+        test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+        test_near(metrics_get(m, "training/tokens_trained", -1), step < 2 ? 16 : 0, 0, "tokens");
+        assert_true((t.w->hash != before) == (step < 2));
+        group_free(g);
+    }
+    trainer_free(tr);
+    metrics_free(m);
+    tiny_close(&t);
+}
+
+/* All good answers are too sure: half their advantage, and nothing looks stale, since ERA is on both sides of the
+ * ratio. */
+static void era_halves_what_is_sure_already(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    metrics *m = metrics_new();
+    trainer_config c = config_of(1e-3);
+    c.era = (era_config){ .k = 2, .low = 100, .high = 200 };
+    c.epochs = 2;
+    trainer *tr = trainer_new(&c, t.w, &err);
+    group *g = recorded_group(&t, (double[]){ 1, 0, 0, 0 }, 4);
+    c.epochs = 1;
+    test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+    test_near(metrics_get(m, "training/importance_weight/mean", -1), 1, 1e-6, "after an epoch, pi_old is still mu");
+    trainer_free(tr);
+    group_free(g);
+    tr = trainer_new(&c, t.w, &err);
+    g = recorded_group(&t, (double[]){ 1, 0, 0, 0 }, 4);
+    test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+    test_near(metrics_get(m, "actor/pg_loss", -1), -(4 * 1.5 / 2 + 12 * -0.5) / 16, 1e-5,
+              "advantages 1.5 / 2 and -0.5");
+    test_near(metrics_get(m, "training/rollout_logprobs_differing", -1), 0, 0, "as sampled");
+    test_near(metrics_get(m, "actor/ratio/max", -1), 1, 0, "on policy");
+    trainer_free(tr);
+    group_free(g);
+    metrics_free(m);
+    tiny_close(&t);
+}
+
+/* Half of the blocks rest: their weights and moments are to the bit what they were. */
+static void what_is_frozen_does_not_move(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    metrics *m = metrics_new();
+    trainer_config c = config_of(1e-2);
+    c.isolation = (isolation_config){ .freeze = 0.5, .every = 100, .seed = 5 };
+    float *before = malloc(sizeof(float) * (size_t)t.table->total);
+    memcpy(before, t.w->data, sizeof(float) * (size_t)t.table->total);
+    trainer *tr = trainer_new(&c, t.w, &err);
+    group *g = recorded_group(&t, (double[]){ 1, 0, 0, 0 }, 4);
+    test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+    isolation *same = isolation_new(&c.isolation, t.table, 0);
+    const bool *mask = isolation_mask(same, 1, 0);
+    int moved = 0;
+    for (int i = 0; i < isolation_count(same); i++) {
+        const isolation_block *b = &isolation_blocks(same)[i];
+        const bool still = memcmp(t.w->data + b->begin, before + b->begin, sizeof(float) * (size_t)b->count) == 0;
+        if (mask[i]) assert_true(still);
+        moved += !still;
+    }
+    assert_true(moved > isolation_count(same) / 3);
+    test_near(metrics_get(m, "actor/frozen_blocks", -1), 0.5, 0.01, "share");
+    isolation_free(same);
+    trainer_free(tr);
+    group_free(g);
+    metrics_free(m);
+    free(before);
+    tiny_close(&t);
+}
+
+/* Accuracy 1 0 1 0, brevity -1 1 1 -1: by accuracy, then by the sum, one of four is out of order, until
+ * accuracy leads and the sum follows it. */
+static void moa_s_weights_and_elimination_reach_the_step(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    metrics *m = metrics_new();
+    trainer_config c = two_config(1e-3);
+    c.pivot = (pivot_config){ .window = 4, .beta = 10, .eliminate = true };
+    trainer *tr = trainer_new(&c, t.w, &err);
+    for (int step = 0; step < 3; step++) {
+        group *g = recorded_group(&t, (double[]){ 1, 0, 1, 0 }, 4);
+        for (uint32_t i = 0; i < 4; i++)
+            test_ok(score_set(g->scores[i], "brevity", i % 3 == 0 ? -1 : step < 2 ? 1 : 0.5, &err), &err);
+        test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+        test_near(metrics_get(m, "reward/eliminated", -1), step < 2 ? 0.25 : 0, 0, "one of four");
+        test_near(metrics_get(m, "training/episodes_trained", -1), step < 2 ? 3 : 4, 0, "the others");
+        group_free(g);
+    }
+    /* Brevity has fallen by 0.25 below its line: weights e^0 and e^-2.5. */
+    test_near(metrics_get(m, "reward/brevity/weight", -1), 1 / (1 + exp(2.5)), 1e-9, "weight");
+    trainer_free(tr);
+    metrics_free(m);
+    tiny_close(&t);
+}
+
+/* Accuracy says the first, brevity the others: which of them becomes likelier is the row's to say. */
+static void a_row_s_preference_reaches_the_step(void **state)
+{
+    (void)state;
+    char path[400];
+    error err = { 0 };
+    char *dir = test_folder_new();
+    test_file_write(dir, "d.jsonl", "{\"prompt\": \"a\", \"want\": {\"accuracy\": 0, \"brevity\": 1}}\n");
+    snprintf(path, sizeof path, "%s/d.jsonl", dir);
+    dataset *rows = dataset_open(path, 0, &err);
+    for (int asked = 0; asked <= 1; asked++) {
+        tiny t = tiny_open(3);
+        metrics *m = metrics_new();
+        trainer_config c = two_config(1e-3);
+        c.rows = rows;
+        strcpy(c.preference, asked ? "want" : "");
+        trainer *tr = trainer_new(&c, t.w, &err);
+        group *g = recorded_group(&t, (double[]){ 1, 0, 0, 0 }, 4);
+        for (uint32_t i = 0; i < 4; i++) test_ok(score_set(g->scores[i], "brevity", i == 0 ? -1 : 1, &err), &err);
+        const double before = total_logprob(&t, g->episodes[0]);
+        test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+        assert_true((total_logprob(&t, g->episodes[0]) > before) == !asked);
+        trainer_free(tr);
+        group_free(g);
+        metrics_free(m);
+        tiny_close(&t);
+    }
+    dataset_free(rows);
+    test_folder_remove(dir);
+}
+
+/* Two episodes that are worth the same; in the first the second token is better than the third. Rewards by objective
+ * reconcile the same gradient. */
+static void a_reward_on_a_stretch_trains_its_tokens(void **state)
+{
+    (void)state;
+    double norm[2];
+    for (int by_objective = 0; by_objective <= 1; by_objective++) {
+        tiny t = tiny_open(3);
+        error err = { 0 };
+        metrics *m = metrics_new();
+        trainer_config c = config_of(1e-3);
+        c.advantage.mean = MEAN_NONE, c.advantage.std = STD_NONE;
+        if (by_objective) c.moo = (moo_plan){ .over = MOO_OVER_REWARDS, .bucket = { .moo = moo_default(MOO_SUM) } };
+        trainer *tr = trainer_new(&c, t.w, &err);
+        if (!tr) fail_msg("%s", err.text);
+        group *g = recorded_group(&t, (double[]){ 0.5, 0.5, 0.5, 0.5 }, 4);
+        trajectory *said = &g->episodes[0]->tokens;
+        for (uint32_t i = 0; i < said->n; i++) said->wrote[i] = said->mask[i];
+        for (uint32_t k = 1; k < 4; k++)
+            test_ok(score_mark(g->scores[0], "accuracy", k, k == 2 ? 1 : k == 3 ? -1 : 0, &err), &err);
+        for (uint32_t i = 1; i < 4; i++) test_ok(score_set(g->scores[i], "accuracy", 0, &err), &err);
+        float before[64], after[64];
+        memcpy(before, said->logprob, sizeof(float) * said->n);
+        test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+        episode now = *g->episodes[0];
+        now.tokens.logprob = after;
+        record_true_logprobs(&t, &now);
+        const uint32_t first = said->n_prompt > 0 ? said->n_prompt : 3;
+        assert_true(after[first + 1] > before[first + 1] && after[first + 2] < before[first + 2]);
+        assert_true(metrics_get(m, "training/episodes_trained", -1) == 1);
+        norm[by_objective] = metrics_get(m, "actor/grad_norm", -1);
+        trainer_free(tr);
+        group_free(g);
+        metrics_free(m);
+        tiny_close(&t);
+    }
+    test_near(norm[1] / norm[0], 1, 1e-5, "gradient norm, by objective and not");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_demonstration_is_learned_by_heart),
+        cmocka_unit_test(a_mixture_is_measured_on_the_way),
+        cmocka_unit_test(tokens_too_old_are_read_and_not_trained_on),
+        cmocka_unit_test(era_halves_what_is_sure_already),
+        cmocka_unit_test(what_is_frozen_does_not_move),
+        cmocka_unit_test(moa_s_weights_and_elimination_reach_the_step),
+        cmocka_unit_test(a_row_s_preference_reaches_the_step),
+        cmocka_unit_test(a_reward_on_a_stretch_trains_its_tokens),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
