@@ -1,13 +1,8 @@
 #include "learner/advantage.h"
 
+#include <string.h>
+
 #include "base/rng.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
 #include "episodes.h"
 #include "tests/support/support.h"
 
@@ -291,6 +286,11 @@ static void a_stretch_s_reward_goes_to_its_own_tokens(void **state)
     for (int i = 0; i < 11; i++) test_near(t->tokens[0][i], 2 * want[i], 1e-9, "weighed advantage of a token");
     for (int i = 0; i < 11; i++) test_near(t->tokens_by_objective[0][i], want[i], 1e-9, "advantage of a token");
     for (int i = 3; i < 9; i++) assert_true(t->tokens[1][i] > 0 || i == 7);
+    trajectory *second = &g->episodes[1]->tokens; /* were it given whole, it would be in nobody's mean */
+    memset(second->mask, 0, second->n);
+    t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
+    test_near(t->tokens[0][5], 2 * -0.4 / (sqrt(0.12) + 1e-6), 1e-6, "of 0.3, -0.3, 0.3: mean 0.1");
+    for (uint32_t i = 0; i < second->n; i++) second->mask[i] = second->role[i] == ROLE_POLICY;
     c.credit = CREDIT_RETURN;
     t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
     test_near(t->tokens[0][3], 2 * (good + bad + good), 1e-9, "all that comes");

@@ -1,6 +1,7 @@
 /* Several learners, as threads: the same weights as one, and not more bytes than promised. */
 #include <pthread.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/str.h"
 #include "recorded.h"
@@ -103,7 +104,12 @@ static void in_a_folder(int n, void *(*life)(void *))
         assert_int_equal(pthread_create(&ranks[r].thread, NULL, life, &ranks[r]), 0);
     }
     for (int r = 0; r < n; r++) pthread_join(ranks[r].thread, NULL);
-    for (int r = 0; r < n; r++) assert_true(ranks[r].number == 1);
+    for (int r = 0; r < n; r++) {
+        char name[1100];
+        snprintf(name, sizeof name, "%s/learner-%d", folder, r);
+        assert_true(ranks[r].number == 1);
+        assert_int_not_equal(access(name, F_OK), 0); /* who is started again must not find who is about to end */
+    }
     test_folder_remove(folder);
 }
 

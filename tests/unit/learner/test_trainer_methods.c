@@ -268,9 +268,39 @@ static void a_reward_on_a_stretch_trains_its_tokens(void **state)
     test_near(norm[1] / norm[0], 1, 1e-5, "gradient norm, by objective and not");
 }
 
+/* The gradient norm of a first step on this group, with a mixture of `mu` (0: none). */
+static double norm_with_mixture(double mu, bool demonstrated)
+{
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    metrics *m = metrics_new();
+    trainer_config c = config_of(1e-3);
+    c.loss.given = GIVEN_SFT, c.loss.given_weight = 1;
+    c.mixture = (mixture_config){ .start = mu, .rate = 0.1, .every = 2 };
+    trainer *tr = trainer_new(&c, t.w, &err);
+    group *g = demonstrated ? with_demonstration(&t) : recorded_group(&t, (double[]){ 1, 0, 0, 1 }, 4);
+    /* Only the demonstration teaches where all answers are worth the same. */
+    for (uint32_t i = 0; demonstrated && i < 4; i++) test_ok(score_set(g->scores[i], "accuracy", 1, &err), &err);
+    test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+    const double norm = metrics_get(m, "actor/grad_norm", -1);
+    trainer_free(tr);
+    group_free(g);
+    metrics_free(m);
+    tiny_close(&t);
+    return norm;
+}
+
+static void a_mixture_weighs_both_losses(void **state)
+{
+    (void)state;
+    test_near(norm_with_mixture(0.3, false) / norm_with_mixture(0, false), 0.7, 1e-5, "what the reward says");
+    test_near(norm_with_mixture(0.3, true) / norm_with_mixture(0, true), 0.3, 1e-5, "what was given");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_mixture_weighs_both_losses),
         cmocka_unit_test(a_demonstration_is_learned_by_heart),
         cmocka_unit_test(a_mixture_is_measured_on_the_way),
         cmocka_unit_test(tokens_too_old_are_read_and_not_trained_on),

@@ -244,6 +244,20 @@ static void a_list_is_rewards_on_stretches_of_the_answer(void **state)
                     "position");
 }
 
+static void a_turn_says_where_it_stops(void **state)
+{
+    (void)state;
+    desk d =
+        open_desk("return function(task, e) return { a = { { e.turns[1].stop, 1 }, { e.turns[2].stop, 0 } } } end\n");
+    episode_add_turn(d.e)->text = xstrdup("<answer>");
+    episode_add_turn(d.e)->text = xstrdup("2</answer>");
+    score sc = ask(&d);
+    assert_int_equal(sc.n_marks, 2);
+    assert_true(sc.marks[0].end == 8 && sc.marks[1].end == 18);
+    score_reset(&sc);
+    close_desk(&d);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 7 && strcmp(argv[1], "reward-host") == 0) { /* the scorer starts its own program, as `troupe` does */
@@ -253,6 +267,7 @@ int main(int argc, char **argv)
         return reward_host_main(&config, atoi(argv[3]));
     }
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_turn_says_where_it_stops),
         cmocka_unit_test(a_list_is_rewards_on_stretches_of_the_answer),
         cmocka_unit_test(objectives_come_back_by_name),
         cmocka_unit_test(one_number_is_the_objective_reward),
