@@ -88,8 +88,10 @@ static void *exchange_megabytes(void *ctx)
     while (!comm_exchanged(c, pending, false)) {
     }
     me->number = 1;
-    for (int i = 0; i < 2 * EACH; i++)
-        if (in[i] != (float)((double)(i / EACH) + 2 * (i % EACH + c->rank * EACH))) me->number = 0;
+    for (int i = 0; i < 2 * EACH; i++) {
+        const int from = i / EACH, at = i % EACH + c->rank * EACH;
+        if (in[i] != (float)(from + 2 * at)) me->number = 0;
+    }
     free(out), free(in);
     comm_free(c);
     return NULL;
