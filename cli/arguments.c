@@ -1,6 +1,10 @@
 #include "cli/arguments.h"
 
 #include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/str.h"
@@ -14,50 +18,146 @@ static bool is_override(const char *word)
     return *p == '=' && p > word;
 }
 
+/* ---- values ---- */
+
+/* strtoll and strtod pass over space in front and stop where they don't understand: a value is all of the text. */
+static bool begins_number(const char *text) { return *text && !isspace((unsigned char)*text); }
+
+int value_whole(const char *what, const char *text, int64_t least, int64_t most, int64_t *out, error *err)
+{
+    char *end;
+    errno = 0;
+    const long long n = strtoll(text, &end, 10);
+    if (!begins_number(text) || *end || errno == ERANGE || n < least || n > most)
+        return error_set(err, ERR_ARGUMENT,
+                         "%s: expected a whole number from %" PRId64 " to %" PRId64 ", found '%.80s'", what, least,
+                         most, text);
+    *out = n;
+    return OK;
+}
+
+int value_number(const char *what, const char *text, double least, double most, double *out, error *err)
+{
+    char *end;
+    const double v = strtod(text, &end);
+    if (!begins_number(text) || *end || !isfinite(v) || v < least || v > most)
+        return error_set(err, ERR_ARGUMENT, "%s: expected a number from %.10g to %.10g, found '%.80s'", what, least,
+                         most, text);
+    *out = v;
+    return OK;
+}
+
+static int value_hex(const char *what, const char *text, uint64_t *out, error *err)
+{
+    const size_t len = strlen(text);
+    if (len == 0 || len > 16 || strspn(text, "0123456789abcdefABCDEF") != len)
+        return error_set(err, ERR_ARGUMENT, "%s: expected an id of up to 16 hexadecimal digits, found '%.80s'", what,
+                         text);
+    *out = strtoull(text, NULL, 16);
+    return OK;
+}
+
+static int value_choice(const flag *f, const char *text, error *err)
+{
+    str known = { 0 };
+    for (int i = 0; f->choices[i]; i++) {
+        if (strcmp(f->choices[i], text) == 0) return str_free(&known), *f->choice = i, OK;
+        str_printf(&known, "%s%s", i ? ", " : "", f->choices[i]);
+    }
+    error_set(err, ERR_ARGUMENT, "%s: expected one of %s, found '%.80s'", f->name, known.data, text);
+    str_free(&known);
+    return ERR_ARGUMENT;
+}
+
+static int take_value(const flag *f, const char *text, error *err)
+{
+    if (f->whole) return value_whole(f->name, text, (int64_t)f->least, (int64_t)f->most, f->whole, err);
+    if (f->number) return value_number(f->name, text, f->least, f->most, f->number, err);
+    if (f->hex) return value_hex(f->name, text, f->hex, err);
+    if (f->choice) return value_choice(f, text, err);
+    if (f->text && !*text) return error_set(err, ERR_ARGUMENT, "option '%s' needs a value, found ''", f->name);
+    *(f->text ? f->text : f->any) = text;
+    return OK;
+}
+
+/* ---- options ---- */
+
 static int unknown_flag(const char *word, const flag *flags, error *err)
 {
     const char *names[MAX_FLAGS + 2] = { "--help" };
-    for (int i = 0; flags[i].name && i < MAX_FLAGS; i++) names[i + 1] = flags[i].name;
-    const char *nearest = str_nearest(word, names);
-    return error_set(err, ERR_ARGUMENT, "no option '%s'%s%s%s", word, nearest ? " (did you mean '" : "",
+    char bare[80];
+    snprintf(bare, sizeof bare, "%.*s", (int)strcspn(word, "="), word);
+    for (int i = 0; flags && flags[i].name && i < MAX_FLAGS; i++) names[i + 1] = flags[i].name;
+    const char *nearest = str_nearest(bare, names);
+    return error_set(err, ERR_ARGUMENT, "no option '%.80s'%s%s%s", word, nearest ? " (did you mean '" : "",
                      nearest ? nearest : "", nearest ? "'?)" : " (--help lists them)");
+}
+
+/* A value that is itself an option was forgotten, not meant: --model --json. It may be said as --model=--json. */
+static const char *next_value(int argc, char **argv, int *i)
+{
+    if (*i + 1 >= argc || (argv[*i + 1][0] == '-' && argv[*i + 1][1] == '-')) return NULL;
+    return argv[++*i];
 }
 
 static int take_flag(int argc, char **argv, int *i, const flag *flags, error *err)
 {
-    for (const flag *f = flags; f->name; f++) {
+    for (const flag *f = flags; f && f->name; f++) {
         const size_t len = strlen(f->name);
         const char *word = argv[*i];
         if (strncmp(word, f->name, len) != 0 || (word[len] && word[len] != '=')) continue;
-        if (f->present && !word[len]) return *f->present = true, OK;
-        if (f->value && word[len] == '=') return *f->value = word + len + 1, OK;
-        if (f->value && *i + 1 < argc) return *f->value = argv[++*i], OK;
-        return error_set(err, ERR_ARGUMENT, f->value ? "option '%s' needs a value" : "option '%s' takes no value",
-                         f->name);
+        if (f->present && word[len]) return error_set(err, ERR_ARGUMENT, "option '%s' takes no value", f->name);
+        if (f->present) return *f->present = true, OK;
+        const char *value = word[len] ? word + len + 1 : next_value(argc, argv, i);
+        return value ? take_value(f, value, err) : error_set(err, ERR_ARGUMENT, "option '%s' needs a value", f->name);
     }
     return unknown_flag(argv[*i], flags, err);
 }
 
-int arguments_parse(arguments *a, int argc, char **argv, const flag *flags, error *err)
+/* ---- words ---- */
+
+static int take_word(arguments *a, const char *word, const syntax *s, error *err)
+{
+    if (s->keys && is_override(word)) {
+        if (a->n_overrides == MAX_OVERRIDES)
+            return error_set(err, ERR_ARGUMENT, "more than %d key=value words", MAX_OVERRIDES);
+        a->overrides[a->n_overrides++] = word;
+        return OK;
+    }
+    if (a->n_positional == s->most || a->n_positional == MAX_POSITIONAL)
+        return error_set(err, ERR_ARGUMENT, "'%.80s' is one word too many (expected %s)", word,
+                         s->words ? s->words : "options alone");
+    a->positional[a->n_positional++] = word;
+    return OK;
+}
+
+int arguments_parse(arguments *a, int argc, char **argv, const syntax *s, error *err)
 {
     *a = (arguments){ 0 };
     bool only_words = false;
-    for (int i = 1; i < argc; i++) {
+    int rc = OK;
+    for (int i = 1; i < argc && rc == OK; i++) {
         const char *word = argv[i];
-        if (!only_words && strcmp(word, "--") == 0) {
+        if (!only_words && strcmp(word, "--") == 0)
             only_words = true;
-        } else if (!only_words && (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)) {
+        else if (!only_words && (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0))
             a->help = true;
-        } else if (!only_words && word[0] == '-' && word[1]) {
-            if (take_flag(argc, argv, &i, flags, err) != OK) return ERR_ARGUMENT;
-        } else if (!only_words && is_override(word)) {
-            if (a->n_overrides == MAX_OVERRIDES)
-                return error_set(err, ERR_ARGUMENT, "more than %d key=value words", MAX_OVERRIDES);
-            a->overrides[a->n_overrides++] = word;
-        } else {
-            if (a->n_positional == MAX_POSITIONAL) return error_set(err, ERR_ARGUMENT, "too many words, at '%s'", word);
-            a->positional[a->n_positional++] = word;
-        }
+        else if (!only_words && word[0] == '-' && word[1])
+            rc = take_flag(argc, argv, &i, s->flags, err);
+        else
+            rc = take_word(a, word, s, err);
     }
-    return OK;
+    if (rc == OK && !a->help && a->n_positional < s->least)
+        return error_set(err, ERR_ARGUMENT, "expected %s, found %s%s", s->words, a->n_positional ? "only " : "nothing",
+                         a->n_positional ? a->positional[0] : "");
+    return rc;
+}
+
+int arguments_open(arguments *a, int argc, char **argv, const syntax *s)
+{
+    error err = { 0 };
+    if (arguments_parse(a, argc, argv, s, &err) == OK) return a->help ? s->usage(stdout) : -1;
+    if (argc == 1) return s->usage(stderr); /* a verb alone asks how it goes */
+    fprintf(stderr, "troupe: %s: %s\n'troupe %s --help' shows how it goes\n", argv[0], err.text, argv[0]);
+    return 2;
 }

@@ -1,17 +1,46 @@
-/* arguments - what the verbs' command lines have in common: positionals, --flags, key=value overrides. */
+/* arguments - what the verbs' command lines have in common: words, --options with types and ranges, key=value.
+ *
+ *     static int usage(FILE *to);
+ *     const flag flags[] = { { .name = "--shots", .whole = &shots, .least = 0, .most = 64 },
+ *                            { .name = "--json", .present = &json }, { 0 } };
+ *     const syntax s = { .flags = flags, .words = "RECIPE.lua", .least = 1, .most = 1, .keys = true, .usage = usage };
+ *     const int status = arguments_open(&a, argc, argv, &s);
+ *     if (status >= 0) return status;
+ *
+ * All that can be wrong with a command line by itself is found here, before a verb has begun: options that don't exist,
+ * values of another type or out of range, words too few or too many. The first wins of errors, the last of values. */
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
 
 #include "base/error.h"
 
 enum { MAX_POSITIONAL = 8, MAX_OVERRIDES = 64 };
 
+/* One option. Exactly one of the places is set: it says what kind of value the option takes. An option that isn't given
+ * leaves its place as it was. */
 typedef struct flag {
-    const char *name;   /* "--model" */
-    const char **value; /* takes a value, written here; or */
-    bool *present;      /* takes none */
+    const char *name;           /* "--model" */
+    bool *present;              /* takes no value */
+    const char **text;          /* any text that isn't empty */
+    const char **any;           /* any text, the empty one too */
+    int64_t *whole;             /* a whole number from least to most */
+    double *number;             /* a finite number from least to most */
+    uint64_t *hex;              /* an id of up to 16 hexadecimal digits */
+    int *choice;                /* the place of the value in `choices` */
+    const char *const *choices; /* NULL-terminated */
+    double least, most;
 } flag;
+
+typedef struct syntax {
+    const flag *flags; /* ends with a row without a name; NULL: none */
+    const char *words; /* as the usage line names them: "REWARD.lua FILE" */
+    int least, most;   /* how many words */
+    bool keys;         /* key=value is an override; else it is a word like others */
+    int (*usage)(FILE *to);
+} syntax;
 
 typedef struct arguments {
     const char *positional[MAX_POSITIONAL];
@@ -21,5 +50,12 @@ typedef struct arguments {
     bool help;
 } arguments;
 
-/* argv[0] is the verb. flags ends with a row without a name. ERR_ARGUMENT names the word, and the nearest flag. */
-int arguments_parse(arguments *a, int argc, char **argv, const flag *flags, error *err);
+/* argv[0] is the verb. ERR_ARGUMENT names the word, what was expected, and the nearest option. */
+int arguments_parse(arguments *a, int argc, char **argv, const syntax *s, error *err);
+/* The same for a verb's main: prints what is wrong, or the usage when it is asked for. -1: go on; else the exit status.
+ */
+int arguments_open(arguments *a, int argc, char **argv, const syntax *s);
+
+/* A value of `what` that has to be a number, whole or not, from least to most; the whole text is read. */
+int value_whole(const char *what, const char *text, int64_t least, int64_t most, int64_t *out, error *err);
+int value_number(const char *what, const char *text, double least, double most, double *out, error *err);

@@ -6,11 +6,16 @@
 #include "cli/role.h"
 #include "cli/verbs.h"
 
-static const char USAGE[] = "usage: troupe actor RECIPE.lua --connect ADDRESS [--name NAME] [key=value ...]\n\n"
-                            "  --connect ADDRESS  where the learner listens: ipc:///path or tcp://127.0.0.1:PORT\n"
-                            "  --name NAME        in logs and metrics (default actor)\n\n"
-                            "'troupe train' starts all roles on one machine; this is one of them by hand.\n"
-                            "example: troupe actor recipe.lua --connect tcp://127.0.0.1:5555 actor_threads=4\n";
+static int usage(FILE *to)
+{
+    fputs("usage: troupe actor RECIPE.lua --connect ADDRESS [--name NAME] [key=value ...]\n\n"
+          "  --connect ADDRESS  where the learner listens: ipc:///path or tcp://127.0.0.1:PORT\n"
+          "  --name NAME        in logs and metrics (default actor)\n\n"
+          "'troupe train' starts all roles on one machine; this is one of them by hand.\n"
+          "example: troupe actor recipe.lua --connect tcp://127.0.0.1:5555 actor_threads=4\n",
+          to);
+    return to == stdout ? 0 : 2;
+}
 
 /* What one actor of the fleet needs to hold so that a step is played in one go. */
 static int slots_of(const recipe *r)
@@ -24,7 +29,7 @@ int cmd_actor(int argc, char **argv)
     const char *address, *name;
     role r;
     error err = { 0 };
-    const int status = role_open_worker(&r, argc, argv, &address, &name, USAGE);
+    const int status = role_open_worker(&r, argc, argv, &address, &name, usage);
     if (status != 0 || r.helped) return status;
     const int slots = slots_of(r.recipe);
     player *p = player_new(r.recipe, NULL, (int)r.recipe->actor_threads, slots, r.log, &err);

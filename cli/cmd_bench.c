@@ -11,10 +11,15 @@
 #include "cli/verbs.h"
 
 typedef struct request {
-    const char *what, *size, *precision, *threads, *batch, *length, *seconds, *peer;
+    const char *what, *peer;
+    int size, precision;            /* places in SIZES and PRECISIONS */
+    int64_t threads, batch, length; /* 0: the size's own */
     bool json;
     bench_request bench;
 } request;
+
+static const char *const SIZES[] = { "small", "large", NULL };
+static const char *const PRECISIONS[] = { "f32", "bf16", NULL };
 
 static int usage(FILE *to)
 {
@@ -68,62 +73,28 @@ const model_config *bench_config(const char *size)
 
 /* ---- what is asked for ---- */
 
-static int read_number(const char *text, const char *what, int otherwise, int most, int *out, error *err)
-{
-    char *end;
-    const long n = text ? strtol(text, &end, 10) : otherwise;
-    if (text && (*end || n < 1 || n > most))
-        return error_set(err, ERR_ARGUMENT, "%s: expected 1 to %d, found '%s'", what, most, text);
-    *out = (int)n;
-    return OK;
-}
-
-static int read_sizes(request *r, error *err)
+static void take_sizes(request *r)
 {
     bench_request *b = &r->bench;
-    const bool moo = strcmp(r->what, "moo") == 0, train = moo || strcmp(r->what, "train") == 0;
-    const bool large = strcmp(b->size, "large") == 0;
-    if (read_number(r->threads, "--threads", 0, 1024, &b->threads, err) != OK ||
-        read_number(r->batch, "--batch",
-                    !train  ? 1
-                    : large ? moo ? 8 : 2
-                            : 16,
-                    4096, &b->batch, err) != OK ||
-        read_number(r->length, "--length",
-                    !train          ? 128
-                    : large && !moo ? 512
-                                    : 256,
-                    2048, &b->length, err) != OK)
-        return err->code;
-    b->seconds = r->seconds ? atof(r->seconds) : 5;
-    if (!(b->seconds > 0 && b->seconds < 3600))
-        return error_set(err, ERR_ARGUMENT, "--seconds: expected up to 3600, found '%s'", r->seconds);
-    return OK;
+    const bool moo = strcmp(r->what, "moo") == 0, train = moo || strcmp(r->what, "train") == 0, large = r->size == 1;
+    const int sequences = !train ? 1 : !large ? 16 : moo ? 8 : 2, tokens = !train ? 128 : large && !moo ? 512 : 256;
+    b->size = SIZES[r->size];
+    b->precision = r->precision == 1 ? PRECISION_BF16 : PRECISION_F32;
+    b->threads = (int)r->threads;
+    b->batch = r->batch > 0 ? (int)r->batch : sequences;
+    b->length = r->length > 0 ? (int)r->length : tokens;
 }
 
-static int read_request(request *r, int argc, char **argv, arguments *a, error *err)
+static int check(request *r, error *err)
 {
-    const flag flags[] = {
-        { "--size", &r->size, NULL },   { "--precision", &r->precision, NULL }, { "--threads", &r->threads, NULL },
-        { "--batch", &r->batch, NULL }, { "--length", &r->length, NULL },       { "--seconds", &r->seconds, NULL },
-        { "--peer", &r->peer, NULL },   { "--json", NULL, &r->json },           { 0 }
-    };
-    if (arguments_parse(a, argc, argv, flags, err) != OK || a->help) return err->code;
-    if (a->n_positional != 1 || a->n_overrides > 0)
-        return error_set(err, ERR_ARGUMENT, "expected one of train, decode, moo, ops");
-    r->what = a->positional[0];
-    r->bench.size = r->size ? r->size : "small";
-    if (strcmp(r->what, "train") != 0 && strcmp(r->what, "decode") != 0 && strcmp(r->what, "ops") != 0 &&
-        strcmp(r->what, "moo") != 0)
-        return error_set(err, ERR_ARGUMENT, "'%s': expected one of train, decode, moo, ops", r->what);
-    if (strcmp(r->what, "moo") == 0 && r->peer)
-        return error_set(err, ERR_ARGUMENT, "--peer: moo is measured beside a plain step");
-    if (!bench_config(r->bench.size))
-        return error_set(err, ERR_ARGUMENT, "--size '%s': expected small or large", r->bench.size);
-    if (r->precision && strcmp(r->precision, "f32") != 0 && strcmp(r->precision, "bf16") != 0)
-        return error_set(err, ERR_ARGUMENT, "--precision '%s': expected f32 or bf16", r->precision);
-    r->bench.precision = r->precision && strcmp(r->precision, "bf16") == 0 ? PRECISION_BF16 : PRECISION_F32;
-    return read_sizes(r, err);
+    static const char *const KINDS[] = { "train", "decode", "moo", "ops", NULL };
+    int kind = 0;
+    while (KINDS[kind] && strcmp(KINDS[kind], r->what) != 0) kind++;
+    if (!KINDS[kind])
+        return error_set(err, ERR_ARGUMENT, "expected one of train, decode, moo, ops, found '%.80s'", r->what);
+    if (kind == 2 && r->peer) return error_set(err, ERR_ARGUMENT, "--peer: moo is measured beside a plain step");
+    take_sizes(r);
+    return OK;
 }
 
 /* ---- the peer ---- */
@@ -248,11 +219,25 @@ static int run_rate(const request *r, const json_t *peer, error *err)
 
 int cmd_bench(int argc, char **argv)
 {
-    request r = { 0 };
+    request r = { .bench = { .seconds = 5 } };
     arguments a;
     error err = { 0 };
-    int rc = read_request(&r, argc, argv, &a, &err);
-    if (rc == OK && a.help) return usage(stdout);
+    const flag flags[] = { { .name = "--size", .choice = &r.size, .choices = SIZES },
+                           { .name = "--precision", .choice = &r.precision, .choices = PRECISIONS },
+                           { .name = "--threads", .whole = &r.threads, .least = 1, .most = 1024 },
+                           { .name = "--batch", .whole = &r.batch, .least = 1, .most = 4096 },
+                           { .name = "--length", .whole = &r.length, .least = 1, .most = 2048 },
+                           { .name = "--seconds", .number = &r.bench.seconds, .least = 0.01, .most = 3600 },
+                           { .name = "--peer", .text = &r.peer },
+                           { .name = "--json", .present = &r.json },
+                           { 0 } };
+    const syntax s = {
+        .flags = flags, .words = "one of train, decode, moo, ops", .least = 1, .most = 1, .usage = usage
+    };
+    const int status = arguments_open(&a, argc, argv, &s);
+    if (status >= 0) return status;
+    r.what = a.positional[0];
+    int rc = check(&r, &err);
     json_t *peer = NULL;
     if (rc == OK && r.peer && !(peer = ask_peer(&r, &err))) rc = err.code;
     const bool ops = rc == OK && strcmp(r.what, "ops") == 0, moo = rc == OK && strcmp(r.what, "moo") == 0;

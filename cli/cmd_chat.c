@@ -69,22 +69,24 @@ int cmd_chat(int argc, char **argv)
 {
     arguments a;
     error err = { 0 };
-    const char *model = NULL, *shots = "0", *temperature = "0";
-    const flag flags[] = {
-        { "--model", &model, NULL }, { "--shots", &shots, NULL }, { "--temperature", &temperature, NULL }, { 0 }
-    };
-    if (arguments_parse(&a, argc, argv, flags, &err) != OK) return fprintf(stderr, "troupe: chat: %s\n", err.text), 2;
-    if (a.help) return usage(stdout);
-    if (a.n_positional != 1) return usage(stderr);
+    const char *model = NULL;
+    int64_t shots = 0;
+    double temperature = 0;
+    const flag flags[] = { { .name = "--model", .text = &model },
+                           { .name = "--shots", .whole = &shots, .least = 0, .most = 64 },
+                           { .name = "--temperature", .number = &temperature, .least = 0, .most = 100 },
+                           { 0 } };
+    const syntax s = { .flags = flags, .words = "RECIPE.lua", .least = 1, .most = 1, .keys = true, .usage = usage };
+    const int status = arguments_open(&a, argc, argv, &s);
+    if (status >= 0) return status;
     logger *log = logger_new(2, "chat", LOG_WARN, false);
     recipe *r = recipe_open(a.positional[0], a.overrides, a.n_overrides, &err);
     player *p = r ? player_new(r, model, (int)r->learner_threads, 1, log, &err) : NULL;
     int rc = p ? OK : err.code;
     if (rc == OK) {
-        chat c = { .recipe = r,
-                   .temperature = (float)atof(temperature),
-                   .shots = atoi(shots),
-                   .terminal = isatty(0) && isatty(1) };
+        chat c = {
+            .recipe = r, .temperature = (float)temperature, .shots = (int32_t)shots, .terminal = isatty(0) && isatty(1)
+        };
         const player_callbacks cb = { .ctx = &c, .next = next_question, .done = on_answer };
         rc = player_run(p, &cb, &err);
     }

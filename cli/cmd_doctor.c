@@ -116,18 +116,20 @@ static void check_libraries(void)
     printf("ok   %-12s SQLite %s, ZeroMQ %d.%d.%d\n", "libraries", sqlite3_libversion(), major, minor, patch);
 }
 
+static int usage(FILE *to)
+{
+    fprintf(to, "usage: troupe doctor\n\nChecks processor, memory, limits and the sandbox; "
+                "status 1 when a run would suffer.\n");
+    return to == stdout ? 0 : 2;
+}
+
 int cmd_doctor(int argc, char **argv)
 {
     arguments a;
-    error err = { 0 };
     report r = { 0 };
-    const flag flags[] = { { 0 } };
-    if (arguments_parse(&a, argc, argv, flags, &err) != OK) return fprintf(stderr, "troupe: doctor: %s\n", err.text), 2;
-    if (a.help || a.n_positional) {
-        fprintf(a.help ? stdout : stderr, "usage: troupe doctor\n\nChecks processor, memory, limits and the sandbox; "
-                                          "status 1 when a run would suffer.\n");
-        return a.help ? 0 : 2;
-    }
+    const syntax s = { .usage = usage };
+    const int status = arguments_open(&a, argc, argv, &s);
+    if (status >= 0) return status;
     printf("troupe %s\n", TROUPE_VERSION);
     check_device(&r);
     check_memory(&r);

@@ -83,26 +83,45 @@ static int call(router *r, const char *name, const char *json, int repeats, int 
     return rc;
 }
 
+/* What the words ask for, before anything is opened. */
+static int check(const arguments *a, bool calls, const char *recipe_path, const char *name, error *err)
+{
+    const bool lists = strcmp(a->positional[0], "list") == 0;
+    if (!calls && !lists) return error_set(err, ERR_ARGUMENT, "expected list or call, found '%.80s'", a->positional[0]);
+    if (lists && (a->n_positional > 1 || name))
+        return error_set(err, ERR_ARGUMENT, "list takes no %s", name ? "--tool" : "further word");
+    if (calls && !name) return error_set(err, ERR_ARGUMENT, "call needs --tool NAME ('troupe env list' shows them)");
+    if (calls && a->n_positional < 2)
+        return error_set(err, ERR_ARGUMENT, "call needs the arguments as JSON: '{\"code\":\"print(2+2)\"}'");
+    if (a->n_overrides && !recipe_path)
+        return error_set(err, ERR_ARGUMENT, "'%.80s' is a key of a recipe: it needs --recipe RECIPE.lua",
+                         a->overrides[0]);
+    return OK;
+}
+
 int cmd_env(int argc, char **argv)
 {
     arguments a;
     error err = { 0 };
-    const char *path = NULL, *name = NULL, *repeat = "1";
-    const flag flags[] = {
-        { "--recipe", &path, NULL }, { "--tool", &name, NULL }, { "--repeat", &repeat, NULL }, { 0 }
+    const char *path = NULL, *name = NULL;
+    int64_t repeats = 1;
+    const flag flags[] = { { .name = "--recipe", .text = &path },
+                           { .name = "--tool", .text = &name },
+                           { .name = "--repeat", .whole = &repeats, .least = 1, .most = MAX_REPEATS },
+                           { 0 } };
+    const syntax s = {
+        .flags = flags, .words = "list, or call ARGUMENTS", .least = 1, .most = 2, .keys = true, .usage = usage
     };
-    if (arguments_parse(&a, argc, argv, flags, &err) != OK) return fprintf(stderr, "troupe: env: %s\n", err.text), 2;
-    if (a.help) return usage(stdout);
-    const bool calls = a.n_positional == 2 && strcmp(a.positional[0], "call") == 0 && name;
-    const bool lists = a.n_positional == 1 && strcmp(a.positional[0], "list") == 0;
-    const int repeats = atoi(repeat);
-    if ((!calls && !lists) || repeats < 1 || repeats > MAX_REPEATS) return usage(stderr);
+    const int asked = arguments_open(&a, argc, argv, &s);
+    if (asked >= 0) return asked;
+    const bool calls = strcmp(a.positional[0], "call") == 0;
+    if (check(&a, calls, path, name, &err) != OK) return fprintf(stderr, "troupe: env: %s\n", err.text), 2;
 
     int status = 0;
     recipe *recipe_file = path ? recipe_open(path, a.overrides, a.n_overrides, &err) : NULL;
     router *r = path ? recipe_file ? recipe_router(recipe_file, NULL, &err) : NULL : default_tools(&err);
     int rc = r ? OK : err.code;
-    if (rc == OK) rc = calls ? call(r, name, a.positional[1], repeats, &status, &err) : list(r, &err);
+    if (rc == OK) rc = calls ? call(r, name, a.positional[1], (int)repeats, &status, &err) : list(r, &err);
     router_free(r);
     recipe_free(recipe_file);
     if (rc != OK) fprintf(stderr, "troupe: env: %s\n", err.text);

@@ -115,12 +115,17 @@ int cmd_eval(int argc, char **argv)
     arguments a;
     error err = { 0 };
     bool json = false;
-    const char *model = NULL, *shots = NULL, *prompts = NULL, *out = NULL;
-    const flag flags[] = { { "--model", &model, NULL }, { "--shots", &shots, NULL }, { "--prompts", &prompts, NULL },
-                           { "--out", &out, NULL },     { "--json", NULL, &json },   { 0 } };
-    if (arguments_parse(&a, argc, argv, flags, &err) != OK) return fprintf(stderr, "troupe: eval: %s\n", err.text), 2;
-    if (a.help) return usage(stdout);
-    if (a.n_positional != 1) return usage(stderr);
+    const char *model = NULL, *out = NULL;
+    int64_t shots = -1, prompts = -1;
+    const flag flags[] = { { .name = "--model", .text = &model },
+                           { .name = "--shots", .whole = &shots, .least = 0, .most = 64 },
+                           { .name = "--prompts", .whole = &prompts, .least = 0, .most = 1e9 },
+                           { .name = "--out", .text = &out },
+                           { .name = "--json", .present = &json },
+                           { 0 } };
+    const syntax s = { .flags = flags, .words = "RECIPE.lua", .least = 1, .most = 1, .keys = true, .usage = usage };
+    const int status = arguments_open(&a, argc, argv, &s);
+    if (status >= 0) return status;
     recipe *r = recipe_open(a.positional[0], a.overrides, a.n_overrides, &err);
     evaluation v = { .recipe = r, .log = logger_new(2, "eval", LOG_WARN, false) };
     player *p = NULL;
@@ -129,11 +134,11 @@ int cmd_eval(int argc, char **argv)
     if (rc == OK && out && !(v.out = fopen(out, "we"))) rc = error_set(&err, ERR_IO, "can't write %s", out);
     if (rc == OK) rc = (p = player_new(r, model, (int)r->learner_threads, SLOTS, v.log, &err)) ? OK : err.code;
     if (rc == OK) {
-        v.schedule =
-            (scheduler_config){ .seed = (uint64_t)r->seed,
-                                .max_tokens = (int32_t)r->max_tokens,
-                                .eval_prompts = prompts ? strtoull(prompts, NULL, 10) : (uint64_t)r->eval_prompts,
-                                .eval_shots = shots ? atoi(shots) : (int32_t)r->eval_shots };
+        v.schedule = (scheduler_config){ .seed = (uint64_t)r->seed,
+                                         .max_tokens = (int32_t)r->max_tokens,
+                                         .eval_prompts = (uint64_t)(prompts >= 0 ? prompts : r->eval_prompts),
+                                         .eval_shots = (int32_t)(shots >= 0 ? shots : r->eval_shots),
+                                         .eval_temperature = (float)r->eval_temperature };
         rc = evaluate(&v, p, model ? model : r->model, json, &err);
     }
     for (size_t i = 0; i < v.groups.len; i++) group_free(v.groups.data[i]);

@@ -8,8 +8,11 @@
 #include "model/lora.h"
 
 typedef struct request {
-    const char *model, *adapter, *dtype, *out;
+    const char *model, *adapter, *out;
+    int dtype; /* a place in DTYPES */
 } request;
+
+static const char *const DTYPES[] = { "f32", "bf16", NULL };
 
 static int usage(FILE *to)
 {
@@ -21,21 +24,6 @@ static int usage(FILE *to)
             "  --dtype        of the stored weights: f32 (default), bf16 (rounded to nearest)\n\n"
             "example: troupe export --model runs/demo/icrl/checkpoints/step-120 --dtype bf16 my-model\n");
     return to == stdout ? 0 : 2;
-}
-
-static int read_request(request *r, int argc, char **argv, arguments *a, error *err)
-{
-    const flag flags[] = {
-        { "--model", &r->model, NULL }, { "--adapter", &r->adapter, NULL }, { "--dtype", &r->dtype, NULL }, { 0 }
-    };
-    if (arguments_parse(a, argc, argv, flags, err) != OK || a->help) return err->code;
-    if (!r->model) return error_set(err, ERR_ARGUMENT, "no --model (a Hugging Face folder)");
-    if (a->n_positional != 1 || a->n_overrides > 0)
-        return error_set(err, ERR_ARGUMENT, "expected the one folder to write");
-    if (r->dtype && strcmp(r->dtype, "f32") != 0 && strcmp(r->dtype, "bf16") != 0)
-        return error_set(err, ERR_ARGUMENT, "--dtype '%s': expected f32 or bf16", r->dtype);
-    r->out = a->positional[0];
-    return OK;
 }
 
 static int merge(const request *r, weights *w, error *err)
@@ -53,12 +41,10 @@ static int run(const request *r, error *err)
     hf_folder *f = dev ? hf_folder_open(r->model, dev, err) : NULL;
     int rc = f ? OK : err->code;
     if (rc == OK && r->adapter) rc = merge(r, f->weights, err);
-    if (rc == OK)
-        rc = hf_folder_write(r->out, r->model, f->weights,
-                             r->dtype && strcmp(r->dtype, "bf16") == 0 ? DTYPE_BF16 : DTYPE_F32, err);
+    if (rc == OK) rc = hf_folder_write(r->out, r->model, f->weights, r->dtype == 1 ? DTYPE_BF16 : DTYPE_F32, err);
     if (rc == OK)
         printf("%s: %s, %lld parameters in %s%s\n", r->out, f->config.architecture, (long long)f->table->total,
-               r->dtype ? r->dtype : "f32", r->adapter ? ", adapter merged" : "");
+               DTYPES[r->dtype], r->adapter ? ", adapter merged" : "");
     hf_folder_close(f);
     device_close(dev);
     return rc;
@@ -69,9 +55,15 @@ int cmd_export(int argc, char **argv)
     request r = { 0 };
     arguments a;
     error err = { 0 };
-    int rc = read_request(&r, argc, argv, &a, &err);
-    if (rc == OK && a.help) return usage(stdout);
-    if (rc == OK) rc = run(&r, &err);
+    const flag flags[] = { { .name = "--model", .text = &r.model },
+                           { .name = "--adapter", .text = &r.adapter },
+                           { .name = "--dtype", .choice = &r.dtype, .choices = DTYPES },
+                           { 0 } };
+    const syntax s = { .flags = flags, .words = "OUT, the folder to write", .least = 1, .most = 1, .usage = usage };
+    const int status = arguments_open(&a, argc, argv, &s);
+    if (status >= 0) return status;
+    r.out = a.positional[0];
+    const int rc = r.model ? run(&r, &err) : error_set(&err, ERR_ARGUMENT, "no --model (a Hugging Face folder)");
     if (rc != OK) fprintf(stderr, "troupe: export: %s\n", err.text);
     return rc == OK ? 0 : rc == ERR_ARGUMENT ? 2 : 1;
 }

@@ -16,11 +16,15 @@
 enum { MAX_GROUPS = 64, COLUMN = 10 };
 static const char PREFIX[] = "eval/group/";
 
-static const char USAGE[] = "usage: troupe forgetting RUN [--json]\n\n"
-                            "A row an evaluation, a column a data group (a row's \"group\"), and what was forgotten.\n"
-                            "  --json  {\"groups\": {NAME: {\"evals\": [], \"best\": , \"last\": , \"forgotten\": }}, "
-                            "\"steps\": [], \"mean_forgotten\": }\n\n"
-                            "example: troupe forgetting runs/languages\n";
+static int usage(FILE *to)
+{
+    fprintf(to, "usage: troupe forgetting RUN [--json]\n\n"
+                "A row an evaluation, a column a data group (a row's \"group\"), and what was forgotten.\n"
+                "  --json  {\"groups\": {NAME: {\"evals\": [], \"best\": , \"last\": , \"forgotten\": }}, "
+                "\"steps\": [], \"mean_forgotten\": }\n\n"
+                "example: troupe forgetting runs/languages\n");
+    return to == stdout ? 0 : 2;
+}
 
 typedef struct evals {
     char *groups[MAX_GROUPS];
@@ -136,15 +140,10 @@ int cmd_forgetting(int argc, char **argv)
     error err = { 0 };
     bool as_json = false;
     evals e = { 0 };
-    const flag flags[] = { { "--json", NULL, &as_json }, { 0 } };
-    if (arguments_parse(&a, argc, argv, flags, &err) != OK) {
-        fprintf(stderr, "troupe: forgetting: %s\n", err.text);
-        return 2;
-    }
-    if (a.help || a.n_positional != 1) {
-        fputs(USAGE, a.help ? stdout : stderr);
-        return a.help ? 0 : 2;
-    }
+    const flag flags[] = { { .name = "--json", .present = &as_json }, { 0 } };
+    const syntax s = { .flags = flags, .words = "RUN", .least = 1, .most = 1, .usage = usage };
+    const int status = arguments_open(&a, argc, argv, &s);
+    if (status >= 0) return status;
     int rc = metrics_file_read(a.positional[0], add_line, &e, &err);
     if (rc == OK && e.steps.len == 0)
         rc =

@@ -1,6 +1,5 @@
 /* troupe import: a model of another program's format -> a Hugging Face folder. */
 #include <stdio.h>
-#include <string.h>
 
 #include "cli/arguments.h"
 #include "cli/verbs.h"
@@ -15,24 +14,17 @@ static int usage(FILE *to)
     return to == stdout ? 0 : 2;
 }
 
-static int check(const arguments *a, const char *from, error *err)
-{
-    if (!from || strcmp(from, "llama2.c") != 0)
-        return error_set(err, ERR_ARGUMENT, "--from %s: expected llama2.c", from ? from : "is missing");
-    if (a->n_positional != 3 || a->n_overrides > 0)
-        return error_set(err, ERR_ARGUMENT, "expected MODEL.bin TOKENIZER.bin OUT, found %d words", a->n_positional);
-    return OK;
-}
-
 int cmd_import(int argc, char **argv)
 {
-    const char *from = NULL;
+    static const char *const FORMATS[] = { "llama2.c", NULL };
+    int from = -1;
     arguments a;
     error err = { 0 };
-    const flag flags[] = { { "--from", &from, NULL }, { 0 } };
-    int rc = arguments_parse(&a, argc, argv, flags, &err);
-    if (rc == OK && a.help) return usage(stdout);
-    if (rc == OK) rc = check(&a, from, &err);
+    const flag flags[] = { { .name = "--from", .choice = &from, .choices = FORMATS }, { 0 } };
+    const syntax s = { .flags = flags, .words = "MODEL.bin TOKENIZER.bin OUT", .least = 3, .most = 3, .usage = usage };
+    const int status = arguments_open(&a, argc, argv, &s);
+    if (status >= 0) return status;
+    int rc = from < 0 ? error_set(&err, ERR_ARGUMENT, "--from is missing: expected llama2.c") : OK;
     if (rc == OK) rc = import_llama2c(a.positional[0], a.positional[1], a.positional[2], &err);
     if (rc == OK)
         printf("%s: written; try: troupe probe --model %s --text 'Once upon a time' --greedy 40\n", a.positional[2],

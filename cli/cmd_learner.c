@@ -17,20 +17,26 @@
 
 enum { TURN_MS = 100, VERSIONS_UNDER_WAY = 4, MEETING_MS = 120000 };
 
-static const char USAGE[] =
-    "usage: troupe learner RECIPE.lua --run DIR --bind ADDRESS [--resume] [key=value ...]\n\n"
-    "  --run DIR       where checkpoints, rollouts.db and metrics.jsonl go\n"
-    "  --bind ADDRESS  where actors and reward workers connect: ipc:///path or tcp://127.0.0.1:PORT\n"
-    "  --resume        go on from the newest checkpoint in DIR\n"
-    "  --rank R --of N --meet DIR\n"
-    "                  one of N learners of this machine, which meet in DIR; the first (0) is who others connect to\n"
-    "  --mpi           the same by MPI: mpirun -n 4 troupe learner ... --mpi; all see the same files\n\n"
-    "'troupe train' starts all roles on one machine; this is one of them by hand.\n"
-    "example: troupe learner recipe.lua --run runs/a --bind tcp://127.0.0.1:5555\n";
+static int usage(FILE *to)
+{
+    fputs("usage: troupe learner RECIPE.lua --run DIR --bind ADDRESS [--resume] [key=value ...]\n\n"
+          "  --run DIR       where checkpoints, rollouts.db and metrics.jsonl go\n"
+          "  --bind ADDRESS  where actors and reward workers connect: ipc:///path or tcp://127.0.0.1:PORT\n"
+          "  --resume        go on from the newest checkpoint in DIR\n"
+          "  --rank R --of N --meet DIR\n"
+          "                  one of N learners of this machine, which meet in DIR; the first (0) is who others connect "
+          "to\n"
+          "  --mpi           the same by MPI: mpirun -n 4 troupe learner ... --mpi; all see the same files\n\n"
+          "'troupe train' starts all roles on one machine; this is one of them by hand.\n"
+          "example: troupe learner recipe.lua --run runs/a --bind tcp://127.0.0.1:5555\n",
+          to);
+    return to == stdout ? 0 : 2;
+}
 
 typedef struct session {
     role role;
-    const char *run, *address, *rank, *of, *meet;
+    const char *run, *address, *meet;
+    int64_t rank, of; /* -1: not given */
     int report_fd;
     bool resume, stop, mpi;
     comm *comm; /* NULL: one learner */
@@ -97,9 +103,12 @@ static int find_checkpoint(session *s, error *err)
 /* Which of the learners of this machine we are. */
 static int place_here(const session *s)
 {
-    const char *ours = s->rank ? s->rank : getenv("OMPI_COMM_WORLD_LOCAL_RANK");
+    const char *ours = getenv("OMPI_COMM_WORLD_LOCAL_RANK");
+    int64_t place = 0;
     if (!ours) ours = getenv("SLURM_LOCALID");
-    return ours ? atoi(ours) : 0;
+    if (s->rank >= 0) return (int)s->rank;
+    if (ours && value_whole("the launcher's local rank", ours, 0, 4096, &place, NULL) != OK) place = 0;
+    return (int)place;
 }
 
 static int cores(void)
@@ -115,7 +124,7 @@ static device *open_device(const session *s, error *err)
     char name[32];
     int threads = (int)r->learner_threads;
     device *dev = NULL;
-    if (threads <= 0 && s->rank) threads = cores() > s->comm->size ? cores() / s->comm->size : 1;
+    if (threads <= 0 && s->rank >= 0) threads = cores() > s->comm->size ? cores() / s->comm->size : 1;
     snprintf(name, sizeof name, "cuda:%d", place_here(s));
     if (s->comm && strcmp(r->device, "auto") == 0) dev = device_open(name, threads, NULL);
     return dev ? dev : device_open(r->device, threads, err);
@@ -266,31 +275,34 @@ static int follow(session *s, error *err)
 /* The other learners, if there are any: by MPI, or by --rank, --of and --meet on one machine. */
 static int find_others(session *s, error *err)
 {
-    const int rank = s->rank ? atoi(s->rank) : 0, of = s->of ? atoi(s->of) : 1;
     if (s->mpi) return (s->comm = comm_mpi(err)) ? OK : err->code;
-    if (!s->rank && !s->of && !s->meet) return OK;
-    if (!s->rank || !s->of || !s->meet || rank < 0 || rank >= of)
+    if (s->rank < 0 && s->of < 0 && !s->meet) return OK;
+    if (s->rank < 0 || s->rank >= s->of || !s->meet)
         return error_set(err, ERR_ARGUMENT, "several learners need --rank R (from 0), --of N and --meet DIR");
-    log_info(s->role.log, "learner %d of %d waits for the others in %s", rank + 1, of, s->meet);
-    return (s->comm = comm_local(s->meet, rank, of, MEETING_MS, err)) ? OK : err->code;
+    log_info(s->role.log, "learner %d of %d waits for the others in %s", (int)s->rank + 1, (int)s->of, s->meet);
+    return (s->comm = comm_local(s->meet, (int)s->rank, (int)s->of, MEETING_MS, err)) ? OK : err->code;
 }
 
 int cmd_learner(int argc, char **argv)
 {
-    session s = { .report_fd = -1 };
-    const char *report = NULL;
+    session s = { .report_fd = -1, .rank = -1, .of = -1 };
+    int64_t report = -1;
     error err = { 0 };
-    const flag flags[] = {
-        { "--run", &s.run, NULL },       { "--bind", &s.address, NULL }, { "--report-fd", &report, NULL },
-        { "--resume", NULL, &s.resume }, { "--mpi", NULL, &s.mpi },      { "--rank", &s.rank, NULL },
-        { "--of", &s.of, NULL },         { "--meet", &s.meet, NULL },    { 0 }
-    };
-    const int status = role_open(&s.role, argc, argv, flags, NULL, USAGE);
+    const flag flags[] = { { .name = "--run", .text = &s.run },
+                           { .name = "--bind", .text = &s.address },
+                           { .name = "--report-fd", .whole = &report, .least = 0, .most = 1 << 20 },
+                           { .name = "--resume", .present = &s.resume },
+                           { .name = "--mpi", .present = &s.mpi },
+                           { .name = "--rank", .whole = &s.rank, .least = 0, .most = 4095 },
+                           { .name = "--of", .whole = &s.of, .least = 1, .most = 4096 },
+                           { .name = "--meet", .text = &s.meet },
+                           { 0 } };
+    const int status = role_open(&s.role, argc, argv, flags, NULL, usage);
     if (status != 0 || s.role.helped) return status;
     if (!s.run || !s.address)
         return role_close(&s.role, error_set(&err, ERR_ARGUMENT, "needs --run DIR and --bind ADDRESS"), &err);
-    if (report) s.report_fd = atoi(report);
-    if (report) fcntl(s.report_fd, F_SETFD, FD_CLOEXEC);
+    s.report_fd = (int)report;
+    if (report >= 0) fcntl(s.report_fd, F_SETFD, FD_CLOEXEC);
     if (find_others(&s, &err) != OK) return role_close(&s.role, err.code, &err);
     int rc;
     if (s.comm && s.comm->rank > 0) {

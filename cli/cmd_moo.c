@@ -134,40 +134,28 @@ static int read_settings(moo_config *c, rng_key *order, const arguments *a, erro
                      { "ridge", &c->ridge }, { "seed", &seed } };
     for (int i = 0; i < a->n_overrides; i++) {
         const char *equals = strchr(a->overrides[i], '=');
-        char *end;
         size_t k = 0;
         const size_t len = (size_t)(equals - a->overrides[i]), n = sizeof settings / sizeof *settings;
         while (k < n && (strlen(settings[k].name) != len || strncmp(settings[k].name, a->overrides[i], len) != 0)) k++;
         if (k == n)
             return error_set(err, ERR_ARGUMENT, "no setting '%.*s' (c, alpha, beta, max_norm, ridge, seed)", (int)len,
                              a->overrides[i]);
-        *settings[k].value = strtod(equals + 1, &end);
-        if (end == equals + 1 || *end || !isfinite(*settings[k].value) || *settings[k].value < 0)
-            return error_set(err, ERR_ARGUMENT, "%s: expected a number that is not negative, found '%s'",
-                             settings[k].name, equals + 1);
+        if (value_number(settings[k].name, equals + 1, 0, 1e15, settings[k].value, err) != OK) return ERR_ARGUMENT;
     }
     *order = (rng_key){ (uint64_t)seed, 0 };
     return OK;
 }
 
-static int read_request(moo_config *c, rng_key *order, int argc, char **argv, arguments *a, error *err)
+static int read_request(moo_config *c, rng_key *order, const char *method, bool natural, const arguments *a, error *err)
 {
-    const char *method = NULL, *way = NULL;
-    bool json = false;
-    const flag flags[] = { { "--method", &method, NULL }, { "--order", &way, NULL }, { "--json", NULL, &json }, { 0 } };
-    if (arguments_parse(a, argc, argv, flags, err) != OK || a->help) return err->code;
-    if (a->n_positional)
-        return error_set(err, ERR_ARGUMENT, "the problem comes from standard input, not '%s'", a->positional[0]);
     if (!method) return error_set(err, ERR_ARGUMENT, "no --method ('troupe moo --help' lists them)");
     if (moo_method_by_name(method) < 0) {
         const char *nearest = str_nearest(method, moo_method_names());
-        return error_set(err, ERR_ARGUMENT, "no method '%s' (did you mean '%s'?)", method,
-                         nearest ? nearest : "cagrad");
+        return error_set(err, ERR_ARGUMENT, "no method '%s'%s%s%s", method, nearest ? " (did you mean '" : "",
+                         nearest ? nearest : "", nearest ? "'?)" : " ('troupe moo --help' lists them)");
     }
     *c = moo_default((moo_method)moo_method_by_name(method));
-    if (way && strcmp(way, "natural") != 0)
-        return error_set(err, ERR_ARGUMENT, "--order: expected natural, found '%s'", way);
-    c->natural_order = way != NULL;
+    c->natural_order = natural;
     return read_settings(c, order, a, err);
 }
 
@@ -195,8 +183,20 @@ int cmd_moo(int argc, char **argv)
     rng_key order = { 0 };
     arguments a;
     error err = { 0 };
-    int rc = read_request(&config, &order, argc, argv, &a, &err);
-    if (rc == OK && a.help) return usage(stdout);
+    static const char *const ORDERS[] = { "natural", NULL };
+    const char *method = NULL;
+    bool json = false;
+    int natural = -1;
+    const flag flags[] = { { .name = "--method", .text = &method },
+                           { .name = "--order", .choice = &natural, .choices = ORDERS },
+                           { .name = "--json", .present = &json },
+                           { 0 } };
+    const syntax s = {
+        .flags = flags, .words = "settings (the problem comes from standard input)", .keys = true, .usage = usage
+    };
+    const int status = arguments_open(&a, argc, argv, &s);
+    if (status >= 0) return status;
+    int rc = read_request(&config, &order, method, natural == 0, &a, &err);
     if (rc == OK) rc = answer_lines(&config, order, &err);
     if (rc != OK) fprintf(stderr, "troupe: moo: %s\n", err.text);
     return rc == OK ? 0 : rc == ERR_ARGUMENT ? 2 : 1;

@@ -162,11 +162,15 @@ int cmd_plot(int argc, char **argv)
     run_curves runs[MAX_RUNS] = { 0 };
     arguments a;
     error err = { 0 };
-    const flag flags[] = { { "--objective", &objective, NULL }, { 0 } };
-    if (arguments_parse(&a, argc, argv, flags, &err) != OK) return fprintf(stderr, "troupe: plot: %s\n", err.text), 2;
-    if (a.help) return usage(stdout);
+    const flag flags[] = { { .name = "--objective", .text = &objective }, { 0 } };
+    const syntax s = { .flags = flags,
+                       .words = "OUT.svg RUN [RUN ...], six runs at most",
+                       .least = 2,
+                       .most = 1 + MAX_RUNS,
+                       .usage = usage };
+    const int status = arguments_open(&a, argc, argv, &s);
+    if (status >= 0) return status;
     const int n = a.n_positional - 1;
-    if (n < 1 || n > MAX_RUNS) return usage(stderr);
     const char *out = a.positional[0];
     int rc = OK;
     for (int i = 0; i < n && rc == OK; i++) rc = read_run(&runs[i], a.positional[i + 1], objective, &err);

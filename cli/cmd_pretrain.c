@@ -111,11 +111,9 @@ static int apply_override(pretrain_keys *k, const char *text, error *err)
     if (strcmp(key, "out") == 0) return snprintf(k->out, PATH_BYTES, "%s", value), OK;
     if (strcmp(key, "model") == 0) return snprintf(k->model, PATH_BYTES, "%s", value), OK;
     for (int i = 0; i < N_NUMBERS; i++) {
-        char *end;
         names[i + 2] = NUMBERS[i].name;
         if (strcmp(key, NUMBERS[i].name) != 0) continue;
-        *number_at(k, &NUMBERS[i]) = strtod(value, &end);
-        return *value && !*end ? OK : error_set(err, ERR_ARGUMENT, "%s: expected a number, found '%s'", key, value);
+        return value_number(key, value, 0, 1e15, number_at(k, &NUMBERS[i]), err);
     }
     const char *nearest = str_nearest(key, names);
     return error_set(err, ERR_ARGUMENT, "no key '%s'%s%s%s", key, nearest ? " (did you mean '" : "",
@@ -231,11 +229,9 @@ int cmd_pretrain(int argc, char **argv)
     error err = { 0 };
     device *dev = NULL;
     hf_folder *f = NULL;
-    const flag flags[] = { { 0 } };
-    if (arguments_parse(&a, argc, argv, flags, &err) != OK)
-        return fprintf(stderr, "troupe: pretrain: %s\n", err.text), 2;
-    if (a.help) return usage(stdout);
-    if (a.n_positional != 1) return usage(stderr);
+    const syntax words = { .words = "PRETRAIN.lua", .least = 1, .most = 1, .keys = true, .usage = usage };
+    const int status = arguments_open(&a, argc, argv, &words);
+    if (status >= 0) return status;
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
 

@@ -291,22 +291,9 @@ static void probe_reset(probe *p)
     device_close(p->dev);
 }
 
-static int read_request(request *r, int argc, char **argv, arguments *a, error *err)
+static int check(request *r, int64_t greedy, error *err)
 {
-    const char *greedy = "0";
-    char *end;
-    const flag flags[] = { { "--model", &r->model, NULL },   { "--text", &r->text, NULL },
-                           { "--ids", &r->ids, NULL },       { "--greedy", &greedy, NULL },
-                           { "--device", &r->device, NULL }, { "--bf16", NULL, &r->bf16 },
-                           { "--json", NULL, &r->json },     { 0 } };
-    if (arguments_parse(a, argc, argv, flags, err) != OK || a->help) return err->code;
-    const long n = strtol(greedy, &end, 10);
-    if (end == greedy || *end || n < 0 || n > 1 << 20)
-        return error_set(err, ERR_ARGUMENT, "--greedy: expected a number of tokens, found '%.20s'", greedy);
-    r->greedy = (int)n;
-    if (a->n_positional + a->n_overrides > 0)
-        return error_set(err, ERR_ARGUMENT, "'%.40s' belongs to no option (a text with spaces wants quotes)",
-                         a->n_positional ? a->positional[0] : a->overrides[0]);
+    r->greedy = (int)greedy;
     if (!r->model) return error_set(err, ERR_ARGUMENT, "no --model (a folder with config.json and model.safetensors)");
     if (!r->text == !r->ids)
         return error_set(err, ERR_ARGUMENT, "one of --text and --ids is needed ('--help' shows an example)");
@@ -319,8 +306,19 @@ int cmd_probe(int argc, char **argv)
     arguments a;
     probe p = { 0 };
     error err = { 0 };
-    const int asked = read_request(&r, argc, argv, &a, &err);
-    if (asked == OK && a.help) return usage(stdout);
+    int64_t greedy = 0;
+    const flag flags[] = { { .name = "--model", .text = &r.model },
+                           { .name = "--text", .any = &r.text },
+                           { .name = "--ids", .any = &r.ids },
+                           { .name = "--greedy", .whole = &greedy, .least = 0, .most = 1 << 20 },
+                           { .name = "--device", .text = &r.device },
+                           { .name = "--bf16", .present = &r.bf16 },
+                           { .name = "--json", .present = &r.json },
+                           { 0 } };
+    const syntax s = { .flags = flags, .words = "no word: a text with spaces wants quotes", .usage = usage };
+    const int status = arguments_open(&a, argc, argv, &s);
+    if (status >= 0) return status;
+    const int asked = check(&r, greedy, &err);
     const int rc = asked == OK ? run(&p, &r, &err) : asked;
     probe_reset(&p);
     if (rc != OK) fprintf(stderr, "troupe: probe: %s\n", err.text);

@@ -32,19 +32,6 @@ static int usage(FILE *to)
     return to == stdout ? 0 : 2;
 }
 
-static int read_request(request *r, int argc, char **argv, arguments *a, error *err)
-{
-    const flag flags[] = {
-        { "--model", &r->model, NULL }, { "--dialect", &r->dialect, NULL }, { "--json", NULL, &r->json }, { 0 }
-    };
-    if (arguments_parse(a, argc, argv, flags, err) != OK || a->help) return err->code;
-    if (!r->model && !r->dialect)
-        return error_set(err, ERR_ARGUMENT, "needs --model DIR or --dialect NAME (%s)", CHAT_FAMILIES);
-    if (a->n_positional != 1 || a->n_overrides > 0) return error_set(err, ERR_ARGUMENT, "expected one MESSAGES.json");
-    r->file = a->positional[0];
-    return OK;
-}
-
 /* A token is written as text, or as an object with its content. */
 static const char *token_text(const json_t *config, const char *key)
 {
@@ -119,8 +106,17 @@ int cmd_render(int argc, char **argv)
     request r = { 0 };
     arguments a;
     error err = { 0 };
-    const int asked = read_request(&r, argc, argv, &a, &err);
-    if (asked == OK && a.help) return usage(stdout);
+    const flag flags[] = { { .name = "--model", .text = &r.model },
+                           { .name = "--dialect", .text = &r.dialect },
+                           { .name = "--json", .present = &r.json },
+                           { 0 } };
+    const syntax s = { .flags = flags, .words = "MESSAGES.json", .least = 1, .most = 1, .usage = usage };
+    const int status = arguments_open(&a, argc, argv, &s);
+    if (status >= 0) return status;
+    r.file = a.positional[0];
+    const int asked = r.model || r.dialect
+                          ? OK
+                          : error_set(&err, ERR_ARGUMENT, "needs --model DIR or --dialect NAME (%s)", CHAT_FAMILIES);
     const int rc = asked == OK ? run(&r, &err) : asked;
     if (rc != OK) fprintf(stderr, "troupe: render: %s\n", err.text);
     return rc == OK ? 0 : asked != OK ? 2 : 1;

@@ -143,23 +143,21 @@ int cmd_rollouts(int argc, char **argv)
 {
     arguments a;
     error err = { 0 };
-    reading r = { 0 };
+    reading r = { .left = -1 };
     bool eval = false;
-    const char *step = "-1", *id = NULL, *limit = "-1";
-    const flag flags[] = { { "--step", &step, NULL },
-                           { "--id", &id, NULL },
-                           { "--limit", &limit, NULL },
-                           { "--eval", NULL, &eval },
-                           { "--json", NULL, &r.json },
-                           { "--text", NULL, &r.text },
+    int64_t step = -1;
+    const flag flags[] = { { .name = "--step", .whole = &step, .least = 0, .most = 1e9 },
+                           { .name = "--id", .hex = &r.id },
+                           { .name = "--limit", .whole = &r.left, .least = 1, .most = 1e15 },
+                           { .name = "--eval", .present = &eval },
+                           { .name = "--json", .present = &r.json },
+                           { .name = "--text", .present = &r.text },
                            { 0 } };
-    if (arguments_parse(&a, argc, argv, flags, &err) != OK)
-        return fprintf(stderr, "troupe: rollouts: %s\n", err.text), 2;
-    if (a.help) return usage(stdout);
-    if (a.n_positional != 1) return usage(stderr);
-    r.left = atoll(limit);
-    if (id) r.id = strtoull(id, NULL, 16);
-    const int rc = read_run(a.positional[0], atoll(step), eval, &r, &err);
+    const syntax s = { .flags = flags, .words = "RUN", .least = 1, .most = 1, .usage = usage };
+    const int status = arguments_open(&a, argc, argv, &s);
+    if (status >= 0) return status;
+    if (r.json && r.text) return fputs("troupe: rollouts: --json or --text, not both\n", stderr), 2;
+    const int rc = read_run(a.positional[0], step, eval, &r, &err);
     if (rc != OK) fprintf(stderr, "troupe: rollouts: %s\n", err.text);
     return rc == OK ? 0 : 1;
 }

@@ -26,8 +26,8 @@ typedef struct scoring {
 
 static int usage(FILE *to)
 {
-    fprintf(to, "usage: troupe score REWARD.lua FILE.jsonl [--dialect NAME] [--json]\n"
-                "       troupe score REWARD.lua RUN/rollouts.db [--json]\n\n"
+    fprintf(to, "usage: troupe score REWARD.lua FILE.jsonl [--dialect NAME] [--timeout MS] [--json]\n"
+                "       troupe score REWARD.lua RUN/rollouts.db [--timeout MS] [--json]\n\n"
                 "  --dialect NAME  how the answer stands in a response: xml (default), qwen, or a dialect file\n"
                 "  --json          a line of JSON an episode\n"
                 "  --timeout MS    wall clock of one call (default 1000)\n\n"
@@ -191,17 +191,19 @@ int cmd_score(int argc, char **argv)
     arguments a;
     error err = { 0 };
     scoring s = { 0 };
-    const char *dialect_name = "xml", *timeout = "1000";
-    const flag flags[] = {
-        { "--dialect", &dialect_name, NULL }, { "--timeout", &timeout, NULL }, { "--json", NULL, &s.json }, { 0 }
-    };
-    if (arguments_parse(&a, argc, argv, flags, &err) != OK) return fprintf(stderr, "troupe: score: %s\n", err.text), 2;
-    if (a.help) return usage(stdout);
-    if (a.n_positional != 2 || a.n_overrides) return usage(stderr);
+    const char *dialect_name = "xml";
+    int64_t timeout_ms = 1000;
+    const flag flags[] = { { .name = "--dialect", .text = &dialect_name },
+                           { .name = "--timeout", .whole = &timeout_ms, .least = 1, .most = 600000 },
+                           { .name = "--json", .present = &s.json },
+                           { 0 } };
+    const syntax words = { .flags = flags, .words = "REWARD.lua FILE", .least = 2, .most = 2, .usage = usage };
+    const int status = arguments_open(&a, argc, argv, &words);
+    if (status >= 0) return status;
     const char *file = a.positional[1];
     const size_t len = strlen(file);
     const bool database = len > 3 && strcmp(file + len - 3, ".db") == 0;
-    const scorer_config config = { .script = a.positional[0], .wall_ms = atoll(timeout) };
+    const scorer_config config = { .script = a.positional[0], .wall_ms = timeout_ms };
     int rc = scorer_check_script(&config, &err);
     if (rc == OK) rc = (s.scorer = scorer_new(&config, &err)) ? OK : err.code;
     if (rc == OK && !database) rc = (s.dialect = dialect_new(dialect_name, NULL, "[]", &err)) ? OK : err.code;

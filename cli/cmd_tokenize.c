@@ -99,30 +99,23 @@ static int decode(const tokenizer *t, const request *r, error *err)
     return rc;
 }
 
-/* A text like x=1 looks like an override of a key to the common parser: here it is a text. */
-static int read_request(request *r, int argc, char **argv, arguments *a, error *err)
-{
-    const flag flags[] = { { "--model", &r->model, NULL },
-                           { "--decode", NULL, &r->decode },
-                           { "--plain", NULL, &r->plain },
-                           { "--json", NULL, &r->json },
-                           { 0 } };
-    if (arguments_parse(a, argc, argv, flags, err) != OK || a->help) return err->code;
-    if (!r->model) return error_set(err, ERR_ARGUMENT, "no --model (a folder with a tokenizer.json)");
-    if (a->n_positional + a->n_overrides != 1)
-        return error_set(err, ERR_ARGUMENT, "expected one TEXT, found %d (a text with spaces wants quotes)",
-                         a->n_positional + a->n_overrides);
-    r->text = a->n_positional ? a->positional[0] : a->overrides[0];
-    return OK;
-}
-
 int cmd_tokenize(int argc, char **argv)
 {
     request r = { 0 };
     arguments a;
     error err = { 0 };
-    const int asked = read_request(&r, argc, argv, &a, &err);
-    if (asked == OK && a.help) return usage(stdout);
+    const flag flags[] = { { .name = "--model", .text = &r.model },
+                           { .name = "--decode", .present = &r.decode },
+                           { .name = "--plain", .present = &r.plain },
+                           { .name = "--json", .present = &r.json },
+                           { 0 } };
+    const syntax s = {
+        .flags = flags, .words = "one TEXT (with spaces it wants quotes)", .least = 1, .most = 1, .usage = usage
+    };
+    const int status = arguments_open(&a, argc, argv, &s);
+    if (status >= 0) return status;
+    r.text = a.positional[0];
+    const int asked = r.model ? OK : error_set(&err, ERR_ARGUMENT, "no --model (a folder with a tokenizer.json)");
     tokenizer *t = asked == OK ? tokenizer_open(r.model, &err) : NULL;
     int rc = t ? OK : err.code;
     if (rc == OK) rc = r.decode ? decode(t, &r, &err) : encode(t, &r, &err);

@@ -309,21 +309,24 @@ int cmd_train(int argc, char **argv)
     train t = { .run = { .lock_fd = -1 } };
     arguments a;
     error err = { 0 };
-    const char *resume = NULL, *dir = NULL, *every = "10";
+    const char *resume = NULL, *dir = NULL;
+    int64_t every = 10;
     bool fresh = false, keys = false;
-    const flag flags[] = { { "--resume", &resume, NULL }, { "--run-dir", &dir, NULL }, { "--every", &every, NULL },
-                           { "--fresh", NULL, &fresh },   { "--keys", NULL, &keys },   { 0 } };
+    const flag flags[] = { { .name = "--resume", .text = &resume },
+                           { .name = "--run-dir", .text = &dir },
+                           { .name = "--every", .whole = &every, .least = 1, .most = 1e9 },
+                           { .name = "--fresh", .present = &fresh },
+                           { .name = "--keys", .present = &keys },
+                           { 0 } };
+    const syntax s = { .flags = flags, .words = "RECIPE.lua", .most = 1, .keys = true, .usage = usage };
     const int64_t began_ms = clock_ms();
-    if (arguments_parse(&a, argc, argv, flags, &err) != OK) {
-        fprintf(stderr, "troupe: train: %s\n", err.text);
-        return 2;
-    }
-    if (a.help) return usage(stdout);
+    const int status = arguments_open(&a, argc, argv, &s);
+    if (status >= 0) return status;
     if (keys) return recipe_print_keys(stdout), 0;
     if (a.n_positional != (resume ? 0 : 1) || (resume && a.n_overrides)) return usage(stderr);
 
     int rc = begin_run(&t, &a, dir, resume, fresh, &err);
-    if (rc == OK) rc = start_all(&t, atoi(every), &err);
+    if (rc == OK) rc = start_all(&t, (int)every, &err);
     if (rc == OK) rc = watch(&t, &err);
     if (rc == OK) {
         progress_end(t.progress);

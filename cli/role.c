@@ -3,7 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 
-int role_open(role *r, int argc, char **argv, const flag *flags, const char *const *log_name, const char *usage)
+int role_open(role *r, int argc, char **argv, const flag *flags, const char *const *log_name, int (*usage)(FILE *to))
 {
     error err = { 0 };
     sigset_t stops;
@@ -14,24 +14,19 @@ int role_open(role *r, int argc, char **argv, const flag *flags, const char *con
     sigaddset(&stops, SIGINT);
     sigaddset(&stops, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &stops, NULL);
-    if (arguments_parse(&r->arguments, argc, argv, flags, &err) != OK) {
-        fprintf(stderr, "troupe: %s: %s\n", r->name, err.text);
-        return 2;
-    }
-    if (r->arguments.help || r->arguments.n_positional != 1) {
-        fputs(usage, r->arguments.help ? stdout : stderr);
-        return r->helped = r->arguments.help, r->helped ? 0 : 2;
-    }
+    const syntax s = { .flags = flags, .words = "RECIPE.lua", .least = 1, .most = 1, .keys = true, .usage = usage };
+    const int status = arguments_open(&r->arguments, argc, argv, &s);
+    if (status >= 0) return r->helped = status == 0, status;
     r->log = logger_new(2, log_name && *log_name ? *log_name : r->name, LOG_INFO, false);
     r->recipe = recipe_open(r->arguments.positional[0], r->arguments.overrides, r->arguments.n_overrides, &err);
     if (r->recipe) r->loop = loop_new(&err);
     return r->loop ? 0 : role_close(r, err.code, &err);
 }
 
-int role_open_worker(role *r, int argc, char **argv, const char **address, const char **name, const char *usage)
+int role_open_worker(role *r, int argc, char **argv, const char **address, const char **name, int (*usage)(FILE *to))
 {
     error err = { 0 };
-    const flag flags[] = { { "--connect", address, NULL }, { "--name", name, NULL }, { 0 } };
+    const flag flags[] = { { .name = "--connect", .text = address }, { .name = "--name", .text = name }, { 0 } };
     *address = NULL, *name = argv[0];
     const int status = role_open(r, argc, argv, flags, name, usage);
     if (status != 0 || r->helped || *address) return status;

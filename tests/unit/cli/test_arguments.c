@@ -5,22 +5,36 @@
 
 typedef struct parsed {
     arguments a;
-    const char *model;
+    const char *model, *text;
     bool json;
+    int64_t shots;
+    double heat;
+    uint64_t id;
+    int size;
     error err;
     int rc;
 } parsed;
 
-static parsed parse(int argc, const char *const *words)
+static parsed parse_as(int least, int most, bool keys, int argc, const char *const *words)
 {
-    parsed p = { 0 };
-    const flag flags[] = { { "--model", &p.model, NULL }, { "--json", NULL, &p.json }, { 0 } };
-    p.rc = arguments_parse(&p.a, argc, (char **)(uintptr_t)words, flags, &p.err);
+    static const char *const SIZES[] = { "small", "large", NULL };
+    parsed p = { .shots = -7 };
+    const flag flags[] = { { .name = "--model", .text = &p.model },
+                           { .name = "--text", .any = &p.text },
+                           { .name = "--json", .present = &p.json },
+                           { .name = "--shots", .whole = &p.shots, .least = 0, .most = 64 },
+                           { .name = "--heat", .number = &p.heat, .least = 0, .most = 2 },
+                           { .name = "--id", .hex = &p.id },
+                           { .name = "--size", .choice = &p.size, .choices = SIZES },
+                           { 0 } };
+    const syntax s = { .flags = flags, .words = "A B", .least = least, .most = most, .keys = keys };
+    p.rc = arguments_parse(&p.a, argc, (char **)(uintptr_t)words, &s, &p.err);
     return p;
 }
-#define PARSE(...)                                                                                                     \
-    parse((int)(sizeof((const char *const[]){ "verb", __VA_ARGS__ }) / sizeof(char *)),                                \
-          (const char *const[]){ "verb", __VA_ARGS__ })
+#define PARSE(...) PARSE_AS(0, 8, true, __VA_ARGS__)
+#define PARSE_AS(least, most, keys, ...)                                                                               \
+    parse_as(least, most, keys, (int)(sizeof((const char *const[]){ "verb", __VA_ARGS__ }) / sizeof(char *)),          \
+             (const char *const[]){ "verb", __VA_ARGS__ })
 
 static void words_flags_and_overrides_may_stand_in_any_order(void **state)
 {
@@ -83,6 +97,59 @@ static void too_many_words_are_refused_not_dropped(void **state)
     assert_non_null(strstr(PARSE("1", "2", "3", "4", "5", "6", "7", "8", "9").err.text, "'9'"));
 }
 
+/* `option` with `value`, apart and behind an equals sign, is refused with a sentence that names both. */
+static void value_refused(const char *option, const char *value)
+{
+    char joined[200];
+    snprintf(joined, sizeof joined, "%s=%s", option, value);
+    const parsed apart = PARSE(option, value), together = PARSE(joined);
+    if (apart.rc == OK || together.rc == OK) fail_msg("%s %s was accepted", option, value);
+    if (!strstr(together.err.text, option)) fail_msg("%s: %s", joined, together.err.text);
+    if (!strstr(together.err.text, value)) fail_msg("%s: %s", joined, together.err.text);
+}
+
+static void a_number_is_the_whole_text_and_in_its_range(void **state)
+{
+    (void)state;
+    static const char *const NUMBERS[] = { "x",  "-1", "65", "3x", "", " 3", "3 ", "1e3", "0x3", "99999999999999999999",
+                                           "2.5" };
+    for (size_t i = 0; i < sizeof NUMBERS / sizeof *NUMBERS; i++) value_refused("--shots", NUMBERS[i]);
+    static const char *const REALS[] = { "x", "-0.1", "2.1", "nan", "inf", "1e999", "", "1,5", "1.5s" };
+    for (size_t i = 0; i < sizeof REALS / sizeof *REALS; i++) value_refused("--heat", REALS[i]);
+    static const char *const IDS[] = { "x", "-1", "0x1", "00000000000000001", "" };
+    for (size_t i = 0; i < sizeof IDS / sizeof *IDS; i++) value_refused("--id", IDS[i]);
+    value_refused("--size", "medium");
+    assert_non_null(strstr(PARSE("--size=medium").err.text, "one of small, large"));
+    assert_non_null(strstr(PARSE("--shots=-3").err.text, "from 0 to 64, found '-3'"));
+    const parsed p = PARSE("--shots", "64", "--heat=0.5", "--id", "00ff", "--size", "large");
+    assert_int_equal(p.rc, OK);
+    assert_true(p.shots == 64 && p.heat == 0.5 && p.id == 255 && p.size == 1);
+    assert_true(PARSE("a").shots == -7); /* what isn't given is left as it was */
+}
+
+/* `--model --json` forgot the model; a value that begins so can be said behind an equals sign. */
+static void the_next_option_is_no_value(void **state)
+{
+    (void)state;
+    assert_non_null(strstr(PARSE("--model", "--json").err.text, "'--model' needs a value"));
+    assert_non_null(strstr(PARSE("--model", "").err.text, "needs a value"));
+    assert_string_equal(PARSE("--model=--json").model, "--json");
+    assert_string_equal(PARSE("--text", "").text, "");
+    assert_non_null(strstr(PARSE("--modle=x").err.text, "did you mean '--model'?"));
+}
+
+static void words_too_few_and_too_many_are_refused(void **state)
+{
+    (void)state;
+    assert_non_null(strstr(PARSE_AS(1, 1, true, "steps=3").err.text, "expected A B, found nothing"));
+    assert_non_null(strstr(PARSE_AS(2, 2, true, "one").err.text, "expected A B, found only one"));
+    assert_non_null(strstr(PARSE_AS(1, 1, true, "one", "two").err.text, "'two' is one word too many (expected A B)"));
+    assert_non_null(strstr(PARSE_AS(1, 1, false, "one", "steps=3").err.text, "'steps=3' is one word too many"));
+    assert_non_null(strstr(PARSE_AS(0, 0, false, "one").err.text, "one word too many"));
+    assert_int_equal(PARSE_AS(1, 1, false, "x=1").rc, OK); /* a word like others where there are no keys */
+    assert_int_equal(PARSE_AS(1, 1, true, "--help").rc, OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -93,6 +160,9 @@ int main(void)
         cmocka_unit_test(an_unknown_flag_is_refused_with_the_nearest),
         cmocka_unit_test(a_flag_without_its_value_and_a_switch_with_one_are_refused),
         cmocka_unit_test(too_many_words_are_refused_not_dropped),
+        cmocka_unit_test(a_number_is_the_whole_text_and_in_its_range),
+        cmocka_unit_test(the_next_option_is_no_value),
+        cmocka_unit_test(words_too_few_and_too_many_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

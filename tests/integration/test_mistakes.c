@@ -1,0 +1,148 @@
+/* What people type wrong, as a table: the command, the exit status (2: bad usage, 1: it can't be done), and the words
+ * that tell them what to do. Nothing here may start a process of a run, and nothing may end with 0. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/integration/fleet.h"
+#include "tests/support/support.h"
+
+enum { MAX_WORDS = 16 };
+
+typedef struct mistake {
+    const char *command; /* split at spaces; RECIPE, REWARD and MODEL stand for the calculator's */
+    int status;
+    const char *says[4];
+} mistake;
+
+static char files[3][1100];
+static const char *const STANDS[] = { "RECIPE", "REWARD", "MODEL" };
+
+static int find_files(void **state)
+{
+    (void)state;
+    static const char *const PATHS[] = { "recipes/calculator/recipe.lua", "recipes/calculator/reward.lua",
+                                         "models/stagehand" };
+    const char *source = getenv("TROUPE_SOURCE");
+    for (int i = 0; source && i < 3; i++) snprintf(files[i], sizeof files[i], "%s/%s", source, PATHS[i]);
+    return source ? 0 : 1;
+}
+
+static void expect(const mistake *m)
+{
+    const char *words[MAX_WORDS + 1] = { NULL };
+    char *text = strdup(m->command);
+    int n = 0;
+    for (char *rest = text, *word; n < MAX_WORDS && (word = strsep(&rest, " "));) {
+        words[n] = word;
+        for (int i = 0; i < 3; i++)
+            if (strcmp(word, STANDS[i]) == 0) words[n] = files[i];
+        n++;
+    }
+    outcome o = troupe_run(NULL, 60, words);
+    for (int i = 0; i < 4 && m->says[i]; i++)
+        if (!strstr(o.text, m->says[i])) fail_msg("%s: expected '%s' in: %s", m->command, m->says[i], o.text);
+    if (o.status != m->status) fail_msg("%s: status %d: %s", m->command, o.status, o.text);
+    outcome_free(&o);
+    free(text);
+}
+
+static void expect_all(const mistake *all, size_t n)
+{
+    for (size_t i = 0; i < n; i++) expect(&all[i]);
+}
+#define EXPECT_ALL(table) expect_all(table, sizeof table / sizeof *(table))
+
+static void values_of_options_are_checked(void **state)
+{
+    (void)state;
+    static const mistake ALL[] = {
+        { "eval RECIPE --prompts x", 2, { "--prompts", "whole number", "'x'" } },
+        { "eval RECIPE --prompts -3", 2, { "--prompts", "from 0", "'-3'" } },
+        { "eval RECIPE --prompts 3x", 2, { "--prompts", "'3x'" } },
+        { "eval RECIPE --shots -1", 2, { "--shots", "from 0 to 64", "'-1'" } },
+        { "eval RECIPE --shots 1.5", 2, { "--shots", "'1.5'" } },
+        { "eval RECIPE --shots=", 2, { "--shots", "''" } },
+        { "chat RECIPE --shots x", 2, { "--shots", "'x'" } },
+        { "chat RECIPE --temperature hot", 2, { "--temperature", "'hot'" } },
+        { "chat RECIPE --temperature -1", 2, { "--temperature", "from 0 to 100" } },
+        { "rollouts runs/x --step x", 2, { "--step", "'x'" } },
+        { "rollouts runs/x --limit -1", 2, { "--limit", "from 1" } },
+        { "rollouts runs/x --limit 0", 2, { "--limit", "from 1" } },
+        { "rollouts runs/x --id zz", 2, { "--id", "hexadecimal", "'zz'" } },
+        { "rollouts runs/x --json --text", 2, { "not both" } },
+        { "score REWARD x.jsonl --timeout abc", 2, { "--timeout", "'abc'" } },
+        { "score REWARD x.jsonl --timeout -5", 2, { "--timeout", "from 1" } },
+        { "train RECIPE --every x", 2, { "--every", "'x'" } },
+        { "train RECIPE --every 0", 2, { "--every", "from 1" } },
+        { "env call --tool python {} --repeat 0", 2, { "--repeat", "from 1" } },
+        { "env call --tool python {} --repeat many", 2, { "--repeat", "'many'" } },
+        { "probe --model MODEL --text hi --greedy -1", 2, { "--greedy", "from 0" } },
+        { "probe --model MODEL --text hi --greedy 99999999999999999999", 2, { "--greedy" } },
+        { "bench train --seconds x", 2, { "--seconds", "'x'" } },
+        { "bench train --threads 0", 2, { "--threads", "from 1" } },
+        { "bench train --size medium", 2, { "--size", "small, large", "'medium'" } },
+        { "bench train --precision fp8", 2, { "--precision", "f32, bf16", "'fp8'" } },
+        { "export --model MODEL --dtype f16 out", 2, { "--dtype", "f32, bf16", "'f16'" } },
+        { "import --from gguf a b c", 2, { "--from", "llama2.c", "'gguf'" } },
+        { "moo --method mgda --order random", 2, { "--order", "natural" } },
+        { "moo --method mgda c=x", 2, { "c", "'x'" } },
+        { "moo --method mgda c=-1", 2, { "c", "from 0" } },
+        { "learner RECIPE --run r --bind ipc://x --rank x", 2, { "--rank", "'x'" } },
+        { "reward-host a b c d e", 2, { "descriptor", "'b'" } },
+    };
+    EXPECT_ALL(ALL);
+}
+
+static void options_and_words_that_nobody_takes_are_refused(void **state)
+{
+    (void)state;
+    static const mistake ALL[] = {
+        { "train", 2, { "usage: troupe train" } },
+        { "train RECIPE RECIPE", 2, { "one word too many" } },
+        { "train steps=3", 2, { "RECIPE.lua" } },
+        { "train RECIPE --stepz 3", 2, { "no option '--stepz'" } },
+        { "eval", 2, { "usage: troupe eval" } },
+        { "eval RECIPE --modle x", 2, { "did you mean '--model'?" } },
+        { "eval RECIPE --model --json", 2, { "'--model' needs a value" } },
+        { "eval RECIPE --json=yes", 2, { "'--json' takes no value" } },
+        { "chat RECIPE hello", 2, { "'hello' is one word too many" } },
+        { "score REWARD", 2, { "REWARD.lua FILE" } },
+        { "score REWARD a.jsonl b.jsonl", 2, { "'b.jsonl' is one word too many" } },
+        { "rollouts", 2, { "usage: troupe rollouts" } },
+        { "rollouts runs/a runs/b", 2, { "'runs/b'" } },
+        { "rollouts runs/a steps=3", 2, { "'steps=3' is one word too many" } },
+        { "plot out.svg", 2, { "OUT.svg RUN" } },
+        { "plot out.svg 1 2 3 4 5 6 7", 2, { "'7' is one word too many", "six runs" } },
+        { "forgetting runs/a x=1", 2, { "'x=1'" } },
+        { "env", 2, { "usage: troupe env" } },
+        { "env list twice", 2, { "list takes no further word" } },
+        { "env show", 2, { "list or call", "'show'" } },
+        { "env call {}", 2, { "--tool" } },
+        { "env call --tool python", 2, { "as JSON" } },
+        { "env list env.max_turns=3", 2, { "--recipe" } },
+        { "doctor now", 2, { "'now' is one word too many", "options alone" } },
+        { "tokenize --model MODEL two words", 2, { "wants quotes" } },
+        { "probe --model MODEL --text two words", 2, { "wants quotes" } },
+        { "render --dialect qwen", 2, { "MESSAGES.json" } },
+        { "export out", 2, { "--model" } },
+        { "import a b c", 2, { "--from" } },
+        { "bench", 2, { "usage: troupe bench" } },
+        { "bench fast", 2, { "train, decode, moo, ops", "'fast'" } },
+        { "moo x --method mgda", 2, { "standard input" } },
+        { "actor RECIPE", 2, { "--connect" } },
+        { "learner RECIPE", 2, { "--run" } },
+        { "pretrain", 2, { "usage: troupe pretrain" } },
+        { "pretrain a.lua b.lua", 2, { "'b.lua'" } },
+    };
+    EXPECT_ALL(ALL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(values_of_options_are_checked),
+        cmocka_unit_test(options_and_words_that_nobody_takes_are_refused),
+    };
+    return cmocka_run_group_tests(tests, find_files, NULL);
+}
