@@ -116,9 +116,9 @@ static int take_flag(int argc, char **argv, int *i, const flag *flags, error *er
 
 /* ---- words ---- */
 
-static int take_word(arguments *a, const char *word, const syntax *s, error *err)
+static int take_word(arguments *a, const char *word, bool may_be_key, const syntax *s, error *err)
 {
-    if (s->keys && is_override(word)) {
+    if (may_be_key && s->keys && is_override(word)) {
         if (a->n_overrides == MAX_OVERRIDES)
             return error_set(err, ERR_ARGUMENT, "more than %d key=value words", MAX_OVERRIDES);
         a->overrides[a->n_overrides++] = word;
@@ -145,7 +145,7 @@ int arguments_parse(arguments *a, int argc, char **argv, const syntax *s, error 
         else if (!only_words && word[0] == '-' && word[1])
             rc = take_flag(argc, argv, &i, s->flags, err);
         else
-            rc = take_word(a, word, s, err);
+            rc = take_word(a, word, !only_words, s, err);
     }
     if (rc == OK && !a->help && a->n_positional < s->least)
         return error_set(err, ERR_ARGUMENT, "expected %s, found %s%s", s->words, a->n_positional ? "only " : "nothing",
