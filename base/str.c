@@ -199,7 +199,9 @@ static size_t edit_distance(const char *a, const char *b)
 const char *str_nearest(const char *word, const char *const *names)
 {
     const char *nearest = NULL;
-    size_t best = (strlen(word) + 2) / 3 + 1; /* a third of its length, rounded up */
+    /* A third of its length, rounded up, three at most, and one letter stays: "fp8" is not near "f32". */
+    const size_t len = strlen(word), third = (len + 2) / 3;
+    size_t best = third > 3 ? 4 : third < len ? third + 1 : len;
     for (; *names; names++) {
         size_t distance = edit_distance(word, *names);
         if (distance < best) {

@@ -39,5 +39,6 @@ void *xmalloc(size_t bytes); /* abort with a sentence instead of NULL */
 void *xcalloc(size_t n, size_t bytes);
 void *xrealloc(void *p, size_t bytes);
 
-/* Edit distance for "did you mean": the nearest of `names` (NULL-terminated) within a third of its length, or NULL. */
+/* Edit distance for "did you mean": the nearest of `names` (NULL-terminated) within a third of the word's length and
+ * three letters, or NULL. */
 const char *str_nearest(const char *word, const char *const *names);

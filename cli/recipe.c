@@ -196,6 +196,88 @@ static const config_row ROWS[] = {
     { NULL, CONFIG_VALUE, 0, 0, 0, 0, NULL, NULL },
 };
 
+/* What other trainers' users type. */
+static const config_alias ALIASES[] = {
+    { "num_generations", "rollout.group" },
+    { "group_size", "rollout.group" },
+    { "n_samples_per_prompt", "rollout.group" },
+    { "rollout.n", "rollout.group" },
+    { "generations_per_prompt", "rollout.group" },
+    { "max_completion_length", "rollout.max_tokens" },
+    { "max_response_length", "rollout.max_tokens" },
+    { "max_new_tokens", "rollout.max_tokens" },
+    { "generate_max_len", "rollout.max_tokens" },
+    { "response_length", "rollout.max_tokens" },
+    { "max_prompt_length", "rollout.max_context" },
+    { "max_seq_length", "rollout.max_context" },
+    { "max_model_len", "rollout.max_context" },
+    { "context_length", "rollout.max_context" },
+    { "train_batch_size", "rollout.prompts_per_step" },
+    { "rollout_batch_size", "rollout.prompts_per_step" },
+    { "batch_size", "rollout.prompts_per_step" },
+    { "per_device_train_batch_size", "rollout.prompts_per_step" },
+    { "max_off_policy_steps", "rollout.max_staleness" },
+    { "max_head_offpolicyness", "rollout.max_staleness" },
+    { "staleness", "rollout.max_staleness" },
+    { "clip_ratio", "algorithm.clip" },
+    { "clip_ratio_low", "algorithm.clip" },
+    { "clip_ratio_high", "algorithm.clip" },
+    { "epsilon", "algorithm.clip" },
+    { "epsilon_high", "algorithm.clip" },
+    { "eps_clip", "algorithm.clip" },
+    { "beta", "algorithm.kl" },
+    { "kl_coef", "algorithm.kl" },
+    { "kl_loss_coef", "algorithm.kl" },
+    { "init_kl_coef", "algorithm.kl" },
+    { "kl_loss_type", "algorithm.kl_kind" },
+    { "kl_penalty", "algorithm.kl_kind" },
+    { "loss_agg_mode", "algorithm.aggregation" },
+    { "loss_type", "algorithm.loss" },
+    { "adv_estimator", "algorithm.name" },
+    { "advantage_estimator", "algorithm.name" },
+    { "scale_rewards", "algorithm.std" },
+    { "num_iterations", "algorithm.epochs" },
+    { "ppo_epochs", "algorithm.epochs" },
+    { "reward_weights", "reward.objectives" },
+    { "weights", "reward.objectives" },
+    { "reward_funcs", "reward.script" },
+    { "learning_rate", "optim.lr" },
+    { "actor_learning_rate", "optim.lr" },
+    { "max_grad_norm", "optim.clip_norm" },
+    { "grad_clip", "optim.clip_norm" },
+    { "warmup_steps", "optim.warmup" },
+    { "lr_warmup_steps", "optim.warmup" },
+    { "adam_betas", "optim.betas" },
+    { "lora_rank", "lora.rank" },
+    { "lora_r", "lora.rank" },
+    { "lora_alpha", "lora.alpha" },
+    { "target_modules", "lora.targets" },
+    { "max_steps", "steps" },
+    { "total_steps", "steps" },
+    { "total_training_steps", "steps" },
+    { "num_steps", "steps" },
+    { "total_epochs", "steps" },
+    { "num_train_epochs", "steps" },
+    { "save_freq", "checkpoint_every" },
+    { "save_steps", "checkpoint_every" },
+    { "test_freq", "eval_every" },
+    { "eval_steps", "eval_every" },
+    { "dtype", "precision" },
+    { "bf16", "precision" },
+    { "tools", "env.tools" },
+    { "system_prompt", "prompt.instruction" },
+    { "chat_template", "prompt.dialect" },
+    { "dataset", "data.train" },
+    { "train_files", "data.train" },
+    { "val_files", "data.test" },
+    { "model_name_or_path", "model" },
+    { "model.path", "model" },
+    { "pretrain", "model" },
+    { "num_actors", "actors" },
+    { "num_workers", "actors" },
+    { NULL, NULL },
+};
+
 void recipe_print_keys(FILE *to)
 {
     static const char *const KINDS[] = { "text", "path", "int", "number", "bool", "value" };
@@ -211,17 +293,31 @@ void recipe_print_keys(FILE *to)
 
 int recipe_bad(opening *o, const char *key, const char *expected)
 {
-    return o->rc = config_error(o->c, key, o->err, "expected %s", expected);
+    lua_State *L = vm_state(o->r->vm);
+    char shown[CONFIG_SHOWN];
+    config_push(L, key);
+    const bool telling = !lua_istable(L, -1) && !lua_isnil(L, -1);
+    o->rc = config_error(o->c, key, o->err, "expected %s%s%s", expected, telling ? ", found " : "",
+                         telling ? config_shown(L, -1, shown) : "");
+    lua_pop(L, 1);
+    return o->rc;
 }
 
 int recipe_choice(opening *o, lua_State *L, const char *key, const char *const *names, int otherwise)
 {
+    char shown[CONFIG_SHOWN];
+    str known = { 0 };
     config_push(L, key);
     const char *word = lua_isnil(L, -1) ? names[otherwise] : lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
-    for (int i = 0; names[i]; i++)
-        if (strcmp(names[i], word) == 0) return i;
+    for (int i = 0; names[i]; i++) {
+        if (strcmp(names[i], word) == 0) return str_free(&known), i;
+        str_printf(&known, "%s%s", i ? ", " : "", names[i]);
+    }
     const char *nearest = str_nearest(word, names);
-    o->rc = config_error(o->c, key, o->err, "no '%.40s' here (did you mean '%s'?)", word, nearest ? nearest : names[0]);
+    o->rc =
+        config_error(o->c, key, o->err, "expected one of %s, found %s%s%s%s", known.data, config_shown(L, -1, shown),
+                     nearest ? " (did you mean '" : "", nearest ? nearest : "", nearest ? "'?)" : "");
+    str_free(&known);
     return otherwise;
 }
 
@@ -262,6 +358,27 @@ static void read_shots(opening *o, lua_State *L)
     if (!r->shots && o->rc == OK) o->rc = config_error(o->c, "prompt.shots", o->err, "%s", why.text);
 }
 
+/* Lists only, so that env.tools = T.python{} and env.tools=x are no training without tools. */
+static void check_tools(opening *o, lua_State *L)
+{
+    config_push(L, "env.tools");
+    if (lua_isnil(L, -1)) return;
+    bool list = lua_istable(L, -1);
+    const lua_Integer n = list ? luaL_len(L, -1) : 0;
+    lua_Integer entries = 0;
+    if (list)
+        for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) entries++;
+    if (!list || entries != n || n > RECIPE_TOOLS) recipe_bad(o, "env.tools", "a list: { T.python{...}, T.tool{...} }");
+    for (lua_Integer i = 1; i <= n && o->rc == OK; i++) {
+        char shown[CONFIG_SHOWN];
+        const int top = lua_gettop(L);
+        if (lua_rawgeti(L, -1, i) != LUA_TTABLE || lua_getfield(L, -1, "kind") != LUA_TSTRING)
+            o->rc = config_error(o->c, "env.tools", o->err, "entry %d is neither T.python{...} nor T.tool{...}, but %s",
+                                 (int)i, config_shown(L, top + 1, shown));
+        lua_settop(L, top);
+    }
+}
+
 static void read_prompt(opening *o, lua_State *L)
 {
     config_push(L, "prompt.instruction");
@@ -281,6 +398,7 @@ static int read_values(lua_State *L)
     opening *o = lua_touserdata(L, 1);
     luaL_checkstack(L, 64, "recipe");
     recipe_read_learning(o, L);
+    if (o->rc == OK) check_tools(o, L);
     if (o->rc == OK) read_prompt(o, L);
     if (o->rc == OK) recipe_read_sampling(o, L);
     o->r->precision = (precision)recipe_choice(o, L, "precision", (const char *const[]){ "f32", "bf16", NULL }, 0);
@@ -403,6 +521,7 @@ static recipe *open_with(const char *path, const char *const *overrides, int n_o
     r->vm = vm_new(VM_RECIPE, &limits, r->dir, err);
     opening o = { .r = r, .c = &c, .err = err };
     int rc = r->vm ? config_open(&c, r->vm, r->path, overrides, n_overrides, err) : ERR_MEMORY;
+    c.aliases = ALIASES;
     if (rc == OK) rc = config_read(&c, ROWS, r, err);
     if (rc == OK) rc = vm_protect(r->vm, read_values, &o, err);
     if (rc == OK) rc = o.rc;

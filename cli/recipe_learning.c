@@ -152,11 +152,13 @@ static void read_objectives(opening *o, lua_State *L)
     }
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
         double weight = 0, least = -INFINITY;
-        if (lua_type(L, -2) != LUA_TSTRING || !read_objective(L, &weight, &least))
-            recipe_bad(o, "reward.objectives",
-                       "names with numbers, like { accuracy = 1.0 }, or { weight = 1.0, least = 0.95 }");
+        char key[120];
+        const bool named = lua_type(L, -2) == LUA_TSTRING;
+        snprintf(key, sizeof key, "reward.objectives%s%.80s", named ? "." : "", named ? lua_tostring(L, -2) : "");
+        if (!named || !read_objective(L, &weight, &least))
+            recipe_bad(o, key, "names with numbers, like { accuracy = 1.0 }, or { weight = 1.0, least = 0.95 }");
         else if (objective_add(set, lua_tostring(L, -2), weight, &why) != OK)
-            o->rc = config_error(o->c, "reward.objectives", o->err, "%s", why.text);
+            o->rc = config_error(o->c, key, o->err, "%s", why.text);
         if (o->rc != OK) return;
         set->items[set->n - 1].least = least;
     }

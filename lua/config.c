@@ -1,6 +1,5 @@
 #include "lua/config.h"
 
-#include <ctype.h>
 #include <lauxlib.h>
 #include <math.h>
 #include <stdarg.h>
@@ -12,119 +11,123 @@
 #include "base/file.h"
 #include "base/str.h"
 #include "lua/bind.h"
+#include "lua/source.h"
 
-enum { MAX_SOURCE = 16 << 20, MAX_PATH = 256, MAX_NESTING = 16, MAX_ROWS = 200 };
+enum { MAX_SOURCE = 16 << 20, MAX_PATH = 256, MAX_ROWS = 200, PLACE = 320, PLACE_SHOWN = 240 };
 static const char TABLE[] = "troupe.config";
 
-/* ---- where a key stands in the source ---- */
+/* ---- what is wrong, and where ---- */
 
-typedef struct reader {
-    const char *p;
-    int line;
-} reader;
-
-static void skip_long(reader *r, size_t level)
+/* The best line of the file's own text and of the modules beside it that it has required. */
+static void place_in_files(const config *c, const char *key, char *out, size_t size)
 {
-    char close[64];
-    snprintf(close, sizeof close, "]%.*s]", (int)(level < 60 ? level : 60),
-             "============================================================");
-    const char *end = strstr(r->p, close);
-    for (; *r->p && r->p != end; r->p++) r->line += *r->p == '\n';
-}
-
-/* At "[": the level of a long bracket, or -1. */
-static int long_level(const char *p)
-{
-    int level = 0;
-    for (p++; *p == '='; p++) level++;
-    return *p == '[' ? level : -1;
-}
-
-static void skip_quoted(reader *r)
-{
-    const char quote = *r->p++;
-    for (; *r->p && *r->p != quote && *r->p != '\n'; r->p++)
-        if (*r->p == '\\' && r->p[1]) r->p++;
-    if (*r->p == quote) r->p++;
-}
-
-/* Space, comments, strings: true when something was skipped. */
-static bool skip_dull(reader *r)
-{
-    if (*r->p == '\n') return r->line++, r->p++, true;
-    if (isspace((unsigned char)*r->p)) return r->p++, true;
-    if (*r->p == '"' || *r->p == '\'') return skip_quoted(r), true;
-    const bool comment = r->p[0] == '-' && r->p[1] == '-';
-    const char *bracket = comment ? r->p + 2 : r->p;
-    if (*bracket == '[' && long_level(bracket) >= 0) {
-        r->p = bracket + 1;
-        skip_long(r, (size_t)long_level(bracket));
-        return true;
+    source_fit best;
+    const char *found = c->path;
+    char *module = NULL;
+    int line = source_line_of(c->source, key, &best);
+    for (int i = 0; best < SOURCE_KEY && (module = vm_required(c->vm, i)); i++) {
+        size_t len;
+        source_fit fit = SOURCE_NOWHERE;
+        char *text = file_read(module, MAX_SOURCE, &len, NULL);
+        const int there = text ? source_line_of(text, key, &fit) : 0;
+        if (fit > best) best = fit, line = there, snprintf(out, size, "%s", module), found = out;
+        free(text);
+        free(module);
     }
-    if (!comment) return false;
-    while (*r->p && *r->p != '\n') r->p++;
-    return true;
+    /* Of a long path its end is what one knows it by. */
+    char place[PLACE];
+    const size_t n = strlen(found);
+    snprintf(place, sizeof place, "%s%s:%d", n > PLACE_SHOWN ? "..." : "",
+             n > PLACE_SHOWN ? found + n - PLACE_SHOWN : found, line);
+    snprintf(out, size, "%s", place);
 }
 
-static size_t identifier(const char *p)
+/* The argument that gave the key its value, or a part of it; NULL: the file did. */
+static const char *argument_of(const config *c, const char *key)
 {
-    size_t n = 0;
-    while (isalnum((unsigned char)p[n]) || p[n] == '_') n++;
-    return n > 0 && !isdigit((unsigned char)p[0]) ? n : 0;
-}
-
-static void join(char *out, size_t size, char names[][64], int depth, const char *last)
-{
-    size_t n = 0;
-    for (int i = 0; i < depth; i++)
-        if (names[i][0]) n += (size_t)snprintf(out + n, n < size ? size - n : 0, "%s.", names[i]);
-    snprintf(out + (n < size ? n : size - 1), n < size ? size - n : 1, "%s", last);
-}
-
-/* The line of `key =` inside the right braces; 0: not found. */
-static int line_of(const char *source, const char *key)
-{
-    reader r = { source, 1 };
-    char names[MAX_NESTING][64], pending[64] = "", path[MAX_PATH];
-    int depth = 0;
-    while (*r.p) {
-        if (skip_dull(&r)) continue;
-        const size_t n = identifier(r.p);
-        if (n > 0) {
-            const char *after = r.p + n;
-            char word[64];
-            snprintf(word, sizeof word, "%.*s", (int)(n < 63 ? n : 63), r.p);
-            r.p = after;
-            while (*after == ' ') after++;
-            if (*after != '=' || after[1] == '=') continue;
-            join(path, sizeof path, names, depth < MAX_NESTING ? depth : MAX_NESTING, word);
-            if (strcmp(path, key) == 0) return r.line;
-            snprintf(pending, sizeof pending, "%s", word);
-            r.p = after + 1;
-            continue;
-        }
-        if (*r.p == '{' && depth < MAX_NESTING) snprintf(names[depth], sizeof names[depth], "%s", pending);
-        depth += *r.p == '{' ? 1 : *r.p == '}' && depth > 0 ? -1 : 0;
-        pending[0] = 0;
-        r.p++;
+    const size_t n = strlen(key);
+    const char *found = NULL;
+    for (int i = 0; i < c->n_overrides; i++) {
+        const char *word = c->overrides[i];
+        const size_t k = strcspn(word, "=");
+        const bool is = k == n && strncmp(word, key, n) == 0,
+                   above = k < n && strncmp(word, key, k) == 0 && key[k] == '.';
+        if (is || above) found = word;
     }
-    return 0;
+    return found;
 }
 
 int config_error(const config *c, const char *key, error *err, const char *fmt, ...)
 {
-    char text[300], place[1200];
+    char text[400], place[PLACE + 1200];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    snprintf(place, sizeof place, "%s", c->path);
-    const int line = line_of(c->source, key);
-    if (line) snprintf(place, sizeof place, "%s:%d", c->path, line);
-    for (int i = 0; i < c->n_overrides; i++)
-        if (strncmp(c->overrides[i], key, strlen(key)) == 0 && c->overrides[i][strlen(key)] == '=')
-            snprintf(place, sizeof place, "command line");
-    return error_set(err, ERR_ARGUMENT, "%.150s: %s: %s", place, key, text);
+    const char *argument = argument_of(c, key);
+    if (argument) return error_set(err, ERR_ARGUMENT, "argument '%.120s': %s: %s", argument, key, text);
+    place_in_files(c, key, place, sizeof place);
+    return error_set(err, ERR_ARGUMENT, "%s: %s: %s", place, key, text);
+}
+
+const char *config_shown(lua_State *L, int at, char out[CONFIG_SHOWN])
+{
+    switch (lua_type(L, at)) {
+    case LUA_TSTRING:
+        return snprintf(out, CONFIG_SHOWN, "'%.*s'", CONFIG_SHOWN - 3, lua_tostring(L, at)), out;
+    case LUA_TBOOLEAN:
+        return lua_toboolean(L, at) ? "true" : "false";
+    case LUA_TNUMBER:
+        lua_pushvalue(L, at); /* lua_tostring would change the value in its place */
+        snprintf(out, CONFIG_SHOWN, "%s", lua_tostring(L, -1));
+        lua_pop(L, 1);
+        return out;
+    case LUA_TNIL:
+        return "nothing";
+    default:
+        return snprintf(out, CONFIG_SHOWN, "a %s", luaL_typename(L, at)), out;
+    }
+}
+
+static const char *last_name(const char *key)
+{
+    const char *dot = strrchr(key, '.');
+    return dot ? dot + 1 : key;
+}
+
+static const char *called_elsewhere(const config *c, const char *key)
+{
+    for (const config_alias *a = c->aliases; a && a->name; a++)
+        if (strcmp(a->name, key) == 0 || strcmp(a->name, last_name(key)) == 0) return a->key;
+    return NULL;
+}
+
+/* The row that has the key's name in another section: rollout.lr -> optim.lr. */
+static const char *in_other_section(const config_row *rows, const char *key)
+{
+    for (; rows->key; rows++)
+        if (strcmp(last_name(rows->key), last_name(key)) == 0) return rows->key;
+    return NULL;
+}
+
+/* The right key that was most likely meant: written alike, in its section or anywhere; NULL when none is. */
+static const char *nearest_key(const config *c, const config_row *rows, const char *key)
+{
+    const char *names[MAX_ROWS + 1] = { NULL }, *lasts[MAX_ROWS + 1] = { NULL }, *whole[MAX_ROWS + 1] = { NULL };
+    const size_t section = (size_t)(last_name(key) - key);
+    const char *called = called_elsewhere(c, key);
+    int n = 0, in_section = 0;
+    if (called) return called;
+    for (const config_row *row = rows; row->key && n < MAX_ROWS; row++) {
+        names[n++] = row->key;
+        if (strncmp(row->key, key, section) != 0 || strchr(row->key + section, '.')) continue;
+        lasts[in_section] = row->key + section, whole[in_section++] = row->key;
+    }
+    const char *last = str_nearest(last_name(key), lasts);
+    for (int i = 0; last && i < in_section; i++)
+        if (lasts[i] == last) return whole[i];
+    called = in_other_section(rows, key);
+    return called ? called : str_nearest(key, names);
 }
 
 /* ---- opening ---- */
@@ -251,15 +254,11 @@ static int unknown_key(reading *r, lua_State *L, const char *key)
             lua_pop(L, 2);
         }
     }
-    const char *names[MAX_ROWS + 1] = { NULL };
-    int n = 0;
-    for (const config_row *row = r->rows; row->key && n < MAX_ROWS; row++) names[n++] = row->key;
-    const char *nearest = str_nearest(key, names);
-    const char *value = lua_istable(L, -1) ? "a table" : luaL_tolstring(L, -1, NULL);
+    char shown[CONFIG_SHOWN];
+    const char *nearest = nearest_key(r->c, r->rows, key), *value = config_shown(L, -1, shown);
     if (nearest)
-        return config_error(r->c, key, r->err, "there is no such key (value %.40s; did you mean '%s'?)", value,
-                            nearest);
-    return config_error(r->c, key, r->err, "there is no such key (value %.40s; troupe train --keys lists them)", value);
+        return config_error(r->c, key, r->err, "there is no such key (value %s; did you mean '%s'?)", value, nearest);
+    return config_error(r->c, key, r->err, "there is no such key (value %s; troupe train --keys lists them)", value);
 }
 
 /* Every key of the table on top must be a row, or a section with rows below it. */
@@ -267,14 +266,15 @@ static int check_keys(reading *r, lua_State *L, const char *prefix)
 {
     luaL_checkstack(L, 8, "recipe nested too deep");
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-        char key[MAX_PATH];
+        char key[MAX_PATH], shown[CONFIG_SHOWN];
         if (lua_type(L, -2) != LUA_TSTRING)
-            return config_error(r->c, *prefix ? prefix : "recipe", r->err, "a list is not expected here");
+            return config_error(r->c, *prefix ? prefix : "recipe", r->err, "a list is not expected here (entry %s)",
+                                config_shown(L, -2, shown));
         snprintf(key, sizeof key, "%s%s%s", prefix, *prefix ? "." : "", lua_tostring(L, -2));
         if (row_of(r->rows, key)) continue;
         if (!is_section(r->rows, key)) return unknown_key(r, L, key);
         if (!lua_istable(L, -1))
-            return config_error(r->c, key, r->err, "expected a table, found %s", luaL_tolstring(L, -1, NULL));
+            return config_error(r->c, key, r->err, "expected a table, found %s", config_shown(L, -1, shown));
         const int rc = check_keys(r, L, key);
         if (rc != OK) return rc;
     }
@@ -283,8 +283,9 @@ static int check_keys(reading *r, lua_State *L, const char *prefix)
 
 static int read_number(reading *r, lua_State *L, const config_row *row, double *out)
 {
+    char shown[CONFIG_SHOWN];
     if (lua_type(L, -1) != LUA_TNUMBER)
-        return config_error(r->c, row->key, r->err, "expected a number, found %s", luaL_tolstring(L, -1, NULL));
+        return config_error(r->c, row->key, r->err, "expected a number, found %s", config_shown(L, -1, shown));
     *out = lua_tonumber(L, -1);
     if (row->kind == CONFIG_INT && *out != floor(*out))
         return config_error(r->c, row->key, r->err, "expected a whole number, found %g", *out);
@@ -295,9 +296,9 @@ static int read_number(reading *r, lua_State *L, const config_row *row, double *
 
 static int read_text(reading *r, lua_State *L, const config_row *row, char *out)
 {
-    char dir[1024], path[1200];
+    char dir[1024], path[1200], shown[CONFIG_SHOWN];
     if (lua_type(L, -1) != LUA_TSTRING)
-        return config_error(r->c, row->key, r->err, "expected text, found %s", luaL_tolstring(L, -1, NULL));
+        return config_error(r->c, row->key, r->err, "expected text, found %s", config_shown(L, -1, shown));
     const char *text = lua_tostring(L, -1);
     if (row->kind == CONFIG_PATH && *text) {
         path_join(path, sizeof path, path_dirname(dir, sizeof dir, r->c->path), text);
@@ -314,7 +315,7 @@ static int read_text(reading *r, lua_State *L, const config_row *row, char *out)
 
 static int read_row(reading *r, lua_State *L, const config_row *row)
 {
-    char *at = r->out + row->offset;
+    char *at = r->out + row->offset, shown[CONFIG_SHOWN];
     double number = 0;
     int rc = OK;
     if (row->kind == CONFIG_VALUE) return OK;
@@ -341,7 +342,7 @@ static int read_row(reading *r, lua_State *L, const config_row *row)
         break;
     case CONFIG_BOOL:
         if (!lua_isboolean(L, -1))
-            rc = config_error(r->c, row->key, r->err, "expected true or false, found %s", luaL_tolstring(L, -1, NULL));
+            rc = config_error(r->c, row->key, r->err, "expected true or false, found %s", config_shown(L, -1, shown));
         *(bool *)at = lua_toboolean(L, -1);
         break;
     case CONFIG_VALUE:

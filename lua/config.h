@@ -1,7 +1,7 @@
-/* config - reads a recipe's table by a schema: one row a key. What is wrong is said with file, line, key, the value
- * that was found and the nearest right key.
+/* config - reads a recipe's table by a schema: one row a key. What is wrong is said with file, line (or the argument
+ * that said it), key, the value that was found and the nearest right key.
  *
- * Lua tables don't remember lines: the line is found by looking for the key at its nesting path in the source. */
+ * Lua tables don't remember lines: they are looked for in the text (lua/source.h), and in the modules it requires. */
 #pragma once
 
 #include "lua/vm.h"
@@ -24,12 +24,18 @@ typedef struct config_row {
     const char *help;
 } config_row;
 
+/* What a key is called elsewhere: { "num_generations", "rollout.group" }. */
+typedef struct config_alias {
+    const char *name, *key;
+} config_alias;
+
 typedef struct config {
     vm *vm;           /* borrowed */
     const char *path; /* of the file */
     char *source;     /* its text; owned */
     const char *const *overrides;
     int n_overrides;
+    const config_alias *aliases; /* the caller's, set before config_read; ends without a name. NULL: none */
 } config;
 
 /* Runs the file (it must return a table), applies "key=value" overrides, keeps the table. The values of overrides are
@@ -40,6 +46,10 @@ void config_close(config *c);
 int config_read(config *c, const config_row *rows, void *out, error *err);
 /* Pushes the value at a key path (nil when absent): for CONFIG_VALUE rows. Under vm_protect. */
 void config_push(lua_State *L, const char *key);
-/* An error about a key: "FILE:LINE: KEY: sentence". */
+/* The value at `at` for a sentence: 'text', 3.5, true, a table. */
+enum { CONFIG_SHOWN = 84 };
+const char *config_shown(lua_State *L, int at, char out[CONFIG_SHOWN]);
+/* An error about a key: "FILE:LINE: KEY: sentence", or "argument 'KEY=VALUE': KEY: sentence" when the command line gave
+ * the value. */
 int config_error(const config *c, const char *key, error *err, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

@@ -12,6 +12,8 @@
 #include "lua/bind.h"
 #include "lua/embedded.h"
 
+static const char REQUIRED[] = "troupe.required"; /* in the registry: the paths of the modules beside the recipe */
+
 enum { HOOK_EVERY = 1000, MAX_SCRIPT_BYTES = 16 << 20, MODULE_NAME = 128 };
 
 struct vm {
@@ -213,6 +215,10 @@ static int require_file(lua_State *L, const char *module)
     if (!text) return luaL_error(L, "no module '%s': %s", module, err.text);
     lua_pushlstring(L, text, len); /* Lua's own copy: an error below must not leak ours */
     free(text);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, REQUIRED);
+    lua_pushstring(L, path);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    lua_pop(L, 1);
     lua_pushfstring(L, "@%s", path);
     load_module(L, lua_tostring(L, -2), len, lua_tostring(L, -1));
     return 1;
@@ -377,6 +383,17 @@ int vm_run_file(vm *v, const char *path, int n_results, error *err)
     const int rc = vm_run_text(v, text, len, path, n_results, err);
     free(text);
     return rc;
+}
+
+char *vm_required(vm *v, int i)
+{
+    char *path = NULL;
+    lua_State *L = v->L;
+    const int top = lua_gettop(L);
+    if (lua_getfield(L, LUA_REGISTRYINDEX, REQUIRED) == LUA_TTABLE && lua_rawgeti(L, -1, i + 1) == LUA_TSTRING)
+        path = xstrdup(lua_tostring(L, -1));
+    lua_settop(L, top);
+    return path;
 }
 
 int vm_keep(vm *v) { return luaL_ref(v->L, LUA_REGISTRYINDEX); }

@@ -45,6 +45,10 @@ int vm_call(vm *v, int n_args, int n_results, error *err);
  * return. `arg` is its argument 1, as a light userdata. */
 int vm_protect(vm *v, int (*body)(lua_State *L), void *arg, error *err);
 
+/* The path of the i-th module beside the recipe that was required (from 0); the caller frees. NULL: there are no more.
+ */
+char *vm_required(vm *v, int i);
+
 /* References to values that C keeps (in the registry). */
 int vm_keep(vm *v); /* pops the top */
 void vm_push(vm *v, int ref);

@@ -44,4 +44,10 @@ function T.shots(t)
     return shots
 end
 
-return T
+-- T.search{...}: "attempt to call a nil value" tells nobody what there is.
+return setmetatable(T, { __index = function(t, name)
+    local known = {}
+    for key in next, t do known[#known + 1] = "T." .. key end
+    table.sort(known)
+    error("there is no T." .. tostring(name) .. " (there are " .. table.concat(known, ", ") .. ")", 2)
+end })

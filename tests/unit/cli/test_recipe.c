@@ -71,7 +71,7 @@ static void a_name_stands_for_its_papers_choices(void **state)
     recipe_free(r);
     refused("algorithm.name=grop", "did you mean 'grpo'?");
     refused("algorithm.mixture=0.5", "given = \"sft\" or \"dft\"");
-    refused("algorithm.credit=token", "no 'token' here");
+    refused("algorithm.credit=token", "expected one of stretch, return, whole, found 'token'");
     refused("learners=0", "expected 1 to 64");
     refused("algorithm.loss=gsop", "did you mean 'gspo'?");
     refused("algorithm.filter_groups=3", "expected true or false");
@@ -226,6 +226,37 @@ static void what_can_not_be_is_refused_with_its_key(void **state)
     refused("eval_prompts=-1", "eval_prompts");
 }
 
+/* A suggestion is close or it isn't made; what may be said is listed; the spellings of other trainers are known. */
+static void hints_are_near_or_complete(void **state)
+{
+    (void)state;
+    static const char *const SAYS[][2] = {
+        { "precision=fp8", "expected one of f32, bf16, found 'fp8'" },
+        { "algorithm.name=ppo", "expected one of grpo, dapo, dr_grpo, rloo" },
+        { "algorithm.kl_kind=3", "expected one of k3, k1, k2, k3+, found 3" },
+        { "data.sampling=true", "expected one of in_turn, failure, signal, found true" },
+        { "rollout.num_generations=4", "did you mean 'rollout.group'?" },
+        { "actor_rollout_ref.rollout.n=4", "rollout.n: there is no such key (value 4" },
+        { "rollout.n=4", "did you mean 'rollout.group'?" },
+        { "max_completion_length=4", "did you mean 'rollout.max_tokens'?" },
+        { "learning_rate=1e-4", "did you mean 'optim.lr'?" },
+        { "optimizer.lr=1e-4", "did you mean 'optim.lr'?" },
+        { "beta=0.1", "did you mean 'algorithm.kl'?" },
+        { "rollout.groups=4", "did you mean 'rollout.group'?" },
+        { "rolout.temperature=1", "did you mean 'rollout.temperature'?" },
+        { "warp.drive=1", "troupe train --keys lists them" },
+        { "env.tools=x", "expected a list: { T.python{...}, T.tool{...} }, found 'x'" },
+        { "reward.objectives.accuracy=high", "argument 'reward.objectives.accuracy=high': reward.objectives.accuracy" },
+        { "steps=many", "argument 'steps=many': steps: expected a number, found 'many'" },
+        { "steps.x=3", "expected a number, found a table" },
+    };
+    for (size_t i = 0; i < sizeof SAYS / sizeof *SAYS; i++) refused(SAYS[i][0], SAYS[i][1]);
+    error err = { 0 };
+    recipe *r = open_with("precision=fp8", &err);
+    assert_null(r);
+    assert_null(strstr(err.text, "did you mean"));
+}
+
 static void its_tools_are_started(void **state)
 {
     (void)state;
@@ -285,6 +316,7 @@ int main(void)
         cmocka_unit_test(the_command_line_wins),
         cmocka_unit_test(a_path_on_the_command_line_is_where_one_is),
         cmocka_unit_test(what_can_not_be_is_refused_with_its_key),
+        cmocka_unit_test(hints_are_near_or_complete),
         cmocka_unit_test(its_tools_are_started),
         cmocka_unit_test(a_tool_written_in_lua_is_called),
     };
