@@ -63,6 +63,20 @@ static void resend(void *ctx)
 
 /* ---- weights ---- */
 
+typedef struct sealing {
+    weights *w;
+    int64_t version;
+} sealing;
+
+/* Under the device's guard: the first time, panels take memory. */
+static int seal(void *ctx, error *err)
+{
+    const sealing *s = ctx;
+    (void)err;
+    weights_seal(s->w, s->version);
+    return OK;
+}
+
 static int install(actor *a, const weights_blob *blob, error *err)
 {
     weights *w = a->slots[1 - a->active];
@@ -72,8 +86,8 @@ static int install(actor *a, const weights_blob *blob, error *err)
     if (!st) return err->code;
     int rc = weights_load(w, st, err);
     safetensors_close(st);
+    if (rc == OK) rc = device_guard(w->dev, seal, &(sealing){ w, blob->version }, err);
     if (rc != OK) return error_within(err, "%s", where);
-    weights_seal(w, blob->version);
     if (w->hash != blob->hash)
         return error_set(err, ERR_PARSE, "%s: announced with hash %016" PRIx64 ", arrived with %016" PRIx64, where,
                          blob->hash, w->hash);
@@ -293,5 +307,8 @@ int actor_run(loop *lp, const actor_config *config, logger *lg, error *err)
     int rc = open_all(&a, err);
     if (rc == OK) rc = run(&a, err);
     close_all(&a);
+    if (rc == ERR_MEMORY)
+        return error_set(err, rc, "%s; lower actor_slots (%d now), rollout.max_context (%d now) or actors", err->text,
+                         config->slots, config->engine.max_context);
     return rc;
 }

@@ -354,11 +354,11 @@ static void deliver(engine *en, sampled_token *out)
     en->stats.tokens_sampled += (uint64_t)en->n_out;
 }
 
-int engine_step(engine *en, sampled_token *out, bool *busy, error *err)
+/* The rows chosen: logits, and a token from each. */
+static int compute(void *ctx, error *err)
 {
+    engine *en = ctx;
     device *dev = en->w->dev;
-    *busy = choose_rows(en);
-    if (en->T == 0) return 0;
     device_scratch_reset(dev);
     const decode_batch batch = { .T = en->T,
                                  .ids = en->ids,
@@ -370,7 +370,14 @@ int engine_step(engine *en, sampled_token *out, bool *busy, error *err)
                                  .out_rows = en->out_rows };
     const float *logits = model_decode(en->w, en->kv, &batch);
     if (en->n_out > 0) sample(en, logits);
-    const int rc = device_sync(dev, err);
+    return device_sync(dev, err);
+}
+
+int engine_step(engine *en, sampled_token *out, bool *busy, error *err)
+{
+    *busy = choose_rows(en);
+    if (en->T == 0) return 0;
+    const int rc = device_guard(en->w->dev, compute, en, err);
     if (rc != OK) return -rc;
     en->stats.steps++;
     settle(en);

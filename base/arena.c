@@ -1,10 +1,10 @@
 #include "base/arena.h"
 
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/str.h"
 
 enum { ALIGN = 64 };
@@ -22,15 +22,9 @@ struct arena {
     size_t chunk_bytes, in_use, peak;
 };
 
-static _Noreturn void out_of_memory(size_t bytes)
-{
-    fprintf(stderr, "troupe: out of memory: an arena wanted %zu bytes more\n", bytes);
-    abort();
-}
-
 static size_t round_up(size_t bytes)
 {
-    if (bytes > SIZE_MAX - ALIGN) out_of_memory(bytes);
+    if (bytes > SIZE_MAX - ALIGN) memory_exhausted(bytes);
     return bytes == 0 ? ALIGN : (bytes + ALIGN - 1) / ALIGN * ALIGN;
 }
 
@@ -57,7 +51,7 @@ static void insert_chunk(arena *a, size_t at, size_t bytes)
         a->chunks = xrealloc(a->chunks, a->capacity * sizeof *a->chunks);
     }
     void *data = aligned_alloc(ALIGN, bytes);
-    if (!data) out_of_memory(bytes);
+    if (!data) memory_exhausted(bytes);
     memmove(a->chunks + at + 1, a->chunks + at, (a->n - at) * sizeof *a->chunks);
     a->chunks[at] = (chunk){ .data = data, .size = bytes };
     a->n++;

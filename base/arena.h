@@ -1,7 +1,8 @@
 /* arena - a bump allocator for memory that dies together: one a step, one an episode.
  *
  * Grows by chunks that are kept and reused after a reset (page faults are the expensive part, not the bumping).
- * Running out of memory aborts with a sentence: an arena's users have no other way on. One thread owns an arena. */
+ * Running out of memory ends the process with a sentence (memory_exhausted): an arena's users have no other way on. One
+ * thread owns an arena. */
 #pragma once
 
 #include <stddef.h>

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 str_view sv(const char *terminated) { return (str_view){ terminated, strlen(terminated) }; }
 
 bool sv_equal(str_view a, str_view b) { return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0); }
@@ -26,6 +28,18 @@ static void str_reserve(str *s, size_t more)
     if (capacity < need) capacity = need;
     s->data = xrealloc(s->data, capacity);
     s->capacity = capacity;
+}
+
+bool str_try_reserve(str *s, size_t more)
+{
+    if (s->capacity > s->len && more < s->capacity - s->len) return true;
+    if (more >= SIZE_MAX / 2 - s->len || !memory_fits(more, 0, NULL)) return false;
+    char *data = realloc(s->data, s->len + more + 1);
+    if (!data) return false;
+    s->data = data;
+    s->data[s->len] = '\0';
+    s->capacity = s->len + more + 1;
+    return true;
 }
 
 void str_add(str *s, const char *data, size_t len)
@@ -141,25 +155,24 @@ char *str_take(str *s)
     return data;
 }
 
-static _Noreturn void out_of_memory(size_t bytes)
+/* A large block would be granted and its first touch killed: it is asked for first. */
+void *xmalloc(size_t bytes)
 {
-    fprintf(stderr, "troupe: out of memory: %zu bytes could not be had\n", bytes);
-    abort();
+    if (!memory_fits(bytes, 0, NULL)) memory_exhausted(bytes);
+    return xrealloc(NULL, bytes);
 }
-
-void *xmalloc(size_t bytes) { return xrealloc(NULL, bytes); }
 
 void *xcalloc(size_t n, size_t bytes)
 {
     void *p = calloc(n ? n : 1, bytes ? bytes : 1);
-    if (!p) out_of_memory(bytes && n > SIZE_MAX / bytes ? SIZE_MAX : n * bytes);
+    if (!p) memory_exhausted(bytes && n > SIZE_MAX / bytes ? SIZE_MAX : n * bytes);
     return p;
 }
 
 void *xrealloc(void *p, size_t bytes)
 {
     void *q = realloc(p, bytes ? bytes : 1);
-    if (!q) out_of_memory(bytes);
+    if (!q) memory_exhausted(bytes);
     return q;
 }
 

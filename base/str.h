@@ -26,6 +26,7 @@ void str_putc(str *s, char c);
 void str_printf(str *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void str_vprintf(str *s, const char *fmt, va_list args) __attribute__((format(printf, 2, 0)));
 void str_json(str *s, const char *data, size_t len); /* appends a quoted JSON string; bad UTF-8 becomes U+FFFD */
+bool str_try_reserve(str *s, size_t more);           /* room for `more` bytes; false: memory is short */
 void str_clear(str *s);                              /* length 0, memory kept */
 void str_free(str *s);
 /* Length of the well-formed UTF-8 character at p (RFC 3629: no surrogates, nothing overlong), or 0. */
@@ -33,9 +34,9 @@ size_t utf8_length(const char *p, const char *end);
 
 char *str_take(str *s); /* the caller owns the result (free); never NULL; `s` is empty after */
 
-char *xstrdup(const char *s); /* NULL stays NULL; aborts when memory is short */
+char *xstrdup(const char *s); /* NULL stays NULL */
 char *xstrndup(const char *s, size_t len);
-void *xmalloc(size_t bytes); /* abort with a sentence instead of NULL */
+void *xmalloc(size_t bytes); /* these end the process with a sentence instead of NULL: see memory.h */
 void *xcalloc(size_t n, size_t bytes);
 void *xrealloc(void *p, size_t bytes);
 

@@ -23,7 +23,8 @@ enum { PATH_BYTES = 1024 };
 
 typedef struct pretrain_keys {
     char model[PATH_BYTES], out[PATH_BYTES];
-    double steps, tokens_per_step, max_sequence, lr, warmup, weight_decay, init_std, seed, threads, report_every;
+    double steps, tokens_per_step, max_sequence, lr, warmup, weight_decay, init_std, seed, threads, report_every,
+        micro_tokens;
 } pretrain_keys;
 
 typedef struct session {
@@ -50,7 +51,7 @@ static int usage(FILE *to)
         "keys (and defaults): model, out (= model), steps (1600), tokens_per_step (2048), max_sequence (512), lr "
         "(0.002),\n"
         "  warmup (100), weight_decay (0.01), init_std (1/sqrt(width)), seed (1), threads (0: all cores), report_every "
-        "(50)\n\n"
+        "(50),\n  micro_tokens (0: 16384, or what fits half the machine's memory)\n\n"
         "example: troupe pretrain recipes/calculator/pretrain.lua steps=400 out=/tmp/base\n");
     return to == stdout ? 0 : 2;
 }
@@ -74,6 +75,7 @@ static const number_key NUMBERS[] = {
     { "seed", offsetof(pretrain_keys, seed), 1 },
     { "threads", offsetof(pretrain_keys, threads), 0 },
     { "report_every", offsetof(pretrain_keys, report_every), 50 },
+    { "micro_tokens", offsetof(pretrain_keys, micro_tokens), 0 },
 };
 enum { N_NUMBERS = sizeof NUMBERS / sizeof *NUMBERS };
 
@@ -138,8 +140,9 @@ static int open_file(session *s, const arguments *a, error *err)
     if (!s->keys.out[0]) snprintf(s->keys.out, PATH_BYTES, "%s", s->keys.model);
     const pretrain_keys *k = &s->keys;
     if (k->steps < 1 || k->tokens_per_step < 2 || k->max_sequence < 2 || k->max_sequence > 1 << 20 ||
-        k->tokens_per_step > 1 << 24 || k->report_every < 1)
-        return error_set(err, ERR_ARGUMENT, "steps, tokens_per_step, max_sequence or report_every is out of range");
+        k->tokens_per_step > 1 << 24 || k->report_every < 1 || k->micro_tokens < 0 || k->micro_tokens > 1 << 24)
+        return error_set(err, ERR_ARGUMENT,
+                         "steps, tokens_per_step, max_sequence, report_every or micro_tokens is out of range");
     return OK;
 }
 
@@ -197,12 +200,14 @@ static int train(session *s, hf_folder *f, error *err)
     pretrain_config c = { .steps = (int64_t)k->steps,
                           .tokens_per_step = (int)k->tokens_per_step,
                           .max_sequence = (int)k->max_sequence,
+                          .micro_tokens = (int)k->micro_tokens,
                           .optim = optim_default(),
                           .next = next_document,
                           .ctx = s };
     c.optim.lr = k->lr, c.optim.warmup = (int64_t)k->warmup, c.optim.weight_decay = k->weight_decay;
     c.optim.schedule = LR_COSINE, c.optim.total_steps = c.steps;
-    pretrainer *p = pretrainer_new(&c, f->weights);
+    pretrainer *p = pretrainer_new(&c, f->weights, err);
+    if (!p) return err->code;
     const int64_t began_ms = clock_ms();
     double loss = 0, tokens = 0;
     int rc = OK;
@@ -218,6 +223,9 @@ static int train(session *s, hf_folder *f, error *err)
         fflush(stdout);
         loss = 0;
     }
+    if (rc == ERR_MEMORY)
+        error_set(err, rc, "%s; lower micro_tokens (%d now) or max_sequence (%d now)", err->text,
+                  pretrainer_micro_tokens(p), c.max_sequence);
     pretrainer_free(p);
     return rc == OK && stop_asked ? error_set(err, ERR_INTERRUPTED, "stopped; nothing was written") : rc;
 }

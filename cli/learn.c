@@ -101,7 +101,7 @@ static void pick_rows(learner *l, new_version *v)
 }
 
 /* The I/O thread takes versions as long as this one lives: the queue is full only for a moment. */
-static int hand_out(learner *l, uint32_t groups, uint32_t episodes)
+static int hand_out(learner *l, uint32_t groups, uint32_t episodes, error *err)
 {
     const weights *w = l->config.model->weights;
     new_version *v = xcalloc(1, sizeof *v);
@@ -110,12 +110,12 @@ static int hand_out(learner *l, uint32_t groups, uint32_t episodes)
                         .groups = groups,
                         .episodes = episodes,
                         .evaluate = evaluation_due(l, w->version) };
-    weights_encode(w, DTYPE_F32, &v->bytes);
+    int rc = weights_encode(w, DTYPE_F32, &v->bytes, err);
+    if (rc != OK) return new_version_free(v), rc;
     pick_rows(l, v);
-    int rc;
     do rc = queue_push(l->config.versions, v, WAIT_MS);
     while (rc == ERR_TIMEOUT);
-    return rc;
+    return rc == OK ? OK : error_set(err, ERR_STATE, "the exchange is closed");
 }
 
 /* ---- in: steps and evaluations ---- */
@@ -166,7 +166,7 @@ static int on_step(learner *l, const step_batch *b, error *err)
     if (sinks_write(l->config.sinks, "step", b->step, l->metrics, err) != OK) return err->code;
     if (((r->checkpoint_every > 0 && b->step % r->checkpoint_every == 0) || b->step == r->steps) && save(l, err) != OK)
         return err->code;
-    return hand_out(l, b->n, episodes) == OK ? OK : error_set(err, ERR_STATE, "the exchange is closed");
+    return hand_out(l, b->n, episodes, err);
 }
 
 static bool finished(const learner *l, bool last_was_eval)
@@ -175,10 +175,24 @@ static bool finished(const learner *l, bool last_was_eval)
     return version >= l->config.recipe->steps && (last_was_eval || !evaluation_due(l, version));
 }
 
+/* What is in memory when there is no more of it: the scratch goes, the last whole version is saved, and the sentence
+ * says which key to turn. */
+static int out_of_memory(learner *l, error *err)
+{
+    const recipe *r = l->config.recipe;
+    error why = { 0 };
+    device_scratch_drop(l->config.model->weights->dev);
+    const bool saved = trainer_whole(l->trainer) && save(l, &why) == OK;
+    return error_set(err, ERR_MEMORY,
+                     "%s; lower learner.micro_tokens (%d now) or rollout.max_context (%" PRId64 " now); %s", err->text,
+                     trainer_micro_tokens(l->trainer), r->max_context,
+                     saved ? "its checkpoint is written" : "it can be resumed from the newest checkpoint");
+}
+
 static int train(learner *l, error *err)
 {
     bool over = false;
-    if (hand_out(l, 0, 0) != OK) return error_set(err, ERR_STATE, "the exchange is closed");
+    if (hand_out(l, 0, 0, err) != OK) return err->code;
     over = finished(l, false);
     while (!over && !l->stop) {
         void *item;
@@ -189,6 +203,7 @@ static int train(learner *l, error *err)
         const int rc = b->eval ? on_eval(l, b, err) : on_step(l, b, err);
         over = rc == OK && finished(l, b->eval && b->step == trainer_version(l->trainer));
         step_batch_free(b);
+        if (rc == ERR_MEMORY) return out_of_memory(l, err);
         if (rc != OK) return rc;
     }
     if (save(l, err) != OK) return err->code;

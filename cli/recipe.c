@@ -185,6 +185,9 @@ static const config_row ROWS[] = {
     { "eval_shots", CONFIG_INT, AT(eval_shots), 0, 64, "0", "shots of an evaluation's prompts" },
     { "precision", CONFIG_VALUE, 0, 0, 0, 0, NULL, "f32, or bf16 for the factors of linear products" },
     { "device", CONFIG_TEXT, AT(device), 0, 0, "auto", "auto, cpu, cuda:N" },
+    { "learner.micro_tokens", CONFIG_VALUE, 0, 0, 0, 0, NULL,
+      "tokens a forward and backward pass holds in memory: a number, or \"auto\": 16384, or what fits half the "
+      "machine" },
     { "learners", CONFIG_INT, AT(learners), 1, 64, "1", "processes that train together, each a share of the episodes" },
     { "actors", CONFIG_INT, AT(actors), 1, 64, "2", "processes that play" },
     { "reward_workers", CONFIG_INT, AT(reward_workers), 1, 64, "1", "processes that score" },
@@ -393,6 +396,20 @@ static void read_prompt(opening *o, lua_State *L)
     if (o->rc == OK) read_shots(o, L);
 }
 
+/* More tokens than a step has are no use; one is the least that makes a batch. */
+static void read_micro_tokens(opening *o, lua_State *L)
+{
+    enum { MOST = 1 << 24 };
+    static const char EXPECTED[] = "\"auto\", or a whole number of tokens from 1 to 16777216";
+    config_push(L, "learner.micro_tokens");
+    if (lua_isnil(L, -1) || (lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), "auto") == 0)) return;
+    const lua_Integer n = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
+    if (n < 1 || n > MOST)
+        recipe_bad(o, "learner.micro_tokens", EXPECTED);
+    else
+        o->r->trainer.micro_tokens = (int)n;
+}
+
 static int read_values(lua_State *L)
 {
     opening *o = lua_touserdata(L, 1);
@@ -401,6 +418,7 @@ static int read_values(lua_State *L)
     if (o->rc == OK) check_tools(o, L);
     if (o->rc == OK) read_prompt(o, L);
     if (o->rc == OK) recipe_read_sampling(o, L);
+    if (o->rc == OK) read_micro_tokens(o, L);
     o->r->precision = (precision)recipe_choice(o, L, "precision", (const char *const[]){ "f32", "bf16", NULL }, 0);
     return 0;
 }

@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/memory.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cuda/module.h"
@@ -42,6 +44,60 @@ static device *cuda_open(const char *name, error *err)
     return dev;
 }
 
+/* ---- memory ---- */
+
+static void leave_by_guard(device *dev)
+{
+    if (dev->guard) longjmp(*dev->guard, 1);
+    fprintf(stderr, "troupe: %s\n", dev->lack.text);
+    _exit(EXIT_MEMORY);
+}
+
+int device_guard(device *dev, int (*fn)(void *ctx, error *err), void *ctx, error *err)
+{
+    jmp_buf here, *const before = dev->guard;
+    if (setjmp(here) == 0) {
+        dev->guard = &here;
+        const int rc = fn(ctx, err);
+        dev->guard = before;
+        return rc;
+    }
+    dev->guard = before;
+    return error_set(err, ERR_MEMORY, "%s", dev->lack.text);
+}
+
+void device_starve(device *dev, int64_t n) { dev->requests_left = n; }
+
+static int starved(device *dev, size_t bytes, error *err)
+{
+    char need[32];
+    if (dev->requests_left < 0 || dev->requests_left-- > 0) return OK;
+    dev->requests_left = 0;
+    return error_set(err, ERR_MEMORY, "out of memory: %s more are needed, and none is given (a test)",
+                     memory_text(bytes, need, sizeof need));
+}
+
+void *device_try(device *dev, size_t bytes, error *err)
+{
+    return starved(dev, bytes, err) == OK ? dev->backend->alloc(dev, bytes, err) : NULL;
+}
+
+void *device_alloc(device *dev, size_t bytes)
+{
+    void *p = device_try(dev, bytes, &dev->lack);
+    if (!p) leave_by_guard(dev);
+    return p;
+}
+
+void *device_scratch(device *dev, size_t bytes)
+{
+    void *p = starved(dev, bytes, &dev->lack) == OK ? dev->backend->scratch(dev, bytes, &dev->lack) : NULL;
+    if (!p) leave_by_guard(dev);
+    return p;
+}
+
+/* ---- life ---- */
+
 device *device_open(const char *name, int threads, error *err)
 {
     device *dev;
@@ -55,7 +111,10 @@ device *device_open(const char *name, int threads, error *err)
         error_set(err, ERR_ARGUMENT, "no device '%s' (auto, cpu, cuda:N)", name);
         return NULL;
     }
-    if (dev) dev->host = arena_new(HOST_CHUNK);
+    if (!dev) return NULL;
+    dev->host = arena_new(HOST_CHUNK);
+    dev->requests_left = -1;
+    dev->no_memory = leave_by_guard;
     return dev;
 }
 
@@ -71,8 +130,6 @@ const char *device_name(const device *dev) { return dev->name; }
 int device_threads(const device *dev) { return dev->threads; }
 void device_set_precision(device *dev, precision p) { dev->precision = p; }
 precision device_precision(const device *dev) { return dev->precision; }
-
-void *device_alloc(device *dev, size_t bytes) { return dev->backend->alloc(dev, bytes); }
 
 void device_free(device *dev, void *p)
 {
@@ -101,13 +158,18 @@ const void *device_view(const device *dev, const void *on_device)
     return dev->backend->host_memory ? on_device : NULL;
 }
 
-void *device_scratch(device *dev, size_t bytes) { return dev->backend->scratch(dev, bytes); }
 void *device_host_scratch(device *dev, size_t bytes) { return arena_alloc(dev->host, bytes); }
 
 void device_scratch_reset(device *dev)
 {
     arena_reset(dev->host);
     dev->backend->scratch_reset(dev);
+}
+
+void device_scratch_drop(device *dev)
+{
+    arena_reset(dev->host);
+    dev->backend->scratch_drop(dev);
 }
 
 size_t device_scratch_peak(const device *dev) { return dev->backend->scratch_peak(dev); }

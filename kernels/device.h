@@ -1,6 +1,7 @@
 /* device - where arrays live and operations run: "cpu", "cuda:N", or "auto".
  *
  * Operations return nothing. The first failure sticks to the device; device_sync reports it with the operation's name.
+ * Memory that the machine lacks ends what is being done: see device_guard.
  * Pointers are flat, shapes are arguments; there is no tensor class. One thread owns a device. */
 #pragma once
 
@@ -26,8 +27,11 @@ const struct ops *device_ops(const device *dev);
 const char *device_name(const device *dev); /* "cpu (avx512, 2 threads)" */
 int device_threads(const device *dev);
 
-/* Device memory, 64-byte aligned. Running out aborts on the CPU with a sentence. */
+/* Device memory, 64-byte aligned. device_alloc never returns NULL: it leaves by the guard. device_try returns NULL and
+ * ERR_MEMORY with a sentence: for what is made at the start. Both refuse what this machine, its control group or ulimit
+ * has no room for, before the kernel's out-of-memory killer has a say. */
 void *device_alloc(device *dev, size_t bytes);
+void *device_try(device *dev, size_t bytes, error *err);
 void device_free(device *dev, void *p);
 void device_copy_in(device *dev, void *to_device, const void *from_host, size_t bytes);
 void device_copy_out(device *dev, void *to_host, const void *from_device, size_t bytes);
@@ -42,7 +46,18 @@ void *device_scratch(device *dev, size_t bytes);
 /* The same in host memory, for records that go with a step's arrays; forgotten by the same reset. */
 void *device_host_scratch(device *dev, size_t bytes);
 void device_scratch_reset(device *dev);
+/* The same, and the memory goes back to the machine: for one who has failed and wants to save. */
+void device_scratch_drop(device *dev);
 size_t device_scratch_peak(const device *dev);
+/* Runs fn(ctx, err) and returns what it returns. When an array or scratch that fn asks for, however deep inside, is not
+ * to be had, fn is left at once (a long jump) and ERR_MEMORY returned: "out of memory: scratch needs 64 MB more (3.5 GB
+ * in use), and ...". What fn holds in malloc's memory is lost then, its arrays are in any state, the device itself goes
+ * on: for a process that saves what it has and ends. Guards nest. Without one the process ends with the sentence and
+ * EXIT_MEMORY. */
+int device_guard(device *dev, int (*fn)(void *ctx, error *err), void *ctx, error *err);
+/* For tests: the request (array or scratch) after `n` more is refused, and all that follow; < 0: none. */
+void device_starve(device *dev, int64_t n);
+
 /* fn over [0, n) on the host, item by item, shared among the device's threads where it has any. */
 void device_parallel(device *dev, int64_t n, void (*fn)(void *ctx, int64_t begin, int64_t end, int thread), void *ctx);
 /* Waits for the work given so far; OK, or ERR_DEVICE and the name of the operation that failed first. */

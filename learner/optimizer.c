@@ -162,7 +162,7 @@ int optimizer_step(optimizer *o, weights *w, const float *grads, optim_report *r
         ops->adamw(w->dev, w->data + r->at, grads + r->at, o->m + r->place, o->v + r->place, r->count, (float)lr,
                    (float)c->beta1, (float)c->beta2, (float)c->eps, (float)decay, (float)scale, step);
     }
-    if (o->shard) shard_gather(o->shard, w->dev, w->data);
     o->step = step;
+    if (o->shard) shard_gather(o->shard, w->dev, w->data);
     return OK;
 }

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 
 #include "base/arena.h"
+#include "base/memory.h"
 #include "base/vec.h"
+#include "learner/micro_tokens.h"
 #include "model/transformer.h"
 
 struct pretrainer {
@@ -21,17 +23,28 @@ typedef struct corpus {
     int n, tokens, targets;
 } corpus;
 
-pretrainer *pretrainer_new(const pretrain_config *config, weights *w)
+static int make(void *ctx, error *err)
+{
+    pretrainer *p = ctx;
+    (void)err;
+    p->optimizer = optimizer_new(&p->config.optim, p->w, NULL);
+    p->grads = device_alloc(p->w->dev, sizeof(float) * (size_t)p->w->table->total);
+    return OK;
+}
+
+pretrainer *pretrainer_new(const pretrain_config *config, weights *w, error *err)
 {
     pretrainer *p = xcalloc(1, sizeof *p);
     p->config = *config;
-    if (p->config.micro_tokens <= 0) p->config.micro_tokens = 16384;
+    if (p->config.micro_tokens <= 0) p->config.micro_tokens = micro_tokens_for(w, memory_size(""), 1, false);
     p->w = w;
-    p->optimizer = optimizer_new(&config->optim, w, NULL);
-    p->grads = device_alloc(w->dev, sizeof(float) * (size_t)w->table->total);
     p->step = arena_new(1 << 20);
-    return p;
+    if (device_guard(w->dev, make, p, err) == OK) return p;
+    pretrainer_free(p);
+    return NULL;
 }
+
+int pretrainer_micro_tokens(const pretrainer *p) { return p->config.micro_tokens; }
 
 void pretrainer_free(pretrainer *p)
 {
@@ -107,7 +120,7 @@ static int micro_step(pretrainer *p, const token_batch *b, double share, double 
     return device_sync(dev, err);
 }
 
-int pretrainer_step(pretrainer *p, pretrain_report *report, error *err)
+static int step(pretrainer *p, pretrain_report *report, error *err)
 {
     corpus c;
     optim_report done;
@@ -130,4 +143,20 @@ int pretrainer_step(pretrainer *p, pretrain_report *report, error *err)
         .loss = loss, .grad_norm = done.grad_norm, .lr = done.lr, .tokens = c.tokens, .documents = c.n
     };
     return OK;
+}
+
+typedef struct stepping {
+    pretrainer *p;
+    pretrain_report *report;
+} stepping;
+
+static int step_guarded(void *ctx, error *err)
+{
+    const stepping *s = ctx;
+    return step(s->p, s->report, err);
+}
+
+int pretrainer_step(pretrainer *p, pretrain_report *report, error *err)
+{
+    return device_guard(p->w->dev, step_guarded, &(stepping){ p, report }, err);
 }

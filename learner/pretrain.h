@@ -14,7 +14,7 @@ typedef int (*pretrain_document)(void *ctx, double progress, int32_t *out, int m
 typedef struct pretrain_config {
     int64_t steps;
     int tokens_per_step, max_sequence;
-    int micro_tokens; /* 0: 16384 */
+    int micro_tokens; /* tokens a pass holds activations of; 0: by learner/micro_tokens.h */
     optim_config optim;
     pretrain_document next;
     void *ctx;
@@ -26,7 +26,9 @@ typedef struct pretrain_report {
 } pretrain_report;
 
 typedef struct pretrainer pretrainer;
-pretrainer *pretrainer_new(const pretrain_config *config, weights *w); /* w borrowed, sealed */
+/* `w` is borrowed, sealed. NULL and ERR_MEMORY when there is no room for gradient and moments. */
+pretrainer *pretrainer_new(const pretrain_config *config, weights *w, error *err);
 void pretrainer_free(pretrainer *p);
 /* One update; the weights are sealed with version + 1. */
 int pretrainer_step(pretrainer *p, pretrain_report *report, error *err);
+int pretrainer_micro_tokens(const pretrainer *p); /* in use */

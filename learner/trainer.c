@@ -7,12 +7,14 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/str.h"
 #include "learner/methods/preference.h"
+#include "learner/micro_tokens.h"
 #include "learner/pass.h"
 
 /* Two episodes are enough to see that actor and learner disagree when a step has nothing to learn from. */
-enum { CHECKED_EPISODES = 2, DEFAULT_MICRO_TOKENS = 16384, MOST_LEARNERS = 4096 };
+enum { CHECKED_EPISODES = 2, MOST_LEARNERS = 4096 };
 
 struct trainer {
     trainer_config config;
@@ -32,6 +34,8 @@ struct trainer {
     float *grads;         /* [total] */
     float *lora_grads;    /* [the adapter's total] */
     arena *step;
+    int64_t updates; /* of the optimizer when the step under way began */
+    bool picked;     /* micro_tokens is ours, not the recipe's */
 };
 
 static void copy_weights(weights *to, const weights *from)
@@ -106,12 +110,15 @@ static void isolate(trainer *t)
     free(blocks);
 }
 
-trainer *trainer_new(const trainer_config *config, weights *w, error *err)
+static trainer *make(const trainer_config *config, weights *w, error *err)
 {
     if (refuse(config, err) != OK) return NULL;
     trainer *t = xcalloc(1, sizeof *t);
     t->config = *config;
-    if (t->config.micro_tokens <= 0) t->config.micro_tokens = DEFAULT_MICRO_TOKENS;
+    t->picked = config->micro_tokens <= 0;
+    if (t->picked)
+        t->config.micro_tokens =
+            micro_tokens_for(w, memory_size(""), many_learners(config) ? config->comm->size : 1, config->recompute);
     if (t->config.epochs < 1) t->config.epochs = 1;
     if (t->config.temperature <= 0) t->config.temperature = 1; /* greedy sampling is recorded at temperature 1 */
     t->w = w;
@@ -136,6 +143,25 @@ trainer *trainer_new(const trainer_config *config, weights *w, error *err)
     return t;
 }
 
+typedef struct making {
+    const trainer_config *config;
+    weights *w;
+    trainer *made;
+} making;
+
+static int make_guarded(void *ctx, error *err)
+{
+    making *m = ctx;
+    m->made = make(m->config, m->w, err);
+    return m->made ? OK : ERR_STATE;
+}
+
+trainer *trainer_new(const trainer_config *config, weights *w, error *err)
+{
+    making m = { config, w, NULL };
+    return device_guard(w->dev, make_guarded, &m, err) == OK ? m.made : NULL;
+}
+
 void trainer_free(trainer *t)
 {
     if (!t) return;
@@ -155,6 +181,8 @@ void trainer_free(trainer *t)
 }
 
 int64_t trainer_version(const trainer *t) { return t->w->version; }
+int trainer_micro_tokens(const trainer *t) { return t->config.micro_tokens; }
+bool trainer_whole(const trainer *t) { return t->optimizer->step == t->updates; }
 optimizer *trainer_optimizer(trainer *t) { return t->optimizer; }
 lora *trainer_lora(trainer *t) { return t->lora; }
 weights *trainer_moving_reference(trainer *t) { return t->config.reference_every > 0 ? t->reference : NULL; }
@@ -168,12 +196,13 @@ static int64_t pivot_doubles(const trainer *t)
 int64_t trainer_memory_doubles(const trainer *t)
 {
     const int64_t of_tokens = t->config.moo.by_token ? MOO_MOST * MOO_MOST : 0;
-    return (t->measure != NULL) + pivot_doubles(t) + isolation_memory_doubles(t->isolation) +
+    return 1 + (t->measure != NULL) + pivot_doubles(t) + isolation_memory_doubles(t->isolation) +
            (t->buckets ? bucket_memory_doubles(t->buckets) : of_tokens);
 }
 
 void trainer_memory_save(const trainer *t, double *out)
 {
+    *out++ = t->config.micro_tokens;
     if (t->measure) *out++ = t->mu;
     if (pivot_doubles(t)) memcpy(out, &t->pivot, sizeof t->pivot);
     out += pivot_doubles(t);
@@ -187,6 +216,9 @@ void trainer_memory_save(const trainer *t, double *out)
 
 void trainer_memory_load(trainer *t, const double *from)
 {
+    const double micro_tokens = *from++;
+    if (t->picked && micro_tokens >= 1 && micro_tokens <= INT32_MAX) t->config.micro_tokens = (int)micro_tokens;
+    t->updates = t->optimizer->step;
     if (t->measure) t->mu = *from++;
     if (pivot_doubles(t)) memcpy(&t->pivot, from, sizeof t->pivot);
     from += pivot_doubles(t);
@@ -526,7 +558,7 @@ static void comm_metrics(trainer *t, uint64_t sent_before, metrics *out)
     metrics_set(out, "comm/bytes_full_gradients", bucket_rows(t->buckets) * 2 * (R - 1) / R * model * t->config.epochs);
 }
 
-int trainer_step(trainer *t, const group *const *groups, int n_groups, metrics *out, error *err)
+static int step(trainer *t, const group *const *groups, int n_groups, metrics *out, error *err)
 {
     const int64_t began = clock_us(), version = t->w->version + 1;
     const uint64_t sent = t->shard ? t->config.comm->sent : 0;
@@ -551,4 +583,25 @@ int trainer_step(trainer *t, const group *const *groups, int n_groups, metrics *
     metrics_set(out, "timing_s/backward", (double)sums.backward_us * 1e-6);
     metrics_set(out, "timing_s/update_actor", (double)(clock_us() - began) * 1e-6);
     return OK;
+}
+
+typedef struct stepping {
+    trainer *t;
+    const group *const *groups;
+    int n_groups;
+    metrics *out;
+} stepping;
+
+static int step_guarded(void *ctx, error *err)
+{
+    const stepping *s = ctx;
+    return step(s->t, s->groups, s->n_groups, s->out, err);
+}
+
+int trainer_step(trainer *t, const group *const *groups, int n_groups, metrics *out, error *err)
+{
+    t->updates = t->optimizer->step;
+    const int rc = device_guard(t->w->dev, step_guarded, &(stepping){ t, groups, n_groups, out }, err);
+    if (rc == OK) t->updates = t->optimizer->step;
+    return rc;
 }

@@ -60,7 +60,7 @@ typedef struct trainer_config {
     int epochs;           /* updates on a step's batch (1); later ones are clipped against the first's policy */
     double temperature;   /* of the policy that sampled: logprobs are of logits / temperature */
     int64_t oldest_token; /* versions behind after which a token is not trained on (partial rollouts); 0: any */
-    int micro_tokens;     /* tokens a forward and backward pass holds activations of; 0: 16384 */
+    int micro_tokens;     /* tokens a forward and backward pass holds activations of; 0: by micro_tokens_for */
     lora_config lora;     /* rank 0: every parameter is trained */
     uint64_t seed;        /* of the adapter's start */
     bool recompute;       /* activation recompute: less memory, a third more time */
@@ -76,16 +76,22 @@ void trainer_free(trainer *t);
 /* Trains on the groups of one step and seals the weights with version + 1. A step in which no group has a signal
  * changes nothing but the version: an update by momentum alone would be one that no episode asked for.
  * Writes its metrics under the field's names (actor/pg_loss, actor/grad_norm, reward/NAME/mean, training/...).
- * ERR_STATE (nothing changed) when the gradient is not finite. */
+ * ERR_STATE (nothing changed) when the gradient is not finite. ERR_MEMORY when there was no room for what the step
+ * holds: the trainer takes no further step, but may be saved when trainer_whole. */
 int trainer_step(trainer *t, const group *const *groups, int n_groups, metrics *out, error *err);
 
 int64_t trainer_version(const trainer *t);
+int trainer_micro_tokens(const trainer *t); /* in use */
+/* After a step that failed: whether weights and optimizer are still those of trainer_version (no update had begun). */
+bool trainer_whole(const trainer *t);
 optimizer *trainer_optimizer(trainer *t);
 lora *trainer_lora(trainer *t); /* NULL without an adapter */
 
 /* The reference where it moves, for checkpoints; NULL otherwise. */
 weights *trainer_moving_reference(trainer *t);
-/* What it remembers from step to step beside the optimizer's moments, as numbers, for checkpoints. */
+/* What it remembers from step to step beside the optimizer's moments, as numbers, for checkpoints. The size of
+ * micro-batches is one of them, where the recipe leaves it open: sums are taken micro-batch by micro-batch, so a run
+ * goes on with the size it began with. */
 int64_t trainer_memory_doubles(const trainer *t);
 void trainer_memory_save(const trainer *t, double *out);
 void trainer_memory_load(trainer *t, const double *from);

@@ -37,64 +37,115 @@ hf_folder *hf_folder_open_config(const char *dir, device *dev, error *err)
     return NULL;
 }
 
-static int load_file(hf_folder *f, const char *path, error *err)
-{
-    safetensors *st = safetensors_open(path, err);
-    if (!st) return ERR_IO;
-    const int rc = weights_load(f->weights, st, err);
-    safetensors_close(st);
-    return rc == OK ? OK : error_within(err, "%s", path);
-}
+/* ---- reading: first what the files hold, then memory for it ---- */
 
-/* One parameter from the shard that the index names; `open` keeps shards open by file name. */
-static int load_from_shard(hf_folder *f, const param *p, const json_t *weight_map, map *open, error *err)
-{
-    char path[PATH_BYTES];
-    const char *shard = json_string_value(json_object_get(weight_map, p->name));
-    if (!shard || strchr(shard, '/')) /* a shard is a file of this folder, never one elsewhere */
-        return error_set(err, ERR_PARSE, "%s/model.safetensors.index.json names no shard for %s", f->dir, p->name);
-    path_join(path, sizeof path, f->dir, shard);
-    safetensors *st = map_get(open, shard);
-    if (!st) {
-        st = safetensors_open(path, err);
-        if (!st) return ERR_IO;
-        map_set(open, shard, st);
-        if (weights_check_names(f->table, st, err) != OK) return error_within(err, "%s", path);
-    }
-    return weights_load_one(f->weights, p, st, err) == OK ? OK : error_within(err, "%s", path);
-}
+/* The folder's tensors: one file, or shards by file name and the index that says what is where. */
+typedef struct tensor_files {
+    char one_path[PATH_BYTES];
+    safetensors *one;
+    json_t *index;
+    map *shards;
+} tensor_files;
 
-static int load_shards(hf_folder *f, const char *index_path, error *err)
+static void close_files(tensor_files *files)
 {
-    json_t *index = json_parse_file(index_path, err);
-    if (!index) return ERR_PARSE;
-    map *open = map_new();
-    int rc = OK;
-    for (int i = 0; rc == OK && i < f->table->n; i++)
-        rc = load_from_shard(f, &f->table->items[i], json_object_get(index, "weight_map"), open, err);
     size_t cursor = 0;
     const char *name;
     void *st;
-    while (map_next(open, &cursor, &name, &st)) safetensors_close(st);
-    map_free(open);
-    json_decref(index);
+    safetensors_close(files->one);
+    while (files->shards && map_next(files->shards, &cursor, &name, &st)) safetensors_close(st);
+    map_free(files->shards);
+    json_decref(files->index);
+}
+
+/* The file that has `p`, and its path; NULL and `err` without one. */
+static safetensors *file_of(const hf_folder *f, tensor_files *files, const param *p, char path[PATH_BYTES], error *err)
+{
+    snprintf(path, PATH_BYTES, "%s", files->one_path);
+    if (files->one) return files->one;
+    const char *shard = json_string_value(json_object_get(json_object_get(files->index, "weight_map"), p->name));
+    if (!shard || strchr(shard, '/')) { /* a shard is a file of this folder, never one elsewhere */
+        error_set(err, ERR_PARSE, "%s/model.safetensors.index.json names no shard for %s", f->dir, p->name);
+        return NULL;
+    }
+    path_join(path, PATH_BYTES, f->dir, shard);
+    safetensors *st = map_get(files->shards, shard);
+    if (st || !(st = safetensors_open(path, err))) return st;
+    map_set(files->shards, shard, st);
+    if (weights_check_names(f->table, st, err) == OK) return st;
+    error_within(err, "%s", path);
+    return NULL;
+}
+
+/* Opens what is there and holds every parameter against it: a config.json without weights, or of another size than
+ * they are, costs no memory. */
+static int open_files(const hf_folder *f, tensor_files *files, error *err)
+{
+    char path[PATH_BYTES], index[PATH_BYTES];
+    int rc = OK;
+    path_join(files->one_path, PATH_BYTES, f->dir, "model.safetensors");
+    path_join(index, sizeof index, f->dir, "model.safetensors.index.json");
+    if (file_exists(files->one_path) || !file_exists(index)) {
+        if (!(files->one = safetensors_open(files->one_path, err))) return err ? err->code : ERR_IO;
+        rc = weights_check(f->table, files->one, err);
+        return rc == OK ? OK : error_within(err, "%s", files->one_path);
+    }
+    files->shards = map_new();
+    if (!(files->index = json_parse_file(index, err))) return err ? err->code : ERR_PARSE;
+    for (int i = 0; rc == OK && i < f->table->n; i++) {
+        const param *p = &f->table->items[i];
+        safetensors *st = file_of(f, files, p, path, err);
+        if (!st) return err ? err->code : ERR_PARSE;
+        if ((rc = weights_check_one(p, st, err)) != OK) error_within(err, "%s", path);
+    }
+    return rc;
+}
+
+static int load_files(hf_folder *f, tensor_files *files, error *err)
+{
+    char path[PATH_BYTES];
+    int rc = OK;
+    for (int i = 0; rc == OK && i < f->table->n; i++) {
+        const param *p = &f->table->items[i];
+        safetensors *st = file_of(f, files, p, path, err);
+        rc = st ? weights_load_one(f->weights, p, st, err) : ERR_IO;
+        if (st && rc != OK) error_within(err, "%s", path);
+    }
+    return rc;
+}
+
+static int seal(void *ctx, error *err)
+{
+    (void)err;
+    weights_seal(((hf_folder *)ctx)->weights, 0);
+    return OK;
+}
+
+int hf_folder_check(const char *dir, error *err)
+{
+    tensor_files files = { 0 };
+    hf_folder *f = hf_folder_open_config(dir, NULL, err);
+    if (!f) return err ? err->code : ERR_PARSE;
+    const int rc = open_files(f, &files, err);
+    close_files(&files);
+    hf_folder_close(f);
     return rc;
 }
 
 hf_folder *hf_folder_open(const char *dir, device *dev, error *err)
 {
-    char path[PATH_BYTES], index[PATH_BYTES];
+    tensor_files files = { 0 };
     hf_folder *f = hf_folder_open_config(dir, dev, err);
     if (!f) return NULL;
-    f->weights = weights_new(dev, f->table, err);
-    path_join(path, sizeof path, dir, "model.safetensors");
-    path_join(index, sizeof index, dir, "model.safetensors.index.json");
-    int rc = f->weights ? OK : ERR_MEMORY;
-    if (rc == OK) rc = file_exists(path) || !file_exists(index) ? load_file(f, path, err) : load_shards(f, index, err);
-    if (rc == OK) {
-        weights_seal(f->weights, 0);
-        return f;
+    int rc = open_files(f, &files, err);
+    if (rc == OK && !(f->weights = weights_new(dev, f->table, err))) {
+        rc = ERR_MEMORY;
+        error_within(err, "%s", dir);
     }
+    if (rc == OK) rc = load_files(f, &files, err);
+    close_files(&files);
+    if (rc == OK && (rc = device_guard(dev, seal, f, err)) != OK) error_within(err, "%s", dir);
+    if (rc == OK) return f;
     hf_folder_close(f);
     return NULL;
 }

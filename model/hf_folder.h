@@ -10,9 +10,12 @@ typedef struct hf_folder {
     weights *weights; /* sealed with version 0 */
 } hf_folder;
 
-/* Reads config.json and model.safetensors (or the shards model.safetensors.index.json names). */
+/* Reads config.json and model.safetensors (or the shards model.safetensors.index.json names). Memory is taken once the
+ * files are known to hold every parameter; ERR_MEMORY when there is not enough of it. */
 hf_folder *hf_folder_open(const char *dir, device *dev, error *err);
 void hf_folder_close(hf_folder *f);
+/* What hf_folder_open would say of the files, without a device and without reading the numbers. */
+int hf_folder_check(const char *dir, error *err);
 /* Reads config.json only (weights NULL): for a model that is about to be initialised. */
 hf_folder *hf_folder_open_config(const char *dir, device *dev, error *err);
 

@@ -24,9 +24,12 @@ kv_cache *kv_cache_new(device *dev, const model_config *config, int n_pages, err
                       .kv_heads = config->kv_heads,
                       .head_dim = config->head_dim,
                       .n_pages = n_pages };
-    kv->k = device_alloc(dev, bytes);
-    kv->v = device_alloc(dev, bytes);
-    return kv;
+    kv->k = device_try(dev, bytes, err);
+    kv->v = kv->k ? device_try(dev, bytes, err) : NULL;
+    if (kv->v) return kv;
+    if (err) error_within(err, "key and value pages");
+    kv_cache_free(kv);
+    return NULL;
 }
 
 void kv_cache_free(kv_cache *kv)

@@ -99,6 +99,7 @@ static int read_tensor(tensor_view *v, const char *name, const json_t *j, const 
         return error_set(err, ERR_PARSE, "%s: tensor %.80s: expected %" PRId64 " numbers of %zu bytes, found %zu bytes",
                          where, name, v->count, dtype->bytes, end - begin);
     v->dtype = dtype->dtype;
+    v->dtype_name = dtype->name;
     v->data = data + begin;
     v->bytes = end - begin;
     return OK;
@@ -229,15 +230,20 @@ static uint16_t to_bf16(float f)
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+int safetensors_check_f32(const tensor_view *view, error *err)
+{
+    if (view->dtype == DTYPE_F32 || view->dtype == DTYPE_BF16 || view->dtype == DTYPE_F16) return OK;
+    return error_set(err, ERR_UNSUPPORTED, "tensor %.80s: dtype %s is not supported (F32, BF16, F16 are)", view->name,
+                     view->dtype_name);
+}
+
 int safetensors_to_f32(const tensor_view *view, float *out, error *err)
 {
+    if (safetensors_check_f32(view, err) != OK) return ERR_UNSUPPORTED;
     if (view->dtype == DTYPE_F32) {
         if (view->bytes) memcpy(out, view->data, view->bytes);
         return OK;
     }
-    if (view->dtype != DTYPE_BF16 && view->dtype != DTYPE_F16)
-        return error_set(err, ERR_UNSUPPORTED, "tensor %.80s: expected F32, BF16 or F16 numbers, found others",
-                         view->name);
     for (int64_t i = 0; i < view->count; i++) {
         uint16_t h;
         memcpy(&h, (const char *)view->data + 2 * i, sizeof h);
@@ -341,7 +347,7 @@ static int put_all(sink *to, const tensor_source *tensors, size_t n, tensor_dtyp
 void safetensors_encode(const tensor_source *tensors, size_t n, tensor_dtype dtype, const char *const *metadata,
                         str *out)
 {
-    put_all(&(sink){ .bytes = out }, tensors, n, dtype, metadata, NULL); /* memory can't fail: it aborts */
+    put_all(&(sink){ .bytes = out }, tensors, n, dtype, metadata, NULL); /* memory can't fail: running out of it ends the process */
 }
 
 int safetensors_write(const char *path, const tensor_source *tensors, size_t n, tensor_dtype dtype,

@@ -15,6 +15,7 @@ typedef enum { DTYPE_F32, DTYPE_BF16, DTYPE_F16, DTYPE_I64, DTYPE_I32, DTYPE_U8,
 typedef struct tensor_view {
     const char *name; /* owned by the file */
     tensor_dtype dtype;
+    const char *dtype_name; /* the file's word: "F8_E4M3" */
     int rank;
     int64_t shape[8], count; /* count: product of shape */
     const void *data;        /* may be unaligned: read through safetensors_to_f32 */
@@ -30,6 +31,7 @@ const tensor_view *safetensors_find(const safetensors *st, const char *name); /*
 size_t safetensors_count(const safetensors *st);
 const tensor_view *safetensors_at(const safetensors *st, size_t i);       /* in order of offset */
 const char *safetensors_metadata(const safetensors *st, const char *key); /* NULL: not there */
+int safetensors_check_f32(const tensor_view *view, error *err);           /* OK where the next one can */
 /* Converts `view` (F32, BF16, F16) into out[count]. */
 int safetensors_to_f32(const tensor_view *view, float *out, error *err);
 

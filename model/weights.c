@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/map.h"
+#include "base/memory.h"
 #include "base/rng.h"
 #include "base/str.h"
 
@@ -31,7 +32,7 @@ static float llama3_frequency(const rope_scaling *r, float frequency)
     return (1 - smooth) * frequency / r->factor + smooth * frequency;
 }
 
-static void set_frequencies(weights *w)
+static int set_frequencies(weights *w, error *err)
 {
     const model_config *c = &w->table->config;
     const int half = c->head_dim / 2;
@@ -41,23 +42,27 @@ static void set_frequencies(weights *w)
         if (c->rope.kind == ROPE_LINEAR) host[i] /= c->rope.factor;
         if (c->rope.kind == ROPE_LLAMA3) host[i] = llama3_frequency(&c->rope, host[i]);
     }
-    w->inv_freq = device_alloc(w->dev, sizeof(float) * (size_t)half);
-    device_copy_in(w->dev, w->inv_freq, host, sizeof(float) * (size_t)half);
+    w->inv_freq = device_try(w->dev, sizeof(float) * (size_t)half, err);
+    if (w->inv_freq) device_copy_in(w->dev, w->inv_freq, host, sizeof(float) * (size_t)half);
     free(host);
+    return w->inv_freq ? OK : ERR_MEMORY;
 }
 
 weights *weights_new(device *dev, const param_table *table, error *err)
 {
-    (void)err;
     weights *w = xcalloc(1, sizeof *w);
     w->dev = dev;
     w->table = table;
     w->version = -1;
-    w->data = device_alloc(dev, sizeof(float) * (size_t)table->total);
-    device_ops(dev)->zero(dev, w->data, table->total);
     w->packed = xcalloc((size_t)table->n, sizeof *w->packed);
-    set_frequencies(w);
-    return w;
+    w->data = device_try(dev, sizeof(float) * (size_t)table->total, err);
+    if (w->data && set_frequencies(w, err) == OK) {
+        device_ops(dev)->zero(dev, w->data, table->total);
+        return w;
+    }
+    if (err) error_within(err, "a model of %.3g parameters", (double)table->total);
+    weights_free(w);
+    return NULL;
 }
 
 void weights_free(weights *w)
@@ -92,12 +97,17 @@ static int check_shape(const param *p, const tensor_view *v, error *err)
                      shape_text(v->rank, v->shape, found, sizeof found));
 }
 
-int weights_load_one(weights *w, const param *p, const safetensors *st, error *err)
+int weights_check_one(const param *p, const safetensors *st, error *err)
 {
     const tensor_view *v = safetensors_find(st, p->name);
-    if (check_shape(p, v, err) != OK) return ERR_PARSE;
+    return check_shape(p, v, err) == OK ? safetensors_check_f32(v, err) : ERR_PARSE;
+}
+
+int weights_load_one(weights *w, const param *p, const safetensors *st, error *err)
+{
+    if (weights_check_one(p, st, err) != OK) return err ? err->code : ERR_PARSE;
     float *host = xmalloc(sizeof(float) * (size_t)p->count);
-    const int rc = safetensors_to_f32(v, host, err);
+    const int rc = safetensors_to_f32(safetensors_find(st, p->name), host, err);
     if (rc == OK) device_copy_in(w->dev, w->data + p->offset, host, sizeof(float) * (size_t)p->count);
     free(host);
     return rc;
@@ -126,9 +136,16 @@ int weights_check_names(const param_table *t, const safetensors *st, error *err)
     return rc;
 }
 
+int weights_check(const param_table *t, const safetensors *st, error *err)
+{
+    int rc = weights_check_names(t, st, err);
+    for (int i = 0; rc == OK && i < t->n; i++) rc = weights_check_one(&t->items[i], st, err);
+    return rc;
+}
+
 int weights_load(weights *w, const safetensors *st, error *err)
 {
-    int rc = weights_check_names(w->table, st, err);
+    int rc = weights_check(w->table, st, err);
     for (int i = 0; rc == OK && i < w->table->n; i++) rc = weights_load_one(w, &w->table->items[i], st, err);
     return rc;
 }
@@ -207,29 +224,45 @@ uint64_t weights_hash(const weights *w)
     return hash;
 }
 
-void weights_encode(const weights *w, tensor_dtype dtype, str *out)
+static const char *const METADATA[] = { "format", "pt", NULL };
+
+/* What is written of them, from `host`; the caller frees. */
+static tensor_source *sources_of(const weights *w, const float *host)
 {
-    static const char *const METADATA[] = { "format", "pt", NULL };
     const int n = w->table->n;
     tensor_source *tensors = xcalloc((size_t)n, sizeof *tensors);
-    float *owned;
-    const float *host = host_data(w, &owned);
     for (int i = 0; i < n; i++) {
         const param *p = &w->table->items[i];
         tensors[i] = (tensor_source){ .name = p->name, .rank = p->rank, .data = host + p->offset };
         tensors[i].shape[0] = p->rank == 2 ? p->rows : p->cols;
         tensors[i].shape[1] = p->cols;
     }
-    safetensors_encode(tensors, (size_t)n, dtype, METADATA, out);
+    return tensors;
+}
+
+int weights_encode(const weights *w, tensor_dtype dtype, str *out, error *err)
+{
+    enum { HEADER_A_TENSOR = 256 };
+    const size_t bytes =
+        (size_t)w->table->total * (dtype == DTYPE_BF16 ? 2 : 4) + HEADER_A_TENSOR * (size_t)w->table->n;
+    char need[32];
+    float *owned;
+    if (!str_try_reserve(out, bytes))
+        return error_set(err, ERR_MEMORY, "out of memory: a copy of the weights needs %s",
+                         memory_text(bytes, need, sizeof need));
+    tensor_source *tensors = sources_of(w, host_data(w, &owned));
+    safetensors_encode(tensors, (size_t)w->table->n, dtype, METADATA, out);
     free(tensors);
     free(owned);
+    return OK;
 }
 
 int weights_save(const weights *w, const char *path, tensor_dtype dtype, error *err)
 {
-    str bytes = { 0 };
-    weights_encode(w, dtype, &bytes);
-    const int rc = file_write_atomic(path, bytes.data, bytes.len, err);
-    str_free(&bytes);
+    float *owned;
+    tensor_source *tensors = sources_of(w, host_data(w, &owned));
+    const int rc = safetensors_write(path, tensors, (size_t)w->table->n, dtype, METADATA, err);
+    free(tensors);
+    free(owned);
     return rc;
 }

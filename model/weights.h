@@ -17,22 +17,27 @@ typedef struct weights {
     uint64_t hash;            /* weights_hash of data, set by weights_seal */
 } weights;
 
-weights *weights_new(device *dev, const param_table *table, error *err); /* data zeroed, not packed */
+/* Data zeroed, not packed. NULL and ERR_MEMORY for more than there is room for. */
+weights *weights_new(device *dev, const param_table *table, error *err);
 void weights_free(weights *w);
 /* Fills data from a file; every parameter must be there with its shape: ERR_PARSE names tensor, expected, found. */
 int weights_load(weights *w, const safetensors *st, error *err);
-/* One parameter of it: what a sharded checkpoint is loaded by. */
+/* What weights_load would say of this file, without the memory for it. */
+int weights_check(const param_table *t, const safetensors *st, error *err);
+/* One parameter of it: what a sharded checkpoint is checked and loaded by. */
+int weights_check_one(const param *p, const safetensors *st, error *err);
 int weights_load_one(weights *w, const param *p, const safetensors *st, error *err);
 /* ERR_UNSUPPORTED for a tensor that the model doesn't have: weights that would be left out compute something else. */
 int weights_check_names(const param_table *t, const safetensors *st, error *err);
 /* Normal(0, std) initialisation keyed by (seed, parameter name, index); norms are 1, biases 0. Residual outputs (o,
  * down) are scaled by 1/sqrt(2 L) as in GPT-2. */
 void weights_init(weights *w, uint64_t seed, float std);
-/* To be called after data changed: packs the panels and computes the hash. */
+/* To be called after data changed: packs the panels and computes the hash. The first time it takes memory for the
+ * panels: under a guard (kernels/device.h). */
 void weights_seal(weights *w, int64_t version);
 /* Hash of the parameters' fp32 bits in table order; the same on every process and device. */
 uint64_t weights_hash(const weights *w);
-/* The safetensors bytes of `w` as it is (fp32: exact), appended to `out`. */
-void weights_encode(const weights *w, tensor_dtype dtype, str *out);
+/* The safetensors bytes of `w` as it is (fp32: exact), appended to `out`. ERR_MEMORY: there is no room for them. */
+int weights_encode(const weights *w, tensor_dtype dtype, str *out, error *err);
 /* Writes one safetensors file (tied heads are not written twice). */
 int weights_save(const weights *w, const char *path, tensor_dtype dtype, error *err);

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "base/str.h"
 #include "kernels/cpu/table.h"
 
@@ -19,7 +20,7 @@
 static const size_t CHUNK_BYTES = (size_t)64 << 20;
 /* Arrays from this size on come from the kernel in huge pages: a tenth more bandwidth for weights that are streamed. */
 static const size_t HUGE_BYTES = (size_t)4 << 20;
-enum { MAX_CHUNKS = 64, ALIGNMENT = 64, HUGE_PAGE = 2 << 20 };
+enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20 };
 
 typedef struct chunk {
     char *data;
@@ -29,9 +30,10 @@ typedef struct chunk {
 typedef struct cpu_device {
     device base;
     pool *threads;
-    chunk chunks[MAX_CHUNKS];
-    int n_chunks, current;
+    chunk *chunks; /* as many as the machine has room for */
+    int n_chunks, room, current;
     size_t used, peak;
+    size_t arrays, scratch; /* bytes held of either, touched or not */
 } cpu_device;
 
 static int cores(void)
@@ -103,10 +105,15 @@ static const struct cpu_table *choose_table(error *err)
 
 /* ---- memory ---- */
 
-static void no_memory(size_t bytes)
+/* The sentence, with what is in use and whose limit it is. */
+static void *refuse(const cpu_device *dev, const char *what, size_t bytes, size_t in_use, error *err)
 {
-    fprintf(stderr, "troupe: %zu bytes for a model's arrays are not to be had\n", bytes);
-    abort();
+    char need[32], used[32], left[32], of[32];
+    const memory_room room = memory_room_now("", dev->arrays + dev->scratch);
+    error_set(err, ERR_MEMORY, "out of memory: %s %s more (%s in use), and %s leaves %s of %s", what,
+              memory_text(bytes, need, sizeof need), memory_text(in_use, used, sizeof used), room.limit,
+              memory_text(room.bytes, left, sizeof left), memory_text(room.of, of, sizeof of));
+    return NULL;
 }
 
 /* A header of one alignment unit in front says how an array was got. */
@@ -122,22 +129,27 @@ static char *map_pages(size_t bytes)
     return p;
 }
 
-static void *cpu_alloc(device *dev, size_t bytes)
+static void *cpu_alloc(device *base, size_t bytes, error *err)
 {
-    (void)dev;
+    cpu_device *dev = (cpu_device *)base;
+    if (bytes > SIZE_MAX / 2) return refuse(dev, "an array needs", bytes, dev->arrays, err);
     const size_t whole = (bytes + 2 * ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     const size_t mapped = whole < HUGE_BYTES ? 0 : (whole + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-    char *p = mapped ? map_pages(mapped) : aligned_alloc(ALIGNMENT, whole);
-    if (!p) no_memory(bytes);
+    char *p = !mapped                                                 ? aligned_alloc(ALIGNMENT, whole)
+              : memory_fits(mapped, dev->arrays + dev->scratch, NULL) ? map_pages(mapped)
+                                                                      : NULL;
+    if (!p) return refuse(dev, "an array needs", bytes, dev->arrays, err);
     *(array_header *)(void *)p = (array_header){ mapped };
+    dev->arrays += mapped;
     return p + ALIGNMENT;
 }
 
-static void cpu_release(device *dev, void *array)
+static void cpu_release(device *base, void *array)
 {
-    (void)dev;
+    cpu_device *dev = (cpu_device *)base;
     char *p = (char *)array - ALIGNMENT;
     const size_t mapped = ((array_header *)(void *)p)->mapped;
+    dev->arrays -= mapped;
     if (mapped)
         munmap(p, mapped);
     else
@@ -150,24 +162,30 @@ static void cpu_copy(device *dev, void *to, const void *from, size_t bytes)
     memcpy(to, from, bytes);
 }
 
-static void add_chunk(cpu_device *dev, size_t least)
+/* NULL: there is no room for it. */
+static chunk *add_chunk(cpu_device *dev, size_t least)
 {
     const size_t bytes = least > CHUNK_BYTES ? (least + CHUNK_BYTES - 1) / CHUNK_BYTES * CHUNK_BYTES : CHUNK_BYTES;
-    char *data = dev->n_chunks < MAX_CHUNKS ? map_pages(bytes) : NULL;
-    if (!data) {
-        fprintf(stderr, "troupe: %zu more bytes of scratch memory are not to be had (%zu in use)\n", bytes, dev->used);
-        abort();
+    char *data = memory_fits(bytes, dev->arrays + dev->scratch, NULL) ? map_pages(bytes) : NULL;
+    if (!data) return NULL;
+    if (dev->n_chunks == dev->room) {
+        dev->room = dev->room ? 2 * dev->room : 16;
+        dev->chunks = xrealloc(dev->chunks, sizeof *dev->chunks * (size_t)dev->room);
     }
-    dev->chunks[dev->n_chunks++] = (chunk){ .data = data, .bytes = bytes };
+    dev->scratch += bytes;
+    dev->chunks[dev->n_chunks] = (chunk){ .data = data, .bytes = bytes };
+    return &dev->chunks[dev->n_chunks++];
 }
 
-static void *cpu_scratch(device *base, size_t bytes)
+static void *cpu_scratch(device *base, size_t bytes, error *err)
 {
     cpu_device *dev = (cpu_device *)base;
+    if (bytes > SIZE_MAX / 2) return refuse(dev, "scratch needs", bytes, dev->used, err);
     bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     while (dev->current < dev->n_chunks && dev->chunks[dev->current].bytes - dev->chunks[dev->current].used < bytes)
         dev->current++;
-    if (dev->current == dev->n_chunks) add_chunk(dev, bytes);
+    if (dev->current == dev->n_chunks && !add_chunk(dev, bytes))
+        return refuse(dev, "scratch needs", bytes > CHUNK_BYTES ? bytes : CHUNK_BYTES, dev->used, err);
     chunk *c = &dev->chunks[dev->current];
     void *p = c->data + c->used;
     c->used += bytes;
@@ -182,6 +200,15 @@ static void cpu_scratch_reset(device *base)
     for (int i = 0; i < dev->n_chunks; i++) dev->chunks[i].used = 0;
     dev->current = 0;
     dev->used = 0;
+}
+
+static void cpu_scratch_drop(device *base)
+{
+    cpu_device *dev = (cpu_device *)base;
+    cpu_scratch_reset(base);
+    for (int i = 0; i < dev->n_chunks; i++) munmap(dev->chunks[i].data, dev->chunks[i].bytes);
+    dev->n_chunks = 0;
+    dev->scratch = 0;
 }
 
 static size_t cpu_scratch_peak(const device *base) { return ((const cpu_device *)base)->peak; }
@@ -207,7 +234,7 @@ void cpu_scratch_rewind(device *base, cpu_mark mark)
 static int cpu_sync(device *dev, error *err)
 {
     (void)dev, (void)err;
-    return OK; /* the CPU's operations can't fail: shapes are asserted, memory aborts */
+    return OK; /* the CPU's operations can't fail: shapes are asserted, memory leaves by the guard */
 }
 
 static void cpu_host_loop(device *dev, int64_t n, pool_fn fn, void *ctx)
@@ -218,7 +245,8 @@ static void cpu_host_loop(device *dev, int64_t n, pool_fn fn, void *ctx)
 static void cpu_close(device *base)
 {
     cpu_device *dev = (cpu_device *)base;
-    for (int i = 0; i < dev->n_chunks; i++) munmap(dev->chunks[i].data, dev->chunks[i].bytes);
+    cpu_scratch_drop(base);
+    free(dev->chunks);
     pool_free(dev->threads);
     free(dev);
 }
@@ -231,6 +259,7 @@ static const struct backend CPU_BACKEND = { .close = cpu_close,
                                             .copy = cpu_copy,
                                             .scratch = cpu_scratch,
                                             .scratch_reset = cpu_scratch_reset,
+                                            .scratch_drop = cpu_scratch_drop,
                                             .scratch_peak = cpu_scratch_peak,
                                             .sync = cpu_sync,
                                             .parallel = cpu_host_loop,

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/str.h"
 
 enum { SPIN_US = 60, SPINS_A_LOOK = 64, CACHE_LINE = 64, MAX_THREADS = 256 };
@@ -137,7 +138,7 @@ static void start_workers(pool *p)
 pool *pool_new(int threads)
 {
     pool *p = aligned_alloc(CACHE_LINE, sizeof *p);
-    if (!p) abort();
+    if (!p) memory_exhausted(sizeof *p);
     *p = (pool){ .threads = threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads };
     start_workers(p);
     return p;

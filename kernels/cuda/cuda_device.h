@@ -2,12 +2,14 @@
  * kernels/cuda/; C++ for two compilers. */
 #pragma once
 
+#include <stdlib.h>
+
 extern "C" {
+#include "base/memory.h"
+#include "base/str.h"
 #include "kernels/backend.h"
 }
 #include "kernels/cuda/gpu.h"
-
-enum { MAX_CHUNKS = 64 };
 
 struct gpu_chunk {
     char *data;
@@ -21,11 +23,11 @@ struct cuda_device {
     int index;
     gpu_stream stream;
     gpu_blas *blas;
-    gpu_chunk chunks[MAX_CHUNKS];
-    int n_chunks, current;
-    size_t used, peak;
-    int failed;            /* the first error code, 0: none */
-    const char *failed_op; /* and what was being done */
+    gpu_chunk *chunks; /* as many as the GPU has room for */
+    int n_chunks, room, current;
+    size_t used, peak, arrays; /* bytes */
+    int failed;                /* the first error code, 0: none */
+    const char *failed_op;     /* and what was being done */
 };
 
 /* Every thread has a current GPU of its own, the first until it is told: this one becomes it. */
@@ -54,7 +56,20 @@ struct gpu_mark {
 gpu_mark gpu_mark_here(device *dev);
 void gpu_rewind(device *dev, gpu_mark mark);
 
-template <class T> T *gpu_scratch(device *dev, size_t n) { return (T *)dev->backend->scratch(dev, sizeof(T) * n); }
+template <class T> T *gpu_scratch(device *dev, size_t n)
+{
+    void *p = dev->backend->scratch(dev, sizeof(T) * n, &dev->lack);
+    if (!p) dev->no_memory(dev);
+    return (T *)p;
+}
+
+/* Zeroed memory of the host for what is copied back; free() takes it. */
+template <class T> T *gpu_host(size_t n)
+{
+    void *p = calloc(n, sizeof(T));
+    if (!p) memory_exhausted(sizeof(T) * n);
+    return (T *)p;
+}
 
 static inline unsigned gpu_blocks(int64_t n, int64_t a_block) { return (unsigned)((n + a_block - 1) / a_block); }
 

@@ -18,14 +18,25 @@ void gpu_use(const cuda_device *d)
     current = d->index;
 }
 
-static void *gpu_alloc(device *dev, size_t bytes)
+static void *take(device *dev, const char *what, size_t bytes, size_t in_use, error *err)
 {
     void *p = NULL;
+    char need[32], used[32];
     gpu_use((cuda_device *)dev);
     const int code = gpu_malloc(&p, bytes > 0 ? bytes : 1);
     if (code == 0) return p;
-    fprintf(stderr, "troupe: %s: %zu bytes of GPU memory are not to be had (%s)\n", dev->name, bytes, gpu_error(code));
-    abort();
+    error_set(err, ERR_MEMORY, "out of memory: %s %s more (%s in use) on %s: %s", what,
+              memory_text(bytes, need, sizeof need), memory_text(in_use, used, sizeof used), dev->name,
+              gpu_error(code));
+    return NULL;
+}
+
+static void *gpu_alloc(device *dev, size_t bytes, error *err)
+{
+    cuda_device *d = (cuda_device *)dev;
+    void *p = take(dev, "an array needs", bytes, d->arrays, err);
+    if (p) d->arrays += bytes; /* never taken off: how much a release gives back is not known here */
+    return p;
 }
 
 static void gpu_release(device *dev, void *p)
@@ -61,23 +72,25 @@ static void *gpu_stream_of(const device *dev)
 #endif
 }
 
-static void add_chunk(cuda_device *d, size_t least)
+static bool add_chunk(cuda_device *d, size_t least, error *err)
 {
     const size_t bytes = least > CHUNK_BYTES ? least : CHUNK_BYTES;
-    if (d->n_chunks == MAX_CHUNKS) {
-        fprintf(stderr, "troupe: %s: more than %d chunks of scratch memory\n", d->base.name, MAX_CHUNKS);
-        abort();
+    gpu_chunk c = { (char *)take(&d->base, "scratch needs", bytes, d->used, err), bytes, 0 };
+    if (!c.data) return false;
+    if (d->n_chunks == d->room) {
+        d->room = d->room ? 2 * d->room : 16;
+        d->chunks = (gpu_chunk *)xrealloc(d->chunks, sizeof *d->chunks * (size_t)d->room);
     }
-    gpu_chunk c = { (char *)gpu_alloc(&d->base, bytes), bytes, 0 };
     d->chunks[d->n_chunks++] = c;
+    return true;
 }
 
-static void *gpu_take(device *dev, size_t bytes)
+static void *gpu_take(device *dev, size_t bytes, error *err)
 {
     cuda_device *d = cuda_of(dev);
     bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     while (d->current < d->n_chunks && d->chunks[d->current].bytes - d->chunks[d->current].used < bytes) d->current++;
-    if (d->current == d->n_chunks) add_chunk(d, bytes);
+    if (d->current == d->n_chunks && !add_chunk(d, bytes, err)) return NULL;
     gpu_chunk *c = &d->chunks[d->current];
     void *p = c->data + c->used;
     c->used += bytes;
@@ -92,6 +105,15 @@ static void gpu_reset(device *dev)
     for (int i = 0; i < d->n_chunks; i++) d->chunks[i].used = 0;
     d->current = 0;
     d->used = 0;
+}
+
+static void gpu_drop(device *dev)
+{
+    cuda_device *d = cuda_of(dev);
+    gpu_note(dev, gpu_wait(d->stream), "waiting for the GPU");
+    gpu_reset(dev);
+    for (int i = 0; i < d->n_chunks; i++) gpu_free(d->chunks[i].data);
+    d->n_chunks = 0;
 }
 
 gpu_mark gpu_mark_here(device *dev)
@@ -123,6 +145,7 @@ static void gpu_close(device *dev)
 {
     cuda_device *d = cuda_of(dev);
     for (int i = 0; i < d->n_chunks; i++) gpu_free(d->chunks[i].data);
+    free(d->chunks);
     gpu_blas_close(d->blas);
 #if !defined TROUPE_GPU_EMULATED
     cudaStreamDestroy(d->stream);
@@ -130,9 +153,9 @@ static void gpu_close(device *dev)
     free(d);
 }
 
-static const struct backend BACKEND = { gpu_close, gpu_alloc, gpu_release, gpu_copy_in, gpu_copy_out, gpu_copy_within,
-                                        gpu_take,  gpu_reset, gpu_peak,    gpu_sync,    NULL,         gpu_stream_of,
-                                        false };
+static const struct backend BACKEND = { gpu_close,       gpu_alloc, gpu_release,   gpu_copy_in, gpu_copy_out,
+                                        gpu_copy_within, gpu_take,  gpu_reset,     gpu_drop,    gpu_peak,
+                                        gpu_sync,        NULL,      gpu_stream_of, false };
 
 /* In the order of kernels/ops.h. */
 static const struct ops OPS = { cuda_zero,
@@ -201,7 +224,7 @@ static device *open_gpu(int index, char *why, size_t size)
     if (n == 0) snprintf(why, size, "no GPU, or no driver for it");
     if (n > 0 && index >= n) snprintf(why, size, "there are %d, counted from 0", n);
     if (index < 0 || index >= n) return NULL;
-    cuda_device *d = (cuda_device *)calloc(1, sizeof *d);
+    cuda_device *d = gpu_host<cuda_device>(1);
     d->base.ops = &OPS;
     d->base.backend = &BACKEND;
     d->base.threads = 1;

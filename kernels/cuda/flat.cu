@@ -111,7 +111,7 @@ static double dot(device *dev, const float *a, const float *b, int64_t n)
     const gpu_mark mark = gpu_mark_here(dev);
     const unsigned chunks = gpu_blocks(n, CHUNK);
     double *partial = gpu_scratch<double>(dev, chunks + 1), total = 0;
-    double *host = (double *)calloc(chunks + 1, sizeof *host);
+    double *host = gpu_host<double>(chunks + 1);
     if (n > 0) {
         GPU_LAUNCH(dev, dot_chunks, chunks, THREADS, 0, a, b, n, partial);
         dev->backend->copy_out(dev, host, partial, sizeof *host * chunks);
@@ -149,7 +149,7 @@ void cuda_sketch(device *dev, const float *g, int K, int64_t n, int64_t stride, 
     const gpu_mark mark = gpu_mark_here(dev);
     const unsigned chunks = gpu_blocks(n, CHUNK);
     const size_t count = (size_t)chunks * SKETCH_BINS;
-    double *partial = gpu_scratch<double>(dev, count + 1), *host = (double *)calloc(count + 1, sizeof *host);
+    double *partial = gpu_scratch<double>(dev, count + 1), *host = gpu_host<double>(count + 1);
     for (int a = 0; n > 0 && a < K; a++) {
         GPU_LAUNCH(dev, sketch_chunks, chunks, SKETCH_BINS, 0, g + a * stride, n, seed, partial);
         dev->backend->copy_out(dev, host, partial, sizeof *host * count);

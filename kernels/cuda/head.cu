@@ -188,7 +188,7 @@ void cuda_sample(device *dev, const float *logits, int M, int V, float temperatu
 {
     if (M == 0) return;
     const gpu_mark mark = gpu_mark_here(dev);
-    double *u = gpu_scratch<double>(dev, (size_t)M), *host = (double *)calloc((size_t)M, sizeof *host);
+    double *u = gpu_scratch<double>(dev, (size_t)M), *host = gpu_host<double>((size_t)M);
     int32_t *tokens = gpu_scratch<int32_t>(dev, (size_t)M);
     float *logprobs = gpu_scratch<float>(dev, (size_t)M);
     for (int r = 0; r < M; r++) host[r] = rng_uniform(keys[r], hi[r], position[r]);

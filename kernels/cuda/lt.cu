@@ -23,7 +23,7 @@ struct gpu_blas {
 
 gpu_blas *gpu_blas_open(void)
 {
-    gpu_blas *blas = (gpu_blas *)calloc(1, sizeof *blas);
+    gpu_blas *blas = gpu_host<gpu_blas>(1);
     if (cublasLtCreate(&blas->handle) == CUBLAS_STATUS_SUCCESS && gpu_malloc(&blas->workspace, WORKSPACE) == 0)
         return blas;
     free(blas);

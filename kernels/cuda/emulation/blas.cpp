@@ -5,7 +5,7 @@ struct gpu_blas {
     int nothing;
 };
 
-gpu_blas *gpu_blas_open(void) { return (gpu_blas *)calloc(1, sizeof(gpu_blas)); }
+gpu_blas *gpu_blas_open(void) { return gpu_host<gpu_blas>(1); }
 void gpu_blas_close(gpu_blas *blas) { free(blas); }
 
 static float number(const void *x, size_t i, bool bf16)

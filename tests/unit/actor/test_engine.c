@@ -132,6 +132,32 @@ static void a_stream_is_the_same_alone_and_in_company(void **state)
     tiny_close(&t);
 }
 
+static void an_engine_survives_the_refusal_of_any_request(void **state)
+{
+    (void)state;
+    sampled_token out[64];
+    bool done = false;
+    int n = 0;
+    for (; !done; n++) {
+        tiny t = tiny_open(5);
+        error err = { 0 };
+        bool busy = false;
+        stream s = { 0 };
+        const engine_config c = { .max_streams = 2, .max_context = LONGEST, .tokens_per_step = 64 };
+        device_starve(t.dev, n);
+        engine *en = engine_new(&c, t.w, &err);
+        if (en) write_prompt(&s, 0), submit(en, &s, 0);
+        const int rc = en ? engine_step(en, out, &busy, &err) : -err.code;
+        if (rc < 0 && (rc != -ERR_MEMORY || !strstr(err.text, "out of memory: ")))
+            fail_msg("request %d: %s", n, err.text);
+        done = rc >= 0;
+        device_starve(t.dev, -1);
+        engine_free(en);
+        tiny_close(&t);
+    }
+    assert_true(n > 20);
+}
+
 static void samples_of_a_group_differ(void **state)
 {
     (void)state;
@@ -271,6 +297,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stream_is_the_same_alone_and_in_company),
+        cmocka_unit_test(an_engine_survives_the_refusal_of_any_request),
         cmocka_unit_test(samples_of_a_group_differ),
         cmocka_unit_test(the_recorded_logprobs_are_those_of_a_forward_in_every_bit),
         cmocka_unit_test(full_pages_of_equal_prompts_are_computed_once),

@@ -198,7 +198,7 @@ static void pretraining_learns_a_sequence(void **state)
                           .next = counting,
                           .ctx = &next };
     c.optim.lr = 1e-2, c.optim.warmup = 5;
-    pretrainer *p = pretrainer_new(&c, t.w);
+    pretrainer *p = pretrainer_new(&c, t.w, &err);
     pretrain_report first, last;
     test_ok(pretrainer_step(p, &first, &err), &err);
     for (int i = 1; i < 60; i++) test_ok(pretrainer_step(p, &last, &err), &err);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "tests/unit/model/reference.h"
@@ -184,6 +185,76 @@ static void a_config_alone_opens_without_weights(void **state)
     scene_free(&s);
 }
 
+/* ---- memory is taken for what is there ---- */
+
+/* A hundred billion parameters. */
+static const char ENORMOUS[] =
+    "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\",\"vocab_size\":400000,\"hidden_size\":16384,"
+    "\"num_hidden_layers\":126,\"num_attention_heads\":128,\"num_key_value_heads\":8,\"intermediate_size\":53248}";
+
+static void check_refused(const scene *s, const char *says);
+
+/* Whatever is wrong with the files is found before memory is asked for: the device would give none. */
+static void files_are_looked_at_before_memory_is_taken(void **state)
+{
+    (void)state;
+    scene s = scene_new();
+    error err = { 0 };
+    char path[1200];
+    path_join(path, sizeof path, s.from, "model.safetensors");
+    device_starve(s.m.dev, 0);
+    check_refused(&s, "model.safetensors could not be opened"); /* a config.json alone */
+    test_file_write(s.from, "config.json", ENORMOUS);
+    check_refused(&s, "model.safetensors could not be opened");
+    test_file_write(s.from, "model.safetensors", "\xff\xff\xff\xff\xff\xff\xff\x7f{}");
+    check_refused(&s, "header");
+    test_ok(weights_save(s.m.w, path, DTYPE_F32, &err), &err); /* of another, smaller model */
+    check_refused(&s, "expected [400000, 16384], found [17, 6]");
+    test_file_write(s.from, "config.json", CONFIG);
+    check_refused(&s, "out of memory: "); /* all is well with the files */
+    assert_int_equal(truncate(path, 2000), 0);
+    check_refused(&s, "do not lie in");
+    assert_int_equal(hf_folder_check(s.from, &err), ERR_PARSE);
+    device_starve(s.m.dev, -1);
+    test_ok(weights_save(s.m.w, path, DTYPE_F32, &err), &err);
+    test_ok(hf_folder_check(s.from, &err), &err);
+    check_weights(s.from, s.m.dev, s.m.w->hash);
+    scene_free(&s);
+}
+
+static void a_model_larger_than_the_machine_is_refused_with_its_size(void **state)
+{
+    (void)state;
+    scene s = scene_new();
+    error err = { 0 };
+    test_file_write(s.from, "config.json", ENORMOUS);
+    hf_folder *f = hf_folder_open_config(s.from, s.m.dev, &err);
+    if (!f) fail_msg("%s", err.text);
+    assert_null(weights_new(s.m.dev, f->table, &err)); /* what pretraining would begin with */
+    if (!strstr(err.text, "e+11 parameters: out of memory: an array needs ")) fail_msg("%s", err.text);
+    hf_folder_close(f);
+    scene_free(&s);
+}
+
+static void opening_survives_the_refusal_of_any_request(void **state)
+{
+    (void)state;
+    scene s = scene_new();
+    error err = { 0 };
+    char path[1200];
+    hf_folder *f = NULL;
+    int n = 0;
+    test_ok(weights_save(s.m.w, path_join(path, sizeof path, s.from, "model.safetensors"), DTYPE_F32, &err), &err);
+    for (; !f; n++) {
+        device_starve(s.m.dev, n);
+        f = hf_folder_open(s.from, s.m.dev, &err);
+        if (!f && (err.code != ERR_MEMORY || !strstr(err.text, s.from))) fail_msg("request %d: %s", n, err.text);
+    }
+    assert_true(n > 10);
+    hf_folder_close(f);
+    scene_free(&s);
+}
+
 /* ---- shards ---- */
 
 /* Moves the weights of s.from into two shards, parameter by parameter, and writes the index; `lost` is named nowhere,
@@ -298,6 +369,9 @@ int main(void)
         cmocka_unit_test(writing_the_same_weights_twice_gives_the_same_bytes),
         cmocka_unit_test(a_model_in_the_way_is_replaced_and_nothing_is_left_over),
         cmocka_unit_test(a_folder_that_is_no_model_is_never_replaced),
+        cmocka_unit_test(files_are_looked_at_before_memory_is_taken),
+        cmocka_unit_test(a_model_larger_than_the_machine_is_refused_with_its_size),
+        cmocka_unit_test(opening_survives_the_refusal_of_any_request),
         cmocka_unit_test(a_write_that_fails_leaves_the_old_model_whole),
         cmocka_unit_test(a_config_alone_opens_without_weights),
         cmocka_unit_test(shards_are_put_together_by_the_index),

@@ -118,7 +118,7 @@ static void what_is_saved_in_bf16_comes_back_rounded(void **state)
     error err = { 0 };
     small_model m = small_model_open(small_config(true), 1, 7), back = small_model_open(small_config(true), 1, 8);
     str bytes = { 0 };
-    weights_encode(m.w, DTYPE_BF16, &bytes);
+    test_ok(weights_encode(m.w, DTYPE_BF16, &bytes, &err), &err);
     safetensors *st = safetensors_from_bytes(bytes.data, bytes.len, "bytes", &err);
     assert_non_null(st);
     test_ok(weights_load(back.w, st, &err), &err);
@@ -141,7 +141,7 @@ static void check_refusal(model_config config, const char *const words[3])
     error err = { 0 };
     small_model from = small_model_open(config, 1, 7), into = small_model_open(small_config(false), 1, 8);
     str bytes = { 0 };
-    weights_encode(from.w, DTYPE_F32, &bytes);
+    test_ok(weights_encode(from.w, DTYPE_F32, &bytes, &err), &err);
     safetensors *st = safetensors_from_bytes(bytes.data, bytes.len, "bytes", &err);
     assert_non_null(st);
     assert_int_equal(weights_load(into.w, st, &err), ERR_PARSE);
