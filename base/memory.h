@@ -41,5 +41,6 @@ uint64_t memory_kills(const char *root);
 /* "64 MB", "3.5 GB", "812 bytes" -> out; returns out. */
 char *memory_text(uint64_t bytes, char *out, size_t size);
 
-/* Says on stderr that `bytes` more are needed and there is no room for them, and ends the process with EXIT_MEMORY. Allocates nothing. */
+/* Says on stderr that `bytes` more are needed and there is no room for them, and ends the process with EXIT_MEMORY.
+ * Allocates nothing. */
 __attribute__((noreturn)) void memory_exhausted(uint64_t bytes);

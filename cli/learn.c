@@ -7,10 +7,12 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/str.h"
 #include "cli/batch_metrics.h"
 #include "cli/ranks.h"
 #include "learner/checkpoint.h"
+#include "learner/micro_tokens.h"
 
 enum { WAIT_MS = 500 };
 
@@ -225,6 +227,17 @@ static void *run(void *ctx)
 
 /* ---- life ---- */
 
+static void say_size(const learner *l)
+{
+    char text[32];
+    const recipe *r = l->config.recipe;
+    log_info(l->config.log, "learner.micro_tokens is %d%s: about %s", trainer_micro_tokens(l->trainer),
+             r->trainer.micro_tokens > 0 ? "" : " (auto)",
+             memory_text((uint64_t)(micro_token_bytes(&l->config.model->config, r->trainer.recompute) *
+                                    trainer_micro_tokens(l->trainer)),
+                         text, sizeof text));
+}
+
 int learner_open(learner *l, const learn_config *config, error *err)
 {
     checkpoint_state state;
@@ -237,13 +250,14 @@ int learner_open(learner *l, const learn_config *config, error *err)
     l->trainer = trainer_new(&tc, config->model->weights, err);
     if (!l->trainer) return err->code;
     if (config->sampler) l->ahead = xcalloc((size_t)rows_kept(l), sizeof *l->ahead);
-    if (!config->checkpoint) return OK;
+    if (!config->checkpoint) return say_size(l), OK;
     const checkpoint_parts parts = parts_of(l);
     const int rc = checkpoint_load(config->checkpoint, &parts, &state, err);
     if (rc == OK) trainer_memory_load(l->trainer, parts.memory);
     if (rc == OK && l->config.sampler) load_sampler(l, parts.memory + trainer_memory_doubles(l->trainer));
     free(parts.memory);
     if (rc != OK) return rc;
+    say_size(l);
     l->saved = state.step;
     if (state.seed == (uint64_t)config->recipe->seed) return OK;
     return error_set(err, ERR_STATE, "%s was made with seed %" PRIu64 ", the recipe has %" PRId64, config->checkpoint,

@@ -347,7 +347,8 @@ static int put_all(sink *to, const tensor_source *tensors, size_t n, tensor_dtyp
 void safetensors_encode(const tensor_source *tensors, size_t n, tensor_dtype dtype, const char *const *metadata,
                         str *out)
 {
-    put_all(&(sink){ .bytes = out }, tensors, n, dtype, metadata, NULL); /* memory can't fail: running out of it ends the process */
+    put_all(&(sink){ .bytes = out }, tensors, n, dtype, metadata,
+            NULL); /* memory can't fail: running out of it ends the process */
 }
 
 int safetensors_write(const char *path, const tensor_source *tensors, size_t n, tensor_dtype dtype,

@@ -78,6 +78,26 @@ static void a_name_stands_for_its_papers_choices(void **state)
 }
 
 /* As a newcomer types it: reward.script=my_reward.lua, which lies where they are and not where the recipe is. */
+static void micro_batches_are_a_number_or_left_open(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *word;
+        int tokens;
+    } GOOD[] = { { NULL, 0 }, { "learner.micro_tokens=auto", 0 }, { "learner.micro_tokens=4096", 4096 } };
+    for (size_t i = 0; i < sizeof GOOD / sizeof *GOOD; i++) {
+        error err = { 0 };
+        recipe *r = open_with(GOOD[i].word, &err);
+        if (!r) fail_msg("%s", err.text);
+        assert_int_equal(r->trainer.micro_tokens, GOOD[i].tokens);
+        recipe_free(r);
+    }
+    refused("learner.micro_tokens=0", "whole number of tokens");
+    refused("learner.micro_tokens=1.5", "whole number of tokens");
+    refused("learner.micro_tokens=atuo", "whole number of tokens");
+    refused("learner.micro_token=4096", "did you mean 'learner.micro_tokens'?");
+}
+
 static void a_path_on_the_command_line_is_where_one_is(void **state)
 {
     (void)state;
@@ -314,6 +334,7 @@ int main(void)
         cmocka_unit_test(a_name_stands_for_its_papers_choices),
         cmocka_unit_test(rows_and_methods_are_read_and_checked),
         cmocka_unit_test(the_command_line_wins),
+        cmocka_unit_test(micro_batches_are_a_number_or_left_open),
         cmocka_unit_test(a_path_on_the_command_line_is_where_one_is),
         cmocka_unit_test(what_can_not_be_is_refused_with_its_key),
         cmocka_unit_test(hints_are_near_or_complete),
