@@ -252,7 +252,8 @@ int learner_open(learner *l, const learn_config *config, error *err)
     if (config->sampler) l->ahead = xcalloc((size_t)rows_kept(l), sizeof *l->ahead);
     if (!config->checkpoint) return say_size(l), OK;
     const checkpoint_parts parts = parts_of(l);
-    const int rc = checkpoint_load(config->checkpoint, &parts, &state, err);
+    int rc = checkpoint_load(config->checkpoint, &parts, &state, err);
+    if (rc == OK && trainer_check(l->trainer, err) != OK) rc = error_within(err, "%s", config->checkpoint);
     if (rc == OK) trainer_memory_load(l->trainer, parts.memory);
     if (rc == OK && l->config.sampler) load_sampler(l, parts.memory + trainer_memory_doubles(l->trainer));
     free(parts.memory);

@@ -162,7 +162,8 @@ static void read_objectives(opening *o, lua_State *L)
         if (o->rc != OK) return;
         set->items[set->n - 1].least = least;
     }
-    if (set->n == 0) recipe_bad(o, "reward.objectives", "at least one objective");
+    if (objective_weighing(set) == 0)
+        recipe_bad(o, "reward.objectives", "at least one objective with a weight above 0");
     qsort(set->items, (size_t)set->n, sizeof *set->items, by_name); /* Lua's order of keys is nobody's */
     /* The heaviest first: it is the one that progress and plots are about. */
     for (int i = 1; i < set->n; i++)
@@ -215,9 +216,6 @@ static void read_moo(opening *o, lua_State *L)
         recipe_bad(o, "moo.over", "groups: what is best is so by all rewards together");
     if (rewards && o->r->trainer.objectives.n < 2)
         recipe_bad(o, "moo.method", "two objectives or more in reward.objectives");
-    for (int k = 0; rewards && k < o->r->trainer.objectives.n; k++)
-        if (o->r->trainer.objectives.items[k].weight < 0)
-            recipe_bad(o, "reward.objectives", "no negative weight with moo: let the script return the negative");
 }
 
 void recipe_read_learning(opening *o, lua_State *L)
@@ -228,6 +226,6 @@ void recipe_read_learning(opening *o, lua_State *L)
     if (o->rc == OK) read_moo(o, L);
     if (o->rc == OK) read_lora(o, L);
     o->r->trainer.seed = o->r->trainer.isolation.seed = (uint64_t)o->r->seed;
-    o->r->trainer.advantage.whiten = advantage_default(o->r->trainer.objectives.n).whiten;
+    o->r->trainer.advantage.whiten = advantage_default(objective_weighing(&o->r->trainer.objectives)).whiten;
     o->r->trainer.temperature = o->r->temperature;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "exchange/core_inner.h"
+#include "rollout/signal.h"
 
 enum { MIN_SURVIVORS = 2 };
 
@@ -115,12 +116,15 @@ void core_open_batch(core *c, int64_t step, bool eval)
 /* Whether the scores of a closed group differ: otherwise no episode is better than another. */
 static bool has_signal(const core *c, const batch *b, uint32_t begin)
 {
-    double least = INFINITY, most = -INFINITY;
-    for (uint32_t i = begin; i < begin + c->config.schedule.group; i++) {
-        const double r = b->works[i].score ? score_get(b->works[i].score, c->config.signal) : NAN;
-        if (!isnan(r)) least = fmin(least, r), most = fmax(most, r);
+    const uint32_t n = c->config.schedule.group;
+    double *r = xcalloc(n + 1, sizeof *r);
+    for (uint32_t i = 0; i < n; i++) {
+        const work *w = &b->works[begin + i];
+        r[i] = w->score ? score_get(w->score, c->config.signal) : NAN;
     }
-    return most > least;
+    const bool any = signal_among(r, (int)n);
+    free(r);
+    return any;
 }
 
 /* True: the batch has grown, and there is more to be played. */

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/rng.h"
 #include "base/str.h"
+#include "rollout/signal.h"
 
 static const double NEW_SHARE = 0.3; /* of a visit in the row's running success, from the fourth on */
 static const double LEAST_WEIGHT = 0.05;
@@ -140,10 +141,10 @@ void sampler_learn(sampler *s, const group *const *groups, uint32_t n, const cha
             const double r = score_get(groups[g]->scores[i], objective);
             const int32_t used = groups[g]->episodes[i]->template_id;
             if (!isnan(r) && used > 0 && used <= s->config.n_templates)
-                s->templates[used - 1].n++, s->templates[used - 1].wins += r > 0;
+                s->templates[used - 1].n++, s->templates[used - 1].wins += signal_right(r);
             /* What was helped says nothing of the row. */
             if (isnan(r) || used > 0 || groups[g]->episodes[i]->hint_len > 0) continue;
-            scored++, right += r > 0;
+            scored++, right += signal_right(r);
         }
         if (scored == 0 || groups[g]->prompt_id >= s->n) continue;
         row_memory *m = &s->rows[groups[g]->prompt_id];

@@ -8,6 +8,13 @@
  * OPO, whose baseline weighs episodes by their tokens. Group std is the unbiased one (n - 1), as the published code has
  * it.
  *
+ * (batch, batch) is over the batch's tokens, an episode as often as it is long: whitening its tokens' returns, as
+ * verl's REINFORCE++ does.
+ *
+ * What is compared and found equal, up to rounding, has advantage 0, exactly (rollout/signal.h): a reward and its mean,
+ * the best and the others, the sum of objectives that cancel, stretches of one worth. What is then 0 everywhere has no
+ * spread, and nothing is divided by it. Objectives of weight 0 have statistics, and rows of zeros.
+ *
  * MEAN_BEST is rejection sampling (RAFT, arXiv 2304.06767; with a row's own weights DPA, 2402.18571): A = 1 for the
  * best of its group by sum_k w_k r_k (ties share it), 0 for all others; a group in which all are worth the same has
  * none.
@@ -41,15 +48,15 @@ typedef enum advantage_std { STD_GROUP, STD_NONE, STD_BATCH } advantage_std;
 typedef struct advantage_config {
     advantage_mean mean;
     advantage_std std;
-    double eps;     /* 0: 1e-6 with one objective (GRPO), 1e-4 with several (GDPO) */
+    double eps;     /* 0: 1e-6 with one objective that weighs (GRPO), 1e-4 with several (GDPO) */
     bool whiten;    /* over the batch, after the weighted sum */
     bool drop_dead; /* groups whose heaviest objective is the same for all don't count, not even in denominators */
     shape_config shape;
     credit_to credit; /* which tokens a reward on a stretch of the answer is for */
 } advantage_config;
 
-/* K = 1: GRPO without whitening; K > 1: GDPO. */
-advantage_config advantage_default(int n_objectives);
+/* For so many objectives that weigh. 1: GRPO without whitening; more: GDPO. */
+advantage_config advantage_default(int weighing);
 
 typedef struct objective_stats {
     double mean, std;    /* of the raw reward over the batch */

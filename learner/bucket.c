@@ -19,7 +19,7 @@ typedef struct bucket_memory {
     double mean[MOO_MOST][SKETCH_BINS]; /* running mean of its sketch, not yet divided by 1 - 0.9^steps */
     double square[MOO_MOST];            /* of its squared length */
     double w[MOO_MOST];                 /* the weights last solved */
-    double solved;                      /* 1: there are some */
+    double solved;                      /* for whom: 1 + the sum of 2^i of those heard; 0: there are none */
     moo_state moo;
 } bucket_memory;
 
@@ -203,6 +203,14 @@ static void measure(bucket_set *s, bucket *b, const float *gradients, slice at)
     if (s->config.gate > 0) comm_sum(s->shard->comm, b->sketch[0], s->K * SKETCH_BINS);
 }
 
+/* Whether objective i is asked at all: one that the others have preferences beside, and it has none, is not. */
+static bool is_asked(const bucket_set *s, int i)
+{
+    double all = 0;
+    for (int k = 0; k < s->K; k++) all += s->config.moo.pref[k];
+    return all <= 0 || s->config.moo.pref[i] > 0;
+}
+
 /* Each objective's signal-to-noise ratio -> b->snr, after this step's gradient has joined the running means. */
 static void update_signal(bucket_set *s, bucket *b)
 {
@@ -226,7 +234,7 @@ static void update_signal(bucket_set *s, bucket *b)
 static void gate(bucket_set *s, bucket *b)
 {
     int passing = 0;
-    for (int i = 0; i < s->K; i++) b->snr[i] = 1, b->heard[i] = b->G[i * s->K + i] > 0;
+    for (int i = 0; i < s->K; i++) b->snr[i] = 1, b->heard[i] = b->G[i * s->K + i] > 0 && is_asked(s, i);
     if (s->config.gate <= 0) return;
     update_signal(s, b);
     for (int i = 0; i < s->K; i++) passing += b->heard[i] && b->snr[i] >= s->config.gate;
@@ -250,19 +258,27 @@ static double average_norm(const bucket_set *s, const bucket *b)
     return moo_solve(&plain, b->G, s->K, NULL, (rng_key){ 0 }, NULL, w, NULL) == OK ? moo_norm(b->G, s->K, w) : 0;
 }
 
+static double who_is_heard(const bucket_set *s, const bucket *b)
+{
+    double sum = 1;
+    for (int i = 0; i < s->K; i++) sum += b->heard[i] ? ldexp(1, i) : 0;
+    return sum;
+}
+
 static int solve(bucket_set *s, bucket *b, error *err)
 {
     moo_config c = s->config.moo;
     bucket_memory *m = &b->memory;
     if (s->config.only_conflicts && !in_conflict(s, b)) c.method = moo_adds_up(c.method) ? MOO_SUM : MOO_PREF;
-    if (s->step % s->config.refresh != 0 && m->solved > 0) {
+    /* Weights are for those they were solved for: one who was silent then has none, and would stay without. */
+    if (s->step % s->config.refresh != 0 && m->solved == who_is_heard(s, b)) {
         memcpy(b->w, m->w, sizeof *b->w * (size_t)s->K);
         return OK;
     }
     const rng_key order = { s->seed, (uint64_t)s->step * (uint64_t)s->n + (uint64_t)(b - s->buckets) };
     if (moo_solve(&c, b->G, s->K, b->heard, order, &m->moo, b->w, err) != OK) return error_within(err, "%s", b->name);
     memcpy(m->w, b->w, sizeof *m->w * (size_t)s->K);
-    m->solved = 1;
+    m->solved = who_is_heard(s, b);
     return OK;
 }
 

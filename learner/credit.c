@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "learner/advantage.h"
+#include "rollout/signal.h"
 
 /* The objective's marks lie together. */
 static const reward_mark *marks_of(const score *s, const char *name, uint32_t *n)
@@ -16,7 +17,7 @@ static const reward_mark *marks_of(const score *s, const char *name, uint32_t *n
     return *n > 0 ? s->marks + begin : NULL;
 }
 
-/* Mean and unbiased std (1 of a single one) of an objective's stretches. */
+/* Mean and unbiased std (1 of a single one, 0 where all are the same up to rounding) of an objective's stretches. */
 typedef struct credit_spread {
     double mean, std;
     int n;
@@ -24,6 +25,7 @@ typedef struct credit_spread {
 
 typedef struct sums {
     double values, squares; /* squares: of distances from what the mean is known to be */
+    double largest;
     int n;
 } sums;
 
@@ -37,6 +39,7 @@ static void add_up(const group *g, const char *name, double mean, sums *to)
         for (uint32_t m = 0; m < n; m++) {
             to->values += marks[m].value;
             to->squares += (marks[m].value - mean) * (marks[m].value - mean);
+            to->largest = fmax(to->largest, fabs(marks[m].value));
             to->n++;
         }
     }
@@ -48,27 +51,39 @@ static credit_spread spread_of(const char *name, const group *const *groups, int
     for (int g = 0; g < n_groups; g++) add_up(groups[g], name, 0, &first);
     const double mean = first.n > 0 ? first.values / first.n : 0;
     for (int g = 0; g < n_groups; g++) add_up(groups[g], name, mean, &second);
-    return (credit_spread){ mean, first.n > 1 ? sqrt(second.squares / (first.n - 1)) : 1, first.n };
+    if (first.n < 2) return (credit_spread){ mean, 1, first.n };
+    return (credit_spread){ mean, signal_of(sqrt(second.squares / (first.n - 1)), fmax(1, first.largest)), first.n };
+}
+
+/* What stretches m .. n - 1 are worth to the token in the m-th -> worth [n]. */
+static void worth_of_stretches(arena *a, credit_to to, const reward_mark *marks, uint32_t n, double mean,
+                               double divisor, double *worth)
+{
+    double *size = arena_zalloc(a, sizeof *size * (n + 1)), behind = 0;
+    for (uint32_t m = n; m-- > 0;) {
+        const double A = signal_between(marks[m].value, mean) / divisor;
+        behind += A, size[m] = size[m + 1] + fabs(A);
+        worth[m] = to == CREDIT_RETURN ? signal_of(behind, size[m]) : A;
+    }
 }
 
 /* Adds weight x (v - mean) / divisor of the objective's stretches to the tokens they are for, out [the trajectory's n].
  * False where there is nothing to add. */
-static bool credit_add(credit_to to, const char *name, double mean, double divisor, double weight, const episode *e,
-                       const score *s, double *out)
+static bool credit_add(arena *a, credit_to to, const char *name, double mean, double divisor, double weight,
+                       const episode *e, const score *s, double *out)
 {
     uint32_t n, at = 0;
     const reward_mark *marks = marks_of(s, name, &n);
+    double *worth = arena_array(a, double, n + 1);
     uint64_t written = 0;
-    double behind = 0; /* the sum over the stretches from `at` on */
     bool any = false;
-    for (uint32_t m = 0; m < n; m++) behind += (marks[m].value - mean) / divisor;
+    worth_of_stretches(a, to, marks, n, mean, divisor, worth);
     for (uint32_t i = 0; i < e->tokens.n && at < n; i++) {
         written += e->tokens.wrote[i];
-        while (at < n && written > marks[at].end) behind -= (marks[at++].value - mean) / divisor;
+        while (at < n && written > marks[at].end) at++;
         if (at == n || !e->tokens.mask[i]) continue;
-        const double A = to == CREDIT_RETURN ? behind : (marks[at].value - mean) / divisor;
-        out[i] += weight * A;
-        any |= A != 0;
+        out[i] += weight * worth[at];
+        any |= out[i] != 0;
     }
     return any;
 }
@@ -84,34 +99,40 @@ static void credit_group(arena *a, const advantage_config *c, const char *name, 
                         : c->mean == MEAN_BATCH ? batch->mean
                         : own_group.n > 1       ? own_group.mean
                                                 : NAN; /* alone: nothing to compare with */
-    const double divisor = c->std == STD_NONE ? 1 : (c->std == STD_BATCH ? batch->std : own_group.std) + eps;
+    const double std = c->std == STD_BATCH ? batch->std : own_group.std;
+    const double divisor = c->std == STD_NONE || !(std > 0) ? 1 : std + eps;
     for (int s = begin; s < begin + (int)(*g)->n && !isnan(mean); s++) {
         const episode *e = t->episodes[s];
         const double weight = own ? own[s] : 1;
         double *out = arena_zalloc(a, sizeof *out * (size_t)(e->tokens.n + 1));
-        if (t->counts[s] && credit_add(c->credit, name, mean, divisor, weight, e, (*g)->scores[s - begin], out))
+        if (t->counts[s] && credit_add(a, c->credit, name, mean, divisor, weight, e, (*g)->scores[s - begin], out))
             t->tokens_by_objective[(size_t)k * (size_t)t->S + (size_t)s] = out;
     }
 }
 
-/* The weighted sum over objectives of what an episode's tokens get. */
+/* The weighted sum over objectives of what an episode's tokens get; NULL where they get nothing. */
 static double *sum_tokens(arena *a, const objective_set *objectives, const advantage_table *t, int s)
 {
-    double *sum = NULL;
-    for (int k = 0; k < t->K; k++) {
-        const double *of = t->tokens_by_objective[(size_t)k * (size_t)t->S + (size_t)s];
-        const uint32_t n = t->episodes[s]->tokens.n;
-        if (of && !sum) sum = arena_zalloc(a, sizeof *sum * n);
-        for (uint32_t i = 0; of && i < n; i++) sum[i] += objectives->items[k].weight * of[i];
+    const uint32_t n = t->episodes[s]->tokens.n;
+    double *sum = arena_zalloc(a, sizeof *sum * (n + 1));
+    bool any = false;
+    for (uint32_t i = 0; i < n; i++) {
+        double size = 0;
+        for (int k = 0; k < t->K; k++) {
+            const double *of = t->tokens_by_objective[(size_t)k * (size_t)t->S + (size_t)s];
+            const double part = of ? objectives->items[k].weight * of[i] : 0;
+            sum[i] += part, size += fabs(part);
+        }
+        any |= (sum[i] = signal_of(sum[i], size)) != 0;
     }
-    return sum;
+    return any ? sum : NULL;
 }
 
 /* An objective's own weight of each episode as a share of its general one, [S]; NULL: 1. */
 static double *own_weights(arena *a, const objective_set *objectives, const double *weights, int k, int S)
 {
     const double general = objectives->items[k].weight;
-    if (!weights || general == 0) return NULL;
+    if (!weights || !(general > 0)) return NULL;
     double *own = arena_array(a, double, S);
     for (int s = 0; s < S; s++) own[s] = weights[(size_t)s * (size_t)objectives->n + (size_t)k] / general;
     return own;
@@ -128,6 +149,7 @@ void credit_stretches(arena *a, const advantage_config *c, double eps, const obj
         const char *name = objectives->items[k].name;
         const credit_spread batch = spread_of(name, groups, n_groups);
         const double *own = own_weights(a, objectives, weights, k, t->S);
+        if (!objective_weighs(&objectives->items[k])) continue;
         if (unmet && !t->stats[k].unmet) continue; /* constraints first */
         for (int g = 0, begin = 0; g < n_groups; begin += (int)groups[g++]->n)
             credit_group(a, c, name, k, &groups[g], begin, &batch, eps, own, t);

@@ -4,6 +4,8 @@
 #include <stdbool.h>
 
 static const double MAX_LOG_RATIO = 20; /* exp(20) is already absurd; beyond it only infinities wait */
+static const double MAX_K3 = 10; /* verl's; k3 of a token that has become far less likely than the reference has it
+                             grows without end */
 
 loss_config loss_default(void)
 {
@@ -114,6 +116,7 @@ static double clip_cispo(const loss_config *c, double r, double A, double logpro
 
 static double negative_aware(const loss_config *c, double r, double q, double A, double *slope)
 {
+    if (A == 0) return *slope = 0; /* neither right nor wrong: it is here for the KL */
     const double share = fmax(0.02, fmin(0.98, q));
     const double weight = c->nft_weight == 0 ? 1 : c->nft_weight == 1 ? 1 - share : sqrt((1 - share) / share);
     if (A > 0) {
@@ -169,12 +172,12 @@ static double kl_term(loss_kl kind, double logprob, double reference, double *sl
     case KL_K2:
         *slope = k;
         return k * k / 2;
-    case KL_K3:
-        *slope = 1 - e;
-        return e + k - 1;
+    case KL_K3: /* the clamp has no slope outside, as torch.clamp has none */
+        *slope = e + k - 1 > MAX_K3 ? 0 : 1 - e;
+        return fmin(MAX_K3, e + k - 1);
     case KL_K3_PLUS:
         *slope = k;
-        return e + k - 1;
+        return fmin(MAX_K3, e + k - 1);
     }
     return 0;
 }

@@ -9,7 +9,11 @@ int objective_add(objective_set *set, const char *name, double weight, error *er
     if (len == 0 || len >= OBJECTIVE_NAME)
         return error_set(err, ERR_ARGUMENT, "objective '%.40s': a name has 1 to %d characters", name,
                          OBJECTIVE_NAME - 1);
-    if (!isfinite(weight)) return error_set(err, ERR_ARGUMENT, "objective '%s': its weight is not a number", name);
+    if (!isfinite(weight) || weight < 0)
+        return error_set(err, ERR_ARGUMENT,
+                         "objective '%s': weight %g (a finite number from 0 on; for less of something let the script "
+                         "return its negative)",
+                         name, weight);
     for (int k = 0; k < set->n; k++)
         if (strcmp(set->items[k].name, name) == 0)
             return error_set(err, ERR_ARGUMENT, "objective '%s' is named twice", name);
@@ -20,4 +24,13 @@ int objective_add(objective_set *set, const char *name, double weight, error *er
     o->weight = weight;
     o->least = -INFINITY;
     return OK;
+}
+
+bool objective_weighs(const objective *o) { return o->weight > 0; }
+
+int objective_weighing(const objective_set *set)
+{
+    int n = 0;
+    for (int k = 0; k < set->n; k++) n += objective_weighs(&set->items[k]);
+    return n;
 }

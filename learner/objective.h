@@ -1,7 +1,13 @@
 /* objective - the named reward dimensions a run learns from, and the weight of each in the scalar that trains.
  *
- * The reward worker returns a vector; only the learner makes a scalar of it. */
+ * The reward worker returns a vector; only the learner makes a scalar of it.
+ *
+ * An objective of weight 0 is watched and no more: its mean, spread and missing scores are in the metrics, and it has
+ * no say in anything else - not in which episodes count, not in constraints, whitening, trends, or how gradients are
+ * reconciled. */
 #pragma once
+
+#include <stdbool.h>
 
 #include "base/error.h"
 #include "rollout/score.h"
@@ -18,5 +24,9 @@ typedef struct objective_set {
     int n; /* K */
 } objective_set;
 
-/* Without a constraint. ERR_FULL, or ERR_ARGUMENT for a name that is empty, too long or there already. */
+/* Without a constraint. ERR_FULL, or ERR_ARGUMENT for a name that is empty, too long or there already, and for a weight
+ * that is negative or not finite. */
 int objective_add(objective_set *set, const char *name, double weight, error *err);
+bool objective_weighs(const objective *o);
+/* How many of them weigh. */
+int objective_weighing(const objective_set *set);

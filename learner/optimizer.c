@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "learner/finite.h"
 
 optim_config optim_default(void)
 {
@@ -121,15 +122,19 @@ void optimizer_import(optimizer *o, const weights *w, const float *m, const floa
     }
 }
 
-/* The gradient's norm; of several learners, of all pieces together. */
-static double norm_of(const optimizer *o, const weights *w, const float *grads)
+int optimizer_norm(const optimizer *o, const weights *w, const float *grads, double *norm, error *err)
 {
     const struct ops *ops = device_ops(w->dev);
     double squares = o->shard ? 0 : ops->sum_squares(w->dev, grads, w->table->total);
     for (int i = 0; o->shard && i < o->n; i++)
         squares += ops->sum_squares(w->dev, grads + o->runs[i].at, o->runs[i].count);
     if (o->shard) comm_sum(o->shard->comm, &squares, 1);
-    return sqrt(squares);
+    *norm = sqrt(squares);
+    /* One bad number here would be in every weight for ever: look before, not after. */
+    if (isfinite(squares)) return OK;
+    if (finite_check(w->dev, w->table, grads, "the gradient", err) != OK)
+        return error_within(err, "update %" PRId64, o->step + 1);
+    return error_set(err, ERR_STATE, "update %" PRId64 ": the gradient of another learner: not finite", o->step + 1);
 }
 
 void optimizer_squares(const optimizer *o, const weights *w, const float *grads, double *squares, int blocks)
@@ -142,18 +147,38 @@ void optimizer_squares(const optimizer *o, const weights *w, const float *grads,
     if (o->shard) comm_sum(o->shard->comm, squares, blocks);
 }
 
+/* Moments lie by runs; a parameter's name is its run's. */
+static int check_moments(const optimizer *o, const weights *w, const float *moments, const char *what, error *err)
+{
+    const struct ops *ops = device_ops(w->dev);
+    if (isfinite(ops->sum_squares(w->dev, moments, o->total))) return OK;
+    for (int i = 0; i < o->n; i++)
+        if (!isfinite(ops->sum_squares(w->dev, moments + o->runs[i].place, o->runs[i].count)))
+            return finite_refuse(w->table, o->runs[i].param, what, err);
+    return OK; /* the sum of finite squares: 1e308 is far away */
+}
+
+int optimizer_check(const optimizer *o, const weights *w, error *err)
+{
+    int rc = finite_check(w->dev, w->table, w->data, "the weights", err);
+    if (rc == OK) rc = check_moments(o, w, o->m, "AdamW's first moments", err);
+    if (rc == OK) rc = check_moments(o, w, o->v, "AdamW's second moments", err);
+    double bad = rc != OK; /* moments are each learner's own: all stop, or one would wait for the other */
+    if (o->shard) comm_sum(o->shard->comm, &bad, 1);
+    if (rc == OK && bad > 0) return error_set(err, ERR_STATE, "AdamW's moments of another learner: not finite");
+    return rc;
+}
+
 int optimizer_step(optimizer *o, weights *w, const float *grads, optim_report *report, error *err)
 {
+    double norm;
+    if (optimizer_norm(o, w, grads, &norm, err) != OK) return ERR_STATE;
     const struct ops *ops = device_ops(w->dev);
     const optim_config *c = &o->config;
     const int64_t step = o->step + 1;
-    const double norm = norm_of(o, w, grads);
     const double lr = optimizer_lr(c, step);
     *report = (optim_report){ .grad_norm = norm, .lr = lr };
-    /* One bad number here would be in every weight for ever: look before, not after. */
-    if (!isfinite(norm))
-        return error_set(err, ERR_STATE, "update %" PRId64 ": the gradient's norm is not finite; nothing was changed",
-                         step);
+    if (!(norm > 0)) return OK;
     const double scale = c->clip_norm > 0 && norm > c->clip_norm ? c->clip_norm / norm : 1;
     for (int i = 0; i < o->n; i++) {
         const optim_run *r = &o->runs[i];
@@ -164,5 +189,5 @@ int optimizer_step(optimizer *o, weights *w, const float *grads, optim_report *r
     }
     o->step = step;
     if (o->shard) shard_gather(o->shard, w->dev, w->data);
-    return OK;
+    return optimizer_check(o, w, err) == OK ? OK : error_within(err, "after update %" PRId64, step);
 }

@@ -61,6 +61,17 @@ typedef struct optim_report {
 void optimizer_export(const optimizer *o, const weights *w, float *m, float *v);
 void optimizer_import(optimizer *o, const weights *w, const float *m, const float *v);
 
+/* The norm of grads [table->total]; of several learners, of all pieces together. ERR_STATE, and the first parameter
+ * whose gradient is not finite, when it isn't. */
+int optimizer_norm(const optimizer *o, const weights *w, const float *grads, double *norm, error *err);
 /* One update of w->data by grads [table->total]; of several learners, of each one's pieces, which are then everybody's.
- * ERR_STATE, and nothing changed, when the norm is not finite. The caller seals the weights afterwards. */
+ * The caller seals the weights afterwards.
+ *
+ * Where the gradient is exactly 0 there is nothing to do, and nothing is done: weights, moments, decay and the count of
+ * updates stay. AdamW by itself would go on by its momentum, a move that no episode asks for.
+ *
+ * ERR_STATE as of optimizer_norm, and nothing changed; ERR_STATE when weights or moments are not finite afterwards,
+ * with the parameter's name: they are lost, and must not be published or saved. */
 int optimizer_step(optimizer *o, weights *w, const float *grads, optim_report *report, error *err);
+/* Weights and moments as they are: ERR_STATE, with the parameter's name, where one is not finite. Collective. */
+int optimizer_check(const optimizer *o, const weights *w, error *err);

@@ -85,15 +85,23 @@ static void build(arena *a, const pack_options *o, packed_batch *b, const advant
     b->tokens.out_rows = rows, b->tokens.targets = targets;
 }
 
-static bool is_packed(const advantage_table *t, const pack_options *o, int s)
+static bool has_signal(const advantage_table *t, const pack_options *o, int s)
 {
-    bool any = o->everything || t->scalar[s] != 0;
-    for (int k = 0; o->by_objective && k < t->K; k++) any |= t->by_objective[(size_t)k * (size_t)t->S + (size_t)s] != 0;
-    any |= t->has_stretches && t->tokens[s];
-    const trajectory *tokens = &t->episodes[s]->tokens;
+    bool any = t->scalar[s] != 0 || (t->has_stretches && t->tokens[s]);
+    for (int k = 0; o->by_objective && k < t->K; k++) {
+        const size_t at = (size_t)k * (size_t)t->S + (size_t)s;
+        any |= t->by_objective[at] != 0 || (t->has_stretches && t->tokens_by_objective[at]);
+    }
     /* Learning by heart needs no advantage: a demonstration in a group that is all right has none. */
     any |= o->given && t->episodes[s]->hint_len > 0 && t->scalar[s] >= 0;
-    return any && t->counts[s] && has_any_loss(o, tokens);
+    return any && t->counts[s] && has_any_loss(o, &t->episodes[s]->tokens);
+}
+
+static bool any_signal(const advantage_table *t, const pack_options *o)
+{
+    bool any = false;
+    for (int s = 0; s < t->S; s++) any |= has_signal(t, o, s);
+    return any;
 }
 
 /* Owner by owner, in each the order that was. */
@@ -106,14 +114,18 @@ static void sort_by_owner(arena *a, const pack_options *o, int *which, int n)
     memcpy(which, sorted, sizeof *which * (size_t)at);
 }
 
-/* Indices of the episodes to pack: all with an advantage, or a few others to check when there are none. */
-static int choose(const advantage_table *table, const pack_options *o, int *which, bool *learns)
+/* Indices of the episodes to pack: with a signal, all that count where something acts on all, or a few to check. */
+static int choose(const advantage_table *table, const pack_options *o, int *which, pack_plan *plan)
 {
     int n = 0;
+    plan->signal = any_signal(table, o);
+    const bool all = o->everything || o->kl || (o->leash && plan->signal);
     for (int s = 0; s < table->S; s++)
-        if (is_packed(table, o, s)) which[n++] = s;
-    *learns = n > 0;
-    for (int s = 0; !*learns && s < table->S && n < o->check; s++)
+        if (all ? table->counts[s] && has_any_loss(o, &table->episodes[s]->tokens) : has_signal(table, o, s))
+            which[n++] = s;
+    plan->learns = plan->signal || (o->kl && n > 0);
+    const bool nothing = n == 0;
+    for (int s = 0; nothing && s < table->S && n < o->check; s++)
         if (has_any_loss(o, &table->episodes[s]->tokens)) which[n++] = s;
     return n;
 }
@@ -168,7 +180,7 @@ pack_plan *pack_groups(arena *a, const advantage_table *table, const pack_option
         plan->counted++;
     }
     int *which = arena_array(a, int, table->S);
-    plan->episodes = choose(table, options, which, &plan->learns);
+    plan->episodes = choose(table, options, which, plan);
     if (options->owner) sort_by_owner(a, options, which, plan->episodes);
     plan->trained = plan->episodes;
     which = take_share(a, table, options, which, &plan->episodes, plan);

@@ -1,7 +1,10 @@
 /* pack - trajectories -> packed micro-batches: tokens end to end, and for each sampled token what the loss needs.
  *
- * Only episodes with an advantage are packed: the others have no gradient (their tokens still count in the
- * denominators). Sequences are cut behind their last sampled token, since nothing follows from what comes after. */
+ * Without a KL only episodes with a signal are packed: the others have no gradient (their tokens still count in the
+ * denominators). A signal is an advantage, or something given to be learned by heart; what makes an advantage is
+ * advantage.h's affair, and it has exact zeros where rewards are equal (rollout/signal.h). A KL to the reference acts
+ * on every token that counts, so with one all of them are packed, whatever their rewards. Sequences are cut behind
+ * their last sampled token, since nothing follows from what comes after. */
 #pragma once
 
 #include "base/arena.h"
@@ -22,7 +25,8 @@ typedef struct pack_plan {
     int n;
     int episodes;   /* packed */
     int trained;    /* packed by all ranks together */
-    bool learns;    /* some episode has an advantage */
+    bool signal;    /* some episode has one */
+    bool learns;    /* there may be a gradient: a signal, or a KL on tokens that count */
     bool *shares;   /* [ranks, owners (1 without)] whether the rank has packed an episode of the owner */
     double tokens;  /* sampled tokens of all that count, packed or not */
     double counted; /* episodes that count */
@@ -30,9 +34,11 @@ typedef struct pack_plan {
 
 typedef struct pack_options {
     int max_tokens;    /* of a micro-batch */
-    int check;         /* episodes packed (advantage 0) when none has an advantage, so that the distance between
-                          behaviour and learner logprobs is measured at every step */
-    bool everything;   /* episodes without an advantage, too */
+    int check;         /* episodes packed when there is nothing to learn, so that the distance between behaviour and
+                          learner logprobs is measured at every step */
+    bool everything;   /* episodes without a signal, too; by itself nothing to learn from */
+    bool kl;           /* the loss has a KL: everything, and to learn from */
+    bool leash;        /* the loss holds episodes to the policy before (Kimi): everything, beside a signal */
     bool given;        /* tokens of hints and demonstrations are packed, too */
     int64_t oldest;    /* tokens of versions before this one are not trained on; they count in no denominator */
     bool by_objective; /* an advantage in a single objective is one: they may cancel in the scalar */

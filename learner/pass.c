@@ -266,8 +266,6 @@ static float *loss_of(const pass *p, const micro_batch *m, const activations *ac
     if (p->config->moo.over == MOO_OVER_REWARDS || p->config->moo.over == MOO_OVER_BOTH)
         slopes_by_objective(p, &l, slope);
     if (p->config->moo.by_token && combine_by_token(p, &l, slope, err) != OK) return NULL;
-    const grad_split split = split_of(p, m->b);
-    for (int i = 0; i < n * cotangents(&split); i++) sums->has_gradient |= slope[i] != 0;
     for (int i = 0; i < n; i++) sums->entropy += (double)entropy[i];
     if (!m->first->old) m->first->old = logprob;
     return slope;

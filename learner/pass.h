@@ -22,7 +22,6 @@ typedef struct step_sums {
     loss_sums loss;
     double entropy;
     int64_t forward_us, backward_us; /* forward: with the loss */
-    bool has_gradient;
 } step_sums;
 
 /* What is remembered of a micro-batch from the step's first update; NULL until then. */

@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "rollout/signal.h"
+
 double shape_overlong(double length, double most, double cushion)
 {
     if (cushion <= 0 || length <= most - cushion) return 0;
@@ -15,7 +17,7 @@ static void prefer_short(double weight, int n, const double *length, double *rew
     if (!(most > least)) return;
     for (int i = 0; i < n; i++) {
         const double lambda = 0.5 - (length[i] - least) / (most - least);
-        reward[i] += weight * (reward[i] > 0 ? lambda : fmin(0, lambda));
+        reward[i] += weight * (signal_right(reward[i]) ? lambda : fmin(0, lambda));
     }
 }
 

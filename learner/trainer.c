@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/str.h"
+#include "learner/finite.h"
 #include "learner/methods/preference.h"
 #include "learner/micro_tokens.h"
 #include "learner/pass.h"
@@ -35,6 +36,7 @@ struct trainer {
     float *lora_grads;    /* [the adapter's total] */
     arena *step;
     int64_t updates; /* of the optimizer when the step under way began */
+    double *before;  /* what was remembered then, as trainer_memory_save has it; the arena's */
     bool picked;     /* micro_tokens is ours, not the recipe's */
 };
 
@@ -84,8 +86,9 @@ static bucket_set *measure_of(const trainer_config *c, const weights *w)
 
 static int refuse(const trainer_config *c, error *err)
 {
-    if (c->objectives.n == 0)
-        return error_set(err, ERR_ARGUMENT, "reward.objectives names no objective: there is nothing to learn");
+    if (objective_weighing(&c->objectives) == 0)
+        return error_set(err, ERR_ARGUMENT,
+                         "reward.objectives has no objective with a weight above 0: there is nothing to learn");
     if (many_learners(c) && (c->moo.by_token || c->moo.bucket.by_micro_batch))
         return error_set(err, ERR_UNSUPPORTED, "moo.%s: several learners have different micro-batches",
                          c->moo.by_token ? "bucket = \"token\"" : "by_micro_batch");
@@ -113,6 +116,7 @@ static void isolate(trainer *t)
 static trainer *make(const trainer_config *config, weights *w, error *err)
 {
     if (refuse(config, err) != OK) return NULL;
+    if (finite_check(w->dev, w->table, w->data, "the model's weights", err) != OK) return NULL;
     trainer *t = xcalloc(1, sizeof *t);
     t->config = *config;
     t->picked = config->micro_tokens <= 0;
@@ -180,6 +184,15 @@ void trainer_free(trainer *t)
     free(t);
 }
 
+int trainer_check(const trainer *t, error *err)
+{
+    const weights *moving = t->config.reference_every > 0 ? t->reference : NULL;
+    int rc = optimizer_check(t->optimizer, t->lora ? t->lora->w : t->w, err);
+    if (rc == OK && t->lora) rc = finite_check(t->w->dev, t->w->table, t->w->data, "the weights", err);
+    if (rc == OK && moving) rc = finite_check(t->w->dev, t->w->table, moving->data, "the reference's weights", err);
+    return rc;
+}
+
 int64_t trainer_version(const trainer *t) { return t->w->version; }
 int trainer_micro_tokens(const trainer *t) { return t->config.micro_tokens; }
 bool trainer_whole(const trainer *t) { return t->optimizer->step == t->updates; }
@@ -214,11 +227,8 @@ void trainer_memory_save(const trainer *t, double *out)
         memcpy(out, t->by_token.phi, sizeof t->by_token.phi);
 }
 
-void trainer_memory_load(trainer *t, const double *from)
+static void recall(trainer *t, const double *from)
 {
-    const double micro_tokens = *from++;
-    if (t->picked && micro_tokens >= 1 && micro_tokens <= INT32_MAX) t->config.micro_tokens = (int)micro_tokens;
-    t->updates = t->optimizer->step;
     if (t->measure) t->mu = *from++;
     if (pivot_doubles(t)) memcpy(&t->pivot, from, sizeof t->pivot);
     from += pivot_doubles(t);
@@ -228,6 +238,14 @@ void trainer_memory_load(trainer *t, const double *from)
         bucket_memory_load(t->buckets, from);
     else if (t->config.moo.by_token)
         memcpy(t->by_token.phi, from, sizeof t->by_token.phi);
+}
+
+void trainer_memory_load(trainer *t, const double *from)
+{
+    const double micro_tokens = *from++;
+    if (t->picked && micro_tokens >= 1 && micro_tokens <= INT32_MAX) t->config.micro_tokens = (int)micro_tokens;
+    t->updates = t->optimizer->step;
+    recall(t, from);
 }
 
 /* Whether the step under way keeps the mixture's gradients apart. */
@@ -281,7 +299,6 @@ static void loss_metrics(const step_sums *s, metrics *out)
     metrics_set(out, "training/rollout_probs_diff_mean", s->loss.gap_sum / n);
     metrics_set(out, "training/rollout_probs_diff_max", s->loss.gap_max);
     metrics_set(out, "training/rollout_logprobs_differing", s->loss.differing);
-    metrics_set(out, "training/tokens_trained", s->loss.tokens);
     if (s->loss.given > 0) metrics_set(out, "training/tokens_given", s->loss.given);
     if (s->loss.given > 0) metrics_set(out, "actor/given_nll", -s->loss.given_logprob / s->loss.given);
     if (s->loss.given_kl > 0) metrics_set(out, "actor/given_kl", s->loss.given_kl / s->loss.given);
@@ -301,17 +318,24 @@ static void freeze_blocks(trainer *t, const weights *trained, const float *grads
     isolation_learn(t->isolation, owner, t->squares);
 }
 
-static int update(trainer *t, int owner, metrics *out, error *err)
+/* One update by the step's gradient, which is none where that is exactly 0: then nothing but the metrics changes. */
+static int update(trainer *t, int owner, bool *moved, metrics *out, error *err)
 {
     const int64_t began = clock_us();
     optim_report report;
+    double norm = 1;
     weights *trained = t->lora ? t->lora->w : t->w;
     const float *grads = t->lora ? t->lora_grads : t->grads;
     if (t->lora && t->shard) shard_gather(t->shard, t->w->dev, t->grads); /* an adapter is small: all step all of it */
     if (t->lora) lora_project(t->lora, t->grads, t->lora_grads);
-    if (t->isolation) freeze_blocks(t, trained, grads, owner, out);
-    if (optimizer_step(t->optimizer, trained, grads, &report, err) != OK) return err ? err->code : ERR_STATE;
-    if (t->lora) lora_merge(t->lora, t->w);
+    if (t->isolation && optimizer_norm(t->optimizer, trained, grads, &norm, err) != OK) return ERR_STATE;
+    if (t->isolation && norm > 0) freeze_blocks(t, trained, grads, owner, out);
+    if (optimizer_step(t->optimizer, trained, grads, &report, err) != OK) return ERR_STATE;
+    *moved |= report.grad_norm > 0;
+    if (t->lora && report.grad_norm > 0) {
+        lora_merge(t->lora, t->w);
+        if (finite_check(t->w->dev, t->w->table, t->w->data, "the weights", err) != OK) return ERR_STATE;
+    }
     metrics_set(out, "timing_s/optimizer", (double)(clock_us() - began) * 1e-6);
     metrics_set(out, "actor/grad_norm", report.grad_norm);
     metrics_set(out, "actor/lr", report.lr);
@@ -346,6 +370,12 @@ static void share_of(const trainer *t, pack_options *o)
     o->ranks = t->config.comm->size;
 }
 
+/* Kimi's leash is slack where pi is pi_old: in a step's first update, unless pi_old is the sampler's policy. */
+static bool leash_moves(const trainer_config *c)
+{
+    return c->loss.kind == LOSS_KIMI && c->loss.tau > 0 && (c->epochs > 1 || c->loss.correction == CORRECTION_NONE);
+}
+
 /* Even and odd samples. */
 static int *halves_of(trainer *t, const advantage_table *table)
 {
@@ -358,6 +388,8 @@ static int plan_step(trainer *t, const advantage_table *table, pack_plan **plan,
 {
     pack_options o = { .max_tokens = t->config.micro_tokens,
                        .check = CHECKED_EPISODES,
+                       .kl = t->config.loss.kl > 0,
+                       .leash = leash_moves(&t->config),
                        .by_objective = over_rewards(&t->config.moo) };
     share_of(t, &o);
     if (over_groups(&t->config.moo)) {
@@ -424,7 +456,6 @@ static void sum_over_ranks(const trainer *t, step_sums *sums)
         sums->entropy += all[r].entropy;
         if (all[r].forward_us > sums->forward_us) sums->forward_us = all[r].forward_us;
         if (all[r].backward_us > sums->backward_us) sums->backward_us = all[r].backward_us;
-        sums->has_gradient |= all[r].has_gradient;
     }
 }
 
@@ -457,19 +488,21 @@ static int task_of(const trainer *t, const advantage_table *table)
     return best;
 }
 
-/* The step's updates: as many passes over the batch as there are epochs. What the metrics show is the last pass. */
-static int train(trainer *t, const pack_plan *plan, const advantage_table *table, step_sums *sums, metrics *out,
-                 error *err)
+/* The step's updates: as many passes over the batch as there are epochs. What the metrics show is the last pass. Where
+ * a pass leaves everything as it is, so would those after it. */
+static int train(trainer *t, const pack_plan *plan, const advantage_table *table, step_sums *sums, bool *moved,
+                 metrics *out, error *err)
 {
     first_look *first = arena_zalloc(t->step, sizeof *first * (size_t)(plan->n + 1));
-    const int epochs = plan->learns ? t->config.epochs : 1, owner = t->isolation ? task_of(t, table) : 0;
+    const int epochs = plan->learns ? t->config.epochs : 1;
+    const int owner = t->isolation && plan->learns ? task_of(t, table) : 0;
     int rc = OK;
-    for (int e = 0; rc == OK && e < epochs; e++) {
+    for (int e = 0; rc == OK && e < epochs && (e == 0 || *moved); e++) {
         *sums = (step_sums){ 0 };
         if (e > 0) weights_seal(t->w, t->w->version); /* what the last update changed */
         rc = gradient_of(t, plan, table, first, sums, err);
         if (rc == OK) sum_over_ranks(t, sums);
-        if (rc == OK && sums->has_gradient) rc = update(t, owner, out, err);
+        if (rc == OK && plan->learns) rc = update(t, owner, moved, out, err);
     }
     return rc;
 }
@@ -506,9 +539,9 @@ static void follow_trend(trainer *t, const group *const *groups, int n_groups, a
     char name[96];
     const advantage_table *plain = advantage_compute(t->step, &t->config.advantage, o, groups, n_groups, NULL);
     for (int k = 0; k < o->n; k++) means[k] = plain->stats[k].mean;
-    pivot_weights(&t->config.pivot, &t->pivot, o->n, means, w);
+    pivot_weights(&t->config.pivot, &t->pivot, o, means, w);
     double *own = arena_array(t->step, double, plain->S * o->n);
-    for (int i = 0; i < plain->S * o->n; i++) own[i] = w[i % o->n] * o->n * o->items[i % o->n].weight;
+    for (int i = 0; i < plain->S * o->n; i++) own[i] = w[i % o->n] * objective_weighing(o) * o->items[i % o->n].weight;
     bool *drop = arena_zalloc(t->step, sizeof *drop * (size_t)(plain->S + 1));
     if (t->config.pivot.eliminate) pivot_eliminate(o, w, groups, n_groups, drop);
     double dropped = 0;
@@ -558,29 +591,55 @@ static void comm_metrics(trainer *t, uint64_t sent_before, metrics *out)
     metrics_set(out, "comm/bytes_full_gradients", bucket_rows(t->buckets) * 2 * (R - 1) / R * model * t->config.epochs);
 }
 
-static int step(trainer *t, const group *const *groups, int n_groups, metrics *out, error *err)
+/* One count: what the step's updates were made of. Logprobs that were only looked at are not in it. */
+static void count_metrics(const pack_plan *plan, const step_sums *sums, bool moved, metrics *out)
 {
-    const int64_t began = clock_us(), version = t->w->version + 1;
+    metrics_set(out, "training/signal", plan->signal);
+    metrics_set(out, "training/tokens_trained", moved ? sums->loss.tokens : 0);
+    metrics_set(out, "training/episodes_trained", moved ? plan->trained : 0);
+}
+
+/* ---- a step ---- */
+
+/* Without a signal, what is remembered from step to step - cosines, trends, importances - learns nothing either; nor
+ * does it from a step that fails. */
+static void keep_memory(trainer *t)
+{
+    t->before = arena_array(t->step, double, trainer_memory_doubles(t));
+    trainer_memory_save(t, t->before);
+}
+
+static int learn(trainer *t, const group *const *groups, int n_groups, int64_t version, metrics *out, error *err)
+{
     const uint64_t sent = t->shard ? t->config.comm->sent : 0;
     step_sums sums = { 0 };
     pack_plan *plan = NULL;
-    arena_reset(t->step);
+    bool moved = false;
     const advantage_table *table = advantages(t, groups, n_groups, out, err);
     int rc = table ? plan_step(t, table, &plan, err) : ERR_DEVICE;
-    if (rc == OK) rc = train(t, plan, table, &sums, out, err);
-    if (rc == OK && plan->learns) learn_mixture(t, &sums, out);
-    if (rc != OK) return error_within(err, "step %" PRId64, version);
+    if (rc == OK) rc = train(t, plan, table, &sums, &moved, out, err);
+    if (rc == OK && plan->signal) learn_mixture(t, &sums, out);
+    if (rc == OK && !plan->signal) recall(t, t->before + 1);
+    if (rc != OK) return rc;
     weights_seal(t->w, version);
-    if (same_everywhere(t, err) != OK) return error_within(err, "step %" PRId64, version);
-    if (trainer_moving_reference(t) && version % t->config.reference_every == 0) copy_weights(t->reference, t->w);
-
+    if (same_everywhere(t, err) != OK) return ERR_STATE;
     objective_metrics(t, table, out);
     loss_metrics(&sums, out);
+    count_metrics(plan, &sums, moved, out);
     comm_metrics(t, sent, out);
     if (plan->learns) moo_metrics(t, out);
-    metrics_set(out, "training/episodes_trained", sums.has_gradient ? plan->trained : 0);
     metrics_set(out, "timing_s/forward", (double)sums.forward_us * 1e-6);
     metrics_set(out, "timing_s/backward", (double)sums.backward_us * 1e-6);
+    return OK;
+}
+
+static int step(trainer *t, const group *const *groups, int n_groups, metrics *out, error *err)
+{
+    const int64_t began = clock_us(), version = t->w->version + 1;
+    arena_reset(t->step);
+    keep_memory(t);
+    if (learn(t, groups, n_groups, version, out, err) != OK) return error_within(err, "step %" PRId64, version);
+    if (trainer_moving_reference(t) && version % t->config.reference_every == 0) copy_weights(t->reference, t->w);
     metrics_set(out, "timing_s/update_actor", (double)(clock_us() - began) * 1e-6);
     return OK;
 }
@@ -600,8 +659,9 @@ static int step_guarded(void *ctx, error *err)
 
 int trainer_step(trainer *t, const group *const *groups, int n_groups, metrics *out, error *err)
 {
-    t->updates = t->optimizer->step;
+    t->updates = t->optimizer->step, t->before = NULL;
     const int rc = device_guard(t->w->dev, step_guarded, &(stepping){ t, groups, n_groups, out }, err);
+    if (rc != OK && t->before && trainer_whole(t)) recall(t, t->before + 1);
     if (rc == OK) t->updates = t->optimizer->step;
     return rc;
 }

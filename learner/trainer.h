@@ -68,17 +68,29 @@ typedef struct trainer_config {
 
 typedef struct trainer trainer;
 
-/* `w` is borrowed, sealed, and from now on changed by trainer_step alone. The reference policy of the KL, when there is
- * one, is a copy of `w` as it is now. */
+/* `w` is borrowed, sealed, finite, and from now on changed by trainer_step alone. The reference policy of the KL, when
+ * there is one, is a copy of `w` as it is now. */
 trainer *trainer_new(const trainer_config *config, weights *w, error *err);
 void trainer_free(trainer *t);
 
-/* Trains on the groups of one step and seals the weights with version + 1. A step in which no group has a signal
- * changes nothing but the version: an update by momentum alone would be one that no episode asked for.
+/* Trains on the groups of one step and seals the weights with version + 1.
+ *
+ * What moves weights: an advantage; a KL to the reference, over all tokens that count, whatever their rewards;
+ * something given that is learned by heart. A step with none of them (equal rewards, up to rounding: rollout/signal.h),
+ * or whose gradient is exactly 0, changes nothing but the version: an update by momentum alone would be one that no
+ * episode asked for. With a KL alone the update is AdamW's of its gradient (whose moments are those of all earlier
+ * steps), and what is remembered of objectives (cosines, trends, importances) stays as it was.
+ *
  * Writes its metrics under the field's names (actor/pg_loss, actor/grad_norm, reward/NAME/mean, training/...).
- * ERR_STATE (nothing changed) when the gradient is not finite. ERR_MEMORY when there was no room for what the step
- * holds: the trainer takes no further step, but may be saved when trainer_whole. */
+ * ERR_STATE, naming the step and the parameter, when the gradient is not finite (nothing was changed) or weights and
+ * moments are not after the update: then they are not sealed, and must not be published or saved. ERR_MEMORY when there
+ * was no room for what the step holds. Either way the trainer takes no further step, but may be saved when
+ * trainer_whole. */
 int trainer_step(trainer *t, const group *const *groups, int n_groups, metrics *out, error *err);
+
+/* Weights, moments and reference as they are, after a checkpoint was loaded into them: ERR_STATE, with the parameter's
+ * name, where one is not finite. Collective. */
+int trainer_check(const trainer *t, error *err);
 
 int64_t trainer_version(const trainer *t);
 int trainer_micro_tokens(const trainer *t); /* in use */

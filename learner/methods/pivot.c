@@ -28,13 +28,16 @@ static void remember(const pivot_config *c, pivot_state *s, int K, const double 
     s->n++;
 }
 
-void pivot_weights(const pivot_config *c, pivot_state *s, int K, const double *means, double *w)
+void pivot_weights(const pivot_config *c, pivot_state *s, const objective_set *objectives, const double *means,
+                   double *w)
 {
+    const int K = objectives->n;
     double now[MAX_OBJECTIVES], sum = 0;
     for (int d = 0; d < K; d++) {
         const double line = s->n >= 2 ? foretold(s, d) : means[d];
         now[d] = isnan(means[d]) ? (s->n > 0 ? line : 0) : means[d];
         w[d] = exp(c->beta * (isnan(means[d]) ? 0 : now[d] - line));
+        if (!objective_weighs(&objectives->items[d])) w[d] = 0;
         sum += w[d];
     }
     for (int d = 0; d < K; d++) w[d] /= sum;
@@ -82,7 +85,8 @@ static void eliminate_from(const objective_set *o, const double *w, int leading,
     bool *out = xcalloc((size_t)g->n + 1, sizeof *out);
     for (uint32_t i = 0; i < g->n; i++) {
         double sum = 0;
-        for (int d = 0; d < o->n; d++) sum += w[d] * score_get(g->scores[i], o->items[d].name);
+        for (int d = 0; d < o->n; d++)
+            if (objective_weighs(&o->items[d])) sum += w[d] * score_get(g->scores[i], o->items[d].name);
         if (isnan(sum)) continue;
         pivot[n] = score_get(g->scores[i], o->items[leading].name), R[n] = sum, place[n++] = (int)i;
     }

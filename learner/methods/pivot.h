@@ -25,9 +25,11 @@ typedef struct pivot_state {
     double means[PIVOT_WINDOW][MAX_OBJECTIVES];
 } pivot_state;
 
-/* The weights w [K] of this step, sum 1, and the step's means [K] joins the history. Equal weights until there are two
- * steps to draw a line through; a mean that is missing (NaN) is taken for as foretold. */
-void pivot_weights(const pivot_config *config, pivot_state *state, int K, const double *means, double *w);
+/* The weights w [K] of this step, sum 1, and the step's means [K] join the history. Equal weights until there are two
+ * steps to draw a line through; a mean that is missing (NaN) is taken for as foretold. Objectives of weight 0 have 0.
+ */
+void pivot_weights(const pivot_config *config, pivot_state *state, const objective_set *objectives, const double *means,
+                   double *w);
 
 /* Marks in drop [S] (episodes in order of the groups) what elimination leaves out. Episodes without a score of some
  * objective are kept. */

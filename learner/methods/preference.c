@@ -26,10 +26,13 @@ static int read_row(const char *text, const char *field, const objective_set *ob
     {
         const int k = place_of(objectives, name);
         if (rc != OK) break;
-        if (k == objectives->n || objectives->items[k].weight == 0 || !json_is_number(value))
+        if (k == objectives->n || !objective_weighs(&objectives->items[k]) || !json_is_number(value))
             rc = error_set(err, ERR_PARSE,
                            "%s: '%.40s' is no objective with a weight in reward.objectives, or has no number", field,
                            name);
+        else if (json_number_value(value) < 0)
+            rc = error_set(err, ERR_PARSE, "%s: '%.40s' weighs %g (expected a number from 0 on)", field, name,
+                           json_number_value(value));
         else
             weights[k] = json_number_value(value);
     }

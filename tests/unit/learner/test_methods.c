@@ -119,16 +119,17 @@ static void the_objective_above_its_trend_leads(void **state)
 {
     (void)state;
     const pivot_config c = { .window = 4, .beta = 10 };
+    const objective_set two = { .items = { { "a", 1, -INFINITY }, { "b", 1, -INFINITY } }, .n = 2 };
     pivot_state s = { 0 };
     double w[2];
     const double history[][2] = { { 0.2, 0.5 }, { 0.3, 0.5 }, { 0.4, 0.5 }, { 0.5, 0.5 } };
-    pivot_weights(&c, &s, 2, history[0], w);
+    pivot_weights(&c, &s, &two, history[0], w);
     test_near(w[0], 0.5, 1e-12, "nothing is foretold yet");
-    for (int i = 1; i < 4; i++) pivot_weights(&c, &s, 2, history[i], w);
-    pivot_weights(&c, &s, 2, (const double[]){ 0.6, 0.6 }, w);
+    for (int i = 1; i < 4; i++) pivot_weights(&c, &s, &two, history[i], w);
+    pivot_weights(&c, &s, &two, (const double[]){ 0.6, 0.6 }, w);
     test_near(w[0], 0.2689, 1e-4, "as foretold");
     test_near(w[1], 0.7311, 1e-4, "0.1 above");
-    pivot_weights(&c, &s, 2, (const double[]){ 0.7, NAN },
+    pivot_weights(&c, &s, &two, (const double[]){ 0.7, NAN },
                   w); /* the window has moved on; what is missing is as foretold */
     test_near(w[0], 0.5, 1e-9, "both as foretold");
 }

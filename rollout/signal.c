@@ -1,0 +1,19 @@
+#include "rollout/signal.h"
+
+#include <math.h>
+
+static const double ROUNDING = 1e-12;
+
+double signal_of(double difference, double scale) { return fabs(difference) > ROUNDING * scale ? difference : 0; }
+
+double signal_between(double a, double b) { return signal_of(a - b, fmax(1, fmax(fabs(a), fabs(b)))); }
+
+bool signal_among(const double *r, int n)
+{
+    double least = INFINITY, most = -INFINITY;
+    for (int i = 0; i < n; i++)
+        if (!isnan(r[i])) least = fmin(least, r[i]), most = fmax(most, r[i]);
+    return most > least && signal_between(most, least) != 0;
+}
+
+bool signal_right(double reward) { return signal_between(reward, 0) > 0; }

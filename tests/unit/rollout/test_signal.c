@@ -1,0 +1,69 @@
+#include "rollout/signal.h"
+
+#include <math.h>
+
+#include "base/rng.h"
+#include "tests/support/support.h"
+
+enum { MOST = 64 };
+
+/* The same reward, reached by sums in many orders: at every scale it is the same. */
+static void equal_rewards_are_equal_however_they_were_added_up(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 2000; seed++) {
+        const rng_key key = { seed, 1 };
+        const double scale = pow(10, 18 * rng_uniform(key, 0, 0) - 6);
+        double parts[MOST], r[MOST];
+        for (int i = 0; i < MOST; i++) parts[i] = scale * (rng_uniform(key, 1, (uint64_t)i) - 0.3);
+        for (int n = 0; n < MOST; n++) {
+            uint64_t order[MOST];
+            for (int i = 0; i < MOST; i++) order[i] = (uint64_t)i;
+            rng_permutation((rng_key){ seed, 2 + (uint64_t)n }, order, MOST);
+            r[n] = 0;
+            for (int i = 0; i < MOST; i++) r[n] += parts[order[i]];
+        }
+        /* 24 of one value: their mean, which is not always the value, is no other reward */
+        double mean = 0;
+        for (int i = 0; i < 24; i++) mean += r[0] / 24;
+        if (signal_among(r, MOST)) fail_msg("seed %ju: sums of the same parts differ", (uintmax_t)seed);
+        if (signal_between(r[0], mean) != 0) fail_msg("seed %ju: a value differs from its mean", (uintmax_t)seed);
+    }
+    const double cancelled[3] = { 0.1 + 0.2 - 0.3, 0, 0.3 - 0.1 - 0.2 };
+    assert_true(cancelled[0] != 0 && !signal_among(cancelled, 3) && !signal_right(cancelled[0]));
+}
+
+static void rewards_that_differ_do_at_any_scale(void **state)
+{
+    (void)state;
+    for (int k = -9; k <= 12; k++) {
+        const double scale = pow(10, k);
+        assert_true(signal_among((double[]){ scale, 2 * scale }, 2));
+        assert_true(signal_between(scale, 0) == scale && signal_between(0, scale) == -scale);
+    }
+    assert_true(signal_among((double[]){ 0.1, 0.1 + 1e-9 }, 2)); /* small, and meant */
+    assert_true(signal_among((double[]){ 1000, 1000.0001 }, 2));
+    assert_false(signal_among((double[]){ 1000, 1000 + 1e-10 }, 2));
+    assert_true(signal_among((double[]){ 1e300, -1e300 }, 2));
+}
+
+static void missing_rewards_are_not_looked_at(void **state)
+{
+    (void)state;
+    assert_false(signal_among((double[]){ NAN, 1, NAN, 1 }, 4));
+    assert_true(signal_among((double[]){ NAN, 1, NAN, 0 }, 4));
+    assert_false(signal_among((double[]){ NAN, NAN }, 2));
+    assert_false(signal_among(NULL, 0));
+    assert_false(signal_right(NAN));
+    assert_true(signal_right(1e-9) && !signal_right(0) && !signal_right(-1));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(equal_rewards_are_equal_however_they_were_added_up),
+        cmocka_unit_test(rewards_that_differ_do_at_any_scale),
+        cmocka_unit_test(missing_rewards_are_not_looked_at),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
