@@ -257,6 +257,8 @@ static int run(actor *a, error *err)
 
 static void on_stop(void *ctx) { ((actor *)ctx)->stop = true; }
 
+static void alive(void *ctx) { endpoint_alive(((actor *)ctx)->exchange); }
+
 static int open_all(actor *a, error *err)
 {
     const actor_config *c = a->config;
@@ -278,6 +280,7 @@ static int open_all(actor *a, error *err)
     const endpoint_callbacks cb = { .ctx = a, .on_message = on_message, .on_peer = on_peer };
     a->exchange = endpoint_connect(a->lp, &ec, &cb, a->log, err);
     if (!a->exchange) return err->code;
+    device_set_tick(c->model->weights->dev, alive, a); /* a step of the engine may take longer than others wait */
     loop_add_timer(a->lp, RESEND_MS, resend, a);
     return loop_on_stop(a->lp, on_stop, a, err);
 }
@@ -289,6 +292,7 @@ static void close_all(actor *a)
         endpoint_send(a->exchange, 0, &bye, NULL);
     }
     loop_remove(a->lp, a);
+    device_set_tick(a->config->model->weights->dev, NULL, NULL);
     endpoint_free(a->exchange);
     stage_free(a->stage);
     engine_free(a->engine);

@@ -1,8 +1,9 @@
 /* actor - the worker process: leases in, episodes out, weights switched between tokens.
  *
- * One thread: `loop_once(wait)`, then `stage_turn`. Episodes are kept and sent again until they are acked; tasks are
- * asked for while there is room; new weights are mapped (same host) or fetched, verified by hash, and switched to
- * between two tokens: in synchronous mode that means between two steps. */
+ * One thread: `loop_once(wait)`, then `stage_turn`, which may take seconds: heartbeats go on between its pieces.
+ * Episodes are kept and sent again until they are acked; tasks are asked for while there is room; new weights are
+ * mapped (same host) or fetched, verified by hash, and switched to between two tokens: in synchronous mode that means
+ * between two steps. */
 #pragma once
 
 #include "actor/play.h"

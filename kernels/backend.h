@@ -22,8 +22,9 @@ struct backend {
     int (*sync)(device *dev, error *err);
     /* A host loop on the device's threads; NULL: there are none. */
     void (*parallel)(device *dev, int64_t n, void (*fn)(void *ctx, int64_t begin, int64_t end, int thread), void *ctx);
-    void *(*stream)(const device *dev); /* NULL: no stream */
-    bool host_memory;                   /* arrays of the device are the host's to read */
+    void *(*stream)(const device *dev);                                /* NULL: no stream */
+    void (*set_tick)(device *dev, void (*tick)(void *ctx), void *ctx); /* NULL: it has no loops of its own */
+    bool host_memory;                                                  /* arrays of the device are the host's to read */
 };
 
 struct device {

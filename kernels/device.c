@@ -175,6 +175,11 @@ void device_scratch_drop(device *dev)
 size_t device_scratch_peak(const device *dev) { return dev->backend->scratch_peak(dev); }
 int device_sync(device *dev, error *err) { return dev->backend->sync(dev, err); }
 
+void device_set_tick(device *dev, void (*tick)(void *ctx), void *ctx)
+{
+    if (dev->backend->set_tick) dev->backend->set_tick(dev, tick, ctx);
+}
+
 void device_parallel(device *dev, int64_t n, void (*fn)(void *ctx, int64_t begin, int64_t end, int thread), void *ctx)
 {
     if (dev->backend->parallel)

@@ -25,7 +25,7 @@ typedef struct peer {
     unsigned char identity[MAX_IDENTITY];
     size_t identity_len;
     hello_body hello;
-    int64_t heard_ms;
+    int64_t heard_ms, asked_ms; /* asked: for its HELLO */
     bool up;
 } peer;
 
@@ -42,6 +42,7 @@ struct endpoint {
     uint64_t malformed;
     int64_t heard_ms; /* worker: from the exchange */
     int64_t beat_ms;  /* when `beat` last ran */
+    int64_t sent_ms;  /* worker: its last heartbeat */
     bool welcome;     /* worker: it knows us */
     str bytes;        /* scratch */
 };
@@ -214,15 +215,26 @@ static int64_t later(const endpoint *ep, int64_t heard_ms, int64_t late)
     return heard_ms + late < now_ms ? heard_ms + late : now_ms;
 }
 
-static void beat_worker(endpoint *ep)
+static void send_heartbeat(endpoint *ep)
 {
     const message m = { .type = MSG_HEARTBEAT, .heartbeat = ep->beat };
-    if (endpoint_silence_ms(ep) > 3 * ep->config.heartbeat_ms) ep->welcome = false; /* it may have been restarted */
+    ep->sent_ms = clock_ms();
     endpoint_send(ep, 0, &m, NULL);
+}
+
+void endpoint_alive(endpoint *ep)
+{
+    if (clock_ms() - ep->sent_ms >= ep->config.heartbeat_ms) send_heartbeat(ep);
+}
+
+static void beat_worker(endpoint *ep)
+{
+    if (endpoint_silence_ms(ep) > 3 * ep->config.heartbeat_ms) ep->welcome = false; /* it may have been restarted */
+    send_heartbeat(ep);
     if (!ep->welcome) say_hello(ep);
 }
 
-/* NULL: it lives. A peer that never said HELLO to us is told nothing, so that it says it. */
+/* NULL: it lives. A peer that has not said HELLO to us gets no heartbeats, so that it says it. */
 static const char *death_of(endpoint *ep, const peer *p)
 {
     const message m = { .type = MSG_HEARTBEAT, .heartbeat = ep->beat };
@@ -289,6 +301,17 @@ static void welcome(endpoint *ep, peer_id id, const hello_body *hello)
     ep->cb.on_peer(ep->cb.ctx, id, hello, true, "");
 }
 
+/* Its HELLO came to the exchange before us, or we have given it up since: it doesn't know, and is told to introduce
+ * itself again. */
+static void ask_for_hello(endpoint *ep, peer *p)
+{
+    const int64_t now_ms = loop_now_ms(ep->lp);
+    const message m = { .type = MSG_HELLO, .hello = { .role = "exchange", .protocol = PROTOCOL_VERSION } };
+    if (p->asked_ms && now_ms - p->asked_ms < ep->config.heartbeat_ms) return;
+    p->asked_ms = now_ms;
+    endpoint_send(ep, p->id, &m, NULL);
+}
+
 /* The exchange's side. Callbacks may move peers: after one only the id is used. */
 static void from_worker(endpoint *ep, peer *p, message *m)
 {
@@ -296,7 +319,7 @@ static void from_worker(endpoint *ep, peer *p, message *m)
     if (m->type == MSG_HELLO) {
         if (!p->up && protocol_fits(ep, p, m)) welcome(ep, p->id, &m->hello);
     } else if (!p->up) {
-        return; /* meant for the exchange before us: hearing nothing, it will say HELLO again */
+        ask_for_hello(ep, p);
     } else if (m->type == MSG_BYE) {
         forget(ep, p->id, m->bye.reason);
     } else {
@@ -307,7 +330,12 @@ static void from_worker(endpoint *ep, peer *p, message *m)
 static void from_exchange(endpoint *ep, message *m)
 {
     ep->heard_ms = loop_now_ms(ep->lp);
-    ep->welcome = true; /* it speaks only to those it knows */
+    if (m->type == MSG_HELLO) { /* it doesn't know us (any more) */
+        ep->welcome = false;
+        say_hello(ep);
+        return;
+    }
+    ep->welcome = true; /* to those it doesn't know it says nothing else */
     if (m->type == MSG_WELCOME) ep->cb.on_peer(ep->cb.ctx, 0, NULL, true, "");
     ep->cb.on_message(ep->cb.ctx, 0, m);
 }

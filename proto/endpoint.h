@@ -2,7 +2,9 @@
  *
  * Messages come decoded and with the peer's name; what can't be decoded is counted, logged with the peer and dropped.
  * Heartbeats go both ways from the main loop, so that a stuck process looks stuck: a peer that is silent for
- * `patience_ms` is reported as gone. Frames have a size limit, queues too, closing has a deadline.
+ * `patience_ms` is reported as gone. One that computes for longer says so between two pieces of its work
+ * (endpoint_alive). Who was given up and speaks again is asked for its HELLO and taken back as a new peer. Frames have
+ * a size limit, queues too, closing has a deadline.
  *
  * Without keys the wire is for this machine: ipc://, or tcp:// on loopback. */
 #pragma once
@@ -37,6 +39,9 @@ void endpoint_free(endpoint *ep);
 /* ERR_PEER: the peer is gone or its queue is full. ERR_LIMIT: the message is longer than MAX_MESSAGE_BYTES. It stays
  * the caller's either way. */
 int endpoint_send(endpoint *ep, peer_id peer, const message *m, error *err);
+/* For a worker that computes and can't turn the loop: sends the heartbeat that is due, reads nothing. Cheap enough to
+ * be called between any two pieces of work. */
+void endpoint_alive(endpoint *ep);
 /* What the next heartbeats say. */
 void endpoint_set_heartbeat(endpoint *ep, const heartbeat_body *beat);
 const char *endpoint_peer_name(const endpoint *ep, peer_id peer);

@@ -242,6 +242,11 @@ static void cpu_host_loop(device *dev, int64_t n, pool_fn fn, void *ctx)
     pool_run(((cpu_device *)dev)->threads, n, 1, fn, ctx);
 }
 
+static void cpu_set_tick(device *dev, void (*tick)(void *ctx), void *ctx)
+{
+    pool_set_tick(((cpu_device *)dev)->threads, tick, ctx);
+}
+
 static void cpu_close(device *base)
 {
     cpu_device *dev = (cpu_device *)base;
@@ -263,6 +268,7 @@ static const struct backend CPU_BACKEND = { .close = cpu_close,
                                             .scratch_peak = cpu_scratch_peak,
                                             .sync = cpu_sync,
                                             .parallel = cpu_host_loop,
+                                            .set_tick = cpu_set_tick,
                                             .host_memory = true };
 
 device *cpu_open(int threads, error *err)

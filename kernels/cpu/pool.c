@@ -28,6 +28,8 @@ struct pool {
     pool_fn fn;
     void *ctx;
     int64_t n, grain;
+    void (*tick)(void *ctx);
+    void *tick_ctx;
     int threads, started;
     pthread_t worker[MAX_THREADS];
 };
@@ -53,6 +55,7 @@ static void take_pieces(pool *p, int thread)
         const int64_t begin = atomic_fetch_add_explicit(&p->next, p->grain, memory_order_relaxed);
         if (begin >= p->n) return;
         p->fn(p->ctx, begin, begin + p->grain < p->n ? begin + p->grain : p->n, thread);
+        if (thread == 0 && p->tick) p->tick(p->tick_ctx);
     }
 }
 
@@ -154,6 +157,7 @@ void pool_free(pool *p)
 }
 
 int pool_threads(const pool *p) { return p->threads; }
+void pool_set_tick(pool *p, void (*tick)(void *ctx), void *ctx) { p->tick = tick, p->tick_ctx = ctx; }
 
 /* Closes the loop once nobody is inside any more. */
 static void close_loop(pool *p)
@@ -171,6 +175,7 @@ void pool_run(pool *p, int64_t n, int64_t grain, pool_fn fn, void *ctx)
 {
     if (n <= 0) return;
     if (grain <= 0) grain = (n + p->threads - 1) / p->threads;
+    if (p->tick) p->tick(p->tick_ctx);
     if (p->started == 0 || n <= grain) {
         fn(ctx, 0, n, 0);
         return;

@@ -17,6 +17,10 @@ pool *pool_new(int threads);
 void pool_free(pool *p); /* NULL is allowed */
 int pool_threads(const pool *p);
 
+/* tick(ctx) is called by the owning thread alone, now and then while a loop goes on: before it and between its pieces.
+ * NULL: nobody. */
+void pool_set_tick(pool *p, void (*tick)(void *ctx), void *ctx);
+
 /* fn(ctx, begin, end, thread) over [0, n) in pieces of `grain` items (0: a piece a thread); `thread` < threads
  * names a buffer of one's own. Returns when all is done. Not to be called from within fn. */
 typedef void (*pool_fn)(void *ctx, int64_t begin, int64_t end, int thread);

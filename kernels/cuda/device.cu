@@ -155,7 +155,7 @@ static void gpu_close(device *dev)
 
 static const struct backend BACKEND = { gpu_close,       gpu_alloc, gpu_release,   gpu_copy_in, gpu_copy_out,
                                         gpu_copy_within, gpu_take,  gpu_reset,     gpu_drop,    gpu_peak,
-                                        gpu_sync,        NULL,      gpu_stream_of, false };
+                                        gpu_sync,        NULL,      gpu_stream_of, NULL,        false };
 
 /* In the order of kernels/ops.h. */
 static const struct ops OPS = { cuda_zero,

@@ -77,11 +77,44 @@ static void workers_leave_signals_to_the_threads_of_the_process(void **state)
     pool_free(p);
 }
 
+typedef struct heart {
+    pthread_t owner;
+    int beats, strangers;
+} heart;
+
+static void beat(void *ctx)
+{
+    heart *h = ctx;
+    h->beats++;
+    h->strangers += !pthread_equal(pthread_self(), h->owner);
+}
+
+/* Who computes for long can say that it lives: the owner's thread is called between pieces, whatever the threads. */
+static void the_owner_is_called_while_a_loop_goes_on(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 3; threads++) {
+        count *c = calloc(1, sizeof *c);
+        heart h = { pthread_self(), 0, 0 };
+        pool *p = pool_new(threads);
+        pool_set_tick(p, beat, &h);
+        for (int i = 0; i < 50; i++) pool_run(p, ITEMS, 10, count_items, c);
+        assert_true(h.beats >= 50 && h.strangers == 0);
+        pool_set_tick(p, NULL, NULL);
+        const int before = h.beats;
+        pool_run(p, ITEMS, 10, count_items, c);
+        assert_int_equal(h.beats, before);
+        free(c);
+        pool_free(p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_item_is_done_once_before_a_loop_returns),
         cmocka_unit_test(threads_that_fell_asleep_come_back),
+        cmocka_unit_test(the_owner_is_called_while_a_loop_goes_on),
         cmocka_unit_test(workers_leave_signals_to_the_threads_of_the_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -56,6 +56,7 @@ static void every_message_reaches_a_worker_unchanged(void **state)
     connected(&w);
     const peer_id worker = w.exchange.peer;
     for (int type = MSG_NONE + 1; type < N_MESSAGES; type++) {
+        if (type == MSG_HELLO) continue; /* asks for the worker's own */
         message m = sample((message_type)type);
         const int before = w.worker.messages, ups = w.worker.ups;
         send_ok(&w.exchange, worker, &m);
@@ -282,6 +283,61 @@ static void who_falls_silent_is_gone_though_its_socket_is_open(void **state)
     raw_hello(raw, "mute", PROTOCOL_VERSION); /* it was only asleep */
     UNTIL(&w, w.exchange.ups == 3);
     zmq_close(raw);
+    free_wire(&w);
+}
+
+/* A worker that computed for too long is given up; its loop has been held up, so it takes nobody for silent and would
+ * not think of introducing itself again. */
+static void who_was_given_up_and_speaks_again_is_taken_back(void **state)
+{
+    (void)state;
+    wire w;
+    connected(&w);
+    const peer_id before = w.exchange.peer;
+    for (int round = 1; round <= 3; round++) {
+        for (const int64_t until_ms = clock_ms() + DEADLINE_MS; w.exchange.downs < round; step_side(&w.exchange))
+            if (clock_ms() > until_ms) fail_msg("it was never given up");
+        assert_non_null(strstr(w.exchange.why, "silent"));
+        UNTIL(&w, w.exchange.ups == 1 + round);
+        assert_true(w.exchange.peer != before);
+        assert_string_equal(w.exchange.hello.name, "actor-1");
+    }
+    error err = { 0 };
+    const message want = sample(MSG_WANT);
+    const int heard = w.exchange.of_type[MSG_WANT];
+    test_ok(endpoint_send(w.worker.ep, 0, &want, &err), &err); /* and it is heard again */
+    UNTIL(&w, w.exchange.of_type[MSG_WANT] == heard + 1);
+    free_wire(&w);
+}
+
+/* Another process: it says nothing but heartbeats, as one that never hears what it is told. */
+static void a_stranger_that_never_introduces_itself_is_asked_at_a_bounded_rate(void **state)
+{
+    (void)state;
+    wire w = new_wire();
+    open_exchange(&w);
+    void *raw = raw_dealer(&w);
+    for (int i = 0; i < 500; i++) raw_message(raw, sample(MSG_HEARTBEAT));
+    step_for(&w, 10 * HEARTBEAT_MS);
+    char frame[1000];
+    int asked = 0;
+    while (zmq_recv(raw, frame, sizeof frame, ZMQ_DONTWAIT) > 0) asked++;
+    assert_in_range(asked, 1, 11);
+    assert_int_equal(w.exchange.ups, 0);
+    zmq_close(raw);
+    free_wire(&w);
+}
+
+static void who_computes_and_says_so_is_not_given_up(void **state)
+{
+    (void)state;
+    wire w;
+    connected(&w);
+    for (const int64_t until_ms = clock_ms() + 4 * PATIENCE_MS; clock_ms() < until_ms; step_side(&w.exchange))
+        endpoint_alive(w.worker.ep); /* its loop does not turn */
+    assert_int_equal(w.exchange.downs, 0);
+    assert_int_equal(w.exchange.ups, 1);
+    UNTIL(&w, w.exchange.downs == 0 && w.worker.of_type[MSG_HEARTBEAT] > 3);
     free_wire(&w);
 }
 
@@ -538,6 +594,9 @@ int main(void)
         cmocka_unit_test(another_protocol_is_refused_with_both_numbers),
         cmocka_unit_test(a_namesake_takes_the_place_of_the_one_before),
         cmocka_unit_test(who_falls_silent_is_gone_though_its_socket_is_open),
+        cmocka_unit_test(who_was_given_up_and_speaks_again_is_taken_back),
+        cmocka_unit_test(a_stranger_that_never_introduces_itself_is_asked_at_a_bounded_rate),
+        cmocka_unit_test(who_computes_and_says_so_is_not_given_up),
         cmocka_unit_test(an_exchange_that_was_held_up_calls_nobody_silent),
         cmocka_unit_test(a_worker_that_was_held_up_does_not_take_the_exchange_for_silent),
         cmocka_unit_test(what_was_just_heard_is_no_silence_and_not_in_the_future),
