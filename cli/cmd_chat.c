@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "cli/arguments.h"
+#include "cli/checks.h"
 #include "cli/player.h"
 #include "cli/verbs.h"
 
@@ -81,7 +82,10 @@ int cmd_chat(int argc, char **argv)
     if (status >= 0) return status;
     logger *log = logger_new(2, "chat", LOG_WARN, false);
     recipe *r = recipe_open(a.positional[0], a.overrides, a.n_overrides, &err);
-    player *p = r ? player_new(r, model, (int)r->learner_threads, 1, log, &err) : NULL;
+    checks found;
+    const checks_for what = { .model = model, .test_shots = shots, .option = "--shots" };
+    const bool fit = r && checks_open(r, &what, &found, &err) == OK;
+    player *p = fit ? player_new(r, model, (int)r->learner_threads, 1, log, &err) : NULL;
     int rc = p ? OK : err.code;
     if (rc == OK) {
         chat c = {

@@ -7,8 +7,10 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/vec.h"
 #include "cli/arguments.h"
 #include "cli/batch_metrics.h"
+#include "cli/checks.h"
 #include "cli/player.h"
 #include "cli/verbs.h"
 #include "exchange/scheduler.h"
@@ -129,8 +131,17 @@ int cmd_eval(int argc, char **argv)
     recipe *r = recipe_open(a.positional[0], a.overrides, a.n_overrides, &err);
     evaluation v = { .recipe = r, .log = logger_new(2, "eval", LOG_WARN, false) };
     player *p = NULL;
+    checks found;
     int rc = r ? OK : err.code;
     if (rc == OK && !r->test[0]) rc = error_set(&err, ERR_ARGUMENT, "%s has no data.test to evaluate on", r->path);
+    if (rc == OK) {
+        const checks_for what = { .model = model,
+                                  .test = true,
+                                  .test_shots = shots >= 0 ? shots : r->eval_shots,
+                                  .option = shots >= 0 ? "--shots" : NULL };
+        rc = checks_open(r, &what, &found, &err);
+        if (rc == OK && found.note[0]) log_warn(v.log, "%s", found.note);
+    }
     if (rc == OK && out && !(v.out = fopen(out, "we"))) rc = error_set(&err, ERR_IO, "can't write %s", out);
     if (rc == OK) rc = (p = player_new(r, model, (int)r->learner_threads, SLOTS, v.log, &err)) ? OK : err.code;
     if (rc == OK) {

@@ -16,6 +16,7 @@
 #include "base/process.h"
 #include "base/vec.h"
 #include "cli/arguments.h"
+#include "cli/checks.h"
 #include "cli/progress.h"
 #include "cli/recipe.h"
 #include "cli/run_dir.h"
@@ -38,6 +39,7 @@ typedef struct child_words {
 typedef struct train {
     run_dir run;
     recipe *recipe;
+    checks checks;
     supervisor *supervisor;
     progress *progress;
     logger *log;
@@ -284,6 +286,15 @@ static void close_all(train *t)
     if (t->signals > 0) close(t->signals);
 }
 
+/* Before the run has a folder: what is refused leaves none behind. */
+static int check(train *t, error *err)
+{
+    const recipe *r = t->recipe;
+    const bool evaluates = r->eval_every > 0;
+    const checks_for what = { .train = true, .test = evaluates, .test_shots = evaluates ? r->eval_shots : 0 };
+    return checks_open(r, &what, &t->checks, err);
+}
+
 static int begin_run(train *t, const arguments *a, const char *dir, const char *resume, bool fresh, error *err)
 {
     char path[1024];
@@ -291,10 +302,10 @@ static int begin_run(train *t, const arguments *a, const char *dir, const char *
         t->resumed = true;
         if (run_dir_resume(&t->run, resume, err) != OK) return err->code;
         t->recipe = recipe_open(t->run.recipe, (const char *const *)t->run.overrides, t->run.n_overrides, err);
-        return t->recipe ? OK : err->code;
+        return t->recipe ? check(t, err) : err->code;
     }
     t->recipe = recipe_open(a->positional[0], a->overrides, a->n_overrides, err);
-    if (!t->recipe) return err->code;
+    if (!t->recipe || check(t, err) != OK) return err->code;
     snprintf(path, sizeof path, "runs/%s", t->recipe->name);
     char *overrides[MAX_OVERRIDES]; /* a run may be resumed from another folder */
     for (int i = 0; i < a->n_overrides; i++) overrides[i] = recipe_override(a->overrides[i]);

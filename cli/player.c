@@ -4,40 +4,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/file.h"
-#include "base/json.h"
 
-enum {
-    MAX_SHOTS_FILE = 64 << 20,
-    TOKENS_PER_STEP = 512,
-    MAX_FINISHED = 64,
-    MAX_FDS = 128,
-    IDLE_MS = 200,
-    MAX_PICK = 64
-};
-
-/* Each line a shot: {"prompt", "steps": [{"tool", "arguments", "result"}], "answer"}. */
-static int read_shots(player *p, const char *path, error *err)
-{
-    size_t len;
-    int line_number = 1;
-    char *text = file_read(path, MAX_SHOTS_FILE, &len, err);
-    if (!text) return err->code;
-    int rc = OK;
-    for (char *line = text, *end; rc == OK && line < text + len; line = end + 1, line_number++) {
-        end = memchr(line, '\n', len - (size_t)(line - text));
-        if (!end) end = text + len;
-        if (end == line) continue;
-        json_t *json = json_parse(line, (size_t)(end - line), "shot", err);
-        if (!json)
-            rc = error_within(err, "%s:%d", path, line_number);
-        else
-            vec_push(&p->shots, xstrndup(line, (size_t)(end - line)));
-        json_decref(json);
-    }
-    free(text);
-    return rc == OK && p->shots.len == 0 ? error_set(err, ERR_PARSE, "%s holds no shot", path) : rc;
-}
+enum { TOKENS_PER_STEP = 512, MAX_FINISHED = 64, MAX_FDS = 128, IDLE_MS = 200, MAX_PICK = 64 };
 
 /* The shots of a task are chosen by its group: all samples of a prompt see the same ones. */
 static int pick_shots(void *ctx, const task *t, const char **out, int max)
@@ -52,7 +20,7 @@ static int pick_shots(void *ctx, const task *t, const char **out, int max)
 
 static int open_words(player *p, const recipe *r, logger *lg, error *err)
 {
-    if (r->shots_file[0] && read_shots(p, r->shots_file, err) != OK) return err->code;
+    if (r->shots_file[0] && shots_read(&p->shots, r->shots_file, err) != OK) return err->code;
     if (!(p->router = recipe_router(r, lg, err))) return err->code;
     char *tools = router_tools_json(p->router);
     p->dialect = dialect_new(r->dialect, r->dialect_options, tools, err);
@@ -107,8 +75,7 @@ void player_free(player *p)
     hf_folder_close(p->model);
     tokenizer_free(p->tokenizer);
     device_close(p->device);
-    for (size_t i = 0; i < p->shots.len; i++) free(p->shots.data[i]);
-    vec_free(&p->shots);
+    shots_free(&p->shots);
     free(p);
 }
 

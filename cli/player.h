@@ -3,8 +3,8 @@
 #pragma once
 
 #include "actor/play.h"
-#include "base/vec.h"
 #include "cli/recipe.h"
+#include "cli/shots.h"
 #include "model/hf_folder.h"
 
 typedef struct player {
@@ -13,7 +13,7 @@ typedef struct player {
     tokenizer *tokenizer;
     router *router;
     dialect *dialect;
-    vec(char *) shots;  /* JSON texts of the pool */
+    shot_pool shots;    /* the pool */
     stage_config stage; /* all but the engine */
     engine_config engine;
 } player;

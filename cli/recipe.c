@@ -13,7 +13,6 @@
 #include "cli/recipe_read.h"
 #include "env/tools/lua.h"
 #include "env/tools/python.h"
-#include "learner/methods/preference.h"
 #include "lua/bind.h"
 #include "lua/config.h"
 #include "rollout/dataset.h"
@@ -342,7 +341,6 @@ int recipe_names(opening *o, lua_State *L, const char *key, int least, int most,
 
 static void read_shots(opening *o, lua_State *L)
 {
-    char dir[RECIPE_PATH];
     error why = { 0 };
     recipe *r = o->r;
     config_push(L, "prompt.shots");
@@ -351,7 +349,7 @@ static void read_shots(opening *o, lua_State *L)
         recipe_bad(o, "prompt.shots", "T.shots{ file = ..., schedule = ... }");
         return;
     }
-    path_join(r->shots_file, sizeof r->shots_file, path_dirname(dir, sizeof dir, r->path), lua_tostring(L, -1));
+    path_join(r->shots_file, sizeof r->shots_file, r->dir, lua_tostring(L, -1));
     if (!file_exists(r->shots_file))
         o->rc = config_error(o->c, "prompt.shots", o->err, "there is no %s", r->shots_file);
     lua_getfield(L, -2, "schedule");
@@ -359,6 +357,14 @@ static void read_shots(opening *o, lua_State *L)
     r->shots = curriculum_new(schedule, &why);
     json_decref(schedule);
     if (!r->shots && o->rc == OK) o->rc = config_error(o->c, "prompt.shots", o->err, "%s", why.text);
+}
+
+/* A dialect file lies beside the recipe, as all its files do. */
+static void place_dialect(recipe *r)
+{
+    char name[RECIPE_PATH];
+    snprintf(name, sizeof name, "%s", r->dialect);
+    if (strpbrk(name, "./")) path_join(r->dialect, sizeof r->dialect, r->dir, name);
 }
 
 /* Lists only, so that env.tools = T.python{} and env.tools=x are no training without tools. */
@@ -416,6 +422,7 @@ static int read_values(lua_State *L)
     luaL_checkstack(L, 64, "recipe");
     recipe_read_learning(o, L);
     if (o->rc == OK) check_tools(o, L);
+    place_dialect(o->r);
     if (o->rc == OK) read_prompt(o, L);
     if (o->rc == OK) recipe_read_sampling(o, L);
     if (o->rc == OK) read_micro_tokens(o, L);
@@ -432,86 +439,32 @@ scorer_config recipe_scorer(const recipe *r)
 
 /* ---- checks that cost a moment and save a fleet ---- */
 
-enum { MOST_ROWS = 10000 };
-
-static int check_preferences(const recipe *r, const dataset *d, config *c, error *err)
+static int check_words(const recipe *r, const config *c, error *err)
 {
     error why = { 0 };
-    const char *field = r->trainer.preference;
-    if (!field[0] || preference_check(d, MOST_ROWS, field, &r->trainer.objectives, &why) == OK) return OK;
-    return config_error(c, "reward.preference", err, "%s", why.text);
-}
-
-static bool has_demonstration(const char *text)
-{
-    const char *shown = NULL;
-    json_t *row = json_parse(text, strlen(text), "row", NULL);
-    if (row) json_opt_string(row, "demonstration", "row", NULL, &shown, NULL);
-    const bool has = shown && *shown;
-    json_decref(row);
-    return has;
-}
-
-/* Stages that no row is in, and help that no row offers. */
-static int check_sampling(const recipe *r, const dataset *d, config *c, error *err)
-{
-    error why = { 0 };
-    bool shown = r->hinted + r->demonstrations == 0;
-    sampler *s = sampler_new(&r->sampler, d, &why);
-    sampler_free(s);
-    if (!s) return config_error(c, "data.stages", err, "%s", why.text);
-    for (uint64_t i = 0; !shown && i < dataset_size(d); i++) shown = has_demonstration(dataset_row(d, i));
-    if (!shown)
-        return config_error(c, r->hinted > 0 ? "rollout.hinted" : "rollout.demonstrations", err,
-                            "no row of data.train has a \"demonstration\"");
-    if (r->templated > 0 && r->n_templates == 0)
-        return config_error(c, "rollout.templated", err, "prompt.templates names none");
+    dialect *d = dialect_new(r->dialect, r->dialect_options, "[]", &why);
+    if (!d)
+        return config_error(c, strstr(why.text, "no option") ? "prompt.options" : "prompt.dialect", err, "%s",
+                            why.text);
+    dialect_free(d);
+    if (r->eval_shots > 0 && !r->shots)
+        return config_error(c, "eval_shots", err, "%" PRId64 " shots need prompt.shots", r->eval_shots);
     return OK;
 }
 
-/* Groups of rows that moo.groups doesn't name: better found now than at the first step. */
-static int check_groups(const recipe *r, dataset *d, config *c, error *err)
-{
-    const moo_plan *m = &r->trainer.moo;
-    const uint64_t n = dataset_size(d) < MOST_ROWS ? dataset_size(d) : MOST_ROWS;
-    int rc = OK;
-    for (uint64_t i = 0; rc == OK && m->n_groups > 0 && i < n; i++) {
-        const char *text = dataset_row(d, i), *name = "";
-        json_t *row = json_parse(text, strlen(text), "row", err);
-        if (!row) return err->code;
-        json_opt_string(row, "group", "row", "", &name, NULL);
-        int k = 0;
-        while (k < m->n_groups && strcmp(m->groups[k], name) != 0) k++;
-        if (k == m->n_groups)
-            rc = config_error(c, "moo.groups", err,
-                              "row %" PRIu64 " of data.train is of group '%.40s', which it does not name", i + 1, name);
-        json_decref(row);
-    }
-    return rc;
-}
-
-static int check_files(const recipe *r, config *c, error *err)
+static int check_files(const recipe *r, const config *c, error *err)
 {
     error why = { 0 };
-    const char *const data[] = { r->train, r->test };
     const scorer_config sc = recipe_scorer(r);
-    for (int i = 0; i < 2; i++) {
-        if (!data[i][0]) continue;
-        dataset *d = dataset_open(data[i], 0, &why);
-        if (!d) return config_error(c, i ? "data.test" : "data.train", err, "%s", why.text);
-        int rc = i == 0 ? check_groups(r, d, c, err) : OK;
-        if (rc == OK && i == 0) rc = check_preferences(r, d, c, err);
-        if (rc == OK && i == 0) rc = check_sampling(r, d, c, err);
-        dataset_free(d);
-        if (rc != OK) return rc;
-    }
-    if (r->eval_every > 0 && !r->test[0]) return config_error(c, "eval_every", err, "an evaluation needs data.test");
-    if (scorer_check_script(&sc, &why) != OK) return config_error(c, "reward.script", err, "%s", why.text);
-    return OK;
+    int rc = recipe_check_data(r, c, err);
+    if (rc == OK) rc = check_words(r, c, err);
+    if (rc == OK && scorer_check_script(&sc, &why) != OK) rc = config_error(c, "reward.script", err, "%s", why.text);
+    return rc;
 }
 
 static bool is_path_key(const char *key, size_t len)
 {
+    if (len == 14 && memcmp(key, "prompt.dialect", 14) == 0) return true;
     for (const config_row *row = ROWS; row->key; row++)
         if (row->kind == CONFIG_PATH && strlen(row->key) == len && memcmp(row->key, key, len) == 0) return true;
     return false;
@@ -529,42 +482,43 @@ char *recipe_override(const char *word)
     return str_take(&out);
 }
 
-static recipe *open_with(const char *path, const char *const *overrides, int n_overrides, error *err)
+recipe *recipe_open(const char *path, const char *const *overrides, int n_overrides, error *err)
 {
     const vm_limits limits = { .memory_bytes = (size_t)1 << 30, .instructions = 1000000000, .wall_ms = 10000 };
     recipe *r = xcalloc(1, sizeof *r);
-    config c = { 0 };
+    config *c = r->config = xcalloc(1, sizeof *c);
     snprintf(r->path, sizeof r->path, "%s", path);
     path_dirname(r->dir, sizeof r->dir, path);
     r->vm = vm_new(VM_RECIPE, &limits, r->dir, err);
-    opening o = { .r = r, .c = &c, .err = err };
-    int rc = r->vm ? config_open(&c, r->vm, r->path, overrides, n_overrides, err) : ERR_MEMORY;
-    c.aliases = ALIASES;
-    if (rc == OK) rc = config_read(&c, ROWS, r, err);
+    opening o = { .r = r, .c = c, .err = err };
+    r->words = xcalloc((size_t)n_overrides + 1, sizeof *r->words);
+    for (int i = 0; i < n_overrides; i++) r->words[i] = recipe_override(overrides[i]);
+    r->n_words = n_overrides;
+    int rc = r->vm ? config_open(c, r->vm, r->path, (const char *const *)r->words, n_overrides, err) : ERR_MEMORY;
+    c->aliases = ALIASES;
+    if (rc == OK) rc = config_read(c, ROWS, r, err);
     if (rc == OK) rc = vm_protect(r->vm, read_values, &o, err);
     if (rc == OK) rc = o.rc;
-    if (rc == OK) rc = check_files(r, &c, err);
-    config_close(&c);
+    if (rc == OK) rc = check_files(r, c, err);
     if (rc == OK) return r;
     recipe_free(r);
     return NULL;
 }
 
-recipe *recipe_open(const char *path, const char *const *overrides, int n_overrides, error *err)
+int recipe_error(const recipe *r, const char *key, const error *why, error *err)
 {
-    char **own = xcalloc((size_t)n_overrides + 1, sizeof *own);
-    for (int i = 0; i < n_overrides; i++) own[i] = recipe_override(overrides[i]);
-    recipe *r = open_with(path, (const char *const *)own, n_overrides, err);
-    for (int i = 0; i < n_overrides; i++) free(own[i]);
-    free(own);
-    return r;
+    return config_error(r->config, key, err, "%s", why->text);
 }
 
 void recipe_free(recipe *r)
 {
     if (!r) return;
     curriculum_free(r->shots);
+    if (r->config) config_close(r->config);
+    free(r->config);
     vm_free(r->vm);
+    for (int i = 0; i < r->n_words; i++) free(r->words[i]);
+    free(r->words);
     free(r->instruction);
     for (int i = 0; i < r->n_templates; i++) free(r->templates[i]);
     free(r->dialect_options);

@@ -22,7 +22,10 @@
 enum { RECIPE_PATH = 1024, RECIPE_TOOLS = 16 };
 
 typedef struct recipe {
-    vm *vm; /* holds the recipe's Lua tools as long as it lives */
+    vm *vm;                /* holds the recipe's Lua tools as long as it lives */
+    struct config *config; /* lua/config.h: where its keys stand */
+    char **words;          /* [n_words] the overrides, paths made absolute */
+    int n_words;
     char path[RECIPE_PATH], dir[RECIPE_PATH];
     char name[64];
     char model[RECIPE_PATH];
@@ -66,6 +69,9 @@ void recipe_free(recipe *r);
 /* The same "key=value", with a path that is here made absolute, so that it means the same from another folder. The
  * caller frees. */
 char *recipe_override(const char *word);
+
+/* `why` as the error of a key: with the line of the recipe, or the argument, that gave it its value. */
+int recipe_error(const recipe *r, const char *key, const error *why, error *err);
 
 /* How its reward script is to be run. Borrows from the recipe. */
 scorer_config recipe_scorer(const recipe *r);

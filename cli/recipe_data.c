@@ -1,8 +1,12 @@
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/str.h"
 #include "cli/recipe_read.h"
+#include "learner/methods/preference.h"
+#include "rollout/dataset.h"
 
 static double stage_number(opening *o, lua_State *L, int stage, const char *field, double otherwise)
 {
@@ -93,4 +97,90 @@ void recipe_read_sampling(opening *o, lua_State *L)
     if (o->rc == OK) read_stages(o, L);
     if (o->rc == OK) read_templates(o, L);
     if (o->r->max_staleness < o->r->lag) o->r->max_staleness = o->r->lag;
+}
+
+/* ---- what the rows must have ---- */
+
+enum { MOST_ROWS = 10000 };
+
+static int check_preferences(const recipe *r, const dataset *d, const config *c, error *err)
+{
+    error why = { 0 };
+    const char *field = r->trainer.preference;
+    if (!field[0]) return OK;
+    bool has = false;
+    for (uint64_t i = 0; i < dataset_size(d) && !has; i++) {
+        json_t *row = json_parse(dataset_row(d, i), strlen(dataset_row(d, i)), "row", NULL);
+        has = json_object_get(row, field);
+        json_decref(row);
+    }
+    if (!has) return config_error(c, "reward.preference", err, "no row of data.train has a \"%s\"", field);
+    if (preference_check(d, MOST_ROWS, field, &r->trainer.objectives, &why) == OK) return OK;
+    return config_error(c, "reward.preference", err, "%s", why.text);
+}
+
+static bool has_demonstration(const char *text)
+{
+    const char *shown = NULL;
+    json_t *row = json_parse(text, strlen(text), "row", NULL);
+    if (row) json_opt_string(row, "demonstration", "row", NULL, &shown, NULL);
+    const bool has = shown && *shown;
+    json_decref(row);
+    return has;
+}
+
+/* Stages that no row is in, and help that no row offers. */
+static int check_sampling(const recipe *r, const dataset *d, const config *c, error *err)
+{
+    error why = { 0 };
+    bool shown = r->hinted + r->demonstrations == 0;
+    sampler *s = sampler_new(&r->sampler, d, &why);
+    sampler_free(s);
+    if (!s) return config_error(c, "data.stages", err, "%s", why.text);
+    for (uint64_t i = 0; !shown && i < dataset_size(d); i++) shown = has_demonstration(dataset_row(d, i));
+    if (!shown)
+        return config_error(c, r->hinted > 0 ? "rollout.hinted" : "rollout.demonstrations", err,
+                            "no row of data.train has a \"demonstration\"");
+    if (r->templated > 0 && r->n_templates == 0)
+        return config_error(c, "rollout.templated", err, "prompt.templates names none");
+    return OK;
+}
+
+/* Groups of rows that moo.groups doesn't name: better found now than at the first step. */
+static int check_groups(const recipe *r, dataset *d, const config *c, error *err)
+{
+    const moo_plan *m = &r->trainer.moo;
+    const uint64_t n = dataset_size(d) < MOST_ROWS ? dataset_size(d) : MOST_ROWS;
+    int rc = OK;
+    for (uint64_t i = 0; rc == OK && m->n_groups > 0 && i < n; i++) {
+        const char *text = dataset_row(d, i), *name = "";
+        json_t *row = json_parse(text, strlen(text), "row", err);
+        if (!row) return err->code;
+        json_opt_string(row, "group", "row", "", &name, NULL);
+        int k = 0;
+        while (k < m->n_groups && strcmp(m->groups[k], name) != 0) k++;
+        if (k == m->n_groups)
+            rc = config_error(c, "moo.groups", err,
+                              "row %" PRIu64 " of data.train is of group '%.40s', which it does not name", i + 1, name);
+        json_decref(row);
+    }
+    return rc;
+}
+
+int recipe_check_data(const recipe *r, const config *c, error *err)
+{
+    error why = { 0 };
+    const char *const data[] = { r->train, r->test };
+    for (int i = 0; i < 2; i++) {
+        if (!data[i][0]) continue;
+        dataset *d = dataset_open(data[i], 0, &why);
+        if (!d) return config_error(c, i ? "data.test" : "data.train", err, "%s", why.text);
+        int rc = i == 0 ? check_groups(r, d, c, err) : OK;
+        if (rc == OK && i == 0) rc = check_preferences(r, d, c, err);
+        if (rc == OK && i == 0) rc = check_sampling(r, d, c, err);
+        dataset_free(d);
+        if (rc != OK) return rc;
+    }
+    if (r->eval_every > 0 && !r->test[0]) return config_error(c, "eval_every", err, "an evaluation needs data.test");
+    return OK;
 }

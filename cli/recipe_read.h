@@ -22,6 +22,8 @@ int recipe_choice(opening *o, lua_State *L, const char *key, const char *const *
  * how many. Wrong ones are the key's error. */
 int recipe_names(opening *o, lua_State *L, const char *key, int least, int most, char *out, int size);
 
+/* Rows of both data files, and what moo, preferences, stages and hints need of them (recipe_data.c). */
+int recipe_check_data(const recipe *r, const config *c, error *err);
 /* algorithm.*, reward.objectives, moo.*, lora.*: what the learner does (recipe_learning.c). Under vm_protect. */
 void recipe_read_learning(opening *o, lua_State *L);
 /* data.sampling, data.stages: which rows come (recipe_data.c). Under vm_protect. */

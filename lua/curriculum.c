@@ -62,6 +62,13 @@ curriculum *curriculum_new(const json_t *schedule, error *err)
 
 void curriculum_free(curriculum *c) { free(c); }
 
+bool curriculum_stage(const curriculum *c, int i, int64_t *first_step, const int32_t **shots, int *n)
+{
+    if (i >= c->n) return false;
+    *first_step = c->stages[i].first_step, *shots = c->stages[i].shots, *n = c->stages[i].n;
+    return true;
+}
+
 int32_t curriculum_shots(const curriculum *c, int64_t step, uint64_t prompt)
 {
     const stage *now = NULL;

@@ -5,6 +5,7 @@
  * run, or another actor, sees the same prompts. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -15,6 +16,8 @@ typedef struct curriculum curriculum;
 /* schedule: JSON [[step, n | [n, ...]], ...], ascending. */
 curriculum *curriculum_new(const json_t *schedule, error *err);
 void curriculum_free(curriculum *c);
+/* The i-th stage (from 0): from which step on it shows one of shots [n], borrowed. False: there are no more. */
+bool curriculum_stage(const curriculum *c, int i, int64_t *first_step, const int32_t **shots, int *n);
 /* `prompt`: which prompt of the step it is, from 0. Steps count from 1; stage {0, n} holds from the first. */
 int32_t curriculum_shots(const curriculum *c, int64_t step, uint64_t prompt);
 /* Picks n different ones of `pool`, by (seed, group): out[0..n). n is cut to the pool. Returns n. */

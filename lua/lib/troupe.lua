@@ -25,7 +25,8 @@ end
 -- A real python3 in the sandbox: timeout in seconds, memory_mb, output_kb; at_once: calls an actor runs at the same time (the
 -- others wait; default: half of the cores); sandbox "auto" (namespaces, or else Landlock), "landlock" or "none".
 function T.python(t)
-    return checked("python", { timeout = "number", memory_mb = "number", output_kb = "number", at_once = "number", sandbox = "string" }, t or {})
+    local python = checked("python", { timeout = "number", memory_mb = "number", output_kb = "number", at_once = "number", sandbox = "string" }, t or {}) -- no tail call: its errors name the caller's line
+    return python
 end
 
 -- A tool written here: call(arguments, context) returns text, a number or a table (which becomes JSON).

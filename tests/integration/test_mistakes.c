@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
+#include "base/str.h"
 #include "tests/integration/fleet.h"
 #include "tests/support/support.h"
 
@@ -138,11 +140,138 @@ static void options_and_words_that_nobody_takes_are_refused(void **state)
     EXPECT_ALL(ALL);
 }
 
+/* ---- recipes ---- */
+
+static char *dir;
+
+/* A recipe that is right but for what `env`, `prompt`, `rest` (each a line of its own) put into it. */
+static void write_recipe(const char *tools, const char *prompt, const char *rest)
+{
+    str text = { 0 };
+    const char *source = getenv("TROUPE_SOURCE");
+    str_printf(&text,
+               "local T = require 'troupe'\n"
+               "return { model = '%s/models/stagehand',\n"
+               "data = { train = 'd.jsonl', test = 'd.jsonl' },\n"
+               "env = { tools = %s },\n"
+               "prompt = { instruction = 'Say it.', %s },\n"
+               "reward = { script = 'r.lua', objectives = { accuracy = 1 } },\n"
+               "%s }\n",
+               source, tools, prompt, rest);
+    test_file_write(dir, "recipe.lua", text.data);
+    str_free(&text);
+}
+
+static void write_files(void)
+{
+    test_file_write(dir, "d.jsonl", "{\"prompt\": \"what is 1234 plus 5678 minus 999 times 3?\", \"answer\": \"2\"}\n");
+    test_file_write(dir, "r.lua", "return function(task, episode) return { accuracy = 0 } end\n");
+    test_file_write(dir, "shots.jsonl", "{\"prompt\": \"2+2\", \"answer\": \"4\"}\n");
+    test_file_write(dir, "empty.jsonl", "\n");
+    test_file_write(dir, "noanswer.jsonl", "{\"prompt\": \"2+2\", \"answer\": \"4\"}\n{\"prompt\": \"2+2\"}\n");
+    test_file_write(dir, "nostep.jsonl",
+                    "{\"prompt\": \"2\", \"steps\": [{\"tool\": \"python\"}], \"answer\": \"4\"}\n");
+    test_file_write(dir, "torn.jsonl", "{\"prompt\": \"2+2\", \"answer\": \"4\"}\n{\"prompt\": \n");
+    test_file_write(dir, "base.lua", "return {\n rollout = {\n  grup = 3 } }\n");
+    test_file_write(dir, "broken.lua", "return { prompt = 3 }\n");
+}
+
+#define SHOTS(file, n) "shots = T.shots{ file = '" file "', schedule = { { 0, " n " } } }"
+
+/* Found by this process, before there is a run's folder or another process, with the line. */
+static void recipes_are_checked_before_anything_starts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *tools, *prompt, *rest, *says[3];
+    } ALL[] = {
+        { "{}", "dialect = 'xlm'", "", { "recipe.lua:5: prompt.dialect", "no dialect 'xlm'", "xml, qwen" } },
+        { "{}",
+          "dialect = 'broken.lua'",
+          "",
+          { "recipe.lua:5: prompt.dialect", "broken.lua", "no function 'prompt'" } },
+        { "{}", "options = { answr = 'x' }", "", { "recipe.lua:5: prompt.options", "no option 'answr'" } },
+        { "{}", SHOTS("nowhere.jsonl", "1"), "", { "recipe.lua:5: prompt.shots", "nowhere.jsonl" } },
+        { "{}", SHOTS("empty.jsonl", "1"), "", { "recipe.lua:5: prompt.shots", "empty.jsonl holds no shot" } },
+        { "{}", SHOTS("noanswer.jsonl", "1"), "", { "recipe.lua:5", "noanswer.jsonl:2", "a shot needs \"answer\"" } },
+        { "{}", SHOTS("nostep.jsonl", "1"), "", { "recipe.lua:5", "nostep.jsonl:1: step 1", "\"result\"" } },
+        { "{}", SHOTS("torn.jsonl", "1"), "", { "recipe.lua:5", "torn.jsonl:2" } },
+        { "{}", SHOTS("shots.jsonl", "2"), "", { "recipe.lua:5", "2 shots in a prompt", "shots.jsonl holds 1" } },
+        { "{}",
+          SHOTS("shots.jsonl", "1"),
+          "eval_every = 1,\neval_shots = 9",
+          { "recipe.lua:8: eval_shots", "9 shots" } },
+        { "{}", "", "eval_every = 1, eval_shots = 1", { "recipe.lua:7: eval_shots", "prompt.shots" } },
+        { "{}", "", "device = 'tpu'", { "recipe.lua:7: device", "no device 'tpu'", "auto, cpu, cuda:N" } },
+        { "{}", "", "precision = 'fp8'", { "recipe.lua:7: precision", "f32, bf16", "'fp8'" } },
+        { "{}", "", "rollout = {\nmax_context = 16 }", { "recipe.lua:8: rollout.max_context", "no prompt", "16" } },
+        { "{}", "", "rollout = {\nnum_generations = 4 }", { "recipe.lua:8", "did you mean 'rollout.group'?" } },
+        { "{}", "", "steps = 'many'", { "recipe.lua:7: steps", "expected a number, found 'many'" } },
+        { "T.python{}", "", "", { "recipe.lua:4: env.tools", "a list: { T.python{...}" } },
+        { "{ 'python' }", "", "", { "recipe.lua:4: env.tools", "entry 1", "'python'" } },
+        { "{ T.search{ k = 3 } }", "", "", { "recipe.lua:4", "there is no T.search", "T.python, T.shots, T.tool" } },
+        { "{ T.pyhton{} }", "", "", { "recipe.lua:4", "there is no T.pyhton" } },
+        { "{ T.python{ memry_mb = 3 } }", "", "", { "recipe.lua:4", "no field 'memry_mb'", "memory_mb" } },
+        { "{ T.python{ sandbox = 'jail' } }", "", "", { "recipe.lua:4: env.tools", "sandbox", "jail" } },
+    };
+    char path[500], run[500];
+    dir = test_folder_new();
+    snprintf(path, sizeof path, "%s/recipe.lua", dir);
+    snprintf(run, sizeof run, "%s/run", dir);
+    write_files();
+    for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++) {
+        write_recipe(ALL[i].tools, ALL[i].prompt, ALL[i].rest);
+        outcome o = TROUPE("train", path, "--run-dir", run);
+        for (int k = 0; k < 3 && ALL[i].says[k]; k++)
+            if (!strstr(o.text, ALL[i].says[k])) fail_msg("case %zu: expected '%s' in: %s", i, ALL[i].says[k], o.text);
+        if (o.status != 1 || strchr(o.text, '\n') != o.text + strlen(o.text) - 1)
+            fail_msg("case %zu: expected one line and status 1, found %d: %s", i, o.status, o.text);
+        outcome_free(&o);
+        assert_false(dir_exists(run));
+    }
+    test_folder_remove(dir);
+}
+
+static void a_mistake_in_a_required_module_names_that_file(void **state)
+{
+    (void)state;
+    char path[500];
+    dir = test_folder_new();
+    snprintf(path, sizeof path, "%s/recipe.lua", dir);
+    write_files();
+    test_file_write(dir, "recipe.lua", "local r = require 'base'\nr.steps = 3\nreturn r\n");
+    outcome o = TROUPE("train", path);
+    if (!strstr(o.text, "base.lua:3: rollout.grup")) fail_msg("%s", o.text);
+    outcome_free(&o);
+    test_file_write(dir, "recipe.lua", "local r = require 'base'\nr.rollout = nil\nr['stepz'] = 3\nreturn r\n");
+    o = TROUPE("train", path);
+    if (!strstr(o.text, "recipe.lua:3: stepz") || !strstr(o.text, "did you mean 'steps'?")) fail_msg("%s", o.text);
+    outcome_free(&o);
+    test_folder_remove(dir);
+}
+
+/* What an evaluation and a chat are asked to show has to be there, too. */
+static void shots_that_are_not_there_are_refused(void **state)
+{
+    (void)state;
+    static const mistake ALL[] = {
+        { "eval RECIPE --shots 64", 1, { "--shots: 64 shots", "shots.jsonl holds 48" } },
+        { "eval RECIPE --shots 4 rollout.max_context=100", 1, { "no prompt of data.test fits with 4 shots" } },
+        { "eval RECIPE --model nowhere", 1, { "nowhere" } },
+        { "eval RECIPE device=tpu", 1, { "argument 'device=tpu'" } },
+        { "chat RECIPE prompt.dialect=xlm", 1, { "argument 'prompt.dialect=xlm'", "no dialect" } },
+    };
+    EXPECT_ALL(ALL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_of_options_are_checked),
         cmocka_unit_test(options_and_words_that_nobody_takes_are_refused),
+        cmocka_unit_test(recipes_are_checked_before_anything_starts),
+        cmocka_unit_test(a_mistake_in_a_required_module_names_that_file),
+        cmocka_unit_test(shots_that_are_not_there_are_refused),
     };
     return cmocka_run_group_tests(tests, find_files, NULL);
 }

@@ -1,0 +1,146 @@
+#include "cli/checks.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/check_prompts.h"
+#include "model/hf_folder.h"
+
+typedef struct opened {
+    const recipe *recipe;
+    const checks_for *what;
+    checks *out;
+    shot_pool shots;
+    tokenizer *tokenizer;
+    dialect *dialect;
+    dataset *train, *test;
+    int max_context;
+} opened;
+
+/* One learner of several takes a device of its own; whether there are so many is for them to find out. */
+static int check_device(opened *o, error *err)
+{
+    error why = { 0 };
+    device *dev = device_open(o->recipe->device, (int)o->recipe->learner_threads, &why);
+    if (!dev) return recipe_error(o->recipe, "device", &why, err);
+    snprintf(o->out->device, sizeof o->out->device, "%s", device_name(dev));
+    device_close(dev);
+    return OK;
+}
+
+static int check_model(opened *o, error *err)
+{
+    error why = { 0 };
+    const char *dir = o->what->model ? o->what->model : o->recipe->model;
+    hf_folder *f = hf_folder_check(dir, &why) == OK ? hf_folder_open_config(dir, NULL, &why) : NULL;
+    o->tokenizer = f ? tokenizer_open(dir, &why) : NULL;
+    int rc = o->tokenizer ? OK : why.code;
+    if (rc == OK && tokenizer_vocab(o->tokenizer) > f->config.vocab)
+        rc = error_set(&why, ERR_PARSE, "%s: the tokenizer has %d tokens, the model %d", dir,
+                       tokenizer_vocab(o->tokenizer), f->config.vocab);
+    if (rc == OK) {
+        o->out->parameters = f->table->total;
+        o->max_context = (int)o->recipe->max_context;
+        if (o->max_context > f->config.max_position) o->max_context = f->config.max_position;
+    }
+    hf_folder_close(f);
+    if (rc == OK) return OK;
+    return o->what->model ? error_set(err, rc, "%s", why.text) : recipe_error(o->recipe, "model", &why, err);
+}
+
+/* Tools are started and stopped: a sandbox that this machine doesn't allow is found here, too. */
+static int check_tools(opened *o, error *err)
+{
+    error why = { 0 };
+    const recipe *r = o->recipe;
+    router *tools = recipe_router(r, NULL, &why);
+    if (!tools) return recipe_error(r, "env.tools", &why, err);
+    char *text = router_tools_json(tools);
+    o->dialect = dialect_new(r->dialect, r->dialect_options, text, &why);
+    free(text);
+    router_free(tools);
+    return o->dialect ? OK : recipe_error(r, "prompt.dialect", &why, err);
+}
+
+/* A prompt with more shots than there are would silently show fewer. */
+static int enough_shots(const opened *o, const char *key, int64_t shots, error *err)
+{
+    error why = { 0 };
+    if (shots <= 0 || (size_t)shots <= o->shots.len) return OK;
+    if (o->shots.len == 0)
+        error_set(&why, ERR_ARGUMENT, "%" PRId64 " shots in a prompt, but the recipe has no prompt.shots", shots);
+    else
+        error_set(&why, ERR_ARGUMENT, "%" PRId64 " shots in a prompt, but %s holds %zu", shots, o->recipe->shots_file,
+                  o->shots.len);
+    return key ? recipe_error(o->recipe, key, &why, err)
+               : error_set(err, ERR_ARGUMENT, "%s: %s", o->what->option, why.text);
+}
+
+/* The key that says how many shots an evaluation shows; NULL: an option did. */
+static const char *test_key(const opened *o) { return o->what->option ? NULL : "eval_shots"; }
+
+static int check_shots(opened *o, error *err)
+{
+    error why = { 0 };
+    const recipe *r = o->recipe;
+    if (r->shots_file[0] && shots_read(&o->shots, r->shots_file, &why) != OK)
+        return recipe_error(r, "prompt.shots", &why, err);
+    return enough_shots(o, test_key(o), o->what->test_shots, err);
+}
+
+static int check_rows(opened *o, const dataset *rows, const char *name, const char *key, int64_t shots, error *err)
+{
+    error why = { 0 };
+    const prompt_maker m = { .recipe = o->recipe,
+                             .tokenizer = o->tokenizer,
+                             .dialect = o->dialect,
+                             .shots = &o->shots,
+                             .max_context = o->max_context };
+    if (enough_shots(o, key, shots, err) != OK) return err->code;
+    if (check_prompts(&m, rows, name, (int)shots, o->out->note, sizeof o->out->note, &why) == OK) return OK;
+    return recipe_error(o->recipe, strstr(why.text, " fits ") ? "rollout.max_context" : name, &why, err);
+}
+
+/* Each number of shots that the run will come to. */
+static int check_schedule(opened *o, error *err)
+{
+    const recipe *r = o->recipe;
+    int64_t first;
+    const int32_t *shots;
+    int n, rc = OK;
+    if (!r->shots) return check_rows(o, o->train, "data.train", "prompt.shots", 0, err);
+    for (int i = 0; rc == OK && curriculum_stage(r->shots, i, &first, &shots, &n) && first <= r->steps; i++)
+        for (int k = 0; rc == OK && k < n; k++)
+            rc = check_rows(o, o->train, "data.train", "prompt.shots", shots[k], err);
+    return rc;
+}
+
+static int open_rows(const char *path, dataset **rows, uint64_t *n, error *err)
+{
+    if (!path[0]) return OK;
+    if (!(*rows = dataset_open(path, 0, err))) return err->code;
+    *n = dataset_size(*rows);
+    return OK;
+}
+
+int checks_open(const recipe *r, const checks_for *what, checks *out, error *err)
+{
+    opened o = { .recipe = r, .what = what, .out = out };
+    *out = (checks){ 0 };
+    int rc = check_shots(&o, err);
+    if (rc == OK) rc = check_device(&o, err);
+    if (rc == OK) rc = check_model(&o, err);
+    if (rc == OK) rc = check_tools(&o, err);
+    if (rc == OK) rc = open_rows(r->train, &o.train, &out->train_rows, err);
+    if (rc == OK) rc = open_rows(r->test, &o.test, &out->test_rows, err);
+    if (rc == OK && what->train) rc = check_schedule(&o, err);
+    if (rc == OK && what->test && o.test) rc = check_rows(&o, o.test, "data.test", test_key(&o), what->test_shots, err);
+    shots_free(&o.shots);
+    tokenizer_free(o.tokenizer);
+    dialect_free(o.dialect);
+    dataset_free(o.train);
+    dataset_free(o.test);
+    return rc;
+}

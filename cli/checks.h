@@ -1,0 +1,27 @@
+/* checks - what the processes of a run would open, opened once before any of them starts.
+ *
+ *     recipe_open     keys, rows, reward script, dialect           (as every role does it)
+ *     checks_open     device, model, tokenizer, tools, shots, and prompts as the model will see them
+ *
+ * A mistake that a role finds is found by all of them, again and again, in their logs; here it is one sentence with the
+ * recipe's line. Nothing is kept: this process computes nothing and must not hold a model. */
+#pragma once
+
+#include "cli/recipe.h"
+
+typedef struct checks {
+    int64_t parameters; /* of the model */
+    char device[64];    /* "cpu (avx512, 2 threads)" */
+    uint64_t train_rows, test_rows;
+    char note[400]; /* what is no error but had better be known: prompts that don't fit; "" */
+} checks;
+
+typedef struct checks_for {
+    const char *model;  /* a folder; NULL: the recipe's */
+    bool train, test;   /* whose prompts will be played */
+    int64_t test_shots; /* of an evaluation's, or a chat's, prompts */
+    const char *option; /* that said so; NULL: eval_shots did */
+} checks_for;
+
+/* Opens all of it and closes it again. ERR_ARGUMENT with the recipe's line, or the argument, and a sentence. */
+int checks_open(const recipe *r, const checks_for *what, checks *out, error *err);
