@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,43 +18,69 @@
 #include "env/sandbox/filter.h"
 #include "env/sandbox/zygote_text.h"
 
-enum { START_MS = 10000, GRACE_MS = 3000, MAX_CODE = 1 << 20, READ_BYTES = 16384 };
+enum { START_MS = 20000, GRACE_MS = 3000, MAX_CODE = 1 << 20, READ_BYTES = 16384, MAX_REPORT = 2048 };
 
 typedef struct running {
     uint64_t call;
     int pipe; /* -1: at its end */
     str output;
-    int64_t began_us, deadline_ms, lost_ms;
-    bool timed_out, overflowed, ended, cancelled;
-    int status;
+    int64_t began_us;
+    bool overflowed, ended, cancelled;
+    box_outcome outcome;
+    int number;
+    str why; /* lost: the zygote's sentence */
 } running;
 
 struct box {
     box_config config;
     process zygote;
-    int sock; /* -1: no zygote */
-    char layers[16];
+    int sock;           /* -1: no zygote */
+    char report[1024];  /* what the zygote said of itself: its mode, and a line a layer */
+    int64_t overdue_ms; /* when something should have been heard of it; INT64_MAX: nothing is waited for */
+    bool asked;         /* whether it is there */
     vec(running) calls;
 };
 
 /* ---- the zygote ---- */
 
-static const char *python(void) { return access("/usr/bin/python3", X_OK) == 0 ? "/usr/bin/python3" : "python3"; }
+/* The system's own, where it is; a package that this one lacks may be in that of PATH (a virtual environment). */
+static const char *const PYTHONS[] = { "/usr/bin/python3", "python3" };
 
-static int spawn(box *b, int theirs, int filter, error *err)
+/* The zygote's program as a file at its start: through stdin it fills no process list. */
+static int program_open(error *err)
+{
+    const int fd = memfd_create("troupe-zygote", MFD_CLOEXEC);
+    const size_t len = strlen(ZYGOTE_TEXT);
+    if (fd >= 0 && write(fd, ZYGOTE_TEXT, len) == (ssize_t)len && lseek(fd, 0, SEEK_SET) == 0) return fd;
+    error_sys(err, errno, "sandbox: cannot hand over the zygote's program");
+    if (fd >= 0) close(fd);
+    return -1;
+}
+
+/* The hash seed is fixed, so that sets have the same order everywhere; libraries that would compute with threads of
+ * their own are told not to. */
+static const char *const ENVIRONMENT[] = {
+    "PATH=/usr/bin:/bin",     "LANG=C.UTF-8",        "PYTHONDONTWRITEBYTECODE=1", "PYTHONHASHSEED=0",
+    "OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1",   "MKL_NUM_THREADS=1",         "TZ=UTC",
+    NULL
+};
+
+static int spawn(box *b, const char *python, int theirs, int filter, error *err)
 {
     static const char *const MODES[] = { "auto", "landlock", "none" };
-    char sock_text[16], filter_text[16], tmp_text[16];
+    char sock_text[16], filter_text[16], tmp_text[16], self_text[16], raised_text[16];
+    const int program = program_open(err);
+    if (program < 0) return ERR_IO;
     snprintf(sock_text, sizeof sock_text, "%d", theirs);
     snprintf(filter_text, sizeof filter_text, "%d", filter);
     snprintf(tmp_text, sizeof tmp_text, "%d", b->config.tmp_mb);
-    const char *const argv[] = {
-        python(), "-I", "-S", "-c", ZYGOTE_TEXT, sock_text, filter_text, tmp_text, MODES[b->config.mode], NULL
-    };
-    static const char *const ENVIRONMENT[] = { "PATH=/usr/bin:/bin", "LANG=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1",
-                                               NULL };
+    snprintf(self_text, sizeof self_text, "%d", FILTER_SELF);
+    snprintf(raised_text, sizeof raised_text, "%d", FILTER_RAISED);
+    const char *const argv[] = { python,      "-S",        "-s",      "-",       sock_text,
+                                 filter_text, tmp_text,    MODES[b->config.mode], self_text, raised_text,
+                                 b->config.packages ? b->config.packages : "", NULL };
     const int fds[] = { theirs, filter };
-    const process_options options = { .fd_in = -1,
+    const process_options options = { .fd_in = program,
                                       .fd_out = -1,
                                       .fd_err = -1,
                                       .pass_fds = fds,
@@ -61,24 +88,25 @@ static int spawn(box *b, int theirs, int filter, error *err)
                                       .env = ENVIRONMENT,
                                       .new_group = true,
                                       .die_with_parent = true };
-    return process_spawn(&b->zygote, argv, &options, err);
+    const int rc = process_spawn(&b->zygote, argv, &options, err);
+    close(program);
+    return rc;
 }
 
-/* "H": ready; "E" and a sentence: this machine lacks a layer. */
+/* "H": ready; "E" and a sentence: this machine lacks a layer or a package. */
 static int wait_ready(box *b, error *err)
 {
-    char text[300];
+    char text[sizeof b->report + 1];
     struct pollfd fd = { .fd = b->sock, .events = POLLIN };
-    const int ready = poll(&fd, 1, START_MS);
+    int ready;
+    do ready = poll(&fd, 1, START_MS);
+    while (ready < 0 && errno == EINTR);
     const ssize_t n = ready > 0 ? recv(b->sock, text, sizeof text - 1, 0) : 0;
     if (n > 0) text[n] = 0;
-    if (n > 1 && text[0] == 'H') return snprintf(b->layers, sizeof b->layers, "%.15s", text + 1), OK;
-    if (n > 1 && text[0] == 'E') {
-        return error_set(err, ERR_UNSUPPORTED,
-                         "sandbox: %s (troupe doctor says more; sandbox = \"none\" runs code without isolation)",
-                         text + 1);
-    }
-    return error_set(err, ready > 0 ? ERR_PEER : ERR_TIMEOUT, "sandbox: %s did not come up%s", python(),
+    if (n > 1 && text[0] == 'H') return snprintf(b->report, sizeof b->report, "%s", text + 1), OK;
+    if (n > 1 && text[0] == 'E')
+        return error_set(err, ERR_UNSUPPORTED, "sandbox: %s (troupe doctor says more)", text + 1);
+    return error_set(err, ready > 0 ? ERR_PEER : ERR_TIMEOUT, "sandbox: python3 did not come up%s",
                      ready > 0 ? "" : " in time");
 }
 
@@ -92,7 +120,7 @@ static void stop_zygote(box *b)
     process_wait(&b->zygote, GRACE_MS, &status);
 }
 
-static int start_zygote(box *b, error *err)
+static int start_with(box *b, const char *python, error *err)
 {
     int pair[2];
     const int filter = filter_open(err);
@@ -103,7 +131,7 @@ static int start_zygote(box *b, error *err)
     }
     const int big = 2 * MAX_CODE;
     setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &big, sizeof big);
-    int rc = spawn(b, pair[1], filter, err);
+    int rc = spawn(b, python, pair[1], filter, err);
     close(pair[1]);
     close(filter);
     b->sock = pair[0];
@@ -117,10 +145,22 @@ static int start_zygote(box *b, error *err)
     return rc;
 }
 
+static int start_zygote(box *b, error *err)
+{
+    error second = { 0 };
+    b->overdue_ms = INT64_MAX;
+    b->asked = false;
+    const bool own = access(PYTHONS[0], X_OK) == 0;
+    const int rc = start_with(b, PYTHONS[!own], err);
+    if (rc != ERR_UNSUPPORTED || !own || !b->config.packages || !b->config.packages[0]) return rc;
+    return start_with(b, PYTHONS[1], &second) == OK ? OK : rc;
+}
+
 box *box_new(const box_config *config, error *err)
 {
     box *b = xcalloc(1, sizeof *b);
     b->config = *config;
+    b->config.packages = xstrdup(config->packages);
     b->sock = -1;
     if (b->config.timeout_ms <= 0) b->config.timeout_ms = 2000;
     if (b->config.memory_mb <= 0) b->config.memory_mb = 256;
@@ -135,6 +175,7 @@ static void release(running *r)
 {
     if (r->pipe >= 0) close(r->pipe);
     str_free(&r->output);
+    str_free(&r->why);
 }
 
 void box_free(box *b)
@@ -143,6 +184,7 @@ void box_free(box *b)
     stop_zygote(b);
     for (size_t i = 0; i < b->calls.len; i++) release(&b->calls.data[i]);
     vec_free(&b->calls);
+    free((char *)(uintptr_t)b->config.packages);
     free(b);
 }
 
@@ -163,27 +205,35 @@ static int send_request(box *b, const char *data, size_t len, int fd)
     return sendmsg(b->sock, &m, MSG_NOSIGNAL) == (ssize_t)len ? OK : ERR_PEER;
 }
 
-static int ask(box *b, uint64_t call, const char *code, size_t len, int output)
+/* The zygote judges how long a call may take. It itself is judged by whether it answers: calls that should have ended
+ * long ago make it be asked, and when it does not say a word it is stopped or dead. */
+static void wait_for_word(box *b, int64_t now_ms)
+{
+    b->overdue_ms = now_ms + b->config.timeout_ms + GRACE_MS;
+    b->asked = false;
+}
+
+static int ask(box *b, uint64_t call, uint64_t seed, const char *code, size_t len, int output)
 {
     str m = { 0 };
-    const uint32_t numbers[3] = { (uint32_t)b->config.timeout_ms, (uint32_t)b->config.memory_mb,
-                                  (uint32_t)(b->config.timeout_ms / 1000 + 1) };
+    const uint32_t numbers[2] = { (uint32_t)b->config.timeout_ms, (uint32_t)b->config.memory_mb };
     str_putc(&m, 'R');
     str_add(&m, (const char *)&call, sizeof call);
     str_add(&m, (const char *)numbers, sizeof numbers);
+    str_add(&m, (const char *)&seed, sizeof seed);
     str_add(&m, code, len);
     const int rc = send_request(b, m.data, m.len, output);
     str_free(&m);
     return rc;
 }
 
-int box_begin(box *b, uint64_t call, const char *code, size_t len, int64_t now_ms, error *err)
+int box_begin(box *b, uint64_t call, uint64_t seed, const char *code, size_t len, int64_t now_ms, error *err)
 {
     int pipes[2];
     if (len > MAX_CODE) return error_set(err, ERR_LIMIT, "%zu bytes of code are more than %d", len, MAX_CODE);
     if (b->sock < 0 && start_zygote(b, err) != OK) return err ? err->code : ERR_PEER;
     if (pipe2(pipes, O_CLOEXEC) != 0) return error_sys(err, errno, "pipe");
-    const int rc = ask(b, call, code, len, pipes[1]);
+    const int rc = ask(b, call, seed, code, len, pipes[1]);
     close(pipes[1]);
     if (rc != OK) {
         close(pipes[0]);
@@ -191,11 +241,8 @@ int box_begin(box *b, uint64_t call, const char *code, size_t len, int64_t now_m
         return error_set(err, ERR_PEER, "sandbox: the zygote is gone");
     }
     fcntl(pipes[0], F_SETFL, O_NONBLOCK);
-    vec_push(&b->calls, (running){ .call = call,
-                                   .pipe = pipes[0],
-                                   .began_us = clock_us(),
-                                   .deadline_ms = now_ms + b->config.timeout_ms,
-                                   .lost_ms = now_ms + b->config.timeout_ms + GRACE_MS });
+    if (b->calls.len == 0) wait_for_word(b, now_ms);
+    vec_push(&b->calls, (running){ .call = call, .pipe = pipes[0], .began_us = clock_us() });
     return OK;
 }
 
@@ -213,7 +260,16 @@ void box_cancel(box *b, uint64_t call)
     kill_call(b, call);
 }
 
-const char *box_layers(const box *b) { return b->layers; }
+const char *box_report(const box *b) { return b->report; }
+
+const char *box_layers(const box *b)
+{
+    static const char *const MODES[] = { "namespaces", "landlock" };
+    for (size_t i = 0; i < sizeof MODES / sizeof *MODES; i++)
+        if (strncmp(b->report, MODES[i], strlen(MODES[i])) == 0) return MODES[i];
+    return "none";
+}
+
 int box_running(const box *b) { return (int)b->calls.len; }
 int box_zygote_pid(const box *b) { return (int)b->zygote.pid; }
 
@@ -228,13 +284,8 @@ int box_fds(const box *b, struct pollfd *out, int max)
 
 int64_t box_deadline_ms(const box *b)
 {
-    int64_t first = INT64_MAX;
-    for (size_t i = 0; i < b->calls.len; i++) {
-        const running *r = &b->calls.data[i];
-        const int64_t due = r->timed_out || r->overflowed ? r->lost_ms : r->deadline_ms;
-        if (due < first) first = due;
-    }
-    return first;
+    if (b->calls.len == 0) return INT64_MAX;
+    return b->sock < 0 ? 0 : b->overdue_ms;
 }
 
 /* ---- what has happened ---- */
@@ -260,62 +311,80 @@ static void read_output(box *b, running *r)
     }
 }
 
-static void read_status(box *b)
+static void on_end(box *b, const box_end *end)
 {
-    char m[64];
+    for (size_t i = 0; i < b->calls.len; i++) {
+        running *r = &b->calls.data[i];
+        if (r->call != end->call || r->ended) continue;
+        r->ended = true;
+        r->outcome = box_verdict(end, r->overflowed, b->config.timeout_ms, &r->number);
+        if (r->outcome != BOX_LOST) continue;
+        str_add(&r->why, end->text, end->text_len);
+        if (r->why.len == 0)
+            str_printf(&r->why, end->flags & BOX_STOPPED ? "stopped from outside" : "killed from outside (signal %d)",
+                       r->number);
+    }
+}
+
+static void read_status(box *b, int64_t now_ms)
+{
+    char m[MAX_REPORT];
+    box_end end;
     for (;;) {
         const ssize_t n = recv(b->sock, m, sizeof m, MSG_DONTWAIT);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && errno == EAGAIN) return;
         if (n <= 0) {
             stop_zygote(b);
             return;
         }
-        uint64_t call;
-        uint32_t status;
-        if (n != 13 || m[0] != 'D') continue;
-        memcpy(&call, m + 1, sizeof call);
-        memcpy(&status, m + 9, sizeof status);
-        for (size_t i = 0; i < b->calls.len; i++)
-            if (b->calls.data[i].call == call) b->calls.data[i].ended = true, b->calls.data[i].status = (int)status;
+        wait_for_word(b, now_ms);
+        if (box_end_parse(m, (size_t)n, &end, NULL) == OK) on_end(b, &end); /* else "P": it is there */
     }
 }
 
-static box_outcome outcome_of(const running *r)
+static void check_zygote(box *b, int64_t now_ms)
 {
-    if (r->timed_out) return BOX_TIME;
-    if (r->overflowed) return BOX_OUTPUT;
-    if (WIFEXITED(r->status))
-        return WEXITSTATUS(r->status) == 0 ? BOX_OK : WEXITSTATUS(r->status) == 1 ? BOX_RAISED : BOX_LOST;
-    return WIFSIGNALED(r->status) && WTERMSIG(r->status) == SIGXCPU ? BOX_TIME : BOX_KILLED;
+    if (b->sock < 0 || now_ms < b->overdue_ms) return;
+    if (b->asked || send_request(b, "P", 1, -1) != OK) {
+        stop_zygote(b); /* it does not answer: the next call gets a new one */
+        return;
+    }
+    b->asked = true;
+    b->overdue_ms = now_ms + GRACE_MS;
 }
 
-static void check_time(box *b, running *r, int64_t now_ms)
+static box_result result_of(running *r)
 {
-    if (r->timed_out || r->overflowed || r->ended || now_ms < r->deadline_ms) return;
-    r->timed_out = true;
-    kill_call(b, r->call);
+    if (!r->ended) {
+        r->outcome = BOX_LOST;
+        str_puts(&r->why, "the sandbox died or did not answer");
+    }
+    const bool lost = r->outcome == BOX_LOST;
+    return (box_result){ .call = r->call,
+                         .outcome = r->outcome,
+                         .number = r->number,
+                         .ms = (double)(clock_us() - r->began_us) * 1e-3,
+                         .output_len = lost ? r->why.len : r->output.len,
+                         .output = str_take(lost ? &r->why : &r->output) };
 }
 
 int box_poll(box *b, int64_t now_ms, box_result *out, int max)
 {
     int n = 0;
-    if (b->sock >= 0 && b->calls.len > 0) read_status(b);
+    if (b->sock >= 0 && b->calls.len > 0) read_status(b, now_ms);
+    if (b->calls.len > 0) check_zygote(b, now_ms);
     for (size_t i = 0; i < b->calls.len && n < max;) {
         running *r = &b->calls.data[i];
         read_output(b, r);
-        check_time(b, r, now_ms);
-        const bool lost = !r->ended && (b->sock < 0 || now_ms >= r->lost_ms);
-        if (!lost && !r->ended) {
+        if (b->sock >= 0 && !r->ended) {
             i++;
             continue;
         }
-        read_output(b, r);
-        if (!r->cancelled)
-            out[n++] = (box_result){ .call = r->call,
-                                     .outcome = lost ? BOX_LOST : outcome_of(r),
-                                     .ms = (double)(clock_us() - r->began_us) * 1e-3,
-                                     .output = str_take(&r->output) };
-        if (lost && b->sock >= 0) stop_zygote(b); /* it does not answer: the next call gets a new one */
+        if (r->cancelled)
+            str_clear(&r->output);
+        else
+            out[n++] = result_of(r);
         release(r);
         b->calls.data[i] = b->calls.data[--b->calls.len];
     }

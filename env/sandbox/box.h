@@ -1,12 +1,15 @@
 /* box - runs Python code where it can do no harm: a warm zygote forks a clean child for each call.
  *
- * Layers: user, mount, network and ipc namespaces; a root of python's libraries alone, read-only; a private tmpfs; a
- * seccomp filter (no processes, programs, sockets, signals); limits on memory, cpu and file size; a cap on output; a
- * wall clock. A machine that does not give user namespaces is refused, unless the caller asks for no isolation in so
- * many words.
+ * Layers, each sufficient against what it is for: user, mount, process, network, ipc, uts and cgroup namespaces, in which
+ * everybody is nobody and no capability is left; a root of python's libraries alone, read-only; Landlock over that; a list of
+ * the system calls that are allowed (filter.h); limits on address space, processor time, files, and a /tmp of each call's
+ * own with a cap on bytes and files. Where namespaces are not to be had Landlock stands alone: then a child reads python's
+ * libraries, names no other path, and has no folder to write in. A machine without either is refused, unless the caller
+ * asks for no isolation in so many words.
  *
- * Several calls may run at once. A zygote that dies takes its calls with it (BOX_LOST): another is started at the next.
- */
+ * How long a call may take is judged by what it did: computing and sleeping count, waiting for a processor does not. What a
+ * call did to itself is its outcome; what was done to it (a kill, a stop, a zygote that died) is BOX_LOST: see verdict.h.
+ * Several calls may run at once. Nothing is left of a call, nor of the box when its owner dies in any way. */
 #pragma once
 
 #include <poll.h>
@@ -14,20 +17,22 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "env/sandbox/verdict.h"
 
 typedef enum box_mode { BOX_AUTO, BOX_LANDLOCK, BOX_NONE } box_mode;
 
 typedef struct box_config {
     int timeout_ms, memory_mb, output_bytes, tmp_mb; /* 0: 2000, 256, 16384, 32 */
     box_mode mode;
+    const char *packages; /* "numpy,sympy": imported once, ready in each call; NULL: none. Copied */
 } box_config;
-
-typedef enum box_outcome { BOX_OK, BOX_RAISED, BOX_TIME, BOX_OUTPUT, BOX_KILLED, BOX_LOST } box_outcome;
 
 typedef struct box_result {
     uint64_t call;
     box_outcome outcome;
-    char *output; /* owned by the receiver */
+    int number;   /* of BOX_EXITED and BOX_CRASHED */
+    char *output; /* lost: why. Owned by the receiver; may hold any byte */
+    size_t output_len;
     double ms;
 } box_result;
 
@@ -36,8 +41,9 @@ typedef struct box box;
 box *box_new(const box_config *config, error *err);
 void box_free(box *b);
 const char *box_layers(const box *b); /* "namespaces", "landlock" or "none" */
-/* Starts a call. ERR_PEER: no zygote is to be had. */
-int box_begin(box *b, uint64_t call, const char *code, size_t len, int64_t now_ms, error *err);
+const char *box_report(const box *b); /* the same, and a line a layer, as the zygote found it */
+/* Starts a call; what is random in it follows from `seed`. ERR_PEER: no zygote is to be had. */
+int box_begin(box *b, uint64_t call, uint64_t seed, const char *code, size_t len, int64_t now_ms, error *err);
 void box_cancel(box *b, uint64_t call);
 int box_fds(const box *b, struct pollfd *out, int max);
 int64_t box_deadline_ms(const box *b);

@@ -1,196 +1,147 @@
-# The warm process of the sandbox: a python3 that has everything imported, locked itself into namespaces of its own, and
-# forks a clean child for each call. Started by box.c as: python3 -I -S -c ... SOCKET FILTER TMP_MB auto|landlock|none
+# The warm process of the sandbox: it has everything imported, locked itself in, and forks a clean child for each call.
+# Started by box.c, which sends this program through stdin, as: python3 -S -s - SOCKET FILTER TMP_MB MODE SELF RAISED PACKAGES
 #
-# Where namespaces are not to be had (most containers), each child is confined by Landlock instead: it reads python's
-# libraries, writes a folder of its own, and the seccomp filter keeps it from network, processes and signals as ever.
+# Messages on the SEQPACKET socket (native byte order):
+#     from box   "R" call wall_ms memory_mb seed code + the pipe for output;  "K" call: end it;  "P": are you there?
+#     to box     "H" what the box is made of (once), or "E" why there is none;  "P"
+#                "D" call wait_status flags cpu_us text: the call has ended. The text says why it never began.
+# A child can't write to any of this: it holds the pipe of its output and nothing else when the code begins. Its beginning is
+# told through a pipe that it closes before that; its end is what the kernel says of it.
 #
-# Messages on the SEQPACKET socket:  from box   "R" call wall_ms memory_mb cpu_s code + the pipe for output;  "K" call
-#                                    to box     "H" layers (once);  "D" call status
-# A child writes its output to the pipe and ends with 0 (fine), 1 (the code raised: its last line is in the output).
-import ctypes, gc, os, resource, select, shutil, signal, socket, struct, sys
-import bisect, collections, datetime, decimal, fractions, functools, heapq, itertools, json, math, operator, random, re
-import statistics, string, time, traceback, array, io
-
-libc = ctypes.CDLL(None, use_errno=True)
-NEWNS, NEWIPC, NEWUSER, NEWNET = 0x20000, 0x8000000, 0x10000000, 0x40000000
-RDONLY, NOSUID, NODEV, NOEXEC, REMOUNT, BIND, REC, PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
-DETACH, NO_NEW_PRIVS, SECCOMP, PDEATHSIG, DUMPABLE = 2, 38, 22, 1, 4
-PIVOT_ROOT = 155
+# Who takes too long is judged here, by what a call did with its time: computing and sleeping count, waiting for a processor
+# does not. A child that was stopped from outside is ended and said to be (STOPPED).
+BEGAN, TOO_LONG, STOPPED = 1, 2, 4
+READY = 250
 
 
-def check(result, what):
-    if result < 0:
-        raise OSError(ctypes.get_errno(), what + ": " + os.strerror(ctypes.get_errno()))
+class Call:
+    def __init__(self, number, pid, ready, limit_s):
+        self.number, self.pid, self.ready, self.limit_s = number, pid, ready, limit_s
+        self.began_s, self.flags = time.monotonic(), 0
+        self.due_s = self.began_s + limit_s
+
+    # Seconds in which it could have run: what the kernel made it wait for a processor is not its own.
+    def used_s(self, now_s):
+        try:
+            fd = os.open("%d/schedstat" % self.pid, os.O_RDONLY, dir_fd=PROC)
+            waited_ns = int(os.read(fd, 100).split()[1])
+            os.close(fd)
+        except (OSError, IndexError, TypeError, ValueError):
+            waited_ns = 0
+        return now_s - self.began_s - waited_ns * 1e-9
 
 
-def mount(source, target, kind, flags, data=None):
-    encode = lambda s: s.encode() if s is not None else None
-    check(libc.mount(encode(source), encode(target), encode(kind), ctypes.c_ulong(flags), encode(data)), "mount " + target)
+def confine_child():
+    if MODE == "namespaces":
+        check(libc.unshare(NEWNS), "mount namespace")
+        mount("tmpfs", "/tmp", "tmpfs", NOSUID | NODEV | NOEXEC, "size=%dm,nr_inodes=%d,mode=777" % (TMP_MB, 64 * TMP_MB))
+        os.chdir("/tmp")
+        os.environ["TMPDIR"] = os.environ["HOME"] = "/tmp"
+    if RULES is not None:
+        check(libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+        rules = RULES
+        if MODE == "namespaces":
+            rules = ruleset(LANDLOCK, READABLE + [(path_fd("/tmp"), SCRATCH)])
+        check(libc.syscall(RESTRICT_SELF, rules, 0), "landlock")
 
 
-def write(path, text):
-    with open(path, "w") as f:
-        f.write(text)
+def child(code, seed, out, ready, memory_mb, cpu_s):
+    die_with(ZYGOTE)
+    for number in (signal.SIGINT, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    confine_child()
+    null = os.open("/dev/null", os.O_RDONLY)
+    ready = os.dup2(ready, READY)
+    for fd, source in ((0, null), (1, out), (2, out)):
+        os.dup2(source, fd)
+    os.closerange(3, READY)
+    os.closerange(READY + 1, 4096)
+    limit(BASE_BYTES + (memory_mb << 20), cpu_s, TMP_MB << 20)
+    if MODE == "landlock":
+        use_notes(*NOTES)
+    if MODE != "none":
+        os.uname = posix.uname = lambda: posix.uname_result(("Linux", "box", "0", "0", os_machine))
+        keep_capabilities(0)
+        die_with(ZYGOTE)
+        install_filter(FILTERS[MODE == "landlock"])
+    os.write(ready, b"K")
+    os.close(ready)
+    run(code, seed)
 
 
-# A root that holds python's libraries, read-only, and nothing else: no home, no /etc, no /proc.
-def enter_root():
-    mount(None, "/", None, REC | PRIVATE)
-    root = "/tmp"
-    mount("tmpfs", root, "tmpfs", NOSUID | NODEV, "size=1m,mode=755")
-    for path in ("/usr", "/lib", "/lib64", "/bin", "/lib32"):
-        if os.path.islink(path):
-            os.symlink(os.readlink(path), root + path)
-        elif os.path.isdir(path):
-            os.mkdir(root + path)
-            mount(path, root + path, None, BIND | REC)
-            mount(None, root + path, None, REMOUNT | BIND | RDONLY | NOSUID | NODEV)
-    for name in ("tmp", "dev", "old"):
-        os.mkdir(root + "/" + name)
-    for name in ("null", "zero", "urandom"):
-        open(root + "/dev/" + name, "w").close()
-        mount("/dev/" + name, root + "/dev/" + name, None, BIND)
-    check(libc.syscall(PIVOT_ROOT, root.encode(), (root + "/old").encode()), "pivot_root")
-    os.chdir("/")
-    check(libc.umount2(b"/old", DETACH), "umount")
-    os.rmdir("/old")
-    mount(None, "/", None, REMOUNT | BIND | RDONLY | NOSUID | NODEV)
+# Why a call never began; how far it came is not known.
+def say_why(descriptors, text):
+    for fd in descriptors:
+        try:
+            os.write(fd, ("sandbox: " + text).encode())
+            return
+        except OSError:
+            pass
 
 
-def lock_in():
-    uid, gid = os.getuid(), os.getgid()
-    check(libc.unshare(NEWUSER | NEWNS | NEWNET | NEWIPC), "user namespaces are not to be had here")
-    write("/proc/self/setgroups", "deny")
-    write("/proc/self/uid_map", "0 %d 1" % uid)
-    write("/proc/self/gid_map", "0 %d 1" % gid)
-    enter_root()
-
-
-# Whether lock_in works here, tried in a child: half a lock could not be undone.
-def namespaces_work():
-    read, write_end = os.pipe()
+def start(message, fds, calls):
+    number, wall_ms, memory_mb, seed = struct.unpack_from("=QIIQ", message, 1)
+    ready, ready_end = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            lock_in()
+            child(message[25:].decode("utf-8", "replace"), seed, fds[0], ready_end, memory_mb, wall_ms // 1000 + 2)
         except BaseException as problem:
-            os.write(write_end, str(problem).encode())
-        os._exit(0)
-    os.close(write_end)
-    os.waitpid(pid, 0)
-    why = os.read(read, 1000).decode()
-    os.close(read)
-    return why
-
-
-CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
-EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE, MAKE_DIR, MAKE_REG, REFER, TRUNCATE = (
-    1 << n for n in (0, 1, 2, 3, 4, 5, 7, 8, 13, 14))
-
-
-def landlock_version():
-    return libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1)
-
-
-# Landlock (Linux 5.13 on): everything is refused but what the rules name.
-def confine(private):
-    version = landlock_version()
-    handled = (1 << (13 if version < 2 else 14 if version < 3 else 15)) - 1
-    attributes = struct.pack("<QQQ", handled, 3, 3)
-    size = 8 if version < 4 else 16 if version < 6 else 24
-    rules = libc.syscall(CREATE_RULESET, attributes, ctypes.c_size_t(size), 0)
-    check(rules, "landlock")
-    allowed = [(path, EXECUTE | READ_FILE | READ_DIR) for path in ("/usr", "/lib", "/lib64", "/bin", "/lib32")]
-    allowed += [(path, READ_FILE | WRITE_FILE) for path in ("/dev/null", "/dev/zero", "/dev/urandom")]
-    allowed += [(private, WRITE_FILE | READ_FILE | READ_DIR | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | REFER | TRUNCATE)]
-    for path, access in allowed:
-        if not os.path.exists(path):
-            continue
-        parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        check(libc.syscall(ADD_RULE, rules, 1, struct.pack("<Qi", access & handled, parent), 0), "landlock rule for " + path)
-        os.close(parent)
-    check(libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
-    check(libc.syscall(RESTRICT_SELF, rules, 0), "landlock")
-    os.close(rules)
-
-
-def private_folder(call):
-    return "/tmp/troupe-box-%d-%d" % (os.getpid(), call)
-
-
-# Folders of zygotes that were killed while a call ran.
-def sweep():
-    for name in os.listdir("/tmp"):
-        parts = name.split("-")
-        if name.startswith("troupe-box-") and len(parts) == 4 and not os.path.exists("/proc/" + parts[2]):
-            shutil.rmtree("/tmp/" + name, ignore_errors=True)
-
-
-def child(code, out, memory_mb, cpu_s, private):
-    libc.prctl(PDEATHSIG, signal.SIGKILL)
-    os.dup2(out, 1)
-    os.dup2(out, 2)
-    null = os.open("/dev/null", os.O_RDONLY)
-    os.dup2(null, 0)
-    os.closerange(3, 1024)
-    if MODE == "landlock":
-        os.chdir(private)
-        os.environ["TMPDIR"] = private
-        confine(private)
-    if MODE == "namespaces":
-        check(libc.unshare(NEWNS), "mount namespace")
-        mount("tmpfs", "/tmp", "tmpfs", NOSUID | NODEV | NOEXEC, "size=%dm,mode=777" % TMP_MB)
-        os.chdir("/tmp")
-    limit = memory_mb << 20
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (TMP_MB << 20, TMP_MB << 20))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if FILTER:
-        check(libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
-        program = ctypes.create_string_buffer(FILTER, len(FILTER))
-        fprog = struct.pack("HxxxxxxP", len(FILTER) // 8, ctypes.addressof(program))
-        check(libc.prctl(SECCOMP, 2, fprog, 0, 0), "seccomp")
-    sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8", errors="replace")
-    status = 0
-    try:
-        exec(compile(code, "<code>", "exec"), {"__name__": "__main__"})
-    except SystemExit:
-        pass
-    except BaseException as problem:
-        status = 1
-        try:
-            lines = traceback.format_exception_only(type(problem), problem)
-            sys.stdout.write(lines[-1].strip())
-        except BaseException:
-            os.write(1, b"MemoryError")
-    try:
-        sys.stdout.flush()
-    except BaseException:
-        status = 1
-    os._exit(status)
-
-
-def start(message, fds, running):
-    call, wall_ms, memory_mb, cpu_s = struct.unpack_from("<QIII", message, 1)
-    with os.fdopen(fds[0], "wb", buffering=0, closefd=False):
-        private = private_folder(call)
-        if MODE == "landlock":
-            os.mkdir(private, 0o700)
-        pid = os.fork()
-        if pid == 0:
-            try:
-                child(message[21:].decode("utf-8", "replace"), fds[0], memory_mb, cpu_s, private)
-            except BaseException as problem:
-                os.write(1, ("sandbox: " + str(problem)).encode())
-            os._exit(3)
+            say_why((ready_end, READY), str(problem))
+        os._exit(1)
+    os.close(ready_end)
     os.close(fds[0])
-    running[pid] = call
+    calls[pid] = Call(number, pid, ready, wall_ms / 1000)
+
+
+def end(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def ended(sock, call, status, usage):
+    said = os.read(call.ready, 1000)
+    os.close(call.ready)
+    if said == b"K":
+        call.flags |= BEGAN
+        said = b""
+    cpu_us = int((usage.ru_utime + usage.ru_stime) * 1e6)
+    sock.send(b"D" + struct.pack("=QIIQ", call.number, status, call.flags, cpu_us) + said)
+
+
+def reap(sock, calls):
+    while calls:
+        pid, status, usage = os.wait4(-1, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
+        if pid == 0:
+            return
+        if pid not in calls:
+            continue
+        if os.WIFSTOPPED(status) or os.WIFCONTINUED(status):
+            calls[pid].flags |= STOPPED
+            end(pid)
+        else:
+            ended(sock, calls.pop(pid), status, usage)
+
+
+def judge(calls):
+    now_s = time.monotonic()
+    for pid, call in calls.items():
+        if now_s < call.due_s:
+            continue
+        left_s = call.limit_s - call.used_s(now_s)
+        if left_s > 0:
+            call.due_s = now_s + max(left_s, 0.01)
+        else:
+            call.flags |= TOO_LONG
+            call.due_s = now_s + 1
+            end(pid)
 
 
 def serve(sock):
-    running = {}
+    calls = {}
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     os.set_blocking(wake_read, False)
@@ -200,7 +151,8 @@ def serve(sock):
     poll.register(sock, select.POLLIN)
     poll.register(wake_read, select.POLLIN)
     while True:
-        for fd, _ in poll.poll():
+        wait_ms = max(0, min(c.due_s for c in calls.values()) - time.monotonic()) * 1000 + 1 if calls else None
+        for fd, _ in poll.poll(wait_ms):
             if fd == wake_read:
                 os.read(wake_read, 4096)
                 continue
@@ -208,42 +160,72 @@ def serve(sock):
             if not message:
                 os._exit(0)
             if message[:1] == b"R":
-                start(message, fds, running)
+                start(message, fds, calls)
+            elif message[:1] == b"P":
+                sock.send(b"P")
             elif message[:1] == b"K":
-                call = struct.unpack_from("<Q", message, 1)[0]
-                for pid, of in running.items():
-                    if of == call:
-                        os.kill(pid, signal.SIGKILL)
-        while running:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                break
-            if pid in running:
-                call = running.pop(pid)
-                if MODE == "landlock":
-                    shutil.rmtree(private_folder(call), ignore_errors=True)
-                sock.send(b"D" + struct.pack("<QI", call, status))
+                number = struct.unpack_from("=Q", message, 1)[0]
+                for pid in [p for p, c in calls.items() if c.number == number]:
+                    end(pid)
+        reap(sock, calls)
+        judge(calls)
+
+
+def address_space():
+    try:
+        with open("/proc/self/statm") as f:
+            return int(f.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        return 64 << 20
+
+
+def read_filters(fd):
+    with os.fdopen(fd, "rb") as f:
+        return [f.read(struct.unpack("=I", f.read(4))[0]) for _ in range(2)]
+
+
+# Locks this process in, or becomes another that is. Sets what a child needs to know.
+def lock_in(mode):
+    global MODE, RULES, READABLE, NOTES, PROC, BASE_BYTES, LANDLOCK
+    folders, why = libraries(), ""
+    MODE, RULES, NOTES, BASE_BYTES, LANDLOCK = mode, None, None, address_space(), landlock_version()
+    PROC = None
+    if mode == "none":
+        return ""
+    if mode == "auto":
+        PROC, why = namespaces(folders)
+        MODE = "landlock" if why else "namespaces"
+    if MODE == "landlock":
+        if LANDLOCK < 1:
+            raise OSError(why + "; and this kernel has no Landlock" if why else "this kernel has no Landlock")
+        PROC = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY) if os.path.isdir("/proc") else None
+        NOTES = note_libraries(folders)
+        if os.geteuid() == 0:
+            become_nobody()
+            libc.prctl(DUMPABLE, 0, 0, 0, 0)
+            libc.prctl(PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if LANDLOCK >= 1:
+        READABLE = [(path_fd(p), READ_FILE | WRITE_FILE) for p in DEVICES]
+        READABLE += [(path_fd(p), READ) for p in (["/"] if MODE == "namespaces" else folders)]
+        RULES = ruleset(LANDLOCK, READABLE)
+    return why
 
 
 sock = socket.socket(fileno=int(sys.argv[1]))
-with os.fdopen(int(sys.argv[2]), "rb") as f:
-    FILTER = f.read()
-TMP_MB, MODE = int(sys.argv[3]), sys.argv[4]
-libc.prctl(PDEATHSIG, signal.SIGKILL)
+FILTERS = read_filters(int(sys.argv[2]))
+TMP_MB, SELF, RAISED = int(sys.argv[3]), int(sys.argv[5]), int(sys.argv[6])
+libc.prctl(PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+libc.prctl(SET_NAME, b"troupe-box", 0, 0, 0)
+os_machine = os.uname().machine
 try:
-    why = namespaces_work() if MODE == "auto" else ""
-    if MODE == "auto" and not why:
-        lock_in()
-        MODE = "namespaces"
-    elif MODE != "none":
-        MODE = "landlock"
-        if landlock_version() < 1:
-            raise OSError(why + "; and this kernel has no Landlock" if why else "this kernel has no Landlock")
-        sweep()
-    sock.send(b"H" + MODE.encode())
-except OSError as problem:
+    load_packages([p for p in sys.argv[7].split(",") if p])
+    why = lock_in(sys.argv[4])
+    ZYGOTE = os.getpid()
+    told = [MODE, "landlock %d" % LANDLOCK, "uid %d" % os.getuid(), "proc %d" % (PROC is not None), "why " + why]
+except Exception as problem:
     sock.send(b"E" + str(problem).encode())
     os._exit(1)
 gc.collect()
 gc.freeze()
+sock.send(b"H" + "\n".join(told).encode())
 serve(sock)

@@ -1,4 +1,4 @@
-/* zygote_text - zygote.py as a string, made by the build. */
+/* zygote_text - layers.py, code.py and zygote.py as one string, made by the build. */
 #pragma once
 
 extern const char ZYGOTE_TEXT[];

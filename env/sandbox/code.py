@@ -1,0 +1,165 @@
+# How the policy's code is run in a child: as a script of its own, with output in its true order and errors with their lines.
+import array, base64, bisect, calendar, cmath, collections, contextlib, copy, csv, dataclasses, datetime, decimal, enum, fractions
+import functools, hashlib, heapq, io, itertools, json, linecache, math, numbers, operator, pickle, pprint, queue, random, re
+import secrets, statistics, string, textwrap, threading, traceback, types, typing, uuid, atexit, builtins, posix, warnings
+import _sitebuiltins
+
+NAME, MOST_FRAMES = "<code>", 4
+
+HARMFUL_TO_LOAD = ("test", "xx", "curses", "dbm", "readline", "ossaudiodev", "nis", "audioop", "tkinter")
+
+
+# Modules of the recipe's that are imported once, here; afterwards they are imported in no time, and nothing else is found.
+def load_packages(names):
+    if not names:
+        return
+    import site
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = list(sys.path)
+        for folder in site.getsitepackages() + [site.getusersitepackages()]:
+            if os.path.isdir(folder) and folder not in sys.path:
+                sys.path.append(os.path.realpath(folder))
+        for name in names:
+            try:
+                __import__(name)
+            except ImportError as problem:
+                raise OSError("%s has no package '%s' (%s)" % (sys.executable, name, problem))
+        sys.path[:] = before
+
+
+# Under Landlock alone no path can be asked about: what python's own libraries hold is noted beforehand, for `import`, and
+# extension modules, which the C library would ask about, are loaded beforehand.
+def note_libraries(folders):
+    stats, lists = {}, {}
+    for top in folders:
+        if not os.path.exists(os.path.join(top, "os.py")) and "zoneinfo" not in top and "-packages" not in top:
+            continue
+        for folder, names, files in os.walk(top):
+            lists[folder] = names + files
+            for name in [""] + files:
+                path = os.path.join(folder, name) if name else folder
+                try:
+                    stats[path] = os.stat(path)
+                except OSError:
+                    pass
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for folder in [p for p in sys.path if p.endswith("lib-dynload")]:
+            for name in sorted(n.split(".")[0] for n in os.listdir(folder)):
+                if not any(word in name for word in HARMFUL_TO_LOAD):
+                    try:
+                        __import__(name)
+                    except ImportError:
+                        pass
+    return stats, lists
+
+
+def use_notes(stats, lists):
+    def find(table, path):
+        key = os.path.normpath(os.path.join("/", os.fspath(path)))
+        if key not in table:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return table[key]
+
+    def stat(path, *, dir_fd=None, follow_symlinks=True):
+        return find(stats, path)
+
+    def listdir(path="."):
+        return list(find(lists, path))
+
+    for module in (posix, os):
+        module.stat, module.lstat, module.listdir = stat, stat, listdir
+
+
+# `random`, numpy's random and what they take from the system follow from (seed, task, call): the same call says the same.
+def seed_everything(seed):
+    source = random.Random(seed)
+
+    def urandom(n):
+        return source.getrandbits(8 * n).to_bytes(n, "little") if n else b""
+
+    first = random.Random.seed
+
+    def seed_of(self, a=None, version=2):
+        first(self, int.from_bytes(urandom(32), "little") if a is None else a, version)
+
+    os.urandom = random._urandom = urandom
+    random.Random.seed = seed_of
+    random.seed = random._inst.seed
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed & 0xffffffff)
+
+
+def open_streams():
+    def stream(fd, errors):
+        raw = io.FileIO(fd, "w", closefd=False)
+        return io.TextIOWrapper(raw, encoding="utf-8", errors=errors, write_through=True)
+
+    sys.stdout = sys.__stdout__ = stream(1, "replace")
+    sys.stderr = sys.__stderr__ = stream(2, "backslashreplace")
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "r", closefd=False)), encoding="utf-8")
+
+
+# The error first, then where: a model that reads only the beginning of it has read what counts.
+def explain(problem):
+    text = traceback.format_exception_only(type(problem), problem)
+    if isinstance(problem, SyntaxError):
+        said = [text[-1].rstrip()]
+        if problem.filename == NAME and problem.lineno:
+            said.append("  line %d: %s" % (problem.lineno, linecache.getline(NAME, problem.lineno).strip()))
+        return "\n".join(said)
+    said, frames = ["".join(text).rstrip()], collections.deque(maxlen=MOST_FRAMES)
+    for frame, line in traceback.walk_tb(problem.__traceback__):
+        if frame.f_code.co_filename == NAME:
+            name = frame.f_code.co_name
+            frames.append("  line %d%s: %s" % (line, "" if name == "<module>" else ", in " + name,
+                                               linecache.getline(NAME, line).strip()))
+    return "\n".join(said + list(frames))
+
+
+def report(problem):
+    try:
+        if sys.excepthook is not sys.__excepthook__:
+            sys.excepthook(type(problem), problem, problem.__traceback__)
+        else:
+            sys.__stderr__.write(explain(problem))
+    except BaseException:
+        os.write(1, type(problem).__name__.encode())
+
+
+# Status 0: fine; others: the code's own; the signal RAISED: it raised, and its output says what.
+def run(code, seed):
+    open_streams()
+    seed_everything(seed)
+    builtins.exit = builtins.quit = sys.exit
+    builtins.help = _sitebuiltins._Helper()
+    linecache.cache[NAME] = (len(code), None, [line + "\n" for line in code.split("\n")], NAME)
+    script = types.ModuleType("__main__")
+    script.__builtins__ = builtins
+    sys.modules["__main__"] = script
+    sys.argv = [NAME]
+    status = 0
+    try:
+        try:
+            exec(compile(code, NAME, "exec", dont_inherit=True), script.__dict__)
+        finally:
+            atexit._run_exitfuncs()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        if end.code is not None and not isinstance(end.code, int):
+            report_text(end.code)
+    except BaseException as problem:
+        report(problem)
+        signal.signal(RAISED, signal.SIG_DFL)
+        os.kill(os.getpid(), RAISED)
+        status = 1
+    os._exit(status & 255)
+
+
+def report_text(what):
+    try:
+        sys.__stderr__.write(str(what) + "\n")
+    except BaseException:
+        pass
