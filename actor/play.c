@@ -7,9 +7,13 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/map.h"
+#include "base/rng.h"
 #include "base/vec.h"
 
 enum { MAX_SHOTS = 64, RESULTS_AT_ONCE = 64 };
+
+/* Places of the sampling key's counter that no token comes to. */
+static const uint64_t CALL_SEEDS = (uint64_t)1 << 48;
 
 /* Stands for a tool's words while the dialect wraps them: see observation_ids. No tokenizer gives it a meaning. */
 static const char PAYLOAD_MARK = '\x1f';
@@ -330,6 +334,15 @@ static void on_result(stage *s, tool_result *r)
 
 /* ---- what the policy writes ---- */
 
+/* The same for the same call of the same episode, whoever plays it, and whether for the first time. */
+static uint64_t call_seed(const player *p)
+{
+    uint32_t bits[4];
+    const rng_key key = { p->task->seed, p->task->group };
+    rng_philox(key, p->task->sample, CALL_SEEDS + p->episode->n_calls, bits);
+    return (uint64_t)bits[0] << 32 | bits[1];
+}
+
 static void on_call(stage *s, player *p, const char *name, const char *arguments, const char *bad, int64_t now_ms)
 {
     if (p->episode->n_calls >= (uint32_t)s->config.max_turns || (!s->config.router && !bad)) {
@@ -344,7 +357,8 @@ static void on_call(stage *s, player *p, const char *name, const char *arguments
         observe(s, p, call, bad, strlen(bad), false);
         return;
     }
-    p->call = router_begin(s->config.router, name, arguments, now_ms);
+    const tool_context context = { call_seed(p), p->task->id, p->task->row };
+    p->call = router_begin(s->config.router, name, arguments, &context, now_ms);
     idmap_set(s->by_call, p->call, p);
 }
 

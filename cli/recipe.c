@@ -542,9 +542,23 @@ static double number_field(lua_State *L, const char *name)
     return v;
 }
 
+/* "numpy,sympy" of the list on top of the stack. */
+static void package_names(lua_State *L, str *out)
+{
+    lua_getfield(L, -1, "packages");
+    for (lua_Integer i = 1; lua_istable(L, -1) && i <= luaL_len(L, -1); i++) {
+        lua_rawgeti(L, -1, i);
+        str_printf(out, "%s%s", i > 1 ? "," : "", lua_tostring(L, -1));
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+/* T.python has checked the values. */
 static int add_python(tooling *t, lua_State *L)
 {
     tool made;
+    str packages = { 0 };
     lua_getfield(L, -1, "sandbox");
     const char *sandbox = lua_isnil(L, -1) ? "auto" : lua_tostring(L, -1);
     static const char *const MODES[] = { "auto", "landlock", "none", NULL };
@@ -554,11 +568,15 @@ static int add_python(tooling *t, lua_State *L)
         return error_set(t->err, ERR_ARGUMENT, "T.python: sandbox is \"auto\", \"landlock\" or \"none\", not \"%.40s\"",
                          sandbox);
     lua_pop(L, 1);
+    package_names(L, &packages);
     const box_config limits = { .timeout_ms = (int)(number_field(L, "timeout") * 1000),
                                 .memory_mb = (int)number_field(L, "memory_mb"),
                                 .output_bytes = (int)(number_field(L, "output_kb") * 1024),
-                                .mode = (box_mode)mode };
+                                .tmp_mb = (int)number_field(L, "tmp_mb"),
+                                .mode = (box_mode)mode,
+                                .packages = packages.data };
     const int rc = python_tool(&limits, (int)number_field(L, "at_once"), &made, t->err);
+    str_free(&packages);
     return rc == OK ? router_add(t->router, &made, t->err) : rc;
 }
 

@@ -8,14 +8,15 @@
 #include "base/map.h"
 #include "base/vec.h"
 
-enum { MAX_TOOLS = 32, MAX_FDS = 512, ATTEMPTS = 2 };
+enum { MAX_TOOLS = 32, MAX_FDS = 512, ATTEMPTS = 4 };
 
-/* A call under way; kept with its arguments, since a machine that failed is asked once more. */
+/* A call under way; kept with its arguments, since a machine that failed is asked again. */
 typedef struct call {
     uint64_t id;
     int tool;
     int attempt;
-    char *arguments;
+    char *arguments, *row;
+    tool_context context; /* its row is `row` */
 } call;
 
 struct router {
@@ -40,6 +41,7 @@ static void call_free(router *r, call *c)
 {
     idmap_remove(r->calls, c->id);
     free(c->arguments);
+    free(c->row);
     free(c);
 }
 
@@ -50,6 +52,7 @@ void router_free(router *r)
     void *c;
     for (size_t i = 0; idmap_next(r->calls, &i, &id, &c);) {
         free(((call *)c)->arguments);
+        free(((call *)c)->row);
         free(c);
     }
     idmap_free(r->calls);
@@ -108,7 +111,7 @@ static void start(router *r, call *c, int64_t now_ms)
     error err = { 0 };
     c->attempt++;
     const tool *t = &r->tools[c->tool];
-    const int rc = t->begin(t->self, c->id, c->arguments, now_ms, &err);
+    const int rc = t->begin(t->self, c->id, c->arguments, &c->context, now_ms, &err);
     if (rc == OK) return;
     const bool policy = rc == ERR_ARGUMENT || rc == ERR_PARSE || rc == ERR_LIMIT; /* what it wrote can't be run */
     tool_result result = { .call = c->id, .failed = policy ? FAIL_NONE : FAIL_TOOL_LOST };
@@ -119,7 +122,7 @@ static void start(router *r, call *c, int64_t now_ms)
     call_free(r, c);
 }
 
-uint64_t router_begin(router *r, const char *name, const char *arguments_json, int64_t now_ms)
+uint64_t router_begin(router *r, const char *name, const char *arguments_json, const tool_context *ctx, int64_t now_ms)
 {
     const uint64_t id = r->next++;
     const int tool_index = tool_named(r, name);
@@ -129,6 +132,8 @@ uint64_t router_begin(router *r, const char *name, const char *arguments_json, i
     }
     call *c = xcalloc(1, sizeof *c);
     *c = (call){ .id = id, .tool = tool_index, .arguments = xstrdup(arguments_json) };
+    if (ctx) c->context = *ctx;
+    c->context.row = c->row = xstrdup(c->context.row);
     idmap_set(r->calls, id, c);
     start(r, c, now_ms);
     return id;
@@ -164,7 +169,7 @@ int64_t router_deadline_ms(const router *r)
     return first;
 }
 
-/* A machine that failed is asked once more; true when the result is final. */
+/* A machine that failed is asked again; true when the result is final. */
 static bool final(router *r, tool_result *t, int64_t now_ms)
 {
     call *c = idmap_get(r->calls, t->call);
@@ -199,7 +204,7 @@ int router_poll(router *r, int64_t now_ms, tool_result *out, int max)
 
 int router_call(router *r, const char *name, const char *arguments_json, tool_result *out, error *err)
 {
-    const uint64_t id = router_begin(r, name, arguments_json, clock_ms());
+    const uint64_t id = router_begin(r, name, arguments_json, NULL, clock_ms());
     for (;;) {
         struct pollfd fds[MAX_FDS];
         const int64_t now_ms = clock_ms(), due = router_deadline_ms(r);

@@ -21,12 +21,20 @@ typedef struct tool_result {
     double ms;
 } tool_result;
 
+/* Whose call it is. What is random in a tool follows from the seed, which is the same whoever plays the episode. */
+typedef struct tool_context {
+    uint64_t seed;    /* of this call: of the task's seed, its place in the group, and the number of the call */
+    uint64_t episode; /* the task's id; 0: none */
+    const char *row;  /* the data row as JSON text; NULL: none. Lives as long as begin runs */
+} tool_context;
+
 /* What a tool implements. begin: starts call `call`; cancel: forget it; fds/poll as the router's. All non-blocking. */
 typedef struct tool tool;
 struct tool {
     const char *name, *description, *parameters; /* parameters: JSON Schema text */
     void *self;
-    int (*begin)(void *self, uint64_t call, const char *arguments_json, int64_t now_ms, error *err);
+    int (*begin)(void *self, uint64_t call, const char *arguments_json, const tool_context *ctx, int64_t now_ms,
+                 error *err);
     void (*cancel)(void *self, uint64_t call);
     int (*fds)(void *self, struct pollfd *out, int max);
     int (*poll)(void *self, int64_t now_ms, tool_result *out, int max);
@@ -41,8 +49,8 @@ void router_free(router *r); /* frees the tools, kills what runs */
 int router_add(router *r, const tool *t, error *err);
 char *router_tools_json(const router *r); /* [{"name","description","parameters"}, ...]; the caller frees */
 /* An unknown tool or bad arguments is the policy's fault: the call is accepted and yields an observation with ok false.
- */
-uint64_t router_begin(router *r, const char *name, const char *arguments_json, int64_t now_ms);
+ * ctx: copied; NULL: a call of nobody's. */
+uint64_t router_begin(router *r, const char *name, const char *arguments_json, const tool_context *ctx, int64_t now_ms);
 void router_cancel(router *r, uint64_t call);
 int router_fds(router *r, struct pollfd *out, int max);
 int64_t router_deadline_ms(const router *r);

@@ -12,7 +12,7 @@ if ! command -v nvcc >/dev/null; then
     exit 1
 fi
 rooms="base;rollout;kernels;model;learner"
-pkg-config --exists libzmq msgpack lua5.4 sqlite3 libseccomp && rooms=""
+pkg-config --exists libzmq msgpack lua5.4 sqlite3 && rooms=""
 cmake -S . -B $build -DCMAKE_BUILD_TYPE=Release -DTROUPE_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=${1:-90}" "-DTROUPE_ROOMS=$rooms" \
     --log-level=NOTICE && cmake --build $build -j "$(nproc)" || exit 1
 

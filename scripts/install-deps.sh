@@ -5,7 +5,7 @@
 set -eu
 
 packages="cmake ninja-build gcc g++ pkg-config python3
-  libzmq3-dev libmsgpack-dev liblua5.4-dev libsqlite3-dev libpcre2-dev libutf8proc-dev libseccomp-dev libjansson-dev libcmocka-dev"
+  libzmq3-dev libmsgpack-dev liblua5.4-dev libsqlite3-dev libpcre2-dev libutf8proc-dev libjansson-dev libcmocka-dev"
 case "${1:-}" in
 "") ;;
 --dev) packages="$packages clang clang-format clang-tidy ccache libopenmpi-dev openmpi-bin" ;;

@@ -26,9 +26,8 @@ typedef struct running {
     str output;
     int64_t began_us;
     bool overflowed, ended, cancelled;
-    box_outcome outcome;
-    int number;
-    str why; /* lost: the zygote's sentence */
+    box_end end; /* its text is in `why` */
+    str why;
 } running;
 
 struct box {
@@ -59,11 +58,15 @@ static int program_open(error *err)
 
 /* The hash seed is fixed, so that sets have the same order everywhere; libraries that would compute with threads of
  * their own are told not to. */
-static const char *const ENVIRONMENT[] = {
-    "PATH=/usr/bin:/bin",     "LANG=C.UTF-8",        "PYTHONDONTWRITEBYTECODE=1", "PYTHONHASHSEED=0",
-    "OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1",   "MKL_NUM_THREADS=1",         "TZ=UTC",
-    NULL
-};
+static const char *const ENVIRONMENT[] = { "PATH=/usr/bin:/bin",
+                                           "LANG=C.UTF-8",
+                                           "PYTHONDONTWRITEBYTECODE=1",
+                                           "PYTHONHASHSEED=0",
+                                           "OPENBLAS_NUM_THREADS=1",
+                                           "OMP_NUM_THREADS=1",
+                                           "MKL_NUM_THREADS=1",
+                                           "TZ=UTC",
+                                           NULL };
 
 static int spawn(box *b, const char *python, int theirs, int filter, error *err)
 {
@@ -76,9 +79,18 @@ static int spawn(box *b, const char *python, int theirs, int filter, error *err)
     snprintf(tmp_text, sizeof tmp_text, "%d", b->config.tmp_mb);
     snprintf(self_text, sizeof self_text, "%d", FILTER_SELF);
     snprintf(raised_text, sizeof raised_text, "%d", FILTER_RAISED);
-    const char *const argv[] = { python,      "-S",        "-s",      "-",       sock_text,
-                                 filter_text, tmp_text,    MODES[b->config.mode], self_text, raised_text,
-                                 b->config.packages ? b->config.packages : "", NULL };
+    const char *const argv[] = { python,
+                                 "-S",
+                                 "-s",
+                                 "-",
+                                 sock_text,
+                                 filter_text,
+                                 tmp_text,
+                                 MODES[b->config.mode],
+                                 self_text,
+                                 raised_text,
+                                 b->config.packages ? b->config.packages : "",
+                                 NULL };
     const int fds[] = { theirs, filter };
     const process_options options = { .fd_in = program,
                                       .fd_out = -1,
@@ -317,12 +329,9 @@ static void on_end(box *b, const box_end *end)
         running *r = &b->calls.data[i];
         if (r->call != end->call || r->ended) continue;
         r->ended = true;
-        r->outcome = box_verdict(end, r->overflowed, b->config.timeout_ms, &r->number);
-        if (r->outcome != BOX_LOST) continue;
+        r->end = *end;
+        r->end.text = NULL;
         str_add(&r->why, end->text, end->text_len);
-        if (r->why.len == 0)
-            str_printf(&r->why, end->flags & BOX_STOPPED ? "stopped from outside" : "killed from outside (signal %d)",
-                       r->number);
     }
 }
 
@@ -354,18 +363,30 @@ static void check_zygote(box *b, int64_t now_ms)
     b->overdue_ms = now_ms + GRACE_MS;
 }
 
-static box_result result_of(running *r)
+static void say_why(running *r, int number)
 {
-    if (!r->ended) {
-        r->outcome = BOX_LOST;
+    if (r->why.len > 0) return; /* the zygote said it: it never began */
+    if (!r->ended)
         str_puts(&r->why, "the sandbox died or did not answer");
-    }
-    const bool lost = r->outcome == BOX_LOST;
+    else if (r->end.flags & BOX_STOPPED)
+        str_puts(&r->why, "stopped from outside");
+    else
+        str_printf(&r->why, "killed from outside (signal %d)", number);
+}
+
+static box_result result_of(const box *b, running *r)
+{
+    int number = 0;
+    const box_outcome outcome =
+        r->ended ? box_verdict(&r->end, r->overflowed, b->config.timeout_ms, &number) : BOX_LOST;
+    const bool lost = outcome == BOX_LOST;
+    if (lost) say_why(r, number);
+    const size_t len = lost ? r->why.len : r->output.len;
     return (box_result){ .call = r->call,
-                         .outcome = r->outcome,
-                         .number = r->number,
+                         .outcome = outcome,
+                         .number = number,
                          .ms = (double)(clock_us() - r->began_us) * 1e-3,
-                         .output_len = lost ? r->why.len : r->output.len,
+                         .output_len = len,
                          .output = str_take(lost ? &r->why : &r->output) };
 }
 
@@ -384,7 +405,7 @@ int box_poll(box *b, int64_t now_ms, box_result *out, int max)
         if (r->cancelled)
             str_clear(&r->output);
         else
-            out[n++] = result_of(r);
+            out[n++] = result_of(b, r);
         release(r);
         b->calls.data[i] = b->calls.data[--b->calls.len];
     }

@@ -1,15 +1,16 @@
 /* box - runs Python code where it can do no harm: a warm zygote forks a clean child for each call.
  *
- * Layers, each sufficient against what it is for: user, mount, process, network, ipc, uts and cgroup namespaces, in which
- * everybody is nobody and no capability is left; a root of python's libraries alone, read-only; Landlock over that; a list of
- * the system calls that are allowed (filter.h); limits on address space, processor time, files, and a /tmp of each call's
- * own with a cap on bytes and files. Where namespaces are not to be had Landlock stands alone: then a child reads python's
- * libraries, names no other path, and has no folder to write in. A machine without either is refused, unless the caller
- * asks for no isolation in so many words.
+ * Layers, each sufficient against what it is for: user, mount, process, network, ipc, uts and cgroup namespaces, in
+ * which everybody is nobody and no capability is left; a root of python's libraries alone, read-only; Landlock over
+ * that; a list of the system calls that are allowed (filter.h); limits on address space, processor time, files, and a
+ * /tmp of each call's own with a cap on bytes and files. Where namespaces are not to be had Landlock stands alone: then
+ * a child reads python's libraries, names no other path, and has no folder to write in. A machine without either is
+ * refused, unless the caller asks for no isolation in so many words.
  *
- * How long a call may take is judged by what it did: computing and sleeping count, waiting for a processor does not. What a
- * call did to itself is its outcome; what was done to it (a kill, a stop, a zygote that died) is BOX_LOST: see verdict.h.
- * Several calls may run at once. Nothing is left of a call, nor of the box when its owner dies in any way. */
+ * How long a call may take is judged by what it did: computing and sleeping count, waiting for a processor does not.
+ * What a call did to itself is its outcome; what was done to it (a kill, a stop, a zygote that died) is BOX_LOST: see
+ * verdict.h. Several calls may run at once. Nothing is left of a call, nor of the box when its owner dies in any way.
+ */
 #pragma once
 
 #include <poll.h>

@@ -102,20 +102,19 @@ def open_streams():
     sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "r", closefd=False)), encoding="utf-8")
 
 
-# The error first, then where: a model that reads only the beginning of it has read what counts.
+# The error first, then where: a model that reads only the beginning of it has read what counts. The lines themselves it wrote.
 def explain(problem):
     text = traceback.format_exception_only(type(problem), problem)
     if isinstance(problem, SyntaxError):
         said = [text[-1].rstrip()]
         if problem.filename == NAME and problem.lineno:
-            said.append("  line %d: %s" % (problem.lineno, linecache.getline(NAME, problem.lineno).strip()))
+            said.append("  line %d" % problem.lineno)
         return "\n".join(said)
     said, frames = ["".join(text).rstrip()], collections.deque(maxlen=MOST_FRAMES)
     for frame, line in traceback.walk_tb(problem.__traceback__):
         if frame.f_code.co_filename == NAME:
             name = frame.f_code.co_name
-            frames.append("  line %d%s: %s" % (line, "" if name == "<module>" else ", in " + name,
-                                               linecache.getline(NAME, line).strip()))
+            frames.append("  line %d%s" % (line, "" if name == "<module>" else ", in " + name))
     return "\n".join(said + list(frames))
 
 

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -26,72 +27,40 @@ enum { MAX_PROGRAM = 1024, FIRST_YOUNG_CALL = 424, X32_BIT = 0x40000000, CLOCKS 
 
 /* Harmless whatever the arguments: memory of its own, descriptors it has, time, its own signals and numbers. */
 static const int ALWAYS[] = {
-    __NR_munmap,
-    __NR_mremap,
-    __NR_mprotect,
-    __NR_msync,
-    __NR_brk,
-    __NR_read,
-    __NR_write,
-    __NR_readv,
-    __NR_writev,
-    __NR_pread64,
-    __NR_pwrite64,
-    __NR_preadv,
-    __NR_pwritev,
-    __NR_lseek,
-    __NR_close,
-    __NR_close_range,
-    __NR_dup,
-    __NR_dup3,
-    __NR_fstat,
-    __NR_ftruncate,
-    __NR_fsync,
-    __NR_fdatasync,
-    __NR_fallocate,
-    __NR_copy_file_range,
-    __NR_sendfile,
-    __NR_getdents64,
-    __NR_getcwd,
-    __NR_umask,
-    __NR_ppoll,
-    __NR_pselect6,
-    __NR_nanosleep,
-    __NR_gettimeofday,
-    __NR_times,
-    __NR_getrusage,
-    __NR_setitimer,
-    __NR_getitimer,
-    __NR_rt_sigaction,
-    __NR_rt_sigprocmask,
-    __NR_rt_sigreturn,
-    __NR_rt_sigpending,
-    __NR_rt_sigsuspend,
-    __NR_rt_sigtimedwait,
-    __NR_sigaltstack,
-    __NR_restart_syscall,
-    __NR_getpid,
-    __NR_gettid,
-    __NR_getppid,
-    __NR_getuid,
-    __NR_geteuid,
-    __NR_getgid,
-    __NR_getegid,
-    __NR_getresuid,
-    __NR_getresgid,
-    __NR_exit,
-    __NR_exit_group,
-    __NR_wait4,
-    __NR_sched_yield,
-    __NR_getcpu,
+    __NR_munmap,        __NR_mremap,
+    __NR_mprotect,      __NR_msync,
+    __NR_brk,           __NR_read,
+    __NR_write,         __NR_readv,
+    __NR_writev,        __NR_pread64,
+    __NR_pwrite64,      __NR_preadv,
+    __NR_pwritev,       __NR_lseek,
+    __NR_close,         __NR_close_range,
+    __NR_dup,           __NR_dup3,
+    __NR_fstat,         __NR_ftruncate,
+    __NR_fsync,         __NR_fdatasync,
+    __NR_fallocate,     __NR_copy_file_range,
+    __NR_sendfile,      __NR_getdents64,
+    __NR_getcwd,        __NR_umask,
+    __NR_ppoll,         __NR_pselect6,
+    __NR_nanosleep,     __NR_gettimeofday,
+    __NR_times,         __NR_getrusage,
+    __NR_setitimer,     __NR_getitimer,
+    __NR_rt_sigaction,  __NR_rt_sigprocmask,
+    __NR_rt_sigreturn,  __NR_rt_sigpending,
+    __NR_rt_sigsuspend, __NR_rt_sigtimedwait,
+    __NR_sigaltstack,   __NR_restart_syscall,
+    __NR_getpid,        __NR_gettid,
+    __NR_getppid,       __NR_getuid,
+    __NR_geteuid,       __NR_getgid,
+    __NR_getegid,       __NR_getresuid,
+    __NR_getresgid,     __NR_exit,
+    __NR_exit_group,    __NR_wait4,
+    __NR_sched_yield,   __NR_getcpu,
     __NR_getrandom,
 #if defined __x86_64__
-    __NR_dup2,
-    __NR_poll,
-    __NR_select,
-    __NR_time,
-    __NR_alarm,
-    __NR_pause,
+    __NR_dup2,          __NR_poll,
+    __NR_select,        __NR_time,
+    __NR_alarm,         __NR_pause,
     __NR_getrlimit,
 #endif
 };
@@ -99,12 +68,12 @@ static const int ALWAYS[] = {
 /* Calls that name a path: where all paths are the child's own. Nothing here changes a file's owner, mode, times or
  * attributes, makes a link or a device, or watches. */
 static const int PATHS[] = {
-    __NR_openat,     __NR_newfstatat, __NR_statx,    __NR_faccessat, __NR_readlinkat, __NR_mkdirat,  __NR_unlinkat,
-    __NR_renameat,   __NR_renameat2,  __NR_truncate,  __NR_chdir,      __NR_fchdir,   __NR_statfs,
-    __NR_fstatfs,    __NR_uname,
+    __NR_openat,   __NR_newfstatat, __NR_statx,    __NR_faccessat, __NR_readlinkat,
+    __NR_mkdirat,  __NR_unlinkat,   __NR_renameat, __NR_renameat2, __NR_truncate,
+    __NR_chdir,    __NR_fchdir,     __NR_statfs,   __NR_fstatfs,   __NR_uname,
 #if defined __x86_64__
-    __NR_open,       __NR_creat,      __NR_stat,     __NR_lstat,     __NR_access,     __NR_readlink, __NR_mkdir,
-    __NR_rmdir,      __NR_unlink,     __NR_rename,
+    __NR_open,     __NR_creat,      __NR_stat,     __NR_lstat,     __NR_access,
+    __NR_readlink, __NR_mkdir,      __NR_rmdir,    __NR_unlink,    __NR_rename,
 #endif
 };
 
@@ -144,12 +113,13 @@ static const rule RULES[] = {
           VALUES(MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED, MADV_FREE, MADV_HUGEPAGE,
                  MADV_NOHUGEPAGE) } },
       1 },
-    /* No owner of signals (F_SETOWN, F_SETSIG, O_ASYNC), no leases or watches, no larger pipes, no seals. */
+    /* No owner of signals, no leases or watches, no larger pipes, no seals. */
     { __NR_fcntl, false, { { 1, IN, false, VALUES(F_GETFD, F_SETFD, F_GETFL, F_DUPFD, F_DUPFD_CLOEXEC) } }, 1 },
     { __NR_fcntl, false, { { 1, IN, false, VALUES(F_SETFL) }, { 2, WITHOUT, false, VALUES(O_ASYNC) } }, 2 },
     { __NR_ioctl, false, { { 1, IN, false, VALUES(TCGETS, FIONREAD, FIONBIO, FIOCLEX, FIONCLEX, TIOCGWINSZ) } }, 1 },
     { __NR_pipe2, false, { { 1, WITHOUT, false, VALUES(~(uint32_t)(O_CLOEXEC | O_NONBLOCK)) } }, 1 },
 #if defined __x86_64__
+    { __NR_getpgrp, false, { { 0 } }, 0 },
     { __NR_pipe, false, { { 0 } }, 0 },
 #endif
     /* Clocks of this machine and of oneself; negative numbers are other processes' and descriptors'. */
@@ -169,12 +139,19 @@ static const rule RULES[] = {
     { __NR_sched_getaffinity, false, { { 0, IN, false, VALUES(0, FILTER_SELF) } }, 1 },
     /* Limits can be read; setting even a lower one would let a child call the kernel's SIGKILL upon itself. */
     { __NR_prlimit64, false, { { 0, IN, false, VALUES(0, FILTER_SELF) }, { 2, IN, true, VALUES(0) } }, 2 },
+    { __NR_getpgid, false, { { 0, IN, false, VALUES(0) } }, 1 },
     { __NR_prctl, false, { { 0, IN, false, VALUES(PR_GET_NAME) } }, 1 },
     /* Without a root of one's own: Landlock judges what is opened, and how, but for O_PATH, which it does not see. */
     { __NR_openat, true, { { 2, WITHOUT, false, VALUES(O_PATH) } }, 1 },
 #if defined __x86_64__
     { __NR_open, true, { { 1, WITHOUT, false, VALUES(O_PATH) } }, 1 },
 #endif
+};
+
+/* Behind the rules: who would have signals sent by a descriptor, to itself or to others, is told yes, and none is. */
+static const rule SWALLOWED[] = {
+    { __NR_fcntl, false, { { 1, IN, false, VALUES(F_SETFL, F_SETOWN, F_SETSIG, F_SETOWN_EX) } }, 1 },
+    { __NR_ioctl, false, { { 1, IN, false, VALUES(FIOASYNC, FIOSETOWN, SIOCSPGRP) } }, 1 },
 };
 
 typedef struct program {
@@ -218,13 +195,13 @@ static void require(program *p, const condition *c, int *open, int *n_open)
 }
 
 /* The number of the call is loaded; afterwards it is again, as rules of the same call may follow. */
-static void allow_rule(program *p, const rule *r)
+static void add_rule(program *p, const rule *r, uint32_t action)
 {
     int open[4], n_open = 0;
     const int skip = p->n;
     emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)r->call, 0, 0);
     for (int i = 0; i < r->n; i++) require(p, &r->conditions[i], open, &n_open);
-    answer(p, SECCOMP_RET_ALLOW);
+    answer(p, action);
     for (int i = 0; i < n_open; i++) {
         struct sock_filter *jump = &p->code[open[i]];
         const uint8_t distance = (uint8_t)(p->n - open[i] - 1);
@@ -252,7 +229,8 @@ static void build(program *p, bool own_root)
     for (size_t i = 0; i < N_OF(ALWAYS); i++) allow_call(p, ALWAYS[i]);
     for (size_t i = 0; own_root && i < N_OF(PATHS); i++) allow_call(p, PATHS[i]);
     for (size_t i = 0; i < N_OF(RULES); i++)
-        if (!own_root || !RULES[i].landlock_only) allow_rule(p, &RULES[i]);
+        if (!own_root || !RULES[i].landlock_only) add_rule(p, &RULES[i], SECCOMP_RET_ALLOW);
+    for (size_t i = 0; i < N_OF(SWALLOWED); i++) add_rule(p, &SWALLOWED[i], SECCOMP_RET_ERRNO); /* of 0: done */
     emit(p, BPF_JMP | BPF_JGE | BPF_K, FIRST_YOUNG_CALL, 0, 1);
     answer(p, SECCOMP_RET_ERRNO | ENOSYS);
     answer(p, SECCOMP_RET_ERRNO | EPERM);

@@ -152,7 +152,7 @@ def namespaces(folders):
         os.close(heard)
         os.close(map_now)
         try:
-            return keep(folders, outer, tell, mapped), None
+            return keep(folders, outer, tell, mapped), ""
         except BaseException as problem:
             os.write(tell, b"E" + str(problem).encode())
             os._exit(1)

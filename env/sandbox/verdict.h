@@ -1,8 +1,8 @@
 /* verdict - who caused the end of a call decides what it is.
  *
- * What the code itself did (an exit status, a fault, a limit) is the policy's: an observation. What it cannot do to itself
- * is the machinery's: the call is lost and asked again. The filter lets no child send itself SIGKILL, SIGTERM or SIGSTOP,
- * so one that died of those was killed by somebody else, or by the kernel for want of the machine's memory.
+ * What the code itself did (an exit status, a fault, a limit) is the policy's: an observation. What it cannot do to
+ * itself is the machinery's: the call is lost and asked again. The filter lets no child send itself SIGKILL, SIGTERM or
+ * SIGSTOP, so one that died of those was killed by somebody else, or by the kernel for want of the machine's memory.
  *
  * Pure: bytes in, a verdict out. */
 #pragma once
@@ -36,5 +36,6 @@ enum { BOX_BEGAN = 1, BOX_TOO_LONG = 2, BOX_STOPPED = 4 };
 
 /* Reads a "D" message. ERR_PARSE for anything else. */
 int box_end_parse(const char *bytes, size_t len, box_end *out, error *err);
-/* `overflowed`: its output was too long, and it was killed for that. *number: a status or signal, where there is one. */
+/* `overflowed`: its output was too long, and it was killed for that. *number: a status or signal, where there is one.
+ */
 box_outcome box_verdict(const box_end *end, bool overflowed, int64_t timeout_ms, int *number);

@@ -36,7 +36,7 @@ def confine_child():
         check(libc.unshare(NEWNS), "mount namespace")
         mount("tmpfs", "/tmp", "tmpfs", NOSUID | NODEV | NOEXEC, "size=%dm,nr_inodes=%d,mode=777" % (TMP_MB, 64 * TMP_MB))
         os.chdir("/tmp")
-        os.environ["TMPDIR"] = os.environ["HOME"] = "/tmp"
+        os.environ["TMPDIR"] = "/tmp"
     if RULES is not None:
         check(libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
         rules = RULES

@@ -43,12 +43,12 @@ static int run(lua_State *L)
     return 0;
 }
 
-static int begin(void *self, uint64_t call, const char *arguments, int64_t now_ms, error *err)
+static int begin(void *self, uint64_t call, const char *arguments, const tool_context *ctx, int64_t now_ms, error *err)
 {
     written_tool *t = self;
     error why = { 0 };
     json_t *j = json_parse(arguments, strlen(arguments), "arguments", err);
-    (void)now_ms;
+    (void)now_ms, (void)ctx;
     if (!j) return ERR_ARGUMENT;
     calling c = { .t = t, .arguments = j };
     const int64_t began_us = clock_us();

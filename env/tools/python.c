@@ -3,15 +3,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/json.h"
 #include "base/vec.h"
 
-enum { RESULTS_AT_ONCE = 64 };
+enum { RESULTS_AT_ONCE = 64, DEFAULT_AT_ONCE = 64 };
 
 typedef struct waiting {
-    uint64_t call;
+    uint64_t call, seed;
     char *code;
     size_t len;
 } waiting;
@@ -26,7 +25,10 @@ typedef struct python {
     vec(tool_result) failed; /* could not be started from the queue */
 } python;
 
-static int begin(void *self, uint64_t call, const char *arguments, int64_t now_ms, error *err)
+/* Code may hold NULs, about which python has its own opinion. */
+static char *copy_of(const char *code, size_t len) { return memcpy(xmalloc(len + 1), code, len); }
+
+static int begin(void *self, uint64_t call, const char *arguments, const tool_context *ctx, int64_t now_ms, error *err)
 {
     python *p = self;
     json_t *j = json_parse(arguments, strlen(arguments), "arguments", err);
@@ -36,9 +38,9 @@ static int begin(void *self, uint64_t call, const char *arguments, int64_t now_m
     if (!json_is_string(code))
         rc = error_set(err, ERR_ARGUMENT, "python wants {\"code\": text}");
     else if (box_running(p->box) < p->at_once)
-        rc = box_begin(p->box, call, json_string_value(code), json_string_length(code), now_ms, err);
+        rc = box_begin(p->box, call, ctx->seed, json_string_value(code), json_string_length(code), now_ms, err);
     else
-        vec_push(&p->queue, (waiting){ call, xstrndup(json_string_value(code), json_string_length(code)),
+        vec_push(&p->queue, (waiting){ call, ctx->seed, copy_of(json_string_value(code), json_string_length(code)),
                                        json_string_length(code) });
     json_decref(j);
     return rc;
@@ -56,7 +58,7 @@ static void start_waiting(python *p, int64_t now_ms)
         waiting w;
         error err = { 0 };
         take_first(p, &w);
-        const int rc = box_begin(p->box, w.call, w.code, w.len, now_ms, &err);
+        const int rc = box_begin(p->box, w.call, w.seed, w.code, w.len, now_ms, &err);
         free(w.code);
         if (rc == OK) continue;
         vec_push(&p->failed, (tool_result){ .call = w.call,
@@ -85,35 +87,52 @@ static int64_t deadline_ms(void *self)
     return p->failed.len > 0 || (p->queue.len > 0 && box_running(p->box) == 0) ? 0 : box_deadline_ms(p->box);
 }
 
-static void strip(char *text)
+/* What was printed as text: bytes that are no UTF-8, and NULs, become U+FFFD; a character that the cap has cut goes,
+ * and so does white space at the end. */
+static void add_output(str *text, const box_result *b)
 {
-    size_t n = strlen(text);
-    while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == ' ')) text[--n] = 0;
+    static const char UNKNOWN[] = "\xef\xbf\xbd";
+    enum { LONGEST = 4 };
+    const char *p = b->output, *end = p + b->output_len;
+    while (p < end) {
+        const size_t n = *p ? utf8_length(p, end) : 0;
+        if (n == 0 && *p && b->outcome == BOX_OUTPUT && end - p < LONGEST) break;
+        if (n == 0)
+            str_puts(text, UNKNOWN), p++;
+        else
+            str_add(text, p, n), p += n;
+    }
+    while (text->len > 0 && (text->data[text->len - 1] == '\n' || text->data[text->len - 1] == ' '))
+        text->data[--text->len] = 0;
 }
+
+static const char *separator(const str *text) { return text->len > 0 ? "\n" : ""; }
 
 /* Output and what ended it, as the policy will read it. */
 static tool_result result_of(const python *p, box_result *b)
 {
     tool_result t = { .call = b->call, .ok = b->outcome == BOX_OK, .ms = b->ms };
     str text = { 0 };
-    strip(b->output);
+    add_output(&text, b);
     switch (b->outcome) {
     case BOX_OK:
     case BOX_RAISED:
-        str_puts(&text, b->output);
+        break;
+    case BOX_EXITED:
+        str_printf(&text, "%serror: the code exited with status %d", separator(&text), b->number);
         break;
     case BOX_TIME:
-        str_printf(&text, "error: time limit of %g s exceeded", p->config.timeout_ms / 1000.0);
+        str_printf(&text, "%serror: time limit of %g s exceeded", separator(&text), p->config.timeout_ms / 1000.0);
         break;
     case BOX_OUTPUT:
-        str_printf(&text, "%s\n[output cut at %d bytes]", b->output, p->config.output_bytes);
+        str_printf(&text, "\n[output truncated: cut at %d bytes]", p->config.output_bytes);
         break;
-    case BOX_KILLED:
-        str_puts(&text, "error: the code was stopped (memory or a forbidden call)");
+    case BOX_CRASHED:
+        str_printf(&text, "%serror: the code crashed (signal %d, %s)", separator(&text), b->number,
+                   strsignal(b->number));
         break;
     case BOX_LOST:
         t.failed = FAIL_TOOL_LOST;
-        str_printf(&text, "the sandbox died or did not answer%s%s", *b->output ? ": " : "", b->output);
         break;
     }
     free(b->output);
@@ -143,21 +162,15 @@ static void free_python(void *self)
     free(p);
 }
 
-/* Those that share a core only make each other late; half of the cores belong to whoever calls. */
-static int default_at_once(void)
-{
-    const long half = sysconf(_SC_NPROCESSORS_ONLN) / 2;
-    return half < 1 ? 1 : half > RESULTS_AT_ONCE ? RESULTS_AT_ONCE : (int)half;
-}
-
 int python_tool(const box_config *config, int at_once, tool *out, error *err)
 {
     python *p = xcalloc(1, sizeof *p);
     p->config = *config;
-    p->at_once = at_once > 0 ? at_once : default_at_once();
+    p->at_once = at_once > 0 ? at_once : DEFAULT_AT_ONCE;
     if (p->config.timeout_ms <= 0) p->config.timeout_ms = 2000;
     if (p->config.output_bytes <= 0) p->config.output_bytes = 16384;
     p->box = box_new(&p->config, err);
+    p->config.packages = NULL; /* the caller's; the box has its own */
     if (!p->box) {
         free(p);
         return err ? err->code : ERR_UNSUPPORTED;

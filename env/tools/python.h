@@ -7,6 +7,7 @@
 #include "env/router.h"
 #include "env/sandbox/box.h"
 
-/* at_once: calls that run at the same time, the others wait their turn (a call's ms is without that wait); 0: half as
- * many as there are cores. */
+/* at_once: calls that run at the same time; the others wait their turn, with their clock stopped. 0: 64. Waiting for a
+ * processor is not counted as a call's time, so that it may be more than there are cores; memory may come to at_once
+ * times (memory_mb + tmp_mb). */
 int python_tool(const box_config *config, int at_once, tool *out, error *err);

@@ -22,12 +22,36 @@ local function checked(what, fields, t)
     return copy
 end
 
--- A real python3 in the sandbox: timeout in seconds, memory_mb, output_kb; at_once: calls an actor runs at the same time (the
--- others wait; default: half of the cores); sandbox "auto" (namespaces, or else Landlock), "landlock" or "none".
-function T.python(t)
-    local python = checked("python", { timeout = "number", memory_mb = "number", output_kb = "number", at_once = "number", sandbox = "string" }, t or {}) -- no tail call: its errors name the caller's line
-    return python
+-- A number between two others, or absent.
+local function within(what, key, v, least, most, whole)
+    if v == nil or v >= least and v <= most and (not whole or v % 1 == 0) then return end
+    error(("T.%s: %s is %s; it should be %s from %s to %s"):format(what, key, v, whole and "a whole number" or "a number", least, most), 3)
 end
+
+-- A real python3 in the sandbox: timeout in seconds (of computing and sleeping), memory_mb beyond what python itself takes,
+-- tmp_mb of scratch files, output_kb; at_once: calls an actor runs at the same time (the others wait); packages: names of
+-- installed ones that are imported beforehand; sandbox "auto" (namespaces, or else Landlock), "landlock" or "none".
+function T.python(t)
+    local p = checked("python", { timeout = "number", memory_mb = "number", tmp_mb = "number", output_kb = "number", at_once = "number",
+        sandbox = "string", packages = "table" }, t or {})
+    within("python", "timeout", p.timeout, 0.01, 3600)
+    within("python", "memory_mb", p.memory_mb, 16, 1 << 20, true)
+    within("python", "tmp_mb", p.tmp_mb, 1, 1 << 16, true)
+    within("python", "output_kb", p.output_kb, 0.1, 1 << 14)
+    within("python", "at_once", p.at_once, 1, 256, true)
+    if p.sandbox and not ({ auto = 1, landlock = 1, none = 1 })[p.sandbox] then
+        error('T.python: sandbox is "' .. p.sandbox .. '"; it should be "auto", "landlock" or "none"', 2)
+    end
+    for i, name in pairs(p.packages or {}) do
+        if math.type(i) ~= "integer" or type(name) ~= "string" or not name:find("^[%a_][%w_.]*$") then
+            error("T.python: packages should be a list of module names, such as { \"numpy\" }", 2)
+        end
+    end
+    return p
+end
+
+-- Words that dialects have a meaning for.
+local TAKEN = { answer = 1, think = 1, result = 1, tool_call = 1, tool_response = 1 }
 
 -- A tool written here: call(arguments, context) returns text, a number or a table (which becomes JSON).
 function T.tool(t)
@@ -35,6 +59,10 @@ function T.tool(t)
     for _, key in ipairs{ "name", "call" } do
         if not tool[key] then error("T.tool needs " .. key, 2) end
     end
+    if not tool.name:find("^[%a_][%w_-]*$") or #tool.name > 64 then
+        error("T.tool: the name '" .. tool.name .. "' should be a word of letters, digits, _ and -, of at most 64", 2)
+    end
+    if TAKEN[tool.name] then error("T.tool: '" .. tool.name .. "' is a word of the dialects'; call it something else", 2) end
     return tool
 end
 

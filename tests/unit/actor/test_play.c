@@ -34,10 +34,11 @@ typedef struct oracle {
     int n;
 } oracle;
 
-static int oracle_begin(void *self, uint64_t call, const char *arguments, int64_t now_ms, error *err)
+static int oracle_begin(void *self, uint64_t call, const char *arguments, const tool_context *ctx, int64_t now_ms,
+                        error *err)
 {
     oracle *o = self;
-    (void)arguments, (void)now_ms, (void)err;
+    (void)arguments, (void)ctx, (void)now_ms, (void)err;
     o->pending[o->n++] = call;
     return OK;
 }
