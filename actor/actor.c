@@ -12,6 +12,12 @@
 
 enum { IDLE_MS = 200, RESEND_MS = 5000, MAX_FINISHED = 256, MAX_FDS = 512, DEFAULT_PATIENCE_MS = 60000 };
 
+/* Delivered, but not acknowledged. */
+typedef struct delivered {
+    episode *episode;
+    bool old; /* to an exchange that may have forgotten whom it gave the task to: sent again only when it asks */
+} delivered;
+
 typedef struct actor {
     const actor_config *config;
     loop *lp;
@@ -23,7 +29,7 @@ typedef struct actor {
     engine *engine;
     stage *stage;
     vec(task *) waiting; /* their version has not come yet */
-    vec(episode *) unacked;
+    vec(delivered) unacked;
     uint64_t tokens;
     int free_slots; /* not yet told to the exchange */
     bool stop;
@@ -58,7 +64,17 @@ static void ask_for_work(actor *a)
 static void resend(void *ctx)
 {
     actor *a = ctx;
-    for (size_t i = 0; i < a->unacked.len; i++) send_episode(a, a->unacked.data[i]);
+    for (size_t i = 0; i < a->unacked.len; i++)
+        if (!a->unacked.data[i].old) send_episode(a, a->unacked.data[i].episode);
+}
+
+/* To an exchange that is new, or new to us: it acknowledges those that it has, and asks for the others again. */
+static void send_all_once(actor *a)
+{
+    for (size_t i = 0; i < a->unacked.len; i++) {
+        send_episode(a, a->unacked.data[i].episode);
+        a->unacked.data[i].old = true;
+    }
 }
 
 /* ---- weights ---- */
@@ -125,9 +141,48 @@ static void on_chunk(actor *a, const weights_chunk_body *chunk)
 
 /* ---- tasks ---- */
 
+static void on_ack(actor *a, uint64_t id)
+{
+    for (size_t i = 0; i < a->unacked.len; i++) {
+        if (a->unacked.data[i].episode->id != id) continue;
+        episode_free(a->unacked.data[i].episode);
+        a->unacked.data[i] = a->unacked.data[--a->unacked.len];
+        return;
+    }
+}
+
+static bool is_what_would_be_played(const actor *a, const episode *e)
+{
+    bool same = e->failed == FAIL_NONE;
+    for (uint32_t s = 0; s < e->tokens.n_segments; s++)
+        same &= e->tokens.segments[s].version == current(a)->version &&
+                e->tokens.segments[s].weight_hash == current(a)->hash;
+    return same;
+}
+
+/* A task that was played for an exchange before this one need not be played again. True: its episode was sent. */
+static bool was_played(actor *a, const task *t)
+{
+    for (size_t i = 0; i < a->unacked.len; i++) {
+        delivered *d = &a->unacked.data[i];
+        if (d->episode->id != t->id) continue;
+        if (!is_what_would_be_played(a, d->episode)) return on_ack(a, t->id), false; /* of no use to anybody */
+        d->old = false;
+        d->episode->attempt = t->attempt;
+        send_episode(a, d->episode);
+        return true;
+    }
+    return false;
+}
+
 static void begin(actor *a, task *t)
 {
     error err = { 0 };
+    if (was_played(a, t)) {
+        a->free_slots++;
+        task_free(t);
+        return;
+    }
     const int rc = stage_begin(a->stage, t, loop_now_ms(a->lp), &err);
     if (rc == ERR_FULL) log_warn(a->log, "%s: task %016" PRIx64 " goes back by its lease", err.text, t->id);
     if (rc != OK) a->free_slots++;
@@ -155,23 +210,13 @@ static void begin_waiting(actor *a)
     a->waiting.len = kept;
 }
 
-static void on_ack(actor *a, uint64_t id)
-{
-    for (size_t i = 0; i < a->unacked.len; i++) {
-        if (a->unacked.data[i]->id != id) continue;
-        episode_free(a->unacked.data[i]);
-        a->unacked.data[i] = a->unacked.data[--a->unacked.len];
-        return;
-    }
-}
-
 /* An exchange that has just heard of us knows nothing of what we hold: it is told our room, and what is not acked. */
 static void on_peer(void *ctx, peer_id peer, const hello_body *hello, bool up, const char *why)
 {
     actor *a = ctx;
     (void)peer, (void)hello, (void)why;
     if (!up) return;
-    resend(a);
+    send_all_once(a);
     a->free_slots = a->config->slots - stage_in_flight(a->stage) - (int)a->waiting.len;
     ask_for_work(a);
 }
@@ -227,7 +272,7 @@ static void deliver(actor *a, episode **finished, int n)
             log_warn(a->log, "episode %016" PRIx64 " failed (%s): %s", finished[i]->id,
                      failure_name(finished[i]->failed), finished[i]->failure_text);
         a->tokens += trajectory_sampled(&finished[i]->tokens);
-        vec_push(&a->unacked, finished[i]);
+        vec_push(&a->unacked, (delivered){ .episode = finished[i] });
         send_episode(a, finished[i]);
         a->free_slots++;
     }
@@ -249,8 +294,9 @@ static int run(actor *a, error *err)
         if (n < 0) return -n;
         deliver(a, finished, n);
         ask_for_work(a);
-        endpoint_set_heartbeat(
-            a->exchange, &(heartbeat_body){ (uint32_t)stage_in_flight(a->stage), current(a)->version, a->tokens });
+        endpoint_set_heartbeat(a->exchange, &(heartbeat_body){ .in_flight = (uint32_t)stage_in_flight(a->stage),
+                                                               .version = current(a)->version,
+                                                               .tokens = a->tokens });
     }
     return OK;
 }
@@ -300,7 +346,7 @@ static void close_all(actor *a)
     weights_free(a->slots[1]);
     weights_subscriber_free(a->subscriber);
     for (size_t i = 0; i < a->waiting.len; i++) task_free(a->waiting.data[i]);
-    for (size_t i = 0; i < a->unacked.len; i++) episode_free(a->unacked.data[i]);
+    for (size_t i = 0; i < a->unacked.len; i++) episode_free(a->unacked.data[i].episode);
     vec_free(&a->waiting);
     vec_free(&a->unacked);
 }

@@ -149,6 +149,8 @@ void engine_free(engine *en)
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
 }
 
+int engine_context(const engine *en) { return en->config.max_context; }
+
 int engine_capacity(const engine *en) { return en->config.max_streams; }
 
 /* ---- streams ---- */

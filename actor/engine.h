@@ -33,6 +33,7 @@ typedef struct stream_options {
 /* `w` is borrowed until replaced. */
 engine *engine_new(const engine_config *config, const weights *w, error *err);
 void engine_free(engine *en);
+int engine_context(const engine *en);  /* max_context */
 int engine_capacity(const engine *en); /* max_streams: the most tokens a step can sample */
 
 /* Starts a stream on prompt ids. Returns its id (> 0), or 0 and ERR_FULL / ERR_LIMIT (longer than max_context). */

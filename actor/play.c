@@ -97,6 +97,7 @@ static void finish(stage *s, player *p, stop_reason stop)
 
 static void fail(stage *s, player *p, failure why, const char *sentence)
 {
+    if (why == FAIL_PROMPT) episode_clear(p->episode); /* a prompt beyond the context is beyond the wire, too */
     p->episode->failed = why;
     p->episode->failure_text = xstrdup(sentence);
     finish(s, p, STOP_ERROR);
@@ -252,6 +253,9 @@ int stage_begin(stage *s, const task *t, int64_t now_ms, error *err)
     if (rc == OK) rc = (p->parser = dialect_parser_new(s->config.dialect, &why)) ? OK : ERR_SCRIPT;
     if (rc == OK) rc = give_hint(s, p, &why);
     if (rc == OK && !p->over) rc = enter(s, p, &why);
+    if (rc == OK && p->episode->tokens.n > (uint32_t)engine_context(s->config.engine))
+        rc = error_set(&why, ERR_LIMIT, "a demonstration of %" PRIu32 " tokens with its prompt, in a context of %d",
+                       p->episode->tokens.n, engine_context(s->config.engine));
     if (rc == ERR_FULL) {
         player_free(s, p);
         return error_set(err, ERR_FULL, "%s", why.text);
@@ -309,8 +313,12 @@ static void observe(stage *s, player *p, tool_call *call, const char *words, siz
         str_add(&p->transcript, wrapped.data, head);
         str_add(&p->transcript, words, kept);
         if (mark) str_add(&p->transcript, mark + 1, wrapped.len - head - 1);
-        trajectory_append(&p->episode->tokens, ROLE_OBSERVATION, s->ids.data, s->ids.len);
-        if (engine_append(s->config.engine, p->stream, s->ids.data, s->ids.len, &err) != OK) finish(s, p, STOP_LENGTH);
+        /* Tokens that find no room were never read: the record ends before them. */
+        if (engine_append(s->config.engine, p->stream, s->ids.data, s->ids.len, &err) == OK)
+            trajectory_append(&p->episode->tokens, ROLE_OBSERVATION, s->ids.data, s->ids.len);
+        else
+            finish(s, p, STOP_LENGTH);
+        if (!p->over && p->sampled >= p->task->max_tokens) finish(s, p, STOP_LENGTH);
     }
     str_free(&wrapped);
 }

@@ -55,6 +55,16 @@ typedef struct session {
 
 static int32_t shots_of(void *ctx, int64_t step, uint64_t prompt) { return curriculum_shots(ctx, step, prompt); }
 
+/* What actors of this run are held to: they play with the same numbers (cli/player). */
+static limits run_limits(const session *s)
+{
+    const recipe *r = s->role.recipe;
+    const int64_t most = s->model->config.max_position;
+    return (limits){ .vocab = s->model->config.vocab,
+                     .max_context = r->max_context < most ? r->max_context : most,
+                     .max_turns = r->max_turns };
+}
+
 static server_config server_settings(const session *s)
 {
     const recipe *r = s->role.recipe;
@@ -80,7 +90,7 @@ static server_config server_settings(const session *s)
                                       .steps = r->steps,
                                       .task_lease_ms = (int64_t)(r->lease_seconds * 1000),
                                       .score_lease_ms = (int64_t)r->reward_timeout_ms * 4 + 30000,
-                                      .vocab = s->model->config.vocab,
+                                      .limits = run_limits(s),
                                       .signal = r->trainer.objectives.items[0].name },
                             .address = s->address,
                             .run = r->name,

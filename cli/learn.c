@@ -122,6 +122,21 @@ static int hand_out(learner *l, uint32_t groups, uint32_t episodes, error *err)
 
 /* ---- in: steps and evaluations ---- */
 
+/* What was refused so far, all of it, by reason and by peer; a reason or peer appears with its first. */
+static void refusal_metrics(const refusal_counts *c, metrics *m)
+{
+    char name[REFUSED_NAME + 32];
+    metrics_set(m, "exchange/refused", (double)c->all);
+    for (int i = 0; i < N_REFUSALS; i++) {
+        snprintf(name, sizeof name, "exchange/refused/%s", refusal_name((refusal)i));
+        if (c->by_reason[i] > 0) metrics_set(m, name, (double)c->by_reason[i]);
+    }
+    for (int i = 0; i < c->n_peers; i++) {
+        snprintf(name, sizeof name, "exchange/refused_of/%s", c->peers[i].name);
+        metrics_set(m, name, (double)c->peers[i].n);
+    }
+}
+
 static void throughput(learner *l, metrics *m)
 {
     pthread_mutex_lock(&l->lock);
@@ -136,7 +151,7 @@ static void throughput(learner *l, metrics *m)
     metrics_set(m, "exchange/episodes_repeated", (double)stats.core.repeated);
     metrics_set(m, "exchange/groups_dropped", (double)stats.core.groups_dropped);
     metrics_set(m, "exchange/prompts_refilled", (double)stats.core.refilled);
-    metrics_set(m, "exchange/messages_malformed", (double)stats.malformed);
+    refusal_metrics(&stats.refused, m);
     metrics_set(m, "exchange/actors", stats.actors);
     metrics_set(m, "exchange/reward_workers", stats.reward_workers);
     l->last_ms = now;

@@ -6,7 +6,7 @@
 #include <string.h>
 
 enum { DEFAULT_TASK_LEASE_MS = 120000, DEFAULT_SCORE_LEASE_MS = 60000, DEFAULT_ATTEMPTS = 3, DEFAULT_LOSSES = 10 };
-enum { MIN_EPISODES_FOR_LIMIT = 40, MAX_SLOTS = 1 << 20, COMPACT_FROM = 1024 };
+enum { MIN_EPISODES_FOR_LIMIT = 40, COMPACT_FROM = 1024 };
 
 /* ---- life ---- */
 
@@ -84,7 +84,7 @@ static void halt(core *c, const char *why)
 }
 
 /* Work that is given up because machines failed, against all work: above the limit the run is not worth its time. */
-static void count_failure(core *c)
+void core_count_failure(core *c)
 {
     const uint64_t all = ++c->stats.failed + c->stats.episodes;
     if (all < MIN_EPISODES_FOR_LIMIT || (double)c->stats.failed <= c->config.failure_limit * (double)all) return;
@@ -95,33 +95,6 @@ static void count_failure(core *c)
              "the logs of actors and reward workers",
              c->stats.failed, all, 100 * c->config.failure_limit);
     halt(c, why);
-}
-
-/* ---- who sampled what ---- */
-
-void core_known(core *c, int64_t version, uint64_t hash)
-{
-    c->versions[version % c->n_versions] = (known_version){ version, hash };
-}
-
-/* Every sampled token must come from a version the task allows, and with the weights that version had. */
-static bool versions_proven(const core *c, const task *t, const episode *e)
-{
-    for (uint32_t i = 0; i < e->tokens.n_segments; i++) {
-        const segment *s = &e->tokens.segments[i];
-        const known_version *k = &c->versions[s->version % c->n_versions];
-        if (s->version < t->min_version || s->version > t->max_version) return false;
-        if (k->version != s->version || k->hash != s->weight_hash) return false;
-    }
-    return true;
-}
-
-bool core_belongs(const core *c, const task *t, const episode *e)
-{
-    return e->id == t->id && e->group == t->group && e->sample == t->sample && e->step == t->step &&
-           e->eval == t->eval && e->prompt_id == t->prompt_id && e->n_shots == t->n_shots &&
-           e->template_id == t->template_id && episode_check(e, c->config.vocab, NULL) == OK &&
-           versions_proven(c, t, e);
 }
 
 /* ---- handing out ---- */
@@ -155,33 +128,44 @@ static void forget_asked(core *c)
     c->unscored_from = 0;
 }
 
-/* Of the workers with room: `wish`, or whoever has most of it; `avoid` only when nobody else is there. 0: nobody. */
-static worker *choose(core *c, bool actor, uint32_t wish, uint32_t avoid)
+/* Whom to ask first: not the one that has just lost this very work; not those that answered badly or not at all the
+ * last time; work that was lost before rather goes to those that are known to answer. */
+static int standing(const worker *p, const lease *l)
+{
+    const bool lost_before = l->holder != 0;
+    return (p->peer != l->holder ? 4 : 0) + (p->refused + p->lost == 0 ? 2 : 0) + (lost_before && p->proven ? 1 : 0);
+}
+
+/* Of the workers with room: `wish`, or the one of the best standing, or with most room. NULL: nobody. */
+static worker *choose(core *c, bool actor, uint32_t wish, const lease *l)
 {
     worker *best = NULL;
+    int most = -1;
     for (size_t i = 0; i < c->workers.len; i++) {
         worker *p = &c->workers.data[i];
-        if (p->actor != actor || p->slots == 0) continue;
-        if (p->peer == wish && p->peer != avoid) return p;
-        const bool other = p->peer != avoid, best_other = best && best->peer != avoid;
-        if (!best || other > best_other || (other == best_other && p->slots > best->slots)) best = p;
+        if (p->actor != actor || p->slots == 0 || p->blocked) continue;
+        const int s = standing(p, l) + (p->peer == wish ? 8 : 0);
+        if (!best || s > most || (s == most && p->slots > best->slots)) best = p, most = s;
     }
     return best;
 }
 
 /* The samples of a prompt go to one actor while it has room: they share the prompt's cache. */
-static uint32_t neighbour(const work *w) { return w->task.sample > 0 ? (w - 1)->play.holder : 0; }
+static uint32_t neighbour(const work *w)
+{
+    return w->task.sample > 0 && w->play.holder == 0 ? (w - 1)->play.holder : 0;
+}
 
 static void hand_out(core *c, int64_t now_ms)
 {
     batch *b;
     worker *p;
-    for (work *w; !c->halted && (w = next_open(c, &b)) && (p = choose(c, true, neighbour(w), w->play.holder));) {
+    for (work *w; !c->halted && (w = next_open(c, &b)) && (p = choose(c, true, neighbour(w), &w->play));) {
         p->slots--;
         lease_grant(&w->play, p->peer, now_ms + c->config.task_lease_ms);
         core_act(c, (action){ .kind = SEND_TASK, .peer = p->peer, .task_id = w->task.id, .task = &w->task });
     }
-    for (work *w; !c->halted && (w = next_unscored(c)) && (p = choose(c, false, 0, w->judge.holder));) {
+    for (work *w; !c->halted && (w = next_unscored(c)) && (p = choose(c, false, 0, &w->judge));) {
         p->slots--;
         lease_grant(&w->judge, p->peer, now_ms + c->config.score_lease_ms);
         core_act(
@@ -192,8 +176,7 @@ static void hand_out(core *c, int64_t now_ms)
     forget_asked(c);
 }
 
-/* After every event: what is complete leaves, what is open goes to whoever has room. */
-static void settle(core *c, int64_t now_ms)
+void core_settle(core *c, int64_t now_ms)
 {
     core_close_batches(c);
     hand_out(c, now_ms);
@@ -228,7 +211,7 @@ void core_version(core *c, int64_t now_ms, int64_t version, uint64_t hash)
     c->evaluate = -1;
     while (c->opened < c->config.steps && c->opened + 1 <= version + 1 + c->config.schedule.max_staleness)
         core_open_batch(c, ++c->opened, false);
-    settle(c, now_ms);
+    core_settle(c, now_ms);
 }
 
 /* ---- workers ---- */
@@ -238,30 +221,50 @@ void core_peer_up(core *c, uint32_t peer, bool is_actor)
     vec_push(&c->workers, (worker){ .peer = peer, .actor = is_actor });
 }
 
-void core_want(core *c, int64_t now_ms, uint32_t peer, uint32_t slots)
+worker *core_worker(core *c, uint32_t peer)
 {
-    for (size_t i = 0; i < c->workers.len; i++) {
-        worker *p = &c->workers.data[i];
-        if (p->peer != peer) continue;
-        const uint32_t room = MAX_SLOTS - p->slots;
-        p->slots += slots < room ? slots : room;
-    }
-    settle(c, now_ms);
+    for (size_t i = 0; i < c->workers.len; i++)
+        if (c->workers.data[i].peer == peer) return &c->workers.data[i];
+    return NULL;
 }
 
-static void reopen(batch *b, work *w)
+/* Nobody holds more than all that a step and an evaluation can have open at once. */
+static uint32_t most_slots(const core *c)
+{
+    const uint32_t step = scheduler_prompts(&c->config.schedule) * c->config.schedule.group,
+                   eval = scheduler_eval_size(&c->config.schedule);
+    return step > eval ? step : eval;
+}
+
+void core_want(core *c, int64_t now_ms, uint32_t peer, uint32_t slots)
+{
+    worker *p = core_worker(c, peer);
+    if (p) {
+        const uint32_t room = most_slots(c) - p->slots;
+        p->slots += slots < room ? slots : room;
+    }
+    core_settle(c, now_ms);
+}
+
+void core_room(core *c, int64_t now_ms, uint32_t peer)
+{
+    worker *p = core_worker(c, peer);
+    if (p) p->blocked = false;
+    core_settle(c, now_ms);
+}
+
+void core_reopen(batch *b, work *w)
 {
     const uint32_t at = task_id_index(w->task.id);
     w->play.state = LEASE_OPEN;
     if (at < b->open_from) b->open_from = at;
 }
 
-/* Asked in vain: the episode stays in its group, its score is missing, and that is on record. */
-static void close_unscored(core *c, batch *b, work *w, score *s)
+void core_close_unscored(core *c, batch *b, work *w, score *s)
 {
     s->n_values = 0;
     w->score = s;
-    count_failure(c);
+    core_count_failure(c);
     core_act(c, (action){
                     .kind = COMMIT_SCORE, .task_id = w->task.id, .task = &w->task, .episode = w->episode, .score = s });
     core_close_work(c, b, w, false);
@@ -276,154 +279,70 @@ static score *lost_score(const work *w)
     return s;
 }
 
-/* A lease ended without an answer. Work that takes its workers with it again and again is given up. */
-static void lose(core *c, batch *b, work *w, bool play)
+static void reopen_score(core *c, work *w)
 {
-    const bool give_up = ++w->losses >= c->config.max_losses;
-    c->stats.lost++;
-    if (play && give_up) {
-        count_failure(c);
-        core_close_work(c, b, w, true);
-    } else if (play) {
-        reopen(b, w);
-    } else if (give_up) {
-        close_unscored(c, b, w, lost_score(w));
-    } else {
-        w->judge.state = LEASE_OPEN;
-        vec_push(&c->unscored, w->task.id);
-    }
-}
-
-void core_peer_down(core *c, uint32_t peer)
-{
-    for (size_t i = 0; i < c->workers.len; i++)
-        if (c->workers.data[i].peer == peer) c->workers.data[i--] = c->workers.data[--c->workers.len];
-    for (size_t i = 0; i < c->batches.len; i++)
-        for (uint32_t k = 0; k < c->batches.data[i]->n; k++) {
-            work *w = &c->batches.data[i]->works[k];
-            if (lease_held_by(&w->play, peer))
-                lose(c, c->batches.data[i], w, true);
-            else if (lease_held_by(&w->judge, peer))
-                lose(c, c->batches.data[i], w, false);
-        }
-    core_close_batches(c);
-}
-
-void core_tick(core *c, int64_t now_ms)
-{
-    for (size_t i = 0; i < c->batches.len; i++)
-        for (uint32_t k = 0; k < c->batches.data[i]->n; k++) {
-            work *w = &c->batches.data[i]->works[k];
-            if (lease_expired(&w->play, now_ms))
-                lose(c, c->batches.data[i], w, true);
-            else if (lease_expired(&w->judge, now_ms))
-                lose(c, c->batches.data[i], w, false);
-        }
-    settle(c, now_ms);
-}
-
-/* ---- episodes and scores ---- */
-
-/* A machine failed, or what came can't be trained on: play it again, or give it up. */
-static void try_again(core *c, batch *b, work *w)
-{
-    if (++w->task.attempt >= c->config.max_attempts) {
-        core_close_work(c, b, w, true);
-        return;
-    }
-    c->stats.retried++;
-    reopen(b, w);
-}
-
-static void accept_episode(core *c, work *w, episode *e)
-{
-    c->stats.episodes++;
-    w->episode = e;
-    w->play.state = LEASE_DONE;
-    vec_push(&c->unscored, w->task.id);
-    core_act(c, (action){ .kind = COMMIT_EPISODE, .task_id = w->task.id, .task = &w->task, .episode = e });
-}
-
-/* False: nobody takes it. Bad news counts against the attempt it speaks of, once, however often it is sent. */
-static bool judge_episode(core *c, batch *b, work *w, episode *e)
-{
-    const bool fits = core_belongs(c, &w->task, e);
-    if (fits && e->failed == FAIL_NONE) {
-        accept_episode(c, w, e);
-        return true;
-    }
-    if (e->attempt != w->task.attempt) {
-        c->stats.repeated++;
-        return false;
-    }
-    if (fits)
-        count_failure(c);
-    else
-        c->stats.refused++;
-    try_again(c, b, w);
-    return false;
-}
-
-/* Of a refill that an earlier life had opened and this one hasn't yet: not to be acknowledged, since it is kept
- * nowhere; its actor keeps it until the task is asked for again. */
-static bool is_early(const core *c, uint64_t id)
-{
-    for (size_t i = 0; i < c->batches.len; i++) {
-        const batch *b = c->batches.data[i];
-        if (b->eval == task_id_eval(id) && b->step == task_id_step(id))
-            return task_id_index(id) >= b->n && task_id_index(id) < b->room;
-    }
-    return false;
-}
-
-void core_episode(core *c, int64_t now_ms, uint32_t peer, episode *e)
-{
-    batch *b = NULL;
-    work *w = core_find_work(c, e->id, &b);
-    const uint64_t id = e->id;
-    if (is_early(c, id)) {
-        episode_free(e);
-        return;
-    }
-    const bool over = !w || w->play.state == LEASE_DONE; /* of a step that is done with, or delivered twice */
-    c->stats.repeated += over;
-    if (over || !judge_episode(c, b, w, e)) episode_free(e);
-    core_act(c, (action){ .kind = SEND_ACK, .peer = peer, .task_id = id });
-    settle(c, now_ms);
-}
-
-static void take_score(core *c, batch *b, work *w, score *s)
-{
-    if (s->status != SCORE_MACHINE) {
-        c->stats.scores++;
-        c->stats.score_scripts += s->status == SCORE_SCRIPT;
-        w->score = s;
-        core_act(
-            c, (action){
-                   .kind = COMMIT_SCORE, .task_id = w->task.id, .task = &w->task, .episode = w->episode, .score = s });
-        core_close_work(c, b, w, false);
-        return;
-    }
-    c->stats.score_machines++;
-    if (++w->judge_attempts >= c->config.max_attempts) {
-        close_unscored(c, b, w, s);
-        return;
-    }
-    score_free(s);
     w->judge.state = LEASE_OPEN;
     vec_push(&c->unscored, w->task.id);
 }
 
-/* Only the last who was asked is heard: an answer may be to a question of an earlier life, about another episode. */
-void core_score(core *c, int64_t now_ms, uint32_t peer, score *s)
+/* Work that takes its workers with it again and again is given up. A worker that never did anything well says nothing
+ * about the work: whoever comes only to take tasks and to leave can't use up what a task may lose. */
+void core_lose(core *c, batch *b, work *w, bool play, uint32_t peer)
 {
-    batch *b = NULL;
-    work *w = core_find_work(c, s->task, &b);
-    if (w && w->episode && !w->closed && w->judge.holder == peer)
-        take_score(c, b, w, s);
-    else
-        score_free(s);
-    settle(c, now_ms);
+    worker *p = core_worker(c, peer);
+    c->stats.lost++;
+    if (p) p->lost++;
+    if (p && p->proven) w->losses++;
+    const bool give_up = w->losses >= c->config.max_losses;
+    if (play && give_up) {
+        core_count_failure(c);
+        core_close_work(c, b, w, true);
+    } else if (play) {
+        core_reopen(b, w);
+    } else if (give_up) {
+        core_close_unscored(c, b, w, lost_score(w));
+    } else {
+        reopen_score(c, w);
+    }
+}
+
+/* Ends all leases of `peer`, or (0) those that have run out. */
+static void end_leases(core *c, uint32_t peer, int64_t now_ms)
+{
+    for (size_t i = 0; i < c->batches.len; i++)
+        for (uint32_t k = 0; k < c->batches.data[i]->n; k++) {
+            work *w = &c->batches.data[i]->works[k];
+            if (peer ? lease_held_by(&w->play, peer) : lease_expired(&w->play, now_ms))
+                core_lose(c, c->batches.data[i], w, true, w->play.holder);
+            else if (peer ? lease_held_by(&w->judge, peer) : lease_expired(&w->judge, now_ms))
+                core_lose(c, c->batches.data[i], w, false, w->judge.holder);
+        }
+}
+
+void core_release(core *c, uint32_t peer) { end_leases(c, peer, 0); }
+
+void core_peer_down(core *c, uint32_t peer)
+{
+    end_leases(c, peer, 0);
+    for (size_t i = 0; i < c->workers.len; i++)
+        if (c->workers.data[i].peer == peer) c->workers.data[i--] = c->workers.data[--c->workers.len];
+    core_close_batches(c);
+}
+
+void core_unsent(core *c, uint32_t peer, uint64_t id)
+{
+    batch *b;
+    work *w = core_find_work(c, id, &b);
+    worker *p = core_worker(c, peer);
+    if (p) p->blocked = true, p->slots++;
+    if (w && lease_held_by(&w->play, peer)) core_reopen(b, w);
+    if (w && lease_held_by(&w->judge, peer)) reopen_score(c, w);
+}
+
+void core_tick(core *c, int64_t now_ms)
+{
+    end_leases(c, 0, now_ms);
+    core_settle(c, now_ms);
 }
 
 /* ---- what there is to see ---- */

@@ -14,7 +14,12 @@
  * some groups, as many further prompts are opened, until prompts_per_step groups have a signal or the refills are used
  * up. Rounds begin when the one before is whole, so they depend on what was played and not on when it arrived.
  *
- * A lease ends with its deadline or with its holder; the work is then handed out again, up to max_losses times.
+ * A lease ends with its deadline or with its holder; the work is then handed out again, up to max_losses times. Only an
+ * answer of somebody who was given the task counts: episodes of others are neither used nor acknowledged (an actor that
+ * the exchange has forgotten keeps its episode until the task is asked of it again), scores of others are dropped. What
+ * an episode or a score says is held against the run's limits (limits.h). One that is beyond them, or can't be read,
+ * ends its lease at once: the fault is its sender's and not the task's, so no attempt is used up; after
+ * MAX_REFUSED_IN_A_ROW of them the sender is dismissed.
  *
  * A step's tasks are opened when version >= step - 1 - max_staleness, so no token can be staler than that. With a lag
  * (max_staleness is at least that) a step becomes ready only when the one `lag` behind it is whole, so every token is
@@ -23,6 +28,7 @@
 #pragma once
 
 #include "exchange/lease.h"
+#include "exchange/limits.h"
 #include "exchange/scheduler.h"
 #include "rollout/group.h"
 
@@ -35,7 +41,7 @@ typedef struct core_config {
     uint32_t max_attempts;                 /* of a task whose machinery fails; 0: 3 */
     uint32_t max_losses;                   /* leases that may end without an answer, a task; 0: 10 */
     double failure_limit;                  /* share of failed episodes at which the run halts; 0: 0.05 */
-    int32_t vocab;                         /* token ids must lie below; 0: unchecked */
+    limits limits;                         /* what episodes are held against */
     const char *signal;                    /* objective that schedule.refills looks at; borrowed */
 } core_config;
 
@@ -47,8 +53,13 @@ typedef enum action_kind {
     COMMIT_SCORE,
     STEP_READY,
     EVAL_READY,
+    REFUSE,  /* what `peer` sent counts for nothing; said: why. Only to be counted and told */
+    DISMISS, /* too many of its answers in a row were refused: `peer` is to leave */
     HALT
 } action_kind;
+
+/* Why something was refused: how it is counted. */
+typedef enum refused_as { REFUSED_EPISODE, REFUSED_SCORE, REFUSED_UNASKED } refused_as;
 
 /* Pointers are borrowed until the next event, but for groups: they are the caller's. */
 typedef struct action {
@@ -62,13 +73,18 @@ typedef struct action {
     group **groups; /* [n_groups], owned by the receiver, array too */
     uint32_t n_groups;
     const char *why; /* HALT */
+    refused_as refused;
+    char said[200]; /* REFUSE, DISMISS: a sentence */
 } action;
+
+enum { MAX_REFUSED_IN_A_ROW = 3 };
 
 typedef struct core_stats {
     uint64_t episodes, failed, retried, dropped, refused, repeated; /* of episodes */
+    uint64_t unasked;                                               /* episodes and scores of who was not given them */
     uint64_t lost, groups_dropped; /* leases without an answer; groups with too few episodes left */
     uint64_t refilled;             /* prompts opened in place of others without signal */
-    uint64_t scores, score_scripts, score_machines;
+    uint64_t scores, score_scripts, score_machines, scores_refused;
     uint32_t in_flight, waiting_scores;
 } core_stats;
 
@@ -94,6 +110,13 @@ void core_peer_down(core *c, uint32_t peer);
 void core_want(core *c, int64_t now_ms, uint32_t peer, uint32_t slots); /* so many more than before */
 void core_episode(core *c, int64_t now_ms, uint32_t peer, episode *e);  /* takes e */
 void core_score(core *c, int64_t now_ms, uint32_t peer, score *s);      /* takes s */
+/* An EPISODE or SCORE of `peer` that can't be read: about task `id`, or, where not even that could be read (0), about
+ * any of those it holds. */
+void core_unreadable(core *c, int64_t now_ms, uint32_t peer, uint64_t id);
+/* The SEND_TASK or ASK_SCORE of `id` could not be sent: the work is open again, and `peer` is given nothing until
+ * core_room. */
+void core_unsent(core *c, uint32_t peer, uint64_t id);
+void core_room(core *c, int64_t now_ms, uint32_t peer);
 void core_tick(core *c, int64_t now_ms);
 
 /* What is to be done because of the events so far, in order. False: nothing more. */

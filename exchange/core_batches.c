@@ -44,7 +44,7 @@ static void take_restored(core *c, batch *b, work *w)
     work *old = idmap_get(c->restored, w->task.id);
     if (!old) return;
     idmap_remove(c->restored, w->task.id);
-    if (!core_belongs(c, &w->task, old->episode)) {
+    if (core_belongs(c, &w->task, old->episode, NULL) != OK) {
         core_free_restored(old);
         return;
     }

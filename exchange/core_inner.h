@@ -1,6 +1,7 @@
 /* core_inner - what the exchange's state machine is made of; private to exchange/core*.c.
  *
- *     core.c          the events: versions, workers, episodes, scores; leases; actions
+ *     core.c          the events: versions, workers, leases, ticks; handing out; actions
+ *     core_answers.c  the events that answer: episodes and scores, and whether they are believed
  *     core_batches.c  the tasks of a step or an evaluation: opened, refilled, whole, handed over in order */
 #pragma once
 
@@ -14,8 +15,8 @@ typedef struct work {
     lease play, judge;
     episode *episode;
     score *score;
-    uint32_t judge_attempts, losses;
-    bool closed; /* counts as finished for its group: scored, or dropped */
+    uint32_t failures, judge_attempts, losses; /* failures: of the machinery that plays it */
+    bool closed;                               /* counts as finished for its group: scored, or dropped */
     bool dropped;
 } work;
 
@@ -38,7 +39,10 @@ typedef struct picked {
 
 typedef struct worker {
     uint32_t peer, slots;
+    uint32_t refused, lost; /* answers refused, leases run out, since its last good answer */
     bool actor;
+    bool proven;  /* has answered well */
+    bool blocked; /* can't be sent anything for now */
 } worker;
 
 typedef struct known_version {
@@ -69,8 +73,20 @@ struct core {
 /* ---- core.c ---- */
 
 void core_act(core *c, action a);
-/* Whether an episode is the task's, and its tokens are proven by known versions. */
-bool core_belongs(const core *c, const task *t, const episode *e);
+/* Whether an episode is the task's: its names, and (where it did not fail) the run's limits and tokens that are proven
+ * by known versions. ERR_PARSE says what is not. */
+int core_belongs(const core *c, const task *t, const episode *e, error *err);
+
+/* After every event: what is complete leaves, what is open goes to whoever has room. */
+void core_settle(core *c, int64_t now_ms);
+/* A lease of `peer` ended without an answer. */
+void core_lose(core *c, batch *b, work *w, bool play, uint32_t peer);
+/* Asked in vain: the episode stays in its group, its score is missing, and that is on record. Takes s. */
+void core_close_unscored(core *c, batch *b, work *w, score *s);
+void core_release(core *c, uint32_t peer); /* all leases of it */
+void core_count_failure(core *c);
+void core_reopen(batch *b, work *w);
+worker *core_worker(core *c, uint32_t peer);
 
 /* ---- core_batches.c ---- */
 

@@ -13,20 +13,34 @@
 
 typedef enum lease_state { LEASE_OPEN, LEASE_HELD, LEASE_DONE } lease_state;
 
+enum { LEASE_BEFORE = 3 };
+
 typedef struct lease {
     lease_state state;
-    uint32_t holder;
+    uint32_t holder;               /* stays when the lease ends; 0: nobody yet */
+    uint32_t before[LEASE_BEFORE]; /* who held it before, last first: whoever was only slow may still deliver */
     int64_t deadline_ms;
 } lease;
 
 static inline void lease_grant(lease *l, uint32_t holder, int64_t deadline_ms)
 {
-    *l = (lease){ .state = LEASE_HELD, .holder = holder, .deadline_ms = deadline_ms };
+    for (int i = LEASE_BEFORE - 1; i > 0 && l->holder != holder; i--) l->before[i] = l->before[i - 1];
+    if (l->holder != holder) l->before[0] = l->holder;
+    l->state = LEASE_HELD;
+    l->holder = holder;
+    l->deadline_ms = deadline_ms;
 }
 
 static inline bool lease_held_by(const lease *l, uint32_t holder)
 {
     return l->state == LEASE_HELD && l->holder == holder;
+}
+/* Whether this work was ever handed to `peer`, as far back as is remembered. */
+static inline bool lease_was_granted(const lease *l, uint32_t peer)
+{
+    bool was = l->holder == peer;
+    for (int i = 0; i < LEASE_BEFORE; i++) was |= l->before[i] == peer;
+    return was && peer != 0;
 }
 static inline bool lease_expired(const lease *l, int64_t now_ms)
 {

@@ -55,11 +55,26 @@ static void fail(server *s, const error *err)
     s->why = *err;
 }
 
-static void send(server *s, peer_id peer, const message *m)
+static int send(server *s, peer_id peer, const message *m)
 {
     error err = { 0 };
-    if (endpoint_send(s->endpoint, peer, m, &err) != OK)
-        log_debug(s->log, "%s", err.text); /* its lease will bring the work back */
+    const int rc = endpoint_send(s->endpoint, peer, m, &err);
+    if (rc != OK) log_debug(s->log, "%s", err.text);
+    return rc;
+}
+
+/* Work that a peer has no room for goes to another, or to it once it has read; any other failure is its lease's. */
+static void send_work(server *s, const action *a, const message *m)
+{
+    if (send(s, a->peer, m) == ERR_FULL) core_unsent(s->core, a->peer, a->task_id);
+}
+
+static void refused(server *s, const action *a)
+{
+    static const refusal WHY[] = {
+        [REFUSED_EPISODE] = REFUSAL_EPISODE, [REFUSED_SCORE] = REFUSAL_SCORE, [REFUSED_UNASKED] = REFUSAL_UNASKED
+    };
+    endpoint_refuse(s->endpoint, a->peer, WHY[a->refused], a->said);
 }
 
 /* ---- actions ---- */
@@ -104,16 +119,22 @@ static void perform(server *s, const action *a)
     case SEND_TASK:
         m.type = MSG_TASK;
         m.task.task = (task *)(uintptr_t)a->task; /* only read */
-        send(s, a->peer, &m);
+        send_work(s, a, &m);
         break;
     case ASK_SCORE:
         m.type = MSG_SCORE_REQUEST;
         m.score_request = (score_request_body){ (task *)(uintptr_t)a->task, (episode *)(uintptr_t)a->episode };
-        send(s, a->peer, &m);
+        send_work(s, a, &m);
         break;
     case STEP_READY:
     case EVAL_READY:
         finish(s, a);
+        break;
+    case REFUSE:
+        refused(s, a);
+        break;
+    case DISMISS:
+        endpoint_dismiss(s->endpoint, a->peer, a->said);
         break;
     case HALT: {
         error err = { 0 };
@@ -169,10 +190,10 @@ static void send_chunk(server *s, visitor *v, const weights_get_body *get)
 {
     message m = { .type = MSG_WEIGHTS_CHUNK };
     v->weights_ms = loop_now_ms(s->lp);
-    if (weights_chunk_of(s->publisher, get, &m.weights_chunk))
-        send(s, v->id, &m);
-    else
-        announce(s, v); /* that version is no more: here is the newest */
+    if (!weights_chunk_of(s->publisher, get, &m.weights_chunk))
+        announce(s, v);                      /* that version is no more: here is the newest */
+    else if (send(s, v->id, &m) == ERR_FULL) /* it is told again of the version later, and asks again */
+        endpoint_refuse(s->endpoint, v->id, REFUSAL_UNREAD, "WEIGHTS_GET, before it has read what it was sent");
     message_reset(&m);
 }
 
@@ -263,6 +284,18 @@ static void on_peer(void *ctx, peer_id peer, const hello_body *hello, bool up, c
     announce(s, visitor_of(s, peer));
 }
 
+static void on_unreadable(void *ctx, peer_id peer, uint64_t id)
+{
+    server *s = ctx;
+    core_unreadable(s->core, loop_now_ms(s->lp), peer, id);
+}
+
+static void on_room(void *ctx, peer_id peer)
+{
+    server *s = ctx;
+    core_room(s->core, loop_now_ms(s->lp), peer);
+}
+
 static void on_message(void *ctx, peer_id peer, message *m)
 {
     server *s = ctx;
@@ -306,10 +339,14 @@ server *server_new(loop *lp, const server_config *config, logger *lg, error *err
     *s = (server){
         .lp = lp, .log = lg, .config = *config, .alone_since_ms = loop_now_ms(lp), .moved_ms = loop_now_ms(lp)
     };
-    const endpoint_config ec = { .address = config->address,
-                                 .heartbeat_ms = config->heartbeat_ms,
-                                 .patience_ms = config->patience_ms };
-    const endpoint_callbacks cb = { .ctx = s, .on_message = on_message, .on_peer = on_peer };
+    endpoint_config ec = { .address = config->address,
+                           .heartbeat_ms = config->heartbeat_ms,
+                           .patience_ms = config->patience_ms };
+    const endpoint_callbacks cb = {
+        .ctx = s, .on_message = on_message, .on_peer = on_peer, .on_unreadable = on_unreadable, .on_room = on_room
+    };
+    for (int type = 0; type < N_MESSAGES; type++)
+        ec.limits[type] = limits_message_bytes(&config->core.limits, (message_type)type);
     s->core = core_new(&config->core);
     s->publisher = weights_publisher_new(err);
     if (s->publisher) s->endpoint = endpoint_bind(lp, &ec, &cb, lg, err);
@@ -317,6 +354,7 @@ server *server_new(loop *lp, const server_config *config, logger *lg, error *err
         server_free(s);
         return NULL;
     }
+    log_info(lg, "listening at %s", endpoint_address(s->endpoint));
     loop_add_fd(lp, queue_fd(config->versions), on_version, s);
     loop_add_timer(lp, TICK_MS, tick, s);
     return s;
@@ -396,5 +434,5 @@ server_stats server_statistics(const server *s)
                            .actors = s->actors,
                            .reward_workers = s->reward_workers,
                            .tokens = s->tokens,
-                           .malformed = endpoint_malformed(s->endpoint) };
+                           .refused = *endpoint_refused(s->endpoint) };
 }

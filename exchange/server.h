@@ -58,6 +58,7 @@ core *server_core(server *s);
 typedef struct server_stats {
     core_stats core;
     int actors, reward_workers;
-    uint64_t tokens, malformed;
+    uint64_t tokens;
+    refusal_counts refused; /* of all that came over the wire */
 } server_stats;
 server_stats server_statistics(const server *s);

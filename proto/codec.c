@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <math.h>
 #include <msgpack.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -219,6 +218,69 @@ int codec_validate(const void *data, size_t len, error *err)
     return w.p == w.end
                ? OK
                : error_set(err, ERR_PARSE, "%zu bytes behind the end of a msgpack value", (size_t)(w.end - w.p));
+}
+
+/* ---- one number, read in place ---- */
+
+/* Past one value and all that is in it. */
+static bool skip_value(walker *w)
+{
+    w->depth = 0;
+    w->left[0] = 1;
+    do {
+        w->left[w->depth]--;
+        if (!step(w)) return false;
+        while (w->depth > 0 && w->left[w->depth] == 0) w->depth--;
+    } while (w->left[w->depth] > 0);
+    return true;
+}
+
+static bool take_map(walker *w, uint64_t *pairs)
+{
+    if (w->p == w->end) return false;
+    const unsigned char t = *w->p++;
+    *pairs = t & 15u;
+    return (t & 0xf0u) == 0x80 || (t == 0xde && take_count(w, 2, pairs)) || (t == 0xdf && take_count(w, 4, pairs));
+}
+
+static bool take_unsigned(walker *w, uint64_t *out)
+{
+    if (w->p == w->end) return false;
+    const unsigned char t = *w->p++;
+    *out = t;
+    return t <= 0x7f || (t >= 0xcc && t <= 0xcf && take_count(w, 1 << (t - 0xcc), out));
+}
+
+/* Past the next key, a short text; true when it is `name`. *good is false when it is no short text. */
+static bool is_key(walker *w, const char *name, bool *good)
+{
+    uint64_t len = 0;
+    *good = false;
+    if (w->p == w->end) return false;
+    const unsigned char t = *w->p++;
+    if ((t & 0xe0u) == 0xa0)
+        len = t & 31u;
+    else if (t != 0xd9 || !take_count(w, 1, &len))
+        return false;
+    const unsigned char *text = w->p;
+    *good = skip(w, len);
+    return *good && len == strlen(name) && memcmp(text, name, len) == 0;
+}
+
+bool codec_peek_u64(const void *data, size_t len, const char *const *path, uint64_t *out)
+{
+    walker w = { .p = data, .end = (const unsigned char *)data + len };
+    for (; *path; path++) {
+        uint64_t pairs;
+        bool good = true, found = false;
+        if (!take_map(&w, &pairs)) return false;
+        for (; !found && pairs > 0; pairs--) {
+            found = is_key(&w, *path, &good);
+            if (!good || (!found && !skip_value(&w))) return false;
+        }
+        if (!found) return false;
+    }
+    return take_unsigned(&w, out);
 }
 
 /* ---- decoding ---- */

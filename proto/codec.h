@@ -5,6 +5,7 @@
  * keys are skipped, missing or mistyped ones refused by name. Numbers' arrays travel as little-endian bin. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -49,3 +50,6 @@ void codec_reset(const field *table, size_t record_size, void *record);
 /* The check before decoding, alone: exactly one msgpack value, nested at most 16 deep, no count beyond the bytes left.
  */
 int codec_validate(const void *data, size_t len, error *err);
+/* The whole number at a path of keys (NULL-terminated) through nested maps, read in place: for bytes that may be
+ * refused as a whole. False: there is none, or the bytes before it are malformed. */
+bool codec_peek_u64(const void *data, size_t len, const char *const *path, uint64_t *out);

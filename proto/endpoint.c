@@ -1,103 +1,118 @@
 #include "proto/endpoint.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
 #include <zmq.h>
 
 #include "base/clock.h"
 #include "base/str.h"
 #include "base/vec.h"
 #include "proto/codec.h"
+#include "proto/peers.h"
 
 enum {
     LINGER_MS = 1000,
     QUEUE_MESSAGES = 4096,
-    MAX_IDENTITY = 255,
     MESSAGES_A_TURN = 256,
     TURN_MS = 50,
-    LOGGED_MALFORMED = 20
+    STUCK_PATIENCES = 6, /* that a peer may owe too much before it is sent away */
+    WIRE_PING_MS = 10000,
+    WIRE_PATIENCE_MS = 60000, /* of libzmq's own heartbeats: they close dead connections */
+    BIG_BYTES = 64 << 10,
+    ALL_OWED_BYTES = 256 << 20, /* big messages wait while all peers together owe so much */
 };
-
-typedef struct peer {
-    peer_id id;
-    unsigned char identity[MAX_IDENTITY];
-    size_t identity_len;
-    hello_body hello;
-    int64_t heard_ms, asked_ms; /* asked: for its HELLO */
-    bool up;
-} peer;
 
 struct endpoint {
     loop *lp;
     logger *log;
     void *socket;
     bool server;
+    char address[ADDRESS_BYTES];
     endpoint_config config;
     endpoint_callbacks cb;
-    vec(peer) peers;
-    peer_id next;
+    peers peers;
+    refusals *refusals;
     heartbeat_body beat;
-    uint64_t malformed;
     int64_t heard_ms; /* worker: from the exchange */
     int64_t beat_ms;  /* when `beat` last ran */
     int64_t sent_ms;  /* worker: its last heartbeat */
     bool welcome;     /* worker: it knows us */
+    uint64_t ping;    /* worker: the last that was read */
     str bytes;        /* scratch */
 };
-
-/* "127.0.0.1:5555", and not "127.0.0.1:0;10.0.0.1:5555" (a source address before the real one) or "127.example.org:1".
- */
-static bool is_loopback(const char *host)
-{
-    if (strchr(host, ';')) return false;
-    if (strncmp(host, "localhost:", 10) == 0 || strncmp(host, "[::1]:", 6) == 0) return true;
-    return strncmp(host, "127.", 4) == 0 && host[strspn(host, "0123456789.")] == ':';
-}
-
-static bool stays_here(const char *address)
-{
-    if (strncmp(address, "ipc://", 6) == 0 || strncmp(address, "inproc://", 9) == 0) return true;
-    return strncmp(address, "tcp://", 6) == 0 && is_loopback(address + 6);
-}
 
 static void set_option(void *socket, int option, int value) { zmq_setsockopt(socket, option, &value, sizeof value); }
 
 static void read_messages(void *ctx);
 static void beat(void *ctx);
 
+static uint64_t random_number(void)
+{
+    uint64_t n = 0;
+    while (n == 0)
+        if (getrandom(&n, sizeof n, 0) != sizeof n) n = (uint64_t)clock_us(); /* only on a kernel without entropy */
+    return n;
+}
+
+static void configure(endpoint *ep)
+{
+    int64_t most = ep->server ? 0 : MAX_MESSAGE_BYTES;
+    for (int type = 0; type < N_MESSAGES; type++) {
+        size_t *limit = &ep->config.limits[type];
+        if (*limit == 0 || *limit > MAX_MESSAGE_BYTES) *limit = MAX_MESSAGE_BYTES;
+        if (ep->server && type != MSG_NONE && message_senders((message_type)type) != BY_EXCHANGE &&
+            (int64_t)*limit > most)
+            most = (int64_t)*limit;
+    }
+    set_option(ep->socket, ZMQ_LINGER, LINGER_MS);
+    set_option(ep->socket, ZMQ_SNDHWM, QUEUE_MESSAGES);
+    set_option(ep->socket, ZMQ_RCVHWM, QUEUE_MESSAGES);
+    zmq_setsockopt(ep->socket, ZMQ_MAXMSGSIZE, &most, sizeof most);
+    set_option(ep->socket, ZMQ_IPV6, strchr(ep->address, '[') != NULL);
+    if (!ep->server) return;
+    set_option(ep->socket, ZMQ_ROUTER_MANDATORY, 1); /* a peer that is gone is an error, not silence */
+    set_option(ep->socket, ZMQ_HEARTBEAT_IVL, WIRE_PING_MS);
+    set_option(ep->socket, ZMQ_HEARTBEAT_TIMEOUT, WIRE_PATIENCE_MS);
+}
+
+/* A socket file is its owner's alone, whatever the folder: libzmq makes it in this very call. */
+static int attach(endpoint *ep)
+{
+    size_t size = sizeof ep->address;
+    if (!ep->server) return zmq_connect(ep->socket, ep->address);
+    const mode_t before = umask(0177);
+    const int rc = zmq_bind(ep->socket, ep->address);
+    umask(before);
+    if (rc == 0) zmq_getsockopt(ep->socket, ZMQ_LAST_ENDPOINT, ep->address, &size);
+    return rc;
+}
+
 static endpoint *open_socket(loop *lp, int type, const endpoint_config *config, const endpoint_callbacks *cb,
                              logger *lg, error *err)
 {
-    if (!stays_here(config->address)) {
-        error_set(
-            err, ERR_UNSUPPORTED,
-            "%s leaves this machine, and this build has no keys to protect it (use ipc:// or tcp://127.0.0.1:PORT)",
-            config->address);
-        return NULL;
-    }
+    char address[ADDRESS_BYTES];
+    if (address_local(config->address, type == ZMQ_ROUTER, address, err) != OK) return NULL;
     endpoint *ep = xcalloc(1, sizeof *ep);
     *ep = (endpoint){ .lp = lp,
                       .log = lg,
                       .config = *config,
                       .cb = *cb,
                       .server = type == ZMQ_ROUTER,
-                      .next = 1,
+                      .refusals = refusals_new(lg),
                       .heard_ms = clock_ms(),
                       .beat_ms = clock_ms() };
+    memcpy(ep->address, address, sizeof address);
     if (ep->config.heartbeat_ms <= 0) ep->config.heartbeat_ms = 1000;
     if (ep->config.patience_ms <= 0) ep->config.patience_ms = 10000;
-    const int64_t most = MAX_MESSAGE_BYTES;
+    ep->config.hello.life = random_number();
     ep->socket = zmq_socket(loop_context(lp), type);
-    set_option(ep->socket, ZMQ_LINGER, LINGER_MS);
-    set_option(ep->socket, ZMQ_SNDHWM, QUEUE_MESSAGES);
-    set_option(ep->socket, ZMQ_RCVHWM, QUEUE_MESSAGES);
-    zmq_setsockopt(ep->socket, ZMQ_MAXMSGSIZE, &most, sizeof most);
-    set_option(ep->socket, ZMQ_IPV6, 1);
-    if (ep->server) set_option(ep->socket, ZMQ_ROUTER_MANDATORY, 1); /* a peer that is gone is an error, not silence */
-    const int rc = ep->server ? zmq_bind(ep->socket, config->address) : zmq_connect(ep->socket, config->address);
-    if (rc == 0) {
+    configure(ep);
+    if (attach(ep) == 0) {
         loop_add_socket(lp, ep->socket, read_messages, ep);
         loop_add_timer(lp, ep->config.heartbeat_ms, beat, ep);
         return ep;
@@ -132,71 +147,126 @@ void endpoint_free(endpoint *ep)
     if (!ep) return;
     loop_remove(ep->lp, ep);
     zmq_close(ep->socket);
-    vec_free(&ep->peers);
+    peers_free(&ep->peers);
+    refusals_free(ep->refusals);
     str_free(&ep->bytes);
     free(ep);
 }
 
 /* ---- peers ---- */
 
-static peer *peer_of(const endpoint *ep, peer_id id)
-{
-    for (size_t i = 0; i < ep->peers.len; i++)
-        if (ep->peers.data[i].id == id) return &ep->peers.data[i];
-    return NULL;
-}
-
-static peer *peer_by_identity(endpoint *ep, const void *identity, size_t len)
-{
-    for (size_t i = 0; i < ep->peers.len; i++) {
-        peer *p = &ep->peers.data[i];
-        if (p->identity_len == len && memcmp(p->identity, identity, len) == 0) return p;
-    }
-    if (len > MAX_IDENTITY) return NULL;
-    peer p = { .id = ep->next++, .identity_len = len, .heard_ms = loop_now_ms(ep->lp) };
-    memcpy(p.identity, identity, len);
-    vec_push(&ep->peers, p);
-    return &ep->peers.data[ep->peers.len - 1];
-}
-
-const char *endpoint_peer_name(const endpoint *ep, peer_id id)
+static const char *name_of(const endpoint *ep, const peer *p)
 {
     if (!ep->server) return "the exchange";
-    const peer *p = peer_of(ep, id);
     return p && p->hello.name[0] ? p->hello.name : "a stranger";
 }
 
+const char *endpoint_peer_name(const endpoint *ep, peer_id id) { return name_of(ep, peers_find(&ep->peers, id)); }
+
+/* Its record stays for what it owes. */
 static void forget(endpoint *ep, peer_id id, const char *why)
 {
-    for (size_t i = 0; i < ep->peers.len; i++) {
-        if (ep->peers.data[i].id != id) continue;
-        const peer gone = ep->peers.data[i];
-        ep->peers.data[i] = ep->peers.data[--ep->peers.len];
-        if (gone.up) ep->cb.on_peer(ep->cb.ctx, id, &gone.hello, false, why);
-        return;
-    }
+    peer *p = peers_find(&ep->peers, id);
+    if (!p || !p->up) return;
+    const hello_body hello = p->hello;
+    p->up = p->full = false;
+    ep->cb.on_peer(ep->cb.ctx, id, &hello, false, why);
 }
 
-uint64_t endpoint_malformed(const endpoint *ep) { return ep->malformed; }
+__attribute__((format(printf, 4, 5))) static void refuse(endpoint *ep, const peer *p, refusal why, const char *fmt, ...)
+{
+    char said[300];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(said, sizeof said, fmt, args);
+    va_end(args);
+    refusals_add(ep->refusals, loop_now_ms(ep->lp), name_of(ep, p), why, said);
+}
+
+void endpoint_refuse(endpoint *ep, peer_id id, refusal why, const char *said)
+{
+    refuse(ep, peers_find(&ep->peers, id), why, "%s", said);
+}
+
+void endpoint_dismiss(endpoint *ep, peer_id id, const char *why)
+{
+    message bye = { .type = MSG_BYE };
+    snprintf(bye.bye.reason, sizeof bye.bye.reason, "%s", why);
+    endpoint_send(ep, id, &bye, NULL);
+    forget(ep, id, why);
+}
+
+const char *endpoint_address(const endpoint *ep) { return ep->address; }
+const refusal_counts *endpoint_refused(const endpoint *ep) { return refusals_counted(ep->refusals); }
+uint64_t endpoint_malformed(const endpoint *ep) { return endpoint_refused(ep)->by_reason[REFUSAL_MALFORMED]; }
 int64_t endpoint_silence_ms(const endpoint *ep) { return loop_now_ms(ep->lp) - ep->heard_ms; }
 void endpoint_set_heartbeat(endpoint *ep, const heartbeat_body *b) { ep->beat = *b; }
 
 /* ---- sending ---- */
 
-int endpoint_send(endpoint *ep, peer_id id, const message *m, error *err)
+static int put(endpoint *ep, const void *data, size_t len, int flags, peer *p, error *err)
 {
-    const peer *p = ep->server ? peer_of(ep, id) : NULL;
-    if (ep->server && !p) return error_set(err, ERR_PEER, "peer %u is gone", id);
+    if (zmq_send(ep->socket, data, len, flags | ZMQ_DONTWAIT) >= 0) return OK;
+    return error_set(err, ERR_PEER, "%s: %s", name_of(ep, p), zmq_strerror(zmq_errno()));
+}
+
+static uint64_t all_owe(const endpoint *ep)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < ep->peers.all.len; i++) n += peer_owes(&ep->peers.all.data[i]);
+    return n;
+}
+
+static bool has_room(const endpoint *ep, const peer *p, size_t bytes)
+{
+    return peer_has_room(p, bytes) && (bytes < BIG_BYTES || all_owe(ep) + bytes <= ALL_OWED_BYTES);
+}
+
+static int send_ping(endpoint *ep, peer *p);
+
+/* Work waits until a peer has read; a word about the connection itself does not. */
+static int check_room(endpoint *ep, peer *p, message_type type, size_t bytes, error *err)
+{
+    if (type == MSG_HEARTBEAT || type == MSG_BYE || has_room(ep, p, bytes)) return OK;
+    p->full = true;
+    send_ping(ep, p);
+    return error_set(err, ERR_FULL, "%s: it has not read %llu bytes that it was sent", name_of(ep, p),
+                     (unsigned long long)peer_owes(p));
+}
+
+/* p: NULL for the exchange. */
+static int deliver(endpoint *ep, peer *p, const message *m, error *err)
+{
     str_clear(&ep->bytes);
     message_encode(m, &ep->bytes);
-    if (ep->bytes.len > MAX_MESSAGE_BYTES) /* sent, it would cost us the connection */
-        return error_set(err, ERR_LIMIT, "%s: a message of %zu bytes (%d are the most)", message_name(m->type),
-                         ep->bytes.len, MAX_MESSAGE_BYTES);
-    if (p && zmq_send(ep->socket, p->identity, p->identity_len, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
-        return error_set(err, ERR_PEER, "%s: %s", endpoint_peer_name(ep, id), zmq_strerror(zmq_errno()));
-    if (zmq_send(ep->socket, ep->bytes.data, ep->bytes.len, ZMQ_DONTWAIT) < 0)
-        return error_set(err, ERR_PEER, "%s: %s", endpoint_peer_name(ep, id), zmq_strerror(zmq_errno()));
+    const size_t len = ep->bytes.len;
+    if (len > MAX_MESSAGE_BYTES) /* sent, it would cost us the connection */
+        return error_set(err, ERR_LIMIT, "%s: a message of %zu bytes (%d are the most)", message_name(m->type), len,
+                         MAX_MESSAGE_BYTES);
+    if (!p) return put(ep, ep->bytes.data, len, 0, NULL, err);
+    if (check_room(ep, p, m->type, len, err) != OK) return ERR_FULL;
+    if (put(ep, p->identity, p->identity_len, ZMQ_SNDMORE, p, err) != OK) return ERR_PEER;
+    if (put(ep, ep->bytes.data, len, 0, p, err) != OK) return ERR_PEER;
+    p->sent += len;
+    if (peer_owes(p) > OWED_BYTES / 2 && m->type != MSG_HEARTBEAT) send_ping(ep, p);
     return OK;
+}
+
+int endpoint_send(endpoint *ep, peer_id id, const message *m, error *err)
+{
+    peer *p = ep->server ? peers_find(&ep->peers, id) : NULL;
+    if (ep->server && (!p || !p->up)) return error_set(err, ERR_PEER, "peer %u is gone", id);
+    return deliver(ep, p, m, err);
+}
+
+/* A heartbeat, with a ping when none is under way. */
+static int send_ping(endpoint *ep, peer *p)
+{
+    message m = { .type = MSG_HEARTBEAT, .heartbeat = ep->beat };
+    m.heartbeat.ping = p->ping ? 0 : random_number();
+    const int rc = deliver(ep, p, &m, NULL);
+    if (rc == OK && m.heartbeat.ping) peer_pinged(p, m.heartbeat.ping, loop_now_ms(ep->lp));
+    return rc;
 }
 
 /* Who was not listening can't call others silent: the time that this process was held up (a stopped process, a slow
@@ -215,31 +285,59 @@ static int64_t later(const endpoint *ep, int64_t heard_ms, int64_t late)
     return heard_ms + late < now_ms ? heard_ms + late : now_ms;
 }
 
-static void send_heartbeat(endpoint *ep)
+static void say_alive(endpoint *ep)
 {
-    const message m = { .type = MSG_HEARTBEAT, .heartbeat = ep->beat };
+    message m = { .type = MSG_HEARTBEAT, .heartbeat = ep->beat };
+    m.heartbeat.ping = ep->ping;
     ep->sent_ms = clock_ms();
     endpoint_send(ep, 0, &m, NULL);
 }
 
 void endpoint_alive(endpoint *ep)
 {
-    if (clock_ms() - ep->sent_ms >= ep->config.heartbeat_ms) send_heartbeat(ep);
+    if (clock_ms() - ep->sent_ms >= ep->config.heartbeat_ms) say_alive(ep);
 }
 
 static void beat_worker(endpoint *ep)
 {
     if (endpoint_silence_ms(ep) > 3 * ep->config.heartbeat_ms) ep->welcome = false; /* it may have been restarted */
-    send_heartbeat(ep);
+    say_alive(ep);
     if (!ep->welcome) say_hello(ep);
 }
 
 /* NULL: it lives. A peer that has not said HELLO to us gets no heartbeats, so that it says it. */
-static const char *death_of(endpoint *ep, const peer *p)
+static const char *death_of(endpoint *ep, peer *p)
 {
-    const message m = { .type = MSG_HEARTBEAT, .heartbeat = ep->beat };
-    if (loop_now_ms(ep->lp) - p->heard_ms > ep->config.patience_ms) return "it has been silent for too long";
-    return p->up && endpoint_send(ep, p->id, &m, NULL) != OK ? "its connection is gone" : NULL;
+    const int64_t now_ms = loop_now_ms(ep->lp);
+    if (now_ms - p->heard_ms > ep->config.patience_ms) return "it has been silent for too long";
+    if (p->ping && peer_owes(p) > OWED_BYTES / 2 && now_ms - p->pinged_ms > STUCK_PATIENCES * ep->config.patience_ms)
+        return "it does not read what it is sent";
+    return send_ping(ep, p) != OK ? "its connection is gone" : NULL;
+}
+
+static void tell_room(endpoint *ep, peer *p)
+{
+    if (!p->up || !p->full || peer_owes(p) > OWED_BYTES / 2 || !has_room(ep, p, BIG_BYTES)) return;
+    p->full = false;
+    if (ep->cb.on_room) ep->cb.on_room(ep->cb.ctx, p->id);
+}
+
+/* The record of a connection that is not up is kept until libzmq has closed it, if it owes something. */
+static bool is_over(const endpoint *ep, const peer *p)
+{
+    const int64_t silent_ms = loop_now_ms(ep->lp) - p->heard_ms;
+    return !p->up && silent_ms > ep->config.patience_ms + (peer_owes(p) > 0 ? 2 * WIRE_PATIENCE_MS : 0);
+}
+
+static void beat_peer(endpoint *ep, peer *p, int64_t late)
+{
+    const peer_id id = p->id;
+    p->heard_ms = later(ep, p->heard_ms, late);
+    const char *why = p->up ? death_of(ep, p) : NULL;
+    if (why)
+        forget(ep, id, why);
+    else
+        tell_room(ep, p);
 }
 
 static void beat(void *ctx)
@@ -251,23 +349,13 @@ static void beat(void *ctx)
         beat_worker(ep);
         return;
     }
-    for (size_t i = 0; i < ep->peers.len;) {
-        peer *p = &ep->peers.data[i];
-        p->heard_ms = later(ep, p->heard_ms, late);
-        const char *why = death_of(ep, p);
-        if (why)
-            forget(ep, p->id, why); /* moves another peer to place i */
-        else
-            i++;
-    }
+    for (size_t i = 0; i < ep->peers.all.len; i++) beat_peer(ep, &ep->peers.all.data[i], late);
+    for (size_t i = ep->peers.all.len; i-- > 0;)
+        if (is_over(ep, &ep->peers.all.data[i])) peers_remove(&ep->peers, &ep->peers.all.data[i]);
+    refusals_tick(ep->refusals, loop_now_ms(ep->lp));
 }
 
 /* ---- receiving ---- */
-
-static void drop(endpoint *ep, const char *name, const char *why)
-{
-    if (++ep->malformed <= LOGGED_MALFORMED) log_warn(ep->log, "dropped a malformed message from %s: %s", name, why);
-}
 
 static bool protocol_fits(endpoint *ep, peer *p, const message *m)
 {
@@ -276,29 +364,40 @@ static bool protocol_fits(endpoint *ep, peer *p, const message *m)
     snprintf(bye.bye.reason, sizeof bye.bye.reason,
              "protocol %u is spoken here, not %u: actor and learner are of different versions", PROTOCOL_VERSION,
              m->hello.protocol);
-    log_warn(ep->log, "%s refused: %s", m->hello.name, bye.bye.reason);
-    endpoint_send(ep, p->id, &bye, NULL);
+    refuse(ep, p, REFUSAL_PROTOCOL, "HELLO of %s: %s", m->hello.name, bye.bye.reason);
+    deliver(ep, p, &bye, NULL);
     return false;
 }
 
-/* A worker that comes again under its name: its connection broke, or it died and was started anew. */
-static void replace_namesake(endpoint *ep, const hello_body *hello)
+/* A namesake that lives keeps its name; one that came again itself, or whose connection is gone, gives it up. One that
+ * is refused says HELLO again until then. */
+static bool name_is_free(endpoint *ep, peer *p, const hello_body *hello)
 {
-    for (size_t i = 0; i < ep->peers.len; i++) {
-        const peer *p = &ep->peers.data[i];
-        if (!p->up || strcmp(p->hello.name, hello->name) != 0) continue;
-        forget(ep, p->id, "it came again on another connection");
-        return;
+    peer *other = peers_find_name(&ep->peers, hello->name);
+    if (!other) return true;
+    if (other->hello.life == hello->life) {
+        forget(ep, other->id, "it came again on another connection");
+        return true;
     }
+    if (send_ping(ep, other) != OK) {
+        forget(ep, other->id, "its connection is gone");
+        return true;
+    }
+    refuse(ep, p, REFUSAL_NAMESAKE, "HELLO as %s, who is here (pid %lld; the new one says pid %lld)", hello->name,
+           (long long)other->hello.pid, (long long)hello->pid);
+    return false;
 }
 
-static void welcome(endpoint *ep, peer_id id, const hello_body *hello)
+static void welcome(endpoint *ep, peer *p, const message *m)
 {
-    replace_namesake(ep, hello);
-    peer *p = peer_of(ep, id); /* it may have moved */
-    p->hello = *hello;
+    if (strcmp(m->hello.role, "exchange") == 0) {
+        refuse(ep, p, REFUSAL_ROLE, "HELLO as an exchange");
+        return;
+    }
+    if (p->up || !protocol_fits(ep, p, m) || !name_is_free(ep, p, &m->hello)) return;
+    p->hello = m->hello;
     p->up = true;
-    ep->cb.on_peer(ep->cb.ctx, id, hello, true, "");
+    ep->cb.on_peer(ep->cb.ctx, p->id, &m->hello, true, "");
 }
 
 /* Its HELLO came to the exchange before us, or we have given it up since: it doesn't know, and is told to introduce
@@ -309,22 +408,26 @@ static void ask_for_hello(endpoint *ep, peer *p)
     const message m = { .type = MSG_HELLO, .hello = { .role = "exchange", .protocol = PROTOCOL_VERSION } };
     if (p->asked_ms && now_ms - p->asked_ms < ep->config.heartbeat_ms) return;
     p->asked_ms = now_ms;
-    endpoint_send(ep, p->id, &m, NULL);
+    deliver(ep, p, &m, NULL);
+}
+
+static void answer(endpoint *ep, peer *p, message *m)
+{
+    if (peer_answered(p, m->heartbeat.ping)) tell_room(ep, p);
+    ep->cb.on_message(ep->cb.ctx, p->id, m);
 }
 
 /* The exchange's side. Callbacks may move peers: after one only the id is used. */
 static void from_worker(endpoint *ep, peer *p, message *m)
 {
-    p->heard_ms = loop_now_ms(ep->lp);
-    if (m->type == MSG_HELLO) {
-        if (!p->up && protocol_fits(ep, p, m)) welcome(ep, p->id, &m->hello);
-    } else if (!p->up) {
-        ask_for_hello(ep, p);
-    } else if (m->type == MSG_BYE) {
+    if (m->type == MSG_HELLO)
+        welcome(ep, p, m);
+    else if (m->type == MSG_BYE)
         forget(ep, p->id, m->bye.reason);
-    } else {
+    else if (m->type == MSG_HEARTBEAT)
+        answer(ep, p, m);
+    else
         ep->cb.on_message(ep->cb.ctx, p->id, m);
-    }
 }
 
 static void from_exchange(endpoint *ep, message *m)
@@ -336,18 +439,56 @@ static void from_exchange(endpoint *ep, message *m)
         return;
     }
     ep->welcome = true; /* to those it doesn't know it says nothing else */
+    if (m->type == MSG_HEARTBEAT && m->heartbeat.ping && m->heartbeat.ping != ep->ping) {
+        ep->ping = m->heartbeat.ping;
+        say_alive(ep);
+    }
     if (m->type == MSG_WELCOME) ep->cb.on_peer(ep->cb.ctx, 0, NULL, true, "");
     ep->cb.on_message(ep->cb.ctx, 0, m);
 }
 
-static void take(endpoint *ep, zmq_msg_t *identity, zmq_msg_t *frame)
+static unsigned role_of(const endpoint *ep, const peer *p)
+{
+    if (!ep->server) return BY_EXCHANGE;
+    return strcmp(p->hello.role, "actor") == 0 ? BY_ACTOR : BY_REWARD;
+}
+
+/* Whether a message may be decoded: it is one, its sender is one that sends such, and it is not too long. */
+static bool is_welcome(endpoint *ep, const peer *p, message_type type, size_t len)
+{
+    if (type == MSG_NONE) {
+        refuse(ep, p, REFUSAL_MALFORMED, "%zu bytes that begin no message", len);
+    } else if ((message_senders(type) & (p && !p->up ? BY_ANYBODY : role_of(ep, p))) == 0) {
+        refuse(ep, p, REFUSAL_ROLE, "%s, which %s never sends", message_name(type), p ? p->hello.role : "an exchange");
+    } else if (len > ep->config.limits[type]) {
+        refuse(ep, p, REFUSAL_TOO_LONG, "%s of %zu bytes (%zu are the most in this run)", message_name(type), len,
+               ep->config.limits[type]);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+/* An answer that can't be read: its owner lets go of what was asked. */
+static void give_up(endpoint *ep, const peer *p, message_type type, const void *data, size_t len)
+{
+    const bool answers = type == MSG_EPISODE || type == MSG_SCORE;
+    if (p && answers && (message_senders(type) & role_of(ep, p)) && ep->cb.on_unreadable)
+        ep->cb.on_unreadable(ep->cb.ctx, p->id, message_peek_task(data, len));
+}
+
+static void take(endpoint *ep, peer *p, const void *data, size_t len)
 {
     message m;
     error err = { 0 };
-    peer *p = ep->server ? peer_by_identity(ep, zmq_msg_data(identity), zmq_msg_size(identity)) : NULL;
-    if (ep->server && !p) return;
-    if (message_decode(&m, zmq_msg_data(frame), zmq_msg_size(frame), &err) != OK) {
-        drop(ep, endpoint_peer_name(ep, p ? p->id : 0), err.text);
+    const message_type type = message_type_of(data, len);
+    bool good = is_welcome(ep, p, type, len);
+    if (good && message_decode(&m, data, len, &err) != OK) {
+        refuse(ep, p, REFUSAL_MALFORMED, "a malformed message: %s", err.text);
+        good = false;
+    }
+    if (!good) {
+        give_up(ep, p, type, data, len);
         return;
     }
     if (p)
@@ -355,6 +496,26 @@ static void take(endpoint *ep, zmq_msg_t *identity, zmq_msg_t *frame)
     else
         from_exchange(ep, &m);
     message_reset(&m);
+}
+
+/* Who is not up is only heard when it says HELLO: all else is meant for the exchange before us, or comes from one that
+ * was given up. */
+static void take_from(endpoint *ep, zmq_msg_t *identity, const void *data, size_t len)
+{
+    peer *p = peers_get(&ep->peers, zmq_msg_data(identity), zmq_msg_size(identity), loop_now_ms(ep->lp));
+    const message_type type = message_type_of(data, len);
+    if (p) p->heard_ms = loop_now_ms(ep->lp);
+    if (!p)
+        refuse(ep, NULL, REFUSAL_CROWD, "%s: %d connections are the most", message_name(type), MAX_PEERS);
+    else if (p->up || type == MSG_HELLO || type == MSG_NONE)
+        take(ep, p, data, len);
+    else
+        ask_for_hello(ep, p);
+}
+
+static const peer *sender_of(const endpoint *ep, zmq_msg_t *identity)
+{
+    return ep->server ? peers_find_identity(&ep->peers, zmq_msg_data(identity), zmq_msg_size(identity)) : NULL;
 }
 
 /* One message of one or two frames; more frames are foreign and are read away. */
@@ -371,10 +532,12 @@ static bool receive(endpoint *ep)
         n++;
     }
     const int expected = ep->server ? 2 : 1;
-    if (n == expected)
-        take(ep, &frames[0], &frames[expected - 1]);
+    if (n == expected && ep->server)
+        take_from(ep, &frames[0], zmq_msg_data(&frames[1]), zmq_msg_size(&frames[1]));
+    else if (n == expected)
+        take(ep, NULL, zmq_msg_data(&frames[0]), zmq_msg_size(&frames[0]));
     else if (n > 0)
-        drop(ep, "a stranger", "unexpected frames");
+        refuse(ep, sender_of(ep, &frames[0]), REFUSAL_MALFORMED, "a message of %d frames", n);
     for (int i = 0; i < 2; i++) zmq_msg_close(&frames[i]);
     zmq_msg_close(&extra);
     return n > 0;

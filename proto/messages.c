@@ -112,7 +112,7 @@ static const field SCORE_FIELDS[] = {
 /* ---- the messages: a table of field tables, from messages.def ---- */
 
 /* clang-format off */
-#define MESSAGE(NAME, member) { 0 } }; static const field NAME##_BODY[] = {
+#define MESSAGE(NAME, member, senders) { 0 } }; static const field NAME##_BODY[] = {
 #define FIELD(NAME, body, name, kind, limit) { #name, kind, offsetof(body, name), limit, 0, 0, NULL },
 #define RECORD(NAME, body, name, fields, type) { #name, F_OWNED, offsetof(body, name), 0, 0, sizeof(type), fields },
 #define BYTES(NAME, body, name, length, limit) { #name, F_BYTES, offsetof(body, name), limit, offsetof(body, length), 0, NULL },
@@ -130,14 +130,15 @@ typedef struct message_row {
     const char *name;
     const field *body;
     size_t size;
+    unsigned senders;
 } message_row;
 
 #define FIELD(...)
 #define RECORD(...)
 #define BYTES(...)
-#define MESSAGE(NAME, member) [MSG_##NAME] = { #NAME, NAME##_BODY, sizeof(((message *)0)->member) },
+#define MESSAGE(NAME, member, senders) [MSG_##NAME] = { #NAME, NAME##_BODY, sizeof(((message *)0)->member), senders },
 static const message_row ROWS[N_MESSAGES] = {
-    [MSG_NONE] = { "NONE", NONE_BODY, 0 },
+    [MSG_NONE] = { "NONE", NONE_BODY, 0, 0 },
 #include "proto/messages.def"
 };
 
@@ -145,15 +146,35 @@ static size_t body_offset(void) { return offsetof(message, hello); /* all member
 
 const char *message_name(message_type type) { return type < N_MESSAGES ? ROWS[type].name : "unknown"; }
 
+unsigned message_senders(message_type type) { return type < N_MESSAGES ? ROWS[type].senders : 0; }
+
+message_type message_type_of(const void *data, size_t len)
+{
+    const unsigned char *bytes = data;
+    return len < 2 || bytes[0] >= N_MESSAGES ? MSG_NONE : (message_type)bytes[0];
+}
+
+uint64_t message_peek_task(const void *data, size_t len)
+{
+    static const char *const EPISODE[] = { "episode", "id", NULL }, *const SCORE[] = { "score", "task", NULL };
+    const message_type type = message_type_of(data, len);
+    uint64_t id = 0;
+    if (type == MSG_EPISODE) codec_peek_u64((const char *)data + 1, len - 1, EPISODE, &id);
+    if (type == MSG_SCORE) codec_peek_u64((const char *)data + 1, len - 1, SCORE, &id);
+    return id;
+}
+
 void message_encode(const message *m, str *out)
 {
     str_putc(out, (char)m->type);
     codec_encode(ROWS[m->type].body, (const char *)m + body_offset(), out);
 }
 
-/* A stranger's name goes to logs and its role decides what it is asked. */
+/* A stranger's name goes to logs and its role decides what it is asked. An exchange only asks for a HELLO by its own.
+ */
 static int check_hello(const hello_body *h, error *err)
 {
+    if (strcmp(h->role, "exchange") == 0) return OK;
     if (strcmp(h->role, "actor") != 0 && strcmp(h->role, "reward") != 0)
         return error_set(err, ERR_PARSE, "field 'role': expected actor or reward");
     if (h->name[0] == 0) return error_set(err, ERR_PARSE, "field 'name': it is empty");
@@ -188,14 +209,13 @@ int message_decode(message *m, const void *data, size_t len, error *err)
 {
     error own = { 0 };
     error *e = err ? err : &own;
-    const unsigned char *bytes = data;
+    const message_type type = message_type_of(data, len);
     *m = (message){ 0 };
-    if (len < 2 || bytes[0] == MSG_NONE || bytes[0] >= N_MESSAGES)
-        return error_set(e, ERR_PARSE, "%zu bytes that begin no message", len);
-    const message_row *row = &ROWS[bytes[0]];
-    int rc = codec_decode(row->body, row->size, bytes + 1, len - 1, (char *)m + body_offset(), e);
+    if (type == MSG_NONE) return error_set(e, ERR_PARSE, "%zu bytes that begin no message", len);
+    const message_row *row = &ROWS[type];
+    int rc = codec_decode(row->body, row->size, (const char *)data + 1, len - 1, (char *)m + body_offset(), e);
     if (rc == OK) {
-        m->type = (message_type)bytes[0];
+        m->type = type;
         rc = check(m, e);
     }
     if (rc == OK) return OK;

@@ -7,11 +7,11 @@
 #include "rollout/score.h"
 #include "rollout/task.h"
 
-enum { PROTOCOL_VERSION = 1 };
+enum { PROTOCOL_VERSION = 2 };
 
 typedef enum message_type {
     MSG_NONE,
-#define MESSAGE(NAME, member) MSG_##NAME,
+#define MESSAGE(NAME, member, senders) MSG_##NAME,
 #define FIELD(...)
 #define RECORD(...)
 #define BYTES(...)
@@ -27,6 +27,7 @@ typedef struct hello_body {
     char role[16], name[64], host[80];
     uint32_t protocol, slots;
     int64_t pid;
+    uint64_t life;
 } hello_body;
 typedef struct welcome_body {
     char run[80];
@@ -36,7 +37,7 @@ typedef struct welcome_body {
 typedef struct heartbeat_body {
     uint32_t in_flight;
     int64_t version;
-    uint64_t tokens;
+    uint64_t tokens, ping;
 } heartbeat_body;
 typedef struct want_body {
     uint32_t slots;
@@ -95,7 +96,16 @@ typedef struct message {
     };
 } message;
 
+/* Who sends messages of a type: nobody else is heard. */
+enum { BY_ACTOR = 1, BY_REWARD = 2, BY_EXCHANGE = 4, BY_ANYBODY = BY_ACTOR | BY_REWARD | BY_EXCHANGE };
+
 const char *message_name(message_type type);
+unsigned message_senders(message_type type); /* of BY_... */
+/* The type of a message's bytes: MSG_NONE when they begin none. */
+message_type message_type_of(const void *data, size_t len);
+/* The task that an EPISODE's or SCORE's bytes speak of, though they may be refused as a whole. 0: can't be told. Reads
+ * in place, whatever the length. */
+uint64_t message_peek_task(const void *data, size_t len);
 /* One byte of type, then the msgpack map. */
 void message_encode(const message *m, str *out);
 /* ERR_PARSE names message and field; *m is then empty. Records are checked as far as they can be without a model, but

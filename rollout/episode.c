@@ -27,21 +27,29 @@ episode *episode_new(const task *t)
     return e;
 }
 
-void episode_free(episode *e)
+void episode_clear(episode *e)
 {
-    if (!e) return;
     for (uint32_t i = 0; i < e->n_turns; i++) free(e->turns[i].text);
     for (uint32_t i = 0; i < e->n_calls; i++) {
         free(e->calls[i].name);
         free(e->calls[i].arguments);
         free(e->calls[i].observation);
     }
+    free(e->turns);
+    free(e->calls);
+    e->turns = NULL, e->n_turns = 0;
+    e->calls = NULL, e->n_calls = 0;
+    e->hint_len = 0;
+    trajectory_reset(&e->tokens);
+}
+
+void episode_free(episode *e)
+{
+    if (!e) return;
+    episode_clear(e);
     char *const owned[] = { e->environment, e->objective, e->template_name, e->text,
                             e->transcript,  e->answer,    e->failure_text };
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
-    free(e->turns);
-    free(e->calls);
-    trajectory_reset(&e->tokens);
     free(e);
 }
 

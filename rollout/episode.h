@@ -68,6 +68,7 @@ typedef struct episode {
 
 episode *episode_new(const task *t); /* ids, step, sample copied; lists empty */
 void episode_free(episode *e);
+void episode_clear(episode *e); /* forgets what was played: turns, calls, tokens; names and texts stay */
 turn *episode_add_turn(episode *e);
 tool_call *episode_add_call(episode *e);
 const char *stop_reason_name(stop_reason r); /* "answer", "eos", "length", "turns", "repeat", "error" */

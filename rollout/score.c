@@ -95,7 +95,7 @@ static int check_marks(const score *s, error *err)
         const reward_mark *m = &s->marks[i];
         const bool goes_on = i > 0 && strcmp(m[-1].name, m->name) == 0;
         const int at = goes_on ? 0 : find(s, m->name);
-        if (at < 0 || !isfinite(m->value) || (goes_on ? m[-1].end >= m->end : seen >> at & 1))
+        if (at < 0 || !(fabs(m->value) <= MAX_SCORE) || (goes_on ? m[-1].end >= m->end : seen >> at & 1))
             return error_set(err, ERR_PARSE, "score: stretch %" PRIu32 " has no objective, no value or no place", i);
         if (!goes_on) seen |= 1u << at;
     }
@@ -109,7 +109,9 @@ int score_check(const score *s, error *err)
         const char *name = s->values[i].name;
         if (*name == 0 || find(s, name) != i)
             return error_set(err, ERR_PARSE, "score: objective %d has no name of its own", i);
-        if (isinf(s->values[i].value)) return error_set(err, ERR_PARSE, "score: objective '%s' is infinite", name);
+        if (fabs(s->values[i].value) > MAX_SCORE) /* NaN: missing */
+            return error_set(err, ERR_PARSE, "score: objective '%s' is %g (from %g to %g is allowed)", name,
+                             s->values[i].value, -MAX_SCORE, MAX_SCORE);
     }
     return check_marks(s, err);
 }

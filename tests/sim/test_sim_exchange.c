@@ -21,7 +21,7 @@ enum {
     REFILLS = 2,
     REFILLED = 2
 }; /* of three groups one has no signal, of the group in its place none, then one has */
-enum { STEPS = 4, PROMPTS = 3, GROUP = 4, EVALS = 5, ACTORS = 3, JUDGES = 2, SLOTS = 5, VOCAB = 50 };
+enum { STEPS = 4, PROMPTS = 3, GROUP = 4, EVALS = 5, ACTORS = 3, JUDGES = 2, SLOTS = 5, VOCAB = 50, MOST_SAMPLED = 6 };
 enum {
     LEASE_MS = 900,
     TICK_MS = 100,
@@ -56,10 +56,17 @@ typedef struct event {
     bool fails;
 } event;
 
+typedef struct played {
+    uint64_t id;
+    int64_t version;
+    uint32_t attempt;
+    bool old; /* delivered on an earlier connection */
+} played;
+
 typedef struct client {
     uint32_t peer;
     bool actor;
-    vec(uint64_t) unacked; /* played, not acknowledged */
+    vec(played) unacked; /* played, not acknowledged */
 } client;
 
 typedef struct kept { /* what a database would have */
@@ -133,7 +140,8 @@ static episode *episode_of(const world *w, uint64_t id, int64_t version, uint32_
     episode *e = episode_new(&t);
     const uint64_t h = hash_combine(id, w->max_staleness ? 0 : (uint64_t)version);
     trajectory_append(&e->tokens, ROLE_QUESTION, (const int32_t[]){ 1, 2, 3 }, 3);
-    for (uint64_t i = 0; i < 1 + h % 6; i++)
+    e->tokens.n_prompt = 3;
+    for (uint64_t i = 0; i < 1 + h % MOST_SAMPLED; i++)
         trajectory_append_sampled(&e->tokens, (int32_t)((h >> i) % VOCAB), -0.5f, version, weights_of(version));
     e->text = xstrdup("text");
     e->transcript = xstrdup("text");
@@ -178,6 +186,11 @@ static void connect_client(world *w, client *c)
 {
     c->peer = ++w->next_peer;
     core_peer_up(w->core, c->peer, c->actor);
+    for (size_t i = 0; i < c->unacked.len; i++) {
+        played *p = &c->unacked.data[i];
+        core_episode(w->core, w->now, c->peer, episode_of(w, p->id, p->version, p->attempt, false));
+        p->old = true;
+    }
     core_want(w->core, w->now, c->peer, SLOTS);
     if (c->actor) push(w, (event){ .kind = RESEND, .peer = c->peer }, 1);
     if (w->rough && test_random_below(&w->rnd, 3) == 0)
@@ -288,6 +301,11 @@ static void perform(world *w, const action *a)
     case EVAL_READY:
         on_eval(w, a);
         break;
+    case REFUSE: /* of a connection, or a life of the exchange, before this one */
+        if (a->refused != REFUSED_UNASKED) fail_msg("seed %" PRIu64 ": refused: %s", w->seed, a->said);
+        break;
+    case DISMISS:
+        fail_msg("seed %" PRIu64 ": dismissed: %s", w->seed, a->said);
     case HALT:
         fail_msg("seed %" PRIu64 ": halted: %s", w->seed, a->why);
     }
@@ -352,6 +370,28 @@ static bool settle(world *w)
 
 /* ---- what happens ---- */
 
+/* An actor that still has the episode, and would play the same again, sends it at once. */
+static bool has_it(client *c, const event *e)
+{
+    for (size_t i = 0; i < c->unacked.len; i++) {
+        played *p = &c->unacked.data[i];
+        if (p->id != e->id) continue;
+        if (p->version != e->version) return c->unacked.data[i] = c->unacked.data[--c->unacked.len], false;
+        p->old = false;
+        p->attempt = e->attempt;
+        return true;
+    }
+    return false;
+}
+
+static void begin_to_play(world *w, client *c, const event *e)
+{
+    event p = { .kind = PLAYED, .peer = c->peer, .id = e->id, .version = w->version, .attempt = e->attempt };
+    const bool has = has_it(c, &p);
+    p.fails = !has && chance(w, 0.02);
+    push(w, p, has ? 1 : !w->rough ? 10 : 5 + (int64_t)test_random_below(&w->rnd, chance(w, 0.02) ? 3000 : 100));
+}
+
 static void on_task(world *w, client *c, const event *e)
 {
     const uint64_t id = e->id;
@@ -365,19 +405,12 @@ static void on_task(world *w, client *c, const event *e)
     else if (late)
         core_want(w->core, w->now, c->peer, 1); /* left to its lease */
     else
-        push(w,
-             (event){ .kind = PLAYED,
-                      .peer = c->peer,
-                      .id = id,
-                      .version = w->version,
-                      .attempt = e->attempt,
-                      .fails = chance(w, 0.02) },
-             w->rough ? 5 + (int64_t)test_random_below(&w->rnd, chance(w, 0.02) ? 3000 : 100) : 10);
+        begin_to_play(w, c, e);
 }
 
 static void on_played(world *w, client *c, const event *e)
 {
-    if (!e->fails) vec_push(&c->unacked, e->id);
+    if (!e->fails && !has_it(c, e)) vec_push(&c->unacked, (played){ e->id, e->version, e->attempt, false });
     send_episode(w, c, e->id, e->version, e->attempt, e->fails);
     core_want(w->core, w->now, c->peer, 1);
 }
@@ -385,18 +418,14 @@ static void on_played(world *w, client *c, const event *e)
 static void on_ack(client *c, uint64_t id)
 {
     for (size_t i = 0; i < c->unacked.len; i++)
-        if (c->unacked.data[i] == id) c->unacked.data[i--] = c->unacked.data[--c->unacked.len];
+        if (c->unacked.data[i].id == id) c->unacked.data[i--] = c->unacked.data[--c->unacked.len];
 }
 
-/* What an actor keeps until it is acknowledged was sampled with the version its task asked for. */
 static void resend(world *w, const client *c)
 {
     for (size_t i = 0; i < c->unacked.len; i++) {
-        const uint64_t id = c->unacked.data[i];
-        task t;
-        task_of(w, id, &t);
-        send_episode(w, c, id, t.max_version, 0, false);
-        task_reset(&t);
+        const played *p = &c->unacked.data[i];
+        if (!p->old) send_episode(w, c, p->id, p->version, p->attempt, false);
     }
     push(w, (event){ .kind = RESEND, .peer = c->peer }, RESEND_MS);
 }
@@ -563,7 +592,7 @@ static stage_set open_set(const manner *m)
                               .max_attempts = 20,
                               .max_losses = 10000,
                               .failure_limit = 0.99,
-                              .vocab = VOCAB,
+                              .limits = { .vocab = VOCAB, .max_context = 3 + MOST_SAMPLED, .max_turns = 0 },
                               .signal = "accuracy" };
     return s;
 }

@@ -97,13 +97,13 @@ static inline message sample(message_type type)
     m.type = type;
     switch (type) {
     case MSG_HELLO:
-        m.hello = (hello_body){ "actor", "actor-1", "boot-id", PROTOCOL_VERSION, 16, 4711 };
+        m.hello = (hello_body){ "actor", "actor-1", "boot-id", PROTOCOL_VERSION, 16, 4711, UINT64_MAX - 1 };
         break;
     case MSG_WELCOME:
         m.welcome = (welcome_body){ .run = "a run", .seed = UINT64_MAX, .version = 12 };
         break;
     case MSG_HEARTBEAT:
-        m.heartbeat = (heartbeat_body){ .in_flight = 3, .version = 12, .tokens = (uint64_t)1 << 40 };
+        m.heartbeat = (heartbeat_body){ .in_flight = 3, .version = 12, .tokens = (uint64_t)1 << 40, .ping = 77 };
         break;
     case MSG_WANT:
         m.want.slots = UINT32_MAX;

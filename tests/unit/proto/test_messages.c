@@ -178,7 +178,7 @@ static void an_episode_of_nothing_comes_back(void **state)
     episode_free(e), episode_free(back);
 }
 
-/* ---- the bytes of version 1 ----
+/* ---- the bytes of version 2 ----
  *
  * The fuzzer's corpus holds every sample as it was encoded once; TROUPE_WRITE_CORPUS=1 writes it anew, which is right
  * only together with a new field or another PROTOCOL_VERSION. */
@@ -327,7 +327,7 @@ static void records_whose_invariants_are_broken_are_refused(void **state)
     must_refuse(request_of_broken_tokens(), "token 0");
     m = sample(MSG_SCORE), m.score.score->status = (score_status)3, must_refuse(m, "status 3");
     m = sample(MSG_SCORE), m.score.score->status = (score_status)-1, must_refuse(m, "status -1");
-    m = sample(MSG_SCORE), m.score.score->values[0].value = INFINITY, must_refuse(m, "'accuracy' is infinite");
+    m = sample(MSG_SCORE), m.score.score->values[0].value = INFINITY, must_refuse(m, "'accuracy' is inf");
     m = sample(MSG_SCORE), m.score.score->values[0].name[0] = 0, must_refuse(m, "objective 0");
 }
 

@@ -24,6 +24,9 @@ typedef struct side {
     char why[256];                     /* of the last that went down */
     message last;                      /* of those in `messages` */
     heartbeat_body beat;               /* the last */
+    int unreadable, rooms;
+    uint64_t unreadable_task;  /* of the last */
+    size_t limits[N_MESSAGES]; /* of an exchange, before it is opened */
 } side;
 
 typedef struct wire {
@@ -60,12 +63,30 @@ static inline void on_peer(void *ctx, peer_id peer, const hello_body *hello, boo
     }
 }
 
+static inline void on_unreadable(void *ctx, peer_id peer, uint64_t about)
+{
+    side *s = ctx;
+    s->unreadable++;
+    s->peer = peer;
+    s->unreadable_task = about;
+}
+
+static inline void on_room(void *ctx, peer_id peer)
+{
+    side *s = ctx;
+    s->rooms++;
+    s->peer = peer;
+}
+
 static inline void open_side(wire *w, side *s, const char *name)
 {
     error err = { 0 };
     endpoint_config c = { .address = w->address, .heartbeat_ms = HEARTBEAT_MS, .patience_ms = PATIENCE_MS };
-    const endpoint_callbacks cb = { .ctx = s, .on_message = on_message, .on_peer = on_peer };
-    c.hello = (hello_body){ "actor", "", "here", PROTOCOL_VERSION, 4, 4711 };
+    const endpoint_callbacks cb = {
+        .ctx = s, .on_message = on_message, .on_peer = on_peer, .on_unreadable = on_unreadable, .on_room = on_room
+    };
+    c.hello = (hello_body){ "actor", "", "here", PROTOCOL_VERSION, 4, 4711, 0 };
+    for (int type = 0; type < N_MESSAGES && !name; type++) c.limits[type] = s->limits[type];
     if (name) snprintf(c.hello.name, sizeof c.hello.name, "%s", name);
     s->lp = loop_new(&err);
     assert_non_null(s->lp);
@@ -152,6 +173,15 @@ static inline void raw_message(void *socket, message m)
     raw_say(socket, bytes.data, bytes.len, 0);
     str_free(&bytes);
     message_reset(&m);
+}
+
+static inline void raw_hello_as(void *socket, const char *role, const char *name, uint64_t life)
+{
+    message m = sample(MSG_HELLO);
+    snprintf(m.hello.name, sizeof m.hello.name, "%s", name);
+    snprintf(m.hello.role, sizeof m.hello.role, "%s", role);
+    m.hello.life = life;
+    raw_message(socket, m);
 }
 
 static inline void raw_hello(void *socket, const char *name, uint32_t protocol)

@@ -105,7 +105,7 @@ static void what_score_set_could_not_have_made_is_refused(void **state)
     assert_int_equal(score_check(&s, &err), ERR_PARSE);
     s = good, s.values[1].value = -INFINITY;
     assert_int_equal(score_check(&s, &err), ERR_PARSE);
-    assert_non_null(strstr(err.text, "'b' is infinite"));
+    assert_non_null(strstr(err.text, "'b' is -inf"));
 }
 
 static void stretches_are_in_order_objective_by_objective(void **state)

@@ -1,0 +1,123 @@
+#include "exchange/limits.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "proto/codec.h"
+
+/* No tokenizer writes a text whose tokens are longer than this on average. */
+enum { BYTES_A_TOKEN = 256 };
+/* What a token costs on the wire beside the texts: id, logprob, mask, role, wrote. */
+enum { TOKEN_RECORD_BYTES = 16 };
+/* text, transcript, answer, the turns together, the calls' arguments and observations together. */
+enum { TEXTS_OF_AN_EPISODE = 6 };
+enum { SMALL_BYTES = 4 << 10, ROOM_BYTES = 64 << 10, SCORE_BYTES = 6 << 20 };
+
+static size_t text_bytes(const limits *l) { return (size_t)l->max_context * BYTES_A_TOKEN + ROOM_BYTES; }
+
+size_t limits_message_bytes(const limits *l, message_type type)
+{
+    if (type == MSG_SCORE) return SCORE_BYTES;
+    if (type != MSG_EPISODE) return SMALL_BYTES;
+    if (l->max_context <= 0 || l->max_context > MAX_MESSAGE_BYTES) return MAX_MESSAGE_BYTES;
+    const size_t most = ROOM_BYTES + (size_t)l->max_context * TOKEN_RECORD_BYTES + TEXTS_OF_AN_EPISODE * text_bytes(l);
+    return most < MAX_MESSAGE_BYTES ? most : MAX_MESSAGE_BYTES;
+}
+
+/* ---- episodes ---- */
+
+static int check_sizes(const limits *l, const task *t, const episode *e, error *err)
+{
+    const uint32_t sampled = trajectory_sampled(&e->tokens);
+    if (e->tokens.n > l->max_context)
+        return error_set(err, ERR_PARSE, "%" PRIu32 " tokens (rollout.max_context is %" PRId64 ")", e->tokens.n,
+                         l->max_context);
+    if (sampled > (uint32_t)t->max_tokens)
+        return error_set(err, ERR_PARSE, "%" PRIu32 " sampled tokens (the task's max_tokens is %" PRId32 ")", sampled,
+                         t->max_tokens);
+    if (e->n_calls > l->max_turns || e->n_turns > l->max_turns + 1)
+        return error_set(err, ERR_PARSE, "%" PRIu32 " turns with %" PRIu32 " tool calls (env.max_turns is %" PRId64 ")",
+                         e->n_turns, e->n_calls, l->max_turns);
+    if (e->hint_len < 0 || (uint32_t)e->hint_len > e->tokens.n_prompt || e->n_shots != t->n_shots)
+        return error_set(err, ERR_PARSE, "%" PRId32 " shots and %" PRId32 " hint tokens (the task shows %" PRId32 ")",
+                         e->n_shots, e->hint_len, t->n_shots);
+    return OK;
+}
+
+static int check_text(const limits *l, const char *what, const char *text, size_t *all, error *err)
+{
+    const size_t len = text ? strlen(text) : 0, most = text_bytes(l);
+    *all += len;
+    if (*all <= most) return OK;
+    return error_set(err, ERR_PARSE, "%s: %zu bytes (a context of %" PRId64 " tokens holds %zu at most)", what, *all,
+                     l->max_context, most);
+}
+
+/* Each kind of text together is no longer than what the context can hold. */
+static int check_texts(const limits *l, const episode *e, error *err)
+{
+    const char *const whole[] = { e->text, e->transcript, e->answer, e->objective };
+    static const char *const names[] = { "text", "transcript", "answer", "objective" };
+    size_t turns = 0, arguments = 0, observations = 0;
+    for (int i = 0; i < 4; i++) {
+        size_t alone = 0;
+        if (check_text(l, names[i], whole[i], &alone, err) != OK) return ERR_PARSE;
+    }
+    for (uint32_t i = 0; i < e->n_turns; i++)
+        if (check_text(l, "turns", e->turns[i].text, &turns, err) != OK) return ERR_PARSE;
+    for (uint32_t i = 0; i < e->n_calls; i++)
+        if (check_text(l, "arguments", e->calls[i].arguments, &arguments, err) != OK ||
+            check_text(l, "observations", e->calls[i].observation, &observations, err) != OK)
+            return ERR_PARSE;
+    return OK;
+}
+
+/* trajectory_check has seen ids, masks and segments. */
+static int check_tokens(const limits *l, const episode *e, error *err)
+{
+    const trajectory *tr = &e->tokens;
+    uint64_t wrote = 0;
+    for (uint32_t i = 0; i < tr->n; i++) {
+        if (tr->mask[i] && tr->logprob[i] < LEAST_LOGPROB)
+            return error_set(err, ERR_PARSE,
+                             "token %" PRIu32 ": behaviour logprob %g is impossible (%g is the least that is sampled)",
+                             i, (double)tr->logprob[i], (double)LEAST_LOGPROB);
+        if (i >= tr->n_prompt && tr->role[i] != ROLE_POLICY && tr->role[i] != ROLE_OBSERVATION)
+            return error_set(err, ERR_PARSE, "token %" PRIu32 ": role %u behind the prompt", i, tr->role[i]);
+        wrote += tr->wrote[i];
+    }
+    if (wrote <= text_bytes(l)) return OK;
+    return error_set(err, ERR_PARSE, "its tokens say that they wrote %" PRIu64 " bytes", wrote);
+}
+
+static int check_tiers(const episode *e, error *err)
+{
+    for (int i = 0; i < 4; i++)
+        if (e->pass_by_tier[i] < 0 || e->pass_by_tier[i] > 1) /* NaN: no such tier */
+            return error_set(err, ERR_PARSE, "tier %d passed %g of its tests", i, (double)e->pass_by_tier[i]);
+    return OK;
+}
+
+int limits_episode(const limits *l, const task *t, const episode *e, error *err)
+{
+    if (l->max_context > 0 && check_sizes(l, t, e, err) != OK) return ERR_PARSE; /* first: the rest walks it */
+    if (episode_check(e, l->vocab, err) != OK) return ERR_PARSE;
+    if (l->max_context <= 0) return OK;
+    if (check_texts(l, e, err) != OK || check_tokens(l, e, err) != OK) return ERR_PARSE;
+    return check_tiers(e, err);
+}
+
+/* ---- scores ---- */
+
+int limits_score(const episode *e, const score *s, error *err)
+{
+    const size_t len = e->text ? strlen(e->text) : 0;
+    if (score_check(s, err) != OK) return ERR_PARSE;
+    if (!(s->ms >= 0) || isinf(s->ms)) return error_set(err, ERR_PARSE, "a score that took %g ms", s->ms);
+    for (uint32_t i = 0; i < s->n_marks; i++)
+        if (s->marks[i].end > len)
+            return error_set(err, ERR_PARSE, "objective '%s': a mark at byte %" PRIu32 " of a text of %zu",
+                             s->marks[i].name, s->marks[i].end, len);
+    return OK;
+}

@@ -1,0 +1,32 @@
+/* limits - what a run lets an episode, a score and a message be.
+ *
+ * Whoever speaks on the wire may be buggy, of another version, or not ours at all. What it sends is held against the
+ * run's own numbers before anything is kept or trained on: an episode of a million tokens in a run of 448, a logprob
+ * that no sampler could have drawn, a score that drowns all others in its group. The learner then needs no opinion of
+ * its own: everything it is given is possible.
+ *
+ * Pure functions of records; they do not know who sent what (core.h) or how it came (proto/endpoint.h). */
+#pragma once
+
+#include "proto/messages.h"
+
+/* The log of the smallest positive float (2^-149) is -103.28: a token of less probability has probability 0 in the
+ * sampler's float32 and is never drawn. Ratios are exp(new - old), so one impossible number here could outweigh a step.
+ */
+#define LEAST_LOGPROB (-104.0f)
+
+typedef struct limits {
+    int32_t vocab;       /* token ids lie below; 0: unchecked */
+    int64_t max_context; /* tokens of an episode; 0: unknown, and nothing below is checked either */
+    int64_t max_turns;   /* tool calls of an episode */
+} limits;
+
+/* Whether an episode that did not fail is possible for its task: tokens, sampled tokens, ids, logprobs, roles, turns,
+ * calls, sizes of texts. ERR_PARSE names the first limit that is broken and by what. Records as decoded: what
+ * episode_check would find is found here too. */
+int limits_episode(const limits *l, const task *t, const episode *e, error *err);
+/* Whether a score is possible for this episode: finite values within their bound (rollout/score.h), marks that lie
+ * within the text. ERR_PARSE. */
+int limits_score(const episode *e, const score *s, error *err);
+/* The longest message of a type that a worker of this run could have a reason to send, in bytes. */
+size_t limits_message_bytes(const limits *l, message_type type);
