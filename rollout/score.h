@@ -8,8 +8,8 @@
 
 enum { MAX_OBJECTIVES = 16, OBJECTIVE_NAME = 32 };
 
-/* No objective and no mark is larger in size: one that were would drown all others of its group. Far beyond what rewards
- * are, so that it only catches mistakes. */
+/* No objective and no mark is larger in size: one that were would drown all others of its group. Far beyond what
+ * rewards are, so that it only catches mistakes. */
 #define MAX_SCORE 1000.0
 
 typedef struct objective_value {
@@ -57,6 +57,6 @@ int score_set(score *s, const char *name, double value, error *err);
 int score_mark(score *s, const char *name, uint32_t end, double value, error *err);
 bool score_has_marks(const score *s, const char *name);
 double score_get(const score *s, const char *name); /* NaN: missing */
-/* ERR_PARSE for what no scorer sends: a name that is empty or there twice, a value or mark beyond MAX_SCORE, marks out of
- * order, no such status. */
+/* ERR_PARSE for what no scorer sends: a name that is empty or there twice, a value or mark beyond MAX_SCORE, marks out
+ * of order, no such status. */
 int score_check(const score *s, error *err);

@@ -142,6 +142,31 @@ static inline void step_for(wire *w, int64_t ms)
     for (const int64_t until_ms = clock_ms() + ms; clock_ms() < until_ms;) step(w);
 }
 
+static inline void connected(wire *w)
+{
+    *w = new_wire();
+    open_exchange(w);
+    open_worker(w);
+    UNTIL(w, w->exchange.ups == 1);
+}
+
+static inline void send_ok(side *from, peer_id to, const message *m)
+{
+    error err = { 0 };
+    test_ok(endpoint_send(from->ep, to, m, &err), &err);
+}
+
+static inline void same_bytes(const message *a, const message *b)
+{
+    str x = { 0 }, y = { 0 };
+    message_encode(a, &x);
+    message_encode(b, &y);
+    assert_int_equal(x.len, y.len);
+    assert_memory_equal(x.data, y.data, x.len);
+    str_free(&x);
+    str_free(&y);
+}
+
 /* ---- raw sockets ---- */
 
 static inline void *raw_dealer(wire *w)
