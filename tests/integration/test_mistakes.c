@@ -212,7 +212,7 @@ static void recipes_are_checked_before_anything_starts(void **state)
         { "{ T.search{ k = 3 } }", "", "", { "recipe.lua:4", "there is no T.search", "T.python, T.shots, T.tool" } },
         { "{ T.pyhton{} }", "", "", { "recipe.lua:4", "there is no T.pyhton" } },
         { "{ T.python{ memry_mb = 3 } }", "", "", { "recipe.lua:4", "no field 'memry_mb'", "memory_mb" } },
-        { "{ T.python{ sandbox = 'jail' } }", "", "", { "recipe.lua:4: env.tools", "sandbox", "jail" } },
+        { "{ T.python{ sandbox = 'jail' } }", "", "", { "recipe.lua:4: T.python", "sandbox", "jail" } },
     };
     char path[500], run[500];
     dir = test_folder_new();
