@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/error.h"
@@ -28,6 +29,13 @@ int process_kill_group(const process *p, int signal);
 /* Waits up to `timeout_ms` (-1: for ever). Returns 1 ended (status as of waitpid), 0 still running. Closes pidfd when
  * ended. */
 int process_wait(process *p, int timeout_ms, int *status);
+/* What the kernel says of a process: its state ('R', 'S', 'D' on a disk, 'T' stopped, 't' by a debugger, 'Z') and the
+ * CPU time its threads have had. Where /proc can't be read: state '?' and 0. */
+typedef struct process_sight {
+    char state;
+    int64_t cpu_ms;
+} process_sight;
+process_sight process_look(const process *p);
 /* "exit status 3", "killed by signal 9 (Killed)" */
 const char *process_status_text(int status, char *out, size_t size);
 /* The running executable's path. */

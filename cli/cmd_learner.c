@@ -15,7 +15,7 @@
 #include "cli/verbs.h"
 #include "learner/checkpoint.h"
 
-enum { TURN_MS = 100, VERSIONS_UNDER_WAY = 4, MEETING_MS = 120000 };
+enum { PEERS_MS = 1000, TURN_MS = 100, VERSIONS_UNDER_WAY = 4, MEETING_MS = 120000 };
 
 static int usage(FILE *to)
 {
@@ -50,7 +50,8 @@ typedef struct session {
     server *server;
     learner learner;
     char checkpoint[1100];
-    int64_t from; /* the step that is resumed; 0: the start */
+    int64_t listed_ms; /* when the supervisor was told who is here */
+    int64_t from;      /* the step that is resumed; 0: the start */
 } session;
 
 static int32_t shots_of(void *ctx, int64_t step, uint64_t prompt) { return curriculum_shots(ctx, step, prompt); }
@@ -227,6 +228,19 @@ static void remind(session *s)
     sinks_say(s->sinks, sentence);
 }
 
+/* For the supervisor: who is here, and by that, that we are. */
+static void report_peers(session *s)
+{
+    const int64_t now_ms = loop_now_ms(s->role.loop);
+    if (now_ms - s->listed_ms < PEERS_MS) return;
+    str names = { 0 };
+    s->listed_ms = now_ms;
+    str_puts(&names, "");
+    server_peers(s->server, &names);
+    sinks_tell(s->sinks, "peers", names.data);
+    str_free(&names);
+}
+
 /* The I/O thread's life: as long as the other one trains. What fails here stops it after the step under way. */
 static int serve(session *s, error *err)
 {
@@ -236,6 +250,7 @@ static int serve(session *s, error *err)
         rc = loop_once(s->role.loop, TURN_MS, err);
         if (rc == OK && !s->stop) rc = server_check(s->server, err);
         remind(s);
+        report_peers(s);
         const server_stats stats = server_statistics(s->server);
         learner_tell(&s->learner, &stats);
     }
@@ -258,6 +273,7 @@ static int close_all(session *s, int rc, error *err)
     }
     const int trained = learner_close(&s->learner, &end);
     if (rc == OK && trained != OK) rc = error_set(err, trained, "%s", end.text);
+    sinks_tell(s->sinks, "farewell", "");
     server_free(s->server);
     drain(s);
     queue_free(s->steps);
@@ -313,6 +329,7 @@ int cmd_learner(int argc, char **argv)
         return role_close(&s.role, error_set(&err, ERR_ARGUMENT, "needs --run DIR and --bind ADDRESS"), &err);
     s.report_fd = (int)report;
     if (report >= 0) fcntl(s.report_fd, F_SETFD, FD_CLOEXEC);
+    if (report >= 0) fcntl(s.report_fd, F_SETFL, O_NONBLOCK); /* a supervisor that doesn't read holds nobody up */
     if (find_others(&s, &err) != OK) return role_close(&s.role, err.code, &err);
     int rc;
     if (s.comm && s.comm->rank > 0) {

@@ -42,7 +42,6 @@ typedef struct train {
     checks checks;
     supervisor *supervisor;
     progress *progress;
-    logger *log;
     char self[1024], address[128], report_text[16], learners_text[24];
     int report[2], signals;
     child_words *children;
@@ -108,8 +107,7 @@ static int start_learner(train *t, int rank, error *err)
                                             .restart_argv = c->restart,
                                             .log_path = c->log,
                                             .report_fd = rank == 0 ? t->report[1] : -1,
-                                            .principal = rank == 0,
-                                            .max_restarts = 3 },
+                                            .principal = rank == 0 },
                           err);
 }
 
@@ -132,8 +130,7 @@ static int start_workers(train *t, const char *role, int64_t n, error *err)
         words(t, c->argv, first);
         rc = supervisor_add(
             t->supervisor,
-            &(child_options){
-                .name = c->name, .argv = c->argv, .log_path = c->log, .report_fd = -1, .max_restarts = 10 },
+            &(child_options){ .name = c->name, .argv = c->argv, .log_path = c->log, .report_fd = -1, .connects = true },
             err);
     }
     return rc;
@@ -141,10 +138,21 @@ static int start_workers(train *t, const char *role, int64_t n, error *err)
 
 /* ---- the live report ---- */
 
+/* What the supervisor makes of it: the learner lives, it moves on, these are with it. */
+static void heed(train *t, const json_t *line)
+{
+    const char *event = "", *text = "";
+    json_opt_string(line, "event", "report", "", &event, NULL);
+    json_opt_string(line, "text", "report", "", &text, NULL);
+    supervisor_heard(t->supervisor, strcmp(event, "peers") == 0 ? text : NULL);
+    if (strcmp(event, "step") == 0 || strcmp(event, "eval") == 0) supervisor_step(t->supervisor);
+    if (strcmp(event, "farewell") == 0) supervisor_farewell(t->supervisor);
+}
+
 static void show_line(train *t, const char *line, size_t len)
 {
     json_t *json = json_parse(line, len, "report", NULL);
-    if (json) progress_event(t->progress, json);
+    if (json) heed(t, json), progress_event(t->progress, json);
     json_decref(json);
 }
 
@@ -187,18 +195,6 @@ static void drain_report(train *t)
     while (poll(&fd, 1, 0) > 0 && (fd.revents & POLLIN)) read_report(t);
 }
 
-/* A child said why it stopped in its log; the person at the terminal should not have to open it. */
-static void explain(const train *t, error *err)
-{
-    char last[400];
-    for (int i = 0; i < t->n_children; i++) {
-        if (!strstr(err->text, t->children[i].log)) continue;
-        run_dir_last_words(t->children[i].log, last, sizeof last);
-        if (last[0]) error_set(err, err->code, "%s (log: logs/%s.log)", last, t->children[i].name);
-        return;
-    }
-}
-
 static int stop_in_order(train *t, int signal, error *err)
 {
     sigset_t mask;
@@ -219,7 +215,7 @@ static int stop_in_order(train *t, int signal, error *err)
 static int watch(train *t, error *err)
 {
     for (;;) {
-        const int signal = wait_for_news(t);
+        const int signal = wait_for_news(t); /* never longer than a second: supervisor_poll looks after everybody */
         if (signal) return stop_in_order(t, signal, err);
         switch (supervisor_poll(t->supervisor, err)) {
         case RUN_GOES_ON:
@@ -230,7 +226,6 @@ static int watch(train *t, error *err)
             return OK;
         case RUN_FAILED:
             drain_report(t);
-            explain(t, err);
             return err->code;
         }
     }
@@ -256,6 +251,8 @@ static int open_report(train *t, error *err)
     return OK;
 }
 
+static void say(void *ctx, const char *sentence) { progress_say(((train *)ctx)->progress, "%s", sentence); }
+
 static int start_all(train *t, int every, error *err)
 {
     const recipe *r = t->recipe;
@@ -263,9 +260,8 @@ static int start_all(train *t, int every, error *err)
     if (process_self_path(t->self, sizeof t->self, err) != OK || open_report(t, err) != OK ||
         block_signals(t, err) != OK)
         return err->code;
-    t->log = logger_new(2, "train", LOG_WARN, false);
-    t->supervisor = supervisor_new(t->log);
     t->progress = progress_new(1, r->steps, every);
+    t->supervisor = supervisor_new(&(supervisor_config){ .say = say, .ctx = t });
     t->children = xcalloc((size_t)(r->learners + r->actors + r->reward_workers), sizeof *t->children);
     if (start_learners(t, err) != OK || start_workers(t, "actor", r->actors, err) != OK) return err->code;
     return start_workers(t, "reward", r->reward_workers, err);
@@ -278,7 +274,6 @@ static void close_all(train *t)
     progress_free(t->progress);
     recipe_free(t->recipe);
     run_dir_end(&t->run);
-    logger_free(t->log);
     str_free(&t->line);
     free(t->children);
     for (int i = 0; i < 2; i++)

@@ -1,7 +1,26 @@
 #include "cli/role.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/supervisor.h"
+#include "learner/comm.h"
+
+/* The descriptor that a supervisor gave us for our last sentence; -1: nobody did. */
+static int words_fd(void)
+{
+    const char *number = getenv(LAST_WORDS_FD);
+    return number && *number ? atoi(number) : -1;
+}
+
+/* On stderr for the log, and where the supervisor reads it though the log's disk is full. */
+static void say_last(const role *r, const error *err)
+{
+    fprintf(stderr, "troupe: %s: %s\n", r->name, err->text);
+    if (words_fd() >= 0) dprintf(words_fd(), "%s\n", err->text);
+}
 
 int role_open(role *r, int argc, char **argv, const flag *flags, const char *const *log_name, int (*usage)(FILE *to))
 {
@@ -14,6 +33,7 @@ int role_open(role *r, int argc, char **argv, const flag *flags, const char *con
     sigaddset(&stops, SIGINT);
     sigaddset(&stops, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &stops, NULL);
+    if (words_fd() >= 0) fcntl(words_fd(), F_SETFD, FD_CLOEXEC);
     const syntax s = { .flags = flags, .words = "RECIPE.lua", .least = 1, .most = 1, .keys = true, .usage = usage };
     const int status = arguments_open(&r->arguments, argc, argv, &s);
     if (status >= 0) return r->helped = status == 0, status;
@@ -29,6 +49,7 @@ int role_open_worker(role *r, int argc, char **argv, const char **address, const
     const flag flags[] = { { .name = "--connect", .text = address }, { .name = "--name", .text = name }, { 0 } };
     *address = NULL, *name = argv[0];
     const int status = role_open(r, argc, argv, flags, name, usage);
+    r->works = true;
     if (status != 0 || r->helped || *address) return status;
     return role_close(r, error_set(&err, ERR_ARGUMENT, "needs --connect ADDRESS"), &err);
 }
@@ -39,6 +60,7 @@ int role_close(role *r, int rc, const error *err)
     recipe_free(r->recipe);
     logger_free(r->log);
     if (rc == OK) return 0;
-    fprintf(stderr, "troupe: %s: %s\n", r->name, err->text);
+    say_last(r, err);
+    if (rc == ERR_TIMEOUT && r->works && words_fd() >= 0) return RANK_AGAIN; /* the learner's doing, not ours */
     return rc == ERR_INTERRUPTED ? 130 : rc == ERR_ARGUMENT ? 2 : 1;
 }

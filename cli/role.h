@@ -13,6 +13,7 @@ typedef struct role {
     recipe *recipe;
     logger *log;
     loop *loop;
+    bool works;  /* it connects to a learner */
     bool helped; /* --help was asked for: `usage` is printed, there is nothing to do */
 } role;
 
@@ -21,5 +22,6 @@ typedef struct role {
 int role_open(role *r, int argc, char **argv, const flag *flags, const char *const *log_name, int (*usage)(FILE *to));
 /* The same for those who connect: --connect ADDRESS, which they need, and --name NAME. */
 int role_open_worker(role *r, int argc, char **argv, const char **address, const char **name, int (*usage)(FILE *to));
-/* Closes all; the exit status for `rc`, with its sentence printed. */
+/* Closes all; the exit status for `rc`, with its sentence printed, and told to the supervisor where there is one
+ * (LAST_WORDS_FD). A worker whose learner is silent asks its supervisor to be started again (RANK_AGAIN). */
 int role_close(role *r, int rc, const error *err);

@@ -12,8 +12,6 @@
 #include "base/json.h"
 #include "base/str.h"
 
-enum { MAX_RECIPE = 1 << 22, LAST_WORDS_BYTES = 8192 };
-
 static int take_lock(run_dir *r, error *err)
 {
     char path[1100];
@@ -123,17 +121,4 @@ void run_dir_end(run_dir *r)
     r->n_overrides = 0;
     if (r->lock_fd >= 0) close(r->lock_fd);
     r->lock_fd = -1;
-}
-
-void run_dir_last_words(const char *log_path, char *out, size_t size)
-{
-    char text[LAST_WORDS_BYTES + 1];
-    out[0] = 0;
-    FILE *f = fopen(log_path, "re");
-    if (!f) return;
-    if (fseek(f, -LAST_WORDS_BYTES, SEEK_END) != 0) rewind(f);
-    text[fread(text, 1, LAST_WORDS_BYTES, f)] = 0;
-    fclose(f);
-    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
-        if (strncmp(line, "troupe: ", 8) == 0) snprintf(out, size, "%s", line + 8);
 }

@@ -23,5 +23,3 @@ int run_dir_begin(run_dir *r, const char *path, const char *recipe, const char *
 /* Takes up a run that stopped or was killed. ERR_STATE while another process supervises it. */
 int run_dir_resume(run_dir *r, const char *path, error *err);
 void run_dir_end(run_dir *r); /* removes the sockets, lets go of the lock */
-/* The last line of a log that says an error, for the person at the terminal; "" when there is none. */
-void run_dir_last_words(const char *log_path, char *out, size_t size);

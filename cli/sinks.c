@@ -106,12 +106,14 @@ void sinks_report(sinks *s, const char *event, int64_t step, const metrics *m)
     str_free(&line);
 }
 
-void sinks_say(sinks *s, const char *sentence)
+void sinks_say(sinks *s, const char *sentence) { sinks_tell(s, "say", sentence); }
+
+void sinks_tell(sinks *s, const char *event, const char *text)
 {
-    if (s->report_fd < 0) return;
+    if (!s || s->report_fd < 0) return;
     str line = { 0 };
-    str_puts(&line, "{\"event\": \"say\", \"text\": ");
-    str_json(&line, sentence, strlen(sentence));
+    str_printf(&line, "{\"event\": \"%s\", \"text\": ", event);
+    str_json(&line, text, strlen(text));
     str_putc(&line, '}');
     file_append_line(s->report_fd, line.data, line.len, NULL);
     str_free(&line);

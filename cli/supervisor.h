@@ -1,19 +1,34 @@
-/* supervisor - the processes of one run on one machine: started, restarted, stopped, none left behind.
+/* supervisor - the processes of one run on one machine: started, watched, started again, stopped, none left behind.
  *
- * A child that ends without being asked is started again (its log says how it ended), unless it ends too often: then
- * the run stops and says which child, how, and where its log is. Children die with the supervisor (PDEATHSIG), even
- * by kill -9. One child may be the `principal` (the learner): when it ends by itself with status 0, the run is over;
- * with RANK_AGAIN (another learner is gone) it is started again, as after a crash; with any other it has said why, and
- * the run stops. */
+ *                     ends        deaths.h: again, later
+ *      running ------------------------------------------> due ----> running
+ *         |  ^                                              |
+ *         |  | goes on                                      | twice for one reason, or far too often
+ *         v  |                                              v
+ *      stopped, lost ----- too long: SIGKILL --->  as above, or RUN_FAILED with the child's own last sentence
+ *
+ * Alive is not enough: a child that is stopped (SIGSTOP), that the principal doesn't hear of (lost), or a principal
+ * that reports nothing and computes nothing, is replaced. One that computes is waited for. Each is said (config.say).
+ *
+ * Children die with the supervisor (PDEATHSIG), even by kill -9. One child may be the `principal` (the learner): when
+ * it ends by itself with status 0, the run is over; with RANK_AGAIN (another learner is gone) or by a signal it is
+ * started again; with any other status it has said why, and the run stops. */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
-#include "base/log.h"
 
 typedef struct supervisor supervisor;
+
+typedef struct supervisor_config {
+    void (*say)(void *ctx, const char *sentence); /* for the person at the terminal; NULL: nobody */
+    void *ctx;
+    int64_t stopped_ms; /* a child that is stopped is replaced after so long; 0: 15 s */
+    int64_t lost_ms;    /* one that lives but isn't connected; 0: 60 s. Not yet connected and computing: five times */
+    int64_t silent_ms;  /* a principal that reports nothing and has no CPU time; 0: 60 s */
+} supervisor_config;
 
 typedef struct child_options {
     const char *name;                /* "actor-1": names its log file too */
@@ -22,18 +37,29 @@ typedef struct child_options {
     const char *log_path;            /* stderr goes there, appended */
     int report_fd;                   /* inherited under its number, or -1 */
     bool principal;
-    int max_restarts; /* in any 60 seconds */
+    bool connects; /* to the principal, which lists it by its name (supervisor_heard) */
 } child_options;
 
-supervisor *supervisor_new(logger *lg);
+/* The environment variable that names the descriptor a child writes its last sentence to: it arrives though the disk is
+ * full. Without one the log's last line is taken. */
+#define LAST_WORDS_FD "TROUPE_LAST_WORDS_FD"
+
+supervisor *supervisor_new(const supervisor_config *config);
 void supervisor_free(supervisor *s);                                         /* kills what still runs */
 int supervisor_add(supervisor *s, const child_options *options, error *err); /* starts it */
 
 typedef enum supervisor_state { RUN_GOES_ON, RUN_FINISHED, RUN_FAILED } supervisor_state;
 /* Descriptors to wait for (readable: a child ended). Writes up to max; returns how many. */
 int supervisor_fds(const supervisor *s, int *fds, int max);
-/* Reaps and restarts. RUN_FAILED: `err` says why. */
+/* Reaps, looks after everybody, restarts who is due: to be called at least once a second. RUN_FAILED: `err` says why.
+ */
 supervisor_state supervisor_poll(supervisor *s, error *err);
+/* The principal has reported who is connected: names with a blank behind each, "actor-1 reward-1 ". NULL: it has
+ * reported something else. */
+void supervisor_heard(supervisor *s, const char *peers);
+void supervisor_step(supervisor *s); /* the run has moved on: what died before doesn't count */
+/* The principal is about to say goodbye: who leaves now isn't started again. */
+void supervisor_farewell(supervisor *s);
 /* SIGTERM to the principal alone (the learner writes its checkpoint and says goodbye to the others), then,
  * `patience_ms` later, SIGKILL to whoever is left. Returns when all are gone. */
 void supervisor_stop(supervisor *s, int patience_ms);

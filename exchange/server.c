@@ -436,3 +436,9 @@ server_stats server_statistics(const server *s)
                            .tokens = s->tokens,
                            .refused = *endpoint_refused(s->endpoint) };
 }
+
+void server_peers(const server *s, str *out)
+{
+    for (size_t i = 0; i < s->peers.len; i++)
+        str_printf(out, "%s ", endpoint_peer_name(s->endpoint, s->peers.data[i].id));
+}

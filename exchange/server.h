@@ -62,3 +62,5 @@ typedef struct server_stats {
     refusal_counts refused; /* of all that came over the wire */
 } server_stats;
 server_stats server_statistics(const server *s);
+/* Appends the names of who is connected, a blank behind each: "actor-1 reward-1 ". */
+void server_peers(const server *s, str *out);

@@ -147,6 +147,59 @@ static void a_killed_reward_worker_costs_nothing(void **state)
     a_killed_worker_costs_nothing("reward-1");
 }
 
+/* A run with one actor whose processes get `signal` after the first step: it says `sentence` of each, and ends as if
+ * nothing had been. */
+static void signalled_roles_are_replaced(int signal, const char *const *names, const char *sentence)
+{
+    char sockets[256], expected[200];
+    size_t len;
+    place p = new_place();
+    process t = start(&p, (const char *const[]){ "actors=1", NULL });
+    wait_for_step(p.run, 1, SECONDS);
+    sockets_of(p.run, sockets);
+    for (int i = 0; names[i]; i++) {
+        int pid;
+        const bool learner = strcmp(names[i], "learner") == 0;
+        assert_int_equal(find_processes(learner ? "troupe learner" : names[i], learner ? p.run : sockets, &pid, 1), 1);
+        kill(pid, signal);
+    }
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    char *said = bytes_of(p.out, &len);
+    for (int i = 0; names[i]; i++) {
+        snprintf(expected, sizeof expected, "%s %s", names[i], sentence);
+        if (!strstr(said, expected)) fail_msg("expected '%s' in: %s", expected, said);
+    }
+    free(said);
+    assert_same_model(&calm, &p);
+    assert_trained(&p, "trained: 4 steps, 8 groups, 32 episodes");
+    assert_nobody_left(&p);
+    test_folder_remove(p.dir);
+}
+
+static void workers_that_leave_are_started_again(void **state)
+{
+    (void)state;
+    need_sandbox();
+    signalled_roles_are_replaced(SIGTERM, (const char *const[]){ "actor-1", "reward-1", NULL },
+                                 "ended (exit status 0); starting it again");
+}
+
+static void a_stopped_worker_is_replaced(void **state)
+{
+    (void)state;
+    need_sandbox();
+    signalled_roles_are_replaced(SIGSTOP, (const char *const[]){ "actor-1", "reward-1", NULL },
+                                 "has been stopped for 15 s (SIGSTOP): replacing it");
+}
+
+static void so_is_a_stopped_learner(void **state)
+{
+    (void)state;
+    need_sandbox();
+    signalled_roles_are_replaced(SIGSTOP, (const char *const[]){ "learner", NULL },
+                                 "has been stopped for 15 s (SIGSTOP): replacing it");
+}
+
 static void a_killed_learner_goes_on_from_its_checkpoint(void **state)
 {
     (void)state;
@@ -363,6 +416,9 @@ int main(void)
         cmocka_unit_test(the_learner_computes_the_logprobs_that_were_sampled_with),
         cmocka_unit_test(a_killed_actor_costs_nothing),
         cmocka_unit_test(a_killed_reward_worker_costs_nothing),
+        cmocka_unit_test(workers_that_leave_are_started_again),
+        cmocka_unit_test(a_stopped_worker_is_replaced),
+        cmocka_unit_test(so_is_a_stopped_learner),
         cmocka_unit_test(a_killed_learner_goes_on_from_its_checkpoint),
         cmocka_unit_test(a_run_that_was_killed_whole_is_resumed_to_the_same_end),
         cmocka_unit_test(so_is_one_with_everything_that_remembers),

@@ -74,28 +74,12 @@ static void a_run_is_not_overwritten_unless_asked(void **state)
     test_folder_remove(d.dir);
 }
 
-static void the_last_words_are_the_last_error_in_a_log(void **state)
-{
-    (void)state;
-    desk d = open_desk();
-    char said[200], path[500];
-    test_file_write(d.dir, "log",
-                    "info  learner: hello\ntroupe: learner: first\ntroupe: learner: the disk is full\nnoise\n");
-    snprintf(path, sizeof path, "%s/log", d.dir);
-    run_dir_last_words(path, said, sizeof said);
-    assert_string_equal(said, "learner: the disk is full");
-    run_dir_last_words("/nowhere", said, sizeof said);
-    assert_string_equal(said, "");
-    test_folder_remove(d.dir);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_remembers_recipe_and_overrides),
         cmocka_unit_test(one_run_has_one_supervisor),
         cmocka_unit_test(a_run_is_not_overwritten_unless_asked),
-        cmocka_unit_test(the_last_words_are_the_last_error_in_a_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
