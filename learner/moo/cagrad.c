@@ -5,7 +5,13 @@
  *
  * A length is the least of quadratics, ||v|| = min over t > 0 of (||v||^2 / t + t) / 2: for a given t a quadratic
  * program over the simplex, solved exactly; the right t is where t = ||g_w||, found by bisection. d is divided by
- * 1 + c^2, as the authors' code has it. c = 0 is the average; a large c points where MGDA does. */
+ * 1 + c^2, as the authors' code has it. c = 0 is the average; a large c points where MGDA does.
+ *
+ * Where F is least at g_w = 0 (the hull holds 0, a Pareto-stationary point) no d has positive products with all, and
+ * those with none negative are many; the one nearest to g0 is its projection on the cone of upgrad.c, which lies in the
+ * ball: that is where the dual's solutions go when the length is rounded off at 0, and what LibMTL's come to.
+ * Solved on unit gradients, as in mgda.c. */
+#include <float.h>
 #include <math.h>
 
 #include "learner/moo/matrix.h"
@@ -14,38 +20,94 @@
 
 enum { BISECTIONS = 60 };
 
-/* The simplex point for a given t -> w; returns ||g_w||. */
-static double point_for(const double *G, const double *toward, int K, double radius, double ridge, double t, double *w)
+typedef struct ball {
+    int K;
+    double C[MOO_MOST * MOO_MOST];
+    double length[MOO_MOST];                    /* in units of the shortest gradient, as all of these */
+    double share[MOO_MOST];                     /* of y_i = w_i length_i in the sum of weights */
+    double average[MOO_MOST], toward[MOO_MOST]; /* g0 in terms of unit gradients, and their products with it */
+    double radius;
+} ball;
+
+/* What a squared length may be off by, of a sum of parts y: taken to the safe side, d stays in the ball. */
+static double slack(int K, const double *y)
 {
-    double H[MOO_MOST * MOO_MOST];
-    const double add = ridge * matrix_trace(G, K);
-    for (int i = 0; i < K * K; i++) H[i] = radius / t * (G[i] + (i % (K + 1) == 0 ? add : 0));
-    qp_solve(H, toward, K, QP_SIMPLEX, w);
-    return moo_norm(G, K, w);
+    double size = 0;
+    for (int i = 0; i < K; i++) size += fabs(y[i]);
+    return 4 * K * DBL_EPSILON * size * size;
 }
 
-void moo_cagrad(const moo_problem *p, double *w)
+static ball ball_of(const moo_problem *p)
 {
-    const int K = p->K;
-    const double c = p->config->c, radius = c * moo_norm(p->G, K, p->p);
-    double toward[MOO_MOST], x[MOO_MOST], low = 0, high = 0;
-    for (int i = 0; i < K; i++) w[i] = p->p[i] / (1 + c * c);
-    if (radius <= 0) return; /* c = 0, or the average itself is zero: there is nowhere to go */
-    matrix_times(p->G, K, p->p, toward);
-    for (int i = 0; i < K; i++) high = fmax(high, sqrt(p->G[i * K + i]));
-    const double least = 1e-9 * high;
-    double length = 0;
-    for (int n = 0; n < BISECTIONS; n++) {
-        const double t = fmax(least, (low + high) / 2);
-        length = point_for(p->G, toward, K, radius, p->config->ridge, t, x);
+    ball b = { .K = p->K };
+    double shortest = INFINITY;
+    matrix_cosines(p->G, p->K, b.C, b.length);
+    for (int i = 0; i < p->K; i++) shortest = fmin(shortest, b.length[i]);
+    for (int i = 0; i < p->K; i++) {
+        b.length[i] /= shortest;
+        b.share[i] = 1 / b.length[i];
+        b.average[i] = p->p[i] * b.length[i];
+    }
+    matrix_times(b.C, p->K, b.average, b.toward);
+    const double length = matrix_length(b.C, p->K, b.average);
+    b.radius = p->config->c * sqrt(fmax(0, length * length - slack(p->K, b.average)));
+    return b;
+}
+
+/* The simplex point for a given t -> y; returns ||g_w||. */
+static double point_for(const ball *b, double t, double *y)
+{
+    double linear[MOO_MOST];
+    for (int i = 0; i < b->K; i++) linear[i] = t / b->radius * b->toward[i];
+    qp_solve(b->C, linear, b->share, b->K, y);
+    return matrix_length(b->C, b->K, y);
+}
+
+/* ||g_w|| and y where F is least; 0: there g_w is 0. */
+static double farthest(const ball *b, double *y)
+{
+    double size = 0, low = point_for(b, 0, y), high = 1;
+    for (int i = 0; i < b->K; i++) size += fabs(y[i]), high = fmax(high, b->length[i]);
+    const bool stationary = low == 0;
+    if (stationary) low = 1e-9 * size;
+    const double least = low;
+    double length = low;
+    for (int n = 0; n < BISECTIONS && low < high; n++) { /* by factors: lengths may be far apart */
+        const double t = sqrt(low * high);
+        length = point_for(b, t, y);
         if (length > t)
             low = t;
         else
             high = t;
     }
-    if (length <= least) { /* the hull holds 0: a Pareto-stationary point, no d helps everyone */
-        for (int i = 0; i < K; i++) w[i] = 0;
+    return stationary && !(length > 1e3 * least) ? 0 : length;
+}
+
+/* A stationary point's d -> y. What the cosines take for stationary may be nearly so, and the cone then so narrow that
+ * the projection lies outside the ball: as far towards it as the ball goes. */
+static void stand(const ball *b, double *y)
+{
+    double off[MOO_MOST];
+    moo_project(b->C, b->K, b->average, y);
+    for (int i = 0; i < b->K; i++) off[i] = y[i] - b->average[i];
+    const double way = matrix_length(b->C, b->K, off), by = way > b->radius ? b->radius / way : 1;
+    for (int i = 0; i < b->K; i++) y[i] = b->average[i] + by * off[i];
+}
+
+void moo_cagrad(const moo_problem *p, double *w)
+{
+    const int K = p->K;
+    const double c = p->config->c;
+    double y[MOO_MOST];
+    for (int i = 0; i < K; i++) w[i] = p->p[i] / (1 + c * c);
+    const ball b = ball_of(p);
+    if (b.radius <= 0) return; /* c = 0, or the average itself is zero: there is nowhere to go */
+    const double length = farthest(&b, y);
+    if (length <= 0) {
+        stand(&b, y);
+        for (int i = 0; i < K; i++) w[i] = y[i] * b.share[i] / (1 + c * c);
         return;
     }
-    for (int i = 0; i < K; i++) w[i] += radius / length * x[i] / (1 + c * c);
+    const double most = sqrt(length * length + slack(K, y));
+    for (int i = 0; i < K; i++) w[i] += b.radius / most * y[i] * b.share[i] / (1 + c * c);
 }

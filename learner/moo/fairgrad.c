@@ -70,11 +70,11 @@ static void fair_weights(const moo_problem *p, double alpha, double *w)
 {
     const int K = p->K;
     fair f = { .K = K, .alpha = alpha };
-    for (int i = 0; i < K; i++) f.b[i] = pow(p->G[i * K + i], (1 / alpha - 1) / 2);
-    for (int i = 0; i < K; i++)
-        for (int j = 0; j < K; j++) f.C[i * K + j] = i == j ? 1 + p->config->ridge : moo_cosine(p->G, K, i, j);
+    double length[MOO_MOST];
+    matrix_cosines(p->G, K, f.C, length);
+    for (int i = 0; i < K; i++) f.b[i] = pow(length[i], 1 / alpha - 1), f.C[i * (K + 1)] += p->config->ridge;
     newton(&f, w);
-    for (int i = 0; i < K; i++) w[i] /= sqrt(p->G[i * K + i]);
+    for (int i = 0; i < K; i++) w[i] /= length[i];
 }
 
 void moo_fairgrad(const moo_problem *p, double *w)

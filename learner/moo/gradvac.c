@@ -1,38 +1,56 @@
 /* Gradient Vaccine (Wang et al. 2021, arXiv 2010.05874): as PCGrad, but the goal for each pair is its usual cosine, a
- * running mean kept from step to step, instead of 0. */
+ * running mean kept from step to step, instead of 0.
+ *
+ * To lift a gradient to cosine 1 with another takes the other without end, so two bounds that the paper lacks: a goal
+ * counts as 0.99 at most (the pair then adds up to 7 times the gradient's length), and what a gradient becomes is at
+ * most ten times as long as it was. */
 #include <math.h>
 #include <string.h>
 
 #include "learner/moo/matrix.h"
 #include "learner/moo/method.h"
 
-static const double EPS = 1e-8;
+static const double MOST_GOAL = 0.99, MOST_LENGTH = 10;
 
-/* How much of g_j has to join a vector of length `own` at cosine phi to it, so that the cosine becomes `goal`. */
-static double vaccine(double phi, double goal, double own, double other)
+/* How much of unit vector g_j has to join a vector of length `own` at cosine phi to it, so that the cosine becomes
+ * `goal`. */
+static double vaccine(double phi, double goal, double own)
 {
-    const double off = sqrt(fmax(0, 1 - phi * phi)), off_goal = sqrt(fmax(0, 1 - goal * goal));
-    return own * (goal * off - phi * off_goal) / (other * off_goal + EPS);
+    const double off = sqrt(fmax(0, 1 - phi * phi)), off_goal = sqrt(1 - goal * goal);
+    return own * (goal * off - phi * off_goal) / off_goal;
+}
+
+/* Gradient i, lifted -> y [K] in terms of unit gradients. */
+static void lift(const moo_problem *p, const double *C, int i, double *y)
+{
+    const int K = p->K;
+    int others[MOO_MOST];
+    double products[MOO_MOST];
+    memset(y, 0, sizeof *y * (size_t)K);
+    y[i] = 1;
+    moo_order(p, i, others);
+    for (int n = 0; n < K - 1; n++) {
+        const int j = others[n];
+        matrix_times(C, K, y, products);
+        const double own = matrix_length(C, K, y);
+        const double phi = own > 0 ? fmax(-1, fmin(1, products[j] / own)) : 0;
+        double *mean = &p->state->phi[p->index[i] * MOO_MOST + p->index[j]];
+        const double goal = fmax(-MOST_GOAL, fmin(MOST_GOAL, *mean));
+        if (phi < goal) y[j] += vaccine(phi, goal, own);
+        *mean += p->config->beta * (phi - *mean);
+    }
+    const double length = matrix_length(C, K, y);
+    for (int k = 0; length > MOST_LENGTH && k < K; k++) y[k] *= MOST_LENGTH / length;
 }
 
 void moo_gradvac(const moo_problem *p, double *w)
 {
     const int K = p->K;
+    double C[MOO_MOST * MOO_MOST], length[MOO_MOST], y[MOO_MOST];
+    matrix_cosines(p->G, K, C, length);
     memset(w, 0, sizeof *w * (size_t)K);
     for (int i = 0; i < K; i++) {
-        double c[MOO_MOST] = { 0 }, products[MOO_MOST];
-        int others[MOO_MOST];
-        c[i] = 1;
-        moo_order(p, i, others);
-        for (int n = 0; n < K - 1; n++) {
-            const int j = others[n];
-            matrix_times(p->G, K, c, products);
-            const double own = sqrt(fmax(0, matrix_form(p->G, K, c, c))), other = sqrt(p->G[j * K + j]);
-            const double phi = products[j] / (own * other + EPS);
-            double *goal = &p->state->phi[p->index[i] * MOO_MOST + p->index[j]];
-            if (phi < *goal) c[j] += vaccine(phi, *goal, own, other);
-            *goal += p->config->beta * (phi - *goal);
-        }
-        for (int k = 0; k < K; k++) w[k] += c[k];
+        lift(p, C, i, y);
+        for (int k = 0; k < K; k++) w[k] += length[i] * y[k] / length[k];
     }
 }

@@ -29,6 +29,23 @@ double matrix_trace(const double *G, int K)
     return sum;
 }
 
+void matrix_cosines(const double *G, int K, double *C, double *length)
+{
+    for (int i = 0; i < K; i++) length[i] = sqrt(G[i * K + i]);
+    for (int i = 0; i < K; i++)
+        for (int j = 0; j < K; j++) C[i * K + j] = i == j ? 1 : fmax(-1, fmin(1, G[i * K + j] / length[i] / length[j]));
+}
+
+/* Each product under the sum is off by a rounding or two, so the squared length of a sum that cancels is off by that
+ * many parts of (sum |y|)^2. Below it a direction is one of chance, and would oppose whom it likes. */
+double matrix_length(const double *C, int K, const double *y)
+{
+    double size = 0;
+    for (int i = 0; i < K; i++) size += fabs(y[i]);
+    const double square = matrix_form(C, K, y, y);
+    return square > 64 * K * DBL_EPSILON * size * size ? sqrt(square) : 0;
+}
+
 bool matrix_solve(const double *A, int n, const double *b, double *x)
 {
     double L[MOO_MOST * MOO_MOST] = { 0 };

@@ -8,6 +8,11 @@ double matrix_form(const double *G, int K, const double *x, const double *y);
 /* y = G x. */
 void matrix_times(const double *G, int K, const double *x, double *y);
 double matrix_trace(const double *G, int K);
+/* C [K, K], the gradients' cosines (diagonal 1), and their lengths [K]. Methods work on these: lengths that are far
+ * apart (1e-12 beside 1e12) are no reason to lose digits, and a tolerance on cosines is right for every scale. */
+void matrix_cosines(const double *G, int K, double *C, double *length);
+/* ||sum_i y_i g_i / ||g_i|| || by cosines C; 0 where it is rounding: what C can't tell from 0. */
+double matrix_length(const double *C, int K, const double *y);
 /* Solves A x = b for symmetric positive definite A [n, n] by Cholesky; false where A isn't definite. */
 bool matrix_solve(const double *A, int n, const double *b, double *x);
 /* A = V diag(values) V' of a symmetric A by cyclic Jacobi rotations: values ascending, column k of V belongs to

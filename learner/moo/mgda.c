@@ -1,5 +1,9 @@
 /* MGDA: the shortest vector of the gradients' convex hull (Desideri 2012). <g_i, d> >= ||d||^2 for every i: a step
- * along -d makes no objective worse, and d = 0 exactly at Pareto-stationary points. */
+ * along -d makes no objective worse, and d = 0 exactly at Pareto-stationary points.
+ *
+ * With y_i = ||g_i|| w_i that is: minimise y'Cy, C the cosines, over y >= 0 and sum y_i / ||g_i|| = 1. Solved there, a
+ * gradient of a million beside one of 1 costs no digit. A d that C can't tell from 0 is 0, all its weights with it:
+ * it would point anywhere. */
 #include <math.h>
 #include <string.h>
 
@@ -7,25 +11,31 @@
 #include "learner/moo/method.h"
 #include "learner/moo/simplex_qp.h"
 
-/* K gradients of fewer than K dimensions have a singular G; with the ridge the supports stay solvable. */
-static void least_norm(const double *G, int K, double ridge, double *w)
+/* The point of least norm of the hull of unit gradients times `length` -> their weights w, 0 where it is 0. */
+static void least_norm(const double *C, const double *length, int K, double *w)
 {
-    double H[MOO_MOST * MOO_MOST];
-    const double add = ridge * matrix_trace(G, K);
-    for (int i = 0; i < K * K; i++) H[i] = G[i] + (i % (K + 1) == 0 ? add : 0);
-    qp_solve(H, NULL, K, QP_SIMPLEX, w);
+    double share[MOO_MOST] = { 0 }, y[MOO_MOST], shortest = INFINITY;
+    for (int i = 0; i < K; i++) shortest = fmin(shortest, length[i]);
+    for (int i = 0; i < K; i++) share[i] = shortest / length[i];
+    qp_solve(C, NULL, share, K, y);
+    const bool somewhere = matrix_length(C, K, y) > 0;
+    for (int i = 0; i < K; i++) w[i] = somewhere ? y[i] * share[i] : 0;
 }
 
-void moo_mgda(const moo_problem *p, double *w) { least_norm(p->G, p->K, p->config->ridge, w); }
+void moo_mgda(const moo_problem *p, double *w)
+{
+    double C[MOO_MOST * MOO_MOST], length[MOO_MOST];
+    matrix_cosines(p->G, p->K, C, length);
+    least_norm(C, length, p->K, w);
+}
 
 /* The same on g_i / ||g_i||, brought back to the gradients' mean length: no objective dominates by being small. */
 void moo_mgda_norm(const moo_problem *p, double *w)
 {
     const int K = p->K;
-    double unit[MOO_MOST * MOO_MOST] = { 0 }, length[MOO_MOST], mean = 0;
-    for (int i = 0; i < K; i++) length[i] = sqrt(p->G[i * K + i]), mean += length[i] / K;
-    for (int i = 0; i < K; i++)
-        for (int j = 0; j < K; j++) unit[i * K + j] = p->G[i * K + j] / (length[i] * length[j]);
-    least_norm(unit, K, p->config->ridge, w);
+    double C[MOO_MOST * MOO_MOST], length[MOO_MOST], ones[MOO_MOST] = { 0 }, mean = 0;
+    matrix_cosines(p->G, K, C, length);
+    for (int i = 0; i < K; i++) ones[i] = 1, mean += length[i] / K;
+    least_norm(C, ones, K, w);
     for (int i = 0; i < K; i++) w[i] *= mean / length[i];
 }

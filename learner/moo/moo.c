@@ -62,37 +62,98 @@ const char *const *moo_method_names(void)
     return NAMES;
 }
 
-static int check_finite(const double *G, int K, error *err)
+/* ---- what is no Gram matrix ---- */
+
+/* Products of gradients that are there are off by 1e-12 at most (kernels/ops.h); what is off by more is no product. */
+static const double MOST_OFF = 1e-9;
+
+static int check_entries(const double *G, int K, error *err)
 {
     for (int i = 0; i < K; i++)
         for (int j = 0; j < K; j++)
             if (!isfinite(G[i * K + j]))
                 return error_set(err, ERR_STATE, "the product of the gradients of objectives %d and %d is %g", i, j,
                                  G[i * K + j]);
+    for (int i = 0; i < K; i++)
+        if (G[i * K + i] < 0)
+            return error_set(err, ERR_STATE, "the product of objective %d's gradient with itself is %g (0 or more)", i,
+                             G[i * K + i]);
     return OK;
 }
 
+static int check_pairs(const double *G, int K, error *err)
+{
+    for (int i = 0; i < K; i++)
+        for (int j = 0; j < i; j++) {
+            const double lengths = sqrt(G[i * K + i]) * sqrt(G[j * K + j]), one = G[i * K + j], other = G[j * K + i];
+            if (fabs(one - other) > MOST_OFF * fmax(fabs(one), fabs(other)) && fabs(one - other) > MOST_OFF * lengths)
+                return error_set(err, ERR_STATE, "the product of objectives %d and %d is %g, of %d and %d it is %g", i,
+                                 j, one, j, i, other);
+            if (fabs(one) > (1 + MOST_OFF) * lengths)
+                return error_set(err, ERR_STATE,
+                                 "the product of objectives %d and %d is %g, more than their gradients' lengths (%g) "
+                                 "allow",
+                                 i, j, one, lengths);
+        }
+    return OK;
+}
+
+/* Of three and more, each pair may be fine and all of them together not. */
+static int check_definite(const double *G, int K, error *err)
+{
+    double small[MOO_MOST * MOO_MOST], C[MOO_MOST * MOO_MOST], length[MOO_MOST], values[MOO_MOST],
+        V[MOO_MOST * MOO_MOST];
+    int index[MOO_MOST], n = 0;
+    for (int i = 0; i < K; i++)
+        if (G[i * K + i] > 0) index[n++] = i;
+    if (n < 3) return OK;
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < n; j++) small[i * n + j] = G[index[i] * K + index[j]];
+    matrix_cosines(small, n, C, length);
+    matrix_eigen(C, n, values, V);
+    if (values[0] >= -MOST_OFF * n) return OK;
+    return error_set(err, ERR_STATE,
+                     "not a Gram matrix: no gradients have these products (an eigenvalue of their cosines is %g)",
+                     values[0]);
+}
+
+int moo_check(const double *G, int K, error *err)
+{
+    int rc = check_entries(G, K, err);
+    if (rc == OK) rc = check_pairs(G, K, err);
+    return rc == OK ? check_definite(G, K, err) : rc;
+}
+
+static int check_preferences(const moo_config *c, int K, error *err)
+{
+    for (int i = 0; i < K; i++)
+        if (!isfinite(c->pref[i]) || c->pref[i] < 0)
+            return error_set(err, ERR_ARGUMENT, "the preference of objective %d is %g (a finite number from 0 on)", i,
+                             c->pref[i]);
+    return OK;
+}
+
+/* ---- solving ---- */
+
 bool moo_adds_up(moo_method method) { return METHODS[method].adds_up; }
 
-/* The objectives that take part and have a gradient; returns how many. Where they have preferences, one of zero is as
- * good as no gradient for the methods that scale by it. */
+/* The objectives that take part and have a gradient; returns how many. Where there are preferences, one of zero has no
+ * say under any method. */
 static int choose(const moo_config *c, const double *G, int K, const bool *active, int *index)
 {
     double total = 0;
     int n = 0;
-    for (int i = 0; i < K; i++) total += fmax(c->pref[i], 0);
-    for (int i = 0; i < K; i++) {
-        const bool wanted = !METHODS[c->method].adds_up || total <= 0 || c->pref[i] > 0;
-        if ((!active || active[i]) && G[i * K + i] > 0 && wanted) index[n++] = i;
-    }
+    for (int i = 0; i < K; i++) total += c->pref[i];
+    for (int i = 0; i < K; i++)
+        if ((!active || active[i]) && G[i * K + i] > 0 && (total <= 0 || c->pref[i] > 0)) index[n++] = i;
     return n;
 }
 
 static void preferences(const moo_config *c, const int *index, int n, double *p)
 {
     double total = 0;
-    for (int i = 0; i < n; i++) total += c->pref[index[i]] > 0 ? c->pref[index[i]] : 0;
-    for (int i = 0; i < n; i++) p[i] = total > 0 ? fmax(c->pref[index[i]], 0) / total : 1.0 / n;
+    for (int i = 0; i < n; i++) total += c->pref[index[i]];
+    for (int i = 0; i < n; i++) p[i] = total > 0 ? c->pref[index[i]] / total : 1.0 / n;
 }
 
 int moo_solve(const moo_config *config, const double *G, int K, const bool *active, rng_key order, moo_state *state,
@@ -102,7 +163,8 @@ int moo_solve(const moo_config *config, const double *G, int K, const bool *acti
     int index[MOO_MOST];
     moo_state none = { 0 };
     memset(w, 0, sizeof *w * (size_t)K);
-    if (check_finite(G, K, err) != OK) return ERR_STATE;
+    if (check_preferences(config, K, err) != OK) return ERR_ARGUMENT;
+    if (moo_check(G, K, err) != OK) return ERR_STATE;
     const int n = choose(config, G, K, active, index);
     if (n == 0) return OK;
     preferences(config, index, n, p);
@@ -113,13 +175,19 @@ int moo_solve(const moo_config *config, const double *G, int K, const bool *acti
     const moo_problem problem = { config, n, small, p, index, order, state ? state : &none };
     METHODS[config->method].fn(&problem, x);
     for (int i = 0; i < n; i++) w[index[i]] = length[i] * x[i];
+    for (int i = 0; i < K; i++)
+        if (!isfinite(w[i]))
+            return error_set(err, ERR_STATE,
+                             "%s gives objective %d the weight %g: gradients of such lengths are too far apart",
+                             METHODS[config->method].name, i, w[i]);
     return OK;
 }
 
 double moo_cosine(const double *G, int K, int i, int j)
 {
-    const double lengths = sqrt(G[i * K + i] * G[j * K + j]);
-    return lengths > 0 ? fmax(-1, fmin(1, G[i * K + j] / lengths)) : 0;
+    if (i == j) return G[i * K + i] > 0;
+    const double one = sqrt(G[i * K + i]), other = sqrt(G[j * K + j]);
+    return one > 0 && other > 0 ? fmax(-1, fmin(1, G[i * K + j] / one / other)) : 0;
 }
 
 double moo_norm(const double *G, int K, const double *w) { return sqrt(fmax(0, matrix_form(G, K, w, w))); }

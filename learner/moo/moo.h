@@ -7,11 +7,18 @@
  *
  * What they have in common, by definition:
  *   a gradient of zero      its objective has no say and no weight; the others are solved as if it were not there
+ *   a preference of zero    the same, where others have one
  *   all gradients zero      all weights 0
- *   NaN or infinite         ERR_STATE, with the objectives' numbers
+ *   no Gram matrix          ERR_STATE, with the objectives' numbers: NaN, infinite, asymmetric, indefinite
  *   equal gradients         any split of the weight gives the same d; ours is the one the method's rule finds first
  *   opposite gradients      mgda, pcgrad, upgrad, dualproj: d = 0; nash, fairgrad: w is large (the ridge bounds it), d
- * ~ 0 */
+ * ~ 0
+ *   lengths far apart       mgda, cagrad, upgrad, dualproj, nash, fairgrad and gradvac work on cosines: what one
+ * gradient beside the others is worth doesn't depend on units
+ *
+ * What float64 products can tell: a sum of gradients that cancels to less than about 2e-7 of its parts has no direction
+ * that they know. mgda, upgrad and dualproj say 0 there, weights and all, and keep their promise; a direction of chance
+ * would oppose whom it likes. */
 #pragma once
 
 #include <stdbool.h>
@@ -42,12 +49,13 @@ typedef enum moo_method {
 typedef struct moo_config {
     moo_method method;
     double pref[MOO_MOST]; /* preferences; all 0: equal. For pref, cagrad, aligned, upgrad and dualproj they weigh the
-                              average; sum, pcgrad and gradvac get gradients scaled by them; the others don't look */
+                              average; sum, pcgrad and gradvac get gradients scaled by them; the others don't look but
+                              for zeros. None is negative */
     double c;              /* CAGrad: how far from the average, in its lengths (0.5) */
     double alpha;          /* FairGrad (2) */
     double beta;           /* GradVac: share of the new cosine in the running one (0.5) */
     double max_norm;       /* Nash: the longest d (1); 0: as it comes */
-    double ridge;          /* added to the diagonal, in parts of the trace of G (1e-10) */
+    double ridge;          /* Nash, FairGrad: added to the diagonal of the cosines, 1 each (1e-10) */
     bool natural_order;    /* PCGrad, GradVac: projections in the objectives' order instead of a drawn one */
 } moo_config;
 
@@ -67,9 +75,12 @@ typedef struct moo_state {
     double phi[MOO_MOST * MOO_MOST]; /* GradVac: running cosine of each ordered pair */
 } moo_state;
 
-/* G [K, K] symmetric, K in [1, MOO_MOST]. `active` [K]: objectives that take part, NULL: all. `order` seeds PCGrad's
- * and GradVac's projections. `state` may be NULL (nothing is remembered). w [K] of the gradients as they are.
- * ERR_STATE: an entry of G isn't finite. */
+/* Whether G [K, K] is the products of some gradients, up to 1e-9 of their lengths; ERR_STATE says what is in the way.
+ */
+int moo_check(const double *G, int K, error *err);
+/* G [K, K] as moo_check wants it, K in [1, MOO_MOST]. `active` [K]: objectives that take part, NULL: all. `order` seeds
+ * PCGrad's and GradVac's projections. `state` may be NULL (nothing is remembered). w [K] of the gradients as they are.
+ * ERR_STATE: moo_check's, or weights that no double holds. ERR_ARGUMENT: a preference is negative or not finite. */
 int moo_solve(const moo_config *config, const double *G, int K, const bool *active, rng_key order, moo_state *state,
               double *w, error *err);
 

@@ -8,33 +8,57 @@
 #include "learner/moo/matrix.h"
 #include "learner/moo/moo.h"
 
+/* A thousand roundings: enough for Cholesky, little enough that a few proximal steps undo it. */
+static const double RIDGE = 1e-13;
+enum { PROXIMAL_STEPS = 8 };
+
 typedef struct qp {
-    const double *H, *b;
+    const double *H, *a; /* H with the ridge */
+    double b[MOO_MOST];
     int K;
-    qp_domain domain;
     bool free[MOO_MOST];
+    bool refused[MOO_MOST]; /* let in since x last moved, and thrown out at once: by rounding it only seemed to help */
     double x[MOO_MOST];
 } qp;
 
-static double linear(const qp *q, int i) { return q->b ? q->b[i] : 0; }
+static double in_sum(const qp *q, int i) { return q->a ? q->a[i] : 0; }
 
-/* The minimum over the free variables' subspace -> z; false where the system is singular. With QP_SIMPLEX the
- * multiplier nu of sum x = 1 comes from z = u + nu v, H u = -b, H v = 1. */
+/* The free variable that gives the sum a'x = 1 what the others leave of it: the one of the largest a, so that no digit
+ * is lost however far apart the a are. -1: there is no sum. */
+static int remainder_of(const qp *q)
+{
+    int rest = -1;
+    for (int i = 0; q->a && i < q->K; i++)
+        if (q->free[i] && (rest < 0 || q->a[i] > q->a[rest])) rest = i;
+    return rest;
+}
+
+/* The minimum over the free variables' subspace -> z; false where the system is singular. With a sum, the variable
+ * `rest` is 1 / a_rest - sum r_i x_i, r_i = a_i / a_rest: that leaves a system of the others. */
 static bool subspace(const qp *q, double *z)
 {
-    double A[MOO_MOST * MOO_MOST], minus_b[MOO_MOST], ones[MOO_MOST], u[MOO_MOST], v[MOO_MOST], sum_u = 0, sum_v = 0;
+    double A[MOO_MOST * MOO_MOST] = { 0 }, minus_b[MOO_MOST] = { 0 }, u[MOO_MOST], r[MOO_MOST] = { 0 };
     int index[MOO_MOST], n = 0;
-    for (int i = 0; i < q->K; i++)
-        if (q->free[i]) index[n++] = i;
+    const int rest = remainder_of(q), K = q->K;
+    const double *H = q->H;
+    for (int i = 0; i < K; i++)
+        if (q->free[i] && i != rest) index[n] = i, r[n++] = rest < 0 ? 0 : q->a[i] / q->a[rest];
     for (int i = 0; i < n; i++) {
-        for (int j = 0; j < n; j++) A[i * n + j] = q->H[index[i] * q->K + index[j]];
-        minus_b[i] = -linear(q, index[i]), ones[i] = 1;
+        const int row = index[i];
+        minus_b[i] = -q->b[row];
+        for (int j = 0; j < n; j++) A[i * n + j] = H[row * K + index[j]];
+        if (rest < 0) continue;
+        const double of_rest = H[row * K + rest] - r[i] * H[rest * K + rest];
+        minus_b[i] += r[i] * q->b[rest] - of_rest / q->a[rest];
+        for (int j = 0; j < n; j++) A[i * n + j] -= r[i] * H[rest * K + index[j]] + r[j] * of_rest;
     }
-    memset(z, 0, sizeof *z * (size_t)q->K);
-    if (!matrix_solve(A, n, minus_b, u) || !matrix_solve(A, n, ones, v)) return false;
-    for (int i = 0; i < n; i++) sum_u += u[i], sum_v += v[i];
-    const double nu = q->domain == QP_SIMPLEX ? (1 - sum_u) / sum_v : 0;
-    for (int i = 0; i < n; i++) z[index[i]] = u[i] + nu * v[i];
+    memset(z, 0, sizeof *z * (size_t)K);
+    if (!matrix_solve(A, n, minus_b, u)) return false;
+    if (rest >= 0) z[rest] = 1 / q->a[rest];
+    for (int i = 0; i < n; i++) {
+        z[index[i]] = u[i];
+        if (rest >= 0) z[rest] -= r[i] * u[i];
+    }
     return true;
 }
 
@@ -52,42 +76,85 @@ static bool advance(qp *q, const double *z)
     return false;
 }
 
-/* The held variable that would lower the objective most; -1: none, this is the minimum. */
+/* The multiplier of a'x = 1: what the free variables' slopes have in common, r_i = nu a_i. */
+static double multiplier(const qp *q, const double *slope)
+{
+    double along = 0, square = 0;
+    for (int i = 0; i < q->K; i++)
+        if (q->free[i]) along += in_sum(q, i) * slope[i], square += in_sum(q, i) * in_sum(q, i);
+    return square > 0 ? along / square : 0;
+}
+
+/* The held variable that would lower the objective most, by more than its own sum's rounding; -1: none, this is the
+ * minimum. */
 static int wants_in(const qp *q)
 {
-    double r[MOO_MOST], nu = 0, size = 0, least = 0;
-    int n = 0, best = -1;
-    matrix_times(q->H, q->K, q->x, r);
+    double slope[MOO_MOST], rounding[MOO_MOST], least = 0;
+    int best = -1;
     for (int i = 0; i < q->K; i++) {
-        size = fmax(size, fabs(r[i]) + fabs(linear(q, i)) + q->H[i * q->K + i] * DBL_EPSILON);
-        r[i] += linear(q, i);
-        if (q->free[i]) nu += r[i], n++;
-    }
-    nu = q->domain == QP_SIMPLEX && n > 0 ? nu / n : 0;
-    for (int i = 0; i < q->K; i++)
-        if (!q->free[i] && r[i] - nu < least) least = r[i] - nu, best = i;
-    return least < -1e-13 * size ? best : -1;
-}
-
-static void start(qp *q)
-{
-    if (q->domain != QP_SIMPLEX) return;
-    int best = 0;
-    for (int i = 1; i < q->K; i++)
-        if (q->H[i * q->K + i] / 2 + linear(q, i) < q->H[best * q->K + best] / 2 + linear(q, best)) best = i;
-    q->x[best] = 1, q->free[best] = true;
-}
-
-void qp_solve(const double *H, const double *b, int K, qp_domain domain, double *x)
-{
-    enum { TURNS_EACH = 32 }; /* finite in exact arithmetic; rounding may make it circle between equal points */
-    qp q = { .H = H, .b = b, .K = K, .domain = domain };
-    double z[MOO_MOST];
-    start(&q);
-    for (int turn = 0, in; turn < TURNS_EACH * K && (in = wants_in(&q)) >= 0; turn++) {
-        q.free[in] = true;
-        while (subspace(&q, z) && !advance(&q, z)) {
+        slope[i] = q->b[i], rounding[i] = fabs(q->b[i]);
+        for (int j = 0; j < q->K; j++) {
+            const double part = q->H[i * q->K + j] * q->x[j];
+            slope[i] += part, rounding[i] += fabs(part);
         }
     }
-    memcpy(x, q.x, sizeof *x * (size_t)K);
+    const double nu = multiplier(q, slope);
+    for (int i = 0; i < q->K; i++) {
+        const double gain = slope[i] - nu * in_sum(q, i);
+        const double noise = 4 * DBL_EPSILON * q->K * (rounding[i] + fabs(nu * in_sum(q, i)));
+        if (!q->free[i] && !q->refused[i] && gain < least && gain < -noise) least = gain, best = i;
+    }
+    return best;
+}
+
+/* With a sum to keep, the best point with one variable. */
+static void start(qp *q)
+{
+    int best = 0;
+    double least = INFINITY;
+    if (!q->a) return;
+    for (int i = 0; i < q->K; i++) {
+        const double x = 1 / q->a[i], value = (q->H[i * q->K + i] * x / 2 + q->b[i]) * x;
+        if (value < least) least = value, best = i;
+    }
+    q->x[best] = 1 / q->a[best], q->free[best] = true;
+}
+
+/* From x and its free variables, as start or the minimum of another b has left them. */
+static void minimise(qp *q)
+{
+    enum { TURNS_EACH = 32 }; /* finite in exact arithmetic; rounding may make it circle between equal points */
+    double z[MOO_MOST];
+    while (subspace(q, z) && !advance(q, z)) {
+    }
+    memset(q->refused, 0, sizeof q->refused);
+    for (int turn = 0, in; turn < TURNS_EACH * q->K && (in = wants_in(q)) >= 0; turn++) {
+        q->free[in] = true;
+        while (subspace(q, z) && !advance(q, z)) {
+        }
+        if (q->x[in] > 0)
+            memset(q->refused, 0, sizeof q->refused);
+        else
+            q->free[in] = false, q->refused[in] = true;
+    }
+}
+
+void qp_solve(const double *H, const double *b, const double *a, int K, double *x)
+{
+    double ridged[MOO_MOST * MOO_MOST];
+    qp q = { .H = ridged, .a = a, .K = K };
+    for (int i = 0; i < K * K; i++) ridged[i] = H[i] + (i % (K + 1) == 0 ? RIDGE : 0);
+    for (int i = 0; i < K; i++) q.b[i] = b ? b[i] : 0;
+    start(&q);
+    bool moving = true;
+    memset(x, 0, sizeof *x * (size_t)K);
+    for (int step = 0; moving && step < PROXIMAL_STEPS; step++) {
+        minimise(&q);
+        moving = false;
+        for (int i = 0; i < K; i++) {
+            moving |= fabs(q.x[i] - x[i]) > 8 * DBL_EPSILON * q.x[i];
+            x[i] = q.x[i];
+            q.b[i] = (b ? b[i] : 0) - RIDGE * x[i];
+        }
+    }
 }

@@ -1,37 +1,49 @@
 /* UPGrad (Quinton & Rey 2024, arXiv 2406.16232) and DualProj (the projection of GEM, Lopez-Paz & Ranzato 2017): vectors
  * are projected on the cone of directions with no negative product with any gradient. A vector sum u_i g_i has its
- * projection at sum v_i g_i, with v the least v'Gv over v >= u. With z = v - u: min 1/2 z'Gz + (Gu)'z over z >= 0. */
+ * projection at sum v_i g_i, with v the least v'Gv over v >= u. With z = v - u: min 1/2 z'Gz + (Gu)'z over z >= 0.
+ * Scaled to unit gradients, as in mgda.c; a projection that the cosines can't tell from 0 is 0. */
+#include <math.h>
 #include <string.h>
 
 #include "learner/moo/matrix.h"
 #include "learner/moo/method.h"
 #include "learner/moo/simplex_qp.h"
 
-/* Adds the projection of sum u_i g_i to w. */
-static void project(const moo_problem *p, const double *u, double *w)
+void moo_project(const double *C, int K, const double *u, double *v)
 {
-    const int K = p->K;
-    const double trace = matrix_trace(p->G, K);
-    double H[MOO_MOST * MOO_MOST], b[MOO_MOST], z[MOO_MOST];
-    for (int i = 0; i < K * K; i++) H[i] = p->G[i] / trace + (i % (K + 1) == 0 ? p->config->ridge : 0);
-    matrix_times(H, K, u, b);
-    qp_solve(H, b, K, QP_POSITIVE, z);
-    for (int i = 0; i < K; i++) w[i] += u[i] + z[i];
+    double b[MOO_MOST], z[MOO_MOST], size = 0;
+    for (int i = 0; i < K; i++) size = fmax(size, fabs(u[i]));
+    memset(v, 0, sizeof *v * (size_t)K);
+    if (!(size > 0)) return;
+    for (int i = 0; i < K; i++) v[i] = u[i] / size;
+    matrix_times(C, K, v, b);
+    qp_solve(C, b, NULL, K, z);
+    for (int i = 0; i < K; i++) v[i] += z[i];
+    if (!(matrix_length(C, K, v) > 0)) size = 0;
+    for (int i = 0; i < K; i++) v[i] *= size;
 }
 
 /* Each gradient by itself, then the average: every objective's own wish is made harmless before they are mixed. */
 void moo_upgrad(const moo_problem *p, double *w)
 {
-    memset(w, 0, sizeof *w * (size_t)p->K);
-    for (int i = 0; i < p->K; i++) {
+    const int K = p->K;
+    double C[MOO_MOST * MOO_MOST], length[MOO_MOST], v[MOO_MOST];
+    matrix_cosines(p->G, K, C, length);
+    memset(w, 0, sizeof *w * (size_t)K);
+    for (int i = 0; i < K; i++) {
         double u[MOO_MOST] = { 0 };
-        u[i] = p->p[i];
-        project(p, u, w);
+        u[i] = p->p[i] * length[i];
+        moo_project(C, K, u, v);
+        for (int k = 0; k < K; k++) w[k] += v[k] / length[k];
     }
 }
 
 void moo_dualproj(const moo_problem *p, double *w)
 {
-    memset(w, 0, sizeof *w * (size_t)p->K);
-    project(p, p->p, w);
+    const int K = p->K;
+    double C[MOO_MOST * MOO_MOST], length[MOO_MOST], u[MOO_MOST];
+    matrix_cosines(p->G, K, C, length);
+    for (int i = 0; i < K; i++) u[i] = p->p[i] * length[i];
+    moo_project(C, K, u, w);
+    for (int i = 0; i < K; i++) w[i] /= length[i];
 }

@@ -94,13 +94,15 @@ static void on_random_matrices(moo_method method, promise holds, int least_dimen
     }
 }
 
-/* <g_i, d> >= ||d||^2 for all i, on the simplex: that is the point of least norm and no other. */
+/* <g_i, d> >= ||d||^2 for all i, on the simplex: that is the point of least norm and no other. Where it is 0, as of
+ * more gradients than dimensions, so are the weights. */
 static void least_norm(const moo_config *c, const double *G, int K, const double *w)
 {
     (void)c;
     double products[MOO_MOST], sum = 0, largest = 0;
     const double square = matrix_form(G, K, w, w);
     matrix_times(G, K, w, products);
+    if (square == 0) return;
     for (int i = 0; i < K; i++) sum += w[i], largest = fmax(largest, G[i * K + i]);
     near_to(sum, 1, 1e-12, "sum of weights");
     for (int i = 0; i < K; i++) {
