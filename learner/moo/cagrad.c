@@ -34,7 +34,7 @@ static double slack(int K, const double *y)
 {
     double size = 0;
     for (int i = 0; i < K; i++) size += fabs(y[i]);
-    return 4 * K * DBL_EPSILON * size * size;
+    return 16 * K * DBL_EPSILON * size * size;
 }
 
 static ball ball_of(const moo_problem *p)

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-enum { MOST_D = 32, MATRICES = 60000 };
+enum { MOST_D = 32, MATRICES = 3000 };
 
 typedef enum kind {
     PLAIN,
