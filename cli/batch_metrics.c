@@ -72,9 +72,10 @@ void batch_step_metrics(const group *const *groups, uint32_t n, int64_t step, me
 {
     char name[64];
     tally t = count(groups, n, step);
-    const double episodes = fmax(1, t.episodes);
+    const double episodes = t.episodes;
     metrics_set(out, "training/groups", n);
-    metrics_set(out, "training/episodes", t.episodes);
+    metrics_set(out, "training/episodes", episodes);
+    if (episodes == 0) return; /* no figures of nothing: 0 shots, 0 tokens and staleness 0 would look like some */
     metrics_set(out, "prompt/shots/mean", t.shots / episodes);
     metrics_set(out, "prompt_length/mean", t.prompt / episodes);
     metrics_set(out, "response_length/mean", t.response / episodes);

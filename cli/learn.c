@@ -147,6 +147,7 @@ static void throughput(learner *l, metrics *m)
     metrics_set(m, "perf/throughput", (double)(stats.tokens - l->last_tokens) / seconds);
     metrics_set(m, "timing_s/step", seconds);
     metrics_set(m, "exchange/leases_lost", (double)stats.core.lost);
+    metrics_set(m, "exchange/episodes_unplayable", (double)stats.core.unplayable);
     metrics_set(m, "exchange/episodes_failed", (double)stats.core.failed);
     metrics_set(m, "exchange/episodes_repeated", (double)stats.core.repeated);
     metrics_set(m, "exchange/groups_dropped", (double)stats.core.groups_dropped);
@@ -166,6 +167,21 @@ static int on_eval(learner *l, const step_batch *b, error *err)
     return sinks_write(l->config.sinks, "eval", b->step, l->metrics, err);
 }
 
+/* Tells the person at the terminal of a step that taught nothing. ERR_STATE when these were enough. */
+static int watch_silence(learner *l, const step_batch *b, error *err)
+{
+    char sentence[480];
+    pthread_mutex_lock(&l->lock);
+    const server_stats stats = l->stats;
+    pthread_mutex_unlock(&l->lock);
+    const bool over = silence_step(&l->silence, (const group *const *)b->groups, b->n, b->step, l->metrics,
+                                   stats.core.failure, sentence, sizeof sentence);
+    if (over) return error_set(err, ERR_STATE, "%s", sentence);
+    if (sentence[0]) log_warn(l->config.log, "%s", sentence);
+    if (sentence[0]) sinks_say(l->config.sinks, sentence);
+    return OK;
+}
+
 static int on_step(learner *l, const step_batch *b, error *err)
 {
     const recipe *r = l->config.recipe;
@@ -181,6 +197,7 @@ static int on_step(learner *l, const step_batch *b, error *err)
     }
     throughput(l, l->metrics);
     if (sinks_write(l->config.sinks, "step", b->step, l->metrics, err) != OK) return err->code;
+    if (watch_silence(l, b, err) != OK) return save(l, NULL), err->code;
     if (((r->checkpoint_every > 0 && b->step % r->checkpoint_every == 0) || b->step == r->steps) && save(l, err) != OK)
         return err->code;
     return hand_out(l, b->n, episodes, err);
@@ -253,12 +270,27 @@ static void say_size(const learner *l)
                          text, sizeof text));
 }
 
+static silence_config silence_settings(const recipe *r)
+{
+    return (silence_config){ .patience = r->patience,
+                             .objectives = &r->trainer.objectives,
+                             .script = r->reward_script,
+                             .dialect = r->dialect,
+                             .prompts = (uint32_t)r->prompts_per_step,
+                             .group_size = (uint32_t)r->group,
+                             .temperature = r->temperature,
+                             .max_tokens = r->max_tokens };
+}
+
 int learner_open(learner *l, const learn_config *config, error *err)
 {
+    const silence_config quiet = silence_settings(config->recipe);
     checkpoint_state state;
     *l = (learner){ .config = *config, .saved = -1 };
     pthread_mutex_init(&l->lock, NULL);
     l->metrics = metrics_new();
+    silence_init(&l->silence, &quiet);
+    if (config->checkpoint) silence_recall(&l->silence, config->run_dir);
     trainer_config tc = config->recipe->trainer;
     tc.rows = config->rows;
     tc.comm = config->comm;

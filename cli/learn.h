@@ -11,6 +11,7 @@
 #include <pthread.h>
 
 #include "cli/recipe.h"
+#include "cli/silence.h"
 #include "cli/sinks.h"
 #include "exchange/sampler.h"
 #include "exchange/server.h"
@@ -33,6 +34,7 @@ typedef struct learn_config {
 typedef struct learner {
     learn_config config;
     trainer *trainer;
+    silence silence;
     metrics *metrics;
     pthread_t thread;
     bool started;

@@ -11,6 +11,8 @@
 #include "base/clock.h"
 #include "base/str.h"
 
+enum { MAX_SHOWN = 16 }; /* objectives */
+
 struct progress {
     int fd, every;
     bool live; /* a terminal: redraw in place */
@@ -48,49 +50,113 @@ static double number(const json_t *line, const char *key, double otherwise)
     return json_is_number(v) ? json_number_value(v) : otherwise;
 }
 
-static void add_time_left(progress *p, str *out)
+/* ---- the line ----
+ *
+ * A live line that wraps can't be drawn over, so on a narrow terminal fields are left out, the least worth first. Which
+ * step it is, the first reward and the time left stay the longest. */
+
+enum { MAX_FIELDS = MAX_SHOWN + 6, FIELD = 96 };
+enum { WORTH_STALENESS, WORTH_SPEED, WORTH_TOOLS, WORTH_REWARD, WORTH_SHOTS, WORTH_FIRST, WORTH_LEFT, WORTH_STEP };
+
+typedef struct fields {
+    struct {
+        char text[FIELD];
+        int worth;
+    } items[MAX_FIELDS];
+    int n;
+} fields;
+
+__attribute__((format(printf, 3, 4))) static void add_field(fields *f, int worth, const char *fmt, ...)
+{
+    va_list ap;
+    if (f->n == MAX_FIELDS) return;
+    va_start(ap, fmt);
+    vsnprintf(f->items[f->n].text, FIELD, fmt, ap);
+    va_end(ap);
+    f->items[f->n++].worth = worth;
+}
+
+static void add_time_left(const progress *p, fields *f)
 {
     const int64_t done = p->step - p->first_step, left = p->steps - p->step;
     if (done < 2 || left <= 0) return;
-    const int64_t seconds = (clock_ms() - p->began_ms) * left / done / 1000;
-    str_printf(out, "  %" PRId64 ":%02" PRId64 " left", seconds / 60, seconds % 60);
+    const int64_t seconds = (clock_ms() - p->began_ms) * left / done / 1000, minutes = seconds / 60;
+    if (minutes < 60)
+        add_field(f, WORTH_LEFT, "%" PRId64 ":%02" PRId64 " left", minutes, seconds % 60);
+    else
+        add_field(f, WORTH_LEFT, "%" PRId64 ":%02" PRId64 ":%02" PRId64 " left", minutes / 60, minutes % 60,
+                  seconds % 60);
 }
 
-/* reward/NAME/mean -> "  NAME 0.81", in the order in which the learner wrote them. */
-static void add_objectives(const json_t *line, str *out)
+/* reward/NAME/mean -> "NAME 0.81", in the order in which the learner wrote them. */
+static void add_objectives(const json_t *line, fields *f)
 {
     const char *key;
     json_t *value;
+    int shown = 0;
     json_object_foreach((json_t *)(uintptr_t)line, key, value)
     {
         const size_t len = strlen(key);
         if (len <= 12 || strncmp(key, "reward/", 7) != 0 || strcmp(key + len - 5, "/mean") != 0) continue;
-        str_printf(out, "  %.*s %.2f", (int)(len - 12), key + 7, json_number_value(value));
+        if (++shown > MAX_SHOWN) return;
+        add_field(f, shown == 1 ? WORTH_FIRST : WORTH_REWARD, "%.*s %.2f", (int)(len - 12), key + 7,
+                  json_number_value(value));
     }
+}
+
+/* Columns of a text: its characters. */
+static size_t width_of(const char *text)
+{
+    size_t n = 0;
+    for (; *text; text++) n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
+static size_t total_width(const fields *f)
+{
+    size_t n = 0;
+    for (int i = 0; i < f->n; i++) n += width_of(f->items[i].text) + (i ? 2 : 0);
+    return n;
+}
+
+/* The last of the least worth goes. */
+static void drop_one(fields *f)
+{
+    int least = 0;
+    for (int i = 1; i < f->n; i++)
+        if (f->items[i].worth <= f->items[least].worth) least = i;
+    memmove(&f->items[least], &f->items[least + 1], sizeof f->items[0] * (size_t)(f->n - least - 1));
+    f->n--;
+}
+
+/* Columns there are: one is left free, since a full line wraps. Without a terminal there is no end. */
+static size_t columns(const progress *p)
+{
+    struct winsize w;
+    if (!p->live || ioctl(p->fd, TIOCGWINSZ, &w) != 0 || w.ws_col < 2) return SIZE_MAX;
+    return w.ws_col - 1U;
 }
 
 static void draw_step(progress *p, const json_t *line)
 {
-    str *out = &p->line;
-    str_clear(out);
-    str_printf(out, "step %" PRId64 "/%" PRId64, p->step, p->steps);
-    const double shots = number(line, "prompt/shots/mean", -1);
-    if (shots >= 0) str_printf(out, "  shots %.3g", shots);
-    add_objectives(line, out);
-    const double calls = number(line, "tools/calls", 0);
-    if (calls > 0) str_printf(out, "  tools ok %.0f%%", 100 * number(line, "tools/success_rate", 0));
-    str_printf(out, "  %.1fk tok/s  staleness %.2g", number(line, "perf/throughput", 0) / 1000,
-               number(line, "training/staleness/mean", 0));
-    add_time_left(p, out);
+    fields f = { .n = 0 };
+    add_field(&f, WORTH_STEP, "step %" PRId64 "/%" PRId64, p->step, p->steps);
+    const double shots = number(line, "prompt/shots/mean", -1), calls = number(line, "tools/calls", 0);
+    if (shots >= 0) add_field(&f, WORTH_SHOTS, "shots %.3g", shots);
+    add_objectives(line, &f);
+    if (number(line, "training/episodes", 1) == 0) add_field(&f, WORTH_FIRST, "no episode");
+    if (calls > 0) add_field(&f, WORTH_TOOLS, "tools ok %.0f%%", 100 * number(line, "tools/success_rate", 0));
+    const double speed = number(line, "perf/throughput", 0), stale = number(line, "training/staleness/mean", -1);
+    if (speed > 0) add_field(&f, WORTH_SPEED, "%.1fk tok/s", speed / 1000);
+    if (stale >= 0) add_field(&f, WORTH_STALENESS, "staleness %.2g", stale);
+    add_time_left(p, &f);
+    while (f.n > 1 && total_width(&f) > columns(p)) drop_one(&f);
+    str_clear(&p->line);
+    for (int i = 0; i < f.n; i++) str_printf(&p->line, "%s%s", i ? "  " : "", f.items[i].text);
 }
 
-/* What fits: a live line that wraps can't be drawn over. */
-static size_t visible(const progress *p)
-{
-    struct winsize w;
-    if (!p->live || ioctl(p->fd, TIOCGWINSZ, &w) != 0 || w.ws_col < 2 || p->line.len < w.ws_col) return p->line.len;
-    return w.ws_col - 1U;
-}
+/* The terminal may have become narrower since the line was drawn, or be narrower than its first field. */
+static size_t visible(const progress *p) { return p->line.len < columns(p) ? p->line.len : columns(p); }
 
 static void show(progress *p, bool whole_line)
 {

@@ -176,6 +176,8 @@ static const config_row ROWS[] = {
     { "lora.alpha", CONFIG_NUMBER, AT(lora_alpha), 0, 1e6, "16", "an adapter counts alpha / rank" },
     { "lora.targets", CONFIG_VALUE, 0, 0, 0, 0, NULL, "list of matrices (q_proj, ...), default all of a layer" },
     { "steps", CONFIG_INT, AT(steps), 1, 1e9, "100", "optimizer steps" },
+    { "patience", CONFIG_INT, AT(patience), 0, 1e9, "10",
+      "steps in a row with nothing to learn from that end the run; 0: never" },
     { "seed", CONFIG_INT, AT(seed), 0, HUGE_NUMBER, "1", "of everything" },
     { "checkpoint_every", CONFIG_INT, AT(checkpoint_every), 0, 1e9, "50", "steps; 0: only at the end" },
     { "eval_every", CONFIG_INT, AT(eval_every), 0, 1e9, "0", "steps; 0: no evaluations" },

@@ -55,6 +55,7 @@ typedef struct recipe {
     int64_t lora_rank;
     double lora_alpha;
 
+    int64_t patience;
     int64_t steps, seed, checkpoint_every, eval_every, eval_prompts, eval_shots;
     precision precision; /* of linear products, in every role */
     char device[32];

@@ -85,7 +85,9 @@ typedef struct core_stats {
     uint64_t lost, groups_dropped; /* leases without an answer; groups with too few episodes left */
     uint64_t refilled;             /* prompts opened in place of others without signal */
     uint64_t scores, score_scripts, score_machines, scores_refused;
+    uint64_t unplayable; /* episodes whose prompt could not be made, or doesn't fit */
     uint32_t in_flight, waiting_scores;
+    char failure[160]; /* what the last failed episode said of itself; "" */
 } core_stats;
 
 core *core_new(const core_config *config);

@@ -101,6 +101,14 @@ static void fail_episode(core *c, batch *b, work *w, uint32_t peer)
     core_reopen(b, w);
 }
 
+/* A prompt that can't be made, or doesn't fit, is no machine's failure and would be the same again: the row is left out,
+ * without another try and without a say in whether the machines are fit. */
+static void give_up_prompt(core *c, batch *b, work *w)
+{
+    c->stats.unplayable++;
+    core_close_work(c, b, w, true);
+}
+
 /* What came is no episode of this run. The task is as good as before: it is played again under another number, so that
  * the same bad news can't end its lease twice. */
 static void refuse_episode(core *c, batch *b, work *w, uint32_t peer)
@@ -126,7 +134,11 @@ static bool judge_episode(core *c, batch *b, work *w, uint32_t peer, episode *e)
     if (e->attempt != w->task.attempt) {
         c->stats.repeated++;
     } else if (fits) {
-        fail_episode(c, b, w, peer);
+        snprintf(c->stats.failure, sizeof c->stats.failure, "%s", e->failure_text ? e->failure_text : "");
+        if (e->failed == FAIL_PROMPT)
+            give_up_prompt(c, b, w);
+        else
+            fail_episode(c, b, w, peer);
     } else {
         refuse(c, REFUSED_EPISODE, peer, e->id, "an episode for task %016" PRIx64 ": %s", e->id, err.text);
         refuse_episode(c, b, w, peer);

@@ -268,24 +268,31 @@ static void objective_metrics(const trainer *t, const advantage_table *table, me
 {
     char name[96];
     double scalar = 0;
-    for (int k = 0; k < table->K; k++) {
+    bool scored = false;
+    for (int k = 0; k < table->K && table->S > 0; k++) {
         const objective *o = &t->config.objectives.items[k];
         const objective_stats *s = &table->stats[k];
+        scored |= s->scored > 0;
         if (s->scored) scalar += o->weight * s->mean;
         if (s->scored) snprintf(name, sizeof name, "reward/%s/mean", o->name), metrics_set(out, name, s->mean);
-        snprintf(name, sizeof name, "reward/%s/std", o->name), metrics_set(out, name, s->std);
-        snprintf(name, sizeof name, "reward/%s/frac_zero_std", o->name), metrics_set(out, name, s->dead_groups);
+        if (s->scored) snprintf(name, sizeof name, "reward/%s/std", o->name), metrics_set(out, name, s->std);
+        if (s->scored)
+            snprintf(name, sizeof name, "reward/%s/frac_zero_std", o->name), metrics_set(out, name, s->dead_groups);
         snprintf(name, sizeof name, "reward/%s/missing", o->name), metrics_set(out, name, s->missing);
-        if (!isfinite(o->least)) continue;
+        if (!isfinite(o->least) || !s->scored) continue;
         snprintf(name, sizeof name, "reward/%s/unmet", o->name), metrics_set(out, name, s->unmet);
     }
-    metrics_set(out, "reward/mean",
-                scalar); /* raw and weighted: the per-objective means above are raw and unweighted */
+    /* Raw and weighted: the per-objective means above are raw and unweighted. What nobody scored has no mean, not 0. */
+    if (scored) metrics_set(out, "reward/mean", scalar);
 }
 
 static void loss_metrics(const step_sums *s, metrics *out)
 {
-    const double n = s->loss.tokens > 0 ? s->loss.tokens : 1;
+    const double n = s->loss.tokens;
+    if (s->loss.given > 0) metrics_set(out, "training/tokens_given", s->loss.given);
+    if (s->loss.given > 0) metrics_set(out, "actor/given_nll", -s->loss.given_logprob / s->loss.given);
+    if (s->loss.given_kl > 0) metrics_set(out, "actor/given_kl", s->loss.given_kl / s->loss.given);
+    if (n <= 0) return; /* nothing was looked at: no figure, rather than a 0 */
     metrics_set(out, "actor/pg_loss", s->loss.loss);
     metrics_set(out, "actor/entropy", s->entropy / n);
     metrics_set(out, "actor/ppo_kl", s->loss.kl_old / n);
@@ -299,9 +306,6 @@ static void loss_metrics(const step_sums *s, metrics *out)
     metrics_set(out, "training/rollout_probs_diff_mean", s->loss.gap_sum / n);
     metrics_set(out, "training/rollout_probs_diff_max", s->loss.gap_max);
     metrics_set(out, "training/rollout_logprobs_differing", s->loss.differing);
-    if (s->loss.given > 0) metrics_set(out, "training/tokens_given", s->loss.given);
-    if (s->loss.given > 0) metrics_set(out, "actor/given_nll", -s->loss.given_logprob / s->loss.given);
-    if (s->loss.given_kl > 0) metrics_set(out, "actor/given_kl", s->loss.given_kl / s->loss.given);
 }
 
 /* Which blocks this update may move, by what earlier ones have shown; and what this one shows. */

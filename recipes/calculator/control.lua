@@ -2,5 +2,6 @@
 local recipe = require "recipe"
 
 recipe.name = "control"
+recipe.patience = 0 -- nothing to learn from is what it is there to show
 recipe.prompt.shots.schedule = { { 0, 0 } }
 return recipe

@@ -1,0 +1,134 @@
+#include "cli/report.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "cli/metrics_file.h"
+
+/* ---- before ---- */
+
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+static void say_data(progress *p, const recipe *r, const checks *c)
+{
+    str line = { 0 };
+    const uint64_t evaluated =
+        r->eval_prompts > 0 && (uint64_t)r->eval_prompts < c->test_rows ? (uint64_t)r->eval_prompts : c->test_rows;
+    str_printf(&line, "  data  %" PRIu64 " rows", c->train_rows);
+    if (r->eval_every > 0)
+        str_printf(&line, "; an evaluation of %" PRIu64 " every %" PRId64 " steps, %" PRId64 " shots", evaluated,
+                   r->eval_every, r->eval_shots);
+    progress_say(p, "%s", line.data);
+    str_free(&line);
+}
+
+static void say_plan(progress *p, const recipe *r)
+{
+    str line = { 0 };
+    str_printf(&line, "  plan  %" PRId64 " steps of %" PRId64 " prompts x %" PRId64 " episodes; rewards:", r->steps,
+               r->prompts_per_step, r->group);
+    for (int k = 0; k < r->trainer.objectives.n; k++)
+        str_printf(&line, "%s %s %g", k ? "," : "", r->trainer.objectives.items[k].name,
+                   r->trainer.objectives.items[k].weight);
+    progress_say(p, "%s", line.data);
+    str_free(&line);
+}
+
+void report_begin(progress *p, const recipe *r, const checks *c, const char *run, int64_t from_step)
+{
+    progress_say(p, "%s: %s, %.3g M parameters, %s, on %s", r->name, last_part(r->model), (double)c->parameters * 1e-6,
+                 r->precision == PRECISION_BF16 ? "bf16" : "f32", c->device);
+    say_data(p, r, c);
+    say_plan(p, r);
+    progress_say(p, "  run   %s", run);
+    if (from_step > 0) progress_say(p, "  from  step %" PRId64, from_step);
+    progress_say(p, "  stop  Ctrl-C ends after the step and saves; on: troupe train --resume %s", last_part(run));
+    if (c->note[0]) progress_say(p, "note: %s", c->note);
+}
+
+/* ---- after ---- */
+
+typedef struct course {
+    char name[OBJECTIVE_NAME];
+    double first, last, eval_first, eval_last; /* NaN: none */
+} course;
+
+typedef struct courses {
+    course items[MAX_OBJECTIVES];
+    int n;
+    int64_t steps, signals;
+    int64_t last_eval; /* -1: none */
+} courses;
+
+static void follow(double v, double *first, double *last)
+{
+    if (isnan(v)) return;
+    if (isnan(*first)) *first = v;
+    *last = v;
+}
+
+static void add_line(void *ctx, const json_t *line)
+{
+    courses *all = ctx;
+    char key[96];
+    const double signal = metrics_file_number(line, "training/signal");
+    const char *event = json_string_value(json_object_get(line, "event"));
+    if (event && strcmp(event, "eval") == 0) all->last_eval = (int64_t)metrics_file_number(line, "step");
+    if (!isnan(signal)) all->steps++, all->signals += signal > 0;
+    for (int k = 0; k < all->n; k++) {
+        course *c = &all->items[k];
+        snprintf(key, sizeof key, "reward/%s/mean", c->name);
+        follow(metrics_file_number(line, key), &c->first, &c->last);
+        snprintf(key, sizeof key, "eval/%s/mean", c->name);
+        follow(metrics_file_number(line, key), &c->eval_first, &c->eval_last);
+    }
+}
+
+static courses read_courses(const recipe *r, const char *run)
+{
+    courses all = { .n = r->trainer.objectives.n, .last_eval = -1 };
+    for (int k = 0; k < all.n; k++) {
+        all.items[k] = (course){ .first = NAN, .last = NAN, .eval_first = NAN, .eval_last = NAN };
+        snprintf(all.items[k].name, sizeof all.items[k].name, "%s", r->trainer.objectives.items[k].name);
+    }
+    metrics_file_read(run, add_line, &all, NULL);
+    return all;
+}
+
+bool report_finished(const recipe *r, const char *run, int64_t step)
+{
+    return step >= r->steps && (r->eval_every == 0 || read_courses(r, run).last_eval >= r->steps);
+}
+
+static void say_course(progress *p, const course *c)
+{
+    str line = { 0 };
+    if (isnan(c->first) && isnan(c->eval_first)) return;
+    str_printf(&line, "  %s:", c->name);
+    if (!isnan(c->first)) str_printf(&line, "  rollouts %.3f -> %.3f", c->first, c->last);
+    if (!isnan(c->eval_first)) str_printf(&line, "  evaluations %.3f -> %.3f", c->eval_first, c->eval_last);
+    progress_say(p, "%s", line.data);
+    str_free(&line);
+}
+
+void report_end(progress *p, const recipe *r, const char *run, double seconds)
+{
+    const courses all = read_courses(r, run);
+    if (seconds < 0)
+        progress_say(p, "finished: all %" PRId64 " steps of this run are done", r->steps);
+    else
+        progress_say(p, "done: %" PRId64 " steps in %.1f s", r->steps, seconds);
+    if (all.steps > 0 && all.signals == 0)
+        progress_say(p, "  nothing was learned: no step had rewards that differ within a group");
+    for (int k = 0; k < all.n; k++) say_course(p, &all.items[k]);
+    progress_say(p, "  model: %s/checkpoints/step-%" PRId64, run, r->steps);
+    progress_say(p, "  next:  troupe chat %s --model %s/checkpoints/step-%" PRId64, r->path, run, r->steps);
+    progress_say(p, "         troupe rollouts %s --text --limit 5", run);
+}

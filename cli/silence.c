@@ -1,0 +1,232 @@
+#include "cli/silence.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "cli/metrics_file.h"
+#include "rollout/signal.h"
+
+enum { SAY_AGAIN = 50 }; /* steps after which the same reason is said once more */
+
+typedef enum reason { TEACHES, NO_EPISODE, NO_SCORE, NO_OBJECTIVE, ALL_SAME, SOLVED } reason;
+
+/* What there is to see in a step's episodes. */
+typedef struct tally {
+    uint32_t episodes, unscored, answers, at_length, best, alike; /* alike: those whose group has one text */
+    uint32_t calls, calls_ok;
+    double least, most;      /* weighted rewards; NaN: there are none */
+    const char *why;         /* of the first without a score */
+    const char *observation; /* of the first call that failed */
+} tally;
+
+void silence_init(silence *s, const silence_config *config)
+{
+    *s = (silence){ .config = *config, .best = -INFINITY, .last_said = -SAY_AGAIN };
+}
+
+static void recall_line(void *ctx, const json_t *line)
+{
+    silence *s = ctx;
+    const double reward = metrics_file_number(line, "reward/mean");
+    s->had_signal |= metrics_file_number(line, "training/signal") > 0;
+    if (reward > s->best) s->best = reward;
+}
+
+void silence_recall(silence *s, const char *run_dir)
+{
+    metrics_file_read(run_dir, recall_line, s, NULL); /* without a file there is nothing to recall */
+}
+
+/* ---- what there is to see ---- */
+
+/* The weighted reward; NaN where no objective that weighs has a score. */
+static double reward_of(const silence *s, const score *sc)
+{
+    double sum = 0;
+    bool any = false;
+    for (int k = 0; k < s->config.objectives->n; k++) {
+        const objective *o = &s->config.objectives->items[k];
+        const double v = score_get(sc, o->name);
+        if (o->weight == 0 || !isfinite(v)) continue;
+        sum += o->weight * v, any = true;
+    }
+    return any ? sum : NAN;
+}
+
+static void count_episode(const silence *s, const episode *e, const score *sc, tally *t)
+{
+    const double reward = reward_of(s, sc);
+    t->episodes++;
+    t->answers += e->answer != NULL;
+    t->at_length += e->stop == STOP_LENGTH;
+    for (uint32_t i = 0; i < e->n_calls; i++) {
+        t->calls++, t->calls_ok += e->calls[i].ok;
+        if (!e->calls[i].ok && !t->observation) t->observation = e->calls[i].observation;
+    }
+    t->unscored += sc->status != SCORE_OK;
+    if (sc->status != SCORE_OK && !t->why) t->why = sc->error;
+    if (isnan(reward)) return;
+    t->least = fmin(t->least, reward), t->most = fmax(t->most, reward);
+    t->best += signal_between(reward, s->best) >= 0;
+}
+
+static bool one_text(const group *g)
+{
+    for (uint32_t i = 1; i < g->n; i++)
+        if (!g->episodes[i]->text || !g->episodes[0]->text || strcmp(g->episodes[i]->text, g->episodes[0]->text) != 0)
+            return false;
+    return g->n > 1;
+}
+
+static tally count(const silence *s, const group *const *groups, uint32_t n)
+{
+    tally t = { .least = NAN, .most = NAN };
+    for (uint32_t g = 0; g < n; g++) {
+        for (uint32_t i = 0; i < groups[g]->n; i++) count_episode(s, groups[g]->episodes[i], groups[g]->scores[i], &t);
+        if (one_text(groups[g])) t.alike += groups[g]->n;
+    }
+    return t;
+}
+
+/* ---- why ---- */
+
+/* An objective that weighs and that no score of the step has; NULL: there is none such. */
+static const objective *never_scored(const silence *s, const group *const *groups, uint32_t n)
+{
+    for (int k = 0; k < s->config.objectives->n; k++) {
+        const objective *o = &s->config.objectives->items[k];
+        bool seen = o->weight == 0;
+        for (uint32_t g = 0; g < n && !seen; g++)
+            for (uint32_t i = 0; i < groups[g]->n && !seen; i++)
+                for (int v = 0; v < groups[g]->scores[i]->n_values && !seen; v++)
+                    seen = strcmp(groups[g]->scores[i]->values[v].name, o->name) == 0;
+        if (!seen) return o;
+    }
+    return NULL;
+}
+
+static void say_objective(const silence *s, const objective *o, const group *const *groups, uint32_t n, str *out)
+{
+    const char *names[MAX_OBJECTIVES + 1] = { NULL };
+    const score *first = NULL;
+    int n_names = 0;
+    for (uint32_t g = 0; g < n && !first; g++)
+        for (uint32_t i = 0; i < groups[g]->n && !first; i++)
+            if (groups[g]->scores[i]->n_values > 0) first = groups[g]->scores[i];
+    str_printf(out, "%s returns no objective '%s'", s->config.script, o->name);
+    for (int i = 0; first && i < first->n_values; i++) {
+        names[n_names++] = first->values[i].name;
+        str_printf(out, "%s%s", i ? ", " : ", but ", first->values[i].name);
+    }
+    const char *nearest = str_nearest(o->name, names);
+    if (nearest) str_printf(out, " (did you mean '%s'?)", nearest);
+    str_puts(out, ": see reward.objectives");
+}
+
+/* What most often makes all rewards equal. */
+static void say_cause(const silence *s, const tally *t, str *out)
+{
+    if (t->at_length == t->episodes)
+        str_printf(out, "; all of them ran into rollout.max_tokens = %" PRId64, s->config.max_tokens);
+    else if (t->calls > 0 && t->calls_ok == 0)
+        str_printf(out, "; all %u tool calls failed, the first with: %.100s", t->calls,
+                   t->observation ? t->observation : "");
+    else if (t->alike == t->episodes)
+        str_printf(out, "; the samples of each group are all alike (rollout.temperature = %g)", s->config.temperature);
+    else if (t->answers == 0)
+        str_printf(out, "; none ended with an answer that dialect %s can read", s->config.dialect);
+    else if (signal_between(t->most, 0) == 0 && signal_between(t->least, 0) == 0)
+        str_puts(out, "; nothing was rewarded");
+    else if (!s->had_signal && signal_between(t->most, t->least) == 0)
+        str_puts(out, "; a reward that is the same for every answer teaches nothing");
+}
+
+static void say_same(const silence *s, const tally *t, str *out)
+{
+    if (signal_between(t->most, t->least) == 0)
+        str_printf(out, "all %u episodes have the same reward (%.4g)", t->episodes, t->most);
+    else
+        str_printf(out, "in each group all rewards are the same (from %.4g to %.4g)", t->least, t->most);
+    say_cause(s, t, out);
+}
+
+static reason say_why(const silence *s, const group *const *groups, uint32_t n, const tally *t, const char *lost_by,
+                      str *out)
+{
+    const objective *missing = never_scored(s, groups, n);
+    if (t->episodes == 0) {
+        str_printf(out, "no episode could be played%s%s", lost_by[0] ? ": " : "", lost_by);
+        return NO_EPISODE;
+    }
+    if (isnan(t->most) && t->unscored > 0) {
+        str_printf(out, "%u of %u episodes have no score: %s", t->unscored, t->episodes,
+                   t->why ? t->why : "no reason given");
+        return NO_SCORE;
+    }
+    if (isnan(t->most) && missing) return say_objective(s, missing, groups, n, out), NO_OBJECTIVE;
+    if (isnan(t->most)) return str_puts(out, "every reward is missing (NaN)"), NO_SCORE;
+    if (s->had_signal && 2 * t->best >= t->episodes) {
+        str_printf(out, "%u of %u episodes have the best reward (%.4g): ", t->best, t->episodes, s->best);
+        return str_puts(out, "what can be learned here is learned"), SOLVED;
+    }
+    return say_same(s, t, out), ALL_SAME;
+}
+
+/* ---- steps that teach, but not by all that was asked for ---- */
+
+static void say_partly(silence *s, const group *const *groups, uint32_t n, int64_t step, const tally *t,
+                       const char *lost_by, str *out)
+{
+    const objective *missing = never_scored(s, groups, n);
+    const uint32_t asked = s->config.prompts * s->config.group_size;
+    if (s->told_partly) return;
+    if (t->episodes < asked)
+        str_printf(out, "step %" PRId64 ": %u of %u episodes could not be played and are left out%s%s", step,
+                   asked - t->episodes, asked, lost_by[0] ? ": " : "", lost_by);
+    else if (t->unscored > 0)
+        str_printf(out, "step %" PRId64 ": %u of %u episodes have no score and are left out: %s", step, t->unscored,
+                   t->episodes, t->why ? t->why : "no reason given");
+    else if (missing && t->unscored == 0)
+        str_printf(out, "step %" PRId64 ": ", step), say_objective(s, missing, groups, n, out);
+    s->told_partly = out->len > 0;
+}
+
+static bool to_be_said(silence *s, reason why, int64_t step)
+{
+    if (why == SOLVED && s->told_solved) return false;
+    s->told_solved |= why == SOLVED;
+    if (s->in_a_row > 1 && (int)why == s->last_reason && step - s->last_said < SAY_AGAIN) return false;
+    if ((int)why == s->last_reason && step - s->last_said < SAY_AGAIN / 5) return false;
+    s->last_reason = (int)why, s->last_said = step;
+    return true;
+}
+
+bool silence_step(silence *s, const group *const *groups, uint32_t n, int64_t step, const metrics *m,
+                  const char *lost_by, char *sentence, size_t size)
+{
+    str out = { 0 };
+    reason why = TEACHES;
+    const tally t = count(s, groups, n);
+    const bool signal = metrics_get(m, "training/signal", 0) > 0;
+    if (signal) {
+        say_partly(s, groups, n, step, &t, lost_by, &out);
+    } else {
+        str_printf(&out, "step %" PRId64 " had nothing to learn from: ", step);
+        why = say_why(s, groups, n, &t, lost_by, &out);
+    }
+    s->had_signal |= signal;
+    if (t.most > s->best) s->best = t.most;
+    s->in_a_row = why == TEACHES || why == SOLVED ? 0 : s->in_a_row + 1;
+    const bool over = s->config.patience > 0 && s->in_a_row >= s->config.patience;
+    if (over)
+        str_printf(&out, " (%" PRId64 " such steps in a row; patience = 0 would go on)", s->in_a_row);
+    else if (why != TEACHES && why != SOLVED && s->config.patience > 0)
+        str_printf(&out, " (the run ends after %" PRId64 " such steps in a row: patience)", s->config.patience);
+    const bool said = over || why == TEACHES || to_be_said(s, why, step);
+    snprintf(sentence, size, "%s", said && out.data ? out.data : "");
+    str_free(&out);
+    return over;
+}
