@@ -1,6 +1,7 @@
 /* troupe train: everything on this machine. Starts the learner, the actors and the reward workers as children of its
  * own, shows what they do, starts again who crashes, and stops all in order. It computes nothing itself, so that there
  * is always somebody left who can say what happened. */
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -19,6 +20,7 @@
 #include "cli/checks.h"
 #include "cli/progress.h"
 #include "cli/recipe.h"
+#include "cli/report.h"
 #include "cli/run_dir.h"
 #include "cli/supervisor.h"
 #include "cli/verbs.h"
@@ -40,6 +42,7 @@ typedef struct train {
     run_dir run;
     recipe *recipe;
     checks checks;
+    int64_t from; /* the step that is resumed; 0: the start */
     supervisor *supervisor;
     progress *progress;
     char self[1024], address[128], report_text[16], learners_text[24];
@@ -47,7 +50,7 @@ typedef struct train {
     child_words *children;
     int n_children;
     str line;
-    bool resumed;
+    bool resumed, finished;
 } train;
 
 static int usage(FILE *to)
@@ -262,6 +265,7 @@ static int start_all(train *t, int every, error *err)
         return err->code;
     t->progress = progress_new(1, r->steps, every);
     t->supervisor = supervisor_new(&(supervisor_config){ .say = say, .ctx = t });
+    report_begin(t->progress, r, &t->checks, t->run.path, t->from);
     t->children = xcalloc((size_t)(r->learners + r->actors + r->reward_workers), sizeof *t->children);
     if (start_learners(t, err) != OK || start_workers(t, "actor", r->actors, err) != OK) return err->code;
     return start_workers(t, "reward", r->reward_workers, err);
@@ -290,6 +294,19 @@ static int check(train *t, error *err)
     return checks_open(r, &what, &t->checks, err);
 }
 
+/* The step of the newest checkpoint, by its name: what it holds is the learner's to prove. */
+static int64_t newest_step(const char *run)
+{
+    char path[1100];
+    int64_t newest = 0, step;
+    DIR *folder = opendir(path_join(path, sizeof path, run, "checkpoints"));
+    for (const struct dirent *e; folder && (e = readdir(folder));)
+        if (strncmp(e->d_name, "step-", 5) == 0 && value_whole("step", e->d_name + 5, 0, INT64_MAX, &step, NULL) == OK)
+            newest = step > newest ? step : newest;
+    if (folder) closedir(folder);
+    return newest;
+}
+
 static int begin_run(train *t, const arguments *a, const char *dir, const char *resume, bool fresh, error *err)
 {
     char path[1024];
@@ -297,7 +314,10 @@ static int begin_run(train *t, const arguments *a, const char *dir, const char *
         t->resumed = true;
         if (run_dir_resume(&t->run, resume, err) != OK) return err->code;
         t->recipe = recipe_open(t->run.recipe, (const char *const *)t->run.overrides, t->run.n_overrides, err);
-        return t->recipe ? check(t, err) : err->code;
+        if (!t->recipe) return err->code;
+        t->from = newest_step(t->run.path);
+        t->finished = report_finished(t->recipe, t->run.path, t->from);
+        return t->finished ? OK : check(t, err);
     }
     t->recipe = recipe_open(a->positional[0], a->overrides, a->n_overrides, err);
     if (!t->recipe || check(t, err) != OK) return err->code;
@@ -332,12 +352,12 @@ int cmd_train(int argc, char **argv)
     if (a.n_positional != (resume ? 0 : 1) || (resume && a.n_overrides)) return usage(stderr);
 
     int rc = begin_run(&t, &a, dir, resume, fresh, &err);
-    if (rc == OK) rc = start_all(&t, (int)every, &err);
-    if (rc == OK) rc = watch(&t, &err);
+    if (rc == OK && !t.finished) rc = start_all(&t, (int)every, &err);
+    if (rc == OK && !t.finished) rc = watch(&t, &err);
     if (rc == OK) {
         progress_end(t.progress);
-        printf("done: %" PRId64 " steps in %.1f s; model in %s/checkpoints/step-%" PRId64 "\n", t.recipe->steps,
-               (double)(clock_ms() - began_ms) * 1e-3, t.run.path, t.recipe->steps);
+        if (!t.progress) t.progress = progress_new(1, t.recipe->steps, 1);
+        report_end(t.progress, t.recipe, t.run.path, t.finished ? -1 : (double)(clock_ms() - began_ms) * 1e-3);
     }
     close_all(&t);
     if (rc != OK) fprintf(stderr, "troupe: train: %s\n", err.text);

@@ -4,9 +4,19 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/str.h"
 #include "cli/metrics_file.h"
+
+/* As one would type it here: a path below the folder one is in without that folder. */
+static const char *typed(const char *path)
+{
+    char here[1024];
+    if (!getcwd(here, sizeof here)) return path;
+    const size_t n = strlen(here);
+    return strncmp(path, here, n) == 0 && path[n] == '/' ? path + n + 1 : path;
+}
 
 /* ---- before ---- */
 
@@ -47,9 +57,9 @@ void report_begin(progress *p, const recipe *r, const checks *c, const char *run
                  r->precision == PRECISION_BF16 ? "bf16" : "f32", c->device);
     say_data(p, r, c);
     say_plan(p, r);
-    progress_say(p, "  run   %s", run);
+    progress_say(p, "  run   %s", typed(run));
     if (from_step > 0) progress_say(p, "  from  step %" PRId64, from_step);
-    progress_say(p, "  stop  Ctrl-C ends after the step and saves; on: troupe train --resume %s", last_part(run));
+    progress_say(p, "  stop  Ctrl-C ends after the step and saves; on: troupe train --resume %s", typed(run));
     if (c->note[0]) progress_say(p, "note: %s", c->note);
 }
 
@@ -128,7 +138,8 @@ void report_end(progress *p, const recipe *r, const char *run, double seconds)
     if (all.steps > 0 && all.signals == 0)
         progress_say(p, "  nothing was learned: no step had rewards that differ within a group");
     for (int k = 0; k < all.n; k++) say_course(p, &all.items[k]);
-    progress_say(p, "  model: %s/checkpoints/step-%" PRId64, run, r->steps);
-    progress_say(p, "  next:  troupe chat %s --model %s/checkpoints/step-%" PRId64, r->path, run, r->steps);
-    progress_say(p, "         troupe rollouts %s --text --limit 5", run);
+    progress_say(p, "  model: %s/checkpoints/step-%" PRId64, typed(run), r->steps);
+    progress_say(p, "  next:  troupe chat %s --model %s/checkpoints/step-%" PRId64, typed(r->path), typed(run),
+                 r->steps);
+    progress_say(p, "         troupe rollouts %s --text --limit 5", typed(run));
 }

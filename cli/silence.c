@@ -170,7 +170,7 @@ static reason say_why(const silence *s, const group *const *groups, uint32_t n, 
     if (isnan(t->most)) return str_puts(out, "every reward is missing (NaN)"), NO_SCORE;
     if (s->had_signal && 2 * t->best >= t->episodes) {
         str_printf(out, "%u of %u episodes have the best reward (%.4g): ", t->best, t->episodes, s->best);
-        return str_puts(out, "what can be learned here is learned"), SOLVED;
+        return str_puts(out, "as these prompts ask it, it is solved"), SOLVED;
     }
     return say_same(s, t, out), ALL_SAME;
 }
@@ -198,35 +198,45 @@ static bool to_be_said(silence *s, reason why, int64_t step)
 {
     if (why == SOLVED && s->told_solved) return false;
     s->told_solved |= why == SOLVED;
-    if (s->in_a_row > 1 && (int)why == s->last_reason && step - s->last_said < SAY_AGAIN) return false;
-    if ((int)why == s->last_reason && step - s->last_said < SAY_AGAIN / 5) return false;
+    const int64_t quiet = s->in_a_row > 1 ? SAY_AGAIN : SAY_AGAIN / 5;
+    if ((int)why == s->last_reason && step - s->last_said < quiet) return false;
     s->last_reason = (int)why, s->last_said = step;
     return true;
+}
+
+/* Why the step was silent, and how many more of them there may be. True: no more. */
+static bool say_silent(silence *s, const group *const *groups, uint32_t n, int64_t step, const tally *t,
+                       const char *lost_by, str *out)
+{
+    str_printf(out, "step %" PRId64 " had nothing to learn from: ", step);
+    const reason why = say_why(s, groups, n, t, lost_by, out);
+    s->in_a_row = why == SOLVED ? 0 : s->in_a_row + 1;
+    const bool over = s->config.patience > 0 && s->in_a_row >= s->config.patience;
+    if (over)
+        str_printf(out, " (%" PRId64 " such steps in a row; patience = 0 would go on)", s->in_a_row);
+    else if (why != SOLVED && s->config.patience > 0)
+        str_printf(out, " (the run ends after %" PRId64 " such steps in a row: patience)", s->config.patience);
+    if (!over && !to_be_said(s, why, step)) str_clear(out);
+    return over;
 }
 
 bool silence_step(silence *s, const group *const *groups, uint32_t n, int64_t step, const metrics *m,
                   const char *lost_by, char *sentence, size_t size)
 {
-    str out = { 0 };
-    reason why = TEACHES;
+    str partly = { 0 }, silent = { 0 };
+    bool over = false;
     const tally t = count(s, groups, n);
     const bool signal = metrics_get(m, "training/signal", 0) > 0;
-    if (signal) {
-        say_partly(s, groups, n, step, &t, lost_by, &out);
-    } else {
-        str_printf(&out, "step %" PRId64 " had nothing to learn from: ", step);
-        why = say_why(s, groups, n, &t, lost_by, &out);
-    }
+    if (signal)
+        s->in_a_row = 0;
+    else
+        over = say_silent(s, groups, n, step, &t, lost_by, &silent);
+    if ((signal || isfinite(t.most)) && !over) say_partly(s, groups, n, step, &t, lost_by, &partly);
     s->had_signal |= signal;
     if (t.most > s->best) s->best = t.most;
-    s->in_a_row = why == TEACHES || why == SOLVED ? 0 : s->in_a_row + 1;
-    const bool over = s->config.patience > 0 && s->in_a_row >= s->config.patience;
-    if (over)
-        str_printf(&out, " (%" PRId64 " such steps in a row; patience = 0 would go on)", s->in_a_row);
-    else if (why != TEACHES && why != SOLVED && s->config.patience > 0)
-        str_printf(&out, " (the run ends after %" PRId64 " such steps in a row: patience)", s->config.patience);
-    const bool said = over || why == TEACHES || to_be_said(s, why, step);
-    snprintf(sentence, size, "%s", said && out.data ? out.data : "");
-    str_free(&out);
+    snprintf(sentence, size, "%s%s%s", partly.len ? partly.data : "", partly.len && silent.len ? "; " : "",
+             silent.len ? silent.data : "");
+    str_free(&partly);
+    str_free(&silent);
     return over;
 }

@@ -101,8 +101,8 @@ static void fail_episode(core *c, batch *b, work *w, uint32_t peer)
     core_reopen(b, w);
 }
 
-/* A prompt that can't be made, or doesn't fit, is no machine's failure and would be the same again: the row is left out,
- * without another try and without a say in whether the machines are fit. */
+/* A prompt that can't be made, or doesn't fit, is no machine's failure and would be the same again: the row is left
+ * out, without another try and without a say in whether the machines are fit. */
 static void give_up_prompt(core *c, batch *b, work *w)
 {
     c->stats.unplayable++;

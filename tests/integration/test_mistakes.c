@@ -264,6 +264,91 @@ static void shots_that_are_not_there_are_refused(void **state)
     EXPECT_ALL(ALL);
 }
 
+/* ---- runs that learn nothing ---- */
+
+typedef struct hollow {
+    const char *reward, *data, *rest; /* of recipe.lua */
+    const char *says[2];
+} hollow;
+
+static void expect_hollow(const hollow *h, const char *path, const char *run)
+{
+    write_files();
+    write_recipe("{}", "", h->rest);
+    if (h->reward) test_file_write(dir, "r.lua", h->reward);
+    if (h->data) test_file_write(dir, "d.jsonl", h->data);
+    outcome o = TROUPE("train", path, "--run-dir", run, "--fresh", "steps=40", "patience=2", "actors=1",
+                       "rollout.group=2", "rollout.prompts_per_step=2", "rollout.max_tokens=4");
+    for (int k = 0; k < 2 && h->says[k]; k++)
+        if (!strstr(o.text, h->says[k])) fail_msg("%s: expected '%s' in: %s", h->reward, h->says[k], o.text);
+    if (!strstr(o.text, "step 1 had nothing to learn from")) fail_msg("%s: %s", h->reward, o.text);
+    if (!strstr(o.text, "2 such steps in a row")) fail_msg("%s: %s", h->reward, o.text);
+    if (o.status != 1) fail_msg("%s: status %d: %s", h->reward, o.status, o.text);
+    outcome_free(&o);
+}
+
+static void runs_that_learn_nothing_say_why_and_end(void **state)
+{
+    (void)state;
+    static const hollow ALL[] = {
+        { "return function() error('too hard') end",
+          NULL,
+          "",
+          { "r.lua:1: too hard", "4 of 4 episodes have no score" } },
+        { "return function() while true do end end", NULL, "seed = 2", { "r.lua:1: stopped after", "no score" } },
+        { "return function() return { acuracy = 1 } end",
+          NULL,
+          "",
+          { "did you mean 'acuracy'?", "reward.objectives" } },
+        { "return function() return {} end", NULL, "", { "returns no objective 'accuracy'" } },
+        { "return function() return 'much' end", NULL, "", { "no score" } },
+        { "return function() return { accuracy = 0/0 } end", NULL, "", { "nothing to learn from" } },
+        { "return function() return { accuracy = 0.1 } end",
+          NULL,
+          "",
+          { "all 4 episodes have the same reward (0.1)" } },
+        { "return function() return { accuracy = 1 } end",
+          NULL,
+          "",
+          { "all 4 episodes have the same reward (1)", "max_tokens = 4" } },
+    };
+    char path[500], run[500];
+    dir = test_folder_new();
+    snprintf(path, sizeof path, "%s/recipe.lua", dir);
+    snprintf(run, sizeof run, "%s/run", dir);
+    for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++) expect_hollow(&ALL[i], path, run);
+    test_folder_remove(dir);
+}
+
+/* A row that fits no context is left out and told of; it is no failure of a machine, and the metrics of a step that it
+ * leaves empty are no zeros. */
+static void a_row_that_does_not_fit_is_left_out_and_told_of(void **state)
+{
+    (void)state;
+    char path[500], run[500];
+    str rows = { 0 };
+    dir = test_folder_new();
+    snprintf(path, sizeof path, "%s/recipe.lua", dir);
+    snprintf(run, sizeof run, "%s/run", dir);
+    write_files();
+    write_recipe("{}", "", "");
+    for (int i = 0; i < 40; i++)
+        str_printf(&rows, "{\"prompt\": \"what is %d plus 5?\", \"answer\": \"%d\"}\n", i, i + 5);
+    str_puts(&rows, "{\"prompt\": \"");
+    for (int i = 0; i < 100000; i++) str_puts(&rows, "what is ");
+    str_puts(&rows, "\", \"answer\": \"5\"}\n");
+    test_file_write(dir, "d.jsonl", rows.data);
+    test_file_write(dir, "r.lua", "return function(t, e) return { accuracy = #e.text % 7 / 7 } end");
+    outcome o = TROUPE("train", path, "--run-dir", run, "steps=12", "rollout.group=2", "rollout.prompts_per_step=4",
+                       "rollout.max_tokens=4", "patience=0");
+    assert_non_null(strstr(o.text, "note: 1 of 41 prompts of data.train don't fit"));
+    assert_non_null(strstr(o.text, "could not be played and are left out: a prompt of"));
+    assert_int_equal(o.status, 0);
+    outcome_free(&o);
+    str_free(&rows);
+    test_folder_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -272,6 +357,8 @@ int main(void)
         cmocka_unit_test(recipes_are_checked_before_anything_starts),
         cmocka_unit_test(a_mistake_in_a_required_module_names_that_file),
         cmocka_unit_test(shots_that_are_not_there_are_refused),
+        cmocka_unit_test(runs_that_learn_nothing_say_why_and_end),
+        cmocka_unit_test(a_row_that_does_not_fit_is_left_out_and_told_of),
     };
     return cmocka_run_group_tests(tests, find_files, NULL);
 }

@@ -1,5 +1,9 @@
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "cli/progress.h"
@@ -77,6 +81,70 @@ static void what_is_no_report_is_passed_over(void **state)
     free(text);
 }
 
+/* What a terminal of so many columns gets to see; false: this machine has none. */
+static bool on_terminal(unsigned short columns, const char *const *lines, char *out, size_t size)
+{
+    const int keyboard = posix_openpt(O_RDWR | O_NOCTTY);
+    const struct winsize w = { .ws_row = 24, .ws_col = columns };
+    if (keyboard < 0 || grantpt(keyboard) != 0 || unlockpt(keyboard) != 0) return false;
+    const int screen = open(ptsname(keyboard), O_RDWR | O_NOCTTY);
+    assert_true(screen >= 0 && ioctl(screen, TIOCSWINSZ, &w) == 0);
+    progress *p = progress_new(screen, 120, 1);
+    for (; *lines; lines++) {
+        json_t *json = json_parse(*lines, strlen(*lines), "line", NULL);
+        progress_event(p, json);
+        json_decref(json);
+    }
+    progress_free(p);
+    struct pollfd shown_yet = { .fd = keyboard, .events = POLLIN };
+    size_t len = 0;
+    while (len < size - 1 && poll(&shown_yet, 1, 0) > 0) {
+        const ssize_t n = read(keyboard, out + len, size - 1 - len);
+        if (n <= 0) break;
+        len += (size_t)n;
+    }
+    out[len] = 0;
+    close(screen);
+    close(keyboard);
+    return true;
+}
+
+/* Whatever the width, the last line shows the step and the time left, and never wraps. */
+static void a_narrow_terminal_keeps_the_time_left(void **state)
+{
+    (void)state;
+#define STEP(n)                                                                                                        \
+    "{\"event\": \"step\", \"step\": " n                                                                               \
+    ", \"reward/accuracy/mean\": 0.5, \"reward/brevity/mean\": 0.25, \"prompt/shots/mean\": "                          \
+    "2.5, \"tools/calls\": 4, \"tools/success_rate\": 0.75, \"perf/throughput\": 15000, \"training/staleness/mean\": " \
+    "0.5}"
+    static const char *const LINES[] = { STEP("3"), STEP("4"), STEP("5"), NULL };
+    static char text[1 << 14];
+    for (unsigned short columns = 20; columns <= 200; columns++) {
+        if (!on_terminal(columns, LINES, text, sizeof text)) skip();
+        const char *last = strrchr(text, '\r');
+        assert_non_null(last);
+        last += strlen("\r\033[K");
+        if (strlen(last) >= columns) fail_msg("%u columns: %s", columns, last);
+        if (!strstr(last, "step 5/120")) fail_msg("%u columns: %s", columns, last);
+        if (columns >= 22 && !strstr(last, " left")) fail_msg("%u columns: %s", columns, last);
+        if (columns >= 40 && !strstr(last, "accuracy 0.50")) fail_msg("%u columns: %s", columns, last);
+        if (columns >= 80 && !strstr(last, "brevity 0.25")) fail_msg("%u columns: %s", columns, last);
+        if (columns >= 110 && !strstr(last, "staleness 0.5")) fail_msg("%u columns: %s", columns, last);
+    }
+#undef STEP
+}
+
+static void a_step_without_an_episode_shows_no_figures(void **state)
+{
+    (void)state;
+    char *text = SHOWN(
+        1,
+        "{\"event\": \"step\", \"step\": 1, \"training/groups\": 0, \"training/episodes\": 0, \"perf/throughput\": 0}");
+    assert_string_equal(text, "step 1/20  no episode\n");
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -85,6 +153,8 @@ int main(void)
         cmocka_unit_test(an_evaluation_says_shots_and_questions),
         cmocka_unit_test(a_sentence_of_the_learners_is_passed_on),
         cmocka_unit_test(what_is_no_report_is_passed_over),
+        cmocka_unit_test(a_narrow_terminal_keeps_the_time_left),
+        cmocka_unit_test(a_step_without_an_episode_shows_no_figures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
