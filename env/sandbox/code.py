@@ -2,7 +2,7 @@
 import array, base64, bisect, calendar, cmath, collections, contextlib, copy, csv, dataclasses, datetime, decimal, enum, fractions
 import functools, hashlib, heapq, io, itertools, json, linecache, math, numbers, operator, pickle, pprint, queue, random, re
 import secrets, statistics, string, textwrap, threading, traceback, types, typing, uuid, atexit, builtins, posix, warnings
-import _sitebuiltins
+import _sitebuiltins, platform
 
 NAME, MOST_FRAMES = "<code>", 4
 

@@ -62,6 +62,7 @@ def child(code, seed, out, ready, memory_mb, cpu_s):
         use_notes(*NOTES)
     if MODE != "none":
         os.uname = posix.uname = lambda: posix.uname_result(("Linux", "box", "0", "0", os_machine))
+        platform._uname_cache = None
         keep_capabilities(0)
         die_with(ZYGOTE)
         install_filter(FILTERS[MODE == "landlock"])
@@ -192,6 +193,7 @@ def lock_in(mode):
     PROC = None
     if mode == "none":
         return ""
+    os.chdir("/")
     if mode == "auto":
         PROC, why = namespaces(folders)
         MODE = "landlock" if why else "namespaces"
