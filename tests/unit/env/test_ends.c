@@ -93,7 +93,9 @@ static void every_exit_status_is_the_codes_own(void **state)
 static void every_fault_is_the_codes_own(void **state)
 {
     (void)state;
-    box *b = new_box(&LIMITS);
+    box_config limits = LIMITS;
+    limits.timeout_ms = 400;
+    box *b = new_box(&limits);
     expect(b, "import os\nos.abort()", BOX_CRASHED, SIGABRT, "");
     expect(b, "print('before')\nimport ctypes\nctypes.string_at(8)", BOX_CRASHED, SIGSEGV, "before\n");
     expect(b, "import signal\nsignal.alarm(0)\nsignal.setitimer(signal.ITIMER_REAL, 0.01)\nsignal.pause()", BOX_CRASHED,
@@ -312,13 +314,15 @@ static void calls_that_sleep_do_not_wait_for_one_another(void **state)
     box_free(b);
 }
 
-/* Sixteen that compute for half of the limit on however few cores: each has its time, though it takes longer. */
+/* Eight that compute for half of the limit on however few cores: each has its time, though it takes longer. */
 static void waiting_for_a_processor_is_not_the_codes_time(void **state)
 {
     (void)state;
-    static const char CODE[] = "import time\nwhile time.process_time() < 0.3: pass\nprint(1)";
-    enum { CALLS = 16 };
-    box *b = new_box(&LIMITS);
+    static const char CODE[] = "import time\nwhile time.process_time() < 0.2: pass\nprint(1)";
+    enum { CALLS = 8 };
+    box_config limits = LIMITS;
+    limits.timeout_ms = 400;
+    box *b = new_box(&limits);
     for (int i = 0; i < CALLS; i++) begin(b, (uint64_t)i, 1, CODE);
     for (int i = 0; i < CALLS; i++) {
         box_result r = next_result(b);
