@@ -20,15 +20,23 @@ class Call:
         self.began_s, self.flags = time.monotonic(), 0
         self.due_s = self.began_s + limit_s
 
-    # Seconds in which it could have run: what the kernel made it wait for a processor is not its own.
+    # Seconds of its own. One that sleeps has had all the time but what it waited for a processor; one that runs, or would if
+    # it had a processor (the kernel counts such a wait when it is over), has had what it computed.
     def used_s(self, now_s):
         try:
-            fd = os.open("%d/schedstat" % self.pid, os.O_RDONLY, dir_fd=PROC)
-            waited_ns = int(os.read(fd, 100).split()[1])
-            os.close(fd)
+            ran_ns, waited_ns = (int(n) for n in read_proc("%d/schedstat" % self.pid).split()[:2])
+            runs = read_proc("%d/stat" % self.pid).rpartition(b")")[2].split()[0] == b"R"
         except (OSError, IndexError, TypeError, ValueError):
-            waited_ns = 0
-        return now_s - self.began_s - waited_ns * 1e-9
+            ran_ns, waited_ns, runs = 0, 0, False
+        return ran_ns * 1e-9 if runs else now_s - self.began_s - waited_ns * 1e-9
+
+
+def read_proc(name):
+    fd = os.open(name, os.O_RDONLY, dir_fd=PROC)
+    try:
+        return os.read(fd, 1000)
+    finally:
+        os.close(fd)
 
 
 def confine_child():
@@ -134,7 +142,7 @@ def judge(calls):
             continue
         left_s = call.limit_s - call.used_s(now_s)
         if left_s > 0:
-            call.due_s = now_s + max(left_s, 0.01)
+            call.due_s = now_s + min(max(left_s, 0.01), 0.2)
         else:
             call.flags |= TOO_LONG
             call.due_s = now_s + 1
