@@ -9,18 +9,40 @@ local verify = {}
 verify.regex = regex
 verify.json = json
 
--- Content of the last closed <name>...</name>, without surrounding space; nil when there is none.
+-- What an answer or a gold says as text; nil where there is none: nil, false (an episode without an answer), json.null, a table,
+-- NaN. Nothing is equal to nothing, and that includes "false".
+local function text_of(value)
+    if type(value) == "string" then return value end
+    if type(value) == "number" and value == value then return tostring(value) end
+    return nil
+end
+
+-- Where the policy's own words begin: behind a </think> without a beginning, which ends what the prompt began; else at 1.
+local function behind_thinking(text)
+    local open, close = text:find("<think>", 1, true), text:find("</think>", 1, true)
+    return close and (not open or close < open) and close + #"</think>" or 1
+end
+
+-- Content of the first closed <name>...</name> outside of <think>...</think>, without surrounding space; nil when there is none.
+-- That is where an episode ends and what episode.answer is: text behind it, or a tag in a thought, changes nothing.
 function verify.tag(text, name)
+    if type(text) ~= "string" then return nil end
     local open, close = "<" .. name .. ">", "</" .. name .. ">"
-    local found, from = nil, 1
+    local from, begin, think = name == "think" and 1 or behind_thinking(text), 0, 0
     while true do
-        local _, begin = text:find(open, from, true)
-        if not begin then return found end
-        local finish = text:find(close, begin + 1, true)
-        if not finish then return found end
-        found = text:sub(begin + 1, finish - 1):match("^%s*(.-)%s*$")
-        from = finish + #close
+        if begin < from then begin = text:find(open, from, true) end
+        if not begin then return nil end
+        if name ~= "think" and think < from then think = text:find("<think>", from, true) or math.huge end
+        if name == "think" or begin < think then break end
+        local _, finish = text:find("</think>", think, true)
+        if not finish then return nil end
+        from = finish + 1
     end
+    local finish = text:find(close, begin + #open, true)
+    if not finish then return nil end
+    local first = text:find("%S", begin + #open)
+    if first >= finish then return "" end
+    return text:sub(first, finish - 1):match("^.*%S")
 end
 
 -- True when every name has exactly one closed pair of tags, in this order.
@@ -43,33 +65,32 @@ function verify.normalise(text)
     return (text:gsub("%s+", " "):match("^%s*(.-)%s*$"))
 end
 
--- nil is never equal to anything: a missing answer is a wrong one.
+-- The same short text but for capitals, punctuation and articles. Empty is equal to nothing.
 function verify.exact(answer, gold)
-    if answer == nil or gold == nil then return false end
-    return verify.normalise(tostring(answer)) == verify.normalise(tostring(gold))
+    answer, gold = text_of(answer), text_of(gold)
+    if not answer or not gold then return false end
+    answer = verify.normalise(answer)
+    return answer ~= "" and answer == verify.normalise(gold)
 end
 
--- Equal as exact numbers ("1/2" and "0.5", "35,862" and "35862.0"), or else as normalised text.
-function verify.math_equal(answer, gold)
-    if answer == nil or gold == nil then return false end
-    return exact_math.equal(tostring(answer), tostring(gold)) or verify.exact(answer, gold)
-end
+-- Whether both say the same: numbers by their exact value ("1/2" and "0.5", "35,862" and "35862.0", "50%" and "0.5"), everything
+-- else by its structure, words by their letters. Sign, point, power, bracket, order, relation and unit all count, what still has
+-- to be computed is not its value ("348*28" is not 9744), and in doubt two texts differ.
+verify.math_equal = exact_math.equal
 
 -- The text as a number, or nil.
-function verify.number(text)
-    if text == nil then return nil end
-    return exact_math.number(tostring(text))
-end
+verify.number = exact_math.number
 
 -- Word overlap, 0 to 1.
 function verify.f1(answer, gold)
-    if answer == nil or gold == nil then return 0 end
+    answer, gold = text_of(answer), text_of(gold)
+    if not answer or not gold then return 0 end
     local left, total, hits, given = {}, 0, 0, 0
-    for word in verify.normalise(tostring(gold)):gmatch("%S+") do
+    for word in verify.normalise(gold):gmatch("%S+") do
         left[word] = (left[word] or 0) + 1
         total = total + 1
     end
-    for word in verify.normalise(tostring(answer)):gmatch("%S+") do
+    for word in verify.normalise(answer):gmatch("%S+") do
         given = given + 1
         if (left[word] or 0) > 0 then
             left[word] = left[word] - 1

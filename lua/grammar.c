@@ -1,0 +1,397 @@
+#include "lua/grammar.h"
+
+#include <string.h>
+
+enum { MAX_POSTFIX = 8, MAX_TEN = 400 };
+
+/* ---- factors ---- */
+
+/* 5!, 5%, f', 90 degrees */
+static void postfix(parser *p, term *out)
+{
+    static const char KINDS[] = "!'%";
+    for (int n = 0; !p->failed; n++) {
+        const bool degree = parser_at(p, SIGN_DEGREE);
+        const bool known = degree || (p->token.kind == T_SIGN && p->token.sign < 128 && strchr(KINDS, p->token.sign));
+        if (!known) return;
+        number hundred;
+        number_decimal("100", 3, 0, &hundred);
+        if (n == MAX_POSTFIX || out->percent) {
+            parser_fail(p);
+        } else if (parser_at(p, '%') && !out->rest && number_divided(&out->n, &hundred, &out->n)) {
+            out->percent = true;
+        } else {
+            const char open[] = { degree ? 'o' : (char)p->token.sign, '(', 0 };
+            term_set(out, term_node(p, open, term_name(p, out), NULL));
+        }
+        parser_advance(p);
+    }
+}
+
+/* Behind ^ or _: {...}, -3, 12, x, (...); commas between digits separate here. */
+static void script(parser *p, term *out, bool below)
+{
+    if (grammar_braced(p, out)) {
+        parser_advance(p);
+        return;
+    }
+    p->brackets++;
+    parser_advance(p);
+    const bool negative = parser_at(p, '-'), sign = negative || parser_at(p, '+');
+    if (sign) parser_advance(p);
+    p->brackets--;
+    const token_kind kind = p->token.kind;
+    const bool fits = kind == T_NUMBER || kind == T_COMMAND || (kind == T_NAME && (below || !p->token.word));
+    if (!sign && parser_at(p, '('))
+        grammar_bracket(p, out);
+    else if (sign ? kind == T_NUMBER : fits)
+        kind == T_NAME ? (term_set(out, arena_strndup(p->memory, p->token.begin, p->token.len)), parser_advance(p))
+                       : grammar_primary(p, out);
+    else
+        parser_fail(p);
+    if (kind == T_NAME && !p->failed)
+        out->rest = items_join(p, "'", &(items){ (const char *[]){ out->rest }, 1, 1 }, "");
+    if (negative) number_negate(&out->n);
+}
+
+static void raise(parser *p, term *base, const term *exponent)
+{
+    int64_t n = 0, ten = 0;
+    number value;
+    const bool of_ten = !base->rest && !base->group && number_integer(&base->n, &ten) && ten == 10 && !exponent->rest &&
+                        number_integer(&exponent->n, &n) && n <= MAX_TEN && n >= -MAX_TEN;
+    if (of_ten && number_decimal("1", 1, (long)n, &value)) {
+        *base = (term){ .n = value, .ten = true };
+        return;
+    }
+    if (exponent->rest && strcmp(exponent->rest, "\\circ") == 0)
+        term_set(base, term_node(p, "o(", term_name(p, base), NULL));
+    else
+        term_set(base, term_node(p, "^(", term_name(p, base), term_name(p, exponent)));
+}
+
+static void power(parser *p, term *out)
+{
+    term below = { 0 }, above = { 0 };
+    bool has_below = false, has_above = false;
+    grammar_primary(p, out);
+    postfix(p, out);
+    const bool fixed = out->fixed, percent = out->percent;
+    while (!p->failed) {
+        const bool index = parser_at(p, '_'), raised = p->token.kind == T_RAISED;
+        if (!index && !raised && !parser_at(p, '^')) break;
+        if (percent || (index ? has_below : has_above)) {
+            parser_fail(p);
+        } else if (raised) {
+            term_number(p, &above);
+            if (p->token.negative) number_negate(&above.n);
+            parser_advance(p);
+        } else {
+            script(p, index ? &below : &above, index);
+        }
+        *(index ? &has_below : &has_above) = true;
+    }
+    if (p->failed || (!has_below && !has_above)) return;
+    if (has_below) term_set(out, term_node(p, "_(", term_name(p, out), term_name(p, &below)));
+    if (has_above) raise(p, out, &above);
+    out->fixed = fixed || below.fixed || above.fixed;
+    if (p->token.kind == T_SIGN && p->token.sign < 128 && strchr("!%'", p->token.sign))
+        parser_fail(p); /* x^2!: of what? */
+}
+
+/* ---- products ---- */
+
+typedef struct factors {
+    items names;
+    term first, last; /* last: as it was added */
+    number n;         /* the one that is a number alone */
+    int n_numbers, number_at;
+    bool explicit, star, fixed, plain; /* all by a sign; all by * or a dot; the others have no coefficients */
+    bool divided;
+} factors;
+
+static void add_factor(parser *p, factors *f, const term *t)
+{
+    if (f->names.n == 0) f->first = *t;
+    if (!t->rest) f->n_numbers++, f->n = t->n, f->number_at = f->names.n;
+    if (t->rest && !number_is_one(&t->n)) f->plain = false;
+    f->fixed = f->fixed || t->fixed;
+    f->last = *t;
+    items_add(p, &f->names, term_name(p, t));
+}
+
+static factors factors_of(parser *p, const term *t)
+{
+    factors f = { .explicit = true, .star = true, .plain = true };
+    add_factor(p, &f, t);
+    return f;
+}
+
+static void close_product(parser *p, factors *f, term *out)
+{
+    if (f->names.n == 1) {
+        *out = f->first;
+        return;
+    }
+    const bool leads = f->n_numbers == 1 && f->plain && (f->number_at == 0 || f->explicit);
+    if (leads) {
+        f->names.n--;
+        memmove(f->names.item + f->number_at, f->names.item + f->number_at + 1,
+                (size_t)(f->names.n - f->number_at) * sizeof *f->names.item);
+    }
+    if (f->star && !f->fixed && f->n_numbers <= 1) items_sort(&f->names);
+    *out = (term){ .fixed = f->fixed };
+    term_set(out, f->names.n == 1 ? f->names.item[0] : items_join(p, "P(", &f->names, ")"));
+    if (leads) out->n = f->n;
+    out->fixed = f->fixed;
+}
+
+/* 3 1/2 and 3\frac{1}{2}: a proper fraction behind a whole number. */
+static void mixed(parser *p, term *whole)
+{
+    term part = { 0 };
+    if (parser_at(p, SIGN_FRAC)) {
+        grammar_fraction(p, &part);
+    } else {
+        term below;
+        term_number(p, &part);
+        if (!p->token.word) parser_fail(p);
+        parser_advance(p);
+        if (!parser_at(p, '/') || p->token.spaced) parser_fail(p);
+        parser_advance(p);
+        if (p->token.kind != T_NUMBER || !p->token.word || p->token.spaced) parser_fail(p);
+        if (p->failed) return;
+        term_number(p, &below);
+        parser_advance(p);
+        term_divide(p, &part, &below);
+    }
+    number rest;
+    number_one(&rest);
+    number_negate(&rest);
+    if (p->failed || part.rest || part.n.negative || number_is_zero(&part.n) || !number_plus(&part.n, &rest, &rest) ||
+        !rest.negative || !number_plus(&whole->n, &part.n, &whole->n))
+        parser_fail(p);
+}
+
+static bool starts_factor(const parser *p)
+{
+    if (p->token.kind != T_SIGN) return p->token.kind != T_END && p->token.kind != T_RAISED;
+    return p->token.sign == '(' || (p->token.sign == '|' && !p->bars) || p->token.sign == SIGN_SQRT ||
+           p->token.sign == SIGN_FRAC;
+}
+
+/* A sign of its own is allowed behind * and /, not behind another sign. */
+static void signed_power(parser *p, term *out)
+{
+    const bool negative = parser_at(p, '-'), sign = negative || parser_at(p, '+');
+    if (sign) parser_advance(p);
+    power(p, out);
+    if (negative) number_negate(&out->n);
+}
+
+static void explicit_factor(parser *p, factors *f)
+{
+    const bool over = parser_at(p, '/'), star = parser_at(p, '*');
+    term t, so_far;
+    parser_advance(p);
+    signed_power(p, &t);
+    if (p->failed) return;
+    if (over) {
+        if (f->divided) parser_fail(p); /* a/b/c */
+        close_product(p, f, &so_far);
+        term_divide(p, &so_far, &t);
+        *f = factors_of(p, &so_far);
+        f->divided = true;
+        return;
+    }
+    if (t.ten && f->names.n == 1 && !f->first.rest && !f->divided && number_times(&f->n, &t.n, &f->n)) {
+        *f = factors_of(p, &(term){ .n = f->n });
+        return;
+    }
+    f->star = f->star && star;
+    add_factor(p, f, &t);
+}
+
+/* 2x, 5 cm, x(y+1). Behind a division only a unit, apart: 1/2x may be one half of x or of 1/x. */
+static void implicit_factor(parser *p, factors *f)
+{
+    term t;
+    const bool unit = p->token.spaced && (p->token.kind == T_NAME || p->token.kind == T_TEXT) && !f->first.rest;
+    const bool digits = p->token.kind == T_NUMBER || p->token.kind == T_RATIO;
+    const bool percent = p->token.kind == T_NAME && (token_is(&p->token, "percent") || token_is(&p->token, "pct"));
+    if ((f->divided && !unit) || (digits && !f->last.command) || f->last.percent) {
+        parser_fail(p);
+        return;
+    }
+    if (percent && f->names.n == 1 && !f->first.rest && !f->divided) {
+        number hundred;
+        number_decimal("100", 3, 0, &hundred);
+        parser_advance(p);
+        if (!number_divided(&f->n, &hundred, &f->n)) parser_fail(p);
+        *f = factors_of(p, &(term){ .n = f->n, .percent = true });
+        return;
+    }
+    power(p, &t);
+    f->explicit = f->star = false;
+    f->fixed = f->fixed || digits;
+    add_factor(p, f, &t);
+}
+
+static void product(parser *p, term *out)
+{
+    const bool whole = p->token.kind == T_NUMBER && p->token.word;
+    power(p, out);
+    if (p->failed) return;
+    const bool behind = p->token.kind == T_NUMBER || parser_at(p, SIGN_FRAC);
+    if (whole && behind && !out->rest && !out->ten && !out->percent) mixed(p, out);
+    factors f = factors_of(p, out);
+    while (!p->failed) {
+        if (parser_at(p, '*') || parser_at(p, '/') || parser_at(p, SIGN_TIMES))
+            explicit_factor(p, &f);
+        else if (starts_factor(p))
+            implicit_factor(p, &f);
+        else
+            break;
+    }
+    if (!p->failed) close_product(p, &f, out);
+}
+
+/* ---- sums, unions, relations ---- */
+
+static bool at_plus(const parser *p)
+{
+    return parser_at(p, '+') || parser_at(p, '-') || parser_at(p, SIGN_PM) || parser_at(p, SIGN_MP);
+}
+
+/* One term with the sign before it. */
+static void signed_product(parser *p, term *out)
+{
+    const int sign = at_plus(p) ? p->token.sign : '+';
+    if (at_plus(p)) parser_advance(p);
+    if (at_plus(p)) parser_fail(p); /* --5 */
+    product(p, out);
+    if (p->failed) return;
+    const bool was_signed = sign != '+';
+    if (sign == '-') number_negate(&out->n);
+    if (sign == SIGN_PM || sign == SIGN_MP) {
+        const bool fixed = out->fixed;
+        term_set(out, term_node(p, sign == SIGN_PM ? "+-(" : "-+(", term_name(p, out), NULL));
+        out->fixed = fixed;
+    }
+    if (was_signed) out->group = out->name = out->ten = false;
+}
+
+void grammar_sum(parser *p, term *out)
+{
+    items list = { 0 };
+    bool fixed = false, numbers = true;
+    signed_product(p, out);
+    if (p->failed || !at_plus(p)) return;
+    for (;;) {
+        items_add(p, &list, term_name(p, out));
+        fixed = fixed || out->words || (out->fixed && strchr(out->rest, '"'));
+        numbers = numbers && !out->rest;
+        if (p->failed || !at_plus(p)) break;
+        signed_product(p, out);
+        if (p->failed) return;
+    }
+    if (!fixed && !numbers) items_sort(&list); /* 2020-10-05 is a date: numbers alone keep their order */
+    term_set(out, items_join(p, "S(", &list, ")"));
+    out->fixed = fixed;
+}
+
+/* Unions, intersections, and a : b. */
+static void combination(parser *p, term *out)
+{
+    items list = { 0 };
+    grammar_sum(p, out);
+    const int sign = p->token.kind == T_SIGN ? p->token.sign : 0;
+    if (sign != SIGN_CUP && sign != SIGN_CAP && sign != ':') return;
+    items_add(p, &list, term_name(p, out));
+    while (parser_at(p, sign) && !p->failed) {
+        parser_advance(p);
+        grammar_sum(p, out);
+        if (!p->failed) items_add(p, &list, term_name(p, out));
+    }
+    if (p->failed) return;
+    if (sign != ':') items_sort(&list);
+    term_set(out, items_join(p, sign == SIGN_CUP ? "U(" : sign == SIGN_CAP ? "I(" : ":(", &list, ")"));
+}
+
+static const char *relation_sign(const parser *p)
+{
+    if (p->token.kind != T_SIGN) return NULL;
+    switch (p->token.sign) {
+    case '=':
+        return "=";
+    case '<':
+        return "<";
+    case '>':
+        return ">";
+    case SIGN_LE:
+        return "<=";
+    case SIGN_GE:
+        return ">=";
+    case SIGN_NE:
+        return "!=";
+    case SIGN_ABOUT:
+        return "~";
+    default:
+        return NULL;
+    }
+}
+
+/* Sides and signs in turn. Written from the other end when every sign points left; sides of one = or != sorted. */
+static void direct(items *list)
+{
+    bool left = true;
+    for (int i = 1; i < list->n; i += 2) left = left && list->item[i][0] == '>';
+    const bool even = list->n == 3 && (list->item[1][0] == '=' || list->item[1][0] == '!');
+    const bool swap = left || (even && strcmp(list->item[0], list->item[2]) > 0);
+    for (int i = 0; swap && i < list->n / 2; i++) {
+        const char *other = list->item[list->n - 1 - i];
+        list->item[list->n - 1 - i] = list->item[i];
+        list->item[i] = other;
+    }
+    for (int i = 1; left && i < list->n; i += 2) list->item[i] = list->item[i][1] ? "<=" : "<";
+}
+
+void grammar_relation(parser *p, term *out)
+{
+    items list = { 0 };
+    combination(p, out);
+    if (p->failed || !relation_sign(p)) return;
+    const bool named = out->name, equation = parser_at(p, '=');
+    items_add(p, &list, term_name(p, out));
+    for (const char *sign; !p->failed && (sign = relation_sign(p));) {
+        items_add(p, &list, sign);
+        parser_advance(p);
+        combination(p, out);
+        if (!p->failed) items_add(p, &list, term_name(p, out));
+    }
+    if (p->failed) return;
+    const char *value = list.n == 3 && named && equation ? list.item[2] : NULL;
+    direct(&list);
+    term_set(out, items_join(p, "=(", &list, ")"));
+    out->value = value;
+}
+
+static bool separated(parser *p, char *separator)
+{
+    const bool comma = parser_at(p, ','), semicolon = parser_at(p, ';');
+    if (!comma && !semicolon) return false;
+    const char c = comma ? ',' : ';';
+    if (*separator && *separator != c) parser_fail(p);
+    *separator = c;
+    parser_advance(p);
+    return true;
+}
+
+/* Items up to what is no separator. */
+void grammar_list(parser *p, items *list, term *last, char *separator)
+{
+    do {
+        grammar_relation(p, last);
+        items_add(p, list, term_name(p, last));
+    } while (separated(p, separator) && !p->failed);
+}

@@ -1,0 +1,112 @@
+#include "lua/grammar.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_ITEMS = 1024 };
+
+void parser_fail(parser *p)
+{
+    p->failed = true;
+    p->token.kind = T_END;
+    p->token.sign = 0;
+}
+
+void parser_advance(parser *p)
+{
+    if (p->failed) return;
+    token_next(p->text, p->len, &p->at, p->brackets > 0, &p->token);
+    if (p->token.kind == T_BAD) parser_fail(p);
+}
+
+bool parser_at(const parser *p, int sign) { return p->token.kind == T_SIGN && p->token.sign == sign; }
+
+void items_add(parser *p, items *list, const char *item)
+{
+    if (list->n == MAX_ITEMS) {
+        parser_fail(p);
+        return;
+    }
+    if (list->n == list->room) {
+        const char **larger = arena_array(p->memory, const char *, list->room ? 4 * list->room : 8);
+        if (list->n) memcpy(larger, list->item, (size_t)list->n * sizeof *larger);
+        list->item = larger;
+        list->room = list->room ? 4 * list->room : 8;
+    }
+    list->item[list->n++] = item;
+}
+
+static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
+void items_sort(items *list)
+{
+    if (list->n > 1) qsort(list->item, (size_t)list->n, sizeof *list->item, by_text);
+}
+
+/* open item , item close */
+const char *items_join(parser *p, const char *open, const items *list, const char *close)
+{
+    size_t len = strlen(open) + strlen(close) + 1;
+    for (int i = 0; i < list->n; i++) len += strlen(list->item[i]) + 1;
+    char *text = arena_alloc(p->memory, len), *to = stpcpy(text, open);
+    for (int i = 0; i < list->n; i++) {
+        if (i > 0) *to++ = ',';
+        to = stpcpy(to, list->item[i]);
+    }
+    stpcpy(to, close);
+    return text;
+}
+
+const char *term_node(parser *p, const char *open, const char *a, const char *b)
+{
+    const items list = { (const char *[]){ a, b }, b ? 2 : 1, 2 };
+    return items_join(p, open, &list, ")");
+}
+
+/* ---- terms ---- */
+
+void term_set(term *t, const char *rest)
+{
+    const bool fixed = t->fixed;
+    *t = (term){ .rest = rest, .fixed = fixed };
+    number_one(&t->n);
+}
+
+static const char *number_name(parser *p, const number *n)
+{
+    char text[NUMBER_TEXT + 1] = "#";
+    number_text(n, text + 1);
+    return arena_strdup(p->memory, text);
+}
+
+const char *term_name(parser *p, const term *t)
+{
+    if (t->rest && number_is_one(&t->n)) return t->rest;
+    const char *n = number_name(p, &t->n);
+    return t->rest ? term_node(p, "C(", n, t->rest) : n;
+}
+
+void term_number(parser *p, term *out)
+{
+    const token *k = &p->token;
+    *out = (term){ 0 };
+    if (number_decimal(k->digits, k->n_digits, k->exponent, &out->n)) return;
+    term_set(out, items_join(p, "H(", &(items){ (const char *[]){ arena_strndup(p->memory, k->begin, k->len) }, 1, 1 },
+                             ")"));
+}
+
+void term_divide(parser *p, term *a, const term *b)
+{
+    number n;
+    if (b->percent) parser_fail(p); /* 1/2%: of what? */
+    if (!a->rest && !b->rest && number_divided(&a->n, &b->n, &n)) {
+        *a = (term){ .n = n };
+        return;
+    }
+    term above = *a, below = *b;
+    const bool negative = above.n.negative != below.n.negative, fixed = a->fixed || b->fixed;
+    above.n.negative = below.n.negative = false;
+    term_set(a, term_node(p, "D(", term_name(p, &above), term_name(p, &below)));
+    a->n.negative = negative;
+    a->fixed = fixed;
+}
