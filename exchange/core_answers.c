@@ -146,10 +146,11 @@ static bool judge_episode(core *c, batch *b, work *w, uint32_t peer, episode *e)
     return false;
 }
 
-/* Of a refill that an earlier life had opened and this one hasn't yet: not to be acknowledged, since it is kept
- * nowhere; its actor keeps it until the task is asked for again. */
+/* Of a step, or a refill, that an earlier life had opened and this one hasn't yet: not to be acknowledged, since it is
+ * kept nowhere; its actor keeps it until the task is asked for again. */
 static bool is_early(const core *c, uint64_t id)
 {
+    if (task_id_step(id) > (task_id_eval(id) ? c->version : c->opened)) return true;
     for (size_t i = 0; i < c->batches.len; i++) {
         const batch *b = c->batches.data[i];
         if (b->eval == task_id_eval(id) && b->step == task_id_step(id))

@@ -153,6 +153,7 @@ static void connect_client(world *w, client *c)
     w->subject->peer(w, c, true);
     for (size_t i = 0; i < c->unacked.len; i++) {
         const event e = delivery(c, &c->unacked.data[i]);
+        w->arrived = !task_id_eval(e.id) && task_id_step(e.id) > w->ready ? e.id : 0;
         w->subject->episode(w, c->peer, episode_of(w, &e));
         c->unacked.data[i].old = true;
     }
@@ -465,7 +466,7 @@ static void open_world(world *w, const subject *under_test, const core_config *c
                   .subject = under_test,
                   .config = *config,
                   .max_staleness = config->schedule.max_staleness };
-    w->crashes_left = rough ? (int)test_random_below(&w->rnd, 3) : 0;
+    w->crashes_left = rough ? (int)test_random_below(&w->rnd, 4) : 0;
     for (int i = 0; i < ACTORS + JUDGES; i++) w->clients[i].actor = i < ACTORS;
     begin_life(w, 0, 2000);
 }
