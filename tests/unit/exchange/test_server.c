@@ -407,6 +407,24 @@ static void what_is_beyond_the_limits_costs_its_sender_and_not_the_task(void **s
     }
 }
 
+/* Version 0 exists, but step 2 of a run without staleness is version 1's. */
+static void tokens_of_a_version_that_the_task_does_not_allow_are_refused(void **state)
+{
+    (void)state;
+    stage *s = open_stage();
+    come(s, ANN);
+    publish(s, 1);
+    want(s, ANN, GROUP);
+    want(s, ANN, GROUP);
+    assert_int_equal(s->sent[ANN][MSG_TASK], 2 * GROUP);
+    episode *e = episode_of(s, task_id(false, 2, 0), 0);
+    e->tokens.segments[0].version = 0;
+    deliver(s, ANN, e);
+    assert_int_equal(stats(s).refused, 1);
+    assert_non_null(strstr(s->said, "tokens of version 0 (the task allows 1 to 1)"));
+    close_stage(s);
+}
+
 static void a_score_beyond_its_bounds_is_asked_of_another(void **state)
 {
     (void)state;
@@ -529,6 +547,7 @@ int main(void)
         cmocka_unit_test(only_who_was_asked_for_a_score_gives_it),
         cmocka_unit_test(a_failure_counts_against_the_attempt_it_speaks_of),
         cmocka_unit_test(what_is_beyond_the_limits_costs_its_sender_and_not_the_task),
+        cmocka_unit_test(tokens_of_a_version_that_the_task_does_not_allow_are_refused),
         cmocka_unit_test(a_score_beyond_its_bounds_is_asked_of_another),
         cmocka_unit_test(an_answer_that_can_not_be_read_ends_its_lease_at_once),
         cmocka_unit_test(who_only_takes_and_leaves_uses_nothing_up),
