@@ -169,25 +169,60 @@ int optimizer_check(const optimizer *o, const weights *w, error *err)
     return rc;
 }
 
-int optimizer_step(optimizer *o, weights *w, const float *grads, optim_report *report, error *err)
+/* The gradient's norm, what it is multiplied by for it, and the learning rate. */
+static int begin_update(const optimizer *o, const weights *w, const float *grads, optim_report *report, float *scale,
+                        error *err)
 {
+    const double most = o->config.clip_norm;
     double norm;
     if (optimizer_norm(o, w, grads, &norm, err) != OK) return ERR_STATE;
-    const struct ops *ops = device_ops(w->dev);
+    *report = (optim_report){ .grad_norm = norm, .lr = optimizer_lr(&o->config, o->step + 1) };
+    *scale = (float)(most > 0 && norm > most ? most / norm : 1);
+    return OK;
+}
+
+static int end_update(const optimizer *o, weights *w, int64_t update, error *err)
+{
+    if (o->shard) shard_gather(o->shard, w->dev, w->data);
+    return optimizer_check(o, w, err) == OK ? OK : error_within(err, "after update %" PRId64, update);
+}
+
+int optimizer_step(optimizer *o, weights *w, const float *grads, optim_report *report, error *err)
+{
     const optim_config *c = &o->config;
-    const int64_t step = o->step + 1;
-    const double lr = optimizer_lr(c, step);
-    *report = (optim_report){ .grad_norm = norm, .lr = lr };
-    if (!(norm > 0)) return OK;
-    const double scale = c->clip_norm > 0 && norm > c->clip_norm ? c->clip_norm / norm : 1;
+    float scale;
+    if (begin_update(o, w, grads, report, &scale, err) != OK) return ERR_STATE;
+    if (!(report->grad_norm > 0)) return OK;
+    o->step++;
     for (int i = 0; i < o->n; i++) {
         const optim_run *r = &o->runs[i];
         if (r->frozen) continue;
         const double decay = w->table->items[r->param].rank >= 2 ? c->weight_decay : 0;
-        ops->adamw(w->dev, w->data + r->at, grads + r->at, o->m + r->place, o->v + r->place, r->count, (float)lr,
-                   (float)c->beta1, (float)c->beta2, (float)c->eps, (float)decay, (float)scale, step);
+        device_ops(w->dev)->adamw(w->dev, w->data + r->at, grads + r->at, o->m + r->place, o->v + r->place, r->count,
+                                  (float)report->lr, (float)c->beta1, (float)c->beta2, (float)c->eps, (float)decay,
+                                  scale, o->step);
     }
-    o->step = step;
-    if (o->shard) shard_gather(o->shard, w->dev, w->data);
-    return optimizer_check(o, w, err) == OK ? OK : error_within(err, "after update %" PRId64, step);
+    return end_update(o, w, o->step, err);
+}
+
+/* Pieces small enough that the copies of their moments are no memory to speak of. */
+int optimizer_pull(optimizer *o, weights *w, const float *grads, optim_report *report, error *err)
+{
+    enum { PIECE = 1 << 18 };
+    const optim_config *c = &o->config;
+    float scale;
+    if (begin_update(o, w, grads, report, &scale, err) != OK) return ERR_STATE;
+    if (!(report->grad_norm > 0)) return OK;
+    float *m = device_alloc(w->dev, 2 * sizeof *m * PIECE), *v = m + PIECE;
+    for (int i = 0; i < o->n; i++)
+        for (int64_t at = 0; at < o->runs[i].count && !o->runs[i].frozen; at += PIECE) {
+            const optim_run *r = &o->runs[i];
+            const int64_t n = r->count - at < PIECE ? r->count - at : PIECE;
+            device_ops(w->dev)->zero(w->dev, m, n);
+            device_copy(w->dev, v, o->v + r->place + at, sizeof *v * (size_t)n);
+            device_ops(w->dev)->adamw(w->dev, w->data + r->at + at, grads + r->at + at, m, v, n, (float)report->lr, 0,
+                                      (float)c->beta2, (float)c->eps, 0, scale, o->step + 1);
+        }
+    device_free(w->dev, m);
+    return end_update(o, w, o->step + 1, err);
 }

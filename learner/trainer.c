@@ -35,9 +35,9 @@ struct trainer {
     float *grads;         /* [total] */
     float *lora_grads;    /* [the adapter's total] */
     arena *step;
-    int64_t updates; /* of the optimizer when the step under way began */
-    double *before;  /* what was remembered then, as trainer_memory_save has it; the arena's */
-    bool picked;     /* micro_tokens is ours, not the recipe's */
+    bool touched;   /* weights or moments are no longer those of the version: an update has begun */
+    double *before; /* what was remembered then, as trainer_memory_save has it; the arena's */
+    bool picked;    /* micro_tokens is ours, not the recipe's */
 };
 
 static void copy_weights(weights *to, const weights *from)
@@ -195,7 +195,7 @@ int trainer_check(const trainer *t, error *err)
 
 int64_t trainer_version(const trainer *t) { return t->w->version; }
 int trainer_micro_tokens(const trainer *t) { return t->config.micro_tokens; }
-bool trainer_whole(const trainer *t) { return t->optimizer->step == t->updates; }
+bool trainer_whole(const trainer *t) { return !t->touched; }
 optimizer *trainer_optimizer(trainer *t) { return t->optimizer; }
 lora *trainer_lora(trainer *t) { return t->lora; }
 weights *trainer_moving_reference(trainer *t) { return t->config.reference_every > 0 ? t->reference : NULL; }
@@ -244,7 +244,6 @@ void trainer_memory_load(trainer *t, const double *from)
 {
     const double micro_tokens = *from++;
     if (t->picked && micro_tokens >= 1 && micro_tokens <= INT32_MAX) t->config.micro_tokens = (int)micro_tokens;
-    t->updates = t->optimizer->step;
     recall(t, from);
 }
 
@@ -322,8 +321,9 @@ static void freeze_blocks(trainer *t, const weights *trained, const float *grads
     isolation_learn(t->isolation, owner, t->squares);
 }
 
-/* One update by the step's gradient, which is none where that is exactly 0: then nothing but the metrics changes. */
-static int update(trainer *t, int owner, bool *moved, metrics *out, error *err)
+/* One update by the step's gradient, and none where that is exactly 0: then nothing but the metrics changes. Without a
+ * signal the gradient is a KL's, and the update by that alone. */
+static int update(trainer *t, int owner, bool signal, bool *moved, metrics *out, error *err)
 {
     const int64_t began = clock_us();
     optim_report report;
@@ -334,7 +334,9 @@ static int update(trainer *t, int owner, bool *moved, metrics *out, error *err)
     if (t->lora) lora_project(t->lora, t->grads, t->lora_grads);
     if (t->isolation && optimizer_norm(t->optimizer, trained, grads, &norm, err) != OK) return ERR_STATE;
     if (t->isolation && norm > 0) freeze_blocks(t, trained, grads, owner, out);
-    if (optimizer_step(t->optimizer, trained, grads, &report, err) != OK) return ERR_STATE;
+    t->touched = true;
+    if ((signal ? optimizer_step : optimizer_pull)(t->optimizer, trained, grads, &report, err) != OK) return ERR_STATE;
+    t->touched = *moved || report.grad_norm > 0;
     *moved |= report.grad_norm > 0;
     if (t->lora && report.grad_norm > 0) {
         lora_merge(t->lora, t->w);
@@ -506,7 +508,7 @@ static int train(trainer *t, const pack_plan *plan, const advantage_table *table
         if (e > 0) weights_seal(t->w, t->w->version); /* what the last update changed */
         rc = gradient_of(t, plan, table, first, sums, err);
         if (rc == OK) sum_over_ranks(t, sums);
-        if (rc == OK && plan->learns) rc = update(t, owner, moved, out, err);
+        if (rc == OK && plan->learns) rc = update(t, owner, plan->signal, moved, out, err);
     }
     return rc;
 }
@@ -599,6 +601,7 @@ static void comm_metrics(trainer *t, uint64_t sent_before, metrics *out)
 static void count_metrics(const pack_plan *plan, const step_sums *sums, bool moved, metrics *out)
 {
     metrics_set(out, "training/signal", plan->signal);
+    if (!plan->learns) metrics_set(out, "actor/grad_norm", 0);
     metrics_set(out, "training/tokens_trained", moved ? sums->loss.tokens : 0);
     metrics_set(out, "training/episodes_trained", moved ? plan->trained : 0);
 }
@@ -663,9 +666,9 @@ static int step_guarded(void *ctx, error *err)
 
 int trainer_step(trainer *t, const group *const *groups, int n_groups, metrics *out, error *err)
 {
-    t->updates = t->optimizer->step, t->before = NULL;
+    t->touched = false, t->before = NULL;
     const int rc = device_guard(t->w->dev, step_guarded, &(stepping){ t, groups, n_groups, out }, err);
     if (rc != OK && t->before && trainer_whole(t)) recall(t, t->before + 1);
-    if (rc == OK) t->updates = t->optimizer->step;
+    if (rc == OK) t->touched = false;
     return rc;
 }

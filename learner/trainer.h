@@ -78,8 +78,8 @@ void trainer_free(trainer *t);
  * What moves weights: an advantage; a KL to the reference, over all tokens that count, whatever their rewards;
  * something given that is learned by heart. A step with none of them (equal rewards, up to rounding: rollout/signal.h),
  * or whose gradient is exactly 0, changes nothing but the version: an update by momentum alone would be one that no
- * episode asked for. With a KL alone the update is AdamW's of its gradient (whose moments are those of all earlier
- * steps), and what is remembered of objectives (cosines, trends, importances) stays as it was.
+ * episode asked for. Where a KL alone has a gradient the weights move by that alone (optimizer_pull), and the rest
+ * stays as it is: moments, the count of updates, what is remembered of objectives (cosines, trends, importances).
  *
  * Writes its metrics under the field's names (actor/pg_loss, actor/grad_norm, reward/NAME/mean, training/...).
  * ERR_STATE, naming the step and the parameter, when the gradient is not finite (nothing was changed) or weights and

@@ -48,6 +48,38 @@ static void an_update_is_adamw_on_the_clipped_gradient(void **state)
     tiny_close(&t);
 }
 
+/* What AdamW would do without momentum: g / sqrt(v) of both gradients' v; and nobody remembers it. */
+static void a_pull_is_by_its_gradient_alone(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(1);
+    error err = { 0 };
+    optim_config c = optim_default();
+    c.lr = 0.01, c.warmup = 0, c.clip_norm = 0, c.weight_decay = 0.1;
+    optimizer *o = optimizer_new(&c, t.w, NULL);
+    const size_t n = (size_t)t.table->total;
+    const int64_t at = param_find(t.table, PARAM_Q, 0)->offset + 3, other = param_find(t.table, PARAM_UP, 1)->offset;
+    float *g = calloc(n, sizeof *g);
+    optim_report report;
+    g[at] = 3, g[other] = 2;
+    test_ok(optimizer_step(o, t.w, g, &report, &err), &err);
+    const double before = (double)t.w->data[at], rest = (double)t.w->data[other];
+    const float m = o->m[at], v = o->v[at];
+    g[at] = -0.5f, g[other] = 0;
+    test_ok(optimizer_pull(o, t.w, g, &report, &err), &err);
+    const double square = 0.95 * 0.05 * 9 + 0.05 * 0.25;
+    test_near((double)t.w->data[at], before + 0.01 * 0.5 / sqrt(square / (1 - 0.95 * 0.95)), 1e-6, "weight");
+    assert_true((double)t.w->data[other] == rest && o->m[at] == m && o->v[at] == v && o->step == 1);
+    memset(g, 0, n * sizeof *g);
+    const uint64_t hash = weights_hash(t.w);
+    test_ok(optimizer_pull(o, t.w, g, &report, &err), &err);
+    test_ok(optimizer_step(o, t.w, g, &report, &err), &err); /* momentum alone is no reason to move */
+    assert_true(weights_hash(t.w) == hash && o->step == 1 && o->m[at] == m);
+    free(g);
+    optimizer_free(o, t.dev);
+    tiny_close(&t);
+}
+
 static void a_gradient_that_is_not_finite_changes_nothing(void **state)
 {
     (void)state;
@@ -71,6 +103,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(warm_up_is_linear_and_cosine_ends_at_a_tenth),
         cmocka_unit_test(an_update_is_adamw_on_the_clipped_gradient),
+        cmocka_unit_test(a_pull_is_by_its_gradient_alone),
         cmocka_unit_test(a_gradient_that_is_not_finite_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
