@@ -50,7 +50,7 @@ static void insert_chunk(arena *a, size_t at, size_t bytes)
         a->capacity = a->capacity ? 2 * a->capacity : 8;
         a->chunks = xrealloc(a->chunks, a->capacity * sizeof *a->chunks);
     }
-    void *data = aligned_alloc(ALIGN, bytes);
+    void *data = memory_fits(bytes, 0, NULL) ? aligned_alloc(ALIGN, bytes) : NULL;
     if (!data) memory_exhausted(bytes);
     memmove(a->chunks + at + 1, a->chunks + at, (a->n - at) * sizeof *a->chunks);
     a->chunks[at] = (chunk){ .data = data, .size = bytes };

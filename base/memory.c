@@ -166,7 +166,9 @@ bool memory_fits(uint64_t bytes, uint64_t held, memory_room *room)
     if (bytes < ASKED_FOR) return true;
     const memory_room found = memory_room_now("", held);
     if (room) *room = found;
-    return found.bytes > MARGIN && bytes <= found.bytes - MARGIN;
+    /* A ulimit refuses, and that is all; where the kernel would kill, others get a margin. */
+    const uint64_t share = found.of / 16, margin = share < MARGIN ? share : MARGIN;
+    return bytes <= less(found.bytes, strncmp(found.limit, "ulimit", 6) == 0 ? 0 : margin);
 }
 
 /* A group's limit is looked at as if nothing were used: the smallest of them and of the machine. */

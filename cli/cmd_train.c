@@ -145,10 +145,12 @@ static int start_workers(train *t, const char *role, int64_t n, error *err)
 static void heed(train *t, const json_t *line)
 {
     const char *event = "", *text = "";
+    int64_t step = 0;
     json_opt_string(line, "event", "report", "", &event, NULL);
     json_opt_string(line, "text", "report", "", &text, NULL);
+    json_opt_int(line, "step", "report", 0, &step, NULL);
     supervisor_heard(t->supervisor, strcmp(event, "peers") == 0 ? text : NULL);
-    if (strcmp(event, "step") == 0 || strcmp(event, "eval") == 0) supervisor_step(t->supervisor);
+    if (strcmp(event, "step") == 0) supervisor_step(t->supervisor, step);
     if (strcmp(event, "farewell") == 0) supervisor_farewell(t->supervisor);
 }
 

@@ -216,7 +216,8 @@ static int out_of_memory(learner *l, error *err)
     const recipe *r = l->config.recipe;
     error why = { 0 };
     device_scratch_drop(l->config.model->weights->dev);
-    const bool saved = trainer_whole(l->trainer) && save(l, &why) == OK;
+    const bool alone = !l->config.comm || l->config.comm->size == 1; /* others wait inside the step, not for a save */
+    const bool saved = alone && trainer_whole(l->trainer) && save(l, &why) == OK;
     return error_set(err, ERR_MEMORY,
                      "%s; lower learner.micro_tokens (%d now) or rollout.max_context (%" PRId64 " now); %s", err->text,
                      trainer_micro_tokens(l->trainer), r->max_context,
@@ -295,6 +296,11 @@ int learner_open(learner *l, const learn_config *config, error *err)
     tc.rows = config->rows;
     tc.comm = config->comm;
     l->trainer = trainer_new(&tc, config->model->weights, err);
+    if (!l->trainer && err->code == ERR_MEMORY)
+        return error_set(
+            err, ERR_MEMORY,
+            "%s; weights, gradient and moments of %.3g parameters don't fit: lora.rank makes moments small", err->text,
+            (double)config->model->table->total);
     if (!l->trainer) return err->code;
     if (config->sampler) l->ahead = xcalloc((size_t)rows_kept(l), sizeof *l->ahead);
     if (!config->checkpoint) return say_size(l), OK;

@@ -1,8 +1,10 @@
 /* troupe - one binary with verbs. This file is the table of them; each verb is a file. */
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/str.h"
 #include "cli/verbs.h"
 
@@ -63,6 +65,7 @@ static int unknown_verb(const char *word)
 
 int main(int argc, char **argv)
 {
+    json_set_alloc_funcs(xmalloc, free); /* out of memory it ends like we do: its NULLs are for what is malformed */
     if (argc < 2) {
         usage(stderr);
         return 2;

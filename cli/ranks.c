@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "proto/messages.h"
 
 typedef enum word { WORD_STEP, WORD_SAVE, WORD_END } word;
@@ -94,14 +95,13 @@ void ranks_end(comm *c)
 
 static int train_step(comm *c, trainer *t, metrics *m, size_t bytes, error *err)
 {
-    char *data = malloc(bytes + 1);
-    if (!data) return error_set(err, ERR_MEMORY, "a step of %zu bytes", bytes);
+    char *data = xmalloc(bytes + 1);
     comm_broadcast(c, data, bytes);
     reader r = { data };
     const uint32_t n = (uint32_t)number(&r);
-    group **groups = calloc((size_t)n + 1, sizeof *groups);
+    group **groups = xcalloc((size_t)n + 1, sizeof *groups);
     uint32_t read = 0;
-    while (groups && read < n && (groups[read] = read_group(&r, err))) read++;
+    while (read < n && (groups[read] = read_group(&r, err))) read++;
     metrics_clear(m);
     const int rc = read == n ? trainer_step(t, (const group *const *)groups, (int)n, m, err) : err->code;
     for (uint32_t i = 0; i < read; i++) group_free(groups[i]);
@@ -113,8 +113,8 @@ static int train_step(comm *c, trainer *t, metrics *m, size_t bytes, error *err)
 static void give_moments(trainer *t, const weights *w)
 {
     const weights *trained = trainer_lora(t) ? trainer_lora(t)->w : w;
-    float *unread = malloc(2 * sizeof(float) * (size_t)trained->table->total);
-    if (unread) optimizer_export(trainer_optimizer(t), trained, unread, unread + trained->table->total);
+    float *unread = xmalloc(2 * sizeof(float) * (size_t)trained->table->total);
+    optimizer_export(trainer_optimizer(t), trained, unread, unread + trained->table->total);
     free(unread);
 }
 

@@ -38,7 +38,8 @@ struct supervisor {
     supervisor_config config;
     vec(child) children;
     bool stopping, farewell;
-    uint64_t steps;
+    int64_t step;                           /* the latest that is done */
+    uint64_t steps;                         /* done for the first time while we look */
     int64_t heard_ms, listed_ms, looked_ms; /* the principal reported; reported its peers; everybody was looked at */
     str peers;
 };
@@ -332,7 +333,11 @@ void supervisor_heard(supervisor *s, const char *peers)
     str_puts(&s->peers, peers);
 }
 
-void supervisor_step(supervisor *s) { s->steps++; }
+void supervisor_step(supervisor *s, int64_t step)
+{
+    if (step > s->step) s->step = step, s->steps++;
+}
+
 void supervisor_farewell(supervisor *s) { s->farewell = true; }
 
 /* ---- the end ---- */

@@ -57,7 +57,9 @@ supervisor_state supervisor_poll(supervisor *s, error *err);
 /* The principal has reported who is connected: names with a blank behind each, "actor-1 reward-1 ". NULL: it has
  * reported something else. */
 void supervisor_heard(supervisor *s, const char *peers);
-void supervisor_step(supervisor *s); /* the run has moved on: what died before doesn't count */
+/* The run has done this step. A new one (not one that is done again after a crash) is progress: what died before
+ * doesn't count any more. */
+void supervisor_step(supervisor *s, int64_t step);
 /* The principal is about to say goodbye: who leaves now isn't started again. */
 void supervisor_farewell(supervisor *s);
 /* SIGTERM to the principal alone (the learner writes its checkpoint and says goodbye to the others), then,

@@ -162,11 +162,17 @@ static void cpu_copy(device *dev, void *to, const void *from, size_t bytes)
     memcpy(to, from, bytes);
 }
 
-/* NULL: there is no room for it. */
+static char *map_scratch(const cpu_device *dev, size_t bytes)
+{
+    return memory_fits(bytes, dev->arrays + dev->scratch, NULL) ? map_pages(bytes) : NULL;
+}
+
+/* Whole chunks; where there is no room for those, what is needed and no more. NULL: not even that. */
 static chunk *add_chunk(cpu_device *dev, size_t least)
 {
-    const size_t bytes = least > CHUNK_BYTES ? (least + CHUNK_BYTES - 1) / CHUNK_BYTES * CHUNK_BYTES : CHUNK_BYTES;
-    char *data = memory_fits(bytes, dev->arrays + dev->scratch, NULL) ? map_pages(bytes) : NULL;
+    size_t bytes = (least + CHUNK_BYTES - 1) / CHUNK_BYTES * CHUNK_BYTES;
+    char *data = map_scratch(dev, bytes);
+    if (!data) data = map_scratch(dev, bytes = (least + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
     if (!data) return NULL;
     if (dev->n_chunks == dev->room) {
         dev->room = dev->room ? 2 * dev->room : 16;
@@ -185,7 +191,7 @@ static void *cpu_scratch(device *base, size_t bytes, error *err)
     while (dev->current < dev->n_chunks && dev->chunks[dev->current].bytes - dev->chunks[dev->current].used < bytes)
         dev->current++;
     if (dev->current == dev->n_chunks && !add_chunk(dev, bytes))
-        return refuse(dev, "scratch needs", bytes > CHUNK_BYTES ? bytes : CHUNK_BYTES, dev->used, err);
+        return refuse(dev, "scratch needs", bytes, dev->used, err);
     chunk *c = &dev->chunks[dev->current];
     void *p = c->data + c->used;
     c->used += bytes;

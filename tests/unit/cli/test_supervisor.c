@@ -180,6 +180,24 @@ static void a_child_that_dies_twice_for_one_reason_ends_the_run_with_it(void **s
     close_house(h);
 }
 
+/* A learner that dies after every step does the steps behind its checkpoint again and again: that is no progress. */
+static void steps_that_are_done_again_are_no_progress(void **state)
+{
+    (void)state;
+    house *h = open_house();
+    error err = { 0 };
+    add(h, (const char *const[]){ "sh", "-c", "sleep 0.3; kill -SEGV $$", NULL }, NULL, true);
+    int64_t step = 1;
+    supervisor_state now = RUN_GOES_ON;
+    for (int64_t until_ms = clock_ms() + PATIENCE_MS; now == RUN_GOES_ON; now = turn(h, 50, &err)) {
+        supervisor_step(h->s, step = step % 3 + 1);
+        if (clock_ms() > until_ms) fail_msg("it was started again for ever");
+    }
+    assert_int_equal(now, RUN_FAILED);
+    assert_non_null(strstr(err.text, "killed by signal 11"));
+    close_house(h);
+}
+
 static void a_crash_counts_as_a_reason(void **state)
 {
     (void)state;
@@ -317,6 +335,7 @@ int main(void)
         cmocka_unit_test(a_child_that_was_killed_is_started_again_with_its_second_words),
         cmocka_unit_test(last_words_need_no_log),
         cmocka_unit_test(a_child_that_dies_twice_for_one_reason_ends_the_run_with_it),
+        cmocka_unit_test(steps_that_are_done_again_are_no_progress),
         cmocka_unit_test(a_crash_counts_as_a_reason),
         cmocka_unit_test(a_child_that_leaves_while_the_run_goes_on_is_started_again),
         cmocka_unit_test(who_leaves_at_the_farewell_is_let_go),
