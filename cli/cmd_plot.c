@@ -14,8 +14,10 @@
 #include "cli/arguments.h"
 #include "cli/metrics_file.h"
 #include "cli/verbs.h"
+#include "rollout/score.h"
 
-enum { WIDTH = 720, HEIGHT = 400, LEFT = 56, RIGHT = 16, TOP = 40, BOTTOM = 76, MAX_RUNS = 6 };
+enum { WIDTH = 720, LEFT = 56, RIGHT = 16, TITLE = 34, CURVES = 284, BOTTOM = 76, MAX_RUNS = 6 };
+enum { LEGEND_COLUMNS = 3, LEGEND_ROW = 18, LABEL = 26 }; /* a label's characters */
 static const char *const COLOURS[MAX_RUNS] = { "#1f6feb", "#d1242f", "#1a7f37", "#9a6700", "#8250df", "#57606a" };
 
 typedef struct point {
@@ -24,7 +26,7 @@ typedef struct point {
 typedef vec(point) curve;
 
 typedef struct run_curves {
-    const char *label;
+    char label[128];
     curve train, eval, shots;
 } run_curves;
 
@@ -48,96 +50,136 @@ static void add_line(void *ctx, const json_t *line)
 
 static int read_run(run_curves *r, const char *dir, const char *objective, error *err)
 {
-    const char *slash = strrchr(dir, '/');
-    r->label = slash && slash[1] ? slash + 1 : dir;
+    size_t end = strlen(dir);
+    while (end > 1 && dir[end - 1] == '/') end--; /* runs/a/ is runs/a */
+    size_t begin = end;
+    while (begin > 0 && dir[begin - 1] != '/') begin--;
+    snprintf(r->label, sizeof r->label, "%.*s", (int)(end - begin), dir + begin);
     if (metrics_file_read(dir, add_line, &(reading){ r, objective }, err) != OK) return err->code;
     if (r->train.len + r->eval.len > 0) return OK;
     return error_set(err, ERR_NOT_FOUND, "%s/metrics.jsonl has no values of '%s' yet", dir, objective);
 }
 
-static double last_step(const run_curves *runs, int n)
+/* Steps to the right, rewards upwards: 0 to 1, and further where there are others. */
+typedef struct axes {
+    double steps, least, most;
+    int top, height; /* of the curves, of all */
+} axes;
+
+static void stretch(axes *a, const curve *c)
 {
-    double most = 1;
-    for (int i = 0; i < n; i++) {
-        const curve *const all[] = { &runs[i].train, &runs[i].eval };
-        for (int c = 0; c < 2; c++)
-            for (size_t k = 0; k < all[c]->len; k++) most = fmax(most, all[c]->data[k].x);
+    for (size_t k = 0; k < c->len; k++) {
+        a->steps = fmax(a->steps, c->data[k].x);
+        a->least = fmin(a->least, c->data[k].y), a->most = fmax(a->most, c->data[k].y);
     }
-    return most;
 }
 
-static double place_x(double x, double most) { return LEFT + x / most * (WIDTH - LEFT - RIGHT); }
-static double place_y(double y) { return HEIGHT - BOTTOM - fmax(0, fmin(1, y)) * (HEIGHT - TOP - BOTTOM); }
+static axes axes_of(const run_curves *runs, int n)
+{
+    const int rows = (n + LEGEND_COLUMNS - 1) / LEGEND_COLUMNS;
+    axes a = { .steps = 1, .most = 1, .top = TITLE + rows * LEGEND_ROW };
+    a.height = a.top + CURVES + BOTTOM;
+    for (int i = 0; i < n; i++) stretch(&a, &runs[i].train), stretch(&a, &runs[i].eval);
+    return a;
+}
 
-static void draw_axes(str *svg, const char *objective, double most)
+static double place_x(const axes *a, double x) { return LEFT + x / a->steps * (WIDTH - LEFT - RIGHT); }
+static double place_y(const axes *a, double y)
+{
+    return a->top + CURVES - (y - a->least) / (a->most - a->least) * CURVES;
+}
+
+/* Text of a user's: at most `most` characters, and nothing of it is markup. */
+static void add_text(str *svg, const char *text, int most)
+{
+    for (int n = 0; *text && n < most; n++) {
+        const size_t len = utf8_length(text, text + strlen(text));
+        const char *word = *text == '&'                         ? "&amp;"
+                           : *text == '<'                       ? "&lt;"
+                           : (unsigned char)*text < ' ' || !len ? "?"
+                                                                : NULL;
+        if (word)
+            str_puts(svg, word);
+        else
+            str_add(svg, text, len);
+        text += len ? len : 1;
+    }
+}
+
+static void draw_axes(str *svg, const axes *a, const char *objective)
 {
     str_printf(svg,
                "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" "
                "font-size=\"12\">\n<rect width=\"%d\" height=\"%d\" fill=\"#ffffff\"/>\n"
-               "<text x=\"%d\" y=\"22\" font-size=\"15\" font-weight=\"bold\">%s by training step (thick: evaluations, "
-               "thin: rollouts)</text>\n",
-               WIDTH, HEIGHT, WIDTH, HEIGHT, LEFT, objective);
+               "<text x=\"%d\" y=\"22\" font-size=\"15\" font-weight=\"bold\">",
+               WIDTH, a->height, WIDTH, a->height, LEFT);
+    add_text(svg, objective, OBJECTIVE_NAME);
+    str_puts(svg, " by training step (thick: evaluations, thin: rollouts)</text>\n");
     for (int i = 0; i <= 5; i++) {
-        const double y = i / 5.0;
+        const double y = a->least + (a->most - a->least) * i / 5.0, at = place_y(a, y);
         str_printf(svg, "<line x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\" stroke=\"#d8dee4\"/>\n", LEFT, WIDTH - RIGHT,
-                   place_y(y), place_y(y));
-        str_printf(svg, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.1f</text>\n", LEFT - 6, place_y(y) + 4, y);
-        str_printf(svg, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.0f</text>\n", place_x(most * y, most),
-                   HEIGHT - BOTTOM + 16, most * y);
+                   at, at);
+        str_printf(svg, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.3g</text>\n", LEFT - 6, at + 4, y);
+        str_printf(svg, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.4g</text>\n",
+                   place_x(a, a->steps * i / 5.0), a->top + CURVES + 16, a->steps * i / 5.0);
     }
 }
 
-static void draw_curve(str *svg, const curve *c, double most, const char *colour, double width, bool dots)
+static void draw_curve(str *svg, const axes *a, const curve *c, const char *colour, double width, bool dots)
 {
     if (c->len == 0) return;
     str_printf(svg, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"%.1f\" stroke-opacity=\"%.2f\" points=\"",
                colour, width, dots ? 1.0 : 0.35);
     for (size_t i = 0; i < c->len; i++)
-        str_printf(svg, "%.1f,%.1f ", place_x(c->data[i].x, most), place_y(c->data[i].y));
+        str_printf(svg, "%.1f,%.1f ", place_x(a, c->data[i].x), place_y(a, c->data[i].y));
     str_puts(svg, "\"/>\n");
     for (size_t i = 0; dots && i < c->len; i++)
-        str_printf(svg, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"%s\"/>\n", place_x(c->data[i].x, most),
-                   place_y(c->data[i].y), colour);
+        str_printf(svg, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"%s\"/>\n", place_x(a, c->data[i].x),
+                   place_y(a, c->data[i].y), colour);
 }
 
 /* The shots of the first run that had any: a grey band whose height is their number. */
-static void draw_shots(str *svg, const curve *c, double most)
+static void draw_shots(str *svg, const axes *a, const curve *c)
 {
     double top = 0;
     for (size_t i = 0; i < c->len; i++) top = fmax(top, c->data[i].y);
     if (top <= 0) return;
-    const double floor = HEIGHT - 8, height = BOTTOM - 44;
-    str_printf(svg, "<polygon fill=\"#d8dee4\" points=\"%.1f,%.1f ", place_x(c->data[0].x, most), floor);
+    const double floor = a->height - 8, height = BOTTOM - 44;
+    str_printf(svg, "<polygon fill=\"#d8dee4\" points=\"%.1f,%.1f ", place_x(a, c->data[0].x), floor);
     for (size_t i = 0; i < c->len; i++)
-        str_printf(svg, "%.1f,%.1f ", place_x(c->data[i].x, most), floor - c->data[i].y / top * height);
-    str_printf(svg, "%.1f,%.1f\"/>\n", place_x(c->data[c->len - 1].x, most), floor);
+        str_printf(svg, "%.1f,%.1f ", place_x(a, c->data[i].x), floor - c->data[i].y / top * height);
+    str_printf(svg, "%.1f,%.1f\"/>\n", place_x(a, c->data[c->len - 1].x), floor);
     str_printf(svg, "<text x=\"%d\" y=\"%d\" fill=\"#57606a\">shots in the prompt (at most %.3g)</text>\n", LEFT + 4,
-               HEIGHT - 12, top);
+               a->height - 12, top);
 }
 
+/* Between the title and the curves, three a row. */
 static void draw_legend(str *svg, const run_curves *runs, int n)
 {
+    const int wide = (WIDTH - LEFT - RIGHT) / LEGEND_COLUMNS;
     for (int i = 0; i < n; i++) {
-        const int x = WIDTH - RIGHT - 150 * (n - i);
-        str_printf(svg, "<line x1=\"%d\" x2=\"%d\" y1=\"18\" y2=\"18\" stroke=\"%s\" stroke-width=\"3\"/>", x, x + 22,
-                   COLOURS[i]);
-        str_printf(svg, "<text x=\"%d\" y=\"22\">%.20s</text>\n", x + 28, runs[i].label);
+        const int x = LEFT + i % LEGEND_COLUMNS * wide, y = TITLE + i / LEGEND_COLUMNS * LEGEND_ROW + 6;
+        str_printf(svg, "<line x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\" stroke=\"%s\" stroke-width=\"3\"/>", x, x + 22,
+                   y, y, COLOURS[i]);
+        str_printf(svg, "<text x=\"%d\" y=\"%d\">", x + 28, y + 4);
+        add_text(svg, runs[i].label, LABEL);
+        str_puts(svg, "</text>\n");
     }
 }
 
 static int draw(const char *path, const run_curves *runs, int n, const char *objective, error *err)
 {
     str svg = { 0 };
-    const double most = last_step(runs, n);
-    draw_axes(&svg, objective, most);
+    const axes a = axes_of(runs, n);
+    draw_axes(&svg, &a, objective);
     for (int i = 0; i < n; i++)
         if (runs[i].shots.len > 0) {
-            draw_shots(&svg, &runs[i].shots, most);
+            draw_shots(&svg, &a, &runs[i].shots);
             break;
         }
     for (int i = 0; i < n; i++) {
-        draw_curve(&svg, &runs[i].train, most, COLOURS[i], 1.5, false);
-        draw_curve(&svg, &runs[i].eval, most, COLOURS[i], 3, true);
+        draw_curve(&svg, &a, &runs[i].train, COLOURS[i], 1.5, false);
+        draw_curve(&svg, &a, &runs[i].eval, COLOURS[i], 3, true);
     }
     draw_legend(&svg, runs, n);
     str_puts(&svg, "</svg>\n");

@@ -184,19 +184,30 @@ static void a_run_can_be_read_scored_again_and_drawn(void **state)
     snprintf(db, sizeof db, "%s/rollouts.db", run);
     snprintf(svg, sizeof svg, "%s/curve.svg", dir);
     train_words(words, recipe, run, (const char *const[]){ "steps=2", "eval_every=2", "eval_prompts=4", NULL });
-    EXPECT(0, troupe_run(NULL, 240, words), "eval at step 0 (0 shots, 4 questions)", "step 2/2", "eval at step 2",
-           "done: 2 steps");
+    EXPECT(0, troupe_run(NULL, 240, words), "0.693 M parameters, f32, on", "plan  2 steps of 2 prompts x 4 episodes",
+           "eval at step 0 (0 shots, 4 questions)", "step 2/2", "eval at step 2", "done: 2 steps",
+           "accuracy:  rollouts", "next:  troupe chat");
     EXPECT(1, troupe_run(NULL, 60, words), "exists", "--resume", "--fresh");
+    /* There is nothing to resume, and no evaluation to be played again. */
+    outcome again = TROUPE("train", "--resume", run);
+    assert_null(strstr(again.text, "eval at step"));
+    EXPECT(0, again, "finished: all 2 steps", "checkpoints/step-2");
     EXPECT(0, TROUPE("rollouts", run, "--step", "1"), "step 1", "shots 3", "trained: 2 steps, 4 groups, 16 episodes");
     EXPECT(0, TROUPE("rollouts", run, "--step", "1", "--text", "--limit", "1"), "<python>");
     EXPECT(0, TROUPE("rollouts", run, "--eval", "--json"), "\"eval\":true");
     EXPECT(1, TROUPE("rollouts", run, "--step", "77"), "no such episodes");
     EXPECT(0, TROUPE("score", reward, db), "24 episodes, 0 without a score");
-    EXPECT(0, TROUPE("plot", svg, run), "");
+    EXPECT(0, TROUPE("plot", svg, run, run, run, run), "");
     EXPECT(1, TROUPE("forgetting", run), "no evaluations of data groups");
     size_t len;
     char *text = bytes_of(svg, &len);
     assert_non_null(strstr(text, "</svg>"));
+    /* The title has its line to itself, however many runs the legend names. */
+    char *title = strstr(text, "y=\"22\"");
+    assert_non_null(title);
+    assert_null(strstr(title + 1, "y=\"22\""));
+    assert_non_null(strstr(title, "y=\"44\">run</text>"));
+    assert_non_null(strstr(title, "y=\"62\">run</text>"));
     free(text);
     test_folder_remove(dir);
 }
