@@ -32,7 +32,7 @@ typedef struct actor {
     vec(delivered) unacked;
     uint64_t tokens;
     int free_slots; /* not yet told to the exchange */
-    bool stop;
+    bool stop, met; /* met: somebody has answered at the address */
     int failed;
     error why;
 } actor;
@@ -216,6 +216,7 @@ static void on_peer(void *ctx, peer_id peer, const hello_body *hello, bool up, c
     actor *a = ctx;
     (void)peer, (void)hello, (void)why;
     if (!up) return;
+    a->met = true;
     send_all_once(a);
     a->free_slots = a->config->slots - stage_in_flight(a->stage) - (int)a->waiting.len;
     ask_for_work(a);
@@ -283,12 +284,13 @@ static int run(actor *a, error *err)
     episode *finished[MAX_FINISHED];
     bool idle = true;
     const int64_t patience_ms = a->config->patience_ms > 0 ? a->config->patience_ms : DEFAULT_PATIENCE_MS;
+    log_info(a->log, "waiting for a learner at %s, for %" PRId64 " s at most", a->config->address, patience_ms / 1000);
     while (!a->stop) {
         if (wait_turn(a, idle, err) != OK) return err->code;
         if (a->failed) return error_set(err, a->failed, "%s", a->why.text);
         if (endpoint_silence_ms(a->exchange) > patience_ms)
-            return error_set(err, ERR_TIMEOUT, "%s: no word from the exchange for %" PRId64 " s", a->config->address,
-                             patience_ms / 1000);
+            return error_set(err, ERR_TIMEOUT, "%s: %s for %" PRId64 " s", a->config->address,
+                             a->met ? "no word from the exchange" : "no learner has answered", patience_ms / 1000);
         begin_waiting(a);
         const int n = stage_turn(a->stage, loop_now_ms(a->lp), finished, MAX_FINISHED, &idle, err);
         if (n < 0) return -n;

@@ -8,9 +8,10 @@
 
 static int usage(FILE *to)
 {
-    fputs("usage: troupe actor RECIPE.lua --connect ADDRESS [--name NAME] [key=value ...]\n\n"
+    fputs("usage: troupe actor RECIPE.lua --connect ADDRESS [--name NAME] [--wait S] [key=value ...]\n\n"
           "  --connect ADDRESS  where the learner listens: ipc:///path or tcp://127.0.0.1:PORT\n"
-          "  --name NAME        in logs and metrics (default actor)\n\n"
+          "  --name NAME        in logs and metrics (default actor)\n"
+          "  --wait S           give up when no learner has answered for so many seconds (default 60)\n\n"
           "'troupe train' starts all roles on one machine; this is one of them by hand.\n"
           "example: troupe actor recipe.lua --connect tcp://127.0.0.1:5555 actor_threads=4\n",
           to);
@@ -35,9 +36,13 @@ int cmd_actor(int argc, char **argv)
     player *p = player_new(r.recipe, NULL, (int)r.recipe->actor_threads, slots, r.log, &err);
     int rc = p ? OK : err.code;
     if (rc == OK) {
-        const actor_config config = {
-            .address = address, .name = name, .slots = slots, .stage = p->stage, .engine = p->engine, .model = p->model
-        };
+        const actor_config config = { .address = address,
+                                      .name = name,
+                                      .slots = slots,
+                                      .stage = p->stage,
+                                      .engine = p->engine,
+                                      .model = p->model,
+                                      .patience_ms = r.wait_s * 1000 };
         rc = actor_run(r.loop, &config, r.log, &err);
     }
     player_free(p);

@@ -11,9 +11,10 @@ enum { REQUESTS_HELD = 4 };
 
 static int usage(FILE *to)
 {
-    fputs("usage: troupe reward RECIPE.lua --connect ADDRESS [--name NAME] [key=value ...]\n\n"
+    fputs("usage: troupe reward RECIPE.lua --connect ADDRESS [--name NAME] [--wait S] [key=value ...]\n\n"
           "  --connect ADDRESS  where the learner listens: ipc:///path or tcp://127.0.0.1:PORT\n"
-          "  --name NAME        in logs and metrics (default reward)\n\n"
+          "  --name NAME        in logs and metrics (default reward)\n"
+          "  --wait S           give up when no learner has answered for so many seconds (default 60)\n\n"
           "'troupe train' starts all roles on one machine; this is one of them by hand.\n"
           "example: troupe reward recipe.lua --connect tcp://127.0.0.1:5555\n",
           to);
@@ -31,7 +32,9 @@ int cmd_reward(int argc, char **argv)
     scorer *s = scorer_new(&sc, &err);
     int rc = s ? OK : err.code;
     if (rc == OK) {
-        const worker_config config = { .address = address, .name = name, .scorer = s, .slots = REQUESTS_HELD };
+        const worker_config config = {
+            .address = address, .name = name, .scorer = s, .slots = REQUESTS_HELD, .patience_ms = r.wait_s * 1000
+        };
         rc = worker_run(r.loop, &config, r.log, &err);
     }
     scorer_free(s);

@@ -46,10 +46,14 @@ int role_open(role *r, int argc, char **argv, const flag *flags, const char *con
 int role_open_worker(role *r, int argc, char **argv, const char **address, const char **name, int (*usage)(FILE *to))
 {
     error err = { 0 };
-    const flag flags[] = { { .name = "--connect", .text = address }, { .name = "--name", .text = name }, { 0 } };
+    int64_t wait_s = 60;
+    const flag flags[] = { { .name = "--connect", .text = address },
+                           { .name = "--name", .text = name },
+                           { .name = "--wait", .whole = &wait_s, .least = 1, .most = 1e6 },
+                           { 0 } };
     *address = NULL, *name = argv[0];
     const int status = role_open(r, argc, argv, flags, name, usage);
-    r->works = true;
+    r->works = true, r->wait_s = wait_s;
     if (status != 0 || r->helped || *address) return status;
     return role_close(r, error_set(&err, ERR_ARGUMENT, "needs --connect ADDRESS"), &err);
 }

@@ -13,14 +13,15 @@ typedef struct role {
     recipe *recipe;
     logger *log;
     loop *loop;
-    bool works;  /* it connects to a learner */
-    bool helped; /* --help was asked for: `usage` is printed, there is nothing to do */
+    int64_t wait_s; /* --wait: for so long a learner may be silent */
+    bool works;     /* it connects to a learner */
+    bool helped;    /* --help was asked for: `usage` is printed, there is nothing to do */
 } role;
 
 /* Parses, opens, prints what is wrong. 0, or the process's exit status. `log_name`: where --name is written, or NULL.
  */
 int role_open(role *r, int argc, char **argv, const flag *flags, const char *const *log_name, int (*usage)(FILE *to));
-/* The same for those who connect: --connect ADDRESS, which they need, and --name NAME. */
+/* The same for those who connect: --connect ADDRESS, which they need, --name NAME and --wait SECONDS. */
 int role_open_worker(role *r, int argc, char **argv, const char **address, const char **name, int (*usage)(FILE *to));
 /* Closes all; the exit status for `rc`, with its sentence printed, and told to the supervisor where there is one
  * (LAST_WORDS_FD). A worker whose learner is silent asks its supervisor to be started again (RANK_AGAIN). */

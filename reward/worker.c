@@ -14,7 +14,7 @@ typedef struct worker {
     const worker_config *config;
     logger *log;
     endpoint *exchange;
-    bool stop;
+    bool stop, met; /* met: somebody has answered at the address */
 } worker;
 
 static void want(worker *w)
@@ -26,6 +26,7 @@ static void want(worker *w)
 static void on_peer(void *ctx, peer_id peer, const hello_body *hello, bool up, const char *why)
 {
     (void)peer, (void)hello, (void)why;
+    ((worker *)ctx)->met |= up;
     if (up) want(ctx); /* what an exchange before this one asked is asked again by this one */
 }
 
@@ -70,10 +71,14 @@ int worker_run(loop *lp, const worker_config *config, logger *lg, error *err)
     weights_host(ec.hello.host);
     int rc = loop_on_stop(lp, on_stop, &w, err);
     if (rc == OK) rc = (w.exchange = endpoint_connect(lp, &ec, &cb, lg, err)) ? OK : ERR_IO;
+    if (rc == OK)
+        log_info(lg, "waiting for a learner at %s, for %lld s at most", config->address,
+                 (long long)(patience_ms / 1000));
     while (rc == OK && !w.stop) {
         rc = loop_once(lp, TURN_MS, err);
         if (rc == OK && endpoint_silence_ms(w.exchange) > patience_ms)
-            rc = error_set(err, ERR_TIMEOUT, "%s: no word from the exchange for %lld s", config->address,
+            rc = error_set(err, ERR_TIMEOUT, "%s: %s for %lld s", config->address,
+                           w.met ? "no word from the exchange" : "no learner has answered",
                            (long long)(patience_ms / 1000));
     }
     if (w.exchange) {

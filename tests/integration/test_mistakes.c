@@ -140,6 +140,20 @@ static void options_and_words_that_nobody_takes_are_refused(void **state)
     EXPECT_ALL(ALL);
 }
 
+/* A role by hand whose learner never comes says for whom it waits, and for how long. */
+static void roles_without_a_learner_give_up(void **state)
+{
+    (void)state;
+    static const mistake ALL[] = {
+        { "reward RECIPE --connect ipc:///tmp/troupe-nobody-is-here --wait 1",
+          1,
+          { "waiting for a learner at ipc:///tmp/troupe-nobody-is-here, for 1 s", "no learner has answered for 1 s" } },
+        { "reward RECIPE --connect ipc:///tmp/troupe-nobody-is-here --wait soon", 2, { "--wait", "'soon'" } },
+        { "actor RECIPE --connect nowhere", 1, { "nowhere", "ipc://" } },
+    };
+    EXPECT_ALL(ALL);
+}
+
 /* ---- recipes ---- */
 
 static char *dir;
@@ -354,6 +368,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_of_options_are_checked),
         cmocka_unit_test(options_and_words_that_nobody_takes_are_refused),
+        cmocka_unit_test(roles_without_a_learner_give_up),
         cmocka_unit_test(recipes_are_checked_before_anything_starts),
         cmocka_unit_test(a_mistake_in_a_required_module_names_that_file),
         cmocka_unit_test(shots_that_are_not_there_are_refused),
