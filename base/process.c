@@ -30,8 +30,7 @@ typedef struct plan {
     bool new_group, die_with_parent;
 } plan;
 
-/* The file that execvp would run; the caller frees. NULL when there is none. */
-static char *search_path(const char *name)
+char *process_find(const char *name)
 {
     if (strchr(name, '/')) return xstrdup(name);
     const char *path = getenv("PATH");
@@ -173,7 +172,7 @@ int process_spawn(process *p, const char *const *argv, const process_options *op
     static const process_options defaults = { -1, -1, -1, NULL, 0, NULL, true, true };
     const process_options *o = options ? options : &defaults;
     *p = (process){ -1, -1 };
-    char *path = search_path(argv[0]);
+    char *path = process_find(argv[0]);
     if (!path) return error_set(err, ERR_NOT_FOUND, "%s is not in PATH", argv[0]);
     int report[2];
     if (report_pipe(report) != 0) {

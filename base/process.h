@@ -21,6 +21,8 @@ typedef struct process {
     int pidfd; /* readable when the child has ended: put it into a loop */
 } process;
 
+/* The file that execvp would run for `name`; the caller frees. NULL when there is none. */
+char *process_find(const char *name);
 /* Starts argv[0] (searched in PATH unless it has a '/'). Fails here, with a sentence, when the program can't be
  * executed. */
 int process_spawn(process *p, const char *const *argv, const process_options *options, error *err);

@@ -42,8 +42,13 @@ struct box {
 
 /* ---- the zygote ---- */
 
-/* The system's own, where it is; a package that this one lacks may be in that of PATH (a virtual environment). */
-static const char *const PYTHONS[] = { "/usr/bin/python3", "python3" };
+/* The system's own, where it is; a package that this one lacks may be in that of PATH (a virtual environment). A python
+ * finds its libraries by the path that it is started as, so that is said in full. The caller frees. */
+static char *find_python(bool systems)
+{
+    static const char SYSTEMS[] = "/usr/bin/python3";
+    return systems && access(SYSTEMS, X_OK) == 0 ? xstrdup(SYSTEMS) : process_find("python3");
+}
 
 /* The zygote's program as a file at its start: through stdin it fills no process list. */
 static int program_open(error *err)
@@ -116,8 +121,7 @@ static int wait_ready(box *b, error *err)
     const ssize_t n = ready > 0 ? recv(b->sock, text, sizeof text - 1, 0) : 0;
     if (n > 0) text[n] = 0;
     if (n > 1 && text[0] == 'H') return snprintf(b->report, sizeof b->report, "%s", text + 1), OK;
-    if (n > 1 && text[0] == 'E')
-        return error_set(err, ERR_UNSUPPORTED, "sandbox: %s (troupe doctor says more)", text + 1);
+    if (n > 1 && text[0] == 'E') return error_set(err, ERR_UNSUPPORTED, "sandbox: %s", text + 1);
     return error_set(err, ready > 0 ? ERR_PEER : ERR_TIMEOUT, "sandbox: python3 did not come up%s",
                      ready > 0 ? "" : " in time");
 }
@@ -132,7 +136,7 @@ static void stop_zygote(box *b)
     process_wait(&b->zygote, GRACE_MS, &status);
 }
 
-static int start_with(box *b, const char *python, error *err)
+static int start_python(box *b, const char *python, error *err)
 {
     int pair[2];
     const int filter = filter_open(err);
@@ -157,15 +161,24 @@ static int start_with(box *b, const char *python, error *err)
     return rc;
 }
 
+static int start_with(box *b, bool systems, error *err)
+{
+    char *python = find_python(systems);
+    if (!python) return error_set(err, ERR_UNSUPPORTED, "sandbox: there is no python3 in PATH");
+    const int rc = start_python(b, python, err);
+    free(python);
+    return rc;
+}
+
 static int start_zygote(box *b, error *err)
 {
     error second = { 0 };
     b->overdue_ms = INT64_MAX;
     b->asked = false;
-    const bool own = access(PYTHONS[0], X_OK) == 0;
-    const int rc = start_with(b, PYTHONS[!own], err);
-    if (rc != ERR_UNSUPPORTED || !own || !b->config.packages || !b->config.packages[0]) return rc;
-    return start_with(b, PYTHONS[1], &second) == OK ? OK : rc;
+    const int rc = start_with(b, true, err);
+    if (rc != ERR_UNSUPPORTED || !b->config.packages || !b->config.packages[0]) return rc;
+    if (start_with(b, false, &second) == OK) return OK;
+    return error_within(err, "%s, and", second.text);
 }
 
 box *box_new(const box_config *config, error *err)

@@ -17,7 +17,9 @@ def load_packages(names):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = list(sys.path)
-        for folder in site.getsitepackages() + [site.getusersitepackages()]:
+        site.venv(set())
+        own = sys.prefix == sys.base_prefix  # not in a virtual environment
+        for folder in site.getsitepackages() + ([site.getusersitepackages()] if own else []):
             if os.path.isdir(folder) and folder not in sys.path:
                 sys.path.append(os.path.realpath(folder))
         for name in names:
@@ -25,6 +27,8 @@ def load_packages(names):
                 __import__(name)
             except ImportError as problem:
                 raise OSError("%s has no package '%s' (%s)" % (sys.executable, name, problem))
+        if "numpy" in sys.modules:
+            import numpy.random  # else at the first call, as it is to be seeded
         sys.path[:] = before
 
 
@@ -128,8 +132,8 @@ def report(problem):
         os.write(1, type(problem).__name__.encode())
 
 
-# Status 0: fine; others: the code's own; the signal RAISED: it raised, and its output says what.
-def run(code, seed):
+# All that stands ready when the code begins; what fails here is not the code's fault.
+def prepare(code, seed):
     open_streams()
     seed_everything(seed)
     builtins.exit = builtins.quit = sys.exit
@@ -139,6 +143,11 @@ def run(code, seed):
     script.__builtins__ = builtins
     sys.modules["__main__"] = script
     sys.argv = [NAME]
+    return script
+
+
+# Status 0: fine; others: the code's own; the signal RAISED: it raised, and its output says what.
+def run(code, script):
     status = 0
     try:
         try:

@@ -85,6 +85,11 @@ def libraries():
     return [p for p in folders if not any(p.startswith(q + "/") for q in folders)]
 
 
+# Where a call's own files are: /tmp, unless packages lie there.
+def scratch(folders):
+    return "/scratch" if any(p.startswith("/tmp/") for p in folders) else "/tmp"
+
+
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 
 
@@ -100,23 +105,21 @@ def show(fd, target, flags):
     os.close(fd)
 
 
-# A root that holds `libraries`, three devices, /tmp (a mount of each call's) and nothing else, and that nobody can write.
+# A root that holds `libraries`, three devices, a folder for scratch files (a mount of each call's) and nothing else, and that nobody can write.
 # Returns a descriptor of the namespaces' /proc, which is mounted nowhere, or None.
-def enter_root(folders):
+def enter_root(folders, sources):
     mount(None, "/", None, REC | PRIVATE)
-    sources = [(p, os.open(p, os.O_PATH | os.O_CLOEXEC)) for p in folders]
-    devices = [(p, os.open(p, os.O_PATH | os.O_CLOEXEC)) for p in DEVICES]
     root = next(p for p in ("/tmp", "/var/tmp", "/mnt", "/dev") if os.path.isdir(p))
     mount("tmpfs", root, "tmpfs", NOSUID | NODEV | NOEXEC, "size=1m,nr_inodes=1000,mode=755")
-    for path, fd in sources:
+    for path in folders:
         os.makedirs(root + path)
-        show(fd, root + path, NODEV)
+        show(sources[path], root + path, NODEV)
     os.mkdir(root + "/dev")
-    for path, fd in devices:
+    for path in DEVICES:
         open(root + path, "w").close()
-        show(fd, root + path, NOEXEC)
-    if not os.path.isdir(root + "/tmp"):
-        os.mkdir(root + "/tmp")
+        show(sources[path], root + path, NOEXEC)
+    if not os.path.isdir(root + scratch(folders)):
+        os.mkdir(root + scratch(folders))
     proc = open_proc(root + "/proc")
     os.chdir(root)
     check(libc.pivot_root(b".", b"."), "pivot_root")
@@ -201,6 +204,7 @@ def keep(folders, outer, tell, mapped):
     if os.read(mapped, 1) != b"M":
         os._exit(1)
     os.close(mapped)
+    sources = {p: path_fd(p) for p in folders + list(DEVICES)}  # root's python may lie where nobody can go
     check(libc.prctl(SECUREBITS, 0x4, 0, 0, 0), "securebits")  # capabilities stay through the change of the uid
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)
@@ -214,7 +218,7 @@ def keep(folders, outer, tell, mapped):
         os._exit(0)
     libc.prctl(PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)  # its parent is in no namespace of its own: getppid says 0
     check(libc.sethostname(b"box", 3), "sethostname")
-    proc = enter_root(folders)
+    proc = enter_root(folders, sources)
     lock_capabilities()
     libc.prctl(DUMPABLE, 0, 0, 0, 0)
     libc.prctl(PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)

@@ -42,14 +42,14 @@ def read_proc(name):
 def confine_child():
     if MODE == "namespaces":
         check(libc.unshare(NEWNS), "mount namespace")
-        mount("tmpfs", "/tmp", "tmpfs", NOSUID | NODEV | NOEXEC, "size=%dm,nr_inodes=%d,mode=777" % (TMP_MB, 64 * TMP_MB))
-        os.chdir("/tmp")
-        os.environ["TMPDIR"] = "/tmp"
+        mount("tmpfs", TMP, "tmpfs", NOSUID | NODEV | NOEXEC, "size=%dm,nr_inodes=%d,mode=777" % (TMP_MB, 64 * TMP_MB))
+        os.chdir(TMP)
+        os.environ["TMPDIR"] = TMP
     if RULES is not None:
         check(libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
         rules = RULES
         if MODE == "namespaces":
-            rules = ruleset(LANDLOCK, READABLE + [(path_fd("/tmp"), SCRATCH)])
+            rules = ruleset(LANDLOCK, READABLE + [(path_fd(TMP), SCRATCH)])
         check(libc.syscall(RESTRICT_SELF, rules, 0), "landlock")
 
 
@@ -66,6 +66,7 @@ def child(code, seed, out, ready, memory_mb, cpu_s):
     os.closerange(3, READY)
     os.closerange(READY + 1, 4096)
     limit(BASE_BYTES + (memory_mb << 20), cpu_s, TMP_MB << 20)
+    script = prepare(code, seed)
     if MODE == "landlock":
         use_notes(*NOTES)
     if MODE != "none":
@@ -76,7 +77,7 @@ def child(code, seed, out, ready, memory_mb, cpu_s):
         install_filter(FILTERS[MODE == "landlock"])
     os.write(ready, b"K")
     os.close(ready)
-    run(code, seed)
+    run(code, script)
 
 
 # Why a call never began; how far it came is not known.
@@ -195,10 +196,10 @@ def read_filters(fd):
 
 # Locks this process in, or becomes another that is. Sets what a child needs to know.
 def lock_in(mode):
-    global MODE, RULES, READABLE, NOTES, PROC, BASE_BYTES, LANDLOCK
+    global MODE, RULES, READABLE, NOTES, PROC, BASE_BYTES, LANDLOCK, TMP
     folders, why = libraries(), ""
     MODE, RULES, NOTES, BASE_BYTES, LANDLOCK = mode, None, None, address_space(), landlock_version()
-    PROC = None
+    PROC, TMP = None, scratch(folders)
     if mode == "none":
         return ""
     os.chdir("/")
@@ -210,13 +211,15 @@ def lock_in(mode):
             raise OSError(why + "; and this kernel has no Landlock" if why else "this kernel has no Landlock")
         PROC = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY) if os.path.isdir("/proc") else None
         NOTES = note_libraries(folders)
+        READABLE = [(path_fd(p), READ) for p in folders]
         if os.geteuid() == 0:
             become_nobody()
             libc.prctl(DUMPABLE, 0, 0, 0, 0)
             libc.prctl(PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if LANDLOCK >= 1:
-        READABLE = [(path_fd(p), READ_FILE | WRITE_FILE) for p in DEVICES]
-        READABLE += [(path_fd(p), READ) for p in (["/"] if MODE == "namespaces" else folders)]
+        if MODE == "namespaces":
+            READABLE = [(path_fd("/"), READ)]
+        READABLE += [(path_fd(p), READ_FILE | WRITE_FILE) for p in DEVICES]
         RULES = ruleset(LANDLOCK, READABLE)
     return why
 
