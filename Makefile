@@ -4,6 +4,7 @@
 #   make demo     see it learn, in minutes                make experiments   docs/experiments.md's tables anew
 #                                                          make lint              format and clang-tidy (ALL=1: every file)
 #   make test     build and run all tests                 make fuzz              libFuzzer, SECONDS=30 a target
+#   make attacks  a training that attacks its sandbox
 #   make install  into PREFIX (/usr/local)                make cuda              the CUDA module, where nvcc is
 #   make clean    forget the build
 
@@ -14,7 +15,7 @@ JOBS ?= $(shell nproc)
 JUNIT_FLAG = $(if $(JUNIT),--output-junit $(abspath $(JUNIT)))
 
 .NOTPARALLEL:
-.PHONY: build demo experiments test asan tsan lint fuzz cuda clean install deps deps-dev
+.PHONY: build demo experiments attacks test asan tsan lint fuzz cuda clean install deps deps-dev
 build: build-release
 
 deps:
@@ -33,6 +34,10 @@ demo: build
 experiments: BUILD_ONLY = --target troupe
 experiments: build
 	@scripts/experiments.sh
+
+attacks: BUILD_ONLY = --target troupe
+attacks: build
+	@python3 tests/integration/attacks.py build/release/troupe . 10
 
 test: build
 	@ctest --preset release $(JUNIT_FLAG)
