@@ -4,8 +4,8 @@
 #   make demo     see it learn, in minutes                make experiments   docs/experiments.md's tables anew
 #                                                          make lint              format and clang-tidy (ALL=1: every file)
 #   make test     build and run all tests                 make fuzz              libFuzzer, SECONDS=30 a target
-#   make attacks  a training that attacks its sandbox
-#   make install  into PREFIX (/usr/local)                make cuda              the CUDA module, where nvcc is
+#   make attacks  a training that attacks its sandbox     make cuda              the CUDA module, where nvcc is
+#   make chaos    kills and stops at random, SECONDS=30   make install           into PREFIX (/usr/local)
 #   make clean    forget the build
 
 PREFIX ?= /usr/local
@@ -15,7 +15,7 @@ JOBS ?= $(shell nproc)
 JUNIT_FLAG = $(if $(JUNIT),--output-junit $(abspath $(JUNIT)))
 
 .NOTPARALLEL:
-.PHONY: build demo experiments attacks test asan tsan lint fuzz cuda clean install deps deps-dev
+.PHONY: build demo experiments attacks test asan tsan lint fuzz chaos cuda clean install deps deps-dev
 build: build-release
 
 deps:
@@ -56,6 +56,10 @@ cuda: build-cuda
 
 fuzz: deps-dev build-fuzz
 	@scripts/fuzz.sh build/fuzz $(SECONDS)
+
+chaos: BUILD_ONLY = --target troupe
+chaos: build
+	@scripts/chaos.sh build/release/troupe $(SECONDS)
 
 install: build
 	@cmake --install build/release --prefix $(PREFIX)

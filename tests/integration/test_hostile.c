@@ -1,0 +1,417 @@
+/* A client of the exchange that is none of ours, while a training runs: it forges, floods, lies about its role and its
+ * name, takes work and lets it lie, asks for everything and reads nothing. The run is to be the run that nobody
+ * disturbed, byte for byte; the learner's memory is to stay what it was; and the client's names are to stand in the
+ * metrics with what was refused of them. */
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zmq.h>
+
+#include "base/clock.h"
+#include "proto/codec.h"
+#include "proto/messages.h"
+#include "tests/integration/fleet.h"
+#include "tests/support/support.h"
+
+enum { SECONDS = 240, LAST = 4, GIANT = 32 << 20, MORE_MEMORY_KB = 64 << 10, NAMES = 200 };
+
+static const char *const LEASE = "lease_seconds=4"; /* so that whoever holds work holds it up for no longer */
+
+typedef struct place {
+    char *dir, run[300], out[300], recipe[1100];
+} place;
+
+static place new_place(void)
+{
+    place p = { .dir = test_folder_new() };
+    snprintf(p.run, sizeof p.run, "%s/run", p.dir);
+    snprintf(p.out, sizeof p.out, "%s/out", p.dir);
+    snprintf(p.recipe, sizeof p.recipe, "%s/recipes/calculator/recipe.lua", getenv("TROUPE_SOURCE"));
+    return p;
+}
+
+static process start(const place *p)
+{
+    const char *words[64], *const extra[] = { "actors=2", "reward_workers=2", LEASE, NULL };
+    return troupe_start(p->out, train_words(words, p->recipe, p->run, extra));
+}
+
+/* ---- the client ---- */
+
+typedef struct villain {
+    void *context, *socket;
+    char address[300];
+    int64_t version; /* of the weights, as announced; -1: not yet */
+    uint64_t hash, task;
+    uint32_t attempt;
+    test_random rnd;
+} villain;
+
+static void connect_to(villain *v)
+{
+    if (v->socket) zmq_close(v->socket);
+    v->socket = zmq_socket(v->context, ZMQ_DEALER);
+    zmq_setsockopt(v->socket, ZMQ_LINGER, &(int){ 0 }, sizeof(int));
+    assert_int_equal(zmq_connect(v->socket, v->address), 0);
+    v->task = 0;
+}
+
+static void say_bytes(villain *v, const void *bytes, size_t len) { zmq_send(v->socket, bytes, len, ZMQ_DONTWAIT); }
+
+static void say(villain *v, message m)
+{
+    str bytes = { 0 };
+    message_encode(&m, &bytes);
+    say_bytes(v, bytes.data, bytes.len);
+    str_free(&bytes);
+}
+
+static void hello(villain *v, const char *role, const char *name)
+{
+    message m = { .type = MSG_HELLO, .hello = { .protocol = PROTOCOL_VERSION, .slots = 1000 } };
+    snprintf(m.hello.role, sizeof m.hello.role, "%s", role);
+    snprintf(m.hello.name, sizeof m.hello.name, "%s", name);
+    m.hello.life = test_random_next(&v->rnd) | 1;
+    m.hello.pid = 1;
+    say(v, m);
+}
+
+/* What it is told: the weights that exist, and work. */
+static void listen_for(villain *v, int64_t ms)
+{
+    for (const int64_t until_ms = clock_ms() + ms; clock_ms() < until_ms;) {
+        static char bytes[1 << 21];
+        message m;
+        const int len = zmq_recv(v->socket, bytes, sizeof bytes, ZMQ_DONTWAIT);
+        if (len < 0) {
+            poll(NULL, 0, 1); /* another process answers when it likes */
+            continue;
+        }
+        if (message_decode(&m, bytes, (size_t)len, NULL) != OK) continue;
+        if (m.type == MSG_WEIGHTS) v->version = m.weights.version, v->hash = m.weights.hash;
+        if (m.type == MSG_TASK) v->task = m.task.task->id, v->attempt = m.task.task->attempt;
+        if (m.type == MSG_SCORE_REQUEST) v->task = m.score_request.task->id;
+        message_reset(&m);
+    }
+}
+
+/* An episode that could be one of the run's, but for what is done to it. */
+static episode *forged(const villain *v, uint64_t id)
+{
+    const task t = { .id = id,
+                     .group = task_id(false, task_id_step(id), task_id_index(id) / 4 * 4),
+                     .sample = task_id_index(id) % 4,
+                     .step = task_id_step(id),
+                     .attempt = v->attempt,
+                     .n_shots = 3 };
+    episode *e = episode_new(&t);
+    trajectory_append(&e->tokens, ROLE_QUESTION, (const int32_t[]){ 1, 2 }, 2);
+    e->tokens.n_prompt = 2;
+    trajectory_append_sampled(&e->tokens, 3, -0.5f, v->version < 0 ? 0 : v->version, v->hash);
+    e->text = xstrdup("<answer>1</answer>");
+    e->transcript = xstrdup(e->text);
+    e->stop = STOP_EOS;
+    return e;
+}
+
+static void say_episode(villain *v, episode *e)
+{
+    say(v, (message){ .type = MSG_EPISODE, .episode = { e } });
+    episode_free(e);
+}
+
+static void say_score(villain *v, uint64_t id, double value)
+{
+    score s = { .task = id };
+    score_set(&s, "accuracy", 0, NULL);
+    s.values[0].value = value;
+    say(v, (message){ .type = MSG_SCORE, .score = { &s } });
+    score_reset(&s);
+}
+
+/* ---- what it does ---- */
+
+static void forge(villain *v)
+{
+    connect_to(v);
+    hello(v, "actor", "mallory-forges");
+    listen_for(v, 100);
+    for (int64_t step = 1; step <= LAST; step++)
+        for (uint32_t i = 0; i < 8; i++) {
+            say_episode(v, forged(v, task_id(false, step, i)));
+            say_score(v, task_id(false, step, i), 1); /* of another role, too */
+        }
+    connect_to(v);
+    hello(v, "reward", "mallory-judges");
+    for (int64_t step = 1; step <= LAST; step++)
+        for (uint32_t i = 0; i < 8; i++) {
+            say_score(v, task_id(false, step, i), -1);
+            say_episode(v, forged(v, task_id(false, step, i)));
+        }
+    listen_for(v, 20);
+}
+
+static void spoil(villain *v, episode *e)
+{
+    const int32_t ids[600] = { 0 };
+    switch (test_random_below(&v->rnd, 6)) {
+    case 0:
+        trajectory_append(&e->tokens, ROLE_OBSERVATION, ids, 600);
+        break;
+    case 1:
+        e->tokens.logprob[2] = -1e30f;
+        break;
+    case 2:
+        e->tokens.ids[0] = 1 << 20;
+        break;
+    case 3:
+        e->tokens.segments[0].weight_hash ^= 1;
+        break;
+    case 4:
+        e->sample += 100;
+        break;
+    default:
+        free(e->text);
+        e->text = memset(xcalloc(1, 400001), 'x', 400000);
+    }
+}
+
+/* It is given work, as anybody who says HELLO, and answers with what can't be, or not at all, or leaves with it. */
+static void take_work(villain *v)
+{
+    connect_to(v);
+    hello(v, "actor", "mallory-takes");
+    say(v, (message){ .type = MSG_WANT, .want = { UINT32_MAX } });
+    listen_for(v, 60);
+    for (int i = 0; i < 4 && v->task; i++) {
+        episode *e = forged(v, v->task);
+        spoil(v, e);
+        say_episode(v, e);
+    }
+    say_bytes(v,
+              "\6\x81\xa7"
+              "episode\xc0",
+              11);
+    if (test_random_below(&v->rnd, 2)) say(v, (message){ .type = MSG_BYE });
+    listen_for(v, 20);
+    connect_to(v);
+    hello(v, "reward", "mallory-scores");
+    say(v, (message){ .type = MSG_WANT, .want = { 3 } });
+    listen_for(v, 60);
+    static const double bad[] = { 1e300, -1e300, 1e6 };
+    for (int i = 0; i < 3 && v->task; i++) say_score(v, v->task, bad[i]);
+    listen_for(v, 20);
+}
+
+static void send_giants(villain *v)
+{
+    char *giant = xcalloc(1, GIANT);
+    connect_to(v);
+    hello(v, "actor", "mallory-giant");
+    giant[0] = MSG_EPISODE;
+    say_bytes(v, giant, GIANT);
+    listen_for(v, 50);
+    connect_to(v);
+    hello(v, "actor", "mallory-long");
+    giant[0] = MSG_WANT;
+    say_bytes(v, giant, 100000);
+    say_bytes(v, giant, 1000000);
+    episode *e = forged(v, task_id(false, 1, 0));
+    free(e->transcript);
+    e->transcript = memset(xcalloc(1, 1200001), 'x', 1200000);
+    say_episode(v, e);
+    listen_for(v, 50);
+    free(giant);
+}
+
+static void lie_about_names(villain *v)
+{
+    static const char *const taken[] = { "actor-1", "actor-2", "reward-1", "reward-2" };
+    for (int i = 0; i < 4; i++) {
+        connect_to(v);
+        hello(v, i < 2 ? "actor" : "reward", taken[i]);
+        say(v, (message){ .type = MSG_WANT, .want = { 100 } });
+        say(v, (message){ .type = MSG_BYE });
+    }
+    connect_to(v);
+    for (int i = 0; i < NAMES; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "mallory-%d", i);
+        hello(v, "actor", name);
+        say(v, (message){ .type = MSG_BYE });
+    }
+    hello(v, "exchange", "mallory-rules");
+    hello(v, "learner", "mallory-learns");
+    listen_for(v, 20);
+}
+
+static void talk_rubbish(villain *v)
+{
+    connect_to(v);
+    hello(v, "actor", "mallory-rubbish");
+    for (int i = 0; i < 5000; i++) {
+        unsigned char bytes[64];
+        const size_t len = 1 + test_random_below(&v->rnd, sizeof bytes);
+        test_random_bytes(&v->rnd, bytes, len);
+        bytes[0] = (unsigned char)test_random_below(&v->rnd, N_MESSAGES + 2);
+        if (bytes[0] == MSG_BYE || bytes[0] == MSG_HELLO) bytes[0] = MSG_SCORE;
+        say_bytes(v, bytes, len);
+    }
+    say(v,
+        (message){ .type = MSG_WEIGHTS, .weights = { .version = 99, .hash = 1, .bytes = 1, .path = "/etc/passwd" } });
+    say(v, (message){ .type = MSG_EPISODE_ACK, .ack = { task_id(false, 1, 0) } });
+    listen_for(v, 20);
+}
+
+/* Two sockets that stay: one that never reads, one that holds whatever it was given and says that it lives. */
+typedef struct company {
+    villain glutton, holder;
+} company;
+
+static void be_rude(company *c, int round)
+{
+    if (round == 0) {
+        connect_to(&c->glutton);
+        hello(&c->glutton, "actor", "mallory-glutton");
+        connect_to(&c->holder);
+        hello(&c->holder, "actor", "mallory-holds");
+        say(&c->holder, (message){ .type = MSG_WANT, .want = { 2 } });
+    }
+    for (int i = 0; i < 300; i++)
+        say(&c->glutton, (message){ .type = MSG_WEIGHTS_GET, .weights_get = { .version = i % LAST, .offset = 0 } });
+    say(&c->glutton, (message){ .type = MSG_HEARTBEAT, .heartbeat = { .ping = (uint64_t)round } });
+    say(&c->holder, (message){ .type = MSG_HEARTBEAT });
+}
+
+/* ---- what it comes to ---- */
+
+static long peak_kb(int pid)
+{
+    char path[64], line[256];
+    long kb = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", pid);
+    FILE *f = fopen(path, "re");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "VmHWM: %ld", &kb) == 1) break;
+    if (f) fclose(f);
+    return kb;
+}
+
+static int learner_of(const place *p)
+{
+    int pid = 0;
+    find_processes("troupe learner", p->run, &pid, 1);
+    return pid;
+}
+
+static long run_and_watch(process *t, const place *p, void (*meanwhile)(void *ctx), void *ctx)
+{
+    int status = -1;
+    long peak = 0;
+    const int64_t until_ms = clock_ms() + SECONDS * 1000;
+    for (;;) {
+        const int pid = learner_of(p);
+        const long now = pid ? peak_kb(pid) : 0;
+        if (now > peak) peak = now;
+        if (meanwhile) meanwhile(ctx);
+        if (process_wait(t, 50, &status)) break;
+        if (clock_ms() > until_ms) {
+            process_signal(t, SIGKILL);
+            fail_msg("the run did not end within %d s", SECONDS);
+        }
+    }
+    assert_int_equal(status, 0);
+    return peak;
+}
+
+typedef struct attack {
+    const place *place;
+    villain villain;
+    company company;
+    int round;
+} attack;
+
+static villain new_villain(const attack *a, void *context, const char *address)
+{
+    villain v = { .context = context, .version = -1, .rnd = test_random_seed((uint64_t)a->round + 1) };
+    snprintf(v.address, sizeof v.address, "%s", address);
+    return v;
+}
+
+static void everything(void *ctx)
+{
+    static void (*const WAYS[])(villain *) = { forge, take_work, send_giants, lie_about_names, talk_rubbish };
+    attack *a = ctx;
+    be_rude(&a->company, a->round);
+    WAYS[a->round % 5](&a->villain);
+    a->round++;
+}
+
+static double last_metric(const place *p, const char *key)
+{
+    double values[64];
+    const int n = metric_values(p->run, "step", key, values, 64);
+    return n > 0 ? values[n - 1] : 0;
+}
+
+static void same_weights(const place *a, const place *b)
+{
+    char path[2][400];
+    size_t len[2];
+    snprintf(path[0], sizeof path[0], "%s/checkpoints/step-%d/model.safetensors", a->run, LAST);
+    snprintf(path[1], sizeof path[1], "%s/checkpoints/step-%d/model.safetensors", b->run, LAST);
+    char *x = bytes_of(path[0], &len[0]), *y = bytes_of(path[1], &len[1]);
+    assert_int_equal(len[0], len[1]);
+    assert_memory_equal(x, y, len[0]);
+    free(x);
+    free(y);
+}
+
+static void a_hostile_client_has_no_effect_but_counters_with_its_name(void **state)
+{
+    (void)state;
+    need_sandbox();
+    char sockets[256], address[300];
+    place calm = new_place(), p = new_place();
+    process t = start(&calm);
+    const long calm_kb = run_and_watch(&t, &calm, NULL, NULL);
+    t = start(&p);
+    for (const int64_t until_ms = clock_ms() + SECONDS * 1000; learner_of(&p) == 0 && clock_ms() < until_ms;)
+        poll(NULL, 0, 5);
+    sockets_of(p.run, sockets);
+    snprintf(address, sizeof address, "ipc://%s/exchange", sockets);
+    attack a = { .place = &p };
+    void *context = zmq_ctx_new();
+    a.villain = new_villain(&a, context, address);
+    a.company.glutton = new_villain(&a, context, address);
+    a.company.holder = new_villain(&a, context, address);
+    const long peak_kb_under_attack = run_and_watch(&t, &p, everything, &a);
+    print_message("%d rounds; the learner's peak: %ld KB, undisturbed %ld KB; refused: %.0f\n", a.round,
+                  peak_kb_under_attack, calm_kb, last_metric(&p, "exchange/refused"));
+    assert_true(a.round >= 5);
+    assert_true(peak_kb_under_attack <= calm_kb + MORE_MEMORY_KB);
+    same_weights(&calm, &p);
+    outcome o = TROUPE("rollouts", p.run, "--limit", "1");
+    assert_non_null(strstr(o.text, "trained: 4 steps, 8 groups, 32 episodes"));
+    outcome_free(&o);
+    static const char *const counted[] = { "exchange/refused/unasked",          "exchange/refused/role",
+                                           "exchange/refused/namesake",         "exchange/refused/malformed",
+                                           "exchange/refused/too_long",         "exchange/refused_of/mallory-forges",
+                                           "exchange/refused_of/mallory-judges" };
+    for (size_t i = 0; i < sizeof counted / sizeof *counted; i++)
+        if (!(last_metric(&p, counted[i]) > 0)) fail_msg("%s was not counted", counted[i]);
+    zmq_close(a.villain.socket);
+    zmq_close(a.company.glutton.socket);
+    zmq_close(a.company.holder.socket);
+    zmq_ctx_term(context);
+    test_folder_remove(calm.dir);
+    test_folder_remove(p.dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(a_hostile_client_has_no_effect_but_counters_with_its_name) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
