@@ -233,7 +233,7 @@ static void lie_about_names(villain *v)
         connect_to(v);
         hello(v, i < 2 ? "actor" : "reward", taken[i]);
         say(v, (message){ .type = MSG_WANT, .want = { 100 } });
-        say(v, (message){ .type = MSG_BYE });
+        listen_for(v, 20); /* else it is gone before it was connected */
     }
     connect_to(v);
     for (int i = 0; i < NAMES; i++) {
