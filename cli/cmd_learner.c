@@ -228,11 +228,12 @@ static void remind(session *s)
     sinks_say(s->sinks, sentence);
 }
 
-/* For the supervisor: who is here, and by that, that we are. */
+/* For the supervisor: who is here, and by that, that we are. A thread that hangs is not covered for: in the silence the
+ * supervisor sees that nothing is computed, and replaces us. */
 static void report_peers(session *s)
 {
     const int64_t now_ms = loop_now_ms(s->role.loop);
-    if (now_ms - s->listed_ms < PEERS_MS) return;
+    if (now_ms - s->listed_ms < PEERS_MS || learner_hangs(&s->learner)) return;
     str names = { 0 };
     s->listed_ms = now_ms;
     str_puts(&names, "");

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -14,7 +15,7 @@
 #include "learner/checkpoint.h"
 #include "learner/micro_tokens.h"
 
-enum { WAIT_MS = 500 };
+enum { WAIT_MS = 500, HANGS_MS = 300000, A_LITTLE_MS = 20 };
 
 /* ---- out: versions and checkpoints ---- */
 
@@ -235,7 +236,9 @@ static int train(learner *l, error *err)
         if (got == ERR_TIMEOUT) continue;
         if (got != OK) break;
         step_batch *b = item;
+        l->working = true;
         const int rc = b->eval ? on_eval(l, b, err) : on_step(l, b, err);
+        l->working = false;
         over = rc == OK && finished(l, b->eval && b->step == trainer_version(l->trainer));
         step_batch_free(b);
         if (rc == ERR_MEMORY) return out_of_memory(l, err);
@@ -330,6 +333,22 @@ void learner_tell(learner *l, const server_stats *stats)
     pthread_mutex_lock(&l->lock);
     l->stats = *stats;
     pthread_mutex_unlock(&l->lock);
+}
+
+/* Others may be waited for inside a step, and a GPU computes without us: only one learner on a CPU is known to hang. */
+bool learner_hangs(learner *l)
+{
+    clockid_t clock;
+    struct timespec t;
+    const weights *w = l->config.model->weights;
+    const bool alone = !l->config.comm || l->config.comm->size == 1;
+    if (!alone || !l->working || !device_view(w->dev, w->data) || pthread_getcpuclockid(l->thread, &clock) != 0 ||
+        clock_gettime(clock, &t) != 0)
+        return l->stood_since_ms = 0, false;
+    const int64_t cpu_ms = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    if (!l->stood_since_ms || cpu_ms > l->stood_cpu_ms + A_LITTLE_MS)
+        l->stood_since_ms = clock_ms(), l->stood_cpu_ms = cpu_ms;
+    return clock_ms() - l->stood_since_ms > HANGS_MS;
 }
 
 void learner_stop(learner *l)

@@ -38,7 +38,7 @@ typedef struct learner {
     metrics *metrics;
     pthread_t thread;
     bool started;
-    atomic_bool stop, over;
+    atomic_bool stop, over, working; /* working: in a step or an evaluation */
     pthread_mutex_t lock;
     server_stats stats; /* under the lock: what the I/O thread last told */
     int64_t saved, last_ms;
@@ -48,6 +48,7 @@ typedef struct learner {
                    + 1). Those that are begun already are saved, so that a resumed run goes on with them */
     int64_t restored; /* steps up to this one have their rows from a checkpoint */
     uint64_t last_tokens;
+    int64_t stood_since_ms, stood_cpu_ms; /* the I/O thread's: since when the thread has had no CPU time */
     int rc;
     error err;
 } learner;
@@ -56,6 +57,9 @@ typedef struct learner {
 int learner_open(learner *l, const learn_config *config, error *err);
 int learner_start(learner *l, error *err);
 void learner_tell(learner *l, const server_stats *stats);
+/* Whether its thread has stood still inside a step, without CPU time, for five minutes. Asked now and then by the I/O
+ * thread. */
+bool learner_hangs(learner *l);
 void learner_stop(learner *l); /* after the step under way; does not wait */
 /* Waits for the end of the thread (after `over`, or after learner_stop): OK, ERR_INTERRUPTED, or why it failed. */
 int learner_close(learner *l, error *err);

@@ -37,7 +37,7 @@ static void place_in_files(const config *c, const char *key, char *out, size_t s
     /* Of a long path its end is what one knows it by. */
     char place[PLACE];
     const size_t n = strlen(found);
-    snprintf(place, sizeof place, "%s%s:%d", n > PLACE_SHOWN ? "..." : "",
+    snprintf(place, sizeof place, "%s%.*s:%d", n > PLACE_SHOWN ? "..." : "", PLACE_SHOWN,
              n > PLACE_SHOWN ? found + n - PLACE_SHOWN : found, line);
     snprintf(out, size, "%s", place);
 }
