@@ -18,7 +18,7 @@
 #include "proto/messages.h"
 #include "reward/script.h"
 
-enum { GRACE_MS = 250, HOST_FD = 3, WRITE_MS = 5000, LONG_WAIT_MS = 3600000 };
+enum { GRACE_MS = 250, HOST_FD = 3, WRITE_MS = 5000, LONG_WAIT_MS = 3600000, TICK_MS = 200 };
 
 struct scorer {
     scorer_config config;
@@ -27,6 +27,8 @@ struct scorer {
     process host;
     int fd; /* -1: no host */
     str bytes;
+    void (*tick)(void *ctx);
+    void *tick_ctx;
 };
 
 /* ---- frames: four bytes of length, then a message ---- */
@@ -182,6 +184,17 @@ void scorer_free(scorer *s)
 }
 
 int scorer_host_pid(const scorer *s) { return (int)s->host.pid; }
+void scorer_set_tick(scorer *s, void (*tick)(void *ctx), void *ctx) { s->tick = tick, s->tick_ctx = ctx; }
+
+/* Until there is something to read, or the deadline. */
+static void wait_awake(const scorer *s, int64_t deadline_ms)
+{
+    struct pollfd pf = { .fd = s->fd, .events = POLLIN };
+    for (int64_t left; s->tick && (left = deadline_ms - clock_ms()) > 0;) {
+        if (poll(&pf, 1, left < TICK_MS ? (int)left : TICK_MS) != 0) return;
+        s->tick(s->tick_ctx);
+    }
+}
 
 /* One try. 1: *out is the host's; 0: it took too long; -1: the host is gone. */
 static int ask(scorer *s, const task *t, const episode *e, score *out)
@@ -189,7 +202,9 @@ static int ask(scorer *s, const task *t, const episode *e, score *out)
     message m = { .type = MSG_SCORE_REQUEST, .score_request = { (task *)(uintptr_t)t, (episode *)(uintptr_t)e } };
     int rc = send_frame(s->fd, &m, &s->bytes, clock_ms() + WRITE_MS);
     message reply = { 0 };
-    if (rc == 1) rc = receive_frame(s->fd, &reply, clock_ms() + s->config.wall_ms + GRACE_MS);
+    const int64_t deadline_ms = clock_ms() + s->config.wall_ms + GRACE_MS;
+    if (rc == 1) wait_awake(s, deadline_ms);
+    if (rc == 1) rc = receive_frame(s->fd, &reply, deadline_ms);
     if (rc != 1) return rc;
     if (reply.type != MSG_SCORE || reply.score.score->task != e->id) rc = -1;
     if (rc == 1) {

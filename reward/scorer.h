@@ -25,6 +25,9 @@ scorer *scorer_new(const scorer_config *config, error *err);
 void scorer_free(scorer *s);
 /* Always fills *out (score_reset when done). Returns within wall_ms and a little. */
 void scorer_score(scorer *s, const task *t, const episode *e, score *out);
+/* tick(ctx) is called several times a second while a script is waited for, by the waiting thread: a long script need
+ * not make its worker look dead. NULL: nobody. */
+void scorer_set_tick(scorer *s, void (*tick)(void *ctx), void *ctx);
 int scorer_host_pid(const scorer *s); /* for tests */
 
 /* The host process's main, behind the hidden verb `reward-host`: serves requests on `fd` until its end. */

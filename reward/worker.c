@@ -56,6 +56,7 @@ static void on_message(void *ctx, peer_id peer, message *m)
     }
 }
 
+static void alive(void *ctx) { endpoint_alive(((worker *)ctx)->exchange); }
 static void on_stop(void *ctx) { ((worker *)ctx)->stop = true; }
 
 int worker_run(loop *lp, const worker_config *config, logger *lg, error *err)
@@ -74,6 +75,7 @@ int worker_run(loop *lp, const worker_config *config, logger *lg, error *err)
     if (rc == OK)
         log_info(lg, "waiting for a learner at %s, for %lld s at most", config->address,
                  (long long)(patience_ms / 1000));
+    scorer_set_tick(config->scorer, alive, &w); /* a script may take longer than the exchange waits for a heartbeat */
     while (rc == OK && !w.stop) {
         rc = loop_once(lp, TURN_MS, err);
         if (rc == OK && endpoint_silence_ms(w.exchange) > patience_ms)
@@ -81,6 +83,7 @@ int worker_run(loop *lp, const worker_config *config, logger *lg, error *err)
                            w.met ? "no word from the exchange" : "no learner has answered",
                            (long long)(patience_ms / 1000));
     }
+    scorer_set_tick(config->scorer, NULL, NULL);
     if (w.exchange) {
         const message bye = { .type = MSG_BYE, .bye = { "this worker was asked to stop" } };
         endpoint_send(w.exchange, 0, &bye, NULL);

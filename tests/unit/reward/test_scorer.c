@@ -258,6 +258,22 @@ static void a_turn_says_where_it_stops(void **state)
     close_desk(&d);
 }
 
+static void count_ticks(void *ctx) { ++*(int *)ctx; }
+
+/* A worker whose script takes long says meanwhile that it lives. */
+static void who_waits_for_a_script_can_say_so(void **state)
+{
+    (void)state;
+    int ticks = 0;
+    desk d = open_with("return function() return string.find(('a'):rep(200), ('a-'):rep(50) .. 'b') end", 1500);
+    scorer_set_tick(d.s, count_ticks, &ticks);
+    score sc = ask(&d);
+    assert_int_not_equal(sc.status, SCORE_OK);
+    assert_in_range(ticks, 3, 12);
+    score_reset(&sc);
+    close_desk(&d);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 7 && strcmp(argv[1], "reward-host") == 0) { /* the scorer starts its own program, as `troupe` does */
@@ -268,6 +284,7 @@ int main(int argc, char **argv)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_turn_says_where_it_stops),
+        cmocka_unit_test(who_waits_for_a_script_can_say_so),
         cmocka_unit_test(a_list_is_rewards_on_stretches_of_the_answer),
         cmocka_unit_test(objectives_come_back_by_name),
         cmocka_unit_test(one_number_is_the_objective_reward),
