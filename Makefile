@@ -7,62 +7,70 @@
 #   make attacks  a training that attacks its sandbox     make cuda              the CUDA module, where nvcc is
 #   make chaos    kills and stops at random, SECONDS=30   make install           into PREFIX (/usr/local)
 #   make clean    forget the build
+#
+# Only targets that test need the tests' packages. Builds are silent unless something fails; on a terminal they show how
+# far they are.
 
 PREFIX ?= /usr/local
 SECONDS ?= 30
 JOBS ?= $(shell nproc)
 # JUNIT=file.xml: where a test target also writes its results
 JUNIT_FLAG = $(if $(JUNIT),--output-junit $(abspath $(JUNIT)))
+QUIET = $(if $(MAKE_TERMOUT),,-- --quiet)
+# NAME, what else cmake is told: configures and builds a preset
+build_preset = cmake --preset $(1) --log-level=NOTICE $(2) >/dev/null && \
+	cmake --build --preset $(1) -j $(JOBS) $(3) $(QUIET)
 
 .NOTPARALLEL:
-.PHONY: build demo experiments attacks test asan tsan lint fuzz chaos cuda clean install deps deps-dev
-build: build-release
+.PHONY: build program demo experiments attacks test asan tsan lint fuzz chaos cuda clean install deps deps-test deps-dev
+build: program
 
 deps:
 	@scripts/install-deps.sh
+deps-test:
+	@scripts/install-deps.sh --test
 deps-dev:
 	@scripts/install-deps.sh --dev
 
-build-%: deps
-	@cmake --preset $* --log-level=NOTICE
-	@cmake --build --preset $* -j $(JOBS) $(BUILD_ONLY)
+# The program and its modules, without the tests.
+program: deps
+	@$(call build_preset,release,-DTROUPE_TESTS=OFF)
+build-%: deps-test
+	@$(call build_preset,$*)
 
-demo: BUILD_ONLY = --target troupe
-demo: build
+demo: program
 	@scripts/demo.sh
 
-experiments: BUILD_ONLY = --target troupe
-experiments: build
+experiments: program
 	@scripts/experiments.sh
 
-attacks: BUILD_ONLY = --target troupe
-attacks: build
+attacks: program
 	@python3 tests/integration/attacks.py build/release/troupe . 10
 
-test: build
+test: build-release
 	@ctest --preset release $(JUNIT_FLAG)
 
 asan tsan: %: build-%
 	@ctest --preset $* $(JUNIT_FLAG)
 
 lint: deps-dev
-	@cmake --preset release --log-level=NOTICE
+	@cmake --preset release --log-level=NOTICE >/dev/null
 	@scripts/lint.sh format
 	@scripts/lint.sh tidy $(if $(ALL),all)
 
 cuda: export PATH := $(PATH):/usr/local/cuda/bin
-cuda: BUILD_ONLY = --target cuda
-cuda: build-cuda
+cuda: deps
+	@$(call build_preset,cuda,-DTROUPE_TESTS=OFF,--target cuda)
 
 fuzz: deps-dev build-fuzz
 	@scripts/fuzz.sh build/fuzz $(SECONDS)
 
-chaos: BUILD_ONLY = --target troupe
-chaos: build
+chaos: program
 	@scripts/chaos.sh build/release/troupe $(SECONDS)
 
-install: build
-	@cmake --install build/release --prefix $(PREFIX)
+install: program
+	@cmake --install build/release --prefix $(PREFIX) > build/release/install.log || { cat build/release/install.log; exit 1; }
+	@echo "installed: $(PREFIX)/bin/troupe; recipes, a model and documentation in $(PREFIX)/share/troupe"
 
 clean:
 	rm -rf build

@@ -1,15 +1,19 @@
 #!/bin/sh
 # Installs the Debian packages Troupe is built from. Silent and quick when nothing is missing; run it as often as you like.
-#   scripts/install-deps.sh          what building and testing needs
+#   scripts/install-deps.sh          what building and using it needs
+#   scripts/install-deps.sh --test   also what the tests need
 #   scripts/install-deps.sh --dev    also what 'make lint', 'make fuzz' and several learners (MPI) need
+# What apt says goes into a log, which is shown when something fails.
 set -eu
 
 packages="cmake ninja-build gcc g++ pkg-config python3
-  libzmq3-dev libmsgpack-dev liblua5.4-dev libsqlite3-dev libpcre2-dev libutf8proc-dev libjansson-dev libcmocka-dev"
+  libzmq3-dev libmsgpack-dev liblua5.4-dev libsqlite3-dev libpcre2-dev libutf8proc-dev libseccomp-dev libjansson-dev"
+tests="libcmocka-dev"
 case "${1:-}" in
 "") ;;
---dev) packages="$packages clang clang-format clang-tidy ccache libopenmpi-dev openmpi-bin" ;;
-*) echo "usage: $0 [--dev]" >&2 && exit 2 ;;
+--test) packages="$packages $tests" ;;
+--dev) packages="$packages $tests clang clang-format clang-tidy ccache libopenmpi-dev openmpi-bin" ;;
+*) echo "usage: $0 [--test | --dev]" >&2 && exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null; then
@@ -19,11 +23,11 @@ fi
 
 # `ii` is installed; a package dpkg has never heard of makes it fail and prints nothing on stdout. pkg-config may be
 # provided by another package under a newer name, so the program itself counts too.
-missing=""
+missing="" count=0
 for package in $packages; do
     case "$(dpkg-query -W -f='${db:Status-Abbrev}' "$package" 2>/dev/null || true)" in
     ii*) ;;
-    *) [ "$package" = pkg-config ] && command -v pkg-config >/dev/null || missing="$missing $package" ;;
+    *) [ "$package" = pkg-config ] && command -v pkg-config >/dev/null || { missing="$missing $package" count=$((count + 1)); } ;;
     esac
 done
 [ -n "$missing" ] || exit 0
@@ -37,7 +41,16 @@ if [ "$(id -u)" != 0 ]; then
         exit 1
     fi
 fi
-echo "troupe: installing Debian packages:$missing"
+
+log=$(mktemp "${TMPDIR:-/tmp}/troupe-packages.XXXXXX")
+apt() { $sudo env DEBIAN_FRONTEND=noninteractive apt-get "$@" -q < /dev/null >> "$log" 2>&1; }
+[ -z "$sudo" ] || $sudo true # asks for the password before its question would land in the log
+echo "troupe: installing $count Debian packages:$missing"
 # A stale list is no reason to stop: the install says for itself what it could not get.
-$sudo env DEBIAN_FRONTEND=noninteractive apt-get update -q || true
-$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
+apt update || true
+if ! apt install -y --no-install-recommends $missing; then
+    tail -n 40 "$log" >&2
+    echo "troupe: the packages could not be installed; all that apt said is in $log" >&2
+    exit 1
+fi
+rm -f "$log"
