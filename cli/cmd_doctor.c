@@ -13,6 +13,8 @@
 #include "base/process.h"
 #include "cli/arguments.h"
 #include "cli/verbs.h"
+#include "env/sandbox/filter.h"
+#include "env/sandbox/proof.h"
 #include "env/tools/python.h"
 #include "kernels/device.h"
 
@@ -71,21 +73,11 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* What the sandbox is made of here, into `text`. */
-static const char *sandbox_layers(char *text, size_t size)
-{
-    const box_config limits = { 0 };
-    box *b = box_new(&limits, NULL);
-    snprintf(text, size, "%s", b ? box_layers(b) : "");
-    box_free(b);
-    return text;
-}
-
 /* The tool as an episode uses it, sandbox and all. */
 static void check_python(report *r)
 {
     error err = { 0 };
-    char text[560], layers[32];
+    char text[560];
     double ms[CALLS];
     tool python;
     const box_config limits = { 0 };
@@ -101,12 +93,53 @@ static void check_python(report *r)
         free(result.text);
     }
     qsort(ms, CALLS, sizeof *ms, ascending);
-    snprintf(text, sizeof text, "print(2+2) in its sandbox (%s), p50 %.1f ms", sandbox_layers(layers, sizeof layers),
-             rc == OK ? ms[CALLS / 2] : 0.0);
+    snprintf(text, sizeof text, "print(2+2) in its sandbox, p50 %.1f ms", rc == OK ? ms[CALLS / 2] : 0.0);
     say(r, rc == OK, "python tool", rc == OK ? text : err.text,
         "the sandbox needs python3, and user namespaces or Landlock (Linux 5.13); without: T.python{ sandbox = "
         "\"none\" } (no isolation)");
     router_free(tools);
+}
+
+/* Value of a line "key value" of the box's report, into `out`. */
+static const char *reported(const box *b, const char *key, char *out, size_t size)
+{
+    const char *line = strstr(box_report(b), key);
+    const char *value = line ? line + strlen(key) : "";
+    snprintf(out, size, "%.*s", (int)strcspn(value, "\n"), value);
+    return out;
+}
+
+/* What the sandbox is made of here. That there are no namespaces is no problem, but worth a line with the reason. */
+static void print_layers(const box *b)
+{
+    char why[512], landlock[16];
+    const bool namespaces = strcmp(box_layers(b), "namespaces") == 0;
+    if (!namespaces)
+        printf("-    %-12s none (%s): Landlock stands alone, code has no folder to write in\n", "namespaces",
+               reported(b, "\nwhy ", why, sizeof why));
+    printf("ok   %-12s %sLandlock version %s, %d system calls allowed\n", "sandbox",
+           namespaces ? "user, mount, process, network, ipc, uts, cgroup namespaces; " : "",
+           reported(b, "\nlandlock ", landlock, sizeof landlock), filter_calls());
+}
+
+/* Each layer, tried by breaking it. */
+static void check_sandbox(report *r)
+{
+    const box_config limits = { .timeout_ms = 1500 };
+    box_proof proofs[BOX_PROOFS];
+    box *b = box_new(&limits, NULL);
+    if (!b) return; /* check_python has said why */
+    print_layers(b);
+    const int n = box_prove(b, proofs);
+    for (int i = 0; i < n; i++) {
+        char text[400];
+        snprintf(text, sizeof text, "%s: %s%.200s", proofs[i].what,
+                 proofs[i].held ? "held" : "did not hold: ", proofs[i].held ? "" : proofs[i].found);
+        say(r, proofs[i].held, proofs[i].layer, text,
+            "please report this, with `uname -r`; until then run no model's code here");
+        free(proofs[i].found);
+    }
+    box_free(b);
 }
 
 static void check_libraries(void)
@@ -136,6 +169,7 @@ int cmd_doctor(int argc, char **argv)
     check_files(&r);
     check_libraries();
     check_python(&r);
+    check_sandbox(&r);
     if (r.problems)
         printf("%d thing%s to look at\n", r.problems, r.problems > 1 ? "s" : "");
     else

@@ -233,6 +233,11 @@ static void the_doctor_finds_the_machine_fit(void **state)
     outcome o = TROUPE("doctor");
     assert_non_null(strstr(o.text, "python tool"));
     assert_non_null(strstr(o.text, "cpu"));
+    if (strstr(o.text, "system calls allowed")) { /* there is a sandbox: each of its layers was tried */
+        static const char *const LAYERS[] = { "root", "read-only", "nobody", "system calls", "memory", "processor" };
+        for (size_t i = 0; i < sizeof LAYERS / sizeof *LAYERS; i++) contains(o.text, LAYERS[i]);
+        assert_null(strstr(o.text, "did not hold"));
+    }
     outcome_free(&o); /* its verdict is about the machine, not about us */
 }
 
