@@ -50,6 +50,10 @@ static void take_restored(core *c, batch *b, work *w)
     }
     w->episode = old->episode;
     w->score = old->score;
+    if (w->score && (w->score->task != w->task.id || limits_score(w->episode, w->score, NULL) != OK)) {
+        score_free(w->score);
+        w->score = NULL; /* it is asked for again */
+    }
     w->play.state = LEASE_DONE;
     if (w->score)
         core_close_work(c, b, w, false);

@@ -1,0 +1,81 @@
+/* fuzz_checkpoint - a checkpoint whose state.json or memory.state holds any bytes is loaded as it was written, or
+ * refused with a sentence that names the folder; nothing outside the arrays is touched.
+ *
+ * Input: one byte that chooses the file, then what stands in it. */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "learner/checkpoint.h"
+#include "tests/unit/learner/tiny.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { REMEMBERED = 5 };
+
+static struct {
+    char run[64], dir[128];
+    tiny model;
+    optimizer *o;
+    double memory[REMEMBERED];
+    char *kept[2]; /* state.json and memory.state as they were written */
+    size_t kept_len[2];
+} one;
+
+static const char *const FILES[2] = { "state.json", "memory.state" };
+
+static checkpoint_parts parts_of(void)
+{
+    return (checkpoint_parts){ .w = one.model.w, .o = one.o, .memory = one.memory, .n_memory = REMEMBERED };
+}
+
+static void remove_run(void) { dir_remove_all(one.run, NULL); }
+
+/* A run with one checkpoint, in memory where there is such a file system. */
+static void make_run(void)
+{
+    error err = { 0 };
+    char path[256];
+    const optim_config config = { .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8 };
+    snprintf(one.run, sizeof one.run, "%s/troupe-fuzz-XXXXXX", dir_exists("/dev/shm") ? "/dev/shm" : "/tmp");
+    if (!mkdtemp(one.run)) abort();
+    atexit(remove_run);
+    test_file_write(one.run, "config.json", TINY_CONFIG);
+    one.model = tiny_open(5);
+    one.o = optimizer_new(&config, one.model.w, NULL);
+    for (int i = 0; i < REMEMBERED; i++) one.memory[i] = i;
+    weights_seal(one.model.w, 1);
+    const checkpoint_parts parts = parts_of();
+    if (checkpoint_save(one.run, one.run, &parts, 7, &err) != OK) abort();
+    snprintf(one.dir, sizeof one.dir, "%s/checkpoints/step-1", one.run);
+    for (int i = 0; i < 2; i++)
+        if (!(one.kept[i] =
+                  file_read(path_join(path, sizeof path, one.dir, FILES[i]), 1 << 20, &one.kept_len[i], &err)))
+            abort();
+}
+
+static void put(int which, const void *data, size_t len)
+{
+    char path[256];
+    FILE *f = fopen(path_join(path, sizeof path, one.dir, FILES[which]), "we");
+    if (!f || fwrite(data, 1, len, f) != len) abort();
+    fclose(f);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    checkpoint_state state;
+    error err = { 0 };
+    if (size < 1) return 0;
+    if (!one.o) make_run();
+    const int which = data[0] & 1;
+    const checkpoint_parts parts = parts_of();
+    put(which, data + 1, size - 1);
+    const int rc = checkpoint_load(one.dir, &parts, &state, &err);
+    if (rc != OK && (err.code != rc || !strstr(err.text, "step-1"))) abort();
+    put(which, one.kept[which], one.kept_len[which]);
+    return 0;
+}
