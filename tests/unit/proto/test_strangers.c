@@ -131,7 +131,7 @@ static void there_may_be_only_so_many(void **state)
     const int n = 1024 + MORE;
     zmq_ctx_set(w.raw, ZMQ_MAX_SOCKETS, n + 8);
     for (int i = 0; i < n; i++) {
-        char name[16];
+        char name[24];
         snprintf(name, sizeof name, "flood-%d", i);
         raw[i] = raw_dealer(&w);
         raw_hello_as(raw[i], "actor", name, 1);
