@@ -19,6 +19,18 @@ typedef struct chat {
     uint64_t asked;
 } chat;
 
+static const char *const USED[] = { "model",
+                                    "env",
+                                    "prompt",
+                                    "rollout.max_tokens",
+                                    "rollout.max_context",
+                                    "rollout.top_p",
+                                    "precision",
+                                    "device",
+                                    "seed",
+                                    "learner_threads",
+                                    NULL };
+
 static int usage(FILE *to)
 {
     fprintf(to, "usage: troupe chat RECIPE.lua [--model DIR] [--shots N] [--temperature T] [key=value ...]\n\n"
@@ -84,7 +96,7 @@ int cmd_chat(int argc, char **argv)
     recipe *r = recipe_open(a.positional[0], a.overrides, a.n_overrides, &err);
     checks found;
     const checks_for what = { .model = model, .test_shots = shots, .option = "--shots" };
-    const bool fit = r && checks_open(r, &what, &found, &err) == OK;
+    const bool fit = r && recipe_uses(r, "chat", USED, &err) == OK && checks_open(r, &what, &found, &err) == OK;
     player *p = fit ? player_new(r, model, (int)r->learner_threads, 1, log, &err) : NULL;
     int rc = p ? OK : err.code;
     if (rc == OK) {

@@ -119,7 +119,9 @@ int cmd_env(int argc, char **argv)
 
     int status = 0;
     recipe *recipe_file = path ? recipe_open(path, a.overrides, a.n_overrides, &err) : NULL;
-    router *r = path ? recipe_file ? recipe_router(recipe_file, NULL, &err) : NULL : default_tools(&err);
+    static const char *const USED[] = { "env", NULL };
+    const bool fit = recipe_file && recipe_uses(recipe_file, "env", USED, &err) == OK;
+    router *r = !path ? default_tools(&err) : fit ? recipe_router(recipe_file, NULL, &err) : NULL;
     int rc = r ? OK : err.code;
     if (rc == OK) rc = calls ? call(r, name, a.positional[1], (int)repeats, &status, &err) : list(r, &err);
     router_free(r);

@@ -27,6 +27,23 @@ typedef struct evaluation {
     logger *log;
 } evaluation;
 
+static const char *const USED[] = { "model",
+                                    "data.test",
+                                    "env",
+                                    "prompt",
+                                    "reward",
+                                    "rollout.max_tokens",
+                                    "rollout.max_context",
+                                    "rollout.top_p",
+                                    "eval_prompts",
+                                    "eval_shots",
+                                    "eval_temperature",
+                                    "precision",
+                                    "device",
+                                    "seed",
+                                    "learner_threads",
+                                    NULL };
+
 static int usage(FILE *to)
 {
     fprintf(to, "usage: troupe eval RECIPE.lua [--model DIR] [--shots N] [--prompts N] [--out FILE.jsonl] [--json] "
@@ -132,7 +149,7 @@ int cmd_eval(int argc, char **argv)
     evaluation v = { .recipe = r, .log = logger_new(2, "eval", LOG_WARN, false) };
     player *p = NULL;
     checks found;
-    int rc = r ? OK : err.code;
+    int rc = r ? recipe_uses(r, "eval", USED, &err) : err.code;
     if (rc == OK && !r->test[0]) rc = error_set(&err, ERR_ARGUMENT, "%s has no data.test to evaluate on", r->path);
     if (rc == OK) {
         const checks_for what = { .model = model,

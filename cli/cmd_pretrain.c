@@ -7,15 +7,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/rng.h"
 #include "base/vec.h"
+#include "base/str.h"
 #include "cli/arguments.h"
 #include "cli/verbs.h"
 #include "learner/pretrain.h"
-#include "lua/vm.h"
+#include "lua/config.h"
 #include "model/hf_folder.h"
 #include "model/tokenizer/tokenizer.h"
 
@@ -23,9 +25,35 @@ enum { PATH_BYTES = 1024 };
 
 typedef struct pretrain_keys {
     char model[PATH_BYTES], out[PATH_BYTES];
-    double steps, tokens_per_step, max_sequence, lr, warmup, weight_decay, init_std, seed, threads, report_every,
-        micro_tokens;
+    int64_t steps, tokens_per_step, max_sequence, warmup, seed, threads, report_every, micro_tokens;
+    double lr, beta1, beta2, clip_norm, weight_decay, init_std;
 } pretrain_keys;
+
+#define AT(member) offsetof(pretrain_keys, member), sizeof(((pretrain_keys *)0)->member)
+
+/* Other keys may be there for programs that read the file, too (words, question): but no number, which would be one of
+ * these, mistyped. */
+static const config_row ROWS[] = {
+    { "model", CONFIG_PATH, AT(model), 0, 0, NULL, "folder with config.json and tokenizer.json" },
+    { "out", CONFIG_TEXT, AT(out), 0, 0, "", "folder to write; the model's own when it is not given" },
+    { "document", CONFIG_VALUE, 0, 0, 0, 0, NULL, "function(rng, progress) -> text" },
+    { "steps", CONFIG_INT, AT(steps), 1, 1e9, "1600", "optimizer steps" },
+    { "tokens_per_step", CONFIG_INT, AT(tokens_per_step), 2, 1 << 24, "2048", "tokens of a step's documents" },
+    { "max_sequence", CONFIG_INT, AT(max_sequence), 2, 1 << 20, "512", "tokens of a document; longer ones are cut" },
+    { "lr", CONFIG_NUMBER, AT(lr), 0, 10, "2e-3", "learning rate; a cosine down to a tenth" },
+    { "warmup", CONFIG_INT, AT(warmup), 0, 1e9, "100", "steps until the rate is reached" },
+    { "beta1", CONFIG_NUMBER, AT(beta1), 0, 0.999999, "0.9", "of AdamW" },
+    { "beta2", CONFIG_NUMBER, AT(beta2), 0, 0.999999, "0.95", "of AdamW" },
+    { "clip_norm", CONFIG_NUMBER, AT(clip_norm), 0, 1e6, "1.0", "largest norm of a gradient; 0: not clipped" },
+    { "weight_decay", CONFIG_NUMBER, AT(weight_decay), 0, 10, "0.01", "of AdamW" },
+    { "init_std", CONFIG_NUMBER, AT(init_std), 0, 10, "0", "of the first weights; 0: 1/sqrt(width)" },
+    { "seed", CONFIG_INT, AT(seed), 0, 1e15, "1", "of weights and documents" },
+    { "threads", CONFIG_INT, AT(threads), 0, 1024, "0", "0: all cores" },
+    { "report_every", CONFIG_INT, AT(report_every), 1, 1e9, "50", "steps between lines" },
+    { "micro_tokens", CONFIG_INT, AT(micro_tokens), 0, 1 << 24, "0",
+      "tokens a pass holds in memory; 0: 16384, or what fits half the machine" },
+    { NULL, CONFIG_VALUE, 0, 0, 0, 0, NULL, NULL },
+};
 
 typedef struct session {
     pretrain_keys keys;
@@ -47,103 +75,60 @@ static int usage(FILE *to)
         to,
         "usage: troupe pretrain PRETRAIN.lua [key=value ...]\n\n"
         "The file returns { model = DIR, document = function(rng, progress) return TEXT end, steps=, ... }: DIR holds\n"
-        "config.json and tokenizer.json, rng(n) gives an integer in 1..n, progress goes from 0 to 1.\n\n"
-        "keys (and defaults): model, out (= model), steps (1600), tokens_per_step (2048), max_sequence (512), lr "
-        "(0.002),\n"
-        "  warmup (100), weight_decay (0.01), init_std (1/sqrt(width)), seed (1), threads (0: all cores), report_every "
-        "(50),\n  micro_tokens (0: 16384, or what fits half the machine's memory)\n\n"
-        "example: troupe pretrain recipes/calculator/pretrain.lua steps=400 out=/tmp/base\n");
+        "config.json and tokenizer.json, rng(n) gives an integer in 1..n, progress goes from 0 to 1.\n\nkeys:\n");
+    for (const config_row *r = ROWS; r->key; r++)
+        fprintf(to, "  %-16s %-9s %s\n", r->key, r->otherwise ? r->otherwise : "required", r->help);
+    fprintf(to, "\nexample: troupe pretrain recipes/calculator/pretrain.lua steps=400 out=/tmp/base\n");
     return to == stdout ? 0 : 2;
 }
 
 /* ---- the file ---- */
 
-typedef struct number_key {
-    const char *name;
-    size_t offset;
-    double otherwise;
-} number_key;
-
-static const number_key NUMBERS[] = {
-    { "steps", offsetof(pretrain_keys, steps), 1600 },
-    { "tokens_per_step", offsetof(pretrain_keys, tokens_per_step), 2048 },
-    { "max_sequence", offsetof(pretrain_keys, max_sequence), 512 },
-    { "lr", offsetof(pretrain_keys, lr), 2e-3 },
-    { "warmup", offsetof(pretrain_keys, warmup), 100 },
-    { "weight_decay", offsetof(pretrain_keys, weight_decay), 0.01 },
-    { "init_std", offsetof(pretrain_keys, init_std), 0 },
-    { "seed", offsetof(pretrain_keys, seed), 1 },
-    { "threads", offsetof(pretrain_keys, threads), 0 },
-    { "report_every", offsetof(pretrain_keys, report_every), 50 },
-    { "micro_tokens", offsetof(pretrain_keys, micro_tokens), 0 },
-};
-enum { N_NUMBERS = sizeof NUMBERS / sizeof *NUMBERS };
-
-static double *number_at(pretrain_keys *k, const number_key *key)
-{
-    return (double *)(void *)((char *)k + key->offset);
-}
-
-/* The table on top of the stack; unknown keys may be there for other programs that read the file. */
-static int read_table(lua_State *L)
+static int keep_document(lua_State *L)
 {
     session *s = lua_touserdata(L, 1);
-    lua_settop(L, 1);
-    lua_getfield(L, LUA_REGISTRYINDEX, "pretrain");
-    luaL_checktype(L, -1, LUA_TTABLE);
-    for (int i = 0; i < N_NUMBERS; i++) {
-        if (lua_getfield(L, -1, NUMBERS[i].name) != LUA_TNIL)
-            *number_at(&s->keys, &NUMBERS[i]) = luaL_checknumber(L, -1);
-        lua_pop(L, 1);
-    }
-    if (lua_getfield(L, -1, "model") == LUA_TNIL) return luaL_error(L, "the table has no model");
-    snprintf(s->keys.model, PATH_BYTES, "%s", luaL_checkstring(L, -1));
-    lua_pop(L, 1);
-    if (lua_getfield(L, -1, "document") != LUA_TFUNCTION) return luaL_error(L, "the table has no function document");
-    s->document = luaL_ref(L, LUA_REGISTRYINDEX);
+    config_push(L, "document");
+    s->document = lua_isfunction(L, -1) ? luaL_ref(L, LUA_REGISTRYINDEX) : LUA_NOREF;
     return 0;
 }
 
-static int apply_override(pretrain_keys *k, const char *text, error *err)
+/* A path on the command line is relative to where one is. The caller frees. */
+static char *placed(const char *word)
 {
-    const char *names[N_NUMBERS + 3] = { "model", "out" }, *value = strchr(text, '=') + 1;
-    const size_t len = (size_t)(value - text) - 1;
-    char key[64];
-    snprintf(key, sizeof key, "%.*s", (int)len, text);
-    if (strcmp(key, "out") == 0) return snprintf(k->out, PATH_BYTES, "%s", value), OK;
-    if (strcmp(key, "model") == 0) return snprintf(k->model, PATH_BYTES, "%s", value), OK;
-    for (int i = 0; i < N_NUMBERS; i++) {
-        names[i + 2] = NUMBERS[i].name;
-        if (strcmp(key, NUMBERS[i].name) != 0) continue;
-        return value_number(key, value, 0, 1e15, number_at(k, &NUMBERS[i]), err);
-    }
-    const char *nearest = str_nearest(key, names);
-    return error_set(err, ERR_ARGUMENT, "no key '%s'%s%s%s", key, nearest ? " (did you mean '" : "",
-                     nearest ? nearest : "", nearest ? "'?)" : "");
+    char here[PATH_BYTES];
+    str out = { 0 };
+    const size_t n = strcspn(word, "=");
+    const bool path = (n == 5 && strncmp(word, "model", n) == 0) || (n == 3 && strncmp(word, "out", n) == 0);
+    if (!path || !word[n + 1] || word[n + 1] == '/' || !getcwd(here, sizeof here)) return xstrdup(word);
+    str_printf(&out, "%.*s=%s/%s", (int)n, word, here, word + n + 1);
+    return str_take(&out);
+}
+
+static int read_file(session *s, config *c, const char *const *words, int n, const char *path, error *err)
+{
+    char out[PATH_BYTES], dir[PATH_BYTES];
+    if (config_open(c, s->vm, path, words, n, err) != OK) return err->code;
+    c->others = true;
+    if (config_read(c, ROWS, &s->keys, err) != OK || vm_protect(s->vm, keep_document, s, err) != OK) return err->code;
+    if (s->document == LUA_NOREF)
+        return config_error(c, "document", err, "expected a function(rng, progress) that returns a text");
+    snprintf(out, sizeof out, "%s", s->keys.out[0] ? s->keys.out : s->keys.model);
+    path_join(s->keys.out, PATH_BYTES, path_dirname(dir, sizeof dir, path), out);
+    return OK;
 }
 
 static int open_file(session *s, const arguments *a, error *err)
 {
-    char dir[PATH_BYTES], model[PATH_BYTES];
-    const char *path = a->positional[0];
-    for (int i = 0; i < N_NUMBERS; i++) *number_at(&s->keys, &NUMBERS[i]) = NUMBERS[i].otherwise;
-    path_dirname(dir, sizeof dir, path);
+    char dir[PATH_BYTES], *words[MAX_OVERRIDES];
+    config c = { 0 };
     const vm_limits limits = { .memory_bytes = (size_t)1 << 30, .wall_ms = 10000 };
-    s->vm = vm_new(VM_RECIPE, &limits, dir, err);
-    if (!s->vm || vm_run_file(s->vm, path, 1, err) != OK) return err->code;
-    lua_setfield(vm_state(s->vm), LUA_REGISTRYINDEX, "pretrain");
-    if (vm_protect(s->vm, read_table, s, err) != OK) return error_within(err, "%s", path);
-    snprintf(model, sizeof model, "%s", s->keys.model);
-    path_join(s->keys.model, PATH_BYTES, dir, model);
-    for (int i = 0; i < a->n_overrides; i++)
-        if (apply_override(&s->keys, a->overrides[i], err) != OK) return err->code;
-    if (!s->keys.out[0]) snprintf(s->keys.out, PATH_BYTES, "%s", s->keys.model);
-    const pretrain_keys *k = &s->keys;
-    if (k->steps < 1 || k->tokens_per_step < 2 || k->max_sequence < 2 || k->max_sequence > 1 << 20 ||
-        k->tokens_per_step > 1 << 24 || k->report_every < 1 || k->micro_tokens < 0 || k->micro_tokens > 1 << 24)
-        return error_set(err, ERR_ARGUMENT,
-                         "steps, tokens_per_step, max_sequence, report_every or micro_tokens is out of range");
-    return OK;
+    for (int i = 0; i < a->n_overrides; i++) words[i] = placed(a->overrides[i]);
+    s->vm = vm_new(VM_RECIPE, &limits, path_dirname(dir, sizeof dir, a->positional[0]), err);
+    const int rc =
+        s->vm ? read_file(s, &c, (const char *const *)words, a->n_overrides, a->positional[0], err) : ERR_MEMORY;
+    config_close(&c);
+    for (int i = 0; i < a->n_overrides; i++) free(words[i]);
+    return rc;
 }
 
 /* ---- documents ---- */
@@ -168,7 +153,7 @@ static int write_document(lua_State *L)
     error err = { 0 };
     size_t len;
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->document);
-    lua_pushinteger(L, (lua_Integer)s->keys.seed);
+    lua_pushinteger(L, s->keys.seed);
     lua_pushinteger(L, (lua_Integer)++s->documents);
     lua_pushinteger(L, 0);
     lua_pushcclosure(L, draw, 3);
@@ -197,14 +182,15 @@ static int next_document(void *ctx, double progress, int32_t *out, int max, int 
 static int train(session *s, hf_folder *f, error *err)
 {
     const pretrain_keys *k = &s->keys;
-    pretrain_config c = { .steps = (int64_t)k->steps,
+    pretrain_config c = { .steps = k->steps,
                           .tokens_per_step = (int)k->tokens_per_step,
                           .max_sequence = (int)k->max_sequence,
                           .micro_tokens = (int)k->micro_tokens,
                           .optim = optim_default(),
                           .next = next_document,
                           .ctx = s };
-    c.optim.lr = k->lr, c.optim.warmup = (int64_t)k->warmup, c.optim.weight_decay = k->weight_decay;
+    c.optim.lr = k->lr, c.optim.warmup = k->warmup, c.optim.weight_decay = k->weight_decay;
+    c.optim.beta1 = k->beta1, c.optim.beta2 = k->beta2, c.optim.clip_norm = k->clip_norm;
     c.optim.schedule = LR_COSINE, c.optim.total_steps = c.steps;
     pretrainer *p = pretrainer_new(&c, f->weights, err);
     if (!p) return err->code;
@@ -215,10 +201,10 @@ static int train(session *s, hf_folder *f, error *err)
         pretrain_report r = { 0 };
         rc = pretrainer_step(p, &r, err);
         loss += r.loss, tokens += r.tokens;
-        if (rc != OK || i % (int64_t)k->report_every) continue;
+        if (rc != OK || i % k->report_every) continue;
         const double seconds = (double)(clock_ms() - began_ms + 1) * 1e-3;
         printf("step %" PRId64 "/%" PRId64 "  loss %.3f  %.2fM tokens  %.0fk tok/s  %.0f s left\n", i, c.steps,
-               loss / k->report_every, tokens * 1e-6, tokens / seconds * 1e-3,
+               loss / (double)k->report_every, tokens * 1e-6, tokens / seconds * 1e-3,
                seconds / (double)i * (double)(c.steps - i));
         fflush(stdout);
         loss = 0;

@@ -512,6 +512,29 @@ int recipe_error(const recipe *r, const char *key, const error *why, error *err)
     return config_error(r->config, key, err, "%s", why->text);
 }
 
+static bool is_used(const char *word, const char *const *used)
+{
+    const size_t n = strcspn(word, "=");
+    for (; *used; used++) {
+        const size_t k = strlen(*used);
+        if (k <= n && strncmp(*used, word, k) == 0 && (word[k] == '.' || word[k] == '=')) return true;
+    }
+    return false;
+}
+
+int recipe_uses(const recipe *r, const char *verb, const char *const *used, error *err)
+{
+    str known = { 0 };
+    int rc = OK;
+    for (int i = 0; used[i]; i++) str_printf(&known, "%s%s", i ? ", " : "", used[i]);
+    for (int i = 0; i < r->n_words && rc == OK; i++)
+        if (!is_used(r->words[i], used))
+            rc = error_set(err, ERR_ARGUMENT, "argument '%.80s': %s has no use for this key (it has for %s)",
+                           r->words[i], verb, known.data);
+    str_free(&known);
+    return rc;
+}
+
 void recipe_free(recipe *r)
 {
     if (!r) return;

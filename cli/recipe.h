@@ -74,6 +74,10 @@ char *recipe_override(const char *word);
 /* `why` as the error of a key: with the line of the recipe, or the argument, that gave it its value. */
 int recipe_error(const recipe *r, const char *key, const error *why, error *err);
 
+/* Keys on the command line that this verb has no use for are refused, rather than taken and forgotten. `used`: keys and
+ * sections, NULL-terminated. ERR_ARGUMENT names the key. */
+int recipe_uses(const recipe *r, const char *verb, const char *const *used, error *err);
+
 /* How its reward script is to be run. Borrows from the recipe. */
 scorer_config recipe_scorer(const recipe *r);
 

@@ -261,6 +261,12 @@ static int unknown_key(reading *r, lua_State *L, const char *key)
     return config_error(r->c, key, r->err, "there is no such key (value %s; troupe train --keys lists them)", value);
 }
 
+/* The value is on top. A number or a switch would be one of ours, mistyped; another program's are larger things. */
+static bool is_others(const reading *r, lua_State *L, const char *key)
+{
+    return lua_type(L, -1) != LUA_TNUMBER && !lua_isboolean(L, -1) && !is_section(r->rows, key);
+}
+
 /* Every key of the table on top must be a row, or a section with rows below it. */
 static int check_keys(reading *r, lua_State *L, const char *prefix)
 {
@@ -272,6 +278,7 @@ static int check_keys(reading *r, lua_State *L, const char *prefix)
                                 config_shown(L, -2, shown));
         snprintf(key, sizeof key, "%s%s%s", prefix, *prefix ? "." : "", lua_tostring(L, -2));
         if (row_of(r->rows, key)) continue;
+        if (r->c->others && is_others(r, L, key)) continue;
         if (!is_section(r->rows, key)) return unknown_key(r, L, key);
         if (!lua_istable(L, -1))
             return config_error(r->c, key, r->err, "expected a table, found %s", config_shown(L, -1, shown));

@@ -4,6 +4,8 @@
  * Lua tables don't remember lines: they are looked for in the text (lua/source.h), and in the modules it requires. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "lua/vm.h"
 
 typedef enum config_kind {
@@ -35,6 +37,8 @@ typedef struct config {
     char *source;     /* its text; owned */
     const char *const *overrides;
     int n_overrides;
+    bool others; /* keys that no row names may be there if they are neither number nor switch; the caller's, set before
+                    config_read */
     const config_alias *aliases; /* the caller's, set before config_read; ends without a name. NULL: none */
 } config;
 

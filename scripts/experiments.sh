@@ -20,7 +20,7 @@ base_of() {
     "$troupe" pretrain "recipes/$1/${3:-pretrain.lua}" "model=$PWD/$base" | tail -n 1
 }
 
-# NAME ARM key=value...: runs of all seeds, silent; one that fails is shown. BASE: whose base model it is.
+# NAME ARM key=value...: runs of all seeds, silent, to their last step even where nothing is learned; one that fails is shown. BASE: whose base model it is.
 arm() {
     local name=$1 arm=$2 base=${BASE:-$1} seed
     shift 2
@@ -28,7 +28,7 @@ arm() {
     for seed in $seeds; do
         [ -z "${TABLES:-}" ] || break
         "$troupe" train "recipes/$name/recipe.lua" --fresh --run-dir "$out/$name/$arm-$seed" "model=$PWD/$out/$base/base" \
-            "seed=$seed" "$@" > "$out/$name/$arm-$seed.log" 2>&1 || { tail -n 3 "$out/$name/$arm-$seed.log" >&2; exit 1; }
+            patience=0 "seed=$seed" "$@" > "$out/$name/$arm-$seed.log" 2>&1 || { tail -n 3 "$out/$name/$arm-$seed.log" >&2; exit 1; }
     done
     echo "$arm: $("result_$name" "$arm" | cut -d'|' -f3-)"
 }

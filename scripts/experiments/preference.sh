@@ -6,7 +6,7 @@ achieved() {
     local dir=$1 rows
     rows=$(wc -l < "recipes/preference/data/$2.jsonl")
     "$troupe" train recipes/preference/recipe.lua --fresh --run-dir "$dir-$2" "model=$PWD/$(ls -d "$dir"/checkpoints/step-* | tail -n 1)" \
-        "data.train=$PWD/recipes/preference/data/$2.jsonl" steps=1 optim.lr=0 "rollout.prompts_per_step=$rows" \
+        "data.train=$PWD/recipes/preference/data/$2.jsonl" steps=1 patience=0 optim.lr=0 "rollout.prompts_per_step=$rows" \
         rollout.group=64 > "$dir-$2.log" 2>&1 || { tail -n 3 "$dir-$2.log" >&2; exit 1; }
     "$troupe" rollouts "$dir-$2" --json | sed -E 's/.*"brevity":([0-9.e-]+),"detail":([0-9.e-]+).*"id":"([0-9]+)".*/\3 \1 \2/' |
         awk '{ n[$1]++; b[$1] += $2; d[$1] += $3 } END { for (k in n) print k, b[k] / n[k], d[k] / n[k] }' | sort -n

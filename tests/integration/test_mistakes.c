@@ -273,6 +273,12 @@ static void shots_that_are_not_there_are_refused(void **state)
         { "eval RECIPE --shots 4 rollout.max_context=100", 1, { "no prompt of data.test fits with 4 shots" } },
         { "eval RECIPE --model nowhere", 1, { "nowhere" } },
         { "eval RECIPE device=tpu", 1, { "argument 'device=tpu'" } },
+        { "eval RECIPE optim.lr=1", 1, { "argument 'optim.lr=1'", "no use for this key", "eval_temperature" } },
+        { "eval RECIPE rollout.temperature=1", 1, { "no use for this key" } },
+        { "eval RECIPE rollout.grup=1", 1, { "did you mean 'rollout.group'?" } },
+        { "chat RECIPE steps=3", 1, { "argument 'steps=3'", "chat has no use" } },
+        { "env list --recipe RECIPE steps=3", 1, { "env has no use" } },
+        { "pretrain nowhere.lua", 1, { "nowhere.lua" } },
         { "chat RECIPE prompt.dialect=xlm", 1, { "argument 'prompt.dialect=xlm'", "no dialect" } },
     };
     EXPECT_ALL(ALL);

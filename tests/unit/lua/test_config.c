@@ -25,6 +25,8 @@ static const config_row ROWS[] = {
     { NULL, CONFIG_VALUE, 0, 0, 0, 0, NULL, NULL },
 };
 
+static bool others;
+
 static int read_text(const char *text, const char *override, settings *out, error *err)
 {
     const vm_limits limits = { .memory_bytes = 16 << 20, .instructions = 10000000, .wall_ms = 2000 };
@@ -36,6 +38,7 @@ static int read_text(const char *text, const char *override, settings *out, erro
     vm *v = vm_new(VM_RECIPE, &limits, dir, err);
     int rc = config_open(&c, v, path, &override, override ? 1 : 0, err);
     *out = (settings){ 0 };
+    c.others = others;
     if (rc == OK) rc = config_read(&c, ROWS, out, err);
     config_close(&c);
     vm_free(v);
@@ -103,11 +106,28 @@ static void mistakes_name_line_key_value_and_what_was_meant(void **state)
     refused("return { [1] = 2, optim = { lr = 1 } }", NULL, "a list is not expected");
 }
 
+/* A file that other programs read, too, may have more in it, but nothing that looks like a key mistyped. */
+static void other_programs_may_have_keys_in_the_file(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    settings s;
+    others = true;
+    test_ok(
+        read_text("return { optim = { lr = 1 }, words = { 'a' }, say = function() end, note = 'x' }", NULL, &s, &err),
+        &err);
+    refused("return { optim = { lr = 1 }, lood = true }", NULL, "did you mean 'loud'?");
+    refused("return { optim = { lr = 1, lrr = 2 } }", NULL, "did you mean 'optim.lr'?");
+    others = false;
+    refused("return { optim = { lr = 1 }, words = { 'a' } }", NULL, "words");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_and_defaults_reach_their_places),
         cmocka_unit_test(overrides_win_and_keep_their_types),
+        cmocka_unit_test(other_programs_may_have_keys_in_the_file),
         cmocka_unit_test(mistakes_name_line_key_value_and_what_was_meant),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
