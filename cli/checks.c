@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "cli/check_prompts.h"
 #include "model/hf_folder.h"
 
@@ -30,6 +31,16 @@ static int check_device(opened *o, error *err)
     return OK;
 }
 
+/* A run where a model is asked for: its models are its checkpoints. */
+static void hint_at_checkpoints(const char *dir, error *why)
+{
+    char path[1100];
+    path_join(path, sizeof path, dir, "config.json");
+    if (file_exists(path)) return;
+    path_join(path, sizeof path, dir, "checkpoints");
+    if (dir_exists(path)) error_set(why, why->code, "%s is a run; its models are in %s/step-N", dir, path);
+}
+
 static int check_model(opened *o, error *err)
 {
     error why = { 0 };
@@ -47,6 +58,7 @@ static int check_model(opened *o, error *err)
     }
     hf_folder_close(f);
     if (rc == OK) return OK;
+    hint_at_checkpoints(dir, &why);
     return o->what->model ? error_set(err, rc, "%s", why.text) : recipe_error(o->recipe, "model", &why, err);
 }
 

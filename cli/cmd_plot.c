@@ -30,6 +30,11 @@ typedef struct run_curves {
     curve train, eval, shots;
 } run_curves;
 
+typedef struct objective_names {
+    char items[MAX_OBJECTIVES][OBJECTIVE_NAME + 1];
+    int n;
+} objective_names;
+
 typedef struct reading {
     run_curves *r;
     const char *objective;
@@ -48,16 +53,48 @@ static void add_line(void *ctx, const json_t *line)
     if (!isnan(shots)) vec_push(&g->r->shots, (point){ x, shots });
 }
 
-static int read_run(run_curves *r, const char *dir, const char *objective, error *err)
+/* reward/NAME/mean and eval/NAME/mean -> the names, each once. */
+static void add_names(void *ctx, const json_t *line)
 {
+    objective_names *names = ctx;
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)line, key, value)
+    {
+        const char *slash = strchr(key, '/'), *end = slash ? strchr(slash + 1, '/') : NULL;
+        const bool ours = strncmp(key, "reward/", 7) == 0 || strncmp(key, "eval/", 5) == 0;
+        if (!ours || !end || strcmp(end, "/mean") != 0 || end - slash > OBJECTIVE_NAME) continue;
+        char name[OBJECTIVE_NAME + 1];
+        int i = 0;
+        snprintf(name, sizeof name, "%.*s", (int)(end - slash - 1), slash + 1);
+        while (i < names->n && strcmp(names->items[i], name) != 0) i++;
+        if (i == names->n && i < MAX_OBJECTIVES) memcpy(names->items[names->n++], name, sizeof name);
+    }
+}
+
+static int no_such_objective(const char *dir, const char *name, const objective_names *names, error *err)
+{
+    str known = { 0 };
+    for (int i = 0; i < names->n; i++) str_printf(&known, "%s%s", i ? ", " : "", names->items[i]);
+    error_set(err, ERR_NOT_FOUND, "%s/metrics.jsonl has no values of '%.80s' yet%s%s%s", dir, name,
+              known.len ? " (it has " : "", known.len ? known.data : "", known.len ? ")" : "");
+    str_free(&known);
+    return ERR_NOT_FOUND;
+}
+
+/* `objective` "": the first that the run has, from now on. */
+static int read_run(run_curves *r, const char *dir, char objective[OBJECTIVE_NAME + 1], error *err)
+{
+    objective_names names = { .n = 0 };
     size_t end = strlen(dir);
     while (end > 1 && dir[end - 1] == '/') end--; /* runs/a/ is runs/a */
     size_t begin = end;
     while (begin > 0 && dir[begin - 1] != '/') begin--;
     snprintf(r->label, sizeof r->label, "%.*s", (int)(end - begin), dir + begin);
+    if (metrics_file_read(dir, add_names, &names, err) != OK) return error_within(err, "%s is no run", dir);
+    if (!objective[0] && names.n > 0) memcpy(objective, names.items[0], sizeof names.items[0]);
     if (metrics_file_read(dir, add_line, &(reading){ r, objective }, err) != OK) return err->code;
-    if (r->train.len + r->eval.len > 0) return OK;
-    return error_set(err, ERR_NOT_FOUND, "%s/metrics.jsonl has no values of '%s' yet", dir, objective);
+    return r->train.len + r->eval.len > 0 ? OK : no_such_objective(dir, objective, &names, err);
 }
 
 /* Steps to the right, rewards upwards: 0 to 1, and further where there are others. */
@@ -193,6 +230,7 @@ static int usage(FILE *to)
     fprintf(to,
             "usage: troupe plot OUT.svg RUN [RUN ...] [--objective NAME]\n\n"
             "Draws the training reward (thin) and the evaluations (thick) of up to %d runs over their steps.\n\n"
+            "  --objective NAME  which reward (default: the first of the first run)\n\n"
             "example: troupe plot curve.svg runs/calculator runs/calculator-control --objective accuracy\n",
             MAX_RUNS);
     return to == stdout ? 0 : 2;
@@ -200,11 +238,12 @@ static int usage(FILE *to)
 
 int cmd_plot(int argc, char **argv)
 {
-    const char *objective = "accuracy";
+    const char *asked = "";
+    char objective[OBJECTIVE_NAME + 1];
     run_curves runs[MAX_RUNS] = { 0 };
     arguments a;
     error err = { 0 };
-    const flag flags[] = { { .name = "--objective", .text = &objective }, { 0 } };
+    const flag flags[] = { { .name = "--objective", .text = &asked }, { 0 } };
     const syntax s = { .flags = flags,
                        .words = "OUT.svg RUN [RUN ...], six runs at most",
                        .least = 2,
@@ -215,6 +254,7 @@ int cmd_plot(int argc, char **argv)
     const int n = a.n_positional - 1;
     const char *out = a.positional[0];
     int rc = OK;
+    snprintf(objective, sizeof objective, "%s", asked);
     for (int i = 0; i < n && rc == OK; i++) rc = read_run(&runs[i], a.positional[i + 1], objective, &err);
     if (rc == OK) rc = draw(out, runs, n, objective, &err);
     if (rc != OK) fprintf(stderr, "troupe: plot: %s\n", err.text);

@@ -198,6 +198,9 @@ static void a_run_can_be_read_scored_again_and_drawn(void **state)
     EXPECT(1, TROUPE("rollouts", run, "--step", "77"), "no such episodes");
     EXPECT(0, TROUPE("score", reward, db), "24 episodes, 0 without a score");
     EXPECT(0, TROUPE("plot", svg, run, run, run, run), "");
+    EXPECT(1, TROUPE("plot", svg, run, "--objective", "acuracy"), "no values of 'acuracy' yet (it has accuracy)");
+    EXPECT(1, TROUPE("plot", svg, dir), "is no run");
+    EXPECT(1, TROUPE("eval", recipe, "--model", run), "is a run; its models are in", "checkpoints/step-N");
     EXPECT(1, TROUPE("forgetting", run), "no evaluations of data groups");
     size_t len;
     char *text = bytes_of(svg, &len);
