@@ -39,7 +39,7 @@ int bench_run_open(bench_run *t, const bench_request *r, int sides, error *err)
     if (!(t->dev = device_open("auto", r->threads, err)) || !(t->table = param_table_new(c, err))) return err->code;
     device_set_precision(t->dev, r->precision);
     if (!(t->w = weights_new(t->dev, t->table, err))) return err->code;
-    t->opt = optimizer_new(&config, t->w, NULL);
+    t->opt = optimizer_new(&config, t->w, NULL, NULL);
     weights_init(t->w, 1, 0.02f);
     weights_seal(t->w, 0);
     random_tokens(t, r, c->vocab);

@@ -64,15 +64,36 @@ static checkpoint_parts parts_of(const learner *l)
                                .n_memory = n };
 }
 
+/* Saving and loading take a little memory of the device themselves: both under its guard. */
+typedef struct keeping {
+    learner *l;
+    const checkpoint_parts *parts;
+    checkpoint_state *state;
+} keeping;
+
+static int save_parts(void *ctx, error *err)
+{
+    const keeping *k = ctx;
+    const recipe *r = k->l->config.recipe;
+    return checkpoint_save(k->l->config.run_dir, r->model, k->parts, (uint64_t)r->seed, err);
+}
+
+static int load_parts(void *ctx, error *err)
+{
+    const keeping *k = ctx;
+    const char *dir = k->l->config.checkpoint;
+    const int rc = checkpoint_load(dir, k->parts, k->state, err);
+    return rc == OK && trainer_check(k->l->trainer, err) != OK ? error_within(err, "%s", dir) : rc;
+}
+
 static int save(learner *l, error *err)
 {
-    const recipe *r = l->config.recipe;
     if (l->saved == trainer_version(l->trainer)) return OK;
     const checkpoint_parts parts = parts_of(l);
     ranks_save(l->config.comm);
     trainer_memory_save(l->trainer, parts.memory);
     if (l->config.sampler) save_sampler(l, parts.memory + trainer_memory_doubles(l->trainer));
-    const int rc = checkpoint_save(l->config.run_dir, r->model, &parts, (uint64_t)r->seed, err);
+    const int rc = device_guard(l->config.model->weights->dev, save_parts, &(keeping){ l, &parts, NULL }, err);
     free(parts.memory);
     if (rc == OK) l->saved = trainer_version(l->trainer);
     return rc;
@@ -308,8 +329,7 @@ int learner_open(learner *l, const learn_config *config, error *err)
     if (config->sampler) l->ahead = xcalloc((size_t)rows_kept(l), sizeof *l->ahead);
     if (!config->checkpoint) return say_size(l), OK;
     const checkpoint_parts parts = parts_of(l);
-    int rc = checkpoint_load(config->checkpoint, &parts, &state, err);
-    if (rc == OK && trainer_check(l->trainer, err) != OK) rc = error_within(err, "%s", config->checkpoint);
+    const int rc = device_guard(config->model->weights->dev, load_parts, &(keeping){ l, &parts, &state }, err);
     if (rc == OK) trainer_memory_load(l->trainer, parts.memory);
     if (rc == OK && l->config.sampler) load_sampler(l, parts.memory + trainer_memory_doubles(l->trainer));
     free(parts.memory);

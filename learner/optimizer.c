@@ -38,15 +38,19 @@ static void cut_into_runs(optimizer *o, const param_table *t, const shard *sh)
     }
 }
 
-optimizer *optimizer_new(const optim_config *config, const weights *w, const shard *sh)
+optimizer *optimizer_new(const optim_config *config, const weights *w, const shard *sh, error *err)
 {
     optimizer *o = xcalloc(1, sizeof *o);
     o->config = *config;
     o->shard = sh;
     cut_into_runs(o, w->table, sh);
     const size_t bytes = sizeof(float) * (size_t)(o->total + 1);
-    o->m = device_alloc(w->dev, bytes);
-    o->v = device_alloc(w->dev, bytes);
+    o->m = device_try(w->dev, bytes, err);
+    o->v = o->m ? device_try(w->dev, bytes, err) : NULL;
+    if (!o->v) {
+        optimizer_free(o, w->dev);
+        return NULL;
+    }
     device_ops(w->dev)->zero(w->dev, o->m, o->total);
     device_ops(w->dev)->zero(w->dev, o->v, o->total);
     return o;

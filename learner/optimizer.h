@@ -47,8 +47,8 @@ void optimizer_freeze(optimizer *o, const bool *mask);
 /* The gradient's squared length in each block -> squares [blocks]; of several learners, of their pieces together. */
 void optimizer_squares(const optimizer *o, const weights *w, const float *grads, double *squares, int blocks);
 
-/* `sh` NULL: all of the parameters. */
-optimizer *optimizer_new(const optim_config *config, const weights *w, const shard *sh);
+/* `sh` NULL: all of the parameters. NULL and ERR_MEMORY when there is no room for the moments. */
+optimizer *optimizer_new(const optim_config *config, const weights *w, const shard *sh, error *err);
 void optimizer_free(optimizer *o, device *dev);
 /* The learning rate of update `step` (from 1). */
 double optimizer_lr(const optim_config *config, int64_t step);

@@ -26,8 +26,8 @@ typedef struct corpus {
 static int make(void *ctx, error *err)
 {
     pretrainer *p = ctx;
-    (void)err;
-    p->optimizer = optimizer_new(&p->config.optim, p->w, NULL);
+    p->optimizer = optimizer_new(&p->config.optim, p->w, NULL, err);
+    if (!p->optimizer) return ERR_MEMORY;
     p->grads = device_alloc(p->w->dev, sizeof(float) * (size_t)p->w->table->total);
     return OK;
 }

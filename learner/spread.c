@@ -33,6 +33,7 @@ static int64_t grown(const spread *s, float **array, int64_t room, int64_t need)
     const size_t bytes = sizeof **array * (size_t)need;
     if (need <= room) return room;
     drop(s, *array);
+    *array = NULL; /* the next line may leave by the device's guard */
     *array = s->shard->comm->on_device ? device_alloc(s->dev, bytes) : xmalloc(bytes);
     return need;
 }

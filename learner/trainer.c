@@ -47,13 +47,6 @@ static void copy_weights(weights *to, const weights *from)
     weights_seal(to, from->version);
 }
 
-static weights *frozen_copy(const weights *w, error *err)
-{
-    weights *copy = weights_new(w->dev, w->table, err);
-    if (copy) copy_weights(copy, w);
-    return copy;
-}
-
 static bool needs_reference(const trainer_config *c)
 {
     return c->loss.kl > 0 || c->reward_kl > 0 || c->loss.given == GIVEN_ASFT;
@@ -113,57 +106,44 @@ static void isolate(trainer *t)
     free(blocks);
 }
 
-static trainer *make(const trainer_config *config, weights *w, error *err)
+/* Under the device's guard: what is made so far is in `t`. */
+static int fill(void *ctx, error *err)
 {
-    if (refuse(config, err) != OK) return NULL;
-    if (finite_check(w->dev, w->table, w->data, "the model's weights", err) != OK) return NULL;
-    trainer *t = xcalloc(1, sizeof *t);
-    t->config = *config;
-    t->picked = config->micro_tokens <= 0;
-    if (t->picked)
-        t->config.micro_tokens =
-            micro_tokens_for(w, memory_size(""), many_learners(config) ? config->comm->size : 1, config->recompute);
-    if (t->config.epochs < 1) t->config.epochs = 1;
-    if (t->config.temperature <= 0) t->config.temperature = 1; /* greedy sampling is recorded at temperature 1 */
-    t->w = w;
+    trainer *t = ctx;
+    trainer_config *c = &t->config;
+    weights *w = t->w;
+    if (finite_check(w->dev, w->table, w->data, "the model's weights", err) != OK) return err ? err->code : ERR_STATE;
     t->grads = device_alloc(w->dev, sizeof(float) * (size_t)w->table->total);
     t->step = arena_new(1 << 20);
-    t->buckets = buckets_of(&t->config, w);
-    t->measure = measure_of(&t->config, w);
-    t->mu = config->mixture.start;
-    if (t->config.mixture.every < 1) t->config.mixture.every = 1;
-    if (many_learners(config)) t->shard = bucket_set_spread(t->buckets, config->comm);
-    if (many_learners(config) && t->measure) t->measured = bucket_set_spread(t->measure, config->comm);
-    if (config->lora.rank > 0 && (t->lora = lora_new(&config->lora, w, config->seed, err)))
-        t->lora_grads = device_alloc(w->dev, sizeof(float) * (size_t)t->lora->table->total);
-    if (config->lora.rank == 0 || t->lora)
-        t->optimizer = optimizer_new(&config->optim, t->lora ? t->lora->w : w, t->lora ? NULL : t->shard);
-    if (t->optimizer) isolate(t);
-    if (needs_reference(config)) t->reference = frozen_copy(w, err);
-    if (!t->optimizer || (needs_reference(config) && !t->reference)) {
-        trainer_free(t);
-        return NULL;
-    }
-    return t;
-}
-
-typedef struct making {
-    const trainer_config *config;
-    weights *w;
-    trainer *made;
-} making;
-
-static int make_guarded(void *ctx, error *err)
-{
-    making *m = ctx;
-    m->made = make(m->config, m->w, err);
-    return m->made ? OK : ERR_STATE;
+    t->buckets = buckets_of(c, w);
+    t->measure = measure_of(c, w);
+    t->mu = c->mixture.start;
+    if (many_learners(c)) t->shard = bucket_set_spread(t->buckets, c->comm);
+    if (many_learners(c) && t->measure) t->measured = bucket_set_spread(t->measure, c->comm);
+    if (c->lora.rank > 0 && !(t->lora = lora_new(&c->lora, w, c->seed, err))) return err ? err->code : ERR_ARGUMENT;
+    if (t->lora) t->lora_grads = device_alloc(w->dev, sizeof(float) * (size_t)t->lora->table->total);
+    t->optimizer = optimizer_new(&c->optim, t->lora ? t->lora->w : w, t->lora ? NULL : t->shard, err);
+    if (!t->optimizer) return ERR_MEMORY;
+    isolate(t);
+    if (!needs_reference(c)) return OK;
+    if (!(t->reference = weights_new(w->dev, w->table, err))) return ERR_MEMORY;
+    copy_weights(t->reference, w);
+    return OK;
 }
 
 trainer *trainer_new(const trainer_config *config, weights *w, error *err)
 {
-    making m = { config, w, NULL };
-    return device_guard(w->dev, make_guarded, &m, err) == OK ? m.made : NULL;
+    if (refuse(config, err) != OK) return NULL;
+    trainer *t = xcalloc(1, sizeof *t);
+    *t = (trainer){ .config = *config, .w = w, .picked = config->micro_tokens <= 0 };
+    const int learners = many_learners(config) ? config->comm->size : 1;
+    if (t->picked) t->config.micro_tokens = micro_tokens_for(w, memory_size(""), learners, config->recompute);
+    if (t->config.epochs < 1) t->config.epochs = 1;
+    if (t->config.temperature <= 0) t->config.temperature = 1; /* greedy sampling is recorded at temperature 1 */
+    if (t->config.mixture.every < 1) t->config.mixture.every = 1;
+    if (device_guard(w->dev, fill, t, err) == OK) return t;
+    trainer_free(t);
+    return NULL;
 }
 
 void trainer_free(trainer *t)

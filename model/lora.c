@@ -63,15 +63,17 @@ static void make_table(lora *l)
 
 static int adapters_of(const lora *l) { return l->table->n / 2; }
 
-static void freeze(lora *l, const weights *base)
+static int freeze(lora *l, const weights *base, error *err)
 {
     const struct ops *ops = device_ops(base->dev);
     int64_t total = 0, at = 0;
     for (int i = 0; i < adapters_of(l); i++) total += l->of[i]->count;
-    l->frozen = device_alloc(base->dev, sizeof(float) * (size_t)total);
+    l->frozen = device_try(base->dev, sizeof(float) * (size_t)total, err);
+    if (!l->frozen) return ERR_MEMORY;
     ops->zero(base->dev, l->frozen, total);
     for (int i = 0; i < adapters_of(l); at += l->of[i++]->count)
         ops->add(base->dev, l->frozen + at, base->data + l->of[i]->offset, l->of[i]->count);
+    return OK;
 }
 
 static void initialise(lora *l, uint64_t seed)
@@ -99,11 +101,10 @@ lora *lora_new(const lora_config *config, const weights *base, uint64_t seed, er
     for (int i = 0; config->targets == 0 && i < N_TARGETS; i++) l->config.targets |= UINT32_C(1) << TARGETS[i].kind;
     l->model = base->table;
     make_table(l);
-    if (!(l->w = weights_new(base->dev, l->table, err))) {
+    if (!(l->w = weights_new(base->dev, l->table, err)) || freeze(l, base, err) != OK) {
         lora_free(l);
         return NULL;
     }
-    freeze(l, base);
     initialise(l, seed);
     return l;
 }

@@ -45,7 +45,7 @@ static void make_run(void)
     atexit(remove_run);
     test_file_write(one.run, "config.json", TINY_CONFIG);
     one.model = tiny_open(5);
-    one.o = optimizer_new(&config, one.model.w, NULL);
+    one.o = optimizer_new(&config, one.model.w, NULL, NULL);
     for (int i = 0; i < REMEMBERED; i++) one.memory[i] = i;
     weights_seal(one.model.w, 1);
     const checkpoint_parts parts = parts_of();

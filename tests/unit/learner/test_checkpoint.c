@@ -23,7 +23,7 @@ static optimizer *trained(tiny *t, int steps)
     error err = { 0 };
     optim_config c = optim_default();
     c.lr = 1e-3;
-    optimizer *o = optimizer_new(&c, t->w, NULL);
+    optimizer *o = optimizer_new(&c, t->w, NULL, NULL);
     float *g = malloc(sizeof(float) * (size_t)t->table->total);
     for (int s = 0; s < steps; s++) {
         optim_report report;
@@ -82,7 +82,7 @@ static void an_adapter_comes_back_to_the_bit(void **state)
     tiny t = tiny_open(5), u = tiny_open(5); /* the same base */
     lora *l = adapter_of(&t, &err), *k = adapter_of(&u, &err);
     const optim_config config = { .lr = 1e-2, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8 };
-    optimizer *o = optimizer_new(&config, l->w, NULL), *p = optimizer_new(&config, k->w, NULL);
+    optimizer *o = optimizer_new(&config, l->w, NULL, NULL), *p = optimizer_new(&config, k->w, NULL, NULL);
     float *g = calloc((size_t)l->table->total, sizeof *g);
     for (int64_t i = 0; i < l->table->total; i++) g[i] = (float)(i % 11 - 5) * 0.01f;
     optim_report report;
@@ -119,7 +119,7 @@ static void memory_comes_back_to_the_bit(void **state)
     char *run = test_folder_new(), *model = model_folder(), dir[1024];
     tiny t = tiny_open(5);
     const optim_config config = optim_default();
-    optimizer *o = optimizer_new(&config, t.w, NULL);
+    optimizer *o = optimizer_new(&config, t.w, NULL, NULL);
     double saved[3] = { 1.0 / 3, -0.0, 1e-300 }, loaded[4] = { 0 };
     checkpoint_state found;
     const checkpoint_parts out = { .w = t.w, .o = o, .memory = saved, .n_memory = 3 };

@@ -26,7 +26,7 @@ static void an_update_is_adamw_on_the_clipped_gradient(void **state)
     error err = { 0 };
     optim_config c = optim_default();
     c.lr = 0.01, c.warmup = 0, c.clip_norm = 0.5, c.weight_decay = 0.1;
-    optimizer *o = optimizer_new(&c, t.w, NULL);
+    optimizer *o = optimizer_new(&c, t.w, NULL, NULL);
     const size_t n = (size_t)t.table->total;
     float *g = calloc(n, sizeof *g), *before = malloc(n * sizeof *before);
     memcpy(before, t.w->data, n * sizeof *before);
@@ -56,7 +56,7 @@ static void a_pull_is_by_its_gradient_alone(void **state)
     error err = { 0 };
     optim_config c = optim_default();
     c.lr = 0.01, c.warmup = 0, c.clip_norm = 0, c.weight_decay = 0.1;
-    optimizer *o = optimizer_new(&c, t.w, NULL);
+    optimizer *o = optimizer_new(&c, t.w, NULL, NULL);
     const size_t n = (size_t)t.table->total;
     const int64_t at = param_find(t.table, PARAM_Q, 0)->offset + 3, other = param_find(t.table, PARAM_UP, 1)->offset;
     float *g = calloc(n, sizeof *g);
@@ -86,7 +86,7 @@ static void a_gradient_that_is_not_finite_changes_nothing(void **state)
     tiny t = tiny_open(1);
     error err = { 0 };
     const optim_config c = optim_default();
-    optimizer *o = optimizer_new(&c, t.w, NULL);
+    optimizer *o = optimizer_new(&c, t.w, NULL, NULL);
     float *g = calloc((size_t)t.table->total, sizeof *g);
     g[5] = NAN;
     const uint64_t hash = weights_hash(t.w);
