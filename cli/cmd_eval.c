@@ -23,6 +23,8 @@ typedef struct evaluation {
     scorer *scorer;
     uint32_t next, size;
     vec(group *) groups;
+    uint32_t unscored;
+    char why[300]; /* of the first without a score */
     FILE *out;
     logger *log;
 } evaluation;
@@ -89,6 +91,10 @@ static void on_episode(void *ctx, episode *e)
         scorer_score(v->scorer, &t, e, sc);
     else
         log_warn(v->log, "question %u failed (%s): %s", task_id_index(e->id), failure_name(e->failed), e->failure_text);
+    const char *why = e->failed != FAIL_NONE ? e->failure_text : sc->status != SCORE_OK ? sc->error : NULL;
+    if (e->failed != FAIL_NONE || sc->n_values == 0) {
+        if (v->unscored++ == 0) snprintf(v->why, sizeof v->why, "%s", why ? why : "the script returns no objective");
+    }
     if (v->out) write_out(v->out, &t, e, sc);
     group *g = group_new(e->group, e->prompt_id, 0, 1);
     group_add(g, e, sc, NULL);
@@ -125,6 +131,10 @@ static int evaluate(evaluation *v, player *p, const char *model, bool json, erro
     v->size = scheduler_eval_size(&v->schedule);
     const player_callbacks cb = { .ctx = v, .next = next_task, .done = on_episode };
     const int rc = player_run(p, &cb, err);
+    if (rc == OK && v->unscored == v->size)
+        return error_set(err, ERR_SCRIPT, "none of %u questions has a score: %s", v->size, v->why);
+    if (rc == OK && v->unscored > 0)
+        log_warn(v->log, "%u of %u questions have no score: %s", v->unscored, v->size, v->why);
     if (rc == OK) print(v, model, (double)(clock_ms() - began) * 1e-3, json);
     return rc;
 }

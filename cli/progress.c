@@ -184,12 +184,14 @@ static void on_eval(progress *p, const json_t *line)
                number(line, "eval/shots", 0), number(line, "eval/episodes", 0));
     const char *key;
     json_t *value;
+    bool scored = false;
     json_object_foreach((json_t *)(uintptr_t)line, key, value)
     {
         const size_t len = strlen(key);
         if (len > 10 && strncmp(key, "eval/", 5) == 0 && strcmp(key + len - 5, "/mean") == 0)
-            str_printf(&out, "  %.*s %.3f", (int)(len - 10), key + 5, json_number_value(value));
+            str_printf(&out, "  %.*s %.3f", (int)(len - 10), key + 5, json_number_value(value)), scored = true;
     }
+    if (!scored) str_puts(&out, "  no question has a score");
     progress_say(p, "%s", out.data);
     str_free(&out);
 }

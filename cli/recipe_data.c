@@ -28,8 +28,11 @@ static void read_stage(opening *o, lua_State *L, sampler_stage *stage, bool last
     lua_getfield(L, at, "groups");
     if (!lua_isnil(L, -1))
         stage->n_groups = recipe_names(o, L, "data.stages", 1, SAMPLER_GROUPS, stage->groups[0], SAMPLER_NAME);
+    const double steps = stage_number(o, L, at, "steps", 0);
     stage->gate = stage_number(o, L, at, "gate", INFINITY);
-    stage->steps = (int64_t)stage_number(o, L, at, "steps", 0);
+    stage->steps = steps >= 0 && steps <= 1e9 ? (int64_t)steps : 0;
+    if (o->rc == OK && (!(steps >= 0 && steps <= 1e9) || steps != floor(steps) || isnan(stage->gate)))
+        recipe_bad(o, "data.stages", "a whole number of steps from 0 to 1e9, and a gate that is a number");
     if (o->rc == OK && !last && !isfinite(stage->gate) && stage->steps < 1)
         recipe_bad(o, "data.stages", "a gate or a number of steps in every stage but the last");
     lua_settop(L, at);

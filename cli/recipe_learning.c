@@ -2,20 +2,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/arguments.h"
 #include "cli/recipe_read.h"
 
-static void pair(opening *o, lua_State *L, const char *key, double *first, double *second)
+/* Two numbers from 0 to `most`, which itself is too much where it is the betas' 1. */
+static void pair(opening *o, lua_State *L, const char *key, double most, double *first, double *second)
 {
+    char expected[80];
+    double v[2] = { 0, 0 };
     config_push(L, key);
     if (lua_isnil(L, -1)) return;
-    if (!lua_istable(L, -1) || luaL_len(L, -1) != 2) {
-        recipe_bad(o, key, "two numbers { a, b }");
-        return;
+    bool fine = lua_istable(L, -1) && luaL_len(L, -1) == 2;
+    for (int i = 0; i < 2 && fine; i++) {
+        fine = lua_rawgeti(L, -1, i + 1) == LUA_TNUMBER;
+        v[i] = lua_tonumber(L, -1);
+        lua_pop(L, 1);
+        fine = fine && v[i] >= 0 && v[i] < most;
     }
-    lua_rawgeti(L, -1, 1);
-    lua_rawgeti(L, -2, 2);
-    if (!lua_isnumber(L, -1) || !lua_isnumber(L, -2)) recipe_bad(o, key, "two numbers { a, b }");
-    *first = lua_tonumber(L, -2), *second = lua_tonumber(L, -1);
+    snprintf(expected, sizeof expected, "two numbers { a, b } from 0 to below %g", most);
+    if (!fine) recipe_bad(o, key, expected);
+    *first = v[0], *second = v[1];
 }
 
 static void read_lora(opening *o, lua_State *L)
@@ -100,7 +106,7 @@ static void read_algorithm(opening *o, lua_State *L)
     loss->given = (loss_given)recipe_choice(o, L, "algorithm.given", GIVENS, 0);
     loss->kl_kind = (loss_kl)recipe_choice(o, L, "algorithm.kl_kind", KLS, 0);
     loss->clip_low = p->clip_low, loss->clip_high = p->clip_high;
-    pair(o, L, "algorithm.clip", &loss->clip_low, &loss->clip_high);
+    pair(o, L, "algorithm.clip", 1e6, &loss->clip_low, &loss->clip_high);
     loss->nft_weight = (int)o->r->nft_weight;
     loss->constant = (double)o->r->max_tokens;
     if (loss->kind == LOSS_NFT && o->r->trainer.advantage.mean == MEAN_NONE)
@@ -116,7 +122,7 @@ static void read_algorithm(opening *o, lua_State *L)
         recipe_bad(o, "algorithm.pivot_steps", "0 with reward.preference: each would set the weights");
     if (o->r->pivot_steps == 1)
         recipe_bad(o, "algorithm.pivot_steps", "0, or two steps or more: a line goes through two points");
-    pair(o, L, "optim.betas", &o->r->trainer.optim.beta1, &o->r->trainer.optim.beta2);
+    pair(o, L, "optim.betas", 1, &o->r->trainer.optim.beta1, &o->r->trainer.optim.beta2);
 }
 
 static int by_name(const void *a, const void *b)
@@ -135,7 +141,7 @@ static bool read_objective(lua_State *L, double *weight, double *least)
         *weight = lua_tonumber(L, -1);
         const int kind = lua_getfield(L, top, "least");
         if (kind == LUA_TNUMBER) *least = lua_tonumber(L, -1);
-        fine &= kind == LUA_TNUMBER || kind == LUA_TNIL;
+        fine &= (kind == LUA_TNUMBER && isfinite(*least)) || kind == LUA_TNIL;
     }
     lua_settop(L, top);
     return fine;
@@ -181,10 +187,9 @@ static void read_bucket(opening *o, lua_State *L)
     config_push(L, "moo.bucket");
     const char *word = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
     if (strncmp(word, "bytes:", 6) == 0) {
-        char *end;
         m->bucket.scope = BUCKET_BYTES;
-        m->bucket.bytes = strtoll(word + 6, &end, 10);
-        if (*end || m->bucket.bytes < 1) recipe_bad(o, "moo.bucket", "bytes:N with N > 0");
+        if (value_whole("bytes", word + 6, 1, INT64_MAX, &m->bucket.bytes, NULL) != OK)
+            recipe_bad(o, "moo.bucket", "bytes:N with N > 0");
         return;
     }
     const int scope = recipe_choice(o, L, "moo.bucket", NAMES, 0);

@@ -307,6 +307,8 @@ static int read_text(reading *r, lua_State *L, const config_row *row, char *out)
     if (lua_type(L, -1) != LUA_TSTRING)
         return config_error(r->c, row->key, r->err, "expected text, found %s", config_shown(L, -1, shown));
     const char *text = lua_tostring(L, -1);
+    if (row->kind == CONFIG_PATH && !*text && !row->otherwise)
+        return config_error(r->c, row->key, r->err, "expected a path, found '' (%s)", row->help);
     if (row->kind == CONFIG_PATH && *text) {
         path_join(path, sizeof path, path_dirname(dir, sizeof dir, r->c->path), text);
         if (!file_exists(path) && !dir_exists(path))

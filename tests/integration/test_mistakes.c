@@ -340,6 +340,23 @@ static void runs_that_learn_nothing_say_why_and_end(void **state)
     test_folder_remove(dir);
 }
 
+/* An evaluation without a single score is no evaluation. */
+static void an_evaluation_without_a_score_fails(void **state)
+{
+    (void)state;
+    char path[500];
+    dir = test_folder_new();
+    snprintf(path, sizeof path, "%s/recipe.lua", dir);
+    write_files();
+    write_recipe("{}", "", "");
+    test_file_write(dir, "r.lua", "return function() error('too hard') end");
+    outcome o = TROUPE("eval", path);
+    if (o.status != 1 || !strstr(o.text, "none of 1 questions has a score") || !strstr(o.text, "r.lua:1: too hard"))
+        fail_msg("status %d: %s", o.status, o.text);
+    outcome_free(&o);
+    test_folder_remove(dir);
+}
+
 /* A row that fits no context is left out and told of; it is no failure of a machine, and the metrics of a step that it
  * leaves empty are no zeros. */
 static void a_row_that_does_not_fit_is_left_out_and_told_of(void **state)
@@ -364,6 +381,10 @@ static void a_row_that_does_not_fit_is_left_out_and_told_of(void **state)
     assert_non_null(strstr(o.text, "note: 1 of 41 prompts of data.train don't fit"));
     assert_non_null(strstr(o.text, "could not be played and are left out: a prompt of"));
     assert_int_equal(o.status, 0);
+    double failed[16], unplayable[16];
+    const int n = metric_values(run, "step", "exchange/episodes_failed", failed, 16);
+    assert_int_equal(metric_values(run, "step", "exchange/episodes_unplayable", unplayable, 16), n);
+    assert_true(n == 12 && failed[n - 1] == 0 && unplayable[n - 1] > 0);
     outcome_free(&o);
     str_free(&rows);
     test_folder_remove(dir);
@@ -379,6 +400,7 @@ int main(void)
         cmocka_unit_test(a_mistake_in_a_required_module_names_that_file),
         cmocka_unit_test(shots_that_are_not_there_are_refused),
         cmocka_unit_test(runs_that_learn_nothing_say_why_and_end),
+        cmocka_unit_test(an_evaluation_without_a_score_fails),
         cmocka_unit_test(a_row_that_does_not_fit_is_left_out_and_told_of),
     };
     return cmocka_run_group_tests(tests, find_files, NULL);

@@ -178,6 +178,9 @@ static void rows_and_methods_are_read_and_checked(void **state)
     test_near(r->trainer.era.low, 0.45, 0, "ERA's default");
     test_near(r->trainer.isolation.protect, 0.2, 0, "share");
     recipe_free(r);
+    refused("reward.preference=nothing", "no row of data.train has a \"nothing\"");
+    refused("model=", "expected a path, found ''");
+    refused("algorithm.clip=0.2", "two numbers { a, b } from 0");
     refused("data.sampling=failur", "did you mean 'failure'?");
     refused("rollout.demonstrations=1", "no row of data.train has a \"demonstration\"");
     refused("rollout.templated=2", "prompt.templates names none");
@@ -193,6 +196,12 @@ static void rows_and_methods_are_read_and_checked(void **state)
         { "stages = { { groups = { 'de' } }, {} }", "a gate or a number of steps in every stage but the last" },
         { "stages = { { groups = { 'fr' }, gate = 0.5 }, {} }", "stage 1 has no rows" },
         { "stages = { { groups = { 'de' }, gate = 'x' }, {} }", "numbers for gate and steps" },
+        { "stages = { { groups = { 'de' }, steps = 2.5 }, {} }", "a whole number of steps" },
+        { "stages = { { groups = { 'de' }, steps = -2, gate = 0.5 }, {} }", "a whole number of steps" },
+        { "stages = { { groups = { 'de' }, gate = 0/0, steps = 3 }, {} }", "a gate that is a number" },
+        { "}, optim = { betas = { 2, 3 }", "optim.betas: expected two numbers { a, b } from 0 to below 1" },
+        { "}, algorithm = { clip = { -1, 0/0 }", "algorithm.clip: expected two numbers" },
+        { "}, algorithm = { clip = { 0.2 }", "algorithm.clip: expected two numbers" },
         { "stages = 3", "a list of 1 to 16 stages" },
         { "stages = { { groups = { 'de' }, gate = 0.5 }, {} }", NULL },
     };
