@@ -142,8 +142,8 @@ static void who_does_not_come_is_named(void **state)
 typedef struct plan {
     trainer_config config;
     double sent, ring, full;
-    double signal; /* signal-to-noise ratio of "de", or of accuracy; 0 without many objectives */
-    int size;
+    double signal;    /* signal-to-noise ratio of "de", or of accuracy; 0 without many objectives */
+    int size, silent; /* silent: last steps in which all rewards are equal */
     float *weights[MOST];
     float *moments[MOST];
 } plan;
@@ -166,6 +166,15 @@ static group *group_of(const tiny *t, int g)
     return made;
 }
 
+static void silence(group *g)
+{
+    error err = { 0 };
+    for (uint32_t i = 0; i < g->n; i++) {
+        test_ok(score_set(g->scores[i], "accuracy", i % 2 ? 0.3 : 0.1 + 0.2, &err), &err); /* equal up to rounding */
+        test_ok(score_set(g->scores[i], "brevity", 0.7, &err), &err);
+    }
+}
+
 static void *train(void *ctx)
 {
     rank *me = ctx;
@@ -179,8 +188,9 @@ static void *train(void *ctx)
     trainer *tr = trainer_new(&config, t.w, &err);
     group *groups[GROUPS];
     if (!tr) fail_msg("%s", err.text);
-    for (int step = 0; step < STEPS; step++) {
+    for (int step = 0; step < STEPS + p->silent; step++) {
         for (int g = 0; g < GROUPS; g++) groups[g] = group_of(&t, g + step);
+        for (int g = 0; g < GROUPS && step >= STEPS; g++) silence(groups[g]);
         test_ok(trainer_step(tr, (const group *const *)groups, GROUPS, m, &err), &err);
         for (int g = 0; g < GROUPS; g++) group_free(groups[g]);
     }
@@ -310,6 +320,48 @@ static void an_adapter_is_the_same_on_many_learners(void **state)
     check("LoRA", &c, 1);
 }
 
+/* One learner's weights after silent steps, and several ones': `moves`: they are not those of before. */
+static void check_silence(const char *what, const trainer_config *config, bool moves)
+{
+    const int64_t n = total_of();
+    plan before = { .config = *config }, alone = { .config = *config, .silent = 3 };
+    rank ranks[MOST];
+    on_all_ranks(1, train, ranks, &before);
+    on_all_ranks(1, train, ranks, &alone);
+    if ((farthest(before.weights[0], alone.weights[0], n) > 0) != moves) fail_msg("%s: moved, or not", what);
+    for (int size = 2; size <= MOST; size *= 2) {
+        plan p = { .config = *config, .silent = 3 };
+        on_all_ranks(size, train, ranks, &p);
+        if (!(farthest(alone.weights[0], p.weights[0], n) < 1e-6)) fail_msg("%s, %d learners", what, size);
+        for (int r = 0; r < size; r++) {
+            assert_memory_equal(p.weights[0], p.weights[r], sizeof(float) * (size_t)n);
+            free(p.weights[r]), free(p.moments[r]);
+        }
+    }
+    free(before.weights[0]), free(before.moments[0]);
+    free(alone.weights[0]), free(alone.moments[0]);
+}
+
+static void many_learners_are_silent_together(void **state)
+{
+    (void)state;
+    trainer_config c = learners_config();
+    error err = { 0 };
+    check_silence("one gradient", &c, false);
+    c.loss.kl = 0.1;
+    check_silence("a KL", &c, true);
+    c.lora = (lora_config){ .rank = 2, .alpha = 4, .targets = lora_target("q_proj") };
+    check_silence("an adapter and a KL", &c, true);
+    c = learners_config();
+    test_ok(objective_add(&c.objectives, "brevity", 0.5, &err), &err);
+    c.moo = (moo_plan){ .over = MOO_OVER_BOTH, .n_groups = 3 };
+    for (int k = 0; k < 3; k++) snprintf(c.moo.groups[k], GROUP_NAME, "%s", OWNERS[k]);
+    c.moo.bucket = (bucket_config){ .moo = moo_default(MOO_PCGRAD), .scope = BUCKET_LAYER, .gate = 0.1, .refresh = 2 };
+    check_silence("each reward of each data group", &c, false);
+    c.loss.kl = 0.1;
+    check_silence("each reward of each data group, and a KL", &c, true);
+}
+
 static void what_ranks_can_t_agree_on_is_refused(void **state)
 {
     (void)state;
@@ -337,6 +389,7 @@ int main(void)
         cmocka_unit_test(data_groups_are_reconciled_the_same_on_many_learners),
         cmocka_unit_test(reward_dimensions_are_reconciled_the_same_on_many_learners),
         cmocka_unit_test(an_adapter_is_the_same_on_many_learners),
+        cmocka_unit_test(many_learners_are_silent_together),
         cmocka_unit_test(what_ranks_can_t_agree_on_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
