@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/rng.h"
+#include "learner/pack.h"
 #include "learner/trainer.h"
 #include "recorded.h"
 
@@ -130,6 +131,51 @@ static void a_batchs_mean_and_spread_are_over_its_tokens(void **state)
         test_near(t->scalar[i], (rewards[i] - sum / n) / sqrt(square / (n - 1)), 1e-5, "a token's whitened return");
     arena_free(a);
     group_free(g);
+}
+
+/* Rejection sampling's best are those that are best up to rounding, and a group in which all are has none. */
+static void the_best_share_however_they_were_added_up(void **state)
+{
+    (void)state;
+    objective_set set = { 0 };
+    error err = { 0 };
+    test_ok(objective_add(&set, "accuracy", 1, &err), &err);
+    const advantage_config c = { .mean = MEAN_BEST, .std = STD_NONE };
+    group *g = made_group("accuracy", (double[]){ 0.1 + 0.2, 0.3, 0.1, 0.3 }, 4);
+    arena *a = arena_new(1 << 16);
+    const advantage_table *t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
+    for (int i = 0; i < 4; i++) test_near(t->scalar[i], i == 2 ? 0 : 1.0 / 3, 1e-15, "share");
+    arena_free(a);
+    group_free(g);
+}
+
+/* Stretches that are all worth the same say nothing, nor does a return of parts that cancel. */
+static void equal_stretches_have_no_signal(void **state)
+{
+    (void)state;
+    static const double VALUES_OF[2][2][2] = { { { 0.3, 0.1 + 0.2 }, { 0.3, 0.3 } }, { { 0.5, -0.5 }, { -0.5, 0.5 } } };
+    objective_set set = { 0 };
+    error err = { 0 };
+    test_ok(objective_add(&set, "accuracy", 1, &err), &err);
+    for (int which = 0; which < 2; which++)
+        for (int to = CREDIT_STRETCH; to <= CREDIT_RETURN; to++) {
+            group *g = made_group("accuracy", (double[]){ 0.3, 0.3 }, 2);
+            for (uint32_t i = 0; i < 2; i++) {
+                trajectory *tokens = &g->episodes[i]->tokens;
+                for (uint32_t k = 0; k < tokens->n; k++) tokens->wrote[k] = tokens->mask[k];
+                for (uint32_t k = 0; k < 2; k++)
+                    test_ok(score_mark(g->scores[i], "accuracy", 2 + 2 * k, VALUES_OF[which][i][k], &err), &err);
+            }
+            advantage_config c = advantage_default(1);
+            c.credit = (credit_to)to;
+            arena *a = arena_new(1 << 16);
+            const advantage_table *t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
+            const pack_options o = { .max_tokens = 100 };
+            assert_true(pack_groups(a, t, &o)->signal == (which == 1));
+            if (which == 1 && to == CREDIT_RETURN) assert_true(t->tokens[0][3] == 0 && t->tokens[0][5] != 0);
+            arena_free(a);
+            group_free(g);
+        }
 }
 
 /* ---- an objective of weight 0 ---- */
@@ -464,6 +510,27 @@ static void dead_groups_beside_live_ones_are_held_by_the_kl(void **state)
     assert_true(norm[0] > 0 && norm[1] > 0 && fabs(norm[0] / norm[1] - 1) > 0.05);
 }
 
+/* As verl has it: at most 10 of a token, and no slope beyond; k2 pulls on. */
+static void k3_is_bounded(void **state)
+{
+    (void)state;
+    const loss_scale scale = { .tokens = 1, .episodes = 1 };
+    const float logprob = -15, reference = -0.1f;
+    const double behaviour = -15;
+    const loss_episode e = { .n = 1, .logprob = &logprob, .behaviour = &behaviour, .reference = &reference };
+    static const loss_kl KINDS[] = { KL_K3, KL_K3_PLUS, KL_K2 };
+    static const double SLOPES[] = { 0, -14.9, -14.9 }, OF_KL[] = { 10, 10, 14.9 * 14.9 / 2 };
+    for (int k = 0; k < 3; k++) {
+        loss_config c = loss_default();
+        loss_sums sums = { 0 };
+        float slope;
+        c.kl = 1, c.kl_kind = KINDS[k];
+        loss_gradient(&c, &scale, &e, &slope, &sums);
+        test_near((double)slope, SLOPES[k], 1e-5, "slope");
+        test_near(sums.kl_reference, OF_KL[k], 1e-4, "value");
+    }
+}
+
 /* ---- numbers that are not finite ---- */
 
 static void a_moment_that_is_not_finite_stops_the_step_by_name(void **state)
@@ -512,6 +579,8 @@ int main(void)
         cmocka_unit_test(equal_rewards_without_a_baseline_are_not_blown_up),
         cmocka_unit_test(huge_rewards_are_compared_as_others_are),
         cmocka_unit_test(a_batchs_mean_and_spread_are_over_its_tokens),
+        cmocka_unit_test(the_best_share_however_they_were_added_up),
+        cmocka_unit_test(equal_stretches_have_no_signal),
         cmocka_unit_test(an_objective_of_weight_0_is_watched_and_no_more),
         cmocka_unit_test(weight_0_has_no_say_in_any_method),
         cmocka_unit_test(a_step_without_signal_changes_nothing_but_the_version),
@@ -519,6 +588,7 @@ int main(void)
         cmocka_unit_test(who_was_silent_when_weights_were_solved_is_heard_again),
         cmocka_unit_test(without_a_signal_the_kl_alone_moves_the_policy),
         cmocka_unit_test(dead_groups_beside_live_ones_are_held_by_the_kl),
+        cmocka_unit_test(k3_is_bounded),
         cmocka_unit_test(a_moment_that_is_not_finite_stops_the_step_by_name),
         cmocka_unit_test(a_model_with_a_nan_is_refused),
     };
