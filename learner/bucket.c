@@ -203,14 +203,6 @@ static void measure(bucket_set *s, bucket *b, const float *gradients, slice at)
     if (s->config.gate > 0) comm_sum(s->shard->comm, b->sketch[0], s->K * SKETCH_BINS);
 }
 
-/* Whether objective i is asked at all: one that the others have preferences beside, and it has none, is not. */
-static bool is_asked(const bucket_set *s, int i)
-{
-    double all = 0;
-    for (int k = 0; k < s->K; k++) all += s->config.moo.pref[k];
-    return all <= 0 || s->config.moo.pref[i] > 0;
-}
-
 /* Each objective's signal-to-noise ratio -> b->snr, after this step's gradient has joined the running means. */
 static void update_signal(bucket_set *s, bucket *b)
 {
@@ -234,7 +226,7 @@ static void update_signal(bucket_set *s, bucket *b)
 static void gate(bucket_set *s, bucket *b)
 {
     int passing = 0;
-    for (int i = 0; i < s->K; i++) b->snr[i] = 1, b->heard[i] = b->G[i * s->K + i] > 0 && is_asked(s, i);
+    for (int i = 0; i < s->K; i++) b->snr[i] = 1, b->heard[i] = b->G[i * s->K + i] > 0;
     if (s->config.gate <= 0) return;
     update_signal(s, b);
     for (int i = 0; i < s->K; i++) passing += b->heard[i] && b->snr[i] >= s->config.gate;

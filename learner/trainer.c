@@ -481,7 +481,7 @@ static int train(trainer *t, const pack_plan *plan, const advantage_table *table
 {
     first_look *first = arena_zalloc(t->step, sizeof *first * (size_t)(plan->n + 1));
     const int epochs = plan->learns ? t->config.epochs : 1;
-    const int owner = t->isolation && plan->learns ? task_of(t, table) : 0;
+    const int owner = t->isolation ? task_of(t, table) : 0;
     int rc = OK;
     for (int e = 0; rc == OK && e < epochs && (e == 0 || *moved); e++) {
         *sums = (step_sums){ 0 };
