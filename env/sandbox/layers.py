@@ -43,11 +43,19 @@ def die_with(parent):
 
 # ---- who one is ----
 
+# Where a container has but one id, one stays who one is there.
+def try_to(change, *ids):
+    try:
+        change(*ids)
+    except OSError:
+        pass
+
+
 # Never root, whatever troupe is: files of root's are then protected by their modes as well.
 def become_nobody():
-    os.setgroups([])
-    os.setresgid(NOBODY, NOBODY, NOBODY)
-    os.setresuid(NOBODY, NOBODY, NOBODY)
+    try_to(os.setgroups, [])
+    try_to(os.setresgid, NOBODY, NOBODY, NOBODY)
+    try_to(os.setresuid, NOBODY, NOBODY, NOBODY)
 
 
 def keep_capabilities(mask):
@@ -196,7 +204,7 @@ def map_ids(pid):
 def keep(folders, outer, tell, mapped):
     die_with(outer)
     if os.geteuid() == 0:
-        os.setgroups([])
+        try_to(os.setgroups, [])
     if libc.unshare(NEWUSER | NEWNS | NEWPID | NEWNET | NEWIPC | NEWUTS | NEWCGROUP) != 0:
         os.write(tell, b"E")
         os._exit(1)
