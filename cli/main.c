@@ -36,6 +36,7 @@ static const verb VERBS[] = {
     { "actor", cmd_actor, "RECIPE.lua --connect ADDRESS    one role, for fleets" },
     { "reward", cmd_reward, "RECIPE.lua --connect ADDRESS    one role, for fleets" },
     { "reward-host", cmd_reward_host, NULL },
+    { "tool-host", cmd_tool_host, NULL },
 };
 enum { N_VERBS = sizeof VERBS / sizeof *VERBS };
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/process.h"
 #include "base/str.h"
 #include "cli/recipe_read.h"
 #include "env/tools/lua.h"
@@ -605,10 +606,25 @@ static int add_python(tooling *t, lua_State *L)
     return rc == OK ? router_add(t->router, &made, t->err) : rc;
 }
 
+/* argv of the process in which the calls of tool `name` run: this program, as a host of the recipe's tools. */
+static int host_words(const recipe *r, const char *self, const char *name, const char **words, int max, error *err)
+{
+    int n = 0;
+    if (r->n_words + 5 > max) return error_set(err, ERR_LIMIT, "%d arguments are the most", max - 5);
+    words[n++] = self, words[n++] = "tool-host", words[n++] = r->path, words[n++] = name;
+    for (int i = 0; i < r->n_words; i++) words[n++] = r->words[i];
+    words[n] = NULL;
+    return OK;
+}
+
 static int add_written(tooling *t, lua_State *L)
 {
+    enum { MOST_WORDS = 256 };
+    const char *words[MOST_WORDS];
+    char self[RECIPE_PATH];
     tool made;
     const int top = lua_gettop(L);
+    const int timeout_ms = (int)(number_field(L, "timeout") * 1000);
     lua_getfield(L, top, "name");
     lua_getfield(L, top, "description");
     lua_getfield(L, top, "parameters");
@@ -616,13 +632,14 @@ static int add_written(tooling *t, lua_State *L)
         lua_isnil(L, -1) ? json_pack("{s:s, s:{}}", "type", "object", "properties") : bind_to_json(L, -1);
     char *text = json_text(parameters, true);
     json_decref(parameters);
-    lua_getfield(L, top, "call");
     const lua_tool_config written = { .name = lua_tostring(L, top + 1),
                                       .description = lua_isnil(L, top + 2) ? "" : lua_tostring(L, top + 2),
                                       .parameters = text,
-                                      .vm = t->r->vm,
-                                      .function = luaL_ref(L, LUA_REGISTRYINDEX) };
-    int rc = lua_tool(&written, &made, t->err);
+                                      .timeout_ms = timeout_ms,
+                                      .host = words };
+    int rc = process_self_path(self, sizeof self, t->err);
+    if (rc == OK) rc = host_words(t->r, self, written.name, words, MOST_WORDS, t->err);
+    if (rc == OK) rc = lua_tool(&written, &made, t->err);
     if (rc == OK) rc = router_add(t->router, &made, t->err);
     free(text);
     lua_settop(L, top);

@@ -22,4 +22,5 @@ int cmd_bench(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_forgetting(int argc, char **argv);
 int cmd_plot(int argc, char **argv);        /* metrics.jsonl of one or two runs -> an SVG line plot */
+int cmd_tool_host(int argc, char **argv);   /* hidden: the killable process a recipe's own tool runs in */
 int cmd_reward_host(int argc, char **argv); /* hidden: the killable process a reward script runs in */

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "base/vec.h"
+#include "env/schema.h"
 
 enum { MAX_TOOLS = 32, MAX_FDS = 512, ATTEMPTS = 4 };
 
@@ -22,6 +23,7 @@ typedef struct call {
 struct router {
     logger *log;
     tool tools[MAX_TOOLS];
+    json_t *schemas[MAX_TOOLS]; /* of the arguments */
     int n_tools;
     uint64_t next;
     idmap *calls;
@@ -56,7 +58,10 @@ void router_free(router *r)
         free(c);
     }
     idmap_free(r->calls);
-    for (int i = 0; i < r->n_tools; i++) r->tools[i].free(r->tools[i].self);
+    for (int i = 0; i < r->n_tools; i++) {
+        r->tools[i].free(r->tools[i].self);
+        json_decref(r->schemas[i]);
+    }
     for (size_t i = 0; i < r->ready.len; i++) free(r->ready.data[i].text);
     vec_free(&r->ready);
     free(r);
@@ -71,20 +76,32 @@ static int tool_named(const router *r, const char *name)
 
 int router_add(router *r, const tool *t, error *err)
 {
-    if (tool_named(r, t->name) >= 0) return error_set(err, ERR_STATE, "two tools are named '%s'", t->name);
-    if (r->n_tools == MAX_TOOLS) return error_set(err, ERR_FULL, "%d tools are the most", MAX_TOOLS);
-    r->tools[r->n_tools++] = *t;
-    return OK;
+    error why = { 0 };
+    json_t *schema = NULL;
+    int rc = OK;
+    if (tool_named(r, t->name) >= 0)
+        rc = error_set(err, ERR_STATE, "two tools are named '%s'", t->name);
+    else if (r->n_tools == MAX_TOOLS)
+        rc = error_set(err, ERR_FULL, "%d tools are the most", MAX_TOOLS);
+    else if (!(schema = json_parse(t->parameters, strlen(t->parameters), "parameters", &why)) ||
+             schema_check(schema, &why) != OK)
+        rc = error_set(err, ERR_PARSE, "tool %s: %s", t->name, why.text);
+    if (rc == OK) {
+        r->schemas[r->n_tools] = schema;
+        r->tools[r->n_tools++] = *t;
+        return OK;
+    }
+    json_decref(schema);
+    t->free(t->self);
+    return rc;
 }
 
 char *router_tools_json(const router *r)
 {
     json_t *list = json_array();
     for (int i = 0; i < r->n_tools; i++) {
-        json_t *parameters = json_parse(r->tools[i].parameters, strlen(r->tools[i].parameters), r->tools[i].name, NULL);
         json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", r->tools[i].name, "description",
-                                              r->tools[i].description, "parameters",
-                                              parameters ? parameters : json_object()));
+                                              r->tools[i].description, "parameters", json_incref(r->schemas[i])));
     }
     char *text = json_text(list, false);
     json_decref(list);
@@ -106,12 +123,22 @@ static void no_such_tool(router *r, uint64_t id, const char *name)
     str_free(&text);
 }
 
+static int check_arguments(const router *r, const call *c, error *err)
+{
+    error why = { 0 };
+    json_t *arguments = json_parse(c->arguments, strlen(c->arguments), "arguments", &why);
+    int rc = arguments ? schema_validate(r->schemas[c->tool], arguments, &why) : ERR_ARGUMENT;
+    json_decref(arguments);
+    return rc == OK ? OK : error_set(err, ERR_ARGUMENT, "%s: %s", r->tools[c->tool].name, why.text);
+}
+
 static void start(router *r, call *c, int64_t now_ms)
 {
     error err = { 0 };
     c->attempt++;
     const tool *t = &r->tools[c->tool];
-    const int rc = t->begin(t->self, c->id, c->arguments, &c->context, now_ms, &err);
+    int rc = check_arguments(r, c, &err);
+    if (rc == OK) rc = t->begin(t->self, c->id, c->arguments, &c->context, now_ms, &err);
     if (rc == OK) return;
     const bool policy = rc == ERR_ARGUMENT || rc == ERR_PARSE || rc == ERR_LIMIT; /* what it wrote can't be run */
     tool_result result = { .call = c->id, .failed = policy ? FAIL_NONE : FAIL_TOOL_LOST };

@@ -45,11 +45,12 @@ struct tool {
 typedef struct router router;
 router *router_new(logger *lg);
 void router_free(router *r); /* frees the tools, kills what runs */
-/* Takes the tool. ERR_STATE for a name that is there already. */
+/* Takes the tool. ERR_STATE for a name that is there already, ERR_PARSE for parameters that are no JSON Schema: then
+ * the tool is freed. */
 int router_add(router *r, const tool *t, error *err);
 char *router_tools_json(const router *r); /* [{"name","description","parameters"}, ...]; the caller frees */
-/* An unknown tool or bad arguments is the policy's fault: the call is accepted and yields an observation with ok false.
- * ctx: copied; NULL: a call of nobody's. */
+/* An unknown tool, or arguments that don't keep to its parameters, is the policy's fault: the call is accepted and
+ * yields an observation with ok false. ctx: copied; NULL: a call of nobody's. */
 uint64_t router_begin(router *r, const char *name, const char *arguments_json, const tool_context *ctx, int64_t now_ms);
 void router_cancel(router *r, uint64_t call);
 int router_fds(router *r, struct pollfd *out, int max);

@@ -1,6 +1,8 @@
 /* json.encode and json.decode, and the bridge between jansson's values and Lua's. */
 #include <lauxlib.h>
 #include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/json.h"
@@ -66,16 +68,35 @@ static json_t *array_of(lua_State *L, int index, lua_Unsigned n, int depth)
     return array;
 }
 
+/* The name of the key at -2 of a table that is no list: a whole number is written as one. NULL for what has no name. */
+static const char *key_name(lua_State *L, char number[24])
+{
+    if (lua_type(L, -2) == LUA_TSTRING) return lua_tostring(L, -2);
+    if (!lua_isinteger(L, -2)) return NULL;
+    snprintf(number, 24, "%lld", (long long)lua_tointeger(L, -2));
+    return number;
+}
+
 static json_t *object_of(lua_State *L, int index, int depth)
 {
+    char number[24];
     json_t *object = json_object();
     lua_pushnil(L);
     while (object && lua_next(L, index)) {
-        json_t *item = lua_type(L, -2) == LUA_TSTRING ? to_json(L, -1, depth + 1) : NULL;
-        if (!item || json_object_set_new(object, lua_tostring(L, -2), item) != 0) json_decref(object), object = NULL;
+        const char *name = key_name(L, number);
+        json_t *item = name ? to_json(L, -1, depth + 1) : NULL;
+        if (!item || json_object_set_new(object, name, item) != 0) json_decref(object), object = NULL;
         lua_pop(L, object ? 1 : 2);
     }
     return object;
+}
+
+/* Nothing but 1 to n: else it is an object, so that no key is lost. */
+static bool is_list(lua_State *L, int index, lua_Unsigned n)
+{
+    lua_Unsigned keys = 0;
+    for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) keys++;
+    return n > 0 && keys == n;
 }
 
 /* NULL for what JSON can't say; never raises, so that half-built values are freed. */
@@ -98,7 +119,7 @@ static json_t *to_json(lua_State *L, int index, int depth)
         return json_stringn(s, len);
     case LUA_TTABLE: {
         const lua_Unsigned n = lua_rawlen(L, index);
-        return n > 0 ? array_of(L, index, n, depth) : object_of(L, index, depth);
+        return is_list(L, index, n) ? array_of(L, index, n, depth) : object_of(L, index, depth);
     }
     default:
         return NULL;

@@ -37,6 +37,7 @@ struct box {
     char report[1024];  /* what the zygote said of itself: its mode, and a line a layer */
     int64_t overdue_ms; /* when something should have been heard of it; INT64_MAX: nothing is waited for */
     bool asked;         /* whether it is there */
+    vec(char *) host;   /* argv of a host, and a place for its socket's number; empty: python */
     vec(running) calls;
 };
 
@@ -73,12 +74,10 @@ static const char *const ENVIRONMENT[] = { "PATH=/usr/bin:/bin",
                                            "TZ=UTC",
                                            NULL };
 
-static int spawn(box *b, const char *python, int theirs, int filter, error *err)
+static int spawn_python(box *b, const char *python, int theirs, int filter, int program, error *err)
 {
     static const char *const MODES[] = { "auto", "landlock", "none" };
     char sock_text[16], filter_text[16], tmp_text[16], self_text[16], raised_text[16];
-    const int program = program_open(err);
-    if (program < 0) return ERR_IO;
     snprintf(sock_text, sizeof sock_text, "%d", theirs);
     snprintf(filter_text, sizeof filter_text, "%d", filter);
     snprintf(tmp_text, sizeof tmp_text, "%d", b->config.tmp_mb);
@@ -105,8 +104,34 @@ static int spawn(box *b, const char *python, int theirs, int filter, error *err)
                                       .env = ENVIRONMENT,
                                       .new_group = true,
                                       .die_with_parent = true };
-    const int rc = process_spawn(&b->zygote, argv, &options, err);
-    close(program);
+    return process_spawn(&b->zygote, argv, &options, err);
+}
+
+static int spawn(box *b, const char *python, int theirs, error *err)
+{
+    const int filter = filter_open(err), program = filter >= 0 ? program_open(err) : -1;
+    const int rc = program >= 0 ? spawn_python(b, python, theirs, filter, program, err) : ERR_UNSUPPORTED;
+    if (filter >= 0) close(filter);
+    if (program >= 0) close(program);
+    return rc;
+}
+
+/* A host of ours: its argv and the socket's number. */
+static int spawn_host(box *b, int theirs, error *err)
+{
+    char sock_text[16];
+    snprintf(sock_text, sizeof sock_text, "%d", theirs);
+    b->host.data[b->host.len - 1] = sock_text;
+    vec_push(&b->host, NULL);
+    const process_options options = { .fd_in = -1,
+                                      .fd_out = -1,
+                                      .fd_err = -1,
+                                      .pass_fds = &theirs,
+                                      .n_pass_fds = 1,
+                                      .new_group = true,
+                                      .die_with_parent = true };
+    const int rc = process_spawn(&b->zygote, (const char *const *)b->host.data, &options, err);
+    b->host.data[--b->host.len - 1] = NULL;
     return rc;
 }
 
@@ -121,9 +146,10 @@ static int wait_ready(box *b, error *err)
     const ssize_t n = ready > 0 ? recv(b->sock, text, sizeof text - 1, 0) : 0;
     if (n > 0) text[n] = 0;
     if (n > 1 && text[0] == 'H') return snprintf(b->report, sizeof b->report, "%s", text + 1), OK;
-    if (n > 1 && text[0] == 'E') return error_set(err, ERR_UNSUPPORTED, "sandbox: %s", text + 1);
-    return error_set(err, ready > 0 ? ERR_PEER : ERR_TIMEOUT, "sandbox: python3 did not come up%s",
-                     ready > 0 ? "" : " in time");
+    const bool python = b->host.len == 0;
+    if (n > 1 && text[0] == 'E') return error_set(err, ERR_UNSUPPORTED, "%s%s", python ? "sandbox: " : "", text + 1);
+    return error_set(err, ready > 0 ? ERR_PEER : ERR_TIMEOUT, "%s did not come up%s",
+                     python ? "sandbox: python3" : b->host.data[1], ready > 0 ? "" : " in time");
 }
 
 static void stop_zygote(box *b)
@@ -136,20 +162,15 @@ static void stop_zygote(box *b)
     process_wait(&b->zygote, GRACE_MS, &status);
 }
 
-static int start_python(box *b, const char *python, error *err)
+/* Starts a zygote on the other end of a new socket, by `spawn`, and waits for its word. */
+static int start_on_socket(box *b, const char *python, error *err)
 {
     int pair[2];
-    const int filter = filter_open(err);
-    if (filter < 0) return err ? err->code : ERR_UNSUPPORTED;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
-        close(filter);
-        return error_sys(err, errno, "socketpair");
-    }
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return error_sys(err, errno, "socketpair");
     const int big = 2 * MAX_CODE;
     setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &big, sizeof big);
-    int rc = spawn(b, python, pair[1], filter, err);
+    int rc = python ? spawn(b, python, pair[1], err) : spawn_host(b, pair[1], err);
     close(pair[1]);
-    close(filter);
     b->sock = pair[0];
     if (rc != OK) {
         close(b->sock);
@@ -165,7 +186,7 @@ static int start_with(box *b, bool systems, error *err)
 {
     char *python = find_python(systems);
     if (!python) return error_set(err, ERR_UNSUPPORTED, "sandbox: there is no python3 in PATH");
-    const int rc = start_python(b, python, err);
+    const int rc = start_on_socket(b, python, err);
     free(python);
     return rc;
 }
@@ -175,6 +196,7 @@ static int start_zygote(box *b, error *err)
     error second = { 0 };
     b->overdue_ms = INT64_MAX;
     b->asked = false;
+    if (b->host.len > 0) return start_on_socket(b, NULL, err);
     const int rc = start_with(b, true, err);
     if (rc != ERR_UNSUPPORTED || !b->config.packages || !b->config.packages[0]) return rc;
     if (start_with(b, false, &second) == OK) return OK;
@@ -186,6 +208,8 @@ box *box_new(const box_config *config, error *err)
     box *b = xcalloc(1, sizeof *b);
     b->config = *config;
     b->config.packages = xstrdup(config->packages);
+    for (const char *const *word = config->host; word && *word; word++) vec_push(&b->host, xstrdup(*word));
+    if (config->host) vec_push(&b->host, NULL);
     b->sock = -1;
     if (b->config.timeout_ms <= 0) b->config.timeout_ms = 2000;
     if (b->config.memory_mb <= 0) b->config.memory_mb = 256;
@@ -210,6 +234,8 @@ void box_free(box *b)
     for (size_t i = 0; i < b->calls.len; i++) release(&b->calls.data[i]);
     vec_free(&b->calls);
     free((char *)(uintptr_t)b->config.packages);
+    for (size_t i = 0; i < b->host.len; i++) free(b->host.data[i]);
+    vec_free(&b->host);
     free(b);
 }
 

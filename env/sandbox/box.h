@@ -25,7 +25,9 @@ typedef enum box_mode { BOX_AUTO, BOX_LANDLOCK, BOX_NONE } box_mode;
 typedef struct box_config {
     int timeout_ms, memory_mb, output_bytes, tmp_mb; /* 0: 2000, 256, 16384, 32 */
     box_mode mode;
-    const char *packages; /* "numpy,sympy": imported once, ready in each call; NULL: none. Copied */
+    const char *const *host; /* not python: argv of a program that calls box_host_main (host.h), to which the socket's
+                              * number is added. NULL: python. Copied */
+    const char *packages;    /* "numpy,sympy": imported once, ready in each call; NULL: none. Copied */
 } box_config;
 
 typedef struct box_result {

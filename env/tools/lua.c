@@ -3,33 +3,60 @@
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "base/clock.h"
-#include "base/json.h"
-#include "base/vec.h"
+#include "base/str.h"
+#include "env/sandbox/host.h"
+#include "env/tools/boxed.h"
 #include "lua/bind.h"
 
-typedef struct written_tool {
+/* {"arguments", "context": {"seed", "episode", "row"}} */
+static char *request_of(const json_t *arguments, const tool_context *ctx, size_t *len)
+{
+    json_t *row = ctx->row ? json_parse(ctx->row, strlen(ctx->row), "row", NULL) : NULL;
+    json_t *context = json_pack("{s:I, s:I}", "seed", (json_int_t)ctx->seed, "episode", (json_int_t)ctx->episode);
+    if (row) json_object_set_new(context, "row", row);
+    json_t *all = json_pack("{s:O, s:o}", "arguments", arguments, "context", context);
+    char *text = json_text(all, false);
+    json_decref(all);
+    *len = strlen(text);
+    return text;
+}
+
+int lua_tool(const lua_tool_config *config, tool *out, error *err)
+{
+    const boxed_config boxed = {
+        .name = config->name,
+        .description = config->description,
+        .parameters = config->parameters,
+        .box = { .timeout_ms = config->timeout_ms, .output_bytes = 1 << 16, .host = config->host },
+        .request = request_of,
+    };
+    return boxed_tool(&boxed, out, err);
+}
+
+/* ---- in the host's child ---- */
+
+typedef struct serving {
     vm *vm;
     int function;
-    char *name, *description, *parameters;
-    vec(tool_result) ready;
-} written_tool;
+} serving;
 
 typedef struct calling {
-    const written_tool *t;
-    const json_t *arguments;
+    const serving *s;
+    const json_t *request;
     str out;
 } calling;
 
-static int run(lua_State *L)
+static int call(lua_State *L)
 {
     calling *c = lua_touserdata(L, 1);
     size_t len;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, c->t->function);
-    bind_push_json(L, c->arguments);
-    lua_newtable(L); /* context: nothing in it yet */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, c->s->function);
+    bind_push_json(L, json_object_get(c->request, "arguments"));
+    bind_push_json(L, json_object_get(c->request, "context"));
     lua_call(L, 2, 1);
+    if (lua_isnil(L, -1)) return luaL_error(L, "the tool returned nothing");
     if (lua_istable(L, -1)) {
         json_t *v = bind_to_json(L, -1);
         char *text = json_text(v, true);
@@ -43,73 +70,41 @@ static int run(lua_State *L)
     return 0;
 }
 
-static int begin(void *self, uint64_t call, const char *arguments, const tool_context *ctx, int64_t now_ms, error *err)
+static void write_all(int fd, const str *text)
 {
-    written_tool *t = self;
-    error why = { 0 };
-    json_t *j = json_parse(arguments, strlen(arguments), "arguments", err);
-    (void)now_ms, (void)ctx;
-    if (!j) return ERR_ARGUMENT;
-    calling c = { .t = t, .arguments = j };
-    const int64_t began_us = clock_us();
-    const int rc = vm_protect(t->vm, run, &c, &why);
-    json_decref(j);
+    for (size_t done = 0; done < text->len;) {
+        const ssize_t n = write(fd, text->data + done, text->len - done);
+        if (n < 0) return;
+        done += (size_t)n;
+    }
+}
+
+/* Without the folders of the file in "/home/me/recipe.lua:5: ...": they are not the policy's business, and the same
+ * episode is to read the same everywhere. */
+static const char *without_folders(const char *text)
+{
+    const char *name = text;
+    for (const char *p = text; *p && *p != ':' && *p != ' '; p++)
+        if (*p == '/') name = p + 1;
+    return name;
+}
+
+static bool run(void *ctx, const char *request, size_t len, int out_fd)
+{
+    error err = { 0 };
+    calling c = { .s = ctx, .request = json_parse(request, len, "request", &err) };
+    const int rc = c.request ? vm_protect(c.s->vm, call, &c, &err) : ERR_PARSE;
     if (rc != OK) {
         str_clear(&c.out);
-        str_printf(&c.out, "error: %s", why.text);
+        str_printf(&c.out, "error: %s", without_folders(err.text));
     }
-    vec_push(&t->ready, (tool_result){ .call = call,
-                                       .ok = rc == OK,
-                                       .text = str_take(&c.out),
-                                       .ms = (double)(clock_us() - began_us) * 1e-3 });
-    return OK;
+    write_all(out_fd, &c.out);
+    return rc == OK; /* what is held here goes with the process */
 }
 
-static int fds(void *self, struct pollfd *out, int max)
+int lua_tool_serve(vm *v, int function, int sock)
 {
-    (void)self, (void)out, (void)max;
-    return 0;
-}
-
-static int64_t deadline_ms(void *self) { return ((written_tool *)self)->ready.len > 0 ? 0 : INT64_MAX; }
-
-static int poll_results(void *self, int64_t now_ms, tool_result *out, int max)
-{
-    written_tool *t = self;
-    int n = 0;
-    (void)now_ms;
-    while (n < max && t->ready.len > 0) out[n++] = t->ready.data[--t->ready.len];
-    return n;
-}
-
-static void free_tool(void *self)
-{
-    written_tool *t = self;
-    for (size_t i = 0; i < t->ready.len; i++) free(t->ready.data[i].text);
-    vec_free(&t->ready);
-    free(t->name);
-    free(t->description);
-    free(t->parameters);
-    free(t);
-}
-
-int lua_tool(const lua_tool_config *config, tool *out, error *err)
-{
-    (void)err;
-    written_tool *t = xcalloc(1, sizeof *t);
-    *t = (written_tool){ .vm = config->vm,
-                         .function = config->function,
-                         .name = xstrdup(config->name),
-                         .description = xstrdup(config->description),
-                         .parameters = xstrdup(config->parameters) };
-    *out = (tool){ .name = t->name,
-                   .description = t->description,
-                   .parameters = t->parameters,
-                   .self = t,
-                   .begin = begin,
-                   .fds = fds,
-                   .poll = poll_results,
-                   .deadline_ms = deadline_ms,
-                   .free = free_tool };
-    return OK;
+    serving s = { v, function };
+    const box_host host = { .ctx = &s, .run = run };
+    return box_host_main(&host, sock);
 }

@@ -53,9 +53,11 @@ end
 -- Words that dialects have a meaning for.
 local TAKEN = { answer = 1, think = 1, result = 1, tool_call = 1, tool_response = 1 }
 
--- A tool written here: call(arguments, context) returns text, a number or a table (which becomes JSON).
+-- A tool written here: call(arguments, context) returns text, a number or a table (which becomes JSON). Each call begins with
+-- what the recipe has set up, whatever others did; context has seed, episode and row. timeout: seconds of computing, 2.
 function T.tool(t)
-    local tool = checked("tool", { name = "string", description = "string", parameters = "table", call = "function" }, t)
+    local tool = checked("tool", { name = "string", description = "string", parameters = "table", call = "function", timeout = "number" }, t)
+    within("tool", "timeout", tool.timeout, 0.01, 3600)
     for _, key in ipairs{ "name", "call" } do
         if not tool[key] then error("T.tool needs " .. key, 2) end
     end

