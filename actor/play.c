@@ -15,15 +15,18 @@ enum { MAX_SHOTS = 64, RESULTS_AT_ONCE = 64 };
 /* Places of the sampling key's counter that no token comes to. */
 static const uint64_t CALL_SEEDS = (uint64_t)1 << 48;
 
-/* Stands for a tool's words while the dialect wraps them: see observation_ids. No tokenizer gives it a meaning. */
-static const char PAYLOAD_MARK = '\x1f';
+/* Behind the words of a tool that were too many. It is not the tool's, so it doesn't count as one of their tokens. */
+static const char CUT[] = "...[truncated]";
 
 typedef struct player {
     task *task;
     episode *episode;
-    dialect_parser *parser;
-    uint64_t stream; /* 0: none */
-    uint64_t call;   /* tool call under way; 0: none */
+    dialect_parser *parser; /* of the turn that is being written */
+    uint64_t stream;        /* 0: none */
+    uint64_t call;          /* tool call under way; 0: none */
+    dialect_result asked;   /* the calls of the last turn, until their results are spliced in */
+    size_t answered;        /* how many of them have their result */
+    uint32_t first_call;    /* of them, among the episode's */
     str turn, text, transcript;
     int32_t sampled;
     int64_t began_ms;
@@ -59,6 +62,7 @@ static void player_free(stage *s, player *p)
     }
     if (p->stream) engine_end(s->config.engine, p->stream);
     dialect_parser_free(p->parser);
+    dialect_result_reset(&p->asked);
     episode_free(p->episode);
     task_free(p->task);
     str_free(&p->turn);
@@ -110,15 +114,26 @@ static void write_text(player *p, const str *bytes)
     str_add(&p->transcript, bytes->data, bytes->len);
 }
 
-static void close_turn(player *p, int32_t call)
+/* The border between what the policy wrote and what follows. A token may straddle it: "</python><" ends in the token
+ * "><". The last `rest` bytes lie beyond the close. They are tokens of the episode, trained on like any, but no words
+ * of this turn or the next: else a "<" left over and "answer>42</answer>" behind it would be an answer that nobody
+ * gave. */
+static void close_turn(player *p, size_t rest)
 {
     turn *t = &p->episode->turns[p->episode->n_turns - 1];
+    rest = rest < p->turn.len ? rest : p->turn.len;
+    if (rest > 0) {
+        t->residue = xstrndup(p->turn.data + p->turn.len - rest, rest);
+        str_cut(&p->turn, p->turn.len - rest);
+        str_cut(&p->text, p->text.len - rest);
+        trajectory_unwrote(&p->episode->tokens, rest);
+    }
     t->text = str_take(&p->turn);
     t->end = p->episode->tokens.n;
-    t->call = call;
+    t->call = -1;
 }
 
-static void on_event(stage *s, player *p, const dialect_result *r, int64_t now_ms);
+static void on_event(stage *s, player *p, dialect_result *r, int64_t now_ms);
 
 /* ---- the prompt ---- */
 
@@ -135,8 +150,14 @@ static void describe(stage *s, player *p)
     json_decref(row);
 }
 
-/* Pieces are tokenized one by one: a dialect ends each where the split pattern would break anyway, and every token has
- * one role. */
+/* Appends to s->ids. An episode is one text: only its first piece may get a prefix space. */
+static int encode(stage *s, const char *text, size_t len, bool specials, error *err)
+{
+    return tokenizer_encode_on(s->config.tokenizer, text, len, specials, &s->ids, err);
+}
+
+/* Pieces are tokenized one by one: every token has one role, and an example is cut where play would cut the same
+ * episode, so that it shows the policy the very tokens that it will read and should write. */
 static int write_prompt(stage *s, player *p, error *err)
 {
     const char *shots[MAX_SHOTS];
@@ -151,8 +172,10 @@ static int write_prompt(stage *s, player *p, error *err)
     str_free(&instruction);
     for (size_t i = 0; rc == OK && i < pieces.len; i++) {
         s->ids.len = 0;
-        rc = tokenizer_encode(s->config.tokenizer, pieces.data[i].text, pieces.data[i].len, true, &s->ids, err);
-        if (rc == OK) trajectory_append(&p->episode->tokens, pieces.data[i].role, s->ids.data, s->ids.len);
+        const prompt_piece *piece = &pieces.data[i];
+        rc = i == 0 ? tokenizer_encode(s->config.tokenizer, piece->text, piece->len, !piece->plain, &s->ids, err)
+                    : encode(s, piece->text, piece->len, !piece->plain, err);
+        if (rc == OK) trajectory_append(&p->episode->tokens, piece->role, s->ids.data, s->ids.len);
     }
     prompt_pieces_free(&pieces);
     p->episode->tokens.n_prompt = p->episode->tokens.n;
@@ -204,7 +227,7 @@ static int give_hint(stage *s, player *p, error *err)
     dialect_result r = { 0 };
     const char *text = p->task->hint > 0 ? demonstration_of(p->task, &row) : NULL;
     s->ids.len = 0;
-    int rc = text ? tokenizer_encode(s->config.tokenizer, text, strlen(text), true, &s->ids, err) : OK;
+    int rc = text ? encode(s, text, strlen(text), true, err) : OK;
     json_decref(row);
     size_t n = (size_t)((double)p->task->hint * (double)s->ids.len);
     const bool whole = p->task->hint >= 1 && n > 0;
@@ -223,7 +246,7 @@ static int give_hint(stage *s, player *p, error *err)
     if (r.event == DIALECT_ANSWER)
         on_event(s, p, &r, p->began_ms);
     else if (whole && n == s->ids.len)
-        close_turn(p, -1), finish(s, p, STOP_EOS);
+        close_turn(p, 0), finish(s, p, STOP_EOS);
     dialect_result_reset(&r);
     return OK;
 }
@@ -267,80 +290,132 @@ int stage_begin(stage *s, const task *t, int64_t now_ms, error *err)
 
 /* ---- observations ---- */
 
-static int encode(stage *s, const char *text, size_t len, bool specials, error *err)
+/* How many of a tool's bytes the policy is shown: at most max_observation_tokens of them as tokens, whole characters.
+ */
+static int shown_bytes(stage *s, const char *words, size_t n_words, size_t *shown, error *err)
 {
-    return tokenizer_encode(s->config.tokenizer, text, len, specials, &s->ids, err);
-}
-
-/* The ids of what the policy will read: the dialect's wrapper may hold control tokens, the tool's words never do (a
- * tool could otherwise print the end of a turn). So the wrapper is made around a mark, and the words are encoded as
- * plain text in its place, cut to their budget. *kept: how many bytes of the words were kept. */
-static int observation_ids(stage *s, const char *wrapped, size_t len, const char *words, size_t n_words, size_t *kept,
-                           error *err)
-{
-    const char *mark = memchr(wrapped, PAYLOAD_MARK, len);
-    const size_t head = mark ? (size_t)(mark - wrapped) : 0, limit = (size_t)s->config.max_observation_tokens;
-    s->ids.len = 0;
-    *kept = n_words;
-    if (encode(s, wrapped, head, true, err) != OK) return err->code;
-    const size_t begin = s->ids.len;
-    if (encode(s, words, n_words, false, err) != OK) return err->code;
-    if (limit > 0 && s->ids.len - begin > limit) {
-        s->ids.len = begin + limit;
+    const size_t limit = (size_t)s->config.max_observation_tokens, begin = s->ids.len;
+    int rc = encode(s, words, n_words, false, err);
+    *shown = n_words;
+    if (rc == OK && limit > 0 && s->ids.len - begin > limit) {
         str_clear(&s->bytes);
         tokenizer_decode(s->config.tokenizer, s->ids.data + begin, limit, true, &s->bytes);
-        *kept = s->bytes.len < n_words ? s->bytes.len : n_words;
+        *shown = s->bytes.len < n_words ? s->bytes.len : n_words - 1;
+        while (*shown > 0 && ((unsigned char)words[*shown] & 0xC0) == 0x80) --*shown;
     }
-    if (!mark) return OK; /* the dialect leaves the words out of its observation: so do we */
-    return encode(s, mark + 1, len - head - 1, true, err);
+    s->ids.len = begin;
+    return rc;
 }
 
-/* Splices an observation behind what was sampled; the episode goes on, or ends for want of room. */
-static void observe(stage *s, player *p, tool_call *call, const char *words, size_t n_words, bool ok)
+/* Keeps of an observation what is shown of it, and says where something was left out. */
+static int cut_observation(stage *s, tool_call *call, error *err)
+{
+    const size_t n = strlen(call->observation);
+    size_t shown;
+    if (shown_bytes(s, call->observation, n, &shown, err) != OK) return err->code;
+    if (shown == n) return OK;
+    str kept = { 0 };
+    str_add(&kept, call->observation, shown);
+    str_puts(&kept, CUT);
+    free(call->observation);
+    call->observation = str_take(&kept);
+    return OK;
+}
+
+/* How many bytes at the end of `said` are the beginning of `text`: it says them already. */
+static size_t overlap(const char *said, const str *text)
+{
+    const size_t len = said ? strlen(said) : 0;
+    for (size_t n = len < text->len ? len : text->len; n > 0; n--)
+        if (memcmp(said + len - n, text->data, n) == 0) return n;
+    return 0;
+}
+
+/* One part of an observation: ids to s->ids, text to the transcript. */
+static int splice_part(stage *s, player *p, const char *text, size_t len, bool specials, error *err)
+{
+    str_add(&p->transcript, text, len);
+    return encode(s, text, len, specials, err);
+}
+
+/* The dialect's frame may hold control tokens; a tool's words never do (it could print the end of a turn), so they are
+ * encoded by themselves. Of the frame is left out what the policy's residue has said. */
+static int splice_parts(stage *s, player *p, const dialect_frame *frame, error *err)
+{
+    const turn *t = &p->episode->turns[p->episode->n_turns - 1];
+    const size_t said = overlap(t->residue, &frame->parts[0]);
+    int rc = OK;
+    str words = { 0 };
+    s->ids.len = 0;
+    for (size_t i = 0; rc == OK && i < frame->n; i++) {
+        const str *part = &frame->parts[i];
+        const size_t from = i == 0 ? said : 0;
+        rc = splice_part(s, p, part->len ? part->data + from : "", part->len - from, true, err);
+        if (rc != OK || i + 1 == frame->n) break;
+        tool_call *call = &p->episode->calls[p->first_call + i];
+        str_clear(&words);
+        rc = cut_observation(s, call, err);
+        if (rc == OK)
+            rc = dialect_payload(s->config.dialect, call->observation, strlen(call->observation), &words, err);
+        if (rc == OK) rc = splice_part(s, p, words.len ? words.data : "", words.len, false, err);
+    }
+    str_free(&words);
+    return rc;
+}
+
+static int make_frame(stage *s, const player *p, dialect_frame *frame, error *err)
+{
+    const size_t n = p->asked.n_calls;
+    const char **names = xcalloc(n, sizeof *names);
+    bool *ok = xcalloc(n, sizeof *ok);
+    for (size_t i = 0; i < n; i++) {
+        names[i] = p->episode->calls[p->first_call + i].name;
+        ok[i] = p->episode->calls[p->first_call + i].ok;
+    }
+    const int rc = dialect_observation(s->config.dialect, names, ok, n, frame, err);
+    free(names);
+    free(ok);
+    return rc;
+}
+
+static int next_turn(stage *s, player *p, error *err)
+{
+    dialect_result_reset(&p->asked);
+    dialect_parser_free(p->parser);
+    p->parser = dialect_parser_new(s->config.dialect, err);
+    return p->parser ? OK : ERR_SCRIPT;
+}
+
+/* Splices the results of a turn's calls behind what was sampled; the episode goes on, or ends for want of room. */
+static void splice(stage *s, player *p)
 {
     error err = { 0 };
-    str wrapped = { 0 };
-    size_t kept = 0;
-    int rc = dialect_observation(s->config.dialect, call->name, &PAYLOAD_MARK, 1, ok, &wrapped, &err);
-    if (rc == OK) rc = observation_ids(s, wrapped.data, wrapped.len, words, n_words, &kept, &err);
+    dialect_frame frame = { 0 };
+    int rc = make_frame(s, p, &frame, &err);
+    if (rc == OK) rc = splice_parts(s, p, &frame, &err);
+    if (rc == OK) rc = next_turn(s, p, &err);
+    dialect_frame_reset(&frame);
     if (rc != OK) {
         fail(s, p, FAIL_ENGINE, err.text);
-    } else {
-        const char *mark = memchr(wrapped.data, PAYLOAD_MARK, wrapped.len);
-        const size_t head = mark ? (size_t)(mark - wrapped.data) : 0;
-        call->observation = xstrndup(words, kept);
-        call->ok = ok;
-        str_add(&p->transcript, wrapped.data, head);
-        str_add(&p->transcript, words, kept);
-        if (mark) str_add(&p->transcript, mark + 1, wrapped.len - head - 1);
-        /* Tokens that find no room were never read: the record ends before them. */
-        if (engine_append(s->config.engine, p->stream, s->ids.data, s->ids.len, &err) == OK)
-            trajectory_append(&p->episode->tokens, ROLE_OBSERVATION, s->ids.data, s->ids.len);
-        else
-            finish(s, p, STOP_LENGTH);
-        if (!p->over && p->sampled >= p->task->max_tokens) finish(s, p, STOP_LENGTH);
+        return;
     }
-    str_free(&wrapped);
+    /* Tokens that find no room were never read: the record ends before them. */
+    if (engine_append(s->config.engine, p->stream, s->ids.data, s->ids.len, &err) == OK)
+        trajectory_append(&p->episode->tokens, ROLE_OBSERVATION, s->ids.data, s->ids.len);
+    else
+        finish(s, p, STOP_LENGTH);
+    if (!p->over && p->sampled >= p->task->max_tokens) finish(s, p, STOP_LENGTH);
 }
 
-static void on_result(stage *s, tool_result *r)
+static void settle(player *p, const char *words, bool ok)
 {
-    player *p = idmap_get(s->by_call, r->call);
-    if (p) {
-        tool_call *call = &p->episode->calls[p->episode->n_calls - 1];
-        idmap_remove(s->by_call, r->call);
-        p->call = 0;
-        call->ms = r->ms;
-        p->episode->tool_ms += r->ms;
-        if (r->failed != FAIL_NONE)
-            fail(s, p, r->failed, r->text ? r->text : "the tool was lost");
-        else
-            observe(s, p, call, r->text, strlen(r->text), r->ok);
-    }
-    free(r->text);
+    tool_call *call = &p->episode->calls[p->episode->n_calls - 1];
+    call->observation = xstrdup(words);
+    call->ok = ok;
+    p->answered++;
 }
 
-/* ---- what the policy writes ---- */
+/* ---- calls ---- */
 
 /* The same for the same call of the same episode, whoever plays it, and whether for the first time. */
 static uint64_t call_seed(const player *p)
@@ -351,41 +426,65 @@ static uint64_t call_seed(const player *p)
     return (uint64_t)bits[0] << 32 | bits[1];
 }
 
-static void on_call(stage *s, player *p, const char *name, const char *arguments, const char *bad, int64_t now_ms)
+/* A turn's calls run one after the other, so that a tool with a state sees them in the order in which they were
+ * written. One that can't be made is answered at once. */
+static void go_on_calling(stage *s, player *p, int64_t now_ms)
 {
-    if (p->episode->n_calls >= (uint32_t)s->config.max_turns || (!s->config.router && !bad)) {
-        finish(s, p, STOP_TURNS);
+    while (p->answered < p->asked.n_calls) {
+        const dialect_call *asked = &p->asked.calls[p->answered];
+        if (p->episode->n_calls >= (uint32_t)s->config.max_turns || (!s->config.router && !asked->bad)) {
+            finish(s, p, STOP_TURNS);
+            return;
+        }
+        tool_call *call = episode_add_call(p->episode);
+        call->name = xstrdup(asked->name);
+        call->arguments = xstrdup(asked->arguments);
+        if (asked->bad) {
+            settle(p, asked->bad, false);
+            continue;
+        }
+        const tool_context context = { call_seed(p), p->task->id, p->task->row };
+        p->call = router_begin(s->config.router, asked->name, asked->arguments, &context, now_ms);
+        idmap_set(s->by_call, p->call, p);
         return;
     }
-    tool_call *call = episode_add_call(p->episode);
-    p->episode->turns[p->episode->n_turns - 1].call = (int32_t)p->episode->n_calls - 1;
-    call->name = xstrdup(name);
-    call->arguments = xstrdup(arguments);
-    if (bad) {
-        observe(s, p, call, bad, strlen(bad), false);
-        return;
-    }
-    const tool_context context = { call_seed(p), p->task->id, p->task->row };
-    p->call = router_begin(s->config.router, name, arguments, &context, now_ms);
-    idmap_set(s->by_call, p->call, p);
+    splice(s, p);
 }
 
-static void on_event(stage *s, player *p, const dialect_result *r, int64_t now_ms)
+static void on_result(stage *s, tool_result *r, int64_t now_ms)
 {
-    close_turn(p, -1);
-    switch (r->event) {
-    case DIALECT_ANSWER:
-        p->episode->answer = xstrdup(r->text);
+    player *p = idmap_get(s->by_call, r->call);
+    if (p) {
+        idmap_remove(s->by_call, r->call);
+        p->call = 0;
+        p->episode->calls[p->episode->n_calls - 1].ms = r->ms;
+        p->episode->tool_ms += r->ms;
+        if (r->failed != FAIL_NONE) {
+            fail(s, p, r->failed, r->text ? r->text : "the tool was lost");
+        } else {
+            settle(p, r->text, r->ok);
+            go_on_calling(s, p, now_ms);
+        }
+    }
+    free(r->text);
+}
+
+/* ---- what the policy writes ---- */
+
+static void on_event(stage *s, player *p, dialect_result *r, int64_t now_ms)
+{
+    close_turn(p, r->rest);
+    if (r->event == DIALECT_ANSWER) {
+        p->episode->answer = xstrdup(r->answer);
         finish(s, p, STOP_ANSWER);
-        break;
-    case DIALECT_CALL:
-        on_call(s, p, r->name, r->arguments, NULL, now_ms);
-        break;
-    case DIALECT_BAD:
-        on_call(s, p, r->name ? r->name : "", "{}", r->text, now_ms);
-        break;
-    case DIALECT_MORE:
-        break;
+    } else if (r->event == DIALECT_CALLS) {
+        p->asked = *r;
+        p->answered = 0;
+        p->first_call = p->episode->n_calls;
+        *r = (dialect_result){ .event = DIALECT_CALLS };
+        go_on_calling(s, p, now_ms);
+        if (p->episode->n_calls > p->first_call)
+            p->episode->turns[p->episode->n_turns - 1].call = (int32_t)p->first_call;
     }
 }
 
@@ -412,24 +511,44 @@ static void record(stage *s, player *p, const sampled_token *t)
     write_text(p, &s->bytes);
 }
 
+/* The policy stops by itself, with a token of `stop_bytes` bytes: its last words may be an answer that only the end
+ * closes. */
+static void on_stop(stage *s, player *p, size_t stop_bytes, int64_t now_ms)
+{
+    dialect_result r = { 0 };
+    error err = { 0 };
+    if (dialect_finish(p->parser, stop_bytes, &r, &err) != OK) {
+        close_turn(p, 0);
+        fail(s, p, FAIL_ENGINE, err.text);
+    } else if (r.event == DIALECT_ANSWER) {
+        on_event(s, p, &r, now_ms);
+    } else {
+        close_turn(p, 0);
+        finish(s, p, STOP_EOS);
+    }
+    dialect_result_reset(&r);
+}
+
 static void on_token(stage *s, const sampled_token *t, int64_t now_ms)
 {
     player *p = t->owner;
     dialect_result r = { 0 };
     error err = { 0 };
     record(s, p, t);
-    if (dialect_feed(p->parser, s->bytes.data ? s->bytes.data : "", s->bytes.len, &r, &err) != OK) {
-        close_turn(p, -1);
+    const bool ends = ends_episode(s, t->id);
+    const size_t n_bytes = s->bytes.len;
+    const int rc = dialect_feed(p->parser, s->bytes.data, n_bytes, &r, &err);
+    if (rc != OK) {
+        close_turn(p, 0);
         fail(s, p, FAIL_ENGINE, err.text);
     } else if (r.event != DIALECT_MORE) {
         on_event(s, p, &r, now_ms);
-    } else if (ends_episode(s, t->id)) {
-        close_turn(p, -1);
-        finish(s, p, STOP_EOS);
+    } else if (ends) {
+        on_stop(s, p, n_bytes, now_ms);
     }
     /* A call that was closed by the last allowed token still runs: the observation may be all the reward asks for. */
     if (!p->over && (p->sampled >= p->task->max_tokens || engine_room(s->config.engine, p->stream) <= 0) && !p->call) {
-        if (!p->episode->turns[p->episode->n_turns - 1].text) close_turn(p, -1);
+        if (!p->episode->turns[p->episode->n_turns - 1].text) close_turn(p, 0);
         finish(s, p, STOP_LENGTH);
     }
     if (!p->over && r.event == DIALECT_MORE) engine_resume(s->config.engine, p->stream);
@@ -462,7 +581,7 @@ int stage_turn(stage *s, int64_t now_ms, episode **out, int max, bool *idle, err
     bool busy = false;
     int n_results = 0;
     if (s->config.router) n_results = router_poll(s->config.router, now_ms, results, RESULTS_AT_ONCE);
-    for (int i = 0; i < n_results; i++) on_result(s, &results[i]);
+    for (int i = 0; i < n_results; i++) on_result(s, &results[i], now_ms);
     const int n = engine_step(s->config.engine, s->tokens, &busy, err);
     if (n < 0) return n;
     for (int i = 0; i < n; i++) on_token(s, &s->tokens[i], now_ms);

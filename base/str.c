@@ -135,11 +135,14 @@ void str_json(str *s, const char *data, size_t len)
     str_putc(s, '"');
 }
 
-void str_clear(str *s)
+void str_cut(str *s, size_t len)
 {
-    s->len = 0;
-    if (s->data) s->data[0] = '\0';
+    if (len >= s->len) return;
+    s->len = len;
+    s->data[len] = '\0';
 }
+
+void str_clear(str *s) { str_cut(s, 0); }
 
 void str_free(str *s)
 {

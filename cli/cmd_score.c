@@ -105,23 +105,6 @@ static void print_summary(const scoring *s)
 
 /* ---- in ---- */
 
-/* The final answer as the dialect reads it out of a whole response: what stands behind the calls. */
-static int read_answer(scoring *s, episode *e, error *err)
-{
-    dialect_parser *p = dialect_parser_new(s->dialect, err);
-    dialect_result r = { 0 };
-    if (!p) return err->code;
-    int rc = dialect_feed(p, e->text, strlen(e->text), &r, err);
-    while (rc == OK && (r.event == DIALECT_CALL || r.event == DIALECT_BAD)) {
-        dialect_result_reset(&r);
-        rc = dialect_feed(p, "", 0, &r, err); /* goes on behind the call */
-    }
-    if (rc == OK && r.event == DIALECT_ANSWER) e->answer = xstrdup(r.text);
-    dialect_result_reset(&r);
-    dialect_parser_free(p);
-    return rc;
-}
-
 static int score_line(scoring *s, const char *line, size_t len, error *err)
 {
     const char *response = NULL;
@@ -134,7 +117,7 @@ static int score_line(scoring *s, const char *line, size_t len, error *err)
         e->text = xstrdup(response);
         e->transcript = xstrdup(response);
         e->stop = STOP_EOS;
-        rc = read_answer(s, e, err);
+        rc = dialect_answer(s->dialect, e->text, strlen(e->text), &e->answer, err);
         if (rc == OK) score_one(s, &t, e);
         episode_free(e);
         task_reset(&t);

@@ -56,6 +56,7 @@ static void push_turns(lua_State *L, const episode *e)
         const int32_t call = e->turns[i].call;
         lua_createtable(L, 0, 3);
         set_string(L, "text", e->turns[i].text);
+        if (e->turns[i].residue) set_string(L, "residue", e->turns[i].residue);
         stop += e->turns[i].text ? strlen(e->turns[i].text) : 0;
         lua_pushinteger(L, (lua_Integer)stop);
         lua_setfield(L, -2, "stop");

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "lua/bind.h"
+#include "lua/told.h"
 
 enum { MAX_DEPTH = 64 };
 
@@ -161,9 +162,54 @@ static int json_decode(lua_State *L)
     return 1;
 }
 
+/* The members of a JSON object as a table, name -> JSON text as json.dumps writes it; nil and why for anything else.
+ * Lua's tables tell an empty array from an empty object as little as null from nothing; this does. */
+static int json_members(lua_State *L)
+{
+    static const char *const KINDS[] = { "an object", "an array", "a string", "a number",
+                                         "a number",  "true",     "false",    "null" };
+    size_t len;
+    error err = { 0 };
+    const char *text = luaL_checklstring(L, 1, &len), *key;
+    json_t *v = json_parse(text, len, "json", &err), *item;
+    if (!v || !json_is_object(v)) {
+        lua_pushnil(L);
+        lua_pushfstring(L, "%s", v ? KINDS[json_typeof(v)] : err.text);
+        json_decref(v);
+        return 2;
+    }
+    lua_createtable(L, 0, (int)json_object_size(v));
+    json_object_foreach(v, key, item)
+    {
+        str member = { 0 };
+        told_text(item, &member);
+        lua_pushlstring(L, member.data, member.len);
+        str_free(&member);
+        lua_setfield(L, -2, key);
+    }
+    json_decref(v);
+    return 1;
+}
+
+/* A string, whatever its bytes, as a JSON string. */
+static int json_quote(lua_State *L)
+{
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+    str out = { 0 };
+    str_json(&out, text, len);
+    lua_pushlstring(L, out.data, out.len);
+    str_free(&out);
+    return 1;
+}
+
 int bind_json_open(lua_State *L)
 {
-    static const luaL_Reg FUNCTIONS[] = { { "encode", json_encode }, { "decode", json_decode }, { 0 } };
+    static const luaL_Reg FUNCTIONS[] = { { "encode", json_encode },
+                                          { "decode", json_decode },
+                                          { "members", json_members },
+                                          { "quote", json_quote },
+                                          { 0 } };
     luaL_newlib(L, FUNCTIONS);
     return 1;
 }

@@ -9,19 +9,21 @@
 #include "base/vec.h"
 #include "lua/bind.h"
 #include "lua/embedded.h"
+#include "lua/told.h"
 
 /* A dialect is its recipe author's, or ours; the caps only keep a mistake from hanging an actor. */
 static const vm_limits LIMITS = { .memory_bytes = (size_t)256 << 20, .instructions = 50000000, .wall_ms = 2000 };
 
 struct dialect {
     vm *vm;
-    int table, options, tools; /* references */
+    int table, options, tools, told; /* references; told: see told.h, keys are weak */
     char name[64];
 };
 
 struct dialect_parser {
     dialect *d; /* borrowed */
-    int function;
+    int feed, finish;
+    size_t fed; /* bytes */
 };
 
 /* ---- opening ---- */
@@ -31,13 +33,28 @@ typedef struct opening {
     const char *options_json, *tools_json;
 } opening;
 
-static void push_json_text(lua_State *L, const char *text)
+/* The value, which remembers its text. */
+static void push_json_text(lua_State *L, const dialect *d, const char *text)
 {
     error err = { 0 };
     json_t *v = text ? json_parse(text, strlen(text), "json", &err) : json_object();
     if (!v) luaL_error(L, "%s", err.text);
-    bind_push_json(L, v);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, d->told);
+    told_push(L, v, lua_gettop(L));
+    lua_remove(L, -2);
     json_decref(v);
+}
+
+static int new_told(lua_State *L)
+{
+    opening *o = lua_touserdata(L, 1);
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "k");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    o->d->told = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
 }
 
 /* Stack: the dialect's table. Keeps it, its options (defaults overridden) and the tools. */
@@ -59,7 +76,7 @@ static int keep_parts(lua_State *L)
             lua_rawset(L, -6);
         }
     lua_pop(L, 1);
-    push_json_text(L, o->options_json);
+    push_json_text(L, o->d, o->options_json);
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
         lua_pushvalue(L, -2);
         if (lua_rawget(L, -5) == LUA_TNIL) return luaL_error(L, "it has no option '%s'", lua_tostring(L, -3));
@@ -70,8 +87,12 @@ static int keep_parts(lua_State *L)
     }
     lua_pop(L, 1);
     o->d->options = luaL_ref(L, LUA_REGISTRYINDEX);
-    push_json_text(L, o->tools_json);
+    push_json_text(L, o->d, o->tools_json);
     o->d->tools = luaL_ref(L, LUA_REGISTRYINDEX);
+    if (lua_getfield(L, -1, "check") == LUA_TNIL) return 0;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, o->d->options);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, o->d->tools);
+    lua_call(L, 2, 0);
     return 0;
 }
 
@@ -95,7 +116,7 @@ dialect *dialect_new(const char *name, const char *options_json, const char *too
     if (d->vm && run_file(d, name, err) == OK) {
         d->table = vm_keep(d->vm);
         opening o = { .d = d, .options_json = options_json, .tools_json = tools_json };
-        if (vm_protect(d->vm, keep_parts, &o, err) == OK) return d;
+        if (vm_protect(d->vm, new_told, &o, err) == OK && vm_protect(d->vm, keep_parts, &o, err) == OK) return d;
     }
     error_within(err, "dialect %s", name);
     dialect_free(d);
@@ -139,9 +160,29 @@ static void take_pieces(lua_State *L, prompt_pieces *out)
         lua_rawgeti(L, -2, 2);
         const token_role role = role_of(L, luaL_checkstring(L, -2));
         const char *text = luaL_checklstring(L, -1, &len);
-        vec_push(out, (prompt_piece){ .role = role, .text = xstrndup(text, len), .len = len });
-        lua_pop(L, 3);
+        const bool plain = lua_getfield(L, -3, "plain") != LUA_TNIL && lua_toboolean(L, -1);
+        vec_push(out, (prompt_piece){ .role = role, .text = xstrndup(text, len), .len = len, .plain = plain });
+        lua_pop(L, 4);
     }
+}
+
+/* spec.tojson(value): as a chat template's tojson writes it; a value that was read from JSON keeps the order of its
+ * keys. */
+static int tojson(lua_State *L)
+{
+    str text = { 0 };
+    luaL_checkany(L, 1);
+    lua_pushvalue(L, 1);
+    if (lua_rawget(L, lua_upvalueindex(1)) == LUA_TTABLE) {
+        lua_rawgeti(L, -1, 1);
+        return 1;
+    }
+    json_t *v = bind_to_json(L, 1);
+    told_text(v, &text);
+    json_decref(v);
+    lua_pushlstring(L, text.data, text.len);
+    str_free(&text);
+    return 1;
 }
 
 static int make_prompt(lua_State *L)
@@ -153,13 +194,16 @@ static int make_prompt(lua_State *L)
     lua_newtable(L); /* spec */
     lua_pushstring(L, p->instruction ? p->instruction : "");
     lua_setfield(L, -2, "instruction");
-    push_json_text(L, p->row_json);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->told);
+    lua_pushcclosure(L, tojson, 1);
+    lua_setfield(L, -2, "tojson");
+    push_json_text(L, p->d, p->row_json);
     lua_setfield(L, -2, "row");
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->tools);
     lua_setfield(L, -2, "tools");
     lua_newtable(L);
     for (int i = 0; i < p->n_shots; i++) {
-        push_json_text(L, p->shots[i]);
+        push_json_text(L, p->d, p->shots[i]);
         lua_rawseti(L, -2, i + 1);
     }
     lua_setfield(L, -2, "shots");
@@ -185,32 +229,88 @@ void prompt_pieces_free(prompt_pieces *p)
 
 typedef struct observing {
     dialect *d;
-    const char *tool, *text;
-    size_t len;
-    bool ok;
-    str *out;
+    const char *const *tools;
+    const bool *ok;
+    size_t n_calls;
+    dialect_frame *out;
 } observing;
+
+static void push_calls(lua_State *L, const observing *o)
+{
+    lua_createtable(L, (int)o->n_calls, 0);
+    for (size_t i = 0; i < o->n_calls; i++) {
+        lua_createtable(L, 0, 2);
+        lua_pushstring(L, o->tools[i]);
+        lua_setfield(L, -2, "name");
+        lua_pushboolean(L, o->ok[i]);
+        lua_setfield(L, -2, "ok");
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+}
 
 static int make_observation(lua_State *L)
 {
     observing *o = lua_touserdata(L, 1);
-    size_t len;
     lua_rawgeti(L, LUA_REGISTRYINDEX, o->d->table);
     lua_getfield(L, -1, "observation");
     lua_rawgeti(L, LUA_REGISTRYINDEX, o->d->options);
-    lua_pushstring(L, o->tool);
-    lua_pushlstring(L, o->text, o->len);
-    lua_pushboolean(L, o->ok);
-    lua_call(L, 4, 1);
-    const char *text = luaL_checklstring(L, -1, &len);
-    str_add(o->out, text, len);
+    push_calls(L, o);
+    lua_call(L, 2, 1);
+    if (!lua_istable(L, -1) || luaL_len(L, -1) != (lua_Integer)o->out->n)
+        return luaL_error(L, "observation: expected a list of %d texts: before, between and after %d results",
+                          (int)o->out->n, (int)o->n_calls);
+    for (size_t i = 0; i < o->out->n; i++) {
+        size_t len;
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);
+        const char *text = luaL_checklstring(L, -1, &len);
+        str_add(&o->out->parts[i], text, len);
+        lua_pop(L, 1);
+    }
     return 0;
 }
 
-int dialect_observation(dialect *d, const char *tool, const char *text, size_t len, bool ok, str *out, error *err)
+int dialect_observation(dialect *d, const char *const *tools, const bool *ok, size_t n_calls, dialect_frame *out,
+                        error *err)
 {
-    observing o = { d, tool, text, len, ok, out };
+    *out = (dialect_frame){ .parts = xcalloc(n_calls + 1, sizeof *out->parts), .n = n_calls + 1 };
+    observing o = { d, tools, ok, n_calls, out };
     return vm_protect(d->vm, make_observation, &o, err) == OK ? OK : error_within(err, "dialect %s", d->name);
+}
+
+void dialect_frame_reset(dialect_frame *f)
+{
+    for (size_t i = 0; i < f->n; i++) str_free(&f->parts[i]);
+    free(f->parts);
+    *f = (dialect_frame){ 0 };
+}
+
+typedef struct paying {
+    dialect *d;
+    const char *text;
+    size_t len;
+    str *out;
+} paying;
+
+static int make_payload(lua_State *L)
+{
+    paying *p = lua_touserdata(L, 1);
+    size_t len = p->len;
+    const char *text = p->text;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->table);
+    if (lua_getfield(L, -1, "payload") != LUA_TNIL) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->options);
+        lua_pushlstring(L, p->text, p->len);
+        lua_call(L, 2, 1);
+        text = luaL_checklstring(L, -1, &len);
+    }
+    str_add(p->out, text, len);
+    return 0;
+}
+
+int dialect_payload(dialect *d, const char *text, size_t len, str *out, error *err)
+{
+    paying p = { d, text, len, out };
+    return vm_protect(d->vm, make_payload, &p, err) == OK ? OK : error_within(err, "dialect %s", d->name);
 }
 
 /* ---- parser ---- */
@@ -222,95 +322,206 @@ static int make_parser(lua_State *L)
     lua_getfield(L, -1, "parser");
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->options);
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->tools);
-    lua_call(L, 2, 1);
-    luaL_checktype(L, -1, LUA_TFUNCTION);
-    p->function = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_call(L, 2, 2);
+    luaL_checktype(L, -2, LUA_TFUNCTION);
+    if (!lua_isnil(L, -1)) luaL_checktype(L, -1, LUA_TFUNCTION);
+    p->finish = luaL_ref(L, LUA_REGISTRYINDEX);
+    p->feed = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
 }
 
 dialect_parser *dialect_parser_new(dialect *d, error *err)
 {
     dialect_parser *p = xcalloc(1, sizeof *p);
-    *p = (dialect_parser){ .d = d, .function = LUA_NOREF };
+    *p = (dialect_parser){ .d = d, .feed = LUA_NOREF, .finish = LUA_NOREF };
     if (vm_protect(d->vm, make_parser, p, err) == OK) return p;
     error_within(err, "dialect %s", d->name);
-    free(p);
+    dialect_parser_free(p);
     return NULL;
 }
 
 void dialect_parser_free(dialect_parser *p)
 {
     if (!p) return;
-    vm_drop(p->d->vm, p->function);
+    vm_drop(p->d->vm, p->feed);
+    vm_drop(p->d->vm, p->finish);
     free(p);
 }
 
 typedef struct feeding {
     dialect_parser *p;
-    const char *chunk;
-    size_t len;
+    const char *chunk; /* NULL: nothing more comes */
+    size_t len;        /* of the chunk, or of the token by which the policy stopped */
     dialect_result *out;
 } feeding;
 
-/* Arguments on top of the stack as JSON text; what can't be written so (bytes that are no text) is the policy's doing.
- */
-static int arguments_text(lua_State *L)
+/* The value on top of the stack as JSON text, a light userdata. */
+static int json_of(lua_State *L)
 {
-    json_t *arguments = bind_to_json(L, -1);
-    char *text = json_text(arguments, true);
-    json_decref(arguments);
+    json_t *v = bind_to_json(L, -1);
+    char *text = json_text(v, true);
+    json_decref(v);
     lua_pushlightuserdata(L, text);
     return 1;
 }
 
-static void call_event(lua_State *L, dialect_result *out, const char *name)
+/* A table of arguments, or their JSON text: an object either way. NULL: bytes that are no text, or no object. */
+static char *arguments_of(lua_State *L)
 {
-    lua_pushcfunction(L, arguments_text);
-    lua_pushvalue(L, -2);
-    if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
-        out->event = DIALECT_BAD;
-        out->text = xstrdup("error: the arguments of the call are no valid text");
-        return;
+    size_t len;
+    if (lua_type(L, -1) == LUA_TSTRING) {
+        const char *given = lua_tolstring(L, -1, &len);
+        json_t *v = json_parse(given, len, "arguments", NULL);
+        char *text = json_is_object(v) ? json_text(v, true) : NULL;
+        json_decref(v);
+        return text;
     }
-    char *text = lua_touserdata(L, -1);
-    const bool list = strcmp(text, "[]") == 0; /* an empty table is no list here */
-    out->event = DIALECT_CALL;
-    out->name = xstrdup(name);
-    out->arguments = list ? xstrdup("{}") : text;
-    if (list) free(text);
+    lua_pushcfunction(L, json_of);
+    lua_pushvalue(L, -2);
+    char *text = lua_pcall(L, 1, 1, 0) == LUA_OK ? lua_touserdata(L, -1) : NULL;
+    lua_pop(L, 1);
+    if (text && strcmp(text, "[]") == 0) strcpy(text, "{}"); /* an empty table is no list here */
+    if (!text || text[0] == '{') return text;
+    free(text);
+    return NULL;
+}
+
+static char *as_json_string(lua_State *L, int index)
+{
+    size_t len;
+    const char *bytes = lua_tolstring(L, index, &len);
+    str text = { 0 };
+    str_json(&text, bytes ? bytes : "", bytes ? len : 0);
+    return str_take(&text);
+}
+
+/* The call on top of the stack. */
+static dialect_call call_of(lua_State *L)
+{
+    dialect_call call = { 0 };
+    luaL_checktype(L, -1, LUA_TTABLE);
+    lua_getfield(L, -1, "name");
+    lua_getfield(L, -2, "bad");
+    lua_getfield(L, -3, "arguments");
+    const char *name = lua_tostring(L, -3), *bad = lua_tostring(L, -2);
+    if (!bad && !name) luaL_error(L, "the parser gives a call without a name");
+    call.arguments = bad ? NULL : arguments_of(L);
+    if (!bad && !call.arguments) bad = "error: the arguments of the call are not valid text";
+    lua_pop(L, 3);
+    call.name = xstrdup(name ? name : "");
+    if (!bad) return call;
+    call.bad = xstrdup(bad);
+    lua_getfield(L, -1, "raw");
+    call.arguments = as_json_string(L, -1);
+    lua_pop(L, 1);
+    return call;
+}
+
+static void take_calls(lua_State *L, dialect_result *out)
+{
+    const lua_Integer n = luaL_len(L, -1);
+    if (n < 1) luaL_error(L, "the parser gives an empty list of calls");
+    out->calls = xcalloc((size_t)n, sizeof *out->calls);
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_rawgeti(L, -1, i);
+        out->calls[out->n_calls] = call_of(L);
+        out->n_calls++;
+        lua_pop(L, 1);
+    }
+    out->event = DIALECT_CALLS;
+}
+
+static void take_result(lua_State *L, const dialect_parser *p, dialect_result *out)
+{
+    size_t len;
+    luaL_checktype(L, -1, LUA_TTABLE);
+    lua_getfield(L, -1, "rest");
+    const lua_Integer rest = luaL_optinteger(L, -1, 0);
+    if (rest < 0 || (size_t)rest > p->fed)
+        luaL_error(L, "the parser says that %I bytes are left of %I that it was fed", rest, (lua_Integer)p->fed);
+    lua_pop(L, 1);
+    if (lua_getfield(L, -1, "calls") == LUA_TTABLE) {
+        take_calls(L, out);
+    } else if (lua_getfield(L, -2, "answer") == LUA_TSTRING) {
+        const char *text = lua_tolstring(L, -1, &len);
+        out->answer = xstrndup(text, len);
+        out->event = DIALECT_ANSWER;
+    } else {
+        luaL_error(L, "the parser gives a table without calls or answer");
+    }
+    out->rest = (size_t)rest;
 }
 
 static int feed(lua_State *L)
 {
     feeding *f = lua_touserdata(L, 1);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, f->p->function);
-    lua_pushlstring(L, f->chunk, f->len);
-    lua_call(L, 1, 3);
-    f->out->event = DIALECT_MORE;
-    if (lua_isnil(L, -3)) return 0;
-    const char *event = luaL_checkstring(L, -3), *first = luaL_checkstring(L, -2);
-    if (strcmp(event, "call") == 0) {
-        call_event(L, f->out, first);
-    } else if (strcmp(event, "answer") == 0 || strcmp(event, "bad") == 0) {
-        f->out->event = event[0] == 'a' ? DIALECT_ANSWER : DIALECT_BAD;
-        f->out->text = xstrdup(first);
-    } else {
-        return luaL_error(L, "the parser answers '%s' (call, answer, bad or nil)", event);
-    }
+    const int function = f->chunk ? f->p->feed : f->p->finish;
+    if (function == LUA_REFNIL || function == LUA_NOREF) return 0;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, function);
+    if (f->chunk)
+        lua_pushlstring(L, f->chunk, f->len);
+    else
+        lua_pushinteger(L, (lua_Integer)f->len);
+    lua_call(L, 1, 1);
+    if (!lua_isnil(L, -1)) take_result(L, f->p, f->out);
     return 0;
+}
+
+static int feed_parser(dialect_parser *p, const char *chunk, size_t len, dialect_result *out, error *err)
+{
+    feeding f = { p, chunk, len, out };
+    *out = (dialect_result){ 0 };
+    if (chunk) p->fed += len;
+    if (vm_protect(p->d->vm, feed, &f, err) == OK) return OK;
+    dialect_result_reset(out);
+    return error_within(err, "dialect %s", p->d->name);
 }
 
 int dialect_feed(dialect_parser *p, const char *chunk, size_t len, dialect_result *out, error *err)
 {
-    feeding f = { p, chunk, len, out };
-    *out = (dialect_result){ 0 };
-    return vm_protect(p->d->vm, feed, &f, err) == OK ? OK : error_within(err, "dialect %s", p->d->name);
+    return feed_parser(p, chunk ? chunk : "", len, out, err);
+}
+
+int dialect_finish(dialect_parser *p, size_t stop_bytes, dialect_result *out, error *err)
+{
+    return feed_parser(p, NULL, stop_bytes, out, err);
 }
 
 void dialect_result_reset(dialect_result *r)
 {
-    free(r->name);
-    free(r->arguments);
-    free(r->text);
+    for (size_t i = 0; i < r->n_calls; i++) {
+        free(r->calls[i].name);
+        free(r->calls[i].arguments);
+        free(r->calls[i].bad);
+    }
+    free(r->calls);
+    free(r->answer);
     *r = (dialect_result){ 0 };
+}
+
+/* One turn of a response; *used: how many bytes of it. */
+static int read_turn(dialect *d, const char *text, size_t len, size_t *used, dialect_result *r, error *err)
+{
+    dialect_parser *p = dialect_parser_new(d, err);
+    int rc = p ? dialect_feed(p, text, len, r, err) : ERR_SCRIPT;
+    if (rc == OK && r->event == DIALECT_MORE) rc = dialect_finish(p, 0, r, err);
+    *used = len - (rc == OK ? r->rest : 0);
+    dialect_parser_free(p);
+    return rc;
+}
+
+int dialect_answer(dialect *d, const char *response, size_t len, char **answer, error *err)
+{
+    dialect_result r = { 0 };
+    size_t used;
+    *answer = NULL;
+    do {
+        dialect_result_reset(&r);
+        if (read_turn(d, response, len, &used, &r, err) != OK) return err->code;
+        response += used;
+        len -= used;
+    } while (r.event == DIALECT_CALLS && len > 0 && used > 0);
+    if (r.event == DIALECT_ANSWER) *answer = xstrdup(r.answer);
+    dialect_result_reset(&r);
+    return OK;
 }

@@ -1,14 +1,20 @@
 /* dialect - how a prompt, a tool call, an observation and an answer look in text; a Lua file a user can write.
  *
- * A dialect file returns a table (see lua/dialects/xml.lua):
+ * A dialect file returns a table (docs/dialects.md has it at length, lua/dialects/xml.lua is an example):
  *     defaults     options and their defaults; the recipe's prompt.options override them
+ *     check        function(options, tools), may be left out: raises where a tool's name is a word of the dialect
  *     prompt       function(options, spec) -> { {"instruction", text}, {"shot", text}..., {"question", text} }
- *     observation  function(options, call, text) -> the text spliced in after a call
- *     parser       function(options, tools) -> function(chunk) -> nil | "call", name, arguments | "answer", text |
- * "bad", why
+ *     observation  function(options, calls) -> { before, between..., after }: what stands around the results of the
+ * calls payload      function(options, text) -> text, may be left out: a result as it is written there (as JSON, say)
+ *     parser       function(options, tools) -> feed, finish
  *
- * The parser is incremental: it is fed what the policy has just written and answers as soon as a call or the answer is
- * closed, so the engine stops at the closing token. One VM holds a dialect; one thread uses it. */
+ * A parser reads one turn of the policy. feed(chunk) gets what has just been written and answers as soon as the turn is
+ * closed, so the engine stops at the closing token: nil | { calls = {...}, rest = n } | { answer = text, rest = n }.
+ * rest: how many of the bytes it was fed lie beyond the close (a token may straddle it); they are no part of any turn.
+ * finish(n), which may be left out, is asked when the policy stops by itself, by a token of n bytes. A call is
+ * { name =, arguments = table or JSON text }, or one that can't be made: { bad = what the policy reads, name =, raw = }.
+ *
+ * One VM holds a dialect; one thread uses it. */
 #pragma once
 
 #include <stdbool.h>
@@ -30,6 +36,7 @@ typedef struct prompt_piece {
     token_role role;
     char *text;
     size_t len;
+    bool plain; /* a tool's words: they hold no control token */
 } prompt_piece;
 typedef struct prompt_pieces {
     prompt_piece *data;
@@ -40,19 +47,41 @@ void prompt_pieces_free(prompt_pieces *p);
 /* row_json: the task's data row; shots: JSON texts {"prompt", "steps": [{"tool", "arguments", "result"}], "answer"}. */
 int dialect_prompt(dialect *d, const char *instruction, const char *const *shots, int n_shots, const char *row_json,
                    prompt_pieces *out, error *err);
-/* Text to splice in after a call; `ok` false when the tool reports an error. Appends to out. */
-int dialect_observation(dialect *d, const char *tool, const char *text, size_t len, bool ok, str *out, error *err);
 
-typedef enum dialect_event { DIALECT_MORE, DIALECT_CALL, DIALECT_ANSWER, DIALECT_BAD } dialect_event;
+/* What is spliced in behind n calls: frame 0, payload of call 0, frame 1, ..., payload of call n - 1, frame n. */
+typedef struct dialect_frame {
+    str *parts; /* [n] */
+    size_t n;   /* one more than the calls */
+} dialect_frame;
+int dialect_observation(dialect *d, const char *const *tools, const bool *ok, size_t n_calls, dialect_frame *out,
+                        error *err);
+void dialect_frame_reset(dialect_frame *f);
+/* A tool's words as they stand in the frame. Appends to out. */
+int dialect_payload(dialect *d, const char *text, size_t len, str *out, error *err);
+
+typedef struct dialect_call {
+    char *name;      /* of the tool; "" where the policy named none */
+    char *arguments; /* JSON text: an object; for a call that can't be made the policy's raw words as a JSON string */
+    char *bad;       /* NULL, or why it can't be made, fit to be shown to the policy */
+} dialect_call;
+
+typedef enum dialect_event { DIALECT_MORE, DIALECT_CALLS, DIALECT_ANSWER } dialect_event;
 typedef struct dialect_result {
     dialect_event event;
-    char *name;      /* CALL: tool name */
-    char *arguments; /* CALL: JSON text */
-    char *text;      /* ANSWER: the answer; BAD: what is wrong, fit to be shown to the policy */
+    dialect_call *calls; /* CALLS: in the order in which they were written */
+    size_t n_calls;      /* > 0 */
+    char *answer;        /* ANSWER */
+    size_t rest;         /* bytes fed that lie beyond the close */
 } dialect_result;
 void dialect_result_reset(dialect_result *r);
 
-typedef struct dialect_parser dialect_parser; /* one per episode */
+typedef struct dialect_parser dialect_parser; /* one per turn */
 dialect_parser *dialect_parser_new(dialect *d, error *err);
 void dialect_parser_free(dialect_parser *p);
 int dialect_feed(dialect_parser *p, const char *chunk, size_t len, dialect_result *out, error *err);
+/* The policy has stopped, by a token of `stop_bytes` bytes that were fed: MORE, or the answer that its last words are.
+ */
+int dialect_finish(dialect_parser *p, size_t stop_bytes, dialect_result *out, error *err);
+
+/* The final answer in a whole response, behind its calls, for those who have no turns: *answer (owned), or NULL. */
+int dialect_answer(dialect *d, const char *response, size_t len, char **answer, error *err);

@@ -47,6 +47,7 @@ static const field TURN_FIELDS[] = {
     NUMBER(turn, start, F_U32),
     NUMBER(turn, end, F_U32),
     NUMBER(turn, call, F_I32),
+    TEXT(turn, residue, TEXT_LIMIT),
     { 0 },
 };
 

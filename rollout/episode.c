@@ -29,7 +29,7 @@ episode *episode_new(const task *t)
 
 void episode_clear(episode *e)
 {
-    for (uint32_t i = 0; i < e->n_turns; i++) free(e->turns[i].text);
+    for (uint32_t i = 0; i < e->n_turns; i++) free(e->turns[i].text), free(e->turns[i].residue);
     for (uint32_t i = 0; i < e->n_calls; i++) {
         free(e->calls[i].name);
         free(e->calls[i].arguments);

@@ -35,9 +35,10 @@ typedef struct tool_call {
 } tool_call;
 
 typedef struct turn {
-    char *text;          /* what the policy wrote in this turn */
+    char *text;          /* what the policy wrote in this turn, up to where its calls or its answer close */
+    char *residue;       /* what its last tokens hold beyond that, or NULL: in no other text, read by no parser */
     uint32_t start, end; /* its tokens in the trajectory */
-    int32_t call;        /* index into calls, or -1 */
+    int32_t call;        /* index into calls of the first of its calls, or -1 */
 } turn;
 
 typedef struct episode {

@@ -67,6 +67,15 @@ void trajectory_append_sampled(trajectory *t, int32_t id, float logprob, int64_t
 
 void trajectory_wrote(trajectory *t, size_t bytes) { t->wrote[t->n - 1] = (uint32_t)bytes; }
 
+void trajectory_unwrote(trajectory *t, size_t bytes)
+{
+    for (uint32_t i = t->n; i > 0 && bytes > 0; i--) {
+        const uint32_t back = t->wrote[i - 1] < bytes ? t->wrote[i - 1] : (uint32_t)bytes;
+        t->wrote[i - 1] -= back;
+        bytes -= back;
+    }
+}
+
 uint32_t trajectory_sampled(const trajectory *t)
 {
     uint32_t n = 0;

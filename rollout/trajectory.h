@@ -50,6 +50,8 @@ void trajectory_append(trajectory *t, token_role role, const int32_t *ids, size_
 void trajectory_append_sampled(trajectory *t, int32_t id, float logprob, int64_t version, uint64_t weight_hash);
 /* The last token made the episode's text so many bytes longer. */
 void trajectory_wrote(trajectory *t, size_t bytes);
+/* Takes the last `bytes` bytes of what was written back: they are no part of the episode's text. */
+void trajectory_unwrote(trajectory *t, size_t bytes);
 uint32_t trajectory_sampled(const trajectory *t);       /* how many tokens have mask 1 */
 int64_t trajectory_oldest_version(const trajectory *t); /* -1: nothing sampled */
 /* The invariants above; `vocab` <= 0: ids are not range-checked. ERR_PARSE names the first that fails. */

@@ -1,16 +1,25 @@
 -- How Llama 3.1 and later speak: headers for roles, <|eot_id|> behind each message, and a tool call as the whole reply,
--- {"name": ..., "parameters": {...}}; what the tool said comes back from ipython. A reply that is no such object is the answer.
+-- {"name": ..., "parameters": {...}}; what the tool said comes back from ipython, as JSON. Calls are also read behind
+-- <|python_tag|>, in a code fence, behind words that lead to them, as <function=name>{...}</function>, and several in a row. A reply
+-- without a call is the answer; one that ends with <|eom_id|> waits for a tool and is none.
 
 local chat = require "troupe.chat"
 local json = require "troupe.json"
+local turn = require "troupe.turn"
 
 local dialect = { defaults = { system = "You are a helpful assistant.", date = "26 Jul 2024" } }
 
-local function message(role, text) return "<|start_header_id|>" .. role .. "<|end_header_id|>\n\n" .. text .. "<|eot_id|>" end
-local REPLY = "<|start_header_id|>assistant<|end_header_id|>\n\n"
+local STOP, MORE, PYTHON = "<|eot_id|>", "<|eom_id|>", "<|python_tag|>"
 
-local function written_call(name, arguments) return json.encode{ name = name, parameters = arguments } end
-local function written_result(text) return message("ipython", json.encode(text)) end
+local function header(role) return "<|start_header_id|>" .. role .. "<|end_header_id|>\n\n" end
+local function message(role, text) return header(role) .. text .. STOP end
+
+local function frame(n)
+    local parts = { header("ipython") }
+    for i = 2, n do parts[i] = STOP .. header("ipython") end
+    parts[n + 1] = STOP .. header("assistant")
+    return parts
+end
 
 local function system_text(options, spec)
     local text = { #spec.tools > 0 and "Environment: ipython\n" or "", "Cutting Knowledge Date: December 2023\nToday Date: ",
@@ -20,35 +29,99 @@ local function system_text(options, spec)
             .. 'call.Respond in the format {"name": function name, "parameters": dictionary of argument name and its value}.'
             .. "Do not use variables.\n\n"
         for _, tool in ipairs(spec.tools) do
-            text[#text + 1] = json.encode{ type = "function", ["function"] = tool } .. "\n\n"
+            text[#text + 1] = '{"type": "function", "function": ' .. spec.tojson(tool) .. "}\n\n"
         end
     end
     text[#text + 1] = spec.instruction ~= "" and spec.instruction or options.system
     return table.concat(text)
 end
 
+function dialect.check(_, tools) chat.check_names(tools, {}) end
+
+function dialect.payload(_, text) return json.quote(text) end
+
 function dialect.prompt(options, spec)
-    return chat.pieces({ message = message, call = written_call, result = written_result, reply = REPLY }, system_text(options, spec), spec)
+    local words = { message = message, stop = STOP, behind = "", reply = header("assistant"), frame = frame }
+    function words.call(name, arguments)
+        return '{"name": ' .. spec.tojson(name) .. ', "parameters": ' .. spec.tojson(arguments) .. "}"
+    end
+    function words.payload(text) return dialect.payload(options, text) end
+    return chat.pieces(words, system_text(options, spec), spec)
 end
 
-function dialect.observation(_, _, text, _) return written_result(text) .. REPLY end
+function dialect.observation(_, calls) return frame(#calls) end
+
+-- Is this object a call? {"name": "Ann"} is an answer like any other.
+local function is_call(tools, object)
+    local members = json.members(object)
+    if not members then return false end
+    local name = members.name and json.decode(members.name)
+    return members.parameters ~= nil or members.arguments ~= nil or (type(name) == "string" and chat.tool_named(tools, name) ~= nil)
+end
+
+local function object_call(tools, object)
+    local members = json.members(object)
+    return chat.json_call(tools, members and members.arguments and not members.parameters and "arguments" or "parameters", object)
+end
+
+-- {"name": ...} objects in a row, wherever the first of them begins.
+local function objects(tools, reply)
+    local calls, at = {}, reply:find('{%s*"')
+    while at do
+        local finish = chat.json_end(reply, at)
+        local object = reply:sub(at, finish or #reply)
+        if finish and is_call(tools, object) then
+            calls[#calls + 1] = object_call(tools, object)
+        elseif not finish and object:find('^{%s*"name"') then
+            calls[#calls + 1] = object_call(tools, object)
+        end
+        at = reply:find('{%s*"', (finish or #reply) + 1)
+    end
+    return calls
+end
+
+-- tool.call(name="value", ...): how Llama 3.1 calls its built-in tools.
+local function built_in(tools, code)
+    local name, list = code:match("^([%w_]+)%.call%((.*)%)$")
+    if not name or not chat.tool_named(tools, name) then return nil end
+    local members = {}
+    for key, value in list:gmatch('([%w_]+)%s*=%s*("[^"]*")') do members[#members + 1] = json.encode(key) .. ": " .. value end
+    return chat.object_call(tools, name, "{" .. table.concat(members, ", ") .. "}", code)
+end
+
+-- Behind <|python_tag|>: a call, or code for the tool that runs code.
+local function tagged(tools, code)
+    local calls = code:sub(1, 1) == "{" and objects(tools, code) or { built_in(tools, code) }
+    if #calls > 0 then return calls end
+    local tool = chat.tool_named(tools, "python") or chat.tool_named(tools, "code_interpreter")
+    local parameter = tool and chat.only_parameter(tool, "string")
+    if not parameter then return { chat.bad("there is no tool that runs code (there are: " .. chat.names(tools) .. ")", nil, code) } end
+    return { { name = tool.name, arguments = { [parameter] = chat.without_fence(code) } } }
+end
+
+local function calls_of(tools, reply)
+    local tag = reply:find(PYTHON, 1, true)
+    if tag then return tagged(tools, (reply:sub(tag + #PYTHON):match("^%s*(.-)%s*$"))) end
+    local name, arguments = reply:match("<function=([%w_%-%.]+)>(.-)</function>")
+    if name then return { chat.object_call(tools, name, arguments, reply) } end
+    return objects(tools, reply)
+end
 
 -- A reply is over at <|eot_id|> or <|eom_id|>; only then is it known whether it is a call.
-function dialect.parser(_, _)
-    local text, from = "", 1
+function dialect.parser(_, tools)
+    local text, at, marks = turn.new(), 1, { STOP, MORE }
     return function(chunk)
-        text = text .. chunk
-        local stop = text:find("<|eot_id|>", from, true) or text:find("<|eom_id|>", from, true)
-        from = math.max(1, #text - 9)
+        text:add(chunk)
+        local stop, finish, which = text:first(marks, at)
+        at = text:unseen(marks, at)
         if not stop then return nil end
-        local reply = text:sub(1, stop - 1):match("^%s*(.-)%s*$")
-        text, from = text:sub(stop + 10), 1
-        if reply:sub(1, 1) ~= "{" or not reply:find('"name"', 1, true) then return "answer", reply end
-        local call, why = json.decode(reply)
-        if type(call) ~= "table" or type(call.name) ~= "string" then
-            return "bad", 'error: a tool call should be {"name": ..., "parameters": {...}}' .. (why and (": " .. why) or "")
+        local reply, rest = text:sub(1, stop - 1):match("^%s*(.-)%s*$"), text.length - finish
+        local calls = calls_of(tools, reply)
+        if #calls == 0 and which == MORE then
+            calls = { chat.bad('a tool call should be {"name": ..., "parameters": {...}}', nil, reply) }
         end
-        return "call", call.name, type(call.parameters) == "table" and call.parameters or {}
+        if #calls > 0 then return { calls = calls, rest = rest } end
+        return { answer = reply, rest = rest }
     end
 end
 

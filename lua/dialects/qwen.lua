@@ -1,64 +1,150 @@
 -- How Qwen 2.5 and 3 speak (ChatML, with Hermes tool calls): a system message with the instruction and the tools' signatures,
--- <tool_call>{"name": ..., "arguments": {...}}</tool_call> from the assistant, <tool_response>...</tool_response> in a user turn.
--- A reply without a tool call, closed by <|im_end|>, is the answer.
+-- <tool_call>{"name": ..., "arguments": {...}}</tool_call> from the assistant, one or several in a message, and their results in
+-- <tool_response>...</tool_response> of one user turn. A reply without a tool call, closed by <|im_end|>, is the answer;
+-- <think>...</think> before it is neither answer nor call.
+--
+-- Options: system; reply: how the assistant's message begins behind its header, "<think>\n" for models that are always made to think.
 
 local chat = require "troupe.chat"
-local json = require "troupe.json"
+local turn = require "troupe.turn"
 
-local dialect = { defaults = { system = "You are a helpful assistant." } }
+local dialect = { defaults = { system = "You are a helpful assistant.", reply = "" } }
 
-local function message(role, text) return "<|im_start|>" .. role .. "\n" .. text .. "<|im_end|>\n" end
+local MOST_BEHIND = 64 -- bytes of white space and half a mark that are waited for behind a call
+local STOP, OPEN, CLOSE, THINK, THOUGHT = "<|im_end|>", "<tool_call>", "</tool_call>", "<think>", "</think>"
 
-local function written_call(name, arguments)
-    return "<tool_call>\n" .. json.encode{ name = name, arguments = arguments } .. "\n</tool_call>"
+local function message(role, text) return "<|im_start|>" .. role .. "\n" .. text .. STOP .. "\n" end
+
+-- { before, between..., after } n results.
+local function frame(options, n)
+    local parts = { STOP .. "\n<|im_start|>user\n<tool_response>\n" }
+    for i = 2, n do parts[i] = "\n</tool_response>\n<tool_response>\n" end
+    parts[n + 1] = "\n</tool_response>" .. STOP .. "\n<|im_start|>assistant\n" .. options.reply
+    return parts
 end
-
-local function written_result(text) return message("user", "<tool_response>\n" .. text .. "\n</tool_response>") end
 
 local function system_text(options, spec)
     local text = spec.instruction ~= "" and spec.instruction or options.system
     if #spec.tools == 0 then return text end
     local lines = {}
-    for _, tool in ipairs(spec.tools) do lines[#lines + 1] = json.encode{ type = "function", ["function"] = tool } end
+    for _, tool in ipairs(spec.tools) do lines[#lines + 1] = '{"type": "function", "function": ' .. spec.tojson(tool) .. "}" end
     return text .. "\n\n# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
         .. "You are provided with function signatures within <tools></tools> XML tags:\n<tools>\n" .. table.concat(lines, "\n")
         .. "\n</tools>\n\nFor each function call, return a json object with function name and arguments within "
         .. "<tool_call></tool_call> XML tags:\n<tool_call>\n{\"name\": <function-name>, \"arguments\": <args-json-object>}\n</tool_call>"
 end
 
+function dialect.check(_, tools) chat.check_names(tools, { "think", "tool_call", "tool_response", "tools" }) end
+
 function dialect.prompt(options, spec)
-    return chat.pieces({ message = message, call = written_call, result = written_result, reply = "<|im_start|>assistant\n" },
-        system_text(options, spec), spec)
+    local words = { message = message, stop = STOP, behind = "\n", reply = "<|im_start|>assistant\n" .. options.reply }
+    function words.call(name, arguments)
+        return OPEN .. '\n{"name": ' .. spec.tojson(name) .. ', "arguments": ' .. spec.tojson(arguments) .. "}\n" .. CLOSE
+    end
+    function words.frame(n) return frame(options, n) end
+    function words.payload(text) return text end
+    return chat.pieces(words, system_text(options, spec), spec)
 end
 
-function dialect.observation(_, _, text, _)
-    return "<|im_end|>\n" .. written_result(text) .. "<|im_start|>assistant\n"
-end
+function dialect.observation(options, calls) return frame(options, #calls) end
 
-function dialect.parser(_, _)
-    local open, close, finish = "<tool_call>", "</tool_call>", "<|im_end|>"
-    local text, from = "", 1
-    return function(chunk)
-        text = text .. chunk
-        local stop = text:find(finish, from, true)
-        local closed = text:find(close, from, true)
-        from = math.max(1, #text - #close + 2)
-        if closed and (not stop or closed < stop) then
-            local opened = text:find(open, 1, true)
-            local content = opened and opened < closed and text:sub(opened + #open, closed - 1) or ""
-            local call, why = json.decode(content)
-            text, from = text:sub(closed + #close), 1
-            if type(call) ~= "table" or type(call.name) ~= "string" then
-                return "bad", "error: a tool call should be {\"name\": ..., \"arguments\": {...}}" .. (why and (": " .. why) or "")
+-- A </tool_call> inside a JSON string is the string's. One reader for one call: it has read up to `at`.
+local function string_reader(text, at)
+    local inside = false
+    return function(to) -- is byte `to` inside a string?
+        while at < to do
+            local p = text:find(inside and '["\\]' or '"', at, true)
+            if not p or p >= to then
+                at = to
+                break
             end
-            return "call", call.name, type(call.arguments) == "table" and call.arguments or {}
+            if text.window:sub(p - text.from + 1, p - text.from + 1) == "\\" then
+                at = p + 2
+            else
+                inside, at = not inside, p + 1
+            end
         end
-        if stop then
-            local answer = text:sub(1, stop - 1):match("^%s*(.-)%s*$")
-            text, from = "", 1
-            return "answer", answer
+        return inside
+    end
+end
+
+function dialect.parser(options, tools)
+    local text, calls = turn.new(), {}
+    local at, spoken = 1, 1 -- what is looked at next; where the answer begins
+    local border -- behind the last call
+    local inside, in_string -- where the open call's content begins, and its reader
+    local thinking = options.reply:find(THINK, 1, true) ~= nil
+
+    local function ended() return { calls = calls, rest = text.length - border } end
+
+    local function close_call(finish, behind)
+        calls[#calls + 1] = chat.json_call(tools, "arguments", (text:sub(inside, finish - 1):match("^%s*(.-)%s*$")))
+        border, at, inside = behind, behind + 1, nil
+    end
+
+    local function in_call()
+        local close = text:find(CLOSE, at)
+        local stop = text:find(STOP, at)
+        if close and (not stop or close < stop) then
+            if in_string(close) then
+                at = close + 1
+            else
+                close_call(close, close + #CLOSE - 1)
+            end
+            return true
         end
-        return nil
+        if not stop then
+            local seen = text:unseen({ CLOSE, STOP }, at)
+            in_string(seen)
+            at = seen
+            return false
+        end
+        calls[#calls + 1] = chat.bad("the call is not closed by " .. CLOSE, text:sub(inside, stop - 1):match('"name"%s*:%s*"([^"\\]*)"'),
+            text:sub(inside, stop - 1))
+        border, inside = stop - 1, nil
+        return ended()
+    end
+
+    local function thought()
+        local begin, finish = text:find(THOUGHT, at)
+        at = begin and finish + 1 or text:unseen({ THOUGHT }, at)
+        if begin then thinking, spoken = false, finish + 1 end
+        return begin ~= nil
+    end
+
+    -- Behind a call only another one may follow; anything else is beyond the policy's turn.
+    local function behind_call()
+        local begin = border + 1 + #text:sub(border + 1, border + MOST_BEHIND):match("^%s*")
+        local rest = text:sub(begin, begin + #OPEN - 1)
+        if rest == OPEN then
+            inside = begin + #OPEN
+            at, in_string = inside, string_reader(text, inside)
+            return true
+        end
+        if begin > border + MOST_BEHIND then return ended() end
+        if rest == OPEN:sub(1, #rest) or rest == STOP:sub(1, math.min(#rest, #STOP - 1)) then return false end
+        return ended()
+    end
+
+    local function outside()
+        if #calls > 0 then return behind_call() end
+        local marks = { OPEN, THINK, THOUGHT, STOP }
+        local begin, finish, which = text:first(marks, at)
+        at = begin and finish + 1 or text:unseen(marks, at)
+        if which == STOP then return { answer = text:sub(spoken, begin - 1):match("^%s*(.-)%s*$"), rest = text.length - finish } end
+        if which == OPEN then inside, in_string = at, string_reader(text, at) end
+        if which == THINK then thinking = true end
+        if which == THOUGHT then spoken = at end
+        return begin ~= nil
+    end
+
+    return function(chunk)
+        text:add(chunk)
+        while true do
+            local found = inside and in_call() or not inside and (thinking and thought() or not thinking and outside())
+            if type(found) == "table" then return found end
+            if not found then return nil end
+        end
     end
 end
 

@@ -2,89 +2,201 @@
 --     Thought: ...
 --     Action: tool[argument]          or   Action: tool{"name": value, ...}
 --     Observation: ...                (ours)
---     Answer: ...                     (one line; ends the episode)
+--     Answer: ...                     (one line, or what is left when the policy stops; ends the episode)
+-- Also read: an argument of several lines, up to the bracket that closes it; "Final Answer:"; and the two-line form
+--     Action: tool
+--     Action Input: argument          (to the next of our words, an empty line or a fence that closes)
 
+local chat = require "troupe.chat"
 local json = require "troupe.json"
 
 local dialect = { defaults = { answer = "Answer" } }
 
--- A tool with one string parameter is called by tool[text]; any by tool{json}.
-local function only_parameter(tool)
-    local schema = tool and tool.parameters
-    local name, n = nil, 0
-    for key in pairs(type(schema) == "table" and schema.properties or {}) do name, n = key, n + 1 end
-    return n == 1 and name or nil
-end
-
-local function tool_named(tools, name)
-    for _, tool in ipairs(tools) do if tool.name == name then return tool end end
-end
-
-local function written_call(tools, name, arguments)
-    local only = only_parameter(tool_named(tools, name))
+local function written_call(spec, name, arguments)
+    local only = chat.only_parameter(chat.tool_named(spec.tools, name))
     local value = only and arguments[only]
     if type(value) == "string" and not value:find("[%]\n]") then return name .. "[" .. value .. "]" end
-    return name .. json.encode(arguments)
+    return name .. spec.tojson(arguments)
 end
 
-local function tools_text(tools)
+local function tools_text(spec)
     local lines = {}
-    for _, tool in ipairs(tools) do
-        local only = only_parameter(tool)
-        lines[#lines + 1] = "- " .. tool.name .. (only and "[" .. only .. "]" or json.encode(tool.parameters or {}))
+    for _, tool in ipairs(spec.tools) do
+        local only = chat.only_parameter(tool)
+        lines[#lines + 1] = "- " .. tool.name .. (only and "[" .. only .. "]" or spec.tojson(tool.parameters or {}))
             .. (tool.description and ": " .. tool.description or "")
     end
     return #lines > 0 and "Tools:\n" .. table.concat(lines, "\n") .. "\n\n" or ""
 end
 
-local function shot_text(options, spec, shot)
-    local parts = { "Question: " .. shot.prompt .. "\n" }
-    for _, step in ipairs(shot.steps or {}) do
-        parts[#parts + 1] = (step.thought and "Thought: " .. step.thought .. "\n" or "")
-            .. "Action: " .. written_call(spec.tools, step.tool, step.arguments) .. "\nObservation: " .. step.result .. "\n"
-    end
-    parts[#parts + 1] = options.answer .. ": " .. shot.answer .. "\n\n"
-    return table.concat(parts)
+local OBSERVATION = "Observation:"
+
+local function frame(n)
+    local parts = { OBSERVATION .. " " }
+    for i = 2, n do parts[i] = "\n" .. OBSERVATION .. " " end
+    parts[n + 1] = "\n"
+    return parts
 end
+
+function dialect.check(_, tools) chat.check_names(tools, { "Thought", "Action", "Observation", "Answer", "Final" }) end
+
+function dialect.payload(_, text) return (text:gsub("\n+$", "")) end
 
 function dialect.prompt(options, spec)
     local instruction = spec.instruction ~= "" and spec.instruction .. "\n\n" or ""
-    local pieces = { { "instruction", instruction .. tools_text(spec.tools) } }
-    for _, shot in ipairs(spec.shots) do pieces[#pieces + 1] = { "shot", shot_text(options, spec, shot) } end
+    local pieces = { { "instruction", instruction .. tools_text(spec) } }
+    for _, shot in ipairs(spec.shots) do
+        pieces[#pieces + 1] = { "shot", "Question: " .. shot.prompt .. "\n" }
+        for _, step in ipairs(shot.steps or {}) do
+            local thought = step.thought and "Thought: " .. step.thought .. "\n" or ""
+            chat.add_step(pieces, thought .. "Action: " .. written_call(spec, step.tool, step.arguments) .. "\n", frame(1),
+                dialect.payload(options, step.result))
+        end
+        pieces[#pieces + 1] = { "shot", options.answer .. ": " .. shot.answer .. "\n" }
+        pieces[#pieces + 1] = { "shot", "\n" }
+    end
     pieces[#pieces + 1] = { "question", "Question: " .. spec.row.prompt .. "\n" }
     return pieces
 end
 
-function dialect.observation(_, _, text, _) return "Observation: " .. text:gsub("\n+$", "") .. "\n" end
+function dialect.observation(_, calls) return frame(#calls) end
+
+local MOST_LINES = 256 -- of an action; one that is not closed by then is not an action
+
+local FORM = "an action is written as tool[argument] or tool{\"name\": value}"
+
+-- A bare argument for a tool of one parameter, or a JSON object.
+local function call_with(tools, name, argument, raw)
+    if argument:find("^%s*{") and json.members(argument) then return chat.object_call(tools, name, argument, raw) end
+    local only = chat.only_parameter(chat.tool_named(tools, name))
+    if only then return { name = name, arguments = { [only] = chat.without_fence(argument) } } end
+    if argument:find("^%s*{") or not chat.tool_named(tools, name) then return chat.object_call(tools, name, argument, raw) end
+    return chat.bad(FORM .. ": " .. name .. " takes " .. chat.expected(chat.tool_named(tools, name)), name, raw)
+end
+
+-- How many brackets are open, with those in quotes and without.
+local function balance(text)
+    local bare = text:gsub("\\.", ""):gsub('"[^"\n]*"', ""):gsub("'[^'\n]*'", "")
+    local function count(t) return select(2, t:gsub("%[", "")) - select(2, t:gsub("%]", "")) end
+    return math.min(count(text), count(bare))
+end
+
+-- Is what stands behind "Action:" whole? It is closed by a bracket at a line's end.
+local function is_whole(action)
+    local rest = action:match("^%s*[%w_%-%.]+%s*(.-)%s*$") or action
+    local first, last = rest:sub(1, 1), rest:sub(-1)
+    if first == "[" then return last == "]" and balance(rest) <= 0 end
+    if first == "{" then return chat.json_end(rest, 1) ~= nil end
+    return true
+end
 
 local function parse_action(tools, action)
     local name, rest = action:match("^%s*([%w_%-%.]+)%s*(.-)%s*$")
-    if name and rest:sub(1, 1) == "[" and rest:sub(-1) == "]" then
-        local only = only_parameter(tool_named(tools, name))
-        if only then return "call", name, { [only] = rest:sub(2, -2) } end
-    elseif name and rest:sub(1, 1) == "{" then
-        local arguments, why = json.decode(rest)
-        if type(arguments) == "table" then return "call", name, arguments end
-        return "bad", "error: the action's arguments are no JSON object" .. (why and (": " .. why) or "")
-    end
-    return "bad", "error: an action is written as tool[argument] or tool{\"name\": value}"
+    if name and rest:sub(1, 1) == "[" and rest:sub(-1) == "]" then return call_with(tools, name, rest:sub(2, -2), action) end
+    if name and rest:sub(1, 1) == "{" then return call_with(tools, name, rest, action) end
+    return chat.bad(FORM, name, action)
 end
 
--- Line by line: only a whole line counts.
+-- Does this line begin something new, so that what came before is over?
+local function is_heading(options, line)
+    for _, word in ipairs{ "Thought:", "Action:", "Observation:", "Final Answer:", options.answer .. ":" } do
+        if line:sub(1, #word) == word then return true end
+    end
+    return false
+end
+
+local function answer_of(options, line)
+    for _, word in ipairs{ options.answer .. ":", "Final Answer:" } do
+        if line:sub(1, #word) == word then return (line:sub(#word + 1):match("^%s*(.-)%s*$")) end
+    end
+end
+
+-- Line by line. An open action collects lines until it is whole, or until a line says that it never will be.
 function dialect.parser(options, tools)
-    local text = ""
-    return function(chunk)
-        text = text .. chunk
+    local parts, n = {}, 0 -- the line that grows, in pieces
+    local name, lines -- the open action: lines since "Action:"; or the tool of the two-line form, and its input's lines
+
+    local function input_is_whole()
+        local text = table.concat(lines, "\n")
+        if text:find("^%s*```") then return text:find("^%s*```.-\n[ \t]*```%s*$") ~= nil end
+        if text:find("^%s*{") then return chat.json_end(text, (text:find("{", 1, true))) ~= nil end
+        return #lines > 1 and lines[#lines]:find("^%s*$") ~= nil
+    end
+
+    local function finish()
+        local text = table.concat(lines, "\n")
+        local call = name and call_with(tools, name, (text:match("^%s*(.-)%s*$")), text) or parse_action(tools, text)
+        name, lines = nil, nil
+        return call
+    end
+
+    -- A whole line: nil, "call" and the call, or "answer" and the answer. before: the call was over before this line.
+    local function on_line(line)
+        if lines then
+            if is_heading(options, line) then return "call", finish(), true end
+            lines[#lines + 1] = line
+            if #lines > MOST_LINES then return "call", finish() end
+            local whole = name and input_is_whole() or not name and is_whole(table.concat(lines, "\n"))
+            if whole then return "call", finish() end
+            return nil
+        end
+        local input = line:match("^%s*Action Input:%s*(.*)$")
+        if input and name then
+            lines = { input }
+            if input_is_whole() then return "call", finish() end
+            return nil
+        end
+        local action = line:match("^%s*Action:%s*(.*)$")
+        if action and action:find("^[%w_%-%.]+%s*$") and chat.tool_named(tools, action:match("^[%w_%-%.]+")) then
+            name = action:match("^[%w_%-%.]+")
+            return nil
+        elseif action then
+            lines = { action }
+            if is_whole(action) then return "call", finish() end
+            return nil
+        end
+        local answer = answer_of(options, line)
+        if answer then return "answer", answer end
+    end
+
+    local function read(line, rest)
+        local event, what, before = on_line(line)
+        if event == "call" then return { calls = { what }, rest = before and rest + #line + 1 or rest } end
+        if event == "answer" then return { answer = what, rest = rest } end
+    end
+
+    -- A policy that goes on with the observation itself: what it asked for is over.
+    local function hallucinated()
+        if not lines or n > #OBSERVATION then return nil end
+        local line = table.concat(parts, "", 1, n)
+        if line:sub(1, #OBSERVATION) == OBSERVATION then return { calls = { finish() }, rest = #line } end
+    end
+
+    local function feed(chunk)
+        local at = 1
         while true do
-            local line, rest = text:match("^([^\n]*)\n(.*)$")
-            if not line then return nil end
-            text = rest
-            local action = line:match("^%s*Action:%s*(.*)$")
-            if action then return parse_action(tools, action) end
-            local head = options.answer .. ":"
-            if line:sub(1, #head) == head then return "answer", (line:sub(#head + 1):match("^%s*(.-)%s*$")) end
+            local stop = chunk:find("\n", at, true)
+            local piece = chunk:sub(at, stop and stop - 1)
+            if piece ~= "" then
+                n = n + 1
+                parts[n] = piece
+            end
+            if not stop then return hallucinated() end
+            local line = table.concat(parts, "", 1, n)
+            parts, n, at = {}, 0, stop + 1
+            local found = read(line, #chunk - stop)
+            if found then return found end
         end
     end
+
+    -- The policy has stopped: a last line without its end is a line.
+    local function finished(stop_bytes)
+        local line = table.concat(parts, "", 1, n)
+        local answer = not lines and answer_of(options, line:sub(1, #line - stop_bytes))
+        return answer and { answer = answer, rest = 0 } or nil
+    end
+
+    return feed, finished
 end
 
 return dialect

@@ -9,15 +9,20 @@
 --     Q: what is 7 times 8?
 --     A:
 --
--- Options: tags (tool name -> tag, when they differ), result, answer, and the words in between.
+-- What stands in <think>...</think> is neither call nor answer. A pair of tags that are neither tool nor prose is a call of a tool that
+-- there isn't, and the policy reads so. Code may stand in a ``` fence.
+--
+-- Options: tags (tool name -> tag, when they differ), result, answer, prose (names of tags that mean nothing), and the words between.
 
-local json = require "troupe.json"
+local chat = require "troupe.chat"
+local turn = require "troupe.turn"
 
 local dialect = {
     defaults = {
         tags = {},
         result = "result",
         answer = "answer",
+        prose = {},
         before_question = "Q: ",
         before_example = "Example: ",
         before_reply = "\nA: ",
@@ -25,41 +30,54 @@ local dialect = {
     },
 }
 
+local THOUGHTS = { think = true, thinking = true, thought = true, reasoning = true }
+
+-- Tags that policies have read on web pages and in mathematics.
+local PROSE = {}
+for name in ([[a abbr b big blockquote body br caption center cite code dd del details div dl dt em font form h1 h2 h3 h4 h5 h6 head
+    hr html i img input ins kbd label li link main mark math meta nav note ol option p plan pre q reflection s samp section select
+    small span step steps strong sub summary sup svg table tbody td textarea tfoot th thead title tr tt u ul var]]):gmatch("%S+") do
+    PROSE[name] = true
+end
+
 local function wrap(tag, text) return "<" .. tag .. ">" .. text .. "</" .. tag .. ">" end
+local function tag_of(options, name) return options.tags[name] or name end
 
 -- A tool with one text parameter takes the tag's content as it is; any other takes a JSON object.
-local function only_text_parameter(tool)
-    local found
-    for name, schema in pairs((tool.parameters or {}).properties or {}) do
-        if found or schema.type ~= "string" then return nil end
-        found = name
-    end
-    return found
+local function written_call(options, spec, step)
+    local tool = chat.tool_named(spec.tools, step.tool)
+    local parameter = tool and chat.only_parameter(tool, "string")
+    return wrap(tag_of(options, step.tool), parameter and step.arguments[parameter] or spec.tojson(step.arguments))
 end
 
-local function written_call(options, tools, step)
-    local tag, parameter = options.tags[step.tool] or step.tool, nil
-    for _, tool in ipairs(tools) do
-        if tool.name == step.tool then parameter = only_text_parameter(tool) end
-    end
-    return wrap(tag, parameter and step.arguments[parameter] or json.encode(step.arguments))
+local function frame(options, n)
+    local parts = { "<" .. options.result .. ">" }
+    for i = 2, n do parts[i] = "</" .. options.result .. "><" .. options.result .. ">" end
+    parts[n + 1] = "</" .. options.result .. ">"
+    return parts
 end
 
-local function transcript(options, tools, shot)
-    local parts = {}
+function dialect.check(options, tools)
+    local tagged = {}
+    for i, tool in ipairs(tools) do tagged[i] = { name = tag_of(options, tool.name) } end
+    chat.check_names(tools, {})
+    chat.check_names(tagged, { options.result, options.answer, "think", "thinking", "thought", "reasoning" })
+end
+
+local function add_example(pieces, options, spec, shot)
+    local written = options.before_example .. shot.prompt .. options.before_reply
+    pieces[#pieces + 1] = { "shot", written }
     for _, step in ipairs(shot.steps or {}) do
-        parts[#parts + 1] = written_call(options, tools, step) .. wrap(options.result, step.result)
+        chat.add_step(pieces, written_call(options, spec, step), frame(options, 1), step.result)
     end
-    return table.concat(parts) .. wrap(options.answer, shot.answer)
+    pieces[#pieces + 1] = { "shot", wrap(options.answer, shot.answer) }
+    pieces[#pieces + 1] = { "shot", options.between }
 end
 
 function dialect.prompt(options, spec)
     local pieces = {}
     if spec.instruction ~= "" then pieces[1] = { "instruction", spec.instruction .. options.between } end
-    for _, shot in ipairs(spec.shots) do
-        pieces[#pieces + 1] = { "shot", options.before_example .. shot.prompt .. options.before_reply
-            .. transcript(options, spec.tools, shot) .. options.between }
-    end
+    for _, shot in ipairs(spec.shots) do add_example(pieces, options, spec, shot) end
     local question = spec.row.prompt
     if not question then
         for _, message in ipairs(spec.row.messages or {}) do
@@ -71,61 +89,75 @@ function dialect.prompt(options, spec)
     return pieces
 end
 
-function dialect.observation(options, _, text, _) return wrap(options.result, text) end
+function dialect.observation(options, calls) return frame(options, #calls) end
 
--- Looks for the first tag that opens, then for the end of that tag; each byte is looked at once or twice.
+-- Reads tag after tag. Outside, a tag opens a call, the answer or a thought, or is remembered as unknown until it closes; inside, only
+-- the tag that closes counts.
 function dialect.parser(options, tools)
-    local openers, names = {}, {}
-    for _, tool in ipairs(tools) do
-        local tag = options.tags[tool.name] or tool.name
-        openers[#openers + 1] = { open = "<" .. tag .. ">", close = "</" .. tag .. ">", tool = tool }
-        names[#names + 1] = tag
-    end
-    openers[#openers + 1] = { open = "<" .. options.answer .. ">", close = "</" .. options.answer .. ">" }
-    local longest = 0
-    for _, o in ipairs(openers) do longest = math.max(longest, #o.open, #o.close) end
-
-    local text, from, inside, begin = "", 1, nil, nil
-
-    local function find_opener()
-        local at, which
-        for _, o in ipairs(openers) do
-            local found = text:find(o.open, from, true)
-            if found and (not at or found < at) then at, which = found, o end
-        end
-        return at, which
-    end
+    local text, at = turn.new(), 1
+    local inside, begin -- the open tag's name, and where its content begins
+    local unknown = {}  -- open tags of nobody: name -> where the content begins
+    local by_tag, prose = {}, { [options.result] = true }
+    for _, tool in ipairs(tools) do by_tag[tag_of(options, tool.name)] = tool end
+    for _, name in ipairs(options.prose) do prose[name] = true end
+    local prefilled = options.before_reply:match("<(%w+)>%s*$")
+    if prefilled and THOUGHTS[prefilled] then inside, begin = prefilled, 1 end
 
     local function call(tool, content)
-        local parameter = only_text_parameter(tool)
-        if parameter then return "call", tool.name, { [parameter] = content } end
-        local arguments, why = json.decode(content)
-        if type(arguments) ~= "table" then
-            return "bad", "error: the arguments of " .. tool.name .. " should be a JSON object" .. (why and (": " .. why) or "")
+        local parameter = chat.only_parameter(tool, "string")
+        if parameter then return { name = tool.name, arguments = { [parameter] = chat.without_fence(content) } } end
+        return chat.object_call(tools, tool.name, content, content)
+    end
+
+    -- An opening or closing tag of nobody's: a call of a tool that there isn't, once it is closed.
+    local function on_unknown(closes, name, before, behind)
+        if #tools == 0 or prose[name] or PROSE[name:lower()] then return nil end
+        if not closes then
+            unknown[name] = behind + 1
+        elseif unknown[name] then
+            local raw = text:sub(unknown[name], before - 1)
+            local why = "there is no tool named " .. name .. " (there are: " .. chat.names(tools) .. ")"
+            return { calls = { chat.bad(why, name, raw) }, rest = text.length - behind }
         end
-        return "call", tool.name, arguments
+    end
+
+    local function outside()
+        local first, last = text:find("</?[%a_][%w_%-%.]*>", at, true)
+        if not first then
+            at = math.max(at, text.length - 70) -- a tag is shorter
+            return false
+        end
+        local slash, name = text:sub(first, last):match("^<(/?)(.*)>$")
+        at = last + 1
+        if slash == "" and (by_tag[name] or name == options.answer or THOUGHTS[name]) then
+            inside, begin = name, at
+            return true
+        end
+        return on_unknown(slash ~= "", name, first, last) or true
+    end
+
+    local function within()
+        local close = "</" .. inside .. ">"
+        local first, last = text:find(close, at)
+        if not first then
+            at = text:unseen({ close }, at)
+            return false
+        end
+        local name, content, rest = inside, text:sub(begin, first - 1), text.length - last
+        at, inside = last + 1, nil
+        if by_tag[name] then return { calls = { call(by_tag[name], content) }, rest = rest } end
+        if name == options.answer then return { answer = content, rest = rest } end
+        return true
     end
 
     return function(chunk)
-        text = text .. chunk
-        if not inside then
-            local at, which = find_opener()
-            if not at then
-                from = math.max(from, #text - longest + 2)
-                return nil
-            end
-            inside, begin = which, at + #which.open
-            from = begin
+        text:add(chunk)
+        while true do
+            local found
+            if inside then found = within() else found = outside() end
+            if type(found) == "table" then return found end
+            if not found then return nil end
         end
-        local finish = text:find(inside.close, from, true)
-        if not finish then
-            from = math.max(begin, #text - longest + 2)
-            return nil
-        end
-        local done, content = inside, text:sub(begin, finish - 1)
-        text, from, inside = text:sub(finish + #inside.close), 1, nil
-        if done.tool then return call(done.tool, content) end
-        return "answer", content
     end
 end
 

@@ -1,19 +1,153 @@
--- troupe.chat: what dialects of chat models have in common: system message, worked examples, the question.
+-- troupe.chat: what dialects have in common: worked examples cut where play cuts, tool calls written as JSON, names of tools.
+
+local json = require "troupe.json"
 
 local chat = {}
 
--- words: message(role, text), call(name, arguments) -> an assistant's text, result(text) -> a whole message, reply (what an
--- assistant's message begins with). Gives a prompt's pieces.
+-- ---- names ----
+
+-- Raises where a tool can't be told from the dialect's own words. reserved: list of words.
+function chat.check_names(tools, reserved)
+    for _, tool in ipairs(tools) do
+        local name = tool.name
+        if not name:find("^[%a_][%w_%-%.]*$") or #name > 64 then
+            error("a tool named '" .. name .. "': a name is a letter and then letters, digits, '_', '-', '.', at most 64 in all", 0)
+        end
+        for _, word in ipairs(reserved) do
+            if name == word then error("a tool named '" .. name .. "': that is a word of the dialect itself; name it otherwise", 0) end
+        end
+    end
+end
+
+function chat.tool_named(tools, name)
+    for _, tool in ipairs(tools) do if tool.name == name then return tool end end
+end
+
+-- "python, search"
+function chat.names(tools)
+    local names = {}
+    for i, tool in ipairs(tools) do names[i] = tool.name end
+    return #names > 0 and table.concat(names, ", ") or "none"
+end
+
+local function sorted_properties(tool)
+    local names, properties = {}, type(tool) == "table" and type(tool.parameters) == "table" and tool.parameters.properties or {}
+    for name in pairs(type(properties) == "table" and properties or {}) do names[#names + 1] = name end
+    table.sort(names)
+    return names, properties
+end
+
+-- What a tool's arguments look like: {"code": string}
+function chat.expected(tool)
+    local names, properties = sorted_properties(tool)
+    for i, name in ipairs(names) do
+        local schema = properties[name]
+        local kind = type(schema) == "table" and type(schema.type) == "string" and schema.type or "value"
+        names[i] = json.encode(name) .. ": " .. kind
+    end
+    return "{" .. table.concat(names, ", ") .. "}"
+end
+
+-- The name of a tool's parameter where it has one only (of type `kind`, if given); such a tool can be called by bare text.
+function chat.only_parameter(tool, kind)
+    local names, properties = sorted_properties(tool)
+    local schema = properties[names[1]]
+    if #names ~= 1 or (kind and (type(schema) ~= "table" or schema.type ~= kind)) then return nil end
+    return names[1]
+end
+
+-- ```python\n...\n``` around code is not code.
+function chat.without_fence(text)
+    local inner = text:match("^%s*```[%w_+%-]*[ \t]*\r?\n(.-)\r?\n?[ \t]*```%s*$")
+    return inner or text
+end
+
+-- ---- calls ----
+
+-- A call that can't be made: what the policy reads, and what of its words is kept.
+function chat.bad(why, name, raw) return { bad = "error: " .. why, name = name, raw = raw } end
+
+local KINDS = { ["["] = "an array", ['"'] = "a string", t = "true", f = "false", n = "null" }
+
+-- The arguments of a call, JSON text, if they are an object.
+function chat.object_call(tools, name, arguments, raw)
+    local tool = chat.tool_named(tools, name)
+    local members, why = json.members(arguments)
+    if members then return { name = name, arguments = arguments } end
+    local kind = KINDS[arguments:match("^%s*(.)") or ""]
+    local found = json.decode(arguments) ~= nil and (kind or "a number") or why
+    return chat.bad("the arguments of " .. name .. " should be a JSON object" .. (tool and " " .. chat.expected(tool) or "")
+        .. ": found " .. found, name, raw)
+end
+
+-- {"name": ..., KEY: {...}} as JSON text -> a call, good or bad.
+function chat.json_call(tools, key, text)
+    local form = '{"name": ..., "' .. key .. '": {...}}'
+    local members, why = json.members(text)
+    if not members then
+        return chat.bad("a tool call should be " .. form .. ": " .. why, text:match('"name"%s*:%s*"([^"\\]*)"'), text)
+    end
+    local name = members.name and json.decode(members.name)
+    if type(name) ~= "string" then return chat.bad("a tool call should be " .. form .. ': it has no "name"', nil, text) end
+    local arguments = members[key]
+    if arguments then return chat.object_call(tools, name, arguments, text) end
+    local others = {}
+    for other in pairs(members) do if other ~= "name" then others[#others + 1] = '"' .. other .. '"' end end
+    table.sort(others)
+    local tool = chat.tool_named(tools, name)
+    return chat.bad("the call of " .. name .. ' has no "' .. key .. '"' .. (tool and " " .. chat.expected(tool) or "")
+        .. (#others > 0 and ": found " .. table.concat(others, ", ") or ""), name, text)
+end
+
+-- Where the JSON object or array ends that begins at byte `at`; nil: it is not closed.
+function chat.json_end(text, at)
+    local depth = 0
+    while true do
+        local p = text:find('[%[%]{}"]', at)
+        if not p then return nil end
+        local c = text:sub(p, p)
+        if c == '"' then
+            repeat -- to the quote that ends the string
+                p = text:find('["\\]', p + 1)
+                if not p then return nil end
+                local escaped = text:sub(p, p) == "\\"
+                if escaped then p = p + 1 end
+            until not escaped
+        elseif c == "{" or c == "[" then
+            depth = depth + 1
+        else
+            depth = depth - 1
+            if depth <= 0 then return p end
+        end
+        at = p + 1
+    end
+end
+
+-- ---- examples ----
+
+-- Pieces of a worked example with the borders that play makes: the policy's words end where a call closes, the observation's
+-- frame and the tool's words follow. So an example has the ids that the same episode has when it is played.
+-- written: what the policy wrote; frame: { before, after } the tool's words.
+function chat.add_step(pieces, written, frame, payload)
+    pieces[#pieces + 1] = { "shot", written }
+    pieces[#pieces + 1] = { "shot", frame[1] }
+    pieces[#pieces + 1] = { "shot", payload, plain = true }
+    pieces[#pieces + 1] = { "shot", frame[2] }
+end
+
+-- words: message(role, text); call(name, arguments) -> what the policy writes; stop: how it ends a message; frame(n): what stands
+-- around n tool results; payload(text); reply: what an assistant's message begins with; behind: what follows its end.
 function chat.pieces(words, system, spec)
     local pieces = { { "instruction", words.message("system", system) } }
+    local frame = words.frame(1)
+    if frame[1]:sub(1, #words.stop) == words.stop then frame = { frame[1]:sub(#words.stop + 1), frame[2] } end
     for _, shot in ipairs(spec.shots) do
-        local parts = { words.message("user", shot.prompt) }
+        pieces[#pieces + 1] = { "shot", words.message("user", shot.prompt) .. words.reply }
         for _, step in ipairs(shot.steps or {}) do
-            parts[#parts + 1] = words.message("assistant", words.call(step.tool, step.arguments))
-            parts[#parts + 1] = words.result(step.result)
+            chat.add_step(pieces, words.call(step.tool, step.arguments) .. words.stop, frame, words.payload(step.result))
         end
-        parts[#parts + 1] = words.message("assistant", shot.answer)
-        pieces[#pieces + 1] = { "shot", table.concat(parts) }
+        pieces[#pieces + 1] = { "shot", shot.answer .. words.stop }
+        pieces[#pieces + 1] = { "shot", words.behind }
     end
     local asked = {}
     for _, m in ipairs(spec.row.messages or { { role = "user", content = spec.row.prompt } }) do

@@ -79,30 +79,30 @@ static void add_part(bpe *b, int32_t id)
     vec_push(&b->parts, (bpe_part){ .id = id, .previous = i - 1, .next = -1 });
 }
 
-static int byte_parts(bpe *b, const char *data, size_t len, error *err)
+/* A byte that the vocabulary has no token for is left out, as `tokenizers` leaves it out: SmolLM2 lacks 21 of them, and
+ * a tool may print any. */
+static void byte_parts(bpe *b, const char *data, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         const int32_t id = b->t->bytes[(unsigned char)data[i]];
-        if (id < 0) return error_set(err, ERR_PARSE, "the vocabulary has no token for byte %d", (unsigned char)data[i]);
-        add_part(b, id);
+        if (id >= 0) add_part(b, id);
     }
-    return OK;
 }
 
-/* A character that is no token: its bytes, or the unknown token, once for several in a row if they are to be fused. */
-static int unknown_part(bpe *b, const char *data, size_t len, error *err)
+/* A character that is no token: its bytes, or the unknown token, once for several in a row if they are to be fused;
+ * without either it is left out. */
+static void unknown_part(bpe *b, const char *data, size_t len)
 {
     const tokenizer *t = b->t;
-    if (t->byte_fallback) return byte_parts(b, data, len, err);
-    if (t->unk < 0) return error_set(err, ERR_PARSE, "the vocabulary has no token for '%.*s'", (int)len, data);
-    if (!t->fuse_unk || b->parts.len == 0 || b->parts.data[b->parts.len - 1].id != t->unk) add_part(b, t->unk);
-    return OK;
+    if (t->byte_fallback)
+        byte_parts(b, data, len);
+    else if (t->unk >= 0 && (!t->fuse_unk || b->parts.len == 0 || b->parts.data[b->parts.len - 1].id != t->unk))
+        add_part(b, t->unk);
 }
 
-static int character_parts(bpe *b, const char *data, size_t len, error *err)
+static void character_parts(bpe *b, const char *data, size_t len)
 {
-    int rc = OK;
-    for (size_t i = 0, n; rc == OK && i < len; i += n) {
+    for (size_t i = 0, n; i < len; i += n) {
         char character[5] = { 0 };
         n = utf8_length(data + i, data + len);
         if (n == 0) n = 1;
@@ -111,34 +111,35 @@ static int character_parts(bpe *b, const char *data, size_t len, error *err)
         if (id >= 0)
             add_part(b, id);
         else
-            rc = unknown_part(b, data + i, n, err);
+            unknown_part(b, data + i, n);
     }
-    return rc;
 }
 
-static int set_parts(bpe *b, const char *data, size_t len, error *err)
+static void set_parts(bpe *b, const char *data, size_t len)
 {
     b->parts.len = b->heap.len = 0;
     vec_reserve(&b->parts, len);
-    return b->t->byte_level ? byte_parts(b, data, len, err) : character_parts(b, data, len, err);
+    if (b->t->byte_level)
+        byte_parts(b, data, len);
+    else
+        character_parts(b, data, len);
 }
 
-int bpe_encode(bpe *b, const char *data, size_t len, token_ids *out, error *err)
+void bpe_encode(bpe *b, const char *data, size_t len, token_ids *out)
 {
-    if (len == 0) return OK;
+    if (len == 0) return;
     const int32_t whole = b->t->ignore_merges ? whole_token(b, data, len) : -1;
     if (whole >= 0) {
         vec_push(out, whole);
-        return OK;
+        return;
     }
-    if (set_parts(b, data, len, err) != OK) return ERR_PARSE;
+    set_parts(b, data, len);
     for (int32_t i = 0; i + 1 < (int32_t)b->parts.len; i++) propose(b, i);
     while (b->heap.len > 0) {
         const bpe_merge best = take_best(b);
         if (still_there(b, &best)) merge(b, &best);
     }
-    for (int32_t i = 0; i >= 0; i = b->parts.data[i].next) vec_push(out, b->parts.data[i].id);
-    return OK;
+    for (int32_t i = b->parts.len > 0 ? 0 : -1; i >= 0; i = b->parts.data[i].next) vec_push(out, b->parts.data[i].id);
 }
 
 void bpe_reset(bpe *b)

@@ -87,10 +87,14 @@ bool nfc_for_certain(const char *text, size_t len, size_t *at);
 
 /* ---- normalize.c: the only file that calls utf8proc ---- */
 
+/* Where a stretch of text stands: before everything, behind an added token, or in the middle of what was written
+ * before. */
+typedef enum place { AT_BEGIN, BEHIND_TOKEN, GOES_ON } place;
+
 /* False: normalizing would leave the text as it is. */
 bool normalize_is_needed(const tokenizer *t, const char *text, size_t len);
 /* out = the stretch, normalized by all steps in turn. */
-int normalize(const tokenizer *t, const char *text, size_t len, str *out, error *err);
+int normalize(const tokenizer *t, const char *text, size_t len, place where, str *out, error *err);
 bool is_word_character(const char *p, const char *end); /* a letter, mark, digit or underscore begins at p */
 
 /* ---- added.c ---- */
@@ -106,10 +110,10 @@ bool added_find(const tokenizer *t, bool normalized, const char *text, size_t fr
 
 int split_compile(split *s, const char *pattern, bool literal, error *err);
 void split_reset(split *s);
-/* Cuts text (`first`: nothing was before it) into pieces by all splits in turn and hands each to `piece`. Bytes that
- * are no UTF-8 are pieces of their own. */
+/* Cuts text (see `place`: only what does not go on gets a prefix space) into pieces by all splits in turn and hands
+ * each to `piece`. Bytes that are no UTF-8 are pieces of their own. */
 typedef int (*piece_fn)(void *ctx, const char *data, size_t len, error *err);
-int pretokenize(const tokenizer *t, const char *text, size_t len, bool first, piece_fn piece, void *ctx, error *err);
+int pretokenize(const tokenizer *t, const char *text, size_t len, place where, piece_fn piece, void *ctx, error *err);
 
 /* ---- load_splits.c ---- */
 
@@ -140,5 +144,5 @@ typedef struct bpe {
     str written;
 } bpe;
 /* Byte-pair encoding of one piece, appended to out. */
-int bpe_encode(bpe *b, const char *data, size_t len, token_ids *out, error *err);
+void bpe_encode(bpe *b, const char *data, size_t len, token_ids *out);
 void bpe_reset(bpe *b);

@@ -50,13 +50,13 @@ static void replace(const normalizer *n, const char *text, size_t len, str *out)
     }
 }
 
-static int apply(const normalizer *n, const char *text, size_t len, str *out, error *err)
+static int apply(const normalizer *n, const char *text, size_t len, place where, str *out, error *err)
 {
     switch (n->kind) {
     case NORMALIZE_NFC:
         return nfc(text, len, out, err);
     case NORMALIZE_PREPEND:
-        if (len > 0) str_puts(out, n->to);
+        if (len > 0 && where != GOES_ON) str_puts(out, n->to);
         str_add(out, text, len);
         return OK;
     case NORMALIZE_REPLACE:
@@ -74,7 +74,7 @@ bool normalize_is_needed(const tokenizer *t, const char *text, size_t len)
     return false;
 }
 
-int normalize(const tokenizer *t, const char *text, size_t len, str *out, error *err)
+int normalize(const tokenizer *t, const char *text, size_t len, place where, str *out, error *err)
 {
     str from = { 0 };
     int rc = OK;
@@ -85,7 +85,7 @@ int normalize(const tokenizer *t, const char *text, size_t len, str *out, error 
         from = *out;
         *out = swap;
         str_clear(out);
-        rc = apply(&t->normalizers[i], from.data ? from.data : "", from.len, out, err);
+        rc = apply(&t->normalizers[i], from.data ? from.data : "", from.len, where, out, err);
     }
     str_free(&from);
     return rc;

@@ -45,7 +45,7 @@ typedef struct cutter {
     pcre2_match_data *match[MAX_SPLITS];
     ranges ranges[MAX_SPLITS];
     str spaced[MAX_SPLITS];
-    bool first; /* nothing has been before this piece */
+    place where; /* nothing has been before this piece */
 } cutter;
 
 /* 1: o[0], o[1] are the match; 0: there is none; otherwise an error. */
@@ -170,7 +170,9 @@ static void mark_spaces(cutter *c, int step, const char **data, size_t *len)
     str *out = &c->spaced[step];
     const bool begins = (*data)[0] == ' ' || (*len >= strlen(MARK) && memcmp(*data, MARK, strlen(MARK)) == 0);
     str_clear(out);
-    if (!begins && (s->prepend == PREPEND_ALWAYS || (s->prepend == PREPEND_FIRST && c->first))) str_puts(out, MARK);
+    if (!begins && c->where != GOES_ON &&
+        (s->prepend == PREPEND_ALWAYS || (s->prepend == PREPEND_FIRST && c->where == AT_BEGIN)))
+        str_puts(out, MARK);
     for (size_t i = 0; i < *len; i++) {
         if ((*data)[i] == ' ')
             str_puts(out, MARK);
@@ -186,7 +188,7 @@ static int cut(cutter *c, int step, const char *data, size_t len, error *err)
 {
     if (step == c->t->n_splits) return c->piece(c->ctx, data, len, err);
     const split *s = &c->t->splits[step];
-    if (s->prefix_space && data[0] != ' ') {
+    if (s->prefix_space && c->where != GOES_ON && data[0] != ' ') {
         str_clear(&c->spaced[step]);
         str_putc(&c->spaced[step], ' ');
         str_add(&c->spaced[step], data, len);
@@ -215,16 +217,16 @@ static int cut_characters(cutter *c, const char *text, size_t len, error *err)
             continue;
         }
         if (p > begin) rc = cut(c, 0, begin, (size_t)(p - begin), err);
-        c->first = false;
+        if (c->where == AT_BEGIN) c->where = BEHIND_TOKEN;
         if (rc == OK) rc = c->piece(c->ctx, p, 1, err); /* half a character, or none: its bytes are kept all the same */
         begin = ++p;
     }
     return rc == OK && p > begin ? cut(c, 0, begin, (size_t)(p - begin), err) : rc;
 }
 
-int pretokenize(const tokenizer *t, const char *text, size_t len, bool first, piece_fn piece, void *ctx, error *err)
+int pretokenize(const tokenizer *t, const char *text, size_t len, place where, piece_fn piece, void *ctx, error *err)
 {
-    cutter c = { .t = t, .piece = piece, .ctx = ctx, .first = first, .limits = pcre2_match_context_create(NULL) };
+    cutter c = { .t = t, .piece = piece, .ctx = ctx, .where = where, .limits = pcre2_match_context_create(NULL) };
     pcre2_set_match_limit(c.limits, MATCH_LIMIT);
     for (int i = 0; i < t->n_splits; i++) c.match[i] = pcre2_match_data_create(1, NULL);
     const int rc = cut_characters(&c, text, len, err);

@@ -24,60 +24,73 @@ typedef struct encoding {
 static int encode_piece(void *ctx, const char *data, size_t len, error *err)
 {
     encoding *e = ctx;
-    return bpe_encode(&e->bpe, data, len, e->out, err);
+    (void)err;
+    bpe_encode(&e->bpe, data, len, e->out);
+    return OK;
 }
 
-/* `text` as the vocabulary wants it; `first`: nothing was before it. */
-static int encode_plain(encoding *e, const char *text, size_t len, bool first, error *err)
+/* `text` as the vocabulary wants it. */
+static int encode_plain(encoding *e, const char *text, size_t len, place where, error *err)
 {
-    return len > 0 ? pretokenize(e->bpe.t, text, len, first, encode_piece, e, err) : OK;
+    return len > 0 ? pretokenize(e->bpe.t, text, len, where, encode_piece, e, err) : OK;
 }
 
-typedef int (*stretch_fn)(encoding *e, const char *text, size_t len, bool first, error *err);
+typedef int (*stretch_fn)(encoding *e, const char *text, size_t len, place where, error *err);
 
 /* Added tokens become their ids, and each stretch between them goes to `stretch`. */
-static int encode_around(encoding *e, bool normalized, stretch_fn stretch, const char *text, size_t len, bool first,
+static int encode_around(encoding *e, bool normalized, stretch_fn stretch, const char *text, size_t len, place where,
                          error *err)
 {
     added_match m;
     size_t from = 0;
     int rc = OK;
     while (rc == OK && added_find(e->bpe.t, normalized, text, from, len, &m)) {
-        rc = stretch(e, text + from, m.begin - from, first && from == 0, err);
+        rc = stretch(e, text + from, m.begin - from, from == 0 ? where : BEHIND_TOKEN, err);
         if (rc == OK) vec_push(e->out, m.token->id);
         from = m.end;
     }
-    return rc == OK ? stretch(e, text + from, len - from, first && from == 0, err) : rc;
+    return rc == OK ? stretch(e, text + from, len - from, from == 0 ? where : BEHIND_TOKEN, err) : rc;
 }
 
 /* A stretch is normalized, and only then looked through for the added tokens that are, too. */
-static int encode_normalized(encoding *e, const char *text, size_t len, bool first, error *err)
+static int encode_normalized(encoding *e, const char *text, size_t len, place where, error *err)
 {
     str changed = { 0 };
     int rc = OK;
     if (len == 0) return OK;
     if (normalize_is_needed(e->bpe.t, text, len)) {
-        rc = normalize(e->bpe.t, text, len, &changed, err);
+        rc = normalize(e->bpe.t, text, len, where, &changed, err);
         text = changed.data ? changed.data : "";
         len = changed.len;
     }
     if (rc == OK)
-        rc = e->specials ? encode_around(e, true, encode_plain, text, len, first, err)
-                         : encode_plain(e, text, len, first, err);
+        rc = e->specials ? encode_around(e, true, encode_plain, text, len, where, err)
+                         : encode_plain(e, text, len, where, err);
     str_free(&changed);
+    return rc;
+}
+
+static int encode_from(const tokenizer *t, const char *text, size_t len, bool specials, place where, token_ids *out,
+                       error *err)
+{
+    encoding e = { .bpe.t = t, .out = out, .specials = specials };
+    const size_t before = out->len;
+    if (len > MAX_TEXT) return error_set(err, ERR_LIMIT, "a text of %zu bytes, %d are allowed", len, MAX_TEXT);
+    const int rc = specials ? encode_around(&e, false, encode_normalized, text, len, where, err)
+                            : encode_normalized(&e, text, len, where, err);
+    if (rc != OK) out->len = before;
+    bpe_reset(&e.bpe);
     return rc;
 }
 
 int tokenizer_encode(const tokenizer *t, const char *text, size_t len, bool specials, token_ids *out, error *err)
 {
-    encoding e = { .bpe.t = t, .out = out, .specials = specials };
-    const size_t before = out->len;
-    if (len > MAX_TEXT) return error_set(err, ERR_LIMIT, "a text of %zu bytes, %d are allowed", len, MAX_TEXT);
-    const int rc = specials ? encode_around(&e, false, encode_normalized, text, len, true, err)
-                            : encode_normalized(&e, text, len, true, err);
-    if (rc != OK) out->len = before;
-    bpe_reset(&e.bpe);
-    return rc;
+    return encode_from(t, text, len, specials, AT_BEGIN, out, err);
+}
+
+int tokenizer_encode_on(const tokenizer *t, const char *text, size_t len, bool specials, token_ids *out, error *err)
+{
+    return encode_from(t, text, len, specials, GOES_ON, out, err);
 }
 
 /* ---- ids to text ---- */

@@ -16,43 +16,60 @@ static const char TOOLS[] = "[{\"name\": \"python\", \"description\": \"\", \"pa
                             " {\"name\": \"search\", \"description\": \"\", \"parameters\": {\"type\": \"object\", "
                             "\"properties\": {\"n\": {\"type\": \"integer\"}}}}]";
 
-static dialect_result first_event(dialect *d, const char *text, size_t len, size_t cut)
+static const char *const NAMES[] = { "xml", "qwen", "llama3", "react" };
+
+/* The first event, and behind how many bytes the turn is closed. */
+static dialect_result first_event(dialect *d, const char *text, size_t len, size_t cut, size_t *closed)
 {
     error err = { 0 };
     dialect_result r = { 0 };
+    size_t fed = 0;
     dialect_parser *p = dialect_parser_new(d, &err);
     if (!p) abort();
-    for (size_t at = 0; at < len && r.event == DIALECT_MORE; at += cut) {
-        dialect_result_reset(&r);
-        if (dialect_feed(p, text + at, at + cut < len ? cut : len - at, &r, &err) != OK) abort();
+    while (fed < len && r.event == DIALECT_MORE) {
+        const size_t n = fed + cut < len ? cut : len - fed;
+        if (dialect_feed(p, text + fed, n, &r, &err) != OK) abort();
+        fed += n;
     }
+    *closed = r.event == DIALECT_MORE ? 0 : fed - r.rest;
+    if (r.event == DIALECT_MORE && dialect_finish(p, 0, &r, &err) != OK) abort();
     dialect_parser_free(p);
     return r;
 }
 
-static void check_call(const dialect_result *r)
+static bool same(const char *a, const char *b) { return (!a && !b) || (a && b && strcmp(a, b) == 0); }
+
+/* A good call has an object, a bad one its words and a reason. */
+static void check_call(const dialect_call *c)
 {
-    json_t *arguments = json_parse(r->arguments, strlen(r->arguments), "arguments", NULL);
-    if (!r->name || !json_is_object(arguments)) abort();
+    json_t *arguments = c->bad ? NULL : json_parse(c->arguments, strlen(c->arguments), "arguments", NULL);
+    if (!c->name || !c->arguments || (c->bad ? !*c->bad : !json_is_object(arguments))) abort();
     json_decref(arguments);
 }
 
-static bool same(const char *a, const char *b) { return (!a && !b) || (a && b && strcmp(a, b) == 0); }
+static void check_same(const dialect_result *a, const dialect_result *b)
+{
+    if (a->event != b->event || a->n_calls != b->n_calls || !same(a->answer, b->answer)) abort();
+    for (size_t i = 0; i < a->n_calls; i++) {
+        const dialect_call *x = &a->calls[i], *y = &b->calls[i];
+        if (!same(x->name, y->name) || !same(x->arguments, y->arguments) || !same(x->bad, y->bad)) abort();
+    }
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     error err = { 0 };
+    size_t closed, closed_cut;
     if (size < 2 || size > LONGEST) return 0;
-    dialect *d = dialect_new(data[0] & 1 ? "qwen" : "xml", NULL, TOOLS, &err);
+    dialect *d = dialect_new(NAMES[data[0] % 4], NULL, TOOLS, &err);
     if (!d) abort();
     const char *text = (const char *)data + 1;
-    dialect_result whole = first_event(d, text, size - 1, size),
-                   cut = first_event(d, text, size - 1, 1 + (data[0] >> 1) % 9);
-    if (whole.event == DIALECT_CALL) check_call(&whole);
-    if (whole.event == DIALECT_BAD && (!whole.text || !*whole.text)) abort();
-    if (whole.event != cut.event || !same(whole.name, cut.name) || !same(whole.arguments, cut.arguments) ||
-        !same(whole.text, cut.text))
-        abort();
+    dialect_result whole = first_event(d, text, size - 1, size, &closed),
+                   cut = first_event(d, text, size - 1, 1 + (data[0] >> 2) % 9, &closed_cut);
+    if (whole.answer && whole.n_calls > 0) abort();
+    for (size_t i = 0; i < whole.n_calls; i++) check_call(&whole.calls[i]);
+    check_same(&whole, &cut);
+    if (closed != closed_cut) abort();
     dialect_result_reset(&whole);
     dialect_result_reset(&cut);
     dialect_free(d);

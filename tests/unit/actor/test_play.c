@@ -246,7 +246,9 @@ static void a_long_observation_is_cut(void **state)
     episode *e = play_one(h, ROW, 64);
     uint32_t seen = 0;
     for (uint32_t i = 0; i < e->tokens.n; i++) seen += e->tokens.role[i] == ROLE_OBSERVATION;
-    assert_in_range(seen, 1, 12 + 6);                    /* its words, and the two tags around them */
+    assert_in_range(seen, 1, 12 + 6 + 14); /* its words, the two tags around them, what says that they are cut */
+    assert_non_null(strstr(e->transcript, "111...[truncated]</result>"));
+    assert_non_null(strstr(e->calls[0].observation, "...[truncated]"));
     assert_non_null(strstr(e->transcript, "</result>")); /* the frame stays whole */
     episode_free(e);
     close_theatre(h);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "lua/dialect.h"
 #include "tests/support/support.h"
 
@@ -39,14 +40,16 @@ static char *whole_prompt(dialect *d, int n_shots, token_role *roles)
 static void a_prompt_is_instruction_shots_question(void **state)
 {
     (void)state;
-    token_role roles[8];
+    token_role roles[20];
     dialect *d = open_dialect("xml", NULL);
     char *text = whole_prompt(d, 2, roles);
     assert_string_equal(
         text, "Use tools.\n\nExample: 1+1?\nA: <python>print(1+1)</python><result>2</result><answer>2</answer>\n\n"
               "Example: 1+1?\nA: <python>print(1+1)</python><result>2</result><answer>2</answer>\n\nQ: 2+2?\nA: ");
-    const token_role want[] = { ROLE_INSTRUCTION, ROLE_SHOT, ROLE_SHOT, ROLE_QUESTION };
-    assert_memory_equal(roles, want, sizeof want);
+    assert_int_equal(roles[0], ROLE_INSTRUCTION);
+    for (int i = 1; i <= 14; i++) /* an example in seven pieces: question, call, frame, words, frame, answer, space */
+        assert_int_equal(roles[i], ROLE_SHOT);
+    assert_int_equal(roles[15], ROLE_QUESTION);
     free(text);
     dialect_free(d);
 }
@@ -75,66 +78,341 @@ static void qwen_speaks_chatml(void **state)
     dialect_free(d);
 }
 
-/* Feeds text in chunks of `cut` bytes until something is closed. */
-static dialect_result read_text(dialect *d, const char *text, size_t cut)
+/* Feeds text in chunks of `cut` bytes until something is closed; *fed: how many bytes. */
+static dialect_result read_text(dialect *d, const char *text, size_t cut, size_t *fed)
 {
     error err = { 0 };
     dialect_result r = { 0 };
     dialect_parser *p = dialect_parser_new(d, &err);
     assert_non_null(p);
-    for (size_t at = 0, len = strlen(text); at < len && r.event == DIALECT_MORE; at += cut) {
+    *fed = 0;
+    for (size_t len = strlen(text); *fed < len && r.event == DIALECT_MORE;) {
+        const size_t n = *fed + cut < len ? cut : len - *fed;
         dialect_result_reset(&r);
-        test_ok(dialect_feed(p, text + at, at + cut < len ? cut : len - at, &r, &err), &err);
+        test_ok(dialect_feed(p, text + *fed, n, &r, &err), &err);
+        *fed += n;
     }
     dialect_parser_free(p);
     return r;
 }
 
-static void expect(dialect *d, const char *text, dialect_event event, const char *first, const char *second)
+static const size_t CUTS[] = { 1, 2, 3, 7, 16, 1000 };
+
+/* What comes of `text`, however it is cut; the turn is closed behind `turn_text` if that is not NULL. check: looks at
+ * the result. */
+static void expect_event(dialect *d, const char *text, dialect_event event, const char *turn_text,
+                         void (*check)(const dialect_result *r, const void *want), const void *want)
 {
-    for (size_t cut = 1; cut <= 40; cut += 3) {
-        dialect_result r = read_text(d, text, cut);
-        if (r.event != event) fail_msg("%s (cut %zu): event %d, not %d", text, cut, r.event, event);
-        if (event == DIALECT_CALL) assert_string_equal(r.name, first), assert_string_equal(r.arguments, second);
-        if (event == DIALECT_ANSWER) assert_string_equal(r.text, first);
-        if (event == DIALECT_BAD && !strstr(r.text, first)) fail_msg("expected '%s' in: %s", first, r.text);
+    for (size_t i = 0; i < sizeof CUTS / sizeof *CUTS; i++) {
+        size_t fed;
+        dialect_result r = read_text(d, text, CUTS[i], &fed);
+        if (r.event != event) fail_msg("%s (cut %zu): event %d, not %d", text, CUTS[i], r.event, event);
+        if (turn_text && fed - r.rest != strlen(turn_text))
+            fail_msg("%s (cut %zu): the turn ends behind %zu bytes, not %zu", text, CUTS[i], fed - r.rest,
+                     strlen(turn_text));
+        if (check) check(&r, want);
         dialect_result_reset(&r);
     }
 }
 
-static void calls_and_answers_are_found_however_they_are_cut(void **state)
+typedef struct wanted_call {
+    const char *name, *arguments, *bad; /* bad: words of it */
+} wanted_call;
+
+static void check_call(const dialect_call *call, const wanted_call *want)
+{
+    assert_string_equal(call->name, want->name);
+    if (want->bad && (!call->bad || !strstr(call->bad, want->bad)))
+        fail_msg("expected '%s' in: %s", want->bad, call->bad ? call->bad : "a good call");
+    if (!want->bad && call->bad) fail_msg("%s", call->bad);
+    if (want->arguments) assert_string_equal(call->arguments, want->arguments);
+}
+
+static void check_one_call(const dialect_result *r, const void *want)
+{
+    assert_int_equal(r->n_calls, 1);
+    check_call(&r->calls[0], want);
+}
+
+static void check_answer(const dialect_result *r, const void *want) { assert_string_equal(r->answer, want); }
+
+static void expect_call(dialect *d, const char *text, const char *name, const char *arguments)
+{
+    const wanted_call want = { name, arguments, NULL };
+    expect_event(d, text, DIALECT_CALLS, NULL, check_one_call, &want);
+}
+
+static void expect_bad(dialect *d, const char *text, const char *name, const char *words)
+{
+    const wanted_call want = { name, NULL, words };
+    expect_event(d, text, DIALECT_CALLS, NULL, check_one_call, &want);
+}
+
+static void expect_answer(dialect *d, const char *text, const char *answer)
+{
+    expect_event(d, text, DIALECT_ANSWER, NULL, check_answer, answer);
+}
+
+static void expect_more(dialect *d, const char *text) { expect_event(d, text, DIALECT_MORE, NULL, NULL, NULL); }
+
+static void xml_finds_calls_and_answers_however_they_are_cut(void **state)
 {
     (void)state;
     dialect *d = open_dialect("xml", NULL);
-    expect(d, "so <python>print(1)</python>", DIALECT_CALL, "python", "{\"code\":\"print(1)\"}");
-    expect(d, "<python>a<b</python>", DIALECT_CALL, "python", "{\"code\":\"a<b\"}");
-    expect(d, "<search>{\"q\": \"x\", \"n\": 3}</search>", DIALECT_CALL, "search", "{\"n\":3,\"q\":\"x\"}");
-    expect(d, "<search>not json</search>", DIALECT_BAD, "search", NULL);
-    expect(d, "I say <answer>4</answer> and more", DIALECT_ANSWER, "4", NULL);
-    expect(d, "<pyton>print(1)</pyton>", DIALECT_MORE, NULL, NULL);
-    expect(d, "<python>\xff\xfe</python>", DIALECT_BAD, "no valid text", NULL);
+    expect_call(d, "so <python>print(1)</python>", "python", "{\"code\":\"print(1)\"}");
+    expect_call(d, "<python>a<b</python>", "python", "{\"code\":\"a<b\"}");
+    expect_call(d, "<search>{\"q\": \"x\", \"n\": 3}</search>", "search", "{\"n\":3,\"q\":\"x\"}");
+    expect_call(d, "<python>\n```python\nprint(1)\n```\n</python>", "python", "{\"code\":\"print(1)\"}");
+    expect_call(d, "<python>print('```')</python>", "python", "{\"code\":\"print('```')\"}");
+    expect_answer(d, "I say <answer>4</answer> and more", "4");
+    expect_answer(d, "<b>so</b> <p>x <answer>4</answer>", "4");
+    expect_more(d, "<result>4</result>"); /* only a tool says that */
+    expect_more(d, "a < b > c, </python> and <answer>4");
+    dialect_free(d);
+}
+
+/* Wrong arguments are said, not replaced by {} and called with. */
+static void a_call_that_cannot_be_made_says_why_and_keeps_its_words(void **state)
+{
+    (void)state;
+    dialect *d = open_dialect("xml", NULL);
+    expect_bad(d, "<search>not json</search>", "search", "should be a JSON object");
+    expect_bad(d, "<search>[1]</search>", "search", "found an array");
+    expect_bad(d, "<search>\"x\"</search>", "search", "found a string");
+    expect_bad(d, "<search>3</search>", "search", "found a number");
+    expect_bad(d, "<pyton>print(1)</pyton>", "pyton", "no tool named pyton (there are: python, search)");
+    expect_bad(d, "<python>\xff\xfe</python>", "python", "not valid text");
+    const wanted_call kept = { "search", "\"not json\"", "{\"n\": integer, \"q\": string}" };
+    expect_event(d, "<search>not json</search>", DIALECT_CALLS, NULL, check_one_call, &kept);
     dialect_free(d);
     d = open_dialect("qwen", NULL);
-    expect(d, "<tool_call>\n{\"name\": \"python\", \"arguments\": {\"code\": \"1\"}}\n</tool_call>", DIALECT_CALL,
-           "python", "{\"code\":\"1\"}");
-    expect(d, "<tool_call>\n{\"name\": 3}\n</tool_call>", DIALECT_BAD, "", NULL);
-    expect(d, "It is 4.<|im_end|>", DIALECT_ANSWER, "It is 4.", NULL);
+    static const char *const SHAPES[][3] = {
+        { "{\"name\": 3}", "", "no \"name\"" },
+        { "{\"arguments\": {}}", "", "no \"name\"" },
+        { "[1, 2]", "", "an array" },
+        { "\"python\"", "", "a string" },
+        { "nothing", "", "a tool call should be" },
+        { "{\"name\": \"python\"}", "python", "no \"arguments\"" },
+        { "{\"name\": \"python\", \"parameters\": {\"code\": \"1\"}}", "python", "found \"parameters\"" },
+        { "{\"name\": \"python\", \"arguments\": \"print(1)\"}", "python", "found a string" },
+        { "{\"name\": \"python\", \"arguments\": \"{\\\"code\\\": 1}\"}", "python", "found a string" },
+        { "{\"name\": \"python\", \"arguments\": []}", "python", "found an array" },
+        { "{\"name\": \"python\", \"arguments\": null}", "python", "null" },
+        { "{\"name\": \"python\", \"arguments\": 4}", "python", "a number" },
+        { "{\"name\": \"python\", \"arguments\": {\"code\": \"1\"}", "python", "a tool call should be" },
+    };
+    for (size_t i = 0; i < sizeof SHAPES / sizeof *SHAPES; i++) {
+        char text[200];
+        snprintf(text, sizeof text, "<tool_call>\n%s\n</tool_call><|im_end|>", SHAPES[i][0]);
+        expect_bad(d, text, SHAPES[i][1], SHAPES[i][2]);
+    }
+    expect_call(d, "<tool_call>{\"name\": \"now\", \"arguments\": {}}</tool_call><|im_end|>", "now", "{}");
     dialect_free(d);
-    d = open_dialect("llama3", NULL);
-    expect(d, "{\"name\": \"python\", \"parameters\": {\"code\": \"1\"}}<|eot_id|>", DIALECT_CALL, "python",
-           "{\"code\":\"1\"}");
-    expect(d, "{\"name\": 3}<|eom_id|>", DIALECT_BAD, "parameters", NULL);
-    expect(d, "{\"name\": <|eot_id|>", DIALECT_BAD, "parameters", NULL);
-    expect(d, " It is {4}.<|eot_id|>", DIALECT_ANSWER, "It is {4}.", NULL);
-    expect(d, "{\"name\": \"python\", \"parameters\": {}}", DIALECT_MORE, NULL, NULL);
+}
+
+static void check_three(const dialect_result *r, const void *want)
+{
+    const wanted_call *w = want;
+    assert_int_equal(r->n_calls, 3);
+    for (int i = 0; i < 3; i++) check_call(&r->calls[i], &w[i]);
+}
+
+static void qwen_calls_several_at_once_and_strings_hold_what_they_hold(void **state)
+{
+    (void)state;
+    dialect *d = open_dialect("qwen", NULL);
+#define CALL_1 "<tool_call>\n{\"name\": \"python\", \"arguments\": {\"code\": \"1\"}}\n</tool_call>"
+#define CALL_2 "<tool_call>\n{\"name\": \"python\", \"arguments\": {\"code\": \"'</tool_call>\\\"\"}}\n</tool_call>"
+#define CALL_3 "<tool_call>{\"name\": }</tool_call>"
+    expect_call(d, "I run it. " CALL_1 "<|im_end|>", "python", "{\"code\":\"1\"}");
+    expect_call(d, CALL_2 "<|im_end|>", "python", "{\"code\":\"'</tool_call>\\\"\"}");
+    const wanted_call three[] = { { "python", "{\"code\":\"1\"}", NULL },
+                                  { "python", "{\"code\":\"'</tool_call>\\\"\"}", NULL },
+                                  { "", "\"{\\\"name\\\": }\"", "a tool call should be" } };
+    const char *const text = CALL_1 "\n" CALL_2 "\n" CALL_3 "\n<|im_end|>";
+    expect_event(d, text, DIALECT_CALLS, CALL_1 "\n" CALL_2 "\n" CALL_3, check_three, three);
+    /* What the policy makes up behind its calls is none of its turn. */
+    const wanted_call one = { "python", "{\"code\":\"1\"}", NULL };
+    expect_event(d, CALL_1 "\n<tool_response>7</tool_response>", DIALECT_CALLS, CALL_1, check_one_call, &one);
+    expect_more(d, CALL_1 "\n");
+    expect_more(d, CALL_1 "\n<tool_");
+    expect_bad(d, "<tool_call>{\"name\": \"python\", \"arg<|im_end|>", "python", "not closed");
+    expect_answer(d, "It is 4.<|im_end|>", "It is 4.");
     dialect_free(d);
-    d = open_dialect("react", NULL);
-    expect(d, "Thought: a[b]\nAction: python[print(x[0])]\n", DIALECT_CALL, "python", "{\"code\":\"print(x[0])\"}");
-    expect(d, "Action: search{\"q\": \"x\", \"n\": 3}\n", DIALECT_CALL, "search", "{\"n\":3,\"q\":\"x\"}");
-    expect(d, "Action: search[x]\n", DIALECT_BAD, "tool[argument]", NULL);
-    expect(d, "Thought: so\nAnswer:  4 \n", DIALECT_ANSWER, "4", NULL);
-    expect(d, "Answer: 4", DIALECT_MORE, NULL, NULL);
+}
+
+static void a_thought_is_no_answer_and_calls_nothing(void **state)
+{
+    (void)state;
+    dialect *d = open_dialect("qwen", NULL);
+    expect_answer(d, "<think>\n" CALL_1 " or 5?\n</think>\n\nIt is 4.<|im_end|>", "It is 4.");
+    expect_call(d, "<think>maybe</think>\n" CALL_1 "<|im_end|>", "python", "{\"code\":\"1\"}");
+    expect_answer(d, "it was prefilled</think>\n\n4<|im_end|>", "4");
+    expect_more(d, "<think>4 is the answer<|im_end|>");
+    expect_more(d, "<think>" CALL_1 "<|im_end|>");
     dialect_free(d);
+    d = open_dialect("qwen", "{\"reply\": \"<think>\\n\"}");
+    char *text = whole_prompt(d, 0, NULL);
+    assert_string_equal(text + strlen(text) - 30, "<|im_start|>assistant\n<think>\n");
+    free(text);
+    expect_answer(d, CALL_1 "? no.\n</think>\n\n4<|im_end|>", "4");
+    dialect_free(d);
+    d = open_dialect("xml", NULL);
+    expect_answer(d, "<think><answer>5</answer><python>1</python></think><answer>4</answer>", "4");
+    expect_more(d, "<think><answer>5</answer>");
+    dialect_free(d);
+}
+
+static void llama3_calls_as_it_was_taught(void **state)
+{
+    (void)state;
+    dialect *d = open_dialect("llama3", NULL);
+    static const char ONE[] = "{\"code\":\"1\"}";
+#define CALL "{\"name\": \"python\", \"parameters\": {\"code\": \"1\"}}"
+    expect_call(d, CALL "<|eot_id|>", "python", ONE);
+    expect_call(d, "<|python_tag|>" CALL "<|eom_id|>", "python", ONE);
+    expect_call(d, "<|python_tag|>print(1)<|eom_id|>", "python", "{\"code\":\"print(1)\"}");
+    expect_call(d, "<|python_tag|>search.call(q=\"cats\")<|eom_id|>", "search", "{\"q\":\"cats\"}");
+    expect_call(d, "```json\n" CALL "\n```<|eot_id|>", "python", ONE);
+    expect_call(d, "Let me see: " CALL "<|eot_id|>", "python", ONE);
+    expect_call(d, "<function=python>{\"code\": \"1\"}</function><|eom_id|>", "python", ONE);
+    const wanted_call three[] = { { "python", ONE, NULL }, { "python", ONE, NULL }, { "python", ONE, NULL } };
+    expect_event(d, CALL "; " CALL "; " CALL "<|eot_id|>", DIALECT_CALLS, NULL, check_three, three);
+    expect_bad(d, "{\"name\": 3}<|eom_id|>", "", "parameters");
+    expect_bad(d, "{\"name\": <|eot_id|>", "", "parameters");
+    expect_bad(d, "{\"name\": \"python\", \"parameters\": \"1\"}<|eot_id|>", "python", "found a string");
+    expect_bad(d, "{\"name\": \"python\"}<|eot_id|>", "python", "no \"parameters\"");
+    expect_answer(d, "{\"name\": \"Ann\"}<|eot_id|>", "{\"name\": \"Ann\"}");
+    expect_answer(d, " It is {4}.<|eot_id|>", "It is {4}.");
+    expect_more(d, "{\"name\": \"python\", \"parameters\": {}}");
+    dialect_free(d);
+}
+
+static void react_reads_lines(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    dialect_result r = { 0 };
+    dialect *d = open_dialect("react", NULL);
+    expect_call(d, "Thought: a[b]\nAction: python[print(x[0])]\n", "python", "{\"code\":\"print(x[0])\"}");
+    expect_call(d, "Action: python[print(\"[\")]\n", "python", "{\"code\":\"print(\\\"[\\\")\"}");
+    expect_call(d, "Action: python[what's up]\n", "python", "{\"code\":\"what's up\"}");
+    expect_call(d, "Action: python[a = [1,\n  2]\nprint(a)]\n", "python", "{\"code\":\"a = [1,\\n  2]\\nprint(a)\"}");
+    expect_call(d, "Action: search{\"q\": \"x\",\n \"n\": 3}\n", "search", "{\"n\":3,\"q\":\"x\"}");
+    expect_call(d, "Action: python\nAction Input: 1 + 1\nObservation:", "python", "{\"code\":\"1 + 1\"}");
+    expect_call(d, "Action: python\nAction Input:\n```python\na = 1\n\na\n```\n", "python",
+                "{\"code\":\"a = 1\\n\\na\"}");
+    expect_call(d, "Action: search\nAction Input: {\"q\": \"x\"}\n", "search", "{\"q\":\"x\"}");
+    expect_bad(d, "Action: search[x]\n", "search", "tool[argument]");
+    expect_bad(d, "Action: python[print(1)\nThought: hm\n", "python", "tool[argument]");
+    const wanted_call cut = { "python", "{\"code\":\"1\"}", NULL };
+    expect_event(d, "Action: python[1]\nObs", DIALECT_CALLS, "Action: python[1]\n", check_one_call, &cut);
+    expect_answer(d, "Thought: so\nAnswer:  4 \n", "4");
+    expect_answer(d, "Thought: so\nFinal Answer: 4\n", "4");
+    expect_more(d, "Answer: 4");
+    dialect_parser *p = dialect_parser_new(d, &err); /* the policy stops behind its answer */
+    test_ok(dialect_feed(p, "Answer: 5<eos>", 14, &r, &err), &err);
+    assert_int_equal(r.event, DIALECT_MORE);
+    test_ok(dialect_finish(p, 5, &r, &err), &err);
+    assert_int_equal(r.event, DIALECT_ANSWER);
+    assert_string_equal(r.answer, "5");
+    dialect_result_reset(&r);
+    dialect_parser_free(p);
+    dialect_free(d);
+}
+
+static void refused(const char *name, const char *options, const char *tool, const char *words)
+{
+    char tools[200];
+    error err = { 0 };
+    snprintf(tools, sizeof tools, "[{\"name\": \"%s\", \"parameters\": {}}]", tool);
+    assert_null(dialect_new(name, options, tools, &err));
+    if (!strstr(err.text, words)) fail_msg("expected '%s' in: %s", words, err.text);
+}
+
+static void a_tool_is_not_named_as_a_word_of_the_dialect(void **state)
+{
+    (void)state;
+    refused("xml", NULL, "answer", "'answer'");
+    refused("xml", NULL, "result", "'result'");
+    refused("xml", NULL, "think", "'think'");
+    refused("xml", NULL, "x y<z>", "'x y<z>'");
+    refused("xml", "{\"tags\": {\"python\": \"answer\"}}", "python", "'answer'");
+    refused("qwen", NULL, "tool_call", "'tool_call'");
+    refused("react", NULL, "Thought", "'Thought'");
+    refused("llama3", NULL, "a\\nb", "a name is");
+}
+
+/* A long turn costs its length, not its square. */
+static void a_long_turn_is_read_in_linear_time(void **state)
+{
+    (void)state;
+    enum { N = 1 << 18 };
+    static const char *const NAMES[] = { "xml", "qwen", "llama3", "react" };
+    static const char *const FILL[] = { "<a", "<tool_call>", " ", "</python", "\\\"" };
+    for (size_t i = 0; i < 4; i++)
+        for (size_t f = 0; f < sizeof FILL / sizeof *FILL; f++) {
+            error err = { 0 };
+            dialect *d = open_dialect(NAMES[i], NULL);
+            dialect_parser *p = dialect_parser_new(d, &err);
+            const size_t len = strlen(FILL[f]);
+            const int64_t began = clock_ms();
+            for (size_t at = 0; at < N; at += len) {
+                dialect_result r = { 0 };
+                test_ok(dialect_feed(p, FILL[f], len, &r, &err), &err);
+                const bool over = r.event != DIALECT_MORE;
+                dialect_result_reset(&r);
+                if (over) break;
+            }
+            if (clock_ms() - began > 10000) fail_msg("%s: %d bytes of %s take too long", NAMES[i], N, FILL[f]);
+            dialect_parser_free(p);
+            dialect_free(d);
+        }
+}
+
+static char *framed(dialect *d, size_t n)
+{
+    static const char *const NAMES[] = { "python", "python" };
+    static const bool OKAY[] = { true, true };
+    error err = { 0 };
+    dialect_frame f;
+    str text = { 0 };
+    test_ok(dialect_observation(d, NAMES, OKAY, n, &f, &err), &err);
+    for (size_t i = 0; i <= n; i++) {
+        str_add(&text, f.parts[i].data ? f.parts[i].data : "", f.parts[i].len);
+        if (i < n) test_ok(dialect_payload(d, "a\"b", 3, &text, &err), &err);
+    }
+    dialect_frame_reset(&f);
+    return str_take(&text);
+}
+
+static void results_stand_in_the_frame_that_models_know(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *one, *two;
+    } WANT[] = {
+        { "xml", "<result>a\"b</result>", "<result>a\"b</result><result>a\"b</result>" },
+        { "react", "Observation: a\"b\n", "Observation: a\"b\nObservation: a\"b\n" },
+        { "qwen",
+          "<|im_end|>\n<|im_start|>user\n<tool_response>\na\"b\n</tool_response><|im_end|>\n<|im_start|>assistant\n",
+          "<|im_end|>\n<|im_start|>user\n<tool_response>\na\"b\n</tool_response>\n<tool_response>\na\"b\n"
+          "</tool_response><|im_end|>\n<|im_start|>assistant\n" },
+        { "llama3",
+          "<|start_header_id|>ipython<|end_header_id|>\n\n\"a\\\"b\"<|eot_id|><|start_header_id|>assistant"
+          "<|end_header_id|>\n\n",
+          "<|start_header_id|>ipython<|end_header_id|>\n\n\"a\\\"b\"<|eot_id|><|start_header_id|>ipython"
+          "<|end_header_id|>\n\n\"a\\\"b\"<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n" },
+    };
+    for (size_t i = 0; i < 4; i++) {
+        dialect *d = open_dialect(WANT[i].name, NULL);
+        char *one = framed(d, 1), *two = framed(d, 2);
+        assert_string_equal(one, WANT[i].one);
+        assert_string_equal(two, WANT[i].two);
+        free(one);
+        free(two);
+        dialect_free(d);
+    }
 }
 
 static void llama3_and_react_prompt_as_they_parse(void **state)
@@ -144,7 +422,7 @@ static void llama3_and_react_prompt_as_they_parse(void **state)
     char *text = whole_prompt(d, 1, NULL);
     assert_true(strncmp(text, "<|start_header_id|>system<|end_header_id|>\n\nEnvironment: ipython\n",
                         strlen("<|start_header_id|>system<|end_header_id|>\n\nEnvironment: ipython\n")) == 0);
-    assert_non_null(strstr(text, "\"name\":\"python\",\"parameters\":{\"code\":\"print(1+1)\"}}<|eot_id|>"));
+    assert_non_null(strstr(text, "{\"name\": \"python\", \"parameters\": {\"code\": \"print(1+1)\"}}<|eot_id|>"));
     assert_non_null(strstr(text, "<|start_header_id|>ipython<|end_header_id|>\n\n\"2\"<|eot_id|>"));
     assert_non_null(
         strstr(text, "user<|end_header_id|>\n\n2+2?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"));
@@ -162,24 +440,22 @@ static void llama3_and_react_prompt_as_they_parse(void **state)
 static void a_dialect_of_the_users_is_a_file(void **state)
 {
     (void)state;
-    error err = { 0 };
     char *dir = test_folder_new(), path[400];
     snprintf(path, sizeof path, "%s/mine.lua", dir);
-    test_file_write(
-        dir, "mine.lua",
-        "return { defaults = { mark = '!' },\n"
-        "  prompt = function(o, spec) return { { 'question', spec.row.prompt .. o.mark } } end,\n"
-        "  observation = function(o, call, text) return '[' .. text .. ']' end,\n"
-        "  parser = function() return function(chunk) if chunk:find('!') then return 'answer', 'done' end end end }\n");
+    test_file_write(dir, "mine.lua",
+                    "return { defaults = { mark = '!' },\n"
+                    "  prompt = function(o, spec) return { { 'question', spec.row.prompt .. o.mark } } end,\n"
+                    "  observation = function(o, calls) return { '[' .. calls[1].name .. ' ', ']' } end,\n"
+                    "  parser = function() return function(chunk) if chunk:find('!') then return { answer = 'done' } "
+                    "end end end }\n");
     dialect *d = open_dialect(path, "{\"mark\": \"?\"}");
     char *text = whole_prompt(d, 0, NULL);
     assert_string_equal(text, "2+2??");
     free(text);
-    str seen = { 0 };
-    test_ok(dialect_observation(d, "python", "4", 1, true, &seen, &err), &err);
-    assert_string_equal(seen.data, "[4]");
-    str_free(&seen);
-    expect(d, "stop!", DIALECT_ANSWER, "done", NULL);
+    text = framed(d, 1);
+    assert_string_equal(text, "[python a\"b]");
+    free(text);
+    expect_answer(d, "stop!", "done");
     dialect_free(d);
     test_folder_remove(dir);
 }
@@ -214,7 +490,15 @@ int main(void)
         cmocka_unit_test(a_prompt_is_instruction_shots_question),
         cmocka_unit_test(options_change_the_words),
         cmocka_unit_test(qwen_speaks_chatml),
-        cmocka_unit_test(calls_and_answers_are_found_however_they_are_cut),
+        cmocka_unit_test(xml_finds_calls_and_answers_however_they_are_cut),
+        cmocka_unit_test(a_call_that_cannot_be_made_says_why_and_keeps_its_words),
+        cmocka_unit_test(qwen_calls_several_at_once_and_strings_hold_what_they_hold),
+        cmocka_unit_test(a_thought_is_no_answer_and_calls_nothing),
+        cmocka_unit_test(llama3_calls_as_it_was_taught),
+        cmocka_unit_test(react_reads_lines),
+        cmocka_unit_test(a_tool_is_not_named_as_a_word_of_the_dialect),
+        cmocka_unit_test(a_long_turn_is_read_in_linear_time),
+        cmocka_unit_test(results_stand_in_the_frame_that_models_know),
         cmocka_unit_test(llama3_and_react_prompt_as_they_parse),
         cmocka_unit_test(a_dialect_of_the_users_is_a_file),
         cmocka_unit_test(what_is_wrong_with_a_dialect_is_said),

@@ -1,0 +1,50 @@
+-- troupe.turn: what the policy writes in one turn, as it grows, and the searches in it. A turn of n bytes costs O(n) however it
+-- is cut into tokens: the pieces are joined once, at the end, and a search looks at what is new and a little before it.
+
+local turn = {}
+turn.__index = turn
+
+local LONGEST = 128 -- bytes of the longest mark that is looked for
+
+function turn.new() return setmetatable({ parts = {}, n = 0, length = 0, window = "", from = 1 }, turn) end
+
+function turn:add(chunk)
+    local kept = self.window:sub(-LONGEST)
+    self.n = self.n + 1
+    self.parts[self.n] = chunk
+    self.from = self.length - #kept + 1 -- the byte of the turn with which the window begins
+    self.window = kept .. chunk
+    self.length = self.length + #chunk
+end
+
+-- Where `mark` (or a pattern) begins and ends, at byte `at` of the turn or behind it; nil: not in what is new.
+function turn:find(mark, at, pattern)
+    local begin, finish = self.window:find(mark, math.max(1, at - self.from + 1), not pattern)
+    if begin then return begin + self.from - 1, finish + self.from - 1 end
+end
+
+-- Bytes first..last of the turn.
+function turn:sub(first, last)
+    local whole = table.concat(self.parts, "", 1, self.n)
+    self.parts, self.n = { whole }, 1
+    return whole:sub(first, last)
+end
+
+-- The first of several marks: where it begins, where it ends, which.
+function turn:first(marks, at)
+    local begin, finish, which
+    for _, mark in ipairs(marks) do
+        local b, f = self:find(mark, at)
+        if b and (not begin or b < begin) then begin, finish, which = b, f, mark end
+    end
+    return begin, finish, which
+end
+
+-- From where the next search has to look when `marks` were not found: a mark may have begun in the last bytes.
+function turn:unseen(marks, at)
+    local longest = 1
+    for _, mark in ipairs(marks) do longest = math.max(longest, #mark) end
+    return math.max(at, self.length - longest + 2)
+end
+
+return turn

@@ -1,0 +1,483 @@
+/* The border between what the policy wrote and what is spliced in, over real tokenizers. The engine is scripted: it
+ * "samples" the ids it is told, so that any tokenizer can be played without a model of its vocabulary. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actor/play.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/vec.h"
+#include "tests/support/support.h"
+
+/* ---- the scripted engine: these stand in for actor/engine.c ---- */
+
+struct engine {
+    const int32_t *script; /* what is sampled, turn after turn */
+    size_t n, at;
+    void *owner;
+    bool ready; /* the one stream can go on */
+    size_t room;
+};
+
+int engine_context(const engine *en) { return (int)en->room; }
+int engine_capacity(const engine *en) { return (void)en, 1; }
+int engine_room(const engine *en, uint64_t stream) { return (void)stream, (int)en->room; }
+void engine_resume(engine *en, uint64_t stream) { (void)stream, en->ready = true; }
+void engine_end(engine *en, uint64_t stream) { (void)stream, en->ready = false; }
+
+uint64_t engine_submit(engine *en, const int32_t *ids, size_t n, const stream_options *options, error *err)
+{
+    (void)ids, (void)n, (void)err;
+    en->owner = options->owner;
+    en->ready = true;
+    return 1;
+}
+
+int engine_append(engine *en, uint64_t stream, const int32_t *ids, size_t n, error *err)
+{
+    (void)stream, (void)ids, (void)n, (void)err;
+    en->ready = true;
+    return OK;
+}
+
+int engine_step(engine *en, sampled_token *out, bool *busy, error *err)
+{
+    (void)err;
+    *busy = false;
+    if (!en->ready || en->at == en->n) return 0;
+    en->ready = false;
+    *out = (sampled_token){ .stream = 1, .owner = en->owner, .id = en->script[en->at++], .logprob = -0.5f };
+    return 1;
+}
+
+/* ---- a tool that says what it is told, and notes what it was asked ---- */
+
+typedef struct parrot {
+    const char *says;
+    uint64_t pending;
+    str asked; /* all arguments, a line each */
+} parrot;
+
+static int parrot_begin(void *self, uint64_t call, const char *arguments, const tool_context *ctx, int64_t now_ms,
+                        error *err)
+{
+    parrot *p = self;
+    (void)ctx, (void)now_ms, (void)err;
+    p->pending = call;
+    str_printf(&p->asked, "%s\n", arguments);
+    return OK;
+}
+static void parrot_cancel(void *self, uint64_t call) { (void)self, (void)call; }
+static int parrot_fds(void *self, struct pollfd *out, int max) { return (void)self, (void)out, (void)max, 0; }
+static int64_t parrot_deadline(void *self) { return ((parrot *)self)->pending ? 0 : INT64_MAX; }
+static void parrot_free(void *self) { (void)self; }
+static int parrot_poll(void *self, int64_t now_ms, tool_result *out, int max)
+{
+    parrot *p = self;
+    (void)now_ms;
+    if (!p->pending || max < 1) return 0;
+    *out = (tool_result){ .call = p->pending, .ok = true, .text = strdup(p->says), .ms = 1 };
+    p->pending = 0;
+    return 1;
+}
+
+/* ---- tokenizers ---- */
+
+/* One character a token, control tokens of the chat dialects, and "><", "<a", "\nO" of two characters. sentencepiece: a
+ * text gets a mark before it and for each space, as in Llama 2. */
+static tokenizer *small_tokenizer(bool sentencepiece)
+{
+    static const char *const PAIRS[] = { "><", "<a", "\nO" };
+    static const char *const CONTROL[] = { "<|im_start|>",        "<|im_end|>",        "<|eot_id|>",
+                                           "<|start_header_id|>", "<|end_header_id|>", "<|endoftext|>" };
+    error err = { 0 };
+    json_t *vocab = json_object(), *merges = json_array(), *added = json_array();
+    int id = 0;
+    for (char c[2] = "\n"; *c <= '~'; *c = *c == '\n' ? ' ' : (char)(*c + 1))
+        json_object_set_new(vocab, c, json_integer(id++));
+    json_object_set_new(vocab, "▁", json_integer(id++));
+    for (size_t i = 0; i < sizeof PAIRS / sizeof *PAIRS; i++) {
+        json_object_set_new(vocab, PAIRS[i], json_integer(id++));
+        json_array_append_new(merges, json_pack("[s%, s]", PAIRS[i], 1, PAIRS[i] + 1));
+    }
+    for (size_t i = 0; i < sizeof CONTROL / sizeof *CONTROL; i++)
+        json_array_append_new(added,
+                              json_pack("{s:i, s:s, s:b, s:b, s:b, s:b, s:b}", "id", id++, "content", CONTROL[i],
+                                        "single_word", 0, "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1));
+    json_t *j = json_pack("{s:{s:s, s:o, s:o}, s:o, s:n}", "model", "type", "BPE", "vocab", vocab, "merges", merges,
+                          "added_tokens", added, "pre_tokenizer");
+    json_object_set_new(j, "decoder", json_pack("{s:s, s:[{s:s}]}", "type", "Sequence", "decoders", "type", "Fuse"));
+    if (sentencepiece) {
+        json_t *steps = json_loads("{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Prepend\", \"prepend\": "
+                                   "\"▁\"}, {\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, "
+                                   "\"content\": \"▁\"}]}",
+                                   0, NULL),
+               *decoder = json_loads("{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", \"pattern\": "
+                                     "{\"String\": \"▁\"}, \"content\": \" \"}, {\"type\": \"Fuse\"}, "
+                                     "{\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}]}",
+                                     0, NULL);
+        json_object_set_new(j, "normalizer", steps);
+        json_object_set_new(j, "decoder", decoder);
+    }
+    char *text = json_text(j, false);
+    tokenizer *t = tokenizer_parse(text, strlen(text), "small", &err);
+    if (!t) fail_msg("%s", err.text);
+    free(text);
+    json_decref(j);
+    return t;
+}
+
+enum { N_TOKENIZERS = 5 };
+
+/* NULL: that one is not here. */
+static tokenizer *open_tokenizer(int i, const char **name)
+{
+    static const char *const NAMES[N_TOKENIZERS] = { "characters", "sentencepiece", "faults/models/smollm2_bytes",
+                                                     "data/tokenizers/gpt2", "data/tokenizers/qwen2" };
+    error err = { 0 };
+    *name = NAMES[i];
+    if (i < 2) return small_tokenizer(i == 1);
+    char *dir = test_data(NAMES[i]);
+    tokenizer *t = dir ? tokenizer_open(dir, &err) : NULL;
+    if (dir && !t) fail_msg("%s", err.text);
+    free(dir);
+    return t;
+}
+
+/* ---- playing ---- */
+
+typedef struct play {
+    const tokenizer *tokenizer;
+    const char *dialect_name, *options;
+    dialect *dialect;
+    router *router;
+    parrot parrot;
+    int max_turns, max_observation;
+} play;
+
+static const char TOOL[] = "{\"type\":\"object\",\"properties\":{\"code\":{\"type\":\"string\"}}}";
+static const char ROW[] = "{\"prompt\": \"what?\"}";
+
+static play open_play(const tokenizer *t, const char *dialect_name, const char *says)
+{
+    return (play){
+        .tokenizer = t, .dialect_name = dialect_name, .parrot.says = says, .max_turns = 8, .max_observation = 64
+    };
+}
+
+static int no_shots(void *ctx, const task *t, const char **out, int max)
+{
+    return (void)ctx, (void)t, (void)out, (void)max, 0;
+}
+
+static void open_parts(play *p)
+{
+    error err = { 0 };
+    const tool t = { .name = "python",
+                     .description = "",
+                     .parameters = TOOL,
+                     .self = &p->parrot,
+                     .begin = parrot_begin,
+                     .cancel = parrot_cancel,
+                     .fds = parrot_fds,
+                     .poll = parrot_poll,
+                     .deadline_ms = parrot_deadline,
+                     .free = parrot_free };
+    p->router = router_new(NULL);
+    test_ok(router_add(p->router, &t, &err), &err);
+    char *tools = router_tools_json(p->router);
+    p->dialect = dialect_new(p->dialect_name, p->options, tools, &err);
+    if (!p->dialect) fail_msg("%s", err.text);
+    free(tools);
+}
+
+static void close_play(play *p)
+{
+    dialect_free(p->dialect);
+    router_free(p->router);
+    str_free(&p->parrot.asked);
+}
+
+/* The episode in which the policy writes these ids; it stops by itself when they are out. */
+static episode *play_ids(play *p, const token_ids *ids)
+{
+    error err = { 0 };
+    engine en = { .script = ids->data, .n = ids->len, .room = 100000 };
+    const int32_t eos = tokenizer_id(p->tokenizer, "<|endoftext|>");
+    if (!p->router) open_parts(p);
+    const stage_config config = { .engine = &en,
+                                  .tokenizer = p->tokenizer,
+                                  .dialect = p->dialect,
+                                  .router = p->router,
+                                  .dialect_name = p->dialect_name,
+                                  .environment = "tools",
+                                  .instruction = "",
+                                  .shots = no_shots,
+                                  .max_turns = p->max_turns,
+                                  .max_observation_tokens = p->max_observation,
+                                  .top_p = 1,
+                                  .eos = &eos,
+                                  .n_eos = eos >= 0 };
+    stage *s = stage_new(&config, &err);
+    const task t = {
+        .id = 1, .group = 1, .group_size = 1, .max_tokens = (int32_t)ids->len, .row = (char *)(uintptr_t)ROW
+    };
+    episode *done = NULL;
+    bool idle;
+    test_ok(stage_begin(s, &t, clock_ms(), &err), &err);
+    for (int round = 0; !done && round < 100000; round++)
+        if (stage_turn(s, clock_ms(), &done, 1, &idle, &err) < 0) fail_msg("%s", err.text);
+    assert_non_null(done);
+    stage_free(s);
+    test_ok(episode_check(done, 0, &err), &err);
+    if (done->failed != FAIL_NONE) fail_msg("%s", done->failure_text);
+    size_t wrote = 0;
+    for (uint32_t i = 0; i < done->tokens.n; i++) wrote += done->tokens.wrote[i];
+    assert_int_equal(wrote, strlen(done->text));
+    return done;
+}
+
+static void add_ids(const tokenizer *t, const char *text, token_ids *ids)
+{
+    error err = { 0 };
+    test_ok(tokenizer_encode_on(t, text, strlen(text), true, ids, &err), &err);
+}
+
+/* ---- promises ---- */
+
+/* "</python><" ends in the one token "><". The "<" is no part of any turn: not of the observation's tag, which would
+ * read
+ * "<<result>", not of the next turn, which would read "<answer>". */
+static void what_stands_beyond_a_close_is_said_once_and_read_by_nobody(void **state)
+{
+    (void)state;
+    int straddled = 0;
+    for (int i = 0; i < N_TOKENIZERS; i++) {
+        const char *name;
+        tokenizer *t = open_tokenizer(i, &name);
+        if (!t) continue;
+        token_ids ids = { 0 };
+        play p = open_play(t, "xml", "566544");
+        add_ids(t, "<python>print(6438*88)</python><", &ids);
+        const bool straddles = tokenizer_id(t, "><") == ids.data[ids.len - 1];
+        straddled += straddles;
+        add_ids(t, "answer>42</answer>", &ids);
+        episode *e = play_ids(&p, &ids);
+        if (straddles) {
+            assert_null(e->answer);
+            assert_string_equal(e->turns[0].residue, "<");
+            assert_string_equal(e->turns[0].text, "<python>print(6438*88)</python>");
+            assert_string_equal(e->text, "<python>print(6438*88)</python>answer>42</answer>");
+            assert_string_equal(e->transcript,
+                                "<python>print(6438*88)</python><result>566544</result>answer>42</answer>");
+        }
+        for (uint32_t k = 0; k < e->tokens.n; k++)
+            assert_int_equal(e->tokens.mask[k], e->tokens.role[k] == ROLE_POLICY);
+        episode_free(e);
+        close_play(&p);
+        vec_free(&ids);
+        tokenizer_free(t);
+    }
+    assert_true(straddled >= 2);
+}
+
+/* What the frame doesn't begin with stays in the context, before it. */
+static void a_residue_of_other_bytes_stays_in_the_context_alone(void **state)
+{
+    (void)state;
+    token_ids ids = { 0 };
+    tokenizer *t = small_tokenizer(false);
+    play p = open_play(t, "react", "2");
+    add_ids(t, "Action: python[1]\nO", &ids);
+    const size_t first = ids.len;
+    assert_int_equal(ids.data[first - 1], tokenizer_id(t, "\nO"));
+    add_ids(t, "Answer: 2\n", &ids);
+    episode *e = play_ids(&p, &ids);
+    assert_string_equal(e->transcript, "Action: python[1]\nObservation: 2\nAnswer: 2\n");
+    assert_string_equal(e->text, "Action: python[1]\nAnswer: 2\n");
+    assert_string_equal(e->turns[0].residue, "O");
+    assert_string_equal(e->answer, "2");
+    episode_free(e);
+    close_play(&p);
+
+    ids.len = 0;
+    p = open_play(t, "xml", "2");
+    p.options = "{\"result\": \"out\", \"tags\": {\"python\": \"p\"}}";
+    add_ids(t, "<p>1</p><a", &ids); /* "><" wins over "<a": the "a" is a token of the next turn */
+    add_ids(t, "<answer>2</answer><a", &ids);
+    e = play_ids(&p, &ids);
+    assert_string_equal(e->turns[0].residue, "<");
+    assert_string_equal(e->transcript, "<p>1</p><out>2</out>a<answer>2</answer><");
+    assert_string_equal(e->text, "<p>1</p>a<answer>2</answer>");
+    assert_string_equal(e->turns[1].residue, "<");
+    episode_free(e);
+    close_play(&p);
+    vec_free(&ids);
+    tokenizer_free(t);
+}
+
+/* What the policy should write in each dialect to call, and to answer. */
+static const struct {
+    const char *dialect, *call, *answer;
+} WORDS[] = {
+    { "xml", "<python>1+1</python>", "<answer>2</answer>" },
+    { "react", "Action: python[1+1]\n", "Answer: 2\n" },
+    { "qwen", "<tool_call>\n{\"name\": \"python\", \"arguments\": {\"code\": \"1+1\"}}\n</tool_call><|im_end|>",
+      "2<|im_end|>" },
+    { "llama3", "{\"name\": \"python\", \"parameters\": {\"code\": \"1+1\"}}<|eot_id|>", "2<|eot_id|>" },
+};
+
+/* The ids of a worked example behind its question. */
+static void example_ids(play *p, token_ids *ids, token_ids *question)
+{
+    static const char SHOT[] = "{\"prompt\": \"what?\", \"steps\": [{\"tool\": \"python\", \"arguments\": {\"code\": "
+                               "\"1+1\"}, \"result\": \"2\"}], \"answer\": \"2\"}";
+    error err = { 0 };
+    const char *shots[] = { SHOT };
+    prompt_pieces pieces = { 0 };
+    size_t first = 0;
+    test_ok(dialect_prompt(p->dialect, "", shots, 1, ROW, &pieces, &err), &err);
+    while (pieces.data[first].role != ROLE_SHOT) first++;
+    for (size_t i = first; pieces.data[i].role == ROLE_SHOT; i++) {
+        token_ids *out = i == first ? question : ids;
+        test_ok(tokenizer_encode_on(p->tokenizer, pieces.data[i].text, pieces.data[i].len, !pieces.data[i].plain, out,
+                                    &err),
+                &err);
+    }
+    prompt_pieces_free(&pieces);
+}
+
+/* An episode that was played and is shown as an example has the same ids: the policy is shown what it should write. */
+static void an_episode_shown_as_an_example_has_the_same_ids(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_TOKENIZERS; i++) {
+        const char *name;
+        tokenizer *t = open_tokenizer(i, &name);
+        for (size_t w = 0; t && w < sizeof WORDS / sizeof *WORDS; w++) {
+            token_ids ids = { 0 }, shown = { 0 }, question = { 0 };
+            play p = open_play(t, WORDS[w].dialect, "2");
+            add_ids(t, WORDS[w].call, &ids);
+            add_ids(t, WORDS[w].answer, &ids);
+            episode *e = play_ids(&p, &ids);
+            assert_string_equal(e->answer, "2");
+            example_ids(&p, &shown, &question);
+            const uint32_t n = e->tokens.n - e->tokens.n_prompt;
+            if (shown.len < n || memcmp(shown.data, e->tokens.ids + e->tokens.n_prompt, n * sizeof *shown.data) != 0)
+                fail_msg("%s, %s: an example has other ids than the episode: %s", name, WORDS[w].dialect,
+                         e->transcript);
+            episode_free(e);
+            close_play(&p);
+            vec_free(&ids);
+            vec_free(&shown);
+            vec_free(&question);
+        }
+        tokenizer_free(t);
+    }
+}
+
+/* llama3 writes results as JSON: the frame stays whole whatever is in them. */
+static void results_that_need_quoting_keep_their_frame(void **state)
+{
+    (void)state;
+    token_ids ids = { 0 };
+    tokenizer *t = small_tokenizer(false);
+    play p = open_play(t, "llama3", "a\"b\n<|eot_id|>");
+    add_ids(t, WORDS[3].call, &ids);
+    add_ids(t, WORDS[3].answer, &ids);
+    episode *e = play_ids(&p, &ids);
+    char *want = NULL;
+    assert_true(asprintf(&want,
+                         "%s<|start_header_id|>ipython<|end_header_id|>\n\n\"a\\\"b\\n<|eot_id|>\"<|eot_id|>"
+                         "<|start_header_id|>assistant<|end_header_id|>\n\n2<|eot_id|>",
+                         WORDS[3].call) > 0);
+    assert_string_equal(e->transcript, want);
+    int ends = 0; /* of the observation's tokens: the frame's own <|eot_id|>, and none that the tool printed */
+    for (uint32_t i = 0; i < e->tokens.n; i++)
+        ends += e->tokens.role[i] == ROLE_OBSERVATION && e->tokens.ids[i] == tokenizer_id(t, "<|eot_id|>");
+    assert_int_equal(ends, 1);
+    free(want);
+    episode_free(e);
+    close_play(&p);
+    vec_free(&ids);
+    tokenizer_free(t);
+}
+
+/* Several calls of one turn run in the order in which they were written; one that can't be made is answered in its
+ * place. */
+static void calls_of_one_turn_run_in_order(void **state)
+{
+    (void)state;
+    token_ids ids = { 0 };
+    tokenizer *t = small_tokenizer(false);
+    play p = open_play(t, "qwen", "ok");
+    add_ids(t,
+            "<tool_call>{\"name\": \"python\", \"arguments\": {\"code\": \"a\"}}</tool_call>\n"
+            "<tool_call>{\"name\": \"python\", \"arguments\": \"b\"}</tool_call>\n"
+            "<tool_call>{\"name\": \"python\", \"arguments\": {\"code\": \"c\"}}</tool_call><|im_end|>",
+            &ids);
+    add_ids(t, "done<|im_end|>", &ids);
+    episode *e = play_ids(&p, &ids);
+    assert_string_equal(p.parrot.asked.data, "{\"code\":\"a\"}\n{\"code\":\"c\"}\n");
+    assert_int_equal(e->n_calls, 3);
+    assert_int_equal(e->n_turns, 2);
+    assert_int_equal(e->turns[0].call, 0);
+    assert_true(e->calls[0].ok && !e->calls[1].ok && e->calls[2].ok);
+    assert_string_equal(e->calls[1].name, "python");
+    assert_non_null(strstr(e->calls[1].arguments, "\\\"b\\\""));
+    assert_non_null(
+        strstr(e->transcript, "<tool_response>\nok\n</tool_response>\n<tool_response>\nerror: the arguments"));
+    assert_null(strstr(e->transcript, "<|im_end|><|im_end|>")); /* the policy has said it */
+    assert_string_equal(e->answer, "done");
+    episode_free(e);
+    p.max_turns = 2; /* the third call is one too many */
+    e = play_ids(&p, &ids);
+    assert_int_equal(e->stop, STOP_TURNS);
+    assert_int_equal(e->n_calls, 2);
+    episode_free(e);
+    close_play(&p);
+    vec_free(&ids);
+    tokenizer_free(t);
+}
+
+/* A cut says so, and never leaves half a character, whatever the limit. */
+static void a_cut_observation_says_so_and_keeps_whole_characters(void **state)
+{
+    (void)state;
+    static const char WORDS_OF_TOOL[] = "naïve 日本語 🙂 naïve 日本語 🙂";
+    for (int i = 2; i < N_TOKENIZERS; i++) {
+        const char *name;
+        tokenizer *t = open_tokenizer(i, &name);
+        for (int limit = 1; t && limit < 24; limit++) {
+            token_ids ids = { 0 };
+            play p = open_play(t, "xml", WORDS_OF_TOOL);
+            p.max_observation = limit;
+            add_ids(t, WORDS[0].call, &ids);
+            add_ids(t, WORDS[0].answer, &ids);
+            episode *e = play_ids(&p, &ids);
+            const char *seen = e->calls[0].observation, *cut = strstr(seen, "...[truncated]");
+            const size_t kept = cut ? (size_t)(cut - seen) : strlen(seen);
+            assert_memory_equal(seen, WORDS_OF_TOOL, kept);
+            assert_int_equal(tokenizer_whole_characters(seen, kept), kept);
+            assert_true(cut || kept == strlen(WORDS_OF_TOOL));
+            episode_free(e);
+            close_play(&p);
+            vec_free(&ids);
+        }
+        tokenizer_free(t);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_stands_beyond_a_close_is_said_once_and_read_by_nobody),
+        cmocka_unit_test(a_residue_of_other_bytes_stays_in_the_context_alone),
+        cmocka_unit_test(an_episode_shown_as_an_example_has_the_same_ids),
+        cmocka_unit_test(results_that_need_quoting_keep_their_frame),
+        cmocka_unit_test(calls_of_one_turn_run_in_order),
+        cmocka_unit_test(a_cut_observation_says_so_and_keeps_whole_characters),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
