@@ -12,7 +12,8 @@
  * closed, so the engine stops at the closing token: nil | { calls = {...}, rest = n } | { answer = text, rest = n }.
  * rest: how many of the bytes it was fed lie beyond the close (a token may straddle it); they are no part of any turn.
  * finish(n), which may be left out, is asked when the policy stops by itself, by a token of n bytes. A call is
- * { name =, arguments = table or JSON text }, or one that can't be made: { bad = what the policy reads, name =, raw = }.
+ * { name =, arguments = table or JSON text }, or one that can't be made: { bad = what the policy reads, name =, raw =
+ * }.
  *
  * One VM holds a dialect; one thread uses it. */
 #pragma once

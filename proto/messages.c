@@ -43,12 +43,8 @@ static const field TRAJECTORY_FIELDS[] = {
 };
 
 static const field TURN_FIELDS[] = {
-    TEXT(turn, text, TEXT_LIMIT),
-    NUMBER(turn, start, F_U32),
-    NUMBER(turn, end, F_U32),
-    NUMBER(turn, call, F_I32),
-    TEXT(turn, residue, TEXT_LIMIT),
-    { 0 },
+    TEXT(turn, text, TEXT_LIMIT), NUMBER(turn, start, F_U32),      NUMBER(turn, end, F_U32),
+    NUMBER(turn, call, F_I32),    TEXT(turn, residue, TEXT_LIMIT), { 0 },
 };
 
 static const field CALL_FIELDS[] = {
