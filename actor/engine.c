@@ -70,13 +70,17 @@ static size_t page_bytes(const model_config *c)
     return sizeof(float) * 2 * (size_t)c->layers * KV_PAGE * (size_t)(c->kv_heads * c->head_dim);
 }
 
-static int check_config(const engine_config *c, const model_config *model, int n_pages, error *err)
+static int check_config(const engine_config *c, const model_config *model, int64_t n_pages, error *err)
 {
     if (c->max_streams < 1 || c->max_context < 2)
         return error_set(err, ERR_ARGUMENT, "an engine needs room for at least one stream of two tokens");
     if (c->max_context > model->max_position)
         return error_set(err, ERR_ARGUMENT, "max_context %d is beyond the model's max_position_embeddings %d",
                          c->max_context, model->max_position);
+    if (n_pages > INT32_MAX)
+        return error_set(err, ERR_LIMIT,
+                         "%d streams of %d tokens are %" PRId64 " pages of keys and values (%d at most)",
+                         c->max_streams, c->max_context, n_pages, INT32_MAX);
     if (c->kv_bytes && c->kv_bytes < page_bytes(model) * (size_t)n_pages)
         return error_set(err, ERR_LIMIT,
                          "%d streams of %d tokens need %zu bytes of key and value pages, kv_bytes allows %zu",
@@ -87,8 +91,11 @@ static int check_config(const engine_config *c, const model_config *model, int n
 engine *engine_new(const engine_config *config, const weights *w, error *err)
 {
     const model_config *model = &w->table->config;
-    const int max_pages = (config->max_context + KV_PAGE - 1) / KV_PAGE, n_pages = max_pages * config->max_streams;
-    if (check_config(config, model, n_pages, err) != OK) return NULL;
+    const int64_t pages = (int64_t)((config->max_context + KV_PAGE - 1) / KV_PAGE) * config->max_streams;
+    if (check_config(config, model, pages, err) != OK) return NULL;
+    const int n_pages = (int)pages, max_pages = n_pages / config->max_streams;
+    kv_cache *kv = kv_cache_new(w->dev, model, n_pages, err); /* first: all else is small beside it */
+    if (!kv) return NULL;
     engine *en = xcalloc(1, sizeof *en);
     en->config = *config;
     /* Room for a row of every stream and a page of prefill besides: less would starve whoever is being prefilled. */
@@ -97,7 +104,7 @@ engine *engine_new(const engine_config *config, const weights *w, error *err)
     en->w = w;
     en->max_pages = max_pages;
     en->next_id = 1;
-    en->kv = kv_cache_new(w->dev, model, n_pages, err);
+    en->kv = kv;
     en->pages = kv_pages_new(n_pages);
     en->tree = prefix_tree_new(en->pages);
     en->by_id = idmap_new();
@@ -108,9 +115,7 @@ engine *engine_new(const engine_config *config, const weights *w, error *err)
         en->streams[s].ids = xcalloc((size_t)config->max_context, sizeof(int32_t));
         en->streams[s].entries = xcalloc((size_t)max_pages, sizeof(prefix_entry *));
     }
-    if (en->kv) return en;
-    engine_free(en);
-    return NULL;
+    return en;
 }
 
 static int slot_of(const engine *en, const stream *s) { return (int)(s - en->streams); }
