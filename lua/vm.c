@@ -367,8 +367,9 @@ int vm_protect(vm *v, int (*body)(lua_State *L), void *arg, error *err)
 int vm_run_text(vm *v, const char *text, size_t len, const char *name, int n_results, error *err)
 {
     char chunk[1200];
+    const size_t mark = len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; /* what some editors put first */
     snprintf(chunk, sizeof chunk, "@%s", name);
-    const int status = luaL_loadbufferx(v->L, text, len, chunk, "t");
+    const int status = luaL_loadbufferx(v->L, text + mark, len - mark, chunk, "t");
     if (status != LUA_OK) return take_error(v, status, err);
     lua_getfield(v->L, LUA_REGISTRYINDEX, "troupe.env");
     lua_setupvalue(v->L, -2, 1);

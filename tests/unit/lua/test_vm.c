@@ -59,6 +59,14 @@ static void ways_out_are_not_there(void **state)
     refused("require '../secret'", "secret");
 }
 
+/* What some editors put at the beginning of a file is no part of it. */
+static void a_byte_order_mark_is_passed_over(void **state)
+{
+    (void)state;
+    accepted("\xef\xbb\xbflocal x = 1");
+    refused("\xef\xbb\xbf\x1bLua", "binary chunk");
+}
+
 static void bytecode_is_refused(void **state)
 {
     (void)state;
@@ -167,6 +175,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ways_out_are_not_there),
+        cmocka_unit_test(a_byte_order_mark_is_passed_over),
         cmocka_unit_test(bytecode_is_refused),
         cmocka_unit_test(memory_has_an_end),
         cmocka_unit_test(time_has_an_end_and_pcall_does_not_help),
