@@ -315,6 +315,7 @@ int cmd_learner(int argc, char **argv)
     session s = { .report_fd = -1, .rank = -1, .of = -1 };
     int64_t report = -1;
     error err = { 0 };
+    char local[ADDRESS_BYTES];
     const flag flags[] = { { .name = "--run", .text = &s.run },
                            { .name = "--bind", .text = &s.address },
                            { .name = "--report-fd", .whole = &report, .least = 0, .most = 1 << 20 },
@@ -328,6 +329,7 @@ int cmd_learner(int argc, char **argv)
     if (status != 0 || s.role.helped) return status;
     if (!s.run || !s.address)
         return role_close(&s.role, error_set(&err, ERR_ARGUMENT, "needs --run DIR and --bind ADDRESS"), &err);
+    if (address_local(s.address, true, local, &err) != OK) return role_close(&s.role, err.code, &err);
     s.report_fd = (int)report;
     if (report >= 0) fcntl(s.report_fd, F_SETFD, FD_CLOEXEC);
     if (report >= 0) fcntl(s.report_fd, F_SETFL, O_NONBLOCK); /* a supervisor that doesn't read holds nobody up */

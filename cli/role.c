@@ -7,6 +7,7 @@
 
 #include "cli/supervisor.h"
 #include "learner/comm.h"
+#include "proto/address.h"
 
 /* The descriptor that a supervisor gave us for our last sentence; -1: nobody did. */
 static int words_fd(void)
@@ -46,6 +47,7 @@ int role_open(role *r, int argc, char **argv, const flag *flags, const char *con
 int role_open_worker(role *r, int argc, char **argv, const char **address, const char **name, int (*usage)(FILE *to))
 {
     error err = { 0 };
+    char local[ADDRESS_BYTES];
     int64_t wait_s = 60;
     const flag flags[] = { { .name = "--connect", .text = address },
                            { .name = "--name", .text = name },
@@ -54,8 +56,10 @@ int role_open_worker(role *r, int argc, char **argv, const char **address, const
     *address = NULL, *name = argv[0];
     const int status = role_open(r, argc, argv, flags, name, usage);
     r->works = true, r->wait_s = wait_s;
-    if (status != 0 || r->helped || *address) return status;
-    return role_close(r, error_set(&err, ERR_ARGUMENT, "needs --connect ADDRESS"), &err);
+    if (status != 0 || r->helped) return status;
+    if (!*address) return role_close(r, error_set(&err, ERR_ARGUMENT, "needs --connect ADDRESS"), &err);
+    const int rc = address_local(*address, false, local, &err); /* before a model is loaded for nothing */
+    return rc == OK ? 0 : role_close(r, rc, &err);
 }
 
 int role_close(role *r, int rc, const error *err)

@@ -18,6 +18,8 @@
 enum {
     LINGER_MS = 1000,
     QUEUE_MESSAGES = 4096,
+    FEWEST_WAITING = 4,
+    WAITING_BYTES = 16 << 20, /* of one peer's messages, before they are read: then its own side is held up */
     MESSAGES_A_TURN = 256,
     TURN_MS = 50,
     STUCK_PATIENCES = 6, /* that a peer may owe too much before it is sent away */
@@ -69,9 +71,10 @@ static void configure(endpoint *ep)
             (int64_t)*limit > most)
             most = (int64_t)*limit;
     }
+    const int64_t fit = ep->server ? WAITING_BYTES / most : QUEUE_MESSAGES;
     set_option(ep->socket, ZMQ_LINGER, LINGER_MS);
     set_option(ep->socket, ZMQ_SNDHWM, QUEUE_MESSAGES);
-    set_option(ep->socket, ZMQ_RCVHWM, QUEUE_MESSAGES);
+    set_option(ep->socket, ZMQ_RCVHWM, fit < FEWEST_WAITING ? FEWEST_WAITING : (int)fit);
     zmq_setsockopt(ep->socket, ZMQ_MAXMSGSIZE, &most, sizeof most);
     set_option(ep->socket, ZMQ_IPV6, strchr(ep->address, '[') != NULL);
     if (!ep->server) return;

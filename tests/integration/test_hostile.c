@@ -226,6 +226,24 @@ static void send_giants(villain *v)
     free(giant);
 }
 
+/* As long as they may be, faster than they can be read. */
+static void flood(villain *v)
+{
+    connect_to(v);
+    hello(v, "actor", "mallory-floods");
+    episode *e = forged(v, task_id(false, 1, 0));
+    free(e->text), free(e->transcript);
+    e->text = memset(xcalloc(1, 170001), 'x', 170000);
+    e->transcript = memset(xcalloc(1, 170001), 'x', 170000);
+    str bytes = { 0 };
+    const message m = { .type = MSG_EPISODE, .episode = { e } };
+    message_encode(&m, &bytes);
+    for (int i = 0; i < 700; i++) say_bytes(v, bytes.data, bytes.len);
+    str_free(&bytes);
+    episode_free(e);
+    listen_for(v, 200);
+}
+
 static void lie_about_names(villain *v)
 {
     static const char *const taken[] = { "actor-1", "actor-2", "reward-1", "reward-2" };
@@ -342,10 +360,10 @@ static villain new_villain(const attack *a, void *context, const char *address)
 
 static void everything(void *ctx)
 {
-    static void (*const WAYS[])(villain *) = { forge, take_work, send_giants, lie_about_names, talk_rubbish };
+    static void (*const WAYS[])(villain *) = { forge, take_work, send_giants, lie_about_names, talk_rubbish, flood };
     attack *a = ctx;
     be_rude(&a->company, a->round);
-    WAYS[a->round % 5](&a->villain);
+    WAYS[a->round % 6](&a->villain);
     a->round++;
 }
 
@@ -390,7 +408,7 @@ static void a_hostile_client_has_no_effect_but_counters_with_its_name(void **sta
     const long peak_kb_under_attack = run_and_watch(&t, &p, everything, &a);
     print_message("%d rounds; the learner's peak: %ld KB, undisturbed %ld KB; refused: %.0f\n", a.round,
                   peak_kb_under_attack, calm_kb, last_metric(&p, "exchange/refused"));
-    assert_true(a.round >= 5);
+    assert_true(a.round >= 6);
     assert_true(peak_kb_under_attack <= calm_kb + MORE_MEMORY_KB);
     same_weights(&calm, &p);
     outcome o = TROUPE("rollouts", p.run, "--limit", "1");

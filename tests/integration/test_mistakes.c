@@ -307,6 +307,26 @@ static void expect_hollow(const hollow *h, const char *path, const char *run)
     outcome_free(&o);
 }
 
+/* Before a model is loaded or a folder made. */
+static void addresses_that_others_can_reach_are_refused(void **state)
+{
+    (void)state;
+    static const mistake ALL[] = {
+        { "learner RECIPE --run /nowhere/r --bind ipc://@troupe", 1, { "ipc://@troupe", "abstract", "ipc:///path" } },
+        { "learner RECIPE --run /nowhere/r --bind tcp://0.0.0.0:5555", 1, { "0.0.0.0", "leaves this machine" } },
+        { "learner RECIPE --run /nowhere/r --bind tcp://*:5555", 1, { "tcp://*:5555", "leaves this machine" } },
+        { "learner RECIPE --run /nowhere/r --bind tcp://example.org:5555",
+          1,
+          { "example.org", "leaves this machine" } },
+        { "learner RECIPE --run /nowhere/r --bind tcp://[::]:5555", 1, { "[::]", "leaves this machine" } },
+        { "learner RECIPE --run /nowhere/r --bind tcp://localhost:x", 2, { "port 'x'", "65535" } },
+        { "actor RECIPE --connect ipc://@troupe", 1, { "ipc://@troupe", "abstract" } },
+        { "reward RECIPE --connect tcp://10.0.0.1:5555", 1, { "10.0.0.1", "leaves this machine" } },
+        { "actor RECIPE --connect tcp://127.0.0.1:*", 2, { "port '*'" } },
+    };
+    EXPECT_ALL(ALL);
+}
+
 static void runs_that_learn_nothing_say_why_and_end(void **state)
 {
     (void)state;
@@ -399,6 +419,7 @@ int main(void)
         cmocka_unit_test(recipes_are_checked_before_anything_starts),
         cmocka_unit_test(a_mistake_in_a_required_module_names_that_file),
         cmocka_unit_test(shots_that_are_not_there_are_refused),
+        cmocka_unit_test(addresses_that_others_can_reach_are_refused),
         cmocka_unit_test(runs_that_learn_nothing_say_why_and_end),
         cmocka_unit_test(an_evaluation_without_a_score_fails),
         cmocka_unit_test(a_row_that_does_not_fit_is_left_out_and_told_of),
