@@ -255,7 +255,7 @@ static int serve(session *s, error *err)
         const server_stats stats = server_statistics(s->server);
         learner_tell(&s->learner, &stats);
     }
-    return rc;
+    return rc == OK ? server_finish(s->server, err) : rc;
 }
 
 static void drain(session *s)

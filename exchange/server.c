@@ -205,12 +205,19 @@ static void repeat_announcement(server *s, visitor *v, int64_t version)
     if (loop_now_ms(s->lp) - v->weights_ms >= REPEAT_MS) announce(s, v);
 }
 
+/* The first version of a resumed run is a checkpoint's, whose step is on record, unless the process died in between. */
+static int record_step(server *s, const new_version *v, error *err)
+{
+    const uint32_t least = s->config.core.schedule.group < 2 ? 1 : 2;
+    if (s->published || v->version == 0)
+        return store_put_step(s->config.store, v->version, v->hash, v->groups, v->episodes, err);
+    return store_complete_step(s->config.store, v->version, v->hash, least, err);
+}
+
 static void publish(server *s, new_version *v)
 {
     error err = { 0 };
-    int rc = OK;
-    if (s->published || v->version == 0) /* a checkpoint's step is on record already */
-        rc = store_put_step(s->config.store, v->version, v->hash, v->groups, v->episodes, &err);
+    int rc = record_step(s, v, &err);
     if (rc == OK) rc = weights_publish(s->publisher, v->version, v->hash, v->bytes.data, v->bytes.len, &err);
     if (rc != OK) {
         fail(s, &err);
@@ -424,6 +431,16 @@ int server_check(server *s, error *err)
     settle(s); /* what a version has opened */
     if (s->failed) return error_set(err, s->failed, "%s", s->why.text);
     return wait_for_workers(s, err);
+}
+
+int server_finish(server *s, error *err)
+{
+    on_version(s);
+    for (size_t i = 0; i < s->versions.len && !s->failed; i++) { /* held back by an evaluation that nobody waits for */
+        error why = { 0 };
+        if (record_step(s, s->versions.data[i], &why) != OK) fail(s, &why);
+    }
+    return s->failed ? error_set(err, s->failed, "%s", s->why.text) : OK;
 }
 
 core *server_core(server *s) { return s->core; }

@@ -52,6 +52,8 @@ int server_restore(server *s, int64_t step, error *err);
 
 /* OK, or why the run can't go on (the failure limit, the database, nobody there for too long). Call once a turn. */
 int server_check(server *s, error *err);
+/* The trainer is over: records the versions that it has handed out last. */
+int server_finish(server *s, error *err);
 /* True every ten seconds without a step: whom or what the run waits for, in a sentence. Call once a turn. */
 bool server_reminder(server *s, char *out, size_t size);
 core *server_core(server *s);

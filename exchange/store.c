@@ -192,6 +192,25 @@ int store_put_step(store *s, int64_t step, uint64_t weight_hash, uint32_t groups
     return step_and_reset(s, st, "a step", err);
 }
 
+int store_complete_step(store *s, int64_t step, uint64_t weight_hash, uint32_t least, error *err)
+{
+    static const char SQL[] =
+        "INSERT OR IGNORE INTO steps SELECT ?1, ?2, count(*), coalesce(sum(n), 0), ?3 FROM (SELECT count(*) AS n FROM"
+        " episodes WHERE eval = 0 AND step = ?1 GROUP BY group_id HAVING count(*) >= ?4)";
+    sqlite3_stmt *st;
+    char hash[24];
+    int rc = prepare(s, SQL, &st, err);
+    if (rc != OK) return rc;
+    snprintf(hash, sizeof hash, "%016" PRIx64, weight_hash);
+    sqlite3_bind_int64(st, 1, step);
+    bind_text(st, 2, hash);
+    sqlite3_bind_int64(st, 3, clock_unix_ms());
+    sqlite3_bind_int64(st, 4, least);
+    rc = step_and_reset(s, st, "a step", err);
+    sqlite3_finalize(st);
+    return rc;
+}
+
 int store_forget_steps(store *s, int64_t step, error *err)
 {
     char sql[80];

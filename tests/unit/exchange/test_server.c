@@ -87,21 +87,9 @@ static void want(stage *s, peer_id peer, uint32_t slots)
     say(s, peer, (message){ .type = MSG_WANT, .want = { slots } });
 }
 
-static stage *open_stage(void)
+static void open_server(stage *s)
 {
     error err = { 0 };
-    char path[400];
-    stage *s = xcalloc(1, sizeof *s);
-    s->dir = test_folder_new();
-    s->fakes = (fakes){ .ctx = s, .on_send = on_send, .on_refuse = on_refuse, .now_ms = 1000 };
-    test_file_write(s->dir, "d.jsonl", "{\"prompt\":\"a\"}\n{\"prompt\":\"b\"}\n");
-    snprintf(path, sizeof path, "%s/d.jsonl", s->dir);
-    s->rows = dataset_open(path, 0, &err);
-    snprintf(path, sizeof path, "%s/rollouts.db", s->dir);
-    s->store = store_open(path, &err);
-    if (!s->rows || !s->store) fail_msg("%s", err.text);
-    s->steps = queue_new(4);
-    s->versions = queue_new(4);
     const server_config config = { .core = { .schedule = { .train = s->rows,
                                                            .seed = 1,
                                                            .prompts_per_step = 1,
@@ -120,6 +108,24 @@ static stage *open_stage(void)
                                    .versions = s->versions };
     s->server = server_new(fakes_loop(&s->fakes), &config, NULL, &err);
     if (!s->server) fail_msg("%s", err.text);
+}
+
+static stage *open_stage(void)
+{
+    error err = { 0 };
+    char path[400];
+    stage *s = xcalloc(1, sizeof *s);
+    s->dir = test_folder_new();
+    s->fakes = (fakes){ .ctx = s, .on_send = on_send, .on_refuse = on_refuse, .now_ms = 1000 };
+    test_file_write(s->dir, "d.jsonl", "{\"prompt\":\"a\"}\n{\"prompt\":\"b\"}\n");
+    snprintf(path, sizeof path, "%s/d.jsonl", s->dir);
+    s->rows = dataset_open(path, 0, &err);
+    snprintf(path, sizeof path, "%s/rollouts.db", s->dir);
+    s->store = store_open(path, &err);
+    if (!s->rows || !s->store) fail_msg("%s", err.text);
+    s->steps = queue_new(4);
+    s->versions = queue_new(4);
+    open_server(s);
     publish(s, 0);
     return s;
 }
@@ -196,7 +202,51 @@ static void unreadable(stage *s, peer_id peer, uint64_t id)
     one_turn(s);
 }
 
+static void assert_trained(stage *s, int64_t steps, int64_t groups, int64_t episodes)
+{
+    int64_t found[3];
+    error err = { 0 };
+    test_ok(store_counts(s->store, &found[0], &found[1], &found[2], &err), &err);
+    assert_true(found[0] == steps && found[1] == groups && found[2] == episodes);
+}
+
 /* ---- promises ---- */
+
+/* A trainer that ends does not wait until its last version was looked at. */
+static void the_last_version_is_on_record_though_nobody_looks_again(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    stage *s = open_stage();
+    new_version *v = xcalloc(1, sizeof *v);
+    *v = (new_version){ .version = 1, .hash = HASH, .groups = 1, .episodes = 2 };
+    str_puts(&v->bytes, "weights");
+    assert_int_equal(queue_push(s->versions, v, 0), OK);
+    assert_trained(s, 0, 0, 0);
+    test_ok(server_finish(s->server, &err), &err);
+    assert_trained(s, 1, 1, 2);
+    close_stage(s);
+}
+
+/* Killed between a checkpoint and the record of its step: the run that goes on has it. */
+static void a_checkpoint_whose_step_is_not_on_record_is_recorded(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    for (int known = 0; known < 2; known++) {
+        stage *s = open_stage();
+        come(s, ANN);
+        want(s, ANN, GROUP);
+        for (uint32_t i = 0; i < GROUP; i++) deliver(s, ANN, episode_of(s, task_id(false, 1, i), 0));
+        if (known) test_ok(store_put_step(s->store, 1, HASH, 7, 8, &err), &err);
+        server_free(s->server);
+        open_server(s);
+        test_ok(server_restore(s->server, 1, &err), &err);
+        publish(s, 1);
+        assert_trained(s, 1, known ? 7 : 1, known ? 8 : GROUP);
+        close_stage(s);
+    }
+}
 
 static void an_actor_with_old_weights_is_told_again_but_not_at_once(void **state)
 {
@@ -539,6 +589,8 @@ static void a_score_that_is_lost_is_asked_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_last_version_is_on_record_though_nobody_looks_again),
+        cmocka_unit_test(a_checkpoint_whose_step_is_not_on_record_is_recorded),
         cmocka_unit_test(an_actor_with_old_weights_is_told_again_but_not_at_once),
         cmocka_unit_test(chunks_are_sent_to_who_reads),
         cmocka_unit_test(work_that_can_not_be_sent_waits_or_goes_to_another_and_is_not_lost),
