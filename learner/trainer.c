@@ -596,6 +596,18 @@ static void keep_memory(trainer *t)
     trainer_memory_save(t, t->before);
 }
 
+/* Who hands groups over has held them against the run's limits; what no sampler could have drawn is not trained on even
+ * if they have not. */
+static int check_groups(const trainer *t, const group *const *groups, int n_groups, error *err)
+{
+    for (int g = 0; g < n_groups; g++)
+        for (uint32_t i = 0; i < groups[g]->n; i++)
+            if (trajectory_check(&groups[g]->episodes[i]->tokens, t->w->table->config.vocab, err) != OK)
+                return error_within(err, "sample %" PRIu32 " of row %" PRIu64, groups[g]->episodes[i]->sample,
+                                    groups[g]->prompt_id + 1);
+    return OK;
+}
+
 static int learn(trainer *t, const group *const *groups, int n_groups, int64_t version, metrics *out, error *err)
 {
     const uint64_t sent = t->shard ? t->config.comm->sent : 0;
@@ -625,7 +637,8 @@ static int step(trainer *t, const group *const *groups, int n_groups, metrics *o
     const int64_t began = clock_us(), version = t->w->version + 1;
     arena_reset(t->step);
     keep_memory(t);
-    if (learn(t, groups, n_groups, version, out, err) != OK) return error_within(err, "step %" PRId64, version);
+    if (check_groups(t, groups, n_groups, err) != OK || learn(t, groups, n_groups, version, out, err) != OK)
+        return error_within(err, "step %" PRId64, version);
     if (trainer_moving_reference(t) && version % t->config.reference_every == 0) copy_weights(t->reference, t->w);
     metrics_set(out, "timing_s/update_actor", (double)(clock_us() - began) * 1e-6);
     return OK;

@@ -82,6 +82,7 @@ void trainer_free(trainer *t);
  * stays as it is: moments, the count of updates, what is remembered of objectives (cosines, trends, importances).
  *
  * Writes its metrics under the field's names (actor/pg_loss, actor/grad_norm, reward/NAME/mean, training/...).
+ * ERR_PARSE for an episode with tokens or logprobs that can't be (trajectory_check); nothing was changed.
  * ERR_STATE, naming the step and the parameter, when the gradient is not finite (nothing was changed) or weights and
  * moments are not after the update: then they are not sealed, and must not be published or saved. ERR_MEMORY when there
  * was no room for what the step holds. Either way the trainer takes no further step, but may be saved when

@@ -333,10 +333,8 @@ static void check_silence(const char *what, const trainer_config *config, bool m
         plan p = { .config = *config, .silent = 3 };
         on_all_ranks(size, train, ranks, &p);
         if (!(farthest(alone.weights[0], p.weights[0], n) < 1e-6)) fail_msg("%s, %d learners", what, size);
-        for (int r = 0; r < size; r++) {
-            assert_memory_equal(p.weights[0], p.weights[r], sizeof(float) * (size_t)n);
-            free(p.weights[r]), free(p.moments[r]);
-        }
+        for (int r = 1; r < size; r++) assert_memory_equal(p.weights[0], p.weights[r], sizeof(float) * (size_t)n);
+        for (int r = 0; r < size; r++) free(p.weights[r]), free(p.moments[r]);
     }
     free(before.weights[0]), free(before.moments[0]);
     free(alone.weights[0]), free(alone.moments[0]);

@@ -367,6 +367,27 @@ static void a_moment_that_is_not_finite_stops_the_step_by_name(void **state)
     }
 }
 
+static void a_logprob_that_is_none_is_refused_with_its_sample(void **state)
+{
+    (void)state;
+    static const float ODD[] = { NAN, INFINITY, -INFINITY, 0.5f };
+    for (int i = 0; i < 4; i++) {
+        tiny t = tiny_open(3);
+        error err = { 0 };
+        metrics *m = metrics_new();
+        const trainer_config c = config_of(1e-3);
+        trainer *tr = trainer_new(&c, t.w, &err);
+        group *g = recorded_group(&t, (double[]){ 1, 0, 0.5, 0 }, 4);
+        g->episodes[2]->tokens.logprob[4] = ODD[i];
+        assert_int_equal(trainer_step(tr, (const group *const *)&g, 1, m, &err), ERR_PARSE);
+        assert_non_null(strstr(err.text, "step 1: sample 2 of row 1: token 4: behaviour logprob"));
+        trainer_free(tr);
+        group_free(g);
+        metrics_free(m);
+        tiny_close(&t);
+    }
+}
+
 static void a_model_with_a_nan_is_refused(void **state)
 {
     (void)state;
@@ -390,6 +411,7 @@ int main(void)
         cmocka_unit_test(without_a_signal_the_kl_alone_moves_the_policy),
         cmocka_unit_test(dead_groups_beside_live_ones_are_held_by_the_kl),
         cmocka_unit_test(a_moment_that_is_not_finite_stops_the_step_by_name),
+        cmocka_unit_test(a_logprob_that_is_none_is_refused_with_its_sample),
         cmocka_unit_test(a_model_with_a_nan_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
