@@ -1,0 +1,136 @@
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/process.h"
+#include "cli/recipe_read.h"
+#include "env/tools/lua.h"
+#include "env/tools/python.h"
+#include "lua/bind.h"
+
+typedef struct tooling {
+    const recipe *r;
+    router *router;
+    error *err;
+    int rc;
+} tooling;
+
+static double number_field(lua_State *L, const char *name)
+{
+    lua_getfield(L, -1, name);
+    const double v = lua_tonumber(L, -1);
+    lua_pop(L, 1);
+    return v;
+}
+
+/* "numpy,sympy" of the list on top of the stack. */
+static void package_names(lua_State *L, str *out)
+{
+    lua_getfield(L, -1, "packages");
+    for (lua_Integer i = 1; lua_istable(L, -1) && i <= luaL_len(L, -1); i++) {
+        lua_rawgeti(L, -1, i);
+        str_printf(out, "%s%s", i > 1 ? "," : "", lua_tostring(L, -1));
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+/* T.python has checked the values. */
+static int add_python(tooling *t, lua_State *L)
+{
+    tool made;
+    str packages = { 0 };
+    lua_getfield(L, -1, "sandbox");
+    const char *sandbox = lua_isnil(L, -1) ? "auto" : lua_tostring(L, -1);
+    static const char *const MODES[] = { "auto", "landlock", "none", NULL };
+    int mode = 0;
+    while (MODES[mode] && strcmp(MODES[mode], sandbox) != 0) mode++;
+    if (!MODES[mode])
+        return error_set(t->err, ERR_ARGUMENT, "T.python: sandbox is \"auto\", \"landlock\" or \"none\", not \"%.40s\"",
+                         sandbox);
+    lua_pop(L, 1);
+    package_names(L, &packages);
+    const box_config limits = { .timeout_ms = (int)(number_field(L, "timeout") * 1000),
+                                .memory_mb = (int)number_field(L, "memory_mb"),
+                                .output_bytes = (int)(number_field(L, "output_kb") * 1024),
+                                .tmp_mb = (int)number_field(L, "tmp_mb"),
+                                .mode = (box_mode)mode,
+                                .packages = packages.data };
+    const int rc = python_tool(&limits, (int)number_field(L, "at_once"), &made, t->err);
+    str_free(&packages);
+    return rc == OK ? router_add(t->router, &made, t->err) : rc;
+}
+
+/* argv of the process in which the calls of tool `name` run: this program, as a host of the recipe's tools. */
+static int host_words(const recipe *r, const char *self, const char *name, const char **words, int max, error *err)
+{
+    int n = 0;
+    if (r->n_words + 5 > max) return error_set(err, ERR_LIMIT, "%d arguments are the most", max - 5);
+    words[n++] = self, words[n++] = "tool-host", words[n++] = r->path, words[n++] = name;
+    for (int i = 0; i < r->n_words; i++) words[n++] = r->words[i];
+    words[n] = NULL;
+    return OK;
+}
+
+static int add_written(tooling *t, lua_State *L)
+{
+    enum { MOST_WORDS = 256 };
+    const char *words[MOST_WORDS];
+    char self[RECIPE_PATH];
+    tool made;
+    const int top = lua_gettop(L);
+    const int timeout_ms = (int)(number_field(L, "timeout") * 1000);
+    lua_getfield(L, top, "name");
+    lua_getfield(L, top, "description");
+    lua_getfield(L, top, "parameters");
+    json_t *parameters =
+        lua_isnil(L, -1) ? json_pack("{s:s, s:{}}", "type", "object", "properties") : bind_to_json(L, -1);
+    char *text = json_text(parameters, true);
+    json_decref(parameters);
+    const lua_tool_config written = { .name = lua_tostring(L, top + 1),
+                                      .description = lua_isnil(L, top + 2) ? "" : lua_tostring(L, top + 2),
+                                      .parameters = text,
+                                      .timeout_ms = timeout_ms,
+                                      .host = words };
+    int rc = process_self_path(self, sizeof self, t->err);
+    if (rc == OK) rc = host_words(t->r, self, written.name, words, MOST_WORDS, t->err);
+    if (rc == OK) rc = lua_tool(&written, &made, t->err);
+    if (rc == OK) rc = router_add(t->router, &made, t->err);
+    free(text);
+    lua_settop(L, top);
+    return rc;
+}
+
+static int add_tools(lua_State *L)
+{
+    tooling *t = lua_touserdata(L, 1);
+    config_push(L, "env.tools");
+    for (lua_Integer i = 1; lua_istable(L, 2) && i <= luaL_len(L, 2) && t->rc == OK; i++) {
+        lua_rawgeti(L, 2, i);
+        const char *kind = "";
+        if (lua_istable(L, -1)) {
+            lua_getfield(L, -1, "kind");
+            kind = lua_isnil(L, -1) ? "" : lua_tostring(L, -1);
+            lua_pop(L, 1);
+        }
+        if (strcmp(kind, "python") == 0)
+            t->rc = add_python(t, L);
+        else if (strcmp(kind, "tool") == 0)
+            t->rc = add_written(t, L);
+        else
+            t->rc = error_set(t->err, ERR_ARGUMENT, "env.tools[%d] is neither T.python{...} nor T.tool{...}", (int)i);
+        lua_settop(L, 2);
+    }
+    return 0;
+}
+
+router *recipe_router(const recipe *r, logger *lg, error *err)
+{
+    tooling t = { .r = r, .router = router_new(lg), .err = err };
+    int rc = vm_protect(r->vm, add_tools, &t, err);
+    if (rc == OK) rc = t.rc;
+    if (rc == OK) return t.router;
+    error_within(err, "%s", r->path);
+    router_free(t.router);
+    return NULL;
+}
