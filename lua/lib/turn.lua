@@ -23,8 +23,9 @@ function turn:find(mark, at, pattern)
     if begin then return begin + self.from - 1, finish + self.from - 1 end
 end
 
--- Bytes first..last of the turn.
+-- Bytes first..last of the turn. Only what is no longer in the window costs the whole turn.
 function turn:sub(first, last)
+    if first >= self.from then return self.window:sub(first - self.from + 1, last - self.from + 1) end
     local whole = table.concat(self.parts, "", 1, self.n)
     self.parts, self.n = { whole }, 1
     return whole:sub(first, last)
