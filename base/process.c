@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -27,7 +28,7 @@ typedef struct plan {
     int n_keep;
     int report_fd; /* CLOEXEC: closed by a good exec, tells errno of a bad one */
     pid_t parent;
-    bool new_group, die_with_parent;
+    bool new_group, die_with_parent, same_addresses;
 } plan;
 
 char *process_find(const char *name)
@@ -75,6 +76,7 @@ static int place_standard_fds(const plan *p)
 static int prepare_child(const plan *p)
 {
     if (p->new_group && setpgid(0, 0) != 0) return -1;
+    if (p->same_addresses) personality(ADDR_NO_RANDOMIZE); /* a container may refuse it */
     if (p->die_with_parent) {
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return -1;
         if (getppid() != p->parent) _exit(127); /* it died before the line above */
@@ -169,7 +171,7 @@ static int spawn_planned(process *out, const plan *p, int report_in, const char 
 
 int process_spawn(process *p, const char *const *argv, const process_options *options, error *err)
 {
-    static const process_options defaults = { -1, -1, -1, NULL, 0, NULL, true, true };
+    static const process_options defaults = { -1, -1, -1, NULL, 0, NULL, true, true, false };
     const process_options *o = options ? options : &defaults;
     *p = (process){ -1, -1 };
     char *path = process_find(argv[0]);
@@ -196,6 +198,7 @@ int process_spawn(process *p, const char *const *argv, const process_options *op
         .parent = getpid(),
         .new_group = o->new_group,
         .die_with_parent = o->die_with_parent,
+        .same_addresses = o->same_addresses,
     };
     int code = spawn_planned(p, &pl, report[0], argv[0], err);
     close(report[0]);

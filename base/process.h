@@ -14,6 +14,7 @@ typedef struct process_options {
     const char *const *env; /* NULL: ours */
     bool new_group;         /* own process group, so that process_kill_group reaches its children */
     bool die_with_parent;   /* PR_SET_PDEATHSIG(SIGKILL); Linux means the thread that spawned it */
+    bool same_addresses;    /* no randomized layout, where that can be had: what prints an address prints the same */
 } process_options;
 
 typedef struct process {

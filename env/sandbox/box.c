@@ -103,7 +103,8 @@ static int spawn_python(box *b, const char *python, int theirs, int filter, int 
                                       .n_pass_fds = 2,
                                       .env = ENVIRONMENT,
                                       .new_group = true,
-                                      .die_with_parent = true };
+                                      .die_with_parent = true,
+                                      .same_addresses = true };
     return process_spawn(&b->zygote, argv, &options, err);
 }
 
