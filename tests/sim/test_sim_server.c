@@ -169,6 +169,7 @@ static void close_server(world *w)
 {
     whole *x = of(w);
     void *item;
+    under_way = x;
     x->dead = true; /* a killed process says no goodbye */
     server_free(x->server);
     while (queue_pop(x->steps, &item, 0) == OK) step_batch_free(item);
