@@ -72,9 +72,17 @@ kind_of() { # PID: what it is, for the tally
 
 steps_done() { grep -c '"event": "step"' "$work/live/metrics.jsonl" 2> /dev/null || true; }
 
-start() { # words of `troupe train`
-    "$troupe" train "$@" >> "$work/out" 2>&1 &
-    supervisor=$!
+start() { # words of `troupe train`; its status goes to a file. In a shell of its own, which tells nobody who was killed
+    rm -f "$work/pid" "$work/status"
+    (
+        exec 2> /dev/null
+        "$troupe" train "$@" >> "$work/out" 2>&1 &
+        echo $! > "$work/pid.new" && mv "$work/pid.new" "$work/pid"
+        wait $!
+        echo $? > "$work/status.new" && mv "$work/status.new" "$work/status"
+    ) &
+    while [ ! -f "$work/pid" ]; do sleep 0.01; done
+    supervisor=$(< "$work/pid")
 }
 
 gone() { # the supervisor was killed: whoever it started must end by itself
@@ -96,7 +104,7 @@ act() { # one thing to one process; the supervisor is only killed, since who sto
     kind=$(kind_of "$victim")
     [ "$kind" = supervisor ] && [ $((RANDOM % 4)) -gt 0 ] && return
     # a lost tool call is a failed episode, and a run with more than 5 % of those ends by its own rule
-    [ "$kind" = box ] && [ $((RANDOM % 4)) -gt 0 ] && return
+    [ "$kind" = box ] && [ $((RANDOM % 2)) -gt 0 ] && return
     what=KILL
     [ "$kind" != supervisor ] && [ $((RANDOM % 5)) -lt 2 ] && what=STOP
     kill -"$what" "$victim" 2> /dev/null || return 0
@@ -138,9 +146,8 @@ one_run() {
         now=$(steps_done)
         [ "${now:-0}" = "$steps" ] || { steps=${now:-0} moved=$SECONDS; }
         [ $((SECONDS - moved)) -lt $hang_s ] || fail "no step for $hang_s s"
-        kill -0 "$supervisor" 2> /dev/null && continue
-        status=0
-        { wait "$supervisor" || status=$?; } 2> /dev/null
+        [ -f "$work/status" ] || continue
+        status=$(< "$work/status")
         gone
         [ $status = 0 ] && return
         [ $status = 137 ] || fail "the run ended with status $status: $(tail -n 1 "$work/out")"
