@@ -155,8 +155,18 @@ static void draw_step(progress *p, const json_t *line)
     for (int i = 0; i < f.n; i++) str_printf(&p->line, "%s%s", i ? "  " : "", f.items[i].text);
 }
 
-/* The terminal may have become narrower since the line was drawn, or be narrower than its first field. */
-static size_t visible(const progress *p) { return p->line.len < columns(p) ? p->line.len : columns(p); }
+/* Bytes of the line that fit: the terminal may have become narrower since it was drawn, or be narrower than its first
+ * field. */
+static size_t visible(const progress *p)
+{
+    const size_t most = columns(p);
+    size_t n = 0, shown = 0;
+    for (; n < p->line.len; n++) {
+        shown += ((unsigned char)p->line.data[n] & 0xc0) != 0x80;
+        if (shown > most) break;
+    }
+    return n;
+}
 
 static void show(progress *p, bool whole_line)
 {

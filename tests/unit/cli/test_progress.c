@@ -119,7 +119,10 @@ static void a_narrow_terminal_keeps_the_time_left(void **state)
     "2.5, \"tools/calls\": 4, \"tools/success_rate\": 0.75, \"perf/throughput\": 15000, \"training/staleness/mean\": " \
     "0.5}"
     static const char *const LINES[] = { STEP("3"), STEP("4"), STEP("5"), NULL };
-    static char text[1 << 14];
+    /* Letters of two bytes are one column wide. */
+    static const char *const WIDE[] = { "{\"event\": \"step\", \"step\": 3, \"reward/genauigkeit_äöüäöü/mean\": 0.5}",
+                                        NULL };
+    static char text[1 << 14], wide[1 << 12];
     for (unsigned short columns = 20; columns <= 200; columns++) {
         if (!on_terminal(columns, LINES, text, sizeof text)) skip();
         const char *last = strrchr(text, '\r');
@@ -130,6 +133,9 @@ static void a_narrow_terminal_keeps_the_time_left(void **state)
         if (columns >= 22 && !strstr(last, " left")) fail_msg("%u columns: %s", columns, last);
         if (columns >= 40 && !strstr(last, "accuracy 0.50")) fail_msg("%u columns: %s", columns, last);
         if (columns >= 80 && !strstr(last, "brevity 0.25")) fail_msg("%u columns: %s", columns, last);
+        if (!on_terminal(columns, WIDE, wide, sizeof wide)) skip();
+        if (columns >= 40 && !strstr(wide, "genauigkeit_\xc3\xa4\xc3\xb6\xc3\xbc\xc3\xa4\xc3\xb6\xc3\xbc 0.50"))
+            fail_msg("%u columns: %s", columns, wide);
         if (columns >= 110 && !strstr(last, "staleness 0.5")) fail_msg("%u columns: %s", columns, last);
     }
 #undef STEP
