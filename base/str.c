@@ -192,7 +192,7 @@ char *xstrdup(const char *s) { return s ? xstrndup(s, strlen(s)) : NULL; }
 enum { WORD = 64 };
 
 /* Levenshtein with swapped neighbours as one edit; words of WORD letters and more are never near anything. */
-static size_t edit_distance(const char *a, const char *b)
+size_t str_distance(const char *a, const char *b)
 {
     size_t n = strlen(a), m = strlen(b), row[3][WORD + 1];
     if (n > WORD || m > WORD) return SIZE_MAX;
@@ -219,7 +219,7 @@ const char *str_nearest(const char *word, const char *const *names)
     const size_t len = strlen(word), third = (len + 2) / 3;
     size_t best = third > 3 ? 4 : third < len ? third + 1 : len;
     for (; *names; names++) {
-        size_t distance = edit_distance(word, *names);
+        size_t distance = str_distance(word, *names);
         if (distance < best) {
             best = distance;
             nearest = *names;

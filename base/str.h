@@ -41,6 +41,8 @@ void *xmalloc(size_t bytes); /* these end the process with a sentence instead of
 void *xcalloc(size_t n, size_t bytes);
 void *xrealloc(void *p, size_t bytes);
 
-/* Edit distance for "did you mean": the nearest of `names` (NULL-terminated) within a third of the word's length and
+/* Letters to change, add, drop or swap with their neighbour; SIZE_MAX for words of more than 64. */
+size_t str_distance(const char *a, const char *b);
+/* For "did you mean": the nearest of `names` (NULL-terminated) within a third of the word's length and
  * three letters, or NULL. */
 const char *str_nearest(const char *word, const char *const *names);

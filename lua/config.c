@@ -110,24 +110,41 @@ static const char *in_other_section(const config_row *rows, const char *key)
     return NULL;
 }
 
-/* The right key that was most likely meant: written alike, in its section or anywhere; NULL when none is. */
-static const char *nearest_key(const config *c, const config_row *rows, const char *key)
+/* The key of the same section that is written alike, and how far it is off; NULL: none is. */
+static const char *nearest_in_section(const config_row *rows, const char *key, size_t *off)
 {
-    const char *names[MAX_ROWS + 1] = { NULL }, *lasts[MAX_ROWS + 1] = { NULL }, *whole[MAX_ROWS + 1] = { NULL };
+    const char *lasts[MAX_ROWS + 1] = { NULL }, *whole[MAX_ROWS + 1] = { NULL };
     const size_t section = (size_t)(last_name(key) - key);
-    const char *called = called_elsewhere(c, key);
-    int n = 0, in_section = 0;
-    if (called) return called;
-    for (const config_row *row = rows; row->key && n < MAX_ROWS; row++) {
-        names[n++] = row->key;
-        if (strncmp(row->key, key, section) != 0 || strchr(row->key + section, '.')) continue;
-        lasts[in_section] = row->key + section, whole[in_section++] = row->key;
+    int n = 0;
+    for (; rows->key && n < MAX_ROWS; rows++) {
+        if (strncmp(rows->key, key, section) != 0 || strchr(rows->key + section, '.')) continue;
+        lasts[n] = rows->key + section, whole[n++] = rows->key;
     }
     const char *last = str_nearest(last_name(key), lasts);
-    for (int i = 0; last && i < in_section; i++)
-        if (lasts[i] == last) return whole[i];
-    called = in_other_section(rows, key);
-    return called ? called : str_nearest(key, names);
+    for (int i = 0; last && i < n; i++)
+        if (lasts[i] == last) return *off = str_distance(last, last_name(key)), whole[i];
+    return NULL;
+}
+
+/* Of all keys; the name itself has to be near, too: that two are of one section is no likeness. */
+static const char *nearest_of_all(const config_row *rows, const char *key)
+{
+    const char *names[MAX_ROWS + 1] = { NULL };
+    int n = 0;
+    for (; rows->key && n < MAX_ROWS; rows++)
+        if (str_nearest(last_name(key), (const char *const[]){ last_name(rows->key), NULL })) names[n++] = rows->key;
+    return str_nearest(key, names);
+}
+
+/* The right key that was most likely meant; NULL when none is near. */
+static const char *nearest_key(const config *c, const config_row *rows, const char *key)
+{
+    size_t off = 0;
+    const char *called = called_elsewhere(c, key), *beside = nearest_in_section(rows, key, &off);
+    const char *elsewhere = in_other_section(rows, key);
+    if (called) return called;
+    if (beside && (off == 1 || !elsewhere)) return beside;
+    return elsewhere ? elsewhere : nearest_of_all(rows, key);
 }
 
 /* ---- opening ---- */
