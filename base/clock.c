@@ -14,6 +14,8 @@ int64_t clock_ms(void) { return read_us(CLOCK_MONOTONIC) / 1000; }
 
 int64_t clock_us(void) { return read_us(CLOCK_MONOTONIC); }
 
+int64_t clock_cpu_us(void) { return read_us(CLOCK_THREAD_CPUTIME_ID); }
+
 int64_t clock_unix_ms(void) { return read_us(CLOCK_REALTIME) / 1000; }
 
 void clock_iso8601(int64_t unix_ms, char *out, size_t size)

@@ -4,13 +4,24 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A sentence that was cut is cut between two characters: half of one can't be shown, nor written as JSON. */
+static void whole_characters(char *text, size_t size, int wanted)
+{
+    if (wanted < (int)size) return;
+    size_t n = size - 1, tail = 0;
+    while (tail < 4 && tail < n && (text[n - 1 - tail] & 0xc0) == 0x80) tail++;
+    const unsigned char lead = n > tail ? (unsigned char)text[n - 1 - tail] : 0;
+    const size_t needs = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : lead >= 0xc0 ? 1 : 0;
+    if (needs > tail) text[n - 1 - tail] = 0;
+}
+
 int error_set(error *err, int code, const char *fmt, ...)
 {
     if (!err) return code;
     char text[sizeof err->text]; /* an argument may be err->text itself */
     va_list args;
     va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
+    whole_characters(text, sizeof text, vsnprintf(text, sizeof text, fmt, args));
     va_end(args);
     err->code = code;
     memcpy(err->text, text, sizeof text);

@@ -135,6 +135,23 @@ void str_json(str *s, const char *data, size_t len)
     str_putc(s, '"');
 }
 
+void str_visible(str *s, const char *data, size_t len)
+{
+    const char *end = data + len;
+    for (const char *p = data; p < end;) {
+        const size_t n = utf8_length(p, end);
+        const unsigned char c = (unsigned char)*p;
+        const bool control = c < 0x20 || c == 0x7f || (n == 2 && c == 0xc2 && (unsigned char)p[1] < 0xa0);
+        if (n > 0 && !control)
+            str_add(s, p, n);
+        else if (c == '\n' || c == '\t' || c == 0)
+            str_puts(s, c == '\n' ? "\\n" : c == '\t' ? "\\t" : "\\0");
+        else
+            for (size_t i = 0; i < (n > 0 ? n : 1); i++) str_printf(s, "\\x%02x", (unsigned)(unsigned char)p[i]);
+        p += n > 0 ? n : 1;
+    }
+}
+
 void str_cut(str *s, size_t len)
 {
     if (len >= s->len) return;

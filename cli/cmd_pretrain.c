@@ -121,7 +121,7 @@ static int open_file(session *s, const arguments *a, error *err)
 {
     char dir[PATH_BYTES], *words[MAX_OVERRIDES];
     config c = { 0 };
-    const vm_limits limits = { .memory_bytes = (size_t)1 << 30, .wall_ms = 10000 };
+    const vm_limits limits = { .memory_bytes = (size_t)1 << 30, .cpu_ms = 10000 };
     for (int i = 0; i < a->n_overrides; i++) words[i] = placed(a->overrides[i]);
     s->vm = vm_new(VM_RECIPE, &limits, path_dirname(dir, sizeof dir, a->positional[0]), err);
     const int rc =

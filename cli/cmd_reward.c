@@ -41,10 +41,10 @@ int cmd_reward(int argc, char **argv)
     return role_close(&r, rc, &err);
 }
 
-/* reward-host SCRIPT FD WALL_MS MEMORY_MB INSTRUCTIONS: only reward/scorer starts it. */
+/* reward-host SCRIPT FD CPU_MS MEMORY_MB INSTRUCTIONS: only reward/scorer starts it. */
 int cmd_reward_host(int argc, char **argv)
 {
-    static const char *const WHAT[] = { "descriptor", "wall_ms", "memory_mb", "instructions" };
+    static const char *const WHAT[] = { "descriptor", "cpu_ms", "memory_mb", "instructions" };
     int64_t numbers[4];
     error err = { 0 };
     int rc = argc == 6 ? OK : error_set(&err, ERR_ARGUMENT, "'troupe reward' and 'troupe score' start it");
@@ -52,7 +52,7 @@ int cmd_reward_host(int argc, char **argv)
         rc = value_whole(WHAT[i], argv[2 + i], 0, i ? INT64_MAX : INT_MAX, &numbers[i], &err);
     if (rc != OK) return fprintf(stderr, "troupe: reward-host: %s\n", err.text), 2;
     const scorer_config config = {
-        .script = argv[1], .wall_ms = numbers[1], .memory_mb = numbers[2], .instructions = numbers[3]
+        .script = argv[1], .cpu_ms = numbers[1], .memory_mb = numbers[2], .instructions = numbers[3]
     };
     return reward_host_main(&config, (int)numbers[0]);
 }

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/str.h"
 #include "cli/arguments.h"
 #include "cli/verbs.h"
 #include "exchange/store.h"
@@ -19,9 +20,9 @@ typedef struct scoring {
     scorer *scorer;
     dialect *dialect;
     bool json;
-    uint64_t episodes, missing;
-    score sums;   /* of each objective */
-    score counts; /* how many had it */
+    uint64_t episodes, missing, unread; /* unread: rows that are none */
+    score sums;                         /* of each objective */
+    score counts;                       /* how many had it */
 } scoring;
 
 static int usage(FILE *to)
@@ -30,7 +31,7 @@ static int usage(FILE *to)
                 "       troupe score REWARD.lua RUN/rollouts.db [--timeout MS] [--json]\n\n"
                 "  --dialect NAME  how the answer stands in a response: xml (default), qwen, or a dialect file\n"
                 "  --json          a line of JSON an episode\n"
-                "  --timeout MS    wall clock of one call (default 1000)\n\n"
+                "  --timeout MS    CPU time of one call (default 1000)\n\n"
                 "A line of FILE.jsonl is a data row with the model's \"response\": {\"prompt\": ..., \"answer\": ..., "
                 "\"response\": ...}\n"
                 "example: troupe score recipes/calculator/reward.lua runs/calculator/rollouts.db\n");
@@ -64,40 +65,69 @@ static void print_values(const score *sc)
     putchar('\n');
 }
 
-static void print_json(uint64_t number, const score *sc)
+static const char *status_name(const score *sc)
 {
-    json_t *values = json_object(), *line = json_pack("{s:I, s:s}", "episode", (json_int_t)number, "status",
-                                                      sc->status == SCORE_OK       ? "ok"
-                                                      : sc->status == SCORE_SCRIPT ? "script"
-                                                                                   : "machine");
+    return sc->status == SCORE_OK ? "ok" : sc->status == SCORE_SCRIPT ? "script" : "machine";
+}
+
+/* The row's "id", whatever it is, so that lines can be joined with the data again. */
+static json_t *id_of(const char *row)
+{
+    json_t *parsed = row ? json_loads(row, JSON_ALLOW_NUL, NULL) : NULL;
+    json_t *id = json_incref(json_object_get(parsed, "id"));
+    json_decref(parsed);
+    return id ? id : json_null();
+}
+
+static void print_json(const char *row, uint64_t number, const char *status, const score *sc)
+{
+    json_t *values = json_object(), *line = json_object();
+    json_object_set_new(line, "id", id_of(row));
+    json_object_set_new(line, "episode", json_integer((json_int_t)number));
+    json_object_set_new(line, "status", json_string(status));
     for (int i = 0; i < sc->n_values; i++)
         json_object_set_new(values, sc->values[i].name,
                             isfinite(sc->values[i].value) ? json_real(sc->values[i].value) : json_null());
     json_object_set_new(line, "objectives", values);
-    if (sc->error) json_object_set_new(line, "error", json_string(sc->error));
-    if (sc->info) json_object_set_new(line, "info", json_loads(sc->info, JSON_DECODE_ANY, NULL));
+    json_object_set_new(line, "error", json_bytes(sc->error));
+    if (sc->info) json_object_set_new(line, "info", json_loads(sc->info, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL));
     char *text = json_text(line, false);
     puts(text);
     free(text);
     json_decref(line);
 }
 
+static void print_score(scoring *s, const char *row, const char *status, const score *sc)
+{
+    if (s->json)
+        print_json(row, s->episodes + 1, status, sc);
+    else
+        printf("%" PRIu64 ": ", s->episodes + 1), print_values(sc);
+    add(s, sc);
+}
+
 static void score_one(scoring *s, const task *t, const episode *e)
 {
     score sc;
     scorer_score(s->scorer, t, e, &sc);
-    if (s->json)
-        print_json(s->episodes + 1, &sc);
-    else
-        printf("%" PRIu64 ": ", s->episodes + 1), print_values(&sc);
-    add(s, &sc);
+    print_score(s, t->row, status_name(&sc), &sc);
     score_reset(&sc);
+}
+
+/* A line that is no row costs itself: it has a number, no score, and the reason. */
+static void say_unread(scoring *s, const char *row, const error *why)
+{
+    const score sc = { .status = SCORE_SCRIPT, .error = (char *)(uintptr_t)why->text };
+    s->unread++;
+    print_score(s, row, "row", &sc);
 }
 
 static void print_summary(const scoring *s)
 {
     if (s->json) return;
-    printf("%" PRIu64 " episodes, %" PRIu64 " without a score\n", s->episodes, s->missing);
+    printf("%" PRIu64 " episodes, %" PRIu64 " without a score", s->episodes, s->missing);
+    if (s->unread) printf(" (%" PRIu64 " of them are lines that could not be read)", s->unread);
+    putchar('\n');
     for (int i = 0; i < s->sums.n_values; i++)
         printf("  %-24s mean %.4f over %.0f\n", s->sums.values[i].name,
                s->sums.values[i].value / s->counts.values[i].value, s->counts.values[i].value);
@@ -105,22 +135,36 @@ static void print_summary(const scoring *s)
 
 /* ---- in ---- */
 
-static int score_line(scoring *s, const char *line, size_t len, error *err)
+/* The text of a JSON string; a NUL in it, which no text of ours can hold, becomes U+FFFD. The caller frees. */
+static char *text_of(const json_t *string)
+{
+    const char *p = json_string_value(string);
+    str text = { 0 };
+    for (size_t len = json_string_length(string), n; len > 0; p += n, len -= n) {
+        n = *p ? strnlen(p, len) : 1;
+        str_add(&text, *p ? p : "\xef\xbf\xbd", *p ? n : 3);
+    }
+    return str_take(&text);
+}
+
+/* A row with its response. On an error its row, when there is one, is in *text (the caller frees). */
+static int score_line(scoring *s, const char *line, size_t len, char **text, error *err)
 {
     const char *response = NULL;
     json_t *row = json_parse(line, len, "row", err);
     if (!row) return err->code;
     int rc = json_need_string(row, "response", "row", &response, err);
+    *text = json_text(row, false);
     if (rc == OK) {
-        task t = { .group_size = 1, .max_tokens = 1, .row = json_text(row, false), .id = s->episodes };
+        const task t = { .group_size = 1, .max_tokens = 1, .row = *text, .id = s->episodes };
         episode *e = episode_new(&t);
-        e->text = xstrdup(response);
-        e->transcript = xstrdup(response);
+        e->text = text_of(json_object_get(row, "response"));
+        e->transcript = xstrdup(e->text);
         e->stop = STOP_EOS;
-        rc = dialect_answer(s->dialect, e->text, strlen(e->text), &e->answer, err);
+        if (strlen(e->text) <= MAX_ROW_BYTES) /* a larger one is named by the scorer */
+            rc = dialect_answer(s->dialect, e->text, strlen(e->text), &e->answer, err);
         if (rc == OK) score_one(s, &t, e);
         episode_free(e);
-        task_reset(&t);
     }
     json_decref(row);
     return rc;
@@ -128,18 +172,26 @@ static int score_line(scoring *s, const char *line, size_t len, error *err)
 
 static int score_lines(scoring *s, const char *path, error *err)
 {
+    static const char MARK[] = "\xef\xbb\xbf"; /* that some editors put before UTF-8 */
     size_t len;
-    int number = 1, rc = OK;
+    int number = 1;
     char *text = file_read(path, MAX_FILE, &len, err);
     if (!text) return err->code;
-    for (char *line = text, *end; rc == OK && line < text + len; line = end + 1, number++) {
+    char *line = len >= 3 && memcmp(text, MARK, 3) == 0 ? text + 3 : text;
+    for (char *end; line < text + len; line = end + 1, number++) {
+        char *row = NULL;
         end = memchr(line, '\n', len - (size_t)(line - text));
         if (!end) end = text + len;
-        if (end > line && (rc = score_line(s, line, (size_t)(end - line), err)) != OK)
+        const bool blank = strspn(line, " \t\r") >= (size_t)(end - line);
+        if (!blank && score_line(s, line, (size_t)(end - line), &row, err) != OK) {
             error_within(err, "%s:%d", path, number);
+            say_unread(s, row, err);
+        }
+        free(row);
     }
     free(text);
-    return rc;
+    if (s->episodes > 0 && s->unread == s->episodes) return err->code; /* not one row: the last line's reason */
+    return OK;
 }
 
 static int score_row(void *ctx, const char *row, episode *e, score *old)
@@ -186,7 +238,7 @@ int cmd_score(int argc, char **argv)
     const char *file = a.positional[1];
     const size_t len = strlen(file);
     const bool database = len > 3 && strcmp(file + len - 3, ".db") == 0;
-    const scorer_config config = { .script = a.positional[0], .wall_ms = timeout_ms };
+    const scorer_config config = { .script = a.positional[0], .cpu_ms = timeout_ms, .fixed_order = true };
     int rc = scorer_check_script(&config, &err);
     if (rc == OK) rc = (s.scorer = scorer_new(&config, &err)) ? OK : err.code;
     if (rc == OK && !database) rc = (s.dialect = dialect_new(dialect_name, NULL, "[]", &err)) ? OK : err.code;

@@ -433,7 +433,7 @@ static int read_values(lua_State *L)
 scorer_config recipe_scorer(const recipe *r)
 {
     return (scorer_config){ .script = r->reward_script,
-                            .wall_ms = (int64_t)r->reward_timeout_ms,
+                            .cpu_ms = (int64_t)r->reward_timeout_ms,
                             .memory_mb = (int64_t)r->reward_memory_mb };
 }
 
@@ -484,7 +484,7 @@ char *recipe_override(const char *word)
 
 recipe *recipe_open(const char *path, const char *const *overrides, int n_overrides, error *err)
 {
-    const vm_limits limits = { .memory_bytes = (size_t)1 << 30, .instructions = 1000000000, .wall_ms = 10000 };
+    const vm_limits limits = { .memory_bytes = (size_t)1 << 30, .instructions = 1000000000, .cpu_ms = 10000 };
     recipe *r = xcalloc(1, sizeof *r);
     config *c = r->config = xcalloc(1, sizeof *c);
     snprintf(r->path, sizeof r->path, "%s", path);

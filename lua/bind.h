@@ -3,14 +3,35 @@
 
 #include <jansson.h>
 #include <lua.h>
+#include <stdbool.h>
 
 /* Registers the C modules in the table on top of the stack: troupe.json, troupe.regex, troupe.math. */
 void bind_modules(lua_State *L);
 int bind_json_open(lua_State *L);
 int bind_regex_open(lua_State *L);
 int bind_math_open(lua_State *L);
+/* Into the string library on top: find, match, gmatch, gsub, rep. */
+void bind_string_replace(lua_State *L);
+/* Builds the environment that every chunk gets and leaves it in the registry as "troupe.env". */
+int bind_libraries(lua_State *L);
+
+/* What a VM knows (vm.c): whether so much more memory fits its cap; where a recipe's modules are ("" for nowhere); how
+ * much of `bytes` print may still say, which is then taken. */
+bool bind_fits(lua_State *L, size_t bytes);
+const char *bind_module_dir(lua_State *L);
+size_t bind_print_room(lua_State *L, size_t bytes);
+/* Memory that is not Lua's but counts in the same cap: NULL beyond it. `owner` is bind_owner's. */
+void *bind_owner(lua_State *L);
+void *bind_outside(size_t bytes, void *owner);
+void bind_outside_free(void *p, void *owner);
 
 /* Pushes a JSON value as Lua tables, strings, numbers (null becomes nil; depth is bounded by the parser). */
 void bind_push_json(lua_State *L, const json_t *value);
+/* The same, nothing lost: null is json.null, an empty list is written as one again. */
+void bind_push_json_whole(lua_State *L, const json_t *value);
+/* Pushes a keeper for memory of C's while Lua may raise: put the pointer where the result points; it is released by
+ * bind_let_go, or by the collector. */
+void *bind_hold(lua_State *L, void (*release)(void *p));
+void bind_let_go(lua_State *L, int index);
 /* The value at `index` as JSON; raises for functions, cycles (by depth) and mixed tables. The caller owns it. */
 json_t *bind_to_json(lua_State *L, int index);

@@ -1,27 +1,75 @@
 #include "lua/bind_episode.h"
 
 #include <lauxlib.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/str.h"
 #include "lua/bind.h"
+
+/* A field that the row lacks is nil, as optional fields are; one that is spelled almost like a field of the row is a
+ * mistake, which would be a silent 0 for every row. What only has more at its end (answers, answer2) is another field.
+ */
+static int missing_field(lua_State *L)
+{
+    if (lua_type(L, 2) != LUA_TSTRING) return 0;
+    const char *word = lua_tostring(L, 2);
+    for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING) continue;
+        const char *name = lua_tostring(L, -2);
+        size_t same = 0;
+        while (word[same] && word[same] == name[same]) same++;
+        const bool longer = !word[same] || !name[same] || strspn(word + same, "0123456789_") == strlen(word + same);
+        if (longer || !str_nearest(word, (const char *const[]){ name, NULL })) continue;
+        return luaL_error(L, "task has no field '%s': did you mean '%s'? (rawget(task, '%s') asks without this error)",
+                          word, name, word);
+    }
+    return 0;
+}
+
+/* One metatable for all, which no script can reach. */
+static void guard(lua_State *L, const char *name, lua_CFunction index)
+{
+    if (luaL_newmetatable(L, name)) {
+        lua_pushcfunction(L, index);
+        lua_setfield(L, -2, "__index");
+        lua_pushboolean(L, 0);
+        lua_setfield(L, -2, "__metatable");
+    }
+    lua_setmetatable(L, -2);
+}
+
+static void release_json(void *p) { json_decref(p); }
 
 void bind_push_task(lua_State *L, const task *t)
 {
     error err = { 0 };
-    json_t *row = json_parse(t->row, strlen(t->row), "task", &err);
-    if (!row) luaL_error(L, "%s", err.text);
-    bind_push_json(L, row);
-    json_decref(row);
+    const char *key;
+    json_t *item;
+    void *next;
+    json_t **row = bind_hold(L, release_json);
+    const int holder = lua_gettop(L);
+    if (!(*row = json_parse(t->row, strlen(t->row), "task", &err))) luaL_error(L, "%s", err.text);
+    json_object_foreach_safe(*row, next, key, item) /* of a row's own fields, null says that there is none */
+        if (json_is_null(item)) json_object_del(*row, key);
+    bind_push_json_whole(L, *row);
+    bind_let_go(L, holder);
+    lua_remove(L, holder);
+    if (lua_istable(L, -1)) guard(L, "troupe.task", missing_field);
 }
 
 static int unknown_field(lua_State *L)
 {
-    return luaL_error(L,
-                      "episode has no field '%s' (it has id, text, transcript, answer, turns, tool_calls, tokens, "
-                      "stop_reason, wall_ms, n_shots, hint)",
-                      luaL_tolstring(L, 2, NULL));
+    static const char *const NAMES[] = { "id",     "text",        "transcript", "answer",  "turns", "tool_calls",
+                                         "tokens", "stop_reason", "wall_ms",    "n_shots", "hint",  NULL };
+    const char *word = luaL_tolstring(L, 2, NULL), *near = str_nearest(word, NAMES);
+    return luaL_error(
+        L,
+        "episode has no field '%s'%s%s%s (it has id, text, transcript, answer, turns, tool_calls, tokens, "
+        "stop_reason, wall_ms, n_shots, hint)",
+        word, near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
 static void set_string(lua_State *L, const char *field, const char *value)
@@ -91,8 +139,5 @@ void bind_push_episode(lua_State *L, const episode *e)
     lua_setfield(L, -2, "tool_calls");
     push_turns(L, e);
     lua_setfield(L, -2, "turns");
-    lua_createtable(L, 0, 1);
-    lua_pushcfunction(L, unknown_field);
-    lua_setfield(L, -2, "__index");
-    lua_setmetatable(L, -2);
+    guard(L, "troupe.episode", unknown_field);
 }

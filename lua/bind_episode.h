@@ -6,7 +6,9 @@
 
 #include "rollout/episode.h"
 
-/* Pushes the task's row as a table (task.prompt, task.answer, ...). Raises when the row is no object. */
+/* Pushes the task's row as a table (task.prompt, task.answer, ...); null in it is json.null, but for its own fields,
+ * where it is nil. Reading a field that is almost one of the row's raises with that one. Raises when the row is not
+ * JSON. */
 void bind_push_task(lua_State *L, const task *t);
 /* Pushes text, transcript, answer, turns[], tool_calls[], tokens, stop_reason, wall_ms, n_shots; reading another field
  * raises with the list. */

@@ -1,16 +1,25 @@
-/* Regular expressions by PCRE2, with a limit on the steps of a match: a catastrophic pattern is an error, not a hang.
- */
+/* Regular expressions by PCRE2. A match has a limit on its steps: a catastrophic pattern is an error, not a hang. What
+ * PCRE2 allocates counts in the VM's cap; compiled patterns are kept, the newest MAX_PATTERNS of them, so that a
+ * pattern for each row fills nothing. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
 #include <lauxlib.h>
 
+#include "base/str.h"
 #include "lua/bind.h"
 
-enum { MATCH_LIMIT = 200000, DEPTH_LIMIT = 1000, MAX_GROUPS = 32 };
-static const char REGEX_TYPE[] = "troupe.regex";
+enum {
+    MATCH_LIMIT = 200000,
+    MATCH_LIMIT_PER_BYTE = 64, /* a long text takes more steps, and none is given up for being long */
+    DEPTH_LIMIT = 10000000,    /* its memory is in the cap */
+    MAX_GROUPS = 32,
+    MAX_PATTERNS = 256,
+};
+static const char REGEX_TYPE[] = "troupe.regex", CACHE[] = "troupe.patterns", CACHED[] = "troupe.patterns.n";
 
 typedef struct regex {
+    pcre2_general_context *memory;
     pcre2_code *code;
     pcre2_match_data *match;
     pcre2_match_context *context;
@@ -22,20 +31,26 @@ static int regex_gc(lua_State *L)
     pcre2_match_data_free(r->match);
     pcre2_match_context_free(r->context);
     pcre2_code_free(r->code);
+    pcre2_general_context_free(r->memory);
     *r = (regex){ 0 };
     return 0;
 }
 
-/* The compiled pattern at `index`, from a cache of this VM. */
-static regex *compile(lua_State *L, int index)
+/* Pushes the cache, a new one when it is full: what it held goes with the next collection. */
+static void push_cache(lua_State *L)
 {
-    int code;
-    PCRE2_SIZE at, len;
-    const char *pattern = luaL_checklstring(L, index, &len);
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, "troupe.patterns");
-    lua_pushvalue(L, index);
-    if (lua_rawget(L, -2) == LUA_TUSERDATA) return lua_touserdata(L, -1);
+    lua_getfield(L, LUA_REGISTRYINDEX, CACHED);
+    const lua_Integer n = lua_tointeger(L, -1);
     lua_pop(L, 1);
+    if (n % MAX_PATTERNS == 0) {
+        lua_newtable(L);
+        lua_setfield(L, LUA_REGISTRYINDEX, CACHE);
+    }
+    lua_getfield(L, LUA_REGISTRYINDEX, CACHE);
+}
+
+static regex *new_regex(lua_State *L)
+{
     regex *r = lua_newuserdatauv(L, sizeof *r, 0);
     *r = (regex){ 0 };
     if (luaL_newmetatable(L, REGEX_TYPE)) {
@@ -43,36 +58,95 @@ static regex *compile(lua_State *L, int index)
         lua_setfield(L, -2, "__gc");
     }
     lua_setmetatable(L, -2);
-    r->code = pcre2_compile((PCRE2_SPTR)pattern, len, PCRE2_UTF | PCRE2_MATCH_INVALID_UTF, &code, &at, NULL);
-    if (!r->code) {
+    return r;
+}
+
+/* False when memory is short. */
+static bool open_regex(lua_State *L, regex *r, const char *pattern, size_t len)
+{
+    int code = 0;
+    PCRE2_SIZE at = 0;
+    pcre2_compile_context *c = NULL;
+    if (!r->memory) r->memory = pcre2_general_context_create(bind_outside, bind_outside_free, bind_owner(L));
+    if (r->memory) c = pcre2_compile_context_create(r->memory);
+    if (c) r->code = pcre2_compile((PCRE2_SPTR)pattern, len, PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C, &code, &at, c);
+    pcre2_compile_context_free(c);
+    if (c && !r->code && code != PCRE2_ERROR_NOMEMORY && code != 121) { /* 121: the same, from compiling */
         PCRE2_UCHAR why[120];
         pcre2_get_error_message(code, why, sizeof why);
         luaL_error(L, "regex: %s at character %d", (const char *)why, (int)at);
     }
-    r->match = pcre2_match_data_create(MAX_GROUPS, NULL);
-    r->context = pcre2_match_context_create(NULL);
-    pcre2_set_match_limit(r->context, MATCH_LIMIT);
-    pcre2_set_depth_limit(r->context, DEPTH_LIMIT);
+    if (r->code) r->match = pcre2_match_data_create(MAX_GROUPS, r->memory);
+    if (r->match) r->context = pcre2_match_context_create(r->memory);
+    if (r->context) pcre2_set_depth_limit(r->context, DEPTH_LIMIT);
+    return r->context != NULL;
+}
+
+/* The compiled pattern at `index`; leaves it on the stack. */
+static regex *compile(lua_State *L, int index)
+{
+    size_t len;
+    const char *pattern = luaL_checklstring(L, index, &len);
+    lua_getfield(L, LUA_REGISTRYINDEX, CACHE);
+    if (lua_istable(L, -1)) {
+        lua_pushvalue(L, index);
+        if (lua_rawget(L, -2) == LUA_TUSERDATA) return lua_touserdata(L, -1);
+    }
+    regex *r = new_regex(L);
+    if (!open_regex(L, r, pattern, len)) {
+        lua_gc(L, LUA_GCCOLLECT); /* patterns that nobody uses any more are outside of what Lua sees itself use */
+        if (!open_regex(L, r, pattern, len)) luaL_error(L, "not enough memory for this regex");
+    }
+    push_cache(L);
     lua_pushvalue(L, index);
-    lua_pushvalue(L, -2);
-    lua_rawset(L, -4);
+    lua_pushvalue(L, -3);
+    lua_rawset(L, -3);
+    lua_getfield(L, LUA_REGISTRYINDEX, CACHED);
+    lua_pushinteger(L, lua_tointeger(L, -1) + 1);
+    lua_setfield(L, LUA_REGISTRYINDEX, CACHED);
+    lua_pop(L, 2);
     return r;
 }
 
+/* The text at `index` as UTF-8, checked once and not at each match: what is none becomes U+FFFD, in a copy. */
+static const char *checked_text(lua_State *L, int index, size_t *len)
+{
+    const char *text = luaL_checklstring(L, index, len), *end = text + *len, *p = text;
+    for (size_t n; p < end && (n = utf8_length(p, end)) > 0;) p += n;
+    if (p == end) return text;
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    luaL_addlstring(&b, text, (size_t)(p - text));
+    while (p < end) {
+        const size_t n = utf8_length(p, end);
+        luaL_addlstring(&b, n > 0 ? p : "\xef\xbf\xbd", n > 0 ? n : 3);
+        p += n > 0 ? n : 1;
+    }
+    luaL_pushresult(&b);
+    lua_replace(L, index);
+    return lua_tolstring(L, index, len);
+}
+
+/* The number of groups with the whole match, 0 for no match. */
 static int run(lua_State *L, regex *r, const char *text, size_t len, size_t from)
 {
-    const int n = pcre2_match(r->code, (PCRE2_SPTR)text, len, from, 0, r->match, r->context);
+    const uint64_t limit = MATCH_LIMIT + (uint64_t)MATCH_LIMIT_PER_BYTE * len;
+    pcre2_set_match_limit(r->context, limit < UINT32_MAX ? (uint32_t)limit : UINT32_MAX);
+    const int n = pcre2_match(r->code, (PCRE2_SPTR)text, len, from, PCRE2_NO_UTF_CHECK, r->match, r->context);
+    if (n >= 0) return n == 0 ? MAX_GROUPS : n;
     if (n == PCRE2_ERROR_NOMATCH) return 0;
-    if (n == PCRE2_ERROR_MATCHLIMIT || n == PCRE2_ERROR_DEPTHLIMIT || n == PCRE2_ERROR_HEAPLIMIT)
-        return luaL_error(L, "regex gave up: too many steps on a text of %d bytes", (int)len);
-    return n < 0 ? luaL_error(L, "regex failed (PCRE2 error %d)", n) : n == 0 ? MAX_GROUPS : n;
+    const bool memory = n == PCRE2_ERROR_NOMEMORY || n == PCRE2_ERROR_HEAPLIMIT;
+    if (!memory && n != PCRE2_ERROR_MATCHLIMIT && n != PCRE2_ERROR_DEPTHLIMIT)
+        return luaL_error(L, "regex failed (PCRE2 error %d)", n);
+    return luaL_error(L, "regex gave up: %s on a text of %d bytes", memory ? "not enough memory" : "too many steps",
+                      (int)len);
 }
 
 /* regex.match(text, pattern) -> the groups (or the whole match when there are none), or nil */
 static int regex_match(lua_State *L)
 {
     size_t len;
-    const char *text = luaL_checklstring(L, 1, &len);
+    const char *text = checked_text(L, 1, &len);
     regex *r = compile(L, 2);
     const int n = run(L, r, text, len, 0);
     const PCRE2_SIZE *o = pcre2_get_ovector_pointer(r->match);
@@ -91,7 +165,7 @@ static int regex_match(lua_State *L)
 static int regex_find_all(lua_State *L)
 {
     size_t len, from = 0;
-    const char *text = luaL_checklstring(L, 1, &len);
+    const char *text = checked_text(L, 1, &len);
     regex *r = compile(L, 2);
     lua_newtable(L);
     for (lua_Integer i = 1; from <= len; i++) {
@@ -101,7 +175,8 @@ static int regex_find_all(lua_State *L)
         const int g = n > 1 && o[2] != PCRE2_UNSET ? 1 : 0;
         lua_pushlstring(L, text + o[2 * g], o[2 * g + 1] - o[2 * g]);
         lua_rawseti(L, -2, i);
-        from = o[1] > o[0] ? o[1] : o[1] + 1;
+        for (from = o[1]; o[1] == o[0];) /* empty: on behind the next character */
+            if (++from >= len || ((unsigned char)text[from] & 0xc0) != 0x80) break;
     }
     return 1;
 }

@@ -9,7 +9,7 @@
 
 const char CHAT_FAMILIES[] = "chatml, qwen2.5, qwen3, hermes3, llama3, llama3.1, mistral, gemma, phi3";
 
-static const vm_limits LIMITS = { .memory_bytes = (size_t)256 << 20, .instructions = 50000000, .wall_ms = 5000 };
+static const vm_limits LIMITS = { .memory_bytes = (size_t)256 << 20, .instructions = 50000000, .cpu_ms = 5000 };
 
 /* ---- which family ---- */
 

@@ -12,7 +12,7 @@
 #include "lua/told.h"
 
 /* A dialect is its recipe author's, or ours; the caps only keep a mistake from hanging an actor. */
-static const vm_limits LIMITS = { .memory_bytes = (size_t)256 << 20, .instructions = 50000000, .wall_ms = 2000 };
+static const vm_limits LIMITS = { .memory_bytes = (size_t)256 << 20, .instructions = 50000000, .cpu_ms = 2000 };
 
 struct dialect {
     vm *vm;

@@ -370,7 +370,8 @@ void grammar_relation(parser *p, term *out)
         if (!p->failed) items_add(p, &list, term_name(p, out));
     }
     if (p->failed) return;
-    const char *value = list.n == 3 && named && equation ? list.item[2] : NULL;
+    const bool plain = !p->failed && !strpbrk(list.item[2], "'\""); /* no letters in it: y = 2x is a line, not 2x */
+    const char *value = list.n == 3 && named && equation && plain ? list.item[2] : NULL;
     direct(&list);
     term_set(out, items_join(p, "=(", &list, ")"));
     out->value = value;

@@ -2,12 +2,14 @@
  * bytecode.
  *
  * What a script finds: base, string, table, math (without random), utf8, coroutine, and `require` of our own modules
- * (troupe, troupe.verify); a recipe may also require files beside it. Its globals are its own and read-only once the
- * script has run: nothing leaks from one call to the next through them.
+ * (troupe, troupe.verify); a recipe may also require files beside it. Globals, libraries and modules are read-only:
+ * what a script keeps, it keeps in its own locals.
  *
- * The caps are enforced by a hook that keeps raising once it has fired, so that no pcall loop swallows it. A hook can't
- * interrupt C: string.find on a hostile pattern runs on. Where the author isn't trusted (rewards), the VM therefore
- * lives in a process that can be killed (reward/scorer). One thread uses a VM. */
+ * The caps are enforced by a hook that keeps raising once it has fired, so that no pcall loop swallows it. Time is CPU
+ * time of the thread: a machine that is busy or stopped is no fault of the script's. Patterns are linear (lua/pattern)
+ * and every function in C ends soon for the memory that the cap allows; what still does not (PCRE2 on a hostile
+ * pattern) is why the VM of authors who aren't trusted (rewards) lives in a process that can be killed (reward/scorer).
+ * One thread uses a VM. */
 #pragma once
 
 #include <lua.h>
@@ -21,7 +23,7 @@ typedef enum vm_kind { VM_REWARD, VM_RECIPE } vm_kind;
 typedef struct vm_limits {
     size_t memory_bytes;  /* 0: no cap, for all three */
     int64_t instructions; /* per call */
-    int64_t wall_ms;      /* per call */
+    int64_t cpu_ms;       /* of this thread, per call */
 } vm_limits;
 
 typedef struct vm vm;
@@ -35,6 +37,10 @@ size_t vm_memory(const vm *v);
 
 /* Runs a text chunk (bytecode is refused) and leaves `n_results` values on the stack. Errors name file and line. */
 int vm_run_file(vm *v, const char *path, int n_results, error *err);
+/* The same without running: leaves the chunk on the stack, a function. Each call of it makes new locals and functions.
+ */
+int vm_load_file(vm *v, const char *path, error *err);
+void vm_push_chunk(vm *v, int ref); /* one that was kept, with its globals as at first */
 int vm_run_text(vm *v, const char *text, size_t len, const char *name, int n_results, error *err);
 
 /* The only way into a script: calls the function below its `n_args` arguments under the caps. On an error the stack is

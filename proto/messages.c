@@ -5,7 +5,7 @@
 
 #include "proto/codec.h"
 
-enum { TEXT_LIMIT = 4 << 20, TOKEN_LIMIT = 1 << 22, NAME_LIMIT = 4096, LIST_LIMIT = 4096 };
+enum { TEXT_LIMIT = MAX_ROW_BYTES, TOKEN_LIMIT = 1 << 22, NAME_LIMIT = 4096, LIST_LIMIT = 4096 };
 
 /* ---- the records of rollout/ ---- */
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -18,14 +19,28 @@
 #include "proto/messages.h"
 #include "reward/script.h"
 
-enum { GRACE_MS = 250, HOST_FD = 3, WRITE_MS = 5000, LONG_WAIT_MS = 3600000, TICK_MS = 200 };
+enum {
+    GRACE_MS = 250,      /* of CPU time, for reading and writing around the script */
+    START_MS = 1000,     /* of CPU time more for a process that has just been started */
+    TICK_MS = 200,       /* between two calls of the caller's tick */
+    SLICE_MS = 20,       /* between two looks at the host's clock */
+    PATIENCE_MS = 12000, /* on the wall, and the call's own time: then the machine is to blame */
+    STOPPED_MS = 1000,   /* a process that was stopped for so long is replaced */
+    WRITE_MS = 5000,
+    LONG_WAIT_MS = 3600000,
+    ROWS_PER_STATE = 10000, /* of a script that keeps state: then it begins anew */
+    MORE_MEMORY_MB = 2048,  /* what the largest row takes outside of the VM, and in it, beyond its cap */
+};
 
 struct scorer {
     scorer_config config;
     char *script;
     char self[1024];
     process host;
-    int fd; /* -1: no host */
+    int fd;        /* -1: no host */
+    clockid_t cpu; /* of the host */
+    bool fresh, keeps_state;
+    int64_t rows; /* since the host was started */
     str bytes;
     void (*tick)(void *ctx);
     void *tick_ctx;
@@ -85,6 +100,15 @@ int scorer_check_script(const scorer_config *config, error *err)
     return s ? OK : err ? err->code : ERR_SCRIPT;
 }
 
+static int look_at_script(scorer *s, error *err)
+{
+    script *sc = script_new(&s->config, err);
+    if (!sc) return err ? err->code : ERR_SCRIPT;
+    s->keeps_state = script_keeps_state(sc);
+    script_free(sc);
+    return OK;
+}
+
 /* The VM's own cap is tighter; this one catches what is not Lua's. A sanitizer's shadow takes terabytes of
  * addresses. */
 static void limit_memory(const scorer_config *config)
@@ -92,7 +116,7 @@ static void limit_memory(const scorer_config *config)
 #if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
     (void)config;
 #else
-    const rlim_t cap = (rlim_t)(config->memory_mb + 512) << 20;
+    const rlim_t cap = (rlim_t)(config->memory_mb + MORE_MEMORY_MB) << 20;
     setrlimit(RLIMIT_AS, &(struct rlimit){ cap, cap });
 #endif
 }
@@ -103,7 +127,9 @@ int reward_host_main(const scorer_config *config, int fd)
     str bytes = { 0 };
     limit_memory(config);
     setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
-    script *s = script_new(config, &err);
+    scorer_config trusted = *config;
+    trusted.fixed_order = true; /* who started this process has seen to it */
+    script *s = script_new(&trusted, &err);
     message m;
     while (receive_frame(fd, &m, INT64_MAX / 2) == 1) {
         score sc = { .status = SCORE_SCRIPT };
@@ -116,33 +142,41 @@ int reward_host_main(const scorer_config *config, int fd)
         const int rc = send_frame(fd, &reply, &bytes, clock_ms() + WRITE_MS);
         score_reset(&sc);
         message_reset(&m);
-        if (rc != 1) break;
+        if (rc != 1 || (s && script_keeps_state(s) && script_is_full(s))) break;
     }
     str_free(&bytes);
     script_free(s);
     return 0;
 }
 
-static void stop_host(scorer *s)
+/* How it ended, in `why`; a signal that kills from outside, or a process that had to be killed here, is not its own
+ * doing. */
+static bool stop_host(scorer *s, char *why, size_t size)
 {
-    int status;
-    if (s->fd < 0) return;
+    int status = 0;
+    char byte;
+    if (s->fd < 0) return false;
+    const bool closed = recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0; /* then it ends, or has ended */
     close(s->fd);
     s->fd = -1;
-    process_kill_group(&s->host, SIGKILL);
-    process_wait(&s->host, 2000, &status);
+    const bool ended = process_wait(&s->host, closed ? 1000 : 0, &status) == 1;
+    if (!ended) process_kill_group(&s->host, SIGKILL), process_wait(&s->host, 2000, &status);
+    if (why) process_status_text(status, why, size);
+    if (!ended) return false;
+    const int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    return sig ? sig == SIGSEGV || sig == SIGBUS || sig == SIGABRT || sig == SIGFPE || sig == SIGILL : status != 0;
 }
 
 static int start_host(scorer *s, error *err)
 {
     int pair[2];
-    char fd_text[16], wall[24], memory[24], instructions[24];
+    char fd_text[16], cpu[24], memory[24], instructions[24];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return error_sys(err, errno, "socketpair");
     snprintf(fd_text, sizeof fd_text, "%d", pair[1]);
-    snprintf(wall, sizeof wall, "%lld", (long long)s->config.wall_ms);
+    snprintf(cpu, sizeof cpu, "%lld", (long long)s->config.cpu_ms);
     snprintf(memory, sizeof memory, "%lld", (long long)s->config.memory_mb);
     snprintf(instructions, sizeof instructions, "%lld", (long long)s->config.instructions);
-    const char *const argv[] = { s->self, "reward-host", s->script, fd_text, wall, memory, instructions, NULL };
+    const char *const argv[] = { s->self, "reward-host", s->script, fd_text, cpu, memory, instructions, NULL };
     const process_options options = { .fd_in = -1,
                                       .fd_out = -1,
                                       .fd_err = -1,
@@ -153,7 +187,12 @@ static int start_host(scorer *s, error *err)
     const int rc = process_spawn(&s->host, argv, &options, err);
     close(pair[1]);
     s->fd = rc == OK ? pair[0] : -1;
-    if (rc != OK) close(pair[0]);
+    s->fresh = true;
+    s->rows = 0;
+    if (rc != OK)
+        close(pair[0]);
+    else if (clock_getcpuclockid(s->host.pid, &s->cpu) != 0)
+        s->cpu = CLOCK_MONOTONIC; /* gone already */
     return rc;
 }
 
@@ -162,12 +201,12 @@ scorer *scorer_new(const scorer_config *config, error *err)
     scorer *s = xcalloc(1, sizeof *s);
     s->config = *config;
     s->fd = -1;
-    if (s->config.wall_ms <= 0) s->config.wall_ms = 1000;
+    if (s->config.cpu_ms <= 0) s->config.cpu_ms = 1000;
     if (s->config.memory_mb <= 0) s->config.memory_mb = 64;
     if (s->config.instructions <= 0) s->config.instructions = 100000000;
     s->script = xstrdup(config->script);
     s->config.script = s->script;
-    if (scorer_check_script(&s->config, err) == OK && process_self_path(s->self, sizeof s->self, err) == OK &&
+    if (look_at_script(s, err) == OK && process_self_path(s->self, sizeof s->self, err) == OK &&
         start_host(s, err) == OK)
         return s;
     scorer_free(s);
@@ -177,7 +216,7 @@ scorer *scorer_new(const scorer_config *config, error *err)
 void scorer_free(scorer *s)
 {
     if (!s) return;
-    stop_host(s);
+    stop_host(s, NULL, 0);
     str_free(&s->bytes);
     free(s->script);
     free(s);
@@ -186,26 +225,61 @@ void scorer_free(scorer *s)
 int scorer_host_pid(const scorer *s) { return (int)s->host.pid; }
 void scorer_set_tick(scorer *s, void (*tick)(void *ctx), void *ctx) { s->tick = tick, s->tick_ctx = ctx; }
 
-/* Until there is something to read, or the deadline. */
-static void wait_awake(const scorer *s, int64_t deadline_ms)
+static int64_t host_cpu_ms(const scorer *s)
 {
-    struct pollfd pf = { .fd = s->fd, .events = POLLIN };
-    for (int64_t left; s->tick && (left = deadline_ms - clock_ms()) > 0;) {
-        if (poll(&pf, 1, left < TICK_MS ? (int)left : TICK_MS) != 0) return;
-        s->tick(s->tick_ctx);
+    struct timespec t = { 0 };
+    clock_gettime(s->cpu, &t); /* of a process that is gone: 0, and its socket says the rest */
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* SIGSTOP, or a debugger: the third word of its stat, behind the name in parentheses. */
+static bool host_is_stopped(const scorer *s)
+{
+    char path[64], text[256] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)s->host.pid);
+    FILE *f = fopen(path, "re");
+    if (!f) return false;
+    const size_t n = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    text[n] = 0;
+    const char *name_end = strrchr(text, ')');
+    return name_end && (strncmp(name_end, ") T", 3) == 0 || strncmp(name_end, ") t", 3) == 0);
+}
+
+/* Until the reply begins. 1: it does; 0: the script has used up its CPU time; -1: nobody can tell, the host is to be
+ * replaced. A host that is gone makes its socket readable. */
+static int await_reply(const scorer *s, int64_t cpu_ms)
+{
+    const int64_t began_ms = clock_ms(), cpu_began_ms = host_cpu_ms(s);
+    const int64_t most_ms = cpu_ms + GRACE_MS + (s->fresh ? s->config.cpu_ms + START_MS : 0);
+    int64_t stopped_ms = 0, ticked_ms = began_ms;
+    for (;;) {
+        struct pollfd pf = { .fd = s->fd, .events = POLLIN };
+        if (poll(&pf, 1, SLICE_MS) > 0) return 1;
+        const int64_t now_ms = clock_ms();
+        if (s->tick && now_ms - ticked_ms >= TICK_MS) s->tick(s->tick_ctx), ticked_ms = now_ms;
+        if (host_cpu_ms(s) - cpu_began_ms > most_ms) return 0;
+        if (now_ms - began_ms > PATIENCE_MS + cpu_ms) return -1;
+        if (!host_is_stopped(s))
+            stopped_ms = 0;
+        else if (!stopped_ms)
+            stopped_ms = now_ms;
+        else if (now_ms - stopped_ms > STOPPED_MS)
+            return -1;
     }
 }
 
-/* One try. 1: *out is the host's; 0: it took too long; -1: the host is gone. */
+/* One try. 1: *out is the host's; 0: the script took too long; -1: the host is gone, or as good as that. */
 static int ask(scorer *s, const task *t, const episode *e, score *out)
 {
     message m = { .type = MSG_SCORE_REQUEST, .score_request = { (task *)(uintptr_t)t, (episode *)(uintptr_t)e } };
-    int rc = send_frame(s->fd, &m, &s->bytes, clock_ms() + WRITE_MS);
     message reply = { 0 };
-    const int64_t deadline_ms = clock_ms() + s->config.wall_ms + GRACE_MS;
-    if (rc == 1) wait_awake(s, deadline_ms);
-    if (rc == 1) rc = receive_frame(s->fd, &reply, deadline_ms);
+    if (send_frame(s->fd, &m, &s->bytes, clock_ms() + WRITE_MS) != 1) return -1;
+    int rc = await_reply(s, script_cpu_ms(s->config.cpu_ms, t, e));
+    if (rc == 1 && receive_frame(s->fd, &reply, clock_ms() + WRITE_MS) != 1) rc = -1;
     if (rc != 1) return rc;
+    s->fresh = false;
+    s->rows++;
     if (reply.type != MSG_SCORE || reply.score.score->task != e->id) rc = -1;
     if (rc == 1) {
         *out = *reply.score.score;
@@ -220,10 +294,47 @@ static void missing(score *out, uint64_t id, score_status status, const char *wh
     *out = (score){ .task = id, .status = status, .error = xstrdup(why) };
 }
 
+/* What is too large to be sent, by name. */
+static bool too_large(const task *t, const episode *e, score *out)
+{
+    const struct {
+        const char *name, *text;
+    } TEXTS[] = {
+        { "response", e->text }, { "row", t->row }, { "transcript", e->transcript }, { "answer", e->answer }
+    };
+    size_t all = 0;
+    for (size_t i = 0; i < sizeof TEXTS / sizeof *TEXTS; i++) {
+        const size_t len = TEXTS[i].text ? strlen(TEXTS[i].text) : 0;
+        all += len;
+        if (len <= MAX_ROW_BYTES && all <= MAX_MESSAGE_BYTES - MAX_ROW_BYTES / 2) continue;
+        char why[200];
+        if (len <= MAX_ROW_BYTES)
+            snprintf(why, sizeof why, "row, response and transcript of %.1f MB together are above the limit of %d MB",
+                     (double)all / (1 << 20), (MAX_MESSAGE_BYTES - MAX_ROW_BYTES / 2) >> 20);
+        else
+            snprintf(why, sizeof why, "a %s of %.1f MB is above the limit of %d MB", TEXTS[i].name,
+                     (double)len / (1 << 20), MAX_ROW_BYTES >> 20);
+        missing(out, e->id, SCORE_SCRIPT, why);
+        return true;
+    }
+    return false;
+}
+
+/* A script that keeps state begins anew after so many rows, and when its process has ended for its memory. */
+static void renew(scorer *s)
+{
+    char byte;
+    const bool gone = s->fd >= 0 && recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+    if (gone || s->rows >= ROWS_PER_STATE) stop_host(s, NULL, 0);
+}
+
 void scorer_score(scorer *s, const task *t, const episode *e, score *out)
 {
     error err = { 0 };
-    char why[300];
+    char why[400], how[80] = "";
+    int own_doing = 0;
+    if (too_large(t, e, out)) return;
+    if (s->keeps_state) renew(s);
     for (int tries = 0; tries < 2; tries++) {
         if (s->fd < 0 && start_host(s, &err) != OK) {
             missing(out, e->id, SCORE_MACHINE, err.text);
@@ -231,11 +342,14 @@ void scorer_score(scorer *s, const task *t, const episode *e, score *out)
         }
         const int rc = ask(s, t, e, out);
         if (rc == 1) return;
-        stop_host(s);
+        own_doing += stop_host(s, how, sizeof how);
         if (rc < 0) continue;
-        snprintf(why, sizeof why, "%.200s: took longer than %lld ms (killed)", s->script, (long long)s->config.wall_ms);
+        snprintf(why, sizeof why, "%.200s: took more than %lld ms of CPU time (killed)", s->script,
+                 (long long)script_cpu_ms(s->config.cpu_ms, t, e));
         missing(out, e->id, SCORE_SCRIPT, why);
         return;
     }
-    missing(out, e->id, SCORE_MACHINE, "the process that runs the reward script died twice");
+    snprintf(why, sizeof why, "%.200s: the process that runs the reward script ended twice on this episode (%s)",
+             s->script, how);
+    missing(out, e->id, own_doing == 2 ? SCORE_SCRIPT : SCORE_MACHINE, why);
 }

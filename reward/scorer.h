@@ -2,11 +2,15 @@
  *
  *     worker --SCORE_REQUEST--> host process (the script's VM) --SCORE--> worker
  *
- * The script runs in a process that can be killed, because no hook stops string.find on a hostile pattern inside C. The
- * worker waits with a deadline; past it the host is killed and another started: that episode has no score
- * (SCORE_SCRIPT, with a sentence), and nothing else is harmed. A host that dies by no fault of the script's is
- * SCORE_MACHINE, after one more try. A missing score is never 0. */
+ * The script runs in a process that can be killed: some functions in C can't be stopped otherwise. What decides is the
+ * CPU time of that process. A call that uses more than its share has no score (SCORE_SCRIPT, with a sentence), its
+ * process is killed and another started. Time on the wall alone is nobody's fault: a process that is stopped, starved
+ * or killed from outside is replaced and asked once more, then it is SCORE_MACHINE. A missing score is never 0.
+ *
+ * A row, a response or a transcript above MAX_ROW_BYTES is not sent but named; it costs itself. */
 #pragma once
+
+#include <stdbool.h>
 
 #include "base/error.h"
 #include "rollout/episode.h"
@@ -14,16 +18,17 @@
 
 typedef struct scorer_config {
     const char *script;   /* path of reward.lua */
-    int64_t wall_ms;      /* a call's time; 0: 1000 */
+    int64_t cpu_ms;       /* a call's time, and a millisecond more for each KB of its longest text; 0: 1000 */
     int64_t memory_mb;    /* 0: 64 */
     int64_t instructions; /* 0: 100 million */
+    bool fixed_order;     /* rows always come in the same order: then a script may keep state between them */
 } scorer_config;
 
 typedef struct scorer scorer;
 /* ERR_SCRIPT when the script can't be loaded or returns no function: said before anything runs. */
 scorer *scorer_new(const scorer_config *config, error *err);
 void scorer_free(scorer *s);
-/* Always fills *out (score_reset when done). Returns within wall_ms and a little. */
+/* Always fills *out (score_reset when done). Returns within cpu_ms and a little on a machine that has time. */
 void scorer_score(scorer *s, const task *t, const episode *e, score *out);
 /* tick(ctx) is called several times a second while a script is waited for, by the waiting thread: a long script need
  * not make its worker look dead. NULL: nobody. */

@@ -13,7 +13,7 @@
 
 #include "base/error.h"
 
-enum { MAX_ROW_BYTES = 1 << 20 }; /* of a task's row: what the wire carries and a data set may hold */
+enum { MAX_ROW_BYTES = 16 << 20 }; /* of a task's row: what the wire carries and a data set may hold */
 
 typedef struct task {
     uint64_t id;

@@ -26,15 +26,19 @@ end
 -- Passed shares of tests by tier ({ basic = 1, medium = 0.5, ... }) under the tiers' weights; tiers without tests count for
 -- nothing, and the weights of the others are brought to 1, so that the largest reward is always 1.
 function shaping.weighted_tiers(passed, weights)
-    local sum, all = 0, 0
-    for name, share in pairs(passed) do
+    local names, sum, all = {}, 0, 0
+    for name in pairs(passed) do names[#names + 1] = name end
+    table.sort(names) -- pairs has no order, and a sum in another order is another sum
+    for _, name in ipairs(names) do
         local w = weights[name] or 0
-        sum, all = sum + w * share, all + w
+        sum, all = sum + w * passed[name], all + w
     end
     return all > 0 and sum / all or 0
 end
 
+-- An empty list is not an empty object, null is itself.
 local function same(a, b)
+    if json.kind(a) ~= json.kind(b) then return false end
     if type(a) ~= "table" or type(b) ~= "table" then return a == b end
     for k, v in pairs(a) do
         if not same(v, b[k]) then return false end

@@ -173,6 +173,34 @@ static void answers_are_scored_offline(void **state)
     test_folder_remove(dir);
 }
 
+/* What is no row costs itself: it is named with its line, and the others have their scores and their ids. */
+static void a_bad_row_costs_itself(void **state)
+{
+    (void)state;
+    char path[400], script[400];
+    char *dir = test_folder_new();
+    snprintf(path, sizeof path, "%s/a.jsonl", dir);
+    snprintf(script, sizeof script, "%s/r.lua", dir);
+    test_file_write(dir, "r.lua",
+                    "return function(task, episode) return { right = episode.answer == task.answer and 1 or 0 } end\n");
+    test_file_write(dir, "a.jsonl",
+                    "\xef\xbb\xbf{\"id\":\"first\",\"answer\":\"2\",\"response\":\"<answer>2</answer>\"}\n"
+                    "{\"id\":2,\"response\":\"\\ud800\"}\n"
+                    "{\"n\":12345678901234567890,\"response\":\"x\"}\n"
+                    "{\"n\":NaN,\"response\":\"x\"}\n\n"
+                    "{\"id\":\"silent\"}\n"
+                    "{\"id\":7,\"answer\":\"2\",\"response\":\"<answer>3</answer>\"}");
+    EXPECT(0, TROUPE("score", script, path), "1: right 1", "a.jsonl:2:", "too big integer",
+           "a.jsonl:4:", "a.jsonl:6: row: response", "6: right 0", "(4 of them are lines that could not be read)");
+    EXPECT(0, TROUPE("score", script, path, "--json"), "{\"id\":\"first\",\"episode\":1,\"status\":\"ok\"",
+           "{\"id\":\"silent\",\"episode\":5,\"status\":\"row\"", "{\"id\":7,\"episode\":6");
+    test_file_write(dir, "r.lua", "return function(task, episode) return { right = task.anwser and 1 or 0 } end\n");
+    EXPECT(0, TROUPE("score", script, path), "r.lua:1: task has no field 'anwser': did you mean 'answer'?");
+    test_file_write(dir, "a.jsonl", "nothing\n");
+    EXPECT(1, TROUPE("score", script, path), "a.jsonl:1:");
+    test_folder_remove(dir);
+}
+
 static void a_run_can_be_read_scored_again_and_drawn(void **state)
 {
     (void)state;
@@ -272,6 +300,7 @@ int main(void)
         cmocka_unit_test(text_becomes_ids_and_logits),
         cmocka_unit_test(the_probe_prints_what_transformers_computes),
         cmocka_unit_test(answers_are_scored_offline),
+        cmocka_unit_test(a_bad_row_costs_itself),
         cmocka_unit_test(a_run_can_be_read_scored_again_and_drawn),
         cmocka_unit_test(a_model_is_pretrained_and_opens_again),
         cmocka_unit_test(the_doctor_finds_the_machine_fit),

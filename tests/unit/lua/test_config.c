@@ -29,7 +29,7 @@ static bool others;
 
 static int read_text(const char *text, const char *override, settings *out, error *err)
 {
-    const vm_limits limits = { .memory_bytes = 16 << 20, .instructions = 10000000, .wall_ms = 2000 };
+    const vm_limits limits = { .memory_bytes = 16 << 20, .instructions = 10000000, .cpu_ms = 2000 };
     char *dir = test_folder_new(), path[400];
     config c = { 0 };
     snprintf(path, sizeof path, "%s/r.lua", dir);

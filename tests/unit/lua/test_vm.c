@@ -9,7 +9,7 @@
 #include "lua/vm.h"
 #include "tests/support/support.h"
 
-static const vm_limits LIMITS = { .memory_bytes = 16 << 20, .instructions = 20000000, .wall_ms = 2000 };
+static const vm_limits LIMITS = { .memory_bytes = 16 << 20, .instructions = 20000000, .cpu_ms = 2000 };
 
 static vm *new_vm(vm_kind kind, const char *dir)
 {

@@ -362,7 +362,7 @@ static void texts_longer_than_their_limit_are_refused(void **state)
     message m;
     m = sample(MSG_TASK), set_text(&m.task.task->row, MAX_ROW_BYTES + 1), must_refuse(m, "'row'");
     m = sample(MSG_EPISODE), set_text(&m.episode.episode->environment, 4097), must_refuse(m, "'environment'");
-    m = sample(MSG_EPISODE), set_text(&m.episode.episode->text, (4 << 20) + 1), must_refuse(m, "'text'");
+    m = sample(MSG_EPISODE), set_text(&m.episode.episode->text, MAX_ROW_BYTES + 1), must_refuse(m, "'text'");
     m = sample(MSG_EPISODE), set_text(&m.episode.episode->calls[1].name, 4097), must_refuse(m, "calls[1]");
     m = sample(MSG_SCORE), set_text(&m.score.score->error, 4097), must_refuse(m, "'error'");
     m = sample(MSG_WEIGHTS_CHUNK);
