@@ -18,8 +18,10 @@
 enum {
     LINGER_MS = 1000,
     QUEUE_MESSAGES = 4096,
-    FEWEST_WAITING = 4,
+    FEWEST_WAITING = 2,
     WAITING_BYTES = 16 << 20, /* of one peer's messages, before they are read: then its own side is held up */
+    READ_BYTES = 16 << 20,    /* a message up to this length is read, so that it is refused by name; a longer one costs
+                                 its sender the connection */
     MESSAGES_A_TURN = 256,
     TURN_MS = 50,
     STUCK_PATIENCES = 6, /* that a peer may owe too much before it is sent away */
@@ -63,7 +65,7 @@ static uint64_t random_number(void)
 
 static void configure(endpoint *ep)
 {
-    int64_t most = ep->server ? 0 : MAX_MESSAGE_BYTES;
+    int64_t most = ep->server ? READ_BYTES : MAX_MESSAGE_BYTES;
     for (int type = 0; type < N_MESSAGES; type++) {
         size_t *limit = &ep->config.limits[type];
         if (*limit == 0 || *limit > MAX_MESSAGE_BYTES) *limit = MAX_MESSAGE_BYTES;

@@ -223,7 +223,11 @@ static void send_giants(villain *v)
     free(e->transcript);
     e->transcript = memset(xcalloc(1, 1200001), 'x', 1200000);
     say_episode(v, e);
-    listen_for(v, 50);
+    const int32_t ids[1000] = { 0 };
+    e = forged(v, task_id(false, 1, 0));
+    for (int i = 0; i < 1000; i++) trajectory_append(&e->tokens, ROLE_OBSERVATION, ids, 1000); /* a million */
+    say_episode(v, e);
+    listen_for(v, 100);
     free(giant);
 }
 
