@@ -1,4 +1,5 @@
 /* troupe eval: plays a recipe's test questions with a model, in this process, and prints the scores. */
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -169,7 +170,7 @@ int cmd_eval(int argc, char **argv)
         rc = checks_open(r, &what, &found, &err);
         if (rc == OK && found.note[0]) log_warn(v.log, "%s", found.note);
     }
-    if (rc == OK && out && !(v.out = fopen(out, "we"))) rc = error_set(&err, ERR_IO, "can't write %s", out);
+    if (rc == OK && out && !(v.out = fopen(out, "we"))) rc = error_sys(&err, errno, "%s can't be written", out);
     if (rc == OK) rc = (p = player_new(r, model, (int)r->learner_threads, SLOTS, v.log, &err)) ? OK : err.code;
     if (rc == OK) {
         v.schedule = (scheduler_config){ .seed = (uint64_t)r->seed,

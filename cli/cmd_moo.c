@@ -165,16 +165,18 @@ static int answer_lines(moo_config *c, rng_key order, error *err)
     char *line = NULL, where[32];
     size_t room = 0;
     int rc = OK;
+    bool any = false;
     for (uint64_t n = 1; rc == OK; n++) {
         const ssize_t len = getline(&line, &room, stdin);
         if (len < 0) break;
         if (line[strspn(line, " \t\r\n")] == '\0') continue;
+        any = true;
         snprintf(where, sizeof where, "line %llu", (unsigned long long)n);
         order.stream = n;
         rc = answer(c, line, (size_t)len, where, order, &memory, err);
     }
     free(line);
-    return rc;
+    return any ? rc : error_set(err, ERR_PARSE, "no problem on standard input ('troupe moo --help' shows one)");
 }
 
 int cmd_moo(int argc, char **argv)

@@ -1,4 +1,5 @@
 /* troupe tokenize: text to ids and back, with a model's own tokenizer. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,8 +68,10 @@ static int read_ids(const tokenizer *t, const char *text, token_ids *out, error 
 {
     char *end;
     for (const char *p = text + strspn(text, " ,\n\t"); *p; p = end + strspn(end, " ,\n\t")) {
+        errno = 0;
         const long id = strtol(p, &end, 10);
-        if (end == p) return error_set(err, ERR_ARGUMENT, "no id at '%.20s' (ids are written as '1 2 3')", p);
+        if (end == p || errno == ERANGE)
+            return error_set(err, ERR_ARGUMENT, "no id at '%.20s' (ids are written as '1 2 3')", p);
         if (id < 0 || id >= tokenizer_vocab(t))
             return error_set(err, ERR_ARGUMENT, "id %ld: the vocabulary ends at %d", id, tokenizer_vocab(t) - 1);
         vec_push(out, (int32_t)id);

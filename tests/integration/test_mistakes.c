@@ -123,6 +123,10 @@ static void options_and_words_that_nobody_takes_are_refused(void **state)
         { "env call {}", 2, { "--tool" } },
         { "env call --tool python", 2, { "as JSON" } },
         { "env list env.max_turns=3", 2, { "--recipe" } },
+        { "tokenize --model MODEL --decode 99999999999999999999", 2, { "no id at '99999999999999999999'" } },
+        { "tokenize --model MODEL --decode x", 2, { "no id at 'x'" } },
+        { "moo --method mgda", 1, { "no problem on standard input" } },
+        { "eval RECIPE --prompts 1 --out /nowhere/x", 1, { "/nowhere/x can't be written: No such file" } },
         { "doctor now", 2, { "'now' is one word too many", "options alone" } },
         { "tokenize --model MODEL two words", 2, { "wants quotes" } },
         { "probe --model MODEL --text two words", 2, { "wants quotes" } },
@@ -410,6 +414,36 @@ static void a_row_that_does_not_fit_is_left_out_and_told_of(void **state)
     test_folder_remove(dir);
 }
 
+/* Nothing was played: there are no figures of it, rather than zeros that look like some. */
+static void an_empty_step_has_no_figures(void **state)
+{
+    (void)state;
+    char path[500], run[500];
+    str rows = { 0 };
+    double values[8];
+    dir = test_folder_new();
+    snprintf(path, sizeof path, "%s/recipe.lua", dir);
+    snprintf(run, sizeof run, "%s/run", dir);
+    write_files();
+    write_recipe("{}", "", "");
+    str_puts(&rows, "{\"prompt\": \"what is 1 plus 5?\", \"answer\": \"6\"}\n{\"prompt\": \"");
+    for (int i = 0; i < 2000; i++) str_puts(&rows, "what is ");
+    str_puts(&rows, "\", \"answer\": \"5\"}\n");
+    test_file_write(dir, "d.jsonl", rows.data);
+    outcome o = TROUPE("train", path, "--run-dir", run, "steps=4", "rollout.group=2", "rollout.prompts_per_step=1",
+                       "rollout.max_tokens=4", "patience=0", "--every", "1");
+    if (o.status != 0 || !strstr(o.text, "no episode could be played: a prompt of")) fail_msg("%s", o.text);
+    if (!strstr(o.text, "  no episode\n") && !strstr(o.text, "  no episode  ")) fail_msg("%s", o.text);
+    assert_int_equal(metric_values(run, "step", "training/episodes", values, 8), 4);
+    static const char *const ABSENT[] = { "reward/mean", "reward/accuracy/missing", "prompt/shots/mean",
+                                          "training/staleness/mean", "actor/entropy" };
+    for (size_t i = 0; i < sizeof ABSENT / sizeof *ABSENT; i++)
+        if (metric_values(run, "step", ABSENT[i], values, 8) != 2) fail_msg("%s of 2 empty steps of 4", ABSENT[i]);
+    outcome_free(&o);
+    str_free(&rows);
+    test_folder_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -421,6 +455,7 @@ int main(void)
         cmocka_unit_test(shots_that_are_not_there_are_refused),
         cmocka_unit_test(addresses_that_others_can_reach_are_refused),
         cmocka_unit_test(runs_that_learn_nothing_say_why_and_end),
+        cmocka_unit_test(an_empty_step_has_no_figures),
         cmocka_unit_test(an_evaluation_without_a_score_fails),
         cmocka_unit_test(a_row_that_does_not_fit_is_left_out_and_told_of),
     };
