@@ -8,13 +8,14 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/str.h"
 
-enum { SPIN_US = 60, SPINS_A_LOOK = 64, CACHE_LINE = 64, MAX_THREADS = 256 };
+enum { SPIN_US = 60, SPINS_A_LOOK = 64, CACHE_LINE = 64, MAX_THREADS = 256, TICK_MS = 100 };
 
 /* The loop under way in one word: bit 31 says that it can still be joined, the bits below count who has. */
 static const uint32_t OPEN = UINT32_C(1) << 31;
@@ -30,6 +31,7 @@ struct pool {
     int64_t n, grain;
     void (*tick)(void *ctx);
     void *tick_ctx;
+    int64_t ticked_ms;
     int threads, started;
     pthread_t worker[MAX_THREADS];
 };
@@ -49,13 +51,25 @@ static inline void relax(void)
 #endif
 }
 
+/* By the coarse clock, which is read in a few nanoseconds: a small model's decode step has hundreds of pieces. */
+static inline void say_alive(pool *p)
+{
+    struct timespec t;
+    if (!p->tick) return;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    const int64_t now_ms = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    if (now_ms - p->ticked_ms < TICK_MS) return;
+    p->ticked_ms = now_ms;
+    p->tick(p->tick_ctx);
+}
+
 static void take_pieces(pool *p, int thread)
 {
     for (;;) {
         const int64_t begin = atomic_fetch_add_explicit(&p->next, p->grain, memory_order_relaxed);
         if (begin >= p->n) return;
         p->fn(p->ctx, begin, begin + p->grain < p->n ? begin + p->grain : p->n, thread);
-        if (thread == 0 && p->tick) p->tick(p->tick_ctx);
+        if (thread == 0) say_alive(p);
     }
 }
 
@@ -175,7 +189,7 @@ void pool_run(pool *p, int64_t n, int64_t grain, pool_fn fn, void *ctx)
 {
     if (n <= 0) return;
     if (grain <= 0) grain = (n + p->threads - 1) / p->threads;
-    if (p->tick) p->tick(p->tick_ctx);
+    say_alive(p);
     if (p->started == 0 || n <= grain) {
         fn(ctx, 0, n, 0);
         return;

@@ -17,7 +17,7 @@ pool *pool_new(int threads);
 void pool_free(pool *p); /* NULL is allowed */
 int pool_threads(const pool *p);
 
-/* tick(ctx) is called by the owning thread alone, now and then while a loop goes on: before it and between its pieces.
+/* tick(ctx) is called by the owning thread alone, at most ten times a second, before loops and between their pieces.
  * NULL: nobody. */
 void pool_set_tick(pool *p, void (*tick)(void *ctx), void *ctx);
 
