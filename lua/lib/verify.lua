@@ -23,18 +23,35 @@ local function behind_thinking(text)
     return close and (not open or close < open) and close + #"</think>" or 1
 end
 
--- Content of the first closed <name>...</name> outside of <think>...</think>, without surrounding space; nil when there is none.
--- That is where an episode ends and what episode.answer is: text behind it, or a tag in a thought, changes nothing.
+local THOUGHTS = { "think", "thinking", "thought", "reasoning" }
+
+-- The first thought that begins at `from` or behind it: where, and its name. `begins` remembers where each does, so that a text with
+-- many is searched once.
+local function next_thought(text, from, begins)
+    local at, which = math.huge, nil
+    for _, name in ipairs(THOUGHTS) do
+        if begins[name] < from then begins[name] = text:find("<" .. name .. ">", from, true) or math.huge end
+        if begins[name] < at then at, which = begins[name], name end
+    end
+    return at, which
+end
+
+-- Content of the first closed <name>...</name> outside of thoughts (<think>...</think> and their like), without surrounding space;
+-- nil when there is none. That is where an episode ends, and so what episode.answer is; text behind it, or a tag in a thought,
+-- changes nothing. It knows no tools: an answer that stands in a call's text is one for it, and none for episode.answer.
 function verify.tag(text, name)
     if type(text) ~= "string" then return nil end
     local open, close = "<" .. name .. ">", "</" .. name .. ">"
-    local from, begin, think = name == "think" and 1 or behind_thinking(text), 0, 0
+    local begins, thought = {}, false
+    for _, one in ipairs(THOUGHTS) do begins[one], thought = 0, thought or one == name end
+    local from, begin = thought and 1 or behind_thinking(text), 0
     while true do
         if begin < from then begin = text:find(open, from, true) end
         if not begin then return nil end
-        if name ~= "think" and think < from then think = text:find("<think>", from, true) or math.huge end
-        if name == "think" or begin < think then break end
-        local _, finish = text:find("</think>", think, true)
+        if thought then break end
+        local at, which = next_thought(text, from, begins)
+        if begin < at then break end
+        local _, finish = text:find("</" .. which .. ">", at, true)
         if not finish then return nil end
         from = finish + 1
     end
