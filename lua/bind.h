@@ -12,6 +12,7 @@ int bind_regex_open(lua_State *L);
 int bind_math_open(lua_State *L);
 /* Into the string library on top: find, match, gmatch, gsub, rep. */
 void bind_string_replace(lua_State *L);
+int bind_pairs(lua_State *L); /* pairs, in an order that is always the same */
 /* Builds the environment that every chunk gets and leaves it in the registry as "troupe.env". */
 int bind_libraries(lua_State *L);
 

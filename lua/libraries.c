@@ -22,21 +22,17 @@ static int read_only(lua_State *L)
                       luaL_tolstring(L, 2, NULL), luaL_tolstring(L, 2, NULL));
 }
 
-/* pairs() of a sealed table goes through what is behind it. */
-static int next_behind(lua_State *L)
-{
-    lua_settop(L, 2);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 2);
-    return lua_next(L, 2) ? 2 : (lua_pushnil(L), 1);
-}
-
+/* pairs() of a sealed table goes through what is behind it; the iterator has no way back to it but its keys. */
 static int pairs_behind(lua_State *L)
 {
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_pushcclosure(L, next_behind, 1);
-    lua_pushvalue(L, 1);
-    lua_pushnil(L);
+    lua_pushcfunction(L, bind_pairs);
+    lua_newtable(L); /* a copy: what an iterator is given, a script can keep */
+    for (lua_pushnil(L); lua_next(L, lua_upvalueindex(1));) {
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_rawset(L, -4);
+    }
+    lua_call(L, 1, 3);
     return 3;
 }
 
@@ -313,6 +309,7 @@ int bind_libraries(lua_State *L)
     static const luaL_Reg OURS[] = { { "setmetatable", guarded_setmetatable },
                                      { "xpcall", guarded_xpcall },
                                      { "print", guarded_print },
+                                     { "pairs", bind_pairs },
                                      { "require", bind_require } };
     open_libraries(L);
     lua_pushliteral(L, "");

@@ -122,6 +122,24 @@ static void print_says_each_argument_once(void **state)
     accepted("print()");
 }
 
+/* The order of Lua's own pairs is another one in each process: sums of fractions would be other sums. */
+static void pairs_has_one_order(void **state)
+{
+    (void)state;
+    accepted("local t = { b = 1, a = 2, [3] = 3, [1] = 4, [2.5] = 5, ab = 6, [-1] = 7, [''] = 8 } local k = {}\n"
+             "for key, value in pairs(t) do k[#k + 1] = tostring(key) .. '=' .. value end\n"
+             "assert(table.concat(k, ' ') == '-1=7 1=4 3=3 2.5=5 =8 a=2 ab=6 b=1', table.concat(k, ' '))");
+    accepted("local t, n = {}, 0 for i = 1, 100 do t['k' .. i] = i end\n"
+             "for k in pairs(t) do t[k] = nil t['new' .. k] = nil n = n + 1 end assert(n == 100 and next(t) == nil)");
+    accepted(
+        "local t, n = { a = 1, b = 2, c = 3 }, 0 for k in pairs(t) do t.b = nil t.d = 4 n = n + 1 end assert(n == 2)");
+    accepted("for k, v in pairs(setmetatable({}, { __pairs = function() return next, { x = 1 }, nil end })) do "
+             "assert(k == 'x') "
+             "end assert(not pcall(pairs, 5)) for _ in pairs({}) do error('x') end");
+    accepted("local n = 0 for k, v in pairs(string) do n = n + 1 assert(string[k] == v) end assert(n > 10)");
+    accepted("local f = pairs({ a = 1, b = 2 }) assert(not pcall(f, 5) and not pcall(f)) assert(f({}) == nil)");
+}
+
 static void recursion_ends_in_an_error(void **state)
 {
     (void)state;
@@ -181,6 +199,7 @@ int main(void)
         cmocka_unit_test(time_has_an_end_and_pcall_does_not_help),
         cmocka_unit_test(what_was_replaced_still_does_its_work),
         cmocka_unit_test(print_says_each_argument_once),
+        cmocka_unit_test(pairs_has_one_order),
         cmocka_unit_test(recursion_ends_in_an_error),
         cmocka_unit_test(globals_are_read_only_after_the_script),
         cmocka_unit_test(a_recipe_may_require_files_beside_it),
