@@ -1,6 +1,8 @@
 #include "cli/checks.h"
 
 #include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,11 +22,23 @@ typedef struct opened {
     int max_context;
 } opened;
 
+/* A driver may leave threads behind, and a signal takes whichever thread lets it in: Ctrl-C would then end this process
+ * instead of asking it to stop in order. So they are made where no signal is let in. */
+static device *open_quietly(const recipe *r, error *err)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    device *dev = device_open(r->device, (int)r->learner_threads, err);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return dev;
+}
+
 /* One learner of several takes a device of its own; whether there are so many is for them to find out. */
 static int check_device(opened *o, error *err)
 {
     error why = { 0 };
-    device *dev = device_open(o->recipe->device, (int)o->recipe->learner_threads, &why);
+    device *dev = open_quietly(o->recipe, &why);
     if (!dev) return recipe_error(o->recipe, "device", &why, err);
     snprintf(o->out->device, sizeof o->out->device, "%s", device_name(dev));
     device_close(dev);
