@@ -90,13 +90,26 @@ def say_why(descriptors, text):
             pass
 
 
-def start(message, fds, calls):
-    number, wall_ms, memory_mb, seed = struct.unpack_from("=QIIQ", message, 1)
+# One buffer takes all requests, and is wiped once a child has its own: no call finds the code of another in its memory.
+BUFFER = bytearray(1 << 21)
+BUFFER_AT = ctypes.addressof(ctypes.c_char.from_buffer(BUFFER))
+
+
+def receive(sock):
+    n, ancillary, _, _ = sock.recvmsg_into([BUFFER], socket.CMSG_SPACE(4))
+    fds = [struct.unpack("=i", data[:4])[0] for level, kind, data in ancillary if kind == socket.SCM_RIGHTS]
+    return n, fds
+
+
+def start(length, fds, calls):
+    number, wall_ms, memory_mb, seed = struct.unpack_from("=QIIQ", BUFFER, 1)
     ready, ready_end = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            child(message[25:].decode("utf-8", "replace"), seed, fds[0], ready_end, memory_mb, wall_ms // 1000 + 2)
+            code = BUFFER[25:length].decode("utf-8", "replace")
+            ctypes.memset(BUFFER_AT, 0, length)
+            child(code, seed, fds[0], ready_end, memory_mb, wall_ms // 1000 + 2)
         except BaseException as problem:
             say_why((ready_end, READY), str(problem))
         os._exit(1)
@@ -166,15 +179,16 @@ def serve(sock):
             if fd == wake_read:
                 os.read(wake_read, 4096)
                 continue
-            message, fds, _, _ = socket.recv_fds(sock, 1 << 21, 1)
-            if not message:
+            length, fds = receive(sock)
+            if not length:
                 os._exit(0)
-            if message[:1] == b"R":
-                start(message, fds, calls)
-            elif message[:1] == b"P":
+            if BUFFER[0] == ord("R"):
+                start(length, fds, calls)
+                ctypes.memset(BUFFER_AT, 0, length)
+            elif BUFFER[0] == ord("P"):
                 sock.send(b"P")
-            elif message[:1] == b"K":
-                number = struct.unpack_from("=Q", message, 1)[0]
+            elif BUFFER[0] == ord("K"):
+                number = struct.unpack_from("=Q", BUFFER, 1)[0]
                 for pid in [p for p, c in calls.items() if c.number == number]:
                     end(pid)
         reap(sock, calls)
