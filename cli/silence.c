@@ -9,6 +9,7 @@
 #include "cli/metrics_file.h"
 #include "rollout/signal.h"
 
+enum { MOST_REASON = 220 };
 enum { SAY_AGAIN = 50 }; /* steps after which the same reason is said once more */
 
 typedef enum reason { TEACHES, NO_EPISODE, NO_SCORE, NO_OBJECTIVE, ALL_SAME, SOLVED } reason;
@@ -93,6 +94,32 @@ static tally count(const silence *s, const group *const *groups, uint32_t n)
 
 /* ---- why ---- */
 
+/* A script by its name: its folders would take the room that the sentence needs. */
+static const char *file_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+/* What a score says of itself, which begins with the script's path. */
+static const char *without_folders(const silence *s, const char *why)
+{
+    const size_t n = strlen(s->config.script);
+    if (!why) return "no reason given";
+    return n > 0 && strncmp(why, s->config.script, n) == 0 ? why + (file_name(s->config.script) - s->config.script)
+                                                           : why;
+}
+
+/* Long reasons end in "...", between two characters: what is said behind them must not be lost. */
+static void shorten(str *s)
+{
+    size_t n = MOST_REASON;
+    if (s->len <= MOST_REASON) return;
+    while (n > 0 && ((unsigned char)s->data[n] & 0xc0) == 0x80) n--;
+    s->len = n, s->data[n] = 0;
+    str_puts(s, "...");
+}
+
 /* An objective that weighs and that no score of the step has; NULL: there is none such. */
 static const objective *never_scored(const silence *s, const group *const *groups, uint32_t n)
 {
@@ -116,7 +143,7 @@ static void say_objective(const silence *s, const objective *o, const group *con
     for (uint32_t g = 0; g < n && !first; g++)
         for (uint32_t i = 0; i < groups[g]->n && !first; i++)
             if (groups[g]->scores[i]->n_values > 0) first = groups[g]->scores[i];
-    str_printf(out, "%s returns no objective '%s'", s->config.script, o->name);
+    str_printf(out, "%s returns no objective '%s'", file_name(s->config.script), o->name);
     for (int i = 0; first && i < first->n_values; i++) {
         names[n_names++] = first->values[i].name;
         str_printf(out, "%s%s", i ? ", " : ", but ", first->values[i].name);
@@ -162,8 +189,7 @@ static reason say_why(const silence *s, const group *const *groups, uint32_t n, 
         return NO_EPISODE;
     }
     if (isnan(t->most) && t->unscored > 0) {
-        str_printf(out, "%u of %u episodes have no score: %s", t->unscored, t->episodes,
-                   t->why ? t->why : "no reason given");
+        str_printf(out, "%u of %u episodes have no score: %s", t->unscored, t->episodes, without_folders(s, t->why));
         return NO_SCORE;
     }
     if (isnan(t->most) && missing) return say_objective(s, missing, groups, n, out), NO_OBJECTIVE;
@@ -188,7 +214,7 @@ static void say_partly(silence *s, const group *const *groups, uint32_t n, int64
                    asked - t->episodes, asked, lost_by[0] ? ": " : "", lost_by);
     else if (t->unscored > 0)
         str_printf(out, "step %" PRId64 ": %u of %u episodes have no score and are left out: %s", step, t->unscored,
-                   t->episodes, t->why ? t->why : "no reason given");
+                   t->episodes, without_folders(s, t->why));
     else if (missing && t->unscored == 0)
         str_printf(out, "step %" PRId64 ": ", step), say_objective(s, missing, groups, n, out);
     s->told_partly = out->len > 0;
@@ -210,6 +236,7 @@ static bool say_silent(silence *s, const group *const *groups, uint32_t n, int64
 {
     str_printf(out, "step %" PRId64 " had nothing to learn from: ", step);
     const reason why = say_why(s, groups, n, t, lost_by, out);
+    shorten(out);
     s->in_a_row = why == SOLVED ? 0 : s->in_a_row + 1;
     const bool over = s->config.patience > 0 && s->in_a_row >= s->config.patience;
     if (over)

@@ -209,6 +209,24 @@ static void steps_that_teach_but_lose_some_say_so_once(void **state)
     assert_non_null(strstr(step(&s, 1, MIXED, true, &over), "4 of 8 episodes could not be played"));
 }
 
+/* However long a script's error and its folders are, the end of the sentence is there. */
+static void a_long_reason_keeps_the_sentences_end(void **state)
+{
+    (void)state;
+    char script[600], raised[1300];
+    bool over;
+    memset(script, 'd', sizeof script);
+    snprintf(script + 500, 100, "/reward.lua");
+    snprintf(raised, sizeof raised, "%s:3: %0600d", script, 7);
+    const act acts[G] = { { .error = raised }, { .error = raised }, { .error = raised }, { .error = raised } };
+    silence s = new_silence(2);
+    s.config.script = script;
+    assert_non_null(strstr(step(&s, 1, acts, false, &over), "have no score: reward.lua:3: 000"));
+    const char *last = step(&s, 2, acts, false, &over);
+    assert_true(over && strlen(last) < 330);
+    assert_non_null(strstr(last, "... (2 such steps in a row; patience = 0 would go on)"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +234,7 @@ int main(void)
         cmocka_unit_test(patience_is_of_steps_in_a_row),
         cmocka_unit_test(a_solved_run_is_no_failure),
         cmocka_unit_test(a_resumed_run_knows_that_it_had_a_signal),
+        cmocka_unit_test(a_long_reason_keeps_the_sentences_end),
         cmocka_unit_test(steps_that_teach_but_lose_some_say_so_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
