@@ -1,0 +1,146 @@
+/* Where results go: what could not be written is a failure with its reason, and nothing of the user's is written over.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/str.h"
+#include "exchange/store.h"
+#include "tests/integration/fleet.h"
+#include "tests/support/support.h"
+
+static char *dir; /* of one test */
+
+static int enter(void **state)
+{
+    (void)state;
+    dir = test_folder_new();
+    return chdir(dir);
+}
+
+static int leave(void **state)
+{
+    (void)state;
+    if (chdir("/") != 0) return 1;
+    test_folder_remove(dir);
+    return 0;
+}
+
+/* A shell's command, with $TROUPE, $RECIPE, $REWARD and $MODEL, in the test's folder. Its streams are the caller's
+ * pipe unless the command says otherwise. */
+static outcome shell(const char *command)
+{
+    FILE *f;
+    outcome o = { 0 };
+    str text = { 0 }, whole = { 0 };
+    char block[4096];
+    size_t n;
+    const char *build = getenv("TROUPE_BUILD"), *source = getenv("TROUPE_SOURCE");
+    str_printf(&whole,
+               "TROUPE=%s/troupe RECIPE=%s/recipes/calculator/recipe.lua REWARD=%s/recipes/calculator/reward.lua "
+               "MODEL=%s/models/stagehand; exec 2>&1 </dev/null; %s",
+               build, source, source, source, command);
+    f = popen(whole.data, "r");
+    assert_non_null(f);
+    while ((n = fread(block, 1, sizeof block, f)) > 0) str_add(&text, block, n);
+    const int status = pclose(f);
+    o.status = status & 0x7f ? 128 + (status & 0x7f) : status >> 8 & 0xff;
+    o.text = str_take(&text);
+    str_free(&whole);
+    return o;
+}
+
+static void expect(const char *command, int status, const char *const *says)
+{
+    outcome o = shell(command);
+    for (; *says; says++)
+        if (!strstr(o.text, *says)) fail_msg("%s: expected '%s' in: %s", command, *says, o.text);
+    if (o.status != status) fail_msg("%s: expected status %d, found %d: %s", command, status, o.status, o.text);
+    outcome_free(&o);
+}
+#define EXPECT(status, command, ...) expect(command, status, (const char *const[]){ __VA_ARGS__, NULL })
+
+/* A run of one step with one scored episode. */
+static void write_run(void)
+{
+    error err = { 0 };
+    task t = {
+        .id = 7, .group = 7, .group_size = 1, .max_tokens = 8, .step = 1, .row = xstrdup("{\"prompt\": \"1\"}")
+    };
+    episode *e = episode_new(&t);
+    e->text = xstrdup("<answer>2</answer>");
+    e->transcript = xstrdup("<answer>2</answer>");
+    assert_int_equal(mkdir("run", 0700), 0);
+    store *s = store_open("run/rollouts.db", &err);
+    if (!s) fail_msg("%s", err.text);
+    test_ok(store_put_episode(s, &t, e, &err), &err);
+    store_close(s);
+    episode_free(e);
+    task_reset(&t);
+}
+
+/* Every verb whose result is what it prints. The reason is the device's, and so is the status. */
+static void what_could_not_be_printed_is_a_failure(void **state)
+{
+    (void)state;
+    static const char *const VERBS[] = {
+        "rollouts run",
+        "rollouts run --json",
+        "rollouts run --text",
+        "score $REWARD rows.jsonl",
+        "score $REWARD rows.jsonl --json",
+        "score $REWARD run/rollouts.db --json",
+        "tokenize --model $MODEL '1+1'",
+        "probe --model $MODEL --text '1+1'",
+        "probe --model $MODEL --text '1+1' --json",
+        "render --model $MODEL --dialect chatml messages.json",
+        "moo --method mgda < gradients.jsonl",
+        "env list",
+        "train --keys",
+        "train --help",
+        "actor --help",
+        "score --help",
+        "plot OUT.svg run --help",
+        "--help",
+        "--version",
+    };
+    write_run();
+    test_file_write(dir, "rows.jsonl",
+                    "{\"prompt\": \"1+1\", \"answer\": \"2\", \"response\": \"<answer>2</answer>\"}\n");
+    test_file_write(dir, "messages.json", "[{\"role\": \"user\", \"content\": \"1+1\"}]");
+    test_file_write(dir, "gradients.jsonl", "{\"J\": [[1, 0], [0, 1]]}\n");
+    for (size_t i = 0; i < sizeof VERBS / sizeof *VERBS; i++) {
+        char command[300];
+        snprintf(command, sizeof command, "$TROUPE %s", VERBS[i]);
+        outcome o = shell(command);
+        if (o.status != 0) fail_msg("%s: status %d: %s", command, o.status, o.text);
+        outcome_free(&o);
+        snprintf(command, sizeof command, "$TROUPE %s >/dev/full", VERBS[i]);
+        EXPECT(1, command, "troupe: ", "cannot write to standard output: No space left on device");
+        snprintf(command, sizeof command, "$TROUPE %s >&-", VERBS[i]);
+        EXPECT(1, command, "cannot write to standard output: Bad file descriptor");
+    }
+}
+
+/* A closed descriptor is not the next file's: what is printed never lands in one that was opened for something else. */
+static void a_closed_stream_is_nobody_elses_file(void **state)
+{
+    (void)state;
+    write_run();
+    test_file_write(dir, "rows.jsonl",
+                    "{\"prompt\": \"1+1\", \"answer\": \"2\", \"response\": \"<answer>2</answer>\"}\n");
+    EXPECT(1, "$TROUPE score $REWARD rows.jsonl <&- >&- 2>err.txt; s=$?; cat err.txt; exit $s", "Bad file descriptor");
+    EXPECT(0, "$TROUPE rollouts run <&- 2>&-", "trained: 0 steps");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_could_not_be_printed_is_a_failure, enter, leave),
+        cmocka_unit_test_setup_teardown(a_closed_stream_is_nobody_elses_file, enter, leave),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
