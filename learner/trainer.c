@@ -13,6 +13,7 @@
 #include "learner/methods/preference.h"
 #include "learner/micro_tokens.h"
 #include "learner/pass.h"
+#include "rollout/signal.h"
 
 /* Two episodes are enough to see that actor and learner disagree when a step has nothing to learn from. */
 enum { CHECKED_EPISODES = 2, MOST_LEARNERS = 4096 };
@@ -509,7 +510,8 @@ static double *kl_penalties(trainer *t, const advantage_table *table, metrics *o
         const float *reference = pass_reference(&p, b, err);
         if (!reference) return NULL;
         for (int i = 0; i < b->tokens.n_out; i++)
-            penalty[b->episode[i]] += t->config.reward_kl * (b->behaviour[i] - (double)reference[i]);
+            penalty[b->episode[i]] +=
+                t->config.reward_kl * signal_between_logprobs(b->behaviour[i], (double)reference[i]);
     }
     if (t->shard) comm_sum(t->config.comm, penalty, table->S);
     for (int s = 0; s < table->S; s++) sum += penalty[s];

@@ -22,6 +22,9 @@
 double signal_of(double difference, double scale);
 /* a - b, or 0 where the two are equal up to rounding. */
 double signal_between(double a, double b);
+/* The same of logprobs, which are floats: two ways of computing one (another kernel, another batch) differ by a few of
+ * their roundings, 1e-6 max(1, |a|, |b|). */
+double signal_between_logprobs(double a, double b);
 /* Whether the rewards r [n] differ; NaN: missing. */
 bool signal_among(const double *r, int n);
 /* Whether a reward says that the answer is right: above 0 by more than rounding. False of NaN. */

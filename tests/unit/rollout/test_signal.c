@@ -47,6 +47,14 @@ static void rewards_that_differ_do_at_any_scale(void **state)
     assert_true(signal_among((double[]){ 1e300, -1e300 }, 2));
 }
 
+static void logprobs_are_equal_up_to_a_float_s_rounding(void **state)
+{
+    (void)state;
+    assert_true(signal_between_logprobs(-3, -3 + 5e-7) == 0 && signal_between_logprobs(-3, -3 + 1e-5) < 0);
+    assert_true(signal_between_logprobs(-30, -30.00002) == 0 && signal_between_logprobs(-1e-9, 0) == 0);
+    assert_true(signal_between_logprobs(-1, -2) == 1);
+}
+
 static void missing_rewards_are_not_looked_at(void **state)
 {
     (void)state;
@@ -63,6 +71,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equal_rewards_are_equal_however_they_were_added_up),
         cmocka_unit_test(rewards_that_differ_do_at_any_scale),
+        cmocka_unit_test(logprobs_are_equal_up_to_a_float_s_rounding),
         cmocka_unit_test(missing_rewards_are_not_looked_at),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
