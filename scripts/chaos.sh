@@ -78,8 +78,9 @@ start() { # words of `troupe train`; its status goes to a file. In a shell of it
         exec 2> /dev/null
         "$troupe" train "$@" >> "$work/out" 2>&1 &
         echo $! > "$work/pid.new" && mv "$work/pid.new" "$work/pid"
-        wait $!
-        echo $? > "$work/status.new" && mv "$work/status.new" "$work/status"
+        status=0
+        wait $! || status=$?
+        echo $status > "$work/status.new" && mv "$work/status.new" "$work/status"
     ) &
     while [ ! -f "$work/pid" ]; do sleep 0.01; done
     supervisor=$(< "$work/pid")
