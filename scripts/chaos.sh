@@ -120,6 +120,11 @@ episodes() { # RUN: what it has played, without the times that things took
     "$troupe" rollouts "$1" --json | sed -E 's/"ms":[^,}]*//g' | sort
 }
 
+if ! "$troupe" env call --tool python '{"code": "print(1)"}' > "$work/out" 2>&1; then
+    echo "chaos: no sandbox on this machine: $(tail -n 1 "$work/out")"
+    exit 77
+fi
+
 # ---- the run that nobody disturbs ----
 "$troupe" train "$recipe" --run-dir "$work/calm" "${keys[@]}" > "$work/out" 2>&1 || fail "the calm run failed"
 episodes "$work/calm" > "$work/calm.episodes"
