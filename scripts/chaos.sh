@@ -38,7 +38,7 @@ born() { # PID: when it started, which tells it from a later process of the same
     { stat=$(< "/proc/$1/stat"); } 2> /dev/null || return 1
     stat=${stat##*) }
     set -- $stat
-    [ "$1" != Z ] && echo "${20}"
+    [ "${1:-Z}" != Z ] && echo "${20}"
 }
 
 alive() { [ "$(born "$1")" = "${seen[$1]}" ]; }
@@ -98,9 +98,19 @@ gone() { # the supervisor was killed: whoever it started must end by itself
     done
 }
 
+begun() { # whether the run has a learner
+    local pid
+    for pid in "${tree[@]}"; do
+        [ "$(kind_of "$pid")" = learner ] && return 0
+    done
+    return 1
+}
+
 act() { # one thing to one process; the supervisor is only killed, since who stops it stops the run on purpose
     local victim kind what pause
     look
+    # before a run there are checks, with a box of their own: whoever kills that is told, and there is no run
+    begun || return 0
     victim=${tree[RANDOM % ${#tree[@]}]}
     kind=$(kind_of "$victim")
     [ "$kind" = supervisor ] && [ $((RANDOM % 4)) -gt 0 ] && return
