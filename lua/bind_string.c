@@ -39,13 +39,13 @@ static int push_captures(matcher *m, const char *begin, const char *end, bool wh
     return n;
 }
 
-/* For the text and the pattern at 1 and 2; leaves the pattern and a table on the stack. */
-static matcher matcher_of(lua_State *L, bool anchors)
+/* For the text and the pattern at 1 and 2; leaves the pattern and a place for what is remembered on the stack. */
+static matcher matcher_of(lua_State *L, bool anchors, pattern_room *room)
 {
     size_t len, pattern_len;
     const char *text = luaL_checklstring(L, 1, &len), *p = luaL_checklstring(L, 2, &pattern_len);
-    matcher m = { .L = L, .text = text, .len = len, .p = pattern_push(L, p, pattern_len, anchors) };
-    lua_newtable(L);
+    matcher m = { .L = L, .text = text, .len = len, .p = pattern_push(L, p, pattern_len, anchors, room) };
+    lua_pushnil(L);
     m.memo = lua_gettop(L);
     return m;
 }
@@ -70,7 +70,8 @@ static int find(lua_State *L, bool places)
     if (from > len) return luaL_pushfail(L), 1;
     const bool plain = places && (lua_toboolean(L, 4) || (strlen(p) == n && !strpbrk(p, "^$*+?.([%-")));
     if (plain) return find_plain(L, from);
-    matcher m = matcher_of(L, true);
+    pattern_room room;
+    matcher m = matcher_of(L, true, &room);
     const char *begin = m.text + from, *end = pattern_search(&m, &begin);
     if (!end) return luaL_pushfail(L), 1;
     if (!places) return push_captures(&m, begin, end, true);
@@ -116,7 +117,9 @@ static int string_gmatch(lua_State *L)
     luaL_checkstring(L, 2);
     const size_t from = offset_of(luaL_optinteger(L, 3, 1), len);
     lua_settop(L, 2);
-    const matcher m = matcher_of(L, false);
+    const matcher m = matcher_of(L, false, NULL);
+    lua_newtable(L); /* at once: it must outlive a call that raises */
+    lua_replace(L, m.memo);
     walk *w = lua_newuserdatauv(L, sizeof *w, 0);
     *w = (walk){ .m = m, .from = m.text + (from > len ? len + 1 : from) };
     lua_pushvalue(L, 1);
@@ -186,7 +189,8 @@ static int string_gsub(lua_State *L)
     luaL_argexpected(L, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION || type == LUA_TTABLE, 3,
                      "string/function/table");
     const lua_Integer most = luaL_optinteger(L, 4, (lua_Integer)len + 1);
-    matcher m = matcher_of(L, true);
+    pattern_room room;
+    matcher m = matcher_of(L, true, &room);
     const char *from = m.text, *last = NULL, *done = m.text;
     lua_Integer n = 0;
     bool changed = false;

@@ -192,9 +192,14 @@ static bool special(compiler *c, node *n, pattern *out)
     return true;
 }
 
-pattern *pattern_push(lua_State *L, const char *text, size_t len, bool anchors)
+pattern *pattern_push(lua_State *L, const char *text, size_t len, bool anchors, pattern_room *room)
 {
-    pattern *out = lua_newuserdatauv(L, sizeof *out + (len + 1) * sizeof(node), 0);
+    const size_t bytes = sizeof(pattern) + (len + 1) * sizeof(node);
+    pattern *out = room && bytes <= sizeof *room ? (pattern *)room : NULL;
+    if (out)
+        lua_pushnil(L);
+    else
+        out = lua_newuserdatauv(L, bytes, 0);
     compiler c = { .L = L, .p = text, .end = text + len };
     *out = (pattern){ .anchored = anchors && len > 0 && *text == '^' };
     if (out->anchored) c.p++;
@@ -242,6 +247,16 @@ static void remember(matcher *m, const node *n, const char *from, const char *to
         m->failed[bit / 8] |= (uint8_t)(1u << (bit % 8));
 }
 
+/* The value on top, in the table at m->memo, which is made when it is first needed. */
+static void keep_alive(matcher *m, int place)
+{
+    if (lua_isnil(m->L, m->memo)) {
+        lua_newtable(m->L);
+        lua_replace(m->L, m->memo);
+    }
+    lua_rawseti(m->L, m->memo, place);
+}
+
 static void count(matcher *m, size_t steps)
 {
     m->steps += steps;
@@ -253,7 +268,7 @@ static void count(matcher *m, size_t steps)
     const size_t bits = (size_t)m->p->n_quantifiers * (m->len + 1), bytes = bits / 64 * 8 + 8;
     uint8_t *memory = lua_newuserdatauv(m->L, bytes, 0);
     memset(memory, 0, bytes);
-    lua_rawseti(m->L, m->memo, 1);
+    keep_alive(m, 1);
     m->failed = memory;
 }
 
@@ -347,7 +362,7 @@ static void find_balances(matcher *m, const node *n)
             top = i;
         }
     }
-    lua_rawseti(m->L, m->memo, 2);
+    keep_alive(m, 2);
     m->balance = table;
     m->balance_of = n;
 }

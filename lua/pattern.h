@@ -19,8 +19,16 @@ enum { PATTERN_CAPTURES = 32 };
 
 typedef struct pattern pattern;
 
-/* Compiles and pushes a userdata; `anchors`: a ^ at the beginning is one (not in gmatch). */
-pattern *pattern_push(lua_State *L, const char *text, size_t len, bool anchors);
+/* Room for a short pattern on the caller's stack: most are, and then nothing is allocated. */
+enum { PATTERN_ROOM = 2048 };
+typedef union pattern_room {
+    max_align_t align;
+    char bytes[PATTERN_ROOM];
+} pattern_room;
+
+/* Compiles into `room`, or, with room NULL or too small, into a userdata. Pushes one value: that userdata or nil.
+ * `anchors`: a ^ at the beginning is one (not in gmatch). */
+pattern *pattern_push(lua_State *L, const char *text, size_t len, bool anchors, pattern_room *room);
 bool pattern_is_anchored(const pattern *p);
 
 typedef struct capture {
@@ -34,7 +42,7 @@ typedef struct matcher {
     const pattern *p;
     const char *text;
     size_t len;
-    int memo;          /* index of a table that keeps what is remembered alive */
+    int memo;          /* a stack index with nil, where what is remembered is kept alive */
     uint8_t *failed;   /* [quantifiers, len + 1] bits; NULL: nothing is remembered yet */
     uint32_t *balance; /* [len + 1] of the %b at `balance_of`; NULL: not yet */
     const void *balance_of;

@@ -122,6 +122,15 @@ static void print_says_each_argument_once(void **state)
     accepted("print()");
 }
 
+/* What a walk remembers outlives a call of it that raised. */
+static void a_walk_goes_on_after_an_error(void **state)
+{
+    (void)state;
+    accepted(
+        "local text = ('('):rep(3000000) local f = text:gmatch('(%b())')\n"
+        "for i = 1, 5 do pcall(f) end local g = (('a '):rep(9000)):gmatch('a-b?c-%s*x') for i = 1, 5 do pcall(g) end");
+}
+
 /* The order of Lua's own pairs is another one in each process: sums of fractions would be other sums. */
 static void pairs_has_one_order(void **state)
 {
@@ -199,6 +208,7 @@ int main(void)
         cmocka_unit_test(time_has_an_end_and_pcall_does_not_help),
         cmocka_unit_test(what_was_replaced_still_does_its_work),
         cmocka_unit_test(print_says_each_argument_once),
+        cmocka_unit_test(a_walk_goes_on_after_an_error),
         cmocka_unit_test(pairs_has_one_order),
         cmocka_unit_test(recursion_ends_in_an_error),
         cmocka_unit_test(globals_are_read_only_after_the_script),
