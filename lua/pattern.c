@@ -52,40 +52,34 @@ typedef struct compiler {
 static void put(uint64_t set[4], int c) { set[c / 64] |= 1ull << (c % 64); }
 static bool has(const uint64_t set[4], int c) { return set[c / 64] >> (c % 64) & 1; }
 
-static int in_class(int c, int class)
+/* The classes in ASCII, a bit for each character; nothing above it is in one. */
+static const struct class
 {
-    switch (tolower(class)) {
-    case 'a':
-        return isalpha(c);
-    case 'c':
-        return iscntrl(c);
-    case 'd':
-        return isdigit(c);
-    case 'g':
-        return isgraph(c);
-    case 'l':
-        return islower(c);
-    case 'p':
-        return ispunct(c);
-    case 's':
-        return isspace(c);
-    case 'u':
-        return isupper(c);
-    case 'w':
-        return isalnum(c);
-    case 'x':
-        return isxdigit(c);
-    default:
-        return -1;
-    }
-}
+    char name;
+    uint64_t set[2];
+} CLASSES[] = {
+    { 'a', { 0x0000000000000000u, 0x07fffffe07fffffeu } },
+    { 'c', { 0x00000000ffffffffu, 0x8000000000000000u } },
+    { 'd', { 0x03ff000000000000u, 0x0000000000000000u } },
+    { 'g', { 0xfffffffe00000000u, 0x7fffffffffffffffu } },
+    { 'l', { 0x0000000000000000u, 0x07fffffe00000000u } },
+    { 'p', { 0xfc00fffe00000000u, 0x78000001f8000001u } },
+    { 's', { 0x0000000100003e00u, 0x0000000000000000u } },
+    { 'u', { 0x0000000000000000u, 0x0000000007fffffeu } },
+    { 'w', { 0x03ff000000000000u, 0x07fffffe07fffffeu } },
+    { 'x', { 0x03ff000000000000u, 0x0000007e0000007eu } },
+    { 'z', { 0x0000000000000001u, 0x0000000000000000u } }, /* from before patterns could hold a NUL */
+    { 0, { 0, 0 } },
+};
 
-/* %a and its like, or the character itself. True for one character. */
-static bool escaped(uint64_t set[4], unsigned char class)
+/* %a and its like, %A and its like, or the character itself. True for one character. */
+static bool escaped(uint64_t set[4], unsigned char name)
 {
-    if (in_class(0, class) < 0) return put(set, class), true;
-    for (int c = 0; c < 256; c++)
-        if ((in_class(c, class) != 0) != (isupper(class) != 0)) put(set, c);
+    const struct class *c = CLASSES;
+    while (c->name && c->name != (name | 0x20)) c++;
+    if (!c->name || !isalpha(name)) return put(set, name), true;
+    const uint64_t flip = isupper(name) ? ~0ull : 0;
+    for (int i = 0; i < 4; i++) set[i] |= (i < 2 ? c->set[i] : 0) ^ flip;
     return false;
 }
 

@@ -67,6 +67,20 @@ static const char COMPARE[] =
     "    assert(not fine2 and malformed(b) or fine == fine2 and a == b, 'gmatch of ' .. text .. ' and ' .. pattern)\n"
     "end\n";
 
+/* Each class and its opposite, character by character. */
+static void every_class_has_lua_s_characters(void **state)
+{
+    (void)state;
+    lua_State *L = new_state();
+    run(L,
+        "for class in ('acdglpsuwxACDGLPSUWX'):gmatch('.') do for c = 0, 255 do local x = string.char(c)\n"
+        "assert(string.find(x, '%' .. class) == ours.find(x, '%' .. class), class .. c)\n"
+        "assert(string.find(x, '[^%' .. class .. 'z]') == ours.find(x, '[^%' .. class .. 'z]'), class .. c) end end\n"
+        "for c = 1, 255 do local x = string.char(c) local a, b = pcall(string.find, x, '%' .. x)\n"
+        "local d, e = pcall(ours.find, x, '%' .. x) assert(a == d and (not a or b == e), c) end");
+    lua_close(L);
+}
+
 static void every_match_is_the_one_that_lua_finds(void **state)
 {
     (void)state;
@@ -124,6 +138,7 @@ static void hostile_texts_take_linear_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_class_has_lua_s_characters),
         cmocka_unit_test(every_match_is_the_one_that_lua_finds),
         cmocka_unit_test(hostile_texts_take_linear_time),
     };
