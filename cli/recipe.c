@@ -50,7 +50,7 @@ static const config_row ROWS[] = {
     { "reward.preference", CONFIG_TEXT, AT(trainer.preference), 0, 0, "",
       "field of a row with its own weights of the objectives: { accuracy = 0.7, brevity = 0.3 }" },
     { "reward.timeout_ms", CONFIG_NUMBER, AT(reward_timeout_ms), 1, 600000, "1000",
-      "wall clock of one call of the script" },
+      "CPU time of one call of the script; more for long texts" },
     { "reward.memory_mb", CONFIG_NUMBER, AT(reward_memory_mb), 1, 65536, "64", "memory cap of the script" },
     { "rollout.group", CONFIG_INT, AT(group), 2, 4096, "8", "episodes a prompt (num_generations)" },
     { "rollout.prompts_per_step", CONFIG_INT, AT(prompts_per_step), 1, 65536, "16", "prompts a step" },
