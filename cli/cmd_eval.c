@@ -1,5 +1,4 @@
 /* troupe eval: plays a recipe's test questions with a model, in this process, and prints the scores. */
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 #include "cli/batch_metrics.h"
 #include "cli/checks.h"
 #include "cli/player.h"
+#include "cli/result_file.h"
 #include "cli/verbs.h"
 #include "exchange/scheduler.h"
 
@@ -26,7 +26,9 @@ typedef struct evaluation {
     vec(group *) groups;
     uint32_t unscored;
     char why[300]; /* of the first without a score */
-    FILE *out;
+    bool writes;
+    result_file out;
+    error out_failed; /* the first failure to write to it */
     logger *log;
 } evaluation;
 
@@ -68,7 +70,19 @@ static int next_task(void *ctx, task *t)
     return OK;
 }
 
-static void write_out(FILE *out, const task *t, const episode *e, const score *sc)
+/* A file of lines like ours. Anything else that ends with .jsonl, such as data, is somebody's. */
+static bool is_evaluation(const char *text, size_t len)
+{
+    const char *end = memchr(text, '\n', len);
+    json_t *line = json_parse(text, end ? (size_t)(end - text) : len, "line", NULL);
+    const bool ours = line && json_object_size(line) == 3 && json_object_get(line, "row") &&
+                      json_object_get(line, "transcript") && json_object_get(line, "objectives");
+    const bool cut = !end && strncmp(text, "{\"row\":", 7) == 0; /* a line longer than what was read */
+    json_decref(line);
+    return ours || cut;
+}
+
+static void write_out(evaluation *v, const task *t, const episode *e, const score *sc)
 {
     json_t *values = json_object();
     for (int i = 0; i < sc->n_values; i++)
@@ -77,7 +91,8 @@ static void write_out(FILE *out, const task *t, const episode *e, const score *s
     json_t *line = json_pack("{s:o, s:o, s:o}", "row", json_parse(t->row, strlen(t->row), "row", NULL), "transcript",
                              json_bytes(e->transcript ? e->transcript : ""), "objectives", values);
     char *text = json_text(line, false);
-    fprintf(out, "%s\n", text);
+    if (v->out_failed.code == OK && result_file_add(&v->out, text, strlen(text), &v->out_failed) == OK)
+        result_file_add(&v->out, "\n", 1, &v->out_failed);
     free(text);
     json_decref(line);
 }
@@ -96,7 +111,7 @@ static void on_episode(void *ctx, episode *e)
     if (e->failed != FAIL_NONE || sc->n_values == 0) {
         if (v->unscored++ == 0) snprintf(v->why, sizeof v->why, "%s", why ? why : "the script returns no objective");
     }
-    if (v->out) write_out(v->out, &t, e, sc);
+    if (v->writes) write_out(v, &t, e, sc);
     group *g = group_new(e->group, e->prompt_id, 0, 1);
     group_add(g, e, sc, NULL);
     vec_push(&v->groups, g);
@@ -134,6 +149,7 @@ static int evaluate(evaluation *v, player *p, const char *model, bool json, erro
     const int rc = player_run(p, &cb, err);
     if (rc == OK && v->unscored == v->size)
         return error_set(err, ERR_SCRIPT, "none of %u questions has a score: %s", v->size, v->why);
+    if (rc == OK && v->out_failed.code != OK) return *err = v->out_failed, err->code;
     if (rc == OK && v->unscored > 0)
         log_warn(v->log, "%u of %u questions have no score: %s", v->unscored, v->size, v->why);
     if (rc == OK) print(v, model, (double)(clock_ms() - began) * 1e-3, json);
@@ -170,7 +186,10 @@ int cmd_eval(int argc, char **argv)
         rc = checks_open(r, &what, &found, &err);
         if (rc == OK && found.note[0]) log_warn(v.log, "%s", found.note);
     }
-    if (rc == OK && out && !(v.out = fopen(out, "we"))) rc = error_sys(&err, errno, "%s can't be written", out);
+    if (rc == OK && out) {
+        rc = result_file_begin(&v.out, out, is_evaluation, &err);
+        v.writes = rc == OK;
+    }
     if (rc == OK) rc = (p = player_new(r, model, (int)r->learner_threads, SLOTS, v.log, &err)) ? OK : err.code;
     if (rc == OK) {
         v.schedule = (scheduler_config){ .seed = (uint64_t)r->seed,
@@ -182,7 +201,10 @@ int cmd_eval(int argc, char **argv)
     }
     for (size_t i = 0; i < v.groups.len; i++) group_free(v.groups.data[i]);
     vec_free(&v.groups);
-    if (v.out) fclose(v.out);
+    if (v.writes) {
+        const int ended = result_file_end(&v.out, rc == OK, rc == OK ? &err : NULL);
+        if (rc == OK) rc = ended;
+    }
     scorer_free(v.scorer);
     dataset_free(v.schedule.eval);
     player_free(p);

@@ -19,7 +19,7 @@ static int usage(FILE *to)
     fprintf(to,
             "usage: troupe export --model DIR [--adapter DIR] [--dtype f32|bf16] OUT\n\n"
             "Writes a Hugging Face folder that `transformers` loads: the model's config and tokenizer files as they\n"
-            "are, its weights in one model.safetensors. OUT is replaced if it holds a model already.\n\n"
+            "are, its weights in one model.safetensors. OUT may be a folder that Troupe wrote before.\n\n"
             "  --adapter DIR  a PEFT folder (a LoRA) to merge into the weights\n"
             "  --dtype        of the stored weights: f32 (default), bf16 (rounded to nearest)\n\n"
             "example: troupe export --model runs/demo/icrl/checkpoints/step-120 --dtype bf16 my-model\n");

@@ -13,6 +13,7 @@
 #include "base/vec.h"
 #include "cli/arguments.h"
 #include "cli/metrics_file.h"
+#include "cli/result_file.h"
 #include "cli/verbs.h"
 #include "rollout/score.h"
 
@@ -204,6 +205,24 @@ static void draw_legend(str *svg, const run_curves *runs, int n)
     }
 }
 
+/* What every drawing of ours begins with. */
+static const char BEGINS[] = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 ";
+
+static bool is_drawing(const char *text, size_t len)
+{
+    return len >= sizeof BEGINS - 1 && memcmp(text, BEGINS, sizeof BEGINS - 1) == 0 &&
+           strstr(text, " by training step (thick: evaluations, thin: rollouts)</text>");
+}
+
+static int write_drawing(const char *path, const str *svg, error *err)
+{
+    result_file f;
+    int rc = result_file_begin(&f, path, is_drawing, err);
+    if (rc == OK) rc = result_file_add(&f, svg->data, svg->len, err);
+    const int ended = result_file_end(&f, rc == OK, rc == OK ? err : NULL);
+    return rc == OK ? ended : rc;
+}
+
 static int draw(const char *path, const run_curves *runs, int n, const char *objective, error *err)
 {
     str svg = { 0 };
@@ -220,7 +239,7 @@ static int draw(const char *path, const run_curves *runs, int n, const char *obj
     }
     draw_legend(&svg, runs, n);
     str_puts(&svg, "</svg>\n");
-    const int rc = file_write_atomic(path, svg.data, svg.len, err);
+    const int rc = write_drawing(path, &svg, err);
     str_free(&svg);
     return rc;
 }

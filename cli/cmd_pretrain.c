@@ -19,6 +19,7 @@
 #include "learner/pretrain.h"
 #include "lua/config.h"
 #include "model/hf_folder.h"
+#include "model/model_folder.h"
 #include "model/tokenizer/tokenizer.h"
 
 enum { PATH_BYTES = 1024 };
@@ -230,6 +231,7 @@ int cmd_pretrain(int argc, char **argv)
     signal(SIGTERM, on_signal);
 
     int rc = open_file(&s, &a, &err);
+    if (rc == OK) rc = model_folder_check(s.keys.out, s.keys.model, &err); /* now: at the end hours would be lost */
     if (rc == OK) rc = (dev = device_open("cpu", (int)s.keys.threads, &err)) ? OK : err.code;
     if (rc == OK) rc = (f = hf_folder_open_config(s.keys.model, dev, &err)) ? OK : err.code;
     if (rc == OK) rc = (s.tokenizer = tokenizer_open(s.keys.model, &err)) ? OK : err.code;

@@ -11,17 +11,9 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "base/str.h"
+#include "model/model_folder.h"
 
 enum { PATH_BYTES = 1200 };
-
-static const char *const SIDE_FILES[] = { "config.json",
-                                          "generation_config.json",
-                                          "tokenizer.json",
-                                          "tokenizer_config.json",
-                                          "special_tokens_map.json",
-                                          "vocab.json",
-                                          "merges.txt",
-                                          "chat_template.jinja" };
 
 hf_folder *hf_folder_open_config(const char *dir, device *dev, error *err)
 {
@@ -161,62 +153,27 @@ void hf_folder_close(hf_folder *f)
 static int copy_side_files(const char *from_dir, const char *to_dir, error *err)
 {
     char from[PATH_BYTES], to[PATH_BYTES];
-    for (size_t i = 0; i < sizeof SIDE_FILES / sizeof *SIDE_FILES; i++) {
-        path_join(from, sizeof from, from_dir, SIDE_FILES[i]);
-        path_join(to, sizeof to, to_dir, SIDE_FILES[i]);
+    for (size_t i = 0; MODEL_SIDE_FILES[i]; i++) {
+        path_join(from, sizeof from, from_dir, MODEL_SIDE_FILES[i]);
+        path_join(to, sizeof to, to_dir, MODEL_SIDE_FILES[i]);
         if (i > 0 && !file_exists(from)) continue; /* no model without its config.json */
         if (file_copy(from, to, err) != OK) return ERR_IO;
     }
     return OK;
 }
 
-static int sync_folder(const char *path, error *err)
+int hf_folder_fill(const char *dir, const char *from_dir, const weights *w, tensor_dtype dtype, error *err)
 {
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return error_sys(err, errno, "folder %s could not be opened", path);
-    const int rc =
-        fsync(fd) == 0 || errno == EINVAL ? OK : error_sys(err, errno, "folder %s could not be synced", path);
-    close(fd);
-    return rc;
-}
-
-/* `temp` becomes `dir`. A folder in its place changes places with it in one call, so at no moment is there none; where
- * the file system can't do that, the old one is gone for the moment between two calls. What is left over is removed. */
-static int replace_folder(const char *temp, const char *dir, error *err)
-{
-    char parent[PATH_BYTES];
-    int rc = OK;
-    if (renameat2(AT_FDCWD, temp, AT_FDCWD, dir, RENAME_EXCHANGE) != 0) {
-        if (errno != ENOENT) rc = dir_remove_all(dir, err);
-        if (rc == OK && rename(temp, dir) != 0) rc = error_sys(err, errno, "%s could not be renamed to %s", temp, dir);
-    }
-    if (rc == OK) rc = sync_folder(path_dirname(parent, sizeof parent, dir), err);
-    return rc;
-}
-
-/* Replacing means removing: what is no model, such as a home folder written by mistake, is not replaced. */
-static int check_replaceable(const char *dir, error *err)
-{
-    char config[PATH_BYTES + 64];
-    path_join(config, sizeof config, dir, "config.json");
-    if (file_exists(config) || rmdir(dir) == 0 || errno == ENOENT) return OK; /* an empty folder is no loss */
-    return error_set(err, ERR_ARGUMENT, "%s exists and holds no model (no config.json): it is not replaced", dir);
+    char to[PATH_BYTES + 64];
+    const int rc = copy_side_files(from_dir, dir, err);
+    return rc == OK ? weights_save(w, path_join(to, sizeof to, dir, "model.safetensors"), dtype, err) : rc;
 }
 
 int hf_folder_write(const char *dir, const char *from_dir, const weights *w, tensor_dtype dtype, error *err)
 {
-    char target[PATH_BYTES], temp[PATH_BYTES + 32], to[PATH_BYTES + 64];
-    size_t len = strlen(dir);
-    while (len > 1 && dir[len - 1] == '/') len--;
-    if (len >= sizeof target) return error_set(err, ERR_ARGUMENT, "%.80s...: the path is too long", dir);
-    snprintf(target, sizeof target, "%.*s", (int)len, dir);
-    snprintf(temp, sizeof temp, "%s.tmp-%d", target, (int)getpid());
-    int rc = check_replaceable(target, err);
-    if (rc == OK) rc = dir_remove_all(temp, err);
-    if (rc == OK) rc = dir_make_all(temp, err);
-    if (rc == OK) rc = copy_side_files(from_dir, temp, err);
-    if (rc == OK) rc = weights_save(w, path_join(to, sizeof to, temp, "model.safetensors"), dtype, err);
-    if (rc == OK) rc = replace_folder(temp, target, err);
-    dir_remove_all(temp, NULL); /* what failed halfway, or the folder that was there before */
-    return rc;
+    model_folder f;
+    int rc = model_folder_begin(&f, dir, from_dir, err);
+    if (rc == OK) rc = hf_folder_fill(f.part, from_dir, w, dtype, err);
+    const int ended = model_folder_end(&f, rc == OK, rc == OK ? err : NULL);
+    return rc == OK ? ended : rc;
 }

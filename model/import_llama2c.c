@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "base/str.h"
+#include "model/model_folder.h"
 #include "model/safetensors.h"
 
 enum {
@@ -123,7 +124,6 @@ static void read_tensors(reading *r)
 
 static int write_weights(const shape *s, const char *data, size_t len, const char *where, const char *out, error *err)
 {
-    static const char *const METADATA[] = { "format", "pt", NULL };
     char path[1200];
     const size_t bytes = sizeof(int32_t) * HEADER, need = floats_needed(s), most = (size_t)s->layers * PER_LAYER + 3;
     if (len != bytes + need * sizeof(float))
@@ -135,7 +135,7 @@ static int write_weights(const shape *s, const char *data, size_t len, const cha
     r.owned = xcalloc((size_t)s->layers * 2, sizeof *r.owned);
     read_tensors(&r);
     const int rc = safetensors_write(path_join(path, sizeof path, out, "model.safetensors"), r.tensors, r.n, DTYPE_F32,
-                                     METADATA, err);
+                                     MODEL_METADATA, err);
     for (size_t i = 0; i < r.n_owned; i++) free(r.owned[i]);
     free(r.owned);
     free(r.names);
@@ -282,10 +282,12 @@ int import_llama2c(const char *model_path, const char *tokenizer_path, const cha
     char *data = file_read(model_path, MAX_FILE, &len, err);
     if (!data) return err ? err->code : ERR_IO;
     int rc = read_shape(&s, data, len, model_path, err);
-    if (rc == OK) rc = dir_make_all(out, err);
-    if (rc == OK) rc = write_weights(&s, data, len, model_path, out, err);
-    if (rc == OK) rc = write_tokenizer(&s, tokenizer_path, out, err);
-    if (rc == OK) rc = write_config(&s, out, err);
+    model_folder f = { 0 };
+    if (rc == OK) rc = model_folder_begin(&f, out, NULL, err);
+    if (rc == OK) rc = write_weights(&s, data, len, model_path, f.part, err);
+    if (rc == OK) rc = write_tokenizer(&s, tokenizer_path, f.part, err);
+    if (rc == OK) rc = write_config(&s, f.part, err);
+    const int ended = model_folder_end(&f, rc == OK, rc == OK ? err : NULL);
     free(data);
-    return rc;
+    return rc == OK ? ended : rc;
 }

@@ -9,6 +9,6 @@
 
 #include "base/error.h"
 
-/* Writes OUT (config.json, model.safetensors, tokenizer.json); a model that is there is replaced. Hostile files are
- * refused: ERR_PARSE names file, expected and found. */
+/* Writes OUT (config.json, model.safetensors, tokenizer.json); a model of ours that is there is replaced
+ * (model/model_folder.h). Hostile files are refused: ERR_PARSE names file, expected and found. */
 int import_llama2c(const char *model_path, const char *tokenizer_path, const char *out, error *err);

