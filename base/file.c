@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/str.h"
 
 /* write(2) until everything is out. */
@@ -110,7 +111,7 @@ int file_write_begin(file_writer *w, const char *path, error *err)
         w->fd = open(w->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (w->fd < 0 && errno != EEXIST) break;
     }
-    return w->fd >= 0 ? OK : error_sys(err, errno, "%s could not be made", w->temp);
+    return w->fd >= 0 ? OK : error_sys(err, errno, "cannot create %s", w->temp);
 }
 
 int file_write_all(file_writer *w, const void *data, size_t len, error *err)
@@ -177,6 +178,17 @@ int file_copy(const char *from, const char *to, error *err)
     return code;
 }
 
+int file_hash(const char *path, uint64_t *hash, uint64_t *bytes, error *err)
+{
+    file_map map;
+    int code = file_map_open(&map, path, err);
+    if (code != OK) return code;
+    *hash = hash_bytes(map.data, map.len, 0);
+    *bytes = map.len;
+    file_map_close(&map);
+    return OK;
+}
+
 bool file_exists(const char *path)
 {
     struct stat st;
@@ -197,8 +209,8 @@ int dir_make_all(const char *path, error *err)
         if (p[1] != '/' && p[1] != '\0') continue;
         char kept = p[1];
         p[1] = '\0';
-        if (mkdir(partial, 0777) != 0 && !dir_exists(partial))
-            code = error_sys(err, errno, "folder %s could not be made", partial);
+        const int why = mkdir(partial, 0777) == 0 ? 0 : errno; /* looking whether it is there would change errno */
+        if (why != 0 && !dir_exists(partial)) code = error_sys(err, why, "cannot create the folder %s", partial);
         p[1] = kept;
     }
     free(partial);

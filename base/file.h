@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/error.h"
@@ -30,6 +31,8 @@ int file_write_end(file_writer *w, bool keep, error *err);
 
 int file_append_line(int fd, const char *line, size_t len, error *err); /* one write(2), newline added */
 int file_copy(const char *from, const char *to, error *err);            /* atomic at `to` */
+/* The hash (base/hash.h) and the size of what a file holds. */
+int file_hash(const char *path, uint64_t *hash, uint64_t *bytes, error *err);
 bool file_exists(const char *path);
 bool dir_exists(const char *path);
 int dir_make_all(const char *path, error *err);   /* mkdir -p */

@@ -17,7 +17,7 @@
 
 #include "base/error.h"
 
-enum { MAX_POSITIONAL = 8, MAX_OVERRIDES = 64 };
+enum { MAX_POSITIONAL = 8, MAX_OVERRIDES = 96 };
 
 /* One option. Exactly one of the places is set: it says what kind of value the option takes. An option that isn't given
  * leaves its place as it was. */

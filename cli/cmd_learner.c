@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -100,12 +101,17 @@ static server_config server_settings(const session *s)
                             .versions = s->versions };
 }
 
+static void damaged(void *ctx, const char *dir, const char *why)
+{
+    log_warn(((session *)ctx)->role.log, "%s is damaged (%s); the checkpoint before it is used", dir, why);
+}
+
 /* A run that was killed before its first checkpoint is resumed from its start. */
 static int find_checkpoint(session *s, error *err)
 {
     checkpoint_state state = { 0 };
     if (!s->resume) return OK;
-    const int rc = checkpoint_latest(s->run, s->checkpoint, sizeof s->checkpoint, &state, err);
+    const int rc = checkpoint_latest(s->run, s->checkpoint, sizeof s->checkpoint, &state, damaged, s, err);
     if (rc == ERR_NOT_FOUND) return s->checkpoint[0] = 0, OK;
     s->from = state.step;
     return rc;
@@ -171,6 +177,7 @@ static int open_outputs(session *s, error *err)
 {
     char path[1100];
     const recipe *r = s->role.recipe;
+    umask(077); /* for their owner alone */
     if (dir_make_all(s->run, err) != OK) return err->code;
     path_join(path, sizeof path, s->run, "rollouts.db");
     if (!s->resume && file_exists(path))

@@ -1,7 +1,6 @@
 /* troupe train: everything on this machine. Starts the learner, the actors and the reward workers as children of its
  * own, shows what they do, starts again who crashes, and stops all in order. It computes nothing itself, so that there
  * is always somebody left who can say what happened. */
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -10,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -24,14 +24,10 @@
 #include "cli/run_dir.h"
 #include "cli/supervisor.h"
 #include "cli/verbs.h"
+#include "learner/checkpoint_files.h"
+#include "proto/weights.h"
 
-enum {
-    MAX_CHILDREN = 194,
-    MAX_ARGV = 24 + MAX_OVERRIDES,
-    STOP_PATIENCE_MS = 60000,
-    POLL_MS = 1000,
-    LINE_BYTES = 1 << 16
-};
+enum { MAX_CHILDREN = 194, MAX_ARGV = 24 + MAX_OVERRIDES, POLL_MS = 1000, LINE_BYTES = 1 << 16 };
 
 typedef struct child_words {
     char name[32], log[1100], rank[16];
@@ -45,7 +41,7 @@ typedef struct train {
     int64_t from; /* the step that is resumed; 0: the start */
     supervisor *supervisor;
     progress *progress;
-    char self[1024], address[128], report_text[16], learners_text[24];
+    char self[1024], address[240], report_text[16], learners_text[24];
     int report[2], signals;
     child_words *children;
     int n_children;
@@ -53,16 +49,26 @@ typedef struct train {
     bool resumed, finished;
 } train;
 
+typedef struct train_options {
+    arguments arguments;
+    const char *resume, *dir;
+    bool fresh, take_changes, without_episodes;
+} train_options;
+
 static int usage(FILE *to)
 {
-    fprintf(to, "usage: troupe train RECIPE.lua [key=value ...] [--run-dir DIR] [--fresh] [--every N]\n"
-                "       troupe train --resume RUN\n\n"
-                "  --run-dir DIR  where the run lives (default: runs/NAME)\n"
-                "  --fresh        start over when the run exists\n"
-                "  --resume RUN   go on from the last checkpoint as if nothing had happened\n"
-                "  --every N      without a terminal: print each N-th step (default 10)\n"
-                "  --keys         list the recipe's keys with their defaults\n\n"
-                "example: troupe train recipes/calculator/recipe.lua steps=50 rollout.group=4\n");
+    fprintf(to,
+            "usage: troupe train RECIPE.lua [key=value ...] [--run-dir DIR] [--fresh] [--every N]\n"
+            "       troupe train --resume RUN [key=value ...] [--take-changes]\n\n"
+            "  --run-dir DIR  where the run lives (default: runs/NAME)\n"
+            "  --fresh        start over when the run exists\n"
+            "  --resume RUN   go on from the last checkpoint as if nothing had happened, with the run's own copy of\n"
+            "                 recipe, scripts and data; key=value changes it from here on, and is recorded\n"
+            "  --take-changes with --resume: take recipe, scripts and data anew from where they came from\n"
+            "  --without-episodes  with --resume: go on though rollouts.db is gone\n"
+            "  --every N      without a terminal: print each N-th step (default 10)\n"
+            "  --keys         list the recipe's keys with their defaults\n\n"
+            "example: troupe train recipes/calculator/recipe.lua steps=50 rollout.group=4\n");
     return to == stdout ? 0 : 2;
 }
 
@@ -76,13 +82,13 @@ static child_words *new_child(train *t, const char *name)
     return c;
 }
 
-/* argv = self, the words, the run's overrides, NULL. */
+/* argv = self, the words, the run's own, NULL. */
 static void words(const train *t, const char **argv, const char *const *first)
 {
     int n = 0;
     argv[n++] = t->self;
     while (*first) argv[n++] = *first++;
-    for (int i = 0; i < t->run.n_overrides; i++) argv[n++] = t->run.overrides[i];
+    for (int i = 0; i < t->run.n_words; i++) argv[n++] = t->run.words[i];
     argv[n] = NULL;
 }
 
@@ -97,7 +103,7 @@ static int start_learner(train *t, int rank, error *err)
     int n = 6;
     if (rank == 0) first[n++] = "--report-fd", first[n++] = t->report_text;
     if (t->recipe->learners > 1) {
-        const char *const together[] = { "--rank", c->rank, "--of", t->learners_text, "--meet", t->run.sockets };
+        const char *const together[] = { "--rank", c->rank, "--of", t->learners_text, "--meet", t->run.sockets.path };
         for (int i = 0; i < 6; i++) first[n++] = together[i];
     }
     if (t->resumed) first[n] = "--resume";
@@ -194,12 +200,22 @@ static int wait_for_news(train *t)
     return 0;
 }
 
+/* What ends a run in order: Ctrl-C, a scheduler, a terminal that is closed. */
+static void stop_signals(sigset_t *mask)
+{
+    sigemptyset(mask);
+    sigaddset(mask, SIGINT);
+    sigaddset(mask, SIGTERM);
+    sigaddset(mask, SIGHUP);
+}
+
 static void drain_report(train *t)
 {
     struct pollfd fd = { .fd = t->report[0], .events = POLLIN };
     while (poll(&fd, 1, 0) > 0 && (fd.revents & POLLIN)) read_report(t);
 }
 
+/* Waits for the step under way as long as it takes: whoever has no time asks again. */
 static int stop_in_order(train *t, int signal, error *err)
 {
     sigset_t mask;
@@ -207,21 +223,33 @@ static int stop_in_order(train *t, int signal, error *err)
     progress_say(t->progress,
                  "stopping: the step under way ends and a checkpoint is written (Ctrl-C again stops at once)");
     /* From here a second signal has its default effect: it ends this process, and the children die with it. */
-    sigemptyset(&mask);
-    sigaddset(&mask, SIGINT);
-    sigaddset(&mask, SIGTERM);
+    stop_signals(&mask);
     sigprocmask(SIG_UNBLOCK, &mask, NULL);
-    supervisor_stop(t->supervisor, STOP_PATIENCE_MS);
+    supervisor_stop(t->supervisor, SUPERVISOR_WAITS);
     drain_report(t);
     return error_set(err, ERR_INTERRUPTED, "stopped by %s (go on with: troupe train --resume %s)", strsignal(signal),
                      t->run.path);
+}
+
+/* Ctrl-Z: the children are in groups of their own, so the terminal stops this process alone. They stop with it and go
+ * on with it. */
+static void pause_all(train *t)
+{
+    progress_end(t->progress);
+    progress_say(t->progress, "paused, and all its processes with it ('fg' goes on)");
+    supervisor_pause(t->supervisor, true);
+    raise(SIGSTOP);
+    supervisor_pause(t->supervisor, false);
 }
 
 static int watch(train *t, error *err)
 {
     for (;;) {
         const int signal = wait_for_news(t); /* never longer than a second: supervisor_poll looks after everybody */
-        if (signal) return stop_in_order(t, signal, err);
+        if (signal == SIGTSTP)
+            pause_all(t);
+        else if (signal)
+            return stop_in_order(t, signal, err);
         switch (supervisor_poll(t->supervisor, err)) {
         case RUN_GOES_ON:
             continue;
@@ -241,9 +269,9 @@ static int watch(train *t, error *err)
 static int block_signals(train *t, error *err)
 {
     sigset_t mask;
-    sigemptyset(&mask);
-    sigaddset(&mask, SIGINT);
-    sigaddset(&mask, SIGTERM);
+    signal(SIGPIPE, SIG_IGN); /* `troupe train | head`: nobody reads any more, the run goes on */
+    stop_signals(&mask);
+    sigaddset(&mask, SIGTSTP);
     sigprocmask(SIG_BLOCK, &mask, NULL);
     t->signals = signalfd(-1, &mask, SFD_CLOEXEC);
     return t->signals >= 0 ? OK : error_sys(err, errno, "signalfd");
@@ -261,7 +289,7 @@ static void say(void *ctx, const char *sentence) { progress_say(((train *)ctx)->
 static int start_all(train *t, int every, error *err)
 {
     const recipe *r = t->recipe;
-    snprintf(t->address, sizeof t->address, "ipc://%s/exchange", t->run.sockets);
+    snprintf(t->address, sizeof t->address, "ipc://%s/exchange", t->run.sockets.path);
     if (process_self_path(t->self, sizeof t->self, err) != OK || open_report(t, err) != OK ||
         block_signals(t, err) != OK)
         return err->code;
@@ -296,64 +324,92 @@ static int check(train *t, error *err)
     return checks_open(r, &what, &t->checks, err);
 }
 
-/* The step of the newest checkpoint, by its name: what it holds is the learner's to prove. */
-static int64_t newest_step(const char *run)
+static void note(void *ctx, const char *sentence)
 {
-    char path[1100];
-    int64_t newest = 0, step;
-    DIR *folder = opendir(path_join(path, sizeof path, run, "checkpoints"));
-    for (const struct dirent *e; folder && (e = readdir(folder));)
-        if (strncmp(e->d_name, "step-", 5) == 0 && value_whole("step", e->d_name + 5, 0, INT64_MAX, &step, NULL) == OK)
-            newest = step > newest ? step : newest;
-    if (folder) closedir(folder);
-    return newest;
+    (void)ctx;
+    fprintf(stderr, "troupe: train: %s\n", sentence);
 }
 
-static int begin_run(train *t, const arguments *a, const char *dir, const char *resume, bool fresh, error *err)
+static void damaged(void *ctx, const char *dir, const char *why)
+{
+    (void)ctx;
+    fprintf(stderr, "troupe: train: %s is damaged (%s); the checkpoint before it is used\n", dir, why);
+}
+
+/* The step of the newest checkpoint that is whole, or 0 before the first. */
+static int newest_step(train *t, error *err)
+{
+    char dir[1200];
+    checkpoint_state state = { 0 };
+    const int rc = checkpoint_latest(t->run.path, dir, sizeof dir, &state, damaged, NULL, err);
+    t->from = rc == OK ? state.step : 0;
+    return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+/* A run that has trained has episodes: without them what was begun is played again, and nothing can be looked up. */
+static int check_episodes(const train *t, error *err)
+{
+    char path[1200];
+    struct stat st;
+    if (t->from == 0) return OK;
+    if (stat(path_join(path, sizeof path, t->run.path, "rollouts.db"), &st) == 0 && st.st_size > 0) return OK;
+    return error_set(err, ERR_STATE,
+                     "%s is missing or empty though step %" PRId64
+                     " is trained: put it back, or go on without its episodes by --without-episodes",
+                     path, t->from);
+}
+
+static int resume_run(train *t, const train_options *o, error *err)
+{
+    const resume_options how = { .words = o->arguments.overrides,
+                                 .n_words = o->arguments.n_overrides,
+                                 .take_changes = o->take_changes,
+                                 .tell = note };
+    t->resumed = true;
+    t->recipe = run_dir_resume(&t->run, o->resume, &how, err);
+    if (!t->recipe || newest_step(t, err) != OK) return err->code;
+    if (!o->without_episodes && check_episodes(t, err) != OK) return err->code;
+    t->finished = report_finished(t->recipe, t->run.path, t->from);
+    return t->finished ? OK : check(t, err);
+}
+
+static int begin_run(train *t, const train_options *o, error *err)
 {
     char path[1024];
-    if (resume) {
-        t->resumed = true;
-        if (run_dir_resume(&t->run, resume, err) != OK) return err->code;
-        t->recipe = recipe_open(t->run.recipe, (const char *const *)t->run.overrides, t->run.n_overrides, err);
-        if (!t->recipe) return err->code;
-        t->from = newest_step(t->run.path);
-        t->finished = report_finished(t->recipe, t->run.path, t->from);
-        return t->finished ? OK : check(t, err);
-    }
+    const arguments *a = &o->arguments;
+    umask(077); /* episodes and weights are their owner's: whoever can take the lock can stop the run */
+    if (o->resume) return resume_run(t, o, err);
     t->recipe = recipe_open(a->positional[0], a->overrides, a->n_overrides, err);
-    if (!t->recipe || check(t, err) != OK) return err->code;
+    if (!t->recipe || (!o->dir && run_name_check(t->recipe->name, err) != OK) || check(t, err) != OK) return err->code;
     snprintf(path, sizeof path, "runs/%s", t->recipe->name);
-    char *overrides[MAX_OVERRIDES]; /* a run may be resumed from another folder */
-    for (int i = 0; i < a->n_overrides; i++) overrides[i] = recipe_override(a->overrides[i]);
-    const int rc = run_dir_begin(&t->run, dir ? dir : path, a->positional[0], (const char *const *)overrides,
-                                 a->n_overrides, fresh, err);
-    for (int i = 0; i < a->n_overrides; i++) free(overrides[i]);
-    return rc;
+    return run_dir_begin(&t->run, o->dir ? o->dir : path, t->recipe, a->overrides, a->n_overrides, o->fresh, err);
 }
 
 int cmd_train(int argc, char **argv)
 {
-    train t = { .run = { .lock_fd = -1 } };
-    arguments a;
+    train t = { .run = { .lock_fd = -1, .sockets.lock = -1 } };
+    train_options o = { 0 };
     error err = { 0 };
-    const char *resume = NULL, *dir = NULL;
     int64_t every = 10;
-    bool fresh = false, keys = false;
-    const flag flags[] = { { .name = "--resume", .text = &resume },
-                           { .name = "--run-dir", .text = &dir },
+    bool keys = false;
+    const flag flags[] = { { .name = "--resume", .text = &o.resume },
+                           { .name = "--run-dir", .text = &o.dir },
+                           { .name = "--take-changes", .present = &o.take_changes },
+                           { .name = "--without-episodes", .present = &o.without_episodes },
                            { .name = "--every", .whole = &every, .least = 1, .most = 1e9 },
-                           { .name = "--fresh", .present = &fresh },
+                           { .name = "--fresh", .present = &o.fresh },
                            { .name = "--keys", .present = &keys },
                            { 0 } };
     const syntax s = { .flags = flags, .words = "RECIPE.lua", .most = 1, .keys = true, .usage = usage };
     const int64_t began_ms = clock_ms();
-    const int status = arguments_open(&a, argc, argv, &s);
+    const int status = arguments_open(&o.arguments, argc, argv, &s);
     if (status >= 0) return status;
     if (keys) return recipe_print_keys(stdout), 0;
-    if (a.n_positional != (resume ? 0 : 1) || (resume && a.n_overrides)) return usage(stderr);
+    if (o.arguments.n_positional != (o.resume ? 0 : 1) || (o.resume && (o.fresh || o.dir)) ||
+        (!o.resume && (o.take_changes || o.without_episodes)))
+        return usage(stderr);
 
-    int rc = begin_run(&t, &a, dir, resume, fresh, &err);
+    int rc = begin_run(&t, &o, &err);
     if (rc == OK && !t.finished) rc = start_all(&t, (int)every, &err);
     if (rc == OK && !t.finished) rc = watch(&t, &err);
     if (rc == OK) {
@@ -362,6 +418,7 @@ int cmd_train(int argc, char **argv)
         report_end(t.progress, t.recipe, t.run.path, t.finished ? -1 : (double)(clock_ms() - began_ms) * 1e-3);
     }
     close_all(&t);
+    weights_sweep(); /* a learner that was killed couldn't */
     if (rc != OK) fprintf(stderr, "troupe: train: %s\n", err.text);
     return rc == OK ? 0 : rc == ERR_INTERRUPTED ? 130 : 1;
 }

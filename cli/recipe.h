@@ -56,7 +56,7 @@ typedef struct recipe {
     double lora_alpha;
 
     int64_t patience;
-    int64_t steps, seed, checkpoint_every, eval_every, eval_prompts, eval_shots;
+    int64_t steps, seed, checkpoint_every, keep_checkpoints, eval_every, eval_prompts, eval_shots;
     precision precision; /* of linear products, in every role */
     char device[32];
     int64_t actors, reward_workers, actor_slots, learner_threads, actor_threads;

@@ -33,6 +33,7 @@ int role_open(role *r, int argc, char **argv, const flag *flags, const char *con
     sigemptyset(&stops);
     sigaddset(&stops, SIGINT);
     sigaddset(&stops, SIGTERM);
+    sigaddset(&stops, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &stops, NULL);
     if (words_fd() >= 0) fcntl(words_fd(), F_SETFD, FD_CLOEXEC);
     const syntax s = { .flags = flags, .words = "RECIPE.lua", .least = 1, .most = 1, .keys = true, .usage = usage };

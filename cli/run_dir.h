@@ -1,25 +1,51 @@
 /* run_dir - runs/NAME: what a run leaves behind, and what resuming it needs.
  *
- *     recipe.lua   as run         run.json    where the recipe lies, overrides, socket folder
- *     logs/        one a process  lock        held by the process that supervises the run
- */
+ *     recipe/      the run's own copy of what it was begun with (cli/ingredients.h)
+ *     run.json     format, those files with their hashes, overrides, and the changes that were taken since;
+ *                  also where its sockets are just now, for people to see: nobody reads that
+ *     logs/        one a process            lock   held by the process that supervises the run
+ *
+ * Nothing in run.json is a place to delete or to write: a copied or edited run can't reach beyond its own folder. The
+ * folder and its files are for their owner alone. */
 #pragma once
 
 #include "base/error.h"
+#include "base/held_folder.h"
 #include "cli/arguments.h"
+#include "cli/ingredients.h"
+
+enum { RUN_COPIES = 8, RUN_OVERRIDES = MAX_OVERRIDES - RUN_COPIES }; /* a process takes MAX_OVERRIDES words */
 
 typedef struct run_dir {
-    char path[1024];   /* absolute */
-    char recipe[1024]; /* absolute path of the original */
-    char sockets[64];  /* private folder of the sockets; exists between run_dir_begin and run_dir_end */
-    char *overrides[MAX_OVERRIDES];
-    int n_overrides;
+    char path[1024];                /* absolute */
+    char recipe[2048];              /* the run's own copy */
+    held_folder sockets;            /* private; exists between run_dir_begin and run_dir_end */
+    char *overrides[RUN_OVERRIDES]; /* a person's, with absolute paths */
+    char *words[MAX_OVERRIDES];     /* what the processes get: those, and where the copies are */
+    int n_overrides, n_words;
+    ingredients parts;
+    json_t *history; /* list of { "unix", "words", "taken" } */
     int lock_fd;
 } run_dir;
 
-/* Makes a new run. ERR_STATE when there is one already (and !fresh): the sentence says how to resume it. */
-int run_dir_begin(run_dir *r, const char *path, const char *recipe, const char *const *overrides, int n_overrides,
+/* ERR_ARGUMENT unless `name` is one component of a path that anybody can type. */
+int run_name_check(const char *name, error *err);
+
+/* Makes a new run of an opened recipe. ERR_STATE when there is one already (and !fresh: the sentence says how to resume
+ * it), or when the folder is not a run and not empty. fresh: what that run has made goes; what a person put there
+ * stays. */
+int run_dir_begin(run_dir *r, const char *path, const recipe *of, const char *const *overrides, int n_overrides,
                   bool fresh, error *err);
-/* Takes up a run that stopped or was killed. ERR_STATE while another process supervises it. */
-int run_dir_resume(run_dir *r, const char *path, error *err);
+
+typedef struct resume_options {
+    const char *const *words; /* "key=value" that the run gets from now on */
+    int n_words;
+    bool take_changes;                             /* recipe, scripts and data anew from where they came from */
+    void (*tell)(void *ctx, const char *sentence); /* differences, and what was taken */
+    void *ctx;
+} resume_options;
+
+/* Takes up a run that stopped or was killed: the recipe it goes on with (the caller frees), or NULL. ERR_STATE while
+ * another process supervises it, or when its files are not those it was begun with. */
+recipe *run_dir_resume(run_dir *r, const char *path, const resume_options *options, error *err);
 void run_dir_end(run_dir *r); /* removes the sockets, lets go of the lock */

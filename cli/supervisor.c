@@ -374,11 +374,35 @@ static bool has_principal(const supervisor *s)
     return false;
 }
 
+void supervisor_pause(supervisor *s, bool pause)
+{
+    for (size_t i = 0; i < s->children.len; i++)
+        if (s->children.data[i].running) process_kill_group(&s->children.data[i].process, pause ? SIGSTOP : SIGCONT);
+    look_around(s); /* that we were stopped is seen, and forgiven */
+}
+
+/* The step under way may be a long one: whoever gets CPU time is at work on it. */
+static void wait_for_principals(supervisor *s)
+{
+    int64_t moved_ms = clock_ms(), cpu_ms = -1;
+    while (!wait_for(s, true, clock_ms() + LOOK_MS) && clock_ms() - moved_ms < s->config.silent_ms) {
+        int64_t now_cpu_ms = 0;
+        for (size_t i = 0; i < s->children.len; i++) {
+            const child *c = &s->children.data[i];
+            if (c->running && c->options.principal) now_cpu_ms += process_look(&c->process).cpu_ms;
+        }
+        if (now_cpu_ms > cpu_ms) moved_ms = clock_ms(), cpu_ms = now_cpu_ms;
+    }
+}
+
 void supervisor_stop(supervisor *s, int patience_ms)
 {
     s->stopping = true;
     signal_all(s, true);
-    wait_for(s, true, clock_ms() + patience_ms);
+    if (patience_ms == SUPERVISOR_WAITS)
+        wait_for_principals(s);
+    else
+        wait_for(s, true, clock_ms() + patience_ms);
     if (wait_for(s, false, clock_ms() + (has_principal(s) ? FAREWELL_MS : 0))) return; /* it told them goodbye */
     signal_all(s, false);
     if (wait_for(s, false, clock_ms() + FAREWELL_MS)) return;

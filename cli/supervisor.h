@@ -62,6 +62,9 @@ void supervisor_heard(supervisor *s, const char *peers);
 void supervisor_step(supervisor *s, int64_t step);
 /* The principal is about to say goodbye: who leaves now isn't started again. */
 void supervisor_farewell(supervisor *s);
+/* Stops all processes where they stand (SIGSTOP), or lets them go on; the time between counts for nothing. */
+void supervisor_pause(supervisor *s, bool pause);
+enum { SUPERVISOR_WAITS = -1 }; /* patience_ms: as long as the principal lives and computes */
 /* SIGTERM to the principal alone (the learner writes its checkpoint and says goodbye to the others), then,
  * `patience_ms` later, SIGKILL to whoever is left. Returns when all are gone. */
 void supervisor_stop(supervisor *s, int patience_ms);

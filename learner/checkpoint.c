@@ -1,19 +1,15 @@
 #include "learner/checkpoint.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "base/file.h"
-#include "base/hash.h"
-#include "base/json.h"
 #include "base/str.h"
 #include "model/hf_folder.h"
 
-enum { PATH_BYTES = 1024 };
+enum { PATH_BYTES = 1200 };
 
 static int save_optimizer(const char *dir, const weights *w, const optimizer *o, error *err)
 {
@@ -30,17 +26,6 @@ static int save_optimizer(const char *dir, const weights *w, const optimizer *o,
     free(m);
     free(v);
     return rc;
-}
-
-static int save_state(const char *dir, const weights *w, const optimizer *o, uint64_t seed, error *err)
-{
-    char path[PATH_BYTES], text[256], hex[17];
-    hash_hex(w->hash, hex);
-    const int len = snprintf(text, sizeof text,
-                             "{\"step\": %" PRId64 ", \"updates\": %" PRId64
-                             ", \"weight_hash\": \"%s\", \"seed\": \"%" PRIu64 "\"}\n",
-                             w->version, o->step, hex, seed);
-    return file_write_atomic(path_join(path, sizeof path, dir, "state.json"), text, (size_t)len, err);
 }
 
 static int save_adapter(const char *dir, const char *model_dir, const lora *adapter, error *err)
@@ -65,68 +50,45 @@ static int save_reference(const char *dir, const checkpoint_parts *p, error *err
     return weights_save(p->reference, path_join(path, sizeof path, dir, "reference.safetensors"), DTYPE_F32, err);
 }
 
+static int save_parts(const char *dir, const char *model_dir, const checkpoint_parts *p, error *err)
+{
+    int rc = hf_folder_fill(dir, model_dir, p->w, DTYPE_F32, err);
+    if (rc == OK) rc = save_adapter(dir, model_dir, p->adapter, err);
+    if (rc == OK) rc = save_optimizer(dir, p->adapter ? p->adapter->w : p->w, p->o, err);
+    if (rc == OK) rc = save_memory(dir, p, err);
+    return rc == OK ? save_reference(dir, p, err) : rc;
+}
+
+/* What the disk has to have room for; the small files are not counted. */
+static double megabytes_of(const checkpoint_parts *p)
+{
+    const double model = (double)p->w->table->total, trained = p->adapter ? (double)p->adapter->w->table->total : model;
+    const double floats = model + 2 * trained + (p->adapter ? trained : 0) + (p->reference ? model : 0);
+    return (floats * sizeof(float) + (double)p->n_memory * sizeof(double)) / 1e6;
+}
+
+static int failed(const char *run_dir, const checkpoint_parts *p, error *err)
+{
+    struct statvfs fs;
+    const double left = statvfs(run_dir, &fs) == 0 ? (double)fs.f_bavail * (double)fs.f_frsize / 1e6 : 0;
+    return error_within(err, "checkpoint step-%" PRId64 " was not written (it needs %.1f MB, %.1f MB are free)",
+                        p->w->version, megabytes_of(p), left);
+}
+
 int checkpoint_save(const char *run_dir, const char *model_dir, const checkpoint_parts *parts, uint64_t seed,
                     error *err)
 {
-    char parent[PATH_BYTES], name[64], dir[PATH_BYTES];
+    char dir[PATH_BYTES];
     const weights *w = parts->w;
-    const lora *adapter = parts->adapter;
-    path_join(parent, sizeof parent, run_dir, "checkpoints");
-    snprintf(name, sizeof name, "step-%" PRId64, w->version);
-    path_join(dir, sizeof dir, parent, name);
-    if (dir_make_all(parent, err) != OK || hf_folder_write(dir, model_dir, w, DTYPE_F32, err) != OK ||
-        save_adapter(dir, model_dir, adapter, err) != OK ||
-        save_optimizer(dir, adapter ? adapter->w : w, parts->o, err) != OK || save_memory(dir, parts, err) != OK ||
-        save_reference(dir, parts, err) != OK || save_state(dir, w, parts->o, seed, err) != OK)
-        return error_within(err, "checkpoint %s", dir);
-    return OK;
-}
-
-static int read_state(const char *dir, checkpoint_state *state, error *err)
-{
-    char path[PATH_BYTES];
-    const char *hash = NULL, *seed = NULL;
-    json_t *json = json_parse_file(path_join(path, sizeof path, dir, "state.json"), err);
-    if (!json) return err ? err->code : ERR_PARSE;
-    int rc = json_need_int(json, "step", path, &state->step, err);
-    if (rc == OK) rc = json_need_int(json, "updates", path, &state->updates, err);
-    if (rc == OK) rc = json_need_string(json, "weight_hash", path, &hash, err);
-    if (rc == OK) rc = json_need_string(json, "seed", path, &seed, err);
-    if (rc == OK) {
-        state->weight_hash = strtoull(hash, NULL, 16);
-        state->seed = strtoull(seed, NULL, 10);
-    }
-    json_decref(json);
-    return rc;
-}
-
-/* The highest N of the step-N folders that have a state.json; -1: none. */
-static int64_t newest_complete(const char *parent)
-{
-    int64_t best = -1;
-    DIR *d = opendir(parent);
-    if (!d) return -1;
-    for (struct dirent *e; (e = readdir(d));) {
-        char *end, path[PATH_BYTES];
-        if (strncmp(e->d_name, "step-", 5) != 0) continue;
-        const int64_t step = strtoll(e->d_name + 5, &end, 10);
-        if (*end || end == e->d_name + 5) continue;
-        if (snprintf(path, sizeof path, "%s/%s/state.json", parent, e->d_name) >= (int)sizeof path) continue;
-        if (step > best && file_exists(path)) best = step;
-    }
-    closedir(d);
-    return best;
-}
-
-int checkpoint_latest(const char *run_dir, char *dir, size_t size, checkpoint_state *state, error *err)
-{
-    char parent[PATH_BYTES], name[64];
-    path_join(parent, sizeof parent, run_dir, "checkpoints");
-    const int64_t step = newest_complete(parent);
-    if (step < 0) return error_set(err, ERR_NOT_FOUND, "%s holds no complete checkpoint to resume from", parent);
-    snprintf(name, sizeof name, "step-%" PRId64, step);
-    path_join(dir, size, parent, name);
-    return read_state(dir, state, err);
+    const checkpoint_state state = {
+        .step = w->version, .updates = parts->o->step, .weight_hash = w->hash, .seed = seed
+    };
+    int rc = checkpoint_begin(run_dir, w->version, dir, sizeof dir, err);
+    if (rc != OK) return failed(run_dir, parts, err);
+    rc = save_parts(dir, model_dir, parts, err);
+    if (rc != OK) return checkpoint_abandon(dir), failed(run_dir, parts, err);
+    rc = checkpoint_commit(run_dir, dir, &state, err);
+    return rc == OK ? OK : failed(run_dir, parts, err);
 }
 
 static float *load_moment(const safetensors *st, const char *name, const weights *w, error *err)
@@ -210,7 +172,7 @@ static int load_reference(const char *dir, const checkpoint_parts *p, error *err
 int checkpoint_load(const char *dir, const checkpoint_parts *parts, checkpoint_state *state, error *err)
 {
     lora *adapter = parts->adapter;
-    if (read_state(dir, state, err) != OK || load_weights(dir, parts->w, state, err) != OK ||
+    if (checkpoint_read_state(dir, state, err) != OK || load_weights(dir, parts->w, state, err) != OK ||
         load_adapter(dir, adapter, err) != OK ||
         load_optimizer(dir, adapter ? adapter->w : parts->w, parts->o, err) != OK ||
         load_memory(dir, parts, err) != OK || load_reference(dir, parts, err) != OK)

@@ -104,6 +104,7 @@ int loop_on_stop(loop *lp, loop_fn fn, void *ctx, error *err)
     sigemptyset(&mask);
     sigaddset(&mask, SIGINT);
     sigaddset(&mask, SIGTERM);
+    sigaddset(&mask, SIGHUP);
     if (pthread_sigmask(SIG_BLOCK, &mask, NULL) != 0 ||
         (lp->signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
         return error_sys(err, errno, "signalfd");

@@ -1,19 +1,15 @@
 #include "proto/weights.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
+#include "base/held_folder.h"
 #include "base/str.h"
 
-static const char PREFIX[] = "troupe-weights-";
+static const char PREFIX[] = "troupe-weights";
 static const char SHARED_MEMORY[] = "/dev/shm";
 
 typedef struct kept {
@@ -22,8 +18,7 @@ typedef struct kept {
 } kept;
 
 struct weights_publisher {
-    char dir[200];
-    int lock; /* on the folder: held as long as we live */
+    held_folder folder;
     kept files[WEIGHTS_KEPT];
     int next;
     weights_body newest;
@@ -40,55 +35,10 @@ void weights_host(char out[80])
 
 /* ---- publisher ---- */
 
-static const char *temporary(void)
+void weights_sweep(void)
 {
-    const char *dir = getenv("TMPDIR");
-    return dir && *dir == '/' && strlen(dir) < 100 ? dir : "/tmp";
-}
-
-/* -1 when another process holds it (or the folder is gone). */
-static int lock_folder(const char *path)
-{
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
-    if (fd >= 0) close(fd);
-    return -1;
-}
-
-/* A killed learner leaves its folder behind: "troupe-weights-PID-...". It is nobody's when that process is gone and its
- * lock with it: the id alone may be another container's, the lock alone that of a folder just being made. */
-static void remove_stale(const char *root)
-{
-    DIR *d = opendir(root);
-    if (!d) return;
-    for (struct dirent *e; (e = readdir(d));) {
-        char path[512];
-        if (strncmp(e->d_name, PREFIX, sizeof PREFIX - 1) != 0) continue;
-        const long pid = strtol(e->d_name + sizeof PREFIX - 1, NULL, 10);
-        if (pid <= 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH) continue;
-        snprintf(path, sizeof path, "%s/%s", root, e->d_name);
-        const int fd = lock_folder(path);
-        if (fd < 0) continue;
-        dir_remove_all(path, NULL);
-        close(fd);
-    }
-    closedir(d);
-}
-
-static int make_folder(weights_publisher *p, const char *root, error *err)
-{
-    remove_stale(root);
-    snprintf(p->dir, sizeof p->dir, "%s/%s%d-XXXXXX", root, PREFIX, (int)getpid());
-    if (!mkdtemp(p->dir)) return error_sys(err, errno, "%s", p->dir);
-    p->lock = lock_folder(p->dir);
-    return OK;
-}
-
-static void remove_folder(weights_publisher *p)
-{
-    if (p->lock >= 0) close(p->lock);
-    p->lock = -1;
-    dir_remove_all(p->dir, NULL);
+    held_folder_sweep(SHARED_MEMORY, PREFIX);
+    held_folder_sweep(temporary_root(), PREFIX);
 }
 
 weights_publisher *weights_publisher_new(error *err)
@@ -96,10 +46,9 @@ weights_publisher *weights_publisher_new(error *err)
     weights_publisher *p = xcalloc(1, sizeof *p);
     for (int i = 0; i < WEIGHTS_KEPT; i++) p->files[i].version = -1;
     p->newest.version = -1;
-    p->lock = -1;
     weights_host(p->newest.host);
-    if (dir_exists(SHARED_MEMORY) && make_folder(p, SHARED_MEMORY, NULL) == OK) return p;
-    if (make_folder(p, temporary(), err) == OK) return p;
+    if (held_folder_open(&p->folder, SHARED_MEMORY, PREFIX, NULL) == OK) return p;
+    if (held_folder_open(&p->folder, temporary_root(), PREFIX, err) == OK) return p;
     free(p);
     return NULL;
 }
@@ -107,7 +56,7 @@ weights_publisher *weights_publisher_new(error *err)
 void weights_publisher_free(weights_publisher *p)
 {
     if (!p) return;
-    remove_folder(p);
+    held_folder_close(&p->folder);
     free(p);
 }
 
@@ -115,7 +64,7 @@ static int write_version(weights_publisher *p, kept *slot, int64_t version, cons
 {
     file_writer w;
     char path[sizeof slot->path]; /* gcc sees both in one struct and fears an overlap */
-    snprintf(path, sizeof path, "%s/v%" PRId64 ".safetensors", p->dir, version);
+    snprintf(path, sizeof path, "%s/v%" PRId64 ".safetensors", p->folder.path, version);
     memcpy(slot->path, path, sizeof path);
     slot->version = -1;
     int rc = file_write_begin(&w, slot->path, err);
@@ -131,10 +80,11 @@ static int write_version(weights_publisher *p, kept *slot, int64_t version, cons
  * that are mapped stay whole; one that is asked for in chunks just now is announced anew. */
 static int move_out(weights_publisher *p, error *err)
 {
-    if (strncmp(p->dir, SHARED_MEMORY, sizeof SHARED_MEMORY - 1) != 0) return ERR_IO; /* already there: err says why */
+    if (strncmp(p->folder.path, SHARED_MEMORY, sizeof SHARED_MEMORY - 1) != 0)
+        return ERR_IO; /* already there: err says why */
     for (int i = 0; i < WEIGHTS_KEPT; i++) p->files[i].version = -1;
-    remove_folder(p);
-    return make_folder(p, temporary(), err);
+    held_folder_close(&p->folder);
+    return held_folder_open(&p->folder, temporary_root(), PREFIX, err);
 }
 
 /* Where `version` goes: over itself when it is published again, else over the oldest. */

@@ -22,6 +22,9 @@ bool weights_announcement(const weights_publisher *p, weights_body *out);
 /* A chunk for an actor on another host. False: that version is no longer kept. `out->data` is the caller's. */
 bool weights_chunk_of(weights_publisher *p, const weights_get_body *get, weights_chunk_body *out);
 
+/* Removes the folders of publishers that are gone: a killed learner leaves its weights in shared memory. */
+void weights_sweep(void);
+
 /* This machine's name for itself: the boot id. Two processes with the same one share memory. */
 void weights_host(char out[80]);
 

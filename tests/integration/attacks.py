@@ -18,16 +18,15 @@ local ATTACKS = {
 }
 local dialect = { defaults = {} }
 function dialect.prompt(_, spec) return { { "question", "Q: " .. spec.row.prompt .. "\nA: " } } end
-function dialect.observation(_, _, text, _) return " " .. text end
+function dialect.observation(_, calls) return { " ", "" } end
 function dialect.parser(_, tools)
-    local hash, n, calls = 5381, 0, 0
+    local hash, n = 5381, 0
     return function(chunk)
         for i = 1, #chunk do hash = (hash * 33 + chunk:byte(i)) & 0xffffffff end
         n = n + #chunk
         if n < 4 then return nil end
-        n, calls = 0, calls + 1
-        if calls > 3 then return "answer", "0" end
-        return "call", "python", { code = ATTACKS[hash %% #ATTACKS + 1] }
+        if hash %% 5 == 0 then return { answer = "0" } end
+        return { calls = { { name = "python", arguments = { code = ATTACKS[hash %% #ATTACKS + 1] } } } }
     end
 end
 return dialect

@@ -1,7 +1,12 @@
 #include "learner/checkpoint.h"
 
+#include <dirent.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -51,7 +56,7 @@ static void what_was_saved_comes_back_to_the_bit(void **state)
     optimizer *o = trained(&t, 3), *p = trained(&u, 1);
     test_ok(checkpoint_save(run, model, &(checkpoint_parts){ .w = t.w, .adapter = NULL, .o = o }, 77, &err), &err);
     checkpoint_state found;
-    test_ok(checkpoint_latest(run, dir, sizeof dir, &found, &err), &err);
+    test_ok(checkpoint_latest(run, dir, sizeof dir, &found, NULL, NULL, &err), &err);
     test_ok(checkpoint_load(dir, &(checkpoint_parts){ .w = u.w, .adapter = NULL, .o = p }, &found, &err), &err);
     assert_int_equal(found.step, 3);
     assert_true(found.seed == 77 && u.w->version == 3 && u.w->hash == t.w->hash && p->step == 3);
@@ -91,7 +96,7 @@ static void an_adapter_comes_back_to_the_bit(void **state)
     lora_merge(l, t.w);
     weights_seal(t.w, 1);
     test_ok(checkpoint_save(run, model, &(checkpoint_parts){ .w = t.w, .adapter = l, .o = o }, 3, &err), &err);
-    test_ok(checkpoint_latest(run, dir, sizeof dir, &found, &err), &err);
+    test_ok(checkpoint_latest(run, dir, sizeof dir, &found, NULL, NULL, &err), &err);
     test_ok(checkpoint_load(dir, &(checkpoint_parts){ .w = u.w, .adapter = k, .o = p }, &found, &err), &err);
     const size_t bytes = sizeof(float) * (size_t)l->table->total;
     assert_true(u.w->hash == t.w->hash && p->step == 1);
@@ -125,7 +130,7 @@ static void memory_comes_back_to_the_bit(void **state)
     const checkpoint_parts out = { .w = t.w, .o = o, .memory = saved, .n_memory = 3 };
     checkpoint_parts in = { .w = t.w, .o = o, .memory = loaded, .n_memory = 3 };
     test_ok(checkpoint_save(run, model, &out, 1, &err), &err);
-    test_ok(checkpoint_latest(run, dir, sizeof dir, &found, &err), &err);
+    test_ok(checkpoint_latest(run, dir, sizeof dir, &found, NULL, NULL, &err), &err);
     test_ok(checkpoint_load(dir, &in, &found, &err), &err);
     assert_memory_equal(saved, loaded, sizeof saved);
     in.n_memory = 4;
@@ -146,14 +151,14 @@ static void a_half_written_checkpoint_is_not_one(void **state)
     char *run = test_folder_new(), *model = model_folder(), dir[1024], path[1200];
     tiny t = tiny_open(5);
     checkpoint_state found;
-    assert_int_equal(checkpoint_latest(run, dir, sizeof dir, &found, &err), ERR_NOT_FOUND);
+    assert_int_equal(checkpoint_latest(run, dir, sizeof dir, &found, NULL, NULL, &err), ERR_NOT_FOUND);
     optimizer *o = trained(&t, 2);
     test_ok(checkpoint_save(run, model, &(checkpoint_parts){ .w = t.w, .adapter = NULL, .o = o }, 1, &err), &err);
     weights_seal(t.w, 9);
     test_ok(checkpoint_save(run, model, &(checkpoint_parts){ .w = t.w, .adapter = NULL, .o = o }, 1, &err), &err);
     snprintf(path, sizeof path, "%s/checkpoints/step-9/state.json", run);
     assert_int_equal(unlink(path), 0);
-    test_ok(checkpoint_latest(run, dir, sizeof dir, &found, &err), &err);
+    test_ok(checkpoint_latest(run, dir, sizeof dir, &found, NULL, NULL, &err), &err);
     assert_int_equal(found.step, 2);
     optimizer_free(o, t.dev);
     tiny_close(&t);
@@ -170,7 +175,7 @@ static void a_checkpoint_of_other_weights_is_refused(void **state)
     optimizer *o = trained(&t, 1);
     test_ok(checkpoint_save(run, model, &(checkpoint_parts){ .w = t.w, .adapter = NULL, .o = o }, 1, &err), &err);
     checkpoint_state found;
-    test_ok(checkpoint_latest(run, dir, sizeof dir, &found, &err), &err);
+    test_ok(checkpoint_latest(run, dir, sizeof dir, &found, NULL, NULL, &err), &err);
     char path[1200];
     snprintf(path, sizeof path, "%s/model.safetensors", dir);
     test_ok(weights_save(other.w, path, DTYPE_F32, &err), &err);
@@ -208,9 +213,198 @@ static void pretraining_learns_a_sequence(void **state)
     tiny_close(&t);
 }
 
+/* ---- what happens to files ---- */
+
+typedef struct told {
+    int n;
+    char dir[1200], why[512];
+} told;
+
+static void tell(void *ctx, const char *dir, const char *why)
+{
+    told *t = ctx;
+    t->n++;
+    snprintf(t->dir, sizeof t->dir, "%s", dir);
+    snprintf(t->why, sizeof t->why, "%s", why);
+}
+
+/* A run with checkpoints of steps 1 and 2. */
+typedef struct saved {
+    char *run, *model;
+    tiny t;
+    optimizer *o;
+} saved;
+
+static saved open_saved(void)
+{
+    error err = { 0 };
+    saved s = { .run = test_folder_new(), .model = model_folder(), .t = tiny_open(5) };
+    double memory[2] = { 1, 2 };
+    s.o = trained(&s.t, 1);
+    for (int64_t step = 1; step <= 2; step++) {
+        weights_seal(s.t.w, step);
+        const checkpoint_parts parts = { .w = s.t.w, .o = s.o, .memory = memory, .n_memory = 2 };
+        test_ok(checkpoint_save(s.run, s.model, &parts, 1, &err), &err);
+    }
+    return s;
+}
+
+static void close_saved(saved *s)
+{
+    optimizer_free(s->o, s->t.dev);
+    tiny_close(&s->t);
+    test_folder_remove(s->run);
+    test_folder_remove(s->model);
+}
+
+static void change_byte(const char *path, long at)
+{
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    fseek(f, at, at < 0 ? SEEK_END : SEEK_SET);
+    const int c = fgetc(f);
+    fseek(f, -1, SEEK_CUR);
+    fputc(c ^ 0x10, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void cut_short(const char *path, long bytes)
+{
+    (void)bytes;
+    assert_int_equal(truncate(path, 3), 0);
+}
+
+/* Whatever is changed in whichever file of the newest checkpoint: it is named, and the one before is used. */
+static void of_a_damaged_checkpoint_the_one_before_is_used(void **state)
+{
+    (void)state;
+    static const char *const FILES[] = { "model.safetensors", "optimizer.safetensors", "memory.state", "config.json",
+                                         "state.json" };
+    static void (*const HARM[])(const char *path, long at) = { change_byte, cut_short };
+    for (size_t f = 0; f < sizeof FILES / sizeof *FILES; f++)
+        for (size_t h = 0; h < 2; h++) {
+            error err = { 0 };
+            checkpoint_state found;
+            char dir[1100], path[1300];
+            told t = { 0 };
+            saved s = open_saved();
+            snprintf(path, sizeof path, "%s/checkpoints/step-2/%s", s.run, FILES[f]);
+            HARM[h](path, -2);
+            test_ok(checkpoint_latest(s.run, dir, sizeof dir, &found, tell, &t, &err), &err);
+            assert_int_equal(found.step, 1);
+            assert_int_equal(t.n, 1);
+            if (!strstr(t.why, FILES[f])) fail_msg("expected %s in: %s", FILES[f], t.why);
+            snprintf(path, sizeof path, "%s/checkpoints/step-1/%s", s.run, FILES[f]);
+            HARM[h](path, -2);
+            assert_int_equal(checkpoint_latest(s.run, dir, sizeof dir, &found, tell, &t, &err), ERR_PARSE);
+            close_saved(&s);
+        }
+}
+
+/* A whole file of another step is as wrong as a damaged one. */
+static void a_file_of_another_step_is_refused(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    checkpoint_state found;
+    char dir[1100], from[1300], to[1300];
+    told t = { 0 };
+    saved s = open_saved();
+    s.o->m[0] += 1;
+    weights_seal(s.t.w, 3);
+    test_ok(checkpoint_save(s.run, s.model, &(checkpoint_parts){ .w = s.t.w, .o = s.o }, 1, &err), &err);
+    snprintf(from, sizeof from, "%s/checkpoints/step-1/optimizer.safetensors", s.run);
+    snprintf(to, sizeof to, "%s/checkpoints/step-3/optimizer.safetensors", s.run);
+    test_ok(file_copy(from, to, &err), &err);
+    test_ok(checkpoint_latest(s.run, dir, sizeof dir, &found, tell, &t, &err), &err);
+    assert_int_equal(found.step, 2);
+    assert_non_null(strstr(t.why, "optimizer.safetensors"));
+    snprintf(from, sizeof from, "%s/checkpoints/step-2", s.run); /* a folder by another step's name */
+    snprintf(to, sizeof to, "%s/checkpoints/step-7", s.run);
+    assert_int_equal(rename(from, to), 0);
+    test_ok(checkpoint_latest(s.run, dir, sizeof dir, &found, tell, &t, &err), &err);
+    assert_int_equal(found.step, 1);
+    close_saved(&s);
+}
+
+static int entries(const char *run)
+{
+    char path[1100];
+    int n = 0;
+    DIR *d = opendir(path_join(path, sizeof path, run, "checkpoints"));
+    for (const struct dirent *e; d && (e = readdir(d));) n += e->d_name[0] != '.';
+    if (d) closedir(d);
+    return n;
+}
+
+/* A disk that is full at any byte leaves no checkpoint, no part of one, and those before as they were. */
+static void a_full_disk_leaves_nothing_half_written(void **state)
+{
+    (void)state;
+    saved s = open_saved();
+    struct rlimit old, small;
+    checkpoint_state found;
+    char dir[1100];
+    error err = { 0 };
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &old);
+    weights_seal(s.t.w, 3);
+    for (rlim_t bytes = 0; bytes < 4000; bytes += 500) {
+        small = (struct rlimit){ bytes, old.rlim_max };
+        setrlimit(RLIMIT_FSIZE, &small);
+        const int rc = checkpoint_save(s.run, s.model, &(checkpoint_parts){ .w = s.t.w, .o = s.o }, 1, &err);
+        setrlimit(RLIMIT_FSIZE, &old);
+        assert_int_equal(rc, ERR_IO);
+        assert_non_null(strstr(err.text, "checkpoint step-3 was not written (it needs"));
+        assert_int_equal(entries(s.run), 2);
+    }
+    test_ok(checkpoint_latest(s.run, dir, sizeof dir, &found, NULL, NULL, &err), &err);
+    assert_int_equal(found.step, 2);
+    test_ok(checkpoint_save(s.run, s.model, &(checkpoint_parts){ .w = s.t.w, .o = s.o }, 1, &err), &err);
+    test_ok(checkpoint_latest(s.run, dir, sizeof dir, &found, NULL, NULL, &err), &err);
+    assert_int_equal(found.step, 3);
+    close_saved(&s);
+}
+
+/* Only what state.json lists goes; what a person put beside it stays, and so does what a link points to. */
+static void pruning_takes_its_own_files_only(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    char path[1400], outside[1200];
+    saved s = open_saved();
+    snprintf(path, sizeof path, "%s/checkpoints/step-1", s.run);
+    test_file_write(path, "notes.txt", "mine");
+    snprintf(outside, sizeof outside, "%.1000s/precious", s.model);
+    assert_int_equal(mkdir(outside, 0700), 0);
+    test_file_write(outside, "state.json", "{}");
+    snprintf(path, sizeof path, "%s/checkpoints/step-0", s.run);
+    assert_int_equal(symlink(outside, path), 0);
+    test_ok(checkpoint_prune(s.run, 1, &err), &err);
+    snprintf(path, sizeof path, "%s/checkpoints/step-1/notes.txt", s.run);
+    assert_true(file_exists(path));
+    snprintf(path, sizeof path, "%s/checkpoints/step-1/model.safetensors", s.run);
+    assert_false(file_exists(path));
+    snprintf(path, sizeof path, "%s/checkpoints/step-2/model.safetensors", s.run);
+    assert_true(file_exists(path));
+    snprintf(path, sizeof path, "%s/state.json", outside);
+    assert_true(file_exists(path));
+    test_ok(checkpoint_remove_all(s.run, &err), &err);
+    snprintf(path, sizeof path, "%s/checkpoints/step-2", s.run);
+    assert_false(dir_exists(path));
+    snprintf(path, sizeof path, "%s/checkpoints/step-1/notes.txt", s.run);
+    assert_true(file_exists(path));
+    assert_true(file_exists(outside) || dir_exists(outside));
+    close_saved(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(of_a_damaged_checkpoint_the_one_before_is_used),
+        cmocka_unit_test(a_file_of_another_step_is_refused),
+        cmocka_unit_test(a_full_disk_leaves_nothing_half_written),
+        cmocka_unit_test(pruning_takes_its_own_files_only),
         cmocka_unit_test(what_was_saved_comes_back_to_the_bit),
         cmocka_unit_test(an_adapter_comes_back_to_the_bit),
         cmocka_unit_test(memory_comes_back_to_the_bit),

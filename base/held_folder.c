@@ -1,0 +1,99 @@
+#include "base/held_folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+
+static const char MARK[] = ".troupe";
+
+enum { ATTEMPTS = 100, LONGEST_ROOT = 64 };
+
+/* The descriptor that holds the lock; -1 when another process holds it, or the folder isn't ours. */
+static int lock_folder(const char *path)
+{
+    struct stat st;
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_uid == geteuid() && flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
+    if (fd >= 0) close(fd);
+    return -1;
+}
+
+/* A folder of that name without our mark is somebody else's, or one that its maker had no time to mark: it goes when it
+ * is empty. */
+static void remove_dead(const char *path, int fd)
+{
+    if (faccessat(fd, MARK, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        dir_remove_all(path, NULL);
+    else
+        rmdir(path);
+}
+
+void held_folder_sweep(const char *root, const char *prefix)
+{
+    const size_t len = strlen(prefix);
+    DIR *d = opendir(root);
+    if (!d) return;
+    for (struct dirent *e; (e = readdir(d));) {
+        char path[512];
+        if (strncmp(e->d_name, prefix, len) != 0 || e->d_name[len] != '-') continue;
+        if (snprintf(path, sizeof path, "%s/%s", root, e->d_name) >= (int)sizeof path) continue;
+        const int fd = lock_folder(path);
+        if (fd < 0) continue;
+        remove_dead(path, fd);
+        close(fd);
+    }
+    closedir(d);
+}
+
+/* Marks it as ours. False unless the folder that we have locked is still the one of that name: somebody who
+ * cleaned up may have taken it for a dead one's before we had the lock. */
+static bool mark_and_check(const held_folder *h)
+{
+    struct stat held, named;
+    const int mark = openat(h->lock, MARK, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (mark >= 0) close(mark);
+    return mark >= 0 && fstat(h->lock, &held) == 0 && lstat(h->path, &named) == 0 && held.st_ino == named.st_ino &&
+           held.st_dev == named.st_dev;
+}
+
+int held_folder_open(held_folder *h, const char *root, const char *prefix, error *err)
+{
+    *h = (held_folder){ .lock = -1 };
+    held_folder_sweep(root, prefix);
+    for (int i = 0; i < ATTEMPTS; i++) {
+        if (snprintf(h->path, sizeof h->path, "%s/%s-XXXXXX", root, prefix) >= (int)sizeof h->path) break;
+        if (!mkdtemp(h->path)) {
+            const int why = errno;
+            h->path[0] = 0;
+            return error_sys(err, why, "cannot create a folder in %s", root);
+        }
+        h->lock = lock_folder(h->path);
+        if (h->lock >= 0 && mark_and_check(h)) return OK;
+        held_folder_close(h);
+    }
+    h->path[0] = 0;
+    return error_set(err, ERR_IO, "cannot create a folder in %.200s", root);
+}
+
+void held_folder_close(held_folder *h)
+{
+    if (!h->path[0]) return;
+    dir_remove_all(h->path, NULL); /* while it is locked: nobody else's by that name meanwhile */
+    if (h->lock >= 0) close(h->lock);
+    *h = (held_folder){ .lock = -1 };
+}
+
+const char *temporary_root(void)
+{
+    const char *dir = getenv("TMPDIR");
+    return dir && *dir == '/' && strlen(dir) <= LONGEST_ROOT ? dir : "/tmp";
+}

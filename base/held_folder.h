@@ -1,0 +1,24 @@
+/* held_folder - a private folder in a temporary place that goes with its process, even when that is killed.
+ *
+ *     held_folder_open    makes ROOT/PREFIX-XXXXXX (0700) and locks it (flock); the kernel lets go of the lock when the
+ *                         process ends, however it ends
+ *     held_folder_sweep   removes those of ours in ROOT that nobody holds any more: whoever starts next cleans up
+ *
+ * The lock alone says who lives: a process id may be another container's, another process's by now, or a zombie's that
+ * nobody reaps. */
+#pragma once
+
+#include "base/error.h"
+
+typedef struct held_folder {
+    char path[200]; /* "": none */
+    int lock;
+} held_folder;
+
+/* In `root`; what earlier processes left there goes first. ERR_IO says why not. */
+int held_folder_open(held_folder *h, const char *root, const char *prefix, error *err);
+void held_folder_close(held_folder *h); /* removes it with what is in it; one that isn't open is allowed */
+void held_folder_sweep(const char *root, const char *prefix);
+
+/* Where temporary files go: $TMPDIR when it is an absolute path of at most 64 characters, else /tmp. */
+const char *temporary_root(void);

@@ -1,0 +1,376 @@
+#include "learner/checkpoint_files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/vec.h"
+
+enum { PATH_BYTES = 1200, ATTEMPTS = 100 };
+
+static const char PART[] = ".part-";  /* "step-4.part-1": not whole yet */
+static const char MARK[] = ".troupe"; /* in it: Troupe made this folder, and may remove it */
+
+static char *parent_of(char out[PATH_BYTES], const char *run_dir)
+{
+    return path_join(out, PATH_BYTES, run_dir, "checkpoints");
+}
+
+/* N of "step-N" and what follows it; -1: another name. */
+static int64_t step_of(const char *name, const char **rest)
+{
+    char *end;
+    if (strncmp(name, "step-", 5) != 0 || name[5] < '0' || name[5] > '9') return -1;
+    const int64_t step = strtoll(name + 5, &end, 10);
+    *rest = end;
+    return step;
+}
+
+typedef vec(int64_t) steps;
+
+static int newest_first(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* The steps that have a folder of their name with a state.json, newest first. */
+static steps steps_of(const char *parent)
+{
+    steps found = { 0 };
+    DIR *d = opendir(parent);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        char path[PATH_BYTES];
+        const char *rest;
+        const int64_t step = step_of(e->d_name, &rest);
+        if (step < 0 || *rest) continue;
+        if (snprintf(path, sizeof path, "%s/%s/state.json", parent, e->d_name) >= (int)sizeof path) continue;
+        if (file_exists(path)) vec_push(&found, step);
+    }
+    if (d) closedir(d);
+    if (found.len > 1) qsort(found.data, found.len, sizeof *found.data, newest_first);
+    return found;
+}
+
+static char *step_dir(char out[PATH_BYTES], const char *parent, int64_t step)
+{
+    snprintf(out, PATH_BYTES, "%.1100s/step-%" PRId64, parent, step);
+    return out;
+}
+
+/* ---- unfinished ---- */
+
+void checkpoint_abandon(const char *dir)
+{
+    char mark[PATH_BYTES];
+    struct stat st;
+    if (lstat(path_join(mark, sizeof mark, dir, MARK), &st) == 0)
+        dir_remove_all(dir, NULL);
+    else
+        rmdir(dir);
+}
+
+static void sweep_parts(const char *parent)
+{
+    DIR *d = opendir(parent);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        char path[PATH_BYTES];
+        const char *rest;
+        if (step_of(e->d_name, &rest) < 0 || strncmp(rest, PART, sizeof PART - 1) != 0) continue;
+        if (snprintf(path, sizeof path, "%s/%s", parent, e->d_name) < (int)sizeof path) checkpoint_abandon(path);
+    }
+    if (d) closedir(d);
+}
+
+int checkpoint_begin(const char *run_dir, int64_t step, char *dir, size_t size, error *err)
+{
+    char parent[PATH_BYTES], final[PATH_BYTES], mark[PATH_BYTES];
+    if (dir_make_all(parent_of(parent, run_dir), err) != OK) return ERR_IO;
+    sweep_parts(parent);
+    step_dir(final, parent, step);
+    for (int i = 1; i <= ATTEMPTS; i++) {
+        if (snprintf(dir, size, "%s%s%d", final, PART, i) >= (int)size)
+            return error_set(err, ERR_LIMIT, "the path is too long: %.200s", final);
+        if (mkdir(dir, 0700) == 0) return file_write_atomic(path_join(mark, sizeof mark, dir, MARK), "", 0, err);
+        if (errno != EEXIST) break;
+    }
+    return error_sys(err, errno, "cannot create the folder %s", dir);
+}
+
+/* ---- state.json ---- */
+
+/* Of everything but the hash itself. */
+static void own_hash(const json_t *state, char hex[17])
+{
+    json_t *rest = json_copy((json_t *)(uintptr_t)state);
+    json_object_del(rest, "hash");
+    char *text = json_text(rest, true);
+    hash_hex(hash_bytes(text, strlen(text), 0), hex);
+    free(text);
+    json_decref(rest);
+}
+
+static int list_file(json_t *files, const char *dir, const char *name, error *err)
+{
+    char path[PATH_BYTES], hex[17];
+    uint64_t hash, bytes;
+    const int rc = file_hash(path_join(path, sizeof path, dir, name), &hash, &bytes, err);
+    if (rc != OK) return rc;
+    hash_hex(hash, hex);
+    json_object_set_new(files, name, json_pack("{s:I, s:s}", "bytes", (json_int_t)bytes, "hash", hex));
+    return OK;
+}
+
+/* Files of `dir` and of the folders in it; names are relative to the checkpoint. */
+static int list_files(json_t *files, const char *dir, const char *inner, error *err)
+{
+    char path[PATH_BYTES], name[300];
+    int rc = OK;
+    DIR *d = opendir(path_join(path, sizeof path, dir, inner));
+    if (!d) return error_sys(err, errno, "cannot list %s", path);
+    for (struct dirent *e; rc == OK && (e = readdir(d));) {
+        if (e->d_name[0] == '.') continue; /* the mark, . and .. */
+        snprintf(name, sizeof name, "%s%s%s", inner, *inner ? "/" : "", e->d_name);
+        path_join(path, sizeof path, dir, name);
+        if (!dir_exists(path))
+            rc = list_file(files, dir, name, err);
+        else if (!*inner)
+            rc = list_files(files, dir, name, err);
+    }
+    closedir(d);
+    return rc;
+}
+
+static int write_state(const char *dir, const checkpoint_state *s, error *err)
+{
+    char path[PATH_BYTES], weights[17], seed[24], own[17];
+    json_t *files = json_object();
+    int rc = list_files(files, dir, "", err);
+    hash_hex(s->weight_hash, weights);
+    snprintf(seed, sizeof seed, "%" PRIu64, s->seed);
+    json_t *json = json_pack("{s:I, s:I, s:s, s:s, s:o}", "step", (json_int_t)s->step, "updates",
+                             (json_int_t)s->updates, "weight_hash", weights, "seed", seed, "files", files);
+    own_hash(json, own);
+    json_object_set_new(json, "hash", json_string(own));
+    char *text = json_text(json, true);
+    if (rc == OK) rc = file_write_atomic(path_join(path, sizeof path, dir, "state.json"), text, strlen(text), err);
+    free(text);
+    json_decref(json);
+    return rc;
+}
+
+static int sync_folder(const char *path, error *err)
+{
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int rc = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL) ? OK : error_sys(err, errno, "cannot sync %s", path);
+    if (fd >= 0) close(fd);
+    return rc;
+}
+
+/* A folder of the final name is one that was not taken for a checkpoint: it keeps what is in it. */
+static int make_room(const char *final, error *err)
+{
+    char moved[PATH_BYTES];
+    struct stat st;
+    if (lstat(final, &st) != 0) return OK;
+    return checkpoint_set_aside(final, "old", moved, sizeof moved, err);
+}
+
+int checkpoint_commit(const char *run_dir, const char *dir, const checkpoint_state *state, error *err)
+{
+    char parent[PATH_BYTES], final[PATH_BYTES], mark[PATH_BYTES];
+    step_dir(final, parent_of(parent, run_dir), state->step);
+    int rc = write_state(dir, state, err);
+    if (rc == OK) rc = sync_folder(dir, err);
+    if (rc == OK) rc = make_room(final, err);
+    if (rc == OK && rename(dir, final) != 0) rc = error_sys(err, errno, "cannot rename %s to %s", dir, final);
+    if (rc != OK) return checkpoint_abandon(dir), rc;
+    unlink(path_join(mark, sizeof mark, final, MARK));
+    return sync_folder(parent, err);
+}
+
+/* ---- reading ---- */
+
+static json_t *open_state(const char *dir, error *err)
+{
+    char path[PATH_BYTES], own[17];
+    const char *hash;
+    json_t *json = json_parse_file(path_join(path, sizeof path, dir, "state.json"), err);
+    if (!json) return NULL;
+    int rc = json_need_string(json, "hash", path, &hash, err);
+    own_hash(json, own);
+    if (rc == OK && strcmp(hash, own) != 0)
+        rc = error_set(err, ERR_PARSE, "%s is not as it was written: expected hash %.16s, found %s", path, hash, own);
+    if (rc == OK && !json_is_object(json_object_get(json, "files")))
+        rc = error_set(err, ERR_PARSE, "%s: files: expected an object", path);
+    if (rc == OK) return json;
+    json_decref(json);
+    return NULL;
+}
+
+static int read_numbers(const json_t *json, const char *dir, checkpoint_state *state, error *err)
+{
+    const char *hash = NULL, *seed = NULL, *name = strrchr(dir, '/'), *rest;
+    int rc = json_need_int(json, "step", "state.json", &state->step, err);
+    if (rc == OK) rc = json_need_int(json, "updates", "state.json", &state->updates, err);
+    if (rc == OK) rc = json_need_string(json, "weight_hash", "state.json", &hash, err);
+    if (rc == OK) rc = json_need_string(json, "seed", "state.json", &seed, err);
+    if (rc != OK) return error_within(err, "%s", dir);
+    state->weight_hash = strtoull(hash, NULL, 16);
+    state->seed = strtoull(seed, NULL, 10);
+    if (step_of(name ? name + 1 : dir, &rest) == state->step) return OK;
+    return error_set(err, ERR_PARSE, "%s/state.json is of step %" PRId64, dir, state->step);
+}
+
+int checkpoint_read_state(const char *dir, checkpoint_state *state, error *err)
+{
+    error own = { 0 };
+    json_t *json = open_state(dir, &own);
+    const int rc = json ? read_numbers(json, dir, state, &own) : ERR_PARSE;
+    json_decref(json);
+    return rc == OK ? OK : error_set(err, ERR_PARSE, "%s", own.text);
+}
+
+static int verify_file(const char *dir, const char *name, const json_t *entry, error *err)
+{
+    char path[PATH_BYTES], hex[17];
+    uint64_t hash = 0, bytes = 0;
+    const char *want = json_string_value(json_object_get(entry, "hash"));
+    const json_int_t size = json_integer_value(json_object_get(entry, "bytes"));
+    if (file_hash(path_join(path, sizeof path, dir, name), &hash, &bytes, err) != OK) return ERR_PARSE;
+    hash_hex(hash, hex);
+    if ((json_int_t)bytes != size)
+        return error_set(err, ERR_PARSE, "%s: expected %" PRId64 " bytes, found %" PRIu64, name, (int64_t)size, bytes);
+    if (!want || strcmp(want, hex) != 0)
+        return error_set(err, ERR_PARSE, "%s: expected hash %.16s, found %s", name, want ? want : "(none)", hex);
+    return OK;
+}
+
+int checkpoint_verify(const char *dir, checkpoint_state *state, error *err)
+{
+    const char *name;
+    json_t *entry, *json = open_state(dir, err);
+    if (!json) return err ? err->code : ERR_PARSE;
+    int rc = read_numbers(json, dir, state, err);
+    json_object_foreach(json_object_get(json, "files"), name, entry)
+    {
+        if (rc == OK) rc = verify_file(dir, name, entry, err);
+    }
+    json_decref(json);
+    return rc;
+}
+
+int checkpoint_latest(const char *run_dir, char *dir, size_t size, checkpoint_state *state, checkpoint_told tell,
+                      void *ctx, error *err)
+{
+    char parent[PATH_BYTES], path[PATH_BYTES];
+    error why = { 0 };
+    bool found = false;
+    steps all = steps_of(parent_of(parent, run_dir));
+    for (size_t i = 0; i < all.len && !found; i++) {
+        found = checkpoint_verify(step_dir(path, parent, all.data[i]), state, &why) == OK;
+        if (!found && tell) tell(ctx, path, why.text);
+    }
+    const bool any = all.len > 0;
+    vec_free(&all);
+    if (found) return snprintf(dir, size, "%s", path), OK;
+    if (any) return error_set(err, ERR_PARSE, "no checkpoint in %s is whole; the last looked at: %s", parent, why.text);
+    return error_set(err, ERR_NOT_FOUND, "%s holds no complete checkpoint to resume from", parent);
+}
+
+int checkpoint_set_aside(const char *dir, const char *word, char *moved, size_t size, error *err)
+{
+    for (int i = 1; i <= ATTEMPTS; i++) {
+        struct stat st;
+        snprintf(moved, size, i == 1 ? "%s.%s" : "%s.%s-%d", dir, word, i);
+        if (lstat(moved, &st) == 0) continue;
+        return rename(dir, moved) == 0 ? OK : error_sys(err, errno, "cannot rename %s to %s", dir, moved);
+    }
+    return error_set(err, ERR_FULL, "%s.%s, .%s-2, ... are all taken", dir, word, word);
+}
+
+/* ---- removing ---- */
+
+/* One listed name: "config.json" or "adapter/adapter_config.json". Anything else was not written here. */
+static void remove_listed(int dir, const char *name)
+{
+    char folder[64];
+    const char *slash = strchr(name, '/');
+    if (strstr(name, "..") || name[0] == '/' || name[0] == '.') return;
+    if (!slash) {
+        unlinkat(dir, name, 0);
+        return;
+    }
+    snprintf(folder, sizeof folder, "%.*s", (int)(slash - name), name);
+    const int fd = openat(dir, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) return;
+    if (!strchr(slash + 1, '/')) unlinkat(fd, slash + 1, 0);
+    close(fd);
+    unlinkat(dir, folder, AT_REMOVEDIR); /* with the last of its files */
+}
+
+/* state.json goes last: a process that is killed here leaves a checkpoint that is damaged, not one without a list. */
+static int remove_checkpoint(int parent, const char *name, const char *path, error *err)
+{
+    json_t *entry, *json = open_state(path, NULL);
+    const char *file;
+    const int fd = json ? openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+    json_object_foreach(json_object_get(json, "files"), file, entry)
+    {
+        if (fd >= 0) remove_listed(fd, file);
+    }
+    json_decref(json);
+    if (fd < 0) return OK; /* not as Troupe wrote it, or a link: it stays */
+    int rc = unlinkat(fd, "state.json", 0) == 0 ? OK : error_sys(err, errno, "cannot remove %s/state.json", path);
+    close(fd);
+    if (rc == OK && unlinkat(parent, name, AT_REMOVEDIR) != 0 && errno != ENOTEMPTY && errno != EEXIST)
+        rc = error_sys(err, errno, "cannot remove %s", path);
+    return rc;
+}
+
+static int open_parent(const char *parent) { return open(parent, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC); }
+
+int checkpoint_prune(const char *run_dir, int64_t keep, error *err)
+{
+    char parent[PATH_BYTES], path[PATH_BYTES];
+    int rc = OK;
+    const int fd = keep > 0 ? open_parent(parent_of(parent, run_dir)) : -1;
+    if (fd < 0) return OK; /* none, or a link to a folder that is not ours to empty */
+    steps all = steps_of(parent);
+    for (size_t i = (size_t)keep; rc == OK && i < all.len; i++) {
+        step_dir(path, parent, all.data[i]);
+        rc = remove_checkpoint(fd, strrchr(path, '/') + 1, path, err);
+    }
+    vec_free(&all);
+    close(fd);
+    return rc;
+}
+
+/* "step-4", "step-4.damaged", "step-4.old-2": whatever has a state.json of ours. */
+int checkpoint_remove_all(const char *run_dir, error *err)
+{
+    char parent[PATH_BYTES], path[PATH_BYTES];
+    int rc = OK;
+    const int fd = open_parent(parent_of(parent, run_dir));
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    if (!d) return OK;
+    sweep_parts(parent);
+    for (struct dirent *e; rc == OK && (e = readdir(d));) {
+        const char *rest;
+        if (step_of(e->d_name, &rest) < 0 || (*rest && *rest != '.')) continue;
+        if (snprintf(path, sizeof path, "%s/%s", parent, e->d_name) >= (int)sizeof path) continue;
+        rc = remove_checkpoint(fd, e->d_name, path, err);
+    }
+    closedir(d);
+    return rc;
+}
