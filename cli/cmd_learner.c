@@ -97,6 +97,7 @@ static server_config server_settings(const session *s)
                             .address = s->address,
                             .run = r->name,
                             .store = s->store,
+                            .keep_episodes = recipe_keep_episodes(r),
                             .steps = s->steps,
                             .versions = s->versions };
 }

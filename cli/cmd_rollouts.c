@@ -17,7 +17,7 @@ enum { PROMPT_SHOWN = 48 };
 typedef struct reading {
     bool json, text, any;
     uint64_t id; /* 0: all */
-    int64_t left;
+    int64_t left, damaged;
 } reading;
 
 static int usage(FILE *to)
@@ -123,6 +123,12 @@ static int show(void *ctx, const char *row, episode *e, score *sc)
     return r->left == 0;
 }
 
+static void tell_damage(void *ctx, const char *sentence)
+{
+    ((reading *)ctx)->damaged++;
+    fprintf(stderr, "troupe: rollouts: %s\n", sentence);
+}
+
 static int read_run(const char *run, int64_t step, bool eval, reading *r, error *err)
 {
     char path[1100];
@@ -131,7 +137,9 @@ static int read_run(const char *run, int64_t step, bool eval, reading *r, error 
     if (!file_exists(path)) return error_set(err, ERR_NOT_FOUND, "%s is no run: it has no rollouts.db", run);
     store *s = store_open_read(path, err);
     if (!s) return err->code;
+    store_on_damage(s, tell_damage, r);
     int rc = store_read(s, step, -1, r->id ? 2 : eval, show, r, err);
+    if (rc == OK && r->damaged > 0 && !r->any) rc = error_set(err, ERR_PARSE, "%s: only damaged episodes", path);
     if (rc == OK && !r->any) rc = error_set(err, ERR_NOT_FOUND, "%s: no such episodes", run);
     if (rc == OK && !r->json && store_counts(s, &steps, &groups, &episodes, err) == OK)
         printf("trained: %" PRId64 " steps, %" PRId64 " groups, %" PRId64 " episodes\n", steps, groups, episodes);

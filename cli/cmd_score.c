@@ -212,10 +212,17 @@ static int score_row(void *ctx, const char *row, episode *e, score *old)
     return 0;
 }
 
+static void tell_damage(void *ctx, const char *sentence)
+{
+    (void)ctx;
+    fprintf(stderr, "troupe: score: %s\n", sentence);
+}
+
 static int score_store(scoring *s, const char *path, error *err)
 {
     store *st = store_open_read(path, err);
     if (!st) return err->code;
+    store_on_damage(st, tell_damage, NULL);
     const int rc = store_read(st, -1, -1, 2, score_row, s, err);
     store_close(st);
     return rc;

@@ -180,6 +180,8 @@ static const config_row ROWS[] = {
     { "checkpoint_every", CONFIG_INT, AT(checkpoint_every), 0, 1e9, "50", "steps; 0: only at the end" },
     { "keep_checkpoints", CONFIG_INT, AT(keep_checkpoints), 0, 1e9, "5",
       "newest checkpoints that stay; older ones are removed when one is written; 0: all stay" },
+    { "keep_episodes", CONFIG_INT, AT(keep_episodes), 0, 1e9, "0",
+      "steps whose training episodes stay in rollouts.db, never fewer than a resume needs; 0: all" },
     { "eval_every", CONFIG_INT, AT(eval_every), 0, 1e9, "0", "steps; 0: no evaluations" },
     { "eval_prompts", CONFIG_INT, AT(eval_prompts), 0, 1e9, "0", "rows of data.test an evaluation plays; 0: all" },
     { "eval_temperature", CONFIG_NUMBER, AT(eval_temperature), 0, 100, "0", "of an evaluation's sampling; 0: greedy" },

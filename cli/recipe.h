@@ -56,7 +56,7 @@ typedef struct recipe {
     double lora_alpha;
 
     int64_t patience;
-    int64_t steps, seed, checkpoint_every, keep_checkpoints, eval_every, eval_prompts, eval_shots;
+    int64_t steps, seed, checkpoint_every, keep_checkpoints, keep_episodes, eval_every, eval_prompts, eval_shots;
     precision precision; /* of linear products, in every role */
     char device[32];
     int64_t actors, reward_workers, actor_slots, learner_threads, actor_threads;
@@ -80,6 +80,10 @@ int recipe_uses(const recipe *r, const char *verb, const char *const *used, erro
 
 /* How its reward script is to be run. Borrows from the recipe. */
 scorer_config recipe_scorer(const recipe *r);
+
+/* Of how many steps the store keeps the training episodes (0: of all): as many as asked for, and no fewer than a run
+ * that goes on from its last checkpoint looks for. A run without checkpoints goes on from its start: it keeps all. */
+int64_t recipe_keep_episodes(const recipe *r);
 
 /* A router with the recipe's tools, started. The recipe must outlive it (Lua tools live in its VM). */
 router *recipe_router(const recipe *r, logger *lg, error *err);

@@ -234,3 +234,11 @@ void recipe_read_learning(opening *o, lua_State *L)
     o->r->trainer.advantage.whiten = advantage_default(objective_weighing(&o->r->trainer.objectives)).whiten;
     o->r->trainer.temperature = o->r->temperature;
 }
+
+int64_t recipe_keep_episodes(const recipe *r)
+{
+    enum { AHEAD = 16 }; /* more steps than are ever played ahead of the one that is trained */
+    if (r->keep_episodes == 0 || r->checkpoint_every == 0) return 0;
+    const int64_t least = r->checkpoint_every + AHEAD;
+    return r->keep_episodes > least ? r->keep_episodes : least;
+}

@@ -206,12 +206,23 @@ static void repeat_announcement(server *s, visitor *v, int64_t version)
 }
 
 /* The first version of a resumed run is a checkpoint's, whose step is on record, unless the process died in between. */
-static int record_step(server *s, const new_version *v, error *err)
+static int put_step(server *s, const new_version *v, error *err)
 {
     const uint32_t least = s->config.core.schedule.group < 2 ? 1 : 2;
     if (s->published || v->version == 0)
         return store_put_step(s->config.store, v->version, v->hash, v->groups, v->episodes, err);
     return store_complete_step(s->config.store, v->version, v->hash, least, err);
+}
+
+/* A step's record, and what goes because of it, are one commit. */
+static int record_step(server *s, const new_version *v, error *err)
+{
+    const int64_t keep = s->config.keep_episodes;
+    int rc = store_begin(s->config.store, err);
+    if (rc == OK) rc = put_step(s, v, err);
+    if (rc == OK && keep > 0 && v->version > keep)
+        rc = store_drop_episodes(s->config.store, v->version - keep + 1, err);
+    return rc == OK ? store_commit(s->config.store, err) : rc;
 }
 
 static void publish(server *s, new_version *v)
@@ -395,11 +406,15 @@ static int restore_row(void *ctx, const char *row, episode *e, score *sc)
 
 static void restore_step(void *ctx, int64_t step, uint64_t hash) { core_known(((server *)ctx)->core, step, hash); }
 
+static void warn_damage(void *ctx, const char *sentence) { log_warn(((server *)ctx)->log, "%s", sentence); }
+
 int server_restore(server *s, int64_t step, error *err)
 {
+    store_on_damage(s->config.store, warn_damage, s);
     int rc = store_forget_steps(s->config.store, step, err);
     if (rc == OK) rc = store_read_steps(s->config.store, restore_step, s, err);
     if (rc == OK) rc = store_read(s->config.store, -1, step, 0, restore_row, s, err);
+    store_on_damage(s->config.store, NULL, NULL);
     return rc == OK ? OK : error_within(err, "resuming from step %" PRId64, step);
 }
 

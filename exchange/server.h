@@ -37,9 +37,10 @@ typedef struct server_config {
     core_config core;
     const char *address, *run;
     int64_t heartbeat_ms, patience_ms;
-    store *store;    /* borrowed */
-    queue *steps;    /* out: step_batch */
-    queue *versions; /* in: new_version */
+    store *store;          /* borrowed */
+    int64_t keep_episodes; /* of how many steps the store keeps the training episodes; 0: of all */
+    queue *steps;          /* out: step_batch */
+    queue *versions;       /* in: new_version */
 } server_config;
 
 typedef struct server server;

@@ -9,32 +9,45 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/str.h"
 #include "proto/messages.h"
 
-enum { BUSY_MS = 5000 };
+enum { BUSY_MS = 5000, FORMAT = 2 };
 
-static const char SCHEMA[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA user_version = 1;"
+static const char SETTINGS[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
+
+static const char SCHEMA[] = "BEGIN IMMEDIATE;"
                              "CREATE TABLE IF NOT EXISTS episodes(task_id INTEGER PRIMARY KEY, group_id INTEGER, step "
                              "INTEGER, sample INTEGER, eval INTEGER,"
                              " prompt_id INTEGER, n_shots INTEGER, stop TEXT, version_min INTEGER, version_max "
                              "INTEGER, n_tokens INTEGER, n_sampled INTEGER,"
-                             " text TEXT, transcript TEXT, row TEXT, record BLOB);"
+                             " text TEXT, transcript TEXT, row TEXT, record BLOB, hash INTEGER);"
                              "CREATE INDEX IF NOT EXISTS episodes_by_step ON episodes(eval, step);"
                              "CREATE TABLE IF NOT EXISTS scores(task_id INTEGER PRIMARY KEY, status INTEGER, "
-                             "objectives TEXT, error TEXT, ms REAL, record BLOB);"
+                             "objectives TEXT, error TEXT, ms REAL, record BLOB, hash INTEGER);"
                              "CREATE TABLE IF NOT EXISTS steps(step INTEGER PRIMARY KEY, weight_hash TEXT, n_groups "
-                             "INTEGER, n_episodes INTEGER, trained_unix_ms INTEGER);";
+                             "INTEGER, n_episodes INTEGER, trained_unix_ms INTEGER);"
+                             "PRAGMA user_version = 2; COMMIT;";
 
 struct store {
     sqlite3 *db;
     sqlite3_stmt *put_episode, *drop_score, *put_score, *put_step;
     str bytes; /* scratch */
+    store_damage damage;
+    void *damage_ctx;
 };
 
 static int failed(store *s, const char *what, error *err)
 {
-    return error_set(err, ERR_IO, "rollouts.db: %s: %s", what, sqlite3_errmsg(s->db));
+    const bool corrupt = sqlite3_errcode(s->db) == SQLITE_CORRUPT;
+    return error_set(err, ERR_IO, "rollouts.db: %.200s: %s%s", what, sqlite3_errmsg(s->db),
+                     corrupt ? " (the file is damaged: put back a copy, or begin anew with --fresh)" : "");
+}
+
+static int run(store *s, const char *sql, error *err)
+{
+    return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? OK : failed(s, sql, err);
 }
 
 static int prepare(store *s, const char *sql, sqlite3_stmt **out, error *err)
@@ -42,45 +55,67 @@ static int prepare(store *s, const char *sql, sqlite3_stmt **out, error *err)
     return sqlite3_prepare_v2(s->db, sql, -1, out, NULL) == SQLITE_OK ? OK : failed(s, sql, err);
 }
 
-/* A database of a later Troupe, or a file that is none. */
-static int check_version(store *s, const char *path, error *err)
+/* The one number that a query answers with. */
+static int ask(store *s, const char *sql, const char *path, int *out, error *err)
 {
-    sqlite3_stmt *st;
-    const int rc = prepare(s, "PRAGMA user_version", &st, err);
-    if (rc != OK) return rc;
-    const bool read = sqlite3_step(st) == SQLITE_ROW;
-    const int version = sqlite3_column_int(st, 0);
+    sqlite3_stmt *st = NULL;
+    const bool read = sqlite3_prepare_v2(s->db, sql, -1, &st, NULL) == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW;
+    const int rc = read ? OK : error_set(err, ERR_IO, "%s: %s", path, sqlite3_errmsg(s->db));
+    if (read) *out = sqlite3_column_int(st, 0);
     sqlite3_finalize(st);
-    if (!read) return error_set(err, ERR_IO, "%s: %s", path, sqlite3_errmsg(s->db));
-    if (version <= 1) return OK;
-    return error_set(err, ERR_UNSUPPORTED, "%s: written in format %d, this build reads format 1", path, version);
+    return rc;
 }
 
-static store *open_file(const char *path, int flags, error *err)
+/* A file of another Troupe's, of another program's, or of no tables yet (`fresh`). */
+static int check_format(store *s, const char *path, bool *fresh, error *err)
+{
+    int version = 0, tables = 0;
+    int rc = ask(s, "PRAGMA user_version", path, &version, err);
+    if (rc == OK) rc = ask(s, "SELECT count(*) FROM sqlite_master", path, &tables, err);
+    if (rc != OK) return rc;
+    *fresh = version == 0 && tables == 0;
+    if (*fresh || version == FORMAT) return OK;
+    if (version == 0) return error_set(err, ERR_PARSE, "%s: a database of another program, not a run's", path);
+    return error_set(err, ERR_UNSUPPORTED,
+                     "%s: written in format %d by %s Troupe, this build reads format %d: go on with the build that "
+                     "began the run, or begin anew with --fresh",
+                     path, version, version < FORMAT ? "an older" : "a newer", FORMAT);
+}
+
+static store *open_file(const char *path, int flags, bool *fresh, error *err)
 {
     store *s = xcalloc(1, sizeof *s);
     int rc = sqlite3_open_v2(path, &s->db, flags, NULL) == SQLITE_OK
                  ? OK
                  : error_set(err, ERR_IO, "%s: %s", path, sqlite3_errmsg(s->db));
     if (rc == OK) sqlite3_busy_timeout(s->db, BUSY_MS);
-    if (rc == OK) rc = check_version(s, path, err);
+    if (rc == OK) rc = check_format(s, path, fresh, err);
     if (rc == OK) return s;
     store_close(s);
     return NULL;
 }
 
-store *store_open_read(const char *path, error *err) { return open_file(path, SQLITE_OPEN_READONLY, err); }
+store *store_open_read(const char *path, error *err)
+{
+    bool fresh;
+    store *s = open_file(path, SQLITE_OPEN_READONLY, &fresh, err);
+    if (!s || !fresh) return s;
+    error_set(err, ERR_PARSE, "%s: empty, there is no episode in it", path);
+    store_close(s);
+    return NULL;
+}
 
 store *store_open(const char *path, error *err)
 {
-    store *s = open_file(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, err);
+    static const char PUT_EPISODE[] = "INSERT OR REPLACE INTO episodes VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+    bool fresh;
+    store *s = open_file(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &fresh, err);
     if (!s) return NULL;
-    int rc = sqlite3_exec(s->db, SCHEMA, NULL, NULL, NULL) == SQLITE_OK ? OK : failed(s, "schema", err);
-    if (rc == OK)
-        rc =
-            prepare(s, "INSERT OR REPLACE INTO episodes VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", &s->put_episode, err);
+    int rc = run(s, SETTINGS, err);
+    if (rc == OK) rc = run(s, SCHEMA, err);
+    if (rc == OK) rc = prepare(s, PUT_EPISODE, &s->put_episode, err);
     if (rc == OK) rc = prepare(s, "DELETE FROM scores WHERE task_id = ?", &s->drop_score, err);
-    if (rc == OK) rc = prepare(s, "INSERT OR REPLACE INTO scores VALUES(?,?,?,?,?,?)", &s->put_score, err);
+    if (rc == OK) rc = prepare(s, "INSERT OR REPLACE INTO scores VALUES(?,?,?,?,?,?,?)", &s->put_score, err);
     if (rc == OK) rc = prepare(s, "INSERT OR REPLACE INTO steps VALUES(?,?,?,?,?)", &s->put_step, err);
     if (rc == OK) return s;
     store_close(s);
@@ -99,10 +134,7 @@ void store_close(store *s)
     free(s);
 }
 
-static int run(store *s, const char *sql, error *err)
-{
-    return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? OK : failed(s, sql, err);
-}
+void store_on_damage(store *s, store_damage fn, void *ctx) { s->damage = fn, s->damage_ctx = ctx; }
 
 int store_begin(store *s, error *err) { return run(s, "BEGIN", err); }
 int store_commit(store *s, error *err) { return run(s, "COMMIT", err); }
@@ -119,6 +151,22 @@ static void bind_text(sqlite3_stmt *st, int at, const char *text)
 {
     sqlite3_bind_text(st, at, text, -1, SQLITE_STATIC);
 }
+
+/* ---- hashes: of all that is read again, and of the columns that say for which task and step ---- */
+
+static int64_t hash_of(uint64_t task_id, int64_t step, bool eval, const void *record, size_t len)
+{
+    const uint64_t place = hash_combine(hash_combine(task_id, (uint64_t)step), eval);
+    return (int64_t)hash_combine(place, hash_bytes(record, len, 0));
+}
+
+static int64_t episode_hash(uint64_t task_id, int64_t step, bool eval, const char *row, const void *record, size_t len)
+{
+    const uint64_t bytes = (uint64_t)hash_of(task_id, step, eval, record, len);
+    return (int64_t)hash_combine(bytes, hash_bytes(row, strlen(row), 0));
+}
+
+/* ---- writing ---- */
 
 int store_put_episode(store *s, const task *t, const episode *e, error *err)
 {
@@ -142,6 +190,7 @@ int store_put_episode(store *s, const task *t, const episode *e, error *err)
     bind_text(st, 14, e->transcript);
     bind_text(st, 15, t->row);
     sqlite3_bind_blob64(st, 16, s->bytes.data, s->bytes.len, SQLITE_STATIC);
+    sqlite3_bind_int64(st, 17, episode_hash(e->id, e->step, e->eval, t->row, s->bytes.data, s->bytes.len));
     sqlite3_bind_int64(s->drop_score, 1, (int64_t)e->id); /* it would be the score of another text */
     const int rc = step_and_reset(s, s->drop_score, "an old score", err);
     return rc == OK ? step_and_reset(s, st, "an episode", err) : rc;
@@ -174,6 +223,7 @@ int store_put_score(store *s, const score *sc, error *err)
     if (sc->error) bind_text(st, 4, sc->error);
     sqlite3_bind_double(st, 5, sc->ms);
     sqlite3_bind_blob64(st, 6, s->bytes.data, s->bytes.len, SQLITE_STATIC);
+    sqlite3_bind_int64(st, 7, hash_of(sc->task, 0, false, s->bytes.data, s->bytes.len));
     const int rc = step_and_reset(s, st, "a score", err);
     str_free(&objectives);
     return rc;
@@ -218,23 +268,68 @@ int store_forget_steps(store *s, int64_t step, error *err)
     return run(s, sql, err);
 }
 
-static int read_row(sqlite3_stmt *st, store_row fn, void *ctx, bool *stop, error *err)
+int store_drop_episodes(store *s, int64_t step, error *err)
 {
-    episode *e = episode_decode(sqlite3_column_blob(st, 1), (size_t)sqlite3_column_bytes(st, 1), err);
+    char sql[160];
+    snprintf(sql, sizeof sql,
+             "DELETE FROM scores WHERE task_id IN (SELECT task_id FROM episodes WHERE eval = 0 AND step < %" PRId64 ")",
+             step);
+    int rc = run(s, sql, err);
+    snprintf(sql, sizeof sql, "DELETE FROM episodes WHERE eval = 0 AND step < %" PRId64, step);
+    return rc == OK ? run(s, sql, err) : rc;
+}
+
+/* ---- reading ---- */
+
+/* The columns of what store_read selects. */
+enum { ROW, RECORD, HASH, TASK, STEP, EVAL, SCORE, SCORE_HASH };
+
+static void tell_damage(const store *s, sqlite3_stmt *st, const char *what, const char *then)
+{
+    char text[200];
+    if (!s->damage) return;
+    snprintf(text, sizeof text, "rollouts.db: the %s of task %016" PRIx64 ", step %" PRId64 ", is damaged: %s", what,
+             (uint64_t)sqlite3_column_int64(st, TASK), (int64_t)sqlite3_column_int64(st, STEP), then);
+    s->damage(s->damage_ctx, text);
+}
+
+/* NULL: not what was stored. */
+static episode *read_episode(sqlite3_stmt *st)
+{
+    const char *row = (const char *)sqlite3_column_text(st, ROW);
+    const void *record = sqlite3_column_blob(st, RECORD);
+    const size_t len = (size_t)sqlite3_column_bytes(st, RECORD);
+    if (!row || !record) return NULL;
+    const int64_t found = episode_hash((uint64_t)sqlite3_column_int64(st, TASK), sqlite3_column_int64(st, STEP),
+                                       sqlite3_column_int(st, EVAL) != 0, row, record, len);
+    return found == sqlite3_column_int64(st, HASH) ? episode_decode(record, len, NULL) : NULL;
+}
+
+static score *read_score(sqlite3_stmt *st)
+{
+    const void *record = sqlite3_column_blob(st, SCORE);
+    const size_t len = (size_t)sqlite3_column_bytes(st, SCORE);
+    const int64_t found = hash_of((uint64_t)sqlite3_column_int64(st, TASK), 0, false, record, len);
+    return record && found == sqlite3_column_int64(st, SCORE_HASH) ? score_decode(record, len, NULL) : NULL;
+}
+
+/* Whether to stop. */
+static bool read_row(const store *s, sqlite3_stmt *st, store_row fn, void *ctx)
+{
+    episode *e = read_episode(st);
     score *sc = NULL;
-    if (!e) return error_within(err, "rollouts.db");
-    if (sqlite3_column_type(st, 2) == SQLITE_BLOB) {
-        sc = score_decode(sqlite3_column_blob(st, 2), (size_t)sqlite3_column_bytes(st, 2), err);
-        if (!sc) return episode_free(e), error_within(err, "rollouts.db");
-    }
-    *stop = fn(ctx, (const char *)sqlite3_column_text(st, 0), e, sc) != 0;
-    return OK;
+    if (!e) return tell_damage(s, st, "episode", "it counts as not there"), false;
+    const bool scored =
+        sqlite3_column_type(st, SCORE) != SQLITE_NULL || sqlite3_column_type(st, SCORE_HASH) != SQLITE_NULL;
+    if (scored && !(sc = read_score(st))) tell_damage(s, st, "score", "the episode counts as not scored");
+    return fn(ctx, (const char *)sqlite3_column_text(st, ROW), e, sc) != 0;
 }
 
 int store_read(store *s, int64_t step, int64_t after_step, int evals, store_row fn, void *ctx, error *err)
 {
     static const char SQL[] =
-        "SELECT e.row, e.record, s.record FROM episodes e LEFT JOIN scores s ON s.task_id = e.task_id"
+        "SELECT e.row, e.record, e.hash, e.task_id, e.step, e.eval, s.record, s.hash FROM episodes e LEFT JOIN scores "
+        "s ON s.task_id = e.task_id"
         " WHERE (?1 < 0 OR e.step = ?1) AND e.step > ?2 AND (?3 = 2 OR e.eval = ?3) ORDER BY e.step, e.eval, e.task_id";
     sqlite3_stmt *st;
     int rc = prepare(s, SQL, &st, err), got = SQLITE_DONE;
@@ -243,8 +338,8 @@ int store_read(store *s, int64_t step, int64_t after_step, int evals, store_row 
     sqlite3_bind_int64(st, 1, step);
     sqlite3_bind_int64(st, 2, after_step);
     sqlite3_bind_int(st, 3, evals);
-    while (rc == OK && !stop && (got = sqlite3_step(st)) == SQLITE_ROW) rc = read_row(st, fn, ctx, &stop, err);
-    if (rc == OK && got != SQLITE_DONE && got != SQLITE_ROW) rc = failed(s, "reading episodes", err);
+    while (!stop && (got = sqlite3_step(st)) == SQLITE_ROW) stop = read_row(s, st, fn, ctx);
+    if (got != SQLITE_DONE && got != SQLITE_ROW) rc = failed(s, "reading episodes", err);
     sqlite3_finalize(st);
     return rc;
 }
@@ -255,8 +350,10 @@ int store_read_steps(store *s, store_step fn, void *ctx, error *err)
     int got;
     const int rc = prepare(s, "SELECT step, weight_hash FROM steps ORDER BY step", &st, err);
     if (rc != OK) return rc;
-    while ((got = sqlite3_step(st)) == SQLITE_ROW)
-        fn(ctx, sqlite3_column_int64(st, 0), strtoull((const char *)sqlite3_column_text(st, 1), NULL, 16));
+    while ((got = sqlite3_step(st)) == SQLITE_ROW) {
+        const char *hash = (const char *)sqlite3_column_text(st, 1);
+        fn(ctx, sqlite3_column_int64(st, 0), hash ? strtoull(hash, NULL, 16) : 0);
+    }
     sqlite3_finalize(st);
     return got == SQLITE_DONE ? OK : failed(s, "reading steps", err);
 }

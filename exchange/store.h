@@ -1,7 +1,8 @@
 /* store - rollouts.db: every episode and score that was ever acked, in SQLite (WAL). Commit first, ack afterwards.
  *
- * synchronous = NORMAL: a commit survives any crash of our processes; after a power cut the database is whole, but may
- * lack the last commits, whose tasks are then simply played again. One thread uses a store. */
+ * synchronous = FULL: a commit is on the disk when it returns, so what was acked survives a power cut too. Each episode
+ * and each score is stored with a hash of its bytes. One that a disk or an editor has changed since counts as not
+ * there: it is told of, and played or scored again. One thread uses a store. */
 #pragma once
 
 #include "rollout/episode.h"
@@ -12,6 +13,9 @@ typedef struct store store;
 store *store_open(const char *path, error *err); /* made when it isn't there */
 store *store_open_read(const char *path, error *err);
 void store_close(store *s);
+/* Whom store_read tells of a damaged episode or score, in a sentence with its task and step (fn NULL: nobody). */
+typedef void (*store_damage)(void *ctx, const char *sentence);
+void store_on_damage(store *s, store_damage fn, void *ctx);
 
 /* A transaction around what arrived together. */
 int store_begin(store *s, error *err);
@@ -28,7 +32,12 @@ int store_complete_step(store *s, int64_t step, uint64_t weight_hash, uint32_t l
 /* The run goes back to the checkpoint of `step`: what was trained behind it counts no more. */
 int store_forget_steps(store *s, int64_t step, error *err);
 
-/* Reading. row: the task's data row (JSON). The callback takes episode and score (NULL: not scored). Nonzero: stop. */
+/* Training episodes of steps before `step` go, and their scores; step records, and so all counts, stay, and so do
+ * evaluations. The file doesn't shrink: what is freed is used again. */
+int store_drop_episodes(store *s, int64_t step, error *err);
+
+/* Reading. row: the task's data row (JSON). The callback takes episode and score (NULL: not scored, or its score
+ * is damaged). Nonzero: stop. */
 typedef int (*store_row)(void *ctx, const char *row, episode *e, score *sc);
 /* step < 0: all; evals: 0 training, 1 evaluations, 2 both. In order of step and task. */
 int store_read(store *s, int64_t step, int64_t after_step, int evals, store_row fn, void *ctx, error *err);

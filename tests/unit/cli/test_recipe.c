@@ -131,6 +131,26 @@ static recipe *open_with_all(const char *const *overrides, int n, error *err)
     return recipe_open(calculator, overrides, n, err);
 }
 
+/* Never so few that a resume from the last checkpoint would miss any. */
+static void episodes_are_kept_as_long_as_a_resume_needs_them(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *keep, *every;
+        int64_t kept;
+    } ROWS[] = { { "keep_episodes=0", "checkpoint_every=10", 0 },
+                 { "keep_episodes=5", "checkpoint_every=0", 0 },
+                 { "keep_episodes=5", "checkpoint_every=10", 26 },
+                 { "keep_episodes=100", "checkpoint_every=10", 100 } };
+    for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
+        error err = { 0 };
+        recipe *r = open_with_all((const char *const[]){ ROWS[i].keep, ROWS[i].every }, 2, &err);
+        if (!r) fail_msg("%s", err.text);
+        assert_int_equal(recipe_keep_episodes(r), ROWS[i].kept);
+        recipe_free(r);
+    }
+}
+
 static void many_objectives_are_read_and_checked(void **state)
 {
     (void)state;
@@ -352,6 +372,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(rows_and_methods_are_read_and_checked),
         cmocka_unit_test(the_command_line_wins),
         cmocka_unit_test(micro_batches_are_a_number_or_left_open),
+        cmocka_unit_test(episodes_are_kept_as_long_as_a_resume_needs_them),
         cmocka_unit_test(a_path_on_the_command_line_is_where_one_is),
         cmocka_unit_test(what_can_not_be_is_refused_with_its_key),
         cmocka_unit_test(hints_are_near_or_complete),

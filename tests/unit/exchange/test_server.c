@@ -23,6 +23,7 @@ typedef struct stage {
     uint64_t last[5];        /* the last task that each was sent, or asked to score */
     uint32_t attempt[5];
     bool full[5]; /* it owes too much: nothing more can be sent */
+    int64_t keep_episodes;
     char said[300];
 } stage;
 
@@ -104,6 +105,7 @@ static void open_server(stage *s)
                                    .address = "ipc:///nowhere",
                                    .run = "test",
                                    .store = s->store,
+                                   .keep_episodes = s->keep_episodes,
                                    .steps = s->steps,
                                    .versions = s->versions };
     s->server = server_new(fakes_loop(&s->fakes), &config, NULL, &err);
@@ -244,6 +246,43 @@ static void a_checkpoint_whose_step_is_not_on_record_is_recorded(void **state)
         test_ok(server_restore(s->server, 1, &err), &err);
         publish(s, 1);
         assert_trained(s, 1, known ? 7 : 1, known ? 8 : GROUP);
+        close_stage(s);
+    }
+}
+
+static int count_row(void *ctx, const char *row, episode *e, score *sc)
+{
+    (void)row;
+    int *n = ctx;
+    n[e->step]++;
+    episode_free(e);
+    score_free(sc);
+    return 0;
+}
+
+/* Of the steps that were trained, the episodes of the last `keep_episodes` stay, and of those ahead all. */
+static void old_episodes_go_with_the_step_that_makes_them_old(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    for (int64_t keep = 0; keep <= 2; keep += 2) {
+        int left[6] = { 0 };
+        stage *s = open_stage();
+        for (int64_t step = 1; step <= 5; step++) {
+            task t = { .id = task_id(false, step, 0), .step = step, .row = xstrdup("{}") };
+            episode *e = episode_for(t.id, 0);
+            test_ok(store_put_episode(s->store, &t, e, &err), &err);
+            episode_free(e);
+            task_reset(&t);
+        }
+        server_free(s->server);
+        s->keep_episodes = keep;
+        open_server(s);
+        publish(s, 0);
+        for (int64_t version = 1; version <= 4; version++) publish(s, version);
+        test_ok(store_read(s->store, -1, -1, 0, count_row, left, &err), &err);
+        for (int step = 1; step <= 5; step++) assert_int_equal(left[step], keep == 0 || step > 4 - keep);
+        assert_trained(s, 4, 0, 0);
         close_stage(s);
     }
 }
@@ -591,6 +630,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_last_version_is_on_record_though_nobody_looks_again),
         cmocka_unit_test(a_checkpoint_whose_step_is_not_on_record_is_recorded),
+        cmocka_unit_test(old_episodes_go_with_the_step_that_makes_them_old),
         cmocka_unit_test(an_actor_with_old_weights_is_told_again_but_not_at_once),
         cmocka_unit_test(chunks_are_sent_to_who_reads),
         cmocka_unit_test(work_that_can_not_be_sent_waits_or_goes_to_another_and_is_not_lost),

@@ -1,12 +1,14 @@
 #include "exchange/store.h"
 
 #include <math.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/str.h"
 #include "tests/support/support.h"
 
@@ -204,6 +206,127 @@ static void it_can_be_read_while_it_is_written(void **state)
     close_desk(&d);
 }
 
+/* ---- damage ---- */
+
+/* All places of `from` in the file become `to`, of the same length, as a bad disk would have it: below SQLite. */
+static int edit(const char *path, const char *from, const char *to)
+{
+    error err = { 0 };
+    size_t len, n = strlen(from);
+    int found = 0;
+    char *bytes = file_read(path, 1 << 24, &len, &err);
+    if (!bytes) fail_msg("%s", err.text);
+    for (size_t i = 0; i + n <= len; i++)
+        if (memcmp(bytes + i, from, n) == 0) memcpy(bytes + i, to, n), found++;
+    test_ok(file_write_atomic(path, bytes, len, &err), &err);
+    free(bytes);
+    return found;
+}
+
+typedef struct told {
+    int n;
+    char first[200];
+} told;
+
+static void tell(void *ctx, const char *sentence)
+{
+    told *t = ctx;
+    if (t->n++ == 0) snprintf(t->first, sizeof t->first, "%s", sentence);
+}
+
+static void a_damaged_row_is_named_and_counts_as_not_there(void **state)
+{
+    (void)state;
+    desk d = open_desk();
+    told t = { 0 };
+    for (uint32_t i = 0; i < 3; i++) put(d.s, false, 4, i, -1);
+    put_score(d.s, task_id(false, 4, 0), 0.25);
+    put_score(d.s, task_id(false, 4, 1), 0.75);
+    store_close(d.s);                                          /* all of it is in the one file then */
+    assert_int_equal(edit(d.path, "accuracy", "accurate"), 4); /* as text and in the record, of two scores */
+    d.s = open_at(d.path);
+    store_on_damage(d.s, tell, &t);
+    seen all = read_all(d.s, -1, -1, 0);
+    assert_true(all.n == 3 && all.scored == 0 && t.n == 2);
+    assert_non_null(strstr(t.first, "the score of task 0000"));
+    assert_non_null(strstr(t.first, "step 4, is damaged: the episode counts as not scored"));
+    put_score(d.s, task_id(false, 4, 0), 0.25); /* scored again */
+    store_close(d.s);
+    assert_true(edit(d.path, "said so", "laid so") >= 3);
+    d.s = open_at(d.path);
+    t = (told){ 0 };
+    store_on_damage(d.s, tell, &t);
+    all = read_all(d.s, -1, -1, 0);
+    assert_true(all.n == 0 && t.n == 3);
+    assert_non_null(strstr(t.first, "the episode of task"));
+    put(d.s, false, 4, 0, -1); /* played again */
+    assert_int_equal(read_all(d.s, -1, -1, 0).n, 1);
+    close_desk(&d);
+}
+
+static int same_as_before(void *ctx, const char *row, episode *e, score *sc)
+{
+    const uint64_t *seed = ctx;
+    const bool same = strcmp(row, "{\"prompt\": \"one\\u00e9\"}") == 0 && e->step == 4 && !e->eval && e->sample < 8 &&
+                      e->id == task_id(false, 4, e->sample) && e->tokens.n == 3 &&
+                      e->tokens.logprob[2] == -1 - (float)e->sample && strcmp(e->text, "said") == 0 &&
+                      strcmp(e->transcript, "said so") == 0;
+    if (!same || (sc && score_get(sc, "accuracy") != 0.5))
+        fail_msg("byte of seed %ju: read as if it were so", (uintmax_t)*seed);
+    episode_free(e);
+    score_free(sc);
+    return 0;
+}
+
+/* Whatever byte of the file changes: what is read is what was written, or is refused, or isn't there. */
+static void no_flipped_byte_is_read_as_an_episode(void **state)
+{
+    (void)state;
+    desk d = open_desk();
+    error err = { 0 };
+    size_t len;
+    for (uint32_t i = 0; i < 8; i++) put(d.s, false, 4, i, -1 - (float)i), put_score(d.s, task_id(false, 4, i), 0.5);
+    store_close(d.s);
+    char *bytes = file_read(d.path, 1 << 24, &len, &err);
+    for (uint64_t seed = 1; seed <= 400; seed++) {
+        test_random rnd = test_random_seed(seed);
+        const size_t at = test_random_below(&rnd, len);
+        const char was = bytes[at];
+        bytes[at] = (char)(was ^ (1 << test_random_below(&rnd, 8)));
+        test_ok(file_write_atomic(d.path, bytes, len, &err), &err);
+        bytes[at] = was;
+        store *s = store_open_read(d.path, &err);
+        if (s) store_read(s, -1, -1, 2, same_as_before, &seed, &err);
+        store_close(s);
+    }
+    free(bytes);
+    d.s = NULL;
+    close_desk(&d);
+}
+
+/* What a long run needs no more goes; what it has counted stays, and so do its evaluations. */
+static void old_episodes_go_and_their_counts_stay(void **state)
+{
+    (void)state;
+    desk d = open_desk();
+    error err = { 0 };
+    int64_t steps, groups, episodes;
+    put(d.s, true, 1, 0, -1);
+    for (int64_t step = 1; step <= 4; step++) {
+        for (uint32_t i = 0; i < 2; i++) put(d.s, false, step, i, -1), put_score(d.s, task_id(false, step, i), 0.5);
+        test_ok(store_put_step(d.s, step, 1000, 1, 2, &err), &err);
+    }
+    test_ok(store_drop_episodes(d.s, 3, &err), &err);
+    seen all = read_all(d.s, -1, -1, 0);
+    assert_true(all.n == 4 && all.scored == 4 && all.ids[0] == task_id(false, 3, 0));
+    assert_int_equal(read_all(d.s, -1, -1, 1).n, 1);
+    test_ok(store_counts(d.s, &steps, &groups, &episodes, &err), &err);
+    assert_true(steps == 4 && groups == 4 && episodes == 8);
+    put(d.s, false, 1, 0, -1); /* of a step that goes: its old score has gone too */
+    assert_int_equal(read_all(d.s, 1, -1, 0).scored, 0);
+    close_desk(&d);
+}
+
 static void what_is_no_database_is_refused_by_name(void **state)
 {
     (void)state;
@@ -217,8 +340,40 @@ static void what_is_no_database_is_refused_by_name(void **state)
         dir, "rollouts.db",
         "this is no database, whatever its name says; it is longer than a header of one hundred bytes is, too");
     assert_null(store_open(path, &err));
-    assert_non_null(strstr(err.text, "rollouts.db"));
+    assert_non_null(strstr(err.text, "rollouts.db: file is not a database"));
+    test_file_write(dir, "rollouts.db", "");
+    assert_null(store_open_read(path, &err));
+    assert_non_null(strstr(err.text, "empty"));
     test_folder_remove(dir);
+}
+
+static void a_database_of_another_format_or_program_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sql, *says;
+    } OTHERS[] = {
+        { "CREATE TABLE episodes(task_id INTEGER PRIMARY KEY); PRAGMA user_version = 1",
+          "format 1 by an older Troupe" },
+        { "PRAGMA user_version = 3", "format 3 by a newer Troupe" },
+        { "CREATE TABLE customers(name TEXT)", "of another program" },
+    };
+    for (size_t i = 0; i < sizeof OTHERS / sizeof *OTHERS; i++) {
+        error err = { 0 };
+        char path[400];
+        char *dir = test_folder_new();
+        sqlite3 *db;
+        snprintf(path, sizeof path, "%s/rollouts.db", dir);
+        assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+        assert_int_equal(sqlite3_exec(db, OTHERS[i].sql, NULL, NULL, NULL), SQLITE_OK);
+        assert_null(store_open(path, &err));
+        if (!strstr(err.text, OTHERS[i].says)) fail_msg("expected '%s' in: %s", OTHERS[i].says, err.text);
+        assert_null(store_open_read(path, &err));
+        assert_int_equal(sqlite3_exec(db, "SELECT * FROM scores", NULL, NULL, NULL),
+                         SQLITE_ERROR); /* nothing was made */
+        sqlite3_close(db);
+        test_folder_remove(dir);
+    }
 }
 
 int main(void)
@@ -229,7 +384,11 @@ int main(void)
         cmocka_unit_test(steps_are_counted_and_forgotten_behind_a_checkpoint),
         cmocka_unit_test(a_killed_process_keeps_what_it_committed),
         cmocka_unit_test(it_can_be_read_while_it_is_written),
+        cmocka_unit_test(a_damaged_row_is_named_and_counts_as_not_there),
+        cmocka_unit_test(no_flipped_byte_is_read_as_an_episode),
+        cmocka_unit_test(old_episodes_go_and_their_counts_stay),
         cmocka_unit_test(what_is_no_database_is_refused_by_name),
+        cmocka_unit_test(a_database_of_another_format_or_program_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
