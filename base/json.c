@@ -38,6 +38,10 @@ json_t *json_parse(const char *text, size_t len, const char *where, error *err)
         error_set(err, ERR_PARSE, "%s: JSON nested %d deep, %d is allowed", where, depth, MAX_DEPTH);
         return NULL;
     }
+    if (utf8_mark(text, len)) {
+        error_set(err, ERR_PARSE, "%s: not JSON: a byte order mark (U+FEFF) inside of the file", where);
+        return NULL;
+    }
     json_error_t why;
     json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
     if (!value) error_set(err, ERR_PARSE, "%s:%d:%d: not JSON: %s", where, why.line, why.column, why.text);
@@ -49,7 +53,8 @@ json_t *json_parse_file(const char *path, error *err)
     size_t len;
     char *text = file_read(path, MAX_FILE_BYTES, &len, err);
     if (!text) return NULL;
-    json_t *value = json_parse(text, len, path, err);
+    const size_t mark = utf8_mark(text, len);
+    json_t *value = json_parse(text + mark, len - mark, path, err);
     free(text);
     return value;
 }

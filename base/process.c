@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
@@ -9,10 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -246,6 +249,15 @@ int process_wait(process *p, int timeout_ms, int *status)
     return 1;
 }
 
+/* Of all its threads, in ms; what the kernel tells without /proc. */
+static int64_t cpu_time(pid_t pid)
+{
+    clockid_t clock;
+    struct timespec t = { 0 };
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &t) != 0) return 0;
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 /* "4711 (name, which may hold anything) S ppid pgrp session tty tpgid flags minflt cminflt majflt cmajflt utime stime"
  */
 process_sight process_look(const process *p)
@@ -256,7 +268,7 @@ process_sight process_look(const process *p)
     if (p->pidfd < 0) return (process_sight){ '?', 0 };
     snprintf(path, sizeof path, "/proc/%d/stat", (int)p->pid);
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return (process_sight){ '?', 0 };
+    if (fd < 0) return (process_sight){ '?', cpu_time(p->pid) };
     const ssize_t n = read(fd, text, sizeof text - 1);
     close(fd);
     text[n > 0 ? n : 0] = '\0';
@@ -279,10 +291,26 @@ const char *process_status_text(int status, char *out, size_t size)
     return out;
 }
 
+/* What the kernel was asked to run, as it was asked: relative to the folder we were started in, where we still are. */
+static int path_as_started(char *out, size_t size, error *err)
+{
+    char full[PATH_MAX];
+    const char *asked = (const char *)(uintptr_t)getauxval(AT_EXECFN); // NOLINT(performance-no-int-to-ptr)
+    if (!asked || !realpath(asked, full) || access(full, X_OK) != 0)
+        return error_set(err, ERR_NOT_FOUND,
+                         "cannot find this program's own file: /proc is not mounted, and it was started as '%.200s' "
+                         "(start it by its full path)",
+                         asked ? asked : "");
+    if (strlen(full) >= size)
+        return error_set(err, ERR_LIMIT, "this program's path is longer than %zu bytes", size - 1);
+    memcpy(out, full, strlen(full) + 1);
+    return OK;
+}
+
 int process_self_path(char *out, size_t size, error *err)
 {
-    ssize_t n = readlink("/proc/self/exe", out, size);
-    if (n < 0) return error_sys(err, errno, "/proc/self/exe could not be read");
+    const ssize_t n = readlink("/proc/self/exe", out, size);
+    if (n < 0) return path_as_started(out, size, err);
     if ((size_t)n >= size) return error_set(err, ERR_LIMIT, "this program's path is longer than %zu bytes", size - 1);
     out[n] = '\0';
     return OK;

@@ -33,7 +33,7 @@ int process_kill_group(const process *p, int signal);
  * ended. */
 int process_wait(process *p, int timeout_ms, int *status);
 /* What the kernel says of a process: its state ('R', 'S', 'D' on a disk, 'T' stopped, 't' by a debugger, 'Z') and the
- * CPU time its threads have had. Where /proc can't be read: state '?' and 0. */
+ * CPU time its threads have had. Where /proc can't be read the state is '?'. */
 typedef struct process_sight {
     char state;
     int64_t cpu_ms;
@@ -41,5 +41,6 @@ typedef struct process_sight {
 process_sight process_look(const process *p);
 /* "exit status 3", "killed by signal 9 (Killed)" */
 const char *process_status_text(int status, char *out, size_t size);
-/* The running executable's path. */
+/* The running executable's path. Where /proc isn't mounted: as it was started, for as long as nobody changes folders.
+ */
 int process_self_path(char *out, size_t size, error *err);

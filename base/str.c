@@ -75,6 +75,8 @@ void str_printf(str *s, const char *fmt, ...)
     va_end(args);
 }
 
+size_t utf8_mark(const char *text, size_t len) { return len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; }
+
 size_t utf8_length(const char *p, const char *end)
 {
     const unsigned char *s = (const unsigned char *)p;

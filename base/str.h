@@ -34,6 +34,8 @@ void str_clear(str *s);                    /* length 0, memory kept */
 void str_free(str *s);
 /* Length of the well-formed UTF-8 character at p (RFC 3629: no surrogates, nothing overlong), or 0. */
 size_t utf8_length(const char *p, const char *end);
+/* Bytes of the byte order mark that some editors put before UTF-8: 3, or 0 without one. */
+size_t utf8_mark(const char *text, size_t len);
 
 char *str_take(str *s); /* the caller owns the result (free); never NULL; `s` is empty after */
 

@@ -67,6 +67,15 @@ static void check_files(report *r)
     say(r, limit.rlim_cur >= LEAST_FILES, "limits", text, "raise it: ulimit -n 4096");
 }
 
+/* Runs go without it, with less to go by. */
+static void check_proc(report *r)
+{
+    const bool found = file_exists("/proc/self/stat");
+    say(r, found, "proc", found ? "/proc is mounted" : "/proc is not mounted",
+        "mount it (mount -t proc proc /proc): without it a role that is stopped, or waits for a disk, is not told from "
+        "one that is frozen, memory limits are not seen, and the sandbox has no namespaces");
+}
+
 static int ascending(const void *a, const void *b)
 {
     const double x = *(const double *)a, y = *(const double *)b;
@@ -167,6 +176,7 @@ int cmd_doctor(int argc, char **argv)
     check_device(&r);
     check_memory(&r);
     check_files(&r);
+    check_proc(&r);
     check_libraries();
     check_python(&r);
     check_sandbox(&r);

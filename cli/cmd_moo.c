@@ -173,7 +173,8 @@ static int answer_lines(moo_config *c, rng_key order, error *err)
         any = true;
         snprintf(where, sizeof where, "line %llu", (unsigned long long)n);
         order.stream = n;
-        rc = answer(c, line, (size_t)len, where, order, &memory, err);
+        const size_t mark = n == 1 ? utf8_mark(line, (size_t)len) : 0;
+        rc = answer(c, line + mark, (size_t)len - mark, where, order, &memory, err);
     }
     free(line);
     return any ? rc : error_set(err, ERR_PARSE, "no problem on standard input ('troupe moo --help' shows one)");

@@ -172,12 +172,11 @@ static int score_line(scoring *s, const char *line, size_t len, char **text, err
 
 static int score_lines(scoring *s, const char *path, error *err)
 {
-    static const char MARK[] = "\xef\xbb\xbf"; /* that some editors put before UTF-8 */
     size_t len;
     int number = 1;
     char *text = file_read(path, MAX_FILE, &len, err);
     if (!text) return err->code;
-    char *line = len >= 3 && memcmp(text, MARK, 3) == 0 ? text + 3 : text;
+    char *line = text + utf8_mark(text, len);
     for (char *end; line < text + len; line = end + 1, number++) {
         char *row = NULL;
         end = memchr(line, '\n', len - (size_t)(line - text));

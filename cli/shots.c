@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/str.h"
 #include "base/vec.h"
 
 enum { MAX_FILE = 64 << 20 };
@@ -42,7 +43,7 @@ int shots_read(shot_pool *s, const char *path, error *err)
     int rc = OK, number = 1;
     char *text = file_read(path, MAX_FILE, &len, err);
     if (!text) return err ? err->code : ERR_IO;
-    for (char *line = text, *end; rc == OK && line < text + len; line = end + 1, number++) {
+    for (char *line = text + utf8_mark(text, len), *end; rc == OK && line < text + len; line = end + 1, number++) {
         end = memchr(line, '\n', len - (size_t)(line - text));
         if (!end) end = text + len;
         if (strspn(line, " \t\r") >= (size_t)(end - line)) continue;

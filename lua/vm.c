@@ -252,7 +252,7 @@ static void set_environment(lua_State *L)
 static int load_text(vm *v, const char *text, size_t len, const char *name, error *err)
 {
     char chunk[1200];
-    const size_t mark = len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; /* what some editors put first */
+    const size_t mark = utf8_mark(text, len);
     snprintf(chunk, sizeof chunk, "@%s", name);
     const int status = luaL_loadbufferx(v->L, text + mark, len - mark, chunk, "t");
     if (status != LUA_OK) return take_error(v, status, err);

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/rng.h"
+#include "base/str.h"
 #include "base/vec.h"
 #include "rollout/task.h"
 
@@ -38,8 +39,8 @@ static int check_row(const char *line, size_t len, const char *where, error *err
 static int read_rows(dataset *d, char *text, size_t len, uint64_t max_rows, error *err)
 {
     int line_number = 0;
-    for (char *line = text, *end = text + len, *next; line < end && (max_rows == 0 || d->rows.len < max_rows);
-         line = next) {
+    for (char *line = text + utf8_mark(text, len), *end = text + len, *next;
+         line < end && (max_rows == 0 || d->rows.len < max_rows); line = next) {
         char *newline = memchr(line, '\n', (size_t)(end - line)), where[1100];
         next = newline ? newline + 1 : end;
         size_t n = (size_t)((newline ? newline : end) - line);

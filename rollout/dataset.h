@@ -8,7 +8,8 @@
 typedef struct dataset dataset;
 
 /* Every line must be an object with "prompt" (string) or "messages" (array), and may have "id", "answer", "group", ....
- * ERR_PARSE names file and line, ERR_LIMIT too (a row has MAX_ROW_BYTES at most). `max_rows` 0: all. */
+ * ERR_PARSE names file and line, ERR_LIMIT too (a row has MAX_ROW_BYTES at most). Windows line ends, a byte
+ * order mark at the start and a last line without an end are fine. `max_rows` 0: all. */
 dataset *dataset_open(const char *path, uint64_t max_rows, error *err);
 void dataset_free(dataset *d);
 uint64_t dataset_size(const dataset *d);

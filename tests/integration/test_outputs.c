@@ -190,12 +190,33 @@ static void models_of_the_user_are_not_written_over(void **state)
     EXPECT(0, "cmp $MODEL/model.safetensors theirs/model.safetensors; cat out/README.md", "mine");
 }
 
+/* As in a chroot: what starts processes of its own finds its own file, and doctor says what is missing. */
+static void without_proc_it_runs_and_doctor_says_so(void **state)
+{
+    (void)state;
+    outcome o = shell("unshare -rm sh -c 'mount -t tmpfs none /proc && $1 --version' sh $TROUPE");
+    const bool can = o.status == 0;
+    outcome_free(&o);
+    if (!can) {
+        fprintf(stderr, "no user namespaces here, or a sanitizer that needs /proc: not tried without it\n");
+        skip();
+    }
+    test_file_write(dir, "rows.jsonl",
+                    "{\"prompt\": \"1+1\", \"answer\": \"2\", \"response\": \"<answer>2</answer>\"}\n");
+    EXPECT(0,
+           "unshare -rm sh -c 'mount -t tmpfs none /proc; cp $2 reward.lua; cd ${1%/*}; ./troupe score $3/reward.lua "
+           "$3/rows.jsonl' sh $TROUPE $REWARD $PWD",
+           "1 episodes, 0 without a score");
+    EXPECT(1, "unshare -rm sh -c 'mount -t tmpfs none /proc; $1 doctor' sh $TROUPE", "BAD  proc", "mount -t proc");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_could_not_be_printed_is_a_failure, enter, leave),
         cmocka_unit_test_setup_teardown(a_closed_stream_is_nobody_elses_file, enter, leave),
         cmocka_unit_test_setup_teardown(files_of_the_user_are_not_written_over, enter, leave),
+        cmocka_unit_test_setup_teardown(without_proc_it_runs_and_doctor_says_so, enter, leave),
         cmocka_unit_test_setup_teardown(a_place_that_cannot_be_written_is_named_with_the_reason, enter, leave),
         cmocka_unit_test_setup_teardown(models_of_the_user_are_not_written_over, enter, leave),
     };

@@ -61,6 +61,23 @@ static void rows_are_the_files_lines_in_its_order(void **state)
     dataset_free(NULL);
 }
 
+/* As Windows' editors leave a file. */
+static void a_mark_at_the_start_is_no_part_of_a_row(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    dataset *d = open_text("\xef\xbb\xbf{\"prompt\": \"a\"}\r\n{\"prompt\": \"b\"}", 0, &err);
+    if (!d) fail_msg("%s", err.text);
+    assert_int_equal(dataset_size(d), 2);
+    assert_string_equal(dataset_row(d, 0), "{\"prompt\": \"a\"}");
+    dataset_free(d);
+    assert_null(open_text("\xef\xbb\xbf", 0, &err));
+    assert_non_null(strstr(err.text, "holds no rows"));
+    /* Two such files in one: elsewhere it is a mistake, and has a name. */
+    assert_null(open_text("{\"prompt\": \"a\"}\n\xef\xbb\xbf{\"prompt\": \"b\"}\n", 0, &err));
+    assert_non_null(strstr(err.text, "rows.jsonl:2: not JSON: a byte order mark"));
+}
+
 static void no_more_than_max_rows_are_read(void **state)
 {
     (void)state;
@@ -166,6 +183,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_are_the_files_lines_in_its_order),
+        cmocka_unit_test(a_mark_at_the_start_is_no_part_of_a_row),
         cmocka_unit_test(no_more_than_max_rows_are_read),
         cmocka_unit_test(a_bad_line_is_refused_by_its_number),
         cmocka_unit_test(a_row_longer_than_the_wire_takes_is_refused),
