@@ -8,6 +8,7 @@
 /* Registers the C modules in the table on top of the stack: troupe.json, troupe.regex, troupe.math. */
 void bind_modules(lua_State *L);
 int bind_json_open(lua_State *L);
+int bind_json_quote(lua_State *L); /* troupe.json's quote(text) */
 int bind_regex_open(lua_State *L);
 int bind_math_open(lua_State *L);
 /* Into the string library on top: find, match, gmatch, gsub, rep. */

@@ -330,7 +330,7 @@ static int json_members(lua_State *L)
 }
 
 /* A string, whatever its bytes, as a JSON string. */
-static int json_quote(lua_State *L)
+int bind_json_quote(lua_State *L)
 {
     size_t len;
     const char *text = luaL_checklstring(L, 1, &len);
@@ -346,7 +346,7 @@ int bind_json_open(lua_State *L)
     static const luaL_Reg FUNCTIONS[] = { { "encode", json_encode },
                                           { "decode", json_decode },
                                           { "members", json_members },
-                                          { "quote", json_quote },
+                                          { "quote", bind_json_quote },
                                           { "kind", json_kind },
                                           { "array", json_array_of },
                                           { 0 } };

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lua/bind.h"
 #include "lua/told.h"
 #include "lua/vm.h"
 
@@ -35,17 +36,6 @@ const char *chat_family(const char *text)
 
 /* ---- handing it over ---- */
 
-static int quote(lua_State *L)
-{
-    size_t len;
-    const char *text = luaL_checklstring(L, 1, &len);
-    str out = { 0 };
-    str_json(&out, text, len);
-    lua_pushlstring(L, out.data, out.len);
-    str_free(&out);
-    return 1;
-}
-
 typedef struct rendering {
     const char *family;
     const json_t *conversation;
@@ -68,7 +58,7 @@ static int render(lua_State *L)
     told_push(L, r->conversation, texts);
     lua_pushvalue(L, texts);
     lua_remove(L, texts);
-    lua_pushcfunction(L, quote);
+    lua_pushcfunction(L, bind_json_quote);
     lua_call(L, 4, 2);
     const char *text = lua_tolstring(L, -2, &len);
     r->refused = !text;
