@@ -10,6 +10,7 @@
 #include <zmq.h>
 
 #include "base/file.h"
+#include "base/held_folder.h"
 #include "base/process.h"
 #include "cli/arguments.h"
 #include "cli/verbs.h"
@@ -65,6 +66,17 @@ static void check_files(report *r)
     getrlimit(RLIMIT_NOFILE, &limit);
     snprintf(text, sizeof text, "%llu open files", (unsigned long long)limit.rlim_cur);
     say(r, limit.rlim_cur >= LEAST_FILES, "limits", text, "raise it: ulimit -n 4096");
+}
+
+/* Sockets of a run, and weights where there is no shared memory. */
+static void check_temporary(report *r)
+{
+    error err = { 0 };
+    held_folder folder;
+    const bool made = held_folder_open(&folder, temporary_root(), "troupe-doctor", &err) == OK;
+    say(r, made, "temporary", made ? temporary_root() : err.text,
+        "set TMPDIR to a folder that can be written, by an absolute path of at most 64 characters");
+    held_folder_close(&folder);
 }
 
 /* Runs go without it, with less to go by. */
@@ -176,6 +188,7 @@ int cmd_doctor(int argc, char **argv)
     check_device(&r);
     check_memory(&r);
     check_files(&r);
+    check_temporary(&r);
     check_proc(&r);
     check_libraries();
     check_python(&r);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/held_folder.h"
 #include "learner/checkpoint.h"
 #include "tests/unit/learner/tiny.h"
 
@@ -40,7 +41,7 @@ static void make_run(void)
     error err = { 0 };
     char path[256];
     const optim_config config = { .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8 };
-    snprintf(one.run, sizeof one.run, "%s/troupe-fuzz-XXXXXX", dir_exists("/dev/shm") ? "/dev/shm" : "/tmp");
+    snprintf(one.run, sizeof one.run, "%s/troupe-fuzz-XXXXXX", dir_exists("/dev/shm") ? "/dev/shm" : temporary_root());
     if (!mkdtemp(one.run)) abort();
     atexit(remove_run);
     test_file_write(one.run, "config.json", TINY_CONFIG);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/held_folder.h"
 #include "lua/config.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -31,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     error err = { 0 };
     config c = { 0 };
     settings s = { 0 };
-    snprintf(path, sizeof path, "/tmp/fuzz-recipe-%d.lua", (int)getpid());
+    snprintf(path, sizeof path, "%s/fuzz-recipe-%d.lua", temporary_root(), (int)getpid());
     FILE *f = fopen(path, "we");
     if (!f || fwrite(data, 1, size, f) != size || fclose(f) != 0) abort();
     vm *v = vm_new(VM_RECIPE, &limits, "/nowhere", &err);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/held_folder.h"
 #include "exchange/core.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -18,9 +19,10 @@ static const limits LIMITS = { .vocab = 1000, .max_context = 64, .max_turns = 4 
 static dataset *rows(void)
 {
     static dataset *all;
-    char path[] = "/tmp/troupe-fuzz-XXXXXX";
+    char path[100];
     static const char TEXT[] = "{\"prompt\":\"a\"}\n{\"prompt\":\"b\"}\n";
     if (all) return all;
+    snprintf(path, sizeof path, "%s/troupe-fuzz-XXXXXX", temporary_root());
     const int fd = mkstemp(path);
     if (fd < 0 || write(fd, TEXT, sizeof TEXT - 1) != sizeof TEXT - 1) abort();
     close(fd);

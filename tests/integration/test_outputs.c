@@ -190,6 +190,17 @@ static void models_of_the_user_are_not_written_over(void **state)
     EXPECT(0, "cmp $MODEL/model.safetensors theirs/model.safetensors; cat out/README.md", "mine");
 }
 
+/* A run's sockets and the rest go where TMPDIR says; where that can't be written, doctor knows before train does. */
+static void a_temporary_folder_that_cannot_be_written_is_told_of(void **state)
+{
+    (void)state;
+    EXPECT(1, "TMPDIR=$PWD/nowhere $TROUPE doctor", "BAD  temporary", "nowhere: No such file or directory",
+           "set TMPDIR to a folder");
+    EXPECT(1, "TMPDIR=$PWD/nowhere $TROUPE train $RECIPE --run-dir run steps=1",
+           "troupe: train: ", "nowhere: No such file");
+    EXPECT(0, "mkdir t; TMPDIR=$PWD/t $TROUPE doctor | grep temporary; ls t | wc -l", "/t\n0\n");
+}
+
 /* As in a chroot: what starts processes of its own finds its own file, and doctor says what is missing. */
 static void without_proc_it_runs_and_doctor_says_so(void **state)
 {
@@ -216,6 +227,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_could_not_be_printed_is_a_failure, enter, leave),
         cmocka_unit_test_setup_teardown(a_closed_stream_is_nobody_elses_file, enter, leave),
         cmocka_unit_test_setup_teardown(files_of_the_user_are_not_written_over, enter, leave),
+        cmocka_unit_test_setup_teardown(a_temporary_folder_that_cannot_be_written_is_told_of, enter, leave),
         cmocka_unit_test_setup_teardown(without_proc_it_runs_and_doctor_says_so, enter, leave),
         cmocka_unit_test_setup_teardown(a_place_that_cannot_be_written_is_named_with_the_reason, enter, leave),
         cmocka_unit_test_setup_teardown(models_of_the_user_are_not_written_over, enter, leave),

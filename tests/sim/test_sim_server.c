@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/held_folder.h"
 #include "tests/sim/fakes.h"
 #include "tests/sim/world.h"
 
@@ -94,7 +95,7 @@ static bool has_kept(world *w, uint64_t id)
 static void open_database(whole *x)
 {
     error err = { 0 };
-    snprintf(x->dir, sizeof x->dir, "%s/troupe-sim-XXXXXX", dir_exists("/dev/shm") ? "/dev/shm" : "/tmp");
+    snprintf(x->dir, sizeof x->dir, "%s/troupe-sim-XXXXXX", dir_exists("/dev/shm") ? "/dev/shm" : temporary_root());
     assert_non_null(mkdtemp(x->dir)); /* in memory: what a power cut would take is not in question here */
     snprintf(x->path, sizeof x->path, "%s/rollouts.db", x->dir);
     store *s = store_open(x->path, &err); /* makes the tables */
