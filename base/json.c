@@ -38,6 +38,11 @@ json_t *json_parse(const char *text, size_t len, const char *where, error *err)
         error_set(err, ERR_PARSE, "%s: JSON nested %d deep, %d is allowed", where, depth, MAX_DEPTH);
         return NULL;
     }
+    const char *nul = len > 0 ? memchr(text, 0, len) : NULL;
+    if (nul) { /* jansson passes over one that follows a number */
+        error_set(err, ERR_PARSE, "%s: not JSON: a NUL byte at offset %zu", where, (size_t)(nul - text));
+        return NULL;
+    }
     if (utf8_mark(text, len)) {
         error_set(err, ERR_PARSE, "%s: not JSON: a byte order mark (U+FEFF) inside of the file", where);
         return NULL;

@@ -28,7 +28,7 @@ static const config_row ROWS[] = {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const vm_limits limits = { .memory_bytes = 8 << 20, .instructions = 1000000, .cpu_ms = 1000 };
-    char path[64];
+    char path[120];
     error err = { 0 };
     config c = { 0 };
     settings s = { 0 };

@@ -190,6 +190,19 @@ static void bytes_that_are_no_text_are_replaced_one_by_one(void **state)
     assert_true(json_is_null(json_bytes(NULL)));
 }
 
+/* Jansson reads over a NUL that follows a number: the text would be another one to whoever reads it as a string. */
+static void a_nul_byte_is_no_json(void **state)
+{
+    (void)state;
+    static const char TEXTS[][16] = { "{\"n\":1e40\0}", "{\"n\":1\0}", "[1]\0", "[\"a\0b\"]" };
+    static const size_t LENGTHS[] = { 11, 8, 4, 7 };
+    for (size_t i = 0; i < sizeof TEXTS / sizeof *TEXTS; i++) {
+        error err = { 0 };
+        assert_null(json_parse(TEXTS[i], LENGTHS[i], "f", &err));
+        assert_non_null(strstr(err.text, "f: not JSON: a NUL byte at offset"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +214,7 @@ int main(void)
         cmocka_unit_test(a_wrong_type_names_source_key_and_value),
         cmocka_unit_test(text_is_compact_and_sorted_on_request),
         cmocka_unit_test(a_file_is_named_in_its_error),
+        cmocka_unit_test(a_nul_byte_is_no_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
