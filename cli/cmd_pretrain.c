@@ -224,6 +224,7 @@ int cmd_pretrain(int argc, char **argv)
     error err = { 0 };
     device *dev = NULL;
     hf_folder *f = NULL;
+    model_folder out = { 0 };
     const syntax words = { .words = "PRETRAIN.lua", .least = 1, .most = 1, .keys = true, .usage = usage };
     const int status = arguments_open(&a, argc, argv, &words);
     if (status >= 0) return status;
@@ -231,7 +232,7 @@ int cmd_pretrain(int argc, char **argv)
     signal(SIGTERM, on_signal);
 
     int rc = open_file(&s, &a, &err);
-    if (rc == OK) rc = model_folder_check(s.keys.out, s.keys.model, &err); /* now: at the end hours would be lost */
+    if (rc == OK) rc = model_folder_begin(&out, s.keys.out, s.keys.model, &err); /* now: at the end hours are lost */
     if (rc == OK) rc = (dev = device_open("cpu", (int)s.keys.threads, &err)) ? OK : err.code;
     if (rc == OK) rc = (f = hf_folder_open_config(s.keys.model, dev, &err)) ? OK : err.code;
     if (rc == OK) rc = (s.tokenizer = tokenizer_open(s.keys.model, &err)) ? OK : err.code;
@@ -247,7 +248,9 @@ int cmd_pretrain(int argc, char **argv)
         printf("%s: %" PRId64 " parameters on %s\n", s.keys.model, f->table->total, device_name(dev));
         rc = train(&s, f, &err);
     }
-    if (rc == OK) rc = hf_folder_write(s.keys.out, s.keys.model, f->weights, DTYPE_F32, &err);
+    if (rc == OK) rc = hf_folder_fill(out.part, s.keys.model, f->weights, DTYPE_F32, &err);
+    const int ended = model_folder_end(&out, rc == OK, rc == OK ? &err : NULL);
+    if (rc == OK) rc = ended;
     if (rc == OK) printf("wrote %s\n", s.keys.out);
     hf_folder_close(f);
     tokenizer_free(s.tokenizer);

@@ -1,14 +1,18 @@
 #include "exchange/store.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/str.h"
 #include "proto/messages.h"
@@ -82,10 +86,11 @@ static int check_format(store *s, const char *path, bool *fresh, error *err)
                      path, version, version < FORMAT ? "an older" : "a newer", FORMAT);
 }
 
-static store *open_file(const char *path, int flags, bool *fresh, error *err)
+/* `name`: the path as SQLite is told it. */
+static store *open_file(const char *path, const char *name, int flags, bool *fresh, error *err)
 {
     store *s = xcalloc(1, sizeof *s);
-    int rc = sqlite3_open_v2(path, &s->db, flags, NULL) == SQLITE_OK
+    int rc = sqlite3_open_v2(name, &s->db, flags, NULL) == SQLITE_OK
                  ? OK
                  : error_set(err, ERR_IO, "%s: %s", path, sqlite3_errmsg(s->db));
     if (rc == OK) sqlite3_busy_timeout(s->db, BUSY_MS);
@@ -95,10 +100,39 @@ static store *open_file(const char *path, int flags, bool *fresh, error *err)
     return NULL;
 }
 
+static bool in_a_locked_folder(const char *path)
+{
+    char folder[PATH_MAX];
+    return file_exists(path) && access(path_dirname(folder, sizeof folder, path), W_OK) != 0;
+}
+
+/* A database with a log needs a file beside it even to be read. Where none can be made nobody writes to it either: it
+ * is read as it stands, once its log is empty. */
+static store *open_unchanging(const char *path, bool *fresh, error *err)
+{
+    struct stat st;
+    str name = { 0 };
+    str_printf(&name, "%s-wal", path);
+    const bool pending = stat(name.data, &st) == 0 && st.st_size > 0;
+    str_clear(&name);
+    str_puts(&name, "file:");
+    for (const char *p = path; *p; p++) str_printf(&name, strchr("%?#", *p) ? "%%%02x" : "%c", (unsigned)*p);
+    str_puts(&name, "?immutable=1");
+    store *s = pending ? NULL : open_file(path, name.data, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, fresh, err);
+    if (pending)
+        error_set(err, ERR_IO,
+                  "%s: cannot be read here: its folder cannot be written, and its last commits are still in its -wal "
+                  "file (copy the run, and read the copy)",
+                  path);
+    str_free(&name);
+    return s;
+}
+
 store *store_open_read(const char *path, error *err)
 {
-    bool fresh;
-    store *s = open_file(path, SQLITE_OPEN_READONLY, &fresh, err);
+    bool fresh = false;
+    store *s = open_file(path, path, SQLITE_OPEN_READONLY, &fresh, err);
+    if (!s && in_a_locked_folder(path)) s = open_unchanging(path, &fresh, err);
     if (!s || !fresh) return s;
     error_set(err, ERR_PARSE, "%s: empty, there is no episode in it", path);
     store_close(s);
@@ -109,7 +143,7 @@ store *store_open(const char *path, error *err)
 {
     static const char PUT_EPISODE[] = "INSERT OR REPLACE INTO episodes VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
     bool fresh;
-    store *s = open_file(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &fresh, err);
+    store *s = open_file(path, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &fresh, err);
     if (!s) return NULL;
     int rc = run(s, SETTINGS, err);
     if (rc == OK) rc = run(s, SCHEMA, err);

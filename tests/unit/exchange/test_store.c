@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -206,6 +208,73 @@ static void it_can_be_read_while_it_is_written(void **state)
     close_desk(&d);
 }
 
+/* ---- the disk ---- */
+
+/* SQLite calls these, since the program's symbols come before libc's. */
+static int syncs;
+int fsync(int fd)
+{
+    syncs++;
+    return (int)syscall(SYS_fsync, fd);
+}
+
+int fdatasync(int fd)
+{
+    syncs++;
+    return (int)syscall(SYS_fdatasync, fd);
+}
+
+/* What is acked after it survives a power cut: an episode, a score, the record of a step. */
+static void a_commit_is_on_the_disk_when_it_returns(void **state)
+{
+    (void)state;
+    desk d = open_desk();
+    error err = { 0 };
+    for (uint32_t i = 0; i < 4; i++) {
+        test_ok(store_begin(d.s, &err), &err);
+        put(d.s, false, 1, i, -1);
+        put_score(d.s, task_id(false, 1, i), 0.5);
+        const int before = syncs;
+        test_ok(store_commit(d.s, &err), &err);
+        assert_true(syncs > before);
+    }
+    const int before = syncs;
+    test_ok(store_put_step(d.s, 1, 1000, 1, 4, &err), &err);
+    assert_true(syncs > before);
+    close_desk(&d);
+}
+
+/* On a medium that can't be written, under a name that a URI would read otherwise. */
+static void a_run_is_read_where_nothing_can_be_written(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    char folder[300], path[400];
+    char *dir = test_folder_new();
+    snprintf(folder, sizeof folder, "%s/100%% #1?a=b", dir);
+    snprintf(path, sizeof path, "%s/rollouts.db", folder);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    store *s = open_at(path);
+    put(s, false, 1, 0, -1);
+    store_close(s);
+    assert_int_equal(chmod(folder, 0500), 0);
+    if (access(folder, W_OK) == 0) { /* nothing is locked for a root */
+        assert_int_equal(chmod(folder, 0700), 0);
+        test_folder_remove(dir);
+        skip();
+    }
+    if (!(s = store_open_read(path, &err))) fail_msg("%s", err.text);
+    assert_int_equal(read_all(s, -1, -1, 0).n, 1);
+    store_close(s);
+    assert_int_equal(chmod(folder, 0700), 0);
+    test_file_write(folder, "rollouts.db-wal", "commits that nobody has merged");
+    assert_int_equal(chmod(folder, 0500), 0);
+    assert_null(store_open_read(path, &err));
+    assert_non_null(strstr(err.text, "copy the run, and read the copy"));
+    assert_int_equal(chmod(folder, 0700), 0);
+    test_folder_remove(dir);
+}
+
 /* ---- damage ---- */
 
 /* All places of `from` in the file become `to`, of the same length, as a bad disk would have it: below SQLite. */
@@ -384,6 +453,8 @@ int main(void)
         cmocka_unit_test(steps_are_counted_and_forgotten_behind_a_checkpoint),
         cmocka_unit_test(a_killed_process_keeps_what_it_committed),
         cmocka_unit_test(it_can_be_read_while_it_is_written),
+        cmocka_unit_test(a_commit_is_on_the_disk_when_it_returns),
+        cmocka_unit_test(a_run_is_read_where_nothing_can_be_written),
         cmocka_unit_test(a_damaged_row_is_named_and_counts_as_not_there),
         cmocka_unit_test(no_flipped_byte_is_read_as_an_episode),
         cmocka_unit_test(old_episodes_go_and_their_counts_stay),
