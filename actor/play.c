@@ -107,11 +107,16 @@ static void fail(stage *s, player *p, failure why, const char *sentence)
     finish(s, p, STOP_ERROR);
 }
 
+/* A NUL would end the text for whoever judges it, so it is written as another byte. */
 static void write_text(player *p, const str *bytes)
 {
-    str_add(&p->turn, bytes->data, bytes->len);
-    str_add(&p->text, bytes->data, bytes->len);
-    str_add(&p->transcript, bytes->data, bytes->len);
+    str *const texts[] = { &p->turn, &p->text, &p->transcript };
+    for (int i = 0; i < 3; i++) {
+        const size_t begin = texts[i]->len;
+        str_add(texts[i], bytes->data, bytes->len);
+        for (char *c = texts[i]->data + begin; bytes->len > 0 && c < texts[i]->data + texts[i]->len; c++)
+            if (!*c) *c = NUL_WRITTEN;
+    }
 }
 
 /* The border between what the policy wrote and what follows. A token may straddle it: "</python><" ends in the token

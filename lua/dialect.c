@@ -445,6 +445,8 @@ static void take_result(lua_State *L, const dialect_parser *p, dialect_result *o
     } else if (lua_getfield(L, -2, "answer") == LUA_TSTRING) {
         const char *text = lua_tolstring(L, -1, &len);
         out->answer = xstrndup(text, len);
+        for (size_t i = 0; i < len; i++)
+            if (!out->answer[i]) out->answer[i] = NUL_WRITTEN; /* "42" and a NUL and more is not 42 */
         out->event = DIALECT_ANSWER;
     } else {
         luaL_error(L, "the parser gives a table without calls or answer");

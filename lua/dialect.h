@@ -66,6 +66,10 @@ typedef struct dialect_call {
     char *bad;       /* NULL, or why it can't be made, fit to be shown to the policy */
 } dialect_call;
 
+/* What stands for a NUL in texts that policies write, which are strings here: U+001A, "substitute", one byte like it.
+ */
+enum { NUL_WRITTEN = 0x1a };
+
 typedef enum dialect_event { DIALECT_MORE, DIALECT_CALLS, DIALECT_ANSWER } dialect_event;
 typedef struct dialect_result {
     dialect_event event;

@@ -101,7 +101,7 @@ end
 
 local function calls_of(tools, reply)
     local tag = reply:find(PYTHON, 1, true)
-    if tag then return tagged(tools, (reply:sub(tag + #PYTHON):match("^%s*(.-)%s*$"))) end
+    if tag then return tagged(tools, turn.trim(reply:sub(tag + #PYTHON))) end
     local name, arguments = reply:match("<function=([%w_%-%.]+)>(.-)</function>")
     if name then return { chat.object_call(tools, name, arguments, reply) } end
     return objects(tools, reply)
@@ -115,7 +115,7 @@ function dialect.parser(_, tools)
         local stop, finish, which = text:first(marks, at)
         at = text:unseen(marks, at)
         if not stop then return nil end
-        local reply, rest = text:sub(1, stop - 1):match("^%s*(.-)%s*$"), text.length - finish
+        local reply, rest = turn.trim(text:sub(1, stop - 1)), text.length - finish
         local calls = calls_of(tools, reply)
         if #calls == 0 and which == MORE then
             calls = { chat.bad('a tool call should be {"name": ..., "parameters": {...}}', nil, reply) }

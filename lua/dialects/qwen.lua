@@ -73,12 +73,13 @@ function dialect.parser(options, tools)
     local at, spoken = 1, 1 -- what is looked at next; where the answer begins
     local border -- behind the last call
     local inside, in_string -- where the open call's content begins, and its reader
-    local thinking = options.reply:find(THINK, 1, true) ~= nil
+    -- A prefilled "<think>\n\n</think>" (a model told not to think) is over before the policy begins.
+    local thinking = (options.reply:match(".*()" .. THINK) or 0) > (options.reply:match(".*()" .. THOUGHT) or 0)
 
     local function ended() return { calls = calls, rest = text.length - border } end
 
     local function close_call(finish, behind)
-        calls[#calls + 1] = chat.json_call(tools, "arguments", (text:sub(inside, finish - 1):match("^%s*(.-)%s*$")))
+        calls[#calls + 1] = chat.json_call(tools, "arguments", turn.trim(text:sub(inside, finish - 1)))
         border, at, inside = behind, behind + 1, nil
     end
 
@@ -131,14 +132,14 @@ function dialect.parser(options, tools)
         local marks = { OPEN, THINK, THOUGHT, STOP }
         local begin, finish, which = text:first(marks, at)
         at = begin and finish + 1 or text:unseen(marks, at)
-        if which == STOP then return { answer = text:sub(spoken, begin - 1):match("^%s*(.-)%s*$"), rest = text.length - finish } end
+        if which == STOP then return { answer = turn.trim(text:sub(spoken, begin - 1)), rest = text.length - finish } end
         if which == OPEN then inside, in_string = at, string_reader(text, at) end
         if which == THINK then thinking = true end
         if which == THOUGHT then spoken = at end
         return begin ~= nil
     end
 
-    return function(chunk)
+    local function feed(chunk)
         text:add(chunk)
         while true do
             local found = inside and in_call() or not inside and (thinking and thought() or not thinking and outside())
@@ -146,6 +147,15 @@ function dialect.parser(options, tools)
             if not found then return nil end
         end
     end
+
+    -- The policy has stopped by another token than <|im_end|>: what it said is the answer, unless it was thinking or calling.
+    local function finished(stop_bytes)
+        if thinking or inside or #calls > 0 then return nil end
+        local said = turn.trim(text:sub(spoken, text.length - stop_bytes))
+        return said ~= "" and { answer = said, rest = 0 } or nil
+    end
+
+    return feed, finished
 end
 
 return dialect

@@ -9,6 +9,7 @@
 
 local chat = require "troupe.chat"
 local json = require "troupe.json"
+local turn = require "troupe.turn"
 
 local dialect = { defaults = { answer = "Answer" } }
 
@@ -83,7 +84,8 @@ end
 
 -- Is what stands behind "Action:" whole? It is closed by a bracket at a line's end.
 local function is_whole(action)
-    local rest = action:match("^%s*[%w_%-%.]+%s*(.-)%s*$") or action
+    local behind = action:match("^%s*[%w_%-%.]+()")
+    local rest = turn.trim(behind and action:sub(behind) or action)
     local first, last = rest:sub(1, 1), rest:sub(-1)
     if first == "[" then return last == "]" and balance(rest) <= 0 end
     if first == "{" then return chat.json_end(rest, 1) ~= nil end
@@ -91,7 +93,8 @@ local function is_whole(action)
 end
 
 local function parse_action(tools, action)
-    local name, rest = action:match("^%s*([%w_%-%.]+)%s*(.-)%s*$")
+    local name, behind = action:match("^%s*([%w_%-%.]+)()")
+    local rest = name and turn.trim(action:sub(behind))
     if name and rest:sub(1, 1) == "[" and rest:sub(-1) == "]" then return call_with(tools, name, rest:sub(2, -2), action) end
     if name and rest:sub(1, 1) == "{" then return call_with(tools, name, rest, action) end
     return chat.bad(FORM, name, action)
@@ -107,7 +110,7 @@ end
 
 local function answer_of(options, line)
     for _, word in ipairs{ options.answer .. ":", "Final Answer:" } do
-        if line:sub(1, #word) == word then return (line:sub(#word + 1):match("^%s*(.-)%s*$")) end
+        if line:sub(1, #word) == word then return turn.trim(line:sub(#word + 1)) end
     end
 end
 
@@ -125,7 +128,7 @@ function dialect.parser(options, tools)
 
     local function finish()
         local text = table.concat(lines, "\n")
-        local call = name and call_with(tools, name, (text:match("^%s*(.-)%s*$")), text) or parse_action(tools, text)
+        local call = name and call_with(tools, name, turn.trim(text), text) or parse_action(tools, text)
         name, lines = nil, nil
         return call
     end

@@ -30,6 +30,8 @@ local dialect = {
     },
 }
 
+local MOST_TAG = 70 -- bytes; a name has 64 at most
+
 local THOUGHTS = { think = true, thinking = true, thought = true, reasoning = true }
 
 -- Tags that policies have read on web pages and in mathematics.
@@ -61,6 +63,7 @@ function dialect.check(options, tools)
     local tagged = {}
     for i, tool in ipairs(tools) do tagged[i] = { name = tag_of(options, tool.name) } end
     chat.check_names(tools, {})
+    if options.result == options.answer then error("result and answer are the same tag '" .. options.answer .. "'; name one otherwise", 0) end
     chat.check_names(tagged, { options.result, options.answer, "think", "thinking", "thought", "reasoning" })
 end
 
@@ -124,11 +127,12 @@ function dialect.parser(options, tools)
     local function outside()
         local first, last = text:find("</?[%a_][%w_%-%.]*>", at, true)
         if not first then
-            at = math.max(at, text.length - 70) -- a tag is shorter
+            at = math.max(at, text.length - MOST_TAG + 1)
             return false
         end
         local slash, name = text:sub(first, last):match("^<(/?)(.*)>$")
         at = last + 1
+        if last - first >= MOST_TAG then return true end -- whole or token by token: too long for a tag
         if slash == "" and (by_tag[name] or name == options.answer or THOUGHTS[name]) then
             inside, begin = name, at
             return true

@@ -8,8 +8,11 @@ local chat = {}
 
 -- Raises where a tool can't be told from the dialect's own words. reserved: list of words.
 function chat.check_names(tools, reserved)
+    local taken = {}
     for _, tool in ipairs(tools) do
         local name = tool.name
+        if taken[name] then error("two tools are named '" .. name .. "'; name one otherwise", 0) end
+        taken[name] = true
         if not name:find("^[%a_][%w_%-%.]*$") or #name > 64 then
             error("a tool named '" .. name .. "': a name is a letter and then letters, digits, '_', '-', '.', at most 64 in all", 0)
         end
@@ -89,6 +92,7 @@ function chat.json_call(tools, key, text)
     end
     local name = members.name and json.decode(members.name)
     if type(name) ~= "string" then return chat.bad("a tool call should be " .. form .. ': it has no "name"', nil, text) end
+    if name:find("%c") then return chat.bad("the name of a tool holds no control characters", (name:gsub("%c", "?")), text) end
     local arguments = members[key]
     if arguments then return chat.object_call(tools, name, arguments, text) end
     local others = {}

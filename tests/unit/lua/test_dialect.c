@@ -237,6 +237,8 @@ static void qwen_calls_several_at_once_and_strings_hold_what_they_hold(void **st
     expect_more(d, CALL_1 "\n");
     expect_more(d, CALL_1 "\n<tool_");
     expect_bad(d, "<tool_call>{\"name\": \"python\", \"arg<|im_end|>", "python", "not closed");
+    expect_bad(d, "<tool_call>{\"name\": \"python\\u0000x\", \"arguments\": {}}</tool_call><|im_end|>", "python?x",
+               "control");
     expect_answer(d, "It is 4.<|im_end|>", "It is 4.");
     dialect_free(d);
 }
@@ -256,6 +258,10 @@ static void a_thought_is_no_answer_and_calls_nothing(void **state)
     assert_string_equal(text + strlen(text) - 30, "<|im_start|>assistant\n<think>\n");
     free(text);
     expect_answer(d, CALL_1 "? no.\n</think>\n\n4<|im_end|>", "4");
+    dialect_free(d);
+    d = open_dialect("qwen", "{\"reply\": \"<think>\\n\\n</think>\\n\\n\"}"); /* told not to think */
+    expect_answer(d, "4<|im_end|>", "4");
+    expect_call(d, CALL_1 "<|im_end|>", "python", "{\"code\":\"1\"}");
     dialect_free(d);
     d = open_dialect("xml", NULL);
     expect_answer(d, "<think><answer>5</answer><python>1</python></think><answer>4</answer>", "4");
@@ -337,6 +343,8 @@ static void a_tool_is_not_named_as_a_word_of_the_dialect(void **state)
     refused("xml", NULL, "result", "'result'");
     refused("xml", NULL, "think", "'think'");
     refused("xml", NULL, "x y<z>", "'x y<z>'");
+    refused("xml", NULL, "a\", \"parameters\": {}}, {\"name\": \"a", "two tools are named 'a'");
+    refused("xml", "{\"answer\": \"result\"}", "python", "same tag 'result'");
     refused("xml", "{\"tags\": {\"python\": \"answer\"}}", "python", "'answer'");
     refused("qwen", NULL, "tool_call", "'tool_call'");
     refused("react", NULL, "Thought", "'Thought'");
@@ -368,6 +376,46 @@ static void a_long_turn_is_read_in_linear_time(void **state)
             dialect_parser_free(p);
             dialect_free(d);
         }
+}
+
+/* Nor where it comes in one piece, as it does to score a file. */
+static void a_long_response_is_read_in_linear_time(void **state)
+{
+    (void)state;
+    enum { N = 1 << 18 };
+    static const char *const NAMES[] = { "xml", "qwen", "llama3", "react" };
+    static const char *const FILL[] = { "<think></think>", " ", "<tool_call>\"</tool_call>", "</tool_call>",
+                                        "{\"a\": 1} " };
+    for (size_t i = 0; i < 4; i++)
+        for (size_t f = 0; f < sizeof FILL / sizeof *FILL; f++) {
+            error err = { 0 };
+            str text = { 0 };
+            char *answer;
+            dialect *d = open_dialect(NAMES[i], NULL);
+            str_puts(&text, "Answer: x");
+            while (text.len < N) str_puts(&text, FILL[f]);
+            str_puts(&text, "y<|im_end|><|eot_id|>\n");
+            const int64_t began = clock_ms();
+            test_ok(dialect_answer(d, text.data, text.len, &answer, &err), &err);
+            if (clock_ms() - began > 4000) fail_msg("%s: %d bytes of %s take too long", NAMES[i], N, FILL[f]);
+            free(answer);
+            str_free(&text);
+            dialect_free(d);
+        }
+}
+
+/* A NUL ends a string in C: what stands behind it must not be lost to whoever judges the answer. */
+static void a_nul_hides_nothing(void **state)
+{
+    (void)state;
+    static const char SAID[] = "<answer>42\0 or 43</answer>";
+    error err = { 0 };
+    char *answer;
+    dialect *d = open_dialect("xml", NULL);
+    test_ok(dialect_answer(d, SAID, sizeof SAID - 1, &answer, &err), &err);
+    assert_string_equal(answer, "42\x1a or 43");
+    free(answer);
+    dialect_free(d);
 }
 
 static char *framed(dialect *d, size_t n)
@@ -498,6 +546,8 @@ int main(void)
         cmocka_unit_test(react_reads_lines),
         cmocka_unit_test(a_tool_is_not_named_as_a_word_of_the_dialect),
         cmocka_unit_test(a_long_turn_is_read_in_linear_time),
+        cmocka_unit_test(a_long_response_is_read_in_linear_time),
+        cmocka_unit_test(a_nul_hides_nothing),
         cmocka_unit_test(results_stand_in_the_frame_that_models_know),
         cmocka_unit_test(llama3_and_react_prompt_as_they_parse),
         cmocka_unit_test(a_dialect_of_the_users_is_a_file),
