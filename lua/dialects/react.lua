@@ -39,7 +39,13 @@ local function frame(n)
     return parts
 end
 
-function dialect.check(_, tools) chat.check_names(tools, { "Thought", "Action", "Observation", "Answer", "Final" }) end
+-- A line that begins with one of these would be read as that before it is read as an answer.
+local TAKEN = { Thought = true, Action = true, ["Action Input"] = true, Observation = true, Question = true }
+
+function dialect.check(options, tools)
+    if TAKEN[options.answer] then error("answer is '" .. options.answer .. "', a word of react's own; name it otherwise", 0) end
+    chat.check_names(tools, { "Thought", "Action", "Observation", "Answer", "Final" })
+end
 
 function dialect.payload(_, text) return (text:gsub("\n+$", "")) end
 

@@ -348,6 +348,8 @@ static void a_tool_is_not_named_as_a_word_of_the_dialect(void **state)
     refused("xml", "{\"tags\": {\"python\": \"answer\"}}", "python", "'answer'");
     refused("qwen", NULL, "tool_call", "'tool_call'");
     refused("react", NULL, "Thought", "'Thought'");
+    refused("react", "{\"answer\": \"Action\"}", "python", "answer is 'Action'");
+    refused("react", "{\"answer\": \"Observation\"}", "python", "answer is 'Observation'");
     refused("llama3", NULL, "a\\nb", "a name is");
 }
 
