@@ -102,15 +102,17 @@ end
 local function calls_of(tools, reply)
     local tag = reply:find(PYTHON, 1, true)
     if tag then return tagged(tools, turn.trim(reply:sub(tag + #PYTHON))) end
-    local name, arguments = reply:match("<function=([%w_%-%.]+)>(.-)</function>")
-    if name then return { chat.object_call(tools, name, arguments, reply) } end
-    return objects(tools, reply)
+    local calls = {}
+    for name, arguments in reply:gmatch("<function=([%w_%-%.]+)>(.-)</function>") do
+        calls[#calls + 1] = chat.object_call(tools, name, arguments, arguments)
+    end
+    return #calls > 0 and calls or objects(tools, reply)
 end
 
 -- A reply is over at <|eot_id|> or <|eom_id|>; only then is it known whether it is a call.
 function dialect.parser(_, tools)
     local text, at, marks = turn.new(), 1, { STOP, MORE }
-    return function(chunk)
+    local function feed(chunk)
         text:add(chunk)
         local stop, finish, which = text:first(marks, at)
         at = text:unseen(marks, at)
@@ -123,6 +125,14 @@ function dialect.parser(_, tools)
         if #calls > 0 then return { calls = calls, rest = rest } end
         return { answer = reply, rest = rest }
     end
+
+    -- The policy has stopped by another token than these: what it said is the answer, unless it is a call.
+    local function finished(stop_bytes)
+        local said = turn.trim(text:sub(1, text.length - stop_bytes))
+        return said ~= "" and #calls_of(tools, said) == 0 and { answer = said, rest = 0 } or nil
+    end
+
+    return feed, finished
 end
 
 return dialect

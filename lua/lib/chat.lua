@@ -62,7 +62,7 @@ end
 -- ```python\n...\n``` around code is not code.
 function chat.without_fence(text)
     local inner = text:match("^%s*```[%w_+%-]*[ \t]*\r?\n(.-)\r?\n?[ \t]*```%s*$")
-    return inner or text
+    return inner or text:match("^%s*```([^`\n]+)```%s*$") or text
 end
 
 -- ---- calls ----

@@ -163,6 +163,7 @@ static void xml_finds_calls_and_answers_however_they_are_cut(void **state)
     expect_call(d, "<python>a<b</python>", "python", "{\"code\":\"a<b\"}");
     expect_call(d, "<search>{\"q\": \"x\", \"n\": 3}</search>", "search", "{\"n\":3,\"q\":\"x\"}");
     expect_call(d, "<python>\n```python\nprint(1)\n```\n</python>", "python", "{\"code\":\"print(1)\"}");
+    expect_call(d, "<python>```print(1)```</python>", "python", "{\"code\":\"print(1)\"}");
     expect_call(d, "<python>print('```')</python>", "python", "{\"code\":\"print('```')\"}");
     expect_answer(d, "I say <answer>4</answer> and more", "4");
     expect_answer(d, "<b>so</b> <p>x <answer>4</answer>", "4");
@@ -406,6 +407,18 @@ static void a_long_response_is_read_in_linear_time(void **state)
         }
 }
 
+static void llama3_ended_otherwise_has_answered(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    char *answer;
+    dialect *d = open_dialect("llama3", NULL);
+    test_ok(dialect_answer(d, " It is 4. ", 10, &answer, &err), &err);
+    assert_string_equal(answer, "It is 4.");
+    free(answer);
+    dialect_free(d);
+}
+
 /* A NUL ends a string in C: what stands behind it must not be lost to whoever judges the answer. */
 static void a_nul_hides_nothing(void **state)
 {
@@ -549,6 +562,7 @@ int main(void)
         cmocka_unit_test(a_tool_is_not_named_as_a_word_of_the_dialect),
         cmocka_unit_test(a_long_turn_is_read_in_linear_time),
         cmocka_unit_test(a_long_response_is_read_in_linear_time),
+        cmocka_unit_test(llama3_ended_otherwise_has_answered),
         cmocka_unit_test(a_nul_hides_nothing),
         cmocka_unit_test(results_stand_in_the_frame_that_models_know),
         cmocka_unit_test(llama3_and_react_prompt_as_they_parse),
