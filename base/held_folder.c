@@ -74,7 +74,8 @@ int held_folder_open(held_folder *h, const char *root, const char *prefix, error
         if (!mkdtemp(h->path)) {
             const int why = errno;
             h->path[0] = 0;
-            return error_sys(err, why, "cannot create a folder in %s", root);
+            return error_sys(err, why, "cannot create a folder in %.200s (TMPDIR names another for temporary files)",
+                             root);
         }
         h->lock = lock_folder(h->path);
         if (h->lock >= 0 && mark_and_check(h)) return OK;

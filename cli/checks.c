@@ -85,8 +85,14 @@ static int check_tools(opened *o, error *err)
     if (!tools) return recipe_error(r, "env.tools", &why, err);
     char *text = router_tools_json(tools);
     o->dialect = dialect_new(r->dialect, r->dialect_options, text, &why);
+    error unknown = { 0 };
+    const int rc = shots_check_tools(&o->shots, text, &unknown);
     free(text);
     router_free(tools);
+    if (o->dialect && rc != OK) {
+        error_within(&unknown, "%s", r->shots_file);
+        return recipe_error(r, "prompt.shots", &unknown, err);
+    }
     return o->dialect ? OK : recipe_error(r, "prompt.dialect", &why, err);
 }
 

@@ -78,7 +78,11 @@ static int read_preferences(moo_config *c, const problem *p, const json_t *line,
 {
     const json_t *pref = json_object_get(line, "pref");
     memset(c->pref, 0, sizeof c->pref);
-    return pref ? row_numbers(pref, "pref", 0, p->K, c->pref, err) : OK;
+    if (!pref) return OK;
+    if (row_numbers(pref, "pref", 0, p->K, c->pref, err) != OK) return ERR_PARSE;
+    for (size_t i = 0; i < p->K; i++)
+        if (c->pref[i] != 0) return OK;
+    return error_set(err, ERR_PARSE, "pref: all are 0, so that no objective has a say (one at least above 0)");
 }
 
 static void print_numbers(const char *name, const double *x, size_t n, char before)

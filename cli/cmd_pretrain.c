@@ -110,6 +110,7 @@ static int read_file(session *s, config *c, const char *const *words, int n, con
     char out[PATH_BYTES], dir[PATH_BYTES];
     if (config_open(c, s->vm, path, words, n, err) != OK) return err->code;
     c->others = true;
+    c->keys_in = "troupe pretrain --help";
     if (config_read(c, ROWS, &s->keys, err) != OK || vm_protect(s->vm, keep_document, s, err) != OK) return err->code;
     if (s->document == LUA_NOREF)
         return config_error(c, "document", err, "expected a function(rng, progress) that returns a text");

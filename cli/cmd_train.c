@@ -415,7 +415,7 @@ int cmd_train(int argc, char **argv)
     if (rc == OK) {
         progress_end(t.progress);
         if (!t.progress) t.progress = progress_new(1, t.recipe->steps, 1);
-        report_end(t.progress, t.recipe, t.run.path, t.finished ? -1 : (double)(clock_ms() - began_ms) * 1e-3);
+        report_end(t.progress, t.recipe, t.run.path, t.from, t.finished ? -1 : (double)(clock_ms() - began_ms) * 1e-3);
     }
     close_all(&t);
     weights_sweep(); /* a learner that was killed couldn't */

@@ -398,7 +398,8 @@ static void read_prompt(opening *o, lua_State *L)
     if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING) recipe_bad(o, "prompt.instruction", "text");
     o->r->instruction = xstrdup(lua_isnil(L, -1) ? "" : lua_tostring(L, -1));
     config_push(L, "prompt.options");
-    if (!lua_isnil(L, -1)) {
+    if (!lua_isnil(L, -1) && !lua_istable(L, -1)) recipe_bad(o, "prompt.options", "a table: { option = value }");
+    if (o->rc == OK && !lua_isnil(L, -1)) {
         json_t *options = bind_to_json(L, -1);
         o->r->dialect_options = json_text(options, true);
         json_decref(options);

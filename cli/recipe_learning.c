@@ -197,11 +197,26 @@ static void read_bucket(opening *o, lua_State *L)
     m->bucket.scope = m->by_token ? BUCKET_LAYER : (bucket_scope)scope;
 }
 
+/* Without a method there is one gradient, and nothing for the other keys of moo to say. */
+static void check_no_moo(opening *o, lua_State *L)
+{
+    config_push(L, "moo");
+    if (!lua_istable(L, -1)) return;
+    lua_pushnil(L);
+    if (!lua_next(L, -2) || lua_type(L, -2) != LUA_TSTRING) return;
+    char key[80];
+    snprintf(key, sizeof key, "moo.%.60s", lua_tostring(L, -2));
+    recipe_bad(o, key, "moo.method beside it: without a method it says nothing");
+}
+
 static void read_moo(opening *o, lua_State *L)
 {
     moo_plan *m = &o->r->trainer.moo;
     config_push(L, "moo.method");
-    if (lua_isnil(L, -1)) return; /* over nothing: one gradient */
+    if (lua_isnil(L, -1)) { /* over nothing: one gradient */
+        check_no_moo(o, L);
+        return;
+    }
     m->bucket.moo.method = (moo_method)recipe_choice(o, L, "moo.method", moo_method_names(), 0);
     m->bucket.moo.ridge = moo_default(MOO_SUM).ridge;
     m->bucket.refresh = (int)o->r->moo_refresh;

@@ -18,6 +18,25 @@ static const char *typed(const char *path)
     return strncmp(path, here, n) == 0 && path[n] == '/' ? path + n + 1 : path;
 }
 
+/* The same as a word of a shell, in quotes where it needs them: folder and, behind a slash, what is in it ("":
+ * nothing). */
+static void word(str *out, const char *path, const char *inside)
+{
+    str plain = { 0 };
+    str_printf(&plain, "%s%s%s", typed(path), inside[0] ? "/" : "", inside);
+    const bool quote = plain.data[strspn(plain.data, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                                     "0123456789_./+-:@%,=")] != 0;
+    if (!quote) str_puts(out, plain.data);
+    if (quote) str_puts(out, "'");
+    for (const char *c = plain.data; quote && *c; c++)
+        if (*c == '\'')
+            str_puts(out, "'\\''");
+        else
+            str_printf(out, "%c", *c);
+    if (quote) str_puts(out, "'");
+    str_free(&plain);
+}
+
 /* ---- before ---- */
 
 static const char *last_part(const char *path)
@@ -59,7 +78,10 @@ void report_begin(progress *p, const recipe *r, const checks *c, const char *run
     say_plan(p, r);
     progress_say(p, "  run   %s", typed(run));
     if (from_step > 0) progress_say(p, "  from  step %" PRId64, from_step);
-    progress_say(p, "  stop  Ctrl-C ends after the step and saves; on: troupe train --resume %s", typed(run));
+    str resume = { 0 };
+    word(&resume, run, "");
+    progress_say(p, "  stop  Ctrl-C ends after the step and saves; on: troupe train --resume %s", resume.data);
+    str_free(&resume);
     if (c->note[0]) progress_say(p, "note: %s", c->note);
 }
 
@@ -128,18 +150,44 @@ static void say_course(progress *p, const course *c)
     str_free(&line);
 }
 
-void report_end(progress *p, const recipe *r, const char *run, double seconds)
+static void say_steps(progress *p, const recipe *r, int64_t from_step, double seconds)
 {
-    const courses all = read_courses(r, run);
-    if (seconds < 0)
+    if (seconds < 0 && from_step > r->steps)
+        progress_say(p, "finished: this run has done %" PRId64 " steps, more than steps = %" PRId64, from_step,
+                     r->steps);
+    else if (seconds < 0)
         progress_say(p, "finished: all %" PRId64 " steps of this run are done", r->steps);
+    else if (from_step > 0)
+        progress_say(p, "done: %" PRId64 " steps in %.1f s, %" PRId64 " in all", r->steps - from_step, seconds,
+                     r->steps);
     else
         progress_say(p, "done: %" PRId64 " steps in %.1f s", r->steps, seconds);
+}
+
+static void say_next(progress *p, const recipe *r, const char *run, int64_t step)
+{
+    char inside[64];
+    str text = { 0 };
+    snprintf(inside, sizeof inside, "checkpoints/step-%" PRId64, step);
+    progress_say(p, "  model: %s/%s", typed(run), inside);
+    str_puts(&text, "  next:  troupe chat ");
+    word(&text, r->path, "");
+    str_puts(&text, " --model ");
+    word(&text, run, inside);
+    progress_say(p, "%s", text.data);
+    str_clear(&text);
+    str_puts(&text, "         troupe rollouts ");
+    word(&text, run, "");
+    progress_say(p, "%s --text --limit 5", text.data);
+    str_free(&text);
+}
+
+void report_end(progress *p, const recipe *r, const char *run, int64_t from_step, double seconds)
+{
+    const courses all = read_courses(r, run);
+    say_steps(p, r, from_step, seconds);
     if (all.steps > 0 && all.signals == 0)
         progress_say(p, "  nothing was learned: no step had rewards that differ within a group");
     for (int k = 0; k < all.n; k++) say_course(p, &all.items[k]);
-    progress_say(p, "  model: %s/checkpoints/step-%" PRId64, typed(run), r->steps);
-    progress_say(p, "  next:  troupe chat %s --model %s/checkpoints/step-%" PRId64, typed(r->path), typed(run),
-                 r->steps);
-    progress_say(p, "         troupe rollouts %s --text --limit 5", typed(run));
+    say_next(p, r, run, from_step > r->steps ? from_step : r->steps);
 }

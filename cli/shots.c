@@ -59,6 +59,41 @@ int shots_read(shot_pool *s, const char *path, error *err)
     return rc == OK && s->len == 0 ? error_set(err, ERR_PARSE, "%s holds no shot", path) : rc;
 }
 
+static int check_tool(const json_t *tools, const char *name, error *err)
+{
+    enum { MOST = 64 };
+    const char *names[MOST + 1] = { NULL };
+    const size_t n = json_array_size(tools);
+    for (size_t i = 0; i < n; i++) {
+        const char *one = json_string_value(json_object_get(json_array_get(tools, i), "name"));
+        if (one && strcmp(one, name) == 0) return OK;
+        if (i < MOST) names[i] = one;
+    }
+    const char *nearest = str_nearest(name, names);
+    if (n == 0) return error_set(err, ERR_PARSE, "it calls '%.60s', but env.tools is empty", name);
+    if (nearest) return error_set(err, ERR_PARSE, "env.tools has no '%.60s' (did you mean '%s'?)", name, nearest);
+    return error_set(err, ERR_PARSE, "env.tools has no '%.60s'", name);
+}
+
+int shots_check_tools(const shot_pool *s, const char *tools_json, error *err)
+{
+    int rc = OK;
+    json_t *tools = json_parse(tools_json, strlen(tools_json), "tools", err);
+    if (!tools) return ERR_PARSE;
+    for (size_t i = 0; rc == OK && i < s->len; i++) {
+        json_t *shot = json_parse(s->data[i], strlen(s->data[i]), "shot", err);
+        const json_t *steps = json_object_get(shot, "steps");
+        if (!shot) rc = ERR_PARSE;
+        for (size_t k = 0; rc == OK && k < json_array_size(steps); k++) {
+            rc = check_tool(tools, json_string_value(json_object_get(json_array_get(steps, k), "tool")), err);
+            if (rc != OK) error_within(err, "shot %zu, step %zu", i + 1, k + 1);
+        }
+        json_decref(shot);
+    }
+    json_decref(tools);
+    return rc;
+}
+
 void shots_free(shot_pool *s)
 {
     for (size_t i = 0; i < s->len; i++) free(s->data[i]);

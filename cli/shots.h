@@ -18,4 +18,7 @@ typedef struct shot_pool {
 
 /* Appends the file's shots. ERR_PARSE names file, line and what is missing; ERR_PARSE, too, for a file without any. */
 int shots_read(shot_pool *s, const char *path, error *err);
+/* That what the steps call are tools of this list (router_tools_json): ERR_PARSE names shot, step and tool. A policy
+ * that is shown a tool that isn't there learns to call it. */
+int shots_check_tools(const shot_pool *s, const char *tools_json, error *err);
 void shots_free(shot_pool *s);

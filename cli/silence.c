@@ -19,7 +19,7 @@ typedef struct tally {
     uint32_t episodes, unscored, answers, at_length, best, alike; /* alike: those whose group has one text */
     uint32_t calls, calls_ok;
     double least, most;      /* weighted rewards; NaN: there are none */
-    const char *why;         /* of the first without a score */
+    const char *why;         /* of the first without a score, or with an objective that is missing */
     const char *observation; /* of the first call that failed */
 } tally;
 
@@ -68,7 +68,7 @@ static void count_episode(const silence *s, const episode *e, const score *sc, t
         if (!e->calls[i].ok && !t->observation) t->observation = e->calls[i].observation;
     }
     t->unscored += sc->status != SCORE_OK;
-    if (sc->status != SCORE_OK && !t->why) t->why = sc->error;
+    if (!t->why) t->why = sc->error;
     if (isnan(reward)) return;
     t->least = fmin(t->least, reward), t->most = fmax(t->most, reward);
     t->best += signal_between(reward, s->best) >= 0;
@@ -193,7 +193,10 @@ static reason say_why(const silence *s, const group *const *groups, uint32_t n, 
         return NO_SCORE;
     }
     if (isnan(t->most) && missing) return say_objective(s, missing, groups, n, out), NO_OBJECTIVE;
-    if (isnan(t->most)) return str_puts(out, "every reward is missing (NaN)"), NO_SCORE;
+    if (isnan(t->most)) {
+        str_printf(out, "every reward is missing (%s)", t->why ? without_folders(s, t->why) : "NaN");
+        return NO_SCORE;
+    }
     if (s->had_signal && 2 * t->best >= t->episodes) {
         str_printf(out, "%u of %u episodes have the best reward (%.4g): ", t->best, t->episodes, s->best);
         return str_puts(out, "as these prompts ask it, it is solved"), SOLVED;

@@ -275,7 +275,8 @@ static int unknown_key(reading *r, lua_State *L, const char *key)
     const char *nearest = nearest_key(r->c, r->rows, key), *value = config_shown(L, -1, shown);
     if (nearest)
         return config_error(r->c, key, r->err, "there is no such key (value %s; did you mean '%s'?)", value, nearest);
-    return config_error(r->c, key, r->err, "there is no such key (value %s; troupe train --keys lists them)", value);
+    return config_error(r->c, key, r->err, "there is no such key (value %s; %s lists them)", value,
+                        r->c->keys_in ? r->c->keys_in : "troupe train --keys");
 }
 
 /* The value is on top. A number or a switch would be one of ours, mistyped; another program's are larger things. */

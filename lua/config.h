@@ -39,6 +39,7 @@ typedef struct config {
     int n_overrides;
     bool others; /* keys that no row names may be there if they are neither number nor switch; the caller's, set before
                     config_read */
+    const char *keys_in;         /* what lists the keys, for a sentence; the caller's. NULL: "troupe train --keys" */
     const config_alias *aliases; /* the caller's, set before config_read; ends without a name. NULL: none */
 } config;
 

@@ -77,6 +77,7 @@ static int keep_parts(lua_State *L)
         }
     lua_pop(L, 1);
     push_json_text(L, o->d, o->options_json);
+    if (!lua_istable(L, -1)) return luaL_error(L, "its options are no object");
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
         lua_pushvalue(L, -2);
         if (lua_rawget(L, -5) == LUA_TNIL) return luaL_error(L, "it has no option '%s'", lua_tostring(L, -3));

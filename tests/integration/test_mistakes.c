@@ -189,6 +189,9 @@ static void write_files(void)
     test_file_write(dir, "noanswer.jsonl", "{\"prompt\": \"2+2\", \"answer\": \"4\"}\n{\"prompt\": \"2+2\"}\n");
     test_file_write(dir, "nostep.jsonl",
                     "{\"prompt\": \"2\", \"steps\": [{\"tool\": \"python\"}], \"answer\": \"4\"}\n");
+    test_file_write(dir, "badtool.jsonl",
+                    "{\"prompt\": \"2\", \"steps\": [{\"tool\": \"pyton\", \"arguments\": {}, \"result\": \"4\"}], "
+                    "\"answer\": \"4\"}\n");
     test_file_write(dir, "torn.jsonl", "{\"prompt\": \"2+2\", \"answer\": \"4\"}\n{\"prompt\": \n");
     test_file_write(dir, "base.lua", "return {\n rollout = {\n  grup = 3 } }\n");
     test_file_write(dir, "broken.lua", "return { prompt = 3 }\n");
@@ -209,6 +212,15 @@ static void recipes_are_checked_before_anything_starts(void **state)
           "",
           { "recipe.lua:5: prompt.dialect", "broken.lua", "no function 'prompt'" } },
         { "{}", "options = { answr = 'x' }", "", { "recipe.lua:5: prompt.options", "no option 'answr'" } },
+        { "{}", "options = 'qwen'", "", { "recipe.lua:5: prompt.options", "a table", "'qwen'" } },
+        { "{}", "dialect = 'qwen', options = 5", "", { "recipe.lua:5: prompt.options", "a table", "5" } },
+        { "{}", "", "moo = {\nover = 'banana' }", { "recipe.lua:8: moo.over", "moo.method", "'banana'" } },
+        { "{}", "", "moo = {\nc = 0.3 }", { "recipe.lua:8: moo.c", "moo.method" } },
+        { "{ T.python{} }",
+          SHOTS("badtool.jsonl", "1"),
+          "",
+          { "recipe.lua:5: prompt.shots", "badtool.jsonl: shot 1, step 1", "no 'pyton' (did you mean 'python'?)" } },
+        { "{}", SHOTS("badtool.jsonl", "1"), "", { "recipe.lua:5", "calls 'pyton'", "env.tools is empty" } },
         { "{}", SHOTS("nowhere.jsonl", "1"), "", { "recipe.lua:5: prompt.shots", "nowhere.jsonl" } },
         { "{}", SHOTS("empty.jsonl", "1"), "", { "recipe.lua:5: prompt.shots", "empty.jsonl holds no shot" } },
         { "{}", SHOTS("noanswer.jsonl", "1"), "", { "recipe.lua:5", "noanswer.jsonl:2", "a shot needs \"answer\"" } },

@@ -208,18 +208,20 @@ static void a_run_can_be_read_scored_again_and_drawn(void **state)
     char run[400], db[450], svg[400];
     const char *words[64];
     char *dir = test_folder_new();
-    snprintf(run, sizeof run, "%s/run", dir);
+    snprintf(run, sizeof run, "%s/a run", dir);
     snprintf(db, sizeof db, "%s/rollouts.db", run);
     snprintf(svg, sizeof svg, "%s/curve.svg", dir);
     train_words(words, recipe, run, (const char *const[]){ "steps=2", "eval_every=2", "eval_prompts=4", NULL });
     EXPECT(0, troupe_run(NULL, 240, words), "0.693 M parameters, f32, on", "plan  2 steps of 2 prompts x 4 episodes",
            "eval at step 0 (0 shots, 4 questions)", "step 2/2", "eval at step 2", "done: 2 steps",
-           "accuracy:  rollouts", "next:  troupe chat");
+           "accuracy:  rollouts", "next:  troupe chat", "a run' --text --limit 5", "a run/checkpoints/step-2'");
     EXPECT(1, troupe_run(NULL, 60, words), "exists", "--resume", "--fresh");
     /* There is nothing to resume, and no evaluation to be played again. */
     outcome again = TROUPE("train", "--resume", run);
     assert_null(strstr(again.text, "eval at step"));
     EXPECT(0, again, "finished: all 2 steps", "checkpoints/step-2");
+    EXPECT(0, TROUPE("train", "--resume", run, "steps=1"), "has done 2 steps, more than steps = 1",
+           "checkpoints/step-2");
     EXPECT(0, TROUPE("rollouts", run, "--step", "1"), "step 1", "shots 3", "trained: 2 steps, 4 groups, 16 episodes");
     EXPECT(0, TROUPE("rollouts", run, "--step", "1", "--text", "--limit", "1"), "<python>");
     EXPECT(0, TROUPE("rollouts", run, "--eval", "--json"), "\"eval\":true");
@@ -237,8 +239,8 @@ static void a_run_can_be_read_scored_again_and_drawn(void **state)
     char *title = strstr(text, "y=\"22\"");
     assert_non_null(title);
     assert_null(strstr(title + 1, "y=\"22\""));
-    assert_non_null(strstr(title, "y=\"44\">run</text>"));
-    assert_non_null(strstr(title, "y=\"62\">run</text>"));
+    assert_non_null(strstr(title, "y=\"44\">a run</text>"));
+    assert_non_null(strstr(title, "y=\"62\">a run</text>"));
     free(text);
     test_folder_remove(dir);
 }
@@ -255,6 +257,7 @@ static void a_model_is_pretrained_and_opens_again(void **state)
            "wrote");
     EXPECT(0, TROUPE("probe", "--model", out, "--text", "what is 12 plus 30?", "--greedy", "2"), "");
     EXPECT(1, TROUPE("pretrain", generator, override, "stps=3"), "did you mean 'steps'?");
+    EXPECT(1, TROUPE("pretrain", generator, override, "zzzzzzz=3"), "troupe pretrain --help lists them");
     test_folder_remove(dir);
 }
 
@@ -281,6 +284,7 @@ static void moo_answers_each_line(void **state)
     EXPECT(2, MOO("", "--method", "cagard"), "no method 'cagard' (did you mean 'cagrad'?)");
     EXPECT(2, MOO("", "--method", "cagrad", "d=3"), "no setting 'd'");
     EXPECT(1, MOO("{\"J\":[[1,3],[-3]]}", "--method", "mgda"), "line 1: J: row 1: expected 2 numbers, found 1");
+    EXPECT(1, MOO("{\"J\":[[1,0],[0,1]],\"pref\":[0,0]}", "--method", "mgda"), "line 1: pref: all are 0");
     EXPECT(1, MOO("{}\n", "--method", "mgda"), "line 1: expected \"J\"");
     EXPECT(1, MOO("{\"J\":", "--method", "mgda"), "line 1");
     EXPECT(1, MOO("{\"J\":[[1e200],[1]]}", "--method", "mgda"), "objectives 0 and 0 is inf");

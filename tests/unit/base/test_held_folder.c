@@ -34,6 +34,9 @@ static void it_is_private_and_goes_with_what_is_in_it(void **state)
     assert_false(dir_exists(path));
     held_folder_close(&h); /* closed already */
     test_folder_remove(root);
+    error err = { 0 };
+    assert_int_not_equal(held_folder_open(&h, "/nowhere", "thing", &err), OK);
+    assert_non_null(strstr(err.text, "TMPDIR names another"));
 }
 
 /* A holder that was killed, reaped or not: a zombie still has its process id. */

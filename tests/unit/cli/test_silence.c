@@ -11,6 +11,7 @@ enum { G = 4 };
 
 typedef struct act {
     const char *text, *answer, *error; /* error: the episode has no score */
+    const char *note;                  /* why the objective is missing */
     const char *name;                  /* of its objective; NULL: accuracy */
     double reward;
     stop_reason stop;
@@ -30,6 +31,7 @@ static void fill(episode *e, score *sc, const act *a)
         sc->status = SCORE_SCRIPT, sc->error = xstrdup(a->error);
         return;
     }
+    sc->error = a->note ? xstrdup(a->note) : NULL;
     assert_int_equal(score_set(sc, a->name ? a->name : "accuracy", a->reward, NULL), OK);
 }
 
@@ -89,6 +91,11 @@ static void the_first_silent_step_says_why(void **state)
           { "reward.lua returns no objective 'accuracy', but acuracy", "did you mean 'acuracy'?",
             "reward.objectives" } },
         { { { .reward = NAN }, { .reward = NAN }, { .reward = NAN }, { .reward = NAN } }, { "missing (NaN)" } },
+        { { { .reward = NAN, .note = "objective 'accuracy' is 5000" },
+            { .reward = NAN },
+            { .reward = NAN },
+            { .reward = NAN } },
+          { "every reward is missing (objective 'accuracy' is 5000)" } },
         { { { .text = "a", .answer = "1", .reward = 0.1 },
             { .text = "b", .answer = "1", .reward = 0.1 },
             { .text = "c", .answer = "1", .reward = 0.1 },
