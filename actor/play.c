@@ -551,7 +551,8 @@ static void on_token(stage *s, const sampled_token *t, int64_t now_ms)
     } else if (ends) {
         on_stop(s, p, n_bytes, now_ms);
     }
-    /* A call that was closed by the last allowed token still runs: the observation may be all the reward asks for. */
+    /* A call that the dialect knows to be closed by the last allowed token still runs: the observation may be all that
+     * the reward asks for. (qwen waits for what follows a call: there it is one token too late.) */
     if (!p->over && (p->sampled >= p->task->max_tokens || engine_room(s->config.engine, p->stream) <= 0) && !p->call) {
         if (!p->episode->turns[p->episode->n_turns - 1].text) close_turn(p, 0);
         finish(s, p, STOP_LENGTH);

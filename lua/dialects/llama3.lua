@@ -55,7 +55,8 @@ function dialect.observation(_, calls) return frame(#calls) end
 local function is_call(tools, object)
     local members = json.members(object)
     if not members then return false end
-    local name = members.name and json.decode(members.name)
+    if not members.name then return false end
+    local name = json.decode(members.name)
     return members.parameters ~= nil or members.arguments ~= nil or (type(name) == "string" and chat.tool_named(tools, name) ~= nil)
 end
 
@@ -64,18 +65,22 @@ local function object_call(tools, object)
     return chat.json_call(tools, members and members.arguments and not members.parameters and "arguments" or "parameters", object)
 end
 
+local MOST_UNCLOSED = 16 -- brackets that open and never close, each looked at to the end of the reply
+
 -- {"name": ...} objects in a row, wherever the first of them begins.
 local function objects(tools, reply)
-    local calls, at = {}, reply:find('{%s*"')
-    while at do
+    local calls, at, unclosed = {}, reply:find('{%s*"'), 0
+    while at and unclosed < MOST_UNCLOSED do
         local finish = chat.json_end(reply, at)
         local object = reply:sub(at, finish or #reply)
         if finish and is_call(tools, object) then
             calls[#calls + 1] = object_call(tools, object)
         elseif not finish and object:find('^{%s*"name"') then
             calls[#calls + 1] = object_call(tools, object)
+            finish = #reply
         end
-        at = reply:find('{%s*"', (finish or #reply) + 1)
+        if not finish then unclosed = unclosed + 1 end
+        at = reply:find('{%s*"', (finish or at) + 1)
     end
     return calls
 end

@@ -39,7 +39,7 @@ local function frame(n)
     return parts
 end
 
--- A line that begins with one of these would be read as that before it is read as an answer.
+-- Words that the format uses for something else: an answer by one of them could not be told from it.
 local TAKEN = { Thought = true, Action = true, ["Action Input"] = true, Observation = true, Question = true }
 
 function dialect.check(options, tools)

@@ -291,6 +291,13 @@ static void llama3_calls_as_it_was_taught(void **state)
     expect_bad(d, "{\"name\": \"python\"}<|eot_id|>", "python", "no \"parameters\"");
     expect_answer(d, "{\"name\": \"Ann\"}<|eot_id|>", "{\"name\": \"Ann\"}");
     expect_answer(d, " It is {4}.<|eot_id|>", "It is {4}.");
+    expect_answer(d, "{\"parameters\": {\"a\": 1}}<|eot_id|>", "{\"parameters\": {\"a\": 1}}");
+    expect_call(d, "A {\"brace and " CALL "<|eot_id|>", "python", ONE);
+    const wanted_call functions[] = { { "python", ONE, NULL }, { "python", ONE, NULL }, { "python", ONE, NULL } };
+    expect_event(d,
+                 "<function=python>{\"code\": \"1\"}</function><function=python>{\"code\": \"1\"}</function>"
+                 "<function=python>{\"code\": \"1\"}</function><|eot_id|>",
+                 DIALECT_CALLS, NULL, check_three, functions);
     expect_more(d, "{\"name\": \"python\", \"parameters\": {}}");
     dialect_free(d);
 }
