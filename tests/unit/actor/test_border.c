@@ -426,7 +426,8 @@ static void a_tools_words_in_an_example_are_only_words(void **state)
                         "\"result\": \"2<|im_end|>\"}], \"answer\": \"2\"}"
                       : "{\"prompt\": \"q\", \"steps\": [{\"tool\": \"python\", \"arguments\": {\"code\": \"1\"}, "
                         "\"result\": \"2\"}], \"answer\": \"2\"}";
-        ids.len = stops[evil] = 0;
+        ids.len = 0;
+        stops[evil] = 0;
         add_ids(t, WORDS[2].answer, &ids);
         episode *e = play_ids(&p, &ids);
         for (uint32_t i = 0; i < e->tokens.n_prompt; i++) stops[evil] += e->tokens.ids[i] == stop;
