@@ -232,6 +232,8 @@ static const config_alias ALIASES[] = {
     { "epsilon_high", "algorithm.clip" },
     { "eps_clip", "algorithm.clip" },
     { "beta", "algorithm.kl" },
+    { "lora.r", "lora.rank" },
+    { "model_path", "model" },
     { "kl_coef", "algorithm.kl" },
     { "kl_loss_coef", "algorithm.kl" },
     { "init_kl_coef", "algorithm.kl" },

@@ -258,11 +258,24 @@ static int take_up(run_dir *r, const resume_options *o, recipe *opened, error *e
     return rc == OK ? write_json(r, err) : rc;
 }
 
+/* Nothing there, or something that can't be read: whoever hears "not a run" of the latter would delete a good one. */
+static int not_a_run(const run_dir *r, error *err)
+{
+    char file[1200];
+    error why = { 0 };
+    path_join(file, sizeof file, r->path, "run.json");
+    if (access(file, F_OK) != 0 && errno == ENOENT)
+        return error_set(err, ERR_NOT_FOUND, "%s is not a run: it has no run.json that this Troupe wrote", r->path);
+    json_t *json = json_parse_file(file, &why);
+    json_decref(json);
+    if (!json) return error_set(err, why.code, "%s", why.text);
+    return error_set(err, ERR_NOT_FOUND, "%s is not a run: this Troupe has not written its run.json", r->path);
+}
+
 static int read_run(run_dir *r, const char *path, const resume_options *o, error *err)
 {
     int rc = absolute(r->path, path, err);
-    if (rc == OK && !run_files_is_run(r->path))
-        rc = error_set(err, ERR_NOT_FOUND, "%s is not a run: it has no run.json that this Troupe wrote", r->path);
+    if (rc == OK && !run_files_is_run(r->path)) rc = not_a_run(r, err);
     if (rc == OK) rc = take_lock(r, err);
     if (rc == OK) rc = read_json(r, err);
     for (int i = 0; rc == OK && i < o->n_words; i++) rc = check_word(o->words[i], err);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -83,6 +84,15 @@ static void missing_files_are_named(void **state)
     EXPECT(1, TROUPE("rollouts", "/nowhere"), "/nowhere is no run");
     EXPECT(1, TROUPE("train", "--resume", "/nowhere"), "/nowhere");
     EXPECT(1, TROUPE("probe", "--model", "/nowhere", "--text", "x"), "/nowhere");
+    /* What is there and can't be read is not said to be absent (a link to itself: root may read all else). */
+    char *dir = test_folder_new(), link[400];
+    snprintf(link, sizeof link, "%s/rollouts.db", dir);
+    assert_int_equal(symlink("rollouts.db", link), 0);
+    EXPECT(1, TROUPE("rollouts", dir), "rollouts.db could not be opened: Too many levels");
+    snprintf(link, sizeof link, "%s/run.json", dir);
+    assert_int_equal(symlink("run.json", link), 0);
+    EXPECT(1, TROUPE("train", "--resume", dir), "run.json", "Too many levels");
+    test_folder_remove(dir);
 }
 
 static void tools_can_be_called_by_hand(void **state)

@@ -355,6 +355,8 @@ static void what_a_run_cannot_go_on_with_is_refused_by_name(void **state)
         refused(&d, NULL, false, i == 2 ? "is not a run" : "is no place of a run's own");
         str_free(&edited);
     }
+    test_file_write(d.run, "run.json", "{\"format\": \"troupe run 1\", ");
+    refused(&d, NULL, false, "run.json:1"); /* damaged: it is not said to be none */
     free(text);
     (void)err;
     close_desk(&d);
