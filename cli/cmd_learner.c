@@ -13,6 +13,7 @@
 #include "cli/learn.h"
 #include "cli/ranks.h"
 #include "cli/role.h"
+#include "cli/run_files.h"
 #include "cli/verbs.h"
 #include "learner/checkpoint.h"
 
@@ -176,13 +177,16 @@ static int open_inputs(session *s, error *err)
 
 static int open_outputs(session *s, error *err)
 {
-    char path[1100];
+    char path[1100], figures[1100];
     const recipe *r = s->role.recipe;
     umask(077); /* for their owner alone */
     if (dir_make_all(s->run, err) != OK) return err->code;
     path_join(path, sizeof path, s->run, "rollouts.db");
     if (!s->resume && file_exists(path))
         return error_set(err, ERR_STATE, "%s holds a run already (--resume goes on with it)", s->run);
+    path_join(figures, sizeof figures, s->run, "metrics.jsonl");
+    if (!s->resume && file_exists(figures) && !run_files_is_run(s->run)) /* it would be written anew */
+        return error_set(err, ERR_STATE, "%s is there and of no run: it is not replaced (give another --run)", figures);
     if (!(s->store = store_open(path, err))) return err->code;
     if (!(s->sinks = sinks_open(s->run, s->report_fd, s->from, err))) return err->code;
     s->steps = queue_new((size_t)r->max_staleness + 2);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 enum { LONGEST_PATH = (int)sizeof(((struct sockaddr_un *)0)->sun_path) - 1 };
@@ -60,4 +61,12 @@ int address_local(const char *address, bool binds, char out[ADDRESS_BYTES], erro
     if (strncmp(address, "ipc://", 6) == 0) return local_socket(address, address + 6, out, err);
     if (strncmp(address, "tcp://", 6) == 0) return loopback(address, address + 6, binds, out, err);
     return leaves(address, "is neither ipc:// nor tcp:// on loopback", err);
+}
+
+int address_vacant(const char *local, error *err)
+{
+    struct stat st;
+    if (strncmp(local, "ipc://", 6) != 0 || lstat(local + 6, &st) != 0 || S_ISSOCK(st.st_mode)) return OK;
+    return error_set(err, ERR_ARGUMENT, "%s is there and is no socket: it is not replaced (name another path)",
+                     local + 6);
 }

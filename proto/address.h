@@ -19,3 +19,6 @@ enum { ADDRESS_BYTES = 256 };
 /* The address as libzmq is to be given it ("localhost" is written out: it binds to numbers only). ERR_UNSUPPORTED for
  * one that leaves this machine or is open to others, ERR_ARGUMENT for one that can't be an address. */
 int address_local(const char *address, bool binds, char out[ADDRESS_BYTES], error *err);
+/* Whether a server may bind to `local`, an address of address_local's: binding to an ipc path removes what is there, so
+ * anything but a socket is refused. */
+int address_vacant(const char *local, error *err);

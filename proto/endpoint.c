@@ -102,6 +102,7 @@ static endpoint *open_socket(loop *lp, int type, const endpoint_config *config, 
 {
     char address[ADDRESS_BYTES];
     if (address_local(config->address, type == ZMQ_ROUTER, address, err) != OK) return NULL;
+    if (type == ZMQ_ROUTER && address_vacant(address, err) != OK) return NULL;
     endpoint *ep = xcalloc(1, sizeof *ep);
     *ep = (endpoint){ .lp = lp,
                       .log = lg,

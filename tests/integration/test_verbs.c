@@ -92,6 +92,14 @@ static void missing_files_are_named(void **state)
     snprintf(link, sizeof link, "%s/run.json", dir);
     assert_int_equal(symlink("run.json", link), 0);
     EXPECT(1, TROUPE("train", "--resume", dir), "run.json", "Too many levels");
+    /* What a learner by hand would write over. */
+    char bind[400];
+    test_file_write(dir, "metrics.jsonl", "mine");
+    snprintf(bind, sizeof bind, "ipc://%s/socket", dir);
+    EXPECT(1, TROUPE("learner", recipe, "--run", dir, "--bind", bind), "metrics.jsonl is there and of no run");
+    test_file_write(dir, "socket", "mine");
+    snprintf(link, sizeof link, "%s/new", dir);
+    EXPECT(2, TROUPE("learner", recipe, "--run", link, "--bind", bind), "socket is there and is no socket");
     test_folder_remove(dir);
 }
 

@@ -1,5 +1,6 @@
 #include "proto/address.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/support/support.h"
@@ -101,9 +102,24 @@ static void what_is_taken_is_what_libzmq_understands(void **state)
     assert_string_equal(out, "tcp://127.0.0.1:*");
 }
 
+static void a_file_of_somebody_is_not_replaced_by_a_socket(void **state)
+{
+    (void)state;
+    char *dir = test_folder_new(), local[300];
+    error err = { 0 };
+    snprintf(local, sizeof local, "ipc://%s/notes", dir);
+    test_ok(address_vacant(local, &err), &err);
+    test_ok(address_vacant("tcp://127.0.0.1:1", &err), &err);
+    test_file_write(dir, "notes", "mine");
+    assert_int_equal(address_vacant(local, &err), ERR_ARGUMENT);
+    assert_non_null(strstr(err.text, "is no socket: it is not replaced"));
+    test_folder_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_file_of_somebody_is_not_replaced_by_a_socket),
         cmocka_unit_test(addresses_that_leave_this_machine_or_are_open_to_all_are_refused),
         cmocka_unit_test(what_can_not_be_an_address_is_refused),
         cmocka_unit_test(what_is_taken_is_what_libzmq_understands),
