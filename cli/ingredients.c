@@ -223,16 +223,27 @@ int ingredients_words(const ingredients *all, const char *run, char **words, int
     return n;
 }
 
-int ingredients_check(const ingredients *all, const char *run, error *err)
+static bool has_word(const char *key, const char *const *words, int n_words)
+{
+    const size_t n = strlen(key);
+    for (int i = 0; i < n_words; i++)
+        if (strncmp(words[i], key, n) == 0 && words[i][n] == '=') return true;
+    return false;
+}
+
+int ingredients_check(const ingredients *all, const char *run, const char *const *words, int n_words, error *err)
 {
     for (size_t i = 0; i < all->len; i++) {
         const ingredient *one = &all->data[i];
+        if (has_word(one->key, words, n_words)) continue;
         char path[PATH_BYTES];
         uint64_t hash, bytes;
         error why = { 0 };
         if (hash_of(place_of(one, run, path, sizeof path), &hash, &bytes, &why) != OK)
-            return error_set(err, ERR_STATE, "%s of the run is not to be read: %s%s", one->key, why.text,
-                             one->copy[0] ? "" : " (moved? give the new place as KEY=PATH)");
+            return one->copy[0]
+                       ? error_set(err, ERR_STATE, "the run's copy of its %s cannot be read: %s", one->key, why.text)
+                       : error_set(err, ERR_STATE, "%s: %s (if it was moved, say where to: --resume RUN %s=PATH)",
+                                   one->key, why.text, one->key);
         if (hash == one->hash && bytes == one->bytes) continue;
         return error_set(err, ERR_STATE,
                          "%s: %s is not what the run was begun with: expected hash %016" PRIx64 " (%" PRIu64

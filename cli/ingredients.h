@@ -31,8 +31,9 @@ int ingredients_take(ingredients *all, const char *run, const recipe *r, json_t 
 const char *ingredients_recipe(const ingredients *all, const char *run, char *out, size_t size);
 const char *ingredients_origin(const ingredients *all, const char *key); /* where a file came from, or NULL */
 int ingredients_words(const ingredients *all, const char *run, char **words, int max);
-/* Holds every copy, and every file without one, against its hash. ERR_STATE names the first that is another. */
-int ingredients_check(const ingredients *all, const char *run, error *err);
+/* Holds every copy, and every file without one, against its hash. ERR_STATE names the first that is another. words:
+ * "key=value" texts; a key that they give a new place is not looked for in the old one. */
+int ingredients_check(const ingredients *all, const char *run, const char *const *words, int n_words, error *err);
 /* Each original that is no longer what the run was begun with, in a sentence. */
 void ingredients_differences(const ingredients *all, const char *run, void (*tell)(void *ctx, const char *sentence),
                              void *ctx);

@@ -76,7 +76,7 @@ static int save_parts(void *ctx, error *err)
     const keeping *k = ctx;
     const recipe *r = k->l->config.recipe;
     const int rc = checkpoint_save(k->l->config.run_dir, r->model, k->parts, (uint64_t)r->seed, err);
-    return rc == OK ? checkpoint_prune(k->l->config.run_dir, r->keep_checkpoints, err) : rc;
+    return rc == OK ? checkpoint_prune(k->l->config.run_dir, r->keep_checkpoints, k->parts->w->version, err) : rc;
 }
 
 static int load_parts(void *ctx, error *err)

@@ -200,8 +200,9 @@ int run_dir_begin(run_dir *r, const char *path, const recipe *of, const char *co
 /* What a run can't go on with: its weights, or the episodes that wait, are of another. */
 static int check_word(const char *word, error *err)
 {
-    static const char *const FIXED[] = { "name",      "seed", "model", "rollout.group", "rollout.prompts_per_step",
-                                         "lora.rank", NULL };
+    static const char *const FIXED[] = {
+        "name", "seed", "rollout.group", "rollout.prompts_per_step", "lora.rank", NULL
+    };
     for (int i = 0; FIXED[i]; i++)
         if (same_key(word, FIXED[i]))
             return error_set(err, ERR_ARGUMENT, "%s: a run keeps its %s; begin another for it (name=...)", word,
@@ -241,7 +242,7 @@ static int check_taken(const json_t *taken, error *err)
     for (size_t i = 0; i < json_array_size(taken); i++)
         if (strcmp(json_string_value(json_array_get(taken, i)), "model") == 0)
             return error_set(err, ERR_STATE,
-                             "model: it is another than the run was begun with; begin another run for it");
+                             "model: it is another than the run was begun with; begin another run for it (name=...)");
     return OK;
 }
 
@@ -279,7 +280,7 @@ static int read_run(run_dir *r, const char *path, const resume_options *o, error
     if (rc == OK) rc = take_lock(r, err);
     if (rc == OK) rc = read_json(r, err);
     for (int i = 0; rc == OK && i < o->n_words; i++) rc = check_word(o->words[i], err);
-    if (rc == OK && !o->take_changes) rc = ingredients_check(&r->parts, r->path, err);
+    if (rc == OK && !o->take_changes) rc = ingredients_check(&r->parts, r->path, o->words, o->n_words, err);
     return rc;
 }
 

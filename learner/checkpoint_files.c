@@ -44,7 +44,17 @@ static int newest_first(const void *a, const void *b)
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
-/* The steps that have a folder of their name with a state.json, newest first. */
+/* A checkpoint, whole or not: a folder with what only a checkpoint has. (A model alone may be a person's.) */
+static bool is_checkpoint(const char *dir)
+{
+    static const char *const FILES[] = { "state.json", "optimizer.safetensors" };
+    char path[PATH_BYTES];
+    for (size_t i = 0; i < sizeof FILES / sizeof *FILES; i++)
+        if (file_exists(path_join(path, sizeof path, dir, FILES[i]))) return true;
+    return false;
+}
+
+/* The steps that have a checkpoint's folder by their name, newest first. */
 static steps steps_of(const char *parent)
 {
     steps found = { 0 };
@@ -54,8 +64,8 @@ static steps steps_of(const char *parent)
         const char *rest;
         const int64_t step = step_of(e->d_name, &rest);
         if (step < 0 || *rest) continue;
-        if (snprintf(path, sizeof path, "%s/%s/state.json", parent, e->d_name) >= (int)sizeof path) continue;
-        if (file_exists(path)) vec_push(&found, step);
+        if (snprintf(path, sizeof path, "%s/%s", parent, e->d_name) >= (int)sizeof path) continue;
+        if (is_checkpoint(path)) vec_push(&found, step);
     }
     if (d) closedir(d);
     if (found.len > 1) qsort(found.data, found.len, sizeof *found.data, newest_first);
@@ -340,15 +350,18 @@ static int remove_checkpoint(int parent, const char *name, const char *path, err
 
 static int open_parent(const char *parent) { return open(parent, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC); }
 
-int checkpoint_prune(const char *run_dir, int64_t keep, error *err)
+int checkpoint_prune(const char *run_dir, int64_t keep, int64_t latest, error *err)
 {
     char parent[PATH_BYTES], path[PATH_BYTES];
     int rc = OK;
     const int fd = keep > 0 ? open_parent(parent_of(parent, run_dir)) : -1;
     if (fd < 0) return OK; /* none, or a link to a folder that is not ours to empty */
     steps all = steps_of(parent);
-    for (size_t i = (size_t)keep; rc == OK && i < all.len; i++) {
-        step_dir(path, parent, all.data[i]);
+    for (size_t i = 0; rc == OK && i < all.len; i++) {
+        checkpoint_state state;
+        if (all.data[i] > latest || checkpoint_read_state(step_dir(path, parent, all.data[i]), &state, NULL) != OK)
+            continue;
+        if (keep-- > 0) continue;
         rc = remove_checkpoint(fd, strrchr(path, '/') + 1, path, err);
     }
     vec_free(&all);

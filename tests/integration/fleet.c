@@ -200,3 +200,44 @@ char *bytes_of(const char *path, size_t *len)
     if (!text) fail_msg("%s", err.text);
     return text;
 }
+
+/* ---- places ---- */
+
+place place_new(void)
+{
+    place p;
+    p.dir = test_folder_new();
+    snprintf(p.run, sizeof p.run, "%s/run", p.dir);
+    snprintf(p.out, sizeof p.out, "%s/out", p.dir);
+    snprintf(p.recipe, sizeof p.recipe, "%s/recipes/calculator/recipe.lua", getenv("TROUPE_SOURCE"));
+    return p;
+}
+
+process place_start(const place *p, const char *const *extra)
+{
+    const char *words[MAX_WORDS];
+    return troupe_start(p->out, train_words(words, p->recipe, p->run, extra));
+}
+
+static char *model_of(const place *p, int step, size_t *len)
+{
+    char path[400];
+    snprintf(path, sizeof path, "%s/checkpoints/step-%d/model.safetensors", p->run, step);
+    return bytes_of(path, len);
+}
+
+void assert_same_model(const place *a, const place *b, int step)
+{
+    size_t n, m;
+    char *x = model_of(a, step, &n), *y = model_of(b, step, &m);
+    assert_int_equal(n, m);
+    assert_memory_equal(x, y, n);
+    free(x);
+    free(y);
+}
+
+void assert_nobody_left(const place *p)
+{
+    int pids[8];
+    assert_int_equal(find_processes("troupe", p->run, pids, 8), 0);
+}

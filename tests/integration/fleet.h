@@ -29,6 +29,18 @@ int troupe_wait(process *p, int seconds); /* exit status, or 128 + signal */
 /* The calculator recipe with a step small enough for tests: `extra` overrides follow. Writes into argv[max]. */
 const char **train_words(const char **argv, const char *recipe, const char *run, const char *const *extra);
 
+/* A folder for one run, of the calculator's recipe. */
+typedef struct place {
+    char *dir;
+    char run[300], out[300], recipe[1100];
+} place;
+
+place place_new(void);
+process place_start(const place *p, const char *const *extra); /* troupe_start of train_words */
+/* Fails unless both runs ended step `step` with the same weights, byte for byte. */
+void assert_same_model(const place *a, const place *b, int step);
+void assert_nobody_left(const place *p);
+
 /* Waits until metrics.jsonl of the run has a line of step `step`. */
 void wait_for_step(const char *run, int64_t step, int seconds);
 /* Pids of processes whose command line has both words. Returns how many. */

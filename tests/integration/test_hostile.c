@@ -27,23 +27,9 @@ enum { SECONDS = 240, LAST = 8, GIANT = 32 << 20, MORE_MEMORY_KB = (64 << 10) + 
 
 static const char *const LEASE = "lease_seconds=4"; /* so that whoever holds work holds it up for no longer */
 
-typedef struct place {
-    char *dir, run[300], out[300], recipe[1100];
-} place;
-
-static place new_place(void)
-{
-    place p = { .dir = test_folder_new() };
-    snprintf(p.run, sizeof p.run, "%s/run", p.dir);
-    snprintf(p.out, sizeof p.out, "%s/out", p.dir);
-    snprintf(p.recipe, sizeof p.recipe, "%s/recipes/calculator/recipe.lua", getenv("TROUPE_SOURCE"));
-    return p;
-}
-
 static process start(const place *p)
 {
-    const char *words[64], *const extra[] = { "actors=2", "reward_workers=2", "steps=8", LEASE, NULL };
-    return troupe_start(p->out, train_words(words, p->recipe, p->run, extra));
+    return place_start(p, (const char *const[]){ "actors=2", "reward_workers=2", "steps=8", LEASE, NULL });
 }
 
 /* ---- the client ---- */
@@ -386,19 +372,6 @@ static double last_metric(const place *p, const char *key)
     return n > 0 ? values[n - 1] : 0;
 }
 
-static void same_weights(const place *a, const place *b)
-{
-    char path[2][400];
-    size_t len[2];
-    snprintf(path[0], sizeof path[0], "%s/checkpoints/step-%d/model.safetensors", a->run, LAST);
-    snprintf(path[1], sizeof path[1], "%s/checkpoints/step-%d/model.safetensors", b->run, LAST);
-    char *x = bytes_of(path[0], &len[0]), *y = bytes_of(path[1], &len[1]);
-    assert_int_equal(len[0], len[1]);
-    assert_memory_equal(x, y, len[0]);
-    free(x);
-    free(y);
-}
-
 /* Until the learner listens: what is said before is said to nobody. */
 static void wait_for_exchange(const place *p, char address[300])
 {
@@ -415,7 +388,7 @@ static void a_hostile_client_has_no_effect_but_counters_with_its_name(void **sta
     (void)state;
     need_sandbox();
     char address[300];
-    place calm = new_place(), p = new_place();
+    place calm = place_new(), p = place_new();
     process t = start(&calm);
     const long calm_kb = run_and_watch(&t, &calm, NULL, NULL);
     t = start(&p);
@@ -430,7 +403,7 @@ static void a_hostile_client_has_no_effect_but_counters_with_its_name(void **sta
                   peak_kb_under_attack, calm_kb, last_metric(&p, "exchange/refused"));
     assert_true(a.round >= 6);
     assert_true(peak_kb_under_attack <= calm_kb + MORE_MEMORY_KB);
-    same_weights(&calm, &p);
+    assert_same_model(&calm, &p, LAST);
     outcome o = TROUPE("rollouts", p.run, "--limit", "1");
     if (!strstr(o.text, "trained: 8 steps, 16 groups, 64 episodes")) fail_msg("%s", o.text);
     outcome_free(&o);

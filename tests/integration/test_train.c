@@ -13,55 +13,11 @@
 
 enum { SECONDS = 240, LAST = 4 };
 
-typedef struct place {
-    char *dir;
-    char run[300], out[300], recipe[1100];
-} place;
-
-static place new_place(void)
-{
-    place p;
-    p.dir = test_folder_new();
-    snprintf(p.run, sizeof p.run, "%s/run", p.dir);
-    snprintf(p.out, sizeof p.out, "%s/out", p.dir);
-    snprintf(p.recipe, sizeof p.recipe, "%s/recipes/calculator/recipe.lua", getenv("TROUPE_SOURCE"));
-    return p;
-}
-
-static char *final_model(const place *p, size_t *len)
-{
-    char path[400];
-    snprintf(path, sizeof path, "%s/checkpoints/step-%d/model.safetensors", p->run, LAST);
-    return bytes_of(path, len);
-}
-
-static void assert_same_model(const place *a, const place *b)
-{
-    size_t n, m;
-    char *x = final_model(a, &n), *y = final_model(b, &m);
-    assert_int_equal(n, m);
-    assert_memory_equal(x, y, n);
-    free(x);
-    free(y);
-}
-
 static void assert_trained(const place *p, const char *counts)
 {
     outcome o = TROUPE("rollouts", p->run, "--limit", "1");
     if (!strstr(o.text, counts)) fail_msg("expected '%s' in: %s", counts, o.text);
     outcome_free(&o);
-}
-
-static void assert_nobody_left(const place *p)
-{
-    int pids[8];
-    assert_int_equal(find_processes("troupe", p->run, pids, 8), 0);
-}
-
-static process start(const place *p, const char *const *extra)
-{
-    const char *words[64];
-    return troupe_start(p->out, train_words(words, p->recipe, p->run, extra));
 }
 
 /* A run that nobody disturbs; what all the others are compared with. */
@@ -74,8 +30,8 @@ static int play_calm(void **state)
     const bool works = o.status == 0;
     outcome_free(&o);
     if (!works) return 0; /* each test will say so */
-    calm = new_place();
-    process p = start(&calm, (const char *const[]){ "actors=1", NULL });
+    calm = place_new();
+    process p = place_start(&calm, (const char *const[]){ "actors=1", NULL });
     return troupe_wait(&p, SECONDS);
 }
 
@@ -90,10 +46,10 @@ static void three_actors_end_with_the_bytes_of_one(void **state)
 {
     (void)state;
     need_sandbox();
-    place p = new_place();
-    process t = start(&p, (const char *const[]){ "actors=3", NULL });
+    place p = place_new();
+    process t = place_start(&p, (const char *const[]){ "actors=3", NULL });
     assert_int_equal(troupe_wait(&t, SECONDS), 0);
-    assert_same_model(&calm, &p);
+    assert_same_model(&calm, &p, LAST);
     test_folder_remove(p.dir);
 }
 
@@ -122,13 +78,13 @@ static void kill_one(const char *name, const char *second)
 static void a_killed_worker_costs_nothing(const char *name)
 {
     char sockets[256];
-    place p = new_place();
-    process t = start(&p, (const char *const[]){ "actors=2", NULL });
+    place p = place_new();
+    process t = place_start(&p, (const char *const[]){ "actors=2", NULL });
     wait_for_step(p.run, 1, SECONDS);
     sockets_of(p.run, sockets);
     kill_one(name, sockets);
     assert_int_equal(troupe_wait(&t, SECONDS), 0);
-    assert_same_model(&calm, &p);
+    assert_same_model(&calm, &p, LAST);
     assert_trained(&p, "trained: 4 steps, 8 groups, 32 episodes");
     assert_nobody_left(&p);
     test_folder_remove(p.dir);
@@ -154,8 +110,8 @@ static void signalled_roles_are_replaced(int signal, const char *const *names, c
 {
     char sockets[256], expected[200];
     size_t len;
-    place p = new_place();
-    process t = start(&p, (const char *const[]){ "actors=1", NULL });
+    place p = place_new();
+    process t = place_start(&p, (const char *const[]){ "actors=1", NULL });
     wait_for_step(p.run, 1, SECONDS);
     sockets_of(p.run, sockets);
     for (int i = 0; names[i]; i++) {
@@ -171,7 +127,7 @@ static void signalled_roles_are_replaced(int signal, const char *const *names, c
         if (!strstr(said, expected)) fail_msg("expected '%s' in: %s", expected, said);
     }
     free(said);
-    assert_same_model(&calm, &p);
+    assert_same_model(&calm, &p, LAST);
     assert_trained(&p, "trained: 4 steps, 8 groups, 32 episodes");
     assert_nobody_left(&p);
     test_folder_remove(p.dir);
@@ -216,11 +172,11 @@ static void a_learner_without_memory_saves_and_says_what_it_needs(void **state)
     char path[400];
     size_t len;
     struct rlimit before;
-    place p = new_place();
+    place p = place_new();
     getrlimit(RLIMIT_AS, &before);
     setrlimit(RLIMIT_AS, &(struct rlimit){ (rlim_t)380 << 20, before.rlim_max });
-    process t = start(&p, (const char *const[]){ "actors=1", "rollout.prompts_per_step=12", "rollout.group=8",
-                                                 "steps=1", "learner.micro_tokens=16384", NULL });
+    process t = place_start(&p, (const char *const[]){ "actors=1", "rollout.prompts_per_step=12", "rollout.group=8",
+                                                       "steps=1", "learner.micro_tokens=16384", NULL });
     setrlimit(RLIMIT_AS, &before);
     assert_int_equal(troupe_wait(&t, SECONDS), 1);
     char *said = bytes_of(p.out, &len);
@@ -239,12 +195,12 @@ static void a_killed_learner_goes_on_from_its_checkpoint(void **state)
 {
     (void)state;
     need_sandbox();
-    place p = new_place();
-    process t = start(&p, (const char *const[]){ "actors=2", NULL });
+    place p = place_new();
+    process t = place_start(&p, (const char *const[]){ "actors=2", NULL });
     wait_for_step(p.run, 3, SECONDS);
     kill_one("troupe learner", p.run);
     assert_int_equal(troupe_wait(&t, SECONDS), 0);
-    assert_same_model(&calm, &p);
+    assert_same_model(&calm, &p, LAST);
     assert_trained(&p, "trained: 4 steps, 8 groups, 32 episodes");
     test_folder_remove(p.dir);
 }
@@ -255,8 +211,8 @@ static void a_run_that_was_killed_whole_is_resumed_to_the_same_end(void **state)
     need_sandbox();
     char sockets[256];
     int pids[8], status;
-    place p = new_place();
-    process t = start(&p, (const char *const[]){ "actors=2", NULL });
+    place p = place_new();
+    process t = place_start(&p, (const char *const[]){ "actors=2", NULL });
     wait_for_step(p.run, 3, SECONDS);
     sockets_of(p.run, sockets);
     process_signal(&t, SIGKILL);
@@ -264,7 +220,7 @@ static void a_run_that_was_killed_whole_is_resumed_to_the_same_end(void **state)
     process again = troupe_start(p.out, (const char *const[]){ "train", "--resume", p.run, NULL });
     assert_int_equal(troupe_wait(&again, SECONDS), 0);
     assert_int_equal(find_processes("troupe", sockets, pids, 8), 0); /* the first fleet died with its supervisor */
-    assert_same_model(&calm, &p);
+    assert_same_model(&calm, &p, LAST);
     assert_trained(&p, "trained: 4 steps, 8 groups, 32 episodes");
     test_folder_remove(p.dir);
 }
@@ -275,16 +231,16 @@ static void a_run_that_was_killed_whole_is_resumed_to_the_same_end(void **state)
 static void killed_and_resumed_is_the_same(int64_t after, const char *const *keys)
 {
     int status;
-    place whole = new_place(), p = new_place();
-    process t = start(&whole, keys);
+    place whole = place_new(), p = place_new();
+    process t = place_start(&whole, keys);
     assert_int_equal(troupe_wait(&t, SECONDS), 0);
-    t = start(&p, keys);
+    t = place_start(&p, keys);
     wait_for_step(p.run, after, SECONDS);
     process_signal(&t, SIGKILL);
     process_wait(&t, SECONDS * 1000, &status);
     process again = troupe_start(p.out, (const char *const[]){ "train", "--resume", p.run, NULL });
     assert_int_equal(troupe_wait(&again, SECONDS), 0);
-    assert_same_model(&whole, &p);
+    assert_same_model(&whole, &p, LAST);
     test_folder_remove(whole.dir);
     test_folder_remove(p.dir);
 }
@@ -338,8 +294,8 @@ static void ctrl_c_leaves_a_checkpoint_and_nobody_behind(void **state)
     (void)state;
     need_sandbox();
     size_t len;
-    place p = new_place();
-    process t = start(&p, (const char *const[]){ "actors=2", "learner_threads=2", NULL });
+    place p = place_new();
+    process t = place_start(&p, (const char *const[]){ "actors=2", "learner_threads=2", NULL });
     wait_for_step(p.run, 1, SECONDS);
     process_signal(&t, SIGINT);                 /* several threads: it must reach the one that reads it */
     assert_int_equal(troupe_wait(&t, 50), 130); /* not by patience running out */
@@ -349,7 +305,7 @@ static void ctrl_c_leaves_a_checkpoint_and_nobody_behind(void **state)
     free(said);
     process again = troupe_start(p.out, (const char *const[]){ "train", "--resume", p.run, NULL });
     assert_int_equal(troupe_wait(&again, SECONDS), 0);
-    assert_same_model(&calm, &p);
+    assert_same_model(&calm, &p, LAST);
     test_folder_remove(p.dir);
 }
 
@@ -358,11 +314,11 @@ static void learners_are_stopped_and_killed_together(void **state)
 {
     (void)state;
     need_sandbox();
-    place still = new_place(), p = new_place();
+    place still = place_new(), p = place_new();
     const char *const two[] = { "actors=1", "learners=2", "learner_threads=1", NULL };
-    process t = start(&still, two);
+    process t = place_start(&still, two);
     assert_int_equal(troupe_wait(&t, SECONDS), 0);
-    t = start(&p, two);
+    t = place_start(&p, two);
     wait_for_step(p.run, 1, SECONDS);
     process_signal(&t, SIGINT);
     assert_int_equal(troupe_wait(&t, 50), 130);
@@ -372,7 +328,7 @@ static void learners_are_stopped_and_killed_together(void **state)
     kill_one("--rank 1", p.run);
     assert_int_equal(troupe_wait(&t, SECONDS), 0);
     assert_nobody_left(&p);
-    assert_same_model(&still, &p);
+    assert_same_model(&still, &p, LAST);
     assert_trained(&p, "trained: 4 steps, 8 groups, 32 episodes");
     test_folder_remove(still.dir);
     test_folder_remove(p.dir);
@@ -383,8 +339,8 @@ static void no_token_is_staler_than_asked_for(void **state)
     (void)state;
     need_sandbox();
     double stale[LAST];
-    place p = new_place();
-    process t = start(&p, (const char *const[]){ "rollout.max_staleness=1", NULL });
+    place p = place_new();
+    process t = place_start(&p, (const char *const[]){ "rollout.max_staleness=1", NULL });
     assert_int_equal(troupe_wait(&t, SECONDS), 0);
     assert_int_equal(metric_values(p.run, "step", "training/staleness/max", stale, LAST), LAST);
     for (int i = 0; i < LAST; i++) assert_true(stale[i] <= 1);
@@ -398,12 +354,12 @@ static void a_lag_is_the_same_with_one_actor_and_with_three(void **state)
     need_sandbox();
     static const double EXPECTED[LAST] = { 0, 1, 2, 2 };
     double stale[LAST];
-    place one = new_place(), three = new_place();
-    process t = start(&one, (const char *const[]){ "rollout.lag=2", "actors=1", NULL });
+    place one = place_new(), three = place_new();
+    process t = place_start(&one, (const char *const[]){ "rollout.lag=2", "actors=1", NULL });
     assert_int_equal(troupe_wait(&t, SECONDS), 0);
-    t = start(&three, (const char *const[]){ "rollout.lag=2", "actors=3", NULL });
+    t = place_start(&three, (const char *const[]){ "rollout.lag=2", "actors=3", NULL });
     assert_int_equal(troupe_wait(&t, SECONDS), 0);
-    assert_same_model(&one, &three);
+    assert_same_model(&one, &three, LAST);
     assert_int_equal(metric_values(three.run, "step", "training/staleness/mean", stale, LAST), LAST);
     for (int i = 0; i < LAST; i++) assert_true(stale[i] == EXPECTED[i]);
     test_folder_remove(one.dir);
@@ -428,11 +384,11 @@ static void hostile_reward_scripts_cost_scores_and_nothing_else(void **state)
     char script[400], log[400], override[512];
     double missing[2], scored[2];
     size_t len;
-    place p = new_place();
+    place p = place_new();
     test_file_write(p.dir, "hostile.lua", HOSTILE);
     snprintf(script, sizeof script, "%s/hostile.lua", p.dir);
     snprintf(override, sizeof override, "reward.script=%s", script);
-    process t = start(&p, (const char *const[]){ override, "reward.timeout_ms=200", "steps=2", NULL });
+    process t = place_start(&p, (const char *const[]){ override, "reward.timeout_ms=200", "steps=2", NULL });
     assert_int_equal(troupe_wait(&t, SECONDS), 0);
     assert_int_equal(metric_values(p.run, "step", "reward/accuracy/missing", missing, 2), 2);
     assert_int_equal(metric_values(p.run, "step", "reward/accuracy/mean", scored, 2), 0);

@@ -336,7 +336,7 @@ static void what_a_run_cannot_go_on_with_is_refused_by_name(void **state)
     begin_and_end(&d);
     refused(&d, "seed=9", false, "a run keeps its seed");
     refused(&d, "rollout.group=4", false, "a run keeps its rollout.group");
-    refused(&d, "model=/tmp", false, "a run keeps its model");
+    refused(&d, "model=/tmp", false, "model");
     refused(&d, "stesp=9", false, "steps");
     test_file_write(d.run, "recipe/test.jsonl", "{\"prompt\": \"x\", \"answer\": \"y\"}\n");
     refused(&d, NULL, false, "data.train");

@@ -366,6 +366,37 @@ static void a_full_disk_leaves_nothing_half_written(void **state)
     close_saved(&s);
 }
 
+/* A run that went back behind a damaged checkpoint writes older ones than that: they are what is kept. Without
+ * state.json it is damaged like any. */
+static void a_damaged_checkpoint_is_not_kept_in_place_of_a_new_one(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    checkpoint_state found;
+    char dir[1100], path[1300];
+    saved s = open_saved();
+    weights_seal(s.t.w, 9);
+    test_ok(checkpoint_save(s.run, s.model, &(checkpoint_parts){ .w = s.t.w, .o = s.o }, 1, &err), &err);
+    snprintf(path, sizeof path, "%s/checkpoints/step-9/state.json", s.run);
+    assert_int_equal(unlink(path), 0);
+    test_ok(checkpoint_latest(s.run, dir, sizeof dir, &found, NULL, NULL, &err), &err);
+    assert_int_equal(found.step, 2);
+    char command[3000]; /* a person's copy under another number */
+    snprintf(command, sizeof command, "cp -r %s/checkpoints/step-1 %s/checkpoints/step-0", s.run, s.run);
+    assert_int_equal(system(command), 0);
+    weights_seal(s.t.w, 3);
+    test_ok(checkpoint_save(s.run, s.model, &(checkpoint_parts){ .w = s.t.w, .o = s.o }, 1, &err), &err);
+    test_ok(checkpoint_prune(s.run, 1, 3, &err), &err);
+    test_ok(checkpoint_latest(s.run, dir, sizeof dir, &found, NULL, NULL, &err), &err);
+    assert_int_equal(found.step, 3);
+    static const char *const STAY[] = { "step-9", "step-0" };
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/checkpoints/%s/model.safetensors", s.run, STAY[i]);
+        assert_true(file_exists(path));
+    }
+    close_saved(&s);
+}
+
 /* Only what state.json lists goes; what a person put beside it stays, and so does what a link points to. */
 static void pruning_takes_its_own_files_only(void **state)
 {
@@ -380,7 +411,7 @@ static void pruning_takes_its_own_files_only(void **state)
     test_file_write(outside, "state.json", "{}");
     snprintf(path, sizeof path, "%s/checkpoints/step-0", s.run);
     assert_int_equal(symlink(outside, path), 0);
-    test_ok(checkpoint_prune(s.run, 1, &err), &err);
+    test_ok(checkpoint_prune(s.run, 1, 2, &err), &err);
     snprintf(path, sizeof path, "%s/checkpoints/step-1/notes.txt", s.run);
     assert_true(file_exists(path));
     snprintf(path, sizeof path, "%s/checkpoints/step-1/model.safetensors", s.run);
@@ -404,6 +435,7 @@ int main(void)
         cmocka_unit_test(of_a_damaged_checkpoint_the_one_before_is_used),
         cmocka_unit_test(a_file_of_another_step_is_refused),
         cmocka_unit_test(a_full_disk_leaves_nothing_half_written),
+        cmocka_unit_test(a_damaged_checkpoint_is_not_kept_in_place_of_a_new_one),
         cmocka_unit_test(pruning_takes_its_own_files_only),
         cmocka_unit_test(what_was_saved_comes_back_to_the_bit),
         cmocka_unit_test(an_adapter_comes_back_to_the_bit),

@@ -1,0 +1,543 @@
+/* What an operator does to a run: hangs up, kills, stops, closes the terminal, fills the disk, damages checkpoints,
+ * edits what it was begun with, copies it while it lives. It ends with the bytes of a run that nobody disturbed, every
+ * difference is said, and no file of the operator's is touched. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "tests/integration/fleet.h"
+#include "tests/support/support.h"
+
+enum { SECONDS = 240, LAST = 8, LOOK_MS = 5, FILLER_BYTES = 1 << 16 };
+
+static const char *const KEYS[] = { "actors=1", "steps=8", NULL };
+
+/* ---- helpers ---- */
+
+static void shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void shell(const char *format, ...)
+{
+    char command[4000];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(command, sizeof command, format, args);
+    va_end(args);
+    if (system(command) != 0) fail_msg("%s", command);
+}
+
+static bool is_there(const place *p, const char *name)
+{
+    char path[700];
+    struct stat st;
+    return lstat(path_join(path, sizeof path, p->run, name), &st) == 0;
+}
+
+static void assert_said(const place *p, const char *words)
+{
+    size_t len;
+    char *said = bytes_of(p->out, &len);
+    if (!strstr(said, words)) fail_msg("expected '%s' in: %s", words, said);
+    free(said);
+}
+
+/* `troupe train --resume RUN WORD`: its status; what it says goes into RUN's out. */
+static int resume(const place *p, const char *word)
+{
+    process t = troupe_start(p->out, (const char *const[]){ "train", "--resume", p->run, word, NULL });
+    return troupe_wait(&t, SECONDS);
+}
+
+static void refused(const place *p, const char *word, const char *why)
+{
+    assert_int_equal(resume(p, word), 1);
+    assert_said(p, why);
+}
+
+/* A run that nobody disturbs; what all the others are compared with. */
+static place calm;
+
+static void resumed_to_the_same_end(const place *p)
+{
+    assert_int_equal(resume(p, NULL), 0);
+    assert_same_model(&calm, p, LAST);
+    assert_nobody_left(p);
+}
+
+static int play_calm(void **state)
+{
+    (void)state;
+    outcome o = TROUPE("env", "call", "--tool", "python", "{\"code\": \"print(1)\"}");
+    const bool works = o.status == 0;
+    outcome_free(&o);
+    if (!works) return 0; /* each test will say so */
+    calm = place_new();
+    process p = place_start(&calm, KEYS);
+    return troupe_wait(&p, SECONDS);
+}
+
+static int forget_calm(void **state)
+{
+    (void)state;
+    test_folder_remove(calm.dir);
+    return 0;
+}
+
+/* A run in the background that has done its first step. */
+static process begun(place *p, const char *const *keys)
+{
+    need_sandbox();
+    *p = place_new();
+    process t = place_start(p, keys);
+    wait_for_step(p->run, 1, SECONDS);
+    return t;
+}
+
+/* The calm run once more, as its own: copied, with checkpoints up to the last. */
+static place another_calm(void)
+{
+    need_sandbox();
+    place p = place_new();
+    shell("cp -r %s %s", calm.run, p.run);
+    return p;
+}
+
+/* ---- signals ---- */
+
+static void a_hang_up_leaves_a_checkpoint(void **state)
+{
+    (void)state;
+    place p;
+    process t = begun(&p, KEYS);
+    process_signal(&t, SIGHUP);
+    assert_int_equal(troupe_wait(&t, SECONDS), 130);
+    assert_said(&p, "stopped by Hangup (go on with: troupe train --resume");
+    assert_nobody_left(&p);
+    resumed_to_the_same_end(&p);
+    test_folder_remove(p.dir);
+}
+
+/* The folder in shared memory that the learner has open: "" when it has none there. */
+static void weights_of(const place *p, char out[300])
+{
+    int pid;
+    char path[300];
+    out[0] = 0;
+    assert_int_equal(find_processes("troupe learner", p->run, &pid, 1), 1);
+    snprintf(path, sizeof path, "/proc/%d/fd", pid);
+    DIR *d = opendir(path);
+    for (struct dirent *e; d && !out[0] && (e = readdir(d));) {
+        const ssize_t n = readlinkat(dirfd(d), e->d_name, out, 299);
+        out[n > 0 ? n : 0] = 0;
+        if (!strstr(out, "/troupe-weights-")) out[0] = 0;
+    }
+    if (d) closedir(d);
+}
+
+static int of_troupe(const struct dirent *e) { return strncmp(e->d_name, "troupe-", 7) == 0; }
+
+static void a_killed_run_leaves_nothing_behind_once_it_is_resumed(void **state)
+{
+    (void)state;
+    char temporary[400], weights[300];
+    struct dirent **left = NULL;
+    int status;
+    char *const before = getenv("TMPDIR") ? strdup(getenv("TMPDIR")) : NULL;
+    char *home = strdup("/tmp/troupe-operator-XXXXXX"); /* short: a socket's path is */
+    assert_non_null(mkdtemp(home));
+    snprintf(temporary, sizeof temporary, "%s", home);
+    setenv("TMPDIR", temporary, 1);
+    place p;
+    process t = begun(&p, KEYS);
+    weights_of(&p, weights);
+    assert_true(weights[0]);
+    process_signal(&t, SIGKILL);
+    process_wait(&t, SECONDS * 1000, &status);
+    resumed_to_the_same_end(&p);
+    assert_false(dir_exists(weights));
+    test_folder_remove(p.dir); /* in there, too */
+    const int n = scandir(temporary, &left, of_troupe, alphasort);
+    if (n > 0) fail_msg("%s/%s is left", temporary, left[0]->d_name);
+    free(left);
+    if (before)
+        setenv("TMPDIR", before, 1);
+    else
+        unsetenv("TMPDIR");
+    free(before);
+    test_folder_remove(home);
+}
+
+static void wait_for_state(pid_t pid, char state)
+{
+    const int64_t until_ms = clock_ms() + SECONDS * 1000;
+    const process it = { .pid = pid, .pidfd = 0 }; /* looked at by its id; another's child has no descriptor here */
+    while (process_look(&it).state != state) {
+        if (clock_ms() > until_ms) fail_msg("process %d is not in state %c", (int)pid, state);
+        poll(NULL, 0, LOOK_MS); /* another's child: there is nothing to wait on */
+    }
+}
+
+static void ctrl_z_pauses_all_and_fg_goes_on(void **state)
+{
+    (void)state;
+    char sockets[256];
+    int pids[16];
+    place p;
+    process t = begun(&p, KEYS);
+    sockets_of(p.run, sockets);
+    process_signal(&t, SIGTSTP);
+    wait_for_state(t.pid, 'T');
+    const int n = find_processes("troupe", sockets, pids, 16); /* learner, actor, reward worker */
+    assert_int_equal(n, 3);
+    for (int i = 0; i < n; i++) wait_for_state(pids[i], 'T');
+    process_signal(&t, SIGCONT);
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    assert_said(&p, "paused");
+    assert_same_model(&calm, &p, LAST);
+    assert_nobody_left(&p);
+    test_folder_remove(p.dir);
+}
+
+/* `troupe train ... 2>&1 | head -1` */
+static void a_reader_that_leaves_ends_nothing(void **state)
+{
+    (void)state;
+    need_sandbox();
+    int ends[2];
+    char link[40], byte = 0;
+    place p = place_new();
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", ends[1]);
+    snprintf(p.out, sizeof p.out, "%s", link);
+    process t = place_start(&p, KEYS);
+    close(ends[1]);
+    while (read(ends[0], &byte, 1) == 1 && byte != '\n') continue;
+    close(ends[0]);
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    assert_same_model(&calm, &p, LAST);
+    test_folder_remove(p.dir);
+}
+
+/* ---- damage ---- */
+
+typedef enum { CUT, FLIPPED, GONE, EMPTY } harm;
+
+static void damage(const place *p, const char *name, harm how)
+{
+    char path[800];
+    struct stat st;
+    char byte;
+    path_join(path, sizeof path, p->run, name);
+    assert_int_equal(stat(path, &st), 0);
+    if (how == GONE) assert_int_equal(unlink(path), 0);
+    if (how == CUT) assert_int_equal(truncate(path, st.st_size / 2), 0);
+    if (how == EMPTY) assert_int_equal(truncate(path, 0), 0);
+    if (how != FLIPPED) return;
+    const int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_int_equal(pread(fd, &byte, 1, st.st_size / 2), 1);
+    byte = (char)(byte ^ 1);
+    assert_int_equal(pwrite(fd, &byte, 1, st.st_size / 2), 1);
+    close(fd);
+}
+
+static void a_damaged_checkpoint_is_named_and_the_one_before_used(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file;
+        harm how;
+    } ALL[] = { { "model.safetensors", CUT }, { "optimizer.safetensors", FLIPPED },
+                { "memory.state", GONE },     { "state.json", FLIPPED },
+                { "state.json", GONE },       { "tokenizer.json", EMPTY },
+                { "config.json", GONE },      { "tokenizer_config.json", FLIPPED },
+                { "state.json", CUT } };
+    for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++) {
+        char name[100];
+        place p = another_calm();
+        snprintf(name, sizeof name, "checkpoints/step-%d/%s", LAST, ALL[i].file);
+        damage(&p, name, ALL[i].how);
+        resumed_to_the_same_end(&p);
+        assert_said(&p, "checkpoints/step-8 is damaged");
+        assert_said(&p, ALL[i].file);
+        assert_said(&p, "from  step 6");
+        test_folder_remove(p.dir);
+    }
+}
+
+/* A damaged one counts for nothing: what is whole is not pruned for it. */
+static void pruning_keeps_what_is_whole(void **state)
+{
+    (void)state;
+    place p = another_calm();
+    damage(&p, "checkpoints/step-6/model.safetensors", CUT);
+    damage(&p, "checkpoints/step-8/model.safetensors", CUT);
+    process t = troupe_start(
+        p.out, (const char *const[]){ "train", "--resume", p.run, "keep_checkpoints=1", "checkpoint_every=1", NULL });
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    assert_same_model(&calm, &p, LAST);
+    assert_true(is_there(&p, "checkpoints/step-8/state.json"));
+    assert_true(is_there(&p, "checkpoints/step-8.old"));
+    assert_false(is_there(&p, "checkpoints/step-4"));
+    test_folder_remove(p.dir);
+}
+
+/* ---- what it was begun with ---- */
+
+/* A recipe, its script, data and model that are the operator's own, in DIR/desk. */
+static process begun_at_a_desk(place *p)
+{
+    char model[500];
+    const char *const source = getenv("TROUPE_SOURCE");
+    need_sandbox();
+    *p = place_new();
+    shell("cp -r %s/recipes/calculator %s/desk && cp -r %s/models/stagehand %s/model", source, p->dir, source, p->dir);
+    snprintf(p->recipe, sizeof p->recipe, "%s/desk/recipe.lua", p->dir);
+    snprintf(model, sizeof model, "model=%s/model", p->dir);
+    process t = place_start(p, (const char *const[]){ "actors=1", "steps=8", model, NULL });
+    wait_for_step(p->run, 1, SECONDS);
+    return t;
+}
+
+static void a_run_goes_on_with_its_own_copy(void **state)
+{
+    (void)state;
+    int status;
+    place p;
+    process t = begun_at_a_desk(&p);
+    shell(
+        "cd %s/desk && echo 'error(1)' > recipe.lua && echo 'return function() return {accuracy = 1} end' > reward.lua",
+        p.dir);
+    shell("cd %s/desk && rm data/train.jsonl && echo '{}' > shots.jsonl", p.dir);
+    process_signal(&t, SIGKILL);
+    process_wait(&t, SECONDS * 1000, &status);
+    resumed_to_the_same_end(&p);
+    assert_said(&p, "desk/recipe.lua has changed since the run began; the run's own copy is used");
+    assert_said(&p, "desk/reward.lua has changed since");
+    assert_said(&p, "desk/data/train.jsonl is gone since");
+    assert_said(&p, "desk/shots.jsonl has changed since");
+    test_folder_remove(p.dir);
+}
+
+/* What a run has no copy of is proven by its hash, wherever it is. */
+static void a_model_that_was_moved_is_named_and_taken_from_its_new_place(void **state)
+{
+    (void)state;
+    char moved[500], other[500];
+    place p;
+    process t = begun_at_a_desk(&p);
+    process_signal(&t, SIGINT);
+    assert_int_equal(troupe_wait(&t, SECONDS), 130);
+    shell("mv %s/model %s/elsewhere && rm -r %s/desk", p.dir, p.dir, p.dir);
+    refused(&p, NULL, "model=PATH");
+    shell("cp -r %s/elsewhere %s/other && sed -i 's/\"eos_token\"/\"eos_tokem\"/' %s/other/tokenizer_config.json && "
+          "printf ' ' >> %s/other/config.json",
+          p.dir, p.dir, p.dir, p.dir);
+    snprintf(other, sizeof other, "model=%s/other", p.dir);
+    refused(&p, other, "another than the run was begun with");
+    snprintf(moved, sizeof moved, "model=%s/elsewhere", p.dir);
+    assert_int_equal(resume(&p, moved), 0);
+    assert_same_model(&calm, &p, LAST);
+    assert_int_equal(resume(&p, NULL), 0); /* recorded */
+    test_folder_remove(p.dir);
+}
+
+static void a_run_is_extended_when_asked_and_that_is_recorded(void **state)
+{
+    (void)state;
+    char path[400];
+    error err = { 0 };
+    need_sandbox();
+    place p = place_new();
+    process t = place_start(&p, (const char *const[]){ "actors=1", "steps=4", NULL });
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    refused(&p, "seed=5", "seed=5: a run keeps its seed");
+    refused(&p, "stepz=8", "did you mean 'steps'?");
+    assert_int_equal(resume(&p, "steps=8"), 0);
+    assert_same_model(&calm, &p, LAST);
+    json_t *json = json_parse_file(path_join(path, sizeof path, p.run, "run.json"), &err);
+    const json_t *history = json_object_get(json, "history");
+    assert_int_equal(json_array_size(history), 1); /* nothing of what was refused */
+    const json_t *words = json_object_get(json_array_get(history, 0), "words");
+    assert_string_equal(json_string_value(json_array_get(words, 0)), "steps=8");
+    json_decref(json);
+    assert_int_equal(resume(&p, NULL), 0);
+    assert_said(&p, "finished: all 8 steps");
+    test_folder_remove(p.dir);
+}
+
+/* ---- the disk ---- */
+
+/* A file of the operator's that leaves `left` bytes free. */
+static void fill(const char *dir, size_t left)
+{
+    char path[500];
+    static const char bytes[FILLER_BYTES];
+    const int fd = open(path_join(path, sizeof path, dir, "ballast"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    while (write(fd, bytes, sizeof bytes) > 0) continue;
+    assert_int_equal(errno, ENOSPC);
+    struct stat st;
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(ftruncate(fd, st.st_size > (off_t)left ? st.st_size - (off_t)left : 0), 0);
+    close(fd);
+}
+
+/* With room for two checkpoints of 8.3 MB and no third. */
+static void a_full_disk_stops_the_run_with_what_it_needs(void **state)
+{
+    (void)state;
+    need_sandbox();
+    place p = place_new();
+    char disk[200], ballast[300];
+    snprintf(disk, sizeof disk, "%s/disk", p.dir);
+    assert_int_equal(mkdir(disk, 0700), 0);
+    if (mount("tmpfs", disk, "tmpfs", MS_NOSUID | MS_NODEV, "size=64m") != 0) {
+        print_message("no small disk can be had here: mount: %s\n", strerror(errno));
+        test_folder_remove(p.dir);
+        skip();
+    }
+    snprintf(p.run, sizeof p.run, "%s/run", disk);
+    fill(disk, 22 << 20);
+    process t = place_start(&p, KEYS);
+    assert_int_equal(troupe_wait(&t, SECONDS), 1);
+    assert_said(&p, "checkpoint step-6 was not written (it needs 8.3 MB, ");
+    assert_said(&p, "MB are free)");
+    assert_nobody_left(&p);
+    assert_true(is_there(&p, "checkpoints/step-4/state.json"));
+    assert_false(is_there(&p, "checkpoints/step-6"));
+    assert_int_equal(unlink(path_join(ballast, sizeof ballast, disk, "ballast")), 0);
+    resumed_to_the_same_end(&p);
+    assert_int_equal(umount2(disk, MNT_DETACH), 0);
+    test_folder_remove(p.dir);
+}
+
+/* ---- a person's files ---- */
+
+static const char *const MINE[] = { "notes.txt",
+                                    "logs/mine.log",
+                                    "logs/learner.log.1",
+                                    "recipe/mine.lua",
+                                    "checkpoints/notes.txt",
+                                    "checkpoints/best/model.safetensors",
+                                    "checkpoints/step-2/notes.txt",
+                                    "checkpoints/step-2/plots/a.svg",
+                                    "checkpoints/step-4.part-1/x",
+                                    "checkpoints/step-99/model.safetensors",
+                                    "checkpoints/step-x/state.json",
+                                    "metrics.jsonl.bak" };
+
+static void write_mine(const place *p)
+{
+    for (size_t i = 0; i < sizeof MINE / sizeof *MINE; i++) {
+        char path[800];
+        error err = { 0 };
+        path_join(path, sizeof path, p->run, MINE[i]);
+        *strrchr(path, '/') = 0;
+        test_ok(dir_make_all(path, &err), &err);
+        test_file_write(p->run, MINE[i], "mine");
+    }
+}
+
+static void assert_mine(const place *p)
+{
+    for (size_t i = 0; i < sizeof MINE / sizeof *MINE; i++) {
+        /* A checkpoint of the same step moves what was left in its place aside. */
+        const bool aside = !is_there(p, MINE[i]) && strncmp(MINE[i], "checkpoints/step-2/", 19) == 0;
+        char *name = NULL;
+        assert_true(asprintf(&name, aside ? "checkpoints/step-2.old/%s" : "%s", MINE[i] + (aside ? 19 : 0)) > 0);
+        if (!is_there(p, name)) fail_msg("%s is gone", name);
+        char *text = test_file_read(p->run, name);
+        free(name);
+        assert_string_equal(text, "mine");
+        free(text);
+    }
+}
+
+static void a_persons_files_survive_pruning_and_starting_over(void **state)
+{
+    (void)state;
+    place p;
+    process t =
+        begun(&p, (const char *const[]){ "actors=1", "steps=8", "checkpoint_every=1", "keep_checkpoints=1", NULL });
+    write_mine(&p);
+    shell("cp -r %s/checkpoints/step-[0-9] %s/checkpoints/step-77 2>/dev/null || true", p.run, p.run);
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    assert_mine(&p);
+    assert_true(is_there(&p, "checkpoints/step-8/state.json"));
+    assert_false(is_there(&p, "checkpoints/step-7"));
+    t = place_start(&p, (const char *const[]){ "actors=1", "steps=8", "--fresh", NULL });
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    assert_mine(&p);
+    assert_true(is_there(&p, "checkpoints/step-2/state.json"));
+    assert_same_model(&calm, &p, LAST);
+    test_folder_remove(p.dir);
+}
+
+static void a_run_without_its_episodes_goes_on_only_when_asked(void **state)
+{
+    (void)state;
+    place p;
+    process t = begun(&p, KEYS);
+    while (!is_there(&p, "checkpoints/step-4/state.json")) poll(NULL, 0, LOOK_MS);
+    process_signal(&t, SIGINT);
+    assert_int_equal(troupe_wait(&t, SECONDS), 130);
+    shell("rm -f %s/rollouts.db*", p.run);
+    refused(&p, NULL, "rollouts.db is missing or empty though step");
+    assert_false(is_there(&p, "rollouts.db"));
+    shell(": > %s/rollouts.db", p.run);
+    refused(&p, NULL, "rollouts.db is missing or empty though step");
+    assert_int_equal(resume(&p, "--without-episodes"), 0);
+    assert_same_model(&calm, &p, LAST);
+    test_folder_remove(p.dir);
+}
+
+/* The copy is another run: both go on, and end the same. */
+static void a_copy_of_a_live_run_is_a_run_of_its_own(void **state)
+{
+    (void)state;
+    place p, copy = place_new();
+    process t = begun(&p, KEYS);
+    while (!is_there(&p, "checkpoints/step-2/state.json")) poll(NULL, 0, LOOK_MS);
+    process_signal(&t, SIGTSTP); /* still half way when the copy is resumed beside it */
+    wait_for_state(t.pid, 'T');
+    shell("cp -r %s %s", p.run, copy.run);
+    process_signal(&t, SIGCONT);
+    resumed_to_the_same_end(&copy);
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    assert_same_model(&calm, &p, LAST);
+    assert_nobody_left(&p);
+    test_folder_remove(p.dir);
+    test_folder_remove(copy.dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_hang_up_leaves_a_checkpoint),
+        cmocka_unit_test(a_killed_run_leaves_nothing_behind_once_it_is_resumed),
+        cmocka_unit_test(ctrl_z_pauses_all_and_fg_goes_on),
+        cmocka_unit_test(a_reader_that_leaves_ends_nothing),
+        cmocka_unit_test(a_damaged_checkpoint_is_named_and_the_one_before_used),
+        cmocka_unit_test(pruning_keeps_what_is_whole),
+        cmocka_unit_test(a_run_goes_on_with_its_own_copy),
+        cmocka_unit_test(a_model_that_was_moved_is_named_and_taken_from_its_new_place),
+        cmocka_unit_test(a_run_is_extended_when_asked_and_that_is_recorded),
+        cmocka_unit_test(a_full_disk_stops_the_run_with_what_it_needs),
+        cmocka_unit_test(a_persons_files_survive_pruning_and_starting_over),
+        cmocka_unit_test(a_run_without_its_episodes_goes_on_only_when_asked),
+        cmocka_unit_test(a_copy_of_a_live_run_is_a_run_of_its_own),
+    };
+    return cmocka_run_group_tests(tests, play_calm, forget_calm);
+}
