@@ -10,6 +10,7 @@ enum { MAX_POSTFIX = 8, MAX_TEN = 400 };
 static void postfix(parser *p, term *out)
 {
     static const char KINDS[] = "!'%";
+    bool factorial = false;
     for (int n = 0; !p->failed; n++) {
         const bool degree = parser_at(p, SIGN_DEGREE);
         const bool known = degree || (p->token.kind == T_SIGN && p->token.sign < 128 && strchr(KINDS, p->token.sign));
@@ -21,9 +22,11 @@ static void postfix(parser *p, term *out)
         } else if (parser_at(p, '%') && !out->rest && number_divided(&out->n, &hundred, &out->n)) {
             out->percent = true;
         } else {
-            const char open[] = { degree ? 'o' : (char)p->token.sign, '(', 0 };
+            const bool again = parser_at(p, '!') && factorial; /* 5!! is not (5!)! */
+            const char open[] = { degree ? 'o' : (char)p->token.sign, again ? '!' : '(', again ? '(' : 0, 0 };
             term_set(out, term_node(p, open, term_name(p, out), NULL));
         }
+        factorial = parser_at(p, '!');
         parser_advance(p);
     }
 }
@@ -74,8 +77,14 @@ static void power(parser *p, term *out)
 {
     term below = { 0 }, above = { 0 };
     bool has_below = false, has_above = false;
+    const bool literal = p->token.kind == T_NUMBER;
     grammar_primary(p, out);
+    out->literal = literal;
     postfix(p, out);
+    if (p->failed) return;
+    const bool letter = out->rest && command_is_letter(out->rest, strlen(out->rest));
+    const bool applies = (out->command && !letter) || out->words || (out->rest && strncmp(out->rest, "'(", 2) == 0);
+    out->applies = applies;
     const bool fixed = out->fixed, percent = out->percent;
     while (!p->failed) {
         const bool index = parser_at(p, '_'), raised = p->token.kind == T_RAISED;
@@ -95,6 +104,7 @@ static void power(parser *p, term *out)
     if (has_below) term_set(out, term_node(p, "_(", term_name(p, out), term_name(p, &below)));
     if (has_above) raise(p, out, &above);
     out->fixed = fixed || below.fixed || above.fixed;
+    out->applies = applies;
     if (p->token.kind == T_SIGN && p->token.sign < 128 && strchr("!%'", p->token.sign))
         parser_fail(p); /* x^2!: of what? */
 }
@@ -108,13 +118,15 @@ typedef struct factors {
     int n_numbers, number_at;
     bool explicit, star, fixed, plain; /* all by a sign; all by * or a dot; the others have no coefficients */
     bool divided;
+    bool argument, enclosed; /* the last one stands behind what applies to it: bare, or in brackets */
 } factors;
 
 static void add_factor(parser *p, factors *f, const term *t)
 {
     if (f->names.n == 0) f->first = *t;
     if (!t->rest) f->n_numbers++, f->n = t->n, f->number_at = f->names.n;
-    if (t->rest && !number_is_one(&t->n)) f->plain = false;
+    if (t->rest && (!number_is_one(&t->n) || name_is_loose(t->rest))) f->plain = false;
+    f->argument = f->enclosed = false;
     f->fixed = f->fixed || t->fixed;
     f->last = *t;
     items_add(p, &f->names, term_name(p, t));
@@ -125,6 +137,13 @@ static factors factors_of(parser *p, const term *t)
     factors f = { .explicit = true, .star = true, .plain = true };
     add_factor(p, &f, t);
     return f;
+}
+
+/* Before the next factor: \sin(2)x is not \sin 2x. Another function ends the argument of the one before. */
+static void keep_brackets(parser *p, factors *f)
+{
+    const char **last = &f->names.item[f->names.n - 1];
+    if (f->enclosed && p->token.kind != T_COMMAND) *last = term_node(p, "((", *last, NULL);
 }
 
 static void close_product(parser *p, factors *f, term *out)
@@ -189,15 +208,24 @@ static void signed_power(parser *p, term *out)
     if (negative) number_negate(&out->n);
 }
 
+static bool any_loose(const items *names)
+{
+    for (int i = 0; i < names->n; i++)
+        if (name_is_loose(names->item[i])) return true;
+    return false;
+}
+
 static void explicit_factor(parser *p, factors *f)
 {
     const bool over = parser_at(p, '/'), star = parser_at(p, '*');
     term t, so_far;
     parser_advance(p);
+    if (!over) keep_brackets(p, f);
     signed_power(p, &t);
     if (p->failed) return;
     if (over) {
-        if (f->divided) parser_fail(p); /* a/b/c */
+        /* a/b/c, \ln x/2, a \bmod b/c */
+        if (f->divided || f->argument || (f->names.n > 1 && any_loose(&f->names))) parser_fail(p);
         close_product(p, f, &so_far);
         term_divide(p, &so_far, &t);
         *f = factors_of(p, &so_far);
@@ -219,7 +247,9 @@ static void implicit_factor(parser *p, factors *f)
     const bool unit = p->token.spaced && (p->token.kind == T_NAME || p->token.kind == T_TEXT) && !f->first.rest;
     const bool digits = p->token.kind == T_NUMBER || p->token.kind == T_RATIO;
     const bool percent = p->token.kind == T_NAME && (token_is(&p->token, "percent") || token_is(&p->token, "pct"));
-    if ((f->divided && !unit) || (digits && !f->last.command) || f->last.percent) {
+    const bool doubtful = f->last.literal && parser_at(p, SIGN_FRAC); /* 2*3\frac12 */
+    const bool opened = parser_at(p, '('), applied = f->last.applies;
+    if ((f->divided && !unit) || (digits && !f->last.command) || f->last.percent || doubtful) {
         parser_fail(p);
         return;
     }
@@ -231,10 +261,15 @@ static void implicit_factor(parser *p, factors *f)
         *f = factors_of(p, &(term){ .n = f->n, .percent = true });
         return;
     }
+    keep_brackets(p, f);
     power(p, &t);
+    if (p->failed) return;
+    if (applied && opened && !t.group) term_set(&t, term_node(p, "((", term_name(p, &t), NULL)); /* \sin(x)^2 */
     f->explicit = f->star = false;
     f->fixed = f->fixed || digits;
     add_factor(p, f, &t);
+    f->argument = applied && !opened;
+    f->enclosed = applied && opened;
 }
 
 static void product(parser *p, term *out)
@@ -272,6 +307,8 @@ static void signed_product(parser *p, term *out)
     product(p, out);
     if (p->failed) return;
     const bool was_signed = sign != '+';
+    if (was_signed && !out->group && out->rest && name_is_loose(out->rest)) /* -a \bmod b */
+        term_set(out, term_node(p, "N(", term_name(p, out), NULL));
     if (sign == '-') number_negate(&out->n);
     if (sign == SIGN_PM || sign == SIGN_MP) {
         const bool fixed = out->fixed;
@@ -347,7 +384,8 @@ static void direct(items *list)
     bool left = true;
     for (int i = 1; i < list->n; i += 2) left = left && list->item[i][0] == '>';
     const bool even = list->n == 3 && (list->item[1][0] == '=' || list->item[1][0] == '!');
-    const bool swap = left || (even && strcmp(list->item[0], list->item[2]) > 0);
+    const bool loose = any_loose(list);
+    const bool swap = left || (even && !loose && strcmp(list->item[0], list->item[2]) > 0);
     for (int i = 0; swap && i < list->n / 2; i++) {
         const char *other = list->item[list->n - 1 - i];
         list->item[list->n - 1 - i] = list->item[i];

@@ -30,6 +30,8 @@ typedef struct term {
     bool fixed;   /* has words or capitals in it: the order means something */
     bool name;    /* one letter that may stand before = */
     bool command; /* \alpha: a number may stand behind it */
+    bool applies; /* \sin, f', words: what stands behind it may be what it is of */
+    bool literal; /* digits, without brackets: a fraction behind them makes a mixed number, or is in doubt */
 } term;
 
 typedef struct parser {
@@ -53,8 +55,15 @@ bool parser_at(const parser *p, int sign); /* whether the token is this sign */
 bool token_is(const token *t, const char *text);
 
 void items_add(parser *p, items *list, const char *item);
-void items_sort(items *list);
+void items_sort(items *list); /* not where one is loose: see name_is_loose */
 const char *items_join(parser *p, const char *open, const items *list, const char *close); /* with commas */
+
+/* A command without arguments, from its backslash on. Letters stand for something; functions have it behind them. */
+bool command_is_letter(const char *text, size_t len);
+bool command_is_function(const char *text, size_t len);
+/* Whether another command is in it: what \lfloor, \equiv or \bmod hold together is not known here, so nothing near them
+ * may change its place. */
+bool name_is_loose(const char *name);
 
 void term_set(term *t, const char *rest); /* coefficient 1, flags cleared but `fixed` */
 const char *term_node(parser *p, const char *open, const char *a, const char *b); /* open a,b ) ; b may be NULL */

@@ -246,7 +246,9 @@ static void command(parser *p, term *out)
     while (p->at < p->len && p->text[p->at] == '{' && grammar_braced(p, &part))
         items_add(p, &parts, term_name(p, &part));
     parser_advance(p);
-    term_set(out, parts.n > 1 ? items_join(p, "F(", &parts, ")") : parts.item[0]);
+    const bool of = parts.n == 2 && command_is_function(parts.item[0], strlen(parts.item[0]));
+    if (of && (parser_at(p, '^') || p->token.kind == T_RAISED || parser_at(p, '!'))) parser_fail(p); /* \sin{x}^2 */
+    term_set(out, parts.n > 1 ? items_join(p, of ? "P(" : "F(", &parts, ")") : parts.item[0]);
     out->command = parts.n == 1;
 }
 

@@ -36,10 +36,50 @@ void items_add(parser *p, items *list, const char *item)
     list->item[list->n++] = item;
 }
 
+/* ---- commands ---- */
+
+static const char *const LETTERS[] = { "alpha", "beta",   "gamma",    "delta", "epsilon", "varepsilon", "zeta",
+                                       "eta",   "theta",  "vartheta", "iota",  "kappa",   "lambda",     "mu",
+                                       "nu",    "xi",     "pi",       "rho",   "sigma",   "tau",        "upsilon",
+                                       "phi",   "varphi", "chi",      "psi",   "omega",   "Gamma",      "Delta",
+                                       "Theta", "Lambda", "Xi",       "Pi",    "Sigma",   "Upsilon",    "Phi",
+                                       "Psi",   "Omega",  "infty",    "ell",   "hbar",    "emptyset",   "varnothing",
+                                       "circ",  "prime",  NULL };
+
+static const char *const FUNCTIONS[] = { "sin",    "cos",  "tan",  "cot",  "sec",  "csc", "arcsin", "arccos",
+                                         "arctan", "sinh", "cosh", "tanh", "coth", "ln",  "log",    "lg",
+                                         "exp",    "det",  "dim",  "ker",  "deg",  "arg", NULL };
+
+static bool among(const char *const *list, const char *text, size_t len)
+{
+    for (; *list; list++)
+        if (strlen(*list) == len && memcmp(*list, text, len) == 0) return true;
+    return false;
+}
+
+bool command_is_letter(const char *text, size_t len) { return len > 1 && among(LETTERS, text + 1, len - 1); }
+bool command_is_function(const char *text, size_t len) { return len > 1 && among(FUNCTIONS, text + 1, len - 1); }
+
+bool name_is_loose(const char *name)
+{
+    static const char WITH_ARGUMENTS[] = "F(";
+    for (const char *p = name; (p = strchr(p, '\\'));) {
+        const bool complete = p - name >= 2 && memcmp(p - 2, WITH_ARGUMENTS, 2) == 0;
+        const char *end = p + 1;
+        while ((*end >= 'a' && *end <= 'z') || (*end >= 'A' && *end <= 'Z')) end++;
+        const size_t len = (size_t)(end - p);
+        if (!complete && !command_is_letter(p, len) && !command_is_function(p, len)) return true;
+        p = end;
+    }
+    return false;
+}
+
 static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
 
 void items_sort(items *list)
 {
+    for (int i = 0; i < list->n; i++)
+        if (name_is_loose(list->item[i])) return;
     if (list->n > 1) qsort(list->item, (size_t)list->n, sizeof *list->item, by_text);
 }
 

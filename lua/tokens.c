@@ -318,7 +318,7 @@ static const char *command(const char *p, const char *end, token *t)
 static size_t space(const char *p, const char *end)
 {
     if (p == end) return 0;
-    if (strchr(" \t\r\n~$", *p) && *p) return 1;
+    if (strchr(" \t\r\n$", *p) && *p) return 1;
     if (*p == '\\' && p + 1 < end && p[1] && strchr(",;:! $", p[1])) return 2;
     const spelling *s = (*p & 0x80) ? special(p, end) : NULL;
     if (s && s->sign == 0) return strlen(s->text);
@@ -326,6 +326,12 @@ static size_t space(const char *p, const char *end)
     if (*p != '\\') return 0;
     const char *behind = command(p, end, &t);
     return behind && t.kind == T_SIGN && t.sign == 0 ? (size_t)(behind - p) : 0;
+}
+
+/* The ~ of LaTeX that keeps 5~cm in one line; before a number, or behind a letter, it says "about". */
+static bool joins(const char *text, const char *p, const char *end)
+{
+    return p > text && p < end && *p == '~' && (is_digit(p[-1]) || strchr("},;~", p[-1]));
 }
 
 static const char *plain_sign(const char *p, const char *end, token *t)
@@ -358,7 +364,7 @@ void token_next(const char *text, size_t len, size_t *at, bool inside, token *ou
     out->spaced = out->word = out->negative = false;
     out->n_digits = 0;
     out->exponent = 0;
-    for (size_t n; (n = space(p, end)) > 0; p += n) out->spaced = true;
+    for (size_t n; (n = joins(text, p, end) ? 1 : space(p, end)) > 0; p += n) out->spaced = true;
     out->begin = p;
     out->len = 0;
     *at = (size_t)(p - text);
