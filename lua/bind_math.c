@@ -32,7 +32,8 @@ static int math_equal(lua_State *L)
     return 1;
 }
 
-/* math.number(text): a Lua number, or nil */
+/* math.number(text): a Lua number; nil for what is none, or is too large or too small for one: an infinity would make
+ * a score missing that should be low, and 1e-400 is not 0 */
 static int math_number(lua_State *L)
 {
     size_t len;
@@ -42,8 +43,9 @@ static int math_number(lua_State *L)
     const char *text = answer(L, 1, &len);
     if (!text) return 0;
     formula_read(&f, text, len);
-    const bool fits = f.is_number, integer = fits && number_integer(&f.number, &whole);
-    const double value = fits ? number_double(&f.number) : 0;
+    const double value = f.is_number ? number_double(&f.number) : 0;
+    const bool fits = f.is_number && isfinite(value) && (value != 0 || number_is_zero(&f.number));
+    const bool integer = fits && number_integer(&f.number, &whole);
     formula_free(&f);
     if (!fits) return 0;
     integer ? lua_pushinteger(L, (lua_Integer)whole) : lua_pushnumber(L, value);

@@ -95,7 +95,7 @@ end
 -- to be computed is not its value ("348*28" is not 9744), and in doubt two texts differ.
 verify.math_equal = exact_math.equal
 
--- The text as a number, or nil.
+-- The text as a number; nil where it is none, or one that a double can't hold (1e400).
 verify.number = exact_math.number
 
 -- Word overlap, 0 to 1.
