@@ -263,8 +263,7 @@ static float *loss_of(const pass *p, const micro_batch *m, const activations *ac
     const loss_config whole = mixed_loss(p, true, true);
     slopes_of(&whole, &l, -1, slope, &sums->loss);
     if (p->by_part) slopes_by_part(p, &l, slope);
-    if (p->config->moo.over == MOO_OVER_REWARDS || p->config->moo.over == MOO_OVER_BOTH)
-        slopes_by_objective(p, &l, slope);
+    if (moo_of_rewards(&p->config->moo)) slopes_by_objective(p, &l, slope);
     if (p->config->moo.by_token && combine_by_token(p, &l, slope, err) != OK) return NULL;
     for (int i = 0; i < n; i++) sums->entropy += (double)entropy[i];
     if (!m->first->old) m->first->old = logprob;

@@ -3,7 +3,7 @@
 
 #include "learner/bucket.h"
 #include "learner/pack.h"
-#include "learner/trainer.h"
+#include "learner/trainer_config.h"
 
 /* What a pass works with; all borrowed from the trainer. */
 typedef struct pass {

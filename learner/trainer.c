@@ -53,8 +53,6 @@ static bool needs_reference(const trainer_config *c)
     return c->loss.kl > 0 || c->reward_kl > 0 || c->loss.given == GIVEN_ASFT;
 }
 
-static bool over_rewards(const moo_plan *m) { return m->over == MOO_OVER_REWARDS || m->over == MOO_OVER_BOTH; }
-static bool over_groups(const moo_plan *m) { return m->over == MOO_OVER_GROUPS || m->over == MOO_OVER_BOTH; }
 static bool many_learners(const trainer_config *c) { return c->comm && c->comm->size > 1; }
 
 /* The preferences of reward dimensions are the reward's weights. */
@@ -377,9 +375,9 @@ static int plan_step(trainer *t, const advantage_table *table, pack_plan **plan,
                        .check = CHECKED_EPISODES,
                        .kl = t->config.loss.kl > 0,
                        .leash = leash_moves(&t->config),
-                       .by_objective = over_rewards(&t->config.moo) };
+                       .by_objective = moo_of_rewards(&t->config.moo) };
     share_of(t, &o);
-    if (over_groups(&t->config.moo)) {
+    if (moo_of_groups(&t->config.moo)) {
         if (!(o.owner = owners_of(t, table, err))) return err ? err->code : ERR_STATE;
         o.owners = t->config.moo.n_groups;
     }
@@ -407,13 +405,13 @@ static void moo_metrics(const trainer *t, metrics *out)
 {
     const char *names[MOO_MOST];
     const moo_plan *m = &t->config.moo;
-    const int n = t->config.objectives.n, each = over_groups(m) ? m->n_groups : 1;
+    const int n = t->config.objectives.n, each = moo_of_groups(m) ? m->n_groups : 1;
     if (!t->buckets || m->over == MOO_OVER_NOTHING) return;
-    for (int k = 0; k < (over_rewards(m) ? n * each : each); k++) {
+    for (int k = 0; k < (moo_of_rewards(m) ? n * each : each); k++) {
         const char *reward = t->config.objectives.items[k / each].name,
-                   *owner = over_groups(m) ? m->groups[k % each] : "";
+                   *owner = moo_of_groups(m) ? m->groups[k % each] : "";
         str joined = { 0 };
-        str_printf(&joined, "%s%s%s", over_rewards(m) ? reward : "", m->over == MOO_OVER_BOTH ? "@" : "", owner);
+        str_printf(&joined, "%s%s%s", moo_of_rewards(m) ? reward : "", m->over == MOO_OVER_BOTH ? "@" : "", owner);
         names[k] = memcpy(arena_alloc(t->step, joined.len + 1), joined.data, joined.len + 1);
         str_free(&joined);
     }
@@ -423,7 +421,7 @@ static void moo_metrics(const trainer *t, metrics *out)
 /* Which ranks have which of the rows of K gradients: data groups whose episodes they have, or everything. */
 static const bool *contributions(trainer *t, const pack_plan *plan, const bucket_set *buckets)
 {
-    const int owners = over_groups(&t->config.moo) ? t->config.moo.n_groups : measures(t) ? 2 : 1;
+    const int owners = moo_of_groups(&t->config.moo) ? t->config.moo.n_groups : measures(t) ? 2 : 1;
     const int size = t->config.comm->size, rows = bucket_rows(buckets);
     bool *has = arena_array(t->step, bool, size *rows);
     for (int i = 0; i < size * rows; i++) has[i] = plan->shares[i / rows * owners + i % rows % owners];
