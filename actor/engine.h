@@ -19,8 +19,7 @@ typedef struct engine engine;
 typedef struct engine_config {
     int max_streams;     /* in flight, waiting ones included */
     int max_context;     /* tokens of one stream, prompt included */
-    int tokens_per_step; /* rows of one forward, at least max_streams + KV_PAGE; decode rows go first, prefill fills up
-                          */
+    int tokens_per_step; /* rows of one forward, min max_streams + KV_PAGE; decode rows go first, prefill fills up */
     size_t kv_bytes;     /* page storage; 0: enough for max_streams x max_context */
 } engine_config;
 

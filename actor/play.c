@@ -295,8 +295,8 @@ int stage_begin(stage *s, const task *t, int64_t now_ms, error *err)
 
 /* ---- observations ---- */
 
-/* How many of a tool's bytes the policy is shown: at most max_observation_tokens of them as tokens, whole characters.
- */
+/* How many of a tool's bytes the policy is shown: at most max_observation_tokens of them as tokens,
+ * whole characters. */
 static int shown_bytes(stage *s, const char *words, size_t n_words, size_t *shown, error *err)
 {
     const size_t limit = (size_t)s->config.max_observation_tokens, begin = s->ids.len;

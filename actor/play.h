@@ -1,7 +1,10 @@
 /* play - one episode as a state machine: prompt, sample, call, observe, end.
  *
- *     begin -> sampling --call closed--> tool under way --observation--> sampling ... --answer | eos | length |
- * turns--> over
+ *     begin -> sampling --- call closed ---> tool under way
+ *              |   ^                              |
+ *              |   +-------- observation ---------+
+ *              |
+ *              +--- answer | eos | length | turns ---> over
  *
  * A stage holds what all episodes of an actor share: engine, tokenizer, dialect, tools. stage_turn does one round: tool
  * results in, one engine step, tokens to the episodes, finished episodes out. It never blocks on a tool. */

@@ -217,8 +217,8 @@ int dir_make_all(const char *path, error *err)
     return code;
 }
 
-/* Empties the folder behind `fd` (which it closes) without following links: all calls are relative to an open folder.
- */
+/* Empties the folder behind `fd` (which it closes) without following links:
+ * all calls are relative to an open folder. */
 static int empty_folder(int fd, const char *path, int depth, error *err)
 {
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);

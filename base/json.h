@@ -26,8 +26,8 @@ int json_opt_number(const json_t *object, const char *key, const char *where, do
                     error *err);
 int json_opt_bool(const json_t *object, const char *key, const char *where, bool otherwise, bool *out, error *err);
 
-/* A string of any bytes: what is not UTF-8 (a policy may write anything) becomes U+FFFD, a byte each. NULL: json null.
- */
+/* A string of any bytes: what is not UTF-8 (a policy may write anything) becomes U+FFFD, a byte each. NULL:
+ * json null. */
 json_t *json_bytes(const char *text);
 
 /* Compact, sorted keys when `sorted`: the caller frees. Never NULL. */

@@ -258,8 +258,8 @@ static int64_t cpu_time(pid_t pid)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* "4711 (name, which may hold anything) S ppid pgrp session tty tpgid flags minflt cminflt majflt cmajflt utime stime"
- */
+/* "4711 (name, which may hold anything) S ppid pgrp session tty tpgid flags minflt cminflt
+ * majflt cmajflt utime stime" */
 process_sight process_look(const process *p)
 {
     enum { BEFORE_UTIME = 10, STAT_BYTES = 1024 };

@@ -4,8 +4,8 @@
 
 #include "base/hash.h"
 
-/* Philox4x32-10, Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011), section 3.3.
- */
+/* Philox4x32-10, Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011),
+ * section 3.3. */
 static const uint32_t M0 = 0xd2511f53u, M1 = 0xcd9e8d57u, W0 = 0x9e3779b9u, W1 = 0xbb67ae85u;
 
 static void philox_block(uint32_t c[4], uint32_t k0, uint32_t k1)

@@ -52,8 +52,8 @@ typedef struct arguments {
 
 /* argv[0] is the verb. ERR_ARGUMENT names the word, what was expected, and the nearest option. */
 int arguments_parse(arguments *a, int argc, char **argv, const syntax *s, error *err);
-/* The same for a verb's main: prints what is wrong, or the usage when it is asked for. -1: go on; else the exit status.
- */
+/* The same for a verb's main: prints what is wrong, or the usage when it is asked for. -1: go on;
+ * else the exit status. */
 int arguments_open(arguments *a, int argc, char **argv, const syntax *s);
 
 /* A value of `what` that has to be a number, whole or not, from least to most; the whole text is read. */

@@ -35,6 +35,6 @@ typedef enum death_verdict { DEATH_RESTART, DEATH_SAME_AGAIN, DEATH_TOO_MANY } d
 
 /* Notes a death after so many `steps` of the run. DEATH_RESTART: start it again *delay_ms from now. */
 death_verdict deaths_add(deaths *d, death_kind kind, const char *reason, uint64_t steps, int64_t *delay_ms);
-/* Kind of a death by its status as of waitpid; `kills`: strikes of the kernel's out-of-memory killer during its life.
- */
+/* Kind of a death by its status as of waitpid; `kills`: strikes of the kernel's out-of-memory
+ * killer during its life. */
 death_kind death_of_status(int status, uint64_t kills);

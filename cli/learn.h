@@ -43,9 +43,9 @@ typedef struct learner {
     server_stats stats; /* under the lock: what the I/O thread last told */
     int64_t saved, last_ms;
     int64_t picked; /* the last step whose rows were handed out */
-    picked_row
-        *ahead; /* rows [max_staleness + 1, prompts] of the last steps that were; a step's at step % (max_staleness
-                   + 1). Those that are begun already are saved, so that a resumed run goes on with them */
+    /* Rows [max_staleness + 1, prompts] of the last steps that were; a step's at step % (max_staleness + 1). Those that
+     * are begun already are saved, so that a resumed run goes on with them. */
+    picked_row *ahead;
     int64_t restored; /* steps up to this one have their rows from a checkpoint */
     uint64_t last_tokens;
     int64_t stood_since_ms, stood_cpu_ms; /* the I/O thread's: since when the thread has had no CPU time */

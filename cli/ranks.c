@@ -127,8 +127,8 @@ int ranks_follow(comm *c, trainer *t, const weights *w, error *err)
         comm_broadcast(c, &o, sizeof o);
         if (o.word == WORD_STEP) rc = train_step(c, t, m, o.bytes, err);
         if (o.word == WORD_SAVE) give_moments(t, w);
-        /* What is wrong with the step is wrong on all ranks, and the first one tells; anything else ends this process.
-         */
+        /* What is wrong with the step is wrong on all ranks, and the first one tells;
+         * anything else ends this process. */
     } while (o.word != WORD_END && (rc == OK || rc == ERR_STATE));
     metrics_free(m);
     return rc == ERR_STATE ? OK : rc;

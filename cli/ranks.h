@@ -5,8 +5,8 @@
  *     SAVE                                the moments' pieces are gathered for the first's checkpoint
  *     END                                 all is over
  *
- * A rank that fails alone ends its process, and MPI ends the others: the run goes on from its checkpoint with --resume.
- */
+ * A rank that fails alone ends its process, and MPI ends the others: the run goes on from
+ * its checkpoint with --resume. */
 #pragma once
 
 #include "exchange/server.h"

@@ -18,8 +18,8 @@ typedef struct role {
     bool helped;    /* --help was asked for: `usage` is printed, there is nothing to do */
 } role;
 
-/* Parses, opens, prints what is wrong. 0, or the process's exit status. `log_name`: where --name is written, or NULL.
- */
+/* Parses, opens, prints what is wrong. 0, or the process's exit status. `log_name`: where --name is written,
+ * or NULL. */
 int role_open(role *r, int argc, char **argv, const flag *flags, const char *const *log_name, int (*usage)(FILE *to));
 /* The same for those who connect: --connect ADDRESS, which they need, --name NAME and --wait SECONDS. */
 int role_open_worker(role *r, int argc, char **argv, const char **address, const char **name, int (*usage)(FILE *to));

@@ -1,7 +1,7 @@
 /* shots - the worked examples of a recipe: a file with one a line.
  *
- *     {"prompt": TEXT, "steps": [{"tool": NAME, "arguments": {...}, "result": TEXT}], "answer": TEXT}     steps may be
- * absent
+ *     {"prompt": TEXT, "steps": [{"tool": NAME, "arguments": {...}, "result": TEXT}], "answer": TEXT}
+ *                      (steps may be absent)
  *
  * All that a dialect will need of them is checked when the file is read: a shot without an answer would fail every
  * episode that shows it. */

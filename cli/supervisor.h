@@ -51,8 +51,8 @@ int supervisor_add(supervisor *s, const child_options *options, error *err); /* 
 typedef enum supervisor_state { RUN_GOES_ON, RUN_FINISHED, RUN_FAILED } supervisor_state;
 /* Descriptors to wait for (readable: a child ended). Writes up to max; returns how many. */
 int supervisor_fds(const supervisor *s, int *fds, int max);
-/* Reaps, looks after everybody, restarts who is due: to be called at least once a second. RUN_FAILED: `err` says why.
- */
+/* Reaps, looks after everybody, restarts who is due: to be called at least once a second. RUN_FAILED:
+ * `err` says why. */
 supervisor_state supervisor_poll(supervisor *s, error *err);
 /* The principal has reported who is connected: names with a blank behind each, "actor-1 reward-1 ". NULL: it has
  * reported something else. */

@@ -7,8 +7,9 @@
  *                            a failed machine: the task is opened again (attempt + 1), or dropped after max_attempts
  *     WANT(reward)        -> ASK_SCORE, under a lease
  *     SCORE               -> COMMIT_SCORE; a machine's failure is asked again, and the score is missing after
- * max_attempts all of an evaluation -> EVAL_READY all of a step closed -> STEP_READY, once, groups in order, steps in
- * order, after the evaluation before it
+ *                            max_attempts
+ *     all of an evaluation -> EVAL_READY
+ *     all of a step closed -> STEP_READY, once, groups in order, steps in order, after the evaluation before it
  *
  * With refills (DAPO's dynamic sampling): when all of a step is closed and `signal` was the same for all episodes of
  * some groups, as many further prompts are opened, until prompts_per_step groups have a signal or the refills are used

@@ -49,8 +49,8 @@ struct ops {
     /* Up to MAX_LINEAR_PARTS products of one x (query, key and value; gate and up), and what is added to them (the
      * residual): one pass over x, one loop to share out. A part has the bits it has alone. */
     void (*linears)(device *dev, const float *x, int M, int K, const linear_part *parts, int n);
-    /* dx += dy W. transposed: linear_transpose of W, for who multiplies by one W several times; NULL: it is made anew.
-     */
+    /* dx += dy W. transposed: linear_transpose of W, for who multiplies by one W several times; NULL:
+     * it is made anew. */
     void (*linear_dx)(device *dev, const float *dy, int M, const float *w, const void *transposed, int N, int K,
                       float *dx);
     size_t (*linear_transposed_bytes)(const device *dev, int N, int K); /* 0: this device has no use for it */
@@ -86,8 +86,8 @@ struct ops {
 
     /* ---- the same attention over paged keys and values: bit-equal to `attention` on the same tokens.
      * k_pages, v_pages [n_pages, KV_PAGE, Hkv, hd] of one layer. Row t belongs to sequence row_seq[t] and stands at
-     * positions[t]; page p of sequence s is table[s * max_pages + p]. Keys 0..positions[t] must have been written. ----
-     */
+     * positions[t]; page p of sequence s is table[s * max_pages + p]. Keys 0..positions[t] must have been written.
+     * ---- */
     void (*kv_write)(device *dev, const float *k, const float *v, const int32_t *row_seq, const int32_t *positions,
                      const int32_t *table, int max_pages, int T, int Hkv, int hd, float *k_pages, float *v_pages);
     void (*attention_paged)(device *dev, const float *q, const float *k_pages, const float *v_pages,

@@ -7,8 +7,8 @@
  *               memory.state            what buckets and the sampler of rows remember
  *               state.json              step, counts, and size and hash of every file (learner/checkpoint_files.h)
  *
- * It is written into a folder of another name, synced and renamed: a step-N is whole or not there, on a full disk too.
- */
+ * It is written into a folder of another name, synced and renamed: a step-N is whole or not there,
+ * on a full disk too. */
 #pragma once
 
 #include "learner/checkpoint_files.h"

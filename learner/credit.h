@@ -1,11 +1,13 @@
 /* credit - rewards on stretches of an answer (a sentence, a turn), and which tokens they are for.
  *
- *     A_j = (v_j - mean) / (std + eps)          over all stretches of the objective in the group (or the batch, as
- * `mean` and `std` of advantage_config have it; leave-one-out and length: group) to the stretch:  each of its tokens
- * gets A_j            fine-grained rewards (arXiv 2306.01693), credit in its place to the return:   each token gets the
- * sum of A_j of its own stretch and of all behind it process supervision of GRPO (2402.03300, section 4.1.3)
+ *     A_j = (v_j - mean) / (std + eps)   over all stretches of the objective in the group (or the batch, as `mean` and
+ *                                        `std` of advantage_config have it; leave-one-out and length: group)
  *
- *     to the whole answer:  the mean of its stretches is one number, as if the script had returned that
+ *     to the stretch       each of its tokens gets A_j
+ *                          fine-grained rewards (arXiv 2306.01693), credit in its place
+ *     to the return        each token gets the sum of A_j of its own stretch and of all behind it
+ *                          process supervision of GRPO (2402.03300, section 4.1.3)
+ *     to the whole answer  the mean of its stretches is one number, as if the script had returned that
  *
  * A token belongs to the stretch in which its last byte lies; behind the last stretch it gets nothing. What an
  * objective says in stretches is not said once more by its mean: that one is for statistics and constraints. */

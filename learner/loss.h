@@ -17,7 +17,7 @@
  *     KL to a reference, x = log pi - log ref:  k1 = x, k2 = x^2 / 2, k3 = e^-x + x - 1 (Schulman's note);
  *     k3+ has the value of k3 and the gradient of k2, the only one of them that is the KL's. k3 and k3+ are at most 10,
  *     and k3 has no slope beyond (x < -2.6, x > 11): a token that has left the reference that far is no longer pulled
- * back by k3, by the others it is. As verl has it; TRL leaves k3 unclamped, and one token's slope can be -3,000.
+ *     back by k3, by the others it is. As verl has it; TRL leaves k3 unclamped, and one token's slope can be -3,000.
  *
  * Sums over unmasked tokens, denominators over the whole step: `token` / all tokens; `sequence` the episodes' means /
  * all episodes (GRPO as published); `sequence_sum` the episodes' sums / all episodes; `constant` / (episodes x

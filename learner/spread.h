@@ -20,6 +20,6 @@ void spread_begin(spread *s, const bool *has);
 void spread_send(spread *s, int bucket, const float *gradients, int64_t stride);
 /* To be called now and then while it is under way: MPI moves only when it is called. */
 void spread_poll(spread *s);
-/* Waits for what was sent last: this rank's piece of its rows, [rows, piece.count] on the device, until the next call.
- */
+/* Waits for what was sent last: this rank's piece of its rows, [rows, piece.count] on the device,
+ * until the next call. */
 float *spread_receive(spread *s);

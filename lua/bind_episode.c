@@ -10,8 +10,8 @@
 #include "lua/bind.h"
 
 /* A field that the row lacks is nil, as optional fields are; one that is spelled almost like a field of the row is a
- * mistake, which would be a silent 0 for every row. What only has more at its end (answers, answer2) is another field.
- */
+ * mistake, which would be a silent 0 for every row. What only has more at its end (answers,
+ * answer2) is another field. */
 static int missing_field(lua_State *L)
 {
     if (lua_type(L, 2) != LUA_TSTRING) return 0;

@@ -4,16 +4,16 @@
  *     defaults     options and their defaults; the recipe's prompt.options override them
  *     check        function(options, tools), may be left out: raises where a tool's name is a word of the dialect
  *     prompt       function(options, spec) -> { {"instruction", text}, {"shot", text}..., {"question", text} }
- *     observation  function(options, calls) -> { before, between..., after }: what stands around the results of the
- * calls payload      function(options, text) -> text, may be left out: a result as it is written there (as JSON, say)
+ *     observation  function(options, calls) -> { before, between..., after }: what stands around the calls' results
+ *     payload      function(options, text) -> text, may be left out: a result as it is written there (as JSON, say)
  *     parser       function(options, tools) -> feed, finish
  *
  * A parser reads one turn of the policy. feed(chunk) gets what has just been written and answers as soon as the turn is
  * closed, so the engine stops at the closing token: nil | { calls = {...}, rest = n } | { answer = text, rest = n }.
  * rest: how many of the bytes it was fed lie beyond the close (a token may straddle it); they are no part of any turn.
  * finish(n), which may be left out, is asked when the policy stops by itself, by a token of n bytes. A call is
- * { name =, arguments = table or JSON text }, or one that can't be made: { bad = what the policy reads, name =, raw =
- * }.
+ * { name =, arguments = table or JSON text }, or one that can't be made:
+ * { bad = what the policy reads, name =, raw = }.
  *
  * One VM holds a dialect; one thread uses it. */
 #pragma once
@@ -28,8 +28,7 @@
 typedef struct dialect dialect;
 
 /* `name`: "xml", "qwen", "llama3", "react", or the path of a .lua file. options_json, tools_json: JSON text or NULL;
- * tools_json is
- * [{"name", "description", "parameters": JSON Schema}, ...]. */
+ * tools_json is [{"name", "description", "parameters": JSON Schema}, ...]. */
 dialect *dialect_new(const char *name, const char *options_json, const char *tools_json, error *err);
 void dialect_free(dialect *d);
 
@@ -66,8 +65,8 @@ typedef struct dialect_call {
     char *bad;       /* NULL, or why it can't be made, fit to be shown to the policy */
 } dialect_call;
 
-/* What stands for a NUL in texts that policies write, which are strings here: U+001A, "substitute", one byte like it.
- */
+/* What stands for a NUL in texts that policies write, which are strings here: U+001A, "substitute",
+ * one byte like it. */
 enum { NUL_WRITTEN = 0x1a };
 
 typedef enum dialect_event { DIALECT_MORE, DIALECT_CALLS, DIALECT_ANSWER } dialect_event;
@@ -84,8 +83,8 @@ typedef struct dialect_parser dialect_parser; /* one per turn */
 dialect_parser *dialect_parser_new(dialect *d, error *err);
 void dialect_parser_free(dialect_parser *p);
 int dialect_feed(dialect_parser *p, const char *chunk, size_t len, dialect_result *out, error *err);
-/* The policy has stopped, by a token of `stop_bytes` bytes that were fed: MORE, or the answer that its last words are.
- */
+/* The policy has stopped, by a token of `stop_bytes` bytes that were fed: MORE,
+ * or the answer that its last words are. */
 int dialect_finish(dialect_parser *p, size_t stop_bytes, dialect_result *out, error *err);
 
 /* The final answer in a whole response, behind its calls, for those who have no turns: *answer (owned), or NULL. */

@@ -55,8 +55,8 @@ static void push_stand_in(lua_State *L, const char *what)
 }
 
 /* Replaces the table on top by an empty one that reads through to it and refuses writing, and so the tables in it.
- * Nothing leads a script to what is behind: one that could change a library would change it for every row that comes.
- */
+ * Nothing leads a script to what is behind: one that could change a library would change it for
+ * every row that comes. */
 static void seal(lua_State *L, const char *what)
 {
     luaL_checkstack(L, 10, "sealing");
@@ -168,8 +168,8 @@ static int guarded_print(lua_State *L)
     return 0;
 }
 
-/* table's functions run in C: a length or a range that says a billion would keep them there, out of reach of any cap.
- */
+/* table's functions run in C: a length or a range that says a billion would keep them there,
+ * out of reach of any cap. */
 static int guarded_range(lua_State *L)
 {
     static const struct {

@@ -37,8 +37,8 @@ size_t vm_memory(const vm *v);
 
 /* Runs a text chunk (bytecode is refused) and leaves `n_results` values on the stack. Errors name file and line. */
 int vm_run_file(vm *v, const char *path, int n_results, error *err);
-/* The same without running: leaves the chunk on the stack, a function. Each call of it makes new locals and functions.
- */
+/* The same without running: leaves the chunk on the stack, a function.
+ * Each call of it makes new locals and functions. */
 int vm_load_file(vm *v, const char *path, error *err);
 void vm_push_chunk(vm *v, int ref); /* one that was kept, with its globals as at first */
 int vm_run_text(vm *v, const char *text, size_t len, const char *name, int n_results, error *err);
@@ -51,8 +51,8 @@ int vm_call(vm *v, int n_args, int n_results, error *err);
  * return. `arg` is its argument 1, as a light userdata. */
 int vm_protect(vm *v, int (*body)(lua_State *L), void *arg, error *err);
 
-/* The path of the i-th module beside the recipe that was required (from 0); the caller frees. NULL: there are no more.
- */
+/* The path of the i-th module beside the recipe that was required (from 0); the caller frees. NULL:
+ * there are no more. */
 char *vm_required(vm *v, int i);
 
 /* References to values that C keeps (in the registry). */

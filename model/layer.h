@@ -60,8 +60,8 @@ void layer_acts_take(const weights *w, layer_acts *a, float *x, int n, const int
 const float *layer_turns(const weights *w, const int32_t *positions, int T);
 /* norm, q, k, v, the heads' norms, rope. */
 void layer_project(const weights *w, const layer_weights *p, const float *turns, int T, const layer_acts *a);
-/* From att to out [n, D], the next layer's x (it may be a->x itself). out NULL: ends at act, all that backward needs.
- */
+/* From att to out [n, D], the next layer's x (it may be a->x itself). out NULL: ends at act,
+ * all that backward needs. */
 void layer_finish(const weights *w, const layer_weights *p, const layer_acts *a, float *out);
 
 /* Above the last layer: the final norm of n rows. */

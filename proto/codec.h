@@ -47,8 +47,8 @@ void codec_encode(const field *table, const void *record, str *out);
 int codec_decode(const field *table, size_t record_size, const void *data, size_t len, void *record, error *err);
 /* Frees what the fields own and zeroes the record. */
 void codec_reset(const field *table, size_t record_size, void *record);
-/* The check before decoding, alone: exactly one msgpack value, nested at most 16 deep, no count beyond the bytes left.
- */
+/* The check before decoding, alone: exactly one msgpack value, nested at most 16 deep,
+ * no count beyond the bytes left. */
 int codec_validate(const void *data, size_t len, error *err);
 /* The whole number at a path of keys (NULL-terminated) through nested maps, read in place: for bytes that may be
  * refused as a whole. False: there is none, or the bytes before it are malformed. */

@@ -167,8 +167,8 @@ void message_encode(const message *m, str *out)
     codec_encode(ROWS[m->type].body, (const char *)m + body_offset(), out);
 }
 
-/* A stranger's name goes to logs and its role decides what it is asked. An exchange only asks for a HELLO by its own.
- */
+/* A stranger's name goes to logs and its role decides what it is asked.
+ * An exchange only asks for a HELLO by its own. */
 static int check_hello(const hello_body *h, error *err)
 {
     if (strcmp(h->role, "exchange") == 0) return OK;

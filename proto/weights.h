@@ -38,8 +38,8 @@ typedef struct weights_blob {
 weights_subscriber *weights_subscriber_new(void);
 void weights_subscriber_free(weights_subscriber *s);
 /* An announcement came. 1: *blob is ready; 0: *get is to be sent, chunks will follow; negative: an error code. One that
- * is repeated while its chunks are under way asks for the chunk that is missing: that is how a lost one is made up for.
- */
+ * is repeated while its chunks are under way asks for the chunk that is missing:
+ * that is how a lost one is made up for. */
 int weights_on_announcement(weights_subscriber *s, const weights_body *a, weights_blob *blob, weights_get_body *get,
                             error *err);
 /* A chunk came. The same answers; 0 with get->version < 0: nothing to send (a chunk nobody waits for). */

@@ -248,8 +248,8 @@ int64_t script_cpu_ms(int64_t cpu_ms, const task *t, const episode *e)
     return cpu_ms + (int64_t)(longest_text(t, e) / BYTES_PER_MS);
 }
 
-/* The caps grow with the text: a policy that writes much must not reach with that what the author's script never would.
- */
+/* The caps grow with the text: a policy that writes much must not reach with that what the
+ * author's script never would. */
 static vm_limits limits_for(const script *s, const task *t, const episode *e)
 {
     const size_t longest = longest_text(t, e);

@@ -15,6 +15,6 @@ typedef struct group {
 
 group *group_new(uint64_t id, uint64_t prompt_id, int64_t step, uint32_t size);
 void group_free(group *g);
-/* Takes both; keeps the order of samples whatever the order of arrival. ERR_STATE for a sample that is there already.
- */
+/* Takes both; keeps the order of samples whatever the order of arrival.
+ * ERR_STATE for a sample that is there already. */
 int group_add(group *g, episode *e, score *s, error *err);

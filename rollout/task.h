@@ -4,8 +4,7 @@
  * Ids are composed, not counted, so that a resumed run gives every task the id it had:
  *
  *     bit 63     62..32    31..0
- *     eval?      step      index        index = prompt_in_step * G + sample
- */
+ *     eval?      step      index        index = prompt_in_step * G + sample */
 #pragma once
 
 #include <stdbool.h>

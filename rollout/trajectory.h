@@ -4,10 +4,9 @@
  *
  * Tokens are never re-tokenized: the learner trains on exactly these ids.
  *
- *     role      I I I S S S S Q Q Q Q P P P P O O O P P P      I instruction, S shot, Q question, P policy, O
- * observation mask      0 0 0 0 0 0 0 0 0 0 0 1 1 1 1 0 0 0 1 1 1      1 exactly where the policy sampled segments |--
- * version 7 --|- 8 -|   who sampled; cover every masked token, ascending
- */
+ *     role      I I I S S S S Q Q Q Q P P P P O O O P P P    I instruction, S shot, Q question, P policy, O observation
+ *     mask      0 0 0 0 0 0 0 0 0 0 0 1 1 1 1 0 0 0 1 1 1    1 exactly where the policy sampled
+ *     segments                        |-- version 7 --|-8-|  who sampled; cover every masked token, ascending */
 #pragma once
 
 #include <stddef.h>

@@ -9,8 +9,8 @@
  *
  * How long a call may take is judged by what it did: computing and sleeping count, waiting for a processor does not.
  * What a call did to itself is its outcome; what was done to it (a kill, a stop, a zygote that died) is BOX_LOST: see
- * verdict.h. Several calls may run at once. Nothing is left of a call, nor of the box when its owner dies in any way.
- */
+ * verdict.h. Several calls may run at once. Nothing is left of a call,
+ * nor of the box when its owner dies in any way. */
 #pragma once
 
 #include <poll.h>

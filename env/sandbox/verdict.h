@@ -36,6 +36,6 @@ enum { BOX_BEGAN = 1, BOX_TOO_LONG = 2, BOX_STOPPED = 4 };
 
 /* Reads a "D" message. ERR_PARSE for anything else. */
 int box_end_parse(const char *bytes, size_t len, box_end *out, error *err);
-/* `overflowed`: its output was too long, and it was killed for that. *number: a status or signal, where there is one.
- */
+/* `overflowed`: its output was too long, and it was killed for that. *number: a status or signal,
+ * where there is one. */
 box_outcome box_verdict(const box_end *end, bool overflowed, int64_t timeout_ms, int *number);

@@ -11,8 +11,8 @@ typedef struct boxed_config {
     const char *name, *description, *parameters; /* copied */
     box_config box;
     int at_once;
-    /* What the box is asked, of the arguments (which keep to the parameters): owned by the caller; *len: without a NUL.
-     */
+    /* What the box is asked, of the arguments (which keep to the parameters): owned by the caller; *len:
+     * without a NUL. */
     char *(*request)(const json_t *arguments, const tool_context *ctx, size_t *len);
 } boxed_config;
 

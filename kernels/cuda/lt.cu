@@ -1,5 +1,5 @@
-/* cuBLASLt: plans are made once a shape and kept. Row-major y = a b^T is column-major y^T = b a^T: cuBLAS sees b first.
- */
+/* cuBLASLt: plans are made once a shape and kept. Row-major y = a b^T is column-major y^T = b a^T:
+ * cuBLAS sees b first. */
 #include <cublasLt.h>
 
 #include "kernels/cuda/cuda_device.h"

@@ -3,8 +3,8 @@
  *     half fine-tuning (HFT, arXiv 2404.18466): every so many steps another random share of the blocks is frozen
  *     evolving parameter isolation (EPI, arXiv 2604.14010): what matters most to other tasks is frozen
  *         S_k <- b S_k + (1 - b) g^2      of the block, per parameter, after a step on task k
- *         frozen: the blocks with the largest S_j / (mean of its layer), share `protect`, over the tasks j but the
- * current
+ *         frozen: the blocks with the largest S_j / (mean of its layer), share `protect`,
+ *                 over the tasks j but the current
  *
  * The current task of a step is the data group (a row's "group") most of its episodes are of. A frozen block's weights
  * and moments don't move. EPI's published masks are by element; ours are by block, which costs a number a block instead

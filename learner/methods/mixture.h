@@ -10,8 +10,8 @@
  *     mu <- clip(mu + rate (s + (H* - H)), 0.05, 0.95)
  *
  * The paper's meta-gradient to first order, and free of scale, so that the rate means something: s lies in [-1, 1], and
- * is 0 where nobody's answer is better than another. H is the policy's entropy in nats a token, H* what it should have.
- */
+ * is 0 where nobody's answer is better than another. H is the policy's entropy in nats a token,
+ * H* what it should have. */
 #pragma once
 
 #include <stdbool.h>

@@ -26,8 +26,8 @@ typedef struct pivot_state {
 } pivot_state;
 
 /* The weights w [K] of this step, sum 1, and the step's means [K] join the history. Equal weights until there are two
- * steps to draw a line through; a mean that is missing (NaN) is taken for as foretold. Objectives of weight 0 have 0.
- */
+ * steps to draw a line through; a mean that is missing (NaN) is taken for as foretold.
+ * Objectives of weight 0 have 0. */
 void pivot_weights(const pivot_config *config, pivot_state *state, const objective_set *objectives, const double *means,
                    double *w);
 

@@ -4,8 +4,8 @@
  * With C the matrix of cosines and u_i = ||g_i|| w_i that is  (C u)_i = b_i u_i^(-1/alpha),  b_i = ||g_i||^(1/alpha -
  * 1): the stationary point of the strictly convex  1/2 u'Cu - sum b_i phi(u_i),  phi' = u^(-1/alpha). Newton's method,
  * damped so that u stays positive and the function falls, is there in a handful of steps, whatever the gradients'
- * lengths. Where no direction helps everyone there is no solution: w grows until the ridge holds it, and d goes to 0.
- */
+ * lengths. Where no direction helps everyone there is no solution: w grows until the ridge holds it,
+ * and d goes to 0. */
 #include <math.h>
 #include <string.h>
 

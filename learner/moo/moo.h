@@ -11,10 +11,10 @@
  *   all gradients zero      all weights 0
  *   no Gram matrix          ERR_STATE, with the objectives' numbers: NaN, infinite, asymmetric, indefinite
  *   equal gradients         any split of the weight gives the same d; ours is the one the method's rule finds first
- *   opposite gradients      mgda, pcgrad, upgrad, dualproj: d = 0; nash, fairgrad: w is large (the ridge bounds it), d
- * ~ 0
+ *   opposite gradients      mgda, pcgrad, upgrad, dualproj: d = 0; nash, fairgrad: w is large (the ridge bounds it),
+ *                           d ~ 0
  *   lengths far apart       mgda, cagrad, upgrad, dualproj, nash, fairgrad and gradvac work on cosines: what one
- * gradient beside the others is worth doesn't depend on units
+ *                           gradient beside the others is worth doesn't depend on units
  *
  * What float64 products can tell: a sum of gradients that cancels to less than about 2e-7 of its parts has no direction
  * that they know. mgda, upgrad and dualproj say 0 there, weights and all, and keep their promise; a direction of chance
@@ -75,8 +75,8 @@ typedef struct moo_state {
     double phi[MOO_MOST * MOO_MOST]; /* GradVac: running cosine of each ordered pair */
 } moo_state;
 
-/* Whether G [K, K] is the products of some gradients, up to 1e-9 of their lengths; ERR_STATE says what is in the way.
- */
+/* Whether G [K, K] is the products of some gradients, up to 1e-9 of their lengths;
+ * ERR_STATE says what is in the way. */
 int moo_check(const double *G, int K, error *err);
 /* G [K, K] as moo_check wants it, K in [1, MOO_MOST]. `active` [K]: objectives that take part, NULL: all. `order` seeds
  * PCGrad's and GradVac's projections. `state` may be NULL (nothing is remembered). w [K] of the gradients as they are.

@@ -1,5 +1,5 @@
-/* The normalizer and the decoder of a tokenizer.json, and folders that have vocab.json and merges.txt instead of one.
- */
+/* The normalizer and the decoder of a tokenizer.json, and folders that have vocab.json and
+ * merges.txt instead of one. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -62,8 +62,8 @@ static void read_corpus(corpus *c, const char *folder)
     if (c->len) qsort(c->data, c->len, sizeof *c->data, by_name);
 }
 
-/* A few edits of the kinds that break parsers: flipped bits, odd bytes, pieces cut, doubled, or taken from elsewhere.
- */
+/* A few edits of the kinds that break parsers: flipped bits, odd bytes, pieces cut, doubled,
+ * or taken from elsewhere. */
 static size_t mutate(uint8_t *data, size_t len, size_t capacity, const corpus *c, test_random *rnd)
 {
     static const uint8_t odd[] = { 0, 1, 0x7f, 0x80, 0xff, '"', '\\', '{', '[', '<', '\n', 0xc1, 0xdf, 0xd9 };

@@ -1,5 +1,5 @@
-/* fuzz_config - any bytes are a config.json or an error with a sentence; what is accepted has shapes a table can hold.
- */
+/* fuzz_config - any bytes are a config.json or an error with a sentence;
+ * what is accepted has shapes a table can hold. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

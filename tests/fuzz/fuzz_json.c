@@ -1,5 +1,5 @@
-/* fuzz_json - any bytes are a JSON value or an error with a sentence; what was parsed can be written and parsed again.
- */
+/* fuzz_json - any bytes are a JSON value or an error with a sentence;
+ * what was parsed can be written and parsed again. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -11,7 +11,7 @@ import re
 import sys
 
 FILE_LINES, FUNCTION_LINES = 800, 80
-ENDINGS = (".c", ".h", ".cu", ".def", ".lua", ".py", ".sh", ".cmake")
+ENDINGS = (".c", ".h", ".cu", ".cuh", ".cpp", ".def", ".lua", ".py", ".sh", ".cmake")
 SKIPPED = {"build", "runs", ".git", ".cache", "corpus", "golden", "__pycache__"}
 
 
@@ -58,7 +58,7 @@ def main(root, allow_list):
         n += 1
         lines = open(os.path.join(root, path), encoding="utf-8", errors="replace").read().splitlines()
         found = [(path, len(lines), FILE_LINES)]
-        if path.endswith((".c", ".h", ".cu")):
+        if path.endswith((".c", ".h", ".cu", ".cuh", ".cpp")):
             found += [(f"{path} {name}", length, FUNCTION_LINES) for name, length in functions(lines)]
         for what, length, limit in found:
             if length > limit and what in allowed:

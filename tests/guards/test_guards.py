@@ -46,6 +46,9 @@ class Guards(unittest.TestCase):
             f.flush()
             return run(sys.executable, SIZES, self.root, f.name)
 
+    def layout(self):
+        return run(sys.executable, os.path.join(SOURCE, "tests/guards/layout.py"), self.root)
+
     def test_a_room_may_include_itself_and_the_rooms_below(self):
         write(self.root, "proto/a.c", '#include "proto/a.h"\n#include "base/error.h"\n#include <zmq.h>\n')
         good, said = self.floors("proto", "base;rollout")
@@ -88,6 +91,27 @@ class Guards(unittest.TestCase):
         self.assertIn("base/long.c too_long: 81 lines", said)
         write(self.root, "base/long.c", "int x;\n" * 801)
         self.assertIn("base/long.c: 801 lines", self.sizes()[1])
+
+    def test_a_comment_ends_behind_its_last_word(self):
+        write(self.root, "base/a.h", "/* One word\n * and another. */\nstruct a {\n    bool on; /* or off */\n};\n")
+        good, said = self.layout()
+        self.assertTrue(good, said)
+        for path in ("base/b.h", "kernels/cuda/b.cuh", "kernels/cuda/emulation/b.cpp", "base/b.def"):
+            write(self.root, path, "/* One word\n * and another.\n */\n")
+            good, said = self.layout()
+            self.assertFalse(good, path)
+            self.assertIn(path + ":3", said)
+            os.remove(os.path.join(self.root, path))
+
+    def test_a_declarator_stands_beside_its_type(self):
+        for cut in ("    bool\n        on; /* a long comment */\n", "    const char *\n        name;\n",
+                    "    picked_row\n        *ahead; /* rows */\n", "    static const int\n        n = 3;\n"):
+            write(self.root, "base/b.h", "struct b {\n" + cut + "};\n")
+            self.assertFalse(self.layout()[0], cut)
+        write(self.root, "base/b.h", "#define X \\\n    a \\\n    b\nint f(int a,\n      int b)\n{\n    if (a)\n"
+              "        return b;\n    else\n        b++;\n}\n")
+        good, said = self.layout()
+        self.assertTrue(good, said)
 
     def test_an_allowance_needs_a_reason_and_a_need(self):
         write(self.root, "base/long.c", "int x;\n" * 801)

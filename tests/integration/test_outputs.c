@@ -1,5 +1,5 @@
-/* Where results go: what could not be written is a failure with its reason, and nothing of the user's is written over.
- */
+/* Where results go: what could not be written is a failure with its reason,
+ * and nothing of the user's is written over. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* The promises of a whole run, kept by real processes: the same bytes whoever played, and whoever was killed meanwhile.
- */
+/* The promises of a whole run, kept by real processes: the same bytes whoever played,
+ * and whoever was killed meanwhile. */
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -157,8 +157,8 @@ static void so_is_a_stopped_learner(void **state)
                                  "has been stopped for 1") /* 15 s, or a little more */;
 }
 
-/* A step that needs more than there is: the sentence with need, use and key, a checkpoint, and all goes on with more.
- */
+/* A step that needs more than there is: the sentence with need, use and key, a checkpoint,
+ * and all goes on with more. */
 static void a_learner_without_memory_saves_and_says_what_it_needs(void **state)
 {
     (void)state;
@@ -246,8 +246,7 @@ static void killed_and_resumed_is_the_same(int64_t after, const char *const *key
 }
 
 /* Steps that are begun when the run dies keep the rows that they were begun with, whatever was learned of rows since:
- * few rows, so that it matters.
- */
+ * few rows, so that it matters. */
 static void so_is_one_that_lags_and_samples(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* Each verb once as a newcomer types it, and the mistakes they make first: every one ends with a sentence that helps.
- */
+/* Each verb once as a newcomer types it, and the mistakes they make first:
+ * every one ends with a sentence that helps. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

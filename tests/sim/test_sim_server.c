@@ -3,8 +3,8 @@
  * two acks; transactions can't be begun, filled or committed. An ack is only ever sent of what another connection to
  * the database can read.
  *
- * The wire is fakes.c; the faults of the database are put in by the linker (--wrap), so nothing in the program knows.
- */
+ * The wire is fakes.c; the faults of the database are put in by the linker (--wrap),
+ * so nothing in the program knows. */
 #include <inttypes.h>
 #include <sqlite3.h>
 #include <stdio.h>

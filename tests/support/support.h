@@ -22,8 +22,8 @@ double test_random_unit(test_random *rnd);                /* [0, 1) */
 float test_random_normal(test_random *rnd);               /* standard normal, for tensors */
 void test_random_bytes(test_random *rnd, void *out, size_t len);
 
-/* A fresh folder under TMPDIR (or /tmp); the caller hands the path back to test_folder_remove. Fails the test on error.
- */
+/* A fresh folder under TMPDIR (or /tmp); the caller hands the path back to test_folder_remove.
+ * Fails the test on error. */
 char *test_folder_new(void);
 void test_folder_remove(char *folder); /* removes it with all that is in it, and frees the path; NULL is allowed */
 

@@ -230,8 +230,8 @@ static void a_zygote_that_is_gone_or_frozen_is_replaced(void **state)
     box_free(b);
 }
 
-/* A process that holds a box with a call under way and ends by `number`. Its descendants must all be gone soon after.
- */
+/* A process that holds a box with a call under way and ends by `number`.
+ * Its descendants must all be gone soon after. */
 static void nothing_is_left_when_the_owner_is_killed(void **state)
 {
     (void)state;

@@ -79,8 +79,8 @@ static void every_instruction_set_computes_the_same(void **state)
     forget(&base);
 }
 
-/* Wherever there is FMA, fp32 has the same bits; and bf16 has AMX's bits everywhere but in avx512_bf16's dot product.
- */
+/* Wherever there is FMA, fp32 has the same bits; and bf16 has AMX's bits everywhere but
+ * in avx512_bf16's dot product. */
 static void an_actor_and_a_learner_on_other_processors_agree_to_the_bit(void **state)
 {
     (void)state;

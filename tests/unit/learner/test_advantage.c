@@ -145,8 +145,7 @@ static void groups_without_signal_can_leave_the_denominators(void **state)
 }
 
 /* The published fixtures: DAPO's penalty with L_max 20480 and cushion 4096, Kimi's lambda for right, right, wrong,
- * wrong.
- */
+ * wrong. */
 static void length_counts_as_published(void **state)
 {
     (void)state;

@@ -2,8 +2,8 @@
  *
  * Why the gate is on by default: a bandit of two choices (21 arms each), one reward a choice, the second ten times as
  * large. Nothing conflicts: each reward depends on its own bucket of logits and is noise in the other. Steps of plain
- * gradient descent until the small reward's arm has probability 0.9, through the learner's own advantages and buckets.
- */
+ * gradient descent until the small reward's arm has probability 0.9, through the learner's
+ * own advantages and buckets. */
 #include <stdlib.h>
 
 #include "learner/advantage.h"

@@ -303,8 +303,8 @@ static void an_inactive_objective_is_left_out(void **state)
 
 /* ---- what bucketing does to common descent ---- */
 
-/* d = the least-norm point of each bucket, end to end: still <g_i, d> >= ||d||^2, and never longer than the global one.
- */
+/* d = the least-norm point of each bucket, end to end: still <g_i, d> >= ||d||^2,
+ * and never longer than the global one. */
 static void common_descent_survives_bucketing_and_never_lengthens_the_step(void **state)
 {
     (void)state;

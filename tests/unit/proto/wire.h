@@ -1,5 +1,5 @@
-/* wire - an exchange and a worker in one thread, each with its loop, and raw sockets that say what no endpoint would.
- */
+/* wire - an exchange and a worker in one thread, each with its loop, and raw sockets that say
+ * what no endpoint would. */
 #pragma once
 
 #include <stdio.h>

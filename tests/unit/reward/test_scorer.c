@@ -197,8 +197,8 @@ static void what_can_not_be_stopped_costs_one_score_and_a_process(void **state)
     close_desk(&d);
 }
 
-/* A stopped process uses no CPU time: whoever stopped it, the script is not to blame and the episode keeps its score.
- */
+/* A stopped process uses no CPU time: whoever stopped it, the script is not to blame and the
+ * episode keeps its score. */
 static void a_host_that_is_stopped_is_replaced_and_asked_again(void **state)
 {
     (void)state;

@@ -99,8 +99,8 @@ static void a_text_in_doubt_of_its_normal_form_is_named(void **state)
     }
 }
 
-/* Whatever is cut off is shown later: a stream never shows half a character, and never waits for one that can't come.
- */
+/* Whatever is cut off is shown later: a stream never shows half a character,
+ * and never waits for one that can't come. */
 static void a_stream_shows_whole_characters_as_soon_as_it_can(void **state)
 {
     (void)state;

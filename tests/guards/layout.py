@@ -1,0 +1,48 @@
+"""guards.layout: what a formatter has broken, or would break next.
+
+    python3 layout.py SOURCE-FOLDER
+
+  - a line with nothing but the end of a comment: the text before it was one word too long. The end stands behind the
+    last word.
+  - a declarator cut from its type (`bool` alone on a line, `by_token;` on the next), which clang-format does to make
+    room for a long comment beside it. The comment goes above.
+"""
+import os
+import re
+import sys
+
+from sizes import sources
+
+C_FILES = (".c", ".h", ".cu", ".cuh", ".cpp", ".def")
+
+# A type's words alone on a line, and a name behind a star, a comma or a semicolon on the next.
+TYPE_ALONE = re.compile(r"\s+(?!(?:else|do|return)\b)[A-Za-z_]\w*(?: \w+)*(?: \*+)?")
+DECLARATOR = re.compile(r"\s+\**\w+(?:\[[^\]]*\])?(?: = [^;]*)?[;,]")
+
+
+def faults(lines):
+    """(line number, what is wrong) of each fault."""
+    for i, line in enumerate(lines):
+        if line.strip() == "*/":
+            yield i + 1, "the end of a comment alone on its line: it belongs behind the last word"
+
+        following = lines[i + 1] if i + 1 < len(lines) else ""
+        if TYPE_ALONE.fullmatch(line) and DECLARATOR.match(following):
+            yield i + 1, "a declarator cut from its type: put the comment above the declaration"
+
+
+def main(root):
+    bad, n = [], 0
+    for path in sources(root):
+        if not path.endswith(C_FILES):
+            continue
+        n += 1
+        lines = open(os.path.join(root, path), encoding="utf-8", errors="replace").read().splitlines()
+        bad += [f"{path}:{number}: {what}" for number, what in faults(lines)]
+
+    print("\n".join(bad) if bad else f"{n} files are laid out whole")
+    return 1 if bad or n == 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
