@@ -3,68 +3,95 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/frame.h"
 #include "base/str.h"
+#include "base/vec.h"
 #include "proto/messages.h"
 
-typedef enum word { WORD_STEP, WORD_SAVE, WORD_END } word;
-
-typedef struct order {
-    uint64_t word, bytes; /* of the step that follows */
-} order;
+/* The type of the frame that is broadcast. */
+typedef enum order { ORDER_STEP = 1, ORDER_SAVE, ORDER_END } order;
 
 static bool alone(const comm *c) { return !c || c->size == 1; }
 
-/* ---- steps as bytes: numbers and records, each record with its length before it ---- */
+/* ---- orders: a frame's head to everybody, then its payload ---- */
 
-static void add_number(str *out, uint64_t n) { str_add(out, (const char *)&n, sizeof n); }
-
-static void add_group(str *out, const group *g)
+static void give_order(comm *c, order o, const str *payload)
 {
-    str record = { 0 };
-    add_number(out, g->id), add_number(out, g->prompt_id), add_number(out, (uint64_t)g->step);
-    add_number(out, g->size), add_number(out, g->n);
-    for (uint32_t i = 0; i < g->n; i++)
-        for (int what = 0; what < 2; what++) {
-            str_clear(&record);
-            if (what == 0)
-                episode_encode(g->episodes[i], &record);
-            else
-                score_encode(g->scores[i], &record);
-            add_number(out, record.len);
-            str_add(out, record.data, record.len);
-        }
-    str_free(&record);
+    frame_out f;
+    if (alone(c)) return;
+    frame_out_begin(&f, (uint8_t)o, payload ? payload->data : NULL, payload ? payload->len : 0);
+    comm_broadcast(c, f.head, sizeof f.head);
+    if (payload) comm_broadcast(c, payload->data, payload->len);
 }
 
-typedef struct reader {
-    const char *at;
-} reader;
-
-static uint64_t number(reader *r)
+/* Waits for the next. The caller frees *payload. */
+static order take_order(comm *c, str_view *payload)
 {
-    uint64_t n;
-    memcpy(&n, r->at, sizeof n);
-    r->at += sizeof n;
-    return n;
+    unsigned char head[FRAME_HEAD];
+    comm_broadcast(c, head, sizeof head);
+    const size_t len = (size_t)frame_length(head);
+    char *data = xmalloc(len + 1);
+    if (len > 0) comm_broadcast(c, data, len);
+    *payload = (str_view){ data, len };
+    return (order)frame_type(head);
 }
 
-/* What the first rank wrote with the same build: there is nothing foreign in it. */
-static group *read_group(reader *r, error *err)
+/* ---- a step: GROUP, its EPISODEs and SCOREs in turn, GROUP, ... ---- */
+
+static void append(str *out, const message *m)
 {
-    const uint64_t id = number(r), prompt_id = number(r), step = number(r), size = number(r), n = number(r);
-    group *g = group_new(id, prompt_id, (int64_t)step, (uint32_t)size);
-    for (uint64_t i = 0; i < n; i++) {
-        const uint64_t episode_bytes = number(r);
-        episode *e = episode_decode(r->at, episode_bytes, err);
-        r->at += episode_bytes;
-        const uint64_t score_bytes = number(r);
-        score *s = e ? score_decode(r->at, score_bytes, err) : NULL;
-        r->at += score_bytes;
-        if (s && group_add(g, e, s, err) == OK) continue;
-        if (!s) episode_free(e);
-        group_free(g);
-        return NULL;
+    str body = { 0 };
+    message_encode(m, &body);
+    frame_append(out, body.data, body.len);
+    str_free(&body);
+}
+
+static void append_group(str *out, const group *g)
+{
+    append(out, &(message){ .type = MSG_GROUP, .group = { g->id, g->prompt_id, g->step, g->size, g->n } });
+    for (uint32_t i = 0; i < g->n; i++) {
+        append(out, &(message){ .type = MSG_EPISODE, .episode = { g->episodes[i] } });
+        append(out, &(message){ .type = MSG_SCORE, .score = { g->scores[i] } });
     }
+}
+
+/* The next message, which is to be of `type`. */
+static int next(str_view *rest, message_type type, message *m, error *err)
+{
+    str_view body;
+    if (frame_next(rest, &body) != OK)
+        return error_set(err, ERR_PARSE, "a step from learner 1 ends early: expected %s", message_name(type));
+    if (message_decode(m, body.data, body.len, err) != OK) return error_within(err, "a step from learner 1");
+    if (m->type == type) return OK;
+    error_set(err, ERR_PARSE, "a step from learner 1: expected %s, found %s", message_name(type),
+              message_name(m->type));
+    message_reset(m);
+    return ERR_PARSE;
+}
+
+static int read_member(str_view *rest, group *g, error *err)
+{
+    message of_episode = { 0 }, of_score = { 0 };
+    int rc = next(rest, MSG_EPISODE, &of_episode, err);
+    if (rc == OK) rc = next(rest, MSG_SCORE, &of_score, err);
+    if (rc == OK) rc = group_add(g, of_episode.episode.episode, of_score.score.score, err);
+    if (rc == OK) return OK;
+
+    message_reset(&of_episode);
+    message_reset(&of_score);
+    return rc;
+}
+
+static group *read_group(str_view *rest, error *err)
+{
+    message m = { 0 };
+    if (next(rest, MSG_GROUP, &m, err) != OK) return NULL;
+    group *g = group_new(m.group.id, m.group.prompt_id, m.group.step, m.group.size);
+    for (uint32_t i = 0; i < m.group.n; i++)
+        if (read_member(rest, g, err) != OK) {
+            group_free(g);
+            return NULL;
+        }
     return g;
 }
 
@@ -72,41 +99,34 @@ static group *read_group(reader *r, error *err)
 
 void ranks_step(comm *c, const step_batch *b)
 {
+    str frames = { 0 };
     if (alone(c)) return;
-    str bytes = { 0 };
-    add_number(&bytes, b->n);
-    for (uint32_t i = 0; i < b->n; i++) add_group(&bytes, b->groups[i]);
-    comm_broadcast(c, &(order){ WORD_STEP, bytes.len }, sizeof(order));
-    comm_broadcast(c, bytes.data, bytes.len);
-    str_free(&bytes);
+    for (uint32_t i = 0; i < b->n; i++) append_group(&frames, b->groups[i]);
+    give_order(c, ORDER_STEP, &frames);
+    str_free(&frames);
 }
 
-void ranks_save(comm *c)
-{
-    if (!alone(c)) comm_broadcast(c, &(order){ WORD_SAVE, 0 }, sizeof(order));
-}
-
-void ranks_end(comm *c)
-{
-    if (!alone(c)) comm_broadcast(c, &(order){ WORD_END, 0 }, sizeof(order));
-}
+void ranks_save(comm *c) { give_order(c, ORDER_SAVE, NULL); }
+void ranks_end(comm *c) { give_order(c, ORDER_END, NULL); }
 
 /* ---- the others ---- */
 
-static int train_step(comm *c, trainer *t, metrics *m, size_t bytes, error *err)
+static int train_step(trainer *t, metrics *m, str_view frames, error *err)
 {
-    char *data = xmalloc(bytes + 1);
-    comm_broadcast(c, data, bytes);
-    reader r = { data };
-    const uint32_t n = (uint32_t)number(&r);
-    group **groups = xcalloc((size_t)n + 1, sizeof *groups);
-    uint32_t read = 0;
-    while (read < n && (groups[read] = read_group(&r, err))) read++;
+    vec(group *) groups = { 0 };
+    int rc = OK;
+    while (rc == OK && frames.len > 0) {
+        group *g = read_group(&frames, err);
+        if (g)
+            vec_push(&groups, g);
+        else
+            rc = ERR_PARSE;
+    }
+
     metrics_clear(m);
-    const int rc = read == n ? trainer_step(t, (const group *const *)groups, (int)n, m, err) : err->code;
-    for (uint32_t i = 0; i < read; i++) group_free(groups[i]);
-    free(groups);
-    free(data);
+    if (rc == OK) rc = trainer_step(t, (const group *const *)groups.data, (int)groups.len, m, err);
+    for (size_t i = 0; i < groups.len; i++) group_free(groups.data[i]);
+    vec_free(&groups);
     return rc;
 }
 
@@ -121,15 +141,17 @@ static void give_moments(trainer *t, const weights *w)
 int ranks_follow(comm *c, trainer *t, const weights *w, error *err)
 {
     metrics *m = metrics_new();
-    order o = { 0 };
+    order o;
     int rc = OK;
     do {
-        comm_broadcast(c, &o, sizeof o);
-        if (o.word == WORD_STEP) rc = train_step(c, t, m, o.bytes, err);
-        if (o.word == WORD_SAVE) give_moments(t, w);
+        str_view payload;
+        o = take_order(c, &payload);
+        if (o == ORDER_STEP) rc = train_step(t, m, payload, err);
+        if (o == ORDER_SAVE) give_moments(t, w);
+        free((char *)(uintptr_t)payload.data);
         /* What is wrong with the step is wrong on all ranks, and the first one tells;
          * anything else ends this process. */
-    } while (o.word != WORD_END && (rc == OK || rc == ERR_STATE));
+    } while (o != ORDER_END && (rc == OK || rc == ERR_STATE));
     metrics_free(m);
     return rc == ERR_STATE ? OK : rc;
 }

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,15 +16,19 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/frame.h"
 #include "base/str.h"
 #include "learner/comm.h"
+
+/* The type of a frame is the operation that its numbers are of. */
+typedef enum operation { MEET = 1, GATHER, GATHER_PIECES, EXCHANGE, BROADCAST } operation;
 
 /* What is still to go to a peer, and to come from it. */
 typedef struct lane {
     int fd; /* -1: the rank itself */
-    const char *out;
-    char *in;
-    size_t out_left, in_left;
+    bool sends, receives;
+    frame_out out;
+    frame_in in;
 } lane;
 
 typedef struct local {
@@ -40,26 +45,26 @@ static void gone(int rank)
     _exit(RANK_AGAIN);
 }
 
-static bool would_block(void) { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
-
-static void send_some(lane *l, int rank)
+/* Two ranks that are not in the same operation have lost each other: what comes is not what is waited for. */
+static void foreign(int rank, const lane *l)
 {
-    while (l->out_left > 0) {
-        const ssize_t n = send(l->fd, l->out, l->out_left, MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (n < 0 && would_block()) return;
-        if (n <= 0) gone(rank);
-        l->out += n, l->out_left -= (size_t)n;
-    }
+    fprintf(stderr,
+            "error learner: learner %d sent operation %d with %" PRIu64 " bytes, expected %d with %" PRIu64
+            ": it is not in the same step\n",
+            rank + 1, frame_type(l->in.head), frame_length(l->in.head), frame_type(l->in.expected),
+            frame_length(l->in.expected));
+    fflush(NULL);
+    _exit(RANK_AGAIN);
 }
 
-static void receive_some(lane *l, int rank)
+static void move_lane(lane *l, int rank)
 {
-    while (l->in_left > 0) {
-        const ssize_t n = recv(l->fd, l->in, l->in_left, MSG_DONTWAIT);
-        if (n < 0 && would_block()) return;
-        if (n <= 0) gone(rank);
-        l->in += n, l->in_left -= (size_t)n;
-    }
+    const frame_state out = l->sends ? frame_out_move(&l->out, l->fd) : FRAME_DONE;
+    const frame_state in = l->receives ? frame_in_move(&l->in, l->fd) : FRAME_DONE;
+    if (out == FRAME_GONE || in == FRAME_GONE) gone(rank);
+    if (in == FRAME_FOREIGN) foreign(rank, l);
+    l->sends = out == FRAME_WAITS;
+    l->receives = in == FRAME_WAITS;
 }
 
 /* Until all lanes are empty, or nothing moves. True: they are empty. */
@@ -71,9 +76,8 @@ static bool move(local *c, bool wait)
         over = true;
         for (int r = 0; r < c->size; r++) {
             lane *l = &c->lanes[r];
-            send_some(l, r);
-            receive_some(l, r);
-            const int events = (l->out_left > 0 ? POLLOUT : 0) | (l->in_left > 0 ? POLLIN : 0);
+            move_lane(l, r);
+            const int events = (l->sends ? POLLOUT : 0) | (l->receives ? POLLIN : 0);
             fds[r] = (struct pollfd){ .fd = events ? l->fd : -1, .events = (short)events };
             over &= !events;
         }
@@ -82,13 +86,20 @@ static bool move(local *c, bool wait)
     return over;
 }
 
-static void set_lane(local *c, int r, const void *out, size_t out_bytes, void *in, size_t in_bytes)
+/* 0 bytes: nothing goes, or comes, that way. */
+static void set_lane(local *c, int r, operation o, const void *out, size_t out_bytes, void *in, size_t in_bytes)
 {
-    assert(c->lanes[r].out_left == 0 && c->lanes[r].in_left == 0); /* one thing at a time */
-    if (r != c->rank)
-        c->lanes[r] = (lane){ c->lanes[r].fd, out, in, out_bytes, in_bytes };
-    else if (in_bytes > 0 && in != out)
-        memcpy(in, out, in_bytes);
+    lane *l = &c->lanes[r];
+    assert(!l->sends && !l->receives); /* one thing at a time */
+    if (r == c->rank) {
+        if (in_bytes > 0 && in != out) memcpy(in, out, in_bytes);
+        return;
+    }
+
+    l->sends = out_bytes > 0;
+    l->receives = in_bytes > 0;
+    frame_out_begin(&l->out, (uint8_t)o, out, out_bytes);
+    frame_in_begin(&l->in, (uint8_t)o, in, in_bytes);
 }
 
 /* ---- the table ---- */
@@ -96,7 +107,7 @@ static void set_lane(local *c, int r, const void *out, size_t out_bytes, void *i
 static void local_gather(void *ctx, const void *mine, size_t bytes, void *all)
 {
     local *c = ctx;
-    for (int r = 0; r < c->size; r++) set_lane(c, r, mine, bytes, (char *)all + (size_t)r * bytes, bytes);
+    for (int r = 0; r < c->size; r++) set_lane(c, r, GATHER, mine, bytes, (char *)all + (size_t)r * bytes, bytes);
     move(c, true);
 }
 
@@ -105,7 +116,7 @@ static void local_gather_pieces(void *ctx, float *whole, const int64_t *begins)
     local *c = ctx;
     const size_t own = sizeof *whole * (size_t)(begins[c->rank + 1] - begins[c->rank]);
     for (int r = 0; r < c->size; r++)
-        set_lane(c, r, whole + begins[c->rank], own, whole + begins[r],
+        set_lane(c, r, GATHER_PIECES, whole + begins[c->rank], own, whole + begins[r],
                  sizeof *whole * (size_t)(begins[r + 1] - begins[r]));
     move(c, true);
 }
@@ -114,7 +125,7 @@ static void local_broadcast(void *ctx, void *bytes, size_t n)
 {
     local *c = ctx;
     for (int r = 0; r < c->size; r++)
-        set_lane(c, r, bytes, c->rank == 0 ? n : 0, bytes, c->rank != 0 && r == 0 ? n : 0);
+        set_lane(c, r, BROADCAST, bytes, c->rank == 0 ? n : 0, bytes, c->rank != 0 && r == 0 ? n : 0);
     move(c, true);
 }
 
@@ -124,14 +135,18 @@ static void *local_exchange(void *ctx, const comm_exchange *x)
     const float *out = x->out;
     float *in = x->in;
     for (int r = 0; r < c->size; r++) {
-        set_lane(c, r, out, sizeof *out * (size_t)x->n_out[r], in, sizeof *in * (size_t)x->n_in[r]);
+        set_lane(c, r, EXCHANGE, out, sizeof *out * (size_t)x->n_out[r], in, sizeof *in * (size_t)x->n_in[r]);
         out += x->n_out[r], in += x->n_in[r];
     }
     move(c, false);
     return c;
 }
 
-static bool local_exchanged(void *ctx, void *pending, bool wait) { return (void)pending, move(ctx, wait); }
+static bool local_exchanged(void *ctx, void *pending, bool wait)
+{
+    (void)pending;
+    return move(ctx, wait);
+}
 
 static void local_close(void *ctx)
 {
@@ -205,6 +220,26 @@ static int connect_to(const meeting *m, const struct sockaddr_un *a)
     return why == ENOENT || why == ECONNREFUSED ? -1 : -2;
 }
 
+/* Who I am: MEET and a number. */
+static int say_rank(const meeting *m, int fd, int own)
+{
+    char body[1 + sizeof own] = { MEET };
+    memcpy(body + 1, &own, sizeof own);
+    return frame_send(fd, body, sizeof body, m->deadline_ms);
+}
+
+/* -1: it says something else, or nothing. */
+static int hear_rank(const meeting *m, int fd)
+{
+    char *body = NULL;
+    size_t len = 0;
+    int who = -1;
+    if (frame_receive(fd, 1 + sizeof who, &body, &len, m->deadline_ms) != OK) return -1;
+    if (len == 1 + sizeof who && body[0] == MEET) memcpy(&who, body + 1, sizeof who);
+    free(body);
+    return who;
+}
+
 /* A descriptor to a lower rank, which may not be there yet: every new name in the folder is a reason to look again. */
 static int reach(const meeting *m, int rank, int own)
 {
@@ -223,20 +258,23 @@ static int reach(const meeting *m, int rank, int own)
         }
     close(watch);
     if (fd == -1) late(m, rank);
-    if (fd >= 0 && send(fd, &own, sizeof own, MSG_NOSIGNAL) != sizeof own) gone(rank);
-    return fd >= 0 ? fd : -1;
+    if (fd < 0) return -1;
+    if (say_rank(m, fd, own) != OK) gone(rank);
+    return fd;
 }
 
 /* Takes the next of the higher ranks in. */
 static int let_in(const meeting *m, local *c, int listening)
 {
     if (!readable(m, listening)) return late(m, -1);
-    int who = -1;
     const int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
-    const bool said = fd >= 0 && readable(m, fd) && recv(fd, &who, sizeof who, 0) == sizeof who;
-    if (said && who > c->rank && who < c->size && c->lanes[who].fd < 0) return c->lanes[who].fd = fd, OK;
+    const int who = fd >= 0 && readable(m, fd) ? hear_rank(m, fd) : -1;
+    if (who > c->rank && who < c->size && c->lanes[who].fd < 0) {
+        c->lanes[who].fd = fd;
+        return OK;
+    }
     if (fd >= 0) close(fd);
-    return error_set(m->err, ERR_PEER, "%s: somebody came who is no learner of this run, or is there twice", m->folder);
+    return error_set(m->err, ERR_PEER, "%s: unexpected or duplicate learner (another run in this folder?)", m->folder);
 }
 
 static int meet(const meeting *m, local *c)

@@ -73,6 +73,11 @@ typedef struct weights_chunk_body {
     void *data;
     size_t len;
 } weights_chunk_body;
+typedef struct group_body {
+    uint64_t id, prompt_id;
+    int64_t step;
+    uint32_t size, n;
+} group_body;
 typedef struct bye_body {
     char reason[256];
 } bye_body;
@@ -92,12 +97,13 @@ typedef struct message {
         weights_body weights;
         weights_get_body weights_get;
         weights_chunk_body weights_chunk;
+        group_body group;
         bye_body bye;
     };
 } message;
 
-/* Who sends messages of a type: nobody else is heard. */
-enum { BY_ACTOR = 1, BY_REWARD = 2, BY_EXCHANGE = 4, BY_ANYBODY = BY_ACTOR | BY_REWARD | BY_EXCHANGE };
+/* Who sends messages of a type: nobody else is heard. BY_LEARNER: to other learners alone, never to an endpoint. */
+enum { BY_ACTOR = 1, BY_REWARD = 2, BY_EXCHANGE = 4, BY_LEARNER = 8, BY_ANYBODY = BY_ACTOR | BY_REWARD | BY_EXCHANGE };
 
 const char *message_name(message_type type);
 unsigned message_senders(message_type type); /* of BY_... */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/frame.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "proto/codec.h"
@@ -27,7 +28,6 @@ enum {
     PATIENCE_MS = 12000, /* on the wall, and the call's own time: then the machine is to blame */
     STOPPED_MS = 1000,   /* a process that was stopped for so long is replaced */
     WRITE_MS = 5000,
-    LONG_WAIT_MS = 3600000,
     ROWS_PER_STATE = 10000, /* of a script that keeps state: then it begins anew */
     MORE_MEMORY_MB = 2048,  /* what the largest row takes outside of the VM, and in it, beyond its cap */
 };
@@ -46,49 +46,30 @@ struct scorer {
     void *tick_ctx;
 };
 
-/* ---- frames: four bytes of length, then a message ---- */
+/* ---- what passes between the two ---- */
 
-/* Moves `len` bytes before the deadline. 1: done; 0: the deadline passed; -1: the other end is gone. */
-static int move(int fd, void *data, size_t len, bool writing, int64_t deadline_ms)
+/* 1: done; 0: the deadline passed; -1: the other end is gone, or speaks another language. */
+static int passed(int rc)
 {
-    for (char *p = data; len > 0;) {
-        struct pollfd pf = { .fd = fd, .events = writing ? POLLOUT : POLLIN };
-        const int64_t left = deadline_ms - clock_ms();
-        const int ready = poll(&pf, 1, left <= 0 ? 0 : left < LONG_WAIT_MS ? (int)left : LONG_WAIT_MS);
-        if (ready == 0 && left <= LONG_WAIT_MS) return 0;
-        if (ready == 0) continue;
-        const ssize_t n = ready < 0 ? -1
-                          : writing ? send(fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT)
-                                    : recv(fd, p, len, MSG_DONTWAIT);
-        if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-        if (n <= 0) return -1;
-        p += n;
-        len -= (size_t)n;
-    }
-    return 1;
+    if (rc == OK) return 1;
+    return rc == ERR_TIMEOUT ? 0 : -1;
 }
 
-static int send_frame(int fd, const message *m, str *bytes, int64_t deadline_ms)
+static int send_message(int fd, const message *m, str *bytes, int64_t deadline_ms)
 {
     str_clear(bytes);
-    str_add(bytes, "\0\0\0\0", 4);
     message_encode(m, bytes);
-    const uint32_t len = (uint32_t)(bytes->len - 4);
-    memcpy(bytes->data, &len, sizeof len);
-    return move(fd, bytes->data, bytes->len, true, deadline_ms);
+    return passed(frame_send(fd, bytes->data, bytes->len, deadline_ms));
 }
 
-static int receive_frame(int fd, message *m, int64_t deadline_ms)
+static int receive_message(int fd, message *m, int64_t deadline_ms)
 {
-    uint32_t len = 0;
-    int rc = move(fd, &len, sizeof len, false, deadline_ms);
-    if (rc != 1) return rc;
-    if (len > MAX_MESSAGE_BYTES) return -1;
-    char *data = xmalloc(len + 1);
-    rc = move(fd, data, len, false, deadline_ms);
-    if (rc == 1 && message_decode(m, data, len, NULL) != OK) rc = -1;
+    char *data = NULL;
+    size_t len = 0;
+    int rc = frame_receive(fd, MAX_MESSAGE_BYTES, &data, &len, deadline_ms);
+    if (rc == OK) rc = message_decode(m, data, len, NULL);
     free(data);
-    return rc;
+    return passed(rc);
 }
 
 /* ---- the host ---- */
@@ -131,7 +112,7 @@ int reward_host_main(const scorer_config *config, int fd)
     trusted.fixed_order = true; /* who started this process has seen to it */
     script *s = script_new(&trusted, &err);
     message m;
-    while (receive_frame(fd, &m, INT64_MAX / 2) == 1) {
+    while (receive_message(fd, &m, INT64_MAX / 2) == 1) {
         score sc = { .status = SCORE_SCRIPT };
         if (m.type != MSG_SCORE_REQUEST) break;
         if (s)
@@ -139,7 +120,7 @@ int reward_host_main(const scorer_config *config, int fd)
         else
             sc.task = m.score_request.episode->id, sc.error = xstrdup(err.text);
         const message reply = { .type = MSG_SCORE, .score = { &sc } };
-        const int rc = send_frame(fd, &reply, &bytes, clock_ms() + WRITE_MS);
+        const int rc = send_message(fd, &reply, &bytes, clock_ms() + WRITE_MS);
         score_reset(&sc);
         message_reset(&m);
         if (rc != 1 || (s && script_keeps_state(s) && script_is_full(s))) break;
@@ -274,9 +255,9 @@ static int ask(scorer *s, const task *t, const episode *e, score *out)
 {
     message m = { .type = MSG_SCORE_REQUEST, .score_request = { (task *)(uintptr_t)t, (episode *)(uintptr_t)e } };
     message reply = { 0 };
-    if (send_frame(s->fd, &m, &s->bytes, clock_ms() + WRITE_MS) != 1) return -1;
+    if (send_message(s->fd, &m, &s->bytes, clock_ms() + WRITE_MS) != 1) return -1;
     int rc = await_reply(s, script_cpu_ms(s->config.cpu_ms, t, e));
-    if (rc == 1 && receive_frame(s->fd, &reply, clock_ms() + WRITE_MS) != 1) rc = -1;
+    if (rc == 1 && receive_message(s->fd, &reply, clock_ms() + WRITE_MS) != 1) rc = -1;
     if (rc != 1) return rc;
     s->fresh = false;
     s->rows++;

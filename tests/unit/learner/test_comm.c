@@ -1,8 +1,11 @@
 /* Several learners, as threads: the same weights as one, and not more bytes than promised. */
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/str.h"
 #include "recorded.h"
 
@@ -134,6 +137,44 @@ static void who_does_not_come_is_named(void **state)
     assert_non_null(strstr(err.text, "not all learners came"));
     assert_null(comm_local("/nowhere/at/all", 0, 2, 50, &err));
     assert_non_null(strstr(err.text, "/nowhere/at/all"));
+    test_folder_remove(folder);
+}
+
+/* A process of rank `place`; its words go to `errors`. */
+static pid_t rank_out_of_step(const char *folder, int place, const char *errors)
+{
+    const pid_t pid = fork();
+    if (pid != 0) return pid;
+    int64_t number = place, all[2];
+    if (!freopen(errors, "we", stderr)) _exit(1);
+    comm *c = comm_local(folder, place, 2, 20000, NULL);
+    if (!c) _exit(1);
+    if (place == 0)
+        comm_broadcast(c, &number, sizeof number);
+    else
+        comm_gather(c, &number, sizeof number, all);
+    for (;;) pause(); /* whoever has seen it ends the other */
+}
+
+/* The promise: a rank that is in another operation is found out and named; neither trains on the other's numbers. */
+static void ranks_out_of_step_are_named(void **state)
+{
+    (void)state;
+    char *folder = test_folder_new(), path[1100];
+    snprintf(path, sizeof path, "%s/errors", folder);
+    const pid_t first = rank_out_of_step(folder, 0, "/dev/null"), second = rank_out_of_step(folder, 1, path);
+    int status = 0;
+    assert_int_equal(waitpid(second, &status, 0), second);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == RANK_AGAIN);
+    kill(first, SIGKILL);
+    waitpid(first, &status, 0);
+
+    size_t len = 0;
+    error err = { 0 };
+    char *said = file_read(path, 1 << 16, &len, &err);
+    if (!said) fail_msg("%s", err.text);
+    assert_non_null(strstr(said, "learner 1 sent operation"));
+    free(said);
     test_folder_remove(folder);
 }
 
@@ -383,6 +424,7 @@ int main(void)
         cmocka_unit_test(numbers_arrive_where_they_should),
         cmocka_unit_test(processes_meet_in_a_folder),
         cmocka_unit_test(who_does_not_come_is_named),
+        cmocka_unit_test(ranks_out_of_step_are_named),
         cmocka_unit_test(one_gradient_is_the_same_on_many_learners),
         cmocka_unit_test(data_groups_are_reconciled_the_same_on_many_learners),
         cmocka_unit_test(reward_dimensions_are_reconciled_the_same_on_many_learners),

@@ -138,6 +138,9 @@ static inline message sample(message_type type)
     case MSG_BYE:
         m.bye = (bye_body){ .reason = "the run is over" };
         break;
+    case MSG_GROUP:
+        m.group = (group_body){ .id = 9, .prompt_id = UINT64_MAX, .step = -1, .size = 8, .n = 7 };
+        break;
     case MSG_NONE:
     case N_MESSAGES:
         fail_msg("no message has type %d", (int)type);

@@ -227,9 +227,9 @@ static void must_refuse(message m, const char *about)
 static void bytes_that_begin_no_message_are_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = { "", "\1", "\0\x80", "\x0e\x80", "\xff\x80", "{}" };
+    static const char *const bad[] = { "", "\1", "\0\x80", "\x0f\x80", "\xff\x80", "{}" };
     static const size_t lens[] = { 0, 1, 2, 2, 2, 2 };
-    assert_int_equal(N_MESSAGES, 0x0e);
+    assert_int_equal(N_MESSAGES, 0x0f);
     for (int i = 0; i < 6; i++) {
         message m;
         error err = { 0 };
