@@ -143,7 +143,7 @@ static int check_schedule(opened *o, error *err)
     const int32_t *shots;
     int n, rc = OK;
     if (!r->shots) return check_rows(o, o->train, "data.train", "prompt.shots", 0, err);
-    for (int i = 0; rc == OK && curriculum_stage(r->shots, i, &first, &shots, &n) && first <= r->steps; i++)
+    for (int i = 0; rc == OK && shot_schedule_stage(r->shots, i, &first, &shots, &n) && first <= r->steps; i++)
         for (int k = 0; rc == OK && k < n; k++)
             rc = check_rows(o, o->train, "data.train", "prompt.shots", shots[k], err);
     return rc;

@@ -56,7 +56,7 @@ typedef struct session {
     int64_t from;      /* the step that is resumed; 0: the start */
 } session;
 
-static int32_t shots_of(void *ctx, int64_t step, uint64_t prompt) { return curriculum_shots(ctx, step, prompt); }
+static int32_t shots_of(void *ctx, int64_t step, uint64_t prompt) { return shot_schedule_at(ctx, step, prompt); }
 
 /* What actors of this run are held to: they play with the same numbers (cli/player). */
 static limits run_limits(const session *s)

@@ -13,7 +13,7 @@
 #include "cli/recipe.h"
 #include "cli/silence.h"
 #include "cli/sinks.h"
-#include "exchange/sampler.h"
+#include "curriculum/sampler.h"
 #include "exchange/server.h"
 #include "model/hf_folder.h"
 

@@ -13,7 +13,7 @@ static int pick_shots(void *ctx, const task *t, const char **out, int max)
     const player *p = ctx;
     uint64_t rows[MAX_PICK];
     const int want = t->n_shots < max ? t->n_shots : max;
-    const int n = curriculum_pick(t->seed, t->group, want < MAX_PICK ? want : MAX_PICK, p->shots.len, rows);
+    const int n = shot_pick(t->seed, t->group, want < MAX_PICK ? want : MAX_PICK, p->shots.len, rows);
     for (int i = 0; i < n; i++) out[i] = p->shots.data[rows[i]];
     return n;
 }

@@ -360,7 +360,7 @@ static void read_shots(opening *o, lua_State *L)
         o->rc = config_error(o->c, "prompt.shots", o->err, "there is no %s", r->shots_file);
     lua_getfield(L, -2, "schedule");
     json_t *schedule = bind_to_json(L, -1);
-    r->shots = curriculum_new(schedule, &why);
+    r->shots = shot_schedule_new(schedule, &why);
     json_decref(schedule);
     if (!r->shots && o->rc == OK) o->rc = config_error(o->c, "prompt.shots", o->err, "%s", why.text);
 }
@@ -543,7 +543,7 @@ int recipe_uses(const recipe *r, const char *verb, const char *const *used, erro
 void recipe_free(recipe *r)
 {
     if (!r) return;
-    curriculum_free(r->shots);
+    shot_schedule_free(r->shots);
     if (r->config) config_close(r->config);
     free(r->config);
     vm_free(r->vm);

@@ -12,9 +12,9 @@
 
 #include "actor/engine.h"
 #include "env/router.h"
-#include "exchange/sampler.h"
+#include "curriculum/sampler.h"
 #include "learner/trainer.h"
-#include "lua/curriculum.h"
+#include "curriculum/shot_schedule.h"
 #include "lua/dialect.h"
 #include "lua/vm.h"
 #include "reward/scorer.h"
@@ -39,7 +39,7 @@ typedef struct recipe {
     double complexity[SAMPLER_TEMPLATES];
     int n_templates;
     char shots_file[RECIPE_PATH]; /* "" without shots */
-    curriculum *shots;            /* NULL without shots */
+    shot_schedule *shots;         /* NULL without shots */
 
     int64_t max_turns, max_observation;
 

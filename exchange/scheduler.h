@@ -27,12 +27,6 @@ typedef struct scheduler_config {
 
 /* Prompts a step may need: those of its refills with them. */
 uint32_t scheduler_prompts(const scheduler_config *c);
-/* A prompt as a sampler picked it. */
-typedef struct picked_row {
-    uint64_t row;
-    float hint;          /* of its hinted samples */
-    int32_t template_id; /* of its templated samples; 0: none */
-} picked_row;
 
 /* Fills *t (task_reset when done): sample `index` of step `step`, index < scheduler_prompts * group. `rows`
  * [scheduler_prompts]: the step's rows as a sampler picked them; NULL: in turn, and the prompts beyond prompts_per_step

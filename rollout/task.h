@@ -33,6 +33,13 @@ typedef struct task {
     char *row;                        /* the data row as JSON text; owned */
 } task;
 
+/* A prompt as a sampler of rows picked it: what the tasks of its group are made from. */
+typedef struct picked_row {
+    uint64_t row;
+    float hint;          /* of its hinted samples */
+    int32_t template_id; /* of its templated samples; 0: none */
+} picked_row;
+
 uint64_t task_id(bool eval, int64_t step, uint32_t index);
 bool task_id_eval(uint64_t id);
 int64_t task_id_step(uint64_t id);

@@ -1,4 +1,4 @@
-#include "lua/curriculum.h"
+#include "curriculum/shot_schedule.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@ typedef struct stage {
     int n;
 } stage;
 
-struct curriculum {
+struct shot_schedule {
     stage stages[MAX_STAGES];
     int n;
 };
@@ -29,7 +29,7 @@ static int add_shots(stage *s, const json_t *v, error *err)
     return OK;
 }
 
-static int add_stage(curriculum *c, const json_t *pair, error *err)
+static int add_stage(shot_schedule *c, const json_t *pair, error *err)
 {
     const json_t *step = json_array_get(pair, 0), *shots = json_array_get(pair, 1);
     if (json_array_size(pair) != 2 || !json_is_integer(step))
@@ -46,9 +46,9 @@ static int add_stage(curriculum *c, const json_t *pair, error *err)
     return rc == OK && s->n == 0 ? error_set(err, ERR_ARGUMENT, "stage %d says no number of shots", c->n) : rc;
 }
 
-curriculum *curriculum_new(const json_t *schedule, error *err)
+shot_schedule *shot_schedule_new(const json_t *schedule, error *err)
 {
-    curriculum *c = xcalloc(1, sizeof *c);
+    shot_schedule *c = xcalloc(1, sizeof *c);
     int rc = json_array_size(schedule)
                  ? OK
                  : error_set(err, ERR_ARGUMENT, "a schedule needs at least one stage { {0, shots} }");
@@ -60,23 +60,23 @@ curriculum *curriculum_new(const json_t *schedule, error *err)
     return NULL;
 }
 
-void curriculum_free(curriculum *c) { free(c); }
+void shot_schedule_free(shot_schedule *c) { free(c); }
 
-bool curriculum_stage(const curriculum *c, int i, int64_t *first_step, const int32_t **shots, int *n)
+bool shot_schedule_stage(const shot_schedule *c, int i, int64_t *first_step, const int32_t **shots, int *n)
 {
     if (i >= c->n) return false;
     *first_step = c->stages[i].first_step, *shots = c->stages[i].shots, *n = c->stages[i].n;
     return true;
 }
 
-int32_t curriculum_shots(const curriculum *c, int64_t step, uint64_t prompt)
+int32_t shot_schedule_at(const shot_schedule *c, int64_t step, uint64_t prompt)
 {
     const stage *now = NULL;
     for (int i = 0; i < c->n && c->stages[i].first_step <= step; i++) now = &c->stages[i];
     return now ? now->shots[prompt % (uint64_t)now->n] : 0;
 }
 
-int curriculum_pick(uint64_t seed, uint64_t group, int n, uint64_t pool, uint64_t *out)
+int shot_pick(uint64_t seed, uint64_t group, int n, uint64_t pool, uint64_t *out)
 {
     const rng_key key = { .seed = seed, .stream = group ^ 0x73686f7473u };
     int picked = 0;

@@ -1,4 +1,4 @@
-/* curriculum - how many shots the prompts of a step show, and which ones.
+/* shot_schedule - how many shots the prompts of a step show, and which ones.
  *
  * A schedule is stages { {first_step, shots}, ... }; shots may be a list: then each prompt of the stage takes one of
  * them in turn, so that a step holds them in equal parts. Everything is a function of (seed, step, group): a resumed
@@ -11,14 +11,14 @@
 #include "base/error.h"
 #include "base/json.h"
 
-typedef struct curriculum curriculum;
+typedef struct shot_schedule shot_schedule;
 
 /* schedule: JSON [[step, n | [n, ...]], ...], ascending. */
-curriculum *curriculum_new(const json_t *schedule, error *err);
-void curriculum_free(curriculum *c);
+shot_schedule *shot_schedule_new(const json_t *schedule, error *err);
+void shot_schedule_free(shot_schedule *c);
 /* The i-th stage (from 0): from which step on it shows one of shots [n], borrowed. False: there are no more. */
-bool curriculum_stage(const curriculum *c, int i, int64_t *first_step, const int32_t **shots, int *n);
+bool shot_schedule_stage(const shot_schedule *c, int i, int64_t *first_step, const int32_t **shots, int *n);
 /* `prompt`: which prompt of the step it is, from 0. Steps count from 1; stage {0, n} holds from the first. */
-int32_t curriculum_shots(const curriculum *c, int64_t step, uint64_t prompt);
+int32_t shot_schedule_at(const shot_schedule *c, int64_t step, uint64_t prompt);
 /* Picks n different ones of `pool`, by (seed, group): out[0..n). n is cut to the pool. Returns n. */
-int curriculum_pick(uint64_t seed, uint64_t group, int n, uint64_t pool, uint64_t *out);
+int shot_pick(uint64_t seed, uint64_t group, int n, uint64_t pool, uint64_t *out);

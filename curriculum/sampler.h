@@ -2,15 +2,14 @@
  *
  *     in turn      every row once an epoch (dataset_visit): no sampler is needed
  *     by failure   drawn in proportion to 1 - s, s the row's running share of right answers   Kimi k1.5 (2501.12599)
- *     by signal    in proportion to 1 - s^G - (1 - s)^G, the chance that a group of G is of two minds
+ *     by signal    in proportion to 1 - s^G - (1 - s)^G, the chance that a group of G has right and wrong answers
  *
  * A row never seen has the largest weight, so the first pass over the data is its own warm-up. On top of any of them:
  * rows that failed (or succeeded) in all of their first so many episodes are left out (RIF-RFT, 2507.05386), and stages
  * show rows of some groups before those of others, each stage ending when its moving success passes a gate.
  *
  * Templates (TemplateRL, arXiv 2505.15692): texts that say how to go about a prompt. Of the five whose complexity is
- * nearest to the row's ("complexity", a number) the one with the highest upper confidence bound, wins / n +
- * sqrt(2 log N / n), is shown to a part of the group.
+ * nearest to the row's ("complexity", a number) the one with the highest upper confidence bound is shown to a part of the group (templates.h).
  *
  * An episode is right where its score on one objective is above 0. Rows of a step are drawn without repetition as long
  * as there are enough. Everything is a function of (seed, step, what was learned from): the trainer's thread learns
@@ -19,7 +18,7 @@
 #pragma once
 
 #include "base/metrics.h"
-#include "exchange/scheduler.h"
+#include "rollout/dataset.h"
 #include "rollout/group.h"
 
 enum { SAMPLER_TEMPLATES = 64, SAMPLER_STAGES = 16, SAMPLER_GROUPS = 16, SAMPLER_NAME = 64 };

@@ -1,4 +1,4 @@
-#include "exchange/sampler.h"
+#include "curriculum/sampler.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,14 +1,14 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "lua/curriculum.h"
+#include "curriculum/shot_schedule.h"
 #include "tests/support/support.h"
 
-static curriculum *parse(const char *text, error *err)
+static shot_schedule *parse(const char *text, error *err)
 {
     json_t *json = json_parse(text, strlen(text), "schedule", err);
     assert_non_null(json);
-    curriculum *c = curriculum_new(json, err);
+    shot_schedule *c = shot_schedule_new(json, err);
     json_decref(json);
     return c;
 }
@@ -17,24 +17,24 @@ static void each_stage_holds_from_its_first_step(void **state)
 {
     (void)state;
     error err = { 0 };
-    curriculum *c = parse("[[0, 3], [50, 2], [80, 0]]", &err);
-    assert_int_equal(curriculum_shots(c, 1, 0), 3);
-    assert_int_equal(curriculum_shots(c, 49, 7), 3);
-    assert_int_equal(curriculum_shots(c, 50, 7), 2);
-    assert_int_equal(curriculum_shots(c, 80, 0), 0);
-    assert_int_equal(curriculum_shots(c, 100000, 0), 0);
-    curriculum_free(c);
+    shot_schedule *c = parse("[[0, 3], [50, 2], [80, 0]]", &err);
+    assert_int_equal(shot_schedule_at(c, 1, 0), 3);
+    assert_int_equal(shot_schedule_at(c, 49, 7), 3);
+    assert_int_equal(shot_schedule_at(c, 50, 7), 2);
+    assert_int_equal(shot_schedule_at(c, 80, 0), 0);
+    assert_int_equal(shot_schedule_at(c, 100000, 0), 0);
+    shot_schedule_free(c);
 }
 
 static void a_list_is_dealt_in_equal_parts(void **state)
 {
     (void)state;
     error err = { 0 };
-    curriculum *c = parse("[[0, [1, 0, 2]]]", &err);
+    shot_schedule *c = parse("[[0, [1, 0, 2]]]", &err);
     int count[3] = { 0 };
-    for (uint64_t p = 0; p < 12; p++) count[curriculum_shots(c, 5, p)]++;
+    for (uint64_t p = 0; p < 12; p++) count[shot_schedule_at(c, 5, p)]++;
     for (int i = 0; i < 3; i++) assert_int_equal(count[i], 4);
-    curriculum_free(c);
+    shot_schedule_free(c);
 }
 
 static void what_is_no_schedule_is_refused(void **state)
@@ -57,8 +57,8 @@ static void shots_are_different_ones_chosen_by_the_group_alone(void **state)
     int hits[POOL] = { 0 };
     for (uint64_t group = 0; group < 400; group++) {
         uint64_t a[N], b[N];
-        assert_int_equal(curriculum_pick(3, group, N, POOL, a), N);
-        assert_int_equal(curriculum_pick(3, group, N, POOL, b), N);
+        assert_int_equal(shot_pick(3, group, N, POOL, a), N);
+        assert_int_equal(shot_pick(3, group, N, POOL, b), N);
         assert_memory_equal(a, b, sizeof a);
         for (int i = 0; i < N; i++) {
             assert_true(a[i] < POOL);
@@ -68,8 +68,8 @@ static void shots_are_different_ones_chosen_by_the_group_alone(void **state)
     }
     for (int i = 0; i < POOL; i++) assert_in_range(hits[i], 15, 80); /* 41.7 expected */
     uint64_t all[N];
-    assert_int_equal(curriculum_pick(3, 1, N, 2, all), 2);
-    assert_int_equal(curriculum_pick(3, 1, 0, 2, all), 0);
+    assert_int_equal(shot_pick(3, 1, N, 2, all), 2);
+    assert_int_equal(shot_pick(3, 1, 0, 2, all), 0);
 }
 
 int main(void)

@@ -1,4 +1,4 @@
-#include "exchange/sampler.h"
+#include "curriculum/sampler.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -9,12 +9,12 @@
 #include "base/json.h"
 #include "base/rng.h"
 #include "base/str.h"
+#include "curriculum/templates.h"
 #include "rollout/signal.h"
 
 static const double NEW_SHARE = 0.3; /* of a visit in the row's running success, from the fourth on */
 static const double LEAST_WEIGHT = 0.05;
 static const double STAGE_SHARE = 0.2; /* of a step in the stage's moving success */
-enum { NEAREST = 5 };                  /* templates a row chooses among */
 enum { STAGE_STEPS = 5 };              /* before which no gate opens: the moving success must mean something */
 
 /* What is remembered; doubles only, so that it can be saved as such. */
@@ -26,17 +26,12 @@ typedef struct stage_memory {
     double stage, steps, success;
 } stage_memory;
 
-typedef struct template_memory {
-    double n, wins;
-} template_memory;
-
 struct sampler {
     sampler_config config;
     uint64_t n;
-    row_memory *rows;   /* [n] */
-    double *complexity; /* [n] of rows; NaN: unknown. NULL without templates */
-    template_memory templates[SAMPLER_TEMPLATES];
-    uint32_t *stages; /* [n] bit k: stage k shows the row */
+    row_memory *rows;           /* [n] */
+    template_bandit *templates; /* NULL without templates */
+    uint32_t *stages;           /* [n] bit k: stage k shows the row */
     stage_memory now;
 };
 
@@ -78,20 +73,6 @@ static int read_stages(sampler *s, const dataset *rows, error *err)
     return OK;
 }
 
-static int read_complexity(sampler *s, const dataset *rows, error *err)
-{
-    s->complexity = xcalloc((size_t)s->n, sizeof *s->complexity);
-    for (uint64_t i = 0; i < s->n; i++) {
-        const char *text = dataset_row(rows, i);
-        json_t *row = json_parse(text, strlen(text), "row", err);
-        if (!row) return err ? err->code : ERR_PARSE;
-        const json_t *c = json_object_get(row, "complexity");
-        s->complexity[i] = json_is_number(c) ? json_number_value(c) : NAN;
-        json_decref(row);
-    }
-    return OK;
-}
-
 /* The gate looks at what the stage's own rows were worth: the moving mean of its steps. */
 static void pass_gate(sampler *s, double success)
 {
@@ -115,8 +96,9 @@ sampler *sampler_new(const sampler_config *config, const dataset *rows, error *e
     s->rows = xcalloc((size_t)s->n, sizeof *s->rows);
     s->stages = xcalloc((size_t)s->n, sizeof *s->stages);
     int rc = config->n_stages > 0 ? read_stages(s, rows, err) : OK;
-    if (rc == OK && config->n_templates > 0) rc = read_complexity(s, rows, err);
-    if (rc == OK) return s;
+    const bool templates = rc == OK && config->n_templates > 0;
+    if (templates) s->templates = template_bandit_new(config->complexity, config->n_templates, rows, err);
+    if (rc == OK && (s->templates || !templates)) return s;
     sampler_free(s);
     return NULL;
 }
@@ -126,11 +108,23 @@ void sampler_free(sampler *s)
     if (!s) return;
     free(s->rows);
     free(s->stages);
-    free(s->complexity);
+    template_bandit_free(s->templates);
     free(s);
 }
 
 /* ---- learning ---- */
+
+/* What was helped, by a template or a hint, says nothing of the row. */
+static bool speaks_of_row(const episode *e) { return e->template_id <= 0 && e->hint_len <= 0; }
+
+/* A visit of a row: `right` of its `scored` episodes were. */
+static void learn_row(row_memory *m, double scored, double right)
+{
+    m->visits++;
+    m->episodes += scored;
+    m->right += right;
+    m->success += fmax(NEW_SHARE, 1 / m->visits) * (right / scored - m->success);
+}
 
 void sampler_learn(sampler *s, const group *const *groups, uint32_t n, const char *objective)
 {
@@ -138,19 +132,18 @@ void sampler_learn(sampler *s, const group *const *groups, uint32_t n, const cha
     for (uint32_t g = 0; g < n; g++) {
         double scored = 0, right = 0;
         for (uint32_t i = 0; i < groups[g]->n; i++) {
+            const episode *e = groups[g]->episodes[i];
             const double r = score_get(groups[g]->scores[i], objective);
-            const int32_t used = groups[g]->episodes[i]->template_id;
-            if (!isnan(r) && used > 0 && used <= s->config.n_templates)
-                s->templates[used - 1].n++, s->templates[used - 1].wins += signal_right(r);
-            /* What was helped says nothing of the row. */
-            if (isnan(r) || used > 0 || groups[g]->episodes[i]->hint_len > 0) continue;
-            scored++, right += signal_right(r);
+            if (isnan(r)) continue;
+            if (s->templates) template_bandit_learn(s->templates, e->template_id, signal_right(r));
+            if (!speaks_of_row(e)) continue;
+            scored++;
+            right += signal_right(r);
         }
         if (scored == 0 || groups[g]->prompt_id >= s->n) continue;
-        row_memory *m = &s->rows[groups[g]->prompt_id];
-        m->visits++, m->episodes += scored, m->right += right;
-        m->success += fmax(NEW_SHARE, 1 / m->visits) * (right / scored - m->success);
-        all += scored, all_right += right;
+        learn_row(&s->rows[groups[g]->prompt_id], scored, right);
+        all += scored;
+        all_right += right;
     }
     if (all > 0) pass_gate(s, all_right / all);
 }
@@ -203,40 +196,6 @@ static uint64_t candidates(const sampler *s, draw *out)
     return n;
 }
 
-/* ---- templates ---- */
-
-static double distance(const sampler *s, uint64_t row, int k)
-{
-    const double d = fabs(s->complexity[row] - s->config.complexity[k]);
-    return isnan(d) ? 0 : d;
-}
-
-/* How many templates are nearer to the row than template k; of equally near ones the first is. */
-static int nearer(const sampler *s, uint64_t row, int k)
-{
-    int n = 0;
-    for (int i = 0; i < s->config.n_templates; i++) {
-        const double a = distance(s, row, i), b = distance(s, row, k);
-        n += a < b || (a == b && i < k);
-    }
-    return n;
-}
-
-static int32_t pick_template(const sampler *s, uint64_t row)
-{
-    double all = 0, best = -1;
-    int picked = -1;
-    for (int k = 0; k < s->config.n_templates; k++) all += s->templates[k].n;
-    for (int k = 0; k < s->config.n_templates; k++) {
-        const template_memory *m = &s->templates[k];
-        const bool wide = isnan(s->complexity[row]); /* then nearness says nothing, and all are tried */
-        if (!wide && nearer(s, row, k) >= NEAREST) continue;
-        const double bound = m->n > 0 ? m->wins / m->n + sqrt(2 * log(all) / m->n) : INFINITY;
-        if (bound > best) best = bound, picked = k;
-    }
-    return picked + 1;
-}
-
 /* Weighted drawing without repetition by exponential clocks: the smallest -log(u) / w first (Efraimidis and Spirakis,
  * 2006). */
 void sampler_pick(const sampler *s, int64_t step, uint32_t n, picked_row *rows)
@@ -253,7 +212,7 @@ void sampler_pick(const sampler *s, int64_t step, uint32_t n, picked_row *rows)
         const uint64_t row = draws[i % there].row;
         const double s_row = s->rows[row].success;
         const double hint = s_row < s->config.hint_until ? s->config.most_hint * (1 - s_row) : 0;
-        rows[i] = (picked_row){ row, (float)hint, s->complexity ? pick_template(s, row) : 0 };
+        rows[i] = (picked_row){ row, (float)hint, s->templates ? template_bandit_pick(s->templates, row) : 0 };
     }
     free(draws);
 }
@@ -270,36 +229,31 @@ void sampler_metrics(const sampler *s, metrics *out)
     metrics_set(out, "sampler/seen", seen / (double)s->n);
     metrics_set(out, "sampler/success", seen > 0 ? success / seen : 0);
     metrics_set(out, "sampler/left_out", dropped / (double)s->n);
-    for (int k = 0; k < s->config.n_templates; k++) {
-        char name[64];
-        const template_memory *m = &s->templates[k];
-        snprintf(name, sizeof name, "sampler/template/%d/wins", k + 1);
-        if (m->n > 0) metrics_set(out, name, m->wins / m->n);
-    }
+    if (s->templates) template_bandit_metrics(s->templates, out);
 }
 
-/* ---- memory ---- */
+/* ---- memory: the stage, the templates, the rows ---- */
 
 enum { STAGE_DOUBLES = sizeof(stage_memory) / sizeof(double) };
 
-/* The stage, the templates, the rows. */
-static int64_t template_doubles(const sampler *s) { return 2 * s->config.n_templates; }
-
 int64_t sampler_memory_doubles(const sampler *s)
 {
-    return STAGE_DOUBLES + template_doubles(s) + (int64_t)s->n * (int64_t)(sizeof(row_memory) / sizeof(double));
+    const int64_t of_rows = (int64_t)s->n * (int64_t)(sizeof(row_memory) / sizeof(double));
+    return STAGE_DOUBLES + template_bandit_memory_doubles(s->templates) + of_rows;
 }
 
 void sampler_memory_save(const sampler *s, double *out)
 {
+    double *templates = out + STAGE_DOUBLES, *rows = templates + template_bandit_memory_doubles(s->templates);
     memcpy(out, &s->now, sizeof s->now);
-    memcpy(out + STAGE_DOUBLES, s->templates, sizeof(double) * (size_t)template_doubles(s));
-    memcpy(out + STAGE_DOUBLES + template_doubles(s), s->rows, (size_t)s->n * sizeof *s->rows);
+    template_bandit_memory_save(s->templates, templates);
+    memcpy(rows, s->rows, (size_t)s->n * sizeof *s->rows);
 }
 
 void sampler_memory_load(sampler *s, const double *from)
 {
+    const double *templates = from + STAGE_DOUBLES, *rows = templates + template_bandit_memory_doubles(s->templates);
     memcpy(&s->now, from, sizeof s->now);
-    memcpy(s->templates, from + STAGE_DOUBLES, sizeof(double) * (size_t)template_doubles(s));
-    memcpy(s->rows, from + STAGE_DOUBLES + template_doubles(s), (size_t)s->n * sizeof *s->rows);
+    template_bandit_memory_load(s->templates, templates);
+    memcpy(s->rows, rows, (size_t)s->n * sizeof *s->rows);
 }
