@@ -19,7 +19,8 @@ static void postfix(parser *p, term *out)
         number_decimal("100", 3, 0, &hundred);
         if (n == MAX_POSTFIX || out->percent) {
             parser_fail(p);
-        } else if (parser_at(p, '%') && !out->rest && number_divided(&out->n, &hundred, &out->n)) {
+        } else if (parser_at(p, '%')) {
+            if (out->rest || !number_divided(&out->n, &hundred, &out->n)) parser_fail(p); /* x % y is a remainder */
             out->percent = true;
         } else {
             const bool again = parser_at(p, '!') && factorial; /* 5!! is not (5!)! */
@@ -31,9 +32,18 @@ static void postfix(parser *p, term *out)
     }
 }
 
+/* a_{01} is no a_1, and 1_000 no number in base 0. */
+static bool has_leading_zero(const parser *p)
+{
+    const char *from = p->text + p->at;
+    from += strspn(from, " {+-");
+    return from[0] == '0' && from[1] >= '0' && from[1] <= '9';
+}
+
 /* Behind ^ or _: {...}, -3, 12, x, (...); commas between digits separate here. */
 static void script(parser *p, term *out, bool below)
 {
+    if (below && has_leading_zero(p)) parser_fail(p);
     if (grammar_braced(p, out)) {
         parser_advance(p);
         return;
@@ -95,6 +105,7 @@ static void power(parser *p, term *out)
             term_number(p, &above);
             if (p->token.negative) number_negate(&above.n);
             parser_advance(p);
+            if (parser_at(p, SIGN_SQRT)) parser_fail(p); /* a cube, or the third root? */
         } else {
             script(p, index ? &below : &above, index);
         }
@@ -118,15 +129,17 @@ typedef struct factors {
     int n_numbers, number_at;
     bool explicit, star, fixed, plain; /* all by a sign; all by * or a dot; the others have no coefficients */
     bool divided;
-    bool argument, enclosed; /* the last one stands behind what applies to it: bare, or in brackets */
+    bool enclosed; /* the last one stands in brackets behind what applies to it */
+    bool bare;     /* what a function is of began without brackets: nothing says where it ends */
 } factors;
 
 static void add_factor(parser *p, factors *f, const term *t)
 {
     if (f->names.n == 0) f->first = *t;
+    if (f->names.n > 0 && t->quoted) parser_fail(p);
     if (!t->rest) f->n_numbers++, f->n = t->n, f->number_at = f->names.n;
     if (t->rest && (!number_is_one(&t->n) || name_is_loose(t->rest))) f->plain = false;
-    f->argument = f->enclosed = false;
+    f->enclosed = false;
     f->fixed = f->fixed || t->fixed;
     f->last = *t;
     items_add(p, &f->names, term_name(p, t));
@@ -139,11 +152,19 @@ static factors factors_of(parser *p, const term *t)
     return f;
 }
 
+static bool at_function(const parser *p)
+{
+    return p->token.kind == T_COMMAND && command_is_function(p->token.begin, p->token.len);
+}
+
 /* Before the next factor: \sin(2)x is not \sin 2x. Another function ends the argument of the one before. */
 static void keep_brackets(parser *p, factors *f)
 {
     const char **last = &f->names.item[f->names.n - 1];
-    if (f->enclosed && p->token.kind != T_COMMAND) *last = term_node(p, "((", *last, NULL);
+    if (at_function(p))
+        f->bare = false;
+    else if (f->enclosed)
+        *last = term_node(p, "((", *last, NULL);
 }
 
 static void close_product(parser *p, factors *f, term *out)
@@ -152,7 +173,8 @@ static void close_product(parser *p, factors *f, term *out)
         *out = f->first;
         return;
     }
-    const bool leads = f->n_numbers == 1 && f->plain && (f->number_at == 0 || f->explicit);
+    const bool one = f->fixed && number_is_one(&f->n); /* "1 apple" says more than "apple" */
+    const bool leads = f->n_numbers == 1 && f->plain && !one && (f->number_at == 0 || f->explicit);
     if (leads) {
         f->names.n--;
         memmove(f->names.item + f->number_at, f->names.item + f->number_at + 1,
@@ -205,14 +227,15 @@ static void signed_power(parser *p, term *out)
     const bool negative = parser_at(p, '-'), sign = negative || parser_at(p, '+');
     if (sign) parser_advance(p);
     power(p, out);
+    if (sign && out->quoted) parser_fail(p);
     if (negative) number_negate(&out->n);
 }
 
-static bool any_loose(const items *names)
+/* Where it makes a difference whether two factors have a sign between them: \ln 2\cdot x is not \ln 2x, and what a
+ * command that is not known here does with its neighbours may not be a product at all. */
+static bool sign_counts(const factors *f, const term *next)
 {
-    for (int i = 0; i < names->n; i++)
-        if (name_is_loose(names->item[i])) return true;
-    return false;
+    return f->bare || f->last.applies || any_is_loose(&f->names) || (next->rest && name_is_loose(next->rest));
 }
 
 static void explicit_factor(parser *p, factors *f)
@@ -220,12 +243,13 @@ static void explicit_factor(parser *p, factors *f)
     const bool over = parser_at(p, '/'), star = parser_at(p, '*');
     term t, so_far;
     parser_advance(p);
+    const bool function = at_function(p);
     if (!over) keep_brackets(p, f);
     signed_power(p, &t);
     if (p->failed) return;
     if (over) {
         /* a/b/c, \ln x/2, a \bmod b/c */
-        if (f->divided || f->argument || (f->names.n > 1 && any_loose(&f->names))) parser_fail(p);
+        if (f->divided || f->bare || t.quoted || (f->names.n > 1 && any_is_loose(&f->names))) parser_fail(p);
         close_product(p, f, &so_far);
         term_divide(p, &so_far, &t);
         *f = factors_of(p, &so_far);
@@ -236,7 +260,9 @@ static void explicit_factor(parser *p, factors *f)
         *f = factors_of(p, &(term){ .n = f->n });
         return;
     }
-    f->star = f->star && star;
+    const bool counts = !function && sign_counts(f, &t);
+    f->star = f->star && star && !counts;
+    if (counts) items_add(p, &f->names, "*");
     add_factor(p, f, &t);
 }
 
@@ -268,7 +294,7 @@ static void implicit_factor(parser *p, factors *f)
     f->explicit = f->star = false;
     f->fixed = f->fixed || digits;
     add_factor(p, f, &t);
-    f->argument = applied && !opened;
+    f->bare = f->bare || (applied && !opened);
     f->enclosed = applied && opened;
 }
 
@@ -278,8 +304,11 @@ static void product(parser *p, term *out)
     power(p, out);
     if (p->failed) return;
     const bool behind = p->token.kind == T_NUMBER || parser_at(p, SIGN_FRAC);
-    if (whole && behind && !out->rest && !out->ten && !out->percent) mixed(p, out);
+    const bool slash = p->token.kind == T_NUMBER;
+    const bool is_mixed = whole && behind && !out->rest && !out->ten && !out->percent;
+    if (is_mixed) mixed(p, out);
     factors f = factors_of(p, out);
+    f.divided = is_mixed && slash; /* 3 1/2x */
     while (!p->failed) {
         if (parser_at(p, '*') || parser_at(p, '/') || parser_at(p, SIGN_TIMES))
             explicit_factor(p, &f);
@@ -301,11 +330,13 @@ static bool at_plus(const parser *p)
 /* One term with the sign before it. */
 static void signed_product(parser *p, term *out)
 {
-    const int sign = at_plus(p) ? p->token.sign : '+';
-    if (at_plus(p)) parser_advance(p);
+    const bool signed_at_all = at_plus(p);
+    const int sign = signed_at_all ? p->token.sign : '+';
+    if (signed_at_all) parser_advance(p);
     if (at_plus(p)) parser_fail(p); /* --5 */
     product(p, out);
     if (p->failed) return;
+    if (signed_at_all && out->quoted) parser_fail(p);
     const bool was_signed = sign != '+';
     if (was_signed && !out->group && out->rest && name_is_loose(out->rest)) /* -a \bmod b */
         term_set(out, term_node(p, "N(", term_name(p, out), NULL));
@@ -321,18 +352,20 @@ static void signed_product(parser *p, term *out)
 void grammar_sum(parser *p, term *out)
 {
     items list = { 0 };
-    bool fixed = false, numbers = true;
+    bool fixed = false, numbers = true, path = true;
     signed_product(p, out);
     if (p->failed || !at_plus(p)) return;
     for (;;) {
         items_add(p, &list, term_name(p, out));
         fixed = fixed || out->words || (out->fixed && strchr(out->rest, '"'));
         numbers = numbers && !out->rest;
+        path = path && out->fixed && out->rest[0] == '\'' && !parser_at(p, '+');
         if (p->failed || !at_plus(p)) break;
         signed_product(p, out);
         if (p->failed) return;
     }
-    if (!fixed && !numbers) items_sort(&list); /* 2020-10-05 is a date: numbers alone keep their order */
+    /* 2020-10-05 is a date and A-B-C a way: numbers alone, and capitals behind hyphens, keep their order */
+    if (!fixed && !numbers && !(path && list.n > 2)) items_sort(&list);
     term_set(out, items_join(p, "S(", &list, ")"));
     out->fixed = fixed;
 }
@@ -384,8 +417,10 @@ static void direct(items *list)
     bool left = true;
     for (int i = 1; i < list->n; i += 2) left = left && list->item[i][0] == '>';
     const bool even = list->n == 3 && (list->item[1][0] == '=' || list->item[1][0] == '!');
-    const bool loose = any_loose(list);
-    const bool swap = left || (even && !loose && strcmp(list->item[0], list->item[2]) > 0);
+    bool apart = !any_is_loose(list); /* a > b and c > d: its sides are not what the signs hold */
+    for (int i = 0; i < list->n; i++) apart = apart && !strchr(list->item[i], '"');
+    left = left && apart;
+    const bool swap = left || (even && apart && strcmp(list->item[0], list->item[2]) > 0);
     for (int i = 0; swap && i < list->n / 2; i++) {
         const char *other = list->item[list->n - 1 - i];
         list->item[list->n - 1 - i] = list->item[i];

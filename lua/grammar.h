@@ -32,6 +32,7 @@ typedef struct term {
     bool command; /* \alpha: a number may stand behind it */
     bool applies; /* \sin, f', words: what stands behind it may be what it is of */
     bool literal; /* digits, without brackets: a fraction behind them makes a mixed number, or is in doubt */
+    bool quoted;  /* \text{...} of more than letters: it has no brackets and must stand by itself */
 } term;
 
 typedef struct parser {
@@ -64,6 +65,7 @@ bool command_is_function(const char *text, size_t len);
 /* Whether another command is in it: what \lfloor, \equiv or \bmod hold together is not known here, so nothing near them
  * may change its place. */
 bool name_is_loose(const char *name);
+bool any_is_loose(const items *names);
 
 void term_set(term *t, const char *rest); /* coefficient 1, flags cleared but `fixed` */
 const char *term_node(parser *p, const char *open, const char *a, const char *b); /* open a,b ) ; b may be NULL */

@@ -165,7 +165,8 @@ static void matrix(parser *p, term *out)
     p->at += strlen(*kind);
     leave(p, bars);
     parser_advance(p);
-    term_set(out, items_join(p, **kind && (*kind)[1] == 'v' ? "V[" : "M[", &rows, "]"));
+    out->fixed = (*kind)[1] != 'v'; /* matrices don't commute */
+    term_set(out, items_join(p, out->fixed ? "M[" : "V[", &rows, "]"));
 }
 
 /* ---- names ---- */
@@ -237,11 +238,18 @@ static void name(parser *p, term *out)
     if (parser_at(p, '(') && !p->token.spaced && !p->failed) call(p, out->rest, out);
 }
 
+/* The command's name, with a backslash for one that is a character. */
+static const char *command_name(parser *p)
+{
+    const char *name = arena_strndup(p->memory, p->token.begin, p->token.len);
+    return *name == '\\' ? name : items_join(p, "\\", &(items){ &name, 1, 1 }, "");
+}
+
 /* \alpha, \overline{z}, \binom{n}{k} */
 static void command(parser *p, term *out)
 {
     items parts = { 0 };
-    items_add(p, &parts, arena_strndup(p->memory, p->token.begin, p->token.len));
+    items_add(p, &parts, command_name(p));
     term part;
     while (p->at < p->len && p->text[p->at] == '{' && grammar_braced(p, &part))
         items_add(p, &parts, term_name(p, &part));
@@ -252,9 +260,31 @@ static void command(parser *p, term *out)
     out->command = parts.n == 1;
 }
 
-/* \text{...}: as if it stood there alone. */
+/* Letters and powers of them: no brackets are needed around that. */
+static bool is_units(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        const char c = text[i];
+        const bool power = isdigit((unsigned char)c) && i > 0 && text[i - 1] == '^';
+        if (!isalpha((unsigned char)c) && !(c & 0x80) && c != ' ' && c != '^' && !power) return false;
+    }
+    return true;
+}
+
+/* Whether nothing is done to what stands before this token. */
+static bool at_border(const parser *p)
+{
+    static const char BORDERS[] = ")]},;&=<>|";
+    const int sign = p->token.sign;
+    if (p->token.kind != T_SIGN) return p->token.kind == T_END;
+    return (sign < 128 && strchr(BORDERS, sign)) || (sign >= SIGN_LE && sign <= SIGN_ABOUT) || sign == SIGN_ROW ||
+           sign == SIGN_END || sign == SIGN_SET_END;
+}
+
+/* \text{...}: as if it stood there alone. 2\text{x+1} shows no brackets, so it is not 2(x+1). */
 static void text(parser *p, term *out)
 {
+    const bool units = is_units(p->token.begin, p->token.len);
     parser inner = { .memory = p->memory,
                      .text = p->token.begin,
                      .len = p->token.len,
@@ -265,6 +295,8 @@ static void text(parser *p, term *out)
     grammar_relation(&inner, out);
     if (inner.failed || inner.token.kind != T_END) parser_fail(p);
     parser_advance(p);
+    if (!units && !at_border(p)) parser_fail(p);
+    out->quoted = !units;
 }
 
 /* ---- the rest ---- */

@@ -74,12 +74,18 @@ bool name_is_loose(const char *name)
     return false;
 }
 
+bool any_is_loose(const items *names)
+{
+    for (int i = 0; i < names->n; i++)
+        if (name_is_loose(names->item[i])) return true;
+    return false;
+}
+
 static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
 
 void items_sort(items *list)
 {
-    for (int i = 0; i < list->n; i++)
-        if (name_is_loose(list->item[i])) return;
+    if (any_is_loose(list)) return;
     if (list->n > 1) qsort(list->item, (size_t)list->n, sizeof *list->item, by_text);
 }
 

@@ -1,6 +1,7 @@
 #include "lua/tokens.h"
 
 #include <ctype.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/str.h"
@@ -209,6 +210,8 @@ static const char *number(const char *p, const char *end, bool inside, token *t)
         t->word = false;
         q += 1 + n;
     }
+    const bool european = whole <= 3 && t->exponent == -3 && q + 1 < end && *q == ',' && is_digit(q[1]);
+    if (european && !inside) return NULL; /* 1.234,5: one number or two? */
     const char *behind = exponent_end(q, end, &t->exponent);
     if (behind > q) t->word = false;
     if (behind < end && (*behind == '.' || (behind > q && is_letter(*behind)))) return NULL; /* 1.2.3, 1e5x */
@@ -249,13 +252,26 @@ static const char *wide(const char *p, const char *end, token *t)
 
 /* ---- names, commands, signs ---- */
 
-/* The length of the letter at p, 0 when there is none: what is outside of ASCII and means nothing here is one. */
+/* Latin with accents, Greek, Cyrillic. Other scripts and all signs are commands that nothing is known of: an arrow, a
+ * floor, a half or the digits of another script are no letters, whose order in a product or a sum would be free. */
+static bool is_foreign_letter(uint32_t c)
+{
+    static const uint32_t RANGES[][2] = { { 0xc0, 0xd6 },   { 0xd8, 0xf6 },   { 0xf8, 0x24f },
+                                          { 0x300, 0x3bf }, { 0x3c1, 0x52f }, { 0x1e00, 0x1fff } }; /* 0x3c0 is pi */
+    for (size_t i = 0; i < sizeof RANGES / sizeof *RANGES; i++)
+        if (c >= RANGES[i][0] && c <= RANGES[i][1]) return true;
+    return false;
+}
+
+/* The length of the letter at p, 0 when there is none. */
 static size_t letter(const char *p, const char *end)
 {
     if (p == end || !(*p & 0x80)) return p < end && is_letter(*p);
-    const bool sign = special(p, end) || raised_digit(p, end) >= 0 || wide_digit(p, end) >= 0 ||
-                      starts(p, end, "\u207b") || starts(p, end, "\u03c0") || starts(p, end, "\u221e");
-    return sign ? 0 : utf8_length(p, end);
+    const size_t n = utf8_length(p, end);
+    const uint32_t point = n == 2   ? (uint32_t)(p[0] & 0x1f) << 6 | (p[1] & 0x3f)
+                           : n == 3 ? (uint32_t)(p[0] & 0xf) << 12 | (uint32_t)(p[1] & 0x3f) << 6 | (p[2] & 0x3f)
+                                    : 0;
+    return is_foreign_letter(point) ? n : 0;
 }
 
 static const char *name(const char *p, const char *end, token *t)
@@ -300,7 +316,8 @@ static const char *command(const char *p, const char *end, token *t)
     while (q < end && is_letter(*q)) q++;
     const size_t n = (size_t)(q - p) - 1;
     for (const spelling *s = COMMANDS; s->text; s++)
-        if (strlen(s->text) == n && memcmp(s->text, p + 1, n) == 0) return sign_of(t, s->sign, q);
+        if (strlen(s->text) == n && memcmp(s->text, p + 1, n) == 0)
+            return s->sign == 0 && q < end && *q == '.' ? NULL : sign_of(t, s->sign, q); /* \left. is no point */
     for (const char *const *s = TEXTS; *s; s++) {
         if (strlen(*s) != n || memcmp(*s, p + 1, n) != 0 || q == end || *q != '{') continue;
         const char *close = closing(q + 1, end);
@@ -353,7 +370,17 @@ static const char *other(const char *p, const char *end, token *t)
     if (starts(p, end, "\u03c0")) return t->begin = "\\pi", t->len = 3, p + 2;
     if (starts(p, end, "\u221e")) return t->begin = "\\infty", t->len = 6, p + 3;
     if (raised_digit(p, end) >= 0 || starts(p, end, "\u207b")) return raised(p, end, t);
-    return wide_digit(p, end) >= 0 ? wide(p, end, t) : name(p, end, t);
+    if (wide_digit(p, end) >= 0) return wide(p, end, t);
+    if (letter(p, end) > 0) return name(p, end, t);
+    const size_t n = utf8_length(p, end);
+    return n > 0 ? p + n : NULL;
+}
+
+/* 05 right behind something: 12,05 may be 12.05, and 1\u20ac05 is not 1\u20ac5. Dates and sums are used to it. */
+static bool is_doubtful_zero(const char *text, const char *p, const char *end)
+{
+    static const char BEFORE[] = " \t\r\n$([{+-*/=<>";
+    return *p == '0' && digit_run(p, end) > 1 && p > text && (!p[-1] || !strchr(BEFORE, p[-1]));
 }
 
 void token_next(const char *text, size_t len, size_t *at, bool inside, token *out)
@@ -370,7 +397,7 @@ void token_next(const char *text, size_t len, size_t *at, bool inside, token *ou
     *at = (size_t)(p - text);
     if (p == end) return;
     if (is_digit(*p) || (*p == '.' && p + 1 < end && is_digit(p[1])))
-        behind = number(p, end, inside, out);
+        behind = is_doubtful_zero(text, p, end) ? NULL : number(p, end, inside, out);
     else if (is_letter(*p))
         behind = name(p, end, out);
     else if (*p == '\\')

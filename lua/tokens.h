@@ -11,8 +11,8 @@ typedef enum token_kind {
     T_BAD,     /* a character or spelling that is not understood: the whole text is then compared as it stands */
     T_NUMBER,  /* digits, without their separators, in `digits`, with `exponent` */
     T_RATIO,   /* 3:15, digits and colons without a space: a time or a ratio, never evaluated */
-    T_NAME,    /* letters, and digits right behind them: x, cm, x1; also characters that mean nothing here */
-    T_COMMAND, /* \alpha, with its backslash */
+    T_NAME,    /* letters, and digits right behind them: x, cm, x1 */
+    T_COMMAND, /* \alpha, with its backslash; a character outside of ASCII that is no letter, without one */
     T_TEXT,    /* \text{...}: what is inside */
     T_RAISED,  /* superscript digits: the plain ones are in `digits`, `negative` when a raised minus is before them */
     T_SIGN,    /* `sign`: an ASCII character or one of the signs below */
