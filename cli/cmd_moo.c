@@ -154,7 +154,7 @@ static int read_request(moo_config *c, rng_key *order, const char *method, bool 
 {
     if (!method) return error_set(err, ERR_ARGUMENT, "no --method ('troupe moo --help' lists them)");
     if (moo_method_by_name(method) < 0) {
-        const char *nearest = str_nearest(method, moo_method_names());
+        const char *nearest = str_nearest(method, MOO_METHOD_NAMES);
         return error_set(err, ERR_ARGUMENT, "no method '%s'%s%s%s", method, nearest ? " (did you mean '" : "",
                          nearest ? nearest : "", nearest ? "'?)" : " ('troupe moo --help' lists them)");
     }

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/str.h"
 #include "cli/recipe_read.h"
+#include "learner/preset.h"
 #include "lua/bind.h"
 #include "lua/config.h"
 #include "rollout/dataset.h"
@@ -73,12 +74,12 @@ static const config_row ROWS[] = {
     { "rollout.demonstrations", CONFIG_INT, AT(demonstrations), 0, 4096, "0",
       "samples of a group that are the row's \"demonstration\"" },
     { "rollout.lag", CONFIG_INT, AT(lag), 0, 16, "0", "policy versions every token is behind, for experiments" },
-    { "algorithm.name", CONFIG_VALUE, 0, 0, 0, 0, NULL,
-      "grpo, dapo, dr_grpo, rloo, reinforce++, reinforce++_baseline, opo, gspo, cispo, kimi, nft, raft" },
+    { "algorithm.name", CONFIG_VALUE, 0, 0, 0, 0, NULL, PRESET_HELP },
     { "algorithm.mean", CONFIG_VALUE, 0, 0, 0, 0, NULL,
-      "baseline: group, none, batch, loo, length, best (rejection sampling) (by the preset)" },
-    { "algorithm.std", CONFIG_VALUE, 0, 0, 0, 0, NULL, "divisor: group, none, batch (by the preset)" },
-    { "algorithm.loss", CONFIG_VALUE, 0, 0, 0, 0, NULL, "ppo, gspo, cispo, reinforce, kimi, nft (by the preset)" },
+      "(by the preset) the baseline, best being rejection sampling; one of:" ADVANTAGE_MEANS(ENUM_LISTED) },
+    { "algorithm.std", CONFIG_VALUE, 0, 0, 0, 0, NULL,
+      "(by the preset) the divisor, one of:" ADVANTAGE_STDS(ENUM_LISTED) },
+    { "algorithm.loss", CONFIG_VALUE, 0, 0, 0, 0, NULL, "(by the preset) one of:" LOSS_KINDS(ENUM_LISTED) },
     { "algorithm.clip", CONFIG_VALUE, 0, 0, 0, 0, NULL, "{ low, high }, default { 0.2, 0.28 }" },
     { "algorithm.dual_clip", CONFIG_NUMBER, AT(trainer.loss.dual_clip), 0, 1e6, "0",
       "largest ratio of a bad token; 0: none (PPO's usual is 3)" },
@@ -91,11 +92,12 @@ static const config_row ROWS[] = {
       "coefficient of the KL taken off the reward instead" },
     { "algorithm.reference_every", CONFIG_INT, AT(reference_every), 0, 1e9, "0",
       "steps after which the KL's reference is the policy of that moment; 0: the base model" },
-    { "algorithm.kl_kind", CONFIG_VALUE, 0, 0, 0, 0, NULL, "k3, k1, k2, k3+ (value of k3, gradient of k2)" },
+    { "algorithm.kl_kind", CONFIG_VALUE, 0, 0, 0, 0, NULL,
+      "one of:" LOSS_KLS(ENUM_LISTED) "; k3+ has the value of k3 and the gradient of k2" },
     { "algorithm.aggregation", CONFIG_VALUE, 0, 0, 0, 0, NULL,
-      "token, sequence, constant, sequence_sum (by the preset)" },
+      "(by the preset) one of:" LOSS_AGGREGATIONS(ENUM_LISTED) },
     { "algorithm.correction", CONFIG_VALUE, 0, 0, 0, 0, NULL,
-      "token_tis, none, sequence_tis, mask, geometric: for stale tokens" },
+      "for stale tokens, one of:" LOSS_CORRECTIONS(ENUM_LISTED) },
     { "algorithm.tis_cap", CONFIG_NUMBER, AT(trainer.loss.tis_cap), 0, 1e6, "2", "largest weight of a stale token" },
     { "algorithm.floor", CONFIG_NUMBER, AT(trainer.loss.floor), 0, 1, "0.5", "least weight that mask lets through" },
     { "algorithm.band", CONFIG_NUMBER, AT(trainer.loss.band), 0, 10, "0.001",
@@ -106,7 +108,8 @@ static const config_row ROWS[] = {
     { "algorithm.refills", CONFIG_INT, AT(refills), 0, 64, "0",
       "rounds of further prompts in place of groups without signal (dynamic sampling)" },
     { "algorithm.given", CONFIG_VALUE, 0, 0, 0, 0, NULL,
-      "tokens of hints and demonstrations: not, sft, dft (weighed by their probability), asft (dft with a KL), guide" },
+      "tokens of hints and demonstrations, one of:" LOSS_GIVENS(
+          ENUM_LISTED) "; dft weighs them by their probability, asft is dft with a KL" },
     { "algorithm.given_weight", CONFIG_NUMBER, AT(trainer.loss.given_weight), 0, 1e6, "1", "of their loss" },
     { "algorithm.anchor", CONFIG_NUMBER, AT(trainer.loss.anchor), 0, 1e6, "0.05",
       "of asft's KL from the base model to the policy, over the whole vocabulary" },

@@ -4,6 +4,7 @@
 
 #include "cli/arguments.h"
 #include "cli/recipe_read.h"
+#include "learner/preset.h"
 
 /* Two numbers from 0 to `most`, which itself is too much where it is the betas' 1. */
 static void pair(opening *o, lua_State *L, const char *key, double most, double *first, double *second)
@@ -41,75 +42,39 @@ static void read_lora(opening *o, lua_State *L)
     }
 }
 
-/* A name stands for what its paper does; every part of it can be another by a key of its own. */
-typedef struct preset {
-    const char *name;
-    advantage_mean mean;
-    advantage_std std;
-    loss_kind loss;
-    loss_aggregation aggregation;
-    double clip_low, clip_high;
-    bool filter;
-} preset;
-
-static const preset PRESETS[] = {
-    { "grpo", MEAN_GROUP, STD_GROUP, LOSS_PPO, AGGREGATE_TOKEN, 0.2, 0.28, false },
-    { "dapo", MEAN_GROUP, STD_GROUP, LOSS_PPO, AGGREGATE_TOKEN, 0.2, 0.28, true },
-    { "dr_grpo", MEAN_GROUP, STD_NONE, LOSS_PPO, AGGREGATE_CONSTANT, 0.2, 0.2, false },
-    { "rloo", MEAN_LOO, STD_NONE, LOSS_PPO, AGGREGATE_TOKEN, 0.2, 0.2, false },
-    { "reinforce++", MEAN_BATCH, STD_BATCH, LOSS_PPO, AGGREGATE_TOKEN, 0.2, 0.2, false },
-    { "reinforce++_baseline", MEAN_GROUP, STD_BATCH, LOSS_PPO, AGGREGATE_TOKEN, 0.2, 0.2, false },
-    { "opo", MEAN_LENGTH, STD_NONE, LOSS_PPO, AGGREGATE_TOKEN, 0.2, 0.2, false },
-    { "gspo", MEAN_GROUP, STD_GROUP, LOSS_GSPO, AGGREGATE_SEQUENCE, 3e-4, 4e-4, false },
-    { "cispo", MEAN_GROUP, STD_GROUP, LOSS_CISPO, AGGREGATE_TOKEN, 1.0, 0.28, false },
-    { "kimi", MEAN_GROUP, STD_NONE, LOSS_KIMI, AGGREGATE_SEQUENCE_SUM, 0.2, 0.28, false },
-    { "raft", MEAN_BEST, STD_NONE, LOSS_REINFORCE, AGGREGATE_TOKEN, 0.2, 0.28, false },
-    { "nft", MEAN_GROUP, STD_NONE, LOSS_NFT, AGGREGATE_TOKEN, 0.2, 0.28, true },
-};
-enum { N_PRESETS = sizeof PRESETS / sizeof *PRESETS };
-
 static const preset *read_preset(opening *o, lua_State *L)
 {
-    const char *names[N_PRESETS + 1] = { NULL };
-    for (int i = 0; i < N_PRESETS; i++) names[i] = PRESETS[i].name;
-    return &PRESETS[recipe_choice(o, L, "algorithm.name", names, 0)];
+    return preset_at(recipe_choice(o, L, "algorithm.name", PRESET_NAMES, 0));
 }
 
 static void read_advantage(opening *o, lua_State *L, const preset *p)
 {
-    static const char *const MEANS[] = { "group", "none", "batch", "loo", "length", "best", NULL };
-    static const char *const STDS[] = { "group", "none", "batch", NULL };
-    static const char *const CREDITS[] = { "stretch", "return", "whole", NULL };
     advantage_config *a = &o->r->trainer.advantage;
-    a->mean = (advantage_mean)recipe_choice(o, L, "algorithm.mean", MEANS, p->mean);
-    a->std = (advantage_std)recipe_choice(o, L, "algorithm.std", STDS, p->std);
+    a->mean = (advantage_mean)recipe_choice(o, L, "algorithm.mean", ADVANTAGE_MEAN_NAMES, p->mean);
+    a->std = (advantage_std)recipe_choice(o, L, "algorithm.std", ADVANTAGE_STD_NAMES, p->std);
     config_push(L, "algorithm.filter_groups");
     if (!lua_isnil(L, -1) && !lua_isboolean(L, -1)) recipe_bad(o, "algorithm.filter_groups", "true or false");
     a->drop_dead = lua_isnil(L, -1) ? p->filter : lua_toboolean(L, -1);
-    a->credit = (credit_to)recipe_choice(o, L, "algorithm.credit", CREDITS, 0);
+    a->credit = (credit_to)recipe_choice(o, L, "algorithm.credit", CREDIT_TO_NAMES, 0);
     a->shape.overlong_max = (double)o->r->max_tokens;
 }
 
 static void read_algorithm(opening *o, lua_State *L)
 {
-    static const char *const LOSSES[] = { "ppo", "gspo", "cispo", "reinforce", "kimi", "nft", NULL };
-    static const char *const SUMS[] = { "token", "sequence", "constant", "sequence_sum", NULL };
-    static const char *const CORRECTIONS[] = { "token_tis", "none", "sequence_tis", "mask", "geometric", NULL };
-    static const char *const GIVENS[] = { "not", "sft", "dft", "asft", "guide", NULL };
-    static const char *const KLS[] = { "k3", "k1", "k2", "k3+", NULL };
     loss_config *loss = &o->r->trainer.loss;
     const preset *p = read_preset(o, L);
     if (o->rc == OK) read_advantage(o, L, p);
-    loss->kind = (loss_kind)recipe_choice(o, L, "algorithm.loss", LOSSES, p->loss);
-    loss->aggregation = (loss_aggregation)recipe_choice(o, L, "algorithm.aggregation", SUMS, p->aggregation);
-    loss->correction = (loss_correction)recipe_choice(o, L, "algorithm.correction", CORRECTIONS, 0);
-    loss->given = (loss_given)recipe_choice(o, L, "algorithm.given", GIVENS, 0);
-    loss->kl_kind = (loss_kl)recipe_choice(o, L, "algorithm.kl_kind", KLS, 0);
+    loss->kind = (loss_kind)recipe_choice(o, L, "algorithm.loss", LOSS_KIND_NAMES, p->loss);
+    loss->aggregation =
+        (loss_aggregation)recipe_choice(o, L, "algorithm.aggregation", LOSS_AGGREGATION_NAMES, p->aggregation);
+    loss->correction = (loss_correction)recipe_choice(o, L, "algorithm.correction", LOSS_CORRECTION_NAMES, 0);
+    loss->given = (loss_given)recipe_choice(o, L, "algorithm.given", LOSS_GIVEN_NAMES, 0);
+    loss->kl_kind = (loss_kl)recipe_choice(o, L, "algorithm.kl_kind", LOSS_KL_NAMES, 0);
     loss->clip_low = p->clip_low, loss->clip_high = p->clip_high;
     pair(o, L, "algorithm.clip", 1e6, &loss->clip_low, &loss->clip_high);
     loss->nft_weight = (int)o->r->nft_weight;
     loss->constant = (double)o->r->max_tokens;
-    if (loss->kind == LOSS_NFT && o->r->trainer.advantage.mean == MEAN_NONE)
+    if (loss->kind == LOSS_NFT && estimator_of(o->r->trainer.advantage.mean)->scope == SCOPE_NONE)
         recipe_bad(o, "algorithm.mean", "a baseline: nft tells right from wrong by the advantage's sign");
     o->r->trainer.epochs = (int)o->r->epochs;
     o->r->trainer.reference_every = (int)o->r->reference_every;
@@ -182,7 +147,8 @@ static void read_objectives(opening *o, lua_State *L)
 
 static void read_bucket(opening *o, lua_State *L)
 {
-    static const char *const NAMES[] = { "layer", "tensor", "global", "token", NULL };
+    enum { TOKEN = BUCKET_BYTES }; /* the place behind the scopes that have a word */
+    static const char *const NAMES[] = { BUCKET_SCOPES(ENUM_NAME) "token", NULL };
     moo_plan *m = &o->r->trainer.moo;
     config_push(L, "moo.bucket");
     const char *word = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
@@ -193,7 +159,7 @@ static void read_bucket(opening *o, lua_State *L)
         return;
     }
     const int scope = recipe_choice(o, L, "moo.bucket", NAMES, 0);
-    m->by_token = scope == 3;
+    m->by_token = scope == TOKEN;
     m->bucket.scope = m->by_token ? BUCKET_LAYER : (bucket_scope)scope;
 }
 
@@ -217,10 +183,10 @@ static void read_moo(opening *o, lua_State *L)
         check_no_moo(o, L);
         return;
     }
-    m->bucket.moo.method = (moo_method)recipe_choice(o, L, "moo.method", moo_method_names(), 0);
+    m->bucket.moo.method = (moo_method)recipe_choice(o, L, "moo.method", MOO_METHOD_NAMES, 0);
     m->bucket.moo.ridge = moo_default(MOO_SUM).ridge;
     m->bucket.refresh = (int)o->r->moo_refresh;
-    static const char *const OVER[] = { "rewards", "groups", "both", NULL };
+    static const char *const OVER[] = { MOO_OVERS(ENUM_NAME) NULL };
     m->over = (moo_over)(MOO_OVER_REWARDS + recipe_choice(o, L, "moo.over", OVER, 0));
     if (o->rc == OK) read_bucket(o, L);
     if (o->rc == OK && m->over != MOO_OVER_REWARDS) {
@@ -232,7 +198,7 @@ static void read_moo(opening *o, lua_State *L)
     if (m->over == MOO_OVER_BOTH && m->n_groups * o->r->trainer.objectives.n > MOO_MOST)
         recipe_bad(o, "moo.groups", "at most 16 gradients: objectives times groups");
     if (m->over != MOO_OVER_REWARDS && m->by_token) recipe_bad(o, "moo.bucket", "another bucket than token for groups");
-    if (rewards && o->r->trainer.advantage.mean == MEAN_BEST)
+    if (rewards && estimator_of(o->r->trainer.advantage.mean)->choose)
         recipe_bad(o, "moo.over", "groups: what is best is so by all rewards together");
     if (rewards && o->r->trainer.objectives.n < 2)
         recipe_bad(o, "moo.method", "two objectives or more in reward.objectives");

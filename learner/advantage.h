@@ -3,10 +3,9 @@
  *     per objective k:  A_k = (r_k - mean_k) / (std_k + eps)            mean, std: none | group | batch | leave-one-out
  *     scalar:           A   = sum_k w_k A_k, then (K > 1) whitened over the batch: GDPO, arXiv 2601.05242
  *
- * One normaliser with two switches instead of a function a paper: (group, group) is GRPO, (group, none) Dr.GRPO,
- * (loo, none) RLOO, (group, batch) REINFORCE++ with baseline and LitePPO, (batch, batch) REINFORCE++, (length, none)
- * OPO, whose baseline weighs episodes by their tokens. Group std is the unbiased one (n - 1), as the published code has
- * it.
+ * What a reward is compared with is the estimator's (learner/estimator.h), what it is divided by a switch of its own;
+ * papers are pairs of the two (learner/preset.h): (group, group) is GRPO, (group, none) Dr.GRPO, (loo, none) RLOO,
+ * (group, batch) REINFORCE++ with baseline and LitePPO, (batch, batch) REINFORCE++, (length, none) OPO.
  *
  * (batch, batch) is over the batch's tokens, an episode as often as it is long: whitening its tokens' returns, as
  * verl's REINFORCE++ does.
@@ -38,12 +37,18 @@
 
 #include "base/arena.h"
 #include "learner/credit.h"
+#include "learner/estimator.h"
 #include "learner/objective.h"
 #include "learner/shape.h"
 #include "rollout/group.h"
 
-typedef enum advantage_mean { MEAN_GROUP, MEAN_NONE, MEAN_BATCH, MEAN_LOO, MEAN_LENGTH, MEAN_BEST } advantage_mean;
-typedef enum advantage_std { STD_GROUP, STD_NONE, STD_BATCH } advantage_std;
+#define ADVANTAGE_STDS(X)                                                                                              \
+    X(STD_GROUP, "group")                                                                                              \
+    X(STD_NONE, "none")                                                                                                \
+    X(STD_BATCH, "batch")
+
+typedef enum advantage_std { ADVANTAGE_STDS(ENUM_VALUE) } advantage_std;
+extern const char *const ADVANTAGE_STD_NAMES[];
 
 typedef struct advantage_config {
     advantage_mean mean;

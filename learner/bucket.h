@@ -17,12 +17,19 @@
  * can be saved and restored. */
 #pragma once
 
+#include "base/enum_names.h"
 #include "base/metrics.h"
 #include "learner/moo/moo.h"
 #include "learner/spread.h"
 #include "model/transformer.h"
 
-typedef enum bucket_scope { BUCKET_LAYER, BUCKET_TENSOR, BUCKET_GLOBAL, BUCKET_BYTES } bucket_scope;
+/* BUCKET_BYTES has no word of its own: recipes write a number of bytes. */
+#define BUCKET_SCOPES(X)                                                                                               \
+    X(BUCKET_LAYER, "layer")                                                                                           \
+    X(BUCKET_TENSOR, "tensor")                                                                                         \
+    X(BUCKET_GLOBAL, "global")
+
+typedef enum bucket_scope { BUCKET_SCOPES(ENUM_VALUE) BUCKET_BYTES } bucket_scope;
 
 typedef struct bucket_config {
     moo_config moo;

@@ -6,6 +6,8 @@
 #include "learner/advantage.h"
 #include "rollout/signal.h"
 
+const char *const CREDIT_TO_NAMES[] = { CREDIT_TOS(ENUM_NAME) NULL };
+
 /* The objective's marks lie together. */
 static const reward_mark *marks_of(const score *s, const char *name, uint32_t *n)
 {
@@ -62,7 +64,8 @@ static void worth_of_stretches(arena *a, credit_to to, const reward_mark *marks,
     double *size = arena_zalloc(a, sizeof *size * (n + 1)), behind = 0;
     for (uint32_t m = n; m-- > 0;) {
         const double A = signal_between(marks[m].value, mean) / divisor;
-        behind += A, size[m] = size[m + 1] + fabs(A);
+        behind += A;
+        size[m] = size[m + 1] + fabs(A);
         worth[m] = to == CREDIT_RETURN ? signal_of(behind, size[m]) : A;
     }
 }
@@ -90,17 +93,33 @@ static bool credit_add(arena *a, credit_to to, const char *name, double mean, do
 
 /* ---- into the table ---- */
 
+/* What a group's stretches are compared with; NaN: with nothing, as when one is alone. */
+static double mean_for(estimator_scope scope, const credit_spread *own, const credit_spread *batch)
+{
+    switch (scope) {
+    case SCOPE_NONE:
+        return 0;
+    case SCOPE_BATCH:
+        return batch->mean;
+    case SCOPE_GROUP:
+        return own->n > 1 ? own->mean : NAN;
+    }
+    return NAN;
+}
+
+static double divisor_for(advantage_std of, double eps, const credit_spread *own, const credit_spread *batch)
+{
+    const double std = of == STD_BATCH ? batch->std : own->std;
+    return of == STD_NONE || !(std > 0) ? 1 : std + eps;
+}
+
 /* Objective k's, of one group, for its tokens: [trajectory n] an episode that has some, weighed as the episode says. */
 static void credit_group(arena *a, const advantage_config *c, const char *name, int k, const group *const *g, int begin,
                          const credit_spread *batch, double eps, const double *own, advantage_table *t)
 {
     const credit_spread own_group = spread_of(name, g, 1);
-    const double mean = c->mean == MEAN_NONE    ? 0
-                        : c->mean == MEAN_BATCH ? batch->mean
-                        : own_group.n > 1       ? own_group.mean
-                                                : NAN; /* alone: nothing to compare with */
-    const double std = c->std == STD_BATCH ? batch->std : own_group.std;
-    const double divisor = c->std == STD_NONE || !(std > 0) ? 1 : std + eps;
+    const double mean = mean_for(estimator_of(c->mean)->scope, &own_group, batch);
+    const double divisor = divisor_for(c->std, eps, &own_group, batch);
     for (int s = begin; s < begin + (int)(*g)->n && !isnan(mean); s++) {
         const episode *e = t->episodes[s];
         const double weight = own ? own[s] : 1;
@@ -121,9 +140,11 @@ static double *sum_tokens(arena *a, const objective_set *objectives, const advan
         for (int k = 0; k < t->K; k++) {
             const double *of = t->tokens_by_objective[(size_t)k * (size_t)t->S + (size_t)s];
             const double part = of ? objectives->items[k].weight * of[i] : 0;
-            sum[i] += part, size += fabs(part);
+            sum[i] += part;
+            size += fabs(part);
         }
-        any |= (sum[i] = signal_of(sum[i], size)) != 0;
+        sum[i] = signal_of(sum[i], size);
+        any |= sum[i] != 0;
     }
     return any ? sum : NULL;
 }

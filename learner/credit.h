@@ -14,10 +14,17 @@
 #pragma once
 
 #include "base/arena.h"
+#include "base/enum_names.h"
 #include "learner/objective.h"
 #include "rollout/group.h"
 
-typedef enum credit_to { CREDIT_STRETCH, CREDIT_RETURN, CREDIT_WHOLE } credit_to;
+#define CREDIT_TOS(X)                                                                                                  \
+    X(CREDIT_STRETCH, "stretch")                                                                                       \
+    X(CREDIT_RETURN, "return")                                                                                         \
+    X(CREDIT_WHOLE, "whole")
+
+typedef enum credit_to { CREDIT_TOS(ENUM_VALUE) } credit_to;
+extern const char *const CREDIT_TO_NAMES[];
 
 struct advantage_config;
 struct advantage_table;

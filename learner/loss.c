@@ -3,6 +3,12 @@
 #include <math.h>
 #include <stdbool.h>
 
+const char *const LOSS_KIND_NAMES[] = { LOSS_KINDS(ENUM_NAME) NULL };
+const char *const LOSS_AGGREGATION_NAMES[] = { LOSS_AGGREGATIONS(ENUM_NAME) NULL };
+const char *const LOSS_CORRECTION_NAMES[] = { LOSS_CORRECTIONS(ENUM_NAME) NULL };
+const char *const LOSS_GIVEN_NAMES[] = { LOSS_GIVENS(ENUM_NAME) NULL };
+const char *const LOSS_KL_NAMES[] = { LOSS_KLS(ENUM_NAME) NULL };
+
 static const double MAX_LOG_RATIO = 20; /* exp(20) is already absurd; beyond it only infinities wait */
 static const double MAX_K3 = 10; /* verl's; k3 of a token that has become far less likely than the reference has it
                              grows without end */
@@ -271,9 +277,20 @@ double loss_anchor(int V, const float *z, const float *reference, double tempera
 
 void loss_sums_add(loss_sums *to, const loss_sums *part)
 {
-    const double ratio_max = fmax(to->ratio_max, part->ratio_max), gap_max = fmax(to->gap_max, part->gap_max);
-    double *sum = (double *)to;
-    const double *other = (const double *)part;
-    for (size_t i = 0; i < sizeof *to / sizeof *sum; i++) sum[i] += other[i];
-    to->ratio_max = ratio_max, to->gap_max = gap_max;
+    to->tokens += part->tokens;
+    to->loss += part->loss;
+    to->ratio += part->ratio;
+    to->ratio_max = fmax(to->ratio_max, part->ratio_max);
+    to->clipped_low += part->clipped_low;
+    to->clipped_high += part->clipped_high;
+    to->kl_old += part->kl_old;
+    to->kl_reference += part->kl_reference;
+    to->gap_sum += part->gap_sum;
+    to->gap_max = fmax(to->gap_max, part->gap_max);
+    to->differing += part->differing;
+    to->weight += part->weight;
+    to->rejected += part->rejected;
+    to->given += part->given;
+    to->given_logprob += part->given_logprob;
+    to->given_kl += part->given_kl;
 }

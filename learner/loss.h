@@ -26,25 +26,42 @@
  * Float64 throughout: it is a few thousand numbers a step. No device, no model: plain arrays. */
 #pragma once
 
+#include "base/enum_names.h"
 #include "base/error.h"
 
-typedef enum loss_kind { LOSS_PPO, LOSS_GSPO, LOSS_CISPO, LOSS_REINFORCE, LOSS_KIMI, LOSS_NFT } loss_kind;
-typedef enum loss_aggregation {
-    AGGREGATE_TOKEN,
-    AGGREGATE_SEQUENCE,
-    AGGREGATE_CONSTANT,
-    AGGREGATE_SEQUENCE_SUM
-} loss_aggregation;
+/* Each with its words, which recipes use; the arrays are NULL-terminated. */
+
+#define LOSS_KINDS(X)                                                                                                  \
+    X(LOSS_PPO, "ppo")                                                                                                 \
+    X(LOSS_GSPO, "gspo")                                                                                               \
+    X(LOSS_CISPO, "cispo")                                                                                             \
+    X(LOSS_REINFORCE, "reinforce")                                                                                     \
+    X(LOSS_KIMI, "kimi")                                                                                               \
+    X(LOSS_NFT, "nft")
+
+typedef enum loss_kind { LOSS_KINDS(ENUM_VALUE) } loss_kind;
+extern const char *const LOSS_KIND_NAMES[];
+
+#define LOSS_AGGREGATIONS(X)                                                                                           \
+    X(AGGREGATE_TOKEN, "token")                                                                                        \
+    X(AGGREGATE_SEQUENCE, "sequence")                                                                                  \
+    X(AGGREGATE_CONSTANT, "constant")                                                                                  \
+    X(AGGREGATE_SEQUENCE_SUM, "sequence_sum")
+
+typedef enum loss_aggregation { LOSS_AGGREGATIONS(ENUM_VALUE) } loss_aggregation;
+extern const char *const LOSS_AGGREGATION_NAMES[];
 
 /* w of a token from pi_old / mu: min(., C) by token; the episode's product, at most C; the token's own, but 0 outside
  * [floor, C]; 1, but 0 for episodes whose geometric mean is outside [1 / (1 + band), 1 + band]. */
-typedef enum loss_correction {
-    CORRECTION_TOKEN_TIS,
-    CORRECTION_NONE,
-    CORRECTION_SEQUENCE_TIS,
-    CORRECTION_MASK,
-    CORRECTION_GEOMETRIC
-} loss_correction;
+#define LOSS_CORRECTIONS(X)                                                                                            \
+    X(CORRECTION_TOKEN_TIS, "token_tis")                                                                               \
+    X(CORRECTION_NONE, "none")                                                                                         \
+    X(CORRECTION_SEQUENCE_TIS, "sequence_tis")                                                                         \
+    X(CORRECTION_MASK, "mask")                                                                                         \
+    X(CORRECTION_GEOMETRIC, "geometric")
+
+typedef enum loss_correction { LOSS_CORRECTIONS(ENUM_VALUE) } loss_correction;
+extern const char *const LOSS_CORRECTION_NAMES[];
 
 /* What a given token (of a hint or a demonstration) is trained with, c its weight:
  *     sft    -c log pi
@@ -52,9 +69,24 @@ typedef enum loss_correction {
  *     asft   dft, and KL(ref || pi) over the whole vocabulary, `anchor` times                      (ASFT)
  *     guide  -c A pi, A > 0: an off-policy member of the group, sampled with probability 1 (LUFFY's ratio, 2504.14945)
  * Given tokens of an episode with a negative advantage are not trained on (ADHint's masking, 2512.13095). */
-typedef enum loss_given { GIVEN_NOT, GIVEN_SFT, GIVEN_DFT, GIVEN_ASFT, GIVEN_GUIDE } loss_given;
+#define LOSS_GIVENS(X)                                                                                                 \
+    X(GIVEN_NOT, "not")                                                                                                \
+    X(GIVEN_SFT, "sft")                                                                                                \
+    X(GIVEN_DFT, "dft")                                                                                                \
+    X(GIVEN_ASFT, "asft")                                                                                              \
+    X(GIVEN_GUIDE, "guide")
 
-typedef enum loss_kl { KL_K3, KL_K1, KL_K2, KL_K3_PLUS } loss_kl;
+typedef enum loss_given { LOSS_GIVENS(ENUM_VALUE) } loss_given;
+extern const char *const LOSS_GIVEN_NAMES[];
+
+#define LOSS_KLS(X)                                                                                                    \
+    X(KL_K3, "k3")                                                                                                     \
+    X(KL_K1, "k1")                                                                                                     \
+    X(KL_K2, "k2")                                                                                                     \
+    X(KL_K3_PLUS, "k3+")
+
+typedef enum loss_kl { LOSS_KLS(ENUM_VALUE) } loss_kl;
+extern const char *const LOSS_KL_NAMES[];
 
 typedef struct loss_config {
     loss_kind kind;

@@ -16,8 +16,13 @@
 #include "model/lora.h"
 #include "rollout/dataset.h"
 
-/* Whose gradients are reconciled. */
-typedef enum moo_over { MOO_OVER_NOTHING, MOO_OVER_REWARDS, MOO_OVER_GROUPS, MOO_OVER_BOTH } moo_over;
+/* Whose gradients are reconciled; over nothing there is one gradient, and no word for it. */
+#define MOO_OVERS(X)                                                                                                   \
+    X(MOO_OVER_REWARDS, "rewards")                                                                                     \
+    X(MOO_OVER_GROUPS, "groups")                                                                                       \
+    X(MOO_OVER_BOTH, "both")
+
+typedef enum moo_over { MOO_OVER_NOTHING, MOO_OVERS(ENUM_VALUE) } moo_over;
 
 enum { GROUP_NAME = 64 };
 

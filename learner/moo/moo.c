@@ -13,30 +13,29 @@ static void sum(const moo_problem *p, double *w)
 
 static void pref(const moo_problem *p, double *w) { memcpy(w, p->p, sizeof *w * (size_t)p->K); }
 
+const char *const MOO_METHOD_NAMES[] = { MOO_METHODS(ENUM_NAME) NULL };
+
 typedef struct method_row {
-    const char *name;
     moo_fn fn;
     const char *help;
     bool adds_up; /* about K gradients long; preferences are lengths of the gradients it is given */
 } method_row;
 
 static const method_row METHODS[N_MOO_METHODS] = {
-    [MOO_SUM] = { "sum", sum, "the sum, weighed by preference: no conflict is looked at", true },
-    [MOO_PREF] = { "pref", pref, "the average, weighed by preference" },
-    [MOO_MGDA] = { "mgda", moo_mgda, "the shortest convex combination (Desideri 2012; Sener & Koltun 2018)" },
-    [MOO_MGDA_NORM] = { "mgda_norm", moo_mgda_norm, "MGDA on gradients brought to one length" },
-    [MOO_PCGRAD] = { "pcgrad", moo_pcgrad, "each gradient loses what opposes another; their sum (Yu et al. 2020)",
-                     true },
-    [MOO_GRADVAC] = { "gradvac", moo_gradvac, "PCGrad towards the pairs' usual cosine (Wang et al. 2021)", true },
-    [MOO_CAGRAD] = { "cagrad", moo_cagrad, "the worst objective's best, near the average (Liu et al. 2021)" },
-    [MOO_IMTL_G] = { "imtl_g", moo_imtl_g, "equal projections on all gradients' directions (Liu et al. 2021)" },
-    [MOO_NASH] = { "nash", moo_nash, "the Nash bargaining solution (Navon et al. 2022)" },
-    [MOO_FAIRGRAD] = { "fairgrad", moo_fairgrad, "alpha-fair shares of the progress (Ban & Ji 2024)" },
-    [MOO_ALIGNED] = { "aligned", moo_aligned,
-                      "the gradients' principal axes made equally long (Senushkin et al. 2023)" },
-    [MOO_UPGRAD] = { "upgrad", moo_upgrad,
+    [MOO_SUM] = { sum, "the sum, weighed by preference: no conflict is looked at", true },
+    [MOO_PREF] = { pref, "the average, weighed by preference" },
+    [MOO_MGDA] = { moo_mgda, "the shortest convex combination (Desideri 2012; Sener & Koltun 2018)" },
+    [MOO_MGDA_NORM] = { moo_mgda_norm, "MGDA on gradients brought to one length" },
+    [MOO_PCGRAD] = { moo_pcgrad, "each gradient loses what opposes another; their sum (Yu et al. 2020)", true },
+    [MOO_GRADVAC] = { moo_gradvac, "PCGrad towards the pairs' usual cosine (Wang et al. 2021)", true },
+    [MOO_CAGRAD] = { moo_cagrad, "the worst objective's best, near the average (Liu et al. 2021)" },
+    [MOO_IMTL_G] = { moo_imtl_g, "equal projections on all gradients' directions (Liu et al. 2021)" },
+    [MOO_NASH] = { moo_nash, "the Nash bargaining solution (Navon et al. 2022)" },
+    [MOO_FAIRGRAD] = { moo_fairgrad, "alpha-fair shares of the progress (Ban & Ji 2024)" },
+    [MOO_ALIGNED] = { moo_aligned, "the gradients' principal axes made equally long (Senushkin et al. 2023)" },
+    [MOO_UPGRAD] = { moo_upgrad,
                      "the average of the gradients projected on the cone without conflict (Quinton & Rey 2024)" },
-    [MOO_DUALPROJ] = { "dualproj", moo_dualproj, "the average projected on that cone (Lopez-Paz & Ranzato 2017)" },
+    [MOO_DUALPROJ] = { moo_dualproj, "the average projected on that cone (Lopez-Paz & Ranzato 2017)" },
 };
 
 moo_config moo_default(moo_method method)
@@ -47,20 +46,12 @@ moo_config moo_default(moo_method method)
 int moo_method_by_name(const char *name)
 {
     for (int i = 0; i < N_MOO_METHODS; i++)
-        if (strcmp(METHODS[i].name, name) == 0) return i;
+        if (strcmp(MOO_METHOD_NAMES[i], name) == 0) return i;
     return -1;
 }
 
-const char *moo_method_name(moo_method method) { return METHODS[method].name; }
+const char *moo_method_name(moo_method method) { return MOO_METHOD_NAMES[method]; }
 const char *moo_method_help(moo_method method) { return METHODS[method].help; }
-
-const char *const *moo_method_names(void)
-{
-    static const char *const NAMES[N_MOO_METHODS + 1] = { "sum",     "pref",   "mgda",     "mgda_norm", "pcgrad",
-                                                          "gradvac", "cagrad", "imtl_g",   "nash",      "fairgrad",
-                                                          "aligned", "upgrad", "dualproj", NULL };
-    return NAMES;
-}
 
 /* ---- what is no Gram matrix ---- */
 
@@ -179,7 +170,7 @@ int moo_solve(const moo_config *config, const double *G, int K, const bool *acti
         if (!isfinite(w[i]))
             return error_set(err, ERR_STATE,
                              "%s gives objective %d the weight %g: gradients of such lengths are too far apart",
-                             METHODS[config->method].name, i, w[i]);
+                             MOO_METHOD_NAMES[config->method], i, w[i]);
     return OK;
 }
 

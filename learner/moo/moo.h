@@ -24,27 +24,29 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/enum_names.h"
 #include "base/error.h"
 #include "base/rng.h"
 
 enum { MOO_MOST = 16 }; /* objectives */
 
-typedef enum moo_method {
-    MOO_SUM,
-    MOO_PREF,
-    MOO_MGDA,
-    MOO_MGDA_NORM,
-    MOO_PCGRAD,
-    MOO_GRADVAC,
-    MOO_CAGRAD,
-    MOO_IMTL_G,
-    MOO_NASH,
-    MOO_FAIRGRAD,
-    MOO_ALIGNED,
-    MOO_UPGRAD,
-    MOO_DUALPROJ,
-    N_MOO_METHODS
-} moo_method;
+#define MOO_METHODS(X)                                                                                                 \
+    X(MOO_SUM, "sum")                                                                                                  \
+    X(MOO_PREF, "pref")                                                                                                \
+    X(MOO_MGDA, "mgda")                                                                                                \
+    X(MOO_MGDA_NORM, "mgda_norm")                                                                                      \
+    X(MOO_PCGRAD, "pcgrad")                                                                                            \
+    X(MOO_GRADVAC, "gradvac")                                                                                          \
+    X(MOO_CAGRAD, "cagrad")                                                                                            \
+    X(MOO_IMTL_G, "imtl_g")                                                                                            \
+    X(MOO_NASH, "nash")                                                                                                \
+    X(MOO_FAIRGRAD, "fairgrad")                                                                                        \
+    X(MOO_ALIGNED, "aligned")                                                                                          \
+    X(MOO_UPGRAD, "upgrad")                                                                                            \
+    X(MOO_DUALPROJ, "dualproj")
+
+typedef enum moo_method { MOO_METHODS(ENUM_VALUE) N_MOO_METHODS } moo_method;
+extern const char *const MOO_METHOD_NAMES[]; /* NULL-terminated */
 
 typedef struct moo_config {
     moo_method method;
@@ -67,8 +69,6 @@ const char *moo_method_name(moo_method method);
 bool moo_adds_up(moo_method method);
 /* One line: what it does, its paper. */
 const char *moo_method_help(moo_method method);
-/* All names, NULL behind the last. */
-const char *const *moo_method_names(void);
 
 /* What a method remembers from step to step, one a bucket. Zero-initialised: nothing yet. */
 typedef struct moo_state {

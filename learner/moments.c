@@ -1,0 +1,52 @@
+#include "learner/moments.h"
+
+#include <math.h>
+#include <stdbool.h>
+
+#include "rollout/signal.h"
+
+/* Beyond this the squares overflow: such rewards are computed in units of the largest. */
+static const double HUGE_REWARD = 1e100;
+
+origin origin_of(const episode *e)
+{
+    if (e->hint_len == 0) return ORIGIN_SAMPLED;
+    return trajectory_sampled(&e->tokens) > 0 ? ORIGIN_HINTED : ORIGIN_GIVEN;
+}
+
+static bool counts(const double *r, const origin *of, unsigned origins, int i)
+{
+    return !isnan(r[i]) && (unsigned)of[i] & origins;
+}
+
+static double weight_of(const double *times, int i) { return times ? times[i] : 1; }
+
+moments moments_of(const double *r, const origin *of, unsigned origins, span s, const double *times)
+{
+    moments m = { .std = 1 };
+    double largest = 0, weight = 0, square = 0;
+
+    for (int i = s.begin; i < s.end; i++) {
+        if (!counts(r, of, origins, i)) continue;
+        largest = fmax(largest, fabs(r[i]));
+        weight += weight_of(times, i);
+        m.n++;
+    }
+    if (!(weight > 0)) return (moments){ .std = 1 };
+    const double unit = largest > HUGE_REWARD ? largest : 1;
+
+    for (int i = s.begin; i < s.end; i++)
+        if (counts(r, of, origins, i)) m.sum += weight_of(times, i) * (r[i] / unit);
+    m.mean = m.sum / weight;
+
+    /* A second pass over distances from the mean: the difference of two sums of squares would cancel. */
+    if (m.n > 1) {
+        for (int i = s.begin; i < s.end; i++)
+            if (counts(r, of, origins, i))
+                square += weight_of(times, i) * (r[i] / unit - m.mean) * (r[i] / unit - m.mean);
+        m.std = unit * signal_of(sqrt(square / fmax(1, weight - 1)), fmax(1, largest) / unit);
+    }
+    m.mean *= unit;
+    m.sum *= unit;
+    return m;
+}

@@ -1,0 +1,24 @@
+/* moments - mean and spread of a step's rewards on one objective, over a run of episodes. */
+#pragma once
+
+#include "rollout/episode.h"
+
+/* Episodes [begin, end) of a step, in order of its groups: a group's, or all. */
+typedef struct span {
+    int begin, end;
+} span;
+
+/* How an episode came about: by itself, behind a hint, or all of it given. Bits, so that several can be asked for. */
+typedef enum origin { ORIGIN_SAMPLED = 1, ORIGIN_HINTED = 2, ORIGIN_GIVEN = 4 } origin;
+
+origin origin_of(const episode *e);
+
+typedef struct moments {
+    double mean, std, sum;
+    int n;
+} moments;
+
+/* Mean and unbiased std (n - 1, as the published code has it) of those r [S] (NaN: missing) in `s` whose episode is of
+ * one of the `origins`, each as often as `times` [S] says (NULL: once). The std is 0 where the values are equal up to
+ * rounding (rollout/signal.h), and 1 of a single one or none. */
+moments moments_of(const double *r, const origin *of, unsigned origins, span s, const double *times);
