@@ -1,7 +1,7 @@
 /* preset - the names of algorithm.name: what a paper does, as values of the keys that it stands for.
  *
- * Every part of a preset can be another by a key of its own; the row is only where a recipe that says nothing begins.
- */
+ * Every part of a preset can be another by a key of its own; the row is only what a recipe that sets nothing else
+ * begins with. */
 #pragma once
 
 #include "learner/advantage.h"
