@@ -377,7 +377,8 @@ static int make_frame(stage *s, const player *p, dialect_frame *frame, error *er
         names[i] = p->episode->calls[p->first_call + i].name;
         ok[i] = p->episode->calls[p->first_call + i].ok;
     }
-    const int rc = dialect_observation(s->config.dialect, names, ok, n, frame, err);
+    const char *written = p->episode->turns[p->episode->n_turns - 1].text;
+    const int rc = dialect_observation(s->config.dialect, names, ok, n, written, frame, err);
     free(names);
     free(ok);
     return rc;
@@ -396,6 +397,7 @@ static void splice(stage *s, player *p)
 {
     error err = { 0 };
     dialect_frame frame = { 0 };
+    const size_t said = p->transcript.len;
     int rc = make_frame(s, p, &frame, &err);
     if (rc == OK) rc = splice_parts(s, p, &frame, &err);
     if (rc == OK) rc = next_turn(s, p, &err);
@@ -405,10 +407,12 @@ static void splice(stage *s, player *p)
         return;
     }
     /* Tokens that find no room were never read: the record ends before them. */
-    if (engine_append(s->config.engine, p->stream, s->ids.data, s->ids.len, &err) == OK)
+    if (engine_append(s->config.engine, p->stream, s->ids.data, s->ids.len, &err) == OK) {
         trajectory_append(&p->episode->tokens, ROLE_OBSERVATION, s->ids.data, s->ids.len);
-    else
+    } else {
+        str_cut(&p->transcript, said);
         finish(s, p, STOP_LENGTH);
+    }
     if (!p->over && p->sampled >= p->task->max_tokens) finish(s, p, STOP_LENGTH);
 }
 
@@ -516,22 +520,29 @@ static void record(stage *s, player *p, const sampled_token *t)
     write_text(p, &s->bytes);
 }
 
-/* The policy stops by itself, with a token of `stop_bytes` bytes: its last words may be an answer that only the end
- * closes. */
-static void on_stop(stage *s, player *p, size_t stop_bytes, int64_t now_ms)
+/* No more is written in this turn: the policy has stopped by itself, with a token of `stop_bytes` bytes, or it has no
+ * more tokens. Its last words may be an answer or a call that only the end closes; of a policy that was cut off they
+ * are none, but a call that was closed before still runs: the observation may be all that the reward asks for. */
+static void on_end(stage *s, player *p, bool stops, size_t stop_bytes, int64_t now_ms)
 {
     dialect_result r = { 0 };
     error err = { 0 };
-    if (dialect_finish(p->parser, stop_bytes, &r, &err) != OK) {
+    const int rc = stops ? dialect_finish(p->parser, stop_bytes, &r, &err) : dialect_cut(p->parser, &r, &err);
+    if (rc != OK) {
         close_turn(p, 0);
         fail(s, p, FAIL_ENGINE, err.text);
-    } else if (r.event == DIALECT_ANSWER) {
+    } else if (r.event != DIALECT_MORE) {
         on_event(s, p, &r, now_ms);
     } else {
         close_turn(p, 0);
-        finish(s, p, STOP_EOS);
+        finish(s, p, stops ? STOP_EOS : STOP_LENGTH);
     }
     dialect_result_reset(&r);
+}
+
+static bool has_tokens_left(const stage *s, const player *p)
+{
+    return p->sampled < p->task->max_tokens && engine_room(s->config.engine, p->stream) > 0;
 }
 
 static void on_token(stage *s, const sampled_token *t, int64_t now_ms)
@@ -540,7 +551,7 @@ static void on_token(stage *s, const sampled_token *t, int64_t now_ms)
     dialect_result r = { 0 };
     error err = { 0 };
     record(s, p, t);
-    const bool ends = ends_episode(s, t->id);
+    const bool stops = ends_episode(s, t->id);
     const size_t n_bytes = s->bytes.len;
     const int rc = dialect_feed(p->parser, s->bytes.data, n_bytes, &r, &err);
     if (rc != OK) {
@@ -548,16 +559,13 @@ static void on_token(stage *s, const sampled_token *t, int64_t now_ms)
         fail(s, p, FAIL_ENGINE, err.text);
     } else if (r.event != DIALECT_MORE) {
         on_event(s, p, &r, now_ms);
-    } else if (ends) {
-        on_stop(s, p, n_bytes, now_ms);
+    } else if (stops || !has_tokens_left(s, p)) {
+        on_end(s, p, stops, n_bytes, now_ms);
+    } else {
+        engine_resume(s->config.engine, p->stream);
     }
-    /* A call that the dialect knows to be closed by the last allowed token still runs: the observation may be all that
-     * the reward asks for. (qwen waits for what follows a call: there it is one token too late.) */
-    if (!p->over && (p->sampled >= p->task->max_tokens || engine_room(s->config.engine, p->stream) <= 0) && !p->call) {
-        if (!p->episode->turns[p->episode->n_turns - 1].text) close_turn(p, 0);
-        finish(s, p, STOP_LENGTH);
-    }
-    if (!p->over && r.event == DIALECT_MORE) engine_resume(s->config.engine, p->stream);
+    /* A call that was answered at once, without a tool: the policy may have no tokens left to go on with. */
+    if (!p->over && !p->call && !has_tokens_left(s, p)) finish(s, p, STOP_LENGTH);
     dialect_result_reset(&r);
 }
 

@@ -22,7 +22,7 @@ struct dialect {
 
 struct dialect_parser {
     dialect *d; /* borrowed */
-    int feed, finish;
+    int feed, finish, cut;
     size_t fed; /* bytes */
 };
 
@@ -233,6 +233,7 @@ typedef struct observing {
     const char *const *tools;
     const bool *ok;
     size_t n_calls;
+    const char *written;
     dialect_frame *out;
 } observing;
 
@@ -256,7 +257,8 @@ static int make_observation(lua_State *L)
     lua_getfield(L, -1, "observation");
     lua_rawgeti(L, LUA_REGISTRYINDEX, o->d->options);
     push_calls(L, o);
-    lua_call(L, 2, 1);
+    lua_pushstring(L, o->written);
+    lua_call(L, 3, 1);
     if (!lua_istable(L, -1) || luaL_len(L, -1) != (lua_Integer)o->out->n)
         return luaL_error(L, "observation: expected a list of %d texts: before, between and after %d results",
                           (int)o->out->n, (int)o->n_calls);
@@ -270,11 +272,11 @@ static int make_observation(lua_State *L)
     return 0;
 }
 
-int dialect_observation(dialect *d, const char *const *tools, const bool *ok, size_t n_calls, dialect_frame *out,
-                        error *err)
+int dialect_observation(dialect *d, const char *const *tools, const bool *ok, size_t n_calls, const char *written,
+                        dialect_frame *out, error *err)
 {
     *out = (dialect_frame){ .parts = xcalloc(n_calls + 1, sizeof *out->parts), .n = n_calls + 1 };
-    observing o = { d, tools, ok, n_calls, out };
+    observing o = { d, tools, ok, n_calls, written, out };
     return vm_protect(d->vm, make_observation, &o, err) == OK ? OK : error_within(err, "dialect %s", d->name);
 }
 
@@ -323,9 +325,11 @@ static int make_parser(lua_State *L)
     lua_getfield(L, -1, "parser");
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->options);
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->tools);
-    lua_call(L, 2, 2);
-    luaL_checktype(L, -2, LUA_TFUNCTION);
-    if (!lua_isnil(L, -1)) luaL_checktype(L, -1, LUA_TFUNCTION);
+    lua_call(L, 2, 3);
+    luaL_checktype(L, -3, LUA_TFUNCTION);
+    for (int i = -2; i < 0; i++)
+        if (!lua_isnil(L, i)) luaL_checktype(L, i, LUA_TFUNCTION);
+    p->cut = luaL_ref(L, LUA_REGISTRYINDEX);
     p->finish = luaL_ref(L, LUA_REGISTRYINDEX);
     p->feed = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
@@ -334,7 +338,7 @@ static int make_parser(lua_State *L)
 dialect_parser *dialect_parser_new(dialect *d, error *err)
 {
     dialect_parser *p = xcalloc(1, sizeof *p);
-    *p = (dialect_parser){ .d = d, .feed = LUA_NOREF, .finish = LUA_NOREF };
+    *p = (dialect_parser){ .d = d, .feed = LUA_NOREF, .finish = LUA_NOREF, .cut = LUA_NOREF };
     if (vm_protect(d->vm, make_parser, p, err) == OK) return p;
     error_within(err, "dialect %s", d->name);
     dialect_parser_free(p);
@@ -346,12 +350,14 @@ void dialect_parser_free(dialect_parser *p)
     if (!p) return;
     vm_drop(p->d->vm, p->feed);
     vm_drop(p->d->vm, p->finish);
+    vm_drop(p->d->vm, p->cut);
     free(p);
 }
 
 typedef struct feeding {
     dialect_parser *p;
-    const char *chunk; /* NULL: nothing more comes */
+    int function;
+    const char *chunk; /* its argument; or NULL, then it is the number below */
     size_t len;        /* of the chunk, or of the token by which the policy stopped */
     dialect_result *out;
 } feeding;
@@ -420,11 +426,11 @@ static dialect_call call_of(lua_State *L)
 
 static void take_calls(lua_State *L, dialect_result *out)
 {
-    const lua_Integer n = luaL_len(L, -1);
+    const size_t n = lua_rawlen(L, -1);
     if (n < 1) luaL_error(L, "the parser gives an empty list of calls");
-    out->calls = xcalloc((size_t)n, sizeof *out->calls);
-    for (lua_Integer i = 1; i <= n; i++) {
-        lua_rawgeti(L, -1, i);
+    out->calls = xcalloc(n, sizeof *out->calls);
+    for (size_t i = 1; i <= n; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i);
         out->calls[out->n_calls] = call_of(L);
         out->n_calls++;
         lua_pop(L, 1);
@@ -458,9 +464,8 @@ static void take_result(lua_State *L, const dialect_parser *p, dialect_result *o
 static int feed(lua_State *L)
 {
     feeding *f = lua_touserdata(L, 1);
-    const int function = f->chunk ? f->p->feed : f->p->finish;
-    if (function == LUA_REFNIL || function == LUA_NOREF) return 0;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, function);
+    if (f->function == LUA_REFNIL || f->function == LUA_NOREF) return 0;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, f->function);
     if (f->chunk)
         lua_pushlstring(L, f->chunk, f->len);
     else
@@ -470,24 +475,28 @@ static int feed(lua_State *L)
     return 0;
 }
 
-static int feed_parser(dialect_parser *p, const char *chunk, size_t len, dialect_result *out, error *err)
+static int ask_parser(const feeding *f, error *err)
 {
-    feeding f = { p, chunk, len, out };
-    *out = (dialect_result){ 0 };
-    if (chunk) p->fed += len;
-    if (vm_protect(p->d->vm, feed, &f, err) == OK) return OK;
-    dialect_result_reset(out);
-    return error_within(err, "dialect %s", p->d->name);
+    *f->out = (dialect_result){ 0 };
+    if (vm_protect(f->p->d->vm, feed, (void *)(uintptr_t)f, err) == OK) return OK;
+    dialect_result_reset(f->out);
+    return error_within(err, "dialect %s", f->p->d->name);
 }
 
 int dialect_feed(dialect_parser *p, const char *chunk, size_t len, dialect_result *out, error *err)
 {
-    return feed_parser(p, chunk ? chunk : "", len, out, err);
+    p->fed += len;
+    return ask_parser(&(feeding){ p, p->feed, chunk ? chunk : "", len, out }, err);
 }
 
 int dialect_finish(dialect_parser *p, size_t stop_bytes, dialect_result *out, error *err)
 {
-    return feed_parser(p, NULL, stop_bytes, out, err);
+    return ask_parser(&(feeding){ p, p->finish, NULL, stop_bytes, out }, err);
+}
+
+int dialect_cut(dialect_parser *p, dialect_result *out, error *err)
+{
+    return ask_parser(&(feeding){ p, p->cut, NULL, 0, out }, err);
 }
 
 void dialect_result_reset(dialect_result *r)

@@ -4,14 +4,16 @@
  *     defaults     options and their defaults; the recipe's prompt.options override them
  *     check        function(options, tools), may be left out: raises where a tool's name is a word of the dialect
  *     prompt       function(options, spec) -> { {"instruction", text}, {"shot", text}..., {"question", text} }
- *     observation  function(options, calls) -> { before, between..., after }: what stands around the calls' results
+ *     observation  function(options, calls, written) -> { before, between..., after }: what stands around the results
+ *                  of the calls; written: the turn with which the policy made them
  *     payload      function(options, text) -> text, may be left out: a result as it is written there (as JSON, say)
- *     parser       function(options, tools) -> feed, finish
+ *     parser       function(options, tools) -> feed, finish, cut
  *
  * A parser reads one turn of the policy. feed(chunk) gets what has just been written and answers as soon as the turn is
  * closed, so the engine stops at the closing token: nil | { calls = {...}, rest = n } | { answer = text, rest = n }.
  * rest: how many of the bytes it was fed lie beyond the close (a token may straddle it); they are no part of any turn.
- * finish(n), which may be left out, is asked when the policy stops by itself, by a token of n bytes. A call is
+ * finish(n), which may be left out, is asked when the policy stops by itself, by a token of n bytes; cut(), too, when
+ * it has no more tokens: for calls that were closed, but for which feed waited to see what follows. A call is
  * { name =, arguments = table or JSON text }, or one that can't be made:
  * { bad = what the policy reads, name =, raw = }.
  *
@@ -53,8 +55,8 @@ typedef struct dialect_frame {
     str *parts; /* [n] */
     size_t n;   /* one more than the calls */
 } dialect_frame;
-int dialect_observation(dialect *d, const char *const *tools, const bool *ok, size_t n_calls, dialect_frame *out,
-                        error *err);
+int dialect_observation(dialect *d, const char *const *tools, const bool *ok, size_t n_calls, const char *written,
+                        dialect_frame *out, error *err);
 void dialect_frame_reset(dialect_frame *f);
 /* A tool's words as they stand in the frame. Appends to out. */
 int dialect_payload(dialect *d, const char *text, size_t len, str *out, error *err);
@@ -83,9 +85,11 @@ typedef struct dialect_parser dialect_parser; /* one per turn */
 dialect_parser *dialect_parser_new(dialect *d, error *err);
 void dialect_parser_free(dialect_parser *p);
 int dialect_feed(dialect_parser *p, const char *chunk, size_t len, dialect_result *out, error *err);
-/* The policy has stopped, by a token of `stop_bytes` bytes that were fed: MORE,
- * or the answer that its last words are. */
+/* The policy has stopped, by a token of `stop_bytes` bytes that were fed: MORE, or what its last words are. */
 int dialect_finish(dialect_parser *p, size_t stop_bytes, dialect_result *out, error *err);
+/* The policy has no more tokens: MORE, or calls that were closed.
+ * What it was about to say is neither call nor answer. */
+int dialect_cut(dialect_parser *p, dialect_result *out, error *err);
 
 /* The final answer in a whole response, behind its calls, for those who have no turns: *answer (owned), or NULL. */
 int dialect_answer(dialect *d, const char *response, size_t len, char **answer, error *err);

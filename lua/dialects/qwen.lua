@@ -155,7 +155,12 @@ function dialect.parser(options, tools)
         return said ~= "" and { answer = said, rest = 0 } or nil
     end
 
-    return feed, finished
+    -- The policy was cut off: calls that were closed before are calls.
+    local function cut()
+        return #calls > 0 and ended() or nil
+    end
+
+    return feed, finished, cut
 end
 
 return dialect

@@ -3,6 +3,7 @@
 --     Action: tool[argument]          or   Action: tool{"name": value, ...}
 --     Observation: ...                (ours)
 --     Answer: ...                     (one line, or what is left when the policy stops; ends the episode)
+-- An action is over at the end of a line, or where the policy stops.
 -- Also read: an argument of several lines, up to the bracket that closes it; "Final Answer:"; and the two-line form
 --     Action: tool
 --     Action Input: argument          (to the next of our words, an empty line or a fence that closes)
@@ -66,7 +67,12 @@ function dialect.prompt(options, spec)
     return pieces
 end
 
-function dialect.observation(_, calls) return frame(#calls) end
+-- A policy that stops behind its action leaves out the line's end.
+function dialect.observation(_, calls, written)
+    local parts = frame(#calls)
+    if written:sub(-1) ~= "\n" then parts[1] = "\n" .. parts[1] end
+    return parts
+end
 
 local MOST_LINES = 256 -- of an action; one that is not closed by then is not an action
 
@@ -198,11 +204,14 @@ function dialect.parser(options, tools)
         end
     end
 
-    -- The policy has stopped: a last line without its end is a line.
+    -- The policy has stopped: a last line without its end is a line, and an action that is still open is over.
     local function finished(stop_bytes)
-        local line = table.concat(parts, "", 1, n)
-        local answer = not lines and answer_of(options, line:sub(1, #line - stop_bytes))
-        return answer and { answer = answer, rest = 0 } or nil
+        local whole = table.concat(parts, "", 1, n)
+        local line = whole:sub(1, math.max(0, #whole - stop_bytes))
+        local event, what, before = on_line(line)
+        if event == "answer" then return { answer = what, rest = 0 } end
+        if not event and not lines then return nil end
+        return { calls = { what or finish() }, rest = before and #whole or #whole - #line }
     end
 
     return feed, finished

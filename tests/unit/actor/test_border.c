@@ -1,256 +1,5 @@
-/* The border between what the policy wrote and what is spliced in, over real tokenizers. The engine is scripted: it
- * "samples" the ids it is told, so that any tokenizer can be played without a model of its vocabulary. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "actor/play.h"
-#include "base/clock.h"
-#include "base/json.h"
-#include "base/vec.h"
-#include "tests/support/support.h"
-
-/* ---- the scripted engine: these stand in for actor/engine.c ---- */
-
-struct engine {
-    const int32_t *script; /* what is sampled, turn after turn */
-    size_t n, at;
-    void *owner;
-    bool ready; /* the one stream can go on */
-    size_t room;
-};
-
-int engine_context(const engine *en) { return (int)en->room; }
-int engine_capacity(const engine *en) { return (void)en, 1; }
-int engine_room(const engine *en, uint64_t stream) { return (void)stream, (int)en->room; }
-void engine_resume(engine *en, uint64_t stream) { (void)stream, en->ready = true; }
-void engine_end(engine *en, uint64_t stream) { (void)stream, en->ready = false; }
-
-uint64_t engine_submit(engine *en, const int32_t *ids, size_t n, const stream_options *options, error *err)
-{
-    (void)ids, (void)n, (void)err;
-    en->owner = options->owner;
-    en->ready = true;
-    return 1;
-}
-
-int engine_append(engine *en, uint64_t stream, const int32_t *ids, size_t n, error *err)
-{
-    (void)stream, (void)ids, (void)n, (void)err;
-    en->ready = true;
-    return OK;
-}
-
-int engine_step(engine *en, sampled_token *out, bool *busy, error *err)
-{
-    (void)err;
-    *busy = false;
-    if (!en->ready || en->at == en->n) return 0;
-    en->ready = false;
-    *out = (sampled_token){ .stream = 1, .owner = en->owner, .id = en->script[en->at++], .logprob = -0.5f };
-    return 1;
-}
-
-/* ---- a tool that says what it is told, and notes what it was asked ---- */
-
-typedef struct parrot {
-    const char *says;
-    uint64_t pending;
-    str asked; /* all arguments, a line each */
-} parrot;
-
-static int parrot_begin(void *self, uint64_t call, const char *arguments, const tool_context *ctx, int64_t now_ms,
-                        error *err)
-{
-    parrot *p = self;
-    (void)ctx, (void)now_ms, (void)err;
-    p->pending = call;
-    str_printf(&p->asked, "%s\n", arguments);
-    return OK;
-}
-static void parrot_cancel(void *self, uint64_t call) { (void)self, (void)call; }
-static int parrot_fds(void *self, struct pollfd *out, int max) { return (void)self, (void)out, (void)max, 0; }
-static int64_t parrot_deadline(void *self) { return ((parrot *)self)->pending ? 0 : INT64_MAX; }
-static void parrot_free(void *self) { (void)self; }
-static int parrot_poll(void *self, int64_t now_ms, tool_result *out, int max)
-{
-    parrot *p = self;
-    (void)now_ms;
-    if (!p->pending || max < 1) return 0;
-    *out = (tool_result){ .call = p->pending, .ok = true, .text = strdup(p->says), .ms = 1 };
-    p->pending = 0;
-    return 1;
-}
-
-/* ---- tokenizers ---- */
-
-/* One character a token, control tokens of the chat dialects, and "><", "<a", "\nO" of two characters. sentencepiece: a
- * text gets a mark before it and for each space, as in Llama 2. */
-static tokenizer *small_tokenizer(bool sentencepiece)
-{
-    static const char *const PAIRS[] = { "><", "<a", "\nO" };
-    static const char *const CONTROL[] = { "<|im_start|>",        "<|im_end|>",        "<|eot_id|>",
-                                           "<|start_header_id|>", "<|end_header_id|>", "<|endoftext|>" };
-    error err = { 0 };
-    json_t *vocab = json_object(), *merges = json_array(), *added = json_array();
-    int id = 0;
-    for (char c[2] = "\n"; *c <= '~'; *c = *c == '\n' ? ' ' : (char)(*c + 1))
-        json_object_set_new(vocab, c, json_integer(id++));
-    json_object_set_new(vocab, "▁", json_integer(id++));
-    for (size_t i = 0; i < sizeof PAIRS / sizeof *PAIRS; i++) {
-        json_object_set_new(vocab, PAIRS[i], json_integer(id++));
-        json_array_append_new(merges, json_pack("[s%, s]", PAIRS[i], 1, PAIRS[i] + 1));
-    }
-    for (size_t i = 0; i < sizeof CONTROL / sizeof *CONTROL; i++)
-        json_array_append_new(added,
-                              json_pack("{s:i, s:s, s:b, s:b, s:b, s:b, s:b}", "id", id++, "content", CONTROL[i],
-                                        "single_word", 0, "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1));
-    json_t *j = json_pack("{s:{s:s, s:o, s:o}, s:o, s:n}", "model", "type", "BPE", "vocab", vocab, "merges", merges,
-                          "added_tokens", added, "pre_tokenizer");
-    json_object_set_new(j, "decoder", json_pack("{s:s, s:[{s:s}]}", "type", "Sequence", "decoders", "type", "Fuse"));
-    if (sentencepiece) {
-        json_t *steps = json_loads("{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Prepend\", \"prepend\": "
-                                   "\"▁\"}, {\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, "
-                                   "\"content\": \"▁\"}]}",
-                                   0, NULL),
-               *decoder = json_loads("{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", \"pattern\": "
-                                     "{\"String\": \"▁\"}, \"content\": \" \"}, {\"type\": \"Fuse\"}, "
-                                     "{\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}]}",
-                                     0, NULL);
-        json_object_set_new(j, "normalizer", steps);
-        json_object_set_new(j, "decoder", decoder);
-    }
-    char *text = json_text(j, false);
-    tokenizer *t = tokenizer_parse(text, strlen(text), "small", &err);
-    if (!t) fail_msg("%s", err.text);
-    free(text);
-    json_decref(j);
-    return t;
-}
-
-enum { N_TOKENIZERS = 5 };
-
-/* NULL: that one is not here. */
-static tokenizer *open_tokenizer(int i, const char **name)
-{
-    static const char *const NAMES[N_TOKENIZERS] = { "characters", "sentencepiece", "faults/models/smollm2_bytes",
-                                                     "data/tokenizers/gpt2", "data/tokenizers/qwen2" };
-    error err = { 0 };
-    *name = NAMES[i];
-    if (i < 2) return small_tokenizer(i == 1);
-    char *dir = test_data(NAMES[i]);
-    tokenizer *t = dir ? tokenizer_open(dir, &err) : NULL;
-    if (dir && !t) fail_msg("%s", err.text);
-    free(dir);
-    return t;
-}
-
-/* ---- playing ---- */
-
-typedef struct play {
-    const tokenizer *tokenizer;
-    const char *dialect_name, *options, *shot;
-    dialect *dialect;
-    router *router;
-    parrot parrot;
-    int max_turns, max_observation;
-} play;
-
-static const char TOOL[] = "{\"type\":\"object\",\"properties\":{\"code\":{\"type\":\"string\"}}}";
-static const char ROW[] = "{\"prompt\": \"what?\"}";
-
-static play open_play(const tokenizer *t, const char *dialect_name, const char *says)
-{
-    return (play){
-        .tokenizer = t, .dialect_name = dialect_name, .parrot.says = says, .max_turns = 8, .max_observation = 64
-    };
-}
-
-/* The play's one shot, if it has one. */
-static int own_shot(void *ctx, const task *t, const char **out, int max)
-{
-    const play *p = ctx;
-    if (t->n_shots == 0 || max < 1) return 0;
-    out[0] = p->shot;
-    return 1;
-}
-
-static void open_parts(play *p)
-{
-    error err = { 0 };
-    const tool t = { .name = "python",
-                     .description = "",
-                     .parameters = TOOL,
-                     .self = &p->parrot,
-                     .begin = parrot_begin,
-                     .cancel = parrot_cancel,
-                     .fds = parrot_fds,
-                     .poll = parrot_poll,
-                     .deadline_ms = parrot_deadline,
-                     .free = parrot_free };
-    p->router = router_new(NULL);
-    test_ok(router_add(p->router, &t, &err), &err);
-    char *tools = router_tools_json(p->router);
-    p->dialect = dialect_new(p->dialect_name, p->options, tools, &err);
-    if (!p->dialect) fail_msg("%s", err.text);
-    free(tools);
-}
-
-static void close_play(play *p)
-{
-    dialect_free(p->dialect);
-    router_free(p->router);
-    str_free(&p->parrot.asked);
-}
-
-/* The episode in which the policy writes these ids; it stops by itself when they are out. */
-static episode *play_ids(play *p, const token_ids *ids)
-{
-    error err = { 0 };
-    engine en = { .script = ids->data, .n = ids->len, .room = 100000 };
-    const int32_t eos = tokenizer_id(p->tokenizer, "<|endoftext|>");
-    if (!p->router) open_parts(p);
-    const stage_config config = { .engine = &en,
-                                  .tokenizer = p->tokenizer,
-                                  .dialect = p->dialect,
-                                  .router = p->router,
-                                  .dialect_name = p->dialect_name,
-                                  .environment = "tools",
-                                  .instruction = "",
-                                  .shots = own_shot,
-                                  .shots_ctx = p,
-                                  .max_turns = p->max_turns,
-                                  .max_observation_tokens = p->max_observation,
-                                  .top_p = 1,
-                                  .eos = &eos,
-                                  .n_eos = eos >= 0 };
-    stage *s = stage_new(&config, &err);
-    const task t = { .id = 1,
-                     .group = 1,
-                     .group_size = 1,
-                     .n_shots = p->shot ? 1 : 0,
-                     .max_tokens = (int32_t)ids->len,
-                     .row = (char *)(uintptr_t)ROW };
-    episode *done = NULL;
-    bool idle;
-    test_ok(stage_begin(s, &t, clock_ms(), &err), &err);
-    for (int round = 0; !done && round < 100000; round++)
-        if (stage_turn(s, clock_ms(), &done, 1, &idle, &err) < 0) fail_msg("%s", err.text);
-    assert_non_null(done);
-    stage_free(s);
-    test_ok(episode_check(done, 0, &err), &err);
-    if (done->failed != FAIL_NONE) fail_msg("%s", done->failure_text);
-    size_t wrote = 0;
-    for (uint32_t i = 0; i < done->tokens.n; i++) wrote += done->tokens.wrote[i];
-    assert_int_equal(wrote, strlen(done->text));
-    return done;
-}
-
-static void add_ids(const tokenizer *t, const char *text, token_ids *ids)
-{
-    error err = { 0 };
-    test_ok(tokenizer_encode_on(t, text, strlen(text), true, ids, &err), &err);
-}
+/* The border between what the policy wrote and what is spliced in, over real tokenizers. */
+#include "tests/unit/actor/scripted.h"
 
 /* ---- promises ---- */
 
@@ -476,6 +225,25 @@ static void calls_of_one_turn_run_in_order(void **state)
     tokenizer_free(t);
 }
 
+/* What a tool draws at random depends on the episode and on the call's place in it, and on nothing else. */
+static void each_call_of_an_episode_has_a_seed_of_its_own(void **state)
+{
+    (void)state;
+    token_ids ids = { 0 };
+    tokenizer *t = small_tokenizer(false);
+    play p = open_play(t, "xml", "2");
+    for (int i = 0; i < 8; i++) add_ids(t, WORDS[0].call, &ids);
+    for (int run = 0; run < 2; run++) episode_free(play_ids(&p, &ids));
+    assert_int_equal(p.parrot.n, 16);
+    for (int i = 0; i < 8; i++) {
+        assert_true(p.parrot.seeds[i] == p.parrot.seeds[8 + i]);
+        for (int k = 0; k < i; k++) assert_true(p.parrot.seeds[i] != p.parrot.seeds[k]);
+    }
+    close_play(&p);
+    vec_free(&ids);
+    tokenizer_free(t);
+}
+
 /* A cut says so, and never leaves half a character, whatever the limit. */
 static void a_cut_observation_says_so_and_keeps_whole_characters(void **state)
 {
@@ -513,6 +281,7 @@ int main(void)
         cmocka_unit_test(results_that_need_quoting_keep_their_frame),
         cmocka_unit_test(a_tools_words_in_an_example_are_only_words),
         cmocka_unit_test(calls_of_one_turn_run_in_order),
+        cmocka_unit_test(each_call_of_an_episode_has_a_seed_of_its_own),
         cmocka_unit_test(a_cut_observation_says_so_and_keeps_whole_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -301,6 +301,30 @@ static void of_a_damaged_checkpoint_the_one_before_is_used(void **state)
         }
 }
 
+/* state.json says which files the others are: it vouches for itself first. */
+static void no_byte_of_the_state_can_be_changed(void **state)
+{
+    (void)state;
+    checkpoint_state found;
+    error err = { 0 };
+    char dir[1100];
+    size_t len;
+    saved s = open_saved();
+    snprintf(dir, sizeof dir, "%s/checkpoints/step-2", s.run);
+    char *text = test_file_read(dir, "state.json");
+    len = strlen(text);
+    for (size_t i = 0; i < len; i++) {
+        text[i] ^= 1; /* a digit stays a digit, a letter a letter */
+        test_file_write(dir, "state.json", text);
+        if (checkpoint_verify(dir, &found, &err) == OK) fail_msg("byte %zu was changed: %s", i, text);
+        text[i] ^= 1;
+    }
+    test_file_write(dir, "state.json", text);
+    test_ok(checkpoint_verify(dir, &found, &err), &err);
+    free(text);
+    close_saved(&s);
+}
+
 /* A whole file of another step is as wrong as a damaged one. */
 static void a_file_of_another_step_is_refused(void **state)
 {
@@ -433,6 +457,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(of_a_damaged_checkpoint_the_one_before_is_used),
+        cmocka_unit_test(no_byte_of_the_state_can_be_changed),
         cmocka_unit_test(a_file_of_another_step_is_refused),
         cmocka_unit_test(a_full_disk_leaves_nothing_half_written),
         cmocka_unit_test(a_damaged_checkpoint_is_not_kept_in_place_of_a_new_one),

@@ -363,54 +363,92 @@ static void a_tool_is_not_named_as_a_word_of_the_dialect(void **state)
     refused("llama3", NULL, "a\\nb", "a name is");
 }
 
-/* A long turn costs its length, not its square. */
+/* Turn after turn of `text` in pieces of `piece` bytes; the CPU time it took: a busy machine fails no test. */
+static int64_t time_to_read(dialect *d, const str *text, size_t piece)
+{
+    error err = { 0 };
+    const int64_t began_ms = clock_cpu_us() / 1000;
+    for (size_t at = 0; at < text->len;) {
+        dialect_result r = { 0 };
+        dialect_parser *p = dialect_parser_new(d, &err);
+        while (at < text->len && r.event == DIALECT_MORE) {
+            const size_t n = at + piece < text->len ? piece : text->len - at;
+            test_ok(dialect_feed(p, text->data + at, n, &r, &err), &err);
+            at += n;
+        }
+        if (r.event == DIALECT_MORE) test_ok(dialect_finish(p, 0, &r, &err), &err);
+        if (piece >= text->len) at -= r.rest; /* in one piece: what is beyond the close is another turn */
+        dialect_result_reset(&r);
+        dialect_parser_free(p);
+    }
+    return clock_cpu_us() / 1000 - began_ms;
+}
+
+/* A turn costs its length, not its square, whether it comes token by token or in one piece, as it does to score a file:
+ * what a policy repeats until it has no more tokens must not hold up its actor. */
 static void a_long_turn_is_read_in_linear_time(void **state)
 {
     (void)state;
-    enum { N = 1 << 18 };
+    enum { N = 50000, MOST_MS = 1000 };
     static const char *const NAMES[] = { "xml", "qwen", "llama3", "react" };
-    static const char *const FILL[] = { "<a", "<tool_call>", " ", "</python", "\\\"" };
+    static const struct {
+        const char *head, *fill, *tail;
+    } TURNS[] = {
+        { "Answer: x", "<a", "" },
+        { "Answer: x", " ", "y\n<|im_end|><|eot_id|>" },
+        { "x", "\n", "y<|im_end|><|eot_id|>" },
+        { "x", "<think></think>", "<|im_end|><|eot_id|>" },
+        { "x", "<tool_call>", "<|im_end|><|eot_id|>" },
+        { "x", "<tool_call>{}</tool_call>", "<|im_end|><|eot_id|>" },
+        { "x", "<tool_call>\"</tool_call>", "<|im_end|><|eot_id|>" },
+        { "<tool_call>", "</tool_call", "<|im_end|>" },
+        { "<tool_call>\"", "\\\"</tool_call>", "<|im_end|>" },
+        { "<tool_call>{\"name\": \"python\", \"arguments\": ", "[", "</tool_call><|im_end|>" },
+        { "<tool_call>{\"name\": \"python\", \"arguments\": ", "{\"a\":", "</tool_call><|im_end|>" },
+        { "<tool_call>", "{\"name\": \"", "</tool_call><|im_end|>" },
+        { "<tool_call></tool_call>", "\n ", "x" },
+        { "", "{\"a\": 1} ", "<|eot_id|>" },
+        { "", "{ \"a\": ", "<|eot_id|>" },
+        { "", "{\"name\": \"python\", \"parameters\": {}}", "<|eot_id|>" },
+        { "", "{   ", "<|eot_id|>" },
+        { "", "<function=python>", "<|eot_id|>" },
+        { "", "<function=python>{}</function>", "<|eot_id|>" },
+        { "", "<function=python></function", "<|eot_id|>" },
+        { "<|python_tag|>python.call(", "a", ")<|eom_id|>" },
+        { "<|python_tag|>python.call(", "a=\"", ")<|eom_id|>" },
+        { "<|python_tag|>python.call(", "a ", ")<|eom_id|>" },
+        { "<|python_tag|>```", "\n``` ", "x<|eom_id|>" },
+        { "<|python_tag|>", "<|python_tag|>", "<|eom_id|>" },
+        { "<python>```\n", " ", "x</python>" },
+        { "<python>```\n", "```  ", "x</python>" },
+        { "<python>", "</python", ">" },
+        { "<python>", "<python>", "</python>" },
+        { "<search>", "[", "</search>" },
+        { "", "<aa></bb>", "" },
+        { "", "<aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "" },
+        { "Action: python[", "[", "\nThought: x\n" },
+        { "Action: python[", "\"", "]\n" },
+        { "Action: python[", "'\"", "\n" },
+        { "Action: python[", "x\n", "]\n" },
+        { "Action: python[", "x]y\n", "" },
+        { "Action: search{", "\"a\": {\n", "" },
+        { "Action: python\nAction Input: ", "```\n", "" },
+        { "Action: python\nAction Input: ```", "\n` ``", "" },
+        { "Action: ", "Action: ", "\n" },
+        { "", "Action: python\n", "" },
+        { "", "Observation:", "\n" },
+    };
     for (size_t i = 0; i < 4; i++)
-        for (size_t f = 0; f < sizeof FILL / sizeof *FILL; f++) {
-            error err = { 0 };
-            dialect *d = open_dialect(NAMES[i], NULL);
-            dialect_parser *p = dialect_parser_new(d, &err);
-            const size_t len = strlen(FILL[f]);
-            const int64_t began = clock_ms();
-            for (size_t at = 0; at < N; at += len) {
-                dialect_result r = { 0 };
-                test_ok(dialect_feed(p, FILL[f], len, &r, &err), &err);
-                const bool over = r.event != DIALECT_MORE;
-                dialect_result_reset(&r);
-                if (over) break;
-            }
-            if (clock_ms() - began > 4000) fail_msg("%s: %d bytes of %s take too long", NAMES[i], N, FILL[f]);
-            dialect_parser_free(p);
-            dialect_free(d);
-        }
-}
-
-/* Nor where it comes in one piece, as it does to score a file. */
-static void a_long_response_is_read_in_linear_time(void **state)
-{
-    (void)state;
-    enum { N = 1 << 18 };
-    static const char *const NAMES[] = { "xml", "qwen", "llama3", "react" };
-    static const char *const FILL[] = { "<think></think>", " ", "<tool_call>\"</tool_call>", "</tool_call>",
-                                        "{\"a\": 1} " };
-    for (size_t i = 0; i < 4; i++)
-        for (size_t f = 0; f < sizeof FILL / sizeof *FILL; f++) {
-            error err = { 0 };
+        for (size_t k = 0; k < sizeof TURNS / sizeof *TURNS; k++) {
             str text = { 0 };
-            char *answer;
             dialect *d = open_dialect(NAMES[i], NULL);
-            str_puts(&text, "Answer: x");
-            while (text.len < N) str_puts(&text, FILL[f]);
-            str_puts(&text, "y<|im_end|><|eot_id|>\n");
-            const int64_t began = clock_ms();
-            test_ok(dialect_answer(d, text.data, text.len, &answer, &err), &err);
-            if (clock_ms() - began > 4000) fail_msg("%s: %d bytes of %s take too long", NAMES[i], N, FILL[f]);
-            free(answer);
+            str_puts(&text, TURNS[k].head);
+            while (text.len < N) str_puts(&text, TURNS[k].fill);
+            str_puts(&text, TURNS[k].tail);
+            const int64_t pieces_ms = time_to_read(d, &text, 3), whole_ms = time_to_read(d, &text, text.len);
+            if (pieces_ms > MOST_MS || whole_ms > MOST_MS)
+                fail_msg("%s: '%s' and %d bytes of '%s' take %jd ms in pieces, %jd ms whole", NAMES[i], TURNS[k].head,
+                         N, TURNS[k].fill, (intmax_t)pieces_ms, (intmax_t)whole_ms);
             str_free(&text);
             dialect_free(d);
         }
@@ -449,7 +487,7 @@ static char *framed(dialect *d, size_t n)
     error err = { 0 };
     dialect_frame f;
     str text = { 0 };
-    test_ok(dialect_observation(d, NAMES, OKAY, n, &f, &err), &err);
+    test_ok(dialect_observation(d, NAMES, OKAY, n, "written\n", &f, &err), &err);
     for (size_t i = 0; i <= n; i++) {
         str_add(&text, f.parts[i].data ? f.parts[i].data : "", f.parts[i].len);
         if (i < n) test_ok(dialect_payload(d, "a\"b", 3, &text, &err), &err);
@@ -570,7 +608,6 @@ int main(void)
         cmocka_unit_test(react_reads_lines),
         cmocka_unit_test(a_tool_is_not_named_as_a_word_of_the_dialect),
         cmocka_unit_test(a_long_turn_is_read_in_linear_time),
-        cmocka_unit_test(a_long_response_is_read_in_linear_time),
         cmocka_unit_test(llama3_ended_otherwise_has_answered),
         cmocka_unit_test(a_nul_hides_nothing),
         cmocka_unit_test(results_stand_in_the_frame_that_models_know),

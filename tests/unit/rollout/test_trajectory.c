@@ -151,6 +151,28 @@ static void each_broken_segment_is_named(void **state)
     t = made(), t.n_segments = 0, what_is_this(&t, "token 2 was sampled by no known");
 }
 
+/* What is taken back of the text is taken from its end, over as many tokens as it has. */
+static void bytes_are_taken_back_from_the_last_tokens(void **state)
+{
+    (void)state;
+    static const uint32_t WROTE[] = { 4, 3, 0, 2 };
+    for (size_t back = 0; back <= 12; back++) {
+        trajectory t = { 0 };
+        for (int i = 0; i < 4; i++) {
+            trajectory_append_sampled(&t, i, -1, 0, 1);
+            trajectory_wrote(&t, WROTE[i]);
+        }
+        trajectory_unwrote(&t, back);
+        size_t left = back < 9 ? 9 - back : 0;
+        for (int i = 0; i < 4; i++) { /* the first `left` bytes stand, token by token */
+            const uint32_t stands = left < WROTE[i] ? (uint32_t)left : WROTE[i];
+            assert_int_equal(t.wrote[i], stands);
+            left -= stands;
+        }
+        trajectory_reset(&t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -161,6 +183,7 @@ int main(void)
         cmocka_unit_test(the_empty_one_is_whole),
         cmocka_unit_test(each_broken_token_is_named),
         cmocka_unit_test(each_broken_segment_is_named),
+        cmocka_unit_test(bytes_are_taken_back_from_the_last_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

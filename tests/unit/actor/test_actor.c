@@ -1,0 +1,149 @@
+/* An actor and what an exchange tells it about weights. The actor runs in a thread of its own, the exchange is the
+ * test's.
+ */
+#include "actor/actor.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "proto/endpoint.h"
+#include "proto/weights.h"
+#include "tests/support/support.h"
+
+enum { DEADLINE_MS = 20000 };
+
+typedef struct scene {
+    char *folder, address[400];
+    device *dev;
+    hf_folder *model;
+    loop *exchange_loop;
+    endpoint *exchange;
+    weights_publisher *publisher;
+    weights_body announced;
+    int64_t reported; /* the version in the actor's last heartbeat; -1: none */
+    peer_id actor;
+    pthread_t thread;
+    int rc; /* of the actor, once it has ended */
+    error err;
+    _Atomic bool ended;
+} scene;
+
+static void on_peer(void *ctx, peer_id peer, const hello_body *hello, bool up, const char *why)
+{
+    scene *s = ctx;
+    (void)hello, (void)why;
+    if (!up) return;
+    s->actor = peer;
+    const message welcome = { .type = MSG_WELCOME }, news = { .type = MSG_WEIGHTS, .weights = s->announced };
+    test_ok(endpoint_send(s->exchange, peer, &welcome, &s->err), &s->err);
+    test_ok(endpoint_send(s->exchange, peer, &news, &s->err), &s->err);
+}
+
+static void on_message(void *ctx, peer_id peer, message *m)
+{
+    scene *s = ctx;
+    (void)peer;
+    if (m->type == MSG_HEARTBEAT) s->reported = m->heartbeat.version;
+}
+
+static void *play(void *ctx)
+{
+    scene *s = ctx;
+    error err = { 0 };
+    tokenizer *t = NULL;
+    loop *lp = loop_new(&err);
+    dialect *d = dialect_new("xml", NULL, NULL, &err);
+    const actor_config config = { .address = s->address,
+                                  .name = "actor-1",
+                                  .slots = 1,
+                                  .stage = { .tokenizer = t, .dialect = d, .dialect_name = "xml", .max_turns = 1 },
+                                  .engine = { .max_streams = 1, .max_context = 64, .tokens_per_step = 64 },
+                                  .model = s->model };
+    s->rc = actor_run(lp, &config, NULL, &s->err);
+    dialect_free(d);
+    loop_free(lp);
+    s->ended = true;
+    return NULL;
+}
+
+/* The version is announced with the hash that it has, changed by `wrong`. */
+static void open_scene(scene *s, uint64_t wrong)
+{
+    char path[1100];
+    error err = { 0 };
+    size_t len;
+    *s = (scene){ .folder = test_folder_new(), .reported = -1 };
+    snprintf(s->address, sizeof s->address, "ipc://%s/exchange", s->folder);
+    snprintf(path, sizeof path, "%s/models/stagehand", getenv("TROUPE_SOURCE"));
+    s->dev = device_open("cpu", 1, &err);
+    s->model = hf_folder_open(path, s->dev, &err);
+    if (!s->model) fail_msg("%s", err.text);
+    weights_seal(s->model->weights, 7);
+    snprintf(path, sizeof path, "%s/models/stagehand/model.safetensors", getenv("TROUPE_SOURCE"));
+    char *bytes = file_read(path, 1 << 28, &len, &err);
+    s->publisher = weights_publisher_new(&err);
+    test_ok(weights_publish(s->publisher, 7, s->model->weights->hash ^ wrong, bytes, len, &err), &err);
+    free(bytes);
+    assert_true(weights_announcement(s->publisher, &s->announced));
+    s->exchange_loop = loop_new(&err);
+    const endpoint_config config = { .address = s->address, .heartbeat_ms = 20 };
+    const endpoint_callbacks cb = { .ctx = s, .on_message = on_message, .on_peer = on_peer };
+    s->exchange = endpoint_bind(s->exchange_loop, &config, &cb, NULL, &err);
+    if (!s->exchange) fail_msg("%s", err.text);
+    assert_int_equal(pthread_create(&s->thread, NULL, play, s), 0);
+}
+
+static void close_scene(scene *s)
+{
+    assert_int_equal(pthread_join(s->thread, NULL), 0);
+    endpoint_free(s->exchange);
+    loop_free(s->exchange_loop);
+    weights_publisher_free(s->publisher);
+    hf_folder_close(s->model);
+    device_close(s->dev);
+    test_folder_remove(s->folder);
+}
+
+#define UNTIL(s, condition)                                                                                            \
+    for (const int64_t until_ms_ = clock_ms() + DEADLINE_MS; !(condition);) {                                          \
+        error err_ = { 0 };                                                                                            \
+        test_ok(loop_once((s)->exchange_loop, 5, &err_), &err_);                                                       \
+        if (clock_ms() > until_ms_) fail_msg("waited in vain for: %s", #condition);                                    \
+    }
+
+static void weights_that_have_their_hash_are_played_with(void **state)
+{
+    (void)state;
+    scene s;
+    error err = { 0 };
+    open_scene(&s, 0);
+    UNTIL(&s, s.reported == 7 || s.ended);
+    const message bye = { .type = MSG_BYE };
+    if (!s.ended) test_ok(endpoint_send(s.exchange, s.actor, &bye, &err), &err);
+    UNTIL(&s, s.ended);
+    test_ok(s.rc, &s.err);
+    close_scene(&s);
+}
+
+/* Whatever came, whole or not: an actor plays with nothing but the weights that were announced. */
+static void weights_of_another_hash_are_refused(void **state)
+{
+    (void)state;
+    scene s;
+    open_scene(&s, 1);
+    UNTIL(&s, s.reported == 7 || s.ended);
+    assert_true(s.ended);
+    assert_int_equal(s.rc, ERR_PARSE);
+    if (!strstr(s.err.text, "version 7: announced with hash")) fail_msg("%s", s.err.text);
+    close_scene(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(weights_that_have_their_hash_are_played_with),
+                                        cmocka_unit_test(weights_of_another_hash_are_refused) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
