@@ -1,6 +1,4 @@
-/* An actor and what an exchange tells it about weights. The actor runs in a thread of its own, the exchange is the
- * test's.
- */
+/* An actor and what an exchange tells it about weights: the actor in a thread of its own, the exchange is the test's. */
 #include "actor/actor.h"
 
 #include <pthread.h>
