@@ -316,15 +316,14 @@ static void close_all(train *t)
 }
 
 /* Before the run has a folder: what is refused leaves none behind. */
-static int check(train *t, error *err)
+static int check(train *t, const recipe *r, error *err)
 {
-    const recipe *r = t->recipe;
     const bool evaluates = r->eval_every > 0;
     const checks_for what = { .train = true, .test = evaluates, .test_shots = evaluates ? r->eval_shots : 0 };
     return checks_open(r, &what, &t->checks, err);
 }
 
-static void note(void *ctx, const char *sentence)
+static void tell(void *ctx, const char *sentence)
 {
     (void)ctx;
     fprintf(stderr, "troupe: train: %s\n", sentence);
@@ -359,18 +358,47 @@ static int check_episodes(const train *t, error *err)
                      path, t->from);
 }
 
+typedef struct resuming {
+    train *train;
+    const train_options *options;
+} resuming;
+
+/* Fewer steps than are done can't be asked for: no step is taken back. */
+static int check_steps(const train *t, const train_options *o, const recipe *r, error *err)
+{
+    bool asked = o->take_changes;
+    for (int i = 0; i < o->arguments.n_overrides; i++) asked |= strncmp(o->arguments.overrides[i], "steps=", 6) == 0;
+    if (!asked || r->steps >= t->from) return OK;
+    return error_set(err, ERR_ARGUMENT,
+                     "steps = %" PRId64 ", but %" PRId64 " steps of this run are done, and none is taken back (%s/"
+                     "checkpoints has the models of earlier steps)",
+                     r->steps, t->from, t->run.path);
+}
+
+/* Before anything of it is written down: what is refused changes nothing in the run. */
+static int agree(void *ctx, const recipe *r, error *err)
+{
+    const resuming *with = ctx;
+    train *t = with->train;
+    if (newest_step(t, err) != OK || check_steps(t, with->options, r, err) != OK) return err->code;
+    if (!with->options->without_episodes && check_episodes(t, err) != OK) return err->code;
+    const bool changes = with->options->take_changes || with->options->arguments.n_overrides > 0;
+    t->finished = report_finished(r, t->run.path, t->from);
+    return t->finished && !changes ? OK : check(t, r, err);
+}
+
 static int resume_run(train *t, const train_options *o, error *err)
 {
+    resuming with = { t, o };
     const resume_options how = { .words = o->arguments.overrides,
                                  .n_words = o->arguments.n_overrides,
                                  .take_changes = o->take_changes,
-                                 .tell = note };
+                                 .tell = tell,
+                                 .agree = agree,
+                                 .ctx = &with };
     t->resumed = true;
     t->recipe = run_dir_resume(&t->run, o->resume, &how, err);
-    if (!t->recipe || newest_step(t, err) != OK) return err->code;
-    if (!o->without_episodes && check_episodes(t, err) != OK) return err->code;
-    t->finished = report_finished(t->recipe, t->run.path, t->from);
-    return t->finished ? OK : check(t, err);
+    return t->recipe ? OK : err->code;
 }
 
 static int begin_run(train *t, const train_options *o, error *err)
@@ -380,7 +408,8 @@ static int begin_run(train *t, const train_options *o, error *err)
     umask(077); /* episodes and weights are their owner's: whoever can take the lock can stop the run */
     if (o->resume) return resume_run(t, o, err);
     t->recipe = recipe_open(a->positional[0], a->overrides, a->n_overrides, err);
-    if (!t->recipe || (!o->dir && run_name_check(t->recipe->name, err) != OK) || check(t, err) != OK) return err->code;
+    if (!t->recipe || (!o->dir && run_name_check(t->recipe->name, err) != OK) || check(t, t->recipe, err) != OK)
+        return err->code;
     snprintf(path, sizeof path, "runs/%s", t->recipe->name);
     return run_dir_begin(&t->run, o->dir ? o->dir : path, t->recipe, a->overrides, a->n_overrides, o->fresh, err);
 }
@@ -415,7 +444,8 @@ int cmd_train(int argc, char **argv)
     if (rc == OK) {
         progress_end(t.progress);
         if (!t.progress) t.progress = progress_new(1, t.recipe->steps, 1);
-        report_end(t.progress, t.recipe, t.run.path, t.from, t.finished ? -1 : (double)(clock_ms() - began_ms) * 1e-3);
+        const double seconds = t.finished ? -1 : (double)(clock_ms() - began_ms) * 1e-3;
+        rc = report_end(t.progress, t.recipe, t.run.path, t.from, seconds, &err);
     }
     close_all(&t);
     weights_sweep(); /* a learner that was killed couldn't */

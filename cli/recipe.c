@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/str.h"
+#include "cli/recipe_foreign.h"
 #include "cli/recipe_read.h"
 #include "learner/preset.h"
 #include "lua/bind.h"
@@ -205,90 +206,6 @@ static const config_row ROWS[] = {
     { NULL, CONFIG_VALUE, 0, 0, 0, 0, NULL, NULL },
 };
 
-/* What other trainers' users type. */
-static const config_alias ALIASES[] = {
-    { "num_generations", "rollout.group" },
-    { "group_size", "rollout.group" },
-    { "n_samples_per_prompt", "rollout.group" },
-    { "rollout.n", "rollout.group" },
-    { "generations_per_prompt", "rollout.group" },
-    { "max_completion_length", "rollout.max_tokens" },
-    { "max_response_length", "rollout.max_tokens" },
-    { "max_new_tokens", "rollout.max_tokens" },
-    { "generate_max_len", "rollout.max_tokens" },
-    { "response_length", "rollout.max_tokens" },
-    { "max_prompt_length", "rollout.max_context" },
-    { "max_seq_length", "rollout.max_context" },
-    { "max_model_len", "rollout.max_context" },
-    { "context_length", "rollout.max_context" },
-    { "train_batch_size", "rollout.prompts_per_step" },
-    { "rollout_batch_size", "rollout.prompts_per_step" },
-    { "batch_size", "rollout.prompts_per_step" },
-    { "per_device_train_batch_size", "rollout.prompts_per_step" },
-    { "max_off_policy_steps", "rollout.max_staleness" },
-    { "max_head_offpolicyness", "rollout.max_staleness" },
-    { "staleness", "rollout.max_staleness" },
-    { "clip_ratio", "algorithm.clip" },
-    { "clip_ratio_low", "algorithm.clip" },
-    { "clip_ratio_high", "algorithm.clip" },
-    { "epsilon", "algorithm.clip" },
-    { "epsilon_high", "algorithm.clip" },
-    { "eps_clip", "algorithm.clip" },
-    { "beta", "algorithm.kl" },
-    { "lora.r", "lora.rank" },
-    { "model_path", "model" },
-    { "kl_coef", "algorithm.kl" },
-    { "kl_loss_coef", "algorithm.kl" },
-    { "init_kl_coef", "algorithm.kl" },
-    { "kl_loss_type", "algorithm.kl_kind" },
-    { "kl_penalty", "algorithm.kl_kind" },
-    { "loss_agg_mode", "algorithm.aggregation" },
-    { "loss_type", "algorithm.loss" },
-    { "adv_estimator", "algorithm.name" },
-    { "advantage_estimator", "algorithm.name" },
-    { "scale_rewards", "algorithm.std" },
-    { "num_iterations", "algorithm.epochs" },
-    { "ppo_epochs", "algorithm.epochs" },
-    { "reward_weights", "reward.objectives" },
-    { "weights", "reward.objectives" },
-    { "reward_funcs", "reward.script" },
-    { "learning_rate", "optim.lr" },
-    { "actor_learning_rate", "optim.lr" },
-    { "max_grad_norm", "optim.clip_norm" },
-    { "grad_clip", "optim.clip_norm" },
-    { "warmup_steps", "optim.warmup" },
-    { "lr_warmup_steps", "optim.warmup" },
-    { "adam_betas", "optim.betas" },
-    { "lora_rank", "lora.rank" },
-    { "lora_r", "lora.rank" },
-    { "lora_alpha", "lora.alpha" },
-    { "target_modules", "lora.targets" },
-    { "max_steps", "steps" },
-    { "total_steps", "steps" },
-    { "total_training_steps", "steps" },
-    { "num_steps", "steps" },
-    { "total_epochs", "steps" },
-    { "num_train_epochs", "steps" },
-    { "save_freq", "checkpoint_every" },
-    { "save_steps", "checkpoint_every" },
-    { "test_freq", "eval_every" },
-    { "eval_steps", "eval_every" },
-    { "dtype", "precision" },
-    { "bf16", "precision" },
-    { "tools", "env.tools" },
-    { "system_prompt", "prompt.instruction" },
-    { "chat_template", "prompt.dialect" },
-    { "dataset", "data.train" },
-    { "train_files", "data.train" },
-    { "val_files", "data.test" },
-    { "model_name_or_path", "model" },
-    { "model.path", "model" },
-    { "pretrain", "model" },
-    { "num_actors", "actors" },
-    { "num_workers", "actors" },
-    { NULL, NULL },
-};
-
 void recipe_print_keys(FILE *to)
 {
     static const char *const KINDS[] = { "text", "path", "int", "number", "bool", "value" };
@@ -324,10 +241,11 @@ int recipe_choice(opening *o, lua_State *L, const char *key, const char *const *
         if (strcmp(names[i], word) == 0) return str_free(&known), i;
         str_printf(&known, "%s%s", i ? ", " : "", names[i]);
     }
-    const char *nearest = str_nearest(word, names);
-    o->rc =
-        config_error(o->c, key, o->err, "expected one of %s, found %s%s%s%s", known.data, config_shown(L, -1, shown),
-                     nearest ? " (did you mean '" : "", nearest ? nearest : "", nearest ? "'?)" : "");
+    str hint = { 0 };
+    recipe_foreign_hint(key, word, names, &hint);
+    o->rc = config_error(o->c, key, o->err, "expected one of %s, found %s%s", known.data, config_shown(L, -1, shown),
+                         hint.data ? hint.data : "");
+    str_free(&hint);
     str_free(&known);
     return otherwise;
 }
@@ -505,7 +423,7 @@ recipe *recipe_open(const char *path, const char *const *overrides, int n_overri
     for (int i = 0; i < n_overrides; i++) r->words[i] = recipe_override(overrides[i]);
     r->n_words = n_overrides;
     int rc = r->vm ? config_open(c, r->vm, r->path, (const char *const *)r->words, n_overrides, err) : ERR_MEMORY;
-    c->aliases = ALIASES;
+    c->aliases = recipe_foreign_keys();
     if (rc == OK) rc = config_read(c, ROWS, r, err);
     if (rc == OK) rc = vm_protect(r->vm, read_values, &o, err);
     if (rc == OK) rc = o.rc;

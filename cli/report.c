@@ -80,9 +80,10 @@ void report_begin(progress *p, const recipe *r, const checks *c, const char *run
     if (from_step > 0) progress_say(p, "  from  step %" PRId64, from_step);
     str resume = { 0 };
     word(&resume, run, "");
-    progress_say(p, "  stop  Ctrl-C ends after the step and saves; on: troupe train --resume %s", resume.data);
+    progress_say(p, "  stop  Ctrl-C ends the step and saves; go on by: troupe train --resume %s", resume.data);
     str_free(&resume);
     if (c->note[0]) progress_say(p, "note: %s", c->note);
+    if (r->trainer.optim.lr <= 0) progress_say(p, "note: optim.lr = 0: the model stays as it is");
 }
 
 /* ---- after ---- */
@@ -158,10 +159,10 @@ static void say_steps(progress *p, const recipe *r, int64_t from_step, double se
     else if (seconds < 0)
         progress_say(p, "finished: all %" PRId64 " steps of this run are done", r->steps);
     else if (from_step > 0)
-        progress_say(p, "done: %" PRId64 " steps in %.1f s, %" PRId64 " in all", r->steps - from_step, seconds,
-                     r->steps);
+        progress_say(p, "done: %" PRId64 " step%s in %.1f s, %" PRId64 " in all", r->steps - from_step,
+                     r->steps - from_step == 1 ? "" : "s", seconds, r->steps);
     else
-        progress_say(p, "done: %" PRId64 " steps in %.1f s", r->steps, seconds);
+        progress_say(p, "done: %" PRId64 " step%s in %.1f s", r->steps, r->steps == 1 ? "" : "s", seconds);
 }
 
 static void say_next(progress *p, const recipe *r, const char *run, int64_t step)
@@ -182,7 +183,17 @@ static void say_next(progress *p, const recipe *r, const char *run, int64_t step
     str_free(&text);
 }
 
-void report_end(progress *p, const recipe *r, const char *run, int64_t from_step, double seconds)
+/* Whoever asked for a run that learns hears it from the exit status, too; with patience = 0 no step has to teach. */
+static int check_learned(const recipe *r, const courses *all, error *err)
+{
+    if (all->steps == 0 || all->signals > 0 || r->patience == 0 || r->trainer.optim.lr <= 0) return OK;
+    return error_set(err, ERR_STATE,
+                     "nothing was learned: in none of %" PRId64
+                     " steps did rewards differ within a group (patience = 0 takes this for a success)",
+                     all->steps);
+}
+
+int report_end(progress *p, const recipe *r, const char *run, int64_t from_step, double seconds, error *err)
 {
     const courses all = read_courses(r, run);
     say_steps(p, r, from_step, seconds);
@@ -190,4 +201,5 @@ void report_end(progress *p, const recipe *r, const char *run, int64_t from_step
         progress_say(p, "  nothing was learned: no step had rewards that differ within a group");
     for (int k = 0; k < all.n; k++) say_course(p, &all.items[k]);
     say_next(p, r, run, from_step > r->steps ? from_step : r->steps);
+    return check_learned(r, &all, err);
 }

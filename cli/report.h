@@ -9,7 +9,8 @@
 void report_begin(progress *p, const recipe *r, const checks *c, const char *run, int64_t from_step);
 /* Steps and time, each objective from the first to the last step and evaluation, the checkpoint, what to type next.
  * Figures are the whole run's, of its metrics.jsonl. from_step as above; seconds < 0: nothing was done, the run was
- * finished already, perhaps with more steps than the recipe now has. */
-void report_end(progress *p, const recipe *r, const char *run, int64_t from_step, double seconds);
+ * finished already, perhaps with more steps than the recipe now has. ERR_STATE: no step of the run had anything to
+ * learn from, though it was to learn. */
+int report_end(progress *p, const recipe *r, const char *run, int64_t from_step, double seconds, error *err);
 /* Whether all steps of the run are done, and the evaluation after the last: then there is nothing to resume. */
 bool report_finished(const recipe *r, const char *run, int64_t step);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +66,9 @@ static int make_sockets(run_dir *r, error *err)
 static int check_place(const char *path, bool fresh, error *err)
 {
     struct stat st;
-    if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode)) return error_set(err, ERR_STATE, "%s is not a folder", path);
+    const bool there = stat(path, &st) == 0;
+    if (there && !S_ISDIR(st.st_mode)) return error_set(err, ERR_STATE, "%s is not a folder", path);
+    if (!there && errno != ENOENT) return error_sys(err, errno, "%s cannot be a run's folder", path);
     if (run_files_is_run(path)) {
         if (fresh || !run_files_has_work(path)) return run_files_check(path, err);
         return error_set(err, ERR_STATE,
@@ -210,6 +213,30 @@ static int check_word(const char *word, error *err)
     return OK;
 }
 
+/* The same for a recipe that is taken anew: its values against those of the run's own copy. */
+static int check_fixed(const run_dir *r, const recipe *now, error *err)
+{
+    error why = { 0 };
+    recipe *was = recipe_open(r->recipe, (const char *const *)r->words, r->n_words, &why);
+    if (!was) return OK; /* the copy is damaged: that is why it is taken anew; the learner still holds the seed */
+    const struct {
+        const char *key;
+        int64_t was, now;
+    } fixed[] = { { "seed", was->seed, now->seed },
+                  { "rollout.group", was->group, now->group },
+                  { "rollout.prompts_per_step", was->prompts_per_step, now->prompts_per_step },
+                  { "lora.rank", was->lora_rank, now->lora_rank } };
+    int rc = OK;
+    for (size_t i = 0; rc == OK && i < sizeof fixed / sizeof *fixed; i++)
+        if (fixed[i].was != fixed[i].now)
+            rc = error_set(err, ERR_STATE,
+                           "%s: %s = %" PRId64 ", but the run was begun with %" PRId64
+                           " and keeps it; begin another run for it (name=...)",
+                           now->path, fixed[i].key, fixed[i].now, fixed[i].was);
+    recipe_free(was);
+    return rc;
+}
+
 static recipe *open_recipe(const run_dir *r, const resume_options *o, error *err)
 {
     const char *words[2 * MAX_OVERRIDES], *path = r->recipe;
@@ -291,7 +318,10 @@ recipe *run_dir_resume(run_dir *r, const char *path, const resume_options *optio
     if (!options->take_changes) ingredients_differences(&r->parts, r->path, options->tell, options->ctx);
     make_words(r);
     recipe *opened = open_recipe(r, options, err);
-    if (!opened || take_up(r, options, opened, err) == OK) return opened;
+    if (!opened) return NULL;
+    int rc = options->take_changes ? check_fixed(r, opened, err) : OK;
+    if (rc == OK && options->agree) rc = options->agree(options->ctx, opened, err);
+    if (rc == OK && take_up(r, options, opened, err) == OK) return opened;
     recipe_free(opened);
     return NULL;
 }

@@ -42,6 +42,8 @@ typedef struct resume_options {
     int n_words;
     bool take_changes;                             /* recipe, scripts and data anew from where they came from */
     void (*tell)(void *ctx, const char *sentence); /* differences, and what was taken */
+    /* The caller's own checks of the recipe that is gone on with, before any of it is written down; may be NULL. */
+    int (*agree)(void *ctx, const recipe *with, error *err);
     void *ctx;
 } resume_options;
 

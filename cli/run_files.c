@@ -17,8 +17,7 @@
 enum { PATH_BYTES = 1200 };
 
 static const char *const KEPT[] = { "run.json", "lock", NULL };
-static const char *const MADE[] = { "metrics.jsonl",   "summary.json", "rollouts.db", "rollouts.db-wal",
-                                    "rollouts.db-shm", "recipe.lua",   NULL };
+static const char *const MADE[] = { "metrics.jsonl", "rollouts.db", "rollouts.db-wal", "rollouts.db-shm", NULL };
 static const char *const FOLDERS[] = { "logs", "checkpoints", NULL };
 static const char *const ROLES[] = { "learner", "actor", "reward", NULL };
 

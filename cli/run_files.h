@@ -1,7 +1,7 @@
 /* run_files - which files of a run's folder are Troupe's own. Only those are ever deleted: what a person put beside
  * them stays, and nothing is touched behind a symbolic link.
  *
- *     run.json  lock  recipe.lua  metrics.jsonl  summary.json  rollouts.db{,-wal,-shm}
+ *     run.json  lock  metrics.jsonl  rollouts.db{,-wal,-shm}
  *     logs/         learner.log learner-2.log actor-1.log reward-1.log ...
  *     checkpoints/  step-N: what its state.json lists (learner/checkpoint.h)
  *

@@ -187,30 +187,6 @@ static int sync_folder(const char *path, error *err)
     return rc;
 }
 
-/* A folder of the final name is one that was not taken for a checkpoint: it keeps what is in it. */
-static int make_room(const char *final, error *err)
-{
-    char moved[PATH_BYTES];
-    struct stat st;
-    if (lstat(final, &st) != 0) return OK;
-    return checkpoint_set_aside(final, "old", moved, sizeof moved, err);
-}
-
-int checkpoint_commit(const char *run_dir, const char *dir, const checkpoint_state *state, error *err)
-{
-    char parent[PATH_BYTES], final[PATH_BYTES], mark[PATH_BYTES];
-    step_dir(final, parent_of(parent, run_dir), state->step);
-    int rc = write_state(dir, state, err);
-    if (rc == OK) rc = sync_folder(dir, err);
-    if (rc == OK) rc = make_room(final, err);
-    if (rc == OK && rename(dir, final) != 0) rc = error_sys(err, errno, "cannot rename %s to %s", dir, final);
-    if (rc != OK) return checkpoint_abandon(dir), rc;
-    unlink(path_join(mark, sizeof mark, final, MARK));
-    return sync_folder(parent, err);
-}
-
-/* ---- reading ---- */
-
 static json_t *open_state(const char *dir, error *err)
 {
     char path[PATH_BYTES], own[17];
@@ -227,6 +203,82 @@ static json_t *open_state(const char *dir, error *err)
     json_decref(json);
     return NULL;
 }
+
+/* ---- giving it its name ---- */
+
+static int open_folder(int parent, const char *name)
+{
+    return openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+static bool is_in(int dir, const char *name)
+{
+    struct stat st;
+    return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* What lies in `from` and is neither listed nor in `to` goes to `to`; so do the folders that both have, one level down.
+ * `inner`: where we are, "" or "adapter/". */
+static void move_unlisted(int from, int to, const char *inner, const json_t *listed)
+{
+    char name[600];
+    const int copy = dup(from);
+    DIR *d = copy < 0 ? NULL : fdopendir(copy);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || strcmp(e->d_name, MARK) == 0) continue;
+        snprintf(name, sizeof name, "%s%s", inner, e->d_name);
+        if (json_object_get(listed, name)) continue;
+        if (!is_in(to, e->d_name)) {
+            renameat(from, e->d_name, to, e->d_name);
+            continue;
+        }
+        const int below = *inner ? -1 : open_folder(from, e->d_name);
+        const int there = below < 0 ? -1 : open_folder(to, e->d_name);
+        snprintf(name, sizeof name, "%s/", e->d_name);
+        if (there >= 0) move_unlisted(below, there, name, listed);
+        if (there >= 0) close(there);
+        if (below >= 0) close(below);
+    }
+    if (d) closedir(d);
+}
+
+/* A person's files that were beside the old checkpoint are beside the new one: they stay where they were put. */
+static void give_back(const char *old, const char *final)
+{
+    json_t *state = open_state(old, NULL);
+    const int from = open_folder(AT_FDCWD, old), to = open_folder(AT_FDCWD, final);
+    if (from >= 0 && to >= 0) move_unlisted(from, to, "", json_object_get(state, "files"));
+    if (from >= 0) close(from);
+    if (to >= 0) close(to);
+    json_decref(state);
+    rmdir(old); /* if that was all */
+}
+
+/* What has the final name is damaged, of another course of the run, or a person's: its folder goes aside first, since
+ * two folders can't be exchanged everywhere. moved = "": there was none. */
+static int make_room(const char *final, char moved[PATH_BYTES], error *err)
+{
+    struct stat st;
+    moved[0] = 0;
+    if (lstat(final, &st) != 0) return OK;
+    return checkpoint_set_aside(final, "old", moved, PATH_BYTES, err);
+}
+
+int checkpoint_commit(const char *run_dir, const char *dir, const checkpoint_state *state, error *err)
+{
+    char parent[PATH_BYTES], final[PATH_BYTES], mark[PATH_BYTES], moved[PATH_BYTES];
+    step_dir(final, parent_of(parent, run_dir), state->step);
+    int rc = write_state(dir, state, err);
+    if (rc == OK) rc = sync_folder(dir, err);
+    if (rc == OK) rc = make_room(final, moved, err);
+    if (rc == OK && rename(dir, final) != 0) rc = error_sys(err, errno, "cannot rename %s to %s", dir, final);
+    if (rc != OK) return checkpoint_abandon(dir), rc;
+    unlink(path_join(mark, sizeof mark, final, MARK));
+    if (moved[0]) give_back(moved, final);
+    return sync_folder(parent, err);
+}
+
+/* ---- reading ---- */
 
 static int read_numbers(const json_t *json, const char *dir, checkpoint_state *state, error *err)
 {

@@ -19,7 +19,8 @@ typedef struct checkpoint_state {
 /* A folder for the parts of step `step` under RUN_DIR/checkpoints, of another name until it is whole; what killed
  * processes left of such goes first. Its path into `dir`. */
 int checkpoint_begin(const char *run_dir, int64_t step, char *dir, size_t size, error *err);
-/* Writes state.json for what lies in `dir`, syncs, and gives it its name. On an error `dir` is removed. */
+/* Writes state.json for what lies in `dir`, syncs, and gives it its name. What had that name is set aside as NAME.old;
+ * what a person put beside it stays in its place. On an error `dir` is removed. */
 int checkpoint_commit(const char *run_dir, const char *dir, const checkpoint_state *state, error *err);
 void checkpoint_abandon(const char *dir); /* removes what checkpoint_begin made */
 

@@ -51,8 +51,9 @@ static const char *argument_of(const config *c, const char *key)
         const char *word = c->overrides[i];
         const size_t k = strcspn(word, "=");
         const bool is = k == n && strncmp(word, key, n) == 0,
-                   above = k < n && strncmp(word, key, k) == 0 && key[k] == '.';
-        if (is || above) found = word;
+                   above = k < n && strncmp(word, key, k) == 0 && key[k] == '.',
+                   below = k > n && strncmp(word, key, n) == 0 && word[n] == '.';
+        if (is || above || below) found = word;
     }
     return found;
 }
@@ -97,8 +98,11 @@ static const char *last_name(const char *key)
 
 static const char *called_elsewhere(const config *c, const char *key)
 {
+    const size_t section = strcspn(key, ".");
     for (const config_alias *a = c->aliases; a && a->name; a++)
-        if (strcmp(a->name, key) == 0 || strcmp(a->name, last_name(key)) == 0) return a->key;
+        if (strcmp(a->name, key) == 0 || strcmp(a->name, last_name(key)) == 0 ||
+            (strlen(a->name) == section && strncmp(a->name, key, section) == 0))
+            return a->key;
     return NULL;
 }
 
@@ -273,6 +277,8 @@ static int unknown_key(reading *r, lua_State *L, const char *key)
     }
     char shown[CONFIG_SHOWN];
     const char *nearest = nearest_key(r->c, r->rows, key), *value = config_shown(L, -1, shown);
+    if (nearest && strchr(nearest, ' ')) /* no key of ours, but what there is instead */
+        return config_error(r->c, key, r->err, "there is no such key (value %s; %s)", value, nearest);
     if (nearest)
         return config_error(r->c, key, r->err, "there is no such key (value %s; did you mean '%s'?)", value, nearest);
     return config_error(r->c, key, r->err, "there is no such key (value %s; %s lists them)", value,

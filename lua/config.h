@@ -26,7 +26,8 @@ typedef struct config_row {
     const char *help;
 } config_row;
 
-/* What a key is called elsewhere: { "num_generations", "rollout.group" }. */
+/* What a key, or a section, is called elsewhere: { "num_generations", "rollout.group" }; or, with a space in it, what
+ * there is instead of it: { "top_k", "there is no top-k sampling" }. */
 typedef struct config_alias {
     const char *name, *key;
 } config_alias;

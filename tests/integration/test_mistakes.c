@@ -280,6 +280,28 @@ static void a_mistake_in_a_required_module_names_that_file(void **state)
     test_folder_remove(dir);
 }
 
+/* A hint says what is meant, or there is none. */
+static void words_of_other_trainers_are_answered(void **state)
+{
+    (void)state;
+    static const mistake ALL[] = {
+        { "train RECIPE algorithm.name=ppo", 1, { "grpo, dapo", "there is no critic", "algorithm.loss" } },
+        { "train RECIPE algorithm.name=GAE", 1, { "grpo, dapo", "there is no critic" } },
+        { "train RECIPE algorithm.name=GRPO", 1, { "did you mean 'grpo'?" } },
+        { "train RECIPE algorithm.name=drgrpo", 1, { "did you mean 'dr_grpo'?" } },
+        { "train RECIPE algorithm.kl_kind=low_var_kl", 1, { "did you mean 'k3'?" } },
+        { "train RECIPE algorithm.aggregation=token-mean", 1, { "did you mean 'token'?" } },
+        { "train RECIPE precision=fp16", 1, { "expected one of f32, bf16, found 'fp16'\n" } },
+        { "train RECIPE algorithm.kl_kind=k4", 1, { "found 'k4'\n" } },
+        { "train RECIPE critic.lr=1", 1, { "critic.lr", "there is no critic" } },
+        { "train RECIPE rollout.top_k=1", 1, { "there is no top-k sampling" } },
+        { "train RECIPE env.max_steps=1", 1, { "did you mean 'env.max_turns'?" } },
+        { "train RECIPE optim.epsilon=1", 1, { "AdamW's epsilon is 1e-8" } },
+        { "train RECIPE rollout.group.x=3", 1, { "argument 'rollout.group.x=3'", "expected a number, found a table" } },
+    };
+    EXPECT_ALL(ALL);
+}
+
 /* What an evaluation and a chat are asked to show has to be there, too. */
 static void shots_that_are_not_there_are_refused(void **state)
 {
@@ -376,6 +398,36 @@ static void runs_that_learn_nothing_say_why_and_end(void **state)
     test_folder_remove(dir);
 }
 
+/* Shorter than its patience: the steps are done, and the status still says that they were for nothing. */
+static void a_short_run_without_a_signal_is_no_success(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key;
+        int status;
+        const char *says;
+    } ALL[] = {
+        { "patience=10", 1, "troupe: train: nothing was learned: in none of 2 steps" },
+        { "patience=0", 0, "nothing was learned: no step" }, /* who doesn't mind says so */
+        { "optim.lr=0", 0, "note: optim.lr = 0: the model stays as it is" },
+    };
+    char path[500], run[500];
+    dir = test_folder_new();
+    snprintf(path, sizeof path, "%s/recipe.lua", dir);
+    snprintf(run, sizeof run, "%s/run", dir);
+    write_files();
+    write_recipe("{}", "", "");
+    for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++) {
+        outcome o = TROUPE("train", path, "--run-dir", run, "--fresh", "steps=2", "actors=1", "rollout.group=2",
+                           "rollout.prompts_per_step=1", "rollout.max_tokens=4", ALL[i].key);
+        if (o.status != ALL[i].status || !strstr(o.text, ALL[i].says)) fail_msg("status %d: %s", o.status, o.text);
+        assert_non_null(strstr(o.text, "step 1 had nothing to learn from"));
+        assert_non_null(strstr(o.text, "done: 2 steps"));
+        outcome_free(&o);
+    }
+    test_folder_remove(dir);
+}
+
 /* An evaluation without a single score is no evaluation. */
 static void an_evaluation_without_a_score_fails(void **state)
 {
@@ -464,9 +516,11 @@ int main(void)
         cmocka_unit_test(roles_without_a_learner_give_up),
         cmocka_unit_test(recipes_are_checked_before_anything_starts),
         cmocka_unit_test(a_mistake_in_a_required_module_names_that_file),
+        cmocka_unit_test(words_of_other_trainers_are_answered),
         cmocka_unit_test(shots_that_are_not_there_are_refused),
         cmocka_unit_test(addresses_that_others_can_reach_are_refused),
         cmocka_unit_test(runs_that_learn_nothing_say_why_and_end),
+        cmocka_unit_test(a_short_run_without_a_signal_is_no_success),
         cmocka_unit_test(an_empty_step_has_no_figures),
         cmocka_unit_test(an_evaluation_without_a_score_fails),
         cmocka_unit_test(a_row_that_does_not_fit_is_left_out_and_told_of),

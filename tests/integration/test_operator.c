@@ -364,6 +364,9 @@ static void a_run_is_extended_when_asked_and_that_is_recorded(void **state)
     assert_int_equal(troupe_wait(&t, SECONDS), 0);
     refused(&p, "seed=5", "seed=5: a run keeps its seed");
     refused(&p, "stepz=8", "did you mean 'steps'?");
+    refused(&p, "steps=2", "steps = 2, but 4 steps of this run are done");
+    refused(&p, "device=tpu", "no device 'tpu'");
+    refused(&p, "actors=0", "actors: expected 1 to 64, found 0");
     assert_int_equal(resume(&p, "steps=8"), 0);
     assert_same_model(&calm, &p, LAST);
     json_t *json = json_parse_file(path_join(path, sizeof path, p.run, "run.json"), &err);
@@ -374,6 +377,28 @@ static void a_run_is_extended_when_asked_and_that_is_recorded(void **state)
     json_decref(json);
     assert_int_equal(resume(&p, NULL), 0);
     assert_said(&p, "finished: all 8 steps");
+    test_folder_remove(p.dir);
+}
+
+/* Taken anew, a recipe may say what a run can't go on with. */
+static void what_a_run_keeps_is_not_taken_from_an_edited_recipe(void **state)
+{
+    (void)state;
+    char *was, *now;
+    place p;
+    process t = begun_at_a_desk(&p);
+    process_signal(&t, SIGINT);
+    assert_int_equal(troupe_wait(&t, SECONDS), 130);
+    was = test_file_read(p.run, "run.json");
+    shell("sed -i 's/seed = 1/seed = 2/' %s", p.recipe);
+    refused(&p, "--take-changes", "desk/recipe.lua: seed = 2, but the run was begun with 1");
+    now = test_file_read(p.run, "run.json");
+    assert_string_equal(was, now); /* nothing of it is written down */
+    free(now), free(was);
+    shell("sed -i 's/seed = 2/seed = 1/; s/steps = 120/steps = 121/' %s", p.recipe);
+    assert_int_equal(resume(&p, "--take-changes"), 0);
+    assert_said(&p, "recipe: taken anew");
+    assert_same_model(&calm, &p, LAST);
     test_folder_remove(p.dir);
 }
 
@@ -433,6 +458,9 @@ static const char *const MINE[] = { "notes.txt",
                                     "checkpoints/best/model.safetensors",
                                     "checkpoints/step-2/notes.txt",
                                     "checkpoints/step-2/plots/a.svg",
+                                    "checkpoints/step-4/notes.txt",
+                                    "summary.json",
+                                    "recipe.lua",
                                     "checkpoints/step-4.part-1/x",
                                     "checkpoints/step-99/model.safetensors",
                                     "checkpoints/step-x/state.json",
@@ -453,13 +481,8 @@ static void write_mine(const place *p)
 static void assert_mine(const place *p)
 {
     for (size_t i = 0; i < sizeof MINE / sizeof *MINE; i++) {
-        /* A checkpoint of the same step moves what was left in its place aside. */
-        const bool aside = !is_there(p, MINE[i]) && strncmp(MINE[i], "checkpoints/step-2/", 19) == 0;
-        char *name = NULL;
-        assert_true(asprintf(&name, aside ? "checkpoints/step-2.old/%s" : "%s", MINE[i] + (aside ? 19 : 0)) > 0);
-        if (!is_there(p, name)) fail_msg("%s is gone", name);
-        char *text = test_file_read(p->run, name);
-        free(name);
+        if (!is_there(p, MINE[i])) fail_msg("%s is gone", MINE[i]);
+        char *text = test_file_read(p->run, MINE[i]);
         assert_string_equal(text, "mine");
         free(text);
     }
@@ -534,6 +557,7 @@ int main(void)
         cmocka_unit_test(a_run_goes_on_with_its_own_copy),
         cmocka_unit_test(a_model_that_was_moved_is_named_and_taken_from_its_new_place),
         cmocka_unit_test(a_run_is_extended_when_asked_and_that_is_recorded),
+        cmocka_unit_test(what_a_run_keeps_is_not_taken_from_an_edited_recipe),
         cmocka_unit_test(a_full_disk_stops_the_run_with_what_it_needs),
         cmocka_unit_test(a_persons_files_survive_pruning_and_starting_over),
         cmocka_unit_test(a_run_without_its_episodes_goes_on_only_when_asked),

@@ -298,7 +298,7 @@ static void hints_are_near_or_complete(void **state)
         { "rolout.temperature=1", "did you mean 'rollout.temperature'?" },
         { "rollout.max_turns=4", "did you mean 'env.max_turns'?" },
         { "optim.wd=4", "troupe train --keys lists them" },
-        { "algorithm.gamma=4", "troupe train --keys lists them" },
+        { "algorithm.gamma=4", "there is no critic" },
         { "optm.weight_decay=4", "did you mean 'optim.weight_decay'?" },
         { "warp.drive=1", "troupe train --keys lists them" },
         { "env.tools=x", "expected a list: { T.python{...}, T.tool{...} }, found 'x'" },
@@ -311,6 +311,34 @@ static void hints_are_near_or_complete(void **state)
     recipe *r = open_with("precision=fp8", &err);
     assert_null(r);
     assert_null(strstr(err.text, "did you mean"));
+}
+
+/* Each number and switch of the table that --keys prints, with what is none, on the command line: a sentence with the
+ * key and what was found, never a value. */
+static void no_key_takes_what_is_no_number(void **state)
+{
+    (void)state;
+    static const char *const VALUES[] = {
+        "-1", "1e30", "99999999999999999999", "nan", "inf", "-inf", "1e999", "abc", "{}", "", "1,5", "nil", "true"
+    };
+    char line[400], key[100], kind[20], word[200];
+    int tried = 0;
+    FILE *keys = tmpfile();
+    assert_non_null(keys);
+    recipe_print_keys(keys);
+    rewind(keys);
+    while (fgets(line, sizeof line, keys)) {
+        assert_int_equal(sscanf(line, "%99s %19s", key, kind), 2);
+        const bool number = strcmp(kind, "int") == 0 || strcmp(kind, "number") == 0, yes = strcmp(kind, "bool") == 0;
+        for (size_t i = 0; (number || yes) && i < sizeof VALUES / sizeof *VALUES; i++) {
+            if (yes && strcmp(VALUES[i], "true") == 0) continue;
+            snprintf(word, sizeof word, "%s=%s", key, VALUES[i]);
+            refused(word, yes ? "expected true or false, found" : "expected ");
+            tried++;
+        }
+    }
+    fclose(keys);
+    assert_true(tried > 800);
 }
 
 static void its_tools_are_started(void **state)
@@ -376,6 +404,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_path_on_the_command_line_is_where_one_is),
         cmocka_unit_test(what_can_not_be_is_refused_with_its_key),
         cmocka_unit_test(hints_are_near_or_complete),
+        cmocka_unit_test(no_key_takes_what_is_no_number),
         cmocka_unit_test(its_tools_are_started),
         cmocka_unit_test(a_tool_written_in_lua_is_called),
     };
