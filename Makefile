@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # A thin face over the CMake presets: each target stands alone, also on a machine that has only git and make.
 #
 #   make          build (release, for any x86-64)         make asan, make tsan   the tests under sanitizers

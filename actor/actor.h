@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* actor - the worker process: leases in, episodes out, weights switched between tokens.
  *
  * One thread: `loop_once(wait)`, then `stage_turn`, which may take seconds: heartbeats go on between its pieces.

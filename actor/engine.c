@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The engine's one step, top to bottom: see engine_step at the end.
  *
  * A stream's tokens are ids[0..n); the first `cached` of them have their keys and values in pages. A step takes rows

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* engine - continuous batching: many token streams in flight, one forward a step over all that can go on.
  *
  * A stream is prefilled in chunks, sampled token by token, told to wait (its owner has a tool call out), spliced with

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "actor/kv_pages.h"
 
 #include <assert.h>

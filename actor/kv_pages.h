@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* kv_pages - which pages of the cache are free. A page has one owner: a stream, or an entry of the prefix tree. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "actor/play.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* play - one episode as a state machine: prompt, sample, call, observe, end.
  *
  *     begin -> sampling --- call closed ---> tool under way

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "actor/prefix_tree.h"
 
 #include <assert.h>

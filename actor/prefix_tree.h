@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* prefix_tree - full pages whose tokens begin other streams too: computed once, shared by all.
  *
  * An entry is found by (weight hash, parent entry, the page's 16 tokens): a page stands for everything before it as

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* arena - a bump allocator for memory that dies together: one a step, one an episode.
  *
  * Grows by chunks that are kept and reused after a reset (page faults are the expensive part, not the bumping).

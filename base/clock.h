@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* clock - monotonic time in ms and us, and the wall clock for people. Pure code takes time as an argument instead. */
 #pragma once
 

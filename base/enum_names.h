@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* enum_names - an enum and its words, written once: a list of X(VALUE, "word"), from which everything else is made.
  *
  *     #define COLOURS(X) X(RED, "red") X(GREEN, "green")

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* error - a code and one sentence that can be shown to a person as it is.
  *
  * A function that can fail takes `error *err` last and returns OK or a code (or NULL). On success `err` is untouched,

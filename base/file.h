@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* file - whole files: read, map, write so that a crash leaves the old or the new one and never half of either. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* frame - how two processes of one machine tell each other where a message ends.
  *
  *     | length: 8 bytes | type: 1 byte | payload |          length counts the type and the payload

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hash - 64-bit content hash (XXH64), for weights, prefixes and caches; not for secrets. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* held_folder - a private folder in a temporary place that goes with its process, even when that is killed.
  *
  *     held_folder_open    makes ROOT/PREFIX-XXXXXX (0700) and locks it (flock); the kernel lets go of the lock when the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* json - a thin face over jansson: strict parsing, and getters that name the key, the file and what was found.
  *
  * Values are jansson's `json_t` (json_decref and friends apply). Every getter borrows from `object`. */

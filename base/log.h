@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* log - one line an event, to one stream: level, role, sentence; or one JSON object a line.
  *
  * There is no global logger: who needs to speak is handed a `logger`. NULL is a logger that says nothing. Lines are

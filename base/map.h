@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* map - string keys or 64-bit keys to pointers; open addressing, insertion order kept for iteration. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* memory - how much there is, and the one way out when there is none.
  *
  * Linux grants more than it has: an allocation succeeds and the kernel's out-of-memory killer strikes at the first

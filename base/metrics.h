@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* metrics - counters and gauges by name; no sink knows the registry, no registry knows a sink.
  *
  * Names are the field's own ("actor/pg_loss", "reward/accuracy/mean"). One thread owns a registry; a snapshot is a

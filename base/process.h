@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* process - children that can't be lost: own process group, killed when the parent dies, reaped by pidfd. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* queue - a bounded queue of pointers between two threads. Every wait has a deadline.
  *
  * `queue_fd` is an eventfd that is readable while the queue is not empty, so that a loop can wait for it. */

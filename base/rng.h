@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* rng - counter-based random numbers: Philox4x32-10 (Salmon et al., SC 2011).
  *
  * No state to carry: the same key and counter give the same number in whatever process, batch or order. That is what

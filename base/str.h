@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* str - string views and a growing string builder. */
 #pragma once
 

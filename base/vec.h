@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* vec - typed growable arrays. `vec(int) v = {0}; vec_push(&v, 3); v.data[0]; vec_free(&v);` */
 #pragma once
 

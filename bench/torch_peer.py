@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What `troupe bench` measures, in PyTorch, for a number beside ours: one JSON line on stdout.
 
     python3 bench/torch_peer.py train|decode|ops --size small|large --precision f32|bf16 --threads N --batch N --length N --seconds S

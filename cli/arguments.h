@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* arguments - what the verbs' command lines have in common: words, --options with types and ranges, key=value.
  *
  *     static int usage(FILE *to);

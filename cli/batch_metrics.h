@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* batch_metrics - what there is to see in a batch of episodes, besides the loss: shots, tools, stops, staleness,
  * time. */
 #pragma once

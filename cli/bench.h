@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* bench - what the parts of `troupe bench` share: the model that is measured, and one figure. */
 #pragma once
 

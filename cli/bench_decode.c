@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Decoding through the engine that actors use. */
 #include <stdlib.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What many objectives cost: a plain step, K data groups and K reward dimensions, by turns in one run. */
 #include "base/clock.h"
 #include "cli/bench_step.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Single operations at a model's shapes. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* bench_step - one training step on random tokens, as the learner does them: what `train` and `moo` measure. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whole training steps on random tokens, as the learner does them. */
 #include "base/clock.h"
 #include "cli/bench_step.h"

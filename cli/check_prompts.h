@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* check_prompts - prompts as the model will see them, before any is played: whether they can be made, and whether they
  * fit. A run none of whose prompts fits would do nothing, fast. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cli/checks.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* checks - what the processes of a run would open, opened once before any of them starts.
  *
  *     recipe_open     keys, rows, reward script, dialect           (as every role does it)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe actor: plays episodes for the exchange of a learner, until it says goodbye. */
 #include <stdio.h>
 

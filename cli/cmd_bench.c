@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe bench: training, decoding and single operations on a model of a known size; beside a peer in the same run. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe chat: questions from the keyboard, each played as an episode with the recipe's tools. */
 #include <stdio.h>
 #include <stdlib.h>

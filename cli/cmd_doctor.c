@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe doctor: what this machine can and can't do for a run, each with what to do about it. */
 #include <stdio.h>
 #include <stdlib.h>

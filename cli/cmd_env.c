@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe env: tools by hand. Lists them, or makes one call, as an episode would. */
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe eval: plays a recipe's test questions with a model, in this process, and prints the scores. */
 #include <inttypes.h>
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe export: a model folder written anew: another dtype, one file, an adapter merged in. */
 #include <stdio.h>
 #include <string.h>

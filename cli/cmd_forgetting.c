@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe forgetting: what a run has learned of each data group, evaluation by evaluation, and what it has lost again.
  *
  * forgotten = the best of the evaluations before the last, minus the last (Chaudhry et al., ECCV 2018); below 0 a group

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe import: a model of another program's format -> a Hugging Face folder. */
 #include <stdio.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe learner: the exchange and the training of one run. Two threads: this one does all input and output (loop,
  * server, database), the other trains (cli/learn). */
 #include <fcntl.h>

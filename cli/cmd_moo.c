@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe moo: gradients in, the weights and the direction of a method out. For people, and for tests against others. */
 #include <math.h>
 #include <stdio.h>

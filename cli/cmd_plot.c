@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe plot: learning curves of one or more runs as an SVG that a browser and a README show as it is.
  *
  * For each run: the training reward of one objective (thin line) and its evaluations (thick line, dots), over the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe pretrain: next-token training of a base model from documents that a Lua function writes. */
 #include <inttypes.h>
 #include <lauxlib.h>

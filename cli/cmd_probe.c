@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe probe: what a model computes for one text, for people and for tests. The probabilities come from the packed
  * forward that the learner uses, the greedy continuation from the paged decode that the actor uses. */
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe render: a conversation as a model's chat template prints it. */
 #include <stdio.h>
 #include <stdlib.h>

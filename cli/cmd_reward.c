@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe reward: scores episodes for the exchange of a learner, until it says goodbye. And the process that its script
  * lives in, which can be killed. */
 #include <limits.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe rollouts: reads the episodes of a run, while it runs or after. */
 #include <errno.h>
 #include <inttypes.h>

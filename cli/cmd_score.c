@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe score: a reward script on episodes that are already there: lines of JSON, or a run's rollouts.db. */
 #include <inttypes.h>
 #include <math.h>

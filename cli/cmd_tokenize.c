@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe tokenize: text to ids and back, with a model's own tokenizer. */
 #include <errno.h>
 #include <inttypes.h>

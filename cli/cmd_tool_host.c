@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tool-host RECIPE NAME [key=value ...] SOCKET: the process in which the calls of a recipe's own tool run. Only
  * env/tools/lua starts it. It runs the recipe for its tools alone: no data and no model are looked at. */
 #include <lauxlib.h>

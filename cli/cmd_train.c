@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe train: everything on this machine. Starts the learner, the actors and the reward workers as children of its
  * own, shows what they do, starts again who crashes, and stops all in order. It computes nothing itself, so that there
  * is always somebody left who can say what happened. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deaths - what it means that a process of a run has ended: start it again, wait a little first, or give the run up.
  *
  *     killed, left, again     it was not its fault: again, more and more slowly, until far too often

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cli/ingredients.h"
 
 #include <dirent.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ingredients - what a run was begun with, and its own copy of it: recipe, modules, reward script, dialect, shots,
  * data.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cli/learn.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* learn - the learner's training thread: complete steps come in by one queue, new versions go out by another.
  *
  *     exchange (I/O thread) --step_batch--> train, write metrics, checkpoint --new_version--> exchange

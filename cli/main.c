@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe - one binary with verbs. This file is the table of them; each verb is a file.
  *
  * What a verb prints is its result: one that could not be written is a failure, whatever the verb says of itself. Not

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* metrics_file - a run's metrics.jsonl, line by line. */
 #pragma once
 

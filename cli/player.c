@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cli/player.h"
 
 #include <poll.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* progress - the live line: what a run is doing, redrawn in place on a terminal, plain lines in a pipe.
  *
  *     step 42/120  shots 3  accuracy 0.81  tools 97%  8.1k tok/s  staleness 0  0:41 left

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cli/ranks.h"
 
 #include <stdlib.h>

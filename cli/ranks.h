@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ranks - several learners of one run, from the side of the program: the first has the exchange, the database and the
  * metrics, and tells the others what to do; they train with it and know nothing of the run.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cli/recipe.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* recipe - recipe.lua -> each room's own config struct, by one row a key (name, type, range, default, help).
  *
  * Every role of a run opens the same recipe with the same overrides and takes what is its own. Relative paths in a

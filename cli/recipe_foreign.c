@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cli/recipe_foreign.h"
 
 #include <string.h>

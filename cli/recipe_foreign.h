@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* recipe_foreign - what users of other trainers type, and what it is called here.
  *
  * A hint is worth more than a list only when it is right: a word that means something else there is answered with what

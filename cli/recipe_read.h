@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* recipe_read - how the parts of recipe.c read keys that are more than a number. Private to cli/recipe*.c. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>

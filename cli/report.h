@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* report - what a run says of itself before its first step and after its last, to the person at the terminal. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* result_file - a file that a verb writes for its user: whole or not at all, and never over one of the user's own.
  *
  * What stands under the name already is replaced when it is empty or begins like what the verb writes. A link is

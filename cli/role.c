@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cli/role.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* role - what the three roles of a fleet share: recipe, loop and log, opened from a command line; an end with a
  * sentence. */
 #pragma once

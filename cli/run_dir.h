@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* run_dir - runs/NAME: what a run leaves behind, and what resuming it needs.
  *
  *     recipe/      the run's own copy of what it was begun with (cli/ingredients.h)

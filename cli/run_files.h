@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* run_files - which files of a run's folder are Troupe's own. Only those are ever deleted: what a person put beside
  * them stays, and nothing is touched behind a symbolic link.
  *

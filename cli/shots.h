@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* shots - the worked examples of a recipe: a file with one a line.
  *
  *     {"prompt": TEXT, "steps": [{"tool": NAME, "arguments": {...}, "result": TEXT}], "answer": TEXT}

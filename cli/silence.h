@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* silence - steps that had nothing to learn from: why, said at the first of them, and how many in a row are enough.
  *
  *     no episode           none could be played: prompts that don't fit, tools that are lost

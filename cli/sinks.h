@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sinks - where metrics go: runs/NAME/metrics.jsonl, one JSON object a step, and the same lines to the supervisor.
  *
  * A resumed run goes on behind the lines of the steps it keeps: lines of steps it will do again are cut off. */

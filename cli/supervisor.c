@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cli/supervisor.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* supervisor - the processes of one run on one machine: started, watched, started again, stopped, none left behind.
  *
  *                     ends        deaths.h: again, later

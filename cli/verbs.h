@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* verbs - one line a verb. A verb gets argv with argv[0] its own name, prints errors as
  * `troupe: VERB: what (hint)` on stderr, and returns 0 (done), 1 (failed) or 2 (called wrongly). */
 #pragma once

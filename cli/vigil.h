@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* vigil - whether a process that lives is well: stopped, lost, silent, or only busy.
  *
  * A process that computes for minutes and one that hangs look alike from outside, but for three things: the kernel's

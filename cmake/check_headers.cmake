@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # headers.ROOM: every header of a room compiles alone, and twice in one file.
 #   cmake -DROOT=source -DROOM=base -DCOMPILER=cc "-DFLAGS=..." "-DINCLUDES=dir;dir" -P check_headers.cmake
 # Headers under cuda/ are C++ for two compilers; their own files are the test of those.

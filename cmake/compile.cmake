@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # How every file of ours is compiled: `troupe_compile(TARGET)`.
 set(CMAKE_C_STANDARD 17)
 set(CMAKE_C_STANDARD_REQUIRED ON)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # troupe_embed(OUT file...): writes OUT, a C file with each file's bytes, and a table of them by name:
 #   const struct embedded_file EMBEDDED[] = { { "lib/verify.lua", bytes, length }, ..., { 0 } };
 function(troupe_embed out)

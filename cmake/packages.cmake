@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The libraries from outside, all of them Debian's, as targets PkgConfig::X. A room links what it needs through LIBS.
 # Nothing here is required by itself: a room that links a missing one says so when it is configured.
 find_package(PkgConfig REQUIRED)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Rooms and floors.
 #
 #   troupe_room(exchange                      a static library troupe_exchange

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "curriculum/sampler.h"
 
 #include <inttypes.h>

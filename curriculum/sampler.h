@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sampler - which rows a step shows, by what the policy has shown so far.
  *
  *     in turn      every row once an epoch (dataset_visit): no sampler is needed

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "curriculum/shot_schedule.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* shot_schedule - how many shots the prompts of a step show, and which ones.
  *
  * A schedule is stages { {first_step, shots}, ... }; shots may be a list: then each prompt of the stage takes one of

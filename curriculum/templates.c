@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "curriculum/templates.h"
 
 #include <math.h>

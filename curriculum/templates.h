@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* templates - which text that says how to go about a prompt the next group tries (TemplateRL, arXiv 2505.15692).
  *
  * A bandit: each template is an arm. A row is offered the NEAREST templates whose complexity is closest to its own; of

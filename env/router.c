@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "env/router.h"
 
 #include <stdlib.h>

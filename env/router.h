@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* router - tool name -> tool; calls run beside the engine, never in its way.
  *
  * router_begin starts a call and returns at once; the result comes out of router_poll when the tool, or its deadline,

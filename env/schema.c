@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "env/schema.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* schema - JSON Schema of a tool's arguments: is the schema one, and do the arguments keep to it.
  *
  * Known: type (one or several), enum, const, properties, required, additionalProperties, items, minItems, maxItems,

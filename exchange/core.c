@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "exchange/core_inner.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* core - the exchange as a pure state machine: events and a time in, actions out. No socket, clock, thread or database,
  * so that thousands of histories of loss, doubling and death can be replayed in a test.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* core_inner - what the exchange's state machine is made of; private to exchange/core*.c.
  *
  *     core.c          the events: versions, workers, leases, ticks; handing out; actions

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* lease - who holds a piece of work, and until when.
  *
  *              grant               complete

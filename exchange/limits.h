@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* limits - what a run lets an episode, a score and a message be.
  *
  * Whoever speaks on the wire may be buggy, of another version, or not ours at all. What it sends is held against the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* scheduler - which prompt next: the tasks of a step as a pure function of (seed, step), so that a resumed run asks for
  * exactly what it asked for before. How many shots a prompt shows is asked of a callback. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* server - the socket side of the exchange: messages in, events to the core, actions out. Runs on the learner's I/O
  * thread.
  *

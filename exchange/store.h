@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* store - rollouts.db: every episode and score that was ever acked, in SQLite (WAL). Commit first, ack afterwards.
  *
  * synchronous = FULL: a commit is on the disk when it returns, so what was acked survives a power cut too. Each episode

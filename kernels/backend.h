@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* backend - what lies behind a device: the functions device.c passes on to, one table a backend. Internal to kernels/.
  *
  * A backend's own device begins with this struct (the CPU's adds threads and chunks, CUDA's streams and handles). */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "kernels/device.h"
 
 #include <dlfcn.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* device - where arrays live and operations run: "cpu", "cuda:N", or "auto".
  *
  * Operations return nothing. The first failure sticks to the device; device_sync reports it with the operation's name.

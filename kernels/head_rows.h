@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* head_rows - how the LM head's rows are cut into blocks, on every backend. Internal to kernels/. */
 #pragma once
 

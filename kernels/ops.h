@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ops - the table of operations: everything a Llama-style transformer needs, forward and backward, on one device.
  *
  * fp32, row-major, contiguous unless a stride is named. T tokens (rows) of a packed batch, S sequences, D width, H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sketch - a vector's shadow of 64 numbers that keeps lengths and angles, as well as 64 numbers can (Charikar et al.
  * 2002): element i is added to bin i % 64 with a sign of its own. The signs of 64 elements in a row are the bits of
  * splitmix64. For all backends; internal to kernels/. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/advantage.h"
 
 #include <math.h>

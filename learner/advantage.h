@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* advantage - how much better than its group an episode did, objective by objective, and the one number that trains.
  *
  *     per objective k:  A_k = (r_k - mean_k) / (std_k + eps)            mean, std: none | group | batch | leave-one-out

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/bucket.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* bucket - runs of parameters whose K gradients are reconciled together, while backward goes on.
  *
  *     backward: a parameter's K gradients  ->  its bucket's slab [K, bucket]          (place)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* checkpoint - a Hugging Face folder that `transformers` loads, plus what an exact resume needs.
  *
  *     step-N/   config.json, tokenizer files, model.safetensors (fp32)

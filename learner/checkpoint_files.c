@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/checkpoint_files.h"
 
 #include <dirent.h>

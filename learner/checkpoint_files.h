@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* checkpoint_files - the folders of a run's checkpoints: which are whole, which is the newest, which may go.
  *
  * state.json is a checkpoint's table of contents: size and hash (XXH64) of every file, and a hash of its own text. What

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/comm.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* comm - several learners that train one policy: which of them am I, and the few ways in which numbers pass between
  * them.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Gradients from GPU to GPU: a comm whose exchange is the NCCL module's, and whose small messages go as before. */
 #include <dlfcn.h>
 #include <stdio.h>

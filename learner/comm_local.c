@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Ranks that are processes of one machine, without MPI: a Unix socket between every two. They find each other in a
  * folder, and whoever is the last to come is waited for. A rank whose peer is gone ends with RANK_AGAIN: there is none
  * that could go on alone, and who watches them starts them again from the last checkpoint. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libtroupe_mpi.so: comm's table over MPI. Opened at run time, so that the program itself needs no MPI. */
 #include <mpi.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/credit.h"
 
 #include <math.h>

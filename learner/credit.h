@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* credit - rewards on stretches of an answer (a sentence, a turn), and which tokens they are for.
  *
  *     A_j = (v_j - mean) / (std + eps)   over all stretches of the objective in the group (or the batch, as `mean` and

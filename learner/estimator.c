@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/estimator.h"
 
 #include <math.h>

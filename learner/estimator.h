@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* estimator - what a reward is compared with: a row an estimator, with its name, its paper and a function of its own.
  *
  *     A = (r - baseline) / (std + eps)       the baseline is the estimator's, std and eps are advantage_config's

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/finite.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* finite - numbers that are not, found before they are in every weight for ever.
  *
  * A NaN in one moment or gradient is in all weights a few steps later, and a policy of NaNs earns nothing without a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* loss - the policy-gradient losses of the GRPO family, episode by episode: value, dL/dlogprob, and what there is to
  * see.
  *

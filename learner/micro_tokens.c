@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/micro_tokens.h"
 
 enum {

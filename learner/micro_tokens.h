@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* micro_tokens - how many tokens a forward and backward pass holds activations of, where the recipe doesn't say.
  *
  * A pass keeps, for each token, what backward needs of every layer: about a megabyte for 135 M parameters, so that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/moments.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* moments - mean and spread of a step's rewards on one objective, over a run of episodes. */
 #pragma once
 

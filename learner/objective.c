@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/objective.h"
 
 #include <math.h>

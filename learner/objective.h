@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* objective - the named reward dimensions a run learns from, and the weight of each in the scalar that trains.
  *
  * The reward worker returns a vector; only the learner makes a scalar of it.

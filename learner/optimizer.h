@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* optimizer - AdamW over the flat parameter array: clipping by the global norm, warm-up, schedule, fp32 moments.
  *
  * Of several learners each keeps the moments of its own pieces (shard.h) and steps those alone. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/pack.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* pack - trajectories -> packed micro-batches: tokens end to end, and for each sampled token what the loss needs.
  *
  * Without a KL only episodes with a signal are packed: the others have no gradient (their tokens still count in the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/pass.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* pass - one micro-batch of a step: forward, loss, backward. Its gradient is added to the step's. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/preset.h"
 
 /* name, mean, std, loss, aggregation, clip (low, high), filter, paper */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* preset - the names of algorithm.name: what a paper does, as values of the keys that it stands for.
  *
  * Every part of a preset can be another by a key of its own; the row is only what a recipe that sets nothing else

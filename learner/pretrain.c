@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/pretrain.h"
 
 #include <inttypes.h>

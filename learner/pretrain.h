@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* pretrain - next-token training of a base model from a stream of documents.
  *
  *     loss = mean over targets of -log p(next token)

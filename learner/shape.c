@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/shape.h"
 
 #include <math.h>

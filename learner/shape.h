@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* shape - what is added to the heaviest objective's raw reward before it is normalised: opinions on length.
  *
  *     overlong  0 up to max - cushion tokens, then falling to -1 at max, -1 beyond            DAPO (2503.14476) eq. 13

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/shard.h"
 
 #include <stdlib.h>

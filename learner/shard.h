@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* shard - which piece of the parameters, their gradients and their moments is whose: each bucket is cut into as many
  * pieces as there are learners, rank r steps the r-th of every bucket (ZeRO-1, arXiv 1910.02054). */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/spread.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* spread - a bucket's gradients over several learners, while backward goes on with the next bucket.
  *
  * Each rank has gradients of some of the K objectives (of data groups: those whose rows it holds; of reward dimensions:

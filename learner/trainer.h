@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* trainer - one step of GRPO, top to bottom: groups of scored episodes in, new weights out.
  *
  *     groups -> advantages [K, S] -> packed micro-batches -> forward -> dL/dlogprob -> backward (K gradients, bucket by

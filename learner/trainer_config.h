@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* trainer_config - what a trainer is told: objectives, advantages, the loss, and each method's own settings.
  *
  * Plain values below trainer.h, so that what works inside a step (pass.h, the methods) reads them without knowing the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* bind - the C functions behind the Lua names. Internal to this room, but for values that C hands to scripts. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "lua/bind_episode.h"
 
 #include <lauxlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* bind_episode - a task and an episode as a reward script sees them: plain tables, made anew for each call, so that a
  * script that changes or keeps them harms only itself. */
 #pragma once

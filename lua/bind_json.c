@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* json.encode and json.decode, and the bridge between jansson's values and Lua's. */
 #include <lauxlib.h>
 #include <math.h>

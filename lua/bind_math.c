@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe.math: the C half of verify.math_equal and verify.number. */
 #include <lauxlib.h>
 #include <math.h>

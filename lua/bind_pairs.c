@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* pairs() in an order that is always the same: whole numbers, then other numbers, strings by their bytes, the rest as
  * it comes. Lua's own order depends on a random seed of the process, and a reward that adds fractions in another order
  * is another reward. What is added to the table on the way is not visited; what is taken out is left out. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Regular expressions by PCRE2. A match has a limit on its steps: a catastrophic pattern is an error, not a hang. What
  * PCRE2 allocates counts in the VM's cap; compiled patterns are kept, the newest MAX_PATTERNS of them, so that a
  * pattern for each row fills nothing. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* string.find, match, gmatch, gsub on lua/pattern, whose time is linear in the text, and string.rep with a sentence for
  * what does not fit. They replace Lua's own under the same names, with the same results. */
 #include <lauxlib.h>

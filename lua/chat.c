@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "lua/chat.h"
 
 #include <lauxlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* chat - a conversation as a model family's chat template would render it, to the byte: lua/lib/render.lua has one
  * function a family; this file hands it the conversation and reads back the text.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "lua/config.h"
 
 #include <lauxlib.h>

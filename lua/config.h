@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config - reads a recipe's table by a schema: one row a key. What is wrong is said with file, line (or the argument
  * that said it), key, the value that was found and the nearest right key.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "lua/dialect.h"
 
 #include <lauxlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* dialect - how a prompt, a tool call, an observation and an answer look in text; a Lua file a user can write.
  *
  * A dialect file returns a table (docs/dialects.md has it at length, lua/dialects/xml.lua is an example):

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* embedded - the Lua files that travel inside the program; the array is written by cmake/embed.cmake. */
 #pragma once
 

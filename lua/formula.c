@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "lua/formula.h"
 
 #include <ctype.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* formula - what an answer says, apart from how it is spelled: the half of verify.math_equal that decides.
  *
  * A text is read as numbers and structure; its `name` is the same for two texts exactly when they say the same:

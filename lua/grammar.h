@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* grammar - how answers are read: a descent from lists over relations and sums to single letters, which builds names
  * (see formula.h) on the way up. Internal to the formula: terms.c has the values, primaries.c what stands by itself,
  * grammar.c what is put together by signs.

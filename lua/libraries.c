@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a script finds: Lua's libraries without their ways out, ours, `require`; all of it read-only, because what a
  * script changes here it would change for whatever runs in this VM later. */
 #include <lauxlib.h>

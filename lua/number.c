@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "lua/number.h"
 
 #include <math.h>

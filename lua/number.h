@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* number - exact rationals for comparing answers: what 0.1, 1/3 and 1e-40 say, without a rounding.
  *
  * A number is in lowest terms, its denominator positive, zero never negative: two numbers are equal when their fields

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "lua/pattern.h"
 
 #include <ctype.h>

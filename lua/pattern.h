@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* pattern - Lua's patterns, matched in time linear in the text.
  *
  * Lua's own matcher tries what it has tried before: "%s*x" on 20,000 spaces takes 200 million steps, "a-a-a-b" more,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What stands by itself: numbers, names, brackets, LaTeX commands with their arguments. See grammar.h. */
 #include <ctype.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "lua/source.h"
 
 #include <ctype.h>

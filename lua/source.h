@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* source - where a key stands in the text of a Lua file.
  *
  * Lua tables don't remember lines, but whoever typed a wrong key wants to be sent there. So the text is read once more,

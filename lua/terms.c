@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "lua/grammar.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "lua/tokens.h"
 
 #include <ctype.h>

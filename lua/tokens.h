@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tokens - the words of an answer written by a person or a model: plain text, LaTeX, or a bit of both. Internal to
  * formula.c, which asks for one token at a time because some of them depend on where they stand: a comma between
  * digits is a thousands separator only outside of brackets. */

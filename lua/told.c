@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "lua/told.h"
 
 #include <lauxlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* told - JSON values in Lua that remember how they were told: the order of their keys, and their text as a chat
  * template's tojson (Python's json.dumps) writes it, with ", " and ": ". A Lua table keeps no order, and a model was
  * taught one. */

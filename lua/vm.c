@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "lua/vm.h"
 
 #include <lauxlib.h>

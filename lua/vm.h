@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* vm - a Lua 5.4 state that can't hurt anybody: capped memory, instructions and time; no files, no processes, no
  * bytecode.
  *

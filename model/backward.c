@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Backward with K right-hand sides, layer by layer in lock-step: all K cotangents pass a layer before the next one, so
  * a parameter's K gradients are complete together and a sink can take them while the rest is still to come. */
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* batch - packed tokens: several sequences end to end, no padding. Plain data; the owner is whoever built it. */
 #pragma once
 

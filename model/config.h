@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config - config.json of a Hugging Face folder -> the shapes of a dense decoder.
  *
  * Supported: Llama (2, 3.x), Qwen2/2.5 (biases of q, k, v), Qwen3 (norms of q and k), Mistral (sliding window), with

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "model/decode.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* decode - forward of new tokens of many sequences over cached pages: prefill chunks and single decode steps are the
  * same call. Bit-equal to model_forward on the same tokens, whatever else is in the batch. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hf_folder - opens a Hugging Face model folder, and writes one back that `transformers` loads. */
 #pragma once
 

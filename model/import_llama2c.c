@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "model/import_llama2c.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* import_llama2c - a model of llama2.c (its legacy checkpoint and tokenizer.bin) -> a Hugging Face folder.
  *
  * The checkpoint: seven int32 (dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len; a negative

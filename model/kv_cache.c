@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "model/kv_cache.h"
 
 #include <stdlib.h>

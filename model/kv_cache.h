@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* kv_cache - the pages in which keys and values of decoded tokens lie. Geometry and storage only: who owns a page is
  * the engine's affair (actor/kv_pages). A page holds KV_PAGE tokens of every layer. */
 #pragma once

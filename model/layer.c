@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "model/layer.h"
 
 #include <assert.h>

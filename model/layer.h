@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* layer - one layer over T rows, and what stands above the last one. Forward, backward and decode share these
  * functions, so that they agree to the bit by construction: what differs is only where keys and values lie. Internal to
  * model/.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "model/lora.h"
 
 #include <math.h>

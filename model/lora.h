@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* lora - low-rank adapters (Hu et al. 2021): W = W0 + (alpha / rank) B A for chosen matrices, W0 frozen.
  *
  * The model always computes with the merged W: forward, decode and export are those of any other model, so an actor and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* model_folder - makes a model folder for a user: whole or not at all, and never over anything that isn't ours.
  *
  *     model_folder_begin   OUT.part-N is made, beside OUT

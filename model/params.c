@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "model/params.h"
 
 #include <inttypes.h>

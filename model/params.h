@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* params - the parameter table of a model: name, shape and place of every parameter in one flat fp32 array.
  *
  * The order is the one in which backward finishes gradients, reversed: embedding first, then layer 0..L-1, then the

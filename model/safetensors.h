@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* safetensors - the file format of weights: 8 bytes length, a JSON header, the tensors' bytes.
  *
  * Reading maps the file; nothing is copied until asked. Accepts unsorted offsets, a missing __metadata__, tensors

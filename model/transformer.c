@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "model/transformer.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* transformer - forward of a packed batch: tokens in, logprobs of given targets out. Activations are kept for backward,
  * or recomputed layer by layer when memory is short. RL words don't occur here. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* weights - the parameters of one policy version on one device: flat fp32 array and packed panels for forward. */
 #pragma once
 

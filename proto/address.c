@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "proto/address.h"
 
 #include <arpa/inet.h>

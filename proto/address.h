@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* address - which addresses keep the wire on this machine.
  *
  * There are no keys yet, so whoever can connect is believed to be ours. Two kinds of address keep others out:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* codec - structs <-> msgpack maps, by tables of fields: one row says a field's name, kind, place and limit.
  *
  * Decoding is for bytes from anywhere: they are checked as a whole first (depth, counts against the bytes that are

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "proto/endpoint.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* endpoint - a process's end of the wire: the exchange binds (ROUTER), workers connect (DEALER).
  *
  * Messages come decoded and with the peer's name. What a peer may not say (a message of another role, one longer than

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "proto/loop.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* loop - one loop a process: sockets, descriptors, timers, signals. Ten lines of phases; everything else is callbacks.
  *
  * Signals in the loop's set (INT, TERM) are read as events, never caught. Time is what loop_now_ms said at the start of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* messages - what the processes say to each other. Names, types and limits are in messages.def; the records that travel
  * are rollout/'s, every field of them. A message owns what it points to. */
 #pragma once

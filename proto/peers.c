@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "proto/peers.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* peers - who is on the other end of an exchange's socket, and how much of what was sent to each has been read.
  *
  *     sent   bytes handed to libzmq for this connection

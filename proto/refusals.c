@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "proto/refusals.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* refusals - what was refused: counted by peer and by reason for ever, named in the log at a bounded rate for ever.
  *
  * A peer that talks rubbish must not fill the disk, and it must not be forgotten either: each peer has a few lines at

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "proto/weights.h"
 
 #include <inttypes.h>

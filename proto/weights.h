@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* weights - a version of the weights on its way from the learner to the actors. Opaque bytes with a version and a hash.
  *
  * On one host: a file in shared memory that actors map, a new one each version, kept for a few versions. Elsewhere: the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "reward/scorer.h"
 
 #include <errno.h>

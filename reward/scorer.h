@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* scorer - one script, one episode, named objectives or an error.
  *
  *     worker --SCORE_REQUEST--> host process (the script's VM) --SCORE--> worker

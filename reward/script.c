@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "reward/script.h"
 
 #include <lauxlib.h>

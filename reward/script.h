@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* script - a reward script in a VM of this process: load it, call it. Used by the host process alone.
  *
  * The script runs from its first line for each episode, compiled once: its locals, tables and functions are new,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "reward/worker.h"
 
 #include <inttypes.h>

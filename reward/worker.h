@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* worker - the reward process: SCORE_REQUEST in, SCORE out, one at a time. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* dataset - JSON lines: one task's row a line, read once, visited in a seeded order that a cursor can resume. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* episode - one conversation of the policy with its tools, from prompt to end, as the actor saw it. */
 #pragma once
 

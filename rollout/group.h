@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* group - the G episodes of one prompt at one step, with their scores: what a learner normalises over. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* score - named objectives of one episode: a value or missing, never 0 in silence. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* signal - whether rewards differ: what there is to learn from, said once.
  *
  *     two numbers differ    |a - b| > 1e-12 max(1, |a|, |b|)         otherwise they are the same up to rounding

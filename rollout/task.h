@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* task - one episode to be played: which row, how many shots, under which sampling key, for which step.
  *
  * A task is the unit of a lease: one task, one episode that counts. The G tasks of one prompt at one step form a group.

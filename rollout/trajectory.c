@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "rollout/trajectory.h"
 
 #include <inttypes.h>

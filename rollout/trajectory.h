@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* trajectory - the token record of an episode: what the policy read, what it sampled, with which probability, by whom.
  *
  * Hints (ROLE_HINT) stand between the question and the first token of the policy, mask 0.

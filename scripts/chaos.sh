@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # Trains a small recipe again and again while every process of the run is killed and stopped at random: supervisor,
 # learner, actors, reward workers and their hosts, the sandbox and its children. Every run must end, leave nobody behind,
 # and be the run that nobody disturbed: the same weights to the byte, the same episodes with the same scores in its

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # The demo: one tiny model, a Python tool it does not use by itself, and two ways to teach it with the same rewards and the
 # same number of rollouts: with worked examples that fade away (ICRL), and without any (the control).
 # Leaves runs/demo/{icrl,control}, runs/demo/curves.svg and runs/demo/summary.json. Further words are key=value overrides of

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # Experiments with their control arms: scripts/experiments.sh [NAME [key=value ...]]. Each is a recipe under recipes/ and a
 # file under scripts/experiments/, and leaves runs/experiments/NAME/table.md, which docs/experiments.md prints. Three seeds an
 # arm (SEEDS="1 2 3"), one run after the other: one to nine minutes an experiment on two cores. TABLES=1 runs nothing and makes

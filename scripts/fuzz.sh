@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # Runs every libFuzzer target of a build for some seconds, from the corpus in tests/fuzz/corpus; what it finds on the way
 # stays in the build folder. A crash leaves its input there, and the target's name in the failing line.
 #   scripts/fuzz.sh BUILD-FOLDER SECONDS

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # What only a GPU can prove: builds the CUDA module and the maths for this machine's GPU, runs the operation suite and the
 # families' goldens on it, then the benches where the whole program is there. Needs nvcc, gcc, cmake and the libraries
 # of docs/dependencies.md (kernels/, model/ and learner/ alone: Jansson, PCRE2, utf8proc, cmocka).

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # Installs the Debian packages Troupe is built from. Silent and quick when nothing is missing; run it as often as you like.
 #   scripts/install-deps.sh          what building and using it needs
 #   scripts/install-deps.sh --test   also what the tests need

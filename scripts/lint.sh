@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # How the sources look (format) and what clang-tidy says of them (tidy). Run through 'make lint'.
 #   scripts/lint.sh format       every file of ours stands as clang-format leaves it
 #   scripts/lint.sh tidy         the C files changed since origin/main (all of them without such a branch)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "env/sandbox/box.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* box - runs Python code where it can do no harm: a warm zygote forks a clean child for each call.
  *
  * Layers, each sufficient against what it is for: user, mount, process, network, ipc, uts and cgroup namespaces, in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # How the policy's code is run in a child: as a script of its own, with output in its true order and errors with their lines.
 import array, base64, bisect, calendar, cmath, collections, contextlib, copy, csv, dataclasses, datetime, decimal, enum, fractions
 import functools, hashlib, heapq, io, itertools, json, linecache, math, numbers, operator, pickle, pprint, queue, random, re

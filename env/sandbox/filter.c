@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "env/sandbox/filter.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* filter - the system calls a sandboxed child may make, as seccomp programs: a list of what Python needs to compute,
  * print and use its own scratch files. Whatever is not on it is refused, calls that this source has never heard of
  * included.

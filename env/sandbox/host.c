@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "env/sandbox/host.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* host - a box whose calls are functions of ours: the zygote's protocol (sandbox/zygote.py), spoken by a small process
  * that has everything loaded and forks a child for each call. So each call finds the state that was loaded, can be
  * killed, and ends as a call of the python box does (verdict.h). The process has one thread. */

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The layers of the sandbox that Linux gives: namespaces with a root of their own, Landlock, capabilities, limits. First of
 # the three parts of the zygote's program (layers.py, code.py, zygote.py; the build joins them).
 #

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* proof - each layer of the sandbox, tried by breaking it. For `troupe doctor`. */
 #pragma once
 

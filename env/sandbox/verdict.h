@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* verdict - who caused the end of a call decides what it is.
  *
  * What the code itself did (an exit status, a fault, a limit) is the policy's: an observation. What it cannot do to

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The warm process of the sandbox: it has everything imported, locked itself in, and forks a clean child for each call.
 # Started by box.c, which sends this program through stdin, as: python3 -S -s - SOCKET FILTER TMP_MB MODE SELF RAISED PACKAGES
 #

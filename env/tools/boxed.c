@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "env/tools/boxed.h"
 
 #include <stdio.h>

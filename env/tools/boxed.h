@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* boxed - a tool whose calls run in a box: what python and the recipe's own tools have in common. Calls beyond the
  * places wait their turn with their clock stopped; how a call ended becomes what the policy reads, or a failure of the
  * machinery. */

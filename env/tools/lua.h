@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* lua - a tool the recipe wrote: call(arguments, context) returns text, a number, true or false, or a table that
  * becomes JSON. An error it raises, or a cap it hits, is shown to the policy.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* python - the tool that runs Python code: { "code": text } -> what the code printed.
  *
  * Plain script semantics, nothing survives a call. An exception's last line, a time limit or too much output are the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* attend - what packed and paged attention share, so that an actor over pages and a learner over a batch get the same
  * bits: the softmax of a row of scores, and the order of every sum.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Packed causal attention, forward: see ops.h. */
 #include "kernels/cpu/attention.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* attention - what packed attention's forward and backward share: tiles of query rows against the keys of one
  * (sequence, key/value head). Internal to the CPU backend.
  *

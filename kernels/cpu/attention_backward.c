@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Packed causal attention, backward (Dao et al. 2022, FlashAttention, section 3.1): probabilities are made again from
  * the scores and the kept log-sum-exp; ds = p (dp - delta), delta = sum_d do[d] o[d]. */
 #include "kernels/cpu/attention.h"

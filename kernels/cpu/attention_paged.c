@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Decode attention over pages. Keys lie transposed in their page, [Hkv][hd][KV_PAGE], values by head,
  * [Hkv][KV_PAGE][hd]: nobody but kv_write and attention_paged looks inside. */
 #include <math.h>

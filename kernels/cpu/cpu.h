@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cpu - what the compute files of the CPU backend share: their functions.
  *
  * These files are compiled once for each instruction set (CPU_ISA is base, avx2, avx512, avx512bf16 or amx:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cpu_device - the CPU as a device: threads, scratch memory, and the instruction set its operations were compiled for.
  * Internal to kernels/. */
 #pragma once

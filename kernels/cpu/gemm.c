@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Matrix products in fp32. Every element of a result is one accumulator that runs over K in ascending order, whatever
  * the number of rows, the tile it falls into or the thread that computes it: actor (M = 1) and learner (M = 4096) agree
  * to the bit, which no BLAS promises.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* gemm - what the linear products share with the head, and the bf16 products behind PRECISION_BF16: factors rounded to
  * bf16 (to nearest even), sums in fp32.
  *

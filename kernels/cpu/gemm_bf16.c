@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Matrix products of bf16 factors: y = start + A B^T, A [M, K] converted row by row, B packed in panels of 32 columns.
  *
  * A panel is a run of blocks of 32 k: two tiles of 16 rows (pairs of k) by 16 columns, [2][16][16][2] numbers, which is

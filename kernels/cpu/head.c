@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* LM head fused with log-softmax: blocks of rows go through the vocabulary and are forgotten, [T, V] never exists. */
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/logits.h"

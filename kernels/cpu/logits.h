@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* logits - what head, sample and token_logprob share: one logsumexp, so that an actor's logprob and a learner's are the
  * same float. */
 #pragma once

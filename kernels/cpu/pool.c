@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "kernels/cpu/pool.h"
 
 #include <linux/futex.h>

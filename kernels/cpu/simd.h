@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* simd - sixteen floats at a time, by the compiler's own vector types: one source for every width this CPU has.
  *
  * Files that use it are compiled with -ffp-contract=fast, so a * b + c is one rounding where the CPU has FMA. Every

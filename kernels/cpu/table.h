@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* table - the CPU backend's operations, once for each instruction set they were compiled for, the best first. */
 #pragma once
 

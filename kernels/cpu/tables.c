@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "kernels/cpu/table.h"
 
 extern const struct cpu_table CPU_TABLE_base;

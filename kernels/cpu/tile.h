@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tile - the inner loop of every fp32 product: R rows by 16 C columns, accumulators in registers.
  *
  *   y[r][c] = start[r][c] + sum over k ascending of a[r][k] b[k][c]

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Packed causal attention, forward (Dao et al. 2022, 2023: FlashAttention): running softmax, [T, T] never exists.
  *
  * With bf16: a block has 64 query rows of a head, a warp 16 of them; scores and mixing are tensor-core products, the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* attention - what packed attention's forward and backward kernels share: where a tile lies, and how 64 rows of a head
  * come into shared memory as bf16. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Packed causal attention, backward: p is made again from the scores and the kept log-sum-exp; with delta = do . o,
  * ds = p (dp - delta) / sqrt(hd); dq = ds k, dk = ds^T q, dv = p^T do. Two passes, one that owns queries and one that
  * owns keys: nothing is added by two blocks, so the bits are the same every time. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Decode attention over pages. Keys and values lie by head, [Hkv][KV_PAGE][hd]: nobody but kv_write and attention_paged
  * looks inside.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cuda_device - the GPU as a device: one stream, an arena of scratch memory, the first failure. Internal to
  * kernels/cuda/; C++ for two compilers. */
 #pragma once

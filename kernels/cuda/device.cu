@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The GPU as a device, and the one symbol that the program looks for. */
 #include <stdio.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whole arrays: fill, add, scale, SwiGLU, AdamW, and the reductions. */
 #include <math.h>
 

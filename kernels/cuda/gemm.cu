@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Linear products: cuBLASLt for many rows, an own kernel for few.
  *
  * Packed weights are the matrix as it is, in the device's precision. From FEW_ROWS rows on cuBLASLt is best; below, a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* gpu - one header for two compilers: nvcc, and a host C++ compiler that runs the same .cu files on the CPU.
  *
  * The emulation (TROUPE_GPU_EMULATED) is honest about a block: every thread is a fiber of its own; __syncthreads,

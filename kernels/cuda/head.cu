@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* LM head fused with log-softmax, and sampling: blocks of rows go through the vocabulary and are forgotten; [T, V]
  * never exists. One block computes a row's log-sum-exp wherever it is asked for: head, sample and token_logprob agree
  * on the same logits to the bit. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cuBLASLt: plans are made once a shape and kept. Row-major y = a b^T is column-major y^T = b a^T:
  * cuBLAS sees b first. */
 #include <cublasLt.h>

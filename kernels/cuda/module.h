@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* module - what libtroupe_cuda.so exports: one symbol. The program opens the module at run time, so that one binary
  * runs with and without CUDA. Plain C, so that the loader needs no CUDA header. */
 #pragma once

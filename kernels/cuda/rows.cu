@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Row by row: embedding, RMSNorm, rotary embedding. */
 #include <math.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/methods/era.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* era - entropy regularising activation (arXiv 2510.08549): good answers of a policy that has become too sure are
  * scored under a sharper policy, so that they push less; those of one too unsure under a flatter one.
  *

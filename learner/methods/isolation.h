@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* isolation - parameters that are left alone for a while, in blocks of a parameter.
  *
  *     half fine-tuning (HFT, arXiv 2404.18466): every so many steps another random share of the blocks is frozen

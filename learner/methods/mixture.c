@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/methods/mixture.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* mixture - how much of the loss is imitation of what was given, learned on the way: AMFT (arXiv 2508.06944).
  *
  *     L = (1 - mu) L_reward + mu L_given

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/methods/pivot.h"
 
 #include <math.h>

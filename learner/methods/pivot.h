@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* pivot - multi-objective alignment (MOA, arXiv 2512.09756): the objective that beats its own trend leads.
  *
  *     u_d = mean reward now - what a line through its last steps foretold        w = softmax(beta u)

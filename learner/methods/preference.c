@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/methods/preference.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* preference - rows that say how much each objective is worth to them: { "preference": { "accuracy": 0.7, "brevity":
  * 0.3 } }.
  *

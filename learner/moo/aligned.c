@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Aligned-MTL (Senushkin et al. 2023, arXiv 2305.19000): along their principal axes the gradients are made equally long
  * (as long as the shortest axis); then the average, weighed by preference. w = sqrt(l_min) V L^(-1/2) V' p. */
 #include <math.h>

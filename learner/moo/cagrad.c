@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* CAGrad (Liu et al. 2021, arXiv 2110.14048): of all d within c ||g0|| of the average g0, the one whose least product
  * with a gradient is largest. Its dual is
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* FairGrad (Ban & Ji 2024, arXiv 2402.15638): (G w)_i = w_i^(-1/alpha), the alpha-fair allocation of progress; alpha =
  * 1 is Nash-MTL (Navon et al. 2022, arXiv 2202.01017), 0 the average, infinity max-min.
  *

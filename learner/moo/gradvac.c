@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Gradient Vaccine (Wang et al. 2021, arXiv 2010.05874): as PCGrad, but the goal for each pair is its usual cosine, a
  * running mean kept from step to step, instead of 0.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* IMTL-G (Liu et al., ICLR 2021): d has the same projection on every gradient's direction. G w = sqrt(diag G), weights
  * brought to sum 1; they may be negative.
  *

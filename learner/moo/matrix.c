@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/moo/matrix.h"
 
 #include <float.h>

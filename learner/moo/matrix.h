@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* matrix - the little linear algebra that K x K needs (K <= 16), float64, row-major. Internal to learner/moo. */
 #pragma once
 

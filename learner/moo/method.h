@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* method - what every method of moo/ is given, and what it must fill. Internal to learner/moo. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* MGDA: the shortest vector of the gradients' convex hull (Desideri 2012). <g_i, d> >= ||d||^2 for every i: a step
  * along -d makes no objective worse, and d = 0 exactly at Pareto-stationary points.
  *

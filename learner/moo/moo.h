@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* moo - multi-objective optimisation on K x K: a Gram matrix in, weights out.
  *
  *     G[i][j] = <g_i, g_j>,  i, j < K   ->   w [K]:  the direction to descend is  d = sum_i w_i g_i

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* PCGrad (Yu et al. 2020, arXiv 2001.06782): a gradient that opposes another loses its component along it, one other
  * after the other in random order; the sum of what is left. */
 #include <string.h>

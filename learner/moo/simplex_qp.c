@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/moo/simplex_qp.h"
 
 #include <float.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* simplex_qp - convex quadratic programs of K variables, exactly, by active sets.
  *
  *     min 1/2 x'Hx + b'x    over x >= 0,   and a'x = 1 where there is an a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* UPGrad (Quinton & Rey 2024, arXiv 2406.16232) and DualProj (the projection of GEM, Lopez-Paz & Ranzato 2017): vectors
  * are projected on the cone of directions with no negative product with any gradient. A vector sum u_i g_i has its
  * projection at sum v_i g_i, with v the least v'Gv over v >= u. With z = v - u: min 1/2 z'Gz + (Gu)'z over z >= 0.

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- How Llama 3.1 and later speak: headers for roles, <|eot_id|> behind each message, and a tool call as the whole reply,
 -- {"name": ..., "parameters": {...}}; what the tool said comes back from ipython, as JSON. Calls are also read behind
 -- <|python_tag|>, in a code fence, behind words that lead to them, as <function=name>{...}</function>, and several in a row. A reply

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- How Qwen 2.5 and 3 speak (ChatML, with Hermes tool calls): a system message with the instruction and the tools' signatures,
 -- <tool_call>{"name": ..., "arguments": {...}}</tool_call> from the assistant, one or several in a message, and their results in
 -- <tool_response>...</tool_response> of one user turn. A reply without a tool call, closed by <|im_end|>, is the answer;

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Thought, Action, Observation (Yao et al. 2022, ReAct), for models without a chat format:
 --     Thought: ...
 --     Action: tool[argument]          or   Action: tool{"name": value, ...}

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- The dialect of plain tags. The policy calls a tool by writing <tool>...</tool>, reads <result>...</result>, and ends with
 -- <answer>...</answer>:
 --

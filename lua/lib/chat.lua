@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- troupe.chat: what dialects have in common: worked examples cut where play cuts, tool calls written as JSON, names of tools.
 
 local json = require "troupe.json"

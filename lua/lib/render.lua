@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- troupe.render: conversations as each family's chat template prints them, to the byte. One function a family; what is
 -- common is in the few helpers first. A template's raise_exception is a refusal here, with the template's words.
 

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Rewards between right and wrong, for reward scripts: proximity in tiers (Sweet Spot Learning, arXiv 2601.22491) and tests in
 -- tiers (TAROT), and tool calls against those that were wanted (ToolRL, arXiv 2504.13958).
 local json = require "troupe.json"

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- What a recipe is written with: T.python{...}, T.tool{...}, T.shots{...}. Each checks its fields and returns a plain table
 -- that says what kind of thing it is; nothing is started here.
 

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- troupe.turn: what the policy writes in one turn, as it grows, and the searches in it. A turn of n bytes costs O(n) however it
 -- is cut into tokens: the pieces are joined once, at the end, and a search looks at what is new and a little before it.
 

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Verifiable checks for reward scripts. They look at text; hand them what the policy wrote (episode.text), never the prompt.
 
 local json = require "troupe.json"

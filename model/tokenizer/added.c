@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Added tokens are found in the text as they are written, before anything is split. */
 #include <string.h>
 

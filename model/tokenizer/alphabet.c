@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* GPT-2's byte alphabet: the printable characters of Latin-1 stand for their own byte; the 68 other bytes, in order,
  * for U+0100 and on. They come in three runs, so both directions are arithmetic. */
 #include "model/tokenizer/internal.h"

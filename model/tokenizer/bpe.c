@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Byte-pair encoding (Sennrich et al. 2016) of one piece: its parts in a linked list, the possible merges in a heap. A
  * merge that was overtaken by a better one stays in the heap and is seen to be stale when its turn comes. So a piece of
  * n bytes costs n log n: a tool may well print a megabyte without a space. */

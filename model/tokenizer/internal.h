@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* internal - the parts of a tokenizer, as load.c and load_splits.c make them and as encoding uses them. */
 #pragma once
 

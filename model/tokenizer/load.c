@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tokenizer.json -> tokenizer. What it asks for and we don't do is refused by name: a tokenizer that is nearly right
  * trains a model on other tokens than it was made for. */
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The pre_tokenizer of a tokenizer.json -> splits. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The normalizer and the decoder of a tokenizer.json, and folders that have vocab.json and
  * merges.txt instead of one. */
 #include <stdlib.h>

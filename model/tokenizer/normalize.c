@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Normalizers: what is done to a stretch of text before it is split. utf8proc has Unicode's tables; the rest is search
  * and replace. */
 #include <stdlib.h>

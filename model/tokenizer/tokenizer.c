@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "model/tokenizer/tokenizer.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tokenizer - tokenizer.json, or vocab.json + merges.txt: text -> ids -> text, with the model's own split pattern and
  * added tokens.
  *

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- The same run without a single worked example: what the reinforcement alone would have done.
 local recipe = require "recipe"
 

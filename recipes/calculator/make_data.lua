@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Writes data/train.jsonl, data/test.jsonl and shots.jsonl of the calculator recipe:  lua5.4 make_data.lua
 -- The files are committed, so nobody has to run this. The test's pairs of numbers occur nowhere else: not in training, not in a shot.
 

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Pre-training documents for the base model of the calculator recipe.
 --
 -- A large base model has seen a million tools and can imitate a new one from a few examples; but told of a new tool in one

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Teaches a tiny model to use a calculator it was never trained to use: from worked examples in the prompt, of which there
 -- are fewer and fewer, until none is left.
 local T = require "troupe"

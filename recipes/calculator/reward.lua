@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- What an answer is worth. Called once an episode: `task` is the data row, `episode` what the policy did.
 local verify = require "troupe.verify"
 

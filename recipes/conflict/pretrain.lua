@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- The base model of the conflict experiment: it adds two numbers in four manners, and is more often right in the longer one.
 --
 --   terse    "27"                     right in 35 of 100

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Accuracy wants working, brevity wants none, the format wants two tags: see docs/experiments.md.
 return {
     name = "conflict",

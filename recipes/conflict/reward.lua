@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Three opinions of one answer: is it right, is it short, is it inside its tags. "sum" is what a script returns that adds them up
 -- itself, halved to lie in [-1, 1].
 return function(task, episode)

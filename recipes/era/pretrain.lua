@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- The base model of the ERA experiment: asked to pick, it says one of 20 letters, all of them alike.
 local letters = "abcdefghijklmnopqrst"
 

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Six of twenty answers are right and the verifier is noisy: how many of them does the policy keep? See docs/experiments.md.
 return {
     name = "era",

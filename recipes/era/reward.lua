@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- A bandit of 20 arms, six of them right, whose verifier is wrong one time in ten, each episode its own way. "truth" has no
 -- weight and is there to be read in the metrics.
 local function wrong(id)

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- The languages recipe's sums, one language after the other: what is lost of the first while the second is learned, and what
 -- protects it. See docs/experiments.md.
 return {

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- The base model of the hints experiment: asked to spell a name, it says three of ten letters, all of them alike.
 local letters = "abcdefghij"
 

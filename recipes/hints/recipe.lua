@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- One answer in a thousand is right: without help there is nothing to learn from. See docs/experiments.md.
 return {
     name = "hints",

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Writes data/train.jsonl (five languages, 80 of the 100 sums) and data/test.jsonl (all six, the other 20):  lua5.4 make_data.lua
 -- The files are committed, so nobody has to run this.
 local here = arg[0]:match("^(.*/)") or "./"

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- The base model of the languages experiment: it adds two digits said in six languages, and knows some better than others.
 -- Five are trained (their share of right answers in these documents: de, en 50, fr, es 20, it 10 of 100), nl (20) is only tested.
 local words = {

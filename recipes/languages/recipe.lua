@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- One policy, number words in five languages as data groups: see docs/experiments.md.
 return {
     name = "languages",

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Writes data/train.jsonl (five preferences) and data/test.jsonl (the twelve between them):  lua5.4 make_data.lua
 -- A preference of k sixteenths for brevity is shown as k plus signs and 16 - k minus signs, so that what was never seen lies
 -- between what was. The files are committed, so nobody has to run this.

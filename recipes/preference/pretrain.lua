@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- The base model of the preference experiment: it says 1 to 16 words, whatever the signs before them are.
 local function document(rng)
     local signs = {}

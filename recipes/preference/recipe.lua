@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- One policy for every trade-off: the prompt says how much brevity and detail are worth. See docs/experiments.md.
 return {
     name = "preference",

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Two rewards that pull apart: of 0 to 16 words, each is best at its own end, and both fall the faster the farther from it.
 return function(task, episode)
     local _, words = episode.text:gsub("is", "")

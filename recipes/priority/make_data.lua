@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Writes data/train.jsonl, the 50 names with their letters, and data/test.jsonl, each of them eight times, since an evaluation
 -- samples a row once:  lua5.4 make_data.lua        The files are committed, so nobody has to run this.
 local here = arg[0]:match("^(.*/)") or "./"

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- To each of 50 names belongs one of 20 letters. What a base model knows of them is said by known(i), the share of its
 -- documents in which name i stands before its own letter and not before any.
 local letters = "abcdefghijklmnopqrst"

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Fifty tasks from easy to hard: which of them a step should show. See docs/experiments.md.
 return {
     name = "priority",

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Writes data/train.jsonl and data/test.jsonl, the sums of 1..9, a fifth of them held out:  lua5.4 make_data.lua
 -- The files are committed, so nobody has to run this.
 local here = arg[0]:match("^(.*/)") or "./"

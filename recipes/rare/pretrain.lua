@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- The base model of the rare experiment: it adds two numbers, right in 50 of 100, and says "thanks" after 3 of 100 answers.
 local function document(rng)
     local a, b = 1 + rng(9), 1 + rng(9)

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- A rare, small reward beside a common, large one: see docs/experiments.md.
 return {
     name = "rare",

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- A common reward and a rare one, which is a tenth as large. "both" is what a script returns that adds them up itself.
 return function(task, episode)
     local accuracy = episode.text:match("^%s*(%d+)") == task.answer and 1 or 0

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- The conflict recipe's sums with one objective, played by policies that are rollout.lag versions old: see docs/experiments.md.
 return {
     name = "staleness",

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Writes data/train.jsonl, 20 names with their six letters:  lua5.4 make_data.lua        It is committed, so nobody has to run this.
 local here = arg[0]:match("^(.*/)") or "./"
 local base = dofile(here .. "pretrain.lua")

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- The base model of the stretches experiment: asked to spell one of 20 names, it knows each of the six letters 30 times of 100,
 -- one no better for the other.
 local letters = "abcdefghij"

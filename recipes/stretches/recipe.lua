@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Names that are spelled with six of ten letters: which letter was right, said in its place or for the whole answer.
 -- See docs/experiments.md.
 return {

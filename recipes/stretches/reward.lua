@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Which of the six letters are right, each said in its place: a list of { where it ends, what it is worth }. What is missing at the
 -- end is a last stretch that is worth nothing. `share` and `accuracy` are for the metrics alone.
 return function(task, episode)

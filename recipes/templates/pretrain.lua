@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- The base model of the templates experiment: to each of 30 names belong two of 20 letters. Told to think slowly it is right 40
 -- times of 100; told to be quick, or told nothing, as often as chance has it.
 local letters = "abcdefghijklmnopqrst"

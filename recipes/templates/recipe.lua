@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Two ways to go about it, one of which helps: what is learned behind it, of the prompt without it. See docs/experiments.md.
 return {
     name = "templates",

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Three rewards that pull apart. Sourced by scripts/experiments.sh.
 
 # ARM: a line of the table: means over the seeds of each run's last 20 steps, the spread of the product, the step at which accuracy

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # A bandit with a noisy verifier: how much of the policy's variety is left. Sourced by scripts/experiments.sh.
 
 # ARM: entropy and true success of the last 500 steps.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Three languages one after the other: what is lost. Sourced by scripts/experiments.sh.
 
 # ARM: accuracy of each language's test rows at the end (de, it, es in the order of the stages), of the three that were never

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # One answer in a thousand is right: hints and demonstrations. Sourced by scripts/experiments.sh.
 
 # ARM: share of groups with a signal in the first ten steps; accuracy without help in the last 20, and of an evaluation.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # One policy, five languages as data groups. Sourced by scripts/experiments.sh.
 
 # ARM: the last evaluation's accuracy, mean over the five trained languages, the worst of them, the sixth; and over all steps the

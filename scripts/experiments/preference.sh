@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # One policy for every trade-off of two rewards. Sourced by scripts/experiments.sh.
 
 # RUN-DIR FILE: what a finished run achieves on the preferences of a data file, sampled 64 times each with the weights as they

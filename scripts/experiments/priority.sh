@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Fifty tasks, from easy to hard or most of them solved, drawn in turn or by what they still teach. Sourced by scripts/experiments.sh.
 
 # ARM: updates until sampled success passes 0.9 and 0.95 (mean of three evaluations).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # A rare, small reward beside a common, large one. Sourced by scripts/experiments.sh.
 
 # ARM: steps until 0.9 of all answers are courteous (mean of ten steps), accuracy at the end.

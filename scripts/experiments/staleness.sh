@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Tokens that are 0 to 8 versions old, with and without correction. Sourced by scripts/experiments.sh.
 
 # ARM: accuracy of the last 20 steps and of all of them, and the share of the policy's tokens' weight.

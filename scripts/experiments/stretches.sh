@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Which letters of an answer are right, said in their places or of the whole. Sourced by scripts/experiments.sh.
 
 # ARM: steps until the share of right letters has been 0.9 over ten steps; whole answers right in the last 20.

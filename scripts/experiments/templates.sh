@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # A text in the prompt that helps, and what is learned behind it. Sourced by scripts/experiments.sh.
 
 # ARM: right rollouts of the first 20 steps; the step at which plain prompts pass 0.5 in an evaluation; the last evaluation.

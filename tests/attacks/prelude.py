@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 import ctypes, errno, os, struct, sys, time
 l = ctypes.CDLL(None, use_errno=True)
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* driver - plays a fuzz target without libFuzzer: each file of a corpus folder, then seeded mutations of them for about
  * three seconds. What makes it fail is a crash, a sanitizer's report or the ctest timeout; then it names the file and
  * the mutation that did it:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz_box_end - what comes out of the sandbox: any bytes on its socket are the end of a call or are refused, and every
  * end has one verdict; what did not begin, was stopped or died of a signal it can't send itself
  * is never the policy's. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz_checkpoint - a checkpoint whose state.json or memory.state holds any bytes is loaded as it was written, or
  * refused with a sentence that names the folder; nothing outside the arrays is touched.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz_config - any bytes are a config.json or an error with a sentence;
  * what is accepted has shapes a table can hold. */
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz_dataset - any bytes are rows of a data set, each a JSON object within its limit, or an error that names the
  * line. */
 #include <stdint.h>

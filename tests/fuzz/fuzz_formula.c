@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz_formula - any two texts are the same or not, whoever is asked first, and each is itself; what are numbers are
  * the same exactly when their values are. The first 0 byte parts the input in two. */
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz_frame - bytes in front of a reader of frames: as a buffer and as a stream they give the same bodies, all of them
  * inside the input, and whatever is behind the last whole one is refused. */
 #include <stdint.h>

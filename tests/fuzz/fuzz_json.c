@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz_json - any bytes are a JSON value or an error with a sentence;
  * what was parsed can be written and parsed again. */
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz_message - any bytes are a message or an error with a sentence; and what is a message says the same again when it
  * is encoded and decoded once more. */
 #include <stdint.h>

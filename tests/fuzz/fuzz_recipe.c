@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz_recipe - any text as a recipe: it is read, or one sentence says what is wrong and where. */
 #include <stddef.h>
 #include <stdio.h>

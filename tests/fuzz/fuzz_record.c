@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz_record - what stands in rollouts.db as an episode and its score is used again by a run that goes on only if it
  * is what the run could have stored; anything else is an error with a sentence, or is played and scored anew.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz_safetensors - any bytes are a file of tensors that lie within it, or an error with a sentence. Every number is
  * read, so that one byte too far is found by the sanitizer. */
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz_tokenizer - any bytes are a tokenizer.json or an error with a sentence; a tokenizer that was accepted gives ids
  * of its vocabulary for any text. An input is a tokenizer.json, and behind a line "====" a text to encode. */
 #include <stdint.h>

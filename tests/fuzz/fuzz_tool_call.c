@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz_tool_call - what a policy may write: the dialects' parsers find the same call or answer however the text is cut
  * into tokens, never fail, and give arguments that are one JSON object. The first byte chooses dialect and cut. */
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz_weights - whatever chunks come, in whatever order, an actor gets weights of exactly the announced length, made
  * of the announced version's bytes in their order, or an error with a sentence, or waits.
  *

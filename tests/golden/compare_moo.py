@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """troupe moo beside TorchJD (PyPI), on random matrices: K 2..8, d 2..512, full rank and not; then on hard ones, where a
 gradient dominates, all are scaled, some are the same, or none agree.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Writes character_tokenizers.json: what the `tokenizers` library makes of texts with vocabularies of characters (Llama 2's
 kind), with normal form C, and with added tokens that must stand alone.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Writes families/NAME/: tiny random models of each family as `transformers` saves them, and what it computes with them.
 
     python3 make_families.py OUTPUT-FOLDER      (made with transformers 5.23, torch 2.15, on a CPU)

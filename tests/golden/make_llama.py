@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Writes llama_tied/ and llama_untied/: tiny random Llamas as `transformers` saves them, and what it computes with them.
 
     python3 make_llama.py OUTPUT-FOLDER      (made with transformers 4.36.2, tokenizers 0.15.2, torch 1.13, on a CPU)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Writes families/qwen2/lora/: a PEFT adapter for that folder's model, and what transformers and peft compute with it.
 
     python3 make_lora.py OUTPUT-FOLDER      (made with peft 0.21, transformers 5.23, torch 2.15, on a CPU)

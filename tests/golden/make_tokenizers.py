@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Writes tokenizers.json: what the `tokenizers` library makes of random texts, for one small byte-level BPE behind many
 pre-tokenizers and added tokens.
 

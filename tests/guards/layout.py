@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """guards.layout: what a formatter has broken, or would break next.
 
     python3 layout.py SOURCE-FOLDER

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """guards.sizes: no file over 800 lines, no C function over 80, unless allowed.txt names it with a reason.
 
     python3 sizes.py SOURCE-FOLDER [ALLOW-LIST]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """guards.guards: the guards themselves fail where they should. A guard that can't fail guards nothing.
 
     python3 test_guards.py SOURCE-FOLDER CMAKE C-COMPILER
@@ -112,6 +113,21 @@ class Guards(unittest.TestCase):
               "        return b;\n    else\n        b++;\n}\n")
         good, said = self.layout()
         self.assertTrue(good, said)
+
+    def test_every_source_names_its_license(self):
+        spdx = os.path.join(SOURCE, "tests/guards/spdx.py")
+        files = ("base/a.c", "kernels/a.cuh", "base/a.h", "lua/a.lua", "scripts/a.sh", "base/CMakeLists.txt", "Makefile")
+        for path in files:
+            write(self.root, path, "#!/bin/sh\nexit 0\n" if path.endswith(".sh") else "\n")
+        good, said = run(sys.executable, spdx, self.root)
+        self.assertFalse(good)
+        for path in files:
+            self.assertIn(path + ": line", said)
+
+        self.assertTrue(run(sys.executable, spdx, self.root, "--write")[0])
+        self.assertTrue(run(sys.executable, spdx, self.root)[0])
+        with open(os.path.join(self.root, "scripts/a.sh"), encoding="utf-8") as f:
+            self.assertEqual(f.read(), "#!/bin/sh\n# SPDX-License-Identifier: MIT\nexit 0\n")
 
     def test_an_allowance_needs_a_reason_and_a_need(self):
         write(self.root, "base/long.c", "int x;\n" * 801)

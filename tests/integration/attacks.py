@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """A training whose policy attacks: its dialect puts the code of tests/attacks in place of whatever the model says.
 
     attacks.py TROUPE SOURCE [STEPS]

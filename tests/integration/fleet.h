@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fleet - for tests of the program as it is installed: starts it, reads what it says, finds and kills its processes. */
 #pragma once
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # What the scripts of several learners share; they set troupe, mpirun, source and keys. Every file of theirs is
 # in a folder of its own, which goes when they end, with their processes.
 work=$(mktemp -d) && trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$work"' EXIT

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # scripts/install-deps.sh with an apt that says much: one line when all goes well, what apt said when it does not, and the
 # tests' packages only where tests are asked for.
 set -euo pipefail

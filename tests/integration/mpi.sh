@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # Two learners under mpirun: a run that is killed in the middle and resumed ends with the same bits as one that isn't.
 #   mpi.sh TROUPE MPIRUN SOURCE-FOLDER
 set -u

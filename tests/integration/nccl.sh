@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: MIT
 # Two learners whose gradients go from GPU to GPU end with the same bits as two whose gradients go through host memory. The
 # GPU is the emulated one, NCCL a stand-in (tests/support/nccl): TROUPE_CUDA_MODULE and TROUPE_NCCL_MODULE name them.
 #   nccl.sh TROUPE MPIRUN SOURCE-FOLDER

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A client of the exchange that is none of ours, while a training runs: it forges, floods, lies about its role and its
  * name, takes work and lets it lie, asks for everything and reads nothing. The run is to be the run that nobody
  * disturbed, byte for byte; the learner's memory is to stay what it was; and the client's names are to stand in the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What people type wrong, as a table: the command, the exit status (2: bad usage, 1: it can't be done), and the words
  * that tell them what to do. Nothing here may start a process of a run, and nothing may end with 0. */
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What an operator does to a run: hangs up, kills, stops, closes the terminal, fills the disk, damages checkpoints,
  * edits what it was begun with, copies it while it lives. It ends with the bytes of a run that nobody disturbed, every
  * difference is said, and no file of the operator's is touched. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where results go: what could not be written is a failure with its reason,
  * and nothing of the user's is written over. */
 #include <stdio.h>

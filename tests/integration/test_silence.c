@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The calculator's run, whose reward has nothing more to say from step 5 on: what its checkpoints then are. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The promises of a whole run, kept by real processes: the same bytes whoever played,
  * and whoever was killed meanwhile. */
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Each verb once as a newcomer types it, and the mistakes they make first:
  * every one ends with a sentence that helps. */
 #include <stdio.h>

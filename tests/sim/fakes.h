@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fakes - the loop and the wire that exchange/server.c talks to, for a test that has neither: time is what the test
  * says, what the server sends goes to a callback, what peers say is handed to the server's own callbacks. A program
  * that links this has no other proto/loop or proto/endpoint in it. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The core of the exchange alone, in a world where everything that can go wrong does (world.h): it is killed between
  * any two of its actions, and what it has asked to commit is kept at once. */
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The server, its core and a real database, in a world where everything that can go wrong does (world.h): besides what
  * happens to the core alone, the process dies in the middle of a transaction, between a commit and its acks, between
  * two acks; transactions can't be begun, filled or committed. An ack is only ever sent of what another connection to

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* world - actors, reward workers and a trainer in a world where everything that can go wrong does, around an exchange
  * that is under test: thousands of short histories, each from a seed.
  *

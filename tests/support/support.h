@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* support - what tests of every room share: cmocka with the headers it wants, seeded random numbers, temporary folders,
  * files. Includes cmocka, so that a test needs no other line for it. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cuBLASLt's stand-in: the same product by three loops. */
 #include "kernels/cuda/cuda_device.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* emulation - the words of CUDA for a host C++ compiler: see gpu.h. One block runs at a time, its threads as fibers
  * that change places at barriers and shuffles, in an order that differs from block to block. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Blocks of threads as fibers: each has a stack of its own, and a switch is a few instructions. */
 #include <stdio.h>
 #include <sys/mman.h>

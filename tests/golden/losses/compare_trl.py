@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """losses.json beside TRL's own GRPO loss (PyPI), where both have a loss: the same batch, values and gradients.
 
     python -m venv v && v/bin/pip install trl torch && v/bin/python tests/golden/losses/compare_trl.py

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """losses.json: values and gradients of every loss by PyTorch's autograd in float64, from the papers' formulas.
 
     python tests/golden/losses/make_losses.py > tests/golden/losses/losses.json

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What learner/comm_nccl.c needs of CUDA, for the emulated GPU: see nccl_over_mpi.c. */
 #pragma once
 

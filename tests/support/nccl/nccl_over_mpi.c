@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* NCCL's stand-in for the emulated GPU: processes under mpirun, arrays in host memory, so that learner/comm_nccl.c runs
  * in the tests of every machine. It is as late as the rules allow: what a group of calls sends or receives moves only
  * when the device's own stream is made to wait for it, and until then what is to come is NaN. So an event left out, or

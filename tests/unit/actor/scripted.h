@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* scripted - episodes played over real tokenizers by an engine that "samples" the ids it is told, so that any tokenizer
  * can be played without a model of its vocabulary. Includes the engine: a program that uses it doesn't link the real
  * one in. */

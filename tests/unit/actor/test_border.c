@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The border between what the policy wrote and what is spliced in, over real tokenizers. */
 #include "tests/unit/actor/scripted.h"
 

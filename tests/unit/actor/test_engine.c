@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The engine's promise: the same stream has the same tokens and logprobs, to the bit, in whatever company. */
 #include "actor/engine.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Episodes as they are played, with the model of the demo and a tool whose answers are written here. */
 #include "actor/play.h"
 

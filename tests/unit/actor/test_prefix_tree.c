@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Shared pages: what is found, what is kept, and what must not be. */
 #include "actor/prefix_tree.h"
 

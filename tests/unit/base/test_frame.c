@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "base/frame.h"
 
 #include <pthread.h>

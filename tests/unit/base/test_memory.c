@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* memory_room and memory_size against /proc and /sys as other machines have them: folders made for the test. */
 #include "base/memory.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "cli/deaths.h"
 
 #include <signal.h>

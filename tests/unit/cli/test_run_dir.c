@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a run's folder promises: nobody else's files go, and a run goes on with what it was begun with. */
 #include "cli/run_dir.h"
 

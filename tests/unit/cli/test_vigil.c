@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A process as it is seen second by second, in made-up time. */
 #include "cli/vigil.h"
 

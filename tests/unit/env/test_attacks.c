@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tests/attacks/attacks.txt against the box: all of it in each mode, as root and as a plain user. Nothing gets out,
  * nothing hangs, nothing takes the sandbox with it, and the host is as it was. */
 #include <dirent.h>

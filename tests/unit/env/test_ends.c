@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Who caused the end of a call decides what it is; and nothing is left, whoever was killed. */
 #include <dirent.h>
 #include <poll.h>

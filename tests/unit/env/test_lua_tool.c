@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A tool that a recipe wrote, what its arguments must be, and the router's way with tools that fail. This program is
  * its own host: "host FUNCTION SOCKET" is the process in which the calls run. */
 #include <signal.h>

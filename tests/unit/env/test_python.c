@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Real code in the real sandbox: what it says, what it can't do, and that the next call knows nothing of it. */
 #include <errno.h>
 #include <poll.h>

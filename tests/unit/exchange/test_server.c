@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the server does with what it is told, message by message: over a faked wire, with a database of its own. */
 #include "exchange/server.h"
 

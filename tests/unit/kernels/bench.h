@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* bench - a device under test and arrays on it: everything goes through the device's own copies, so that the same suite
  * runs on another backend (TROUPE_TEST_DEVICE=cuda:0). */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Causal attention over packed sequences, in float64 and by differences; and the paged one, bit for bit. */
 #include "tests/unit/kernels/bench.h"
 

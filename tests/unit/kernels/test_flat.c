@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Operations over flat arrays: memory, AdamW, reductions; and the device itself. */
 #include "kernels/sketch.h"
 #include "tests/unit/kernels/bench.h"

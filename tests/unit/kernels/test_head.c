@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The fused LM head and sampling: one log-softmax, whoever asks. */
 #include "tests/unit/kernels/bench.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One program holds the CPU's operations once for each instruction set: any of them may meet another in a fleet. */
 #include "tests/unit/kernels/bench.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* RMSNorm, rotary embedding, SwiGLU: forward against float64, backward against differences of it. */
 #include "tests/unit/kernels/bench.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Linear products in both precisions: float64 references, and the promise that a row's bits are its own. */
 #include "tests/unit/kernels/bench.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A device that runs out of memory says so and goes on; its scratch grows as far as the machine. */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Episodes made by hand for the learner's tests. */
 #pragma once
 

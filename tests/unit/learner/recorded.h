@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Groups as an actor would have recorded them, for the trainer's tests. */
 #pragma once
 

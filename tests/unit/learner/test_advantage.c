@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/advantage.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Claims that a bandit can carry.
  *
  * Why the gate is on by default: a bandit of two choices (21 arms each), one reward a choice, the second ten times as

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Several learners, as threads: the same weights as one, and not more bytes than promised. */
 #include <pthread.h>
 #include <signal.h>

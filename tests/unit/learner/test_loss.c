@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/loss.h"
 
 #include <math.h>

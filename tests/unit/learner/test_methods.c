@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The small methods of learner/methods, by the numbers of their papers. */
 #include <math.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/moo/moo.h"
 
 #include <math.h>

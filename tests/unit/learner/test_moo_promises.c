@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What methods promise, on matrices that make it hard: a gradient that dominates, stationary sets, duplicates, ranks
  * that are missing, any scale. Products and lengths are those of the gradients themselves, not of the Gram matrix that
  * the methods see. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a trainer does when memory is short: refused at any request, it says so, its weights are whole or known not to
  * be, and how much it wants depends on the machine alone. */
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What has a signal and what has none: advantages of equal rewards, however they were added up. */
 #include "rollout/signal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Steps without a signal: what a trainer may not do when there is nothing to learn. */
 #include "learner/trainer.h"
 

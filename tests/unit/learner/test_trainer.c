@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "learner/trainer.h"
 
 #include <stdio.h>

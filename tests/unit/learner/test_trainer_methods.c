@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The literature's methods where they meet the trainer: that each reaches the step. */
 #include "learner/trainer.h"
 

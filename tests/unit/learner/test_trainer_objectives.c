@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Many objectives in the trainer: whatever way gradients are cut, their sum is one gradient. */
 #include "learner/trainer.h"
 

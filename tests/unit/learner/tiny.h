@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A model small enough to train in a test. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Chat templates, rendered: the goldens of the shared suite, and our own of calls, results and refusals. */
 #include "lua/chat.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What math_equal takes for the same: every kind of other value is refused, every harmless spelling accepted. The cases
  * are built from templates, by a seed: {a} {b} {c} are different whole numbers from 2 to 99, {x} {y} different letters,
  * {w} {v} different words. */

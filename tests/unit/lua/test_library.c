@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* troupe.verify and its parts, tried in the language they are used in. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Our string.find and its kin are Lua's: the same matches on random texts and patterns, in time linear in the text. */
 #include <lauxlib.h>
 #include <lualib.h>

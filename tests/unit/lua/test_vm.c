@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A script finds what it needs and nothing else; no cap can be argued with. */
 #include <stdio.h>
 #include <stdlib.h>

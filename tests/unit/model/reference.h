@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the tests of this room share: small models, random packed batches, and the same transformer in float64, written
  * from the formulas and a row at a time, so that it shares neither code nor shape with what it checks. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "model/hf_folder.h"
 
 #include <dirent.h>

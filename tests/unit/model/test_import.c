@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* llama2.c's stories260K through the import: its published greedy text, and its own encoder's ids. */
 #include "model/import_llama2c.h"
 

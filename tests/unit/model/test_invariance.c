@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The same sequence, alone and among others, in one pass and token by token over pages: the same bits, in either
  * precision. That is what lets a learner recompute what an actor sampled. */
 #include "model/decode.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Adapters against peft (tests/golden/make_lora.py): what it computes with one, and its gradients. */
 #include "model/lora.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "model/transformer.h"
 
 #include "tests/unit/model/reference.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* samples - one message of each type with every field set to something that is not its zero, made by hand. The tests
  * compare with it what went over the wire, and the fuzzer's corpus is its encoding. */
 #pragma once

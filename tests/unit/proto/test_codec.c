@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "proto/codec.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "proto/messages.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What an exchange does not let its peers do: speak for another role, take a name that lives, come in crowds, ask
  * without reading. */
 #include "proto/codec.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* wire - an exchange and a worker in one thread, each with its loop, and raw sockets that say
  * what no endpoint would. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A row changes nothing for another: whatever a script does while it scores one, the scores of the others are the same
  * to the bit, and in any order. */
 #include <stdio.h>

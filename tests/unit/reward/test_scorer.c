@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a reward script may do to us: nothing. Each of its faults costs one score, is said in a sentence, and is never
  * 0. */
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "rollout/dataset.h"
 
 #include <stdio.h>

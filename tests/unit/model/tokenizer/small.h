@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* small - a byte-level tokenizer.json made in memory: ids 0..255 are the bytes, then one token a merge, then
  * <|end|> (special) and <tool> (not special). A test changes what it wants to change, then opens it. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Vocabularies of characters, normal form C, tokens that stand alone: as the reference library does it
  * (tests/golden/make_character_tokenizers.py). */
 #include <stdio.h>
