@@ -256,9 +256,20 @@ static int json_encode(lua_State *L)
     return 1;
 }
 
+/* nil and why where the text is nil or false: an episode without an answer is no fault of the script's. */
+static bool is_absent(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    if (lua_type(L, 1) > LUA_TBOOLEAN || lua_toboolean(L, 1)) return false;
+    lua_pushnil(L);
+    lua_pushliteral(L, "json: there is no text");
+    return true;
+}
+
 /* The value, or nil and what is wrong. */
 static int json_decode(lua_State *L)
 {
+    if (is_absent(L)) return 2;
     size_t len;
     error err = { 0 };
     const char *text = luaL_checklstring(L, 1, &len);
@@ -307,6 +318,7 @@ static int json_members(lua_State *L)
 {
     static const char *const KINDS[] = { "an object", "an array", "a string", "a number",
                                          "a number",  "true",     "false",    "null" };
+    if (is_absent(L)) return 2;
     size_t len;
     error err = { 0 };
     const char *text = luaL_checklstring(L, 1, &len), *key;

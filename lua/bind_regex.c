@@ -143,10 +143,22 @@ static int run(lua_State *L, regex *r, const char *text, size_t len, size_t from
                       (int)len);
 }
 
+/* An episode without an answer has false for one, and a tag that is not there is nil: no text, in which nothing is
+ * found. An error would make the score missing, and that is a policy's to choose. */
+static bool is_absent(lua_State *L, int index)
+{
+    luaL_checkany(L, index);
+    return lua_type(L, index) <= LUA_TBOOLEAN && !lua_toboolean(L, index);
+}
+
 /* regex.match(text, pattern) -> the groups (or the whole match when there are none), or nil */
 static int regex_match(lua_State *L)
 {
     size_t len;
+    if (is_absent(L, 1)) {
+        lua_pushnil(L);
+        return 1;
+    }
     const char *text = checked_text(L, 1, &len);
     regex *r = compile(L, 2);
     const int n = run(L, r, text, len, 0);
@@ -166,6 +178,10 @@ static int regex_match(lua_State *L)
 static int regex_find_all(lua_State *L)
 {
     size_t len, from = 0;
+    if (is_absent(L, 1)) {
+        lua_newtable(L);
+        return 1;
+    }
     const char *text = checked_text(L, 1, &len);
     regex *r = compile(L, 2);
     lua_newtable(L);

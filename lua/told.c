@@ -24,7 +24,7 @@ static void separator(bool first, int indent, str *out)
     if (!first) str_puts(out, indent > 0 ? "," : ", ");
 }
 
-static void dump_number(double x, str *out)
+void told_double(double x, str *out)
 {
     char text[40];
     for (int digits = 15; digits <= 17; digits++) {
@@ -86,7 +86,7 @@ static void dump(const json_t *v, int indent, int depth, str *out)
         str_printf(out, "%lld", (long long)json_integer_value(v));
         return;
     case JSON_REAL:
-        dump_number(json_real_value(v), out);
+        told_double(json_real_value(v), out);
         return;
     case JSON_TRUE:
     case JSON_FALSE:

@@ -9,6 +9,8 @@
 
 #include "base/str.h"
 
+/* Appends the shortest text that is this double again, with a point or an exponent: 0.1, 5.0, 1e+300, inf. */
+void told_double(double x, str *out);
 /* Appends `v` as json.dumps(v, ensure_ascii=False) writes it. */
 void told_text(const json_t *v, str *out);
 /* Like bind_push_json; besides, texts[table] = { text, text indented by 4, list of the keys in order } for the value

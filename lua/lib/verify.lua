@@ -10,14 +10,6 @@ local verify = {}
 verify.regex = regex
 verify.json = json
 
--- What an answer or a gold says as text; nil where there is none: nil, false (an episode without an answer), json.null, a table,
--- NaN. Nothing is equal to nothing, and that includes "false".
-local function text_of(value)
-    if type(value) == "string" then return value end
-    if type(value) == "number" and value == value then return tostring(value) end
-    return nil
-end
-
 -- Where the policy's own words begin: behind a </think> without a beginning, which ends what the prompt began; else at 1.
 local function behind_thinking(text)
     local open, close = text:find("<think>", 1, true), text:find("</think>", 1, true)
@@ -65,6 +57,7 @@ end
 
 -- True when every name has exactly one closed pair of tags, in this order.
 function verify.tags_in_order(text, names)
+    if type(text) ~= "string" then return false end
     local from = 1
     for _, name in ipairs(names) do
         local open, close = "<" .. name .. ">", "</" .. name .. ">"
@@ -77,16 +70,12 @@ function verify.tags_in_order(text, names)
     return true
 end
 
--- Lower case, no punctuation, no articles, single spaces: how question answering compares short answers.
-function verify.normalise(text)
-    text = text:lower():gsub("%p", ""):gsub("%f[%w]the%f[%W]", " "):gsub("%f[%w]an?%f[%W]", " ")
-    return (text:gsub("%s+", " "):match("^%s*(.-)%s*$"))
-end
+-- Lower case, no punctuation, no articles, single spaces: how question answering compares short answers. Signs stay: -5 is not 5,
+-- 3.5 not 35, C++ not C. "" for what says nothing: nil, false (an episode without an answer), json.null, a table, NaN.
+verify.normalise = exact_math.words
 
--- The same short text but for capitals, punctuation and articles. Empty is equal to nothing.
+-- The same short text but for capitals, punctuation and articles. Nothing is equal to nothing, and that includes "false".
 function verify.exact(answer, gold)
-    answer, gold = text_of(answer), text_of(gold)
-    if not answer or not gold then return false end
     answer = verify.normalise(answer)
     return answer ~= "" and answer == verify.normalise(gold)
 end
@@ -101,8 +90,6 @@ verify.number = exact_math.number
 
 -- Word overlap, 0 to 1.
 function verify.f1(answer, gold)
-    answer, gold = text_of(answer), text_of(gold)
-    if not answer or not gold then return 0 end
     local left, total, hits, given = {}, 0, 0, 0
     for word in verify.normalise(gold):gmatch("%S+") do
         left[word] = (left[word] or 0) + 1

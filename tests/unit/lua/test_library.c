@@ -66,10 +66,79 @@ static void short_texts_are_compared_as_people_do(void **state)
           "not verify.exact('', '') and not verify.exact('the', '') and not verify.exact('!', '.')\n"
           "verify.f1(false, 'false') == 0 and verify.f1('', '') == 0 and verify.f1(nil, 'nil') == 0\n"
           "verify.exact(5, '5') and not verify.exact(0 / 0, tostring(0 / 0))\n"
+          "verify.exact('A', 'a.') and not verify.exact('A', 'the') and not verify.exact('vitamin A', 'vitamin')\n"
+          "verify.exact('U.S.', 'us') and verify.exact('well-known', 'wellknown') and verify.exact('**Paris**', "
+          "'Paris')\n"
           "verify.f1('a b c', 'a b c') == 1\n"
           "verify.f1('x y', 'p q') == 0\n"
           "verify.f1('', 'p') == 0\n"
           "math.abs(verify.f1('red cat', 'red dog') - 0.5) < 1e-9");
+}
+
+/* Each pair is two values that SQuAD's normalisation takes for one. */
+static void a_sign_is_no_punctuation(void **state)
+{
+    (void)state;
+    static const char *const PAIRS[][2] = {
+        { "-5", "5" },     { "- 5", "5" },      { "3.5", "35" },    { ".5", "5" },      { "0.05", "0.5" },
+        { "1e-5", "1e5" }, { "1/2", "12" },     { "5%", "5" },      { "5 %", "5" },     { "3:15", "315" },
+        { "2^3", "23" },   { "2*3", "23" },     { "2 * 3", "2 3" }, { "<5", "5" },      { ">5", "<5" },
+        { "5!", "5" },     { "5-3", "53" },     { "5+3", "53" },    { "1,2", "12" },    { "12,34", "1234" },
+        { "x=5", "x5" },   { "101_2", "1012" }, { "(3)(4)", "34" }, { "|-5|", "-5" },   { "-$5", "$5" },
+        { "x<y", "x>y" },  { "a + b", "a b" },  { "m/s", "ms" },    { "C++", "C" },     { "C#", "C" },
+        { "O+", "O-" },    { "A-", "A" },       { "-x", "x" },      { "x = y", "x y" }, { "+-5", "5" },
+        { "5-", "5" },     { "--5", "-5" },     { "1.2.3", "123" }, { "a -5", "a 5" },  { "5.0", "50" },
+    };
+    static const char *const SAME[][2] = {
+        { "1,234", "1234" },  { "$1,234.50", "1234.50" },
+        { "(1999)", "1999" }, { "'-5'", "-5" },
+        { "35.", "35" },      { "35?", "35" },
+        { "- 5", "-5" },      { "$-5", "-5" },
+        { "+5", "5" },        { "**42**", "42" },
+    };
+    str lines = { 0 };
+    for (size_t i = 0; i < sizeof PAIRS / sizeof *PAIRS; i++)
+        str_printf(&lines, "not verify.exact(\"%s\", \"%s\") and verify.f1(\"%s\", \"%s\") < 1\n", PAIRS[i][0],
+                   PAIRS[i][1], PAIRS[i][0], PAIRS[i][1]);
+    for (size_t i = 0; i < sizeof SAME / sizeof *SAME; i++)
+        str_printf(&lines, "verify.exact(\"%s\", \"%s\") and verify.f1(\"%s\", \"%s\") == 1\n", SAME[i][0], SAME[i][1],
+                   SAME[i][0], SAME[i][1]);
+    str_puts(&lines, "verify.f1('-5', '5') == 0\n"
+                     "verify.exact(5.0, '5.0') and not verify.exact(5.0, '50') and not verify.exact(0.1 + 0.2, 0.3)\n"
+                     "not verify.math_equal(0.1 + 0.2, '0.3') and verify.math_equal(1234567890123.456, "
+                     "'1234567890123.456')\n"
+                     "verify.normalise(('- '):rep(300000)) == '' and #verify.normalise(('the '):rep(300000)) == 3\n"
+                     "#verify.normalise(('1,'):rep(300000) .. '1') == 600001");
+    holds(lines.data);
+    str_free(&lines);
+}
+
+/* What a policy leaves out is no text, for every function: an error would make the score missing instead of low. */
+static void what_is_absent_raises_nothing(void **state)
+{
+    (void)state;
+    static const char *const CALLS[] = {
+        "not verify.exact(%s, 'x')",
+        "verify.f1(%s, 'x') == 0",
+        "not verify.math_equal(%s, '5')",
+        "verify.number(%s) == nil",
+        "verify.normalise(%s) == ''",
+        "verify.tag(%s, 'a') == nil",
+        "not verify.tags_in_order(%s, { 'a' })",
+        "regex.match(%s, 'x*') == nil",
+        "#regex.find_all(%s, 'x*') == 0",
+        "json.decode(%s) == nil and select(2, json.decode(%s)) ~= nil",
+        "json.members(%s) == nil",
+    };
+    str lines = { 0 };
+    for (size_t i = 0; i < sizeof CALLS / sizeof *CALLS; i++) {
+        str_printf(&lines, CALLS[i], "nil", "nil");
+        str_putc(&lines, '\n');
+        str_printf(&lines, CALLS[i], "false", "false");
+        str_putc(&lines, '\n');
+    }
+    holds(lines.data);
+    str_free(&lines);
 }
 
 static void tags_are_found_and_their_order_checked(void **state)
@@ -188,6 +257,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_are_compared_as_numbers),
         cmocka_unit_test(short_texts_are_compared_as_people_do),
+        cmocka_unit_test(a_sign_is_no_punctuation),
+        cmocka_unit_test(what_is_absent_raises_nothing),
         cmocka_unit_test(tags_are_found_and_their_order_checked),
         cmocka_unit_test(json_goes_both_ways),
         cmocka_unit_test(regular_expressions_end_even_when_hostile),
