@@ -349,13 +349,11 @@ static void who_waits_for_a_script_can_say_so(void **state)
 {
     (void)state;
     int ticks = 0;
-    desk d = open_with("local regex = require 'troupe.regex'\n"
-                       "return function() return regex.match(('a'):rep(3000000), '(?s)a[^b]*+[bc]') end",
-                       500);
+    desk d = open_with("return function() local text = ('x'):rep(1000000) while true do text:reverse() end end", 1000);
     scorer_set_tick(d.s, count_ticks, &ticks);
     score sc = ask(&d);
     assert_int_not_equal(sc.status, SCORE_OK);
-    assert_in_range(ticks, 3, 100);
+    assert_true(ticks >= 3);
     score_reset(&sc);
     close_desk(&d);
 }
