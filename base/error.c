@@ -2,52 +2,79 @@
 #include "base/error.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-/* A sentence that was cut is cut between two characters: half of one can't be shown, nor written as JSON. */
-static void whole_characters(char *text, size_t size, int wanted)
+enum { WHOLE = 4096, HEAD = 150, MARK = 3 }; /* bytes: of a sentence before it is fitted; of its begin; of "..." */
+
+static bool continues(char c) { return ((unsigned char)c & 0xc0) == 0x80; }
+
+/* How much of text[len], which may be cut, ends with a whole character: half of one can't be shown, nor written as
+ * JSON. */
+static size_t whole_characters(const char *text, size_t len)
 {
-    if (wanted < (int)size) return;
-    size_t n = size - 1, tail = 0;
-    while (tail < 4 && tail < n && (text[n - 1 - tail] & 0xc0) == 0x80) tail++;
-    const unsigned char lead = n > tail ? (unsigned char)text[n - 1 - tail] : 0;
+    size_t tail = 0;
+    while (tail < 4 && tail < len && continues(text[len - 1 - tail])) tail++;
+    const unsigned char lead = len > tail ? (unsigned char)text[len - 1 - tail] : 0;
     const size_t needs = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : lead >= 0xc0 ? 1 : 0;
-    if (needs > tail) text[n - 1 - tail] = 0;
+    return needs > tail ? len - 1 - tail : len;
+}
+
+/* Of a sentence that is too long the middle goes, where a long path or a value is: what went wrong stands at its end.
+ * wanted: what printf says of its length. */
+static void fit(error *err, const char whole[WHOLE], int wanted)
+{
+    const size_t size = sizeof err->text;
+    size_t len = wanted < 0 ? 0 : (size_t)wanted < WHOLE ? (size_t)wanted : whole_characters(whole, WHOLE - 1);
+    if (len < size) {
+        memcpy(err->text, whole, len);
+        err->text[len] = 0;
+        return;
+    }
+    size_t head = HEAD, tail = len - (size - 1 - HEAD - MARK);
+    while (head > 0 && continues(whole[head])) head--;
+    while (tail < len && continues(whole[tail])) tail++;
+    snprintf(err->text, size, "%.*s...%.*s", (int)head, whole, (int)(len - tail), whole + tail);
+}
+
+/* A part of a sentence, cut where it is too long. */
+__attribute__((format(printf, 3, 0))) static void print_part(char *text, size_t size, const char *fmt, va_list args)
+{
+    if (vsnprintf(text, size, fmt, args) >= (int)size) text[whole_characters(text, size - 1)] = 0;
 }
 
 int error_set(error *err, int code, const char *fmt, ...)
 {
     if (!err) return code;
-    char text[sizeof err->text]; /* an argument may be err->text itself */
+    char whole[WHOLE]; /* an argument may be err->text itself */
     va_list args;
     va_start(args, fmt);
-    whole_characters(text, sizeof text, vsnprintf(text, sizeof text, fmt, args));
+    const int wanted = vsnprintf(whole, sizeof whole, fmt, args);
     va_end(args);
     err->code = code;
-    memcpy(err->text, text, sizeof text);
+    fit(err, whole, wanted);
     return code;
 }
 
 int error_sys(error *err, int errno_value, const char *fmt, ...)
 {
     if (!err) return ERR_IO;
-    char text[sizeof err->text];
+    char text[WHOLE - 200], reason[128];
     va_list args;
     va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
+    print_part(text, sizeof text, fmt, args);
     va_end(args);
-    char reason[128];
     return error_set(err, ERR_IO, "%s: %s", text, strerror_r(errno_value, reason, sizeof reason));
 }
 
 int error_within(error *err, const char *fmt, ...)
 {
     if (!err) return ERR_STATE; /* the code was lost with the sentence; it is still not OK */
-    char where[sizeof err->text];
+    char where[WHOLE - 600];
     va_list args;
     va_start(args, fmt);
-    vsnprintf(where, sizeof where, fmt, args);
+    print_part(where, sizeof where, fmt, args);
     va_end(args);
     return error_set(err, err->code, "%s: %s", where, err->text);
 }

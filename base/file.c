@@ -76,7 +76,7 @@ char *file_read(const char *path, size_t max_bytes, size_t *len, error *err)
 int file_map_open(file_map *map, const char *path, error *err)
 {
     *map = (file_map){ 0 };
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is refused below, not waited for */
     if (fd < 0) return open_failed(path, err);
     struct stat st;
     int code = OK;

@@ -23,7 +23,7 @@ typedef enum death_kind {
     DEATH_MEMORY,  /* SIGKILL, and the kernel has killed for want of memory meanwhile */
 } death_kind;
 
-enum { DEATH_REASON = 400, DEATHS_OF_ONE_REASON = 2, DEATHS_FAILED = 6, DEATHS_KILLED = 40 };
+enum { DEATH_REASON = 600, DEATHS_OF_ONE_REASON = 2, DEATHS_FAILED = 6, DEATHS_KILLED = 40 };
 
 /* One process's, over all its lives; zero-initialise. */
 typedef struct deaths {

@@ -24,7 +24,8 @@ static const char *typed(const char *path)
 static void word(str *out, const char *path, const char *inside)
 {
     str plain = { 0 };
-    str_printf(&plain, "%s%s%s", typed(path), inside[0] ? "/" : "", inside);
+    const char *begin = typed(path)[0] == '-' ? "./" : ""; /* or it would be an option */
+    str_printf(&plain, "%s%s%s%s", begin, typed(path), inside[0] ? "/" : "", inside);
     const bool quote = plain.data[strspn(plain.data, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                                      "0123456789_./+-:@%,=")] != 0;
     if (!quote) str_puts(out, plain.data);

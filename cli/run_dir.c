@@ -17,7 +17,7 @@
 #include "base/str.h"
 #include "cli/run_files.h"
 
-enum { LONGEST_NAME = 63 };
+enum { LONGEST_NAME = 63, LONGEST_PATH = 480 }; /* SQLite opens no file whose path has more than 511 bytes */
 
 int run_name_check(const char *name, error *err)
 {
@@ -54,7 +54,9 @@ static int absolute(char out[1024], const char *path, error *err)
     if (!real) return error_sys(err, errno, "%s", path);
     const int n = snprintf(out, 1024, "%s", real);
     free(real);
-    return n < 1024 ? OK : error_set(err, ERR_LIMIT, "the path is too long: %.200s...", path);
+    return n <= LONGEST_PATH ? OK
+                             : error_set(err, ERR_LIMIT, "%s: the whole path has %d bytes, a run's may have %d", path,
+                                         n, LONGEST_PATH);
 }
 
 /* A folder that only this user can enter: whoever reaches the socket may send episodes. */
@@ -69,6 +71,8 @@ static int check_place(const char *path, bool fresh, error *err)
     struct stat st;
     const bool there = stat(path, &st) == 0;
     if (there && !S_ISDIR(st.st_mode)) return error_set(err, ERR_STATE, "%s is not a folder", path);
+    if (!there && errno == ENOENT && lstat(path, &st) == 0)
+        return error_set(err, ERR_STATE, "%s is a symbolic link to a folder that is not there", path);
     if (!there && errno != ENOENT) return error_sys(err, errno, "%s cannot be a run's folder", path);
     if (run_files_is_run(path)) {
         if (fresh || !run_files_has_work(path)) return run_files_check(path, err);

@@ -19,7 +19,7 @@
 #include "cli/vigil.h"
 #include "learner/comm.h"
 
-enum { FAREWELL_MS = 3000, LOOK_MS = 500, HELD_UP_MS = 5000, LISTED_MS = 5000, LOG_BYTES = 8192, SAID = 640 };
+enum { FAREWELL_MS = 3000, LOOK_MS = 500, HELD_UP_MS = 5000, LISTED_MS = 5000, LOG_BYTES = 8192, SAID = 800 };
 
 typedef struct child {
     child_options options;

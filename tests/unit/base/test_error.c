@@ -39,6 +39,28 @@ static void a_long_sentence_is_cut_and_stays_terminated(void **state)
     assert_memory_equal(err.text, "where: xxx", 10);
 }
 
+/* What went wrong stands behind the path. */
+static void of_a_long_sentence_begin_and_end_stay(void **state)
+{
+    (void)state;
+    error err;
+    char path[6001];
+    for (size_t i = 0; i + 2 < sizeof path; i += 2) memcpy(path + i, "\xc3\xa9", 2);
+    for (size_t len = 300; len < sizeof path; len += 100) {
+        path[len] = 0;
+        error_sys(&err, ENOENT, "recipe: %s", path);
+        assert_memory_equal(err.text, "recipe: \xc3\xa9", 10);
+        if (len < 3000) assert_non_null(strstr(err.text, "\xc3\xa9: No such file or directory"));
+        error_within(&err, "troupe");
+        assert_memory_equal(err.text, "troupe: recipe: ", 16);
+        if (len < 3000) assert_non_null(strstr(err.text, ": No such file or directory"));
+        size_t bytes = 0;
+        for (const char *c = err.text; *c; c++) bytes += *c == '\xc3' || *c == '\xa9';
+        assert_int_equal(bytes % 2, 0);
+        memcpy(path + len, "\xc3", 1);
+    }
+}
+
 static void an_error_may_quote_itself(void **state)
 {
     (void)state;
@@ -74,6 +96,7 @@ int main(void)
         cmocka_unit_test(a_sentence_gains_its_places_on_the_way_up),
         cmocka_unit_test(a_system_error_names_its_reason),
         cmocka_unit_test(a_long_sentence_is_cut_and_stays_terminated),
+        cmocka_unit_test(of_a_long_sentence_begin_and_end_stay),
         cmocka_unit_test(an_error_may_quote_itself),
         cmocka_unit_test(the_code_survives_without_a_place_for_the_sentence),
         cmocka_unit_test(every_code_has_its_own_name),

@@ -198,6 +198,30 @@ static void links_are_not_followed(void **state)
     }
 }
 
+/* What can't be a run's folder is named with the reason, not found out by a process of the run. */
+static void places_where_no_run_can_live_are_named(void **state)
+{
+    (void)state;
+    desk d = open_desk();
+    error err = { 0 };
+    run_dir r;
+    char path[1100], deep[600];
+    test_file_write(d.dir, "file", "mine");
+    assert_int_equal(begin(&d, &r, path_join(path, sizeof path, d.dir, "file/x"), NULL, false, &err), ERR_IO);
+    run_dir_end(&r);
+    assert_non_null(strstr(err.text, "file/x cannot be a run's folder: Not a directory"));
+    assert_int_equal(symlink("nowhere", path_join(path, sizeof path, d.dir, "link")), 0);
+    assert_int_equal(begin(&d, &r, path, NULL, false, &err), ERR_STATE);
+    run_dir_end(&r);
+    assert_non_null(strstr(err.text, "link is a symbolic link to a folder that is not there"));
+    for (size_t i = 0; i < sizeof deep; i++) deep[i] = i % 100 == 99 ? '/' : 'd';
+    deep[sizeof deep - 1] = 0;
+    assert_int_equal(begin(&d, &r, path_join(path, sizeof path, d.dir, deep), NULL, false, &err), ERR_LIMIT);
+    run_dir_end(&r);
+    assert_non_null(strstr(err.text, "a run's may have 480"));
+    close_desk(&d);
+}
+
 static void a_name_is_one_component(void **state)
 {
     (void)state;
@@ -370,6 +394,7 @@ int main(void)
         cmocka_unit_test(starting_over_takes_only_what_the_run_has_made),
         cmocka_unit_test(a_run_without_its_database_is_still_a_run),
         cmocka_unit_test(links_are_not_followed),
+        cmocka_unit_test(places_where_no_run_can_live_are_named),
         cmocka_unit_test(a_name_is_one_component),
         cmocka_unit_test(a_run_is_its_owners),
         cmocka_unit_test(one_run_has_one_supervisor),
