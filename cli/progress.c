@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 
-enum { MAX_SHOWN = 16 }; /* objectives */
+enum { MAX_SHOWN = 16 /* objectives */, USUAL_COLUMNS = 80 };
 
 struct progress {
     int fd, every;
@@ -22,10 +22,18 @@ struct progress {
     str line;
 };
 
+/* A terminal that knows how to erase a line. */
+static bool can_redraw(int fd)
+{
+    const char *term = getenv("TERM");
+    return isatty(fd) && term && *term && strcmp(term, "dumb") != 0;
+}
+
 progress *progress_new(int fd, int64_t steps, int every)
 {
     progress *p = xcalloc(1, sizeof *p);
-    *p = (progress){ .fd = fd, .every = every > 0 ? every : 1, .live = isatty(fd), .steps = steps, .first_step = -1 };
+    *p = (progress){ .fd = fd, .every = every > 0 ? every : 1, .live = can_redraw(fd), .steps = steps };
+    p->first_step = -1;
     return p;
 }
 
@@ -130,12 +138,19 @@ static void drop_one(fields *f)
     f->n--;
 }
 
-/* Columns there are: one is left free, since a full line wraps. Without a terminal there is no end. */
+/* Columns there are: one is left free, since a full line wraps. COLUMNS can ask for fewer than the terminal has, and
+ * speaks for one that doesn't say how many it has. Without a terminal there is no end. */
 static size_t columns(const progress *p)
 {
     struct winsize w;
-    if (!p->live || ioctl(p->fd, TIOCGWINSZ, &w) != 0 || w.ws_col < 2) return SIZE_MAX;
-    return w.ws_col - 1U;
+    if (!p->live) return SIZE_MAX;
+    const size_t has = ioctl(p->fd, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 0;
+    const char *text = getenv("COLUMNS");
+    char *end;
+    const long asked = text ? strtol(text, &end, 10) : 0;
+    size_t most = has ? has : USUAL_COLUMNS;
+    if (asked > 1 && asked < 10000 && !*end && (!has || (size_t)asked < has)) most = (size_t)asked;
+    return most > 1 ? most - 1 : 1;
 }
 
 static void draw_step(progress *p, const json_t *line)

@@ -110,6 +110,55 @@ static bool on_terminal(unsigned short columns, const char *const *lines, char *
     return true;
 }
 
+static const char *const ONE[] = {
+    "{\"event\": \"step\", \"step\": 3, \"reward/accuracy/mean\": 0.5, \"prompt/shots/mean\": 2.5, "
+    "\"tools/calls\": 4, \"perf/throughput\": 15000, \"training/staleness/mean\": 0.5}",
+    NULL
+};
+
+/* Nothing is drawn over where it can't be: each step is a line. */
+static void a_dumb_terminal_gets_plain_lines(void **state)
+{
+    (void)state;
+    static const char *const DUMB[] = { "dumb", "", NULL };
+    static char text[1 << 12];
+    for (int i = 0; i < 3; i++) {
+        if (DUMB[i])
+            setenv("TERM", DUMB[i], 1);
+        else
+            unsetenv("TERM");
+        if (!on_terminal(80, ONE, text, sizeof text)) skip();
+        if (strchr(text, '\033') || strcmp(text + strlen(text) - 2, "\r\n") != 0) fail_msg("TERM %d: %s", i, text);
+    }
+    setenv("TERM", "xterm", 1);
+}
+
+/* COLUMNS asks for fewer, and speaks for a terminal that doesn't know; what is no number says nothing. */
+static void columns_ask_for_fewer(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned short has;
+        const char *asks;
+        size_t shown; /* at most */
+    } ALL[] = { { 80, "40", 39 },
+                { 40, "200", 39 },
+                { 0, "40", 39 },
+                { 0, "", 79 },
+                { 30, "x", 29 },
+                { 30, "-5", 29 },
+                { 30, "99999999999999999999", 29 } };
+    static char text[1 << 12];
+    for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++) {
+        setenv("COLUMNS", ALL[i].asks, 1);
+        if (!on_terminal(ALL[i].has, ONE, text, sizeof text)) skip();
+        const char *last = strrchr(text, '\r') + strlen("\r\033[K");
+        const size_t least = ALL[i].shown > 20 ? ALL[i].shown - 20 : 1;
+        if (strlen(last) > ALL[i].shown || strlen(last) < least) fail_msg("COLUMNS=%s: %s", ALL[i].asks, last);
+    }
+    unsetenv("COLUMNS");
+}
+
 /* Whatever the width, the last line shows the step and the time left, and never wraps. */
 static void a_narrow_terminal_keeps_the_time_left(void **state)
 {
@@ -154,12 +203,16 @@ static void a_step_without_an_episode_shows_no_figures(void **state)
 
 int main(void)
 {
+    setenv("TERM", "xterm", 1);
+    unsetenv("COLUMNS");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_step_is_one_plain_line),
         cmocka_unit_test(a_pipe_gets_each_so_manieth_step_and_the_last),
         cmocka_unit_test(an_evaluation_says_shots_and_questions),
         cmocka_unit_test(a_sentence_of_the_learners_is_passed_on),
         cmocka_unit_test(what_is_no_report_is_passed_over),
+        cmocka_unit_test(a_dumb_terminal_gets_plain_lines),
+        cmocka_unit_test(columns_ask_for_fewer),
         cmocka_unit_test(a_narrow_terminal_keeps_the_time_left),
         cmocka_unit_test(a_step_without_an_episode_shows_no_figures),
     };
