@@ -129,6 +129,21 @@ class Guards(unittest.TestCase):
         with open(os.path.join(self.root, "scripts/a.sh"), encoding="utf-8") as f:
             self.assertEqual(f.read(), "#!/bin/sh\n# SPDX-License-Identifier: MIT\nexit 0\n")
 
+    def test_measure_counts_what_it_says(self):
+        write(self.root, "base/a.c", "/* a - a head.\n * Of two lines. */\n#if A\nint f(int a, int b[2])\n{\n    /* Why. */\n\n"
+              "    return a ? b[0] : a ? '}' : 2;\n}\n#else\nint f(int a, int b[2])\n{\n#endif\nint x[] = { 1 };\n")
+        write(self.root, "base/b.c", "/* SPDX-License-Identifier: MIT */\nextern \"C\" {\nvoid g(void) {}\n}\n")
+        write(self.root, "base/c.h", "#pragma once\n/*\n */\n")
+        write(self.root, "tests/d.c", "int not_counted(void)\n{\n}\n")
+        good, said = run(sys.executable, os.path.join(SOURCE, "scripts/measure.py"), self.root)
+        self.assertTrue(good, said)
+        table = {line[:40].strip(): line[40:].strip() for line in said.splitlines()}
+        for name, value in {".c/.cu files/lines": "2/18", "functions": "2", "lines a function med/p90/p99/max": "6/6/6/6",
+                            "parameters med/p90/max": "2/2/2", "headers with a head": "0/1",
+                            ".c with a head of its own": "1/2", ".c with neither head nor header": "1", "lone */": "1",
+                            "blank lines in bodies": "14.3 %", "comments in bodies / 100 lines": "14.3"}.items():
+            self.assertEqual(table.get(name), value, name)
+
     def test_an_allowance_needs_a_reason_and_a_need(self):
         write(self.root, "base/long.c", "int x;\n" * 801)
         self.assertTrue(self.sizes("base/long.c: one table that is read from top to bottom\n")[0])
