@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 # floors.ROOM: every `#include "room/..."` of a room's files must name the room itself or one of ALLOWED.
 #   cmake -DROOT=source -DROOM=exchange "-DALLOWED=base;rollout;proto" -P check_room.cmake
-file(GLOB_RECURSE files RELATIVE ${ROOT} ${ROOT}/${ROOM}/*.c ${ROOT}/${ROOM}/*.h ${ROOT}/${ROOM}/*.cu ${ROOT}/${ROOM}/*.def)
+set(patterns c h cu cuh cpp def)
+list(TRANSFORM patterns PREPEND ${ROOT}/${ROOM}/*.)
+file(GLOB_RECURSE files RELATIVE ${ROOT} ${patterns})
 set(failures "")
 
 # `tokenizer` is written model/tokenizer in an include; every other room is its own folder.

@@ -154,45 +154,32 @@ static void gpu_close(device *dev)
     free(d);
 }
 
-static const struct backend BACKEND = { gpu_close,       gpu_alloc, gpu_release,   gpu_copy_in, gpu_copy_out,
-                                        gpu_copy_within, gpu_take,  gpu_reset,     gpu_drop,    gpu_peak,
-                                        gpu_sync,        NULL,      gpu_stream_of, NULL,        false };
+/* C++17 has no designated initializers, and values in the order of a struct are easily swapped: so by assignment. */
+static constexpr struct backend backend_table()
+{
+    struct backend b = {}; /* no host loop of its own, nothing to tick in it; arrays are not the host's to read */
+    b.close = gpu_close;
+    b.alloc = gpu_alloc;
+    b.release = gpu_release;
+    b.copy_in = gpu_copy_in;
+    b.copy_out = gpu_copy_out;
+    b.copy = gpu_copy_within;
+    b.scratch = gpu_take;
+    b.scratch_reset = gpu_reset;
+    b.scratch_drop = gpu_drop;
+    b.scratch_peak = gpu_peak;
+    b.sync = gpu_sync;
+    b.stream = gpu_stream_of;
+    return b;
+}
+static constexpr struct backend BACKEND = backend_table();
 
-/* In the order of kernels/ops.h. */
-static const struct ops OPS = { cuda_zero,
-                                cuda_add,
-                                cuda_scale,
-                                cuda_linear_packed_bytes,
-                                cuda_linear_pack,
-                                cuda_linear,
-                                cuda_linears,
-                                cuda_linear_dx,
-                                cuda_linear_transposed_bytes,
-                                cuda_linear_transpose,
-                                cuda_linear_dw,
-                                cuda_bias_backward,
-                                cuda_embed,
-                                cuda_embed_backward,
-                                cuda_rmsnorm,
-                                cuda_rmsnorm_backward,
-                                cuda_rope_turns,
-                                cuda_rope,
-                                cuda_rope_backward,
-                                cuda_attention,
-                                cuda_attention_backward,
-                                cuda_kv_write,
-                                cuda_attention_paged,
-                                cuda_swiglu,
-                                cuda_swiglu_backward,
-                                cuda_head,
-                                cuda_head_backward,
-                                cuda_sample,
-                                cuda_token_logprob,
-                                cuda_adamw,
-                                cuda_sum_squares,
-                                cuda_gram,
-                                cuda_sketch,
-                                cuda_combine };
+/* By position, which nobody can get wrong: the struct's members are the same rows in the same order. */
+#define OP(type, name, parameters) cuda_##name,
+static const struct ops OPS = {
+#include "kernels/ops.def"
+};
+#undef OP
 
 #if defined TROUPE_GPU_EMULATED
 static bool choose(int, cuda_device *d, char *, size_t)

@@ -63,6 +63,14 @@ class Guards(unittest.TestCase):
             self.assertFalse(good, line)
             self.assertIn("proto/deep/a.h", said)
 
+    def test_no_kind_of_source_is_overlooked(self):
+        for path in ("kernels/a.c", "kernels/a.h", "kernels/a.cu", "kernels/a.cuh", "kernels/deep/a.cpp", "kernels/a.def"):
+            write(self.root, path, '#include "model/x.h"\n')
+            good, said = self.floors("kernels", "base")
+            self.assertFalse(good, path)
+            self.assertIn(path, said)
+            os.remove(os.path.join(self.root, path))
+
     def test_the_tokenizer_is_a_room_inside_a_room(self):
         write(self.root, "model/tokenizer/a.c", '#include "model/tokenizer/a.h"\n#include "base/str.h"\n')
         self.assertTrue(self.floors("model/tokenizer", "base")[0])
