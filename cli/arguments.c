@@ -24,26 +24,26 @@ static bool is_override(const char *word)
 /* strtoll and strtod pass over space in front and stop where they don't understand: a value is all of the text. */
 static bool begins_number(const char *text) { return *text && !isspace((unsigned char)*text); }
 
-int value_whole(const char *what, const char *text, int64_t least, int64_t most, int64_t *out, error *err)
+int value_whole(const char *what, const char *text, int64_t min, int64_t max, int64_t *out, error *err)
 {
     char *end;
     errno = 0;
     const long long n = strtoll(text, &end, 10);
-    if (!begins_number(text) || *end || errno == ERANGE || n < least || n > most)
+    if (!begins_number(text) || *end || errno == ERANGE || n < min || n > max)
         return error_set(err, ERR_ARGUMENT,
-                         "%s: expected a whole number from %" PRId64 " to %" PRId64 ", found '%.80s'", what, least,
-                         most, text);
+                         "%s: expected a whole number from %" PRId64 " to %" PRId64 ", found '%.80s'", what, min, max,
+                         text);
     *out = n;
     return OK;
 }
 
-int value_number(const char *what, const char *text, double least, double most, double *out, error *err)
+int value_number(const char *what, const char *text, double min, double max, double *out, error *err)
 {
     char *end;
     const double v = strtod(text, &end);
-    if (!begins_number(text) || *end || !isfinite(v) || v < least || v > most)
-        return error_set(err, ERR_ARGUMENT, "%s: expected a number from %.10g to %.10g, found '%.80s'", what, least,
-                         most, text);
+    if (!begins_number(text) || *end || !isfinite(v) || v < min || v > max)
+        return error_set(err, ERR_ARGUMENT, "%s: expected a number from %.10g to %.10g, found '%.80s'", what, min, max,
+                         text);
     *out = v;
     return OK;
 }
@@ -72,8 +72,8 @@ static int value_choice(const flag *f, const char *text, error *err)
 
 static int take_value(const flag *f, const char *text, error *err)
 {
-    if (f->whole) return value_whole(f->name, text, (int64_t)f->least, (int64_t)f->most, f->whole, err);
-    if (f->number) return value_number(f->name, text, f->least, f->most, f->number, err);
+    if (f->whole) return value_whole(f->name, text, (int64_t)f->min, (int64_t)f->max, f->whole, err);
+    if (f->number) return value_number(f->name, text, f->min, f->max, f->number, err);
     if (f->hex) return value_hex(f->name, text, f->hex, err);
     if (f->choice) return value_choice(f, text, err);
     if (f->text && !*text) return error_set(err, ERR_ARGUMENT, "option '%s' needs a value, found ''", f->name);
@@ -125,7 +125,7 @@ static int take_word(arguments *a, const char *word, bool may_be_key, const synt
         a->overrides[a->n_overrides++] = word;
         return OK;
     }
-    if (a->n_positional == s->most || a->n_positional == MAX_POSITIONAL)
+    if (a->n_positional == s->max || a->n_positional == MAX_POSITIONAL)
         return error_set(err, ERR_ARGUMENT, "'%.80s' is one word too many (expected %s)", word,
                          s->words ? s->words : "options alone");
     a->positional[a->n_positional++] = word;
@@ -148,17 +148,8 @@ int arguments_parse(arguments *a, int argc, char **argv, const syntax *s, error 
         else
             rc = take_word(a, word, !only_words, s, err);
     }
-    if (rc == OK && !a->help && a->n_positional < s->least)
+    if (rc == OK && !a->help && a->n_positional < s->min)
         return error_set(err, ERR_ARGUMENT, "expected %s, found %s%s", s->words, a->n_positional ? "only " : "nothing",
                          a->n_positional ? a->positional[0] : "");
     return rc;
-}
-
-int arguments_open(arguments *a, int argc, char **argv, const syntax *s)
-{
-    error err = { 0 };
-    if (arguments_parse(a, argc, argv, s, &err) == OK) return a->help ? s->usage(stdout) : -1;
-    if (argc == 1) return s->usage(stderr); /* a verb alone asks how it goes */
-    fprintf(stderr, "troupe: %s: %s\n'troupe %s --help' shows how it goes\n", argv[0], err.text, argv[0]);
-    return 2;
 }

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* arguments - what the verbs' command lines have in common: words, --options with types and ranges, key=value.
  *
- *     static int usage(FILE *to);
- *     const flag flags[] = { { .name = "--shots", .whole = &shots, .least = 0, .most = 64 },
+ *     const flag flags[] = { { .name = "--shots", .whole = &shots, .min = 0, .max = 64 },
  *                            { .name = "--json", .present = &json }, { 0 } };
- *     const syntax s = { .flags = flags, .words = "RECIPE.lua", .least = 1, .most = 1, .keys = true, .usage = usage };
- *     const int status = arguments_open(&a, argc, argv, &s);
- *     if (status >= 0) return status;
+ *     if ((rc = call_open(c, flags, err)) != OK) return rc;                     (verbs.h)
  *
  * All that can be wrong with a command line by itself is found here, before a verb has begun: options that don't exist,
  * values of another type or out of range, words too few or too many. The first wins of errors, the last of values. */
@@ -27,20 +24,19 @@ typedef struct flag {
     bool *present;              /* takes no value */
     const char **text;          /* any text that isn't empty */
     const char **any;           /* any text, the empty one too */
-    int64_t *whole;             /* a whole number from least to most */
-    double *number;             /* a finite number from least to most */
+    int64_t *whole;             /* a whole number from min to max */
+    double *number;             /* a finite number from min to max */
     uint64_t *hex;              /* an id of up to 16 hexadecimal digits */
     int *choice;                /* the place of the value in `choices` */
     const char *const *choices; /* NULL-terminated */
-    double least, most;
+    double min, max;
 } flag;
 
 typedef struct syntax {
     const flag *flags; /* ends with a row without a name; NULL: none */
     const char *words; /* as the usage line names them: "REWARD.lua FILE" */
-    int least, most;   /* how many words */
+    int min, max;      /* how many words */
     bool keys;         /* key=value is an override; else it is a word like others */
-    int (*usage)(FILE *to);
 } syntax;
 
 typedef struct arguments {
@@ -53,10 +49,7 @@ typedef struct arguments {
 
 /* argv[0] is the verb. ERR_ARGUMENT names the word, what was expected, and the nearest option. */
 int arguments_parse(arguments *a, int argc, char **argv, const syntax *s, error *err);
-/* The same for a verb's main: prints what is wrong, or the usage when it is asked for. -1: go on;
- * else the exit status. */
-int arguments_open(arguments *a, int argc, char **argv, const syntax *s);
 
-/* A value of `what` that has to be a number, whole or not, from least to most; the whole text is read. */
-int value_whole(const char *what, const char *text, int64_t least, int64_t most, int64_t *out, error *err);
-int value_number(const char *what, const char *text, double least, double most, double *out, error *err);
+/* A value of `what` that has to be a number, whole or not, from min to max; the whole text is read. */
+int value_whole(const char *what, const char *text, int64_t min, int64_t max, int64_t *out, error *err);
+int value_number(const char *what, const char *text, double min, double max, double *out, error *err);

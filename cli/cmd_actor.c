@@ -7,17 +7,13 @@
 #include "cli/role.h"
 #include "cli/verbs.h"
 
-static int usage(FILE *to)
-{
-    fputs("usage: troupe actor RECIPE.lua --connect ADDRESS [--name NAME] [--wait S] [key=value ...]\n\n"
-          "  --connect ADDRESS  where the learner listens: ipc:///path or tcp://127.0.0.1:PORT\n"
-          "  --name NAME        in logs and metrics (default actor)\n"
-          "  --wait S           give up when no learner has answered for so many seconds (default 60)\n\n"
-          "'troupe train' starts all roles on one machine; this is one of them by hand.\n"
-          "example: troupe actor recipe.lua --connect tcp://127.0.0.1:5555 actor_threads=4\n",
-          to);
-    return to == stdout ? 0 : 2;
-}
+static const char USAGE[] =
+    "usage: troupe actor RECIPE.lua --connect ADDRESS [--name NAME] [--wait S] [key=value ...]\n\n"
+    "  --connect ADDRESS  where the learner listens: ipc:///path or tcp://127.0.0.1:PORT\n"
+    "  --name NAME        in logs and metrics (default actor)\n"
+    "  --wait S           give up when no learner has answered for so many seconds (default 60)\n\n"
+    "'troupe train' starts all roles on one machine; this is one of them by hand.\n"
+    "example: troupe actor recipe.lua --connect tcp://127.0.0.1:5555 actor_threads=4\n";
 
 /* What one actor of the fleet needs to hold so that a step is played in one go. */
 static int slots_of(const recipe *r)
@@ -26,16 +22,16 @@ static int slots_of(const recipe *r)
     return (int)((r->group * r->prompts_per_step + r->actors - 1) / r->actors);
 }
 
-int cmd_actor(int argc, char **argv)
+static int run_verb(call *c, error *err)
 {
     const char *address, *name;
     role r;
-    error err = { 0 };
-    const int status = role_open_worker(&r, argc, argv, &address, &name, usage);
-    if (status != 0 || r.helped) return status;
+    const int opened = role_open_worker(&r, c, &address, &name, err);
+    if (opened != OK) return opened;
+
     const int slots = slots_of(r.recipe);
-    player *p = player_new(r.recipe, NULL, (int)r.recipe->actor_threads, slots, r.log, &err);
-    int rc = p ? OK : err.code;
+    player *p = player_new(r.recipe, NULL, (int)r.recipe->actor_threads, slots, r.log, err);
+    int rc = p ? OK : err->code;
     if (rc == OK) {
         const actor_config config = { .address = address,
                                       .name = name,
@@ -44,8 +40,19 @@ int cmd_actor(int argc, char **argv)
                                       .engine = p->engine,
                                       .model = p->model,
                                       .patience_ms = r.wait_s * 1000 };
-        rc = actor_run(r.loop, &config, r.log, &err);
+        rc = actor_run(r.loop, &config, r.log, err);
     }
     player_free(p);
-    return role_close(&r, rc, &err);
+    return role_close(&r, rc, err);
 }
+
+const verb VERB_ACTOR = { .name = "actor",
+                          .synopsis = "RECIPE.lua --connect ADDRESS",
+                          .help = "one role, for fleets",
+                          .usage = USAGE,
+                          .words = "RECIPE.lua",
+                          .min_words = 1,
+                          .max_words = 1,
+                          .keys = true,
+                          .reports = true,
+                          .run = run_verb };

@@ -7,7 +7,6 @@
 
 #include "base/json.h"
 #include "base/str.h"
-#include "cli/arguments.h"
 #include "cli/bench.h"
 #include "cli/verbs.h"
 
@@ -22,25 +21,21 @@ typedef struct request {
 static const char *const SIZES[] = { "small", "large", NULL };
 static const char *const PRECISIONS[] = { "f32", "bf16", NULL };
 
-static int usage(FILE *to)
-{
-    fprintf(to,
-            "usage: troupe bench train|decode|moo|ops [--size small|large] [--precision f32|bf16] [--threads N]\n"
-            "                    [--batch N] [--length N] [--seconds S] [--json] [--peer COMMAND]\n\n"
-            "Measures this machine on a random Llama: small has 6.84 M parameters (width 256, 6 layers, vocabulary\n"
-            "4096), large 134 M (width 768, 12 layers, vocabulary 32000).\n\n"
-            "  train   tokens a second of whole steps: forward, backward, clipping, AdamW (batch 16 of 256; large: 2 "
-            "of 512)\n"
-            "  decode  tokens a second of --batch streams (1), each --length tokens (128)\n"
-            "  moo     a plain step, one of 3 data groups and one of 3 reward dimensions, by turns (batch 16 of 256; "
-            "large: 4\n"
-            "          of 256)\n"
-            "  ops     microseconds of single operations at the model's shapes\n"
-            "  --peer  another program to measure in the same run; it gets the same words and prints one JSON line.\n"
-            "          bench/torch_peer.py is PyTorch's\n\n"
-            "example: troupe bench train --precision bf16 --peer 'python3 bench/torch_peer.py'\n");
-    return to == stdout ? 0 : 2;
-}
+static const char USAGE[] =
+    "usage: troupe bench train|decode|moo|ops [--size small|large] [--precision f32|bf16] [--threads N]\n"
+    "                    [--batch N] [--length N] [--seconds S] [--json] [--peer COMMAND]\n\n"
+    "Measures this machine on a random Llama: small has 6.84 M parameters (width 256, 6 layers, vocabulary\n"
+    "4096), large 134 M (width 768, 12 layers, vocabulary 32000).\n\n"
+    "  train   tokens a second of whole steps: forward, backward, clipping, AdamW (batch 16 of 256; large: 2 "
+    "of 512)\n"
+    "  decode  tokens a second of --batch streams (1), each --length tokens (128)\n"
+    "  moo     a plain step, one of 3 data groups and one of 3 reward dimensions, by turns (batch 16 of 256; "
+    "large: 4\n"
+    "          of 256)\n"
+    "  ops     microseconds of single operations at the model's shapes\n"
+    "  --peer  another program to measure in the same run; it gets the same words and prints one JSON line.\n"
+    "          bench/torch_peer.py is PyTorch's\n\n"
+    "example: troupe bench train --precision bf16 --peer 'python3 bench/torch_peer.py'\n";
 
 static const model_config SMALL = { .architecture = "LlamaForCausalLM",
                                     .vocab = 4096,
@@ -218,32 +213,41 @@ static int run_rate(const request *r, const json_t *peer, error *err)
     return rc;
 }
 
-int cmd_bench(int argc, char **argv)
+static int run(request *r, const json_t *peer, error *err)
+{
+    if (strcmp(r->what, "ops") == 0) return run_ops(r, peer, err);
+    if (strcmp(r->what, "moo") == 0) return run_moo(r, err);
+    return run_rate(r, peer, err);
+}
+
+static int run_verb(call *c, error *err)
 {
     request r = { .bench = { .seconds = 5 } };
-    arguments a;
-    error err = { 0 };
     const flag flags[] = { { .name = "--size", .choice = &r.size, .choices = SIZES },
                            { .name = "--precision", .choice = &r.precision, .choices = PRECISIONS },
-                           { .name = "--threads", .whole = &r.threads, .least = 1, .most = 1024 },
-                           { .name = "--batch", .whole = &r.batch, .least = 1, .most = 4096 },
-                           { .name = "--length", .whole = &r.length, .least = 1, .most = 2048 },
-                           { .name = "--seconds", .number = &r.bench.seconds, .least = 0.01, .most = 3600 },
+                           { .name = "--threads", .whole = &r.threads, .min = 1, .max = 1024 },
+                           { .name = "--batch", .whole = &r.batch, .min = 1, .max = 4096 },
+                           { .name = "--length", .whole = &r.length, .min = 1, .max = 2048 },
+                           { .name = "--seconds", .number = &r.bench.seconds, .min = 0.01, .max = 3600 },
                            { .name = "--peer", .text = &r.peer },
                            { .name = "--json", .present = &r.json },
                            { 0 } };
-    const syntax s = {
-        .flags = flags, .words = "one of train, decode, moo, ops", .least = 1, .most = 1, .usage = usage
-    };
-    const int status = arguments_open(&a, argc, argv, &s);
-    if (status >= 0) return status;
-    r.what = a.positional[0];
-    int rc = check(&r, &err);
+    const int opened = call_open(c, flags, err);
+    if (opened != OK) return opened;
+    r.what = c->arguments.positional[0];
+    int rc = check(&r, err);
     json_t *peer = NULL;
-    if (rc == OK && r.peer && !(peer = ask_peer(&r, &err))) rc = err.code;
-    const bool ops = rc == OK && strcmp(r.what, "ops") == 0, moo = rc == OK && strcmp(r.what, "moo") == 0;
-    if (rc == OK) rc = ops ? run_ops(&r, peer, &err) : moo ? run_moo(&r, &err) : run_rate(&r, peer, &err);
+    if (rc == OK && r.peer && !(peer = ask_peer(&r, err))) rc = err->code;
+    if (rc == OK) rc = run(&r, peer, err);
     json_decref(peer);
-    if (rc != OK) fprintf(stderr, "troupe: bench: %s\n", err.text);
-    return rc == OK ? 0 : rc == ERR_ARGUMENT ? 2 : 1;
+    return call_checked(c, rc);
 }
+
+const verb VERB_BENCH = { .name = "bench",
+                          .synopsis = "train | decode | moo | ops",
+                          .help = "how fast this machine is, beside a peer if there is one",
+                          .usage = USAGE,
+                          .words = "one of train, decode, moo, ops",
+                          .min_words = 1,
+                          .max_words = 1,
+                          .run = run_verb };

@@ -7,7 +7,6 @@
 
 #include "base/clock.h"
 #include "base/json.h"
-#include "cli/arguments.h"
 #include "cli/checks.h"
 #include "cli/player.h"
 #include "cli/verbs.h"
@@ -32,16 +31,13 @@ static const char *const USED[] = { "model",
                                     "learner_threads",
                                     NULL };
 
-static int usage(FILE *to)
-{
-    fprintf(to, "usage: troupe chat RECIPE.lua [--model DIR] [--shots N] [--temperature T] [key=value ...]\n\n"
-                "Each line is a question of its own; the model answers with the recipe's tools. Ctrl-D ends.\n\n"
-                "  --model DIR       a model folder or a checkpoint (default: the recipe's model)\n"
-                "  --shots N         worked examples before each question (default 0)\n"
-                "  --temperature T   0 (default): always the likeliest token\n\n"
-                "example: troupe chat recipes/calculator/recipe.lua --model runs/calculator/checkpoints/step-120\n");
-    return to == stdout ? 0 : 2;
-}
+static const char USAGE[] =
+    "usage: troupe chat RECIPE.lua [--model DIR] [--shots N] [--temperature T] [key=value ...]\n\n"
+    "Each line is a question of its own; the model answers with the recipe's tools. Ctrl-D ends.\n\n"
+    "  --model DIR       a model folder or a checkpoint (default: the recipe's model)\n"
+    "  --shots N         worked examples before each question (default 0)\n"
+    "  --temperature T   0 (default): always the likeliest token\n\n"
+    "example: troupe chat recipes/calculator/recipe.lua --model runs/calculator/checkpoints/step-120\n";
 
 static int next_question(void *ctx, task *t)
 {
@@ -79,37 +75,43 @@ static void on_answer(void *ctx, episode *e)
     episode_free(e);
 }
 
-int cmd_chat(int argc, char **argv)
+static int run_verb(call *c, error *err)
 {
-    arguments a;
-    error err = { 0 };
     const char *model = NULL;
     int64_t shots = 0;
     double temperature = 0;
     const flag flags[] = { { .name = "--model", .text = &model },
-                           { .name = "--shots", .whole = &shots, .least = 0, .most = 64 },
-                           { .name = "--temperature", .number = &temperature, .least = 0, .most = 100 },
+                           { .name = "--shots", .whole = &shots, .min = 0, .max = 64 },
+                           { .name = "--temperature", .number = &temperature, .min = 0, .max = 100 },
                            { 0 } };
-    const syntax s = { .flags = flags, .words = "RECIPE.lua", .least = 1, .most = 1, .keys = true, .usage = usage };
-    const int status = arguments_open(&a, argc, argv, &s);
-    if (status >= 0) return status;
+    const int opened = call_open(c, flags, err);
+    if (opened != OK) return opened;
     logger *log = logger_new(2, "chat", LOG_WARN, false);
-    recipe *r = recipe_open(a.positional[0], a.overrides, a.n_overrides, &err);
+    recipe *r = recipe_open(c->arguments.positional[0], c->arguments.overrides, c->arguments.n_overrides, err);
     checks found;
     const checks_for what = { .model = model, .test_shots = shots, .option = "--shots" };
-    const bool fit = r && recipe_uses(r, "chat", USED, &err) == OK && checks_open(r, &what, &found, &err) == OK;
-    player *p = fit ? player_new(r, model, (int)r->learner_threads, 1, log, &err) : NULL;
-    int rc = p ? OK : err.code;
+    const bool fit = r && recipe_uses(r, "chat", USED, err) == OK && checks_open(r, &what, &found, err) == OK;
+    player *p = fit ? player_new(r, model, (int)r->learner_threads, 1, log, err) : NULL;
+    int rc = p ? OK : err->code;
     if (rc == OK) {
-        chat c = {
+        chat talk = {
             .recipe = r, .temperature = (float)temperature, .shots = (int32_t)shots, .terminal = isatty(0) && isatty(1)
         };
-        const player_callbacks cb = { .ctx = &c, .next = next_question, .done = on_answer };
-        rc = player_run(p, &cb, &err);
+        const player_callbacks cb = { .ctx = &talk, .next = next_question, .done = on_answer };
+        rc = player_run(p, &cb, err);
     }
     player_free(p);
     recipe_free(r);
     logger_free(log);
-    if (rc != OK) fprintf(stderr, "troupe: chat: %s\n", err.text);
-    return rc == OK ? 0 : 1;
+    return rc;
 }
+
+const verb VERB_CHAT = { .name = "chat",
+                         .synopsis = "RECIPE.lua [--model DIR]",
+                         .help = "talk to a model that has its tools",
+                         .usage = USAGE,
+                         .words = "RECIPE.lua",
+                         .min_words = 1,
+                         .max_words = 1,
+                         .keys = true,
+                         .run = run_verb };

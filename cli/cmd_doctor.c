@@ -13,7 +13,6 @@
 #include "base/file.h"
 #include "base/held_folder.h"
 #include "base/process.h"
-#include "cli/arguments.h"
 #include "cli/verbs.h"
 #include "env/sandbox/filter.h"
 #include "env/sandbox/proof.h"
@@ -171,20 +170,14 @@ static void check_libraries(void)
     printf("ok   %-12s SQLite %s, ZeroMQ %d.%d.%d\n", "libraries", sqlite3_libversion(), major, minor, patch);
 }
 
-static int usage(FILE *to)
-{
-    fprintf(to, "usage: troupe doctor\n\nChecks processor, memory, limits and the sandbox; "
-                "status 1 when a run would suffer.\n");
-    return to == stdout ? 0 : 2;
-}
+static const char USAGE[] = "usage: troupe doctor\n\nChecks processor, memory, limits and the sandbox; "
+                            "status 1 when a run would suffer.\n";
 
-int cmd_doctor(int argc, char **argv)
+static int run_verb(call *c, error *err)
 {
-    arguments a;
     report r = { 0 };
-    const syntax s = { .usage = usage };
-    const int status = arguments_open(&a, argc, argv, &s);
-    if (status >= 0) return status;
+    const int opened = call_open(c, NULL, err);
+    if (opened != OK) return opened;
     printf("troupe %s\n", TROUPE_VERSION);
     check_device(&r);
     check_memory(&r);
@@ -198,5 +191,10 @@ int cmd_doctor(int argc, char **argv)
         printf("%d thing%s to look at\n", r.problems, r.problems > 1 ? "s" : "");
     else
         printf("this machine is fit for: make demo\n");
-    return r.problems ? 1 : 0;
+    c->status = r.problems ? 1 : 0;
+    return OK;
 }
+
+const verb VERB_DOCTOR = {
+    .name = "doctor", .help = "what this machine can and can't do", .usage = USAGE, .run = run_verb
+};

@@ -6,22 +6,18 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "cli/arguments.h"
 #include "cli/recipe.h"
 #include "cli/verbs.h"
 #include "env/tools/python.h"
 
 enum { MAX_REPEATS = 100000 };
 
-static int usage(FILE *to)
-{
-    fprintf(to, "usage: troupe env list [--recipe RECIPE.lua]\n"
-                "       troupe env call --tool NAME ARGUMENTS [--recipe RECIPE.lua] [--repeat N]\n\n"
-                "  --recipe RECIPE.lua  the tools of a recipe (default: the python tool with its defaults)\n"
-                "  --repeat N           make the call N times and print the latency\n\n"
-                "example: troupe env call --tool python '{\"code\":\"print(2+2)\"}'\n");
-    return to == stdout ? 0 : 2;
-}
+static const char USAGE[] =
+    "usage: troupe env list [--recipe RECIPE.lua]\n"
+    "       troupe env call --tool NAME ARGUMENTS [--recipe RECIPE.lua] [--repeat N]\n\n"
+    "  --recipe RECIPE.lua  the tools of a recipe (default: the python tool with its defaults)\n"
+    "  --repeat N           make the call N times and print the latency\n\n"
+    "example: troupe env call --tool python '{\"code\":\"print(2+2)\"}'\n";
 
 static router *default_tools(error *err)
 {
@@ -65,7 +61,7 @@ static void print_latency(double *ms, int n)
 }
 
 /* 0: the tool did it; 1: it told of an error; the machinery's failures are errors. */
-static int call(router *r, const char *name, const char *json, int repeats, int *status, error *err)
+static int call_tool(router *r, const char *name, const char *json, int repeats, int *status, error *err)
 {
     double *ms = xcalloc((size_t)repeats, sizeof *ms);
     int rc = OK;
@@ -100,33 +96,43 @@ static int check(const arguments *a, bool calls, const char *recipe_path, const 
     return OK;
 }
 
-int cmd_env(int argc, char **argv)
+static int run_verb(call *c, error *err)
 {
-    arguments a;
-    error err = { 0 };
     const char *path = NULL, *name = NULL;
     int64_t repeats = 1;
     const flag flags[] = { { .name = "--recipe", .text = &path },
                            { .name = "--tool", .text = &name },
-                           { .name = "--repeat", .whole = &repeats, .least = 1, .most = MAX_REPEATS },
+                           { .name = "--repeat", .whole = &repeats, .min = 1, .max = MAX_REPEATS },
                            { 0 } };
-    const syntax s = {
-        .flags = flags, .words = "list, or call ARGUMENTS", .least = 1, .most = 2, .keys = true, .usage = usage
-    };
-    const int asked = arguments_open(&a, argc, argv, &s);
-    if (asked >= 0) return asked;
-    const bool calls = strcmp(a.positional[0], "call") == 0;
-    if (check(&a, calls, path, name, &err) != OK) return fprintf(stderr, "troupe: env: %s\n", err.text), 2;
+    const int opened = call_open(c, flags, err);
+    if (opened != OK) return opened;
+    const bool calls = strcmp(c->arguments.positional[0], "call") == 0;
+    if (check(&c->arguments, calls, path, name, err) != OK) return call_checked(c, err->code);
 
-    int status = 0;
-    recipe *recipe_file = path ? recipe_open(path, a.overrides, a.n_overrides, &err) : NULL;
+    recipe *recipe_file = path ? recipe_open(path, c->arguments.overrides, c->arguments.n_overrides, err) : NULL;
     static const char *const USED[] = { "env", NULL };
-    const bool fit = recipe_file && recipe_uses(recipe_file, "env", USED, &err) == OK;
-    router *r = !path ? default_tools(&err) : fit ? recipe_router(recipe_file, NULL, &err) : NULL;
-    int rc = r ? OK : err.code;
-    if (rc == OK) rc = calls ? call(r, name, a.positional[1], (int)repeats, &status, &err) : list(r, &err);
+    const bool fit = recipe_file && recipe_uses(recipe_file, "env", USED, err) == OK;
+    router *r = NULL;
+    if (!path)
+        r = default_tools(err);
+    else if (fit)
+        r = recipe_router(recipe_file, NULL, err);
+
+    int rc = r ? OK : err->code;
+    if (rc == OK)
+        rc = calls ? call_tool(r, name, c->arguments.positional[1], (int)repeats, &c->status, err) : list(r, err);
     router_free(r);
     recipe_free(recipe_file);
-    if (rc != OK) fprintf(stderr, "troupe: env: %s\n", err.text);
-    return rc == OK ? status : 1;
+    if (rc != OK) c->status = 0;
+    return rc;
 }
+
+const verb VERB_ENV = { .name = "env",
+                        .synopsis = "list | call --tool NAME ARGS",
+                        .help = "one tool call by hand",
+                        .usage = USAGE,
+                        .words = "list, or call ARGUMENTS",
+                        .min_words = 1,
+                        .max_words = 2,
+                        .keys = true,
+                        .run = run_verb };

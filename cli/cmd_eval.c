@@ -9,7 +9,6 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/vec.h"
-#include "cli/arguments.h"
 #include "cli/batch_metrics.h"
 #include "cli/checks.h"
 #include "cli/player.h"
@@ -50,18 +49,15 @@ static const char *const USED[] = { "model",
                                     "learner_threads",
                                     NULL };
 
-static int usage(FILE *to)
-{
-    fprintf(to, "usage: troupe eval RECIPE.lua [--model DIR] [--shots N] [--prompts N] [--out FILE.jsonl] [--json] "
-                "[key=value ...]\n\n"
-                "  --model DIR       a model folder or a checkpoint (default: the recipe's model)\n"
-                "  --shots N         worked examples before each question (default: eval_shots of the recipe)\n"
-                "  --prompts N       questions (default: eval_prompts of the recipe; 0: all of data.test)\n"
-                "  --out FILE.jsonl  each episode: row, transcript, objectives\n"
-                "  --json            the summary as one JSON object\n\n"
-                "example: troupe eval recipes/calculator/recipe.lua --model runs/calculator/checkpoints/step-120\n");
-    return to == stdout ? 0 : 2;
-}
+static const char USAGE[] =
+    "usage: troupe eval RECIPE.lua [--model DIR] [--shots N] [--prompts N] [--out FILE.jsonl] [--json] "
+    "[key=value ...]\n\n"
+    "  --model DIR       a model folder or a checkpoint (default: the recipe's model)\n"
+    "  --shots N         worked examples before each question (default: eval_shots of the recipe)\n"
+    "  --prompts N       questions (default: eval_prompts of the recipe; 0: all of data.test)\n"
+    "  --out FILE.jsonl  each episode: row, transcript, objectives\n"
+    "  --json            the summary as one JSON object\n\n"
+    "example: troupe eval recipes/calculator/recipe.lua --model runs/calculator/checkpoints/step-120\n";
 
 static int next_task(void *ctx, task *t)
 {
@@ -157,53 +153,50 @@ static int evaluate(evaluation *v, player *p, const char *model, bool json, erro
     return rc;
 }
 
-int cmd_eval(int argc, char **argv)
+static int run_verb(call *c, error *err)
 {
-    arguments a;
-    error err = { 0 };
     bool json = false;
     const char *model = NULL, *out = NULL;
     int64_t shots = -1, prompts = -1;
     const flag flags[] = { { .name = "--model", .text = &model },
-                           { .name = "--shots", .whole = &shots, .least = 0, .most = 64 },
-                           { .name = "--prompts", .whole = &prompts, .least = 0, .most = 1e9 },
+                           { .name = "--shots", .whole = &shots, .min = 0, .max = 64 },
+                           { .name = "--prompts", .whole = &prompts, .min = 0, .max = 1e9 },
                            { .name = "--out", .text = &out },
                            { .name = "--json", .present = &json },
                            { 0 } };
-    const syntax s = { .flags = flags, .words = "RECIPE.lua", .least = 1, .most = 1, .keys = true, .usage = usage };
-    const int status = arguments_open(&a, argc, argv, &s);
-    if (status >= 0) return status;
-    recipe *r = recipe_open(a.positional[0], a.overrides, a.n_overrides, &err);
+    const int opened = call_open(c, flags, err);
+    if (opened != OK) return opened;
+    recipe *r = recipe_open(c->arguments.positional[0], c->arguments.overrides, c->arguments.n_overrides, err);
     evaluation v = { .recipe = r, .log = logger_new(2, "eval", LOG_WARN, false) };
     player *p = NULL;
     checks found;
-    int rc = r ? recipe_uses(r, "eval", USED, &err) : err.code;
-    if (rc == OK && !r->test[0]) rc = error_set(&err, ERR_ARGUMENT, "%s has no data.test to evaluate on", r->path);
+    int rc = r ? recipe_uses(r, "eval", USED, err) : err->code;
+    if (rc == OK && !r->test[0]) rc = error_set(err, ERR_ARGUMENT, "%s has no data.test to evaluate on", r->path);
     if (rc == OK) {
         const checks_for what = { .model = model,
                                   .test = true,
                                   .test_shots = shots >= 0 ? shots : r->eval_shots,
                                   .option = shots >= 0 ? "--shots" : NULL };
-        rc = checks_open(r, &what, &found, &err);
+        rc = checks_open(r, &what, &found, err);
         if (rc == OK && found.note[0]) log_warn(v.log, "%s", found.note);
     }
     if (rc == OK && out) {
-        rc = result_file_begin(&v.out, out, is_evaluation, &err);
+        rc = result_file_begin(&v.out, out, is_evaluation, err);
         v.writes = rc == OK;
     }
-    if (rc == OK) rc = (p = player_new(r, model, (int)r->learner_threads, SLOTS, v.log, &err)) ? OK : err.code;
+    if (rc == OK) rc = (p = player_new(r, model, (int)r->learner_threads, SLOTS, v.log, err)) ? OK : err->code;
     if (rc == OK) {
         v.schedule = (scheduler_config){ .seed = (uint64_t)r->seed,
                                          .max_tokens = (int32_t)r->max_tokens,
                                          .eval_prompts = (uint64_t)(prompts >= 0 ? prompts : r->eval_prompts),
                                          .eval_shots = (int32_t)(shots >= 0 ? shots : r->eval_shots),
                                          .eval_temperature = (float)r->eval_temperature };
-        rc = evaluate(&v, p, model ? model : r->model, json, &err);
+        rc = evaluate(&v, p, model ? model : r->model, json, err);
     }
     for (size_t i = 0; i < v.groups.len; i++) group_free(v.groups.data[i]);
     vec_free(&v.groups);
     if (v.writes) {
-        const int ended = result_file_end(&v.out, rc == OK, rc == OK ? &err : NULL);
+        const int ended = result_file_end(&v.out, rc == OK, rc == OK ? err : NULL);
         if (rc == OK) rc = ended;
     }
     scorer_free(v.scorer);
@@ -211,6 +204,15 @@ int cmd_eval(int argc, char **argv)
     player_free(p);
     recipe_free(r);
     logger_free(v.log);
-    if (rc != OK) fprintf(stderr, "troupe: eval: %s\n", err.text);
-    return rc == OK ? 0 : 1;
+    return rc;
 }
+
+const verb VERB_EVAL = { .name = "eval",
+                         .synopsis = "RECIPE.lua [--model DIR] [--shots N]",
+                         .help = "play the test questions, print the scores",
+                         .usage = USAGE,
+                         .words = "RECIPE.lua",
+                         .min_words = 1,
+                         .max_words = 1,
+                         .keys = true,
+                         .run = run_verb };

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/arguments.h"
 #include "cli/verbs.h"
 #include "model/hf_folder.h"
 #include "model/lora.h"
@@ -15,17 +14,13 @@ typedef struct request {
 
 static const char *const DTYPES[] = { "f32", "bf16", NULL };
 
-static int usage(FILE *to)
-{
-    fprintf(to,
-            "usage: troupe export --model DIR [--adapter DIR] [--dtype f32|bf16] OUT\n\n"
-            "Writes a Hugging Face folder that `transformers` loads: the model's config and tokenizer files as they\n"
-            "are, its weights in one model.safetensors. OUT may be a folder that Troupe wrote before.\n\n"
-            "  --adapter DIR  a PEFT folder (a LoRA) to merge into the weights\n"
-            "  --dtype        of the stored weights: f32 (default), bf16 (rounded to nearest)\n\n"
-            "example: troupe export --model runs/demo/icrl/checkpoints/step-120 --dtype bf16 my-model\n");
-    return to == stdout ? 0 : 2;
-}
+static const char USAGE[] =
+    "usage: troupe export --model DIR [--adapter DIR] [--dtype f32|bf16] OUT\n\n"
+    "Writes a Hugging Face folder that `transformers` loads: the model's config and tokenizer files as they\n"
+    "are, its weights in one model.safetensors. OUT may be a folder that Troupe wrote before.\n\n"
+    "  --adapter DIR  a PEFT folder (a LoRA) to merge into the weights\n"
+    "  --dtype        of the stored weights: f32 (default), bf16 (rounded to nearest)\n\n"
+    "example: troupe export --model runs/demo/icrl/checkpoints/step-120 --dtype bf16 my-model\n";
 
 static int merge(const request *r, weights *w, error *err)
 {
@@ -51,20 +46,25 @@ static int run(const request *r, error *err)
     return rc;
 }
 
-int cmd_export(int argc, char **argv)
+static int run_verb(call *c, error *err)
 {
     request r = { 0 };
-    arguments a;
-    error err = { 0 };
     const flag flags[] = { { .name = "--model", .text = &r.model },
                            { .name = "--adapter", .text = &r.adapter },
                            { .name = "--dtype", .choice = &r.dtype, .choices = DTYPES },
                            { 0 } };
-    const syntax s = { .flags = flags, .words = "OUT, the folder to write", .least = 1, .most = 1, .usage = usage };
-    const int status = arguments_open(&a, argc, argv, &s);
-    if (status >= 0) return status;
-    r.out = a.positional[0];
-    const int rc = r.model ? run(&r, &err) : error_set(&err, ERR_ARGUMENT, "no --model (a Hugging Face folder)");
-    if (rc != OK) fprintf(stderr, "troupe: export: %s\n", err.text);
-    return rc == OK ? 0 : rc == ERR_ARGUMENT ? 2 : 1;
+    const int opened = call_open(c, flags, err);
+    if (opened != OK) return opened;
+    r.out = c->arguments.positional[0];
+    const int rc = r.model ? run(&r, err) : error_set(err, ERR_ARGUMENT, "no --model (a Hugging Face folder)");
+    return call_checked(c, rc);
 }
+
+const verb VERB_EXPORT = { .name = "export",
+                           .synopsis = "--model DIR [--adapter DIR] OUT",
+                           .help = "write a Hugging Face folder, an adapter merged in",
+                           .usage = USAGE,
+                           .words = "OUT, the folder to write",
+                           .min_words = 1,
+                           .max_words = 1,
+                           .run = run_verb };

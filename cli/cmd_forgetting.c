@@ -10,22 +10,17 @@
 
 #include "base/str.h"
 #include "base/vec.h"
-#include "cli/arguments.h"
 #include "cli/metrics_file.h"
 #include "cli/verbs.h"
 
 enum { MAX_GROUPS = 64, COLUMN = 10 };
 static const char PREFIX[] = "eval/group/";
 
-static int usage(FILE *to)
-{
-    fprintf(to, "usage: troupe forgetting RUN [--json]\n\n"
-                "A row an evaluation, a column a data group (a row's \"group\"), and what was forgotten.\n"
-                "  --json  {\"groups\": {NAME: {\"evals\": [], \"best\": , \"last\": , \"forgotten\": }}, "
-                "\"steps\": [], \"mean_forgotten\": }\n\n"
-                "example: troupe forgetting runs/languages\n");
-    return to == stdout ? 0 : 2;
-}
+static const char USAGE[] = "usage: troupe forgetting RUN [--json]\n\n"
+                            "A row an evaluation, a column a data group (a row's \"group\"), and what was forgotten.\n"
+                            "  --json  {\"groups\": {NAME: {\"evals\": [], \"best\": , \"last\": , \"forgotten\": }}, "
+                            "\"steps\": [], \"mean_forgotten\": }\n\n"
+                            "example: troupe forgetting runs/languages\n";
 
 typedef struct evals {
     char *groups[MAX_GROUPS];
@@ -135,25 +130,30 @@ static void print_json(const evals *e)
     json_decref(out);
 }
 
-int cmd_forgetting(int argc, char **argv)
+static int run_verb(call *c, error *err)
 {
-    arguments a;
-    error err = { 0 };
     bool as_json = false;
     evals e = { 0 };
     const flag flags[] = { { .name = "--json", .present = &as_json }, { 0 } };
-    const syntax s = { .flags = flags, .words = "RUN", .least = 1, .most = 1, .usage = usage };
-    const int status = arguments_open(&a, argc, argv, &s);
-    if (status >= 0) return status;
-    int rc = metrics_file_read(a.positional[0], add_line, &e, &err);
+    const int opened = call_open(c, flags, err);
+    if (opened != OK) return opened;
+    int rc = metrics_file_read(c->arguments.positional[0], add_line, &e, err);
     if (rc == OK && e.steps.len == 0)
-        rc =
-            error_set(&err, ERR_NOT_FOUND,
-                      "%s has no evaluations of data groups (eval_every, and \"group\" in data.test)", a.positional[0]);
+        rc = error_set(err, ERR_NOT_FOUND,
+                       "%s has no evaluations of data groups (eval_every, and \"group\" in data.test)",
+                       c->arguments.positional[0]);
     if (rc == OK) (as_json ? print_json : print_table)(&e);
-    if (rc != OK) fprintf(stderr, "troupe: forgetting: %s\n", err.text);
     for (int i = 0; i < e.n; i++) free(e.groups[i]);
     vec_free(&e.steps);
     vec_free(&e.values);
-    return rc == OK ? 0 : 1;
+    return rc;
 }
+
+const verb VERB_FORGETTING = { .name = "forgetting",
+                               .synopsis = "RUN",
+                               .help = "what each data group has learned and lost",
+                               .usage = USAGE,
+                               .words = "RUN",
+                               .min_words = 1,
+                               .max_words = 1,
+                               .run = run_verb };

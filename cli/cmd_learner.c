@@ -20,21 +20,17 @@
 
 enum { PEERS_MS = 1000, TURN_MS = 100, VERSIONS_UNDER_WAY = 4, MEETING_MS = 120000 };
 
-static int usage(FILE *to)
-{
-    fputs("usage: troupe learner RECIPE.lua --run DIR --bind ADDRESS [--resume] [key=value ...]\n\n"
-          "  --run DIR       where checkpoints, rollouts.db and metrics.jsonl go\n"
-          "  --bind ADDRESS  where actors and reward workers connect: ipc:///path or tcp://127.0.0.1:PORT\n"
-          "  --resume        go on from the newest checkpoint in DIR\n"
-          "  --rank R --of N --meet DIR\n"
-          "                  one of N learners of this machine, which meet in DIR; the first (0) is who others connect "
-          "to\n"
-          "  --mpi           the same by MPI: mpirun -n 4 troupe learner ... --mpi; all see the same files\n\n"
-          "'troupe train' starts all roles on one machine; this is one of them by hand.\n"
-          "example: troupe learner recipe.lua --run runs/a --bind tcp://127.0.0.1:5555\n",
-          to);
-    return to == stdout ? 0 : 2;
-}
+static const char USAGE[] =
+    "usage: troupe learner RECIPE.lua --run DIR --bind ADDRESS [--resume] [key=value ...]\n\n"
+    "  --run DIR       where checkpoints, rollouts.db and metrics.jsonl go\n"
+    "  --bind ADDRESS  where actors and reward workers connect: ipc:///path or tcp://127.0.0.1:PORT\n"
+    "  --resume        go on from the newest checkpoint in DIR\n"
+    "  --rank R --of N --meet DIR\n"
+    "                  one of N learners of this machine, which meet in DIR; the first (0) is who others connect "
+    "to\n"
+    "  --mpi           the same by MPI: mpirun -n 4 troupe learner ... --mpi; all see the same files\n\n"
+    "'troupe train' starts all roles on one machine; this is one of them by hand.\n"
+    "example: troupe learner recipe.lua --run runs/a --bind tcp://127.0.0.1:5555\n";
 
 typedef struct session {
     role role;
@@ -323,39 +319,49 @@ static int find_others(session *s, error *err)
     return (s->comm = comm_local(s->meet, (int)s->rank, (int)s->of, MEETING_MS, err)) ? OK : err->code;
 }
 
-int cmd_learner(int argc, char **argv)
+static int run_verb(call *c, error *err)
 {
     session s = { .report_fd = -1, .rank = -1, .of = -1 };
     int64_t report = -1;
-    error err = { 0 };
     char local[ADDRESS_BYTES];
     const flag flags[] = { { .name = "--run", .text = &s.run },
                            { .name = "--bind", .text = &s.address },
-                           { .name = "--report-fd", .whole = &report, .least = 0, .most = 1 << 20 },
+                           { .name = "--report-fd", .whole = &report, .min = 0, .max = 1 << 20 },
                            { .name = "--resume", .present = &s.resume },
                            { .name = "--mpi", .present = &s.mpi },
-                           { .name = "--rank", .whole = &s.rank, .least = 0, .most = 4095 },
-                           { .name = "--of", .whole = &s.of, .least = 1, .most = 4096 },
+                           { .name = "--rank", .whole = &s.rank, .min = 0, .max = 4095 },
+                           { .name = "--of", .whole = &s.of, .min = 1, .max = 4096 },
                            { .name = "--meet", .text = &s.meet },
                            { 0 } };
-    const int status = role_open(&s.role, argc, argv, flags, NULL, usage);
-    if (status != 0 || s.role.helped) return status;
+    const int opened = role_open(&s.role, c, flags, NULL, err);
+    if (opened != OK) return opened;
     if (!s.run || !s.address)
-        return role_close(&s.role, error_set(&err, ERR_ARGUMENT, "needs --run DIR and --bind ADDRESS"), &err);
-    if (address_local(s.address, true, local, &err) != OK) return role_close(&s.role, err.code, &err);
+        return role_close(&s.role, error_set(err, ERR_ARGUMENT, "needs --run DIR and --bind ADDRESS"), err);
+    if (address_local(s.address, true, local, err) != OK) return role_close(&s.role, err->code, err);
     s.report_fd = (int)report;
     if (report >= 0) fcntl(s.report_fd, F_SETFD, FD_CLOEXEC);
     if (report >= 0) fcntl(s.report_fd, F_SETFL, O_NONBLOCK); /* a supervisor that doesn't read holds nobody up */
-    if (find_others(&s, &err) != OK) return role_close(&s.role, err.code, &err);
+    if (find_others(&s, err) != OK) return role_close(&s.role, err->code, err);
     int rc;
     if (s.comm && s.comm->rank > 0) {
-        rc = follow(&s, &err);
+        rc = follow(&s, err);
     } else {
-        rc = open_all(&s, &err);
-        if (rc == OK) rc = serve(&s, &err);
+        rc = open_all(&s, err);
+        if (rc == OK) rc = serve(&s, err);
     }
-    rc = close_all(&s, rc, &err);
+    rc = close_all(&s, rc, err);
     if (rc == OK || rc == ERR_INTERRUPTED)
         comm_free(s.comm); /* else MPI sees a rank that failed, and ends the others */
-    return role_close(&s.role, rc, &err);
+    return role_close(&s.role, rc, err);
 }
+
+const verb VERB_LEARNER = { .name = "learner",
+                            .synopsis = "RECIPE.lua --run DIR",
+                            .help = "one role, for fleets",
+                            .usage = USAGE,
+                            .words = "RECIPE.lua",
+                            .min_words = 1,
+                            .max_words = 1,
+                            .keys = true,
+                            .reports = true,
+                            .run = run_verb };

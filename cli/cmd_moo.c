@@ -7,11 +7,10 @@
 
 #include "base/json.h"
 #include "base/str.h"
-#include "cli/arguments.h"
 #include "cli/verbs.h"
 #include "learner/moo/moo.h"
 
-static int usage(FILE *to)
+static void print_usage(FILE *to)
 {
     fprintf(
         to,
@@ -26,7 +25,6 @@ static int usage(FILE *to)
     for (int m = 0; m < N_MOO_METHODS; m++)
         fprintf(to, "  %-9s  %s\n", moo_method_name((moo_method)m), moo_method_help((moo_method)m));
     fprintf(to, "\nexample: echo '{\"J\":[[1,3],[-3,-1]]}' | troupe moo --method mgda\n");
-    return to == stdout ? 0 : 2;
 }
 
 /* One line's problem: J [K, d] or none, G [K, K]. */
@@ -185,12 +183,10 @@ static int answer_lines(moo_config *c, rng_key order, error *err)
     return any ? rc : error_set(err, ERR_PARSE, "no problem on standard input ('troupe moo --help' shows one)");
 }
 
-int cmd_moo(int argc, char **argv)
+static int run_verb(call *c, error *err)
 {
     moo_config config = moo_default(MOO_SUM);
     rng_key order = { 0 };
-    arguments a;
-    error err = { 0 };
     static const char *const ORDERS[] = { "natural", NULL };
     const char *method = NULL;
     bool json = false;
@@ -199,13 +195,17 @@ int cmd_moo(int argc, char **argv)
                            { .name = "--order", .choice = &natural, .choices = ORDERS },
                            { .name = "--json", .present = &json },
                            { 0 } };
-    const syntax s = {
-        .flags = flags, .words = "settings (the problem comes from standard input)", .keys = true, .usage = usage
-    };
-    const int status = arguments_open(&a, argc, argv, &s);
-    if (status >= 0) return status;
-    int rc = read_request(&config, &order, method, natural == 0, &a, &err);
-    if (rc == OK) rc = answer_lines(&config, order, &err);
-    if (rc != OK) fprintf(stderr, "troupe: moo: %s\n", err.text);
-    return rc == OK ? 0 : rc == ERR_ARGUMENT ? 2 : 1;
+    const int opened = call_open(c, flags, err);
+    if (opened != OK) return opened;
+    int rc = read_request(&config, &order, method, natural == 0, &c->arguments, err);
+    if (rc == OK) rc = answer_lines(&config, order, err);
+    return call_checked(c, rc);
 }
+
+const verb VERB_MOO = { .name = "moo",
+                        .synopsis = "--method M",
+                        .help = "many gradients to one direction, by any method",
+                        .print_usage = print_usage,
+                        .words = "settings (the problem comes from standard input)",
+                        .keys = true,
+                        .run = run_verb };

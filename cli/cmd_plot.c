@@ -12,7 +12,6 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "base/vec.h"
-#include "cli/arguments.h"
 #include "cli/metrics_file.h"
 #include "cli/result_file.h"
 #include "cli/verbs.h"
@@ -101,7 +100,7 @@ static int read_run(run_curves *r, const char *dir, char objective[OBJECTIVE_NAM
 
 /* Steps to the right, rewards upwards: 0 to 1, and further where there are others. */
 typedef struct axes {
-    double steps, least, most;
+    double steps, min, max;
     int top, height; /* of the curves, of all */
 } axes;
 
@@ -109,29 +108,26 @@ static void stretch(axes *a, const curve *c)
 {
     for (size_t k = 0; k < c->len; k++) {
         a->steps = fmax(a->steps, c->data[k].x);
-        a->least = fmin(a->least, c->data[k].y), a->most = fmax(a->most, c->data[k].y);
+        a->min = fmin(a->min, c->data[k].y), a->max = fmax(a->max, c->data[k].y);
     }
 }
 
 static axes axes_of(const run_curves *runs, int n)
 {
     const int rows = (n + LEGEND_COLUMNS - 1) / LEGEND_COLUMNS;
-    axes a = { .steps = 1, .most = 1, .top = TITLE + rows * LEGEND_ROW };
+    axes a = { .steps = 1, .max = 1, .top = TITLE + rows * LEGEND_ROW };
     a.height = a.top + CURVES + BOTTOM;
     for (int i = 0; i < n; i++) stretch(&a, &runs[i].train), stretch(&a, &runs[i].eval);
     return a;
 }
 
 static double place_x(const axes *a, double x) { return LEFT + x / a->steps * (WIDTH - LEFT - RIGHT); }
-static double place_y(const axes *a, double y)
-{
-    return a->top + CURVES - (y - a->least) / (a->most - a->least) * CURVES;
-}
+static double place_y(const axes *a, double y) { return a->top + CURVES - (y - a->min) / (a->max - a->min) * CURVES; }
 
-/* Text of a user's: at most `most` characters, and nothing of it is markup. */
-static void add_text(str *svg, const char *text, int most)
+/* Text of a user's: at most `max` characters, and nothing of it is markup. */
+static void add_text(str *svg, const char *text, int max)
 {
-    for (int n = 0; *text && n < most; n++) {
+    for (int n = 0; *text && n < max; n++) {
         const size_t len = utf8_length(text, text + strlen(text));
         const char *word = *text == '&'                         ? "&amp;"
                            : *text == '<'                       ? "&lt;"
@@ -155,7 +151,7 @@ static void draw_axes(str *svg, const axes *a, const char *objective)
     add_text(svg, objective, OBJECTIVE_NAME);
     str_puts(svg, " by training step (thick: evaluations, thin: rollouts)</text>\n");
     for (int i = 0; i <= 5; i++) {
-        const double y = a->least + (a->most - a->least) * i / 5.0, at = place_y(a, y);
+        const double y = a->min + (a->max - a->min) * i / 5.0, at = place_y(a, y);
         str_printf(svg, "<line x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\" stroke=\"#d8dee4\"/>\n", LEFT, WIDTH - RIGHT,
                    at, at);
         str_printf(svg, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.3g</text>\n", LEFT - 6, at + 4, y);
@@ -245,7 +241,7 @@ static int draw(const char *path, const run_curves *runs, int n, const char *obj
     return rc;
 }
 
-static int usage(FILE *to)
+static void print_usage(FILE *to)
 {
     fprintf(to,
             "usage: troupe plot OUT.svg RUN [RUN ...] [--objective NAME]\n\n"
@@ -253,35 +249,35 @@ static int usage(FILE *to)
             "  --objective NAME  which reward (default: the first of the first run)\n\n"
             "example: troupe plot curve.svg runs/calculator runs/calculator-control --objective accuracy\n",
             MAX_RUNS);
-    return to == stdout ? 0 : 2;
 }
 
-int cmd_plot(int argc, char **argv)
+static int run_verb(call *c, error *err)
 {
     const char *asked = "";
     char objective[OBJECTIVE_NAME + 1];
     run_curves runs[MAX_RUNS] = { 0 };
-    arguments a;
-    error err = { 0 };
     const flag flags[] = { { .name = "--objective", .text = &asked }, { 0 } };
-    const syntax s = { .flags = flags,
-                       .words = "OUT.svg RUN [RUN ...], six runs at most",
-                       .least = 2,
-                       .most = 1 + MAX_RUNS,
-                       .usage = usage };
-    const int status = arguments_open(&a, argc, argv, &s);
-    if (status >= 0) return status;
-    const int n = a.n_positional - 1;
-    const char *out = a.positional[0];
+    const int opened = call_open(c, flags, err);
+    if (opened != OK) return opened;
+    const int n = c->arguments.n_positional - 1;
+    const char *out = c->arguments.positional[0];
     int rc = OK;
     snprintf(objective, sizeof objective, "%s", asked);
-    for (int i = 0; i < n && rc == OK; i++) rc = read_run(&runs[i], a.positional[i + 1], objective, &err);
-    if (rc == OK) rc = draw(out, runs, n, objective, &err);
-    if (rc != OK) fprintf(stderr, "troupe: plot: %s\n", err.text);
+    for (int i = 0; i < n && rc == OK; i++) rc = read_run(&runs[i], c->arguments.positional[i + 1], objective, err);
+    if (rc == OK) rc = draw(out, runs, n, objective, err);
     for (int i = 0; i < n; i++) {
         vec_free(&runs[i].train);
         vec_free(&runs[i].eval);
         vec_free(&runs[i].shots);
     }
-    return rc == OK ? 0 : 1;
+    return rc;
 }
+
+const verb VERB_PLOT = { .name = "plot",
+                         .synopsis = "OUT.svg RUN [RUN ...]",
+                         .help = "draw learning curves",
+                         .print_usage = print_usage,
+                         .words = "OUT.svg RUN [RUN ...], six runs at most",
+                         .min_words = 2,
+                         .max_words = 1 + MAX_RUNS,
+                         .run = run_verb };

@@ -15,7 +15,6 @@
 #include "base/rng.h"
 #include "base/vec.h"
 #include "base/str.h"
-#include "cli/arguments.h"
 #include "cli/verbs.h"
 #include "learner/pretrain.h"
 #include "lua/config.h"
@@ -71,7 +70,7 @@ typedef struct session {
 static volatile sig_atomic_t stop_asked;
 static void on_signal(int signal) { (void)signal, stop_asked = 1; }
 
-static int usage(FILE *to)
+static void print_usage(FILE *to)
 {
     fprintf(
         to,
@@ -81,7 +80,6 @@ static int usage(FILE *to)
     for (const config_row *r = ROWS; r->key; r++)
         fprintf(to, "  %-16s %-9s %s\n", r->key, r->otherwise ? r->otherwise : "required", r->help);
     fprintf(to, "\nexample: troupe pretrain recipes/calculator/pretrain.lua steps=400 out=/tmp/base\n");
-    return to == stdout ? 0 : 2;
 }
 
 /* ---- the file ---- */
@@ -219,39 +217,36 @@ static int train(session *s, hf_folder *f, error *err)
     return rc == OK && stop_asked ? error_set(err, ERR_INTERRUPTED, "stopped; nothing was written") : rc;
 }
 
-int cmd_pretrain(int argc, char **argv)
+static int run_verb(call *c, error *err)
 {
     session s = { .eos = -1 };
-    arguments a;
-    error err = { 0 };
     device *dev = NULL;
     hf_folder *f = NULL;
     model_folder out = { 0 };
-    const syntax words = { .words = "PRETRAIN.lua", .least = 1, .most = 1, .keys = true, .usage = usage };
-    const int status = arguments_open(&a, argc, argv, &words);
-    if (status >= 0) return status;
+    const int opened = call_open(c, NULL, err);
+    if (opened != OK) return opened;
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
 
-    int rc = open_file(&s, &a, &err);
-    if (rc == OK) rc = model_folder_begin(&out, s.keys.out, s.keys.model, &err); /* now: at the end hours are lost */
-    if (rc == OK) rc = (dev = device_open("cpu", (int)s.keys.threads, &err)) ? OK : err.code;
-    if (rc == OK) rc = (f = hf_folder_open_config(s.keys.model, dev, &err)) ? OK : err.code;
-    if (rc == OK) rc = (s.tokenizer = tokenizer_open(s.keys.model, &err)) ? OK : err.code;
+    int rc = open_file(&s, &c->arguments, err);
+    if (rc == OK) rc = model_folder_begin(&out, s.keys.out, s.keys.model, err); /* now: at the end hours are lost */
+    if (rc == OK) rc = (dev = device_open("cpu", (int)s.keys.threads, err)) ? OK : err->code;
+    if (rc == OK) rc = (f = hf_folder_open_config(s.keys.model, dev, err)) ? OK : err->code;
+    if (rc == OK) rc = (s.tokenizer = tokenizer_open(s.keys.model, err)) ? OK : err->code;
     if (rc == OK && tokenizer_vocab(s.tokenizer) > f->config.vocab)
-        rc = error_set(&err, ERR_PARSE, "%s: the tokenizer has %d tokens, config.json a vocab_size of %d", s.keys.model,
+        rc = error_set(err, ERR_PARSE, "%s: the tokenizer has %d tokens, config.json a vocab_size of %d", s.keys.model,
                        tokenizer_vocab(s.tokenizer), f->config.vocab);
-    if (rc == OK) rc = (f->weights = weights_new(dev, f->table, &err)) ? OK : err.code;
+    if (rc == OK) rc = (f->weights = weights_new(dev, f->table, err)) ? OK : err->code;
     if (rc == OK) {
         if (f->config.n_eos > 0) s.eos = f->config.eos[0];
         weights_init(f->weights, (uint64_t)s.keys.seed,
                      s.keys.init_std > 0 ? (float)s.keys.init_std : 1.0f / sqrtf((float)f->config.width));
         weights_seal(f->weights, 0);
         printf("%s: %" PRId64 " parameters on %s\n", s.keys.model, f->table->total, device_name(dev));
-        rc = train(&s, f, &err);
+        rc = train(&s, f, err);
     }
-    if (rc == OK) rc = hf_folder_fill(out.part, s.keys.model, f->weights, DTYPE_F32, &err);
-    const int ended = model_folder_end(&out, rc == OK, rc == OK ? &err : NULL);
+    if (rc == OK) rc = hf_folder_fill(out.part, s.keys.model, f->weights, DTYPE_F32, err);
+    const int ended = model_folder_end(&out, rc == OK, rc == OK ? err : NULL);
     if (rc == OK) rc = ended;
     if (rc == OK) printf("wrote %s\n", s.keys.out);
     hf_folder_close(f);
@@ -259,6 +254,15 @@ int cmd_pretrain(int argc, char **argv)
     vec_free(&s.ids);
     device_close(dev);
     vm_free(s.vm);
-    if (rc != OK) fprintf(stderr, "troupe: pretrain: %s\n", err.text);
-    return rc == OK ? 0 : rc == ERR_INTERRUPTED ? 130 : 1;
+    return rc;
 }
+
+const verb VERB_PRETRAIN = { .name = "pretrain",
+                             .synopsis = "PRETRAIN.lua [key=value ...]",
+                             .help = "train a base model from a document generator",
+                             .print_usage = print_usage,
+                             .words = "PRETRAIN.lua",
+                             .min_words = 1,
+                             .max_words = 1,
+                             .keys = true,
+                             .run = run_verb };

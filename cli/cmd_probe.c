@@ -9,7 +9,6 @@
 
 #include "base/file.h"
 #include "base/vec.h"
-#include "cli/arguments.h"
 #include "cli/verbs.h"
 #include "model/decode.h"
 #include "model/hf_folder.h"
@@ -37,21 +36,16 @@ typedef struct probe {
 
 /* ---- what is asked ---- */
 
-static int usage(FILE *to)
-{
-    fprintf(
-        to,
-        "usage: troupe probe --model DIR (--text T | --ids 1,2,3) [--greedy N] [--device NAME] [--bf16] [--json]\n\n"
-        "Prints token ids, the log probability of each token after the first, given those before it, the logits\n"
-        "behind the last one, and the N tokens that greedy decoding goes on with (it does not stop at an end token).\n"
-        "Added tokens that are written out in the text count as such; none is added to it.\n\n"
-        "  --json         {\"ids\":[],\"token_logprobs\":[],\"last_logits\":[],\"greedy_ids\":[]}, one logprob less "
-        "than ids\n"
-        "  --bf16         factors of linear products rounded to bf16, as with precision = \"bf16\"\n"
-        "  --device NAME  cpu (default), cuda:0, auto\n\n"
-        "example: troupe probe --model models/stagehand --text 'Question: 12 * 3' --greedy 16\n");
-    return to == stdout ? 0 : 2;
-}
+static const char USAGE[] =
+    "usage: troupe probe --model DIR (--text T | --ids 1,2,3) [--greedy N] [--device NAME] [--bf16] [--json]\n\n"
+    "Prints token ids, the log probability of each token after the first, given those before it, the logits\n"
+    "behind the last one, and the N tokens that greedy decoding goes on with (it does not stop at an end token).\n"
+    "Added tokens that are written out in the text count as such; none is added to it.\n\n"
+    "  --json         {\"ids\":[],\"token_logprobs\":[],\"last_logits\":[],\"greedy_ids\":[]}, one logprob less "
+    "than ids\n"
+    "  --bf16         factors of linear products rounded to bf16, as with precision = \"bf16\"\n"
+    "  --device NAME  cpu (default), cuda:0, auto\n\n"
+    "example: troupe probe --model models/stagehand --text 'Question: 12 * 3' --greedy 16\n";
 
 static int parse_ids(const char *text, token_ids *out, error *err)
 {
@@ -301,27 +295,28 @@ static int check(request *r, int64_t greedy, error *err)
     return OK;
 }
 
-int cmd_probe(int argc, char **argv)
+static int run_verb(call *c, error *err)
 {
     request r = { .device = "cpu" };
-    arguments a;
     probe p = { 0 };
-    error err = { 0 };
     int64_t greedy = 0;
-    const flag flags[] = { { .name = "--model", .text = &r.model },
-                           { .name = "--text", .any = &r.text },
-                           { .name = "--ids", .any = &r.ids },
-                           { .name = "--greedy", .whole = &greedy, .least = 0, .most = 1 << 20 },
-                           { .name = "--device", .text = &r.device },
-                           { .name = "--bf16", .present = &r.bf16 },
-                           { .name = "--json", .present = &r.json },
-                           { 0 } };
-    const syntax s = { .flags = flags, .words = "no word: a text with spaces wants quotes", .usage = usage };
-    const int status = arguments_open(&a, argc, argv, &s);
-    if (status >= 0) return status;
-    const int asked = check(&r, greedy, &err);
-    const int rc = asked == OK ? run(&p, &r, &err) : asked;
+    const flag flags[] = {
+        { .name = "--model", .text = &r.model },   { .name = "--text", .any = &r.text },
+        { .name = "--ids", .any = &r.ids },        { .name = "--greedy", .whole = &greedy, .min = 0, .max = 1 << 20 },
+        { .name = "--device", .text = &r.device }, { .name = "--bf16", .present = &r.bf16 },
+        { .name = "--json", .present = &r.json },  { 0 }
+    };
+    const int opened = call_open(c, flags, err);
+    if (opened != OK) return opened;
+    const int asked = check(&r, greedy, err);
+    const int rc = asked == OK ? run(&p, &r, err) : asked;
     probe_reset(&p);
-    if (rc != OK) fprintf(stderr, "troupe: probe: %s\n", err.text);
-    return rc == OK ? 0 : rc == ERR_ARGUMENT ? 2 : 1;
+    return call_checked(c, rc);
 }
+
+const verb VERB_PROBE = { .name = "probe",
+                          .synopsis = "--model DIR --text T",
+                          .help = "token ids, logprobs and logits of a model",
+                          .usage = USAGE,
+                          .words = "no word: a text with spaces wants quotes",
+                          .run = run_verb };

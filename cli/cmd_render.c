@@ -6,7 +6,6 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "cli/arguments.h"
 #include "cli/verbs.h"
 #include "lua/chat.h"
 
@@ -17,7 +16,7 @@ typedef struct request {
     bool json;
 } request;
 
-static int usage(FILE *to)
+static void print_usage(FILE *to)
 {
     fprintf(
         to,
@@ -30,7 +29,6 @@ static int usage(FILE *to)
         "  --json          {\"dialect\":\"\",\"text\":\"\"}\n\n"
         "example: troupe render --dialect qwen3 messages.json\n",
         CHAT_FAMILIES);
-    return to == stdout ? 0 : 2;
 }
 
 /* A token is written as text, or as an object with its content. */
@@ -102,23 +100,25 @@ static int run(const request *r, error *err)
     return rc;
 }
 
-int cmd_render(int argc, char **argv)
+static int run_verb(call *c, error *err)
 {
     request r = { 0 };
-    arguments a;
-    error err = { 0 };
     const flag flags[] = { { .name = "--model", .text = &r.model },
                            { .name = "--dialect", .text = &r.dialect },
                            { .name = "--json", .present = &r.json },
                            { 0 } };
-    const syntax s = { .flags = flags, .words = "MESSAGES.json", .least = 1, .most = 1, .usage = usage };
-    const int status = arguments_open(&a, argc, argv, &s);
-    if (status >= 0) return status;
-    r.file = a.positional[0];
-    const int asked = r.model || r.dialect
-                          ? OK
-                          : error_set(&err, ERR_ARGUMENT, "needs --model DIR or --dialect NAME (%s)", CHAT_FAMILIES);
-    const int rc = asked == OK ? run(&r, &err) : asked;
-    if (rc != OK) fprintf(stderr, "troupe: render: %s\n", err.text);
-    return rc == OK ? 0 : asked != OK ? 2 : 1;
+    const int opened = call_open(c, flags, err);
+    if (opened != OK) return opened;
+    r.file = c->arguments.positional[0];
+    if (!r.model && !r.dialect) return call_wrong(c, err, "needs --model DIR or --dialect NAME (%s)", CHAT_FAMILIES);
+    return run(&r, err);
 }
+
+const verb VERB_RENDER = { .name = "render",
+                           .synopsis = "--model DIR MESSAGES.json",
+                           .help = "a conversation as the model will see it",
+                           .print_usage = print_usage,
+                           .words = "MESSAGES.json",
+                           .min_words = 1,
+                           .max_words = 1,
+                           .run = run_verb };

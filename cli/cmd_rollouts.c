@@ -10,7 +10,6 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "cli/arguments.h"
 #include "cli/verbs.h"
 #include "exchange/store.h"
 
@@ -22,18 +21,14 @@ typedef struct reading {
     int64_t left, damaged;
 } reading;
 
-static int usage(FILE *to)
-{
-    fprintf(to, "usage: troupe rollouts RUN [--step N] [--eval] [--id ID] [--limit N] [--text | --json]\n\n"
-                "  --step N  of one step (default: all)\n"
-                "  --eval    evaluations instead of training\n"
-                "  --id ID   one episode, as the first column shows it\n"
-                "  --limit N at most N episodes\n"
-                "  --text    with the whole transcript\n"
-                "  --json    a line of JSON an episode\n\n"
-                "example: troupe rollouts runs/calculator --step 40 --text\n");
-    return to == stdout ? 0 : 2;
-}
+static const char USAGE[] = "usage: troupe rollouts RUN [--step N] [--eval] [--id ID] [--limit N] [--text | --json]\n\n"
+                            "  --step N  of one step (default: all)\n"
+                            "  --eval    evaluations instead of training\n"
+                            "  --id ID   one episode, as the first column shows it\n"
+                            "  --limit N at most N episodes\n"
+                            "  --text    with the whole transcript\n"
+                            "  --json    a line of JSON an episode\n\n"
+                            "example: troupe rollouts runs/calculator --step 40 --text\n";
 
 /* ---- one episode, three ways ---- */
 
@@ -151,25 +146,29 @@ static int read_run(const char *run, int64_t step, bool eval, reading *r, error 
     return rc;
 }
 
-int cmd_rollouts(int argc, char **argv)
+static int run_verb(call *c, error *err)
 {
-    arguments a;
-    error err = { 0 };
     reading r = { .left = -1 };
     bool eval = false;
     int64_t step = -1;
-    const flag flags[] = { { .name = "--step", .whole = &step, .least = 0, .most = 1e9 },
+    const flag flags[] = { { .name = "--step", .whole = &step, .min = 0, .max = 1e9 },
                            { .name = "--id", .hex = &r.id },
-                           { .name = "--limit", .whole = &r.left, .least = 1, .most = 1e15 },
+                           { .name = "--limit", .whole = &r.left, .min = 1, .max = 1e15 },
                            { .name = "--eval", .present = &eval },
                            { .name = "--json", .present = &r.json },
                            { .name = "--text", .present = &r.text },
                            { 0 } };
-    const syntax s = { .flags = flags, .words = "RUN", .least = 1, .most = 1, .usage = usage };
-    const int status = arguments_open(&a, argc, argv, &s);
-    if (status >= 0) return status;
-    if (r.json && r.text) return fputs("troupe: rollouts: --json or --text, not both\n", stderr), 2;
-    const int rc = read_run(a.positional[0], step, eval, &r, &err);
-    if (rc != OK) fprintf(stderr, "troupe: rollouts: %s\n", err.text);
-    return rc == OK ? 0 : 1;
+    const int opened = call_open(c, flags, err);
+    if (opened != OK) return opened;
+    if (r.json && r.text) return call_wrong(c, err, "--json or --text, not both");
+    return read_run(c->arguments.positional[0], step, eval, &r, err);
 }
+
+const verb VERB_ROLLOUTS = { .name = "rollouts",
+                             .synopsis = "RUN [--step N]",
+                             .help = "read the episodes of a run",
+                             .usage = USAGE,
+                             .words = "RUN",
+                             .min_words = 1,
+                             .max_words = 1,
+                             .run = run_verb };

@@ -9,7 +9,6 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/str.h"
-#include "cli/arguments.h"
 #include "cli/verbs.h"
 #include "exchange/store.h"
 #include "lua/dialect.h"
@@ -26,18 +25,15 @@ typedef struct scoring {
     score counts;                       /* how many had it */
 } scoring;
 
-static int usage(FILE *to)
-{
-    fprintf(to, "usage: troupe score REWARD.lua FILE.jsonl [--dialect NAME] [--timeout MS] [--json]\n"
-                "       troupe score REWARD.lua RUN/rollouts.db [--timeout MS] [--json]\n\n"
-                "  --dialect NAME  how the answer stands in a response: xml (default), qwen, or a dialect file\n"
-                "  --json          a line of JSON an episode\n"
-                "  --timeout MS    CPU time of one call (default 1000)\n\n"
-                "A line of FILE.jsonl is a data row with the model's \"response\": {\"prompt\": ..., \"answer\": ..., "
-                "\"response\": ...}\n"
-                "example: troupe score recipes/calculator/reward.lua runs/calculator/rollouts.db\n");
-    return to == stdout ? 0 : 2;
-}
+static const char USAGE[] =
+    "usage: troupe score REWARD.lua FILE.jsonl [--dialect NAME] [--timeout MS] [--json]\n"
+    "       troupe score REWARD.lua RUN/rollouts.db [--timeout MS] [--json]\n\n"
+    "  --dialect NAME  how the answer stands in a response: xml (default), qwen, or a dialect file\n"
+    "  --json          a line of JSON an episode\n"
+    "  --timeout MS    CPU time of one call (default 1000)\n\n"
+    "A line of FILE.jsonl is a data row with the model's \"response\": {\"prompt\": ..., \"answer\": ..., "
+    "\"response\": ...}\n"
+    "example: troupe score recipes/calculator/reward.lua runs/calculator/rollouts.db\n";
 
 /* ---- out ---- */
 
@@ -228,33 +224,38 @@ static int score_store(scoring *s, const char *path, error *err)
     return rc;
 }
 
-int cmd_score(int argc, char **argv)
+static int run_verb(call *c, error *err)
 {
-    arguments a;
-    error err = { 0 };
     scoring s = { 0 };
     const char *dialect_name = "xml";
     int64_t timeout_ms = 1000;
     const flag flags[] = { { .name = "--dialect", .text = &dialect_name },
-                           { .name = "--timeout", .whole = &timeout_ms, .least = 1, .most = 600000 },
+                           { .name = "--timeout", .whole = &timeout_ms, .min = 1, .max = 600000 },
                            { .name = "--json", .present = &s.json },
                            { 0 } };
-    const syntax words = { .flags = flags, .words = "REWARD.lua FILE", .least = 2, .most = 2, .usage = usage };
-    const int status = arguments_open(&a, argc, argv, &words);
-    if (status >= 0) return status;
-    const char *file = a.positional[1];
+    const int opened = call_open(c, flags, err);
+    if (opened != OK) return opened;
+    const char *file = c->arguments.positional[1];
     const size_t len = strlen(file);
     const bool database = len > 3 && strcmp(file + len - 3, ".db") == 0;
-    const scorer_config config = { .script = a.positional[0], .cpu_ms = timeout_ms, .fixed_order = true };
-    int rc = scorer_check_script(&config, &err);
-    if (rc == OK) rc = (s.scorer = scorer_new(&config, &err)) ? OK : err.code;
-    if (rc == OK && !database) rc = (s.dialect = dialect_new(dialect_name, NULL, "[]", &err)) ? OK : err.code;
-    if (rc == OK) rc = database ? score_store(&s, file, &err) : score_lines(&s, file, &err);
+    const scorer_config config = { .script = c->arguments.positional[0], .cpu_ms = timeout_ms, .fixed_order = true };
+    int rc = scorer_check_script(&config, err);
+    if (rc == OK) rc = (s.scorer = scorer_new(&config, err)) ? OK : err->code;
+    if (rc == OK && !database) rc = (s.dialect = dialect_new(dialect_name, NULL, "[]", err)) ? OK : err->code;
+    if (rc == OK) rc = database ? score_store(&s, file, err) : score_lines(&s, file, err);
     if (rc == OK) print_summary(&s);
     scorer_free(s.scorer);
     dialect_free(s.dialect);
     score_reset(&s.sums);
     score_reset(&s.counts);
-    if (rc != OK) fprintf(stderr, "troupe: score: %s\n", err.text);
-    return rc == OK ? 0 : 1;
+    return rc;
 }
+
+const verb VERB_SCORE = { .name = "score",
+                          .synopsis = "REWARD.lua FILE.jsonl|rollouts.db",
+                          .help = "run a reward script offline",
+                          .usage = USAGE,
+                          .words = "REWARD.lua FILE",
+                          .min_words = 2,
+                          .max_words = 2,
+                          .run = run_verb };

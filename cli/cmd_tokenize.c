@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/vec.h"
-#include "cli/arguments.h"
 #include "cli/verbs.h"
 #include "model/tokenizer/tokenizer.h"
 
@@ -16,16 +15,13 @@ typedef struct request {
     bool decode, plain, json;
 } request;
 
-static int usage(FILE *to)
-{
-    fprintf(to, "usage: troupe tokenize --model DIR [--plain] [--json] TEXT\n"
-                "       troupe tokenize --model DIR --decode [--json] 'ID ID ...'\n\n"
-                "Prints the ids of a text, or with --decode the text of ids (separated by spaces or commas).\n\n"
-                "  --plain   added tokens written out in the text (<|end|>) are plain text, as in what a tool prints\n"
-                "  --json    {\"ids\":[],\"tokens\":[]}, or {\"text\":\"\"} with --decode\n\n"
-                "example: troupe tokenize --model models/stagehand 'Question: 12 * 3'\n");
-    return to == stdout ? 0 : 2;
-}
+static const char USAGE[] =
+    "usage: troupe tokenize --model DIR [--plain] [--json] TEXT\n"
+    "       troupe tokenize --model DIR --decode [--json] 'ID ID ...'\n\n"
+    "Prints the ids of a text, or with --decode the text of ids (separated by spaces or commas).\n\n"
+    "  --plain   added tokens written out in the text (<|end|>) are plain text, as in what a tool prints\n"
+    "  --json    {\"ids\":[],\"tokens\":[]}, or {\"text\":\"\"} with --decode\n\n"
+    "example: troupe tokenize --model models/stagehand 'Question: 12 * 3'\n";
 
 /* ---- text to ids ---- */
 
@@ -103,27 +99,30 @@ static int decode(const tokenizer *t, const request *r, error *err)
     return rc;
 }
 
-int cmd_tokenize(int argc, char **argv)
+static int run_verb(call *c, error *err)
 {
     request r = { 0 };
-    arguments a;
-    error err = { 0 };
     const flag flags[] = { { .name = "--model", .text = &r.model },
                            { .name = "--decode", .present = &r.decode },
                            { .name = "--plain", .present = &r.plain },
                            { .name = "--json", .present = &r.json },
                            { 0 } };
-    const syntax s = {
-        .flags = flags, .words = "one TEXT (with spaces it wants quotes)", .least = 1, .most = 1, .usage = usage
-    };
-    const int status = arguments_open(&a, argc, argv, &s);
-    if (status >= 0) return status;
-    r.text = a.positional[0];
-    const int asked = r.model ? OK : error_set(&err, ERR_ARGUMENT, "no --model (a folder with a tokenizer.json)");
-    tokenizer *t = asked == OK ? tokenizer_open(r.model, &err) : NULL;
-    int rc = t ? OK : err.code;
-    if (rc == OK) rc = r.decode ? decode(t, &r, &err) : encode(t, &r, &err);
+    const int opened = call_open(c, flags, err);
+    if (opened != OK) return opened;
+    r.text = c->arguments.positional[0];
+    const int asked = r.model ? OK : error_set(err, ERR_ARGUMENT, "no --model (a folder with a tokenizer.json)");
+    tokenizer *t = asked == OK ? tokenizer_open(r.model, err) : NULL;
+    int rc = t ? OK : err->code;
+    if (rc == OK) rc = r.decode ? decode(t, &r, err) : encode(t, &r, err);
     tokenizer_free(t);
-    if (rc != OK) fprintf(stderr, "troupe: tokenize: %s\n", err.text);
-    return rc == OK ? 0 : rc == ERR_ARGUMENT ? 2 : 1;
+    return call_checked(c, rc);
 }
+
+const verb VERB_TOKENIZE = { .name = "tokenize",
+                             .synopsis = "--model DIR TEXT",
+                             .help = "text to ids and back",
+                             .usage = USAGE,
+                             .words = "one TEXT (with spaces it wants quotes)",
+                             .min_words = 1,
+                             .max_words = 1,
+                             .run = run_verb };

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "cli/arguments.h"
 #include "cli/recipe.h"
 #include "cli/verbs.h"
 #include "env/sandbox/host.h"
@@ -48,16 +47,20 @@ static int serve(vm *v, const char *path, const char *name, const char *const *w
     return rc;
 }
 
-int cmd_tool_host(int argc, char **argv)
+static int run_verb(call *c, error *err)
 {
     const vm_limits limits = { .memory_bytes = (size_t)256 << 20, .instructions = 100000000 };
     char dir[RECIPE_PATH];
     int64_t sock = -1;
-    error err = { 0 };
-    if (argc < 4 || value_whole("socket", argv[argc - 1], 0, INT_MAX, &sock, &err) != OK)
-        return fprintf(stderr, "troupe: tool-host: a run starts it for the tools of its recipe\n"), 2;
-    vm *v = vm_new(VM_RECIPE, &limits, path_dirname(dir, sizeof dir, argv[1]), &err);
-    int rc = v ? serve(v, argv[1], argv[2], (const char *const *)argv + 3, argc - 4, (int)sock, &err) : ERR_MEMORY;
+    if (c->argc < 4 || value_whole("socket", c->argv[c->argc - 1], 0, INT_MAX, &sock, err) != OK)
+        return call_wrong(c, err, "a run starts it for the tools of its recipe");
+
+    const char *path = c->argv[1], *name = c->argv[2], *const *words = (const char *const *)c->argv + 3;
+    vm *v = vm_new(VM_RECIPE, &limits, path_dirname(dir, sizeof dir, path), err);
+    const int rc = v ? serve(v, path, name, words, c->argc - 4, (int)sock, err) : ERR_MEMORY;
     vm_free(v);
-    return rc == OK ? 0 : box_host_refuse(err.text, (int)sock);
+    if (rc != OK) c->status = box_host_refuse(err->text, (int)sock);
+    return rc == OK ? OK : CALL_OVER;
 }
+
+const verb VERB_TOOL_HOST = { .name = "tool-host", .reports = true, .run = run_verb };

@@ -17,7 +17,6 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "base/vec.h"
-#include "cli/arguments.h"
 #include "cli/checks.h"
 #include "cli/progress.h"
 #include "cli/recipe.h"
@@ -56,22 +55,18 @@ typedef struct train_options {
     bool fresh, take_changes, without_episodes;
 } train_options;
 
-static int usage(FILE *to)
-{
-    fprintf(to,
-            "usage: troupe train RECIPE.lua [key=value ...] [--run-dir DIR] [--fresh] [--every N]\n"
-            "       troupe train --resume RUN [key=value ...] [--take-changes]\n\n"
-            "  --run-dir DIR  where the run lives (default: runs/NAME)\n"
-            "  --fresh        start over when the run exists\n"
-            "  --resume RUN   go on from the last checkpoint as if nothing had happened, with the run's own copy of\n"
-            "                 recipe, scripts and data; key=value changes it from here on, and is recorded\n"
-            "  --take-changes with --resume: take recipe, scripts and data anew from where they came from\n"
-            "  --without-episodes  with --resume: go on though rollouts.db is gone\n"
-            "  --every N      without a terminal: print each N-th step (default 10)\n"
-            "  --keys         list the recipe's keys with their defaults\n\n"
-            "example: troupe train recipes/calculator/recipe.lua steps=50 rollout.group=4\n");
-    return to == stdout ? 0 : 2;
-}
+static const char USAGE[] =
+    "usage: troupe train RECIPE.lua [key=value ...] [--run-dir DIR] [--fresh] [--every N]\n"
+    "       troupe train --resume RUN [key=value ...] [--take-changes]\n\n"
+    "  --run-dir DIR  where the run lives (default: runs/NAME)\n"
+    "  --fresh        start over when the run exists\n"
+    "  --resume RUN   go on from the last checkpoint as if nothing had happened, with the run's own copy of\n"
+    "                 recipe, scripts and data; key=value changes it from here on, and is recorded\n"
+    "  --take-changes with --resume: take recipe, scripts and data anew from where they came from\n"
+    "  --without-episodes  with --resume: go on though rollouts.db is gone\n"
+    "  --every N      without a terminal: print each N-th step (default 10)\n"
+    "  --keys         list the recipe's keys with their defaults\n\n"
+    "example: troupe train recipes/calculator/recipe.lua steps=50 rollout.group=4\n";
 
 /* ---- children ---- */
 
@@ -415,33 +410,36 @@ static int begin_run(train *t, const train_options *o, error *err)
     return run_dir_begin(&t->run, o->dir ? o->dir : path, t->recipe, a->overrides, a->n_overrides, o->fresh, err);
 }
 
-int cmd_train(int argc, char **argv)
+static int run_verb(call *c, error *err)
 {
     train t = { .run = { .lock_fd = -1, .sockets.lock = -1 } };
     train_options o = { 0 };
-    error err = { 0 };
     int64_t every = 10;
     bool keys = false;
     const flag flags[] = { { .name = "--resume", .text = &o.resume },
                            { .name = "--run-dir", .text = &o.dir },
                            { .name = "--take-changes", .present = &o.take_changes },
                            { .name = "--without-episodes", .present = &o.without_episodes },
-                           { .name = "--every", .whole = &every, .least = 1, .most = 1e9 },
+                           { .name = "--every", .whole = &every, .min = 1, .max = 1e9 },
                            { .name = "--fresh", .present = &o.fresh },
                            { .name = "--keys", .present = &keys },
                            { 0 } };
-    const syntax s = { .flags = flags, .words = "RECIPE.lua", .most = 1, .keys = true, .usage = usage };
     const int64_t began_ms = clock_ms();
-    const int status = arguments_open(&o.arguments, argc, argv, &s);
-    if (status >= 0) return status;
-    if (keys) return recipe_print_keys(stdout), 0;
+    const int opened = call_open(c, flags, err);
+    if (opened != OK) return opened;
+    o.arguments = c->arguments;
+    if (keys) {
+        recipe_print_keys(stdout);
+        c->prints_text = true;
+        return OK;
+    }
     if (o.arguments.n_positional != (o.resume ? 0 : 1) || (o.resume && (o.fresh || o.dir)) ||
         (!o.resume && (o.take_changes || o.without_episodes)))
-        return usage(stderr);
+        return call_misused(c);
 
-    int rc = begin_run(&t, &o, &err);
-    if (rc == OK && !t.finished) rc = start_all(&t, (int)every, &err);
-    if (rc == OK && !t.finished) rc = watch(&t, &err);
+    int rc = begin_run(&t, &o, err);
+    if (rc == OK && !t.finished) rc = start_all(&t, (int)every, err);
+    if (rc == OK && !t.finished) rc = watch(&t, err);
     if (rc == OK) {
         progress_end(t.progress);
         if (!t.progress) t.progress = progress_new(1, t.recipe->steps, 1);
@@ -450,6 +448,15 @@ int cmd_train(int argc, char **argv)
     }
     close_all(&t);
     weights_sweep(); /* a learner that was killed couldn't */
-    if (rc != OK) fprintf(stderr, "troupe: train: %s\n", err.text);
-    return rc == OK ? 0 : rc == ERR_INTERRUPTED ? 130 : 1;
+    return rc;
 }
+
+const verb VERB_TRAIN = { .name = "train",
+                          .synopsis = "RECIPE.lua [key=value ...]",
+                          .help = "train on this machine: learner, actors, reward workers",
+                          .usage = USAGE,
+                          .words = "RECIPE.lua",
+                          .max_words = 1,
+                          .keys = true,
+                          .reports = true,
+                          .run = run_verb };

@@ -17,18 +17,10 @@ static int words_fd(void)
     return number && *number ? atoi(number) : -1;
 }
 
-/* On stderr for the log, and where the supervisor reads it though the log's disk is full. */
-static void say_last(const role *r, const error *err)
+int role_open(role *r, call *c, const flag *flags, const char *const *log_name, error *err)
 {
-    fprintf(stderr, "troupe: %s: %s\n", r->name, err->text);
-    if (words_fd() >= 0) dprintf(words_fd(), "%s\n", err->text);
-}
-
-int role_open(role *r, int argc, char **argv, const flag *flags, const char *const *log_name, int (*usage)(FILE *to))
-{
-    error err = { 0 };
     sigset_t stops;
-    *r = (role){ .name = argv[0] };
+    *r = (role){ .call = c };
     /* Before any library makes a thread: a signal takes whichever thread lets it in, and there it would kill. The loop
      * reads it later. */
     sigemptyset(&stops);
@@ -37,31 +29,34 @@ int role_open(role *r, int argc, char **argv, const flag *flags, const char *con
     sigaddset(&stops, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &stops, NULL);
     if (words_fd() >= 0) fcntl(words_fd(), F_SETFD, FD_CLOEXEC);
-    const syntax s = { .flags = flags, .words = "RECIPE.lua", .least = 1, .most = 1, .keys = true, .usage = usage };
-    const int status = arguments_open(&r->arguments, argc, argv, &s);
-    if (status >= 0) return r->helped = status == 0, status;
-    r->log = logger_new(2, log_name && *log_name ? *log_name : r->name, LOG_INFO, false);
-    r->recipe = recipe_open(r->arguments.positional[0], r->arguments.overrides, r->arguments.n_overrides, &err);
-    if (r->recipe) r->loop = loop_new(&err);
-    return r->loop ? 0 : role_close(r, err.code, &err);
+    const int opened = call_open(c, flags, err);
+    if (opened != OK) return opened;
+
+    const arguments *a = &c->arguments;
+    r->log = logger_new(2, log_name && *log_name ? *log_name : c->verb->name, LOG_INFO, false);
+    r->recipe = recipe_open(a->positional[0], a->overrides, a->n_overrides, err);
+    if (r->recipe) r->loop = loop_new(err);
+    return r->loop ? OK : role_close(r, err->code, err);
 }
 
-int role_open_worker(role *r, int argc, char **argv, const char **address, const char **name, int (*usage)(FILE *to))
+int role_open_worker(role *r, call *c, const char **address, const char **name, error *err)
 {
-    error err = { 0 };
     char local[ADDRESS_BYTES];
     int64_t wait_s = 60;
     const flag flags[] = { { .name = "--connect", .text = address },
                            { .name = "--name", .text = name },
-                           { .name = "--wait", .whole = &wait_s, .least = 1, .most = 1e6 },
+                           { .name = "--wait", .whole = &wait_s, .min = 1, .max = 1e6 },
                            { 0 } };
-    *address = NULL, *name = argv[0];
-    const int status = role_open(r, argc, argv, flags, name, usage);
-    r->works = true, r->wait_s = wait_s;
-    if (status != 0 || r->helped) return status;
-    if (!*address) return role_close(r, error_set(&err, ERR_ARGUMENT, "needs --connect ADDRESS"), &err);
-    const int rc = address_local(*address, false, local, &err); /* before a model is loaded for nothing */
-    return rc == OK ? 0 : role_close(r, rc, &err);
+    *address = NULL;
+    *name = c->verb->name;
+    const int opened = role_open(r, c, flags, name, err);
+    if (opened != OK) return opened;
+
+    r->works = true;
+    r->wait_s = wait_s;
+    if (!*address) return role_close(r, error_set(err, ERR_ARGUMENT, "needs --connect ADDRESS"), err);
+    const int rc = address_local(*address, false, local, err); /* before a model is loaded for nothing */
+    return rc == OK ? OK : role_close(r, rc, err);
 }
 
 int role_close(role *r, int rc, const error *err)
@@ -69,8 +64,10 @@ int role_close(role *r, int rc, const error *err)
     loop_free(r->loop);
     recipe_free(r->recipe);
     logger_free(r->log);
-    if (rc == OK) return 0;
-    say_last(r, err);
-    if (rc == ERR_TIMEOUT && r->works && words_fd() >= 0) return RANK_AGAIN; /* the learner's doing, not ours */
-    return rc == ERR_INTERRUPTED ? 130 : rc == ERR_ARGUMENT ? 2 : 1;
+    if (rc == OK) return OK;
+
+    const bool supervised = words_fd() >= 0;
+    if (supervised) dprintf(words_fd(), "%s\n", err->text); /* it reads this though the log's disk is full */
+    if (rc == ERR_TIMEOUT && r->works && supervised) r->call->status = RANK_AGAIN; /* the learner's doing, not ours */
+    return call_checked(r->call, rc);
 }

@@ -4,26 +4,24 @@
 #pragma once
 
 #include "base/log.h"
-#include "cli/arguments.h"
 #include "cli/recipe.h"
+#include "cli/verbs.h"
 #include "proto/loop.h"
 
 typedef struct role {
-    const char *name; /* of the verb */
-    arguments arguments;
+    call *call; /* borrowed */
     recipe *recipe;
     logger *log;
     loop *loop;
     int64_t wait_s; /* --wait: for so long a learner may be silent */
     bool works;     /* it connects to a learner */
-    bool helped;    /* --help was asked for: `usage` is printed, there is nothing to do */
 } role;
 
-/* Parses, opens, prints what is wrong. 0, or the process's exit status. `log_name`: where --name is written,
- * or NULL. */
-int role_open(role *r, int argc, char **argv, const flag *flags, const char *const *log_name, int (*usage)(FILE *to));
+/* Reads the call's words and opens recipe, log and loop. OK, or what the verb is to return: all is closed then.
+ * `log_name`: where --name is written, or NULL. */
+int role_open(role *r, call *c, const flag *flags, const char *const *log_name, error *err);
 /* The same for those who connect: --connect ADDRESS, which they need, --name NAME and --wait SECONDS. */
-int role_open_worker(role *r, int argc, char **argv, const char **address, const char **name, int (*usage)(FILE *to));
-/* Closes all; the exit status for `rc`, with its sentence printed, and told to the supervisor where there is one
- * (LAST_WORDS_FD). A worker whose learner is silent asks its supervisor to be started again (RANK_AGAIN). */
+int role_open_worker(role *r, call *c, const char **address, const char **name, error *err);
+/* Closes all, and tells the supervisor, where there is one (LAST_WORDS_FD), the sentence of `rc`. Returns `rc` for the
+ * verb. A worker whose learner is silent asks its supervisor to be started again (RANK_AGAIN). */
 int role_close(role *r, int rc, const error *err);

@@ -23,12 +23,12 @@ static parsed parse_as(int least, int most, bool keys, int argc, const char *con
     const flag flags[] = { { .name = "--model", .text = &p.model },
                            { .name = "--text", .any = &p.text },
                            { .name = "--json", .present = &p.json },
-                           { .name = "--shots", .whole = &p.shots, .least = 0, .most = 64 },
-                           { .name = "--heat", .number = &p.heat, .least = 0, .most = 2 },
+                           { .name = "--shots", .whole = &p.shots, .min = 0, .max = 64 },
+                           { .name = "--heat", .number = &p.heat, .min = 0, .max = 2 },
                            { .name = "--id", .hex = &p.id },
                            { .name = "--size", .choice = &p.size, .choices = SIZES },
                            { 0 } };
-    const syntax s = { .flags = flags, .words = "A B", .least = least, .most = most, .keys = keys };
+    const syntax s = { .flags = flags, .words = "A B", .min = least, .max = most, .keys = keys };
     p.rc = arguments_parse(&p.a, argc, (char **)(uintptr_t)words, &s, &p.err);
     return p;
 }
