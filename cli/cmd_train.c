@@ -444,7 +444,7 @@ static int run_verb(call *c, error *err)
         progress_end(t.progress);
         if (!t.progress) t.progress = progress_new(1, t.recipe->steps, 1);
         const double seconds = t.finished ? -1 : (double)(clock_ms() - began_ms) * 1e-3;
-        rc = report_end(t.progress, t.recipe, t.run.path, t.from, seconds, &err);
+        rc = report_end(t.progress, t.recipe, t.run.path, t.from, seconds, err);
     }
     close_all(&t);
     weights_sweep(); /* a learner that was killed couldn't */
