@@ -239,8 +239,8 @@ static void a_run_can_be_read_scored_again_and_drawn(void **state)
     outcome again = TROUPE("train", "--resume", run);
     assert_null(strstr(again.text, "eval at step"));
     EXPECT(0, again, "finished: all 2 steps", "checkpoints/step-2");
-    EXPECT(0, TROUPE("train", "--resume", run, "steps=1"), "has done 2 steps, more than steps = 1",
-           "checkpoints/step-2");
+    EXPECT(1, TROUPE("train", "--resume", run, "steps=1"), "steps = 1, but 2 steps of this run are done",
+           "/checkpoints");
     EXPECT(0, TROUPE("rollouts", run, "--step", "1"), "step 1", "shots 3", "trained: 2 steps, 4 groups, 16 episodes");
     EXPECT(0, TROUPE("rollouts", run, "--step", "1", "--text", "--limit", "1"), "<python>");
     EXPECT(0, TROUPE("rollouts", run, "--eval", "--json"), "\"eval\":true");
