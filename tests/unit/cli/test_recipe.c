@@ -393,7 +393,8 @@ static void a_tool_written_in_lua_is_called(void **state)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "tool-host") == 0) return verb_main(&VERB_TOOL_HOST, argc - 1, argv + 1); /* of T.tool */
+    if (argc > 1 && strcmp(argv[1], "tool-host") == 0)
+        return verb_main(&VERB_TOOL_HOST, argc - 1, argv + 1); /* of T.tool */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_room_gets_what_is_its_own),
         cmocka_unit_test(many_objectives_are_read_and_checked),
