@@ -16,6 +16,8 @@
 #include "learner/checkpoint.h"
 #include "learner/micro_tokens.h"
 
+static const double MAX_STEP = 9007199254740992; /* 2^53: whole numbers up to here are exact */
+
 enum { WAIT_MS = 500, HANGS_MS = 300000, A_LITTLE_MS = 20 };
 
 /* ---- out: versions and checkpoints ---- */
@@ -27,42 +29,46 @@ static picked_row *rows_ahead(const learner *l, int64_t step)
 
 static int64_t rows_kept(const learner *l) { return (l->config.recipe->max_staleness + 1) * l->config.prompts; }
 
-/* The sampler's numbers, the last step that has rows, and the rows. */
-static int64_t sampler_doubles(const learner *l)
+/* Section "rows_ahead": the last step that was given its rows, and the rows of those that may have begun. */
+static void rows_ahead_state(learner *l, saved_state *s)
 {
-    return l->config.sampler ? sampler_memory_doubles(l->config.sampler) + 1 + 3 * rows_kept(l) : 0;
-}
-
-static void save_sampler(const learner *l, double *out)
-{
-    sampler_memory_save(l->config.sampler, out);
-    out += sampler_memory_doubles(l->config.sampler);
-    *out++ = (double)l->picked;
-    for (int64_t i = 0; i < rows_kept(l); i++) {
-        const picked_row *row = &l->ahead[i];
-        *out++ = (double)row->row, *out++ = (double)row->hint, *out++ = row->template_id;
+    const int64_t n = rows_kept(l);
+    const double last_row = (double)dataset_size(l->config.rows) - 1;
+    double picked = (double)l->picked, *rows = xcalloc(3 * (size_t)n + 1, sizeof *rows);
+    double *hints = rows + n, *templates = hints + n;
+    for (int64_t i = 0; i < n; i++) {
+        rows[i] = (double)l->ahead[i].row;
+        hints[i] = (double)l->ahead[i].hint;
+        templates[i] = l->ahead[i].template_id;
     }
+
+    state_section(s, "rows_ahead", 1);
+    state_numbers(s, "picked", &picked, 1, 0, MAX_STEP);
+    state_numbers(s, "rows", rows, n, 0, last_row);
+    state_numbers(s, "hints", hints, n, 0, 1);
+    state_numbers(s, "templates", templates, n, 0, SAMPLER_TEMPLATES);
+
+    if (state_loading(s)) l->restored = (int64_t)picked;
+    for (int64_t i = 0; state_loading(s) && i < n; i++)
+        l->ahead[i] = (picked_row){ (uint64_t)rows[i], (float)hints[i], (int32_t)templates[i] };
+    free(rows);
 }
 
-static void load_sampler(learner *l, const double *from)
+/* memory.state, in both directions: the trainer's sections, then those of what chooses rows. */
+static void memory_state(learner *l, saved_state *s)
 {
-    sampler_memory_load(l->config.sampler, from);
-    from += sampler_memory_doubles(l->config.sampler);
-    l->restored = (int64_t)*from++;
-    for (int64_t i = 0; i < rows_kept(l); i++, from += 3)
-        l->ahead[i] = (picked_row){ (uint64_t)from[0], (float)from[1], (int32_t)from[2] };
+    trainer_state(l->trainer, s);
+    if (!l->config.sampler) return;
+    sampler_state(l->config.sampler, s);
+    rows_ahead_state(l, s);
 }
 
-/* The caller frees its memory: the trainer's numbers, then the sampler's. */
 static checkpoint_parts parts_of(const learner *l)
 {
-    const int64_t n = trainer_memory_doubles(l->trainer) + sampler_doubles(l);
     return (checkpoint_parts){ .w = l->config.model->weights,
                                .adapter = trainer_lora(l->trainer),
                                .o = trainer_optimizer(l->trainer),
-                               .reference = trainer_moving_reference(l->trainer),
-                               .memory = xcalloc((size_t)n + 1, sizeof(double)),
-                               .n_memory = n };
+                               .reference = trainer_moving_reference(l->trainer) };
 }
 
 /* Saving and loading take a little memory of the device themselves: both under its guard. */
@@ -88,15 +94,26 @@ static int load_parts(void *ctx, error *err)
     return rc == OK && trainer_check(k->l->trainer, err) != OK ? error_within(err, "%s", dir) : rc;
 }
 
+static int load_memory(learner *l, error *err)
+{
+    saved_state *memory = checkpoint_memory(l->config.checkpoint, err);
+    if (!memory) return err->code;
+    memory_state(l, memory);
+    const int rc = state_end(memory, err);
+    state_free(memory);
+    return rc;
+}
+
 static int save(learner *l, error *err)
 {
     if (l->saved == trainer_version(l->trainer)) return OK;
-    const checkpoint_parts parts = parts_of(l);
+    checkpoint_parts parts = parts_of(l);
     ranks_save(l->config.comm);
-    trainer_memory_save(l->trainer, parts.memory);
-    if (l->config.sampler) save_sampler(l, parts.memory + trainer_memory_doubles(l->trainer));
+    saved_state *memory = state_new();
+    memory_state(l, memory);
+    parts.memory = memory;
     const int rc = device_guard(l->config.model->weights->dev, save_parts, &(keeping){ l, &parts, NULL }, err);
-    free(parts.memory);
+    state_free(memory);
     if (rc == OK) l->saved = trainer_version(l->trainer);
     return rc;
 }
@@ -332,10 +349,7 @@ int learner_open(learner *l, const learn_config *config, error *err)
     if (!config->checkpoint) return say_size(l), OK;
     const checkpoint_parts parts = parts_of(l);
     const int rc = device_guard(config->model->weights->dev, load_parts, &(keeping){ l, &parts, &state }, err);
-    if (rc == OK) trainer_memory_load(l->trainer, parts.memory);
-    if (rc == OK && l->config.sampler) load_sampler(l, parts.memory + trainer_memory_doubles(l->trainer));
-    free(parts.memory);
-    if (rc != OK) return rc;
+    if (rc != OK || load_memory(l, err) != OK) return err->code;
     say_size(l);
     l->saved = state.step;
     if (state.seed == (uint64_t)config->recipe->seed) return OK;

@@ -18,7 +18,7 @@ static const double LEAST_WEIGHT = 0.05;
 static const double STAGE_SHARE = 0.2; /* of a step in the stage's moving success */
 enum { STAGE_STEPS = 5 };              /* before which no gate opens: the moving success must mean something */
 
-/* What is remembered; doubles only, so that it can be saved as such. */
+/* What is remembered: sampler_state names each of these. */
 typedef struct row_memory {
     double visits, episodes, right, success; /* success: the running share */
 } row_memory;
@@ -233,28 +233,22 @@ void sampler_metrics(const sampler *s, metrics *out)
     if (s->templates) template_bandit_metrics(s->templates, out);
 }
 
-/* ---- memory: the stage, the templates, the rows ---- */
+/* ---- memory ---- */
 
-enum { STAGE_DOUBLES = sizeof(stage_memory) / sizeof(double) };
-
-int64_t sampler_memory_doubles(const sampler *s)
+void sampler_state(sampler *s, saved_state *to)
 {
-    const int64_t of_rows = (int64_t)s->n * (int64_t)(sizeof(row_memory) / sizeof(double));
-    return STAGE_DOUBLES + template_bandit_memory_doubles(s->templates) + of_rows;
-}
+    const int64_t n = (int64_t)s->n;
+    const int last_stage = s->config.n_stages > 0 ? s->config.n_stages - 1 : 0;
+    row_memory *rows = s->rows;
 
-void sampler_memory_save(const sampler *s, double *out)
-{
-    double *templates = out + STAGE_DOUBLES, *rows = templates + template_bandit_memory_doubles(s->templates);
-    memcpy(out, &s->now, sizeof s->now);
-    template_bandit_memory_save(s->templates, templates);
-    memcpy(rows, s->rows, (size_t)s->n * sizeof *s->rows);
-}
+    state_section(to, "sampler", 1);
+    state_numbers(to, "stage", &s->now.stage, 1, 0, last_stage);
+    state_numbers(to, "stage_steps", &s->now.steps, 1, 0, INFINITY);
+    state_numbers(to, "stage_success", &s->now.success, 1, 0, 1);
+    state_column(to, "visits", &rows->visits, n, sizeof *rows, 0, INFINITY);
+    state_column(to, "episodes", &rows->episodes, n, sizeof *rows, 0, INFINITY);
+    state_column(to, "right", &rows->right, n, sizeof *rows, 0, INFINITY);
+    state_column(to, "success", &rows->success, n, sizeof *rows, 0, 1);
 
-void sampler_memory_load(sampler *s, const double *from)
-{
-    const double *templates = from + STAGE_DOUBLES, *rows = templates + template_bandit_memory_doubles(s->templates);
-    memcpy(&s->now, from, sizeof s->now);
-    template_bandit_memory_load(s->templates, templates);
-    memcpy(s->rows, rows, (size_t)s->n * sizeof *s->rows);
+    if (s->templates) template_bandit_state(s->templates, to);
 }

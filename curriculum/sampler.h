@@ -19,6 +19,7 @@
 #pragma once
 
 #include "base/metrics.h"
+#include "base/state.h"
 #include "rollout/dataset.h"
 #include "rollout/group.h"
 
@@ -62,6 +63,5 @@ void sampler_pick(const sampler *s, int64_t step, uint32_t n, picked_row *rows);
 /* sampler/stage, sampler/success (of the rows' running shares, seen rows only), sampler/seen, sampler/left_out. */
 void sampler_metrics(const sampler *s, metrics *out);
 
-int64_t sampler_memory_doubles(const sampler *s);
-void sampler_memory_save(const sampler *s, double *out);
-void sampler_memory_load(sampler *s, const double *from);
+/* Sections "sampler" and, with templates, "templates": what it remembers. */
+void sampler_state(sampler *s, saved_state *to);

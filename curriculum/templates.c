@@ -11,7 +11,6 @@
 
 enum { NEAREST = 5 }; /* templates a row chooses among */
 
-/* Doubles only, so that it can be saved as such. */
 typedef struct arm {
     double n, wins;
 } arm;
@@ -116,17 +115,9 @@ void template_bandit_metrics(const template_bandit *b, metrics *out)
 
 /* ---- memory ---- */
 
-int64_t template_bandit_memory_doubles(const template_bandit *b)
+void template_bandit_state(template_bandit *b, saved_state *s)
 {
-    return b ? b->n * (int64_t)(sizeof(arm) / sizeof(double)) : 0;
-}
-
-void template_bandit_memory_save(const template_bandit *b, double *out)
-{
-    if (b) memcpy(out, b->arms, (size_t)b->n * sizeof *b->arms);
-}
-
-void template_bandit_memory_load(template_bandit *b, const double *from)
-{
-    if (b) memcpy(b->arms, from, (size_t)b->n * sizeof *b->arms);
+    state_section(s, "templates", 1);
+    state_column(s, "shown", &b->arms->n, b->n, sizeof *b->arms, 0, INFINITY);
+    state_column(s, "wins", &b->arms->wins, b->n, sizeof *b->arms, 0, INFINITY);
 }

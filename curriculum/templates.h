@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/metrics.h"
+#include "base/state.h"
 #include "rollout/dataset.h"
 
 typedef struct template_bandit template_bandit;
@@ -29,7 +30,5 @@ int32_t template_bandit_pick(const template_bandit *b, uint64_t row);
 /* sampler/template/K/wins: the share of right answers under template K, once it was shown. */
 void template_bandit_metrics(const template_bandit *b, metrics *out);
 
-/* What it remembers, as numbers. */
-int64_t template_bandit_memory_doubles(const template_bandit *b); /* NULL: 0 */
-void template_bandit_memory_save(const template_bandit *b, double *out);
-void template_bandit_memory_load(template_bandit *b, const double *from);
+/* Section "templates": what it remembers. */
+void template_bandit_state(template_bandit *b, saved_state *s);

@@ -14,7 +14,7 @@
 enum { FEW_BUCKETS = 64 };
 static const double KEEP = 0.9, MOST_STRETCH = 10;
 
-/* What is remembered; doubles only, so that it can be saved as such. */
+/* What is remembered: bucket_state names each of these. */
 typedef struct bucket_memory {
     double steps[MOO_MOST];             /* in which the objective had a gradient here */
     double mean[MOO_MOST][SKETCH_BINS]; /* running mean of its sketch, not yet divided by 1 - 0.9^steps */
@@ -478,19 +478,24 @@ void bucket_metrics(const bucket_set *s, const char *const *names, metrics *out)
 
 /* ---- memory ---- */
 
-int64_t bucket_memory_doubles(const bucket_set *s)
+static void numbers_of(saved_state *to, const bucket *b, const char *field, double *values, int64_t n, double min)
 {
-    return (int64_t)s->n * (int64_t)(sizeof(bucket_memory) / sizeof(double));
+    char name[sizeof b->name + 32];
+    snprintf(name, sizeof name, "%s/%s", b->name, field);
+    state_numbers(to, name, values, n, min, INFINITY);
 }
 
-void bucket_memory_save(const bucket_set *s, double *out)
+void bucket_state(bucket_set *s, saved_state *to)
 {
-    for (int i = 0; i < s->n; i++)
-        memcpy(out + (size_t)i * sizeof(bucket_memory) / sizeof(double), &s->buckets[i].memory, sizeof(bucket_memory));
-}
-
-void bucket_memory_load(bucket_set *s, const double *from)
-{
-    for (int i = 0; i < s->n; i++)
-        memcpy(&s->buckets[i].memory, from + (size_t)i * sizeof(bucket_memory) / sizeof(double), sizeof(bucket_memory));
+    state_section(to, "buckets", 1);
+    for (int i = 0; i < s->n; i++) {
+        bucket *b = &s->buckets[i];
+        bucket_memory *m = &b->memory;
+        numbers_of(to, b, "steps", m->steps, MOO_MOST, 0);
+        numbers_of(to, b, "mean", m->mean[0], MOO_MOST * SKETCH_BINS, -INFINITY);
+        numbers_of(to, b, "square", m->square, MOO_MOST, 0);
+        numbers_of(to, b, "w", m->w, MOO_MOST, -INFINITY);
+        numbers_of(to, b, "solved", &m->solved, 1, 0);
+        numbers_of(to, b, "cosines", m->moo.phi, MOO_MOST * MOO_MOST, -INFINITY);
+    }
 }

@@ -20,6 +20,7 @@
 
 #include "base/enum_names.h"
 #include "base/metrics.h"
+#include "base/state.h"
 #include "learner/moo/moo.h"
 #include "learner/spread.h"
 #include "model/transformer.h"
@@ -91,6 +92,5 @@ size_t bucket_peak_bytes(const bucket_set *s);
 
 /* ---- what is remembered from step to step, for checkpoints ---- */
 
-int64_t bucket_memory_doubles(const bucket_set *s);
-void bucket_memory_save(const bucket_set *s, double *out);
-void bucket_memory_load(bucket_set *s, const double *from);
+/* Section "buckets". Whose gradients they are, and in which order, is the caller's to hold against the file. */
+void bucket_state(bucket_set *s, saved_state *to);

@@ -11,6 +11,7 @@
 #include "model/hf_folder.h"
 
 enum { PATH_BYTES = 1200 };
+static const char MEMORY[] = "memory.state";
 
 static int save_optimizer(const char *dir, const weights *w, const optimizer *o, error *err)
 {
@@ -35,13 +36,15 @@ static int save_adapter(const char *dir, const char *model_dir, const lora *adap
     return adapter ? lora_save(adapter, path_join(path, sizeof path, dir, "adapter"), model_dir, err) : OK;
 }
 
-/* The numbers of memory.state, as this machine writes doubles: a checkpoint is resumed where it was made. */
 static int save_memory(const char *dir, const checkpoint_parts *p, error *err)
 {
     char path[PATH_BYTES];
-    if (p->n_memory == 0) return OK;
-    path_join(path, sizeof path, dir, "memory.state");
-    return file_write_atomic(path, p->memory, sizeof *p->memory * (size_t)p->n_memory, err);
+    size_t len;
+    if (!p->memory) return OK;
+    char *bytes = state_bytes(p->memory, &len);
+    const int rc = file_write_atomic(path_join(path, sizeof path, dir, MEMORY), bytes, len, err);
+    free(bytes);
+    return rc;
 }
 
 static int save_reference(const char *dir, const checkpoint_parts *p, error *err)
@@ -65,7 +68,7 @@ static double megabytes_of(const checkpoint_parts *p)
 {
     const double model = (double)p->w->table->total, trained = p->adapter ? (double)p->adapter->w->table->total : model;
     const double floats = model + 2 * trained + (p->adapter ? trained : 0) + (p->reference ? model : 0);
-    return (floats * sizeof(float) + (double)p->n_memory * sizeof(double)) / 1e6;
+    return floats * sizeof(float) / 1e6;
 }
 
 static int failed(const char *run_dir, const checkpoint_parts *p, error *err)
@@ -142,20 +145,15 @@ static int load_adapter(const char *dir, lora *adapter, error *err)
     return adapter ? lora_load_into(adapter, path_join(path, sizeof path, dir, "adapter"), err) : OK;
 }
 
-static int load_memory(const char *dir, const checkpoint_parts *p, error *err)
+saved_state *checkpoint_memory(const char *dir, error *err)
 {
     char path[PATH_BYTES];
     size_t len = 0;
-    const size_t want = sizeof *p->memory * (size_t)p->n_memory;
-    if (want == 0) return OK;
-    char *bytes = file_read(path_join(path, sizeof path, dir, "memory.state"), want + 1, &len, err);
-    if (!bytes) return err ? err->code : ERR_IO;
-    if (len == want) memcpy(p->memory, bytes, want);
+    char *bytes = file_read(path_join(path, sizeof path, dir, MEMORY), SIZE_MAX / 2, &len, err);
+    if (!bytes) return NULL;
+    saved_state *found = state_parse(bytes, len, path, err);
     free(bytes);
-    if (len == want) return OK;
-    return error_set(err, ERR_PARSE,
-                     "memory.state: expected %zu bytes, found %zu%s: it is of other objectives, buckets or data", want,
-                     len, len > want ? " or more" : "");
+    return found;
 }
 
 static int load_reference(const char *dir, const checkpoint_parts *p, error *err)
@@ -176,7 +174,7 @@ int checkpoint_load(const char *dir, const checkpoint_parts *parts, checkpoint_s
     if (checkpoint_read_state(dir, state, err) != OK || load_weights(dir, parts->w, state, err) != OK ||
         load_adapter(dir, adapter, err) != OK ||
         load_optimizer(dir, adapter ? adapter->w : parts->w, parts->o, err) != OK ||
-        load_memory(dir, parts, err) != OK || load_reference(dir, parts, err) != OK)
+        load_reference(dir, parts, err) != OK)
         return error_within(err, "checkpoint %s", dir);
     parts->o->step = state->updates;
     return OK;

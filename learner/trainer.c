@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "learner/trainer.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -37,9 +38,9 @@ struct trainer {
     float *grads;         /* [total] */
     float *lora_grads;    /* [the adapter's total] */
     arena *step;
-    bool touched;   /* weights or moments are no longer those of the version: an update has begun */
-    double *before; /* what was remembered then, as trainer_memory_save has it; the arena's */
-    bool picked;    /* micro_tokens is ours, not the recipe's */
+    bool touched;        /* weights or moments are no longer those of the version: an update has begun */
+    saved_state *before; /* what was remembered when the step began; NULL: it has not */
+    bool picked;         /* micro_tokens is ours, not the recipe's */
 };
 
 static void copy_weights(weights *to, const weights *from)
@@ -161,6 +162,7 @@ void trainer_free(trainer *t)
     device_free(t->w->dev, t->lora_grads);
     lora_free(t->lora);
     arena_free(t->step);
+    state_free(t->before);
     free(t);
 }
 
@@ -180,51 +182,49 @@ optimizer *trainer_optimizer(trainer *t) { return t->optimizer; }
 lora *trainer_lora(trainer *t) { return t->lora; }
 weights *trainer_moving_reference(trainer *t) { return t->config.reference_every > 0 ? t->reference : NULL; }
 
-/* What is remembered: the mixture, what weighs objectives by their trends, what rests, what reconciles gradients. */
-static int64_t pivot_doubles(const trainer *t)
+/* Whose gradients and means the numbers are: the names of objectives and data groups, in order. */
+static void name_what_is_weighed(const trainer_config *c, saved_state *s)
 {
-    return t->config.pivot.window > 0 ? (int64_t)(sizeof t->pivot / sizeof(double)) : 0;
+    str names = { 0 };
+    for (int k = 0; k < c->objectives.n; k++) str_printf(&names, "%s%s", k > 0 ? " " : "", c->objectives.items[k].name);
+    state_same(s, "objectives", names.data ? names.data : "");
+    str_clear(&names);
+    for (int g = 0; g < c->moo.n_groups; g++) str_printf(&names, "%s%s", g > 0 ? " " : "", c->moo.groups[g]);
+    state_same(s, "groups", names.data ? names.data : "");
+    str_free(&names);
 }
 
-int64_t trainer_memory_doubles(const trainer *t)
+/* Where the recipe leaves the size of micro-batches open, it is the one that the run began with: sums are taken
+ * micro-batch by micro-batch. */
+static void micro_tokens_state(trainer *t, saved_state *s)
 {
-    const int64_t of_tokens = t->config.moo.by_token ? MOO_MOST * MOO_MOST : 0;
-    return 1 + (t->measure != NULL) + pivot_doubles(t) + isolation_memory_doubles(t->isolation) +
-           (t->buckets ? bucket_memory_doubles(t->buckets) : of_tokens);
+    double size = t->config.micro_tokens;
+    state_numbers(s, "micro_tokens", &size, 1, 1, INT32_MAX);
+    if (t->picked) t->config.micro_tokens = (int)size;
 }
 
-void trainer_memory_save(const trainer *t, double *out)
+void trainer_state(trainer *t, saved_state *s)
 {
-    *out++ = t->config.micro_tokens;
-    if (t->measure) *out++ = t->mu;
-    if (pivot_doubles(t)) memcpy(out, &t->pivot, sizeof t->pivot);
-    out += pivot_doubles(t);
-    if (t->isolation) isolation_memory_save(t->isolation, out);
-    out += isolation_memory_doubles(t->isolation);
+    state_section(s, "trainer", 1);
+    micro_tokens_state(t, s);
+    name_what_is_weighed(&t->config, s);
+    if (t->measure) mixture_state(&t->mu, s);
+    if (t->config.pivot.window > 0) pivot_state_walk(&t->pivot, &t->config.pivot, s);
+    if (t->isolation) isolation_state(t->isolation, s);
     if (t->buckets)
-        bucket_memory_save(t->buckets, out);
+        bucket_state(t->buckets, s);
     else if (t->config.moo.by_token)
-        memcpy(out, t->by_token.phi, sizeof t->by_token.phi);
+        moo_state_walk(&t->by_token, s);
 }
 
-static void recall(trainer *t, const double *from)
+/* What was remembered before the step, once more. */
+static void recall(trainer *t)
 {
-    if (t->measure) t->mu = *from++;
-    if (pivot_doubles(t)) memcpy(&t->pivot, from, sizeof t->pivot);
-    from += pivot_doubles(t);
-    if (t->isolation) isolation_memory_load(t->isolation, from);
-    from += isolation_memory_doubles(t->isolation);
-    if (t->buckets)
-        bucket_memory_load(t->buckets, from);
-    else if (t->config.moo.by_token)
-        memcpy(t->by_token.phi, from, sizeof t->by_token.phi);
-}
-
-void trainer_memory_load(trainer *t, const double *from)
-{
-    const double micro_tokens = *from++;
-    if (t->picked && micro_tokens >= 1 && micro_tokens <= INT32_MAX) t->config.micro_tokens = (int)micro_tokens;
-    recall(t, from);
+    state_rewind(t->before);
+    trainer_state(t, t->before);
+    const int rc = state_end(t->before, NULL);
+    assert(rc == OK); /* it has just been written by the same walk */
+    (void)rc;
 }
 
 /* Whether the step under way keeps the mixture's gradients apart. */
@@ -593,8 +593,9 @@ static void count_metrics(const pack_plan *plan, const step_sums *sums, bool mov
  * does it from a step that fails. */
 static void keep_memory(trainer *t)
 {
-    t->before = arena_array(t->step, double, trainer_memory_doubles(t));
-    trainer_memory_save(t, t->before);
+    state_free(t->before);
+    t->before = state_new();
+    trainer_state(t, t->before);
 }
 
 /* Who hands groups over has held them against the run's limits; what no sampler could have drawn is not trained on even
@@ -619,7 +620,7 @@ static int learn(trainer *t, const group *const *groups, int n_groups, int64_t v
     int rc = table ? plan_step(t, table, &plan, err) : ERR_DEVICE;
     if (rc == OK) rc = train(t, plan, table, &sums, &moved, out, err);
     if (rc == OK && plan->signal) learn_mixture(t, &sums, out);
-    if (rc == OK && !plan->signal) recall(t, t->before + 1);
+    if (rc == OK && !plan->signal) recall(t);
     if (rc != OK) return rc;
     weights_seal(t->w, version);
     if (same_everywhere(t, err) != OK) return ERR_STATE;
@@ -660,9 +661,11 @@ static int step_guarded(void *ctx, error *err)
 
 int trainer_step(trainer *t, const group *const *groups, int n_groups, metrics *out, error *err)
 {
-    t->touched = false, t->before = NULL;
+    t->touched = false;
+    state_free(t->before);
+    t->before = NULL;
     const int rc = device_guard(t->w->dev, step_guarded, &(stepping){ t, groups, n_groups, out }, err);
-    if (rc != OK && t->before && trainer_whole(t)) recall(t, t->before + 1);
+    if (rc != OK && t->before && trainer_whole(t)) recall(t);
     if (rc == OK) t->touched = false;
     return rc;
 }

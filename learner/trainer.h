@@ -13,6 +13,7 @@
 #pragma once
 
 #include "base/metrics.h"
+#include "base/state.h"
 #include "learner/trainer_config.h"
 
 typedef struct trainer trainer;
@@ -51,9 +52,7 @@ lora *trainer_lora(trainer *t); /* NULL without an adapter */
 
 /* The reference where it moves, for checkpoints; NULL otherwise. */
 weights *trainer_moving_reference(trainer *t);
-/* What it remembers from step to step beside the optimizer's moments, as numbers, for checkpoints. The size of
- * micro-batches is one of them, where the recipe leaves it open: sums are taken micro-batch by micro-batch, so a run
- * goes on with the size it began with. */
-int64_t trainer_memory_doubles(const trainer *t);
-void trainer_memory_save(const trainer *t, double *out);
-void trainer_memory_load(trainer *t, const double *from);
+/* What it remembers from step to step beside the optimizer's moments, for checkpoints: its own section and one of each
+ * method that is on. The size of micro-batches is part of it, where the recipe leaves it open: sums are taken
+ * micro-batch by micro-batch, so a run goes on with the size it began with. */
+void trainer_state(trainer *t, saved_state *s);

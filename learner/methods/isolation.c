@@ -9,6 +9,8 @@
 #include "base/rng.h"
 #include "base/str.h"
 
+static const double MAX_COUNT = 9007199254740992; /* 2^53: whole numbers up to here are exact */
+
 enum { BLOCKS = 4096, LEAST_BLOCK = 256, LAYERS_OUTSIDE = 1 };
 
 struct isolation {
@@ -45,7 +47,7 @@ isolation *isolation_new(const isolation_config *config, const param_table *tabl
     s->blocks = xcalloc((size_t)s->n, sizeof *s->blocks);
     cut(s, table, size);
     s->mask = xcalloc((size_t)s->n, sizeof *s->mask);
-    s->memory = xcalloc((size_t)isolation_memory_doubles(s), sizeof *s->memory);
+    s->memory = xcalloc((size_t)(ISOLATION_TASKS + 1) * (size_t)s->n + 2 * ISOLATION_TASKS + 1, sizeof *s->memory);
     s->importance = s->memory;
     s->steps = s->importance + (size_t)ISOLATION_TASKS * (size_t)s->n;
     s->names = s->steps + ISOLATION_TASKS;
@@ -141,17 +143,13 @@ void isolation_learn(isolation *s, int task, const double *squares)
 
 /* ---- memory ---- */
 
-int64_t isolation_memory_doubles(const isolation *s)
+void isolation_state(isolation *s, saved_state *to)
 {
-    return s ? (int64_t)(ISOLATION_TASKS + 1) * s->n + 2 * ISOLATION_TASKS + 1 : 0;
-}
-
-void isolation_memory_save(const isolation *s, double *out)
-{
-    memcpy(out, s->memory, sizeof *out * (size_t)isolation_memory_doubles(s));
-}
-
-void isolation_memory_load(isolation *s, const double *from)
-{
-    memcpy(s->memory, from, sizeof *from * (size_t)isolation_memory_doubles(s));
+    const int64_t tasks = ISOLATION_TASKS, n = s->n;
+    state_section(to, "isolation", 1);
+    state_numbers(to, "importance", s->importance, tasks * n, 0, INFINITY);
+    state_numbers(to, "steps", s->steps, tasks, 0, MAX_COUNT);
+    state_numbers(to, "tasks", s->names, tasks, 0, MAX_COUNT);
+    state_numbers(to, "frozen", s->chosen, n, 0, 1);
+    state_numbers(to, "chosen_at", s->chosen_at, 1, 0, MAX_COUNT);
 }

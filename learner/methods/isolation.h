@@ -15,6 +15,7 @@
 #include <stdbool.h>
 
 #include "learner/comm.h"
+#include "base/state.h"
 #include "model/params.h"
 
 enum { ISOLATION_TASKS = 16 };
@@ -48,6 +49,5 @@ const bool *isolation_mask(isolation *s, int64_t update, int task);
 /* After the gradient of a step on `task`: its squared length in each block. */
 void isolation_learn(isolation *s, int task, const double *squares);
 
-int64_t isolation_memory_doubles(const isolation *s);
-void isolation_memory_save(const isolation *s, double *out);
-void isolation_memory_load(isolation *s, const double *from);
+/* Section "isolation": what is remembered from update to update. */
+void isolation_state(isolation *s, saved_state *to);

@@ -30,3 +30,9 @@ double mixture_learn(const mixture_config *c, double mu, double slope, double en
     const double pull = slope + (c->entropy > 0 ? c->entropy - entropy : 0);
     return fmax(LEAST, fmin(MOST, mu + c->rate * pull));
 }
+
+void mixture_state(double *mu, saved_state *s)
+{
+    state_section(s, "mixture", 1);
+    state_numbers(s, "mu", mu, 1, 0, 1);
+}

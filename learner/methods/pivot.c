@@ -45,6 +45,14 @@ void pivot_weights(const pivot_config *c, pivot_state *s, const objective_set *o
     remember(c, s, K, now);
 }
 
+void pivot_state_walk(pivot_state *p, const pivot_config *config, saved_state *s)
+{
+    const int window = config->window < PIVOT_WINDOW ? config->window : PIVOT_WINDOW;
+    state_section(s, "pivot", 1);
+    state_numbers(s, "steps", &p->n, 1, 0, window); /* more than the window holds would be written behind it */
+    state_numbers(s, "means", p->means[0], PIVOT_WINDOW * MAX_OBJECTIVES, -INFINITY, INFINITY);
+}
+
 /* ---- elimination ---- */
 
 typedef struct member {

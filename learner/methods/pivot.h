@@ -9,6 +9,7 @@
  * longest non-decreasing subsequence of R along the pivot is our reading.) */
 #pragma once
 
+#include "base/state.h"
 #include "learner/objective.h"
 #include "rollout/group.h"
 
@@ -20,7 +21,7 @@ typedef struct pivot_config {
     bool eliminate; /* conflicting episodes */
 } pivot_config;
 
-/* The last means, the newest last. Doubles only, so that it can be saved as such. */
+/* The last means, the newest last. */
 typedef struct pivot_state {
     double n;
     double means[PIVOT_WINDOW][MAX_OBJECTIVES];
@@ -31,6 +32,9 @@ typedef struct pivot_state {
  * Objectives of weight 0 have 0. */
 void pivot_weights(const pivot_config *config, pivot_state *state, const objective_set *objectives, const double *means,
                    double *w);
+
+/* Section "pivot". */
+void pivot_state_walk(pivot_state *p, const pivot_config *config, saved_state *s);
 
 /* Marks in drop [S] (episodes in order of the groups) what elimination leaves out. Episodes without a score of some
  * objective are kept. */

@@ -125,6 +125,12 @@ static int check_preferences(const moo_config *c, int K, error *err)
     return OK;
 }
 
+void moo_state_walk(moo_state *m, saved_state *s)
+{
+    state_section(s, "moo", 1);
+    state_numbers(s, "cosines", m->phi, MOO_MOST * MOO_MOST, -INFINITY, INFINITY);
+}
+
 /* ---- solving ---- */
 
 bool moo_adds_up(moo_method method) { return METHODS[method].adds_up; }

@@ -28,6 +28,7 @@
 #include "base/enum_names.h"
 #include "base/error.h"
 #include "base/rng.h"
+#include "base/state.h"
 
 enum { MOO_MOST = 16 }; /* objectives */
 
@@ -75,6 +76,9 @@ const char *moo_method_help(moo_method method);
 typedef struct moo_state {
     double phi[MOO_MOST * MOO_MOST]; /* GradVac: running cosine of each ordered pair */
 } moo_state;
+
+/* Section "moo": of one that is not a bucket's. */
+void moo_state_walk(moo_state *m, saved_state *s);
 
 /* Whether G [K, K] is the products of some gradients, up to 1e-9 of their lengths;
  * ERR_STATE says what is in the way. */

@@ -22,16 +22,23 @@ static struct {
     char run[64], dir[128];
     tiny model;
     optimizer *o;
-    double memory[REMEMBERED];
+    double numbers[REMEMBERED];
     char *kept[2]; /* state.json and memory.state as they were written */
     size_t kept_len[2];
 } one;
 
 static const char *const FILES[2] = { "state.json", "memory.state" };
 
-static checkpoint_parts parts_of(void)
+static checkpoint_parts parts_of(void) { return (checkpoint_parts){ .w = one.model.w, .o = one.o }; }
+
+/* As modules do: a text, numbers, and every other number of an array. */
+static void walk(saved_state *s)
 {
-    return (checkpoint_parts){ .w = one.model.w, .o = one.o, .memory = one.memory, .n_memory = REMEMBERED };
+    state_section(s, "module", 1);
+    state_same(s, "names", "a b");
+    state_numbers(s, "numbers", one.numbers, REMEMBERED, 0, REMEMBERED);
+    state_section(s, "column", 2);
+    state_column(s, "even", one.numbers, (REMEMBERED + 1) / 2, 2 * sizeof(double), 0, REMEMBERED);
 }
 
 static void remove_run(void) { dir_remove_all(one.run, NULL); }
@@ -48,10 +55,14 @@ static void make_run(void)
     test_file_write(one.run, "config.json", TINY_CONFIG);
     one.model = tiny_open(5);
     one.o = optimizer_new(&config, one.model.w, NULL, NULL);
-    for (int i = 0; i < REMEMBERED; i++) one.memory[i] = i;
+    for (int i = 0; i < REMEMBERED; i++) one.numbers[i] = i;
     weights_seal(one.model.w, 1);
-    const checkpoint_parts parts = parts_of();
+    checkpoint_parts parts = parts_of();
+    saved_state *memory = state_new();
+    walk(memory);
+    parts.memory = memory;
     if (checkpoint_save(one.run, one.run, &parts, 7, &err) != OK) abort();
+    state_free(memory);
     snprintf(one.dir, sizeof one.dir, "%s/checkpoints/step-1", one.run);
     for (int i = 0; i < 2; i++)
         if (!(one.kept[i] =
@@ -76,8 +87,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const int which = data[0] & 1;
     const checkpoint_parts parts = parts_of();
     put(which, data + 1, size - 1);
-    const int rc = checkpoint_load(one.dir, &parts, &state, &err);
+    int rc = checkpoint_load(one.dir, &parts, &state, &err);
+    saved_state *memory = rc == OK ? checkpoint_memory(one.dir, &err) : NULL;
+    if (memory) {
+        walk(memory);
+        rc = state_end(memory, &err);
+    } else if (rc == OK) {
+        rc = err.code;
+    }
+    state_free(memory);
     if (rc != OK && (err.code != rc || !strstr(err.text, "step-1"))) abort();
+    if (rc == OK && err.code) abort();
     put(which, one.kept[which], one.kept_len[which]);
     return 0;
 }

@@ -192,16 +192,19 @@ static void memory_that_is_restored_draws_the_same_rows(void **state)
     c.stages[0] = (sampler_stage){ .groups = { "easy", "hard" }, .n_groups = 2, .gate = 0.5 };
     sampler *a = sampler_of(&d, c), *b = sampler_of(&d, c);
     for (uint64_t i = 0; i < 40; i++) learn(a, i % ROWS, (int)(i % 5));
-    double *memory = xcalloc((size_t)sampler_memory_doubles(a), sizeof *memory);
-    sampler_memory_save(a, memory);
-    sampler_memory_load(b, memory);
+    error err = { 0 };
+    saved_state *memory = state_new();
+    sampler_state(a, memory);
+    state_rewind(memory);
+    sampler_state(b, memory);
+    test_ok(state_end(memory, &err), &err);
     for (int64_t step = 1; step < 40; step++) {
         picked_row x[5], y[5];
         sampler_pick(a, step, 5, x);
         sampler_pick(b, step, 5, y);
         assert_memory_equal(x, y, sizeof x);
     }
-    free(memory);
+    state_free(memory);
     sampler_free(a);
     sampler_free(b);
     close_desk(&d);

@@ -240,9 +240,12 @@ static void what_matters_to_others_is_protected(void **state)
         assert_int_equal(masked(s, isolation_mask(s, update, a)), 0); /* nobody else has shown anything */
         isolation_learn(s, a, squares);
     }
-    double *memory = calloc((size_t)isolation_memory_doubles(s), sizeof *memory);
-    isolation_memory_save(s, memory);
-    isolation_memory_load(restored, memory);
+    error err = { 0 };
+    saved_state *memory = state_new();
+    isolation_state(s, memory);
+    state_rewind(memory);
+    isolation_state(restored, memory);
+    test_ok(state_end(memory, &err), &err);
     const bool *mask = isolation_mask(s, 5, b);
     int right = 0;
     for (int i = 0; i < n; i++) right += mask[i] && i % 10 == 3;
@@ -251,7 +254,8 @@ static void what_matters_to_others_is_protected(void **state)
     assert_memory_equal(mask, isolation_mask(restored, 5, isolation_task(restored, "b")), (size_t)n);
     assert_int_equal(masked(s, isolation_mask(s, 6, a)), 0);
     isolation_free(s), isolation_free(restored);
-    free(squares), free(memory);
+    free(squares);
+    state_free(memory);
     param_table_free(t);
 }
 

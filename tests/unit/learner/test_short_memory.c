@@ -124,22 +124,26 @@ static void a_resumed_trainer_keeps_the_size_it_began_with(void **state)
     tiny t = tiny_open(1);
     error err = { 0 };
     trainer_config c = config_of(1e-3);
-    double memory[64] = { 0 };
+    saved_state *memory = state_new();
     c.micro_tokens = 96;
     trainer *began = trainer_new(&c, t.w, &err);
-    assert_true(trainer_memory_doubles(began) <= 64);
-    trainer_memory_save(began, memory);
+    trainer_state(began, memory);
     c.micro_tokens = 0;
     trainer *open = trainer_new(&c, t.w, &err);
-    trainer_memory_load(open, memory);
+    state_rewind(memory);
+    trainer_state(open, memory);
+    test_ok(state_end(memory, &err), &err);
     assert_int_equal(trainer_micro_tokens(open), 96);
     c.micro_tokens = 48;
     trainer *named = trainer_new(&c, t.w, &err);
-    trainer_memory_load(named, memory);
+    state_rewind(memory);
+    trainer_state(named, memory);
+    test_ok(state_end(memory, &err), &err);
     assert_int_equal(trainer_micro_tokens(named), 48);
     trainer_free(began);
     trainer_free(open);
     trainer_free(named);
+    state_free(memory);
     tiny_close(&t);
 }
 
