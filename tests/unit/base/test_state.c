@@ -19,7 +19,7 @@ typedef struct modules {
 static modules some_modules(void)
 {
     return (modules){ .mu = 1.0 / 3,
-                      .means = { -0.0, 1e-300, -INFINITY, 7 },
+                      .means = { -0.0, 1e-300, -INFINITY, NAN },
                       .rows = { { 1, 0.1 }, { 2, 0.2 }, { 3, 0.3 } },
                       .objectives = "accuracy brevity" };
 }
