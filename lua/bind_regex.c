@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Regular expressions by PCRE2. A match has a limit on its steps: a catastrophic pattern is an error, not a hang. What
- * PCRE2 allocates counts in the VM's cap; compiled patterns are kept, the newest MAX_PATTERNS of them, so that a
- * pattern for each row fills nothing. */
+/* Regular expressions as PCRE2 reads them, in time linear in the text: see lua/linear. What only PCRE2 knows (back
+ * references, what looks ahead) has its steps counted. What PCRE2 allocates counts in the VM's cap; compiled patterns
+ * are kept, the newest MAX_PATTERNS of them, so that a pattern for each row fills nothing. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
@@ -9,21 +9,26 @@
 
 #include "base/str.h"
 #include "lua/bind.h"
+#include "lua/linear.h"
 
 enum {
-    MATCH_LIMIT = 200000,
-    MATCH_LIMIT_PER_BYTE = 64, /* a long text takes more steps, and none is given up for being long */
-    DEPTH_LIMIT = 10000000,    /* its memory is in the cap */
-    MAX_GROUPS = 32,
+    SHORT_TEXT = 8192,      /* bytes: up to here even a quadratic match is quick */
+    SHORT_LIMIT = 20000,    /* PCRE2's own steps on one, each of which may run through it */
+    STEPS = 5000000,        /* of one call of match or find_all beyond that, */
+    STEPS_PER_BYTE = 32,    /* and for each byte of its text */
+    DEPTH_LIMIT = 10000000, /* its memory is in the cap */
+    MAX_GROUPS = LINEAR_GROUPS,
     MAX_PATTERNS = 256,
 };
 static const char REGEX_TYPE[] = "troupe.regex", CACHE[] = "troupe.patterns", CACHED[] = "troupe.patterns.n";
 
 typedef struct regex {
     pcre2_general_context *memory;
-    pcre2_code *code;
+    pcre2_code *code, *counted; /* the second one counts its steps; made when it is needed */
     pcre2_match_data *match;
     pcre2_match_context *context;
+    linear *linear; /* NULL: not tried yet, or a pattern for PCRE2 alone */
+    bool is_tried;
 } regex;
 
 static int regex_gc(lua_State *L)
@@ -32,6 +37,8 @@ static int regex_gc(lua_State *L)
     pcre2_match_data_free(r->match);
     pcre2_match_context_free(r->context);
     pcre2_code_free(r->code);
+    pcre2_code_free(r->counted);
+    linear_free(r->linear);
     pcre2_general_context_free(r->memory);
     *r = (regex){ 0 };
     return 0;
@@ -128,20 +135,94 @@ static const char *checked_text(lua_State *L, int index, size_t *len)
     return lua_tolstring(L, index, len);
 }
 
-/* The number of groups with the whole match, 0 for no match. */
-static int run(lua_State *L, regex *r, const char *text, size_t len, size_t from)
+/* ---- matching ---- */
+
+typedef struct found {
+    int32_t spans[2 * MAX_GROUPS]; /* offsets; -1 for a group without a part */
+    int64_t steps;                 /* left for this call */
+    int64_t at;                    /* where the last step was, for counting the next */
+} found;
+
+/* The groups with the whole match, 0 for no match, or PCRE2's error. */
+static int by_pcre2(regex *r, const pcre2_code *code, const char *text, size_t len, size_t from, found *f)
 {
-    const uint64_t limit = MATCH_LIMIT + (uint64_t)MATCH_LIMIT_PER_BYTE * len;
-    pcre2_set_match_limit(r->context, limit < UINT32_MAX ? (uint32_t)limit : UINT32_MAX);
-    const int n = pcre2_match(r->code, (PCRE2_SPTR)text, len, from, PCRE2_NO_UTF_CHECK, r->match, r->context);
-    if (n >= 0) return n == 0 ? MAX_GROUPS : n;
-    if (n == PCRE2_ERROR_NOMATCH) return 0;
-    const bool memory = n == PCRE2_ERROR_NOMEMORY || n == PCRE2_ERROR_HEAPLIMIT;
-    if (!memory && n != PCRE2_ERROR_MATCHLIMIT && n != PCRE2_ERROR_DEPTHLIMIT)
-        return luaL_error(L, "regex failed (PCRE2 error %d)", n);
-    return luaL_error(L, "regex gave up: %s on a text of %d bytes", memory ? "not enough memory" : "too many steps",
-                      (int)len);
+    int n = pcre2_match(code, (PCRE2_SPTR)text, len, from, PCRE2_NO_UTF_CHECK, r->match, r->context);
+    const PCRE2_SIZE *o = pcre2_get_ovector_pointer(r->match);
+    if (n == 0) n = MAX_GROUPS;
+    for (int i = 0; i < 2 * n; i++) f->spans[i] = o[i] == PCRE2_UNSET ? -1 : (int32_t)o[i];
+    return n == PCRE2_ERROR_NOMATCH ? 0 : n;
 }
+
+/* Before each item of the pattern: how far the one before has run is what it cost. */
+static int count_steps(pcre2_callout_block *block, void *data)
+{
+    found *f = data;
+    const int64_t at = (int64_t)block->current_position;
+    f->steps -= 1 + (at > f->at ? at - f->at : f->at - at);
+    f->at = at;
+    return f->steps > 0 ? 0 : PCRE2_ERROR_CALLOUT;
+}
+
+/* A pattern that only PCRE2 knows, with its steps counted. */
+static int by_counted_pcre2(lua_State *L, regex *r, const char *text, size_t len, size_t from, found *f)
+{
+    size_t n;
+    int code = 0;
+    PCRE2_SIZE at = 0;
+    const char *pattern = lua_tolstring(L, 2, &n);
+    if (!r->counted) {
+        pcre2_compile_context *c = pcre2_compile_context_create(r->memory);
+        const uint32_t options = PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C | PCRE2_AUTO_CALLOUT;
+        if (c) r->counted = pcre2_compile((PCRE2_SPTR)pattern, n, options, &code, &at, c);
+        pcre2_compile_context_free(c);
+        if (!r->counted) luaL_error(L, "not enough memory for this regex");
+    }
+    f->at = (int64_t)from;
+    pcre2_set_callout(r->context, count_steps, f);
+    pcre2_set_match_limit(r->context, UINT32_MAX);
+    const int groups = by_pcre2(r, r->counted, text, len, from, f);
+    pcre2_set_callout(r->context, NULL, NULL);
+    return groups;
+}
+
+/* A text on which the steps are used up has no match, and it is said: an error would make the score missing, which a
+ * policy could choose. */
+static int gave_up(lua_State *L, size_t len)
+{
+    lua_pushfstring(L, "the regex '%s' takes too many steps on a text of %d bytes: no match", lua_tostring(L, 2),
+                    (int)len);
+    lua_warning(L, lua_tostring(L, -1), 0);
+    lua_pop(L, 1);
+    return 0;
+}
+
+/* The number of groups with the whole match, 0 for no match. Short texts are PCRE2's, which is quicker; what it does not
+ * finish in a few steps, and any long text, is matched in linear time where the pattern allows it. */
+static int run(lua_State *L, regex *r, const char *text, size_t len, size_t from, found *f)
+{
+    int n = 0;
+    if (len <= SHORT_TEXT) {
+        pcre2_set_match_limit(r->context, SHORT_LIMIT);
+        n = by_pcre2(r, r->code, text, len, from, f);
+        if (n >= 0) return n;
+    }
+    if (!r->is_tried) {
+        size_t pattern_len;
+        const char *pattern = lua_tolstring(L, 2, &pattern_len);
+        r->linear = linear_new(pattern, pattern_len);
+        r->is_tried = true;
+    }
+    if (r->linear) {
+        void *scratch = lua_newuserdatauv(L, linear_scratch(r->linear), 0);
+        const linear_end end = linear_search(r->linear, text, len, from, scratch, &f->steps, f->spans, &n);
+        lua_pop(L, 1);
+        return end == LINEAR_TOO_LONG ? gave_up(L, len) : end == LINEAR_MATCH ? n : 0;
+    }
+    n = by_counted_pcre2(L, r, text, len, from, f);
+    return n < 0 ? gave_up(L, len) : n;
+}
+
+static found found_in(size_t len) { return (found){ .steps = STEPS + STEPS_PER_BYTE * (int64_t)len }; }
 
 /* An episode without an answer has false for one, and a tag that is not there is nil: no text, in which nothing is
  * found. An error would make the score missing, and that is a policy's to choose. */
@@ -161,15 +242,18 @@ static int regex_match(lua_State *L)
     }
     const char *text = checked_text(L, 1, &len);
     regex *r = compile(L, 2);
-    const int n = run(L, r, text, len, 0);
-    const PCRE2_SIZE *o = pcre2_get_ovector_pointer(r->match);
-    if (n == 0) return lua_pushnil(L), 1;
+    found f = found_in(len);
+    const int n = run(L, r, text, len, 0, &f);
+    if (n == 0) {
+        lua_pushnil(L);
+        return 1;
+    }
     luaL_checkstack(L, n, "regex groups");
     for (int g = n > 1 ? 1 : 0; g < n; g++) {
-        if (o[2 * g] == PCRE2_UNSET)
+        if (f.spans[2 * g] < 0)
             lua_pushnil(L);
         else
-            lua_pushlstring(L, text + o[2 * g], o[2 * g + 1] - o[2 * g]);
+            lua_pushlstring(L, text + f.spans[2 * g], (size_t)(f.spans[2 * g + 1] - f.spans[2 * g]));
     }
     return n > 1 ? n - 1 : 1;
 }
@@ -184,15 +268,15 @@ static int regex_find_all(lua_State *L)
     }
     const char *text = checked_text(L, 1, &len);
     regex *r = compile(L, 2);
+    found f = found_in(len);
     lua_newtable(L);
     for (lua_Integer i = 1; from <= len; i++) {
-        const int n = run(L, r, text, len, from);
-        const PCRE2_SIZE *o = pcre2_get_ovector_pointer(r->match);
+        const int n = run(L, r, text, len, from, &f);
         if (n == 0) break;
-        const int g = n > 1 && o[2] != PCRE2_UNSET ? 1 : 0;
-        lua_pushlstring(L, text + o[2 * g], o[2 * g + 1] - o[2 * g]);
+        const int32_t *span = f.spans + (n > 1 && f.spans[2] >= 0 ? 2 : 0), whole = f.spans[1] - f.spans[0];
+        lua_pushlstring(L, text + span[0], (size_t)(span[1] - span[0]));
         lua_rawseti(L, -2, i);
-        for (from = o[1]; o[1] == o[0];) /* empty: on behind the next character */
+        for (from = (size_t)f.spans[1]; whole == 0;) /* empty: on behind the next character */
             if (++from >= len || ((unsigned char)text[from] & 0xc0) != 0x80) break;
     }
     return 1;

@@ -252,12 +252,20 @@ static void keep_alive(matcher *m, int place)
     lua_rawseti(m->L, m->memo, place);
 }
 
+static void give_up(matcher *m)
+{
+    m->gave_up = true;
+    lua_pushfstring(m->L, "a pattern with %%1 takes too many steps on a text of %d bytes: no match", (int)m->len);
+    lua_warning(m->L, lua_tostring(m->L, -1), 0);
+    lua_pop(m->L, 1);
+}
+
 static void count(matcher *m, size_t steps)
 {
     m->steps += steps;
     if (m->failed || m->steps <= STEPS_BEFORE_MEMO + 4 * (uint64_t)m->len) return;
     if (m->p->references) {
-        if (m->steps > MAX_REFERENCE_STEPS) luaL_error(m->L, "a pattern with %%1 takes too many steps on this text");
+        if (m->steps > MAX_REFERENCE_STEPS && !m->gave_up) give_up(m);
         return;
     }
     const size_t bits = (size_t)m->p->n_quantifiers * (m->len + 1), bytes = bits / 64 * 8 + 8;
@@ -449,7 +457,7 @@ static const char *go(matcher *m, const node *n, const char *at)
         if (n->kind == DONE) return at;
         at = step(m, n++, at);
     }
-    if (!at) return NULL;
+    if (!at || m->gave_up) return NULL;
     if (++m->depth > MAX_DEPTH) luaL_error(m->L, "pattern too complex");
     at = branch(m, n, at);
     m->depth--;
@@ -476,7 +484,7 @@ const char *pattern_search(matcher *m, const char **from)
             *from = at;
             return end;
         }
-        if (m->p->anchored) return NULL;
+        if (m->p->anchored || m->gave_up) return NULL;
     }
     return NULL;
 }

@@ -13,7 +13,7 @@
 
 static const char REQUIRED[] = "troupe.required"; /* in the registry, by libraries.c */
 
-enum { HOOK_EVERY = 1000, MAX_SCRIPT_BYTES = 16 << 20, LOOK_BYTES = 1 << 20, MAX_PRINTED = 4096 };
+enum { HOOK_EVERY = 1000, MAX_SCRIPT_BYTES = 16 << 20, LOOK_BYTES = 1 << 20, MAX_PRINTED = 4096, MAX_WARNING = 400 };
 
 struct vm {
     lua_State *L;
@@ -65,12 +65,23 @@ bool bind_fits(lua_State *L, size_t bytes) { return !over(vm_of(L), bytes); }
 void *bind_owner(lua_State *L) { return vm_of(L); }
 const char *bind_module_dir(lua_State *L) { return vm_of(L)->module_dir; }
 
-size_t bind_print_room(lua_State *L, size_t bytes)
+static size_t print_room(vm *v, size_t bytes)
 {
-    vm *v = vm_of(L);
     const size_t left = v->printed < MAX_PRINTED ? MAX_PRINTED - v->printed : 0;
     v->printed = bytes < left ? v->printed + bytes : MAX_PRINTED;
     return left;
+}
+
+size_t bind_print_room(lua_State *L, size_t bytes) { return print_room(vm_of(L), bytes); }
+
+/* What our libraries have to say that is no error: a line on stderr, within what print may say. */
+static void warned(void *ud, const char *text, int more)
+{
+    str line = { 0 };
+    (void)more;
+    str_visible(&line, text, strnlen(text, MAX_WARNING));
+    if (print_room(ud, line.len + 1) > line.len) fprintf(stderr, "%s\n", line.data);
+    str_free(&line);
 }
 
 enum { HEADER = 16 }; /* keeps the alignment of malloc */
@@ -164,6 +175,7 @@ vm *vm_new(vm_kind kind, const vm_limits *limits, const char *module_dir, error 
         return NULL;
     }
     *(vm **)lua_getextraspace(v->L) = v;
+    lua_setwarnf(v->L, warned, v);
     if (vm_protect(v, bind_libraries, NULL, err) == OK) return v;
     vm_free(v);
     return NULL;

@@ -8,8 +8,8 @@
  *
  * The caps are enforced by a hook that keeps raising once it has fired, so that no pcall loop swallows it. Time is CPU
  * time of the thread: a machine that is busy or stopped is no fault of the script's. Patterns are linear (lua/pattern)
- * and every function in C ends soon for the memory that the cap allows; what still does not (PCRE2 on a hostile
- * pattern) is why the VM of authors who aren't trusted (rewards) lives in a process that can be killed (reward/scorer).
+ * and every function in C ends soon for the memory that the cap allows; what still does not (table.sort of long texts)
+ * is why the VM of authors who aren't trusted (rewards) lives in a process that can be killed (reward/scorer).
  * One thread uses a VM. */
 #pragma once
 
