@@ -92,21 +92,13 @@ static int check_tokens(const limits *l, const episode *e, error *err)
     return error_set(err, ERR_PARSE, "its tokens say that they wrote %" PRIu64 " bytes", wrote);
 }
 
-static int check_tiers(const episode *e, error *err)
-{
-    for (int i = 0; i < 4; i++)
-        if (e->pass_by_tier[i] < 0 || e->pass_by_tier[i] > 1) /* NaN: no such tier */
-            return error_set(err, ERR_PARSE, "tier %d passed %g of its tests", i, (double)e->pass_by_tier[i]);
-    return OK;
-}
-
 int limits_episode(const limits *l, const task *t, const episode *e, error *err)
 {
     if (l->max_context > 0 && check_sizes(l, t, e, err) != OK) return ERR_PARSE; /* first: the rest walks it */
     if (episode_check(e, l->vocab, err) != OK) return ERR_PARSE;
     if (l->max_context <= 0) return OK;
-    if (check_texts(l, e, err) != OK || check_tokens(l, e, err) != OK) return ERR_PARSE;
-    return check_tiers(e, err);
+    if (check_texts(l, e, err) != OK) return ERR_PARSE;
+    return check_tokens(l, e, err);
 }
 
 /* ---- scores ---- */

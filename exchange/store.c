@@ -18,7 +18,7 @@
 #include "base/str.h"
 #include "proto/messages.h"
 
-enum { BUSY_MS = 5000, FORMAT = 2 };
+enum { BUSY_MS = 5000, FORMAT = 3 };
 
 static const char SETTINGS[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
 
@@ -33,7 +33,7 @@ static const char SCHEMA[] = "BEGIN IMMEDIATE;"
                              "objectives TEXT, error TEXT, ms REAL, record BLOB, hash INTEGER);"
                              "CREATE TABLE IF NOT EXISTS steps(step INTEGER PRIMARY KEY, weight_hash TEXT, n_groups "
                              "INTEGER, n_episodes INTEGER, trained_unix_ms INTEGER);"
-                             "PRAGMA user_version = 2; COMMIT;";
+                             "PRAGMA user_version = 3; COMMIT;";
 
 struct store {
     sqlite3 *db;

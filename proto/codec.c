@@ -90,9 +90,6 @@ static void pack_field(msgpack_packer *pk, const field *f, const char *record)
     case F_ARRAY:
         pack_bin(pk, *(void *const *)(const void *)at, count_of(f, record) * f->size);
         break;
-    case F_FIXED:
-        pack_bin(pk, at, f->limit * sizeof(float));
-        break;
     case F_LIST:
         pack_list(pk, f, *(char *const *)(const void *)at, count_of(f, record));
         break;
@@ -418,11 +415,6 @@ static int read_field(const field *f, const msgpack_object *o, char *record, boo
         if (read_bin(f, o, f->size, &n, err) != OK) return ERR_PARSE;
         *(void **)at = copy_of(o);
         return set_count(f, record, (uint32_t)n, first_array, err);
-    case F_FIXED:
-        if (read_bin(f, o, sizeof(float), &n, err) != OK || n != f->limit)
-            return wrong(f, "its fixed number of floats", err);
-        memcpy(at, o->via.bin.ptr, n * sizeof(float));
-        return OK;
     case F_LIST:
     case F_INLINE:
         return read_list(f, o, record, err);

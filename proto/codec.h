@@ -25,7 +25,6 @@ typedef enum field_kind {
     F_NAME,   /* char[limit] */
     F_BYTES,  /* void * with its length in size_t at `count`; owned; limit: bytes */
     F_ARRAY,  /* numbers of `size` bytes each behind a pointer; u32 at `count`; owned; limit: elements */
-    F_FIXED,  /* `limit` floats in place */
     F_LIST,   /* structs of `size` bytes behind a pointer; u32 (or int) at `count`; table; owned; limit: elements */
     F_INLINE, /* structs of `size` bytes in place, int at `count`; table; limit: elements */
     F_RECORD, /* a struct in place; table */

@@ -77,7 +77,6 @@ static const field EPISODE_FIELDS[] = {
     TEXT(episode, failure_text, NAME_LIMIT),
     NUMBER(episode, wall_ms, F_F64),
     NUMBER(episode, tool_ms, F_F64),
-    { "pass_by_tier", F_FIXED, offsetof(episode, pass_by_tier), 4, 0, 0, NULL },
     { "tokens", F_RECORD, offsetof(episode, tokens), 0, 0, 0, TRAJECTORY_FIELDS },
     { 0 },
 };

@@ -8,7 +8,7 @@
 #include "rollout/score.h"
 #include "rollout/task.h"
 
-enum { PROTOCOL_VERSION = 2 };
+enum { PROTOCOL_VERSION = 3 };
 
 typedef enum message_type {
     MSG_NONE,

@@ -7,9 +7,8 @@
 
 #include "base/str.h"
 
-static const char *const STOP_NAMES[N_STOPS] = { "answer", "eos", "length", "turns", "repeat", "error" };
-static const char *const FAILURE_NAMES[N_FAILURES] = { "none",      "tool_crash", "tool_timeout",
-                                                       "tool_lost", "prompt",     "engine" };
+static const char *const STOP_NAMES[N_STOPS] = { "answer", "eos", "length", "turns", "error" };
+static const char *const FAILURE_NAMES[N_FAILURES] = { "none", "tool_lost", "prompt", "engine" };
 
 const char *stop_reason_name(stop_reason r) { return r < N_STOPS ? STOP_NAMES[r] : "unknown"; }
 const char *failure_name(failure f) { return f < N_FAILURES ? FAILURE_NAMES[f] : "unknown"; }
@@ -24,7 +23,6 @@ episode *episode_new(const task *t)
     e->environment = xstrdup("");
     e->objective = xstrdup("");
     e->template_name = xstrdup("");
-    for (int i = 0; i < 4; i++) e->pass_by_tier[i] = NAN;
     return e;
 }
 

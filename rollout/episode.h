@@ -7,22 +7,12 @@
 #include "rollout/task.h"
 #include "rollout/trajectory.h"
 
-typedef enum stop_reason {
-    STOP_ANSWER,
-    STOP_EOS,
-    STOP_LENGTH,
-    STOP_TURNS,
-    STOP_REPEAT,
-    STOP_ERROR,
-    N_STOPS
-} stop_reason;
+typedef enum stop_reason { STOP_ANSWER, STOP_EOS, STOP_LENGTH, STOP_TURNS, STOP_ERROR, N_STOPS } stop_reason;
 
 /* Why the machinery failed; FAIL_NONE for every episode that may be scored. A failed machine is never a bad reward. */
 typedef enum failure {
     FAIL_NONE,
-    FAIL_TOOL_CRASH,
-    FAIL_TOOL_TIMEOUT,
-    FAIL_TOOL_LOST,
+    FAIL_TOOL_LOST, /* a tool that can't be started, died, or never answered; failure_text says which */
     FAIL_PROMPT,
     FAIL_ENGINE,
     N_FAILURES
@@ -64,7 +54,6 @@ typedef struct episode {
     failure failed;
     char *failure_text; /* a sentence when failed != FAIL_NONE, else NULL */
     double wall_ms, tool_ms;
-    float pass_by_tier[4]; /* tests passed by tier, NaN: no such tier */
     trajectory tokens;
 } episode;
 
@@ -73,6 +62,6 @@ void episode_free(episode *e);
 void episode_clear(episode *e); /* forgets what was played: turns, calls, tokens; names and texts stay */
 turn *episode_add_turn(episode *e);
 tool_call *episode_add_call(episode *e);
-const char *stop_reason_name(stop_reason r); /* "answer", "eos", "length", "turns", "repeat", "error" */
+const char *stop_reason_name(stop_reason r); /* "answer", "eos", "length", "turns", "error" */
 const char *failure_name(failure f);
 int episode_check(const episode *e, int32_t vocab, error *err);

@@ -98,7 +98,7 @@ def train(mode):
     calls = said.count('"observation"')
     if calls < 100:
         problems.append("only %d calls were made: %s" % (calls, said[:300]))
-    if "tool_lost" in said or "tool_crash" in said:
+    if "tool_lost" in said:
         problems.append("an attack took the sandbox with it")
     if host() != before:
         problems.append("the host is not as it was: %s" % [x for x in host() if x not in before][:5])

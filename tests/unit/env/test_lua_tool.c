@@ -227,7 +227,7 @@ static int broken_begin(void *self, uint64_t call, const char *arguments, const 
     const bool fails = b->left-- > 0;
     b->pending = (tool_result){ .call = call,
                                 .ok = !fails,
-                                .failed = fails ? FAIL_TOOL_CRASH : FAIL_NONE,
+                                .failed = fails ? FAIL_TOOL_LOST : FAIL_NONE,
                                 .text = strdup(fails ? "it broke" : "fine") };
     b->has = true;
     return OK;
@@ -283,7 +283,7 @@ static void a_machine_that_fails_again_is_a_failure_and_no_observation(void **st
     (void)state;
     broken b = { .left = 9 };
     tool_result t = call_broken(&b);
-    assert_int_equal(t.failed, FAIL_TOOL_CRASH);
+    assert_int_equal(t.failed, FAIL_TOOL_LOST);
     assert_string_equal(t.text, "it broke");
     assert_int_equal(b.begun, 4);
     free(t.text);

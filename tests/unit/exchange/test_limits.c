@@ -66,8 +66,6 @@ static void another_number_of_shots(episode *e) { e->n_shots = 3; }
 static void a_hint_longer_than_the_prompt(episode *e) { e->hint_len = 3; }
 static void a_prompt_longer_than_it(episode *e) { e->tokens.n_prompt = 9; }
 static void it_wrote_more_than_there_is(episode *e) { e->tokens.wrote[2] = e->tokens.wrote[3] = UINT32_MAX; }
-static void a_tier_of_two(episode *e) { e->pass_by_tier[1] = 2; }
-static void an_infinite_tier(episode *e) { e->pass_by_tier[1] = INFINITY; }
 static void an_infinite_time(episode *e) { e->wall_ms = INFINITY; }
 static void long_text(char **text)
 {
@@ -105,8 +103,6 @@ static const struct {
     { a_hint_longer_than_the_prompt, "3 hint tokens" },
     { a_prompt_longer_than_it, "a prompt of 9 tokens" },
     { it_wrote_more_than_there_is, "wrote" },
-    { a_tier_of_two, "tier 1" },
-    { an_infinite_tier, "inf" },
     { an_infinite_time, "inf" },
     { a_giant_text, "text: 100000 bytes" },
     { a_giant_transcript, "transcript: 100000 bytes" },

@@ -28,7 +28,6 @@ typedef struct outer {
     int32_t *ids;
     float *weights;
     uint32_t n_ids;
-    float fixed[3];
     inner *list;
     uint32_t n_list;
     inner in_place[2];
@@ -58,7 +57,6 @@ static const field OUTER[] = {
     { "bytes", F_BYTES, offsetof(outer, bytes), 6, offsetof(outer, bytes_len), 0, NULL },
     { "ids", F_ARRAY, offsetof(outer, ids), 3, offsetof(outer, n_ids), sizeof(int32_t), NULL },
     { "weights", F_ARRAY, offsetof(outer, weights), 3, offsetof(outer, n_ids), sizeof(float), NULL },
-    AT(fixed, F_FIXED, 3),
     { "list", F_LIST, offsetof(outer, list), 3, offsetof(outer, n_list), sizeof(inner), INNER },
     { "in_place", F_INLINE, offsetof(outer, in_place), 2, offsetof(outer, n_in_place), sizeof(inner), INNER },
     { "record", F_RECORD, offsetof(outer, record), 0, 0, 0, INNER },
@@ -82,7 +80,6 @@ static outer made(void)
                 .ids = xmalloc(3 * sizeof(int32_t)),
                 .weights = xmalloc(3 * sizeof(float)),
                 .n_ids = 3,
-                .fixed = { 1, NAN, -INFINITY },
                 .list = xcalloc(3, sizeof(inner)),
                 .n_list = 3,
                 .in_place = { { 1, xstrdup("one") }, { 2, NULL } },
@@ -130,7 +127,6 @@ static void a_field_of_every_kind_comes_back_at_its_extremes(void **state)
     assert_int_equal(back.n_ids, 3);
     assert_memory_equal(back.ids, o.ids, 3 * sizeof *o.ids);
     assert_memory_equal(back.weights, o.weights, 3 * sizeof *o.weights);
-    assert_memory_equal(back.fixed, o.fixed, sizeof o.fixed);
     assert_true(back.n_list == 3 && back.n_in_place == 2);
     for (uint32_t i = 0; i < 3; i++) same_inner(&back.list[i], 10 + i, i == 1 ? NULL : "list");
     same_inner(&back.in_place[0], 1, "one");
@@ -240,20 +236,18 @@ static void values_of_another_type_or_size_are_refused_by_name(void **state)
         VALUE(F_BOOL, 0, "\xc0"),                                /* nil is not false */
         VALUE(F_F32, 0, "\xa1x"),
         VALUE(F_F64, 0, "\xc0"),
-        VALUE(F_TEXT, 5, "\xc4\1x"),     /* bytes are no text */
-        VALUE(F_TEXT, 5, "\xa3x\0y"),    /* a zero within: what C reads is not what was said */
-        VALUE(F_TEXT, 5, "\7"),          /* a number */
-        VALUE(F_NAME, 4, "\xc0"),        /* nil */
-        VALUE(F_NAME, 4, "\xa4xxxx"),    /* no room for the end */
-        VALUE(F_NAME, 4, "\xa3x\0y"),    /* a zero within */
-        VALUE(F_BYTES, 5, "\xa1x"),      /* a text is no bytes */
-        VALUE(F_BYTES, 5, "\xc0"),       /* nil */
-        VALUE(F_ARRAY, 5, "\xc4\3xxx"),  /* three bytes are no whole elements of four */
-        VALUE(F_ARRAY, 5, "\x91\1"),     /* a list of numbers is no array */
-        VALUE(F_FIXED, 2, "\xc4\4xxxx"), /* one of two floats */
-        VALUE(F_FIXED, 1, "\xc4\x08xxxxxxxx"),
-        VALUE(F_LIST, 5, "\x80"),   /* a map */
-        VALUE(F_LIST, 5, "\x91\1"), /* a list of numbers, not of maps */
+        VALUE(F_TEXT, 5, "\xc4\1x"),    /* bytes are no text */
+        VALUE(F_TEXT, 5, "\xa3x\0y"),   /* a zero within: what C reads is not what was said */
+        VALUE(F_TEXT, 5, "\7"),         /* a number */
+        VALUE(F_NAME, 4, "\xc0"),       /* nil */
+        VALUE(F_NAME, 4, "\xa4xxxx"),   /* no room for the end */
+        VALUE(F_NAME, 4, "\xa3x\0y"),   /* a zero within */
+        VALUE(F_BYTES, 5, "\xa1x"),     /* a text is no bytes */
+        VALUE(F_BYTES, 5, "\xc0"),      /* nil */
+        VALUE(F_ARRAY, 5, "\xc4\3xxx"), /* three bytes are no whole elements of four */
+        VALUE(F_ARRAY, 5, "\x91\1"),    /* a list of numbers is no array */
+        VALUE(F_LIST, 5, "\x80"),       /* a map */
+        VALUE(F_LIST, 5, "\x91\1"),     /* a list of numbers, not of maps */
         VALUE(F_INLINE, 5, "\xc4\0"),
         VALUE(F_RECORD, 0, "\x90"),
         VALUE(F_OWNED, 0, "\xc0"),
@@ -287,7 +281,6 @@ static void values_at_their_limit_and_in_any_width_are_taken(void **state)
         VALUE(F_NAME, 4, "\xa0"),
         VALUE(F_BYTES, 5, "\xc4\5xxxxx"),
         VALUE(F_ARRAY, 1, "\xc4\4xxxx"),
-        VALUE(F_FIXED, 2, "\xc4\x08xxxxxxxx"),
         VALUE(F_LIST, 5, "\x90"),
         VALUE(F_LIST, 1, "\x91\x80"),
     };

@@ -195,8 +195,8 @@ static void another_protocol_is_refused_with_both_numbers(void **state)
     UNTIL(&w, (len = zmq_recv(raw, bytes, sizeof bytes, ZMQ_DONTWAIT)) >= 0);
     test_ok(message_decode(&m, bytes, (size_t)len, &err), &err);
     assert_int_equal(m.type, MSG_BYE);
-    assert_non_null(strstr(m.bye.reason, "protocol 2 "));
-    assert_non_null(strstr(m.bye.reason, "not 43"));
+    assert_non_null(strstr(m.bye.reason, "protocol 3 "));
+    assert_non_null(strstr(m.bye.reason, "not 44"));
     assert_int_equal(w.exchange.ups, 1);
     zmq_close(raw);
     free_wire(&w);

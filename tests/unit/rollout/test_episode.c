@@ -43,7 +43,6 @@ static void a_new_one_is_its_tasks_and_holds_nothing(void **state)
     assert_true(e->id == 51 && e->group == 50 && e->prompt_id == 33 && e->sample == 1);
     assert_true(e->step == 9 && e->eval && e->attempt == 4 && e->n_shots == 2);
     assert_true(e->n_turns == 0 && e->n_calls == 0 && e->tokens.n == 0 && e->failed == FAIL_NONE);
-    for (int i = 0; i < 4; i++) assert_true(isnan(e->pass_by_tier[i]));
     episode_free(e);
     episode_free(NULL);
 }
@@ -74,7 +73,7 @@ static void every_reason_has_its_own_name(void **state)
     for (int a = 0; a < N_FAILURES; a++)
         for (int b = 0; b <= a; b++)
             assert_int_equal(strcmp(failure_name((failure)a), failure_name((failure)b)) == 0, a == b);
-    assert_string_equal(stop_reason_name(STOP_REPEAT), "repeat");
+    assert_string_equal(stop_reason_name(STOP_TURNS), "turns");
     assert_string_equal(failure_name(FAIL_NONE), "none");
     assert_string_equal(stop_reason_name((stop_reason)99), "unknown");
     assert_string_equal(failure_name((failure)99), "unknown");
@@ -111,10 +110,10 @@ static void a_failed_machine_is_never_a_stop_of_the_policys(void **state)
 {
     (void)state;
     episode *e;
-    e = made(), e->stop = STOP_ERROR, must_refuse(e, "stop 5 and failure 0");
-    e = made(), e->failed = FAIL_ENGINE, must_refuse(e, "stop 0 and failure 5");
-    e = made(), e->stop = N_STOPS, must_refuse(e, "stop 6");
-    e = made(), e->stop = STOP_ERROR, e->failed = N_FAILURES, must_refuse(e, "failure 6");
+    e = made(), e->stop = STOP_ERROR, must_refuse(e, "stop 4 and failure 0");
+    e = made(), e->failed = FAIL_ENGINE, must_refuse(e, "stop 0 and failure 3");
+    e = made(), e->stop = N_STOPS, must_refuse(e, "stop 5");
+    e = made(), e->stop = STOP_ERROR, e->failed = N_FAILURES, must_refuse(e, "failure 4");
     e = made(), e->stop = (stop_reason)-1, must_refuse(e, "stop -1");
 }
 
