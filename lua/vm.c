@@ -201,7 +201,10 @@ static int blame(lua_State *L)
 {
     lua_Debug ar;
     char place[LUA_IDSIZE + 4];
-    if (lua_type(L, 1) != LUA_TSTRING) return 1;
+    if (lua_type(L, 1) != LUA_TSTRING) {
+        lua_pushfstring(L, "the script raised an error value that is a %s, not a string", luaL_typename(L, 1));
+        lua_replace(L, 1);
+    }
     const char *text = lua_tostring(L, 1);
     for (int level = 1; lua_getstack(L, level, &ar); level++) {
         lua_getinfo(L, "Sl", &ar);
@@ -223,11 +226,8 @@ static int take_error(vm *v, int status, error *err)
     if (status == LUA_ERRMEM)
         error_set(err, code, "%s%snot enough memory (cap %zu MB)", v->where, v->where[0] ? ": about here: " : "",
                   v->limits.memory_bytes >> 20);
-    else if (text)
-        error_set(err, code, "%s", shown.data ? shown.data : "");
     else
-        error_set(err, code, "%s%sthe script raised an error value that is a %s, not a string", v->where,
-                  v->where[0] ? ": about here: " : "", luaL_typename(v->L, -1));
+        error_set(err, code, "%s", shown.data ? shown.data : "");
     str_free(&shown);
     lua_pop(v->L, 1);
     return code;

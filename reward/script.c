@@ -118,6 +118,7 @@ typedef struct scoring {
     const task *t;
     const episode *e;
     score *out;
+    int line; /* of the function, for what is wrong with what it returned; 0: not known yet */
 } scoring;
 
 /* The objective is missing, and no other: the first reason is said. */
@@ -192,7 +193,9 @@ static void take_objectives(lua_State *L, scoring *c)
     if (!lua_istable(L, -1))
         luaL_error(L, "the function returned a %s, not a table of objectives or a number", luaL_typename(L, -1));
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-        if (lua_type(L, -2) != LUA_TSTRING) luaL_error(L, "an objective's name should be text");
+        size_t len = 0;
+        if (lua_type(L, -2) != LUA_TSTRING || strlen(lua_tolstring(L, -2, &len)) != len)
+            luaL_error(L, "an objective's name should be text");
         if (lua_isboolean(L, -1))
             take_value(L, out, lua_tostring(L, -2), lua_toboolean(L, -1));
         else if (lua_type(L, -1) == LUA_TNUMBER)
@@ -220,7 +223,11 @@ static int by_place(const void *a, const void *b)
 static int run(lua_State *L)
 {
     scoring *c = lua_touserdata(L, 1);
+    lua_Debug function;
     push_function(L, c->s);
+    lua_pushvalue(L, -1);
+    lua_getinfo(L, ">S", &function);
+    c->line = function.linedefined;
     bind_push_task(L, c->t);
     bind_push_episode(L, c->e);
     lua_call(L, 2, 2);
@@ -264,12 +271,13 @@ static vm_limits limits_for(const script *s, const task *t, const episode *e)
 void script_score(script *s, const task *t, const episode *e, score *out)
 {
     error err = { 0 };
-    scoring c = { s, t, e, out };
+    scoring c = { s, t, e, out, 0 };
     const int64_t began_us = clock_us();
     const vm_limits limits = limits_for(s, t, e);
     *out = (score){ .task = e->id };
     vm_set_limits(s->vm, &limits);
     if (vm_protect(s->vm, run, &c, &err) != OK) {
+        if (!strstr(err.text, s->path) && c.line > 0) error_within(&err, "%s:%d", s->path, c.line);
         if (!strstr(err.text, s->path)) error_within(&err, "%s", s->path);
         score_reset(out);
         *out = (score){ .task = e->id, .status = SCORE_SCRIPT, .error = xstrdup(err.text) };

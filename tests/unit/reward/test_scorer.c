@@ -117,6 +117,32 @@ static void a_nan_is_a_missing_objective_and_the_others_stay(void **state)
     close_desk(&d);
 }
 
+/* Where no line of the script is running any more, the function's own is said. */
+static void every_fault_names_a_line(void **state)
+{
+    (void)state;
+    static const char *const RETURNED[] = {
+        "'1'",
+        "nil",
+        "true",
+        "function() end",
+        "{ a = '1' }",
+        "{ a = {}, 1 }",
+        "{ ['x\\0y'] = 1 }",
+        "{ a = 1 }, { 0 / 0 }",
+        "{ a = 1 }, print",
+        "error({})",
+        "error(nil)",
+        "error(setmetatable({}, { __tostring = function() while true do end end }))",
+    };
+    for (size_t i = 0; i < sizeof RETURNED / sizeof *RETURNED; i++) {
+        char script[400];
+        snprintf(script, sizeof script, "local x\nreturn function()\n  return %s\nend", RETURNED[i]);
+        costs_its_score(script, strncmp(RETURNED[i], "error", 5) == 0 ? "reward.lua:3: " : "reward.lua:2: ");
+    }
+    costs_its_score("\nreturn function() print(('x'):rep(30000000)) end", "reward.lua:2: ");
+}
+
 static void faults_cost_their_score(void **state)
 {
     (void)state;
@@ -377,6 +403,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(one_number_is_the_objective_reward),
         cmocka_unit_test(a_nan_is_a_missing_objective_and_the_others_stay),
         cmocka_unit_test(faults_cost_their_score),
+        cmocka_unit_test(every_fault_names_a_line),
         cmocka_unit_test(a_score_beyond_the_bounds_is_a_missing_objective),
         cmocka_unit_test(a_catastrophic_pattern_is_no_catastrophe),
         cmocka_unit_test(what_can_not_be_stopped_costs_one_score_and_a_process),
