@@ -13,6 +13,7 @@
 #include "lua/told.h"
 
 /* A dialect is its recipe author's, or ours; the caps only keep a mistake from hanging an actor. */
+enum { MEMORY_PER_BYTE = 32, INSTRUCTIONS_PER_BYTE = 100, BYTES_PER_MS = 1024 }; /* of a turn, beyond these */
 static const vm_limits LIMITS = { .memory_bytes = (size_t)256 << 20, .instructions = 50000000, .cpu_ms = 2000 };
 
 struct dialect {
@@ -476,10 +477,24 @@ static int feed(lua_State *L)
     return 0;
 }
 
+/* The caps grow with the turn, or a policy would end its episode in an error by writing a long one. */
+static vm_limits limits_for(const dialect_parser *p)
+{
+    vm_limits limits = LIMITS;
+    limits.memory_bytes += MEMORY_PER_BYTE * p->fed;
+    limits.instructions += (int64_t)(INSTRUCTIONS_PER_BYTE * p->fed);
+    limits.cpu_ms += (int64_t)(p->fed / BYTES_PER_MS);
+    return limits;
+}
+
 static int ask_parser(const feeding *f, error *err)
 {
+    const vm_limits limits = limits_for(f->p);
     *f->out = (dialect_result){ 0 };
-    if (vm_protect(f->p->d->vm, feed, (void *)(uintptr_t)f, err) == OK) return OK;
+    vm_set_limits(f->p->d->vm, &limits);
+    const int rc = vm_protect(f->p->d->vm, feed, (void *)(uintptr_t)f, err);
+    vm_set_limits(f->p->d->vm, &LIMITS);
+    if (rc == OK) return OK;
     dialect_result_reset(f->out);
     return error_within(err, "dialect %s", f->p->d->name);
 }
