@@ -455,6 +455,21 @@ static void a_long_turn_is_read_in_linear_time(void **state)
         }
 }
 
+/* The largest response that is scored, full of what makes the dialect work: it has no answer, which is no error. */
+static void no_turn_is_too_long_for_the_caps(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    char *answer;
+    str text = { 0 };
+    dialect *d = open_dialect("xml", NULL);
+    while (text.len < 12 << 20) str_puts(&text, "<think></think>");
+    test_ok(dialect_answer(d, text.data, text.len, &answer, &err), &err);
+    assert_null(answer);
+    str_free(&text);
+    dialect_free(d);
+}
+
 static void llama3_ended_otherwise_has_answered(void **state)
 {
     (void)state;
@@ -609,6 +624,7 @@ int main(void)
         cmocka_unit_test(react_reads_lines),
         cmocka_unit_test(a_tool_is_not_named_as_a_word_of_the_dialect),
         cmocka_unit_test(a_long_turn_is_read_in_linear_time),
+        cmocka_unit_test(no_turn_is_too_long_for_the_caps),
         cmocka_unit_test(llama3_ended_otherwise_has_answered),
         cmocka_unit_test(a_nul_hides_nothing),
         cmocka_unit_test(results_stand_in_the_frame_that_models_know),
