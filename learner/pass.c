@@ -161,41 +161,10 @@ static grad_split split_of(const pass *p, const packed_batch *b)
 
 static int cotangents(const grad_split *s) { return s->owners > 0 ? s->K / s->owners : s->K; }
 
-/* ---- ERA ---- */
+/* ---- scaled logits ---- */
 
-/* Each token's factor, by its episode's advantage and its uncertainty now -> [n_out] in the arena. */
-static float *era_scales(const pass *p, const packed_batch *b, const advantage_table *table, const float *entropy)
-{
-    const int n_out = b->tokens.n_out;
-    float *scale = arena_array(p->step, float, n_out);
-    for (int i = 0, n; i < n_out; i += n) {
-        const int s = b->episode[i];
-        for (n = 1; i + n < n_out && b->episode[i + n] == s; n++) {
-        }
-        const float by = era_scale(&p->config->era, table->scalar[s], n, entropy + i);
-        for (int j = i; j < i + n; j++) scale[j] = by;
-    }
-    return scale;
-}
-
-/* logprob [n_out] becomes that of the scaled logits. */
-static int activate(const pass *p, const micro_batch *m, const activations *acts, const float *entropy, float *logprob,
-                    error *err)
-{
-    const size_t n = (size_t)m->b->tokens.n_out, bytes = sizeof(float) * n;
-    if (p->config->era.k <= 0) return OK;
-    if (!m->first->scale) {
-        m->first->scale = era_scales(p, m->b, m->table, entropy);
-        m->first->raw = memcpy(arena_array(p->step, float, n), logprob, bytes);
-    }
-    model_scale_logits(p->w, acts, m->first->scale);
-    if (device_sync(p->w->dev, err) != OK) return err ? err->code : ERR_DEVICE;
-    device_copy_out(p->w->dev, logprob, acts->logprob, bytes);
-    return OK;
-}
-
-/* The sampler knew nothing of ERA: its logprobs move as far as those of the policy at the first update did, so that
- * their distance stays what staleness made it. */
+/* The sampler knew nothing of the scaling: its logprobs move as far as those of the policy at the first update did, so
+ * that their distance stays what staleness made it. */
 static const double *behaviour_of(const pass *p, const micro_batch *m, const float *old)
 {
     const int n = m->b->tokens.n_out;
@@ -250,7 +219,7 @@ static float *loss_of(const pass *p, const micro_batch *m, const activations *ac
     float *slope = arena_array(p->step, float, n *(MOO_MOST + 1));
     device_copy_out(p->w->dev, logprob, acts->logprob, sizeof(float) * (size_t)n);
     device_copy_out(p->w->dev, entropy, acts->entropy, sizeof(float) * (size_t)n);
-    if (activate(p, m, acts, entropy, logprob, err) != OK) return NULL;
+    if (p->scale_logits && p->scale_logits(p, m, acts, entropy, logprob, err) != OK) return NULL;
     const float *old = m->first->old ? m->first->old : logprob;
     const loss_batch l = { .b = m->b,
                            .scale = m->scale,

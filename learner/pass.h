@@ -5,9 +5,13 @@
 #include "learner/bucket.h"
 #include "learner/pack.h"
 #include "learner/trainer_config.h"
+#include "model/transformer.h"
+
+typedef struct pass pass;
+typedef struct micro_batch micro_batch;
 
 /* What a pass works with; all borrowed from the trainer. */
-typedef struct pass {
+struct pass {
     const trainer_config *config;
     weights *w;
     weights *reference;  /* NULL without a KL */
@@ -17,7 +21,11 @@ typedef struct pass {
     arena *step;
     double mixture; /* mu of L = (1 - mu) L_reward + mu L_given; negative: both count in full */
     bool by_part;   /* the gradients of both keep apart, by owners: MIXTURE_ROWS of them */
-} pass;
+    /* Logits that the loss is computed with, other than the policy's: scales them by m->first->scale [n_out] (what was
+     * before, goes to m->first->raw) and has their logprobs in `logprob` [n_out]. entropy [n_out], in nats. NULL: none. */
+    int (*scale_logits)(const pass *p, const micro_batch *m, const activations *acts, const float *entropy,
+                        float *logprob, error *err);
+};
 
 typedef struct step_sums {
     loss_sums loss;
@@ -27,19 +35,19 @@ typedef struct step_sums {
 
 /* What is remembered of a micro-batch from the step's first update; NULL until then. */
 typedef struct first_look {
-    float *old;   /* [n_out] logprobs, of ERA's scaled logits where there is ERA */
-    float *scale; /* [n_out] what ERA multiplies the logits by; NULL without ERA */
-    float *raw;   /* [n_out] logprobs without ERA */
+    float *old;   /* [n_out] logprobs, of the scaled logits where they are scaled */
+    float *scale; /* [n_out] what the logits are multiplied by; NULL: 1 */
+    float *raw;   /* [n_out] logprobs of logits that are not */
 } first_look;
 
-typedef struct micro_batch {
+struct micro_batch {
     const packed_batch *b;
     const loss_scale *scale;
     const advantage_table *table;
     first_look *first;
     bool learns; /* false: only the logprobs are looked at */
     bool last;   /* of the step's */
-} micro_batch;
+};
 
 /* Logprobs of the reference policy for the batch's targets, [n_out] in the arena; NULL and `err`. */
 const float *pass_reference(const pass *p, const packed_batch *b, error *err);

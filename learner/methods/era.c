@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "learner/method.h"
+#include "model/transformer.h"
 
 static const double UNCERTAIN = 0.2; /* share of the tokens that are looked at */
 
@@ -32,3 +34,47 @@ float era_scale(const era_config *c, double advantage, int n, const float *entro
     const double h = uncertainty(n, entropy);
     return h < c->low ? (float)c->k : h > c->high ? (float)(1 / c->k) : 1;
 }
+
+/* ---- in the trainer's step ---- */
+
+static bool wanted(const trainer_config *c) { return c->era.k > 0; }
+
+/* Each token's factor, by its episode's advantage and its uncertainty now -> [n_out] in the arena. */
+static float *scales_of(const pass *p, const packed_batch *b, const advantage_table *table, const float *entropy)
+{
+    const int n_out = b->tokens.n_out;
+    float *scale = arena_array(p->step, float, n_out);
+    for (int i = 0, n; i < n_out; i += n) {
+        const int s = b->episode[i];
+        for (n = 1; i + n < n_out && b->episode[i + n] == s; n++) {
+        }
+        const float by = era_scale(&p->config->era, table->scalar[s], n, entropy + i);
+        for (int j = i; j < i + n; j++) scale[j] = by;
+    }
+    return scale;
+}
+
+/* Chosen at the step's first update, and kept: later ones compare the scaled policy with itself. */
+static int activate(const pass *p, const micro_batch *m, const activations *acts, const float *entropy, float *logprob,
+                    error *err)
+{
+    const size_t n = (size_t)m->b->tokens.n_out, bytes = sizeof(float) * n;
+    if (!m->first->scale) {
+        m->first->scale = scales_of(p, m->b, m->table, entropy);
+        m->first->raw = memcpy(arena_array(p->step, float, n), logprob, bytes);
+    }
+    model_scale_logits(p->w, acts, m->first->scale);
+    if (device_sync(p->w->dev, err) != OK) return err ? err->code : ERR_DEVICE;
+    device_copy_out(p->w->dev, logprob, acts->logprob, bytes);
+    return OK;
+}
+
+static int plan(void *self, train_step *s, error *err)
+{
+    (void)self, (void)err;
+    s->pass.scale_logits = activate;
+    return OK;
+}
+
+extern const method METHOD_ERA;
+const method METHOD_ERA = { .name = "era", .wanted = wanted, .at = { [AT_PLAN] = plan } };

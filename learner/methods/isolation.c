@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/rng.h"
 #include "base/str.h"
+#include "learner/method.h"
 
 static const double MAX_COUNT = 9007199254740992; /* 2^53: whole numbers up to here are exact */
 
@@ -100,9 +101,9 @@ static void mark_largest(isolation *s, ranked *r, double share)
 }
 
 /* Importance over the mean of the block's layer: layers whose gradients are large don't take all the places. */
-static void protect_task(isolation *s, int task, ranked *r)
+static void protect_task(isolation *s, int of_task, ranked *r)
 {
-    const double *S = s->importance + (size_t)task * (size_t)s->n;
+    const double *S = s->importance + (size_t)of_task * (size_t)s->n;
     double *sum = xcalloc(2 * (size_t)(s->layers + LAYERS_OUTSIDE), sizeof *sum),
            *blocks = sum + s->layers + LAYERS_OUTSIDE;
     for (int i = 0; i < s->n; i++) sum[s->blocks[i].layer + 1] += S[i], blocks[s->blocks[i].layer + 1]++;
@@ -114,7 +115,7 @@ static void protect_task(isolation *s, int task, ranked *r)
     free(sum);
 }
 
-static void choose(isolation *s, int64_t update, int task)
+static void choose(isolation *s, int64_t update, int of_task)
 {
     ranked *r = xcalloc((size_t)s->n, sizeof *r);
     memset(s->chosen, 0, sizeof *s->chosen * (size_t)s->n);
@@ -122,22 +123,22 @@ static void choose(isolation *s, int64_t update, int task)
     for (int i = 0; i < s->n; i++) r[i] = (ranked){ rng_uniform(key, 0, (uint64_t)i), i };
     if (s->config.freeze > 0) mark_largest(s, r, s->config.freeze);
     for (int k = 0; s->config.protect > 0 && k < ISOLATION_TASKS; k++)
-        if (k != task && s->steps[k] > 0) protect_task(s, k, r);
+        if (k != of_task && s->steps[k] > 0) protect_task(s, k, r);
     free(r);
     *s->chosen_at = (double)update;
 }
 
-const bool *isolation_mask(isolation *s, int64_t update, int task)
+const bool *isolation_mask(isolation *s, int64_t update, int of_task)
 {
-    if (*s->chosen_at < 1 || update >= (int64_t)*s->chosen_at + s->config.every) choose(s, update, task);
+    if (*s->chosen_at < 1 || update >= (int64_t)*s->chosen_at + s->config.every) choose(s, update, of_task);
     for (int i = 0; i < s->n; i++) s->mask[i] = s->chosen[i] > 0;
     return s->mask;
 }
 
-void isolation_learn(isolation *s, int task, const double *squares)
+void isolation_learn(isolation *s, int of_task, const double *squares)
 {
-    double *S = s->importance + (size_t)task * (size_t)s->n;
-    const double keep = s->steps[task]++ > 0 ? s->config.keep : 0;
+    double *S = s->importance + (size_t)of_task * (size_t)s->n;
+    const double keep = s->steps[of_task]++ > 0 ? s->config.keep : 0;
     for (int i = 0; i < s->n; i++) S[i] = keep * S[i] + (1 - keep) * squares[i] / (double)s->blocks[i].count;
 }
 
@@ -153,3 +154,91 @@ void isolation_state(isolation *s, saved_state *to)
     state_numbers(to, "frozen", s->chosen, n, 0, 1);
     state_numbers(to, "chosen_at", s->chosen_at, 1, 0, MAX_COUNT);
 }
+
+/* ---- in the trainer's step ---- */
+
+typedef struct isolating {
+    isolation *blocks;
+    slice *cuts;     /* [count] the same, for the optimizer */
+    double *squares; /* [count] */
+} isolating;
+
+static bool wanted(const trainer_config *c) { return c->isolation.freeze > 0 || c->isolation.protect > 0; }
+
+static int open(trainer_parts *p, void **self, error *err)
+{
+    (void)err;
+    isolating *s = *self = xcalloc(1, sizeof *s);
+    s->blocks = isolation_new(&p->config->isolation, p->trained->table, 0);
+    const int n = isolation_count(s->blocks);
+    s->cuts = xcalloc((size_t)n, sizeof *s->cuts);
+    s->squares = xcalloc((size_t)n, sizeof *s->squares);
+    for (int i = 0; i < n; i++) {
+        const isolation_block *b = &isolation_blocks(s->blocks)[i];
+        s->cuts[i] = (slice){ b->begin, b->count };
+    }
+    p->cuts = s->cuts;
+    p->n_cuts = n;
+    return OK;
+}
+
+static void close(trainer_parts *p, void *self)
+{
+    (void)p;
+    isolating *s = self;
+    if (!s) return;
+    isolation_free(s->blocks);
+    free(s->cuts);
+    free(s->squares);
+    free(s);
+}
+
+/* The data group that most of the step's episodes are of. */
+static int task_of(isolation *s, const advantage_table *table)
+{
+    int votes[ISOLATION_TASKS] = { 0 }, best = 0;
+    for (int i = 0; i < table->S; i++) {
+        const char *name = table->episodes[i]->objective ? table->episodes[i]->objective : "";
+        const int k = isolation_task(s, name);
+        if (++votes[k] > votes[best]) best = k;
+    }
+    return best;
+}
+
+/* Which blocks this update may move, by what earlier ones have shown; then what this one shows. A gradient of zero shows
+ * nothing, and is no update. */
+static int freeze(void *self, train_step *step, error *err)
+{
+    isolating *s = self;
+    trainer_parts *p = step->parts;
+    const int of_task = task_of(s->blocks, step->table), n = isolation_count(s->blocks);
+    double norm = 1, frozen = 0;
+    if (optimizer_norm(p->optimizer, p->trained, p->trained_grads, &norm, err) != OK) return ERR_STATE;
+    if (!(norm > 0)) return OK;
+
+    const bool *mask = isolation_mask(s->blocks, p->optimizer->step + 1, of_task);
+    for (int i = 0; i < n; i++) frozen += mask[i];
+    optimizer_freeze(p->optimizer, mask);
+    metrics_set(step->out, "actor/frozen_blocks", frozen / n);
+
+    if (p->config->isolation.protect <= 0) return OK;
+    optimizer_squares(p->optimizer, p->trained, p->trained_grads, s->squares, n);
+    isolation_learn(s->blocks, of_task, s->squares);
+    return OK;
+}
+
+static void remembered(void *self, trainer_parts *p, saved_state *to)
+{
+    (void)p;
+    isolation_state(((isolating *)self)->blocks, to);
+}
+
+extern const method METHOD_ISOLATION;
+const method METHOD_ISOLATION = {
+    .name = "isolation",
+    .wanted = wanted,
+    .open = open,
+    .close = close,
+    .at = { [AT_UPDATE] = freeze },
+    .state = remembered,
+};

@@ -2,6 +2,10 @@
 #include "learner/methods/mixture.h"
 
 #include <math.h>
+#include <stdlib.h>
+
+#include "base/str.h"
+#include "learner/method.h"
 
 static const double LEAST = 0.05, MOST = 0.95;
 
@@ -31,8 +35,92 @@ double mixture_learn(const mixture_config *c, double mu, double slope, double en
     return fmax(LEAST, fmin(MOST, mu + c->rate * pull));
 }
 
-void mixture_state(double *mu, saved_state *s)
+/* ---- in the trainer's step ---- */
+
+typedef struct mixture {
+    double mu;       /* as learned so far */
+    bucket_set *set; /* of steps that measure: MIXTURE_ROWS gradients, added up as they are; their products are read */
+    shard *shard;    /* its pieces, of several learners */
+} mixture;
+
+static bool wanted(const trainer_config *c) { return c->mixture.start > 0; }
+
+static int check(const trainer_config *c, error *err)
 {
-    state_section(s, "mixture", 1);
-    state_numbers(s, "mu", mu, 1, 0, 1);
+    if (c->moo.over == MOO_OVER_NOTHING) return OK;
+    return error_set(err, ERR_UNSUPPORTED, "algorithm.mixture with moo.method: both would weigh gradients");
 }
+
+static int open(trainer_parts *p, void **self, error *err)
+{
+    (void)err;
+    mixture *m = *self = xcalloc(1, sizeof *m);
+    m->mu = p->config->mixture.start;
+    m->set = bucket_set_new(&(bucket_config){ .moo = moo_default(MOO_SUM) }, p->w->table, p->w->dev, MIXTURE_ROWS, 0);
+    if (p->shard) m->shard = bucket_set_spread(m->set, p->config->comm);
+    return OK;
+}
+
+static void close(trainer_parts *p, void *self)
+{
+    (void)p;
+    mixture *m = self;
+    if (!m) return;
+    bucket_set_free(m->set);
+    shard_free(m->shard);
+    free(m);
+}
+
+/* Even and odd samples of each group keep apart in a step that measures: each half is the other's held-out set. */
+static int plan(void *self, train_step *s, error *err)
+{
+    (void)err;
+    const mixture *m = self;
+    const mixture_config *c = &s->parts->config->mixture;
+    s->pass.mixture = mixture_at(c, m->mu, s->version);
+    if (!mixture_measures(c, s->version)) return OK;
+
+    int *half = arena_array(s->parts->arena, int, s->table->S);
+    for (int i = 0; i < s->table->S; i++) half[i] = (int)(s->table->episodes[i]->sample % 2);
+    s->options.owner = half;
+    s->options.owners = 2;
+    s->pass.buckets = m->set;
+    s->pass.by_part = true;
+    return OK;
+}
+
+static int learn(void *self, train_step *s, error *err)
+{
+    (void)err;
+    mixture *m = self;
+    const mixture_config *c = &s->parts->config->mixture;
+    double G[MIXTURE_ROWS * MIXTURE_ROWS] = { 0 };
+    metrics_set(s->out, "actor/mixture", mixture_at(c, m->mu, s->version));
+    if (!s->pass.by_part) return OK;
+
+    for (int b = 0; b < bucket_count(m->set); b++)
+        for (int i = 0; i < MIXTURE_ROWS * MIXTURE_ROWS; i++) G[i] += bucket_at(m->set, b).G[i];
+    const double slope = mixture_slope(G, m->mu);
+    metrics_set(s->out, "actor/mixture_slope", slope);
+    m->mu = mixture_learn(c, m->mu, slope, s->sums.entropy / fmax(1, s->sums.loss.tokens));
+    return OK;
+}
+
+static void remembered(void *self, trainer_parts *p, saved_state *to)
+{
+    (void)p;
+    mixture *m = self;
+    state_section(to, "mixture", 1);
+    state_numbers(to, "mu", &m->mu, 1, 0, 1);
+}
+
+extern const method METHOD_MIXTURE;
+const method METHOD_MIXTURE = {
+    .name = "mixture",
+    .wanted = wanted,
+    .check = check,
+    .open = open,
+    .close = close,
+    .at = { [AT_PLAN] = plan, [AT_LEARN] = learn },
+    .state = remembered,
+};

@@ -18,8 +18,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/state.h"
-
 typedef struct mixture_config {
     double start;   /* mu at first; 0: no mixture, both losses count in full */
     double rate;    /* (0.1) */
@@ -36,7 +34,5 @@ double mixture_at(const mixture_config *config, double mu, int64_t step);
 bool mixture_measures(const mixture_config *config, int64_t step);
 /* s of Gram matrix G [MIXTURE_ROWS, MIXTURE_ROWS] of a step whose losses were weighed with mu. */
 double mixture_slope(const double *G, double mu);
-/* Section "mixture": mu as learned so far. */
-void mixture_state(double *mu, saved_state *s);
 /* The next mu. */
 double mixture_learn(const mixture_config *config, double mu, double slope, double entropy);

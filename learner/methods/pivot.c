@@ -2,20 +2,22 @@
 #include "learner/methods/pivot.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/str.h"
+#include "learner/method.h"
 
 /* The least-squares line through y[0 .. n-1] at 0 .. n-1, read at n. */
 static double foretold(const pivot_state *s, int d)
 {
     const int n = (int)s->n;
-    double sum = 0, slope = 0, spread = 0;
+    double sum = 0, slope = 0, squares = 0;
     const double middle = 0.5 * (n - 1);
     for (int i = 0; i < n; i++) sum += s->means[i][d];
-    for (int i = 0; i < n; i++) slope += (i - middle) * s->means[i][d], spread += (i - middle) * (i - middle);
-    return sum / n + slope / spread * (n - middle);
+    for (int i = 0; i < n; i++) slope += (i - middle) * s->means[i][d], squares += (i - middle) * (i - middle);
+    return sum / n + slope / squares * (n - middle);
 }
 
 static void remember(const pivot_config *c, pivot_state *s, int K, const double *means)
@@ -113,3 +115,68 @@ void pivot_eliminate(const objective_set *objectives, const double *w, const gro
     for (int g = 0, s = 0; g < n_groups; s += (int)groups[g++]->n)
         eliminate_from(objectives, w, leading, groups[g], drop + s);
 }
+
+/* ---- in the trainer's step ---- */
+
+static bool wanted(const trainer_config *c) { return c->pivot.window > 0; }
+
+static int open(trainer_parts *p, void **self, error *err)
+{
+    (void)p, (void)err;
+    *self = xcalloc(1, sizeof(pivot_state));
+    return OK;
+}
+
+static void close(trainer_parts *p, void *self)
+{
+    (void)p;
+    free(self);
+}
+
+static void tell(const objective_set *o, const double *w, const bool *drop, int S, metrics *out)
+{
+    char name[96];
+    double dropped = 0;
+    for (int s = 0; s < S; s++) dropped += drop[s];
+    for (int k = 0; k < o->n; k++) {
+        snprintf(name, sizeof name, "reward/%s/weight", o->items[k].name);
+        metrics_set(out, name, w[k]);
+    }
+    metrics_set(out, "reward/eliminated", S ? dropped / S : 0);
+}
+
+/* Weights by trend, times the recipe's, and the episodes that elimination drops. The means are those of all episodes,
+ * whatever else the step does with them: advantages without any extra. */
+static int follow_trend(void *self, train_step *s, error *err)
+{
+    (void)err;
+    const trainer_config *c = s->parts->config;
+    const objective_set *o = &c->objectives;
+    arena *a = s->parts->arena;
+    double means[MAX_OBJECTIVES], w[MAX_OBJECTIVES];
+    const advantage_table *plain = advantage_compute(a, &c->advantage, o, s->groups, s->n_groups, NULL);
+    for (int k = 0; k < o->n; k++) means[k] = plain->stats[k].mean;
+    pivot_weights(&c->pivot, self, o, means, w);
+
+    double *own = arena_array(a, double, plain->S * o->n);
+    for (int i = 0; i < plain->S * o->n; i++) own[i] = w[i % o->n] * objective_weighing(o) * o->items[i % o->n].weight;
+    bool *drop = arena_zalloc(a, sizeof *drop * (size_t)(plain->S + 1));
+    if (c->pivot.eliminate) pivot_eliminate(o, w, s->groups, s->n_groups, drop);
+
+    tell(o, w, drop, plain->S, s->out);
+    s->extra.weights = own;
+    s->extra.drop = drop;
+    return OK;
+}
+
+static void remembered(void *self, trainer_parts *p, saved_state *to) { pivot_state_walk(self, &p->config->pivot, to); }
+
+extern const method METHOD_PIVOT;
+const method METHOD_PIVOT = {
+    .name = "pivot",
+    .wanted = wanted,
+    .open = open,
+    .close = close,
+    .at = { [AT_WEIGH] = follow_trend },
+    .state = remembered,
+};

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "learner/method.h"
 
 static int place_of(const objective_set *objectives, const char *name)
 {
@@ -14,13 +15,13 @@ static int place_of(const objective_set *objectives, const char *name)
 }
 
 /* One row's weights [K]: the recipe's, where it says nothing. */
-static int read_row(const char *text, const char *field, const objective_set *objectives, double *weights, error *err)
+static int read_row(const char *text, const char *field, const objective_set *objectives, double *own, error *err)
 {
     const char *name;
     json_t *value, *row = json_parse(text, strlen(text), "row", err);
     if (!row) return err ? err->code : ERR_PARSE;
     int rc = OK;
-    for (int k = 0; k < objectives->n; k++) weights[k] = objectives->items[k].weight;
+    for (int k = 0; k < objectives->n; k++) own[k] = objectives->items[k].weight;
     json_t *table = json_object_get(row, field);
     if (table && !json_is_object(table)) rc = error_set(err, ERR_PARSE, "%s: expected objectives with numbers", field);
     json_object_foreach(table, name, value)
@@ -35,26 +36,26 @@ static int read_row(const char *text, const char *field, const objective_set *ob
             rc = error_set(err, ERR_PARSE, "%s: '%.40s' weighs %g (expected a number from 0 on)", field, name,
                            json_number_value(value));
         else
-            weights[k] = json_number_value(value);
+            own[k] = json_number_value(value);
     }
     json_decref(row);
     return rc;
 }
 
 static int read_row_of(const dataset *rows, uint64_t row, const char *field, const objective_set *objectives,
-                       double *weights, error *err)
+                       double *own, error *err)
 {
-    const int rc = row < dataset_size(rows) ? read_row(dataset_row(rows, row), field, objectives, weights, err)
+    const int rc = row < dataset_size(rows) ? read_row(dataset_row(rows, row), field, objectives, own, err)
                                             : error_set(err, ERR_STATE, "there is no such row");
     return rc == OK ? OK : error_within(err, "row %" PRIu64 " of data.train", row + 1);
 }
 
 int preference_check(const dataset *rows, uint64_t most, const char *field, const objective_set *objectives, error *err)
 {
-    double weights[MAX_OBJECTIVES];
+    double own[MAX_OBJECTIVES];
     int rc = OK;
     for (uint64_t i = 0; rc == OK && i < dataset_size(rows) && i < most; i++)
-        rc = read_row_of(rows, i, field, objectives, weights, err);
+        rc = read_row_of(rows, i, field, objectives, own, err);
     return rc;
 }
 
@@ -73,3 +74,20 @@ const double *preference_weights(arena *a, const dataset *rows, const char *fiel
     }
     return all;
 }
+
+/* ---- in the trainer's step ---- */
+
+static bool wanted(const trainer_config *c) { return c->preference[0] && c->rows; }
+
+static int weigh(void *self, train_step *s, error *err)
+{
+    (void)self;
+    const trainer_config *c = s->parts->config;
+    s->extra.weights =
+        preference_weights(s->parts->arena, c->rows, c->preference, &c->objectives, s->groups, s->n_groups, err);
+    if (s->extra.weights) return OK;
+    return err ? err->code : ERR_DEVICE;
+}
+
+extern const method METHOD_PREFERENCE;
+const method METHOD_PREFERENCE = { .name = "preference", .wanted = wanted, .at = { [AT_WEIGH] = weigh } };

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* reference - the policy that a KL is to: the model as the run found it, or, every so many versions, the policy of that
+ * moment. In the loss the KL is learner/loss.h's; taken off the reward it is the second method of this file. */
+#include "learner/method.h"
+#include "rollout/signal.h"
+
+static bool wanted(const trainer_config *c)
+{
+    return c->loss.kl > 0 || c->reward_kl > 0 || c->loss.given == GIVEN_ASFT;
+}
+
+static void copy_policy(trainer_parts *p)
+{
+    const struct ops *ops = device_ops(p->w->dev);
+    const int64_t n = p->w->table->total;
+    ops->zero(p->w->dev, p->reference->data, n);
+    ops->add(p->w->dev, p->reference->data, p->w->data, n);
+    weights_seal(p->reference, p->w->version);
+}
+
+static int open(trainer_parts *p, void **self, error *err)
+{
+    (void)self;
+    if (!(p->reference = weights_new(p->w->dev, p->w->table, err))) return ERR_MEMORY;
+    copy_policy(p);
+    return OK;
+}
+
+static int move_on(void *self, train_step *s, error *err)
+{
+    (void)self, (void)err;
+    const int64_t every = s->parts->config->reference_every;
+    if (every > 0 && s->version % every == 0) copy_policy(s->parts);
+    return OK;
+}
+
+extern const method METHOD_REFERENCE;
+const method METHOD_REFERENCE = {
+    .name = "reference",
+    .wanted = wanted,
+    .open = open,
+    .at = { [AT_SEALED] = move_on },
+};
+
+/* ---- a KL as a cost of the reward ---- */
+
+static bool costs(const trainer_config *c) { return c->reward_kl > 0; }
+
+/* What each episode's distance from the reference costs it: reward_kl times the sum of log mu - log ref over what the
+ * policy wrote. An unbiased estimate of the KL, which the loss's k3 is not, once it goes through the advantage. */
+static int charge(void *self, train_step *s, error *err)
+{
+    (void)self;
+    trainer_parts *p = s->parts;
+    pack_options everything = s->options;
+    everything.check = 0;
+    everything.kl = everything.leash = everything.given = false;
+    everything.everything = true;
+    const pack_plan *plan = pack_groups(p->arena, s->table, &everything);
+    double *cost = arena_zalloc(p->arena, sizeof *cost * (size_t)(s->table->S + 1)), sum = 0;
+
+    for (int n = 0; n < plan->n; n++) {
+        const packed_batch *b = &plan->batches[n];
+        device_scratch_reset(p->w->dev);
+        const float *reference = pass_reference(&s->pass, b, err);
+        if (!reference) return err ? err->code : ERR_DEVICE;
+        for (int i = 0; i < b->tokens.n_out; i++)
+            cost[b->episode[i]] +=
+                p->config->reward_kl * signal_between_logprobs(b->behaviour[i], (double)reference[i]);
+    }
+    if (p->shard) comm_sum(p->config->comm, cost, s->table->S);
+
+    for (int i = 0; i < s->table->S; i++) sum += cost[i];
+    metrics_set(s->out, "actor/reward_kl_penalty", s->table->S ? sum / s->table->S : 0);
+    s->extra.penalty = cost;
+    return OK;
+}
+
+extern const method METHOD_REWARD_KL;
+const method METHOD_REWARD_KL = { .name = "reward_kl", .wanted = costs, .at = { [AT_CREDIT] = charge } };

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+#include "learner/step_metrics.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* What nobody scored has no mean, not 0. */
+static void objective_metrics(const objective *o, const objective_stats *s, metrics *out)
+{
+    char name[96];
+    const struct {
+        const char *what;
+        double value;
+        bool known;
+    } figures[] = {
+        { "mean", s->mean, s->scored > 0 },
+        { "std", s->std, s->scored > 0 },
+        { "frac_zero_std", s->dead_groups, s->scored > 0 },
+        { "missing", s->missing, true },
+        { "unmet", s->unmet, isfinite(o->least) && s->scored > 0 },
+    };
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
+        if (!figures[i].known) continue;
+        snprintf(name, sizeof name, "reward/%s/%s", o->name, figures[i].what);
+        metrics_set(out, name, figures[i].value);
+    }
+}
+
+/* By objective the rewards are raw and unweighted; reward/mean weighs them. */
+static void reward_metrics(const objective_set *objectives, const advantage_table *table, metrics *out)
+{
+    double scalar = 0;
+    bool scored = false;
+    for (int k = 0; k < table->K && table->S > 0; k++) {
+        const objective_stats *s = &table->stats[k];
+        objective_metrics(&objectives->items[k], s, out);
+        scored |= s->scored > 0;
+        if (s->scored) scalar += objectives->items[k].weight * s->mean;
+    }
+    if (scored) metrics_set(out, "reward/mean", scalar);
+}
+
+static void loss_metrics(const step_sums *s, metrics *out)
+{
+    const double n = s->loss.tokens;
+    if (s->loss.given > 0) metrics_set(out, "training/tokens_given", s->loss.given);
+    if (s->loss.given > 0) metrics_set(out, "actor/given_nll", -s->loss.given_logprob / s->loss.given);
+    if (s->loss.given_kl > 0) metrics_set(out, "actor/given_kl", s->loss.given_kl / s->loss.given);
+
+    if (n <= 0) return; /* nothing was looked at: no figure, rather than a 0 */
+    metrics_set(out, "actor/pg_loss", s->loss.loss);
+    metrics_set(out, "actor/entropy", s->entropy / n);
+    metrics_set(out, "actor/ppo_kl", s->loss.kl_old / n);
+    metrics_set(out, "actor/kl_loss", s->loss.kl_reference / n);
+    metrics_set(out, "actor/ratio/mean", s->loss.ratio / n);
+    metrics_set(out, "actor/ratio/max", s->loss.ratio_max);
+    metrics_set(out, "actor/pg_clipfrac", (s->loss.clipped_high + s->loss.clipped_low) / n);
+    metrics_set(out, "actor/pg_clipfrac_lower", s->loss.clipped_low / n);
+    metrics_set(out, "training/importance_weight/mean", s->loss.weight / n);
+    metrics_set(out, "training/importance_weight/rejected", s->loss.rejected / n);
+    metrics_set(out, "training/rollout_probs_diff_mean", s->loss.gap_sum / n);
+    metrics_set(out, "training/rollout_probs_diff_max", s->loss.gap_max);
+    metrics_set(out, "training/rollout_logprobs_differing", s->loss.differing);
+}
+
+/* One count: what the step's updates were made of. Logprobs that were only looked at are not in it. */
+static void count_metrics(const train_step *s, metrics *out)
+{
+    metrics_set(out, "training/signal", s->plan->signal);
+    if (!s->plan->learns) metrics_set(out, "actor/grad_norm", 0);
+    metrics_set(out, "training/tokens_trained", s->moved ? s->sums.loss.tokens : 0);
+    metrics_set(out, "training/episodes_trained", s->moved ? s->plan->trained : 0);
+}
+
+void step_metrics(const train_step *s)
+{
+    reward_metrics(&s->parts->config->objectives, s->table, s->out);
+    loss_metrics(&s->sums, s->out);
+    count_metrics(s, s->out);
+    metrics_set(s->out, "timing_s/forward", (double)s->sums.forward_us * 1e-6);
+    metrics_set(s->out, "timing_s/backward", (double)s->sums.backward_us * 1e-6);
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* trainer_inside - a trainer's own struct, for the two files that make it up: trainer.c (a step) and trainer_life.c (what
+ * it is made of, and what it remembers). Everybody else has trainer.h. */
+#pragma once
+
+#include "learner/method.h"
+#include "learner/trainer.h"
+
+struct trainer {
+    trainer_config config;
+    trainer_parts parts;
+    const method *methods[MAX_METHODS]; /* [n] those that are wanted, in the order of METHODS */
+    void *own[MAX_METHODS];             /* [n] the memory of each */
+    int n;
+    saved_state *before; /* what was remembered when the step began; NULL outside of one */
+    bool touched;        /* weights or moments are no longer those of the version: an update has begun */
+    bool picked;         /* micro_tokens is ours, not the recipe's */
+};
