@@ -196,13 +196,12 @@ static int wait_for_news(train *t)
     return 0;
 }
 
-/* What ends a run in order: Ctrl-C, a scheduler, a terminal that is closed. */
+/* What ends a run in order: Ctrl-C, Ctrl-backslash, a terminal that is closed, and what schedulers send before they kill. */
 static void stop_signals(sigset_t *mask)
 {
+    static const int ALL[] = { SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU };
     sigemptyset(mask);
-    sigaddset(mask, SIGINT);
-    sigaddset(mask, SIGTERM);
-    sigaddset(mask, SIGHUP);
+    for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++) sigaddset(mask, ALL[i]);
 }
 
 static void drain_report(train *t)

@@ -117,17 +117,23 @@ static place another_calm(void)
 
 /* ---- signals ---- */
 
-static void a_hang_up_leaves_a_checkpoint(void **state)
+/* A terminal that is closed, and what schedulers send some time before they kill. */
+static void whoever_says_stop_gets_a_checkpoint(void **state)
 {
     (void)state;
-    place p;
-    process t = begun(&p, KEYS);
-    process_signal(&t, SIGHUP);
-    assert_int_equal(troupe_wait(&t, SECONDS), 130);
-    assert_said(&p, "stopped by Hangup (go on with: troupe train --resume");
-    assert_nobody_left(&p);
-    resumed_to_the_same_end(&p);
-    test_folder_remove(p.dir);
+    static const int SIGNALS[] = { SIGHUP, SIGUSR1, SIGQUIT };
+    for (size_t i = 0; i < sizeof SIGNALS / sizeof *SIGNALS; i++) {
+        place p;
+        char words[120];
+        process t = begun(&p, KEYS);
+        process_signal(&t, SIGNALS[i]);
+        assert_int_equal(troupe_wait(&t, SECONDS), 130);
+        snprintf(words, sizeof words, "stopped by %s (go on with: troupe train --resume", strsignal(SIGNALS[i]));
+        assert_said(&p, words);
+        assert_nobody_left(&p);
+        resumed_to_the_same_end(&p);
+        test_folder_remove(p.dir);
+    }
 }
 
 /* The folder in shared memory that the learner has open: "" when it has none there. */
@@ -549,7 +555,7 @@ static void a_copy_of_a_live_run_is_a_run_of_its_own(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_hang_up_leaves_a_checkpoint),
+        cmocka_unit_test(whoever_says_stop_gets_a_checkpoint),
         cmocka_unit_test(a_killed_run_leaves_nothing_behind_once_it_is_resumed),
         cmocka_unit_test(ctrl_z_pauses_all_and_fg_goes_on),
         cmocka_unit_test(a_reader_that_leaves_ends_nothing),
