@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* troupe learner: the exchange and the training of one run. Two threads: this one does all input and output (loop,
  * server, database), the other trains (cli/learn). */
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -35,8 +37,8 @@ static const char USAGE[] =
 typedef struct session {
     role role;
     const char *run, *address, *meet;
-    int64_t rank, of; /* -1: not given */
-    int report_fd;
+    int64_t rank, of;      /* -1: not given */
+    int report_fd, folder; /* folder: locked as long as we live; -1: not yet */
     bool resume, stop, mpi;
     comm *comm; /* NULL: one learner */
     device *device;
@@ -172,12 +174,22 @@ static int open_inputs(session *s, error *err)
     return find_checkpoint(s, err);
 }
 
+/* Two learners of one folder would write the same checkpoints and episodes. Whoever supervises holds RUN/lock; this is
+ * for learners that are started by hand, too. Where folders can't be locked (NFS), nobody is kept out. */
+static int take_folder(session *s, error *err)
+{
+    s->folder = open(s->run, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (s->folder < 0) return error_sys(err, errno, "cannot open %s", s->run);
+    if (flock(s->folder, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return OK;
+    return error_set(err, ERR_STATE, "%s: another learner is at work in this folder", s->run);
+}
+
 static int open_outputs(session *s, error *err)
 {
     char path[1100], figures[1100];
     const recipe *r = s->role.recipe;
     umask(077); /* for their owner alone */
-    if (dir_make_all(s->run, err) != OK) return err->code;
+    if (dir_make_all(s->run, err) != OK || take_folder(s, err) != OK) return err->code;
     path_join(path, sizeof path, s->run, "rollouts.db");
     if (!s->resume && file_exists(path))
         return error_set(err, ERR_STATE, "%s holds a run already (--resume goes on with it)", s->run);
@@ -295,6 +307,7 @@ static int close_all(session *s, int rc, error *err)
     dataset_free(s->test);
     hf_folder_close(s->model);
     device_close(s->device);
+    if (s->folder >= 0) close(s->folder);
     return rc;
 }
 
@@ -321,7 +334,7 @@ static int find_others(session *s, error *err)
 
 static int run_verb(call *c, error *err)
 {
-    session s = { .report_fd = -1, .rank = -1, .of = -1 };
+    session s = { .report_fd = -1, .folder = -1, .rank = -1, .of = -1 };
     int64_t report = -1;
     char local[ADDRESS_BYTES];
     const flag flags[] = { { .name = "--run", .text = &s.run },

@@ -533,6 +533,31 @@ static void a_run_without_its_episodes_goes_on_only_when_asked(void **state)
     test_folder_remove(p.dir);
 }
 
+/* Neither a second supervisor nor a learner by hand gets into a folder where a run is at work. */
+static void a_run_at_work_has_its_folder_alone(void **state)
+{
+    (void)state;
+    char address[500];
+    place p;
+    process t = begun(&p, KEYS);
+    process_signal(&t, SIGTSTP);
+    wait_for_state(t.pid, 'T');
+    snprintf(address, sizeof address, "ipc://%s/sock", p.dir);
+    outcome o = TROUPE("train", p.recipe, "--run-dir", p.run, "--fresh");
+    if (o.status != 1 || !strstr(o.text, "is running: another troupe holds its lock")) fail_msg("%s", o.text);
+    outcome_free(&o);
+    o = TROUPE("train", "--resume", p.run);
+    if (o.status != 1 || !strstr(o.text, "is running: another troupe holds its lock")) fail_msg("%s", o.text);
+    outcome_free(&o);
+    o = TROUPE("learner", p.recipe, "--run", p.run, "--bind", address, "--resume");
+    if (o.status != 1 || !strstr(o.text, "another learner is at work in this folder")) fail_msg("%s", o.text);
+    outcome_free(&o);
+    process_signal(&t, SIGCONT);
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    assert_same_model(&calm, &p, LAST);
+    test_folder_remove(p.dir);
+}
+
 /* The copy is another run: both go on, and end the same. */
 static void a_copy_of_a_live_run_is_a_run_of_its_own(void **state)
 {
@@ -568,6 +593,7 @@ int main(void)
         cmocka_unit_test(a_full_disk_stops_the_run_with_what_it_needs),
         cmocka_unit_test(a_persons_files_survive_pruning_and_starting_over),
         cmocka_unit_test(a_run_without_its_episodes_goes_on_only_when_asked),
+        cmocka_unit_test(a_run_at_work_has_its_folder_alone),
         cmocka_unit_test(a_copy_of_a_live_run_is_a_run_of_its_own),
     };
     return cmocka_run_group_tests(tests, play_calm, forget_calm);
