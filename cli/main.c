@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -61,6 +62,7 @@ int main(int argc, char **argv)
 {
     json_set_alloc_funcs(xmalloc, free); /* out of memory it ends like we do: its NULLs are for what is malformed */
     hold_standard_streams();
+    signal(SIGXFSZ, SIG_IGN); /* ulimit -f: the write fails and says so, instead of the process being killed */
     if (argc < 2) {
         usage(stderr);
         return 2;

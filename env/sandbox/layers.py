@@ -269,6 +269,9 @@ def limit(address_space, cpu_s, file_bytes):
     for what, soft, hard in ((resource.RLIMIT_AS, address_space, address_space), (resource.RLIMIT_CPU, cpu_s, cpu_s + 1),
                              (resource.RLIMIT_FSIZE, file_bytes, file_bytes), (resource.RLIMIT_NOFILE, 64, 64),
                              (resource.RLIMIT_CORE, 0, 0), (resource.RLIMIT_MEMLOCK, 0, 0)):
+        most = resource.getrlimit(what)[1]  # of a job, say, under ulimit: it can't be raised, and need not be
+        if most != resource.RLIM_INFINITY:
+            soft, hard = min(soft, most), min(hard, most)
         resource.setrlimit(what, (soft, hard))
 
 

@@ -202,6 +202,15 @@ static void a_temporary_folder_that_cannot_be_written_is_told_of(void **state)
     EXPECT(0, "mkdir t; TMPDIR=$PWD/t $TROUPE doctor | grep temporary; ls t | wc -l", "/t\n0\n");
 }
 
+/* A job's limits are met with a sentence, and the tool's own limits stay below them. */
+static void limits_of_a_job_are_kept_to(void **state)
+{
+    (void)state;
+    EXPECT(1, "ulimit -f 8; $TROUPE export --model $MODEL out", "File too large");
+    need_sandbox();
+    EXPECT(0, "ulimit -t 3; $TROUPE env call --tool python '{\"code\": \"print(6 * 7)\"}'", "42");
+}
+
 /* As in a chroot: what starts processes of its own finds its own file, and doctor says what is missing. */
 static void without_proc_it_runs_and_doctor_says_so(void **state)
 {
@@ -229,6 +238,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_closed_stream_is_nobody_elses_file, enter, leave),
         cmocka_unit_test_setup_teardown(files_of_the_user_are_not_written_over, enter, leave),
         cmocka_unit_test_setup_teardown(a_temporary_folder_that_cannot_be_written_is_told_of, enter, leave),
+        cmocka_unit_test_setup_teardown(limits_of_a_job_are_kept_to, enter, leave),
         cmocka_unit_test_setup_teardown(without_proc_it_runs_and_doctor_says_so, enter, leave),
         cmocka_unit_test_setup_teardown(a_place_that_cannot_be_written_is_named_with_the_reason, enter, leave),
         cmocka_unit_test_setup_teardown(models_of_the_user_are_not_written_over, enter, leave),
