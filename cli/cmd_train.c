@@ -46,7 +46,7 @@ typedef struct train {
     child_words *children;
     int n_children;
     str line;
-    bool resumed, finished;
+    bool resumed, finished, stepped; /* stepped: a step was done in this life */
 } train;
 
 typedef struct train_options {
@@ -152,7 +152,7 @@ static void heed(train *t, const json_t *line)
     json_opt_string(line, "text", "report", "", &text, NULL);
     json_opt_int(line, "step", "report", 0, &step, NULL);
     supervisor_heard(t->supervisor, strcmp(event, "peers") == 0 ? text : NULL);
-    if (strcmp(event, "step") == 0) supervisor_step(t->supervisor, step);
+    if (strcmp(event, "step") == 0) t->stepped = true, supervisor_step(t->supervisor, step);
     if (strcmp(event, "farewell") == 0) supervisor_farewell(t->supervisor);
 }
 
@@ -254,6 +254,8 @@ static int watch(train *t, error *err)
             return OK;
         case RUN_FAILED:
             drain_report(t);
+            if (!t->stepped)
+                run_dir_take_back(&t->run, NULL); /* what it was resumed with didn't work: it is no part of it */
             return err->code;
         }
     }
@@ -411,7 +413,7 @@ static int begin_run(train *t, const train_options *o, error *err)
 
 static int run_verb(call *c, error *err)
 {
-    train t = { .run = { .lock_fd = -1, .sockets.lock = -1 } };
+    train t = { .run = { .lock_fd = -1, .sockets.lock = -1, .n_before = -1 } };
     train_options o = { 0 };
     int64_t every = 10;
     bool keys = false;

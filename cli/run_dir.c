@@ -182,12 +182,12 @@ int run_dir_begin(run_dir *r, const char *path, const recipe *of, const char *co
                   bool fresh, error *err)
 {
     char logs[1100];
-    *r = (run_dir){ .lock_fd = -1, .sockets.lock = -1, .history = json_array() };
+    *r = (run_dir){ .lock_fd = -1, .sockets.lock = -1, .n_before = -1, .history = json_array() };
     if (check_place(path, fresh, err) != OK || dir_make_all(path, err) != OK || absolute(r->path, path, err) != OK ||
         take_lock(r, err) != OK)
         return err->code;
     if (run_files_is_run(r->path)) { /* under the lock: what an earlier run has made goes */
-        run_dir old = { .lock_fd = -1 };
+        run_dir old = { .lock_fd = -1, .n_before = -1 };
         snprintf(old.path, sizeof old.path, "%s", r->path);
         if (read_json(&old, NULL) == OK) ingredients_remove(&old.parts, r->path);
         run_dir_end(&old);
@@ -278,11 +278,34 @@ static int check_taken(const json_t *taken, error *err)
     return OK;
 }
 
+static void remember_overrides(run_dir *r)
+{
+    r->n_before = r->n_overrides;
+    for (int i = 0; i < r->n_overrides; i++) r->before[i] = xstrdup(r->overrides[i]);
+}
+
+static void forget_before(run_dir *r)
+{
+    for (int i = 0; i < r->n_before; i++) free(r->before[i]);
+    r->n_before = -1;
+}
+
+int run_dir_take_back(run_dir *r, error *err)
+{
+    if (r->n_before < 0) return OK;
+    for (int i = 0; i < r->n_overrides; i++) free(r->overrides[i]);
+    memcpy(r->overrides, r->before, sizeof r->before);
+    r->n_overrides = r->n_before, r->n_before = -1;
+    json_array_remove(r->history, json_array_size(r->history) - 1);
+    return write_json(r, err);
+}
+
 static int take_up(run_dir *r, const resume_options *o, recipe *opened, error *err)
 {
     json_t *taken = json_array();
     int rc = ingredients_take(&r->parts, r->path, opened, taken, err);
     if (rc == OK) rc = check_taken(taken, err);
+    if (o->n_words > 0 && json_array_size(taken) == 0) remember_overrides(r);
     for (int i = 0; rc == OK && i < o->n_words; i++) rc = add_override(r, o->words[i], err);
     if (rc == OK) record(r, o, taken);
     json_decref(taken);
@@ -318,7 +341,7 @@ static int read_run(run_dir *r, const char *path, const resume_options *o, error
 
 recipe *run_dir_resume(run_dir *r, const char *path, const resume_options *options, error *err)
 {
-    *r = (run_dir){ .lock_fd = -1, .sockets.lock = -1 };
+    *r = (run_dir){ .lock_fd = -1, .sockets.lock = -1, .n_before = -1 };
     if (read_run(r, path, options, err) != OK) return NULL;
     if (!options->take_changes) ingredients_differences(&r->parts, r->path, options->tell, options->ctx);
     make_words(r);
@@ -337,6 +360,7 @@ void run_dir_end(run_dir *r)
     for (int i = 0; i < r->n_overrides; i++) free(r->overrides[i]);
     for (int i = 0; i < r->n_words; i++) free(r->words[i]);
     r->n_overrides = r->n_words = 0;
+    forget_before(r);
     vec_free(&r->parts);
     json_decref(r->history);
     r->history = NULL;

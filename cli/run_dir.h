@@ -25,7 +25,9 @@ typedef struct run_dir {
     char *words[MAX_OVERRIDES];     /* what the processes get: those, and where the copies are */
     int n_overrides, n_words;
     ingredients parts;
-    json_t *history; /* list of { "unix", "words", "taken" } */
+    json_t *history;             /* list of { "unix", "words", "taken" } */
+    char *before[RUN_OVERRIDES]; /* the overrides that resuming found; kept while they can be taken back to */
+    int n_before;                /* -1: they can't */
     int lock_fd;
 } run_dir;
 
@@ -51,4 +53,7 @@ typedef struct resume_options {
 /* Takes up a run that stopped or was killed: the recipe it goes on with (the caller frees), or NULL. ERR_STATE while
  * another process supervises it, or when its files are not those it was begun with. */
 recipe *run_dir_resume(run_dir *r, const char *path, const resume_options *options, error *err);
+/* The words that a resume brought were not good for this run: run.json forgets them. Without effect when there were
+ * none, or when files were taken with them. */
+int run_dir_take_back(run_dir *r, error *err);
 void run_dir_end(run_dir *r); /* removes the sockets, lets go of the lock */

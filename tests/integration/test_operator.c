@@ -387,6 +387,23 @@ static void a_run_is_extended_when_asked_and_that_is_recorded(void **state)
     test_folder_remove(p.dir);
 }
 
+/* A learner finds out that a word is not for this run: the run is what it was. */
+static void words_that_a_run_can_not_go_on_with_are_forgotten(void **state)
+{
+    (void)state;
+    place p = another_calm();
+    process t = troupe_start(
+        p.out, (const char *const[]){ "train", "--resume", p.run, "steps=10", "data.sampling=failure", NULL });
+    assert_int_equal(troupe_wait(&t, SECONDS), 1);
+    assert_said(&p, "memory.state");
+    char *now = test_file_read(p.run, "run.json");
+    if (strstr(now, "sampling") || strstr(now, "steps=10")) fail_msg("%s", now);
+    free(now);
+    assert_int_equal(resume(&p, "steps=9"), 0);
+    assert_same_model(&calm, &p, LAST);
+    test_folder_remove(p.dir);
+}
+
 /* Taken anew, a recipe may say what a run can't go on with. */
 static void what_a_run_keeps_is_not_taken_from_an_edited_recipe(void **state)
 {
@@ -589,6 +606,7 @@ int main(void)
         cmocka_unit_test(a_run_goes_on_with_its_own_copy),
         cmocka_unit_test(a_model_that_was_moved_is_named_and_taken_from_its_new_place),
         cmocka_unit_test(a_run_is_extended_when_asked_and_that_is_recorded),
+        cmocka_unit_test(words_that_a_run_can_not_go_on_with_are_forgotten),
         cmocka_unit_test(what_a_run_keeps_is_not_taken_from_an_edited_recipe),
         cmocka_unit_test(a_full_disk_stops_the_run_with_what_it_needs),
         cmocka_unit_test(a_persons_files_survive_pruning_and_starting_over),
