@@ -200,7 +200,7 @@ static linear_node *class(reader *r)
         if (r->caseless && to >= 128) r->failed = true;
         if (!r->failed) set_add(&listed, (uint32_t)from, (uint32_t)to, r);
     }
-    r->p++;
+    if (!r->failed) r->p++; /* the ] */
     if (r->caseless) set_fold(&listed, r);
     s.ascii[0] |= listed.ascii[0];
     s.ascii[1] |= listed.ascii[1];
