@@ -24,9 +24,9 @@ static int64_t prompt_tokens(const prompt_maker *m, const char *row, uint64_t dr
     const char *shots[MOST_SHOTS];
     prompt_pieces pieces = { 0 };
     token_ids ids = { 0 };
-    const int n = shot_pick((uint64_t)m->recipe->seed, draw, n_shots, m->shots->len, picked);
+    const int n = shot_pick((uint64_t)m->recipe->run.seed, draw, n_shots, m->shots->len, picked);
     for (int i = 0; i < n; i++) shots[i] = m->shots->data[picked[i]];
-    int rc = dialect_prompt(m->dialect, m->recipe->instruction, shots, n, row, &pieces, err);
+    int rc = dialect_prompt(m->dialect, m->recipe->prompt.instruction, shots, n, row, &pieces, err);
     for (size_t i = 0; rc == OK && i < pieces.len; i++)
         rc = tokenizer_encode(m->tokenizer, pieces.data[i].text, pieces.data[i].len, true, &ids, err);
     const int64_t tokens = rc == OK ? (int64_t)ids.len : -1;

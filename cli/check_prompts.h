@@ -3,9 +3,10 @@
  * fit. A run none of whose prompts fits would do nothing, fast. */
 #pragma once
 
-#include "cli/recipe.h"
 #include "cli/shots.h"
+#include "lua/dialect.h"
 #include "model/tokenizer/tokenizer.h"
+#include "recipe/recipe.h"
 #include "rollout/dataset.h"
 
 typedef struct prompt_maker {

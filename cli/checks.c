@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "cli/check_data.h"
 #include "cli/check_prompts.h"
 #include "model/hf_folder.h"
 
@@ -30,7 +31,7 @@ static device *open_quietly(const recipe *r, error *err)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
-    device *dev = device_open(r->device, (int)r->learner_threads, err);
+    device *dev = device_open(r->run.device, (int)r->run.learner_threads, err);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return dev;
 }
@@ -59,7 +60,7 @@ static void hint_at_checkpoints(const char *dir, error *why)
 static int check_model(opened *o, error *err)
 {
     error why = { 0 };
-    const char *dir = o->what->model ? o->what->model : o->recipe->model;
+    const char *dir = o->what->model ? o->what->model : o->recipe->run.model;
     hf_folder *f = hf_folder_check(dir, &why) == OK ? hf_folder_open_config(dir, NULL, &why) : NULL;
     o->tokenizer = f ? tokenizer_open(dir, &why) : NULL;
     int rc = o->tokenizer ? OK : why.code;
@@ -68,7 +69,7 @@ static int check_model(opened *o, error *err)
                        tokenizer_vocab(o->tokenizer), f->config.vocab);
     if (rc == OK) {
         o->out->parameters = f->table->total;
-        o->max_context = (int)o->recipe->max_context;
+        o->max_context = (int)o->recipe->play.max_context;
         if (o->max_context > f->config.max_position) o->max_context = f->config.max_position;
     }
     hf_folder_close(f);
@@ -85,13 +86,13 @@ static int check_tools(opened *o, error *err)
     router *tools = recipe_router(r, NULL, &why);
     if (!tools) return recipe_error(r, "env.tools", &why, err);
     char *text = router_tools_json(tools);
-    o->dialect = dialect_new(r->dialect, r->dialect_options, text, &why);
+    o->dialect = dialect_new(r->prompt.dialect, r->prompt.dialect_options, text, &why);
     error unknown = { 0 };
     const int rc = shots_check_tools(&o->shots, text, &unknown);
     free(text);
     router_free(tools);
     if (o->dialect && rc != OK) {
-        error_within(&unknown, "%s", r->shots_file);
+        error_within(&unknown, "%s", r->curriculum.shots_file);
         return recipe_error(r, "prompt.shots", &unknown, err);
     }
     return o->dialect ? OK : recipe_error(r, "prompt.dialect", &why, err);
@@ -105,8 +106,8 @@ static int enough_shots(const opened *o, const char *key, int64_t shots, error *
     if (o->shots.len == 0)
         error_set(&why, ERR_ARGUMENT, "%" PRId64 " shots in a prompt, but the recipe has no prompt.shots", shots);
     else
-        error_set(&why, ERR_ARGUMENT, "%" PRId64 " shots in a prompt, but %s holds %zu", shots, o->recipe->shots_file,
-                  o->shots.len);
+        error_set(&why, ERR_ARGUMENT, "%" PRId64 " shots in a prompt, but %s holds %zu", shots,
+                  o->recipe->curriculum.shots_file, o->shots.len);
     return key ? recipe_error(o->recipe, key, &why, err)
                : error_set(err, ERR_ARGUMENT, "%s: %s", o->what->option, why.text);
 }
@@ -118,7 +119,7 @@ static int check_shots(opened *o, error *err)
 {
     error why = { 0 };
     const recipe *r = o->recipe;
-    if (r->shots_file[0] && shots_read(&o->shots, r->shots_file, &why) != OK)
+    if (r->curriculum.shots_file[0] && shots_read(&o->shots, r->curriculum.shots_file, &why) != OK)
         return recipe_error(r, "prompt.shots", &why, err);
     return enough_shots(o, test_key(o), o->what->test_shots, err);
 }
@@ -143,8 +144,9 @@ static int check_schedule(opened *o, error *err)
     int64_t first;
     const int32_t *shots;
     int n, rc = OK;
-    if (!r->shots) return check_rows(o, o->train, "data.train", "prompt.shots", 0, err);
-    for (int i = 0; rc == OK && shot_schedule_stage(r->shots, i, &first, &shots, &n) && first <= r->steps; i++)
+    if (!r->curriculum.shots) return check_rows(o, o->train, "data.train", "prompt.shots", 0, err);
+    for (int i = 0;
+         rc == OK && shot_schedule_stage(r->curriculum.shots, i, &first, &shots, &n) && first <= r->run.steps; i++)
         for (int k = 0; rc == OK && k < n; k++)
             rc = check_rows(o, o->train, "data.train", "prompt.shots", shots[k], err);
     return rc;
@@ -158,16 +160,27 @@ static int open_rows(const char *path, dataset **rows, uint64_t *n, error *err)
     return OK;
 }
 
+static unsigned needs_of(const checks_for *what)
+{
+    unsigned needs = NEEDS_WORDS;
+    if (!what->model) needs |= NEEDS_MODEL;
+    if (what->train) needs |= NEEDS_TRAIN;
+    if (what->train || what->test) needs |= NEEDS_TEST;
+    if (what->scored) needs |= NEEDS_SCRIPT;
+    return needs;
+}
+
 int checks_open(const recipe *r, const checks_for *what, checks *out, error *err)
 {
     opened o = { .recipe = r, .what = what, .out = out };
     *out = (checks){ 0 };
-    int rc = check_shots(&o, err);
+    int rc = check_data(r, needs_of(what), err);
+    if (rc == OK) rc = check_shots(&o, err);
     if (rc == OK) rc = check_device(&o, err);
     if (rc == OK) rc = check_model(&o, err);
     if (rc == OK) rc = check_tools(&o, err);
-    if (rc == OK) rc = open_rows(r->train, &o.train, &out->train_rows, err);
-    if (rc == OK) rc = open_rows(r->test, &o.test, &out->test_rows, err);
+    if (rc == OK && what->train) rc = open_rows(r->curriculum.train, &o.train, &out->train_rows, err);
+    if (rc == OK && (what->train || what->test)) rc = open_rows(r->curriculum.test, &o.test, &out->test_rows, err);
     if (rc == OK && what->train) rc = check_schedule(&o, err);
     if (rc == OK && what->test && o.test) rc = check_rows(&o, o.test, "data.test", test_key(&o), what->test_shots, err);
     shots_free(&o.shots);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* checks - what the processes of a run would open, opened once before any of them starts.
  *
- *     recipe_open     keys, rows, reward script, dialect           (as every role does it)
- *     checks_open     device, model, tokenizer, tools, shots, and prompts as the model will see them
+ *     recipe_open     keys                                         (as every role does it)
+ *     check_data      rows, reward script, dialect                 (as each role does it, with its own)
+ *     checks_open     both of these, device, model, tokenizer, tools, shots, and prompts as the model will see them
  *
  * A mistake that a role finds is found by all of them, again and again, in their logs; here it is one sentence with the
  * recipe's line. Nothing is kept: this process computes nothing and must not hold a model. */
 #pragma once
 
-#include "cli/recipe.h"
+#include "recipe/recipe.h"
 
 typedef struct checks {
     int64_t parameters; /* of the model */
@@ -20,6 +21,7 @@ typedef struct checks {
 typedef struct checks_for {
     const char *model;  /* a folder; NULL: the recipe's */
     bool train, test;   /* whose prompts will be played */
+    bool scored;        /* episodes will have scores */
     int64_t test_shots; /* of an evaluation's, or a chat's, prompts */
     const char *option; /* that said so; NULL: eval_shots did */
 } checks_for;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "actor/actor.h"
+#include "cli/check_data.h"
 #include "cli/player.h"
 #include "cli/role.h"
 #include "cli/verbs.h"
@@ -18,8 +19,8 @@ static const char USAGE[] =
 /* What one actor of the fleet needs to hold so that a step is played in one go. */
 static int slots_of(const recipe *r)
 {
-    if (r->actor_slots > 0) return (int)r->actor_slots;
-    return (int)((r->group * r->prompts_per_step + r->actors - 1) / r->actors);
+    if (r->run.actor_slots > 0) return (int)r->run.actor_slots;
+    return (int)((r->exchange.group * r->exchange.prompts_per_step + r->run.actors - 1) / r->run.actors);
 }
 
 static int run_verb(call *c, error *err)
@@ -30,7 +31,9 @@ static int run_verb(call *c, error *err)
     if (opened != OK) return opened;
 
     const int slots = slots_of(r.recipe);
-    player *p = player_new(r.recipe, NULL, (int)r.recipe->actor_threads, slots, r.log, err);
+    player *p = NULL;
+    if (check_data(r.recipe, NEEDS_MODEL | NEEDS_WORDS, err) == OK)
+        p = player_new(r.recipe, NULL, (int)r.recipe->run.actor_threads, slots, r.log, err);
     int rc = p ? OK : err->code;
     if (rc == OK) {
         const actor_config config = { .address = address,

@@ -102,7 +102,7 @@ static json_t *ask_peer(const request *r, error *err)
     char line[8192];
     str command = { 0 };
     str_printf(&command, "%s %s --size %s --precision %s --batch %d --length %d --seconds %g", r->peer, r->what,
-               b->size, b->precision == PRECISION_BF16 ? "bf16" : "f32", b->batch, b->length, b->seconds);
+               b->size, words_of(PRECISION_WORDS, (int)b->precision), b->batch, b->length, b->seconds);
     if (b->threads > 0) str_printf(&command, " --threads %d", b->threads);
     FILE *out = popen(command.data, "r"); // NOLINT(cert-env33-c): the user's own command, as typed
     const bool said = out && fgets(line, sizeof line, out);
@@ -133,7 +133,7 @@ static void print_rate(const request *r, const char *on, double rate, const json
     if (r->json) {
         printf("{\"what\":\"%s\",\"size\":\"%s\",\"precision\":\"%s\",\"device\":\"%s\",\"batch\":%d,\"length\":%d,"
                "\"tokens_per_second\":%.1f,\"peak_mib\":%.0f",
-               r->what, r->bench.size, r->bench.precision == PRECISION_BF16 ? "bf16" : "f32", on, r->bench.batch,
+               r->what, r->bench.size, words_of(PRECISION_WORDS, (int)r->bench.precision), on, r->bench.batch,
                r->bench.length, rate, peak_mib());
         if (peer)
             printf(",\"peer\":\"%s\",\"peer_tokens_per_second\":%.1f,\"peer_peak_mib\":%.0f,\"ratio\":%.3f",

@@ -56,10 +56,10 @@ static int next_question(void *ctx, task *t)
     *t = (task){ .id = ++c->asked,
                  .group = c->asked,
                  .group_size = 1,
-                 .seed = (uint64_t)c->recipe->seed,
+                 .seed = (uint64_t)c->recipe->run.seed,
                  .n_shots = c->shots,
                  .temperature = c->temperature,
-                 .max_tokens = (int32_t)c->recipe->max_tokens,
+                 .max_tokens = (int32_t)c->recipe->exchange.max_tokens,
                  .row = str_take(&row) };
     return OK;
 }
@@ -91,7 +91,7 @@ static int run_verb(call *c, error *err)
     checks found;
     const checks_for what = { .model = model, .test_shots = shots, .option = "--shots" };
     const bool fit = r && recipe_uses(r, "chat", USED, err) == OK && checks_open(r, &what, &found, err) == OK;
-    player *p = fit ? player_new(r, model, (int)r->learner_threads, 1, log, err) : NULL;
+    player *p = fit ? player_new(r, model, (int)r->run.learner_threads, 1, log, err) : NULL;
     int rc = p ? OK : err->code;
     if (rc == OK) {
         chat talk = {

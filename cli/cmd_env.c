@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "cli/recipe.h"
 #include "cli/verbs.h"
 #include "env/tools/python.h"
+#include "recipe/recipe.h"
 
 enum { MAX_REPEATS = 100000 };
 

@@ -123,7 +123,7 @@ static void print(const evaluation *v, const char *model, double seconds, bool j
                        m);
     metrics_set(m, "eval/seconds", seconds);
     const metric *all = metrics_all(m, &n);
-    if (!json) printf("%s on %s\n", model, v->recipe->test);
+    if (!json) printf("%s on %s\n", model, v->recipe->curriculum.test);
     for (size_t i = 0; i < n; i++) {
         if (json)
             printf("%s\"%s\": %.6g", i ? ", " : "{", all[i].name, all[i].value);
@@ -138,9 +138,9 @@ static int evaluate(evaluation *v, player *p, const char *model, bool json, erro
 {
     const recipe *r = v->recipe;
     const int64_t began = clock_ms();
-    const scorer_config sc = recipe_scorer(r);
+    const scorer_config sc = reward_scorer(&r->reward);
     if (!(v->scorer = scorer_new(&sc, err))) return err->code;
-    if (!(v->schedule.eval = dataset_open(r->test, 0, err))) return err->code;
+    if (!(v->schedule.eval = dataset_open(r->curriculum.test, 0, err))) return err->code;
     v->size = scheduler_eval_size(&v->schedule);
     const player_callbacks cb = { .ctx = v, .next = next_task, .done = on_episode };
     const int rc = player_run(p, &cb, err);
@@ -171,11 +171,13 @@ static int run_verb(call *c, error *err)
     player *p = NULL;
     checks found;
     int rc = r ? recipe_uses(r, "eval", USED, err) : err->code;
-    if (rc == OK && !r->test[0]) rc = error_set(err, ERR_ARGUMENT, "%s has no data.test to evaluate on", r->path);
+    if (rc == OK && !r->curriculum.test[0])
+        rc = error_set(err, ERR_ARGUMENT, "%s has no data.test to evaluate on", r->path);
     if (rc == OK) {
         const checks_for what = { .model = model,
                                   .test = true,
-                                  .test_shots = shots >= 0 ? shots : r->eval_shots,
+                                  .scored = true,
+                                  .test_shots = shots >= 0 ? shots : r->run.eval_shots,
                                   .option = shots >= 0 ? "--shots" : NULL };
         rc = checks_open(r, &what, &found, err);
         if (rc == OK && found.note[0]) log_warn(v.log, "%s", found.note);
@@ -184,14 +186,14 @@ static int run_verb(call *c, error *err)
         rc = result_file_begin(&v.out, out, is_evaluation, err);
         v.writes = rc == OK;
     }
-    if (rc == OK) rc = (p = player_new(r, model, (int)r->learner_threads, SLOTS, v.log, err)) ? OK : err->code;
+    if (rc == OK) rc = (p = player_new(r, model, (int)r->run.learner_threads, SLOTS, v.log, err)) ? OK : err->code;
     if (rc == OK) {
-        v.schedule = (scheduler_config){ .seed = (uint64_t)r->seed,
-                                         .max_tokens = (int32_t)r->max_tokens,
-                                         .eval_prompts = (uint64_t)(prompts >= 0 ? prompts : r->eval_prompts),
-                                         .eval_shots = (int32_t)(shots >= 0 ? shots : r->eval_shots),
-                                         .eval_temperature = (float)r->eval_temperature };
-        rc = evaluate(&v, p, model ? model : r->model, json, err);
+        v.schedule = (scheduler_config){ .seed = (uint64_t)r->run.seed,
+                                         .max_tokens = (int32_t)r->exchange.max_tokens,
+                                         .eval_prompts = (uint64_t)(prompts >= 0 ? prompts : r->run.eval_prompts),
+                                         .eval_shots = (int32_t)(shots >= 0 ? shots : r->run.eval_shots),
+                                         .eval_temperature = (float)r->run.eval_temperature };
+        rc = evaluate(&v, p, model ? model : r->run.model, json, err);
     }
     for (size_t i = 0; i < v.groups.len; i++) group_free(v.groups.data[i]);
     vec_free(&v.groups);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "cli/check_data.h"
 #include "cli/learn.h"
 #include "cli/ranks.h"
 #include "cli/role.h"
@@ -63,39 +64,33 @@ static limits run_limits(const session *s)
     const recipe *r = s->role.recipe;
     const int64_t most = s->model->config.max_position;
     return (limits){ .vocab = s->model->config.vocab,
-                     .max_context = r->max_context < most ? r->max_context : most,
-                     .max_turns = r->max_turns };
+                     .max_context = r->play.max_context < most ? r->play.max_context : most,
+                     .max_turns = r->env.max_turns };
 }
 
 static server_config server_settings(const session *s)
 {
     const recipe *r = s->role.recipe;
-    const scheduler_config schedule = { .train = s->train,
-                                        .eval = s->test,
-                                        .seed = (uint64_t)r->seed,
-                                        .prompts_per_step = (uint32_t)r->prompts_per_step,
-                                        .group = (uint32_t)r->group,
-                                        .refills = (uint32_t)r->refills,
-                                        .max_staleness = r->max_staleness,
-                                        .lag = r->lag,
-                                        .temperature = (float)r->temperature,
-                                        .max_tokens = (int32_t)r->max_tokens,
-                                        .templated = r->n_templates > 0 ? (uint32_t)r->templated : 0,
-                                        .hinted = (uint32_t)r->hinted,
-                                        .demonstrations = (uint32_t)r->demonstrations,
-                                        .eval_prompts = (uint64_t)r->eval_prompts,
-                                        .eval_shots = (int32_t)r->eval_shots,
-                                        .eval_temperature = (float)r->eval_temperature,
-                                        .shots = r->shots ? shots_of : NULL,
-                                        .shots_ctx = r->shots };
+    scheduler_config schedule = exchange_schedule(&r->exchange, (uint64_t)r->run.seed);
+    schedule.train = s->train;
+    schedule.eval = s->test;
+    schedule.templated = r->prompt.n_templates > 0 ? (uint32_t)r->curriculum.templated : 0;
+    schedule.hinted = (uint32_t)r->curriculum.hinted;
+    schedule.demonstrations = (uint32_t)r->curriculum.demonstrations;
+    schedule.eval_prompts = (uint64_t)r->run.eval_prompts;
+    schedule.eval_shots = (int32_t)r->run.eval_shots;
+    schedule.eval_temperature = (float)r->run.eval_temperature;
+    schedule.shots = r->curriculum.shots ? shots_of : NULL;
+    schedule.shots_ctx = r->curriculum.shots;
+
     return (server_config){ .core = { .schedule = schedule,
-                                      .steps = r->steps,
-                                      .task_lease_ms = (int64_t)(r->lease_seconds * 1000),
-                                      .score_lease_ms = (int64_t)r->reward_timeout_ms * 4 + 30000,
+                                      .steps = r->run.steps,
+                                      .task_lease_ms = (int64_t)(r->run.lease_seconds * 1000),
+                                      .score_lease_ms = (int64_t)r->reward.timeout_ms * 4 + 30000,
                                       .limits = run_limits(s),
                                       .signal = r->trainer.objectives.items[0].name },
                             .address = s->address,
-                            .run = r->name,
+                            .run = r->run.name,
                             .store = s->store,
                             .keep_episodes = recipe_keep_episodes(r),
                             .steps = s->steps,
@@ -140,12 +135,12 @@ static device *open_device(const session *s, error *err)
 {
     const recipe *r = s->role.recipe;
     char name[32];
-    int threads = (int)r->learner_threads;
+    int threads = (int)r->run.learner_threads;
     device *dev = NULL;
     if (threads <= 0 && s->rank >= 0) threads = cores() > s->comm->size ? cores() / s->comm->size : 1;
     snprintf(name, sizeof name, "cuda:%d", place_here(s));
-    if (s->comm && strcmp(r->device, "auto") == 0) dev = device_open(name, threads, NULL);
-    return dev ? dev : device_open(r->device, threads, err);
+    if (s->comm && strcmp(r->run.device, "auto") == 0) dev = device_open(name, threads, NULL);
+    return dev ? dev : device_open(r->run.device, threads, err);
 }
 
 /* Gradients go from GPU to GPU where they can; where there are GPUs and they can't, the first learner says why. */
@@ -164,13 +159,15 @@ static void join_gpus(session *s)
 static int open_inputs(session *s, error *err)
 {
     const recipe *r = s->role.recipe;
-    if (!(s->train = dataset_open(r->train, 0, err))) return err->code;
-    if (r->test[0] && !(s->test = dataset_open(r->test, 0, err))) return err->code;
-    if (sampler_needed(&r->sampler) && !(s->sampler = sampler_new(&r->sampler, s->train, err))) return err->code;
+    if (check_data(r, NEEDS_MODEL | NEEDS_TRAIN | NEEDS_TEST, err) != OK) return err->code;
+    if (!(s->train = dataset_open(r->curriculum.train, 0, err))) return err->code;
+    if (r->curriculum.test[0] && !(s->test = dataset_open(r->curriculum.test, 0, err))) return err->code;
+    if (sampler_needed(&r->curriculum.sampler) && !(s->sampler = sampler_new(&r->curriculum.sampler, s->train, err)))
+        return err->code;
     if (!(s->device = open_device(s, err))) return err->code;
     join_gpus(s);
-    device_set_precision(s->device, r->precision);
-    if (!(s->model = hf_folder_open(r->model, s->device, err))) return err->code;
+    device_set_precision(s->device, r->run.precision);
+    if (!(s->model = hf_folder_open(r->run.model, s->device, err))) return err->code;
     return find_checkpoint(s, err);
 }
 
@@ -198,7 +195,7 @@ static int open_outputs(session *s, error *err)
         return error_set(err, ERR_STATE, "%s is there and of no run: it is not replaced (give another --run)", figures);
     if (!(s->store = store_open(path, err))) return err->code;
     if (!(s->sinks = sinks_open(s->run, s->report_fd, s->from, err))) return err->code;
-    s->steps = queue_new((size_t)r->max_staleness + 2);
+    s->steps = queue_new((size_t)r->exchange.max_staleness + 2);
     s->versions = queue_new(VERSIONS_UNDER_WAY);
     if (!s->steps || !s->versions) return error_set(err, ERR_IO, "no eventfd: too many open files");
     return OK;
@@ -214,7 +211,7 @@ static learn_config learn_settings(const session *s)
                            .comm = s->comm,
                            .rows = s->train,
                            .sampler = s->sampler,
-                           .prompts = (uint32_t)(r->prompts_per_step * (1 + r->refills)),
+                           .prompts = (uint32_t)(r->exchange.prompts_per_step * (1 + r->exchange.refills)),
                            .steps = s->steps,
                            .versions = s->versions,
                            .sinks = s->sinks,

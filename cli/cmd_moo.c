@@ -149,15 +149,26 @@ static int read_settings(moo_config *c, rng_key *order, const arguments *a, erro
     return OK;
 }
 
+/* A hint where one is near, or else all the names there are. */
+static int no_method(const char *name, error *err)
+{
+    const char *near = words_near(MOO_METHOD_WORDS, name);
+    if (near) return error_set(err, ERR_ARGUMENT, "no method '%.80s' (did you mean '%s'?)", name, near);
+
+    str known = { 0 };
+    words_list(MOO_METHOD_WORDS, &known);
+    const int rc = error_set(err, ERR_ARGUMENT, "no method '%.80s' (there are %s)", name, known.data);
+    str_free(&known);
+    return rc;
+}
+
 static int read_request(moo_config *c, rng_key *order, const char *method, bool natural, const arguments *a, error *err)
 {
     if (!method) return error_set(err, ERR_ARGUMENT, "no --method ('troupe moo --help' lists them)");
-    if (moo_method_by_name(method) < 0) {
-        const char *nearest = str_nearest(method, MOO_METHOD_NAMES);
-        return error_set(err, ERR_ARGUMENT, "no method '%s'%s%s%s", method, nearest ? " (did you mean '" : "",
-                         nearest ? nearest : "", nearest ? "'?)" : " ('troupe moo --help' lists them)");
-    }
-    *c = moo_default((moo_method)moo_method_by_name(method));
+    const word_row *named = words_named(MOO_METHOD_WORDS, method);
+    if (!named) return no_method(method, err);
+
+    *c = moo_default((moo_method)named->value);
     c->natural_order = natural;
     return read_settings(c, order, a, err);
 }

@@ -30,31 +30,34 @@ typedef struct pretrain_keys {
     double lr, beta1, beta2, clip_norm, weight_decay, init_std;
 } pretrain_keys;
 
-#define AT(member) offsetof(pretrain_keys, member), sizeof(((pretrain_keys *)0)->member)
+#define AT(member) OPTION_AT(pretrain_keys, member)
 
 /* Other keys may be there for programs that read the file, too (words, question): but no number, which would be one of
  * these, mistyped. */
-static const config_row ROWS[] = {
-    { "model", CONFIG_PATH, AT(model), 0, 0, NULL, "folder with config.json and tokenizer.json" },
-    { "out", CONFIG_TEXT, AT(out), 0, 0, "", "folder to write; the model's own when it is not given" },
-    { "document", CONFIG_VALUE, 0, 0, 0, 0, NULL, "function(rng, progress) -> text" },
-    { "steps", CONFIG_INT, AT(steps), 1, 1e9, "1600", "optimizer steps" },
-    { "tokens_per_step", CONFIG_INT, AT(tokens_per_step), 2, 1 << 24, "2048", "tokens of a step's documents" },
-    { "max_sequence", CONFIG_INT, AT(max_sequence), 2, 1 << 20, "512", "tokens of a document; longer ones are cut" },
-    { "lr", CONFIG_NUMBER, AT(lr), 0, 10, "2e-3", "learning rate; a cosine down to a tenth" },
-    { "warmup", CONFIG_INT, AT(warmup), 0, 1e9, "100", "steps until the rate is reached" },
-    { "beta1", CONFIG_NUMBER, AT(beta1), 0, 0.999999, "0.9", "of AdamW" },
-    { "beta2", CONFIG_NUMBER, AT(beta2), 0, 0.999999, "0.95", "of AdamW" },
-    { "clip_norm", CONFIG_NUMBER, AT(clip_norm), 0, 1e6, "1.0", "largest norm of a gradient; 0: not clipped" },
-    { "weight_decay", CONFIG_NUMBER, AT(weight_decay), 0, 10, "0.01", "of AdamW" },
-    { "init_std", CONFIG_NUMBER, AT(init_std), 0, 10, "0", "of the first weights; 0: 1/sqrt(width)" },
-    { "seed", CONFIG_INT, AT(seed), 0, 1e15, "1", "of weights and documents" },
-    { "threads", CONFIG_INT, AT(threads), 0, 1024, "0", "0: all cores" },
-    { "report_every", CONFIG_INT, AT(report_every), 1, 1e9, "50", "steps between lines" },
-    { "micro_tokens", CONFIG_INT, AT(micro_tokens), 0, 1 << 24, "0",
-      "tokens a pass holds in memory; 0: 16384, or what fits half the machine" },
-    { NULL, CONFIG_VALUE, 0, 0, 0, 0, NULL, NULL },
+static const option ROWS[] = {
+    { "model", OPTION_PATH, AT(model), 0, 0, NULL, .help = "folder with config.json and tokenizer.json" },
+    { "out", OPTION_TEXT, AT(out), 0, 0, "", .help = "folder to write; the model's own when it is not given" },
+    { "document", OPTION_VALUE, 0, 0, 0, 0, NULL, .help = "function(rng, progress) -> text" },
+    { "steps", OPTION_WHOLE, AT(steps), 1, 1e9, "1600", .help = "optimizer steps" },
+    { "tokens_per_step", OPTION_WHOLE, AT(tokens_per_step), 2, 1 << 24, "2048",
+      .help = "tokens of a step's documents" },
+    { "max_sequence", OPTION_WHOLE, AT(max_sequence), 2, 1 << 20, "512",
+      .help = "tokens of a document; longer ones are cut" },
+    { "lr", OPTION_NUMBER, AT(lr), 0, 10, "2e-3", .help = "learning rate; a cosine down to a tenth" },
+    { "warmup", OPTION_WHOLE, AT(warmup), 0, 1e9, "100", .help = "steps until the rate is reached" },
+    { "beta1", OPTION_NUMBER, AT(beta1), 0, 0.999999, "0.9", .help = "of AdamW" },
+    { "beta2", OPTION_NUMBER, AT(beta2), 0, 0.999999, "0.95", .help = "of AdamW" },
+    { "clip_norm", OPTION_NUMBER, AT(clip_norm), 0, 1e6, "1.0", .help = "largest norm of a gradient; 0: not clipped" },
+    { "weight_decay", OPTION_NUMBER, AT(weight_decay), 0, 10, "0.01", .help = "of AdamW" },
+    { "init_std", OPTION_NUMBER, AT(init_std), 0, 10, "0", .help = "of the first weights; 0: 1/sqrt(width)" },
+    { "seed", OPTION_WHOLE, AT(seed), 0, 1e15, "1", .help = "of weights and documents" },
+    { "threads", OPTION_WHOLE, AT(threads), 0, 1024, "0", .help = "0: all cores" },
+    { "report_every", OPTION_WHOLE, AT(report_every), 1, 1e9, "50", .help = "steps between lines" },
+    { "micro_tokens", OPTION_WHOLE, AT(micro_tokens), 0, 1 << 24, "0",
+      .help = "tokens a pass holds in memory; 0: 16384, or what fits half the machine" },
+    { 0 },
 };
+static const option_table TABLE = { .rows = ROWS };
 
 typedef struct session {
     pretrain_keys keys;
@@ -77,8 +80,8 @@ static void print_usage(FILE *to)
         "usage: troupe pretrain PRETRAIN.lua [key=value ...]\n\n"
         "The file returns { model = DIR, document = function(rng, progress) return TEXT end, steps=, ... }: DIR holds\n"
         "config.json and tokenizer.json, rng(n) gives an integer in 1..n, progress goes from 0 to 1.\n\nkeys:\n");
-    for (const config_row *r = ROWS; r->key; r++)
-        fprintf(to, "  %-16s %-9s %s\n", r->key, r->otherwise ? r->otherwise : "required", r->help);
+    for (const option *r = ROWS; r->key; r++)
+        fprintf(to, "  %-16s %-9s %s\n", r->key, r->fallback ? r->fallback : "required", r->help);
     fprintf(to, "\nexample: troupe pretrain recipes/calculator/pretrain.lua steps=400 out=/tmp/base\n");
 }
 
@@ -110,7 +113,9 @@ static int read_file(session *s, config *c, const char *const *words, int n, con
     if (config_open(c, s->vm, path, words, n, err) != OK) return err->code;
     c->others = true;
     c->keys_in = "troupe pretrain --help";
-    if (config_read(c, ROWS, &s->keys, err) != OK || vm_protect(s->vm, keep_document, s, err) != OK) return err->code;
+    const config_part parts[] = { { &TABLE, &s->keys }, { 0 } };
+    if (config_read(c, parts, err) != OK || config_file(c, "model", s->keys.model, err) != OK) return err->code;
+    if (vm_protect(s->vm, keep_document, s, err) != OK) return err->code;
     if (s->document == LUA_NOREF)
         return config_error(c, "document", err, "expected a function(rng, progress) that returns a text");
     snprintf(out, sizeof out, "%s", s->keys.out[0] ? s->keys.out : s->keys.model);

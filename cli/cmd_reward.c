@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdio.h>
 
+#include "cli/check_data.h"
 #include "cli/role.h"
 #include "cli/verbs.h"
 #include "reward/worker.h"
@@ -25,8 +26,8 @@ static int run_verb(call *c, error *err)
     const int opened = role_open_worker(&r, c, &address, &name, err);
     if (opened != OK) return opened;
 
-    const scorer_config sc = recipe_scorer(r.recipe);
-    scorer *s = scorer_new(&sc, err);
+    const scorer_config sc = reward_scorer(&r.recipe->reward);
+    scorer *s = check_data(r.recipe, NEEDS_SCRIPT, err) == OK ? scorer_new(&sc, err) : NULL;
     int rc = s ? OK : err->code;
     if (rc == OK) {
         const worker_config config = {

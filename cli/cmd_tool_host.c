@@ -8,11 +8,11 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "cli/recipe.h"
 #include "cli/verbs.h"
 #include "env/sandbox/host.h"
 #include "env/tools/lua.h"
 #include "lua/config.h"
+#include "recipe/recipe.h"
 
 typedef struct search {
     const char *name;

@@ -19,13 +19,13 @@
 #include "base/vec.h"
 #include "cli/checks.h"
 #include "cli/progress.h"
-#include "cli/recipe.h"
 #include "cli/report.h"
 #include "cli/run_dir.h"
 #include "cli/supervisor.h"
 #include "cli/verbs.h"
 #include "learner/checkpoint_files.h"
 #include "proto/weights.h"
+#include "recipe/recipe.h"
 
 enum { MAX_CHILDREN = 194, MAX_ARGV = 24 + MAX_OVERRIDES, POLL_MS = 1000, LINE_BYTES = 1 << 16 };
 
@@ -65,7 +65,7 @@ static const char USAGE[] =
     "  --take-changes with --resume: take recipe, scripts and data anew from where they came from\n"
     "  --without-episodes  with --resume: go on though rollouts.db is gone\n"
     "  --every N      without a terminal: print each N-th step (default 10)\n"
-    "  --keys         list the recipe's keys with their defaults\n\n"
+    "  --keys         list the recipe's keys with their defaults; with --markdown as a page, a paragraph each\n\n"
     "example: troupe train recipes/calculator/recipe.lua steps=50 rollout.group=4\n";
 
 /* ---- children ---- */
@@ -98,7 +98,7 @@ static int start_learner(train *t, int rank, error *err)
     const char *first[20] = { "learner", t->run.recipe, "--run", t->run.path, "--bind", t->address };
     int n = 6;
     if (rank == 0) first[n++] = "--report-fd", first[n++] = t->report_text;
-    if (t->recipe->learners > 1) {
+    if (t->recipe->run.learners > 1) {
         const char *const together[] = { "--rank", c->rank, "--of", t->learners_text, "--meet", t->run.sockets.path };
         for (int i = 0; i < 6; i++) first[n++] = together[i];
     }
@@ -119,8 +119,8 @@ static int start_learner(train *t, int rank, error *err)
 static int start_learners(train *t, error *err)
 {
     int rc = OK;
-    snprintf(t->learners_text, sizeof t->learners_text, "%" PRId64, t->recipe->learners);
-    for (int rank = 0; rc == OK && rank < t->recipe->learners; rank++) rc = start_learner(t, rank, err);
+    snprintf(t->learners_text, sizeof t->learners_text, "%" PRId64, t->recipe->run.learners);
+    for (int rank = 0; rc == OK && rank < t->recipe->run.learners; rank++) rc = start_learner(t, rank, err);
     return rc;
 }
 
@@ -290,12 +290,12 @@ static int start_all(train *t, int every, error *err)
     if (process_self_path(t->self, sizeof t->self, err) != OK || open_report(t, err) != OK ||
         block_signals(t, err) != OK)
         return err->code;
-    t->progress = progress_new(1, r->steps, every);
+    t->progress = progress_new(1, r->run.steps, every);
     t->supervisor = supervisor_new(&(supervisor_config){ .say = say, .ctx = t });
     report_begin(t->progress, r, &t->checks, t->run.path, t->from);
-    t->children = xcalloc((size_t)(r->learners + r->actors + r->reward_workers), sizeof *t->children);
-    if (start_learners(t, err) != OK || start_workers(t, "actor", r->actors, err) != OK) return err->code;
-    return start_workers(t, "reward", r->reward_workers, err);
+    t->children = xcalloc((size_t)(r->run.learners + r->run.actors + r->run.reward_workers), sizeof *t->children);
+    if (start_learners(t, err) != OK || start_workers(t, "actor", r->run.actors, err) != OK) return err->code;
+    return start_workers(t, "reward", r->run.reward_workers, err);
 }
 
 static void close_all(train *t)
@@ -315,8 +315,10 @@ static void close_all(train *t)
 /* Before the run has a folder: what is refused leaves none behind. */
 static int check(train *t, const recipe *r, error *err)
 {
-    const bool evaluates = r->eval_every > 0;
-    const checks_for what = { .train = true, .test = evaluates, .test_shots = evaluates ? r->eval_shots : 0 };
+    const bool evaluates = r->run.eval_every > 0;
+    const checks_for what = {
+        .train = true, .scored = true, .test = evaluates, .test_shots = evaluates ? r->run.eval_shots : 0
+    };
     return checks_open(r, &what, &t->checks, err);
 }
 
@@ -365,11 +367,11 @@ static int check_steps(const train *t, const train_options *o, const recipe *r, 
 {
     bool asked = o->take_changes;
     for (int i = 0; i < o->arguments.n_overrides; i++) asked |= strncmp(o->arguments.overrides[i], "steps=", 6) == 0;
-    if (!asked || r->steps >= t->from) return OK;
+    if (!asked || r->run.steps >= t->from) return OK;
     return error_set(err, ERR_ARGUMENT,
                      "steps = %" PRId64 ", but %" PRId64 " steps of this run are done, and none is taken back (%s/"
                      "checkpoints has the models of earlier steps)",
-                     r->steps, t->from, t->run.path);
+                     r->run.steps, t->from, t->run.path);
 }
 
 /* Before anything of it is written down: what is refused changes nothing in the run. */
@@ -405,9 +407,9 @@ static int begin_run(train *t, const train_options *o, error *err)
     umask(077); /* episodes and weights are their owner's: whoever can take the lock can stop the run */
     if (o->resume) return resume_run(t, o, err);
     t->recipe = recipe_open(a->positional[0], a->overrides, a->n_overrides, err);
-    if (!t->recipe || (!o->dir && run_name_check(t->recipe->name, err) != OK) || check(t, t->recipe, err) != OK)
+    if (!t->recipe || (!o->dir && run_name_check(t->recipe->run.name, err) != OK) || check(t, t->recipe, err) != OK)
         return err->code;
-    snprintf(path, sizeof path, "runs/%s", t->recipe->name);
+    snprintf(path, sizeof path, "runs/%s", t->recipe->run.name);
     return run_dir_begin(&t->run, o->dir ? o->dir : path, t->recipe, a->overrides, a->n_overrides, o->fresh, err);
 }
 
@@ -416,7 +418,7 @@ static int run_verb(call *c, error *err)
     train t = { .run = { .lock_fd = -1, .sockets.lock = -1, .n_before = -1 } };
     train_options o = { 0 };
     int64_t every = 10;
-    bool keys = false;
+    bool keys = false, markdown = false;
     const flag flags[] = { { .name = "--resume", .text = &o.resume },
                            { .name = "--run-dir", .text = &o.dir },
                            { .name = "--take-changes", .present = &o.take_changes },
@@ -424,13 +426,15 @@ static int run_verb(call *c, error *err)
                            { .name = "--every", .whole = &every, .min = 1, .max = 1e9 },
                            { .name = "--fresh", .present = &o.fresh },
                            { .name = "--keys", .present = &keys },
+                           { .name = "--markdown", .present = &markdown },
                            { 0 } };
     const int64_t began_ms = clock_ms();
     const int opened = call_open(c, flags, err);
     if (opened != OK) return opened;
     o.arguments = c->arguments;
+    if (markdown && !keys) return call_misused(c);
     if (keys) {
-        recipe_print_keys(stdout);
+        markdown ? recipe_print_page(stdout) : recipe_print_keys(stdout);
         c->prints_text = true;
         return OK;
     }
@@ -443,7 +447,7 @@ static int run_verb(call *c, error *err)
     if (rc == OK && !t.finished) rc = watch(&t, err);
     if (rc == OK) {
         progress_end(t.progress);
-        if (!t.progress) t.progress = progress_new(1, t.recipe->steps, 1);
+        if (!t.progress) t.progress = progress_new(1, t.recipe->run.steps, 1);
         const double seconds = t.finished ? -1 : (double)(clock_ms() - began_ms) * 1e-3;
         rc = report_end(t.progress, t.recipe, t.run.path, t.from, seconds, err);
     }

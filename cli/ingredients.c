@@ -159,12 +159,12 @@ static int take_all(taking *t, const recipe *r)
     const struct {
         const char *key, *path;
     } parts[] = {
-        { "reward.script", r->reward_script },
-        { "prompt.dialect", strchr(r->dialect, '/') ? r->dialect : "" },
-        { "prompt.shots.file", r->shots_file },
-        { "data.train", r->train },
-        { "data.test", r->test },
-        { "model", r->model },
+        { "reward.script", r->reward.script },
+        { "prompt.dialect", strchr(r->prompt.dialect, '/') ? r->prompt.dialect : "" },
+        { "prompt.shots.file", r->curriculum.shots_file },
+        { "data.train", r->curriculum.train },
+        { "data.test", r->curriculum.test },
+        { "model", r->run.model },
     };
     int rc = take(t, "recipe", r->path); /* first, with its modules: they need the names that they have */
     if (rc == OK) rc = take_modules(t, r);

@@ -13,7 +13,7 @@
 #include <jansson.h>
 
 #include "base/vec.h"
-#include "cli/recipe.h"
+#include "recipe/recipe.h"
 
 typedef struct ingredient {
     char key[96]; /* "recipe", "require", or the recipe's key: "data.train" */

@@ -24,10 +24,13 @@ enum { WAIT_MS = 500, HANGS_MS = 300000, A_LITTLE_MS = 20 };
 
 static picked_row *rows_ahead(const learner *l, int64_t step)
 {
-    return l->ahead + (size_t)(step % (l->config.recipe->max_staleness + 1)) * l->config.prompts;
+    return l->ahead + (size_t)(step % (l->config.recipe->exchange.max_staleness + 1)) * l->config.prompts;
 }
 
-static int64_t rows_kept(const learner *l) { return (l->config.recipe->max_staleness + 1) * l->config.prompts; }
+static int64_t rows_kept(const learner *l)
+{
+    return (l->config.recipe->exchange.max_staleness + 1) * l->config.prompts;
+}
 
 /* Section "rows_ahead": the last step that was given its rows, and the rows of those that may have begun. */
 static void rows_ahead_state(learner *l, saved_state *s)
@@ -82,8 +85,8 @@ static int save_parts(void *ctx, error *err)
 {
     const keeping *k = ctx;
     const recipe *r = k->l->config.recipe;
-    const int rc = checkpoint_save(k->l->config.run_dir, r->model, k->parts, (uint64_t)r->seed, err);
-    return rc == OK ? checkpoint_prune(k->l->config.run_dir, r->keep_checkpoints, k->parts->w->version, err) : rc;
+    const int rc = checkpoint_save(k->l->config.run_dir, r->run.model, k->parts, (uint64_t)r->run.seed, err);
+    return rc == OK ? checkpoint_prune(k->l->config.run_dir, r->run.keep_checkpoints, k->parts->w->version, err) : rc;
 }
 
 static int load_parts(void *ctx, error *err)
@@ -121,14 +124,15 @@ static int save(learner *l, error *err)
 static bool evaluation_due(const learner *l, int64_t version)
 {
     const recipe *r = l->config.recipe;
-    return r->eval_every > 0 && (version % r->eval_every == 0 || version == r->steps);
+    return r->run.eval_every > 0 && (version % r->run.eval_every == 0 || version == r->run.steps);
 }
 
 /* The rows of all steps that this version lets begin, by what was learned from up to it. */
 static void pick_rows(learner *l, new_version *v)
 {
     const recipe *r = l->config.recipe;
-    const int64_t newest = v->version + 1 + r->max_staleness, last = newest < r->steps ? newest : r->steps;
+    const int64_t newest = v->version + 1 + r->exchange.max_staleness,
+                  last = newest < r->run.steps ? newest : r->run.steps;
     if (l->picked < v->version) l->picked = v->version;
     if (!l->config.sampler || last <= l->picked) return;
     v->rows_from = l->picked + 1;
@@ -239,7 +243,8 @@ static int on_step(learner *l, const step_batch *b, error *err)
     throughput(l, l->metrics);
     if (sinks_write(l->config.sinks, "step", b->step, l->metrics, err) != OK) return err->code;
     if (watch_silence(l, b, err) != OK) return save(l, NULL), err->code;
-    if (((r->checkpoint_every > 0 && b->step % r->checkpoint_every == 0) || b->step == r->steps) && save(l, err) != OK)
+    if (((r->run.checkpoint_every > 0 && b->step % r->run.checkpoint_every == 0) || b->step == r->run.steps) &&
+        save(l, err) != OK)
         return err->code;
     return hand_out(l, b->n, episodes, err);
 }
@@ -247,7 +252,7 @@ static int on_step(learner *l, const step_batch *b, error *err)
 static bool finished(const learner *l, bool last_was_eval)
 {
     const int64_t version = trainer_version(l->trainer);
-    return version >= l->config.recipe->steps && (last_was_eval || !evaluation_due(l, version));
+    return version >= l->config.recipe->run.steps && (last_was_eval || !evaluation_due(l, version));
 }
 
 /* What is in memory when there is no more of it: the scratch goes, the last whole version is saved, and the sentence
@@ -259,9 +264,8 @@ static int out_of_memory(learner *l, error *err)
     device_scratch_drop(l->config.model->weights->dev);
     const bool alone = !l->config.comm || l->config.comm->size == 1; /* others wait inside the step, not for a save */
     const bool saved = alone && trainer_whole(l->trainer) && save(l, &why) == OK;
-    return error_set(err, ERR_MEMORY,
-                     "%s; lower learner.micro_tokens (%d now) or rollout.max_context (%" PRId64 " now); %s", err->text,
-                     trainer_micro_tokens(l->trainer), r->max_context,
+    return error_set(err, ERR_MEMORY, "%s; lower learner.micro_tokens (%d now) or rollout.max_context (%d now); %s",
+                     err->text, trainer_micro_tokens(l->trainer), r->play.max_context,
                      saved ? "its checkpoint is written" : "it can be resumed from the newest checkpoint");
 }
 
@@ -316,14 +320,14 @@ static void say_size(const learner *l)
 
 static silence_config silence_settings(const recipe *r)
 {
-    return (silence_config){ .patience = r->patience,
+    return (silence_config){ .patience = r->run.patience,
                              .objectives = &r->trainer.objectives,
-                             .script = r->reward_script,
-                             .dialect = r->dialect,
-                             .prompts = (uint32_t)r->prompts_per_step,
-                             .group_size = (uint32_t)r->group,
-                             .temperature = r->temperature,
-                             .max_tokens = r->max_tokens };
+                             .script = r->reward.script,
+                             .dialect = r->prompt.dialect,
+                             .prompts = (uint32_t)r->exchange.prompts_per_step,
+                             .group_size = (uint32_t)r->exchange.group,
+                             .temperature = r->exchange.temperature,
+                             .max_tokens = r->exchange.max_tokens };
 }
 
 int learner_open(learner *l, const learn_config *config, error *err)
@@ -352,9 +356,9 @@ int learner_open(learner *l, const learn_config *config, error *err)
     if (rc != OK || load_memory(l, err) != OK) return err->code;
     say_size(l);
     l->saved = state.step;
-    if (state.seed == (uint64_t)config->recipe->seed) return OK;
+    if (state.seed == (uint64_t)config->recipe->run.seed) return OK;
     return error_set(err, ERR_STATE, "%s was made with seed %" PRIu64 ", the recipe has %" PRId64, config->checkpoint,
-                     state.seed, config->recipe->seed);
+                     state.seed, config->recipe->run.seed);
 }
 
 int learner_start(learner *l, error *err)

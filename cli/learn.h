@@ -11,12 +11,13 @@
 #include <stdatomic.h>
 #include <pthread.h>
 
-#include "cli/recipe.h"
 #include "cli/silence.h"
 #include "cli/sinks.h"
 #include "curriculum/sampler.h"
 #include "exchange/server.h"
+#include "learner/trainer.h"
 #include "model/hf_folder.h"
+#include "recipe/recipe.h"
 
 typedef struct learn_config {
     const recipe *recipe;

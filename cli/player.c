@@ -21,18 +21,18 @@ static int pick_shots(void *ctx, const task *t, const char **out, int max)
 
 static int open_words(player *p, const recipe *r, logger *lg, error *err)
 {
-    if (r->shots_file[0] && shots_read(&p->shots, r->shots_file, err) != OK) return err->code;
+    if (r->curriculum.shots_file[0] && shots_read(&p->shots, r->curriculum.shots_file, err) != OK) return err->code;
     if (!(p->router = recipe_router(r, lg, err))) return err->code;
     char *tools = router_tools_json(p->router);
-    p->dialect = dialect_new(r->dialect, r->dialect_options, tools, err);
+    p->dialect = dialect_new(r->prompt.dialect, r->prompt.dialect_options, tools, err);
     free(tools);
     return p->dialect ? OK : err->code;
 }
 
 static int open_model(player *p, const recipe *r, const char *dir, int threads, error *err)
 {
-    if (!(p->device = device_open(r->device, threads, err))) return err->code;
-    device_set_precision(p->device, r->precision);
+    if (!(p->device = device_open(r->run.device, threads, err))) return err->code;
+    device_set_precision(p->device, r->run.precision);
     if (!(p->tokenizer = tokenizer_open(dir, err))) return err->code;
     if (!(p->model = hf_folder_open(dir, p->device, err))) return err->code;
     const int have = p->model->config.vocab, need = tokenizer_vocab(p->tokenizer);
@@ -43,25 +43,25 @@ static int open_model(player *p, const recipe *r, const char *dir, int threads, 
 player *player_new(const recipe *r, const char *model_dir, int threads, int slots, logger *lg, error *err)
 {
     player *p = xcalloc(1, sizeof *p);
-    if (open_model(p, r, model_dir ? model_dir : r->model, threads, err) != OK || open_words(p, r, lg, err) != OK) {
+    if (open_model(p, r, model_dir ? model_dir : r->run.model, threads, err) != OK || open_words(p, r, lg, err) != OK) {
         player_free(p);
         return NULL;
     }
     const model_config *mc = &p->model->config;
-    const int longest = r->max_context < mc->max_position ? (int)r->max_context : mc->max_position;
+    const int longest = r->play.max_context < mc->max_position ? (int)r->play.max_context : mc->max_position;
     p->stage = (stage_config){ .tokenizer = p->tokenizer,
                                .dialect = p->dialect,
                                .router = p->router,
-                               .dialect_name = r->dialect,
+                               .dialect_name = r->prompt.dialect,
                                .environment = "tools",
-                               .instruction = r->instruction,
-                               .templates = (const char *const *)r->templates,
-                               .n_templates = r->n_templates,
+                               .instruction = r->prompt.instruction,
+                               .templates = (const char *const *)r->prompt.templates,
+                               .n_templates = r->prompt.n_templates,
                                .shots = p->shots.len > 0 ? pick_shots : NULL,
                                .shots_ctx = p,
-                               .max_turns = (int)r->max_turns,
-                               .max_observation_tokens = (int)r->max_observation,
-                               .top_p = (float)r->top_p,
+                               .max_turns = (int)r->env.max_turns,
+                               .max_observation_tokens = (int)r->env.max_observation,
+                               .top_p = (float)r->play.top_p,
                                .eos = mc->eos,
                                .n_eos = mc->n_eos };
     p->engine = (engine_config){ .max_streams = slots, .max_context = longest, .tokens_per_step = TOKENS_PER_STEP };

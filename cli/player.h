@@ -4,9 +4,9 @@
 #pragma once
 
 #include "actor/play.h"
-#include "cli/recipe.h"
 #include "cli/shots.h"
 #include "model/hf_folder.h"
+#include "recipe/recipe.h"
 
 typedef struct player {
     device *device;

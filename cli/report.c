@@ -50,12 +50,13 @@ static const char *last_part(const char *path)
 static void say_data(progress *p, const recipe *r, const checks *c)
 {
     str line = { 0 };
-    const uint64_t evaluated =
-        r->eval_prompts > 0 && (uint64_t)r->eval_prompts < c->test_rows ? (uint64_t)r->eval_prompts : c->test_rows;
+    const uint64_t evaluated = r->run.eval_prompts > 0 && (uint64_t)r->run.eval_prompts < c->test_rows
+                                   ? (uint64_t)r->run.eval_prompts
+                                   : c->test_rows;
     str_printf(&line, "  data  %" PRIu64 " rows", c->train_rows);
-    if (r->eval_every > 0)
+    if (r->run.eval_every > 0)
         str_printf(&line, "; an evaluation of %" PRIu64 " every %" PRId64 " steps, %" PRId64 " shots", evaluated,
-                   r->eval_every, r->eval_shots);
+                   r->run.eval_every, r->run.eval_shots);
     progress_say(p, "%s", line.data);
     str_free(&line);
 }
@@ -63,8 +64,8 @@ static void say_data(progress *p, const recipe *r, const checks *c)
 static void say_plan(progress *p, const recipe *r)
 {
     str line = { 0 };
-    str_printf(&line, "  plan  %" PRId64 " steps of %" PRId64 " prompts x %" PRId64 " episodes; rewards:", r->steps,
-               r->prompts_per_step, r->group);
+    str_printf(&line, "  plan  %" PRId64 " steps of %" PRId64 " prompts x %" PRId64 " episodes; rewards:", r->run.steps,
+               r->exchange.prompts_per_step, r->exchange.group);
     for (int k = 0; k < r->trainer.objectives.n; k++)
         str_printf(&line, "%s %s %g", k ? "," : "", r->trainer.objectives.items[k].name,
                    r->trainer.objectives.items[k].weight);
@@ -74,8 +75,8 @@ static void say_plan(progress *p, const recipe *r)
 
 void report_begin(progress *p, const recipe *r, const checks *c, const char *run, int64_t from_step)
 {
-    progress_say(p, "%s: %s, %.3g M parameters, %s, on %s", r->name, last_part(r->model), (double)c->parameters * 1e-6,
-                 r->precision == PRECISION_BF16 ? "bf16" : "f32", c->device);
+    progress_say(p, "%s: %s, %.3g M parameters, %s, on %s", r->run.name, last_part(r->run.model),
+                 (double)c->parameters * 1e-6, words_of(PRECISION_WORDS, (int)r->run.precision), c->device);
     say_data(p, r, c);
     say_plan(p, r);
     progress_say(p, "  run   %s", typed(run));
@@ -139,7 +140,7 @@ static courses read_courses(const recipe *r, const char *run)
 
 bool report_finished(const recipe *r, const char *run, int64_t step)
 {
-    return step >= r->steps && (r->eval_every == 0 || read_courses(r, run).last_eval >= r->steps);
+    return step >= r->run.steps && (r->run.eval_every == 0 || read_courses(r, run).last_eval >= r->run.steps);
 }
 
 static void say_course(progress *p, const course *c)
@@ -155,16 +156,16 @@ static void say_course(progress *p, const course *c)
 
 static void say_steps(progress *p, const recipe *r, int64_t from_step, double seconds)
 {
-    if (seconds < 0 && from_step > r->steps)
+    if (seconds < 0 && from_step > r->run.steps)
         progress_say(p, "finished: this run has done %" PRId64 " steps, more than steps = %" PRId64, from_step,
-                     r->steps);
+                     r->run.steps);
     else if (seconds < 0)
-        progress_say(p, "finished: all %" PRId64 " steps of this run are done", r->steps);
+        progress_say(p, "finished: all %" PRId64 " steps of this run are done", r->run.steps);
     else if (from_step > 0)
-        progress_say(p, "done: %" PRId64 " step%s in %.1f s, %" PRId64 " in all", r->steps - from_step,
-                     r->steps - from_step == 1 ? "" : "s", seconds, r->steps);
+        progress_say(p, "done: %" PRId64 " step%s in %.1f s, %" PRId64 " in all", r->run.steps - from_step,
+                     r->run.steps - from_step == 1 ? "" : "s", seconds, r->run.steps);
     else
-        progress_say(p, "done: %" PRId64 " step%s in %.1f s", r->steps, r->steps == 1 ? "" : "s", seconds);
+        progress_say(p, "done: %" PRId64 " step%s in %.1f s", r->run.steps, r->run.steps == 1 ? "" : "s", seconds);
 }
 
 static void say_next(progress *p, const recipe *r, const char *run, int64_t step)
@@ -188,7 +189,7 @@ static void say_next(progress *p, const recipe *r, const char *run, int64_t step
 /* Whoever asked for a run that learns hears it from the exit status, too; with patience = 0 no step has to teach. */
 static int check_learned(const recipe *r, const courses *all, error *err)
 {
-    if (all->steps == 0 || all->signals > 0 || r->patience == 0 || r->trainer.optim.lr <= 0) return OK;
+    if (all->steps == 0 || all->signals > 0 || r->run.patience == 0 || r->trainer.optim.lr <= 0) return OK;
     return error_set(err, ERR_STATE,
                      "nothing was learned: in none of %" PRId64
                      " steps did rewards differ within a group (patience = 0 takes this for a success)",
@@ -202,6 +203,6 @@ int report_end(progress *p, const recipe *r, const char *run, int64_t from_step,
     if (all.steps > 0 && all.signals == 0)
         progress_say(p, "  nothing was learned: no step had rewards that differ within a group");
     for (int k = 0; k < all.n; k++) say_course(p, &all.items[k]);
-    say_next(p, r, run, from_step > r->steps ? from_step : r->steps);
+    say_next(p, r, run, from_step > r->run.steps ? from_step : r->run.steps);
     return check_learned(r, &all, err);
 }

@@ -4,7 +4,7 @@
 
 #include "cli/checks.h"
 #include "cli/progress.h"
-#include "cli/recipe.h"
+#include "recipe/recipe.h"
 
 /* Model, device, data, plan, where the run lives, how to stop and go on. from_step > 0: the run is resumed there. */
 void report_begin(progress *p, const recipe *r, const checks *c, const char *run, int64_t from_step);

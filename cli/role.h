@@ -4,9 +4,9 @@
 #pragma once
 
 #include "base/log.h"
-#include "cli/recipe.h"
 #include "cli/verbs.h"
 #include "proto/loop.h"
+#include "recipe/recipe.h"
 
 typedef struct role {
     call *call; /* borrowed */

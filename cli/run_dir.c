@@ -227,10 +227,10 @@ static int check_fixed(const run_dir *r, const recipe *now, error *err)
     const struct {
         const char *key;
         int64_t was, now;
-    } fixed[] = { { "seed", was->seed, now->seed },
-                  { "rollout.group", was->group, now->group },
-                  { "rollout.prompts_per_step", was->prompts_per_step, now->prompts_per_step },
-                  { "lora.rank", was->lora_rank, now->lora_rank } };
+    } fixed[] = { { "seed", was->run.seed, now->run.seed },
+                  { "rollout.group", was->exchange.group, now->exchange.group },
+                  { "rollout.prompts_per_step", was->exchange.prompts_per_step, now->exchange.prompts_per_step },
+                  { "lora.rank", was->trainer.lora.rank, now->trainer.lora.rank } };
     int rc = OK;
     for (size_t i = 0; rc == OK && i < sizeof fixed / sizeof *fixed; i++)
         if (fixed[i].was != fixed[i].now)

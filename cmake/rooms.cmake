@@ -14,7 +14,7 @@
 # A room may live inside another room's folder (model/tokenizer): its library carries the last part of the name.
 
 # From the ground up. Whatever this table does not name can't be included: floors.ROOM is the test of that.
-set(TROUPE_FLOORS base rollout kernels curriculum model lua proto learner env exchange actor reward cli)
+set(TROUPE_FLOORS base rollout kernels curriculum model lua proto learner env exchange actor reward recipe cli)
 set(TROUPE_MAY_USE_base "")
 set(TROUPE_MAY_USE_rollout base)
 set(TROUPE_MAY_USE_kernels base)
@@ -28,7 +28,8 @@ set(TROUPE_MAY_USE_env base rollout lua)
 set(TROUPE_MAY_USE_exchange base rollout proto)
 set(TROUPE_MAY_USE_actor base rollout kernels model tokenizer lua env proto)
 set(TROUPE_MAY_USE_reward base rollout lua env proto)
-set(TROUPE_MAY_USE_cli base rollout kernels curriculum model tokenizer lua proto learner env exchange actor reward)
+set(TROUPE_MAY_USE_recipe base rollout kernels curriculum model tokenizer lua proto learner env exchange actor reward)
+set(TROUPE_MAY_USE_cli base rollout kernels curriculum model tokenizer lua proto learner env exchange actor reward recipe)
 
 # Keeps of the files in list `var` (relative to `folder`) those that exist; each other one becomes a failing test.
 function(troupe_existing var folder)

@@ -20,12 +20,17 @@
 
 #include "base/metrics.h"
 #include "base/state.h"
+#include "base/words.h"
 #include "rollout/dataset.h"
 #include "rollout/group.h"
 
 enum { SAMPLER_TEMPLATES = 64, SAMPLER_STAGES = 16, SAMPLER_GROUPS = 16, SAMPLER_NAME = 64 };
 
-typedef enum sampling { SAMPLE_IN_TURN, SAMPLE_BY_FAILURE, SAMPLE_BY_SIGNAL } sampling;
+#define SAMPLINGS(X)                                                                                                   \
+    X(SAMPLE_IN_TURN, "in_turn", "every row once an epoch")                                                            \
+    X(SAMPLE_BY_FAILURE, "failure", "in proportion to 1 - success (Kimi k1.5, 2501.12599)")                            \
+    X(SAMPLE_BY_SIGNAL, "signal", "in proportion to the chance that a group's rewards differ")
+typedef enum sampling { SAMPLINGS(WORDS_MEMBER) } sampling;
 
 typedef struct sampler_stage {
     char groups[SAMPLER_GROUPS][SAMPLER_NAME]; /* a row's "group" */

@@ -14,6 +14,8 @@
 
 enum { HOST_CHUNK = 1 << 20 };
 
+const word_row PRECISION_WORDS[] = { PRECISIONS(WORDS_ROW){ 0 } };
+
 /* The number of "cuda" or "cuda:N"; -1 for anything else. */
 static int cuda_index(const char *name)
 {

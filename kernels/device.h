@@ -10,12 +10,17 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/words.h"
 
 typedef struct device device;
 struct ops;
 
 /* How linear products are computed. BF16: factors rounded to bf16, sums in fp32; everything else stays fp32. */
-typedef enum precision { PRECISION_F32, PRECISION_BF16 } precision;
+#define PRECISIONS(X)                                                                                                  \
+    X(PRECISION_F32, "f32", "float32 throughout")                                                                      \
+    X(PRECISION_BF16, "bf16", "factors of linear products in bfloat16, sums in float32")
+typedef enum precision { PRECISIONS(WORDS_MEMBER) } precision;
+extern const word_row PRECISION_WORDS[];
 
 /* `threads` <= 0: one a core this process may use. "auto" takes CUDA when the module and a driver are there.
  * NULL and `err` for a device this machine lacks. */

@@ -6,8 +6,6 @@
 
 #include "rollout/signal.h"
 
-const char *const ADVANTAGE_STD_NAMES[] = { ADVANTAGE_STDS(ENUM_NAME) NULL };
-
 /* What a step is looked at with. */
 typedef struct step_view {
     const group *const *groups;

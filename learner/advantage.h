@@ -5,7 +5,7 @@
  *     scalar:           A   = sum_k w_k A_k, then (K > 1) whitened over the batch: GDPO, arXiv 2601.05242
  *
  * What a reward is compared with is the estimator's (learner/estimator.h), what it is divided by a switch of its own;
- * papers are pairs of the two (learner/preset.h): (group, group) is GRPO, (group, none) Dr.GRPO, (loo, none) RLOO,
+ * papers are pairs of the two (learner/options_algorithm.c): (group, group) is GRPO, (group, none) Dr.GRPO, (loo, none) RLOO,
  * (group, batch) REINFORCE++ with baseline and LitePPO, (batch, batch) REINFORCE++, (length, none) OPO.
  *
  * (batch, batch) is over the batch's tokens, an episode as often as it is long: whitening its tokens' returns, as
@@ -44,12 +44,11 @@
 #include "rollout/group.h"
 
 #define ADVANTAGE_STDS(X)                                                                                              \
-    X(STD_GROUP, "group")                                                                                              \
-    X(STD_NONE, "none")                                                                                                \
-    X(STD_BATCH, "batch")
+    X(STD_GROUP, "group", "the standard deviation of its group")                                                       \
+    X(STD_NONE, "none", "1: rewards keep their scale")                                                                 \
+    X(STD_BATCH, "batch", "the standard deviation of the batch")
 
-typedef enum advantage_std { ADVANTAGE_STDS(ENUM_VALUE) } advantage_std;
-extern const char *const ADVANTAGE_STD_NAMES[];
+typedef enum advantage_std { ADVANTAGE_STDS(WORDS_MEMBER) } advantage_std;
 
 typedef struct advantage_config {
     advantage_mean mean;

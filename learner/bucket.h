@@ -18,7 +18,7 @@
  * can be saved and restored. */
 #pragma once
 
-#include "base/enum_names.h"
+#include "base/words.h"
 #include "base/metrics.h"
 #include "base/state.h"
 #include "learner/moo/moo.h"
@@ -27,11 +27,11 @@
 
 /* BUCKET_BYTES has no word of its own: recipes write a number of bytes. */
 #define BUCKET_SCOPES(X)                                                                                               \
-    X(BUCKET_LAYER, "layer")                                                                                           \
-    X(BUCKET_TENSOR, "tensor")                                                                                         \
-    X(BUCKET_GLOBAL, "global")
+    X(BUCKET_LAYER, "layer", "the parameters of one layer")                                                            \
+    X(BUCKET_TENSOR, "tensor", "one parameter tensor")                                                                 \
+    X(BUCKET_GLOBAL, "global", "all parameters together")
 
-typedef enum bucket_scope { BUCKET_SCOPES(ENUM_VALUE) BUCKET_BYTES } bucket_scope;
+typedef enum bucket_scope { BUCKET_SCOPES(WORDS_MEMBER) BUCKET_BYTES } bucket_scope;
 
 typedef struct bucket_config {
     moo_config moo;

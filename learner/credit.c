@@ -7,8 +7,6 @@
 #include "learner/advantage.h"
 #include "rollout/signal.h"
 
-const char *const CREDIT_TO_NAMES[] = { CREDIT_TOS(ENUM_NAME) NULL };
-
 /* The objective's marks lie together. */
 static const reward_mark *marks_of(const score *s, const char *name, uint32_t *n)
 {

@@ -15,17 +15,16 @@
 #pragma once
 
 #include "base/arena.h"
-#include "base/enum_names.h"
+#include "base/words.h"
 #include "learner/objective.h"
 #include "rollout/group.h"
 
 #define CREDIT_TOS(X)                                                                                                  \
-    X(CREDIT_STRETCH, "stretch")                                                                                       \
-    X(CREDIT_RETURN, "return")                                                                                         \
-    X(CREDIT_WHOLE, "whole")
+    X(CREDIT_STRETCH, "stretch", "each stretch's tokens get its own advantage")                                        \
+    X(CREDIT_RETURN, "return", "a token gets the sum of its own stretch's and all later ones'")                        \
+    X(CREDIT_WHOLE, "whole", "the mean of the stretches is one reward for the whole answer")
 
-typedef enum credit_to { CREDIT_TOS(ENUM_VALUE) } credit_to;
-extern const char *const CREDIT_TO_NAMES[];
+typedef enum credit_to { CREDIT_TOS(WORDS_MEMBER) } credit_to;
 
 struct advantage_config;
 struct advantage_table;

@@ -5,8 +5,6 @@
 
 #include "rollout/signal.h"
 
-const char *const ADVANTAGE_MEAN_NAMES[] = { ADVANTAGE_MEANS(ENUM_NAME) NULL };
-
 /* Alone in its group a reward has nothing to be compared with: it is its own baseline, and the advantage is 0. */
 
 static void group_mean(const comparison *c, double *out)

@@ -4,24 +4,23 @@
  *     A = (r - baseline) / (std + eps)       the baseline is the estimator's, std and eps are advantage_config's
  *
  * To add one: its value and word in ADVANTAGE_MEANS, its function and row in estimator.c; a name of algorithm.name that
- * uses it is a row of learner/preset.c. Parser, help and `troupe train --keys` read these. */
+ * uses it is a row of options_algorithm.c. Parser, help and docs/keys.md read these. */
 #pragma once
 
 #include <stdbool.h>
 
-#include "base/enum_names.h"
+#include "base/words.h"
 #include "learner/moments.h"
 
 #define ADVANTAGE_MEANS(X)                                                                                             \
-    X(MEAN_GROUP, "group")                                                                                             \
-    X(MEAN_NONE, "none")                                                                                               \
-    X(MEAN_BATCH, "batch")                                                                                             \
-    X(MEAN_LOO, "loo")                                                                                                 \
-    X(MEAN_LENGTH, "length")                                                                                           \
-    X(MEAN_BEST, "best")
+    X(MEAN_GROUP, "group", "the mean of its group")                                                                    \
+    X(MEAN_NONE, "none", "0: the reward itself")                                                                       \
+    X(MEAN_BATCH, "batch", "the mean of the batch")                                                                    \
+    X(MEAN_LOO, "loo", "the mean of the others of its group, leave-one-out")                                           \
+    X(MEAN_LENGTH, "length", "the mean of its group, weighed by the answers' lengths")                                 \
+    X(MEAN_BEST, "best", "rejection sampling: 1 for the best of its group, 0 for the others")
 
-typedef enum advantage_mean { ADVANTAGE_MEANS(ENUM_VALUE) } advantage_mean;
-extern const char *const ADVANTAGE_MEAN_NAMES[]; /* NULL-terminated */
+typedef enum advantage_mean { ADVANTAGE_MEANS(WORDS_MEMBER) } advantage_mean;
 
 /* One group's rewards on one objective, and what is known of them. */
 typedef struct comparison {

@@ -4,12 +4,6 @@
 #include <math.h>
 #include <stdbool.h>
 
-const char *const LOSS_KIND_NAMES[] = { LOSS_KINDS(ENUM_NAME) NULL };
-const char *const LOSS_AGGREGATION_NAMES[] = { LOSS_AGGREGATIONS(ENUM_NAME) NULL };
-const char *const LOSS_CORRECTION_NAMES[] = { LOSS_CORRECTIONS(ENUM_NAME) NULL };
-const char *const LOSS_GIVEN_NAMES[] = { LOSS_GIVENS(ENUM_NAME) NULL };
-const char *const LOSS_KL_NAMES[] = { LOSS_KLS(ENUM_NAME) NULL };
-
 static const double MAX_LOG_RATIO = 20; /* exp(20) is already absurd; beyond it only infinities wait */
 static const double MAX_K3 = 10; /* verl's; k3 of a token that has become far less likely than the reference has it
                              grows without end */

@@ -27,42 +27,39 @@
  * Float64 throughout: it is a few thousand numbers a step. No device, no model: plain arrays. */
 #pragma once
 
-#include "base/enum_names.h"
+#include "base/words.h"
 #include "base/error.h"
 
-/* Each with its words, which recipes use; the arrays are NULL-terminated. */
+/* Each with the words that recipes use. */
 
 #define LOSS_KINDS(X)                                                                                                  \
-    X(LOSS_PPO, "ppo")                                                                                                 \
-    X(LOSS_GSPO, "gspo")                                                                                               \
-    X(LOSS_CISPO, "cispo")                                                                                             \
-    X(LOSS_REINFORCE, "reinforce")                                                                                     \
-    X(LOSS_KIMI, "kimi")                                                                                               \
-    X(LOSS_NFT, "nft")
+    X(LOSS_PPO, "ppo", "the clipped ratio of each token")                                                              \
+    X(LOSS_GSPO, "gspo", "the clipped ratio of the whole episode, its tokens' geometric mean")                         \
+    X(LOSS_CISPO, "cispo", "the clipped ratio weighs log-likelihood: every token has a gradient")                      \
+    X(LOSS_REINFORCE, "reinforce", "the ratio, at most ratio_cap, weighs log-likelihood")                              \
+    X(LOSS_KIMI, "kimi", "log-likelihood, and tau times the episode's squared log-ratio")                              \
+    X(LOSS_NFT, "nft", "likelihood of right answers, and of the complement of wrong ones")
 
-typedef enum loss_kind { LOSS_KINDS(ENUM_VALUE) } loss_kind;
-extern const char *const LOSS_KIND_NAMES[];
+typedef enum loss_kind { LOSS_KINDS(WORDS_MEMBER) } loss_kind;
 
 #define LOSS_AGGREGATIONS(X)                                                                                           \
-    X(AGGREGATE_TOKEN, "token")                                                                                        \
-    X(AGGREGATE_SEQUENCE, "sequence")                                                                                  \
-    X(AGGREGATE_CONSTANT, "constant")                                                                                  \
-    X(AGGREGATE_SEQUENCE_SUM, "sequence_sum")
+    X(AGGREGATE_TOKEN, "token", "a mean over all tokens of the step")                                                  \
+    X(AGGREGATE_SEQUENCE, "sequence", "a mean over episodes of each one's mean over tokens")                           \
+    X(AGGREGATE_CONSTANT, "constant", "a sum over tokens, divided by episodes times rollout.max_tokens")               \
+    X(AGGREGATE_SEQUENCE_SUM, "sequence_sum", "a mean over episodes of each one's sum over tokens")
 
-typedef enum loss_aggregation { LOSS_AGGREGATIONS(ENUM_VALUE) } loss_aggregation;
-extern const char *const LOSS_AGGREGATION_NAMES[];
+typedef enum loss_aggregation { LOSS_AGGREGATIONS(WORDS_MEMBER) } loss_aggregation;
 
 /* w of a token from pi_old / mu: min(., C) by token; the episode's product, at most C; the token's own, but 0 outside
  * [floor, C]; 1, but 0 for episodes whose geometric mean is outside [1 / (1 + band), 1 + band]. */
 #define LOSS_CORRECTIONS(X)                                                                                            \
-    X(CORRECTION_TOKEN_TIS, "token_tis")                                                                               \
-    X(CORRECTION_NONE, "none")                                                                                         \
-    X(CORRECTION_SEQUENCE_TIS, "sequence_tis")                                                                         \
-    X(CORRECTION_MASK, "mask")                                                                                         \
-    X(CORRECTION_GEOMETRIC, "geometric")
+    X(CORRECTION_TOKEN_TIS, "token_tis", "each token weighs pi_old / mu, at most tis_cap")                             \
+    X(CORRECTION_NONE, "none", "weight 1; the clip refers to the policy that sampled, as in plain PPO")                \
+    X(CORRECTION_SEQUENCE_TIS, "sequence_tis", "each token weighs its episode's product, at most tis_cap")             \
+    X(CORRECTION_MASK, "mask", "each token weighs pi_old / mu, but 0 outside floor to tis_cap")                        \
+    X(CORRECTION_GEOMETRIC, "geometric", "weight 1; episodes whose geometric mean leaves the band weigh 0")
 
-typedef enum loss_correction { LOSS_CORRECTIONS(ENUM_VALUE) } loss_correction;
-extern const char *const LOSS_CORRECTION_NAMES[];
+typedef enum loss_correction { LOSS_CORRECTIONS(WORDS_MEMBER) } loss_correction;
 
 /* What a given token (of a hint or a demonstration) is trained with, c its weight:
  *     sft    -c log pi
@@ -71,23 +68,21 @@ extern const char *const LOSS_CORRECTION_NAMES[];
  *     guide  -c A pi, A > 0: an off-policy member of the group, sampled with probability 1 (LUFFY's ratio, 2504.14945)
  * Given tokens of an episode with a negative advantage are not trained on (ADHint's masking, 2512.13095). */
 #define LOSS_GIVENS(X)                                                                                                 \
-    X(GIVEN_NOT, "not")                                                                                                \
-    X(GIVEN_SFT, "sft")                                                                                                \
-    X(GIVEN_DFT, "dft")                                                                                                \
-    X(GIVEN_ASFT, "asft")                                                                                              \
-    X(GIVEN_GUIDE, "guide")
+    X(GIVEN_NOT, "not", "they are context and no more")                                                                \
+    X(GIVEN_SFT, "sft", "cross-entropy")                                                                               \
+    X(GIVEN_DFT, "dft", "cross-entropy weighed by the token's probability (2508.05629)")                               \
+    X(GIVEN_ASFT, "asft", "dft, and anchor times the KL from the base model over the whole vocabulary")                \
+    X(GIVEN_GUIDE, "guide", "an off-policy member of the group, sampled with probability 1 (LUFFY, 2504.14945)")
 
-typedef enum loss_given { LOSS_GIVENS(ENUM_VALUE) } loss_given;
-extern const char *const LOSS_GIVEN_NAMES[];
+typedef enum loss_given { LOSS_GIVENS(WORDS_MEMBER) } loss_given;
 
 #define LOSS_KLS(X)                                                                                                    \
-    X(KL_K3, "k3")                                                                                                     \
-    X(KL_K1, "k1")                                                                                                     \
-    X(KL_K2, "k2")                                                                                                     \
-    X(KL_K3_PLUS, "k3+")
+    X(KL_K3, "k3", "e^-x + x - 1, x = log pi - log ref: never negative, low variance")                                 \
+    X(KL_K1, "k1", "x: unbiased, its gradient is 0 on average")                                                        \
+    X(KL_K2, "k2", "x^2 / 2: its gradient is the KL's")                                                                \
+    X(KL_K3_PLUS, "k3+", "the value of k3 with the gradient of k2")
 
-typedef enum loss_kl { LOSS_KLS(ENUM_VALUE) } loss_kl;
-extern const char *const LOSS_KL_NAMES[];
+typedef enum loss_kl { LOSS_KLS(WORDS_MEMBER) } loss_kl;
 
 typedef struct loss_config {
     loss_kind kind;

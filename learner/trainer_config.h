@@ -5,6 +5,7 @@
  * trainer. A method's settings are a struct of the method's own header. */
 #pragma once
 
+#include "base/option.h"
 #include "learner/advantage.h"
 #include "learner/bucket.h"
 #include "learner/comm.h"
@@ -19,11 +20,11 @@
 
 /* Whose gradients are reconciled; over nothing there is one gradient, and no word for it. */
 #define MOO_OVERS(X)                                                                                                   \
-    X(MOO_OVER_REWARDS, "rewards")                                                                                     \
-    X(MOO_OVER_GROUPS, "groups")                                                                                       \
-    X(MOO_OVER_BOTH, "both")
+    X(MOO_OVER_REWARDS, "rewards", "each objective of reward.objectives")                                              \
+    X(MOO_OVER_GROUPS, "groups", "each group of data rows (a row's \"group\")")                                        \
+    X(MOO_OVER_BOTH, "both", "each objective of each group")
 
-typedef enum moo_over { MOO_OVER_NOTHING, MOO_OVERS(ENUM_VALUE) } moo_over;
+typedef enum moo_over { MOO_OVER_NOTHING, MOO_OVERS(WORDS_MEMBER) } moo_over;
 
 enum { GROUP_NAME = 64 };
 
@@ -63,6 +64,13 @@ typedef struct trainer_config {
     uint64_t seed;        /* of the adapter's start */
     bool recompute;       /* activation recompute: less memory, a third more time */
 } trainer_config;
+
+/* The keys of a trainer_config, by part: reward.objectives and reward.preference; what algorithm.* says of advantages
+ * and losses, and of the methods beside them; moo.*; optim.*, lora.* and learner.micro_tokens. */
+extern const option_table OBJECTIVE_OPTIONS, ALGORITHM_OPTIONS, METHOD_OPTIONS, MOO_OPTIONS, OPTIM_OPTIONS;
+
+/* What other rooms' keys mean to a trainer: the tokens an episode may have at most, the temperature it is sampled at. */
+void trainer_config_join(trainer_config *c, uint64_t seed, int64_t max_tokens, double temperature);
 
 /* Whether the reward's objectives, and whether data groups, each keep a gradient of their own. */
 static inline bool moo_of_rewards(const moo_plan *m) { return m->over == MOO_OVER_REWARDS || m->over == MOO_OVER_BOTH; }

@@ -38,3 +38,5 @@ void *bind_hold(lua_State *L, void (*release)(void *p));
 void bind_let_go(lua_State *L, int index);
 /* The value at `index` as JSON; raises for functions, cycles (by depth) and mixed tables. The caller owns it. */
 json_t *bind_to_json(lua_State *L, int index);
+/* The same without raising: NULL, and in *why what JSON can't say: "a function or a coroutine". */
+json_t *bind_try_json(lua_State *L, int index, const char **why);

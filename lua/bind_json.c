@@ -243,6 +243,12 @@ json_t *bind_to_json(lua_State *L, int index)
     return v;
 }
 
+json_t *bind_try_json(lua_State *L, int index, const char **why)
+{
+    *why = NULL;
+    return or_why(to_json(L, index, 0, why), why, "more than memory holds");
+}
+
 static int json_encode(lua_State *L)
 {
     luaL_checkany(L, 1);

@@ -14,7 +14,7 @@
 #include "lua/bind.h"
 #include "lua/source.h"
 
-enum { MAX_SOURCE = 16 << 20, MAX_PATH = 256, MAX_ROWS = 200, PLACE = 320, PLACE_SHOWN = 240 };
+enum { MAX_SOURCE = 16 << 20, MAX_PATH = 256, MAX_PRESETS = 63, PLACE = 320, PLACE_SHOWN = 240 };
 static const char TABLE[] = "troupe.config";
 
 /* ---- what is wrong, and where ---- */
@@ -72,6 +72,12 @@ int config_error(const config *c, const char *key, error *err, const char *fmt, 
     return error_set(err, ERR_ARGUMENT, "%s: %s: %s", place, key, text);
 }
 
+int config_file(const config *c, const char *key, const char *path, error *err)
+{
+    if (!path[0] || file_exists(path) || dir_exists(path)) return OK;
+    return config_error(c, key, err, "there is no %s", path);
+}
+
 const char *config_shown(lua_State *L, int at, char out[CONFIG_SHOWN])
 {
     switch (lua_type(L, at)) {
@@ -89,67 +95,6 @@ const char *config_shown(lua_State *L, int at, char out[CONFIG_SHOWN])
     default:
         return snprintf(out, CONFIG_SHOWN, "a %s", luaL_typename(L, at)), out;
     }
-}
-
-static const char *last_name(const char *key)
-{
-    const char *dot = strrchr(key, '.');
-    return dot ? dot + 1 : key;
-}
-
-static const char *called_elsewhere(const config *c, const char *key)
-{
-    const size_t section = strcspn(key, ".");
-    for (const config_alias *a = c->aliases; a && a->name; a++)
-        if (strcmp(a->name, key) == 0 || strcmp(a->name, last_name(key)) == 0 ||
-            (strlen(a->name) == section && strncmp(a->name, key, section) == 0))
-            return a->key;
-    return NULL;
-}
-
-/* The row that has the key's name in another section: rollout.lr -> optim.lr. */
-static const char *in_other_section(const config_row *rows, const char *key)
-{
-    for (; rows->key; rows++)
-        if (strcmp(last_name(rows->key), last_name(key)) == 0) return rows->key;
-    return NULL;
-}
-
-/* The key of the same section that is written alike, and how far it is off; NULL: none is. */
-static const char *nearest_in_section(const config_row *rows, const char *key, size_t *off)
-{
-    const char *lasts[MAX_ROWS + 1] = { NULL }, *whole[MAX_ROWS + 1] = { NULL };
-    const size_t section = (size_t)(last_name(key) - key);
-    int n = 0;
-    for (; rows->key && n < MAX_ROWS; rows++) {
-        if (strncmp(rows->key, key, section) != 0 || strchr(rows->key + section, '.')) continue;
-        lasts[n] = rows->key + section, whole[n++] = rows->key;
-    }
-    const char *last = str_nearest(last_name(key), lasts);
-    for (int i = 0; last && i < n; i++)
-        if (lasts[i] == last) return *off = str_distance(last, last_name(key)), whole[i];
-    return NULL;
-}
-
-/* Of all keys; the name itself has to be near, too: that two are of one section is no likeness. */
-static const char *nearest_of_all(const config_row *rows, const char *key)
-{
-    const char *names[MAX_ROWS + 1] = { NULL };
-    int n = 0;
-    for (; rows->key && n < MAX_ROWS; rows++)
-        if (str_nearest(last_name(key), (const char *const[]){ last_name(rows->key), NULL })) names[n++] = rows->key;
-    return str_nearest(key, names);
-}
-
-/* The right key that was most likely meant; NULL when none is near. */
-static const char *nearest_key(const config *c, const config_row *rows, const char *key)
-{
-    size_t off = 0;
-    const char *called = called_elsewhere(c, key), *beside = nearest_in_section(rows, key, &off);
-    const char *elsewhere = in_other_section(rows, key);
-    if (called) return called;
-    if (beside && (off == 1 || !elsewhere)) return beside;
-    return elsewhere ? elsewhere : nearest_of_all(rows, key);
 }
 
 /* ---- opening ---- */
@@ -240,31 +185,27 @@ void config_push(lua_State *L, const char *key)
 
 typedef struct reading {
     const config *c;
-    const config_row *rows;
-    char *out;
     error *err;
+    const char *dir;             /* of the file */
+    const option_preset *preset; /* that the file names, or the first one */
+    const char *presets_key;
     int rc;
 } reading;
 
-static const config_row *row_of(const config_row *rows, const char *key)
-{
-    for (; rows->key; rows++)
-        if (strcmp(rows->key, key) == 0) return rows;
-    return NULL;
-}
-
-static bool is_section(const config_row *rows, const char *key)
+static bool is_section(const config *c, const char *key)
 {
     const size_t n = strlen(key);
-    for (; rows->key; rows++)
-        if (strncmp(rows->key, key, n) == 0 && rows->key[n] == '.') return true;
+    const option *o;
+    for (int i = 0; (o = config_option(c, i)); i++)
+        if (strncmp(o->key, key, n) == 0 && o->key[n] == '.') return true;
     return false;
 }
 
 /* The value is on top. Of a whole section its first key is named: that is closer to what was meant. */
 static int unknown_key(reading *r, lua_State *L, const char *key)
 {
-    char inner[MAX_PATH];
+    char inner[MAX_PATH], shown[CONFIG_SHOWN];
+
     luaL_checkstack(L, 8, "recipe");
     if (lua_istable(L, -1)) {
         lua_pushnil(L);
@@ -276,8 +217,8 @@ static int unknown_key(reading *r, lua_State *L, const char *key)
             lua_pop(L, 2);
         }
     }
-    char shown[CONFIG_SHOWN];
-    const char *nearest = nearest_key(r->c, r->rows, key), *value = config_shown(L, -1, shown);
+
+    const char *nearest = config_near(r->c, key), *value = config_shown(L, -1, shown);
     if (nearest && strchr(nearest, ' ')) /* no key of ours, but what there is instead */
         return config_error(r->c, key, r->err, "there is no such key (value %s; %s)", value, nearest);
     if (nearest)
@@ -289,7 +230,7 @@ static int unknown_key(reading *r, lua_State *L, const char *key)
 /* The value is on top. A number or a switch would be one of ours, mistyped; another program's are larger things. */
 static bool is_others(const reading *r, lua_State *L, const char *key)
 {
-    return lua_type(L, -1) != LUA_TNUMBER && !lua_isboolean(L, -1) && !is_section(r->rows, key);
+    return lua_type(L, -1) != LUA_TNUMBER && !lua_isboolean(L, -1) && !is_section(r->c, key);
 }
 
 /* Every key of the table on top must be a row, or a section with rows below it. */
@@ -302,106 +243,254 @@ static int check_keys(reading *r, lua_State *L, const char *prefix)
             return config_error(r->c, *prefix ? prefix : "recipe", r->err, "a list is not expected here (entry %s)",
                                 config_shown(L, -2, shown));
         snprintf(key, sizeof key, "%s%s%s", prefix, *prefix ? "." : "", lua_tostring(L, -2));
-        if (row_of(r->rows, key)) continue;
+
+        if (config_option_of(r->c, key)) continue;
         if (r->c->others && is_others(r, L, key)) continue;
-        if (!is_section(r->rows, key)) return unknown_key(r, L, key);
+        if (!is_section(r->c, key)) return unknown_key(r, L, key);
         if (!lua_istable(L, -1))
             return config_error(r->c, key, r->err, "expected a table, found %s", config_shown(L, -1, shown));
+
         const int rc = check_keys(r, L, key);
         if (rc != OK) return rc;
     }
     return OK;
 }
 
-static int read_number(reading *r, lua_State *L, const config_row *row, double *out)
+/* ---- a value of each kind, on top of the stack ---- */
+
+static int expected(reading *r, lua_State *L, const option *o, const char *what)
 {
     char shown[CONFIG_SHOWN];
-    if (lua_type(L, -1) != LUA_TNUMBER)
-        return config_error(r->c, row->key, r->err, "expected a number, found %s", config_shown(L, -1, shown));
-    *out = lua_tonumber(L, -1);
-    if (row->kind == CONFIG_INT && *out != floor(*out))
-        return config_error(r->c, row->key, r->err, "expected a whole number, found %g", *out);
-    if (!(*out >= row->least && *out <= row->most))
-        return config_error(r->c, row->key, r->err, "expected %g to %g, found %g", row->least, row->most, *out);
+    return config_error(r->c, o->key, r->err, "expected %s, found %s", what, config_shown(L, -1, shown));
+}
+
+static int read_number(reading *r, lua_State *L, const option *o, void *out)
+{
+    if (lua_type(L, -1) != LUA_TNUMBER) return expected(r, L, o, "a number");
+
+    const double value = lua_tonumber(L, -1);
+    if (o->kind == OPTION_WHOLE && value != floor(value))
+        return config_error(r->c, o->key, r->err, "expected a whole number, found %g", value);
+    if (!(value >= o->min && value <= o->max))
+        return config_error(r->c, o->key, r->err, "expected %g to %g, found %g", o->min, o->max, value);
+
+    option_set_number(o, out, value);
     return OK;
 }
 
-static int read_text(reading *r, lua_State *L, const config_row *row, char *out)
+static int read_text(reading *r, lua_State *L, const option *o, void *out)
 {
-    char dir[1024], path[1200], shown[CONFIG_SHOWN];
-    if (lua_type(L, -1) != LUA_TSTRING)
-        return config_error(r->c, row->key, r->err, "expected text, found %s", config_shown(L, -1, shown));
+    char path[OPTION_PATH_BYTES + 200];
+    if (lua_type(L, -1) != LUA_TSTRING) return expected(r, L, o, "text");
+
     const char *text = lua_tostring(L, -1);
-    if (row->kind == CONFIG_PATH && !*text && !row->otherwise)
-        return config_error(r->c, row->key, r->err, "expected a path, found '' (%s)", row->help);
-    if (row->kind == CONFIG_PATH && *text) {
-        path_join(path, sizeof path, path_dirname(dir, sizeof dir, r->c->path), text);
-        if (!file_exists(path) && !dir_exists(path))
-            return config_error(r->c, row->key, r->err, "there is no %s", path);
-        text = path;
+    if (o->kind == OPTION_PATH && !*text && !o->fallback)
+        return config_error(r->c, o->key, r->err, "expected a path, found '' (%s)", o->help);
+    if (o->kind == OPTION_STRING) {
+        *(char **)(void *)((char *)out + o->offset) = xstrdup(text);
+        return OK;
     }
-    if (strlen(text) >= row->size)
-        return config_error(r->c, row->key, r->err, "%zu characters are too many (%zu at most)", strlen(text),
-                            row->size - 1);
-    memcpy(out, text, strlen(text) + 1);
+
+    const bool is_path = *text && (o->kind == OPTION_PATH || (o->kind == OPTION_NAMED && strpbrk(text, "./")));
+    if (is_path) text = path_join(path, sizeof path, r->dir, text);
+    if (strlen(text) >= o->size)
+        return config_error(r->c, o->key, r->err, "%zu characters are too many (%zu at most)", strlen(text),
+                            o->size - 1);
+    memcpy((char *)out + o->offset, text, strlen(text) + 1);
     return OK;
 }
 
-static int read_row(reading *r, lua_State *L, const config_row *row)
+static int read_word(reading *r, lua_State *L, const option *o, void *out)
 {
-    char *at = r->out + row->offset, shown[CONFIG_SHOWN];
-    double number = 0;
-    int rc = OK;
-    if (row->kind == CONFIG_VALUE) return OK;
-    config_push(L, row->key);
-    if (lua_isnil(L, -1)) {
-        if (!row->otherwise) return config_error(r->c, row->key, r->err, "this key is needed (%s)", row->help);
-        lua_pop(L, 1);
-        if (row->kind == CONFIG_TEXT || row->kind == CONFIG_PATH)
-            lua_pushstring(L, row->otherwise);
-        else
-            push_literal(L, row->otherwise);
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+    const word_row *word = words_named(o->words, text);
+    if (word) {
+        option_set_word(o, out, word->value);
+        return OK;
     }
-    switch (row->kind) {
-    case CONFIG_TEXT:
-    case CONFIG_PATH:
-        rc = read_text(r, L, row, at);
-        break;
-    case CONFIG_INT:
-        rc = read_number(r, L, row, &number);
-        if (rc == OK) *(int64_t *)(void *)at = (int64_t)number;
-        break;
-    case CONFIG_NUMBER:
-        rc = read_number(r, L, row, (double *)(void *)at);
-        break;
-    case CONFIG_BOOL:
-        if (!lua_isboolean(L, -1))
-            rc = config_error(r->c, row->key, r->err, "expected true or false, found %s", config_shown(L, -1, shown));
-        *(bool *)at = lua_toboolean(L, -1);
-        break;
-    case CONFIG_VALUE:
-        break;
-    }
-    lua_pop(L, 1);
+
+    char shown[CONFIG_SHOWN];
+    str known = { 0 }, hint = { 0 };
+    words_list(o->words, &known);
+    config_hint(r->c, o, text, &hint);
+    const int rc = config_error(r->c, o->key, r->err, "expected one of %s, found %s%s", known.data,
+                                config_shown(L, -1, shown), hint.data ? hint.data : "");
+    str_free(&hint);
+    str_free(&known);
     return rc;
+}
+
+static int read_pair(reading *r, lua_State *L, const option *o, void *out)
+{
+    double pair[2] = { 0, 0 };
+    bool fine = lua_istable(L, -1) && luaL_len(L, -1) == 2;
+
+    for (int i = 0; i < 2 && fine; i++) {
+        fine = lua_rawgeti(L, -1, i + 1) == LUA_TNUMBER;
+        pair[i] = lua_tonumber(L, -1);
+        lua_pop(L, 1);
+        fine = fine && pair[i] >= o->min && pair[i] < o->max;
+    }
+    if (!fine)
+        return config_error(r->c, o->key, r->err, "expected two numbers { a, b } from %g to below %g", o->min, o->max);
+
+    option_set_pair(o, out, pair);
+    return OK;
+}
+
+/* ---- what rooms say of their own ---- */
+
+static bool is_given(void *ctx, const char *key)
+{
+    const reading *r = ctx;
+    lua_State *L = vm_state(r->c->vm);
+    config_push(L, key);
+    const bool given = !lua_isnil(L, -1);
+    lua_pop(L, 1);
+    return given;
+}
+
+static option_reading room_reading(reading *r)
+{
+    return (option_reading){ .dir = r->dir, .given = is_given, .ctx = r };
+}
+
+/* The room's sentence, with the value that the key has where that tells something. */
+static int room_error(reading *r, lua_State *L, const option_reading *room)
+{
+    char shown[CONFIG_SHOWN];
+    config_push(L, room->key);
+    const bool tells = room->found && !lua_istable(L, -1) && !lua_isnil(L, -1);
+    const char *value = tells ? config_shown(L, -1, shown) : "";
+    return config_error(r->c, room->key, r->err, "%s%s%s", room->text, tells ? ", found " : "", value);
+}
+
+static int read_value(reading *r, lua_State *L, const option *o, void *out)
+{
+    const char *why = NULL;
+    option_reading room = room_reading(r);
+    if (!o->read) return OK;
+
+    json_t *value = bind_try_json(L, -1, &why);
+    if (!value) return config_error(r->c, o->key, r->err, "there is %s in it", why);
+    const int rc = o->read(out, value, &room);
+    json_decref(value);
+    return rc == OK ? OK : room_error(r, L, &room);
+}
+
+/* ---- rows ---- */
+
+/* What is no value of any such key is that before anything else. */
+static bool has_type(lua_State *L, const option *o)
+{
+    if (o->kind == OPTION_BOOL) return lua_isboolean(L, -1);
+    if (o->kind == OPTION_WHOLE || o->kind == OPTION_NUMBER) return lua_type(L, -1) == LUA_TNUMBER;
+    return true;
+}
+
+static int says_nothing(reading *r, lua_State *L, const option *o)
+{
+    char shown[CONFIG_SHOWN];
+    return config_error(r->c, o->key, r->err, "expected %s beside it, without which this key says nothing (value %s)",
+                        o->needs, config_shown(L, -1, shown));
+}
+
+static int read_given(reading *r, lua_State *L, const option *o, void *out)
+{
+    if (o->needs && has_type(L, o) && !is_given(r, o->needs)) return says_nothing(r, L, o);
+
+    switch (o->kind) {
+    case OPTION_TEXT:
+    case OPTION_STRING:
+    case OPTION_PATH:
+    case OPTION_NAMED:
+        return read_text(r, L, o, out);
+    case OPTION_WHOLE:
+    case OPTION_NUMBER:
+        return read_number(r, L, o, out);
+    case OPTION_BOOL:
+        if (!lua_isboolean(L, -1)) return expected(r, L, o, "true or false");
+        *(bool *)(void *)((char *)out + o->offset) = lua_toboolean(L, -1);
+        return OK;
+    case OPTION_WORD:
+        return read_word(r, L, o, out);
+    case OPTION_PAIR:
+        return read_pair(r, L, o, out);
+    case OPTION_VALUE:
+        return read_value(r, L, o, out);
+    case OPTION_PRESETS: /* read before all others */
+        return OK;
+    }
+    return OK;
+}
+
+/* What the key means where the file is silent: as the preset has it, or else the row. */
+static int read_default(reading *r, const option *o, void *out)
+{
+    char section[MAX_PATH] = "";
+    if (!o->fallback) return config_error(r->c, o->key, r->err, "this key is needed (%s)", o->help);
+    if (r->preset)
+        snprintf(section, sizeof section, "%.*s", (int)(strrchr(r->presets_key, '.') + 1 - r->presets_key),
+                 r->presets_key);
+
+    char *text = r->preset ? option_preset_text(r->preset, section, o->key) : NULL;
+    const int rc = option_set_text(o, out, text ? text : o->fallback, r->err);
+    free(text);
+    return rc;
+}
+
+static int read_rows(reading *r, lua_State *L, const config_part *p)
+{
+    for (const option *o = p->table->rows; o->key && r->rc == OK; o++) {
+        config_push(L, o->key);
+        r->rc = lua_isnil(L, -1) ? read_default(r, o, p->out) : read_given(r, L, o, p->out);
+        lua_settop(L, 1);
+    }
+    return r->rc;
+}
+
+static int read_preset(reading *r, lua_State *L, const option *o)
+{
+    word_row words[MAX_PRESETS + 1] = { 0 };
+    option as_word = *o;
+    int which = 0;
+
+    for (int i = 0; o->presets[i].name && i < MAX_PRESETS; i++) words[i] = (word_row){ o->presets[i].name, i, "" };
+    as_word.words = words, as_word.offset = 0;
+
+    config_push(L, o->key);
+    if (!lua_isnil(L, -1) && read_word(r, L, &as_word, &which) != OK) return ERR_ARGUMENT;
+    lua_settop(L, 1);
+    r->preset = &o->presets[which], r->presets_key = o->key;
+    return OK;
 }
 
 static int read_all(lua_State *L)
 {
     reading *r = lua_touserdata(L, 1);
+    const option *o;
+
     lua_getfield(L, LUA_REGISTRYINDEX, TABLE);
     r->rc = check_keys(r, L, "");
     lua_settop(L, 1);
-    for (const config_row *row = r->rows; row->key && r->rc == OK; row++) {
-        r->rc = read_row(r, L, row);
-        lua_settop(L, 1);
+
+    for (int i = 0; r->rc == OK && (o = config_option(r->c, i)); i++)
+        if (o->kind == OPTION_PRESETS) r->rc = read_preset(r, L, o);
+    for (const config_part *p = r->c->parts; p->table && r->rc == OK; p++) read_rows(r, L, p);
+
+    for (const config_part *p = r->c->parts; p->table && r->rc == OK; p++) {
+        option_reading room = room_reading(r);
+        if (p->table->check && p->table->check(p->out, &room) != OK) r->rc = room_error(r, L, &room);
     }
     return 0;
 }
 
-int config_read(config *c, const config_row *rows, void *out, error *err)
+int config_read(config *c, const config_part *parts, error *err)
 {
-    reading r = { .c = c, .rows = rows, .out = out, .err = err };
+    char dir[OPTION_PATH_BYTES];
+    reading r = { .c = c, .err = err, .dir = path_dirname(dir, sizeof dir, c->path) };
+
+    c->parts = parts;
     const int rc = vm_protect(c->vm, read_all, &r, err);
     return rc == OK ? r.rc : rc;
 }

@@ -1,36 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* config - reads a recipe's table by a schema: one row a key. What is wrong is said with file, line (or the argument
- * that said it), key, the value that was found and the nearest right key.
+/* config - reads a recipe's table into the rooms' structs, by their tables of options (base/option.h). What is wrong is
+ * said with file, line (or the argument that said it), key, the value that was found and, where one is near, the key or
+ * word that was meant.
  *
  * Lua tables don't remember lines: they are looked for in the text (lua/source.h), and in the modules it requires. */
 #pragma once
 
 #include <stdbool.h>
 
+#include "base/option.h"
 #include "lua/vm.h"
 
-typedef enum config_kind {
-    CONFIG_TEXT,   /* char[size] */
-    CONFIG_PATH,   /* char[size]; relative to the file's folder; must exist */
-    CONFIG_INT,    /* int64_t */
-    CONFIG_NUMBER, /* double */
-    CONFIG_BOOL,   /* bool */
-    CONFIG_VALUE,  /* known, but read by the caller (config_push) */
-} config_kind;
+/* A table of options, and the struct that its rows fill. A list of parts ends without a table. */
+typedef struct config_part {
+    const option_table *table;
+    void *out;
+} config_part;
 
-typedef struct config_row {
-    const char *key; /* "rollout.group"; NULL ends the schema */
-    config_kind kind;
-    size_t offset, size;
-    double least, most;
-    const char *otherwise; /* default, as text; NULL: the key is required (CONFIG_VALUE: it may be absent) */
-    const char *help;
-} config_row;
-
-/* What a key, or a section, is called elsewhere: { "num_generations", "rollout.group" }; or, with a space in it, what
- * there is instead of it: { "top_k", "there is no top-k sampling" }. */
+/* What other programs have a key, or a section, for, and ours has not: { "top_k", "there is no top-k sampling" }. */
 typedef struct config_alias {
-    const char *name, *key;
+    const char *name, *instead;
 } config_alias;
 
 typedef struct config {
@@ -42,16 +31,21 @@ typedef struct config {
     bool others; /* keys that no row names may be there if they are neither number nor switch; the caller's, set before
                     config_read */
     const char *keys_in;         /* what lists the keys, for a sentence; the caller's. NULL: "troupe train --keys" */
-    const config_alias *aliases; /* the caller's, set before config_read; ends without a name. NULL: none */
+    const config_alias *aliases; /* the caller's; ends without a name. NULL: none */
+    /* The caller's: for `word`, which is none of the key's `names` (NULL-terminated), adds " (did you mean ...?)" to
+     * `hint`, or nothing. NULL: a name that is near. */
+    void (*hint)(const char *key, const char *word, const char *const *names, str *hint);
+    const config_part *parts; /* borrowed, since config_read */
 } config;
 
 /* Runs the file (it must return a table), applies "key=value" overrides, keeps the table. The values of overrides are
  * Lua literals (numbers, true, false) or else text. */
 int config_open(config *c, vm *v, const char *path, const char *const *overrides, int n, error *err);
 void config_close(config *c);
-/* Reads every row into `out`, and refuses what no row names. */
-int config_read(config *c, const config_row *rows, void *out, error *err);
-/* Pushes the value at a key path (nil when absent): for CONFIG_VALUE rows. Under vm_protect. */
+/* Reads every row of the parts, and refuses what no row names; then asks each table's check. `parts` is borrowed until
+ * config_close. Strings and what OPTION_VALUE rows have made are the structs' owner's, after an error, too. */
+int config_read(config *c, const config_part *parts, error *err);
+/* Pushes the value at a key path (nil when absent): for keys that C can't hold, such as functions. Under vm_protect. */
 void config_push(lua_State *L, const char *key);
 /* The value at `at` for a sentence: 'text', 3.5, true, a table. */
 enum { CONFIG_SHOWN = 84 };
@@ -60,3 +54,16 @@ const char *config_shown(lua_State *L, int at, char out[CONFIG_SHOWN]);
  * the value. */
 int config_error(const config *c, const char *key, error *err, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* Whether a key's file or folder is there: OK, also for "", or config_error's "there is no PATH". */
+int config_file(const config *c, const char *key, const char *path, error *err);
+
+/* ---- inside config_read: what may have been meant (lua/config_hints.c) ---- */
+
+/* Over all rows of the parts: for (i = 0; (o = config_option(c, i)); i++). */
+const option *config_option(const config *c, int i);
+const option *config_option_of(const config *c, const char *key); /* NULL: there is none */
+/* The key that was most likely meant, or a sentence (it has a space) that says what there is instead; NULL: neither. */
+const char *config_near(const config *c, const char *key);
+/* For a word that is none of the row's: what was most likely meant, if anything, is added to `hint`. */
+void config_hint(const config *c, const option *o, const char *word, str *hint);

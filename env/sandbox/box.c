@@ -19,6 +19,8 @@
 #include "env/sandbox/filter.h"
 #include "env/sandbox/zygote_text.h"
 
+const word_row BOX_MODE_WORDS[] = { BOX_MODES(WORDS_ROW){ 0 } };
+
 enum { START_MS = 20000, GRACE_MS = 3000, MAX_CODE = 1 << 20, READ_BYTES = 16384, MAX_REPORT = 2048 };
 
 typedef struct running {
@@ -77,7 +79,6 @@ static const char *const ENVIRONMENT[] = { "PATH=/usr/bin:/bin",
 
 static int spawn_python(box *b, const char *python, int theirs, int filter, int program, error *err)
 {
-    static const char *const MODES[] = { "auto", "landlock", "none" };
     char sock_text[16], filter_text[16], tmp_text[16], self_text[16], raised_text[16];
     snprintf(sock_text, sizeof sock_text, "%d", theirs);
     snprintf(filter_text, sizeof filter_text, "%d", filter);
@@ -91,7 +92,7 @@ static int spawn_python(box *b, const char *python, int theirs, int filter, int 
                                  sock_text,
                                  filter_text,
                                  tmp_text,
-                                 MODES[b->config.mode],
+                                 words_of(BOX_MODE_WORDS, (int)b->config.mode),
                                  self_text,
                                  raised_text,
                                  b->config.packages ? b->config.packages : "",

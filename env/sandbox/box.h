@@ -19,9 +19,15 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/words.h"
 #include "env/sandbox/verdict.h"
 
-typedef enum box_mode { BOX_AUTO, BOX_LANDLOCK, BOX_NONE } box_mode;
+#define BOX_MODES(X)                                                                                                   \
+    X(BOX_AUTO, "auto", "namespaces, or else Landlock")                                                                \
+    X(BOX_LANDLOCK, "landlock", "Landlock alone")                                                                      \
+    X(BOX_NONE, "none", "neither: the tool may do what this user may")
+typedef enum box_mode { BOX_MODES(WORDS_MEMBER) } box_mode;
+extern const word_row BOX_MODE_WORDS[];
 
 typedef struct box_config {
     int timeout_ms, memory_mb, output_bytes, tmp_mb; /* 0: 2000, 256, 16384, 32 */

@@ -14,45 +14,37 @@ static void sum(const moo_problem *p, double *w)
 
 static void pref(const moo_problem *p, double *w) { memcpy(w, p->p, sizeof *w * (size_t)p->K); }
 
-const char *const MOO_METHOD_NAMES[] = { MOO_METHODS(ENUM_NAME) NULL };
-
-typedef struct method_row {
+/* How each one solves, and whether its d is about K gradients long: then preferences are lengths of the gradients it is
+ * given. Names and papers: moo.h. */
+static const struct {
     moo_fn fn;
-    const char *help;
-    bool adds_up; /* about K gradients long; preferences are lengths of the gradients it is given */
-} method_row;
-
-static const method_row METHODS[N_MOO_METHODS] = {
-    [MOO_SUM] = { sum, "the sum, weighed by preference: no conflict is looked at", true },
-    [MOO_PREF] = { pref, "the average, weighed by preference" },
-    [MOO_MGDA] = { moo_mgda, "the shortest convex combination (Desideri 2012; Sener & Koltun 2018)" },
-    [MOO_MGDA_NORM] = { moo_mgda_norm, "MGDA on gradients brought to one length" },
-    [MOO_PCGRAD] = { moo_pcgrad, "each gradient loses what opposes another; their sum (Yu et al. 2020)", true },
-    [MOO_GRADVAC] = { moo_gradvac, "PCGrad towards the pairs' usual cosine (Wang et al. 2021)", true },
-    [MOO_CAGRAD] = { moo_cagrad, "the worst objective's best, near the average (Liu et al. 2021)" },
-    [MOO_IMTL_G] = { moo_imtl_g, "equal projections on all gradients' directions (Liu et al. 2021)" },
-    [MOO_NASH] = { moo_nash, "the Nash bargaining solution (Navon et al. 2022)" },
-    [MOO_FAIRGRAD] = { moo_fairgrad, "alpha-fair shares of the progress (Ban & Ji 2024)" },
-    [MOO_ALIGNED] = { moo_aligned, "the gradients' principal axes made equally long (Senushkin et al. 2023)" },
-    [MOO_UPGRAD] = { moo_upgrad,
-                     "the average of the gradients projected on the cone without conflict (Quinton & Rey 2024)" },
-    [MOO_DUALPROJ] = { moo_dualproj, "the average projected on that cone (Lopez-Paz & Ranzato 2017)" },
+    bool adds_up;
+} METHODS[N_MOO_METHODS] = {
+    [MOO_SUM] = { sum, true },
+    [MOO_PREF] = { pref, false },
+    [MOO_MGDA] = { moo_mgda, false },
+    [MOO_MGDA_NORM] = { moo_mgda_norm, false },
+    [MOO_PCGRAD] = { moo_pcgrad, true },
+    [MOO_GRADVAC] = { moo_gradvac, true },
+    [MOO_CAGRAD] = { moo_cagrad, false },
+    [MOO_IMTL_G] = { moo_imtl_g, false },
+    [MOO_NASH] = { moo_nash, false },
+    [MOO_FAIRGRAD] = { moo_fairgrad, false },
+    [MOO_ALIGNED] = { moo_aligned, false },
+    [MOO_UPGRAD] = { moo_upgrad, false },
+    [MOO_DUALPROJ] = { moo_dualproj, false },
 };
+
+const word_row MOO_METHOD_WORDS[] = { MOO_METHODS(WORDS_ROW){ 0 } };
 
 moo_config moo_default(moo_method method)
 {
     return (moo_config){ .method = method, .c = 0.5, .alpha = 2, .beta = 0.5, .max_norm = 1, .ridge = 1e-10 };
 }
 
-int moo_method_by_name(const char *name)
-{
-    for (int i = 0; i < N_MOO_METHODS; i++)
-        if (strcmp(MOO_METHOD_NAMES[i], name) == 0) return i;
-    return -1;
-}
-
-const char *moo_method_name(moo_method method) { return MOO_METHOD_NAMES[method]; }
-const char *moo_method_help(moo_method method) { return METHODS[method].help; }
+/* The words stand in the enum's order. */
+const char *moo_method_name(moo_method method) { return MOO_METHOD_WORDS[method].word; }
+const char *moo_method_help(moo_method method) { return MOO_METHOD_WORDS[method].help; }
 
 /* ---- what is no Gram matrix ---- */
 
@@ -177,7 +169,7 @@ int moo_solve(const moo_config *config, const double *G, int K, const bool *acti
         if (!isfinite(w[i]))
             return error_set(err, ERR_STATE,
                              "%s gives objective %d the weight %g: gradients of such lengths are too far apart",
-                             MOO_METHOD_NAMES[config->method], i, w[i]);
+                             moo_method_name(config->method), i, w[i]);
     return OK;
 }
 

@@ -25,7 +25,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/enum_names.h"
+#include "base/words.h"
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/state.h"
@@ -33,22 +33,23 @@
 enum { MOO_MOST = 16 }; /* objectives */
 
 #define MOO_METHODS(X)                                                                                                 \
-    X(MOO_SUM, "sum")                                                                                                  \
-    X(MOO_PREF, "pref")                                                                                                \
-    X(MOO_MGDA, "mgda")                                                                                                \
-    X(MOO_MGDA_NORM, "mgda_norm")                                                                                      \
-    X(MOO_PCGRAD, "pcgrad")                                                                                            \
-    X(MOO_GRADVAC, "gradvac")                                                                                          \
-    X(MOO_CAGRAD, "cagrad")                                                                                            \
-    X(MOO_IMTL_G, "imtl_g")                                                                                            \
-    X(MOO_NASH, "nash")                                                                                                \
-    X(MOO_FAIRGRAD, "fairgrad")                                                                                        \
-    X(MOO_ALIGNED, "aligned")                                                                                          \
-    X(MOO_UPGRAD, "upgrad")                                                                                            \
-    X(MOO_DUALPROJ, "dualproj")
+    X(MOO_SUM, "sum", "the sum, weighed by preference: no conflict is looked at")                                      \
+    X(MOO_PREF, "pref", "the average, weighed by preference")                                                          \
+    X(MOO_MGDA, "mgda", "the shortest convex combination (Desideri 2012; Sener & Koltun 2018)")                        \
+    X(MOO_MGDA_NORM, "mgda_norm", "MGDA on gradients brought to one length")                                           \
+    X(MOO_PCGRAD, "pcgrad", "each gradient loses what opposes another; their sum (Yu et al. 2020)")                    \
+    X(MOO_GRADVAC, "gradvac", "PCGrad towards the pairs' usual cosine (Wang et al. 2021)")                             \
+    X(MOO_CAGRAD, "cagrad", "the worst objective's best, near the average (Liu et al. 2021)")                          \
+    X(MOO_IMTL_G, "imtl_g", "equal projections on all gradients' directions (Liu et al. 2021)")                        \
+    X(MOO_NASH, "nash", "the Nash bargaining solution (Navon et al. 2022)")                                            \
+    X(MOO_FAIRGRAD, "fairgrad", "alpha-fair shares of the progress (Ban & Ji 2024)")                                   \
+    X(MOO_ALIGNED, "aligned", "the gradients' principal axes made equally long (Senushkin et al. 2023)")               \
+    X(MOO_UPGRAD, "upgrad",                                                                                            \
+      "the average of the gradients projected on the cone without conflict (Quinton & Rey 2024)")                      \
+    X(MOO_DUALPROJ, "dualproj", "the average projected on that cone (Lopez-Paz & Ranzato 2017)")
 
-typedef enum moo_method { MOO_METHODS(ENUM_VALUE) N_MOO_METHODS } moo_method;
-extern const char *const MOO_METHOD_NAMES[]; /* NULL-terminated */
+typedef enum moo_method { MOO_METHODS(WORDS_MEMBER) N_MOO_METHODS } moo_method;
+extern const word_row MOO_METHOD_WORDS[];
 
 typedef struct moo_config {
     moo_method method;
@@ -64,8 +65,6 @@ typedef struct moo_config {
 } moo_config;
 
 moo_config moo_default(moo_method method);
-/* "cagrad" -> MOO_CAGRAD; -1: no such method. */
-int moo_method_by_name(const char *name);
 const char *moo_method_name(moo_method method);
 /* Whether its direction is a sum, about K gradients long, and not an average. */
 bool moo_adds_up(moo_method method);

@@ -4,8 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/recipe.h"
+#include "cli/check_data.h"
 #include "cli/verbs.h"
+#include "recipe/recipe.h"
 #include "tests/support/support.h"
 
 static char calculator[1100];
@@ -17,9 +18,18 @@ static int find_recipe(void **state)
     return 0;
 }
 
+/* As `troupe train` does: the keys, then every file that they name. */
+static recipe *open_checked(const char *path, const char *const *overrides, int n, error *err)
+{
+    recipe *r = recipe_open(path, overrides, n, err);
+    if (!r || check_data(r, NEEDS_ALL, err) == OK) return r;
+    recipe_free(r);
+    return NULL;
+}
+
 static recipe *open_with(const char *override, error *err)
 {
-    return recipe_open(calculator, &override, override ? 1 : 0, err);
+    return open_checked(calculator, &override, override ? 1 : 0, err);
 }
 
 static void refused(const char *override, const char *sentence)
@@ -36,16 +46,16 @@ static void each_room_gets_what_is_its_own(void **state)
     error err = { 0 };
     recipe *r = open_with(NULL, &err);
     if (!r) fail_msg("%s", err.text);
-    assert_string_equal(r->name, "calculator");
-    assert_int_equal(r->group, 8);
+    assert_string_equal(r->run.name, "calculator");
+    assert_int_equal(r->exchange.group, 8);
     assert_int_equal(r->trainer.objectives.n, 1);
     assert_string_equal(r->trainer.objectives.items[0].name, "accuracy");
     test_near(r->trainer.loss.clip_high, 0.28, 1e-12, "clip");
     test_near(r->trainer.optim.lr, 1e-4, 1e-12, "lr");
     test_near(r->trainer.optim.beta2, 0.95, 1e-12, "beta2");
-    assert_int_equal(shot_schedule_at(r->shots, 1, 0), 3);
-    assert_int_equal(shot_schedule_at(r->shots, 200, 0), 0);
-    assert_non_null(strstr(r->instruction, "<python>"));
+    assert_int_equal(shot_schedule_at(r->curriculum.shots, 1, 0), 3);
+    assert_int_equal(shot_schedule_at(r->curriculum.shots, 200, 0), 0);
+    assert_non_null(strstr(r->prompt.instruction, "<python>"));
     recipe_free(r);
 }
 
@@ -65,7 +75,7 @@ static void a_name_stands_for_its_papers_choices(void **state)
     r = open_with("algorithm.name=dapo", &err);
     if (!r) fail_msg("%s", err.text);
     assert_true(r->trainer.advantage.drop_dead && r->trainer.epochs == 1);
-    test_near(r->trainer.advantage.shape.overlong_max, (double)r->max_tokens, 0, "overlong answers");
+    test_near(r->trainer.advantage.shape.overlong_max, (double)r->exchange.max_tokens, 0, "overlong answers");
     recipe_free(r);
     r = open_with("algorithm.name=raft", &err);
     if (!r) fail_msg("%s", err.text);
@@ -113,7 +123,7 @@ static void a_path_on_the_command_line_is_where_one_is(void **state)
     strcat(expected, "/my_reward.lua");
     recipe *r = open_with("reward.script=my_reward.lua", &err);
     if (!r) fail_msg("%s", err.text);
-    assert_string_equal(r->reward_script, expected);
+    assert_string_equal(r->reward.script, expected);
     recipe_free(r);
     char *kept = recipe_override("reward.script=my_reward.lua"), *other = recipe_override("name=my_reward.lua");
     assert_string_equal(kept + strlen("reward.script="), expected);
@@ -129,7 +139,7 @@ static void a_path_on_the_command_line_is_where_one_is(void **state)
 
 static recipe *open_with_all(const char *const *overrides, int n, error *err)
 {
-    return recipe_open(calculator, overrides, n, err);
+    return open_checked(calculator, overrides, n, err);
 }
 
 /* Never so few that a resume from the last checkpoint would miss any. */
@@ -183,7 +193,7 @@ static void many_objectives_are_read_and_checked(void **state)
     test_file_write(dir, "d.jsonl", "{\"prompt\":\"x\",\"group\":\"de\"}\n{\"prompt\":\"y\",\"group\":\"fr\"}\n");
     test_file_write(dir, "r.lua", "return function() return { a = 1 } end");
     snprintf(path, sizeof path, "%s/recipe.lua", dir);
-    r = recipe_open(path, NULL, 0, &err);
+    r = open_checked(path, NULL, 0, &err);
     if (r || !strstr(err.text, "row 2 of data.train is of group 'fr', which it does not name"))
         fail_msg("%s", err.text);
     test_folder_remove(dir);
@@ -198,7 +208,8 @@ static void rows_and_methods_are_read_and_checked(void **state)
                                                      "algorithm.pivot_steps=4", "optim.protect=0.2" },
                               5, &err);
     if (!r) fail_msg("%s", err.text);
-    assert_true(r->sampler.kind == SAMPLE_BY_FAILURE && r->max_staleness == 3 && r->trainer.pivot.window == 4);
+    assert_true(r->curriculum.sampler.kind == SAMPLE_BY_FAILURE && r->exchange.max_staleness == 3 &&
+                r->trainer.pivot.window == 4);
     test_near(r->trainer.era.low, 0.45, 0, "ERA's default");
     test_near(r->trainer.isolation.protect, 0.2, 0, "share");
     recipe_free(r);
@@ -222,7 +233,8 @@ static void rows_and_methods_are_read_and_checked(void **state)
         { "stages = { { groups = { 'de' }, gate = 'x' }, {} }", "numbers for gate and steps" },
         { "stages = { { groups = { 'de' }, steps = 2.5 }, {} }", "a whole number of steps" },
         { "stages = { { groups = { 'de' }, steps = -2, gate = 0.5 }, {} }", "a whole number of steps" },
-        { "stages = { { groups = { 'de' }, gate = 0/0, steps = 3 }, {} }", "a gate that is a number" },
+        { "stages = { { groups = { 'de' }, gate = 0/0, steps = 3 }, {} }",
+          "data.stages: there is a number that is not finite" },
         { "}, optim = { betas = { 2, 3 }", "optim.betas: expected two numbers { a, b } from 0 to below 1" },
         { "}, algorithm = { clip = { -1, 0/0 }", "algorithm.clip: expected two numbers" },
         { "}, algorithm = { clip = { 0.2 }", "algorithm.clip: expected two numbers" },
@@ -237,13 +249,13 @@ static void rows_and_methods_are_read_and_checked(void **state)
                  "reward = { script = 'r.lua', objectives = { a = 1 } } }",
                  CASES[i].data);
         test_file_write(dir, "recipe.lua", text);
-        r = recipe_open(path, NULL, 0, &err);
+        r = open_checked(path, NULL, 0, &err);
         if (CASES[i].sentence && (r || !strstr(err.text, CASES[i].sentence))) fail_msg("%s", err.text);
         if (!CASES[i].sentence && !r) fail_msg("%s", err.text);
     }
-    assert_int_equal(r->sampler.n_stages, 2);
-    assert_int_equal(r->sampler.n_templates, 2);
-    test_near(r->complexity[1], 2, 0, "complexity");
+    assert_int_equal(r->curriculum.sampler.n_stages, 2);
+    assert_int_equal(r->curriculum.sampler.n_templates, 2);
+    test_near(r->prompt.complexity[1], 2, 0, "complexity");
     recipe_free(r);
     test_folder_remove(dir);
 }
@@ -379,7 +391,7 @@ static void a_tool_written_in_lua_is_called(void **state)
                source, source, source);
     test_file_write(dir, "r.lua", text.data);
     snprintf(path, sizeof path, "%s/r.lua", dir);
-    recipe *r = recipe_open(path, NULL, 0, &err);
+    recipe *r = open_checked(path, NULL, 0, &err);
     router *tools = r ? recipe_router(r, NULL, &err) : NULL;
     if (!tools) fail_msg("%s", err.text);
     test_ok(router_call(tools, "twice", "{\"n\": 21}", &result, &err), &err);

@@ -307,8 +307,8 @@ static void a_run_goes_on_with_what_it_was_begun_with(void **state)
     }
     recipe *of = resume(&d, &r, NULL, false, &err);
     if (!of) fail_msg("%s", err.text);
-    assert_int_equal(of->steps, 7);
-    assert_string_equal(of->instruction, "Write <answer>number</answer>.");
+    assert_int_equal(of->run.steps, 7);
+    assert_string_equal(of->prompt.instruction, "Write <answer>number</answer>.");
     assert_int_equal(r.n_overrides, 1);
     assert_string_equal(r.overrides[0], "optim.lr=0.5");
     for (size_t i = 0; i < 5; i++)
@@ -329,23 +329,23 @@ static void changes_are_taken_when_asked_and_recorded(void **state)
     begin_and_end(&d);
     recipe *of = resume(&d, &r, "steps=9", false, &err);
     if (!of) fail_msg("%s", err.text);
-    assert_int_equal(of->steps, 9);
+    assert_int_equal(of->run.steps, 9);
     recipe_free(of);
     run_dir_end(&r);
     test_file_write(d.dir, "words.lua", "return { hello = 'Say it.' }\n");
     of = resume(&d, &r, NULL, false, &err); /* not asked: the old words, the new steps */
-    assert_int_equal(of->steps, 9);
-    assert_string_equal(of->instruction, "Write <answer>number</answer>.");
+    assert_int_equal(of->run.steps, 9);
+    assert_string_equal(of->prompt.instruction, "Write <answer>number</answer>.");
     recipe_free(of);
     run_dir_end(&r);
     of = resume(&d, &r, NULL, true, &err);
     if (!of) fail_msg("%s", err.text);
-    assert_string_equal(of->instruction, "Say it.");
+    assert_string_equal(of->prompt.instruction, "Say it.");
     assert_non_null(strstr(d.told.data, "require: taken anew"));
     recipe_free(of);
     run_dir_end(&r);
     of = resume(&d, &r, NULL, false, &err);
-    assert_string_equal(of->instruction, "Say it.");
+    assert_string_equal(of->prompt.instruction, "Say it.");
     assert_string_equal(d.told.data, "");
     assert_int_equal(json_array_size(r.history), 2);
     recipe_free(of);

@@ -2,7 +2,7 @@
 /* Linear products in both precisions: float64 references, and the promise that a row's bits are its own. */
 #include "tests/unit/kernels/bench.h"
 
-static const precision PRECISIONS[] = { PRECISION_F32, PRECISION_BF16 };
+static const precision BOTH[] = { PRECISION_F32, PRECISION_BF16 };
 
 static bench open_with(int threads, precision p)
 {
@@ -59,7 +59,7 @@ static void a_product_agrees_with_float64(void **state)
 {
     (void)state;
     for (int s = 0; s < N_SHAPES; s++)
-        for (int p = 0; p < 2; p++) check_product(PRECISIONS[p], SHAPES[s][0], SHAPES[s][1], SHAPES[s][2]);
+        for (int p = 0; p < 2; p++) check_product(BOTH[p], SHAPES[s][0], SHAPES[s][1], SHAPES[s][2]);
 }
 
 /* dx += dy W, dW += dy^T x and db += the rows' sum are linear: the float64 sums are exact slopes. */
@@ -103,7 +103,7 @@ static void gradients_are_added_and_agree_with_float64(void **state)
 {
     (void)state;
     for (int s = 0; s < N_SHAPES; s++)
-        for (int p = 0; p < 2; p++) check_gradients(PRECISIONS[p], SHAPES[s][0], SHAPES[s][1], SHAPES[s][2]);
+        for (int p = 0; p < 2; p++) check_gradients(BOTH[p], SHAPES[s][0], SHAPES[s][1], SHAPES[s][2]);
 }
 
 /* What makes an actor's logprob the learner's: a row's bits know nothing of the rows beside it, nor of threads. */
@@ -127,7 +127,7 @@ static void check_bits(precision p)
 static void a_row_has_the_same_bits_in_any_batch_and_on_any_number_of_threads(void **state)
 {
     (void)state;
-    for (int p = 0; p < 2; p++) check_bits(PRECISIONS[p]);
+    for (int p = 0; p < 2; p++) check_bits(BOTH[p]);
 }
 
 /* Query, key and value share one call: each as if it were alone, with a residual added or not, in place or not. */
@@ -162,7 +162,7 @@ static void products_of_one_input_are_each_as_if_alone(void **state)
 {
     (void)state;
     for (int p = 0; p < 2; p++)
-        for (int M = 1; M <= 9; M += 4) check_parts(PRECISIONS[p], M);
+        for (int M = 1; M <= 9; M += 4) check_parts(BOTH[p], M);
 }
 
 static void embedding_looks_up_and_its_gradient_adds_up(void **state)

@@ -15,16 +15,17 @@ typedef struct settings {
     bool loud;
 } settings;
 
-#define AT(m) offsetof(settings, m), sizeof(((settings *)0)->m)
-static const config_row ROWS[] = {
-    { "name", CONFIG_TEXT, AT(name), 0, 0, "run", "" },
-    { "data.file", CONFIG_PATH, AT(file), 0, 0, "", "" },
-    { "rollout.group", CONFIG_INT, AT(group), 2, 64, "8", "" },
-    { "optim.lr", CONFIG_NUMBER, AT(lr), 0, 10, NULL, "" },
-    { "loud", CONFIG_BOOL, AT(loud), 0, 0, "false", "" },
-    { "extra", CONFIG_VALUE, 0, 0, 0, 0, NULL, "" },
-    { NULL, CONFIG_VALUE, 0, 0, 0, 0, NULL, NULL },
+#define AT(m) OPTION_AT(settings, m)
+static const option ROWS[] = {
+    { "name", OPTION_TEXT, AT(name), 0, 0, "run", .help = "" },
+    { "data.file", OPTION_PATH, AT(file), 0, 0, "", .help = "" },
+    { "rollout.group", OPTION_WHOLE, AT(group), 2, 64, "8", .help = "" },
+    { "optim.lr", OPTION_NUMBER, AT(lr), 0, 10, NULL, .help = "" },
+    { "loud", OPTION_BOOL, AT(loud), 0, 0, "false", .help = "" },
+    { "extra", OPTION_VALUE, 0, 0, 0, 0, "", .help = "" },
+    { 0 },
 };
+static const option_table TABLE = { .rows = ROWS };
 
 static bool others;
 
@@ -40,7 +41,9 @@ static int read_text(const char *text, const char *override, settings *out, erro
     int rc = config_open(&c, v, path, &override, override ? 1 : 0, err);
     *out = (settings){ 0 };
     c.others = others;
-    if (rc == OK) rc = config_read(&c, ROWS, out, err);
+    const config_part parts[] = { { &TABLE, out }, { 0 } };
+    if (rc == OK) rc = config_read(&c, parts, err);
+    if (rc == OK) rc = config_file(&c, "data.file", out->file, err);
     config_close(&c);
     vm_free(v);
     test_folder_remove(dir);

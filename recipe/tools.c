@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
+#include "recipe/tools.h"
+
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/process.h"
-#include "cli/recipe_read.h"
 #include "env/tools/lua.h"
 #include "env/tools/python.h"
 #include "lua/bind.h"
+#include "lua/config.h"
 
 typedef struct tooling {
     const recipe *r;
@@ -36,6 +38,15 @@ static void package_names(lua_State *L, str *out)
     lua_pop(L, 1);
 }
 
+static int wrong_sandbox(const char *found, error *err)
+{
+    str known = { 0 };
+    words_list(BOX_MODE_WORDS, &known);
+    const int rc = error_set(err, ERR_ARGUMENT, "T.python: sandbox is one of %s, not \"%.40s\"", known.data, found);
+    str_free(&known);
+    return rc;
+}
+
 /* T.python has checked the values. */
 static int add_python(tooling *t, lua_State *L)
 {
@@ -43,19 +54,15 @@ static int add_python(tooling *t, lua_State *L)
     str packages = { 0 };
     lua_getfield(L, -1, "sandbox");
     const char *sandbox = lua_isnil(L, -1) ? "auto" : lua_tostring(L, -1);
-    static const char *const MODES[] = { "auto", "landlock", "none", NULL };
-    int mode = 0;
-    while (MODES[mode] && strcmp(MODES[mode], sandbox) != 0) mode++;
-    if (!MODES[mode])
-        return error_set(t->err, ERR_ARGUMENT, "T.python: sandbox is \"auto\", \"landlock\" or \"none\", not \"%.40s\"",
-                         sandbox);
+    const word_row *mode = words_named(BOX_MODE_WORDS, sandbox);
+    if (!mode) return wrong_sandbox(sandbox, t->err);
     lua_pop(L, 1);
     package_names(L, &packages);
     const box_config limits = { .timeout_ms = (int)(number_field(L, "timeout") * 1000),
                                 .memory_mb = (int)number_field(L, "memory_mb"),
                                 .output_bytes = (int)(number_field(L, "output_kb") * 1024),
                                 .tmp_mb = (int)number_field(L, "tmp_mb"),
-                                .mode = (box_mode)mode,
+                                .mode = (box_mode)mode->value,
                                 .packages = packages.data };
     const int rc = python_tool(&limits, (int)number_field(L, "at_once"), &made, t->err);
     str_free(&packages);
@@ -123,6 +130,53 @@ static int add_tools(lua_State *L)
         lua_settop(L, 2);
     }
     return 0;
+}
+
+/* ---- whether they are what they should be ---- */
+
+typedef struct checking {
+    const config *c;
+    error *err;
+    int rc;
+} checking;
+
+/* A list holds nothing but 1 to n, so that env.tools = T.python{} is no training without tools. */
+static bool is_list(lua_State *L, int at)
+{
+    lua_Integer entries = 0;
+    if (!lua_istable(L, at)) return false;
+    for (lua_pushnil(L); lua_next(L, at); lua_pop(L, 1)) entries++;
+    return entries == luaL_len(L, at) && entries <= RECIPE_TOOLS;
+}
+
+static int check_list(lua_State *L)
+{
+    checking *k = lua_touserdata(L, 1);
+    char shown[CONFIG_SHOWN];
+
+    config_push(L, "env.tools");
+    if (lua_isnil(L, 2)) return 0;
+    if (!is_list(L, 2)) {
+        const bool tells = !lua_istable(L, 2);
+        k->rc = config_error(k->c, "env.tools", k->err, "expected a list: { T.python{...}, T.tool{...} }%s%s",
+                             tells ? ", found " : "", tells ? config_shown(L, 2, shown) : "");
+        return 0;
+    }
+
+    for (lua_Integer i = 1; i <= luaL_len(L, 2) && k->rc == OK; i++) {
+        if (lua_rawgeti(L, 2, i) != LUA_TTABLE || lua_getfield(L, 3, "kind") != LUA_TSTRING)
+            k->rc = config_error(k->c, "env.tools", k->err, "entry %d is neither T.python{...} nor T.tool{...}, but %s",
+                                 (int)i, config_shown(L, 3, shown));
+        lua_settop(L, 2);
+    }
+    return 0;
+}
+
+int recipe_check_tools(const recipe *r, error *err)
+{
+    checking k = { .c = r->config, .err = err };
+    const int rc = vm_protect(r->vm, check_list, &k, err);
+    return rc == OK ? k.rc : rc;
 }
 
 router *recipe_router(const recipe *r, logger *lg, error *err)

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+/* options - the keys of what an actor plays within. */
+#pragma once
+
+#include "base/option.h"
+
+typedef struct play_options {
+    int max_context; /* tokens of an episode, prompt included */
+    float top_p;
+} play_options;
+
+extern const option_table PLAY_OPTIONS;

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+#include "env/options.h"
+
+#define AT(member) OPTION_AT(env_options, member)
+
+static const option ROWS[] = {
+    /* A tool written in Lua is a function: it stays where it is, in the recipe's VM. */
+    { "env.tools", OPTION_VALUE, 0, 0, 0, 0, "", .help = "list of T.python{...} and T.tool{...}",
+      .more = "T.python is a real python3 in a sandbox, T.tool a function of the recipe in a process of its own; "
+              "both are described in the README. Up to 16. The dialect tells the policy of them.",
+      .elsewhere = "tools" },
+    { "env.max_turns", OPTION_WHOLE, AT(max_turns), 0, 1000, "4", .help = "tool calls that an episode may make",
+      .more = "After the last one the policy has one more turn to answer. 0: no tools are called.",
+      .elsewhere = "env.max_steps" },
+    { "env.max_observation", OPTION_WHOLE, AT(max_observation), 1, 1e6, "512",
+      .help = "tokens of a tool's answer that the policy sees",
+      .more = "Of a longer one the beginning is kept. Observations take room in `rollout.max_context` and are never "
+              "trained on." },
+    { 0 },
+};
+
+const option_table ENV_OPTIONS = {
+    .title = "Environment",
+    .about = "Tools, and how often they may be called.",
+    .rows = ROWS,
+};

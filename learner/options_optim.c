@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/* The keys of the optimizer, of parameters at rest, of adapters, and of how much is computed at once. */
+#include <string.h>
+
+#include "learner/trainer_config.h"
+
+/* More tokens than a step has are no use; 1 is enough for a batch. */
+static int read_micro_tokens(void *config, const json_t *value, option_reading *r)
+{
+    enum { MAX_TOKENS = 1 << 24 };
+    trainer_config *c = config;
+    const json_int_t n = json_integer_value(value); /* 0 for what is no whole number */
+
+    if (json_is_string(value) && strcmp(json_string_value(value), "auto") == 0) return OK;
+    if (n < 1 || n > MAX_TOKENS)
+        return option_expected(r, "learner.micro_tokens", "\"auto\", or a whole number of tokens from 1 to %d",
+                               MAX_TOKENS);
+    c->micro_tokens = (int)n;
+    return OK;
+}
+
+static int read_targets(void *config, const json_t *value, option_reading *r)
+{
+    lora_config *c = &((trainer_config *)config)->lora;
+    const size_t n = json_array_size(value);
+
+    if (n == 0) return option_expected(r, "lora.targets", "a list of matrices: { \"q_proj\", \"v_proj\" }");
+    for (size_t i = 0; i < n; i++) {
+        const char *name = json_string_value(json_array_get(value, i));
+        const uint32_t bit = name ? lora_target(name) : 0;
+        if (!bit)
+            return option_expected(r, "lora.targets", "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj");
+        c->targets |= bit;
+    }
+    return OK;
+}
+
+#define AT(member) OPTION_AT(trainer_config, member)
+_Static_assert(offsetof(optim_config, beta2) == offsetof(optim_config, beta1) + sizeof(double), "a pair");
+
+static const option ROWS[] = {
+    { "optim.lr", OPTION_NUMBER, AT(optim.lr), 0, 10, "1e-6", .help = "learning rate of AdamW",
+      .more = "After the warm-up it stays constant. 1e-6 is usual for models of billions of parameters; models of "
+              "millions take 1e-4 and adapters about ten times what the whole model takes.",
+      .elsewhere = "learning_rate actor_learning_rate" },
+    { "optim.warmup", OPTION_WHOLE, AT(optim.warmup), 0, 1e15, "10",
+      .help = "steps over which the learning rate rises from 0",
+      .more = "AdamW's second moments are poor in the first steps; too short a warm-up shows as a jump of "
+              "`actor/ppo_kl`.",
+      .elsewhere = "warmup_steps lr_warmup_steps" },
+    { "optim.clip_norm", OPTION_NUMBER, AT(optim.clip_norm), 0, 1e6, "1.0",
+      .help = "largest norm of the whole gradient; 0: no clipping",
+      .more = "A longer gradient is scaled down to it. Compare `actor/grad_norm`: where most steps are clipped the "
+              "norm sets the pace, not the learning rate.",
+      .elsewhere = "max_grad_norm grad_clip" },
+    { "optim.betas", OPTION_PAIR, AT(optim.beta1), 0, 1, "0.9,0.95",
+      .help = "{ beta1, beta2 }: AdamW's decay of the first and second moments",
+      .more = "Per step, each from 0 to below 1. A larger beta2 (0.999) suits small batches, whose gradients are "
+              "noisy.",
+      .elsewhere = "adam_betas optim.beta" },
+    { "optim.weight_decay", OPTION_NUMBER, AT(optim.weight_decay), 0, 10, "0.0",
+      .help = "AdamW's decoupled weight decay, on matrices and never on norms",
+      .more = "A step takes lr times this share off each weight. In RL fine-tuning 0 to 0.1 are usual; it pulls "
+              "towards 0, not towards the base model." },
+    { "optim.freeze", OPTION_NUMBER, AT(isolation.freeze), 0, 0.99, "0",
+      .help = "half fine-tuning: share of the parameters that rest, in blocks drawn at random; 0: none",
+      .more = "Others rest after `optim.freeze_every` updates (HFT, arXiv 2404.18466; 0.5 there): keeps more of "
+              "what the base model knew. Weights and moments of a resting block do not move." },
+    { "optim.protect", OPTION_NUMBER, AT(isolation.protect), 0, 0.99, "0",
+      .help = "isolation: share of the parameters that other data groups protect, as they matter most to them; 0: "
+              "none",
+      .more = "Evolving parameter isolation (EPI, arXiv 2604.14010), by block, for data whose rows have a "
+              "\"group\": what one task needs most is frozen in steps of the others." },
+    { "optim.protect_keep", OPTION_NUMBER, AT(isolation.keep), 0, 1, "0.99",
+      .help = "isolation: decay of the running importance of each block for each data group",
+      .more = "The importance is a mean of squared gradients over about 1 / (1 - keep) steps of the group. Smaller "
+              "forgets sooner what mattered." },
+    { "optim.freeze_every", OPTION_WHOLE, AT(isolation.every), 1, 1e9, "100",
+      .help = "updates between two choices of the blocks that rest",
+      .more = "For `optim.freeze` and `optim.protect`." },
+    { "lora.rank", OPTION_WHOLE, AT(lora.rank), 0, 4096, "0",
+      .help = "rank of low-rank adapters; 0: every parameter is trained",
+      .more = "LoRA (arXiv 2106.09685): only two thin matrices beside each chosen one are trained. Saves the "
+              "moments' memory, not the forward pass's. `troupe export` merges an adapter.",
+      .elsewhere = "lora_rank lora_r lora.r" },
+    { "lora.alpha", OPTION_NUMBER, AT(lora.alpha), 0, 1e6, "16", .help = "an adapter counts alpha / rank",
+      .more = "Change it with the rank to keep the adapters' size; it acts like a factor on their learning rate.",
+      .elsewhere = "lora_alpha" },
+    { "lora.targets", OPTION_VALUE, 0, 0, 0, 0, "all", .read = read_targets,
+      .help = "list of the matrices that have adapters; absent: all of every layer",
+      .more = "Out of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj.", .elsewhere = "target_modules" },
+    { "learner.micro_tokens", OPTION_VALUE, 0, 0, 0, 0, "auto", .read = read_micro_tokens,
+      .help = "tokens a forward and backward pass holds in memory: a number, or \"auto\"",
+      .more = "A step's episodes are cut into passes of so many tokens, whose gradients add up. auto: 16384, or "
+              "what fits half the machine's memory. Other sizes give other roundings, so a resumed run keeps its "
+              "own.",
+      .elsewhere = "micro_batch_size ppo_micro_batch_size per_device_train_micro_batch_size "
+                   "gradient_accumulation_steps" },
+    { 0 },
+};
+
+static int check(void *config, option_reading *r)
+{
+    (void)r;
+    ((trainer_config *)config)->optim.eps = 1e-8;
+    return OK;
+}
+
+const option_table OPTIM_OPTIONS = {
+    .title = "Optimizer, parameters at rest, adapters",
+    .about = "AdamW and what it moves.",
+    .rows = ROWS,
+    .check = check,
+};

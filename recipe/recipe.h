@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* recipe - recipe.lua -> each room's own config struct, side by side.
+ *
+ *     recipe/parts.c   which rooms have keys, and where their structs are in here
+ *     recipe.c         opens the file, has it read by the rooms' tables (base/option.h), joins what rooms share
+ *     tools.c          T.python{...}, T.tool{...}: the tools that the recipe's Lua declares
+ *     keys.c           --keys and docs/keys.md
+ *
+ * No key is described here: each stands in its room. Nothing that the recipe names is opened here either: a role opens
+ * what it needs, so a remote actor has no use for the learner's files. What can be wrong with the text itself is found
+ * here, before any process starts: unknown keys with the nearest right one, wrong types, values out of range; each with
+ * file, line, key and value.
+ *
+ * Relative paths in a recipe are relative to the recipe's folder. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "actor/options.h"
+#include "curriculum/options.h"
+#include "env/options.h"
+#include "env/router.h"
+#include "exchange/options.h"
+#include "learner/trainer_config.h"
+#include "lua/prompt_options.h"
+#include "lua/vm.h"
+#include "recipe/run_options.h"
+#include "reward/options.h"
+
+enum { RECIPE_PATH = OPTION_PATH_BYTES, RECIPE_TOOLS = 16 };
+
+typedef struct recipe {
+    vm *vm;                    /* holds the recipe's Lua tools as long as it lives */
+    struct config *config;     /* lua/config.h: where its keys stand */
+    struct config_part *parts; /* lua/config.h: whose they are */
+    char **words;              /* [n_words] the overrides, paths made absolute */
+    int n_words;
+    char path[RECIPE_PATH], dir[RECIPE_PATH];
+
+    run_options run;
+    curriculum_options curriculum;
+    exchange_options exchange;
+    env_options env;
+    prompt_options prompt;
+    reward_options reward;
+    play_options play;
+    trainer_config trainer;
+} recipe;
+
+/* overrides: "key=value" texts. A path in the recipe is relative to the recipe's folder; one on the command line to the
+ * folder one is in, and if it isn't there, to the recipe's. NULL and `err` when anything is wrong. */
+recipe *recipe_open(const char *path, const char *const *overrides, int n_overrides, error *err);
+void recipe_free(recipe *r);
+/* The same "key=value", with a path that is here made absolute, so that it means the same from another folder. The
+ * caller frees. */
+char *recipe_override(const char *word);
+
+/* `why` as the error of a key: with the line of the recipe, or the argument, that gave it its value. */
+int recipe_error(const recipe *r, const char *key, const error *why, error *err);
+/* Whether what a path key names is there: OK, or ERR_ARGUMENT with the recipe's line. "" is: there is nothing to be. */
+int recipe_file(const recipe *r, const char *key, const char *path, error *err);
+
+/* Keys on the command line that this verb has no use for are refused, rather than taken and forgotten. `used`: keys and
+ * sections, NULL-terminated. ERR_ARGUMENT names the key. */
+int recipe_uses(const recipe *r, const char *verb, const char *const *used, error *err);
+
+/* Of how many steps the store keeps the training episodes (0: of all): as many as asked for, and no fewer than a run
+ * that goes on from its last checkpoint looks for. A run without checkpoints goes on from its start: it keeps all. */
+int64_t recipe_keep_episodes(const recipe *r);
+
+/* A router with the recipe's tools, started. The recipe must outlive it (Lua tools live in its VM). */
+router *recipe_router(const recipe *r, logger *lg, error *err);
+
+/* A line a key: its name, kind, default and help. */
+void recipe_print_keys(FILE *to);
+/* All of it as a page: docs/keys.md. */
+void recipe_print_page(FILE *to);

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: MIT */
+/* tools - env.tools as the recipe's Lua declares them. Private to recipe/. */
+#pragma once
+
+#include "recipe/recipe.h"
+
+/* Whether env.tools is a list of T.python{...} and T.tool{...}; nothing is started. ERR_ARGUMENT with its line. */
+int recipe_check_tools(const recipe *r, error *err);
