@@ -139,7 +139,8 @@ static int read_run(const char *run, int64_t step, bool eval, reading *r, error 
     store_on_damage(s, tell_damage, r);
     int rc = store_read(s, step, -1, r->id ? 2 : eval, show, r, err);
     if (rc == OK && r->damaged > 0 && !r->any) rc = error_set(err, ERR_PARSE, "%s: only damaged episodes", path);
-    if (rc == OK && !r->any) rc = error_set(err, ERR_NOT_FOUND, "%s: no such episodes", run);
+    if (rc == OK && !r->any && (rc = store_counts(s, &steps, &groups, &episodes, err)) == OK)
+        rc = error_set(err, ERR_NOT_FOUND, "%s: no such episodes (%" PRId64 " steps are trained)", run, steps);
     if (rc == OK && !r->json && store_counts(s, &steps, &groups, &episodes, err) == OK)
         printf("trained: %" PRId64 " steps, %" PRId64 " groups, %" PRId64 " episodes\n", steps, groups, episodes);
     store_close(s);

@@ -274,6 +274,10 @@ static void a_mistake_in_a_required_module_names_that_file(void **state)
     outcome o = TROUPE("train", path);
     if (!strstr(o.text, "base.lua:3: rollout.grup")) fail_msg("%s", o.text);
     outcome_free(&o);
+    test_file_write(dir, "recipe.lua", "\033Lua");
+    o = TROUPE("train", path);
+    if (o.status != 1 || !strstr(o.text, "recipe.lua: attempt to load a binary chunk")) fail_msg("%s", o.text);
+    outcome_free(&o);
     test_file_write(dir, "recipe.lua", "local r = require 'base'\nr.rollout = nil\nr['stepz'] = 3\nreturn r\n");
     o = TROUPE("train", path);
     if (!strstr(o.text, "recipe.lua:3: stepz") || !strstr(o.text, "did you mean 'steps'?")) fail_msg("%s", o.text);
