@@ -120,7 +120,8 @@ static int load_optimizer(const char *dir, const weights *w, optimizer *o, error
     free(m);
     const bool fine = v != NULL;
     free(v);
-    return fine ? OK : err ? err->code : ERR_PARSE;
+    if (fine) return OK;
+    return err ? err->code : ERR_PARSE;
 }
 
 static int load_weights(const char *dir, weights *w, const checkpoint_state *state, error *err)

@@ -42,7 +42,7 @@ typedef vec(int64_t) steps;
 static int newest_first(const void *a, const void *b)
 {
     const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return x < y ? 1 : x > y ? -1 : 0;
+    return (x < y) - (x > y);
 }
 
 /* A checkpoint, whole or not: a folder with what only a checkpoint has. (A model alone may be a person's.) */

@@ -102,8 +102,13 @@ static double clip_ppo(const loss_config *c, double r, double A, double *slope, 
     const bool dual = A < 0 && c->dual_clip > 1 && r > c->dual_clip;
     sums->clipped_high += above || dual;
     sums->clipped_low += below;
-    *slope = above || below || dual ? 0 : -A * r;
-    return -A * (above ? 1 + c->clip_high : below ? 1 - c->clip_low : dual ? c->dual_clip : r);
+    *slope = above || below || dual ? 0 : -A * r; /* a clipped ratio is a constant */
+
+    double kept = r;
+    if (above) kept = 1 + c->clip_high;
+    if (below) kept = 1 - c->clip_low;
+    if (dual) kept = c->dual_clip;
+    return -A * kept;
 }
 
 static double clip_cispo(const loss_config *c, double r, double A, double logprob, double *slope, loss_sums *sums)
@@ -115,11 +120,19 @@ static double clip_cispo(const loss_config *c, double r, double A, double logpro
     return -A * kept * logprob;
 }
 
+/* How much a group counts by its share q of right answers: all the same, or the rarer the more. */
+static double nft_weight(int kind, double q)
+{
+    if (kind == 0) return 1;
+    return kind == 1 ? 1 - q : sqrt((1 - q) / q);
+}
+
 static double negative_aware(const loss_config *c, double r, double q, double A, double *slope)
 {
-    if (A == 0) return *slope = 0; /* neither right nor wrong: it is here for the KL */
-    const double share = fmax(0.02, fmin(0.98, q));
-    const double weight = c->nft_weight == 0 ? 1 : c->nft_weight == 1 ? 1 - share : sqrt((1 - share) / share);
+    *slope = 0;
+    if (A == 0) return 0;                           /* neither right nor wrong: it is here for the KL */
+    const double share = fmax(0.02, fmin(0.98, q)); /* at 0 and 1 the implicit policy would divide by 0 */
+    const double weight = nft_weight(c->nft_weight, share);
     if (A > 0) {
         *slope = -weight;
         return -weight * log(r);
@@ -232,7 +245,8 @@ void loss_gradient(const loss_config *config, const loss_scale *scale, const los
         double of_given = 0;
         sums->loss += x.share * given_token(&x, i, &of_given);
         slope[i] = (float)(x.share * of_given);
-        sums->given++, sums->given_logprob += (double)episode->logprob[i];
+        sums->given++;
+        sums->given_logprob += (double)episode->logprob[i];
     }
     for (int i = episode->given; i < episode->n; i++) {
         double of_policy = 0, of_leash = 0, of_kl = 0, kl = 0;

@@ -32,7 +32,8 @@ float era_scale(const era_config *c, double advantage, int n, const float *entro
 {
     if (c->k <= 0 || advantage <= 0 || n == 0) return 1;
     const double h = uncertainty(n, entropy);
-    return h < c->low ? (float)c->k : h > c->high ? (float)(1 / c->k) : 1;
+    if (h < c->low) return (float)c->k;
+    return h > c->high ? (float)(1 / c->k) : 1;
 }
 
 /* ---- in the trainer's step ---- */

@@ -2,19 +2,21 @@
 /* The methods there are, in the order in which they are asked: those that put parts into the trainer come first. */
 #include "learner/method.h"
 
-extern const method METHOD_MOO, METHOD_LEARNERS, METHOD_LORA, METHOD_MIXTURE, METHOD_ISOLATION, METHOD_REFERENCE,
-    METHOD_PIVOT, METHOD_PREFERENCE, METHOD_REWARD_KL, METHOD_ERA;
+#define ALL_METHODS(X)                                                                                                 \
+    X(MOO)        /* K gradients become one: learner/moo/moo.h */                                                      \
+    X(LEARNERS)   /* several learners, each a share of the episodes and of the parameters */                           \
+    X(LORA)       /* an adapter is trained: model/lora.h */                                                            \
+    X(MIXTURE)    /* AMFT, arXiv 2508.06944 */                                                                         \
+    X(ISOLATION)  /* HFT, arXiv 2404.18466; EPI, 2604.14010 */                                                         \
+    X(REFERENCE)  /* the policy that a KL is to */                                                                     \
+    X(PIVOT)      /* MOA, arXiv 2512.09756 */                                                                          \
+    X(PREFERENCE) /* rows with weights of their own */                                                                 \
+    X(REWARD_KL)  /* a KL as a cost of the reward */                                                                   \
+    X(ERA)        /* logits scaled by entropy, arXiv 2510.08549 */
 
-const method *const METHODS[] = {
-    &METHOD_MOO,        /* learner/moo/moo.h: K gradients become one */
-    &METHOD_LEARNERS,   /* several learners, each a share of the episodes and of the parameters */
-    &METHOD_LORA,       /* model/lora.h */
-    &METHOD_MIXTURE,    /* AMFT */
-    &METHOD_ISOLATION,  /* HFT, EPI */
-    &METHOD_REFERENCE,  /* the policy that a KL is to */
-    &METHOD_PIVOT,      /* MOA */
-    &METHOD_PREFERENCE, /* rows with weights of their own */
-    &METHOD_REWARD_KL,  /* a KL as a cost of the reward */
-    &METHOD_ERA,        /* logits scaled by entropy */
-    NULL,
-};
+#define DECLARED(name) extern const method METHOD_##name;
+#define ADDRESS(name) &METHOD_##name,
+
+ALL_METHODS(DECLARED)
+
+const method *const METHODS[] = { ALL_METHODS(ADDRESS) NULL };

@@ -16,8 +16,18 @@ static double foretold(const pivot_state *s, int d)
     double sum = 0, slope = 0, squares = 0;
     const double middle = 0.5 * (n - 1);
     for (int i = 0; i < n; i++) sum += s->means[i][d];
-    for (int i = 0; i < n; i++) slope += (i - middle) * s->means[i][d], squares += (i - middle) * (i - middle);
+    for (int i = 0; i < n; i++) {
+        slope += (i - middle) * s->means[i][d];
+        squares += (i - middle) * (i - middle);
+    }
     return sum / n + slope / squares * (n - middle);
+}
+
+/* What stands in for a mean that is missing: as foretold, as it was last, or 0. */
+static double stand_in(const pivot_state *s, int d)
+{
+    if (s->n >= 2) return foretold(s, d);
+    return s->n > 0 ? s->means[0][d] : 0;
 }
 
 static void remember(const pivot_config *c, pivot_state *s, int K, const double *means)
@@ -38,8 +48,10 @@ void pivot_weights(const pivot_config *c, pivot_state *s, const objective_set *o
     double now[MAX_OBJECTIVES], sum = 0;
     for (int d = 0; d < K; d++) {
         const double line = s->n >= 2 ? foretold(s, d) : means[d];
-        now[d] = isnan(means[d]) ? (s->n > 0 ? line : 0) : means[d];
-        w[d] = exp(c->beta * (isnan(means[d]) ? 0 : now[d] - line));
+        const bool missing = isnan(means[d]); /* then it is as foretold, and of no surprise */
+        now[d] = means[d];
+        if (missing) now[d] = stand_in(s, d);
+        w[d] = exp(c->beta * (missing ? 0 : now[d] - line));
         if (!objective_weighs(&objectives->items[d])) w[d] = 0;
         sum += w[d];
     }
@@ -79,7 +91,10 @@ int pivot_keep_agreeing(int n, const double *pivot, const double *R, bool *drop)
     qsort(m, (size_t)n, sizeof *m, by_pivot);
     for (int i = 0; i < n; i++) {
         for (int j = 0; j < i; j++)
-            if (m[j].R <= m[i].R && m[j].length + 1 > m[i].length) m[i].length = m[j].length + 1, m[i].before = j;
+            if (m[j].R <= m[i].R && m[j].length + 1 > m[i].length) {
+                m[i].length = m[j].length + 1;
+                m[i].before = j;
+            }
         if (best < 0 || m[i].length > m[best].length) best = i;
     }
     const int kept = best < 0 ? 0 : m[best].length;
@@ -99,11 +114,15 @@ static void eliminate_from(const objective_set *o, const double *w, int leading,
         for (int d = 0; d < o->n; d++)
             if (objective_weighs(&o->items[d])) sum += w[d] * score_get(g->scores[i], o->items[d].name);
         if (isnan(sum)) continue;
-        pivot[n] = score_get(g->scores[i], o->items[leading].name), R[n] = sum, place[n++] = (int)i;
+        pivot[n] = score_get(g->scores[i], o->items[leading].name);
+        R[n] = sum;
+        place[n++] = (int)i;
     }
     pivot_keep_agreeing(n, pivot, R, out);
     for (int i = 0; i < n; i++) drop[place[i]] = out[i];
-    free(pivot), free(place), free(out);
+    free(pivot);
+    free(place);
+    free(out);
 }
 
 void pivot_eliminate(const objective_set *objectives, const double *w, const group *const *groups, int n_groups,

@@ -135,6 +135,23 @@ static void the_objective_above_its_trend_leads(void **state)
     test_near(w[0], 0.5, 1e-9, "both as foretold");
 }
 
+/* An objective that nobody scored in the first steps leaves no hole in the line that is drawn later. */
+static void a_mean_that_is_missing_at_first_spoils_no_weight(void **state)
+{
+    (void)state;
+    const pivot_config c = { .window = 4, .beta = 10 };
+    const objective_set two = { .items = { { "a", 1, -INFINITY }, { "b", 1, -INFINITY } }, .n = 2 };
+    for (int missing = 1; missing < 6; missing++) {
+        pivot_state s = { 0 };
+        for (int step = 0; step < 8; step++) {
+            double w[2];
+            const double means[2] = { 0.1 * step, step < missing ? NAN : 0.5 };
+            pivot_weights(&c, &s, &two, means, w);
+            test_near(w[0] + w[1], 1, 1e-12, "weights");
+        }
+    }
+}
+
 /* Members that agree pairwise: the largest subset, by trying all. */
 static int best_subset(int n, const double *pivot, const double *R)
 {
@@ -314,6 +331,7 @@ int main(void)
         cmocka_unit_test(imitation_gains_where_it_serves_the_reward),
         cmocka_unit_test(a_mixture_is_measured_and_learned_between_its_bounds),
         cmocka_unit_test(the_objective_above_its_trend_leads),
+        cmocka_unit_test(a_mean_that_is_missing_at_first_spoils_no_weight),
         cmocka_unit_test(elimination_keeps_as_many_as_can_agree),
         cmocka_unit_test(a_row_s_preference_makes_its_own_scalar),
         cmocka_unit_test(a_preference_for_what_there_is_not_is_refused_with_its_row),
