@@ -140,6 +140,7 @@ static const char *checked_text(lua_State *L, int index, size_t *len)
 typedef struct found {
     int32_t spans[2 * MAX_GROUPS]; /* offsets; -1 for a group without a part */
     int64_t steps;                 /* left for this call */
+    bool is_renewed;               /* they have been used up once */
     int64_t at;                    /* where the last step was, for counting the next */
 } found;
 
@@ -196,6 +197,16 @@ static int gave_up(lua_State *L, size_t len)
     return 0;
 }
 
+static found found_in(size_t len) { return (found){ .steps = STEPS + STEPS_PER_BYTE * (int64_t)len }; }
+
+/* An episode without an answer has false for one, and a tag that is not there is nil: no text, in which nothing is
+ * found. An error would make the score missing, and that is a policy's to choose. */
+static bool is_absent(lua_State *L, int index)
+{
+    luaL_checkany(L, index);
+    return lua_type(L, index) <= LUA_TBOOLEAN && !lua_toboolean(L, index);
+}
+
 /* The number of groups with the whole match, 0 for no match. Short texts are PCRE2's, which is quicker; what it does not
  * finish in a few steps, and any long text, is matched in linear time where the pattern allows it. */
 static int run(lua_State *L, regex *r, const char *text, size_t len, size_t from, found *f)
@@ -216,20 +227,13 @@ static int run(lua_State *L, regex *r, const char *text, size_t len, size_t from
         void *scratch = lua_newuserdatauv(L, linear_scratch(r->linear), 0);
         const linear_end end = linear_search(r->linear, text, len, from, scratch, &f->steps, f->spans, &n);
         lua_pop(L, 1);
-        return end == LINEAR_TOO_LONG ? gave_up(L, len) : end == LINEAR_MATCH ? n : 0;
+        if (end != LINEAR_TOO_LONG) return end == LINEAR_MATCH ? n : 0;
+        if (f->is_renewed) return gave_up(L, len);
+        f->is_renewed = true; /* .{0,1000} is many threads there and little to PCRE2: it may try, once in a call */
+        f->steps = found_in(len).steps;
     }
     n = by_counted_pcre2(L, r, text, len, from, f);
     return n < 0 ? gave_up(L, len) : n;
-}
-
-static found found_in(size_t len) { return (found){ .steps = STEPS + STEPS_PER_BYTE * (int64_t)len }; }
-
-/* An episode without an answer has false for one, and a tag that is not there is nil: no text, in which nothing is
- * found. An error would make the score missing, and that is a policy's to choose. */
-static bool is_absent(lua_State *L, int index)
-{
-    luaL_checkany(L, index);
-    return lua_type(L, index) <= LUA_TBOOLEAN && !lua_toboolean(L, index);
 }
 
 /* regex.match(text, pattern) -> the groups (or the whole match when there are none), or nil */

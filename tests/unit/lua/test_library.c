@@ -207,6 +207,7 @@ static void regular_expressions_end_even_when_hostile(void **state)
           "regex.match(('a'):rep(50) .. 'b', '(a+)+(b)(?<!b)\\\\1') == nil\n"
           "regex.match(('a'):rep(100000) .. 'b', '^(?=a)(.*)*c') == nil\n"
           "regex.match((' '):rep(100000) .. 'b', '\\\\s+(?=c)') == nil\n"
+          "#regex.find_all(('word '):rep(6000), '\\\\b[a-z ]{1,300}\\\\b') == 100\n"
           "regex.match('x <think>a</think> b', '<think>((?:(?!</think>).)*)</think>') == 'a'\n"
           "not pcall(regex.match, 'x', '(')\n"
           "regex.match('abc', 'c$') == 'c'");
