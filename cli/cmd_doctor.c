@@ -116,7 +116,8 @@ static void check_python(report *r)
     qsort(ms, CALLS, sizeof *ms, ascending);
     snprintf(text, sizeof text, "print(2+2) in its sandbox, p50 %.1f ms", rc == OK ? ms[CALLS / 2] : 0.0);
     say(r, rc == OK, "python tool", rc == OK ? text : err.text,
-        "the sandbox needs python3, and user namespaces or Landlock (Linux 5.13); without: T.python{ sandbox = "
+        "the sandbox needs python3, seccomp, and user namespaces or Landlock (Linux 5.13); without: T.python{ sandbox "
+        "= "
         "\"none\" } (no isolation)");
     router_free(tools);
 }
@@ -138,9 +139,10 @@ static void print_layers(const box *b)
     if (!namespaces)
         printf("-    %-12s none (%s): Landlock stands alone, code has no folder to write in\n", "namespaces",
                reported(b, "\nwhy ", why, sizeof why));
-    printf("ok   %-12s %sLandlock version %s, %d system calls allowed\n", "sandbox",
+    const bool none = strcmp(reported(b, "\nlandlock ", landlock, sizeof landlock), "0") == 0;
+    printf("ok   %-12s %s%s%s, %d system calls allowed\n", "sandbox",
            namespaces ? "user, mount, process, network, ipc, uts, cgroup namespaces; " : "",
-           reported(b, "\nlandlock ", landlock, sizeof landlock), filter_calls());
+           none ? "no Landlock in this kernel" : "Landlock version ", none ? "" : landlock, filter_calls());
 }
 
 /* Each layer, tried by breaking it. */

@@ -7,6 +7,9 @@ import _sitebuiltins, platform
 
 NAME, MOST_FRAMES = "<code>", 4
 
+# Held here: code that replaces them by its own still ends.
+leave, send, on_signal = os._exit, os.kill, signal.signal
+
 HARMFUL_TO_LOAD = ("test", "xx", "curses", "dbm", "readline", "ossaudiodev", "nis", "audioop", "tkinter")
 
 
@@ -149,7 +152,7 @@ def prepare(code, seed):
 
 # Status 0: fine; others: the code's own; the signal RAISED: it raised, and its output says what.
 def run(code, script):
-    status = 0
+    status, own = 0, os.getpid()
     try:
         try:
             exec(compile(code, NAME, "exec", dont_inherit=True), script.__dict__)
@@ -161,10 +164,10 @@ def run(code, script):
             report_text(end.code)
     except BaseException as problem:
         report(problem)
-        signal.signal(RAISED, signal.SIG_DFL)
-        os.kill(os.getpid(), RAISED)
+        on_signal(RAISED, signal.SIG_DFL)
+        send(own, RAISED)
         status = 1
-    os._exit(status & 255)
+    leave(status & 255)
 
 
 def report_text(what):

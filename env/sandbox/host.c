@@ -54,6 +54,7 @@ static _Noreturn void run_child(const hosting *h, pid_t parent, const request_he
     const rlim_t cpu_s = head->wall_ms / 1000 + 2;
     setrlimit(RLIMIT_CPU, &(struct rlimit){ cpu_s, cpu_s + 1 });
     setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+    prctl(PR_SET_DUMPABLE, 0);
     close(h->sock);
     if (h->host->run(h->host->ctx, h->buffer + sizeof *head, len - sizeof *head, out_fd)) _exit(0);
     kill(getpid(), FILTER_RAISED);

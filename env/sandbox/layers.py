@@ -22,7 +22,7 @@ NOBODY, CAP_SYS_ADMIN = 65534, 21
 
 def check(result, what):
     if result < 0:
-        raise OSError(ctypes.get_errno(), what + ": " + os.strerror(ctypes.get_errno()))
+        raise OSError(what + ": " + os.strerror(ctypes.get_errno()))
 
 
 def mount(source, target, kind, flags, data=None):
@@ -268,11 +268,20 @@ def path_fd(path):
 def limit(address_space, cpu_s, file_bytes):
     for what, soft, hard in ((resource.RLIMIT_AS, address_space, address_space), (resource.RLIMIT_CPU, cpu_s, cpu_s + 1),
                              (resource.RLIMIT_FSIZE, file_bytes, file_bytes), (resource.RLIMIT_NOFILE, 64, 64),
-                             (resource.RLIMIT_CORE, 0, 0), (resource.RLIMIT_MEMLOCK, 0, 0)):
+                             (resource.RLIMIT_CORE, 0, 0), (resource.RLIMIT_MEMLOCK, 0, 0),
+                             (resource.RLIMIT_SIGPENDING, 64, 64)):
         most = resource.getrlimit(what)[1]  # of a job, say, under ulimit: it can't be raised, and need not be
         if most != resource.RLIM_INFINITY:
             soft, hard = min(soft, most), min(hard, most)
         resource.setrlimit(what, (soft, hard))
+
+
+# When the machine itself runs out of memory, the kernel takes a call before it takes the training.
+def be_first_to_go():
+    try:
+        write("/proc/self/oom_score_adj", "1000")
+    except OSError:
+        pass
 
 
 def install_filter(program):

@@ -54,6 +54,35 @@ def confine_child():
         check(libc.syscall(RESTRICT_SELF, rules, 0), "landlock")
 
 
+def lock_child():
+    libc.prctl(DUMPABLE, 0, 0, 0, 0)  # else a crash would start the host's program for core files, whatever the limit on them
+    if MODE != "none":
+        keep_capabilities(0)
+        die_with(ZYGOTE)
+        install_filter(FILTERS[MODE == "landlock"])
+
+
+# What a child does to lock itself in is done once, before the first call: a machine that lacks a layer says so at the start,
+# and not by losing each call.
+def try_out():
+    heard, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            confine_child()
+            limit(BASE_BYTES + (64 << 20), 1, 1 << 20)
+            lock_child()
+        except BaseException as problem:
+            os.write(tell, str(problem).encode())
+        os._exit(0)
+    os.close(tell)
+    why = os.read(heard, 1000).decode()
+    os.close(heard)
+    _, status = os.waitpid(pid, 0)
+    if why or status:
+        raise OSError(why or "a process that locks itself in ends with status %d" % status)
+
+
 def child(code, seed, out, ready, memory_mb, cpu_s):
     die_with(ZYGOTE)
     for number in (signal.SIGINT, signal.SIGCHLD):
@@ -73,9 +102,7 @@ def child(code, seed, out, ready, memory_mb, cpu_s):
     if MODE != "none":
         os.uname = posix.uname = lambda: posix.uname_result(("Linux", "box", "0", "0", os_machine))
         platform._uname_cache = None
-        keep_capabilities(0)
-        die_with(ZYGOTE)
-        install_filter(FILTERS[MODE == "landlock"])
+    lock_child()
     os.write(ready, b"K")
     os.close(ready)
     run(code, script)
@@ -102,10 +129,13 @@ def receive(sock):
     return n, fds
 
 
-def start(length, fds, calls):
+def start(sock, length, fds, calls):
     number, wall_ms, memory_mb, seed = struct.unpack_from("=QIIQ", BUFFER, 1)
     ready, ready_end = os.pipe()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as problem:
+        pid, why = None, "sandbox: cannot start a process: %s (ulimit -u)" % problem.strerror
     if pid == 0:
         try:
             code = BUFFER[25:length].decode("utf-8", "replace")
@@ -113,9 +143,14 @@ def start(length, fds, calls):
             child(code, seed, fds[0], ready_end, memory_mb, wall_ms // 1000 + 2)
         except BaseException as problem:
             say_why((ready_end, READY), str(problem))
-        os._exit(1)
+        finally:
+            leave(1)
     os.close(ready_end)
     os.close(fds[0])
+    if pid is None:  # this call is lost, and no other
+        os.close(ready)
+        sock.send(b"D" + struct.pack("=QIIQ", number, 0, 0, 0) + why.encode())
+        return
     calls[pid] = Call(number, pid, ready, wall_ms / 1000)
 
 
@@ -184,7 +219,7 @@ def serve(sock):
             if not length:
                 os._exit(0)
             if BUFFER[0] == ord("R"):
-                start(length, fds, calls)
+                start(sock, length, fds, calls)
                 ctypes.memset(BUFFER_AT, 0, length)
             elif BUFFER[0] == ord("P"):
                 sock.send(b"P")
@@ -244,11 +279,13 @@ FILTERS = read_filters(int(sys.argv[2]))
 TMP_MB, SELF, RAISED = int(sys.argv[3]), int(sys.argv[5]), int(sys.argv[6])
 libc.prctl(PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 libc.prctl(SET_NAME, b"troupe-box", 0, 0, 0)
+be_first_to_go()
 os_machine = os.uname().machine
 try:
     load_packages([p for p in sys.argv[7].split(",") if p])
     why = lock_in(sys.argv[4])
     ZYGOTE = os.getpid()
+    try_out()
     told = [MODE, "landlock %d" % LANDLOCK, "uid %d" % os.getuid(), "proc %d" % (PROC is not None), "why " + why]
 except Exception as problem:
     sock.send(b"E" + str(problem).encode())

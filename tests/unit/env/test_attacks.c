@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/attacks/attacks.txt against the box: all of it in each mode, as root and as a plain user. Nothing gets out,
- * nothing hangs, nothing takes the sandbox with it, and the host is as it was. */
+/* tests/attacks/attacks.txt against the box: all of it in each mode, as root and as a plain user, through one zygote
+ * that answers harmless calls meanwhile. Nothing gets out, nothing hangs, nothing takes the sandbox with it, no
+ * bystander's answer changes, and the host is as it was. */
 #include <dirent.h>
 #include <ftw.h>
 #include <poll.h>
@@ -19,10 +20,11 @@
 #include "env/tools/python.h"
 #include "tests/support/support.h"
 
-enum { LEAST_ATTACKS = 150, AT_ONCE = 8, PLAIN_USER = 12345, PATIENCE_MS = 100000 };
+enum { LEAST_ATTACKS = 240, BYSTANDER_EVERY = 5, AT_ONCE = 16, PLAIN_USER = 12345, PATIENCE_MS = 100000 };
 
 typedef struct attack {
     char *name, *code[2]; /* the second: NULL, or a call after the first */
+    int bystander;        /* not 0: no attack, but a sum of so many numbers, which must come out right */
     uint64_t call;
     int step;
 } attack;
@@ -30,7 +32,7 @@ typedef struct attack {
 typedef struct suite {
     char *prelude;
     vec(attack) attacks;
-    int escaped, lost;
+    int escaped, lost, wrong;
 } suite;
 
 static int MODE = BOX_AUTO; /* of the group that runs */
@@ -54,6 +56,14 @@ static void add_attack(suite *s, const char *head, const char *end)
     vec_push(&s->attacks, a);
 }
 
+static void add_bystander(suite *s, int numbers)
+{
+    str code = { 0 };
+    str_printf(&code, "print(sum(range(%d)))", numbers);
+    vec_push(&s->attacks,
+             (attack){ .name = xstrdup(" a bystander"), .code = { str_take(&code), NULL }, .bystander = numbers });
+}
+
 static suite read_suite(void)
 {
     static const char MARK[] = "\n### ";
@@ -66,6 +76,7 @@ static suite read_suite(void)
     for (const char *p = first; p;) {
         const char *next = strstr(p, MARK);
         add_attack(&s, p + strlen(MARK) - 1, next ? next + 1 : p + strlen(p));
+        if (s.attacks.len % BYSTANDER_EVERY == 0) add_bystander(&s, 1000 + (int)s.attacks.len);
         p = next ? next + 1 : NULL;
     }
     free(text);
@@ -132,9 +143,19 @@ static void begin(suite *s, router *r, attack *a)
     str_free(&arguments);
 }
 
+/* A bystander's sum is right; what runs until it is stopped was stopped. */
+static bool as_expected(const attack *a, const tool_result *t)
+{
+    char sum[32];
+    snprintf(sum, sizeof sum, "%d", a->bystander * (a->bystander - 1) / 2);
+    if (a->bystander) return t->ok && strcmp(t->text, sum) == 0;
+    return !t->ok || (strncmp(a->name, " hang", 5) != 0 && strncmp(a->name, " stall", 6) != 0);
+}
+
 /* True when the attack is over. */
 static bool judge(suite *s, router *r, attack *a, const tool_result *t)
 {
+    if (!as_expected(a, t)) print_message("WRONG %s: %s\n", a->name, t->text), s->wrong++;
     if (t->failed != FAIL_NONE) print_message("LOST %s: %s\n", a->name, t->text), s->lost++;
     if (strstr(t->text, "ESCAPED")) print_message("%s: %s\n", a->name, t->text), s->escaped++;
     if (++a->step == 2 || !a->code[a->step]) return true;
@@ -184,7 +205,8 @@ static void attack_all(void)
     test_ok(router_add(r, &python, &err), &err);
     run_all(&s, r);
     router_free(r);
-    if (s.escaped || s.lost) fail_msg("%d attacks got out, %d took the sandbox with them", s.escaped, s.lost);
+    if (s.escaped || s.lost || s.wrong)
+        fail_msg("%d attacks got out, %d took the sandbox with them, %d ends are wrong", s.escaped, s.lost, s.wrong);
     find_traces();
     assert_true(host_state() == before);
     print_message("%zu attacks, nothing got out\n", s.attacks.len);

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Who caused the end of a call decides what it is; and nothing is left, whoever was killed. */
 #include <dirent.h>
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -231,6 +234,61 @@ static void a_zygote_that_is_gone_or_frozen_is_replaced(void **state)
     box_free(b);
 }
 
+/* The zygote may start no more processes: the call that needs one is lost, with the reason; the one under way is not.
+ */
+static void a_call_that_cannot_be_started_takes_no_other_with_it(void **state)
+{
+    (void)state;
+    const struct rlimit none = { 0, 0 };
+    box *b = new_box(&LIMITS);
+    if (strstr(box_report(b), "\nuid 0")) print_message("root's processes have no limit\n"), box_free(b), skip();
+
+    begin(b, 1, 1, SLEEP);
+    wait_for_output(b);
+    if (prlimit(parent_of(child_of(b, depth_of(b))), RLIMIT_NPROC, &none, NULL) != 0 && errno == EPERM) {
+        print_message("this user may not limit another's processes\n");
+        box_free(b);
+        skip();
+    }
+    begin(b, 2, 1, "print(5)");
+
+    box_result refused = next_result(b), other = next_result(b);
+    assert_int_equal(refused.call, 2);
+    assert_int_equal(refused.outcome, BOX_LOST);
+    assert_non_null(strstr(refused.output, "cannot start a process"));
+    assert_int_equal(other.call, 1);
+    assert_int_equal(other.outcome, BOX_OK);
+
+    free(refused.output);
+    free(other.output);
+    box_free(b);
+}
+
+/* Its memory belongs to the kernel (a crash starts no program for core files, whatever core_pattern says), and a
+ * machine without memory takes a call before it takes the training. */
+static void a_call_is_never_dumped_and_is_the_first_to_go(void **state)
+{
+    (void)state;
+    char path[64], text[16] = "";
+    struct stat st;
+    box *b = new_box(&LIMITS);
+    begin(b, 1, 1, SLEEP);
+    wait_for_output(b);
+    const int child = child_of(b, depth_of(b));
+
+    snprintf(path, sizeof path, "/proc/%d/environ", child);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_uid, 0);
+    snprintf(path, sizeof path, "/proc/%d/oom_score_adj", child);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    assert_non_null(fgets(text, sizeof text, f));
+    fclose(f);
+    assert_string_equal(text, "1000\n");
+
+    box_free(b);
+}
+
 /* A process that holds a box with a call under way and ends by `number`.
  * Its descendants must all be gone soon after. */
 static void nothing_is_left_when_the_owner_is_killed(void **state)
@@ -340,6 +398,8 @@ int main(void)
         cmocka_unit_test(every_fault_is_the_codes_own),
         cmocka_unit_test(a_kill_from_outside_is_the_machinerys),
         cmocka_unit_test(a_zygote_that_is_gone_or_frozen_is_replaced),
+        cmocka_unit_test(a_call_that_cannot_be_started_takes_no_other_with_it),
+        cmocka_unit_test(a_call_is_never_dumped_and_is_the_first_to_go),
         cmocka_unit_test(nothing_is_left_when_the_owner_is_killed),
         cmocka_unit_test(what_is_random_follows_from_the_seed),
         cmocka_unit_test(calls_that_sleep_do_not_wait_for_one_another),
