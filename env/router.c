@@ -75,6 +75,15 @@ static int tool_named(const router *r, const char *name)
     return -1;
 }
 
+/* Arguments have names in every dialect. */
+static int check_parameters(const json_t *schema, error *err)
+{
+    const json_t *type = json_object_get(schema, "type");
+    if (schema_check(schema, err) != OK) return ERR_PARSE;
+    if (!json_is_string(type) || strcmp(json_string_value(type), "object") == 0) return OK;
+    return error_set(err, ERR_PARSE, "parameters.type: expected object, as arguments have names");
+}
+
 int router_add(router *r, const tool *t, error *err)
 {
     error why = { 0 };
@@ -85,7 +94,7 @@ int router_add(router *r, const tool *t, error *err)
     else if (r->n_tools == MAX_TOOLS)
         rc = error_set(err, ERR_FULL, "%d tools are the most", MAX_TOOLS);
     else if (!(schema = json_parse(t->parameters, strlen(t->parameters), "parameters", &why)) ||
-             schema_check(schema, &why) != OK)
+             check_parameters(schema, &why) != OK)
         rc = error_set(err, ERR_PARSE, "tool %s: %s", t->name, why.text);
     if (rc == OK) {
         r->schemas[r->n_tools] = schema;

@@ -146,7 +146,7 @@ static bool is_list(lua_State *L, int at)
     lua_Integer entries = 0;
     if (!lua_istable(L, at)) return false;
     for (lua_pushnil(L); lua_next(L, at); lua_pop(L, 1)) entries++;
-    return entries == luaL_len(L, at) && entries <= RECIPE_TOOLS;
+    return entries == luaL_len(L, at);
 }
 
 static int check_list(lua_State *L)
@@ -163,7 +163,10 @@ static int check_list(lua_State *L)
         return 0;
     }
 
-    for (lua_Integer i = 1; i <= luaL_len(L, 2) && k->rc == OK; i++) {
+    const lua_Integer n = luaL_len(L, 2);
+    if (n > RECIPE_TOOLS)
+        k->rc = config_error(k->c, "env.tools", k->err, "%d tools are more than %d", (int)n, RECIPE_TOOLS);
+    for (lua_Integer i = 1; i <= n && k->rc == OK; i++) {
         if (lua_rawgeti(L, 2, i) != LUA_TTABLE || lua_getfield(L, 3, "kind") != LUA_TSTRING)
             k->rc = config_error(k->c, "env.tools", k->err, "entry %d is neither T.python{...} nor T.tool{...}, but %s",
                                  (int)i, config_shown(L, 3, shown));

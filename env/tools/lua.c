@@ -66,6 +66,10 @@ static int call(lua_State *L)
         free(text);
         return 0;
     }
+    const int type = lua_type(L, -1);
+    if (type != LUA_TSTRING && type != LUA_TNUMBER && type != LUA_TBOOLEAN) /* its text would be an address */
+        return luaL_error(L, "the tool returned a %s (text, a number, true or false, or a table is expected)",
+                          luaL_typename(L, -1));
     const char *text = luaL_tolstring(L, -1, &len);
     str_add(&c->out, text, len);
     return 0;

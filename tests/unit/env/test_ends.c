@@ -234,8 +234,7 @@ static void a_zygote_that_is_gone_or_frozen_is_replaced(void **state)
     box_free(b);
 }
 
-/* The zygote may start no more processes: the call that needs one is lost, with the reason; the one under way is not.
- */
+/* The zygote may start no more processes: the call that needs one is lost, with the reason; the other is not. */
 static void a_call_that_cannot_be_started_takes_no_other_with_it(void **state)
 {
     (void)state;

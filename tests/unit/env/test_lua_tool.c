@@ -84,6 +84,11 @@ static void its_errors_and_caps_are_shown_to_the_policy(void **state)
     expect("return function() return ('x'):rep(1e9) end", "{}", false, "memory");
     expect("return function(a) return a.n.m end", "{}", false, "nil");
     expect("return function(a) end", "{}", false, "returned nothing");
+    expect("return function(a) return print end", "{}", false, "the tool returned a function (text, a number");
+    expect("return function(a) error({}) end", "{}", false, "error: ");
+    expect("return function(a) local t = {} t.t = t return t end", "{}", false, "nested too deep");
+    expect("return function(a) return { 0 / 0 } end", "{}", false, "not finite");
+    expect("return function(a) while true do pcall(function() while true do end end) end end", "{}", false, "");
     expect("return function(a) return ('x'):rep(1e6) end", "{}", false, "truncated");
 }
 
@@ -181,6 +186,7 @@ static void a_schema_that_is_none_is_refused_with_the_tool(void **state)
     (void)state;
     static const char *const CASES[][2] = {
         { "{\"type\": \"strng\"}", "tool mine: parameters.type: expected object, array, string" },
+        { "{\"type\": \"array\"}", "parameters.type: expected object, as arguments have names" },
         { "{\"properties\": [1]}", "parameters.properties: expected an object" },
         { "{\"properties\": {\"a\": {\"type\": 5}}}", "parameters.properties.a.type" },
         { "{\"required\": \"a\"}", "parameters.required: expected a list of names" },
