@@ -45,8 +45,8 @@ bool state_loading(const saved_state *s);
 
 /* The section that the fields to come are of. */
 void state_section(saved_state *s, const char *name, uint32_t version);
-/* `n` numbers, each in [min, max] when it is loaded (from -INFINITY to INFINITY: any, NaN too); those of `values` change
- * only where all are. */
+/* `n` numbers, each in [min, max] when it is loaded (from -INFINITY to INFINITY: any, NaN too); those of `values`
+ * change only where all are. */
 void state_numbers(saved_state *s, const char *field, double *values, int64_t n, double min, double max);
 /* The same for numbers that lie `stride` bytes apart: one member of an array of structs. */
 void state_column(saved_state *s, const char *field, double *first, int64_t n, size_t stride, double min, double max);

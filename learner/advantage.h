@@ -5,8 +5,8 @@
  *     scalar:           A   = sum_k w_k A_k, then (K > 1) whitened over the batch: GDPO, arXiv 2601.05242
  *
  * What a reward is compared with is the estimator's (learner/estimator.h), what it is divided by a switch of its own;
- * papers are pairs of the two (learner/options_algorithm.c): (group, group) is GRPO, (group, none) Dr.GRPO, (loo, none) RLOO,
- * (group, batch) REINFORCE++ with baseline and LitePPO, (batch, batch) REINFORCE++, (length, none) OPO.
+ * papers are pairs of the two (learner/options_algorithm.c): (group, group) is GRPO, (group, none) Dr.GRPO, (loo,
+ * none) RLOO, (group, batch) REINFORCE++ with baseline and LitePPO, (batch, batch) REINFORCE++, (length, none) OPO.
  *
  * (batch, batch) is over the batch's tokens, an episode as often as it is long: whitening its tokens' returns, as
  * verl's REINFORCE++ does.

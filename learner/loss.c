@@ -96,13 +96,13 @@ static double correction(const context *x, int i)
 
 /* ---- the surrogates: value, and its derivative with respect to the token's logprob ---- */
 
-static double clip_ppo(const loss_config *c, double r, double A, double *slope, loss_sums *sums)
+static double clip_ppo(const loss_config *c, double r, double A, double *gradient, loss_sums *sums)
 {
     const bool above = A > 0 && r > 1 + c->clip_high, below = A < 0 && r < 1 - c->clip_low;
     const bool dual = A < 0 && c->dual_clip > 1 && r > c->dual_clip;
     sums->clipped_high += above || dual;
     sums->clipped_low += below;
-    *slope = above || below || dual ? 0 : -A * r; /* a clipped ratio is a constant */
+    *gradient = above || below || dual ? 0 : -A * r; /* a clipped ratio is a constant */
 
     double kept = r;
     if (above) kept = 1 + c->clip_high;
@@ -111,12 +111,12 @@ static double clip_ppo(const loss_config *c, double r, double A, double *slope, 
     return -A * kept;
 }
 
-static double clip_cispo(const loss_config *c, double r, double A, double logprob, double *slope, loss_sums *sums)
+static double clip_cispo(const loss_config *c, double r, double A, double logprob, double *gradient, loss_sums *sums)
 {
     const double kept = fmax(1 - c->clip_low, fmin(r, 1 + c->clip_high));
     sums->clipped_high += kept < r;
     sums->clipped_low += kept > r;
-    *slope = -A * kept;
+    *gradient = -A * kept;
     return -A * kept * logprob;
 }
 
@@ -127,23 +127,23 @@ static double nft_weight(int kind, double q)
     return kind == 1 ? 1 - q : sqrt((1 - q) / q);
 }
 
-static double negative_aware(const loss_config *c, double r, double q, double A, double *slope)
+static double negative_aware(const loss_config *c, double r, double q, double A, double *gradient)
 {
-    *slope = 0;
+    *gradient = 0;
     if (A == 0) return 0;                           /* neither right nor wrong: it is here for the KL */
     const double share = fmax(0.02, fmin(0.98, q)); /* at 0 and 1 the implicit policy would divide by 0 */
     const double weight = nft_weight(c->nft_weight, share);
     if (A > 0) {
-        *slope = -weight;
+        *gradient = -weight;
         return -weight * log(r);
     }
     /* The implicit negative policy; the clamp lets the gradient through, as the authors' code has it. */
     const double other = (1 - share * r) / (1 - share), kept = fmax(other, 1.0);
-    *slope = weight * share * r / (1 - share) / kept;
+    *gradient = weight * share * r / (1 - share) / kept;
     return -weight * log(kept);
 }
 
-static double surrogate(const context *x, int i, double *slope, loss_sums *sums)
+static double surrogate(const context *x, int i, double *gradient, loss_sums *sums)
 {
     const loss_config *c = x->config;
     const loss_episode *e = x->e;
@@ -151,46 +151,46 @@ static double surrogate(const context *x, int i, double *slope, loss_sums *sums)
     const double r = exp(clamped(logprob - old_logprob(c, e, i)));
     switch (c->kind) {
     case LOSS_PPO:
-        return clip_ppo(c, r, A, slope, sums);
+        return clip_ppo(c, r, A, gradient, sums);
     case LOSS_GSPO:
-        return clip_ppo(c, exp(clamped(x->log_ratio_sum / x->n)), A, slope, sums);
+        return clip_ppo(c, exp(clamped(x->log_ratio_sum / x->n)), A, gradient, sums);
     case LOSS_CISPO:
-        return clip_cispo(c, r, A, logprob, slope, sums);
+        return clip_cispo(c, r, A, logprob, gradient, sums);
     case LOSS_REINFORCE:
-        *slope = -A * fmin(r, c->ratio_cap);
-        return *slope * logprob;
+        *gradient = -A * fmin(r, c->ratio_cap);
+        return *gradient * logprob;
     case LOSS_KIMI:
-        *slope = -A; /* and the leash, which no weight shortens */
+        *gradient = -A; /* and the leash, which no weight shortens */
         return -A * logprob;
     case LOSS_NFT:
-        return negative_aware(c, r, e->right, A, slope);
+        return negative_aware(c, r, e->right, A, gradient);
     }
     return 0;
 }
 
 /* Kimi's squared log-ratio of the whole episode, a token's part. */
-static double leash(const context *x, double *slope)
+static double leash(const context *x, double *gradient)
 {
     const double tau = x->config->kind == LOSS_KIMI ? x->config->tau : 0;
-    *slope = tau * x->log_ratio_sum;
+    *gradient = tau * x->log_ratio_sum;
     return tau / 2 * x->log_ratio_sum * x->log_ratio_sum / x->n;
 }
 
-static double kl_term(loss_kl kind, double logprob, double reference, double *slope)
+static double kl_term(loss_kl kind, double logprob, double reference, double *gradient)
 {
     const double k = clamped(logprob - reference), e = exp(-k);
     switch (kind) {
     case KL_K1:
-        *slope = 1;
+        *gradient = 1;
         return k;
     case KL_K2:
-        *slope = k;
+        *gradient = k;
         return k * k / 2;
-    case KL_K3: /* the clamp has no slope outside, as torch.clamp has none */
-        *slope = e + k - 1 > MAX_K3 ? 0 : 1 - e;
+    case KL_K3: /* the clamp has no gradient outside, as torch.clamp has none */
+        *gradient = e + k - 1 > MAX_K3 ? 0 : 1 - e;
         return fmin(MAX_K3, e + k - 1);
     case KL_K3_PLUS:
-        *slope = k;
+        *gradient = k;
         return fmin(MAX_K3, e + k - 1);
     }
     return 0;
@@ -214,37 +214,37 @@ static void observe(const loss_episode *e, int i, double w, loss_sums *sums)
 }
 
 /* A token that was given: what it is worth to be learned by heart. */
-static double given_token(const context *x, int i, double *slope)
+static double given_token(const context *x, int i, double *gradient)
 {
     const loss_config *c = x->config;
     const double logprob = (double)x->e->logprob[i], p = exp(logprob), A = x->e->advantage;
-    *slope = 0;
+    *gradient = 0;
     if (c->given == GIVEN_NOT || A < 0) return 0;
     switch (c->given) {
     case GIVEN_SFT:
-        *slope = -c->given_weight;
-        return *slope * logprob;
+        *gradient = -c->given_weight;
+        return *gradient * logprob;
     case GIVEN_DFT:
     case GIVEN_ASFT:
-        *slope = -c->given_weight * p;
-        return *slope * logprob;
+        *gradient = -c->given_weight * p;
+        return *gradient * logprob;
     case GIVEN_GUIDE:
-        *slope = -c->given_weight * A * p;
-        return *slope;
+        *gradient = -c->given_weight * A * p;
+        return *gradient;
     case GIVEN_NOT:
         break;
     }
     return 0;
 }
 
-void loss_gradient(const loss_config *config, const loss_scale *scale, const loss_episode *episode, float *slope,
+void loss_gradient(const loss_config *config, const loss_scale *scale, const loss_episode *episode, float *gradient,
                    loss_sums *sums)
 {
     const context x = context_of(config, scale, episode);
     for (int i = 0; i < episode->given; i++) {
         double of_given = 0;
         sums->loss += x.share * given_token(&x, i, &of_given);
-        slope[i] = (float)(x.share * of_given);
+        gradient[i] = (float)(x.share * of_given);
         sums->given++;
         sums->given_logprob += (double)episode->logprob[i];
     }
@@ -255,7 +255,7 @@ void loss_gradient(const loss_config *config, const loss_scale *scale, const los
         if (config->kl > 0)
             kl = kl_term(config->kl_kind, (double)episode->logprob[i], (double)episode->reference[i], &of_kl);
         const double share = x.share * (1 - config->imitation);
-        slope[i] = (float)(share * (w * of_policy + of_leash + config->kl * of_kl));
+        gradient[i] = (float)(share * (w * of_policy + of_leash + config->kl * of_kl));
         sums->loss += share * (value + config->kl * kl);
         sums->kl_reference += kl;
         observe(episode, i, w, sums);

@@ -17,8 +17,9 @@
  *
  *     KL to a reference, x = log pi - log ref:  k1 = x, k2 = x^2 / 2, k3 = e^-x + x - 1 (Schulman's note);
  *     k3+ has the value of k3 and the gradient of k2, the only one of them that is the KL's. k3 and k3+ are at most 10,
- *     and k3 has no slope beyond (x < -2.6, x > 11): a token that has left the reference that far is no longer pulled
- *     back by k3, by the others it is. As verl has it; TRL leaves k3 unclamped, and one token's slope can be -3,000.
+ *     and k3 has no gradient beyond (x < -2.6, x > 11): a token that has left the reference that far is no longer
+ *     pulled back by k3, by the others it is. As verl has it; TRL leaves k3 unclamped, and one token's gradient can
+ *     be -3,000.
  *
  * Sums over unmasked tokens, denominators over the whole step: `token` / all tokens; `sequence` the episodes' means /
  * all episodes (GRPO as published); `sequence_sum` the episodes' sums / all episodes; `constant` / (episodes x
@@ -138,7 +139,7 @@ typedef struct loss_sums {
 } loss_sums;
 
 /* What one given token's whole distribution is held by: KL(ref || pi) of logits z and reference [V], and weight times
- * its slope with respect to z, weight (pi - ref) / temperature -> dz [V]. */
+ * its gradient with respect to z, weight (pi - ref) / temperature -> dz [V]. */
 double loss_anchor(int V, const float *z, const float *reference, double temperature, double weight, float *dz);
 /* A token's part of the aggregate of an episode whose policy wrote n tokens. */
 double loss_share(const loss_config *config, const loss_scale *scale, int n);
@@ -146,6 +147,6 @@ double loss_share(const loss_config *config, const loss_scale *scale, int n);
 /* to += of another part of the same step. */
 void loss_sums_add(loss_sums *to, const loss_sums *part);
 
-/* dL/dlogprob [n] of one episode -> slope; adds to `sums`. */
-void loss_gradient(const loss_config *config, const loss_scale *scale, const loss_episode *episode, float *slope,
+/* dL/dlogprob [n] of one episode -> gradient; adds to `sums`. */
+void loss_gradient(const loss_config *config, const loss_scale *scale, const loss_episode *episode, float *gradient,
                    loss_sums *sums);

@@ -75,8 +75,8 @@ typedef struct method {
     bool (*wanted)(const trainer_config *config);
     /* What can't be together with it; asked of wanted ones alone. NULL: nothing. */
     int (*check)(const trainer_config *config, error *err);
-    /* Its own memory into *self, at once, so that `close` finds it after a failure. NULL: it has none. Device memory may
-     * be asked for: a refusal leaves by the device's guard. */
+    /* Its own memory into *self, at once, so that `close` finds it after a failure. NULL: it has none. Device memory
+     * may be asked for: a refusal leaves by the device's guard. */
     int (*open)(trainer_parts *parts, void **self, error *err);
     void (*close)(trainer_parts *parts, void *self);                    /* self may be NULL, or half open */
     int (*at[N_STEP_POINTS])(void *self, train_step *step, error *err); /* NULL: it has nothing to do there */

@@ -84,17 +84,17 @@ static loss_config mixed_loss(const pass *p, bool reward, bool given)
 }
 
 /* dL/dlogprob [n_out] of one choice of advantages: of objective k, or of the scalar (k < 0). */
-static void slopes_of(const loss_config *c, const loss_batch *l, int k, float *slope, loss_sums *sums)
+static void gradients_of(const loss_config *c, const loss_batch *l, int k, float *gradient, loss_sums *sums)
 {
     for (int i = 0; i < l->b->tokens.n_out;) {
         const loss_episode e = episode_at(l, i, k);
-        loss_gradient(c, l->scale, &e, slope + i, sums);
+        loss_gradient(c, l->scale, &e, gradient + i, sums);
         i += e.n;
     }
 }
 
 /* One row an objective, and one more for the KL term where there is one: it is nobody's objective. */
-static void slopes_by_objective(const pass *p, const loss_batch *l, float *slope)
+static void gradients_by_objective(const pass *p, const loss_batch *l, float *gradient)
 {
     const int K = p->config->objectives.n, n = l->b->tokens.n_out;
     loss_config alone = p->config->loss;
@@ -103,29 +103,29 @@ static void slopes_by_objective(const pass *p, const loss_batch *l, float *slope
     for (int k = 0; k < K; k++) {
         /* What is learned by heart is learned once, with the heaviest objective; a guide is as good as each says. */
         alone.given = k == 0 || p->config->loss.given == GIVEN_GUIDE ? p->config->loss.given : GIVEN_NOT;
-        slopes_of(&alone, l, k, slope + (size_t)k * (size_t)n, &unread);
+        gradients_of(&alone, l, k, gradient + (size_t)k * (size_t)n, &unread);
     }
     alone.given = p->config->loss.given;
     if (p->config->loss.kl <= 0) return;
     const loss_config whole = p->config->loss;
-    float *kl = slope + (size_t)K * (size_t)n, *without = arena_array(p->step, float, n);
-    slopes_of(&whole, l, 0, kl, &unread);
-    slopes_of(&alone, l, 0, without, &unread);
+    float *kl = gradient + (size_t)K * (size_t)n, *without = arena_array(p->step, float, n);
+    gradients_of(&whole, l, 0, kl, &unread);
+    gradients_of(&alone, l, 0, without, &unread);
     for (int i = 0; i < n; i++) kl[i] -= without[i];
 }
 
 /* What comes of the reward, and what of imitation: two rows. */
-static void slopes_by_part(const pass *p, const loss_batch *l, float *slope)
+static void gradients_by_part(const pass *p, const loss_batch *l, float *gradient)
 {
     const loss_config reward = mixed_loss(p, true, false), given = mixed_loss(p, false, true);
     loss_sums unread = { 0 };
-    slopes_of(&reward, l, -1, slope, &unread);
-    slopes_of(&given, l, -1, slope + l->b->tokens.n_out, &unread);
+    gradients_of(&reward, l, -1, gradient, &unread);
+    gradients_of(&given, l, -1, gradient + l->b->tokens.n_out, &unread);
 }
 
-/* Weights from the Gram matrix of the slopes themselves: K vectors of n_out numbers instead of K gradients. The
+/* Weights from the Gram matrix of the gradients with respect to logprobs: K vectors of n_out numbers, not K models. The
  * weighted sum (and the KL row) ends up in row 0. */
-static int combine_by_token(const pass *p, const loss_batch *l, float *slope, error *err)
+static int combine_by_token(const pass *p, const loss_batch *l, float *gradient, error *err)
 {
     const int K = p->config->objectives.n, n = l->b->tokens.n_out, rows = K + (p->config->loss.kl > 0);
     double G[MOO_MOST * MOO_MOST] = { 0 }, w[MOO_MOST + 1];
@@ -134,15 +134,15 @@ static int combine_by_token(const pass *p, const loss_batch *l, float *slope, er
     for (int a = 0; a < K; a++)
         for (int b = 0; b < K; b++)
             for (int i = 0; i < n; i++)
-                G[a * K + b] +=
-                    (double)slope[(size_t)a * (size_t)n + (size_t)i] * (double)slope[(size_t)b * (size_t)n + (size_t)i];
+                G[a * K + b] += (double)gradient[(size_t)a * (size_t)n + (size_t)i] *
+                                (double)gradient[(size_t)b * (size_t)n + (size_t)i];
     const rng_key order = { p->config->seed, (uint64_t)p->w->version };
-    if (moo_solve(&c, G, K, NULL, order, p->by_token, w, err) != OK) return error_within(err, "slopes");
+    if (moo_solve(&c, G, K, NULL, order, p->by_token, w, err) != OK) return error_within(err, "gradients of logprobs");
     w[K] = 1;
     for (int i = 0; i < n; i++) {
         double sum = 0;
-        for (int k = 0; k < rows; k++) sum += w[k] * (double)slope[(size_t)k * (size_t)n + (size_t)i];
-        slope[i] = (float)sum;
+        for (int k = 0; k < rows; k++) sum += w[k] * (double)gradient[(size_t)k * (size_t)n + (size_t)i];
+        gradient[i] = (float)sum;
     }
     return OK;
 }
@@ -190,7 +190,7 @@ static void anchor_episode(const pass *p, const micro_batch *m, const activation
         sums->loss.given_kl += kl;
         sums->loss.loss += weight * kl;
     }
-    if (m->learns) model_add_logit_slopes(p->w, acts, begin, n, dz);
+    if (m->learns) model_add_logit_gradients(p->w, acts, begin, n, dz);
     free(z);
 }
 
@@ -216,7 +216,7 @@ static float *loss_of(const pass *p, const micro_batch *m, const activations *ac
 {
     const int n = m->b->tokens.n_out;
     float *logprob = arena_array(p->step, float, n), *entropy = arena_array(p->step, float, n);
-    float *slope = arena_array(p->step, float, n *(MOO_MOST + 1));
+    float *gradient = arena_array(p->step, float, n *(MOO_MOST + 1));
     device_copy_out(p->w->dev, logprob, acts->logprob, sizeof(float) * (size_t)n);
     device_copy_out(p->w->dev, entropy, acts->entropy, sizeof(float) * (size_t)n);
     if (p->scale_logits && p->scale_logits(p, m, acts, entropy, logprob, err) != OK) return NULL;
@@ -231,13 +231,13 @@ static float *loss_of(const pass *p, const micro_batch *m, const activations *ac
                            .sharper = m->first->scale,
                            .step = p->step };
     const loss_config whole = mixed_loss(p, true, true);
-    slopes_of(&whole, &l, -1, slope, &sums->loss);
-    if (p->by_part) slopes_by_part(p, &l, slope);
-    if (moo_of_rewards(&p->config->moo)) slopes_by_objective(p, &l, slope);
-    if (p->config->moo.by_token && combine_by_token(p, &l, slope, err) != OK) return NULL;
+    gradients_of(&whole, &l, -1, gradient, &sums->loss);
+    if (p->by_part) gradients_by_part(p, &l, gradient);
+    if (moo_of_rewards(&p->config->moo)) gradients_by_objective(p, &l, gradient);
+    if (p->config->moo.by_token && combine_by_token(p, &l, gradient, err) != OK) return NULL;
     for (int i = 0; i < n; i++) sums->entropy += (double)entropy[i];
     if (!m->first->old) m->first->old = logprob;
-    return slope;
+    return gradient;
 }
 
 int pass_micro(const pass *p, const micro_batch *m, step_sums *sums, error *err)
@@ -254,16 +254,16 @@ int pass_micro(const pass *p, const micro_batch *m, step_sums *sums, error *err)
     if (compared && !reference) return err ? err->code : ERR_DEVICE;
     const activations *acts = model_forward(p->w, &b->tokens, &options);
     if (device_sync(dev, err) != OK) return err ? err->code : ERR_DEVICE;
-    const float *slope = loss_of(p, m, acts, reference ? logprobs_of(p, b, reference) : NULL, sums, err);
-    if (slope && p->config->loss.given == GIVEN_ASFT) anchor_given(p, m, acts, reference, sums);
+    const float *gradient = loss_of(p, m, acts, reference ? logprobs_of(p, b, reference) : NULL, sums, err);
+    if (gradient && p->config->loss.given == GIVEN_ASFT) anchor_given(p, m, acts, reference, sums);
     const int64_t lost = clock_us();
     sums->forward_us += lost - began;
-    if (!slope) return err ? err->code : ERR_STATE;
+    if (!gradient) return err ? err->code : ERR_STATE;
     if (!m->learns) return OK;
     const grad_split split = split_of(p, b);
     const size_t bytes = sizeof(float) * (size_t)b->tokens.n_out * (size_t)cotangents(&split);
     float *on_device = device_scratch(dev, bytes);
-    device_copy_in(dev, on_device, slope, bytes);
+    device_copy_in(dev, on_device, gradient, bytes);
     model_backward(p->w, &b->tokens, acts, on_device, &split, p->buckets ? NULL : p->grads,
                    p->buckets ? bucket_sink(p->buckets, m->last) : NULL);
     const int rc = device_sync(dev, err);

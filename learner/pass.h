@@ -22,7 +22,8 @@ struct pass {
     double mixture; /* mu of L = (1 - mu) L_reward + mu L_given; negative: both count in full */
     bool by_part;   /* the gradients of both keep apart, by owners: MIXTURE_ROWS of them */
     /* Logits that the loss is computed with, other than the policy's: scales them by m->first->scale [n_out] (what was
-     * before, goes to m->first->raw) and has their logprobs in `logprob` [n_out]. entropy [n_out], in nats. NULL: none. */
+     * before, goes to m->first->raw) and has their logprobs in `logprob` [n_out]. entropy [n_out], in nats. NULL:
+     * none. */
     int (*scale_logits)(const pass *p, const micro_batch *m, const activations *acts, const float *entropy,
                         float *logprob, error *err);
 };

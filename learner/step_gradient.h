@@ -4,6 +4,6 @@
 
 #include "learner/method.h"
 
-/* first [plan->n]: what is remembered of each micro-batch from the step's first update on. s->sums are of this pass over
- * the batch; of several learners, of all of them. ERR_STATE: a gradient was not finite. */
+/* first [plan->n]: what is remembered of each micro-batch from the step's first update on. s->sums are of this pass
+ * over the batch; of several learners, of all of them. ERR_STATE: a gradient was not finite. */
 int step_gradient(train_step *s, first_look *first, error *err);

@@ -212,7 +212,7 @@ static void head_share(const backward *b, const share *s, const float *dlogprob,
 static void logits_share(const backward *b, const share *s, float *dnormed)
 {
     const param *head = head_param(b->w);
-    for (const logit_slopes *l = b->in->slopes; l; l = l->next) {
+    for (const logit_gradients *l = b->in->logit_gradients; l; l = l->next) {
         const size_t at = (size_t)l->begin * (size_t)b->D;
         if (l->begin < s->begin || l->begin >= s->begin + s->n) continue;
         b->ops->linear_dx(b->dev, l->dz, l->n, param_data(b->w, head), NULL, head->rows, b->D, dnormed + at);

@@ -83,12 +83,12 @@ typedef struct device_batch {
     const float *turns;
 } device_batch;
 
-/* Slopes with respect to some outputs' logits, beside those of their targets' logprobs. */
-typedef struct logit_slopes {
+/* Gradients with respect to some outputs' logits, beside those of their targets' logprobs. */
+typedef struct logit_gradients {
     int begin, n;
     const float *dz; /* [n, V] on the device */
-    const struct logit_slopes *next;
-} logit_slopes;
+    const struct logit_gradients *next;
+} logit_gradients;
 
 /* What model_forward leaves for model_backward. */
 typedef struct inner_activations {
@@ -100,9 +100,9 @@ typedef struct inner_activations {
     top_acts top;
     float *logits; /* [kept, V] of the first rows */
     int kept;
-    float *lse, *logprob, *entropy; /* [n_out] */
-    const logit_slopes *slopes;     /* NULL: none */
-    const float *scale;             /* [n_out] on the host: what the rows' logits were multiplied by; NULL: 1 */
+    float *lse, *logprob, *entropy;         /* [n_out] */
+    const logit_gradients *logit_gradients; /* NULL: none */
+    const float *scale;                     /* [n_out] on the host: what the rows' logits were multiplied by; NULL: 1 */
 } inner_activations;
 
 /* A layer of a packed batch, from a->x on (see layer_finish for `out`). */

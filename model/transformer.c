@@ -115,14 +115,14 @@ void model_logits(const weights *w, const activations *acts, int begin, int n, f
     device_copy_out(w->dev, out, z, sizeof *z * (size_t)n * (size_t)c->vocab);
 }
 
-void model_add_logit_slopes(const weights *w, const activations *acts, int begin, int n, const float *dz)
+void model_add_logit_gradients(const weights *w, const activations *acts, int begin, int n, const float *dz)
 {
     inner_activations *in = acts->inner;
     float *copy = scratch_floats(w->dev, n, w->table->config.vocab);
     device_copy_in(w->dev, copy, dz, sizeof *dz * (size_t)n * (size_t)w->table->config.vocab);
-    logit_slopes *s = device_host_scratch(w->dev, sizeof *s);
-    *s = (logit_slopes){ begin, n, copy, in->slopes };
-    in->slopes = s;
+    logit_gradients *s = device_host_scratch(w->dev, sizeof *s);
+    *s = (logit_gradients){ begin, n, copy, in->logit_gradients };
+    in->logit_gradients = s;
 }
 
 activations *model_forward(const weights *w, const token_batch *batch, const forward_options *options)

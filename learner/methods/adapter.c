@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* adapter - a LoRA in the trainer's step: the optimizer steps the adapter's matrices (small: several learners step all of
- * it, each), and the policy is the model with the adapter merged. */
+/* adapter - a LoRA in the trainer's step: the optimizer steps the adapter's matrices (small: several learners step
+ * all of it, each), and the policy is the model with the adapter merged. */
 #include "learner/finite.h"
 #include "learner/method.h"
 

@@ -205,8 +205,8 @@ static int task_of(isolation *s, const advantage_table *table)
     return best;
 }
 
-/* Which blocks this update may move, by what earlier ones have shown; then what this one shows. A gradient of zero shows
- * nothing, and is no update. */
+/* Which blocks this update may move, by what earlier ones have shown; then what this one shows. A gradient of zero
+ * shows nothing, and is no update. */
 static int freeze(void *self, train_step *step, error *err)
 {
     isolating *s = self;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* many_gradients - a gradient for each of the reward's objectives, for each data group, or for both: who owns which, and
- * what is told of them. How they become one is learner/bucket.h's affair and learner/moo/'s. */
+/* many_gradients - a gradient for each of the reward's objectives, for each data group, or for both: who owns which,
+ * and what is told of them. How they become one is learner/bucket.h's affair and learner/moo/'s. */
 #include <string.h>
 
 #include "base/str.h"

@@ -120,7 +120,7 @@ static void slopes_of_whole_logits_are_added(void **state)
         device_scratch_reset(m.dev);
         const activations *acts = model_forward(m.w, &t->b, NULL);
         model_logits(m.w, acts, begin, n, z);
-        model_add_logit_slopes(m.w, acts, begin, n, dz);
+        model_add_logit_gradients(m.w, acts, begin, n, dz);
         model_backward(m.w, &t->b, acts, slopes, &(grad_split){ .K = 1 }, grads, NULL);
         double *params = reference_params(m.w), *logits = reference_logits(m.table, params, &t->b);
         for (int i = 0; i < n * V; i++)
