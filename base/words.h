@@ -21,6 +21,7 @@ typedef struct word_row {
  *     static const word_row LOSS_WORDS[] = { LOSS_KINDS(WORDS_ROW){ 0 } }; */
 #define WORDS_MEMBER(id, word, help) id,
 #define WORDS_ROW(id, word, help) { word, id, help },
+#define WORDS_SPELLING(id, word, help) word, /* { LOSS_KINDS(WORDS_SPELLING) NULL }, by value */
 
 const word_row *words_named(const word_row *words, const char *word); /* NULL: none */
 const char *words_of(const word_row *words, int value);               /* "?": none */

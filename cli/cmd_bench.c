@@ -12,14 +12,14 @@
 
 typedef struct request {
     const char *what, *peer;
-    int size, precision;            /* places in SIZES and PRECISIONS */
+    int size, precision;            /* places in SIZES and PRECISION_CHOICES */
     int64_t threads, batch, length; /* 0: the size's own */
     bool json;
     bench_request bench;
 } request;
 
 static const char *const SIZES[] = { "small", "large", NULL };
-static const char *const PRECISIONS[] = { "f32", "bf16", NULL };
+static const char *const PRECISION_CHOICES[] = { PRECISIONS(WORDS_SPELLING) NULL };
 
 static const char USAGE[] =
     "usage: troupe bench train|decode|moo|ops [--size small|large] [--precision f32|bf16] [--threads N]\n"
@@ -75,7 +75,7 @@ static void take_sizes(request *r)
     const bool moo = strcmp(r->what, "moo") == 0, train = moo || strcmp(r->what, "train") == 0, large = r->size == 1;
     const int sequences = !train ? 1 : !large ? 16 : moo ? 8 : 2, tokens = !train ? 128 : large && !moo ? 512 : 256;
     b->size = SIZES[r->size];
-    b->precision = r->precision == 1 ? PRECISION_BF16 : PRECISION_F32;
+    b->precision = (precision)r->precision;
     b->threads = (int)r->threads;
     b->batch = r->batch > 0 ? (int)r->batch : sequences;
     b->length = r->length > 0 ? (int)r->length : tokens;
@@ -224,7 +224,7 @@ static int run_verb(call *c, error *err)
 {
     request r = { .bench = { .seconds = 5 } };
     const flag flags[] = { { .name = "--size", .choice = &r.size, .choices = SIZES },
-                           { .name = "--precision", .choice = &r.precision, .choices = PRECISIONS },
+                           { .name = "--precision", .choice = &r.precision, .choices = PRECISION_CHOICES },
                            { .name = "--threads", .whole = &r.threads, .min = 1, .max = 1024 },
                            { .name = "--batch", .whole = &r.batch, .min = 1, .max = 4096 },
                            { .name = "--length", .whole = &r.length, .min = 1, .max = 2048 },

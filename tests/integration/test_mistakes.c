@@ -267,6 +267,47 @@ static void recipes_are_checked_before_anything_starts(void **state)
     test_folder_remove(dir);
 }
 
+/* A worker on another machine has the recipe and what its own role opens: nothing else is missed, and what is, is said
+ * with the recipe's line. */
+static void a_role_needs_its_own_files_alone(void **state)
+{
+    (void)state;
+#define NOBODY "RECIPE --connect ipc:///tmp/troupe-nobody-is-here --wait 1"
+    static const struct {
+        const char *model, *script;
+        mistake with;
+    } ALL[] = {
+        { "nowhere", "r.lua", { "reward " NOBODY, 1, { "no learner has answered for 1 s" } } },
+        { "nowhere", "nowhere.lua", { "reward " NOBODY, 2, { "recipe.lua:4: reward.script: there is no " } } },
+        { "MODEL", "nowhere.lua", { "actor " NOBODY, 1, { "no learner has answered for 1 s" } } },
+        { "nowhere", "r.lua", { "actor " NOBODY, 2, { "recipe.lua:2: model: there is no " } } },
+        { "nowhere", "nowhere.lua", { "env list --recipe RECIPE", 0, { "twice" } } },
+        { "MODEL", "r.lua", { "train RECIPE", 1, { "recipe.lua:3: data.train: there is no " } } },
+    };
+    char ours[sizeof files[0]];
+    char path[500], model[1100];
+    dir = test_folder_new();
+    write_files();
+    snprintf(path, sizeof path, "%s/recipe.lua", dir);
+    memcpy(ours, files[0], sizeof ours);
+    snprintf(files[0], sizeof files[0], "%s", path);
+    snprintf(model, sizeof model, "%s/models/stagehand", getenv("TROUPE_SOURCE"));
+    for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++) {
+        char text[3000];
+        snprintf(text, sizeof text,
+                 "local T = require 'troupe'\n"
+                 "return { model = '%s',\n"
+                 "data = { train = 'nowhere.jsonl', test = 'nowhere.jsonl' },\n"
+                 "reward = { script = '%s', objectives = { accuracy = 1 } },\n"
+                 "env = { tools = { T.tool{ name = 'twice', call = function(a) return 2 end } } } }\n",
+                 strcmp(ALL[i].model, "MODEL") == 0 ? model : ALL[i].model, ALL[i].script);
+        test_file_write(dir, "recipe.lua", text);
+        expect(&ALL[i].with);
+    }
+    memcpy(files[0], ours, sizeof ours);
+    test_folder_remove(dir);
+}
+
 static void a_mistake_in_a_required_module_names_that_file(void **state)
 {
     (void)state;
@@ -524,6 +565,7 @@ int main(void)
         cmocka_unit_test(options_and_words_that_nobody_takes_are_refused),
         cmocka_unit_test(roles_without_a_learner_give_up),
         cmocka_unit_test(recipes_are_checked_before_anything_starts),
+        cmocka_unit_test(a_role_needs_its_own_files_alone),
         cmocka_unit_test(a_mistake_in_a_required_module_names_that_file),
         cmocka_unit_test(words_of_other_trainers_are_answered),
         cmocka_unit_test(shots_that_are_not_there_are_refused),

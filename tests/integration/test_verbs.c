@@ -301,6 +301,7 @@ static void moo_answers_each_line(void **state)
     EXPECT(0, MOO("{\"J\":[[1,3],[-3,-1]]}\n\n{\"G\":[[10,-6],[-6,10]],\"pref\":[1,1]}\n", "--method", "mgda"),
            "{\"weights\":[0.5,0.5],\"direction\":[-1,1],\"cosines\":[[1,-0.5", "{\"weights\":[0.5,0.5],\"cosines\"");
     EXPECT(2, MOO("", "--method", "cagard"), "no method 'cagard' (did you mean 'cagrad'?)");
+    EXPECT(2, MOO("", "--method", "zzz"), "no method 'zzz' (there are sum, pref, mgda,");
     EXPECT(2, MOO("", "--method", "cagrad", "d=3"), "no setting 'd'");
     EXPECT(1, MOO("{\"J\":[[1,3],[-3]]}", "--method", "mgda"), "line 1: J: row 1: expected 2 numbers, found 1");
     EXPECT(1, MOO("{\"J\":[[1,0],[0,1]],\"pref\":[0,0]}", "--method", "mgda"), "line 1: pref: all are 0");
