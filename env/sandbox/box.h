@@ -5,8 +5,10 @@
  * which everybody is nobody and no capability is left; a root of python's libraries alone, read-only; Landlock over
  * that; a list of the system calls that are allowed (filter.h); limits on address space, processor time, files, and a
  * /tmp of each call's own with a cap on bytes and files. Where namespaces are not to be had Landlock stands alone: then
- * a child reads python's libraries, names no other path, and has no folder to write in. A machine without either is
- * refused, unless the caller asks for no isolation in so many words.
+ * a child reads python's libraries, opens no other path (but can tell whether a name exists, by the error), and has no
+ * folder to write in. A machine without either, or without seccomp, is refused before the first call, unless the caller
+ * asks for no isolation in so many words. Memory is limited by address space, not by a cgroup: calls that run at once
+ * may each have memory_mb, and when the machine has none left the kernel takes a call before it takes the training.
  *
  * How long a call may take is judged by what it did: computing and sleeping count, waiting for a processor does not.
  * What a call did to itself is its outcome; what was done to it (a kill, a stop, a zygote that died) is BOX_LOST: see
