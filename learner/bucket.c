@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -373,8 +374,12 @@ static void ready(void *ctx, const param *p, const float *g, int K, int64_t stri
 
 void bucket_begin(bucket_set *s, int64_t step, uint64_t seed, float *combined)
 {
-    s->step = step, s->seed = seed, s->combined = combined, s->us = 0;
-    s->last = false, s->first = true;
+    s->step = step;
+    s->seed = seed;
+    s->combined = combined;
+    s->us = 0;
+    s->last = false;
+    s->first = true;
     s->sink = (grad_sink){ 0 };
     s->failure = (error){ 0 };
 }
@@ -410,52 +415,61 @@ bucket_view bucket_at(const bucket_set *s, int i)
 size_t bucket_peak_bytes(const bucket_set *s) { return s->peak; }
 int64_t bucket_step_us(const bucket_set *s) { return s->us; }
 
+static void __attribute__((format(printf, 3, 4))) tell(metrics *out, double value, const char *name, ...)
+{
+    char key[320];
+    va_list args;
+    va_start(args, name);
+    vsnprintf(key, sizeof key, name, args);
+    va_end(args);
+    metrics_set(out, key, value);
+}
+
+/* Of objectives i and j: how often they oppose each other bucket by bucket, and whether the sum over buckets hides
+ * it. */
 static void pair_metrics(const bucket_set *s, const char *const *names, int i, int j, metrics *out)
 {
-    char key[160];
     double whole[4] = { 0 }, cosine = 0, conflicts = 0;
     for (int k = 0; k < s->n; k++) {
         const double *G = s->buckets[k].G, c = moo_cosine(G, s->K, i, j);
-        cosine += c / s->n, conflicts += c < 0;
-        whole[0] += G[i * s->K + i], whole[1] += G[i * s->K + j], whole[3] += G[j * s->K + j];
+        cosine += c / s->n;
+        conflicts += c < 0;
+        whole[0] += G[i * s->K + i];
+        whole[1] += G[i * s->K + j];
+        whole[3] += G[j * s->K + j];
     }
-    snprintf(key, sizeof key, "moo/cosine/%s:%s", names[i], names[j]);
-    metrics_set(out, key, cosine);
-    snprintf(key, sizeof key, "moo/conflict/%s:%s", names[i], names[j]);
-    metrics_set(out, key, conflicts / s->n);
-    snprintf(key, sizeof key, "moo/cosine_global/%s:%s", names[i], names[j]);
-    metrics_set(out, key, moo_cosine(whole, 2, 0, 1));
-    snprintf(key, sizeof key, "moo/hidden_conflict/%s:%s", names[i], names[j]);
-    metrics_set(out, key, whole[1] >= 0 && conflicts > 0);
+    tell(out, cosine, "moo/cosine/%s:%s", names[i], names[j]);
+    tell(out, conflicts / s->n, "moo/conflict/%s:%s", names[i], names[j]);
+    tell(out, moo_cosine(whole, 2, 0, 1), "moo/cosine_global/%s:%s", names[i], names[j]);
+    tell(out, whole[1] >= 0 && conflicts > 0, "moo/hidden_conflict/%s:%s", names[i], names[j]);
 }
 
 static void objective_metrics(const bucket_set *s, const char *name, int i, metrics *out)
 {
-    char key[160];
     double weight = 0, square = 0, unheard = 0, snr = 0;
     for (int k = 0; k < s->n; k++) {
         const bucket *b = &s->buckets[k];
-        weight += b->w[i] / s->n, square += b->G[i * s->K + i], unheard += !b->heard[i], snr += b->snr[i] / s->n;
+        weight += b->w[i] / s->n;
+        square += b->G[i * s->K + i];
+        unheard += !b->heard[i];
+        snr += b->snr[i] / s->n;
     }
-    snprintf(key, sizeof key, "moo/weight/%s", name), metrics_set(out, key, weight);
-    snprintf(key, sizeof key, "moo/grad_norm/%s", name), metrics_set(out, key, sqrt(square));
-    snprintf(key, sizeof key, "moo/gated/%s", name), metrics_set(out, key, unheard / s->n);
-    snprintf(key, sizeof key, "moo/snr/%s", name), metrics_set(out, key, snr);
+    tell(out, weight, "moo/weight/%s", name);
+    tell(out, sqrt(square), "moo/grad_norm/%s", name);
+    tell(out, unheard / s->n, "moo/gated/%s", name);
+    tell(out, snr, "moo/snr/%s", name);
 }
 
 static void one_bucket(const bucket_set *s, const bucket *b, const char *const *names, metrics *out)
 {
-    char key[320];
     for (int i = 0; i < s->K; i++) {
-        snprintf(key, sizeof key, "moo/%s/weight/%s", b->name, names[i]), metrics_set(out, key, b->w[i]);
-        snprintf(key, sizeof key, "moo/%s/snr/%s", b->name, names[i]), metrics_set(out, key, b->snr[i]);
-        for (int j = 0; j < i; j++) {
-            snprintf(key, sizeof key, "moo/%s/cosine/%s:%s", b->name, names[j], names[i]);
-            metrics_set(out, key, moo_cosine(b->G, s->K, i, j));
-        }
+        tell(out, b->w[i], "moo/%s/weight/%s", b->name, names[i]);
+        tell(out, b->snr[i], "moo/%s/snr/%s", b->name, names[i]);
+        for (int j = 0; j < i; j++)
+            tell(out, moo_cosine(b->G, s->K, i, j), "moo/%s/cosine/%s:%s", b->name, names[j], names[i]);
     }
-    snprintf(key, sizeof key, "moo/%s/norm_average", b->name), metrics_set(out, key, b->norm_average);
-    snprintf(key, sizeof key, "moo/%s/norm_after", b->name), metrics_set(out, key, b->norm_after);
+    tell(out, b->norm_average, "moo/%s/norm_average", b->name);
+    tell(out, b->norm_after, "moo/%s/norm_after", b->name);
 }
 
 void bucket_metrics(const bucket_set *s, const char *const *names, metrics *out)
