@@ -98,6 +98,77 @@ static void a_mixture_is_measured_on_the_way(void **state)
     assert_true(mu[0] != 0.3 && mu[0] == saved_mu && mu[1] == 0.3);
 }
 
+/* ---- what is remembered, and by whom it may be read ---- */
+
+static trainer_config with_two_objectives(void)
+{
+    error err = { 0 };
+    trainer_config c = config_of(1e-3);
+    test_ok(objective_add(&c.objectives, "brevity", 0.5, &err), &err);
+    c.pivot = (pivot_config){ .window = 4, .beta = 10 };
+    c.isolation = (isolation_config){ .freeze = 0.3, .every = 2, .keep = 0.9 };
+    return c;
+}
+
+/* Loads what a trainer of two objectives, MOA and isolation remembers into one of `config`: OK, or the sentence. */
+static int read_by(const char *bytes, size_t len, const trainer_config *config, error *err)
+{
+    tiny t = tiny_open(3);
+    trainer *reader = trainer_new(config, t.w, err);
+    if (!reader) fail_msg("%s", err->text);
+    saved_state *s = state_parse(bytes, len, "memory.state", err);
+    trainer_state(reader, s);
+    const int rc = state_end(s, err);
+    state_free(s);
+    trainer_free(reader);
+    tiny_close(&t);
+    return rc;
+}
+
+/* Numbers of equal count are not enough: whose they are must be the same, too. */
+static void memory_is_read_by_its_own_kind_of_trainer_alone(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    size_t len;
+    tiny t = tiny_open(3);
+    const trainer_config own = with_two_objectives();
+    trainer *writer = trainer_new(&own, t.w, &err);
+    group *g = recorded_group(&t, (double[]){ 1, 0, 0, 0 }, 4);
+    metrics *m = metrics_new();
+    for (int i = 0; i < 3; i++) test_ok(trainer_step(writer, (const group *const *)&g, 1, m, &err), &err);
+    saved_state *s = state_new();
+    trainer_state(writer, s);
+    char *bytes = state_bytes(s, &len);
+    test_ok(read_by(bytes, len, &own, &err), &err);
+
+    trainer_config c = own;
+    c.objectives.items[0] = own.objectives.items[1], c.objectives.items[1] = own.objectives.items[0];
+    assert_int_equal(read_by(bytes, len, &c, &err), ERR_PARSE);
+    assert_non_null(strstr(err.text,
+                           "memory.state: section 'trainer': its objectives are 'accuracy brevity', here they "
+                           "are 'brevity accuracy'"));
+    c = own;
+    c.pivot.window = 0;
+    assert_int_equal(read_by(bytes, len, &c, &err), ERR_PARSE);
+    assert_non_null(strstr(err.text, "section 'pivot' is not of this run"));
+    c = own;
+    c.pivot.window = 2;
+    assert_int_equal(read_by(bytes, len, &c, &err), ERR_PARSE);
+    assert_non_null(strstr(err.text, "section 'pivot': 'steps' is 3 (allowed: 0 to 2)"));
+    c = own;
+    c.moo = (moo_plan){ .over = MOO_OVER_REWARDS, .bucket = { .moo = moo_default(MOO_CAGRAD) } };
+    assert_int_equal(read_by(bytes, len, &c, &err), ERR_PARSE);
+    assert_non_null(strstr(err.text, "there is no section 'buckets' (there are: trainer, isolation, pivot)"));
+
+    free(bytes);
+    state_free(s);
+    metrics_free(m);
+    group_free(g);
+    trainer_free(writer);
+    tiny_close(&t);
+}
+
 /* Three steps on tokens of version 0, of which one version behind is allowed. */
 static void tokens_too_old_are_read_and_not_trained_on(void **state)
 {
@@ -317,6 +388,7 @@ int main(void)
         cmocka_unit_test(a_mixture_weighs_both_losses),
         cmocka_unit_test(a_demonstration_is_learned_by_heart),
         cmocka_unit_test(a_mixture_is_measured_on_the_way),
+        cmocka_unit_test(memory_is_read_by_its_own_kind_of_trainer_alone),
         cmocka_unit_test(tokens_too_old_are_read_and_not_trained_on),
         cmocka_unit_test(era_halves_what_is_sure_already),
         cmocka_unit_test(what_is_frozen_does_not_move),
