@@ -118,8 +118,14 @@ static int read_file(session *s, config *c, const char *const *words, int n, con
     if (vm_protect(s->vm, keep_document, s, err) != OK) return err->code;
     if (s->document == LUA_NOREF)
         return config_error(c, "document", err, "expected a function(rng, progress) that returns a text");
-    snprintf(out, sizeof out, "%s", s->keys.out[0] ? s->keys.out : s->keys.model);
-    path_join(s->keys.out, PATH_BYTES, path_dirname(dir, sizeof dir, path), out);
+
+    /* `model` has been read as a path from the file's folder already; `out` is a text that may be absent. */
+    if (s->keys.out[0]) {
+        snprintf(out, sizeof out, "%s", s->keys.out);
+        path_join(s->keys.out, PATH_BYTES, path_dirname(dir, sizeof dir, path), out);
+    } else {
+        snprintf(s->keys.out, PATH_BYTES, "%s", s->keys.model);
+    }
     return OK;
 }
 

@@ -176,6 +176,19 @@ static void a_place_that_cannot_be_written_is_named_with_the_reason(void **state
     EXPECT(1, "$TROUPE eval $RECIPE eval_prompts=1 --out locked/out.jsonl", "Permission denied");
 }
 
+/* Without `out` the model goes into the folder that `model` names, from the file's own folder and from anywhere. */
+static void a_pretrained_model_lies_where_its_file_says(void **state)
+{
+    (void)state;
+    EXPECT(0,
+           "mkdir -p files/deep base && cp $MODEL/config.json $MODEL/tokenizer*.json base && "
+           "echo 'return { model = \"../../base\", document = function() return \"a b c\" end }' > files/deep/p.lua && "
+           "$TROUPE pretrain files/deep/p.lua steps=1 threads=1 tokens_per_step=64 && ls base",
+           "wrote", "model.safetensors");
+    EXPECT(0, "find files -type f | tr '\\n' ' '", "files/deep/p.lua ");
+    EXPECT(1, "find files -type f | grep -q safetensors", "");
+}
+
 static void models_of_the_user_are_not_written_over(void **state)
 {
     (void)state;
@@ -241,6 +254,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(limits_of_a_job_are_kept_to, enter, leave),
         cmocka_unit_test_setup_teardown(without_proc_it_runs_and_doctor_says_so, enter, leave),
         cmocka_unit_test_setup_teardown(a_place_that_cannot_be_written_is_named_with_the_reason, enter, leave),
+        cmocka_unit_test_setup_teardown(a_pretrained_model_lies_where_its_file_says, enter, leave),
         cmocka_unit_test_setup_teardown(models_of_the_user_are_not_written_over, enter, leave),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
