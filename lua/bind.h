@@ -19,10 +19,12 @@ int bind_pairs(lua_State *L); /* pairs, in an order that is always the same */
 int bind_libraries(lua_State *L);
 
 /* What a VM knows (vm.c): whether so much more memory fits its cap; where a recipe's modules are ("" for nowhere); how
- * much of `bytes` print may still say, which is then taken. */
+ * much of `bytes` print may still say, which is then taken. bind_worked: a function in C has looked at so many bytes:
+ * few instructions of a script can take long, so its time is looked at again after each megabyte. */
 bool bind_fits(lua_State *L, size_t bytes);
 const char *bind_module_dir(lua_State *L);
 size_t bind_print_room(lua_State *L, size_t bytes);
+void bind_worked(lua_State *L, size_t bytes);
 /* Memory that is not Lua's but counts in the same cap: NULL beyond it. `owner` is bind_owner's. */
 void *bind_owner(lua_State *L);
 void *bind_outside(size_t bytes, void *owner);

@@ -45,6 +45,7 @@ static matcher matcher_of(lua_State *L, bool anchors, pattern_room *room)
 {
     size_t len, pattern_len;
     const char *text = luaL_checklstring(L, 1, &len), *p = luaL_checklstring(L, 2, &pattern_len);
+    bind_worked(L, len);
     matcher m = { .L = L, .text = text, .len = len, .p = pattern_push(L, p, pattern_len, anchors, room) };
     lua_pushnil(L);
     m.memo = lua_gettop(L);
@@ -55,6 +56,7 @@ static int find_plain(lua_State *L, size_t from)
 {
     size_t len, n;
     const char *text = lua_tolstring(L, 1, &len), *what = lua_tolstring(L, 2, &n);
+    bind_worked(L, len - from);
     const char *found = n == 0 ? text + from : memmem(text + from, len - from, what, n);
     if (!found) return luaL_pushfail(L), 1;
     lua_pushinteger(L, found - text + 1);

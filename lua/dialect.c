@@ -111,6 +111,18 @@ static int run_file(dialect *d, const char *name, error *err)
     return vm_run_file(d->vm, name, 1, err);
 }
 
+/* What can be known before the first turn is said before it: that the parser is one, and the frame of a result. */
+static int rehearse(dialect *d, error *err)
+{
+    dialect_frame frame = { 0 };
+    dialect_parser *p = dialect_parser_new(d, err);
+    if (!p) return err ? err->code : ERR_SCRIPT;
+    dialect_parser_free(p);
+    const int rc = dialect_observation(d, &(const char *){ "tool" }, &(const bool){ true }, 1, "", &frame, err);
+    dialect_frame_reset(&frame);
+    return rc;
+}
+
 dialect *dialect_new(const char *name, const char *options_json, const char *tools_json, error *err)
 {
     dialect *d = xcalloc(1, sizeof *d);
@@ -119,9 +131,11 @@ dialect *dialect_new(const char *name, const char *options_json, const char *too
     if (d->vm && run_file(d, name, err) == OK) {
         d->table = vm_keep(d->vm);
         opening o = { .d = d, .options_json = options_json, .tools_json = tools_json };
-        if (vm_protect(d->vm, new_told, &o, err) == OK && vm_protect(d->vm, keep_parts, &o, err) == OK) return d;
+        if (vm_protect(d->vm, new_told, &o, err) == OK && vm_protect(d->vm, keep_parts, &o, err) == OK &&
+            rehearse(d, err) == OK)
+            return d;
     }
-    error_within(err, "dialect %s", name);
+    if (err && strncmp(err->text, "dialect ", 8) != 0) error_within(err, "dialect %s", name);
     dialect_free(d);
     return NULL;
 }
@@ -328,9 +342,9 @@ static int make_parser(lua_State *L)
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->options);
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->tools);
     lua_call(L, 2, 3);
-    luaL_checktype(L, -3, LUA_TFUNCTION);
-    for (int i = -2; i < 0; i++)
-        if (!lua_isnil(L, i)) luaL_checktype(L, i, LUA_TFUNCTION);
+    for (int i = -3; i < 0; i++)
+        if (!lua_isfunction(L, i) && (i == -3 || !lua_isnil(L, i)))
+            luaL_error(L, "parser gives a %s (it gives one to three functions)", luaL_typename(L, i));
     p->cut = luaL_ref(L, LUA_REGISTRYINDEX);
     p->finish = luaL_ref(L, LUA_REGISTRYINDEX);
     p->feed = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -408,18 +422,21 @@ static char *as_json_string(lua_State *L, int index)
 static dialect_call call_of(lua_State *L)
 {
     dialect_call call = { 0 };
-    luaL_checktype(L, -1, LUA_TTABLE);
+    size_t len = 0;
+    if (!lua_istable(L, -1)) luaL_error(L, "the parser gives a %s as a call (a table)", luaL_typename(L, -1));
     lua_getfield(L, -1, "name");
     lua_getfield(L, -2, "bad");
     lua_getfield(L, -3, "arguments");
-    const char *name = lua_tostring(L, -3), *bad = lua_tostring(L, -2);
+    const char *name = lua_tolstring(L, -3, &len), *bad = lua_tostring(L, -2);
     if (!bad && !name) luaL_error(L, "the parser gives a call without a name");
     call.arguments = bad ? NULL : arguments_of(L);
     if (!bad && !call.arguments) bad = "error: the arguments of the call are not valid text";
+    if (!bad && strlen(name) != len) bad = "error: the name of a tool holds no control characters";
     lua_pop(L, 3);
     call.name = xstrdup(name ? name : "");
     if (!bad) return call;
     call.bad = xstrdup(bad);
+    free(call.arguments);
     lua_getfield(L, -1, "raw");
     call.arguments = as_json_string(L, -1);
     lua_pop(L, 1);
@@ -443,9 +460,12 @@ static void take_calls(lua_State *L, dialect_result *out)
 static void take_result(lua_State *L, const dialect_parser *p, dialect_result *out)
 {
     size_t len;
-    luaL_checktype(L, -1, LUA_TTABLE);
-    lua_getfield(L, -1, "rest");
-    const lua_Integer rest = luaL_optinteger(L, -1, 0);
+    int whole = 1;
+    if (!lua_istable(L, -1))
+        luaL_error(L, "the parser gives a %s (nil, or a table with calls or answer)", luaL_typename(L, -1));
+    if (lua_getfield(L, -1, "rest") != LUA_TNIL) lua_tointegerx(L, -1, &whole);
+    if (!whole) luaL_error(L, "the parser gives a rest that is not a whole number");
+    const lua_Integer rest = lua_tointeger(L, -1);
     if (rest < 0 || (size_t)rest > p->fed)
         luaL_error(L, "the parser says that %I bytes are left of %I that it was fed", rest, (lua_Integer)p->fed);
     lua_pop(L, 1);

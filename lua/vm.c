@@ -22,6 +22,7 @@ struct vm {
     size_t used;
     int64_t left, deadline_us; /* of the call under way; the deadline is in CPU time of this thread */
     size_t looked, printed;    /* memory when the hook last ran; bytes that print has said in this call */
+    size_t worked;             /* bytes that functions in C have looked at since the hook last ran */
     bool armed, expired;
     char where[96]; /* the line that ran when the hook last ran: where memory ran out, nearly */
     char module_dir[1024];
@@ -59,6 +60,15 @@ static void *allocate(void *ud, void *p, size_t old, size_t new)
     v->used += new - old;
     grown(v);
     return to;
+}
+
+void bind_worked(lua_State *L, size_t bytes)
+{
+    vm *v = vm_of(L);
+    v->worked += bytes;
+    if (!v->armed || v->expired || v->worked < LOOK_BYTES) return;
+    v->worked = 0;
+    lua_sethook(L, watch, LUA_MASKCOUNT, 1);
 }
 
 bool bind_fits(lua_State *L, size_t bytes) { return !over(vm_of(L), bytes); }
@@ -122,6 +132,7 @@ static void watch(lua_State *L, lua_Debug *ar)
     const int count = lua_gethookcount(L);
     v->left -= count;
     v->looked = v->used;
+    v->worked = 0;
     lua_getinfo(L, "Sl", ar);
     if (ar->source[0] == '@') snprintf(v->where, sizeof v->where, "%.60s:%d", ar->short_src, ar->currentline);
     const bool steps = v->limits.instructions && v->left <= 0;

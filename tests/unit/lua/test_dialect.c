@@ -586,6 +586,95 @@ static void a_dialect_of_the_users_is_a_file(void **state)
     test_folder_remove(dir);
 }
 
+/* A file with this parser and this observation. */
+static dialect *written_dialect(const char *dir, const char *parser, const char *observation, error *err)
+{
+    char path[400], text[1000];
+    snprintf(path, sizeof path, "%s/mine.lua", dir);
+    snprintf(text, sizeof text,
+             "return { prompt = function(o, spec) return { { 'question', 'q' } } end,\n"
+             "observation = function(o, calls, written) %s end,\nparser = function(o, tools) %s end }\n",
+             observation, parser);
+    test_file_write(dir, "mine.lua", text);
+    return dialect_new(path, NULL, TOOLS, err);
+}
+
+static const char FRAME[] = "return { '[', ']' }";
+
+/* What a dialect would fail with in every episode is said before the first. */
+static void what_every_turn_would_fail_with_is_said_at_once(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *parser, *observation, *words;
+    } WRONG[] = {
+        { "return nil", FRAME, "parser gives a nil" },
+        { "return 5", FRAME, "parser gives a number" },
+        { "return print, 5", FRAME, "parser gives a number" },
+        { "return print, nil, {}", FRAME, "parser gives a table" },
+        { "error('boom')", FRAME, "mine.lua:3: boom" },
+        { "while true do end", FRAME, "mine.lua:3: stopped after" },
+        { "return print", "return 'x'", "expected a list of 2 texts" },
+        { "return print", "return { '[' }", "expected a list of 2 texts" },
+        { "return print", "return { '[', {} }", "string expected" },
+        { "return print", "while true do end", "mine.lua:2: stopped after" },
+    };
+    char *dir = test_folder_new();
+    for (size_t i = 0; i < sizeof WRONG / sizeof *WRONG; i++) {
+        error err = { 0 };
+        assert_null(written_dialect(dir, WRONG[i].parser, WRONG[i].observation, &err));
+        if (!strstr(err.text, WRONG[i].words)) fail_msg("expected '%s' in: %s", WRONG[i].words, err.text);
+    }
+    test_folder_remove(dir);
+}
+
+/* Whatever a dialect gives for a turn: an error that says what, or a call that can't be made; no crash, no {}. */
+static void what_is_wrong_with_a_turn_is_said(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *feed, *words; /* of the error, or of what the policy reads */
+    } WRONG[] = {
+        { "return 7", "gives a number" },
+        { "return 'x'", "gives a string" },
+        { "return {}", "without calls or answer" },
+        { "return { calls = {} }", "an empty list of calls" },
+        { "return { calls = setmetatable({}, { __len = function() return 1 << 40 end }) }", "an empty list of calls" },
+        { "return { calls = { 'python' } }", "gives a string as a call" },
+        { "return { calls = { { arguments = {} } } }", "a call without a name" },
+        { "return { answer = 'x', rest = 4 }", "4 bytes are left of 3" },
+        { "return { answer = 'x', rest = -1 }", "-1 bytes are left of 3" },
+        { "return { answer = 'x', rest = 0/0 }", "a rest that is not a whole number" },
+        { "return { answer = 'x', rest = {} }", "a rest that is not a whole number" },
+        { "error({})", "" },
+        { "while true do end", "stopped after" },
+        { "return coroutine.yield()", "outside a coroutine" },
+        { "local t = {} t.t = t return { calls = { { name = 'python', arguments = t } } }", "not valid text" },
+        { "return { calls = { { name = 'python', arguments = { code = print } } } }", "not valid text" },
+        { "return { calls = { { name = 'python', arguments = '[]' } } }", "not valid text" },
+        { "return { calls = { { name = 'python', arguments = { 1, 2 } } } }", "not valid text" },
+        { "return { calls = { { name = 'python' } } }", "not valid text" },
+        { "return { calls = { { name = 'python\\0x', arguments = {} } } }", "no control characters" },
+    };
+    char *dir = test_folder_new();
+    for (size_t i = 0; i < sizeof WRONG / sizeof *WRONG; i++) {
+        char parser[400];
+        error err = { 0 };
+        dialect_result r;
+        snprintf(parser, sizeof parser, "return function(chunk) %s end", WRONG[i].feed);
+        dialect *d = written_dialect(dir, parser, FRAME, &err);
+        dialect_parser *p = d ? dialect_parser_new(d, &err) : NULL;
+        if (!p) fail_msg("%s", err.text);
+        const bool failed = dialect_feed(p, "abc", 3, &r, &err) != OK;
+        const char *said = failed ? err.text : r.n_calls == 1 && r.calls[0].bad ? r.calls[0].bad : "nothing";
+        if (!strstr(said, WRONG[i].words)) fail_msg("%s: expected '%s' in: %s", parser, WRONG[i].words, said);
+        dialect_result_reset(&r);
+        dialect_parser_free(p);
+        dialect_free(d);
+    }
+    test_folder_remove(dir);
+}
+
 static void what_is_wrong_with_a_dialect_is_said(void **state)
 {
     (void)state;
@@ -630,6 +719,8 @@ int main(void)
         cmocka_unit_test(results_stand_in_the_frame_that_models_know),
         cmocka_unit_test(llama3_and_react_prompt_as_they_parse),
         cmocka_unit_test(a_dialect_of_the_users_is_a_file),
+        cmocka_unit_test(what_every_turn_would_fail_with_is_said_at_once),
+        cmocka_unit_test(what_is_wrong_with_a_turn_is_said),
         cmocka_unit_test(what_is_wrong_with_a_dialect_is_said),
         cmocka_unit_test(a_row_without_a_question_is_an_error_not_a_crash),
     };

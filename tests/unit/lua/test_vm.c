@@ -103,6 +103,26 @@ static void time_has_an_end_and_pcall_does_not_help(void **state)
             "stopped");
 }
 
+/* A search through a megabyte is one instruction: a loop of them ends by its time all the same. */
+static void time_that_is_spent_in_searches_has_an_end(void **state)
+{
+    (void)state;
+    static const char *const SEARCHES[] = { "s:find('a-a-a-b')", "s:match('(a*)b')", "s:find('b', 1, true)",
+                                            "s:gsub('b', '')" };
+    for (size_t i = 0; i < sizeof SEARCHES / sizeof *SEARCHES; i++) {
+        char text[200];
+        error err = { 0 };
+        const vm_limits limits = { .memory_bytes = 64 << 20, .instructions = 20000000, .cpu_ms = 50 };
+        vm *v = vm_new(VM_RECIPE, &limits, NULL, &err);
+        snprintf(text, sizeof text, "local s = ('a'):rep(1 << 20) while true do %s end", SEARCHES[i]);
+        const int64_t began_us = clock_cpu_us();
+        assert_int_not_equal(vm_run_text(v, text, strlen(text), "loop", 0, &err), OK);
+        assert_non_null(strstr(err.text, "ms of CPU time"));
+        if (clock_cpu_us() - began_us > 2000000) fail_msg("%s: %jd us", text, (intmax_t)(clock_cpu_us() - began_us));
+        vm_free(v);
+    }
+}
+
 static void what_was_replaced_still_does_its_work(void **state)
 {
     (void)state;
@@ -207,6 +227,7 @@ int main(void)
         cmocka_unit_test(bytecode_is_refused),
         cmocka_unit_test(memory_has_an_end),
         cmocka_unit_test(time_has_an_end_and_pcall_does_not_help),
+        cmocka_unit_test(time_that_is_spent_in_searches_has_an_end),
         cmocka_unit_test(what_was_replaced_still_does_its_work),
         cmocka_unit_test(print_says_each_argument_once),
         cmocka_unit_test(a_walk_goes_on_after_an_error),
