@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/allowance.h"
 #include "base/vec.h"
 
 enum { TICK_MS = 500, ALONE_MS = 120000, REMIND_MS = 10000, REPEAT_MS = 5000 };
+enum { PRESENCE_BURST = 64, PRESENCE_EVERY_MS = 1000 };
 
 typedef struct pending_ack {
     peer_id peer;
@@ -36,6 +38,8 @@ struct server {
     int actors, reward_workers;
     uint64_t tokens;
     int64_t alone_since_ms, moved_ms; /* moved: a step was finished, or a reminder given */
+    allowance presence; /* lines about who comes and goes: whoever does nothing else must not fill the disk */
+    uint64_t presence_untold;
     bool in_transaction;
     int failed;
     error why;
@@ -272,9 +276,27 @@ static void on_version(void *ctx)
 
 /* ---- events ---- */
 
+/* Who comes or goes, at a bounded rate: a line that is said says how many were not. */
+static void tell_presence(server *s, log_level level, const char *said)
+{
+    const int64_t now_ms = loop_now_ms(s->lp);
+    if (!allowance_has(&s->presence, now_ms, PRESENCE_BURST, PRESENCE_EVERY_MS)) {
+        s->presence_untold++;
+        return;
+    }
+    allowance_take(&s->presence);
+    if (s->presence_untold > 0)
+        log_at(s->log, level, "%s (and %" PRIu64 " more came or went)", said, s->presence_untold);
+    else
+        log_at(s->log, level, "%s", said);
+    s->presence_untold = 0;
+}
+
 static void farewell(server *s, peer_id peer, const hello_body *hello, const char *why)
 {
-    log_warn(s->log, "%s is gone: %s", hello->name, why);
+    char said[400];
+    snprintf(said, sizeof said, "%s is gone: %s", hello->name, why);
+    tell_presence(s, LOG_WARN, said);
     for (size_t i = 0; i < s->peers.len; i++)
         if (s->peers.data[i].id == peer) s->peers.data[i--] = s->peers.data[--s->peers.len];
     core_peer_down(s->core, peer);
@@ -292,7 +314,9 @@ static void on_peer(void *ctx, peer_id peer, const hello_body *hello, bool up, c
         farewell(s, peer, hello, why);
         return;
     }
-    log_info(s->log, "%s is here (pid %" PRId64 ")", hello->name, hello->pid);
+    char said[200];
+    snprintf(said, sizeof said, "%s is here (pid %" PRId64 ")", hello->name, hello->pid);
+    tell_presence(s, LOG_INFO, said);
     vec_push(&s->peers, (visitor){ .id = peer, .actor = actor });
     core_peer_up(s->core, peer, actor);
     weights_body newest;

@@ -6,18 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/allowance.h"
 #include "base/str.h"
 
 enum { PEER_BURST = 5, PEER_EVERY_MS = 10000, ALL_BURST = 20, ALL_EVERY_MS = 1000, SAID_BYTES = 300 };
 
-/* A token bucket: `most` at once, then one every `every_ms`. */
-typedef struct bucket {
-    int64_t last_ms;
-    int tokens;
-} bucket;
-
 typedef struct row { /* of one peer, as in refusal_counts */
-    bucket bucket;
+    allowance lines;
     uint64_t held_back;
     char last[SAID_BYTES]; /* of those held back */
 } row;
@@ -26,7 +21,7 @@ struct refusals {
     logger *log;
     refusal_counts counts;
     row rows[REFUSING_PEERS + 1];
-    bucket all;
+    allowance lines; /* of all */
 };
 
 static const char *const NAMES[N_REFUSALS] = { "malformed", "too_long", "role",    "namesake", "protocol",
@@ -38,7 +33,6 @@ refusals *refusals_new(logger *lg)
 {
     refusals *r = xcalloc(1, sizeof *r);
     r->log = lg;
-    r->all.tokens = ALL_BURST;
     return r;
 }
 
@@ -46,17 +40,7 @@ void refusals_free(refusals *r) { free(r); }
 
 const refusal_counts *refusals_counted(const refusals *r) { return &r->counts; }
 
-static bool has_token(bucket *b, int64_t now_ms, int most, int64_t every_ms)
-{
-    const int64_t fresh = (now_ms - b->last_ms) / every_ms;
-    if (fresh > 0) {
-        b->last_ms += fresh * every_ms;
-        b->tokens = fresh < most - b->tokens ? b->tokens + (int)fresh : most;
-    }
-    return b->tokens > 0;
-}
-
-static int row_of(refusals *r, const char *peer, int64_t now_ms)
+static int row_of(refusals *r, const char *peer)
 {
     refusal_counts *c = &r->counts;
     for (int i = 0; i < c->n_peers; i++)
@@ -64,17 +48,16 @@ static int row_of(refusals *r, const char *peer, int64_t now_ms)
     if (c->n_peers > REFUSING_PEERS) return REFUSING_PEERS; /* "others" */
     const int at = c->n_peers++;
     snprintf(c->peers[at].name, REFUSED_NAME, "%s", at == REFUSING_PEERS ? "others" : peer);
-    r->rows[at].bucket = (bucket){ now_ms, PEER_BURST };
     return at;
 }
 
 /* Whether there may be a line about this peer now. */
 static bool may_speak(refusals *r, row *w, int64_t now_ms)
 {
-    if (!has_token(&w->bucket, now_ms, PEER_BURST, PEER_EVERY_MS)) return false;
-    if (!has_token(&r->all, now_ms, ALL_BURST, ALL_EVERY_MS)) return false;
-    w->bucket.tokens--;
-    r->all.tokens--;
+    if (!allowance_has(&w->lines, now_ms, PEER_BURST, PEER_EVERY_MS)) return false;
+    if (!allowance_has(&r->lines, now_ms, ALL_BURST, ALL_EVERY_MS)) return false;
+    allowance_take(&w->lines);
+    allowance_take(&r->lines);
     return true;
 }
 
@@ -89,7 +72,7 @@ static void speak(refusals *r, row *w, const char *peer, const char *said)
 
 void refusals_add(refusals *r, int64_t now_ms, const char *peer, refusal why, const char *said)
 {
-    const int at = row_of(r, peer, now_ms);
+    const int at = row_of(r, peer);
     row *w = &r->rows[at];
     r->counts.by_reason[why]++;
     r->counts.all++;

@@ -25,6 +25,9 @@ typedef struct stage {
     uint32_t attempt[5];
     bool full[5]; /* it owes too much: nothing more can be sent */
     int64_t keep_episodes;
+    task given[5]; /* the last task of each, without its row */
+    logger *log;
+    bool evaluates; /* one question */
     char said[300];
 } stage;
 
@@ -35,6 +38,7 @@ static int on_send(void *ctx, peer_id peer, const message *m)
     if (work && s->full[peer]) return ERR_FULL;
     s->sent[peer][m->type]++;
     if (m->type == MSG_TASK) s->last[peer] = m->task.task->id, s->attempt[peer] = m->task.task->attempt;
+    if (m->type == MSG_TASK) s->given[peer] = *m->task.task, s->given[peer].row = NULL;
     if (m->type == MSG_SCORE_REQUEST) s->last[peer] = m->score_request.task->id;
     return OK;
 }
@@ -97,6 +101,8 @@ static void open_server(stage *s)
                                                            .prompts_per_step = 1,
                                                            .group = GROUP,
                                                            .temperature = 1,
+                                                           .eval = s->evaluates ? s->rows : NULL,
+                                                           .eval_prompts = 1,
                                                            .max_tokens = 8 },
                                              .steps = STEPS,
                                              .limits = { .vocab = 50, .max_context = 16, .max_turns = 1 },
@@ -109,7 +115,7 @@ static void open_server(stage *s)
                                    .keep_episodes = s->keep_episodes,
                                    .steps = s->steps,
                                    .versions = s->versions };
-    s->server = server_new(fakes_loop(&s->fakes), &config, NULL, &err);
+    s->server = server_new(fakes_loop(&s->fakes), &config, s->log, &err);
     if (!s->server) fail_msg("%s", err.text);
 }
 
@@ -626,6 +632,73 @@ static void a_score_that_is_lost_is_asked_again(void **state)
     close_stage(s);
 }
 
+static void push(stage *s, int64_t version, bool evaluate)
+{
+    new_version *v = xcalloc(1, sizeof *v);
+    *v = (new_version){ .version = version, .hash = HASH, .evaluate = evaluate };
+    str_puts(&v->bytes, "weights");
+    assert_int_equal(queue_push(s->versions, v, 0), OK);
+    s->fakes.look(s->fakes.server_ctx);
+    one_turn(s);
+}
+
+/* An evaluation is played by the weights that it is of: the next ones wait until its last question is answered. */
+static void a_version_waits_for_the_end_of_an_evaluation(void **state)
+{
+    (void)state;
+    stage *s = open_stage();
+    server_free(s->server);
+    s->evaluates = true;
+    open_server(s);
+    come(s, ANN);
+    push(s, 0, true);
+    assert_int_equal(s->sent[ANN][MSG_WEIGHTS], 1);
+    push(s, 1, false);
+    assert_int_equal(s->sent[ANN][MSG_WEIGHTS], 1);
+    want(s, ANN, 1);
+    assert_true(s->given[ANN].eval);
+    episode *e = failed(episode_new(&s->given[ANN]));
+    e->failed = FAIL_PROMPT; /* an answer, too: it can't be played */
+    e->text = xstrdup("");
+    e->transcript = xstrdup("");
+    deliver(s, ANN, e);
+    assert_int_equal(s->sent[ANN][MSG_WEIGHTS], 2);
+    close_stage(s);
+}
+
+/* Who only comes and goes can't fill the disk: few lines, and what they don't say is counted in them. */
+static void comings_and_goings_are_logged_at_a_bounded_rate(void **state)
+{
+    (void)state;
+    enum { TIMES = 5000 };
+    char path[400];
+    stage *s = open_stage();
+    snprintf(path, sizeof path, "%s/log", s->dir);
+    FILE *f = fopen(path, "w+");
+    assert_non_null(f);
+    server_free(s->server);
+    s->log = logger_new(fileno(f), "learner", LOG_INFO, false);
+    open_server(s);
+    for (int i = 0; i < TIMES; i++) {
+        come(s, BEN);
+        leave(s, BEN);
+    }
+    s->fakes.now_ms += 10000;
+    come(s, BEN);
+    char *said = test_file_read(s->dir, "log");
+    int lines = 0;
+    for (const char *c = said; *c; c++) lines += *c == '\n';
+    assert_true(lines >= 10 && lines < 100);
+    assert_non_null(strstr(said, "peer-2 is here"));
+    snprintf(path, sizeof path, "(and %d more came or went)", 2 * TIMES - 64);
+    if (!strstr(said, path)) fail_msg("expected '%s' in: %s", path, said);
+    free(said);
+    logger *log = s->log;
+    close_stage(s);
+    logger_free(log);
+    fclose(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -646,6 +719,8 @@ int main(void)
         cmocka_unit_test(who_only_takes_and_leaves_uses_nothing_up),
         cmocka_unit_test(a_task_that_takes_good_workers_with_it_is_given_up),
         cmocka_unit_test(a_score_that_is_lost_is_asked_again),
+        cmocka_unit_test(a_version_waits_for_the_end_of_an_evaluation),
+        cmocka_unit_test(comings_and_goings_are_logged_at_a_bounded_rate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/hash.h"
+#include "base/json.h"
 #include "learner/pretrain.h"
 #include "tiny.h"
 
@@ -469,6 +471,55 @@ static void pruning_takes_its_own_files_only(void **state)
     close_saved(&s);
 }
 
+/* Lists one more file in a state.json, which then vouches for itself. */
+static void list_too(const char *dir, const char *name)
+{
+    char hex[17];
+    char *text = test_file_read(dir, "state.json");
+    json_t *state = json_loads(text, 0, NULL);
+    free(text);
+    json_object_set_new(json_object_get(state, "files"), name, json_pack("{s:i, s:s}", "bytes", 0, "hash", "0"));
+    json_object_del(state, "hash");
+    text = json_text(state, true);
+    hash_hex(hash_bytes(text, strlen(text), 0), hex);
+    free(text);
+    json_object_set_new(state, "hash", json_string(hex));
+    text = json_text(state, true);
+    test_file_write(dir, "state.json", text);
+    free(text);
+    json_decref(state);
+}
+
+/* What a state.json lists is removed with its checkpoint, and nothing outside it, whatever is written there. */
+static void a_list_that_names_files_elsewhere_removes_none_of_them(void **state)
+{
+    (void)state;
+    static const char *const NAMES[] = { "../precious",    "adapter/../../precious", "link/precious",
+                                         "../../precious", "./../precious",          ".precious" };
+    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
+        error err = { 0 };
+        saved s = open_saved();
+        char parent[1100], dir[1100], link[1200];
+        snprintf(parent, sizeof parent, "%s/checkpoints", s.run);
+        snprintf(dir, sizeof dir, "%.1000s/step-1", parent);
+        snprintf(link, sizeof link, "%s/link", dir);
+        test_file_write(parent, "precious", "mine");
+        test_file_write(s.run, "precious", "mine");
+        test_file_write(dir, ".precious", "mine");
+        assert_int_equal(symlink("..", link), 0);
+        list_too(dir, NAMES[i]);
+        test_ok(checkpoint_prune(s.run, 1, 2, &err), &err);
+        char *kept = test_file_read(parent, "precious"), *above = test_file_read(s.run, "precious"),
+             *inside = test_file_read(dir, ".precious");
+        snprintf(link, sizeof link, "%s/model.safetensors", dir);
+        assert_false(file_exists(link)); /* it was pruned */
+        free(kept);
+        free(above);
+        free(inside);
+        close_saved(&s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -484,6 +535,7 @@ int main(void)
         cmocka_unit_test(a_half_written_checkpoint_is_not_one),
         cmocka_unit_test(a_checkpoint_of_other_weights_is_refused),
         cmocka_unit_test(pretraining_learns_a_sequence),
+        cmocka_unit_test(a_list_that_names_files_elsewhere_removes_none_of_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
