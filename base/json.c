@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/str.h"
 
 enum { MAX_DEPTH = 128, MAX_FILE_BYTES = 1 << 30 };
@@ -201,4 +202,31 @@ json_t *json_bytes(const char *text)
     json_t *value = json_stringn(clean, (size_t)(to - clean));
     free(clean);
     return value;
+}
+
+static void hash_of_rest(const json_t *object, char hex[17])
+{
+    json_t *rest = json_copy((json_t *)(uintptr_t)object);
+    json_object_del(rest, "hash");
+    char *text = json_text(rest, true);
+    hash_hex(hash_bytes(text, strlen(text), 0), hex);
+    free(text);
+    json_decref(rest);
+}
+
+void json_seal(json_t *object)
+{
+    char hex[17];
+    hash_of_rest(object, hex);
+    json_object_set_new(object, "hash", json_string(hex));
+}
+
+int json_check_seal(const json_t *object, const char *where, error *err)
+{
+    char hex[17];
+    const char *hash = json_string_value(json_object_get(object, "hash"));
+    hash_of_rest(object, hex);
+    if (hash && strcmp(hash, hex) == 0) return OK;
+    return error_set(err, ERR_PARSE, "%s is not as it was written: expected hash %.16s, found %s", where,
+                     hash ? hash : "(none)", hex);
 }

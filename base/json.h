@@ -33,3 +33,8 @@ json_t *json_bytes(const char *text);
 
 /* Compact, sorted keys when `sorted`: the caller frees. Never NULL. */
 char *json_text(const json_t *value, bool sorted);
+
+/* A file that vouches for itself: "hash" is that of everything else in the object. json_seal sets it;
+ * json_check_seal: ERR_PARSE "WHERE is not as it was written: ..." for another hash, or none. */
+void json_seal(json_t *object);
+int json_check_seal(const json_t *object, const char *where, error *err);

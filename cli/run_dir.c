@@ -101,6 +101,7 @@ static int write_json(const run_dir *r, error *err)
     json_t *json = json_pack("{s:s, s:s, s:o, s:o, s:O}", "sockets", r->sockets.path, "format", RUN_FORMAT, "files",
                              ingredients_to_json(&r->parts), "overrides", word_list(r->overrides, r->n_overrides),
                              "history", r->history);
+    json_seal(json);
     char *text = json_text(json, false);
     const int rc = file_write_atomic(path_join(path, sizeof path, r->path, "run.json"), text, strlen(text), err);
     free(text);
@@ -127,7 +128,9 @@ static int read_json(run_dir *r, error *err)
     char path[1100];
     json_t *json = json_parse_file(path_join(path, sizeof path, r->path, "run.json"), err);
     if (!json) return err->code;
-    int rc = ingredients_from_json(&r->parts, json_object_get(json, "files"), err);
+    int rc = json_check_seal(json, "run.json", err);
+    if (rc != OK) error_within(err, "damaged, or edited (--resume RUN key=value changes a run)");
+    if (rc == OK) rc = ingredients_from_json(&r->parts, json_object_get(json, "files"), err);
     if (rc == OK) rc = read_words(r, json_object_get(json, "overrides"), err);
     json_t *history = json_object_get(json, "history");
     r->history = json_is_array(history) ? json_incref(history) : json_array();

@@ -120,17 +120,6 @@ int checkpoint_begin(const char *run_dir, int64_t step, char *dir, size_t size, 
 
 /* ---- state.json ---- */
 
-/* Of everything but the hash itself. */
-static void own_hash(const json_t *state, char hex[17])
-{
-    json_t *rest = json_copy((json_t *)(uintptr_t)state);
-    json_object_del(rest, "hash");
-    char *text = json_text(rest, true);
-    hash_hex(hash_bytes(text, strlen(text), 0), hex);
-    free(text);
-    json_decref(rest);
-}
-
 static int list_file(json_t *files, const char *dir, const char *name, error *err)
 {
     char path[PATH_BYTES], hex[17];
@@ -164,15 +153,14 @@ static int list_files(json_t *files, const char *dir, const char *inner, error *
 
 static int write_state(const char *dir, const checkpoint_state *s, error *err)
 {
-    char path[PATH_BYTES], weights[17], seed[24], own[17];
+    char path[PATH_BYTES], weights[17], seed[24];
     json_t *files = json_object();
     int rc = list_files(files, dir, "", err);
     hash_hex(s->weight_hash, weights);
     snprintf(seed, sizeof seed, "%" PRIu64, s->seed);
     json_t *json = json_pack("{s:I, s:I, s:s, s:s, s:o}", "step", (json_int_t)s->step, "updates",
                              (json_int_t)s->updates, "weight_hash", weights, "seed", seed, "files", files);
-    own_hash(json, own);
-    json_object_set_new(json, "hash", json_string(own));
+    json_seal(json);
     char *text = json_text(json, true);
     if (rc == OK) rc = file_write_atomic(path_join(path, sizeof path, dir, "state.json"), text, strlen(text), err);
     free(text);
@@ -190,14 +178,10 @@ static int sync_folder(const char *path, error *err)
 
 static json_t *open_state(const char *dir, error *err)
 {
-    char path[PATH_BYTES], own[17];
-    const char *hash;
+    char path[PATH_BYTES];
     json_t *json = json_parse_file(path_join(path, sizeof path, dir, "state.json"), err);
     if (!json) return NULL;
-    int rc = json_need_string(json, "hash", path, &hash, err);
-    own_hash(json, own);
-    if (rc == OK && strcmp(hash, own) != 0)
-        rc = error_set(err, ERR_PARSE, "%s is not as it was written: expected hash %.16s, found %s", path, hash, own);
+    int rc = json_check_seal(json, path, err);
     if (rc == OK && !json_is_object(json_object_get(json, "files")))
         rc = error_set(err, ERR_PARSE, "%s: files: expected an object", path);
     if (rc == OK) return json;

@@ -376,12 +376,23 @@ static void what_a_run_cannot_go_on_with_is_refused_by_name(void **state)
         const char *at = strstr(text, EDITS[i][0]);
         assert_non_null(at);
         str_printf(&edited, "%.*s%s%s", (int)(at - text), text, EDITS[i][1], at + strlen(EDITS[i][0]));
-        test_file_write(d.run, "run.json", edited.data);
+        json_t *json = json_loads(edited.data, 0, NULL);
+        json_seal(json); /* by whoever knows how it is done */
+        char *sealed = json_text(json, false);
+        test_file_write(d.run, "run.json", sealed);
+        json_decref(json);
+        free(sealed);
         refused(&d, NULL, false, i == 2 ? "is not a run" : "is no place of a run's own");
         str_free(&edited);
     }
     test_file_write(d.run, "run.json", "{\"format\": \"troupe run 1\", ");
     refused(&d, NULL, false, "run.json:1"); /* damaged: it is not said to be none */
+    for (size_t i = 0; text[i]; i++) {      /* nor is one in which anything was changed: it says what the run is */
+        text[i] ^= 1;
+        test_file_write(d.run, "run.json", text);
+        refused(&d, NULL, false, "run");
+        text[i] ^= 1;
+    }
     free(text);
     (void)err;
     close_desk(&d);
