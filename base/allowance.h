@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* allowance - so many at once, and then one every so often: what keeps a log from growing with whoever talks most.
  * Zero-initialise one: it is full at its first use. Time is an argument. */
 #pragma once
