@@ -565,8 +565,6 @@ static void on_token(stage *s, const sampled_token *t, int64_t now_ms)
     } else {
         engine_resume(s->config.engine, p->stream);
     }
-    /* A call that was answered at once, without a tool: the policy may have no tokens left to go on with. */
-    if (!p->over && !p->call && !has_tokens_left(s, p)) finish(s, p, STOP_LENGTH);
     dialect_result_reset(&r);
 }
 

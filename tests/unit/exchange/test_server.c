@@ -699,6 +699,28 @@ static void comings_and_goings_are_logged_at_a_bounded_rate(void **state)
     fclose(f);
 }
 
+/* One episode alone is better than nobody: it teaches nothing, and its group is left out and counted. */
+static void a_group_of_one_is_left_out(void **state)
+{
+    (void)state;
+    void *item = NULL;
+    stage *s = open_stage();
+    come(s, ANN);
+    come(s, JIM);
+    want(s, ANN, 2);
+    episode *e = failed(episode_of(s, task_id(false, 1, 0), 0));
+    e->failed = FAIL_PROMPT;
+    deliver(s, ANN, e);
+    deliver(s, ANN, episode_of(s, task_id(false, 1, 1), 0));
+    want(s, JIM, 1);
+    give_score(s, JIM, task_id(false, 1, 1), 1);
+    assert_int_equal(queue_pop(s->steps, &item, 0), OK);
+    assert_int_equal(((step_batch *)item)->n, 0);
+    assert_int_equal(stats(s).groups_dropped, 1);
+    step_batch_free(item);
+    close_stage(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -721,6 +743,7 @@ int main(void)
         cmocka_unit_test(a_score_that_is_lost_is_asked_again),
         cmocka_unit_test(a_version_waits_for_the_end_of_an_evaluation),
         cmocka_unit_test(comings_and_goings_are_logged_at_a_bounded_rate),
+        cmocka_unit_test(a_group_of_one_is_left_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -514,6 +514,22 @@ static void a_list_that_names_files_elsewhere_removes_none_of_them(void **state)
     }
 }
 
+/* Behind the step that was just saved lie checkpoints of another life: they are neither counted nor removed. */
+static void pruning_looks_no_further_than_the_latest(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    checkpoint_state found;
+    char dir[1100];
+    saved s = open_saved();
+    test_ok(checkpoint_prune(s.run, 1, 1, &err), &err);
+    for (int step = 1; step <= 2; step++) {
+        snprintf(dir, sizeof dir, "%s/checkpoints/step-%d", s.run, step);
+        test_ok(checkpoint_verify(dir, &found, &err), &err);
+    }
+    close_saved(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -530,6 +546,7 @@ int main(void)
         cmocka_unit_test(a_checkpoint_of_other_weights_is_refused),
         cmocka_unit_test(pretraining_learns_a_sequence),
         cmocka_unit_test(a_list_that_names_files_elsewhere_removes_none_of_them),
+        cmocka_unit_test(pruning_looks_no_further_than_the_latest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
