@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/* The events of the exchange's state machine that answer something: an episode, a score, bytes that can't be read.
+ * What is believed is committed and acked; what is not is counted against its sender. How the files share core:
+ * core_inner.h.
+ *
+ * The order matters: whether the sender may answer at all, then whether the answer is the machine's failure, then
+ * whether it can be true. Only the last costs the sender its lease as a fault of its own. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>

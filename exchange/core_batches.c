@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/* The tasks of a step or an evaluation as one batch: opened, refilled, whole, handed over (core_inner.h has the
+ * map).
+ *
+ *     core_open_batch -> works played and scored elsewhere -> is_whole -> refill, or hand_over in the order of steps
+ *
+ * A batch is freed when it is handed over; ids of its tasks that come later are answered by core_answers.c. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* A trainer's birth and end: the methods that its configuration wants are chosen, what it holds is made and freed.
+ * What it does in a step is in trainer.c; the struct that both see is in trainer_inside.h. */
 #include <assert.h>
 #include <stdlib.h>
 

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/* What the parser of formulas is made of (grammar.h): its place in the text, lists of items, and terms as canonical
+ * text.
+ *
+ * Two formulas are equal where their terms have the same text, so everything without an order is sorted here. All
+ * memory is the parser's arena, and goes with it. */
 #include "lua/grammar.h"
 
 #include <stdlib.h>

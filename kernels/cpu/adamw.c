@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* AdamW on the CPU: a loop over flat arrays, element by element. Which thread takes which element changes no bit. */
 #include <math.h>
 
 #include "kernels/cpu/cpu.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Rows of the embedding, gathered forward and added back in the order of the batch. */
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* RMSNorm. A row is one thread's, and all rows are summed in one order, sixteen partial sums and then a tree, so a
+ * row has the same bits in any batch. */
 #include <math.h>
 
 #include "kernels/cpu/cpu.h"

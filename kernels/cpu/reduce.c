@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/* What runs over flat arrays of any length: zero, add, scale, and the sums (squares, Gram matrix, sketch, combine).
+ *
+ * A sum goes by chunks of a fixed size, added in order: its bits don't depend on the number of threads. */
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"

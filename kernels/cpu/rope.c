@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Rotary embedding: the table of cosines and sines is made once a batch, then rows are rotated in place by it. */
 #include <math.h>
 
 #include "kernels/cpu/cpu.h"

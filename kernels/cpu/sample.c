@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/* Drawing tokens from logits: argmax, or the inverse of the cumulated distribution, over all or the likeliest
+ * tokens.
+ *
+ * Logprobs are those that `head` gives, to the bit: both take their sums from logits.h. */
 #include <stdlib.h>
 
 #include "base/str.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/* SwiGLU, forward and backward: blocks of sixteen, the last one padded, so that every element takes the same path
+ * wherever it lies. */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/simd.h"
-
-/* Blocks of sixteen, the last one padded: every element takes the same path wherever it lies. */
 
 typedef struct gated {
     const float *dy, *gate, *up;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The list of the CPU's tables, one for each instruction set that CMakeLists.txt compiles; the best one first. */
 #include "kernels/cpu/table.h"
 
 extern const struct cpu_table CPU_TABLE_base;

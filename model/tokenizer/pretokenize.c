@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/* From text to the pieces that BPE merges within: the steps of tokenizer.json's pre_tokenizer, one after the other.
+ *
+ *     text -> step 0 cuts it into ranges -> each goes down through steps 1, 2, ... -> piece_fn, in order
+ *
+ * Patterns are PCRE2's, and come from a file of somebody else's: matching has a limit, and running into it is an
+ * error. */
 #include <string.h>
 
 #include "model/tokenizer/internal.h"

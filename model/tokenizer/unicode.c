@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* What a tokenizer has to know of Unicode: where characters end, which are white space, and which texts NFC leaves
+ * alone for certain. */
 #include <string.h>
 
 #include "model/tokenizer/internal.h"

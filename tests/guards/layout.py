@@ -7,6 +7,7 @@
     last word.
   - a declarator cut from its type (`bool` alone on a line, `by_token;` on the next), which clang-format does to make
     room for a long comment beside it. The comment goes above.
+  - a .c of the program that nobody introduces: no header of its own, and no comment at its head.
 """
 import os
 import re
@@ -32,6 +33,16 @@ def faults(lines):
             yield i + 1, "a declarator cut from its type: put the comment above the declaration"
 
 
+def introduced(root, path, lines):
+    """Whether a file's own header, or its first comment behind the license, says what it is for."""
+    if not path.endswith(".c") or path.startswith("tests/"):
+        return True
+    if os.path.exists(os.path.join(root, path[:-2] + ".h")):
+        return True
+    code = [line for line in lines if "SPDX-License-Identifier" not in line]
+    return bool(code) and code[0].startswith("/*")
+
+
 def main(root):
     bad, n = [], 0
     for path in sources(root):
@@ -40,6 +51,8 @@ def main(root):
         n += 1
         lines = open(os.path.join(root, path), encoding="utf-8", errors="replace").read().splitlines()
         bad += [f"{path}:{number}: {what}" for number, what in faults(lines)]
+        if not introduced(root, path, lines):
+            bad.append(f"{path}: no header of its own and no comment at its head: what is it for?")
 
     print("\n".join(bad) if bad else f"{n} files are laid out whole")
     return 1 if bad or n == 0 else 0

@@ -122,6 +122,19 @@ class Guards(unittest.TestCase):
         good, said = self.layout()
         self.assertTrue(good, said)
 
+    def test_a_source_without_a_header_has_a_head(self):
+        license = "/* SPDX-License-Identifier: MIT */\n"
+        write(self.root, "base/a.c", license + "/* What a is for. */\nint a;\n")
+        write(self.root, "base/b.c", license + "int b;\n")
+        write(self.root, "base/b.h", license + "/* b - what b is for. */\n")
+        write(self.root, "tests/c.c", license + "int c;\n")
+        good, said = self.layout()
+        self.assertTrue(good, said)
+        write(self.root, "base/c.c", license + "int c; /* not at its head */\n")
+        good, said = self.layout()
+        self.assertFalse(good)
+        self.assertIn("base/c.c", said)
+
     def test_every_source_names_its_license(self):
         spdx = os.path.join(SOURCE, "tests/guards/spdx.py")
         files = ("base/a.c", "kernels/a.cuh", "base/a.h", "lua/a.lua", "scripts/a.sh", "base/CMakeLists.txt", "Makefile")
