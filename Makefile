@@ -7,7 +7,7 @@
 #   make test     build and run all tests                 make fuzz              libFuzzer, SECONDS=30 a target
 #   make attacks  a training that attacks its sandbox     make cuda              the CUDA module, where nvcc is
 #   make chaos    kills and stops at random, SECONDS=30   make install           into PREFIX (/usr/local)
-#   make clean    forget the build
+#   make coverage lines that the tests run, by room       make clean             forget the build
 #
 # Only targets that test need the tests' packages. Builds are silent unless something fails; on a terminal they show how
 # far they are.
@@ -23,7 +23,7 @@ build_preset = cmake --preset $(1) --log-level=NOTICE $(2) >/dev/null && \
 	cmake --build --preset $(1) -j $(JOBS) $(3) $(QUIET)
 
 .NOTPARALLEL:
-.PHONY: build program demo experiments attacks test asan tsan lint fuzz chaos cuda clean install deps deps-test deps-dev
+.PHONY: build program demo experiments attacks test asan tsan lint fuzz chaos coverage cuda clean install deps deps-test deps-dev
 build: program
 
 deps:
@@ -53,6 +53,12 @@ test: build-release
 
 asan tsan: %: build-%
 	@ctest --preset $* $(JUNIT_FLAG)
+
+# LABEL=unit: those tests alone
+coverage: build-coverage
+	@find build/coverage -name '*.gcda' -delete
+	@ctest --preset coverage $(if $(LABEL),-L $(LABEL)) || echo "coverage: some tests failed; what ran is counted"
+	@scripts/coverage.py build/coverage
 
 lint: deps-dev
 	@cmake --preset release --log-level=NOTICE >/dev/null
