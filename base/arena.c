@@ -101,20 +101,11 @@ char *arena_strndup(arena *a, const char *s, size_t len)
 
 char *arena_strdup(arena *a, const char *s) { return arena_strndup(a, s, strlen(s)); }
 
-void arena_reset(arena *a) { arena_rewind(a, (arena_mark){ 0, 0 }); }
-
-arena_mark arena_mark_here(const arena *a) { return (arena_mark){ a->current, a->n ? a->chunks[a->current].used : 0 }; }
-
-void arena_rewind(arena *a, arena_mark mark)
+void arena_reset(arena *a)
 {
-    if (a->n == 0) return;
-    for (size_t i = a->current;; i--) {
-        size_t keep = i == mark.chunk ? mark.used : 0;
-        a->in_use -= a->chunks[i].used - keep;
-        a->chunks[i].used = keep;
-        if (i == mark.chunk) break;
-    }
-    a->current = mark.chunk;
+    for (size_t i = 0; i < a->n; i++) a->chunks[i].used = 0;
+    a->current = 0;
+    a->in_use = 0;
 }
 
 size_t arena_peak_bytes(const arena *a) { return a->peak; }

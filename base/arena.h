@@ -9,9 +9,6 @@
 #include <stddef.h>
 
 typedef struct arena arena;
-typedef struct arena_mark {
-    size_t chunk, used;
-} arena_mark;
 
 arena *arena_new(size_t chunk_bytes);
 void arena_free(arena *a);
@@ -20,7 +17,5 @@ void *arena_zalloc(arena *a, size_t bytes); /* the same, zeroed */
 char *arena_strdup(arena *a, const char *s);
 char *arena_strndup(arena *a, const char *s, size_t len); /* always terminated */
 void arena_reset(arena *a);                               /* forgets everything, keeps the chunks */
-arena_mark arena_mark_here(const arena *a);
-void arena_rewind(arena *a, arena_mark mark);
-size_t arena_peak_bytes(const arena *a); /* the most ever in use between resets */
+size_t arena_peak_bytes(const arena *a);                  /* the most ever in use between resets */
 #define arena_array(a, type, n) ((type *)arena_alloc((a), sizeof(type) * (size_t)(n)))

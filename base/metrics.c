@@ -43,8 +43,6 @@ static metric *entry_of(metrics *m, const char *name)
 
 void metrics_set(metrics *m, const char *name, double value) { entry_of(m, name)->value = value; }
 
-void metrics_add(metrics *m, const char *name, double delta) { entry_of(m, name)->value += delta; }
-
 double metrics_get(const metrics *m, const char *name, double otherwise)
 {
     size_t place = place_of(m, name);

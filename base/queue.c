@@ -135,12 +135,4 @@ void queue_close(queue *q)
     pthread_mutex_unlock(&q->lock);
 }
 
-size_t queue_size(queue *q)
-{
-    pthread_mutex_lock(&q->lock);
-    size_t n = q->n;
-    pthread_mutex_unlock(&q->lock);
-    return n;
-}
-
 int queue_fd(const queue *q) { return q->fd; }

@@ -15,5 +15,4 @@ int queue_push(queue *q, void *item, int timeout_ms);
 /* OK and *item, ERR_TIMEOUT, or ERR_STATE (closed and empty). */
 int queue_pop(queue *q, void **item, int timeout_ms);
 void queue_close(queue *q); /* pushers fail at once, poppers drain */
-size_t queue_size(queue *q);
 int queue_fd(const queue *q);

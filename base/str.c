@@ -9,16 +9,6 @@
 
 #include "base/memory.h"
 
-str_view sv(const char *terminated) { return (str_view){ terminated, strlen(terminated) }; }
-
-bool sv_equal(str_view a, str_view b) { return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0); }
-
-bool sv_starts(str_view s, const char *prefix)
-{
-    size_t len = strlen(prefix);
-    return s.len >= len && (len == 0 || memcmp(s.data, prefix, len) == 0);
-}
-
 /* Room for `more` bytes and the terminator behind what is there. */
 static void str_reserve(str *s, size_t more)
 {

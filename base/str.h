@@ -11,10 +11,6 @@ typedef struct str_view {
     size_t len;
 } str_view;
 
-str_view sv(const char *terminated);
-bool sv_equal(str_view a, str_view b);
-bool sv_starts(str_view s, const char *prefix);
-
 /* Zero-initialise; `data` is always terminated once anything was added; release with str_free. */
 typedef struct str {
     char *data;

@@ -98,15 +98,6 @@ int sinks_write(sinks *s, const char *event, int64_t step, const metrics *m, err
     return rc == OK ? OK : error_within(err, "%s", s->path);
 }
 
-void sinks_report(sinks *s, const char *event, int64_t step, const metrics *m)
-{
-    if (s->report_fd < 0) return;
-    str line = { 0 };
-    line_of(&line, event, step, m);
-    file_append_line(s->report_fd, line.data, line.len, NULL); /* a supervisor that is gone is noticed elsewhere */
-    str_free(&line);
-}
-
 void sinks_say(sinks *s, const char *sentence) { sinks_tell(s, "say", sentence); }
 
 void sinks_tell(sinks *s, const char *event, const char *text)

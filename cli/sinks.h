@@ -21,5 +21,3 @@ void sinks_say(sinks *s, const char *sentence);
 /* To the supervisor alone: {"event": EVENT, "text": TEXT}. "peers": who is connected; "farewell": the others will be
  * told goodbye, the run is over. NULL: to nobody. */
 void sinks_tell(sinks *s, const char *event, const char *text);
-/* To the supervisor alone: what changes too often to be kept. */
-void sinks_report(sinks *s, const char *event, int64_t step, const metrics *m);

@@ -16,12 +16,10 @@ static comm *comm_new(const struct comm_ops *ops, void *ctx, int rank, int size)
     return c;
 }
 
-comm *comm_alone(void) { return comm_new(NULL, NULL, 0, 1); }
-
 void comm_free(comm *c)
 {
     if (!c) return;
-    if (c->ops) c->ops->close(c->ctx);
+    c->ops->close(c->ctx);
     free(c);
 }
 
@@ -50,17 +48,11 @@ comm *comm_mpi(error *err)
 
 /* ---- what ranks do, whatever carries it ---- */
 
-void comm_gather(comm *c, const void *mine, size_t bytes, void *all)
-{
-    if (c->ops)
-        c->ops->gather(c->ctx, mine, bytes, all);
-    else
-        memcpy(all, mine, bytes);
-}
+void comm_gather(comm *c, const void *mine, size_t bytes, void *all) { c->ops->gather(c->ctx, mine, bytes, all); }
 
 void comm_sum(comm *c, double *x, int n)
 {
-    if (!c->ops || n == 0) return;
+    if (n == 0) return;
     double *all = xmalloc(sizeof *all * (size_t)n * (size_t)c->size);
     comm_gather(c, x, sizeof *x * (size_t)n, all);
     for (int i = 0; i < n; i++) {
@@ -72,19 +64,14 @@ void comm_sum(comm *c, double *x, int n)
 
 void comm_gather_pieces(comm *c, float *whole, const int64_t *begins)
 {
-    if (!c->ops) return;
     c->sent += sizeof(float) * (uint64_t)(begins[c->rank + 1] - begins[c->rank]) * (uint64_t)(c->size - 1);
     c->ops->gather_pieces(c->ctx, whole, begins);
 }
 
-void comm_broadcast(comm *c, void *bytes, size_t n)
-{
-    if (c->ops) c->ops->broadcast(c->ctx, bytes, n);
-}
+void comm_broadcast(comm *c, void *bytes, size_t n) { c->ops->broadcast(c->ctx, bytes, n); }
 
 void *comm_exchange_begin(comm *c, const comm_exchange *x)
 {
-    assert(c->ops);
     for (int r = 0; r < c->size; r++)
         if (r != c->rank) c->sent += sizeof(float) * (uint64_t)x->n_out[r];
     return c->ops->exchange(c->ctx, x);

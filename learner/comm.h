@@ -44,14 +44,13 @@ struct comm_ops {
 };
 
 typedef struct comm {
-    const struct comm_ops *ops; /* NULL: alone */
+    const struct comm_ops *ops;
     void *ctx;
     int rank, size;
     bool on_device; /* arrays of comm_exchange_begin and comm_gather_pieces are the device's */
     uint64_t sent;  /* bytes of gradients and weights that left this rank */
 } comm;
 
-comm *comm_alone(void);
 /* Waits in `folder` for the others; ERR_PEER and a sentence when they don't come in time. A rank whose peer is gone
  * later ends its process with RANK_AGAIN. */
 comm *comm_local(const char *folder, int rank, int size, int patience_ms, error *err);

@@ -290,7 +290,7 @@ static int load_text(vm *v, const char *text, size_t len, const char *name, erro
 
 void vm_push_chunk(vm *v, int ref)
 {
-    vm_push(v, ref);
+    lua_rawgeti(v->L, LUA_REGISTRYINDEX, ref);
     set_environment(v->L);
 }
 
@@ -328,5 +328,4 @@ char *vm_required(vm *v, int i)
 }
 
 int vm_keep(vm *v) { return luaL_ref(v->L, LUA_REGISTRYINDEX); }
-void vm_push(vm *v, int ref) { lua_rawgeti(v->L, LUA_REGISTRYINDEX, ref); }
 void vm_drop(vm *v, int ref) { luaL_unref(v->L, LUA_REGISTRYINDEX, ref); }

@@ -58,5 +58,4 @@ char *vm_required(vm *v, int i);
 
 /* References to values that C keeps (in the registry). */
 int vm_keep(vm *v); /* pops the top */
-void vm_push(vm *v, int ref);
 void vm_drop(vm *v, int ref);

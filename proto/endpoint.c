@@ -205,7 +205,6 @@ void endpoint_dismiss(endpoint *ep, peer_id id, const char *why)
 
 const char *endpoint_address(const endpoint *ep) { return ep->address; }
 const refusal_counts *endpoint_refused(const endpoint *ep) { return refusals_counted(ep->refusals); }
-uint64_t endpoint_malformed(const endpoint *ep) { return endpoint_refused(ep)->by_reason[REFUSAL_MALFORMED]; }
 int64_t endpoint_silence_ms(const endpoint *ep) { return loop_now_ms(ep->lp) - ep->heard_ms; }
 void endpoint_set_heartbeat(endpoint *ep, const heartbeat_body *b) { ep->beat = *b; }
 

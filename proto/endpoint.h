@@ -65,6 +65,5 @@ const char *endpoint_peer_name(const endpoint *ep, peer_id peer);
 void endpoint_refuse(endpoint *ep, peer_id peer, refusal why, const char *said);
 void endpoint_dismiss(endpoint *ep, peer_id peer, const char *why);
 const refusal_counts *endpoint_refused(const endpoint *ep);
-uint64_t endpoint_malformed(const endpoint *ep); /* of those, bytes that were no message */
 /* Now and then (a worker): the exchange has been silent for so long. */
 int64_t endpoint_silence_ms(const endpoint *ep);

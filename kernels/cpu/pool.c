@@ -171,7 +171,6 @@ void pool_free(pool *p)
     free(p);
 }
 
-int pool_threads(const pool *p) { return p->threads; }
 void pool_set_tick(pool *p, void (*tick)(void *ctx), void *ctx) { p->tick = tick, p->tick_ctx = ctx; }
 
 /* Closes the loop once nobody is inside any more. */

@@ -16,7 +16,6 @@ typedef struct pool pool;
  * pinned to one. */
 pool *pool_new(int threads);
 void pool_free(pool *p); /* NULL is allowed */
-int pool_threads(const pool *p);
 
 /* tick(ctx) is called by the owning thread alone, at most ten times a second, before loops and between their pieces.
  * NULL: nobody. */

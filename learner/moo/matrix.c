@@ -23,13 +23,6 @@ void matrix_times(const double *G, int K, const double *x, double *y)
     }
 }
 
-double matrix_trace(const double *G, int K)
-{
-    double sum = 0;
-    for (int i = 0; i < K; i++) sum += G[i * K + i];
-    return sum;
-}
-
 void matrix_cosines(const double *G, int K, double *C, double *length)
 {
     for (int i = 0; i < K; i++) length[i] = sqrt(G[i * K + i]);

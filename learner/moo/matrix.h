@@ -8,7 +8,6 @@
 double matrix_form(const double *G, int K, const double *x, const double *y);
 /* y = G x. */
 void matrix_times(const double *G, int K, const double *x, double *y);
-double matrix_trace(const double *G, int K);
 /* C [K, K], the gradients' cosines (diagonal 1), and their lengths [K]. Methods work on these: lengths that are far
  * apart (1e-12 beside 1e12) are no reason to lose digits, and a tolerance on cosines is right for every scale. */
 void matrix_cosines(const double *G, int K, double *C, double *length);

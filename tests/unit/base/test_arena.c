@@ -16,24 +16,20 @@ static void check_piece(const piece *p, uint64_t seed)
         if (p->data[i] != p->fill) fail_msg("seed %ju: a piece of %zu bytes was overwritten", (uintmax_t)seed, p->len);
 }
 
-/* The promise: pieces are aligned, never overlap, and a rewind frees exactly what came after its mark. */
-static void pieces_keep_their_contents_through_marks_and_rewinds(void **state)
+/* The promise: pieces are aligned, never overlap, and a reset lets their places be used again. */
+static void pieces_keep_their_contents_until_a_reset(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 40; seed++) {
         test_random rnd = test_random_seed(seed);
         arena *a = arena_new(1024);
         piece pieces[300];
-        size_t n = 0, marked = 0;
-        arena_mark mark = arena_mark_here(a);
+        size_t n = 0;
         for (int step = 0; step < 300; step++) {
             uint64_t what = test_random_below(&rnd, 20);
             if (what == 0) {
-                mark = arena_mark_here(a);
-                marked = n;
-            } else if (what == 1) {
-                arena_rewind(a, mark);
-                n = marked;
+                arena_reset(a);
+                n = 0;
             } else {
                 piece *p = &pieces[n++];
                 p->len = test_random_below(&rnd, what == 2 ? 5000 : 200);
@@ -92,7 +88,7 @@ static void strings_are_copied_and_terminated(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pieces_keep_their_contents_through_marks_and_rewinds),
+        cmocka_unit_test(pieces_keep_their_contents_until_a_reset),
         cmocka_unit_test(a_reset_gives_the_same_memory_again),
         cmocka_unit_test(zeroed_memory_is_zero_even_when_it_was_used),
         cmocka_unit_test(strings_are_copied_and_terminated),

@@ -7,17 +7,6 @@
 #include "base/json.h"
 #include "tests/support/support.h"
 
-static void views_compare_by_bytes(void **state)
-{
-    (void)state;
-    assert_true(sv_equal(sv("abc"), (str_view){ "abcd", 3 }));
-    assert_false(sv_equal(sv("abc"), sv("abd")));
-    assert_false(sv_equal(sv("abc"), sv("ab")));
-    assert_true(sv_equal((str_view){ 0 }, sv("")));
-    assert_true(sv_starts(sv("<tool_call>"), "<tool"));
-    assert_false(sv_starts(sv("<to"), "<tool"));
-}
-
 /* The promise: the builder holds what a plain buffer would, whatever the sizes of the pieces. */
 static void a_builder_equals_the_sum_of_its_pieces(void **state)
 {
@@ -134,7 +123,6 @@ static void copies_end_where_they_should(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(views_compare_by_bytes),
         cmocka_unit_test(a_builder_equals_the_sum_of_its_pieces),
         cmocka_unit_test(printing_appends),
         cmocka_unit_test(quoting_escapes_and_mends_bad_utf8),
