@@ -2,7 +2,6 @@
 /* comm - several learners that train one policy: which of them am I, and the few ways in which numbers pass between
  * them.
  *
- *     alone      one learner: nothing is passed
  *     threads    ranks that are threads of one process: for tests
  *     local      processes of one machine that meet in a folder
  *     mpi        processes under mpirun or srun, by libtroupe_mpi.so, which is opened at run time as the CUDA module is
