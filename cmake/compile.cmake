@@ -31,7 +31,7 @@ elseif(TROUPE_SANITIZE)
   message(FATAL_ERROR "TROUPE_SANITIZE: expected address, thread or nothing, found ${TROUPE_SANITIZE}")
 endif()
 if(TROUPE_COVERAGE) # counted by threads, so atomically
-  list(APPEND TROUPE_SANITIZE_FLAGS --coverage -fprofile-update=atomic -fno-inline)
+  list(APPEND TROUPE_SANITIZE_FLAGS --coverage -fprofile-update=atomic)
 endif()
 if(TROUPE_FUZZ)
   if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")

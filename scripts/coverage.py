@@ -16,9 +16,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BATCH = 20  # files that one gcov reads
 
 
-def counted(build):
+def built(build, suffix):
     return sorted(os.path.join(folder, name) for folder, _, names in os.walk(build) for name in names
-                  if name.endswith(".gcda"))
+                  if name.endswith(suffix))
 
 
 def lines_of(build, files):
@@ -53,13 +53,13 @@ def print_row(name, ran, there):
 
 
 def main(build, by_file):
-    files = counted(build)
-    if not files:
+    if not built(build, ".gcda"):
         print(f"coverage: nothing was counted in {build}: run make coverage", file=sys.stderr)
         return 1
 
     rows, rooms = [], {}
-    for path, lines in lines_of(build, files).items():
+    # By what was compiled, not by what ran: a file that no test's process has is a file of lines that never ran.
+    for path, lines in lines_of(build, built(build, ".gcno")).items():
         rows.append((path, sum(lines.values()), len(lines)))
         ran, there = rooms.get(room_of(path), (0, 0))
         rooms[room_of(path)] = (ran + rows[-1][1], there + rows[-1][2])
