@@ -121,21 +121,10 @@ int file_write_all(file_writer *w, const void *data, size_t len, error *err)
     return error_sys(err, errno, "%s could not be written", w->path);
 }
 
-static int sync_folder_of(const char *path, error *err)
-{
-    char folder[PATH_MAX];
-    path_dirname(folder, sizeof folder, path);
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return open_failed(folder, err);
-    int result = fsync(fd), why = errno;
-    close(fd);
-    if (result != 0 && why != EINVAL) return error_sys(err, why, "folder %s could not be synced", folder);
-    return OK;
-}
-
 int file_write_end(file_writer *w, bool keep, error *err)
 {
     if (w->fd < 0) return OK;
+    char folder[PATH_MAX];
     int code = OK;
     if (keep && fsync(w->fd) != 0) code = error_sys(err, errno, "%s could not be synced", w->temp);
     if (close(w->fd) != 0 && keep && code == OK) code = error_sys(err, errno, "%s could not be closed", w->temp);
@@ -146,7 +135,7 @@ int file_write_end(file_writer *w, bool keep, error *err)
         unlink(w->temp);
         return code;
     }
-    return sync_folder_of(w->path, err);
+    return dir_sync(path_dirname(folder, sizeof folder, w->path), err);
 }
 
 int file_write_atomic(const char *path, const void *data, size_t len, error *err)
@@ -258,6 +247,15 @@ int dir_remove_all(const char *path, error *err)
     int code = empty_folder(fd, path, 0, err);
     if (code == OK && rmdir(path) != 0) code = error_sys(err, errno, "folder %s could not be removed", path);
     return code;
+}
+
+int dir_sync(const char *path, error *err)
+{
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return open_failed(path, err);
+    const int result = fsync(fd), why = errno;
+    close(fd);
+    return result == 0 || why == EINVAL ? OK : error_sys(err, why, "folder %s could not be synced", path);
 }
 
 char *path_join(char *out, size_t size, const char *a, const char *b)

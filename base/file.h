@@ -38,6 +38,9 @@ bool file_exists(const char *path);
 bool dir_exists(const char *path);
 int dir_make_all(const char *path, error *err);   /* mkdir -p */
 int dir_remove_all(const char *path, error *err); /* rm -r; missing is fine */
+/* fsyncs the folder itself: names that were made, renamed or removed in it outlast a crash. A file system that can't do
+ * that (EINVAL) is no error. */
+int dir_sync(const char *path, error *err);
 /* Joins with '/', into the caller's buffer; an absolute `b` wins. Returns out. */
 char *path_join(char *out, size_t size, const char *a, const char *b);
 char *path_dirname(char *out, size_t size, const char *path);

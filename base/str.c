@@ -86,6 +86,13 @@ size_t utf8_length(const char *p, const char *end)
     return n;
 }
 
+size_t utf8_run(const char *p, const char *end)
+{
+    const char *begin = p;
+    for (size_t n; (n = utf8_length(p, end)) > 0;) p += n;
+    return (size_t)(p - begin);
+}
+
 static void json_escape(str *s, unsigned char c)
 {
     switch (c) {

@@ -31,6 +31,8 @@ void str_clear(str *s);                    /* length 0, memory kept */
 void str_free(str *s);
 /* Length of the well-formed UTF-8 character at p (RFC 3629: no surrogates, nothing overlong), or 0. */
 size_t utf8_length(const char *p, const char *end);
+/* Bytes of whole characters from p on, up to the end or the first byte that begins none. */
+size_t utf8_run(const char *p, const char *end);
 /* Bytes of the byte order mark that some editors put before UTF-8: 3, or 0 without one. */
 size_t utf8_mark(const char *text, size_t len);
 

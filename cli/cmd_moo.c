@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* troupe moo: gradients in, the weights and the direction of a method out. For people, and for tests against others. */
 #include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,13 +58,32 @@ static void gram_of(problem *p)
         }
 }
 
+/* What is not read would be taken for something that has a say. */
+static int check_keys(const json_t *line, error *err)
+{
+    static const char *const KEYS[] = { "J", "G", "pref", NULL };
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)line, key, value)
+    {
+        int k = 0;
+        while (KEYS[k] && strcmp(KEYS[k], key) != 0) k++;
+        if (!KEYS[k]) return error_set(err, ERR_PARSE, "no key \"%.60s\" (J, G, pref)", key);
+    }
+    if (json_object_get(line, "J") && json_object_get(line, "G"))
+        return error_set(err, ERR_PARSE, "expected \"J\" or \"G\", found both");
+    return OK;
+}
+
 static int read_rows(problem *p, const json_t *line, error *err)
 {
     const json_t *J = json_object_get(line, "J"), *G = json_object_get(line, "G"), *rows = J ? J : G;
+    if (check_keys(line, err) != OK) return ERR_PARSE;
     p->K = json_array_size(rows);
     if (p->K == 0 || p->K > MOO_MOST)
         return error_set(err, ERR_PARSE, "expected \"J\" (gradients, a row each) or \"G\" with 1 to %d rows", MOO_MOST);
     p->d = J ? json_array_size(json_array_get(J, 0)) : p->K;
+    if (p->d == 0) return error_set(err, ERR_PARSE, "J: row 0: expected a list of numbers, one at least");
     if (J) p->J = xcalloc(p->K * p->d + 1, sizeof *p->J);
     for (size_t i = 0; i < p->K; i++)
         if (row_numbers(json_array_get(rows, i), J ? "J" : "G", i, p->d, J ? p->J + i * p->d : p->G + i * p->K, err) !=

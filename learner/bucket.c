@@ -228,7 +228,8 @@ static void update_signal(bucket_set *s, bucket *b)
 static void gate(bucket_set *s, bucket *b)
 {
     int passing = 0;
-    for (int i = 0; i < s->K; i++) b->snr[i] = 1, b->heard[i] = b->G[i * s->K + i] > 0;
+    for (int i = 0; i < s->K; i++)
+        b->snr[i] = 1, b->heard[i] = b->G[i * s->K + i] > 0 && moo_has_say(&s->config.moo, s->K, i);
     if (s->config.gate <= 0) return;
     update_signal(s, b);
     for (int i = 0; i < s->K; i++) passing += b->heard[i] && b->snr[i] >= s->config.gate;

@@ -168,14 +168,6 @@ static int write_state(const char *dir, const checkpoint_state *s, error *err)
     return rc;
 }
 
-static int sync_folder(const char *path, error *err)
-{
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const int rc = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL) ? OK : error_sys(err, errno, "cannot sync %s", path);
-    if (fd >= 0) close(fd);
-    return rc;
-}
-
 static json_t *open_state(const char *dir, error *err)
 {
     char path[PATH_BYTES];
@@ -254,13 +246,13 @@ int checkpoint_commit(const char *run_dir, const char *dir, const checkpoint_sta
     char parent[PATH_BYTES], final[PATH_BYTES], mark[PATH_BYTES], moved[PATH_BYTES];
     step_dir(final, parent_of(parent, run_dir), state->step);
     int rc = write_state(dir, state, err);
-    if (rc == OK) rc = sync_folder(dir, err);
+    if (rc == OK) rc = dir_sync(dir, err);
     if (rc == OK) rc = make_room(final, moved, err);
     if (rc == OK && rename(dir, final) != 0) rc = error_sys(err, errno, "cannot rename %s to %s", dir, final);
     if (rc != OK) return checkpoint_abandon(dir), rc;
     unlink(path_join(mark, sizeof mark, final, MARK));
     if (moved[0]) give_back(moved, final);
-    return sync_folder(parent, err);
+    return dir_sync(parent, err);
 }
 
 /* ---- reading ---- */

@@ -13,6 +13,9 @@
 #include "base/error.h"
 #include "rollout/score.h"
 
+/* More than anybody means, and its products with advantages are still far from infinite. */
+#define OBJECTIVE_MOST_WEIGHT 1e9
+
 typedef struct objective {
     char name[OBJECTIVE_NAME];
     double weight;
@@ -26,7 +29,7 @@ typedef struct objective_set {
 } objective_set;
 
 /* Without a constraint. ERR_FULL, or ERR_ARGUMENT for a name that is empty, too long or there already, and for a weight
- * that is negative or not finite. */
+ * outside [0, OBJECTIVE_MOST_WEIGHT]. */
 int objective_add(objective_set *set, const char *name, double weight, error *err);
 bool objective_weighs(const objective *o);
 /* How many of them weigh. */

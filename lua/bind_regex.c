@@ -119,8 +119,7 @@ static regex *compile(lua_State *L, int index)
 /* The text at `index` as UTF-8, checked once and not at each match: what is none becomes U+FFFD, in a copy. */
 static const char *checked_text(lua_State *L, int index, size_t *len)
 {
-    const char *text = luaL_checklstring(L, index, len), *end = text + *len, *p = text;
-    for (size_t n; p < end && (n = utf8_length(p, end)) > 0;) p += n;
+    const char *text = luaL_checklstring(L, index, len), *end = text + *len, *p = text + utf8_run(text, end);
     if (p == end) return text;
     luaL_Buffer b;
     luaL_buffinit(L, &b);

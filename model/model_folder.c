@@ -125,15 +125,6 @@ int model_folder_begin(model_folder *f, const char *dir, const char *from, error
     return rc;
 }
 
-static int sync_folder(const char *path, error *err)
-{
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return error_sys(err, errno, "cannot open the folder %s", path);
-    const int rc = fsync(fd) == 0 || errno == EINVAL ? OK : error_sys(err, errno, "cannot sync the folder %s", path);
-    close(fd);
-    return rc;
-}
-
 /* The part becomes the target. A folder in its place changes places with it in one call, so at no moment is there none;
  * where the file system can't do that, the old one is gone for the moment between two calls. */
 static int replace(const model_folder *f, error *err)
@@ -145,7 +136,7 @@ static int replace(const model_folder *f, error *err)
         if (rc == OK && rename(f->part, f->target) != 0)
             rc = error_sys(err, errno, "cannot rename %s to %s", f->part, f->target);
     }
-    return rc == OK ? sync_folder(path_dirname(parent, sizeof parent, f->target), err) : rc;
+    return rc == OK ? dir_sync(path_dirname(parent, sizeof parent, f->target), err) : rc;
 }
 
 int model_folder_end(model_folder *f, bool keep, error *err)
@@ -154,7 +145,7 @@ int model_folder_end(model_folder *f, bool keep, error *err)
     if (!f->part[0]) return OK;
     if (keep)
         rc = model_folder_check(f->target, f->in_place ? f->target : NULL, err); /* somebody may have come meanwhile */
-    if (keep && rc == OK) rc = sync_folder(f->part, err);
+    if (keep && rc == OK) rc = dir_sync(f->part, err);
     if (keep && rc == OK) rc = replace(f, err);
     dir_remove_all(f->part, NULL); /* what failed halfway, or the folder that was there before */
     f->part[0] = 0;

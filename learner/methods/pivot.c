@@ -8,6 +8,7 @@
 
 #include "base/str.h"
 #include "learner/method.h"
+#include "rollout/signal.h"
 
 /* The least-squares line through y[0 .. n-1] at 0 .. n-1, read at n. */
 static double foretold(const pivot_state *s, int d)
@@ -82,12 +83,21 @@ static int by_pivot(const void *a, const void *b)
     return x->place - y->place;
 }
 
+/* The least of those that are the same as values[i] up to rounding: equal ones must not seem to be in an order. */
+static double level_of(int n, const double *values, int i)
+{
+    double least = values[i];
+    for (int j = 0; j < n; j++)
+        if (signal_between(values[j], values[i]) == 0) least = fmin(least, values[j]);
+    return least;
+}
+
 /* Groups are small: the quadratic way needs no explanation. */
 int pivot_keep_agreeing(int n, const double *pivot, const double *R, bool *drop)
 {
     member *m = xcalloc((size_t)n + 1, sizeof *m);
     int best = -1;
-    for (int i = 0; i < n; i++) m[i] = (member){ pivot[i], R[i], i, -1, 1 };
+    for (int i = 0; i < n; i++) m[i] = (member){ level_of(n, pivot, i), level_of(n, R, i), i, -1, 1 };
     qsort(m, (size_t)n, sizeof *m, by_pivot);
     for (int i = 0; i < n; i++) {
         for (int j = 0; j < i; j++)

@@ -32,9 +32,9 @@ static int read_row(const char *text, const char *field, const objective_set *ob
             rc = error_set(err, ERR_PARSE,
                            "%s: '%.40s' is no objective with a weight in reward.objectives, or has no number", field,
                            name);
-        else if (json_number_value(value) < 0)
-            rc = error_set(err, ERR_PARSE, "%s: '%.40s' weighs %g (expected a number from 0 on)", field, name,
-                           json_number_value(value));
+        else if (!(json_number_value(value) >= 0 && json_number_value(value) <= OBJECTIVE_MOST_WEIGHT))
+            rc = error_set(err, ERR_PARSE, "%s: '%.40s' weighs %g (expected a number from 0 to %g)", field, name,
+                           json_number_value(value), OBJECTIVE_MOST_WEIGHT);
         else
             own[k] = json_number_value(value);
     }

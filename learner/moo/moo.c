@@ -127,23 +127,32 @@ void moo_state_walk(moo_state *m, saved_state *s)
 
 bool moo_adds_up(moo_method method) { return METHODS[method].adds_up; }
 
-/* The objectives that take part and have a gradient; returns how many. Where there are preferences, one of zero has no
- * say under any method. */
+bool moo_has_say(const moo_config *config, int K, int i)
+{
+    bool any = false;
+    for (int k = 0; k < K; k++) any |= config->pref[k] > 0;
+    return !any || config->pref[i] > 0;
+}
+
+/* The objectives that take part and have a gradient; returns how many. */
 static int choose(const moo_config *c, const double *G, int K, const bool *active, int *index)
 {
-    double total = 0;
     int n = 0;
-    for (int i = 0; i < K; i++) total += c->pref[i];
     for (int i = 0; i < K; i++)
-        if ((!active || active[i]) && G[i * K + i] > 0 && (total <= 0 || c->pref[i] > 0)) index[n++] = i;
+        if ((!active || active[i]) && G[i * K + i] > 0 && moo_has_say(c, K, i)) index[n++] = i;
     return n;
 }
 
+/* Shares of the whole. A whole that no double holds is counted in units of the largest. */
 static void preferences(const moo_config *c, const int *index, int n, double *p)
 {
-    double total = 0;
-    for (int i = 0; i < n; i++) total += c->pref[index[i]];
-    for (int i = 0; i < n; i++) p[i] = total > 0 ? c->pref[index[i]] / total : 1.0 / n;
+    double total = 0, most = 0;
+    for (int i = 0; i < n; i++) total += c->pref[index[i]], most = fmax(most, c->pref[index[i]]);
+
+    const double unit = isfinite(total) ? 1 : most;
+    if (unit != 1) total = 0;
+    for (int i = 0; i < n && unit != 1; i++) total += c->pref[index[i]] / unit;
+    for (int i = 0; i < n; i++) p[i] = total > 0 ? c->pref[index[i]] / unit / total : 1.0 / n;
 }
 
 int moo_solve(const moo_config *config, const double *G, int K, const bool *active, rng_key order, moo_state *state,

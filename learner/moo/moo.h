@@ -79,6 +79,9 @@ typedef struct moo_state {
 /* Section "moo": of one that is not a bucket's. */
 void moo_state_walk(moo_state *m, saved_state *s);
 
+/* Whether objective i of K is asked at all: where there are preferences, one of 0 has no say under any method. */
+bool moo_has_say(const moo_config *config, int K, int i);
+
 /* Whether G [K, K] is the products of some gradients, up to 1e-9 of their lengths;
  * ERR_STATE says what is in the way. */
 int moo_check(const double *G, int K, error *err);

@@ -23,19 +23,15 @@ static int append_nfc(const char *text, size_t len, str *out, error *err)
 /* Stretches of characters are normalized; bytes that are none stay. */
 static int nfc(const char *text, size_t len, str *out, error *err)
 {
-    const char *end = text + len, *begin = text, *p = text;
+    const char *end = text + len, *p = text;
     int rc = OK;
     while (rc == OK && p < end) {
-        const size_t n = utf8_length(p, end);
-        if (n > 0) {
-            p += n;
-            continue;
-        }
-        if (p > begin) rc = append_nfc(begin, (size_t)(p - begin), out, err);
-        str_putc(out, *p);
-        begin = ++p;
+        const size_t n = utf8_run(p, end);
+        if (n > 0) rc = append_nfc(p, n, out, err);
+        p += n;
+        if (p < end) str_putc(out, *p++);
     }
-    return rc == OK && p > begin ? append_nfc(begin, (size_t)(p - begin), out, err) : rc;
+    return rc;
 }
 
 static void replace(const normalizer *n, const char *text, size_t len, str *out)

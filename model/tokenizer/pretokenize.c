@@ -215,20 +215,17 @@ static int cut(cutter *c, int step, const char *data, size_t len, error *err)
 
 static int cut_characters(cutter *c, const char *text, size_t len, error *err)
 {
-    const char *end = text + len, *begin = text, *p = text;
+    const char *end = text + len, *p = text;
     int rc = OK;
     while (rc == OK && p < end) {
-        const size_t n = utf8_length(p, end);
-        if (n > 0) {
-            p += n;
-            continue;
-        }
-        if (p > begin) rc = cut(c, 0, begin, (size_t)(p - begin), err);
+        const size_t n = utf8_run(p, end);
+        if (n > 0) rc = cut(c, 0, p, n, err);
+        p += n;
+        if (rc != OK || p == end) break;
         if (c->where == AT_BEGIN) c->where = BEHIND_TOKEN;
-        if (rc == OK) rc = c->piece(c->ctx, p, 1, err); /* half a character, or none: its bytes are kept all the same */
-        begin = ++p;
+        rc = c->piece(c->ctx, p++, 1, err); /* half a character, or none: its bytes are kept all the same */
     }
-    return rc == OK && p > begin ? cut(c, 0, begin, (size_t)(p - begin), err) : rc;
+    return rc;
 }
 
 int pretokenize(const tokenizer *t, const char *text, size_t len, place where, piece_fn piece, void *ctx, error *err)

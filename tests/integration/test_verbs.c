@@ -307,6 +307,9 @@ static void moo_answers_each_line(void **state)
     EXPECT(1, MOO("{\"J\":[[1,0],[0,1]],\"pref\":[0,0]}", "--method", "mgda"), "line 1: pref: all are 0");
     EXPECT(1, MOO("{}\n", "--method", "mgda"), "line 1: expected \"J\"");
     EXPECT(1, MOO("{\"J\":", "--method", "mgda"), "line 1");
+    EXPECT(1, MOO("{\"J\":[1,2]}", "--method", "mgda"), "J: row 0: expected a list of numbers");
+    EXPECT(1, MOO("{\"J\":[[1],[2]],\"prefs\":[0,1]}", "--method", "mgda"), "no key \"prefs\" (J, G, pref)");
+    EXPECT(1, MOO("{\"J\":[[1]],\"G\":[[1]]}", "--method", "mgda"), "expected \"J\" or \"G\", found both");
     EXPECT(1, MOO("{\"J\":[[1e200],[1]]}", "--method", "mgda"), "objectives 0 and 0 is inf");
 #undef MOO
 }

@@ -187,6 +187,10 @@ static void folders_are_made_and_removed_with_all_that_is_in_them(void **state)
     assert_false(file_exists(deep));
     test_file_write(deep, "f", "x");
     assert_int_equal(symlink(at(outside, folder, ""), at(link, deep, "link")), 0); /* to be removed, not followed */
+    test_ok(dir_sync(deep, &err), &err);
+    assert_int_equal(dir_sync(at(outside, folder, "outside"), &err), ERR_IO); /* a file is no folder */
+    assert_int_equal(dir_sync(at(outside, folder, "nowhere"), &err), ERR_NOT_FOUND);
+    assert_non_null(strstr(err.text, "nowhere"));
     test_ok(dir_remove_all(at(top, folder, "a"), &err), &err);
     assert_false(dir_exists(top));
     assert_true(file_exists(at(outside, folder, "outside")));

@@ -49,6 +49,24 @@ static void printing_appends(void **state)
     free(taken);
 }
 
+static void a_run_ends_where_no_character_begins(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t run;
+    } CASES[] = { { "", 0 },
+                  { "abc", 3 },
+                  { "h\xc3\xa9\xff"
+                    "x",
+                    3 },
+                  { "\xff", 0 },
+                  { "a\xe2\x82", 1 },
+                  { "\xf0\x9f\x98\x80", 4 } };
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++)
+        assert_int_equal(utf8_run(CASES[i].text, CASES[i].text + strlen(CASES[i].text)), CASES[i].run);
+}
+
 static void quoting_escapes_and_mends_bad_utf8(void **state)
 {
     (void)state;
@@ -125,6 +143,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_builder_equals_the_sum_of_its_pieces),
         cmocka_unit_test(printing_appends),
+        cmocka_unit_test(a_run_ends_where_no_character_begins),
         cmocka_unit_test(quoting_escapes_and_mends_bad_utf8),
         cmocka_unit_test(any_bytes_become_valid_json),
         cmocka_unit_test(the_nearest_name_is_found_and_far_ones_are_not),

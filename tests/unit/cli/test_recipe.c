@@ -177,7 +177,8 @@ static void many_objectives_are_read_and_checked(void **state)
     test_near(m->bucket.moo.c, 0.4, 0, "c");
     recipe_free(r);
     refused("reward.objectives.accuracy=high", "{ weight = 1.0, least = 0.95 }");
-    refused("reward.objectives.accuracy=-1", "weight -1 (a finite number from 0 on");
+    refused("reward.objectives.accuracy=-1", "weight -1 (a number from 0 to 1e+09");
+    refused("reward.objectives.accuracy=1e308", "weight 1e+308 (a number from 0 to 1e+09"); /* twice that is infinite */
     refused("reward.objectives.accuracy=0", "at least one objective with a weight above 0");
     refused("moo.method=cagard", "did you mean 'cagrad'?");
     refused("moo.method=mgda", "expected two objectives or more in reward.objectives");

@@ -190,6 +190,29 @@ static void an_unmet_constraint_comes_first(void **state)
     }
 }
 
+/* Ten rewards of 0.95 have a mean of 0.9499999999999998. */
+static void a_constraint_is_met_by_what_equals_it_up_to_rounding(void **state)
+{
+    (void)state;
+    objective_set set = objectives_of(2, (const char *[]){ "accuracy", "format" }, (double[]){ 1, 0.2 });
+    error err;
+    for (int n = 2; n <= 40; n++) {
+        group *g = group_new(task_id(false, 1, 0), 0, 1, (uint32_t)n);
+        for (uint32_t i = 0; i < (uint32_t)n; i++) {
+            score *s = made_score(i, "accuracy", i % 2);
+            assert_int_equal(score_set(s, "format", 0.95, &err), OK);
+            assert_int_equal(group_add(g, made_episode(i, 3, 2, 0, -1), s, &err), OK);
+        }
+        arena *a = arena_new(1 << 16);
+        set.items[1].least = 0.95;
+        const advantage_config c = advantage_default(2);
+        const advantage_table *t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
+        if (t->stats[1].unmet || t->scalar[1] <= 0) fail_msg("%d rewards of 0.95: mean %.17g", n, t->stats[1].mean);
+        arena_free(a);
+        group_free(g);
+    }
+}
+
 /* Four by themselves (one right), two behind a hint (one right), one demonstration: by the formula of ADHint. */
 static void hinted_episodes_are_compared_with_each_other(void **state)
 {
@@ -368,6 +391,7 @@ int main(void)
         cmocka_unit_test(groups_without_signal_are_as_many_as_chance_says),
         cmocka_unit_test(hinted_episodes_are_compared_with_each_other),
         cmocka_unit_test(an_unmet_constraint_comes_first),
+        cmocka_unit_test(a_constraint_is_met_by_what_equals_it_up_to_rounding),
         cmocka_unit_test(opo_weighs_the_baseline_by_length),
         cmocka_unit_test(groups_without_signal_can_leave_the_denominators),
         cmocka_unit_test(length_counts_as_published),

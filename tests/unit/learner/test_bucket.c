@@ -219,6 +219,40 @@ static void the_gate_leaves_out_what_is_only_noise(void **state)
     tiny_close(&t);
 }
 
+/* The second objective weighs nothing: that it is no noise shuts the gate for nobody, and whom it opposes is in no
+ * conflict. */
+static void who_weighs_nothing_decides_nothing(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    gradients x = gradients_of(&t);
+    float *out = calloc((size_t)t.table->total, sizeof *out);
+    x.signal[0] = x.signal[2] = 0;
+    bucket_config c = config_of(MOO_MGDA, BUCKET_LAYER);
+    c.moo.pref[0] = c.moo.pref[2] = 1;
+    c.gate = 0.25;
+    bucket_set *s = bucket_set_new(&c, t.table, t.dev, K, 0);
+    for (uint64_t step = 1; step <= 40; step++) draw(&x, step), whole_step(&x, s, (int64_t)step, out);
+    for (int b = 0; b < bucket_count(s); b++) {
+        const bucket_view v = bucket_at(s, b);
+        assert_true(v.snr[0] < 0.25 && v.snr[1] > 0.5 && v.snr[2] < 0.25);
+        assert_true(v.heard[0] && !v.heard[1] && v.heard[2]); /* nobody passes who is asked: all are heard */
+        assert_true(v.w[0] > 0 && v.w[1] == 0 && v.w[2] > 0);
+    }
+    bucket_set_free(s);
+
+    for (int64_t i = 0; i < t.table->total; i++) /* the first and the third agree */
+        x.g[t.table->total + i] = -x.g[i], x.g[2 * t.table->total + i] = 3 * x.g[i];
+    c.gate = 0, c.only_conflicts = true;
+    s = bucket_set_new(&c, t.table, t.dev, K, 0);
+    whole_step(&x, s, 1, out);
+    for (int k = 0; k < K; k++) test_near(bucket_at(s, 0).w[k], k == 1 ? 0 : 0.5, 1e-12, "the plain average of two");
+    bucket_set_free(s);
+    free(out);
+    free(x.g);
+    tiny_close(&t);
+}
+
 static void what_a_set_remembers_can_be_saved_and_restored(void **state)
 {
     (void)state;
@@ -336,6 +370,7 @@ int main(void)
         cmocka_unit_test(micro_batches_are_summed_before_they_are_reconciled),
         cmocka_unit_test(an_extra_cotangent_is_added_as_it_is),
         cmocka_unit_test(the_gate_leaves_out_what_is_only_noise),
+        cmocka_unit_test(who_weighs_nothing_decides_nothing),
         cmocka_unit_test(what_a_set_remembers_can_be_saved_and_restored),
         cmocka_unit_test(weights_are_held_between_refreshes),
         cmocka_unit_test(options_do_what_they_say),

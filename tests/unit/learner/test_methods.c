@@ -194,6 +194,17 @@ static void elimination_keeps_as_many_as_can_agree(void **state)
     }
 }
 
+/* What was added up in another order is in no order: nobody is left out by a rounding. */
+static void elimination_takes_no_rounding_for_an_order(void **state)
+{
+    (void)state;
+    const double pivot[4] = { 0.3, 0.1 + 0.2, 0.3, 0.1 + 0.2 }, R[4] = { 0.7 + 0.1, 0.8, 0.8, 0.7 + 0.1 };
+    bool drop[4];
+    assert_true(pivot[0] < pivot[1] && R[0] < R[1]);
+    assert_int_equal(pivot_keep_agreeing(4, pivot, R, drop), 4);
+    for (int i = 0; i < 4; i++) assert_false(drop[i]);
+}
+
 /* ---- isolation ---- */
 
 static const char TWO_LAYERS[] =
@@ -333,6 +344,7 @@ int main(void)
         cmocka_unit_test(the_objective_above_its_trend_leads),
         cmocka_unit_test(a_mean_that_is_missing_at_first_spoils_no_weight),
         cmocka_unit_test(elimination_keeps_as_many_as_can_agree),
+        cmocka_unit_test(elimination_takes_no_rounding_for_an_order),
         cmocka_unit_test(a_row_s_preference_makes_its_own_scalar),
         cmocka_unit_test(a_preference_for_what_there_is_not_is_refused_with_its_row),
     };

@@ -370,6 +370,27 @@ static void a_preference_of_zero_has_no_say(void **state)
         }
 }
 
+/* 1e308 twice is infinity, and everybody's share of that is 0. */
+static void preferences_count_by_their_shares(void **state)
+{
+    (void)state;
+    for (int m = 0; m < N_MOO_METHODS; m++)
+        for (uint64_t seed = 1; seed <= 50; seed++) {
+            const problem p = problem_of(PLAIN, seed * 5 + 1); /* three objectives */
+            moo_config c = moo_default((moo_method)m);
+            double w[3], huge[3];
+            c.natural_order = true;
+            c.pref[0] = 1, c.pref[1] = 0.5, c.pref[2] = 1;
+            solve(&c, &p, w);
+            for (int i = 0; i < 3; i++) c.pref[i] *= 0x1p1023;
+            solve(&c, &p, huge);
+            for (int i = 0; i < 3; i++)
+                if (fabs(w[i] - huge[i]) > 1e-9 * (1 + fabs(w[i])))
+                    fail_msg("%s, matrix %ju: weight %g, with huge preferences %g", moo_method_name(c.method),
+                             (uintmax_t)seed, w[i], huge[i]);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -385,6 +406,7 @@ int main(void)
         cmocka_unit_test(what_is_no_gram_matrix_is_refused),
         cmocka_unit_test(preferences_of_less_than_nothing_are_refused),
         cmocka_unit_test(a_preference_of_zero_has_no_say),
+        cmocka_unit_test(preferences_count_by_their_shares),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
