@@ -402,7 +402,7 @@ static void nothing_makes_it_slow(void **state)
         "(", "9",       "9/",      "!",    "'", "-",    "9,",  "x^",   "\\frac",           "{",
         "|", "\\text{", "\\sqrt[", "1.5+", "x", "a b ", "[1,", "9^9^", "\\begin{pmatrix}", ","
     };
-    const int64_t began_ms = clock_ms();
+    const int64_t began_ms = clock_cpu_us() / 1000;
     for (size_t i = 0; i < sizeof PIECES / sizeof *PIECES; i++) {
         for (size_t len = 500; len <= 1 << 20; len = len == 500 ? MAX_FORMULA : len * 16) {
             char *text = xmalloc(len + 100);
@@ -418,7 +418,7 @@ static void nothing_makes_it_slow(void **state)
     fraction[695] = '/';
     fraction[1390] = 0;
     for (int i = 0; i < 100; i++) assert_true(says_the_same(fraction, fraction));
-    if (clock_ms() - began_ms > 5000) fail_msg("took %d ms", (int)(clock_ms() - began_ms));
+    if (clock_cpu_us() / 1000 - began_ms > 5000) fail_msg("took %d ms", (int)(clock_cpu_us() / 1000 - began_ms));
 }
 
 /* The golds of GSM8K: each is itself in every spelling, none with a sign, a point, a power or a bracket changed. */
