@@ -153,10 +153,24 @@ static bool refill(core *c, batch *b)
     return true;
 }
 
-/* NULL: too few were left to be compared, so the group is dropped whole. An evaluation keeps even its empty places. */
+static uint32_t survivors(const batch *b, uint32_t begin, uint32_t size)
+{
+    uint32_t n = 0;
+    for (uint32_t i = begin; i < begin + size; i++) n += !b->works[i].dropped;
+    return n;
+}
+
+/* NULL: too few were left to be compared, so the group is dropped whole. An evaluation keeps even its empty places. What
+ * is dropped stays with its batch: an action of this very event may still speak of it. */
 static group *group_of(core *c, batch *b, uint32_t begin, uint32_t size)
 {
     const task *t = &b->works[begin].task;
+    const uint32_t enough = size < MIN_SURVIVORS ? size : MIN_SURVIVORS;
+    if (!b->eval && survivors(b, begin, size) < enough) {
+        c->stats.groups_dropped++;
+        return NULL;
+    }
+
     group *g = group_new(t->group, t->prompt_id, b->step, size);
     for (uint32_t i = begin; i < begin + size; i++) {
         work *w = &b->works[i];
@@ -165,10 +179,7 @@ static group *group_of(core *c, batch *b, uint32_t begin, uint32_t size)
         w->episode = NULL;
         w->score = NULL;
     }
-    if (b->eval || g->n >= (size < MIN_SURVIVORS ? size : MIN_SURVIVORS)) return g;
-    c->stats.groups_dropped++;
-    group_free(g);
-    return NULL;
+    return g;
 }
 
 static void hand_over(core *c, batch *b)
