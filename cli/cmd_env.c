@@ -1,22 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /* troupe env: tools by hand. Lists them, or makes one call, as an episode would. */
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "cli/verbs.h"
 #include "env/tools/python.h"
 #include "recipe/recipe.h"
 
-enum { MAX_REPEATS = 100000 };
+enum { MAX_REPEATS = 100000, MAX_CALLERS = 256, WAITED_FDS = 256, LONGEST_WAIT_MS = 1000 };
 
 static const char USAGE[] =
     "usage: troupe env list [--recipe RECIPE.lua]\n"
-    "       troupe env call --tool NAME ARGUMENTS [--recipe RECIPE.lua] [--repeat N]\n\n"
+    "       troupe env call --tool NAME ARGUMENTS [--recipe RECIPE.lua] [--repeat N [--callers N]]\n\n"
     "  --recipe RECIPE.lua  the tools of a recipe (default: the python tool with its defaults)\n"
-    "  --repeat N           make the call N times and print the latency\n\n"
+    "  --repeat N           make the call N times and print the latency\n"
+    "  --callers N          as N callers that each wait for their answer: N calls at once (default: 1)\n\n"
     "example: troupe env call --tool python '{\"code\":\"print(2+2)\"}'\n";
 
 static router *default_tools(error *err)
@@ -60,23 +63,75 @@ static void print_latency(double *ms, int n)
             ms[n * 99 / 100], ms[n - 1]);
 }
 
-/* 0: the tool did it; 1: it told of an error; the machinery's failures are errors. */
-static int call_tool(router *r, const char *name, const char *json, int repeats, int *status, error *err)
+typedef struct repetition {
+    router *router;
+    const char *name, *json;
+    int repeats, at_once; /* how many calls, and how many of them are under way at any time */
+    int begun, ended;
+    double *ms; /* [repeats], in the order in which the calls ended */
+} repetition;
+
+/* Waits until a tool has something to say, or its deadline is due. */
+static void wait_for_tools(router *r)
 {
-    double *ms = xcalloc((size_t)repeats, sizeof *ms);
+    struct pollfd fds[WAITED_FDS];
+    const int n = router_fds(r, fds, WAITED_FDS);
+    int64_t left = router_deadline_ms(r) - clock_ms();
+    if (left > LONGEST_WAIT_MS) left = LONGEST_WAIT_MS;
+    poll(fds, (nfds_t)n, left > 0 ? (int)left : 0);
+}
+
+/* The first result is printed: it stands for all. */
+static void print_result(const tool_result *result)
+{
+    const size_t len = strlen(result->text);
+    fputs(result->text, stdout);
+    if (len == 0 || result->text[len - 1] != '\n') putchar('\n');
+}
+
+static int take(repetition *rep, tool_result *result, int *status, error *err)
+{
     int rc = OK;
-    for (int i = 0; rc == OK && i < repeats; i++) {
-        tool_result result = { 0 };
-        rc = router_call(r, name, json, &result, err);
-        if (rc == OK && result.failed != FAIL_NONE)
-            rc = error_set(err, ERR_PEER, "%s: %s: %s", name, failure_name(result.failed), result.text);
-        if (rc == OK && i == 0) fputs(result.text, stdout), *status = result.ok ? 0 : 1;
-        if (rc == OK && i == 0 && (!result.text[0] || result.text[strlen(result.text) - 1] != '\n')) putchar('\n');
-        ms[i] = result.ms;
-        free(result.text);
+    if (result->failed != FAIL_NONE)
+        rc = error_set(err, ERR_PEER, "%s: %s: %s", rep->name, failure_name(result->failed), result->text);
+    if (rc == OK && rep->ended == 0) {
+        print_result(result);
+        *status = result->ok ? 0 : 1;
     }
-    if (rc == OK && repeats > 1) print_latency(ms, repeats);
-    free(ms);
+    rep->ms[rep->ended++] = result->ms;
+    free(result->text);
+    return rc;
+}
+
+/* Like callers that each wait for an answer before they ask again. status 0: the tool did it; 1: it told of an error;
+ * the machinery's failures are errors. */
+static int make_calls(repetition *rep, int *status, error *err)
+{
+    int rc = OK;
+    while (rc == OK && rep->ended < rep->repeats) {
+        while (rep->begun < rep->repeats && rep->begun - rep->ended < rep->at_once) {
+            router_begin(rep->router, rep->name, rep->json, NULL, clock_ms());
+            rep->begun++;
+        }
+
+        tool_result results[WAITED_FDS];
+        const int n = router_poll(rep->router, clock_ms(), results, WAITED_FDS);
+        for (int i = 0; i < n; i++) {
+            const int taken = take(rep, &results[i], status, err);
+            if (rc == OK) rc = taken;
+        }
+        if (n == 0) wait_for_tools(rep->router);
+    }
+    return rc;
+}
+
+static int call_tool(router *r, const char *name, const char *json, int repeats, int callers, int *status, error *err)
+{
+    repetition rep = { .router = r, .name = name, .json = json, .repeats = repeats, .at_once = callers };
+    rep.ms = xcalloc((size_t)repeats, sizeof *rep.ms);
+    const int rc = make_calls(&rep, status, err);
+    if (rc == OK && repeats > 1) print_latency(rep.ms, repeats);
+    free(rep.ms);
     return rc;
 }
 
@@ -99,10 +154,11 @@ static int check(const arguments *a, bool calls, const char *recipe_path, const 
 static int run_verb(call *c, error *err)
 {
     const char *path = NULL, *name = NULL;
-    int64_t repeats = 1;
+    int64_t repeats = 1, callers = 1;
     const flag flags[] = { { .name = "--recipe", .text = &path },
                            { .name = "--tool", .text = &name },
                            { .name = "--repeat", .whole = &repeats, .min = 1, .max = MAX_REPEATS },
+                           { .name = "--callers", .whole = &callers, .min = 1, .max = MAX_CALLERS },
                            { 0 } };
     const int opened = call_open(c, flags, err);
     if (opened != OK) return opened;
@@ -120,7 +176,8 @@ static int run_verb(call *c, error *err)
 
     int rc = r ? OK : err->code;
     if (rc == OK)
-        rc = calls ? call_tool(r, name, c->arguments.positional[1], (int)repeats, &c->status, err) : list(r, err);
+        rc = calls ? call_tool(r, name, c->arguments.positional[1], (int)repeats, (int)callers, &c->status, err)
+                   : list(r, err);
     router_free(r);
     recipe_free(recipe_file);
     if (rc != OK) c->status = 0;

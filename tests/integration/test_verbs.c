@@ -111,6 +111,9 @@ static void tools_can_be_called_by_hand(void **state)
     EXPECT(0, TROUPE("env", "list"), "python", "parameters");
     EXPECT(0, TROUPE("env", "call", "--tool", "python", "{\"code\":\"print(2+2)\"}"), "4");
     EXPECT(1, TROUPE("env", "call", "--tool", "python", "{\"code\":\"1/0\"}"), "ZeroDivisionError");
+    EXPECT(0,
+           TROUPE("env", "call", "--tool", "python", "{\"code\":\"print(6*7)\"}", "--repeat", "20", "--callers", "8"),
+           "42", "20 calls: p50");
     EXPECT(1, TROUPE("env", "call", "--tool", "pyhton", "{}"), "there is no tool 'pyhton'", "python");
     EXPECT(0, TROUPE("env", "call", "--recipe", recipe, "--tool", "python", "{\"code\":\"print(6*7)\"}"), "42");
 }
