@@ -87,6 +87,18 @@ frame_state frame_in_move(frame_in *f, int fd)
     return len == 0 ? FRAME_DONE : receive_some(fd, f->payload + len, &f->left);
 }
 
+frame_state frame_skip(int fd, uint64_t *left)
+{
+    char unread[65536];
+    while (*left > 0) {
+        const size_t some = *left < sizeof unread ? (size_t)*left : sizeof unread;
+        const ssize_t n = recv(fd, unread, some, MSG_DONTWAIT);
+        if (n <= 0) return state_after(n);
+        *left -= (uint64_t)n;
+    }
+    return FRAME_DONE;
+}
+
 /* ---- one message, with a deadline ---- */
 
 /* OK once `fd` is ready for `events`. */

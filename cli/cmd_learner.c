@@ -156,6 +156,9 @@ static void join_gpus(session *s)
         log_info(s->role.log, "gradients go through host memory (%s)", why);
 }
 
+/* Out of a step that another learner has failed in. */
+static void leave_step(void *ctx) { device_leave(ctx, &(error){ .code = ERR_PEER, .text = "another learner failed" }); }
+
 static int open_inputs(session *s, error *err)
 {
     const recipe *r = s->role.recipe;
@@ -166,6 +169,7 @@ static int open_inputs(session *s, error *err)
         return err->code;
     if (!(s->device = open_device(s, err))) return err->code;
     join_gpus(s);
+    if (s->comm) comm_on_failure(s->comm, leave_step, s->device);
     device_set_precision(s->device, r->run.precision);
     if (!(s->model = hf_folder_open(r->run.model, s->device, err))) return err->code;
     return find_checkpoint(s, err);

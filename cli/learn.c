@@ -255,17 +255,24 @@ static bool finished(const learner *l, bool last_was_eval)
     return version >= l->config.recipe->run.steps && (last_was_eval || !evaluation_due(l, version));
 }
 
-/* What is in memory when there is no more of it: the scratch goes, the last whole version is saved, and the sentence
- * says which key to turn. */
-static int out_of_memory(learner *l, error *err)
+static bool alone(const learner *l) { return !l->config.comm || l->config.comm->size == 1; }
+
+/* What is in memory when there is no more of it, here or at another learner: the scratch goes, the last whole version
+ * is saved, and the sentence says which key to turn. */
+static int step_was_lost(learner *l, error *err)
 {
     const recipe *r = l->config.recipe;
+    ranks_left left = { .whole = trainer_whole(l->trainer), .code = err->code };
+    char keys[160] = "";
     error why = { 0 };
     device_scratch_drop(l->config.model->weights->dev);
-    const bool alone = !l->config.comm || l->config.comm->size == 1; /* others wait inside the step, not for a save */
-    const bool saved = alone && trainer_whole(l->trainer) && save(l, &why) == OK;
-    return error_set(err, ERR_MEMORY, "%s; lower learner.micro_tokens (%d now) or rollout.max_context (%d now); %s",
-                     err->text, trainer_micro_tokens(l->trainer), r->play.max_context,
+    snprintf(left.sentence, sizeof left.sentence, "%s", err->text);
+    if (!ranks_regroup(l->config.comm, l->trainer, err, &left) && !alone(l)) left.whole = false;
+    const bool saved = left.whole && save(l, &why) == OK;
+    if (left.code == ERR_MEMORY)
+        snprintf(keys, sizeof keys, "; lower learner.micro_tokens (%d now) or rollout.max_context (%d now)",
+                 trainer_micro_tokens(l->trainer), r->play.max_context);
+    return error_set(err, left.code, "%s%s; %s", left.sentence, keys,
                      saved ? "its checkpoint is written" : "it can be resumed from the newest checkpoint");
 }
 
@@ -285,10 +292,12 @@ static int train(learner *l, error *err)
         l->working = false;
         over = rc == OK && finished(l, b->eval && b->step == trainer_version(l->trainer));
         step_batch_free(b);
-        if (rc == ERR_MEMORY) return out_of_memory(l, err);
+        if (rc == ERR_MEMORY || rc == ERR_PEER) return step_was_lost(l, err);
         if (rc != OK) return rc;
     }
-    if (save(l, err) != OK) return err->code;
+    const int saved = save(l, err);
+    if (saved == ERR_MEMORY || saved == ERR_PEER) return step_was_lost(l, err);
+    if (saved != OK) return saved;
     return over ? OK
                 : error_set(err, ERR_INTERRUPTED, "stopped at step %" PRId64 "; its checkpoint is written",
                             trainer_version(l->trainer));
@@ -381,8 +390,7 @@ bool learner_hangs(learner *l)
     clockid_t clock;
     struct timespec t;
     const weights *w = l->config.model->weights;
-    const bool alone = !l->config.comm || l->config.comm->size == 1;
-    if (!alone || !l->working || !device_view(w->dev, w->data) || pthread_getcpuclockid(l->thread, &clock) != 0 ||
+    if (!alone(l) || !l->working || !device_view(w->dev, w->data) || pthread_getcpuclockid(l->thread, &clock) != 0 ||
         clock_gettime(clock, &t) != 0)
         return l->stood_since_ms = 0, false;
     const int64_t cpu_ms = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;

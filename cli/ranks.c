@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/ranks.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,6 +111,35 @@ void ranks_step(comm *c, const step_batch *b)
 void ranks_save(comm *c) { give_order(c, ORDER_SAVE, NULL); }
 void ranks_end(comm *c) { give_order(c, ORDER_END, NULL); }
 
+/* ---- after a failure ---- */
+
+/* What each tells all. */
+typedef struct rank_report {
+    int64_t version;
+    int32_t code; /* ERR_PEER: it was called out of its step by another */
+    uint32_t whole;
+    char sentence[600];
+} rank_report;
+
+bool ranks_regroup(comm *c, const trainer *t, const error *why, ranks_left *left)
+{
+    if (alone(c)) return false;
+    rank_report mine = { .version = trainer_version(t), .code = why->code, .whole = trainer_whole(t) };
+    snprintf(mine.sentence, sizeof mine.sentence, "%s", why->text);
+    rank_report *all = xcalloc((size_t)c->size, sizeof *all);
+    const bool met = comm_regroup(c, &mine, sizeof mine, all);
+
+    if (met) *left = (ranks_left){ .whole = true, .code = why->code };
+    for (int r = c->size - 1; met && r >= 0; r--) {
+        left->whole = left->whole && all[r].whole && all[r].version == mine.version;
+        if (all[r].code == ERR_PEER) continue;
+        left->code = all[r].code;
+        snprintf(left->sentence, sizeof left->sentence, "learner %d: %s", r + 1, all[r].sentence);
+    }
+    free(all);
+    return met;
+}
+
 /* ---- the others ---- */
 
 static int train_step(trainer *t, metrics *m, str_view frames, error *err)
@@ -139,20 +169,41 @@ static void give_moments(trainer *t, const weights *w)
     free(unread);
 }
 
+typedef struct following {
+    comm *c;
+    trainer *t;
+    const weights *w;
+    metrics *m;
+    order last;
+} following;
+
+static int follow_one(void *ctx, error *err)
+{
+    following *f = ctx;
+    str_view payload;
+    int rc = OK;
+    f->last = take_order(f->c, &payload);
+    if (f->last == ORDER_STEP) rc = train_step(f->t, f->m, payload, err);
+    if (f->last == ORDER_SAVE) give_moments(f->t, f->w);
+    free((char *)(uintptr_t)payload.data);
+    return rc;
+}
+
+/* The first one says what has happened, so this one has nothing to add. What is wrong with the step (ERR_STATE) is
+ * wrong on all ranks, and all know it; anything else is told. */
 int ranks_follow(comm *c, trainer *t, const weights *w, error *err)
 {
-    metrics *m = metrics_new();
-    order o;
+    following f = { c, t, w, metrics_new(), ORDER_STEP };
+    ranks_left unread;
     int rc = OK;
     do {
-        str_view payload;
-        o = take_order(c, &payload);
-        if (o == ORDER_STEP) rc = train_step(t, m, payload, err);
-        if (o == ORDER_SAVE) give_moments(t, w);
-        free((char *)(uintptr_t)payload.data);
-        /* What is wrong with the step is wrong on all ranks, and the first one tells;
-         * anything else ends this process. */
-    } while (o != ORDER_END && (rc == OK || rc == ERR_STATE));
-    metrics_free(m);
+        rc = device_guard(w->dev, follow_one, &f, err);
+        if (rc == OK || rc == ERR_STATE) continue;
+        device_scratch_drop(w->dev);
+        if (!ranks_regroup(c, t, err, &unread)) break;
+        rc = OK;
+        f.last = ORDER_STEP;
+    } while (f.last != ORDER_END);
+    metrics_free(f.m);
     return rc == ERR_STATE ? OK : rc;
 }

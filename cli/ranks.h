@@ -6,8 +6,10 @@
  *     SAVE                                the moments' pieces are gathered for the first's checkpoint
  *     END                                 all is over
  *
- * A rank that fails alone ends its process, and MPI ends the others: the run goes on from
- * its checkpoint with --resume. */
+ * A rank that fails alone (no memory, mostly) calls all out of what they are doing: they tell each other what has
+ * happened and where they are (ranks_regroup), and the first saves the last whole version with everybody's moments. By
+ * MPI and NCCL nobody can be called: such a rank ends its process, MPI ends the others, and the run goes on from its
+ * checkpoint with --resume. */
 #pragma once
 
 #include "exchange/server.h"
@@ -17,5 +19,16 @@
 void ranks_step(comm *c, const step_batch *b);
 void ranks_save(comm *c);
 void ranks_end(comm *c);
+
+/* What a failure has left of the ranks' common state. */
+typedef struct ranks_left {
+    bool whole;         /* all of them have the same version, and all of it */
+    char sentence[640]; /* of whom it failed first: "learner 2: out of memory: ..." */
+    int code;           /* its error */
+} ranks_left;
+
+/* After a step or a save of this rank failed, or was left because another's had. False where ranks can't be called (see
+ * above) and for one rank: then *left is not set. Collective, from wherever the ranks are. */
+bool ranks_regroup(comm *c, const trainer *t, const error *why, ranks_left *left);
 /* The others' life, until END. The weights are the trainer's. */
 int ranks_follow(comm *c, trainer *t, const weights *w, error *err);

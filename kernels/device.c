@@ -49,7 +49,7 @@ static device *cuda_open(const char *name, error *err)
 
 /* ---- memory ---- */
 
-static void leave_by_guard(device *dev)
+__attribute__((noreturn)) static void leave_by_guard(device *dev)
 {
     if (dev->guard) longjmp(*dev->guard, 1);
     fprintf(stderr, "troupe: %s\n", dev->lack.text);
@@ -66,7 +66,13 @@ int device_guard(device *dev, int (*fn)(void *ctx, error *err), void *ctx, error
         return rc;
     }
     dev->guard = before;
-    return error_set(err, ERR_MEMORY, "%s", dev->lack.text);
+    return error_set(err, dev->lack.code, "%s", dev->lack.text);
+}
+
+void device_leave(device *dev, const error *why)
+{
+    dev->lack = *why;
+    leave_by_guard(dev);
 }
 
 void device_starve(device *dev, int64_t n) { dev->requests_left = n; }

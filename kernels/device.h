@@ -61,6 +61,8 @@ size_t device_scratch_peak(const device *dev);
  * on: for a process that saves what it has and ends. Guards nest. Without one the process ends with the sentence and
  * EXIT_MEMORY. */
 int device_guard(device *dev, int (*fn)(void *ctx, error *err), void *ctx, error *err);
+/* Leaves what the guard runs from anywhere inside it, as when memory is short: device_guard returns `why`. */
+__attribute__((noreturn)) void device_leave(device *dev, const error *why);
 /* For tests: the request (array or scratch) after `n` more is refused, and all that follow; < 0: none. */
 void device_starve(device *dev, int64_t n);
 

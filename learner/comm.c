@@ -79,6 +79,15 @@ void *comm_exchange_begin(comm *c, const comm_exchange *x)
 
 bool comm_exchanged(comm *c, void *pending, bool wait) { return c->ops->exchanged(c->ctx, pending, wait); }
 
+void comm_on_failure(comm *c, void (*leave)(void *ctx), void *ctx) { c->leave = leave, c->leave_ctx = ctx; }
+
+bool comm_regroup(comm *c, const void *mine, size_t bytes, void *all)
+{
+    if (!c->ops->regroup) return false;
+    c->ops->regroup(c->ctx, mine, bytes, all);
+    return true;
+}
+
 /* ---- ranks that are threads ---- */
 
 typedef struct meeting {
@@ -169,8 +178,13 @@ static void threads_close(void *ctx)
 
 void comm_threads(int n, comm **out)
 {
-    static const struct comm_ops OPS = { threads_gather,    threads_gather_pieces, threads_exchange,
-                                         threads_exchanged, threads_broadcast,     threads_close };
+    static const struct comm_ops OPS = { threads_gather,
+                                         threads_gather_pieces,
+                                         threads_exchange,
+                                         threads_exchanged,
+                                         threads_broadcast,
+                                         threads_close,
+                                         NULL };
     meeting *m = xcalloc(1, sizeof *m);
     *m = (meeting){ .size = n, .left = n, .said = xcalloc((size_t)n, sizeof *m->said) };
     pthread_barrier_init(&m->barrier, NULL, (unsigned)n);

@@ -8,7 +8,7 @@
  *     nccl       the same processes, gradients and weights from GPU to GPU by libtroupe_nccl.so
  *
  * Every call but `comm_exchanged` is collective: all ranks make the same calls in the same order, or wait for ever (a
- * rank that dies takes the others with it). Arrays lie in host memory, but for those of an exchange and of
+ * rank that dies takes the others with it). A rank that can't go on but lives calls comm_regroup. Arrays lie in host memory, but for those of an exchange and of
  * comm_gather_pieces where `on_device` says that they are the device's: then both are ordered with the operations that
  * the device is given, and nobody waits on the host. One thread of a rank at a time. */
 #pragma once
@@ -40,14 +40,17 @@ struct comm_ops {
     bool (*exchanged)(void *ctx, void *pending, bool wait);
     void (*broadcast)(void *ctx, void *bytes, size_t n);
     void (*close)(void *ctx);
+    void (*regroup)(void *ctx, const void *mine, size_t bytes, void *all); /* NULL: it can't */
 };
 
 typedef struct comm {
     const struct comm_ops *ops;
     void *ctx;
     int rank, size;
-    bool on_device; /* arrays of comm_exchange_begin and comm_gather_pieces are the device's */
-    uint64_t sent;  /* bytes of gradients and weights that left this rank */
+    bool on_device;           /* arrays of comm_exchange_begin and comm_gather_pieces are the device's */
+    uint64_t sent;            /* bytes of gradients and weights that left this rank */
+    void (*leave)(void *ctx); /* see comm_on_failure */
+    void *leave_ctx;
 } comm;
 
 /* Waits in `folder` for the others; ERR_PEER and a sentence when they don't come in time. A rank whose peer is gone
@@ -75,6 +78,15 @@ void comm_broadcast(comm *c, void *bytes, size_t n);
 void *comm_exchange_begin(comm *c, const comm_exchange *x);
 bool comm_exchanged(comm *c, void *pending, bool wait);
 
+/* Where a rank goes that finds in the middle of a call that another one regroups: `leave` jumps out of what is being
+ * done (device_leave) and never returns. Without one the process ends with RANK_AGAIN. Arrays of an exchange under way
+ * and those of comm_gather_pieces have to outlive the jump, until comm_regroup is over. */
+void comm_on_failure(comm *c, void (*leave)(void *ctx), void *ctx);
+/* Ranks that may be anywhere come together again: what was under way between them is dropped, and each rank's `bytes`
+ * bytes go to all as of comm_gather. One that fails calls it, the others do when they have left. False, and nothing
+ * done, where ranks can't be called out of a call (MPI, NCCL). */
+bool comm_regroup(comm *c, const void *mine, size_t bytes, void *all);
+
 /* What libtroupe_mpi.so exports. */
 #define TROUPE_MPI_SYMBOL "troupe_mpi_v1"
 struct troupe_mpi_module {
@@ -82,11 +94,11 @@ struct troupe_mpi_module {
     /* MPI is initialised; NULL: it could not be. */
     const struct comm_ops *(*open)(void **ctx, int *rank, int *size, char *why, size_t why_size);
 };
-enum { TROUPE_MPI_VERSION = 1 };
+enum { TROUPE_MPI_VERSION = 2 };
 
 /* What libtroupe_nccl.so exports. Its table's gather and broadcast are empty: those go as before. */
 #define TROUPE_NCCL_SYMBOL "troupe_nccl_v1"
-enum { TROUPE_NCCL_VERSION = 1, NCCL_ID_BYTES = 128 };
+enum { TROUPE_NCCL_VERSION = 2, NCCL_ID_BYTES = 128 };
 struct troupe_nccl_module {
     int version;
     bool (*make_id)(unsigned char *id); /* [NCCL_ID_BYTES] on one rank, for all */

@@ -98,7 +98,7 @@ comm *comm_nccl(comm *c, device *dev, char *why, size_t why_size)
     }
     gpu_ctx *g = xcalloc(1, sizeof *g);
     *g = (gpu_ctx){
-        { gpu_gather, gpu_gather_pieces, gpu_exchange, gpu_exchanged, gpu_broadcast, gpu_close }, ops, ctx, c
+        { gpu_gather, gpu_gather_pieces, gpu_exchange, gpu_exchanged, gpu_broadcast, gpu_close, NULL }, ops, ctx, c
     };
     comm *out = xcalloc(1, sizeof *out);
     *out = (comm){ .ops = &g->ops, .ctx = g, .rank = c->rank, .size = c->size, .on_device = true };

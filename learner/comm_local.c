@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Ranks that are processes of one machine, without MPI: a Unix socket between every two. They find each other in a
  * folder, and whoever is the last to come is waited for. A rank whose peer is gone ends with RANK_AGAIN: there is none
- * that could go on alone, and who watches them starts them again from the last checkpoint. */
+ * that could go on alone, and who watches them starts them again from the last checkpoint.
+ *
+ * A rank that fails and lives says REGROUP to all, behind what it was sending. Whoever reads that in place of what it
+ * waits for leaves its call, says REGROUP too, and drops what comes until it has heard it from everybody. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +25,7 @@
 #include "learner/comm.h"
 
 /* The type of a frame is the operation that its numbers are of. */
-typedef enum operation { MEET = 1, GATHER, GATHER_PIECES, EXCHANGE, BROADCAST } operation;
+typedef enum operation { MEET = 1, GATHER, GATHER_PIECES, EXCHANGE, BROADCAST, REGROUP } operation;
 
 /* What is still to go to a peer, and to come from it. */
 typedef struct lane {
@@ -30,11 +33,17 @@ typedef struct lane {
     bool sends, receives;
     frame_out out;
     frame_in in;
+    bool said;     /* REGROUP is on its way, or there */
+    uint64_t skip; /* bytes of a dropped frame that are still to come */
 } lane;
 
 typedef struct local {
     lane *lanes; /* [size] */
     int rank, size;
+    comm *self;        /* whose table this is */
+    void *mine;        /* what is gathered: its sender may leave the call before all of it is sent */
+    size_t room;       /* of mine */
+    const void *words; /* of REGROUP; borrowed while it goes on */
 } local;
 
 /* ---- moving bytes ---- */
@@ -58,18 +67,26 @@ static void foreign(int rank, const lane *l)
     _exit(RANK_AGAIN);
 }
 
-static void move_lane(lane *l, int rank)
+/* Another rank has failed: this one is called out of what it does. */
+static void leave(const local *c, int rank)
+{
+    if (c->self && c->self->leave) c->self->leave(c->self->leave_ctx);
+    gone(rank);
+}
+
+static void move_lane(const local *c, lane *l, int rank)
 {
     const frame_state out = l->sends ? frame_out_move(&l->out, l->fd) : FRAME_DONE;
     const frame_state in = l->receives ? frame_in_move(&l->in, l->fd) : FRAME_DONE;
     if (out == FRAME_GONE || in == FRAME_GONE) gone(rank);
+    if (in == FRAME_FOREIGN && frame_type(l->in.head) == REGROUP) leave(c, rank);
     if (in == FRAME_FOREIGN) foreign(rank, l);
     l->sends = out == FRAME_WAITS;
     l->receives = in == FRAME_WAITS;
 }
 
 /* Until all lanes are empty, or nothing moves. True: they are empty. */
-static bool move(local *c, bool wait)
+static bool move(local *c, void (*move_one)(const local *c, lane *l, int rank), bool wait)
 {
     struct pollfd *fds = xcalloc((size_t)c->size, sizeof *fds);
     bool over;
@@ -77,7 +94,7 @@ static bool move(local *c, bool wait)
         over = true;
         for (int r = 0; r < c->size; r++) {
             lane *l = &c->lanes[r];
-            move_lane(l, r);
+            move_one(c, l, r);
             const int events = (l->sends ? POLLOUT : 0) | (l->receives ? POLLIN : 0);
             fds[r] = (struct pollfd){ .fd = events ? l->fd : -1, .events = (short)events };
             over &= !events;
@@ -103,13 +120,25 @@ static void set_lane(local *c, int r, operation o, const void *out, size_t out_b
     frame_in_begin(&l->in, (uint8_t)o, in, in_bytes);
 }
 
+/* A copy that lives as long as we do. */
+static const void *keep(local *c, const void *mine, size_t bytes)
+{
+    if (bytes > c->room) {
+        free(c->mine);
+        c->mine = xmalloc(c->room = bytes);
+    }
+    if (bytes > 0) memcpy(c->mine, mine, bytes);
+    return c->mine;
+}
+
 /* ---- the table ---- */
 
 static void local_gather(void *ctx, const void *mine, size_t bytes, void *all)
 {
     local *c = ctx;
-    for (int r = 0; r < c->size; r++) set_lane(c, r, GATHER, mine, bytes, (char *)all + (size_t)r * bytes, bytes);
-    move(c, true);
+    const void *kept = keep(c, mine, bytes);
+    for (int r = 0; r < c->size; r++) set_lane(c, r, GATHER, kept, bytes, (char *)all + (size_t)r * bytes, bytes);
+    move(c, move_lane, true);
 }
 
 static void local_gather_pieces(void *ctx, float *whole, const int64_t *begins)
@@ -119,7 +148,7 @@ static void local_gather_pieces(void *ctx, float *whole, const int64_t *begins)
     for (int r = 0; r < c->size; r++)
         set_lane(c, r, GATHER_PIECES, whole + begins[c->rank], own, whole + begins[r],
                  sizeof *whole * (size_t)(begins[r + 1] - begins[r]));
-    move(c, true);
+    move(c, move_lane, true);
 }
 
 static void local_broadcast(void *ctx, void *bytes, size_t n)
@@ -127,7 +156,7 @@ static void local_broadcast(void *ctx, void *bytes, size_t n)
     local *c = ctx;
     for (int r = 0; r < c->size; r++)
         set_lane(c, r, BROADCAST, bytes, c->rank == 0 ? n : 0, bytes, c->rank != 0 && r == 0 ? n : 0);
-    move(c, true);
+    move(c, move_lane, true);
 }
 
 static void *local_exchange(void *ctx, const comm_exchange *x)
@@ -139,19 +168,86 @@ static void *local_exchange(void *ctx, const comm_exchange *x)
         set_lane(c, r, EXCHANGE, out, sizeof *out * (size_t)x->n_out[r], in, sizeof *in * (size_t)x->n_in[r]);
         out += x->n_out[r], in += x->n_in[r];
     }
-    move(c, false);
+    move(c, move_lane, false);
     return c;
 }
 
 static bool local_exchanged(void *ctx, void *pending, bool wait)
 {
     (void)pending;
-    return move(ctx, wait);
+    return move(ctx, move_lane, wait);
+}
+
+/* ---- after a failure ---- */
+
+/* Sends the rest of a frame that was begun, then REGROUP. */
+static frame_state say_regroup(const local *c, lane *l, size_t bytes)
+{
+    frame_state state = l->sends ? frame_out_move(&l->out, l->fd) : FRAME_DONE;
+    if (state != FRAME_DONE || l->said) return state;
+    l->said = true;
+    frame_out_begin(&l->out, REGROUP, c->words, bytes);
+    return frame_out_move(&l->out, l->fd);
+}
+
+/* Drops frames until one is REGROUP. */
+static frame_state hear_regroup(lane *l)
+{
+    for (;;) {
+        frame_state state = frame_skip(l->fd, &l->skip);
+        if (state != FRAME_DONE) return state;
+        char *const to = l->in.payload;
+        const size_t bytes = (size_t)frame_length(l->in.expected);
+        state = frame_in_move(&l->in, l->fd);
+        if (state != FRAME_FOREIGN || frame_type(l->in.head) == REGROUP) return state;
+        l->skip = frame_length(l->in.head);
+        frame_in_begin(&l->in, REGROUP, to, bytes);
+    }
+}
+
+static void regroup_lane(const local *c, lane *l, int rank)
+{
+    if (l->fd < 0) return;
+    const frame_state out = say_regroup(c, l, (size_t)frame_length(l->in.expected));
+    const frame_state in = l->receives ? hear_regroup(l) : FRAME_DONE;
+    if (out == FRAME_GONE || in == FRAME_GONE) gone(rank);
+    if (in == FRAME_FOREIGN) foreign(rank, l);
+    l->sends = out == FRAME_WAITS;
+    l->receives = in == FRAME_WAITS;
+}
+
+/* What comes by this lane is dropped up to REGROUP, with the rest of a frame whose head has been read. That head may be
+ * REGROUP's own. */
+static void expect_regroup(lane *l, void *to, size_t bytes)
+{
+    const frame_in before = l->in;
+    const bool begun = l->receives && before.head_left < FRAME_HEAD;
+    const bool whole = begun && before.head_left == 0, ours = whole && frame_type(before.head) != REGROUP;
+    l->said = false;
+    l->receives = true;
+    l->skip = ours ? before.left : 0;
+    frame_in_begin(&l->in, REGROUP, to, bytes);
+    if (!begun || ours) return;
+    memcpy(l->in.head, before.head, sizeof before.head);
+    l->in.head_left = before.head_left;
+}
+
+static void local_regroup(void *ctx, const void *mine, size_t bytes, void *all)
+{
+    local *c = ctx;
+    for (int r = 0; r < c->size; r++)
+        if (r != c->rank) expect_regroup(&c->lanes[r], (char *)all + (size_t)r * bytes, bytes);
+    memcpy((char *)all + (size_t)c->rank * bytes, mine, bytes);
+
+    c->words = mine;
+    move(c, regroup_lane, true);
+    c->words = NULL;
 }
 
 static void local_close(void *ctx)
 {
     local *c = ctx;
+    free(c->mine);
     for (int r = 0; r < c->size; r++)
         if (c->lanes[r].fd >= 0) close(c->lanes[r].fd);
     free(c->lanes);
@@ -292,8 +388,8 @@ static int meet(const meeting *m, local *c)
 
 comm *comm_local(const char *folder, int rank, int size, int patience_ms, error *err)
 {
-    static const struct comm_ops OPS = { local_gather,    local_gather_pieces, local_exchange,
-                                         local_exchanged, local_broadcast,     local_close };
+    static const struct comm_ops OPS = { local_gather,    local_gather_pieces, local_exchange, local_exchanged,
+                                         local_broadcast, local_close,         local_regroup };
     error own = { 0 };
     const meeting m = { folder, clock_ms() + patience_ms, err ? err : &own };
     local *c = xcalloc(1, sizeof *c);
@@ -302,5 +398,6 @@ comm *comm_local(const char *folder, int rank, int size, int patience_ms, error 
     if (meet(&m, c) != OK) return local_close(c), NULL;
     comm *out = xcalloc(1, sizeof *out);
     *out = (comm){ .ops = &OPS, .ctx = c, .rank = rank, .size = size };
+    c->self = out;
     return out;
 }

@@ -84,8 +84,8 @@ static void mpi_close(void *ctx)
 /* MPI's own handler of errors ends all ranks with a message: there is no rank that could go on alone. */
 static const struct comm_ops *mpi_open(void **ctx, int *rank, int *size, char *why, size_t why_size)
 {
-    static const struct comm_ops OPS = { mpi_gather,    mpi_gather_pieces, mpi_exchange,
-                                         mpi_exchanged, mpi_broadcast,     mpi_close };
+    static const struct comm_ops OPS = { mpi_gather,    mpi_gather_pieces, mpi_exchange, mpi_exchanged,
+                                         mpi_broadcast, mpi_close,         NULL };
     int level = 0;
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &level) != MPI_SUCCESS || level < MPI_THREAD_SERIALIZED) {
         snprintf(why, why_size, "this library can't be called from another thread than the first");

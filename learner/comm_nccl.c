@@ -125,7 +125,7 @@ static const struct comm_ops *open_nccl(void **ctx, const unsigned char *id, int
 {
     /* Gathering and broadcasting are not NCCL's (comm_gpu.c). */
     static const struct comm_ops OPS = {
-        NULL, nccl_pieces, nccl_exchange, nccl_exchanged, NULL, nccl_close,
+        NULL, nccl_pieces, nccl_exchange, nccl_exchanged, NULL, nccl_close, NULL,
     };
     ncclUniqueId unique;
     _Static_assert(sizeof unique == NCCL_ID_BYTES, "NCCL's id");

@@ -192,6 +192,41 @@ static void a_learner_without_memory_saves_and_says_what_it_needs(void **state)
     test_folder_remove(p.dir);
 }
 
+/* The same of two learners: whichever it is that lacks memory, the first saves, and one sentence names the other. */
+static void so_do_several_learners(void **state)
+{
+    (void)state;
+    need_sandbox();
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+    skip(); /* they take more address space than there is */
+#endif
+    static const char *const SAYS[] = { "learner: learner ", ": out of memory: scratch needs ",
+                                        "lower learner.micro_tokens (16384 now) or rollout.max_context",
+                                        "its checkpoint is written" };
+    char path[400];
+    size_t len;
+    struct rlimit before;
+    place p = place_new();
+    getrlimit(RLIMIT_AS, &before);
+    setrlimit(RLIMIT_AS, &(struct rlimit){ (rlim_t)380 << 20, before.rlim_max });
+    process t =
+        place_start(&p, (const char *const[]){ "actors=1", "rollout.prompts_per_step=24", "rollout.group=8", "steps=1",
+                                               "learner.micro_tokens=16384", "learners=2", "learner_threads=1", NULL });
+    setrlimit(RLIMIT_AS, &before);
+    assert_int_equal(troupe_wait(&t, SECONDS), 1);
+    char *said = bytes_of(p.out, &len);
+    for (size_t i = 0; i < sizeof SAYS / sizeof *SAYS; i++)
+        if (!strstr(said, SAYS[i])) fail_msg("expected '%s' in: %s", SAYS[i], said);
+    if (strstr(said, "starting it again")) fail_msg("%s", said);
+    free(said);
+    snprintf(path, sizeof path, "%s/checkpoints/step-0/model.safetensors", p.run);
+    assert_true(file_exists(path));
+    t = troupe_start(p.out, (const char *const[]){ "train", "--resume", p.run, NULL });
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    assert_nobody_left(&p);
+    test_folder_remove(p.dir);
+}
+
 static void a_killed_learner_goes_on_from_its_checkpoint(void **state)
 {
     (void)state;
@@ -412,6 +447,7 @@ int main(void)
         cmocka_unit_test(a_stopped_worker_is_replaced),
         cmocka_unit_test(so_is_a_stopped_learner),
         cmocka_unit_test(a_learner_without_memory_saves_and_says_what_it_needs),
+        cmocka_unit_test(so_do_several_learners),
         cmocka_unit_test(a_killed_learner_goes_on_from_its_checkpoint),
         cmocka_unit_test(a_run_that_was_killed_whole_is_resumed_to_the_same_end),
         cmocka_unit_test(so_is_one_with_everything_that_remembers),
