@@ -146,14 +146,10 @@ static void on_event(stage *s, player *p, dialect_result *r, int64_t now_ms);
 static void describe(stage *s, player *p)
 {
     episode *e = p->episode;
-    const char *objective = "";
-    json_t *row = json_parse(p->task->row, strlen(p->task->row), "row", NULL);
-    if (row) json_opt_string(row, "group", "row", "", &objective, NULL);
     free(e->environment), e->environment = xstrdup(s->config.environment);
     free(e->template_name), e->template_name = xstrdup(s->config.dialect_name);
-    free(e->objective), e->objective = xstrdup(objective);
+    free(e->objective), e->objective = task_data_group(p->task);
     e->n_shots = p->task->n_shots;
-    json_decref(row);
 }
 
 /* Appends to s->ids. An episode is one text: only its first piece may get a prefix space. */

@@ -62,10 +62,14 @@ static int32_t shots_of(void *ctx, int64_t step, uint64_t prompt) { return shot_
 static limits run_limits(const session *s)
 {
     const recipe *r = s->role.recipe;
+    const bool ours = !strpbrk(r->prompt.dialect, "./"); /* else the path of a file */
     const int64_t most = s->model->config.max_position;
     return (limits){ .vocab = s->model->config.vocab,
                      .max_context = r->play.max_context < most ? r->play.max_context : most,
-                     .max_turns = r->env.max_turns };
+                     .max_turns = r->env.max_turns,
+                     .eos = s->model->config.eos,
+                     .n_eos = s->model->config.n_eos,
+                     .dialect = ours ? r->prompt.dialect : NULL };
 }
 
 static server_config server_settings(const session *s)

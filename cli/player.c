@@ -53,7 +53,7 @@ player *player_new(const recipe *r, const char *model_dir, int threads, int slot
                                .dialect = p->dialect,
                                .router = p->router,
                                .dialect_name = r->prompt.dialect,
-                               .environment = "tools",
+                               .environment = EPISODE_ENVIRONMENT,
                                .instruction = r->prompt.instruction,
                                .templates = (const char *const *)r->prompt.templates,
                                .n_templates = r->prompt.n_templates,

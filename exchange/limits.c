@@ -5,7 +5,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "exchange/coherence.h"
 #include "proto/codec.h"
+#include "rollout/signal.h"
 
 /* No tokenizer writes a text whose tokens are longer than this on average. */
 enum { BYTES_A_TOKEN = 256 };
@@ -97,20 +99,39 @@ int limits_episode(const limits *l, const task *t, const episode *e, error *err)
     if (l->max_context > 0 && check_sizes(l, t, e, err) != OK) return ERR_PARSE; /* first: the rest walks it */
     if (episode_check(e, l->vocab, err) != OK) return ERR_PARSE;
     if (l->max_context <= 0) return OK;
-    if (check_texts(l, e, err) != OK) return ERR_PARSE;
-    return check_tokens(l, e, err);
+    if (check_texts(l, e, err) != OK || check_tokens(l, e, err) != OK) return ERR_PARSE;
+    return coherence_check(l, t, e, err);
 }
 
 /* ---- scores ---- */
 
+/* Marks of one objective lie together; its value is their mean. */
+static int check_marks(const score *s, size_t len, error *err)
+{
+    double sum = 0;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < s->n_marks; i++) {
+        const reward_mark *m = &s->marks[i];
+        const double value = score_get(s, m->name);
+        const bool last = i + 1 == s->n_marks || strcmp(m->name, m[1].name) != 0;
+        if (m->end < 1 || m->end > len)
+            return error_set(err, ERR_PARSE, "objective '%s': a mark at byte %" PRIu32 " of a text of %zu", m->name,
+                             m->end, len);
+        sum += m->value, n++;
+        if (!last) continue;
+        if (!isfinite(value) || signal_between(value, sum / n) != 0)
+            return error_set(err, ERR_PARSE, "objective '%s' is %g, the mean of its marks %g", m->name, value, sum / n);
+        sum = 0, n = 0;
+    }
+    return OK;
+}
+
 int limits_score(const episode *e, const score *s, error *err)
 {
-    const size_t len = e->text ? strlen(e->text) : 0;
     if (score_check(s, err) != OK) return ERR_PARSE;
     if (!(s->ms >= 0) || isinf(s->ms)) return error_set(err, ERR_PARSE, "a score that took %g ms", s->ms);
-    for (uint32_t i = 0; i < s->n_marks; i++)
-        if (s->marks[i].end > len)
-            return error_set(err, ERR_PARSE, "objective '%s': a mark at byte %" PRIu32 " of a text of %zu",
-                             s->marks[i].name, s->marks[i].end, len);
-    return OK;
+    if (s->status != SCORE_OK && (s->n_values > 0 || s->n_marks > 0))
+        return error_set(err, ERR_PARSE, "%d objectives and %" PRIu32 " marks where there is no score", s->n_values,
+                         s->n_marks);
+    return check_marks(s, e->text ? strlen(e->text) : 0, err);
 }

@@ -20,14 +20,18 @@ typedef struct limits {
     int32_t vocab;       /* token ids lie below; 0: unchecked */
     int64_t max_context; /* tokens of an episode; 0: unknown, and nothing below is checked either */
     int64_t max_turns;   /* tool calls of an episode */
+    const int32_t *eos;  /* [n_eos] ids that end a text; borrowed. n_eos 0: unchecked */
+    int n_eos;
+    const char *dialect; /* one of ours, which takes the answer out of the text as it stands; borrowed. NULL: a file */
 } limits;
 
 /* Whether an episode that did not fail is possible for its task: tokens, sampled tokens, ids, logprobs, roles, turns,
- * calls, sizes of texts. ERR_PARSE names the first limit that is broken and by what. Records as decoded: what
- * episode_check would find is found here too. */
+ * calls, sizes of texts, and whether all of them fit each other (coherence.h). ERR_PARSE names the first limit that is
+ * broken and by what. Records as decoded: what episode_check would find is found here too. */
 int limits_episode(const limits *l, const task *t, const episode *e, error *err);
 /* Whether a score is possible for this episode: finite values within their bound (rollout/score.h), marks that lie
- * within the text. ERR_PARSE. */
+ * within the text and whose mean is the objective's value, none of either where there is no score. ERR_PARSE. Names are
+ * the script's: it may give more than the run trains on. */
 int limits_score(const episode *e, const score *s, error *err);
 /* The longest message of a type that a worker of this run could have a reason to send, in bytes. */
 size_t limits_message_bytes(const limits *l, message_type type);

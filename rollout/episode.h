@@ -7,6 +7,8 @@
 #include "rollout/task.h"
 #include "rollout/trajectory.h"
 
+#define EPISODE_ENVIRONMENT "tools" /* what episodes are played in: there is one kind so far */
+
 typedef enum stop_reason { STOP_ANSWER, STOP_EOS, STOP_LENGTH, STOP_TURNS, STOP_ERROR, N_STOPS } stop_reason;
 
 /* Why the machinery failed; FAIL_NONE for every episode that may be scored. A failed machine is never a bad reward. */
@@ -38,7 +40,7 @@ typedef struct episode {
     int64_t step;
     bool eval;
     uint32_t attempt;
-    char *environment;         /* "tools" */
+    char *environment;         /* EPISODE_ENVIRONMENT */
     char *objective;           /* data group of the row ("" when it has none) */
     char *template_name;       /* dialect */
     int32_t template_id;       /* of the prompt's templates, from 1; 0: none */

@@ -41,6 +41,16 @@ void task_free(task *t)
     free(t);
 }
 
+char *task_data_group(const task *t)
+{
+    const char *group = "";
+    json_t *row = t->row ? json_parse(t->row, strlen(t->row), "row", NULL) : NULL;
+    if (row) json_opt_string(row, "group", "row", "", &group, NULL);
+    char *copy = xstrdup(group ? group : "");
+    json_decref(row);
+    return copy;
+}
+
 int task_check(const task *t, error *err)
 {
     if (t->group_size == 0 || t->sample >= t->group_size)

@@ -15,6 +15,7 @@
 #include "proto/codec.h"
 #include "proto/messages.h"
 #include "tests/integration/fleet.h"
+#include "tests/support/honest.h"
 #include "tests/support/support.h"
 
 /* AddressSanitizer keeps what was freed for a while: up to 256 MB of it. */
@@ -101,13 +102,10 @@ static episode *forged(const villain *v, uint64_t id)
                      .step = task_id_step(id),
                      .attempt = v->attempt,
                      .n_shots = 3 };
-    episode *e = episode_new(&t);
-    trajectory_append(&e->tokens, ROLE_QUESTION, (const int32_t[]){ 1, 2 }, 2);
-    e->tokens.n_prompt = 2;
-    trajectory_append_sampled(&e->tokens, 3, -0.5f, v->version < 0 ? 0 : v->version, v->hash);
-    e->text = xstrdup("<answer>1</answer>");
-    e->transcript = xstrdup(e->text);
-    e->stop = STOP_EOS;
+    episode *e =
+        honest_episode(&t, "<answer>1</answer>", 1, (honest_policy){ v->version < 0 ? 0 : v->version, v->hash, -0.5f });
+    e->answer = xstrdup("1");
+    e->stop = STOP_ANSWER;
     return e;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "tests/support/honest.h"
 
 enum { RESEND_MS = 300, TRAIN_MS = 40, FORGERY_MS = 700, END_MS = 4000000 };
 
@@ -90,15 +91,11 @@ episode *world_episode(const world *w, uint64_t id, int64_t version, uint64_t we
 {
     task t;
     task_of(w, id, &t);
-    episode *e = episode_new(&t);
     const uint64_t h = hash_combine(id, w->max_staleness ? 0 : (uint64_t)version);
-    trajectory_append(&e->tokens, ROLE_QUESTION, (const int32_t[]){ 1, 2, 3 }, 3);
-    e->tokens.n_prompt = 3;
-    for (uint64_t i = 0; i < 1 + h % MOST_SAMPLED; i++)
-        trajectory_append_sampled(&e->tokens, (int32_t)((h >> i) % VOCAB), -0.5f, version, weights);
-    e->text = xstrdup("text");
-    e->transcript = xstrdup("text");
-    e->stop = STOP_EOS;
+    episode *e =
+        honest_episode(&t, "text", 1 + (uint32_t)(h % MOST_SAMPLED), (honest_policy){ version, weights, -0.5f });
+    for (uint32_t i = HONEST_PROMPT; i < e->tokens.n; i++)
+        e->tokens.ids[i] = (int32_t)((h >> (i - HONEST_PROMPT)) % VOCAB);
     task_reset(&t);
     return e;
 }
@@ -107,8 +104,7 @@ static episode *episode_of(const world *w, const event *v)
 {
     episode *e = world_episode(w, v->id, v->version, v->weights);
     e->attempt = v->attempt;
-    if (v->fails) e->stop = STOP_ERROR, e->failed = FAIL_TOOL_LOST, e->failure_text = xstrdup("the box died");
-    return e;
+    return v->fails ? honest_failure(e, FAIL_TOOL_LOST) : e;
 }
 
 /* With refills, every second group is of one mind, however its rewards were added up. */
@@ -535,7 +531,7 @@ static stage_set open_set(const manner *m)
                               .max_attempts = 20,
                               .max_losses = 10000,
                               .failure_limit = 0.99,
-                              .limits = { .vocab = VOCAB, .max_context = 3 + MOST_SAMPLED, .max_turns = 0 },
+                              .limits = { .vocab = VOCAB, .max_context = HONEST_PROMPT + MOST_SAMPLED, .max_turns = 0 },
                               .signal = "accuracy" };
     return s;
 }

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/vec.h"
+#include "exchange/limits.h"
 #include "model/hf_folder.h"
 #include "tests/support/support.h"
 
@@ -70,6 +71,8 @@ typedef struct theatre {
     engine *engine;
     stage *stage;
     oracle oracle;
+    limits limits;  /* what an exchange would hold it to */
+    task tasks[16]; /* by sample */
 } theatre;
 
 static int three_shots(void *ctx, const task *t, const char **out, int max)
@@ -125,6 +128,12 @@ static theatre *open_theatre(const char *observation, failure failed, int max_tu
                                   .n_eos = h->model->config.n_eos };
     h->stage = stage_new(&config, &err);
     assert_non_null(h->stage);
+    h->limits = (limits){ .vocab = h->model->config.vocab,
+                          .max_context = engine_context(h->engine),
+                          .max_turns = max_turns,
+                          .eos = h->model->config.eos,
+                          .n_eos = h->model->config.n_eos,
+                          .dialect = "xml" };
     return h;
 }
 
@@ -154,6 +163,7 @@ static void begin_hinted(theatre *h, uint64_t index, const char *row, float temp
                      .max_tokens = max_tokens,
                      .hint = hint,
                      .row = (char *)(uintptr_t)row };
+    h->tasks[index] = t;
     test_ok(stage_begin(h->stage, &t, clock_ms(), &err), &err);
 }
 
@@ -172,6 +182,9 @@ static void play(theatre *h, episode **out)
         const int n = stage_turn(h->stage, clock_ms(), done, 16, &idle, &err);
         if (n < 0) fail_msg("%s", err.text);
         for (int i = 0; i < n; i++) out[done[i]->sample] = done[i];
+        for (int i = 0; i < n; i++)
+            if (done[i]->failed == FAIL_NONE)
+                test_ok(limits_episode(&h->limits, &h->tasks[done[i]->sample], done[i], &err), &err);
     }
 }
 
@@ -404,6 +417,7 @@ static void a_template_is_a_part_of_the_instruction(void **state)
                      .template_id = 2,
                      .max_tokens = 8,
                      .row = (char *)(uintptr_t)ROW };
+    h->tasks[0] = t;
     test_ok(stage_begin(h->stage, &t, clock_ms(), &err), &err);
     play(h, e);
     uint32_t n = 0;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "tests/sim/fakes.h"
+#include "tests/support/honest.h"
 #include "tests/support/support.h"
 
 enum { GROUP = 2, STEPS = 2, REPEAT_MS = 5000, HASH = 77 };
@@ -168,14 +169,7 @@ static inline episode *episode_for(uint64_t id, uint32_t attempt)
                      .group_size = GROUP,
                      .step = step,
                      .attempt = attempt };
-    episode *e = episode_new(&t);
-    trajectory_append(&e->tokens, ROLE_QUESTION, (const int32_t[]){ 1, 2 }, 2);
-    e->tokens.n_prompt = 2;
-    trajectory_append_sampled(&e->tokens, 3, -0.5f, step - 1, HASH);
-    e->text = xstrdup("text");
-    e->transcript = xstrdup("text");
-    e->stop = STOP_EOS;
-    return e;
+    return honest_episode(&t, "text", 1, (honest_policy){ step - 1, HASH, -0.5f });
 }
 
 /* Of the prompt that the step shows: its id is the scheduler's choice. */
@@ -191,13 +185,7 @@ static inline void deliver(stage *s, peer_id peer, episode *e)
     say(s, peer, (message){ .type = MSG_EPISODE, .episode = { e } });
 }
 
-static inline episode *failed(episode *e)
-{
-    e->stop = STOP_ERROR;
-    e->failed = FAIL_TOOL_LOST;
-    e->failure_text = xstrdup("the box died");
-    return e;
-}
+static inline episode *failed(episode *e) { return honest_failure(e, FAIL_TOOL_LOST); }
 
 static inline void give_score(stage *s, peer_id peer, uint64_t id, double value)
 {

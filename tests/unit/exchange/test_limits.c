@@ -8,6 +8,7 @@
 
 #include "base/str.h"
 #include "proto/codec.h"
+#include "tests/support/honest.h"
 #include "tests/support/support.h"
 
 static const limits LIMITS = { .vocab = 50, .max_context = 16, .max_turns = 1 };
@@ -18,18 +19,11 @@ static task task_of(void) { return (task){ .id = 5, .group = 4, .sample = 1, .gr
 static episode *good_episode(void)
 {
     const task t = task_of();
-    episode *e = episode_new(&t);
-    trajectory_append(&e->tokens, ROLE_QUESTION, (const int32_t[]){ 1, 2 }, 2);
-    e->tokens.n_prompt = 2;
-    for (int i = 0; i < 3; i++)
-        trajectory_append_sampled(&e->tokens, 3 + i, -0.5f, 0, 9), trajectory_wrote(&e->tokens, 1);
-    trajectory_append(&e->tokens, ROLE_OBSERVATION, (const int32_t[]){ 7, 8 }, 2);
-    trajectory_append_sampled(&e->tokens, 49, LEAST_LOGPROB, 0, 9);
-    e->text = xstrdup("abc");
-    e->transcript = xstrdup("abc[ok]");
-    *episode_add_turn(e) = (turn){ .text = xstrdup("abc"), .start = 2, .end = 5, .call = 0 };
-    *episode_add_turn(e) = (turn){ .text = xstrdup(""), .start = 7, .end = 8, .call = -1 };
-    *episode_add_call(e) = (tool_call){ .name = xstrdup("python"), .arguments = xstrdup("{}"), .ok = true };
+    episode *e = honest_begin(&t);
+    honest_turn(e, "abc", 3, (honest_policy){ 0, 9, -0.5f });
+    honest_call(e, "ok");
+    honest_turn(e, "", 1, (honest_policy){ 0, 9, LEAST_LOGPROB });
+    e->tokens.ids[7] = 49;
     e->stop = STOP_EOS;
     return e;
 }
@@ -134,7 +128,7 @@ static void a_score_is_finite_bounded_and_of_this_text(void **state)
     episode *e = good_episode();
     score s = { .task = 5, .ms = 1 };
     test_ok(score_set(&s, "accuracy", -MAX_SCORE, &err), &err);
-    test_ok(score_mark(&s, "accuracy", 3, MAX_SCORE, &err), &err);
+    test_ok(score_mark(&s, "accuracy", 3, -MAX_SCORE, &err), &err);
     test_ok(limits_score(e, &s, &err), &err);
     const double bad[] = { 1e300, -1e300, INFINITY, -INFINITY, MAX_SCORE * 1.001, -MAX_SCORE * 1.001 };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -147,15 +141,51 @@ static void a_score_is_finite_bounded_and_of_this_text(void **state)
     }
     s.marks[0].value = NAN; /* an objective may be missing, a mark is there */
     assert_int_equal(limits_score(e, &s, &err), ERR_PARSE);
-    s.marks[0].value = 0;
+    s.marks[0].value = 1;
     s.marks[0].end = 4;
     assert_int_equal(limits_score(e, &s, &err), ERR_PARSE);
     assert_non_null(strstr(err.text, "a mark at byte 4 of a text of 3"));
     s.marks[0].end = 3;
-    s.values[0].value = NAN;
     test_ok(limits_score(e, &s, &err), &err);
     s.ms = NAN;
     assert_int_equal(limits_score(e, &s, &err), ERR_PARSE);
+    score_reset(&s);
+    episode_free(e);
+}
+
+/* What is given for stretches and what is given for the whole are the same reward; nothing is given without a score. */
+static void a_score_agrees_with_itself(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    episode *e = good_episode();
+    score s = { .task = 5, .ms = 1 };
+    score_set(&s, "length", NAN, NULL); /* missing */
+    score_set(&s, "steps", (0.1 + 0.7) / 2, NULL);
+    score_set(&s, "words", 5, NULL);
+    test_ok(score_mark(&s, "steps", 1, 0.1, &err), &err);
+    test_ok(score_mark(&s, "steps", 3, 0.7, &err), &err);
+    test_ok(score_mark(&s, "words", 2, 5, &err), &err);
+    test_ok(limits_score(e, &s, &err), &err);
+    s.values[1].value = 0.7;
+    assert_int_equal(limits_score(e, &s, &err), ERR_PARSE);
+    assert_non_null(strstr(err.text, "objective 'steps' is 0.7, the mean of its marks 0.4"));
+    s.values[1].value = NAN;
+    assert_int_equal(limits_score(e, &s, &err), ERR_PARSE);
+    s.values[1].value = 0.4;
+    s.values[2].value = 6;
+    assert_int_equal(limits_score(e, &s, &err), ERR_PARSE);
+    s.values[2].value = 5;
+    s.marks[0].end = 0;
+    assert_int_equal(limits_score(e, &s, &err), ERR_PARSE);
+    s.marks[0].end = 1;
+    for (score_status status = SCORE_SCRIPT; status <= SCORE_MACHINE; status++) {
+        s.status = status;
+        assert_int_equal(limits_score(e, &s, &err), ERR_PARSE);
+        assert_non_null(strstr(err.text, "3 objectives and 3 marks where there is no score"));
+    }
+    s.n_values = 0, s.n_marks = 0;
+    test_ok(limits_score(e, &s, &err), &err);
     score_reset(&s);
     episode_free(e);
 }
@@ -180,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_episode_is_held_against_each_limit_of_its_run),
         cmocka_unit_test(a_score_is_finite_bounded_and_of_this_text),
+        cmocka_unit_test(a_score_agrees_with_itself),
         cmocka_unit_test(messages_are_as_long_as_the_run_needs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,6 +38,46 @@ static void a_checkpoint_whose_step_is_not_on_record_is_recorded(void **state)
     }
 }
 
+/* What was kept is taken for what it says. A machine's failure says nothing of its task, which is played again, whoever
+ * wrote it there; so is what could not be true. */
+static void a_failed_or_forged_episode_on_record_is_played_again(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    static const char *const KINDS[] = { "good", "failed", "forged" };
+    for (int kind = 0; kind < 3; kind++) {
+        stage *s = open_stage();
+        come(s, ANN);
+        want(s, ANN, GROUP);
+        const task *given = &s->given[ANN];
+        episode *e = episode_of(s, given->id, 0);
+        if (kind == 1) failed(e);
+        if (kind == 2) honest_say(&e->text, "and more");
+        task t = *given;
+        t.row = xstrdup(dataset_row(s->rows, given->prompt_id));
+        test_ok(store_put_episode(s->store, &t, e, &err), &err);
+        episode_free(e);
+        server_free(s->server);
+        open_server(s);
+        test_ok(server_restore(s->server, 0, &err), &err);
+        publish(s, 0);
+        come(s, ANN);
+        come(s, JIM);
+        s->sent[ANN][MSG_TASK] = 0;
+        want(s, ANN, GROUP);
+        want(s, JIM, GROUP);
+        const int played = kind == 0;
+        if (s->sent[ANN][MSG_TASK] != GROUP - played || s->sent[JIM][MSG_SCORE_REQUEST] != played)
+            fail_msg("%s: %d tasks were asked for, %d scores", KINDS[kind], s->sent[ANN][MSG_TASK],
+                     s->sent[JIM][MSG_SCORE_REQUEST]);
+        assert_true(stats(s).failed == 0 && stats(s).dropped == 0);
+        for (uint32_t i = 0; i < GROUP; i++) deliver(s, ANN, episode_of(s, task_id(false, 1, i), 0));
+        assert_int_equal(stats(s).episodes, GROUP - played);
+        task_reset(&t);
+        close_stage(s);
+    }
+}
+
 static int count_row(void *ctx, const char *row, episode *e, score *sc)
 {
     (void)row;
@@ -243,6 +283,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_last_version_is_on_record_though_nobody_looks_again),
         cmocka_unit_test(a_checkpoint_whose_step_is_not_on_record_is_recorded),
+        cmocka_unit_test(a_failed_or_forged_episode_on_record_is_played_again),
         cmocka_unit_test(old_episodes_go_with_the_step_that_makes_them_old),
         cmocka_unit_test(an_actor_with_old_weights_is_told_again_but_not_at_once),
         cmocka_unit_test(chunks_are_sent_to_who_reads),
