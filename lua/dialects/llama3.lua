@@ -87,8 +87,10 @@ local function objects(tools, reply)
 end
 
 -- tool.call(name="value", ...): how Llama 3.1 calls its built-in tools.
+local BUILT_IN = "^([%w_]+)%.call%((.*)%)$"
+
 local function built_in(tools, code)
-    local name, list = code:match("^([%w_]+)%.call%((.*)%)$")
+    local name, list = code:match(BUILT_IN)
     if not name or not chat.tool_named(tools, name) then return nil end
     local members = {}
     for key, value in list:gmatch('([%w_]+)%s*=%s*("[^"]*")') do members[#members + 1] = json.encode(key) .. ": " .. value end
@@ -101,6 +103,8 @@ local function tagged(tools, code)
     if #calls > 0 then return calls end
     local tool = chat.tool_named(tools, "python") or chat.tool_named(tools, "code_interpreter")
     local parameter = tool and chat.only_parameter(tool, "string")
+    local named = code:match(BUILT_IN)
+    if not parameter and named then return { chat.bad(nil, named, code, tools) } end
     if not parameter then return { chat.bad("there is no tool that runs code (there are: " .. chat.names(tools) .. ")", nil, code) } end
     return { { name = tool.name, arguments = { [parameter] = chat.without_fence(code) } } }
 end

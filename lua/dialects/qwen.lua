@@ -101,8 +101,9 @@ function dialect.parser(options, tools)
             at = seen
             return false
         end
-        calls[#calls + 1] = chat.bad("the call is not closed by " .. CLOSE, text:sub(inside, stop - 1):match('"name"%s*:%s*"([^"\\]*)"'),
-            text:sub(inside, stop - 1))
+        local raw = text:sub(inside, stop - 1)
+        local name, sure = chat.written_name(raw)
+        calls[#calls + 1] = chat.bad("the call is not closed by " .. CLOSE, name, raw, sure and tools)
         border, inside = stop - 1, nil
         return ended()
     end

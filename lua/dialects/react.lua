@@ -110,7 +110,7 @@ local function parse_action(tools, action)
     local rest = name and turn.trim(action:sub(behind))
     if name and rest:sub(1, 1) == "[" and rest:sub(-1) == "]" then return call_with(tools, name, rest:sub(2, -2), action) end
     if name and rest:sub(1, 1) == "{" then return call_with(tools, name, rest, action) end
-    return chat.bad(FORM, name, action)
+    return chat.bad(FORM, name, action, tools)
 end
 
 -- Does this line begin something new, so that what came before is over?

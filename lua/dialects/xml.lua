@@ -102,7 +102,11 @@ function dialect.parser(options, tools)
     local inside, begin -- the open tag's name, and where its content begins
     local unknown = {}  -- open tags of nobody: name -> where the content begins
     local by_tag, prose = {}, { [options.result] = true }
-    for _, tool in ipairs(tools) do by_tag[tag_of(options, tool.name)] = tool end
+    local tagged = {} -- the tools by the names that the policy writes
+    for i, tool in ipairs(tools) do
+        local tag = tag_of(options, tool.name)
+        by_tag[tag], tagged[i] = tool, { name = tag }
+    end
     for _, name in ipairs(options.prose) do prose[name] = true end
     local prefilled = options.before_reply:match("<(%w+)>%s*$")
     if prefilled and THOUGHTS[prefilled] then inside, begin = prefilled, 1 end
@@ -120,8 +124,7 @@ function dialect.parser(options, tools)
             unknown[name] = behind + 1
         elseif unknown[name] then
             local raw = text:sub(unknown[name], before - 1)
-            local why = "there is no tool named " .. name .. " (there are: " .. chat.names(tools) .. ")"
-            return { calls = { chat.bad(why, name, raw) }, rest = text.length - behind }
+            return { calls = { chat.bad(chat.no_tool(tagged, name), name, raw) }, rest = text.length - behind }
         end
     end
 

@@ -5,6 +5,8 @@ local json = require "troupe.json"
 
 local chat = {}
 
+local MOST_NAME = 64 -- bytes of a tool's name
+
 -- ---- names ----
 
 -- Raises where a tool can't be told from the dialect's own words. reserved: list of words.
@@ -14,8 +16,8 @@ function chat.check_names(tools, reserved)
         local name = tool.name
         if taken[name] then error("two tools are named '" .. name .. "'; name one otherwise", 0) end
         taken[name] = true
-        if not name:find("^[%a_][%w_%-%.]*$") or #name > 64 then
-            error("a tool named '" .. name .. "': a name is a letter and then letters, digits, '_', '-', '.', at most 64 in all", 0)
+        if not name:find("^[%a_][%w_%-%.]*$") or #name > MOST_NAME then
+            error("a tool named '" .. name .. "': a name is a letter and then letters, digits, '_', '-', '.', at most " .. MOST_NAME .. " in all", 0)
         end
         for _, word in ipairs(reserved) do
             if name == word then error("a tool named '" .. name .. "': that is a word of the dialect itself; name it otherwise", 0) end
@@ -68,8 +70,26 @@ end
 
 -- ---- calls ----
 
--- A call that can't be made: what the policy reads, and what of its words is kept.
-function chat.bad(why, name, raw) return { bad = "error: " .. why, name = name, raw = raw } end
+-- "there is no tool named x (there are: ...)", or nil where there is one. The name is the policy's: it may be of any length.
+function chat.no_tool(tools, name)
+    if chat.tool_named(tools, name) then return nil end
+    local short = #name > MOST_NAME and name:sub(1, MOST_NAME):gsub("[\192-\255][\128-\191]*$", "") .. "..." or name
+    return "there is no tool named " .. short .. " (there are: " .. chat.names(tools) .. ")"
+end
+
+-- A call that can't be made: what the policy reads, and what of its words is kept. With `tools`, one by the name of none of them is
+-- told so first: however the call is mended, that tool will not be there. why: nil where that is all.
+function chat.bad(why, name, raw, tools)
+    local missing = tools and name and chat.no_tool(tools, name)
+    if missing then why = missing .. (why and "; " .. why or "") end
+    return { bad = "error: " .. why, name = name, raw = raw }
+end
+
+-- The name in a call whose JSON can't be read, and whether it is surely the tool's (a later "name" may be inside of the arguments).
+function chat.written_name(text)
+    local first = text:match('^%s*{%s*"name"%s*:%s*"([^"\\]*)"')
+    return first or text:match('"name"%s*:%s*"([^"\\]*)"'), first ~= nil
+end
 
 local KINDS = { ["["] = "an array", ['"'] = "a string", t = "true", f = "false", n = "null" }
 
@@ -78,10 +98,10 @@ function chat.object_call(tools, name, arguments, raw)
     local tool = chat.tool_named(tools, name)
     local members, why = json.members(arguments)
     if members then return { name = name, arguments = arguments } end
+    if not tool then return chat.bad(nil, name, raw, tools) end
     local kind = KINDS[arguments:match("^%s*(.)") or ""]
     local found = json.decode(arguments) ~= nil and (kind or "a number") or why
-    return chat.bad("the arguments of " .. name .. " should be a JSON object" .. (tool and " " .. chat.expected(tool) or "")
-        .. ": found " .. found, name, raw)
+    return chat.bad("the arguments of " .. name .. " should be a JSON object " .. chat.expected(tool) .. ": found " .. found, name, raw)
 end
 
 -- {"name": ..., KEY: {...}} as JSON text -> a call, good or bad.
@@ -89,18 +109,22 @@ function chat.json_call(tools, key, text)
     local form = '{"name": ..., "' .. key .. '": {...}}'
     local members, why = json.members(text)
     if not members then
-        return chat.bad("a tool call should be " .. form .. ": " .. why, text:match('"name"%s*:%s*"([^"\\]*)"'), text)
+        local name, sure = chat.written_name(text)
+        return chat.bad("a tool call should be " .. form .. ": " .. why, name, text, sure and tools)
     end
     local name = members.name and json.decode(members.name)
-    if type(name) ~= "string" then return chat.bad("a tool call should be " .. form .. ': it has no "name"', nil, text) end
-    if name:find("%c") then return chat.bad("the name of a tool holds no control characters", (name:gsub("%c", "?")), text) end
+    if type(name) ~= "string" then
+        return chat.bad("a tool call should be " .. form .. ': it has no "name" (there are: ' .. chat.names(tools) .. ")", nil, text)
+    end
+    if name:find("%c") then return chat.bad("the name of a tool holds no control characters", (name:gsub("%c", "?")), text, tools) end
     local arguments = members[key]
     if arguments then return chat.object_call(tools, name, arguments, text) end
     local others = {}
     for other in pairs(members) do if other ~= "name" then others[#others + 1] = '"' .. other .. '"' end end
     table.sort(others)
     local tool = chat.tool_named(tools, name)
-    return chat.bad("the call of " .. name .. ' has no "' .. key .. '"' .. (tool and " " .. chat.expected(tool) or "")
+    if not tool then return chat.bad(nil, name, text, tools) end
+    return chat.bad("the call of " .. name .. ' has no "' .. key .. '" ' .. chat.expected(tool)
         .. (#others > 0 and ": found " .. table.concat(others, ", ") or ""), name, text)
 end
 

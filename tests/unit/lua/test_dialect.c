@@ -176,6 +176,63 @@ static void a_call_that_cannot_be_made_says_why_and_keeps_its_words(void **state
     dialect_free(d);
 }
 
+static const char SEARCH_ONLY[] = "[{\"name\": \"search\", \"description\": \"finds\", \"parameters\": {\"type\": "
+                                  "\"object\", \"properties\": {\"q\": {\"type\": \"string\"}, \"n\": {}}}}]";
+
+/* Malformed or of a wrong shape: that the tool isn't there comes first, and which there are. Whoever mends the shape
+ * alone loses another turn. A call that is well formed goes to the tools, which say the same. */
+static void of_an_unknown_tool_that_it_is_unknown_is_said_first(void **state)
+{
+    (void)state;
+    static const char *const CASES[][3] = {
+        { "react", "Action: foo[1]\n", "foo" },
+        { "react", "Action: foo\n", "foo" },
+        { "react", "Action: foo(1)\n", "foo" },
+        { "react", "Action: foo\nAction Input: 1\n", "foo" },
+        { "react", "Action: foo[{\"a\": ]\n", "foo" },
+        { "react", "Action: foo[[1]]\n", "foo" },
+        { "react", "Action: foo{\"a\": }\n", "foo" },
+        { "xml", "<foo>{\"a\": 1}</foo>", "foo" },
+        { "xml", "<foo>not json</foo>", "foo" },
+        { "qwen", "<tool_call>{\"name\": \"foo\"}</tool_call><|im_end|>", "foo" },
+        { "qwen", "<tool_call>{\"name\": \"foo\", \"parameters\": {}}</tool_call><|im_end|>", "foo" },
+        { "qwen", "<tool_call>{\"name\": \"foo\", \"arguments\": \"1\"}</tool_call><|im_end|>", "foo" },
+        { "qwen", "<tool_call>{\"name\": \"foo\", \"arguments\": [1]}</tool_call><|im_end|>", "foo" },
+        { "qwen", "<tool_call>{\"name\": \"foo\", \"arguments\": {\"a\": }}</tool_call><|im_end|>", "foo" },
+        { "qwen", "<tool_call>{\"name\": \"foo\", \"arguments\": {}<|im_end|>", "foo" },
+        { "qwen", "<tool_call>{\"name\": \"fo\\no\", \"arguments\": {}}</tool_call><|im_end|>", "fo?o" },
+        { "llama3", "{\"name\": \"foo\", \"parameters\": \"1\"}<|eot_id|>", "foo" },
+        { "llama3", "{\"name\": \"foo\", \"arguments\": [1]}<|eot_id|>", "foo" },
+        { "llama3", "{\"name\": \"foo\", \"parameters\": {\"a\": <|eot_id|>", "foo" },
+        { "llama3", "<function=foo>not json</function><|eot_id|>", "foo" },
+        { "llama3", "<|python_tag|>foo.call(query=\"x\")<|eom_id|>", "foo" },
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        char words[80];
+        error err = { 0 };
+        dialect *d = dialect_new(CASES[i][0], NULL, SEARCH_ONLY, &err);
+        if (!d) fail_msg("%s", err.text);
+        snprintf(words, sizeof words, "error: there is no tool named %s (there are: search)", CASES[i][2]);
+        expect_bad(d, CASES[i][1], CASES[i][2], words);
+        dialect_free(d);
+    }
+}
+
+/* What only may be the tool's name is not called unknown; a tag that a recipe chose is named, and not its tool. */
+static void no_more_than_is_known_is_said_of_a_name(void **state)
+{
+    (void)state;
+    dialect *d = open_dialect("qwen", NULL);
+    const char *const broken =
+        "<tool_call>{\"arguments\": {\"name\": \"Ann\"}, \"name\": \"search\"</tool_call><|im_end|>";
+    expect_bad(d, broken, "Ann", "error: a tool call should be");
+    expect_bad(d, "<tool_call>{\"arguments\": {}}</tool_call><|im_end|>", "", "(there are: python, search)");
+    dialect_free(d);
+    d = open_dialect("xml", "{\"tags\": {\"python\": \"py\"}}");
+    expect_bad(d, "<python>1</python>", "python", "error: there is no tool named python (there are: py, search)");
+    dialect_free(d);
+}
+
 static void check_three(const dialect_result *r, const void *want)
 {
     const wanted_call *w = want;
@@ -464,6 +521,8 @@ int main(void)
         cmocka_unit_test(qwen_speaks_chatml),
         cmocka_unit_test(xml_finds_calls_and_answers_however_they_are_cut),
         cmocka_unit_test(a_call_that_cannot_be_made_says_why_and_keeps_its_words),
+        cmocka_unit_test(of_an_unknown_tool_that_it_is_unknown_is_said_first),
+        cmocka_unit_test(no_more_than_is_known_is_said_of_a_name),
         cmocka_unit_test(qwen_calls_several_at_once_and_strings_hold_what_they_hold),
         cmocka_unit_test(a_thought_is_no_answer_and_calls_nothing),
         cmocka_unit_test(llama3_calls_as_it_was_taught),
