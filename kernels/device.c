@@ -37,11 +37,13 @@ static device *cuda_open(const char *name, error *err)
         error_set(err, ERR_NOT_FOUND, "device %s: no CUDA module (%s); use device = \"cpu\"", name, dlerror());
         return NULL;
     }
+
     const struct troupe_cuda_module *m = dlsym(module, TROUPE_CUDA_SYMBOL);
     if (!m || m->version != TROUPE_CUDA_VERSION) {
         error_set(err, ERR_UNSUPPORTED, "device %s: libtroupe_cuda.so is of another build; build both together", name);
         return NULL;
     }
+
     device *dev = m->open(cuda_index(name), why, sizeof why);
     if (!dev) error_set(err, ERR_DEVICE, "device %s: %s; use device = \"cpu\"", name, why);
     return dev;
@@ -58,13 +60,14 @@ __attribute__((noreturn)) static void leave_by_guard(device *dev)
 
 int device_guard(device *dev, int (*fn)(void *ctx, error *err), void *ctx, error *err)
 {
-    jmp_buf here, *const before = dev->guard;
+    jmp_buf here, *const before = dev->guard; /* guards nest: the inner one ends first */
     if (setjmp(here) == 0) {
         dev->guard = &here;
         const int rc = fn(ctx, err);
         dev->guard = before;
         return rc;
     }
+
     dev->guard = before;
     return error_set(err, dev->lack.code, "%s", dev->lack.text);
 }
@@ -80,7 +83,9 @@ void device_starve(device *dev, int64_t n) { dev->requests_left = n; }
 static int starved(device *dev, size_t bytes, error *err)
 {
     char need[32];
-    if (dev->requests_left < 0 || dev->requests_left-- > 0) return OK;
+    if (dev->requests_left < 0) return OK; /* no test has set a number */
+    if (dev->requests_left-- > 0) return OK;
+
     dev->requests_left = 0;
     return error_set(err, ERR_MEMORY, "out of memory: %s more are needed, and none is given (a test)",
                      memory_text(bytes, need, sizeof need));
@@ -109,18 +114,19 @@ void *device_scratch(device *dev, size_t bytes)
 
 device *device_open(const char *name, int threads, error *err)
 {
-    device *dev;
-    if (strcmp(name, "cpu") == 0)
+    device *dev = NULL;
+    if (strcmp(name, "cpu") == 0) {
         dev = cpu_open(threads, err);
-    else if (strcmp(name, "auto") == 0)
-        dev = (dev = cuda_open("cuda:0", NULL)) ? dev : cpu_open(threads, err);
-    else if (cuda_index(name) >= 0)
+    } else if (strcmp(name, "auto") == 0) {
+        dev = cuda_open("cuda:0", NULL);
+        if (!dev) dev = cpu_open(threads, err);
+    } else if (cuda_index(name) >= 0) {
         dev = cuda_open(name, err);
-    else {
+    } else {
         error_set(err, ERR_ARGUMENT, "no device '%s' (auto, cpu, cuda:N)", name);
-        return NULL;
     }
     if (!dev) return NULL;
+
     dev->host = arena_new(HOST_CHUNK);
     dev->requests_left = -1;
     dev->no_memory = leave_by_guard;

@@ -16,9 +16,12 @@ static void update(void *ctx, int64_t begin, int64_t end, int thread)
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
         const float g = j->g[i] * j->scale;
-        const float m = j->beta1 * j->m[i] + (1.0f - j->beta1) * g, v = j->beta2 * j->v[i] + (1.0f - j->beta2) * g * g;
+        const float m = j->beta1 * j->m[i] + (1.0f - j->beta1) * g;
+        const float v = j->beta2 * j->v[i] + (1.0f - j->beta2) * g * g;
         j->m[i] = m;
         j->v[i] = v;
+
+        /* The decay is apart from the gradient's step (Loshchilov and Hutter 2019, algorithm 2). */
         j->w[i] -= j->lr * (m * j->correct1 / (sqrtf(v * j->correct2) + j->eps) + j->decay * j->w[i]);
     }
 }

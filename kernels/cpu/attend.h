@@ -22,6 +22,8 @@ static inline float softmax_row(float *scores, int first, int n, float scale, fl
     const int begin = first / KV_PAGE, end = (n + KV_PAGE - 1) / KV_PAGE;
     for (int j = begin * KV_PAGE; j < first; j++) scores[j] = -INFINITY;
     for (int j = n; j < end * KV_PAGE; j++) scores[j] = -INFINITY;
+
+    /* The scaled scores and the highest of them: exp(score - max) can't overflow. */
     v16 highest = v16_set(-INFINITY);
     for (int b = begin; b < end; b++) {
         const v16 s = v16_load(scores + b * KV_PAGE) * v16_set(scale);
@@ -29,12 +31,14 @@ static inline float softmax_row(float *scores, int first, int n, float scale, fl
         highest = v16_max(highest, s);
     }
     const float most = v16_highest(highest);
+
     v16 total = v16_set(0);
     for (int b = begin; b < end; b++) {
         const v16 p = v16_exp(v16_load(scores + b * KV_PAGE) - v16_set(most));
         v16_store(scores + b * KV_PAGE, p);
         total += p;
     }
+
     const float sum = v16_sum(total);
     *inverse = 1.0f / sum;
     return most + logf(sum);

@@ -18,11 +18,15 @@ static void tile_softmax(const forward *f, const query_tile *q, float *scores, f
         float *row = scores + (size_t)r * (size_t)f->s.longest;
         const int t = q->t + r, first = first_key(t, f->s.window);
         lse[(size_t)r * (size_t)f->s.H] = softmax_row(row, first, t + 1, scale, inverse + r);
-        for (int j = q->first; j < first / KV_PAGE * KV_PAGE; j++) row[j] = 0;
-        for (int j = (t + KV_PAGE) / KV_PAGE * KV_PAGE; j < q->n; j++) row[j] = 0;
+
+        /* softmax_row cleared whole blocks; the tile's keys begin and end where its other rows need it. */
+        const int seen = first / KV_PAGE * KV_PAGE, seen_end = (t + KV_PAGE) / KV_PAGE * KV_PAGE;
+        for (int j = q->first; j < seen; j++) row[j] = 0;
+        for (int j = seen_end; j < q->n; j++) row[j] = 0;
     }
 }
 
+/* One tile of query rows of one head; `row` is its first row in [T, H]. */
 static void attend_tile(const forward *f, const query_tile *q, size_t row, const float *keys, const float *values,
                         float *scores, float *mixed)
 {
@@ -31,6 +35,7 @@ static void attend_tile(const forward *f, const query_tile *q, size_t row, const
     tile_scores(&f->s, q, f->q + row * hd, stride, keys, scores);
     tile_softmax(f, q, scores, f->lse + row, inverse);
     tile_mix(&f->s, q, scores, values, mixed);
+
     for (int r = 0; r < q->rows; r++) {
         float *o = f->o + row * hd + (size_t)r * stride;
         for (int d = 0; d < f->s.hd; d++) o[d] = mixed[r * f->s.wide + d] * inverse[r];
@@ -43,17 +48,23 @@ static void attend_pairs(void *ctx, int64_t begin, int64_t end, int thread)
     const packed_shape *s = &f->s;
     const int group = s->H / s->Hkv;
     const size_t stride = (size_t)s->Hkv * (size_t)s->hd, longest = (size_t)s->longest;
-    float *keys = f->buffers + f->room * (size_t)thread, *values = keys + longest * (size_t)s->hd,
-          *scores = values + longest * (size_t)s->wide, *mixed = scores + longest * QUERY_ROWS;
+    float *keys = f->buffers + f->room * (size_t)thread;
+    float *values = keys + longest * (size_t)s->hd;
+    float *scores = values + longest * (size_t)s->wide;
+    float *mixed = scores + longest * QUERY_ROWS;
+
     for (int64_t i = begin; i < end; i++) {
         const int g = (int)(i % s->Hkv), start = s->starts[i / s->Hkv], n = s->starts[i / s->Hkv + 1] - start;
         const size_t first = (size_t)start * stride + (size_t)g * (size_t)s->hd;
         transpose_blocks(f->k + first, n, stride, s->hd, keys);
         copy_rows(f->v + first, n, stride, s->hd, s->wide, values);
+
         for (int t = 0; t < n; t += QUERY_ROWS) {
             const query_tile q = query_tile_at(s, t, n);
-            for (int h = g * group; h < (g + 1) * group; h++)
-                attend_tile(f, &q, (size_t)(start + t) * (size_t)s->H + (size_t)h, keys, values, scores, mixed);
+            for (int h = g * group; h < (g + 1) * group; h++) { /* query heads that share these keys */
+                const size_t row = (size_t)(start + t) * (size_t)s->H + (size_t)h;
+                attend_tile(f, &q, row, keys, values, scores, mixed);
+            }
         }
     }
 }

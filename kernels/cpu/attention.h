@@ -39,10 +39,10 @@ static inline packed_shape packed_shape_of(const int32_t *starts, int S, int H, 
 static inline void transpose_16(const float *x, size_t stride, int rows, int columns, float *out)
 {
     v16 r[16];
-    for (int i = 0; i < 16; i++)
-        r[i] = i >= rows       ? v16_set(0)
-               : columns == 16 ? v16_load(x + (size_t)i * stride)
-                               : v16_load_n(x + (size_t)i * stride, columns);
+    for (int i = 0; i < 16; i++) {
+        r[i] = v16_set(0);
+        if (i < rows) r[i] = v16_load_some(x + (size_t)i * stride, columns);
+    }
     v16_transpose(r);
     for (int d = 0; d < columns; d++) v16_store(out + d * KV_PAGE, r[d]);
 }
@@ -52,9 +52,11 @@ static inline void transpose_blocks(const float *x, int n, size_t stride, int hd
 {
     const int blocks = (n + KEY_PAIR - 1) / KEY_PAIR * 2;
     for (int b = 0; b < blocks; b++, out += (size_t)hd * KV_PAGE)
-        for (int d = 0; d < hd; d += 16)
-            transpose_16(x + (size_t)(b * KV_PAGE) * stride + d, stride, n - b * KV_PAGE, hd - d < 16 ? hd - d : 16,
-                         out + d * KV_PAGE);
+        for (int d = 0; d < hd; d += 16) {
+            const int columns = hd - d < 16 ? hd - d : 16;
+            const float *from = x + (size_t)(b * KV_PAGE) * stride + d;
+            transpose_16(from, stride, n - b * KV_PAGE, columns, out + d * KV_PAGE);
+        }
 }
 
 /* The same rows, side by side, padded with zeros to `wide`. */

@@ -26,8 +26,9 @@ static size_t room_of(const packed_shape *s)
 
 static buffers buffers_at(float *base, const packed_shape *s)
 {
-    const size_t narrow = (size_t)s->longest * (size_t)s->hd, wide = (size_t)s->longest * (size_t)s->wide,
-                 rows = (size_t)s->longest * QUERY_ROWS, tile = (size_t)(QUERY_ROWS * s->wide);
+    const size_t longest = (size_t)s->longest;
+    const size_t narrow = longest * (size_t)s->hd, wide = longest * (size_t)s->wide, rows = longest * QUERY_ROWS;
+    const size_t tile = (size_t)(QUERY_ROWS * s->wide);
     buffers b = { .keys_t = base };
     b.values_t = b.keys_t + narrow;
     b.keys = b.values_t + narrow;
@@ -49,14 +50,19 @@ static void tile_slopes(const backward *bw, const query_tile *q, size_t row, con
     for (int r = 0; r < q->rows; r++) {
         const size_t at = row + (size_t)r * (size_t)s->H;
         const float *doo = bw->doo + at * (size_t)s->hd, *o = bw->o + at * (size_t)s->hd;
-        float *p = b->p + (size_t)r * (size_t)s->longest, *ds = b->ds + (size_t)r * (size_t)s->longest, delta = 0;
+        float *p = b->p + (size_t)r * (size_t)s->longest, *ds = b->ds + (size_t)r * (size_t)s->longest;
         const int t = q->t + r, first = first_key(t, s->window);
+
+        float delta = 0;
         for (int d = 0; d < s->hd; d++) delta += doo[d] * o[d];
+
         for (int j = q->first; j < q->n; j += 16) {
             const v16 e = v16_exp(v16_load(p + j) * scale - v16_set(bw->lse[at]));
             v16_store(p + j, e);
             v16_store(ds + j, e * (v16_load(ds + j) - v16_set(delta)) * scale);
         }
+
+        /* What the row doesn't see: the window's past and the future. */
         for (int j = q->first; j < first; j++) p[j] = ds[j] = 0;
         for (int j = t + 1; j < q->n; j++) p[j] = ds[j] = 0;
     }
@@ -86,14 +92,20 @@ static void backward_tile(const backward *bw, const query_tile *q, size_t row, c
 {
     const packed_shape *s = &bw->s;
     const size_t hd = (size_t)s->hd, stride = (size_t)s->H * hd;
+
+    /* s = q k^T and dp = do v^T, which become p and ds in place */
     copy_rows(bw->q + row * hd, q->rows, stride, s->hd, s->wide, b->q);
     copy_rows(bw->doo + row * hd, q->rows, stride, s->hd, s->wide, b->doo);
     tile_scores(s, q, b->q, (size_t)s->wide, b->keys_t, b->p);
     tile_scores(s, q, b->doo, (size_t)s->wide, b->values_t, b->ds);
     tile_slopes(bw, q, row, b);
+
+    /* dq = ds k */
     tile_mix(s, q, b->ds, b->keys, b->dq);
     for (int r = 0; r < q->rows; r++)
         memcpy(bw->dq + row * hd + (size_t)r * stride, b->dq + (size_t)(r * s->wide), sizeof(float) * hd);
+
+    /* dk += ds^T q, dv += p^T do */
     tile_scatter(s, q, b->ds, b->q, b->dk);
     tile_scatter(s, q, b->p, b->doo, b->dv);
 }
@@ -105,19 +117,24 @@ static void backward_pairs(void *ctx, int64_t begin, int64_t end, int thread)
     const buffers b = buffers_at(bw->buffers + bw->room * (size_t)thread, s);
     const int group = s->H / s->Hkv;
     const size_t stride = (size_t)s->Hkv * (size_t)s->hd, bytes = sizeof(float) * (size_t)s->hd;
+
     for (int64_t i = begin; i < end; i++) {
         const int g = (int)(i % s->Hkv), start = s->starts[i / s->Hkv], n = s->starts[i / s->Hkv + 1] - start;
         const size_t first = (size_t)start * stride + (size_t)g * (size_t)s->hd;
+
         transpose_blocks(bw->k + first, n, stride, s->hd, b.keys_t);
         transpose_blocks(bw->v + first, n, stride, s->hd, b.values_t);
         copy_rows(bw->k + first, n, stride, s->hd, s->wide, b.keys);
         memset(b.dk, 0, sizeof(float) * (size_t)n * (size_t)s->wide);
         memset(b.dv, 0, sizeof(float) * (size_t)n * (size_t)s->wide);
+
+        /* Tile by tile, in one order: dk and dv add up over all rows and all query heads of the group. */
         for (int t = 0; t < n; t += QUERY_ROWS) {
             const query_tile q = query_tile_at(s, t, n);
             for (int h = g * group; h < (g + 1) * group; h++)
                 backward_tile(bw, &q, (size_t)(start + t) * (size_t)s->H + (size_t)h, &b);
         }
+
         for (int t = 0; t < n; t++) {
             memcpy(bw->dk + first + (size_t)t * stride, b.dk + (size_t)t * (size_t)s->wide, bytes);
             memcpy(bw->dv + first + (size_t)t * stride, b.dv + (size_t)t * (size_t)s->wide, bytes);

@@ -23,6 +23,7 @@ static void write_rows(void *ctx, int64_t begin, int64_t end, int thread)
         const size_t page = (size_t)w->table[(size_t)w->row_seq[t] * w->max_pages + block];
         const float *k = w->k + (size_t)t * width, *v = w->v + (size_t)t * width;
         float *keys = w->k_pages + page * page_floats, *values = w->v_pages + page * page_floats;
+
         for (size_t c = 0; c < width; c++) keys[c * KV_PAGE + slot] = k[c];
         for (size_t g = 0; g < w->Hkv; g++) memcpy(values + (g * KV_PAGE + slot) * hd, v + g * hd, sizeof(float) * hd);
     }
@@ -52,14 +53,19 @@ static void page_scores(const paged *p, const float *q, const int32_t *pages, si
     const float *keys = p->k_pages + head * (size_t)p->hd * KV_PAGE;
     const int end = (n + KV_PAGE - 1) / KV_PAGE;
     int b = first / KV_PAGE;
+
     for (; b + 4 <= end; b += 4) {
         const float *k[4];
         v16 s[4];
-        for (int i = 0; i < 4; i++) k[i] = keys + (size_t)pages[b + i] * page_floats, s[i] = v16_set(0);
+        for (int i = 0; i < 4; i++) {
+            k[i] = keys + (size_t)pages[b + i] * page_floats;
+            s[i] = v16_set(0);
+        }
         for (int d = 0; d < p->hd; d++)
             for (int i = 0; i < 4; i++) s[i] = v16_set(q[d]) * v16_load(k[i] + d * KV_PAGE) + s[i];
         for (int i = 0; i < 4; i++) v16_store(scores + (b + i) * KV_PAGE, s[i]);
     }
+
     for (; b < end; b++) {
         const float *k = keys + (size_t)pages[b] * page_floats;
         v16 s = v16_set(0);
@@ -77,17 +83,17 @@ static inline __attribute__((always_inline)) void mix_columns(const int C, const
     v16 acc[4];
 #pragma GCC unroll 4
     for (int c = 0; c < C; c++) acc[c] = v16_set(0);
+
     for (int j = first; j < n;) {
-        const int end = (j / KV_PAGE + 1) * KV_PAGE < n ? (j / KV_PAGE + 1) * KV_PAGE : n;
+        const int page_end = (j / KV_PAGE + 1) * KV_PAGE, end = page_end < n ? page_end : n;
         const float *v = values + (size_t)pages[j / KV_PAGE] * page_floats + (size_t)(j % KV_PAGE) * hd;
         for (; j < end; j++, v += hd) {
             const v16 w = v16_set(prob[j]);
 #pragma GCC unroll 4
-            for (int c = 0; c < C; c++)
-                acc[c] =
-                    w * (left - 16 * c >= 16 ? v16_load(v + 16 * c) : v16_load_n(v + 16 * c, left - 16 * c)) + acc[c];
+            for (int c = 0; c < C; c++) acc[c] = w * v16_load_some(v + 16 * c, left - 16 * c) + acc[c];
         }
     }
+
 #pragma GCC unroll 4
     for (int c = 0; c < C; c++) {
         const v16 r = acc[c] * v16_set(inverse);
@@ -102,13 +108,17 @@ static void attend_head(const paged *p, int t, size_t head, int h, float *scores
     const float *values = p->v_pages + head * (size_t)hd * KV_PAGE;
     const size_t at = ((size_t)t * (size_t)p->H + (size_t)h) * (size_t)hd;
     float inverse;
+
     page_scores(p, p->q + at, pages, head, first, n, scores);
     softmax_row(scores, first, n, 1.0f / sqrtf((float)hd), &inverse);
+
+    /* By 64 columns while there are so many: four sums hide an FMA's latency. */
+    float *o = p->o + at;
     int d = 0;
-    for (; d + 64 <= hd; d += 64) mix_columns(4, p, pages, values + d, first, n, scores, inverse, 64, p->o + at + d);
-    for (; d + 32 <= hd; d += 32) mix_columns(2, p, pages, values + d, first, n, scores, inverse, 32, p->o + at + d);
+    for (; d + 64 <= hd; d += 64) mix_columns(4, p, pages, values + d, first, n, scores, inverse, 64, o + d);
+    for (; d + 32 <= hd; d += 32) mix_columns(2, p, pages, values + d, first, n, scores, inverse, 32, o + d);
     for (; d < hd; d += 16)
-        mix_columns(1, p, pages, values + d, first, n, scores, inverse, hd - d < 16 ? hd - d : 16, p->o + at + d);
+        mix_columns(1, p, pages, values + d, first, n, scores, inverse, hd - d < 16 ? hd - d : 16, o + d);
 }
 
 static void attend_heads(void *ctx, int64_t begin, int64_t end, int thread)

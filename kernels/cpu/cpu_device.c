@@ -64,12 +64,14 @@ static bool has_v3(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
 }
+
 static bool has_v4(void)
 {
     return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vl");
 }
+
 /* Leaf 7, subleaf 1: what older compilers have no word for. */
 static bool has_avx512_bf16(void)
 {
@@ -130,16 +132,24 @@ static char *map_pages(size_t bytes)
     return p;
 }
 
+/* Large arrays are mapped, if they fit into what the machine has left; others come from the heap. */
+static char *alloc_pages(const cpu_device *dev, size_t whole, size_t mapped)
+{
+    if (mapped == 0) return aligned_alloc(ALIGNMENT, whole);
+    if (!memory_fits(mapped, dev->arrays + dev->scratch, NULL)) return NULL;
+    return map_pages(mapped);
+}
+
 static void *cpu_alloc(device *base, size_t bytes, error *err)
 {
     cpu_device *dev = (cpu_device *)base;
-    if (bytes > SIZE_MAX / 2) return refuse(dev, "an array needs", bytes, dev->arrays, err);
+    if (bytes > SIZE_MAX / 2) return refuse(dev, "an array needs", bytes, dev->arrays, err); /* rounding up overflows */
+
     const size_t whole = (bytes + 2 * ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     const size_t mapped = whole < HUGE_BYTES ? 0 : (whole + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-    char *p = !mapped                                                 ? aligned_alloc(ALIGNMENT, whole)
-              : memory_fits(mapped, dev->arrays + dev->scratch, NULL) ? map_pages(mapped)
-                                                                      : NULL;
+    char *p = alloc_pages(dev, whole, mapped);
     if (!p) return refuse(dev, "an array needs", bytes, dev->arrays, err);
+
     *(array_header *)(void *)p = (array_header){ mapped };
     dev->arrays += mapped;
     return p + ALIGNMENT;
@@ -173,12 +183,17 @@ static chunk *add_chunk(cpu_device *dev, size_t least)
 {
     size_t bytes = (least + CHUNK_BYTES - 1) / CHUNK_BYTES * CHUNK_BYTES;
     char *data = map_scratch(dev, bytes);
-    if (!data) data = map_scratch(dev, bytes = (least + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
+    if (!data) {
+        bytes = (least + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+        data = map_scratch(dev, bytes);
+    }
     if (!data) return NULL;
+
     if (dev->n_chunks == dev->room) {
         dev->room = dev->room ? 2 * dev->room : 16;
         dev->chunks = xrealloc(dev->chunks, sizeof *dev->chunks * (size_t)dev->room);
     }
+
     dev->scratch += bytes;
     dev->chunks[dev->n_chunks] = (chunk){ .data = data, .bytes = bytes };
     return &dev->chunks[dev->n_chunks++];
@@ -189,10 +204,13 @@ static void *cpu_scratch(device *base, size_t bytes, error *err)
     cpu_device *dev = (cpu_device *)base;
     if (bytes > SIZE_MAX / 2) return refuse(dev, "scratch needs", bytes, dev->used, err);
     bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+
+    /* The first chunk from here on with room enough: what is left of the others lies idle until the rewind. */
     while (dev->current < dev->n_chunks && dev->chunks[dev->current].bytes - dev->chunks[dev->current].used < bytes)
         dev->current++;
     if (dev->current == dev->n_chunks && !add_chunk(dev, bytes))
         return refuse(dev, "scratch needs", bytes, dev->used, err);
+
     chunk *c = &dev->chunks[dev->current];
     void *p = c->data + c->used;
     c->used += bytes;
@@ -297,8 +315,10 @@ enum { PIECES_A_THREAD = 12 };
 
 static int64_t grain_for(const device *dev, double flops, int64_t n)
 {
-    const double most = (double)dev->threads * PIECES_A_THREAD, worth = flops / PIECE_FLOPS;
-    const int64_t pieces = worth < dev->threads ? dev->threads : (int64_t)(worth < most ? worth : most);
+    const double most = (double)dev->threads * PIECES_A_THREAD;
+    double pieces_wanted = flops / PIECE_FLOPS;
+    if (pieces_wanted > most) pieces_wanted = most;
+    const int64_t pieces = pieces_wanted < dev->threads ? dev->threads : (int64_t)pieces_wanted;
     return (n + pieces - 1) / pieces;
 }
 

@@ -52,11 +52,14 @@ static void pack_panels(void *ctx, int64_t begin, int64_t end, int thread)
         const float *w = j->w + (size_t)p * PANEL * j->row;
         float *panel = j->packed + (size_t)p * PANEL * (size_t)j->K;
         if (columns < PANEL) memset(panel, 0, sizeof(float) * PANEL * (size_t)j->K);
+
         if (j->row == 1) { /* the transpose: rows of the panel lie side by side already */
             for (int k = 0; k < j->K; k++)
                 memcpy(panel + (size_t)k * PANEL, w + (size_t)k * j->column, sizeof(float) * (size_t)columns);
             continue;
         }
+
+        /* Sixteen k of every column before the next sixteen: a column's cache line is used up while it is there. */
         for (int kb = 0; kb < j->K; kb += PACK_BLOCK)
             for (int n = 0; n < columns; n++)
                 for (int k = kb; k < smaller(kb + PACK_BLOCK, j->K); k++)
@@ -94,16 +97,21 @@ static tile_args tile_of(const product *p, const linear_part *t, int row, int pa
     const int column = panel * PANEL;
     const float *b = (const float *)t->packed + (size_t)panel * PANEL * (size_t)p->K;
     const size_t at = (size_t)row * (size_t)t->N + (size_t)column;
+
+    const float *start = NULL;
+    if (t->add)
+        start = t->add + at;
+    else if (t->bias)
+        start = t->bias + column;
+
     return (tile_args){ .a = p->x + (size_t)row * (size_t)p->K,
                         .a_row = (size_t)p->K,
                         .a_k = 1,
                         .b = { b, b + 16 },
                         .b_k = PANEL,
                         .K = p->K,
-                        .start = t->add    ? t->add + at
-                                 : t->bias ? t->bias + column
-                                           : NULL,
-                        .start_row = t->add ? (size_t)t->N : 0,
+                        .start = start,
+                        .start_row = t->add ? (size_t)t->N : 0, /* every row starts from the one bias */
                         .y = t->y + at,
                         .y_row = (size_t)t->N,
                         .columns = smaller(t->N - column, PANEL) };
@@ -125,17 +133,25 @@ static void panel_rows(const product *p, const linear_part *part, int row, int r
     t.a += p->k;
     t.b[0] += (size_t)p->k * PANEL;
     t.b[1] += (size_t)p->k * PANEL;
-    if (p->k > 0) t.start = t.y, t.start_row = t.y_row;
+
+    /* A later share of K, or a later block, goes on from the sums that lie in y. */
+    if (p->k > 0) {
+        t.start = t.y;
+        t.start_row = t.y_row;
+    }
+
     for (int k = p->k; k < p->k_end; k += K_BLOCK) {
         t.K = smaller(p->k_end - k, K_BLOCK);
         t.soon = t.b[0] + K_BLOCK * PANEL; /* the panel's next block, or the next panel: they follow each other */
         tile_rows(t, rows);
+
         t.a += K_BLOCK;
         t.b[0] += K_BLOCK * PANEL;
         t.b[1] += K_BLOCK * PANEL;
         t.start = t.y;
         t.start_row = t.y_row;
     }
+
     if (p->k_end == p->K) add_bias(part, row, rows, panel);
 }
 
@@ -144,7 +160,8 @@ static void panel_rows(const product *p, const linear_part *part, int row, int r
 static int rows_a_task(int K)
 {
     const int rows = X_FLOATS / K / TILE_ROWS * TILE_ROWS;
-    return rows < LEAST_ROWS ? LEAST_ROWS : rows > MOST_ROWS ? MOST_ROWS : rows;
+    if (rows < LEAST_ROWS) return LEAST_ROWS;
+    return rows > MOST_ROWS ? MOST_ROWS : rows;
 }
 
 /* Few rows, two panels at a time. */
@@ -154,12 +171,15 @@ static void panel_pair(const product *p, const linear_part *part, int first)
     t.b[2] = t.b[0] + (size_t)PANEL * (size_t)p->K;
     t.b[3] = t.b[2] + 16;
     t.columns = smaller(part->N - first * PANEL, 2 * PANEL);
+
+    /* A call for each number of rows: it must be a constant for the tile to unroll. */
     if (p->M == 1) tile_ahead(1, 4, AHEAD, &t);
 #if defined __AVX512F__
     if (p->M == 2) tile_ahead(2, 4, AHEAD, &t);
     if (p->M == 3) tile_ahead(3, 4, AHEAD, &t);
     if (p->M == 4) tile_ahead(4, 4, AHEAD, &t);
 #endif
+
     add_bias(part, 0, p->M, first);
     add_bias(part, 0, p->M, first + 1);
 }
@@ -171,7 +191,8 @@ static void few_rows(void *ctx, int64_t begin, int64_t end, int thread)
     for (int64_t i = begin; i < end; i++) {
         int pair = (int)i;
         const linear_part *part = part_of_panel(p->parts, p->n, 2 * PANEL, &pair);
-        if ((2 * pair + 1) * PANEL < part->N)
+        const bool has_second = (2 * pair + 1) * PANEL < part->N;
+        if (has_second)
             panel_pair(p, part, 2 * pair);
         else
             panel_rows(p, part, 0, p->M, 2 * pair);
@@ -197,16 +218,20 @@ void cpu_linears(device *dev, const float *x, int M, int K, const linear_part *p
         bf16_linears(dev, x, M, K, parts, n);
         return;
     }
+
     product p = { x, M, K, parts, n, panels_of_parts(parts, n, PANEL), .k_end = K };
     if (M <= FEW_ROWS) {
         cpu_parallel(dev, 2.0 * M * K * p.panels * PANEL, panels_of_parts(parts, n, 2 * PANEL), 0, few_rows, &p);
         return;
     }
+
+    /* K by shares: the rows' share of x stays in cache for all panels, however large K is. */
     p.rows = rows_a_task(smaller(K, K_SHARE));
-    for (; p.k < K; p.k = p.k_end) { /* the rows' share of x stays in cache for all panels, however large K is */
+    const int64_t row_tasks = (M + p.rows - 1) / p.rows;
+    for (; p.k < K; p.k = p.k_end) {
         p.k_end = smaller(K, p.k + K_SHARE);
-        cpu_parallel(dev, 2.0 * M * (p.k_end - p.k) * p.panels * PANEL, (int64_t)(M + p.rows - 1) / p.rows * p.panels,
-                     0, many_rows, &p);
+        const double flops = 2.0 * M * (p.k_end - p.k) * p.panels * PANEL;
+        cpu_parallel(dev, flops, row_tasks * p.panels, 0, many_rows, &p);
     }
 }
 
@@ -248,7 +273,7 @@ void cpu_linear_dx(device *dev, const float *dy, int M, const float *w, const vo
 typedef struct dw_job {
     const float *dy, *x;
     int M, N, K;
-    int n_shares, k_shares;
+    int n_shares, k_shares; /* dW is cut into n_shares by k_shares rectangles, a task each */
     float *dw;
     float *buffers; /* [threads, room] */
     size_t room;
@@ -262,6 +287,7 @@ static inline __attribute__((always_inline)) void copy_strips(const float *x, in
     const int whole = (last - first) / width, rest = (last - first) % width;
     const size_t strip = (size_t)(DW_BLOCK * width);
     x += first;
+
     for (int r = 0; r < rows; r++, x += stride, out += width) {
         for (int s = 0; s < whole; s++) memcpy(out + (size_t)s * strip, x + s * width, sizeof(float) * (size_t)width);
         float *to = out + (size_t)whole * strip;
@@ -296,16 +322,19 @@ static int share_begin(int whole, int unit, int i, int n)
     return smaller((int)((int64_t)units * i / n) * unit, whole);
 }
 
+/* dW's rows [first, last) by the panels [from, to) of its columns, over the whole batch. */
 static void dw_rectangle(const dw_job *j, int first, int last, int from, int to, float *panels)
 {
     float *strips = panels + DW_PANELS * DW_BLOCK * PANEL;
+
     for (int m = 0; m < j->M; m += DW_BLOCK) {
         const int rows = smaller(j->M - m, DW_BLOCK);
-        copy_strips(j->dy + (size_t)m * (size_t)j->N, rows, (size_t)j->N, first, last, FULL_ROWS, strips);
+        const float *dy = j->dy + (size_t)m * (size_t)j->N, *x = j->x + (size_t)m * (size_t)j->K;
+        copy_strips(dy, rows, (size_t)j->N, first, last, FULL_ROWS, strips);
+
         for (int group = from; group < to; group += DW_PANELS) {
             const int end = smaller(group + DW_PANELS, to);
-            copy_strips(j->x + (size_t)m * (size_t)j->K, rows, (size_t)j->K, group * PANEL, smaller(end * PANEL, j->K),
-                        PANEL, panels);
+            copy_strips(x, rows, (size_t)j->K, group * PANEL, smaller(end * PANEL, j->K), PANEL, panels);
             for (int p = group; p < end; p++)
                 dw_panel(j, p, first, last, rows, strips, panels + (size_t)(p - group) * DW_BLOCK * PANEL);
         }
@@ -318,27 +347,36 @@ static void dw_rectangles(void *ctx, int64_t begin, int64_t end, int thread)
     const int panels = panels_of(j->K);
     for (int64_t i = begin; i < end; i++) {
         const int n = (int)(i % j->n_shares), k = (int)(i / j->n_shares);
-        dw_rectangle(j, share_begin(j->N, FULL_ROWS, n, j->n_shares), share_begin(j->N, FULL_ROWS, n + 1, j->n_shares),
-                     share_begin(panels, 1, k, j->k_shares), share_begin(panels, 1, k + 1, j->k_shares),
-                     j->buffers + (size_t)thread * j->room);
+        const int first = share_begin(j->N, FULL_ROWS, n, j->n_shares);
+        const int last = share_begin(j->N, FULL_ROWS, n + 1, j->n_shares);
+        const int from = share_begin(panels, 1, k, j->k_shares);
+        const int to = share_begin(panels, 1, k + 1, j->k_shares);
+        dw_rectangle(j, first, last, from, to, j->buffers + (size_t)thread * j->room);
     }
+}
+
+/* A rectangle a thread: N is cut first, as far as shares stay DW_LEAST rows wide, then K. */
+static void fp32_linear_dw(device *dev, const float *dy, const float *x, int M, int N, int K, float *dw)
+{
+    const int threads = device_threads(dev);
+    const int fewest = (N + DW_ROWS - 1) / DW_ROWS, most = (N + DW_LEAST - 1) / DW_LEAST;
+    dw_job j = { .dy = dy, .x = x, .M = M, .N = N, .K = K, .dw = dw };
+    j.n_shares = fewest > threads ? fewest : smaller(most, threads);
+    j.k_shares = smaller((threads + j.n_shares - 1) / j.n_shares, panels_of(K));
+
+    j.room = (size_t)DW_BLOCK * (DW_PANELS * PANEL + DW_ROWS + 2 * TILE_ROWS);
+    j.buffers = device_scratch(dev, sizeof(float) * j.room * (size_t)threads);
+    cpu_parallel(dev, 2.0 * M * N * K, (int64_t)j.n_shares * j.k_shares, 1, dw_rectangles, &j);
 }
 
 void cpu_linear_dw(device *dev, const float *dy, const float *x, int M, int N, int K, float *dw)
 {
     if (M == 0) return;
     const cpu_mark mark = cpu_scratch_mark(dev);
-    const int threads = device_threads(dev), tasks = threads * 1, widest = (N + DW_ROWS - 1) / DW_ROWS;
-    dw_job j = { .dy = dy, .x = x, .M = M, .N = N, .K = K, .dw = dw };
-    j.n_shares = widest > tasks ? widest : smaller((N + DW_LEAST - 1) / DW_LEAST, tasks);
-    j.k_shares = smaller((tasks + j.n_shares - 1) / j.n_shares, panels_of(K));
-    j.room = (size_t)DW_BLOCK * (DW_PANELS * PANEL + DW_ROWS + 2 * TILE_ROWS);
-    if (dev->precision == PRECISION_BF16) {
+    if (dev->precision == PRECISION_BF16)
         bf16_linear_dw(dev, dy, x, M, N, K, dw);
-    } else {
-        j.buffers = device_scratch(dev, sizeof(float) * j.room * (size_t)threads);
-        cpu_parallel(dev, 2.0 * M * N * K, (int64_t)j.n_shares * j.k_shares, 1, dw_rectangles, &j);
-    }
+    else
+        fp32_linear_dw(dev, dy, x, M, N, K, dw);
     cpu_scratch_rewind(dev, mark);
 }
 

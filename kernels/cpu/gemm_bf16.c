@@ -47,8 +47,6 @@ static inline void store_bf16(bf16 *to, v16 f, int n)
     memcpy(to, &h, sizeof(bf16) * (size_t)n);
 }
 
-static inline v16 load_some(const float *p, int n) { return n >= 16 ? v16_load(p) : v16_load_n(p, n > 0 ? n : 0); }
-
 /* ---- packing B: the two numbers of a pair stand next to each other ---- */
 
 typedef struct pack_job {
@@ -64,8 +62,8 @@ static void pack_rows(const float *w, size_t column, int depth, int columns, bf1
     for (int n = 0; n < PANEL; n += TILE)
         for (int k = 0; k < BLOCK_K; k += 2) {
             const float *p = w + (size_t)k * column + n;
-            const v16 even = load_some(p, k < depth ? columns - n : 0),
-                      odd = k + 1 < depth ? load_some(p + column, columns - n) : v16_set(0);
+            const v16 even = v16_load_some(p, k < depth ? columns - n : 0);
+            const v16 odd = k + 1 < depth ? v16_load_some(p + column, columns - n) : v16_set(0);
             const v16u pairs = pair_bits(even, odd);
             memcpy(to + (n + k / 2) * PANEL, &pairs, sizeof pairs);
         }
@@ -78,7 +76,8 @@ static void pack_columns(const float *w, size_t row, int depth, int columns, bf1
         for (int k = 0; k < BLOCK_K; k += TILE) {
             v16 r[TILE];
             for (int i = 0; i < TILE; i++)
-                r[i] = n + i < columns ? load_some(w + (size_t)(n + i) * row + k, depth - k) : v16_set(0);
+                r[i] = n + i < columns ? v16_load_some(w + (size_t)(n + i) * row + k, depth - k) : v16_set(0);
+
             v16_transpose(r);
             for (int i = 0; i < TILE; i += 2) {
                 const v16u pairs = pair_bits(r[i], r[i + 1]);
@@ -95,7 +94,8 @@ static void pack_panels(void *ctx, int64_t begin, int64_t end, int thread)
     for (int64_t p = begin; p < end; p++)
         for (int b = 0; b < blocks; b++) {
             bf16 *to = j->packed + ((size_t)p * (size_t)blocks + (size_t)b) * BLOCK_NUMBERS;
-            const int columns = smaller(j->N - (int)p * PANEL, PANEL), depth = smaller(j->K - b * BLOCK_K, BLOCK_K);
+            const int columns = smaller(j->N - (int)p * PANEL, PANEL);
+            const int depth = smaller(j->K - b * BLOCK_K, BLOCK_K);
             const float *w = j->w + (size_t)p * PANEL * j->row + (size_t)b * BLOCK_K * j->column;
             if (j->row == 1)
                 pack_rows(w, j->column, depth, columns, to);
@@ -129,7 +129,7 @@ static void convert_rows(void *ctx, int64_t begin, int64_t end, int thread)
     for (int64_t m = begin; m < end; m++) {
         bf16 *to = j->out + (size_t)m * j->stride;
         const float *x = j->x + (size_t)m * j->row;
-        const int K = m < j->M ? j->K : 0;
+        const int K = m < j->M ? j->K : 0; /* rows behind the last one are padding */
         int k = 0;
         for (; k + 16 <= K; k += 16) store_bf16(to + k, v16_load(x + k), 16);
         if (k < K) store_bf16(to + k, v16_load_n(x + k, K - k), K - k);
@@ -148,10 +148,12 @@ static void convert_columns(void *ctx, int64_t begin, int64_t end, int thread)
         for (int k = 0; k < j->K; k += TILE) {
             v16 r[TILE];
             for (int i = 0; i < TILE; i++)
-                r[i] = k + i < j->K ? load_some(j->x + (size_t)first + (size_t)(k + i) * j->column, n) : v16_set(0);
+                r[i] = k + i < j->K ? v16_load_some(j->x + (size_t)first + (size_t)(k + i) * j->column, n) : v16_set(0);
+
             v16_transpose(r);
             for (int m = 0; m < TILE; m++) store_bf16(to + (size_t)m * j->stride + k, r[m], TILE);
         }
+
         const int done = (j->K + TILE - 1) / TILE * TILE;
         for (int m = 0; m < TILE; m++)
             memset(to + (size_t)m * j->stride + done, 0, sizeof(bf16) * (j->stride - (size_t)done));
@@ -181,19 +183,25 @@ static void tiles_begin(void)
         uint16_t column_bytes[16];
         uint8_t rows[16];
     } config = { .palette = 1 };
-    for (int i = 0; i < 8; i++) config.column_bytes[i] = 64, config.rows[i] = TILE;
+    for (int i = 0; i < 8; i++) {
+        config.column_bytes[i] = 64;
+        config.rows[i] = TILE;
+    }
     _tile_loadconfig(&config);
 }
 static void tiles_end(void) { _tile_release(); }
 
+/* Registers 0 to 3 hold the sums, [2 tiles of rows][2 halves of the panel]; 4 and 5 are A's tiles, 6 and 7 B's. */
 static void sums_of(const bf16 *a, size_t stride, int row_tiles, const bf16 *panel, int blocks, float *sums)
 {
     const size_t bytes = stride * sizeof(bf16), half = BLOCK_NUMBERS / 2;
     const bf16 *a1 = row_tiles > 1 ? a + TILE * stride : a;
+
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
+
     for (int b = 0; b < blocks; b++, a += BLOCK_K, a1 += BLOCK_K, panel += BLOCK_NUMBERS) {
         _tile_loadd(4, a, bytes);
         _tile_loadd(6, panel, 64);
@@ -201,10 +209,12 @@ static void sums_of(const bf16 *a, size_t stride, int row_tiles, const bf16 *pan
         _tile_dpbf16ps(0, 4, 6);
         _tile_dpbf16ps(1, 4, 7);
         if (row_tiles == 1) continue;
+
         _tile_loadd(5, a1, bytes);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
     }
+
     _tile_stored(0, sums, PANEL * sizeof(float));
     _tile_stored(1, sums + TILE, PANEL * sizeof(float));
     _tile_stored(2, sums + TILE * PANEL, PANEL * sizeof(float));
@@ -225,10 +235,11 @@ static inline __attribute__((always_inline)) void row_sums(const int R, const bf
     __m512 acc[8][2];
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) acc[r][0] = acc[r][1] = _mm512_setzero_ps();
+
     for (int b = 0; b < blocks; b++, panel += BLOCK_NUMBERS)
         for (int pair = 0; pair < TILE; pair++) {
-            const __m512bh b0 = (__m512bh)_mm512_loadu_si512(panel + pair * PANEL),
-                           b1 = (__m512bh)_mm512_loadu_si512(panel + BLOCK_NUMBERS / 2 + pair * PANEL);
+            const __m512bh b0 = (__m512bh)_mm512_loadu_si512(panel + pair * PANEL);
+            const __m512bh b1 = (__m512bh)_mm512_loadu_si512(panel + BLOCK_NUMBERS / 2 + pair * PANEL);
 #pragma GCC unroll 8
             for (int r = 0; r < R; r++) {
                 int32_t two;
@@ -238,6 +249,7 @@ static inline __attribute__((always_inline)) void row_sums(const int R, const bf
                 acc[r][1] = _mm512_dpbf16_ps(acc[r][1], av, b1);
             }
         }
+
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
         _mm512_storeu_ps(sums + r * PANEL, acc[r][0]);
@@ -262,14 +274,16 @@ static inline __attribute__((always_inline)) void half_sums(const int R, const b
     v16 acc[4];
 #pragma GCC unroll 4
     for (int r = 0; r < R; r++) acc[r] = v16_set(0);
+
     for (int b = 0; b < blocks; b++, half += BLOCK_NUMBERS) {
         v16 even[4], odd[4];
 #pragma GCC unroll 4
         for (int r = 0; r < R; r++) even[r] = odd[r] = v16_set(0);
+
         for (int pair = 0; pair < TILE; pair++) {
             v16i both;
             memcpy(&both, half + pair * PANEL, sizeof both);
-            const v16 b0 = (v16)(both << 16), b1 = (v16)(both & (int32_t)0xffff0000);
+            const v16 b0 = (v16)(both << 16), b1 = (v16)(both & (int32_t)0xffff0000); /* widened: low half, high half */
 #pragma GCC unroll 4
             for (int r = 0; r < R; r++) {
                 const bf16 *pr = a + (size_t)r * stride + b * BLOCK_K + 2 * pair;
@@ -277,9 +291,11 @@ static inline __attribute__((always_inline)) void half_sums(const int R, const b
                 odd[r] = v16_set(widen(pr[1])) * b1 + odd[r];
             }
         }
+
 #pragma GCC unroll 4
         for (int r = 0; r < R; r++) acc[r] += even[r] + odd[r];
     }
+
 #pragma GCC unroll 4
     for (int r = 0; r < R; r++) v16_store(sums + r * PANEL, acc[r]);
 }
@@ -300,11 +316,19 @@ static inline __attribute__((always_inline)) void row_sums(const int R, const bf
 
 #endif
 
+/* The largest number of rows, of those row_sums is called with, that `rows` fill. */
+static int row_step(int rows)
+{
+    if (rows >= 8) return 8;
+    if (rows >= 4) return 4;
+    return rows >= 2 ? 2 : 1;
+}
+
 /* `rows` up to 32 by whole tiles of rows; the padding rows of the last one are only computed where that is easier. */
 static void rows_by_panel(const bf16 *a, size_t stride, int rows, const bf16 *panel, int blocks, float *sums)
 {
     for (int r = 0; r < rows;) {
-        const int left = rows - r, step = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+        const int step = row_step(rows - r);
         const bf16 *from = a + (size_t)r * stride;
         if (step == 8)
             row_sums(8, from, stride, panel, blocks, sums + r * PANEL);
@@ -336,6 +360,7 @@ static void write_rows(const linear_part *t, int row, int rows, int column, cons
     for (int r = 0; r < rows; r++, sums += PANEL) {
         const size_t at = (size_t)(row + r) * (size_t)t->N + (size_t)column;
         float *y = t->y + at;
+
         if (t->add)
             for (int c = 0; c < columns; c++) y[c] = t->add[at + (size_t)c] + sums[c];
         else
@@ -394,6 +419,6 @@ void bf16_linear_dw(device *dev, const float *dy, const float *x, int M, int N, 
 {
     bf16 *packed = device_scratch(dev, bf16_packed_bytes(K, M));
     bf16_pack(dev, x, K, M, 1, (size_t)K, packed);
-    multiply(dev, bf16_rows(dev, dy, N, M, 1, (size_t)N), N, M,
-             &(linear_part){ .packed = packed, .add = dw, .N = K, .y = dw }, 1);
+    const bf16 *rows = bf16_rows(dev, dy, N, M, 1, (size_t)N);
+    multiply(dev, rows, N, M, &(linear_part){ .packed = packed, .add = dw, .N = K, .y = dw }, 1);
 }

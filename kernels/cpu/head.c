@@ -50,9 +50,11 @@ void cpu_head(device *dev, const float *x, const void *packed, const int32_t *ta
     if (T == 0) return;
     const cpu_mark mark = cpu_scratch_mark(dev);
     const int rows = head_rows(T, V, BLOCK_FLOATS);
-    head_block b = { .V = V, .targets = targets, .inverse = inverse_of(temperature) };
+    head_block b = { .V = V, .targets = targets, .logprob = logprob, .entropy = entropy, .lse = lse };
+    b.inverse = inverse_of(temperature);
+
+    /* The first `kept` rows' logits stay for the backward pass; others share one block. */
     float *spare = kept < T ? device_scratch(dev, sizeof(float) * (size_t)rows * (size_t)V) : NULL;
-    b.logprob = logprob, b.entropy = entropy, b.lse = lse;
     for (int n; b.first < T; b.first += n) {
         float *z = b.first < kept ? logits + (size_t)b.first * (size_t)V : spare;
         n = head_block_rows(b.first, T, rows, kept);
@@ -60,6 +62,7 @@ void cpu_head(device *dev, const float *x, const void *packed, const int32_t *ta
         b.z = z;
         cpu_parallel(dev, 20.0 * n * V, n, 0, score_rows, &b);
     }
+
     cpu_scratch_rewind(dev, mark);
 }
 
@@ -97,14 +100,19 @@ void cpu_head_backward(device *dev, const float *dlogprob, const float *x, const
     void *transposed = device_scratch(dev, cpu_linear_transposed_bytes(dev, V, D));
     cpu_linear_transpose(dev, w, V, D, transposed);
     b.slope = device_scratch(dev, sizeof(float) * (size_t)rows * (size_t)V);
+
     for (int n; b.first < T; b.first += n) {
         const float *xb = x + (size_t)b.first * (size_t)D;
         n = head_block_rows(b.first, T, rows, kept);
+
+        /* Logits that were kept, or else made again where their gradients will stand. */
         b.z = b.first < kept ? logits + (size_t)b.first * (size_t)V : b.slope;
         if (b.first >= kept) cpu_linear(dev, xb, n, packed, NULL, V, D, b.slope);
+
         cpu_parallel(dev, 20.0 * n * V, n, 0, slope_rows, &b);
         gemm_dx(dev, b.slope, n, transposed, V, D, dx + (size_t)b.first * (size_t)D);
         if (dw) cpu_linear_dw(dev, b.slope, xb, n, V, D, dw);
     }
+
     cpu_scratch_rewind(dev, mark);
 }

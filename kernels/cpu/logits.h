@@ -11,6 +11,7 @@ static inline float row_logsumexp(const float *z, int V, float inverse_temperatu
     float most = -INFINITY;
     for (int i = 0; i < V; i++) most = z[i] > most ? z[i] : most;
     const float top = most * inverse_temperature;
+
     v16 sum = v16_set(0);
     int i = 0;
     for (; i + 16 <= V; i += 16) sum += v16_exp(v16_load(z + i) * v16_set(inverse_temperature) - v16_set(top));

@@ -50,11 +50,13 @@ static void slope_rows(void *ctx, int64_t begin, int64_t end, int thread)
     for (int64_t t = begin; t < end; t++) {
         const float *g = n->dy + (size_t)t * (size_t)n->D, *row = n->x + (size_t)t * (size_t)n->D;
         float *to = n->dx + (size_t)t * (size_t)n->D;
+
         v16 sum = v16_set(0);
         int d = 0;
         for (; d + 16 <= n->D; d += 16) sum += v16_load(g + d) * v16_load(n->w + d) * v16_load(row + d);
         float total = v16_sum(sum);
         for (; d < n->D; d++) total += g[d] * n->w[d] * row[d];
+
         const float r = n->rstd_in[t], c = r * r * r * total / (float)n->D;
         for (d = 0; d < n->D; d++) to[d] += r * g[d] * n->w[d] - c * row[d];
     }
@@ -70,8 +72,7 @@ static void slope_columns(void *ctx, int64_t begin, int64_t end, int thread)
         v16 sum = v16_load_n(n->dw + d, width);
         for (int t = 0; t < n->T; t++) {
             const size_t at = (size_t)t * (size_t)n->D + (size_t)d;
-            const v16 g = width == 16 ? v16_load(n->dy + at) : v16_load_n(n->dy + at, width),
-                      x = width == 16 ? v16_load(n->x + at) : v16_load_n(n->x + at, width);
+            const v16 g = v16_load_some(n->dy + at, width), x = v16_load_some(n->x + at, width);
             sum = g * x * v16_set(n->rstd_in[t]) + sum;
         }
         memcpy(n->dw + d, &sum, sizeof(float) * (size_t)width);

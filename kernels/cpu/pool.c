@@ -69,7 +69,8 @@ static void take_pieces(pool *p, int thread)
     for (;;) {
         const int64_t begin = atomic_fetch_add_explicit(&p->next, p->grain, memory_order_relaxed);
         if (begin >= p->n) return;
-        p->fn(p->ctx, begin, begin + p->grain < p->n ? begin + p->grain : p->n, thread);
+        const int64_t end = begin + p->grain < p->n ? begin + p->grain : p->n;
+        p->fn(p->ctx, begin, end, thread);
         if (thread == 0) say_alive(p);
     }
 }
@@ -82,6 +83,7 @@ static void join(pool *p, int thread)
     do {
         if (!(s & OPEN)) return;
     } while (!atomic_compare_exchange_weak_explicit(&p->state, &s, s + 1, memory_order_acquire, memory_order_relaxed));
+
     take_pieces(p, thread);
     atomic_fetch_sub_explicit(&p->state, 1, memory_order_release);
 }
@@ -96,6 +98,7 @@ static uint32_t wait_for_loop(pool *p, uint32_t seen)
         relax();
         if (i % SPINS_A_LOOK == 0 && clock_us() >= until) break;
     }
+
     atomic_fetch_add(&p->sleepers, 1);
     while (atomic_load(&p->epoch) == seen) syscall(SYS_futex, &p->epoch, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
     atomic_fetch_sub(&p->sleepers, 1);
@@ -126,7 +129,8 @@ static void announce(pool *p)
     if (atomic_load(&p->sleepers) > 0) syscall(SYS_futex, &p->epoch, FUTEX_WAKE_PRIVATE, p->threads, NULL, NULL, 0);
 }
 
-/* The i-th core this process may use; -1 unless it may use exactly `threads`. */
+/* The i-th core this process may use; -1 unless it may use exactly `threads`: with more or fewer cores than workers the
+ * scheduler places them better. */
 static int core_of(int i, int threads)
 {
     cpu_set_t set;
@@ -138,9 +142,11 @@ static int core_of(int i, int threads)
 
 static void start_workers(pool *p)
 {
+    /* Signals are for the program's own threads: workers inherit a mask that blocks them all. */
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
+
     for (int i = 1; i < p->threads; i++) {
         worker_start *start = xmalloc(sizeof *start);
         *start = (worker_start){ .p = p, .thread = i, .core = core_of(i, p->threads) };
@@ -157,7 +163,8 @@ pool *pool_new(int threads)
 {
     pool *p = aligned_alloc(CACHE_LINE, sizeof *p);
     if (!p) memory_exhausted(sizeof *p);
-    *p = (pool){ .threads = threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads };
+    if (threads < 1) threads = 1;
+    *p = (pool){ .threads = threads > MAX_THREADS ? MAX_THREADS : threads };
     start_workers(p);
     return p;
 }
@@ -171,15 +178,20 @@ void pool_free(pool *p)
     free(p);
 }
 
-void pool_set_tick(pool *p, void (*tick)(void *ctx), void *ctx) { p->tick = tick, p->tick_ctx = ctx; }
+void pool_set_tick(pool *p, void (*tick)(void *ctx), void *ctx)
+{
+    p->tick = tick;
+    p->tick_ctx = ctx;
+}
 
 /* Closes the loop once nobody is inside any more. */
 static void close_loop(pool *p)
 {
     uint32_t open = OPEN;
-    for (int i = 1;
-         !atomic_compare_exchange_weak_explicit(&p->state, &open, 0, memory_order_acquire, memory_order_relaxed); i++) {
-        open = OPEN;
+    for (int i = 1;; i++) {
+        if (atomic_compare_exchange_weak_explicit(&p->state, &open, 0, memory_order_acquire, memory_order_relaxed))
+            return;
+        open = OPEN; /* the exchange wrote there what it found */
         relax();
         if (i % 4096 == 0) sched_yield(); /* the other thread may need this very core */
     }
@@ -194,9 +206,14 @@ void pool_run(pool *p, int64_t n, int64_t grain, pool_fn fn, void *ctx)
         fn(ctx, 0, n, 0);
         return;
     }
-    p->fn = fn, p->ctx = ctx, p->n = n, p->grain = grain;
+
+    p->fn = fn;
+    p->ctx = ctx;
+    p->n = n;
+    p->grain = grain;
     atomic_store_explicit(&p->next, 0, memory_order_relaxed);
     atomic_store_explicit(&p->state, OPEN, memory_order_release);
+
     announce(p);
     take_pieces(p, 0);
     close_loop(p);

@@ -66,13 +66,15 @@ static double chunk_dot(const float *a, const float *b, int64_t n)
     return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
 }
 
+/* Elements of chunk c, of n in all: the last one is shorter. */
+static int64_t chunk_length(int64_t n, int64_t c) { return n - c * CHUNK < CHUNK ? n - c * CHUNK : CHUNK; }
+
 static void dot_chunks(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const flat *f = ctx;
     (void)thread;
     for (int64_t c = begin; c < end; c++)
-        f->partial[c] =
-            chunk_dot(f->x + c * CHUNK, f->other + c * CHUNK, f->n - c * CHUNK < CHUNK ? f->n - c * CHUNK : CHUNK);
+        f->partial[c] = chunk_dot(f->x + c * CHUNK, f->other + c * CHUNK, chunk_length(f->n, c));
 }
 
 static double dot(device *dev, const float *a, const float *b, int64_t n)
@@ -108,6 +110,7 @@ static inline __attribute__((always_inline)) void few_rows_gram(const int K, con
 {
     v8d sums[FEW_ROWS_OF_GRAM][FEW_ROWS_OF_GRAM] = { 0 };
     int64_t i = 0;
+
     for (; i + 8 <= n; i += 8) {
         v8d row[FEW_ROWS_OF_GRAM];
 #pragma GCC unroll 4
@@ -117,6 +120,7 @@ static inline __attribute__((always_inline)) void few_rows_gram(const int K, con
 #pragma GCC unroll 4
             for (int b = 0; b <= a; b++) sums[a][b] += row[a] * row[b];
     }
+
     for (int a = 0; a < K; a++)
         for (int b = 0; b <= a; b++) {
             double rest = 0;
@@ -141,8 +145,7 @@ static void gram_chunks(void *ctx, int64_t begin, int64_t end, int thread)
     const flat *f = ctx;
     (void)thread;
     for (int64_t c = begin; c < end; c++)
-        chunk_gram(f->x + c * CHUNK, f->K, f->stride, f->n - c * CHUNK < CHUNK ? f->n - c * CHUNK : CHUNK,
-                   f->partial + c * f->K * f->K);
+        chunk_gram(f->x + c * CHUNK, f->K, f->stride, chunk_length(f->n, c), f->partial + c * f->K * f->K);
 }
 
 void cpu_gram(device *dev, const float *g, int K, int64_t n, int64_t stride, double *G)
@@ -152,6 +155,8 @@ void cpu_gram(device *dev, const float *g, int K, int64_t n, int64_t stride, dou
     flat f = { .x = g, .n = n, .K = K, .stride = stride };
     f.partial = device_scratch(dev, sizeof(double) * (size_t)(chunks * K * K + 1));
     cpu_parallel(dev, (double)n * K * (K + 1), chunks, 0, gram_chunks, &f);
+
+    /* The lower triangle was summed; G is symmetric. */
     for (int a = 0; a < K; a++)
         for (int b = 0; b <= a; b++) {
             double total = 0;
@@ -180,14 +185,18 @@ static void sketch_chunks(void *ctx, int64_t begin, int64_t end, int thread)
     for (int64_t i = begin; i < end; i++) {
         const int64_t chunks = (f->n + CHUNK - 1) / CHUNK, a = i / chunks, first = i % chunks * CHUNK;
         const int64_t last = first + CHUNK < f->n ? first + CHUNK : f->n;
-        v16 sums[SKETCH_BINS / 16] = { 0 };
-        float rest[SKETCH_BINS] = { 0 };
         const float *x = f->x + a * f->stride;
+        v16 sums[SKETCH_BINS / 16] = { 0 };
+
         int64_t at = first;
         for (; at + SKETCH_BINS <= last; at += SKETCH_BINS)
             add_signed(x + at, sketch_signs(f->seed, at / SKETCH_BINS), sums);
+
+        /* What is left, padded with zeros: they add nothing, whatever their sign. */
+        float rest[SKETCH_BINS] = { 0 };
         memcpy(rest, x + at, sizeof(float) * (size_t)(last - at));
         if (at < last) add_signed(rest, sketch_signs(f->seed, at / SKETCH_BINS), sums);
+
         for (int j = 0; j < SKETCH_BINS; j++) f->partial[i * SKETCH_BINS + j] = (double)sums[j / 16][j % 16];
     }
 }
@@ -199,6 +208,7 @@ void cpu_sketch(device *dev, const float *g, int K, int64_t n, int64_t stride, u
     flat f = { .x = g, .n = n, .K = K, .stride = stride, .seed = seed };
     f.partial = device_scratch(dev, sizeof(double) * (size_t)(K * chunks * SKETCH_BINS + 1));
     cpu_parallel(dev, 2.0 * (double)n * K, K * chunks, 0, sketch_chunks, &f);
+
     for (int64_t i = 0; i < K * chunks; i++)
         for (int j = 0; j < SKETCH_BINS; j++) out[i / chunks * SKETCH_BINS + j] += f.partial[i * SKETCH_BINS + j];
     cpu_scratch_rewind(dev, mark);
@@ -207,14 +217,15 @@ void cpu_sketch(device *dev, const float *g, int K, int64_t n, int64_t stride, u
 static void combine_run(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const flat *f = ctx;
-    int64_t i = begin;
     (void)thread;
+    int64_t i = begin;
     for (; i + 8 <= end; i += 8) {
         v8d sum = { 0 };
         for (int a = 0; a < f->K; a++) sum += f->weights[a] * load_wide(f->x + a * f->stride + i);
         const v8 narrow = __builtin_convertvector(sum, v8);
         memcpy(f->y + i, &narrow, sizeof narrow);
     }
+
     for (; i < end; i++) {
         double sum = 0;
         for (int a = 0; a < f->K; a++) sum += f->weights[a] * (double)f->x[a * f->stride + i];

@@ -20,6 +20,7 @@ static void turn_rows(void *ctx, int64_t begin, int64_t end, int thread)
     (void)thread;
     for (int64_t t = begin; t < end; t++) {
         float *c = r->out + (size_t)t * (size_t)r->hd, *s = c + half;
+
         for (int i = 0; i < half; i++) {
             const float angle = (float)r->positions[t] * r->inv_freq[i];
             c[i] = cosf(angle);
@@ -34,6 +35,7 @@ void cpu_rope_turns(device *dev, const int32_t *positions, const float *inv_freq
     cpu_parallel(dev, 20.0 * T * hd, T, 0, turn_rows, &r);
 }
 
+/* Pairs are (x[i], x[i + hd / 2]), the two halves of a head as transformers lays them out, not neighbours. */
 static void rotate_rows(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const rotation *r = ctx;
@@ -41,6 +43,7 @@ static void rotate_rows(void *ctx, int64_t begin, int64_t end, int thread)
     (void)thread;
     for (int64_t t = begin; t < end; t++) {
         const float *c = r->turns + (size_t)t * (size_t)r->hd, *s = c + half;
+
         for (int h = 0; h < r->H; h++) {
             float *a = r->x + ((size_t)t * (size_t)r->H + (size_t)h) * (size_t)r->hd, *b = a + half;
             for (int i = 0; i < half; i++) {

@@ -39,12 +39,14 @@ static int inverse_cdf(const float *p, int n, double u)
     double total = 0, sum = 0;
     for (int b = 0; b < blocks; b++) total += (double)v16_sum(v16_load(p + b * BLOCK));
     for (int i = blocks * BLOCK; i < n; i++) total += (double)p[i];
+
     int b = 0;
     for (; b < blocks; b++) {
         const double next = sum + (double)v16_sum(v16_load(p + b * BLOCK));
         if (next > u * total) break;
         sum = next;
     }
+
     for (int i = b * BLOCK; i < n; i++) {
         sum += (double)p[i];
         if (sum > u * total) return i;
@@ -57,6 +59,7 @@ static int nucleus(const float *p, int V, float top_p, candidate *c)
 {
     double sum = 0;
     int n = 0;
+
     for (int32_t i = 0; i < V; i++) c[i] = (candidate){ p[i], i };
     qsort(c, (size_t)V, sizeof *c, by_probability);
     while (n < V && sum < (double)top_p) sum += (double)c[n++].p;
@@ -80,10 +83,13 @@ static int32_t draw_one(const draw *d, int64_t r, const float *z, float lse, int
     const int V = d->V;
     const double u = rng_uniform(d->keys[r], d->hi[r], d->position[r]);
     float *p = d->p + (size_t)thread * (size_t)V;
+
     int i = 0;
     for (; i + BLOCK <= V; i += BLOCK) v16_store(p + i, v16_exp(v16_load(z + i) * v16_set(d->inverse) - v16_set(lse)));
     for (; i < V; i++) p[i] = scalar_exp(z[i] * d->inverse - lse);
     if (!d->candidates) return inverse_cdf(p, V, u);
+
+    /* Of the nucleus, whose probabilities are drawn from as they stand: inverse_cdf divides by their sum. */
     candidate *c = d->candidates + (size_t)thread * (size_t)V;
     const int n = nucleus(p, V, d->top_p, c);
     for (i = 0; i < n; i++) p[i] = c[i].p;
@@ -105,9 +111,14 @@ void cpu_sample(device *dev, const float *logits, int M, int V, float temperatur
 {
     const cpu_mark mark = cpu_scratch_mark(dev);
     const size_t room = (size_t)V * (size_t)device_threads(dev);
-    draw d = { logits,   V,     temperature, temperature > 0 ? 1.0f / temperature : 1.0f, top_p, keys, hi,
-               position, token, logprob,     device_scratch(dev, sizeof(float) * room),   NULL };
+    draw d = { .logits = logits, .V = V, .temperature = temperature, .top_p = top_p, .keys = keys, .hi = hi };
+    d.inverse = temperature > 0 ? 1.0f / temperature : 1.0f;
+    d.position = position;
+    d.token = token;
+    d.logprob = logprob;
+    d.p = device_scratch(dev, sizeof(float) * room);
     if (top_p < 1) d.candidates = device_scratch(dev, sizeof(candidate) * room);
+
     cpu_parallel(dev, 30.0 * M * V, M, 1, draw_rows, &d);
     cpu_scratch_rewind(dev, mark);
 }

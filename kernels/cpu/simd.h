@@ -30,6 +30,9 @@ static inline v16 v16_load_n(const float *p, int n)
     return v;
 }
 
+/* As many of sixteen floats as n says, zeros behind them; n may be 0 or less. */
+static inline v16 v16_load_some(const float *p, int n) { return n >= 16 ? v16_load(p) : v16_load_n(p, n > 0 ? n : 0); }
+
 static inline float v16_sum(v16 v)
 {
     float lanes[16];
@@ -86,10 +89,13 @@ static inline v16 v16_exp(v16 x)
     const v16i under = x<low, over = x> high;
     x = (v16)((((v16i)low) & under) | (((v16i)x) & ~under));
     x = (v16)((((v16i)high) & over) | (((v16i)x) & ~over));
+
+    /* n = round(x / ln 2), r = x - n ln 2 in two steps: the first factor has few bits, so n times it is exact. */
     const v16 shift = v16_set(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
     const v16 n = (x * v16_set(1.44269504088896341f) + shift) - shift;
     v16 r = x - n * v16_set(0.693359375f);
     r = r - n * v16_set(-2.12194440e-4f);
+
     v16 p = v16_set(1.9875691500e-4f);
     p = p * r + v16_set(1.3981999507e-3f);
     p = p * r + v16_set(8.3334519073e-3f);
@@ -97,6 +103,8 @@ static inline v16 v16_exp(v16 x)
     p = p * r + v16_set(1.6666665459e-1f);
     p = p * r + v16_set(5.0000001201e-1f);
     p = p * (r * r) + r + v16_set(1.0f);
+
+    /* 2^n goes together from its exponent's bits. */
     const v16i exponent = (__builtin_convertvector(n, v16i) + 127) << 23;
     const v16 result = p * (v16)exponent;
     return (v16)((v16i)result & ~under);

@@ -13,7 +13,6 @@ typedef struct gated {
 static inline v16 sigmoid(v16 x) { return v16_set(1.0f) / (v16_set(1.0f) + v16_exp(-x)); }
 
 static inline int width_at(const gated *g, int64_t i) { return g->n - i < 16 ? (int)(g->n - i) : 16; }
-static inline v16 load(const float *p, int width) { return width == 16 ? v16_load(p) : v16_load_n(p, width); }
 
 static void forward_blocks(void *ctx, int64_t begin, int64_t end, int thread)
 {
@@ -22,7 +21,8 @@ static void forward_blocks(void *ctx, int64_t begin, int64_t end, int thread)
     for (int64_t b = begin; b < end; b++) {
         const int64_t i = b * 16;
         const int width = width_at(j, i);
-        const v16 g = load(j->gate + i, width), r = g * sigmoid(g) * load(j->up + i, width);
+        const v16 g = v16_load_some(j->gate + i, width);
+        const v16 r = g * sigmoid(g) * v16_load_some(j->up + i, width);
         memcpy(j->y + i, &r, sizeof(float) * (size_t)width);
     }
 }
@@ -33,6 +33,7 @@ void cpu_swiglu(device *dev, const float *gate, const float *up, int64_t n, floa
                  &(gated){ .gate = gate, .up = up, .n = n, .y = y });
 }
 
+/* y = g s u with s = sigmoid(g), so ds/dg = s (1 - s): du = dy g s, dg = dy u s (1 + g (1 - s)). */
 static void backward_blocks(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const gated *j = ctx;
@@ -40,8 +41,9 @@ static void backward_blocks(void *ctx, int64_t begin, int64_t end, int thread)
     for (int64_t b = begin; b < end; b++) {
         const int64_t i = b * 16;
         const int width = width_at(j, i);
-        const v16 g = load(j->gate + i, width), u = load(j->up + i, width), d = load(j->dy + i, width);
-        const v16 s = sigmoid(g), du = d * g * s, dg = d * u * s * (v16_set(1.0f) + g * (v16_set(1.0f) - s));
+        const v16 g = v16_load_some(j->gate + i, width), u = v16_load_some(j->up + i, width);
+        const v16 d = v16_load_some(j->dy + i, width), s = sigmoid(g);
+        const v16 du = d * g * s, dg = d * u * s * (v16_set(1.0f) + g * (v16_set(1.0f) - s));
         memcpy(j->dgate + i, &dg, sizeof(float) * (size_t)width);
         memcpy(j->dup + i, &du, sizeof(float) * (size_t)width);
     }

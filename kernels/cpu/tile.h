@@ -32,9 +32,11 @@ typedef struct tile_args {
     const float *soon; /* what is needed after these rows: a line is asked for now and then; NULL: nothing */
 } tile_args;
 
+/* A vector of which `left` elements exist, zeros for the others. */
 static inline v16 tile_load(const float *p, int left)
 {
-    return left >= 16 ? v16_load(p) : left > 0 ? v16_load_n(p, left) : v16_set(0);
+    if (left >= 16) return v16_load(p);
+    return left > 0 ? v16_load_n(p, left) : v16_set(0);
 }
 
 static inline void tile_store(float *p, v16 v, int left)
@@ -54,23 +56,31 @@ static inline __attribute__((always_inline)) void tile_ahead(const int R, const 
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
-        for (int c = 0; c < C; c++)
-            acc[r][c] =
-                t->start ? tile_load(t->start + (size_t)r * t->start_row + 16 * c, t->columns - 16 * c) : v16_set(0);
+        for (int c = 0; c < C; c++) {
+            acc[r][c] = v16_set(0);
+            if (t->start) acc[r][c] = tile_load(t->start + (size_t)r * t->start_row + 16 * c, t->columns - 16 * c);
+        }
+
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) /* the result's lines arrive while the sums are made */
 #pragma GCC unroll 4
         for (int c = 0; c < C; c++) __builtin_prefetch(t->y + (size_t)r * t->y_row + 16 * c, 1);
+
     const float *a = t->a, *b[TILE_VECTORS] = { t->b[0], t->b[1], t->b[2], t->b[3] };
     const size_t a_row = t->a_row, a_k = t->a_k, b_k = t->b_k;
     const float *soon = t->soon ? t->soon : a;
     for (int k = t->K; k > 0; k--) {
-        if (!ahead && k % SOON_EVERY == 0) __builtin_prefetch(soon, 0, 2), soon += 16;
+        if (!ahead && k % SOON_EVERY == 0) {
+            __builtin_prefetch(soon, 0, 2); /* to the second-level cache */
+            soon += 16;
+        }
+
         v16 bv[TILE_VECTORS];
 #pragma GCC unroll 4
         for (int c = 0; c < C; c++) {
             if (ahead) __builtin_prefetch(b[c] + ahead, 0, 3);
-            bv[c] = v16_load(b[c]), b[c] += b_k;
+            bv[c] = v16_load(b[c]);
+            b[c] += b_k;
         }
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
@@ -80,6 +90,7 @@ static inline __attribute__((always_inline)) void tile_ahead(const int R, const 
         }
         a += a_k;
     }
+
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
@@ -91,11 +102,19 @@ static inline __attribute__((always_inline)) void tile(const int R, const int C,
     tile_ahead(R, C, 0, t);
 }
 
+/* The highest tile that `rows` fill. */
+static inline int tile_step(int rows)
+{
+    if (rows >= FULL_ROWS) return FULL_ROWS;
+    if (rows >= 4) return 4;
+    return rows >= 2 ? 2 : 1;
+}
+
 /* Any number of rows by 16 FULL_VECTORS columns. */
 static inline void tile_strip(tile_args t, int rows)
 {
     while (rows > 0) {
-        const int step = rows >= FULL_ROWS ? FULL_ROWS : rows >= 4 ? 4 : rows >= 2 ? 2 : 1;
+        const int step = tile_step(rows);
         if (step == FULL_ROWS)
             tile(FULL_ROWS, FULL_VECTORS, &t);
         else if (step == 4)
@@ -104,6 +123,7 @@ static inline void tile_strip(tile_args t, int rows)
             tile(2, FULL_VECTORS, &t);
         else
             tile(1, FULL_VECTORS, &t);
+
         t.a += t.a_next && step == FULL_ROWS ? t.a_next : (size_t)step * t.a_row;
         t.y += (size_t)step * t.y_row;
         if (t.start) t.start += (size_t)step * t.start_row;
