@@ -9,7 +9,7 @@
 
 void bench_run_close(bench_run *t)
 {
-    if (t->dev) device_free(t->dev, t->slope), device_free(t->dev, t->grads), optimizer_free(t->opt, t->dev);
+    if (t->dev) device_free(t->dev, t->dlogprob), device_free(t->dev, t->grads), optimizer_free(t->opt, t->dev);
     weights_free(t->w);
     param_table_free(t->table);
     device_close(t->dev);
@@ -48,8 +48,8 @@ int bench_run_open(bench_run *t, const bench_request *r, int sides, error *err)
     const size_t n = (size_t)t->batch.n_out * (size_t)sides;
     float *host = xmalloc(sizeof(float) * n);
     for (size_t i = 0; i < n; i++) host[i] = ((float)(i % 7) - 3.5f) / (float)t->batch.n_out;
-    t->slope = device_alloc(t->dev, sizeof(float) * n);
-    device_copy_in(t->dev, t->slope, host, sizeof(float) * n);
+    t->dlogprob = device_alloc(t->dev, sizeof(float) * n);
+    device_copy_in(t->dev, t->dlogprob, host, sizeof(float) * n);
     free(host);
     return OK;
 }
@@ -62,7 +62,7 @@ int bench_run_step(bench_run *t, const grad_split *split, bucket_set *buckets, i
     device_ops(t->dev)->zero(t->dev, t->grads, t->table->total);
     const activations *acts = model_forward(t->w, &t->batch, NULL);
     if (buckets) bucket_begin(buckets, t->w->version + 1, 1, t->grads);
-    model_backward(t->w, &t->batch, acts, t->slope, split, buckets ? NULL : t->grads,
+    model_backward(t->w, &t->batch, acts, t->dlogprob, split, buckets ? NULL : t->grads,
                    buckets ? bucket_sink(buckets, true) : NULL);
     if (buckets && bucket_finish(buckets, err) != OK) return err->code;
     if (optimizer_step(t->opt, t->w, t->grads, &report, err) != OK) return err->code;

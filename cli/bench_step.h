@@ -13,7 +13,7 @@ typedef struct bench_run {
     weights *w;
     optimizer *opt;
     int32_t *ids, *positions, *starts, *out_rows, *targets;
-    float *slope, *grads; /* on the device; slope [sides, n_out] */
+    float *dlogprob, *grads; /* on the device; dlogprob [sides, n_out] */
     token_batch batch;
 } bench_run;
 

@@ -5,12 +5,12 @@ enum {
     MOST = 16384,
     LEAST = 256,
     ARRAYS = 7, /* weights, panels, transposed panels, gradient, two moments, and the copy that is published */
-    LOGITS = 3  /* blocks of 64 to 128 MB: kept, made again, their slopes */
+    LOGITS = 3  /* blocks of 64 to 128 MB: kept, made again, their gradients */
 };
 
 static const int64_t LOGIT_BYTES = (int64_t)128 << 20;
 
-/* In the order of model/layer.h; backward has the slopes of a layer and a half beside them. */
+/* In the order of model/layer.h; backward has the gradients of a layer and a half beside them. */
 int64_t micro_token_bytes(const model_config *c, bool recompute)
 {
     const int64_t D = c->width, Q = (int64_t)c->heads * c->head_dim, KV = (int64_t)c->kv_heads * c->head_dim;

@@ -109,14 +109,14 @@ static int micro_step(pretrainer *p, const token_batch *b, double share, double 
     device_scratch_reset(dev);
     const activations *acts = model_forward(p->w, b, &options);
     if (device_sync(dev, err) != OK) return err ? err->code : ERR_DEVICE;
-    float *logprob = arena_array(p->step, float, b->n_out), *slope = arena_array(p->step, float, b->n_out);
+    float *logprob = arena_array(p->step, float, b->n_out), *dlogprob = arena_array(p->step, float, b->n_out);
     device_copy_out(dev, logprob, acts->logprob, bytes);
     for (int i = 0; i < b->n_out; i++) {
         *loss -= share * (double)logprob[i];
-        slope[i] = (float)-share;
+        dlogprob[i] = (float)-share;
     }
     float *on_device = device_scratch(dev, bytes);
-    device_copy_in(dev, on_device, slope, bytes);
+    device_copy_in(dev, on_device, dlogprob, bytes);
     model_backward(p->w, b, acts, on_device, &(grad_split){ .K = 1 }, p->grads, NULL);
     return device_sync(dev, err);
 }

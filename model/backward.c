@@ -132,7 +132,7 @@ static const float *heads_backward(const backward *b, int k, const param *norm, 
                                    const float *rstd, int heads, float *draw)
 {
     const int hd = b->w->table->config.head_dim;
-    b->ops->rope_backward(b->dev, d, b->in->batch.turns, b->T, heads, hd);
+    b->ops->rope_backward(b->dev, d, b->in->batch.cos_sin, b->T, heads, hd);
     if (!norm) return d;
     b->ops->zero(b->dev, draw, (int64_t)b->T * heads * hd);
     norm_backward(b, k, norm, d, raw, rstd, b->tokens, heads, hd, draw);
@@ -208,7 +208,7 @@ static void head_share(const backward *b, const share *s, const float *dlogprob,
                           grad_of(b, s->k, head));
 }
 
-/* Slopes with respect to whole logits that lie in the share s. */
+/* Gradients with respect to whole logits that lie in the share s. */
 static void logits_share(const backward *b, const share *s, float *dnormed)
 {
     const param *head = head_param(b->w);

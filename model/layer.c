@@ -86,25 +86,25 @@ void layer_acts_take(const weights *w, layer_acts *a, float *x, int n, const int
     a->att_rows = rows ? scratch_floats(w->dev, n, c->heads * c->head_dim) : a->att;
 }
 
-const float *layer_turns(const weights *w, const int32_t *positions, int T)
+const float *layer_rope(const weights *w, const int32_t *positions, int T)
 {
     const int hd = w->table->config.head_dim;
-    float *turns = scratch_floats(w->dev, T, hd);
-    device_ops(w->dev)->rope_turns(w->dev, positions, w->inv_freq, T, hd, turns);
-    return turns;
+    float *cos_sin = scratch_floats(w->dev, T, hd);
+    device_ops(w->dev)->rope_table(w->dev, positions, w->inv_freq, T, hd, cos_sin);
+    return cos_sin;
 }
 
 /* x [T, heads, hd]: each head normed where the model does so (from raw), and turned. */
-static void finish_heads(const weights *w, const param *norm, const float *turns, int T, int heads, const float *raw,
+static void finish_heads(const weights *w, const param *norm, const float *cos_sin, int T, int heads, const float *raw,
                          float *rstd, float *x)
 {
     const model_config *c = &w->table->config;
     const struct ops *ops = device_ops(w->dev);
     if (norm) ops->rmsnorm(w->dev, raw, param_data(w, norm), T * heads, c->head_dim, c->norm_eps, x, rstd);
-    ops->rope(w->dev, x, turns, T, heads, c->head_dim);
+    ops->rope(w->dev, x, cos_sin, T, heads, c->head_dim);
 }
 
-void layer_project(const weights *w, const layer_weights *p, const float *turns, int T, const layer_acts *a)
+void layer_project(const weights *w, const layer_weights *p, const float *cos_sin, int T, const layer_acts *a)
 {
     const model_config *c = &w->table->config;
     const struct ops *ops = device_ops(w->dev);
@@ -113,8 +113,8 @@ void layer_project(const weights *w, const layer_weights *p, const float *turns,
                                   linear_part_of(w, p->v, p->v_bias, NULL, a->v) };
     ops->rmsnorm(w->dev, a->x, param_data(w, p->attn_norm), T, c->width, c->norm_eps, a->attn_in, a->attn_rstd);
     ops->linears(w->dev, a->attn_in, T, c->width, parts, 3);
-    finish_heads(w, p->q_norm, turns, T, c->heads, a->q_raw, a->q_rstd, a->q);
-    finish_heads(w, p->k_norm, turns, T, c->kv_heads, a->k_raw, a->k_rstd, a->k);
+    finish_heads(w, p->q_norm, cos_sin, T, c->heads, a->q_raw, a->q_rstd, a->q);
+    finish_heads(w, p->k_norm, cos_sin, T, c->kv_heads, a->k_raw, a->k_rstd, a->k);
 }
 
 /* Fetching rows of a matrix is what an embedding does: the ids are the row numbers. */

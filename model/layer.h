@@ -58,9 +58,9 @@ layer_acts layer_acts_new(const weights *w, int T, int n);
 void layer_acts_take(const weights *w, layer_acts *a, float *x, int n, const int32_t *rows);
 
 /* The rotary embedding's cosines and sines of T rows, for every layer: [T, hd] in device scratch. */
-const float *layer_turns(const weights *w, const int32_t *positions, int T);
+const float *layer_rope(const weights *w, const int32_t *positions, int T);
 /* norm, q, k, v, the heads' norms, rope. */
-void layer_project(const weights *w, const layer_weights *p, const float *turns, int T, const layer_acts *a);
+void layer_project(const weights *w, const layer_weights *p, const float *cos_sin, int T, const layer_acts *a);
 /* From att to out [n, D], the next layer's x (it may be a->x itself). out NULL: ends at act,
  * all that backward needs. */
 void layer_finish(const weights *w, const layer_weights *p, const layer_acts *a, float *out);
@@ -80,7 +80,7 @@ const float *top_logits(const weights *w, const top_acts *top); /* top_norm, the
 typedef struct device_batch {
     int T, S, n_out;
     const int32_t *ids, *starts, *out_rows, *targets;
-    const float *turns;
+    const float *cos_sin;
 } device_batch;
 
 /* Gradients with respect to some outputs' logits, beside those of their targets' logprobs. */

@@ -16,7 +16,7 @@ static device_batch device_batch_of(const weights *w, const token_batch *b)
                            .S = b->S,
                            .n_out = b->n_out,
                            .ids = scratch_ints(dev, b->ids, (size_t)b->T),
-                           .turns = layer_turns(w, scratch_ints(dev, b->positions, (size_t)b->T), b->T),
+                           .cos_sin = layer_rope(w, scratch_ints(dev, b->positions, (size_t)b->T), b->T),
                            .starts = scratch_ints(dev, b->starts, (size_t)b->S + 1),
                            .out_rows = scratch_ints(dev, b->out_rows, (size_t)b->n_out),
                            .targets = scratch_ints(dev, b->targets, (size_t)b->n_out) };
@@ -26,7 +26,7 @@ void layer_forward(const weights *w, int layer, const device_batch *b, const lay
 {
     const model_config *c = &w->table->config;
     const layer_weights p = layer_weights_of(w, layer);
-    layer_project(w, &p, b->turns, b->T, a);
+    layer_project(w, &p, b->cos_sin, b->T, a);
     device_ops(w->dev)->attention(w->dev, a->q, a->k, a->v, b->starts, b->S, c->heads, c->kv_heads, c->head_dim,
                                   p.window, a->att, a->lse);
     layer_finish(w, &p, a, out);

@@ -43,7 +43,7 @@ static buffers buffers_at(float *base, const packed_shape *s)
 }
 
 /* Scores and dp become p and ds, zeros where a row doesn't see. */
-static void tile_slopes(const backward *bw, const query_tile *q, size_t row, const buffers *b)
+static void tile_gradients(const backward *bw, const query_tile *q, size_t row, const buffers *b)
 {
     const packed_shape *s = &bw->s;
     const v16 scale = v16_set(1.0f / sqrtf((float)s->hd));
@@ -98,7 +98,7 @@ static void backward_tile(const backward *bw, const query_tile *q, size_t row, c
     copy_rows(bw->doo + row * hd, q->rows, stride, s->hd, s->wide, b->doo);
     tile_scores(s, q, b->q, (size_t)s->wide, b->keys_t, b->p);
     tile_scores(s, q, b->doo, (size_t)s->wide, b->values_t, b->ds);
-    tile_slopes(bw, q, row, b);
+    tile_gradients(bw, q, row, b);
 
     /* dq = ds k */
     tile_mix(s, q, b->ds, b->keys, b->dq);

@@ -22,8 +22,8 @@ static float row_entropy(const float *z, int V, float inverse, float lse)
 }
 
 typedef struct head_block {
-    const float *z; /* [rows, V] */
-    float *slope;   /* [rows, V]; may be z */
+    const float *z;  /* [rows, V] */
+    float *gradient; /* [rows, V]; may be z */
     int V, first;
     const int32_t *targets;
     const float *dlogprob, *lse_in;
@@ -67,7 +67,7 @@ void cpu_head(device *dev, const float *x, const void *packed, const int32_t *ta
 }
 
 /* z -> dL/dz = dlogprob (onehot - p) / temperature. */
-static void slope_row(const float *z, int V, int target, float lse, float dlogprob, float inverse, float *dz)
+static void gradient_row(const float *z, int V, int target, float lse, float dlogprob, float inverse, float *dz)
 {
     const float c = dlogprob * inverse;
     int i = 0;
@@ -77,14 +77,14 @@ static void slope_row(const float *z, int V, int target, float lse, float dlogpr
     dz[target] += c;
 }
 
-static void slope_rows(void *ctx, int64_t begin, int64_t end, int thread)
+static void gradient_rows(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const head_block *b = ctx;
     (void)thread;
     for (int64_t r = begin; r < end; r++) {
         const int64_t t = b->first + r;
         const size_t at = (size_t)r * (size_t)b->V;
-        slope_row(b->z + at, b->V, b->targets[t], b->lse_in[t], b->dlogprob[t], b->inverse, b->slope + at);
+        gradient_row(b->z + at, b->V, b->targets[t], b->lse_in[t], b->dlogprob[t], b->inverse, b->gradient + at);
     }
 }
 
@@ -99,19 +99,19 @@ void cpu_head_backward(device *dev, const float *dlogprob, const float *x, const
     b.inverse = inverse_of(temperature);
     void *transposed = device_scratch(dev, cpu_linear_transposed_bytes(dev, V, D));
     cpu_linear_transpose(dev, w, V, D, transposed);
-    b.slope = device_scratch(dev, sizeof(float) * (size_t)rows * (size_t)V);
+    b.gradient = device_scratch(dev, sizeof(float) * (size_t)rows * (size_t)V);
 
     for (int n; b.first < T; b.first += n) {
         const float *xb = x + (size_t)b.first * (size_t)D;
         n = head_block_rows(b.first, T, rows, kept);
 
         /* Logits that were kept, or else made again where their gradients will stand. */
-        b.z = b.first < kept ? logits + (size_t)b.first * (size_t)V : b.slope;
-        if (b.first >= kept) cpu_linear(dev, xb, n, packed, NULL, V, D, b.slope);
+        b.z = b.first < kept ? logits + (size_t)b.first * (size_t)V : b.gradient;
+        if (b.first >= kept) cpu_linear(dev, xb, n, packed, NULL, V, D, b.gradient);
 
-        cpu_parallel(dev, 20.0 * n * V, n, 0, slope_rows, &b);
-        gemm_dx(dev, b.slope, n, transposed, V, D, dx + (size_t)b.first * (size_t)D);
-        if (dw) cpu_linear_dw(dev, b.slope, xb, n, V, D, dw);
+        cpu_parallel(dev, 20.0 * n * V, n, 0, gradient_rows, &b);
+        gemm_dx(dev, b.gradient, n, transposed, V, D, dx + (size_t)b.first * (size_t)D);
+        if (dw) cpu_linear_dw(dev, b.gradient, xb, n, V, D, dw);
     }
 
     cpu_scratch_rewind(dev, mark);

@@ -43,7 +43,7 @@ void cpu_rmsnorm(device *dev, const float *x, const float *w, int T, int D, floa
 }
 
 /* dx += r (dy w) - x r^3 / D sum(dy w x) */
-static void slope_rows(void *ctx, int64_t begin, int64_t end, int thread)
+static void gradient_rows(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const norm *n = ctx;
     (void)thread;
@@ -63,7 +63,7 @@ static void slope_rows(void *ctx, int64_t begin, int64_t end, int thread)
 }
 
 /* dw += sum over rows of dy x r, in row order: columns are shared out, sixteen a task. */
-static void slope_columns(void *ctx, int64_t begin, int64_t end, int thread)
+static void gradient_columns(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const norm *n = ctx;
     (void)thread;
@@ -83,6 +83,6 @@ void cpu_rmsnorm_backward(device *dev, const float *dy, const float *x, const fl
                           float *dx, float *dw)
 {
     norm n = { .x = x, .w = w, .dy = dy, .rstd_in = rstd, .T = T, .D = D, .dx = dx, .dw = dw };
-    cpu_parallel(dev, 8.0 * T * D, T, 0, slope_rows, &n);
-    cpu_parallel(dev, 3.0 * T * D, (D + 15) / 16, 0, slope_columns, &n);
+    cpu_parallel(dev, 8.0 * T * D, T, 0, gradient_rows, &n);
+    cpu_parallel(dev, 3.0 * T * D, (D + 15) / 16, 0, gradient_columns, &n);
 }

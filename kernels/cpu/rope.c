@@ -6,14 +6,14 @@
 
 typedef struct rotation {
     const int32_t *positions;
-    const float *inv_freq, *turns;
+    const float *inv_freq, *cos_sin;
     int H, hd;
     float sign; /* -1 rotates back */
     float *x, *out;
 } rotation;
 
 /* Angles are computed in float, as transformers does. */
-static void turn_rows(void *ctx, int64_t begin, int64_t end, int thread)
+static void table_rows(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const rotation *r = ctx;
     const int half = r->hd / 2;
@@ -29,10 +29,10 @@ static void turn_rows(void *ctx, int64_t begin, int64_t end, int thread)
     }
 }
 
-void cpu_rope_turns(device *dev, const int32_t *positions, const float *inv_freq, int T, int hd, float *turns)
+void cpu_rope_table(device *dev, const int32_t *positions, const float *inv_freq, int T, int hd, float *cos_sin)
 {
-    rotation r = { .positions = positions, .inv_freq = inv_freq, .hd = hd, .out = turns };
-    cpu_parallel(dev, 20.0 * T * hd, T, 0, turn_rows, &r);
+    rotation r = { .positions = positions, .inv_freq = inv_freq, .hd = hd, .out = cos_sin };
+    cpu_parallel(dev, 20.0 * T * hd, T, 0, table_rows, &r);
 }
 
 /* Pairs are (x[i], x[i + hd / 2]), the two halves of a head as transformers lays them out, not neighbours. */
@@ -42,7 +42,7 @@ static void rotate_rows(void *ctx, int64_t begin, int64_t end, int thread)
     const int half = r->hd / 2;
     (void)thread;
     for (int64_t t = begin; t < end; t++) {
-        const float *c = r->turns + (size_t)t * (size_t)r->hd, *s = c + half;
+        const float *c = r->cos_sin + (size_t)t * (size_t)r->hd, *s = c + half;
 
         for (int h = 0; h < r->H; h++) {
             float *a = r->x + ((size_t)t * (size_t)r->H + (size_t)h) * (size_t)r->hd, *b = a + half;
@@ -55,14 +55,14 @@ static void rotate_rows(void *ctx, int64_t begin, int64_t end, int thread)
     }
 }
 
-void cpu_rope(device *dev, float *x, const float *turns, int T, int H, int hd)
+void cpu_rope(device *dev, float *x, const float *cos_sin, int T, int H, int hd)
 {
-    rotation r = { .turns = turns, .H = H, .hd = hd, .sign = 1, .x = x };
+    rotation r = { .cos_sin = cos_sin, .H = H, .hd = hd, .sign = 1, .x = x };
     cpu_parallel(dev, 4.0 * T * H * hd, T, 0, rotate_rows, &r);
 }
 
-void cpu_rope_backward(device *dev, float *dx, const float *turns, int T, int H, int hd)
+void cpu_rope_backward(device *dev, float *dx, const float *cos_sin, int T, int H, int hd)
 {
-    rotation r = { .turns = turns, .H = H, .hd = hd, .sign = -1, .x = dx };
+    rotation r = { .cos_sin = cos_sin, .H = H, .hd = hd, .sign = -1, .x = dx };
     cpu_parallel(dev, 4.0 * T * H * hd, T, 0, rotate_rows, &r);
 }

@@ -20,7 +20,7 @@ GPU_KERNEL void row_deltas(packed p)
 /* ---- fp32: a warp a row ---- */
 
 /* p and ds of one query row and one key. */
-GPU_DEVICE void pair_slopes(const packed &p, size_t query, size_t key, float scale, float *prob, float *ds)
+GPU_DEVICE void pair_gradients(const packed &p, size_t query, size_t key, float scale, float *prob, float *ds)
 {
     const int lane = (int)threadIdx.x % WARP;
     const float *q = p.q + query * (size_t)p.hd, *doo = p.doo + query * (size_t)p.hd;
@@ -46,7 +46,7 @@ GPU_KERNEL void query_rows(packed p)
     float acc[MAX_DIMS] = { 0 }, prob, ds;
     for (int j = p.window > 0 && t >= p.window ? t - p.window + 1 : 0; j <= t; j++) {
         const size_t key = head + (size_t)j * kv;
-        pair_slopes(p, query, key, 1.0f / sqrtf((float)p.hd), &prob, &ds);
+        pair_gradients(p, query, key, 1.0f / sqrtf((float)p.hd), &prob, &ds);
         for (int i = 0; i * WARP + lane < p.hd; i++) acc[i] += ds * p.k[key + (size_t)(i * WARP + lane)];
     }
     for (int i = 0; i * WARP + lane < p.hd; i++) p.dq[query * (size_t)p.hd + (size_t)(i * WARP + lane)] = acc[i];
@@ -63,7 +63,7 @@ GPU_KERNEL void key_rows(packed p)
     for (int t = row; t < end && (p.window <= 0 || t - row < p.window); t++)
         for (int h = g * group; h < (g + 1) * group; h++) {
             const size_t query = (size_t)t * (size_t)p.H + (size_t)h;
-            pair_slopes(p, query, key, 1.0f / sqrtf((float)p.hd), &prob, &ds);
+            pair_gradients(p, query, key, 1.0f / sqrtf((float)p.hd), &prob, &ds);
             for (int i = 0; i * WARP + lane < p.hd; i++) {
                 dk[i] += ds * p.q[query * (size_t)p.hd + (size_t)(i * WARP + lane)];
                 dv[i] += prob * p.doo[query * (size_t)p.hd + (size_t)(i * WARP + lane)];

@@ -62,8 +62,8 @@ void cuda_head(device *dev, const float *x, const void *packed, const int32_t *t
 }
 
 /* z -> dL/dz = dlogprob (onehot - p) / temperature; dz may be z. */
-GPU_KERNEL void slope_rows(const float *z, const int32_t *targets, const float *lse, const float *dlogprob, int V,
-                           float inverse, float *dz)
+GPU_KERNEL void gradient_rows(const float *z, const int32_t *targets, const float *lse, const float *dlogprob, int V,
+                              float inverse, float *dz)
 {
     const float *row = z + (size_t)blockIdx.x * (size_t)V;
     float *out = dz + (size_t)blockIdx.x * (size_t)V;
@@ -84,7 +84,7 @@ void cuda_head_backward(device *dev, const float *dlogprob, const float *x, cons
         const float *xt = x + (size_t)t * (size_t)D, *z = t < kept ? logits + (size_t)t * (size_t)V : dz;
         n = head_block_rows(t, T, rows, kept);
         if (t >= kept) cuda_linear(dev, xt, n, packed, NULL, V, D, dz);
-        GPU_LAUNCH(dev, slope_rows, (unsigned)n, THREADS, 0, z, targets + t, lse + t, dlogprob + t, V,
+        GPU_LAUNCH(dev, gradient_rows, (unsigned)n, THREADS, 0, z, targets + t, lse + t, dlogprob + t, V,
                    inverse_of(temperature), dz);
         cuda_linear_dx(dev, dz, n, w, NULL, V, D, dx + (size_t)t * (size_t)D);
         if (dw) cuda_linear_dw(dev, dz, xt, n, V, D, dw);

@@ -49,7 +49,7 @@ void cuda_rmsnorm(device *dev, const float *x, const float *w, int T, int D, flo
     if (T > 0) GPU_LAUNCH(dev, norm_rows, (unsigned)T, THREADS, 0, x, w, D, eps, y, rstd);
 }
 
-GPU_KERNEL void norm_slopes(const float *dy, const float *x, const float *w, const float *rstd, int D, float *dx)
+GPU_KERNEL void norm_gradients(const float *dy, const float *x, const float *w, const float *rstd, int D, float *dx)
 {
     const size_t at = (size_t)blockIdx.x * (size_t)D;
     const float r = rstd[blockIdx.x];
@@ -86,7 +86,7 @@ void cuda_rmsnorm_backward(device *dev, const float *dy, const float *x, const f
     const gpu_mark mark = gpu_mark_here(dev);
     const unsigned n = gpu_blocks(T, ROWS_A_PART), columns = gpu_blocks(D, THREADS);
     float *parts = gpu_scratch<float>(dev, (size_t)n * (size_t)D);
-    GPU_LAUNCH(dev, norm_slopes, (unsigned)T, THREADS, 0, dy, x, w, rstd, D, dx);
+    GPU_LAUNCH(dev, norm_gradients, (unsigned)T, THREADS, 0, dy, x, w, rstd, D, dx);
     GPU_LAUNCH(dev, scale_parts, dim3(columns, n), THREADS, 0, dy, x, rstd, T, D, parts);
     GPU_LAUNCH(dev, add_parts, columns, THREADS, 0, parts, (int)n, D, dw);
     gpu_rewind(dev, mark);
@@ -94,9 +94,9 @@ void cuda_rmsnorm_backward(device *dev, const float *dy, const float *x, const f
 
 /* ---- rotary embedding ---- */
 
-GPU_KERNEL void make_turns(const int32_t *positions, const float *inv_freq, int half, float *turns)
+GPU_KERNEL void make_rope_table(const int32_t *positions, const float *inv_freq, int half, float *cos_sin)
 {
-    float *row = turns + (size_t)blockIdx.x * (size_t)(2 * half);
+    float *row = cos_sin + (size_t)blockIdx.x * (size_t)(2 * half);
     for (int i = (int)threadIdx.x; i < half; i += (int)blockDim.x) {
         const float angle = (float)positions[blockIdx.x] * inv_freq[i];
         row[i] = cosf(angle);
@@ -104,14 +104,14 @@ GPU_KERNEL void make_turns(const int32_t *positions, const float *inv_freq, int 
     }
 }
 
-void cuda_rope_turns(device *dev, const int32_t *positions, const float *inv_freq, int T, int hd, float *turns)
+void cuda_rope_table(device *dev, const int32_t *positions, const float *inv_freq, int T, int hd, float *cos_sin)
 {
-    if (T > 0) GPU_LAUNCH(dev, make_turns, (unsigned)T, 64, 0, positions, inv_freq, hd / 2, turns);
+    if (T > 0) GPU_LAUNCH(dev, make_rope_table, (unsigned)T, 64, 0, positions, inv_freq, hd / 2, cos_sin);
 }
 
-GPU_KERNEL void turn_rows(float *x, const float *turns, int H, int half, float sign)
+GPU_KERNEL void rotate_rows(float *x, const float *cos_sin, int H, int half, float sign)
 {
-    const float *c = turns + (size_t)blockIdx.x * (size_t)(2 * half), *s = c + half;
+    const float *c = cos_sin + (size_t)blockIdx.x * (size_t)(2 * half), *s = c + half;
     float *row = x + (size_t)blockIdx.x * (size_t)(H * 2 * half);
     for (int i = (int)threadIdx.x; i < H * half; i += THREADS) {
         float *a = row + (i / half) * 2 * half + i % half, *b = a + half;
@@ -121,12 +121,12 @@ GPU_KERNEL void turn_rows(float *x, const float *turns, int H, int half, float s
     }
 }
 
-void cuda_rope(device *dev, float *x, const float *turns, int T, int H, int hd)
+void cuda_rope(device *dev, float *x, const float *cos_sin, int T, int H, int hd)
 {
-    if (T > 0) GPU_LAUNCH(dev, turn_rows, (unsigned)T, THREADS, 0, x, turns, H, hd / 2, 1.0f);
+    if (T > 0) GPU_LAUNCH(dev, rotate_rows, (unsigned)T, THREADS, 0, x, cos_sin, H, hd / 2, 1.0f);
 }
 
-void cuda_rope_backward(device *dev, float *dx, const float *turns, int T, int H, int hd)
+void cuda_rope_backward(device *dev, float *dx, const float *cos_sin, int T, int H, int hd)
 {
-    if (T > 0) GPU_LAUNCH(dev, turn_rows, (unsigned)T, THREADS, 0, dx, turns, H, hd / 2, -1.0f);
+    if (T > 0) GPU_LAUNCH(dev, rotate_rows, (unsigned)T, THREADS, 0, dx, cos_sin, H, hd / 2, -1.0f);
 }

@@ -16,7 +16,7 @@ bool mixture_measures(const mixture_config *c, int64_t step)
     return c->start > 0 && step > c->warmup && (step - c->warmup) % c->every == 0;
 }
 
-double mixture_slope(const double *G, double mu)
+double mixture_derivative(const double *G, double mu)
 {
     enum { N = MIXTURE_ROWS, RE = MIXTURE_REWARD_EVEN, RO = MIXTURE_REWARD_ODD };
     enum { SE = MIXTURE_GIVEN_EVEN, SO = MIXTURE_GIVEN_ODD };
@@ -29,9 +29,9 @@ double mixture_slope(const double *G, double mu)
     return r > 0 ? fmax(-1, fmin(1, (RS - 4 * across) / (r * (r + s)))) : 0;
 }
 
-double mixture_learn(const mixture_config *c, double mu, double slope, double entropy)
+double mixture_learn(const mixture_config *c, double mu, double derivative, double entropy)
 {
-    const double pull = slope + (c->entropy > 0 ? c->entropy - entropy : 0);
+    const double pull = derivative + (c->entropy > 0 ? c->entropy - entropy : 0);
     return fmax(LEAST, fmin(MOST, mu + c->rate * pull));
 }
 
@@ -100,9 +100,9 @@ static int learn(void *self, train_step *s, error *err)
 
     for (int b = 0; b < bucket_count(m->set); b++)
         for (int i = 0; i < MIXTURE_ROWS * MIXTURE_ROWS; i++) G[i] += bucket_at(m->set, b).G[i];
-    const double slope = mixture_slope(G, m->mu);
-    metrics_set(s->out, "actor/mixture_slope", slope);
-    m->mu = mixture_learn(c, m->mu, slope, s->sums.entropy / fmax(1, s->sums.loss.tokens));
+    const double derivative = mixture_derivative(G, m->mu);
+    metrics_set(s->out, "actor/mixture_slope", derivative);
+    m->mu = mixture_learn(c, m->mu, derivative, s->sums.entropy / fmax(1, s->sums.loss.tokens));
     return OK;
 }
 

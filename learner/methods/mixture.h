@@ -33,6 +33,6 @@ enum { MIXTURE_REWARD_EVEN, MIXTURE_REWARD_ODD, MIXTURE_GIVEN_EVEN, MIXTURE_GIVE
 double mixture_at(const mixture_config *config, double mu, int64_t step);
 bool mixture_measures(const mixture_config *config, int64_t step);
 /* s of Gram matrix G [MIXTURE_ROWS, MIXTURE_ROWS] of a step whose losses were weighed with mu. */
-double mixture_slope(const double *G, double mu);
+double mixture_derivative(const double *G, double mu);
 /* The next mu. */
-double mixture_learn(const mixture_config *config, double mu, double slope, double entropy);
+double mixture_learn(const mixture_config *config, double mu, double derivative, double entropy);

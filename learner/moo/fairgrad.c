@@ -50,18 +50,18 @@ static bool damped(const fair *f, const double *step, double *u)
 
 static void newton(const fair *f, double *u)
 {
-    double H[MOO_MOST * MOO_MOST], slope[MOO_MOST], step[MOO_MOST];
+    double H[MOO_MOST * MOO_MOST], gradient[MOO_MOST], step[MOO_MOST];
     const int K = f->K;
     for (int i = 0; i < K; i++) u[i] = pow(f->b[i], f->alpha / (f->alpha + 1)); /* exact where C is the identity */
     for (int n = 0; n < MOST_STEPS; n++) {
         double largest = 0;
-        matrix_times(f->C, K, u, slope);
+        matrix_times(f->C, K, u, gradient);
         memcpy(H, f->C, sizeof *H * (size_t)(K * K));
         for (int i = 0; i < K; i++) {
-            slope[i] -= f->b[i] * pow(u[i], -1 / f->alpha);
+            gradient[i] -= f->b[i] * pow(u[i], -1 / f->alpha);
             H[i * K + i] += f->b[i] * pow(u[i], -1 / f->alpha - 1) / f->alpha;
         }
-        if (!matrix_solve(H, K, slope, step)) return;
+        if (!matrix_solve(H, K, gradient, step)) return;
         for (int i = 0; i < K; i++) largest = fmax(largest, fabs(step[i]) / u[i]);
         if (largest < 1e-14 || !damped(f, step, u)) return;
     }

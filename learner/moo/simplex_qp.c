@@ -77,12 +77,12 @@ static bool advance(qp *q, const double *z)
     return false;
 }
 
-/* The multiplier of a'x = 1: what the free variables' slopes have in common, r_i = nu a_i. */
-static double multiplier(const qp *q, const double *slope)
+/* The multiplier of a'x = 1: what the free variables' gradients have in common, r_i = nu a_i. */
+static double multiplier(const qp *q, const double *gradient)
 {
     double along = 0, square = 0;
     for (int i = 0; i < q->K; i++)
-        if (q->free[i]) along += in_sum(q, i) * slope[i], square += in_sum(q, i) * in_sum(q, i);
+        if (q->free[i]) along += in_sum(q, i) * gradient[i], square += in_sum(q, i) * in_sum(q, i);
     return square > 0 ? along / square : 0;
 }
 
@@ -90,18 +90,18 @@ static double multiplier(const qp *q, const double *slope)
  * minimum. */
 static int wants_in(const qp *q)
 {
-    double slope[MOO_MOST], rounding[MOO_MOST], least = 0;
+    double gradient[MOO_MOST], rounding[MOO_MOST], least = 0;
     int best = -1;
     for (int i = 0; i < q->K; i++) {
-        slope[i] = q->b[i], rounding[i] = fabs(q->b[i]);
+        gradient[i] = q->b[i], rounding[i] = fabs(q->b[i]);
         for (int j = 0; j < q->K; j++) {
             const double part = q->H[i * q->K + j] * q->x[j];
-            slope[i] += part, rounding[i] += fabs(part);
+            gradient[i] += part, rounding[i] += fabs(part);
         }
     }
-    const double nu = multiplier(q, slope);
+    const double nu = multiplier(q, gradient);
     for (int i = 0; i < q->K; i++) {
-        const double gain = slope[i] - nu * in_sum(q, i);
+        const double gain = gradient[i] - nu * in_sum(q, i);
         const double noise = 4 * DBL_EPSILON * q->K * (rounding[i] + fabs(nu * in_sum(q, i)));
         if (!q->free[i] && !q->refused[i] && gain < least && gain < -noise) least = gain, best = i;
     }

@@ -94,9 +94,9 @@ static inline void same_row(const bench *b, const float *got, const float *want,
     for (size_t i = 0; i < n; i++) test_near((double)got[i], (double)want[i], 1e-4, what);
 }
 
-/* A function of one array in float64, and its slope at [i] by central differences. */
+/* A function of one array in float64, and its gradient at [i] by central differences. */
 typedef double (*function64)(void *ctx, const double *x);
-static inline double slope64(function64 f, void *ctx, double *x, size_t i)
+static inline double derivative64(function64 f, void *ctx, double *x, size_t i)
 {
     const double h = 1e-5, at = x[i];
     x[i] = at + h;
@@ -107,11 +107,12 @@ static inline double slope64(function64 f, void *ctx, double *x, size_t i)
     return (up - down) / (2 * h);
 }
 
-/* got[i] against the slopes of f at x [n], every one. */
-static inline void near_slopes(const float *got, function64 f, void *ctx, const float *x, size_t n, const char *what)
+/* got[i] against the gradients of f at x [n], every one. */
+static inline void near_derivatives(const float *got, function64 f, void *ctx, const float *x, size_t n,
+                                    const char *what)
 {
     double *copy = xcalloc(n, sizeof *copy);
     for (size_t i = 0; i < n; i++) copy[i] = (double)x[i];
-    for (size_t i = 0; i < n; i++) test_near((double)got[i], slope64(f, ctx, copy, i), 2e-4, what);
+    for (size_t i = 0; i < n; i++) test_near((double)got[i], derivative64(f, ctx, copy, i), 2e-4, what);
     free(copy);
 }

@@ -75,9 +75,9 @@ static void check_window(int window)
     b.ops->attention_backward(b.dev, put(&b, dout, NQ), dq, dk, dv, o, lse, starts, S, H, HKV, HD, window, gq, gk, gv);
     attend64(&p, p.q, p.k, p.v, want);
     near_all(get(&b, o, NQ), want, NQ, 1e-5, "o");
-    near_slopes(get(&b, gq, NQ), of_q, &p, q, NQ, "dq");
-    near_slopes(get(&b, gk, NK), of_k, &p, k, NK, "dk");
-    near_slopes(get(&b, gv, NK), of_v, &p, v, NK, "dv");
+    near_derivatives(get(&b, gq, NQ), of_q, &p, q, NQ, "dq");
+    near_derivatives(get(&b, gk, NK), of_k, &p, k, NK, "dk");
+    near_derivatives(get(&b, gv, NK), of_v, &p, v, NK, "dv");
     bench_close(&b);
 }
 
@@ -143,11 +143,11 @@ static void large_scores_do_not_overflow(void **state)
 
 /* With bf16 a GPU attends on its tensor cores, in tiles of 64: sequences of one tile, of several, and odd ones. The CPU
  * in fp32 is the reference (checked above). */
-typedef struct slopes {
+typedef struct gradients {
     const float *o, *lse, *dq, *dk, *dv;
-} slopes;
+} gradients;
 
-static slopes attend_both_ways(bench *b, const int32_t *starts, int n, int hd, int window)
+static gradients attend_both_ways(bench *b, const int32_t *starts, int n, int hd, int window)
 {
     const int rows = starts[n], nq = rows * H * hd, nk = rows * HKV * hd;
     b->rnd = test_random_seed(11); /* the same numbers on both devices */
@@ -160,8 +160,8 @@ static slopes attend_both_ways(bench *b, const int32_t *starts, int n, int hd, i
     int32_t *at = put_ints(b, starts, (size_t)n + 1);
     b->ops->attention(b->dev, q, k, v, at, n, H, HKV, hd, window, o, lse);
     b->ops->attention_backward(b->dev, dout, q, k, v, o, lse, at, n, H, HKV, hd, window, dq, dk, dv);
-    return (slopes){ get(b, o, (size_t)nq), get(b, lse, (size_t)(rows * H)), get(b, dq, (size_t)nq),
-                     get(b, dk, (size_t)nk), get(b, dv, (size_t)nk) };
+    return (gradients){ get(b, o, (size_t)nq), get(b, lse, (size_t)(rows * H)), get(b, dq, (size_t)nq),
+                        get(b, dk, (size_t)nk), get(b, dv, (size_t)nk) };
 }
 
 /* Within bf16's error: 2 % of the largest. */
@@ -183,8 +183,8 @@ static void in_bf16_tiles_agree_within_its_rounding(void **state)
             bench b = bench_open(2), cpu = { .dev = device_open("cpu", 2, NULL) };
             cpu.ops = device_ops(cpu.dev);
             device_set_precision(b.dev, PRECISION_BF16);
-            const slopes want = attend_both_ways(&cpu, starts, 4, hd, SEEN[w]),
-                         got = attend_both_ways(&b, starts, 4, hd, SEEN[w]);
+            const gradients want = attend_both_ways(&cpu, starts, 4, hd, SEEN[w]),
+                            got = attend_both_ways(&b, starts, 4, hd, SEEN[w]);
             near_bf16(got.o, want.o, rows * H * hd, "o");
             near_bf16(got.lse, want.lse, rows * H, "lse");
             near_bf16(got.dq, want.dq, rows * H * hd, "dq");

@@ -6,7 +6,7 @@ enum { T = 9, V = 83, D = 21 };
 static const float TEMPERATURE = 0.7f;
 
 typedef struct problem {
-    const double *x, *w, *slope;
+    const double *x, *w, *dlogprob;
     const int32_t *targets;
 } problem;
 
@@ -24,13 +24,13 @@ static double logits64(const double *x, const double *w, double *z)
     return top + log(total);
 }
 
-/* sum(slope * logprob of target) */
+/* sum(dlogprob * logprob of target) */
 static double head64(const problem *p, const double *x, const double *w)
 {
     double sum = 0, z[V];
     for (int t = 0; t < T; t++) {
         const double lse = logits64(x + t * D, w, z);
-        sum += p->slope[t] * (z[p->targets[t]] - lse);
+        sum += p->dlogprob[t] * (z[p->targets[t]] - lse);
     }
     return sum;
 }
@@ -63,7 +63,7 @@ static void logprob_entropy_and_gradients(void **state)
 {
     (void)state;
     bench b = bench_open(2);
-    const float *x = random_host(&b, T * D, 1), *w = random_host(&b, V * D, 0.3), *slope = random_host(&b, T, 1);
+    const float *x = random_host(&b, T * D, 1), *w = random_host(&b, V * D, 0.3), *dlogprob = random_host(&b, T, 1);
     int32_t targets[T];
     for (int t = 0; t < T; t++) targets[t] = (int32_t)test_random_below(&b.rnd, V);
     float *dx = put(&b, x, T * D), *dw = put(&b, w, V * D), *logprob = zeros(&b, T), *entropy = zeros(&b, T),
@@ -72,8 +72,8 @@ static void logprob_entropy_and_gradients(void **state)
     int32_t *dt = put_ints(&b, targets, T);
     void *panels = packed(&b, w, V, D);
     b.ops->head(b.dev, dx, panels, dt, T, V, D, TEMPERATURE, logprob, entropy, lse, NULL, 0);
-    b.ops->head_backward(b.dev, put(&b, slope, T), dx, dw, panels, dt, lse, T, V, D, TEMPERATURE, NULL, 0, gx, gw);
-    problem p = { wide(&b, x, T * D), wide(&b, w, V * D), wide(&b, slope, T), targets };
+    b.ops->head_backward(b.dev, put(&b, dlogprob, T), dx, dw, panels, dt, lse, T, V, D, TEMPERATURE, NULL, 0, gx, gw);
+    problem p = { wide(&b, x, T * D), wide(&b, w, V * D), wide(&b, dlogprob, T), targets };
     const float *l = get(&b, logprob, T), *e = get(&b, entropy, T);
     for (int t = 0; t < T; t++) {
         double z[V], h = 0;
@@ -82,8 +82,8 @@ static void logprob_entropy_and_gradients(void **state)
         test_near((double)l[t], z[targets[t]] - sum, 1e-5, "logprob");
         test_near((double)e[t], h, 1e-4, "entropy");
     }
-    near_slopes(get(&b, gx, T * D), of_x, &p, x, T * D, "dx");
-    near_slopes(get(&b, gw, V * D), of_w, &p, w, V * D, "dw");
+    near_derivatives(get(&b, gx, T * D), of_x, &p, x, T * D, "dx");
+    near_derivatives(get(&b, gw, V * D), of_w, &p, w, V * D, "dw");
     bench_close(&b);
 }
 
@@ -93,10 +93,10 @@ static void kept_logits_change_no_bit(void **state)
     (void)state;
     enum { KEPT = T / 2 };
     bench b = bench_open(2);
-    const float *x = random_host(&b, T * D, 1), *w = random_host(&b, V * D, 0.3), *slope = random_host(&b, T, 1);
+    const float *x = random_host(&b, T * D, 1), *w = random_host(&b, V * D, 0.3), *dlogprob = random_host(&b, T, 1);
     int32_t targets[T];
     for (int t = 0; t < T; t++) targets[t] = (int32_t)test_random_below(&b.rnd, V);
-    float *dx = put(&b, x, T * D), *dw = put(&b, w, V * D), *ds = put(&b, slope, T);
+    float *dx = put(&b, x, T * D), *dw = put(&b, w, V * D), *ds = put(&b, dlogprob, T);
     void *panels = packed(&b, w, V, D);
     const int32_t *dt = put_ints(&b, targets, T);
     static const int kept[] = { 0, KEPT, T };

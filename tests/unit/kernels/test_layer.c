@@ -44,8 +44,8 @@ static void rmsnorm_and_its_gradients(void **state)
     double sum = 0;
     for (int i = 0; i < T * D; i++) sum += (double)got[i] * n.dy[i];
     test_near(sum, norm64(&n, n.x, n.w), 1e-4, "y");
-    near_slopes(get(&b, gx, T * D), norm_of_x, &n, x, T * D, "dx");
-    near_slopes(get(&b, gw, D), norm_of_w, &n, w, D, "dw");
+    near_derivatives(get(&b, gx, T * D), norm_of_x, &n, x, T * D, "dx");
+    near_derivatives(get(&b, gw, D), norm_of_w, &n, w, D, "dw");
     bench_close(&b);
 }
 
@@ -60,9 +60,9 @@ static void rotary_embedding_turns_pairs_and_backward_turns_back(void **state)
     const float *x = random_host(&b, N, 1);
     float *y = put(&b, x, N), *freq = put(&b, inv_freq, HD / 2);
     int32_t *at = put_ints(&b, positions, T);
-    float *turns = zeros(&b, T * HD);
-    b.ops->rope_turns(b.dev, at, freq, T, HD, turns);
-    b.ops->rope(b.dev, y, turns, T, H, HD);
+    float *cos_sin = zeros(&b, T * HD);
+    b.ops->rope_table(b.dev, at, freq, T, HD, cos_sin);
+    b.ops->rope(b.dev, y, cos_sin, T, H, HD);
     const float *turned = get(&b, y, N);
     for (int t = 0; t < T; t++)
         for (int h = 0; h < H; h++)
@@ -73,7 +73,7 @@ static void rotary_embedding_turns_pairs_and_backward_turns_back(void **state)
                 test_near((double)turned[c], (double)x[c] * cos(angle) + (double)x[a] * sin(angle), 5e-4,
                           "second half");
             }
-    b.ops->rope_backward(b.dev, y, turns, T, H, HD);
+    b.ops->rope_backward(b.dev, y, cos_sin, T, H, HD);
     const float *back = get(&b, y, N);
     for (int i = 0; i < N; i++) test_near((double)back[i], (double)x[i], 1e-5, "turned back");
     bench_close(&b);
@@ -105,8 +105,8 @@ static void swiglu_and_its_gradients(void **state)
     b.ops->swiglu_backward(b.dev, put(&b, dy, N), dg, du, N, ggate, gup);
     const float *got = get(&b, y, N);
     for (int i = 0; i < N; i++) test_near((double)got[i], g.gate[i] / (1 + exp(-g.gate[i])) * g.up[i], 1e-5, "y");
-    near_slopes(get(&b, ggate, N), glu_of_gate, &g, gate, N, "dgate");
-    near_slopes(get(&b, gup, N), glu_of_up, &g, up, N, "dup");
+    near_derivatives(get(&b, ggate, N), glu_of_gate, &g, gate, N, "dgate");
+    near_derivatives(get(&b, gup, N), glu_of_up, &g, up, N, "dup");
     bench_close(&b);
 }
 

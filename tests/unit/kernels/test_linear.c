@@ -62,7 +62,7 @@ static void a_product_agrees_with_float64(void **state)
         for (int p = 0; p < 2; p++) check_product(BOTH[p], SHAPES[s][0], SHAPES[s][1], SHAPES[s][2]);
 }
 
-/* dx += dy W, dW += dy^T x and db += the rows' sum are linear: the float64 sums are exact slopes. */
+/* dx += dy W, dW += dy^T x and db += the rows' sum are linear: the float64 sums are exact gradients. */
 static void check_gradients(precision p, int M, int N, int K)
 {
     bench b = open_with(2, p);

@@ -18,16 +18,16 @@ typedef struct one {
     double behaviour, advantage;
 } one;
 
-static double slope_of_one(const loss_config *c, const loss_scale *scale, const one *t, loss_sums *sums)
+static double gradient_of_one(const loss_config *c, const loss_scale *scale, const one *t, loss_sums *sums)
 {
-    float slope;
+    float gradient;
     const loss_episode e = { .n = 1,
                              .logprob = &t->logprob,
                              .behaviour = &t->behaviour,
                              .reference = &t->reference,
                              .advantage = t->advantage };
-    loss_gradient(c, scale, &e, &slope, sums);
-    return (double)slope;
+    loss_gradient(c, scale, &e, &gradient, sums);
+    return (double)gradient;
 }
 
 /* ---- against PyTorch in float64 ---- */
@@ -83,7 +83,7 @@ static void check_case(const json_t *golden, const json_t *c)
     char *what = json_text(c, true);
     for (size_t s = 0; s < json_array_size(episodes); s++) {
         const json_t *e = json_array_get(episodes, s), *want = json_array_get(grads, s);
-        float logprob[MOST_TOKENS], old[MOST_TOKENS], reference[MOST_TOKENS], slope[MOST_TOKENS];
+        float logprob[MOST_TOKENS], old[MOST_TOKENS], reference[MOST_TOKENS], gradient[MOST_TOKENS];
         double behaviour[MOST_TOKENS];
         const int n = floats_of(e, "logprob", logprob);
         floats_of(e, "old", old), floats_of(e, "reference", reference);
@@ -92,11 +92,11 @@ static void check_case(const json_t *golden, const json_t *c)
         const loss_episode episode = {
             n, logprob, behaviour, old, reference, number_of(e, "advantage"), number_of(golden, "right"), 0, NULL
         };
-        loss_gradient(&config, &scale, &episode, slope, &sums);
+        loss_gradient(&config, &scale, &episode, gradient, &sums);
         for (int i = 0; i < n; i++) {
             const double g = json_number_value(json_array_get(want, (size_t)i));
-            if (fabs((double)slope[i] - g) > 1e-7 + 1e-6 * fabs(g))
-                fail_msg("episode %zu token %d: expected %.9g, found %.9g in %s", s, i, g, (double)slope[i], what);
+            if (fabs((double)gradient[i] - g) > 1e-7 + 1e-6 * fabs(g))
+                fail_msg("episode %zu token %d: expected %.9g, found %.9g in %s", s, i, g, (double)gradient[i], what);
         }
     }
     if (fabs(sums.loss - number_of(c, "loss")) > 1e-9) fail_msg("loss: %.12g in %s", sums.loss, what);
@@ -129,7 +129,7 @@ static void the_clip_is_higher_above_than_below(void **state)
     const double ratios[4] = { 1.27, 1.29, 0.81, 0.79 }, want[4] = { -1.27, 0, 0.81, 0 };
     for (int i = 0; i < 4; i++) {
         const one t = { .logprob = (float)log(ratios[i]), .advantage = i < 2 ? 1 : -1 };
-        test_near(slope_of_one(&c, &scale, &t, &sums), want[i], 1e-6, "slope");
+        test_near(gradient_of_one(&c, &scale, &t, &sums), want[i], 1e-6, "gradient");
     }
     test_near(sums.clipped_high, 1, 0, "clipped above");
     test_near(sums.clipped_low, 1, 0, "clipped below");
@@ -156,8 +156,8 @@ static void corrections_match_the_fixture(void **state)
         for (int a = 0; a < 3; a++) {
             loss_sums sums = { 0 };
             const one t = { .logprob = (float)log(p[a]), .behaviour = log(mu[a]), .advantage = (a == 0) - .5 };
-            const double slope = slope_of_one(&c, &scale, &t, &sums);
-            for (int j = 0; j < 3; j++) logits[j] -= mu[a] * slope * ((a == j) - p[j]);
+            const double gradient = gradient_of_one(&c, &scale, &t, &sums);
+            for (int j = 0; j < 3; j++) logits[j] -= mu[a] * gradient * ((a == j) - p[j]);
         }
         for (int j = 0; j < 3; j++) test_near(logits[j], rows[n].want[j], 1e-6, "logit's gradient");
     }
@@ -173,9 +173,9 @@ static void gspo_takes_the_geometric_mean_of_the_ratios(void **state)
     const loss_episode e = { .n = 4, .logprob = logprob, .behaviour = behaviour, .advantage = 1 };
     const loss_scale scale = { .tokens = 4, .episodes = 1 };
     loss_sums sums = { 0 };
-    float slope[4];
-    loss_gradient(&c, &scale, &e, slope, &sums);
-    for (int i = 0; i < 4; i++) test_near((double)slope[i], -1.051271 / 4, 1e-6, "slope");
+    float gradient[4];
+    loss_gradient(&c, &scale, &e, gradient, &sums);
+    for (int i = 0; i < 4; i++) test_near((double)gradient[i], -1.051271 / 4, 1e-6, "gradient");
 }
 
 /* p = (.5,.3,.2) trained, q = (.4,.4,.2) reference: expectation and spread of each estimate of KL(p || q) = .025267. */
@@ -191,7 +191,7 @@ static void kl_estimates_have_the_published_mean_and_spread(void **state)
         for (int a = 0; a < 3; a++) {
             loss_sums sums = { 0 };
             const one t = { .logprob = (float)log(p[a]), .behaviour = log(p[a]), .reference = (float)log(q[a]) };
-            slope_of_one(&c, &(loss_scale){ 1, 1 }, &t, &sums);
+            gradient_of_one(&c, &(loss_scale){ 1, 1 }, &t, &sums);
             m += p[a] * sums.kl_reference, square += p[a] * sums.kl_reference * sums.kl_reference;
         }
         test_near(m, mean[kind], 1e-5, "mean");
@@ -217,7 +217,7 @@ static void nft_on_policy_is_grpo(void **state)
             };
             loss_gradient(&nft, &(loss_scale){ 1, 1 }, &e, &of_nft, &sums);
             loss_gradient(&ppo, &(loss_scale){ 1, 1 }, &e, &of_ppo, &sums);
-            test_near((double)of_nft, (double)of_ppo, 1e-6, "slope");
+            test_near((double)of_nft, (double)of_ppo, 1e-6, "gradient");
         }
 }
 
@@ -238,11 +238,13 @@ static void aggregations_weigh_long_and_short_episodes_as_published(void **state
         loss_config c = loss_default();
         c.aggregation = rows[n].kind, c.constant = 10;
         loss_sums sums = { 0 };
-        float slope[8];
-        loss_gradient(&c, &scale, &(loss_episode){ 2, logprob, behaviour, NULL, NULL, -1, 0, 0, NULL }, slope, &sums);
-        test_near((double)slope[0], rows[n].of_short, 1e-7, "of two tokens");
-        loss_gradient(&c, &scale, &(loss_episode){ 8, logprob, behaviour, NULL, NULL, -1, 0, 0, NULL }, slope, &sums);
-        test_near((double)slope[7], rows[n].of_long, 1e-7, "of eight");
+        float gradient[8];
+        loss_gradient(&c, &scale, &(loss_episode){ 2, logprob, behaviour, NULL, NULL, -1, 0, 0, NULL }, gradient,
+                      &sums);
+        test_near((double)gradient[0], rows[n].of_short, 1e-7, "of two tokens");
+        loss_gradient(&c, &scale, &(loss_episode){ 8, logprob, behaviour, NULL, NULL, -1, 0, 0, NULL }, gradient,
+                      &sums);
+        test_near((double)gradient[7], rows[n].of_long, 1e-7, "of eight");
     }
 }
 
@@ -253,11 +255,11 @@ static void equal_logprobs_give_a_ratio_of_exactly_one(void **state)
     c.correction = CORRECTION_NONE;
     loss_sums sums = { 0 };
     const one t = { .logprob = -3.7123f, .behaviour = (double)-3.7123f, .advantage = 2 };
-    assert_true(slope_of_one(&c, &(loss_scale){ 1, 1 }, &t, &sums) == -2.0);
+    assert_true(gradient_of_one(&c, &(loss_scale){ 1, 1 }, &t, &sums) == -2.0);
     assert_true(sums.ratio == 1.0 && sums.gap_max == 0.0 && sums.differing == 0.0);
 }
 
-/* Two given tokens before two sampled ones: each kind's slope, and that nothing of the sampled ones changes. */
+/* Two given tokens before two sampled ones: each kind's gradient, and that nothing of the sampled ones changes. */
 static void given_tokens_are_learned_by_heart(void **state)
 {
     (void)state;
@@ -269,24 +271,24 @@ static void given_tokens_are_learned_by_heart(void **state)
             const double A = good ? 0.7 : -0.7, c = 0.3;
             loss_config config = loss_default();
             config.given = (loss_given)kind, config.given_weight = c;
-            float slope[4], alone[2];
+            float gradient[4], alone[2];
             loss_sums sums = { 0 }, unread = { 0 };
-            loss_gradient(&config, &scale, &(loss_episode){ 4, logprob, behaviour, NULL, NULL, A, 0, 2, NULL }, slope,
-                          &sums);
+            loss_gradient(&config, &scale, &(loss_episode){ 4, logprob, behaviour, NULL, NULL, A, 0, 2, NULL },
+                          gradient, &sums);
             loss_gradient(&config, &scale, &(loss_episode){ 2, logprob + 2, behaviour + 2, NULL, NULL, A, 0, 0, NULL },
                           alone, &unread);
-            assert_memory_equal(slope + 2, alone, sizeof alone);
+            assert_memory_equal(gradient + 2, alone, sizeof alone);
             assert_true(sums.tokens == 2 && sums.given == 2);
             for (int i = 0; i < 2; i++) {
                 const double p = exp((double)logprob[i]);
                 const double want[] = { 0, -c, -c * p, -c * p, -c * A * p };
-                test_near((double)slope[i], good ? want[kind] / 10 : 0, 1e-7, "slope");
+                test_near((double)gradient[i], good ? want[kind] / 10 : 0, 1e-7, "gradient");
             }
         }
 }
 
 /* Nothing sampled at all: a demonstration. */
-static void a_demonstration_has_finite_slopes_whatever_the_aggregation(void **state)
+static void a_demonstration_has_finite_gradients_whatever_the_aggregation(void **state)
 {
     (void)state;
     const float logprob[] = { -0.5f, -2 };
@@ -297,16 +299,16 @@ static void a_demonstration_has_finite_slopes_whatever_the_aggregation(void **st
             loss_config config = loss_default();
             config.kind = (loss_kind)kind, config.aggregation = (loss_aggregation)sum, config.given = GIVEN_SFT;
             config.correction = CORRECTION_GEOMETRIC;
-            float slope[2];
+            float gradient[2];
             loss_sums sums = { 0 };
-            loss_gradient(&config, &scale, &(loss_episode){ 2, logprob, behaviour, NULL, NULL, 1, 0.5, 2, NULL }, slope,
-                          &sums);
-            for (int i = 0; i < 2; i++) assert_true(slope[i] < 0 && isfinite(slope[i]));
+            loss_gradient(&config, &scale, &(loss_episode){ 2, logprob, behaviour, NULL, NULL, 1, 0.5, 2, NULL },
+                          gradient, &sums);
+            for (int i = 0; i < 2; i++) assert_true(gradient[i] < 0 && isfinite(gradient[i]));
         }
 }
 
-/* KL(q || p) of p = (.5, .3, .2) and q = (.4, .4, .2), at a temperature; its slope by finite differences. */
-static void an_anchor_is_the_kl_and_its_slope(void **state)
+/* KL(q || p) of p = (.5, .3, .2) and q = (.4, .4, .2), at a temperature; its gradient by finite differences. */
+static void an_anchor_is_the_kl_and_its_gradient(void **state)
 {
     (void)state;
     const double p[] = { 0.5, 0.3, 0.2 }, q[] = { 0.4, 0.4, 0.2 }, T = 0.7;
@@ -322,7 +324,7 @@ static void an_anchor_is_the_kl_and_its_slope(void **state)
         z[v] = was - h;
         const double below = loss_anchor(3, z, ref, T, 0.3, unread);
         z[v] = was;
-        test_near((double)dz[v], 0.3 * (above - below) / (2 * (double)h), 1e-4, "slope");
+        test_near((double)dz[v], 0.3 * (above - below) / (2 * (double)h), 1e-4, "gradient");
     }
 }
 
@@ -335,14 +337,14 @@ static void what_a_token_has_on_top_is_added_to_its_advantage(void **state)
     loss_config c = loss_default();
     for (int kind = LOSS_PPO; kind <= LOSS_NFT; kind++) {
         loss_sums sums = { 0 }, unread = { 0 };
-        float slope[3], of_each[3];
+        float gradient[3], of_each[3];
         c.kind = (loss_kind)kind;
-        loss_gradient(&c, &scale, &(loss_episode){ 3, logprob, behaviour, NULL, NULL, 0.25, 0.5, 0, credit }, slope,
+        loss_gradient(&c, &scale, &(loss_episode){ 3, logprob, behaviour, NULL, NULL, 0.25, 0.5, 0, credit }, gradient,
                       &sums);
         for (int i = 0; i < 3; i++) {
             const loss_episode whole = { 3, logprob, behaviour, NULL, NULL, 0.25 + credit[i], 0.5, 0, NULL };
             loss_gradient(&c, &scale, &whole, of_each, &unread);
-            test_near((double)slope[i], (double)of_each[i], 1e-9, "slope");
+            test_near((double)gradient[i], (double)of_each[i], 1e-9, "gradient");
         }
     }
 }
@@ -352,8 +354,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_a_token_has_on_top_is_added_to_its_advantage),
         cmocka_unit_test(given_tokens_are_learned_by_heart),
-        cmocka_unit_test(an_anchor_is_the_kl_and_its_slope),
-        cmocka_unit_test(a_demonstration_has_finite_slopes_whatever_the_aggregation),
+        cmocka_unit_test(an_anchor_is_the_kl_and_its_gradient),
+        cmocka_unit_test(a_demonstration_has_finite_gradients_whatever_the_aggregation),
         cmocka_unit_test(every_loss_and_its_gradient_are_those_of_float64_autograd),
         cmocka_unit_test(the_clip_is_higher_above_than_below),
         cmocka_unit_test(corrections_match_the_fixture),

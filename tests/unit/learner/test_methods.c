@@ -305,16 +305,16 @@ static void imitation_gains_where_it_serves_the_reward(void **state)
     const double no_signal[MIXTURE_ROWS][2] = { { 0, 0 }, { 0, 0 }, { 1, 0 }, { 1, 0 } };
     const double only_noise[MIXTURE_ROWS][2] = { { 1, 0.1 }, { -1, 0.1 }, { 0, 2 }, { 0, 2 } };
     double G[MIXTURE_ROWS * MIXTURE_ROWS];
-    for (int i = 0; i < 3; i++) { /* the slope is the same whatever the step was weighed with */
+    for (int i = 0; i < 3; i++) { /* the gradient is the same whatever the step was weighed with */
         const double mu = 0.05 + 0.45 * i;
         gram_of(helps, mu, G);
-        test_near(mixture_slope(G, mu), (8.0 - 4.0) / (2 * (2 + 4)), 1e-12, "demonstrations that help");
+        test_near(mixture_derivative(G, mu), (8.0 - 4.0) / (2 * (2 + 4)), 1e-12, "demonstrations that help");
         gram_of(misleads, mu, G);
-        test_near(mixture_slope(G, mu), -1, 1e-12, "demonstrations that mislead");
+        test_near(mixture_derivative(G, mu), -1, 1e-12, "demonstrations that mislead");
         gram_of(no_signal, mu, G);
-        test_near(mixture_slope(G, mu), 0, 0, "no answer better than another");
+        test_near(mixture_derivative(G, mu), 0, 0, "no answer better than another");
         gram_of(only_noise, mu, G);
-        assert_true(mixture_slope(G, mu) > 0); /* halves that disagree are noise: imitation can only gain */
+        assert_true(mixture_derivative(G, mu) > 0); /* halves that disagree are noise: imitation can only gain */
     }
 }
 

@@ -214,13 +214,13 @@ static void nft_learns_nothing_of_an_advantage_of_0(void **state)
     for (int A = -1; A <= 1; A++) {
         const loss_episode e = { .n = 1, .logprob = &logprob, .behaviour = &behaviour, .advantage = A, .right = 0.5 };
         loss_sums sums = { 0 };
-        float slope;
-        loss_gradient(&c, &scale, &e, &slope, &sums);
-        assert_true(A == 0 ? slope == 0 : A > 0 ? slope < 0 : slope > 0);
+        float gradient;
+        loss_gradient(&c, &scale, &e, &gradient, &sums);
+        assert_true(A == 0 ? gradient == 0 : A > 0 ? gradient < 0 : gradient > 0);
     }
 }
 
-/* As verl has it: at most 10 of a token, and no slope beyond; k2 pulls on. */
+/* As verl has it: at most 10 of a token, and no gradient beyond; k2 pulls on. */
 static void k3_is_bounded(void **state)
 {
     (void)state;
@@ -229,14 +229,14 @@ static void k3_is_bounded(void **state)
     const double behaviour = -15;
     const loss_episode e = { .n = 1, .logprob = &logprob, .behaviour = &behaviour, .reference = &reference };
     static const loss_kl KINDS[] = { KL_K3, KL_K3_PLUS, KL_K2 };
-    static const double SLOPES[] = { 0, -14.9, -14.9 }, OF_KL[] = { 10, 10, 14.9 * 14.9 / 2 };
+    static const double GRADIENTS[] = { 0, -14.9, -14.9 }, OF_KL[] = { 10, 10, 14.9 * 14.9 / 2 };
     for (int k = 0; k < 3; k++) {
         loss_config c = loss_default();
         loss_sums sums = { 0 };
-        float slope;
+        float gradient;
         c.kl = 1, c.kl_kind = KINDS[k];
-        loss_gradient(&c, &scale, &e, &slope, &sums);
-        test_near((double)slope, SLOPES[k], 1e-5, "slope");
+        loss_gradient(&c, &scale, &e, &gradient, &sums);
+        test_near((double)gradient, GRADIENTS[k], 1e-5, "gradient");
         test_near(sums.kl_reference, OF_KL[k], 1e-4, "value");
     }
 }

@@ -3,56 +3,57 @@
 
 #include "tests/unit/model/reference.h"
 
-/* Slopes dL/dlogprob [K, n_out], some of them zero, as clipped tokens have. */
-static float *random_slopes(test_random *rnd, int K, int n_out)
+/* Cotangents dL/dlogprob [K, n_out], some of them zero, as clipped tokens have. */
+static float *random_cotangents(test_random *rnd, int K, int n_out)
 {
-    float *slopes = xmalloc(sizeof(float) * (size_t)(K * n_out + 1));
-    for (int i = 0; i < K * n_out; i++) slopes[i] = i % 5 == 3 ? 0 : test_random_normal(rnd);
-    return slopes;
+    float *cotangents = xmalloc(sizeof(float) * (size_t)(K * n_out + 1));
+    for (int i = 0; i < K * n_out; i++) cotangents[i] = i % 5 == 3 ? 0 : test_random_normal(rnd);
+    return cotangents;
 }
 
 /* grads [K, total] of one forward and backward, added to what is in `grads` (NULL: a new zeroed array). */
-static float *gradients(const small_model *m, const token_batch *b, const forward_options *o, const float *slopes,
+static float *gradients(const small_model *m, const token_batch *b, const forward_options *o, const float *cotangents,
                         int K, float *grads, const grad_sink *sink)
 {
     if (!grads) grads = xcalloc((size_t)(K * m->table->total), sizeof *grads);
     device_scratch_reset(m->dev);
     const activations *acts = model_forward(m->w, b, o);
-    model_backward(m->w, b, acts, slopes, &(grad_split){ .K = K }, grads, sink);
+    model_backward(m->w, b, acts, cotangents, &(grad_split){ .K = K }, grads, sink);
     error err = { 0 };
     test_ok(device_sync(m->dev, &err), &err);
     return grads;
 }
 
-/* L = sum_i slope_i logprob_i in float64. */
+/* L = sum_i cotangent_i logprob_i in float64. */
 static double reference_loss(const small_model *m, const double *params, const token_batch *b, double temperature,
-                             const float *slopes)
+                             const float *cotangents)
 {
     const int V = m->table->config.vocab;
     double *logits = reference_logits(m->table, params, b), loss = 0;
     for (int i = 0; i < b->n_out; i++) {
         double *z = logits + b->out_rows[i] * V;
         reference_log_softmax(z, V, temperature);
-        loss += (double)slopes[i] * z[b->targets[i]];
+        loss += (double)cotangents[i] * z[b->targets[i]];
     }
     free(logits);
     return loss;
 }
 
-static void check_every_parameter(const small_model *m, const token_batch *b, double temperature, const float *slopes)
+static void check_every_parameter(const small_model *m, const token_batch *b, double temperature,
+                                  const float *cotangents)
 {
     const double h = 1e-5;
     const forward_options options = { .temperature = (float)temperature, .keep = true };
-    float *grads = gradients(m, b, &options, slopes, 1, NULL, NULL);
+    float *grads = gradients(m, b, &options, cotangents, 1, NULL, NULL);
     double *params = reference_params(m->w);
     for (int i = 0; i < m->table->n; i++) {
         const param *p = &m->table->items[i];
         for (int64_t j = p->offset; j < p->offset + p->count; j++) {
             const double was = params[j];
             params[j] = was + h;
-            const double above = reference_loss(m, params, b, temperature, slopes);
+            const double above = reference_loss(m, params, b, temperature, cotangents);
             params[j] = was - h;
-            const double below = reference_loss(m, params, b, temperature, slopes);
+            const double below = reference_loss(m, params, b, temperature, cotangents);
             params[j] = was;
             test_near((double)grads[j], (above - below) / (2 * h), 2e-5, p->name);
         }
@@ -61,7 +62,7 @@ static void check_every_parameter(const small_model *m, const token_batch *b, do
     free(grads);
 }
 
-static void every_gradient_is_the_slope_of_the_float64_reference(void **state)
+static void every_gradient_is_the_derivative_of_the_float64_reference(void **state)
 {
     (void)state;
     for (int tied = 0; tied <= 1; tied++) {
@@ -69,9 +70,9 @@ static void every_gradient_is_the_slope_of_the_float64_reference(void **state)
         test_random rnd = test_random_seed(23);
         test_batch *t = test_batch_new(&rnd, m.table->config.vocab, 3, 9, 0.6);
         assert_true(t->b.n_out > 3 && t->b.n_out < t->b.T && t->b.T > 12);
-        float *slopes = random_slopes(&rnd, 1, t->b.n_out);
-        check_every_parameter(&m, &t->b, tied ? 1 : 0.8, slopes);
-        free(slopes);
+        float *cotangents = random_cotangents(&rnd, 1, t->b.n_out);
+        check_every_parameter(&m, &t->b, tied ? 1 : 0.8, cotangents);
+        free(cotangents);
         free(t);
         small_model_close(&m);
     }
@@ -86,27 +87,27 @@ static void scaled_logits_are_those_of_another_temperature(void **state)
         test_random rnd = test_random_seed(29);
         test_batch *t = test_batch_new(&rnd, m.table->config.vocab, 3, 9, 0.6);
         const int n = t->b.n_out;
-        float *slopes = random_slopes(&rnd, 1, n), *first = xcalloc((size_t)n, sizeof *first);
+        float *cotangents = random_cotangents(&rnd, 1, n), *first = xcalloc((size_t)n, sizeof *first);
         float *scale = xcalloc((size_t)n, sizeof *scale), *other = xcalloc((size_t)n, sizeof *other);
         for (int i = 0; i < n; i++)
-            scale[i] = i < n / 2 ? 2 : 1, first[i] = i < n / 2 ? slopes[i] : 0, other[i] = slopes[i] - first[i];
+            scale[i] = i < n / 2 ? 2 : 1, first[i] = i < n / 2 ? cotangents[i] : 0, other[i] = cotangents[i] - first[i];
         float *grads = xcalloc((size_t)m.table->total, sizeof *grads);
         device_scratch_reset(m.dev);
         const activations *acts = model_forward(m.w, &t->b, NULL);
         model_scale_logits(m.w, acts, scale);
-        model_backward(m.w, &t->b, acts, slopes, &(grad_split){ .K = 1 }, grads, NULL);
+        model_backward(m.w, &t->b, acts, cotangents, &(grad_split){ .K = 1 }, grads, NULL);
         const forward_options cold = { .temperature = 0.5f, .keep = true };
         float *expected = gradients(&m, &t->b, &cold, first, 1, NULL, NULL);
         gradients(&m, &t->b, NULL, other, 1, expected, NULL);
         for (int64_t i = 0; i < m.table->total; i++) test_near((double)grads[i], (double)expected[i], 2e-5, "gradient");
-        free(grads), free(expected), free(slopes), free(first), free(scale), free(other), free(t);
+        free(grads), free(expected), free(cotangents), free(first), free(scale), free(other), free(t);
         small_model_close(&m);
     }
 }
 
 /* L = sum of dz z over some outputs' logits, beside the logprobs': every gradient by differences of the float64
  * reference. */
-static void slopes_of_whole_logits_are_added(void **state)
+static void cotangents_of_whole_logits_are_added(void **state)
 {
     (void)state;
     for (int tied = 0; tied <= 1; tied++) {
@@ -115,13 +116,13 @@ static void slopes_of_whole_logits_are_added(void **state)
         const int V = m.table->config.vocab, begin = 1, n = 2;
         test_random rnd = test_random_seed(31);
         test_batch *t = test_batch_new(&rnd, V, 3, 9, 0.6);
-        float *slopes = random_slopes(&rnd, 1, t->b.n_out), *dz = random_slopes(&rnd, n, V);
+        float *cotangents = random_cotangents(&rnd, 1, t->b.n_out), *dz = random_cotangents(&rnd, n, V);
         float *grads = xcalloc((size_t)m.table->total, sizeof *grads), *z = xcalloc((size_t)(n * V), sizeof *z);
         device_scratch_reset(m.dev);
         const activations *acts = model_forward(m.w, &t->b, NULL);
         model_logits(m.w, acts, begin, n, z);
         model_add_logit_gradients(m.w, acts, begin, n, dz);
-        model_backward(m.w, &t->b, acts, slopes, &(grad_split){ .K = 1 }, grads, NULL);
+        model_backward(m.w, &t->b, acts, cotangents, &(grad_split){ .K = 1 }, grads, NULL);
         double *params = reference_params(m.w), *logits = reference_logits(m.table, params, &t->b);
         for (int i = 0; i < n * V; i++)
             test_near((double)z[i], logits[t->b.out_rows[begin + i / V] * V + i % V], 1e-5, "logit");
@@ -131,7 +132,7 @@ static void slopes_of_whole_logits_are_added(void **state)
             const double was = params[j];
             for (int k = 0; k < 2; k++) {
                 params[j] = was + (k ? -h : h);
-                side[k] = reference_loss(&m, params, &t->b, 1, slopes);
+                side[k] = reference_loss(&m, params, &t->b, 1, cotangents);
                 logits = reference_logits(m.table, params, &t->b);
                 for (int i = 0; i < n * V; i++)
                     side[k] += (double)dz[i] * logits[t->b.out_rows[begin + i / V] * V + i % V];
@@ -140,7 +141,7 @@ static void slopes_of_whole_logits_are_added(void **state)
             params[j] = was;
             test_near((double)grads[j], (side[0] - side[1]) / (2 * h), 2e-5, "gradient");
         }
-        free(params), free(grads), free(slopes), free(dz), free(z), free(t);
+        free(params), free(grads), free(cotangents), free(dz), free(z), free(t);
         small_model_close(&m);
     }
 }
@@ -154,21 +155,21 @@ static void K_sides_give_the_bits_of_K_calls(void **state)
         small_model m = small_model_open(small_config(variant & 2), 1, 6);
         test_random rnd = test_random_seed(40 + (uint64_t)variant);
         test_batch *t = test_batch_new(&rnd, m.table->config.vocab, 6, 40, 0.5);
-        float *slopes = random_slopes(&rnd, K, t->b.n_out);
-        float *together = gradients(&m, &t->b, &options, slopes, K, NULL, NULL);
+        float *cotangents = random_cotangents(&rnd, K, t->b.n_out);
+        float *together = gradients(&m, &t->b, &options, cotangents, K, NULL, NULL);
         for (int k = 0; k < K; k++) {
-            float *one = gradients(&m, &t->b, &options, slopes + k * t->b.n_out, 1, NULL, NULL);
+            float *one = gradients(&m, &t->b, &options, cotangents + k * t->b.n_out, 1, NULL, NULL);
             test_same_bits(together + k * m.table->total, one, m.table->total, "one side's gradient");
             free(one);
         }
         free(together);
-        free(slopes);
+        free(cotangents);
         free(t);
         small_model_close(&m);
     }
 }
 
-/* Sequences that belong to K owners: one pass gives what K passes give whose slopes are zero elsewhere. */
+/* Sequences that belong to K owners: one pass gives what K passes give whose cotangents are zero elsewhere. */
 static void split_sequences_give_each_owners_gradient(void **state)
 {
     (void)state;
@@ -179,21 +180,22 @@ static void split_sequences_give_each_owners_gradient(void **state)
         test_random rnd = test_random_seed(60 + (uint64_t)variant);
         test_batch *t = test_batch_new(&rnd, m.table->config.vocab, 6, 40, 0.5);
         const int sequences[K + 1] = { 0, 2, 2 + (variant == 3 ? 0 : 3), t->b.S }; /* once an owner has none */
-        float *slopes = random_slopes(&rnd, 1, t->b.n_out), *masked = xcalloc((size_t)(K * t->b.n_out), sizeof *masked);
+        float *cotangents = random_cotangents(&rnd, 1, t->b.n_out),
+              *masked = xcalloc((size_t)(K * t->b.n_out), sizeof *masked);
         for (int i = 0; i < t->b.n_out; i++)
             for (int k = 0; k < K; k++)
                 if (t->b.out_rows[i] >= t->b.starts[sequences[k]] && t->b.out_rows[i] < t->b.starts[sequences[k + 1]])
-                    masked[k * t->b.n_out + i] = slopes[i];
+                    masked[k * t->b.n_out + i] = cotangents[i];
         float *apart = gradients(&m, &t->b, &options, masked, K, NULL, NULL);
         float *together = xcalloc((size_t)(K * m.table->total), sizeof *together);
         device_scratch_reset(m.dev);
         const activations *acts = model_forward(m.w, &t->b, &options);
-        model_backward(m.w, &t->b, acts, slopes, &(grad_split){ .K = K, .sequences = sequences }, together, NULL);
+        model_backward(m.w, &t->b, acts, cotangents, &(grad_split){ .K = K, .sequences = sequences }, together, NULL);
         for (int64_t i = 0; i < K * m.table->total; i++)
             test_near((double)together[i], (double)apart[i], 2e-4, "an owner's gradient");
         free(apart);
         free(together);
-        free(slopes);
+        free(cotangents);
         free(masked);
         free(t);
         small_model_close(&m);
@@ -209,24 +211,24 @@ static void cotangents_and_owners_give_a_gradient_a_pair(void **state)
     test_random rnd = test_random_seed(71);
     test_batch *t = test_batch_new(&rnd, m.table->config.vocab, 6, 40, 0.5);
     const int sequences[OWNERS + 1] = { 0, 1, 4, t->b.S };
-    float *slopes = random_slopes(&rnd, SIDES, t->b.n_out);
+    float *cotangents = random_cotangents(&rnd, SIDES, t->b.n_out);
     float *together = xcalloc((size_t)(SIDES * OWNERS * m.table->total), sizeof *together);
     const forward_options options = { .keep = true };
     device_scratch_reset(m.dev);
     const activations *acts = model_forward(m.w, &t->b, &options);
     const grad_split split = { .K = SIDES * OWNERS, .sequences = sequences, .owners = OWNERS };
-    model_backward(m.w, &t->b, acts, slopes, &split, together, NULL);
+    model_backward(m.w, &t->b, acts, cotangents, &split, together, NULL);
     for (int side = 0; side < SIDES; side++) {
         float *own = xcalloc((size_t)(OWNERS * m.table->total), sizeof *own);
         device_scratch_reset(m.dev);
         acts = model_forward(m.w, &t->b, &options);
-        model_backward(m.w, &t->b, acts, slopes + side * t->b.n_out,
+        model_backward(m.w, &t->b, acts, cotangents + side * t->b.n_out,
                        &(grad_split){ .K = OWNERS, .sequences = sequences }, own, NULL);
         test_same_bits(together + side * OWNERS * m.table->total, own, OWNERS * m.table->total, "a cotangent's owners");
         free(own);
     }
     free(together);
-    free(slopes);
+    free(cotangents);
     free(t);
     small_model_close(&m);
 }
@@ -235,15 +237,15 @@ static void recomputing_gives_the_same_bits_from_less_memory(void **state)
 {
     (void)state;
     test_random rnd = test_random_seed(8);
-    float *grads[2], *slopes = NULL;
+    float *grads[2], *cotangents = NULL;
     size_t peak[2];
     test_batch *t = test_batch_new(&rnd, small_config(true).vocab, 8, 60, 0.6);
-    slopes = random_slopes(&rnd, 1, t->b.n_out);
+    cotangents = random_cotangents(&rnd, 1, t->b.n_out);
     int64_t total = 0;
     for (int recompute = 0; recompute <= 1; recompute++) {
         small_model m = small_model_open(small_config(true), 1, 6);
         const forward_options options = { .keep = true, .recompute = recompute };
-        grads[recompute] = gradients(&m, &t->b, &options, slopes, 1, NULL, NULL);
+        grads[recompute] = gradients(&m, &t->b, &options, cotangents, 1, NULL, NULL);
         peak[recompute] = device_scratch_peak(m.dev);
         total = m.table->total;
         small_model_close(&m);
@@ -252,7 +254,7 @@ static void recomputing_gives_the_same_bits_from_less_memory(void **state)
     if (peak[1] * 4 > peak[0] * 3) fail_msg("%zu bytes with recomputation, %zu without", peak[1], peak[0]);
     free(grads[0]);
     free(grads[1]);
-    free(slopes);
+    free(cotangents);
     free(t);
 }
 
@@ -262,13 +264,13 @@ static void two_threads_give_the_same_bits(void **state)
     small_model one = small_model_open(small_config(true), 1, 6), two = small_model_open(small_config(true), 2, 6);
     test_random rnd = test_random_seed(5);
     test_batch *t = test_batch_new(&rnd, one.table->config.vocab, 8, 60, 0.6);
-    float *slopes = random_slopes(&rnd, 1, t->b.n_out);
-    float *want = gradients(&one, &t->b, NULL, slopes, 1, NULL, NULL);
-    float *got = gradients(&two, &t->b, NULL, slopes, 1, NULL, NULL);
+    float *cotangents = random_cotangents(&rnd, 1, t->b.n_out);
+    float *want = gradients(&one, &t->b, NULL, cotangents, 1, NULL, NULL);
+    float *got = gradients(&two, &t->b, NULL, cotangents, 1, NULL, NULL);
     test_same_bits(got, want, one.table->total, "two threads");
     free(want);
     free(got);
-    free(slopes);
+    free(cotangents);
     free(t);
     small_model_close(&one);
     small_model_close(&two);
@@ -300,16 +302,16 @@ static void the_sink_gets_complete_gradients_in_the_order_of_the_table_reversed(
         small_model m = small_model_open(tiny_config(tied), 1, 6);
         test_random rnd = test_random_seed(5);
         test_batch *t = test_batch_new(&rnd, m.table->config.vocab, 4, 20, 0.6);
-        float *slopes = random_slopes(&rnd, K, t->b.n_out);
+        float *cotangents = random_cotangents(&rnd, K, t->b.n_out);
         seen s = { .table = m.table, .K = K, .grads = xcalloc((size_t)(K * m.table->total), sizeof(float)) };
         const grad_sink sink = { .ctx = &s, .ready = remember };
-        float *grads = gradients(&m, &t->b, NULL, slopes, K, NULL, &sink);
+        float *grads = gradients(&m, &t->b, NULL, cotangents, K, NULL, &sink);
         assert_int_equal(s.n, m.table->n);
         for (int i = 0; i < s.n; i++) assert_ptr_equal(s.order[i], &m.table->items[m.table->n - 1 - i]);
         test_same_bits(s.grads, grads, K * m.table->total, "at the call"); /* the gaps are zero in both */
         free(grads);
         free(s.grads);
-        free(slopes);
+        free(cotangents);
         free(t);
         small_model_close(&m);
     }
@@ -322,7 +324,7 @@ static void micro_batches_add_up(void **state)
     test_random rnd = test_random_seed(6);
     test_batch *a = test_batch_new(&rnd, m.table->config.vocab, 3, 30, 0.6);
     test_batch *b = test_batch_new(&rnd, m.table->config.vocab, 4, 30, 0.6);
-    float *sa = random_slopes(&rnd, 1, a->b.n_out), *sb = random_slopes(&rnd, 1, b->b.n_out);
+    float *sa = random_cotangents(&rnd, 1, a->b.n_out), *sb = random_cotangents(&rnd, 1, b->b.n_out);
     float *ga = gradients(&m, &a->b, NULL, sa, 1, NULL, NULL), *gb = gradients(&m, &b->b, NULL, sb, 1, NULL, NULL);
     float *both = gradients(&m, &a->b, NULL, sa, 1, NULL, NULL);
     gradients(&m, &b->b, NULL, sb, 1, both, NULL);
@@ -355,9 +357,9 @@ static void a_batch_without_targets_has_no_gradient(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_gradient_is_the_slope_of_the_float64_reference),
+        cmocka_unit_test(every_gradient_is_the_derivative_of_the_float64_reference),
         cmocka_unit_test(scaled_logits_are_those_of_another_temperature),
-        cmocka_unit_test(slopes_of_whole_logits_are_added),
+        cmocka_unit_test(cotangents_of_whole_logits_are_added),
         cmocka_unit_test(K_sides_give_the_bits_of_K_calls),
         cmocka_unit_test(split_sequences_give_each_owners_gradient),
         cmocka_unit_test(cotangents_and_owners_give_a_gradient_a_pair),

@@ -176,13 +176,13 @@ static float *gradients_of(const golden *g, const json_t *c, const forward_optio
     const int64_t total = g->model->table->total;
     one_sequence_of(&s, c);
     float *host = xmalloc(sizeof(float) * (size_t)total), *grads = device_alloc(g->dev, sizeof(float) * (size_t)total),
-          slope[LONGEST];
-    for (int i = 0; i < s.b.n_out; i++) slope[i] = 1;
+          dlogprob[LONGEST];
+    for (int i = 0; i < s.b.n_out; i++) dlogprob[i] = 1;
     device_scratch_reset(g->dev);
     device_ops(g->dev)->zero(g->dev, grads, total);
     const activations *acts = model_forward(g->model->weights, &s.b, options);
-    float *on_device = device_scratch(g->dev, sizeof slope);
-    device_copy_in(g->dev, on_device, slope, sizeof(float) * (size_t)s.b.n_out);
+    float *on_device = device_scratch(g->dev, sizeof dlogprob);
+    device_copy_in(g->dev, on_device, dlogprob, sizeof(float) * (size_t)s.b.n_out);
     model_backward(g->model->weights, &s.b, acts, on_device, &(grad_split){ .K = 1 }, grads, NULL);
     test_ok(device_sync(g->dev, &err), &err);
     device_copy_out(g->dev, host, grads, sizeof(float) * (size_t)total);

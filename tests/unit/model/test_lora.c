@@ -92,12 +92,12 @@ static float *model_gradients(fixture *f)
 {
     const int64_t total = f->model->table->total;
     const token_batch b = batch_of(f);
-    float slope[LONGEST], *grads = device_alloc(f->dev, sizeof(float) * (size_t)total);
-    for (int i = 0; i < b.n_out; i++) slope[i] = 1;
+    float dlogprob[LONGEST], *grads = device_alloc(f->dev, sizeof(float) * (size_t)total);
+    for (int i = 0; i < b.n_out; i++) dlogprob[i] = 1;
     device_scratch_reset(f->dev);
     device_ops(f->dev)->zero(f->dev, grads, total);
     const activations *acts = model_forward(f->model->weights, &b, NULL);
-    model_backward(f->model->weights, &b, acts, slope, &(grad_split){ .K = 1 }, grads, NULL);
+    model_backward(f->model->weights, &b, acts, dlogprob, &(grad_split){ .K = 1 }, grads, NULL);
     return grads;
 }
 
