@@ -55,13 +55,49 @@ static int open_failed(const char *path, error *err)
     return ERR_NOT_FOUND;
 }
 
-char *file_read(const char *path, size_t max_bytes, size_t *len, error *err)
+/* ERR_IO by the kind of what is there, where it is no regular file. */
+static int check_kind(const char *path, mode_t mode, error *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        open_failed(path, err);
-        return NULL;
-    }
+    static const struct {
+        mode_t mode;
+        const char *name;
+    } KINDS[] = { { S_IFDIR, "a folder" },
+                  { S_IFIFO, "a pipe" },
+                  { S_IFSOCK, "a socket" },
+                  { S_IFCHR, "a device" },
+                  { S_IFBLK, "a device" } };
+    if (S_ISREG(mode)) return OK;
+    const char *what = "something else";
+    for (size_t i = 0; i < sizeof KINDS / sizeof *KINDS; i++)
+        if ((mode & S_IFMT) == KINDS[i].mode) what = KINDS[i].name;
+    return error_set(err, ERR_IO, "%s is %s; expected a regular file", path, what);
+}
+
+int file_check(const char *path, error *err)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? check_kind(path, st.st_mode, err) : OK;
+}
+
+/* Looked at before, so that no device is touched, and after, for what has changed meanwhile. */
+int file_open(const char *path, int flags, unsigned mode, error *err)
+{
+    struct stat st;
+    if (file_check(path, err) != OK) return -1;
+    const int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, mode);
+    if (fd < 0) return open_failed(path, err), -1;
+    if (fstat(fd, &st) != 0)
+        error_sys(err, errno, "%s could not be looked at", path);
+    else if (check_kind(path, st.st_mode, err) == OK)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* Of `fd`, which it closes; < 0: opening it has failed. */
+static char *read_all(int fd, const char *path, size_t max_bytes, size_t *len, error *err)
+{
+    if (fd < 0) return NULL;
     str text = { 0 };
     int code = read_fully(fd, path, max_bytes, &text, err);
     close(fd);
@@ -73,17 +109,41 @@ char *file_read(const char *path, size_t max_bytes, size_t *len, error *err)
     return str_take(&text);
 }
 
+char *file_read(const char *path, size_t max_bytes, size_t *len, error *err)
+{
+    return read_all(file_open(path, O_RDONLY, 0, err), path, max_bytes, len, err);
+}
+
+/* Names of descriptors that are open: opening them again never waits. */
+static bool is_descriptor(const char *path)
+{
+    static const char *const NAMES[] = { "/dev/stdin", "/dev/fd/", "/proc/self/fd/" };
+    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
+        if (strncmp(path, NAMES[i], strlen(NAMES[i])) == 0) return true;
+    return false;
+}
+
+char *file_read_once(const char *path, size_t max_bytes, size_t *len, error *err)
+{
+    struct stat st;
+    if (!is_descriptor(path) || stat(path, &st) != 0 || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
+        return file_read(path, max_bytes, len, err);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) open_failed(path, err);
+    return read_all(fd, path, max_bytes, len, err);
+}
+
 int file_map_open(file_map *map, const char *path, error *err)
 {
-    *map = (file_map){ 0 };
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is refused below, not waited for */
-    if (fd < 0) return open_failed(path, err);
     struct stat st;
+    error own = { 0 };
+    error *const why = err ? err : &own;
+    *map = (file_map){ 0 };
+    const int fd = file_open(path, O_RDONLY, 0, why);
+    if (fd < 0) return why->code;
     int code = OK;
     if (fstat(fd, &st) != 0)
         code = error_sys(err, errno, "%s could not be looked at", path);
-    else if (!S_ISREG(st.st_mode))
-        code = error_set(err, ERR_IO, "%s is not a regular file", path);
     else if (st.st_size > 0) {
         void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED)

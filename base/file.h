@@ -9,8 +9,18 @@
 
 #include "base/error.h"
 
-/* The whole file plus a terminating NUL that `len` does not count; the caller frees. ERR_LIMIT above `max_bytes`. */
+/* A regular file and nothing else: a pipe is not waited for, a device not touched, and ERR_IO says what it is. `flags`
+ * and `mode` are open(2)'s. The descriptor, or -1. */
+int file_open(const char *path, int flags, unsigned mode, error *err);
+/* ERR_IO when something is there that is no regular file: for who leaves opening to others (SQLite). */
+int file_check(const char *path, error *err);
+
+/* The whole file plus a terminating NUL that `len` does not count; the caller frees. ERR_LIMIT above `max_bytes`. Opened
+ * as by file_open. */
 char *file_read(const char *path, size_t max_bytes, size_t *len, error *err);
+/* The same for what is read once and may come through a pipe that this process already has: /dev/stdin, or a shell's
+ * <(command). */
+char *file_read_once(const char *path, size_t max_bytes, size_t *len, error *err);
 
 typedef struct file_map {
     const unsigned char *data; /* read-only, page aligned; NULL for an empty file */

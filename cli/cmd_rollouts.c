@@ -133,7 +133,8 @@ static int read_run(const char *run, int64_t step, bool eval, reading *r, error 
     path_join(path, sizeof path, run, "rollouts.db");
     if (access(path, F_OK) != 0 && errno != ENOENT && errno != ENOTDIR)
         return error_sys(err, errno, "%s could not be opened", path);
-    if (!file_exists(path)) return error_set(err, ERR_NOT_FOUND, "%s is no run: it has no rollouts.db", run);
+    if (!file_exists(path) && !dir_exists(path))
+        return error_set(err, ERR_NOT_FOUND, "%s is no run: it has no rollouts.db", run);
     store *s = store_open_read(path, err);
     if (!s) return err->code;
     store_on_damage(s, tell_damage, r);

@@ -171,7 +171,7 @@ static int score_lines(scoring *s, const char *path, error *err)
 {
     size_t len;
     int number = 1;
-    char *text = file_read(path, MAX_FILE, &len, err);
+    char *text = file_read_once(path, MAX_FILE, &len, err);
     if (!text) return err->code;
     char *line = text + utf8_mark(text, len);
     for (char *end; line < text + len; line = end + 1, number++) {

@@ -59,9 +59,8 @@ sinks *sinks_open(const char *run_dir, int report_fd, int64_t keep_step, error *
     s->fd = -1;
     path_join(s->path, sizeof s->path, run_dir, "metrics.jsonl");
     if (cut_behind(s->path, keep_step, err) == OK) {
-        s->fd = open(s->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+        s->fd = file_open(s->path, O_WRONLY | O_CREAT | O_APPEND, 0644, err);
         if (s->fd >= 0) return s;
-        error_sys(err, errno, "%s", s->path);
     }
     sinks_close(s);
     return NULL;

@@ -90,6 +90,7 @@ static int check_format(store *s, const char *path, bool *fresh, error *err)
 /* `name`: the path as SQLite is told it. */
 static store *open_file(const char *path, const char *name, int flags, bool *fresh, error *err)
 {
+    if (file_check(path, err) != OK) return NULL; /* SQLite would wait for a pipe's other end */
     store *s = xcalloc(1, sizeof *s);
     int rc = sqlite3_open_v2(name, &s->db, flags, NULL) == SQLITE_OK
                  ? OK

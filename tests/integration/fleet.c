@@ -80,6 +80,54 @@ void outcome_free(outcome *o)
     *o = (outcome){ 0 };
 }
 
+static char *folder; /* of one test */
+
+int enter_folder(void **state)
+{
+    (void)state;
+    folder = test_folder_new();
+    return chdir(folder);
+}
+
+int leave_folder(void **state)
+{
+    (void)state;
+    if (chdir("/") != 0) return 1;
+    test_folder_remove(folder);
+    return 0;
+}
+
+outcome shell_run(const char *command)
+{
+    FILE *f;
+    outcome o = { 0 };
+    str text = { 0 }, whole = { 0 };
+    char block[4096];
+    size_t n;
+    const char *build = getenv("TROUPE_BUILD"), *source = getenv("TROUPE_SOURCE");
+    str_printf(&whole,
+               "TROUPE=%s/troupe CALCULATOR=%s/recipes/calculator MODEL=%s/models/stagehand; "
+               "RECIPE=$CALCULATOR/recipe.lua REWARD=$CALCULATOR/reward.lua; exec 2>&1 </dev/null; %s",
+               build, source, source, command);
+    f = popen(whole.data, "r");
+    assert_non_null(f);
+    while ((n = fread(block, 1, sizeof block, f)) > 0) str_add(&text, block, n);
+    const int status = pclose(f);
+    o.status = status & 0x7f ? 128 + (status & 0x7f) : status >> 8 & 0xff;
+    o.text = str_take(&text);
+    str_free(&whole);
+    return o;
+}
+
+void shell_expect(const char *command, int status, const char *const *says)
+{
+    outcome o = shell_run(command);
+    for (; *says; says++)
+        if (!strstr(o.text, *says)) fail_msg("%s: expected '%s' in: %s", command, *says, o.text);
+    if (o.status != status) fail_msg("%s: expected status %d, found %d: %s", command, status, o.status, o.text);
+    outcome_free(&o);
+}
+
 void need_sandbox(void)
 {
     outcome o = TROUPE("env", "call", "--tool", "python", "{\"code\": \"print(1)\"}");

@@ -20,6 +20,18 @@ void outcome_free(outcome *o);
 /* Shorthand: OUT = TROUPE("env", "list"). */
 #define TROUPE(...) troupe_run(NULL, 120, (const char *const[]){ __VA_ARGS__, NULL })
 
+/* ---- by a shell, in a folder of the test's own ---- */
+
+/* Setup and teardown of one test: the working folder is a new one. */
+int enter_folder(void **state);
+int leave_folder(void **state);
+/* A shell's command, with $TROUPE, $RECIPE, $REWARD, $MODEL and $CALCULATOR (the recipe's folder). Its streams are the
+ * caller's pipe unless the command says otherwise. */
+outcome shell_run(const char *command);
+/* It ends with `status` and has said all of `says`, NULL-terminated. */
+void shell_expect(const char *command, int status, const char *const *says);
+#define SHELL(status, command, ...) shell_expect(command, status, (const char *const[]){ __VA_ARGS__, NULL })
+
 /* Skips the test, aloud, on a machine that does not let the Python tool's sandbox be built. */
 void need_sandbox(void);
 

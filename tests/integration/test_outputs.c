@@ -13,57 +13,6 @@
 #include "tests/integration/fleet.h"
 #include "tests/support/support.h"
 
-static char *dir; /* of one test */
-
-static int enter(void **state)
-{
-    (void)state;
-    dir = test_folder_new();
-    return chdir(dir);
-}
-
-static int leave(void **state)
-{
-    (void)state;
-    if (chdir("/") != 0) return 1;
-    test_folder_remove(dir);
-    return 0;
-}
-
-/* A shell's command, with $TROUPE, $RECIPE, $REWARD and $MODEL, in the test's folder. Its streams are the caller's
- * pipe unless the command says otherwise. */
-static outcome shell(const char *command)
-{
-    FILE *f;
-    outcome o = { 0 };
-    str text = { 0 }, whole = { 0 };
-    char block[4096];
-    size_t n;
-    const char *build = getenv("TROUPE_BUILD"), *source = getenv("TROUPE_SOURCE");
-    str_printf(&whole,
-               "TROUPE=%s/troupe RECIPE=%s/recipes/calculator/recipe.lua REWARD=%s/recipes/calculator/reward.lua "
-               "MODEL=%s/models/stagehand; exec 2>&1 </dev/null; %s",
-               build, source, source, source, command);
-    f = popen(whole.data, "r");
-    assert_non_null(f);
-    while ((n = fread(block, 1, sizeof block, f)) > 0) str_add(&text, block, n);
-    const int status = pclose(f);
-    o.status = status & 0x7f ? 128 + (status & 0x7f) : status >> 8 & 0xff;
-    o.text = str_take(&text);
-    str_free(&whole);
-    return o;
-}
-
-static void expect(const char *command, int status, const char *const *says)
-{
-    outcome o = shell(command);
-    for (; *says; says++)
-        if (!strstr(o.text, *says)) fail_msg("%s: expected '%s' in: %s", command, *says, o.text);
-    if (o.status != status) fail_msg("%s: expected status %d, found %d: %s", command, status, o.status, o.text);
-    outcome_free(&o);
-}
-#define EXPECT(status, command, ...) expect(command, status, (const char *const[]){ __VA_ARGS__, NULL })
-
 /* A run of one step with one scored episode. */
 static void write_run(void)
 {
@@ -109,20 +58,20 @@ static void what_could_not_be_printed_is_a_failure(void **state)
         "--version",
     };
     write_run();
-    test_file_write(dir, "rows.jsonl",
+    test_file_write(".", "rows.jsonl",
                     "{\"prompt\": \"1+1\", \"answer\": \"2\", \"response\": \"<answer>2</answer>\"}\n");
-    test_file_write(dir, "messages.json", "[{\"role\": \"user\", \"content\": \"1+1\"}]");
-    test_file_write(dir, "gradients.jsonl", "{\"J\": [[1, 0], [0, 1]]}\n");
+    test_file_write(".", "messages.json", "[{\"role\": \"user\", \"content\": \"1+1\"}]");
+    test_file_write(".", "gradients.jsonl", "{\"J\": [[1, 0], [0, 1]]}\n");
     for (size_t i = 0; i < sizeof VERBS / sizeof *VERBS; i++) {
         char command[300];
         snprintf(command, sizeof command, "$TROUPE %s", VERBS[i]);
-        outcome o = shell(command);
+        outcome o = shell_run(command);
         if (o.status != 0) fail_msg("%s: status %d: %s", command, o.status, o.text);
         outcome_free(&o);
         snprintf(command, sizeof command, "$TROUPE %s >/dev/full", VERBS[i]);
-        EXPECT(1, command, "troupe: ", "cannot write to standard output: No space left on device");
+        SHELL(1, command, "troupe: ", "cannot write to standard output: No space left on device");
         snprintf(command, sizeof command, "$TROUPE %s >&-", VERBS[i]);
-        EXPECT(1, command, "cannot write to standard output: Bad file descriptor");
+        SHELL(1, command, "cannot write to standard output: Bad file descriptor");
     }
 }
 
@@ -131,18 +80,18 @@ static void a_closed_stream_is_nobody_elses_file(void **state)
 {
     (void)state;
     write_run();
-    test_file_write(dir, "rows.jsonl",
+    test_file_write(".", "rows.jsonl",
                     "{\"prompt\": \"1+1\", \"answer\": \"2\", \"response\": \"<answer>2</answer>\"}\n");
-    EXPECT(1, "$TROUPE score $REWARD rows.jsonl <&- >&- 2>err.txt; s=$?; cat err.txt; exit $s", "Bad file descriptor");
-    EXPECT(0, "$TROUPE rollouts run <&- 2>&-", "trained: 0 steps");
+    SHELL(1, "$TROUPE score $REWARD rows.jsonl <&- >&- 2>err.txt; s=$?; cat err.txt; exit $s", "Bad file descriptor");
+    SHELL(0, "$TROUPE rollouts run <&- 2>&-", "trained: 0 steps");
 }
 
 /* The content of a file of the user's is the same after a verb was told to write there. */
 static void expect_kept(const char *command, const char *says)
 {
-    test_file_write(dir, "mine", "{\"prompt\": \"a year of work\", \"answer\": 1}\n");
-    EXPECT(1, command, says);
-    char *text = test_file_read(dir, "mine");
+    test_file_write(".", "mine", "{\"prompt\": \"a year of work\", \"answer\": 1}\n");
+    SHELL(1, command, says);
+    char *text = test_file_read(".", "mine");
     assert_string_equal(text, "{\"prompt\": \"a year of work\", \"answer\": 1}\n");
     free(text);
 }
@@ -157,14 +106,14 @@ static void files_of_the_user_are_not_written_over(void **state)
     expect_kept("$TROUPE plot mine r", "mine exists and is not what this writes");
     expect_kept("ln -s mine link; $TROUPE plot link r", "is not what this writes");
     expect_kept("$TROUPE eval $RECIPE eval_prompts=1 --out mine", "mine exists and is not what this writes");
-    EXPECT(1, "$TROUPE plot r r", "r is a folder");
-    EXPECT(1, "ln -s nowhere dangling; $TROUPE plot dangling r", "symbolic link: No such file");
-    EXPECT(1, "$TROUPE plot mine/x.svg r", "Not a directory");
-    EXPECT(1, "$TROUPE plot /dev/full r", "cannot write to /dev/full: No space left on device");
-    EXPECT(0, "$TROUPE plot /dev/stdout r", "<svg", "</svg>");
+    SHELL(1, "$TROUPE plot r r", "r is a folder");
+    SHELL(1, "ln -s nowhere dangling; $TROUPE plot dangling r", "symbolic link: No such file");
+    SHELL(1, "$TROUPE plot mine/x.svg r", "Not a directory");
+    SHELL(1, "$TROUPE plot /dev/full r", "cannot write to /dev/full: No space left on device");
+    SHELL(0, "$TROUPE plot /dev/stdout r", "<svg", "</svg>");
     /* What it wrote itself is: through a link too, which stays. */
-    EXPECT(0, "$TROUPE plot a.svg r && ln -s a.svg b.svg && $TROUPE plot b.svg r && test -L b.svg && ls", "a.svg");
-    EXPECT(0, "ls | grep -c part; true", "0");
+    SHELL(0, "$TROUPE plot a.svg r && ln -s a.svg b.svg && $TROUPE plot b.svg r && test -L b.svg && ls", "a.svg");
+    SHELL(0, "ls | grep -c part; true", "0");
 }
 
 /* A root may write anywhere: these hold for everybody else. */
@@ -172,90 +121,91 @@ static void a_place_that_cannot_be_written_is_named_with_the_reason(void **state
 {
     (void)state;
     if (geteuid() == 0) skip();
-    EXPECT(1, "mkdir -m 0500 locked; $TROUPE export --model $MODEL locked/out", "Permission denied");
-    EXPECT(1, "$TROUPE eval $RECIPE eval_prompts=1 --out locked/out.jsonl", "Permission denied");
+    SHELL(1, "mkdir -m 0500 locked; $TROUPE export --model $MODEL locked/out", "Permission denied");
+    SHELL(1, "$TROUPE eval $RECIPE eval_prompts=1 --out locked/out.jsonl", "Permission denied");
 }
 
 /* Without `out` the model goes into the folder that `model` names, from the file's own folder and from anywhere. */
 static void a_pretrained_model_lies_where_its_file_says(void **state)
 {
     (void)state;
-    EXPECT(0,
-           "mkdir -p files/deep base && cp $MODEL/config.json $MODEL/tokenizer*.json base && "
-           "echo 'return { model = \"../../base\", document = function() return \"a b c\" end }' > files/deep/p.lua && "
-           "$TROUPE pretrain files/deep/p.lua steps=1 threads=1 tokens_per_step=64 && ls base",
-           "wrote", "model.safetensors");
-    EXPECT(0, "find files -type f | tr '\\n' ' '", "files/deep/p.lua ");
-    EXPECT(1, "find files -type f | grep -q safetensors", "");
+    SHELL(0,
+          "mkdir -p files/deep base && cp $MODEL/config.json $MODEL/tokenizer*.json base && "
+          "echo 'return { model = \"../../base\", document = function() return \"a b c\" end }' > files/deep/p.lua && "
+          "$TROUPE pretrain files/deep/p.lua steps=1 threads=1 tokens_per_step=64 && ls base",
+          "wrote", "model.safetensors");
+    SHELL(0, "find files -type f | tr '\\n' ' '", "files/deep/p.lua ");
+    SHELL(1, "find files -type f | grep -q safetensors", "");
 }
 
 static void models_of_the_user_are_not_written_over(void **state)
 {
     (void)state;
-    EXPECT(0, "$TROUPE export --model $MODEL out && $TROUPE export --model $MODEL out --dtype bf16", "in bf16");
-    EXPECT(2, "echo mine > out/README.md; $TROUPE export --model $MODEL out", "holds 'README.md'");
-    EXPECT(2, "cp -r $MODEL theirs; $TROUPE export --model $MODEL theirs", "a model that Troupe did not write");
+    SHELL(0, "$TROUPE export --model $MODEL out && $TROUPE export --model $MODEL out --dtype bf16", "in bf16");
+    SHELL(2, "echo mine > out/README.md; $TROUPE export --model $MODEL out", "holds 'README.md'");
+    SHELL(2, "cp -r $MODEL theirs; $TROUPE export --model $MODEL theirs", "a model that Troupe did not write");
     /* Before it trains, not after. */
-    EXPECT(1, "$TROUPE pretrain ${RECIPE%recipe.lua}pretrain.lua steps=100000 out=theirs", "a model that Troupe did");
-    EXPECT(0, "ls -d * | tr '\\n' ' '", "out theirs ");
-    EXPECT(1, "$TROUPE export --model $MODEL /proc/out", "/proc");
-    EXPECT(1, "$TROUPE import --from llama2.c $MODEL/model.safetensors $MODEL/tokenizer.json theirs",
-           "troupe: import:");
-    EXPECT(0, "cmp $MODEL/model.safetensors theirs/model.safetensors; cat out/README.md", "mine");
+    SHELL(1, "$TROUPE pretrain ${RECIPE%recipe.lua}pretrain.lua steps=100000 out=theirs", "a model that Troupe did");
+    SHELL(0, "ls -d * | tr '\\n' ' '", "out theirs ");
+    SHELL(1, "$TROUPE export --model $MODEL /proc/out", "/proc");
+    SHELL(1, "$TROUPE import --from llama2.c $MODEL/model.safetensors $MODEL/tokenizer.json theirs", "troupe: import:");
+    SHELL(0, "cmp $MODEL/model.safetensors theirs/model.safetensors; cat out/README.md", "mine");
 }
 
 /* A run's sockets and the rest go where TMPDIR says; where that can't be written, doctor knows before train does. */
 static void a_temporary_folder_that_cannot_be_written_is_told_of(void **state)
 {
     (void)state;
-    EXPECT(1, "TMPDIR=$PWD/nowhere $TROUPE doctor", "BAD  temporary", "nowhere (TMPDIR names another",
-           "set TMPDIR to a folder");
-    EXPECT(1, "TMPDIR=$PWD/nowhere $TROUPE train $RECIPE --run-dir run steps=1",
-           "troupe: train: ", "nowhere (TMPDIR names another");
-    EXPECT(0, "mkdir t; TMPDIR=$PWD/t $TROUPE doctor | grep temporary; ls t | wc -l", "/t\n0\n");
+    SHELL(1, "TMPDIR=$PWD/nowhere $TROUPE doctor", "BAD  temporary", "nowhere (TMPDIR names another",
+          "set TMPDIR to a folder");
+    SHELL(1, "TMPDIR=$PWD/nowhere $TROUPE train $RECIPE --run-dir run steps=1",
+          "troupe: train: ", "nowhere (TMPDIR names another");
+    SHELL(0, "mkdir t; TMPDIR=$PWD/t $TROUPE doctor | grep temporary; ls t | wc -l", "/t\n0\n");
 }
 
 /* A job's limits are met with a sentence, and the tool's own limits stay below them. */
 static void limits_of_a_job_are_kept_to(void **state)
 {
     (void)state;
-    EXPECT(1, "ulimit -f 8; $TROUPE export --model $MODEL out", "File too large");
+    SHELL(1, "ulimit -f 8; $TROUPE export --model $MODEL out", "File too large");
     need_sandbox();
-    EXPECT(0, "ulimit -t 3; $TROUPE env call --tool python '{\"code\": \"print(6 * 7)\"}'", "42");
+    SHELL(0, "ulimit -t 3; $TROUPE env call --tool python '{\"code\": \"print(6 * 7)\"}'", "42");
 }
 
 /* As in a chroot: what starts processes of its own finds its own file, and doctor says what is missing. */
 static void without_proc_it_runs_and_doctor_says_so(void **state)
 {
     (void)state;
-    outcome o = shell("unshare -rm sh -c 'mount -t tmpfs none /proc && $1 --version' sh $TROUPE");
+    outcome o = shell_run("unshare -rm sh -c 'mount -t tmpfs none /proc && $1 --version' sh $TROUPE");
     const bool can = o.status == 0;
     outcome_free(&o);
     if (!can) {
         fprintf(stderr, "no user namespaces here, or a sanitizer that needs /proc: not tried without it\n");
         skip();
     }
-    test_file_write(dir, "rows.jsonl",
+    test_file_write(".", "rows.jsonl",
                     "{\"prompt\": \"1+1\", \"answer\": \"2\", \"response\": \"<answer>2</answer>\"}\n");
-    EXPECT(0,
-           "unshare -rm sh -c 'mount -t tmpfs none /proc; cp $2 reward.lua; cd ${1%/*}; ./troupe score $3/reward.lua "
-           "$3/rows.jsonl' sh $TROUPE $REWARD $PWD",
-           "1 episodes, 0 without a score");
-    EXPECT(1, "unshare -rm sh -c 'mount -t tmpfs none /proc; $1 doctor' sh $TROUPE", "BAD  proc", "mount -t proc");
+    SHELL(0,
+          "unshare -rm sh -c 'mount -t tmpfs none /proc; cp $2 reward.lua; cd ${1%/*}; ./troupe score $3/reward.lua "
+          "$3/rows.jsonl' sh $TROUPE $REWARD $PWD",
+          "1 episodes, 0 without a score");
+    SHELL(1, "unshare -rm sh -c 'mount -t tmpfs none /proc; $1 doctor' sh $TROUPE", "BAD  proc", "mount -t proc");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_could_not_be_printed_is_a_failure, enter, leave),
-        cmocka_unit_test_setup_teardown(a_closed_stream_is_nobody_elses_file, enter, leave),
-        cmocka_unit_test_setup_teardown(files_of_the_user_are_not_written_over, enter, leave),
-        cmocka_unit_test_setup_teardown(a_temporary_folder_that_cannot_be_written_is_told_of, enter, leave),
-        cmocka_unit_test_setup_teardown(limits_of_a_job_are_kept_to, enter, leave),
-        cmocka_unit_test_setup_teardown(without_proc_it_runs_and_doctor_says_so, enter, leave),
-        cmocka_unit_test_setup_teardown(a_place_that_cannot_be_written_is_named_with_the_reason, enter, leave),
-        cmocka_unit_test_setup_teardown(a_pretrained_model_lies_where_its_file_says, enter, leave),
-        cmocka_unit_test_setup_teardown(models_of_the_user_are_not_written_over, enter, leave),
+        cmocka_unit_test_setup_teardown(what_could_not_be_printed_is_a_failure, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(a_closed_stream_is_nobody_elses_file, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(files_of_the_user_are_not_written_over, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(a_temporary_folder_that_cannot_be_written_is_told_of, enter_folder,
+                                        leave_folder),
+        cmocka_unit_test_setup_teardown(limits_of_a_job_are_kept_to, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(without_proc_it_runs_and_doctor_says_so, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(a_place_that_cannot_be_written_is_named_with_the_reason, enter_folder,
+                                        leave_folder),
+        cmocka_unit_test_setup_teardown(a_pretrained_model_lies_where_its_file_says, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(models_of_the_user_are_not_written_over, enter_folder, leave_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -59,8 +61,6 @@ static void reading_has_a_limit_and_names_what_is_missing(void **state)
     test_file_write(folder, "f", "12345");
     assert_null(file_read(at(path, folder, "f"), 4, NULL, &err));
     assert_int_equal(err.code, ERR_LIMIT);
-    assert_null(file_read("/dev/zero", 100000, NULL, &err)); /* a size that nobody knows before */
-    assert_int_equal(err.code, ERR_LIMIT);
     assert_null(file_read(at(path, folder, "none"), 4, NULL, &err));
     assert_int_equal(err.code, ERR_NOT_FOUND);
     assert_non_null(strstr(err.text, path));
@@ -69,6 +69,60 @@ static void reading_has_a_limit_and_names_what_is_missing(void **state)
     assert_int_equal(file_map_open(&map, folder, &err), ERR_IO);
     assert_null(map.data);
     test_folder_remove(folder);
+}
+
+/* The promise: whatever a path leads to, reading it neither waits nor goes on for ever, and the sentence says what it
+ * is. */
+static void what_is_no_regular_file_is_refused(void **state)
+{
+    (void)state;
+    char *folder = test_folder_new(), pipe_path[1024], socket_path[1024], link_path[1024];
+    assert_int_equal(mkfifo(at(pipe_path, folder, "pipe"), 0600), 0);
+    assert_int_equal(symlink("pipe", at(link_path, folder, "link")), 0);
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", at(socket_path, folder, "socket"));
+    const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    const struct {
+        const char *path, *is;
+    } all[] = { { pipe_path, " is a pipe; expected a regular file" },
+                { link_path, " is a pipe; expected a regular file" },
+                { socket_path, " is a socket; expected a regular file" },
+                { folder, " is a folder; expected a regular file" },
+                { "/dev/zero", "/dev/zero is a device; expected a regular file" },
+                { "/dev/null", "/dev/null is a device; expected a regular file" } };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        error errs[5] = { 0 };
+        file_map map;
+        uint64_t hash, bytes;
+        assert_null(file_read(all[i].path, 100, NULL, &errs[0]));
+        assert_null(file_read_once(all[i].path, 100, NULL, &errs[1]));
+        assert_int_equal(file_map_open(&map, all[i].path, &errs[2]), ERR_IO);
+        assert_int_equal(file_hash(all[i].path, &hash, &bytes, &errs[3]), ERR_IO);
+        assert_int_equal(file_open(all[i].path, O_WRONLY | O_APPEND | O_CREAT, 0600, &errs[4]), -1);
+        for (int e = 0; e < 5; e++)
+            if (!strstr(errs[e].text, all[i].is)) fail_msg("%s: %s", all[i].path, errs[e].text);
+    }
+    assert_int_equal(file_check("/nowhere/at/all", NULL), OK); /* whoever opens it says so */
+    close(fd);
+    test_folder_remove(folder);
+}
+
+static void a_pipe_that_is_open_already_is_read_once(void **state)
+{
+    (void)state;
+    int ends[2];
+    char path[64];
+    error err = { 0 };
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], "rows", 4), 4);
+    close(ends[1]);
+    snprintf(path, sizeof path, "/dev/fd/%d", ends[0]);
+    assert_null(file_read(path, 100, NULL, &err));
+    char *text = file_read_once(path, 100, NULL, &err);
+    assert_string_equal(text, "rows");
+    free(text);
+    close(ends[0]);
 }
 
 /* The promise: until the end says keep, the old file is what everybody sees; a dropped one leaves nothing behind. */
@@ -223,6 +277,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read_and_mapped),
         cmocka_unit_test(reading_has_a_limit_and_names_what_is_missing),
+        cmocka_unit_test(what_is_no_regular_file_is_refused),
+        cmocka_unit_test(a_pipe_that_is_open_already_is_read_once),
         cmocka_unit_test(a_file_is_the_old_or_the_new_one_and_never_half),
         cmocka_unit_test(two_writers_of_one_file_do_not_mix),
         cmocka_unit_test(a_write_that_cannot_be_says_so_and_leaves_nothing),
