@@ -30,7 +30,8 @@ typedef struct stream {
 
 struct engine {
     engine_config config;
-    const weights *w;
+    const weights *w;         /* NULL: of a record */
+    const trajectory *record; /* what is "sampled" then */
     kv_cache *kv;
     kv_pages *pages;
     prefix_tree *tree;
@@ -116,6 +117,18 @@ engine *engine_new(const engine_config *config, const weights *w, error *err)
         en->streams[s].ids = xcalloc((size_t)config->max_context, sizeof(int32_t));
         en->streams[s].entries = xcalloc((size_t)max_pages, sizeof(prefix_entry *));
     }
+    return en;
+}
+
+engine *engine_of_record(const trajectory *record, int max_context)
+{
+    engine *en = xcalloc(1, sizeof *en);
+    en->config = (engine_config){ .max_streams = 1, .max_context = max_context };
+    en->record = record;
+    en->next_id = 1;
+    en->by_id = idmap_new();
+    en->streams = xcalloc(1, sizeof *en->streams);
+    en->streams[0].ids = xcalloc((size_t)max_context, sizeof(int32_t));
     return en;
 }
 
@@ -381,8 +394,28 @@ static int compute(void *ctx, error *err)
     return device_sync(dev, err);
 }
 
+static int recall(engine *en, sampled_token *out)
+{
+    const trajectory *r = en->record;
+    stream *s = &en->streams[0];
+    uint32_t g = 0, at = (uint32_t)s->n;
+    if (!s->id || s->waiting || at >= r->n || !r->mask[at]) return 0;
+    while (g + 1 < r->n_segments && r->segments[g].end <= at) g++;
+    *out = (sampled_token){ .stream = s->id,
+                            .owner = s->options.owner,
+                            .id = r->ids[at],
+                            .logprob = r->logprob[at],
+                            .version = r->segments[g].version,
+                            .weight_hash = r->segments[g].weight_hash };
+    s->waiting = true;
+    if (s->n < en->config.max_context) s->ids[s->n++] = out->id;
+    return 1;
+}
+
 int engine_step(engine *en, sampled_token *out, bool *busy, error *err)
 {
+    *busy = false;
+    if (en->record) return recall(en, out);
     *busy = choose_rows(en);
     if (en->T == 0) return 0;
     const int rc = device_guard(en->w->dev, compute, en, err);

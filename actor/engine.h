@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "model/weights.h"
+#include "rollout/trajectory.h"
 
 typedef struct engine engine;
 
@@ -32,6 +33,9 @@ typedef struct stream_options {
 
 /* `w` is borrowed until replaced. */
 engine *engine_new(const engine_config *config, const weights *w, error *err);
+/* An engine that computes nothing: its one stream "samples" what stands in the record at the place that it has come to,
+ * and stands still where nothing was sampled. `record` is borrowed. */
+engine *engine_of_record(const trajectory *record, int max_context);
 void engine_free(engine *en);
 int engine_context(const engine *en);  /* max_context */
 int engine_capacity(const engine *en); /* max_streams: the most tokens a step can sample */

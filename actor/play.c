@@ -292,11 +292,10 @@ int stage_begin(stage *s, const task *t, int64_t now_ms, error *err)
 
 /* ---- observations ---- */
 
-/* How many of a tool's bytes the policy is shown: at most max_observation_tokens of them as tokens,
- * whole characters. */
-static int shown_bytes(stage *s, const char *words, size_t n_words, size_t *shown, error *err)
+/* How many of a tool's bytes the policy is shown: at most `limit` of them as tokens (0: all), whole characters. */
+static int shown_bytes(stage *s, const char *words, size_t n_words, size_t limit, size_t *shown, error *err)
 {
-    const size_t limit = (size_t)s->config.max_observation_tokens, begin = s->ids.len;
+    const size_t begin = s->ids.len;
     int rc = encode(s, words, n_words, false, err);
     *shown = n_words;
     if (rc == OK && limit > 0 && s->ids.len - begin > limit) {
@@ -309,13 +308,27 @@ static int shown_bytes(stage *s, const char *words, size_t n_words, size_t *show
     return rc;
 }
 
+/* On record an observation stands as it was cut. What was kept of it may be more tokens than it was, since words are cut
+ * into tokens by what follows them: up to twice as many are taken for it. */
+static int is_cut_already(stage *s, const char *words, size_t n, bool *is, error *err)
+{
+    const size_t limit = (size_t)s->config.max_observation_tokens, mark = sizeof CUT - 1;
+    size_t shown = 0;
+    *is = s->config.record && n >= mark && strcmp(words + n - mark, CUT) == 0;
+    if (*is && shown_bytes(s, words, n - mark, 2 * limit, &shown, err) != OK) return err->code;
+    *is = *is && shown == n - mark;
+    return OK;
+}
+
 /* Keeps of an observation what is shown of it, and says where something was left out. */
 static int cut_observation(stage *s, tool_call *call, error *err)
 {
-    const size_t n = strlen(call->observation);
+    const size_t n = strlen(call->observation), limit = (size_t)s->config.max_observation_tokens;
+    bool cut;
     size_t shown;
-    if (shown_bytes(s, call->observation, n, &shown, err) != OK) return err->code;
-    if (shown == n) return OK;
+    if (is_cut_already(s, call->observation, n, &cut, err) != OK) return err->code;
+    if (shown_bytes(s, call->observation, n, limit, &shown, err) != OK) return err->code;
+    if (shown == n || cut) return OK;
     str kept = { 0 };
     str_add(&kept, call->observation, shown);
     str_puts(&kept, CUT);
@@ -421,6 +434,18 @@ static void settle(player *p, const char *words, bool ok)
     p->answered++;
 }
 
+/* The last call went as it is on record. False: it isn't there. */
+static bool recall(const stage *s, player *p)
+{
+    const episode *record = s->config.record;
+    const uint32_t at = p->episode->n_calls - 1;
+    if (at >= record->n_calls || !record->calls[at].observation) return false;
+    p->episode->calls[at].ms = record->calls[at].ms;
+    p->episode->tool_ms += record->calls[at].ms;
+    settle(p, record->calls[at].observation, record->calls[at].ok);
+    return true;
+}
+
 /* ---- calls ---- */
 
 /* The same for the same call of the same episode, whoever plays it, and whether for the first time. */
@@ -438,7 +463,8 @@ static void go_on_calling(stage *s, player *p, int64_t now_ms)
 {
     while (p->answered < p->asked.n_calls) {
         const dialect_call *asked = &p->asked.calls[p->answered];
-        if (p->episode->n_calls >= (uint32_t)s->config.max_turns || (!s->config.router && !asked->bad)) {
+        const bool possible = s->config.router || s->config.record || asked->bad;
+        if (p->episode->n_calls >= (uint32_t)s->config.max_turns || !possible) {
             finish(s, p, STOP_TURNS);
             return;
         }
@@ -448,6 +474,11 @@ static void go_on_calling(stage *s, player *p, int64_t now_ms)
         if (asked->bad) {
             settle(p, asked->bad, false);
             continue;
+        }
+        if (s->config.record) {
+            if (recall(s, p)) continue;
+            finish(s, p, STOP_TURNS);
+            return;
         }
         const tool_context context = { call_seed(p), p->task->id, p->task->row };
         p->call = router_begin(s->config.router, asked->name, asked->arguments, &context, now_ms);

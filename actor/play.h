@@ -37,6 +37,7 @@ typedef struct stage_config {
     float top_p;
     const int32_t *eos; /* tokens that end an episode */
     int n_eos;
+    const episode *record; /* NULL, or an episode that is played again (witness.h): tools say what they said there */
 } stage_config;
 
 stage *stage_new(const stage_config *config, error *err);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "actor/play.h"
+#include "actor/witness.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/vec.h"
@@ -24,6 +24,24 @@ struct engine {
     bool ready;        /* the one stream can go on */
     size_t room, used; /* tokens of the context */
 };
+
+/* What is sampled is what was, one after the other. */
+engine *engine_of_record(const trajectory *record, int max_context)
+{
+    engine *en = xcalloc(1, sizeof *en);
+    int32_t *script = xcalloc(record->n + 1, sizeof *script);
+    for (uint32_t i = 0; i < record->n; i++)
+        if (record->mask[i]) script[en->n++] = record->ids[i];
+    en->script = script;
+    en->room = (size_t)max_context;
+    return en;
+}
+
+void engine_free(engine *en)
+{
+    if (en) free((void *)(uintptr_t)en->script);
+    free(en);
+}
 
 int engine_context(const engine *en) { return (int)en->room; }
 int engine_capacity(const engine *en) { return (void)en, 1; }
@@ -217,6 +235,16 @@ static inline void close_play(play *p)
     str_free(&p->parrot.asked);
 }
 
+static inline task played_task(const play *p, const token_ids *ids)
+{
+    return (task){ .id = 1,
+                   .group = 1,
+                   .group_size = 1,
+                   .n_shots = p->shot ? 1 : 0,
+                   .max_tokens = (int32_t)(p->max_tokens ? p->max_tokens : ids->len),
+                   .row = (char *)(uintptr_t)ROW };
+}
+
 /* The episode in which the policy writes these ids; it stops by itself when they are out. Whatever they are, the exchange
  * takes it. */
 static inline episode *play_ids(play *p, const token_ids *ids)
@@ -240,12 +268,7 @@ static inline episode *play_ids(play *p, const token_ids *ids)
                                   .eos = &eos,
                                   .n_eos = eos >= 0 };
     stage *s = stage_new(&config, &err);
-    const task t = { .id = 1,
-                     .group = 1,
-                     .group_size = 1,
-                     .n_shots = p->shot ? 1 : 0,
-                     .max_tokens = (int32_t)(p->max_tokens ? p->max_tokens : ids->len),
-                     .row = (char *)(uintptr_t)ROW };
+    const task t = played_task(p, ids);
     episode *done = NULL;
     bool idle;
     test_ok(stage_begin(s, &t, clock_ms(), &err), &err);
@@ -261,6 +284,9 @@ static inline episode *play_ids(play *p, const token_ids *ids)
                              .n_eos = eos >= 0,
                              .dialect = strpbrk(p->dialect_name, "./") ? NULL : p->dialect_name };
     test_ok(limits_episode(&allowed, &t, done, &err), &err);
+    witness *w = witness_new(&config, (int)en.room);
+    test_ok(witness_check(w, &t, done, &err), &err);
+    witness_free(w);
     return done;
 }
 

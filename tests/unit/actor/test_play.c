@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Episodes as they are played, with the model of the demo and a tool whose answers are written here. */
-#include "actor/play.h"
+#include "actor/witness.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,7 +71,8 @@ typedef struct theatre {
     engine *engine;
     stage *stage;
     oracle oracle;
-    limits limits;  /* what an exchange would hold it to */
+    limits limits; /* what an exchange would hold it to */
+    witness *witness;
     task tasks[16]; /* by sample */
 } theatre;
 
@@ -134,11 +135,13 @@ static theatre *open_theatre(const char *observation, failure failed, int max_tu
                           .eos = h->model->config.eos,
                           .n_eos = h->model->config.n_eos,
                           .dialect = "xml" };
+    h->witness = witness_new(&config, engine_context(h->engine));
     return h;
 }
 
 static void close_theatre(theatre *h)
 {
+    witness_free(h->witness);
     stage_free(h->stage);
     engine_free(h->engine);
     dialect_free(h->dialect);
@@ -182,9 +185,13 @@ static void play(theatre *h, episode **out)
         const int n = stage_turn(h->stage, clock_ms(), done, 16, &idle, &err);
         if (n < 0) fail_msg("%s", err.text);
         for (int i = 0; i < n; i++) out[done[i]->sample] = done[i];
-        for (int i = 0; i < n; i++)
-            if (done[i]->failed == FAIL_NONE)
-                test_ok(limits_episode(&h->limits, &h->tasks[done[i]->sample], done[i], &err), &err);
+        for (int i = 0; i < n; i++) {
+            const task *t = &h->tasks[done[i]->sample];
+            const failure failed = done[i]->failed;
+            if (failed == FAIL_NONE) test_ok(limits_episode(&h->limits, t, done[i], &err), &err);
+            if (failed == FAIL_NONE || failed == FAIL_PROMPT)
+                test_ok(witness_check(h->witness, t, done[i], &err), &err);
+        }
     }
 }
 

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+#include "actor/witness.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+struct witness {
+    stage_config words;
+    int max_context;
+};
+
+witness *witness_new(const stage_config *words, int max_context)
+{
+    witness *w = xcalloc(1, sizeof *w);
+    *w = (witness){ .words = *words, .max_context = max_context };
+    w->words.router = NULL;
+    return w;
+}
+
+void witness_free(witness *w) { free(w); }
+
+/* ---- comparing: `is` what is claimed, `would` what a player makes ---- */
+
+static int differ(const char *what, uint32_t at, int64_t is, int64_t would, error *err)
+{
+    return error_set(err, ERR_PARSE, "%s %" PRIu32 " is %" PRId64 " (played again it is %" PRId64 ")", what, at, is,
+                     would);
+}
+
+static int compare_text(const char *what, const char *is, const char *would, error *err)
+{
+    size_t at = 0;
+    if (!is && !would) return OK;
+    if (!is || !would)
+        return error_set(err, ERR_PARSE, "there is %s %s (played again there is %s)", is ? "a" : "no", what,
+                         would ? "one" : "none");
+    while (is[at] && is[at] == would[at]) at++;
+    if (is[at] == would[at]) return OK;
+    return error_set(err, ERR_PARSE, "%s: byte %zu goes on '%.20s' (played again '%.20s')", what, at, is + at,
+                     would + at);
+}
+
+static int compare_tokens(const trajectory *is, const trajectory *would, error *err)
+{
+    for (uint32_t i = 0; i < is->n && i < would->n; i++) {
+        if (is->ids[i] != would->ids[i]) return differ("the id of token", i, is->ids[i], would->ids[i], err);
+        if (is->role[i] != would->role[i]) return differ("the role of token", i, is->role[i], would->role[i], err);
+        if (is->wrote[i] != would->wrote[i])
+            return differ("what is written by token", i, is->wrote[i], would->wrote[i], err);
+    }
+    if (is->n != would->n)
+        return error_set(err, ERR_PARSE, "%" PRIu32 " tokens (played again %" PRIu32 ")", is->n, would->n);
+    if (is->n_prompt == would->n_prompt) return OK;
+    return error_set(err, ERR_PARSE, "%" PRIu32 " tokens of prompt (played again %" PRIu32 ")", is->n_prompt,
+                     would->n_prompt);
+}
+
+static int compare_turns(const episode *is, const episode *would, error *err)
+{
+    int rc = OK;
+    if (is->n_turns != would->n_turns)
+        return error_set(err, ERR_PARSE, "%" PRIu32 " turns (played again %" PRIu32 ")", is->n_turns, would->n_turns);
+    for (uint32_t i = 0; i < is->n_turns && rc == OK; i++) {
+        const turn *a = &is->turns[i], *b = &would->turns[i];
+        if (a->start != b->start) return differ("the first token of turn", i, a->start, b->start, err);
+        if (a->end != b->end) return differ("the end of turn", i, a->end, b->end, err);
+        if (a->call != b->call) return differ("the first call of turn", i, a->call, b->call, err);
+        rc = compare_text("turn", a->text, b->text, err);
+        if (rc == OK) rc = compare_text("residue", a->residue, b->residue, err);
+        if (rc != OK) error_within(err, "turn %" PRIu32, i);
+    }
+    return rc;
+}
+
+/* What is told of a call that can't be made is the dialect's, and is no tool's word. */
+static int compare_calls(const episode *is, const episode *would, error *err)
+{
+    int rc = OK;
+    if (is->n_calls != would->n_calls)
+        return error_set(err, ERR_PARSE, "%" PRIu32 " calls (played again %" PRIu32 ")", is->n_calls, would->n_calls);
+    for (uint32_t i = 0; i < is->n_calls && rc == OK; i++) {
+        const tool_call *a = &is->calls[i], *b = &would->calls[i];
+        rc = compare_text("name", a->name, b->name, err);
+        if (rc == OK) rc = compare_text("arguments", a->arguments, b->arguments, err);
+        if (rc == OK) rc = compare_text("observation", a->observation, b->observation, err);
+        if (rc == OK && a->ok != b->ok) rc = error_set(err, ERR_PARSE, "it went well, but could not be made");
+        if (rc != OK) error_within(err, "call %" PRIu32, i);
+    }
+    return rc;
+}
+
+static int compare_names(const episode *is, const episode *would, error *err)
+{
+    int rc = compare_text("data group", is->objective, would->objective, err);
+    if (rc == OK) rc = compare_text("environment", is->environment, would->environment, err);
+    if (rc == OK && is->n_shots != would->n_shots) rc = error_set(err, ERR_PARSE, "%" PRId32 " shots", is->n_shots);
+    if (rc == OK && is->hint_len != would->hint_len)
+        rc = error_set(err, ERR_PARSE, "a hint of %" PRId32 " tokens (played again %" PRId32 ")", is->hint_len,
+                       would->hint_len);
+    return rc;
+}
+
+static int compare(const episode *is, const episode *would, error *err)
+{
+    int rc = compare_names(is, would, err);
+    if (rc == OK) rc = compare_tokens(&is->tokens, &would->tokens, err);
+    if (rc == OK) rc = compare_turns(is, would, err);
+    if (rc == OK) rc = compare_calls(is, would, err);
+    if (rc == OK) rc = compare_text("text", is->text, would->text, err);
+    if (rc == OK) rc = compare_text("transcript", is->transcript, would->transcript, err);
+    if (rc == OK) rc = compare_text("answer", is->answer, would->answer, err);
+    if (rc == OK && is->stop != would->stop)
+        rc = error_set(err, ERR_PARSE, "stop '%s' (played again '%s')", stop_reason_name(is->stop),
+                       stop_reason_name(would->stop));
+    return rc;
+}
+
+/* ---- playing again ---- */
+
+/* NULL: it is not over where the record ends, or where it says that nothing was sampled. */
+static episode *play_again(witness *w, const task *t, const episode *e, error *err)
+{
+    episode *done = NULL;
+    bool idle = false;
+    stage_config c = w->words;
+    c.record = e;
+    c.engine = engine_of_record(&e->tokens, w->max_context);
+    stage *s = stage_new(&c, err);
+    if (stage_begin(s, t, clock_ms(), err) == OK)
+        while (!done && !idle) stage_turn(s, clock_ms(), &done, 1, &idle, err);
+    stage_free(s);
+    engine_free(c.engine);
+    return done;
+}
+
+static int judge(const episode *e, const episode *would, error *err)
+{
+    const bool unplayable = would && would->failed == FAIL_PROMPT;
+    if (unplayable && e->failed == FAIL_NONE)
+        return error_set(err, ERR_PARSE, "its prompt can't be made: %s", would->failure_text);
+    if (!unplayable && e->failed == FAIL_PROMPT)
+        return error_set(err, ERR_PARSE, "it says that its prompt can't be made, but it can");
+    if (!would) return error_set(err, ERR_PARSE, "played again, it is not over where its tokens are");
+    return would->failed == FAIL_NONE ? compare(e, would, err) : OK;
+}
+
+int witness_check(witness *w, const task *t, const episode *e, error *err)
+{
+    error why = { 0 };
+    episode *would = play_again(w, t, e, &why);
+    const int rc = judge(e, would, err);
+    episode_free(would);
+    return rc;
+}
