@@ -12,9 +12,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "actor/witness.h"
 #include "base/file.h"
 #include "cli/check_data.h"
 #include "cli/learn.h"
+#include "cli/player.h"
 #include "cli/ranks.h"
 #include "cli/role.h"
 #include "cli/run_files.h"
@@ -49,6 +51,8 @@ typedef struct session {
     sampler *sampler;
     sinks *sinks;
     queue *steps, *versions;
+    player *words; /* what episodes are read with */
+    witness *witness;
     server *server;
     learner learner;
     char checkpoint[1100];
@@ -72,6 +76,11 @@ static limits run_limits(const session *s)
                      .dialect = ours ? r->prompt.dialect : NULL };
 }
 
+static int witness_episode(void *ctx, const task *t, const episode *e, error *err)
+{
+    return witness_check(ctx, t, e, err);
+}
+
 static server_config server_settings(const session *s)
 {
     const recipe *r = s->role.recipe;
@@ -92,6 +101,7 @@ static server_config server_settings(const session *s)
                                       .task_lease_ms = (int64_t)(r->run.lease_seconds * 1000),
                                       .score_lease_ms = (int64_t)r->reward.timeout_ms * 4 + 30000,
                                       .limits = run_limits(s),
+                                      .witness = { witness_episode, s->witness },
                                       .signal = r->trainer.objectives.items[0].name },
                             .address = s->address,
                             .run = r->run.name,
@@ -226,11 +236,20 @@ static learn_config learn_settings(const session *s)
                            .log = s->role.log };
 }
 
+static int open_witness(session *s, error *err)
+{
+    const recipe *r = s->role.recipe;
+    if (check_data(r, NEEDS_WORDS, err) != OK) return err->code;
+    if (!(s->words = player_of_words(r, &s->model->config, err))) return err->code;
+    s->witness = witness_new(&s->words->stage, s->words->engine.max_context);
+    return OK;
+}
+
 static int open_all(session *s, error *err)
 {
     if (open_inputs(s, err) != OK || open_outputs(s, err) != OK) return err->code;
     const learn_config lc = learn_settings(s);
-    if (learner_open(&s->learner, &lc, err) != OK) return err->code;
+    if (learner_open(&s->learner, &lc, err) != OK || open_witness(s, err) != OK) return err->code;
     const server_config sc = server_settings(s);
     if (!(s->server = server_new(s->role.loop, &sc, s->role.log, err))) return err->code;
     return s->resume ? server_restore(s->server, s->from, err) : OK;
@@ -302,6 +321,8 @@ static int close_all(session *s, int rc, error *err)
     if (rc == OK && trained != OK) rc = error_set(err, trained, "%s", end.text);
     sinks_tell(s->sinks, "farewell", "");
     server_free(s->server);
+    witness_free(s->witness);
+    player_free(s->words);
     drain(s);
     queue_free(s->steps);
     queue_free(s->versions);

@@ -19,10 +19,11 @@ static int pick_shots(void *ctx, const task *t, const char **out, int max)
     return n;
 }
 
-static int open_words(player *p, const recipe *r, logger *lg, error *err)
+/* Takes the router. */
+static int open_words(player *p, const recipe *r, router *tools_of, error *err)
 {
+    if (!(p->router = tools_of)) return err->code;
     if (r->curriculum.shots_file[0] && shots_read(&p->shots, r->curriculum.shots_file, err) != OK) return err->code;
-    if (!(p->router = recipe_router(r, lg, err))) return err->code;
     char *tools = router_tools_json(p->router);
     p->dialect = dialect_new(r->prompt.dialect, r->prompt.dialect_options, tools, err);
     free(tools);
@@ -40,15 +41,8 @@ static int open_model(player *p, const recipe *r, const char *dir, int threads, 
                         : error_set(err, ERR_PARSE, "%s: the tokenizer has %d tokens, the model %d", dir, need, have);
 }
 
-player *player_new(const recipe *r, const char *model_dir, int threads, int slots, logger *lg, error *err)
+static void set_stage(player *p, const recipe *r, const model_config *mc)
 {
-    player *p = xcalloc(1, sizeof *p);
-    if (open_model(p, r, model_dir ? model_dir : r->run.model, threads, err) != OK || open_words(p, r, lg, err) != OK) {
-        player_free(p);
-        return NULL;
-    }
-    const model_config *mc = &p->model->config;
-    const int longest = r->play.max_context < mc->max_position ? (int)r->play.max_context : mc->max_position;
     p->stage = (stage_config){ .tokenizer = p->tokenizer,
                                .dialect = p->dialect,
                                .router = p->router,
@@ -64,7 +58,31 @@ player *player_new(const recipe *r, const char *model_dir, int threads, int slot
                                .top_p = (float)r->play.top_p,
                                .eos = mc->eos,
                                .n_eos = mc->n_eos };
-    p->engine = (engine_config){ .max_streams = slots, .max_context = longest, .tokens_per_step = TOKENS_PER_STEP };
+    p->engine.max_context = r->play.max_context < mc->max_position ? (int)r->play.max_context : mc->max_position;
+}
+
+player *player_new(const recipe *r, const char *model_dir, int threads, int slots, logger *lg, error *err)
+{
+    player *p = xcalloc(1, sizeof *p);
+    if (open_model(p, r, model_dir ? model_dir : r->run.model, threads, err) != OK ||
+        open_words(p, r, recipe_router(r, lg, err), err) != OK) {
+        player_free(p);
+        return NULL;
+    }
+    p->engine = (engine_config){ .max_streams = slots, .tokens_per_step = TOKENS_PER_STEP };
+    set_stage(p, r, &p->model->config);
+    return p;
+}
+
+player *player_of_words(const recipe *r, const model_config *model, error *err)
+{
+    player *p = xcalloc(1, sizeof *p);
+    if (!(p->tokenizer = tokenizer_open(r->run.model, err)) ||
+        open_words(p, r, recipe_router_of_words(r, err), err) != OK) {
+        player_free(p);
+        return NULL;
+    }
+    set_stage(p, r, model);
     return p;
 }
 

@@ -106,6 +106,51 @@ int router_add(router *r, const tool *t, error *err)
     return rc;
 }
 
+/* ---- a tool that is only spoken of ---- */
+
+typedef struct tool_words {
+    char *name, *description, *parameters;
+} tool_words;
+
+static int begin_words(void *self, uint64_t id, const char *arguments, const tool_context *ctx, int64_t now_ms,
+                       error *err)
+{
+    (void)id, (void)arguments, (void)ctx, (void)now_ms;
+    return error_set(err, ERR_STATE, "tool %s is only spoken of here", ((tool_words *)self)->name);
+}
+
+static int no_fds(void *self, struct pollfd *out, int max) { return (void)self, (void)out, (void)max, 0; }
+static int no_results(void *self, int64_t now_ms, tool_result *out, int max)
+{
+    return (void)self, (void)now_ms, (void)out, (void)max, 0;
+}
+static int64_t no_deadline(void *self) { return (void)self, INT64_MAX; }
+
+static void free_words(void *self)
+{
+    tool_words *w = self;
+    free(w->name);
+    free(w->description);
+    free(w->parameters);
+    free(w);
+}
+
+int router_add_words(router *r, const char *name, const char *description, const char *parameters, error *err)
+{
+    tool_words *w = xcalloc(1, sizeof *w);
+    *w = (tool_words){ xstrdup(name), xstrdup(description), xstrdup(parameters) };
+    const tool t = { .name = w->name,
+                     .description = w->description,
+                     .parameters = w->parameters,
+                     .self = w,
+                     .begin = begin_words,
+                     .fds = no_fds,
+                     .poll = no_results,
+                     .deadline_ms = no_deadline,
+                     .free = free_words };
+    return router_add(r, &t, err);
+}
+
 char *router_tools_json(const router *r)
 {
     json_t *list = json_array();

@@ -49,6 +49,8 @@ void router_free(router *r); /* frees the tools, kills what runs */
 /* Takes the tool. ERR_STATE for a name that is there already, ERR_PARSE for parameters that are no JSON Schema: then
  * the tool is freed. */
 int router_add(router *r, const tool *t, error *err);
+/* The same of a tool that is only spoken of: the router can be asked for its words, and not to call it. Copies them. */
+int router_add_words(router *r, const char *name, const char *description, const char *parameters, error *err);
 char *router_tools_json(const router *r); /* [{"name","description","parameters"}, ...]; the caller frees */
 /* An unknown tool, or arguments that don't keep to its parameters, is the policy's fault: the call is accepted and
  * yields an observation with ok false. ctx: copied; NULL: a call of nobody's. */

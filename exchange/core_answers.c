@@ -47,9 +47,11 @@ static bool names_match(const task *t, const episode *e)
 int core_belongs(const core *c, const task *t, const episode *e, error *err)
 {
     if (!names_match(t, e)) return error_set(err, ERR_PARSE, "it names another step, group, sample or prompt");
-    if (e->failed != FAIL_NONE) return episode_check(e, 0, err); /* it is only counted */
-    const int rc = limits_episode(&c->config.limits, t, e, err);
-    return rc == OK ? versions_proven(c, t, e, err) : rc;
+    const core_witness *w = &c->config.witness;
+    int rc = e->failed == FAIL_NONE ? limits_episode(&c->config.limits, t, e, err) : episode_check(e, 0, err);
+    if (rc == OK && e->failed == FAIL_NONE) rc = versions_proven(c, t, e, err);
+    const bool can_tell = w->check && (e->failed == FAIL_NONE || e->failed == FAIL_PROMPT);
+    return rc == OK && can_tell ? w->check(w->ctx, t, e, err) : rc; /* other failures are only counted */
 }
 
 /* ---- what is refused ---- */

@@ -72,6 +72,8 @@ int64_t recipe_keep_episodes(const recipe *r);
 
 /* A router with the recipe's tools, started. The recipe must outlive it (Lua tools live in its VM). */
 router *recipe_router(const recipe *r, logger *lg, error *err);
+/* One that only has their words (router_add_words): nothing is started. */
+router *recipe_router_of_words(const recipe *r, error *err);
 
 /* A line a key: its name, kind, default and help. */
 void recipe_print_keys(FILE *to);

@@ -14,6 +14,7 @@
 typedef struct tooling {
     const recipe *r;
     router *router;
+    bool words; /* nothing is started */
     error *err;
     int rc;
 } tooling;
@@ -52,6 +53,7 @@ static int add_python(tooling *t, lua_State *L)
 {
     tool made;
     str packages = { 0 };
+    if (t->words) return router_add_words(t->router, PYTHON_NAME, PYTHON_DESCRIPTION, PYTHON_PARAMETERS, t->err);
     lua_getfield(L, -1, "sandbox");
     const char *sandbox = lua_isnil(L, -1) ? "auto" : lua_tostring(L, -1);
     const word_row *mode = words_named(BOX_MODE_WORDS, sandbox);
@@ -100,10 +102,11 @@ static int add_written(tooling *t, lua_State *L)
                                       .parameters = text,
                                       .timeout_ms = timeout_ms,
                                       .host = words };
-    int rc = process_self_path(self, sizeof self, t->err);
-    if (rc == OK) rc = host_words(t->r, self, written.name, words, MOST_WORDS, t->err);
-    if (rc == OK) rc = lua_tool(&written, &made, t->err);
-    if (rc == OK) rc = router_add(t->router, &made, t->err);
+    int rc = t->words ? router_add_words(t->router, written.name, written.description, text, t->err)
+                      : process_self_path(self, sizeof self, t->err);
+    if (rc == OK && !t->words) rc = host_words(t->r, self, written.name, words, MOST_WORDS, t->err);
+    if (rc == OK && !t->words) rc = lua_tool(&written, &made, t->err);
+    if (rc == OK && !t->words) rc = router_add(t->router, &made, t->err);
     free(text);
     lua_settop(L, top);
     return rc;
@@ -182,9 +185,9 @@ int recipe_check_tools(const recipe *r, error *err)
     return rc == OK ? k.rc : rc;
 }
 
-router *recipe_router(const recipe *r, logger *lg, error *err)
+static router *open_router(const recipe *r, logger *lg, bool words, error *err)
 {
-    tooling t = { .r = r, .router = router_new(lg), .err = err };
+    tooling t = { .r = r, .router = router_new(lg), .words = words, .err = err };
     int rc = vm_protect(r->vm, add_tools, &t, err);
     if (rc == OK) rc = t.rc;
     if (rc == OK) return t.router;
@@ -192,3 +195,7 @@ router *recipe_router(const recipe *r, logger *lg, error *err)
     router_free(t.router);
     return NULL;
 }
+
+router *recipe_router(const recipe *r, logger *lg, error *err) { return open_router(r, lg, false, err); }
+
+router *recipe_router_of_words(const recipe *r, error *err) { return open_router(r, NULL, true, err); }

@@ -6,6 +6,10 @@
 #include "base/str.h"
 #include "env/tools/boxed.h"
 
+const char PYTHON_DESCRIPTION[] = "Runs Python 3 code and returns what it prints.";
+const char PYTHON_PARAMETERS[] =
+    "{\"type\":\"object\",\"properties\":{\"code\":{\"type\":\"string\"}},\"required\":[\"code\"]}";
+
 /* Code may hold NULs, about which python has its own opinion. */
 static char *code_of(const json_t *arguments, const tool_context *ctx, size_t *len)
 {
@@ -18,9 +22,9 @@ static char *code_of(const json_t *arguments, const tool_context *ctx, size_t *l
 int python_tool(const box_config *config, int at_once, tool *out, error *err)
 {
     const boxed_config boxed = {
-        .name = "python",
-        .description = "Runs Python 3 code and returns what it prints.",
-        .parameters = "{\"type\":\"object\",\"properties\":{\"code\":{\"type\":\"string\"}},\"required\":[\"code\"]}",
+        .name = PYTHON_NAME,
+        .description = PYTHON_DESCRIPTION,
+        .parameters = PYTHON_PARAMETERS,
         .box = *config,
         .at_once = at_once,
         .request = code_of,

@@ -8,6 +8,10 @@
 #include "env/router.h"
 #include "env/sandbox/box.h"
 
+/* What a policy is told of it. */
+#define PYTHON_NAME "python"
+extern const char PYTHON_DESCRIPTION[], PYTHON_PARAMETERS[];
+
 /* at_once: calls that run at the same time; the others wait their turn, with their clock stopped. 0: 64. Waiting for a
  * processor is not counted as a call's time, so that it may be more than there are cores; memory may come to at_once
  * times (memory_mb + tmp_mb). */
