@@ -12,22 +12,27 @@ GPU_KERNEL void attend_rows(packed p)
     const int row = (int)blockIdx.x, h = (int)(blockIdx.y * TILE_WARPS + threadIdx.x / WARP);
     const int lane = (int)threadIdx.x % WARP;
     if (h >= p.H) return;
+
     const int start = p.starts[sequence_of(p, row)], t = row - start;
     const size_t kv = (size_t)p.Hkv * (size_t)p.hd, at = ((size_t)row * (size_t)p.H + (size_t)h) * (size_t)p.hd;
     const size_t head = (size_t)start * kv + (size_t)(h / (p.H / p.Hkv)) * (size_t)p.hd;
     const float scale = 1.0f / sqrtf((float)p.hd);
-    float mixed[MAX_DIMS] = { 0 }, most = -INFINITY, sum = 0;
-    for (int j = p.window > 0 && t >= p.window ? t - p.window + 1 : 0; j <= t; j++) {
+    float mixed[MAX_DIMS] = { 0 }, most = -INFINITY, sum = 0; /* lane l has dimensions l, l + 32, ... of `mixed` */
+
+    for (int j = first_key(t, p.window); j <= t; j++) {
         const size_t key = head + (size_t)j * kv;
         float score = 0;
         for (int d = lane; d < p.hd; d += WARP) score += p.q[at + (size_t)d] * p.k[key + (size_t)d];
         score = warp_sum(score) * scale;
+
+        /* A higher score than all before it: what was mixed under the old maximum shrinks by `keep`. */
         const float top = fmaxf(most, score), keep = expf(most - top), e = expf(score - top);
         for (int i = 0; i * WARP + lane < p.hd; i++)
             mixed[i] = mixed[i] * keep + e * p.v[key + (size_t)(i * WARP + lane)];
         sum = sum * keep + e;
         most = top;
     }
+
     for (int i = 0; i * WARP + lane < p.hd; i++) p.out[at + (size_t)(i * WARP + lane)] = mixed[i] / sum;
     if (lane == 0) p.lse[(size_t)row * (size_t)p.H + (size_t)h] = most + logf(sum);
 }
@@ -41,24 +46,28 @@ GPU_DEVICE void running_softmax(const packed &p, float s[8][4], int t0, int j0, 
 {
     const int lane = (int)threadIdx.x % WARP, t = lane % 4;
     float top[2] = { most[0], most[1] }, keep[2];
+
+    /* The tile's maximum: this lane's scores first, then those of the four lanes that share a row. */
     for (int n = 0; n < 8; n++)
         for (int i = 0; i < 4; i++) {
             const bool there = sees(t0 + (i / 2) * 8, j0 + n * 8 + 2 * t + i % 2, p.window);
             s[n][i] = there ? s[n][i] * scale : -INFINITY;
             top[i / 2] = fmaxf(top[i / 2], s[n][i]);
         }
-    for (int r = 0; r < 2; r++) { /* the four lanes of a row */
+    for (int r = 0; r < 2; r++) {
         top[r] = fmaxf(top[r], __shfl_xor_sync(0xffffffffu, top[r], 1));
         top[r] = fmaxf(top[r], __shfl_xor_sync(0xffffffffu, top[r], 2));
-        keep[r] = most[r] == -INFINITY ? 0.0f : expf(most[r] - top[r]);
+        keep[r] = most[r] == -INFINITY ? 0.0f : expf(most[r] - top[r]); /* -inf - -inf would be a NaN */
         most[r] = top[r];
         sum[r] *= keep[r];
     }
+
     for (int n = 0; n < 8; n++)
         for (int i = 0; i < 4; i++) {
             s[n][i] = s[n][i] == -INFINITY ? 0.0f : expf(s[n][i] - most[i / 2]);
             sum[i / 2] += s[n][i];
         }
+
     for (int n = 0; n < HD / 8; n++)
         for (int i = 0; i < 4; i++) mixed[n][i] *= keep[i / 2];
 }
@@ -70,23 +79,29 @@ template <int HD> GPU_KERNEL void attend_tiles(packed p)
     const tile_place at = tile_at(p, (int)blockIdx.x);
     const int h = (int)blockIdx.y, warp = (int)threadIdx.x / WARP, lane = (int)threadIdx.x % WARP;
     if (at.rows == 0) return;
-    const size_t stride = (size_t)p.H * HD, kv = (size_t)p.Hkv * HD;
-    const size_t row0 = (size_t)(at.start + at.first), head = (size_t)at.start * kv + (size_t)(h / (p.H / p.Hkv)) * HD;
+
+    const size_t stride = (size_t)p.H * HD, kv = (size_t)p.Hkv * HD, row0 = (size_t)(at.start + at.first);
+    const size_t head = (size_t)at.start * kv + (size_t)(h / (p.H / p.Hkv)) * HD;
     const float scale = 1.0f / sqrtf((float)HD);
     uint32_t q[HD / 16][4];
     float mixed[HD / 8][4] = { { 0 } }, most[2] = { -INFINITY, -INFINITY }, sum[2] = { 0, 0 };
     load_rows<HD>(p.q + row0 * stride + (size_t)h * HD, warp * 16, at.rows, stride, q);
-    const int last = at.first + at.rows - 1, seen = p.window > 0 && at.first >= p.window ? at.first - p.window + 1 : 0;
+
+    /* Key tiles from the first that the tile's first row sees to the last that its last row sees. */
+    const int last = at.first + at.rows - 1, seen = first_key(at.first, p.window);
     for (int j = seen / TILE * TILE; j <= last; j += TILE) {
         float s[8][4];
-        __syncthreads();
+        __syncthreads(); /* every warp is through with the tile before */
         load_tile<HD>(p.k + head + (size_t)j * kv, at.length - j, kv, keys, NULL);
         load_tile<HD>(p.v + head + (size_t)j * kv, at.length - j, kv, NULL, values);
         __syncthreads();
+
         scores<HD>(q, keys, s);
         running_softmax<HD>(p, s, at.first + warp * 16 + lane / 4, j, scale, most, sum, mixed);
         mix<HD>(s, values, mixed);
     }
+
+    /* The sums of a row's four lanes, which the running softmax kept apart. */
     for (int r = 0; r < 2; r++) {
         sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], 1);
         sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], 2);
@@ -94,6 +109,7 @@ template <int HD> GPU_KERNEL void attend_tiles(packed p)
         if (lane % 4 == 0 && row < at.rows)
             p.lse[(row0 + (size_t)row) * (size_t)p.H + (size_t)h] = most[r] + logf(sum[r]);
     }
+
     const float factor[2] = { 1.0f / sum[0], 1.0f / sum[1] };
     store_rows<HD>(mixed, factor, warp * 16, at.rows, stride, p.out + row0 * stride + (size_t)h * HD);
 }
@@ -104,20 +120,13 @@ template <int HD> static void run_tiles(device *dev, const packed &p, int T)
     GPU_LAUNCH(dev, attend_tiles<HD>, dim3(most_tiles(T, p.S), (unsigned)p.H), TILE_THREADS, bytes, p);
 }
 
-/* How many rows there are stands on the device only. */
-static int rows_of(device *dev, const int32_t *starts, int S)
-{
-    int32_t T = 0;
-    dev->backend->copy_out(dev, &T, starts + S, sizeof T);
-    return T;
-}
-
 void cuda_attention(device *dev, const float *q, const float *k, const float *v, const int32_t *starts, int S, int H,
                     int Hkv, int hd, int window, float *o, float *lse)
 {
-    packed p = {};
-    p.q = q, p.k = k, p.v = v, p.starts = starts, p.S = S, p.H = H, p.Hkv = Hkv, p.hd = hd, p.window = window;
-    p.out = o, p.lse = lse;
+    packed p = packed_of(q, k, v, starts, S, H, Hkv, hd, window);
+    p.out = o;
+    p.lse = lse;
+
     const int T = rows_of(dev, starts, S);
     if (hd > MAX_DIMS * WARP)
         gpu_note(dev, 1, "attention (head_dim above 256)");

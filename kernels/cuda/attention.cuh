@@ -18,6 +18,30 @@ struct packed {
     float *delta;        /* [T, H] */
 };
 
+static inline packed packed_of(const float *q, const float *k, const float *v, const int32_t *starts, int S, int H,
+                               int Hkv, int hd, int window)
+{
+    packed p = {};
+    p.q = q;
+    p.k = k;
+    p.v = v;
+    p.starts = starts;
+    p.S = S;
+    p.H = H;
+    p.Hkv = Hkv;
+    p.hd = hd;
+    p.window = window;
+    return p;
+}
+
+/* T, the rows of all sequences, stands on the device only. */
+static inline int rows_of(device *dev, const int32_t *starts, int S)
+{
+    int32_t T = 0;
+    dev->backend->copy_out(dev, &T, starts + S, sizeof T);
+    return T;
+}
+
 /* A tile of up to 64 rows of one sequence; rows 0: there is none (more blocks than tiles were started). */
 struct tile_place {
     int start, length; /* of the sequence */
@@ -72,6 +96,10 @@ GPU_DEVICE uint32_t pair_at(const __nv_bfloat16 *p)
     return both;
 }
 
+/* ---- fragments of mma.m16n8k16 (PTX ISA, "Matrix Fragments for mma.m16n8k16"): lane = 4 g + t holds, of a [16, 16],
+ * rows g and g + 8 at columns 2t, 2t + 1 and those + 8, two numbers a register; of an accumulator [16, 8], rows g and
+ * g + 8 at columns 2t and 2t + 1, a float each. ---- */
+
 /* The a-fragments of this warp's 16 rows, from fp32 rows in global memory. */
 template <int HD> GPU_DEVICE void load_rows(const float *x, int first, int rows, size_t stride, uint32_t a[HD / 16][4])
 {
@@ -103,9 +131,10 @@ template <int HD> GPU_DEVICE void mix(const float p[8][4], const __nv_bfloat16 *
 {
     const int lane = (int)threadIdx.x % WARP, g = lane / 4, t = lane % 4;
     for (int k = 0; k < 4; k++) {
-        const uint32_t a[4] = { pack_bf16(p[2 * k][0], p[2 * k][1]), pack_bf16(p[2 * k][2], p[2 * k][3]),
-                                pack_bf16(p[2 * k + 1][0], p[2 * k + 1][1]),
-                                pack_bf16(p[2 * k + 1][2], p[2 * k + 1][3]) };
+        /* Two accumulators side by side lie as one a-fragment: no shuffle between the two products. */
+        const float *left = p[2 * k], *right = p[2 * k + 1];
+        const uint32_t a[4] = { pack_bf16(left[0], left[1]), pack_bf16(left[2], left[3]), pack_bf16(right[0], right[1]),
+                                pack_bf16(right[2], right[3]) };
         for (int n = 0; n < HD / 8; n++) {
             const __nv_bfloat16 *at = turned + (n * 8 + g) * TURNED + k * 16 + 2 * t;
             const uint32_t b[2] = { pair_at(at), pair_at(at + 8) };

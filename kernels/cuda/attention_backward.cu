@@ -9,6 +9,7 @@ GPU_KERNEL void row_deltas(packed p)
     const int row = (int)blockIdx.x, h = (int)(blockIdx.y * TILE_WARPS + threadIdx.x / WARP);
     const int lane = (int)threadIdx.x % WARP;
     if (h >= p.H) return;
+
     const size_t at = (size_t)row * (size_t)p.H + (size_t)h;
     float sum = 0;
     for (int d = lane; d < p.hd; d += WARP)
@@ -29,6 +30,7 @@ GPU_DEVICE void pair_gradients(const packed &p, size_t query, size_t key, float 
         score += q[d] * p.k[key + (size_t)d];
         dp += doo[d] * p.v[key + (size_t)d];
     }
+
     score = warp_sum(score) * scale;
     dp = warp_sum(dp);
     *prob = expf(score - p.lse_in[query]);
@@ -40,15 +42,19 @@ GPU_KERNEL void query_rows(packed p)
     const int row = (int)blockIdx.x, h = (int)(blockIdx.y * TILE_WARPS + threadIdx.x / WARP);
     const int lane = (int)threadIdx.x % WARP;
     if (h >= p.H) return;
+
     const int start = p.starts[sequence_of(p, row)], t = row - start;
     const size_t kv = (size_t)p.Hkv * (size_t)p.hd, query = (size_t)row * (size_t)p.H + (size_t)h;
     const size_t head = (size_t)start * kv + (size_t)(h / (p.H / p.Hkv)) * (size_t)p.hd;
+    const float scale = 1.0f / sqrtf((float)p.hd);
     float acc[MAX_DIMS] = { 0 }, prob, ds;
-    for (int j = p.window > 0 && t >= p.window ? t - p.window + 1 : 0; j <= t; j++) {
+
+    for (int j = first_key(t, p.window); j <= t; j++) {
         const size_t key = head + (size_t)j * kv;
-        pair_gradients(p, query, key, 1.0f / sqrtf((float)p.hd), &prob, &ds);
+        pair_gradients(p, query, key, scale, &prob, &ds);
         for (int i = 0; i * WARP + lane < p.hd; i++) acc[i] += ds * p.k[key + (size_t)(i * WARP + lane)];
     }
+
     for (int i = 0; i * WARP + lane < p.hd; i++) p.dq[query * (size_t)p.hd + (size_t)(i * WARP + lane)] = acc[i];
 }
 
@@ -57,18 +63,24 @@ GPU_KERNEL void key_rows(packed p)
     const int row = (int)blockIdx.x, g = (int)(blockIdx.y * TILE_WARPS + threadIdx.x / WARP);
     const int lane = (int)threadIdx.x % WARP, group = p.H / p.Hkv;
     if (g >= p.Hkv) return;
+
     const int s = sequence_of(p, row), end = p.starts[s + 1];
     const size_t key = ((size_t)row * (size_t)p.Hkv + (size_t)g) * (size_t)p.hd;
+    const float scale = 1.0f / sqrtf((float)p.hd);
     float dk[MAX_DIMS] = { 0 }, dv[MAX_DIMS] = { 0 }, prob, ds;
+
+    /* Every row that sees this key, and every query head that shares it. */
     for (int t = row; t < end && (p.window <= 0 || t - row < p.window); t++)
         for (int h = g * group; h < (g + 1) * group; h++) {
             const size_t query = (size_t)t * (size_t)p.H + (size_t)h;
-            pair_gradients(p, query, key, 1.0f / sqrtf((float)p.hd), &prob, &ds);
+            pair_gradients(p, query, key, scale, &prob, &ds);
             for (int i = 0; i * WARP + lane < p.hd; i++) {
-                dk[i] += ds * p.q[query * (size_t)p.hd + (size_t)(i * WARP + lane)];
-                dv[i] += prob * p.doo[query * (size_t)p.hd + (size_t)(i * WARP + lane)];
+                const size_t at = query * (size_t)p.hd + (size_t)(i * WARP + lane);
+                dk[i] += ds * p.q[at];
+                dv[i] += prob * p.doo[at];
             }
         }
+
     for (int i = 0; i * WARP + lane < p.hd; i++) {
         p.dk[key + (size_t)(i * WARP + lane)] = dk[i];
         p.dv[key + (size_t)(i * WARP + lane)] = dv[i];
@@ -84,6 +96,7 @@ template <int HD> GPU_KERNEL void query_tiles(packed p)
     const tile_place at = tile_at(p, (int)blockIdx.x);
     const int h = (int)blockIdx.y, warp = (int)threadIdx.x / WARP, lane = (int)threadIdx.x % WARP;
     if (at.rows == 0) return;
+
     const size_t stride = (size_t)p.H * HD, kv = (size_t)p.Hkv * HD, row0 = (size_t)(at.start + at.first);
     const size_t head = (size_t)at.start * kv + (size_t)(h / (p.H / p.Hkv)) * HD;
     const float scale = 1.0f / sqrtf((float)HD);
@@ -94,15 +107,19 @@ template <int HD> GPU_KERNEL void query_tiles(packed p)
     for (int r = 0; r < 2; r++) {
         const int row = warp * 16 + lane / 4 + r * 8;
         const size_t query = (row0 + (size_t)(row < at.rows ? row : 0)) * (size_t)p.H + (size_t)h;
-        lse[r] = p.lse_in[query], delta[r] = p.delta[query];
+        lse[r] = p.lse_in[query];
+        delta[r] = p.delta[query];
     }
-    const int last = at.first + at.rows - 1, seen = p.window > 0 && at.first >= p.window ? at.first - p.window + 1 : 0;
+
+    const int last = at.first + at.rows - 1, seen = first_key(at.first, p.window);
     for (int j = seen / TILE * TILE; j <= last; j += TILE) {
         float s[8][4], dp[8][4];
-        __syncthreads();
+        __syncthreads(); /* every warp is through with the tile before */
         load_tile<HD>(p.k + head + (size_t)j * kv, at.length - j, kv, keys, turned);
         load_tile<HD>(p.v + head + (size_t)j * kv, at.length - j, kv, values, NULL);
         __syncthreads();
+
+        /* s = q k^T and dp = do v^T; s becomes ds where it stands. */
         scores<HD>(q, keys, s);
         scores<HD>(doo, values, dp);
         for (int n = 0; n < 8; n++)
@@ -111,8 +128,10 @@ template <int HD> GPU_KERNEL void query_tiles(packed p)
                 const float prob = sees(t, key, p.window) ? expf(s[n][i] * scale - lse[i / 2]) : 0.0f;
                 s[n][i] = prob * (dp[n][i] - delta[i / 2]) * scale;
             }
-        mix<HD>(s, turned, dq);
+
+        mix<HD>(s, turned, dq); /* dq += ds k */
     }
+
     const float factor[2] = { 1, 1 };
     store_rows<HD>(dq, factor, warp * 16, at.rows, stride, p.dq + row0 * stride + (size_t)h * HD);
 }
@@ -121,12 +140,13 @@ template <int HD> GPU_KERNEL void query_tiles(packed p)
 template <int HD> GPU_KERNEL void key_tiles(packed p)
 {
     GPU_DYNAMIC(__nv_bfloat16, queries);
-    __nv_bfloat16 *doos = queries + TILE * (HD + PAD), *queries_t = doos + TILE * (HD + PAD),
-                  *doos_t = queries_t + HD * TURNED;
+    __nv_bfloat16 *doos = queries + TILE * (HD + PAD);
+    __nv_bfloat16 *queries_t = doos + TILE * (HD + PAD), *doos_t = queries_t + HD * TURNED;
     float *lse = (float *)(doos_t + HD * TURNED), *delta = lse + TILE;
     const tile_place at = tile_at(p, (int)blockIdx.x);
     const int g = (int)blockIdx.y, warp = (int)threadIdx.x / WARP, lane = (int)threadIdx.x % WARP;
     if (at.rows == 0) return;
+
     const size_t stride = (size_t)p.H * HD, kv = (size_t)p.Hkv * HD;
     const size_t head = (size_t)(at.start + at.first) * kv + (size_t)g * HD;
     const float scale = 1.0f / sqrtf((float)HD);
@@ -135,6 +155,7 @@ template <int HD> GPU_KERNEL void key_tiles(packed p)
     float dk[HD / 8][4] = { { 0 } }, dv[HD / 8][4] = { { 0 } };
     load_rows<HD>(p.k + head, warp * 16, at.rows, kv, k);
     load_rows<HD>(p.v + head, warp * 16, at.rows, kv, v);
+
     const int last = at.first + at.rows - 1; /* the last key: a query beyond its window sees none of the tile */
     for (int t0 = at.first; t0 < at.length && (p.window <= 0 || t0 - last < p.window); t0 += TILE)
         for (int h = g * group; h < (g + 1) * group; h++) {
@@ -146,9 +167,12 @@ template <int HD> GPU_KERNEL void key_tiles(packed p)
             for (int i = (int)threadIdx.x; i < TILE; i += TILE_THREADS) {
                 const bool there = t0 + i < at.length;
                 const size_t query = (row0 + (size_t)(there ? i : 0)) * (size_t)p.H + (size_t)h;
-                lse[i] = p.lse_in[query], delta[i] = p.delta[query];
+                lse[i] = p.lse_in[query];
+                delta[i] = p.delta[query];
             }
             __syncthreads();
+
+            /* s^T = k q^T and dp^T = v do^T; they become p^T and ds^T where they stand. */
             scores<HD>(k, queries, s);
             scores<HD>(v, doos, dp);
             for (int n = 0; n < 8; n++)
@@ -159,9 +183,11 @@ template <int HD> GPU_KERNEL void key_tiles(packed p)
                     s[n][i] = there ? expf(s[n][i] * scale - lse[column]) : 0.0f;
                     dp[n][i] = s[n][i] * (dp[n][i] - delta[column]) * scale;
                 }
-            mix<HD>(s, doos_t, dv);
-            mix<HD>(dp, queries_t, dk);
+
+            mix<HD>(s, doos_t, dv);     /* dv += p^T do */
+            mix<HD>(dp, queries_t, dk); /* dk += ds^T q */
         }
+
     const float factor[2] = { 1, 1 };
     store_rows<HD>(dk, factor, warp * 16, at.rows, kv, p.dk + head);
     store_rows<HD>(dv, factor, warp * 16, at.rows, kv, p.dv + head);
@@ -171,37 +197,48 @@ template <int HD> static void run_tiles(device *dev, const packed &p, int T)
 {
     const size_t straight = sizeof(__nv_bfloat16) * TILE * (HD + PAD), turned = sizeof(__nv_bfloat16) * HD * TURNED;
     const unsigned tiles = most_tiles(T, p.S);
-    GPU_LAUNCH(dev, query_tiles<HD>, dim3(tiles, (unsigned)p.H), TILE_THREADS, 2 * straight + turned, p);
-    GPU_LAUNCH(dev, key_tiles<HD>, dim3(tiles, (unsigned)p.Hkv), TILE_THREADS,
-               2 * straight + 2 * turned + 2 * sizeof(float) * TILE, p);
+
+    /* Shared memory: keys, values, keys turned; then queries and do, both ways, with lse and delta. */
+    const size_t for_queries = 2 * straight + turned, for_keys = 2 * straight + 2 * turned + 2 * sizeof(float) * TILE;
+    GPU_LAUNCH(dev, query_tiles<HD>, dim3(tiles, (unsigned)p.H), TILE_THREADS, for_queries, p);
+    GPU_LAUNCH(dev, key_tiles<HD>, dim3(tiles, (unsigned)p.Hkv), TILE_THREADS, for_keys, p);
+}
+
+static void run_rows(device *dev, const packed &p, unsigned rows)
+{
+    GPU_LAUNCH(dev, query_rows, dim3(rows, gpu_blocks(p.H, TILE_WARPS)), TILE_THREADS, 0, p);
+    GPU_LAUNCH(dev, key_rows, dim3(rows, gpu_blocks(p.Hkv, TILE_WARPS)), TILE_THREADS, 0, p);
 }
 
 void cuda_attention_backward(device *dev, const float *doo, const float *q, const float *k, const float *v,
                              const float *o, const float *lse, const int32_t *starts, int S, int H, int Hkv, int hd,
                              int window, float *dq, float *dk, float *dv)
 {
-    const gpu_mark mark = gpu_mark_here(dev);
-    int32_t T = 0;
-    packed p = {};
-    p.q = q, p.k = k, p.v = v, p.o = o, p.doo = doo, p.lse_in = lse, p.starts = starts;
-    p.S = S, p.H = H, p.Hkv = Hkv, p.hd = hd, p.window = window, p.dq = dq, p.dk = dk, p.dv = dv;
-    dev->backend->copy_out(dev, &T, starts + S, sizeof T);
-    p.delta = gpu_scratch<float>(dev, (size_t)T * (size_t)H);
-    const unsigned rows = (unsigned)T;
     if (hd > MAX_DIMS * WARP) {
         gpu_note(dev, 1, "attention_backward (head_dim above 256)");
-    } else {
-        GPU_LAUNCH(dev, row_deltas, dim3(rows, gpu_blocks(H, TILE_WARPS)), TILE_THREADS, 0, p);
-        if (!on_tensor_cores(dev, hd)) {
-            GPU_LAUNCH(dev, query_rows, dim3(rows, gpu_blocks(H, TILE_WARPS)), TILE_THREADS, 0, p);
-            GPU_LAUNCH(dev, key_rows, dim3(rows, gpu_blocks(Hkv, TILE_WARPS)), TILE_THREADS, 0, p);
-        } else if (hd == 32) {
-            run_tiles<32>(dev, p, T);
-        } else if (hd == 64) {
-            run_tiles<64>(dev, p, T);
-        } else {
-            run_tiles<128>(dev, p, T);
-        }
+        return;
     }
+
+    packed p = packed_of(q, k, v, starts, S, H, Hkv, hd, window);
+    p.o = o;
+    p.doo = doo;
+    p.lse_in = lse;
+    p.dq = dq;
+    p.dk = dk;
+    p.dv = dv;
+
+    const gpu_mark mark = gpu_mark_here(dev);
+    const int T = rows_of(dev, starts, S);
+    p.delta = gpu_scratch<float>(dev, (size_t)T * (size_t)H);
+    GPU_LAUNCH(dev, row_deltas, dim3((unsigned)T, gpu_blocks(H, TILE_WARPS)), TILE_THREADS, 0, p);
+
+    if (!on_tensor_cores(dev, hd))
+        run_rows(dev, p, (unsigned)T);
+    else if (hd == 32)
+        run_tiles<32>(dev, p, T);
+    else if (hd == 64)
+        run_tiles<64>(dev, p, T);
+    else
+        run_tiles<128>(dev, p, T);
     gpu_rewind(dev, mark);
 }

@@ -16,8 +16,8 @@ GPU_KERNEL void write_rows(const float *k, const float *v, const int32_t *row_se
     const int t = (int)blockIdx.x, slot = positions[t] % KV_PAGE;
     const size_t page = (size_t)table[(size_t)row_seq[t] * (size_t)max_pages + (size_t)(positions[t] / KV_PAGE)];
     for (int c = (int)threadIdx.x; c < Hkv * hd; c += THREADS) {
-        const size_t to =
-            ((page * (size_t)Hkv + (size_t)(c / hd)) * KV_PAGE + (size_t)slot) * (size_t)hd + (size_t)(c % hd);
+        const size_t head = page * (size_t)Hkv + (size_t)(c / hd);
+        const size_t to = (head * KV_PAGE + (size_t)slot) * (size_t)hd + (size_t)(c % hd);
         k_pages[to] = k[(size_t)t * (size_t)(Hkv * hd) + (size_t)c];
         v_pages[to] = v[(size_t)t * (size_t)(Hkv * hd) + (size_t)c];
     }
@@ -44,47 +44,61 @@ GPU_DEVICE float *part_of(const paged &p, int t, int h, int split)
     return p.parts + (((size_t)t * (size_t)p.H + (size_t)h) * (size_t)p.splits + (size_t)split) * (size_t)(p.hd + 2);
 }
 
-GPU_DEVICE int first_key(int t, int window) { return window > 0 && t >= window ? t - window + 1 : 0; }
-
 /* Running softmax over keys [begin, end): lane l has dimensions l, l + 32, ... */
 GPU_KERNEL void attend_splits(paged p)
 {
     const int t = (int)blockIdx.x, h = (int)(blockIdx.y * WARPS + threadIdx.x / WARP), lane = (int)threadIdx.x % WARP;
     const int split = (int)blockIdx.z, n = p.positions[t] + 1, first = first_key(n - 1, p.window);
     if (h >= p.H) return;
-    const int begin = split * SPLIT > first ? split * SPLIT : first,
-              end = (split + 1) * SPLIT < n ? (split + 1) * SPLIT : n;
+
+    const int begin = split * SPLIT > first ? split * SPLIT : first;
+    const int end = (split + 1) * SPLIT < n ? (split + 1) * SPLIT : n;
     const float scale = 1.0f / sqrtf((float)p.hd), *q = p.q + ((size_t)t * (size_t)p.H + (size_t)h) * (size_t)p.hd;
     const size_t head = (size_t)(h / (p.H / p.Hkv));
     float mixed[MAX_DIMS] = { 0 }, most = -INFINITY, sum = 0;
+
     for (int j = begin; j < end; j++) {
         const size_t page = (size_t)p.table[(size_t)p.row_seq[t] * (size_t)p.max_pages + (size_t)(j / KV_PAGE)];
         const size_t at = ((page * (size_t)p.Hkv + head) * KV_PAGE + (size_t)(j % KV_PAGE)) * (size_t)p.hd;
         float score = 0;
         for (int d = lane; d < p.hd; d += WARP) score += q[d] * p.k_pages[at + (size_t)d];
         score = warp_sum(score) * scale;
+
         const float top = fmaxf(most, score), keep = expf(most - top), e = expf(score - top);
         for (int i = 0; i * WARP + lane < p.hd; i++)
             mixed[i] = mixed[i] * keep + e * p.v_pages[at + (size_t)(i * WARP + lane)];
         sum = sum * keep + e;
         most = top;
     }
+
     float *part = part_of(p, t, h, split);
     for (int i = 0; i * WARP + lane < p.hd; i++) part[i * WARP + lane] = mixed[i];
-    if (lane == 0) part[p.hd] = most, part[p.hd + 1] = sum;
+    if (lane == 0) {
+        part[p.hd] = most;
+        part[p.hd + 1] = sum;
+    }
 }
 
+/* The splits of a row and head, each brought to the largest maximum. A split that saw no key has -inf and adds 0. */
 GPU_KERNEL void join_splits(paged p)
 {
     const int t = (int)blockIdx.x, h = (int)(blockIdx.y * WARPS + threadIdx.x / WARP), lane = (int)threadIdx.x % WARP;
     if (h >= p.H) return;
+
     float most = -INFINITY, sum = 0;
     for (int s = 0; s < p.splits; s++) most = fmaxf(most, part_of(p, t, h, s)[p.hd]);
-    for (int s = 0; s < p.splits; s++) sum += part_of(p, t, h, s)[p.hd + 1] * expf(part_of(p, t, h, s)[p.hd] - most);
+    for (int s = 0; s < p.splits; s++) {
+        const float *part = part_of(p, t, h, s);
+        sum += part[p.hd + 1] * expf(part[p.hd] - most);
+    }
+
     float *o = p.o + ((size_t)t * (size_t)p.H + (size_t)h) * (size_t)p.hd;
     for (int d = lane; d < p.hd; d += WARP) {
         float v = 0;
-        for (int s = 0; s < p.splits; s++) v += part_of(p, t, h, s)[d] * expf(part_of(p, t, h, s)[p.hd] - most);
+        for (int s = 0; s < p.splits; s++) {
+            const float *part = part_of(p, t, h, s);
+            v += part[d] * expf(part[p.hd] - most);
+        }
         o[d] = v / sum;
     }
 }
@@ -98,6 +112,7 @@ void cuda_attention_paged(device *dev, const float *q, const float *k_pages, con
         gpu_note(dev, 1, "attention_paged (head_dim above 256)");
         return;
     }
+
     const gpu_mark mark = gpu_mark_here(dev);
     const int splits = (max_pages * KV_PAGE + SPLIT - 1) / SPLIT;
     paged p = { q, k_pages, v_pages, row_seq, positions, table, max_pages, H, Hkv, hd, window, splits, NULL, o };

@@ -72,6 +72,9 @@ template <class T> T *gpu_host(size_t n)
     return (T *)p;
 }
 
+/* The first key that row t sees; 0 without a window. */
+GPU_DEVICE int first_key(int t, int window) { return window > 0 && t >= window ? t - window + 1 : 0; }
+
 static inline unsigned gpu_blocks(int64_t n, int64_t a_block) { return (unsigned)((n + a_block - 1) / a_block); }
 
 /* ---- gemm.cu ---- */

@@ -26,6 +26,7 @@ static void *take(device *dev, const char *what, size_t bytes, size_t in_use, er
     gpu_use((cuda_device *)dev);
     const int code = gpu_malloc(&p, bytes > 0 ? bytes : 1);
     if (code == 0) return p;
+
     error_set(err, ERR_MEMORY, "out of memory: %s %s more (%s in use) on %s: %s", what,
               memory_text(bytes, need, sizeof need), memory_text(in_use, used, sizeof used), dev->name,
               gpu_error(code));
@@ -78,6 +79,7 @@ static bool add_chunk(cuda_device *d, size_t least, error *err)
     const size_t bytes = least > CHUNK_BYTES ? least : CHUNK_BYTES;
     gpu_chunk c = { (char *)take(&d->base, "scratch needs", bytes, d->used, err), bytes, 0 };
     if (!c.data) return false;
+
     if (d->n_chunks == d->room) {
         d->room = d->room ? 2 * d->room : 16;
         d->chunks = (gpu_chunk *)xrealloc(d->chunks, sizeof *d->chunks * (size_t)d->room);
@@ -92,6 +94,7 @@ static void *gpu_take(device *dev, size_t bytes, error *err)
     bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     while (d->current < d->n_chunks && d->chunks[d->current].bytes - d->chunks[d->current].used < bytes) d->current++;
     if (d->current == d->n_chunks && !add_chunk(d, bytes, err)) return NULL;
+
     gpu_chunk *c = &d->chunks[d->current];
     void *p = c->data + c->used;
     c->used += bytes;
@@ -200,6 +203,7 @@ static bool choose(int index, cuda_device *d, char *why, size_t size)
         snprintf(why, size, "%s has compute capability %d.%d; 8.0 or more is needed", p.name, p.major, p.minor);
         return false;
     }
+
     snprintf(d->base.name, sizeof d->base.name, "cuda:%d (%.60s, %.0f GiB)", index, p.name,
              (double)p.totalGlobalMem / (1 << 30));
     return cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking) == cudaSuccess;
@@ -212,11 +216,13 @@ static device *open_gpu(int index, char *why, size_t size)
     if (n == 0) snprintf(why, size, "no GPU, or no driver for it");
     if (n > 0 && index >= n) snprintf(why, size, "there are %d, counted from 0", n);
     if (index < 0 || index >= n) return NULL;
+
     cuda_device *d = gpu_host<cuda_device>(1);
     d->base.ops = &OPS;
     d->base.backend = &BACKEND;
     d->base.threads = 1;
     d->index = index;
+
     if (choose(index, d, why, size) && (d->blas = gpu_blas_open())) return &d->base;
     if (!*why) snprintf(why, size, "cuBLASLt or a stream could not be opened");
     free(d);

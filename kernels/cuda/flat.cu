@@ -73,8 +73,8 @@ GPU_KERNEL void adamw_all(float *w, const float *g, float *m, float *v, int64_t 
 {
     const int64_t i = place();
     if (i >= n) return;
-    const float grad = g[i] * scale, mi = beta1 * m[i] + (1.0f - beta1) * grad,
-                vi = beta2 * v[i] + (1.0f - beta2) * grad * grad;
+    const float grad = g[i] * scale;
+    const float mi = beta1 * m[i] + (1.0f - beta1) * grad, vi = beta2 * v[i] + (1.0f - beta2) * grad * grad;
     m[i] = mi;
     v[i] = vi;
     w[i] -= lr * (mi * correct1 / (sqrtf(vi * correct2) + eps) + decay * w[i]);
@@ -98,6 +98,7 @@ GPU_KERNEL void dot_chunks(const float *a, const float *b, int64_t n, double *pa
     const int64_t begin = (int64_t)blockIdx.x * CHUNK, end = begin + CHUNK < n ? begin + CHUNK : n;
     double sum = 0;
     for (int64_t i = begin + threadIdx.x; i < end; i += THREADS) sum += (double)a[i] * (double)b[i];
+
     __syncthreads();
     of_thread[threadIdx.x] = sum;
     for (int half = THREADS / 2; half > 0; half /= 2) {
@@ -117,6 +118,7 @@ static double dot(device *dev, const float *a, const float *b, int64_t n)
         GPU_LAUNCH(dev, dot_chunks, chunks, THREADS, 0, a, b, n, partial);
         dev->backend->copy_out(dev, host, partial, sizeof *host * chunks);
     }
+
     for (unsigned c = 0; c < chunks; c++) total += host[c];
     free(host);
     gpu_rewind(dev, mark);
@@ -140,8 +142,10 @@ GPU_KERNEL void sketch_chunks(const float *x, int64_t n, uint64_t seed, double *
 {
     const int64_t first = (int64_t)blockIdx.x * CHUNK, last = first + CHUNK < n ? first + CHUNK : n;
     float sum = 0;
-    for (int64_t i = first + threadIdx.x; i < last; i += SKETCH_BINS)
-        sum += (sketch_signs(seed, i / SKETCH_BINS) >> threadIdx.x & 1) ? -x[i] : x[i];
+    for (int64_t i = first + threadIdx.x; i < last; i += SKETCH_BINS) {
+        const bool negative = sketch_signs(seed, i / SKETCH_BINS) >> threadIdx.x & 1;
+        sum += negative ? -x[i] : x[i];
+    }
     partial[(int64_t)blockIdx.x * SKETCH_BINS + threadIdx.x] = (double)sum;
 }
 

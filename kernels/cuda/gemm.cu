@@ -34,7 +34,11 @@ void gpu_gemm(device *dev, const float *a, bool a_t, const float *b, bool b_t, i
     const gpu_mark mark = gpu_mark_here(dev);
     const bool bf16 = dev->precision == PRECISION_BF16;
     gpu_product p = { a, b, a_t, b_t, bf16, add, M, N, K, bias, y };
-    if (bf16) p.a = converted(dev, a, (int64_t)M * K), p.b = converted(dev, b, (int64_t)N * K);
+    if (bf16) {
+        p.a = converted(dev, a, (int64_t)M * K);
+        p.b = converted(dev, b, (int64_t)N * K);
+    }
+
     multiply(dev, &p);
     gpu_rewind(dev, mark);
 }
@@ -66,8 +70,9 @@ GPU_DEVICE float piece_dot(piece w, const float *x, bool bf16)
     for (int i = 0; i < 4; i++) {
         float low, high;
         if (bf16) {
-            const uint32_t l = w.word[i] << 16, h = w.word[i] & 0xffff0000u;
-            memcpy(&low, &l, 4), memcpy(&high, &h, 4);
+            const uint32_t l = w.word[i] << 16, h = w.word[i] & 0xffff0000u; /* bf16 is the upper half of an fp32 */
+            memcpy(&low, &l, 4);
+            memcpy(&high, &h, 4);
             sum += low * x[2 * i] + high * x[2 * i + 1];
         } else {
             memcpy(&low, &w.word[i], 4);
@@ -88,8 +93,9 @@ GPU_KERNEL void few_rows(const float *x, const void *w, const float *bias, const
 {
     enum { A_PIECE = BF16 ? 8 : 4 };
     const int n = (int)(blockIdx.x * WARPS + threadIdx.x / WARP), lane = (int)threadIdx.x % WARP;
-    float sum[M] = { 0 };
     if (n >= N) return;
+
+    float sum[M] = { 0 };
     const size_t row = (size_t)n * (size_t)K;
     if (K % A_PIECE == 0) {
         const piece *pieces = (const piece *)((const char *)w + row * (BF16 ? 2 : 4));
@@ -102,6 +108,7 @@ GPU_KERNEL void few_rows(const float *x, const void *w, const float *bias, const
             for (int m = 0; m < M; m++)
                 sum[m] += one_number(w, row + (size_t)k, BF16) * x[(size_t)m * (size_t)K + (size_t)k];
     }
+
     for (int m = 0; m < M; m++) {
         float v = warp_sum(sum[m]);
         const size_t at = (size_t)m * (size_t)N + (size_t)n;
@@ -119,16 +126,18 @@ template <bool BF16> static void few(device *dev, const float *x, int M, const l
 {
     const unsigned blocks = gpu_blocks(p->N, WARPS);
     for (int m = 0; m < M;) { /* rows in turns of 4, 2 and 1: a row's sum is the same in each */
-        const int step = M - m >= 4 ? 4 : M - m >= 2 ? 2 : 1;
         const float *xm = x + (size_t)m * (size_t)K, *add = p->add ? p->add + (size_t)m * (size_t)p->N : NULL;
         float *y = p->y + (size_t)m * (size_t)p->N;
-        if (step == 4)
+        if (M - m >= 4) {
             GPU_LAUNCH(dev, (few_rows<4, BF16>), blocks, THREADS, 0, xm, p->packed, p->bias, add, p->N, K, y);
-        else if (step == 2)
+            m += 4;
+        } else if (M - m >= 2) {
             GPU_LAUNCH(dev, (few_rows<2, BF16>), blocks, THREADS, 0, xm, p->packed, p->bias, add, p->N, K, y);
-        else
+            m += 2;
+        } else {
             GPU_LAUNCH(dev, (few_rows<1, BF16>), blocks, THREADS, 0, xm, p->packed, p->bias, add, p->N, K, y);
-        m += step;
+            m += 1;
+        }
     }
 }
 
@@ -144,18 +153,22 @@ static void many(device *dev, const void *x, int M, const linear_part *p, int K,
 
 void cuda_linears(device *dev, const float *x, int M, int K, const linear_part *parts, int n)
 {
+    if (M == 0) return;
     const gpu_mark mark = gpu_mark_here(dev);
     const bool bf16 = dev->precision == PRECISION_BF16;
     const int64_t numbers = (int64_t)M * K;
-    if (M == 0) return;
-    if (M <= FEW_ROWS) {
-        float *seen = bf16 ? gpu_scratch<float>(dev, (size_t)numbers) : NULL;
-        if (bf16) GPU_LAUNCH(dev, round_in_place, gpu_blocks(numbers, THREADS), THREADS, 0, x, numbers, seen);
-        for (int i = 0; i < n; i++) bf16 ? few<true>(dev, seen, M, &parts[i], K) : few<false>(dev, x, M, &parts[i], K);
+
+    if (M <= FEW_ROWS && bf16) {
+        float *rounded = gpu_scratch<float>(dev, (size_t)numbers); /* what many rows' products see, as fp32 */
+        GPU_LAUNCH(dev, round_in_place, gpu_blocks(numbers, THREADS), THREADS, 0, x, numbers, rounded);
+        for (int i = 0; i < n; i++) few<true>(dev, rounded, M, &parts[i], K);
+    } else if (M <= FEW_ROWS) {
+        for (int i = 0; i < n; i++) few<false>(dev, x, M, &parts[i], K);
     } else {
         const void *ready = bf16 ? (const void *)converted(dev, x, numbers) : (const void *)x;
         for (int i = 0; i < n; i++) many(dev, ready, M, &parts[i], K, bf16);
     }
+
     gpu_rewind(dev, mark);
 }
 
@@ -184,6 +197,7 @@ GPU_KERNEL void sum_rows(const float *dy, int M, int N, float *db)
 {
     const int n = (int)(blockIdx.x * THREADS + threadIdx.x);
     if (n >= N) return;
+
     float sum = db[n];
     for (int m = 0; m < M; m++) sum += dy[(size_t)m * (size_t)N + (size_t)n];
     db[n] = sum;

@@ -35,6 +35,7 @@ GPU_KERNEL void score_rows(const float *z, const int32_t *targets, int V, float 
         logprob[blockIdx.x] = row[targets[blockIdx.x]] * inverse - l;
     }
     if (!entropy) return;
+
     float sum = 0;
     for (int v = (int)threadIdx.x; v < V; v += THREADS) {
         const float s = row[v] * inverse - l;
@@ -51,6 +52,7 @@ void cuda_head(device *dev, const float *x, const void *packed, const int32_t *t
     const gpu_mark mark = gpu_mark_here(dev);
     const int rows = head_rows(T, V, BLOCK_FLOATS);
     float *spare = kept < T ? gpu_scratch<float>(dev, (size_t)rows * (size_t)V) : NULL;
+
     for (int t = 0, n; t < T; t += n) {
         float *z = t < kept ? logits + (size_t)t * (size_t)V : spare;
         n = head_block_rows(t, T, rows, kept);
@@ -58,6 +60,7 @@ void cuda_head(device *dev, const float *x, const void *packed, const int32_t *t
         GPU_LAUNCH(dev, score_rows, (unsigned)n, THREADS, 0, z, targets + t, V, inverse_of(temperature), logprob + t,
                    entropy ? entropy + t : NULL, lse + t);
     }
+
     gpu_rewind(dev, mark);
 }
 
@@ -80,15 +83,19 @@ void cuda_head_backward(device *dev, const float *dlogprob, const float *x, cons
     const gpu_mark mark = gpu_mark_here(dev);
     const int rows = head_rows(T, V, BLOCK_FLOATS);
     float *dz = gpu_scratch<float>(dev, (size_t)rows * (size_t)V);
+
     for (int t = 0, n; t < T; t += n) {
+        /* Logits that were kept, or else made again where their gradients will stand. */
         const float *xt = x + (size_t)t * (size_t)D, *z = t < kept ? logits + (size_t)t * (size_t)V : dz;
         n = head_block_rows(t, T, rows, kept);
         if (t >= kept) cuda_linear(dev, xt, n, packed, NULL, V, D, dz);
+
         GPU_LAUNCH(dev, gradient_rows, (unsigned)n, THREADS, 0, z, targets + t, lse + t, dlogprob + t, V,
                    inverse_of(temperature), dz);
         cuda_linear_dx(dev, dz, n, w, NULL, V, D, dx + (size_t)t * (size_t)D);
         if (dw) cuda_linear_dw(dev, dz, xt, n, V, D, dw);
     }
+
     gpu_rewind(dev, mark);
 }
 
@@ -127,6 +134,7 @@ GPU_DEVICE int draw_token(const float *z, int V, float inverse, float lse, float
     __shared__ double of_thread[THREADS];
     __shared__ int token;
     const int stretch = (V + THREADS - 1) / THREADS, begin = (int)threadIdx.x * stretch;
+
     double sum = 0;
     for (int v = begin; v < begin + stretch && v < V; v++) {
         const float p = expf(z[v] * inverse - lse);
@@ -135,11 +143,13 @@ GPU_DEVICE int draw_token(const float *z, int V, float inverse, float lse, float
     __syncthreads();
     of_thread[threadIdx.x] = sum;
     __syncthreads();
+
     if (threadIdx.x == 0) {
         double total = 0, before = 0;
         int i = 0, last = 0;
         for (int k = 0; k < THREADS; k++) total += of_thread[k];
         while (i < THREADS - 1 && before + of_thread[i] <= u * total) before += of_thread[i++];
+
         token = -1;
         for (int v = i * stretch; v < V && token < 0; v++) {
             const float p = expf(z[v] * inverse - lse);
@@ -148,8 +158,9 @@ GPU_DEVICE int draw_token(const float *z, int V, float inverse, float lse, float
             before += (double)p;
             if (before > u * total) token = v;
         }
-        if (token < 0) token = last;
+        if (token < 0) token = last; /* rounding: the walk's sum can end below the stretches' sum */
     }
+
     __syncthreads();
     return token;
 }
@@ -161,12 +172,21 @@ GPU_DEVICE int best_token(const float *z, int V)
     int at = 0;
     float most = -INFINITY;
     for (int v = (int)threadIdx.x; v < V; v += THREADS)
-        if (z[v] > most) most = z[v], at = v;
+        if (z[v] > most) {
+            most = z[v];
+            at = v;
+        }
     __syncthreads();
-    best[threadIdx.x] = most, where[threadIdx.x] = at;
+    best[threadIdx.x] = most;
+    where[threadIdx.x] = at;
     __syncthreads();
+
+    /* Every thread looks at all; of equal logits the smallest id wins, as on the CPU. */
     for (int i = 0; i < THREADS; i++)
-        if (best[i] > most || (best[i] == most && where[i] < at)) most = best[i], at = where[i];
+        if (best[i] > most || (best[i] == most && where[i] < at)) {
+            most = best[i];
+            at = where[i];
+        }
     __syncthreads();
     return at;
 }
@@ -192,10 +212,14 @@ void cuda_sample(device *dev, const float *logits, int M, int V, float temperatu
     double *u = gpu_scratch<double>(dev, (size_t)M), *host = gpu_host<double>((size_t)M);
     int32_t *tokens = gpu_scratch<int32_t>(dev, (size_t)M);
     float *logprobs = gpu_scratch<float>(dev, (size_t)M);
+
+    /* The uniform numbers come from the host's generator: a GPU draws with the same ones as a CPU. */
     for (int r = 0; r < M; r++) host[r] = rng_uniform(keys[r], hi[r], position[r]);
     dev->backend->copy_in(dev, u, host, sizeof *host * (size_t)M);
+
     GPU_LAUNCH(dev, draw_rows, (unsigned)M, THREADS, 0, logits, V, temperature, inverse_of(temperature), top_p, u,
                tokens, logprobs);
+
     dev->backend->copy_out(dev, token, tokens, sizeof *token * (size_t)M);
     dev->backend->copy_out(dev, logprob, logprobs, sizeof *logprob * (size_t)M);
     free(host);

@@ -64,27 +64,32 @@ static cublasLtMatrixLayout_t layout(cudaDataType_t type, int rows, int columns)
 
 static bool describe(gpu_blas *blas, plan *p, const gpu_product *g)
 {
-    const cudaDataType_t type = g->bf16 ? CUDA_R_16BF : CUDA_R_32F;
+    p->shape = *g;
+
     /* b [N, K] in memory is [K, N] there and enters transposed; b_t: [K, N] in memory enters as it is. */
     const cublasOperation_t first = g->b_t ? CUBLAS_OP_N : CUBLAS_OP_T, second = g->a_t ? CUBLAS_OP_T : CUBLAS_OP_N;
     const cublasLtEpilogue_t epilogue = g->bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
-    cublasLtMatmulPreference_t preference;
-    cublasLtMatmulHeuristicResult_t found;
-    int n = 0;
-    p->shape = *g;
     cublasLtMatmulDescCreate(&p->op, CUBLAS_COMPUTE_32F, CUDA_R_32F); /* never TF32 */
     cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first);
     cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second);
     cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
+
+    const cudaDataType_t type = g->bf16 ? CUDA_R_16BF : CUDA_R_32F;
     p->b = g->b_t ? layout(type, g->K, g->N) : layout(type, g->N, g->K);
     p->a = g->a_t ? layout(type, g->K, g->M) : layout(type, g->M, g->K);
     p->y = layout(CUDA_R_32F, g->M, g->N);
+
+    /* The best algorithm that does with our workspace. */
+    cublasLtMatmulPreference_t preference;
+    cublasLtMatmulHeuristicResult_t found;
+    int n = 0;
     cublasLtMatmulPreferenceCreate(&preference);
     cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &WORKSPACE,
                                          sizeof WORKSPACE);
     const cublasStatus_t status =
         cublasLtMatmulAlgoGetHeuristic(blas->handle, p->op, p->b, p->a, p->y, p->y, preference, 1, &found, &n);
     cublasLtMatmulPreferenceDestroy(preference);
+
     p->algorithm = found.algo;
     return status == CUBLAS_STATUS_SUCCESS && n == 1;
 }
@@ -93,10 +98,12 @@ static plan *plan_for(gpu_blas *blas, const gpu_product *g)
 {
     for (int i = 0; i < blas->n; i++)
         if (same(&blas->plans[i].shape, g)) return &blas->plans[i];
+
     if (blas->n == MAX_PLANS) { /* shapes that come once: begin anew */
         for (int i = 0; i < blas->n; i++) forget(&blas->plans[i]);
         blas->n = 0;
     }
+
     plan *p = &blas->plans[blas->n];
     if (!describe(blas, p, g)) {
         forget(p);

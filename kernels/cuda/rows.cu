@@ -55,6 +55,7 @@ GPU_KERNEL void norm_gradients(const float *dy, const float *x, const float *w, 
     const float r = rstd[blockIdx.x];
     float sum = 0;
     for (int d = (int)threadIdx.x; d < D; d += THREADS) sum += dy[at + d] * w[d] * x[at + d];
+
     const float c = r * r * r * block_sum<THREADS>(sum) / (float)D;
     for (int d = (int)threadIdx.x; d < D; d += THREADS) dx[at + d] += r * dy[at + d] * w[d] - c * x[at + d];
 }
@@ -65,6 +66,7 @@ GPU_KERNEL void scale_parts(const float *dy, const float *x, const float *rstd, 
     const int d = (int)(blockIdx.x * THREADS + threadIdx.x), begin = (int)blockIdx.y * ROWS_A_PART;
     const int end = begin + ROWS_A_PART < T ? begin + ROWS_A_PART : T;
     if (d >= D) return;
+
     float sum = 0;
     for (int t = begin; t < end; t++) sum += dy[(size_t)t * (size_t)D + d] * x[(size_t)t * (size_t)D + d] * rstd[t];
     parts[(size_t)blockIdx.y * (size_t)D + d] = sum;

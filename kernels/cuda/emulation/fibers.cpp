@@ -130,12 +130,18 @@ static void fiber_main()
     __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
 #endif
     run.body(run.ctx);
+
     fiber *f = now();
     f->waits = DONE;
     run.done++;
     const unsigned w = warp_of(f);
     run.in_warp[w]--;
-    if (run.at_block > 0 && run.at_block == run.n - run.done) run.at_block = 0, release(AT_BLOCK, 0, run.n);
+
+    /* Who waits may have waited for this one only. */
+    if (run.at_block > 0 && run.at_block == run.n - run.done) {
+        run.at_block = 0;
+        release(AT_BLOCK, 0, run.n);
+    }
     if (run.at_warp[w] > 0 && run.at_warp[w] == run.in_warp[w]) release_warp(w);
     back_to_scheduler(true);
     abort();
@@ -176,18 +182,21 @@ static void run_block(unsigned salt)
 {
     static const unsigned STRIDES[] = { 1, 37, 97, 1021 }; /* odd or prime: each thread's turn comes, whatever n */
     const unsigned stride = STRIDES[salt % 4];
+    const bool backwards = run.n % stride == 0 && stride > 1; /* such a stride would miss threads */
+
     run.done = run.at_block = 0;
     memset(run.at_warp, 0, sizeof run.at_warp);
     memset(run.in_warp, 0, sizeof run.in_warp);
     memset(run.dynamic, 0xff, sizeof run.dynamic); /* NaN */
-    for (unsigned i = 0; i < run.n; i++) start_fiber(i), run.in_warp[i / WARP_LANES]++;
+    for (unsigned i = 0; i < run.n; i++) {
+        start_fiber(i);
+        run.in_warp[i / WARP_LANES]++;
+    }
+
     while (run.done < run.n) {
         bool moved = false;
-        for (unsigned k = 0; k < run.n; k++) {
-            const unsigned i =
-                run.n % stride == 0 && stride > 1 ? run.n - 1 - k : (unsigned)((uint64_t)k * stride % run.n);
-            moved |= resume(i);
-        }
+        for (unsigned k = 0; k < run.n; k++)
+            moved |= resume(backwards ? run.n - 1 - k : (unsigned)((uint64_t)k * stride % run.n));
         if (moved) continue;
         fprintf(stderr, "gpu emulation: %s: a barrier that not all threads reach\n", run.kernel);
         abort();
@@ -204,7 +213,11 @@ void gpu_run(const char *kernel, dim3 grid, dim3 block, size_t dynamic_bytes, vo
         fprintf(stderr, "gpu emulation: %s: %u threads and %zu bytes of shared memory\n", kernel, n, dynamic_bytes);
         abort();
     }
-    run.kernel = kernel, run.body = body, run.ctx = ctx, run.n = n;
+
+    run.kernel = kernel;
+    run.body = body;
+    run.ctx = ctx;
+    run.n = n;
     for (unsigned z = 0; z < grid.z; z++)
         for (unsigned y = 0; y < grid.y; y++)
             for (unsigned x = 0; x < grid.x; x++) {
@@ -228,15 +241,17 @@ void mma_16x8x16(float d[4], const uint32_t a[4], const uint32_t b[2])
     uint32_t mine[6] = { a[0], a[1], a[2], a[3], b[0], b[1] };
     memcpy(gpu_warp_slot(gpu_lane()), mine, sizeof mine);
     gpu_warp_barrier();
+
     for (int i = 0; i < 4; i++) {
         const int row_half = i / 2, column = 2 * t + i % 2;
         for (int k = 0; k < 16; k++) {
-            uint32_t fa[6],
-                fb[6]; /* element (row, k) of a is with lane (row % 8, k % 8 / 2); (k, column) of b likewise */
+            /* element (row, k) of a is with lane (row % 8, k % 8 / 2); (k, column) of b likewise */
+            uint32_t fa[6], fb[6];
             memcpy(fa, gpu_warp_slot(g * 4 + k % 8 / 2), sizeof fa);
             memcpy(fb, gpu_warp_slot(column * 4 + k % 8 / 2), sizeof fb);
             d[i] += half_of(fa[row_half + 2 * (k / 8)], k % 2) * half_of(fb[4 + k / 8], k % 2);
         }
     }
+
     gpu_warp_barrier();
 }
