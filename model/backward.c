@@ -103,9 +103,12 @@ static void mlp_backward(const backward *b, int k, const layer_weights *p, const
 {
     const int64_t wide = (int64_t)a->n * b->w->table->config.ffn;
     const int *cuts = a->rows ? b->outs : b->tokens;
+
     b->ops->zero(b->dev, b->d.act, wide);
     linear_backward(b, k, p->down, NULL, dy, a->act, cuts, a->n, b->d.act);
     b->ops->swiglu_backward(b->dev, b->d.act, a->gate, a->up, wide, b->d.gate, b->d.up);
+
+    /* Both products read mlp_in: their cotangents add up, through its norm onto the residual's. */
     b->ops->zero(b->dev, b->d.norm_out, (int64_t)a->n * b->D);
     linear_backward(b, k, p->up, NULL, b->d.up, a->mlp_in, cuts, a->n, b->d.norm_out);
     linear_backward(b, k, p->gate, NULL, b->d.gate, a->mlp_in, cuts, a->n, b->d.norm_out);
@@ -121,6 +124,7 @@ static void output_backward(const backward *b, int k, const layer_weights *p, co
     b->ops->zero(b->dev, datt, a->n * heads);
     linear_backward(b, k, p->o, p->o_bias, dmid, a->att_rows, a->rows ? b->outs : b->tokens, a->n, datt);
     if (!a->rows) return;
+
     b->ops->zero(b->dev, dx, (int64_t)b->T * b->D);
     b->ops->zero(b->dev, b->d.att, b->T * heads);
     b->ops->embed_backward(b->dev, dmid, a->rows, a->n, b->D, dx);
@@ -145,10 +149,13 @@ static void attention_backward(const backward *b, int k, const layer_weights *p,
     const model_config *c = &b->w->table->config;
     const device_batch *batch = &b->in->batch;
     const layer_grads *d = &b->d;
+
     b->ops->attention_backward(b->dev, d->att, a->q, a->k, a->v, a->att, a->lse, batch->starts, batch->S, c->heads,
                                c->kv_heads, c->head_dim, p->window, d->q, d->k, d->v);
     const float *dq = heads_backward(b, k, p->q_norm, d->q, a->q_raw, a->q_rstd, c->heads, d->q_raw);
     const float *dk = heads_backward(b, k, p->k_norm, d->k, a->k_raw, a->k_rstd, c->kv_heads, d->k_raw);
+
+    /* q, k and v are products of the same attn_in. */
     b->ops->zero(b->dev, d->norm_out, (int64_t)b->T * b->D);
     linear_backward(b, k, p->v, p->v_bias, d->v, a->attn_in, b->tokens, b->T, d->norm_out);
     linear_backward(b, k, p->k, p->k_bias, dk, a->attn_in, b->tokens, b->T, d->norm_out);
@@ -170,10 +177,11 @@ static void transposes_new(backward *b)
 
 static void transpose(const backward *b, const param *const *params, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        if (params[i] && b->transposed[params[i]->kind])
-            b->ops->linear_transpose(b->dev, param_data(b->w, params[i]), params[i]->rows, params[i]->cols,
-                                     b->transposed[params[i]->kind]);
+    for (size_t i = 0; i < n; i++) {
+        const param *p = params[i];
+        void *to = p ? b->transposed[p->kind] : NULL;
+        if (to) b->ops->linear_transpose(b->dev, param_data(b->w, p), p->rows, p->cols, to);
+    }
 }
 
 static void layer_backward(const backward *b, int layer)
@@ -182,6 +190,7 @@ static void layer_backward(const backward *b, int layer)
     const layer_weights p = layer_weights_of(b->w, layer);
     const param *const order[] = { p.down,   p.up, p.gate,   p.mlp_norm, p.o_bias, p.o, p.k_norm,   p.q_norm,
                                    p.v_bias, p.v,  p.k_bias, p.k,        p.q_bias, p.q, p.attn_norm };
+
     transpose(b, order, sizeof order / sizeof *order);
     for (int k = 0; k < b->sides; k++) {
         float *dx = b->dx + (int64_t)k * b->T * b->D;
@@ -190,6 +199,7 @@ static void layer_backward(const backward *b, int layer)
         output_backward(b, k, &p, a, dy, dx);
         attention_backward(b, k, &p, a, dx);
     }
+
     for (size_t i = 0; i < sizeof order / sizeof *order; i++)
         if (order[i]) complete(b, order[i]);
 }
@@ -200,12 +210,17 @@ static void head_share(const backward *b, const share *s, const float *dlogprob,
     const inner_activations *in = b->in;
     const model_config *c = &b->w->table->config;
     const param *head = head_param(b->w);
-    const int left = in->kept - s->begin, kept = left < 0 ? 0 : left < s->n ? left : s->n;
     const size_t row = (size_t)s->begin, at = row * (size_t)b->D;
+
+    /* Of the share's logits, those that the forward pass kept. */
+    int kept = in->kept - s->begin;
+    if (kept < 0) kept = 0;
+    if (kept > s->n) kept = s->n;
+    const float *logits = kept > 0 ? in->logits + row * (size_t)c->vocab : NULL;
+
     b->ops->head_backward(b->dev, dlogprob + row, in->top.normed + at, param_data(b->w, head), param_packed(b->w, head),
-                          in->batch.targets + row, in->lse + row, s->n, c->vocab, b->D, in->temperature,
-                          kept > 0 ? in->logits + row * (size_t)c->vocab : NULL, kept, dnormed + at,
-                          grad_of(b, s->k, head));
+                          in->batch.targets + row, in->lse + row, s->n, c->vocab, b->D, in->temperature, logits, kept,
+                          dnormed + at, grad_of(b, s->k, head));
 }
 
 /* Gradients with respect to whole logits that lie in the share s. */
@@ -227,16 +242,20 @@ static void top_backward(const backward *b, const float *dlogprob)
     const param *head = head_param(b->w), *norm = param_find(b->w->table, PARAM_FINAL_NORM, -1);
     const int64_t size = (int64_t)top->n * b->D;
     share s;
+
     b->ops->zero(b->dev, b->dtop, b->sides * size);
     for (int k = 0; k < b->sides; k++) {
         b->ops->zero(b->dev, b->d.norm_out, size);
         for (int i = 0; next_share(b, k, b->outs, i, &s); i++) {
             head_share(b, &s, dlogprob + (int64_t)k * top->n, b->d.norm_out);
-            if (k == 0) logits_share(b, &s, b->d.norm_out);
+            if (k == 0) logits_share(b, &s, b->d.norm_out); /* a loss on whole logits is the first side's */
         }
+
         if (b->in->scale) scale_rows(b->w, b->in->scale, top->n, b->d.norm_out);
         norm_backward(b, k, norm, b->d.norm_out, top->x, top->rstd, b->outs, 1, b->D, b->dtop + k * size);
     }
+
+    /* A tied head is the embedding: its gradient is complete only when that one is. */
     if (!b->w->table->config.tied) complete(b, head);
     complete(b, norm);
 }
@@ -246,9 +265,10 @@ static void embed_backward(const backward *b)
     const param *embed = embed_param(b->w);
     share s;
     for (int k = 0; k < b->sides; k++)
-        for (int i = 0; next_share(b, k, b->tokens, i, &s); i++)
-            b->ops->embed_backward(b->dev, b->dx + ((int64_t)k * b->T + s.begin) * b->D, b->in->batch.ids + s.begin,
-                                   s.n, b->D, grad_of(b, s.k, embed));
+        for (int i = 0; next_share(b, k, b->tokens, i, &s); i++) {
+            const float *dx = b->dx + ((int64_t)k * b->T + s.begin) * b->D;
+            b->ops->embed_backward(b->dev, dx, b->in->batch.ids + s.begin, s.n, b->D, grad_of(b, s.k, embed));
+        }
     complete(b, embed);
 }
 
@@ -282,7 +302,15 @@ static void cut_rows(backward *b, const token_batch *batch, const grad_split *sp
         outs[k] = out;
     }
     assert(tokens[0] == 0 && tokens[owners] == batch->T && outs[owners] == batch->n_out);
-    b->tokens = tokens, b->outs = outs;
+    b->tokens = tokens;
+    b->outs = outs;
+}
+
+/* One owner without a split by sequences; else as many as the split says, or one a gradient. */
+static int owners_of(const grad_split *split)
+{
+    if (!split->sequences) return 1;
+    return split->owners > 0 ? split->owners : split->K;
 }
 
 void model_backward(const weights *w, const token_batch *batch, const activations *acts, const float *dlogprob,
@@ -290,9 +318,10 @@ void model_backward(const weights *w, const token_batch *batch, const activation
 {
     const inner_activations *in = acts->inner;
     const int T = batch->T, D = w->table->config.width, last = w->table->config.layers - 1;
-    const int owners = !split->sequences ? 1 : split->owners > 0 ? split->owners : split->K, sides = split->K / owners;
-    assert(in->keep && T == in->batch.T && batch->n_out == in->batch.n_out && split->K > 0 &&
-           sides * owners == split->K);
+    const int owners = owners_of(split), sides = split->K / owners;
+    assert(in->keep && T == in->batch.T && batch->n_out == in->batch.n_out);
+    assert(split->K > 0 && sides * owners == split->K);
+
     backward b = { .w = w,
                    .ops = device_ops(w->dev),
                    .dev = w->dev,
@@ -309,6 +338,7 @@ void model_backward(const weights *w, const token_batch *batch, const activation
                    .d = layer_grads_new(w, T, batch->n_out) };
     cut_rows(&b, batch, split);
     transposes_new(&b);
+
     top_backward(&b, dlogprob);
     for (int l = last; l >= 0; l--) {
         /* The last layer's activations are still in the shared buffers; the others' are made again. */

@@ -51,10 +51,12 @@ static const char KNOWN[] = "LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalL
 
 static const family *family_of(const char *architecture, const char *model_type)
 {
-    for (size_t i = 0; i < sizeof FAMILIES / sizeof *FAMILIES; i++)
-        if (architecture ? strcmp(architecture, FAMILIES[i].architecture) == 0
-                         : strcmp(model_type, FAMILIES[i].model_type) == 0)
-            return &FAMILIES[i];
+    for (size_t i = 0; i < sizeof FAMILIES / sizeof *FAMILIES; i++) {
+        const family *f = &FAMILIES[i];
+        const bool same =
+            architecture ? strcmp(architecture, f->architecture) == 0 : strcmp(model_type, f->model_type) == 0;
+        if (same) return f;
+    }
     return NULL;
 }
 
@@ -65,10 +67,13 @@ static int read_family(const family **out, model_config *c, const source *s, err
     const char *name = json_string_value(json_array_get(list, 0)), *kind = json_string_value(type);
     if (!name && (list || !kind))
         return error_set(err, ERR_PARSE, "%s: architectures: expected a list with one name", s->where);
-    const family *f = !name || json_array_size(list) == 1 ? family_of(name, kind) : NULL;
+
+    const family *f = NULL;
+    if (!name || json_array_size(list) == 1) f = family_of(name, kind);
     if (!f) return unsupported(s, name ? "architectures" : "model_type", name ? list : type, KNOWN, err);
     if (type && (!kind || strcmp(kind, f->model_type) != 0))
         return unsupported(s, "model_type", type, f->model_type, err);
+
     snprintf(c->architecture, sizeof c->architecture, "%s", f->architecture);
     c->qkv_bias = f->qkv_bias;
     c->qk_norm = f->qk_norm;
@@ -88,6 +93,7 @@ static int read_variants(model_config *c, const family *f, const source *s, erro
         json_opt_bool(s->j, "mlp_bias", s->where, false, &mlp_bias, err) != OK ||
         json_opt_number(s->j, "partial_rotary_factor", s->where, 1, &rotary_share, err) != OK)
         return ERR_PARSE;
+
     if (strcmp(activation, "silu") != 0)
         return unsupported(s, "hidden_act", json_object_get(s->j, "hidden_act"), "\"silu\"", err);
     if (attention_bias && !f->optional_bias) return unsupported(s, "attention_bias", json_true(), "false", err);
@@ -96,6 +102,7 @@ static int read_variants(model_config *c, const family *f, const source *s, erro
         return unsupported(s, "partial_rotary_factor", json_object_get(s->j, "partial_rotary_factor"), "1", err);
     if (quantization && !json_is_null(quantization))
         return unsupported(s, "quantization_config", quantization, "null", err);
+
     c->qkv_bias = c->qkv_bias || attention_bias;
     c->o_bias = attention_bias;
     return OK;
@@ -115,29 +122,47 @@ static int read_llama3(rope_scaling *r, const json_t *rope, const char *where, e
                          "%s: expected 0 < low_freq_factor < high_freq_factor and "
                          "original_max_position_embeddings from 1, found %g, %g and %g",
                          where, low, high, original);
-    r->low_freq_factor = (float)low, r->high_freq_factor = (float)high, r->original_max_position = (float)original;
+
+    r->low_freq_factor = (float)low;
+    r->high_freq_factor = (float)high;
+    r->original_max_position = (float)original;
     return OK;
 }
 
-/* Rotary embeddings come in kinds; the kind is named where older and newer files keep it. */
+/* The kind of a rotary embedding, named where older ("type") and newer files ("rope_type") keep it. Without a name and a
+ * factor it is the default one. NULL: none that can be read. */
+static const char *rope_kind(const json_t *rope)
+{
+    const json_t *type = json_object_get(rope, "rope_type");
+    if (!type) type = json_object_get(rope, "type");
+    if (type) return json_string_value(type);
+    return json_object_get(rope, "factor") ? NULL : "default";
+}
+
+static bool is_rope_kind(const char *name)
+{
+    return name && (strcmp(name, "default") == 0 || strcmp(name, "linear") == 0 || strcmp(name, "llama3") == 0);
+}
+
 static int read_rope(rope_scaling *r, const char *key, const source *s, error *err)
 {
     const json_t *rope = json_object_get(s->j, key);
     if (!rope || json_is_null(rope)) return OK;
-    const json_t *type = json_object_get(rope, "rope_type"), *share = json_object_get(rope, "partial_rotary_factor");
-    if (!type) type = json_object_get(rope, "type");
-    const char *name = type ? json_string_value(type) : json_object_get(rope, "factor") ? NULL : "default";
+
+    const json_t *share = json_object_get(rope, "partial_rotary_factor");
     const bool whole = !share || (json_is_number(share) && json_number_value(share) == 1.0);
-    if (!json_is_object(rope) || !name || !whole ||
-        (strcmp(name, "default") != 0 && strcmp(name, "linear") != 0 && strcmp(name, "llama3") != 0))
+    const char *name = rope_kind(rope);
+    if (!json_is_object(rope) || !whole || !is_rope_kind(name))
         return unsupported(s, key, rope, "null, or of type default, linear or llama3 and the whole head", err);
     if (strcmp(name, "default") == 0) return OK;
+
     char where[PATH_MAX];
     double factor;
     snprintf(where, sizeof where, "%s: %s", s->where, key);
     if (json_need_number(rope, "factor", where, &factor, err) != OK) return ERR_PARSE;
     if (!(factor >= 1 && factor < 1e6))
         return error_set(err, ERR_PARSE, "%s: factor: expected 1 or more, found %g", where, factor);
+
     r->factor = (float)factor;
     r->kind = strcmp(name, "linear") == 0 ? ROPE_LINEAR : ROPE_LLAMA3;
     return r->kind == ROPE_LLAMA3 ? read_llama3(r, rope, where, err) : OK;
@@ -150,6 +175,7 @@ static int check_layer_types(const model_config *c, const source *s, error *err)
 {
     const json_t *types = json_object_get(s->j, "layer_types");
     if (!types || json_is_null(types)) return OK;
+
     for (int l = 0; l < c->layers; l++) {
         const char *type = json_string_value(json_array_get(types, (size_t)l));
         const char *want = c->window > 0 && l >= c->window_from ? "sliding_attention" : "full_attention";
@@ -169,12 +195,15 @@ static int read_window(model_config *c, const family *f, const source *s, error 
     if (json_opt_bool(s->j, "use_sliding_window", s->where, false, &asked, err) != OK ||
         (f->sliding_window == WHEN_ASKED && json_opt_int(s->j, "max_window_layers", s->where, 28, &from, err) != OK))
         return ERR_PARSE;
+
+    /* A file may say null: the window is off. */
     const bool on = f->sliding_window == ALWAYS || (f->sliding_window == WHEN_ASKED && asked);
     if (on && !json_is_null(given) && json_opt_int(s->j, "sliding_window", s->where, 4096, &window, err) != OK)
         return ERR_PARSE;
     if (window < 0 || window > INT32_MAX || from < 0 || from > INT32_MAX)
         return error_set(err, ERR_PARSE, "%s: sliding_window: expected a number of tokens, found %" PRId64, s->where,
                          window);
+
     c->window = (int)window;
     c->window_from = (int)from;
     return check_layer_types(c, s, err);
@@ -198,6 +227,7 @@ static int read_heads(model_config *c, const family *f, const source *s, error *
     if (json_opt_int(s->j, "num_key_value_heads", s->where, c->heads, &kv, err) != OK ||
         json_opt_int(s->j, "head_dim", s->where, f->default_head_dim, &head_dim, err) != OK)
         return ERR_PARSE;
+
     if (kv < 1 || c->heads % kv != 0)
         return error_set(err, ERR_PARSE, "%s: num_key_value_heads: expected a divisor of %d heads, found %" PRId64,
                          s->where, c->heads, kv);
@@ -208,6 +238,7 @@ static int read_heads(model_config *c, const family *f, const source *s, error *
     if (head_dim < 2 || head_dim > MAX_HEAD_DIM || head_dim % 2 != 0)
         return error_set(err, ERR_PARSE, "%s: head_dim: expected an even number from 2 to %d, found %" PRId64, s->where,
                          MAX_HEAD_DIM, head_dim);
+
     c->kv_heads = (int)kv;
     c->head_dim = (int)head_dim;
     return OK;
@@ -235,6 +266,7 @@ static int read_numbers(model_config *c, const source *s, error *err)
         json_opt_int(s->j, "max_position_embeddings", s->where, 2048, &positions, err) != OK ||
         json_opt_bool(s->j, "tie_word_embeddings", s->where, false, &c->tied, err) != OK)
         return ERR_PARSE;
+
     if (!(theta > 1 && theta < 1e30))
         return error_set(err, ERR_PARSE, "%s: rope_theta: expected more than 1, found %g", s->where, theta);
     if (!(eps > 1e-30 && eps < 1))
@@ -242,6 +274,7 @@ static int read_numbers(model_config *c, const source *s, error *err)
     if (positions < 1 || positions > INT32_MAX)
         return error_set(err, ERR_PARSE, "%s: max_position_embeddings: expected 1 to %d, found %" PRId64, s->where,
                          INT32_MAX, positions);
+
     c->rope_theta = (float)theta;
     c->norm_eps = (float)eps;
     c->max_position = (int)positions;
@@ -284,6 +317,7 @@ static int read_all(model_config *c, const source *s, error *err)
 {
     if (!json_is_object(s->j)) return error_set(err, ERR_PARSE, "%s: expected an object", s->where);
     const family *f = NULL;
+
     int rc = read_family(&f, c, s, err);
     if (rc == OK) rc = read_variants(c, f, s, err);
     if (rc == OK) rc = read_shapes(c, f, s, err);

@@ -14,9 +14,12 @@ typedef struct decode_arrays {
 static decode_arrays arrays_of(const weights *w, const decode_batch *b)
 {
     device *dev = w->dev;
-    size_t sequences = 0; /* so many rows of the table are in use */
+
+    /* Rows of the table that are in use. */
+    size_t sequences = 0;
     for (int t = 0; t < b->T; t++)
         if ((size_t)b->row_seq[t] >= sequences) sequences = (size_t)b->row_seq[t] + 1;
+
     const int32_t *positions = scratch_ints(dev, b->positions, (size_t)b->T);
     return (decode_arrays){ .ids = scratch_ints(dev, b->ids, (size_t)b->T),
                             .positions = positions,
@@ -34,8 +37,10 @@ static void attend_over_pages(const weights *w, const kv_cache *kv, int layer, i
     const struct ops *ops = device_ops(w->dev);
     const size_t begin = (size_t)layer * (size_t)kv->n_pages * KV_PAGE * (size_t)(c->kv_heads * c->head_dim);
     float *k = kv->k + begin, *v = kv->v + begin;
+
     ops->kv_write(w->dev, a->k, a->v, in->row_seq, in->positions, in->table, b->max_pages, b->T, c->kv_heads,
                   c->head_dim, k, v);
+
     if (a->n == 0) return; /* a prefill chunk's last layer: nobody looks at what its rows would see */
     ops->attention_paged(w->dev, a->q, k, v, in->row_seq, in->positions, in->table, b->max_pages, b->T, c->heads,
                          c->kv_heads, c->head_dim, window, a->att);
@@ -45,20 +50,24 @@ const float *model_decode(const weights *w, kv_cache *kv, const decode_batch *ba
 {
     const model_config *c = &w->table->config;
     const int T = batch->T, n_out = batch->n_out;
-    assert(T > 0 && n_out <= T && kv->layers == c->layers && kv->kv_heads == c->kv_heads &&
-           kv->head_dim == c->head_dim);
+    assert(T > 0 && n_out <= T);
+    assert(kv->layers == c->layers && kv->kv_heads == c->kv_heads && kv->head_dim == c->head_dim);
+
     const decode_arrays in = arrays_of(w, batch);
     const top_acts top = top_acts_new(w, n_out);
     layer_acts a = layer_acts_new(w, T, T);
     float *x = scratch_floats(w->dev, T, c->width);
+
     device_ops(w->dev)->embed(w->dev, param_data(w, embed_param(w)), in.ids, T, c->width, x);
+
     for (int l = 0; l < c->layers; l++) {
-        const bool last = l == c->layers - 1;
+        const bool last = l == c->layers - 1; /* only the rows that logits are asked of go through it */
         const layer_weights p = layer_weights_of(w, l);
         layer_acts_take(w, &a, x, last ? n_out : T, last ? in.out_rows : NULL);
         layer_project(w, &p, in.cos_sin, T, &a);
         attend_over_pages(w, kv, l, p.window, batch, &in, &a);
         if (a.n > 0) layer_finish(w, &p, &a, last ? top.x : x);
     }
+
     return n_out > 0 ? top_logits(w, &top) : NULL;
 }

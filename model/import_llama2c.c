@@ -36,7 +36,13 @@ static int read_shape(shape *s, const char *data, size_t len, const char *where,
     int32_t h[HEADER];
     if (len < sizeof h) return error_set(err, ERR_PARSE, "%s: expected a header of 28 bytes, found %zu", where, len);
     memcpy(h, data, sizeof h);
-    *s = (shape){ h[0], h[1], h[2], h[3], h[4], h[5] < 0 && h[5] > -MAX_SIZE ? -h[5] : h[5], h[6], h[5] > 0 };
+
+    /* A vocabulary's size below 0 says that the head is a matrix of its own. Far below, it stays what it is: no size. */
+    const int32_t vocab = h[5] < 0 && h[5] > -MAX_SIZE ? -h[5] : h[5];
+    *s = (shape){ .dim = h[0], .hidden = h[1], .layers = h[2], .heads = h[3], .kv_heads = h[4], .length = h[6] };
+    s->vocab = vocab;
+    s->tied = h[5] > 0;
+
     const int32_t sizes[] = { s->dim, s->hidden, s->layers, s->heads, s->kv_heads, s->vocab, s->length };
     for (size_t i = 0; i < HEADER; i++)
         if (sizes[i] < 1 || sizes[i] > MAX_SIZE)
@@ -63,8 +69,9 @@ static const float *take(reading *r, int64_t rows, int64_t columns)
 {
     const size_t n = (size_t)rows * (size_t)columns;
     const float *p = r->at;
-    r->at += n < r->left ? n : r->left;
-    r->left -= n < r->left ? n : r->left;
+    const size_t taken = n < r->left ? n : r->left;
+    r->at += taken;
+    r->left -= taken;
     return p;
 }
 
@@ -76,21 +83,24 @@ static void give(reading *r, int layer, const char *name, const float *data, int
         snprintf(full, sizeof r->names[0], "model.layers.%d.%s.weight", layer, name);
     else
         snprintf(full, sizeof r->names[0], "%s.weight", name);
+
     tensor_source *t = &r->tensors[r->n++];
     *t = (tensor_source){ .name = full, .rank = rows > 0 ? 2 : 1, .data = data };
     t->shape[0] = rows > 0 ? rows : columns;
     t->shape[1] = columns;
 }
 
-/* Rows 2 i and 2 i + 1 of each head become i and i + hd/2. */
+/* Rows 2 i and 2 i + 1 of each head become i and i + hd/2: llama2.c rotates neighbours, this transformer the two halves
+ * of a head. */
 static const float *halves(reading *r, const float *x, int heads)
 {
     const int hd = r->s.dim / r->s.heads, dim = r->s.dim;
     float *out = r->owned[r->n_owned++] = xmalloc(sizeof(float) * (size_t)(heads * hd) * (size_t)dim);
     for (int h = 0; h < heads; h++)
-        for (int i = 0; i < hd; i++)
-            memcpy(out + (size_t)(h * hd + i / 2 + i % 2 * hd / 2) * (size_t)dim,
-                   x + (size_t)(h * hd + i) * (size_t)dim, sizeof(float) * (size_t)dim);
+        for (int i = 0; i < hd; i++) {
+            const int to = h * hd + i / 2 + i % 2 * hd / 2, from = h * hd + i;
+            memcpy(out + (size_t)to * (size_t)dim, x + (size_t)from * (size_t)dim, sizeof(float) * (size_t)dim);
+        }
     return out;
 }
 
@@ -99,28 +109,43 @@ static size_t floats_needed(const shape *s)
     assert(s->heads > 0); /* read_shape has seen to it */
     const size_t dim = (size_t)s->dim, kv = dim / (size_t)s->heads * (size_t)s->kv_heads, hidden = (size_t)s->hidden;
     const size_t layer = 2 * dim + 2 * dim * dim + 2 * kv * dim + 3 * hidden * dim;
-    return (size_t)s->vocab * dim * (s->tied ? 1 : 2) + (size_t)s->layers * layer + dim +
-           (size_t)s->length * (dim / (size_t)s->heads);
+    const size_t matrices = (size_t)s->vocab * dim * (s->tied ? 1 : 2); /* embedding and head */
+    const size_t tables = (size_t)s->length * (dim / (size_t)s->heads); /* cosines and sines */
+    return matrices + (size_t)s->layers * layer + dim + tables;
 }
 
+/* A matrix [rows, columns] of every layer, or with rows 0 a vector. */
+static void give_layers(reading *r, const char *name, int64_t rows, int64_t columns)
+{
+    for (int l = 0; l < r->s.layers; l++) give(r, l, name, take(r, rows > 0 ? rows : 1, columns), rows, columns);
+}
+
+static void give_heads(reading *r, const char *name, int heads)
+{
+    const int64_t dim = r->s.dim, rows = dim / r->s.heads * heads;
+    for (int l = 0; l < r->s.layers; l++) give(r, l, name, halves(r, take(r, rows, dim), heads), rows, dim);
+}
+
+/* By kinds, each of all layers: the order in which llama2.c writes them. */
 static void read_tensors(reading *r)
 {
     const shape *s = &r->s;
-    const int L = s->layers, kv = s->dim / s->heads * s->kv_heads;
-    give(r, -1, "model.embed_tokens", take(r, s->vocab, s->dim), s->vocab, s->dim);
-    for (int l = 0; l < L; l++) give(r, l, "input_layernorm", take(r, 1, s->dim), 0, s->dim);
-    for (int l = 0; l < L; l++)
-        give(r, l, "self_attn.q_proj", halves(r, take(r, s->dim, s->dim), s->heads), s->dim, s->dim);
-    for (int l = 0; l < L; l++) give(r, l, "self_attn.k_proj", halves(r, take(r, kv, s->dim), s->kv_heads), kv, s->dim);
-    for (int l = 0; l < L; l++) give(r, l, "self_attn.v_proj", take(r, kv, s->dim), kv, s->dim);
-    for (int l = 0; l < L; l++) give(r, l, "self_attn.o_proj", take(r, s->dim, s->dim), s->dim, s->dim);
-    for (int l = 0; l < L; l++) give(r, l, "post_attention_layernorm", take(r, 1, s->dim), 0, s->dim);
-    for (int l = 0; l < L; l++) give(r, l, "mlp.gate_proj", take(r, s->hidden, s->dim), s->hidden, s->dim);
-    for (int l = 0; l < L; l++) give(r, l, "mlp.down_proj", take(r, s->dim, s->hidden), s->dim, s->hidden);
-    for (int l = 0; l < L; l++) give(r, l, "mlp.up_proj", take(r, s->hidden, s->dim), s->hidden, s->dim);
-    give(r, -1, "model.norm", take(r, 1, s->dim), 0, s->dim);
-    take(r, s->length, s->dim / s->heads); /* tables of cosines and sines, which nobody reads any more */
-    if (!s->tied) give(r, -1, "lm_head", take(r, s->vocab, s->dim), s->vocab, s->dim);
+    const int dim = s->dim, kv = dim / s->heads * s->kv_heads;
+    give(r, -1, "model.embed_tokens", take(r, s->vocab, dim), s->vocab, dim);
+
+    give_layers(r, "input_layernorm", 0, dim);
+    give_heads(r, "self_attn.q_proj", s->heads);
+    give_heads(r, "self_attn.k_proj", s->kv_heads);
+    give_layers(r, "self_attn.v_proj", kv, dim);
+    give_layers(r, "self_attn.o_proj", dim, dim);
+    give_layers(r, "post_attention_layernorm", 0, dim);
+    give_layers(r, "mlp.gate_proj", s->hidden, dim);
+    give_layers(r, "mlp.down_proj", dim, s->hidden);
+    give_layers(r, "mlp.up_proj", s->hidden, dim);
+
+    give(r, -1, "model.norm", take(r, 1, dim), 0, dim);
+    take(r, s->length, dim / s->heads); /* tables of cosines and sines, which nobody reads any more */
+    if (!s->tied) give(r, -1, "lm_head", take(r, s->vocab, dim), s->vocab, dim);
 }
 
 static int write_weights(const shape *s, const char *data, size_t len, const char *where, const char *out, error *err)
@@ -130,13 +155,16 @@ static int write_weights(const shape *s, const char *data, size_t len, const cha
     if (len != bytes + need * sizeof(float))
         return error_set(err, ERR_PARSE, "%s: expected %zu bytes for these sizes, found %zu", where,
                          bytes + need * sizeof(float), len);
+
     reading r = { .s = *s, .at = (const float *)(const void *)(data + bytes), .left = need };
     r.tensors = xcalloc(most, sizeof *r.tensors);
     r.names = xcalloc(most, sizeof *r.names);
     r.owned = xcalloc((size_t)s->layers * 2, sizeof *r.owned);
+
     read_tensors(&r);
     const int rc = safetensors_write(path_join(path, sizeof path, out, "model.safetensors"), r.tensors, r.n, DTYPE_F32,
                                      MODEL_METADATA, err);
+
     for (size_t i = 0; i < r.n_owned; i++) free(r.owned[i]);
     free(r.owned);
     free(r.names);
@@ -180,6 +208,7 @@ static char *written(const char *bytes, size_t len, int32_t id)
     static const char *const SPECIAL[FIRST_BYTE] = { "<unk>", "<s>", "</s>" };
     str s = { 0 };
     if (id < FIRST_BYTE) return xstrdup(SPECIAL[id]);
+
     for (size_t i = 0; i < len; i++) {
         if (bytes[i] == ' ')
             str_puts(&s, "\xe2\x96\x81");
@@ -192,16 +221,19 @@ static char *written(const char *bytes, size_t len, int32_t id)
 
 static int read_pieces(piece *pieces, int32_t n, const char *data, size_t len, const char *where, error *err)
 {
+
     size_t at = sizeof(int32_t); /* the longest token's length: not needed */
     for (int32_t i = 0; i < n; i++) {
         int32_t bytes;
         if (len < at + 8)
             return error_set(err, ERR_PARSE, "%s: expected %d tokens, found the end at token %d", where, n, i);
+
         memcpy(&pieces[i].score, data + at, 4);
         memcpy(&bytes, data + at + 4, 4);
         at += 8;
         if (bytes < 0 || bytes > MAX_TOKEN || len - at < (size_t)bytes)
             return error_set(err, ERR_PARSE, "%s: token %d has %d bytes", where, i, bytes);
+
         pieces[i].id = i;
         pieces[i].text = written(data + at, (size_t)bytes, i);
         at += (size_t)bytes;
@@ -240,12 +272,16 @@ static json_t *tokenizer_json(piece *pieces, int32_t n)
 {
     json_t *vocab = json_object(), *merges = json_array();
     map *known = map_new();
+
     for (int32_t i = 0; i < n; i++)
         if (!map_get(known, pieces[i].text) && json_object_set_new(vocab, pieces[i].text, json_integer(i)) == 0)
             map_set(known, pieces[i].text, &pieces[i]);
+
+    /* Merges in the order of the scores: the likeliest piece is put together first, as SentencePiece does. */
     qsort(pieces, (size_t)n, sizeof *pieces, by_score);
     for (int32_t i = 0; i < n; i++)
         if (pieces[i].id >= FIRST_BYTE + 256) add_merges(merges, known, &pieces[i]);
+
     map_free(known);
     json_t *normalizer =
         json_pack("{s:s, s:[{s:s, s:s}, {s:s, s:{s:s}, s:s}]}", "type", "Sequence", "normalizers", "type", "Prepend",
@@ -282,12 +318,14 @@ int import_llama2c(const char *model_path, const char *tokenizer_path, const cha
     shape s = { 0 };
     char *data = file_read(model_path, MAX_FILE, &len, err);
     if (!data) return err ? err->code : ERR_IO;
+
     int rc = read_shape(&s, data, len, model_path, err);
     model_folder f = { 0 };
     if (rc == OK) rc = model_folder_begin(&f, out, NULL, err);
     if (rc == OK) rc = write_weights(&s, data, len, model_path, f.part, err);
     if (rc == OK) rc = write_tokenizer(&s, tokenizer_path, f.part, err);
     if (rc == OK) rc = write_config(&s, f.part, err);
+
     const int ended = model_folder_end(&f, rc == OK, rc == OK ? err : NULL);
     free(data);
     return rc == OK ? ended : rc;

@@ -11,6 +11,7 @@ kv_cache *kv_cache_new(device *dev, const model_config *config, int n_pages, err
         error_set(err, ERR_ARGUMENT, "a key/value cache needs at least one page, not %d", n_pages);
         return NULL;
     }
+
     size_t bytes = sizeof(float) * KV_PAGE * (size_t)config->head_dim;
     if (__builtin_mul_overflow(bytes, (size_t)config->kv_heads, &bytes) ||
         __builtin_mul_overflow(bytes, (size_t)config->layers, &bytes) ||
@@ -19,15 +20,18 @@ kv_cache *kv_cache_new(device *dev, const model_config *config, int n_pages, err
                   config->layers);
         return NULL;
     }
+
     kv_cache *kv = xcalloc(1, sizeof *kv);
     *kv = (kv_cache){ .dev = dev,
                       .layers = config->layers,
                       .kv_heads = config->kv_heads,
                       .head_dim = config->head_dim,
                       .n_pages = n_pages };
+
     kv->k = device_try(dev, bytes, err);
     kv->v = kv->k ? device_try(dev, bytes, err) : NULL;
     if (kv->v) return kv;
+
     if (err) error_within(err, "key and value pages");
     kv_cache_free(kv);
     return NULL;

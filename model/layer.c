@@ -57,6 +57,7 @@ layer_acts layer_acts_new(const weights *w, int T, int n)
     const model_config *c = &w->table->config;
     device *dev = w->dev;
     const int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+
     return (layer_acts){ .attn_in = scratch_floats(dev, T, c->width),
                          .attn_rstd = scratch_floats(dev, T, 1),
                          .q = scratch_floats(dev, T, q),
@@ -111,8 +112,9 @@ void layer_project(const weights *w, const layer_weights *p, const float *cos_si
     const linear_part parts[] = { linear_part_of(w, p->q, p->q_bias, NULL, p->q_norm ? a->q_raw : a->q),
                                   linear_part_of(w, p->k, p->k_bias, NULL, p->k_norm ? a->k_raw : a->k),
                                   linear_part_of(w, p->v, p->v_bias, NULL, a->v) };
+
     ops->rmsnorm(w->dev, a->x, param_data(w, p->attn_norm), T, c->width, c->norm_eps, a->attn_in, a->attn_rstd);
-    ops->linears(w->dev, a->attn_in, T, c->width, parts, 3);
+    ops->linears(w->dev, a->attn_in, T, c->width, parts, 3); /* at once: x is read, and converted to bf16, once */
     finish_heads(w, p->q_norm, cos_sin, T, c->heads, a->q_raw, a->q_rstd, a->q);
     finish_heads(w, p->k_norm, cos_sin, T, c->kv_heads, a->k_raw, a->k_rstd, a->k);
 }
@@ -132,13 +134,18 @@ void layer_finish(const weights *w, const layer_weights *p, const layer_acts *a,
     const struct ops *ops = device_ops(w->dev);
     const int n = a->n, D = c->width;
     if (a->rows) choose_rows(w, a);
+
+    /* The residual enters as what the product is added to: mid = x + att W_o^T. */
     const linear_part mid = linear_part_of(w, p->o, p->o_bias, a->x_rows, a->mid);
-    const linear_part wide[] = { linear_part_of(w, p->gate, NULL, NULL, a->gate),
-                                 linear_part_of(w, p->up, NULL, NULL, a->up) };
     ops->linears(w->dev, a->att_rows, n, p->o->cols, &mid, 1);
     ops->rmsnorm(w->dev, a->mid, param_data(w, p->mlp_norm), n, D, c->norm_eps, a->mlp_in, a->mlp_rstd);
+
+    const linear_part wide[] = { linear_part_of(w, p->gate, NULL, NULL, a->gate),
+                                 linear_part_of(w, p->up, NULL, NULL, a->up) };
+
     ops->linears(w->dev, a->mlp_in, n, D, wide, 2);
     ops->swiglu(w->dev, a->gate, a->up, (int64_t)n * c->ffn, a->act);
+
     if (!out) return;
     const linear_part down = linear_part_of(w, p->down, NULL, a->mid, out);
     ops->linears(w->dev, a->act, n, c->ffn, &down, 1);

@@ -36,6 +36,7 @@ static float scale_of(const lora *l) { return l->config.alpha / (float)l->config
 /* "model.layers.0.mlp.up_proj.weight" -> "base_model.model.model.layers.0.mlp.up_proj.lora_A.weight". */
 static void add_matrix(param_table *t, const param *of, char which, int rows, int cols)
 {
+
     param *p = &t->items[t->n++];
     const int stem = (int)(strlen(of->name) - strlen(".weight"));
     *p = (param){ .kind = of->kind, .layer = of->layer, .rows = rows, .cols = cols, .rank = 2, .offset = t->total };
@@ -51,6 +52,7 @@ static void make_table(lora *l)
     l->table->config = m->config;
     l->table->items = xcalloc((size_t)m->n * 2, sizeof *l->table->items);
     l->of = xcalloc((size_t)m->n, sizeof(param *));
+
     for (int i = 0; i < m->n; i++) {
         const param *p = &m->items[i];
         if (!is_adapted(&l->config, p)) continue;
@@ -71,6 +73,7 @@ static int freeze(lora *l, const weights *base, error *err)
     for (int i = 0; i < adapters_of(l); i++) total += l->of[i]->count;
     l->frozen = device_try(base->dev, sizeof(float) * (size_t)total, err);
     if (!l->frozen) return ERR_MEMORY;
+
     ops->zero(base->dev, l->frozen, total);
     for (int i = 0; i < adapters_of(l); at += l->of[i++]->count)
         ops->add(base->dev, l->frozen + at, base->data + l->of[i]->offset, l->of[i]->count);
@@ -100,12 +103,14 @@ lora *lora_new(const lora_config *config, const weights *base, uint64_t seed, er
     lora *l = xcalloc(1, sizeof *l);
     l->config = *config;
     for (int i = 0; config->targets == 0 && i < N_TARGETS; i++) l->config.targets |= UINT32_C(1) << TARGETS[i].kind;
+
     l->model = base->table;
     make_table(l);
     if (!(l->w = weights_new(base->dev, l->table, err)) || freeze(l, base, err) != OK) {
         lora_free(l);
         return NULL;
     }
+
     initialise(l, seed);
     return l;
 }
@@ -135,12 +140,14 @@ static float *scaled_b(const lora *l, int i)
     return out;
 }
 
+/* W = W_frozen + s B A for every adapted matrix (Hu et al. 2021, equation 3), s = alpha / rank. */
 void lora_merge(const lora *l, weights *w)
 {
     device *dev = w->dev;
     const struct ops *ops = device_ops(dev);
     const precision before = device_precision(dev);
     const float *frozen = l->frozen;
+
     device_set_precision(dev, PRECISION_F32); /* parameters are fp32, however they are multiplied by */
     device_scratch_reset(dev);
     for (int i = 0; i < adapters_of(l); frozen += l->of[i++]->count) {
@@ -150,18 +157,22 @@ void lora_merge(const lora *l, weights *w)
         ops->add(dev, to, frozen, p->count);
         ops->linear_dx(dev, scaled_b(l, i), p->rows, l->w->data + a->offset, NULL, l->config.rank, p->cols, to);
     }
+
     device_set_precision(dev, before);
 }
 
+/* From dL/dW: dL/dB = s dL/dW A^T and dL/dA = s B^T dL/dW. */
 void lora_project(const lora *l, const float *grads, float *out)
 {
     device *dev = l->w->dev;
     const struct ops *ops = device_ops(dev);
     const precision before = device_precision(dev);
     const int rank = l->config.rank;
+
     device_set_precision(dev, PRECISION_F32);
     device_scratch_reset(dev);
     ops->zero(dev, out, l->table->total);
+
     for (int i = 0; i < adapters_of(l); i++) {
         const param *p = l->of[i], *a = &l->table->items[2 * i], *b = a + 1;
         const float *dw = grads + p->offset;
@@ -169,8 +180,10 @@ void lora_project(const lora *l, const float *grads, float *out)
         ops->linear_pack(dev, l->w->data + a->offset, rank, p->cols, packed);
         ops->linear(dev, dw, p->rows, packed, NULL, rank, p->cols, out + b->offset);
         ops->scale(dev, out + b->offset, scale_of(l), b->count);
+
         ops->linear_dw(dev, scaled_b(l, i), dw, p->rows, rank, p->cols, out + a->offset);
     }
+
     device_set_precision(dev, before);
 }
 
@@ -191,6 +204,7 @@ int lora_save(const lora *l, const char *dir, const char *base, error *err)
 {
     char path[PATH_BYTES];
     if (dir_make_all(dir, err) != OK) return ERR_IO;
+
     json_t *j = adapter_json(l, base);
     char *text = json_text(j, true);
     int rc = file_write_atomic(path_join(path, sizeof path, dir, "adapter_config.json"), text, strlen(text), err);
@@ -219,6 +233,7 @@ static int refuse_variants(const json_t *j, const char *where, error *err)
         return unsupported(where, "peft_type", type, err);
     if (json_is_string(bias) && strcmp(json_string_value(bias), "none") != 0)
         return unsupported(where, "bias", bias, err);
+
     for (size_t i = 0; i < sizeof OFF / sizeof *OFF; i++) {
         const json_t *v = json_object_get(j, OFF[i]);
         const bool off = !v || json_is_null(v) || json_is_false(v) || (json_is_object(v) && json_object_size(v) == 0);
@@ -235,8 +250,11 @@ static int read_config(lora_config *c, const json_t *j, const char *where, error
     json_t *name, *modules = json_object_get(j, "target_modules");
     if (!json_is_object(j)) return error_set(err, ERR_PARSE, "%s: expected an object", where);
     if (refuse_variants(j, where, err) != OK) return ERR_UNSUPPORTED;
+
     if (json_need_int(j, "r", where, &rank, err) != OK || json_need_number(j, "lora_alpha", where, &alpha, err) != OK)
         return ERR_PARSE;
+
+    /* A rank out of bounds becomes 0: lora_new refuses it, with the sentence. */
     *c = (lora_config){ .rank = rank > 0 && rank <= MAX_RANK ? (int)rank : 0, .alpha = (float)alpha };
     json_array_foreach(modules, i, name)
     {
@@ -263,6 +281,7 @@ lora *lora_load(const char *dir, const weights *base, error *err)
     lora_config config;
     json_t *j = json_parse_file(path_join(path, sizeof path, dir, "adapter_config.json"), err);
     if (!j) return NULL;
+
     const int rc = read_config(&config, j, path, err);
     json_decref(j);
     lora *l = rc == OK ? lora_new(&config, base, 0, err) : NULL;

@@ -52,6 +52,7 @@ static int layer_shapes(const model_config *c, shape out[MAX_PER_LAYER])
         { true, { "mlp.up_proj.weight", PARAM_UP, c->ffn, c->width, 2 } },
         { true, { "mlp.down_proj.weight", PARAM_DOWN, c->width, c->ffn, 2 } },
     };
+
     int n = 0;
     for (int i = 0; i < MAX_PER_LAYER; i++)
         if (all[i].there) out[n++] = all[i].is;
@@ -70,10 +71,12 @@ static int check_config(const model_config *c, error *err)
         { "kv_heads", c->kv_heads, c->heads }, { "head_dim", c->head_dim, MAX_DIMENSION },
         { "ffn", c->ffn, MAX_DIMENSION },      { "heads * head_dim", (int64_t)c->heads * c->head_dim, MAX_DIMENSION }
     };
+
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (sizes[i].found < 1 || sizes[i].found > sizes[i].most)
             return error_set(err, ERR_ARGUMENT, "a model's %s: expected 1 to %" PRId64 ", found %" PRId64,
                              sizes[i].what, sizes[i].most, sizes[i].found);
+
     if (c->heads % c->kv_heads != 0)
         return error_set(err, ERR_ARGUMENT, "%d heads don't share %d key/value heads evenly", c->heads, c->kv_heads);
     if (c->head_dim % 2 != 0)
@@ -86,11 +89,13 @@ param_table *param_table_new(const model_config *config, error *err)
     if (check_config(config, err) != OK) return NULL;
     param_table *t = xcalloc(1, sizeof *t);
     t->config = *config;
+
     shape shapes[MAX_PER_LAYER];
     t->per_layer = layer_shapes(config, shapes);
     for (int k = 0; k < PARAM_KINDS; k++) t->place[k] = -1;
     for (int i = 0; i < t->per_layer; i++) t->place[shapes[i].kind] = i;
     t->items = xcalloc((size_t)(config->layers * t->per_layer + 3), sizeof *t->items);
+
     add(t, -1, &(shape){ "model.embed_tokens.weight", PARAM_EMBED, config->vocab, config->width, 2 });
     for (int l = 0; l < config->layers; l++)
         for (int i = 0; i < t->per_layer; i++) add(t, l, &shapes[i]);
@@ -110,10 +115,16 @@ const param *param_find(const param_table *t, param_kind kind, int layer)
 {
     /* The embedding, then per_layer parameters for each layer, then the final norm and an untied head. */
     const int above = t->config.layers * t->per_layer + 1;
-    const int at = kind == PARAM_EMBED        ? 0
-                   : kind == PARAM_FINAL_NORM ? above
-                   : kind == PARAM_HEAD       ? above + 1
-                   : t->place[kind] < 0       ? t->n
-                                              : 1 + layer * t->per_layer + t->place[kind];
+    int at;
+    if (kind == PARAM_EMBED)
+        at = 0;
+    else if (kind == PARAM_FINAL_NORM)
+        at = above;
+    else if (kind == PARAM_HEAD)
+        at = above + 1;
+    else if (t->place[kind] < 0)
+        return NULL; /* this model's layers have none */
+    else
+        at = 1 + layer * t->per_layer + t->place[kind];
     return at < t->n ? &t->items[at] : NULL;
 }

@@ -41,14 +41,22 @@ static void run_layers(const weights *w, inner_activations *in)
     device *dev = w->dev;
     const layer_acts shared = share ? layer_acts_new(w, T, T) : (layer_acts){ 0 };
     float *x = scratch_floats(dev, T, D), *spare = in->keep ? NULL : scratch_floats(dev, T, D);
+
     device_ops(dev)->embed(dev, param_data(w, embed_param(w)), in->batch.ids, T, D, x);
     for (int l = 0; l < L; l++) {
         const bool last = l == L - 1;
         const int n = last ? n_out : T;
-        float *out = last ? in->top.x : in->keep ? scratch_floats(dev, T, D) : spare;
+
+        float *out = spare;
+        if (last)
+            out = in->top.x;
+        else if (in->keep)
+            out = scratch_floats(dev, T, D);
+
         in->layers[l] = share ? shared : layer_acts_new(w, T, n);
         layer_acts_take(w, &in->layers[l], x, n, last ? in->batch.out_rows : NULL);
         layer_forward(w, l, &in->batch, &in->layers[l], out);
+
         spare = x;
         x = out;
     }
@@ -129,13 +137,16 @@ activations *model_forward(const weights *w, const token_batch *batch, const for
 {
     static const forward_options DEFAULTS = { .temperature = 1, .keep = true };
     inner_activations *in = inner_new(w, batch, options ? options : &DEFAULTS);
+
     in->logprob = scratch_floats(w->dev, batch->n_out, 1);
     in->entropy = scratch_floats(w->dev, batch->n_out, 1);
     in->lse = scratch_floats(w->dev, batch->n_out, 1);
+
     run_layers(w, in);
     keep_logits(w, in);
     top_norm(w, &in->top);
     run_head(w, in);
+
     in->outside = (activations){ .logprob = in->logprob, .entropy = in->entropy, .inner = in };
     return &in->outside;
 }
@@ -145,9 +156,11 @@ void model_last_logits(const weights *w, const token_batch *batch, float *out)
     static const forward_options ONCE = { .keep = false };
     int32_t *rows = device_host_scratch(w->dev, sizeof *rows * (size_t)batch->S);
     for (int s = 0; s < batch->S; s++) rows[s] = batch->starts[s + 1] - 1;
+
     token_batch last = *batch;
     last.n_out = batch->S;
     last.out_rows = last.targets = rows; /* targets stay unread: no logprob is asked for */
+
     inner_activations *in = inner_new(w, &last, &ONCE);
     run_layers(w, in);
     const size_t bytes = sizeof(float) * (size_t)batch->S * (size_t)w->table->config.vocab;
