@@ -56,15 +56,20 @@ static safetensors *file_of(const hf_folder *f, tensor_files *files, const param
 {
     snprintf(path, PATH_BYTES, "%s", files->one_path);
     if (files->one) return files->one;
+
     const char *shard = json_string_value(json_object_get(json_object_get(files->index, "weight_map"), p->name));
     if (!shard || strchr(shard, '/')) { /* a shard is a file of this folder, never one elsewhere */
         error_set(err, ERR_PARSE, "%s/model.safetensors.index.json names no shard for %s", f->dir, p->name);
         return NULL;
     }
     path_join(path, PATH_BYTES, f->dir, shard);
+
     safetensors *st = map_get(files->shards, shard);
-    if (st || !(st = safetensors_open(path, err))) return st;
+    if (st) return st;
+    st = safetensors_open(path, err);
+    if (!st) return NULL;
     map_set(files->shards, shard, st);
+
     if (weights_check_names(f->table, st, err) == OK) return st;
     error_within(err, "%s", path);
     return NULL;
@@ -78,18 +83,23 @@ static int open_files(const hf_folder *f, tensor_files *files, error *err)
     int rc = OK;
     path_join(files->one_path, PATH_BYTES, f->dir, "model.safetensors");
     path_join(index, sizeof index, f->dir, "model.safetensors.index.json");
+
     if (file_exists(files->one_path) || !file_exists(index)) {
-        if (!(files->one = safetensors_open(files->one_path, err))) return err ? err->code : ERR_IO;
+        files->one = safetensors_open(files->one_path, err);
+        if (!files->one) return err ? err->code : ERR_IO;
         rc = weights_check(f->table, files->one, err);
         return rc == OK ? OK : error_within(err, "%s", files->one_path);
     }
+
     files->shards = map_new();
-    if (!(files->index = json_parse_file(index, err))) return err ? err->code : ERR_PARSE;
+    files->index = json_parse_file(index, err);
+    if (!files->index) return err ? err->code : ERR_PARSE;
     for (int i = 0; rc == OK && i < f->table->n; i++) {
         const param *p = &f->table->items[i];
         safetensors *st = file_of(f, files, p, path, err);
         if (!st) return err ? err->code : ERR_PARSE;
-        if ((rc = weights_check_one(p, st, err)) != OK) error_within(err, "%s", path);
+        rc = weights_check_one(p, st, err);
+        if (rc != OK) error_within(err, "%s", path);
     }
     return rc;
 }
@@ -130,6 +140,7 @@ hf_folder *hf_folder_open(const char *dir, device *dev, error *err)
     tensor_files files = { 0 };
     hf_folder *f = hf_folder_open_config(dir, dev, err);
     if (!f) return NULL;
+
     int rc = open_files(f, &files, err);
     if (rc == OK && !(f->weights = weights_new(dev, f->table, err))) {
         rc = ERR_MEMORY;
@@ -137,7 +148,11 @@ hf_folder *hf_folder_open(const char *dir, device *dev, error *err)
     }
     if (rc == OK) rc = load_files(f, &files, err);
     close_files(&files);
-    if (rc == OK && (rc = device_guard(dev, seal, f, err)) != OK) error_within(err, "%s", dir);
+
+    if (rc == OK) {
+        rc = device_guard(dev, seal, f, err); /* packing takes memory, too */
+        if (rc != OK) error_within(err, "%s", dir);
+    }
     if (rc == OK) return f;
     hf_folder_close(f);
     return NULL;

@@ -50,12 +50,14 @@ static int look_into(const char *dir, char *foreign, size_t size)
     DIR *d = opendir(dir);
     if (!d) return -1;
     foreign[0] = 0;
+
     for (struct dirent *e; (e = readdir(d));) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
         const bool plain = fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
         if (!foreign[0] && (!plain || !is_models(e->d_name))) snprintf(foreign, size, "%.100s", e->d_name);
         n++;
     }
+
     closedir(d);
     return n;
 }
@@ -90,9 +92,11 @@ int model_folder_check(const char *path, const char *from, error *err)
     char dir[MODEL_FOLDER_BYTES], foreign[120], why[160], weights[MODEL_FOLDER_BYTES + 64];
     struct stat st;
     if (trim(dir, path, err) != OK) return ERR_ARGUMENT;
+
     if (lstat(dir, &st) != 0) return errno == ENOENT ? OK : error_sys(err, errno, "%s", dir);
     if (S_ISLNK(st.st_mode)) return in_the_way(dir, "is a symbolic link", err);
     if (!S_ISDIR(st.st_mode)) return in_the_way(dir, "is not a folder", err);
+
     const int n = look_into(dir, foreign, sizeof foreign);
     if (n < 0) return error_sys(err, errno, "cannot list %s", dir);
     if (n == 0) return OK;
@@ -100,6 +104,7 @@ int model_folder_check(const char *path, const char *from, error *err)
         snprintf(why, sizeof why, "holds '%s', which is not part of a model", foreign);
         return in_the_way(dir, why, err);
     }
+
     path_join(weights, sizeof weights, dir, WEIGHTS);
     if (!file_exists(weights)) return same_folder(dir, from) ? OK : in_the_way(dir, "holds no model of Troupe's", err);
     return marked(weights) ? OK : in_the_way(dir, "holds a model that Troupe did not write", err);
@@ -115,11 +120,13 @@ int model_folder_begin(model_folder *f, const char *dir, const char *from, error
     if (rc == OK) rc = model_folder_check(f->target, from, err);
     f->in_place = same_folder(f->target, from);
     if (rc == OK) rc = dir_make_all(path_dirname(parent, sizeof parent, f->target), err);
+
     for (int i = 1; rc == OK && i <= ATTEMPTS; i++) { /* one that is there is not ours to remove */
         snprintf(f->part, sizeof f->part, "%s.part-%d", f->target, i);
         if (mkdir(f->part, 0777) == 0) return OK;
         if (errno != EEXIST) break;
     }
+
     if (rc == OK) rc = error_sys(err, errno, "cannot create the folder %s", f->part);
     f->part[0] = 0;
     return rc;
@@ -131,6 +138,7 @@ static int replace(const model_folder *f, error *err)
 {
     char parent[MODEL_FOLDER_BYTES];
     int rc = OK;
+
     if (renameat2(AT_FDCWD, f->part, AT_FDCWD, f->target, RENAME_EXCHANGE) != 0) {
         if (errno != ENOENT) rc = dir_remove_all(f->target, err);
         if (rc == OK && rename(f->part, f->target) != 0)
@@ -141,12 +149,15 @@ static int replace(const model_folder *f, error *err)
 
 int model_folder_end(model_folder *f, bool keep, error *err)
 {
-    int rc = OK;
     if (!f->part[0]) return OK;
-    if (keep)
+
+    int rc = OK;
+    if (keep) {
         rc = model_folder_check(f->target, f->in_place ? f->target : NULL, err); /* somebody may have come meanwhile */
-    if (keep && rc == OK) rc = dir_sync(f->part, err);
-    if (keep && rc == OK) rc = replace(f, err);
+        if (rc == OK) rc = dir_sync(f->part, err);
+        if (rc == OK) rc = replace(f, err);
+    }
+
     dir_remove_all(f->part, NULL); /* what failed halfway, or the folder that was there before */
     f->part[0] = 0;
     return rc;

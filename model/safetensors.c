@@ -55,6 +55,7 @@ static int read_shape(tensor_view *v, const json_t *shape, const char *where, er
     if (!json_is_array(shape) || json_array_size(shape) > MAX_RANK)
         return error_set(err, ERR_PARSE, "%s: tensor %.80s: expected a shape of at most %d numbers", where, v->name,
                          MAX_RANK);
+
     for (int i = 0; i < v->rank; i++) {
         const json_t *d = json_array_get(shape, (size_t)i);
         const json_int_t n = json_integer_value(d);
@@ -72,13 +73,15 @@ static int read_offsets(const json_t *offsets, const char *name, size_t len, con
     const json_t *b = json_array_get(offsets, 0), *e = json_array_get(offsets, 1);
     if (json_array_size(offsets) != 2 || !json_is_integer(b) || !json_is_integer(e))
         return error_set(err, ERR_PARSE, "%s: tensor %.80s: data_offsets: expected two numbers", where, name);
+
     const json_int_t from = json_integer_value(b), to = json_integer_value(e);
     if (from < 0 || to < from || (uint64_t)to > len)
         return error_set(err, ERR_PARSE,
                          "%s: tensor %.80s: bytes %" JSON_INTEGER_FORMAT " to %" JSON_INTEGER_FORMAT
                          " do not lie in the %zu bytes of data",
                          where, name, from, to, len);
-    *begin = (size_t)from, *end = (size_t)to;
+    *begin = (size_t)from;
+    *end = (size_t)to;
     return OK;
 }
 
@@ -89,16 +92,19 @@ static int read_tensor(tensor_view *v, const char *name, const json_t *j, const 
     const char *dtype_found = json_string_value(json_object_get(j, "dtype"));
     const dtype_name *dtype = dtype_of(dtype_found);
     size_t begin = 0, end = 0;
-    int64_t bytes;
     if (!dtype)
         return error_set(err, ERR_PARSE, "%s: tensor %.80s: dtype '%.20s' is not known", where, name,
                          dtype_found ? dtype_found : "");
+
     if (read_shape(v, json_object_get(j, "shape"), where, err) != OK ||
         read_offsets(json_object_get(j, "data_offsets"), name, len, where, &begin, &end, err) != OK)
         return ERR_PARSE;
+
+    int64_t bytes;
     if (__builtin_mul_overflow(v->count, (int64_t)dtype->bytes, &bytes) || (uint64_t)bytes != end - begin)
         return error_set(err, ERR_PARSE, "%s: tensor %.80s: expected %" PRId64 " numbers of %zu bytes, found %zu bytes",
                          where, name, v->count, dtype->bytes, end - begin);
+
     v->dtype = dtype->dtype;
     v->dtype_name = dtype->name;
     v->data = data + begin;
@@ -110,7 +116,9 @@ static int by_offset(const void *a, const void *b)
 {
     const tensor_view *x = a, *y = b;
     if (x->data != y->data) return (const char *)x->data < (const char *)y->data ? -1 : 1;
-    return x->bytes < y->bytes ? -1 : x->bytes > y->bytes; /* an empty tensor before the one that starts there */
+    if (x->bytes != y->bytes)
+        return x->bytes < y->bytes ? -1 : 1; /* an empty tensor before the one that starts there */
+    return 0;
 }
 
 /* The format asks for data without holes or overlaps: what is read is all there is. */
@@ -139,6 +147,8 @@ static int read_tensors(safetensors *st, const unsigned char *data, size_t len, 
         if (read_tensor(&st->tensors[st->n], name, value, data, len, where, err) != OK) return ERR_PARSE;
         st->n++;
     }
+
+    /* Only now that all are in place: the map points into the array. */
     qsort(st->tensors, st->n, sizeof *st->tensors, by_offset);
     if (check_layout(st, data, len, where, err) != OK) return ERR_PARSE;
     for (size_t i = 0; i < st->n; i++) map_set(st->by_name, st->tensors[i].name, &st->tensors[i]);
@@ -150,10 +160,12 @@ static int parse(safetensors *st, const unsigned char *bytes, size_t len, const 
     uint64_t header = 0;
     if (len < LENGTH_BYTES)
         return error_set(err, ERR_PARSE, "%s: %zu bytes are too few for a safetensors file", where, len);
+
     for (int i = LENGTH_BYTES - 1; i >= 0; i--) header = header << 8 | bytes[i];
     if (header > MAX_HEADER_BYTES || header > len - LENGTH_BYTES)
         return error_set(err, ERR_PARSE, "%s: its header claims %" PRIu64 " bytes of a file of %zu", where, header,
                          len);
+
     st->header = json_parse((const char *)bytes + LENGTH_BYTES, (size_t)header, where, err);
     if (!st->header) return ERR_PARSE;
     if (!json_is_object(st->header)) return error_set(err, ERR_PARSE, "%s: its header is no JSON object", where);
@@ -217,9 +229,9 @@ static float from_bits(uint32_t bits)
 static float from_half(uint16_t h)
 {
     const uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, mantissa = h & 1023;
-    if (exponent == 31) return from_bits(sign | 0x7f800000u | mantissa << 13);
-    if (exponent == 0) return from_bits(sign | 0x3f800000u) * (float)mantissa * 0x1p-24f;
-    return from_bits(sign | (exponent + 112) << 23 | mantissa << 13);
+    if (exponent == 31) return from_bits(sign | 0x7f800000u | mantissa << 13);            /* infinities and NaNs */
+    if (exponent == 0) return from_bits(sign | 0x3f800000u) * (float)mantissa * 0x1p-24f; /* subnormal, or a zero */
+    return from_bits(sign | (exponent + 112) << 23 | mantissa << 13); /* the biases differ by 127 - 15 */
 }
 
 /* Round to nearest, ties to even; a NaN keeps being one. */
@@ -331,15 +343,19 @@ static int put_all(sink *to, const tensor_source *tensors, size_t n, tensor_dtyp
 {
     str header = { 0 };
     unsigned char length[LENGTH_BYTES];
+
     assert(dtype == DTYPE_F32 || dtype == DTYPE_BF16);
     write_header(&header, tensors, n, dtype, metadata);
     for (int i = 0; i < LENGTH_BYTES; i++) length[i] = (unsigned char)(header.len >> (8 * i) & 255);
+
     int rc = put(to, length, sizeof length, err);
     if (rc == OK) rc = put(to, header.data, header.len, err);
     for (size_t t = 0; rc == OK && t < n; t++) {
         const int64_t count = count_of(&tensors[t]);
-        rc = dtype == DTYPE_BF16 ? put_bf16(to, tensors[t].data, count, err)
-                                 : put(to, tensors[t].data, sizeof(float) * (size_t)count, err);
+        if (dtype == DTYPE_BF16)
+            rc = put_bf16(to, tensors[t].data, count, err);
+        else
+            rc = put(to, tensors[t].data, sizeof(float) * (size_t)count, err);
     }
     str_free(&header);
     return rc;
@@ -348,8 +364,8 @@ static int put_all(sink *to, const tensor_source *tensors, size_t n, tensor_dtyp
 void safetensors_encode(const tensor_source *tensors, size_t n, tensor_dtype dtype, const char *const *metadata,
                         str *out)
 {
-    put_all(&(sink){ .bytes = out }, tensors, n, dtype, metadata,
-            NULL); /* memory can't fail: running out of it ends the process */
+    /* No error: running out of memory ends the process. */
+    put_all(&(sink){ .bytes = out }, tensors, n, dtype, metadata, NULL);
 }
 
 int safetensors_write(const char *path, const tensor_source *tensors, size_t n, tensor_dtype dtype,
@@ -358,6 +374,7 @@ int safetensors_write(const char *path, const tensor_source *tensors, size_t n, 
     file_writer file;
     int rc = file_write_begin(&file, path, err);
     if (rc != OK) return rc;
+
     rc = put_all(&(sink){ .file = &file }, tensors, n, dtype, metadata, err);
     const int ended = file_write_end(&file, rc == OK, rc == OK ? err : NULL);
     return rc == OK ? ended : rc;

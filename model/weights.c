@@ -30,6 +30,7 @@ static float llama3_frequency(const rope_scaling *r, float frequency)
     const float wave = 2 * (float)M_PI / frequency, context = r->original_max_position;
     if (wave < context / r->high_freq_factor) return frequency;
     if (wave > context / r->low_freq_factor) return frequency / r->factor;
+
     const float smooth = (context / wave - r->low_freq_factor) / (r->high_freq_factor - r->low_freq_factor);
     return (1 - smooth) * frequency / r->factor + smooth * frequency;
 }
@@ -44,6 +45,7 @@ static int set_frequencies(weights *w, error *err)
         if (c->rope.kind == ROPE_LINEAR) host[i] /= c->rope.factor;
         if (c->rope.kind == ROPE_LLAMA3) host[i] = llama3_frequency(&c->rope, host[i]);
     }
+
     w->inv_freq = device_try(w->dev, sizeof(float) * (size_t)half, err);
     if (w->inv_freq) device_copy_in(w->dev, w->inv_freq, host, sizeof(float) * (size_t)half);
     free(host);
@@ -58,10 +60,12 @@ weights *weights_new(device *dev, const param_table *table, error *err)
     w->version = -1;
     w->packed = xcalloc((size_t)table->n, sizeof *w->packed);
     w->data = device_try(dev, sizeof(float) * (size_t)table->total, err);
+
     if (w->data && set_frequencies(w, err) == OK) {
         device_ops(dev)->zero(dev, w->data, table->total);
         return w;
     }
+
     if (err) error_within(err, "a model of %.3g parameters", (double)table->total);
     weights_free(w);
     return NULL;
@@ -93,6 +97,7 @@ static int check_shape(const param *p, const tensor_view *v, error *err)
     char expected[48], found[192];
     const int64_t shape[2] = { p->rank == 2 ? p->rows : p->cols, p->cols };
     shape_text(p->rank, shape, expected, sizeof expected);
+
     if (!v) return error_set(err, ERR_PARSE, "tensor %s: expected %s, found that it is missing", p->name, expected);
     if (v->rank == p->rank && memcmp(v->shape, shape, sizeof *shape * (size_t)p->rank) == 0) return OK;
     return error_set(err, ERR_PARSE, "tensor %s: expected %s, found %s", p->name, expected,
@@ -128,6 +133,7 @@ int weights_check_names(const param_table *t, const safetensors *st, error *err)
     map *known = map_new();
     int rc = OK;
     for (int i = 0; i < t->n; i++) map_set(known, t->items[i].name, &t->items[i]);
+
     for (size_t i = 0; rc == OK && i < safetensors_count(st); i++) {
         const char *name = safetensors_at(st, i)->name;
         if (!map_get(known, name) && !is_harmless(t, name))
@@ -157,6 +163,8 @@ static bool is_bias(const param *p)
     return p->kind == PARAM_Q_BIAS || p->kind == PARAM_K_BIAS || p->kind == PARAM_V_BIAS || p->kind == PARAM_O_BIAS;
 }
 
+/* Matrices that write to the residual stream are scaled down by the root of how many do (GPT-2, Radford et al. 2019,
+ * section 2.3: 1 / sqrt(2 L)). */
 void weights_init(weights *w, uint64_t seed, float std)
 {
     const float residual = 1.0f / sqrtf(2.0f * (float)w->table->config.layers);
@@ -164,9 +172,14 @@ void weights_init(weights *w, uint64_t seed, float std)
         const param *p = &w->table->items[i];
         const rng_key key = { .seed = seed, .stream = hash_bytes(p->name, strlen(p->name), 0) };
         const float scale = p->kind == PARAM_O || p->kind == PARAM_DOWN ? std * residual : std;
+
         float *host = xmalloc(sizeof(float) * (size_t)p->count);
-        for (int64_t j = 0; j < p->count; j++)
-            host[j] = is_bias(p) ? 0.0f : p->rank == 1 ? 1.0f : (float)rng_normal(key, 0, (uint64_t)j) * scale;
+        for (int64_t j = 0; j < p->count; j++) {
+            if (p->rank == 1)
+                host[j] = is_bias(p) ? 0.0f : 1.0f;
+            else
+                host[j] = (float)rng_normal(key, 0, (uint64_t)j) * scale;
+        }
         device_copy_in(w->dev, w->data + p->offset, host, sizeof(float) * (size_t)p->count);
         free(host);
     }
@@ -192,7 +205,9 @@ static const float *host_data(const weights *w, float **owned)
     const float *view = device_view(w->dev, w->data);
     *owned = NULL;
     if (view) return view;
-    device_copy_out(w->dev, *owned = xmalloc(bytes), w->data, bytes);
+
+    *owned = xmalloc(bytes);
+    device_copy_out(w->dev, *owned, w->data, bytes);
     return *owned;
 }
 
@@ -207,9 +222,8 @@ static void hash_blocks(void *ctx, int64_t begin, int64_t end, int thread)
     const hash_job *j = ctx;
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
-        const int64_t left = j->n - i * HASH_BLOCK;
-        j->hashes[i] =
-            hash_bytes(j->data + i * HASH_BLOCK, sizeof(float) * (size_t)(left < HASH_BLOCK ? left : HASH_BLOCK), 0);
+        const int64_t left = j->n - i * HASH_BLOCK, n = left < HASH_BLOCK ? left : HASH_BLOCK;
+        j->hashes[i] = hash_bytes(j->data + i * HASH_BLOCK, sizeof(float) * (size_t)n, 0);
     }
 }
 
@@ -243,13 +257,14 @@ static tensor_source *sources_of(const weights *w, const float *host)
 int weights_encode(const weights *w, tensor_dtype dtype, str *out, error *err)
 {
     enum { HEADER_A_TENSOR = 256 };
-    const size_t bytes =
-        (size_t)w->table->total * (dtype == DTYPE_BF16 ? 2 : 4) + HEADER_A_TENSOR * (size_t)w->table->n;
+    const size_t numbers = (size_t)w->table->total * (dtype == DTYPE_BF16 ? 2 : 4);
+    const size_t bytes = numbers + HEADER_A_TENSOR * (size_t)w->table->n;
     char need[32];
     float *owned;
     if (!str_try_reserve(out, bytes))
         return error_set(err, ERR_MEMORY, "out of memory: a copy of the weights needs %s",
                          memory_text(bytes, need, sizeof need));
+
     tensor_source *tensors = sources_of(w, host_data(w, &owned));
     safetensors_encode(tensors, (size_t)w->table->n, dtype, MODEL_METADATA, out);
     free(tensors);

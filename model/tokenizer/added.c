@@ -17,6 +17,7 @@ static const added_token *longest_at(const tokenizer *t, bool normalized, const 
 {
     const added_token *best = NULL;
     if (!t->added_begins[(unsigned char)*p]) return NULL;
+
     for (size_t i = 0; i < t->n_added; i++) {
         const added_token *a = &t->added[i];
         if (a->normalized != normalized || a->len > left || (best && a->len <= best->len)) continue;

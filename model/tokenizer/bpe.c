@@ -19,6 +19,7 @@ static bpe_merge take_best(bpe *b)
     bpe_merge *heap = b->heap.data;
     const bpe_merge best = heap[0], last = heap[--b->heap.len];
     const size_t n = b->heap.len;
+
     size_t i = 0;
     for (size_t child = 1; child < n; child = 2 * i + 1) {
         if (child + 1 < n && heap[child + 1].order < heap[child].order) child++;
@@ -38,7 +39,8 @@ static void propose(bpe *b, int32_t left)
     const int32_t right_id = b->parts.data[l->next].id;
     const uint64_t key = (uint64_t)(uint32_t)l->id << 32 | (uint32_t)right_id;
     const uint64_t found = (uint64_t)(uintptr_t)idmap_get(b->t->merges, key);
-    if (found == 0) return;
+    if (found == 0) return; /* no merge; load.c stores each plus 1 */
+
     const uint64_t rank = (found - 1) >> 32;
     vec_push(&b->heap, (bpe_merge){ .order = rank << 32 | (uint32_t)left,
                                     .left = l->id,
@@ -61,6 +63,7 @@ static void merge(bpe *b, const bpe_merge *m)
     r->id = -1;
     l->next = r->next;
     if (l->next >= 0) b->parts.data[l->next].previous = left;
+
     propose(b, left);
     if (l->previous >= 0) propose(b, l->previous);
 }
@@ -134,13 +137,17 @@ void bpe_encode(bpe *b, const char *data, size_t len, token_ids *out)
         vec_push(out, whole);
         return;
     }
+
     set_parts(b, data, len);
     for (int32_t i = 0; i + 1 < (int32_t)b->parts.len; i++) propose(b, i);
     while (b->heap.len > 0) {
         const bpe_merge best = take_best(b);
         if (still_there(b, &best)) merge(b, &best);
     }
-    for (int32_t i = b->parts.len > 0 ? 0 : -1; i >= 0; i = b->parts.data[i].next) vec_push(out, b->parts.data[i].id);
+
+    /* The first part is never swallowed: merges go to the left one. */
+    int32_t i = b->parts.len > 0 ? 0 : -1;
+    for (; i >= 0; i = b->parts.data[i].next) vec_push(out, b->parts.data[i].id);
 }
 
 void bpe_reset(bpe *b)

@@ -38,6 +38,7 @@ static void character_bytes(tokenizer *t, const char *token, int32_t id, str *ou
         t->bytes[byte] = id;
         return;
     }
+
     for (const char *mark; (mark = strstr(token, MARK)) != NULL; token = mark + strlen(MARK)) {
         str_add(out, token, (size_t)(mark - token));
         str_putc(out, ' ');
@@ -49,14 +50,18 @@ static void character_bytes(tokenizer *t, const char *token, int32_t id, str *ou
 static int read_token(tokenizer *t, const char *token, int32_t id, const char *where, error *err)
 {
     str bytes = { 0 };
-    const bool byte_level = t->byte_level && alphabet_to_bytes(token, &bytes), is_added = tokenizer_id(t, token) >= 0;
-    int rc = OK;
+    const bool byte_level = t->byte_level && alphabet_to_bytes(token, &bytes);
     if (!t->byte_level) character_bytes(t, token, id, &bytes);
-    if (is_added && tokenizer_id(t, token) != id)
-        rc = error_set(err, ERR_PARSE, "%s: token '%.40s' has ids %d and %d", where, token, id, tokenizer_id(t, token));
-    else if (!is_added)
-        rc = byte_level || !t->byte_level ? set_token(t, id, token, bytes.data ? bytes.data : "", bytes.len, where, err)
-                                          : set_token(t, id, token, token, strlen(token), where, err);
+
+    int rc = OK;
+    const int32_t added = tokenizer_id(t, token); /* -1: it is no added token */
+    if (added >= 0 && added != id)
+        rc = error_set(err, ERR_PARSE, "%s: token '%.40s' has ids %d and %d", where, token, id, added);
+    else if (added < 0 && (byte_level || !t->byte_level))
+        rc = set_token(t, id, token, bytes.data ? bytes.data : "", bytes.len, where, err);
+    else if (added < 0)
+        rc = set_token(t, id, token, token, strlen(token), where, err);
+
     if (rc == OK && byte_level && bytes.len == 1) t->bytes[(unsigned char)bytes.data[0]] = id;
     str_free(&bytes);
     return rc;
@@ -91,6 +96,7 @@ static int read_added_token(tokenizer *t, const json_t *a, const char *where, er
     const char *text;
     bool special, single_word;
     if (!json_is_object(a)) return error_set(err, ERR_PARSE, "%s: added_tokens: expected objects", where);
+
     if (json_need_string(a, "content", where, &text, err) != OK ||
         read_id(json_object_get(a, "id"), text, where, &token.id, err) != OK ||
         json_opt_bool(a, "special", where, false, &special, err) != OK ||
@@ -102,6 +108,7 @@ static int read_added_token(tokenizer *t, const json_t *a, const char *where, er
     token.single_word = single_word;
     if (!*text) return error_set(err, ERR_PARSE, "%s: an added token has no content", where);
     if (set_token(t, token.id, text, text, strlen(text), where, err) != OK) return ERR_PARSE;
+
     token.text = t->texts[token.id];
     token.len = t->lengths[token.id];
     t->special[token.id] = special;
@@ -126,11 +133,13 @@ static int32_t count_ids(const json_t *vocab, const json_t *added)
     json_int_t largest = -1;
     const char *token;
     json_t *id;
-    json_object_foreach((json_t *)(uintptr_t)vocab, token, id) largest =
-        json_integer_value(id) > largest ? json_integer_value(id) : largest;
+    json_object_foreach((json_t *)(uintptr_t)vocab, token, id)
+    {
+        if (json_integer_value(id) > largest) largest = json_integer_value(id);
+    }
     for (size_t i = 0; i < json_array_size(added); i++) {
         id = json_object_get(json_array_get(added, i), "id");
-        largest = json_integer_value(id) > largest ? json_integer_value(id) : largest;
+        if (json_integer_value(id) > largest) largest = json_integer_value(id);
     }
     return (int32_t)(largest < MAX_VOCAB ? largest + 1 : MAX_VOCAB); /* read_id refuses what is larger */
 }
@@ -142,7 +151,9 @@ static int read_tokens(tokenizer *t, const json_t *vocab, const json_t *added, c
     t->texts = xcalloc((size_t)t->vocab + 1, sizeof *t->texts);
     t->lengths = xcalloc((size_t)t->vocab + 1, sizeof *t->lengths);
     t->special = xcalloc((size_t)t->vocab + 1, sizeof *t->special);
+
     for (int b = 0; b < 256; b++) t->bytes[b] = -1;
+
     const int rc = read_added(t, added, where, err);
     return rc == OK ? read_vocab(t, vocab, where, err) : rc;
 }
@@ -157,6 +168,8 @@ static int add_merge(tokenizer *t, const char *left, const char *right, uint64_t
     const int32_t a = tokenizer_id(t, left), b = tokenizer_id(t, right), c = tokenizer_id(t, both.data);
     str_free(&both);
     if (a < 0 || b < 0 || c < 0) return ERR_NOT_FOUND;
+
+    /* A pair of ids -> rank and merged id, plus 1: 0 is what a map says for a pair that never merges. */
     const uint64_t key = (uint64_t)(uint32_t)a << 32 | (uint32_t)b, value = (rank << 32 | (uint32_t)c) + 1;
     idmap_set(t->merges, key, (void *)(uintptr_t)value);
     return OK;
@@ -167,7 +180,12 @@ static int read_merge(tokenizer *t, const json_t *m, size_t rank, const char *wh
     const char *left = json_string_value(json_array_get(m, 0)), *right = json_string_value(json_array_get(m, 1));
     char *pair = xstrdup(json_is_string(m) ? json_string_value(m) : "");
     char *space = strchr(pair, ' ');
-    if (space) *space = 0, left = pair, right = space + 1;
+    if (space) {
+        *space = 0;
+        left = pair;
+        right = space + 1;
+    }
+
     int rc = OK;
     if (!left || !right)
         rc = error_set(err, ERR_PARSE, "%s: merge %zu is neither \"a b\" nor [\"a\", \"b\"]", where, rank);
@@ -198,6 +216,7 @@ static int refuse_variants(const json_t *model, const char *where, error *err)
         json_opt_string(model, "end_of_word_suffix", where, "", &suffix, err) != OK ||
         json_opt_number(model, "dropout", where, 0, &dropout, err) != OK)
         return error_within(err, "model");
+
     if (strcmp(type, "BPE") != 0) return refuse(err, where, "model.type", type, "BPE");
     if (*prefix) return refuse(err, where, "model.continuing_subword_prefix", prefix, "null");
     if (*suffix) return refuse(err, where, "model.end_of_word_suffix", suffix, "null");
@@ -234,6 +253,8 @@ static int read_all(tokenizer *t, const json_t *j, const char *where, error *err
 {
     if (!json_is_object(j)) return error_set(err, ERR_PARSE, "%s: expected an object", where);
     const json_t *model = json_object_get(j, "model");
+
+    /* In this order: how the vocabulary is written is known from the decoder, ids before merges. */
     int rc = refuse_variants(model, where, err);
     if (rc == OK) rc = read_normalizer(t, json_object_get(j, "normalizer"), where, err);
     if (rc == OK) rc = read_decoder(t, json_object_get(j, "decoder"), where, err);
@@ -269,12 +290,14 @@ tokenizer *tokenizer_open(const char *model_dir, error *err)
     char path[1200], vocab[1200];
     size_t len;
     path_join(path, sizeof path, model_dir, "tokenizer.json");
+
     if (!file_exists(path) && file_exists(path_join(vocab, sizeof vocab, model_dir, "vocab.json"))) {
         json_t *j = tokenizer_json_of_vocab(model_dir, err);
         tokenizer *t = j ? tokenizer_of(j, vocab, err) : NULL;
         json_decref(j);
         return t;
     }
+
     char *text = file_read(path, MAX_FILE, &len, err);
     if (!text) return NULL;
     tokenizer *t = tokenizer_parse(text, len, path, err);

@@ -29,7 +29,10 @@ static int read_behaviour(const char *name, split_behaviour *out)
 {
     static const char *const NAMES[] = { "Isolated", "Removed", "Contiguous", "MergedWithPrevious", "MergedWithNext" };
     for (int i = 0; i < 5; i++)
-        if (strcmp(NAMES[i], name) == 0) return *out = (split_behaviour)i, OK;
+        if (strcmp(NAMES[i], name) == 0) {
+            *out = (split_behaviour)i;
+            return OK;
+        }
     return ERR_UNSUPPORTED;
 }
 
@@ -39,16 +42,19 @@ static int read_split(reading *r, const json_t *p, error *err)
     const char *behaviour, *regex, *literal;
     const json_t *pattern = json_object_get(p, "pattern");
     if (!json_is_object(pattern)) return error_set(err, ERR_PARSE, "%s: a Split has no pattern", r->where);
+
     if (json_need_string(p, "behavior", r->where, &behaviour, err) != OK ||
         json_opt_bool(p, "invert", r->where, false, &s.invert, err) != OK ||
         json_opt_string(pattern, "Regex", r->where, NULL, &regex, err) != OK ||
         json_opt_string(pattern, "String", r->where, NULL, &literal, err) != OK)
         return ERR_PARSE;
+
     if (read_behaviour(behaviour, &s.behaviour) != OK)
         return error_set(err, ERR_UNSUPPORTED,
                          "%s: a Split's behavior is '%.40s'; supported: Isolated, Removed, "
                          "Contiguous, MergedWithPrevious, MergedWithNext",
                          r->where, behaviour);
+
     if (!regex && !literal) return error_set(err, ERR_PARSE, "%s: a Split's pattern is no Regex or String", r->where);
     if (!regex && !*literal && !s.invert) return OK; /* nothing is found, nothing cut */
     return add_split(r, s, regex ? regex : literal, !regex, err);
@@ -68,8 +74,10 @@ static int read_byte_level(reading *r, const json_t *p, error *err)
     if (json_opt_bool(p, "use_regex", r->where, true, &use_regex, err) != OK ||
         json_opt_bool(p, "add_prefix_space", r->where, true, &s.prefix_space, err) != OK)
         return ERR_PARSE;
+
     r->byte_level = true;
-    return use_regex || s.prefix_space ? add_split(r, s, use_regex ? GPT2_PATTERN : NULL, false, err) : OK;
+    if (!use_regex && !s.prefix_space) return OK;
+    return add_split(r, s, use_regex ? GPT2_PATTERN : NULL, false, err);
 }
 
 /* {"prepend_scheme": "always" | "first" | "never", "split": true}; older files say add_prefix_space. */
@@ -83,13 +91,18 @@ static int read_metaspace(reading *r, const json_t *p, error *err)
         json_opt_string(p, "prepend_scheme", r->where, prefix ? "always" : "never", &scheme, err) != OK ||
         json_opt_bool(p, "split", r->where, true, &cuts, err) != OK)
         return ERR_PARSE;
+
     if (strcmp(mark, MARK) != 0)
         return error_set(err, ERR_UNSUPPORTED, "%s: a Metaspace's replacement is '%.20s'; supported: U+2581", r->where,
                          mark);
-    s.prepend = strcmp(scheme, "always") == 0  ? PREPEND_ALWAYS
-                : strcmp(scheme, "first") == 0 ? PREPEND_FIRST
-                                               : PREPEND_NEVER;
-    if (s.prepend == PREPEND_NEVER && strcmp(scheme, "never") != 0)
+
+    if (strcmp(scheme, "always") == 0)
+        s.prepend = PREPEND_ALWAYS;
+    else if (strcmp(scheme, "first") == 0)
+        s.prepend = PREPEND_FIRST;
+    else if (strcmp(scheme, "never") == 0)
+        s.prepend = PREPEND_NEVER;
+    else
         return error_set(err, ERR_UNSUPPORTED,
                          "%s: a Metaspace's prepend_scheme is '%.20s'; supported: always, first, never", r->where,
                          scheme);
@@ -101,6 +114,7 @@ static int read_step(reading *r, const json_t *p, int depth, error *err)
     const char *type;
     if (!json_is_object(p)) return error_set(err, ERR_PARSE, "%s: pre_tokenizer: expected an object", r->where);
     if (json_need_string(p, "type", r->where, &type, err) != OK) return error_within(err, "pre_tokenizer");
+
     if (strcmp(type, "Sequence") == 0 && depth < MAX_DEPTH) {
         const json_t *list = json_object_get(p, "pretokenizers");
         for (size_t i = 0; i < json_array_size(list); i++) {
@@ -109,9 +123,11 @@ static int read_step(reading *r, const json_t *p, int depth, error *err)
         }
         return OK;
     }
+
     if (r->byte_level)
         return error_set(err, ERR_UNSUPPORTED, "%s: pre-tokenizer '%.40s' behind ByteLevel; supported: ByteLevel last",
                          r->where, type);
+
     if (strcmp(type, "Split") == 0) return read_split(r, p, err);
     if (strcmp(type, "Digits") == 0) return read_digits(r, p, err);
     if (strcmp(type, "ByteLevel") == 0) return read_byte_level(r, p, err);

@@ -30,6 +30,7 @@ static int read_replace(tokenizer *t, const json_t *j, const char *where, error 
     const json_t *pattern = json_object_get(j, "pattern");
     if (!json_is_object(pattern) || !json_object_get(pattern, "String"))
         return refuse(err, where, "normalizer", "a Replace by Regex", "a Replace of a String");
+
     if (json_need_string(pattern, "String", where, &from, err) != OK ||
         json_need_string(j, "content", where, &to, err) != OK)
         return ERR_PARSE;
@@ -47,12 +48,14 @@ static int read_normalizer_at(tokenizer *t, const json_t *j, const char *where, 
             rc = read_normalizer_at(t, json_array_get(list, i), where, depth + 1, err);
         return rc;
     }
+
     if (type && strcmp(type, "NFC") == 0) return add_normalizer(t, (normalizer){ .kind = NORMALIZE_NFC }, where, err);
     if (type && strcmp(type, "Replace") == 0) return read_replace(t, j, where, err);
     if (type && strcmp(type, "Prepend") == 0) {
         if (json_need_string(j, "prepend", where, &prepended, err) != OK) return error_within(err, "normalizer");
         return add_normalizer(t, (normalizer){ NORMALIZE_PREPEND, NULL, xstrdup(prepended) }, where, err);
     }
+
     return refuse(err, where, "normalizer", type ? type : "no object with a type",
                   "null, NFC, Prepend, Replace, Sequence");
 }
@@ -64,43 +67,57 @@ int read_normalizer(tokenizer *t, const json_t *j, const char *where, error *err
 
 /* ---- decoder ---- */
 
+/* The mark becomes a space. */
+static bool is_mark_to_space(const json_t *j)
+{
+    const char *from = json_string_value(json_object_get(json_object_get(j, "pattern"), "String"));
+    const char *to = json_string_value(json_object_get(j, "content"));
+    return from && strcmp(from, MARK) == 0 && to && strcmp(to, " ") == 0;
+}
+
+/* One space goes from the front, none from the end. */
+static bool is_strip_of_space(const json_t *j)
+{
+    const char *content = json_string_value(json_object_get(j, "content"));
+    return content && strcmp(content, " ") == 0 && json_integer_value(json_object_get(j, "start")) == 1 &&
+           json_integer_value(json_object_get(j, "stop")) == 0;
+}
+
+/* Encoding put no mark in front, so decoding takes no space away. */
+static bool prepends_never(const json_t *metaspace)
+{
+    const char *scheme = json_string_value(json_object_get(metaspace, "prepend_scheme"));
+    if (scheme) return strcmp(scheme, "never") == 0;
+    return json_is_false(json_object_get(metaspace, "add_prefix_space"));
+}
+
+static int read_step(tokenizer *t, const json_t *j, const char *where, int depth, error *err);
+
+static int read_steps(tokenizer *t, const json_t *list, const char *where, int depth, error *err)
+{
+    int rc = OK;
+    for (size_t i = 0; rc == OK && i < json_array_size(list); i++)
+        rc = read_step(t, json_array_get(list, i), where, depth, err);
+    return rc;
+}
+
 /* The steps of a decoder for a vocabulary of characters: the mark becomes a space, <0x0A> a byte, one space goes. */
 static int read_step(tokenizer *t, const json_t *j, const char *where, int depth, error *err)
 {
-    const char *type = json_string_value(json_object_get(j, "type")), *content = NULL;
-    bool strips = false;
-    if (type && strcmp(type, "Sequence") == 0 && depth < MAX_DEPTH) {
-        const json_t *list = json_object_get(j, "decoders");
-        int rc = OK;
-        for (size_t i = 0; rc == OK && i < json_array_size(list); i++)
-            rc = read_step(t, json_array_get(list, i), where, depth + 1, err);
-        return rc;
+    const char *type = json_string_value(json_object_get(j, "type"));
+    const char *name = type ? type : "";
+    if (strcmp(name, "Sequence") == 0 && depth < MAX_DEPTH)
+        return read_steps(t, json_object_get(j, "decoders"), where, depth + 1, err);
+    if (strcmp(name, "ByteFallback") == 0 || strcmp(name, "Fuse") == 0) return OK;
+    if (strcmp(name, "Replace") == 0 && is_mark_to_space(j)) return OK;
+    if (strcmp(name, "Metaspace") == 0 && prepends_never(j)) return OK;
+
+    if (strcmp(name, "Metaspace") == 0 || (strcmp(name, "Strip") == 0 && is_strip_of_space(j))) {
+        t->strips_space = true;
+        return OK;
     }
-    if (type && (strcmp(type, "ByteFallback") == 0 || strcmp(type, "Fuse") == 0)) return OK;
-    if (type && strcmp(type, "Replace") == 0) {
-        const json_t *pattern = json_object_get(json_object_get(j, "pattern"), "String");
-        content = json_string_value(json_object_get(j, "content"));
-        if (json_is_string(pattern) && strcmp(json_string_value(pattern), MARK) == 0 && content &&
-            strcmp(content, " ") == 0)
-            return OK;
-    }
-    if (type && strcmp(type, "Strip") == 0) {
-        const json_t *start = json_object_get(j, "start"), *stop = json_object_get(j, "stop");
-        content = json_string_value(json_object_get(j, "content"));
-        strips =
-            content && strcmp(content, " ") == 0 && json_integer_value(start) == 1 && json_integer_value(stop) == 0;
-    }
-    if (type && strcmp(type, "Metaspace") == 0) {
-        const char *scheme = json_string_value(json_object_get(j, "prepend_scheme"));
-        const bool never =
-            scheme ? strcmp(scheme, "never") == 0 : json_is_false(json_object_get(j, "add_prefix_space"));
-        if (never) return OK;
-        strips = true;
-    }
-    t->strips_space |= strips;
-    return strips ? OK
-                  : refuse(err, where, "decoder", type ? type : "null",
-                           "ByteLevel; or Metaspace, or Replace of the mark, ByteFallback, Fuse, Strip of one space");
+    return refuse(err, where, "decoder", type ? type : "null",
+                  "ByteLevel; or Metaspace, or Replace of the mark, ByteFallback, Fuse, Strip of one space");
 }
 
 int read_decoder(tokenizer *t, const json_t *j, const char *where, error *err)
@@ -141,6 +158,7 @@ static json_t *read_merge_lines(const char *path, error *err)
     size_t len;
     char *text = file_read(path, MAX_FILE, &len, err), *rest = NULL;
     if (!text) return NULL;
+
     json_t *merges = json_array();
     for (char *line = strtok_r(text, "\r\n", &rest); line; line = strtok_r(NULL, "\r\n", &rest)) {
         if (strncmp(line, "#version", 8) == 0) continue;
@@ -151,6 +169,7 @@ static json_t *read_merge_lines(const char *path, error *err)
             break;
         }
     }
+
     free(text);
     return merges;
 }
@@ -178,6 +197,7 @@ json_t *tokenizer_json_of_vocab(const char *dir, error *err)
     path_join(config_path, sizeof config_path, dir, "tokenizer_config.json");
     json_t *vocab = json_parse_file(vocab_path, err), *merges = vocab ? read_merge_lines(merges_path, err) : NULL;
     json_t *config = merges ? json_parse_file(config_path, err) : NULL, *whole = NULL;
+
     const char *family;
     if (config && json_need_string(config, "tokenizer_class", config_path, &family, err) == OK) {
         whole = json_pack("{s:{s:s, s:O, s:O}, s:o, s:{s:s}}", "model", "type", "BPE", "vocab", vocab, "merges", merges,
@@ -187,6 +207,7 @@ json_t *tokenizer_json_of_vocab(const char *dir, error *err)
             whole = NULL;
         }
     }
+
     json_decref(config);
     json_decref(merges);
     json_decref(vocab);

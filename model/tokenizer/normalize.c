@@ -75,10 +75,11 @@ int normalize(const tokenizer *t, const char *text, size_t len, place where, str
 {
     str from = { 0 };
     int rc = OK;
+
     str_clear(out);
     str_add(out, text, len);
     for (int i = 0; rc == OK && i < t->n_normalizers; i++) {
-        const str swap = from;
+        const str swap = from; /* each step reads what the one before wrote */
         from = *out;
         *out = swap;
         str_clear(out);

@@ -63,16 +63,18 @@ static int search(cutter *c, int step, const char *data, size_t len, size_t from
     int found = pcre2_match(code, (PCRE2_SPTR)data, len, from, PCRE2_NO_UTF_CHECK, match, c->limits);
     if (found == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter has the heap */
         found = pcre2_match(code, (PCRE2_SPTR)data, len, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, match, c->limits);
+
     if (found == PCRE2_ERROR_NOMATCH) return 0;
     if (found < 0) {
         PCRE2_UCHAR why[128];
         pcre2_get_error_message(found, why, sizeof why);
-        return error_set(err, ERR_LIMIT, "the split pattern gave up on a text of %zu bytes: %s", len,
-                         (const char *)why),
-               -1;
+        error_set(err, ERR_LIMIT, "the split pattern gave up on a text of %zu bytes: %s", len, (const char *)why);
+        return -1;
     }
+
     const PCRE2_SIZE *at = pcre2_get_ovector_pointer(match);
-    o[0] = at[0], o[1] = at[1];
+    o[0] = at[0];
+    o[1] = at[1];
     return 1;
 }
 
@@ -84,15 +86,18 @@ static int find_ranges(cutter *c, int step, const char *data, size_t len, error 
     size_t at = 0, from = 0, o[2] = { 0, 0 };
     int found = 0;
     r->len = 0;
+
     while (from <= len && (found = search(c, step, data, len, from, o, err)) > 0) {
         if (o[1] == o[0] && r->len > 0 && o[0] == at) {
             from += from < len ? utf8_length(data + from, data + len) : 1;
             continue;
         }
+
         if (o[0] > at) vec_push(r, (range){ at, o[0], invert });
         vec_push(r, (range){ o[0], o[1], !invert });
         at = from = o[1];
     }
+
     if (at < len) vec_push(r, (range){ at, len, invert });
     return found < 0 ? ERR_LIMIT : OK;
 }
@@ -133,6 +138,8 @@ static void join_previous(ranges *r)
     r->len = n;
 }
 
+/* From the end, so that of several matches in a row the last one joins its neighbour; the ranges are kept at the end of
+ * the array until all are known. */
 static void join_next(ranges *r)
 {
     size_t first = r->len;
@@ -176,10 +183,11 @@ static void mark_spaces(cutter *c, int step, const char **data, size_t *len)
     const split *s = &c->t->splits[step];
     str *out = &c->spaced[step];
     const bool begins = (*data)[0] == ' ' || (*len >= strlen(MARK) && memcmp(*data, MARK, strlen(MARK)) == 0);
+    const bool at_begin = c->where == AT_BEGIN;
+    const bool wanted = s->prepend == PREPEND_ALWAYS || (s->prepend == PREPEND_FIRST && at_begin);
     str_clear(out);
-    if (!begins && c->where != GOES_ON &&
-        (s->prepend == PREPEND_ALWAYS || (s->prepend == PREPEND_FIRST && c->where == AT_BEGIN)))
-        str_puts(out, MARK);
+    if (wanted && !begins && c->where != GOES_ON) str_puts(out, MARK);
+
     for (size_t i = 0; i < *len; i++) {
         if ((*data)[i] == ' ')
             str_puts(out, MARK);
@@ -195,14 +203,18 @@ static int cut(cutter *c, int step, const char *data, size_t len, error *err)
 {
     if (step == c->t->n_splits) return c->piece(c->ctx, data, len, err);
     const split *s = &c->t->splits[step];
+
+    /* What the step puts in front or in between goes to its own buffer. */
     if (s->prefix_space && c->where != GOES_ON && data[0] != ' ') {
         str_clear(&c->spaced[step]);
         str_putc(&c->spaced[step], ' ');
         str_add(&c->spaced[step], data, len);
-        data = c->spaced[step].data, len++;
+        data = c->spaced[step].data;
+        len++;
     }
     if (s->metaspace) mark_spaces(c, step, &data, &len);
     if (!s->code) return cut(c, step + 1, data, len, err);
+
     int rc = find_ranges(c, step, data, len, err);
     ranges *r = &c->ranges[step];
     if (rc == OK) join(r, s->behaviour);
@@ -233,7 +245,9 @@ int pretokenize(const tokenizer *t, const char *text, size_t len, place where, p
     cutter c = { .t = t, .piece = piece, .ctx = ctx, .where = where, .limits = pcre2_match_context_create(NULL) };
     pcre2_set_match_limit(c.limits, MATCH_LIMIT);
     for (int i = 0; i < t->n_splits; i++) c.match[i] = pcre2_match_data_create(1, NULL);
+
     const int rc = cut_characters(&c, text, len, err);
+
     for (int i = 0; i < t->n_splits; i++) {
         pcre2_match_data_free(c.match[i]);
         vec_free(&c.ranges[i]);

@@ -57,16 +57,19 @@ static int encode_around(encoding *e, bool normalized, stretch_fn stretch, const
 static int encode_normalized(encoding *e, const char *text, size_t len, place where, error *err)
 {
     str changed = { 0 };
-    int rc = OK;
     if (len == 0) return OK;
+
+    int rc = OK;
     if (normalize_is_needed(e->bpe.t, text, len)) {
         rc = normalize(e->bpe.t, text, len, where, &changed, err);
         text = changed.data ? changed.data : "";
         len = changed.len;
     }
-    if (rc == OK)
-        rc = e->specials ? encode_around(e, true, encode_plain, text, len, where, err)
-                         : encode_plain(e, text, len, where, err);
+
+    if (rc == OK && e->specials)
+        rc = encode_around(e, true, encode_plain, text, len, where, err);
+    else if (rc == OK)
+        rc = encode_plain(e, text, len, where, err);
     str_free(&changed);
     return rc;
 }
@@ -77,8 +80,12 @@ static int encode_from(const tokenizer *t, const char *text, size_t len, bool sp
     encoding e = { .bpe.t = t, .out = out, .specials = specials };
     const size_t before = out->len;
     if (len > MAX_TEXT) return error_set(err, ERR_LIMIT, "a text of %zu bytes, %d are allowed", len, MAX_TEXT);
-    const int rc = specials ? encode_around(&e, false, encode_normalized, text, len, where, err)
-                            : encode_normalized(&e, text, len, where, err);
+
+    int rc;
+    if (specials)
+        rc = encode_around(&e, false, encode_normalized, text, len, where, err);
+    else
+        rc = encode_normalized(&e, text, len, where, err);
     if (rc != OK) out->len = before;
     bpe_reset(&e.bpe);
     return rc;
@@ -117,7 +124,10 @@ void tokenizer_free(tokenizer *t)
     if (!t) return;
     for (int i = 0; t->texts && i < t->vocab; i++) free(t->texts[i]);
     for (int i = 0; i < t->n_splits; i++) split_reset(&t->splits[i]);
-    for (int i = 0; i < t->n_normalizers; i++) free(t->normalizers[i].from), free(t->normalizers[i].to);
+    for (int i = 0; i < t->n_normalizers; i++) {
+        free(t->normalizers[i].from);
+        free(t->normalizers[i].to);
+    }
     map_free(t->ids);
     idmap_free(t->merges);
     free(t->texts);
