@@ -114,19 +114,27 @@ char *file_read(const char *path, size_t max_bytes, size_t *len, error *err)
     return read_all(file_open(path, O_RDONLY, 0, err), path, max_bytes, len, err);
 }
 
-/* Names of descriptors that are open: opening them again never waits. */
-static bool is_descriptor(const char *path)
+int file_descriptor(const char *path)
 {
-    static const char *const NAMES[] = { "/dev/stdin", "/dev/fd/", "/proc/self/fd/" };
-    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
-        if (strncmp(path, NAMES[i], strlen(NAMES[i])) == 0) return true;
-    return false;
+    static const char *const STREAMS[] = { "/dev/stdin", "/dev/stdout", "/dev/stderr" };
+    static const char *const FOLDERS[] = { "/dev/fd/", "/proc/self/fd/" };
+    for (int fd = 0; fd < 3; fd++)
+        if (strcmp(path, STREAMS[fd]) == 0) return fd;
+    for (int i = 0; i < 2; i++) {
+        const char *number = path + strlen(FOLDERS[i]);
+        char *end;
+        if (strncmp(path, FOLDERS[i], strlen(FOLDERS[i])) != 0 || *number < '0' || *number > '9') continue;
+        const long fd = strtol(number, &end, 10);
+        if (*end == '\0' && fd <= INT_MAX) return (int)fd;
+    }
+    return -1;
 }
 
 char *file_read_once(const char *path, size_t max_bytes, size_t *len, error *err)
 {
     struct stat st;
-    if (!is_descriptor(path) || stat(path, &st) != 0 || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
+    /* What is open already is opened again without waiting. */
+    if (file_descriptor(path) < 0 || stat(path, &st) != 0 || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
         return file_read(path, max_bytes, len, err);
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) open_failed(path, err);

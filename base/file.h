@@ -15,6 +15,9 @@ int file_open(const char *path, int flags, unsigned mode, error *err);
 /* ERR_IO when something is there that is no regular file: for who leaves opening to others (SQLite). */
 int file_check(const char *path, error *err);
 
+/* The number that a path is a name of: /dev/stdin, /dev/stdout, /dev/stderr, /dev/fd/N, /proc/self/fd/N; else -1. */
+int file_descriptor(const char *path);
+
 /* The whole file plus a terminating NUL that `len` does not count; the caller frees. ERR_LIMIT above `max_bytes`. Opened
  * as by file_open. */
 char *file_read(const char *path, size_t max_bytes, size_t *len, error *err);

@@ -33,6 +33,14 @@ static int check_ours(const char *path, off_t size, result_is_ours ours, error *
     return rc;
 }
 
+/* Opened anew by its name, a descriptor that is closed (main.c holds its number) would take everything, and a file would
+ * be written from its start. */
+static int open_descriptor(result_file *f, int fd, error *err)
+{
+    f->stream = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    return f->stream >= 0 ? OK : error_sys(err, errno, "cannot write to %s", f->path);
+}
+
 static int open_stream(result_file *f, error *err)
 {
     f->stream = open(f->path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
@@ -51,6 +59,8 @@ int result_file_begin(result_file *f, const char *path, result_is_ours ours, err
     *f = (result_file){ .stream = -1, .whole.fd = -1 };
     if (strlen(path) >= sizeof f->path) return error_set(err, ERR_ARGUMENT, "%.80s...: the path is too long", path);
     snprintf(f->path, sizeof f->path, "%s", path);
+    const int fd = file_descriptor(path);
+    if (fd >= 0) return open_descriptor(f, fd, err);
     if (lstat(path, &st) != 0) {
         if (errno != ENOENT) return error_sys(err, errno, "cannot write to %s", path);
         return open_whole(f, path, err);

@@ -2,7 +2,8 @@
 /* result_file - a file that a verb writes for its user: whole or not at all, and never over one of the user's own.
  *
  * What stands under the name already is replaced when it is empty or begins like what the verb writes. A link is
- * followed. A device or a pipe (/dev/stdout) is written to as it comes: it can't be replaced. */
+ * followed. A device or a pipe is written to as it comes, for it can't be replaced; so is a descriptor of this process
+ * (/dev/stdout), whatever is behind it. */
 #pragma once
 
 #include <stdbool.h>

@@ -70,9 +70,9 @@ static int output_failure(void)
 int verbs_finish_output(const char *name, int status)
 {
     const int why = output_failure();
-    if (status != 0 || why == 0) return status;
+    if (why == 0) return status;
     fprintf(stderr, "troupe: %s%scannot write to standard output: %s\n", name, *name ? ": " : "", strerror(why));
-    return 1;
+    return status != 0 ? status : 1;
 }
 
 static int status_of(const call *c, int rc)

@@ -32,7 +32,15 @@ static void write_run(void)
     task_reset(&t);
 }
 
-/* Every verb whose result is what it prints. The reason is the device's, and so is the status. */
+static void write_curves(const char *run, const char *event, const char *name)
+{
+    char text[200];
+    snprintf(text, sizeof text, "{\"event\": \"%s\", \"step\": 1, \"%s\": 0.5}\n", event, name);
+    assert_int_equal(mkdir(run, 0700), 0);
+    test_file_write(run, "metrics.jsonl", text);
+}
+
+/* Every verb whose result is what it prints (a training's is its folder: its terminal may go). The reason is the device's, and so is the status. */
 static void what_could_not_be_printed_is_a_failure(void **state)
 {
     (void)state;
@@ -49,6 +57,19 @@ static void what_could_not_be_printed_is_a_failure(void **state)
         "render --model $MODEL --dialect chatml messages.json",
         "moo --method mgda < gradients.jsonl",
         "env list",
+        "env call --tool nothing '{}'",
+        "eval $RECIPE eval_prompts=2",
+        "eval $RECIPE eval_prompts=2 --json",
+        "chat $RECIPE < question",
+        "pretrain $CALCULATOR/pretrain.lua out=made steps=1 threads=1 tokens_per_step=64",
+        "export --model $MODEL exported",
+        "bench moo --seconds 0.1",
+        "plot /dev/stdout curves",
+        "plot /dev/fd/1 curves",
+        "eval $RECIPE eval_prompts=2 --out /dev/stdout",
+        "forgetting groups",
+        "doctor",
+        "tokenize --model $MODEL --decode 1",
         "train --keys",
         "train --help",
         "actor --help",
@@ -62,16 +83,15 @@ static void what_could_not_be_printed_is_a_failure(void **state)
                     "{\"prompt\": \"1+1\", \"answer\": \"2\", \"response\": \"<answer>2</answer>\"}\n");
     test_file_write(".", "messages.json", "[{\"role\": \"user\", \"content\": \"1+1\"}]");
     test_file_write(".", "gradients.jsonl", "{\"J\": [[1, 0], [0, 1]]}\n");
+    test_file_write(".", "question", "what is 1 plus 2?\n");
+    write_curves("curves", "step", "reward/accuracy/mean");
+    write_curves("groups", "eval", "eval/group/de/accuracy");
     for (size_t i = 0; i < sizeof VERBS / sizeof *VERBS; i++) {
         char command[300];
-        snprintf(command, sizeof command, "$TROUPE %s", VERBS[i]);
-        outcome o = shell_run(command);
-        if (o.status != 0) fail_msg("%s: status %d: %s", command, o.status, o.text);
-        outcome_free(&o);
         snprintf(command, sizeof command, "$TROUPE %s >/dev/full", VERBS[i]);
-        SHELL(1, command, "troupe: ", "cannot write to standard output: No space left on device");
+        SHELL(1, command, "troupe: ", "cannot write to ", ": No space left on device");
         snprintf(command, sizeof command, "$TROUPE %s >&-", VERBS[i]);
-        SHELL(1, command, "cannot write to standard output: Bad file descriptor");
+        SHELL(1, command, "troupe: ", "cannot write to ", ": Bad file descriptor");
     }
 }
 
@@ -114,6 +134,30 @@ static void files_of_the_user_are_not_written_over(void **state)
     /* What it wrote itself is: through a link too, which stays. */
     SHELL(0, "$TROUPE plot a.svg r && ln -s a.svg b.svg && $TROUPE plot b.svg r && test -L b.svg && ls", "a.svg");
     SHELL(0, "ls | grep -c part; true", "0");
+}
+
+/* Every verb that writes a file or a folder. */
+static void what_could_not_be_written_is_a_failure(void **state)
+{
+    (void)state;
+    static const char *const VERBS[] = {
+        "plot %s curves",
+        "eval $RECIPE eval_prompts=2 --out %s",
+        "export --model $MODEL %s",
+        "pretrain $CALCULATOR/pretrain.lua out=%s steps=1 threads=1 tokens_per_step=64",
+        "train $RECIPE --run-dir %s steps=1",
+        "learner $RECIPE --run %s --bind ipc://s",
+    };
+    static const char *const PLACES[] = { "/proc", "/dev/null" };
+    write_curves("curves", "step", "reward/accuracy/mean");
+    for (size_t i = 0; i < sizeof VERBS / sizeof *VERBS; i++)
+        for (size_t k = 0; k < sizeof PLACES / sizeof *PLACES; k++) {
+            char where[40], words[200], command[300];
+            snprintf(where, sizeof where, "%s/x", PLACES[k]);
+            snprintf(words, sizeof words, VERBS[i], where); /* NOLINT: the table above */
+            snprintf(command, sizeof command, "timeout 60 $TROUPE %s >/dev/null", words);
+            SHELL(1, command, "troupe: ", PLACES[k]);
+        }
 }
 
 /* A root may write anywhere: these hold for everybody else. */
@@ -196,6 +240,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_could_not_be_printed_is_a_failure, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(what_could_not_be_written_is_a_failure, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(a_closed_stream_is_nobody_elses_file, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(files_of_the_user_are_not_written_over, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(a_temporary_folder_that_cannot_be_written_is_told_of, enter_folder,
