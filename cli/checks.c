@@ -12,6 +12,7 @@
 #include "cli/check_data.h"
 #include "cli/check_prompts.h"
 #include "model/hf_folder.h"
+#include "reward/rehearsal.h"
 
 typedef struct opened {
     const recipe *recipe;
@@ -152,6 +153,31 @@ static int check_schedule(opened *o, error *err)
     return rc;
 }
 
+/* A token is rarely more bytes than that; limits grow with the text, so that more would find no more. */
+enum { BYTES_PER_TOKEN = 8, LONGEST_TEXT = 1 << 20 };
+
+/* The script on the first, the middle and the last row. */
+static int check_rewards(const opened *o, const dataset *rows, error *err)
+{
+    error why = { 0 };
+    const recipe *r = o->recipe;
+    const scorer_config how = reward_scorer(&r->reward);
+    const uint64_t n = rows ? dataset_size(rows) : 0, at[] = { 0, n / 2, n - 1 };
+    const int64_t longest = (int64_t)o->max_context * BYTES_PER_TOKEN;
+    if (!o->what->scored || !r->reward.rehearse || n == 0) return OK;
+
+    scorer *s = scorer_new(&how, &why);
+    int rc = s ? OK : why.code;
+    for (size_t i = 0; rc == OK && i < sizeof at / sizeof *at; i++)
+        if (i == 0 || at[i] != at[i - 1])
+            rc = reward_rehearse(s, dataset_row(rows, at[i]), (size_t)(longest < LONGEST_TEXT ? longest : LONGEST_TEXT),
+                                 o->out->reward_note, sizeof o->out->reward_note, &why);
+    scorer_free(s);
+    if (rc == OK) return OK;
+    error_set(&why, rc, "%s; mend the script, or set reward.rehearse = false", why.text);
+    return recipe_error(r, "reward.script", &why, err);
+}
+
 static int open_rows(const char *path, dataset **rows, uint64_t *n, error *err)
 {
     if (!path[0]) return OK;
@@ -183,6 +209,7 @@ int checks_open(const recipe *r, const checks_for *what, checks *out, error *err
     if (rc == OK && (what->train || what->test)) rc = open_rows(r->curriculum.test, &o.test, &out->test_rows, err);
     if (rc == OK && what->train) rc = check_schedule(&o, err);
     if (rc == OK && what->test && o.test) rc = check_rows(&o, o.test, "data.test", test_key(&o), what->test_shots, err);
+    if (rc == OK) rc = check_rewards(&o, o.train ? o.train : o.test, err);
     shots_free(&o.shots);
     tokenizer_free(o.tokenizer);
     dialect_free(o.dialect);

@@ -181,6 +181,7 @@ static int run_verb(call *c, error *err)
                                   .option = shots >= 0 ? "--shots" : NULL };
         rc = checks_open(r, &what, &found, err);
         if (rc == OK && found.note[0]) log_warn(v.log, "%s", found.note);
+        if (rc == OK && found.reward_note[0]) log_warn(v.log, "%s", found.reward_note);
     }
     if (rc == OK && out) {
         rc = result_file_begin(&v.out, out, is_evaluation, err);

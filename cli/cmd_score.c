@@ -12,15 +12,19 @@
 #include "cli/verbs.h"
 #include "exchange/store.h"
 #include "lua/dialect.h"
+#include "reward/rehearsal.h"
 #include "reward/scorer.h"
 
-enum { MAX_FILE = 1 << 30 };
+enum { MAX_FILE = 1 << 30, REHEARSED_BYTES = 1 << 16, MOST_REASONS = 4 };
 
 typedef struct scoring {
     scorer *scorer;
     dialect *dialect;
     bool json;
     uint64_t episodes, missing, unread; /* unread: rows that are none */
+    char *first_row;                    /* JSON text */
+    char *reasons[MOST_REASONS];        /* why episodes have no score: the first that differ */
+    uint64_t had_reason[MOST_REASONS];  /* episodes */
     score sums;                         /* of each objective */
     score counts;                       /* how many had it */
 } scoring;
@@ -37,10 +41,20 @@ static const char USAGE[] =
 
 /* ---- out ---- */
 
+static void add_reason(scoring *s, const char *why)
+{
+    int i = 0;
+    while (i < MOST_REASONS && s->reasons[i] && strcmp(s->reasons[i], why) != 0) i++;
+    if (i == MOST_REASONS) return;
+    if (!s->reasons[i]) s->reasons[i] = xstrdup(why);
+    s->had_reason[i]++;
+}
+
 static void add(scoring *s, const score *sc)
 {
     s->episodes++;
     if (sc->status != SCORE_OK) s->missing++;
+    if (sc->status == SCORE_SCRIPT && sc->error) add_reason(s, sc->error);
     for (int i = 0; i < sc->n_values; i++) {
         const char *name = sc->values[i].name;
         const double sum = score_get(&s->sums, name), n = score_get(&s->counts, name);
@@ -106,6 +120,7 @@ static void print_score(scoring *s, const char *row, const char *status, const s
 static void score_one(scoring *s, const task *t, const episode *e)
 {
     score sc;
+    if (!s->first_row) s->first_row = xstrdup(t->row);
     scorer_score(s->scorer, t, e, &sc);
     print_score(s, t->row, status_name(&sc), &sc);
     score_reset(&sc);
@@ -125,9 +140,23 @@ static void print_summary(const scoring *s)
     printf("%" PRIu64 " episodes, %" PRIu64 " without a score", s->episodes, s->missing);
     if (s->unread) printf(" (%" PRIu64 " of them are lines that could not be read)", s->unread);
     putchar('\n');
+    for (int i = 0; i < MOST_REASONS && s->reasons[i]; i++)
+        printf("  %" PRIu64 " without a score: %s\n", s->had_reason[i], s->reasons[i]);
     for (int i = 0; i < s->sums.n_values; i++)
         printf("  %-24s mean %.4f over %.0f\n", s->sums.values[i].name,
                s->sums.values[i].value / s->counts.values[i].value, s->counts.values[i].value);
+}
+
+/* What a training would refuse, said before there is one. These rows may have been too well-behaved to show it. */
+static void rehearse(const scoring *s)
+{
+    char note[400] = "";
+    error err = { 0 };
+    if (!s->first_row) return;
+    if (reward_rehearse(s->scorer, s->first_row, REHEARSED_BYTES, note, sizeof note, &err) != OK)
+        fprintf(stderr, "troupe: score: a training would refuse this script: %s\n", err.text);
+    else if (note[0])
+        fprintf(stderr, "troupe: score: note: %s\n", note);
 }
 
 /* ---- in ---- */
@@ -243,9 +272,11 @@ static int run_verb(call *c, error *err)
     if (rc == OK) rc = (s.scorer = scorer_new(&config, err)) ? OK : err->code;
     if (rc == OK && !database) rc = (s.dialect = dialect_new(dialect_name, NULL, "[]", err)) ? OK : err->code;
     if (rc == OK) rc = database ? score_store(&s, file, err) : score_lines(&s, file, err);
-    if (rc == OK) print_summary(&s);
+    if (rc == OK) print_summary(&s), rehearse(&s);
     scorer_free(s.scorer);
     dialect_free(s.dialect);
+    free(s.first_row);
+    for (int i = 0; i < MOST_REASONS; i++) free(s.reasons[i]);
     score_reset(&s.sums);
     score_reset(&s.counts);
     return rc;

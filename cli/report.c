@@ -86,6 +86,7 @@ void report_begin(progress *p, const recipe *r, const checks *c, const char *run
     progress_say(p, "  stop  Ctrl-C ends the step and saves; go on by: troupe train --resume %s", resume.data);
     str_free(&resume);
     if (c->note[0]) progress_say(p, "note: %s", c->note);
+    if (c->reward_note[0]) progress_say(p, "note: %s", c->reward_note);
     if (r->trainer.optim.lr <= 0) progress_say(p, "note: optim.lr = 0: the model stays as it is");
 }
 

@@ -15,6 +15,11 @@ static const option ROWS[] = {
     { "reward.memory_mb", OPTION_NUMBER, AT(memory_mb), 1, 65536, "64", .help = "MB of memory that the script may use",
       .more = "A call that needs more raises an error in the script, and its episode has no score. Scripts that "
               "load tables of their own need more." },
+    { "reward.rehearse", OPTION_BOOL, AT(rehearse), 0, 0, "true",
+      .help = "play the script before the run on episodes that any policy can write, and refuse one that raises",
+      .more = "Episodes without an answer, without a word, with bytes that are not UTF-8, as long as they may be, and "
+              "with a tool call that failed, on the first, the middle and the last row. An error there would be a way "
+              "out of a 0: such an episode has no score and leaves its group. `false` starts the run all the same." },
     { 0 },
 };
 

@@ -279,6 +279,9 @@ void script_score(script *s, const task *t, const episode *e, score *out)
     if (vm_protect(s->vm, run, &c, &err) != OK) {
         if (!strstr(err.text, s->path) && c.line > 0) error_within(&err, "%s:%d", s->path, c.line);
         if (!strstr(err.text, s->path)) error_within(&err, "%s", s->path);
+        if (!e->answer && strstr(err.text, "boolean")) /* the commonest mistake, in whatever way it was made */
+            error_set(&err, err.code, "%s; episode.answer is false when there is none: use (episode.answer or '')",
+                      err.text);
         score_reset(out);
         *out = (score){ .task = e->id, .status = SCORE_SCRIPT, .error = xstrdup(err.text) };
     }

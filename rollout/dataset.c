@@ -26,7 +26,9 @@ struct dataset {
 static int check_row(const char *line, size_t len, const char *where, error *err)
 {
     if (len > MAX_ROW_BYTES)
-        return error_set(err, ERR_LIMIT, "%s: a row of %zu bytes (%d are the most)", where, len, MAX_ROW_BYTES);
+        return error_set(err, ERR_LIMIT,
+                         "%s: a row of %zu bytes is above the limit of %d MB; shorten it or take it out", where, len,
+                         MAX_ROW_BYTES >> 20);
     json_t *j = json_parse(line, len, where, err);
     if (!j) return ERR_PARSE;
     const bool fits = json_is_object(j) &&

@@ -423,8 +423,8 @@ static void hostile_reward_scripts_cost_scores_and_nothing_else(void **state)
     test_file_write(p.dir, "hostile.lua", HOSTILE);
     snprintf(script, sizeof script, "%s/hostile.lua", p.dir);
     snprintf(override, sizeof override, "reward.script=%s", script);
-    process t =
-        place_start(&p, (const char *const[]){ override, "reward.timeout_ms=200", "steps=2", "patience=0", NULL });
+    process t = place_start(&p, (const char *const[]){ override, "reward.timeout_ms=200", "steps=2", "patience=0",
+                                                       "reward.rehearse=false", NULL });
     assert_int_equal(troupe_wait(&t, SECONDS), 0);
     assert_int_equal(metric_values(p.run, "step", "reward/accuracy/missing", missing, 2), 2);
     assert_int_equal(metric_values(p.run, "step", "reward/accuracy/mean", scored, 2), 0);

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "reward/scorer.h"
 #include "tests/support/support.h"
+#include "tests/unit/reward/host.h"
 
 /* What an honest row is scored by: every library, and the script's own state, which must be fresh. */
 static const char HEAD[] =
@@ -294,12 +295,8 @@ static void a_pattern_for_every_row_fills_nothing(void **state)
 
 int main(int argc, char **argv)
 {
-    if (argc == 7 && strcmp(argv[1], "reward-host") == 0) { /* the scorer starts its own program, as `troupe` does */
-        const scorer_config config = {
-            .script = argv[2], .cpu_ms = atoll(argv[4]), .memory_mb = atoll(argv[5]), .instructions = atoll(argv[6])
-        };
-        return reward_host_main(&config, atoi(argv[3]));
-    }
+    int status;
+    if (was_reward_host(argc, argv, &status)) return status;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_attack_changes_another_row),
         cmocka_unit_test(state_is_kept_only_by_a_script_that_says_so),

@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "reward/scorer.h"
 #include "tests/support/support.h"
+#include "tests/unit/reward/host.h"
 
 enum { CPU_MS = 300, PATIENT_MS = 20000 }; /* patient: another cap is to be hit, however slow the machine */
 
@@ -389,12 +390,8 @@ static void who_waits_for_a_script_can_say_so(void **state)
 
 int main(int argc, char **argv)
 {
-    if (argc == 7 && strcmp(argv[1], "reward-host") == 0) { /* the scorer starts its own program, as `troupe` does */
-        const scorer_config config = {
-            .script = argv[2], .cpu_ms = atoll(argv[4]), .memory_mb = atoll(argv[5]), .instructions = atoll(argv[6])
-        };
-        return reward_host_main(&config, atoi(argv[3]));
-    }
+    int status;
+    if (was_reward_host(argc, argv, &status)) return status;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_turn_says_where_it_stops),
         cmocka_unit_test(who_waits_for_a_script_can_say_so),
