@@ -67,7 +67,7 @@ static void normalise(const advantage_config *c, double eps, const double *r, co
         v.group = moments_of(r, v.of, ORIGIN_SAMPLED, v.at, NULL);
         v.hinted = moments_of(r, v.of, ORIGIN_HINTED, v.at, NULL);
         v.sampled = moments_of(r, v.of, ORIGIN_SAMPLED | ORIGIN_HINTED, v.at, NULL);
-        v.all = moments_of(r, v.of, ORIGIN_SAMPLED | ORIGIN_HINTED | ORIGIN_GIVEN, v.at, NULL);
+        v.all = moments_of(r, v.of, ORIGIN_SAMPLED | ORIGIN_HINTED | ORIGIN_DEMONSTRATION, v.at, NULL);
         e->baseline(&v, out);
 
         for (int i = v.at.begin; i < v.at.end; i++) {
@@ -111,7 +111,7 @@ static void heed_heaviest(const advantage_config *c, const step_view *v, advanta
             sampled += v->of[i] == ORIGIN_SAMPLED;
         }
         for (int i = s.begin; i < s.end; i++) {
-            t->right[i] = sampled > 0 ? right / sampled : 0;
+            t->success_rate[i] = sampled > 0 ? right / sampled : 0;
             v->dead[i] = c->drop_dead && nothing && !t->has_stretches;
         }
         shape_group(&c->shape, step, s.end - s.begin, v->length + s.begin, r + s.begin);
@@ -207,7 +207,7 @@ static advantage_table *table_new(arena *a, const group *const *groups, int n_gr
     t->episodes = arena_array(a, const episode *, t->S);
     t->scalar = arena_zalloc(a, sizeof(double) * (size_t)t->S);
     t->counts = arena_zalloc(a, sizeof(bool) * (size_t)t->S);
-    t->right = arena_zalloc(a, sizeof(double) * (size_t)t->S);
+    t->success_rate = arena_zalloc(a, sizeof(double) * (size_t)t->S);
     t->by_objective = arena_zalloc(a, sizeof(double) * (size_t)(t->S * K));
     t->stats = arena_zalloc(a, sizeof(objective_stats) * (size_t)K);
     for (int g = 0; g < n_groups; g++)

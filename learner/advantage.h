@@ -79,7 +79,7 @@ typedef struct advantage_table {
     double **tokens;              /* [S] what its tokens get on top of the scalar, [trajectory n]; NULL: nothing */
     double **tokens_by_objective; /* [K, S] the same by objective, unweighted */
     bool *counts;                 /* [S] */
-    double *right;                /* [S] share of its group with a positive reward on the heaviest objective */
+    double *success_rate;         /* [S] share of its group with a positive reward on the heaviest objective */
     objective_stats *stats;       /* [K] */
 } advantage_table;
 

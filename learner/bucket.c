@@ -21,7 +21,7 @@ typedef struct bucket_memory {
     double mean[MOO_MOST][SKETCH_BINS]; /* running mean of its sketch, not yet divided by 1 - 0.9^steps */
     double square[MOO_MOST];            /* of its squared length */
     double w[MOO_MOST];                 /* the weights last solved */
-    double solved;                      /* for whom: 1 + the sum of 2^i of those heard; 0: there are none */
+    double solved;                      /* for whom: 1 + the sum of 2^i of those active; 0: there are none */
     moo_state moo;
 } bucket_memory;
 
@@ -32,7 +32,7 @@ typedef struct bucket {
     float *slab;          /* [K + extra, count] while its gradients come in */
     double G[MOO_MOST * MOO_MOST], w[2 * MOO_MOST], snr[MOO_MOST];
     double sketch[MOO_MOST][SKETCH_BINS];
-    bool heard[MOO_MOST];
+    bool active[MOO_MOST];
     double norm_average, norm_after;
     bucket_memory memory;
 } bucket;
@@ -60,7 +60,7 @@ struct bucket_set {
     grad_sink sink;
     error failure;
     shard *shard; /* of several learners; NULL: one */
-    spread *spread;
+    reduce_scatter *reduce_scatter;
     bucket *under_way; /* its gradients are being exchanged */
 };
 
@@ -132,7 +132,7 @@ bucket_set *bucket_set_new(const bucket_config *config, const param_table *table
 void bucket_set_free(bucket_set *s)
 {
     if (!s) return;
-    spread_free(s->spread);
+    reduce_scatter_free(s->reduce_scatter);
     for (int i = 0; i < s->n; i++) device_free(s->dev, s->slabs[i].data);
     free(s->slabs);
     free(s->of_param);
@@ -229,18 +229,18 @@ static void gate(bucket_set *s, bucket *b)
 {
     int passing = 0;
     for (int i = 0; i < s->K; i++)
-        b->snr[i] = 1, b->heard[i] = b->G[i * s->K + i] > 0 && moo_has_say(&s->config.moo, s->K, i);
+        b->snr[i] = 1, b->active[i] = b->G[i * s->K + i] > 0 && moo_has_say(&s->config.moo, s->K, i);
     if (s->config.gate <= 0) return;
     update_signal(s, b);
-    for (int i = 0; i < s->K; i++) passing += b->heard[i] && b->snr[i] >= s->config.gate;
-    for (int i = 0; i < s->K; i++) b->heard[i] &= passing == 0 || b->snr[i] >= s->config.gate;
+    for (int i = 0; i < s->K; i++) passing += b->active[i] && b->snr[i] >= s->config.gate;
+    for (int i = 0; i < s->K; i++) b->active[i] &= passing == 0 || b->snr[i] >= s->config.gate;
 }
 
 static bool in_conflict(const bucket_set *s, const bucket *b)
 {
     for (int i = 0; i < s->K; i++)
         for (int j = 0; j < i; j++)
-            if (b->heard[i] && b->heard[j] && b->G[i * s->K + j] < 0) return true;
+            if (b->active[i] && b->active[j] && b->G[i * s->K + j] < 0) return true;
     return false;
 }
 
@@ -253,10 +253,10 @@ static double average_norm(const bucket_set *s, const bucket *b)
     return moo_solve(&plain, b->G, s->K, NULL, (rng_key){ 0 }, NULL, w, NULL) == OK ? moo_norm(b->G, s->K, w) : 0;
 }
 
-static double who_is_heard(const bucket_set *s, const bucket *b)
+static double active_set(const bucket_set *s, const bucket *b)
 {
     double sum = 1;
-    for (int i = 0; i < s->K; i++) sum += b->heard[i] ? ldexp(1, i) : 0;
+    for (int i = 0; i < s->K; i++) sum += b->active[i] ? ldexp(1, i) : 0;
     return sum;
 }
 
@@ -266,14 +266,14 @@ static int solve(bucket_set *s, bucket *b, error *err)
     bucket_memory *m = &b->memory;
     if (s->config.only_conflicts && !in_conflict(s, b)) c.method = moo_adds_up(c.method) ? MOO_SUM : MOO_PREF;
     /* Weights are for those they were solved for: one who was silent then has none, and would stay without. */
-    if (s->step % s->config.refresh != 0 && m->solved == who_is_heard(s, b)) {
+    if (s->step % s->config.refresh != 0 && m->solved == active_set(s, b)) {
         memcpy(b->w, m->w, sizeof *b->w * (size_t)s->K);
         return OK;
     }
     const rng_key order = { s->seed, (uint64_t)s->step * (uint64_t)s->n + (uint64_t)(b - s->buckets) };
-    if (moo_solve(&c, b->G, s->K, b->heard, order, &m->moo, b->w, err) != OK) return error_within(err, "%s", b->name);
+    if (moo_solve(&c, b->G, s->K, b->active, order, &m->moo, b->w, err) != OK) return error_within(err, "%s", b->name);
     memcpy(m->w, b->w, sizeof *m->w * (size_t)s->K);
-    m->solved = who_is_heard(s, b);
+    m->solved = active_set(s, b);
     return OK;
 }
 
@@ -314,28 +314,28 @@ static void take_in(bucket_set *s)
     s->under_way = NULL;
     if (!b) return;
     const slice mine = shard_piece(s->shard, (int)(b - s->buckets), s->shard->comm->rank);
-    reconcile(s, b, spread_receive(s->spread), mine);
+    reconcile(s, b, reduce_scatter_receive(s->reduce_scatter), mine);
 }
 
 static void exchange_bucket(bucket_set *s, bucket *b)
 {
     take_in(s);
-    spread_send(s->spread, (int)(b - s->buckets), b->slab, b->count);
+    reduce_scatter_send(s->reduce_scatter, (int)(b - s->buckets), b->slab, b->count);
     s->under_way = b;
 }
 
-shard *bucket_set_spread(bucket_set *s, comm *c)
+shard *bucket_set_shard(bucket_set *s, comm *c)
 {
     assert(!s->config.by_micro_batch);
     slice *all = xcalloc((size_t)s->n, sizeof *all);
     for (int i = 0; i < s->n; i++) all[i] = (slice){ s->buckets[i].begin, s->buckets[i].count };
     s->shard = shard_new(c, all, s->n);
-    s->spread = spread_new(s->shard, s->dev, s->rows);
+    s->reduce_scatter = reduce_scatter_new(s->shard, s->dev, s->rows);
     free(all);
     return s->shard;
 }
 
-void bucket_contributions(bucket_set *s, const bool *has) { spread_begin(s->spread, has); }
+void bucket_contributions(bucket_set *s, const bool *has) { reduce_scatter_begin(s->reduce_scatter, has); }
 
 void bucket_nothing(bucket_set *s)
 {
@@ -345,7 +345,7 @@ void bucket_nothing(bucket_set *s)
 static void close_bucket(bucket_set *s, bucket *b)
 {
     const int64_t began = clock_us();
-    if (s->spread)
+    if (s->reduce_scatter)
         exchange_bucket(s, b);
     else
         reconcile(s, b, b->slab, (slice){ b->begin, b->count });
@@ -369,7 +369,7 @@ static void ready(void *ctx, const param *p, const float *g, int K, int64_t stri
     bucket_set *s = ctx;
     bucket *b = &s->buckets[s->of_param[p - s->table->items]];
     (void)g, (void)K, (void)stride;
-    if (s->spread) spread_poll(s->spread);
+    if (s->reduce_scatter) reduce_scatter_poll(s->reduce_scatter);
     if (--b->left == 0 && (s->last || s->config.by_micro_batch)) close_bucket(s, b);
 }
 
@@ -410,7 +410,7 @@ int bucket_rows(const bucket_set *s) { return s->rows; }
 bucket_view bucket_at(const bucket_set *s, int i)
 {
     const bucket *b = &s->buckets[i];
-    return (bucket_view){ b->name, b->count, b->G, b->w, b->snr, b->heard, b->norm_average, b->norm_after };
+    return (bucket_view){ b->name, b->count, b->G, b->w, b->snr, b->active, b->norm_average, b->norm_after };
 }
 
 size_t bucket_peak_bytes(const bucket_set *s) { return s->peak; }
@@ -447,17 +447,17 @@ static void pair_metrics(const bucket_set *s, const char *const *names, int i, i
 
 static void objective_metrics(const bucket_set *s, const char *name, int i, metrics *out)
 {
-    double weight = 0, square = 0, unheard = 0, snr = 0;
+    double weight = 0, square = 0, inactive = 0, snr = 0;
     for (int k = 0; k < s->n; k++) {
         const bucket *b = &s->buckets[k];
         weight += b->w[i] / s->n;
         square += b->G[i * s->K + i];
-        unheard += !b->heard[i];
+        inactive += !b->active[i];
         snr += b->snr[i] / s->n;
     }
     tell(out, weight, "moo/weight/%s", name);
     tell(out, sqrt(square), "moo/grad_norm/%s", name);
-    tell(out, unheard / s->n, "moo/gated/%s", name);
+    tell(out, inactive / s->n, "moo/gated/%s", name);
     tell(out, snr, "moo/snr/%s", name);
 }
 

@@ -22,7 +22,7 @@
 #include "base/metrics.h"
 #include "base/state.h"
 #include "learner/moo/moo.h"
-#include "learner/spread.h"
+#include "learner/reduce_scatter.h"
 #include "model/transformer.h"
 
 /* BUCKET_BYTES has no word of its own: recipes write a number of bytes. */
@@ -46,7 +46,7 @@ typedef struct bucket_config {
 
 typedef struct bucket_set bucket_set;
 
-/* K objectives and `extra` further gradients (of a KL term, one an owner) that are added as they are; each at most
+/* K objectives and `extra` further gradients (of a KL term, one a partition) that are added as they are; each at most
  * MOO_MOST. */
 bucket_set *bucket_set_new(const bucket_config *config, const param_table *table, device *dev, int K, int extra);
 void bucket_set_free(bucket_set *s);
@@ -56,7 +56,7 @@ void bucket_begin(bucket_set *s, int64_t step, uint64_t seed, float *combined);
 /* Several learners: the buckets in pieces of `c`'s ranks; the caller frees it after the set. From now on gradients are
  * exchanged, each rank reconciles its own piece of every bucket, and only those of `combined` are filled.
  * by_micro_batch is not to be had then: ranks have different micro-batches. */
-shard *bucket_set_spread(bucket_set *s, comm *c);
+shard *bucket_set_shard(bucket_set *s, comm *c);
 /* After bucket_begin: which ranks have gradients of which objectives (and of the extra), has [size, K + extra]. */
 void bucket_contributions(bucket_set *s, const bool *has);
 /* Instead of micro-batches, on a rank that has none in this step. */
@@ -72,10 +72,10 @@ int bucket_finish(bucket_set *s, error *err);
 typedef struct bucket_view {
     const char *name; /* "layer.3", "embed", a tensor's name */
     int64_t params;
-    const double *G;   /* [K, K] */
-    const double *w;   /* [K] */
-    const double *snr; /* [K]; 1 where the gate is off */
-    const bool *heard; /* [K] */
+    const double *G;    /* [K, K] */
+    const double *w;    /* [K] */
+    const double *snr;  /* [K]; 1 where the gate is off */
+    const bool *active; /* [K] */
     double norm_average, norm_after;
 } bucket_view;
 

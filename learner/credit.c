@@ -19,10 +19,10 @@ static const reward_mark *marks_of(const score *s, const char *name, uint32_t *n
 }
 
 /* Mean and unbiased std (1 of a single one, 0 where all are the same up to rounding) of an objective's stretches. */
-typedef struct credit_spread {
+typedef struct credit_stats {
     double mean, std;
     int n;
-} credit_spread;
+} credit_stats;
 
 typedef struct sums {
     double values, squares; /* squares: of distances from what the mean is known to be */
@@ -46,14 +46,14 @@ static void add_up(const group *g, const char *name, double mean, sums *to)
     }
 }
 
-static credit_spread spread_of(const char *name, const group *const *groups, int n_groups)
+static credit_stats stats_of(const char *name, const group *const *groups, int n_groups)
 {
     sums first = { 0 }, second = { 0 };
     for (int g = 0; g < n_groups; g++) add_up(groups[g], name, 0, &first);
     const double mean = first.n > 0 ? first.values / first.n : 0;
     for (int g = 0; g < n_groups; g++) add_up(groups[g], name, mean, &second);
-    if (first.n < 2) return (credit_spread){ mean, 1, first.n };
-    return (credit_spread){ mean, signal_of(sqrt(second.squares / (first.n - 1)), fmax(1, first.largest)), first.n };
+    if (first.n < 2) return (credit_stats){ mean, 1, first.n };
+    return (credit_stats){ mean, signal_of(sqrt(second.squares / (first.n - 1)), fmax(1, first.largest)), first.n };
 }
 
 /* What stretches m .. n - 1 are worth to the token in the m-th -> worth [n]. */
@@ -93,7 +93,7 @@ static bool credit_add(arena *a, credit_to to, const char *name, double mean, do
 /* ---- into the table ---- */
 
 /* What a group's stretches are compared with; NaN: with nothing, as when one is alone. */
-static double mean_for(estimator_scope scope, const credit_spread *own, const credit_spread *batch)
+static double mean_for(estimator_scope scope, const credit_stats *own, const credit_stats *batch)
 {
     switch (scope) {
     case SCOPE_NONE:
@@ -106,7 +106,7 @@ static double mean_for(estimator_scope scope, const credit_spread *own, const cr
     return NAN;
 }
 
-static double divisor_for(advantage_std of, double eps, const credit_spread *own, const credit_spread *batch)
+static double divisor_for(advantage_std of, double eps, const credit_stats *own, const credit_stats *batch)
 {
     const double std = of == STD_BATCH ? batch->std : own->std;
     return of == STD_NONE || !(std > 0) ? 1 : std + eps;
@@ -114,9 +114,9 @@ static double divisor_for(advantage_std of, double eps, const credit_spread *own
 
 /* Objective k's, of one group, for its tokens: [trajectory n] an episode that has some, weighed as the episode says. */
 static void credit_group(arena *a, const advantage_config *c, const char *name, int k, const group *const *g, int begin,
-                         const credit_spread *batch, double eps, const double *own, advantage_table *t)
+                         const credit_stats *batch, double eps, const double *own, advantage_table *t)
 {
-    const credit_spread own_group = spread_of(name, g, 1);
+    const credit_stats own_group = stats_of(name, g, 1);
     const double mean = mean_for(estimator_of(c->mean)->scope, &own_group, batch);
     const double divisor = divisor_for(c->std, eps, &own_group, batch);
     for (int s = begin; s < begin + (int)(*g)->n && !isnan(mean); s++) {
@@ -167,7 +167,7 @@ void credit_stretches(arena *a, const advantage_config *c, double eps, const obj
     for (int k = 0; k < t->K; k++) unmet |= t->stats[k].unmet;
     for (int k = 0; k < t->K; k++) {
         const char *name = objectives->items[k].name;
-        const credit_spread batch = spread_of(name, groups, n_groups);
+        const credit_stats batch = stats_of(name, groups, n_groups);
         const double *own = own_weights(a, objectives, weights, k, t->S);
         if (!objective_weighs(&objectives->items[k])) continue;
         if (unmet && !t->stats[k].unmet) continue; /* constraints first */

@@ -22,7 +22,7 @@ loss_config loss_default(void)
                           .tis_cap = 2,
                           .floor = 0.5,
                           .band = 1e-3,
-                          .given_weight = 1,
+                          .imitation_weight = 1,
                           .anchor = 0.05 };
 }
 
@@ -34,7 +34,7 @@ typedef struct context {
     const loss_config *config;
     const loss_episode *e;
     int n;                /* tokens that the policy wrote */
-    double share;         /* a token's, of the aggregate */
+    double token_weight;  /* in the aggregate */
     double log_ratio_sum; /* of pi / pi_old */
     double log_stale_sum; /* of pi_old / mu */
 } context;
@@ -46,7 +46,7 @@ static double old_logprob(const loss_config *c, const loss_episode *e, int i)
     return (double)(e->old ? e->old[i] : e->logprob[i]);
 }
 
-double loss_share(const loss_config *c, const loss_scale *scale, int n)
+double loss_token_weight(const loss_config *c, const loss_scale *scale, int n)
 {
     switch (c->aggregation) {
     case AGGREGATE_TOKEN:
@@ -63,9 +63,9 @@ double loss_share(const loss_config *c, const loss_scale *scale, int n)
 
 static context context_of(const loss_config *c, const loss_scale *scale, const loss_episode *e)
 {
-    context x = { .config = c, .e = e, .n = e->n - e->given };
-    x.share = loss_share(c, scale, x.n);
-    for (int i = e->given; i < e->n; i++) {
+    context x = { .config = c, .e = e, .n = e->n - e->n_imitated };
+    x.token_weight = loss_token_weight(c, scale, x.n);
+    for (int i = e->n_imitated; i < e->n; i++) {
         const double old = old_logprob(c, e, i);
         x.log_ratio_sum += (double)e->logprob[i] - old;
         x.log_stale_sum += old - e->behaviour[i];
@@ -130,16 +130,16 @@ static double nft_weight(int kind, double q)
 static double negative_aware(const loss_config *c, double r, double q, double A, double *gradient)
 {
     *gradient = 0;
-    if (A == 0) return 0;                           /* neither right nor wrong: it is here for the KL */
-    const double share = fmax(0.02, fmin(0.98, q)); /* at 0 and 1 the implicit policy would divide by 0 */
-    const double weight = nft_weight(c->nft_weight, share);
+    if (A == 0) return 0;                          /* neither right nor wrong: it is here for the KL */
+    const double rate = fmax(0.02, fmin(0.98, q)); /* at 0 and 1 the implicit policy would divide by 0 */
+    const double weight = nft_weight(c->nft_weight, rate);
     if (A > 0) {
         *gradient = -weight;
         return -weight * log(r);
     }
     /* The implicit negative policy; the clamp lets the gradient through, as the authors' code has it. */
-    const double other = (1 - share * r) / (1 - share), kept = fmax(other, 1.0);
-    *gradient = weight * share * r / (1 - share) / kept;
+    const double other = (1 - rate * r) / (1 - rate), kept = fmax(other, 1.0);
+    *gradient = weight * rate * r / (1 - rate) / kept;
     return -weight * log(kept);
 }
 
@@ -163,13 +163,13 @@ static double surrogate(const context *x, int i, double *gradient, loss_sums *su
         *gradient = -A; /* and the leash, which no weight shortens */
         return -A * logprob;
     case LOSS_NFT:
-        return negative_aware(c, r, e->right, A, gradient);
+        return negative_aware(c, r, e->success_rate, A, gradient);
     }
     return 0;
 }
 
 /* Kimi's squared log-ratio of the whole episode, a token's part. */
-static double leash(const context *x, double *gradient)
+static double regulariser(const context *x, double *gradient)
 {
     const double tau = x->config->kind == LOSS_KIMI ? x->config->tau : 0;
     *gradient = tau * x->log_ratio_sum;
@@ -214,24 +214,24 @@ static void observe(const loss_episode *e, int i, double w, loss_sums *sums)
 }
 
 /* A token that was given: what it is worth to be learned by heart. */
-static double given_token(const context *x, int i, double *gradient)
+static double imitate_token(const context *x, int i, double *gradient)
 {
     const loss_config *c = x->config;
     const double logprob = (double)x->e->logprob[i], p = exp(logprob), A = x->e->advantage;
     *gradient = 0;
-    if (c->given == GIVEN_NOT || A < 0) return 0;
-    switch (c->given) {
-    case GIVEN_SFT:
-        *gradient = -c->given_weight;
+    if (c->imitation == IMITATION_NONE || A < 0) return 0;
+    switch (c->imitation) {
+    case IMITATION_SFT:
+        *gradient = -c->imitation_weight;
         return *gradient * logprob;
-    case GIVEN_DFT:
-    case GIVEN_ASFT:
-        *gradient = -c->given_weight * p;
+    case IMITATION_DFT:
+    case IMITATION_ASFT:
+        *gradient = -c->imitation_weight * p;
         return *gradient * logprob;
-    case GIVEN_GUIDE:
-        *gradient = -c->given_weight * A * p;
+    case IMITATION_GUIDE:
+        *gradient = -c->imitation_weight * A * p;
         return *gradient;
-    case GIVEN_NOT:
+    case IMITATION_NONE:
         break;
     }
     return 0;
@@ -241,22 +241,22 @@ void loss_gradient(const loss_config *config, const loss_scale *scale, const los
                    loss_sums *sums)
 {
     const context x = context_of(config, scale, episode);
-    for (int i = 0; i < episode->given; i++) {
-        double of_given = 0;
-        sums->loss += x.share * given_token(&x, i, &of_given);
-        gradient[i] = (float)(x.share * of_given);
-        sums->given++;
-        sums->given_logprob += (double)episode->logprob[i];
+    for (int i = 0; i < episode->n_imitated; i++) {
+        double of_imitation = 0;
+        sums->loss += x.token_weight * imitate_token(&x, i, &of_imitation);
+        gradient[i] = (float)(x.token_weight * of_imitation);
+        sums->imitated++;
+        sums->imitated_logprob += (double)episode->logprob[i];
     }
-    for (int i = episode->given; i < episode->n; i++) {
-        double of_policy = 0, of_leash = 0, of_kl = 0, kl = 0;
-        const double w = correction(&x, i), held = leash(&x, &of_leash);
+    for (int i = episode->n_imitated; i < episode->n; i++) {
+        double of_policy = 0, of_regulariser = 0, of_kl = 0, kl = 0;
+        const double w = correction(&x, i), held = regulariser(&x, &of_regulariser);
         const double value = w * surrogate(&x, i, &of_policy, sums) + held;
         if (config->kl > 0)
             kl = kl_term(config->kl_kind, (double)episode->logprob[i], (double)episode->reference[i], &of_kl);
-        const double share = x.share * (1 - config->imitation);
-        gradient[i] = (float)(share * (w * of_policy + of_leash + config->kl * of_kl));
-        sums->loss += share * (value + config->kl * kl);
+        const double token_weight = x.token_weight * (1 - config->imitation_share);
+        gradient[i] = (float)(token_weight * (w * of_policy + of_regulariser + config->kl * of_kl));
+        sums->loss += token_weight * (value + config->kl * kl);
         sums->kl_reference += kl;
         observe(episode, i, w, sums);
     }
@@ -299,7 +299,7 @@ void loss_sums_add(loss_sums *to, const loss_sums *part)
     to->differing += part->differing;
     to->weight += part->weight;
     to->rejected += part->rejected;
-    to->given += part->given;
-    to->given_logprob += part->given_logprob;
-    to->given_kl += part->given_kl;
+    to->imitated += part->imitated;
+    to->imitated_logprob += part->imitated_logprob;
+    to->imitated_kl += part->imitated_kl;
 }

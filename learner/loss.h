@@ -68,14 +68,14 @@ typedef enum loss_correction { LOSS_CORRECTIONS(WORDS_MEMBER) } loss_correction;
  *     asft   dft, and KL(ref || pi) over the whole vocabulary, `anchor` times                      (ASFT)
  *     guide  -c A pi, A > 0: an off-policy member of the group, sampled with probability 1 (LUFFY's ratio, 2504.14945)
  * Given tokens of an episode with a negative advantage are not trained on (ADHint's masking, 2512.13095). */
-#define LOSS_GIVENS(X)                                                                                                 \
-    X(GIVEN_NOT, "not", "they are context and no more")                                                                \
-    X(GIVEN_SFT, "sft", "cross-entropy")                                                                               \
-    X(GIVEN_DFT, "dft", "cross-entropy weighed by the token's probability (2508.05629)")                               \
-    X(GIVEN_ASFT, "asft", "dft, and anchor times the KL from the base model over the whole vocabulary")                \
-    X(GIVEN_GUIDE, "guide", "an off-policy member of the group, sampled with probability 1 (LUFFY, 2504.14945)")
+#define LOSS_IMITATIONS(X)                                                                                             \
+    X(IMITATION_NONE, "not", "they are context and no more")                                                           \
+    X(IMITATION_SFT, "sft", "cross-entropy")                                                                           \
+    X(IMITATION_DFT, "dft", "cross-entropy weighed by the token's probability (2508.05629)")                           \
+    X(IMITATION_ASFT, "asft", "dft, and anchor times the KL from the base model over the whole vocabulary")            \
+    X(IMITATION_GUIDE, "guide", "an off-policy member of the group, sampled with probability 1 (LUFFY, 2504.14945)")
 
-typedef enum loss_given { LOSS_GIVENS(WORDS_MEMBER) } loss_given;
+typedef enum loss_imitation { LOSS_IMITATIONS(WORDS_MEMBER) } loss_imitation;
 
 #define LOSS_KLS(X)                                                                                                    \
     X(KL_K3, "k3", "e^-x + x - 1, x = log pi - log ref: never negative, low variance")                                 \
@@ -100,10 +100,10 @@ typedef struct loss_config {
     double tis_cap; /* C (2) */
     double floor;   /* of CORRECTION_MASK (0.5) */
     double band;    /* of CORRECTION_GEOMETRIC (1e-3) */
-    loss_given given;
-    double given_weight; /* c (1) */
-    double imitation;    /* what the policy wrote counts 1 - imitation (0) */
-    double anchor;       /* ASFT's (0.05) */
+    loss_imitation imitation;
+    double imitation_weight; /* c (1) */
+    double imitation_share;  /* mu: what the policy wrote counts 1 - imitation_share (0) */
+    double anchor;           /* ASFT's (0.05) */
 } loss_config;
 
 loss_config loss_default(void);
@@ -122,27 +122,27 @@ typedef struct loss_episode {
     const float *old;        /* [n] when the batch's first update began; NULL: as now */
     const float *reference;  /* [n]; read only when kl > 0 */
     double advantage;
-    double right;         /* share of right answers in its group, for NFT; the episode is right where advantage > 0 */
-    int given;            /* the first so many tokens are a hint's: their behaviour is not read */
+    double success_rate;  /* of its group, for NFT; the episode is right where advantage > 0 */
+    int n_imitated;       /* the first so many tokens are a hint's: their behaviour is not read */
     const double *credit; /* [n] what a token has on top of the advantage (learner/credit.h); NULL: nothing */
 } loss_episode;
 
 /* Sums over tokens; the trainer turns them into means. Zero-initialise. */
 typedef struct loss_sums {
     double tokens, loss, ratio, ratio_max, clipped_low, clipped_high, kl_old, kl_reference;
-    double gap_sum, gap_max;     /* |exp(logprob) - exp(behaviour)| */
-    double differing;            /* tokens whose two logprobs differ in any bit */
-    double weight;               /* importance weights */
-    double rejected;             /* tokens whose weight is 0 */
-    double given, given_logprob; /* given tokens, and their logprobs */
-    double given_kl;             /* of those that are anchored */
+    double gap_sum, gap_max;           /* |exp(logprob) - exp(behaviour)| */
+    double differing;                  /* tokens whose two logprobs differ in any bit */
+    double weight;                     /* importance weights */
+    double rejected;                   /* tokens whose weight is 0 */
+    double imitated, imitated_logprob; /* imitated tokens, and their logprobs */
+    double imitated_kl;                /* of those that are anchored */
 } loss_sums;
 
 /* What one given token's whole distribution is held by: KL(ref || pi) of logits z and reference [V], and weight times
  * its gradient with respect to z, weight (pi - ref) / temperature -> dz [V]. */
 double loss_anchor(int V, const float *z, const float *reference, double temperature, double weight, float *dz);
 /* A token's part of the aggregate of an episode whose policy wrote n tokens. */
-double loss_share(const loss_config *config, const loss_scale *scale, int n);
+double loss_token_weight(const loss_config *config, const loss_scale *scale, int n);
 
 /* to += of another part of the same step. */
 void loss_sums_add(loss_sums *to, const loss_sums *part);

@@ -12,7 +12,7 @@ static const double HUGE_REWARD = 1e100;
 origin origin_of(const episode *e)
 {
     if (e->hint_len == 0) return ORIGIN_SAMPLED;
-    return trajectory_sampled(&e->tokens) > 0 ? ORIGIN_HINTED : ORIGIN_GIVEN;
+    return trajectory_sampled(&e->tokens) > 0 ? ORIGIN_HINTED : ORIGIN_DEMONSTRATION;
 }
 
 static bool counts(const double *r, const origin *of, unsigned origins, int i)

@@ -10,7 +10,7 @@ typedef struct span {
 } span;
 
 /* How an episode came about: by itself, behind a hint, or all of it given. Bits, so that several can be asked for. */
-typedef enum origin { ORIGIN_SAMPLED = 1, ORIGIN_HINTED = 2, ORIGIN_GIVEN = 4 } origin;
+typedef enum origin { ORIGIN_SAMPLED = 1, ORIGIN_HINTED = 2, ORIGIN_DEMONSTRATION = 4 } origin;
 
 origin origin_of(const episode *e);
 

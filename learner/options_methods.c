@@ -2,16 +2,16 @@
 /* The keys of what trains beside the policy loss: given tokens, AMFT, MOA, ERA. */
 #include "learner/trainer_config.h"
 
-static const word_row GIVENS[] = { LOSS_GIVENS(WORDS_ROW){ 0 } };
+static const word_row IMITATIONS[] = { LOSS_IMITATIONS(WORDS_ROW){ 0 } };
 
 #define AT(member) OPTION_AT(trainer_config, member)
 
 static const option ROWS[] = {
-    { "algorithm.given", OPTION_WORD, AT(loss.given), 0, 0, "not", .words = GIVENS,
+    { "algorithm.given", OPTION_WORD, AT(loss.imitation), 0, 0, "not", .words = IMITATIONS,
       .help = "what trains the given tokens, those of hints and demonstrations",
       .more = "Imitation beside reinforcement, for `rollout.hinted` and `rollout.demonstrations`. Given tokens of "
               "an episode with a negative advantage are never trained on (ADHint, arXiv 2512.13095)." },
-    { "algorithm.given_weight", OPTION_NUMBER, AT(loss.given_weight), 0, 1e6, "1",
+    { "algorithm.given_weight", OPTION_NUMBER, AT(loss.imitation_weight), 0, 1e6, "1",
       .help = "weight of the given tokens' loss",
       .more = "Beside the policy loss of weight 1. Lower it when imitation drowns the reward; `algorithm.mixture` "
               "learns the balance instead." },
@@ -42,14 +42,14 @@ static const option ROWS[] = {
       .help = "versions behind after which a token is not trained on; 0: any age",
       .more = "For partial rollouts (Kimi k1.5): with `rollout.max_staleness` a long episode is sampled by several "
               "versions. Older tokens are context, and have no gradient." },
-    { "algorithm.pivot_steps", OPTION_WHOLE, AT(pivot.window), 0, PIVOT_WINDOW, "0",
+    { "algorithm.pivot_steps", OPTION_WHOLE, AT(moa.window), 0, MOA_WINDOW, "0",
       .help = "MOA: steps of the trend that an objective has to beat to weigh more; 0: off, else 2 or more",
       .more = "Objectives weigh softmax(pivot_beta u), u being how far a step's mean reward is above a line through "
               "the last so many (MOA, arXiv 2512.09756). 8 is a good start. Not together with `reward.preference`." },
-    { "algorithm.pivot_beta", OPTION_NUMBER, AT(pivot.beta), 0, 1000, "10",
+    { "algorithm.pivot_beta", OPTION_NUMBER, AT(moa.beta), 0, 1000, "10",
       .help = "MOA: sharpness of the softmax over objectives",
       .more = "0 weighs all alike; large values give all weight to the objective that beats its trend most." },
-    { "algorithm.eliminate", OPTION_BOOL, AT(pivot.eliminate), 0, 0, "false",
+    { "algorithm.eliminate", OPTION_BOOL, AT(moa.eliminate), 0, 0, "false",
       .help = "MOA: leaves out episodes that the leading objective and the weighted sum order differently",
       .more = "As few as can be, group by group; they are in no mean and not trained on. Metric `reward/eliminated`." },
     { "algorithm.era_k", OPTION_NUMBER, AT(era.k), 0, 100, "0",
@@ -69,11 +69,11 @@ static int check(void *config, option_reading *r)
 {
     const trainer_config *c = config;
 
-    if (c->mixture.start > 0 && c->loss.given != GIVEN_SFT && c->loss.given != GIVEN_DFT)
+    if (c->mixture.start > 0 && c->loss.imitation != IMITATION_SFT && c->loss.imitation != IMITATION_DFT)
         return option_expected(r, "algorithm.mixture", "given = \"sft\" or \"dft\": a mixture of reward and imitation");
-    if (c->pivot.window > 0 && c->preference[0])
+    if (c->moa.window > 0 && c->preference[0])
         return option_expected(r, "algorithm.pivot_steps", "0 with reward.preference: each would set the weights");
-    if (c->pivot.window == 1)
+    if (c->moa.window == 1)
         return option_expected(r, "algorithm.pivot_steps", "0, or two steps or more: a line goes through two points");
     return OK;
 }

@@ -6,7 +6,7 @@
 /* Whether token i has a part in the loss: sampled, and by a version that is new enough; or given. */
 static bool has_loss(const pack_options *o, const trajectory *t, uint32_t i)
 {
-    if (!t->mask[i]) return o->given && t->role[i] == ROLE_HINT;
+    if (!t->mask[i]) return o->imitation && t->role[i] == ROLE_HINT;
     for (uint32_t s = 0; o->oldest > 0 && s < t->n_segments; s++)
         if (i >= t->segments[s].start && i < t->segments[s].end) return t->segments[s].version >= o->oldest;
     return true;
@@ -49,16 +49,16 @@ static void fill_sequence(const pack_options *o, packed_batch *b, int32_t *ids, 
         b->behaviour[out] = (double)t->logprob[i + 1];
         b->episode[out] = place;
         b->token[out] = (int)i + 1;
-        b->given[out] = t->role[i + 1] == ROLE_HINT;
+        b->imitated[out] = t->role[i + 1] == ROLE_HINT;
     }
 }
 
-/* Where each owner's sequences begin: `which` is in their order. */
-static int *cut_by_owner(arena *a, const pack_options *o, const int *which, int n)
+/* Where each partition's sequences begin: `which` is in their order. */
+static int *cut_by_partition(arena *a, const pack_options *o, const int *which, int n)
 {
-    int *cuts = arena_array(a, int, o->owners + 1);
-    for (int k = 0, i = 0; k <= o->owners; k++) {
-        while (i < n && o->owner[which[i]] < k) i++;
+    int *cuts = arena_array(a, int, o->n_partitions + 1);
+    for (int k = 0, i = 0; k <= o->n_partitions; k++) {
+        while (i < n && o->partition[which[i]] < k) i++;
         cuts[k] = i;
     }
     return cuts;
@@ -75,7 +75,7 @@ static void build(arena *a, const pack_options *o, packed_batch *b, const advant
     *b = (packed_batch){ .behaviour = arena_array(a, double, tokens),
                          .episode = arena_array(a, int, tokens),
                          .token = arena_array(a, int, tokens),
-                         .given = arena_array(a, bool, tokens) };
+                         .imitated = arena_array(a, bool, tokens) };
     for (int i = 0; i < n; i++) {
         starts[i] = b->tokens.T;
         fill_sequence(o, b, ids, positions, rows, targets, &table->episodes[which[i]]->tokens, which[i]);
@@ -94,7 +94,7 @@ static bool has_signal(const advantage_table *t, const pack_options *o, int s)
         any |= t->by_objective[at] != 0 || (t->has_stretches && t->tokens_by_objective[at]);
     }
     /* Learning by heart needs no advantage: a demonstration in a group that is all right has none. */
-    any |= o->given && t->episodes[s]->hint_len > 0 && t->scalar[s] >= 0;
+    any |= o->imitation && t->episodes[s]->hint_len > 0 && t->scalar[s] >= 0;
     return any && t->counts[s] && has_any_loss(o, &t->episodes[s]->tokens);
 }
 
@@ -106,12 +106,12 @@ static bool any_signal(const advantage_table *t, const pack_options *o)
 }
 
 /* Owner by owner, in each the order that was. */
-static void sort_by_owner(arena *a, const pack_options *o, int *which, int n)
+static void sort_by_partition(arena *a, const pack_options *o, int *which, int n)
 {
     int *sorted = arena_array(a, int, n), at = 0;
-    for (int k = 0; k < o->owners; k++)
+    for (int k = 0; k < o->n_partitions; k++)
         for (int i = 0; i < n; i++)
-            if (o->owner[which[i]] == k) sorted[at++] = which[i];
+            if (o->partition[which[i]] == k) sorted[at++] = which[i];
     memcpy(which, sorted, sizeof *which * (size_t)at);
 }
 
@@ -120,7 +120,7 @@ static int choose(const advantage_table *table, const pack_options *o, int *whic
 {
     int n = 0;
     plan->signal = any_signal(table, o);
-    const bool all = o->everything || o->kl || (o->leash && plan->signal);
+    const bool all = o->everything || o->kl || (o->regulariser && plan->signal);
     for (int s = 0; s < table->S; s++)
         if (all ? table->counts[s] && has_any_loss(o, &table->episodes[s]->tokens) : has_signal(table, o, s))
             which[n++] = s;
@@ -162,12 +162,12 @@ static int *cut_by_rank(arena *a, const advantage_table *table, const pack_optio
 static int *take_share(arena *a, const advantage_table *table, const pack_options *o, int *which, int *n,
                        pack_plan *plan)
 {
-    const int ranks = o->ranks > 0 ? o->ranks : 1, owners = o->owner ? o->owners : 1;
+    const int ranks = o->ranks > 0 ? o->ranks : 1, n_partitions = o->partition ? o->n_partitions : 1;
     const int *cuts = cut_by_rank(a, table, o, which, *n, ranks);
-    plan->shares = arena_zalloc(a, sizeof *plan->shares * (size_t)(ranks * owners));
+    plan->has_rows = arena_zalloc(a, sizeof *plan->has_rows * (size_t)(ranks * n_partitions));
     for (int r = 0; r < ranks; r++)
         for (int i = cuts[r]; i < cuts[r + 1]; i++)
-            plan->shares[r * owners + (o->owner ? o->owner[which[i]] : 0)] = true;
+            plan->has_rows[r * n_partitions + (o->partition ? o->partition[which[i]] : 0)] = true;
     *n = cuts[o->rank + 1] - cuts[o->rank];
     return which + cuts[o->rank];
 }
@@ -182,7 +182,7 @@ pack_plan *pack_groups(arena *a, const advantage_table *table, const pack_option
     }
     int *which = arena_array(a, int, table->S);
     plan->episodes = choose(table, options, which, plan);
-    if (options->owner) sort_by_owner(a, options, which, plan->episodes);
+    if (options->partition) sort_by_partition(a, options, which, plan->episodes);
     plan->trained = plan->episodes;
     which = take_share(a, table, options, which, &plan->episodes, plan);
     plan->batches = arena_array(a, packed_batch, plan->episodes);
@@ -190,7 +190,7 @@ pack_plan *pack_groups(arena *a, const advantage_table *table, const pack_option
         packed_batch *b = &plan->batches[plan->n++];
         end = end_of_batch(table, options, which, begin, plan->episodes);
         build(a, options, b, table, which + begin, end - begin);
-        if (options->owner) b->sequences = cut_by_owner(a, options, which + begin, end - begin);
+        if (options->partition) b->sequences = cut_by_partition(a, options, which + begin, end - begin);
     }
     return plan;
 }

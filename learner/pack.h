@@ -17,8 +17,8 @@ typedef struct packed_batch {
     double *behaviour; /* [n_out] behaviour logprob (a float, widened); 0 of a given token */
     int *episode;      /* [n_out] its episode's place in the advantage table */
     int *token;        /* [n_out] its place in the episode's trajectory */
-    bool *given;       /* [n_out] a token of a hint or demonstration; these are an episode's first */
-    int *sequences;    /* [owners + 1] where each owner's sequences begin; NULL without owners */
+    bool *imitated;    /* [n_out] a token of a hint or demonstration; these are an episode's first */
+    int *sequences;    /* [n_partitions + 1] where each one's sequences begin; NULL without partitions */
 } packed_batch;
 
 typedef struct pack_plan {
@@ -28,23 +28,23 @@ typedef struct pack_plan {
     int trained;    /* packed by all ranks together */
     bool signal;    /* some episode has one */
     bool learns;    /* there may be a gradient: a signal, or a KL on tokens that count */
-    bool *shares;   /* [ranks, owners (1 without)] whether the rank has packed an episode of the owner */
+    bool *has_rows; /* [ranks, n_partitions (1 without)] whether the rank has packed an episode of the partition */
     double tokens;  /* sampled tokens of all that count, packed or not */
     double counted; /* episodes that count */
 } pack_plan;
 
 typedef struct pack_options {
-    int max_tokens;    /* of a micro-batch */
-    int check;         /* episodes packed when there is nothing to learn, so that the distance between behaviour and
+    int max_tokens;       /* of a micro-batch */
+    int check;            /* episodes packed when there is nothing to learn, so that the distance between behaviour and
                           learner logprobs is measured at every step */
-    bool everything;   /* episodes without a signal, too; by itself nothing to learn from */
-    bool kl;           /* the loss has a KL: everything, and to learn from */
-    bool leash;        /* the loss holds episodes to the policy before (Kimi): everything, beside a signal */
-    bool given;        /* tokens of hints and demonstrations are packed, too */
-    int64_t oldest;    /* tokens of versions before this one are not trained on; they count in no denominator */
-    bool by_objective; /* an advantage in a single objective is one: they may cancel in the scalar */
-    const int *owner;  /* [S] each episode's owner (data groups), in [0, owners); NULL: none */
-    int owners;
+    bool everything;      /* episodes without a signal, too; by itself nothing to learn from */
+    bool kl;              /* the loss has a KL: everything, and to learn from */
+    bool regulariser;     /* the loss holds episodes to the policy before (Kimi): everything, beside a signal */
+    bool imitation;       /* tokens of hints and demonstrations are packed, too */
+    int64_t oldest;       /* tokens of versions before this one are not trained on; they count in no denominator */
+    bool by_objective;    /* an advantage in a single objective is one: they may cancel in the scalar */
+    const int *partition; /* [S] each episode's, in [0, n_partitions): a data group or a half; NULL: none */
+    int n_partitions;
     int rank, ranks; /* of several learners: only this one's share is packed, about as many tokens each; 0 ranks: 1 */
 } pack_options;
 

@@ -37,7 +37,7 @@ typedef struct loss_batch {
     const advantage_table *table;
     const float *logprob, *old, *reference; /* [n_out]; old: of the step's first update; NULL: as logprob */
     const double *behaviour;                /* [n_out] */
-    const float *sharper;                   /* [n_out] ERA's scales; NULL: all 1 */
+    const float *era_scale;                 /* [n_out] ERA's scales; NULL: all 1 */
     arena *step;
 } loss_batch;
 
@@ -49,7 +49,7 @@ static const double *credit_at(const loss_batch *l, int i, int n, int s, int k)
     const double *of = k < 0 ? t->tokens[s] : t->tokens_by_objective[(size_t)k * (size_t)t->S + (size_t)s];
     if (!of) return NULL;
     double *credit = arena_array(l->step, double, n);
-    for (int j = 0; j < n; j++) credit[j] = of[l->b->token[i + j]] / (l->sharper ? (double)l->sharper[i] : 1);
+    for (int j = 0; j < n; j++) credit[j] = of[l->b->token[i + j]] / (l->era_scale ? (double)l->era_scale[i] : 1);
     return credit;
 }
 
@@ -58,28 +58,28 @@ static loss_episode episode_at(const loss_batch *l, int i, int k)
 {
     const packed_batch *b = l->b;
     const int s = b->episode[i];
-    int n = 1, given = 0;
+    int n = 1, n_imitated = 0;
     while (i + n < b->tokens.n_out && b->episode[i + n] == s) n++;
-    while (given < n && b->given[i + given]) given++;
+    while (n_imitated < n && b->imitated[i + n_imitated]) n_imitated++;
     const double A = k < 0 ? l->table->scalar[s] : l->table->by_objective[(size_t)k * (size_t)l->table->S + (size_t)s];
     return (loss_episode){ .n = n,
-                           .given = given,
+                           .n_imitated = n_imitated,
                            .logprob = l->logprob + i,
                            .behaviour = l->behaviour + i,
                            .old = l->old ? l->old + i : NULL,
                            .reference = l->reference ? l->reference + i : NULL,
-                           .advantage = l->sharper ? A / (double)l->sharper[i] : A,
+                           .advantage = l->era_scale ? A / (double)l->era_scale[i] : A,
                            .credit = credit_at(l, i, n, s, k),
-                           .right = l->table->right[s] };
+                           .success_rate = l->table->success_rate[s] };
 }
 
-/* The loss with the mixture's weights; `reward` and `given` say which of its parts. */
-static loss_config mixed_loss(const pass *p, bool reward, bool given)
+/* The loss with the mixture's weights; `reward` and `imitation` say which of its parts. */
+static loss_config mixed_loss(const pass *p, bool reward, bool imitation)
 {
     loss_config c = p->config->loss;
     if (p->mixture < 0) return c;
-    c.imitation = reward ? p->mixture : 1;
-    c.given_weight *= given ? p->mixture : 0;
+    c.imitation_share = reward ? p->mixture : 1;
+    c.imitation_weight *= imitation ? p->mixture : 0;
     return c;
 }
 
@@ -102,10 +102,11 @@ static void gradients_by_objective(const pass *p, const loss_batch *l, float *gr
     alone.kl = 0;
     for (int k = 0; k < K; k++) {
         /* What is learned by heart is learned once, with the heaviest objective; a guide is as good as each says. */
-        alone.given = k == 0 || p->config->loss.given == GIVEN_GUIDE ? p->config->loss.given : GIVEN_NOT;
+        alone.imitation =
+            k == 0 || p->config->loss.imitation == IMITATION_GUIDE ? p->config->loss.imitation : IMITATION_NONE;
         gradients_of(&alone, l, k, gradient + (size_t)k * (size_t)n, &unread);
     }
-    alone.given = p->config->loss.given;
+    alone.imitation = p->config->loss.imitation;
     if (p->config->loss.kl <= 0) return;
     const loss_config whole = p->config->loss;
     float *kl = gradient + (size_t)K * (size_t)n, *without = arena_array(p->step, float, n);
@@ -117,10 +118,10 @@ static void gradients_by_objective(const pass *p, const loss_batch *l, float *gr
 /* What comes of the reward, and what of imitation: two rows. */
 static void gradients_by_part(const pass *p, const loss_batch *l, float *gradient)
 {
-    const loss_config reward = mixed_loss(p, true, false), given = mixed_loss(p, false, true);
+    const loss_config reward = mixed_loss(p, true, false), imitation = mixed_loss(p, false, true);
     loss_sums unread = { 0 };
     gradients_of(&reward, l, -1, gradient, &unread);
-    gradients_of(&given, l, -1, gradient + l->b->tokens.n_out, &unread);
+    gradients_of(&imitation, l, -1, gradient + l->b->tokens.n_out, &unread);
 }
 
 /* Weights from the Gram matrix of the gradients with respect to logprobs: K vectors of n_out numbers, not K models. The
@@ -147,7 +148,7 @@ static int combine_by_token(const pass *p, const loss_batch *l, float *gradient,
     return OK;
 }
 
-/* How the batch's gradients come about: K cotangents, one with owners, some with owners each, or one. */
+/* How the batch's gradients come about: K cotangents, one with partitions, some with partitions each, or one. */
 static grad_split split_of(const pass *p, const packed_batch *b)
 {
     const moo_plan *m = &p->config->moo;
@@ -159,7 +160,7 @@ static grad_split split_of(const pass *p, const packed_batch *b)
     return (grad_split){ .K = 1 };
 }
 
-static int cotangents(const grad_split *s) { return s->owners > 0 ? s->K / s->owners : s->K; }
+static int cotangents(const grad_split *s) { return s->n_partitions > 0 ? s->K / s->n_partitions : s->K; }
 
 /* ---- scaled logits ---- */
 
@@ -174,7 +175,7 @@ static const double *behaviour_of(const pass *p, const micro_batch *m, const flo
     return moved;
 }
 
-/* ---- ASFT: given tokens are held near the reference, over the whole vocabulary ---- */
+/* ---- ASFT: imitated tokens are held near the reference, over the whole vocabulary ---- */
 
 static void anchor_episode(const pass *p, const micro_batch *m, const activations *acts, const activations *reference,
                            int begin, int n, double weight, step_sums *sums)
@@ -187,24 +188,25 @@ static void anchor_episode(const pass *p, const micro_batch *m, const activation
     for (int i = 0; i < n; i++) {
         const size_t row = (size_t)i * (size_t)V;
         const double kl = loss_anchor(V, z + row, ref + row, p->config->temperature, weight, dz + row);
-        sums->loss.given_kl += kl;
+        sums->loss.imitated_kl += kl;
         sums->loss.loss += weight * kl;
     }
     if (m->learns) model_add_logit_gradients(p->w, acts, begin, n, dz);
     free(z);
 }
 
-static void anchor_given(const pass *p, const micro_batch *m, const activations *acts, const activations *reference,
-                         step_sums *sums)
+static void anchor_imitated(const pass *p, const micro_batch *m, const activations *acts, const activations *reference,
+                            step_sums *sums)
 {
     const packed_batch *b = m->b;
     const loss_config *c = &p->config->loss;
     for (int i = 0, n; i < b->tokens.n_out; i += n) {
         const int s = b->episode[i];
-        int given = 0;
-        for (n = 0; i + n < b->tokens.n_out && b->episode[i + n] == s; n++) given += b->given[i + n];
-        const double weight = c->given_weight * c->anchor * loss_share(c, m->scale, n - given);
-        if (given > 0 && m->table->scalar[s] >= 0) anchor_episode(p, m, acts, reference, i, given, weight, sums);
+        int n_imitated = 0;
+        for (n = 0; i + n < b->tokens.n_out && b->episode[i + n] == s; n++) n_imitated += b->imitated[i + n];
+        const double weight = c->imitation_weight * c->anchor * loss_token_weight(c, m->scale, n - n_imitated);
+        if (n_imitated > 0 && m->table->scalar[s] >= 0)
+            anchor_episode(p, m, acts, reference, i, n_imitated, weight, sums);
     }
 }
 
@@ -228,7 +230,7 @@ static float *loss_of(const pass *p, const micro_batch *m, const activations *ac
                            .old = old,
                            .reference = reference,
                            .behaviour = behaviour_of(p, m, old),
-                           .sharper = m->first->scale,
+                           .era_scale = m->first->scale,
                            .step = p->step };
     const loss_config whole = mixed_loss(p, true, true);
     gradients_of(&whole, &l, -1, gradient, &sums->loss);
@@ -249,13 +251,13 @@ int pass_micro(const pass *p, const micro_batch *m, step_sums *sums, error *err)
                                       .keep = m->learns };
     const int64_t began = clock_us();
     device_scratch_reset(dev);
-    const bool compared = p->config->loss.kl > 0 || p->config->loss.given == GIVEN_ASFT;
+    const bool compared = p->config->loss.kl > 0 || p->config->loss.imitation == IMITATION_ASFT;
     const activations *reference = compared ? reference_forward(p, b, err) : NULL;
     if (compared && !reference) return err ? err->code : ERR_DEVICE;
     const activations *acts = model_forward(p->w, &b->tokens, &options);
     if (device_sync(dev, err) != OK) return err ? err->code : ERR_DEVICE;
     const float *gradient = loss_of(p, m, acts, reference ? logprobs_of(p, b, reference) : NULL, sums, err);
-    if (gradient && p->config->loss.given == GIVEN_ASFT) anchor_given(p, m, acts, reference, sums);
+    if (gradient && p->config->loss.imitation == IMITATION_ASFT) anchor_imitated(p, m, acts, reference, sums);
     const int64_t lost = clock_us();
     sums->forward_us += lost - began;
     if (!gradient) return err ? err->code : ERR_STATE;

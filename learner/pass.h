@@ -19,8 +19,8 @@ struct pass {
     float *grads;        /* [total] on the device */
     moo_state *by_token;
     arena *step;
-    double mixture; /* mu of L = (1 - mu) L_reward + mu L_given; negative: both count in full */
-    bool by_part;   /* the gradients of both keep apart, by owners: MIXTURE_ROWS of them */
+    double mixture; /* mu of L = (1 - mu) L_reward + mu L_imitation; negative: both count in full */
+    bool by_part;   /* the gradients of both keep apart, by partitions: MIXTURE_ROWS of them */
     /* Logits that the loss is computed with, other than the policy's: scales them by m->first->scale [n_out] (what was
      * before, goes to m->first->raw) and has their logprobs in `logprob` [n_out]. entropy [n_out], in nats. NULL:
      * none. */

@@ -43,9 +43,9 @@ static void reward_metrics(const objective_set *objectives, const advantage_tabl
 static void loss_metrics(const step_sums *s, metrics *out)
 {
     const double n = s->loss.tokens;
-    if (s->loss.given > 0) metrics_set(out, "training/tokens_given", s->loss.given);
-    if (s->loss.given > 0) metrics_set(out, "actor/given_nll", -s->loss.given_logprob / s->loss.given);
-    if (s->loss.given_kl > 0) metrics_set(out, "actor/given_kl", s->loss.given_kl / s->loss.given);
+    if (s->loss.imitated > 0) metrics_set(out, "training/tokens_given", s->loss.imitated);
+    if (s->loss.imitated > 0) metrics_set(out, "actor/given_nll", -s->loss.imitated_logprob / s->loss.imitated);
+    if (s->loss.imitated_kl > 0) metrics_set(out, "actor/given_kl", s->loss.imitated_kl / s->loss.imitated);
 
     if (n <= 0) return; /* nothing was looked at: no figure, rather than a 0 */
     metrics_set(out, "actor/pg_loss", s->loss.loss);

@@ -172,8 +172,8 @@ static pack_options usual_options(const trainer *t)
     pack_options o = { .max_tokens = c->micro_tokens,
                        .check = CHECKED_EPISODES,
                        .kl = c->loss.kl > 0,
-                       .leash = holds_to_old_policy(c),
-                       .given = c->loss.given != GIVEN_NOT };
+                       .regulariser = holds_to_old_policy(c),
+                       .imitation = c->loss.imitation != IMITATION_NONE };
     if (c->oldest_token > 0) o.oldest = t->parts.w->version - c->oldest_token;
     if (t->parts.shard) {
         o.rank = c->comm->rank;

@@ -13,7 +13,7 @@
 #include "learner/methods/era.h"
 #include "learner/methods/isolation.h"
 #include "learner/methods/mixture.h"
-#include "learner/methods/pivot.h"
+#include "learner/methods/moa.h"
 #include "learner/optimizer.h"
 #include "model/lora.h"
 #include "rollout/dataset.h"
@@ -47,7 +47,7 @@ typedef struct trainer_config {
     moo_plan moo;
     loss_config loss;
     era_config era;
-    pivot_config pivot;
+    moa_config moa;
     mixture_config mixture;
     char preference[OBJECTIVE_NAME]; /* the rows' field with their own weights of the objectives; "": none */
     comm *comm;                      /* borrowed: several learners; NULL: one */

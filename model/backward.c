@@ -23,10 +23,10 @@ typedef struct backward {
     const inner_activations *in;
     const grad_sink *sink;
     float *grads;             /* [K, total] */
-    int K;                    /* gradients: sides x owners */
+    int K;                    /* gradients: sides x partitions */
     int sides;                /* cotangents */
-    int owners;               /* of their rows */
-    const int *tokens, *outs; /* [owners + 1] where each owner's rows begin, of T and of n_out */
+    int n_partitions;         /* of their rows */
+    const int *tokens, *outs; /* [n_partitions + 1] where each partition's rows begin, of T and of n_out */
     int T, D;
     float *dtop; /* [sides, n_out, D] cotangent of the last layer's output */
     float *dx;   /* [sides, T, D] of a lower layer's output, then of its input */
@@ -57,16 +57,16 @@ static void complete(const backward *b, const param *p)
 }
 
 /* The rows of one cotangent that go into one gradient. */
-typedef struct share {
+typedef struct row_range {
     int k;        /* the gradient */
     int begin, n; /* its rows */
-} share;
+} row_range;
 
 /* The i-th share of side k's rows: those of the i-th owner. `cuts`: b->tokens or b->outs. */
-static bool next_share(const backward *b, int k, const int *cuts, int i, share *s)
+static bool next_range(const backward *b, int k, const int *cuts, int i, row_range *s)
 {
-    if (i >= b->owners) return false;
-    *s = (share){ k * b->owners + i, cuts[i], cuts[i + 1] - cuts[i] };
+    if (i >= b->n_partitions) return false;
+    *s = (row_range){ k * b->n_partitions + i, cuts[i], cuts[i + 1] - cuts[i] };
     return true;
 }
 
@@ -74,8 +74,8 @@ static bool next_share(const backward *b, int k, const int *cuts, int i, share *
 static void linear_backward(const backward *b, int k, const param *p, const param *bias, const float *dy,
                             const float *x, const int *cuts, int n, float *dx)
 {
-    share s;
-    for (int i = 0; next_share(b, k, cuts, i, &s); i++) {
+    row_range s;
+    for (int i = 0; next_range(b, k, cuts, i, &s); i++) {
         const float *part = dy + (size_t)s.begin * (size_t)p->rows;
         b->ops->linear_dw(b->dev, part, x + (size_t)s.begin * (size_t)p->cols, s.n, p->rows, p->cols,
                           grad_of(b, s.k, p));
@@ -89,8 +89,8 @@ static void linear_backward(const backward *b, int k, const param *p, const para
 static void norm_backward(const backward *b, int k, const param *p, const float *dy, const float *x, const float *rstd,
                           const int *cuts, int each, int width, float *dx)
 {
-    share s;
-    for (int i = 0; next_share(b, k, cuts, i, &s); i++) {
+    row_range s;
+    for (int i = 0; next_range(b, k, cuts, i, &s); i++) {
         const size_t row = (size_t)s.begin * (size_t)each, at = row * (size_t)width;
         b->ops->rmsnorm_backward(b->dev, dy + at, x + at, param_data(b->w, p), rstd + row, s.n * each, width, dx + at,
                                  grad_of(b, s.k, p));
@@ -205,7 +205,7 @@ static void layer_backward(const backward *b, int layer)
 }
 
 /* The head's share s: the rows' logits, dlogprob [n] and cotangents all begin at its first row. */
-static void head_share(const backward *b, const share *s, const float *dlogprob, float *dnormed)
+static void head_range(const backward *b, const row_range *s, const float *dlogprob, float *dnormed)
 {
     const inner_activations *in = b->in;
     const model_config *c = &b->w->table->config;
@@ -223,8 +223,8 @@ static void head_share(const backward *b, const share *s, const float *dlogprob,
                           dnormed + at, grad_of(b, s->k, head));
 }
 
-/* Gradients with respect to whole logits that lie in the share s. */
-static void logits_share(const backward *b, const share *s, float *dnormed)
+/* Gradients with respect to whole logits that lie in the rows s. */
+static void logits_range(const backward *b, const row_range *s, float *dnormed)
 {
     const param *head = head_param(b->w);
     for (const logit_gradients *l = b->in->logit_gradients; l; l = l->next) {
@@ -241,14 +241,14 @@ static void top_backward(const backward *b, const float *dlogprob)
     const top_acts *top = &b->in->top;
     const param *head = head_param(b->w), *norm = param_find(b->w->table, PARAM_FINAL_NORM, -1);
     const int64_t size = (int64_t)top->n * b->D;
-    share s;
+    row_range s;
 
     b->ops->zero(b->dev, b->dtop, b->sides * size);
     for (int k = 0; k < b->sides; k++) {
         b->ops->zero(b->dev, b->d.norm_out, size);
-        for (int i = 0; next_share(b, k, b->outs, i, &s); i++) {
-            head_share(b, &s, dlogprob + (int64_t)k * top->n, b->d.norm_out);
-            if (k == 0) logits_share(b, &s, b->d.norm_out); /* a loss on whole logits is the first side's */
+        for (int i = 0; next_range(b, k, b->outs, i, &s); i++) {
+            head_range(b, &s, dlogprob + (int64_t)k * top->n, b->d.norm_out);
+            if (k == 0) logits_range(b, &s, b->d.norm_out); /* a loss on whole logits is the first side's */
         }
 
         if (b->in->scale) scale_rows(b->w, b->in->scale, top->n, b->d.norm_out);
@@ -263,9 +263,9 @@ static void top_backward(const backward *b, const float *dlogprob)
 static void embed_backward(const backward *b)
 {
     const param *embed = embed_param(b->w);
-    share s;
+    row_range s;
     for (int k = 0; k < b->sides; k++)
-        for (int i = 0; next_share(b, k, b->tokens, i, &s); i++) {
+        for (int i = 0; next_range(b, k, b->tokens, i, &s); i++) {
             const float *dx = b->dx + ((int64_t)k * b->T + s.begin) * b->D;
             b->ops->embed_backward(b->dev, dx, b->in->batch.ids + s.begin, s.n, b->D, grad_of(b, s.k, embed));
         }
@@ -289,28 +289,28 @@ static layer_grads layer_grads_new(const weights *w, int T, int n_out)
                           .k_raw = c->qk_norm ? scratch_floats(w->dev, T, kv) : NULL };
 }
 
-/* Where each owner's rows begin, of the batch's tokens and of its outputs (which come in the sequences' order). */
+/* Where each partition's rows begin, of the batch's tokens and of its outputs (which come in the sequences' order). */
 static void cut_rows(backward *b, const token_batch *batch, const grad_split *split)
 {
-    const int owners = b->owners;
-    int *tokens = device_host_scratch(b->dev, sizeof *tokens * (size_t)(owners + 1));
-    int *outs = device_host_scratch(b->dev, sizeof *outs * (size_t)(owners + 1));
+    const int n_partitions = b->n_partitions;
+    int *tokens = device_host_scratch(b->dev, sizeof *tokens * (size_t)(n_partitions + 1));
+    int *outs = device_host_scratch(b->dev, sizeof *outs * (size_t)(n_partitions + 1));
     int out = 0;
-    for (int k = 0; k <= owners; k++) {
+    for (int k = 0; k <= n_partitions; k++) {
         tokens[k] = split->sequences ? batch->starts[split->sequences[k]] : k * batch->T;
         while (out < batch->n_out && batch->out_rows[out] < tokens[k]) out++;
         outs[k] = out;
     }
-    assert(tokens[0] == 0 && tokens[owners] == batch->T && outs[owners] == batch->n_out);
+    assert(tokens[0] == 0 && tokens[n_partitions] == batch->T && outs[n_partitions] == batch->n_out);
     b->tokens = tokens;
     b->outs = outs;
 }
 
 /* One owner without a split by sequences; else as many as the split says, or one a gradient. */
-static int owners_of(const grad_split *split)
+static int partitions_of(const grad_split *split)
 {
     if (!split->sequences) return 1;
-    return split->owners > 0 ? split->owners : split->K;
+    return split->n_partitions > 0 ? split->n_partitions : split->K;
 }
 
 void model_backward(const weights *w, const token_batch *batch, const activations *acts, const float *dlogprob,
@@ -318,9 +318,9 @@ void model_backward(const weights *w, const token_batch *batch, const activation
 {
     const inner_activations *in = acts->inner;
     const int T = batch->T, D = w->table->config.width, last = w->table->config.layers - 1;
-    const int owners = owners_of(split), sides = split->K / owners;
+    const int n_partitions = partitions_of(split), sides = split->K / n_partitions;
     assert(in->keep && T == in->batch.T && batch->n_out == in->batch.n_out);
-    assert(split->K > 0 && sides * owners == split->K);
+    assert(split->K > 0 && sides * n_partitions == split->K);
 
     backward b = { .w = w,
                    .ops = device_ops(w->dev),
@@ -330,7 +330,7 @@ void model_backward(const weights *w, const token_batch *batch, const activation
                    .grads = grads,
                    .K = split->K,
                    .sides = sides,
-                   .owners = owners,
+                   .n_partitions = n_partitions,
                    .T = T,
                    .D = D,
                    .dtop = device_scratch(w->dev, sizeof(float) * (size_t)sides * (size_t)batch->n_out * (size_t)D),

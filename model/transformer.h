@@ -45,16 +45,16 @@ typedef struct grad_sink {
 } grad_sink;
 
 /* K gradients of one forward. Either K cotangents of all rows (objectives that every episode has: they share the
- * activations, each costs a backward pass), or one cotangent whose sequences belong to K owners (languages, tasks): one
- * pass, in which only the sums over rows are taken apart. Or both: K / owners cotangents, and gradient
- * c * owners + o is of cotangent c and owner o. */
+ * activations, each costs a backward pass), or one cotangent whose sequences belong to K partitions (languages,
+ * tasks): one pass, in which only the sums over rows are taken apart. Or both: K / n_partitions cotangents, and
+ * gradient c * n_partitions + p is of cotangent c and partition p. */
 typedef struct grad_split {
     int K;
-    const int *sequences; /* [owners + 1]: sequences [sequences[o], sequences[o + 1]) are o's; NULL: K cotangents */
-    int owners;           /* of sequences; 0: K */
+    const int *sequences; /* [n_partitions + 1]: from sequences[p] to sequences[p + 1] are p's; NULL: K cotangents */
+    int n_partitions;     /* of sequences; 0: K */
 } grad_split;
 
-/* Backward; `acts` of a forward with `keep` over the same batch. dlogprob [K, n_out], or [K / owners, n_out]
+/* Backward; `acts` of a forward with `keep` over the same batch. dlogprob [K, n_out], or [K / n_partitions, n_out]
  * for split sequences, and grads [K, table->total], on the device; grads: += ; zero it before the first micro-batch;
  * NULL when the sink has places. sink may be NULL. K cotangents' gradients are to the bit those of K calls with one
  * each. */

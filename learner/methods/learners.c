@@ -25,7 +25,7 @@ static int open(trainer_parts *p, void **self, error *err)
     *self = xcalloc(1, sizeof(learners));
     if (!p->buckets)
         p->buckets = bucket_set_new(&(bucket_config){ .moo = moo_default(MOO_SUM) }, p->w->table, p->w->dev, 1, 0);
-    p->shard = bucket_set_spread(p->buckets, p->config->comm);
+    p->shard = bucket_set_shard(p->buckets, p->config->comm);
     return OK;
 }
 
@@ -84,14 +84,14 @@ const method METHOD_LEARNERS = {
 
 /* ---- within a pass over the batch ---- */
 
-/* A rank has the rows of those owners whose episodes it has packed, or without owners all. */
+/* A rank has the rows of those partitions whose episodes it has packed, or without partitions all. */
 void learners_begin(train_step *s)
 {
     if (!s->parts->shard) return;
-    const int owners = s->options.owner ? s->options.owners : 1;
+    const int n_partitions = s->options.partition ? s->options.n_partitions : 1;
     const int size = s->parts->config->comm->size, rows = bucket_rows(s->pass.buckets);
     bool *has = arena_array(s->parts->arena, bool, size *rows);
-    for (int i = 0; i < size * rows; i++) has[i] = s->plan->shares[i / rows * owners + i % rows % owners];
+    for (int i = 0; i < size * rows; i++) has[i] = s->plan->has_rows[i / rows * n_partitions + i % rows % n_partitions];
     bucket_contributions(s->pass.buckets, has);
 }
 

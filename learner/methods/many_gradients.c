@@ -35,9 +35,9 @@ static int open(trainer_parts *p, void **self, error *err)
 }
 
 /* Each episode's data group -> [S] in the arena; NULL, with `err`, for a group that nobody has named. */
-static int *owners_of(const moo_plan *m, arena *a, const advantage_table *table, error *err)
+static int *partitions_of(const moo_plan *m, arena *a, const advantage_table *table, error *err)
 {
-    int *owner = arena_array(a, int, table->S);
+    int *partition = arena_array(a, int, table->S);
     for (int s = 0; s < table->S; s++) {
         const char *name = table->episodes[s]->objective ? table->episodes[s]->objective : "";
         int k = 0;
@@ -46,9 +46,9 @@ static int *owners_of(const moo_plan *m, arena *a, const advantage_table *table,
             error_set(err, ERR_STATE, "a row of group '%.60s': moo.groups does not name it", name);
             return NULL;
         }
-        owner[s] = k;
+        partition[s] = k;
     }
-    return owner;
+    return partition;
 }
 
 static int plan(void *self, train_step *s, error *err)
@@ -57,9 +57,9 @@ static int plan(void *self, train_step *s, error *err)
     const moo_plan *m = &s->parts->config->moo;
     s->options.by_objective = moo_of_rewards(m);
     if (!moo_of_groups(m)) return OK;
-    s->options.owner = owners_of(m, s->parts->arena, s->table, err);
-    s->options.owners = m->n_groups;
-    return s->options.owner ? OK : ERR_STATE;
+    s->options.partition = partitions_of(m, s->parts->arena, s->table, err);
+    s->options.n_partitions = m->n_groups;
+    return s->options.partition ? OK : ERR_STATE;
 }
 
 /* The names of K gradients: an objective's, a group's, or "accuracy@de". */
@@ -74,9 +74,9 @@ static int tell(void *self, train_step *s, error *err)
 
     for (int k = 0; k < rows_of(c); k++) {
         const char *reward = moo_of_rewards(m) ? c->objectives.items[k / groups].name : "";
-        const char *owner = moo_of_groups(m) ? m->groups[k % groups] : "";
+        const char *data_group = moo_of_groups(m) ? m->groups[k % groups] : "";
         str joined = { 0 };
-        str_printf(&joined, "%s%s%s", reward, m->over == MOO_OVER_BOTH ? "@" : "", owner);
+        str_printf(&joined, "%s%s%s", reward, m->over == MOO_OVER_BOTH ? "@" : "", data_group);
         names[k] = memcpy(arena_alloc(s->parts->arena, joined.len + 1), joined.data, joined.len + 1);
         str_free(&joined);
     }

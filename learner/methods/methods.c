@@ -9,7 +9,7 @@
     X(MIXTURE)    /* AMFT, arXiv 2508.06944 */                                                                         \
     X(ISOLATION)  /* HFT, arXiv 2404.18466; EPI, 2604.14010 */                                                         \
     X(REFERENCE)  /* the policy that a KL is to */                                                                     \
-    X(PIVOT)      /* MOA, arXiv 2512.09756 */                                                                          \
+    X(MOA)        /* MOA, arXiv 2512.09756 */                                                                          \
     X(PREFERENCE) /* rows with weights of their own */                                                                 \
     X(REWARD_KL)  /* a KL as a cost of the reward */                                                                   \
     X(ERA)        /* logits scaled by entropy, arXiv 2510.08549 */

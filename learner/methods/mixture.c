@@ -19,12 +19,12 @@ bool mixture_measures(const mixture_config *c, int64_t step)
 double mixture_derivative(const double *G, double mu)
 {
     enum { N = MIXTURE_ROWS, RE = MIXTURE_REWARD_EVEN, RO = MIXTURE_REWARD_ODD };
-    enum { SE = MIXTURE_GIVEN_EVEN, SO = MIXTURE_GIVEN_ODD };
-    const double of_reward = 1 - mu, of_given = mu; /* what the gradients were multiplied by */
+    enum { SE = MIXTURE_IMITATION_EVEN, SO = MIXTURE_IMITATION_ODD };
+    const double of_reward = 1 - mu, of_imitation = mu; /* what the gradients were multiplied by */
     const double across = G[RE * N + RO] / (of_reward * of_reward);
     const double RR = (G[RE * N + RE] + 2 * G[RE * N + RO] + G[RO * N + RO]) / (of_reward * of_reward);
-    const double SS = (G[SE * N + SE] + 2 * G[SE * N + SO] + G[SO * N + SO]) / (of_given * of_given);
-    const double RS = (G[RE * N + SE] + G[RE * N + SO] + G[RO * N + SE] + G[RO * N + SO]) / (of_reward * of_given);
+    const double SS = (G[SE * N + SE] + 2 * G[SE * N + SO] + G[SO * N + SO]) / (of_imitation * of_imitation);
+    const double RS = (G[RE * N + SE] + G[RE * N + SO] + G[RO * N + SE] + G[RO * N + SO]) / (of_reward * of_imitation);
     const double r = sqrt(fmax(0, RR)), s = sqrt(fmax(0, SS));
     return r > 0 ? fmax(-1, fmin(1, (RS - 4 * across) / (r * (r + s)))) : 0;
 }
@@ -57,7 +57,7 @@ static int open(trainer_parts *p, void **self, error *err)
     mixture *m = *self = xcalloc(1, sizeof *m);
     m->mu = p->config->mixture.start;
     m->set = bucket_set_new(&(bucket_config){ .moo = moo_default(MOO_SUM) }, p->w->table, p->w->dev, MIXTURE_ROWS, 0);
-    if (p->shard) m->shard = bucket_set_spread(m->set, p->config->comm);
+    if (p->shard) m->shard = bucket_set_shard(m->set, p->config->comm);
     return OK;
 }
 
@@ -82,8 +82,8 @@ static int plan(void *self, train_step *s, error *err)
 
     int *half = arena_array(s->parts->arena, int, s->table->S);
     for (int i = 0; i < s->table->S; i++) half[i] = (int)(s->table->episodes[i]->sample % 2);
-    s->options.owner = half;
-    s->options.owners = 2;
+    s->options.partition = half;
+    s->options.n_partitions = 2;
     s->pass.buckets = m->set;
     s->pass.by_part = true;
     return OK;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* mixture - how much of the loss is imitation of what was given, learned on the way: AMFT (arXiv 2508.06944).
  *
- *     L = (1 - mu) L_reward + mu L_given
+ *     L = (1 - mu) L_reward + mu L_imitation
  *
- * A step with mu changes what the next batch is worth, U, by d U / d mu = lr <grad U, grad L_reward - grad L_given>.
+ * A step with mu changes what the next batch is worth, U, by d U / d mu = lr <grad U, grad L_reward - grad L_imitation>.
  * U's gradient is minus that of L_reward on rollouts that the step has not seen: every group is cut in two halves (even
  * and odd samples), each half is the other's held-out set. Every so many steps:
  *
- *     s  = (<R, S> - 4 <R_even, R_odd>) / (|R| (|R| + |S|)),   R = R_even + R_odd, S = grad L_given
+ *     s  = (<R, S> - 4 <R_even, R_odd>) / (|R| (|R| + |S|)),   R = R_even + R_odd, S = grad L_imitation
  *     mu <- clip(mu + rate (s + (H* - H)), 0.05, 0.95)
  *
  * The paper's meta-gradient to first order, and free of scale, so that the rate means something: s lies in [-1, 1], and
@@ -27,7 +27,7 @@ typedef struct mixture_config {
 } mixture_config;
 
 /* The gradients of a step that measures. */
-enum { MIXTURE_REWARD_EVEN, MIXTURE_REWARD_ODD, MIXTURE_GIVEN_EVEN, MIXTURE_GIVEN_ODD, MIXTURE_ROWS };
+enum { MIXTURE_REWARD_EVEN, MIXTURE_REWARD_ODD, MIXTURE_IMITATION_EVEN, MIXTURE_IMITATION_ODD, MIXTURE_ROWS };
 
 /* mu of a step, 1 in the warm-up; `mu` is what was learned so far. */
 double mixture_at(const mixture_config *config, double mu, int64_t step);

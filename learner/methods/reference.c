@@ -6,7 +6,7 @@
 
 static bool wanted(const trainer_config *c)
 {
-    return c->loss.kl > 0 || c->reward_kl > 0 || c->loss.given == GIVEN_ASFT;
+    return c->loss.kl > 0 || c->reward_kl > 0 || c->loss.imitation == IMITATION_ASFT;
 }
 
 static void copy_policy(trainer_parts *p)
@@ -54,7 +54,7 @@ static int charge(void *self, train_step *s, error *err)
     trainer_parts *p = s->parts;
     pack_options everything = s->options;
     everything.check = 0;
-    everything.kl = everything.leash = everything.given = false;
+    everything.kl = everything.regulariser = everything.imitation = false;
     everything.everything = true;
     const pack_plan *plan = pack_groups(p->arena, s->table, &everything);
     double *cost = arena_zalloc(p->arena, sizeof *cost * (size_t)(s->table->S + 1)), sum = 0;

@@ -210,7 +210,7 @@ static void rows_and_methods_are_read_and_checked(void **state)
                               5, &err);
     if (!r) fail_msg("%s", err.text);
     assert_true(r->curriculum.sampler.kind == SAMPLE_BY_FAILURE && r->exchange.max_staleness == 3 &&
-                r->trainer.pivot.window == 4);
+                r->trainer.moa.window == 4);
     test_near(r->trainer.era.low, 0.45, 0, "ERA's default");
     test_near(r->trainer.isolation.protect, 0.2, 0, "share");
     recipe_free(r);

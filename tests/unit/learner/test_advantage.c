@@ -139,7 +139,7 @@ static void groups_without_signal_can_leave_the_denominators(void **state)
     const advantage_table *t = advantage_compute(a, &c, &set, (const group *const *)g, 2, NULL);
     for (int i = 0; i < 6; i++) {
         assert_true(t->counts[i] == (i >= 3));
-        assert_near(t->right[i], i < 3 ? 1 : 1.0 / 3, 1e-12);
+        assert_near(t->success_rate[i], i < 3 ? 1 : 1.0 / 3, 1e-12);
     }
     arena_free(a);
     group_free(g[0]), group_free(g[1]);

@@ -90,8 +90,8 @@ static int voices(const bucket_set *s, way w, int k)
 {
     if (!s || w == GATED_PCGRAD) return 1;
     if (w == BUCKET_MGDA || w == GATED_MGDA) return 2;
-    const bool *heard = bucket_at(s, BUCKETS - 1 - k).heard;
-    return heard[0] + heard[1];
+    const bool *active = bucket_at(s, BUCKETS - 1 - k).active;
+    return active[0] + active[1];
 }
 
 static int steps_until_learned(way w, uint64_t seed, device *dev)

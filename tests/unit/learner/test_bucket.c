@@ -206,10 +206,10 @@ static void the_gate_leaves_out_what_is_only_noise(void **state)
         for (int b = 0; b < bucket_count(s); b++) {
             const bucket_view v = bucket_at(s, b);
             if (gated) {
-                assert_true(v.heard[0] && v.heard[1] && !v.heard[2] && v.w[2] == 0);
+                assert_true(v.active[0] && v.active[1] && !v.active[2] && v.w[2] == 0);
                 assert_true(v.snr[0] > 0.5 && v.snr[2] < 0.25 && v.norm_after > 0.4 * v.norm_average);
             } else {
-                assert_true(v.heard[2] && v.w[2] > 0.9 && v.norm_after < 0.2 * v.norm_average);
+                assert_true(v.active[2] && v.w[2] > 0.9 && v.norm_after < 0.2 * v.norm_average);
             }
         }
         bucket_set_free(s);
@@ -236,7 +236,7 @@ static void who_weighs_nothing_decides_nothing(void **state)
     for (int b = 0; b < bucket_count(s); b++) {
         const bucket_view v = bucket_at(s, b);
         assert_true(v.snr[0] < 0.25 && v.snr[1] > 0.5 && v.snr[2] < 0.25);
-        assert_true(v.heard[0] && !v.heard[1] && v.heard[2]); /* nobody passes who is asked: all are heard */
+        assert_true(v.active[0] && !v.active[1] && v.active[2]); /* nobody passes who is asked: all are heard */
         assert_true(v.w[0] > 0 && v.w[1] == 0 && v.w[2] > 0);
     }
     bucket_set_free(s);

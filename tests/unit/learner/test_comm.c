@@ -190,7 +190,7 @@ typedef struct plan {
     float *moments[MOST];
 } plan;
 
-static const char *const OWNERS[] = { "de", "en", "fr" };
+static const char *const PARTITIONS[] = { "de", "en", "fr" };
 
 static group *group_of(const tiny *t, int g)
 {
@@ -201,7 +201,7 @@ static group *group_of(const tiny *t, int g)
         score *s = made_score(i, "accuracy", (i * 3 + (uint32_t)g) % 4 == 0);
         test_ok(score_set(s, "brevity", 0.1 * (double)((i * 5 + (uint32_t)g) % 7), &err), &err);
         free(e->objective);
-        e->objective = xstrdup(OWNERS[g % 3]);
+        e->objective = xstrdup(PARTITIONS[g % 3]);
         record_true_logprobs(t, e);
         test_ok(group_add(made, e, s, &err), &err);
     }
@@ -318,7 +318,7 @@ static void one_gradient_is_the_same_on_many_learners(void **state)
     c.isolation = (isolation_config){ .freeze = 0.3, .protect = 0.1, .every = 1, .keep = 0.9 };
     check("some blocks frozen", &c, 1);
     c = learners_config();
-    c.loss.given = GIVEN_SFT, c.loss.given_weight = 1;
+    c.loss.imitation = IMITATION_SFT, c.loss.imitation_weight = 1;
     c.mixture = (mixture_config){ .start = 0.5, .rate = 0.3, .every = 2 };
     check("a learned mixture", &c, 3);
 }
@@ -328,7 +328,7 @@ static void data_groups_are_reconciled_the_same_on_many_learners(void **state)
     (void)state;
     trainer_config c = learners_config();
     c.moo = (moo_plan){ .over = MOO_OVER_GROUPS, .n_groups = 3 };
-    for (int k = 0; k < 3; k++) snprintf(c.moo.groups[k], GROUP_NAME, "%s", OWNERS[k]);
+    for (int k = 0; k < 3; k++) snprintf(c.moo.groups[k], GROUP_NAME, "%s", PARTITIONS[k]);
     c.moo.bucket = (bucket_config){ .moo = moo_default(MOO_CAGRAD), .scope = BUCKET_LAYER, .gate = 0.1, .refresh = 1 };
     check("data groups, CAGrad by layer", &c, 2); /* a rank sends its own objectives, not all three */
     c.moo.bucket.moo = moo_default(MOO_MGDA);
@@ -348,7 +348,7 @@ static void reward_dimensions_are_reconciled_the_same_on_many_learners(void **st
     check("reward dimensions, PCGrad", &c, 2);
     c.loss.kl = 0;
     c.moo.over = MOO_OVER_BOTH, c.moo.n_groups = 3;
-    for (int k = 0; k < 3; k++) snprintf(c.moo.groups[k], GROUP_NAME, "%s", OWNERS[k]);
+    for (int k = 0; k < 3; k++) snprintf(c.moo.groups[k], GROUP_NAME, "%s", PARTITIONS[k]);
     check("each reward of each data group", &c, 4);
     c.loss.kl = 0.05;
     check("each reward of each data group, and a KL", &c, 5);
@@ -395,7 +395,7 @@ static void many_learners_are_silent_together(void **state)
     c = learners_config();
     test_ok(objective_add(&c.objectives, "brevity", 0.5, &err), &err);
     c.moo = (moo_plan){ .over = MOO_OVER_BOTH, .n_groups = 3 };
-    for (int k = 0; k < 3; k++) snprintf(c.moo.groups[k], GROUP_NAME, "%s", OWNERS[k]);
+    for (int k = 0; k < 3; k++) snprintf(c.moo.groups[k], GROUP_NAME, "%s", PARTITIONS[k]);
     c.moo.bucket = (bucket_config){ .moo = moo_default(MOO_PCGRAD), .scope = BUCKET_LAYER, .gate = 0.1, .refresh = 2 };
     check_silence("each reward of each data group", &c, false);
     c.loss.kl = 0.1;

@@ -213,7 +213,7 @@ static void nft_on_policy_is_grpo(void **state)
             float of_nft, of_ppo;
             loss_sums sums = { 0 };
             const loss_episode e = {
-                .n = 1, .logprob = &logprob, .behaviour = &behaviour, .advantage = advantage, .right = q
+                .n = 1, .logprob = &logprob, .behaviour = &behaviour, .advantage = advantage, .success_rate = q
             };
             loss_gradient(&nft, &(loss_scale){ 1, 1 }, &e, &of_nft, &sums);
             loss_gradient(&ppo, &(loss_scale){ 1, 1 }, &e, &of_ppo, &sums);
@@ -260,17 +260,17 @@ static void equal_logprobs_give_a_ratio_of_exactly_one(void **state)
 }
 
 /* Two given tokens before two sampled ones: each kind's gradient, and that nothing of the sampled ones changes. */
-static void given_tokens_are_learned_by_heart(void **state)
+static void imitated_tokens_are_trained_as_their_kind_says(void **state)
 {
     (void)state;
     const float logprob[] = { -0.5f, -2, -1, -1.5f };
     const double behaviour[] = { 0, 0, -1.1, -1.4 };
     const loss_scale scale = { .tokens = 10, .episodes = 4 };
-    for (int kind = GIVEN_NOT; kind <= GIVEN_GUIDE; kind++)
+    for (int kind = IMITATION_NONE; kind <= IMITATION_GUIDE; kind++)
         for (int good = 0; good <= 1; good++) {
             const double A = good ? 0.7 : -0.7, c = 0.3;
             loss_config config = loss_default();
-            config.given = (loss_given)kind, config.given_weight = c;
+            config.imitation = (loss_imitation)kind, config.imitation_weight = c;
             float gradient[4], alone[2];
             loss_sums sums = { 0 }, unread = { 0 };
             loss_gradient(&config, &scale, &(loss_episode){ 4, logprob, behaviour, NULL, NULL, A, 0, 2, NULL },
@@ -278,7 +278,7 @@ static void given_tokens_are_learned_by_heart(void **state)
             loss_gradient(&config, &scale, &(loss_episode){ 2, logprob + 2, behaviour + 2, NULL, NULL, A, 0, 0, NULL },
                           alone, &unread);
             assert_memory_equal(gradient + 2, alone, sizeof alone);
-            assert_true(sums.tokens == 2 && sums.given == 2);
+            assert_true(sums.tokens == 2 && sums.imitated == 2);
             for (int i = 0; i < 2; i++) {
                 const double p = exp((double)logprob[i]);
                 const double want[] = { 0, -c, -c * p, -c * p, -c * A * p };
@@ -297,7 +297,7 @@ static void a_demonstration_has_finite_gradients_whatever_the_aggregation(void *
     for (int sum = AGGREGATE_TOKEN; sum <= AGGREGATE_SEQUENCE_SUM; sum++)
         for (int kind = LOSS_PPO; kind <= LOSS_NFT; kind++) {
             loss_config config = loss_default();
-            config.kind = (loss_kind)kind, config.aggregation = (loss_aggregation)sum, config.given = GIVEN_SFT;
+            config.kind = (loss_kind)kind, config.aggregation = (loss_aggregation)sum, config.imitation = IMITATION_SFT;
             config.correction = CORRECTION_GEOMETRIC;
             float gradient[2];
             loss_sums sums = { 0 };
@@ -353,7 +353,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_a_token_has_on_top_is_added_to_its_advantage),
-        cmocka_unit_test(given_tokens_are_learned_by_heart),
+        cmocka_unit_test(imitated_tokens_are_trained_as_their_kind_says),
         cmocka_unit_test(an_anchor_is_the_kl_and_its_gradient),
         cmocka_unit_test(a_demonstration_has_finite_gradients_whatever_the_aggregation),
         cmocka_unit_test(every_loss_and_its_gradient_are_those_of_float64_autograd),

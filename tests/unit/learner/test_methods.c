@@ -10,7 +10,7 @@
 #include "learner/methods/era.h"
 #include "learner/methods/isolation.h"
 #include "learner/methods/mixture.h"
-#include "learner/methods/pivot.h"
+#include "learner/methods/moa.h"
 #include "learner/methods/preference.h"
 #include "tests/support/support.h"
 
@@ -119,19 +119,19 @@ static void a_preference_for_what_there_is_not_is_refused_with_its_row(void **st
 static void the_objective_above_its_trend_leads(void **state)
 {
     (void)state;
-    const pivot_config c = { .window = 4, .beta = 10 };
+    const moa_config c = { .window = 4, .beta = 10 };
     const objective_set two = { .items = { { "a", 1, -INFINITY }, { "b", 1, -INFINITY } }, .n = 2 };
-    pivot_state s = { 0 };
+    moa_state s = { 0 };
     double w[2];
     const double history[][2] = { { 0.2, 0.5 }, { 0.3, 0.5 }, { 0.4, 0.5 }, { 0.5, 0.5 } };
-    pivot_weights(&c, &s, &two, history[0], w);
+    moa_weights(&c, &s, &two, history[0], w);
     test_near(w[0], 0.5, 1e-12, "nothing is foretold yet");
-    for (int i = 1; i < 4; i++) pivot_weights(&c, &s, &two, history[i], w);
-    pivot_weights(&c, &s, &two, (const double[]){ 0.6, 0.6 }, w);
+    for (int i = 1; i < 4; i++) moa_weights(&c, &s, &two, history[i], w);
+    moa_weights(&c, &s, &two, (const double[]){ 0.6, 0.6 }, w);
     test_near(w[0], 0.2689, 1e-4, "as foretold");
     test_near(w[1], 0.7311, 1e-4, "0.1 above");
-    pivot_weights(&c, &s, &two, (const double[]){ 0.7, NAN },
-                  w); /* the window has moved on; what is missing is as foretold */
+    moa_weights(&c, &s, &two, (const double[]){ 0.7, NAN },
+                w); /* the window has moved on; what is missing is as foretold */
     test_near(w[0], 0.5, 1e-9, "both as foretold");
 }
 
@@ -139,14 +139,14 @@ static void the_objective_above_its_trend_leads(void **state)
 static void a_mean_that_is_missing_at_first_spoils_no_weight(void **state)
 {
     (void)state;
-    const pivot_config c = { .window = 4, .beta = 10 };
+    const moa_config c = { .window = 4, .beta = 10 };
     const objective_set two = { .items = { { "a", 1, -INFINITY }, { "b", 1, -INFINITY } }, .n = 2 };
     for (int missing = 1; missing < 6; missing++) {
-        pivot_state s = { 0 };
+        moa_state s = { 0 };
         for (int step = 0; step < 8; step++) {
             double w[2];
             const double means[2] = { 0.1 * step, step < missing ? NAN : 0.5 };
-            pivot_weights(&c, &s, &two, means, w);
+            moa_weights(&c, &s, &two, means, w);
             test_near(w[0] + w[1], 1, 1e-12, "weights");
         }
     }
@@ -180,7 +180,7 @@ static void elimination_keeps_as_many_as_can_agree(void **state)
             pivot[i] = 0.25 * (double)test_random_below(&rnd, 5); /* with ties */
             R[i] = 0.125 * (double)test_random_below(&rnd, 9);
         }
-        const int kept = pivot_keep_agreeing(n, pivot, R, drop);
+        const int kept = moa_keep_agreeing(n, pivot, R, drop);
         int left = 0;
         for (int i = 0; i < n; i++) {
             left += !drop[i];
@@ -201,7 +201,7 @@ static void elimination_takes_no_rounding_for_an_order(void **state)
     const double pivot[4] = { 0.3, 0.1 + 0.2, 0.3, 0.1 + 0.2 }, R[4] = { 0.7 + 0.1, 0.8, 0.8, 0.7 + 0.1 };
     bool drop[4];
     assert_true(pivot[0] < pivot[1] && R[0] < R[1]);
-    assert_int_equal(pivot_keep_agreeing(4, pivot, R, drop), 4);
+    assert_int_equal(moa_keep_agreeing(4, pivot, R, drop), 4);
     for (int i = 0; i < 4; i++) assert_false(drop[i]);
 }
 
@@ -292,7 +292,7 @@ static void gram_of(const double g[MIXTURE_ROWS][2], double mu, double *G)
 {
     for (int i = 0; i < MIXTURE_ROWS; i++)
         for (int j = 0; j < MIXTURE_ROWS; j++) {
-            const double by = (i < MIXTURE_GIVEN_EVEN ? 1 - mu : mu) * (j < MIXTURE_GIVEN_EVEN ? 1 - mu : mu);
+            const double by = (i < MIXTURE_IMITATION_EVEN ? 1 - mu : mu) * (j < MIXTURE_IMITATION_EVEN ? 1 - mu : mu);
             G[i * MIXTURE_ROWS + j] = by * (g[i][0] * g[j][0] + g[i][1] * g[j][1]);
         }
 }

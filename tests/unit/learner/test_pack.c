@@ -90,15 +90,15 @@ static void micro_batches_hold_whole_episodes_in_order(void **state)
     arena_free(a);
 }
 
-/* Owners' episodes lie side by side in every micro-batch, each owner's in the order they came. */
-static void episodes_are_packed_owner_by_owner(void **state)
+/* Partitions' episodes lie side by side in every micro-batch, each partition's in the order they came. */
+static void episodes_are_packed_partition_by_partition(void **state)
 {
     (void)state;
     arena *a = arena_new(1 << 12);
     episode *e[5];
     for (uint32_t i = 0; i < 5; i++) e[i] = made_episode(i, 2, (int)i + 1, 0, -1);
-    const int owner[5] = { 2, 0, 2, 0, 2 };
-    const pack_options o = { .max_tokens = 1000, .owner = owner, .owners = 3 };
+    const int partition[5] = { 2, 0, 2, 0, 2 };
+    const pack_options o = { .max_tokens = 1000, .partition = partition, .n_partitions = 3 };
     const pack_plan *plan = pack_groups(a, table_of(a, e, (double[]){ 1, 2, 3, 4, 5 }, 5), &o);
     assert_int_equal(plan->n, 1);
     const packed_batch *b = &plan->batches[0];
@@ -125,14 +125,14 @@ static void hints_are_targets_only_where_they_are_trained_on(void **state)
     (void)state;
     arena *a = arena_new(1 << 16);
     episode *e = mixed_episode();
-    for (int given = 0; given <= 1; given++) {
-        const pack_plan *plan =
-            pack_groups(a, table_of(a, &e, (double[]){ 1 }, 1), &(pack_options){ .max_tokens = 100, .given = given });
+    for (int imitation = 0; imitation <= 1; imitation++) {
+        const pack_plan *plan = pack_groups(a, table_of(a, &e, (double[]){ 1 }, 1),
+                                            &(pack_options){ .max_tokens = 100, .imitation = imitation });
         const packed_batch *b = &plan->batches[0];
-        assert_int_equal(b->tokens.n_out, given ? 6 : 4);
+        assert_int_equal(b->tokens.n_out, imitation ? 6 : 4);
         assert_int_equal((int)plan->tokens, 4); /* the denominator counts what was sampled */
-        for (int i = 0; i < b->tokens.n_out; i++) assert_true(b->given[i] == (given && i < 2));
-        assert_int_equal(b->tokens.targets[0], given ? 5 : 7);
+        for (int i = 0; i < b->tokens.n_out; i++) assert_true(b->imitated[i] == (imitation && i < 2));
+        assert_int_equal(b->tokens.targets[0], imitation ? 5 : 7);
     }
     episode_free(e);
     arena_free(a);
@@ -177,7 +177,7 @@ static void learners_share_the_episodes(void **state)
             for (int n = 0; n < plan->n; n++)
                 for (int i = 0; i < plan->batches[n].tokens.n_out; i++) seen[plan->batches[n].episode[i]]++, tokens++;
             most = tokens > most ? tokens : most, all += tokens;
-            assert_true(plan->shares[r] == (plan->n > 0));
+            assert_true(plan->has_rows[r] == (plan->n > 0));
         }
         for (int s = 0; s < S; s++) assert_int_equal(seen[s], 1 + s % 5);
         assert_true(most <= all / ranks + 5);
@@ -192,7 +192,7 @@ int main(void)
         cmocka_unit_test(hints_are_targets_only_where_they_are_trained_on),
         cmocka_unit_test(tokens_of_versions_too_old_are_not_trained_on),
         cmocka_unit_test(learners_share_the_episodes),
-        cmocka_unit_test(episodes_are_packed_owner_by_owner),
+        cmocka_unit_test(episodes_are_packed_partition_by_partition),
         cmocka_unit_test(every_sampled_token_is_a_target_once_and_no_other_is),
         cmocka_unit_test(what_follows_the_last_sampled_token_is_not_computed),
         cmocka_unit_test(episodes_without_advantage_count_but_are_not_computed),

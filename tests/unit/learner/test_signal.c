@@ -212,7 +212,9 @@ static void nft_learns_nothing_of_an_advantage_of_0(void **state)
     loss_config c = loss_default();
     c.kind = LOSS_NFT;
     for (int A = -1; A <= 1; A++) {
-        const loss_episode e = { .n = 1, .logprob = &logprob, .behaviour = &behaviour, .advantage = A, .right = 0.5 };
+        const loss_episode e = {
+            .n = 1, .logprob = &logprob, .behaviour = &behaviour, .advantage = A, .success_rate = 0.5
+        };
         loss_sums sums = { 0 };
         float gradient;
         loss_gradient(&c, &scale, &e, &gradient, &sums);

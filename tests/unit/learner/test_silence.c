@@ -85,7 +85,7 @@ static void weight_0_has_no_say_in_any_method(void **state)
             fail_msg("%s by token", moo_method_name((moo_method)method));
     }
     trainer_config c = two_config(1e-3);
-    c.pivot = (pivot_config){ .window = 4, .beta = 10, .eliminate = true };
+    c.moa = (moa_config){ .window = 4, .beta = 10, .eliminate = true };
     assert_true(trained_hash(c, true) == trained_hash(c, false));
 }
 
@@ -218,7 +218,7 @@ static void a_step_without_signal_changes_nothing_but_the_version(void **state)
     c = two_config(1e-2);
     c.advantage.whiten = true;
     check_silence("GDPO", &c);
-    c.pivot = (pivot_config){ .window = 4, .beta = 10, .eliminate = true };
+    c.moa = (moa_config){ .window = 4, .beta = 10, .eliminate = true };
     check_silence("trends", &c);
 }
 

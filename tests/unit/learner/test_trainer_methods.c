@@ -8,7 +8,7 @@
 #include "recorded.h"
 
 /* Three tokens of a demonstration are learned by heart, and ASFT's anchor keeps the rest of the distribution nearer. */
-static void a_demonstration_is_learned_by_heart(void **state)
+static void a_demonstration_is_imitated(void **state)
 {
     (void)state;
     double nll[2][6], kl[2];
@@ -17,7 +17,7 @@ static void a_demonstration_is_learned_by_heart(void **state)
         error err = { 0 };
         metrics *m = metrics_new();
         trainer_config c = config_of(3e-3);
-        c.loss.given = GIVEN_ASFT, c.loss.given_weight = 1, c.loss.anchor = anchored ? 5 : 0;
+        c.loss.imitation = IMITATION_ASFT, c.loss.imitation_weight = 1, c.loss.anchor = anchored ? 5 : 0;
         trainer *tr = trainer_new(&c, t.w, &err);
         for (int step = 0; step < 6; step++) {
             group *g = recorded_group(&t, (double[]){ 0, 0, 0, 1 }, 4);
@@ -75,7 +75,7 @@ static void a_mixture_is_measured_on_the_way(void **state)
         error err = { 0 };
         metrics *m = metrics_new();
         trainer_config c = config_of(1e-3);
-        c.loss.given = GIVEN_SFT, c.loss.given_weight = 1;
+        c.loss.imitation = IMITATION_SFT, c.loss.imitation_weight = 1;
         c.mixture = (mixture_config){ .start = 0.3, .rate = 0.2, .every = every };
         trainer *tr = trainer_new(&c, t.w, &err);
         group *g = with_demonstration(&t);
@@ -105,7 +105,7 @@ static trainer_config with_two_objectives(void)
     error err = { 0 };
     trainer_config c = config_of(1e-3);
     test_ok(objective_add(&c.objectives, "brevity", 0.5, &err), &err);
-    c.pivot = (pivot_config){ .window = 4, .beta = 10 };
+    c.moa = (moa_config){ .window = 4, .beta = 10 };
     c.isolation = (isolation_config){ .freeze = 0.3, .every = 2, .keep = 0.9 };
     return c;
 }
@@ -149,11 +149,11 @@ static void memory_is_read_by_its_own_kind_of_trainer_alone(void **state)
                            "memory.state: section 'trainer': its objectives are 'accuracy brevity', here they "
                            "are 'brevity accuracy'"));
     c = own;
-    c.pivot.window = 0;
+    c.moa.window = 0;
     assert_int_equal(read_by(bytes, len, &c, &err), ERR_PARSE);
     assert_non_null(strstr(err.text, "section 'pivot' is not of this run"));
     c = own;
-    c.pivot.window = 2;
+    c.moa.window = 2;
     assert_int_equal(read_by(bytes, len, &c, &err), ERR_PARSE);
     assert_non_null(strstr(err.text, "section 'pivot': 'steps' is 3 (allowed: 0 to 2)"));
     c = own;
@@ -265,7 +265,7 @@ static void moa_s_weights_and_elimination_reach_the_step(void **state)
     error err = { 0 };
     metrics *m = metrics_new();
     trainer_config c = two_config(1e-3);
-    c.pivot = (pivot_config){ .window = 4, .beta = 10, .eliminate = true };
+    c.moa = (moa_config){ .window = 4, .beta = 10, .eliminate = true };
     trainer *tr = trainer_new(&c, t.w, &err);
     for (int step = 0; step < 3; step++) {
         group *g = recorded_group(&t, (double[]){ 1, 0, 1, 0 }, 4);
@@ -360,7 +360,7 @@ static double norm_with_mixture(double mu, bool demonstrated)
     error err = { 0 };
     metrics *m = metrics_new();
     trainer_config c = config_of(1e-3);
-    c.loss.given = GIVEN_SFT, c.loss.given_weight = 1;
+    c.loss.imitation = IMITATION_SFT, c.loss.imitation_weight = 1;
     c.mixture = (mixture_config){ .start = mu, .rate = 0.1, .every = 2 };
     trainer *tr = trainer_new(&c, t.w, &err);
     group *g = demonstrated ? with_demonstration(&t) : recorded_group(&t, (double[]){ 1, 0, 0, 1 }, 4);
@@ -386,7 +386,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_mixture_weighs_both_losses),
-        cmocka_unit_test(a_demonstration_is_learned_by_heart),
+        cmocka_unit_test(a_demonstration_is_imitated),
         cmocka_unit_test(a_mixture_is_measured_on_the_way),
         cmocka_unit_test(memory_is_read_by_its_own_kind_of_trainer_alone),
         cmocka_unit_test(tokens_too_old_are_read_and_not_trained_on),

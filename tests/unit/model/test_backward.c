@@ -169,8 +169,8 @@ static void K_sides_give_the_bits_of_K_calls(void **state)
     }
 }
 
-/* Sequences that belong to K owners: one pass gives what K passes give whose cotangents are zero elsewhere. */
-static void split_sequences_give_each_owners_gradient(void **state)
+/* Sequences that belong to K partitions: one pass gives what K passes give whose cotangents are zero elsewhere. */
+static void split_sequences_give_each_partitions_gradient(void **state)
 {
     (void)state;
     enum { K = 3 };
@@ -179,7 +179,7 @@ static void split_sequences_give_each_owners_gradient(void **state)
         small_model m = small_model_open(small_config(variant & 2), 2, 6);
         test_random rnd = test_random_seed(60 + (uint64_t)variant);
         test_batch *t = test_batch_new(&rnd, m.table->config.vocab, 6, 40, 0.5);
-        const int sequences[K + 1] = { 0, 2, 2 + (variant == 3 ? 0 : 3), t->b.S }; /* once an owner has none */
+        const int sequences[K + 1] = { 0, 2, 2 + (variant == 3 ? 0 : 3), t->b.S }; /* once a partition has none */
         float *cotangents = random_cotangents(&rnd, 1, t->b.n_out),
               *masked = xcalloc((size_t)(K * t->b.n_out), sizeof *masked);
         for (int i = 0; i < t->b.n_out; i++)
@@ -192,7 +192,7 @@ static void split_sequences_give_each_owners_gradient(void **state)
         const activations *acts = model_forward(m.w, &t->b, &options);
         model_backward(m.w, &t->b, acts, cotangents, &(grad_split){ .K = K, .sequences = sequences }, together, NULL);
         for (int64_t i = 0; i < K * m.table->total; i++)
-            test_near((double)together[i], (double)apart[i], 2e-4, "an owner's gradient");
+            test_near((double)together[i], (double)apart[i], 2e-4, "a partition's gradient");
         free(apart);
         free(together);
         free(cotangents);
@@ -202,29 +202,30 @@ static void split_sequences_give_each_owners_gradient(void **state)
     }
 }
 
-/* Two cotangents whose sequences have three owners: six gradients in two passes, each that of its cotangent alone. */
-static void cotangents_and_owners_give_a_gradient_a_pair(void **state)
+/* Two cotangents whose sequences have three partitions: six gradients in two passes, each that of its cotangent alone. */
+static void cotangents_and_partitions_give_a_gradient_a_pair(void **state)
 {
     (void)state;
-    enum { SIDES = 2, OWNERS = 3 };
+    enum { SIDES = 2, PARTITIONS = 3 };
     small_model m = small_model_open(small_config(true), 2, 6);
     test_random rnd = test_random_seed(71);
     test_batch *t = test_batch_new(&rnd, m.table->config.vocab, 6, 40, 0.5);
-    const int sequences[OWNERS + 1] = { 0, 1, 4, t->b.S };
+    const int sequences[PARTITIONS + 1] = { 0, 1, 4, t->b.S };
     float *cotangents = random_cotangents(&rnd, SIDES, t->b.n_out);
-    float *together = xcalloc((size_t)(SIDES * OWNERS * m.table->total), sizeof *together);
+    float *together = xcalloc((size_t)(SIDES * PARTITIONS * m.table->total), sizeof *together);
     const forward_options options = { .keep = true };
     device_scratch_reset(m.dev);
     const activations *acts = model_forward(m.w, &t->b, &options);
-    const grad_split split = { .K = SIDES * OWNERS, .sequences = sequences, .owners = OWNERS };
+    const grad_split split = { .K = SIDES * PARTITIONS, .sequences = sequences, .n_partitions = PARTITIONS };
     model_backward(m.w, &t->b, acts, cotangents, &split, together, NULL);
     for (int side = 0; side < SIDES; side++) {
-        float *own = xcalloc((size_t)(OWNERS * m.table->total), sizeof *own);
+        float *own = xcalloc((size_t)(PARTITIONS * m.table->total), sizeof *own);
         device_scratch_reset(m.dev);
         acts = model_forward(m.w, &t->b, &options);
         model_backward(m.w, &t->b, acts, cotangents + side * t->b.n_out,
-                       &(grad_split){ .K = OWNERS, .sequences = sequences }, own, NULL);
-        test_same_bits(together + side * OWNERS * m.table->total, own, OWNERS * m.table->total, "a cotangent's owners");
+                       &(grad_split){ .K = PARTITIONS, .sequences = sequences }, own, NULL);
+        test_same_bits(together + side * PARTITIONS * m.table->total, own, PARTITIONS * m.table->total,
+                       "a cotangent's partitions");
         free(own);
     }
     free(together);
@@ -361,8 +362,8 @@ int main(void)
         cmocka_unit_test(scaled_logits_are_those_of_another_temperature),
         cmocka_unit_test(cotangents_of_whole_logits_are_added),
         cmocka_unit_test(K_sides_give_the_bits_of_K_calls),
-        cmocka_unit_test(split_sequences_give_each_owners_gradient),
-        cmocka_unit_test(cotangents_and_owners_give_a_gradient_a_pair),
+        cmocka_unit_test(split_sequences_give_each_partitions_gradient),
+        cmocka_unit_test(cotangents_and_partitions_give_a_gradient_a_pair),
         cmocka_unit_test(recomputing_gives_the_same_bits_from_less_memory),
         cmocka_unit_test(two_threads_give_the_same_bits),
         cmocka_unit_test(the_sink_gets_complete_gradients_in_the_order_of_the_table_reversed),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* pivot - multi-objective alignment (MOA, arXiv 2512.09756): the objective that beats its own trend leads.
+/* moa - multi-objective alignment (MOA, arXiv 2512.09756): the objective that beats its own trend leads.
  *
  *     u_d = mean reward now - what a line through its last steps foretold        w = softmax(beta u)
  *     pivot = argmax w
@@ -13,32 +13,32 @@
 #include "learner/objective.h"
 #include "rollout/group.h"
 
-enum { PIVOT_WINDOW = 32 };
+enum { MOA_WINDOW = 32 };
 
-typedef struct pivot_config {
-    int window;     /* steps the line goes through, 2 .. PIVOT_WINDOW; 0: off */
+typedef struct moa_config {
+    int window;     /* steps the line goes through, 2 .. MOA_WINDOW; 0: off */
     double beta;    /* sharpness of the softmax (10) */
     bool eliminate; /* conflicting episodes */
-} pivot_config;
+} moa_config;
 
 /* The last means, the newest last. */
-typedef struct pivot_state {
+typedef struct moa_state {
     double n;
-    double means[PIVOT_WINDOW][MAX_OBJECTIVES];
-} pivot_state;
+    double means[MOA_WINDOW][MAX_OBJECTIVES];
+} moa_state;
 
 /* The weights w [K] of this step, sum 1, and the step's means [K] join the history. Equal weights until there are two
  * steps to draw a line through; a mean that is missing (NaN) is taken for as foretold.
  * Objectives of weight 0 have 0. */
-void pivot_weights(const pivot_config *config, pivot_state *state, const objective_set *objectives, const double *means,
-                   double *w);
+void moa_weights(const moa_config *config, moa_state *state, const objective_set *objectives, const double *means,
+                 double *w);
 
 /* Section "pivot". */
-void pivot_state_walk(pivot_state *p, const pivot_config *config, saved_state *s);
+void moa_state_walk(moa_state *p, const moa_config *config, saved_state *s);
 
 /* Marks in drop [S] (episodes in order of the groups) what elimination leaves out. Episodes without a score of some
  * objective are kept. */
-void pivot_eliminate(const objective_set *objectives, const double *w, const group *const *groups, int n_groups,
-                     bool *drop);
+void moa_eliminate(const objective_set *objectives, const double *w, const group *const *groups, int n_groups,
+                   bool *drop);
 /* For one group: pivot [n] and R [n] -> drop [n]; returns how many are kept. */
-int pivot_keep_agreeing(int n, const double *pivot, const double *R, bool *drop);
+int moa_keep_agreeing(int n, const double *pivot, const double *R, bool *drop);

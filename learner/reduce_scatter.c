@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "learner/spread.h"
+#include "learner/reduce_scatter.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "kernels/ops.h"
 
-struct spread {
+struct reduce_scatter {
     const shard *shard;
     device *dev;
     int rows;
@@ -21,7 +21,7 @@ struct spread {
     void *pending;
 };
 
-static void drop(const spread *s, float *array)
+static void drop(const reduce_scatter *s, float *array)
 {
     if (s->shard->comm->on_device)
         device_free(s->dev, array);
@@ -29,7 +29,7 @@ static void drop(const spread *s, float *array)
         free(array);
 }
 
-static int64_t grown(const spread *s, float **array, int64_t room, int64_t need)
+static int64_t grown(const reduce_scatter *s, float **array, int64_t room, int64_t need)
 {
     const size_t bytes = sizeof **array * (size_t)need;
     if (need <= room) return room;
@@ -39,11 +39,11 @@ static int64_t grown(const spread *s, float **array, int64_t room, int64_t need)
     return need;
 }
 
-spread *spread_new(const shard *sh, device *dev, int rows)
+reduce_scatter *reduce_scatter_new(const shard *sh, device *dev, int rows)
 {
     const size_t size = (size_t)sh->comm->size;
-    spread *s = xcalloc(1, sizeof *s);
-    *s = (spread){ .shard = sh, .dev = dev, .rows = rows };
+    reduce_scatter *s = xcalloc(1, sizeof *s);
+    *s = (reduce_scatter){ .shard = sh, .dev = dev, .rows = rows };
     s->has = xcalloc(size * (size_t)rows, sizeof *s->has);
     s->n_out = xcalloc(size, sizeof *s->n_out);
     s->n_in = xcalloc(size, sizeof *s->n_in);
@@ -56,7 +56,7 @@ spread *spread_new(const shard *sh, device *dev, int rows)
     return s;
 }
 
-void spread_free(spread *s)
+void reduce_scatter_free(reduce_scatter *s)
 {
     if (!s) return;
     if (s->pending) comm_exchanged(s->shard->comm, s->pending, true);
@@ -70,12 +70,12 @@ void spread_free(spread *s)
     free(s);
 }
 
-void spread_begin(spread *s, const bool *has)
+void reduce_scatter_begin(reduce_scatter *s, const bool *has)
 {
     memcpy(s->has, has, sizeof *has * (size_t)s->shard->comm->size * (size_t)s->rows);
 }
 
-static int rows_of(const spread *s, int rank)
+static int rows_of(const reduce_scatter *s, int rank)
 {
     int n = 0;
     for (int k = 0; k < s->rows; k++) n += s->has[rank * s->rows + k];
@@ -83,7 +83,7 @@ static int rows_of(const spread *s, int rank)
 }
 
 /* What goes to rank r: its piece of each row that this rank has, row by row. */
-static float *pack_for(spread *s, int bucket, int r, const float *gradients, int64_t stride, float *to)
+static float *pack_for(reduce_scatter *s, int bucket, int r, const float *gradients, int64_t stride, float *to)
 {
     const slice p = shard_piece(s->shard, bucket, r);
     const int64_t from = p.begin - s->shard->buckets[bucket].begin;
@@ -99,7 +99,7 @@ static float *pack_for(spread *s, int bucket, int r, const float *gradients, int
     return to;
 }
 
-void spread_send(spread *s, int bucket, const float *gradients, int64_t stride)
+void reduce_scatter_send(reduce_scatter *s, int bucket, const float *gradients, int64_t stride)
 {
     comm *c = s->shard->comm;
     const int64_t mine = shard_piece(s->shard, bucket, c->rank).count;
@@ -116,12 +116,12 @@ void spread_send(spread *s, int bucket, const float *gradients, int64_t stride)
     s->pending = comm_exchange_begin(c, &(comm_exchange){ s->out, s->n_out, s->in, s->n_in });
 }
 
-void spread_poll(spread *s)
+void reduce_scatter_poll(reduce_scatter *s)
 {
     if (s->pending && comm_exchanged(s->shard->comm, s->pending, false)) s->pending = NULL;
 }
 
-float *spread_receive(spread *s)
+float *reduce_scatter_receive(reduce_scatter *s)
 {
     comm *c = s->shard->comm;
     const int64_t n = shard_piece(s->shard, s->bucket, c->rank).count;

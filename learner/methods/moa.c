@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "learner/methods/pivot.h"
+#include "learner/methods/moa.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include "rollout/signal.h"
 
 /* The least-squares line through y[0 .. n-1] at 0 .. n-1, read at n. */
-static double foretold(const pivot_state *s, int d)
+static double foretold(const moa_state *s, int d)
 {
     const int n = (int)s->n;
     double sum = 0, slope = 0, squares = 0;
@@ -25,15 +25,15 @@ static double foretold(const pivot_state *s, int d)
 }
 
 /* What stands in for a mean that is missing: as foretold, as it was last, or 0. */
-static double stand_in(const pivot_state *s, int d)
+static double stand_in(const moa_state *s, int d)
 {
     if (s->n >= 2) return foretold(s, d);
     return s->n > 0 ? s->means[0][d] : 0;
 }
 
-static void remember(const pivot_config *c, pivot_state *s, int K, const double *means)
+static void remember(const moa_config *c, moa_state *s, int K, const double *means)
 {
-    const int window = c->window < PIVOT_WINDOW ? c->window : PIVOT_WINDOW;
+    const int window = c->window < MOA_WINDOW ? c->window : MOA_WINDOW;
     if ((int)s->n == window) {
         memmove(s->means[0], s->means[1], sizeof s->means[0] * (size_t)(window - 1));
         s->n--;
@@ -42,8 +42,7 @@ static void remember(const pivot_config *c, pivot_state *s, int K, const double 
     s->n++;
 }
 
-void pivot_weights(const pivot_config *c, pivot_state *s, const objective_set *objectives, const double *means,
-                   double *w)
+void moa_weights(const moa_config *c, moa_state *s, const objective_set *objectives, const double *means, double *w)
 {
     const int K = objectives->n;
     double now[MAX_OBJECTIVES], sum = 0;
@@ -60,12 +59,12 @@ void pivot_weights(const pivot_config *c, pivot_state *s, const objective_set *o
     remember(c, s, K, now);
 }
 
-void pivot_state_walk(pivot_state *p, const pivot_config *config, saved_state *s)
+void moa_state_walk(moa_state *p, const moa_config *config, saved_state *s)
 {
-    const int window = config->window < PIVOT_WINDOW ? config->window : PIVOT_WINDOW;
+    const int window = config->window < MOA_WINDOW ? config->window : MOA_WINDOW;
     state_section(s, "pivot", 1);
     state_numbers(s, "steps", &p->n, 1, 0, window); /* more than the window holds would be written behind it */
-    state_numbers(s, "means", p->means[0], PIVOT_WINDOW * MAX_OBJECTIVES, -INFINITY, INFINITY);
+    state_numbers(s, "means", p->means[0], MOA_WINDOW * MAX_OBJECTIVES, -INFINITY, INFINITY);
 }
 
 /* ---- elimination ---- */
@@ -93,7 +92,7 @@ static double level_of(int n, const double *values, int i)
 }
 
 /* Groups are small: the quadratic way needs no explanation. */
-int pivot_keep_agreeing(int n, const double *pivot, const double *R, bool *drop)
+int moa_keep_agreeing(int n, const double *pivot, const double *R, bool *drop)
 {
     member *m = xcalloc((size_t)n + 1, sizeof *m);
     int best = -1;
@@ -128,15 +127,15 @@ static void eliminate_from(const objective_set *o, const double *w, int leading,
         R[n] = sum;
         place[n++] = (int)i;
     }
-    pivot_keep_agreeing(n, pivot, R, out);
+    moa_keep_agreeing(n, pivot, R, out);
     for (int i = 0; i < n; i++) drop[place[i]] = out[i];
     free(pivot);
     free(place);
     free(out);
 }
 
-void pivot_eliminate(const objective_set *objectives, const double *w, const group *const *groups, int n_groups,
-                     bool *drop)
+void moa_eliminate(const objective_set *objectives, const double *w, const group *const *groups, int n_groups,
+                   bool *drop)
 {
     int leading = 0;
     for (int d = 1; d < objectives->n; d++)
@@ -147,12 +146,12 @@ void pivot_eliminate(const objective_set *objectives, const double *w, const gro
 
 /* ---- in the trainer's step ---- */
 
-static bool wanted(const trainer_config *c) { return c->pivot.window > 0; }
+static bool wanted(const trainer_config *c) { return c->moa.window > 0; }
 
 static int open(trainer_parts *p, void **self, error *err)
 {
     (void)p, (void)err;
-    *self = xcalloc(1, sizeof(pivot_state));
+    *self = xcalloc(1, sizeof(moa_state));
     return OK;
 }
 
@@ -185,12 +184,12 @@ static int follow_trend(void *self, train_step *s, error *err)
     double means[MAX_OBJECTIVES], w[MAX_OBJECTIVES];
     const advantage_table *plain = advantage_compute(a, &c->advantage, o, s->groups, s->n_groups, NULL);
     for (int k = 0; k < o->n; k++) means[k] = plain->stats[k].mean;
-    pivot_weights(&c->pivot, self, o, means, w);
+    moa_weights(&c->moa, self, o, means, w);
 
     double *own = arena_array(a, double, plain->S * o->n);
     for (int i = 0; i < plain->S * o->n; i++) own[i] = w[i % o->n] * objective_weighing(o) * o->items[i % o->n].weight;
     bool *drop = arena_zalloc(a, sizeof *drop * (size_t)(plain->S + 1));
-    if (c->pivot.eliminate) pivot_eliminate(o, w, s->groups, s->n_groups, drop);
+    if (c->moa.eliminate) moa_eliminate(o, w, s->groups, s->n_groups, drop);
 
     tell(o, w, drop, plain->S, s->out);
     s->extra.weights = own;
@@ -198,10 +197,10 @@ static int follow_trend(void *self, train_step *s, error *err)
     return OK;
 }
 
-static void remembered(void *self, trainer_parts *p, saved_state *to) { pivot_state_walk(self, &p->config->pivot, to); }
+static void remembered(void *self, trainer_parts *p, saved_state *to) { moa_state_walk(self, &p->config->moa, to); }
 
-extern const method METHOD_PIVOT;
-const method METHOD_PIVOT = {
+extern const method METHOD_MOA;
+const method METHOD_MOA = {
     .name = "pivot",
     .wanted = wanted,
     .open = open,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* spread - a bucket's gradients over several learners, while backward goes on with the next bucket.
+/* reduce_scatter - a bucket's gradients over several learners, while backward goes on with the next bucket.
  *
  * Each rank has gradients of some of the K objectives (of data groups: those whose rows it holds; of reward dimensions:
  * all). By an all-to-all every rank gets its own piece of each, adds up what came from whom in the ranks' order, and
@@ -10,17 +10,17 @@
 
 #include "learner/shard.h"
 
-typedef struct spread spread;
+typedef struct reduce_scatter reduce_scatter;
 
 /* `rows` gradients a bucket; shard and device are borrowed. */
-spread *spread_new(const shard *s, device *dev, int rows);
-void spread_free(spread *s);
+reduce_scatter *reduce_scatter_new(const shard *s, device *dev, int rows);
+void reduce_scatter_free(reduce_scatter *s);
 /* For the next step: which ranks have which rows. has [size, rows]; the same on all ranks. */
-void spread_begin(spread *s, const bool *has);
+void reduce_scatter_begin(reduce_scatter *s, const bool *has);
 /* Sends this rank's rows [rows, stride] of a bucket on their way; they are copied. Nothing else is under way. */
-void spread_send(spread *s, int bucket, const float *gradients, int64_t stride);
+void reduce_scatter_send(reduce_scatter *s, int bucket, const float *gradients, int64_t stride);
 /* To be called now and then while it is under way: MPI moves only when it is called. */
-void spread_poll(spread *s);
+void reduce_scatter_poll(reduce_scatter *s);
 /* Waits for what was sent last: this rank's piece of its rows, [rows, piece.count] on the device,
  * until the next call. */
-float *spread_receive(spread *s);
+float *reduce_scatter_receive(reduce_scatter *s);
