@@ -9,6 +9,7 @@
 
 #include "base/vec.h"
 #include "proto/endpoint.h"
+#include "proto/parcel.h"
 #include "proto/weights.h"
 
 enum { IDLE_MS = 200, RESEND_MS = 5000, MAX_FINISHED = 256, MAX_FDS = 512, DEFAULT_PATIENCE_MS = 60000 };
@@ -223,11 +224,23 @@ static void on_peer(void *ctx, peer_id peer, const hello_body *hello, bool up, c
     ask_for_work(a);
 }
 
+/* With other files than the learner's, what is played would not be what it trains on. */
+static void compare_recipes(actor *a, const welcome_body *welcome)
+{
+    error err = { 0 };
+    if (parcel_compare(&welcome->recipe, a->config->recipe, &err) == OK) return;
+    error_within(&err, "%s: run %s has another recipe", a->config->address, welcome->run);
+    fail(a, &err);
+}
+
 static void on_message(void *ctx, peer_id peer, message *m)
 {
     actor *a = ctx;
     (void)peer;
     switch (m->type) {
+    case MSG_WELCOME:
+        compare_recipes(a, &m->welcome);
+        break;
     case MSG_TASK:
         vec_push(&a->waiting, m->task.task);
         m->task.task = NULL;
@@ -311,8 +324,8 @@ static void alive(void *ctx) { endpoint_alive(((actor *)ctx)->exchange); }
 static int open_all(actor *a, error *err)
 {
     const actor_config *c = a->config;
-    a->slots[0] = weights_new(c->model->weights->dev, c->model->table, err);
-    a->slots[1] = weights_new(c->model->weights->dev, c->model->table, err);
+    a->slots[0] = weights_new(c->device, c->shapes, err);
+    a->slots[1] = weights_new(c->device, c->shapes, err);
     if (!a->slots[0] || !a->slots[1]) return err->code;
     a->engine = engine_new(&c->engine, a->slots[0], err);
     if (!a->engine) return err->code;
@@ -329,7 +342,7 @@ static int open_all(actor *a, error *err)
     const endpoint_callbacks cb = { .ctx = a, .on_message = on_message, .on_peer = on_peer };
     a->exchange = endpoint_connect(a->lp, &ec, &cb, a->log, err);
     if (!a->exchange) return err->code;
-    device_set_tick(c->model->weights->dev, alive, a); /* a step of the engine may take longer than others wait */
+    device_set_tick(c->device, alive, a); /* a step of the engine may take longer than others wait */
     loop_add_timer(a->lp, RESEND_MS, resend, a);
     return loop_on_stop(a->lp, on_stop, a, err);
 }
@@ -341,7 +354,7 @@ static void close_all(actor *a)
         endpoint_send(a->exchange, 0, &bye, NULL);
     }
     loop_remove(a->lp, a);
-    device_set_tick(a->config->model->weights->dev, NULL, NULL);
+    device_set_tick(a->config->device, NULL, NULL);
     endpoint_free(a->exchange);
     stage_free(a->stage);
     engine_free(a->engine);

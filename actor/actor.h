@@ -9,8 +9,8 @@
 
 #include "actor/play.h"
 #include "base/log.h"
-#include "model/hf_folder.h"
 #include "proto/loop.h"
+#include "proto/messages.h"
 
 typedef struct actor_config {
     const char *address; /* of the exchange: ipc:// or tcp:// */
@@ -18,8 +18,10 @@ typedef struct actor_config {
     int slots;           /* episodes in flight */
     stage_config stage;  /* engine is made by the actor */
     engine_config engine;
-    hf_folder *model;    /* base weights and shapes; borrowed */
-    int64_t patience_ms; /* without a word from the exchange for so long: give up with a sentence */
+    device *device; /* borrowed, as are the next two */
+    const param_table *shapes;
+    const parcel_list *recipe; /* of the files it plays with, to compare with the learner's; NULL: unknown */
+    int64_t patience_ms;       /* without a word from the exchange for so long: give up with a sentence */
 } actor_config;
 
 /* Runs until BYE (OK), SIGTERM/SIGINT (OK), or an error. */

@@ -4,12 +4,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -86,10 +90,49 @@ int held_folder_open(held_folder *h, const char *root, const char *prefix, error
     return error_set(err, ERR_IO, "cannot create a folder in %.200s", root);
 }
 
+/* The watcher's whole life. It keeps none of our descriptors: pipes that others read would not end, and the lock has to go
+ * with us. Where there are no pidfds, whoever sweeps next cleans up. */
+__attribute__((noreturn)) static void watch(const held_folder *h, pid_t parent)
+{
+    const int alive = (int)syscall(SYS_pidfd_open, parent, 0);
+    const bool ours = getppid() == parent; /* behind pidfd_open: else the number could be another's */
+    if (alive < 0 && ours) _exit(1);
+    setsid(); /* a signal to our group, or the terminal's end, is not for it */
+    if (alive > 0) close_range(0, (unsigned)alive - 1, 0);
+    if (alive >= 0) close_range((unsigned)alive + 1, ~0u, 0);
+    if (chdir("/") != 0) _exit(1);
+    struct pollfd fd = { .fd = alive, .events = POLLIN };
+    while (ours && poll(&fd, 1, -1) < 0 && errno == EINTR) continue;
+    dir_remove_all(h->path, NULL);
+    _exit(0);
+}
+
+int held_folder_watch(held_folder *h, error *err)
+{
+    sigset_t all, before;
+    const pid_t parent = getpid();
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before); /* its signals are blocked for good: KILL alone ends it early */
+    const pid_t child = fork();
+    if (child == 0) watch(h, parent);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    if (child < 0) return error_sys(err, errno, "cannot start the process that removes %s", h->path);
+    h->watcher = child;
+    return OK;
+}
+
+static void end_watch(held_folder *h)
+{
+    if (h->watcher <= 0) return;
+    kill(h->watcher, SIGKILL);
+    while (waitpid(h->watcher, NULL, 0) < 0 && errno == EINTR) continue;
+}
+
 void held_folder_close(held_folder *h)
 {
     if (!h->path[0]) return;
     dir_remove_all(h->path, NULL); /* while it is locked: nobody else's by that name meanwhile */
+    end_watch(h);
     if (h->lock >= 0) close(h->lock);
     *h = (held_folder){ .lock = -1 };
 }

@@ -14,11 +14,15 @@
 typedef struct held_folder {
     char path[200]; /* "": none */
     int lock;
+    int watcher; /* pid; 0: none */
 } held_folder;
 
 /* In `root`; what earlier processes left there goes first. ERR_IO says why not. */
 int held_folder_open(held_folder *h, const char *root, const char *prefix, error *err);
 void held_folder_close(held_folder *h); /* removes it with what is in it; one that isn't open is allowed */
+/* Removes it as soon as this process is gone, by kill -9 too, and not only when the next one sweeps: a child waits for
+ * that, in a session of its own, and ends with held_folder_close. Before the process has threads. ERR_IO: no child. */
+int held_folder_watch(held_folder *h, error *err);
 void held_folder_sweep(const char *root, const char *prefix);
 
 /* Where temporary files go: $TMPDIR when it is an absolute path of at most 64 characters, else /tmp. */

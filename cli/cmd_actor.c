@@ -9,12 +9,13 @@
 #include "cli/verbs.h"
 
 static const char USAGE[] =
-    "usage: troupe actor RECIPE.lua --connect ADDRESS [--name NAME] [--wait S] [key=value ...]\n\n"
+    "usage: troupe actor --connect ADDRESS [RECIPE.lua] [--name NAME] [--wait S] [key=value ...]\n\n"
     "  --connect ADDRESS  where the learner listens: ipc:///path or tcp://127.0.0.1:PORT\n"
     "  --name NAME        in logs and metrics (default actor)\n"
     "  --wait S           give up when no learner has answered for so many seconds (default 60)\n\n"
-    "'troupe train' starts all roles on one machine; this is one of them by hand.\n"
-    "example: troupe actor recipe.lua --connect tcp://127.0.0.1:5555 actor_threads=4\n";
+    "The learner sends the recipe, and the files that an actor needs of it. With RECIPE.lua those of this machine are\n"
+    "used, and have to be the same. 'troupe train' starts all roles on one machine; this is one of them by hand.\n"
+    "example: troupe actor --connect tcp://127.0.0.1:5555 actor_threads=4\n";
 
 /* What one actor of the fleet needs to hold so that a step is played in one go. */
 static int slots_of(const recipe *r)
@@ -27,13 +28,13 @@ static int run_verb(call *c, error *err)
 {
     const char *address, *name;
     role r;
-    const int opened = role_open_worker(&r, c, &address, &name, err);
+    const int opened = role_open_worker(&r, c, PACK_FOR_ACTOR, &address, &name, err);
     if (opened != OK) return opened;
 
     const int slots = slots_of(r.recipe);
     player *p = NULL;
     if (check_data(r.recipe, NEEDS_MODEL | NEEDS_WORDS, err) == OK)
-        p = player_new(r.recipe, NULL, (int)r.recipe->run.actor_threads, slots, r.log, err);
+        p = player_new_shapes(r.recipe, (int)r.recipe->run.actor_threads, slots, r.log, err);
     int rc = p ? OK : err->code;
     if (rc == OK) {
         const actor_config config = { .address = address,
@@ -41,7 +42,9 @@ static int run_verb(call *c, error *err)
                                       .slots = slots,
                                       .stage = p->stage,
                                       .engine = p->engine,
-                                      .model = p->model,
+                                      .device = p->device,
+                                      .shapes = p->model->table,
+                                      .recipe = &r.files,
                                       .patience_ms = r.wait_s * 1000 };
         rc = actor_run(r.loop, &config, r.log, err);
     }
@@ -50,11 +53,10 @@ static int run_verb(call *c, error *err)
 }
 
 const verb VERB_ACTOR = { .name = "actor",
-                          .synopsis = "RECIPE.lua --connect ADDRESS",
+                          .synopsis = "--connect ADDRESS",
                           .help = "one role, for fleets",
                           .usage = USAGE,
                           .words = "RECIPE.lua",
-                          .min_words = 1,
                           .max_words = 1,
                           .keys = true,
                           .reports = true,

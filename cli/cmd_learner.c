@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "cli/check_data.h"
 #include "cli/learn.h"
+#include "cli/pack.h"
 #include "cli/player.h"
 #include "cli/ranks.h"
 #include "cli/role.h"
@@ -53,6 +54,7 @@ typedef struct session {
     queue *steps, *versions;
     player *words; /* what episodes are read with */
     witness *witness;
+    parcel *for_actors, *for_rewards; /* NULL: can't be sent */
     server *server;
     learner learner;
     char checkpoint[1100];
@@ -108,7 +110,21 @@ static server_config server_settings(const session *s)
                             .store = s->store,
                             .keep_episodes = recipe_keep_episodes(r),
                             .steps = s->steps,
-                            .versions = s->versions };
+                            .versions = s->versions,
+                            .for_actors = s->for_actors,
+                            .for_rewards = s->for_rewards };
+}
+
+/* What workers are given that come without a recipe: as it is now, whoever edits it later. Where that can't be, others
+ * still play. */
+static parcel *pack(session *s, pack_for whom)
+{
+    error why = { 0 };
+    parcel *p = pack_recipe(s->role.recipe, whom, &why);
+    if (!p)
+        log_warn(s->role.log, "%s have to be started with RECIPE.lua: %s",
+                 whom == PACK_FOR_ACTOR ? "actors" : "reward workers", why.text);
+    return p;
 }
 
 static void damaged(void *ctx, const char *dir, const char *why)
@@ -250,6 +266,8 @@ static int open_all(session *s, error *err)
     if (open_inputs(s, err) != OK || open_outputs(s, err) != OK) return err->code;
     const learn_config lc = learn_settings(s);
     if (learner_open(&s->learner, &lc, err) != OK || open_witness(s, err) != OK) return err->code;
+    s->for_actors = pack(s, PACK_FOR_ACTOR);
+    s->for_rewards = pack(s, PACK_FOR_REWARD);
     const server_config sc = server_settings(s);
     if (!(s->server = server_new(s->role.loop, &sc, s->role.log, err))) return err->code;
     return s->resume ? server_restore(s->server, s->from, err) : OK;
@@ -323,6 +341,8 @@ static int close_all(session *s, int rc, error *err)
     server_free(s->server);
     witness_free(s->witness);
     player_free(s->words);
+    parcel_free(s->for_actors);
+    parcel_free(s->for_rewards);
     drain(s);
     queue_free(s->steps);
     queue_free(s->versions);

@@ -12,27 +12,32 @@
 enum { REQUESTS_HELD = 4 };
 
 static const char USAGE[] =
-    "usage: troupe reward RECIPE.lua --connect ADDRESS [--name NAME] [--wait S] [key=value ...]\n\n"
+    "usage: troupe reward --connect ADDRESS [RECIPE.lua] [--name NAME] [--wait S] [key=value ...]\n\n"
     "  --connect ADDRESS  where the learner listens: ipc:///path or tcp://127.0.0.1:PORT\n"
     "  --name NAME        in logs and metrics (default reward)\n"
     "  --wait S           give up when no learner has answered for so many seconds (default 60)\n\n"
-    "'troupe train' starts all roles on one machine; this is one of them by hand.\n"
-    "example: troupe reward recipe.lua --connect tcp://127.0.0.1:5555\n";
+    "The learner sends the recipe and the reward script. With RECIPE.lua those of this machine are used, and have to "
+    "be\n"
+    "the same. 'troupe train' starts all roles on one machine; this is one of them by hand.\n"
+    "example: troupe reward --connect tcp://127.0.0.1:5555\n";
 
 static int run_verb(call *c, error *err)
 {
     const char *address, *name;
     role r;
-    const int opened = role_open_worker(&r, c, &address, &name, err);
+    const int opened = role_open_worker(&r, c, PACK_FOR_REWARD, &address, &name, err);
     if (opened != OK) return opened;
 
     const scorer_config sc = reward_scorer(&r.recipe->reward);
     scorer *s = check_data(r.recipe, NEEDS_SCRIPT, err) == OK ? scorer_new(&sc, err) : NULL;
     int rc = s ? OK : err->code;
     if (rc == OK) {
-        const worker_config config = {
-            .address = address, .name = name, .scorer = s, .slots = REQUESTS_HELD, .patience_ms = r.wait_s * 1000
-        };
+        const worker_config config = { .address = address,
+                                       .name = name,
+                                       .scorer = s,
+                                       .recipe = &r.files,
+                                       .slots = REQUESTS_HELD,
+                                       .patience_ms = r.wait_s * 1000 };
         rc = worker_run(r.loop, &config, r.log, err);
     }
     scorer_free(s);
@@ -40,11 +45,10 @@ static int run_verb(call *c, error *err)
 }
 
 const verb VERB_REWARD = { .name = "reward",
-                           .synopsis = "RECIPE.lua --connect ADDRESS",
+                           .synopsis = "--connect ADDRESS",
                            .help = "one role, for fleets",
                            .usage = USAGE,
                            .words = "RECIPE.lua",
-                           .min_words = 1,
                            .max_words = 1,
                            .keys = true,
                            .reports = true,

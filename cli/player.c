@@ -30,12 +30,14 @@ static int open_words(player *p, const recipe *r, router *tools_of, error *err)
     return p->dialect ? OK : err->code;
 }
 
-static int open_model(player *p, const recipe *r, const char *dir, int threads, error *err)
+typedef hf_folder *open_fn(const char *dir, device *dev, error *err);
+
+static int open_model(player *p, const recipe *r, const char *dir, open_fn *open, int threads, error *err)
 {
     if (!(p->device = device_open(r->run.device, threads, err))) return err->code;
     device_set_precision(p->device, r->run.precision);
     if (!(p->tokenizer = tokenizer_open(dir, err))) return err->code;
-    if (!(p->model = hf_folder_open(dir, p->device, err))) return err->code;
+    if (!(p->model = open(dir, p->device, err))) return err->code;
     const int have = p->model->config.vocab, need = tokenizer_vocab(p->tokenizer);
     return need <= have ? OK
                         : error_set(err, ERR_PARSE, "%s: the tokenizer has %d tokens, the model %d", dir, need, have);
@@ -61,17 +63,27 @@ static void set_stage(player *p, const recipe *r, const model_config *mc)
     p->engine.max_context = r->play.max_context < mc->max_position ? (int)r->play.max_context : mc->max_position;
 }
 
-player *player_new(const recipe *r, const char *model_dir, int threads, int slots, logger *lg, error *err)
+static player *player_open(const recipe *r, const char *dir, open_fn *open, int threads, int slots, logger *lg,
+                           error *err)
 {
     player *p = xcalloc(1, sizeof *p);
-    if (open_model(p, r, model_dir ? model_dir : r->run.model, threads, err) != OK ||
-        open_words(p, r, recipe_router(r, lg, err), err) != OK) {
+    if (open_model(p, r, dir, open, threads, err) != OK || open_words(p, r, recipe_router(r, lg, err), err) != OK) {
         player_free(p);
         return NULL;
     }
     p->engine = (engine_config){ .max_streams = slots, .tokens_per_step = TOKENS_PER_STEP };
     set_stage(p, r, &p->model->config);
     return p;
+}
+
+player *player_new(const recipe *r, const char *model_dir, int threads, int slots, logger *lg, error *err)
+{
+    return player_open(r, model_dir ? model_dir : r->run.model, hf_folder_open, threads, slots, lg, err);
+}
+
+player *player_new_shapes(const recipe *r, int threads, int slots, logger *lg, error *err)
+{
+    return player_open(r, r->run.model, hf_folder_open_config, threads, slots, lg, err);
 }
 
 player *player_of_words(const recipe *r, const model_config *model, error *err)

@@ -21,6 +21,8 @@ typedef struct player {
 
 /* `model_dir` NULL: the recipe's. The recipe must outlive it. slots: episodes in flight. */
 player *player_new(const recipe *r, const char *model_dir, int threads, int slots, logger *lg, error *err);
+/* The same of the recipe's model without its weights (model->weights is NULL), for an actor: a learner sends them. */
+player *player_new_shapes(const recipe *r, int threads, int slots, logger *lg, error *err);
 /* Without model, device, engine and tools that run: what an episode is read with (actor/witness.h), whose tokens end as
  * `model` says. Its stage has a router that has only the tools' words. */
 player *player_of_words(const recipe *r, const model_config *model, error *err);

@@ -17,10 +17,11 @@ static int words_fd(void)
     return number && *number ? atoi(number) : -1;
 }
 
-int role_open(role *r, call *c, const flag *flags, const char *const *log_name, error *err)
+/* Everything before the recipe. OK, or what the verb is to return. */
+static int begin(role *r, call *c, const flag *flags, const char *const *log_name, error *err)
 {
     sigset_t stops;
-    *r = (role){ .call = c };
+    *r = (role){ .call = c, .fetched.folder.lock = -1 };
     /* Before any library makes a thread: a signal takes whichever thread lets it in, and there it would kill. The loop
      * reads it later. */
     sigemptyset(&stops);
@@ -30,16 +31,58 @@ int role_open(role *r, call *c, const flag *flags, const char *const *log_name, 
     pthread_sigmask(SIG_BLOCK, &stops, NULL);
     if (words_fd() >= 0) fcntl(words_fd(), F_SETFD, FD_CLOEXEC);
     const int opened = call_open(c, flags, err);
-    if (opened != OK) return opened;
-
-    const arguments *a = &c->arguments;
-    r->log = logger_new(2, log_name && *log_name ? *log_name : c->verb->name, LOG_INFO, false);
-    r->recipe = recipe_open(a->positional[0], a->overrides, a->n_overrides, err);
-    if (r->recipe) r->loop = loop_new(err);
-    return r->loop ? OK : role_close(r, err->code, err);
+    if (opened == OK) r->log = logger_new(2, log_name && *log_name ? *log_name : c->verb->name, LOG_INFO, false);
+    return opened;
 }
 
-int role_open_worker(role *r, call *c, const char **address, const char **name, error *err)
+static int open_recipe(role *r, error *err)
+{
+    const arguments *a = &r->call->arguments;
+    r->recipe = recipe_open(a->positional[0], a->overrides, a->n_overrides, err);
+    return r->recipe ? OK : err->code;
+}
+
+static int finish(role *r, int rc, error *err)
+{
+    if (rc == OK && (r->loop = loop_new(err))) return OK;
+    return role_close(r, err->code, err);
+}
+
+int role_open(role *r, call *c, const flag *flags, const char *const *log_name, error *err)
+{
+    const int opened = begin(r, c, flags, log_name, err);
+    return opened == OK ? finish(r, open_recipe(r, err), err) : opened;
+}
+
+/* A recipe of the worker's own: its files are to be the learner's, too. Where that can't be told it is not held up. */
+static int open_own(role *r, pack_for what, error *err)
+{
+    error why = { 0 };
+    if (open_recipe(r, err) != OK) return err->code;
+    parcel *p = pack_recipe(r->recipe, what, &why);
+    if (p)
+        parcel_list_copy(&r->files, &p->list);
+    else
+        log_debug(r->log, "not compared with the learner's recipe: %s", why.text);
+    parcel_free(p);
+    return OK;
+}
+
+static int open_sent(role *r, pack_for what, const char *address, const char *name, error *err)
+{
+    const arguments *a = &r->call->arguments;
+    const fetch_config config = { .address = address,
+                                  .name = name,
+                                  .role = what,
+                                  .patience_ms = r->wait_s * 1000,
+                                  .words = a->overrides,
+                                  .n_words = a->n_overrides };
+    if (!(r->recipe = fetch_recipe(&r->fetched, &config, r->log, err))) return err->code;
+    parcel_list_copy(&r->files, &r->fetched.list);
+    return OK;
+}
+
+int role_open_worker(role *r, call *c, pack_for what, const char **address, const char **name, error *err)
 {
     char local[ADDRESS_BYTES];
     int64_t wait_s = 60;
@@ -49,20 +92,24 @@ int role_open_worker(role *r, call *c, const char **address, const char **name, 
                            { 0 } };
     *address = NULL;
     *name = c->verb->name;
-    const int opened = role_open(r, c, flags, name, err);
+    const int opened = begin(r, c, flags, name, err);
     if (opened != OK) return opened;
 
     r->works = true;
     r->wait_s = wait_s;
     if (!*address) return role_close(r, error_set(err, ERR_ARGUMENT, "needs --connect ADDRESS"), err);
-    const int rc = address_local(*address, false, local, err); /* before a model is loaded for nothing */
-    return rc == OK ? OK : role_close(r, rc, err);
+    int rc = address_local(*address, false, local, err); /* before a model is loaded for nothing */
+    if (rc == OK)
+        rc = c->arguments.n_positional > 0 ? open_own(r, what, err) : open_sent(r, what, *address, *name, err);
+    return finish(r, rc, err);
 }
 
 int role_close(role *r, int rc, const error *err)
 {
     loop_free(r->loop);
     recipe_free(r->recipe);
+    fetched_reset(&r->fetched);
+    parcel_list_reset(&r->files);
     logger_free(r->log);
     if (rc == OK) return OK;
 

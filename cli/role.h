@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/log.h"
+#include "cli/fetch.h"
 #include "cli/verbs.h"
 #include "proto/loop.h"
 #include "recipe/recipe.h"
@@ -13,15 +14,18 @@ typedef struct role {
     recipe *recipe;
     logger *log;
     loop *loop;
-    int64_t wait_s; /* --wait: for so long a learner may be silent */
-    bool works;     /* it connects to a learner */
+    int64_t wait_s;    /* --wait: for so long a learner may be silent */
+    bool works;        /* it connects to a learner */
+    parcel_list files; /* a worker's: what it plays or scores with; none where that can't be told */
+    fetched fetched;   /* where the recipe lies that a learner has sent */
 } role;
 
 /* Reads the call's words and opens recipe, log and loop. OK, or what the verb is to return: all is closed then.
  * `log_name`: where --name is written, or NULL. */
 int role_open(role *r, call *c, const flag *flags, const char *const *log_name, error *err);
-/* The same for those who connect: --connect ADDRESS, which they need, --name NAME and --wait SECONDS. */
-int role_open_worker(role *r, call *c, const char **address, const char **name, error *err);
+/* The same for those who connect: --connect ADDRESS, which they need, --name NAME and --wait SECONDS. Without RECIPE.lua
+ * the recipe is the learner's, which is waited for. */
+int role_open_worker(role *r, call *c, pack_for what, const char **address, const char **name, error *err);
 /* Closes all, and tells the supervisor, where there is one (LAST_WORDS_FD), the sentence of `rc`. Returns `rc` for the
  * verb. A worker whose learner is silent asks its supervisor to be started again (RANK_AGAIN). */
 int role_close(role *r, int rc, const error *err);

@@ -19,8 +19,8 @@ typedef struct pending_ack {
 
 typedef struct visitor {
     peer_id id;
-    bool actor;
-    int64_t weights_ms; /* when it was last sent something about weights */
+    bool actor, for_recipe; /* for_recipe: it takes part in nothing */
+    int64_t weights_ms;     /* when it was last sent something about weights */
 } visitor;
 
 struct server {
@@ -188,7 +188,7 @@ static void announce(server *s, visitor *v)
 {
     message m = { .type = MSG_WEIGHTS };
     v->weights_ms = loop_now_ms(s->lp);
-    if (v->actor && weights_announcement(s->publisher, &m.weights)) send(s, v->id, &m);
+    if (v->actor && !v->for_recipe && weights_announcement(s->publisher, &m.weights)) send(s, v->id, &m);
 }
 
 static void send_chunk(server *s, visitor *v, const weights_get_body *get)
@@ -274,6 +274,33 @@ static void on_version(void *ctx)
     publish_versions(s);
 }
 
+/* ---- the recipe ---- */
+
+static const parcel *parcel_for(const server *s, bool actor)
+{
+    return actor ? s->config.for_actors : s->config.for_rewards;
+}
+
+static void send_part(server *s, const visitor *v, const recipe_get_body *get)
+{
+    message m = { .type = MSG_RECIPE_CHUNK };
+    const parcel *p = parcel_for(s, v->actor);
+    if (p && parcel_chunk_of(p, get, &m.recipe_chunk) && send(s, v->id, &m) == ERR_FULL) /* it asks again */
+        endpoint_refuse(s->endpoint, v->id, REFUSAL_UNREAD, "RECIPE_GET, before it has read what it was sent");
+    free(m.recipe_chunk.data);
+}
+
+static void welcome(server *s, const visitor *v)
+{
+    weights_body newest;
+    const parcel *p = parcel_for(s, v->actor);
+    message m = { .type = MSG_WELCOME, .welcome = { .seed = s->config.core.schedule.seed, .version = -1 } };
+    if (weights_announcement(s->publisher, &newest)) m.welcome.version = newest.version;
+    snprintf(m.welcome.run, sizeof m.welcome.run, "%s", s->config.run);
+    if (p) m.welcome.recipe = p->list; /* only read */
+    send(s, v->id, &m);
+}
+
 /* ---- events ---- */
 
 /* Who comes or goes, at a bounded rate: a line that is said says how many were not. */
@@ -292,39 +319,63 @@ static void tell_presence(server *s, log_level level, const char *said)
     s->presence_untold = 0;
 }
 
+static void leave(server *s, peer_id peer)
+{
+    for (size_t i = 0; i < s->peers.len; i++)
+        if (s->peers.data[i].id == peer) s->peers.data[i--] = s->peers.data[--s->peers.len];
+}
+
+/* Who comes for the recipe comes again with it: it is nobody yet, and no loss when it goes. */
+static void on_recipeless(server *s, const visitor *v, const hello_body *hello, bool up)
+{
+    char said[200];
+    if (!up) {
+        leave(s, v->id);
+        return;
+    }
+    snprintf(said, sizeof said, "%s comes for the recipe (%s, pid %" PRId64 ")", hello->name, hello->role, hello->pid);
+    tell_presence(s, LOG_INFO, said);
+    vec_push(&s->peers, *v);
+    if (parcel_for(s, v->actor))
+        welcome(s, v);
+    else
+        endpoint_dismiss(s->endpoint, v->id,
+                         "this learner has no recipe to give (its log says why): start the worker with RECIPE.lua");
+}
+
 static void farewell(server *s, peer_id peer, const hello_body *hello, const char *why)
 {
     char said[400];
     snprintf(said, sizeof said, "%s is gone: %s", hello->name, why);
     tell_presence(s, LOG_WARN, said);
-    for (size_t i = 0; i < s->peers.len; i++)
-        if (s->peers.data[i].id == peer) s->peers.data[i--] = s->peers.data[--s->peers.len];
+    leave(s, peer);
     core_peer_down(s->core, peer);
+}
+
+static void arrive(server *s, const visitor *v, const hello_body *hello)
+{
+    char said[200];
+    snprintf(said, sizeof said, "%s is here (pid %" PRId64 ")", hello->name, hello->pid);
+    tell_presence(s, LOG_INFO, said);
+    vec_push(&s->peers, *v);
+    core_peer_up(s->core, v->id, v->actor);
+    welcome(s, v);
+    announce(s, visitor_of(s, v->id));
 }
 
 static void on_peer(void *ctx, peer_id peer, const hello_body *hello, bool up, const char *why)
 {
     server *s = ctx;
-    const bool actor = strcmp(hello->role, "actor") == 0;
-    if (actor)
-        s->actors += up ? 1 : -1;
-    else
-        s->reward_workers += up ? 1 : -1;
-    if (!up) {
-        farewell(s, peer, hello, why);
+    const visitor v = { .id = peer, .actor = strcmp(hello->role, "actor") == 0, .for_recipe = hello->for_recipe };
+    if (v.for_recipe) {
+        on_recipeless(s, &v, hello, up);
         return;
     }
-    char said[200];
-    snprintf(said, sizeof said, "%s is here (pid %" PRId64 ")", hello->name, hello->pid);
-    tell_presence(s, LOG_INFO, said);
-    vec_push(&s->peers, (visitor){ .id = peer, .actor = actor });
-    core_peer_up(s->core, peer, actor);
-    weights_body newest;
-    message m = { .type = MSG_WELCOME, .welcome = { .seed = s->config.core.schedule.seed, .version = -1 } };
-    if (weights_announcement(s->publisher, &newest)) m.welcome.version = newest.version;
-    snprintf(m.welcome.run, sizeof m.welcome.run, "%s", s->config.run);
-    send(s, peer, &m);
-    announce(s, visitor_of(s, peer));
+    *(v.actor ? &s->actors : &s->reward_workers) += up ? 1 : -1;
+    if (up)
+        arrive(s, &v, hello);
+    else
+        farewell(s, peer, hello, why);
 }
 
 static void on_unreadable(void *ctx, peer_id peer, uint64_t id)
@@ -362,6 +413,9 @@ static void on_message(void *ctx, peer_id peer, message *m)
         break;
     case MSG_WEIGHTS_GET:
         send_chunk(s, v, &m->weights_get);
+        break;
+    case MSG_RECIPE_GET:
+        send_part(s, v, &m->recipe_get);
         break;
     default:
         break; /* not for an exchange */
@@ -497,5 +551,5 @@ server_stats server_statistics(const server *s)
 void server_peers(const server *s, str *out)
 {
     for (size_t i = 0; i < s->peers.len; i++)
-        str_printf(out, "%s ", endpoint_peer_name(s->endpoint, s->peers.data[i].id));
+        if (!s->peers.data[i].for_recipe) str_printf(out, "%s ", endpoint_peer_name(s->endpoint, s->peers.data[i].id));
 }

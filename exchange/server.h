@@ -10,6 +10,7 @@
 #include "exchange/core.h"
 #include "exchange/store.h"
 #include "proto/endpoint.h"
+#include "proto/parcel.h"
 #include "proto/weights.h"
 
 /* A complete step (or evaluation), for the trainer: owns its groups. */
@@ -42,6 +43,9 @@ typedef struct server_config {
     int64_t keep_episodes; /* of how many steps the store keeps the training episodes; 0: of all */
     queue *steps;          /* out: step_batch */
     queue *versions;       /* in: new_version */
+    /* What a worker of each role plays with, for those that have no recipe; borrowed. NULL: none is given, and who comes
+     * for it is sent away. */
+    const parcel *for_actors, *for_rewards;
 } server_config;
 
 typedef struct server server;

@@ -363,16 +363,14 @@ static void beat(void *ctx)
 
 /* ---- receiving ---- */
 
-static bool protocol_fits(endpoint *ep, peer *p, const message *m)
+static void refuse_protocol(endpoint *ep, peer *p, const char *name, uint64_t protocol)
 {
-    if (m->hello.protocol == PROTOCOL_VERSION) return true;
     message bye = { .type = MSG_BYE };
     snprintf(bye.bye.reason, sizeof bye.bye.reason,
-             "protocol %u is spoken here, not %u: actor and learner are of different versions", PROTOCOL_VERSION,
-             m->hello.protocol);
-    refuse(ep, p, REFUSAL_PROTOCOL, "HELLO of %s: %s", m->hello.name, bye.bye.reason);
+             "protocol %d is spoken here, not %llu: worker and learner are of different versions", PROTOCOL_VERSION,
+             (unsigned long long)protocol);
+    refuse(ep, p, REFUSAL_PROTOCOL, "HELLO of %s: %s", name, bye.bye.reason);
     deliver(ep, p, &bye, NULL);
-    return false;
 }
 
 /* A namesake that lives keeps its name; one that came again itself, or whose connection is gone, gives it up. One that
@@ -400,7 +398,12 @@ static void welcome(endpoint *ep, peer *p, const message *m)
         refuse(ep, p, REFUSAL_ROLE, "HELLO as an exchange");
         return;
     }
-    if (p->up || !protocol_fits(ep, p, m) || !name_is_free(ep, p, &m->hello)) return;
+    if (p->up) return;
+    if (m->hello.protocol != PROTOCOL_VERSION) {
+        refuse_protocol(ep, p, m->hello.name, m->hello.protocol);
+        return;
+    }
+    if (!m->hello.for_recipe && !name_is_free(ep, p, &m->hello)) return;
     p->hello = m->hello;
     p->up = true;
     ep->cb.on_peer(ep->cb.ctx, p->id, &m->hello, true, "");
@@ -456,6 +459,7 @@ static void from_exchange(endpoint *ep, message *m)
 static unsigned role_of(const endpoint *ep, const peer *p)
 {
     if (!ep->server) return BY_EXCHANGE;
+    if (p->hello.for_recipe) return BY_RECIPELESS;
     return strcmp(p->hello.role, "actor") == 0 ? BY_ACTOR : BY_REWARD;
 }
 
@@ -483,6 +487,16 @@ static void give_up(endpoint *ep, const peer *p, message_type type, const void *
         ep->cb.on_unreadable(ep->cb.ctx, p->id, message_peek_task(data, len));
 }
 
+/* A HELLO of another version has other fields: it is told of the version, not of the field that is missing. */
+static void refuse_unreadable(endpoint *ep, peer *p, const void *data, size_t len, const char *why)
+{
+    const uint64_t protocol = message_peek_protocol(data, len);
+    if (ep->server && protocol != 0 && protocol != PROTOCOL_VERSION)
+        refuse_protocol(ep, p, "a stranger", protocol);
+    else
+        refuse(ep, p, REFUSAL_MALFORMED, "a malformed message: %s", why);
+}
+
 static void take(endpoint *ep, peer *p, const void *data, size_t len)
 {
     message m;
@@ -490,7 +504,7 @@ static void take(endpoint *ep, peer *p, const void *data, size_t len)
     const message_type type = message_type_of(data, len);
     bool good = is_welcome(ep, p, type, len);
     if (good && message_decode(&m, data, len, &err) != OK) {
-        refuse(ep, p, REFUSAL_MALFORMED, "a malformed message: %s", err.text);
+        refuse_unreadable(ep, p, data, len, err.text);
         good = false;
     }
     if (!good) {

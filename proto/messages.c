@@ -6,7 +6,7 @@
 
 #include "proto/codec.h"
 
-enum { TEXT_LIMIT = MAX_ROW_BYTES, TOKEN_LIMIT = 1 << 22, NAME_LIMIT = 4096, LIST_LIMIT = 4096 };
+enum { TEXT_LIMIT = MAX_ROW_BYTES, TOKEN_LIMIT = 1 << 22, NAME_LIMIT = 4096, LIST_LIMIT = 4096, WORD_LIMIT = 1 << 20 };
 
 /* ---- the records of rollout/ ---- */
 
@@ -106,6 +106,23 @@ static const field SCORE_FIELDS[] = {
     { 0 },
 };
 
+/* ---- what a WELCOME says of the recipe: its owner checks names and sizes (proto/parcel.h) ---- */
+
+static const field FILE_FIELDS[] = {
+    { "name", F_NAME, offsetof(parcel_file, name), PARCEL_NAME, 0, 0, NULL },
+    NUMBER(parcel_file, bytes, F_U64),
+    NUMBER(parcel_file, hash, F_U64),
+    { 0 },
+};
+
+static const field WORD_FIELDS[] = { TEXT(parcel_word, text, WORD_LIMIT), { 0 } };
+
+static const field PARCEL_FIELDS[] = {
+    LIST(parcel_list, files, n_files, FILE_FIELDS),
+    LIST(parcel_list, words, n_words, WORD_FIELDS),
+    { 0 },
+};
+
 /* ---- the messages: a table of field tables, from messages.def ---- */
 
 /* clang-format off */
@@ -113,6 +130,7 @@ static const field SCORE_FIELDS[] = {
 #define FIELD(NAME, body, name, kind, limit) { #name, kind, offsetof(body, name), limit, 0, 0, NULL },
 #define RECORD(NAME, body, name, fields, type) { #name, F_OWNED, offsetof(body, name), 0, 0, sizeof(type), fields },
 #define BYTES(NAME, body, name, length, limit) { #name, F_BYTES, offsetof(body, name), limit, offsetof(body, length), 0, NULL },
+#define INSIDE(NAME, body, name, fields) { #name, F_RECORD, offsetof(body, name), 0, 0, 0, fields },
 /* clang-format on */
 static const field NONE_BODY[] = {
 #include "proto/messages.def"
@@ -122,6 +140,7 @@ static const field NONE_BODY[] = {
 #undef FIELD
 #undef RECORD
 #undef BYTES
+#undef INSIDE
 
 typedef struct message_row {
     const char *name;
@@ -133,6 +152,7 @@ typedef struct message_row {
 #define FIELD(...)
 #define RECORD(...)
 #define BYTES(...)
+#define INSIDE(...)
 #define MESSAGE(NAME, member, senders) [MSG_##NAME] = { #NAME, NAME##_BODY, sizeof(((message *)0)->member), senders },
 static const message_row ROWS[N_MESSAGES] = {
     [MSG_NONE] = { "NONE", NONE_BODY, 0, 0 },
@@ -159,6 +179,14 @@ uint64_t message_peek_task(const void *data, size_t len)
     if (type == MSG_EPISODE) codec_peek_u64((const char *)data + 1, len - 1, EPISODE, &id);
     if (type == MSG_SCORE) codec_peek_u64((const char *)data + 1, len - 1, SCORE, &id);
     return id;
+}
+
+uint64_t message_peek_protocol(const void *data, size_t len)
+{
+    static const char *const PROTOCOL[] = { "protocol", NULL };
+    uint64_t protocol = 0;
+    if (message_type_of(data, len) == MSG_HELLO) codec_peek_u64((const char *)data + 1, len - 1, PROTOCOL, &protocol);
+    return protocol;
 }
 
 void message_encode(const message *m, str *out)

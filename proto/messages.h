@@ -3,12 +3,14 @@
  * are rollout/'s, every field of them. A message owns what it points to. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/str.h"
 #include "rollout/episode.h"
 #include "rollout/score.h"
 #include "rollout/task.h"
 
-enum { PROTOCOL_VERSION = 3 };
+enum { PROTOCOL_VERSION = 4, PARCEL_NAME = 80 };
 
 typedef enum message_type {
     MSG_NONE,
@@ -16,11 +18,13 @@ typedef enum message_type {
 #define FIELD(...)
 #define RECORD(...)
 #define BYTES(...)
+#define INSIDE(...)
 #include "proto/messages.def"
 #undef MESSAGE
 #undef FIELD
 #undef RECORD
 #undef BYTES
+#undef INSIDE
     N_MESSAGES
 } message_type;
 
@@ -29,11 +33,28 @@ typedef struct hello_body {
     uint32_t protocol, slots;
     int64_t pid;
     uint64_t life;
+    bool for_recipe; /* it comes for the recipe alone, and neither plays nor scores on this connection */
 } hello_body;
+
+/* What a worker needs of the recipe, by names, sizes and hashes (proto/parcel.h). */
+typedef struct parcel_file {
+    char name[PARCEL_NAME];
+    uint64_t bytes, hash;
+} parcel_file;
+typedef struct parcel_word {
+    char *text; /* "key=value" */
+} parcel_word;
+typedef struct parcel_list {
+    parcel_file *files;
+    parcel_word *words;
+    uint32_t n_files, n_words;
+} parcel_list;
+
 typedef struct welcome_body {
     char run[80];
     uint64_t seed;
     int64_t version;
+    parcel_list recipe;
 } welcome_body;
 typedef struct heartbeat_body {
     uint32_t in_flight;
@@ -74,6 +95,16 @@ typedef struct weights_chunk_body {
     void *data;
     size_t len;
 } weights_chunk_body;
+typedef struct recipe_get_body {
+    uint32_t file; /* its place in the list */
+    uint64_t offset;
+} recipe_get_body;
+typedef struct recipe_chunk_body {
+    uint32_t file;
+    uint64_t offset;
+    void *data;
+    size_t len;
+} recipe_chunk_body;
 typedef struct group_body {
     uint64_t id, prompt_id;
     int64_t step;
@@ -100,11 +131,21 @@ typedef struct message {
         weights_chunk_body weights_chunk;
         group_body group;
         bye_body bye;
+        recipe_get_body recipe_get;
+        recipe_chunk_body recipe_chunk;
     };
 } message;
 
-/* Who sends messages of a type: nobody else is heard. BY_LEARNER: to other learners alone, never to an endpoint. */
-enum { BY_ACTOR = 1, BY_REWARD = 2, BY_EXCHANGE = 4, BY_LEARNER = 8, BY_ANYBODY = BY_ACTOR | BY_REWARD | BY_EXCHANGE };
+/* Who sends messages of a type: nobody else is heard. BY_LEARNER: to other learners alone, never to an endpoint.
+ * BY_RECIPELESS: who came for the recipe. */
+enum {
+    BY_ACTOR = 1,
+    BY_REWARD = 2,
+    BY_EXCHANGE = 4,
+    BY_LEARNER = 8,
+    BY_RECIPELESS = 16,
+    BY_ANYBODY = BY_ACTOR | BY_REWARD | BY_EXCHANGE | BY_RECIPELESS
+};
 
 const char *message_name(message_type type);
 unsigned message_senders(message_type type); /* of BY_... */
@@ -113,6 +154,8 @@ message_type message_type_of(const void *data, size_t len);
 /* The task that an EPISODE's or SCORE's bytes speak of, though they may be refused as a whole. 0: can't be told. Reads
  * in place, whatever the length. */
 uint64_t message_peek_task(const void *data, size_t len);
+/* The protocol of a HELLO's bytes, though it may be one of another version. 0: can't be told. */
+uint64_t message_peek_protocol(const void *data, size_t len);
 /* One byte of type, then the msgpack map. */
 void message_encode(const message *m, str *out);
 /* ERR_PARSE names message and field; *m is then empty. Records are checked as far as they can be without a model, but

@@ -23,8 +23,10 @@ peer *peers_find_identity(const peers *ps, const void *identity, size_t len)
 
 peer *peers_find_name(const peers *ps, const char *name)
 {
-    for (size_t i = 0; i < ps->all.len; i++)
-        if (ps->all.data[i].up && strcmp(ps->all.data[i].hello.name, name) == 0) return &ps->all.data[i];
+    for (size_t i = 0; i < ps->all.len; i++) {
+        peer *p = &ps->all.data[i];
+        if (p->up && !p->hello.for_recipe && strcmp(p->hello.name, name) == 0) return p;
+    }
     return NULL;
 }
 

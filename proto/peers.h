@@ -41,7 +41,7 @@ typedef struct peers {
 void peers_free(peers *ps);
 peer *peers_find(const peers *ps, uint32_t id);
 peer *peers_find_identity(const peers *ps, const void *identity, size_t len);
-/* One that is up under this name. */
+/* One that is up under this name, and not for the recipe alone: that takes no name. */
 peer *peers_find_name(const peers *ps, const char *name);
 /* The record of a connection, made when there is none. NULL: an identity that is too long, or MAX_PEERS of them. A
  * record that is not up and owes nothing makes room. May move others. */

@@ -47,6 +47,8 @@ int64_t recipe_keep_episodes(const recipe *r)
 
 /* ---- opening ---- */
 
+static const char SHOTS_FILE[] = "prompt.shots.file"; /* inside a value that is no row */
+
 static bool is_path_key(const char *key, size_t len)
 {
     config_part parts[RECIPE_PARTS + 1];
@@ -58,6 +60,12 @@ static bool is_path_key(const char *key, size_t len)
             if (is_path && strlen(o->key) == len && memcmp(o->key, key, len) == 0) return true;
         }
     return false;
+}
+
+bool recipe_is_path(const char *word)
+{
+    const size_t len = strcspn(word, "=");
+    return is_path_key(word, len) || (len == strlen(SHOTS_FILE) && strncmp(word, SHOTS_FILE, len) == 0);
 }
 
 char *recipe_override(const char *word)

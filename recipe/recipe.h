@@ -38,6 +38,7 @@ typedef struct recipe {
     char **words;              /* [n_words] the overrides, paths made absolute */
     int n_words;
     char path[RECIPE_PATH], dir[RECIPE_PATH];
+    bool sent; /* its owner's: it came over the wire, so nothing may run without a sandbox */
 
     run_options run;
     curriculum_options curriculum;
@@ -56,6 +57,8 @@ void recipe_free(recipe *r);
 /* The same "key=value", with a path that is here made absolute, so that it means the same from another folder. The
  * caller frees. */
 char *recipe_override(const char *word);
+/* Whether the value of a "key=value" is a file's or a folder's name, or can be. */
+bool recipe_is_path(const char *word);
 
 /* `why` as the error of a key: with the line of the recipe, or the argument, that gave it its value. */
 int recipe_error(const recipe *r, const char *key, const error *why, error *err);

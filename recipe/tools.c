@@ -48,6 +48,16 @@ static int wrong_sandbox(const char *found, error *err)
     return rc;
 }
 
+/* Who connects to a learner trusts it with what a sandbox lets through, and no more. */
+static int check_sandbox(const recipe *r, const word_row *mode, error *err)
+{
+    if (!r->sent || mode->value != BOX_NONE) return OK;
+    return error_set(
+        err, ERR_ARGUMENT,
+        "T.python: sandbox = \"none\" in a recipe that was sent: start this worker with RECIPE.lua, a copy of "
+        "your own, if its code may do what you may");
+}
+
 /* T.python has checked the values. */
 static int add_python(tooling *t, lua_State *L)
 {
@@ -58,6 +68,7 @@ static int add_python(tooling *t, lua_State *L)
     const char *sandbox = lua_isnil(L, -1) ? "auto" : lua_tostring(L, -1);
     const word_row *mode = words_named(BOX_MODE_WORDS, sandbox);
     if (!mode) return wrong_sandbox(sandbox, t->err);
+    if (check_sandbox(t->r, mode, t->err) != OK) return t->err->code;
     lua_pop(L, 1);
     package_names(L, &packages);
     const box_config limits = { .timeout_ms = (int)(number_field(L, "timeout") * 1000),

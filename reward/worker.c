@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "proto/endpoint.h"
+#include "proto/parcel.h"
 #include "proto/weights.h"
 
 enum { TURN_MS = 500, DEFAULT_PATIENCE_MS = 60000 };
@@ -16,6 +17,8 @@ typedef struct worker {
     logger *log;
     endpoint *exchange;
     bool stop, met; /* met: somebody has answered at the address */
+    int failed;
+    error why;
 } worker;
 
 static void want(worker *w)
@@ -46,10 +49,21 @@ static void answer(worker *w, const score_request_body *r)
     endpoint_send(w->exchange, 0, &one, NULL);
 }
 
+/* With another script, its scores would not be the run's. */
+static void compare_recipes(worker *w, const welcome_body *welcome)
+{
+    error err = { 0 };
+    if (w->failed || parcel_compare(&welcome->recipe, w->config->recipe, &err) == OK) return;
+    error_within(&err, "%s: run %s has another recipe", w->config->address, welcome->run);
+    w->failed = err.code, w->why = err;
+}
+
 static void on_message(void *ctx, peer_id peer, message *m)
 {
     worker *w = ctx;
     (void)peer;
+    if (m->type == MSG_WELCOME) compare_recipes(w, &m->welcome);
+    if (w->failed) return;
     if (m->type == MSG_SCORE_REQUEST) answer(w, &m->score_request);
     if (m->type == MSG_BYE) {
         log_info(w->log, "the exchange says goodbye: %s", m->bye.reason);
@@ -79,6 +93,7 @@ int worker_run(loop *lp, const worker_config *config, logger *lg, error *err)
     scorer_set_tick(config->scorer, alive, &w); /* a script may take longer than the exchange waits for a heartbeat */
     while (rc == OK && !w.stop) {
         rc = loop_once(lp, TURN_MS, err);
+        if (rc == OK && w.failed) rc = error_set(err, w.failed, "%s", w.why.text);
         if (rc == OK && endpoint_silence_ms(w.exchange) > patience_ms)
             rc = error_set(err, ERR_TIMEOUT, "%s: %s for %lld s", config->address,
                            w.met ? "no word from the exchange" : "no learner has answered",

@@ -57,7 +57,7 @@ void endpoint_refuse(endpoint *ep, peer_id peer, refusal why, const char *said)
 void endpoint_dismiss(endpoint *ep, peer_id peer, const char *why)
 {
     fakes *f = of_endpoint(ep);
-    const hello_body hello = { .role = "actor" };
+    const hello_body hello = { .role = "actor", .for_recipe = f->for_recipe };
     f->server.on_peer(f->server.ctx, peer, &hello, false, why);
 }
 

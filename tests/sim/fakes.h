@@ -15,6 +15,7 @@ typedef struct fakes {
     void (*tick)(void *ctx);
     void (*look)(void *ctx); /* at its queue of versions */
     void *server_ctx;
+    bool for_recipe; /* who is dismissed came for the recipe */
     refusal_counts counts;
 } fakes;
 

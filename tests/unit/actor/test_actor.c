@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "model/hf_folder.h"
 #include "proto/endpoint.h"
 #include "proto/weights.h"
 #include "tests/support/support.h"
@@ -60,7 +61,8 @@ static void *play(void *ctx)
                                   .slots = 1,
                                   .stage = { .tokenizer = t, .dialect = d, .dialect_name = "xml", .max_turns = 1 },
                                   .engine = { .max_streams = 1, .max_context = 64, .tokens_per_step = 64 },
-                                  .model = s->model };
+                                  .device = s->dev,
+                                  .shapes = s->model->table };
     s->rc = actor_run(lp, &config, NULL, &s->err);
     dialect_free(d);
     loop_free(lp);

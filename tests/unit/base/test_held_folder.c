@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/held_folder.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "tests/support/support.h"
 
@@ -103,11 +105,57 @@ static void a_root_that_can_not_be_written_is_named_with_the_reason(void **state
     held_folder_close(&h);
 }
 
+/* Killed, nobody sweeps: and yet it goes. Its watcher is in no group of the holder's, and holds no pipe of its open. */
+static void a_watched_one_goes_with_its_holder_though_that_is_killed(void **state)
+{
+    (void)state;
+    int told[2];
+    char *root = test_folder_new(), path[256] = "", more;
+    assert_int_equal(pipe(told), 0);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        held_folder h;
+        setpgid(0, 0);
+        if (held_folder_open(&h, root, "thing", NULL) != OK || held_folder_watch(&h, NULL) != OK) _exit(1);
+        test_file_write(h.path, "f", "x");
+        if (write(told[1], h.path, sizeof h.path) < 0) _exit(1);
+        alarm(60);
+        for (;;) pause();
+    }
+    close(told[1]);
+    assert_int_equal(read(told[0], path, sizeof path), sizeof((held_folder *)0)->path);
+    assert_true(dir_exists(path));
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(read(told[0], &more, 1), 0); /* the pipe's end: nobody else has it */
+    waitpid(pid, NULL, 0);
+    for (const int64_t until_ms = clock_ms() + 20000; dir_exists(path);
+         poll(NULL, 0, 5)) /* another process removes it */
+        if (clock_ms() > until_ms) fail_msg("%s is still there", path);
+    close(told[0]);
+    test_folder_remove(root);
+}
+
+static void a_watcher_ends_when_the_folder_is_closed(void **state)
+{
+    (void)state;
+    char *root = test_folder_new();
+    error err = { 0 };
+    held_folder h = open_in(root);
+    test_ok(held_folder_watch(&h, &err), &err);
+    const pid_t watcher = h.watcher;
+    assert_int_equal(kill(watcher, 0), 0);
+    held_folder_close(&h);
+    assert_int_equal(kill(watcher, 0), -1);
+    test_folder_remove(root);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_is_private_and_goes_with_what_is_in_it),
         cmocka_unit_test(a_killed_holder_s_is_swept_even_while_it_is_a_zombie),
+        cmocka_unit_test(a_watched_one_goes_with_its_holder_though_that_is_killed),
+        cmocka_unit_test(a_watcher_ends_when_the_folder_is_closed),
         cmocka_unit_test(what_is_not_one_stays),
         cmocka_unit_test(a_root_that_can_not_be_written_is_named_with_the_reason),
     };

@@ -29,7 +29,8 @@ typedef struct stage {
     uint32_t attempt[5];
     bool full[5]; /* it owes too much: nothing more can be sent */
     int64_t keep_episodes;
-    task given[5]; /* the last task of each, without its row */
+    const parcel *parcel; /* for actors; reward workers have to bring theirs */
+    task given[5];        /* the last task of each, without its row */
     logger *log;
     bool evaluates; /* one question */
     char said[300];
@@ -38,7 +39,8 @@ typedef struct stage {
 static inline int on_send(void *ctx, peer_id peer, const message *m)
 {
     stage *s = ctx;
-    const bool work = m->type == MSG_TASK || m->type == MSG_SCORE_REQUEST || m->type == MSG_WEIGHTS_CHUNK;
+    const bool work = m->type == MSG_TASK || m->type == MSG_SCORE_REQUEST || m->type == MSG_WEIGHTS_CHUNK ||
+                      m->type == MSG_RECIPE_CHUNK;
     if (work && s->full[peer]) return ERR_FULL;
     s->sent[peer][m->type]++;
     if (m->type == MSG_TASK) s->last[peer] = m->task.task->id, s->attempt[peer] = m->task.task->attempt;
@@ -118,7 +120,8 @@ static inline void open_server(stage *s)
                                    .store = s->store,
                                    .keep_episodes = s->keep_episodes,
                                    .steps = s->steps,
-                                   .versions = s->versions };
+                                   .versions = s->versions,
+                                   .for_actors = s->parcel };
     s->server = server_new(fakes_loop(&s->fakes), &config, s->log, &err);
     if (!s->server) fail_msg("%s", err.text);
 }

@@ -278,6 +278,89 @@ static void a_group_of_one_is_left_out(void **state)
     close_stage(s);
 }
 
+/* ---- workers without a recipe ---- */
+
+static void come_for_the_recipe(stage *s, peer_id peer, bool up)
+{
+    hello_body hello = { .protocol = PROTOCOL_VERSION, .for_recipe = true, .name = "newcomer" };
+    snprintf(hello.role, sizeof hello.role, "%s", peer < JIM ? "actor" : "reward");
+    s->fakes.for_recipe = true;
+    s->fakes.server.on_peer(s->fakes.server.ctx, peer, &hello, up, "it has the recipe");
+    one_turn(s);
+}
+
+static void reopen_with(stage *s, parcel *p)
+{
+    error err = { 0 };
+    test_file_write(s->dir, "recipe.lua", "return {}");
+    char path[400];
+    snprintf(path, sizeof path, "%s/recipe.lua", s->dir);
+    test_ok(parcel_add(p, "recipe.lua", path, &err), &err);
+    server_free(s->server);
+    s->parcel = p;
+    open_server(s);
+    publish(s, 1);
+}
+
+static void who_comes_for_the_recipe_gets_it_and_is_nobody_else(void **state)
+{
+    (void)state;
+    stage *s = open_stage();
+    parcel *p = parcel_new();
+    reopen_with(s, p);
+    come_for_the_recipe(s, ANN, true);
+    assert_int_equal(s->sent[ANN][MSG_WELCOME], 1);
+    say(s, ANN, (message){ .type = MSG_RECIPE_GET });
+    assert_int_equal(s->sent[ANN][MSG_RECIPE_CHUNK], 1);
+    say(s, ANN, (message){ .type = MSG_RECIPE_GET, .recipe_get = { 0, 9 } }); /* behind its end */
+    say(s, ANN, (message){ .type = MSG_RECIPE_GET, .recipe_get = { 1, 0 } }); /* no such file */
+    say(s, ANN, (message){ .type = MSG_RECIPE_GET, .recipe_get = { UINT32_MAX, UINT64_MAX } });
+    assert_int_equal(s->sent[ANN][MSG_RECIPE_CHUNK], 1);
+
+    str names = { 0 };
+    str_puts(&names, "");
+    server_peers(s->server, &names);
+    assert_string_equal(names.data, "");
+    assert_int_equal(server_statistics(s->server).actors, 0);
+    s->fakes.now_ms += 10 * REPEAT_MS;
+    say(s, ANN, (message){ .type = MSG_HEARTBEAT, .heartbeat = { .version = -1 } });
+    assert_int_equal(s->sent[ANN][MSG_WEIGHTS], 0);
+    assert_int_equal(s->sent[ANN][MSG_TASK], 0);
+    come_for_the_recipe(s, ANN, false);
+    assert_int_equal(server_statistics(s->server).actors, 0);
+    str_free(&names);
+    close_stage(s);
+    parcel_free(p);
+}
+
+static void a_part_of_the_recipe_is_sent_to_who_reads(void **state)
+{
+    (void)state;
+    stage *s = open_stage();
+    parcel *p = parcel_new();
+    reopen_with(s, p);
+    come_for_the_recipe(s, ANN, true);
+    s->full[ANN] = true;
+    say(s, ANN, (message){ .type = MSG_RECIPE_GET });
+    assert_int_equal(s->fakes.counts.by_reason[REFUSAL_UNREAD], 1);
+    close_stage(s);
+    parcel_free(p);
+}
+
+static void where_there_is_no_recipe_to_give_who_comes_for_it_is_sent_away(void **state)
+{
+    (void)state;
+    stage *s = open_stage();
+    come_for_the_recipe(s, JIM, true);
+    assert_int_equal(s->sent[JIM][MSG_WELCOME], 0);
+    say(s, JIM, (message){ .type = MSG_RECIPE_GET }); /* it is gone */
+    assert_int_equal(s->sent[JIM][MSG_RECIPE_CHUNK], 0);
+    come(s, JIM);
+    assert_int_equal(s->sent[JIM][MSG_WELCOME], 1);
+    assert_int_equal(server_statistics(s->server).reward_workers, 1);
+    close_stage(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,6 +374,9 @@ int main(void)
         cmocka_unit_test(a_version_waits_for_the_end_of_an_evaluation),
         cmocka_unit_test(comings_and_goings_are_logged_at_a_bounded_rate),
         cmocka_unit_test(a_group_of_one_is_left_out),
+        cmocka_unit_test(who_comes_for_the_recipe_gets_it_and_is_nobody_else),
+        cmocka_unit_test(a_part_of_the_recipe_is_sent_to_who_reads),
+        cmocka_unit_test(where_there_is_no_recipe_to_give_who_comes_for_it_is_sent_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -89,6 +89,17 @@ static inline void *sample_bytes(size_t len)
     return bytes;
 }
 
+static inline parcel_list sample_parcel_list(void)
+{
+    parcel_list list = {
+        .files = xcalloc(2, sizeof(parcel_file)), .words = xcalloc(1, sizeof(parcel_word)), .n_files = 2, .n_words = 1
+    };
+    list.files[0] = (parcel_file){ "recipe.lua", 1600, 0xfedcba9876543210u };
+    list.files[1] = (parcel_file){ "model/tokenizer.json", (uint64_t)10 << 20, 7 };
+    list.words[0].text = xstrdup("rollout.group=8");
+    return list;
+}
+
 /* A message of `type`; message_reset frees it. */
 static inline message sample(message_type type)
 {
@@ -97,10 +108,10 @@ static inline message sample(message_type type)
     m.type = type;
     switch (type) {
     case MSG_HELLO:
-        m.hello = (hello_body){ "actor", "actor-1", "boot-id", PROTOCOL_VERSION, 16, 4711, UINT64_MAX - 1 };
+        m.hello = (hello_body){ "actor", "actor-1", "boot-id", PROTOCOL_VERSION, 16, 4711, UINT64_MAX - 1, true };
         break;
     case MSG_WELCOME:
-        m.welcome = (welcome_body){ .run = "a run", .seed = UINT64_MAX, .version = 12 };
+        m.welcome = (welcome_body){ .run = "a run", .seed = UINT64_MAX, .version = 12, .recipe = sample_parcel_list() };
         break;
     case MSG_HEARTBEAT:
         m.heartbeat = (heartbeat_body){ .in_flight = 3, .version = 12, .tokens = (uint64_t)1 << 40, .ping = 77 };
@@ -140,6 +151,12 @@ static inline message sample(message_type type)
         break;
     case MSG_GROUP:
         m.group = (group_body){ .id = 9, .prompt_id = UINT64_MAX, .step = -1, .size = 8, .n = 7 };
+        break;
+    case MSG_RECIPE_GET:
+        m.recipe_get = (recipe_get_body){ .file = 3, .offset = (uint64_t)1 << 20 };
+        break;
+    case MSG_RECIPE_CHUNK:
+        m.recipe_chunk = (recipe_chunk_body){ .file = 3, .offset = 100, .data = sample_bytes(64), .len = 64 };
         break;
     case MSG_NONE:
     case N_MESSAGES:

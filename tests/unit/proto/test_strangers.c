@@ -12,7 +12,11 @@ static void an_exchange_hears_of_a_role_what_the_role_sends(const char *role, un
     wire w = new_wire();
     open_exchange(&w);
     void *raw = raw_dealer(&w);
-    raw_hello_as(raw, role, "somebody", 5);
+    message hello = sample(MSG_HELLO);
+    snprintf(hello.hello.role, sizeof hello.hello.role, "%s", role);
+    snprintf(hello.hello.name, sizeof hello.hello.name, "somebody");
+    hello.hello.for_recipe = by == BY_RECIPELESS;
+    raw_message(raw, hello);
     UNTIL(&w, w.exchange.ups == 1);
     int refused = 0;
     for (int type = MSG_NONE + 1; type < N_MESSAGES; type++) {
@@ -43,6 +47,7 @@ static void every_role_says_its_own_messages_and_no_others(void **state)
     (void)state;
     an_exchange_hears_of_a_role_what_the_role_sends("actor", BY_ACTOR);
     an_exchange_hears_of_a_role_what_the_role_sends("reward", BY_REWARD);
+    an_exchange_hears_of_a_role_what_the_role_sends("actor", BY_RECIPELESS);
 }
 
 static void a_worker_hears_of_an_exchange_what_exchanges_send(void **state)
@@ -79,8 +84,9 @@ static void a_name_is_its_owners_as_long_as_it_lives(void **state)
     send_ok(&w.worker, 0, &want);
     UNTIL(&w, w.exchange.messages == 1);
     assert_int_equal(w.exchange.peer, first);
-    const message welcome = sample(MSG_WELCOME);
+    message welcome = sample(MSG_WELCOME);
     send_ok(&w.exchange, first, &welcome);
+    message_reset(&welcome);
     UNTIL(&w, w.worker.ups == 1); /* and still the one that is spoken to */
     step_for(&w, 3 * HEARTBEAT_MS);
     assert_int_equal(w.exchange.messages, 1);
@@ -93,6 +99,52 @@ static void a_name_is_its_owners_as_long_as_it_lives(void **state)
     assert_int_equal(w.exchange.ups, 2);
     assert_int_equal(w.exchange.downs, 1);
     assert_true(clock_ms() - begin_ms < PATIENCE_MS); /* not by its silence */
+    zmq_close(raw);
+    free_wire(&w);
+}
+
+/* A worker comes for the recipe under the name that it will play under, and so may ten at once: nobody is sent away for
+ * it, neither who has the name already nor who brings it next. */
+static void who_comes_for_the_recipe_takes_no_name(void **state)
+{
+    (void)state;
+    wire w;
+    connected(&w);
+    for (int i = 0; i < 10; i++) {
+        void *raw = raw_dealer(&w);
+        message hello = sample(MSG_HELLO); /* actor-1, for the recipe */
+        raw_message(raw, hello);
+        UNTIL(&w, w.exchange.ups == 2 + i);
+        assert_true(w.exchange.hello.for_recipe);
+        zmq_close(raw);
+    }
+    assert_true(endpoint_refused(w.exchange.ep)->all == 0);
+    close_side(&w.worker);
+    open_worker(&w);
+    UNTIL(&w, w.exchange.ups == 12);
+    assert_false(w.exchange.hello.for_recipe);
+    free_wire(&w);
+}
+
+/* A HELLO of before: without the field that this version has added. */
+static void a_hello_of_another_version_is_told_so_though_it_can_not_be_read(void **state)
+{
+    (void)state;
+    static const char OLD[] = "\x01\x83\xa4role\xa5"
+                              "actor\xa4name\xa3old\xa8protocol\x03";
+    wire w;
+    message m;
+    char bytes[1024];
+    int len = -1;
+    error err = { 0 };
+    connected(&w);
+    void *raw = raw_dealer(&w);
+    raw_say(raw, OLD, sizeof OLD - 1, 0);
+    UNTIL(&w, (len = zmq_recv(raw, bytes, sizeof bytes, ZMQ_DONTWAIT)) >= 0);
+    test_ok(message_decode(&m, bytes, (size_t)len, &err), &err);
+    assert_int_equal(m.type, MSG_BYE);
+    if (!strstr(m.bye.reason, "protocol 4") || !strstr(m.bye.reason, "not 3")) fail_msg("%s", m.bye.reason);
+    assert_int_equal(endpoint_refused(w.exchange.ep)->by_reason[REFUSAL_PROTOCOL], 1);
     zmq_close(raw);
     free_wire(&w);
 }
@@ -282,6 +334,8 @@ int main(void)
         cmocka_unit_test(every_role_says_its_own_messages_and_no_others),
         cmocka_unit_test(a_worker_hears_of_an_exchange_what_exchanges_send),
         cmocka_unit_test(a_name_is_its_owners_as_long_as_it_lives),
+        cmocka_unit_test(who_comes_for_the_recipe_takes_no_name),
+        cmocka_unit_test(a_hello_of_another_version_is_told_so_though_it_can_not_be_read),
         cmocka_unit_test(a_process_may_come_again_on_another_connection),
         cmocka_unit_test(there_may_be_only_so_many),
         cmocka_unit_test(an_answer_that_can_not_be_read_is_told_with_its_task),

@@ -86,7 +86,7 @@ static inline void open_side(wire *w, side *s, const char *name)
     const endpoint_callbacks cb = {
         .ctx = s, .on_message = on_message, .on_peer = on_peer, .on_unreadable = on_unreadable, .on_room = on_room
     };
-    c.hello = (hello_body){ "actor", "", "here", PROTOCOL_VERSION, 4, 4711, 0 };
+    c.hello = (hello_body){ "actor", "", "here", PROTOCOL_VERSION, 4, 4711, 0, false };
     for (int type = 0; type < N_MESSAGES && !name; type++) c.limits[type] = s->limits[type];
     if (name) snprintf(c.hello.name, sizeof c.hello.name, "%s", name);
     s->lp = loop_new(&err);
@@ -207,6 +207,7 @@ static inline void raw_hello_as(void *socket, const char *role, const char *name
     snprintf(m.hello.name, sizeof m.hello.name, "%s", name);
     snprintf(m.hello.role, sizeof m.hello.role, "%s", role);
     m.hello.life = life;
+    m.hello.for_recipe = false;
     raw_message(socket, m);
 }
 
@@ -215,5 +216,6 @@ static inline void raw_hello(void *socket, const char *name, uint32_t protocol)
     message m = sample(MSG_HELLO);
     snprintf(m.hello.name, sizeof m.hello.name, "%s", name);
     m.hello.protocol = protocol;
+    m.hello.for_recipe = false;
     raw_message(socket, m);
 }
