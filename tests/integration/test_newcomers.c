@@ -44,6 +44,23 @@ static void make_folder(char out[300], const fleet *f, const char *name)
     test_ok(dir_make_all(out, &err), &err);
 }
 
+/* A recipe with all that can be a file: its dialect, and a module that it requires. */
+static void write_recipe(const fleet *f, const char *text)
+{
+    static const char DIALECT[] = "dialect = \"xml\"";
+    const char *at = strstr(text, DIALECT);
+    str recipe = { 0 };
+    assert_non_null(at);
+    str_puts(&recipe, "local objectives = require \"objectives\"\n");
+    str_printf(&recipe, "%.*sdialect = \"./words.lua\"%s", (int)(at - text), text, at + sizeof DIALECT - 1);
+    char *rest = strstr(recipe.data, "{ accuracy = 1.0 }");
+    assert_non_null(rest);
+    memcpy(rest, "objectives        ", strlen("{ accuracy = 1.0 }"));
+    test_file_write(f->origin, "recipe.lua", recipe.data);
+    test_file_write(f->origin, "objectives.lua", "return { accuracy = 1.0 }\n");
+    str_free(&recipe);
+}
+
 static fleet fleet_new(void)
 {
     fleet f = { .place = place_new() };
@@ -63,6 +80,13 @@ static fleet fleet_new(void)
     copy_files(source, f.origin,
                (const char *const[]){ "recipe.lua", "reward.lua", "shots.jsonl", "data/train.jsonl", "data/test.jsonl",
                                       NULL });
+    char *text = test_file_read(f.origin, "recipe.lua");
+    write_recipe(&f, text);
+    free(text);
+    snprintf(source, sizeof source, "%s/lua/dialects", getenv("TROUPE_SOURCE"));
+    text = test_file_read(source, "xml.lua");
+    test_file_write(f.origin, "words.lua", text);
+    free(text);
     snprintf(source, sizeof source, "%s/models/stagehand", getenv("TROUPE_SOURCE"));
     copy_files(source, f.model, (const char *const[]){ "config.json", "tokenizer.json", "model.safetensors", NULL });
     return f;
@@ -142,10 +166,13 @@ static void wait_for_entries(const char *folder, int n)
 
 static void fleet_free(fleet *f) { test_folder_remove(f->place.dir); }
 
-static place reference(void)
+static place reference(const fleet *f)
 {
     place p = place_new();
-    process run = place_start(&p, KEYS);
+    char model[400];
+    snprintf(p.recipe, sizeof p.recipe, "%s/recipe.lua", f->origin);
+    snprintf(model, sizeof model, "model=%s", f->model);
+    process run = place_start(&p, (const char *const[]){ KEYS[0], KEYS[1], model, NULL });
     assert_int_equal(troupe_wait(&run, SECONDS), 0);
     return p;
 }
@@ -159,7 +186,7 @@ static void workers_with_an_address_alone_make_the_same_run(void **state)
     (void)state;
     need_sandbox();
     fleet f = fleet_new();
-    place calm = reference();
+    place calm = reference(&f);
     start_learner(&f, 1);
     hide(&f, true);
     process reward = start_worker(&f, "reward", "reward.log");
@@ -184,10 +211,13 @@ static void workers_with_an_address_alone_make_the_same_run(void **state)
     char log[400];
     snprintf(log, sizeof log, "%s/actor.log", f.place.dir);
     assert_true(says(log, "took the recipe of run 'calculator' from ipc://", 2));
-    assert_true(says(log, "recipe.lua, prompt/shots.jsonl, model/config.json, model/tokenizer.json (", 2));
+    assert_true(says(log,
+                     "recipe.lua, objectives.lua, prompt/dialect.lua, prompt/shots.jsonl, model/config.json, "
+                     "model/tokenizer.json (",
+                     2));
     assert_false(says(log, "reward", 1)); /* neither script nor data */
     snprintf(log, sizeof log, "%s/reward.log", f.place.dir);
-    assert_true(says(log, ": recipe.lua, reward/script.lua (", 1));
+    assert_true(says(log, ": recipe.lua, objectives.lua, reward/script.lua (", 1));
     assert_false(says(log, "model/", 1));
     test_folder_remove(calm.dir);
     fleet_free(&f);
