@@ -64,6 +64,8 @@ static chunk *chunk_for(arena *a, size_t bytes)
     if (a->n == 0) insert_chunk(a, 0, bytes > a->chunk_bytes ? bytes : a->chunk_bytes);
     chunk *c = &a->chunks[a->current];
     if (c->size - c->used >= bytes) return c;
+
+    /* A kept chunk that is large enough moves up to be the next one; else a new one comes there. */
     size_t next = a->current + (c->used > 0); /* an empty chunk that is too small steps aside */
     for (size_t i = next; i < a->n; i++) {
         if (a->chunks[i].size < bytes) continue;
@@ -73,6 +75,7 @@ static chunk *chunk_for(arena *a, size_t bytes)
         a->current = next;
         return &a->chunks[next];
     }
+
     insert_chunk(a, next, bytes > a->chunk_bytes ? bytes : a->chunk_bytes);
     a->current = next;
     return &a->chunks[next];

@@ -17,7 +17,13 @@ static size_t whole_characters(const char *text, size_t len)
     size_t tail = 0;
     while (tail < 4 && tail < len && continues(text[len - 1 - tail])) tail++;
     const unsigned char lead = len > tail ? (unsigned char)text[len - 1 - tail] : 0;
-    const size_t needs = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : lead >= 0xc0 ? 1 : 0;
+    size_t needs = 0; /* bytes behind the lead byte */
+    if (lead >= 0xf0)
+        needs = 3;
+    else if (lead >= 0xe0)
+        needs = 2;
+    else if (lead >= 0xc0)
+        needs = 1;
     return needs > tail ? len - 1 - tail : len;
 }
 
@@ -26,12 +32,14 @@ static size_t whole_characters(const char *text, size_t len)
 static void fit(error *err, const char whole[WHOLE], int wanted)
 {
     const size_t size = sizeof err->text;
-    size_t len = wanted < 0 ? 0 : (size_t)wanted < WHOLE ? (size_t)wanted : whole_characters(whole, WHOLE - 1);
+    size_t len = wanted < 0 ? 0 : (size_t)wanted;
+    if (len >= WHOLE) len = whole_characters(whole, WHOLE - 1); /* printf has cut it, too */
     if (len < size) {
         memcpy(err->text, whole, len);
         err->text[len] = 0;
         return;
     }
+
     size_t head = HEAD, tail = len - (size - 1 - HEAD - MARK);
     while (head > 0 && continues(whole[head])) head--;
     while (tail < len && continues(whole[tail])) tail++;
@@ -52,6 +60,7 @@ int error_set(error *err, int code, const char *fmt, ...)
     va_start(args, fmt);
     const int wanted = vsnprintf(whole, sizeof whole, fmt, args);
     va_end(args);
+
     err->code = code;
     fit(err, whole, wanted);
     return code;

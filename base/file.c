@@ -85,7 +85,11 @@ int file_open(const char *path, int flags, unsigned mode, error *err)
     struct stat st;
     if (file_check(path, err) != OK) return -1;
     const int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, mode);
-    if (fd < 0) return open_failed(path, err), -1;
+    if (fd < 0) {
+        open_failed(path, err);
+        return -1;
+    }
+
     if (fstat(fd, &st) != 0)
         error_sys(err, errno, "%s could not be looked at", path);
     else if (check_kind(path, st.st_mode, err) == OK)
@@ -149,6 +153,7 @@ int file_map_open(file_map *map, const char *path, error *err)
     *map = (file_map){ 0 };
     const int fd = file_open(path, O_RDONLY, 0, why);
     if (fd < 0) return why->code;
+
     int code = OK;
     if (fstat(fd, &st) != 0)
         code = error_sys(err, errno, "%s could not be looked at", path);
@@ -159,6 +164,7 @@ int file_map_open(file_map *map, const char *path, error *err)
         else
             *map = (file_map){ data, (size_t)st.st_size };
     }
+
     close(fd);
     return code;
 }
@@ -174,6 +180,7 @@ int file_write_begin(file_writer *w, const char *path, error *err)
     *w = (file_writer){ .fd = -1 };
     if (strlen(path) >= sizeof w->path) return error_set(err, ERR_LIMIT, "the path is too long: %s", path);
     memcpy(w->path, path, strlen(path) + 1);
+
     /* Not mkostemp: its files are 0600, and a published weights file is read by whoever the umask allows. */
     for (int attempt = 0; w->fd < 0 && attempt < 100; attempt++) {
         snprintf(w->temp, sizeof w->temp, "%s.%d-%d.part", path, (int)getpid(), attempt);
@@ -194,16 +201,20 @@ int file_write_end(file_writer *w, bool keep, error *err)
     if (w->fd < 0) return OK;
     char folder[PATH_MAX];
     int code = OK;
+
     if (keep && fsync(w->fd) != 0) code = error_sys(err, errno, "%s could not be synced", w->temp);
     if (close(w->fd) != 0 && keep && code == OK) code = error_sys(err, errno, "%s could not be closed", w->temp);
     w->fd = -1;
+
     if (keep && code == OK && rename(w->temp, w->path) != 0)
         code = error_sys(err, errno, "%s could not be put in place", w->path);
+
     if (!keep || code != OK) {
         unlink(w->temp);
         return code;
     }
-    return dir_sync(path_dirname(folder, sizeof folder, w->path), err);
+
+    return dir_sync(path_dirname(folder, sizeof folder, w->path), err); /* the new name, too, is on the disk */
 }
 
 int file_write_atomic(const char *path, const void *data, size_t len, error *err)
@@ -288,6 +299,7 @@ static int empty_folder(int fd, const char *path, int depth, error *err)
             close(fd);
         return error_sys(err, why, "folder %s could not be listed", path);
     }
+
     int code = OK;
     for (struct dirent *entry; code == OK && (entry = readdir(dir));) {
         const char *name = entry->d_name;
@@ -296,6 +308,7 @@ static int empty_folder(int fd, const char *path, int depth, error *err)
             code = error_sys(err, errno, "%s/%s could not be removed", path, name);
             break;
         }
+
         int inner = openat(dirfd(dir), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         code = empty_folder(inner, name, depth + 1, err);
         if (code != OK)

@@ -50,6 +50,8 @@ uint64_t hash_bytes(const void *data, size_t len, uint64_t seed)
     if (len == 0) return avalanche(seed + P5);
     const unsigned char *p = data, *end = p + len;
     uint64_t h = (len >= 32 ? hash_stripes(&p, end, seed) : seed + P5) + len;
+
+    /* What is left behind the stripes: by 8 bytes, by 4, one by one. */
     for (; end - p >= 8; p += 8) h = rotl(h ^ lane_round(0, read64(p)), 27) * P1 + P4;
     if (end - p >= 4) {
         h = rotl(h ^ read32(p) * P1, 23) * P2 + P3;

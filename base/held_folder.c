@@ -74,6 +74,7 @@ int held_folder_open(held_folder *h, const char *root, const char *prefix, error
 {
     *h = (held_folder){ .lock = -1 };
     held_folder_sweep(root, prefix);
+
     for (int i = 0; i < ATTEMPTS; i++) {
         if (snprintf(h->path, sizeof h->path, "%s/%s-XXXXXX", root, prefix) >= (int)sizeof h->path) break;
         if (!mkdtemp(h->path)) {
@@ -82,6 +83,7 @@ int held_folder_open(held_folder *h, const char *root, const char *prefix, error
             return error_sys(err, why, "cannot create a folder in %.200s (TMPDIR names another for temporary files)",
                              root);
         }
+
         h->lock = lock_folder(h->path);
         if (h->lock >= 0 && mark_and_check(h)) return OK;
         held_folder_close(h);

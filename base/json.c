@@ -40,15 +40,18 @@ json_t *json_parse(const char *text, size_t len, const char *where, error *err)
         error_set(err, ERR_PARSE, "%s: JSON nested %d deep, %d is allowed", where, depth, MAX_DEPTH);
         return NULL;
     }
+
     const char *nul = len > 0 ? memchr(text, 0, len) : NULL;
     if (nul) { /* jansson passes over one that follows a number */
         error_set(err, ERR_PARSE, "%s: not JSON: a NUL byte at offset %zu", where, (size_t)(nul - text));
         return NULL;
     }
+
     if (utf8_mark(text, len)) {
         error_set(err, ERR_PARSE, "%s: not JSON: a byte order mark (U+FEFF) inside of the file", where);
         return NULL;
     }
+
     json_error_t why;
     json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
     if (!value) error_set(err, ERR_PARSE, "%s:%d:%d: not JSON: %s", where, why.line, why.column, why.text);
@@ -70,6 +73,7 @@ json_t *json_parse_file(const char *path, error *err)
 static int unexpected(const json_t *found, const char *key, const char *where, const char *expected, error *err)
 {
     if (!found) return error_set(err, ERR_PARSE, "%s: %s: expected %s, found nothing", where, key, expected);
+
     char *text = json_text(found, true);
     int code = error_set(err, ERR_PARSE, "%s: %s: expected %s, found %.80s%s", where, key, expected, text,
                          strlen(text) > 80 ? "..." : "");
@@ -194,6 +198,7 @@ json_t *json_bytes(const char *text)
     if (!text) return json_null();
     const size_t len = strlen(text);
     char *clean = xmalloc(3 * len + 1), *to = clean;
+
     for (size_t i = 0, n; i < len; i += n ? n : 1) {
         n = utf8_length(text + i, text + len);
         memcpy(to, n ? text + i : "\xef\xbf\xbd", n ? n : 3);

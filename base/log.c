@@ -88,15 +88,18 @@ void log_at(logger *lg, log_level level, const char *fmt, ...)
 {
     if (!lg || level < lg->least) return;
     str text = { 0 }, line = { 0 };
+
     va_list args;
     va_start(args, fmt);
     str_vprintf(&text, fmt, args);
     va_end(args);
+
     if (lg->json)
         format_json(&line, lg, level, &text);
     else
         format_plain(&line, lg, level, &text);
     str_putc(&line, '\n');
+
     write_line(lg, line.data, line.len);
     str_free(&text);
     str_free(&line);

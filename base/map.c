@@ -67,6 +67,7 @@ static void rebuild(table *t)
     for (size_t i = 0; i < t->n_entries; i++)
         if (t->entries[i].live) t->entries[kept++] = t->entries[i];
     t->n_entries = kept;
+
     size_t n_slots = 16;
     while (n_slots < 4 * (kept + 1)) n_slots *= 2;
     free(t->slots);

@@ -33,8 +33,11 @@ static bool read_text(const char *root, const char *path, char out[TEXT_BYTES])
 static uint64_t number_after(const char *text, const char *name, uint64_t otherwise)
 {
     const size_t len = strlen(name);
-    for (const char *line = text; line; line = (line = strchr(line, '\n')) ? line + 1 : NULL)
+    for (const char *line = text; line;) {
         if (strncmp(line, name, len) == 0) return strtoull(line + len, NULL, 10);
+        line = strchr(line, '\n');
+        if (line) line++;
+    }
     return otherwise;
 }
 
@@ -62,8 +65,8 @@ static void machine_limit(const char *root, memory_room *room)
     char text[TEXT_BYTES];
     if (!read_text(root, "/proc/meminfo", text)) return;
     const uint64_t available = number_after(text, "MemAvailable:", UINT64_MAX / 4096);
-    narrow(room, 1024 * (available + number_after(text, "SwapFree:", 0)),
-           1024 * (number_after(text, "MemTotal:", 0) + number_after(text, "SwapTotal:", 0)), "the machine's memory");
+    const uint64_t total = number_after(text, "MemTotal:", 0) + number_after(text, "SwapTotal:", 0);
+    narrow(room, 1024 * (available + number_after(text, "SwapFree:", 0)), 1024 * total, "the machine's memory");
 }
 
 typedef struct cgroup_files {
@@ -85,6 +88,7 @@ static void group_limit(const char *root, const cgroup_files *f, const char *fol
     char path[PATH_BYTES], text[TEXT_BYTES];
     const uint64_t limit = read_number(root, folder, f->limit), used = read_number(root, folder, f->used);
     if (limit >= f->none || used == UINT64_MAX) return;
+
     uint64_t held = used;
     if (snprintf(path, sizeof path, "%s/memory.stat", folder) < (int)sizeof path && read_text(root, path, text))
         for (int i = 0; i < 2; i++) held = less(held, number_after(text, f->file_pages[i], 0));
@@ -112,11 +116,13 @@ static void group_limits(const char *root, memory_room *room)
     char text[TEXT_BYTES];
     if (!read_text(root, "/proc/self/cgroup", text)) return;
     char *rest = text, *line;
+
     while ((line = strsep(&rest, "\n"))) {
         char *names = strchr(line, ':'), *path = names ? strchr(names + 1, ':') : NULL;
         if (!path) continue;
         *path++ = '\0';
         names++;
+
         if (*names == '\0') groups_above(root, &V2, path, room);
         for (char *name; (name = strsep(&names, ","));)
             if (strcmp(name, "memory") == 0) groups_above(root, &V1, path, room);
@@ -136,6 +142,7 @@ static void process_limits(const char *root, memory_room *room)
     if (!read_text(root, "/proc/self/statm", text)) return;
     char *at = text;
     for (int i = 0; i < 6; i++) pages[i] = strtoull(at, &at, 10);
+
     for (size_t i = 0; i < sizeof LIMITS / sizeof *LIMITS; i++) {
         struct rlimit r;
         if (getrlimit((__rlimit_resource_t)LIMITS[i].resource, &r) != 0 || r.rlim_cur == RLIM_INFINITY) continue;
@@ -157,6 +164,8 @@ memory_room memory_room_now(const char *root, uint64_t held)
     memory_room room = { UINT64_MAX, UINT64_MAX, "nothing known" };
     machine_limit(root, &room);
     group_limits(root, &room);
+
+    /* What is held but not touched yet: no limit shows it, and it is promised already. */
     if (room.bytes != UINT64_MAX && held > 0) room.bytes = less(room.bytes, less(held, resident(root)));
     process_limits(root, &room); /* an address is taken when it is asked for, touched or not */
     return room;
@@ -179,6 +188,7 @@ uint64_t memory_size(const char *root)
     uint64_t size = UINT64_MAX;
     struct rlimit r;
     if (read_text(root, "/proc/meminfo", text)) size = 1024 * number_after(text, "MemTotal:", UINT64_MAX / 1024);
+
     memory_room room = { UINT64_MAX, UINT64_MAX, "" };
     group_limits(root, &room);
     if (room.of < size) size = room.of;
@@ -207,8 +217,12 @@ char *memory_text(uint64_t bytes, char *out, size_t size)
     static const char *const UNITS[] = { "MB", "GB", "TB", "PB" };
     double n = (double)bytes / (1 << 20);
     int unit = 0;
-    if (bytes < 1 << 20) return snprintf(out, size, "%" PRIu64 " bytes", bytes), out;
-    while (n >= 1024 && unit < 3) n /= 1024, unit++;
+    if (bytes < 1 << 20) {
+        snprintf(out, size, "%" PRIu64 " bytes", bytes);
+        return out;
+    }
+
+    for (; n >= 1024 && unit < 3; unit++) n /= 1024;
     snprintf(out, size, n < 10 && unit > 0 ? "%.1f %s" : "%.0f %s", n, UNITS[unit]);
     return out;
 }

@@ -85,16 +85,19 @@ static int prepare_child(const plan *p)
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return -1;
         if (getppid() != p->parent) _exit(127); /* it died before the line above */
     }
+
     if (place_standard_fds(p) != 0) return -1;
     close_all_but(p->keep, p->n_keep);
     for (int i = 0; i < p->n_keep; i++) {
         int fd = p->keep[i];
         if (fd != p->report_fd && fd > 2 && fcntl(fd, F_SETFD, 0) != 0) return -1;
     }
+
     for (int sig = 1; sig < NSIG; sig++) { /* ignored signals would stay ignored through the exec */
         struct sigaction now;
         if (sigaction(sig, NULL, &now) == 0 && now.sa_handler == SIG_IGN) signal(sig, SIG_DFL);
     }
+
     sigset_t none;
     sigemptyset(&none);
     return sigprocmask(SIG_SETMASK, &none, NULL);
@@ -103,6 +106,7 @@ static int prepare_child(const plan *p)
 static _Noreturn void run_child(const plan *p)
 {
     if (prepare_child(p) == 0) execve(p->path, p->argv, p->env);
+
     int why = errno;
     ssize_t told = write(p->report_fd, &why, sizeof why);
     _exit(told == sizeof why ? 127 : 126);
@@ -112,10 +116,12 @@ static _Noreturn void run_child(const plan *p)
 static int report_pipe(int fds[2])
 {
     if (pipe2(fds, O_CLOEXEC) != 0) return -1;
-    int moved = fcntl(fds[1], F_DUPFD_CLOEXEC, 3), why = errno;
+
+    const int moved = fcntl(fds[1], F_DUPFD_CLOEXEC, 3), why = errno;
     close(fds[1]);
     fds[1] = moved;
     if (moved >= 0) return 0;
+
     close(fds[0]);
     errno = why;
     return -1;
@@ -157,11 +163,13 @@ static int spawn_planned(process *out, const plan *p, int report_in, const char 
     int why = errno;
     close(p->report_fd);
     if (pid < 0) return error_sys(err, why, "%s could not be started", name);
-    why = read_report(report_in);
+
+    why = read_report(report_in); /* waits until the exec has happened or failed */
     if (why != 0) {
         reap(pid);
         return error_sys(err, why, "%s could not be executed", name);
     }
+
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (pidfd < 0) {
         why = errno;
@@ -178,6 +186,7 @@ int process_spawn(process *p, const char *const *argv, const process_options *op
     static const process_options defaults = { -1, -1, -1, NULL, 0, NULL, true, true, false };
     const process_options *o = options ? options : &defaults;
     *p = (process){ -1, -1 };
+
     char *path = process_find(argv[0]);
     if (!path) return error_set(err, ERR_NOT_FOUND, "%s is not in PATH", argv[0]);
     int report[2];
@@ -186,11 +195,14 @@ int process_spawn(process *p, const char *const *argv, const process_options *op
         free(path);
         return code;
     }
+
+    /* Sorted: the child closes what lies between them. */
     int n_keep = o->n_pass_fds + 1;
     int *keep = xcalloc((size_t)n_keep, sizeof *keep);
     for (int i = 0; i < o->n_pass_fds; i++) keep[i] = o->pass_fds[i];
     keep[o->n_pass_fds] = report[1];
     qsort(keep, (size_t)n_keep, sizeof *keep, by_number);
+
     plan pl = {
         .path = path,
         .argv = (char *const *)(uintptr_t)argv,
@@ -204,6 +216,7 @@ int process_spawn(process *p, const char *const *argv, const process_options *op
         .die_with_parent = o->die_with_parent,
         .same_addresses = o->same_addresses,
     };
+
     int code = spawn_planned(p, &pl, report[0], argv[0], err);
     close(report[0]);
     free(keep);
@@ -229,8 +242,9 @@ static int wait_readable(int fd, int timeout_ms)
     int64_t deadline_ms = clock_ms() + timeout_ms;
     for (;;) {
         struct pollfd pfd = { .fd = fd, .events = POLLIN };
-        int64_t left_ms = timeout_ms < 0 ? -1 : deadline_ms - clock_ms();
-        int n = poll(&pfd, 1, timeout_ms < 0 ? -1 : left_ms > 0 ? (int)left_ms : 0);
+        int64_t left_ms = deadline_ms - clock_ms();
+        if (left_ms < 0) left_ms = 0;
+        int n = poll(&pfd, 1, timeout_ms < 0 ? -1 : (int)left_ms);
         if (n > 0) return 1;
         if (n == 0 || errno != EINTR) return 0;
     }
@@ -239,11 +253,13 @@ static int wait_readable(int fd, int timeout_ms)
 int process_wait(process *p, int timeout_ms, int *status)
 {
     if (p->pidfd < 0 || !wait_readable(p->pidfd, timeout_ms)) return 0;
+
     int found = 0;
     pid_t got;
     do got = waitpid(p->pid, &found, 0);
     while (got < 0 && errno == EINTR);
     if (got < 0) found = 255 << 8; /* somebody else reaped it (SIGCHLD ignored?): unknown is not a success */
+
     close(p->pidfd);
     p->pidfd = -1;
     if (status) *status = found;
@@ -267,17 +283,20 @@ process_sight process_look(const process *p)
     char path[40], text[STAT_BYTES], state = '?';
     unsigned long user = 0, kernel = 0;
     if (p->pidfd < 0) return (process_sight){ '?', 0 };
+
     snprintf(path, sizeof path, "/proc/%d/stat", (int)p->pid);
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return (process_sight){ '?', cpu_time(p->pid) };
     const ssize_t n = read(fd, text, sizeof text - 1);
     close(fd);
     text[n > 0 ? n : 0] = '\0';
+
     char *at = strrchr(text, ')');
     if (!at || sscanf(at + 1, " %c", &state) != 1) return (process_sight){ '?', 0 };
     at += 2;
     for (int i = 0; at && i < BEFORE_UTIME + 1; i++) at = strchr(at + 1, ' ');
     if (!at || sscanf(at, "%lu %lu", &user, &kernel) != 2) return (process_sight){ state, 0 };
+
     return (process_sight){ state, (int64_t)(user + kernel) * 1000 / sysconf(_SC_CLK_TCK) };
 }
 

@@ -29,12 +29,14 @@ queue *queue_new(size_t capacity)
 {
     if (capacity == 0) capacity = 1;
     queue *q = xcalloc(1, sizeof *q + capacity * sizeof q->ring[0]);
+
     q->capacity = capacity;
     q->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (q->fd < 0) {
         free(q);
         return NULL;
     }
+
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* a deadline survives a set of the wall clock */
@@ -94,11 +96,11 @@ int queue_push(queue *q, void *item, int timeout_ms)
 {
     int code = OK;
     pthread_mutex_lock(&q->lock);
-    if (!wait_until(q, has_room, timeout_ms))
+    if (!wait_until(q, has_room, timeout_ms)) {
         code = ERR_TIMEOUT;
-    else if (q->closed)
+    } else if (q->closed) {
         code = ERR_STATE;
-    else {
+    } else {
         q->ring[(q->head + q->n++) % q->capacity] = item;
         update_fd(q);
         pthread_cond_broadcast(&q->changed);
@@ -111,11 +113,11 @@ int queue_pop(queue *q, void **item, int timeout_ms)
 {
     int code = OK;
     pthread_mutex_lock(&q->lock);
-    if (!wait_until(q, has_item, timeout_ms))
+    if (!wait_until(q, has_item, timeout_ms)) {
         code = ERR_TIMEOUT;
-    else if (q->n == 0)
-        code = ERR_STATE;
-    else {
+    } else if (q->n == 0) {
+        code = ERR_STATE; /* closed, and nothing is left */
+    } else {
         *item = q->ring[q->head];
         q->head = (q->head + 1) % q->capacity;
         q->n--;

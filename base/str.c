@@ -15,6 +15,7 @@ static void str_reserve(str *s, size_t more)
     if (more > SIZE_MAX / 4 - s->len) more = SIZE_MAX / 2; /* let xrealloc say it */
     size_t need = s->len + more + 1;
     if (need <= s->capacity) return;
+
     size_t capacity = s->capacity ? s->capacity * 2 : 64;
     if (capacity < need) capacity = need;
     s->data = xrealloc(s->data, capacity);
@@ -25,6 +26,7 @@ bool str_try_reserve(str *s, size_t more)
 {
     if (s->capacity > s->len && more < s->capacity - s->len) return true;
     if (more >= SIZE_MAX / 2 - s->len || !memory_fits(more, 0, NULL)) return false;
+
     char *data = realloc(s->data, s->len + more + 1);
     if (!data) return false;
     s->data = data;
@@ -68,17 +70,22 @@ void str_printf(str *s, const char *fmt, ...)
 
 size_t utf8_mark(const char *text, size_t len) { return len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; }
 
+/* Bytes of the character that `lead` begins; 0: it begins none (0xc0 and 0xc1 only ever write ASCII too long). */
+static size_t length_by_lead(unsigned char lead)
+{
+    if (lead < 0x80) return 1;
+    if (lead < 0xc2) return 0;
+    if (lead < 0xe0) return 2;
+    if (lead < 0xf0) return 3;
+    return lead < 0xf5 ? 4 : 0;
+}
+
 size_t utf8_length(const char *p, const char *end)
 {
     const unsigned char *s = (const unsigned char *)p;
-    const size_t left = (size_t)(end - p);
-    const size_t n = left == 0                     ? 0
-                     : s[0] < 0x80                 ? 1
-                     : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
-                     : (s[0] & 0xf0) == 0xe0       ? 3
-                     : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
-                                                   : 0;
+    const size_t left = (size_t)(end - p), n = left > 0 ? length_by_lead(s[0]) : 0;
     if (n == 0 || n > left) return 0;
+
     for (size_t i = 1; i < n; i++)
         if ((s[i] & 0xc0) != 0x80) return 0;
     if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f)) return 0; /* too long for it; a surrogate */
@@ -144,8 +151,12 @@ void str_visible(str *s, const char *data, size_t len)
         const bool control = c < 0x20 || c == 0x7f || (n == 2 && c == 0xc2 && (unsigned char)p[1] < 0xa0);
         if (n > 0 && !control)
             str_add(s, p, n);
-        else if (c == '\n' || c == '\t' || c == 0)
-            str_puts(s, c == '\n' ? "\\n" : c == '\t' ? "\\t" : "\\0");
+        else if (c == '\n')
+            str_puts(s, "\\n");
+        else if (c == '\t')
+            str_puts(s, "\\t");
+        else if (c == 0)
+            str_puts(s, "\\0");
         else
             for (size_t i = 0; i < (n > 0 ? n : 1); i++) str_printf(s, "\\x%02x", (unsigned)(unsigned char)p[i]);
         p += n > 0 ? n : 1;
@@ -213,6 +224,7 @@ size_t str_distance(const char *a, const char *b)
 {
     size_t n = strlen(a), m = strlen(b), row[3][WORD + 1];
     if (n > WORD || m > WORD) return SIZE_MAX;
+
     for (size_t j = 0; j <= m; j++) row[0][j] = j;
     for (size_t i = 1; i <= n; i++) {
         size_t *now = row[i % 3], *above = row[(i - 1) % 3], *two_above = row[(i + 1) % 3];
@@ -234,7 +246,9 @@ const char *str_nearest(const char *word, const char *const *names)
     const char *nearest = NULL;
     /* A third of its length, rounded up, three at most, and one letter stays: "fp8" is not near "f32". */
     const size_t len = strlen(word), third = (len + 2) / 3;
-    size_t best = third > 3 ? 4 : third < len ? third + 1 : len;
+    size_t best = third > 3 ? 4 : third + 1;
+    if (best > len) best = len;
+
     for (; *names; names++) {
         size_t distance = str_distance(word, *names);
         if (distance < best) {

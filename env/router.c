@@ -10,7 +10,7 @@
 #include "base/vec.h"
 #include "env/schema.h"
 
-enum { MAX_TOOLS = 32, MAX_FDS = 512, ATTEMPTS = 4 };
+enum { MAX_TOOLS = 32, MAX_FDS = 512, ATTEMPTS = 4, LONGEST_WAIT_MS = 1000 };
 
 /* A call under way; kept with its arguments, since a machine that failed is asked again. */
 typedef struct call {
@@ -59,6 +59,7 @@ void router_free(router *r)
         free(c);
     }
     idmap_free(r->calls);
+
     for (int i = 0; i < r->n_tools; i++) {
         r->tools[i].free(r->tools[i].self);
         json_decref(r->schemas[i]);
@@ -84,26 +85,35 @@ static int check_parameters(const json_t *schema, error *err)
     return error_set(err, ERR_PARSE, "parameters.type: expected object, as arguments have names");
 }
 
-int router_add(router *r, const tool *t, error *err)
+static int read_parameters(const tool *t, json_t **schema, error *err)
 {
     error why = { 0 };
-    json_t *schema = NULL;
+    json_t *read = json_parse(t->parameters, strlen(t->parameters), "parameters", &why);
+    if (read && check_parameters(read, &why) == OK) {
+        *schema = read;
+        return OK;
+    }
+    json_decref(read);
+    return error_set(err, ERR_PARSE, "tool %s: %s", t->name, why.text);
+}
+int router_add(router *r, const tool *t, error *err)
+{
     int rc = OK;
+    json_t *schema = NULL;
     if (tool_named(r, t->name) >= 0)
         rc = error_set(err, ERR_STATE, "two tools are named '%s'", t->name);
     else if (r->n_tools == MAX_TOOLS)
         rc = error_set(err, ERR_FULL, "%d tools are the most", MAX_TOOLS);
-    else if (!(schema = json_parse(t->parameters, strlen(t->parameters), "parameters", &why)) ||
-             check_parameters(schema, &why) != OK)
-        rc = error_set(err, ERR_PARSE, "tool %s: %s", t->name, why.text);
-    if (rc == OK) {
-        r->schemas[r->n_tools] = schema;
-        r->tools[r->n_tools++] = *t;
-        return OK;
+    else
+        rc = read_parameters(t, &schema, err);
+    if (rc != OK) {
+        t->free(t->self);
+        return rc;
     }
-    json_decref(schema);
-    t->free(t->self);
-    return rc;
+
+    r->schemas[r->n_tools] = schema;
+    r->tools[r->n_tools++] = *t;
+    return OK;
 }
 
 /* ---- a tool that is only spoken of ---- */
@@ -155,8 +165,9 @@ char *router_tools_json(const router *r)
 {
     json_t *list = json_array();
     for (int i = 0; i < r->n_tools; i++) {
-        json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", r->tools[i].name, "description",
-                                              r->tools[i].description, "parameters", json_incref(r->schemas[i])));
+        const tool *t = &r->tools[i];
+        json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", t->name, "description", t->description,
+                                              "parameters", json_incref(r->schemas[i])));
     }
     char *text = json_text(list, false);
     json_decref(list);
@@ -195,6 +206,7 @@ static void start(router *r, call *c, int64_t now_ms)
     int rc = check_arguments(r, c, &err);
     if (rc == OK) rc = t->begin(t->self, c->id, c->arguments, &c->context, now_ms, &err);
     if (rc == OK) return;
+
     const bool policy = rc == ERR_ARGUMENT || rc == ERR_PARSE || rc == ERR_LIMIT; /* what it wrote can't be run */
     tool_result result = { .call = c->id, .failed = policy ? FAIL_NONE : FAIL_TOOL_LOST };
     str text = { 0 };
@@ -212,6 +224,7 @@ uint64_t router_begin(router *r, const char *name, const char *arguments_json, c
         no_such_tool(r, id, name);
         return id;
     }
+
     call *c = xcalloc(1, sizeof *c);
     *c = (call){ .id = id, .tool = tool_index, .arguments = xstrdup(arguments_json) };
     if (ctx) c->context = *ctx;
@@ -229,6 +242,7 @@ void router_cancel(router *r, uint64_t id)
             free(r->ready.data[i].text);
             r->ready.data[i--] = r->ready.data[--r->ready.len];
         }
+
     if (!c) return;
     if (r->tools[c->tool].cancel) r->tools[c->tool].cancel(r->tools[c->tool].self, id);
     call_free(r, c);
@@ -259,6 +273,7 @@ static bool final(router *r, tool_result *t, int64_t now_ms)
         free(t->text);
         return false;
     }
+
     if (t->failed != FAIL_NONE && c->attempt < ATTEMPTS) {
         log_warn(r->log, "tool %s failed (%s), asked again: %s", r->tools[c->tool].name, failure_name(t->failed),
                  t->text ? t->text : "");
@@ -266,6 +281,7 @@ static bool final(router *r, tool_result *t, int64_t now_ms)
         start(r, c, now_ms);
         return false;
     }
+
     call_free(r, c);
     return true;
 }
@@ -275,7 +291,9 @@ int router_poll(router *r, int64_t now_ms, tool_result *out, int max)
     int n = 0;
     for (int i = 0; i < r->n_tools && n < max; i++) {
         const int got = r->tools[i].poll(r->tools[i].self, now_ms, out + n, max - n);
-        for (int k = 0, base = n; k < got; k++) {
+        /* Final results close up over those that are asked again, within the same array. */
+        const int base = n;
+        for (int k = 0; k < got; k++) {
             tool_result t = out[base + k];
             if (final(r, &t, now_ms)) out[n++] = t;
         }
@@ -290,14 +308,18 @@ int router_call(router *r, const char *name, const char *arguments_json, tool_re
     for (;;) {
         struct pollfd fds[MAX_FDS];
         const int64_t now_ms = clock_ms(), due = router_deadline_ms(r);
+
         while (router_poll(r, clock_ms(), out, 1) == 1) {
             if (out->call == id) return OK;
             free(out->text);
         }
         if (due == INT64_MAX && router_deadline_ms(r) == INT64_MAX)
             return error_set(err, ERR_STATE, "tool %s took the call and forgot it", name);
+
+        int64_t wait_ms = due == INT64_MAX ? LONGEST_WAIT_MS : due - now_ms;
+        if (wait_ms < 0) wait_ms = 0;
+        if (wait_ms > LONGEST_WAIT_MS) wait_ms = LONGEST_WAIT_MS;
         const int n = router_fds(r, fds, MAX_FDS);
-        const int64_t wait = due == INT64_MAX || due - now_ms > 1000 ? 1000 : due > now_ms ? due - now_ms : 0;
-        poll(fds, (nfds_t)n, (int)wait);
+        poll(fds, (nfds_t)n, (int)wait_ms);
     }
 }

@@ -56,6 +56,7 @@ static int check_properties(const json_t *properties, const char *path, int dept
     const char *name;
     json_t *s;
     if (!json_is_object(properties)) return bad(err, path, "properties", "an object of schemas");
+
     json_object_foreach((json_t *)(uintptr_t)properties, name, s)
     {
         char here[MAX_PATH], inner[MAX_PATH];
@@ -71,6 +72,7 @@ static int check_required(const json_t *required, const json_t *schema, const ch
     size_t i;
     json_t *name;
     if (!json_is_array(required)) return bad(err, path, "required", "a list of names");
+
     json_array_foreach((json_t *)(uintptr_t)required, i, name)
     {
         if (!json_is_string(name)) return bad(err, path, "required", "a list of names");
@@ -88,6 +90,7 @@ static int check_list(const json_t *list, const char *key, const char *path, int
     json_t *s;
     if (!json_is_array(list) || json_array_size(list) == 0) return bad(err, path, key, "a list that is not empty");
     if (strcmp(key, "enum") == 0) return OK;
+
     json_array_foreach((json_t *)(uintptr_t)list, i, s)
     {
         const int rc = check(s, join(here, path, key), depth + 1, err);
@@ -102,6 +105,7 @@ static int check_keyword(const json_t *schema, const char *key, const json_t *v,
     static const char *const NUMBERS[] = { "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", NULL };
     static const char *const COUNTS[] = { "minItems", "maxItems", "minLength", "maxLength", NULL };
     char here[MAX_PATH];
+
     if (strcmp(key, "type") == 0) return check_type(v, path, err);
     if (strcmp(key, "properties") == 0) return check_properties(v, path, depth, err);
     if (strcmp(key, "required") == 0) return check_required(v, schema, path, err);
@@ -113,6 +117,7 @@ static int check_keyword(const json_t *schema, const char *key, const json_t *v,
     if (among(key, COUNTS))
         return json_is_integer(v) && json_integer_value(v) >= 0 ? OK : bad(err, path, key, "a whole number");
     if (strcmp(key, "const") == 0 || among(key, DESCRIBING)) return OK;
+
     return bad(err, path, key,
                "a keyword that is checked: type, enum, const, properties, required, additionalProperties, "
                "items, anyOf, minimum, maxLength, ...");
@@ -125,6 +130,7 @@ static int check(const json_t *schema, const char *path, int depth, error *err)
     if (depth > MAX_DEPTH) return bad(err, path, "", "less depth");
     if (!json_is_object(schema) && !(json_is_array(schema) && json_array_size(schema) == 0)) /* Lua's {} is both */
         return bad(err, path, "", "a schema (an object)");
+
     json_object_foreach((json_t *)(uintptr_t)schema, key, v)
     {
         const int rc = check_keyword(schema, key, v, path, depth, err);
@@ -160,24 +166,30 @@ static bool has_type(const json_t *v, const char *type)
     return false;
 }
 
+/* What stands before the name of a type in a sentence. */
+static const char *article_of(const char *type)
+{
+    if (strcmp(type, "null") == 0) return "";
+    return strchr("aio", type[0]) ? "an " : "a ";
+}
 /* "a string", "an integer or null", "one of "C", "F"": what a schema asks for, in words. */
 static void expectation(const json_t *schema, str *out)
 {
     const json_t *type = json_object_get(schema, "type"), *list = json_object_get(schema, "enum");
-    const size_t n = json_is_array(type) ? json_array_size(type) : type ? 1 : 0;
+    size_t n = 0;
+    if (type) n = json_is_array(type) ? json_array_size(type) : 1;
+
     for (size_t i = 0; i < n && !list; i++) {
         const char *name = json_string_value(json_is_array(type) ? json_array_get(type, i) : type);
-        str_printf(out, "%s%s%s", i ? " or " : "",
-                   strcmp(name, "null") == 0 ? ""
-                   : strchr("aio", name[0])  ? "an "
-                                             : "a ",
-                   name);
+        str_printf(out, "%s%s%s", i ? " or " : "", article_of(name), name);
     }
+
     for (size_t i = 0; i < json_array_size(list); i++) {
         char *text = json_text(json_array_get(list, i), true);
         str_printf(out, "%s%s", i ? ", " : "one of ", text);
         free(text);
     }
+
     if (out->len == 0) str_puts(out, "a value");
 }
 
@@ -188,8 +200,10 @@ static int wrong(const json_t *value, const char *path, const char *what, error 
 {
     char *text = json_text(value, true);
     const size_t len = strlen(text);
-    size_t shown = 0;
+
+    size_t shown = 0; /* whole characters of it */
     for (size_t n; shown < SHOWN && shown < len && (n = utf8_length(text + shown, text + len)) > 0;) shown += n;
+
     error_set(err, ERR_ARGUMENT, "%s should be %s, not %.*s%s", name_of(path), what, (int)shown, text,
               shown < len ? "..." : "");
     free(text);
@@ -206,6 +220,7 @@ static int validate_type(const json_t *schema, const json_t *value, const char *
     for (size_t i = 0; type && i < (json_is_array(type) ? json_array_size(type) : 1); i++)
         good |= has_type(value, json_string_value(json_is_array(type) ? json_array_get(type, i) : type));
     for (size_t i = 0; i < json_array_size(list); i++) listed |= json_equal(value, json_array_get(list, i)) != 0;
+
     str what = { 0 };
     int rc = OK;
     if (!good || !listed) {
@@ -229,6 +244,7 @@ static int validate_property(const json_t *schema, const char *name, const json_
     if (known) return validate(known, v, here, err);
     if (!other || json_is_true(other)) return OK;
     if (!json_is_false(other)) return validate(other, v, here, err);
+
     str names = { 0 };
     const char *key;
     json_t *unused;
@@ -245,6 +261,7 @@ static int validate_object(const json_t *schema, const json_t *value, const char
     const char *name;
     char here[MAX_PATH];
     json_t *v;
+
     for (size_t i = 0; i < json_array_size(required); i++) {
         const char *key = json_string_value(json_array_get(required, i));
         if (json_object_get(value, key)) continue;
@@ -254,6 +271,7 @@ static int validate_object(const json_t *schema, const json_t *value, const char
         str_free(&what);
         return ERR_ARGUMENT;
     }
+
     json_object_foreach((json_t *)(uintptr_t)value, name, v)
     {
         const int rc = validate_property(schema, name, v, path, err);
@@ -277,6 +295,7 @@ static int validate_size(const json_t *schema, const json_t *value, const char *
     const json_t *least = json_object_get(schema, text ? "minLength" : "minItems");
     const json_t *most = json_object_get(schema, text ? "maxLength" : "maxItems");
     char what[80];
+
     if (least && n < (size_t)json_integer_value(least))
         snprintf(what, sizeof what, "at least %lld %s", (long long)json_integer_value(least),
                  text ? "characters" : "items");
@@ -301,8 +320,10 @@ static int validate_number(const json_t *schema, const json_t *value, const char
     for (size_t i = 0; i < sizeof BOUNDS / sizeof *BOUNDS; i++) {
         char what[80];
         const json_t *bound = json_object_get(schema, BOUNDS[i].key);
-        const double difference = bound ? json_number_value(value) - json_number_value(bound) : 0;
-        if (!bound || !(difference * BOUNDS[i].sign > 0 || (BOUNDS[i].equal && difference == 0))) continue;
+        if (!bound) continue;
+        const double difference = json_number_value(value) - json_number_value(bound);
+        const bool beyond = difference * BOUNDS[i].sign > 0 || (BOUNDS[i].equal && difference == 0);
+        if (!beyond) continue;
         snprintf(what, sizeof what, "%s %.15g", BOUNDS[i].words, json_number_value(bound));
         return wrong(value, path, what, err);
     }
@@ -325,8 +346,10 @@ static int validate_any(const json_t *schema, const json_t *value, const char *p
 {
     const json_t *any = json_object_get(schema, "anyOf");
     int rc = OK;
-    for (size_t i = 0; i < json_array_size(any); i++)
-        if ((rc = validate(json_array_get(any, i), value, path, err)) == OK) return OK;
+    for (size_t i = 0; i < json_array_size(any); i++) {
+        rc = validate(json_array_get(any, i), value, path, err);
+        if (rc == OK) return OK;
+    }
     return rc;
 }
 
