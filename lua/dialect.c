@@ -59,39 +59,53 @@ static int new_told(lua_State *L)
     return 0;
 }
 
-/* Stack: the dialect's table. Keeps it, its options (defaults overridden) and the tools. */
-static int keep_parts(lua_State *L)
+static void check_functions(lua_State *L)
 {
-    opening *o = lua_touserdata(L, 1);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, o->d->table);
-    if (!lua_istable(L, -1)) return luaL_error(L, "the file returns no table");
-    const char *const needed[] = { "prompt", "observation", "parser" };
+    static const char *const NEEDED[] = { "prompt", "observation", "parser" };
     for (int i = 0; i < 3; i++) {
-        if (lua_getfield(L, -1, needed[i]) != LUA_TFUNCTION) return luaL_error(L, "it has no function '%s'", needed[i]);
+        if (lua_getfield(L, -1, NEEDED[i]) != LUA_TFUNCTION) luaL_error(L, "it has no function '%s'", NEEDED[i]);
         lua_pop(L, 1);
     }
-    lua_newtable(L); /* options */
+}
+
+/* Stack: the dialect's table. Pushes its options: the defaults, with what the recipe gives in their place. */
+static void push_options(lua_State *L, const opening *o)
+{
+    lua_newtable(L);
     if (lua_getfield(L, -2, "defaults") == LUA_TTABLE)
-        for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+        for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) { /* options, defaults, key, value */
             lua_pushvalue(L, -2);
             lua_pushvalue(L, -2);
             lua_rawset(L, -6);
         }
     lua_pop(L, 1);
+
     push_json_text(L, o->d, o->options_json);
-    if (!lua_istable(L, -1)) return luaL_error(L, "its options are no object");
-    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+    if (!lua_istable(L, -1)) luaL_error(L, "its options are no object");
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) { /* options, given, key, value */
         lua_pushvalue(L, -2);
-        if (lua_rawget(L, -5) == LUA_TNIL) return luaL_error(L, "it has no option '%s'", lua_tostring(L, -3));
+        if (lua_rawget(L, -5) == LUA_TNIL) luaL_error(L, "it has no option '%s'", lua_tostring(L, -3));
         lua_pop(L, 1);
         lua_pushvalue(L, -2);
         lua_pushvalue(L, -2);
         lua_rawset(L, -6);
     }
     lua_pop(L, 1);
+}
+
+/* Stack: the dialect's table. Keeps it, its options and the tools. */
+static int keep_parts(lua_State *L)
+{
+    opening *o = lua_touserdata(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, o->d->table);
+    if (!lua_istable(L, -1)) return luaL_error(L, "the file returns no table");
+    check_functions(L);
+
+    push_options(L, o);
     o->d->options = luaL_ref(L, LUA_REGISTRYINDEX);
     push_json_text(L, o->d, o->tools_json);
     o->d->tools = luaL_ref(L, LUA_REGISTRYINDEX);
+
     if (lua_getfield(L, -1, "check") == LUA_TNIL) return 0;
     lua_rawgeti(L, LUA_REGISTRYINDEX, o->d->options);
     lua_rawgeti(L, LUA_REGISTRYINDEX, o->d->tools);
@@ -105,6 +119,7 @@ static int run_file(dialect *d, const char *name, error *err)
     snprintf(file, sizeof file, "dialects/%.100s.lua", name);
     for (const struct embedded_file *f = EMBEDDED; f->name; f++)
         if (strcmp(f->name, file) == 0) return vm_run_text(d->vm, (const char *)f->data, f->len, file, 1, err);
+
     if (!strchr(name, '.') && !strchr(name, '/'))
         return error_set(err, ERR_NOT_FOUND,
                          "no dialect '%s' (there are xml, qwen, llama3 and react, or the path of a .lua file)", name);
@@ -118,6 +133,7 @@ static int rehearse(dialect *d, error *err)
     dialect_parser *p = dialect_parser_new(d, err);
     if (!p) return err ? err->code : ERR_SCRIPT;
     dialect_parser_free(p);
+
     const int rc = dialect_observation(d, &(const char *){ "tool" }, &(const bool){ true }, 1, "", &frame, err);
     dialect_frame_reset(&frame);
     return rc;
@@ -135,6 +151,7 @@ dialect *dialect_new(const char *name, const char *options_json, const char *too
             rehearse(d, err) == OK)
             return d;
     }
+
     if (err && strncmp(err->text, "dialect ", 8) != 0) error_within(err, "dialect %s", name);
     dialect_free(d);
     return NULL;
@@ -175,6 +192,7 @@ static void take_pieces(lua_State *L, prompt_pieces *out)
         luaL_checktype(L, -1, LUA_TTABLE);
         lua_rawgeti(L, -1, 1);
         lua_rawgeti(L, -2, 2);
+
         const token_role role = role_of(L, luaL_checkstring(L, -2));
         const char *text = luaL_checklstring(L, -1, &len);
         const bool plain = lua_getfield(L, -3, "plain") != LUA_TNIL && lua_toboolean(L, -1);
@@ -194,6 +212,7 @@ static int tojson(lua_State *L)
         lua_rawgeti(L, -1, 1);
         return 1;
     }
+
     json_t *v = bind_to_json(L, 1);
     told_text(v, &text);
     json_decref(v);
@@ -202,12 +221,14 @@ static int tojson(lua_State *L)
     return 1;
 }
 
+/* spec = { instruction, tojson, row, tools, shots }, given to prompt(options, spec). */
 static int make_prompt(lua_State *L)
 {
     prompting *p = lua_touserdata(L, 1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->table);
     lua_getfield(L, -1, "prompt");
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->options);
+
     lua_newtable(L); /* spec */
     lua_pushstring(L, p->instruction ? p->instruction : "");
     lua_setfield(L, -2, "instruction");
@@ -218,12 +239,14 @@ static int make_prompt(lua_State *L)
     lua_setfield(L, -2, "row");
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->tools);
     lua_setfield(L, -2, "tools");
+
     lua_newtable(L);
     for (int i = 0; i < p->n_shots; i++) {
         push_json_text(L, p->d, p->shots[i]);
         lua_rawseti(L, -2, i + 1);
     }
     lua_setfield(L, -2, "shots");
+
     lua_call(L, 2, 1);
     take_pieces(L, p->out);
     return 0;
@@ -275,9 +298,11 @@ static int make_observation(lua_State *L)
     push_calls(L, o);
     lua_pushstring(L, o->written);
     lua_call(L, 3, 1);
+
     if (!lua_istable(L, -1) || luaL_len(L, -1) != (lua_Integer)o->out->n)
         return luaL_error(L, "observation: expected a list of %d texts: before, between and after %d results",
                           (int)o->out->n, (int)o->n_calls);
+
     for (size_t i = 0; i < o->out->n; i++) {
         size_t len;
         lua_rawgeti(L, -1, (lua_Integer)i + 1);
@@ -342,6 +367,7 @@ static int make_parser(lua_State *L)
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->options);
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->tools);
     lua_call(L, 2, 3);
+
     for (int i = -3; i < 0; i++)
         if (!lua_isfunction(L, i) && (i == -3 || !lua_isnil(L, i)))
             luaL_error(L, "parser gives a %s (it gives one to three functions)", luaL_typename(L, i));
@@ -399,10 +425,12 @@ static char *arguments_of(lua_State *L)
         json_decref(v);
         return text;
     }
+
     lua_pushcfunction(L, json_of);
     lua_pushvalue(L, -2);
     char *text = lua_pcall(L, 1, 1, 0) == LUA_OK ? lua_touserdata(L, -1) : NULL;
     lua_pop(L, 1);
+
     if (text && strcmp(text, "[]") == 0) strcpy(text, "{}"); /* an empty table is no list here */
     if (!text || text[0] == '{') return text;
     free(text);
@@ -427,14 +455,18 @@ static dialect_call call_of(lua_State *L)
     lua_getfield(L, -1, "name");
     lua_getfield(L, -2, "bad");
     lua_getfield(L, -3, "arguments");
+
     const char *name = lua_tolstring(L, -3, &len), *bad = lua_tostring(L, -2);
     if (!bad && !name) luaL_error(L, "the parser gives a call without a name");
     call.arguments = bad ? NULL : arguments_of(L);
     if (!bad && !call.arguments) bad = "error: the arguments of the call are not valid text";
     if (!bad && strlen(name) != len) bad = "error: the name of a tool holds no control characters";
+
     lua_pop(L, 3);
     call.name = xstrdup(name ? name : "");
     if (!bad) return call;
+
+    /* A call that can't be made: what the policy wrote takes the place of its arguments. */
     call.bad = xstrdup(bad);
     free(call.arguments);
     lua_getfield(L, -1, "raw");
@@ -463,12 +495,14 @@ static void take_result(lua_State *L, const dialect_parser *p, dialect_result *o
     int whole = 1;
     if (!lua_istable(L, -1))
         luaL_error(L, "the parser gives a %s (nil, or a table with calls or answer)", luaL_typename(L, -1));
+
     if (lua_getfield(L, -1, "rest") != LUA_TNIL) lua_tointegerx(L, -1, &whole);
     if (!whole) luaL_error(L, "the parser gives a rest that is not a whole number");
     const lua_Integer rest = lua_tointeger(L, -1);
     if (rest < 0 || (size_t)rest > p->fed)
         luaL_error(L, "the parser says that %I bytes are left of %I that it was fed", rest, (lua_Integer)p->fed);
     lua_pop(L, 1);
+
     if (lua_getfield(L, -1, "calls") == LUA_TTABLE) {
         take_calls(L, out);
     } else if (lua_getfield(L, -2, "answer") == LUA_TSTRING) {
@@ -480,6 +514,7 @@ static void take_result(lua_State *L, const dialect_parser *p, dialect_result *o
     } else {
         luaL_error(L, "the parser gives a table without calls or answer");
     }
+
     out->rest = (size_t)rest;
 }
 
@@ -514,6 +549,7 @@ static int ask_parser(const feeding *f, error *err)
     vm_set_limits(f->p->d->vm, &limits);
     const int rc = vm_protect(f->p->d->vm, feed, (void *)(uintptr_t)f, err);
     vm_set_limits(f->p->d->vm, &LIMITS);
+
     if (rc == OK) return OK;
     dialect_result_reset(f->out);
     return error_within(err, "dialect %s", f->p->d->name);

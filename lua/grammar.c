@@ -16,6 +16,7 @@ static void postfix(parser *p, term *out)
         const bool degree = parser_at(p, SIGN_DEGREE);
         const bool known = degree || (p->token.kind == T_SIGN && p->token.sign < 128 && strchr(KINDS, p->token.sign));
         if (!known) return;
+
         number hundred;
         number_decimal("100", 3, 0, &hundred);
         if (n == MAX_POSTFIX || out->percent) {
@@ -28,6 +29,7 @@ static void postfix(parser *p, term *out)
             const char open[] = { degree ? 'o' : (char)p->token.sign, again ? '!' : '(', again ? '(' : 0, 0 };
             term_set(out, term_node(p, open, term_name(p, out), NULL));
         }
+
         factorial = parser_at(p, '!');
         parser_advance(p);
     }
@@ -49,20 +51,26 @@ static void script(parser *p, term *out, bool below)
         parser_advance(p);
         return;
     }
+
     p->brackets++;
     parser_advance(p);
     const bool negative = parser_at(p, '-'), sign = negative || parser_at(p, '+');
     if (sign) parser_advance(p);
     p->brackets--;
+
     const token_kind kind = p->token.kind;
     const bool fits = kind == T_NUMBER || kind == T_COMMAND || (kind == T_NAME && (below || !p->token.word));
-    if (!sign && parser_at(p, '('))
+    if (!sign && parser_at(p, '(')) {
         grammar_bracket(p, out);
-    else if (sign ? kind == T_NUMBER : fits)
-        kind == T_NAME ? (term_set(out, arena_strndup(p->memory, p->token.begin, p->token.len)), parser_advance(p))
-                       : grammar_primary(p, out);
-    else
+    } else if (sign ? kind != T_NUMBER : !fits) {
         parser_fail(p);
+    } else if (kind == T_NAME) {
+        term_set(out, arena_strndup(p->memory, p->token.begin, p->token.len));
+        parser_advance(p);
+    } else {
+        grammar_primary(p, out);
+    }
+
     if (kind == T_NAME && !p->failed)
         out->rest = items_join(p, "'", &(items){ (const char *[]){ out->rest }, 1, 1 }, "");
     if (negative) number_negate(&out->n);
@@ -72,50 +80,71 @@ static void raise(parser *p, term *base, const term *exponent)
 {
     int64_t n = 0, ten = 0;
     number value;
-    const bool of_ten = !base->rest && !base->group && number_integer(&base->n, &ten) && ten == 10 && !exponent->rest &&
-                        number_integer(&exponent->n, &n) && n <= MAX_TEN && n >= -MAX_TEN;
+
+    /* A power of ten is a number: 10^3, but not x^3 or 10^x. */
+    const bool base_is_ten = !base->rest && !base->group && number_integer(&base->n, &ten) && ten == 10;
+    const bool of_ten =
+        base_is_ten && !exponent->rest && number_integer(&exponent->n, &n) && n <= MAX_TEN && n >= -MAX_TEN;
     if (of_ten && number_decimal("1", 1, (long)n, &value)) {
         *base = (term){ .n = value, .ten = true };
         return;
     }
+
     if (exponent->rest && strcmp(exponent->rest, "\\circ") == 0)
         term_set(base, term_node(p, "o(", term_name(p, base), NULL));
     else
         term_set(base, term_node(p, "^(", term_name(p, base), term_name(p, exponent)));
 }
 
+/* The indices and exponents behind a term, each at most once. */
+typedef struct marks {
+    term below, above;
+    bool has_below, has_above;
+} marks;
+static void one_mark(parser *p, marks *m)
+{
+    const bool index = parser_at(p, '_');
+    if (index ? m->has_below : m->has_above) {
+        parser_fail(p);
+    } else if (p->token.kind == T_RAISED) {
+        term_number(p, &m->above);
+        if (p->token.negative) number_negate(&m->above.n);
+        parser_advance(p);
+        if (parser_at(p, SIGN_SQRT)) parser_fail(p); /* a cube, or the third root? */
+    } else {
+        script(p, index ? &m->below : &m->above, index);
+    }
+    if (index)
+        m->has_below = true;
+    else
+        m->has_above = true;
+}
 static void power(parser *p, term *out)
 {
-    term below = { 0 }, above = { 0 };
-    bool has_below = false, has_above = false;
+    marks m = { 0 };
     const bool literal = p->token.kind == T_NUMBER;
     grammar_primary(p, out);
     out->literal = literal;
     postfix(p, out);
     if (p->failed) return;
+
+    /* What term_set forgets: whether it stands fast, and whether it applies to what is behind it, as a function does. */
+    const bool fixed = out->fixed, percent = out->percent;
     const bool letter = out->rest && command_is_letter(out->rest, strlen(out->rest));
     const bool applies = (out->command && !letter) || out->words || (out->rest && strncmp(out->rest, "'(", 2) == 0);
     out->applies = applies;
-    const bool fixed = out->fixed, percent = out->percent;
-    while (!p->failed) {
-        const bool index = parser_at(p, '_'), raised = p->token.kind == T_RAISED;
-        if (!index && !raised && !parser_at(p, '^')) break;
-        if (percent || (index ? has_below : has_above)) {
+
+    while (!p->failed && (parser_at(p, '_') || parser_at(p, '^') || p->token.kind == T_RAISED)) {
+        if (percent)
             parser_fail(p);
-        } else if (raised) {
-            term_number(p, &above);
-            if (p->token.negative) number_negate(&above.n);
-            parser_advance(p);
-            if (parser_at(p, SIGN_SQRT)) parser_fail(p); /* a cube, or the third root? */
-        } else {
-            script(p, index ? &below : &above, index);
-        }
-        *(index ? &has_below : &has_above) = true;
+        else
+            one_mark(p, &m);
     }
-    if (p->failed || (!has_below && !has_above)) return;
-    if (has_below) term_set(out, term_node(p, "_(", term_name(p, out), term_name(p, &below)));
-    if (has_above) raise(p, out, &above);
-    out->fixed = fixed || below.fixed || above.fixed;
+    if (p->failed || (!m.has_below && !m.has_above)) return;
+
+    if (m.has_below) term_set(out, term_node(p, "_(", term_name(p, out), term_name(p, &m.below)));
+    if (m.has_above) raise(p, out, &m.above);
+    out->fixed = fixed || m.below.fixed || m.above.fixed;
     out->applies = applies;
     if (p->token.kind == T_SIGN && p->token.sign < 128 && strchr("!%'", p->token.sign))
         parser_fail(p); /* x^2!: of what? */
@@ -138,7 +167,11 @@ static void add_factor(parser *p, factors *f, const term *t)
 {
     if (f->names.n == 0) f->first = *t;
     if (f->names.n > 0 && t->quoted) parser_fail(p);
-    if (!t->rest) f->n_numbers++, f->n = t->n, f->number_at = f->names.n;
+    if (!t->rest) {
+        f->n_numbers++;
+        f->n = t->n;
+        f->number_at = f->names.n;
+    }
     if (t->rest && (!number_is_one(&t->n) || name_is_loose(t->rest))) f->plain = false;
     f->enclosed = false;
     f->fixed = f->fixed || t->fixed;
@@ -174,6 +207,8 @@ static void close_product(parser *p, factors *f, term *out)
         *out = f->first;
         return;
     }
+
+    /* A number among names becomes the coefficient, if it may stand in front. */
     const bool one = f->fixed && number_is_one(&f->n); /* "1 apple" says more than "apple" */
     const bool leads = f->n_numbers == 1 && f->plain && !one && (f->number_at == 0 || f->explicit);
     if (leads) {
@@ -181,7 +216,9 @@ static void close_product(parser *p, factors *f, term *out)
         memmove(f->names.item + f->number_at, f->names.item + f->number_at + 1,
                 (size_t)(f->names.n - f->number_at) * sizeof *f->names.item);
     }
+
     if (f->star && !f->fixed && f->n_numbers <= 1) items_sort(&f->names);
+
     *out = (term){ .fixed = f->fixed };
     term_set(out, f->names.n == 1 ? f->names.item[0] : items_join(p, "P(", &f->names, ")"));
     if (leads) out->n = f->n;
@@ -207,12 +244,13 @@ static void mixed(parser *p, term *whole)
         parser_advance(p);
         term_divide(p, &part, &below);
     }
-    number rest;
+
+    number rest; /* part - 1: below 0 for a proper fraction */
     number_one(&rest);
     number_negate(&rest);
-    if (p->failed || part.rest || part.n.negative || number_is_zero(&part.n) || !number_plus(&part.n, &rest, &rest) ||
-        !rest.negative || !number_plus(&whole->n, &part.n, &whole->n))
-        parser_fail(p);
+    const bool positive = !p->failed && !part.rest && !part.n.negative && !number_is_zero(&part.n);
+    const bool proper = positive && number_plus(&part.n, &rest, &rest) && rest.negative;
+    if (!proper || !number_plus(&whole->n, &part.n, &whole->n)) parser_fail(p);
 }
 
 static bool starts_factor(const parser *p)
@@ -248,6 +286,7 @@ static void explicit_factor(parser *p, factors *f)
     if (!over) keep_brackets(p, f);
     signed_power(p, &t);
     if (p->failed) return;
+
     if (over) {
         /* a/b/c, \ln x/2, a \bmod b/c */
         if (f->divided || f->bare || t.quoted || (f->names.n > 1 && any_is_loose(&f->names))) parser_fail(p);
@@ -257,10 +296,12 @@ static void explicit_factor(parser *p, factors *f)
         f->divided = true;
         return;
     }
+
     if (t.ten && f->names.n == 1 && !f->first.rest && !f->divided && number_times(&f->n, &t.n, &f->n)) {
         *f = factors_of(p, &(term){ .n = f->n });
         return;
     }
+
     const bool counts = !function && sign_counts(f, &t);
     f->star = f->star && star && !counts;
     if (counts) items_add(p, &f->names, "*");
@@ -268,29 +309,40 @@ static void explicit_factor(parser *p, factors *f)
 }
 
 /* 2x, 5 cm, x(y+1). Behind a division only a unit, apart: 1/2x may be one half of x or of 1/x. */
+static bool at_percent(const parser *p)
+{
+    return p->token.kind == T_NAME && (token_is(&p->token, "percent") || token_is(&p->token, "pct"));
+}
+/* "5 percent": a hundredth of the only factor so far. */
+static void percent_of(parser *p, factors *f)
+{
+    number hundred;
+    number_decimal("100", 3, 0, &hundred);
+    parser_advance(p);
+    if (!number_divided(&f->n, &hundred, &f->n)) parser_fail(p);
+    *f = factors_of(p, &(term){ .n = f->n, .percent = true });
+}
 static void implicit_factor(parser *p, factors *f)
 {
     term t;
-    const bool unit = p->token.spaced && (p->token.kind == T_NAME || p->token.kind == T_TEXT) && !f->first.rest;
+    const bool number_first = !f->first.rest;
+    const bool unit = p->token.spaced && (p->token.kind == T_NAME || p->token.kind == T_TEXT) && number_first;
     const bool digits = p->token.kind == T_NUMBER || p->token.kind == T_RATIO;
-    const bool percent = p->token.kind == T_NAME && (token_is(&p->token, "percent") || token_is(&p->token, "pct"));
     const bool doubtful = f->last.literal && parser_at(p, SIGN_FRAC); /* 2*3\frac12 */
-    const bool opened = parser_at(p, '('), applied = f->last.applies;
     if ((f->divided && !unit) || (digits && !f->last.command) || f->last.percent || doubtful) {
         parser_fail(p);
         return;
     }
-    if (percent && f->names.n == 1 && !f->first.rest && !f->divided) {
-        number hundred;
-        number_decimal("100", 3, 0, &hundred);
-        parser_advance(p);
-        if (!number_divided(&f->n, &hundred, &f->n)) parser_fail(p);
-        *f = factors_of(p, &(term){ .n = f->n, .percent = true });
+    if (at_percent(p) && f->names.n == 1 && number_first && !f->divided) {
+        percent_of(p, f);
         return;
     }
+
+    const bool opened = parser_at(p, '('), applied = f->last.applies;
     keep_brackets(p, f);
     power(p, &t);
     if (p->failed) return;
+
     if (applied && opened && !t.group) term_set(&t, term_node(p, "((", term_name(p, &t), NULL)); /* \sin(x)^2 */
     f->explicit = f->star = false;
     f->fixed = f->fixed || digits;
@@ -304,10 +356,12 @@ static void product(parser *p, term *out)
     const bool whole = p->token.kind == T_NUMBER && p->token.word;
     power(p, out);
     if (p->failed) return;
+
     const bool behind = p->token.kind == T_NUMBER || parser_at(p, SIGN_FRAC);
     const bool slash = p->token.kind == T_NUMBER;
     const bool is_mixed = whole && behind && !out->rest && !out->ten && !out->percent;
     if (is_mixed) mixed(p, out);
+
     factors f = factors_of(p, out);
     f.divided = is_mixed && slash; /* 3 1/2x */
     while (!p->failed) {
@@ -338,6 +392,7 @@ static void signed_product(parser *p, term *out)
     product(p, out);
     if (p->failed) return;
     if (signed_at_all && out->quoted) parser_fail(p);
+
     const bool was_signed = sign != '+';
     if (was_signed && !out->group && out->rest && name_is_loose(out->rest)) /* -a \bmod b */
         term_set(out, term_node(p, "N(", term_name(p, out), NULL));
@@ -356,6 +411,7 @@ void grammar_sum(parser *p, term *out)
     bool fixed = false, numbers = true, path = true;
     signed_product(p, out);
     if (p->failed || !at_plus(p)) return;
+
     for (;;) {
         items_add(p, &list, term_name(p, out));
         fixed = fixed || out->words || (out->fixed && strchr(out->rest, '"'));
@@ -365,6 +421,7 @@ void grammar_sum(parser *p, term *out)
         signed_product(p, out);
         if (p->failed) return;
     }
+
     /* 2020-10-05 is a date and A-B-C a way: numbers alone, and capitals behind hyphens, keep their order */
     if (!fixed && !numbers && !(path && list.n > 2)) items_sort(&list);
     term_set(out, items_join(p, "S(", &list, ")"));
@@ -378,6 +435,7 @@ static void combination(parser *p, term *out)
     grammar_sum(p, out);
     const int sign = p->token.kind == T_SIGN ? p->token.sign : 0;
     if (sign != SIGN_CUP && sign != SIGN_CAP && sign != ':') return;
+
     items_add(p, &list, term_name(p, out));
     while (parser_at(p, sign) && !p->failed) {
         parser_advance(p);
@@ -385,8 +443,12 @@ static void combination(parser *p, term *out)
         if (!p->failed) items_add(p, &list, term_name(p, out));
     }
     if (p->failed) return;
-    if (sign != ':') items_sort(&list);
-    term_set(out, items_join(p, sign == SIGN_CUP ? "U(" : sign == SIGN_CAP ? "I(" : ":(", &list, ")"));
+
+    const char *open = ":(";
+    if (sign == SIGN_CUP) open = "U(";
+    if (sign == SIGN_CAP) open = "I(";
+    if (sign != ':') items_sort(&list); /* the sides of a : b are not alike */
+    term_set(out, items_join(p, open, &list, ")"));
 }
 
 static const char *relation_sign(const parser *p)
@@ -417,10 +479,12 @@ static void direct(items *list)
 {
     bool left = true;
     for (int i = 1; i < list->n; i += 2) left = left && list->item[i][0] == '>';
+
     const bool even = list->n == 3 && (list->item[1][0] == '=' || list->item[1][0] == '!');
     bool apart = !any_is_loose(list); /* a > b and c > d: its sides are not what the signs hold */
     for (int i = 0; i < list->n; i++) apart = apart && !strchr(list->item[i], '"');
     left = left && apart;
+
     const bool swap = left || (even && apart && strcmp(list->item[0], list->item[2]) > 0);
     for (int i = 0; swap && i < list->n / 2; i++) {
         const char *other = list->item[list->n - 1 - i];
@@ -435,6 +499,7 @@ void grammar_relation(parser *p, term *out)
     items list = { 0 };
     combination(p, out);
     if (p->failed || !relation_sign(p)) return;
+
     const bool named = out->name, equation = parser_at(p, '=');
     items_add(p, &list, term_name(p, out));
     for (const char *sign; !p->failed && (sign = relation_sign(p));) {
@@ -444,6 +509,7 @@ void grammar_relation(parser *p, term *out)
         if (!p->failed) items_add(p, &list, term_name(p, out));
     }
     if (p->failed) return;
+
     const bool plain = !p->failed && !strpbrk(list.item[2], "'\""); /* no letters in it: y = 2x is a line, not 2x */
     const char *value = list.n == 3 && named && equation && plain ? list.item[2] : NULL;
     direct(&list);

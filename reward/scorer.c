@@ -79,7 +79,8 @@ int scorer_check_script(const scorer_config *config, error *err)
 {
     script *s = script_new(config, err);
     script_free(s);
-    return s ? OK : err ? err->code : ERR_SCRIPT;
+    if (s) return OK;
+    return err ? err->code : ERR_SCRIPT;
 }
 
 static int look_at_script(scorer *s, error *err)
@@ -112,23 +113,34 @@ int reward_host_main(const scorer_config *config, int fd)
     scorer_config trusted = *config;
     trusted.fixed_order = true; /* who started this process has seen to it */
     script *s = script_new(&trusted, &err);
+
     message m;
     while (receive_message(fd, &m, INT64_MAX / 2) == 1) {
         score sc = { .status = SCORE_SCRIPT };
         if (m.type != MSG_SCORE_REQUEST) break;
-        if (s)
+        if (s) {
             script_score(s, m.score_request.task, m.score_request.episode, &sc);
-        else
-            sc.task = m.score_request.episode->id, sc.error = xstrdup(err.text);
+        } else {
+            sc.task = m.score_request.episode->id;
+            sc.error = xstrdup(err.text);
+        }
+
         const message reply = { .type = MSG_SCORE, .score = { &sc } };
         const int rc = send_message(fd, &reply, &bytes, clock_ms() + WRITE_MS);
         score_reset(&sc);
         message_reset(&m);
         if (rc != 1 || (s && script_keeps_state(s) && script_is_full(s))) break;
     }
+
     str_free(&bytes);
     script_free(s);
     return 0;
+}
+
+/* Signals that a process's own instructions bring about. */
+static bool is_own_doing(int sig)
+{
+    return sig == SIGSEGV || sig == SIGBUS || sig == SIGABRT || sig == SIGFPE || sig == SIGILL;
 }
 
 /* How it ended, in `why`; a signal that kills from outside, or a process that had to be killed here, is not its own
@@ -138,15 +150,20 @@ static bool stop_host(scorer *s, char *why, size_t size)
     int status = 0;
     char byte;
     if (s->fd < 0) return false;
+
     const bool closed = recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0; /* then it ends, or has ended */
     close(s->fd);
     s->fd = -1;
+
     const bool ended = process_wait(&s->host, closed ? 1000 : 0, &status) == 1;
-    if (!ended) process_kill_group(&s->host, SIGKILL), process_wait(&s->host, 2000, &status);
+    if (!ended) {
+        process_kill_group(&s->host, SIGKILL);
+        process_wait(&s->host, 2000, &status);
+    }
     if (why) process_status_text(status, why, size);
     if (!ended) return false;
-    const int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    return sig ? sig == SIGSEGV || sig == SIGBUS || sig == SIGABRT || sig == SIGFPE || sig == SIGILL : status != 0;
+
+    return WIFSIGNALED(status) ? is_own_doing(WTERMSIG(status)) : status != 0;
 }
 
 static int start_host(scorer *s, error *err)
@@ -154,6 +171,7 @@ static int start_host(scorer *s, error *err)
     int pair[2];
     char fd_text[16], cpu[24], memory[24], instructions[24];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return error_sys(err, errno, "socketpair");
+
     snprintf(fd_text, sizeof fd_text, "%d", pair[1]);
     snprintf(cpu, sizeof cpu, "%lld", (long long)s->config.cpu_ms);
     snprintf(memory, sizeof memory, "%lld", (long long)s->config.memory_mb);
@@ -168,13 +186,12 @@ static int start_host(scorer *s, error *err)
                                       .die_with_parent = true };
     const int rc = process_spawn(&s->host, argv, &options, err);
     close(pair[1]);
+    if (rc != OK) close(pair[0]);
     s->fd = rc == OK ? pair[0] : -1;
     s->fresh = true;
     s->rows = 0;
-    if (rc != OK)
-        close(pair[0]);
-    else if (clock_getcpuclockid(s->host.pid, &s->cpu) != 0)
-        s->cpu = CLOCK_MONOTONIC; /* gone already */
+
+    if (rc == OK && clock_getcpuclockid(s->host.pid, &s->cpu) != 0) s->cpu = CLOCK_MONOTONIC; /* gone already */
     return rc;
 }
 
@@ -188,6 +205,7 @@ scorer *scorer_new(const scorer_config *config, error *err)
     if (s->config.instructions <= 0) s->config.instructions = 100000000;
     s->script = xstrdup(config->script);
     s->config.script = s->script;
+
     if (look_at_script(s, err) == OK && process_self_path(s->self, sizeof s->self, err) == OK &&
         start_host(s, err) == OK)
         return s;
@@ -205,7 +223,12 @@ void scorer_free(scorer *s)
 }
 
 int scorer_host_pid(const scorer *s) { return (int)s->host.pid; }
-void scorer_set_tick(scorer *s, void (*tick)(void *ctx), void *ctx) { s->tick = tick, s->tick_ctx = ctx; }
+
+void scorer_set_tick(scorer *s, void (*tick)(void *ctx), void *ctx)
+{
+    s->tick = tick;
+    s->tick_ctx = ctx;
+}
 
 static int64_t host_cpu_ms(const scorer *s)
 {
@@ -224,6 +247,7 @@ static bool host_is_stopped(const scorer *s)
     const size_t n = fread(text, 1, sizeof text - 1, f);
     fclose(f);
     text[n] = 0;
+
     const char *name_end = strrchr(text, ')');
     return name_end && (strncmp(name_end, ") T", 3) == 0 || strncmp(name_end, ") t", 3) == 0);
 }
@@ -239,9 +263,14 @@ static int await_reply(const scorer *s, int64_t cpu_ms)
         struct pollfd pf = { .fd = s->fd, .events = POLLIN };
         if (poll(&pf, 1, SLICE_MS) > 0) return 1;
         const int64_t now_ms = clock_ms();
-        if (s->tick && now_ms - ticked_ms >= TICK_MS) s->tick(s->tick_ctx), ticked_ms = now_ms;
+        if (s->tick && now_ms - ticked_ms >= TICK_MS) {
+            s->tick(s->tick_ctx);
+            ticked_ms = now_ms;
+        }
+
         if (host_cpu_ms(s) - cpu_began_ms > most_ms) return 0;
         if (now_ms - began_ms > PATIENCE_MS + cpu_ms) return -1;
+
         if (!host_is_stopped(s))
             stopped_ms = 0;
         else if (!stopped_ms)
@@ -289,6 +318,7 @@ static bool too_large(const task *t, const episode *e, score *out)
         const size_t len = TEXTS[i].text ? strlen(TEXTS[i].text) : 0;
         all += len;
         if (len <= MAX_ROW_BYTES && all <= MAX_MESSAGE_BYTES - MAX_ROW_BYTES / 2) continue;
+
         char why[200];
         if (len <= MAX_ROW_BYTES)
             snprintf(why, sizeof why, "row, response and transcript of %.1f MB together are above the limit of %d MB",
@@ -317,6 +347,8 @@ void scorer_score(scorer *s, const task *t, const episode *e, score *out)
     int own_doing = 0;
     if (too_large(t, e, out)) return;
     if (s->keeps_state) renew(s);
+
+    /* A second try: a host that was killed from outside says nothing of the script. */
     for (int tries = 0; tries < 2; tries++) {
         if (s->fd < 0 && start_host(s, &err) != OK) {
             missing(out, e->id, SCORE_MACHINE, err.text);
@@ -324,13 +356,16 @@ void scorer_score(scorer *s, const task *t, const episode *e, score *out)
         }
         const int rc = ask(s, t, e, out);
         if (rc == 1) return;
+
         own_doing += stop_host(s, how, sizeof how);
         if (rc < 0) continue;
+
         snprintf(why, sizeof why, "%.200s: took more than %lld ms of CPU time (killed)", s->script,
                  (long long)script_cpu_ms(s->config.cpu_ms, t, e));
         missing(out, e->id, SCORE_SCRIPT, why);
         return;
     }
+
     snprintf(why, sizeof why, "%.200s: the process that runs the reward script ended twice on this episode (%s)",
              s->script, how);
     missing(out, e->id, own_doing == 2 ? SCORE_SCRIPT : SCORE_MACHINE, why);

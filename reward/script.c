@@ -36,6 +36,7 @@ static bool take_function(lua_State *L)
     if (lua_isfunction(L, -1)) return false;
     if (!lua_istable(L, -1))
         luaL_error(L, "the script returns a %s, not a function(task, episode)", luaL_typename(L, -1));
+
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
         const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
         if (strcmp(key, "keeps_state") == 0 && lua_isboolean(L, -1))
@@ -45,6 +46,7 @@ static bool take_function(lua_State *L)
                        "the script returns a table with '%s' (a %s): score = function and keeps_state = true are known",
                        key, luaL_typename(L, -1));
     }
+
     if (lua_getfield(L, -1, "score") != LUA_TFUNCTION)
         luaL_error(L, "the script returns a table without a function score");
     lua_remove(L, -2);
@@ -89,6 +91,7 @@ script *script_new(const scorer_config *c, error *err)
     s->limits = (vm_limits){ .memory_bytes = (size_t)(c->memory_mb > 0 ? c->memory_mb : 64) << 20,
                              .instructions = c->instructions > 0 ? c->instructions : 100000000,
                              .cpu_ms = c->cpu_ms > 0 ? c->cpu_ms : 1000 };
+
     s->vm = vm_new(VM_REWARD, &s->limits, NULL, err);
     if (s->vm && vm_load_file(s->vm, c->script, err) == OK) {
         s->chunk = vm_keep(s->vm);
@@ -130,6 +133,7 @@ static void miss(score *out, const char *name, double value)
         str_printf(&why, "objective '%s' is %g: a score lies between %g and %g", name, value, -MAX_SCORE, MAX_SCORE);
     else
         str_printf(&why, "objective '%s' is not a number", name);
+
     if (!out->error) out->error = str_take(&why);
     str_free(&why);
 }
@@ -147,12 +151,17 @@ static double take_mark(lua_State *L, scoring *c, const char *name)
     error err = { 0 };
     int fine = 0, number = 0;
     const bool pair = lua_istable(L, -1);
-    if (pair) lua_geti(L, -1, 1), lua_geti(L, -2, 2);
+    if (pair) {
+        lua_geti(L, -1, 1);
+        lua_geti(L, -2, 2);
+    }
+
     const lua_Integer end = pair ? lua_tointegerx(L, -2, &fine) : 0;
     const double value = pair ? lua_tonumberx(L, -1, &number) : 0;
     if (!fine || !number || end < 1 || (uint64_t)end > strlen(c->e->text))
         luaL_error(L, "objective '%s': expected { position, value } with a position in episode.text", name);
     lua_pop(L, 2);
+
     if (!(fabs(value) <= MAX_SCORE)) return value;
     if (score_mark(c->out, name, (uint32_t)end, value, &err) != OK) luaL_error(L, "%s", err.text);
     return value;
@@ -167,8 +176,9 @@ static void take_marks(lua_State *L, scoring *c, const char *name)
         score_set(c->out, name, NAN, NULL);
         return;
     }
+
     const uint32_t before = c->out->n_marks;
-    take_value(L, c->out, name, 0);
+    take_value(L, c->out, name, 0); /* marks belong to an objective that is there already */
     for (lua_Integer i = 1; i <= n; i++) {
         lua_geti(L, -1, i);
         const double value = take_mark(L, c, name);
@@ -180,6 +190,7 @@ static void take_marks(lua_State *L, scoring *c, const char *name)
         }
         sum += value;
     }
+
     take_value(L, c->out, name, sum / (double)n);
 }
 
@@ -192,6 +203,7 @@ static void take_objectives(lua_State *L, scoring *c)
     }
     if (!lua_istable(L, -1))
         luaL_error(L, "the function returned a %s, not a table of objectives or a number", luaL_typename(L, -1));
+
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
         size_t len = 0;
         if (lua_type(L, -2) != LUA_TSTRING || strlen(lua_tolstring(L, -2, &len)) != len)
@@ -217,7 +229,8 @@ static int by_place(const void *a, const void *b)
 {
     const reward_mark *x = a, *y = b;
     const int names = strcmp(x->name, y->name);
-    return names ? names : (x->end > y->end) - (x->end < y->end);
+    if (names != 0) return names;
+    return (x->end > y->end) - (x->end < y->end);
 }
 
 static int run(lua_State *L)
@@ -226,16 +239,19 @@ static int run(lua_State *L)
     lua_Debug function;
     push_function(L, c->s);
     lua_pushvalue(L, -1);
-    lua_getinfo(L, ">S", &function);
+    lua_getinfo(L, ">S", &function); /* takes the copy from the stack */
     c->line = function.linedefined;
+
     bind_push_task(L, c->t);
     bind_push_episode(L, c->e);
     lua_call(L, 2, 2);
+
     if (!lua_isnil(L, -1)) {
         json_t *info = bind_to_json(L, -1); /* raises before it gives one */
         c->out->info = json_text(info, true);
         json_decref(info);
     }
+
     lua_pop(L, 1);
     take_objectives(L, c);
     qsort(c->out->values, (size_t)c->out->n_values, sizeof c->out->values[0], by_name);

@@ -41,10 +41,12 @@ static void answer(worker *w, const score_request_body *r)
     if (sc.error)
         log_warn(w->log, "%s task %016" PRIx64 ": %s",
                  sc.status == SCORE_OK ? "a missing objective in" : "no score for", sc.task, sc.error);
+
     const message m = { .type = MSG_SCORE, .score = { &sc } };
     error err = { 0 };
     if (endpoint_send(w->exchange, 0, &m, &err) != OK) log_warn(w->log, "%s", err.text);
     score_reset(&sc);
+
     const message one = { .type = MSG_WANT, .want = { 1 } };
     endpoint_send(w->exchange, 0, &one, NULL);
 }
@@ -85,11 +87,16 @@ int worker_run(loop *lp, const worker_config *config, logger *lg, error *err)
     const int64_t patience_ms = config->patience_ms > 0 ? config->patience_ms : DEFAULT_PATIENCE_MS;
     snprintf(ec.hello.name, sizeof ec.hello.name, "%s", config->name);
     weights_host(ec.hello.host);
+
     int rc = loop_on_stop(lp, on_stop, &w, err);
-    if (rc == OK) rc = (w.exchange = endpoint_connect(lp, &ec, &cb, lg, err)) ? OK : ERR_IO;
+    if (rc == OK) {
+        w.exchange = endpoint_connect(lp, &ec, &cb, lg, err);
+        if (!w.exchange) rc = ERR_IO;
+    }
     if (rc == OK)
         log_info(lg, "waiting for a learner at %s, for %lld s at most", config->address,
                  (long long)(patience_ms / 1000));
+
     scorer_set_tick(config->scorer, alive, &w); /* a script may take longer than the exchange waits for a heartbeat */
     while (rc == OK && !w.stop) {
         rc = loop_once(lp, TURN_MS, err);
@@ -100,6 +107,7 @@ int worker_run(loop *lp, const worker_config *config, logger *lg, error *err)
                            (long long)(patience_ms / 1000));
     }
     scorer_set_tick(config->scorer, NULL, NULL);
+
     if (w.exchange) {
         const message bye = { .type = MSG_BYE, .bye = { "this worker was asked to stop" } };
         endpoint_send(w.exchange, 0, &bye, NULL);

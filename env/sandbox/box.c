@@ -148,7 +148,12 @@ static int wait_ready(box *b, error *err)
     while (ready < 0 && errno == EINTR);
     const ssize_t n = ready > 0 ? recv(b->sock, text, sizeof text - 1, 0) : 0;
     if (n > 0) text[n] = 0;
-    if (n > 1 && text[0] == 'H') return snprintf(b->report, sizeof b->report, "%s", text + 1), OK;
+
+    if (n > 1 && text[0] == 'H') {
+        snprintf(b->report, sizeof b->report, "%s", text + 1);
+        return OK;
+    }
+
     const bool python = b->host.len == 0;
     if (n > 1 && text[0] == 'E') return error_set(err, ERR_UNSUPPORTED, "%s%s", python ? "sandbox: " : "", text + 1);
     return error_set(err, ready > 0 ? ERR_PEER : ERR_TIMEOUT, "%s did not come up%s",
@@ -172,6 +177,7 @@ static int start_on_socket(box *b, const char *python, error *err)
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return error_sys(err, errno, "socketpair");
     const int big = 2 * MAX_CODE;
     setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &big, sizeof big);
+
     int rc = python ? spawn(b, python, pair[1], err) : spawn_host(b, pair[1], err);
     close(pair[1]);
     b->sock = pair[0];
@@ -180,6 +186,7 @@ static int start_on_socket(box *b, const char *python, error *err)
         b->sock = -1;
         return rc;
     }
+
     rc = wait_ready(b, err);
     if (rc != OK) stop_zygote(b);
     return rc;
@@ -200,6 +207,8 @@ static int start_zygote(box *b, error *err)
     b->overdue_ms = INT64_MAX;
     b->asked = false;
     if (b->host.len > 0) return start_on_socket(b, NULL, err);
+
+    /* Without a package in the system's python, the one in PATH may have it. */
     const int rc = start_with(b, true, err);
     if (rc != ERR_UNSUPPORTED || !b->config.packages || !b->config.packages[0]) return rc;
     if (start_with(b, false, &second) == OK) return OK;
@@ -213,11 +222,13 @@ box *box_new(const box_config *config, error *err)
     b->config.packages = xstrdup(config->packages);
     for (const char *const *word = config->host; word && *word; word++) vec_push(&b->host, xstrdup(*word));
     if (config->host) vec_push(&b->host, NULL);
+
     b->sock = -1;
     if (b->config.timeout_ms <= 0) b->config.timeout_ms = 2000;
     if (b->config.memory_mb <= 0) b->config.memory_mb = 256;
     if (b->config.output_bytes <= 0) b->config.output_bytes = 16384;
     if (b->config.tmp_mb <= 0) b->config.tmp_mb = 32;
+
     if (start_zygote(b, err) == OK) return b;
     box_free(b);
     return NULL;
@@ -253,7 +264,9 @@ static int send_request(box *b, const char *data, size_t len, int fd)
         m.msg_control = control;
         m.msg_controllen = sizeof control;
         struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-        c->cmsg_level = SOL_SOCKET, c->cmsg_type = SCM_RIGHTS, c->cmsg_len = CMSG_LEN(sizeof fd);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof fd);
         memcpy(CMSG_DATA(c), &fd, sizeof fd);
     }
     return sendmsg(b->sock, &m, MSG_NOSIGNAL) == (ssize_t)len ? OK : ERR_PEER;
@@ -286,7 +299,9 @@ int box_begin(box *b, uint64_t call, uint64_t seed, const char *code, size_t len
     int pipes[2];
     if (len > MAX_CODE) return error_set(err, ERR_LIMIT, "%zu bytes of code are more than %d", len, MAX_CODE);
     if (b->sock < 0 && start_zygote(b, err) != OK) return err ? err->code : ERR_PEER;
+
     if (pipe2(pipes, O_CLOEXEC) != 0) return error_sys(err, errno, "pipe");
+
     const int rc = ask(b, call, seed, code, len, pipes[1]);
     close(pipes[1]);
     if (rc != OK) {
@@ -294,6 +309,7 @@ int box_begin(box *b, uint64_t call, uint64_t seed, const char *code, size_t len
         stop_zygote(b);
         return error_set(err, ERR_PEER, "sandbox: the zygote is gone");
     }
+
     fcntl(pipes[0], F_SETFL, O_NONBLOCK);
     if (b->calls.len == 0) wait_for_word(b, now_ms);
     vec_push(&b->calls, (running){ .call = call, .pipe = pipes[0], .began_us = clock_us() });
@@ -355,6 +371,7 @@ static void read_output(box *b, running *r)
             r->pipe = -1;
             return;
         }
+
         const size_t room = (size_t)b->config.output_bytes - r->output.len;
         str_add(&r->output, bytes, (size_t)n < room ? (size_t)n : room);
         if ((size_t)n > room && !r->overflowed) {
@@ -389,6 +406,7 @@ static void read_status(box *b, int64_t now_ms)
             stop_zygote(b);
             return;
         }
+
         wait_for_word(b, now_ms);
         if (box_end_parse(m, (size_t)n, &end, NULL) == OK) on_end(b, &end); /* else "P": it is there */
     }
@@ -419,8 +437,10 @@ static void say_why(running *r, int number)
 static box_result result_of(const box *b, running *r)
 {
     int number = 0;
-    const box_outcome outcome =
-        r->ended ? box_verdict(&r->end, r->overflowed, b->config.timeout_ms, &number) : BOX_LOST;
+    box_outcome outcome = BOX_LOST;
+    if (r->ended) outcome = box_verdict(&r->end, r->overflowed, b->config.timeout_ms, &number);
+
+    /* What was printed, or for a call that was lost why it was. */
     const bool lost = outcome == BOX_LOST;
     if (lost) say_why(r, number);
     const size_t len = lost ? r->why.len : r->output.len;
@@ -437,6 +457,7 @@ int box_poll(box *b, int64_t now_ms, box_result *out, int max)
     int n = 0;
     if (b->sock >= 0 && b->calls.len > 0) read_status(b, now_ms);
     if (b->calls.len > 0) check_zygote(b, now_ms);
+
     for (size_t i = 0; i < b->calls.len && n < max;) {
         running *r = &b->calls.data[i];
         read_output(b, r);
@@ -444,6 +465,7 @@ int box_poll(box *b, int64_t now_ms, box_result *out, int max)
             i++;
             continue;
         }
+
         if (r->cancelled)
             str_clear(&r->output);
         else

@@ -219,6 +219,8 @@ static void require(program *p, const condition *c, int *open, int *n_open)
         emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 0);
     }
     load(p, low);
+
+    /* Several values are alternatives: all but the last jump over what is left of the test. */
     for (int i = 0; i + 1 < c->n; i++) emit(p, BPF_JMP | BPF_JEQ | BPF_K, c->values[i], c->n - 1 - i, 0);
     open[(*n_open)++] = p->n;
     if (c->test == IN)
@@ -237,14 +239,18 @@ static void add_rule(program *p, const rule *r, uint32_t action)
     emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)r->call, 0, 0);
     for (int i = 0; i < r->n; i++) require(p, &r->conditions[i], open, &n_open);
     answer(p, action);
+
     for (int i = 0; i < n_open; i++) {
         struct sock_filter *jump = &p->code[open[i]];
         const uint8_t distance = (uint8_t)(p->n - open[i] - 1);
-        if (BPF_OP(jump->code) == BPF_JEQ)
+        if (BPF_OP(jump->code) == BPF_JEQ) {
             jump->jf = distance; /* equal falls through */
-        else
-            jump->jt = distance, jump->jf = 0; /* too high, or a forbidden bit */
+        } else {
+            jump->jt = distance; /* too high, or a forbidden bit */
+            jump->jf = 0;
+        }
     }
+
     p->code[skip].jf = (uint8_t)(p->n - skip - 1);
     load(p, offsetof(struct seccomp_data, nr));
 }
@@ -259,13 +265,18 @@ static void build(program *p, bool own_root)
 #endif
     answer(p, SECCOMP_RET_KILL_PROCESS);
     load(p, offsetof(struct seccomp_data, nr));
+
+    /* x32 calls have this processor's architecture, and numbers of their own. */
     emit(p, BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 0, 1);
     answer(p, SECCOMP_RET_KILL_PROCESS);
+
     for (size_t i = 0; i < N_OF(ALWAYS); i++) allow_call(p, ALWAYS[i]);
     for (size_t i = 0; own_root && i < N_OF(PATHS); i++) allow_call(p, PATHS[i]);
     for (size_t i = 0; i < N_OF(RULES); i++)
         if (!own_root || !RULES[i].landlock_only) add_rule(p, &RULES[i], SECCOMP_RET_ALLOW);
     for (size_t i = 0; i < N_OF(SWALLOWED); i++) add_rule(p, &SWALLOWED[i], SECCOMP_RET_ERRNO); /* of 0: done */
+
+    /* A call newer than the lists does not exist: libraries then take an older one. Others are forbidden. */
     emit(p, BPF_JMP | BPF_JGE | BPF_K, FIRST_YOUNG_CALL, 0, 1);
     answer(p, SECCOMP_RET_ERRNO | ENOSYS);
     answer(p, SECCOMP_RET_ERRNO | EPERM);
@@ -288,7 +299,10 @@ int filter_open(error *err)
     return -1;
 #endif
     const int fd = memfd_create("troupe-filter", 0);
-    if (fd < 0) return error_sys(err, errno, "memfd_create"), -1;
+    if (fd < 0) {
+        error_sys(err, errno, "memfd_create");
+        return -1;
+    }
     if (write_program(fd, true) == OK && write_program(fd, false) == OK && lseek(fd, 0, SEEK_SET) == 0) return fd;
     error_sys(err, errno, "sandbox: cannot write the system call filter");
     close(fd);

@@ -50,12 +50,14 @@ static _Noreturn void run_child(const hosting *h, pid_t parent, const request_he
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent) _exit(0);
-    const rlim_t cpu_s = head->wall_ms / 1000 + 2;
+    if (getppid() != parent) _exit(0); /* the host died before the line above */
+
+    const rlim_t cpu_s = head->wall_ms / 1000 + 2; /* the host judges; this is for a host that can't */
     setrlimit(RLIMIT_CPU, &(struct rlimit){ cpu_s, cpu_s + 1 });
     setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
     prctl(PR_SET_DUMPABLE, 0);
     close(h->sock);
+
     if (h->host->run(h->host->ctx, h->buffer + sizeof *head, len - sizeof *head, out_fd)) _exit(0);
     kill(getpid(), FILTER_RAISED);
     _exit(1);
@@ -77,6 +79,7 @@ static void start(hosting *h, size_t len, int out_fd)
     memcpy(&head, h->buffer, sizeof head);
     const pid_t parent = getpid(), pid = fork();
     if (pid == 0) run_child(h, parent, &head, len, out_fd);
+
     const under_way u = { pid, head.call, BOX_BEGAN, head.wall_ms, clock_ms() + head.wall_ms };
     if (pid < 0)
         send_end(h, &(under_way){ .call = head.call }, 0, 0); /* it never began */
@@ -98,9 +101,11 @@ static bool receive(hosting *h)
     struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
     const ssize_t n = recvmsg(h->sock, &m, MSG_CMSG_CLOEXEC);
     if (n <= 0) return n < 0 && errno == EINTR;
+
     int fd = -1;
     const struct cmsghdr *c = CMSG_FIRSTHDR(&m);
     if (c && c->cmsg_type == SCM_RIGHTS) memcpy(&fd, CMSG_DATA(c), sizeof fd);
+
     if (h->buffer[0] == 'R' && fd >= 0 && n >= (ssize_t)sizeof(request_head)) start(h, (size_t)n, fd);
     if (h->buffer[0] == 'P') send(h->sock, "P", 1, MSG_NOSIGNAL);
     if (h->buffer[0] == 'K' && n == 9) {
@@ -108,6 +113,7 @@ static bool receive(hosting *h)
         memcpy(&call, h->buffer + 1, sizeof call);
         end_call(h, call);
     }
+
     if (fd >= 0) close(fd);
     return true;
 }
@@ -117,19 +123,22 @@ static void reap(hosting *h)
     struct signalfd_siginfo infos[16];
     struct rusage usage;
     int status;
+
     if (read(h->children, infos, sizeof infos) < 0 && errno != EAGAIN) return;
     for (pid_t pid; (pid = wait4(-1, &status, WNOHANG | WUNTRACED | WCONTINUED, &usage)) > 0;) {
         size_t i = 0;
         while (i < h->calls.len && h->calls.data[i].pid != pid) i++;
         if (i == h->calls.len) continue;
+
         if (WIFSTOPPED(status) || WIFCONTINUED(status)) {
             h->calls.data[i].flags |= BOX_STOPPED;
             kill(pid, SIGKILL);
             continue;
         }
+
         const struct timeval u = usage.ru_utime, s = usage.ru_stime;
-        send_end(h, &h->calls.data[i], (uint32_t)status,
-                 (uint64_t)(u.tv_sec + s.tv_sec) * 1000000 + (uint64_t)(u.tv_usec + s.tv_usec));
+        const int64_t cpu_us = (int64_t)(u.tv_sec + s.tv_sec) * 1000000 + (int64_t)(u.tv_usec + s.tv_usec);
+        send_end(h, &h->calls.data[i], (uint32_t)status, (uint64_t)cpu_us);
         h->calls.data[i] = h->calls.data[--h->calls.len];
     }
 }
@@ -143,6 +152,8 @@ static int64_t computed_ms(pid_t pid)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+/* Ends calls whose time is up, by the wall first and then by what they computed. How long to wait for the next one, in
+ * ms; -1: for ever. */
 static int64_t judge(hosting *h)
 {
     const int64_t now_ms = clock_ms();
@@ -154,6 +165,7 @@ static int64_t judge(hosting *h)
             u->flags |= BOX_TOO_LONG;
             kill(u->pid, SIGKILL);
         }
+
         u->due_ms = now_ms + (left_ms < LEAST_WAIT_MS ? LEAST_WAIT_MS : left_ms);
         if (u->due_ms < first) first = u->due_ms;
     }
@@ -175,17 +187,20 @@ int box_host_main(const box_host *host, int sock)
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     sigprocmask(SIG_BLOCK, &child, NULL);
+
     hosting h = { .host = host,
                   .sock = sock,
                   .children = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK),
                   .buffer = xmalloc(MAX_REQUEST) };
     bool there = send(sock, "Hhost", 5, MSG_NOSIGNAL) == 5;
+
     while (there) {
         struct pollfd fds[] = { { .fd = sock, .events = POLLIN }, { .fd = h.children, .events = POLLIN } };
         poll(fds, 2, (int)judge(&h));
         if (fds[0].revents) there = receive(&h);
         reap(&h);
     }
+
     for (size_t i = 0; i < h.calls.len; i++) kill(h.calls.data[i].pid, SIGKILL);
     vec_free(&h.calls);
     close(h.children);

@@ -68,14 +68,17 @@ static const attempt ATTEMPTS[] = {
 };
 _Static_assert(sizeof ATTEMPTS / sizeof *ATTEMPTS <= BOX_PROOFS, "room for all of them");
 
+enum { LONGEST_WAIT_MS = 200 };
 static box_result wait_for(box *b)
 {
     box_result result = { 0 };
     while (box_poll(b, clock_ms(), &result, 1) == 0) {
         struct pollfd fds[8];
         const int n = box_fds(b, fds, 8);
-        const int64_t left = box_deadline_ms(b) - clock_ms();
-        poll(fds, (nfds_t)n, left < 0 ? 0 : left > 200 ? 200 : (int)left);
+        int64_t left_ms = box_deadline_ms(b) - clock_ms();
+        if (left_ms < 0) left_ms = 0;
+        if (left_ms > LONGEST_WAIT_MS) left_ms = LONGEST_WAIT_MS;
+        poll(fds, (nfds_t)n, (int)left_ms);
     }
     return result;
 }
@@ -94,9 +97,13 @@ static box_proof prove(box *b, const attempt *a)
         p.found = xstrdup(err.text);
         return p;
     }
+
     box_result r = wait_for(b);
     p.held = r.outcome == a->outcome && (r.outcome != BOX_OK || ends_with_held(&r));
-    if (!p.held) p.found = r.output, r.output = NULL;
+    if (!p.held) {
+        p.found = r.output;
+        r.output = NULL;
+    }
     free(r.output);
     return p;
 }

@@ -37,11 +37,14 @@ box_outcome box_verdict(const box_end *end, bool overflowed, int64_t timeout_ms,
     *number = 0;
     if (!(end->flags & BOX_BEGAN) || (end->flags & BOX_STOPPED)) return BOX_LOST;
     if (end->flags & BOX_TOO_LONG) return BOX_TIME;
+
     if (WIFEXITED(status)) {
         *number = WEXITSTATUS(status);
-        return overflowed ? BOX_OUTPUT : *number == 0 ? BOX_OK : BOX_EXITED;
+        if (overflowed) return BOX_OUTPUT;
+        return *number == 0 ? BOX_OK : BOX_EXITED;
     }
     if (!WIFSIGNALED(status)) return BOX_LOST;
+
     *number = WTERMSIG(status);
     if (overflowed) return BOX_OUTPUT;
     if (*number == FILTER_RAISED) return BOX_RAISED;

@@ -31,12 +31,14 @@ static int begin(void *self, uint64_t call, const char *arguments, const tool_co
     size_t len;
     json_t *j = json_parse(arguments, strlen(arguments), "arguments", err);
     if (!j) return ERR_ARGUMENT;
+
     char *request = p->config.request(j, ctx, &len);
     json_decref(j);
-    if (box_running(p->box) >= p->config.at_once) {
+    if (box_running(p->box) >= p->config.at_once) { /* until one of them ends */
         vec_push(&p->queue, (waiting){ call, ctx->seed, request, len });
         return OK;
     }
+
     const int rc = box_begin(p->box, call, ctx->seed, request, len, now_ms, err);
     free(request);
     return rc;
@@ -54,9 +56,12 @@ static void start_waiting(boxed *p, int64_t now_ms)
         waiting w;
         error err = { 0 };
         take_first(p, &w);
+
         const int rc = box_begin(p->box, w.call, w.seed, w.code, w.len, now_ms, &err);
         free(w.code);
         if (rc == OK) continue;
+
+        /* Code that is too long is the policy's doing; everything else is the machine's. */
         str text = { 0 };
         str_printf(&text, rc == ERR_LIMIT ? "error: %s" : "%s", err.text);
         vec_push(&p->failed, (tool_result){ .call = w.call,
@@ -82,7 +87,8 @@ static int fds(void *self, struct pollfd *out, int max) { return box_fds(((boxed
 static int64_t deadline_ms(void *self)
 {
     const boxed *p = self;
-    return p->failed.len > 0 || (p->queue.len > 0 && box_running(p->box) == 0) ? 0 : box_deadline_ms(p->box);
+    if (p->failed.len > 0 || (p->queue.len > 0 && box_running(p->box) == 0)) return 0;
+    return box_deadline_ms(p->box);
 }
 
 /* What was printed as text: bytes that are no UTF-8, and NULs, become U+FFFD; a character that the cap has cut goes,
@@ -95,10 +101,13 @@ static void add_output(str *text, const box_result *b)
     while (p < end) {
         const size_t n = *p ? utf8_length(p, end) : 0;
         if (n == 0 && *p && b->outcome == BOX_OUTPUT && end - p < LONGEST) break;
-        if (n == 0)
-            str_puts(text, UNKNOWN), p++;
-        else
-            str_add(text, p, n), p += n;
+        if (n == 0) {
+            str_puts(text, UNKNOWN);
+            p++;
+        } else {
+            str_add(text, p, n);
+            p += n;
+        }
     }
     while (text->len > 0 && (text->data[text->len - 1] == '\n' || text->data[text->len - 1] == ' '))
         text->data[--text->len] = 0;
@@ -112,6 +121,7 @@ static tool_result result_of(const boxed *p, box_result *b)
     tool_result t = { .call = b->call, .ok = b->outcome == BOX_OK, .ms = b->ms };
     str text = { 0 };
     add_output(&text, b);
+
     switch (b->outcome) {
     case BOX_OK:
     case BOX_RAISED:
@@ -133,6 +143,7 @@ static tool_result result_of(const boxed *p, box_result *b)
         t.failed = FAIL_TOOL_LOST;
         break;
     }
+
     free(b->output);
     t.text = str_take(&text);
     return t;
@@ -170,6 +181,7 @@ int boxed_tool(const boxed_config *config, tool *out, error *err)
     if (p->config.at_once <= 0) p->config.at_once = DEFAULT_AT_ONCE;
     if (p->config.box.timeout_ms <= 0) p->config.box.timeout_ms = 2000;
     if (p->config.box.output_bytes <= 0) p->config.box.output_bytes = 16384;
+
     p->name = xstrdup(config->name);
     p->description = xstrdup(config->description);
     p->parameters = xstrdup(config->parameters);

@@ -57,6 +57,7 @@ static int call(lua_State *L)
     bind_push_json(L, json_object_get(c->request, "arguments"));
     bind_push_json(L, json_object_get(c->request, "context"));
     lua_call(L, 2, 1);
+
     if (lua_isnil(L, -1)) return luaL_error(L, "the tool returned nothing");
     if (lua_istable(L, -1)) {
         json_t *v = bind_to_json(L, -1);
@@ -66,6 +67,7 @@ static int call(lua_State *L)
         free(text);
         return 0;
     }
+
     const int type = lua_type(L, -1);
     if (type != LUA_TSTRING && type != LUA_TNUMBER && type != LUA_TBOOLEAN) /* its text would be an address */
         return luaL_error(L, "the tool returned a %s (text, a number, true or false, or a table is expected)",
