@@ -229,7 +229,7 @@ static void compare_recipes(actor *a, const welcome_body *welcome)
 {
     error err = { 0 };
     if (parcel_compare(&welcome->recipe, a->config->recipe, &err) == OK) return;
-    error_within(&err, "%s: run %s has another recipe", a->config->address, welcome->run);
+    error_within(&err, "%s has another recipe", a->config->address);
     fail(a, &err);
 }
 

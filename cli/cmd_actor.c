@@ -11,7 +11,7 @@
 static const char USAGE[] =
     "usage: troupe actor --connect ADDRESS [RECIPE.lua] [--name NAME] [--wait S] [key=value ...]\n\n"
     "  --connect ADDRESS  where the learner listens: ipc:///path or tcp://127.0.0.1:PORT\n"
-    "  --name NAME        in logs and metrics (default actor)\n"
+    "  --name NAME        in logs and metrics, each its own (default actor-XXXXXX)\n"
     "  --wait S           give up when no learner has answered for so many seconds (default 60)\n\n"
     "The learner sends the recipe, and the files that an actor needs of it. With RECIPE.lua those of this machine are\n"
     "used, and have to be the same. 'troupe train' starts all roles on one machine; this is one of them by hand.\n"

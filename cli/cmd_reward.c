@@ -14,7 +14,7 @@ enum { REQUESTS_HELD = 4 };
 static const char USAGE[] =
     "usage: troupe reward --connect ADDRESS [RECIPE.lua] [--name NAME] [--wait S] [key=value ...]\n\n"
     "  --connect ADDRESS  where the learner listens: ipc:///path or tcp://127.0.0.1:PORT\n"
-    "  --name NAME        in logs and metrics (default reward)\n"
+    "  --name NAME        in logs and metrics, each its own (default reward-XXXXXX)\n"
     "  --wait S           give up when no learner has answered for so many seconds (default 60)\n\n"
     "The learner sends the recipe and the reward script. With RECIPE.lua those of this machine are used, and have to "
     "be\n"

@@ -87,18 +87,25 @@ static void on_chunk(fetching *f, const recipe_chunk_body *chunk)
     ask(f);
 }
 
+/* What it says goes to a terminal. */
+static void on_bye(fetching *f, const char *reason)
+{
+    str shown = { 0 };
+    error err = { 0 };
+    str_visible(&shown, reason, strlen(reason));
+    error_set(&err, ERR_PEER, "the learner says goodbye: %s", shown.data ? shown.data : "");
+    str_free(&shown);
+    fail(f, &err);
+}
+
 static void on_message(void *ctx, peer_id peer, message *m)
 {
     fetching *f = ctx;
-    error err = { 0 };
     (void)peer;
     if (f->failed || f->done) return;
     if (m->type == MSG_WELCOME) on_welcome(f, &m->welcome);
     if (m->type == MSG_RECIPE_CHUNK) on_chunk(f, &m->recipe_chunk);
-    if (m->type == MSG_BYE) {
-        error_set(&err, ERR_PEER, "the learner says goodbye: %s", m->bye.reason);
-        fail(f, &err);
-    }
+    if (m->type == MSG_BYE) on_bye(f, m->bye.reason);
 }
 
 static void on_peer(void *ctx, peer_id peer, const hello_body *hello, bool up, const char *why)

@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
 
 #include "cli/supervisor.h"
 #include "learner/comm.h"
@@ -21,7 +23,6 @@ static int words_fd(void)
 static int begin(role *r, call *c, const flag *flags, const char *const *log_name, error *err)
 {
     sigset_t stops;
-    *r = (role){ .call = c, .fetched.folder.lock = -1 };
     /* Before any library makes a thread: a signal takes whichever thread lets it in, and there it would kill. The loop
      * reads it later. */
     sigemptyset(&stops);
@@ -50,6 +51,7 @@ static int finish(role *r, int rc, error *err)
 
 int role_open(role *r, call *c, const flag *flags, const char *const *log_name, error *err)
 {
+    *r = (role){ .call = c, .fetched.folder.lock = -1 };
     const int opened = begin(r, c, flags, log_name, err);
     return opened == OK ? finish(r, open_recipe(r, err), err) : opened;
 }
@@ -82,6 +84,15 @@ static int open_sent(role *r, pack_for what, const char *address, const char *na
     return OK;
 }
 
+/* Two of a kind that nobody named must not be each other's namesakes; a process id is 1 in every container. */
+static const char *make_name(role *r)
+{
+    unsigned n = (unsigned)getpid();
+    if (getrandom(&n, sizeof n, 0) < 0) n = (unsigned)getpid(); /* only on a kernel without entropy */
+    snprintf(r->name, sizeof r->name, "%.20s-%06x", r->call->verb->name, n & 0xffffff);
+    return r->name;
+}
+
 int role_open_worker(role *r, call *c, pack_for what, const char **address, const char **name, error *err)
 {
     char local[ADDRESS_BYTES];
@@ -90,8 +101,9 @@ int role_open_worker(role *r, call *c, pack_for what, const char **address, cons
                            { .name = "--name", .text = name },
                            { .name = "--wait", .whole = &wait_s, .min = 1, .max = 1e6 },
                            { 0 } };
+    *r = (role){ .call = c, .fetched.folder.lock = -1 };
     *address = NULL;
-    *name = c->verb->name;
+    *name = make_name(r);
     const int opened = begin(r, c, flags, name, err);
     if (opened != OK) return opened;
 

@@ -14,6 +14,7 @@ typedef struct role {
     recipe *recipe;
     logger *log;
     loop *loop;
+    char name[32];     /* of a worker that was given none */
     int64_t wait_s;    /* --wait: for so long a learner may be silent */
     bool works;        /* it connects to a learner */
     parcel_list files; /* a worker's: what it plays or scores with; none where that can't be told */

@@ -463,13 +463,19 @@ static unsigned role_of(const endpoint *ep, const peer *p)
     return strcmp(p->hello.role, "actor") == 0 ? BY_ACTOR : BY_REWARD;
 }
 
+static const char *kind_of(const peer *p)
+{
+    if (!p) return "an exchange";
+    return p->hello.for_recipe ? "who comes for the recipe" : p->hello.role;
+}
+
 /* Whether a message may be decoded: it is one, its sender is one that sends such, and it is not too long. */
 static bool is_welcome(endpoint *ep, const peer *p, message_type type, size_t len)
 {
     if (type == MSG_NONE) {
         refuse(ep, p, REFUSAL_MALFORMED, "%zu bytes that begin no message", len);
     } else if ((message_senders(type) & (p && !p->up ? BY_ANYBODY : role_of(ep, p))) == 0) {
-        refuse(ep, p, REFUSAL_ROLE, "%s, which %s never sends", message_name(type), p ? p->hello.role : "an exchange");
+        refuse(ep, p, REFUSAL_ROLE, "%s, which %s never sends", message_name(type), kind_of(p));
     } else if (len > ep->config.limits[type]) {
         refuse(ep, p, REFUSAL_TOO_LONG, "%s of %zu bytes (%zu are the most in this run)", message_name(type), len,
                ep->config.limits[type]);

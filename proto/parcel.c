@@ -100,16 +100,19 @@ int parcel_check_list(const parcel_list *list, error *err)
     return OK;
 }
 
+#define REMEDY " (started without RECIPE.lua, a worker is sent the learner's)"
+
 int parcel_compare(const parcel_list *theirs, const parcel_list *mine, error *err)
 {
     if (!mine || mine->n_files == 0) return OK;
     for (uint32_t i = 0; i < theirs->n_files; i++) {
         const parcel_file *f = &theirs->files[i], *own = file_named(mine, f->name);
         if (own && own->hash == f->hash && own->bytes == f->bytes) continue;
-        if (!own) return error_set(err, ERR_STATE, "%.80s, which the learner's recipe has, is missing here", f->name);
+        if (!own)
+            return error_set(err, ERR_STATE, "%.80s, which the learner's recipe has, is missing here" REMEDY, f->name);
         return error_set(err, ERR_STATE,
                          "%.80s is not the learner's: it has hash %016" PRIx64 " (%" PRIu64
-                         " bytes), the one here %016" PRIx64 " (%" PRIu64 ")",
+                         " bytes), the one here %016" PRIx64 " (%" PRIu64 ")" REMEDY,
                          f->name, f->hash, f->bytes, own->hash, own->bytes);
     }
     return OK;

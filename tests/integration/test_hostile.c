@@ -280,10 +280,32 @@ static void talk_rubbish(villain *v)
     listen_for(v, 20);
 }
 
-/* Two sockets that stay: one that never reads, one that holds whatever it was given and says that it lives. */
+/* Sockets that stay: two that never read, one of weights and one of the recipe, and one that holds whatever it was given
+ * and says that it lives. */
 typedef struct company {
-    villain glutton, holder;
+    villain glutton, holder, newcomer;
 } company;
+
+static void come_for_the_recipe(villain *v)
+{
+    message m = { .type = MSG_HELLO,
+                  .hello = { .role = "actor",
+                             .name = "mallory-newcomer",
+                             .protocol = PROTOCOL_VERSION,
+                             .life = test_random_next(&v->rnd) | 1,
+                             .for_recipe = true } };
+    connect_to(v);
+    say(v, m);
+}
+
+/* All of it, again and again, also what isn't there; and work, which is for those who have it. */
+static void ask_for_the_recipe(villain *v)
+{
+    for (uint32_t i = 0; i < 300; i++)
+        say(v, (message){ .type = MSG_RECIPE_GET, .recipe_get = { i % 6, i % 50 == 0 ? UINT64_MAX : 0 } });
+    say(v, (message){ .type = MSG_WANT, .want = { 100 } });
+    say(v, (message){ .type = MSG_HEARTBEAT });
+}
 
 static void be_rude(company *c, int round)
 {
@@ -293,7 +315,9 @@ static void be_rude(company *c, int round)
         connect_to(&c->holder);
         hello(&c->holder, "actor", "mallory-holds");
         say(&c->holder, (message){ .type = MSG_WANT, .want = { 2 } });
+        come_for_the_recipe(&c->newcomer);
     }
+    ask_for_the_recipe(&c->newcomer);
     for (int i = 0; i < 300; i++)
         say(&c->glutton, (message){ .type = MSG_WEIGHTS_GET, .weights_get = { .version = i % LAST, .offset = 0 } });
     say(&c->glutton, (message){ .type = MSG_HEARTBEAT, .heartbeat = { .ping = (uint64_t)round } });
@@ -397,6 +421,7 @@ static void a_hostile_client_has_no_effect_but_counters_with_its_name(void **sta
     a.villain = new_villain(&a, context, address);
     a.company.glutton = new_villain(&a, context, address);
     a.company.holder = new_villain(&a, context, address);
+    a.company.newcomer = new_villain(&a, context, address);
     const long peak_kb_under_attack = run_and_watch(&t, &p, everything, &a);
     print_message("%d rounds; the learner's peak: %ld KB, undisturbed %ld KB; refused: %.0f\n", a.round,
                   peak_kb_under_attack, calm_kb, last_metric(&p, "exchange/refused"));
@@ -406,15 +431,18 @@ static void a_hostile_client_has_no_effect_but_counters_with_its_name(void **sta
     outcome o = TROUPE("rollouts", p.run, "--limit", "1");
     if (!strstr(o.text, "trained: 8 steps, 16 groups, 64 episodes")) fail_msg("%s", o.text);
     outcome_free(&o);
-    static const char *const counted[] = { "exchange/refused/unasked",          "exchange/refused/role",
-                                           "exchange/refused/namesake",         "exchange/refused/malformed",
-                                           "exchange/refused/too_long",         "exchange/refused_of/mallory-forges",
-                                           "exchange/refused_of/mallory-judges" };
+    static const char *const counted[] = {
+        "exchange/refused/unasked",           "exchange/refused/role",
+        "exchange/refused/namesake",          "exchange/refused/malformed",
+        "exchange/refused/too_long",          "exchange/refused_of/mallory-forges",
+        "exchange/refused_of/mallory-judges", "exchange/refused_of/mallory-newcomer"
+    };
     for (size_t i = 0; i < sizeof counted / sizeof *counted; i++)
         if (!(last_metric(&p, counted[i]) > 0)) fail_msg("%s was not counted", counted[i]);
     zmq_close(a.villain.socket);
     zmq_close(a.company.glutton.socket);
     zmq_close(a.company.holder.socket);
+    zmq_close(a.company.newcomer.socket);
     zmq_ctx_term(context);
     test_folder_remove(calm.dir);
     test_folder_remove(p.dir);

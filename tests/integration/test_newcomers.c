@@ -190,7 +190,8 @@ static void workers_with_an_address_alone_make_the_same_run(void **state)
     start_learner(&f, 1);
     hide(&f, true);
     process reward = start_worker(&f, "reward", "reward.log");
-    process actor = start_worker(&f, "actor", "actor.log");
+    process actor = start_worker(&f, "actor", "actor.log"), other = start_worker(&f, "actor", "actor.log");
+    wait_for(f.log, " is here (pid", 3); /* of one kind, and neither was given a name */
     wait_for_step(f.place.run, 3, SECONDS);
     process_signal(&actor, SIGKILL);
     assert_int_equal(troupe_wait(&actor, SECONDS), 128 + SIGKILL);
@@ -203,6 +204,7 @@ static void workers_with_an_address_alone_make_the_same_run(void **state)
     actor = start_worker(&f, "actor", "actor.log");
     assert_int_equal(troupe_wait(&f.learner, SECONDS), 0);
     assert_int_equal(troupe_wait(&actor, SECONDS), 0);
+    assert_int_equal(troupe_wait(&other, SECONDS), 0);
     assert_int_equal(troupe_wait(&reward, SECONDS), 0);
     assert_same_model(&calm, &f.place, STEPS);
     wait_for_entries(f.tmp, 0);
@@ -210,11 +212,11 @@ static void workers_with_an_address_alone_make_the_same_run(void **state)
 
     char log[400];
     snprintf(log, sizeof log, "%s/actor.log", f.place.dir);
-    assert_true(says(log, "took the recipe of run 'calculator' from ipc://", 2));
+    assert_true(says(log, "took the recipe of run 'calculator' from ipc://", 3));
     assert_true(says(log,
                      "recipe.lua, objectives.lua, prompt/dialect.lua, prompt/shots.jsonl, model/config.json, "
                      "model/tokenizer.json (",
-                     2));
+                     3));
     assert_false(says(log, "reward", 1)); /* neither script nor data */
     snprintf(log, sizeof log, "%s/reward.log", f.place.dir);
     assert_true(says(log, ": recipe.lua, objectives.lua, reward/script.lua (", 1));

@@ -218,6 +218,10 @@ static void what_the_learner_says_when_it_refuses_is_said(void **state)
     s.learner.bye = "protocol 5 is spoken here, not 4";
     start(&s);
     must_be_refused(&s, PATIENCE_MS, ERR_PEER, "protocol 5 is spoken here, not 4");
+    s = open_scene(RECIPE);
+    s.learner.bye = "\x1b[2Jgone";
+    start(&s);
+    must_be_refused(&s, PATIENCE_MS, ERR_PEER, "\\x1b[2Jgone"); /* nothing that a terminal obeys */
 }
 
 /* What a hostile recipe would have a worker read: the script's errors would show its lines to the learner. */
