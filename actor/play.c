@@ -148,7 +148,7 @@ static void describe(stage *s, player *p)
     episode *e = p->episode;
     free(e->environment), e->environment = xstrdup(s->config.environment);
     free(e->template_name), e->template_name = xstrdup(s->config.dialect_name);
-    free(e->objective), e->objective = task_data_group(p->task);
+    free(e->data_group), e->data_group = task_data_group(p->task);
     e->n_shots = p->task->n_shots;
 }
 

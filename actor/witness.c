@@ -94,7 +94,7 @@ static int compare_calls(const episode *is, const episode *would, error *err)
 
 static int compare_names(const episode *is, const episode *would, error *err)
 {
-    int rc = compare_text("data group", is->objective, would->objective, err);
+    int rc = compare_text("data group", is->data_group, would->data_group, err);
     if (rc == OK) rc = compare_text("environment", is->environment, would->environment, err);
     if (rc == OK && is->n_shots != would->n_shots) rc = error_set(err, ERR_PARSE, "%" PRId32 " shots", is->n_shots);
     if (rc == OK && is->hint_len != would->hint_len)

@@ -21,11 +21,13 @@ const char *words_near(const word_row *words, const char *word)
 {
     enum { MAX_WORDS = 64 };
     const char *names[MAX_WORDS + 1] = { NULL };
-    for (int i = 0; words[i].word && i < MAX_WORDS; i++) names[i] = words[i].word;
+    for (int n = 0; words->word && n < MAX_WORDS; words++)
+        if (words->help) names[n++] = words->word;
     return str_nearest(word, names);
 }
 
 void words_list(const word_row *words, str *out)
 {
-    for (int i = 0; words[i].word; i++) str_printf(out, "%s%s", i > 0 ? ", " : "", words[i].word);
+    for (const char *between = ""; words->word; words++)
+        if (words->help) str_printf(out, "%s%s", between, words->word), between = ", ";
 }

@@ -5,7 +5,8 @@
 
 #include "base/str.h"
 
-/* A spelling of an enum's value. A list ends without a word. */
+/* A spelling of an enum's value. A list ends without a word. Without `help` it is an older spelling: still read, and
+ * neither listed nor suggested. */
 typedef struct word_row {
     const char *word;
     int value;

@@ -115,9 +115,9 @@ static void eval_by_group(const group *const *groups, uint32_t n, const char *re
     char name[160];
     for (uint32_t g = 0; g < n; g++)
         for (uint32_t i = 0; i < groups[g]->n; i++) {
-            const char *owner = groups[g]->episodes[i]->objective;
+            const char *data_group = groups[g]->episodes[i]->data_group;
             const double v = score_get(groups[g]->scores[i], reward);
-            group_tally *t = owner && *owner && isfinite(v) ? tally_of(all, &found, owner) : NULL;
+            group_tally *t = data_group && *data_group && isfinite(v) ? tally_of(all, &found, data_group) : NULL;
             if (t) t->sum += v, t->scored++;
         }
     for (int i = 0; i < found; i++) {

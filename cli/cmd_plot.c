@@ -104,7 +104,7 @@ typedef struct axes {
     int top, height; /* of the curves, of all */
 } axes;
 
-static void stretch(axes *a, const curve *c)
+static void widen(axes *a, const curve *c)
 {
     for (size_t k = 0; k < c->len; k++) {
         a->steps = fmax(a->steps, c->data[k].x);
@@ -117,7 +117,7 @@ static axes axes_of(const run_curves *runs, int n)
     const int rows = (n + LEGEND_COLUMNS - 1) / LEGEND_COLUMNS;
     axes a = { .steps = 1, .max = 1, .top = TITLE + rows * LEGEND_ROW };
     a.height = a.top + CURVES + BOTTOM;
-    for (int i = 0; i < n; i++) stretch(&a, &runs[i].train), stretch(&a, &runs[i].eval);
+    for (int i = 0; i < n; i++) widen(&a, &runs[i].train), widen(&a, &runs[i].eval);
     return a;
 }
 

@@ -18,7 +18,7 @@ static int check_name(const char *what, const char *found, const char *expected,
 static int check_names(const limits *l, const task *t, const episode *e, error *err)
 {
     char *group = task_data_group(t);
-    int rc = check_name("data group", e->objective, group, err);
+    int rc = check_name("data group", e->data_group, group, err);
     if (rc == OK) rc = check_name("environment", e->environment, EPISODE_ENVIRONMENT, err);
     if (rc == OK && l->dialect) rc = check_name("dialect", e->template_name, l->dialect, err);
     free(group);

@@ -60,8 +60,8 @@ static int check_text(const limits *l, const char *what, const char *text, size_
 /* Each kind of text together is no longer than what the context can hold. */
 static int check_texts(const limits *l, const episode *e, error *err)
 {
-    const char *const whole[] = { e->text, e->transcript, e->answer, e->objective };
-    static const char *const names[] = { "text", "transcript", "answer", "objective" };
+    const char *const whole[] = { e->text, e->transcript, e->answer, e->data_group };
+    static const char *const names[] = { "text", "transcript", "answer", "data group" };
     size_t turns = 0, arguments = 0, observations = 0;
     for (int i = 0; i < 4; i++) {
         size_t alone = 0;
@@ -105,22 +105,22 @@ int limits_episode(const limits *l, const task *t, const episode *e, error *err)
 
 /* ---- scores ---- */
 
-/* Marks of one objective lie together; its value is their mean. */
-static int check_marks(const score *s, size_t len, error *err)
+/* Spans of one objective lie together; its value is their mean. */
+static int check_spans(const score *s, size_t len, error *err)
 {
     double sum = 0;
     uint32_t n = 0;
-    for (uint32_t i = 0; i < s->n_marks; i++) {
-        const reward_mark *m = &s->marks[i];
+    for (uint32_t i = 0; i < s->n_spans; i++) {
+        const reward_span *m = &s->spans[i];
         const double value = score_get(s, m->name);
-        const bool last = i + 1 == s->n_marks || strcmp(m->name, m[1].name) != 0;
+        const bool last = i + 1 == s->n_spans || strcmp(m->name, m[1].name) != 0;
         if (m->end < 1 || m->end > len)
-            return error_set(err, ERR_PARSE, "objective '%s': a mark at byte %" PRIu32 " of a text of %zu", m->name,
+            return error_set(err, ERR_PARSE, "objective '%s': a span at byte %" PRIu32 " of a text of %zu", m->name,
                              m->end, len);
         sum += m->value, n++;
         if (!last) continue;
         if (!isfinite(value) || signal_between(value, sum / n) != 0)
-            return error_set(err, ERR_PARSE, "objective '%s' is %g, the mean of its marks %g", m->name, value, sum / n);
+            return error_set(err, ERR_PARSE, "objective '%s' is %g, the mean of its spans %g", m->name, value, sum / n);
         sum = 0, n = 0;
     }
     return OK;
@@ -130,8 +130,8 @@ int limits_score(const episode *e, const score *s, error *err)
 {
     if (score_check(s, err) != OK) return ERR_PARSE;
     if (!(s->ms >= 0) || isinf(s->ms)) return error_set(err, ERR_PARSE, "a score that took %g ms", s->ms);
-    if (s->status != SCORE_OK && (s->n_values > 0 || s->n_marks > 0))
-        return error_set(err, ERR_PARSE, "%d objectives and %" PRIu32 " marks where there is no score", s->n_values,
-                         s->n_marks);
-    return check_marks(s, e->text ? strlen(e->text) : 0, err);
+    if (s->status != SCORE_OK && (s->n_values > 0 || s->n_spans > 0))
+        return error_set(err, ERR_PARSE, "%d objectives and %" PRIu32 " spans where there is no score", s->n_values,
+                         s->n_spans);
+    return check_spans(s, e->text ? strlen(e->text) : 0, err);
 }

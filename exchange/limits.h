@@ -29,7 +29,7 @@ typedef struct limits {
  * calls, sizes of texts, and whether all of them fit each other (coherence.h). ERR_PARSE names the first limit that is
  * broken and by what. Records as decoded: what episode_check would find is found here too. */
 int limits_episode(const limits *l, const task *t, const episode *e, error *err);
-/* Whether a score is possible for this episode: finite values within their bound (rollout/score.h), marks that lie
+/* Whether a score is possible for this episode: finite values within their bound (rollout/score.h), spans that lie
  * within the text and whose mean is the objective's value, none of either where there is no score. ERR_PARSE. Names are
  * the script's: it may give more than the run trains on. */
 int limits_score(const episode *e, const score *s, error *err);

@@ -9,7 +9,7 @@
 /* What a step is looked at with. */
 typedef struct step_view {
     const group *const *groups;
-    span *spans; /* [n_groups] */
+    episode_range *ranges; /* [n_groups] */
     int n_groups, S;
     double *length; /* [S] tokens that the policy wrote */
     origin *of;     /* [S] */
@@ -60,10 +60,11 @@ static void normalise(const advantage_config *c, double eps, const double *r, co
 {
     const estimator *e = estimator_of(c->mean);
     comparison v = { .r = r, .length = step->length, .of = step->of };
-    v.batch = moments_of(r, v.of, ORIGIN_SAMPLED | ORIGIN_HINTED, (span){ 0, step->S }, e->by_tokens ? v.length : NULL);
+    v.batch = moments_of(r, v.of, ORIGIN_SAMPLED | ORIGIN_HINTED, (episode_range){ 0, step->S },
+                         e->by_tokens ? v.length : NULL);
 
     for (int g = 0; g < step->n_groups; g++) {
-        v.at = step->spans[g];
+        v.at = step->ranges[g];
         v.group = moments_of(r, v.of, ORIGIN_SAMPLED, v.at, NULL);
         v.hinted = moments_of(r, v.of, ORIGIN_HINTED, v.at, NULL);
         v.sampled = moments_of(r, v.of, ORIGIN_SAMPLED | ORIGIN_HINTED, v.at, NULL);
@@ -81,15 +82,15 @@ static void normalise(const advantage_config *c, double eps, const double *r, co
     }
 }
 
-static bool teaches(const double *r, span g) { return signal_among(r + g.begin, g.end - g.begin); }
+static bool teaches(const double *r, episode_range g) { return signal_among(r + g.begin, g.end - g.begin); }
 
 static objective_stats stats_of(const double *r, const step_view *v)
 {
     const moments batch =
-        moments_of(r, v->of, ORIGIN_SAMPLED, (span){ 0, v->S }, NULL); /* what the policy does by itself */
+        moments_of(r, v->of, ORIGIN_SAMPLED, (episode_range){ 0, v->S }, NULL); /* what the policy does by itself */
     int dead = 0, missing = 0;
     for (int s = 0; s < v->S; s++) missing += isnan(r[s]);
-    for (int g = 0; g < v->n_groups; g++) dead += !teaches(r, v->spans[g]);
+    for (int g = 0; g < v->n_groups; g++) dead += !teaches(r, v->ranges[g]);
     return (objective_stats){ .mean = batch.n ? batch.mean : NAN,
                               .std = batch.n > 1 ? batch.std : 0,
                               .dead_groups = v->n_groups ? (double)dead / v->n_groups : 0,
@@ -102,7 +103,7 @@ static void heed_heaviest(const advantage_config *c, const step_view *v, advanta
 {
     const int64_t step = v->n_groups ? v->groups[0]->step : 0;
     for (int g = 0; g < v->n_groups; g++) {
-        const span s = v->spans[g];
+        const episode_range s = v->ranges[g];
         const bool nothing = !teaches(r, s);
         double right = 0, sampled = 0;
 
@@ -112,7 +113,7 @@ static void heed_heaviest(const advantage_config *c, const step_view *v, advanta
         }
         for (int i = s.begin; i < s.end; i++) {
             t->success_rate[i] = sampled > 0 ? right / sampled : 0;
-            v->dead[i] = c->drop_dead && nothing && !t->has_stretches;
+            v->dead[i] = c->drop_dead && nothing && !t->has_spans;
         }
         shape_group(&c->shape, step, s.end - s.begin, v->length + s.begin, r + s.begin);
     }
@@ -150,7 +151,7 @@ static void whiten(advantage_table *t, const origin *of, double eps)
     double *present = t->scalar;
     for (int s = 0; s < t->S; s++)
         if (!t->counts[s]) present[s] = NAN;
-    const moments m = moments_of(present, of, ORIGIN_SAMPLED | ORIGIN_HINTED, (span){ 0, t->S }, NULL);
+    const moments m = moments_of(present, of, ORIGIN_SAMPLED | ORIGIN_HINTED, (episode_range){ 0, t->S }, NULL);
     for (int s = 0; s < t->S; s++)
         t->scalar[s] =
             isnan(present[s]) || !has_opinion(t, s) ? 0 : signal_between(present[s], m.mean) / divided_by(&m, eps);
@@ -177,32 +178,32 @@ static void weigh_each(advantage_table *t, const objective_set *objectives, cons
             row_of(t, k)[s] *= weights[(size_t)s * (size_t)t->K + (size_t)k] / objectives->items[k].weight;
 }
 
-/* ---- rewards on stretches ---- */
+/* ---- rewards on spans ---- */
 
 /* Their mean `judged` is not one more reward: what is left is what length and the like have added, or nothing. */
-static void said_in_stretches(const group *g, const char *name, const double *judged, double *raw)
+static void said_in_spans(const group *g, const char *name, const double *judged, double *raw)
 {
     for (uint32_t i = 0; i < g->n; i++)
-        if (score_has_marks(g->scores[i], name)) raw[i] = raw[i] != judged[i] ? raw[i] - judged[i] : NAN;
+        if (score_has_spans(g->scores[i], name)) raw[i] = raw[i] != judged[i] ? raw[i] - judged[i] : NAN;
 }
 
-static bool any_marks(const objective_set *objectives, const group *const *groups, int n_groups)
+static bool any_spans(const objective_set *objectives, const group *const *groups, int n_groups)
 {
     bool any = false;
     for (int k = 0; k < objectives->n; k++)
         for (int g = 0; g < n_groups && objective_weighs(&objectives->items[k]); g++)
             for (uint32_t i = 0; i < groups[g]->n; i++)
-                any |= score_has_marks(groups[g]->scores[i], objectives->items[k].name);
+                any |= score_has_spans(groups[g]->scores[i], objectives->items[k].name);
     return any;
 }
 
-static advantage_table *table_new(arena *a, const group *const *groups, int n_groups, int K, span *spans)
+static advantage_table *table_new(arena *a, const group *const *groups, int n_groups, int K, episode_range *ranges)
 {
     advantage_table *t = arena_zalloc(a, sizeof *t);
     t->K = K;
     for (int g = 0; g < n_groups; g++) {
-        spans[g] = (span){ t->S, t->S + (int)groups[g]->n };
-        t->S = spans[g].end;
+        ranges[g] = (episode_range){ t->S, t->S + (int)groups[g]->n };
+        t->S = ranges[g].end;
     }
     t->episodes = arena_array(a, const episode *, t->S);
     t->scalar = arena_zalloc(a, sizeof(double) * (size_t)t->S);
@@ -211,13 +212,14 @@ static advantage_table *table_new(arena *a, const group *const *groups, int n_gr
     t->by_objective = arena_zalloc(a, sizeof(double) * (size_t)(t->S * K));
     t->stats = arena_zalloc(a, sizeof(objective_stats) * (size_t)K);
     for (int g = 0; g < n_groups; g++)
-        for (int i = spans[g].begin; i < spans[g].end; i++) t->episodes[i] = groups[g]->episodes[i - spans[g].begin];
+        for (int i = ranges[g].begin; i < ranges[g].end; i++) t->episodes[i] = groups[g]->episodes[i - ranges[g].begin];
     return t;
 }
 
-static step_view view_of(arena *a, const advantage_table *t, const group *const *groups, int n_groups, span *spans)
+static step_view view_of(arena *a, const advantage_table *t, const group *const *groups, int n_groups,
+                         episode_range *ranges)
 {
-    step_view v = { .groups = groups, .spans = spans, .n_groups = n_groups, .S = t->S };
+    step_view v = { .groups = groups, .ranges = ranges, .n_groups = n_groups, .S = t->S };
     v.length = arena_array(a, double, t->S);
     v.of = arena_array(a, origin, t->S);
     v.dead = arena_zalloc(a, sizeof *v.dead * (size_t)t->S);
@@ -232,11 +234,11 @@ static step_view view_of(arena *a, const advantage_table *t, const group *const 
 static void read_rewards(const step_view *v, const char *name, const bool *drop, double *r)
 {
     for (int g = 0; g < v->n_groups; g++)
-        for (int i = v->spans[g].begin; i < v->spans[g].end; i++)
-            r[i] = drop && drop[i] ? NAN : score_get(v->groups[g]->scores[i - v->spans[g].begin], name);
+        for (int i = v->ranges[g].begin; i < v->ranges[g].end; i++)
+            r[i] = drop && drop[i] ? NAN : score_get(v->groups[g]->scores[i - v->ranges[g].begin], name);
 }
 
-/* Objective k's rewards -> r [S] as they are normalised: shaped, less a penalty, without what is said in stretches.
+/* Objective k's rewards -> r [S] as they are normalised: shaped, less a penalty, without what is said in spans.
  * Statistics are of what was scored; of an objective that doesn't weigh they are all. */
 static void prepare_rewards(const advantage_config *c, const step_view *v, const objective *o, int k,
                             const advantage_extra *extra, double *judged, double *r, advantage_table *t)
@@ -250,8 +252,8 @@ static void prepare_rewards(const advantage_config *c, const step_view *v, const
     for (int s = 0; k == 0 && extra && extra->penalty && s < v->S; s++) r[s] -= extra->penalty[s];
 
     for (int s = 0; s < v->S; s++) t->counts[s] |= !isnan(r[s]) && !v->dead[s];
-    for (int g = 0; t->has_stretches && g < v->n_groups; g++)
-        said_in_stretches(v->groups[g], o->name, judged + v->spans[g].begin, r + v->spans[g].begin);
+    for (int g = 0; t->has_spans && g < v->n_groups; g++)
+        said_in_spans(v->groups[g], o->name, judged + v->ranges[g].begin, r + v->ranges[g].begin);
 }
 
 /* An episode's rewards, weighed as its scalar would be: what an estimator that chooses goes by. */
@@ -275,12 +277,12 @@ advantage_table *advantage_compute(arena *a, const advantage_config *config, con
     const int K = objectives->n;
     const double eps = eps_of(config, objectives), *own_weights = extra ? extra->weights : NULL;
     const estimator *e = estimator_of(config->mean);
-    span *spans = arena_array(a, span, n_groups);
-    advantage_table *t = table_new(a, groups, n_groups, K, spans);
-    const step_view v = view_of(a, t, groups, n_groups, spans);
+    episode_range *ranges = arena_array(a, episode_range, n_groups);
+    advantage_table *t = table_new(a, groups, n_groups, K, ranges);
+    const step_view v = view_of(a, t, groups, n_groups, ranges);
     double *judged = arena_array(a, double, t->S), *r = arena_array(a, double, t->S);
     double *worth = arena_zalloc(a, sizeof *worth * (size_t)t->S);
-    t->has_stretches = config->credit != CREDIT_WHOLE && any_marks(objectives, groups, n_groups);
+    t->has_spans = config->credit != CREDIT_WHOLE && any_spans(objectives, groups, n_groups);
 
     /* Objective by objective. */
     for (int k = 0; k < K; k++) {
@@ -295,8 +297,8 @@ advantage_table *advantage_compute(arena *a, const advantage_config *config, con
     if (own_weights) weigh_each(t, objectives, own_weights);
     weigh(objectives, t);
     if (config->whiten) whiten(t, v.of, eps);
-    for (int g = 0; e->choose && g < n_groups; g++) e->choose(worth, v.of, t->counts, spans[g], t->scalar);
+    for (int g = 0; e->choose && g < n_groups; g++) e->choose(worth, v.of, t->counts, ranges[g], t->scalar);
 
-    if (t->has_stretches) credit_stretches(a, config, eps, objectives, groups, n_groups, own_weights, t);
+    if (t->has_spans) credit_spans(a, config, eps, objectives, groups, n_groups, own_weights, t);
     return t;
 }

@@ -12,7 +12,7 @@
  * verl's REINFORCE++ does.
  *
  * What is compared and found equal, up to rounding, has advantage 0, exactly (rollout/signal.h): a reward and its mean,
- * the best and the others, the sum of objectives that cancel, stretches of one worth. What is then 0 everywhere has no
+ * the best and the others, the sum of objectives that cancel, spans of one worth. What is then 0 everywhere has no
  * spread, and nothing is divided by it. Objectives of weight 0 have statistics, and rows of zeros.
  *
  * MEAN_BEST is rejection sampling (RAFT, arXiv 2304.06767; with a row's own weights DPA, 2402.18571): A = 1 for the
@@ -27,7 +27,7 @@
  * which nothing was sampled, is compared with the group's other episodes; it is in nobody's mean, and in no std but its
  * own divisor.
  *
- * Rewards on stretches (score_mark) are normalised by themselves and go to tokens (learner/credit.h), behind the
+ * Rewards on spans (score_add_span) are normalised by themselves and go to tokens (learner/credit.h), behind the
  * whitening; the objective's advantage of that episode is 0.
  *
  * A missing score is masked: it is in no mean and no std, and its own advantage is 0. An episode with every objective
@@ -57,7 +57,7 @@ typedef struct advantage_config {
     bool whiten;    /* over the batch, after the weighted sum */
     bool drop_dead; /* groups whose heaviest objective is the same for all don't count, not even in denominators */
     shape_config shape;
-    credit_to credit; /* which tokens a reward on a stretch of the answer is for */
+    credit_to credit; /* which tokens a reward on a span of the answer is for */
 } advantage_config;
 
 /* For so many objectives that weigh. 1: GRPO without whitening; more: GDPO. */
@@ -75,7 +75,7 @@ typedef struct advantage_table {
     const episode **episodes;     /* [S], groups in order, samples in order */
     double *scalar;               /* [S] what trains */
     double *by_objective;         /* [K, S] normalised, unweighted */
-    bool has_stretches;           /* some score has marks that count: the two below are there, otherwise NULL */
+    bool has_spans;               /* some score has spans that count: the two below are there, otherwise NULL */
     double **tokens;              /* [S] what its tokens get on top of the scalar, [trajectory n]; NULL: nothing */
     double **tokens_by_objective; /* [K, S] the same by objective, unweighted */
     bool *counts;                 /* [S] */

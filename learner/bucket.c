@@ -13,7 +13,7 @@
 #include "kernels/ops.h"
 
 enum { FEW_BUCKETS = 64 };
-static const double KEEP = 0.9, MOST_STRETCH = 10;
+static const double KEEP = 0.9, MAX_RESCALE = 10;
 
 /* What is remembered: bucket_state names each of these. */
 typedef struct bucket_memory {
@@ -277,10 +277,10 @@ static int solve(bucket_set *s, bucket *b, error *err)
     return OK;
 }
 
-static void stretch(const bucket_set *s, bucket *b)
+static void rescale(const bucket_set *s, bucket *b)
 {
     if (!s->config.keep_norm || b->norm_after <= 0) return;
-    const double by = fmin(MOST_STRETCH, b->norm_average / b->norm_after);
+    const double by = fmin(MAX_RESCALE, b->norm_average / b->norm_after);
     for (int i = 0; i < s->K; i++) b->w[i] *= by;
     b->norm_after *= by;
 }
@@ -295,7 +295,7 @@ static void reconcile(bucket_set *s, bucket *b, float *gradients, slice at)
     if (solve(s, b, s->failure.code ? NULL : &s->failure) != OK) return;
     b->norm_average = average_norm(s, b);
     b->norm_after = moo_norm(b->G, s->K, b->w);
-    stretch(s, b);
+    rescale(s, b);
     for (int i = s->K; i < s->rows; i++) b->w[i] = 1;
     if (at.count == 0) return;
     if (!s->config.by_micro_batch || (s->first && s->last)) {

@@ -7,18 +7,18 @@
 #include "learner/advantage.h"
 #include "rollout/signal.h"
 
-/* The objective's marks lie together. */
-static const reward_mark *marks_of(const score *s, const char *name, uint32_t *n)
+/* The objective's spans lie together. */
+static const reward_span *spans_of(const score *s, const char *name, uint32_t *n)
 {
     uint32_t begin = 0, end;
-    while (begin < s->n_marks && strcmp(s->marks[begin].name, name) != 0) begin++;
-    for (end = begin; end < s->n_marks && strcmp(s->marks[end].name, name) == 0; end++) {
+    while (begin < s->n_spans && strcmp(s->spans[begin].name, name) != 0) begin++;
+    for (end = begin; end < s->n_spans && strcmp(s->spans[end].name, name) == 0; end++) {
     }
     *n = end - begin;
-    return *n > 0 ? s->marks + begin : NULL;
+    return *n > 0 ? s->spans + begin : NULL;
 }
 
-/* Mean and unbiased std (1 of a single one, 0 where all are the same up to rounding) of an objective's stretches. */
+/* Mean and unbiased std (1 of a single one, 0 where all are the same up to rounding) of an objective's spans. */
 typedef struct credit_stats {
     double mean, std;
     int n;
@@ -35,12 +35,12 @@ static void add_up(const group *g, const char *name, double mean, sums *to)
 {
     for (uint32_t i = 0; i < g->n; i++) {
         uint32_t n;
-        const reward_mark *marks = marks_of(g->scores[i], name, &n);
+        const reward_span *spans = spans_of(g->scores[i], name, &n);
         if (trajectory_sampled(&g->episodes[i]->tokens) == 0) continue;
         for (uint32_t m = 0; m < n; m++) {
-            to->values += marks[m].value;
-            to->squares += (marks[m].value - mean) * (marks[m].value - mean);
-            to->largest = fmax(to->largest, fabs(marks[m].value));
+            to->values += spans[m].value;
+            to->squares += (spans[m].value - mean) * (spans[m].value - mean);
+            to->largest = fmax(to->largest, fabs(spans[m].value));
             to->n++;
         }
     }
@@ -56,33 +56,33 @@ static credit_stats stats_of(const char *name, const group *const *groups, int n
     return (credit_stats){ mean, signal_of(sqrt(second.squares / (first.n - 1)), fmax(1, first.largest)), first.n };
 }
 
-/* What stretches m .. n - 1 are worth to the token in the m-th -> worth [n]. */
-static void worth_of_stretches(arena *a, credit_to to, const reward_mark *marks, uint32_t n, double mean,
-                               double divisor, double *worth)
+/* What spans m .. n - 1 are worth to the token in the m-th -> worth [n]. */
+static void worth_of_spans(arena *a, credit_to to, const reward_span *spans, uint32_t n, double mean, double divisor,
+                           double *worth)
 {
     double *size = arena_zalloc(a, sizeof *size * (n + 1)), behind = 0;
     for (uint32_t m = n; m-- > 0;) {
-        const double A = signal_between(marks[m].value, mean) / divisor;
+        const double A = signal_between(spans[m].value, mean) / divisor;
         behind += A;
         size[m] = size[m + 1] + fabs(A);
         worth[m] = to == CREDIT_RETURN ? signal_of(behind, size[m]) : A;
     }
 }
 
-/* Adds weight x (v - mean) / divisor of the objective's stretches to the tokens they are for, out [the trajectory's n].
+/* Adds weight x (v - mean) / divisor of the objective's spans to the tokens they are for, out [the trajectory's n].
  * False where there is nothing to add. */
 static bool credit_add(arena *a, credit_to to, const char *name, double mean, double divisor, double weight,
                        const episode *e, const score *s, double *out)
 {
     uint32_t n, at = 0;
-    const reward_mark *marks = marks_of(s, name, &n);
+    const reward_span *spans = spans_of(s, name, &n);
     double *worth = arena_array(a, double, n + 1);
     uint64_t written = 0;
     bool any = false;
-    worth_of_stretches(a, to, marks, n, mean, divisor, worth);
+    worth_of_spans(a, to, spans, n, mean, divisor, worth);
     for (uint32_t i = 0; i < e->tokens.n && at < n; i++) {
         written += e->tokens.wrote[i];
-        while (at < n && written > marks[at].end) at++;
+        while (at < n && written > spans[at].end) at++;
         if (at == n || !e->tokens.mask[i]) continue;
         out[i] += weight * worth[at];
         any |= out[i] != 0;
@@ -92,7 +92,7 @@ static bool credit_add(arena *a, credit_to to, const char *name, double mean, do
 
 /* ---- into the table ---- */
 
-/* What a group's stretches are compared with; NaN: with nothing, as when one is alone. */
+/* What a group's spans are compared with; NaN: with nothing, as when one is alone. */
 static double mean_for(estimator_scope scope, const credit_stats *own, const credit_stats *batch)
 {
     switch (scope) {
@@ -158,8 +158,8 @@ static double *own_weights(arena *a, const objective_set *objectives, const doub
     return own;
 }
 
-void credit_stretches(arena *a, const advantage_config *c, double eps, const objective_set *objectives,
-                      const group *const *groups, int n_groups, const double *weights, advantage_table *t)
+void credit_spans(arena *a, const advantage_config *c, double eps, const objective_set *objectives,
+                  const group *const *groups, int n_groups, const double *weights, advantage_table *t)
 {
     bool unmet = false;
     t->tokens = arena_zalloc(a, sizeof *t->tokens * (size_t)(t->S + 1));

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* credit - rewards on stretches of an answer (a sentence, a turn), and which tokens they are for.
+/* credit - rewards on spans of an answer (a sentence, a turn), and which tokens they are for.
  *
- *     A_j = (v_j - mean) / (std + eps)   over all stretches of the objective in the group (or the batch, as `mean` and
+ *     A_j = (v_j - mean) / (std + eps)   over all spans of the objective in the group (or the batch, as `mean` and
  *                                        `std` of advantage_config have it; leave-one-out and length: group)
  *
- *     to the stretch       each of its tokens gets A_j
+ *     to the span          each of its tokens gets A_j
  *                          fine-grained rewards (arXiv 2306.01693), credit in its place
- *     to the return        each token gets the sum of A_j of its own stretch and of all behind it
+ *     to the return        each token gets the sum of A_j of its own span and of all behind it
  *                          process supervision of GRPO (2402.03300, section 4.1.3)
- *     to the whole answer  the mean of its stretches is one number, as if the script had returned that
+ *     to the whole answer  the mean of its spans is one number, as if the script had returned that
  *
- * A token belongs to the stretch in which its last byte lies; behind the last stretch it gets nothing. What an
- * objective says in stretches is not said once more by its mean: that one is for statistics and constraints. */
+ * A token belongs to the span in which its last byte lies; behind the last span it gets nothing. What an
+ * objective says in spans is not said once more by its mean: that one is for statistics and constraints. */
 #pragma once
 
 #include "base/arena.h"
@@ -20,9 +20,9 @@
 #include "rollout/group.h"
 
 #define CREDIT_TOS(X)                                                                                                  \
-    X(CREDIT_STRETCH, "stretch", "each stretch's tokens get its own advantage")                                        \
-    X(CREDIT_RETURN, "return", "a token gets the sum of its own stretch's and all later ones'")                        \
-    X(CREDIT_WHOLE, "whole", "the mean of the stretches is one reward for the whole answer")
+    X(CREDIT_SPAN, "span", "each span's tokens get its own advantage")                                                 \
+    X(CREDIT_RETURN, "return", "a token gets the sum of its own span's and all later ones'")                           \
+    X(CREDIT_WHOLE, "whole", "the mean of the spans is one reward for the whole answer")
 
 typedef enum credit_to { CREDIT_TOS(WORDS_MEMBER) } credit_to;
 
@@ -31,5 +31,5 @@ struct advantage_table;
 
 /* Fills the table's `tokens` and `tokens_by_objective`, all else of it being there. eps and weights [S, K] (NULL: none)
  * are advantage_compute's. */
-void credit_stretches(arena *a, const struct advantage_config *config, double eps, const objective_set *objectives,
-                      const group *const *groups, int n_groups, const double *weights, struct advantage_table *table);
+void credit_spans(arena *a, const struct advantage_config *config, double eps, const objective_set *objectives,
+                  const group *const *groups, int n_groups, const double *weights, struct advantage_table *table);

@@ -45,7 +45,7 @@ static void mean_by_length(const comparison *c, double *out)
 
 /* Rejection sampling: the best of its group is learned (1, shared by ties), the rest is not (0); a group in which all
  * are worth the same teaches nothing. */
-static void choose_best(const double *worth, const origin *of, const bool *counts, span at, double *scalar)
+static void choose_best(const double *worth, const origin *of, const bool *counts, episode_range at, double *scalar)
 {
     double best = -INFINITY, worst = INFINITY;
     int ties = 0;

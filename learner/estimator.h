@@ -27,13 +27,13 @@ typedef struct comparison {
     const double *r;              /* [S] of the step; NaN: missing */
     const double *length;         /* [S] tokens that the policy wrote */
     const origin *of;             /* [S] */
-    span at;                      /* the group */
+    episode_range at;             /* the group */
     moments group;                /* of those in it that were sampled without help: what a baseline is made of */
     moments hinted, sampled, all; /* of those behind a hint; of these and `group`; and with demonstrations */
     moments batch;                /* of the step's */
 } comparison;
 
-/* Where a baseline is taken from: rewards on stretches of answers (learner/credit.h) are compared there too. */
+/* Where a baseline is taken from: rewards on spans of answers (learner/credit.h) are compared there too. */
 typedef enum estimator_scope { SCOPE_NONE, SCOPE_GROUP, SCOPE_BATCH } estimator_scope;
 
 typedef struct estimator {
@@ -46,7 +46,7 @@ typedef struct estimator {
     /* In place of the weighted sum of advantages: the scalar itself, from what each of a group's episodes is worth by
      * all objectives together -> scalar [S], at the group's places. counts [S]: episodes that may be chosen. NULL in
      * most rows. */
-    void (*choose)(const double *worth, const origin *of, const bool *counts, span at, double *scalar);
+    void (*choose)(const double *worth, const origin *of, const bool *counts, episode_range at, double *scalar);
 } estimator;
 
 const estimator *estimator_of(advantage_mean mean);

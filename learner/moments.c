@@ -22,7 +22,7 @@ static bool counts(const double *r, const origin *of, unsigned origins, int i)
 
 static double weight_of(const double *times, int i) { return times ? times[i] : 1; }
 
-moments moments_of(const double *r, const origin *of, unsigned origins, span s, const double *times)
+moments moments_of(const double *r, const origin *of, unsigned origins, episode_range s, const double *times)
 {
     moments m = { .std = 1 };
     double largest = 0, weight = 0, square = 0;

@@ -5,9 +5,9 @@
 #include "rollout/episode.h"
 
 /* Episodes [begin, end) of a step, in order of its groups: a group's, or all. */
-typedef struct span {
+typedef struct episode_range {
     int begin, end;
-} span;
+} episode_range;
 
 /* How an episode came about: by itself, behind a hint, or all of it given. Bits, so that several can be asked for. */
 typedef enum origin { ORIGIN_SAMPLED = 1, ORIGIN_HINTED = 2, ORIGIN_DEMONSTRATION = 4 } origin;
@@ -22,4 +22,4 @@ typedef struct moments {
 /* Mean and unbiased std (n - 1, as the published code has it) of those r [S] (NaN: missing) in `s` whose episode is of
  * one of the `origins`, each as often as `times` [S] says (NULL: once). The std is 0 where the values are equal up to
  * rounding (rollout/signal.h), and 1 of a single one or none. */
-moments moments_of(const double *r, const origin *of, unsigned origins, span s, const double *times);
+moments moments_of(const double *r, const origin *of, unsigned origins, episode_range s, const double *times);

@@ -4,7 +4,7 @@
 
 static const word_row MEANS[] = { ADVANTAGE_MEANS(WORDS_ROW){ 0 } };
 static const word_row STDS[] = { ADVANTAGE_STDS(WORDS_ROW){ 0 } };
-static const word_row CREDITED[] = { CREDIT_TOS(WORDS_ROW){ 0 } };
+static const word_row CREDITED[] = { CREDIT_TOS(WORDS_ROW){ "stretch", CREDIT_SPAN, NULL }, { 0 } };
 static const word_row KINDS[] = { LOSS_KINDS(WORDS_ROW){ 0 } };
 static const word_row AGGREGATIONS[] = { LOSS_AGGREGATIONS(WORDS_ROW){ 0 } };
 static const word_row CORRECTIONS[] = { LOSS_CORRECTIONS(WORDS_ROW){ 0 } };
@@ -123,10 +123,10 @@ static const option ROWS[] = {
       .more = "Such groups have no gradient in either case. With true the others count for the whole batch (DAPO), "
               "so the step's size does not depend on how many groups were dead. `algorithm.refills` plays others in "
               "their place." },
-    { "algorithm.credit", OPTION_WORD, AT(advantage.credit), 0, 0, "stretch", .words = CREDITED,
-      .help = "which tokens a reward on a stretch of the answer is for",
+    { "algorithm.credit", OPTION_WORD, AT(advantage.credit), 0, 0, "span", .words = CREDITED,
+      .help = "which tokens a reward on a span of the answer is for",
       .more = "Only for reward scripts that return lists, `{ { byte, value }, ... }` (docs/algorithms.md, rewards "
-              "on stretches). `stretch` is fine-grained reward (2306.01693), `return` GRPO's process supervision "
+              "on spans). `span` is fine-grained reward (2306.01693), `return` GRPO's process supervision "
               "(2402.03300)." },
     { "algorithm.overlong_cushion", OPTION_NUMBER, AT(advantage.shape.overlong_cushion), 0, 1e6, "0",
       .help = "tokens before rollout.max_tokens from which the reward falls, by 1 at the limit; 0: off",

@@ -88,10 +88,10 @@ static void build(arena *a, const pack_options *o, packed_batch *b, const advant
 
 static bool has_signal(const advantage_table *t, const pack_options *o, int s)
 {
-    bool any = t->scalar[s] != 0 || (t->has_stretches && t->tokens[s]);
+    bool any = t->scalar[s] != 0 || (t->has_spans && t->tokens[s]);
     for (int k = 0; o->by_objective && k < t->K; k++) {
         const size_t at = (size_t)k * (size_t)t->S + (size_t)s;
-        any |= t->by_objective[at] != 0 || (t->has_stretches && t->tokens_by_objective[at]);
+        any |= t->by_objective[at] != 0 || (t->has_spans && t->tokens_by_objective[at]);
     }
     /* Learning by heart needs no advantage: a demonstration in a group that is all right has none. */
     any |= o->imitation && t->episodes[s]->hint_len > 0 && t->scalar[s] >= 0;

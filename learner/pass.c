@@ -41,11 +41,11 @@ typedef struct loss_batch {
     arena *step;
 } loss_batch;
 
-/* What tokens [n] of episode s, from output i on, get by rewards on stretches; NULL: nothing. */
+/* What tokens [n] of episode s, from output i on, get by rewards on spans; NULL: nothing. */
 static const double *credit_at(const loss_batch *l, int i, int n, int s, int k)
 {
     const advantage_table *t = l->table;
-    if (!t->has_stretches) return NULL;
+    if (!t->has_spans) return NULL;
     const double *of = k < 0 ? t->tokens[s] : t->tokens_by_objective[(size_t)k * (size_t)t->S + (size_t)s];
     if (!of) return NULL;
     double *credit = arena_array(l->step, double, n);

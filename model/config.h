@@ -16,11 +16,11 @@
 
 enum { MAX_EOS = 8 };
 
-/* How the frequencies of the rotary embedding are stretched for longer texts. */
+/* How the frequencies of the rotary embedding are scaled for longer texts. */
 typedef struct rope_scaling {
     enum { ROPE_DEFAULT, ROPE_LINEAR, ROPE_LLAMA3 } kind;
     float factor;                            /* linear and llama3 */
-    float low_freq_factor, high_freq_factor; /* llama3: where stretching begins, and where it is whole */
+    float low_freq_factor, high_freq_factor; /* llama3: where scaling begins, and where it is whole */
     float original_max_position;
 } rope_scaling;
 

@@ -23,7 +23,7 @@ static bool is_packed(const param_table *t, const param *p)
     return p->rank == 2 && (p->kind != PARAM_EMBED || t->config.tied);
 }
 
-/* Llama 3.1's stretching of one frequency: long waves are slowed by `factor`, short ones left alone, in between it is
+/* Llama 3.1's scaling of one frequency: long waves are slowed by `factor`, short ones left alone, in between it is
  * blended (as transformers does, in float). */
 static float llama3_frequency(const rope_scaling *r, float frequency)
 {

@@ -62,7 +62,7 @@ static const field EPISODE_FIELDS[] = {
     NUMBER(episode, eval, F_BOOL),
     NUMBER(episode, attempt, F_U32),
     TEXT(episode, environment, NAME_LIMIT),
-    TEXT(episode, objective, NAME_LIMIT),
+    { "objective", F_TEXT, offsetof(episode, data_group), NAME_LIMIT, 0, 0, NULL },
     TEXT(episode, template_name, NAME_LIMIT),
     NUMBER(episode, n_shots, F_I32),
     NUMBER(episode, hint_len, F_I32),
@@ -87,10 +87,10 @@ static const field VALUE_FIELDS[] = {
     { 0 },
 };
 
-static const field MARK_FIELDS[] = {
-    { "name", F_NAME, offsetof(reward_mark, name), OBJECTIVE_NAME, 0, 0, NULL },
-    NUMBER(reward_mark, end, F_U32),
-    NUMBER(reward_mark, value, F_F64),
+static const field SPAN_FIELDS[] = {
+    { "name", F_NAME, offsetof(reward_span, name), OBJECTIVE_NAME, 0, 0, NULL },
+    NUMBER(reward_span, end, F_U32),
+    NUMBER(reward_span, value, F_F64),
     { 0 },
 };
 
@@ -99,7 +99,7 @@ static const field SCORE_FIELDS[] = {
     NUMBER(score, status, F_I32),
     { "values", F_INLINE, offsetof(score, values), MAX_OBJECTIVES, offsetof(score, n_values), sizeof(objective_value),
       VALUE_FIELDS },
-    LIST(score, marks, n_marks, MARK_FIELDS),
+    { "marks", F_LIST, offsetof(score, spans), LIST_LIMIT, offsetof(score, n_spans), sizeof(reward_span), SPAN_FIELDS },
     TEXT(score, error, NAME_LIMIT),
     TEXT(score, info, TEXT_LIMIT),
     NUMBER(score, ms, F_F64),

@@ -136,7 +136,8 @@ static void print_option(FILE *to, const option *o)
     print_wrapped(to, "\n", "", text.data);
 
     if (o->words || o->presets) fprintf(to, "\n");
-    for (const word_row *w = o->words; w && w->word; w++) print_item(to, w->word, w->help);
+    for (const word_row *w = o->words; w && w->word; w++)
+        if (w->help) print_item(to, w->word, w->help);
     for (const option_preset *p = o->presets; p && p->name; p++) print_preset(to, p);
     if (o->elsewhere) print_elsewhere(to, o->elsewhere);
     str_free(&text);

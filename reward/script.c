@@ -145,8 +145,8 @@ static void take_value(lua_State *L, score *out, const char *name, double value)
     if (!(fabs(value) <= MAX_SCORE)) miss(out, name, value);
 }
 
-/* { position, value } on top: a stretch that ends at that byte of episode.text. Returns the value. */
-static double take_mark(lua_State *L, scoring *c, const char *name)
+/* { position, value } on top: a span that ends at that byte of episode.text. Returns the value. */
+static double take_span(lua_State *L, scoring *c, const char *name)
 {
     error err = { 0 };
     int fine = 0, number = 0;
@@ -163,12 +163,12 @@ static double take_mark(lua_State *L, scoring *c, const char *name)
     lua_pop(L, 2);
 
     if (!(fabs(value) <= MAX_SCORE)) return value;
-    if (score_mark(c->out, name, (uint32_t)end, value, &err) != OK) luaL_error(L, "%s", err.text);
+    if (score_add_span(c->out, name, (uint32_t)end, value, &err) != OK) luaL_error(L, "%s", err.text);
     return value;
 }
 
 /* A list of them on top: the objective's value is their mean. */
-static void take_marks(lua_State *L, scoring *c, const char *name)
+static void take_spans(lua_State *L, scoring *c, const char *name)
 {
     const lua_Integer n = luaL_len(L, -1);
     double sum = 0;
@@ -177,14 +177,14 @@ static void take_marks(lua_State *L, scoring *c, const char *name)
         return;
     }
 
-    const uint32_t before = c->out->n_marks;
-    take_value(L, c->out, name, 0); /* marks belong to an objective that is there already */
+    const uint32_t before = c->out->n_spans;
+    take_value(L, c->out, name, 0); /* spans belong to an objective that is there already */
     for (lua_Integer i = 1; i <= n; i++) {
         lua_geti(L, -1, i);
-        const double value = take_mark(L, c, name);
+        const double value = take_span(L, c, name);
         lua_pop(L, 1);
         if (!(fabs(value) <= MAX_SCORE)) { /* one that can't be: then none of them counts */
-            c->out->n_marks = before;
+            c->out->n_spans = before;
             miss(c->out, name, value);
             return;
         }
@@ -213,7 +213,7 @@ static void take_objectives(lua_State *L, scoring *c)
         else if (lua_type(L, -1) == LUA_TNUMBER)
             take_value(L, out, lua_tostring(L, -2), lua_tonumber(L, -1));
         else if (lua_istable(L, -1))
-            take_marks(L, c, lua_tostring(L, -2));
+            take_spans(L, c, lua_tostring(L, -2));
         else
             luaL_error(L, "objective '%s' is a %s, not a number", lua_tostring(L, -2), luaL_typename(L, -1));
     }
@@ -227,7 +227,7 @@ static int by_name(const void *a, const void *b)
 
 static int by_place(const void *a, const void *b)
 {
-    const reward_mark *x = a, *y = b;
+    const reward_span *x = a, *y = b;
     const int names = strcmp(x->name, y->name);
     if (names != 0) return names;
     return (x->end > y->end) - (x->end < y->end);
@@ -255,7 +255,7 @@ static int run(lua_State *L)
     lua_pop(L, 1);
     take_objectives(L, c);
     qsort(c->out->values, (size_t)c->out->n_values, sizeof c->out->values[0], by_name);
-    if (c->out->n_marks > 0) qsort(c->out->marks, c->out->n_marks, sizeof *c->out->marks, by_place);
+    if (c->out->n_spans > 0) qsort(c->out->spans, c->out->n_spans, sizeof *c->out->spans, by_place);
     return 0;
 }
 

@@ -21,7 +21,7 @@ episode *episode_new(const task *t)
     e->n_shots = t->n_shots;
     e->template_id = t->template_id;
     e->environment = xstrdup("");
-    e->objective = xstrdup("");
+    e->data_group = xstrdup("");
     e->template_name = xstrdup("");
     return e;
 }
@@ -46,8 +46,8 @@ void episode_free(episode *e)
 {
     if (!e) return;
     episode_clear(e);
-    char *const owned[] = { e->environment, e->objective, e->template_name, e->text,
-                            e->transcript,  e->answer,    e->failure_text };
+    char *const owned[] = { e->environment, e->data_group, e->template_name, e->text,
+                            e->transcript,  e->answer,     e->failure_text };
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
     free(e);
 }
@@ -87,7 +87,7 @@ int episode_check(const episode *e, int32_t vocab, error *err)
     if (e->stop >= N_STOPS || e->failed >= N_FAILURES || (e->failed != FAIL_NONE) != (e->stop == STOP_ERROR))
         return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": stop %d and failure %d do not fit", e->id,
                          (int)e->stop, (int)e->failed);
-    if (!e->environment || !e->objective || !e->template_name || !e->text || !e->transcript)
+    if (!e->environment || !e->data_group || !e->template_name || !e->text || !e->transcript)
         return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": a text of it is missing", e->id);
     if (!is_duration(e->wall_ms) || !is_duration(e->tool_ms))
         return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": a time of %g or %g ms can't be", e->id, e->wall_ms,

@@ -41,7 +41,7 @@ typedef struct episode {
     bool eval;
     uint32_t attempt;
     char *environment;         /* EPISODE_ENVIRONMENT */
-    char *objective;           /* data group of the row ("" when it has none) */
+    char *data_group;          /* data group of the row ("" when it has none) */
     char *template_name;       /* dialect */
     int32_t template_id;       /* of the prompt's templates, from 1; 0: none */
     int32_t n_shots, hint_len; /* hint_len: tokens of a demonstration that were given */

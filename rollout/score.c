@@ -10,7 +10,7 @@
 
 void score_reset(score *s)
 {
-    free(s->marks);
+    free(s->spans);
     free(s->error);
     free(s->info);
     *s = (score){ 0 };
@@ -20,8 +20,8 @@ score *score_copy(const score *s)
 {
     score *copy = xmalloc(sizeof *copy);
     *copy = *s;
-    copy->marks =
-        s->n_marks ? memcpy(xmalloc(s->n_marks * sizeof *s->marks), s->marks, s->n_marks * sizeof *s->marks) : NULL;
+    copy->spans =
+        s->n_spans ? memcpy(xmalloc(s->n_spans * sizeof *s->spans), s->spans, s->n_spans * sizeof *s->spans) : NULL;
     copy->error = xstrdup(s->error);
     copy->info = xstrdup(s->info);
     return copy;
@@ -56,28 +56,27 @@ int score_set(score *s, const char *name, double value, error *err)
     return OK;
 }
 
-bool score_has_marks(const score *s, const char *name)
+bool score_has_spans(const score *s, const char *name)
 {
-    for (uint32_t i = 0; i < s->n_marks; i++)
-        if (strcmp(s->marks[i].name, name) == 0) return true;
+    for (uint32_t i = 0; i < s->n_spans; i++)
+        if (strcmp(s->spans[i].name, name) == 0) return true;
     return false;
 }
 
-int score_mark(score *s, const char *name, uint32_t end, double value, error *err)
+int score_add_span(score *s, const char *name, uint32_t end, double value, error *err)
 {
-    const reward_mark *last = s->n_marks > 0 ? &s->marks[s->n_marks - 1] : NULL;
+    const reward_span *last = s->n_spans > 0 ? &s->spans[s->n_spans - 1] : NULL;
     const bool goes_on = last && strcmp(last->name, name) == 0;
-    if (s->n_marks == MAX_MARKS)
-        return error_set(err, ERR_FULL, "objective '%.40s': %d stretches are the most", name, MAX_MARKS);
-    if (find(s, name) < 0 || !isfinite(value) || (!goes_on && score_has_marks(s, name)))
-        return error_set(err, ERR_ARGUMENT, "objective '%.40s': a stretch has a value, as the objective has", name);
+    if (s->n_spans == MAX_SPANS)
+        return error_set(err, ERR_FULL, "objective '%.40s': %d spans are the most", name, MAX_SPANS);
+    if (find(s, name) < 0 || !isfinite(value) || (!goes_on && score_has_spans(s, name)))
+        return error_set(err, ERR_ARGUMENT, "objective '%.40s': a span has a value, as the objective has", name);
     if (goes_on && last->end >= end)
-        return error_set(err, ERR_ARGUMENT,
-                         "objective '%s': a stretch ends at %" PRIu32 ", the one before it at %" PRIu32, name, end,
-                         last->end);
-    s->marks = xrealloc(s->marks, (s->n_marks + 1) * sizeof *s->marks);
-    reward_mark *m = &s->marks[s->n_marks++];
-    *m = (reward_mark){ .end = end, .value = value };
+        return error_set(err, ERR_ARGUMENT, "objective '%s': a span ends at %" PRIu32 ", the one before it at %" PRIu32,
+                         name, end, last->end);
+    s->spans = xrealloc(s->spans, (s->n_spans + 1) * sizeof *s->spans);
+    reward_span *m = &s->spans[s->n_spans++];
+    *m = (reward_span){ .end = end, .value = value };
     memcpy(m->name, name, strlen(name) + 1);
     return OK;
 }
@@ -89,15 +88,15 @@ double score_get(const score *s, const char *name)
 }
 
 /* Objective by objective, each in order. */
-static int check_marks(const score *s, error *err)
+static int check_spans(const score *s, error *err)
 {
     unsigned seen = 0;
-    for (uint32_t i = 0; i < s->n_marks; i++) {
-        const reward_mark *m = &s->marks[i];
+    for (uint32_t i = 0; i < s->n_spans; i++) {
+        const reward_span *m = &s->spans[i];
         const bool goes_on = i > 0 && strcmp(m[-1].name, m->name) == 0;
         const int at = goes_on ? 0 : find(s, m->name);
         if (at < 0 || !(fabs(m->value) <= MAX_SCORE) || (goes_on ? m[-1].end >= m->end : seen >> at & 1))
-            return error_set(err, ERR_PARSE, "score: stretch %" PRIu32 " has no objective, no value or no place", i);
+            return error_set(err, ERR_PARSE, "score: span %" PRIu32 " has no objective, no value or no place", i);
         if (!goes_on) seen |= 1u << at;
     }
     return OK;
@@ -114,5 +113,5 @@ int score_check(const score *s, error *err)
             return error_set(err, ERR_PARSE, "score: objective '%s' is %g (from %g to %g is allowed)", name,
                              s->values[i].value, -MAX_SCORE, MAX_SCORE);
     }
-    return check_marks(s, err);
+    return check_spans(s, err);
 }

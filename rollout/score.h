@@ -9,7 +9,7 @@
 
 enum { MAX_OBJECTIVES = 16, OBJECTIVE_NAME = 32 };
 
-/* No objective and no mark is larger in size: one that were would drown all others of its group. Far beyond what
+/* No objective and no span is larger in size: one that were would drown all others of its group. Far beyond what
  * rewards are, so that it only catches mistakes. */
 #define MAX_SCORE 1000.0
 
@@ -18,15 +18,15 @@ typedef struct objective_value {
     double value; /* NaN: missing */
 } objective_value;
 
-/* A reward on a stretch of what the policy wrote: from the objective's mark before it (or the beginning) up to and with
+/* A reward on a span of what the policy wrote: from the objective's span before it (or the beginning) up to and with
  * byte `end` of the episode's text. */
-typedef struct reward_mark {
+typedef struct reward_span {
     char name[OBJECTIVE_NAME];
     uint32_t end;
     double value;
-} reward_mark;
+} reward_span;
 
-enum { MAX_MARKS = 4096 };
+enum { MAX_SPANS = 4096 };
 
 typedef enum score_status {
     SCORE_OK,      /* the script returned; single objectives may still be missing */
@@ -40,8 +40,8 @@ typedef struct score {
     score_status status;
     objective_value values[MAX_OBJECTIVES];
     int n_values;
-    reward_mark *marks; /* [n_marks] objective by objective, ends ascending; owned */
-    uint32_t n_marks;
+    reward_span *spans; /* [n_spans] objective by objective, ends ascending; owned */
+    uint32_t n_spans;
     char *error; /* a sentence with the script's line when status != SCORE_OK; owned */
     char *info;  /* JSON text for the viewer, or NULL; owned */
     double ms;
@@ -53,11 +53,11 @@ void score_free(score *s);
 /* Sets (or replaces) a value; NaN and infinities become missing. ERR_FULL beyond MAX_OBJECTIVES, ERR_ARGUMENT for a
  * name that is empty or too long. */
 int score_set(score *s, const char *name, double value, error *err);
-/* Adds a mark behind the others: an objective's one after the other, ends ascending. ERR_ARGUMENT for one that isn't in
- * order or whose objective has no value, ERR_FULL beyond MAX_MARKS. */
-int score_mark(score *s, const char *name, uint32_t end, double value, error *err);
-bool score_has_marks(const score *s, const char *name);
+/* Adds a span behind the others: an objective's one after the other, ends ascending. ERR_ARGUMENT for one that isn't in
+ * order or whose objective has no value, ERR_FULL beyond MAX_SPANS. */
+int score_add_span(score *s, const char *name, uint32_t end, double value, error *err);
+bool score_has_spans(const score *s, const char *name);
 double score_get(const score *s, const char *name); /* NaN: missing */
-/* ERR_PARSE for what no scorer sends: a name that is empty or there twice, a value or mark beyond MAX_SCORE, marks out
+/* ERR_PARSE for what no scorer sends: a name that is empty or there twice, a value or span beyond MAX_SCORE, spans out
  * of order, no such status. */
 int score_check(const score *s, error *err);

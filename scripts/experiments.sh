@@ -73,7 +73,7 @@ row() {
     echo
 }
 
-all=(conflict languages preference staleness rare priority era hints stretches forgetting templates)
+all=(conflict languages preference staleness rare priority era hints spans forgetting templates)
 for name in "${all[@]}"; do . "scripts/experiments/$name.sh"; done
 
 if [ $# -eq 0 ]; then

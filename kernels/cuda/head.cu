@@ -128,15 +128,15 @@ GPU_DEVICE float nucleus_floor(const float *z, int V, float inverse, float lse, 
 }
 
 /* The first token, in the order of ids, at which the running sum of the kept probabilities passes u of their whole.
- * Each thread sums a stretch of the vocabulary; thread 0 finds the stretch and walks through it. */
+ * Each thread sums a range of the vocabulary; thread 0 finds the range and walks through it. */
 GPU_DEVICE int draw_token(const float *z, int V, float inverse, float lse, float floor, double u)
 {
     __shared__ double of_thread[THREADS];
     __shared__ int token;
-    const int stretch = (V + THREADS - 1) / THREADS, begin = (int)threadIdx.x * stretch;
+    const int range = (V + THREADS - 1) / THREADS, begin = (int)threadIdx.x * range;
 
     double sum = 0;
-    for (int v = begin; v < begin + stretch && v < V; v++) {
+    for (int v = begin; v < begin + range && v < V; v++) {
         const float p = expf(z[v] * inverse - lse);
         if (p >= floor) sum += (double)p;
     }
@@ -151,14 +151,14 @@ GPU_DEVICE int draw_token(const float *z, int V, float inverse, float lse, float
         while (i < THREADS - 1 && before + of_thread[i] <= u * total) before += of_thread[i++];
 
         token = -1;
-        for (int v = i * stretch; v < V && token < 0; v++) {
+        for (int v = i * range; v < V && token < 0; v++) {
             const float p = expf(z[v] * inverse - lse);
             if (p < floor) continue;
             last = v;
             before += (double)p;
             if (before > u * total) token = v;
         }
-        if (token < 0) token = last; /* rounding: the walk's sum can end below the stretches' sum */
+        if (token < 0) token = last; /* rounding: the walk's sum can end below the ranges' sum */
     }
 
     __syncthreads();

@@ -198,7 +198,7 @@ static int task_of(isolation *s, const advantage_table *table)
 {
     int votes[ISOLATION_TASKS] = { 0 }, best = 0;
     for (int i = 0; i < table->S; i++) {
-        const char *name = table->episodes[i]->objective ? table->episodes[i]->objective : "";
+        const char *name = table->episodes[i]->data_group ? table->episodes[i]->data_group : "";
         const int k = isolation_task(s, name);
         if (++votes[k] > votes[best]) best = k;
     }

@@ -39,7 +39,7 @@ static int *partitions_of(const moo_plan *m, arena *a, const advantage_table *ta
 {
     int *partition = arena_array(a, int, table->S);
     for (int s = 0; s < table->S; s++) {
-        const char *name = table->episodes[s]->objective ? table->episodes[s]->objective : "";
+        const char *name = table->episodes[s]->data_group ? table->episodes[s]->data_group : "";
         int k = 0;
         while (k < m->n_groups && strcmp(m->groups[k], name) != 0) k++;
         if (k == m->n_groups) {

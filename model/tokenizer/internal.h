@@ -15,9 +15,9 @@ enum { MAX_SPLITS = 8, MAX_NORMALIZERS = 8 };
 
 #define MARK "\xe2\x96\x81" /* the character that stands for a space where a vocabulary is one of characters */
 
-/* What a split makes of its matches and of the stretches between them. */
+/* What a split makes of its matches and of the segments between them. */
 typedef enum split_behaviour {
-    SPLIT_ISOLATED,       /* each match and each stretch is a piece */
+    SPLIT_ISOLATED,       /* each match and each segment is a piece */
     SPLIT_REMOVED,        /* the matches are dropped */
     SPLIT_CONTIGUOUS,     /* matches that touch are one piece */
     SPLIT_MERGE_PREVIOUS, /* a match ends the piece before it */
@@ -28,10 +28,10 @@ typedef enum split_behaviour {
 typedef struct split {
     pcre2_code *code; /* NULL: cuts nothing */
     split_behaviour behaviour;
-    bool invert;       /* the stretches are the matches */
+    bool invert;       /* the segments are the matches */
     bool prefix_space; /* a piece that does not begin with a space is given one, before it is cut */
     bool metaspace;    /* spaces become marks first; cut before each mark where code is set */
-    enum { PREPEND_NEVER, PREPEND_FIRST, PREPEND_ALWAYS } prepend; /* a mark before the text, before each stretch */
+    enum { PREPEND_NEVER, PREPEND_FIRST, PREPEND_ALWAYS } prepend; /* a mark before the text, before each segment */
 } split;
 
 typedef struct normalizer {
@@ -88,13 +88,13 @@ bool nfc_for_certain(const char *text, size_t len, size_t *at);
 
 /* ---- normalize.c: the only file that calls utf8proc ---- */
 
-/* Where a stretch of text stands: before everything, behind an added token, or in the middle of what was written
+/* Where a segment of text stands: before everything, behind an added token, or in the middle of what was written
  * before. */
 typedef enum place { AT_BEGIN, BEHIND_TOKEN, GOES_ON } place;
 
 /* False: normalizing would leave the text as it is. */
 bool normalize_is_needed(const tokenizer *t, const char *text, size_t len);
-/* out = the stretch, normalized by all steps in turn. */
+/* out = the segment, normalized by all steps in turn. */
 int normalize(const tokenizer *t, const char *text, size_t len, place where, str *out, error *err);
 bool is_word_character(const char *p, const char *end); /* a letter, mark, digit or underscore begins at p */
 

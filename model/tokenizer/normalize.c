@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Normalizers: what is done to a stretch of text before it is split. utf8proc has Unicode's tables; the rest is search
+/* Normalizers: what is done to a segment of text before it is split. utf8proc has Unicode's tables; the rest is search
  * and replace. */
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +20,7 @@ static int append_nfc(const char *text, size_t len, str *out, error *err)
     return OK;
 }
 
-/* Stretches of characters are normalized; bytes that are none stay. */
+/* Segments of characters are normalized; bytes that are none stay. */
 static int nfc(const char *text, size_t len, str *out, error *err)
 {
     const char *end = text + len, *p = text;

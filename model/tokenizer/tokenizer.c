@@ -36,24 +36,24 @@ static int encode_plain(encoding *e, const char *text, size_t len, place where, 
     return len > 0 ? pretokenize(e->bpe.t, text, len, where, encode_piece, e, err) : OK;
 }
 
-typedef int (*stretch_fn)(encoding *e, const char *text, size_t len, place where, error *err);
+typedef int (*segment_fn)(encoding *e, const char *text, size_t len, place where, error *err);
 
-/* Added tokens become their ids, and each stretch between them goes to `stretch`. */
-static int encode_around(encoding *e, bool normalized, stretch_fn stretch, const char *text, size_t len, place where,
+/* Added tokens become their ids, and each segment between them goes to `segment`. */
+static int encode_around(encoding *e, bool normalized, segment_fn segment, const char *text, size_t len, place where,
                          error *err)
 {
     added_match m;
     size_t from = 0;
     int rc = OK;
     while (rc == OK && added_find(e->bpe.t, normalized, text, from, len, &m)) {
-        rc = stretch(e, text + from, m.begin - from, from == 0 ? where : BEHIND_TOKEN, err);
+        rc = segment(e, text + from, m.begin - from, from == 0 ? where : BEHIND_TOKEN, err);
         if (rc == OK) vec_push(e->out, m.token->id);
         from = m.end;
     }
-    return rc == OK ? stretch(e, text + from, len - from, from == 0 ? where : BEHIND_TOKEN, err) : rc;
+    return rc == OK ? segment(e, text + from, len - from, from == 0 ? where : BEHIND_TOKEN, err) : rc;
 }
 
-/* A stretch is normalized, and only then looked through for the added tokens that are, too. */
+/* A segment is normalized, and only then looked through for the added tokens that are, too. */
 static int encode_normalized(encoding *e, const char *text, size_t len, place where, error *err)
 {
     str changed = { 0 };

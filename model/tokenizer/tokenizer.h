@@ -2,7 +2,7 @@
 /* tokenizer - tokenizer.json, or vocab.json + merges.txt: text -> ids -> text, with the model's own split pattern and
  * added tokens.
  *
- *     text --added tokens--> stretches --normalizer--> --pre_tokenizer--> pieces --merges--> ids
+ *     text --added tokens--> segments --normalizer--> --pre_tokenizer--> pieces --merges--> ids
  *
  * Done as `tokenizers` does it: BPE, of bytes (ByteLevel) or of characters with byte fallback (Llama 2); Split, Digits,
  * Metaspace and Sequence before it; NFC, Prepend and Replace; added tokens with all their flags. Refused by name when a

@@ -32,7 +32,7 @@ static inline episode *honest_begin(const task *t)
 {
     episode *e = episode_new(t);
     free(e->environment), e->environment = xstrdup(EPISODE_ENVIRONMENT);
-    free(e->objective), e->objective = task_data_group(t);
+    free(e->data_group), e->data_group = task_data_group(t);
     free(e->template_name), e->template_name = xstrdup("xml");
     e->text = xstrdup("");
     e->transcript = xstrdup("");

@@ -83,7 +83,7 @@ static void a_name_stands_for_its_papers_choices(void **state)
     recipe_free(r);
     refused("algorithm.name=grop", "did you mean 'grpo'?");
     refused("algorithm.mixture=0.5", "given = \"sft\" or \"dft\"");
-    refused("algorithm.credit=token", "expected one of stretch, return, whole, found 'token'");
+    refused("algorithm.credit=token", "expected one of span, return, whole, found 'token'");
     refused("learners=0", "expected 1 to 64");
     refused("algorithm.loss=gsop", "did you mean 'gspo'?");
     refused("algorithm.filter_groups=3", "expected true or false");
@@ -206,11 +206,13 @@ static void rows_and_methods_are_read_and_checked(void **state)
     (void)state;
     error err = { 0 };
     recipe *r = open_with_all((const char *const[]){ "data.sampling=failure", "rollout.lag=3", "algorithm.era_k=2",
-                                                     "algorithm.pivot_steps=4", "optim.protect=0.2" },
-                              5, &err);
+                                                     "algorithm.pivot_steps=4", "optim.protect=0.2",
+                                                     "algorithm.credit=stretch" },
+                              6, &err);
     if (!r) fail_msg("%s", err.text);
     assert_true(r->curriculum.sampler.kind == SAMPLE_BY_FAILURE && r->exchange.max_staleness == 3 &&
-                r->trainer.moa.window == 4);
+                r->trainer.moa.window == 4 &&
+                r->trainer.advantage.credit == CREDIT_SPAN); /* "stretch": its older word */
     test_near(r->trainer.era.low, 0.45, 0, "ERA's default");
     test_near(r->trainer.isolation.protect, 0.2, 0, "share");
     recipe_free(r);

@@ -53,8 +53,8 @@ static void say(char **text, const char *words)
 
 /* ---- what is changed ---- */
 
-static void another_data_group(episode *e) { say(&e->objective, "products"); }
-static void no_data_group(episode *e) { say(&e->objective, ""); }
+static void another_data_group(episode *e) { say(&e->data_group, "products"); }
+static void no_data_group(episode *e) { say(&e->data_group, ""); }
 static void another_environment(episode *e) { say(&e->environment, "web"); }
 static void another_dialect(episode *e) { say(&e->template_name, "qwen"); }
 static void a_hint_that_was_not_given(episode *e) { e->tokens.role[1] = ROLE_HINT, e->hint_len = 1; }

@@ -128,24 +128,24 @@ static void a_score_is_finite_bounded_and_of_this_text(void **state)
     episode *e = good_episode();
     score s = { .task = 5, .ms = 1 };
     test_ok(score_set(&s, "accuracy", -MAX_SCORE, &err), &err);
-    test_ok(score_mark(&s, "accuracy", 3, -MAX_SCORE, &err), &err);
+    test_ok(score_add_span(&s, "accuracy", 3, -MAX_SCORE, &err), &err);
     test_ok(limits_score(e, &s, &err), &err);
     const double bad[] = { 1e300, -1e300, INFINITY, -INFINITY, MAX_SCORE * 1.001, -MAX_SCORE * 1.001 };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         s.values[0].value = bad[i];
         if (limits_score(e, &s, &err) != ERR_PARSE) fail_msg("the value %g was taken", bad[i]);
         s.values[0].value = 1;
-        s.marks[0].value = bad[i];
-        if (limits_score(e, &s, &err) != ERR_PARSE) fail_msg("the mark %g was taken", bad[i]);
-        s.marks[0].value = 1;
+        s.spans[0].value = bad[i];
+        if (limits_score(e, &s, &err) != ERR_PARSE) fail_msg("the span %g was taken", bad[i]);
+        s.spans[0].value = 1;
     }
-    s.marks[0].value = NAN; /* an objective may be missing, a mark is there */
+    s.spans[0].value = NAN; /* an objective may be missing, a span is there */
     assert_int_equal(limits_score(e, &s, &err), ERR_PARSE);
-    s.marks[0].value = 1;
-    s.marks[0].end = 4;
+    s.spans[0].value = 1;
+    s.spans[0].end = 4;
     assert_int_equal(limits_score(e, &s, &err), ERR_PARSE);
-    assert_non_null(strstr(err.text, "a mark at byte 4 of a text of 3"));
-    s.marks[0].end = 3;
+    assert_non_null(strstr(err.text, "a span at byte 4 of a text of 3"));
+    s.spans[0].end = 3;
     test_ok(limits_score(e, &s, &err), &err);
     s.ms = NAN;
     assert_int_equal(limits_score(e, &s, &err), ERR_PARSE);
@@ -153,7 +153,7 @@ static void a_score_is_finite_bounded_and_of_this_text(void **state)
     episode_free(e);
 }
 
-/* What is given for stretches and what is given for the whole are the same reward; nothing is given without a score. */
+/* What is given for spans and what is given for the whole are the same reward; nothing is given without a score. */
 static void a_score_agrees_with_itself(void **state)
 {
     (void)state;
@@ -163,28 +163,28 @@ static void a_score_agrees_with_itself(void **state)
     score_set(&s, "length", NAN, NULL); /* missing */
     score_set(&s, "steps", (0.1 + 0.7) / 2, NULL);
     score_set(&s, "words", 5, NULL);
-    test_ok(score_mark(&s, "steps", 1, 0.1, &err), &err);
-    test_ok(score_mark(&s, "steps", 3, 0.7, &err), &err);
-    test_ok(score_mark(&s, "words", 2, 5, &err), &err);
+    test_ok(score_add_span(&s, "steps", 1, 0.1, &err), &err);
+    test_ok(score_add_span(&s, "steps", 3, 0.7, &err), &err);
+    test_ok(score_add_span(&s, "words", 2, 5, &err), &err);
     test_ok(limits_score(e, &s, &err), &err);
     s.values[1].value = 0.7;
     assert_int_equal(limits_score(e, &s, &err), ERR_PARSE);
-    assert_non_null(strstr(err.text, "objective 'steps' is 0.7, the mean of its marks 0.4"));
+    assert_non_null(strstr(err.text, "objective 'steps' is 0.7, the mean of its spans 0.4"));
     s.values[1].value = NAN;
     assert_int_equal(limits_score(e, &s, &err), ERR_PARSE);
     s.values[1].value = 0.4;
     s.values[2].value = 6;
     assert_int_equal(limits_score(e, &s, &err), ERR_PARSE);
     s.values[2].value = 5;
-    s.marks[0].end = 0;
+    s.spans[0].end = 0;
     assert_int_equal(limits_score(e, &s, &err), ERR_PARSE);
-    s.marks[0].end = 1;
+    s.spans[0].end = 1;
     for (score_status status = SCORE_SCRIPT; status <= SCORE_MACHINE; status++) {
         s.status = status;
         assert_int_equal(limits_score(e, &s, &err), ERR_PARSE);
-        assert_non_null(strstr(err.text, "3 objectives and 3 marks where there is no score"));
+        assert_non_null(strstr(err.text, "3 objectives and 3 spans where there is no score"));
     }
-    s.n_values = 0, s.n_marks = 0;
+    s.n_values = 0, s.n_spans = 0;
     test_ok(limits_score(e, &s, &err), &err);
     score_reset(&s);
     episode_free(e);

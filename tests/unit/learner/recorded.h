@@ -66,8 +66,8 @@ static inline group *two_objectives(const tiny *t, uint32_t n)
         score *s = made_score(i, "accuracy", i % 3 == 0);
         test_ok(score_set(s, "brevity", i % 2 ? 0.7 : -0.2, &err), &err);
         episode *e = made_episode(i, 3, 4, 0, -1);
-        free(e->objective);
-        e->objective = strdup(i % 2 ? "de" : "en");
+        free(e->data_group);
+        e->data_group = strdup(i % 2 ? "de" : "en");
         record_true_logprobs(t, e);
         test_ok(group_add(g, e, s, &err), &err);
     }

@@ -278,21 +278,21 @@ static episode *three_sentences(uint32_t sample)
     return e;
 }
 
-static group *judged_in_stretches(const double values[2][3])
+static group *judged_in_spans(const double values[2][3])
 {
     error err = { 0 };
     group *g = group_new(task_id(false, 1, 0), 0, 1, 2);
     for (uint32_t i = 0; i < 2; i++) {
         score *s = made_score(i, "relevance", 0);
         for (uint32_t m = 0; m < 3; m++)
-            test_ok(score_mark(s, "relevance", 4 * m + 4 - (m == 1), values[i][m], &err), &err); /* 4, 7, 12 */
+            test_ok(score_add_span(s, "relevance", 4 * m + 4 - (m == 1), values[i][m], &err), &err); /* 4, 7, 12 */
         test_ok(group_add(g, three_sentences(i), s, &err), &err);
     }
     return g;
 }
 
-/* Byte 8 ends token 3, but the second stretch ends at 7: that token belongs to the third. */
-static void a_stretch_s_reward_goes_to_its_own_tokens(void **state)
+/* Byte 8 ends token 3, but the second span ends at 7: that token belongs to the third. */
+static void a_span_s_reward_goes_to_its_own_tokens(void **state)
 {
     (void)state;
     const double values[2][3] = { { 0.3, -0.3, 0.3 }, { 0.3, 0.3, 0.3 } };
@@ -300,11 +300,11 @@ static void a_stretch_s_reward_goes_to_its_own_tokens(void **state)
     const double good = 0.1 / sd, bad = -0.5 / sd;
     objective_set set = objectives_of(1, (const char *[]){ "relevance" }, (double[]){ 2 });
     arena *a = arena_new(1 << 16);
-    group *g = judged_in_stretches(values);
+    group *g = judged_in_spans(values);
     advantage_config c = advantage_default(1);
     const advantage_table *t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
-    const double want[12] = { 0, 0, 0, good, good, bad, good, 0, good, good, 0 }; /* behind the last stretch: nothing */
-    assert_true(t->has_stretches && t->scalar[0] == 0 && t->scalar[1] == 0 && t->counts[0] && t->counts[1]);
+    const double want[12] = { 0, 0, 0, good, good, bad, good, 0, good, good, 0 }; /* behind the last span: nothing */
+    assert_true(t->has_spans && t->scalar[0] == 0 && t->scalar[1] == 0 && t->counts[0] && t->counts[1]);
     test_near(t->stats[0].mean, 0, 0, "the episodes' values are what the script said");
     for (int i = 0; i < 11; i++) test_near(t->tokens[0][i], 2 * want[i], 1e-9, "weighed advantage of a token");
     for (int i = 0; i < 11; i++) test_near(t->tokens_by_objective[0][i], want[i], 1e-9, "advantage of a token");
@@ -321,8 +321,8 @@ static void a_stretch_s_reward_goes_to_its_own_tokens(void **state)
     test_near(t->tokens[0][9], 2 * good, 1e-9, "its own");
     c.credit = CREDIT_WHOLE; /* both were worth 0 */
     t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
-    assert_true(!t->has_stretches && !t->tokens && t->scalar[0] == 0);
-    c.mean = MEAN_NONE, c.std = STD_NONE, c.credit = CREDIT_STRETCH;
+    assert_true(!t->has_spans && !t->tokens && t->scalar[0] == 0);
+    c.mean = MEAN_NONE, c.std = STD_NONE, c.credit = CREDIT_SPAN;
     t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
     test_near(t->tokens[0][5], 2 * -0.3, 1e-12, "as it was said");
     arena_free(a);
@@ -330,14 +330,14 @@ static void a_stretch_s_reward_goes_to_its_own_tokens(void **state)
 }
 
 /* Beside another objective that is one number: each is normalised by itself, and an unmet constraint comes first. */
-static void stretches_and_whole_answers_go_together(void **state)
+static void spans_and_whole_answers_go_together(void **state)
 {
     (void)state;
     const double values[2][3] = { { 0.3, -0.3, 0.3 }, { 0.3, 0.3, 0.3 } };
     error err = { 0 };
     objective_set set = objectives_of(2, (const char *[]){ "accuracy", "relevance" }, (double[]){ 1, 0.5 });
     arena *a = arena_new(1 << 16);
-    group *g = judged_in_stretches(values);
+    group *g = judged_in_spans(values);
     for (uint32_t i = 0; i < 2; i++) test_ok(score_set(g->scores[i], "accuracy", i, &err), &err);
     const advantage_config c = advantage_default(2);
     const advantage_table *t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
@@ -386,8 +386,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_best_of_a_group_is_learned_and_nothing_else),
-        cmocka_unit_test(a_stretch_s_reward_goes_to_its_own_tokens),
-        cmocka_unit_test(stretches_and_whole_answers_go_together),
+        cmocka_unit_test(a_span_s_reward_goes_to_its_own_tokens),
+        cmocka_unit_test(spans_and_whole_answers_go_together),
         cmocka_unit_test(groups_without_signal_are_as_many_as_chance_says),
         cmocka_unit_test(hinted_episodes_are_compared_with_each_other),
         cmocka_unit_test(an_unmet_constraint_comes_first),

@@ -200,8 +200,8 @@ static group *group_of(const tiny *t, int g)
         episode *e = made_episode(i, 3 + g % 3, 3 + (int)(i + (uint32_t)g) % 5, 0, -1);
         score *s = made_score(i, "accuracy", (i * 3 + (uint32_t)g) % 4 == 0);
         test_ok(score_set(s, "brevity", 0.1 * (double)((i * 5 + (uint32_t)g) % 7), &err), &err);
-        free(e->objective);
-        e->objective = xstrdup(PARTITIONS[g % 3]);
+        free(e->data_group);
+        e->data_group = xstrdup(PARTITIONS[g % 3]);
         record_true_logprobs(t, e);
         test_ok(group_add(made, e, s, &err), &err);
     }

@@ -171,8 +171,8 @@ static void the_best_share_however_they_were_added_up(void **state)
     group_free(g);
 }
 
-/* Stretches that are all worth the same say nothing, nor does a return of parts that cancel. */
-static void equal_stretches_have_no_signal(void **state)
+/* Spans that are all worth the same say nothing, nor does a return of parts that cancel. */
+static void equal_spans_have_no_signal(void **state)
 {
     (void)state;
     static const double VALUES_OF[2][2][2] = { { { 0.3, 0.1 + 0.2 }, { 0.3, 0.3 } }, { { 0.5, -0.5 }, { -0.5, 0.5 } } };
@@ -180,13 +180,13 @@ static void equal_stretches_have_no_signal(void **state)
     error err = { 0 };
     test_ok(objective_add(&set, "accuracy", 1, &err), &err);
     for (int which = 0; which < 2; which++)
-        for (int to = CREDIT_STRETCH; to <= CREDIT_RETURN; to++) {
+        for (int to = CREDIT_SPAN; to <= CREDIT_RETURN; to++) {
             group *g = made_group("accuracy", (double[]){ 0.3, 0.3 }, 2);
             for (uint32_t i = 0; i < 2; i++) {
                 trajectory *tokens = &g->episodes[i]->tokens;
                 for (uint32_t k = 0; k < tokens->n; k++) tokens->wrote[k] = tokens->mask[k];
                 for (uint32_t k = 0; k < 2; k++)
-                    test_ok(score_mark(g->scores[i], "accuracy", 2 + 2 * k, VALUES_OF[which][i][k], &err), &err);
+                    test_ok(score_add_span(g->scores[i], "accuracy", 2 + 2 * k, VALUES_OF[which][i][k], &err), &err);
             }
             advantage_config c = advantage_default(1);
             c.credit = (credit_to)to;
@@ -253,7 +253,7 @@ int main(void)
         cmocka_unit_test(objectives_that_cancel_have_no_signal),
         cmocka_unit_test(whitening_gives_no_opinion_to_who_has_none),
         cmocka_unit_test(the_best_share_however_they_were_added_up),
-        cmocka_unit_test(equal_stretches_have_no_signal),
+        cmocka_unit_test(equal_spans_have_no_signal),
         cmocka_unit_test(nft_learns_nothing_of_an_advantage_of_0),
         cmocka_unit_test(k3_is_bounded),
     };

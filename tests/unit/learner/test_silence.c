@@ -145,8 +145,8 @@ static void silent_step(trainer *tr, const tiny *t, bool two, metrics *m)
     for (int k = 0; k < 2; k++) {
         if (two) add_rewards(g[k], "brevity", 0.7);
         for (uint32_t i = 0; i < g[k]->n; i++) {
-            free(g[k]->episodes[i]->objective);
-            g[k]->episodes[i]->objective = strdup(i % 2 ? "de" : "fr"); /* fr: not seen before */
+            free(g[k]->episodes[i]->data_group);
+            g[k]->episodes[i]->data_group = strdup(i % 2 ? "de" : "fr"); /* fr: not seen before */
             record_true_logprobs(t, g[k]->episodes[i]);
             if (i % 2) nudge_logprobs(&g[k]->episodes[i]->tokens);
         }

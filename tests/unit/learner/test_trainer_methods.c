@@ -316,7 +316,7 @@ static void a_row_s_preference_reaches_the_step(void **state)
 
 /* Two episodes that are worth the same; in the first the second token is better than the third. Rewards by objective
  * reconcile the same gradient. */
-static void a_reward_on_a_stretch_trains_its_tokens(void **state)
+static void a_reward_on_a_span_trains_its_tokens(void **state)
 {
     (void)state;
     double norm[2];
@@ -333,7 +333,7 @@ static void a_reward_on_a_stretch_trains_its_tokens(void **state)
         trajectory *said = &g->episodes[0]->tokens;
         for (uint32_t i = 0; i < said->n; i++) said->wrote[i] = said->mask[i];
         for (uint32_t k = 1; k < 4; k++)
-            test_ok(score_mark(g->scores[0], "accuracy", k, k == 2 ? 1 : k == 3 ? -1 : 0, &err), &err);
+            test_ok(score_add_span(g->scores[0], "accuracy", k, k == 2 ? 1 : k == 3 ? -1 : 0, &err), &err);
         for (uint32_t i = 1; i < 4; i++) test_ok(score_set(g->scores[i], "accuracy", 0, &err), &err);
         float before[64], after[64];
         memcpy(before, said->logprob, sizeof(float) * said->n);
@@ -394,7 +394,7 @@ int main(void)
         cmocka_unit_test(what_is_frozen_does_not_move),
         cmocka_unit_test(moa_s_weights_and_elimination_reach_the_step),
         cmocka_unit_test(a_row_s_preference_reaches_the_step),
-        cmocka_unit_test(a_reward_on_a_stretch_trains_its_tokens),
+        cmocka_unit_test(a_reward_on_a_span_trains_its_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,8 +48,8 @@ static inline episode *sample_episode(void)
     const task t = { .id = 51, .group = 50, .sample = 1, .step = 9, .eval = true, .prompt_id = 33, .attempt = 4 };
     episode *e = episode_new(&t);
     sample_tokens(&e->tokens);
-    char **const texts[] = { &e->environment, &e->objective, &e->template_name, &e->text,
-                             &e->transcript,  &e->answer,    &e->failure_text };
+    char **const texts[] = { &e->environment, &e->data_group, &e->template_name, &e->text,
+                             &e->transcript,  &e->answer,     &e->failure_text };
     static const char *const values[] = { "tools", "math", "llama3", "t\xc3\xa4xt", "transcript", "42", "it broke" };
     for (int i = 0; i < 7; i++) {
         free(*texts[i]);
@@ -76,9 +76,9 @@ static inline score *sample_score(void)
     *s = (score){ .task = 51, .status = SCORE_SCRIPT, .error = xstrdup("line 3"), .info = xstrdup("{}"), .ms = 0.5 };
     test_ok(score_set(s, "accuracy", 0.1, &err), &err);
     test_ok(score_set(s, "1234567890123456789012345678901", NAN, &err), &err);
-    test_ok(score_mark(s, "accuracy", 3, -0.5, &err), &err);
-    test_ok(score_mark(s, "accuracy", 5, 0.7, &err), &err);
-    test_ok(score_mark(s, "1234567890123456789012345678901", 2, 1, &err), &err);
+    test_ok(score_add_span(s, "accuracy", 3, -0.5, &err), &err);
+    test_ok(score_add_span(s, "accuracy", 5, 0.7, &err), &err);
+    test_ok(score_add_span(s, "1234567890123456789012345678901", 2, 1, &err), &err);
     return s;
 }
 

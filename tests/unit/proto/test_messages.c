@@ -62,7 +62,7 @@ static void same_episode(const episode *got, const episode *want)
     assert_true(got->stop == want->stop && got->failed == want->failed);
     assert_true(got->wall_ms == want->wall_ms && got->tool_ms == want->tool_ms);
     same_text(got->environment, want->environment, "environment");
-    same_text(got->objective, want->objective, "objective");
+    same_text(got->data_group, want->data_group, "objective");
     same_text(got->template_name, want->template_name, "template_name");
     same_text(got->text, want->text, "text");
     same_text(got->transcript, want->transcript, "transcript");
@@ -83,10 +83,10 @@ static void same_score(const score *got, const score *want)
         assert_string_equal(got->values[i].name, want->values[i].name);
         assert_true(a == b || (isnan(a) && isnan(b)));
     }
-    assert_int_equal(got->n_marks, want->n_marks);
-    for (uint32_t i = 0; i < want->n_marks; i++) {
-        assert_string_equal(got->marks[i].name, want->marks[i].name);
-        assert_true(got->marks[i].end == want->marks[i].end && got->marks[i].value == want->marks[i].value);
+    assert_int_equal(got->n_spans, want->n_spans);
+    for (uint32_t i = 0; i < want->n_spans; i++) {
+        assert_string_equal(got->spans[i].name, want->spans[i].name);
+        assert_true(got->spans[i].end == want->spans[i].end && got->spans[i].value == want->spans[i].value);
     }
 }
 

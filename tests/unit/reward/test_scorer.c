@@ -171,7 +171,7 @@ static void a_score_beyond_the_bounds_is_a_missing_objective(void **state)
     assert_int_equal(sc.status, SCORE_OK);
     assert_true(isnan(score_get(&sc, "huge")) && isnan(score_get(&sc, "style")));
     assert_true(score_get(&sc, "toolrl") == -3 && score_get(&sc, "fine") == 1000);
-    assert_int_equal(sc.n_marks, 1);
+    assert_int_equal(sc.n_spans, 1);
     assert_non_null(strstr(sc.error, "between -1000 and 1000"));
     score_reset(&sc);
     close_desk(&d);
@@ -326,7 +326,7 @@ static void a_script_that_can_not_be_loaded_is_refused_at_once(void **state)
     test_folder_remove(dir);
 }
 
-static void a_list_is_rewards_on_stretches_of_the_answer(void **state)
+static void a_list_is_rewards_on_spans_of_the_answer(void **state)
 {
     (void)state;
     desk d = open_desk("return function(task, episode)\n"
@@ -345,9 +345,9 @@ static void a_list_is_rewards_on_stretches_of_the_answer(void **state)
     assert_int_equal(sc.status, SCORE_OK);
     assert_true(score_get(&sc, "style") == 0.25 && score_get(&sc, "accuracy") == 1 && isnan(score_get(&sc, "depth")));
     assert_null(sc.error);
-    assert_int_equal(sc.n_marks, 3);
-    assert_string_equal(sc.marks[0].name, "about"); /* by name: Lua has no order */
-    assert_true(sc.marks[1].end == 8 && sc.marks[1].value == 0.75 && sc.marks[2].end == 18);
+    assert_int_equal(sc.n_spans, 3);
+    assert_string_equal(sc.spans[0].name, "about"); /* by name: Lua has no order */
+    assert_true(sc.spans[1].end == 8 && sc.spans[1].value == 0.75 && sc.spans[2].end == 18);
     score_reset(&sc);
     close_desk(&d);
     costs_its_score("return function() return { a = { { 0, 1 } } } end", "a position in episode.text");
@@ -366,8 +366,8 @@ static void a_turn_says_where_it_stops(void **state)
     episode_add_turn(d.e)->text = xstrdup("<answer>");
     episode_add_turn(d.e)->text = xstrdup("2</answer>");
     score sc = ask(&d);
-    assert_int_equal(sc.n_marks, 2);
-    assert_true(sc.marks[0].end == 8 && sc.marks[1].end == 18);
+    assert_int_equal(sc.n_spans, 2);
+    assert_true(sc.spans[0].end == 8 && sc.spans[1].end == 18);
     score_reset(&sc);
     close_desk(&d);
 }
@@ -395,7 +395,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_turn_says_where_it_stops),
         cmocka_unit_test(who_waits_for_a_script_can_say_so),
-        cmocka_unit_test(a_list_is_rewards_on_stretches_of_the_answer),
+        cmocka_unit_test(a_list_is_rewards_on_spans_of_the_answer),
         cmocka_unit_test(objectives_come_back_by_name),
         cmocka_unit_test(one_number_is_the_objective_reward),
         cmocka_unit_test(a_nan_is_a_missing_objective_and_the_others_stay),

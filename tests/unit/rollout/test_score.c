@@ -109,33 +109,33 @@ static void what_score_set_could_not_have_made_is_refused(void **state)
     assert_non_null(strstr(err.text, "'b' is -inf"));
 }
 
-static void stretches_are_in_order_objective_by_objective(void **state)
+static void spans_are_in_order_objective_by_objective(void **state)
 {
     (void)state;
     score s = { 0 };
     error err = { 0 };
     test_ok(score_set(&s, "a", 1, &err), &err);
     test_ok(score_set(&s, "b", 1, &err), &err);
-    test_ok(score_mark(&s, "a", 3, 0.5, &err), &err);
-    test_ok(score_mark(&s, "a", 4, -0.5, &err), &err);
-    assert_int_equal(score_mark(&s, "a", 4, 0, &err), ERR_ARGUMENT);
+    test_ok(score_add_span(&s, "a", 3, 0.5, &err), &err);
+    test_ok(score_add_span(&s, "a", 4, -0.5, &err), &err);
+    assert_int_equal(score_add_span(&s, "a", 4, 0, &err), ERR_ARGUMENT);
     assert_non_null(strstr(err.text, "ends at 4, the one before it at 4"));
-    assert_int_equal(score_mark(&s, "c", 9, 0, &err), ERR_ARGUMENT);
-    assert_int_equal(score_mark(&s, "b", 9, NAN, &err), ERR_ARGUMENT);
-    test_ok(score_mark(&s, "b", 2, 0.5, &err), &err);
-    assert_int_equal(score_mark(&s, "a", 9, 0, &err), ERR_ARGUMENT); /* a's are over */
-    assert_true(score_has_marks(&s, "b") && !score_has_marks(&s, "c"));
+    assert_int_equal(score_add_span(&s, "c", 9, 0, &err), ERR_ARGUMENT);
+    assert_int_equal(score_add_span(&s, "b", 9, NAN, &err), ERR_ARGUMENT);
+    test_ok(score_add_span(&s, "b", 2, 0.5, &err), &err);
+    assert_int_equal(score_add_span(&s, "a", 9, 0, &err), ERR_ARGUMENT); /* a's are over */
+    assert_true(score_has_spans(&s, "b") && !score_has_spans(&s, "c"));
     test_ok(score_check(&s, &err), &err);
     score *copy = score_copy(&s);
-    s.marks[0].end = 4;
+    s.spans[0].end = 4;
     assert_int_equal(score_check(&s, &err), ERR_PARSE);
-    s.marks[0].end = 3;
-    memcpy(s.marks[2].name, "a", 2), memcpy(s.marks[1].name, "b", 2);
+    s.spans[0].end = 3;
+    memcpy(s.spans[2].name, "a", 2), memcpy(s.spans[1].name, "b", 2);
     assert_int_equal(score_check(&s, &err), ERR_PARSE); /* a, b, a */
-    memcpy(s.marks[1].name, "c", 2);
+    memcpy(s.spans[1].name, "c", 2);
     assert_int_equal(score_check(&s, &err), ERR_PARSE);
     test_ok(score_check(copy, &err), &err);
-    assert_int_equal(copy->n_marks, 3);
+    assert_int_equal(copy->n_spans, 3);
     score_reset(&s);
     score_free(copy);
 }
@@ -143,7 +143,7 @@ static void stretches_are_in_order_objective_by_objective(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(stretches_are_in_order_objective_by_objective),
+        cmocka_unit_test(spans_are_in_order_objective_by_objective),
         cmocka_unit_test(a_value_is_what_was_set_last_and_missing_before),
         cmocka_unit_test(what_is_no_number_is_missing_and_never_zero),
         cmocka_unit_test(a_name_has_1_to_31_characters),

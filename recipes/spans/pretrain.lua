@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The base model of the stretches experiment: asked to spell one of 20 names, it knows each of the six letters 30 times of 100,
+-- The base model of the spans experiment: asked to spell one of 20 names, it knows each of the six letters 30 times of 100,
 -- one no better for the other.
 local letters = "abcdefghij"
 
@@ -20,7 +20,7 @@ local function document(rng)
 end
 
 return {
-    model = "../../runs/experiments/stretches/base",
+    model = "../../runs/experiments/spans/base",
     init_std = 0.08,
     steps = 1500,
     max_sequence = 48,
