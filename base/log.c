@@ -16,6 +16,8 @@ struct logger {
     log_level least;
     bool json;
     char *role;
+    void (*on_failure)(void *ctx, int errno_value); /* NULL: nobody, or it was told */
+    void *ctx;
     pthread_mutex_t lock; /* a line longer than a pipe's buffer may need a second write */
 };
 
@@ -45,13 +47,29 @@ static const char *level_name(log_level level)
     return names[level];
 }
 
+void logger_on_failure(logger *lg, void (*fn)(void *ctx, int errno_value), void *ctx)
+{
+    if (lg) lg->on_failure = fn, lg->ctx = ctx;
+}
+
+/* Under the lock. */
+static void lost_line(logger *lg, int why)
+{
+    void (*const tell)(void *, int) = lg->on_failure;
+    lg->on_failure = NULL;
+    if (tell) tell(lg->ctx, why);
+}
+
 static void write_line(logger *lg, const char *data, size_t len)
 {
     pthread_mutex_lock(&lg->lock);
     while (len > 0) {
         ssize_t n = write(lg->fd, data, len);
         if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) break; /* a log that can't be written has nobody to tell */
+        if (n <= 0) {
+            lost_line(lg, n < 0 ? errno : ENOSPC);
+            break;
+        }
         data += n;
         len -= (size_t)n;
     }

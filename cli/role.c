@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -17,6 +18,14 @@ static int words_fd(void)
 {
     const char *number = getenv(LAST_WORDS_FD);
     return number && *number ? atoi(number) : -1;
+}
+
+/* In words that no last sentence has (supervisor.h). */
+static void tell_of_log(void *ctx, int errno_value)
+{
+    char reason[128];
+    (void)ctx;
+    dprintf(words_fd(), LOG_IS_LOST "%s\n", strerror_r(errno_value, reason, sizeof reason));
 }
 
 /* Everything before the recipe. OK, or what the verb is to return. */
@@ -33,6 +42,7 @@ static int begin(role *r, call *c, const flag *flags, const char *const *log_nam
     if (words_fd() >= 0) fcntl(words_fd(), F_SETFD, FD_CLOEXEC);
     const int opened = call_open(c, flags, err);
     if (opened == OK) r->log = logger_new(2, log_name && *log_name ? *log_name : c->verb->name, LOG_INFO, false);
+    if (words_fd() >= 0) logger_on_failure(r->log, tell_of_log, NULL);
     return opened;
 }
 

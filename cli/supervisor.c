@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/process.h"
 #include "base/vec.h"
@@ -28,6 +29,7 @@ typedef struct child {
     int64_t due_ms;     /* when to start it again; 0: it runs, or is done */
     char due_why[SAID]; /* said then; "": was said */
     int words_fd;       /* its last sentence can be read here; -1: none */
+    str words;          /* what was read of it */
     off_t log_from;     /* where this life's part of the log begins */
     uint64_t kills;     /* the kernel's, when it started */
     bool replaced;      /* killed by us: it was not well */
@@ -38,7 +40,7 @@ typedef struct child {
 struct supervisor {
     supervisor_config config;
     vec(child) children;
-    bool stopping, farewell;
+    bool stopping, farewell, log_lost;
     int64_t step;                           /* the latest that is done */
     uint64_t steps;                         /* done for the first time while we look */
     int64_t heard_ms, listed_ms, looked_ms; /* the principal reported; reported its peers; everybody was looked at */
@@ -94,11 +96,33 @@ static int spawn(child *c, const char *const *argv, int log, int words, error *e
     return rc == OK ? OK : error_within(err, "%s", c->options.name);
 }
 
-static int start(child *c, const char *const *argv, error *err)
+/* Once a run: the others' disk is the same. */
+static void say_log_is_lost(supervisor *s, const char *why)
+{
+    char sentence[SAID];
+    if (s->log_lost) return;
+    s->log_lost = true;
+    snprintf(sentence, sizeof sentence, "%.700s; the run goes on without it", why);
+    say(s, sentence);
+}
+
+/* A role needs no log. */
+static int open_log(supervisor *s, const child *c, error *err)
+{
+    error why = { 0 };
+    int log = file_open(c->options.log_path, O_WRONLY | O_CREAT | O_APPEND, 0644, &why);
+    if (log >= 0) return log;
+    say_log_is_lost(s, why.text);
+    log = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (log < 0) error_sys(err, errno, "/dev/null");
+    return log;
+}
+
+static int start(supervisor *s, child *c, const char *const *argv, error *err)
 {
     int words[2];
-    const int log = open(c->options.log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    if (log < 0) return error_sys(err, errno, "%s", c->options.log_path);
+    const int log = open_log(s, c, err);
+    if (log < 0) return err ? err->code : ERR_IO;
     if (pipe2(words, O_CLOEXEC | O_NONBLOCK) != 0) {
         close(log);
         return error_sys(err, errno, "%s: a pipe for its last words", c->options.name);
@@ -120,7 +144,7 @@ static int start(child *c, const char *const *argv, error *err)
 int supervisor_add(supervisor *s, const child_options *options, error *err)
 {
     child c = { .options = *options, .words_fd = -1 };
-    const int rc = start(&c, options->argv, err);
+    const int rc = start(s, &c, options->argv, err);
     if (rc == OK) vec_push(&s->children, c);
     return rc;
 }
@@ -160,15 +184,36 @@ static void last_line(char *text, char *out, size_t size)
     }
 }
 
+/* Takes what has come by its pipe: that its log is lost is said, the rest is kept. */
+static void hear_words(supervisor *s, child *c)
+{
+    char text[LOG_BYTES + 1], why[SAID];
+    const ssize_t n = c->words_fd >= 0 ? read(c->words_fd, text, sizeof text - 1) : 0;
+    if (n <= 0) return;
+    text[n] = '\0';
+    char *rest = text;
+    for (char *line; (line = strsep(&rest, "\n"));) {
+        if (!starts(line, LOG_IS_LOST)) {
+            str_printf(&c->words, "%s\n", line);
+            continue;
+        }
+        snprintf(why, sizeof why, "%s cannot be written: %s", c->options.log_path, line + strlen(LOG_IS_LOST));
+        say_log_is_lost(s, why);
+    }
+}
+
 /* What it said in the end: through its pipe, else in its log. */
-static void last_words(child *c, char *out, size_t size)
+static void last_words(supervisor *s, child *c, char *out, size_t size)
 {
     char text[LOG_BYTES + 1];
-    ssize_t n = read(c->words_fd, text, sizeof text - 1);
+    hear_words(s, c);
+    ssize_t n = snprintf(text, sizeof text, "%s", c->words.data ? c->words.data : "");
+    if (n > LOG_BYTES) n = LOG_BYTES;
+    str_clear(&c->words);
     close(c->words_fd);
     c->words_fd = -1;
-    if (n <= 0) {
-        const int log = open(c->options.log_path, O_RDONLY | O_CLOEXEC);
+    if (!text[strspn(text, "\n")]) {
+        const int log = file_open(c->options.log_path, O_RDONLY, 0, NULL);
         const off_t end = lseek(log, 0, SEEK_END), from = end - c->log_from > LOG_BYTES ? end - LOG_BYTES : c->log_from;
         n = log < 0 ? -1 : pread(log, text, LOG_BYTES, from);
         if (log >= 0) close(log);
@@ -178,10 +223,10 @@ static void last_words(child *c, char *out, size_t size)
 }
 
 /* How it ended and what it said, as far as it says more. */
-static void reason_of(child *c, int status, death_kind kind, char *out, size_t size)
+static void reason_of(supervisor *s, child *c, int status, death_kind kind, char *out, size_t size)
 {
     char how[64], said[DEATH_REASON - 80];
-    last_words(c, said, sizeof said);
+    last_words(s, c, said, sizeof said);
     process_status_text(status, how, sizeof how);
     const bool more = said[0] && (kind == DEATH_FAILED || kind == DEATH_CRASHED || kind == DEATH_AGAIN);
     if (kind == DEATH_MEMORY)
@@ -240,7 +285,7 @@ static supervisor_state ended(supervisor *s, child *c, int status, error *err)
     c->running = false;
     const death_kind kind =
         c->replaced ? DEATH_KILLED : death_of_status(status, kills > c->kills ? kills - c->kills : 0);
-    reason_of(c, status, kind, reason, sizeof reason);
+    reason_of(s, c, status, kind, reason, sizeof reason);
     if (s->stopping) return RUN_GOES_ON;
     if (kind == DEATH_LEFT && c->options.principal) return RUN_FINISHED;
     if (kind == DEATH_LEFT && s->farewell) return c->left = true, RUN_GOES_ON;
@@ -290,6 +335,7 @@ static void look_around(supervisor *s)
     for (size_t i = 0; i < s->children.len; i++) {
         child *c = &s->children.data[i];
         if (late > HELD_UP_MS) vigil_forgive(&c->vigil, late);
+        if (c->running) hear_words(s, c);
         if (c->running && !c->replaced) look_at(s, c, now_ms);
     }
 }
@@ -304,7 +350,7 @@ static int start_due(supervisor *s, error *err)
             continue;
         }
         if (c->due_why[0]) say(s, c->due_why);
-        if (start(c, c->options.restart_argv ? c->options.restart_argv : c->options.argv, err) != OK)
+        if (start(s, c, c->options.restart_argv ? c->options.restart_argv : c->options.argv, err) != OK)
             return err ? err->code : ERR_IO;
     }
     return OK;
@@ -418,12 +464,17 @@ void supervisor_stop(supervisor *s, int patience_ms)
     wait_for(s, false, clock_ms() + FAREWELL_MS);
 }
 
+static void free_words(child *c)
+{
+    if (c->words_fd >= 0) close(c->words_fd);
+    str_free(&c->words);
+}
+
 void supervisor_free(supervisor *s)
 {
     if (!s) return;
     supervisor_stop(s, 0);
-    for (size_t i = 0; i < s->children.len; i++)
-        if (s->children.data[i].words_fd >= 0) close(s->children.data[i].words_fd);
+    for (size_t i = 0; i < s->children.len; i++) free_words(&s->children.data[i]);
     vec_free(&s->children);
     str_free(&s->peers);
     free(s);

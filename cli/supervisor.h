@@ -44,6 +44,9 @@ typedef struct child_options {
 /* The environment variable that names the descriptor a child writes its last sentence to: it arrives though the disk is
  * full. Without one the log's last line is taken. */
 #define LAST_WORDS_FD "TROUPE_LAST_WORDS_FD"
+/* What a child writes there when its log can't be written, with the reason behind it; it goes on without. The person at
+ * the terminal is told of the first of the run's logs. */
+#define LOG_IS_LOST "\001log: "
 
 supervisor *supervisor_new(const supervisor_config *config);
 void supervisor_free(supervisor *s);                                         /* kills what still runs */

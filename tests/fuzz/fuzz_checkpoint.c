@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { REMEMBERED = 5 };
 
 static struct {
-    char run[64], dir[128];
+    char *run, dir[128];
     tiny model;
     optimizer *o;
     double numbers[REMEMBERED];
@@ -41,17 +41,13 @@ static void walk(saved_state *s)
     state_column(s, "even", one.numbers, (REMEMBERED + 1) / 2, 2 * sizeof(double), 0, REMEMBERED);
 }
 
-static void remove_run(void) { dir_remove_all(one.run, NULL); }
-
 /* A run with one checkpoint, in memory where there is such a file system. */
 static void make_run(void)
 {
     error err = { 0 };
     char path[256];
     const optim_config config = { .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8 };
-    snprintf(one.run, sizeof one.run, "%s/troupe-fuzz-XXXXXX", dir_exists("/dev/shm") ? "/dev/shm" : temporary_root());
-    if (!mkdtemp(one.run)) abort();
-    atexit(remove_run);
+    one.run = test_folder_in_memory();
     test_file_write(one.run, "config.json", TINY_CONFIG);
     one.model = tiny_open(5);
     one.o = optimizer_new(&config, one.model.w, NULL, NULL);

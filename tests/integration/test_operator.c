@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,9 +78,16 @@ static void resumed_to_the_same_end(const place *p)
     assert_nobody_left(p);
 }
 
+/* Small disks are mounted where nobody else sees them, and go with us, however we end. */
+static void leave_the_machines_mounts(void)
+{
+    if (unshare(CLONE_NEWNS) == 0) mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
+}
+
 static int play_calm(void **state)
 {
     (void)state;
+    leave_the_machines_mounts();
     outcome o = TROUPE("env", "call", "--tool", "python", "{\"code\": \"print(1)\"}");
     const bool works = o.status == 0;
     outcome_free(&o);
@@ -162,8 +170,7 @@ static void a_killed_run_leaves_nothing_behind_once_it_is_resumed(void **state)
     struct dirent **left = NULL;
     int status;
     char *const before = getenv("TMPDIR") ? strdup(getenv("TMPDIR")) : NULL;
-    char *home = strdup("/tmp/troupe-operator-XXXXXX"); /* short: a socket's path is */
-    assert_non_null(mkdtemp(home));
+    char *home = test_folder_new();
     snprintf(temporary, sizeof temporary, "%s", home);
     setenv("TMPDIR", temporary, 1);
     place p;
@@ -443,6 +450,43 @@ static void fill(const char *dir, size_t left)
     close(fd);
 }
 
+/* A new folder that is a disk of its own. */
+static void mount_disk(const char *path, const char *size)
+{
+    assert_int_equal(mkdir(path, 0700), 0);
+    if (mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, size) == 0) return;
+    print_message("no small disk can be had here: mount: %s\n", strerror(errno));
+    skip();
+}
+
+/* A disk for the logs alone on which they can't be written, or not even be made: it is said once, and the run is as any
+ * other. */
+static void full_logs_are_said_once_and_hold_nobody_up(void **state)
+{
+    (void)state;
+    static const char *const SIZES[] = { "size=64k", "size=64k,nr_inodes=2" };
+    for (size_t i = 0; i < sizeof SIZES / sizeof *SIZES; i++) {
+        place p;
+        char logs[400];
+        size_t len;
+        process t = begun(&p, KEYS);
+        process_signal(&t, SIGINT);
+        assert_int_equal(troupe_wait(&t, SECONDS), 130);
+        snprintf(logs, sizeof logs, "%s/logs", p.run);
+        shell("rm -r %s", logs);
+        mount_disk(logs, SIZES[i]);
+        fill(logs, 0);
+        assert_int_equal(resume(&p, NULL), 0);
+        char *said = bytes_of(p.out, &len), *first = strstr(said, "No space left on device");
+        if (!first || strstr(first + 1, "No space left on device")) fail_msg("%s", said);
+        free(said);
+        assert_same_model(&calm, &p, LAST);
+        assert_nobody_left(&p);
+        assert_int_equal(umount2(logs, MNT_DETACH), 0);
+        test_folder_remove(p.dir);
+    }
+}
+
 /* With room for two checkpoints of 8.3 MB and no third. */
 static void a_full_disk_stops_the_run_with_what_it_needs(void **state)
 {
@@ -451,12 +495,7 @@ static void a_full_disk_stops_the_run_with_what_it_needs(void **state)
     place p = place_new();
     char disk[200], ballast[300];
     snprintf(disk, sizeof disk, "%s/disk", p.dir);
-    assert_int_equal(mkdir(disk, 0700), 0);
-    if (mount("tmpfs", disk, "tmpfs", MS_NOSUID | MS_NODEV, "size=64m") != 0) {
-        print_message("no small disk can be had here: mount: %s\n", strerror(errno));
-        test_folder_remove(p.dir);
-        skip();
-    }
+    mount_disk(disk, "size=64m");
     snprintf(p.run, sizeof p.run, "%s/run", disk);
     fill(disk, 22 << 20);
     process t = place_start(&p, KEYS);
@@ -609,6 +648,7 @@ int main(void)
         cmocka_unit_test(words_that_a_run_can_not_go_on_with_are_forgotten),
         cmocka_unit_test(what_a_run_keeps_is_not_taken_from_an_edited_recipe),
         cmocka_unit_test(a_full_disk_stops_the_run_with_what_it_needs),
+        cmocka_unit_test(full_logs_are_said_once_and_hold_nobody_up),
         cmocka_unit_test(a_persons_files_survive_pruning_and_starting_over),
         cmocka_unit_test(a_run_without_its_episodes_goes_on_only_when_asked),
         cmocka_unit_test(a_run_at_work_has_its_folder_alone),

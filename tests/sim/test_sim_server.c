@@ -28,7 +28,7 @@ typedef struct whole {
     queue *steps, *versions;
     sqlite3 *reader; /* sees what is committed, as whoever comes after a crash */
     sqlite3_stmt *find;
-    char dir[64], path[96];
+    char *dir, path[96];
     bool dead;   /* the process was killed: nothing it does from now on has an effect */
     bool failed; /* the server gave up, with a sentence: the process ends */
 } whole;
@@ -96,8 +96,7 @@ static bool has_kept(world *w, uint64_t id)
 static void open_database(whole *x)
 {
     error err = { 0 };
-    snprintf(x->dir, sizeof x->dir, "%s/troupe-sim-XXXXXX", dir_exists("/dev/shm") ? "/dev/shm" : temporary_root());
-    assert_non_null(mkdtemp(x->dir)); /* in memory: what a power cut would take is not in question here */
+    x->dir = test_folder_in_memory(); /* what a power cut would take is not in question here */
     snprintf(x->path, sizeof x->path, "%s/rollouts.db", x->dir);
     store *s = store_open(x->path, &err); /* makes the tables */
     if (!s) fail_msg("%s", err.text);
@@ -186,7 +185,7 @@ static void end_server(world *w)
     whole *x = of(w);
     sqlite3_finalize(x->find);
     sqlite3_close(x->reader);
-    dir_remove_all(x->dir, NULL);
+    test_folder_remove(x->dir);
     free(x);
 }
 

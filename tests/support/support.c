@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
+#include "base/held_folder.h"
 #include "base/str.h"
 
 test_random test_random_seed(uint64_t seed) { return (test_random){ seed }; }
@@ -35,19 +37,45 @@ void test_random_bytes(test_random *rnd, void *out, size_t len)
     for (size_t i = 0; i < len; i++) p[i] = (unsigned char)test_random_next(rnd);
 }
 
-char *test_folder_new(void)
+/* ---- folders: each is the folder "d" of a held one, which has a mark of its own ---- */
+
+enum { MAX_FOLDERS = 256 };
+static held_folder folders[MAX_FOLDERS];
+static pid_t owner; /* of the folders: a child that is forked leaves them alone */
+
+static void remove_folders(void)
 {
-    const char *parent = getenv("TMPDIR");
+    for (int i = 0; i < MAX_FOLDERS && getpid() == owner; i++) held_folder_close(&folders[i]);
+}
+
+static char *folder_in(const char *root)
+{
+    error err = { 0 };
+    int i = 0;
     str path = { 0 };
-    str_printf(&path, "%s/troupe-test-XXXXXX", parent && *parent ? parent : "/tmp");
-    if (!mkdtemp(path.data)) fail_msg("%s could not be made", path.data);
+    if (owner == 0) atexit(remove_folders);
+    if (owner != getpid()) memset(folders, 0, sizeof folders);
+    owner = getpid();
+    while (i < MAX_FOLDERS && folders[i].path[0]) i++;
+    if (i == MAX_FOLDERS) fail_msg("%d folders are open: which test removes none?", i);
+
+    test_ok(held_folder_open(&folders[i], root, "troupe-tests", &err), &err);
+    str_printf(&path, "%s/d", folders[i].path);
+    test_ok(dir_make_all(path.data, &err), &err);
     return str_take(&path);
 }
+
+char *test_folder_new(void) { return folder_in(temporary_root()); }
+char *test_folder_in_memory(void) { return folder_in(dir_exists("/dev/shm") ? "/dev/shm" : temporary_root()); }
 
 void test_folder_remove(char *folder)
 {
     error err;
-    if (folder) test_ok(dir_remove_all(folder, &err), &err);
+    if (!folder) return;
+    test_ok(dir_remove_all(folder, &err), &err);
+    *strrchr(folder, '/') = '\0';
+    for (int i = 0; i < MAX_FOLDERS && getpid() == owner; i++)
+        if (strcmp(folders[i].path, folder) == 0) held_folder_close(&folders[i]);
     free(folder);
 }
 

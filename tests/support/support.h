@@ -23,9 +23,11 @@ double test_random_unit(test_random *rnd);                /* [0, 1) */
 float test_random_normal(test_random *rnd);               /* standard normal, for tensors */
 void test_random_bytes(test_random *rnd, void *out, size_t len);
 
-/* A fresh folder under TMPDIR (or /tmp); the caller hands the path back to test_folder_remove.
+/* A fresh folder under TMPDIR (or /tmp); the caller hands the path back to test_folder_remove. Those of a test that
+ * fails go with the process, those of a process that is killed with the next one that makes a folder (held_folder.h).
  * Fails the test on error. */
 char *test_folder_new(void);
+char *test_folder_in_memory(void);     /* the same in /dev/shm, where there is one */
 void test_folder_remove(char *folder); /* removes it with all that is in it, and frees the path; NULL is allowed */
 
 /* Whole files in one line; they fail the test on error. test_file_read's result is the caller's (free). */
