@@ -11,10 +11,8 @@
 #include <zmq.h>
 
 #include "base/clock.h"
-#include "base/file.h"
-#include "proto/codec.h"
-#include "proto/messages.h"
 #include "tests/integration/fleet.h"
+#include "tests/integration/villain.h"
 #include "tests/support/honest.h"
 #include "tests/support/support.h"
 
@@ -34,64 +32,7 @@ static process start(const place *p)
     return place_start(p, (const char *const[]){ "actors=2", "reward_workers=2", "steps=8", LEASE, NULL });
 }
 
-/* ---- the client ---- */
-
-typedef struct villain {
-    void *context, *socket;
-    char address[300];
-    int64_t version; /* of the weights, as announced; -1: not yet */
-    uint64_t hash, task;
-    uint32_t attempt;
-    test_random rnd;
-} villain;
-
-static void connect_to(villain *v)
-{
-    if (v->socket) zmq_close(v->socket);
-    v->socket = zmq_socket(v->context, ZMQ_DEALER);
-    zmq_setsockopt(v->socket, ZMQ_LINGER, &(int){ 0 }, sizeof(int));
-    assert_int_equal(zmq_connect(v->socket, v->address), 0);
-    v->task = 0;
-}
-
-static void say_bytes(villain *v, const void *bytes, size_t len) { zmq_send(v->socket, bytes, len, ZMQ_DONTWAIT); }
-
-static void say(villain *v, message m)
-{
-    str bytes = { 0 };
-    message_encode(&m, &bytes);
-    say_bytes(v, bytes.data, bytes.len);
-    str_free(&bytes);
-}
-
-static void hello(villain *v, const char *role, const char *name)
-{
-    message m = { .type = MSG_HELLO, .hello = { .protocol = PROTOCOL_VERSION, .slots = 1000 } };
-    snprintf(m.hello.role, sizeof m.hello.role, "%s", role);
-    snprintf(m.hello.name, sizeof m.hello.name, "%s", name);
-    m.hello.life = test_random_next(&v->rnd) | 1;
-    m.hello.pid = 1;
-    say(v, m);
-}
-
-/* What it is told: the weights that exist, and work. */
-static void listen_for(villain *v, int64_t ms)
-{
-    for (const int64_t until_ms = clock_ms() + ms; clock_ms() < until_ms;) {
-        static char bytes[1 << 21];
-        message m;
-        const int len = zmq_recv(v->socket, bytes, sizeof bytes, ZMQ_DONTWAIT);
-        if (len < 0) {
-            poll(NULL, 0, 1); /* another process answers when it likes */
-            continue;
-        }
-        if (message_decode(&m, bytes, (size_t)len, NULL) != OK) continue;
-        if (m.type == MSG_WEIGHTS) v->version = m.weights.version, v->hash = m.weights.hash;
-        if (m.type == MSG_TASK) v->task = m.task.task->id, v->attempt = m.task.task->attempt;
-        if (m.type == MSG_SCORE_REQUEST) v->task = m.score_request.task->id;
-        message_reset(&m);
-    }
-}
+/* ---- what it says ---- */
 
 /* An episode that could be one of the run's, but for what is done to it. */
 static episode *forged(const villain *v, uint64_t id)
@@ -107,12 +48,6 @@ static episode *forged(const villain *v, uint64_t id)
     e->answer = xstrdup("1");
     e->stop = STOP_ANSWER;
     return e;
-}
-
-static void say_episode(villain *v, episode *e)
-{
-    say(v, (message){ .type = MSG_EPISODE, .episode = { e } });
-    episode_free(e);
 }
 
 static void say_score(villain *v, uint64_t id, double value)
@@ -338,13 +273,6 @@ static long peak_kb(int pid)
     return kb;
 }
 
-static int learner_of(const place *p)
-{
-    int pid = 0;
-    find_processes("troupe learner", p->run, &pid, 1);
-    return pid;
-}
-
 static long run_and_watch(process *t, const place *p, void (*meanwhile)(void *ctx), void *ctx)
 {
     int status = -1;
@@ -372,13 +300,6 @@ typedef struct attack {
     int round;
 } attack;
 
-static villain new_villain(const attack *a, void *context, const char *address)
-{
-    villain v = { .context = context, .version = -1, .rnd = test_random_seed((uint64_t)a->round + 1) };
-    snprintf(v.address, sizeof v.address, "%s", address);
-    return v;
-}
-
 static void everything(void *ctx)
 {
     static void (*const WAYS[])(villain *) = { forge, take_work, send_giants, lie_about_names, talk_rubbish, flood };
@@ -386,24 +307,6 @@ static void everything(void *ctx)
     be_rude(&a->company, a->round);
     WAYS[a->round % 6](&a->villain);
     a->round++;
-}
-
-static double last_metric(const place *p, const char *key)
-{
-    double values[64];
-    const int n = metric_values(p->run, "step", key, values, 64);
-    return n > 0 ? values[n - 1] : 0;
-}
-
-/* Until the learner listens: what is said before is said to nobody. */
-static void wait_for_exchange(const place *p, char address[300])
-{
-    char sockets[256];
-    const int64_t until_ms = clock_ms() + SECONDS * 1000;
-    while (learner_of(p) == 0 && clock_ms() < until_ms) poll(NULL, 0, 5);
-    sockets_of(p->run, sockets);
-    snprintf(address, 300, "ipc://%s/exchange", sockets);
-    while (!file_exists(address + strlen("ipc://")) && clock_ms() < until_ms) poll(NULL, 0, 1);
 }
 
 static void a_hostile_client_has_no_effect_but_counters_with_its_name(void **state)
@@ -418,10 +321,10 @@ static void a_hostile_client_has_no_effect_but_counters_with_its_name(void **sta
     wait_for_exchange(&p, address);
     attack a = { .place = &p };
     void *context = zmq_ctx_new();
-    a.villain = new_villain(&a, context, address);
-    a.company.glutton = new_villain(&a, context, address);
-    a.company.holder = new_villain(&a, context, address);
-    a.company.newcomer = new_villain(&a, context, address);
+    a.villain = villain_new(context, address, 1);
+    a.company.glutton = villain_new(context, address, 1);
+    a.company.holder = villain_new(context, address, 1);
+    a.company.newcomer = villain_new(context, address, 1);
     const long peak_kb_under_attack = run_and_watch(&t, &p, everything, &a);
     print_message("%d rounds; the learner's peak: %ld KB, undisturbed %ld KB; refused: %.0f\n", a.round,
                   peak_kb_under_attack, calm_kb, last_metric(&p, "exchange/refused"));
