@@ -169,6 +169,22 @@ static void break_connection(world *w, client *c)
 
 /* ---- what the exchange does ---- */
 
+/* Byte for byte the one that is played. */
+static void check_is_honest(const world *w, const episode *e)
+{
+    const segment *s = &e->tokens.segments[0];
+    episode *honest = world_episode(w, e->id, s->version, s->weight_hash);
+    str is = { 0 }, would = { 0 };
+    honest->attempt = e->attempt;
+    episode_encode(e, &is);
+    episode_encode(honest, &would);
+    if (is.len != would.len || memcmp(is.data, would.data, is.len) != 0)
+        fail_msg("seed %" PRIu64 ": what is trained on is not what was played", w->seed);
+    str_free(&is);
+    str_free(&would);
+    episode_free(honest);
+}
+
 static void check_episode(world *w, const episode *e, int64_t step)
 {
     const segment *s = &e->tokens.segments[0];
@@ -181,6 +197,7 @@ static void check_episode(world *w, const episode *e, int64_t step)
     if (!w->rough && s->version != (lagging > 0 ? lagging : 0) && w->config.schedule.lag)
         fail_msg("step %" PRId64 " lags with version %" PRId64, step, s->version);
     if (e->failed != FAIL_NONE) fail_msg("seed %" PRIu64 ": a failed episode is trained on", w->seed);
+    check_is_honest(w, e);
     if (!w->subject->has_kept(w, e->id))
         fail_msg("seed %" PRIu64 ": an episode is trained on that was never committed", w->seed);
 }
@@ -247,7 +264,8 @@ void world_send_ack(world *w, uint32_t peer, uint64_t id)
 /* Of a connection, or a life of the exchange, before this one; or forged. */
 void world_refused(world *w, refused_as as, const char *said)
 {
-    if (as != REFUSED_UNASKED) fail_msg("seed %" PRIu64 ": refused: %s", w->seed, said);
+    const bool lied = as == REFUSED_EPISODE && w->lies-- > 0;
+    if (as != REFUSED_UNASKED && !lied) fail_msg("seed %" PRIu64 ": refused: %s", w->seed, said);
 }
 
 /* ---- the exchange's lives ---- */
@@ -384,6 +402,16 @@ static void forge(world *w)
     push(w, (event){ .kind = FORGERY }, FORGERY_MS);
 }
 
+/* Before the truth, a lie, from somebody who may well hold the lease: it is never taken, and costs the task nothing. */
+static void lie(world *w, const event *e)
+{
+    episode *lied = episode_of(w, e);
+    honest_spoil(lied, (int)test_random_below(&w->rnd, HONEST_SPOILS));
+    w->arrived = 0; /* that it was refused is acknowledged, too */
+    w->lies = 1;
+    w->subject->episode(w, e->peer, lied);
+}
+
 /* A good episode of a step that is open: when it is acknowledged it must have been committed. */
 static uint64_t wanted(const world *w, const event *e)
 {
@@ -399,6 +427,7 @@ static void happen(world *w, const event *e)
     client *c = client_of(w, e->peer);
     if (e->peer && !c) return; /* on a connection that is no more */
     w->arrived = wanted(w, e);
+    w->lies = 0;
     switch (e->kind) {
     case TO_TASK:
         on_task(w, c, e);
@@ -410,6 +439,7 @@ static void happen(world *w, const event *e)
         send_message(w, (event){ .kind = SCORE_IN, .peer = e->peer, .id = e->id, .fails = world_chance(w, 0.02) });
         break;
     case EPISODE_IN:
+        if (w->arrived && world_chance(w, 0.03)) lie(w, e);
         w->subject->episode(w, e->peer, episode_of(w, e));
         break;
     case SCORE_IN:

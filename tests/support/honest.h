@@ -90,3 +90,35 @@ static inline episode *honest_failure(episode *e, failure why)
     e->failure_text = xstrdup("the box died");
     return e;
 }
+
+enum { HONEST_SPOILS = 8 };
+
+/* Changes one thing of an episode without calls, to what it could be in another: `which` of HONEST_SPOILS. */
+static inline void honest_spoil(episode *e, int which)
+{
+    switch (which) {
+    case 0:
+        honest_say(&e->text, "!");
+        break;
+    case 1:
+        honest_say(&e->turns[0].text, "!");
+        break;
+    case 2:
+        honest_say(&e->transcript, "!");
+        break;
+    case 3:
+        e->tokens.wrote[e->tokens.n - 1]++;
+        break;
+    case 4:
+        e->stop = STOP_ANSWER;
+        break;
+    case 5:
+        e->answer = xstrdup("text");
+        break;
+    case 6:
+        honest_say(&e->objective, "easy");
+        break;
+    default:
+        e->tokens.role[1] = ROLE_HINT, e->hint_len = 1;
+    }
+}

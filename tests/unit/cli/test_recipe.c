@@ -376,6 +376,50 @@ static void its_tools_are_started(void **state)
     recipe_free(r);
 }
 
+/* Who only reads what policies wrote is told of the very tools that actors are told of, and starts none. */
+static void tools_are_described_without_being_started(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    char path[500];
+    char *dir = test_folder_new();
+    str text = { 0 };
+    const char *source = getenv("TROUPE_SOURCE");
+    str_printf(&text,
+               "local T = require 'troupe'\n"
+               "return { name = 'x', model = '%s/models/stagehand', data = { train = "
+               "'%s/recipes/calculator/data/train.jsonl' },\n"
+               "  env = { tools = { T.python{ timeout = 1 }, T.tool{ name = 'bare', call = function() return 1 end },\n"
+               "    T.tool{ name = 'search', description = 'finds \xc3\xa9', call = function(a) return a.q end, "
+               "parameters = {\n"
+               "      type = 'object', properties = { q = { type = 'string' } }, required = { 'q' } } } } },\n"
+               "  reward = { script = '%s/recipes/calculator/reward.lua', objectives = { accuracy = 1 } } }\n",
+               source, source, source);
+    test_file_write(dir, "r.lua", text.data);
+    snprintf(path, sizeof path, "%s/r.lua", dir);
+    recipe *r = open_checked(path, NULL, 0, &err);
+    router *words = r ? recipe_router_of_words(r, &err) : NULL;
+    if (!words) fail_msg("%s", err.text);
+    char *told = router_tools_json(words);
+    assert_non_null(strstr(told, "finds \xc3\xa9"));
+    tool_result result = { 0 };
+    test_ok(router_call(words, "bare", "{}", &result, &err), &err);
+    assert_int_equal(result.failed, FAIL_TOOL_LOST);
+    assert_non_null(strstr(result.text, "tool bare is only spoken of here"));
+    free(result.text);
+
+    router *tools = recipe_router(r, NULL, &err);
+    char *known = tools ? router_tools_json(tools) : NULL;
+    if (known) assert_string_equal(told, known); /* else this machine has no sandbox */
+    free(known);
+    free(told);
+    router_free(tools);
+    router_free(words);
+    recipe_free(r);
+    str_free(&text);
+    test_folder_remove(dir);
+}
+
 static void a_tool_written_in_lua_is_called(void **state)
 {
     (void)state;
@@ -423,6 +467,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(hints_are_near_or_complete),
         cmocka_unit_test(no_key_takes_what_is_no_number),
         cmocka_unit_test(its_tools_are_started),
+        cmocka_unit_test(tools_are_described_without_being_started),
         cmocka_unit_test(a_tool_written_in_lua_is_called),
     };
     return cmocka_run_group_tests(tests, find_recipe, NULL);

@@ -34,7 +34,15 @@ typedef struct stage {
     logger *log;
     bool evaluates; /* one question */
     char said[300];
+    const char *doubts; /* what its witness says of every episode; NULL: nothing */
 } stage;
+
+static inline int witness_of(void *ctx, const task *t, const episode *e, error *err)
+{
+    const stage *s = ctx;
+    assert_true(t->id == e->id && (e->failed == FAIL_NONE || e->failed == FAIL_PROMPT));
+    return s->doubts ? error_set(err, ERR_PARSE, "%s", s->doubts) : OK;
+}
 
 static inline int on_send(void *ctx, peer_id peer, const message *m)
 {
@@ -112,6 +120,7 @@ static inline void open_server(stage *s)
                                                            .max_tokens = 8 },
                                              .steps = STEPS,
                                              .limits = { .vocab = 50, .max_context = 16, .max_turns = 1 },
+                                             .witness = { witness_of, s },
                                              .failure_limit = 1,
                                              .max_attempts = 3,
                                              .signal = "accuracy" },

@@ -137,6 +137,36 @@ static void what_is_beyond_the_limits_costs_its_sender_and_not_the_task(void **s
     }
 }
 
+/* It is refused as what is beyond the limits is. That a prompt can't be made is believed if the witness can't make it either:
+ * else anybody could have rows left out. Of other failures it knows nothing. */
+static void an_episode_that_its_witness_doubts_is_refused(void **state)
+{
+    (void)state;
+    stage *s = open_stage();
+    come(s, ANN);
+    want(s, ANN, GROUP);
+    const uint64_t id = task_id(false, 1, 0);
+    s->doubts = "played again, it is another";
+    deliver(s, ANN, episode_of(s, id, 0));
+    assert_int_equal(stats(s).refused, 1);
+    assert_non_null(strstr(s->said, "played again, it is another"));
+    assert_int_equal(server_statistics(s->server).refused.by_reason[REFUSAL_EPISODE], 1);
+
+    want(s, ANN, 1);
+    deliver(s, ANN, honest_failure(episode_of(s, id, 1), FAIL_PROMPT));
+    assert_true(stats(s).refused == 2 && stats(s).unplayable == 0);
+
+    want(s, ANN, 1);
+    deliver(s, ANN, honest_failure(episode_of(s, id, 2), FAIL_TOOL_LOST));
+    assert_true(stats(s).refused == 2 && stats(s).failed == 1);
+
+    want(s, ANN, 1);
+    s->doubts = NULL;
+    deliver(s, ANN, honest_failure(episode_of(s, id, 3), FAIL_PROMPT));
+    assert_true(stats(s).refused == 2 && stats(s).unplayable == 1);
+    close_stage(s);
+}
+
 /* Version 0 exists, but step 2 of a run without staleness is version 1's. */
 static void tokens_of_a_version_that_the_task_does_not_allow_are_refused(void **state)
 {
@@ -274,6 +304,7 @@ int main(void)
         cmocka_unit_test(only_who_was_asked_for_a_score_gives_it),
         cmocka_unit_test(a_failure_counts_against_the_attempt_it_speaks_of),
         cmocka_unit_test(what_is_beyond_the_limits_costs_its_sender_and_not_the_task),
+        cmocka_unit_test(an_episode_that_its_witness_doubts_is_refused),
         cmocka_unit_test(tokens_of_a_version_that_the_task_does_not_allow_are_refused),
         cmocka_unit_test(a_score_beyond_its_bounds_is_asked_of_another),
         cmocka_unit_test(an_answer_that_can_not_be_read_ends_its_lease_at_once),
