@@ -108,8 +108,8 @@ static bool observation(episode *e)
 
 static bool data_group(episode *e)
 {
-    free(e->objective);
-    return e->objective = xstrdup("easy"), true;
+    free(e->data_group);
+    return e->data_group = xstrdup("easy"), true;
 }
 
 static bool unplayable(episode *e)

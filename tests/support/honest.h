@@ -116,7 +116,7 @@ static inline void honest_spoil(episode *e, int which)
         e->answer = xstrdup("text");
         break;
     case 6:
-        honest_say(&e->objective, "easy");
+        honest_say(&e->data_group, "easy");
         break;
     default:
         e->tokens.role[1] = ROLE_HINT, e->hint_len = 1;
