@@ -151,7 +151,10 @@ static json_t *array_of(lua_State *L, int index, lua_Unsigned n, int depth, cons
         lua_rawgeti(L, index, (lua_Integer)i);
         json_t *item = to_json(L, -1, depth + 1, why);
         lua_pop(L, 1);
-        if (!item || json_array_append_new(array, item) != 0) json_decref(array), array = NULL;
+        if (!item || json_array_append_new(array, item) != 0) {
+            json_decref(array);
+            array = NULL;
+        }
     }
     return array;
 }
@@ -160,7 +163,10 @@ static json_t *array_of(lua_State *L, int index, lua_Unsigned n, int depth, cons
 static const char *key_name(lua_State *L, char number[24])
 {
     size_t len;
-    if (lua_type(L, -2) == LUA_TSTRING) return strlen(lua_tolstring(L, -2, &len)) == len ? lua_tostring(L, -2) : NULL;
+    if (lua_type(L, -2) == LUA_TSTRING) {
+        const char *name = lua_tolstring(L, -2, &len);
+        return strlen(name) == len ? name : NULL; /* jansson's names end at a NUL */
+    }
     if (!lua_isinteger(L, -2)) return NULL;
     snprintf(number, 24, "%lld", (long long)lua_tointeger(L, -2));
     return number;
@@ -175,11 +181,13 @@ static json_t *object_of(lua_State *L, int index, int depth, const char **why)
         const char *name = key_name(L, number);
         const bool twice = name && json_object_get(object, name);
         json_t *item = name && !twice ? to_json(L, -1, depth + 1, why) : NULL;
+
         if (!name) *why = "a key that is not a name";
         if (twice) *why = "two keys that are one name, as 1 and \"1\"";
         if (!item || json_object_set_new(object, name, item) != 0) {
             if (!*why) *why = "a key that is not UTF-8";
-            json_decref(object), object = NULL;
+            json_decref(object);
+            object = NULL;
         }
         lua_pop(L, object ? 1 : 2);
     }
@@ -211,6 +219,7 @@ static json_t *to_json(lua_State *L, int index, int depth, const char **why)
     const char *s;
     index = lua_absindex(L, index);
     if (depth > MAX_DEPTH || !lua_checkstack(L, 6)) return or_why(NULL, why, "it is nested too deep, or in itself");
+
     switch (lua_type(L, index)) {
     case LUA_TNIL:
         return json_null();
@@ -218,8 +227,8 @@ static json_t *to_json(lua_State *L, int index, int depth, const char **why)
         return json_boolean(lua_toboolean(L, index));
     case LUA_TNUMBER:
         if (lua_isinteger(L, index)) return json_integer(lua_tointeger(L, index));
-        return or_why(isfinite(lua_tonumber(L, index)) ? json_real(lua_tonumber(L, index)) : NULL, why,
-                      "a number that is not finite");
+        if (isfinite(lua_tonumber(L, index))) return json_real(lua_tonumber(L, index));
+        return or_why(NULL, why, "a number that is not finite");
     case LUA_TSTRING:
         s = lua_tolstring(L, index, &len);
         return or_why(json_stringn(s, len), why, "a string that is not UTF-8");
@@ -310,7 +319,10 @@ static int json_kind(lua_State *L)
 /* json.array(list): the same table, which is a list for json.encode even when it is empty. */
 static int json_array_of(lua_State *L)
 {
-    if (lua_isnoneornil(L, 1)) lua_settop(L, 0), lua_newtable(L);
+    if (lua_isnoneornil(L, 1)) {
+        lua_settop(L, 0);
+        lua_newtable(L);
+    }
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
     if (lua_getmetatable(L, 1)) return luaL_error(L, "json.array: this table has a metatable already");
@@ -335,6 +347,7 @@ static int json_members(lua_State *L)
         json_decref(v);
         return 2;
     }
+
     lua_createtable(L, 0, (int)json_object_size(v));
     json_object_foreach(v, key, item)
     {

@@ -46,6 +46,7 @@ static void compile_repeat(linear *r, const linear_node *node)
 {
     int optional[MAX_LINEAR_REPEAT], n = 0;
     for (int i = 0; i < node->min && r->n < MAX_PROGRAM; i++) compile(r, node->a);
+
     if (node->max < 0) {
         const int at = r->n;
         emit(r, SPLIT, 0, 0);
@@ -54,6 +55,7 @@ static void compile_repeat(linear *r, const linear_node *node)
         split_at(r, at, at + 1, r->n, node->lazy);
         return;
     }
+
     for (int i = node->min; i < node->max && r->n < MAX_PROGRAM; i++) {
         optional[n++] = r->n;
         emit(r, SPLIT, 0, 0);
@@ -128,6 +130,7 @@ linear *linear_new(const char *pattern, size_t len)
         emit(r, MATCH, 0, 0);
     }
     linear_tree_free(&tree);
+
     if (r && r->n > MAX_PROGRAM) {
         linear_free(r);
         return NULL;
@@ -204,6 +207,7 @@ static void add_thread(machine *m, threads *list, int pc, size_t at)
     if (m->seen[pc] == m->round) return;
     m->seen[pc] = m->round;
     --*m->steps;
+
     const instruction *i = &m->r->code[pc];
     int32_t before;
     switch (i->op) {
@@ -236,7 +240,10 @@ static uint32_t character(const char *p, const char *end, size_t *len)
     if (c < 0x80) return c;
     *len = utf8_length(p, end);
     if (*len == 0) *len = 1;
-    uint32_t point = *len == 2 ? c & 0x1f : *len == 3 ? c & 0xf : c & 7;
+
+    uint32_t point = c & 7; /* what the lead byte has of it */
+    if (*len == 2) point = c & 0x1f;
+    if (*len == 3) point = c & 0xf;
     for (size_t i = 1; i < *len; i++) point = point << 6 | ((unsigned char)p[i] & 0x3f);
     return point;
 }
@@ -253,6 +260,7 @@ static bool advance(machine *m, const threads *now, threads *next, size_t at, in
     const uint32_t c = at < m->len ? character(m->text + at, m->text + m->len, &n) : 0;
     next->n = 0;
     m->round++;
+
     for (int t = 0; t < now->n; t++) {
         const instruction *i = &m->r->code[now->at[t]];
         const int32_t *of = now->spans + t * m->width;

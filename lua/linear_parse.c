@@ -38,14 +38,19 @@ static void set_add(linear_set *s, uint32_t from, uint32_t to, reader *r)
     s->range[s->n_ranges++][1] = to;
 }
 
+static bool is_of_kind(int c, char low)
+{
+    if (low == 'd') return isdigit(c);
+    if (low == 'w') return isalnum(c) || c == '_';
+    return isspace(c);
+}
 /* \d \w \s and their opposites, which are of ASCII. */
 static bool set_add_kind(linear_set *s, char kind)
 {
     const char low = (char)tolower((unsigned char)kind);
     if (!strchr("dws", low)) return false;
     for (int c = 0; c < 128; c++) {
-        const bool in = low == 'd' ? isdigit(c) : low == 'w' ? isalnum(c) || c == '_' : isspace(c) != 0;
-        if (in == (kind == low)) s->ascii[c / 64] |= 1ull << (c % 64);
+        if (is_of_kind(c, low) == (kind == low)) s->ascii[c / 64] |= 1ull << (c % 64);
     }
     if (kind != low) s->others = true;
     return true;
@@ -123,7 +128,10 @@ static uint32_t next_character(reader *r)
 {
     const size_t n = utf8_length(r->p, r->end);
     const unsigned char c = (unsigned char)*r->p;
-    uint32_t point = n == 1 ? c : n == 2 ? c & 0x1f : n == 3 ? c & 0xf : c & 7;
+    uint32_t point = c & 7; /* what the lead byte has of it */
+    if (n == 1) point = c;
+    if (n == 2) point = c & 0x1f;
+    if (n == 3) point = c & 0xf;
     for (size_t i = 1; i < n; i++) point = point << 6 | ((unsigned char)r->p[i] & 0x3f);
     if (n == 0) r->failed = true;
     r->p += n ? n : 1;
@@ -183,6 +191,7 @@ static linear_node *class(reader *r)
     memset(&s, 0, sizeof s); /* sets are compared with their padding */
     memset(&listed, 0, sizeof listed);
     const bool negated = take(r, "^");
+
     for (bool first = true; !r->failed; first = false) {
         if (r->p == r->end) {
             r->failed = true;
@@ -191,6 +200,7 @@ static linear_node *class(reader *r)
         if (*r->p == ']' && !first) break;
         const int64_t from = class_item(r, &s);
         if (from < 0) continue;
+
         int64_t to = from;
         if (r->end - r->p > 1 && *r->p == '-' && r->p[1] != ']') {
             r->p++;
@@ -200,6 +210,7 @@ static linear_node *class(reader *r)
         if (r->caseless && to >= 128) r->failed = true;
         if (!r->failed) set_add(&listed, (uint32_t)from, (uint32_t)to, r);
     }
+
     if (!r->failed) r->p++; /* the ] */
     if (r->caseless) set_fold(&listed, r);
     s.ascii[0] |= listed.ascii[0];
@@ -220,6 +231,7 @@ static linear_node *escape(reader *r)
         r->failed = true;
         return node_new(r, NODE_EMPTY, 0);
     }
+
     if (set_add_kind(&s, *r->p)) {
         r->p++;
         return set_node(r, &s);
@@ -274,6 +286,7 @@ static linear_node *group(reader *r)
     const reader outside = *r;
     linear_node *n = NULL;
     bool captures = true;
+
     if (take(r, "*")) r->failed = true;
     if (take(r, "?P<") || (r->end - r->p > 2 && r->p[2] != '=' && r->p[2] != '!' && take(r, "?<"))) {
         skip_name(r);
@@ -281,14 +294,17 @@ static linear_node *group(reader *r)
         captures = false;
         if (!flags(r)) return node_new(r, NODE_EMPTY, 0); /* they hold until the group around ends */
     }
+
     if (captures) {
         if (r->tree->n_groups == LINEAR_GROUPS) r->failed = true;
         n = node_new(r, NODE_GROUP, (uint32_t)r->tree->n_groups++);
     }
+
     if (++r->depth > MAX_DEPTH) r->failed = true;
     linear_node *inside = alternatives(r);
     if (!take(r, ")")) r->failed = true;
     r->depth--;
+
     r->caseless = outside.caseless;
     r->many_lines = outside.many_lines;
     r->dot_all = outside.dot_all;
@@ -352,6 +368,7 @@ static bool quantifier(reader *r, int *min, int *max)
         return true;
     }
     if (!take(r, "{")) return false;
+
     if (r->p < r->end && (*r->p == ',' || *r->p == ' ')) r->failed = true; /* {,5}: not the same in every PCRE2 */
     if (r->p < r->end && isdigit((unsigned char)*r->p)) {
         *max = *min = count(r);
@@ -370,6 +387,7 @@ static linear_node *repeated(reader *r)
     if (r->failed || r->p == r->end || !quantifier(r, &min, &max)) return n;
     const bool endless_nothing = max < 0 && may_be_empty(n);
     if (n->kind == NODE_ASSERT || n->kind == NODE_EMPTY || endless_nothing) r->failed = true;
+
     linear_node *out = node_new(r, NODE_REPEAT, 0);
     out->a = n;
     out->min = min;

@@ -78,7 +78,11 @@ static bool escaped(uint64_t set[4], unsigned char name)
 {
     const struct class *c = CLASSES;
     while (c->name && c->name != (name | 0x20)) c++;
-    if (!c->name || !isalpha(name)) return put(set, name), true;
+    if (!c->name || !isalpha(name)) {
+        put(set, name);
+        return true;
+    }
+
     const uint64_t flip = isupper(name) ? ~0ull : 0;
     for (int i = 0; i < 4; i++) set[i] |= (i < 2 ? c->set[i] : 0) ^ flip;
     return false;
@@ -103,6 +107,7 @@ static void bracketed(compiler *c, uint64_t set[4])
             put(in, one);
         }
     }
+
     for (int i = 0; i < 4; i++) set[i] = complement ? ~in[i] : in[i];
 }
 
@@ -195,6 +200,7 @@ pattern *pattern_push(lua_State *L, const char *text, size_t len, bool anchors, 
         lua_pushnil(L);
     else
         out = lua_newuserdatauv(L, bytes, 0);
+
     compiler c = { .L = L, .p = text, .end = text + len };
     *out = (pattern){ .anchored = anchors && len > 0 && *text == '^' };
     if (out->anchored) c.p++;
@@ -213,6 +219,7 @@ pattern *pattern_push(lua_State *L, const char *text, size_t len, bool anchors, 
             repeated(&c, n, out);
         }
     }
+
     if (c.n_open > 0) luaL_error(L, "unfinished capture");
     out->nodes[out->n].kind = DONE;
     return out;
@@ -268,6 +275,7 @@ static void count(matcher *m, size_t steps)
         if (m->steps > MAX_REFERENCE_STEPS && !m->gave_up) give_up(m);
         return;
     }
+
     const size_t bits = (size_t)m->p->n_quantifiers * (m->len + 1), bytes = bits / 64 * 8 + 8;
     uint8_t *memory = lua_newuserdatauv(m->L, bytes, 0);
     memset(memory, 0, bytes);
@@ -290,6 +298,7 @@ static const char *longest(matcher *m, const node *n, const char *from)
     const char *at = from, *end;
     if (has_failed(m, n, from)) return NULL;
     while (fits(m, n, at) && !has_failed(m, n, at + 1)) at++;
+
     count(m, (size_t)(at - from) + 1);
     for (const char *last = at;; at--) {
         if ((end = go(m, n + 1, at))) {
@@ -365,6 +374,7 @@ static void find_balances(matcher *m, const node *n)
             top = i;
         }
     }
+
     keep_alive(m, 2);
     m->balance = table;
     m->balance_of = n;
@@ -382,9 +392,13 @@ static const char *balanced(matcher *m, const node *n, const char *at)
     if (n->x == n->y) {
         if (m->no_pair && at >= m->no_pair && m->balance_of == n) return NULL;
         const char *close = memchr(at + 1, n->y, (size_t)(end - at) - 1);
-        if (!close) m->no_pair = at, m->balance_of = n;
-        return close ? close + 1 : NULL;
+        if (close) return close + 1;
+        m->no_pair = at;
+        m->balance_of = n;
+        return NULL;
     }
+
+    /* Counting alone, until that would be the square of the text; then all pairs at once. */
     size_t depth = 1;
     const char *p = at + 1;
     for (; p < end && depth > 0; p++) {
@@ -478,7 +492,8 @@ const char *pattern_search(matcher *m, const char **from)
     const bool skips = !m->p->anchored && first->kind == ONE && first->literal;
     const char *last = m->text + m->len;
     for (const char *at = *from; at <= last; at++) {
-        if (skips && !(at = memchr(at, first->x, (size_t)(last - at)))) return NULL;
+        if (skips) at = memchr(at, first->x, (size_t)(last - at));
+        if (!at) return NULL;
         const char *end = pattern_match(m, at);
         if (end) {
             *from = at;

@@ -32,14 +32,17 @@ void grammar_bracket(parser *p, term *out)
     char separator = 0;
     items list = { 0 };
     bool bars;
+
     if (!enter(p, &bars)) return;
     if (!parser_at(p, ')') && !parser_at(p, ']')) grammar_list(p, &list, out, &separator);
     if (!parser_at(p, ')') && !parser_at(p, ']')) parser_fail(p);
     const char close = (char)p->token.sign;
+
     leave(p, bars);
     if ((open == '(') != (close == ')') && list.n != 2) parser_fail(p);
     parser_advance(p);
     if (p->failed) return;
+
     if (list.n == 1 && open == '(') {
         out->group = true;
         return;
@@ -59,6 +62,7 @@ static void set(parser *p, term *out)
     if (!parser_at(p, close)) grammar_list(p, &list, out, &separator);
     if (!parser_at(p, close)) parser_fail(p);
     leave(p, bars);
+
     parser_advance(p);
     items_sort(&list);
     term_set(out, items_join(p, "{", &list, "}"));
@@ -71,6 +75,7 @@ bool grammar_braced(parser *p, term *out)
     while (p->at < p->len && p->text[p->at] == ' ') p->at++;
     if (p->failed || p->at == p->len || p->text[p->at] != '{') return false;
     p->at++;
+
     if (!enter(p, &bars)) return false;
     grammar_relation(p, out);
     if (!parser_at(p, '}')) parser_fail(p);
@@ -100,12 +105,30 @@ void grammar_fraction(parser *p, term *out)
     parser_advance(p);
 }
 
+/* What a root is of, without braces. \sqrt12 is a root of 1, as LaTeX sets it; with the sign it is a root of 12. */
+static void bare_radicand(parser *p, bool latex, term *out)
+{
+    p->brackets++;
+    parser_advance(p);
+    p->brackets--;
+    const bool fits = p->token.kind == T_NUMBER && p->token.word && (!latex || p->token.len == 1);
+    if (parser_at(p, '(')) {
+        grammar_bracket(p, out);
+    } else if (fits) {
+        term_number(p, out);
+        parser_advance(p);
+    } else {
+        parser_fail(p);
+    }
+}
 /* \sqrt{2}, \sqrt2, \sqrt[3]{2}; the sign of a root before a number or parentheses. */
 static void root(parser *p, term *out)
 {
     term degree = { 0 };
     const bool latex = p->token.begin[0] == '\\';
     number_decimal("2", 1, 0, &degree.n);
+
+    /* The degree in brackets. */
     while (p->at < p->len && p->text[p->at] == ' ') p->at++;
     if (p->at < p->len && p->text[p->at] == '[') {
         bool bars;
@@ -115,21 +138,34 @@ static void root(parser *p, term *out)
         if (!parser_at(p, ']')) parser_fail(p);
         leave(p, bars);
     }
-    if (!p->failed && !grammar_braced(p, out)) {
-        p->brackets++;
+
+    if (p->failed || grammar_braced(p, out))
         parser_advance(p);
-        p->brackets--;
-        const bool fits = p->token.kind == T_NUMBER && p->token.word && (!latex || p->token.len == 1);
-        if (parser_at(p, '('))
-            grammar_bracket(p, out);
-        else if (fits)
-            term_number(p, out), parser_advance(p);
-        else
-            parser_fail(p);
-    } else {
-        parser_advance(p);
-    }
+    else
+        bare_radicand(p, latex, out);
     if (!p->failed) term_set(out, term_node(p, "R(", term_name(p, &degree), term_name(p, out)));
+}
+
+/* The cells of a matrix up to its \end, row by row. */
+static items matrix_rows(parser *p)
+{
+    items rows = { 0 }, cells = { 0 };
+    while (!p->failed) {
+        term cell = { 0 };
+        grammar_relation(p, &cell);
+        items_add(p, &cells, term_name(p, &cell));
+
+        const bool row_ends = parser_at(p, SIGN_ROW) || parser_at(p, SIGN_END);
+        if (!row_ends && !parser_at(p, '&')) parser_fail(p);
+        if (row_ends) {
+            items_add(p, &rows, items_join(p, "", &cells, ";"));
+            cells.n = 0;
+        }
+        if (parser_at(p, SIGN_END)) break;
+        parser_advance(p);
+        if (parser_at(p, SIGN_END)) break; /* behind the last row's \\ */
+    }
+    return rows;
 }
 
 /* \begin{pmatrix} a & b \\ c & d \end{pmatrix}: brackets round or square are one matrix, bars are its determinant. */
@@ -137,28 +173,17 @@ static void matrix(parser *p, term *out)
 {
     static const char *const KINDS[] = { "{pmatrix}", "{bmatrix}", "{matrix}", "{vmatrix}", NULL };
     const char *const *kind = KINDS;
-    items rows = { 0 }, cells = { 0 };
-    bool bars;
     while (*kind && strncmp(p->text + p->at, *kind, strlen(*kind)) != 0) kind++;
     if (!*kind) {
         parser_fail(p);
         return;
     }
+
+    bool bars;
     p->at += strlen(*kind);
     if (!enter(p, &bars)) return;
-    while (!p->failed) {
-        grammar_relation(p, out);
-        items_add(p, &cells, term_name(p, out));
-        const bool row = parser_at(p, SIGN_ROW);
-        if (parser_at(p, '&') || row)
-            parser_advance(p);
-        else if (!parser_at(p, SIGN_END))
-            parser_fail(p);
-        else
-            items_add(p, &rows, items_join(p, "", &cells, ";"));
-        if (row) items_add(p, &rows, items_join(p, "", &cells, ";")), cells.n = 0;
-        if (parser_at(p, SIGN_END)) break;
-    }
+    const items rows = matrix_rows(p);
+
     if (p->failed || strncmp(p->text + p->at, *kind, strlen(*kind)) != 0) {
         parser_fail(p);
         return;
@@ -169,7 +194,6 @@ static void matrix(parser *p, term *out)
     out->fixed = (*kind)[1] != 'v'; /* matrices don't commute */
     term_set(out, items_join(p, out->fixed ? "M[" : "V[", &rows, "]"));
 }
-
 /* ---- names ---- */
 
 static bool has_capital(const char *text, size_t len)
@@ -201,9 +225,11 @@ static void words(parser *p, term *out)
             p->token = word;
             break;
         }
+
         if (!first) str_putc(&text, ' ');
         str_add(&text, word.begin, word.len);
     }
+
     str_putc(&text, '"');
     term_set(out, arena_strdup(p->memory, text.data));
     str_free(&text);
@@ -215,11 +241,14 @@ static void call(parser *p, const char *name, term *out)
 {
     term argument = { 0 };
     grammar_bracket(p, &argument);
-    const bool square_root = strcmp(name, "\"sqrt\"") == 0 && argument.group;
-    term_set(out, square_root ? term_node(p, "R(", "#2", term_name(p, &argument))
-                              : term_node(p, "F(", name,
-                                          argument.group ? term_node(p, "(", term_name(p, &argument), NULL)
-                                                         : term_name(p, &argument)));
+
+    if (strcmp(name, "\"sqrt\"") == 0 && argument.group) {
+        term_set(out, term_node(p, "R(", "#2", term_name(p, &argument)));
+        return;
+    }
+    const char *of = term_name(p, &argument);
+    if (argument.group) of = term_node(p, "(", of, NULL);
+    term_set(out, term_node(p, "F(", name, of));
 }
 
 static void name(parser *p, term *out)

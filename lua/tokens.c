@@ -136,6 +136,7 @@ static size_t separator(const char *p, const char *end, bool inside)
     static const char *const COMMAS[] = { ",\\! ", ",\\!", "{,}", "," };
     static const char *const SPACES[] = { "\\,", " ", "\u00a0", "\u2009", "\u202f" };
     size_t n = 0;
+
     for (size_t i = 0; !inside && n == 0 && i < 4; i++)
         if (starts(p, end, COMMAS[i])) n = strlen(COMMAS[i]);
     for (size_t i = 0; !inside && n == 0 && i < 5; i++)
@@ -153,6 +154,8 @@ static const char *whole_end(const char *p, const char *end, bool inside)
     const char kind = q < end ? *q : 0;
     size_t n;
     while (q < end && *q == kind && (n = separator(q, end, inside)) > 0) q += n + 3;
+
+    /* What follows decides: a list's comma, or the slash of a mixed number. */
     const char *rest = q;
     while (rest < end && *rest == ' ') rest++;
     const bool list = rest < end && (*rest == '/' || (*q == ',' && q + 1 < end && is_digit(q[1])));
@@ -178,6 +181,7 @@ static const char *exponent_end(const char *p, const char *end, long *exponent)
     if (q < end && (*q == '-' || *q == '+')) q++;
     const size_t n = digit_run(q, end);
     if (n == 0) return p;
+
     long value = 0;
     for (size_t i = 0; i < n; i++) value = value < 100000 ? 10 * value + (q[i] - '0') : value;
     *exponent += negative ? -value : value;
@@ -198,11 +202,13 @@ static const char *number(const char *p, const char *end, bool inside, token *t)
     const bool plain = digit_run(p, end) == whole;
     t->kind = T_NUMBER;
     t->word = plain && whole > 0;
+
     if (plain && ratio_end(q, end) > q) {
         t->kind = T_RATIO;
         q = ratio_end(q, end);
         return q < end && (*q == '.' || is_letter(*q)) ? NULL : q;
     }
+
     if (!add_digits(t, p, q)) return NULL;
     if (q < end && *q == '.') {
         const size_t n = digit_run(q + 1, end);
@@ -211,6 +217,7 @@ static const char *number(const char *p, const char *end, bool inside, token *t)
         t->word = false;
         q += 1 + n;
     }
+
     const bool european = whole <= 3 && t->exponent == -3 && q + 1 < end && *q == ',' && is_digit(q[1]);
     if (european && !inside) return NULL; /* 1.234,5: one number or two? */
     const char *behind = exponent_end(q, end, &t->exponent);
@@ -233,7 +240,10 @@ bool token_digit(const char *text, size_t len, size_t *at, token *out)
 static const char *raised(const char *p, const char *end, token *t)
 {
     t->kind = T_RAISED;
-    if (starts(p, end, "\u207b")) t->negative = true, p += 3;
+    if (starts(p, end, "\u207b")) {
+        t->negative = true;
+        p += 3;
+    }
     for (int digit; (digit = raised_digit(p, end)) >= 0; p += strlen(RAISED[digit])) {
         if (t->n_digits == MAX_DIGITS) return NULL;
         t->digits[t->n_digits++] = (char)('0' + digit);
@@ -269,9 +279,9 @@ static size_t letter(const char *p, const char *end)
 {
     if (p == end || !(*p & 0x80)) return p < end && is_letter(*p);
     const size_t n = utf8_length(p, end);
-    const uint32_t point = n == 2   ? (uint32_t)(p[0] & 0x1f) << 6 | (p[1] & 0x3f)
-                           : n == 3 ? (uint32_t)(p[0] & 0xf) << 12 | (uint32_t)(p[1] & 0x3f) << 6 | (p[2] & 0x3f)
-                                    : 0;
+    uint32_t point = 0; /* of the ranges that have letters none is longer */
+    if (n == 2) point = (uint32_t)(p[0] & 0x1f) << 6 | (p[1] & 0x3f);
+    if (n == 3) point = (uint32_t)(p[0] & 0xf) << 12 | (uint32_t)(p[1] & 0x3f) << 6 | (p[2] & 0x3f);
     return is_foreign_letter(point) ? n : 0;
 }
 
@@ -293,7 +303,8 @@ static const char *closing(const char *p, const char *end)
             p++;
             continue;
         }
-        depth += *p == '{' ? 1 : *p == '}' ? -1 : 0;
+        if (*p == '{') depth++;
+        if (*p == '}') depth--;
         if (depth == 0) return p;
     }
     return NULL;
@@ -306,6 +317,22 @@ static const char *sign_of(token *t, int sign, const char *behind)
     return behind;
 }
 
+/* \text{...}, of which `name` [n] is the word and q stands at its brace: the token, and what is behind it. */
+static const char *quoted(const char *q, const char *end, token *t)
+{
+    const char *close = closing(q + 1, end);
+    if (!close) return NULL;
+    t->kind = T_TEXT;
+    t->begin = q + 1;
+    t->len = (size_t)(close - q) - 1;
+    return close + 1;
+}
+
+static bool is_word(const char *name, const char *begin, size_t n)
+{
+    return strlen(name) == n && memcmp(name, begin, n) == 0;
+}
+
 /* At a backslash that is not space. */
 static const char *command(const char *p, const char *end, token *t)
 {
@@ -314,20 +341,17 @@ static const char *command(const char *p, const char *end, token *t)
     if (q < end && *q == '{') return sign_of(t, SIGN_SET, q + 1);
     if (q < end && *q == '}') return sign_of(t, SIGN_SET_END, q + 1);
     if (q < end && *q == '%') return sign_of(t, '%', q + 1);
+
     while (q < end && is_letter(*q)) q++;
     const size_t n = (size_t)(q - p) - 1;
-    for (const spelling *s = COMMANDS; s->text; s++)
-        if (strlen(s->text) == n && memcmp(s->text, p + 1, n) == 0)
-            return s->sign == 0 && q < end && *q == '.' ? NULL : sign_of(t, s->sign, q); /* \left. is no point */
-    for (const char *const *s = TEXTS; *s; s++) {
-        if (strlen(*s) != n || memcmp(*s, p + 1, n) != 0 || q == end || *q != '{') continue;
-        const char *close = closing(q + 1, end);
-        if (!close) return NULL;
-        t->kind = T_TEXT;
-        t->begin = q + 1;
-        t->len = (size_t)(close - q) - 1;
-        return close + 1;
+    for (const spelling *s = COMMANDS; s->text; s++) {
+        if (!is_word(s->text, p + 1, n)) continue;
+        const bool point = s->sign == 0 && q < end && *q == '.'; /* \left. is no point */
+        return point ? NULL : sign_of(t, s->sign, q);
     }
+    for (const char *const *s = TEXTS; *s; s++)
+        if (is_word(*s, p + 1, n) && q < end && *q == '{') return quoted(q, end, t);
+
     t->kind = T_COMMAND;
     return n > 0 ? q : NULL;
 }
@@ -340,6 +364,7 @@ static size_t space(const char *p, const char *end)
     if (*p == '\\' && p + 1 < end && p[1] && strchr(",;:! $", p[1])) return 2;
     const spelling *s = (*p & 0x80) ? special(p, end) : NULL;
     if (s && s->sign == 0) return strlen(s->text);
+
     token t;
     if (*p != '\\') return 0;
     const char *behind = command(p, end, &t);
@@ -363,13 +388,21 @@ static const char *plain_sign(const char *p, const char *end, token *t)
     return *p && strchr(SIGNS, *p) ? sign_of(t, *p, p + 1) : NULL;
 }
 
+/* A character that stands for a command of LaTeX. */
+static const char *constant(token *t, const char *name, const char *behind)
+{
+    t->kind = T_COMMAND;
+    t->begin = name;
+    t->len = strlen(name);
+    return behind;
+}
 static const char *other(const char *p, const char *end, token *t)
 {
     const spelling *s = special(p, end);
     if (s) return sign_of(t, s->sign, p + strlen(s->text));
     t->kind = T_COMMAND;
-    if (starts(p, end, "\u03c0")) return t->begin = "\\pi", t->len = 3, p + 2;
-    if (starts(p, end, "\u221e")) return t->begin = "\\infty", t->len = 6, p + 3;
+    if (starts(p, end, "\u03c0")) return constant(t, "\\pi", p + 2);
+    if (starts(p, end, "\u221e")) return constant(t, "\\infty", p + 3);
     if (raised_digit(p, end) >= 0 || starts(p, end, "\u207b")) return raised(p, end, t);
     if (wide_digit(p, end) >= 0) return wide(p, end, t);
     if (letter(p, end) > 0) return name(p, end, t);
@@ -392,19 +425,24 @@ void token_next(const char *text, size_t len, size_t *at, bool inside, token *ou
     out->spaced = out->word = out->negative = false;
     out->n_digits = 0;
     out->exponent = 0;
+
     for (size_t n; (n = joins(text, p, end) ? 1 : space(p, end)) > 0; p += n) out->spaced = true;
     out->begin = p;
     out->len = 0;
     *at = (size_t)(p - text);
     if (p == end) return;
+
     if (is_digit(*p) || (*p == '.' && p + 1 < end && is_digit(p[1])))
         behind = is_doubtful_zero(text, p, end) ? NULL : number(p, end, inside, out);
     else if (is_letter(*p))
         behind = name(p, end, out);
     else if (*p == '\\')
         behind = command(p, end, out);
+    else if (*p & 0x80)
+        behind = other(p, end, out);
     else
-        behind = (*p & 0x80) ? other(p, end, out) : plain_sign(p, end, out);
+        behind = plain_sign(p, end, out);
+
     if (!behind) {
         out->kind = T_BAD;
         return;
