@@ -20,6 +20,7 @@ static int missing_field(lua_State *L)
     for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING) continue;
         const char *name = lua_tostring(L, -2);
+
         size_t same = 0;
         while (word[same] && word[same] == name[same]) same++;
         const bool longer = !word[same] || !name[same] || strspn(word + same, "0123456789_") == strlen(word + same);
@@ -52,9 +53,12 @@ void bind_push_task(lua_State *L, const task *t)
     void *next;
     json_t **row = bind_hold(L, release_json);
     const int holder = lua_gettop(L);
-    if (!(*row = json_parse(t->row, strlen(t->row), "task", &err))) luaL_error(L, "%s", err.text);
+    *row = json_parse(t->row, strlen(t->row), "task", &err);
+    if (!*row) luaL_error(L, "%s", err.text);
+
     json_object_foreach_safe(*row, next, key, item) /* of a row's own fields, null says that there is none */
         if (json_is_null(item)) json_object_del(*row, key);
+
     bind_push_json_whole(L, *row);
     bind_let_go(L, holder);
     lua_remove(L, holder);
@@ -118,6 +122,7 @@ void bind_push_episode(lua_State *L, const episode *e)
 {
     luaL_checkstack(L, 8, "episode");
     lua_createtable(L, 0, 12);
+
     char id[17];
     hash_hex(e->id, id);
     set_string(L, "id", id);
@@ -125,9 +130,12 @@ void bind_push_episode(lua_State *L, const episode *e)
     set_string(L, "transcript", e->transcript);
     if (e->answer)
         set_string(L, "answer", e->answer);
-    else
-        lua_pushboolean(L, 0), lua_setfield(L, -2, "answer");
+    else {
+        lua_pushboolean(L, 0);
+        lua_setfield(L, -2, "answer");
+    }
     set_string(L, "stop_reason", stop_reason_name(e->stop));
+
     lua_pushinteger(L, trajectory_sampled(&e->tokens));
     lua_setfield(L, -2, "tokens");
     lua_pushinteger(L, e->n_shots);
@@ -136,9 +144,11 @@ void bind_push_episode(lua_State *L, const episode *e)
     lua_setfield(L, -2, "hint");
     lua_pushnumber(L, e->wall_ms);
     lua_setfield(L, -2, "wall_ms");
+
     push_calls(L, e);
     lua_setfield(L, -2, "tool_calls");
     push_turns(L, e);
     lua_setfield(L, -2, "turns");
+
     guard(L, "troupe.episode", unknown_field);
 }

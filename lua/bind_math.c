@@ -57,13 +57,17 @@ static int math_number(lua_State *L)
     lua_settop(L, 1);
     const char *text = answer(L, 1, &len);
     if (!text) return 0;
+
     formula_read(&f, text, len);
     const double value = f.is_number ? number_double(&f.number) : 0;
     const bool fits = f.is_number && isfinite(value) && (value != 0 || number_is_zero(&f.number));
     const bool integer = fits && number_integer(&f.number, &whole);
     formula_free(&f);
     if (!fits) return 0;
-    integer ? lua_pushinteger(L, (lua_Integer)whole) : lua_pushnumber(L, value);
+    if (integer)
+        lua_pushinteger(L, (lua_Integer)whole);
+    else
+        lua_pushnumber(L, value);
     return 1;
 }
 

@@ -25,7 +25,8 @@ static int in_order(const void *a, const void *b)
     if (x->kind == 1) return (x->number > y->number) - (x->number < y->number);
     if (x->kind == 3) return (x->place > y->place) - (x->place < y->place);
     const int order = memcmp(x->text, y->text, x->len < y->len ? x->len : y->len);
-    return order ? order : (x->len > y->len) - (x->len < y->len);
+    if (order != 0) return order;
+    return (x->len > y->len) - (x->len < y->len);
 }
 
 /* The key on top, which `list` keeps. */
@@ -55,6 +56,7 @@ static void sort_keys(lua_State *L, lua_Integer n)
         keys[i] = read_key(L, i + 1);
         lua_pop(L, 1);
     }
+
     qsort(keys, (size_t)n, sizeof *keys, in_order);
     lua_createtable(L, (int)n, 0);
     for (lua_Integer i = 0; i < n; i++) {
@@ -91,12 +93,14 @@ int bind_pairs(lua_State *L)
     }
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
+
     lua_Integer n = 0;
     lua_newtable(L);
     for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
         lua_pushvalue(L, -2);
         lua_rawseti(L, 2, ++n);
     }
+
     sort_keys(L, n);
     lua_pushinteger(L, 0);
     lua_pushcclosure(L, next_in_order, 2);

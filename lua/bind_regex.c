@@ -79,11 +79,13 @@ static bool open_regex(lua_State *L, regex *r, const char *pattern, size_t len)
     if (r->memory) c = pcre2_compile_context_create(r->memory);
     if (c) r->code = pcre2_compile((PCRE2_SPTR)pattern, len, PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C, &code, &at, c);
     pcre2_compile_context_free(c);
+
     if (c && !r->code && code != PCRE2_ERROR_NOMEMORY && code != 121) { /* 121: the same, from compiling */
         PCRE2_UCHAR why[120];
         pcre2_get_error_message(code, why, sizeof why);
         luaL_error(L, "regex: %s at character %d", (const char *)why, (int)at);
     }
+
     if (r->code) r->match = pcre2_match_data_create(MAX_GROUPS, r->memory);
     if (r->match) r->context = pcre2_match_context_create(r->memory);
     if (r->context) pcre2_set_depth_limit(r->context, DEPTH_LIMIT);
@@ -100,15 +102,18 @@ static regex *compile(lua_State *L, int index)
         lua_pushvalue(L, index);
         if (lua_rawget(L, -2) == LUA_TUSERDATA) return lua_touserdata(L, -1);
     }
+
     regex *r = new_regex(L);
     if (!open_regex(L, r, pattern, len)) {
         lua_gc(L, LUA_GCCOLLECT); /* patterns that nobody uses any more are outside of what Lua sees itself use */
         if (!open_regex(L, r, pattern, len)) luaL_error(L, "not enough memory for this regex");
     }
+
     push_cache(L);
     lua_pushvalue(L, index);
     lua_pushvalue(L, -3);
     lua_rawset(L, -3);
+
     lua_getfield(L, LUA_REGISTRYINDEX, CACHED);
     lua_pushinteger(L, lua_tointeger(L, -1) + 1);
     lua_setfield(L, LUA_REGISTRYINDEX, CACHED);
@@ -121,6 +126,7 @@ static const char *checked_text(lua_State *L, int index, size_t *len)
 {
     const char *text = luaL_checklstring(L, index, len), *end = text + *len, *p = text + utf8_run(text, end);
     if (p == end) return text;
+
     luaL_Buffer b;
     luaL_buffinit(L, &b);
     luaL_addlstring(&b, text, (size_t)(p - text));
@@ -177,6 +183,7 @@ static int by_counted_pcre2(lua_State *L, regex *r, const char *text, size_t len
         pcre2_compile_context_free(c);
         if (!r->counted) luaL_error(L, "not enough memory for this regex");
     }
+
     f->at = (int64_t)from;
     pcre2_set_callout(r->context, count_steps, f);
     pcre2_set_match_limit(r->context, UINT32_MAX);
@@ -216,12 +223,14 @@ static int run(lua_State *L, regex *r, const char *text, size_t len, size_t from
         n = by_pcre2(r, r->code, text, len, from, f);
         if (n >= 0) return n;
     }
+
     if (!r->is_tried) {
         size_t pattern_len;
         const char *pattern = lua_tolstring(L, 2, &pattern_len);
         r->linear = linear_new(pattern, pattern_len);
         r->is_tried = true;
     }
+
     if (r->linear) {
         void *scratch = lua_newuserdatauv(L, linear_scratch(r->linear), 0);
         const linear_end end = linear_search(r->linear, text, len, from, scratch, &f->steps, f->spans, &n);
@@ -231,6 +240,7 @@ static int run(lua_State *L, regex *r, const char *text, size_t len, size_t from
         f->is_renewed = true; /* .{0,1000} is many threads there and little to PCRE2: it may try, once in a call */
         f->steps = found_in(len).steps;
     }
+
     n = by_counted_pcre2(L, r, text, len, from, f);
     return n < 0 ? gave_up(L, len) : n;
 }
@@ -251,6 +261,7 @@ static int regex_match(lua_State *L)
         lua_pushnil(L);
         return 1;
     }
+
     luaL_checkstack(L, n, "regex groups");
     for (int g = n > 1 ? 1 : 0; g < n; g++) {
         if (f.spans[2 * g] < 0)
@@ -273,10 +284,12 @@ static int regex_find_all(lua_State *L)
     regex *r = compile(L, 2);
     found f = found_in(len);
     lua_newtable(L);
+
     for (lua_Integer i = 1; from <= len; i++) {
         const int n = run(L, r, text, len, from, &f);
         if (n == 0) break;
         const int32_t *span = f.spans + (n > 1 && f.spans[2] >= 0 ? 2 : 0), whole = f.spans[1] - f.spans[0];
+
         lua_pushlstring(L, text + span[0], (size_t)(span[1] - span[0]));
         lua_rawseti(L, -2, i);
         for (from = (size_t)f.spans[1]; whole == 0;) /* empty: on behind the next character */

@@ -58,7 +58,11 @@ static int find_plain(lua_State *L, size_t from)
     const char *text = lua_tolstring(L, 1, &len), *what = lua_tolstring(L, 2, &n);
     bind_worked(L, len - from);
     const char *found = n == 0 ? text + from : memmem(text + from, len - from, what, n);
-    if (!found) return luaL_pushfail(L), 1;
+    if (!found) {
+        luaL_pushfail(L);
+        return 1;
+    }
+
     lua_pushinteger(L, found - text + 1);
     lua_pushinteger(L, found - text + (lua_Integer)n);
     return 2;
@@ -70,13 +74,20 @@ static int find(lua_State *L, bool places)
     luaL_checklstring(L, 1, &len);
     const char *p = luaL_checklstring(L, 2, &n);
     const size_t from = offset_of(luaL_optinteger(L, 3, 1), len);
-    if (from > len) return luaL_pushfail(L), 1;
+    if (from > len) {
+        luaL_pushfail(L);
+        return 1;
+    }
     const bool plain = places && (lua_toboolean(L, 4) || (strlen(p) == n && !strpbrk(p, "^$*+?.([%-")));
     if (plain) return find_plain(L, from);
+
     pattern_room room;
     matcher m = matcher_of(L, true, &room);
     const char *begin = m.text + from, *end = pattern_search(&m, &begin);
-    if (!end) return luaL_pushfail(L), 1;
+    if (!end) {
+        luaL_pushfail(L);
+        return 1;
+    }
     if (!places) return push_captures(&m, begin, end, true);
     lua_pushinteger(L, begin - m.text + 1);
     lua_pushinteger(L, end - m.text);
@@ -99,6 +110,7 @@ static int next_match(lua_State *L)
     w->m.L = L;
     lua_pushvalue(L, lua_upvalueindex(3));
     w->m.memo = lua_gettop(L);
+
     while (w->from <= w->m.text + w->m.len) {
         const char *begin = w->from, *end = pattern_search(&w->m, &begin);
         if (!end) break;
@@ -119,10 +131,12 @@ static int string_gmatch(lua_State *L)
     luaL_checklstring(L, 1, &len);
     luaL_checkstring(L, 2);
     const size_t from = offset_of(luaL_optinteger(L, 3, 1), len);
+
     lua_settop(L, 2);
     const matcher m = matcher_of(L, false, NULL);
     lua_newtable(L); /* at once: it must outlive a call that raises */
     lua_replace(L, m.memo);
+
     walk *w = lua_newuserdatauv(L, sizeof *w, 0);
     *w = (walk){ .m = m, .from = m.text + (from > len ? len + 1 : from) };
     lua_pushvalue(L, 1);
@@ -139,6 +153,7 @@ static void add_template(matcher *m, luaL_Buffer *b, const char *begin, const ch
     const char *p = lua_tolstring(m->L, 3, &len), *last = p + len;
     for (const char *mark; (mark = memchr(p, '%', (size_t)(last - p))); p = mark + 2) {
         luaL_addlstring(b, p, (size_t)(mark - p));
+
         const char c = mark + 1 < last ? mark[1] : 0;
         if (c == '%') {
             luaL_addchar(b, '%');
@@ -173,6 +188,7 @@ static bool add_replacement(matcher *m, luaL_Buffer *b, const char *begin, const
         add_template(m, b, begin, end);
         return true;
     }
+
     if (!lua_toboolean(L, -1)) {
         lua_pop(L, 1);
         luaL_addlstring(b, begin, (size_t)(end - begin));
@@ -192,26 +208,30 @@ static int string_gsub(lua_State *L)
     luaL_argexpected(L, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION || type == LUA_TTABLE, 3,
                      "string/function/table");
     const lua_Integer most = luaL_optinteger(L, 4, (lua_Integer)len + 1);
+
     pattern_room room;
     matcher m = matcher_of(L, true, &room);
     const char *from = m.text, *last = NULL, *done = m.text;
     lua_Integer n = 0;
     bool changed = false;
+
     luaL_buffinit(L, &b);
     while (n < most && from <= m.text + m.len) {
         const char *begin = from, *end = pattern_search(&m, &begin);
         if (!end) break;
-        if (end == last) {
+        if (end == last) { /* empty, right behind the one before */
             if (pattern_is_anchored(m.p)) break;
             from = begin + 1;
             continue;
         }
+
         n++;
         luaL_addlstring(&b, done, (size_t)(begin - done));
         changed = add_replacement(&m, &b, begin, end) || changed;
         done = from = last = end;
         if (pattern_is_anchored(m.p)) break;
     }
+
     if (changed) {
         luaL_addlstring(&b, done, (size_t)(m.text + m.len - done));
         luaL_pushresult(&b);
@@ -228,8 +248,10 @@ static int string_rep(lua_State *L)
     const char *text = luaL_checklstring(L, 1, &len);
     const lua_Integer n = luaL_checkinteger(L, 2);
     const char *separator = luaL_optlstring(L, 3, "", &between);
-    if (n <= 0) return lua_pushliteral(L, ""), 1;
-    if (len + between == 0) return lua_pushliteral(L, ""), 1;
+    if (n <= 0 || len + between == 0) {
+        lua_pushliteral(L, "");
+        return 1;
+    }
     if (len + between > MAX_REPEATED || (uint64_t)n > MAX_REPEATED / (len + between) ||
         !bind_fits(L, (size_t)n * (len + between)))
         return luaL_error(L, "not enough memory: %f bytes for string.rep", (double)n * (double)(len + between));
@@ -239,7 +261,10 @@ static int string_rep(lua_State *L)
     for (lua_Integer i = 0; i < n; i++) {
         memcpy(to, text, len);
         to += len;
-        if (i + 1 < n && between) memcpy(to, separator, between), to += between;
+        if (i + 1 < n && between) {
+            memcpy(to, separator, between);
+            to += between;
+        }
     }
     luaL_pushresultsize(&b, total);
     return 1;

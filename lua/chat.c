@@ -53,6 +53,7 @@ static int render(lua_State *L)
     lua_getglobal(L, "require");
     lua_pushliteral(L, "troupe.render");
     lua_call(L, 1, 1);
+
     lua_pushstring(L, r->family);
     lua_newtable(L);
     const int texts = lua_gettop(L);
@@ -61,6 +62,7 @@ static int render(lua_State *L)
     lua_remove(L, texts);
     lua_pushcfunction(L, bind_json_quote);
     lua_call(L, 4, 2);
+
     const char *text = lua_tolstring(L, -2, &len);
     r->refused = !text;
     if (text)
@@ -77,8 +79,11 @@ static int check(const json_t *c, error *err)
     const json_t *messages = json_object_get(c, "messages");
     if (!json_is_array(messages) || json_array_size(messages) == 0)
         return error_set(err, ERR_PARSE, "messages: expected a list of messages, or an object with one");
-    json_array_foreach(messages, i, m) if (!json_is_string(json_object_get(m, "role"))) return error_set(
-        err, ERR_PARSE, "messages[%zu]: expected an object with a role", i);
+    json_array_foreach(messages, i, m)
+    {
+        if (!json_is_string(json_object_get(m, "role")))
+            return error_set(err, ERR_PARSE, "messages[%zu]: expected an object with a role", i);
+    }
     return OK;
 }
 
@@ -88,9 +93,11 @@ int chat_render(const char *family, const json_t *conversation, str *out, error 
                                                 : json_incref((json_t *)(uintptr_t)conversation);
     rendering r = { .family = family, .conversation = whole, .out = out };
     int rc = check(whole, err);
-    vm *v = rc == OK ? vm_new(VM_RECIPE, &LIMITS, NULL, err) : NULL;
-    if (rc == OK) rc = v ? vm_protect(v, render, &r, err) : err->code;
-    vm_free(v);
+    if (rc == OK) {
+        vm *v = vm_new(VM_RECIPE, &LIMITS, NULL, err);
+        rc = v ? vm_protect(v, render, &r, err) : err->code;
+        vm_free(v);
+    }
     json_decref(whole);
     if (rc == OK && r.refused) return error_set(err, ERR_ARGUMENT, "%s: %s", family, r.why);
     return rc;

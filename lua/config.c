@@ -66,6 +66,7 @@ int config_error(const config *c, const char *key, error *err, const char *fmt, 
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+
     const char *argument = argument_of(c, key);
     if (argument) return error_set(err, ERR_ARGUMENT, "argument '%.120s': %s: %s", argument, key, text);
     place_in_files(c, key, place, sizeof place);
@@ -82,7 +83,8 @@ const char *config_shown(lua_State *L, int at, char out[CONFIG_SHOWN])
 {
     switch (lua_type(L, at)) {
     case LUA_TSTRING:
-        return snprintf(out, CONFIG_SHOWN, "'%.*s'", CONFIG_SHOWN - 3, lua_tostring(L, at)), out;
+        snprintf(out, CONFIG_SHOWN, "'%.*s'", CONFIG_SHOWN - 3, lua_tostring(L, at));
+        return out;
     case LUA_TBOOLEAN:
         return lua_toboolean(L, at) ? "true" : "false";
     case LUA_TNUMBER:
@@ -93,7 +95,8 @@ const char *config_shown(lua_State *L, int at, char out[CONFIG_SHOWN])
     case LUA_TNIL:
         return "nothing";
     default:
-        return snprintf(out, CONFIG_SHOWN, "a %s", luaL_typename(L, at)), out;
+        snprintf(out, CONFIG_SHOWN, "a %s", luaL_typename(L, at));
+        return out;
     }
 }
 
@@ -121,6 +124,7 @@ static int apply_override(lua_State *L)
 {
     const overriding *o = lua_touserdata(L, 1);
     const char *p = o->text, *value = strchr(p, '=') + 1;
+
     lua_getfield(L, LUA_REGISTRYINDEX, TABLE);
     for (;;) {
         const size_t n = strcspn(p, ".=");
@@ -138,6 +142,7 @@ static int apply_override(lua_State *L)
         lua_remove(L, -2);
         p += n + 1;
     }
+
     push_literal(L, value);
     lua_settable(L, -3);
     return 0;
@@ -152,6 +157,7 @@ int config_open(config *c, vm *v, const char *path, const char *const *overrides
     if (!lua_istable(vm_state(v), -1))
         return error_set(err, ERR_SCRIPT, "%s: it returns a %s, not a table", path, luaL_typename(vm_state(v), -1));
     lua_setfield(vm_state(v), LUA_REGISTRYINDEX, TABLE);
+
     for (int i = 0; i < n; i++) {
         overriding o = { overrides[i] };
         if (vm_protect(v, apply_override, &o, err) != OK) return error_within(err, "%s", overrides[i]);
@@ -456,12 +462,15 @@ static int read_preset(reading *r, lua_State *L, const option *o)
     int which = 0;
 
     for (int i = 0; o->presets[i].name && i < MAX_PRESETS; i++) words[i] = (word_row){ o->presets[i].name, i, "" };
-    as_word.words = words, as_word.offset = 0;
+    as_word.words = words;
+    as_word.offset = 0;
 
     config_push(L, o->key);
     if (!lua_isnil(L, -1) && read_word(r, L, &as_word, &which) != OK) return ERR_ARGUMENT;
     lua_settop(L, 1);
-    r->preset = &o->presets[which], r->presets_key = o->key;
+
+    r->preset = &o->presets[which];
+    r->presets_key = o->key;
     return OK;
 }
 

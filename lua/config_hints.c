@@ -82,7 +82,8 @@ static const char *nearest_in_section(const config *c, const char *key, size_t *
 
     for (int i = 0; (o = config_option(c, i)) && n < MAX_NAMES; i++) {
         if (strncmp(o->key, key, section) != 0 || strchr(o->key + section, '.')) continue;
-        lasts[n] = o->key + section, whole[n++] = o->key;
+        lasts[n] = o->key + section;
+        whole[n++] = o->key;
     }
 
     const char *last = str_nearest(last_name(key), lasts);

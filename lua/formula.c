@@ -25,14 +25,18 @@ static bool take_box(const char **text, size_t *len)
         const char *t = *text;
         size_t n = *len;
         if (!take(&t, &n, BOXES[i], "}")) continue;
-        int depth = 1;
+
+        int depth = 1; /* the brace that was opened must still be open where the last one stands */
         for (size_t k = 0; k < n && depth > 0; k++) {
             if (t[k] == '\\')
                 k++;
-            else
-                depth += t[k] == '{' ? 1 : t[k] == '}' ? -1 : 0;
+            else if (t[k] == '{')
+                depth++;
+            else if (t[k] == '}')
+                depth--;
         }
         if (depth != 1 || (n > 0 && t[n - 1] == '\\')) continue;
+
         *text = t;
         *len = n;
         return true;
@@ -42,7 +46,7 @@ static bool take_box(const char **text, size_t *len)
 
 static void strip_space(const char **text, size_t *len)
 {
-    while (*len > 0 && strchr(" \t\r\n", **text) && **text) (*text)++, (*len)--;
+    for (; *len > 0 && strchr(" \t\r\n", **text) && **text; (*text)++) (*len)--;
     while (*len > 0 && strchr(" \t\r\n", (*text)[*len - 1]) && (*text)[*len - 1]) (*len)--;
 }
 
@@ -53,8 +57,12 @@ static void strip(const char **text, size_t *len)
     for (int i = 0; i < MAX_WRAPPERS; i++) {
         strip_space(text, len);
         const bool stop = !stopped && *len > 1 && (*text)[*len - 1] == '.' && (*text)[*len - 2] != '.';
-        if (stop) (*len)--, stopped = true;
-        const char *money = *len > 2 ? memchr(*text + 1, '$', *len - 2) : NULL;
+        if (stop) {
+            (*len)--;
+            stopped = true;
+        }
+
+        const char *money = *len > 2 ? memchr(*text + 1, '$', *len - 2) : NULL; /* $5 and $6: not one formula */
         const bool taken = take(text, len, "\\(", "\\)") || take(text, len, "\\[", "\\]") ||
                            take(text, len, "$$", "$$") || (!money && take(text, len, "$", "$")) || take_box(text, len);
         if (!stop && !taken) break;
@@ -72,6 +80,7 @@ static void fold(char *words)
         for (size_t i = 1; i < n; i++) low = low && w[i] >= 'a' && w[i] <= 'z';
         for (size_t i = 0; i < sizeof SHOUTED / sizeof *SHOUTED; i++)
             shouted = shouted || (strlen(SHOUTED[i]) == n && memcmp(SHOUTED[i], w, n) == 0);
+
         low = low && (n > 2 || strncmp(w, "No", n) == 0);
         for (size_t i = 0; i < n && ((low && i == 0) || shouted); i++) w[i] = (char)tolower((unsigned char)w[i]);
         w += n;
@@ -91,6 +100,7 @@ static void name_as_it_stands(formula *f, const char *text, size_t len)
     bool says = false, gap = false;
     char *out = arena_alloc(f->memory, len + 2), *to = out;
     *to++ = '?';
+
     for (size_t i = 0; i < len; i++) {
         const bool blank = text[i] && strchr(" \t\r\n", text[i]);
         if (!blank) *to++ = text[i];
@@ -98,6 +108,7 @@ static void name_as_it_stands(formula *f, const char *text, size_t len)
         gap = blank;
         says = says || isalnum((unsigned char)text[i]) || (text[i] & 0x80);
     }
+
     f->name = says ? out : NULL;
     f->name_len = (size_t)(to - out);
 }
@@ -111,10 +122,12 @@ static bool read_structure(formula *f, const char *text, size_t len)
     parser_advance(&p);
     grammar_list(&p, &list, &t, &separator);
     if (p.failed || p.token.kind != T_END) return false;
+
     if (list.n > 1) {
         name_text(f, items_join(&p, separator == ',' ? "L(" : "L;(", &list, ")"));
         return true;
     }
+
     const char *name = list.item[0];
     f->is_number = !t.rest && !t.group;
     f->number = t.n;

@@ -69,6 +69,7 @@ static void seal(lua_State *L, const char *what)
         return;
     }
     lua_pop(L, 1);
+
     lua_insert(L, -2);
     push_stand_in(L, what); /* sealed tables, table, stand-in */
     lua_pushvalue(L, -2);
@@ -76,6 +77,7 @@ static void seal(lua_State *L, const char *what)
     lua_rawset(L, -5);
     lua_insert(L, -3);
     lua_remove(L, -2); /* stand-in, table */
+
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
         const bool plain = lua_istable(L, -1) && !lua_getmetatable(L, -1);
         if (lua_istable(L, -1) && !plain) lua_pop(L, 1); /* its metatable: sealed before */
@@ -109,6 +111,7 @@ static int guarded_xpcall(lua_State *L)
     lua_pushvalue(L, 1);
     for (int i = 3; i <= n; i++) lua_pushvalue(L, i);
     const bool ok = lua_pcall(L, n - 2, LUA_MULTRET, 0) == LUA_OK;
+
     if (!ok) {
         lua_pushvalue(L, 2);
         lua_insert(L, -2);
@@ -126,12 +129,14 @@ static int resume_wrapped(lua_State *L)
     int results = 0;
     if (lua_status(co) == LUA_OK && lua_gettop(co) == 0) return luaL_error(L, "cannot resume dead coroutine");
     if (!lua_checkstack(co, n)) return luaL_error(L, "too many arguments to resume");
+
     lua_xmove(L, co, n);
     const int status = lua_resume(co, L, n, &results);
     if (status != LUA_OK && status != LUA_YIELD) {
         lua_xmove(co, L, 1);
         return lua_error(L);
     }
+
     luaL_checkstack(L, results, "too many results");
     lua_xmove(co, L, results);
     return results;
@@ -153,6 +158,7 @@ static int guarded_print(lua_State *L)
     const int n = lua_gettop(L);
     luaL_checkstack(L, n, "print");
     for (int i = 1; i <= n; i++) luaL_tolstring(L, i, NULL); /* may raise: nothing of ours is held yet */
+
     str line = { 0 };
     for (int i = 1; i <= n && line.len < MAX_PRINTED; i++) {
         size_t len;
@@ -160,6 +166,7 @@ static int guarded_print(lua_State *L)
         if (i > 1) str_putc(&line, '\t');
         str_visible(&line, s, len < MAX_PRINTED ? len : MAX_PRINTED);
     }
+
     const size_t room = bind_print_room(L, line.len + 1);
     if (room > line.len)
         fprintf(stderr, "%.*s\n", (int)line.len, line.data ? line.data : "");
@@ -188,6 +195,7 @@ static int guarded_range(lua_State *L)
         lua_pop(L, 1);
         if (luaL_len(L, 1) > MAX_RANGE) return luaL_error(L, "table.%s: a length of more than %d", name, MAX_RANGE);
     }
+
     const int n = lua_gettop(L);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);

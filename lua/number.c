@@ -31,6 +31,7 @@ static bool times_small(natural *x, uint32_t by, uint32_t add)
 static bool times(const natural *x, const natural *y, natural *out)
 {
     if (x->n + y->n > NATURAL_LIMBS + 1) return false;
+
     uint32_t limb[NATURAL_LIMBS + 1] = { 0 };
     for (int i = 0; i < x->n; i++) {
         uint64_t carry = 0;
@@ -41,6 +42,7 @@ static bool times(const natural *x, const natural *y, natural *out)
         }
         limb[i + y->n] = (uint32_t)carry;
     }
+
     if (limb[NATURAL_LIMBS]) return false;
     out->n = x->n + y->n < NATURAL_LIMBS ? x->n + y->n : NATURAL_LIMBS;
     memcpy(out->limb, limb, (size_t)out->n * sizeof *limb);
@@ -72,12 +74,14 @@ static bool plus(const natural *x, const natural *y, natural *out)
 {
     uint64_t carry = 0;
     natural sum;
+
     sum.n = x->n > y->n ? x->n : y->n;
     for (int i = 0; i < sum.n; i++) {
         carry += (uint64_t)(i < x->n ? x->limb[i] : 0) + (i < y->n ? y->limb[i] : 0);
         sum.limb[i] = (uint32_t)carry;
         carry >>= 32;
     }
+
     if (carry && sum.n == NATURAL_LIMBS) return false;
     if (carry) sum.limb[sum.n++] = (uint32_t)carry;
     *out = sum;
@@ -159,7 +163,8 @@ static void lowest_terms_small(number *r)
     uint64_t a = as_u64(&r->above), b = as_u64(&r->below);
     while (b != 0) {
         const uint64_t rest = a % b;
-        a = b, b = rest;
+        a = b;
+        b = rest;
     }
     from_u64(&r->above, as_u64(&r->above) / a);
     from_u64(&r->below, as_u64(&r->below) / a);
@@ -168,12 +173,17 @@ static void lowest_terms_small(number *r)
 static void lowest_terms(number *r)
 {
     natural rest, factor;
-    if (r->above.n == 0) r->negative = false, small(&r->below, 1);
+    if (r->above.n == 0) { /* 0 is 0/1, without a sign */
+        r->negative = false;
+        small(&r->below, 1);
+    }
     if (is_one(&r->below)) return;
+
     if (r->above.n <= 2 && r->below.n <= 2) {
         lowest_terms_small(r);
         return;
     }
+
     const int twos_above = trailing_zeros(&r->above), twos_below = trailing_zeros(&r->below);
     const int twos = twos_above < twos_below ? twos_above : twos_below;
     shift_right(&r->above, twos);
@@ -199,6 +209,7 @@ bool number_decimal(const char *digits, size_t n, long exponent, number *out)
     out->negative = false;
     small(&out->above, 0);
     small(&out->below, 1);
+
     for (size_t i = 0; i < n; i++) {
         const uint32_t digit = (uint32_t)(digits[i] - '0');
         if (out->above.n == 0)
@@ -207,7 +218,9 @@ bool number_decimal(const char *digits, size_t n, long exponent, number *out)
             return false;
     }
     if (out->above.n > NATURAL_LIMBS) return false;
-    if (!times_ten(exponent < 0 ? &out->below : &out->above, exponent < 0 ? -exponent : exponent)) return false;
+
+    const bool small_one = exponent < 0;
+    if (!times_ten(small_one ? &out->below : &out->above, small_one ? -exponent : exponent)) return false;
     lowest_terms(out);
     return true;
 }
@@ -232,15 +245,21 @@ bool number_plus(const number *x, const number *y, number *out)
 {
     natural a, b;
     number r = { .negative = x->negative };
+    /* a / (bd) and c / (bd) with x = a/b: on the common denominator, then by signs. */
     if (!times(&x->above, &y->below, &a) || !times(&y->above, &x->below, &b)) return false;
     if (!times(&x->below, &y->below, &r.below)) return false;
+
     if (x->negative == y->negative) {
         if (!plus(&a, &b, &r.above)) return false;
     } else if (compare(&a, &b) >= 0) {
-        minus(&a, &b), r.above = a;
+        minus(&a, &b);
+        r.above = a;
     } else {
-        minus(&b, &a), r.above = b, r.negative = y->negative;
+        minus(&b, &a);
+        r.above = b;
+        r.negative = y->negative;
     }
+
     lowest_terms(&r);
     *out = r;
     return true;

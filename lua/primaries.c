@@ -324,6 +324,7 @@ static void text(parser *p, term *out)
     parser_advance(&inner);
     grammar_relation(&inner, out);
     if (inner.failed || inner.token.kind != T_END) parser_fail(p);
+
     parser_advance(p);
     if (!units && !at_border(p)) parser_fail(p);
     out->quoted = !units;
@@ -339,6 +340,7 @@ static void bars(parser *p, term *out)
     parser_advance(p);
     grammar_sum(p, out);
     if (!parser_at(p, '|')) parser_fail(p);
+
     p->depth--;
     p->brackets--;
     p->bars = false;
@@ -348,10 +350,8 @@ static void bars(parser *p, term *out)
 
 static void ratio(parser *p, term *out)
 {
-    term_set(out,
-             items_join(p, ":(",
-                        &(items){ (const char *[]){ arena_strndup(p->memory, p->token.begin, p->token.len) }, 1, 1 },
-                        ")"));
+    const char *digits = arena_strndup(p->memory, p->token.begin, p->token.len);
+    term_set(out, items_join(p, ":(", &(items){ &digits, 1, 1 }, ")"));
     parser_advance(p);
 }
 

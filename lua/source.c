@@ -35,11 +35,22 @@ static void skip_long(reader *r, int level)
 /* Space and comments. True when something was passed over. */
 static bool skip_dull(reader *r)
 {
-    if (*r->p == '\n') return r->line++, r->p++, true;
-    if (isspace((unsigned char)*r->p)) return r->p++, true;
+    if (*r->p == '\n') {
+        r->line++;
+        r->p++;
+        return true;
+    }
+    if (isspace((unsigned char)*r->p)) {
+        r->p++;
+        return true;
+    }
     if (r->p[0] != '-' || r->p[1] != '-') return false;
+
     r->p += 2;
-    if (*r->p == '[' && long_level(r->p) >= 0) return skip_long(r, long_level(r->p)), true;
+    if (*r->p == '[' && long_level(r->p) >= 0) {
+        skip_long(r, long_level(r->p));
+        return true;
+    }
     while (*r->p && *r->p != '\n') r->p++;
     return true;
 }
@@ -47,8 +58,13 @@ static bool skip_dull(reader *r)
 /* A quoted or long string; its bytes (escapes as they stand) into `out`. */
 static bool take_string(reader *r, char out[MAX_NAME])
 {
-    if (*r->p == '[' && long_level(r->p) >= 0) return skip_long(r, long_level(r->p)), out[0] = 0, true;
+    if (*r->p == '[' && long_level(r->p) >= 0) {
+        skip_long(r, long_level(r->p));
+        out[0] = 0;
+        return true;
+    }
     if (*r->p != '"' && *r->p != '\'') return false;
+
     const char quote = *r->p++, *begin = r->p;
     for (; *r->p && *r->p != quote && *r->p != '\n'; r->p++)
         if (*r->p == '\\' && r->p[1]) r->line += *++r->p == '\n';
@@ -125,7 +141,9 @@ static void consider(search *s, const char *path, int line)
     const source_fit fit = fit_of(path, s->key);
     const size_t closeness = fit == SOURCE_ABOVE ? strlen(path) : 0;
     if (fit == SOURCE_NOWHERE || fit < s->fit || (fit == s->fit && closeness < s->closeness)) return;
-    s->fit = fit, s->closeness = closeness, s->line = line;
+    s->fit = fit;
+    s->closeness = closeness;
+    s->line = line;
 }
 
 static void assign(place *at, search *s, int line)

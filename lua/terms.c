@@ -100,6 +100,7 @@ const char *items_join(parser *p, const char *open, const items *list, const cha
 {
     size_t len = strlen(open) + strlen(close) + 1;
     for (int i = 0; i < list->n; i++) len += strlen(list->item[i]) + 1;
+
     char *text = arena_alloc(p->memory, len), *to = stpcpy(text, open);
     for (int i = 0; i < list->n; i++) {
         if (i > 0) *to++ = ',';
@@ -143,8 +144,9 @@ void term_number(parser *p, term *out)
     const token *k = &p->token;
     *out = (term){ 0 };
     if (number_decimal(k->digits, k->n_digits, k->exponent, &out->n)) return;
-    term_set(out, items_join(p, "H(", &(items){ (const char *[]){ arena_strndup(p->memory, k->begin, k->len) }, 1, 1 },
-                             ")"));
+    /* More digits than a number here can have: its text stands for it. */
+    const char *digits = arena_strndup(p->memory, k->begin, k->len);
+    term_set(out, items_join(p, "H(", &(items){ &digits, 1, 1 }, ")"));
 }
 
 void term_divide(parser *p, term *a, const term *b)
@@ -155,6 +157,8 @@ void term_divide(parser *p, term *a, const term *b)
         *a = (term){ .n = n };
         return;
     }
+
+    /* A fraction keeps its sign in the coefficient: -a/b and a/-b are one. */
     term above = *a, below = *b;
     const bool negative = above.n.negative != below.n.negative, fixed = a->fixed || b->fixed;
     above.n.negative = below.n.negative = false;

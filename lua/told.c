@@ -131,6 +131,7 @@ void told_push(lua_State *L, const json_t *v, int texts)
         bind_push_json(L, v);
         return;
     }
+
     lua_newtable(L);
     json_object_foreach((json_t *)(uintptr_t)v, key, item)
     {
@@ -142,6 +143,8 @@ void told_push(lua_State *L, const json_t *v, int texts)
         told_push(L, item, texts);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
+
+    /* What told_text and a template's tojson write for it, and its keys in their order. */
     lua_pushvalue(L, -1);
     lua_newtable(L);
     push_dump(L, v, 0);

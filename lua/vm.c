@@ -55,6 +55,7 @@ static void *allocate(void *ud, void *p, size_t old, size_t new)
         return NULL;
     }
     if (new > old && over(v, new - old)) return NULL;
+
     void *to = realloc(p, new);
     if (!to) return NULL;
     v->used += new - old;
@@ -130,17 +131,21 @@ static void watch(lua_State *L, lua_Debug *ar)
     vm *v = vm_of(L);
     char why[64];
     const int count = lua_gethookcount(L);
+
     v->left -= count;
     v->looked = v->used;
     v->worked = 0;
+
     lua_getinfo(L, "Sl", ar);
     if (ar->source[0] == '@') snprintf(v->where, sizeof v->where, "%.60s:%d", ar->short_src, ar->currentline);
+
     const bool steps = v->limits.instructions && v->left <= 0;
     const bool time = v->limits.cpu_ms && clock_cpu_us() > v->deadline_us;
     if (!steps && !time) {
         if (count != HOOK_EVERY) lua_sethook(L, watch, LUA_MASKCOUNT, HOOK_EVERY);
         return;
     }
+
     v->expired = true;
     lua_sethook(L, expire, LUA_MASKCOUNT, 1);
     if (steps)
@@ -179,12 +184,14 @@ vm *vm_new(vm_kind kind, const vm_limits *limits, const char *module_dir, error 
     v->kind = kind;
     if (limits) v->limits = *limits;
     if (module_dir) snprintf(v->module_dir, sizeof v->module_dir, "%s", module_dir);
+
     v->L = lua_newstate(allocate, v);
     if (!v->L) {
         free(v);
         error_set(err, ERR_MEMORY, "a Lua state does not fit its memory cap");
         return NULL;
     }
+
     *(vm **)lua_getextraspace(v->L) = v;
     lua_setwarnf(v->L, warned, v);
     if (vm_protect(v, bind_libraries, NULL, err) == OK) return v;
@@ -216,6 +223,7 @@ static int blame(lua_State *L)
         lua_pushfstring(L, "the script raised an error value that is a %s, not a string", luaL_typename(L, 1));
         lua_replace(L, 1);
     }
+
     const char *text = lua_tostring(L, 1);
     for (int level = 1; lua_getstack(L, level, &ar); level++) {
         lua_getinfo(L, "Sl", &ar);
@@ -232,13 +240,17 @@ static int take_error(vm *v, int status, error *err)
     size_t len = 0;
     str shown = { 0 };
     const char *text = lua_tolstring(v->L, -1, &len);
-    const int code = status == LUA_ERRMEM ? ERR_LIMIT : v->expired ? ERR_TIMEOUT : ERR_SCRIPT;
-    str_visible(&shown, text, text ? len < sizeof err->text ? len : sizeof err->text : 0);
-    if (status == LUA_ERRMEM)
+    if (!text) len = 0; /* it says nothing that is text */
+    str_visible(&shown, text, len < sizeof err->text ? len : sizeof err->text);
+
+    int code = v->expired ? ERR_TIMEOUT : ERR_SCRIPT;
+    if (status == LUA_ERRMEM) {
+        code = ERR_LIMIT;
         error_set(err, code, "%s%snot enough memory (cap %zu MB)", v->where, v->where[0] ? ": about here: " : "",
                   v->limits.memory_bytes >> 20);
-    else
+    } else {
         error_set(err, code, "%s", shown.data ? shown.data : "");
+    }
     str_free(&shown);
     lua_pop(v->L, 1);
     return code;
@@ -250,6 +262,7 @@ static int call(vm *v, int n_args, int n_results, error *err)
     const int handler = lua_gettop(v->L) - n_args;
     lua_pushcfunction(v->L, blame);
     lua_insert(v->L, handler);
+
     arm(v);
     const int status = lua_pcall(v->L, n_args, n_results, handler);
     disarm(v);

@@ -55,22 +55,34 @@ static bool finish_word(writer *w, char *word)
         w->minus = true;
         return false;
     }
+
+    /* A minus that stood alone belongs to the number behind it. */
     if (w->minus && (is_digit(*word) || *word == '.')) {
         memmove(word + 1, word, (size_t)(w->to - word));
         *word = '-';
         w->to++;
     }
     w->minus = false;
+
+    /* An article before a word goes: the word moves into its place. */
     const bool follows = w->word && !is_mark(*word);
     if (follows && is_article(w->word, word - 1)) {
         memmove(w->word, word, (size_t)(w->to - word));
         w->to -= word - w->word;
         word = w->word;
     }
+
     w->word = word;
     return true;
 }
 
+/* Where a run of punctuation stands, by the characters beside it; 0: none. */
+static place place_of(char before, char after)
+{
+    if (before && after) return BETWEEN;
+    if (before) return END;
+    return after ? BEGIN : ALONE;
+}
 /* The run of punctuation at p, between `before` and `after` (0: the border of the word). */
 static const char *add_marks(writer *w, const char *p, const char *begin, const char *end)
 {
@@ -78,7 +90,7 @@ static const char *add_marks(writer *w, const char *p, const char *begin, const 
     while (q < end && is_mark(*q)) q++;
     const char before = p > begin ? p[-1] : 0, after = q < end ? *q : 0;
     const bool digit = is_digit(before) || is_digit(after);
-    const place where = before && after ? BETWEEN : before ? END : after ? BEGIN : ALONE;
+    const place where = place_of(before, after);
     const bool separator = where == BETWEEN && p < w->thousands_until;
     for (; p < q && !separator; p++) {
         const bool lone = where == ALONE && (*p == '-' || (*p == '*' && w->word)); /* at first * opens a list */
@@ -94,6 +106,7 @@ static void add_word(writer *w, const char *begin, const char *end)
     char *const before = w->to;
     w->to = word;
     w->thousands_until = begin;
+
     for (const char *p = begin; p < end;) {
         if (is_mark(*p)) {
             p = add_marks(w, p, begin, end);
