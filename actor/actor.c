@@ -29,7 +29,7 @@ typedef struct actor {
     weights *slots[2]; /* the version in use and the one being loaded */
     int active;
     engine *engine;
-    stage *stage;
+    rollouts *rollouts;
     vec(task *) waiting; /* their version has not come yet */
     vec(delivered) unacked;
     uint64_t tokens;
@@ -185,7 +185,7 @@ static void begin(actor *a, task *t)
         task_free(t);
         return;
     }
-    const int rc = stage_begin(a->stage, t, loop_now_ms(a->lp), &err);
+    const int rc = rollouts_begin(a->rollouts, t, loop_now_ms(a->lp), &err);
     if (rc == ERR_FULL) log_warn(a->log, "%s: task %016" PRIx64 " goes back by its lease", err.text, t->id);
     if (rc != OK) a->free_slots++;
     task_free(t);
@@ -220,7 +220,7 @@ static void on_peer(void *ctx, peer_id peer, const hello_body *hello, bool up, c
     if (!up) return;
     a->met = true;
     send_all_once(a);
-    a->free_slots = a->config->slots - stage_in_flight(a->stage) - (int)a->waiting.len;
+    a->free_slots = a->config->slots - rollouts_in_flight(a->rollouts) - (int)a->waiting.len;
     ask_for_work(a);
 }
 
@@ -270,7 +270,7 @@ static int wait_turn(actor *a, bool idle, error *err)
 {
     struct pollfd fds[MAX_FDS];
     if (!idle) return loop_once(a->lp, 0, err);
-    router *r = a->config->stage.router;
+    router *r = a->config->rollouts.router;
     const int n = r ? router_fds(r, fds, MAX_FDS) : 0;
     int64_t wait = IDLE_MS;
     if (r) {
@@ -306,11 +306,11 @@ static int run(actor *a, error *err)
             return error_set(err, ERR_TIMEOUT, "%s: %s for %" PRId64 " s", a->config->address,
                              a->met ? "no word from the exchange" : "no learner has answered", patience_ms / 1000);
         begin_waiting(a);
-        const int n = stage_turn(a->stage, loop_now_ms(a->lp), finished, MAX_FINISHED, &idle, err);
+        const int n = rollouts_step(a->rollouts, loop_now_ms(a->lp), finished, MAX_FINISHED, &idle, err);
         if (n < 0) return -n;
         deliver(a, finished, n);
         ask_for_work(a);
-        endpoint_set_heartbeat(a->exchange, &(heartbeat_body){ .in_flight = (uint32_t)stage_in_flight(a->stage),
+        endpoint_set_heartbeat(a->exchange, &(heartbeat_body){ .in_flight = (uint32_t)rollouts_in_flight(a->rollouts),
                                                                .version = current(a)->version,
                                                                .tokens = a->tokens });
     }
@@ -329,9 +329,9 @@ static int open_all(actor *a, error *err)
     if (!a->slots[0] || !a->slots[1]) return err->code;
     a->engine = engine_new(&c->engine, a->slots[0], err);
     if (!a->engine) return err->code;
-    stage_config sc = c->stage;
+    rollout_config sc = c->rollouts;
     sc.engine = a->engine;
-    a->stage = stage_new(&sc, err);
+    a->rollouts = rollouts_new(&sc, err);
     a->subscriber = weights_subscriber_new();
     endpoint_config ec = {
         .address = c->address,
@@ -356,7 +356,7 @@ static void close_all(actor *a)
     loop_remove(a->lp, a);
     device_set_tick(a->config->device, NULL, NULL);
     endpoint_free(a->exchange);
-    stage_free(a->stage);
+    rollouts_free(a->rollouts);
     engine_free(a->engine);
     weights_free(a->slots[0]);
     weights_free(a->slots[1]);

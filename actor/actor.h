@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /* actor - the worker process: leases in, episodes out, weights switched between tokens.
  *
- * One thread: `loop_once(wait)`, then `stage_turn`, which may take seconds: heartbeats go on between its pieces.
+ * One thread: `loop_once(wait)`, then `rollouts_step`, which may take seconds: heartbeats go on between its pieces.
  * Episodes are kept and sent again until they are acked; tasks are asked for while there is room; new weights are
  * mapped (same host) or fetched, verified by hash, and switched to between two tokens: in synchronous mode that means
  * between two steps. */
 #pragma once
 
-#include "actor/play.h"
+#include "actor/rollouts.h"
 #include "base/log.h"
 #include "proto/loop.h"
 #include "proto/messages.h"
 
 typedef struct actor_config {
-    const char *address; /* of the exchange: ipc:// or tcp:// */
-    const char *name;    /* "actor-1" */
-    int slots;           /* episodes in flight */
-    stage_config stage;  /* engine is made by the actor */
+    const char *address;     /* of the exchange: ipc:// or tcp:// */
+    const char *name;        /* "actor-1" */
+    int slots;               /* episodes in flight */
+    rollout_config rollouts; /* engine is made by the actor */
     engine_config engine;
     device *device; /* borrowed, as are the next two */
     const param_table *shapes;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "actor/options.h"
 
-#define AT(member) OPTION_AT(play_options, member)
+#define AT(member) OPTION_AT(actor_options, member)
 
 static const option ROWS[] = {
     { "rollout.max_context", OPTION_WHOLE, AT(max_context), 16, 1e6, "1024",
@@ -16,7 +16,7 @@ static const option ROWS[] = {
     { 0 },
 };
 
-const option_table PLAY_OPTIONS = {
+const option_table ACTOR_OPTIONS = {
     .title = "Playing",
     .about = "What bounds an episode in an actor.",
     .rows = ROWS,

@@ -4,9 +4,9 @@
 
 #include "base/option.h"
 
-typedef struct play_options {
+typedef struct actor_options {
     int max_context; /* tokens of an episode, prompt included */
     float top_p;
-} play_options;
+} actor_options;
 
-extern const option_table PLAY_OPTIONS;
+extern const option_table ACTOR_OPTIONS;

@@ -8,11 +8,11 @@
 #include "base/clock.h"
 
 struct witness {
-    stage_config words;
+    rollout_config words;
     int max_context;
 };
 
-witness *witness_new(const stage_config *words, int max_context)
+witness *witness_new(const rollout_config *words, int max_context)
 {
     witness *w = xcalloc(1, sizeof *w);
     *w = (witness){ .words = *words, .max_context = max_context };
@@ -125,13 +125,13 @@ static episode *play_again(witness *w, const task *t, const episode *e, error *e
 {
     episode *done = NULL;
     bool idle = false;
-    stage_config c = w->words;
+    rollout_config c = w->words;
     c.record = e;
     c.engine = engine_of_record(&e->tokens, w->max_context);
-    stage *s = stage_new(&c, err);
-    if (stage_begin(s, t, clock_ms(), err) == OK)
-        while (!done && !idle) stage_turn(s, clock_ms(), &done, 1, &idle, err);
-    stage_free(s);
+    rollouts *s = rollouts_new(&c, err);
+    if (rollouts_begin(s, t, clock_ms(), err) == OK)
+        while (!done && !idle) rollouts_step(s, clock_ms(), &done, 1, &idle, err);
+    rollouts_free(s);
     engine_free(c.engine);
     return done;
 }

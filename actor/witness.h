@@ -12,13 +12,13 @@
  * A dialect is a function of what it reads: one that is not can't be witnessed. One thread uses a witness. */
 #pragma once
 
-#include "actor/play.h"
+#include "actor/rollouts.h"
 
 typedef struct witness witness;
 
 /* `words`: as an actor of the run has it, but for engine and router, which are not needed. Copied; what it points to is
  * borrowed. */
-witness *witness_new(const stage_config *words, int max_context);
+witness *witness_new(const rollout_config *words, int max_context);
 void witness_free(witness *w);
 /* Of an episode that did not fail and lies within the run's limits (exchange/limits.h), or that says that its prompt can't
  * be made. ERR_PARSE: the first thing that a player would have made otherwise. An error of the dialect's behind the prompt

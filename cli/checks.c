@@ -70,7 +70,7 @@ static int check_model(opened *o, error *err)
                        tokenizer_vocab(o->tokenizer), f->config.vocab);
     if (rc == OK) {
         o->out->parameters = f->table->total;
-        o->max_context = (int)o->recipe->play.max_context;
+        o->max_context = (int)o->recipe->actor.max_context;
         if (o->max_context > f->config.max_position) o->max_context = f->config.max_position;
     }
     hf_folder_close(f);

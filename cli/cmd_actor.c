@@ -32,15 +32,15 @@ static int run_verb(call *c, error *err)
     if (opened != OK) return opened;
 
     const int slots = slots_of(r.recipe);
-    player *p = NULL;
+    episode_runner *p = NULL;
     if (check_data(r.recipe, NEEDS_MODEL | NEEDS_WORDS, err) == OK)
-        p = player_new_shapes(r.recipe, (int)r.recipe->run.actor_threads, slots, r.log, err);
+        p = episode_runner_new_shapes(r.recipe, (int)r.recipe->run.actor_threads, slots, r.log, err);
     int rc = p ? OK : err->code;
     if (rc == OK) {
         const actor_config config = { .address = address,
                                       .name = name,
                                       .slots = slots,
-                                      .stage = p->stage,
+                                      .rollouts = p->rollouts,
                                       .engine = p->engine,
                                       .device = p->device,
                                       .shapes = p->model->table,
@@ -48,7 +48,7 @@ static int run_verb(call *c, error *err)
                                       .patience_ms = r.wait_s * 1000 };
         rc = actor_run(r.loop, &config, r.log, err);
     }
-    player_free(p);
+    episode_runner_free(p);
     return role_close(&r, rc, err);
 }
 

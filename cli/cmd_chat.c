@@ -91,16 +91,16 @@ static int run_verb(call *c, error *err)
     checks found;
     const checks_for what = { .model = model, .test_shots = shots, .option = "--shots" };
     const bool fit = r && recipe_uses(r, "chat", USED, err) == OK && checks_open(r, &what, &found, err) == OK;
-    player *p = fit ? player_new(r, model, (int)r->run.learner_threads, 1, log, err) : NULL;
+    episode_runner *p = fit ? episode_runner_new(r, model, (int)r->run.learner_threads, 1, log, err) : NULL;
     int rc = p ? OK : err->code;
     if (rc == OK) {
         chat talk = {
             .recipe = r, .temperature = (float)temperature, .shots = (int32_t)shots, .terminal = isatty(0) && isatty(1)
         };
-        const player_callbacks cb = { .ctx = &talk, .next = next_question, .done = on_answer };
-        rc = player_run(p, &cb, err);
+        const episode_runner_callbacks cb = { .ctx = &talk, .next = next_question, .done = on_answer };
+        rc = episode_runner_run(p, &cb, err);
     }
-    player_free(p);
+    episode_runner_free(p);
     recipe_free(r);
     logger_free(log);
     return rc;

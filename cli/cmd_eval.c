@@ -134,7 +134,7 @@ static void print(const evaluation *v, const char *model, double seconds, bool j
     metrics_free(m);
 }
 
-static int evaluate(evaluation *v, player *p, const char *model, bool json, error *err)
+static int evaluate(evaluation *v, episode_runner *p, const char *model, bool json, error *err)
 {
     const recipe *r = v->recipe;
     const int64_t began = clock_ms();
@@ -142,8 +142,8 @@ static int evaluate(evaluation *v, player *p, const char *model, bool json, erro
     if (!(v->scorer = scorer_new(&sc, err))) return err->code;
     if (!(v->schedule.eval = dataset_open(r->curriculum.test, 0, err))) return err->code;
     v->size = scheduler_eval_size(&v->schedule);
-    const player_callbacks cb = { .ctx = v, .next = next_task, .done = on_episode };
-    const int rc = player_run(p, &cb, err);
+    const episode_runner_callbacks cb = { .ctx = v, .next = next_task, .done = on_episode };
+    const int rc = episode_runner_run(p, &cb, err);
     if (rc == OK && v->unscored == v->size)
         return error_set(err, ERR_SCRIPT, "none of %u questions has a score: %s", v->size, v->why);
     if (rc == OK && v->out_failed.code != OK) return *err = v->out_failed, err->code;
@@ -168,7 +168,7 @@ static int run_verb(call *c, error *err)
     if (opened != OK) return opened;
     recipe *r = recipe_open(c->arguments.positional[0], c->arguments.overrides, c->arguments.n_overrides, err);
     evaluation v = { .recipe = r, .log = logger_new(2, "eval", LOG_WARN, false) };
-    player *p = NULL;
+    episode_runner *p = NULL;
     checks found;
     int rc = r ? recipe_uses(r, "eval", USED, err) : err->code;
     if (rc == OK && !r->curriculum.test[0])
@@ -187,7 +187,8 @@ static int run_verb(call *c, error *err)
         rc = result_file_begin(&v.out, out, is_evaluation, err);
         v.writes = rc == OK;
     }
-    if (rc == OK) rc = (p = player_new(r, model, (int)r->run.learner_threads, SLOTS, v.log, err)) ? OK : err->code;
+    if (rc == OK)
+        rc = (p = episode_runner_new(r, model, (int)r->run.learner_threads, SLOTS, v.log, err)) ? OK : err->code;
     if (rc == OK) {
         v.schedule = (scheduler_config){ .seed = (uint64_t)r->run.seed,
                                          .max_tokens = (int32_t)r->exchange.max_tokens,
@@ -204,7 +205,7 @@ static int run_verb(call *c, error *err)
     }
     scorer_free(v.scorer);
     dataset_free(v.schedule.eval);
-    player_free(p);
+    episode_runner_free(p);
     recipe_free(r);
     logger_free(v.log);
     return rc;

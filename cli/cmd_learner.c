@@ -52,7 +52,7 @@ typedef struct session {
     sampler *sampler;
     sinks *sinks;
     queue *steps, *versions;
-    player *words; /* what episodes are read with */
+    episode_runner *words; /* what episodes are read with */
     witness *witness;
     parcel *for_actors, *for_rewards; /* NULL: can't be sent */
     server *server;
@@ -71,7 +71,7 @@ static limits run_limits(const session *s)
     const bool ours = !strpbrk(r->prompt.dialect, "./"); /* else the path of a file */
     const int64_t most = s->model->config.max_position;
     return (limits){ .vocab = s->model->config.vocab,
-                     .max_context = r->play.max_context < most ? r->play.max_context : most,
+                     .max_context = r->actor.max_context < most ? r->actor.max_context : most,
                      .max_turns = r->env.max_turns,
                      .eos = s->model->config.eos,
                      .n_eos = s->model->config.n_eos,
@@ -256,8 +256,8 @@ static int open_witness(session *s, error *err)
 {
     const recipe *r = s->role.recipe;
     if (check_data(r, NEEDS_WORDS, err) != OK) return err->code;
-    if (!(s->words = player_of_words(r, &s->model->config, err))) return err->code;
-    s->witness = witness_new(&s->words->stage, s->words->engine.max_context);
+    if (!(s->words = episode_runner_of_words(r, &s->model->config, err))) return err->code;
+    s->witness = witness_new(&s->words->rollouts, s->words->engine.max_context);
     return OK;
 }
 
@@ -340,7 +340,7 @@ static int close_all(session *s, int rc, error *err)
     sinks_tell(s->sinks, "farewell", "");
     server_free(s->server);
     witness_free(s->witness);
-    player_free(s->words);
+    episode_runner_free(s->words);
     parcel_free(s->for_actors);
     parcel_free(s->for_rewards);
     drain(s);

@@ -271,7 +271,7 @@ static int step_was_lost(learner *l, error *err)
     const bool saved = left.whole && save(l, &why) == OK;
     if (left.code == ERR_MEMORY)
         snprintf(keys, sizeof keys, "; lower learner.micro_tokens (%d now) or rollout.max_context (%d now)",
-                 trainer_micro_tokens(l->trainer), r->play.max_context);
+                 trainer_micro_tokens(l->trainer), r->actor.max_context);
     return error_set(err, left.code, "%s%s; %s", left.sentence, keys,
                      saved ? "its checkpoint is written" : "it can be resumed from the newest checkpoint");
 }

@@ -11,7 +11,7 @@ enum { TOKENS_PER_STEP = 512, MAX_FINISHED = 64, MAX_FDS = 128, IDLE_MS = 200, M
 /* The shots of a task are chosen by its group: all samples of a prompt see the same ones. */
 static int pick_shots(void *ctx, const task *t, const char **out, int max)
 {
-    const player *p = ctx;
+    const episode_runner *p = ctx;
     uint64_t rows[MAX_PICK];
     const int want = t->n_shots < max ? t->n_shots : max;
     const int n = shot_pick(t->seed, t->group, want < MAX_PICK ? want : MAX_PICK, p->shots.len, rows);
@@ -20,7 +20,7 @@ static int pick_shots(void *ctx, const task *t, const char **out, int max)
 }
 
 /* Takes the router. */
-static int open_words(player *p, const recipe *r, router *tools_of, error *err)
+static int open_words(episode_runner *p, const recipe *r, router *tools_of, error *err)
 {
     if (!(p->router = tools_of)) return err->code;
     if (r->curriculum.shots_file[0] && shots_read(&p->shots, r->curriculum.shots_file, err) != OK) return err->code;
@@ -32,7 +32,7 @@ static int open_words(player *p, const recipe *r, router *tools_of, error *err)
 
 typedef hf_folder *open_fn(const char *dir, device *dev, error *err);
 
-static int open_model(player *p, const recipe *r, const char *dir, open_fn *open, int threads, error *err)
+static int open_model(episode_runner *p, const recipe *r, const char *dir, open_fn *open, int threads, error *err)
 {
     if (!(p->device = device_open(r->run.device, threads, err))) return err->code;
     device_set_precision(p->device, r->run.precision);
@@ -43,62 +43,63 @@ static int open_model(player *p, const recipe *r, const char *dir, open_fn *open
                         : error_set(err, ERR_PARSE, "%s: the tokenizer has %d tokens, the model %d", dir, need, have);
 }
 
-static void set_stage(player *p, const recipe *r, const model_config *mc)
+static void set_rollouts(episode_runner *p, const recipe *r, const model_config *mc)
 {
-    p->stage = (stage_config){ .tokenizer = p->tokenizer,
-                               .dialect = p->dialect,
-                               .router = p->router,
-                               .dialect_name = r->prompt.dialect,
-                               .environment = EPISODE_ENVIRONMENT,
-                               .instruction = r->prompt.instruction,
-                               .templates = (const char *const *)r->prompt.templates,
-                               .n_templates = r->prompt.n_templates,
-                               .shots = p->shots.len > 0 ? pick_shots : NULL,
-                               .shots_ctx = p,
-                               .max_turns = (int)r->env.max_turns,
-                               .max_observation_tokens = (int)r->env.max_observation,
-                               .top_p = (float)r->play.top_p,
-                               .eos = mc->eos,
-                               .n_eos = mc->n_eos };
-    p->engine.max_context = r->play.max_context < mc->max_position ? (int)r->play.max_context : mc->max_position;
+    p->rollouts = (rollout_config){ .tokenizer = p->tokenizer,
+                                    .dialect = p->dialect,
+                                    .router = p->router,
+                                    .dialect_name = r->prompt.dialect,
+                                    .environment = EPISODE_ENVIRONMENT,
+                                    .instruction = r->prompt.instruction,
+                                    .templates = (const char *const *)r->prompt.templates,
+                                    .n_templates = r->prompt.n_templates,
+                                    .shots = p->shots.len > 0 ? pick_shots : NULL,
+                                    .shots_ctx = p,
+                                    .max_turns = (int)r->env.max_turns,
+                                    .max_observation_tokens = (int)r->env.max_observation,
+                                    .top_p = (float)r->actor.top_p,
+                                    .eos = mc->eos,
+                                    .n_eos = mc->n_eos };
+    p->engine.max_context = r->actor.max_context < mc->max_position ? (int)r->actor.max_context : mc->max_position;
 }
 
-static player *player_open(const recipe *r, const char *dir, open_fn *open, int threads, int slots, logger *lg,
-                           error *err)
+static episode_runner *episode_runner_open(const recipe *r, const char *dir, open_fn *open, int threads, int slots,
+                                           logger *lg, error *err)
 {
-    player *p = xcalloc(1, sizeof *p);
+    episode_runner *p = xcalloc(1, sizeof *p);
     if (open_model(p, r, dir, open, threads, err) != OK || open_words(p, r, recipe_router(r, lg, err), err) != OK) {
-        player_free(p);
+        episode_runner_free(p);
         return NULL;
     }
     p->engine = (engine_config){ .max_streams = slots, .tokens_per_step = TOKENS_PER_STEP };
-    set_stage(p, r, &p->model->config);
+    set_rollouts(p, r, &p->model->config);
     return p;
 }
 
-player *player_new(const recipe *r, const char *model_dir, int threads, int slots, logger *lg, error *err)
+episode_runner *episode_runner_new(const recipe *r, const char *model_dir, int threads, int slots, logger *lg,
+                                   error *err)
 {
-    return player_open(r, model_dir ? model_dir : r->run.model, hf_folder_open, threads, slots, lg, err);
+    return episode_runner_open(r, model_dir ? model_dir : r->run.model, hf_folder_open, threads, slots, lg, err);
 }
 
-player *player_new_shapes(const recipe *r, int threads, int slots, logger *lg, error *err)
+episode_runner *episode_runner_new_shapes(const recipe *r, int threads, int slots, logger *lg, error *err)
 {
-    return player_open(r, r->run.model, hf_folder_open_config, threads, slots, lg, err);
+    return episode_runner_open(r, r->run.model, hf_folder_open_config, threads, slots, lg, err);
 }
 
-player *player_of_words(const recipe *r, const model_config *model, error *err)
+episode_runner *episode_runner_of_words(const recipe *r, const model_config *model, error *err)
 {
-    player *p = xcalloc(1, sizeof *p);
+    episode_runner *p = xcalloc(1, sizeof *p);
     if (!(p->tokenizer = tokenizer_open(r->run.model, err)) ||
         open_words(p, r, recipe_router_of_words(r, err), err) != OK) {
-        player_free(p);
+        episode_runner_free(p);
         return NULL;
     }
-    set_stage(p, r, model);
+    set_rollouts(p, r, model);
     return p;
 }
 
-void player_free(player *p)
+void episode_runner_free(episode_runner *p)
 {
     if (!p) return;
     dialect_free(p->dialect);
@@ -112,7 +113,7 @@ void player_free(player *p)
 
 /* ---- playing in this process ---- */
 
-static void wait_for_tools(player *p)
+static void wait_for_tools(episode_runner *p)
 {
     struct pollfd fds[MAX_FDS];
     const int n = router_fds(p->router, fds, MAX_FDS);
@@ -121,43 +122,43 @@ static void wait_for_tools(player *p)
 }
 
 /* Begins tasks while there is room. True: there are no more. */
-static int begin_tasks(player *p, stage *s, const player_callbacks *cb, bool *last, error *err)
+static int begin_tasks(episode_runner *p, rollouts *s, const episode_runner_callbacks *cb, bool *last, error *err)
 {
     int rc = OK;
-    while (rc == OK && !*last && stage_in_flight(s) < p->engine.max_streams) {
+    while (rc == OK && !*last && rollouts_in_flight(s) < p->engine.max_streams) {
         task t = { 0 };
         if (cb->next(cb->ctx, &t) != OK)
             *last = true;
         else
-            rc = stage_begin(s, &t, clock_ms(), err);
+            rc = rollouts_begin(s, &t, clock_ms(), err);
         task_reset(&t);
     }
     return rc;
 }
 
-static int play_all(player *p, stage *s, const player_callbacks *cb, error *err)
+static int play_all(episode_runner *p, rollouts *s, const episode_runner_callbacks *cb, error *err)
 {
     episode *finished[MAX_FINISHED];
     bool last = false, idle = false;
     int n = 0;
     while (begin_tasks(p, s, cb, &last, err) == OK) {
-        if (last && n == 0 && stage_in_flight(s) == 0) return OK;
-        n = stage_turn(s, clock_ms(), finished, MAX_FINISHED, &idle, err);
+        if (last && n == 0 && rollouts_in_flight(s) == 0) return OK;
+        n = rollouts_step(s, clock_ms(), finished, MAX_FINISHED, &idle, err);
         if (n < 0) return -n;
         for (int i = 0; i < n; i++) cb->done(cb->ctx, finished[i]);
-        if (idle && n == 0 && stage_in_flight(s) > 0) wait_for_tools(p);
+        if (idle && n == 0 && rollouts_in_flight(s) > 0) wait_for_tools(p);
     }
     return err->code;
 }
 
-int player_run(player *p, const player_callbacks *cb, error *err)
+int episode_runner_run(episode_runner *p, const episode_runner_callbacks *cb, error *err)
 {
     engine *en = engine_new(&p->engine, p->model->weights, err);
     if (!en) return err->code;
-    p->stage.engine = en;
-    stage *s = stage_new(&p->stage, err);
+    p->rollouts.engine = en;
+    rollouts *s = rollouts_new(&p->rollouts, err);
     const int rc = s ? play_all(p, s, cb, err) : err->code;
-    stage_free(s);
+    rollouts_free(s);
     engine_free(en);
     return rc;
 }

@@ -3,36 +3,37 @@
  * evaluation and a chat play episodes with. */
 #pragma once
 
-#include "actor/play.h"
+#include "actor/rollouts.h"
 #include "cli/shots.h"
 #include "model/hf_folder.h"
 #include "recipe/recipe.h"
 
-typedef struct player {
+typedef struct episode_runner {
     device *device;
     hf_folder *model;
     tokenizer *tokenizer;
     router *router;
     dialect *dialect;
-    shot_pool shots;    /* the pool */
-    stage_config stage; /* all but the engine */
+    shot_pool shots;         /* the pool */
+    rollout_config rollouts; /* all but the engine */
     engine_config engine;
-} player;
+} episode_runner;
 
 /* `model_dir` NULL: the recipe's. The recipe must outlive it. slots: episodes in flight. */
-player *player_new(const recipe *r, const char *model_dir, int threads, int slots, logger *lg, error *err);
+episode_runner *episode_runner_new(const recipe *r, const char *model_dir, int threads, int slots, logger *lg,
+                                   error *err);
 /* The same of the recipe's model without its weights (model->weights is NULL), for an actor: a learner sends them. */
-player *player_new_shapes(const recipe *r, int threads, int slots, logger *lg, error *err);
+episode_runner *episode_runner_new_shapes(const recipe *r, int threads, int slots, logger *lg, error *err);
 /* Without model, device, engine and tools that run: what an episode is read with (actor/witness.h), whose tokens end as
  * `model` says. Its stage has a router that has only the tools' words. */
-player *player_of_words(const recipe *r, const model_config *model, error *err);
-void player_free(player *p);
+episode_runner *episode_runner_of_words(const recipe *r, const model_config *model, error *err);
+void episode_runner_free(episode_runner *p);
 
 /* Plays tasks to their end in this process. `next` fills a task (OK) or says that there is none (ERR_NOT_FOUND); `done`
  * gets each episode (its own to free) and the task. For one-process verbs: eval, chat. */
-typedef struct player_callbacks {
+typedef struct episode_runner_callbacks {
     void *ctx;
     int (*next)(void *ctx, task *t);
     void (*done)(void *ctx, episode *e);
-} player_callbacks;
-int player_run(player *p, const player_callbacks *cb, error *err);
+} episode_runner_callbacks;
+int episode_runner_run(episode_runner *p, const episode_runner_callbacks *cb, error *err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* coherence - whether an episode agrees with itself and with its task: whether a player (actor/play.h) can have made it.
+/* coherence - whether an episode agrees with itself and with its task: whether an actor can have made it so
+ * (actor/rollouts.h).
  *
  *     tokens      | prompt | hint | policy ... | observation ... | policy ... |
  *     turns              [ turn 0            )                   [ turn 1     )    they tile the tokens of policy and hint

@@ -105,7 +105,7 @@ static work *next_open(core *c, batch **of)
     for (size_t i = 0; i < c->batches.len; i++) {
         batch *b = *of = c->batches.data[i];
         for (; b->open_from < b->n; b->open_from++)
-            if (b->works[b->open_from].play.state == LEASE_OPEN) return &b->works[b->open_from];
+            if (b->works[b->open_from].rollout.state == LEASE_OPEN) return &b->works[b->open_from];
     }
     return NULL;
 }
@@ -115,7 +115,7 @@ static work *next_unscored(core *c)
     for (; c->unscored_from < c->unscored.len; c->unscored_from++) {
         batch *b;
         work *w = core_find_work(c, c->unscored.data[c->unscored_from], &b);
-        if (w && w->episode && w->judge.state == LEASE_OPEN) return w;
+        if (w && w->episode && w->scoring.state == LEASE_OPEN) return w;
     }
     c->unscored_from = c->unscored.len = 0;
     return NULL;
@@ -154,21 +154,21 @@ static worker *choose(core *c, bool actor, uint32_t wish, const lease *l)
 /* The samples of a prompt go to one actor while it has room: they share the prompt's cache. */
 static uint32_t neighbour(const work *w)
 {
-    return w->task.sample > 0 && w->play.holder == 0 ? (w - 1)->play.holder : 0;
+    return w->task.sample > 0 && w->rollout.holder == 0 ? (w - 1)->rollout.holder : 0;
 }
 
 static void hand_out(core *c, int64_t now_ms)
 {
     batch *b;
     worker *p;
-    for (work *w; !c->halted && (w = next_open(c, &b)) && (p = choose(c, true, neighbour(w), &w->play));) {
+    for (work *w; !c->halted && (w = next_open(c, &b)) && (p = choose(c, true, neighbour(w), &w->rollout));) {
         p->slots--;
-        lease_grant(&w->play, p->peer, now_ms + c->config.task_lease_ms);
+        lease_grant(&w->rollout, p->peer, now_ms + c->config.task_lease_ms);
         core_act(c, (action){ .kind = SEND_TASK, .peer = p->peer, .task_id = w->task.id, .task = &w->task });
     }
-    for (work *w; !c->halted && (w = next_unscored(c)) && (p = choose(c, false, 0, &w->judge));) {
+    for (work *w; !c->halted && (w = next_unscored(c)) && (p = choose(c, false, 0, &w->scoring));) {
         p->slots--;
-        lease_grant(&w->judge, p->peer, now_ms + c->config.score_lease_ms);
+        lease_grant(&w->scoring, p->peer, now_ms + c->config.score_lease_ms);
         core_act(
             c,
             (action){
@@ -257,7 +257,7 @@ void core_room(core *c, int64_t now_ms, uint32_t peer)
 void core_reopen(batch *b, work *w)
 {
     const uint32_t at = task_id_index(w->task.id);
-    w->play.state = LEASE_OPEN;
+    w->rollout.state = LEASE_OPEN;
     if (at < b->open_from) b->open_from = at;
 }
 
@@ -282,23 +282,23 @@ static score *lost_score(const work *w)
 
 static void reopen_score(core *c, work *w)
 {
-    w->judge.state = LEASE_OPEN;
+    w->scoring.state = LEASE_OPEN;
     vec_push(&c->unscored, w->task.id);
 }
 
 /* Work that takes its workers with it again and again is given up. A worker that never did anything well says nothing
  * about the work: whoever comes only to take tasks and to leave can't use up what a task may lose. */
-void core_lose(core *c, batch *b, work *w, bool play, uint32_t peer)
+void core_lose(core *c, batch *b, work *w, bool rollout, uint32_t peer)
 {
     worker *p = core_worker(c, peer);
     c->stats.lost++;
     if (p) p->lost++;
     if (p && p->proven) w->losses++;
     const bool give_up = w->losses >= c->config.max_losses;
-    if (play && give_up) {
+    if (rollout && give_up) {
         core_count_failure(c);
         core_close_work(c, b, w, true);
-    } else if (play) {
+    } else if (rollout) {
         core_reopen(b, w);
     } else if (give_up) {
         core_close_unscored(c, b, w, lost_score(w));
@@ -313,10 +313,10 @@ static void end_leases(core *c, uint32_t peer, int64_t now_ms)
     for (size_t i = 0; i < c->batches.len; i++)
         for (uint32_t k = 0; k < c->batches.data[i]->n; k++) {
             work *w = &c->batches.data[i]->works[k];
-            if (peer ? lease_held_by(&w->play, peer) : lease_expired(&w->play, now_ms))
-                core_lose(c, c->batches.data[i], w, true, w->play.holder);
-            else if (peer ? lease_held_by(&w->judge, peer) : lease_expired(&w->judge, now_ms))
-                core_lose(c, c->batches.data[i], w, false, w->judge.holder);
+            if (peer ? lease_held_by(&w->rollout, peer) : lease_expired(&w->rollout, now_ms))
+                core_lose(c, c->batches.data[i], w, true, w->rollout.holder);
+            else if (peer ? lease_held_by(&w->scoring, peer) : lease_expired(&w->scoring, now_ms))
+                core_lose(c, c->batches.data[i], w, false, w->scoring.holder);
         }
 }
 
@@ -336,8 +336,8 @@ void core_unsent(core *c, uint32_t peer, uint64_t id)
     work *w = core_find_work(c, id, &b);
     worker *p = core_worker(c, peer);
     if (p) p->blocked = true, p->slots++;
-    if (w && lease_held_by(&w->play, peer)) core_reopen(b, w);
-    if (w && lease_held_by(&w->judge, peer)) reopen_score(c, w);
+    if (w && lease_held_by(&w->rollout, peer)) core_reopen(b, w);
+    if (w && lease_held_by(&w->scoring, peer)) reopen_score(c, w);
 }
 
 void core_tick(core *c, int64_t now_ms)
@@ -354,7 +354,7 @@ core_stats core_statistics(const core *c)
     for (size_t i = 0; i < c->batches.len; i++)
         for (uint32_t k = 0; k < c->batches.data[i]->n; k++) {
             const work *w = &c->batches.data[i]->works[k];
-            s.in_flight += w->play.state == LEASE_HELD;
+            s.in_flight += w->rollout.state == LEASE_HELD;
             s.waiting_scores += w->episode && !w->closed;
         }
     return s;

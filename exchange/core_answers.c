@@ -90,7 +90,7 @@ static void accept_episode(core *c, work *w, episode *e)
 {
     c->stats.episodes++;
     w->episode = e;
-    w->play.state = LEASE_DONE;
+    w->rollout.state = LEASE_DONE;
     vec_push(&c->unscored, w->task.id);
     core_act(c, (action){ .kind = COMMIT_EPISODE, .task_id = w->task.id, .task = &w->task, .episode = e });
 }
@@ -123,7 +123,7 @@ static void give_up_prompt(core *c, batch *b, work *w)
 static void refuse_episode(core *c, batch *b, work *w, uint32_t peer)
 {
     c->stats.refused++;
-    if (lease_held_by(&w->play, peer)) {
+    if (lease_held_by(&w->rollout, peer)) {
         w->task.attempt++;
         core_lose(c, b, w, true, peer);
     }
@@ -173,12 +173,12 @@ void core_episode(core *c, int64_t now_ms, uint32_t peer, episode *e)
     batch *b = NULL;
     work *w = core_find_work(c, e->id, &b);
     const uint64_t id = e->id;
-    const bool over = !w || w->play.state == LEASE_DONE; /* of a step that is done with, or delivered twice */
+    const bool over = !w || w->rollout.state == LEASE_DONE; /* of a step that is done with, or delivered twice */
     if (is_early(c, id)) {
         episode_free(e);
         return;
     }
-    if (!over && !lease_was_granted(&w->play, peer)) { /* of an earlier life, or made up: nothing is acknowledged */
+    if (!over && !lease_was_granted(&w->rollout, peer)) { /* of an earlier life, or made up: nothing is acknowledged */
         c->stats.unasked++;
         refuse(c, REFUSED_UNASKED, peer, id, "an episode for task %016" PRIx64 ", which it was not given", id);
         episode_free(e);
@@ -205,19 +205,19 @@ static void accept_score(core *c, batch *b, work *w, score *s)
 static void fail_score(core *c, batch *b, work *w, score *s)
 {
     c->stats.score_machines++;
-    if (++w->judge_attempts >= c->config.max_attempts) {
+    if (++w->scoring_attempts >= c->config.max_attempts) {
         core_close_unscored(c, b, w, s);
         return;
     }
     score_free(s);
-    w->judge.state = LEASE_OPEN;
+    w->scoring.state = LEASE_OPEN;
     vec_push(&c->unscored, w->task.id);
 }
 
 static void refuse_score(core *c, batch *b, work *w, uint32_t peer)
 {
     c->stats.scores_refused++;
-    if (lease_held_by(&w->judge, peer)) core_lose(c, b, w, false, peer);
+    if (lease_held_by(&w->scoring, peer)) core_lose(c, b, w, false, peer);
     count_against(c, peer);
 }
 
@@ -231,7 +231,7 @@ static void judge_score(core *c, batch *b, work *w, uint32_t peer, score *s)
     } else if (s->status != SCORE_MACHINE) {
         accept_score(c, b, w, s);
         count_for(c, peer);
-    } else if (lease_held_by(&w->judge, peer)) {
+    } else if (lease_held_by(&w->scoring, peer)) {
         fail_score(c, b, w, s);
     } else {
         score_free(s); /* bad news about a lease that has ended already */
@@ -243,7 +243,7 @@ void core_score(core *c, int64_t now_ms, uint32_t peer, score *s)
 {
     batch *b = NULL;
     work *w = core_find_work(c, s->task, &b);
-    if (w && w->episode && !w->closed && w->judge.holder == peer) {
+    if (w && w->episode && !w->closed && w->scoring.holder == peer) {
         judge_score(c, b, w, peer, s);
     } else {
         c->stats.unasked++;
@@ -260,10 +260,10 @@ void core_unreadable(core *c, int64_t now_ms, uint32_t peer, uint64_t id)
 {
     batch *b = NULL;
     work *w = core_find_work(c, id, &b);
-    if (w && lease_held_by(&w->play, peer)) {
+    if (w && lease_held_by(&w->rollout, peer)) {
         refuse_episode(c, b, w, peer);
         core_act(c, (action){ .kind = SEND_ACK, .peer = peer, .task_id = id }); /* it is not to send it again */
-    } else if (w && w->episode && lease_held_by(&w->judge, peer)) {
+    } else if (w && w->episode && lease_held_by(&w->scoring, peer)) {
         refuse_score(c, b, w, peer);
     } else {
         core_release(c, peer);

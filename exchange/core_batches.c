@@ -40,7 +40,7 @@ void core_close_work(core *c, batch *b, work *w, bool dropped)
     if (w->closed) return;
     w->closed = true;
     w->dropped = dropped;
-    w->play.state = w->judge.state = LEASE_DONE;
+    w->rollout.state = w->scoring.state = LEASE_DONE;
     b->closed++;
     c->stats.dropped += dropped;
 }
@@ -61,7 +61,7 @@ static void take_restored(core *c, batch *b, work *w)
         score_free(w->score);
         w->score = NULL; /* it is asked for again */
     }
-    w->play.state = LEASE_DONE;
+    w->rollout.state = LEASE_DONE;
     if (w->score)
         core_close_work(c, b, w, false);
     else

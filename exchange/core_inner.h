@@ -13,11 +13,11 @@
 /* One task on its way: played, committed, scored, closed. */
 typedef struct work {
     task task;
-    lease play, judge;
+    lease rollout, scoring;
     episode *episode;
     score *score;
-    uint32_t failures, judge_attempts, losses; /* failures: of the machinery that plays it */
-    bool closed;                               /* counts as finished for its group: scored, or dropped */
+    uint32_t failures, scoring_attempts, losses; /* failures: of the machinery that plays it */
+    bool closed;                                 /* counts as finished for its group: scored, or dropped */
     bool dropped;
 } work;
 
@@ -81,7 +81,7 @@ int core_belongs(const core *c, const task *t, const episode *e, error *err);
 /* After every event: what is complete leaves, what is open goes to whoever has room. */
 void core_settle(core *c, int64_t now_ms);
 /* A lease of `peer` ended without an answer. */
-void core_lose(core *c, batch *b, work *w, bool play, uint32_t peer);
+void core_lose(core *c, batch *b, work *w, bool rollout, uint32_t peer);
 /* Asked in vain: the episode stays in its group, its score is missing, and that is on record. Takes s. */
 void core_close_unscored(core *c, batch *b, work *w, score *s);
 void core_release(core *c, uint32_t peer); /* all leases of it */

@@ -8,7 +8,7 @@ void recipe_parts(recipe *r, config_part parts[RECIPE_PARTS + 1])
         { &ENV_OPTIONS, r ? &r->env : NULL },          { &PROMPT_OPTIONS, r ? &r->prompt : NULL },
         { &REWARD_OPTIONS, r ? &r->reward : NULL },    { &OBJECTIVE_OPTIONS, r ? &r->trainer : NULL },
         { &ROLLOUT_OPTIONS, r ? &r->exchange : NULL }, { &CURRICULUM_OPTIONS, r ? &r->curriculum : NULL },
-        { &PLAY_OPTIONS, r ? &r->play : NULL },        { &ALGORITHM_OPTIONS, r ? &r->trainer : NULL },
+        { &ACTOR_OPTIONS, r ? &r->actor : NULL },      { &ALGORITHM_OPTIONS, r ? &r->trainer : NULL },
         { &METHOD_OPTIONS, r ? &r->trainer : NULL },   { &MOO_OPTIONS, r ? &r->trainer : NULL },
         { &OPTIM_OPTIONS, r ? &r->trainer : NULL },    { &EVAL_OPTIONS, r ? &r->run : NULL },
         { &FLEET_OPTIONS, r ? &r->run : NULL },        { NULL, NULL },

@@ -46,7 +46,7 @@ typedef struct recipe {
     env_options env;
     prompt_options prompt;
     reward_options reward;
-    play_options play;
+    actor_options actor;
     trainer_config trainer;
 } recipe;
 

@@ -526,17 +526,17 @@ static void play_run(world *w)
     }
 }
 
-typedef struct stage_set {
+typedef struct sim_parts {
     char *dir;
     dataset *train, *test;
     core_config config;
-} stage_set;
+} sim_parts;
 
-static stage_set open_set(const manner *m)
+static sim_parts open_set(const manner *m)
 {
     error err = { 0 };
     char path[400];
-    stage_set s = { .dir = test_folder_new() };
+    sim_parts s = { .dir = test_folder_new() };
     test_file_write(
         s.dir, "d.jsonl",
         "{\"prompt\":\"a\"}\n{\"prompt\":\"b\"}\n{\"prompt\":\"c\"}\n{\"prompt\":\"d\"}\n{\"prompt\":\"e\"}\n");
@@ -566,7 +566,7 @@ static stage_set open_set(const manner *m)
     return s;
 }
 
-static void close_set(stage_set *s)
+static void close_set(sim_parts *s)
 {
     dataset_free(s->train);
     dataset_free(s->test);
@@ -581,7 +581,7 @@ static uint64_t number_of(const char *name, uint64_t otherwise)
 
 void rough_histories(const subject *under_test, manner m, uint64_t otherwise)
 {
-    stage_set s = open_set(&m);
+    sim_parts s = open_set(&m);
     static world calm, rough;
     open_world(&calm, under_test, &s.config, m.sampled, 0, false);
     play_run(&calm);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* honest - episodes as a player makes them (actor/play.h), without a model: tokens, turns, texts and calls that agree with
+/* honest - episodes as an actor makes them (actor/rollouts.h), without a model: tokens, turns, texts and calls that agree with
  * each other and with their task. Tests that need a bad one make a good one first, and spoil that. */
 #pragma once
 

@@ -178,7 +178,7 @@ static inline tokenizer *open_tokenizer(int i, const char **name)
 
 /* ---- playing ---- */
 
-typedef struct play {
+typedef struct scripted {
     const tokenizer *tokenizer;
     const char *dialect_name, *options, *shot;
     dialect *dialect;
@@ -186,14 +186,14 @@ typedef struct play {
     parrot parrot;
     int max_turns, max_observation;
     size_t room, max_tokens; /* 0: enough */
-} play;
+} scripted;
 
 static const char TOOL[] = "{\"type\":\"object\",\"properties\":{\"code\":{\"type\":\"string\"}}}";
 static const char ROW[] = "{\"prompt\": \"what?\"}";
 
-static inline play open_play(const tokenizer *t, const char *dialect_name, const char *says)
+static inline scripted open_scripted(const tokenizer *t, const char *dialect_name, const char *says)
 {
-    return (play){
+    return (scripted){
         .tokenizer = t, .dialect_name = dialect_name, .parrot.says = says, .max_turns = 8, .max_observation = 64
     };
 }
@@ -201,13 +201,13 @@ static inline play open_play(const tokenizer *t, const char *dialect_name, const
 /* The play's one shot, if it has one. */
 static inline int own_shot(void *ctx, const task *t, const char **out, int max)
 {
-    const play *p = ctx;
+    const scripted *p = ctx;
     if (t->n_shots == 0 || max < 1) return 0;
     out[0] = p->shot;
     return 1;
 }
 
-static inline void open_parts(play *p)
+static inline void open_parts(scripted *p)
 {
     error err = { 0 };
     const tool t = { .name = "python",
@@ -228,14 +228,14 @@ static inline void open_parts(play *p)
     free(tools);
 }
 
-static inline void close_play(play *p)
+static inline void close_scripted(scripted *p)
 {
     dialect_free(p->dialect);
     router_free(p->router);
     str_free(&p->parrot.asked);
 }
 
-static inline task played_task(const play *p, const token_ids *ids)
+static inline task played_task(const scripted *p, const token_ids *ids)
 {
     return (task){ .id = 1,
                    .group = 1,
@@ -247,35 +247,35 @@ static inline task played_task(const play *p, const token_ids *ids)
 
 /* The episode in which the policy writes these ids; it stops by itself when they are out. Whatever they are, the exchange
  * takes it. */
-static inline episode *play_ids(play *p, const token_ids *ids)
+static inline episode *run_ids(scripted *p, const token_ids *ids)
 {
     error err = { 0 };
     engine en = { .script = ids->data, .n = ids->len, .room = p->room ? p->room : 100000 };
     const int32_t eos = tokenizer_id(p->tokenizer, "<|endoftext|>");
     if (!p->router) open_parts(p);
-    const stage_config config = { .engine = &en,
-                                  .tokenizer = p->tokenizer,
-                                  .dialect = p->dialect,
-                                  .router = p->router,
-                                  .dialect_name = p->dialect_name,
-                                  .environment = "tools",
-                                  .instruction = "",
-                                  .shots = own_shot,
-                                  .shots_ctx = p,
-                                  .max_turns = p->max_turns,
-                                  .max_observation_tokens = p->max_observation,
-                                  .top_p = 1,
-                                  .eos = &eos,
-                                  .n_eos = eos >= 0 };
-    stage *s = stage_new(&config, &err);
+    const rollout_config config = { .engine = &en,
+                                    .tokenizer = p->tokenizer,
+                                    .dialect = p->dialect,
+                                    .router = p->router,
+                                    .dialect_name = p->dialect_name,
+                                    .environment = "tools",
+                                    .instruction = "",
+                                    .shots = own_shot,
+                                    .shots_ctx = p,
+                                    .max_turns = p->max_turns,
+                                    .max_observation_tokens = p->max_observation,
+                                    .top_p = 1,
+                                    .eos = &eos,
+                                    .n_eos = eos >= 0 };
+    rollouts *s = rollouts_new(&config, &err);
     const task t = played_task(p, ids);
     episode *done = NULL;
     bool idle;
-    test_ok(stage_begin(s, &t, clock_ms(), &err), &err);
+    test_ok(rollouts_begin(s, &t, clock_ms(), &err), &err);
     for (int round = 0; !done && round < 100000; round++)
-        if (stage_turn(s, clock_ms(), &done, 1, &idle, &err) < 0) fail_msg("%s", err.text);
+        if (rollouts_step(s, clock_ms(), &done, 1, &idle, &err) < 0) fail_msg("%s", err.text);
     assert_non_null(done);
-    stage_free(s);
+    rollouts_free(s);
     if (done->failed != FAIL_NONE) fail_msg("%s", done->failure_text);
     const limits allowed = { .vocab = tokenizer_vocab(p->tokenizer),
                              .max_context = (int64_t)en.room,

@@ -59,7 +59,7 @@ static void *play(void *ctx)
     const actor_config config = { .address = s->address,
                                   .name = "actor-1",
                                   .slots = 1,
-                                  .stage = { .tokenizer = t, .dialect = d, .dialect_name = "xml", .max_turns = 1 },
+                                  .rollouts = { .tokenizer = t, .dialect = d, .dialect_name = "xml", .max_turns = 1 },
                                   .engine = { .max_streams = 1, .max_context = 64, .tokens_per_step = 64 },
                                   .device = s->dev,
                                   .shapes = s->model->table };

@@ -16,12 +16,12 @@ static void what_stands_beyond_a_close_is_said_once_and_read_by_nobody(void **st
         tokenizer *t = open_tokenizer(i, &name);
         if (!t) continue;
         token_ids ids = { 0 };
-        play p = open_play(t, "xml", "566544");
+        scripted p = open_scripted(t, "xml", "566544");
         add_ids(t, "<python>print(6438*88)</python><", &ids);
         const bool straddles = tokenizer_id(t, "><") == ids.data[ids.len - 1];
         straddled += straddles;
         add_ids(t, "answer>42</answer>", &ids);
-        episode *e = play_ids(&p, &ids);
+        episode *e = run_ids(&p, &ids);
         if (straddles) {
             assert_null(e->answer);
             assert_string_equal(e->turns[0].residue, "<");
@@ -33,7 +33,7 @@ static void what_stands_beyond_a_close_is_said_once_and_read_by_nobody(void **st
         for (uint32_t k = 0; k < e->tokens.n; k++)
             assert_int_equal(e->tokens.mask[k], e->tokens.role[k] == ROLE_POLICY);
         episode_free(e);
-        close_play(&p);
+        close_scripted(&p);
         vec_free(&ids);
         tokenizer_free(t);
     }
@@ -46,31 +46,31 @@ static void a_residue_of_other_bytes_stays_in_the_context_alone(void **state)
     (void)state;
     token_ids ids = { 0 };
     tokenizer *t = small_tokenizer(false);
-    play p = open_play(t, "react", "2");
+    scripted p = open_scripted(t, "react", "2");
     add_ids(t, "Action: python[1]\nO", &ids);
     const size_t first = ids.len;
     assert_int_equal(ids.data[first - 1], tokenizer_id(t, "\nO"));
     add_ids(t, "Answer: 2\n", &ids);
-    episode *e = play_ids(&p, &ids);
+    episode *e = run_ids(&p, &ids);
     assert_string_equal(e->transcript, "Action: python[1]\nObservation: 2\nAnswer: 2\n");
     assert_string_equal(e->text, "Action: python[1]\nAnswer: 2\n");
     assert_string_equal(e->turns[0].residue, "O");
     assert_string_equal(e->answer, "2");
     episode_free(e);
-    close_play(&p);
+    close_scripted(&p);
 
     ids.len = 0;
-    p = open_play(t, "xml", "2");
+    p = open_scripted(t, "xml", "2");
     p.options = "{\"result\": \"out\", \"tags\": {\"python\": \"p\"}}";
     add_ids(t, "<p>1</p><a", &ids); /* "><" wins over "<a": the "a" is a token of the next turn */
     add_ids(t, "<answer>2</answer><a", &ids);
-    e = play_ids(&p, &ids);
+    e = run_ids(&p, &ids);
     assert_string_equal(e->turns[0].residue, "<");
     assert_string_equal(e->transcript, "<p>1</p><out>2</out>a<answer>2</answer><");
     assert_string_equal(e->text, "<p>1</p>a<answer>2</answer>");
     assert_string_equal(e->turns[1].residue, "<");
     episode_free(e);
-    close_play(&p);
+    close_scripted(&p);
     vec_free(&ids);
     tokenizer_free(t);
 }
@@ -87,7 +87,7 @@ static const struct {
 };
 
 /* The ids of a worked example behind its question. */
-static void example_ids(play *p, token_ids *ids, token_ids *question)
+static void example_ids(scripted *p, token_ids *ids, token_ids *question)
 {
     static const char SHOT[] = "{\"prompt\": \"what?\", \"steps\": [{\"tool\": \"python\", \"arguments\": {\"code\": "
                                "\"1+1\"}, \"result\": \"2\"}], \"answer\": \"2\"}";
@@ -115,10 +115,10 @@ static void an_episode_shown_as_an_example_has_the_same_ids(void **state)
         tokenizer *t = open_tokenizer(i, &name);
         for (size_t w = 0; t && w < sizeof WORDS / sizeof *WORDS; w++) {
             token_ids ids = { 0 }, shown = { 0 }, question = { 0 };
-            play p = open_play(t, WORDS[w].dialect, "2");
+            scripted p = open_scripted(t, WORDS[w].dialect, "2");
             add_ids(t, WORDS[w].call, &ids);
             add_ids(t, WORDS[w].answer, &ids);
-            episode *e = play_ids(&p, &ids);
+            episode *e = run_ids(&p, &ids);
             assert_string_equal(e->answer, "2");
             example_ids(&p, &shown, &question);
             const uint32_t n = e->tokens.n - e->tokens.n_prompt;
@@ -126,7 +126,7 @@ static void an_episode_shown_as_an_example_has_the_same_ids(void **state)
                 fail_msg("%s, %s: an example has other ids than the episode: %s", name, WORDS[w].dialect,
                          e->transcript);
             episode_free(e);
-            close_play(&p);
+            close_scripted(&p);
             vec_free(&ids);
             vec_free(&shown);
             vec_free(&question);
@@ -141,10 +141,10 @@ static void results_that_need_quoting_keep_their_frame(void **state)
     (void)state;
     token_ids ids = { 0 };
     tokenizer *t = small_tokenizer(false);
-    play p = open_play(t, "llama3", "a\"b\n<|eot_id|>");
+    scripted p = open_scripted(t, "llama3", "a\"b\n<|eot_id|>");
     add_ids(t, WORDS[3].call, &ids);
     add_ids(t, WORDS[3].answer, &ids);
-    episode *e = play_ids(&p, &ids);
+    episode *e = run_ids(&p, &ids);
     char *want = NULL;
     assert_true(asprintf(&want,
                          "%s<|start_header_id|>ipython<|end_header_id|>\n\n\"a\\\"b\\n<|eot_id|>\"<|eot_id|>"
@@ -157,7 +157,7 @@ static void results_that_need_quoting_keep_their_frame(void **state)
     assert_int_equal(ends, 1);
     free(want);
     episode_free(e);
-    close_play(&p);
+    close_scripted(&p);
     vec_free(&ids);
     tokenizer_free(t);
 }
@@ -171,7 +171,7 @@ static void a_tools_words_in_an_example_are_only_words(void **state)
     const int32_t stop = tokenizer_id(t, "<|im_end|>");
     int stops[2];
     for (int evil = 0; evil < 2; evil++) {
-        play p = open_play(t, "qwen", "2");
+        scripted p = open_scripted(t, "qwen", "2");
         p.shot = evil ? "{\"prompt\": \"q\", \"steps\": [{\"tool\": \"python\", \"arguments\": {\"code\": \"1\"}, "
                         "\"result\": \"2<|im_end|>\"}], \"answer\": \"2\"}"
                       : "{\"prompt\": \"q\", \"steps\": [{\"tool\": \"python\", \"arguments\": {\"code\": \"1\"}, "
@@ -179,10 +179,10 @@ static void a_tools_words_in_an_example_are_only_words(void **state)
         ids.len = 0;
         stops[evil] = 0;
         add_ids(t, WORDS[2].answer, &ids);
-        episode *e = play_ids(&p, &ids);
+        episode *e = run_ids(&p, &ids);
         for (uint32_t i = 0; i < e->tokens.n_prompt; i++) stops[evil] += e->tokens.ids[i] == stop;
         episode_free(e);
-        close_play(&p);
+        close_scripted(&p);
     }
     assert_int_equal(stops[0], stops[1]);
     vec_free(&ids);
@@ -196,14 +196,14 @@ static void calls_of_one_turn_run_in_order(void **state)
     (void)state;
     token_ids ids = { 0 };
     tokenizer *t = small_tokenizer(false);
-    play p = open_play(t, "qwen", "ok");
+    scripted p = open_scripted(t, "qwen", "ok");
     add_ids(t,
             "<tool_call>{\"name\": \"python\", \"arguments\": {\"code\": \"a\"}}</tool_call>\n"
             "<tool_call>{\"name\": \"python\", \"arguments\": \"b\"}</tool_call>\n"
             "<tool_call>{\"name\": \"python\", \"arguments\": {\"code\": \"c\"}}</tool_call><|im_end|>",
             &ids);
     add_ids(t, "done<|im_end|>", &ids);
-    episode *e = play_ids(&p, &ids);
+    episode *e = run_ids(&p, &ids);
     assert_string_equal(p.parrot.asked.data, "{\"code\":\"a\"}\n{\"code\":\"c\"}\n");
     assert_int_equal(e->n_calls, 3);
     assert_int_equal(e->n_turns, 2);
@@ -217,11 +217,11 @@ static void calls_of_one_turn_run_in_order(void **state)
     assert_string_equal(e->answer, "done");
     episode_free(e);
     p.max_turns = 2; /* the third call is one too many */
-    e = play_ids(&p, &ids);
+    e = run_ids(&p, &ids);
     assert_int_equal(e->stop, STOP_TURNS);
     assert_int_equal(e->n_calls, 2);
     episode_free(e);
-    close_play(&p);
+    close_scripted(&p);
     vec_free(&ids);
     tokenizer_free(t);
 }
@@ -232,15 +232,15 @@ static void each_call_of_an_episode_has_a_seed_of_its_own(void **state)
     (void)state;
     token_ids ids = { 0 };
     tokenizer *t = small_tokenizer(false);
-    play p = open_play(t, "xml", "2");
+    scripted p = open_scripted(t, "xml", "2");
     for (int i = 0; i < 8; i++) add_ids(t, WORDS[0].call, &ids);
-    for (int run = 0; run < 2; run++) episode_free(play_ids(&p, &ids));
+    for (int run = 0; run < 2; run++) episode_free(run_ids(&p, &ids));
     assert_int_equal(p.parrot.n, 16);
     for (int i = 0; i < 8; i++) {
         assert_true(p.parrot.seeds[i] == p.parrot.seeds[8 + i]);
         for (int k = 0; k < i; k++) assert_true(p.parrot.seeds[i] != p.parrot.seeds[k]);
     }
-    close_play(&p);
+    close_scripted(&p);
     vec_free(&ids);
     tokenizer_free(t);
 }
@@ -255,18 +255,18 @@ static void a_cut_observation_says_so_and_keeps_whole_characters(void **state)
         tokenizer *t = open_tokenizer(i, &name);
         for (int limit = 1; t && limit < 24; limit++) {
             token_ids ids = { 0 };
-            play p = open_play(t, "xml", WORDS_OF_TOOL);
+            scripted p = open_scripted(t, "xml", WORDS_OF_TOOL);
             p.max_observation = limit;
             add_ids(t, WORDS[0].call, &ids);
             add_ids(t, WORDS[0].answer, &ids);
-            episode *e = play_ids(&p, &ids);
+            episode *e = run_ids(&p, &ids);
             const char *seen = e->calls[0].observation, *cut = strstr(seen, "...[truncated]");
             const size_t kept = cut ? (size_t)(cut - seen) : strlen(seen);
             assert_memory_equal(seen, WORDS_OF_TOOL, kept);
             assert_int_equal(tokenizer_whole_characters(seen, kept), kept);
             assert_true(cut || kept == strlen(WORDS_OF_TOOL));
             episode_free(e);
-            close_play(&p);
+            close_scripted(&p);
             vec_free(&ids);
         }
         tokenizer_free(t);

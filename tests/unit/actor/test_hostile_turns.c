@@ -168,7 +168,7 @@ static size_t controls_of(const tokenizer *t, const int32_t *ids, size_t n)
 }
 
 /* At most the control tokens of the frames: what tools say has none. */
-static size_t most_controls(play *p, const episode *e)
+static size_t most_controls(scripted *p, const episode *e)
 {
     token_ids ids = { 0 };
     error err = { 0 };
@@ -187,7 +187,7 @@ static size_t most_controls(play *p, const episode *e)
     return n;
 }
 
-static void check_tokens(play *p, const episode *e)
+static void check_tokens(scripted *p, const episode *e)
 {
     size_t controls = 0;
     for (uint32_t k = 0; k < e->tokens.n; k++) {
@@ -202,7 +202,7 @@ static void check_tokens(play *p, const episode *e)
 }
 
 /* exact: the vocabulary has all bytes, so that nothing is dropped of what is spliced in. */
-static void play_words(const tokenizer *t, const char *dialect_name, uint64_t seed, bool exact)
+static void run_words(const tokenizer *t, const char *dialect_name, uint64_t seed, bool exact)
 {
     test_random rnd = test_random_seed(seed);
     str words = { 0 }, said = { 0 }, decoded = { 0 };
@@ -210,16 +210,16 @@ static void play_words(const tokenizer *t, const char *dialect_name, uint64_t se
     write_words(&rnd, &words);
     write_words(&rnd, &said);
     add_ids(t, words.data, &ids);
-    play p = open_play(t, dialect_name, said.data);
+    scripted p = open_scripted(t, dialect_name, said.data);
     p.max_turns = 1 + (int)test_random_below(&rnd, 4);
     p.max_observation = 1 + (int)test_random_below(&rnd, 40);
     if (test_random_below(&rnd, 3) == 0) p.max_tokens = 1 + test_random_below(&rnd, ids.len);
     open_parts(&p);
-    episode *e = play_ids(&p, &ids);
+    episode *e = run_ids(&p, &ids);
     if (test_random_below(&rnd, 2) == 0) { /* again, where there is not room for all of it */
         p.room = e->tokens.n_prompt + 1 + test_random_below(&rnd, e->tokens.n - e->tokens.n_prompt + 2);
         episode_free(e);
-        e = play_ids(&p, &ids);
+        e = run_ids(&p, &ids);
     }
     check_tokens(&p, e);
     decode(t, e, &decoded);
@@ -227,7 +227,7 @@ static void play_words(const tokenizer *t, const char *dialect_name, uint64_t se
         fail_msg("%s, seed %ju: the ids say %s, the transcript %s", dialect_name, (uintmax_t)seed, decoded.data,
                  e->transcript);
     episode_free(e);
-    close_play(&p);
+    close_scripted(&p);
     vec_free(&ids);
     str_free(&words);
     str_free(&said);
@@ -241,18 +241,18 @@ static void the_ids_say_what_the_transcript_says(void **state)
         const char *name;
         tokenizer *t = open_tokenizer(i, &name);
         for (size_t d = 0; t && d < 4; d++)
-            for (uint64_t seed = 1; seed <= EPISODES; seed++) play_words(t, DIALECTS[d], seed, i >= 3);
+            for (uint64_t seed = 1; seed <= EPISODES; seed++) run_words(t, DIALECTS[d], seed, i >= 3);
         tokenizer_free(t);
     }
 }
 
 /* ---- what the last words are ---- */
 
-static episode *play_text(play *p, const tokenizer *t, const char *text)
+static episode *run_text(scripted *p, const tokenizer *t, const char *text)
 {
     token_ids ids = { 0 };
     add_ids(t, text, &ids);
-    episode *e = play_ids(p, &ids);
+    episode *e = run_ids(p, &ids);
     vec_free(&ids);
     return e;
 }
@@ -268,30 +268,30 @@ static void a_call_closed_by_the_last_token_is_made(void **state)
                                          "Action: python[1+1]\n" };
     tokenizer *t = small_tokenizer(false);
     for (size_t i = 0; i < 4; i++) {
-        play p = open_play(t, DIALECTS[i], "2");
-        episode *e = play_text(&p, t, CALLS[i]); /* max_tokens: its length */
+        scripted p = open_scripted(t, DIALECTS[i], "2");
+        episode *e = run_text(&p, t, CALLS[i]); /* max_tokens: its length */
         assert_int_equal(e->n_calls, 1);
         assert_string_equal(p.parrot.asked.data, "{\"code\":\"1+1\"}\n");
         assert_int_equal(e->stop, STOP_LENGTH);
         assert_string_equal(e->turns[0].text, CALLS[i]);
         assert_null(e->answer);
         episode_free(e);
-        close_play(&p);
+        close_scripted(&p);
     }
-    play p = open_play(t, "qwen", "2"); /* the second call is not closed: it is neither made nor an answer */
-    episode *e = play_text(&p, t,
-                           "<tool_call>{\"name\": \"python\", \"arguments\": {\"code\": \"1\"}}</tool_call>\n"
-                           "<tool_call>{\"name\": \"python\", \"arguments\": {\"code\": \"2");
+    scripted p = open_scripted(t, "qwen", "2"); /* the second call is not closed: it is neither made nor an answer */
+    episode *e = run_text(&p, t,
+                          "<tool_call>{\"name\": \"python\", \"arguments\": {\"code\": \"1\"}}</tool_call>\n"
+                          "<tool_call>{\"name\": \"python\", \"arguments\": {\"code\": \"2");
     assert_string_equal(p.parrot.asked.data, "{\"code\":\"1\"}\n");
     assert_null(e->answer);
     episode_free(e);
-    close_play(&p);
-    p = open_play(t, "react", "2");
-    e = play_text(&p, t, "Action: python[1+1]"); /* "[1+1][0]" may have been meant */
+    close_scripted(&p);
+    p = open_scripted(t, "react", "2");
+    e = run_text(&p, t, "Action: python[1+1]"); /* "[1+1][0]" may have been meant */
     assert_int_equal(e->n_calls, 0);
     assert_null(e->answer);
     episode_free(e);
-    close_play(&p);
+    close_scripted(&p);
     tokenizer_free(t);
 }
 
@@ -316,9 +316,9 @@ static void an_action_that_the_policy_stops_behind_is_a_call(void **state)
     for (size_t i = 0; i < sizeof WANT / sizeof *WANT; i++) {
         str said = { 0 };
         str_printf(&said, "%sAnswer: 2\n", WANT[i].said);
-        play p = open_play(t, "react", "2");
+        scripted p = open_scripted(t, "react", "2");
         p.max_observation = 0;
-        episode *e = play_text(&p, t, said.data);
+        episode *e = run_text(&p, t, said.data);
         assert_string_equal(e->transcript, WANT[i].transcript);
         assert_string_equal(e->answer, "2");
         assert_string_equal(e->turns[0].residue, "<|endoftext|>");
@@ -327,7 +327,7 @@ static void an_action_that_the_policy_stops_behind_is_a_call(void **state)
         else
             assert_null(p.parrot.asked.data);
         episode_free(e);
-        close_play(&p);
+        close_scripted(&p);
         str_free(&said);
     }
     tokenizer_free(t);
@@ -338,16 +338,16 @@ static void an_observation_without_room_is_said_nowhere(void **state)
 {
     (void)state;
     tokenizer *t = small_tokenizer(false);
-    play p = open_play(t, "xml", "a long observation");
-    episode *e = play_text(&p, t, "<python>1</python>");
+    scripted p = open_scripted(t, "xml", "a long observation");
+    episode *e = run_text(&p, t, "<python>1</python>");
     p.room = e->tokens.n_prompt + strlen("<python>1</python>") + 3;
     episode_free(e);
-    e = play_text(&p, t, "<python>1</python>");
+    e = run_text(&p, t, "<python>1</python>");
     assert_int_equal(e->stop, STOP_LENGTH);
     assert_string_equal(e->transcript, "<python>1</python>");
     assert_string_equal(e->calls[0].observation, "a long observation");
     episode_free(e);
-    close_play(&p);
+    close_scripted(&p);
     tokenizer_free(t);
 }
 
@@ -360,16 +360,16 @@ static void a_nul_hides_nothing_of_an_episode(void **state)
     error err = { 0 };
     token_ids ids = { 0 };
     tokenizer *t = tokenizer_open(dir, &err);
-    play p = open_play(t, "xml", "2");
+    scripted p = open_scripted(t, "xml", "2");
     test_ok(tokenizer_encode_on(t, "<python>1\0#</python>", 20, true, &ids, &err), &err);
     test_ok(tokenizer_encode_on(t, "no\0<answer>4\0 or 5</answer>\0", 28, true, &ids, &err), &err);
-    episode *e = play_ids(&p, &ids);
+    episode *e = run_ids(&p, &ids);
     assert_string_equal(e->answer, "4\x1a or 5");
     assert_string_equal(e->turns[0].text, "<python>1\x1a#</python>");
     assert_string_equal(e->text, "<python>1\x1a#</python>no\x1a<answer>4\x1a or 5</answer>");
     assert_string_equal(e->transcript, "<python>1\x1a#</python><result>2</result>no\x1a<answer>4\x1a or 5</answer>");
     episode_free(e);
-    close_play(&p);
+    close_scripted(&p);
     vec_free(&ids);
     tokenizer_free(t);
     free(dir);

@@ -7,7 +7,7 @@ static const char SHOWN[] = "{\"prompt\": \"2+2?\", \"steps\": [], \"answer\": \
 
 typedef struct scene {
     tokenizer *tokenizer;
-    play play;
+    scripted scripted;
     token_ids ids;
     task task;
     limits limits;
@@ -33,21 +33,21 @@ static scene *open_scene(void)
     error err = { 0 };
     scene *s = xcalloc(1, sizeof *s);
     s->tokenizer = small_tokenizer(false);
-    s->play = open_play(s->tokenizer, "xml", "7");
-    s->play.shot = SHOWN;
+    s->scripted = open_scripted(s->tokenizer, "xml", "7");
+    s->scripted.shot = SHOWN;
     add_ids(s->tokenizer, "<python>1+6</python>", &s->ids);
     add_ids(s->tokenizer, "<answer>7</answer>", &s->ids);
-    s->episode = play_ids(&s->play, &s->ids);
-    const stage_config words = { .tokenizer = s->tokenizer,
-                                 .dialect = s->play.dialect,
-                                 .dialect_name = "xml",
-                                 .environment = EPISODE_ENVIRONMENT,
-                                 .instruction = "",
-                                 .shots = own_shot,
-                                 .shots_ctx = &s->play,
-                                 .max_turns = s->play.max_turns,
-                                 .max_observation_tokens = s->play.max_observation };
-    s->task = played_task(&s->play, &s->ids);
+    s->episode = run_ids(&s->scripted, &s->ids);
+    const rollout_config words = { .tokenizer = s->tokenizer,
+                                   .dialect = s->scripted.dialect,
+                                   .dialect_name = "xml",
+                                   .environment = EPISODE_ENVIRONMENT,
+                                   .instruction = "",
+                                   .shots = own_shot,
+                                   .shots_ctx = &s->scripted,
+                                   .max_turns = s->scripted.max_turns,
+                                   .max_observation_tokens = s->scripted.max_observation };
+    s->task = played_task(&s->scripted, &s->ids);
     s->limits =
         (limits){ .vocab = tokenizer_vocab(s->tokenizer), .max_context = 1000, .max_turns = 8, .dialect = "xml" };
     s->witness = witness_new(&words, 1000);
@@ -59,7 +59,7 @@ static void close_scene(scene *s)
 {
     episode_free(s->episode);
     witness_free(s->witness);
-    close_play(&s->play);
+    close_scripted(&s->scripted);
     vec_free(&s->ids);
     tokenizer_free(s->tokenizer);
     free(s);

@@ -17,7 +17,7 @@
 enum { GROUP = 2, STEPS = 2, REPEAT_MS = 5000, HASH = 77 };
 enum { ANN = 1, BEN = 2, JIM = 3, JOE = 4 }; /* actors, reward workers */
 
-typedef struct stage {
+typedef struct fixture {
     fakes fakes;
     char *dir;
     dataset *rows;
@@ -35,18 +35,18 @@ typedef struct stage {
     bool evaluates; /* one question */
     char said[300];
     const char *doubts; /* what its witness says of every episode; NULL: nothing */
-} stage;
+} fixture;
 
 static inline int witness_of(void *ctx, const task *t, const episode *e, error *err)
 {
-    const stage *s = ctx;
+    const fixture *s = ctx;
     assert_true(t->id == e->id && (e->failed == FAIL_NONE || e->failed == FAIL_PROMPT));
     return s->doubts ? error_set(err, ERR_PARSE, "%s", s->doubts) : OK;
 }
 
 static inline int on_send(void *ctx, peer_id peer, const message *m)
 {
-    stage *s = ctx;
+    fixture *s = ctx;
     const bool work = m->type == MSG_TASK || m->type == MSG_SCORE_REQUEST || m->type == MSG_WEIGHTS_CHUNK ||
                       m->type == MSG_RECIPE_CHUNK;
     if (work && s->full[peer]) return ERR_FULL;
@@ -60,16 +60,16 @@ static inline int on_send(void *ctx, peer_id peer, const message *m)
 static inline void on_refuse(void *ctx, peer_id peer, refusal why, const char *said)
 {
     (void)peer, (void)why;
-    snprintf(((stage *)ctx)->said, sizeof((stage *)ctx)->said, "%s", said);
+    snprintf(((fixture *)ctx)->said, sizeof((fixture *)ctx)->said, "%s", said);
 }
 
-static inline void one_turn(stage *s)
+static inline void one_turn(fixture *s)
 {
     error err = { 0 };
     test_ok(server_check(s->server, &err), &err);
 }
 
-static inline void publish(stage *s, int64_t version)
+static inline void publish(fixture *s, int64_t version)
 {
     new_version *v = xcalloc(1, sizeof *v);
     *v = (new_version){ .version = version, .hash = HASH };
@@ -79,7 +79,7 @@ static inline void publish(stage *s, int64_t version)
     one_turn(s);
 }
 
-static inline void come(stage *s, peer_id peer)
+static inline void come(fixture *s, peer_id peer)
 {
     hello_body hello = { .protocol = PROTOCOL_VERSION };
     snprintf(hello.role, sizeof hello.role, "%s", peer < JIM ? "actor" : "reward");
@@ -88,26 +88,26 @@ static inline void come(stage *s, peer_id peer)
     one_turn(s);
 }
 
-static inline void leave(stage *s, peer_id peer)
+static inline void leave(fixture *s, peer_id peer)
 {
     const hello_body hello = { .role = "actor", .name = "somebody" };
     s->fakes.server.on_peer(s->fakes.server.ctx, peer, &hello, false, "its connection is gone");
     one_turn(s);
 }
 
-static inline void say(stage *s, peer_id peer, message m)
+static inline void say(fixture *s, peer_id peer, message m)
 {
     s->fakes.server.on_message(s->fakes.server.ctx, peer, &m);
     message_reset(&m);
     one_turn(s);
 }
 
-static inline void want(stage *s, peer_id peer, uint32_t slots)
+static inline void want(fixture *s, peer_id peer, uint32_t slots)
 {
     say(s, peer, (message){ .type = MSG_WANT, .want = { slots } });
 }
 
-static inline void open_server(stage *s)
+static inline void open_server(fixture *s)
 {
     error err = { 0 };
     const server_config config = { .core = { .schedule = { .train = s->rows,
@@ -135,11 +135,11 @@ static inline void open_server(stage *s)
     if (!s->server) fail_msg("%s", err.text);
 }
 
-static inline stage *open_stage(void)
+static inline fixture *open_fixture(void)
 {
     error err = { 0 };
     char path[400];
-    stage *s = xcalloc(1, sizeof *s);
+    fixture *s = xcalloc(1, sizeof *s);
     s->dir = test_folder_new();
     s->fakes = (fakes){ .ctx = s, .on_send = on_send, .on_refuse = on_refuse, .now_ms = 1000 };
     test_file_write(s->dir, "d.jsonl", "{\"prompt\":\"a\"}\n{\"prompt\":\"b\"}\n");
@@ -155,7 +155,7 @@ static inline stage *open_stage(void)
     return s;
 }
 
-static inline void close_stage(stage *s)
+static inline void close_fixture(fixture *s)
 {
     void *item;
     server_free(s->server);
@@ -168,7 +168,7 @@ static inline void close_stage(stage *s)
     free(s);
 }
 
-static inline core_stats stats(const stage *s) { return server_statistics(s->server).core; }
+static inline core_stats stats(const fixture *s) { return server_statistics(s->server).core; }
 
 /* ---- what peers say ---- */
 
@@ -185,21 +185,21 @@ static inline episode *episode_for(uint64_t id, uint32_t attempt)
 }
 
 /* Of the prompt that the step shows: its id is the scheduler's choice. */
-static inline episode *episode_of(const stage *s, uint64_t id, uint32_t attempt)
+static inline episode *episode_of(const fixture *s, uint64_t id, uint32_t attempt)
 {
     episode *e = episode_for(id, attempt);
     e->prompt_id = dataset_visit(s->rows, 1, (uint64_t)task_id_step(id) - 1);
     return e;
 }
 
-static inline void deliver(stage *s, peer_id peer, episode *e)
+static inline void deliver(fixture *s, peer_id peer, episode *e)
 {
     say(s, peer, (message){ .type = MSG_EPISODE, .episode = { e } });
 }
 
 static inline episode *failed(episode *e) { return honest_failure(e, FAIL_TOOL_LOST); }
 
-static inline void give_score(stage *s, peer_id peer, uint64_t id, double value)
+static inline void give_score(fixture *s, peer_id peer, uint64_t id, double value)
 {
     score *sc = xcalloc(1, sizeof *sc);
     sc->task = id;
@@ -208,13 +208,13 @@ static inline void give_score(stage *s, peer_id peer, uint64_t id, double value)
     say(s, peer, (message){ .type = MSG_SCORE, .score = { sc } });
 }
 
-static inline void unreadable(stage *s, peer_id peer, uint64_t id)
+static inline void unreadable(fixture *s, peer_id peer, uint64_t id)
 {
     s->fakes.server.on_unreadable(s->fakes.server.ctx, peer, id);
     one_turn(s);
 }
 
-static inline void assert_trained(stage *s, int64_t steps, int64_t groups, int64_t episodes)
+static inline void assert_trained(fixture *s, int64_t steps, int64_t groups, int64_t episodes)
 {
     int64_t found[3];
     error err = { 0 };

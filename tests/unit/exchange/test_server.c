@@ -7,7 +7,7 @@ static void the_last_version_is_on_record_though_nobody_looks_again(void **state
 {
     (void)state;
     error err = { 0 };
-    stage *s = open_stage();
+    fixture *s = open_fixture();
     new_version *v = xcalloc(1, sizeof *v);
     *v = (new_version){ .version = 1, .hash = HASH, .groups = 1, .episodes = 2 };
     str_puts(&v->bytes, "weights");
@@ -15,7 +15,7 @@ static void the_last_version_is_on_record_though_nobody_looks_again(void **state
     assert_trained(s, 0, 0, 0);
     test_ok(server_finish(s->server, &err), &err);
     assert_trained(s, 1, 1, 2);
-    close_stage(s);
+    close_fixture(s);
 }
 
 /* Killed between a checkpoint and the record of its step: the run that goes on has it. */
@@ -24,7 +24,7 @@ static void a_checkpoint_whose_step_is_not_on_record_is_recorded(void **state)
     (void)state;
     error err = { 0 };
     for (int known = 0; known < 2; known++) {
-        stage *s = open_stage();
+        fixture *s = open_fixture();
         come(s, ANN);
         want(s, ANN, GROUP);
         for (uint32_t i = 0; i < GROUP; i++) deliver(s, ANN, episode_of(s, task_id(false, 1, i), 0));
@@ -34,7 +34,7 @@ static void a_checkpoint_whose_step_is_not_on_record_is_recorded(void **state)
         test_ok(server_restore(s->server, 1, &err), &err);
         publish(s, 1);
         assert_trained(s, 1, known ? 7 : 1, known ? 8 : GROUP);
-        close_stage(s);
+        close_fixture(s);
     }
 }
 
@@ -46,7 +46,7 @@ static void a_failed_or_forged_episode_on_record_is_played_again(void **state)
     error err = { 0 };
     static const char *const KINDS[] = { "good", "failed", "forged" };
     for (int kind = 0; kind < 3; kind++) {
-        stage *s = open_stage();
+        fixture *s = open_fixture();
         come(s, ANN);
         want(s, ANN, GROUP);
         const task *given = &s->given[ANN];
@@ -74,7 +74,7 @@ static void a_failed_or_forged_episode_on_record_is_played_again(void **state)
         for (uint32_t i = 0; i < GROUP; i++) deliver(s, ANN, episode_of(s, task_id(false, 1, i), 0));
         assert_int_equal(stats(s).episodes, GROUP - played);
         task_reset(&t);
-        close_stage(s);
+        close_fixture(s);
     }
 }
 
@@ -95,7 +95,7 @@ static void old_episodes_go_with_the_step_that_makes_them_old(void **state)
     error err = { 0 };
     for (int64_t keep = 0; keep <= 2; keep += 2) {
         int left[6] = { 0 };
-        stage *s = open_stage();
+        fixture *s = open_fixture();
         for (int64_t step = 1; step <= 5; step++) {
             task t = { .id = task_id(false, step, 0), .step = step, .row = xstrdup("{}") };
             episode *e = episode_for(t.id, 0);
@@ -111,14 +111,14 @@ static void old_episodes_go_with_the_step_that_makes_them_old(void **state)
         test_ok(store_read(s->store, -1, -1, 0, count_row, left, &err), &err);
         for (int step = 1; step <= 5; step++) assert_int_equal(left[step], keep == 0 || step > 4 - keep);
         assert_trained(s, 4, 0, 0);
-        close_stage(s);
+        close_fixture(s);
     }
 }
 
 static void an_actor_with_old_weights_is_told_again_but_not_at_once(void **state)
 {
     (void)state;
-    stage *s = open_stage();
+    fixture *s = open_fixture();
     come(s, ANN);
     come(s, JIM);
     assert_int_equal(s->sent[ANN][MSG_WEIGHTS], 1);
@@ -139,13 +139,13 @@ static void an_actor_with_old_weights_is_told_again_but_not_at_once(void **state
     say(s, ANN, old);
     assert_int_equal(s->sent[ANN][MSG_WEIGHTS], 3);
     assert_int_equal(s->sent[JIM][MSG_WEIGHTS], 0);
-    close_stage(s);
+    close_fixture(s);
 }
 
 static void chunks_are_sent_to_who_reads(void **state)
 {
     (void)state;
-    stage *s = open_stage();
+    fixture *s = open_fixture();
     come(s, ANN);
     const message get = { .type = MSG_WEIGHTS_GET, .weights_get = { .version = 0, .offset = 0 } };
     say(s, ANN, get);
@@ -155,13 +155,13 @@ static void chunks_are_sent_to_who_reads(void **state)
     assert_int_equal(s->sent[ANN][MSG_WEIGHTS_CHUNK], 1);
     assert_int_equal(server_statistics(s->server).refused.by_reason[REFUSAL_UNREAD], 1);
     assert_int_equal(s->sent[ANN][MSG_WEIGHTS], 1);
-    close_stage(s);
+    close_fixture(s);
 }
 
 static void work_that_can_not_be_sent_waits_or_goes_to_another_and_is_not_lost(void **state)
 {
     (void)state;
-    stage *s = open_stage();
+    fixture *s = open_fixture();
     come(s, ANN);
     s->full[ANN] = true;
     want(s, ANN, GROUP);
@@ -186,10 +186,10 @@ static void work_that_can_not_be_sent_waits_or_goes_to_another_and_is_not_lost(v
     one_turn(s);
     assert_int_equal(s->sent[JIM][MSG_SCORE_REQUEST], 1);
     assert_int_equal(stats(s).lost, 0);
-    close_stage(s);
+    close_fixture(s);
 }
 
-static void push(stage *s, int64_t version, bool evaluate)
+static void push(fixture *s, int64_t version, bool evaluate)
 {
     new_version *v = xcalloc(1, sizeof *v);
     *v = (new_version){ .version = version, .hash = HASH, .evaluate = evaluate };
@@ -203,7 +203,7 @@ static void push(stage *s, int64_t version, bool evaluate)
 static void a_version_waits_for_the_end_of_an_evaluation(void **state)
 {
     (void)state;
-    stage *s = open_stage();
+    fixture *s = open_fixture();
     server_free(s->server);
     s->evaluates = true;
     open_server(s);
@@ -220,7 +220,7 @@ static void a_version_waits_for_the_end_of_an_evaluation(void **state)
     e->transcript = xstrdup("");
     deliver(s, ANN, e);
     assert_int_equal(s->sent[ANN][MSG_WEIGHTS], 2);
-    close_stage(s);
+    close_fixture(s);
 }
 
 /* Who only comes and goes can't fill the disk: few lines, and what they don't say is counted in them. */
@@ -229,7 +229,7 @@ static void comings_and_goings_are_logged_at_a_bounded_rate(void **state)
     (void)state;
     enum { TIMES = 5000 };
     char path[400];
-    stage *s = open_stage();
+    fixture *s = open_fixture();
     snprintf(path, sizeof path, "%s/log", s->dir);
     FILE *f = fopen(path, "w+");
     assert_non_null(f);
@@ -251,7 +251,7 @@ static void comings_and_goings_are_logged_at_a_bounded_rate(void **state)
     if (!strstr(said, path)) fail_msg("expected '%s' in: %s", path, said);
     free(said);
     logger *log = s->log;
-    close_stage(s);
+    close_fixture(s);
     logger_free(log);
     fclose(f);
 }
@@ -261,7 +261,7 @@ static void a_group_of_one_is_left_out(void **state)
 {
     (void)state;
     void *item = NULL;
-    stage *s = open_stage();
+    fixture *s = open_fixture();
     come(s, ANN);
     come(s, JIM);
     want(s, ANN, 2);
@@ -275,12 +275,12 @@ static void a_group_of_one_is_left_out(void **state)
     assert_int_equal(((step_batch *)item)->n, 0);
     assert_int_equal(stats(s).groups_dropped, 1);
     step_batch_free(item);
-    close_stage(s);
+    close_fixture(s);
 }
 
 /* ---- workers without a recipe ---- */
 
-static void come_for_the_recipe(stage *s, peer_id peer, bool up)
+static void come_for_the_recipe(fixture *s, peer_id peer, bool up)
 {
     hello_body hello = { .protocol = PROTOCOL_VERSION, .for_recipe = true, .name = "newcomer" };
     snprintf(hello.role, sizeof hello.role, "%s", peer < JIM ? "actor" : "reward");
@@ -289,7 +289,7 @@ static void come_for_the_recipe(stage *s, peer_id peer, bool up)
     one_turn(s);
 }
 
-static void reopen_with(stage *s, parcel *p)
+static void reopen_with(fixture *s, parcel *p)
 {
     error err = { 0 };
     test_file_write(s->dir, "recipe.lua", "return {}");
@@ -305,7 +305,7 @@ static void reopen_with(stage *s, parcel *p)
 static void who_comes_for_the_recipe_gets_it_and_is_nobody_else(void **state)
 {
     (void)state;
-    stage *s = open_stage();
+    fixture *s = open_fixture();
     parcel *p = parcel_new();
     reopen_with(s, p);
     come_for_the_recipe(s, ANN, true);
@@ -329,28 +329,28 @@ static void who_comes_for_the_recipe_gets_it_and_is_nobody_else(void **state)
     come_for_the_recipe(s, ANN, false);
     assert_int_equal(server_statistics(s->server).actors, 0);
     str_free(&names);
-    close_stage(s);
+    close_fixture(s);
     parcel_free(p);
 }
 
 static void a_part_of_the_recipe_is_sent_to_who_reads(void **state)
 {
     (void)state;
-    stage *s = open_stage();
+    fixture *s = open_fixture();
     parcel *p = parcel_new();
     reopen_with(s, p);
     come_for_the_recipe(s, ANN, true);
     s->full[ANN] = true;
     say(s, ANN, (message){ .type = MSG_RECIPE_GET });
     assert_int_equal(s->fakes.counts.by_reason[REFUSAL_UNREAD], 1);
-    close_stage(s);
+    close_fixture(s);
     parcel_free(p);
 }
 
 static void where_there_is_no_recipe_to_give_who_comes_for_it_is_sent_away(void **state)
 {
     (void)state;
-    stage *s = open_stage();
+    fixture *s = open_fixture();
     come_for_the_recipe(s, JIM, true);
     assert_int_equal(s->sent[JIM][MSG_WELCOME], 0);
     say(s, JIM, (message){ .type = MSG_RECIPE_GET }); /* it is gone */
@@ -358,7 +358,7 @@ static void where_there_is_no_recipe_to_give_who_comes_for_it_is_sent_away(void 
     come(s, JIM);
     assert_int_equal(s->sent[JIM][MSG_WELCOME], 1);
     assert_int_equal(server_statistics(s->server).reward_workers, 1);
-    close_stage(s);
+    close_fixture(s);
 }
 
 int main(void)

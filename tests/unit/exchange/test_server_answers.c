@@ -5,7 +5,7 @@
 static void only_who_was_given_a_task_delivers_it(void **state)
 {
     (void)state;
-    stage *s = open_stage();
+    fixture *s = open_fixture();
     come(s, ANN);
     come(s, BEN);
     want(s, ANN, GROUP);
@@ -21,13 +21,13 @@ static void only_who_was_given_a_task_delivers_it(void **state)
     deliver(s, BEN, episode_of(s, id, 0)); /* it is done: whoever still has one may forget it */
     assert_int_equal(s->sent[BEN][MSG_EPISODE_ACK], 1);
     assert_int_equal(stats(s).episodes, 1);
-    close_stage(s);
+    close_fixture(s);
 }
 
 static void who_was_only_slow_may_still_deliver(void **state)
 {
     (void)state;
-    stage *s = open_stage();
+    fixture *s = open_fixture();
     come(s, JIM);
     come(s, ANN);
     want(s, ANN, 1);
@@ -41,13 +41,13 @@ static void who_was_only_slow_may_still_deliver(void **state)
     deliver(s, ANN, episode_of(s, id, 0));
     assert_int_equal(stats(s).episodes, 1);
     assert_int_equal(s->sent[ANN][MSG_EPISODE_ACK], 1);
-    close_stage(s);
+    close_fixture(s);
 }
 
 static void only_who_was_asked_for_a_score_gives_it(void **state)
 {
     (void)state;
-    stage *s = open_stage();
+    fixture *s = open_fixture();
     come(s, ANN), come(s, JIM), come(s, JOE);
     want(s, ANN, 1);
     give_score(s, JIM, s->last[ANN], 1); /* there is no episode yet */
@@ -62,14 +62,14 @@ static void only_who_was_asked_for_a_score_gives_it(void **state)
     assert_int_equal(stats(s).scores, 1);
     give_score(s, JIM, id, 0.5); /* twice */
     assert_int_equal(stats(s).scores, 1);
-    close_stage(s);
+    close_fixture(s);
 }
 
 /* News of a failed play counts once, however often and however late it comes. */
 static void a_failure_counts_against_the_attempt_it_speaks_of(void **state)
 {
     (void)state;
-    stage *s = open_stage();
+    fixture *s = open_fixture();
     come(s, ANN);
     want(s, ANN, 1);
     const uint64_t id = s->last[ANN];
@@ -85,7 +85,7 @@ static void a_failure_counts_against_the_attempt_it_speaks_of(void **state)
     want(s, ANN, 1);
     deliver(s, ANN, failed(episode_of(s, id, 2)));
     assert_true(stats(s).failed == 3 && stats(s).dropped == 1); /* max_attempts */
-    close_stage(s);
+    close_fixture(s);
 }
 
 static void spoil_id(episode *e) { e->tokens.ids[0] = 50; }
@@ -112,7 +112,7 @@ static void what_is_beyond_the_limits_costs_its_sender_and_not_the_task(void **s
                                                 spoil_group,    spoil_step,    spoil_eval,    spoil_prompt,
                                                 spoil_template, spoil_shots,   spoil_logprob, spoil_length };
     for (size_t i = 0; i < sizeof SPOIL / sizeof *SPOIL; i++) {
-        stage *s = open_stage();
+        fixture *s = open_fixture();
         const uint64_t id = task_id(false, 1, 0);
         come(s, ANN);
         want(s, ANN, GROUP);
@@ -133,7 +133,7 @@ static void what_is_beyond_the_limits_costs_its_sender_and_not_the_task(void **s
         assert_int_equal(s->sent[BEN][MSG_TASK], GROUP);
         deliver(s, BEN, episode_of(s, id, 3));
         assert_int_equal(stats(s).episodes, 1);
-        close_stage(s);
+        close_fixture(s);
     }
 }
 
@@ -142,7 +142,7 @@ static void what_is_beyond_the_limits_costs_its_sender_and_not_the_task(void **s
 static void an_episode_that_its_witness_doubts_is_refused(void **state)
 {
     (void)state;
-    stage *s = open_stage();
+    fixture *s = open_fixture();
     come(s, ANN);
     want(s, ANN, GROUP);
     const uint64_t id = task_id(false, 1, 0);
@@ -164,14 +164,14 @@ static void an_episode_that_its_witness_doubts_is_refused(void **state)
     s->doubts = NULL;
     deliver(s, ANN, honest_failure(episode_of(s, id, 3), FAIL_PROMPT));
     assert_true(stats(s).refused == 2 && stats(s).unplayable == 1);
-    close_stage(s);
+    close_fixture(s);
 }
 
 /* Version 0 exists, but step 2 of a run without staleness is version 1's. */
 static void tokens_of_a_version_that_the_task_does_not_allow_are_refused(void **state)
 {
     (void)state;
-    stage *s = open_stage();
+    fixture *s = open_fixture();
     come(s, ANN);
     publish(s, 1);
     want(s, ANN, GROUP);
@@ -182,7 +182,7 @@ static void tokens_of_a_version_that_the_task_does_not_allow_are_refused(void **
     deliver(s, ANN, e);
     assert_int_equal(stats(s).refused, 1);
     assert_non_null(strstr(s->said, "tokens of version 0 (the task allows 1 to 1)"));
-    close_stage(s);
+    close_fixture(s);
 }
 
 static void a_score_beyond_its_bounds_is_asked_of_another(void **state)
@@ -190,7 +190,7 @@ static void a_score_beyond_its_bounds_is_asked_of_another(void **state)
     (void)state;
     static const double BAD[] = { 1e300, -1e300, INFINITY, 1001 };
     for (size_t i = 0; i < 4; i++) {
-        stage *s = open_stage();
+        fixture *s = open_fixture();
         come(s, ANN), come(s, JIM);
         want(s, ANN, 1);
         deliver(s, ANN, episode_of(s, s->last[ANN], 0));
@@ -204,14 +204,14 @@ static void a_score_beyond_its_bounds_is_asked_of_another(void **state)
         assert_int_equal(s->last[JOE], id);
         give_score(s, JOE, id, 1);
         assert_int_equal(stats(s).scores, 1);
-        close_stage(s);
+        close_fixture(s);
     }
 }
 
 static void an_answer_that_can_not_be_read_ends_its_lease_at_once(void **state)
 {
     (void)state;
-    stage *s = open_stage();
+    fixture *s = open_fixture();
     come(s, ANN), come(s, BEN), come(s, JIM), come(s, JOE);
     want(s, ANN, 1);
     want(s, BEN, 1);
@@ -231,14 +231,14 @@ static void an_answer_that_can_not_be_read_ends_its_lease_at_once(void **state)
     assert_int_equal(stats(s).scores, 1);
     for (int i = 0; i < 2; i++) unreadable(s, ANN, 0); /* three in a row, by now */
     assert_int_equal(server_statistics(s->server).actors, 1);
-    close_stage(s);
+    close_fixture(s);
 }
 
 /* Tasks that are taken by those who come only to leave stay as good as they were. */
 static void who_only_takes_and_leaves_uses_nothing_up(void **state)
 {
     (void)state;
-    stage *s = open_stage();
+    fixture *s = open_fixture();
     for (int i = 0; i < 100; i++) {
         come(s, ANN);
         want(s, ANN, UINT32_MAX);
@@ -250,14 +250,14 @@ static void who_only_takes_and_leaves_uses_nothing_up(void **state)
     want(s, BEN, GROUP);
     deliver(s, BEN, episode_of(s, s->last[BEN], 0));
     assert_int_equal(stats(s).episodes, 1);
-    close_stage(s);
+    close_fixture(s);
 }
 
 /* A worker that is known to work, and ends again and again with this task in its hands: the task is given up. */
 static void a_task_that_takes_good_workers_with_it_is_given_up(void **state)
 {
     (void)state;
-    stage *s = open_stage();
+    fixture *s = open_fixture();
     come(s, JIM);
     come(s, ANN);
     want(s, ANN, GROUP);
@@ -271,14 +271,14 @@ static void a_task_that_takes_good_workers_with_it_is_given_up(void **state)
         assert_int_equal(stats(s).lost, i);
     }
     assert_true(stats(s).dropped == 1 && stats(s).failed == 1);
-    close_stage(s);
+    close_fixture(s);
 }
 
 /* A lost score is asked again, and what was lost is on record. */
 static void a_score_that_is_lost_is_asked_again(void **state)
 {
     (void)state;
-    stage *s = open_stage();
+    fixture *s = open_fixture();
     come(s, ANN);
     want(s, ANN, 1);
     deliver(s, ANN, episode_of(s, s->last[ANN], 0));
@@ -293,7 +293,7 @@ static void a_score_that_is_lost_is_asked_again(void **state)
     want(s, JOE, 1);
     give_score(s, JOE, s->last[JOE], 1);
     assert_true(stats(s).scores == 1 && stats(s).failed == 0);
-    close_stage(s);
+    close_fixture(s);
 }
 
 int main(void)

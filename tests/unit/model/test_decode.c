@@ -16,16 +16,16 @@ typedef struct story {
     float logprob[LONGEST + 8]; /* of sampled tokens, as decode gave it */
 } story;
 
-typedef struct player {
+typedef struct walker {
     const small_model *m;
     kv_cache *kv;
     test_random rnd;
     int S;
     story stories[SEQUENCES];
     int32_t table[SEQUENCES * PAGES_A_SEQUENCE];
-} player;
+} walker;
 
-static int32_t random_id(player *p) { return (int32_t)test_random_below(&p->rnd, (uint64_t)p->m->table->config.vocab); }
+static int32_t random_id(walker *p) { return (int32_t)test_random_below(&p->rnd, (uint64_t)p->m->table->config.vocab); }
 
 /* What lay in the pages before is not a number: whoever reads a key that no token wrote is found out. */
 static kv_cache *poisoned_cache(const small_model *m, int pages)
@@ -38,9 +38,9 @@ static kv_cache *poisoned_cache(const small_model *m, int pages)
     return kv;
 }
 
-static player *player_new(const small_model *m, int S, uint64_t seed)
+static walker *walker_new(const small_model *m, int S, uint64_t seed)
 {
-    player *p = xcalloc(1, sizeof *p);
+    walker *p = xcalloc(1, sizeof *p);
     const int pages = S * PAGES_A_SEQUENCE;
     p->m = m, p->S = S, p->rnd = test_random_seed(seed);
     p->kv = poisoned_cache(m, pages);
@@ -58,7 +58,7 @@ static player *player_new(const small_model *m, int S, uint64_t seed)
     return p;
 }
 
-static void player_free(player *p)
+static void walker_free(walker *p)
 {
     kv_cache_free(p->kv);
     free(p);
@@ -71,7 +71,7 @@ typedef struct step {
 } step;
 
 /* A random part of what is known of the story; its last row asks for logits when nothing more is known. */
-static void add_rows(player *p, step *st, int s)
+static void add_rows(walker *p, step *st, int s)
 {
     story *y = &p->stories[s];
     int n = 1 + (int)test_random_below(&p->rnd, MAX_CHUNK);
@@ -87,7 +87,7 @@ static void add_rows(player *p, step *st, int s)
     st->out_rows[st->b.n_out++] = st->b.T - 1;
 }
 
-static void choose_rows(player *p, step *st)
+static void choose_rows(walker *p, step *st)
 {
     *st = (step){ .b = { .max_pages = PAGES_A_SEQUENCE } };
     const int first = (int)test_random_below(&p->rnd, (uint64_t)p->S);
@@ -100,7 +100,7 @@ static void choose_rows(player *p, step *st)
 }
 
 /* Samples a token, and now and then splices tokens in behind it, as a tool's observation is. */
-static void go_on(player *p, const step *st, const float *logits)
+static void go_on(walker *p, const step *st, const float *logits)
 {
     const int V = p->m->table->config.vocab, n = st->b.n_out;
     const struct ops *ops = device_ops(p->m->dev);
@@ -125,7 +125,7 @@ static void go_on(player *p, const step *st, const float *logits)
     }
 }
 
-static void play(player *p)
+static void play(walker *p)
 {
     step st;
     for (bool open = true; open;) {
@@ -142,7 +142,7 @@ static void play(player *p)
 }
 
 /* All stories packed, last one first; targets are the sampled tokens. want [n_out]. */
-static test_batch *packed(const player *p, float *want)
+static test_batch *packed(const walker *p, float *want)
 {
     test_batch *t = xcalloc(1, sizeof *t);
     token_batch *b = &t->b;
@@ -168,7 +168,7 @@ static void check_history(bool tied, int S, int threads, uint64_t seed)
 {
     small_model actor = small_model_open(small_config(tied), threads, 13),
                 learner = small_model_open(small_config(tied), 1, 13);
-    player *p = player_new(&actor, S, seed);
+    walker *p = walker_new(&actor, S, seed);
     float want[MAX_ROWS];
     play(p);
     test_batch *t = packed(p, want);
@@ -179,7 +179,7 @@ static void check_history(bool tied, int S, int threads, uint64_t seed)
     assert_true(t->b.n_out >= S);
     test_same_bits(acts->logprob, want, t->b.n_out, what);
     free(t);
-    player_free(p);
+    walker_free(p);
     small_model_close(&actor);
     small_model_close(&learner);
 }

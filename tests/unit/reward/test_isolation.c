@@ -154,16 +154,16 @@ static const char *const ATTACKS[] = {
 };
 enum { N_ATTACKS = sizeof ATTACKS / sizeof *ATTACKS };
 
-typedef struct stage {
+typedef struct fixture {
     char *dir, path[400];
     scorer *s;
     task t;
     episode *e;
-} stage;
+} fixture;
 
-static stage open_stage(const char *script, bool fixed_order)
+static fixture open_fixture(const char *script, bool fixed_order)
 {
-    stage g = { .dir = test_folder_new() };
+    fixture g = { .dir = test_folder_new() };
     error err = { 0 };
     test_file_write(g.dir, "reward.lua", script);
     snprintf(g.path, sizeof g.path, "%s/reward.lua", g.dir);
@@ -177,7 +177,7 @@ static stage open_stage(const char *script, bool fixed_order)
     return g;
 }
 
-static void close_stage(stage *g)
+static void close_fixture(fixture *g)
 {
     scorer_free(g->s);
     task_reset(&g->t);
@@ -185,7 +185,7 @@ static void close_stage(stage *g)
     test_folder_remove(g->dir);
 }
 
-static score score_row(stage *g, int n, bool attack)
+static score score_row(fixture *g, int n, bool attack)
 {
     score sc;
     str row = { 0 };
@@ -213,7 +213,7 @@ static void no_attack_changes_another_row(void **state)
     (void)state;
     assert_true(N_ATTACKS >= 100);
     char *script = script_with_attacks();
-    stage g = open_stage(script, false);
+    fixture g = open_fixture(script, false);
     score control = score_row(&g, 1, false);
     if (control.status != SCORE_OK) fail_msg("%s", control.error);
     assert_int_equal(control.n_values, 9);
@@ -229,7 +229,7 @@ static void no_attack_changes_another_row(void **state)
         score_reset(&after);
     }
     score_reset(&control);
-    close_stage(&g);
+    close_fixture(&g);
     free(script);
 }
 
@@ -240,7 +240,7 @@ static void state_is_kept_only_by_a_script_that_says_so(void **state)
     (void)state;
     static const char SCRIPT[] =
         "local n = 0\nreturn { keeps_state = true, score = function() n = n + 1 return n end }\n";
-    stage g = open_stage(SCRIPT, true);
+    fixture g = open_fixture(SCRIPT, true);
     for (int i = 1; i <= 3; i++) {
         score sc = score_row(&g, i, false);
         assert_true(score_get(&sc, "reward") == i);
@@ -250,36 +250,36 @@ static void state_is_kept_only_by_a_script_that_says_so(void **state)
     const scorer_config config = { .script = g.path };
     assert_null(scorer_new(&config, &err));
     assert_non_null(strstr(err.text, "keeps_state"));
-    close_stage(&g);
-    g = open_stage("local n = 0\nreturn { score = function() n = n + 1 return n end }\n", false);
+    close_fixture(&g);
+    g = open_fixture("local n = 0\nreturn { score = function() n = n + 1 return n end }\n", false);
     for (int i = 1; i <= 3; i++) {
         score sc = score_row(&g, i, false);
         assert_true(score_get(&sc, "reward") == 1);
         score_reset(&sc);
     }
-    close_stage(&g);
+    close_fixture(&g);
 }
 
 /* A script that keeps more and more gets a new process before its memory is gone: no row is lost to those before it. */
 static void state_that_grows_loses_no_row(void **state)
 {
     (void)state;
-    stage g = open_stage("local kept = {}\nreturn { keeps_state = true, score = function() kept[#kept + 1] = "
-                         "('x'):rep(1000000) .. #kept return 1 end }\n",
-                         true);
+    fixture g = open_fixture("local kept = {}\nreturn { keeps_state = true, score = function() kept[#kept + 1] = "
+                             "('x'):rep(1000000) .. #kept return 1 end }\n",
+                             true);
     for (int i = 1; i <= 60; i++) {
         score sc = score_row(&g, i, false);
         if (sc.status != SCORE_OK) fail_msg("row %d: %s", i, sc.error);
         score_reset(&sc);
     }
-    close_stage(&g);
+    close_fixture(&g);
 }
 
 /* 3,000 patterns, one a row: they count in the cap and the cache forgets them. */
 static void a_pattern_for_every_row_fills_nothing(void **state)
 {
     (void)state;
-    stage g = open_stage(
+    fixture g = open_fixture(
         "local regex = require 'troupe.regex'\nreturn function(task) return regex.match('a' .. task.n, '^a' .. "
         "task.n .. '(?:b|c|d){0,99}$') and 1 or 0 end\n",
         false);
@@ -290,7 +290,7 @@ static void a_pattern_for_every_row_fills_nothing(void **state)
         score_reset(&sc);
     }
     assert_int_equal(scorer_host_pid(g.s), first);
-    close_stage(&g);
+    close_fixture(&g);
 }
 
 int main(int argc, char **argv)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "actor/play.h"
+#include "actor/rollouts.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@ static const uint64_t CALL_SEEDS = (uint64_t)1 << 48;
 /* Behind the words of a tool that were too many. It is not the tool's, so it doesn't count as one of their tokens. */
 static const char CUT[] = "...[truncated]";
 
-typedef struct player {
+typedef struct rollout {
     task *task;
     episode *episode;
     dialect_parser *parser; /* of the turn that is being written */
@@ -32,11 +32,11 @@ typedef struct player {
     int32_t sampled;
     int64_t began_ms;
     bool over;
-} player;
+} rollout;
 
-struct stage {
-    stage_config config;
-    vec(player *) players;
+struct rollouts {
+    rollout_config config;
+    vec(rollout *) all;
     idmap *by_call;
     sampled_token *tokens; /* [max_streams of the engine] */
     int n_tokens;
@@ -44,10 +44,10 @@ struct stage {
     str bytes;     /* scratch */
 };
 
-stage *stage_new(const stage_config *config, error *err)
+rollouts *rollouts_new(const rollout_config *config, error *err)
 {
     (void)err;
-    stage *s = xcalloc(1, sizeof *s);
+    rollouts *s = xcalloc(1, sizeof *s);
     s->config = *config;
     s->by_call = idmap_new();
     s->n_tokens = engine_capacity(config->engine);
@@ -55,7 +55,7 @@ stage *stage_new(const stage_config *config, error *err)
     return s;
 }
 
-static void player_free(stage *s, player *p)
+static void rollout_free(rollouts *s, rollout *p)
 {
     if (p->call) {
         router_cancel(s->config.router, p->call);
@@ -72,11 +72,11 @@ static void player_free(stage *s, player *p)
     free(p);
 }
 
-void stage_free(stage *s)
+void rollouts_free(rollouts *s)
 {
     if (!s) return;
-    for (size_t i = 0; i < s->players.len; i++) player_free(s, s->players.data[i]);
-    vec_free(&s->players);
+    for (size_t i = 0; i < s->all.len; i++) rollout_free(s, s->all.data[i]);
+    vec_free(&s->all);
     idmap_free(s->by_call);
     vec_free(&s->ids);
     str_free(&s->bytes);
@@ -84,11 +84,11 @@ void stage_free(stage *s)
     free(s);
 }
 
-int stage_in_flight(const stage *s) { return (int)s->players.len; }
+int rollouts_in_flight(const rollouts *s) { return (int)s->all.len; }
 
 /* ---- the end of an episode ---- */
 
-static void finish(stage *s, player *p, stop_reason stop)
+static void finish(rollouts *s, rollout *p, stop_reason stop)
 {
     episode *e = p->episode;
     if (p->stream) engine_end(s->config.engine, p->stream);
@@ -100,7 +100,7 @@ static void finish(stage *s, player *p, stop_reason stop)
     e->transcript = str_take(&p->transcript);
 }
 
-static void fail(stage *s, player *p, failure why, const char *sentence)
+static void fail(rollouts *s, rollout *p, failure why, const char *sentence)
 {
     if (why == FAIL_PROMPT) episode_clear(p->episode); /* a prompt beyond the context is beyond the wire, too */
     p->episode->failed = why;
@@ -109,7 +109,7 @@ static void fail(stage *s, player *p, failure why, const char *sentence)
 }
 
 /* A NUL would end the text for whoever judges it, so it is written as another byte. */
-static void write_text(player *p, const str *bytes)
+static void write_text(rollout *p, const str *bytes)
 {
     str *const texts[] = { &p->turn, &p->text, &p->transcript };
     for (int i = 0; i < 3; i++) {
@@ -124,7 +124,7 @@ static void write_text(player *p, const str *bytes)
  * "><". The last `rest` bytes lie beyond the close. They are tokens of the episode, trained on like any, but no words
  * of this turn or the next: else a "<" left over and "answer>42</answer>" behind it would be an answer that nobody
  * gave. */
-static void close_turn(player *p, size_t rest)
+static void close_turn(rollout *p, size_t rest)
 {
     turn *t = &p->episode->turns[p->episode->n_turns - 1];
     rest = rest < p->turn.len ? rest : p->turn.len;
@@ -139,11 +139,11 @@ static void close_turn(player *p, size_t rest)
     t->call = -1;
 }
 
-static void on_event(stage *s, player *p, dialect_result *r, int64_t now_ms);
+static void on_event(rollouts *s, rollout *p, dialect_result *r, int64_t now_ms);
 
 /* ---- the prompt ---- */
 
-static void describe(stage *s, player *p)
+static void describe(rollouts *s, rollout *p)
 {
     episode *e = p->episode;
     free(e->environment), e->environment = xstrdup(s->config.environment);
@@ -153,14 +153,14 @@ static void describe(stage *s, player *p)
 }
 
 /* Appends to s->ids. An episode is one text: only its first piece may get a prefix space. */
-static int encode(stage *s, const char *text, size_t len, bool specials, error *err)
+static int encode(rollouts *s, const char *text, size_t len, bool specials, error *err)
 {
     return tokenizer_encode_on(s->config.tokenizer, text, len, specials, &s->ids, err);
 }
 
 /* Pieces are tokenized one by one: every token has one role, and an example is cut where play would cut the same
  * episode, so that it shows the policy the very tokens that it will read and should write. */
-static int write_prompt(stage *s, player *p, error *err)
+static int write_prompt(rollouts *s, rollout *p, error *err)
 {
     const char *shots[MAX_SHOTS];
     prompt_pieces pieces = { 0 };
@@ -194,7 +194,7 @@ static const char *demonstration_of(const task *t, json_t **row)
 }
 
 /* Feeds s->ids[0 .. n) to the parser, token by token; *used: how many until something was closed, that one included. */
-static int feed_ids(stage *s, player *p, size_t n, size_t *used, dialect_result *r, error *err)
+static int feed_ids(rollouts *s, rollout *p, size_t n, size_t *used, dialect_result *r, error *err)
 {
     int rc = OK;
     *used = 0;
@@ -209,7 +209,7 @@ static int feed_ids(stage *s, player *p, size_t n, size_t *used, dialect_result 
 
 /* How many of s->ids[0 .. n) can be given: an answer ends them, and a tool is only called by the policy, so they end
  * before the token that would close a call. The parser has read them afterwards. */
-static int usable_hint(stage *s, player *p, size_t *n, dialect_result *r, error *err)
+static int usable_hint(rollouts *s, rollout *p, size_t *n, dialect_result *r, error *err)
 {
     size_t used;
     int rc = feed_ids(s, p, *n, &used, r, err);
@@ -223,7 +223,7 @@ static int usable_hint(stage *s, player *p, size_t *n, dialect_result *r, error 
 
 /* The hint is the beginning of what the policy should write: it is read as if the policy had written it, so a
  * demonstration that ends with its answer ends the episode. */
-static int give_hint(stage *s, player *p, error *err)
+static int give_hint(rollouts *s, rollout *p, error *err)
 {
     json_t *row = NULL;
     dialect_result r = { 0 };
@@ -253,7 +253,7 @@ static int give_hint(stage *s, player *p, error *err)
     return OK;
 }
 
-static int enter(stage *s, player *p, error *err)
+static int enter(rollouts *s, rollout *p, error *err)
 {
     const task *t = p->task;
     const stream_options options = { .seed = t->seed,
@@ -266,10 +266,10 @@ static int enter(stage *s, player *p, error *err)
     return p->stream ? OK : err ? err->code : ERR_FULL;
 }
 
-int stage_begin(stage *s, const task *t, int64_t now_ms, error *err)
+int rollouts_begin(rollouts *s, const task *t, int64_t now_ms, error *err)
 {
     error why = { 0 };
-    player *p = xcalloc(1, sizeof *p);
+    rollout *p = xcalloc(1, sizeof *p);
     p->task = task_copy(t);
     p->episode = episode_new(t);
     p->began_ms = now_ms;
@@ -282,18 +282,18 @@ int stage_begin(stage *s, const task *t, int64_t now_ms, error *err)
         rc = error_set(&why, ERR_LIMIT, "a demonstration of %" PRIu32 " tokens with its prompt, in a context of %d",
                        p->episode->tokens.n, engine_context(s->config.engine));
     if (rc == ERR_FULL) {
-        player_free(s, p);
+        rollout_free(s, p);
         return error_set(err, ERR_FULL, "%s", why.text);
     }
     if (rc != OK) fail(s, p, FAIL_PROMPT, why.text);
-    vec_push(&s->players, p);
+    vec_push(&s->all, p);
     return OK;
 }
 
 /* ---- observations ---- */
 
 /* How many of a tool's bytes the policy is shown: at most `limit` of them as tokens (0: all), whole characters. */
-static int shown_bytes(stage *s, const char *words, size_t n_words, size_t limit, size_t *shown, error *err)
+static int shown_bytes(rollouts *s, const char *words, size_t n_words, size_t limit, size_t *shown, error *err)
 {
     const size_t begin = s->ids.len;
     int rc = encode(s, words, n_words, false, err);
@@ -310,7 +310,7 @@ static int shown_bytes(stage *s, const char *words, size_t n_words, size_t limit
 
 /* On record an observation stands as it was cut. What was kept of it may be more tokens than it was, since words are cut
  * into tokens by what follows them: up to twice as many are taken for it. */
-static int is_cut_already(stage *s, const char *words, size_t n, bool *is, error *err)
+static int is_cut_already(rollouts *s, const char *words, size_t n, bool *is, error *err)
 {
     const size_t limit = (size_t)s->config.max_observation_tokens, mark = sizeof CUT - 1;
     size_t shown = 0;
@@ -321,7 +321,7 @@ static int is_cut_already(stage *s, const char *words, size_t n, bool *is, error
 }
 
 /* Keeps of an observation what is shown of it, and says where something was left out. */
-static int cut_observation(stage *s, tool_call *call, error *err)
+static int cut_observation(rollouts *s, tool_call *call, error *err)
 {
     const size_t n = strlen(call->observation), limit = (size_t)s->config.max_observation_tokens;
     bool cut;
@@ -347,7 +347,7 @@ static size_t overlap(const char *said, const str *text)
 }
 
 /* One part of an observation: ids to s->ids, text to the transcript. */
-static int splice_part(stage *s, player *p, const char *text, size_t len, bool specials, error *err)
+static int splice_part(rollouts *s, rollout *p, const char *text, size_t len, bool specials, error *err)
 {
     str_add(&p->transcript, text, len);
     return encode(s, text, len, specials, err);
@@ -355,7 +355,7 @@ static int splice_part(stage *s, player *p, const char *text, size_t len, bool s
 
 /* The dialect's frame may hold control tokens; a tool's words never do (it could print the end of a turn), so they are
  * encoded by themselves. Of the frame is left out what the policy's residue has said. */
-static int splice_parts(stage *s, player *p, const dialect_frame *frame, error *err)
+static int splice_parts(rollouts *s, rollout *p, const dialect_frame *frame, error *err)
 {
     const turn *t = &p->episode->turns[p->episode->n_turns - 1];
     const size_t said = overlap(t->residue, &frame->parts[0]);
@@ -378,7 +378,7 @@ static int splice_parts(stage *s, player *p, const dialect_frame *frame, error *
     return rc;
 }
 
-static int make_frame(stage *s, const player *p, dialect_frame *frame, error *err)
+static int make_frame(rollouts *s, const rollout *p, dialect_frame *frame, error *err)
 {
     const size_t n = p->asked.n_calls;
     const char **names = xcalloc(n, sizeof *names);
@@ -394,7 +394,7 @@ static int make_frame(stage *s, const player *p, dialect_frame *frame, error *er
     return rc;
 }
 
-static int next_turn(stage *s, player *p, error *err)
+static int next_turn(rollouts *s, rollout *p, error *err)
 {
     dialect_result_reset(&p->asked);
     dialect_parser_free(p->parser);
@@ -403,7 +403,7 @@ static int next_turn(stage *s, player *p, error *err)
 }
 
 /* Splices the results of a turn's calls behind what was sampled; the episode goes on, or ends for want of room. */
-static void splice(stage *s, player *p)
+static void splice(rollouts *s, rollout *p)
 {
     error err = { 0 };
     dialect_frame frame = { 0 };
@@ -426,7 +426,7 @@ static void splice(stage *s, player *p)
     if (!p->over && p->sampled >= p->task->max_tokens) finish(s, p, STOP_LENGTH);
 }
 
-static void settle(player *p, const char *words, bool ok)
+static void settle(rollout *p, const char *words, bool ok)
 {
     tool_call *call = &p->episode->calls[p->episode->n_calls - 1];
     call->observation = xstrdup(words);
@@ -435,7 +435,7 @@ static void settle(player *p, const char *words, bool ok)
 }
 
 /* The last call went as it is on record. False: it isn't there. */
-static bool recall(const stage *s, player *p)
+static bool recall(const rollouts *s, rollout *p)
 {
     const episode *record = s->config.record;
     const uint32_t at = p->episode->n_calls - 1;
@@ -449,7 +449,7 @@ static bool recall(const stage *s, player *p)
 /* ---- calls ---- */
 
 /* The same for the same call of the same episode, whoever plays it, and whether for the first time. */
-static uint64_t call_seed(const player *p)
+static uint64_t call_seed(const rollout *p)
 {
     uint32_t bits[4];
     const rng_key key = { p->task->seed, p->task->group };
@@ -459,7 +459,7 @@ static uint64_t call_seed(const player *p)
 
 /* A turn's calls run one after the other, so that a tool with a state sees them in the order in which they were
  * written. One that can't be made is answered at once. */
-static void go_on_calling(stage *s, player *p, int64_t now_ms)
+static void go_on_calling(rollouts *s, rollout *p, int64_t now_ms)
 {
     while (p->answered < p->asked.n_calls) {
         const dialect_call *asked = &p->asked.calls[p->answered];
@@ -488,9 +488,9 @@ static void go_on_calling(stage *s, player *p, int64_t now_ms)
     splice(s, p);
 }
 
-static void on_result(stage *s, tool_result *r, int64_t now_ms)
+static void on_result(rollouts *s, tool_result *r, int64_t now_ms)
 {
-    player *p = idmap_get(s->by_call, r->call);
+    rollout *p = idmap_get(s->by_call, r->call);
     if (p) {
         idmap_remove(s->by_call, r->call);
         p->call = 0;
@@ -508,7 +508,7 @@ static void on_result(stage *s, tool_result *r, int64_t now_ms)
 
 /* ---- what the policy writes ---- */
 
-static void on_event(stage *s, player *p, dialect_result *r, int64_t now_ms)
+static void on_event(rollouts *s, rollout *p, dialect_result *r, int64_t now_ms)
 {
     close_turn(p, r->rest);
     if (r->event == DIALECT_ANSWER) {
@@ -525,14 +525,14 @@ static void on_event(stage *s, player *p, dialect_result *r, int64_t now_ms)
     }
 }
 
-static bool ends_episode(const stage *s, int32_t id)
+static bool ends_episode(const rollouts *s, int32_t id)
 {
     for (int i = 0; i < s->config.n_eos; i++)
         if (s->config.eos[i] == id) return true;
     return false;
 }
 
-static void record(stage *s, player *p, const sampled_token *t)
+static void record(rollouts *s, rollout *p, const sampled_token *t)
 {
     episode *e = p->episode;
     if (p->turn.len == 0 && (e->n_turns == 0 || e->turns[e->n_turns - 1].text)) {
@@ -551,7 +551,7 @@ static void record(stage *s, player *p, const sampled_token *t)
 /* No more is written in this turn: the policy has stopped by itself, with a token of `stop_bytes` bytes, or it has no
  * more tokens. Its last words may be an answer or a call that only the end closes; of a policy that was cut off they
  * are none, but a call that was closed before still runs: the observation may be all that the reward asks for. */
-static void on_end(stage *s, player *p, bool stops, size_t stop_bytes, int64_t now_ms)
+static void on_end(rollouts *s, rollout *p, bool stops, size_t stop_bytes, int64_t now_ms)
 {
     dialect_result r = { 0 };
     error err = { 0 };
@@ -568,14 +568,14 @@ static void on_end(stage *s, player *p, bool stops, size_t stop_bytes, int64_t n
     dialect_result_reset(&r);
 }
 
-static bool has_tokens_left(const stage *s, const player *p)
+static bool has_tokens_left(const rollouts *s, const rollout *p)
 {
     return p->sampled < p->task->max_tokens && engine_room(s->config.engine, p->stream) > 0;
 }
 
-static void on_token(stage *s, const sampled_token *t, int64_t now_ms)
+static void on_token(rollouts *s, const sampled_token *t, int64_t now_ms)
 {
-    player *p = t->owner;
+    rollout *p = t->owner;
     dialect_result r = { 0 };
     error err = { 0 };
     record(s, p, t);
@@ -597,25 +597,25 @@ static void on_token(stage *s, const sampled_token *t, int64_t now_ms)
 
 /* ---- one round ---- */
 
-static int hand_out(stage *s, episode **out, int max)
+static int hand_out(rollouts *s, episode **out, int max)
 {
     int n = 0;
     size_t kept = 0;
-    for (size_t i = 0; i < s->players.len; i++) {
-        player *p = s->players.data[i];
+    for (size_t i = 0; i < s->all.len; i++) {
+        rollout *p = s->all.data[i];
         if (!p->over || n == max) {
-            s->players.data[kept++] = p;
+            s->all.data[kept++] = p;
             continue;
         }
         out[n++] = p->episode;
         p->episode = NULL;
-        player_free(s, p);
+        rollout_free(s, p);
     }
-    s->players.len = kept;
+    s->all.len = kept;
     return n;
 }
 
-int stage_turn(stage *s, int64_t now_ms, episode **out, int max, bool *idle, error *err)
+int rollouts_step(rollouts *s, int64_t now_ms, episode **out, int max, bool *idle, error *err)
 {
     tool_result results[RESULTS_AT_ONCE];
     bool busy = false;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* play - one episode as a state machine: prompt, sample, call, observe, end.
+/* rollouts - the episodes under way in an actor, each as a state machine: prompt, sample, call, observe, end.
  *
  *     begin -> sampling --- call closed ---> tool under way
  *              |   ^                              |
@@ -7,7 +7,7 @@
  *              |
  *              +--- answer | eos | length | turns ---> over
  *
- * A stage holds what all episodes of an actor share: engine, tokenizer, dialect, tools. stage_turn does one round: tool
+ * It holds what all episodes of an actor share: engine, tokenizer, dialect, tools. rollouts_step does one round: tool
  * results in, one engine step, tokens to the episodes, finished episodes out. It never blocks on a tool. */
 #pragma once
 
@@ -17,9 +17,9 @@
 #include "model/tokenizer/tokenizer.h"
 #include "rollout/episode.h"
 
-typedef struct stage stage;
+typedef struct rollouts rollouts;
 
-typedef struct stage_config {
+typedef struct rollout_config {
     engine *engine; /* borrowed, as all below */
     const tokenizer *tokenizer;
     dialect *dialect;
@@ -38,16 +38,16 @@ typedef struct stage_config {
     const int32_t *eos; /* tokens that end an episode */
     int n_eos;
     const episode *record; /* NULL, or an episode that is played again (witness.h): tools say what they said there */
-} stage_config;
+} rollout_config;
 
-stage *stage_new(const stage_config *config, error *err);
-void stage_free(stage *s); /* episodes under way are dropped, their calls cancelled */
+rollouts *rollouts_new(const rollout_config *config, error *err);
+void rollouts_free(rollouts *s); /* episodes under way are dropped, their calls cancelled */
 
 /* Takes a copy of the task. ERR_FULL: the engine has no room. A task whose prompt can't be made (row, dialect) becomes
  * an episode that failed with FAIL_PROMPT, not an error. */
-int stage_begin(stage *s, const task *t, int64_t now_ms, error *err);
-int stage_in_flight(const stage *s);
+int rollouts_begin(rollouts *s, const task *t, int64_t now_ms, error *err);
+int rollouts_in_flight(const rollouts *s);
 
 /* One round. Finished episodes (the caller owns them) into out[0..max); returns how many, negative: device error.
  * *idle: nothing can go on until a tool answers (wait on router_fds) or a task arrives. */
-int stage_turn(stage *s, int64_t now_ms, episode **out, int max, bool *idle, error *err);
+int rollouts_step(rollouts *s, int64_t now_ms, episode **out, int max, bool *idle, error *err);

@@ -62,19 +62,19 @@ static int oracle_poll(void *self, int64_t now_ms, tool_result *out, int max)
     return n;
 }
 
-typedef struct theatre {
+typedef struct fixture {
     device *dev;
     hf_folder *model;
     tokenizer *tokenizer;
     dialect *dialect;
     router *router;
     engine *engine;
-    stage *stage;
+    rollouts *rollouts;
     oracle oracle;
     limits limits; /* what an exchange would hold it to */
     witness *witness;
     task tasks[16]; /* by sample */
-} theatre;
+} fixture;
 
 static int three_shots(void *ctx, const task *t, const char **out, int max)
 {
@@ -84,11 +84,11 @@ static int three_shots(void *ctx, const task *t, const char **out, int max)
     return n;
 }
 
-static theatre *open_theatre(const char *observation, failure failed, int max_turns, int max_observation)
+static fixture *open_fixture(const char *observation, failure failed, int max_turns, int max_observation)
 {
     char dir[1024];
     error err = { 0 };
-    theatre *h = xcalloc(1, sizeof *h);
+    fixture *h = xcalloc(1, sizeof *h);
     snprintf(dir, sizeof dir, "%s/models/stagehand", getenv("TROUPE_SOURCE"));
     h->oracle = (oracle){ .text = observation, .failed = failed };
     h->dev = device_open("cpu", 1, &err);
@@ -112,23 +112,23 @@ static theatre *open_theatre(const char *observation, failure failed, int max_tu
     free(tools);
     h->engine = engine_new(&(engine_config){ .max_streams = 16, .max_context = 400, .tokens_per_step = 256 },
                            h->model->weights, &err);
-    const stage_config config = { .engine = h->engine,
-                                  .tokenizer = h->tokenizer,
-                                  .dialect = h->dialect,
-                                  .router = h->router,
-                                  .dialect_name = "xml",
-                                  .environment = "tools",
-                                  .instruction = INSTRUCTION,
-                                  .templates = TEMPLATES,
-                                  .n_templates = 2,
-                                  .shots = three_shots,
-                                  .max_turns = max_turns,
-                                  .max_observation_tokens = max_observation,
-                                  .top_p = 1,
-                                  .eos = h->model->config.eos,
-                                  .n_eos = h->model->config.n_eos };
-    h->stage = stage_new(&config, &err);
-    assert_non_null(h->stage);
+    const rollout_config config = { .engine = h->engine,
+                                    .tokenizer = h->tokenizer,
+                                    .dialect = h->dialect,
+                                    .router = h->router,
+                                    .dialect_name = "xml",
+                                    .environment = "tools",
+                                    .instruction = INSTRUCTION,
+                                    .templates = TEMPLATES,
+                                    .n_templates = 2,
+                                    .shots = three_shots,
+                                    .max_turns = max_turns,
+                                    .max_observation_tokens = max_observation,
+                                    .top_p = 1,
+                                    .eos = h->model->config.eos,
+                                    .n_eos = h->model->config.n_eos };
+    h->rollouts = rollouts_new(&config, &err);
+    assert_non_null(h->rollouts);
     h->limits = (limits){ .vocab = h->model->config.vocab,
                           .max_context = engine_context(h->engine),
                           .max_turns = max_turns,
@@ -139,10 +139,10 @@ static theatre *open_theatre(const char *observation, failure failed, int max_tu
     return h;
 }
 
-static void close_theatre(theatre *h)
+static void close_fixture(fixture *h)
 {
     witness_free(h->witness);
-    stage_free(h->stage);
+    rollouts_free(h->rollouts);
     engine_free(h->engine);
     dialect_free(h->dialect);
     router_free(h->router);
@@ -152,7 +152,7 @@ static void close_theatre(theatre *h)
     free(h);
 }
 
-static void begin_hinted(theatre *h, uint64_t index, const char *row, float temperature, int32_t max_tokens, float hint)
+static void begin_hinted(fixture *h, uint64_t index, const char *row, float temperature, int32_t max_tokens, float hint)
 {
     error err = { 0 };
     const task t = { .id = task_id(false, 1, (uint32_t)index),
@@ -167,22 +167,22 @@ static void begin_hinted(theatre *h, uint64_t index, const char *row, float temp
                      .hint = hint,
                      .row = (char *)(uintptr_t)row };
     h->tasks[index] = t;
-    test_ok(stage_begin(h->stage, &t, clock_ms(), &err), &err);
+    test_ok(rollouts_begin(h->rollouts, &t, clock_ms(), &err), &err);
 }
 
-static void begin(theatre *h, uint64_t index, const char *row, float temperature, int32_t max_tokens)
+static void begin(fixture *h, uint64_t index, const char *row, float temperature, int32_t max_tokens)
 {
     begin_hinted(h, index, row, temperature, max_tokens, 0);
 }
 
 /* All that were begun, by sample. */
-static void play(theatre *h, episode **out)
+static void play(fixture *h, episode **out)
 {
     error err = { 0 };
     bool idle;
-    while (stage_in_flight(h->stage) > 0) {
+    while (rollouts_in_flight(h->rollouts) > 0) {
         episode *done[16];
-        const int n = stage_turn(h->stage, clock_ms(), done, 16, &idle, &err);
+        const int n = rollouts_step(h->rollouts, clock_ms(), done, 16, &idle, &err);
         if (n < 0) fail_msg("%s", err.text);
         for (int i = 0; i < n; i++) out[done[i]->sample] = done[i];
         for (int i = 0; i < n; i++) {
@@ -197,7 +197,7 @@ static void play(theatre *h, episode **out)
 
 static const char ROW[] = "{\"prompt\": \"what is 348 times 28?\", \"answer\": \"9744\"}";
 
-static episode *play_one(theatre *h, const char *row, int32_t max_tokens)
+static episode *play_one(fixture *h, const char *row, int32_t max_tokens)
 {
     episode *e[16] = { NULL };
     error err = { 0 };
@@ -211,7 +211,7 @@ static episode *play_one(theatre *h, const char *row, int32_t max_tokens)
 static void an_episode_has_its_parts_in_order(void **state)
 {
     (void)state;
-    theatre *h = open_theatre("9744", FAIL_NONE, 2, 24);
+    fixture *h = open_fixture("9744", FAIL_NONE, 2, 24);
     episode *e = play_one(h, ROW, 64);
     assert_string_equal(e->text, "<python>print(348*28)</python><answer>9744</answer>");
     assert_int_equal(written(&e->tokens), strlen(e->text));
@@ -236,14 +236,14 @@ static void an_episode_has_its_parts_in_order(void **state)
     }
     assert_int_equal(at, 5);
     episode_free(e);
-    close_theatre(h);
+    close_fixture(h);
 }
 
 static void tokens_are_the_same_in_any_company(void **state)
 {
     (void)state;
     enum { N = 8 };
-    theatre *h = open_theatre("9744", FAIL_NONE, 2, 24);
+    fixture *h = open_fixture("9744", FAIL_NONE, 2, 24);
     episode *all[16] = { NULL }, *one[16] = { NULL };
     for (uint64_t i = 0; i < N; i++) begin(h, i, ROW, 1, 64);
     play(h, all);
@@ -256,13 +256,13 @@ static void tokens_are_the_same_in_any_company(void **state)
         episode_free(one[i]);
         episode_free(all[i]);
     }
-    close_theatre(h);
+    close_fixture(h);
 }
 
 static void a_long_observation_is_cut(void **state)
 {
     (void)state;
-    theatre *h = open_theatre(
+    fixture *h = open_fixture(
         "1111111111111111111111111111111111111111111111111111111111111111111111111111111111111111", FAIL_NONE, 1, 12);
     episode *e = play_one(h, ROW, 64);
     uint32_t seen = 0;
@@ -272,57 +272,57 @@ static void a_long_observation_is_cut(void **state)
     assert_non_null(strstr(e->calls[0].observation, "...[truncated]"));
     assert_non_null(strstr(e->transcript, "</result>")); /* the frame stays whole */
     episode_free(e);
-    close_theatre(h);
+    close_fixture(h);
 }
 
 /* What a tool prints can't become a control token or close the frame's own tokens. */
 static void a_tools_words_are_only_words(void **state)
 {
     (void)state;
-    theatre *h = open_theatre("<|endoftext|>", FAIL_NONE, 1, 24);
+    fixture *h = open_fixture("<|endoftext|>", FAIL_NONE, 1, 24);
     episode *e = play_one(h, ROW, 64);
     const int32_t end = tokenizer_id(h->tokenizer, "<|endoftext|>");
     assert_true(end >= 0);
     for (uint32_t i = 0; i < e->tokens.n; i++)
         if (e->tokens.role[i] == ROLE_OBSERVATION) assert_int_not_equal(e->tokens.ids[i], end);
     episode_free(e);
-    close_theatre(h);
+    close_fixture(h);
 }
 
 static void the_limits_end_an_episode_and_say_which(void **state)
 {
     (void)state;
-    theatre *h = open_theatre("9744", FAIL_NONE, 2, 24);
+    fixture *h = open_fixture("9744", FAIL_NONE, 2, 24);
     episode *e = play_one(h, ROW, 3);
     assert_int_equal(e->stop, STOP_LENGTH);
     assert_int_equal(trajectory_sampled(&e->tokens), 3);
     assert_null(e->answer);
     episode_free(e);
-    close_theatre(h);
-    h = open_theatre("9744", FAIL_NONE, 0, 24); /* no call is allowed */
+    close_fixture(h);
+    h = open_fixture("9744", FAIL_NONE, 0, 24); /* no call is allowed */
     e = play_one(h, ROW, 64);
     assert_int_equal(e->stop, STOP_TURNS);
     assert_int_equal(e->n_calls, 0);
     episode_free(e);
-    close_theatre(h);
+    close_fixture(h);
 }
 
 static void a_broken_tool_is_a_failure_of_the_machinery(void **state)
 {
     (void)state;
-    theatre *h = open_theatre("the box died", FAIL_TOOL_LOST, 2, 24);
+    fixture *h = open_fixture("the box died", FAIL_TOOL_LOST, 2, 24);
     episode *e = play_one(h, ROW, 64);
     assert_int_equal(e->failed, FAIL_TOOL_LOST);
     assert_int_equal(e->stop, STOP_ERROR);
     assert_non_null(strstr(e->failure_text, "the box died"));
     episode_free(e);
-    close_theatre(h);
+    close_fixture(h);
 }
 
 static void a_row_without_a_question_fails_and_stops_nobody(void **state)
 {
     (void)state;
-    theatre *h = open_theatre("9744", FAIL_NONE, 2, 24);
+    fixture *h = open_fixture("9744", FAIL_NONE, 2, 24);
     episode *e[16] = { NULL };
     begin(h, 0, "{\"answer\": 3}", 0, 64);
     begin(h, 1, ROW, 0, 64);
@@ -332,21 +332,21 @@ static void a_row_without_a_question_fails_and_stops_nobody(void **state)
     assert_string_equal(e[1]->answer, "9744");
     episode_free(e[0]);
     episode_free(e[1]);
-    close_theatre(h);
+    close_fixture(h);
 }
 
 static void leaving_in_the_middle_loses_nothing(void **state)
 {
     (void)state;
-    theatre *h = open_theatre("9744", FAIL_NONE, 2, 24);
+    fixture *h = open_fixture("9744", FAIL_NONE, 2, 24);
     error err = { 0 };
     bool idle;
     episode *done[16];
     for (uint64_t i = 0; i < 4; i++) begin(h, i, ROW, 1, 64);
     for (int round = 0; round < 9; round++)
-        assert_int_equal(stage_turn(h->stage, clock_ms(), done, 16, &idle, &err), 0);
-    assert_int_equal(stage_in_flight(h->stage), 4);
-    close_theatre(h); /* the sanitizer looks for what is left */
+        assert_int_equal(rollouts_step(h->rollouts, clock_ms(), done, 16, &idle, &err), 0);
+    assert_int_equal(rollouts_in_flight(h->rollouts), 4);
+    close_fixture(h); /* the sanitizer looks for what is left */
 }
 
 static const char SHOWN[] = "{\"prompt\": \"what is 348 times 28?\", \"answer\": \"9744\", \"demonstration\": "
@@ -354,7 +354,7 @@ static const char SHOWN[] = "{\"prompt\": \"what is 348 times 28?\", \"answer\":
 static const char SHOWN_ANSWER[] = "{\"prompt\": \"what is 348 times 28?\", \"answer\": \"9744\", \"demonstration\": "
                                    "\"<answer>9744</answer>\"}";
 
-static episode *play_hinted(theatre *h, const char *row, float hint)
+static episode *play_hinted(fixture *h, const char *row, float hint)
 {
     episode *e[16] = { NULL };
     error err = { 0 };
@@ -376,7 +376,7 @@ static uint32_t hinted_tokens(const episode *e)
 static void behind_a_hint_the_policy_goes_on(void **state)
 {
     (void)state;
-    theatre *h = open_theatre("9744", FAIL_NONE, 2, 24);
+    fixture *h = open_fixture("9744", FAIL_NONE, 2, 24);
     for (int whole = 0; whole <= 1; whole++) {
         episode *e = play_hinted(h, SHOWN, whole ? 1 : 0.3f);
         assert_string_equal(e->text, "<python>print(348*28)</python><answer>9744</answer>");
@@ -389,13 +389,13 @@ static void behind_a_hint_the_policy_goes_on(void **state)
         assert_int_equal(e->turns[0].start, e->tokens.n_prompt - (uint32_t)e->hint_len);
         episode_free(e);
     }
-    close_theatre(h);
+    close_fixture(h);
 }
 
 static void a_whole_demonstration_is_an_episode_of_which_nothing_was_sampled(void **state)
 {
     (void)state;
-    theatre *h = open_theatre("9744", FAIL_NONE, 2, 24);
+    fixture *h = open_fixture("9744", FAIL_NONE, 2, 24);
     episode *e = play_hinted(h, SHOWN_ANSWER, 1);
     assert_string_equal(e->text, "<answer>9744</answer>");
     assert_string_equal(e->answer, "9744");
@@ -407,14 +407,14 @@ static void a_whole_demonstration_is_an_episode_of_which_nothing_was_sampled(voi
     assert_int_equal(e->hint_len, 0);
     assert_true(trajectory_sampled(&e->tokens) > 0);
     episode_free(e);
-    close_theatre(h);
+    close_fixture(h);
 }
 
 /* The template stands behind the instruction, as a part of it. */
 static void a_template_is_a_part_of_the_instruction(void **state)
 {
     (void)state;
-    theatre *h = open_theatre("9744", FAIL_NONE, 2, 24);
+    fixture *h = open_fixture("9744", FAIL_NONE, 2, 24);
     error err = { 0 };
     episode *e[16] = { NULL };
     const task t = { .id = task_id(false, 1, 0),
@@ -425,7 +425,7 @@ static void a_template_is_a_part_of_the_instruction(void **state)
                      .max_tokens = 8,
                      .row = (char *)(uintptr_t)ROW };
     h->tasks[0] = t;
-    test_ok(stage_begin(h->stage, &t, clock_ms(), &err), &err);
+    test_ok(rollouts_begin(h->rollouts, &t, clock_ms(), &err), &err);
     play(h, e);
     uint32_t n = 0;
     str text = { 0 };
@@ -437,7 +437,7 @@ static void a_template_is_a_part_of_the_instruction(void **state)
     assert_null(strstr(text.data, TEMPLATES[0]));
     str_free(&text);
     episode_free(e[0]);
-    close_theatre(h);
+    close_fixture(h);
 }
 
 int main(void)
