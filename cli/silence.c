@@ -207,21 +207,32 @@ static reason say_why(const silence *s, const group *const *groups, uint32_t n, 
 
 /* ---- steps that teach, but not by all that was asked for ---- */
 
+/* At the first, and whenever there are four times as many: what costs an episode now and then is not forgotten. */
+static void say_unscored(silence *s, int64_t step, const tally *t, str *out)
+{
+    if (s->unscored < 4 * s->told_unscored) return;
+    str_printf(out, "step %" PRId64 ": %u of %u episodes have no score and are left out", step, t->unscored,
+               t->episodes);
+    if (s->told_unscored > 0) str_printf(out, " (%" PRIu64 " of %" PRIu64 " so far)", s->unscored, s->played);
+    str_printf(out, ": %s", without_folders(s, t->why));
+    s->told_unscored = s->unscored;
+}
+
 static void say_partly(silence *s, const group *const *groups, uint32_t n, int64_t step, const tally *t,
                        const char *lost_by, str *out)
 {
     const objective *missing = never_scored(s, groups, n);
     const uint32_t asked = s->config.prompts * s->config.group_size;
-    if (s->told_partly) return;
-    if (t->episodes < asked)
+    if (t->episodes < asked && !s->told_partly) {
         str_printf(out, "step %" PRId64 ": %u of %u episodes could not be played and are left out%s%s", step,
                    asked - t->episodes, asked, lost_by[0] ? ": " : "", lost_by);
-    else if (t->unscored > 0)
-        str_printf(out, "step %" PRId64 ": %u of %u episodes have no score and are left out: %s", step, t->unscored,
-                   t->episodes, without_folders(s, t->why));
-    else if (missing && t->unscored == 0)
+        s->told_partly = true;
+    } else if (t->unscored > 0) {
+        say_unscored(s, step, t, out);
+    } else if (missing && !s->told_partly) {
         str_printf(out, "step %" PRId64 ": ", step), say_objective(s, missing, groups, n, out);
-    s->told_partly = out->len > 0;
+        s->told_partly = true;
+    }
 }
 
 static bool to_be_said(silence *s, reason why, int64_t step)
@@ -258,6 +269,7 @@ bool silence_step(silence *s, const group *const *groups, uint32_t n, int64_t st
     bool over = false;
     const tally t = count(s, groups, n);
     const bool signal = metrics_get(m, "training/signal", 0) > 0;
+    s->played += t.episodes, s->unscored += t.unscored;
     if (signal)
         s->in_a_row = 0;
     else

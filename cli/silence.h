@@ -29,10 +29,11 @@ typedef struct silence_config {
 typedef struct silence {
     silence_config config;
     int64_t in_a_row, last_said;
-    int last_reason;  /* of last_said */
-    bool had_signal;  /* some step of this run, or of an earlier life of it */
-    double best;      /* weighted reward that an episode has had */
-    bool told_partly; /* that some episodes were lost, or had no score */
+    int last_reason;                          /* of last_said */
+    bool had_signal;                          /* some step of this run, or of an earlier life of it */
+    double best;                              /* weighted reward that an episode has had */
+    bool told_partly;                         /* that some episodes were lost, or an objective is not there */
+    uint64_t played, unscored, told_unscored; /* episodes so far; unscored when that was said last */
     bool told_solved;
 } silence;
 

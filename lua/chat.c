@@ -2,6 +2,7 @@
 #include "lua/chat.h"
 
 #include <lauxlib.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -72,6 +73,64 @@ static int render(lua_State *L)
     return 0;
 }
 
+static bool absent(const json_t *v) { return !v || json_is_null(v); }
+
+/* An object, and what stands in it under "function" is one, too: so are a call and a tool written. */
+static const json_t *function_in(const json_t *v)
+{
+    const json_t *inside = json_object_get(v, "function");
+    const json_t *found = absent(inside) ? v : inside;
+    return json_is_object(found) ? found : NULL;
+}
+
+static int check_content(const json_t *content, size_t at, error *err)
+{
+    size_t i;
+    json_t *part;
+    if (json_is_object(content))
+        return error_set(err, ERR_PARSE, "messages[%zu].content: expected text or a list of parts", at);
+    json_array_foreach((json_t *)(uintptr_t)content, i, part)
+    {
+        const json_t *text = json_object_get(part, "text");
+        if (!json_is_object(part) || !(absent(text) || json_is_string(text)))
+            return error_set(err, ERR_PARSE, "messages[%zu].content[%zu]: expected an object with a \"text\"", at, i);
+    }
+    return OK;
+}
+
+static int check_calls(const json_t *calls, size_t at, error *err)
+{
+    size_t i;
+    json_t *one;
+    if (!absent(calls) && !json_is_array(calls))
+        return error_set(err, ERR_PARSE, "messages[%zu].tool_calls: expected a list", at);
+    json_array_foreach((json_t *)(uintptr_t)calls, i, one)
+    {
+        if (!json_is_string(json_object_get(function_in(one), "name")))
+            return error_set(err, ERR_PARSE,
+                             "messages[%zu].tool_calls[%zu]: expected an object with the \"name\" of a function", at,
+                             i);
+    }
+    return OK;
+}
+
+static int check_words(const json_t *c, error *err)
+{
+    static const char *const TEXTS[] = { "bos_token", "eos_token", "date_string" };
+    size_t i;
+    json_t *tool;
+    for (i = 0; i < sizeof TEXTS / sizeof *TEXTS; i++) {
+        const json_t *text = json_object_get(c, TEXTS[i]);
+        if (!absent(text) && !json_is_string(text)) return error_set(err, ERR_PARSE, "%s: expected text", TEXTS[i]);
+    }
+    json_array_foreach(json_object_get(c, "tools"), i, tool)
+    {
+        if (!function_in(tool))
+            return error_set(err, ERR_PARSE, "tools[%zu]: expected an object that describes a function", i);
+    }
+    return OK;
+}
+
 static int check(const json_t *c, error *err)
 {
     size_t i;
@@ -79,12 +138,15 @@ static int check(const json_t *c, error *err)
     const json_t *messages = json_object_get(c, "messages");
     if (!json_is_array(messages) || json_array_size(messages) == 0)
         return error_set(err, ERR_PARSE, "messages: expected a list of messages, or an object with one");
+    int rc = check_words(c, err);
     json_array_foreach(messages, i, m)
     {
         if (!json_is_string(json_object_get(m, "role")))
             return error_set(err, ERR_PARSE, "messages[%zu]: expected an object with a role", i);
+        if (rc == OK) rc = check_content(json_object_get(m, "content"), i, err);
+        if (rc == OK) rc = check_calls(json_object_get(m, "tool_calls"), i, err);
     }
-    return OK;
+    return rc;
 }
 
 int chat_render(const char *family, const json_t *conversation, str *out, error *err)

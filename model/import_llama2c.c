@@ -11,8 +11,10 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "base/str.h"
+#include "model/config.h"
 #include "model/model_folder.h"
 #include "model/safetensors.h"
+#include "model/tokenizer/tokenizer.h"
 
 enum {
     HEADER = 7,
@@ -312,6 +314,21 @@ static int write_tokenizer(const shape *s, const char *path, const char *out, er
     return rc;
 }
 
+/* What can't be opened again is no import: tokens that are missing or twice, sizes that are none. */
+static int open_again(const char *out, const char *model_path, const char *tokenizer_path, error *err)
+{
+    model_config config;
+    int rc = model_config_read(&config, out, err);
+    if (rc != OK) return error_within(err, "%s", model_path);
+    tokenizer *t = tokenizer_open(out, err);
+    if (!t) return error_within(err, "%s", tokenizer_path);
+    if (tokenizer_vocab(t) != config.vocab)
+        rc = error_set(err, ERR_PARSE, "%s: %d of %d tokens differ from each other", tokenizer_path, tokenizer_vocab(t),
+                       config.vocab);
+    tokenizer_free(t);
+    return rc;
+}
+
 int import_llama2c(const char *model_path, const char *tokenizer_path, const char *out, error *err)
 {
     size_t len;
@@ -325,6 +342,7 @@ int import_llama2c(const char *model_path, const char *tokenizer_path, const cha
     if (rc == OK) rc = write_weights(&s, data, len, model_path, f.part, err);
     if (rc == OK) rc = write_tokenizer(&s, tokenizer_path, f.part, err);
     if (rc == OK) rc = write_config(&s, f.part, err);
+    if (rc == OK) rc = open_again(f.part, model_path, tokenizer_path, err);
 
     const int ended = model_folder_end(&f, rc == OK, rc == OK ? err : NULL);
     free(data);

@@ -7,11 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/file.h"
-#include "base/held_folder.h"
 #include "learner/checkpoint.h"
+#include "tests/fuzz/files.h"
 #include "tests/unit/learner/tiny.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -19,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { REMEMBERED = 5 };
 
 static struct {
-    char *run, dir[128];
+    char dir[128];
     tiny model;
     optimizer *o;
     double numbers[REMEMBERED];
@@ -41,14 +39,14 @@ static void walk(saved_state *s)
     state_column(s, "even", one.numbers, (REMEMBERED + 1) / 2, 2 * sizeof(double), 0, REMEMBERED);
 }
 
-/* A run with one checkpoint, in memory where there is such a file system. */
+/* A run with one checkpoint. */
 static void make_run(void)
 {
     error err = { 0 };
     char path[256];
     const optim_config config = { .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8 };
-    one.run = test_folder_in_memory();
-    test_file_write(one.run, "config.json", TINY_CONFIG);
+    const char *run = fuzz_folder();
+    test_file_write(run, "config.json", TINY_CONFIG);
     one.model = tiny_open(5);
     one.o = optimizer_new(&config, one.model.w, NULL, NULL);
     for (int i = 0; i < REMEMBERED; i++) one.numbers[i] = i;
@@ -57,9 +55,9 @@ static void make_run(void)
     saved_state *memory = state_new();
     walk(memory);
     parts.memory = memory;
-    if (checkpoint_save(one.run, one.run, &parts, 7, &err) != OK) abort();
+    if (checkpoint_save(run, run, &parts, 7, &err) != OK) abort();
     state_free(memory);
-    snprintf(one.dir, sizeof one.dir, "%s/checkpoints/step-1", one.run);
+    snprintf(one.dir, sizeof one.dir, "%s/checkpoints/step-1", run);
     for (int i = 0; i < 2; i++)
         if (!(one.kept[i] =
                   file_read(path_join(path, sizeof path, one.dir, FILES[i]), 1 << 20, &one.kept_len[i], &err)))
@@ -68,10 +66,9 @@ static void make_run(void)
 
 static void put(int which, const void *data, size_t len)
 {
-    char path[256];
-    FILE *f = fopen(path_join(path, sizeof path, one.dir, FILES[which]), "we");
-    if (!f || fwrite(data, 1, len, f) != len) abort();
-    fclose(f);
+    char name[64];
+    snprintf(name, sizeof name, "checkpoints/step-1/%s", FILES[which]);
+    fuzz_put(name, (str_view){ data, len });
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

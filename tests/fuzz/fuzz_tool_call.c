@@ -5,17 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
-#include "lua/dialect.h"
+#include "tests/fuzz/calls.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { LONGEST = 4096 };
-
-static const char TOOLS[] = "[{\"name\": \"python\", \"description\": \"\", \"parameters\": {\"type\": \"object\", "
-                            "\"properties\": {\"code\": {\"type\": \"string\"}}}},"
-                            " {\"name\": \"search\", \"description\": \"\", \"parameters\": {\"type\": \"object\", "
-                            "\"properties\": {\"n\": {\"type\": \"integer\"}}}}]";
 
 static const char *const NAMES[] = { "xml", "qwen", "llama3", "react" };
 
@@ -39,14 +33,6 @@ static dialect_result first_event(dialect *d, const char *text, size_t len, size
 }
 
 static bool same(const char *a, const char *b) { return (!a && !b) || (a && b && strcmp(a, b) == 0); }
-
-/* A good call has an object, a bad one its words and a reason. */
-static void check_call(const dialect_call *c)
-{
-    json_t *arguments = c->bad ? NULL : json_parse(c->arguments, strlen(c->arguments), "arguments", NULL);
-    if (!c->name || !c->arguments || (c->bad ? !*c->bad : !json_is_object(arguments))) abort();
-    json_decref(arguments);
-}
 
 static void check_same(const dialect_result *a, const dialect_result *b)
 {

@@ -200,7 +200,7 @@ static void a_resumed_run_knows_that_it_had_a_signal(void **state)
     test_folder_remove(dir);
 }
 
-static void steps_that_teach_but_lose_some_say_so_once(void **state)
+static void steps_that_teach_but_lose_some_say_so_and_say_it_again_when_there_are_many(void **state)
 {
     (void)state;
     static const act ONE_FAILS[G] = { { .text = "a", .answer = "1", .reward = 0 },
@@ -211,7 +211,10 @@ static void steps_that_teach_but_lose_some_say_so_once(void **state)
     silence s = new_silence(3);
     assert_non_null(
         strstr(step(&s, 1, ONE_FAILS, true, &over), "1 of 4 episodes have no score and are left out: r.lua:9"));
-    assert_string_equal(step(&s, 2, ONE_FAILS, true, &over), "");
+    for (int64_t i = 2; i <= 3; i++) assert_string_equal(step(&s, i, ONE_FAILS, true, &over), "");
+    assert_non_null(strstr(step(&s, 4, ONE_FAILS, true, &over), "left out (4 of 16 so far): r.lua:9"));
+    for (int64_t i = 5; i <= 15; i++) assert_string_equal(step(&s, i, ONE_FAILS, true, &over), "");
+    assert_non_null(strstr(step(&s, 16, ONE_FAILS, true, &over), "step 16: 1 of 4 episodes"));
     s = new_silence(3);
     s.config.prompts = 2;
     assert_non_null(strstr(step(&s, 1, MIXED, true, &over), "4 of 8 episodes could not be played"));
@@ -243,7 +246,7 @@ int main(void)
         cmocka_unit_test(a_solved_run_is_no_failure),
         cmocka_unit_test(a_resumed_run_knows_that_it_had_a_signal),
         cmocka_unit_test(a_long_reason_keeps_the_sentences_end),
-        cmocka_unit_test(steps_that_teach_but_lose_some_say_so_once),
+        cmocka_unit_test(steps_that_teach_but_lose_some_say_so_and_say_it_again_when_there_are_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -201,6 +201,41 @@ static void what_a_template_refuses_is_refused_in_its_words(void **state)
     }
 }
 
+/* Of any shape: the sentence says where and what, in no family is it an error of ours that is shown. */
+static void what_is_no_conversation_is_named_in_every_family(void **state)
+{
+    (void)state;
+    static const char *const FAMILIES[] = { "chatml",   "qwen2.5", "qwen3", "hermes3", "llama3",
+                                            "llama3.1", "mistral", "gemma", "phi3" };
+#define OF_USER "[{\"role\": \"user\", \"content\": "
+#define WITH "{\"messages\": " OF_USER "\"x\"}], "
+#define CALLS "[{\"role\": \"assistant\", \"content\": \"\", \"tool_calls\": "
+    static const char *const BAD[][2] = {
+        { OF_USER "{\"a\": 1}}]", "messages[0].content: expected text" },
+        { OF_USER "[\"a\"]}]", "messages[0].content[0]: " },
+        { OF_USER "[{\"text\": {}}]}]", "messages[0].content[0]: " },
+        { CALLS "3}]", "messages[0].tool_calls: expected a list" },
+        { CALLS "[3]}]", "messages[0].tool_calls[0]: " },
+        { CALLS "[{}]}]", "messages[0].tool_calls[0]: " },
+        { CALLS "[{\"function\": 3}]}]", "messages[0].tool_calls[0]: " },
+        { CALLS "[{\"function\": {\"name\": 3}}]}]", "\"name\"" },
+        { WITH "\"tools\": [3]}", "tools[0]: " },
+        { WITH "\"tools\": [{\"function\": 3}]}", "tools[0]: " },
+        { WITH "\"bos_token\": 3}", "bos_token: expected text" },
+        { WITH "\"date_string\": {}}", "date_string: expected text" },
+    };
+    for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++)
+        for (size_t k = 0; k < sizeof FAMILIES / sizeof *FAMILIES; k++) {
+            error err = { 0 };
+            str text = { 0 };
+            json_t *c = parse(BAD[i][0]);
+            if (chat_render(FAMILIES[k], c, &text, &err) != ERR_PARSE || !strstr(err.text, BAD[i][1]))
+                fail_msg("%s: %s: '%s' does not say '%s'", FAMILIES[k], BAD[i][0], err.text, BAD[i][1]);
+            str_free(&text);
+            json_decref(c);
+        }
+}
+
 static void a_familys_template_is_recognised(void **state)
 {
     (void)state;
@@ -217,6 +252,7 @@ int main(void)
         cmocka_unit_test(tools_calls_and_results_look_as_each_family_has_them),
         cmocka_unit_test(qwen3_forgets_what_was_thought_before_the_last_question),
         cmocka_unit_test(what_a_template_refuses_is_refused_in_its_words),
+        cmocka_unit_test(what_is_no_conversation_is_named_in_every_family),
         cmocka_unit_test(a_familys_template_is_recognised),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/held_folder.h"
 #include "base/str.h"
 #include "base/vec.h"
 #include "model/decode.h"
@@ -187,12 +188,66 @@ static void what_is_no_checkpoint_is_refused(void **state)
     test_folder_remove(dir);
 }
 
+/* A vocabulary of 260: three that are special, 256 bytes, "ab"; token `odd` is written as `text`. */
+static void write_vocabulary(const char *path, int odd, const char *text)
+{
+    str all = { 0 };
+    error err = { 0 };
+    const int32_t longest = 8;
+    const float score = -1;
+    str_add(&all, (const char *)&longest, sizeof longest);
+    for (int i = 0; i < 260; i++) {
+        char piece[16];
+        snprintf(piece, sizeof piece, i < 3 ? "<%d>" : i < 259 ? "<0x%02X>" : "ab", i < 3 ? i : i - 3);
+        if (i == odd) snprintf(piece, sizeof piece, "%s", text);
+        const int32_t len = (int32_t)strlen(piece);
+        str_add(&all, (const char *)&score, sizeof score);
+        str_add(&all, (const char *)&len, sizeof len);
+        str_puts(&all, piece);
+    }
+    test_ok(file_write_atomic(path, all.data, all.len, &err), &err);
+    str_free(&all);
+}
+
+/* What could not be opened again is no import. */
+static void a_vocabulary_that_lacks_something_is_refused_by_name(void **state)
+{
+    (void)state;
+    static const int32_t HEADER[7] = { 4, 4, 1, 2, 1, 260, 2 };
+    static const struct {
+        int odd;
+        const char *text, *says; /* NULL: it is good */
+    } ALL[] = { { -1, "", NULL }, { 100, "x", "<0x61>" }, { 259, "<0x61>", "259 of 260 tokens differ" } };
+    error err = { 0 };
+    char *dir = test_folder_new(), model[1200], tokens[1200], out[1200];
+    float numbers[260 * 4 + 2 * 4 + 4 * 4 + 2 * (4 * 2) + 4 * 4 + 3 * 4 * 4 + 4 + 2 * 2] = { 0 };
+    str bytes = { 0 };
+    path_join(model, sizeof model, dir, "m.bin");
+    path_join(tokens, sizeof tokens, dir, "t.bin");
+    path_join(out, sizeof out, dir, "out");
+    str_add(&bytes, (const char *)HEADER, sizeof HEADER);
+    str_add(&bytes, (const char *)numbers, sizeof numbers);
+    test_ok(file_write_atomic(model, bytes.data, bytes.len, &err), &err);
+    for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++) {
+        write_vocabulary(tokens, ALL[i].odd, ALL[i].text);
+        const int rc = import_llama2c(model, tokens, out, &err);
+        if (!ALL[i].says) test_ok(rc, &err);
+        if (ALL[i].says && (rc == OK || !strstr(err.text, ALL[i].says) || !strstr(err.text, "t.bin")))
+            fail_msg("expected '%s' in: %s", ALL[i].says, rc == OK ? "(no error)" : err.text);
+        assert_true(dir_exists(out) == !ALL[i].says);
+        dir_remove_all(out, NULL);
+    }
+    str_free(&bytes);
+    test_folder_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_published_story_is_told),
         cmocka_unit_test(ids_are_those_of_llama2cs_encoder),
         cmocka_unit_test(what_is_no_checkpoint_is_refused),
+        cmocka_unit_test(a_vocabulary_that_lacks_something_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
