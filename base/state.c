@@ -94,11 +94,13 @@ char *state_bytes(const saved_state *s, size_t *len)
     str out = { 0 };
     put(&out, MAGIC, MAGIC_BYTES);
     put_count(&out, s->sections.len);
+
     for (size_t i = 0; i < s->sections.len; i++) {
         const section *of = &s->sections.data[i];
         put_name(&out, of->name);
         put(&out, &of->version, sizeof of->version);
         put_count(&out, of->fields.len);
+
         for (size_t k = 0; k < of->fields.len; k++) {
             const field *f = &of->fields.data[k];
             put_name(&out, f->name);
@@ -107,6 +109,7 @@ char *state_bytes(const saved_state *s, size_t *len)
             put(&out, f->values, sizeof *f->values * (size_t)f->n);
         }
     }
+
     *len = out.len;
     return str_take(&out);
 }

@@ -129,12 +129,23 @@ static int begin_words(void *self, uint64_t id, const char *arguments, const too
     return error_set(err, ERR_STATE, "tool %s is only spoken of here", ((tool_words *)self)->name);
 }
 
-static int no_fds(void *self, struct pollfd *out, int max) { return (void)self, (void)out, (void)max, 0; }
+static int no_fds(void *self, struct pollfd *out, int max)
+{
+    (void)self, (void)out, (void)max;
+    return 0;
+}
+
 static int no_results(void *self, int64_t now_ms, tool_result *out, int max)
 {
-    return (void)self, (void)now_ms, (void)out, (void)max, 0;
+    (void)self, (void)now_ms, (void)out, (void)max;
+    return 0;
 }
-static int64_t no_deadline(void *self) { return (void)self, INT64_MAX; }
+
+static int64_t no_deadline(void *self)
+{
+    (void)self;
+    return INT64_MAX;
+}
 
 static void free_words(void *self)
 {

@@ -19,12 +19,14 @@ static const char *answer(lua_State *L, int index, size_t *len)
         char text[48];
         str digits = { 0 };
         if (isnan(x)) return NULL;
+
         told_double(x, &digits);
         snprintf(text, sizeof text, "%s", digits.data);
         str_free(&digits);
         lua_pushstring(L, text);
         lua_replace(L, index);
     }
+
     return type == LUA_TNUMBER || type == LUA_TSTRING ? lua_tolstring(L, index, len) : NULL;
 }
 

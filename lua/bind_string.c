@@ -252,9 +252,11 @@ static int string_rep(lua_State *L)
         lua_pushliteral(L, "");
         return 1;
     }
+
     if (len + between > MAX_REPEATED || (uint64_t)n > MAX_REPEATED / (len + between) ||
         !bind_fits(L, (size_t)n * (len + between)))
         return luaL_error(L, "not enough memory: %f bytes for string.rep", (double)n * (double)(len + between));
+
     luaL_Buffer b;
     const size_t total = (size_t)n * len + ((size_t)n - 1) * between;
     char *to = luaL_buffinitsize(L, &b, total);
@@ -266,6 +268,7 @@ static int string_rep(lua_State *L)
             to += between;
         }
     }
+
     luaL_pushresultsize(&b, total);
     return 1;
 }

@@ -31,10 +31,16 @@ static void place_in_files(const config *c, const char *key, char *out, size_t s
         source_fit fit = SOURCE_NOWHERE;
         char *text = file_read(module, MAX_SOURCE, &len, NULL);
         const int there = text ? source_line_of(text, key, &fit) : 0;
-        if (fit > best) best = fit, line = there, snprintf(out, size, "%s", module), found = out;
+        if (fit > best) {
+            best = fit;
+            line = there;
+            snprintf(out, size, "%s", module);
+            found = out;
+        }
         free(text);
         free(module);
     }
+
     /* Of a long path its end is what one knows it by. */
     char place[PLACE];
     const size_t n = strlen(found);
@@ -51,9 +57,9 @@ static const char *argument_of(const config *c, const char *key)
     for (int i = 0; i < c->n_overrides; i++) {
         const char *word = c->overrides[i];
         const size_t k = strcspn(word, "=");
-        const bool is = k == n && strncmp(word, key, n) == 0,
-                   above = k < n && strncmp(word, key, k) == 0 && key[k] == '.',
-                   below = k > n && strncmp(word, key, n) == 0 && word[n] == '.';
+        const bool is = k == n && strncmp(word, key, n) == 0;
+        const bool above = k < n && strncmp(word, key, k) == 0 && key[k] == '.';
+        const bool below = k > n && strncmp(word, key, n) == 0 && word[n] == '.';
         if (is || above || below) found = word;
     }
     return found;

@@ -244,15 +244,18 @@ static int require_file(lua_State *L, const char *module)
     const char *dir = bind_module_dir(L);
     if (!*dir || strpbrk(module, "/\\") || strstr(module, "..") || strlen(module) >= MODULE_NAME)
         return luaL_error(L, "no module '%s' (there are troupe, troupe.verify and troupe.shaping)", module);
+
     snprintf(name, sizeof name, "%s.lua", module);
     char *text = file_read(path_join(path, sizeof path, dir, name), MAX_SCRIPT_BYTES, &len, &err);
     if (!text) return luaL_error(L, "no module '%s': %s", module, err.text);
     lua_pushlstring(L, text, len); /* Lua's own copy: an error below must not leak ours */
     free(text);
+
     luaL_getsubtable(L, LUA_REGISTRYINDEX, REQUIRED);
     lua_pushstring(L, path);
     lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
     lua_pop(L, 1);
+
     lua_pushfstring(L, "@%s", path);
     load_module(L, lua_tostring(L, -2), len, lua_tostring(L, -1));
     return 1;
@@ -264,6 +267,7 @@ static int bind_require(lua_State *L)
     luaL_getsubtable(L, LUA_REGISTRYINDEX, "troupe.modules");
     if (lua_getfield(L, 2, module) != LUA_TNIL) return 1;
     lua_pop(L, 1);
+
     const struct embedded_file *f = embedded(module);
     luaL_checkstack(L, 8, "require");
     if (f) {
@@ -273,6 +277,7 @@ static int bind_require(lua_State *L)
     } else {
         require_file(L, module);
     }
+
     lua_pushvalue(L, -1);
     lua_setfield(L, 2, module);
     return 1;
@@ -297,20 +302,37 @@ static void open_libraries(lua_State *L)
         luaL_requiref(L, LIBRARIES[i].name, LIBRARIES[i].func, 1);
         lua_pop(L, 1);
     }
+
+    /* Their ways out: files, code from text, other threads of control, chance. */
     drop_fields(L, "_G",
                 (const char *const[]){ "dofile", "loadfile", "load", "collectgarbage", "rawset", "_G", "warn", NULL });
     drop_fields(L, "string", (const char *const[]){ "dump", NULL });
     drop_fields(L, "coroutine", (const char *const[]){ "close", NULL });
+
     lua_getglobal(L, "coroutine");
     lua_pushcfunction(L, guarded_wrap);
     lua_setfield(L, -2, "wrap");
     lua_getglobal(L, "string");
     bind_string_replace(L);
     lua_pop(L, 2);
+
     guard_ranges(L);
     drop_fields(L, "math", (const char *const[]){ "random", "randomseed", NULL }); /* nothing here depends on luck */
 }
 
+/* Our modules in C, sealed, where require looks first. */
+static void open_modules(lua_State *L)
+{
+    static const char *const MODULES[] = { "troupe.json", "troupe.regex", "troupe.math" };
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, "troupe.modules");
+    bind_modules(L);
+    for (size_t i = 0; i < sizeof MODULES / sizeof *MODULES; i++) {
+        lua_getfield(L, -1, MODULES[i]);
+        seal(L, "library function");
+        lua_setfield(L, -2, MODULES[i]);
+    }
+    lua_pop(L, 1);
+}
 /* Builds the environment every chunk gets: sealed libraries in a sealed table. */
 int bind_libraries(lua_State *L)
 {
@@ -326,21 +348,15 @@ int bind_libraries(lua_State *L)
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
     lua_pop(L, 2);
+
     for (size_t i = 0; i < sizeof SEALED / sizeof *SEALED; i++) {
         lua_getglobal(L, SEALED[i]);
         seal(L, SEALED[i]);
         lua_setglobal(L, SEALED[i]);
     }
     for (size_t i = 0; i < sizeof OURS / sizeof *OURS; i++) lua_register(L, OURS[i].name, OURS[i].func);
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, "troupe.modules");
-    bind_modules(L);
-    static const char *const MODULES[] = { "troupe.json", "troupe.regex", "troupe.math" };
-    for (size_t i = 0; i < sizeof MODULES / sizeof *MODULES; i++) {
-        lua_getfield(L, -1, MODULES[i]);
-        seal(L, "library function");
-        lua_setfield(L, -2, MODULES[i]);
-    }
-    lua_pop(L, 1);
+    open_modules(L);
+
     lua_pushglobaltable(L);
     seal(L, "global");
     lua_setfield(L, LUA_REGISTRYINDEX, "troupe.env");

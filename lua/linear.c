@@ -297,17 +297,21 @@ static int groups_in(const int32_t *spans, int width)
     return n;
 }
 
+/* The scratch holds, one behind the other: where the threads of both rounds stand, what has been seen, the spans of the
+ * thread being added, and those of both rounds: see linear_scratch. */
 linear_end linear_search(const linear *r, const char *text, size_t len, size_t from, void *scratch, int64_t *steps,
                          int32_t spans[2 * LINEAR_GROUPS], int *n_groups)
 {
     machine m = { .r = r, .text = text, .len = len, .width = 2 * r->n_groups, .round = 1, .steps = steps };
     threads now = { .at = scratch }, next = { .at = now.at + r->n };
     bool matched = false;
+
     m.seen = (uint32_t *)(next.at + r->n);
     m.spans = (int32_t *)(m.seen + r->n);
     now.spans = m.spans + m.width;
     next.spans = now.spans + r->n * m.width;
     memset(m.seen, 0, (size_t)r->n * sizeof *m.seen);
+
     for (size_t at = from;;) {
         if (now.n == 0 && (matched || (at = next_begin(&m, at)) > len)) break;
         if (now.n == 0) m.round++;
@@ -315,6 +319,7 @@ linear_end linear_search(const linear *r, const char *text, size_t len, size_t f
         if (*steps <= 0) return LINEAR_TOO_LONG;
         matched = advance(&m, &now, &next, at, spans) || matched;
         if (at == len) break;
+
         size_t n;
         character(text + at, text + len, &n);
         at += n;
@@ -322,6 +327,7 @@ linear_end linear_search(const linear *r, const char *text, size_t len, size_t f
         now = next;
         next = other;
     }
+
     if (!matched) return LINEAR_NO_MATCH;
     *n_groups = groups_in(spans, m.width);
     return LINEAR_MATCH;

@@ -166,10 +166,12 @@ static int64_t class_item(reader *r, linear_set *s)
 {
     if (*r->p == '[' && r->p + 1 < r->end && strchr(":.=", r->p[1])) r->failed = true;
     if (*r->p != '\\') return next_character(r);
+
     if (++r->p == r->end) {
         r->failed = true;
         return -1;
     }
+
     if (*r->p == 'b') {
         r->p++;
         return '\b';
@@ -179,6 +181,7 @@ static int64_t class_item(reader *r, linear_set *s)
         if (r->p + 1 < r->end && *r->p == '-' && r->p[1] != ']') r->failed = true; /* [\d-x] */
         return -1;
     }
+
     const int64_t c = escaped_character(r);
     if (c < 0) r->failed = true;
     return c;
@@ -407,6 +410,7 @@ static linear_node *sequence(reader *r)
             all = n;
             continue;
         }
+
         linear_node *both = node_new(r, NODE_BOTH, 0);
         both->a = all;
         both->b = n;

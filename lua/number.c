@@ -94,12 +94,14 @@ static int bits(const natural *x) { return x->n ? 32 * x->n - __builtin_clz(x->l
 static void divide(natural *x, const natural *y, natural *rest)
 {
     small(rest, 0);
+
     for (int i = bits(x) - 1; i >= 0; i--) {
         const uint32_t mask = 1u << (i % 32), bit = (x->limb[i / 32] & mask) != 0;
         if (rest->n == 0)
             small(rest, bit);
         else
             times_small(rest, 2, bit); /* below 2 y: the spare limb takes it */
+
         if (compare(rest, y) >= 0) {
             minus(rest, y);
             x->limb[i / 32] |= mask;

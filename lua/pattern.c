@@ -494,11 +494,13 @@ const char *pattern_search(matcher *m, const char **from)
     for (const char *at = *from; at <= last; at++) {
         if (skips) at = memchr(at, first->x, (size_t)(last - at));
         if (!at) return NULL;
+
         const char *end = pattern_match(m, at);
         if (end) {
             *from = at;
             return end;
         }
+
         if (m->p->anchored || m->gave_up) return NULL;
     }
     return NULL;

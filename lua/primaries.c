@@ -260,8 +260,12 @@ static void name(parser *p, term *out)
         parser_advance(p);
         char *text = arena_strndup(p->memory, first.begin, first.len);
         const items quoted = { (const char *[]){ text }, 1, 1 };
-        const bool pi = strcmp(text, "pi") == 0;
-        term_set(out, pi ? "\\pi" : items_join(p, first.word ? "\"" : "'", &quoted, first.word ? "\"" : ""));
+        if (strcmp(text, "pi") == 0)
+            term_set(out, "\\pi");
+        else if (first.word)
+            term_set(out, items_join(p, "\"", &quoted, "\""));
+        else
+            term_set(out, items_join(p, "'", &quoted, ""));
         out->name = !first.word && strcmp(text, "e") != 0 && strcmp(text, "i") != 0;
         out->fixed = has_capital(text, first.len);
     }

@@ -174,6 +174,7 @@ static bool take_bracket(reader *r, place *at)
     while (skip_dull(&ahead)) {
     }
     if (*ahead.p != ']') return false;
+
     at->open = at->path[0] != 0;
     next_name(at, name);
     *r = (reader){ ahead.p + 1, ahead.line };
@@ -194,6 +195,7 @@ static void take_sign(reader *r, place *at, search *s)
     const bool equals = c == '=' && *r->p != '=';
     at->open = c == '.';
     if (at->open) return;
+
     if (equals && at->path[0]) assign(at, s, r->line);
     if (c == '=' && !equals) r->p++;
     if (c == '{') open_table(at);
@@ -208,16 +210,21 @@ int source_line_of(const char *source, const char *key, source_fit *fit)
     reader r = { source, 1 };
     place at = { .depth = 0 };
     char word[MAX_NAME];
-    int returned = 1;
+    int returned = 1; /* the line of `return`: of a key that stands nowhere */
+
     while (*r.p) {
         if (skip_dull(&r) || take_bracket(&r, &at) || take_string(&r, word) || skip_number(&r)) continue;
         if (!take_name(&r, word)) {
             take_sign(&r, &at, &s);
             continue;
         }
-        if (strcmp(word, "return") == 0 && at.depth == 0) returned = r.line, at.assigned[0] = 0;
+        if (strcmp(word, "return") == 0 && at.depth == 0) {
+            returned = r.line;
+            at.assigned[0] = 0;
+        }
         next_name(&at, word);
     }
+
     if (fit) *fit = s.fit;
     return s.fit == SOURCE_NOWHERE ? returned : s.line;
 }

@@ -286,9 +286,11 @@ static int ask(scorer *s, const task *t, const episode *e, score *out)
     message m = { .type = MSG_SCORE_REQUEST, .score_request = { (task *)(uintptr_t)t, (episode *)(uintptr_t)e } };
     message reply = { 0 };
     if (send_message(s->fd, &m, &s->bytes, clock_ms() + WRITE_MS) != 1) return -1;
+
     int rc = await_reply(s, script_cpu_ms(s->config.cpu_ms, t, e));
     if (rc == 1 && receive_message(s->fd, &reply, clock_ms() + WRITE_MS) != 1) rc = -1;
     if (rc != 1) return rc;
+
     s->fresh = false;
     s->rows++;
     if (reply.type != MSG_SCORE || reply.score.score->task != e->id) rc = -1;

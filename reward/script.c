@@ -290,6 +290,7 @@ void script_score(script *s, const task *t, const episode *e, score *out)
     scoring c = { s, t, e, out, 0 };
     const int64_t began_us = clock_us();
     const vm_limits limits = limits_for(s, t, e);
+
     *out = (score){ .task = e->id };
     vm_set_limits(s->vm, &limits);
     if (vm_protect(s->vm, run, &c, &err) != OK) {
@@ -301,10 +302,12 @@ void script_score(script *s, const task *t, const episode *e, score *out)
         score_reset(out);
         *out = (score){ .task = e->id, .status = SCORE_SCRIPT, .error = xstrdup(err.text) };
     }
+
     lua_settop(vm_state(s->vm), 0);
     if (vm_memory(s->vm) > COLLECT_BYTES)
         lua_gc(vm_state(s->vm), LUA_GCCOLLECT); /* the next row finds as much room as this one did */
     else
         lua_gc(vm_state(s->vm), LUA_GCSTEP, 10);
+
     out->ms = (double)(clock_us() - began_us) * 1e-3;
 }

@@ -85,6 +85,7 @@ static int spawn_python(box *b, const char *python, int theirs, int filter, int 
     snprintf(tmp_text, sizeof tmp_text, "%d", b->config.tmp_mb);
     snprintf(self_text, sizeof self_text, "%d", FILTER_SELF);
     snprintf(raised_text, sizeof raised_text, "%d", FILTER_RAISED);
+
     const char *const argv[] = { python,
                                  "-S",
                                  "-s",
@@ -97,6 +98,7 @@ static int spawn_python(box *b, const char *python, int theirs, int filter, int 
                                  raised_text,
                                  b->config.packages ? b->config.packages : "",
                                  NULL };
+
     const int fds[] = { theirs, filter };
     const process_options options = { .fd_in = program,
                                       .fd_out = -1,
@@ -119,13 +121,14 @@ static int spawn(box *b, const char *python, int theirs, error *err)
     return rc;
 }
 
-/* A host of ours: its argv and the socket's number. */
+/* A host of ours: its argv and the socket's number, for which the list of words has a place at its end. */
 static int spawn_host(box *b, int theirs, error *err)
 {
     char sock_text[16];
     snprintf(sock_text, sizeof sock_text, "%d", theirs);
     b->host.data[b->host.len - 1] = sock_text;
     vec_push(&b->host, NULL);
+
     const process_options options = { .fd_in = -1,
                                       .fd_out = -1,
                                       .fd_err = -1,
@@ -133,6 +136,7 @@ static int spawn_host(box *b, int theirs, error *err)
                                       .n_pass_fds = 1,
                                       .new_group = true,
                                       .die_with_parent = true };
+
     const int rc = process_spawn(&b->zygote, (const char *const *)b->host.data, &options, err);
     b->host.data[--b->host.len - 1] = NULL;
     return rc;

@@ -110,12 +110,14 @@ static void *work(void *arg)
     const worker_start start = *(worker_start *)arg;
     pool *p = start.p;
     free(arg);
+
     if (start.core >= 0) {
         cpu_set_t set;
         CPU_ZERO(&set);
         CPU_SET((size_t)start.core, &set);
         pthread_setaffinity_np(pthread_self(), sizeof set, &set);
     }
+
     for (uint32_t seen = 0; !atomic_load_explicit(&p->over, memory_order_acquire);) {
         seen = wait_for_loop(p, seen);
         join(p, start.thread);

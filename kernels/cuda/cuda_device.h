@@ -43,7 +43,9 @@ static inline cuda_device *cuda_of(device *dev)
 static inline void gpu_note(device *dev, int code, const char *op)
 {
     cuda_device *d = cuda_of(dev);
-    if (code && !d->failed) d->failed = code, d->failed_op = op;
+    if (!code || d->failed) return;
+    d->failed = code;
+    d->failed_op = op;
 }
 
 #define GPU_LAUNCH(dev, kernel, grid, block, bytes, ...)                                                               \

@@ -20,12 +20,14 @@ int split_compile(split *s, const char *pattern, bool literal, error *err)
     const uint32_t options = PCRE2_UTF | (literal ? PCRE2_LITERAL : PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C);
     if (strlen(pattern) > MAX_PATTERN)
         return error_set(err, ERR_LIMIT, "split pattern: %zu bytes, %d are allowed", strlen(pattern), MAX_PATTERN);
+
     s->code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, options, &code, &at, NULL);
     if (!s->code) {
         PCRE2_UCHAR why[128];
         pcre2_get_error_message(code, why, sizeof why);
         return error_set(err, ERR_PARSE, "split pattern: %s at byte %zu", (const char *)why, (size_t)at);
     }
+
     pcre2_jit_compile(s->code, PCRE2_JIT_COMPLETE); /* where it can't, pcre2_match interprets */
     return OK;
 }
