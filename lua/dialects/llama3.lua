@@ -101,6 +101,7 @@ end
 local function tagged(tools, code)
     local calls = code:sub(1, 1) == "{" and objects(tools, code) or { built_in(tools, code) }
     if #calls > 0 then return calls end
+
     local tool = chat.tool_named(tools, "python") or chat.tool_named(tools, "code_interpreter")
     local parameter = tool and chat.only_parameter(tool, "string")
     local named = code:match(BUILT_IN)
@@ -122,11 +123,13 @@ end
 -- A reply is over at <|eot_id|> or <|eom_id|>; only then is it known whether it is a call.
 function dialect.parser(_, tools)
     local text, at, marks = turn.new(), 1, { STOP, MORE }
+
     local function feed(chunk)
         text:add(chunk)
         local stop, finish, which = text:first(marks, at)
         at = text:unseen(marks, at)
         if not stop then return nil end
+
         local reply, rest = turn.trim(text:sub(1, stop - 1)), text.length - finish
         local calls = calls_of(tools, reply)
         if #calls == 0 and which == MORE then

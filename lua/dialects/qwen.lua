@@ -27,6 +27,7 @@ end
 local function system_text(options, spec)
     local text = spec.instruction ~= "" and spec.instruction or options.system
     if #spec.tools == 0 then return text end
+
     local lines = {}
     for _, tool in ipairs(spec.tools) do lines[#lines + 1] = '{"type": "function", "function": ' .. spec.tojson(tool) .. "}" end
     return text .. "\n\n# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
@@ -74,6 +75,7 @@ function dialect.parser(options, tools)
     local at, spoken = 1, 1 -- what is looked at next; where the answer begins
     local border -- behind the last call
     local inside, in_string -- where the open call's content begins, and its reader
+
     -- A prefilled "<think>\n\n</think>" (a model told not to think) is over before the policy begins.
     local thinking = (options.reply:match(".*()" .. THINK) or 0) > (options.reply:match(".*()" .. THOUGHT) or 0)
 
@@ -95,12 +97,13 @@ function dialect.parser(options, tools)
             end
             return true
         end
-        if not stop then
+        if not stop then -- neither mark yet: on to where one may begin
             local seen = text:unseen({ CLOSE, STOP }, at)
             in_string(seen)
             at = seen
             return false
         end
+
         local raw = text:sub(inside, stop - 1)
         local name, sure = chat.written_name(raw)
         calls[#calls + 1] = chat.bad("the call is not closed by " .. CLOSE, name, raw, sure and tools)
@@ -124,6 +127,7 @@ function dialect.parser(options, tools)
             at, in_string = inside, string_reader(text, inside)
             return true
         end
+
         if begin > border + MOST_BEHIND then return ended() end
         if rest == OPEN:sub(1, #rest) or rest == STOP:sub(1, math.min(#rest, #STOP - 1)) then return false end
         return ended()
@@ -134,6 +138,7 @@ function dialect.parser(options, tools)
         local marks = { OPEN, THINK, THOUGHT, STOP }
         local begin, finish, which = text:first(marks, at)
         at = begin and finish + 1 or text:unseen(marks, at)
+
         if which == STOP then return { answer = turn.trim(text:sub(spoken, begin - 1)), rest = text.length - finish } end
         if which == OPEN then inside, in_string = at, string_reader(text, at) end
         if which == THINK then thinking = true end
@@ -144,7 +149,14 @@ function dialect.parser(options, tools)
     local function feed(chunk)
         text:add(chunk)
         while true do
-            local found = inside and in_call() or not inside and (thinking and thought() or not thinking and outside())
+            local found
+            if inside then
+                found = in_call()
+            elseif thinking then
+                found = thought()
+            else
+                found = outside()
+            end
             if type(found) == "table" then return found end
             if not found then return nil end
         end

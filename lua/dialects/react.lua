@@ -54,6 +54,7 @@ function dialect.payload(_, text) return (text:gsub("\n+$", "")) end
 function dialect.prompt(options, spec)
     local instruction = spec.instruction ~= "" and spec.instruction .. "\n\n" or ""
     local pieces = { { "instruction", instruction .. tools_text(spec) } }
+
     for _, shot in ipairs(spec.shots) do
         pieces[#pieces + 1] = { "shot", "Question: " .. shot.prompt .. "\n" }
         for _, step in ipairs(shot.steps or {}) do
@@ -64,6 +65,7 @@ function dialect.prompt(options, spec)
         pieces[#pieces + 1] = { "shot", options.answer .. ": " .. shot.answer .. "\n" }
         pieces[#pieces + 1] = { "shot", "\n" }
     end
+
     pieces[#pieces + 1] = { "question", "Question: " .. spec.row.prompt .. "\n" }
     return pieces
 end
@@ -156,12 +158,14 @@ function dialect.parser(options, tools)
             if whole then return "call", finish() end
             return nil
         end
+
         local input = line:match("^%s*Action Input:%s*(.*)$")
         if input and name then
             lines = { input }
             if input_is_whole() then return "call", finish() end
             return nil
         end
+
         local action = line:match("^%s*Action:%s*(.*)$")
         if action and action:find("^[%w_%-%.]+%s*$") and chat.tool_named(tools, action:match("^[%w_%-%.]+")) then
             name = action:match("^[%w_%-%.]+")
@@ -171,6 +175,7 @@ function dialect.parser(options, tools)
             if is_whole(action) then return "call", finish() end
             return nil
         end
+
         local answer = answer_of(options, line)
         if answer then return "answer", answer end
     end
@@ -198,6 +203,7 @@ function dialect.parser(options, tools)
                 parts[n] = piece
             end
             if not stop then return hallucinated() end
+
             local line = table.concat(parts, "", 1, n)
             parts, n, at = {}, 0, stop + 1
             local found = read(line, #chunk - stop)
@@ -209,6 +215,7 @@ function dialect.parser(options, tools)
     local function finished(stop_bytes)
         local whole = table.concat(parts, "", 1, n)
         local line = whole:sub(1, math.max(0, #whole - stop_bytes))
+
         local event, what, before = on_line(line)
         if event == "answer" then return { answer = what, rest = 0 } end
         if not event and not lines then return nil end

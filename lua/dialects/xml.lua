@@ -82,12 +82,14 @@ function dialect.prompt(options, spec)
     local pieces = {}
     if spec.instruction ~= "" then pieces[1] = { "instruction", spec.instruction .. options.between } end
     for _, shot in ipairs(spec.shots) do add_example(pieces, options, spec, shot) end
+
     local question = spec.row.prompt
     if not question then
         for _, message in ipairs(spec.row.messages or {}) do
             if message.role == "user" then question = message.content end
         end
     end
+
     if not question then error("this row has neither a prompt nor a user message") end
     pieces[#pieces + 1] = { "question", options.before_question .. question .. options.before_reply }
     return pieces
@@ -108,6 +110,8 @@ function dialect.parser(options, tools)
         by_tag[tag], tagged[i] = tool, { name = tag }
     end
     for _, name in ipairs(options.prose) do prose[name] = true end
+
+    -- A reply that the prompt has begun with a thought.
     local prefilled = options.before_reply:match("<(%w+)>%s*$")
     if prefilled and THOUGHTS[prefilled] then inside, begin = prefilled, 1 end
 
@@ -134,9 +138,11 @@ function dialect.parser(options, tools)
             at = math.max(at, text.length - MOST_TAG + 1)
             return false
         end
+
         local slash, name = text:sub(first, last):match("^<(/?)(.*)>$")
         at = last + 1
         if last - first >= MOST_TAG then return true end -- whole or token by token: too long for a tag
+
         if slash == "" and (by_tag[name] or name == options.answer or THOUGHTS[name]) then
             inside, begin = name, at
             return true
@@ -151,6 +157,7 @@ function dialect.parser(options, tools)
             at = text:unseen({ close }, at)
             return false
         end
+
         local name, content, rest = inside, text:sub(begin, first - 1), text.length - last
         at, inside = last + 1, nil
         if by_tag[name] then return { calls = { call(by_tag[name], content) }, rest = rest } end

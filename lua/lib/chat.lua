@@ -99,6 +99,7 @@ function chat.object_call(tools, name, arguments, raw)
     local members, why = json.members(arguments)
     if members then return { name = name, arguments = arguments } end
     if not tool then return chat.bad(nil, name, raw, tools) end
+
     local kind = KINDS[arguments:match("^%s*(.)") or ""]
     local found = json.decode(arguments) ~= nil and (kind or "a number") or why
     return chat.bad("the arguments of " .. name .. " should be a JSON object " .. chat.expected(tool) .. ": found " .. found, name, raw)
@@ -112,6 +113,7 @@ function chat.json_call(tools, key, text)
         local name, sure = chat.written_name(text)
         return chat.bad("a tool call should be " .. form .. ": " .. why, name, text, sure and tools)
     end
+
     local name = members.name and json.decode(members.name)
     if type(name) ~= "string" then
         return chat.bad("a tool call should be " .. form .. ': it has no "name" (there are: ' .. chat.names(tools) .. ")", nil, text)
@@ -119,8 +121,11 @@ function chat.json_call(tools, key, text)
     if name:find("%c") then return chat.bad("the name of a tool holds no control characters", (name:gsub("%c", "?")), text, tools) end
     local arguments = members[key]
     if arguments then return chat.object_call(tools, name, arguments, text) end
+
     local others = {}
-    for other in pairs(members) do if other ~= "name" then others[#others + 1] = '"' .. other .. '"' end end
+    for other in pairs(members) do
+        if other ~= "name" then others[#others + 1] = '"' .. other .. '"' end
+    end
     table.sort(others)
     local tool = chat.tool_named(tools, name)
     if not tool then return chat.bad(nil, name, text, tools) end
@@ -170,6 +175,7 @@ function chat.pieces(words, system, spec)
     local pieces = { { "instruction", words.message("system", system) } }
     local frame = words.frame(1)
     if frame[1]:sub(1, #words.stop) == words.stop then frame = { frame[1]:sub(#words.stop + 1), frame[2] } end
+
     for _, shot in ipairs(spec.shots) do
         pieces[#pieces + 1] = { "shot", words.message("user", shot.prompt) .. words.reply }
         for _, step in ipairs(shot.steps or {}) do
@@ -178,6 +184,7 @@ function chat.pieces(words, system, spec)
         pieces[#pieces + 1] = { "shot", shot.answer .. words.stop }
         pieces[#pieces + 1] = { "shot", words.behind }
     end
+
     local asked = {}
     for _, m in ipairs(spec.row.messages or { { role = "user", content = spec.row.prompt } }) do
         asked[#asked + 1] = words.message(m.role, m.content)

@@ -58,6 +58,7 @@ families["qwen2.5"] = function(chat)
     local out, first = {}, chat.messages[1]
     local system = first.role == "system" and content_of(first)
         or "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+
     out[1] = chatml("system", chat.tools and system .. "\n\n" .. qwen_tools(chat) or system)
     for i, m in ipairs(chat.messages) do
         if m.role == "tool" then
@@ -71,6 +72,7 @@ families["qwen2.5"] = function(chat)
             out[#out + 1] = chatml(m.role, content_of(m))
         end
     end
+
     if chat.add_generation_prompt then out[#out + 1] = "<|im_start|>assistant\n" end
     return table.concat(out)
 end
@@ -90,11 +92,14 @@ local function thinking_of(m)
     local text = content_of(m)
     if type(m.reasoning_content) == "string" then return m.reasoning_content, text end
     if not text:find("</think>", 1, true) then return "", text end
-    local from = 1
+
+    -- Behind the last <think>, up to the first </think>; what was said stands behind the last one.
     local first = text:find("</think>", 1, true)
     local thinking = text:sub(1, first - 1):gsub("\n+$", "")
+    local from = 1
     for at in thinking:gmatch("<think>()") do from = at end
     thinking = thinking:sub(from):gsub("^\n+", "")
+
     local rest = 1
     for at in text:gmatch("</think>()") do rest = at end
     return thinking, (text:sub(rest):gsub("^\n+", ""))
@@ -107,6 +112,7 @@ families.qwen3 = function(chat)
     elseif first.role == "system" then
         out[1] = chatml("system", content_of(first))
     end
+
     for i, m in ipairs(chat.messages) do
         if m.role == "tool" then
             out[#out + 1] = qwen_result(chat, i, m)
@@ -123,6 +129,7 @@ families.qwen3 = function(chat)
             out[#out + 1] = chatml(m.role, content_of(m))
         end
     end
+
     if chat.add_generation_prompt then
         out[#out + 1] = "<|im_start|>assistant\n" .. (chat.enable_thinking == false and "<think>\n\n</think>\n\n" or "")
     end
@@ -139,10 +146,12 @@ families.hermes3 = function(chat)
         .. '"FunctionCall", "type": "object"}}\nFor each function call return a json object with function name and arguments within '
         .. "<tool_call></tool_call> XML tags as follows:\n<tool_call>\n{\"name\": <function-name>, \"arguments\": <args-dict>}\n"
         .. "</tool_call>") }
+
     for _, m in ipairs(chat.messages) do
         if m.role == "tool" or has_calls(m) then refuse("tool calls of Hermes 3 are not rendered here (qwen2.5's are the same tags)") end
         out[#out + 1] = chatml(m.role, content_of(m))
     end
+
     if chat.add_generation_prompt then out[#out + 1] = "<|im_start|>assistant\n" end
     return table.concat(out)
 end
@@ -175,12 +184,14 @@ families["llama3.1"] = function(chat)
     local first, from = chat.messages[1], 1
     local system = first.role == "system" and trim(content_of(first)) or ""
     if first.role == "system" then from = 2 end
+
     local with_user = chat.tools and chat.tools_in_user_message ~= false
     local out = { chat.bos_token, llama("system", (chat.tools and "Environment: ipython\n" or "")
         .. "Cutting Knowledge Date: December 2023\nToday Date: " .. (chat.date_string or "26 Jul 2024") .. "\n\n"
         .. (chat.tools and not with_user and llama_tools(chat,
             "You have access to the following functions. To call a function, please respond with JSON for a function call.") or "")
         .. system) }
+
     if with_user then
         local user = chat.messages[from]
         if not user then refuse("Cannot put tools in the first user message when there's no first user message!") end
@@ -188,6 +199,7 @@ families["llama3.1"] = function(chat)
             .. "with its proper arguments that best answers the given prompt.\n\n") .. trim(content_of(user)))
         from = from + 1
     end
+
     for i = from, #chat.messages do
         local m = chat.messages[i]
         if m.tool_calls then
@@ -198,6 +210,7 @@ families["llama3.1"] = function(chat)
             out[#out + 1] = llama(m.role, trim(content_of(m)))
         end
     end
+
     if chat.add_generation_prompt then out[#out + 1] = "<|start_header_id|>assistant<|end_header_id|>\n\n" end
     return table.concat(out)
 end
@@ -249,7 +262,10 @@ families.mistral = function(chat)
     local system, from, last_user = nil, 1, nil
     if first.role == "system" then system, from = content_of(first), 2 end
     mistral_check(chat.messages, from)
-    for i = from, #chat.messages do if chat.messages[i].role == "user" then last_user = i end end
+    for i = from, #chat.messages do
+        if chat.messages[i].role == "user" then last_user = i end
+    end
+
     local out = { chat.bos_token }
     for i = from, #chat.messages do
         local m = chat.messages[i]
@@ -268,6 +284,7 @@ families.mistral = function(chat)
             refuse("Only user and assistant roles are supported, with the exception of an initial optional system message!")
         end
     end
+
     return table.concat(out)
 end
 
@@ -283,6 +300,7 @@ families.gemma = function(chat)
         local role = m.role == "assistant" and "model" or m.role
         out[#out + 1] = "<start_of_turn>" .. role .. "\n" .. trim(content_of(m)) .. "<end_of_turn>\n"
     end
+
     if chat.add_generation_prompt then out[#out + 1] = "<start_of_turn>model\n" end
     return table.concat(out)
 end
@@ -303,17 +321,21 @@ end
 return function(family, conversation, texts, quote)
     local render = families[family]
     if not render then return nil, "no such family of chat templates" end
+
+    -- A copy: templates change what they are given.
     local chat = {}
     for key, value in pairs(conversation) do chat[key] = value end
     if chat.add_generation_prompt == nil then chat.add_generation_prompt = true end
     chat.bos_token, chat.eos_token = chat.bos_token or "", chat.eos_token or ""
     if type(chat.tools) ~= "table" or #chat.tools == 0 then chat.tools = nil end
+
     function chat.tojson(value, indented)
         if type(value) == "table" then return texts[value][indented and 2 or 1] end
         if type(value) == "string" then return quote(value) end
         return value == nil and "null" or tostring(value)
     end
     function chat.keys(value) return texts[value][3] end
+
     local ok, text = pcall(render, chat)
     if ok then return text end
     if type(text) == "table" and text.refused then return nil, text.refused end

@@ -109,10 +109,12 @@ function shaping.calls(wanted, made)
     if #wanted == 0 then return 0 end
     made = parsed(made)
     if not made then return -1 end
+
     local got, most, taken = jaccard(names_of(wanted), names_of(made)), 1, {}
     for _, call in ipairs(wanted) do
         local score, at = best_match(call, made, taken)
         if at then taken[at] = true end
+
         local parameters = 0
         for _ in pairs(call.arguments) do parameters = parameters + 1 end
         got, most = got + score, most + 1 + parameters

@@ -18,6 +18,7 @@ local function checked(what, fields, t)
             error("T." .. what .. ": " .. key .. " should be a " .. want .. ", not a " .. type(value), 3)
         end
     end
+
     local copy = { kind = what }
     for key, value in pairs(t) do copy[key] = value end
     return copy
@@ -40,9 +41,11 @@ function T.python(t)
     within("python", "tmp_mb", p.tmp_mb, 1, 1 << 16, true)
     within("python", "output_kb", p.output_kb, 0.1, 1 << 14)
     within("python", "at_once", p.at_once, 1, 256, true)
+
     if p.sandbox and not ({ auto = 1, landlock = 1, none = 1 })[p.sandbox] then
         error('T.python: sandbox is "' .. p.sandbox .. '"; it should be "auto", "landlock" or "none"', 2)
     end
+
     for i, name in pairs(p.packages or {}) do
         if math.type(i) ~= "integer" or type(name) ~= "string" or not name:find("^[%a_][%w_.]*$") then
             error("T.python: packages should be a list of module names, such as { \"numpy\" }", 2)
@@ -59,12 +62,14 @@ local TAKEN = { answer = 1, think = 1, result = 1, tool_call = 1, tool_response 
 function T.tool(t)
     local tool = checked("tool", { name = "string", description = "string", parameters = "table", call = "function", timeout = "number" }, t)
     within("tool", "timeout", tool.timeout, 0.01, 3600)
+
     for _, key in ipairs{ "name", "call" } do
         if not tool[key] then error("T.tool needs " .. key, 2) end
     end
     if not tool.name:find("^[%a_][%w_-]*$") or #tool.name > 64 then
         error("T.tool: the name '" .. tool.name .. "' should be a word of letters, digits, _ and -, of at most 64", 2)
     end
+
     if TAKEN[tool.name] then error("T.tool: '" .. tool.name .. "' is a word of the dialects'; call it something else", 2) end
     return tool
 end

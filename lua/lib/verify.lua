@@ -35,19 +35,26 @@ end
 function verify.tag(text, name)
     if type(text) ~= "string" then return nil end
     local open, close = "<" .. name .. ">", "</" .. name .. ">"
-    local begins, thought = {}, false
-    for _, one in ipairs(THOUGHTS) do begins[one], thought = 0, thought or one == name end
+    local open, close = "<" .. name .. ">", "</" .. name .. ">"
+    local begins, thought = {}, false -- thought: the tag that is looked for is one itself
+    for _, one in ipairs(THOUGHTS) do
+        begins[one] = 0
+        thought = thought or one == name
+    end
+
     local from, begin = thought and 1 or behind_thinking(text), 0
     while true do
         if begin < from then begin = text:find(open, from, true) end
         if not begin then return nil end
         if thought then break end
+
         local at, which = next_thought(text, from, begins)
         if begin < at then break end
         local _, finish = text:find("</" .. which .. ">", at, true)
-        if not finish then return nil end
+        if not finish then return nil end -- a thought without an end: all behind it is in it
         from = finish + 1
     end
+
     local finish = text:find(close, begin + #open, true)
     if not finish then return nil end
     local first = text:find("%S", begin + #open)
@@ -95,6 +102,7 @@ function verify.f1(answer, gold)
         left[word] = (left[word] or 0) + 1
         total = total + 1
     end
+
     for word in verify.normalise(answer):gmatch("%S+") do
         given = given + 1
         if (left[word] or 0) > 0 then
@@ -102,6 +110,7 @@ function verify.f1(answer, gold)
             hits = hits + 1
         end
     end
+
     if hits == 0 then return 0 end
     return 2 * hits / (given + total)
 end
