@@ -291,12 +291,11 @@ static void remind(session *s)
     sinks_say(s->sinks, sentence);
 }
 
-/* For the supervisor: who is here, and by that, that we are. A thread that hangs is not covered for: in the silence the
- * supervisor sees that nothing is computed, and replaces us. */
+/* For the supervisor: who is here, and by that, that we are. */
 static void report_peers(session *s)
 {
     const int64_t now_ms = loop_now_ms(s->role.loop);
-    if (now_ms - s->listed_ms < PEERS_MS || learner_hangs(&s->learner)) return;
+    if (now_ms - s->listed_ms < PEERS_MS) return;
     str names = { 0 };
     s->listed_ms = now_ms;
     str_puts(&names, "");
@@ -315,6 +314,7 @@ static int serve(session *s, error *err)
         if (rc == OK && !s->stop) rc = server_check(s->server, err);
         remind(s);
         report_peers(s);
+        if (learner_hangs(&s->learner, err) != OK) role_abandon(&s->role, err);
         const server_stats stats = server_statistics(s->server);
         learner_tell(&s->learner, &stats);
     }

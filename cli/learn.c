@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -18,7 +17,7 @@
 
 static const double MAX_STEP = 9007199254740992; /* 2^53: whole numbers up to here are exact */
 
-enum { WAIT_MS = 500, HANGS_MS = 300000, A_LITTLE_MS = 20 };
+enum { WAIT_MS = 500 };
 
 /* ---- out: versions and checkpoints ---- */
 
@@ -374,6 +373,7 @@ int learner_start(learner *l, error *err)
 {
     const int rc = pthread_create(&l->thread, NULL, run, l);
     l->started = rc == 0;
+    if (l->started) pthread_setname_np(l->thread, "training");
     return rc == 0 ? OK : error_sys(err, rc, "the training thread");
 }
 
@@ -385,18 +385,16 @@ void learner_tell(learner *l, const server_stats *stats)
 }
 
 /* Others may be waited for inside a step, and a GPU computes without us: only one learner on a CPU is known to hang. */
-bool learner_hangs(learner *l)
+int learner_hangs(learner *l, error *err)
 {
-    clockid_t clock;
-    struct timespec t;
     const weights *w = l->config.model->weights;
-    if (!alone(l) || !l->working || !device_view(w->dev, w->data) || pthread_getcpuclockid(l->thread, &clock) != 0 ||
-        clock_gettime(clock, &t) != 0)
-        return l->stood_since_ms = 0, false;
-    const int64_t cpu_ms = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-    if (!l->stood_since_ms || cpu_ms > l->stood_cpu_ms + A_LITTLE_MS)
-        l->stood_since_ms = clock_ms(), l->stood_cpu_ms = cpu_ms;
-    return clock_ms() - l->stood_since_ms > HANGS_MS;
+    const bool should_compute = alone(l) && l->working && device_view(w->dev, w->data);
+    const int64_t still_ms = stall_look(&l->stall, should_compute ? stall_cpu_ms(l->thread) : -1, clock_ms());
+    if ((double)still_ms < l->config.recipe->run.stall_seconds * 1000) return OK;
+    return error_set(err, ERR_TIMEOUT,
+                     "the training thread has had no CPU time in step %" PRId64
+                     " for %d s (stall_seconds = %g): it hangs",
+                     trainer_version(l->trainer) + 1, (int)(still_ms / 1000), l->config.recipe->run.stall_seconds);
 }
 
 void learner_stop(learner *l)

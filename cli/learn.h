@@ -13,6 +13,7 @@
 
 #include "cli/silence.h"
 #include "cli/sinks.h"
+#include "cli/stall.h"
 #include "curriculum/sampler.h"
 #include "exchange/server.h"
 #include "learner/trainer.h"
@@ -50,7 +51,7 @@ typedef struct learner {
     picked_row *ahead;
     int64_t restored; /* steps up to this one have their rows from a checkpoint */
     uint64_t last_tokens;
-    int64_t stood_since_ms, stood_cpu_ms; /* the I/O thread's: since when the thread has had no CPU time */
+    stall stall; /* the I/O thread's */
     int rc;
     error err;
 } learner;
@@ -59,9 +60,9 @@ typedef struct learner {
 int learner_open(learner *l, const learn_config *config, error *err);
 int learner_start(learner *l, error *err);
 void learner_tell(learner *l, const server_stats *stats);
-/* Whether its thread has stood still inside a step, without CPU time, for five minutes. Asked now and then by the I/O
- * thread. */
-bool learner_hangs(learner *l);
+/* ERR_TIMEOUT and a sentence when its thread has stood still inside a step, without CPU time, for stall_seconds of the
+ * recipe: it can't be ended, so the process has to be. Asked now and then by the I/O thread. */
+int learner_hangs(learner *l, error *err);
 void learner_stop(learner *l); /* after the step under way; does not wait */
 /* Waits for the end of the thread (after `over`, or after learner_stop): OK, ERR_INTERRUPTED, or why it failed. */
 int learner_close(learner *l, error *err);

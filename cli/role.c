@@ -140,3 +140,10 @@ int role_close(role *r, int rc, const error *err)
     if (rc == ERR_TIMEOUT && r->works && supervised) r->call->status = RANK_AGAIN; /* the learner's doing, not ours */
     return call_checked(r->call, rc);
 }
+
+void role_abandon(const role *r, const error *err)
+{
+    fprintf(stderr, "troupe: %s: %s\n", r->call->verb->name, err->text);
+    if (words_fd() >= 0) dprintf(words_fd(), "%s\n", err->text);
+    _exit(RANK_AGAIN);
+}

@@ -30,3 +30,6 @@ int role_open_worker(role *r, call *c, pack_for what, const char **address, cons
 /* Closes all, and tells the supervisor, where there is one (LAST_WORDS_FD), the sentence of `rc`. Returns `rc` for the
  * verb. A worker whose learner is silent asks its supervisor to be started again (RANK_AGAIN). */
 int role_close(role *r, int rc, const error *err);
+/* Ends the process at once, with the sentence and RANK_AGAIN: for a role of which a thread can't be ended any more. What
+ * counts is on disk. */
+__attribute__((noreturn)) void role_abandon(const role *r, const error *err);

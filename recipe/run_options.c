@@ -84,6 +84,10 @@ static const option FLEET[] = {
       .help = "seconds after which an episode that has not come is given to another actor",
       .more = "Above the longest that one may take, tools with it: else work is done twice. An actor that dies is "
               "noticed earlier." },
+    { "stall_seconds", OPTION_NUMBER, AT(stall_seconds), 1, 1e6, "300",
+      .help = "seconds without CPU time inside a step after which the learner is taken for hung",
+      .more = "It is started again from its checkpoint, and ends the run when it happens twice without a new step. "
+              "Only one learner on a CPU is watched: several wait for each other, and a GPU computes by itself." },
     { 0 },
 };
 

@@ -14,7 +14,7 @@ typedef struct run_options {
     precision precision; /* of linear products, in every role */
     char device[32];
     int64_t learners, actors, reward_workers, actor_slots, learner_threads, actor_threads;
-    double lease_seconds;
+    double lease_seconds, stall_seconds;
 } run_options;
 
 extern const option_table RUN_OPTIONS, EVAL_OPTIONS, FLEET_OPTIONS; /* all of a run_options */

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* The promises of a whole run, kept by real processes: the same bytes whoever played,
  * and whoever was killed meanwhile. */
+#include <dirent.h>
 #include <math.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/user.h>
+#include <sys/wait.h>
 
 #include "base/file.h"
 #include "tests/integration/fleet.h"
@@ -156,6 +161,90 @@ static void so_is_a_stopped_learner(void **state)
     need_sandbox();
     signalled_roles_are_replaced(SIGSTOP, (const char *const[]){ "learner", NULL },
                                  "has been stopped for 1") /* 15 s, or a little more */;
+}
+
+/* The id of a learner's training thread, or 0. */
+static pid_t training_thread(int learner)
+{
+    char path[100], word[32];
+    pid_t found = 0;
+    snprintf(path, sizeof path, "/proc/%d/task", learner);
+    DIR *d = opendir(path);
+    for (struct dirent *e; d && !found && (e = readdir(d));) {
+        const int tid = atoi(e->d_name);
+        snprintf(path, sizeof path, "/proc/%d/task/%d/comm", learner, tid);
+        FILE *f = tid > 0 ? fopen(path, "re") : NULL;
+        if (!f) continue;
+        if (fscanf(f, "%31s", word) == 1 && strcmp(word, "training") == 0) found = tid;
+        fclose(f);
+    }
+    if (d) closedir(d);
+    return found;
+}
+
+/* Whether the thread is in no system call, looked at a few times: it computes, and not only between two waits. */
+static bool computes(pid_t pid, pid_t tid)
+{
+    enum { LOOKS = 5, LOOK_MS = 10 };
+    char path[100], word[32] = "";
+    snprintf(path, sizeof path, "/proc/%d/task/%d/syscall", pid, tid);
+    for (int i = 0; i < LOOKS; i++) {
+        FILE *f = fopen(path, "re");
+        if (!f || fscanf(f, "%31s", word) != 1) word[0] = 0;
+        if (f) fclose(f);
+        if (strcmp(word, "running") != 0) return false;
+        poll(NULL, 0, LOOK_MS);
+    }
+    return true;
+}
+
+/* Stops one thread of another process where it computes, as a lock that never comes would. False: it waited for work;
+ * it goes on. */
+static bool stop_thread(pid_t tid)
+{
+    struct user_regs_struct at;
+    int status;
+    if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) != 0) return false;
+    ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
+    waitpid(tid, &status, __WALL);
+#ifdef __x86_64__
+    if (ptrace(PTRACE_GETREGS, tid, NULL, &at) == 0 && (int64_t)at.orig_rax < 0) return true; /* in no system call */
+#endif
+    ptrace(PTRACE_DETACH, tid, NULL, NULL);
+    return false;
+}
+
+/* One whose steps are long is left alone; one that stands still in a step is named and replaced. */
+static void a_training_thread_that_hangs_is_named_and_replaced(void **state)
+{
+    (void)state;
+    need_sandbox();
+#if !defined __x86_64__ || defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+    skip(); /* registers are read; sanitizers make more threads and calls */
+#endif
+    int pid, status;
+    size_t len;
+    double seconds[LAST];
+    place p = place_new();
+    process t = place_start(&p, (const char *const[]){ "actors=1", "stall_seconds=2", "steps=3", "learner_threads=1",
+                                                       "rollout.prompts_per_step=24", "rollout.group=16", NULL });
+    wait_for_step(p.run, 1, SECONDS);
+    assert_int_equal(find_processes("troupe learner", p.run, &pid, 1), 1);
+    const pid_t tid = training_thread(pid);
+    assert_true(tid > 0);
+    while (!computes(pid, tid) || !stop_thread(tid)) assert_int_equal(kill(pid, 0), 0);
+    assert_int_equal(waitpid(tid, &status, __WALL), tid); /* its process has ended: it is not over before we know */
+    assert_true(process_wait(&t, SECONDS * 1000, &status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+
+    char *said = bytes_of(p.out, &len), *once = strstr(said, "the training thread has had no CPU time in step ");
+    if (!once || !strstr(once, "it hangs); starting it again")) fail_msg("%s", said);
+    if (strstr(once + 1, "the training thread")) fail_msg("%s", said); /* not of the steps that only took their time */
+    free(said);
+    assert_int_equal(metric_values(p.run, "step", "timing_s/update_actor", seconds, LAST), 3);
+    assert_true(seconds[2] > 1);
+    assert_nobody_left(&p);
+    test_folder_remove(p.dir);
 }
 
 /* A step that needs more than there is: the sentence with need, use and key, a checkpoint,
@@ -446,6 +535,7 @@ int main(void)
         cmocka_unit_test(workers_that_leave_are_started_again),
         cmocka_unit_test(a_stopped_worker_is_replaced),
         cmocka_unit_test(so_is_a_stopped_learner),
+        cmocka_unit_test(a_training_thread_that_hangs_is_named_and_replaced),
         cmocka_unit_test(a_learner_without_memory_saves_and_says_what_it_needs),
         cmocka_unit_test(so_do_several_learners),
         cmocka_unit_test(a_killed_learner_goes_on_from_its_checkpoint),
