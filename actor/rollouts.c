@@ -86,6 +86,8 @@ void rollouts_free(rollouts *s)
 
 int rollouts_in_flight(const rollouts *s) { return (int)s->all.len; }
 
+const episode *rollouts_first(const rollouts *s) { return s->all.len > 0 ? s->all.data[0]->episode : NULL; }
+
 /* ---- the end of an episode ---- */
 
 static void finish(rollouts *s, rollout *p, stop_reason stop)

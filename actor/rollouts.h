@@ -47,6 +47,8 @@ void rollouts_free(rollouts *s); /* episodes under way are dropped, their calls 
  * an episode that failed with FAIL_PROMPT, not an error. */
 int rollouts_begin(rollouts *s, const task *t, int64_t now_ms, error *err);
 int rollouts_in_flight(const rollouts *s);
+/* The first episode in flight, as far as it is played; NULL: there is none. Borrowed. */
+const episode *rollouts_first(const rollouts *s);
 
 /* One round. Finished episodes (the caller owns them) into out[0..max); returns how many, negative: device error.
  * *idle: nothing can go on until a tool answers (wait on router_fds) or a task arrives. */

@@ -46,6 +46,11 @@ static int compare_text(const char *what, const char *is, const char *would, err
 static int compare_tokens(const trajectory *is, const trajectory *would, error *err)
 {
     for (uint32_t i = 0; i < is->n && i < would->n; i++) {
+        if (is->ids[i] != would->ids[i] && i < would->n_prompt)
+            return error_set(err, ERR_PARSE,
+                             "token %" PRIu32 " of its prompt is %" PRId32 " (played again it is %" PRId32
+                             "): is it played with this run's recipe and keys?",
+                             i, is->ids[i], would->ids[i]);
         if (is->ids[i] != would->ids[i]) return differ("the id of token", i, is->ids[i], would->ids[i], err);
         if (is->role[i] != would->role[i]) return differ("the role of token", i, is->role[i], would->role[i], err);
         if (is->wrote[i] != would->wrote[i])
@@ -120,38 +125,48 @@ static int compare(const episode *is, const episode *would, error *err)
 
 /* ---- playing again ---- */
 
-/* NULL: it is not over where the record ends, or where it says that nothing was sampled. */
-static episode *play_again(witness *w, const task *t, const episode *e, error *err)
+static int judge(const episode *e, const episode *would, error *err)
+{
+    if (e->failed == FAIL_PROMPT && would->failed == FAIL_PROMPT) return OK;
+    if (e->failed == FAIL_PROMPT) return error_set(err, ERR_PARSE, "it says that its prompt can't be made, but it can");
+    if (would->failed != FAIL_NONE)
+        return error_set(err, ERR_PARSE, "played again, it fails (%s): %s", failure_name(would->failed),
+                         would->failure_text);
+    return compare(e, would, err);
+}
+
+/* Where the record ends, or says that nothing was sampled, a player goes on: the tokens before differ, or it is cut off. */
+static int judge_open(const episode *e, const episode *so_far, error *err)
+{
+    if (e->failed == FAIL_PROMPT) return judge(e, so_far, err);
+    const int rc = compare_tokens(&e->tokens, &so_far->tokens, err);
+    return rc == OK ? error_set(err, ERR_PARSE, "played again, it goes on behind its last token") : rc;
+}
+
+/* One turn is enough for an episode that only has a prompt. */
+static episode *play_to_end(rollouts *s, bool only_prompt, error *err)
 {
     episode *done = NULL;
     bool idle = false;
-    rollout_config c = w->words;
-    c.record = e;
-    c.engine = engine_of_record(&e->tokens, w->max_context);
-    rollouts *s = rollouts_new(&c, err);
-    if (rollouts_begin(s, t, clock_ms(), err) == OK)
-        while (!done && !idle) rollouts_step(s, clock_ms(), &done, 1, &idle, err);
-    rollouts_free(s);
-    engine_free(c.engine);
+    do {
+        if (rollouts_step(s, clock_ms(), &done, 1, &idle, err) < 0) break;
+    } while (!done && !idle && !only_prompt);
     return done;
-}
-
-static int judge(const episode *e, const episode *would, error *err)
-{
-    const bool unplayable = would && would->failed == FAIL_PROMPT;
-    if (unplayable && e->failed == FAIL_NONE)
-        return error_set(err, ERR_PARSE, "its prompt can't be made: %s", would->failure_text);
-    if (!unplayable && e->failed == FAIL_PROMPT)
-        return error_set(err, ERR_PARSE, "it says that its prompt can't be made, but it can");
-    if (!would) return error_set(err, ERR_PARSE, "played again, it is not over where its tokens are");
-    return would->failed == FAIL_NONE ? compare(e, would, err) : OK;
 }
 
 int witness_check(witness *w, const task *t, const episode *e, error *err)
 {
-    error why = { 0 };
-    episode *would = play_again(w, t, e, &why);
-    const int rc = judge(e, would, err);
-    episode_free(would);
+    rollout_config c = w->words;
+    c.record = e;
+    c.engine = engine_of_record(&e->tokens, w->max_context);
+    rollouts *s = rollouts_new(&c, err);
+    int rc = rollouts_begin(s, t, clock_ms(), err);
+    if (rc == OK) {
+        episode *done = play_to_end(s, e->failed != FAIL_NONE, err);
+        rc = done ? judge(e, done, err) : judge_open(e, rollouts_first(s), err);
+        episode_free(done);
+    }
+    rollouts_free(s);
+    engine_free(c.engine);
     return rc;
 }

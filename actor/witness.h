@@ -21,6 +21,5 @@ typedef struct witness witness;
 witness *witness_new(const rollout_config *words, int max_context);
 void witness_free(witness *w);
 /* Of an episode that did not fail and lies within the run's limits (exchange/limits.h), or that says that its prompt can't
- * be made. ERR_PARSE: the first thing that a player would have made otherwise. An error of the dialect's behind the prompt
- * says nothing of whoever played: OK. */
+ * be made. ERR_PARSE: the first thing that a player would have made otherwise. */
 int witness_check(witness *w, const task *t, const episode *e, error *err);

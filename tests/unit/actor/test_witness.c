@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Episodes that fit themselves in every way and are not what comes of their task: what is forged is forged everywhere. That
- * every honest episode is witnessed is the promise of play_ids (scripted.h), and of test_play.c with a model. */
+ * every honest episode is witnessed is the promise of run_ids (scripted.h), and of test_rollouts.c with a model. */
 #include "scripted.h"
 
 static const char SHOWN[] = "{\"prompt\": \"2+2?\", \"steps\": [], \"answer\": \"4\"}";
@@ -128,9 +128,9 @@ static const struct {
 } FORGED[] = {
     { a_better_answer, true, "turn 1: turn: byte 8 goes on '8</answer>' (played again '7</answer>')" },
     { another_code, true, "turn 0: turn: byte 8 goes on '3+4" },
-    { another_question, true, "the id of token" },
-    { another_shot, true, "the id of token 2" },
-    { another_first_token, true, "the id of token 0" },
+    { another_question, true, "of its prompt is" },
+    { another_shot, true, "token 2 of its prompt is" },
+    { another_first_token, true, "token 0 of its prompt is" },
     { a_shot_for_an_instruction, true, "the role of token 0 is 0 (played again it is 1)" },
     { another_token, true, "played again" },
     { another_observation_token, true, "the id of token" },
@@ -142,7 +142,7 @@ static const struct {
     { an_answer_that_was_not_heard, true, "there is no answer (played again there is one)" },
     { a_residue, true, "turn 1: there is a residue" },
     { a_prompt_that_can_not_be_made, false, "it can" },
-    { an_early_end, true, "it is not over" },
+    { an_early_end, true, "it goes on behind its last token" },
 };
 
 static void what_is_forged_everywhere_is_not_what_is_played(void **state)
@@ -173,7 +173,7 @@ static void an_episode_of_another_task_is_refused(void **state)
     assert_int_equal(witness_check(s->witness, &t, s->episode, &err), ERR_PARSE);
     t.row = none;
     assert_int_equal(witness_check(s->witness, &t, s->episode, &err), ERR_PARSE);
-    assert_non_null(strstr(err.text, "its prompt can't be made"));
+    assert_non_null(strstr(err.text, "played again, it fails (prompt)"));
     t = s->task;
     t.n_shots = 0;
     assert_int_equal(witness_check(s->witness, &t, s->episode, &err), ERR_PARSE);
@@ -184,6 +184,55 @@ static void an_episode_of_another_task_is_refused(void **state)
     t.hint = 0;
     test_ok(witness_check(s->witness, &t, s->episode, &err), &err);
     close_scene(s);
+}
+
+static const char TOUCHY[] = "return {\n"
+                             "  prompt = function(_, spec) return { { 'question', spec.row.prompt } } end,\n"
+                             "  observation = function() return { '[', ']' } end,\n"
+                             "  parser = function()\n"
+                             "    local said = ''\n"
+                             "    return function(chunk)\n"
+                             "      said = said .. chunk\n"
+                             "      if said:find('!', 1, true) then error('boom') end\n"
+                             "      if said:find('.', 1, true) then return { answer = 'right', rest = 0 } end\n"
+                             "    end\n"
+                             "  end,\n"
+                             "}\n";
+
+/* Where the dialect fails a player fails, and has no answer. */
+static void words_on_which_the_dialect_fails_have_no_answer(void **state)
+{
+    (void)state;
+    char path[400];
+    error err = { 0 };
+    char *dir = test_folder_new();
+    token_ids ids = { 0 };
+    tokenizer *tk = small_tokenizer(false);
+    test_file_write(dir, "touchy.lua", TOUCHY);
+    snprintf(path, sizeof path, "%s/touchy.lua", dir);
+    scripted p = open_scripted(tk, path, "");
+    add_ids(tk, "a.", &ids);
+    episode *e = run_ids(&p, &ids);
+    const task t = played_task(&p, &ids);
+    const rollout_config words = { .tokenizer = tk,
+                                   .dialect = p.dialect,
+                                   .dialect_name = path,
+                                   .environment = EPISODE_ENVIRONMENT,
+                                   .instruction = "",
+                                   .max_turns = 8 };
+    witness *w = witness_new(&words, 1000);
+    assert_string_equal(e->answer, "right");
+    test_ok(witness_check(w, &t, e, &err), &err);
+    e->tokens.ids[e->turns[0].start] = tokenizer_id(tk, "!");
+    put(&e->text, "a", "!"), put(&e->transcript, "a", "!"), put(&e->turns[0].text, "a", "!");
+    assert_int_equal(witness_check(w, &t, e, &err), ERR_PARSE);
+    assert_non_null(strstr(err.text, "played again, it fails (engine)"));
+    witness_free(w);
+    episode_free(e);
+    close_scripted(&p);
+    vec_free(&ids);
+    tokenizer_free(tk);
+    test_folder_remove(dir);
 }
 
 /* What a tool said, and what the policy would have sampled, is for those to say who were there. */
@@ -211,6 +260,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_forged_everywhere_is_not_what_is_played),
         cmocka_unit_test(an_episode_of_another_task_is_refused),
+        cmocka_unit_test(words_on_which_the_dialect_fails_have_no_answer),
         cmocka_unit_test(nobody_else_can_tell_what_a_tool_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
