@@ -101,8 +101,8 @@ engine *engine_new(const engine_config *config, const weights *w, error *err)
     engine *en = xcalloc(1, sizeof *en);
     en->config = *config;
     /* Room for a row of every stream and a page of prefill besides: less would starve whoever is being prefilled. */
-    const int least = config->max_streams + KV_PAGE;
-    if (en->config.tokens_per_step < least) en->config.tokens_per_step = least;
+    const int min = config->max_streams + KV_PAGE;
+    if (en->config.tokens_per_step < min) en->config.tokens_per_step = min;
     en->w = w;
     en->max_pages = max_pages;
     en->next_id = 1;

@@ -240,7 +240,7 @@ static int give_hint(rollouts *s, rollout *p, error *err)
     turn *begun = episode_add_turn(p->episode);
     begun->start = p->episode->tokens.n;
     begun->call = -1;
-    trajectory_append(&p->episode->tokens, ROLE_HINT, s->ids.data, n);
+    trajectory_append(&p->episode->tokens, TOKEN_HINT, s->ids.data, n);
     p->episode->tokens.n_prompt = p->episode->tokens.n;
     p->episode->hint_len = (int32_t)n;
     str_clear(&s->bytes);
@@ -420,7 +420,7 @@ static void splice(rollouts *s, rollout *p)
     }
     /* Tokens that find no room were never read: the record ends before them. */
     if (engine_append(s->config.engine, p->stream, s->ids.data, s->ids.len, &err) == OK) {
-        trajectory_append(&p->episode->tokens, ROLE_OBSERVATION, s->ids.data, s->ids.len);
+        trajectory_append(&p->episode->tokens, TOKEN_OBSERVATION, s->ids.data, s->ids.len);
     } else {
         str_cut(&p->transcript, said);
         finish(s, p, STOP_LENGTH);

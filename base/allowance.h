@@ -12,7 +12,7 @@ typedef struct allowance {
     bool begun;
 } allowance;
 
-/* Whether there is one left now. most: at once; every_ms: how often another comes. */
-bool allowance_has(allowance *a, int64_t now_ms, int most, int64_t every_ms);
+/* Whether there is one left now. max: at once; every_ms: how often another comes. */
+bool allowance_has(allowance *a, int64_t now_ms, int max, int64_t every_ms);
 /* Takes one that there is. */
 void allowance_take(allowance *a);

@@ -145,45 +145,45 @@ static int optional(const json_t *object, const char *key, const char *where, bo
     return code;
 }
 
-int json_opt_string(const json_t *object, const char *key, const char *where, const char *otherwise, const char **out,
+int json_opt_string(const json_t *object, const char *key, const char *where, const char *fallback, const char **out,
                     error *err)
 {
     bool present;
     int code = optional(object, key, where, &present, err);
     if (code != OK) return code;
     if (present) return json_need_string(object, key, where, out, err);
-    *out = otherwise;
+    *out = fallback;
     return OK;
 }
 
-int json_opt_int(const json_t *object, const char *key, const char *where, int64_t otherwise, int64_t *out, error *err)
+int json_opt_int(const json_t *object, const char *key, const char *where, int64_t fallback, int64_t *out, error *err)
 {
     bool present;
     int code = optional(object, key, where, &present, err);
     if (code != OK) return code;
     if (present) return json_need_int(object, key, where, out, err);
-    *out = otherwise;
+    *out = fallback;
     return OK;
 }
 
-int json_opt_number(const json_t *object, const char *key, const char *where, double otherwise, double *out, error *err)
+int json_opt_number(const json_t *object, const char *key, const char *where, double fallback, double *out, error *err)
 {
     bool present;
     int code = optional(object, key, where, &present, err);
     if (code != OK) return code;
     if (present) return json_need_number(object, key, where, out, err);
-    *out = otherwise;
+    *out = fallback;
     return OK;
 }
 
-int json_opt_bool(const json_t *object, const char *key, const char *where, bool otherwise, bool *out, error *err)
+int json_opt_bool(const json_t *object, const char *key, const char *where, bool fallback, bool *out, error *err)
 {
     bool present;
     int code = optional(object, key, where, &present, err);
     if (code != OK) return code;
     const json_t *found = json_object_get(object, key);
     if (present && !json_is_boolean(found)) return unexpected(found, key, where, "true or false", err);
-    *out = present ? json_is_true(found) : otherwise;
+    *out = present ? json_is_true(found) : fallback;
     return OK;
 }
 

@@ -16,16 +16,15 @@ json_t *json_parse(const char *text, size_t len, const char *where, error *err);
 json_t *json_parse_file(const char *path, error *err);
 
 /* Getters: OK and *out, or ERR_PARSE "WHERE: KEY: expected a string, found 12". A missing key is an error for
- * json_need_* and gives `otherwise` for json_opt_*; a wrong type is an error for both. */
+ * json_need_* and gives `fallback` for json_opt_*; a wrong type is an error for both. */
 int json_need_string(const json_t *object, const char *key, const char *where, const char **out, error *err);
 int json_need_int(const json_t *object, const char *key, const char *where, int64_t *out, error *err);
 int json_need_number(const json_t *object, const char *key, const char *where, double *out, error *err);
-int json_opt_string(const json_t *object, const char *key, const char *where, const char *otherwise, const char **out,
+int json_opt_string(const json_t *object, const char *key, const char *where, const char *fallback, const char **out,
                     error *err);
-int json_opt_int(const json_t *object, const char *key, const char *where, int64_t otherwise, int64_t *out, error *err);
-int json_opt_number(const json_t *object, const char *key, const char *where, double otherwise, double *out,
-                    error *err);
-int json_opt_bool(const json_t *object, const char *key, const char *where, bool otherwise, bool *out, error *err);
+int json_opt_int(const json_t *object, const char *key, const char *where, int64_t fallback, int64_t *out, error *err);
+int json_opt_number(const json_t *object, const char *key, const char *where, double fallback, double *out, error *err);
+int json_opt_bool(const json_t *object, const char *key, const char *where, bool fallback, bool *out, error *err);
 
 /* A string of any bytes: what is not UTF-8 (a policy may write anything) becomes U+FFFD, a byte each. NULL:
  * json null. */

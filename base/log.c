@@ -13,7 +13,7 @@
 
 struct logger {
     int fd;
-    log_level least;
+    log_level min;
     bool json;
     char *role;
     void (*on_failure)(void *ctx, int errno_value); /* NULL: nobody, or it was told */
@@ -21,12 +21,12 @@ struct logger {
     pthread_mutex_t lock; /* a line longer than a pipe's buffer may need a second write */
 };
 
-logger *logger_new(int fd, const char *role, log_level least, bool json)
+logger *logger_new(int fd, const char *role, log_level min, bool json)
 {
     logger *lg = calloc(1, sizeof *lg);
     if (!lg) return NULL;
     lg->fd = fd;
-    lg->least = least;
+    lg->min = min;
     lg->json = json;
     lg->role = xstrdup(role ? role : "");
     pthread_mutex_init(&lg->lock, NULL);
@@ -104,7 +104,7 @@ static void format_plain(str *line, const logger *lg, log_level level, const str
 
 void log_at(logger *lg, log_level level, const char *fmt, ...)
 {
-    if (!lg || level < lg->least) return;
+    if (!lg || level < lg->min) return;
     str text = { 0 }, line = { 0 };
 
     va_list args;

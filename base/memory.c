@@ -29,8 +29,8 @@ static bool read_text(const char *root, const char *path, char out[TEXT_BYTES])
     return true;
 }
 
-/* The number behind `name` at the start of a line ("MemTotal:       24 kB", "oom_kill 3"); `otherwise` without one. */
-static uint64_t number_after(const char *text, const char *name, uint64_t otherwise)
+/* The number behind `name` at the start of a line ("MemTotal:       24 kB", "oom_kill 3"); `fallback` without one. */
+static uint64_t number_after(const char *text, const char *name, uint64_t fallback)
 {
     const size_t len = strlen(name);
     for (const char *line = text; line;) {
@@ -38,7 +38,7 @@ static uint64_t number_after(const char *text, const char *name, uint64_t otherw
         line = strchr(line, '\n');
         if (line) line++;
     }
-    return otherwise;
+    return fallback;
 }
 
 /* A file that holds one number; "max", or no file: UINT64_MAX. */

@@ -43,10 +43,10 @@ static metric *entry_of(metrics *m, const char *name)
 
 void metrics_set(metrics *m, const char *name, double value) { entry_of(m, name)->value = value; }
 
-double metrics_get(const metrics *m, const char *name, double otherwise)
+double metrics_get(const metrics *m, const char *name, double fallback)
 {
     size_t place = place_of(m, name);
-    return place ? m->all.data[place - 1].value : otherwise;
+    return place ? m->all.data[place - 1].value : fallback;
 }
 
 const metric *metrics_all(const metrics *m, size_t *n)

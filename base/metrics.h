@@ -16,6 +16,6 @@ typedef struct metric {
 metrics *metrics_new(void);
 void metrics_free(metrics *m);
 void metrics_set(metrics *m, const char *name, double value);
-double metrics_get(const metrics *m, const char *name, double otherwise);
+double metrics_get(const metrics *m, const char *name, double fallback);
 const metric *metrics_all(const metrics *m, size_t *n);
 void metrics_clear(metrics *m); /* forgets names and values */

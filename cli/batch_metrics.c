@@ -91,7 +91,7 @@ void batch_step_metrics(const group *const *groups, uint32_t n, int64_t step, me
     vec_free(&t.call_ms);
 }
 
-enum { MOST_GROUPS = 64 };
+enum { MAX_GROUPS = 64 };
 
 typedef struct group_tally {
     const char *name; /* an episode's */
@@ -102,7 +102,7 @@ static group_tally *tally_of(group_tally *all, int *n, const char *name)
 {
     for (int i = 0; i < *n; i++)
         if (strcmp(all[i].name, name) == 0) return &all[i];
-    if (*n == MOST_GROUPS) return NULL;
+    if (*n == MAX_GROUPS) return NULL;
     all[*n] = (group_tally){ .name = name };
     return &all[(*n)++];
 }
@@ -110,7 +110,7 @@ static group_tally *tally_of(group_tally *all, int *n, const char *name)
 /* What each data group is worth on the objective that is about to be learned: `troupe forgetting` reads it. */
 static void eval_by_group(const group *const *groups, uint32_t n, const char *reward, metrics *out)
 {
-    group_tally all[MOST_GROUPS];
+    group_tally all[MAX_GROUPS];
     int found = 0;
     char name[160];
     for (uint32_t g = 0; g < n; g++)

@@ -25,7 +25,7 @@ __attribute__((format(printf, 4, 5))) static int of_key(const recipe *r, const c
 
 /* ---- what the rows must have ---- */
 
-enum { MOST_ROWS = 10000 };
+enum { MAX_ROWS = 10000 };
 
 static int check_preferences(const recipe *r, const dataset *d, error *err)
 {
@@ -39,7 +39,7 @@ static int check_preferences(const recipe *r, const dataset *d, error *err)
         json_decref(row);
     }
     if (!has) return of_key(r, "reward.preference", err, "no row of data.train has a \"%s\"", field);
-    if (preference_check(d, MOST_ROWS, field, &r->trainer.objectives, &why) == OK) return OK;
+    if (preference_check(d, MAX_ROWS, field, &r->trainer.objectives, &why) == OK) return OK;
     return of_key(r, "reward.preference", err, "%s", why.text);
 }
 
@@ -72,7 +72,7 @@ static int check_sampling(const recipe *r, const dataset *d, error *err)
 static int check_groups(const recipe *r, dataset *d, error *err)
 {
     const moo_plan *m = &r->trainer.moo;
-    const uint64_t n = dataset_size(d) < MOST_ROWS ? dataset_size(d) : MOST_ROWS;
+    const uint64_t n = dataset_size(d) < MAX_ROWS ? dataset_size(d) : MAX_ROWS;
     int rc = OK;
     for (uint64_t i = 0; rc == OK && m->n_groups > 0 && i < n; i++) {
         const char *text = dataset_row(d, i), *name = "";

@@ -8,11 +8,11 @@
 
 #include "base/vec.h"
 
-enum { LOOKED_AT = 64, MOST_SHOTS = 64 };
+enum { LOOKED_AT = 64, MAX_SHOTS = 64 };
 
 typedef struct tally {
     int made, fitting, failed;
-    size_t least, most; /* tokens of those that could be made */
+    size_t min, max; /* tokens of those that could be made */
     uint64_t failed_row;
     error why; /* of the first that could not */
 } tally;
@@ -20,8 +20,8 @@ typedef struct tally {
 /* Tokens of one row's prompt; negative: it can't be made. */
 static int64_t prompt_tokens(const prompt_maker *m, const char *row, uint64_t draw, int n_shots, error *err)
 {
-    uint64_t picked[MOST_SHOTS];
-    const char *shots[MOST_SHOTS];
+    uint64_t picked[MAX_SHOTS];
+    const char *shots[MAX_SHOTS];
     prompt_pieces pieces = { 0 };
     token_ids ids = { 0 };
     const int n = shot_pick((uint64_t)m->recipe->run.seed, draw, n_shots, m->shots->len, picked);
@@ -43,9 +43,9 @@ static void count(const prompt_maker *m, const dataset *rows, uint64_t row, int 
         if (t->failed++ == 0) t->failed_row = row, t->why = why;
         return;
     }
-    if (t->made++ == 0) t->least = (size_t)tokens;
-    if ((size_t)tokens < t->least) t->least = (size_t)tokens;
-    if ((size_t)tokens > t->most) t->most = (size_t)tokens;
+    if (t->made++ == 0) t->min = (size_t)tokens;
+    if ((size_t)tokens < t->min) t->min = (size_t)tokens;
+    if ((size_t)tokens > t->max) t->max = (size_t)tokens;
     t->fitting += tokens > 0 && tokens < m->max_context; /* one token at least is left to sample */
 }
 
@@ -74,7 +74,7 @@ int check_prompts(const prompt_maker *m, const dataset *rows, const char *name, 
             err, ERR_ARGUMENT,
             "no prompt of %s fits with %d shots: the shortest of %d has %zu tokens, an episode may have %d "
             "with its answer",
-            name, n_shots, t.made, t.least, m->max_context);
+            name, n_shots, t.made, t.min, m->max_context);
     if (t.failed > 0)
         snprintf(note, size, "%d of %d prompts of %s can't be made and will not be played; row %" PRIu64 ": %s",
                  t.failed, t.failed + t.made, name, t.failed_row + 1, t.why.text);
@@ -83,6 +83,6 @@ int check_prompts(const prompt_maker *m, const dataset *rows, const char *name, 
             note, size,
             "%d of %d prompts of %s don't fit with %d shots and will not be played: the longest has %zu tokens, an "
             "episode may have %d",
-            t.made - t.fitting, t.made, name, n_shots, t.most, m->max_context);
+            t.made - t.fitting, t.made, name, n_shots, t.max, m->max_context);
     return OK;
 }

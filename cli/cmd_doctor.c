@@ -19,7 +19,7 @@
 #include "env/tools/python.h"
 #include "kernels/device.h"
 
-enum { CALLS = 20, LEAST_FILES = 1024, LEAST_SHM_MB = 64 };
+enum { CALLS = 20, MIN_FILES = 1024, MIN_SHM_MB = 64 };
 
 typedef struct report {
     int problems;
@@ -55,7 +55,7 @@ static void check_memory(report *r)
     const bool found = statvfs("/dev/shm", &fs) == 0;
     const double mb = found ? (double)fs.f_bavail * (double)fs.f_frsize / 1e6 : 0;
     snprintf(text, sizeof text, found ? "/dev/shm, %.0f MB free" : "there is no /dev/shm", mb);
-    say(r, mb > LEAST_SHM_MB, "shared mem", text,
+    say(r, mb > MIN_SHM_MB, "shared mem", text,
         "weights go to actors through it; three versions of the model must fit (docker: --shm-size=1g)");
 }
 
@@ -65,7 +65,7 @@ static void check_files(report *r)
     struct rlimit limit;
     getrlimit(RLIMIT_NOFILE, &limit);
     snprintf(text, sizeof text, "%llu open files", (unsigned long long)limit.rlim_cur);
-    say(r, limit.rlim_cur >= LEAST_FILES, "limits", text, "raise it: ulimit -n 4096");
+    say(r, limit.rlim_cur >= MIN_FILES, "limits", text, "raise it: ulimit -n 4096");
 }
 
 /* Sockets of a run, and weights where there is no shared memory. */

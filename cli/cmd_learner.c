@@ -69,9 +69,9 @@ static limits run_limits(const session *s)
 {
     const recipe *r = s->role.recipe;
     const bool ours = !strpbrk(r->prompt.dialect, "./"); /* else the path of a file */
-    const int64_t most = s->model->config.max_position;
+    const int64_t max = s->model->config.max_position;
     return (limits){ .vocab = s->model->config.vocab,
-                     .max_context = r->actor.max_context < most ? r->actor.max_context : most,
+                     .max_context = r->actor.max_context < max ? r->actor.max_context : max,
                      .max_turns = r->env.max_turns,
                      .eos = s->model->config.eos,
                      .n_eos = s->model->config.n_eos,

@@ -32,7 +32,7 @@ static void print_usage(FILE *to)
 typedef struct problem {
     double *J;
     size_t K, d;
-    double G[MOO_MOST * MOO_MOST];
+    double G[MOO_MAX * MOO_MAX];
 } problem;
 
 static int row_numbers(const json_t *row, const char *what, size_t i, size_t n, double *out, error *err)
@@ -80,8 +80,8 @@ static int read_rows(problem *p, const json_t *line, error *err)
     const json_t *J = json_object_get(line, "J"), *G = json_object_get(line, "G"), *rows = J ? J : G;
     if (check_keys(line, err) != OK) return ERR_PARSE;
     p->K = json_array_size(rows);
-    if (p->K == 0 || p->K > MOO_MOST)
-        return error_set(err, ERR_PARSE, "expected \"J\" (gradients, a row each) or \"G\" with 1 to %d rows", MOO_MOST);
+    if (p->K == 0 || p->K > MOO_MAX)
+        return error_set(err, ERR_PARSE, "expected \"J\" (gradients, a row each) or \"G\" with 1 to %d rows", MOO_MAX);
     p->d = J ? json_array_size(json_array_get(J, 0)) : p->K;
     if (p->d == 0) return error_set(err, ERR_PARSE, "J: row 0: expected a list of numbers, one at least");
     if (J) p->J = xcalloc(p->K * p->d + 1, sizeof *p->J);
@@ -134,7 +134,7 @@ static int answer(moo_config *c, const char *text, size_t len, const char *where
                   error *err)
 {
     problem p = { 0 };
-    double w[MOO_MOST];
+    double w[MOO_MAX];
     json_t *line = json_parse(text, len, where, err);
     int rc = line ? OK : err->code;
     if (rc == OK) rc = read_rows(&p, line, err);

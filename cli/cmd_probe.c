@@ -219,13 +219,13 @@ static void add_next(const probe *p, str *s)
     const int V = p->model->config.vocab;
     float *left = xmalloc(sizeof *left * (size_t)V);
     double sum = 0;
-    const float most = p->logits[best_of(p->logits, V)];
-    for (int v = 0; v < V; v++) sum += exp((double)p->logits[v] - (double)most);
+    const float max = p->logits[best_of(p->logits, V)];
+    for (int v = 0; v < V; v++) sum += exp((double)p->logits[v] - (double)max);
     memcpy(left, p->logits, sizeof *left * (size_t)V);
     str_puts(s, "\nnext        id    logprob  token\n");
     for (int i = 0; i < TOP && i < V; i++) {
         const int32_t v = best_of(left, V);
-        str_printf(s, "%4d  %8" PRId32 "  %9.4f ", i + 1, v, (double)p->logits[v] - (double)most - log(sum));
+        str_printf(s, "%4d  %8" PRId32 "  %9.4f ", i + 1, v, (double)p->logits[v] - (double)max - log(sum));
         add_text(p, &v, 1, s);
         str_putc(s, '\n');
         left[v] = -INFINITY;

@@ -15,7 +15,7 @@
 #include "reward/rehearsal.h"
 #include "reward/scorer.h"
 
-enum { MAX_FILE = 1 << 30, REHEARSED_BYTES = 1 << 16, MOST_REASONS = 4 };
+enum { MAX_FILE = 1 << 30, REHEARSED_BYTES = 1 << 16, MAX_REASONS = 4 };
 
 typedef struct scoring {
     scorer *scorer;
@@ -23,8 +23,8 @@ typedef struct scoring {
     bool json;
     uint64_t episodes, missing, unread; /* unread: rows that are none */
     char *first_row;                    /* JSON text */
-    char *reasons[MOST_REASONS];        /* why episodes have no score: the first that differ */
-    uint64_t had_reason[MOST_REASONS];  /* episodes */
+    char *reasons[MAX_REASONS];         /* why episodes have no score: the first that differ */
+    uint64_t had_reason[MAX_REASONS];   /* episodes */
     score sums;                         /* of each objective */
     score counts;                       /* how many had it */
 } scoring;
@@ -44,8 +44,8 @@ static const char USAGE[] =
 static void add_reason(scoring *s, const char *why)
 {
     int i = 0;
-    while (i < MOST_REASONS && s->reasons[i] && strcmp(s->reasons[i], why) != 0) i++;
-    if (i == MOST_REASONS) return;
+    while (i < MAX_REASONS && s->reasons[i] && strcmp(s->reasons[i], why) != 0) i++;
+    if (i == MAX_REASONS) return;
     if (!s->reasons[i]) s->reasons[i] = xstrdup(why);
     s->had_reason[i]++;
 }
@@ -140,7 +140,7 @@ static void print_summary(const scoring *s)
     printf("%" PRIu64 " episodes, %" PRIu64 " without a score", s->episodes, s->missing);
     if (s->unread) printf(" (%" PRIu64 " of them are lines that could not be read)", s->unread);
     putchar('\n');
-    for (int i = 0; i < MOST_REASONS && s->reasons[i]; i++)
+    for (int i = 0; i < MAX_REASONS && s->reasons[i]; i++)
         printf("  %" PRIu64 " without a score: %s\n", s->had_reason[i], s->reasons[i]);
     for (int i = 0; i < s->sums.n_values; i++)
         printf("  %-24s mean %.4f over %.0f\n", s->sums.values[i].name,
@@ -276,7 +276,7 @@ static int run_verb(call *c, error *err)
     scorer_free(s.scorer);
     dialect_free(s.dialect);
     free(s.first_row);
-    for (int i = 0; i < MOST_REASONS; i++) free(s.reasons[i]);
+    for (int i = 0; i < MAX_REASONS; i++) free(s.reasons[i]);
     score_reset(&s.sums);
     score_reset(&s.counts);
     return rc;

@@ -47,11 +47,11 @@ static bool same_words(const char *a, const char *b)
 
 static int64_t delay_of(const deaths *d, death_kind kind)
 {
-    const int64_t least = kind == DEATH_LEFT ? GOODBYE_MS : 0; /* the run may be about to end as well */
+    const int64_t min = kind == DEATH_LEFT ? GOODBYE_MS : 0; /* the run may be about to end as well */
     int64_t delay_ms = FIRST_DELAY_MS;
-    if (d->all <= AT_ONCE) return least;
+    if (d->all <= AT_ONCE) return min;
     for (int i = AT_ONCE + 1; i < d->all && delay_ms < LONGEST_DELAY_MS; i++) delay_ms *= 2;
-    return delay_ms > least ? delay_ms : least;
+    return delay_ms > min ? delay_ms : min;
 }
 
 death_verdict deaths_add(deaths *d, death_kind kind, const char *reason, uint64_t steps, int64_t *delay_ms)

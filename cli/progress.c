@@ -53,10 +53,10 @@ static void put(progress *p, const str *s)
     }
 }
 
-static double number(const json_t *line, const char *key, double otherwise)
+static double number(const json_t *line, const char *key, double fallback)
 {
     const json_t *v = json_object_get(line, key);
-    return json_is_number(v) ? json_number_value(v) : otherwise;
+    return json_is_number(v) ? json_number_value(v) : fallback;
 }
 
 /* ---- the line ----
@@ -131,10 +131,10 @@ static size_t total_width(const fields *f)
 /* The last of the least worth goes. */
 static void drop_one(fields *f)
 {
-    int least = 0;
+    int min = 0;
     for (int i = 1; i < f->n; i++)
-        if (f->items[i].worth <= f->items[least].worth) least = i;
-    memmove(&f->items[least], &f->items[least + 1], sizeof f->items[0] * (size_t)(f->n - least - 1));
+        if (f->items[i].worth <= f->items[min].worth) min = i;
+    memmove(&f->items[min], &f->items[min + 1], sizeof f->items[0] * (size_t)(f->n - min - 1));
     f->n--;
 }
 
@@ -148,9 +148,9 @@ static size_t columns(const progress *p)
     const char *text = getenv("COLUMNS");
     char *end;
     const long asked = text ? strtol(text, &end, 10) : 0;
-    size_t most = has ? has : USUAL_COLUMNS;
-    if (asked > 1 && asked < 10000 && !*end && (!has || (size_t)asked < has)) most = (size_t)asked;
-    return most > 1 ? most - 1 : 1;
+    size_t max = has ? has : USUAL_COLUMNS;
+    if (asked > 1 && asked < 10000 && !*end && (!has || (size_t)asked < has)) max = (size_t)asked;
+    return max > 1 ? max - 1 : 1;
 }
 
 static void draw_step(progress *p, const json_t *line)
@@ -175,11 +175,11 @@ static void draw_step(progress *p, const json_t *line)
  * field. */
 static size_t visible(const progress *p)
 {
-    const size_t most = columns(p);
+    const size_t max = columns(p);
     size_t n = 0, shown = 0;
     for (; n < p->line.len; n++) {
         shown += ((unsigned char)p->line.data[n] & 0xc0) != 0x80;
-        if (shown > most) break;
+        if (shown > max) break;
     }
     return n;
 }

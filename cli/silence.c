@@ -10,7 +10,7 @@
 #include "cli/metrics_file.h"
 #include "rollout/signal.h"
 
-enum { MOST_REASON = 220 };
+enum { MAX_REASON = 220 };
 enum { SAY_AGAIN = 50 }; /* steps after which the same reason is said once more */
 
 typedef enum reason { TEACHES, NO_EPISODE, NO_SCORE, NO_OBJECTIVE, ALL_SAME, SOLVED } reason;
@@ -19,7 +19,7 @@ typedef enum reason { TEACHES, NO_EPISODE, NO_SCORE, NO_OBJECTIVE, ALL_SAME, SOL
 typedef struct tally {
     uint32_t episodes, unscored, answers, at_length, best, alike; /* alike: those whose group has one text */
     uint32_t calls, calls_ok;
-    double least, most;      /* weighted rewards; NaN: there are none */
+    double min, max;         /* weighted rewards; NaN: there are none */
     const char *why;         /* of the first without a score, or with an objective that is missing */
     const char *observation; /* of the first call that failed */
 } tally;
@@ -71,7 +71,7 @@ static void count_episode(const silence *s, const episode *e, const score *sc, t
     t->unscored += sc->status != SCORE_OK;
     if (!t->why) t->why = sc->error;
     if (isnan(reward)) return;
-    t->least = fmin(t->least, reward), t->most = fmax(t->most, reward);
+    t->min = fmin(t->min, reward), t->max = fmax(t->max, reward);
     t->best += signal_between(reward, s->best) >= 0;
 }
 
@@ -85,7 +85,7 @@ static bool one_text(const group *g)
 
 static tally count(const silence *s, const group *const *groups, uint32_t n)
 {
-    tally t = { .least = NAN, .most = NAN };
+    tally t = { .min = NAN, .max = NAN };
     for (uint32_t g = 0; g < n; g++) {
         for (uint32_t i = 0; i < groups[g]->n; i++) count_episode(s, groups[g]->episodes[i], groups[g]->scores[i], &t);
         if (one_text(groups[g])) t.alike += groups[g]->n;
@@ -114,8 +114,8 @@ static const char *without_folders(const silence *s, const char *why)
 /* Long reasons end in "...", between two characters: what is said behind them must not be lost. */
 static void shorten(str *s)
 {
-    size_t n = MOST_REASON;
-    if (s->len <= MOST_REASON) return;
+    size_t n = MAX_REASON;
+    if (s->len <= MAX_REASON) return;
     while (n > 0 && ((unsigned char)s->data[n] & 0xc0) == 0x80) n--;
     s->len = n, s->data[n] = 0;
     str_puts(s, "...");
@@ -166,18 +166,18 @@ static void say_cause(const silence *s, const tally *t, str *out)
         str_printf(out, "; the samples of each group are all alike (rollout.temperature = %g)", s->config.temperature);
     else if (t->answers == 0)
         str_printf(out, "; none ended with an answer that dialect %s can read", s->config.dialect);
-    else if (signal_between(t->most, 0) == 0 && signal_between(t->least, 0) == 0)
+    else if (signal_between(t->max, 0) == 0 && signal_between(t->min, 0) == 0)
         str_puts(out, "; nothing was rewarded");
-    else if (!s->had_signal && signal_between(t->most, t->least) == 0)
+    else if (!s->had_signal && signal_between(t->max, t->min) == 0)
         str_puts(out, "; a reward that is the same for every answer teaches nothing");
 }
 
 static void say_same(const silence *s, const tally *t, str *out)
 {
-    if (signal_between(t->most, t->least) == 0)
-        str_printf(out, "all %u episodes have the same reward (%.4g)", t->episodes, t->most);
+    if (signal_between(t->max, t->min) == 0)
+        str_printf(out, "all %u episodes have the same reward (%.4g)", t->episodes, t->max);
     else
-        str_printf(out, "in each group all rewards are the same (from %.4g to %.4g)", t->least, t->most);
+        str_printf(out, "in each group all rewards are the same (from %.4g to %.4g)", t->min, t->max);
     say_cause(s, t, out);
 }
 
@@ -189,12 +189,12 @@ static reason say_why(const silence *s, const group *const *groups, uint32_t n, 
         str_printf(out, "no episode could be played%s%s", lost_by[0] ? ": " : "", lost_by);
         return NO_EPISODE;
     }
-    if (isnan(t->most) && t->unscored > 0) {
+    if (isnan(t->max) && t->unscored > 0) {
         str_printf(out, "%u of %u episodes have no score: %s", t->unscored, t->episodes, without_folders(s, t->why));
         return NO_SCORE;
     }
-    if (isnan(t->most) && missing) return say_objective(s, missing, groups, n, out), NO_OBJECTIVE;
-    if (isnan(t->most)) {
+    if (isnan(t->max) && missing) return say_objective(s, missing, groups, n, out), NO_OBJECTIVE;
+    if (isnan(t->max)) {
         str_printf(out, "every reward is missing (%s)", t->why ? without_folders(s, t->why) : "NaN");
         return NO_SCORE;
     }
@@ -274,9 +274,9 @@ bool silence_step(silence *s, const group *const *groups, uint32_t n, int64_t st
         s->in_a_row = 0;
     else
         over = say_silent(s, groups, n, step, &t, lost_by, &silent);
-    if ((signal || isfinite(t.most)) && !over) say_partly(s, groups, n, step, &t, lost_by, &partly);
+    if ((signal || isfinite(t.max)) && !over) say_partly(s, groups, n, step, &t, lost_by, &partly);
     s->had_signal |= signal;
-    if (t.most > s->best) s->best = t.most;
+    if (t.max > s->best) s->best = t.max;
     snprintf(sentence, size, "%s%s%s", partly.len ? partly.data : "", partly.len && silent.len ? "; " : "",
              silent.len ? silent.data : "");
     str_free(&partly);

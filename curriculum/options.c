@@ -108,7 +108,7 @@ static const option CURRICULUM[] = {
       .help = "samples of a group that begin with a part of the row's \"demonstration\"",
       .more = "ADHint (arXiv 2512.13095): hinted samples are compared with each other and count the less the more "
               "the hint helps. For rows that are too hard to begin with." },
-    { "rollout.most_hint", OPTION_NUMBER, AT(sampler.most_hint), 0, 1, "0.7",
+    { "rollout.most_hint", OPTION_NUMBER, AT(sampler.max_hint), 0, 1, "0.7",
       .help = "share of the demonstration that a row nobody has solved is given as its hint",
       .more = "A row with success s is given most_hint (1 - s) of its tokens." },
     { "rollout.hint_until", OPTION_NUMBER, AT(sampler.hint_until), 0, 1, "0.5",
@@ -142,7 +142,7 @@ void curriculum_options_join(curriculum_options *o, uint64_t seed, int64_t group
     o->sampler.group = (uint32_t)group_size;
     o->sampler.complexity = complexity;
     o->sampler.n_templates = o->templated > 0 ? n_templates : 0;
-    if (o->hinted == 0) o->sampler.most_hint = 0;
+    if (o->hinted == 0) o->sampler.max_hint = 0;
 }
 
 void curriculum_options_reset(curriculum_options *o)

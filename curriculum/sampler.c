@@ -14,7 +14,7 @@
 #include "rollout/signal.h"
 
 static const double NEW_SHARE = 0.3; /* of a visit in the row's running success, from the fourth on */
-static const double LEAST_WEIGHT = 0.05;
+static const double MIN_WEIGHT = 0.05;
 static const double STAGE_SHARE = 0.2; /* of a step in the stage's moving success */
 enum { STAGE_STEPS = 5 };              /* before which no gate opens: the moving success must mean something */
 
@@ -39,7 +39,7 @@ struct sampler {
 bool sampler_needed(const sampler_config *c)
 {
     return c->kind != SAMPLE_IN_TURN || c->drop_failed > 0 || c->drop_solved > 0 || c->n_stages > 0 ||
-           c->most_hint > 0 || c->n_templates > 0;
+           c->max_hint > 0 || c->n_templates > 0;
 }
 
 /* ---- stages ---- */
@@ -163,11 +163,11 @@ static double weight_of(const sampler_config *c, const row_memory *m)
     const double G = c->group, likely = (G * m->success + 0.5) / (G + 1);
     switch (m->visits > 0 ? c->kind : SAMPLE_IN_TURN) {
     case SAMPLE_BY_FAILURE:
-        return LEAST_WEIGHT + 1 - m->success;
+        return MIN_WEIGHT + 1 - m->success;
     case SAMPLE_BY_SIGNAL:
-        return LEAST_WEIGHT + 1 - pow(likely, G) - pow(1 - likely, G);
+        return MIN_WEIGHT + 1 - pow(likely, G) - pow(1 - likely, G);
     case SAMPLE_IN_TURN:
-        return LEAST_WEIGHT + 1;
+        return MIN_WEIGHT + 1;
     }
     return 1;
 }
@@ -212,7 +212,7 @@ void sampler_pick(const sampler *s, int64_t step, uint32_t n, picked_row *rows)
     for (uint32_t i = 0; i < n && there > 0; i++) { /* there is a row: a data set has one, a stage too */
         const uint64_t row = draws[i % there].row;
         const double s_row = s->rows[row].success;
-        const double hint = s_row < s->config.hint_until ? s->config.most_hint * (1 - s_row) : 0;
+        const double hint = s_row < s->config.hint_until ? s->config.max_hint * (1 - s_row) : 0;
         rows[i] = (picked_row){ row, (float)hint, s->templates ? template_bandit_pick(s->templates, row) : 0 };
     }
     free(draws);

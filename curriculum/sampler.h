@@ -42,8 +42,8 @@ typedef struct sampler_stage {
 typedef struct sampler_config {
     sampling kind;
     uint64_t seed;
-    double most_hint, hint_until; /* 0: no hints */
-    const double *complexity;     /* [n_templates] of templates, borrowed; NaN: any */
+    double max_hint, hint_until; /* 0: no hints */
+    const double *complexity;    /* [n_templates] of templates, borrowed; NaN: any */
     int n_templates;
     uint32_t group;       /* episodes a prompt */
     uint32_t drop_failed; /* episodes, all wrong, after which a row is left out; 0: never */

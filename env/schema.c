@@ -292,15 +292,15 @@ static int validate_size(const json_t *schema, const json_t *value, const char *
 {
     const bool text = json_is_string(value);
     const size_t n = text ? length_of(json_string_value(value)) : json_array_size(value);
-    const json_t *least = json_object_get(schema, text ? "minLength" : "minItems");
-    const json_t *most = json_object_get(schema, text ? "maxLength" : "maxItems");
+    const json_t *min = json_object_get(schema, text ? "minLength" : "minItems");
+    const json_t *max = json_object_get(schema, text ? "maxLength" : "maxItems");
     char what[80];
 
-    if (least && n < (size_t)json_integer_value(least))
-        snprintf(what, sizeof what, "at least %lld %s", (long long)json_integer_value(least),
+    if (min && n < (size_t)json_integer_value(min))
+        snprintf(what, sizeof what, "at least %lld %s", (long long)json_integer_value(min),
                  text ? "characters" : "items");
-    else if (most && n > (size_t)json_integer_value(most))
-        snprintf(what, sizeof what, "at most %lld %s", (long long)json_integer_value(most),
+    else if (max && n > (size_t)json_integer_value(max))
+        snprintf(what, sizeof what, "at most %lld %s", (long long)json_integer_value(max),
                  text ? "characters" : "items");
     else
         return OK;

@@ -35,7 +35,7 @@ static int check_prompt(const task *t, const episode *e, error *err)
     if (e->hint_len > 0 && !(t->hint > 0))
         return error_set(err, ERR_PARSE, "a hint of %" PRId32 " tokens (the task gives none)", e->hint_len);
     for (uint32_t i = 0; i < tr->n_prompt; i++)
-        if (tr->role[i] == ROLE_OBSERVATION || (tr->role[i] == ROLE_HINT) != (i >= hint))
+        if (tr->role[i] == TOKEN_OBSERVATION || (tr->role[i] == TOKEN_HINT) != (i >= hint))
             return error_set(err, ERR_PARSE,
                              "token %" PRIu32 ": role %u in a prompt of %" PRIu32 " tokens with a hint of %" PRId32, i,
                              tr->role[i], tr->n_prompt, e->hint_len);
@@ -47,7 +47,7 @@ static int check_prompt(const task *t, const episode *e, error *err)
 static int check_observed(const trajectory *tr, uint32_t begin, uint32_t end, error *err)
 {
     for (uint32_t i = begin; i < end; i++)
-        if (tr->role[i] != ROLE_OBSERVATION)
+        if (tr->role[i] != TOKEN_OBSERVATION)
             return error_set(err, ERR_PARSE, "token %" PRIu32 ", of role %u, is in no turn", i, tr->role[i]);
     return OK;
 }
@@ -59,7 +59,7 @@ static int check_turn(const episode *e, uint32_t at, error *err)
     const turn *t = &e->turns[at];
     uint64_t wrote = 0;
     for (uint32_t i = t->start; i < t->end; i++) {
-        if (tr->role[i] != ROLE_POLICY && tr->role[i] != ROLE_HINT)
+        if (tr->role[i] != TOKEN_POLICY && tr->role[i] != TOKEN_HINT)
             return error_set(err, ERR_PARSE, "turn %" PRIu32 ": token %" PRIu32 " has role %u", at, i, tr->role[i]);
         wrote += tr->wrote[i];
     }

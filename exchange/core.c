@@ -141,12 +141,12 @@ static int standing(const worker *p, const lease *l)
 static worker *choose(core *c, bool actor, uint32_t wish, const lease *l)
 {
     worker *best = NULL;
-    int most = -1;
+    int max = -1;
     for (size_t i = 0; i < c->workers.len; i++) {
         worker *p = &c->workers.data[i];
         if (p->actor != actor || p->slots == 0 || p->blocked) continue;
         const int s = standing(p, l) + (p->peer == wish ? 8 : 0);
-        if (!best || s > most || (s == most && p->slots > best->slots)) best = p, most = s;
+        if (!best || s > max || (s == max && p->slots > best->slots)) best = p, max = s;
     }
     return best;
 }
@@ -230,7 +230,7 @@ worker *core_worker(core *c, uint32_t peer)
 }
 
 /* Nobody holds more than all that a step and an evaluation can have open at once. */
-static uint32_t most_slots(const core *c)
+static uint32_t max_slots(const core *c)
 {
     const uint32_t step = scheduler_prompts(&c->config.schedule) * c->config.schedule.group,
                    eval = scheduler_eval_size(&c->config.schedule);
@@ -241,7 +241,7 @@ void core_want(core *c, int64_t now_ms, uint32_t peer, uint32_t slots)
 {
     worker *p = core_worker(c, peer);
     if (p) {
-        const uint32_t room = most_slots(c) - p->slots;
+        const uint32_t room = max_slots(c) - p->slots;
         p->slots += slots < room ? slots : room;
     }
     core_settle(c, now_ms);

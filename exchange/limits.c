@@ -24,8 +24,8 @@ size_t limits_message_bytes(const limits *l, message_type type)
     if (type == MSG_SCORE) return SCORE_BYTES;
     if (type != MSG_EPISODE) return SMALL_BYTES;
     if (l->max_context <= 0 || l->max_context > MAX_MESSAGE_BYTES) return MAX_MESSAGE_BYTES;
-    const size_t most = ROOM_BYTES + (size_t)l->max_context * TOKEN_RECORD_BYTES + TEXTS_OF_AN_EPISODE * text_bytes(l);
-    return most < MAX_MESSAGE_BYTES ? most : MAX_MESSAGE_BYTES;
+    const size_t max = ROOM_BYTES + (size_t)l->max_context * TOKEN_RECORD_BYTES + TEXTS_OF_AN_EPISODE * text_bytes(l);
+    return max < MAX_MESSAGE_BYTES ? max : MAX_MESSAGE_BYTES;
 }
 
 /* ---- episodes ---- */
@@ -50,11 +50,11 @@ static int check_sizes(const limits *l, const task *t, const episode *e, error *
 
 static int check_text(const limits *l, const char *what, const char *text, size_t *all, error *err)
 {
-    const size_t len = text ? strlen(text) : 0, most = text_bytes(l);
+    const size_t len = text ? strlen(text) : 0, max = text_bytes(l);
     *all += len;
-    if (*all <= most) return OK;
+    if (*all <= max) return OK;
     return error_set(err, ERR_PARSE, "%s: %zu bytes (a context of %" PRId64 " tokens holds %zu at most)", what, *all,
-                     l->max_context, most);
+                     l->max_context, max);
 }
 
 /* Each kind of text together is no longer than what the context can hold. */
@@ -82,11 +82,11 @@ static int check_tokens(const limits *l, const episode *e, error *err)
     const trajectory *tr = &e->tokens;
     uint64_t wrote = 0;
     for (uint32_t i = 0; i < tr->n; i++) {
-        if (tr->mask[i] && tr->logprob[i] < LEAST_LOGPROB)
+        if (tr->mask[i] && tr->logprob[i] < MIN_LOGPROB)
             return error_set(err, ERR_PARSE,
                              "token %" PRIu32 ": behaviour logprob %g is impossible (%g is the least that is sampled)",
-                             i, (double)tr->logprob[i], (double)LEAST_LOGPROB);
-        if (i >= tr->n_prompt && tr->role[i] != ROLE_POLICY && tr->role[i] != ROLE_OBSERVATION)
+                             i, (double)tr->logprob[i], (double)MIN_LOGPROB);
+        if (i >= tr->n_prompt && tr->role[i] != TOKEN_POLICY && tr->role[i] != TOKEN_OBSERVATION)
             return error_set(err, ERR_PARSE, "token %" PRIu32 ": role %u behind the prompt", i, tr->role[i]);
         wrote += tr->wrote[i];
     }

@@ -14,7 +14,7 @@
 /* The log of the smallest positive float (2^-149) is -103.28: a token of less probability has probability 0 in the
  * sampler's float32 and is never drawn. Ratios are exp(new - old), so one impossible number here
  * could outweigh a step. */
-#define LEAST_LOGPROB (-104.0f)
+#define MIN_LOGPROB (-104.0f)
 
 typedef struct limits {
     int32_t vocab;       /* token ids lie below; 0: unchecked */

@@ -213,10 +213,10 @@ static void repeat_announcement(server *s, visitor *v, int64_t version)
 /* The first version of a resumed run is a checkpoint's, whose step is on record, unless the process died in between. */
 static int put_step(server *s, const new_version *v, error *err)
 {
-    const uint32_t least = s->config.core.schedule.group < 2 ? 1 : 2;
+    const uint32_t min = s->config.core.schedule.group < 2 ? 1 : 2;
     if (s->published || v->version == 0)
         return store_put_step(s->config.store, v->version, v->hash, v->groups, v->episodes, err);
-    return store_complete_step(s->config.store, v->version, v->hash, least, err);
+    return store_complete_step(s->config.store, v->version, v->hash, min, err);
 }
 
 /* A step's record, and what goes because of it, are one commit. */

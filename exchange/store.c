@@ -278,7 +278,7 @@ int store_put_step(store *s, int64_t step, uint64_t weight_hash, uint32_t groups
     return step_and_reset(s, st, "a step", err);
 }
 
-int store_complete_step(store *s, int64_t step, uint64_t weight_hash, uint32_t least, error *err)
+int store_complete_step(store *s, int64_t step, uint64_t weight_hash, uint32_t min, error *err)
 {
     static const char SQL[] =
         "INSERT OR IGNORE INTO steps SELECT ?1, ?2, count(*), coalesce(sum(n), 0), ?3 FROM (SELECT count(*) AS n FROM"
@@ -291,7 +291,7 @@ int store_complete_step(store *s, int64_t step, uint64_t weight_hash, uint32_t l
     sqlite3_bind_int64(st, 1, step);
     bind_text(st, 2, hash);
     sqlite3_bind_int64(st, 3, clock_unix_ms());
-    sqlite3_bind_int64(st, 4, least);
+    sqlite3_bind_int64(st, 4, min);
     rc = step_and_reset(s, st, "a step", err);
     sqlite3_finalize(st);
     return rc;

@@ -28,8 +28,8 @@ int store_put_score(store *s, const score *sc, error *err);
  * episodes. */
 int store_put_step(store *s, int64_t step, uint64_t weight_hash, uint32_t groups, uint32_t episodes, error *err);
 /* The same of a step whose checkpoint exists and whose record doesn't, since the process died between the two: counted
- * by what was played for it, groups of at least `least` episodes. Nothing happens where there is a record. */
-int store_complete_step(store *s, int64_t step, uint64_t weight_hash, uint32_t least, error *err);
+ * by what was played for it, groups of at least `min` episodes. Nothing happens where there is a record. */
+int store_complete_step(store *s, int64_t step, uint64_t weight_hash, uint32_t min, error *err);
 /* The run goes back to the checkpoint of `step`: what was trained behind it counts no more. */
 int store_forget_steps(store *s, int64_t step, error *err);
 

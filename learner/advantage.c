@@ -163,7 +163,7 @@ static void put_constraints_first(advantage_table *t, const objective_set *objec
     bool any = false;
     for (int k = 0; k < t->K; k++) {
         const objective *o = &objectives->items[k];
-        t->stats[k].unmet = objective_weighs(o) && signal_between(t->stats[k].mean, o->least) < 0;
+        t->stats[k].unmet = objective_weighs(o) && signal_between(t->stats[k].mean, o->min) < 0;
         any |= t->stats[k].unmet;
     }
     for (int k = 0; any && k < t->K; k++)

@@ -17,11 +17,11 @@ static const double KEEP = 0.9, MAX_RESCALE = 10;
 
 /* What is remembered: bucket_state names each of these. */
 typedef struct bucket_memory {
-    double steps[MOO_MOST];             /* in which the objective had a gradient here */
-    double mean[MOO_MOST][SKETCH_BINS]; /* running mean of its sketch, not yet divided by 1 - 0.9^steps */
-    double square[MOO_MOST];            /* of its squared length */
-    double w[MOO_MOST];                 /* the weights last solved */
-    double solved;                      /* for whom: 1 + the sum of 2^i of those active; 0: there are none */
+    double steps[MOO_MAX];             /* in which the objective had a gradient here */
+    double mean[MOO_MAX][SKETCH_BINS]; /* running mean of its sketch, not yet divided by 1 - 0.9^steps */
+    double square[MOO_MAX];            /* of its squared length */
+    double w[MOO_MAX];                 /* the weights last solved */
+    double solved;                     /* for whom: 1 + the sum of 2^i of those active; 0: there are none */
     moo_state moo;
 } bucket_memory;
 
@@ -30,9 +30,9 @@ typedef struct bucket {
     int64_t begin, count; /* floats of the table */
     int params, left;     /* parameters; those not yet ready */
     float *slab;          /* [K + extra, count] while its gradients come in */
-    double G[MOO_MOST * MOO_MOST], w[2 * MOO_MOST], snr[MOO_MOST];
-    double sketch[MOO_MOST][SKETCH_BINS];
-    bool active[MOO_MOST];
+    double G[MOO_MAX * MOO_MAX], w[2 * MOO_MAX], snr[MOO_MAX];
+    double sketch[MOO_MAX][SKETCH_BINS];
+    bool active[MOO_MAX];
     double norm_average, norm_after;
     bucket_memory memory;
 } bucket;
@@ -118,7 +118,7 @@ static void cut(bucket_set *s)
 
 bucket_set *bucket_set_new(const bucket_config *config, const param_table *table, device *dev, int K, int extra)
 {
-    assert(K >= 1 && K <= MOO_MOST && extra >= 0 && extra <= MOO_MOST);
+    assert(K >= 1 && K <= MOO_MAX && extra >= 0 && extra <= MOO_MAX);
     bucket_set *s = xcalloc(1, sizeof *s);
     *s = (bucket_set){ .config = *config, .table = table, .dev = dev, .K = K, .rows = K + extra };
     if (s->config.refresh < 1) s->config.refresh = 1;
@@ -248,7 +248,7 @@ static bool in_conflict(const bucket_set *s, const bucket *b)
 static double average_norm(const bucket_set *s, const bucket *b)
 {
     moo_config plain = s->config.moo;
-    double w[MOO_MOST];
+    double w[MOO_MAX];
     plain.method = MOO_PREF;
     return moo_solve(&plain, b->G, s->K, NULL, (rng_key){ 0 }, NULL, w, NULL) == OK ? moo_norm(b->G, s->K, w) : 0;
 }
@@ -506,11 +506,11 @@ void bucket_state(bucket_set *s, saved_state *to)
     for (int i = 0; i < s->n; i++) {
         bucket *b = &s->buckets[i];
         bucket_memory *m = &b->memory;
-        numbers_of(to, b, "steps", m->steps, MOO_MOST, 0);
-        numbers_of(to, b, "mean", m->mean[0], MOO_MOST * SKETCH_BINS, -INFINITY);
-        numbers_of(to, b, "square", m->square, MOO_MOST, 0);
-        numbers_of(to, b, "w", m->w, MOO_MOST, -INFINITY);
+        numbers_of(to, b, "steps", m->steps, MOO_MAX, 0);
+        numbers_of(to, b, "mean", m->mean[0], MOO_MAX * SKETCH_BINS, -INFINITY);
+        numbers_of(to, b, "square", m->square, MOO_MAX, 0);
+        numbers_of(to, b, "w", m->w, MOO_MAX, -INFINITY);
         numbers_of(to, b, "solved", &m->solved, 1, 0);
-        numbers_of(to, b, "cosines", m->moo.phi, MOO_MOST * MOO_MOST, -INFINITY);
+        numbers_of(to, b, "cosines", m->moo.phi, MOO_MAX * MOO_MAX, -INFINITY);
     }
 }

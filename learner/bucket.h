@@ -47,7 +47,7 @@ typedef struct bucket_config {
 typedef struct bucket_set bucket_set;
 
 /* K objectives and `extra` further gradients (of a KL term, one a partition) that are added as they are; each at most
- * MOO_MOST. */
+ * MOO_MAX. */
 bucket_set *bucket_set_new(const bucket_config *config, const param_table *table, device *dev, int K, int extra);
 void bucket_set_free(bucket_set *s);
 

@@ -265,10 +265,10 @@ void loss_gradient(const loss_config *config, const loss_scale *scale, const los
 /* log of the sum of exp(z / temperature). */
 static double log_sum(int V, const float *z, double temperature)
 {
-    double most = -INFINITY, sum = 0;
-    for (int v = 0; v < V; v++) most = fmax(most, (double)z[v] / temperature);
-    for (int v = 0; v < V; v++) sum += exp((double)z[v] / temperature - most);
-    return most + log(sum);
+    double max = -INFINITY, sum = 0;
+    for (int v = 0; v < V; v++) max = fmax(max, (double)z[v] / temperature);
+    for (int v = 0; v < V; v++) sum += exp((double)z[v] / temperature - max);
+    return max + log(sum);
 }
 
 double loss_anchor(int V, const float *z, const float *reference, double temperature, double weight, float *dz)

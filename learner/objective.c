@@ -10,11 +10,11 @@ int objective_add(objective_set *set, const char *name, double weight, error *er
     if (len == 0 || len >= OBJECTIVE_NAME)
         return error_set(err, ERR_ARGUMENT, "objective '%.40s': a name has 1 to %d characters", name,
                          OBJECTIVE_NAME - 1);
-    if (!(weight >= 0 && weight <= OBJECTIVE_MOST_WEIGHT))
+    if (!(weight >= 0 && weight <= OBJECTIVE_MAX_WEIGHT))
         return error_set(err, ERR_ARGUMENT,
                          "objective '%s': weight %g (a number from 0 to %g; for less of something let the script "
                          "return its negative)",
-                         name, weight, OBJECTIVE_MOST_WEIGHT);
+                         name, weight, OBJECTIVE_MAX_WEIGHT);
     for (int k = 0; k < set->n; k++)
         if (strcmp(set->items[k].name, name) == 0)
             return error_set(err, ERR_ARGUMENT, "objective '%s' is named twice", name);
@@ -23,7 +23,7 @@ int objective_add(objective_set *set, const char *name, double weight, error *er
     objective *o = &set->items[set->n++];
     memcpy(o->name, name, len + 1);
     o->weight = weight;
-    o->least = -INFINITY;
+    o->min = -INFINITY;
     return OK;
 }
 

@@ -14,12 +14,12 @@
 #include "rollout/score.h"
 
 /* More than anybody means, and its products with advantages are still far from infinite. */
-#define OBJECTIVE_MOST_WEIGHT 1e9
+#define OBJECTIVE_MAX_WEIGHT 1e9
 
 typedef struct objective {
     char name[OBJECTIVE_NAME];
     double weight;
-    double least; /* a constraint: while the batch's mean is below, nothing but unmet constraints trains; -INFINITY:
+    double min; /* a constraint: while the batch's mean is below, nothing but unmet constraints trains; -INFINITY:
                      none */
 } objective;
 
@@ -29,7 +29,7 @@ typedef struct objective_set {
 } objective_set;
 
 /* Without a constraint. ERR_FULL, or ERR_ARGUMENT for a name that is empty, too long or there already, and for a weight
- * outside [0, OBJECTIVE_MOST_WEIGHT]. */
+ * outside [0, OBJECTIVE_MAX_WEIGHT]. */
 int objective_add(objective_set *set, const char *name, double weight, error *err);
 bool objective_weighs(const objective *o);
 /* How many of them weigh. */

@@ -178,11 +178,11 @@ int optimizer_check(const optimizer *o, const weights *w, error *err)
 static int begin_update(const optimizer *o, const weights *w, const float *grads, optim_report *report, float *scale,
                         error *err)
 {
-    const double most = o->config.clip_norm;
+    const double max = o->config.clip_norm;
     double norm;
     if (optimizer_norm(o, w, grads, &norm, err) != OK) return ERR_STATE;
     *report = (optim_report){ .grad_norm = norm, .lr = optimizer_lr(&o->config, o->step + 1) };
-    *scale = (float)(most > 0 && norm > most ? most / norm : 1);
+    *scale = (float)(max > 0 && norm > max ? max / norm : 1);
     return OK;
 }
 

@@ -35,7 +35,7 @@ static int read_bucket(void *config, const json_t *value, option_reading *r)
 static int read_groups(void *config, const json_t *value, option_reading *r)
 {
     moo_plan *m = &((trainer_config *)config)->moo;
-    return option_names(r, "moo.groups", value, 2, MOO_MOST, m->groups[0], GROUP_NAME, &m->n_groups);
+    return option_names(r, "moo.groups", value, 2, MOO_MAX, m->groups[0], GROUP_NAME, &m->n_groups);
 }
 
 #define AT(member) OPTION_AT(trainer_config, moo.member)
@@ -108,10 +108,10 @@ static int check(void *config, option_reading *r)
     if (!groups) m->n_groups = 0;
 
     if (groups && m->n_groups == 0)
-        return option_expected(r, "moo.groups", "a list of 2 to %d names of at most %d characters", MOO_MOST,
+        return option_expected(r, "moo.groups", "a list of 2 to %d names of at most %d characters", MOO_MAX,
                                GROUP_NAME - 1);
-    if (rewards && groups && m->n_groups * K > MOO_MOST)
-        return option_expected(r, "moo.groups", "at most %d gradients: objectives times groups", MOO_MOST);
+    if (rewards && groups && m->n_groups * K > MOO_MAX)
+        return option_expected(r, "moo.groups", "at most %d gradients: objectives times groups", MOO_MAX);
     if (groups && m->by_token) return option_expected(r, "moo.bucket", "another bucket than token for groups");
     if (rewards && estimator_of(c->advantage.mean)->choose)
         return option_expected(r, "moo.over", "groups: what is best is so by all rewards together");

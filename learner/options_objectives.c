@@ -13,13 +13,13 @@ static int by_name(const void *a, const void *b)
 }
 
 /* A number, or { weight = number, least = number }. */
-static bool read_objective(const json_t *value, double *weight, double *least)
+static bool read_objective(const json_t *value, double *weight, double *min)
 {
     const json_t *bound = json_object_get(value, "least");
     const json_t *number = json_is_object(value) ? json_object_get(value, "weight") : value;
 
     *weight = json_number_value(number);
-    *least = bound ? json_number_value(bound) : -INFINITY;
+    *min = bound ? json_number_value(bound) : -INFINITY;
     return json_is_number(number) && (!bound || json_is_number(bound));
 }
 
@@ -46,14 +46,14 @@ static int read_objectives(void *config, const json_t *value, option_reading *r)
     {
         char key[OPTION_KEY_BYTES];
         error why = { 0 };
-        double weight, least;
+        double weight, min;
 
         snprintf(key, sizeof key, "reward.objectives.%.80s", name);
-        if (!read_objective(item, &weight, &least))
+        if (!read_objective(item, &weight, &min))
             return option_expected(r, key,
                                    "names with numbers, like { accuracy = 1.0 }, or { weight = 1.0, least = 0.95 }");
         if (objective_add(set, name, weight, &why) != OK) return option_wrong(r, key, "%s", why.text);
-        set->items[set->n - 1].least = least;
+        set->items[set->n - 1].min = min;
     }
 
     if (objective_weighing(set) == 0)

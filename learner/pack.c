@@ -6,7 +6,7 @@
 /* Whether token i has a part in the loss: sampled, and by a version that is new enough; or given. */
 static bool has_loss(const pack_options *o, const trajectory *t, uint32_t i)
 {
-    if (!t->mask[i]) return o->imitation && t->role[i] == ROLE_HINT;
+    if (!t->mask[i]) return o->imitation && t->role[i] == TOKEN_HINT;
     for (uint32_t s = 0; o->oldest > 0 && s < t->n_segments; s++)
         if (i >= t->segments[s].start && i < t->segments[s].end) return t->segments[s].version >= o->oldest;
     return true;
@@ -49,7 +49,7 @@ static void fill_sequence(const pack_options *o, packed_batch *b, int32_t *ids, 
         b->behaviour[out] = (double)t->logprob[i + 1];
         b->episode[out] = place;
         b->token[out] = (int)i + 1;
-        b->imitated[out] = t->role[i + 1] == ROLE_HINT;
+        b->imitated[out] = t->role[i + 1] == TOKEN_HINT;
     }
 }
 

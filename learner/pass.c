@@ -129,7 +129,7 @@ static void gradients_by_part(const pass *p, const loss_batch *l, float *gradien
 static int combine_by_token(const pass *p, const loss_batch *l, float *gradient, error *err)
 {
     const int K = p->config->objectives.n, n = l->b->tokens.n_out, rows = K + (p->config->loss.kl > 0);
-    double G[MOO_MOST * MOO_MOST] = { 0 }, w[MOO_MOST + 1];
+    double G[MOO_MAX * MOO_MAX] = { 0 }, w[MOO_MAX + 1];
     moo_config c = p->config->moo.bucket.moo;
     for (int k = 0; k < K; k++) c.pref[k] = p->config->objectives.items[k].weight;
     for (int a = 0; a < K; a++)
@@ -218,7 +218,7 @@ static float *loss_of(const pass *p, const micro_batch *m, const activations *ac
 {
     const int n = m->b->tokens.n_out;
     float *logprob = arena_array(p->step, float, n), *entropy = arena_array(p->step, float, n);
-    float *gradient = arena_array(p->step, float, n *(MOO_MOST + 1));
+    float *gradient = arena_array(p->step, float, n *(MOO_MAX + 1));
     device_copy_out(p->w->dev, logprob, acts->logprob, sizeof(float) * (size_t)n);
     device_copy_out(p->w->dev, entropy, acts->entropy, sizeof(float) * (size_t)n);
     if (p->scale_logits && p->scale_logits(p, m, acts, entropy, logprob, err) != OK) return NULL;

@@ -5,19 +5,19 @@
 
 #include "rollout/signal.h"
 
-double shape_overlong(double length, double most, double cushion)
+double shape_overlong(double length, double max, double cushion)
 {
-    if (cushion <= 0 || length <= most - cushion) return 0;
-    return length > most ? -1 : (most - cushion - length) / cushion;
+    if (cushion <= 0 || length <= max - cushion) return 0;
+    return length > max ? -1 : (max - cushion - length) / cushion;
 }
 
 static void prefer_short(double weight, int n, const double *length, double *reward)
 {
-    double least = INFINITY, most = -INFINITY;
-    for (int i = 0; i < n; i++) least = fmin(least, length[i]), most = fmax(most, length[i]);
-    if (!(most > least)) return;
+    double min = INFINITY, max = -INFINITY;
+    for (int i = 0; i < n; i++) min = fmin(min, length[i]), max = fmax(max, length[i]);
+    if (!(max > min)) return;
     for (int i = 0; i < n; i++) {
-        const double lambda = 0.5 - (length[i] - least) / (most - least);
+        const double lambda = 0.5 - (length[i] - min) / (max - min);
         reward[i] += weight * (signal_right(reward[i]) ? lambda : fmin(0, lambda));
     }
 }

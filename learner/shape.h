@@ -16,7 +16,7 @@ typedef struct shape_config {
     int64_t length_from;                   /* the step from which it counts: first right, then short */
 } shape_config;
 
-double shape_overlong(double length, double most, double cushion);
+double shape_overlong(double length, double max, double cushion);
 /* reward [n] of one group += the shape's opinions; length [n] in tokens; right answers are those with reward > 0.
  * A missing reward (NaN) stays missing. */
 void shape_group(const shape_config *config, int64_t step, int n, const double *length, double *reward);

@@ -48,9 +48,9 @@ static void gather_bucket(const shard *s, device *dev, int bucket, float *x, flo
 
 void shard_gather(const shard *s, device *dev, float *x)
 {
-    int64_t most = 0, *begins = xcalloc((size_t)s->comm->size + 1, sizeof *begins);
-    for (int i = 0; i < s->n; i++) most = s->buckets[i].count > most ? s->buckets[i].count : most;
-    float *host = xmalloc(sizeof *host * (size_t)most);
+    int64_t max = 0, *begins = xcalloc((size_t)s->comm->size + 1, sizeof *begins);
+    for (int i = 0; i < s->n; i++) max = s->buckets[i].count > max ? s->buckets[i].count : max;
+    float *host = xmalloc(sizeof *host * (size_t)max);
     for (int i = 0; i < s->n; i++) gather_bucket(s, dev, i, x, host, begins);
     free(host);
     free(begins);

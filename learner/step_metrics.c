@@ -17,7 +17,7 @@ static void objective_metrics(const objective *o, const objective_stats *s, metr
         { "std", s->std, s->scored > 0 },
         { "frac_zero_std", s->dead_groups, s->scored > 0 },
         { "missing", s->missing, true },
-        { "unmet", s->unmet, isfinite(o->least) && s->scored > 0 },
+        { "unmet", s->unmet, isfinite(o->min) && s->scored > 0 },
     };
     for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
         if (!figures[i].known) continue;

@@ -37,7 +37,7 @@ typedef struct moo_plan {
     /* Rewards only: the weights come from the gradients with respect to the tokens' logprobs, in one backward pass. */
     bool by_token;
     bucket_config bucket;
-    char groups[MOO_MOST][GROUP_NAME];
+    char groups[MOO_MAX][GROUP_NAME];
     int n_groups;
 } moo_plan;
 

@@ -207,7 +207,7 @@ static int string_gsub(lua_State *L)
     const int type = lua_type(L, 3);
     luaL_argexpected(L, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION || type == LUA_TTABLE, 3,
                      "string/function/table");
-    const lua_Integer most = luaL_optinteger(L, 4, (lua_Integer)len + 1);
+    const lua_Integer max = luaL_optinteger(L, 4, (lua_Integer)len + 1);
 
     pattern_room room;
     matcher m = matcher_of(L, true, &room);
@@ -216,7 +216,7 @@ static int string_gsub(lua_State *L)
     bool changed = false;
 
     luaL_buffinit(L, &b);
-    while (n < most && from <= m.text + m.len) {
+    while (n < max && from <= m.text + m.len) {
         const char *begin = from, *end = pattern_search(&m, &begin);
         if (!end) break;
         if (end == last) { /* empty, right behind the one before */

@@ -175,11 +175,11 @@ typedef struct prompting {
 
 static token_role role_of(lua_State *L, const char *name)
 {
-    if (strcmp(name, "instruction") == 0) return ROLE_INSTRUCTION;
-    if (strcmp(name, "shot") == 0) return ROLE_SHOT;
-    if (strcmp(name, "question") == 0) return ROLE_QUESTION;
+    if (strcmp(name, "instruction") == 0) return TOKEN_INSTRUCTION;
+    if (strcmp(name, "shot") == 0) return TOKEN_SHOT;
+    if (strcmp(name, "question") == 0) return TOKEN_QUESTION;
     luaL_error(L, "prompt: no role '%s' (instruction, shot, question)", name);
-    return ROLE_QUESTION;
+    return TOKEN_QUESTION;
 }
 
 static void take_pieces(lua_State *L, prompt_pieces *out)

@@ -211,12 +211,12 @@ static int read_window(model_config *c, const family *f, const source *s, error 
 
 /* ---- shapes and numbers ---- */
 
-static int read_dimension(const source *s, const char *key, int64_t most, int *out, error *err)
+static int read_dimension(const source *s, const char *key, int64_t max, int *out, error *err)
 {
     int64_t v = 0;
     if (json_need_int(s->j, key, s->where, &v, err) != OK) return ERR_PARSE;
-    if (v < 1 || v > most)
-        return error_set(err, ERR_PARSE, "%s: %s: expected 1 to %" PRId64 ", found %" PRId64, s->where, key, most, v);
+    if (v < 1 || v > max)
+        return error_set(err, ERR_PARSE, "%s: %s: expected 1 to %" PRId64 ", found %" PRId64, s->where, key, max, v);
     *out = (int)v;
     return OK;
 }

@@ -153,14 +153,14 @@ static void read_tensors(reading *r)
 static int write_weights(const shape *s, const char *data, size_t len, const char *where, const char *out, error *err)
 {
     char path[1200];
-    const size_t bytes = sizeof(int32_t) * HEADER, need = floats_needed(s), most = (size_t)s->layers * PER_LAYER + 3;
+    const size_t bytes = sizeof(int32_t) * HEADER, need = floats_needed(s), max = (size_t)s->layers * PER_LAYER + 3;
     if (len != bytes + need * sizeof(float))
         return error_set(err, ERR_PARSE, "%s: expected %zu bytes for these sizes, found %zu", where,
                          bytes + need * sizeof(float), len);
 
     reading r = { .s = *s, .at = (const float *)(const void *)(data + bytes), .left = need };
-    r.tensors = xcalloc(most, sizeof *r.tensors);
-    r.names = xcalloc(most, sizeof *r.names);
+    r.tensors = xcalloc(max, sizeof *r.tensors);
+    r.names = xcalloc(max, sizeof *r.names);
     r.owned = xcalloc((size_t)s->layers * 2, sizeof *r.owned);
 
     read_tensors(&r);

@@ -64,7 +64,7 @@ static int check_config(const model_config *c, error *err)
 {
     const struct {
         const char *what;
-        int64_t found, most;
+        int64_t found, max;
     } sizes[] = {
         { "vocab", c->vocab, MAX_DIMENSION },  { "width", c->width, MAX_DIMENSION },
         { "layers", c->layers, MAX_LAYERS },   { "heads", c->heads, MAX_DIMENSION },
@@ -73,9 +73,9 @@ static int check_config(const model_config *c, error *err)
     };
 
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        if (sizes[i].found < 1 || sizes[i].found > sizes[i].most)
+        if (sizes[i].found < 1 || sizes[i].found > sizes[i].max)
             return error_set(err, ERR_ARGUMENT, "a model's %s: expected 1 to %" PRId64 ", found %" PRId64,
-                             sizes[i].what, sizes[i].most, sizes[i].found);
+                             sizes[i].what, sizes[i].max, sizes[i].found);
 
     if (c->heads % c->kv_heads != 0)
         return error_set(err, ERR_ARGUMENT, "%d heads don't share %d key/value heads evenly", c->heads, c->kv_heads);

@@ -78,9 +78,9 @@ static inner_activations *inner_new(const weights *w, const token_batch *batch, 
 /* Logits for backward, where that is cheap: making them again costs a twentieth of a step. */
 static void keep_logits(const weights *w, inner_activations *in)
 {
-    const int V = w->table->config.vocab, most = KEPT_LOGITS / V, n = in->batch.n_out;
+    const int V = w->table->config.vocab, max = KEPT_LOGITS / V, n = in->batch.n_out;
     if (!in->keep || in->recompute) return;
-    in->kept = n < most ? n : most;
+    in->kept = n < max ? n : max;
     in->logits = scratch_floats(w->dev, in->kept, V);
 }
 

@@ -290,18 +290,18 @@ static int wrong(const field *f, const char *expected, error *err)
 
 static int read_record(const field *table, const msgpack_object *o, char *record, error *err);
 
-static int read_unsigned(const field *f, const msgpack_object *o, uint64_t most, uint64_t *out, error *err)
+static int read_unsigned(const field *f, const msgpack_object *o, uint64_t max, uint64_t *out, error *err)
 {
-    if (o->type != MSGPACK_OBJECT_POSITIVE_INTEGER || o->via.u64 > most)
+    if (o->type != MSGPACK_OBJECT_POSITIVE_INTEGER || o->via.u64 > max)
         return wrong(f, "a whole number that fits", err);
     *out = o->via.u64;
     return OK;
 }
 
-static int read_signed(const field *f, const msgpack_object *o, int64_t least, int64_t most, int64_t *out, error *err)
+static int read_signed(const field *f, const msgpack_object *o, int64_t min, int64_t max, int64_t *out, error *err)
 {
-    const bool positive = o->type == MSGPACK_OBJECT_POSITIVE_INTEGER && o->via.u64 <= (uint64_t)most;
-    const bool negative = o->type == MSGPACK_OBJECT_NEGATIVE_INTEGER && o->via.i64 >= least;
+    const bool positive = o->type == MSGPACK_OBJECT_POSITIVE_INTEGER && o->via.u64 <= (uint64_t)max;
+    const bool negative = o->type == MSGPACK_OBJECT_NEGATIVE_INTEGER && o->via.i64 >= min;
     if (!positive && !negative) return wrong(f, "a whole number that fits", err);
     *out = positive ? (int64_t)o->via.u64 : o->via.i64;
     return OK;

@@ -43,12 +43,12 @@ struct endpoint {
     peers peers;
     refusals *refusals;
     heartbeat_body beat;
-    int64_t heard_ms; /* worker: from the exchange */
-    int64_t beat_ms;  /* when `beat` last ran */
-    int64_t sent_ms;  /* worker: its last heartbeat */
-    bool welcome;     /* worker: it knows us */
-    uint64_t ping;    /* worker: the last that was read */
-    str bytes;        /* scratch */
+    int64_t last_heard_ms; /* worker: from the exchange */
+    int64_t beat_ms;       /* when `beat` last ran */
+    int64_t sent_ms;       /* worker: its last heartbeat */
+    bool welcome;          /* worker: it knows us */
+    uint64_t ping;         /* worker: the last that was read */
+    str bytes;             /* scratch */
 };
 
 static void set_option(void *socket, int option, int value) { zmq_setsockopt(socket, option, &value, sizeof value); }
@@ -66,19 +66,19 @@ static uint64_t random_number(void)
 
 static void configure(endpoint *ep)
 {
-    int64_t most = ep->server ? READ_BYTES : MAX_MESSAGE_BYTES;
+    int64_t max = ep->server ? READ_BYTES : MAX_MESSAGE_BYTES;
     for (int type = 0; type < N_MESSAGES; type++) {
         size_t *limit = &ep->config.limits[type];
         if (*limit == 0 || *limit > MAX_MESSAGE_BYTES) *limit = MAX_MESSAGE_BYTES;
         if (ep->server && type != MSG_NONE && message_senders((message_type)type) != BY_EXCHANGE &&
-            (int64_t)*limit > most)
-            most = (int64_t)*limit;
+            (int64_t)*limit > max)
+            max = (int64_t)*limit;
     }
-    const int64_t fit = ep->server ? WAITING_BYTES / most : QUEUE_MESSAGES;
+    const int64_t fit = ep->server ? WAITING_BYTES / max : QUEUE_MESSAGES;
     set_option(ep->socket, ZMQ_LINGER, LINGER_MS);
     set_option(ep->socket, ZMQ_SNDHWM, QUEUE_MESSAGES);
     set_option(ep->socket, ZMQ_RCVHWM, fit < FEWEST_WAITING ? FEWEST_WAITING : (int)fit);
-    zmq_setsockopt(ep->socket, ZMQ_MAXMSGSIZE, &most, sizeof most);
+    zmq_setsockopt(ep->socket, ZMQ_MAXMSGSIZE, &max, sizeof max);
     set_option(ep->socket, ZMQ_IPV6, strchr(ep->address, '[') != NULL);
     if (!ep->server) return;
     set_option(ep->socket, ZMQ_ROUTER_MANDATORY, 1); /* a peer that is gone is an error, not silence */
@@ -111,7 +111,7 @@ static endpoint *open_socket(loop *lp, int type, const endpoint_config *config, 
                       .cb = *cb,
                       .server = type == ZMQ_ROUTER,
                       .refusals = refusals_new(lg),
-                      .heard_ms = clock_ms(),
+                      .last_heard_ms = clock_ms(),
                       .beat_ms = clock_ms() };
     memcpy(ep->address, address, sizeof address);
     if (ep->config.heartbeat_ms <= 0) ep->config.heartbeat_ms = 1000;
@@ -205,7 +205,7 @@ void endpoint_dismiss(endpoint *ep, peer_id id, const char *why)
 
 const char *endpoint_address(const endpoint *ep) { return ep->address; }
 const refusal_counts *endpoint_refused(const endpoint *ep) { return refusals_counted(ep->refusals); }
-int64_t endpoint_silence_ms(const endpoint *ep) { return loop_now_ms(ep->lp) - ep->heard_ms; }
+int64_t endpoint_silence_ms(const endpoint *ep) { return loop_now_ms(ep->lp) - ep->last_heard_ms; }
 void endpoint_set_heartbeat(endpoint *ep, const heartbeat_body *b) { ep->beat = *b; }
 
 /* ---- sending ---- */
@@ -285,10 +285,10 @@ static int64_t held_up_ms(endpoint *ep)
 }
 
 /* What was heard in this very turn isn't in the future. */
-static int64_t later(const endpoint *ep, int64_t heard_ms, int64_t late)
+static int64_t later(const endpoint *ep, int64_t last_heard_ms, int64_t late)
 {
     const int64_t now_ms = loop_now_ms(ep->lp);
-    return heard_ms + late < now_ms ? heard_ms + late : now_ms;
+    return last_heard_ms + late < now_ms ? last_heard_ms + late : now_ms;
 }
 
 static void say_alive(endpoint *ep)
@@ -315,7 +315,7 @@ static void beat_worker(endpoint *ep)
 static const char *death_of(endpoint *ep, peer *p)
 {
     const int64_t now_ms = loop_now_ms(ep->lp);
-    if (now_ms - p->heard_ms > ep->config.patience_ms) return "it has been silent for too long";
+    if (now_ms - p->last_heard_ms > ep->config.patience_ms) return "it has been silent for too long";
     if (p->ping && peer_owes(p) > OWED_BYTES / 2 && now_ms - p->pinged_ms > STUCK_PATIENCES * ep->config.patience_ms)
         return "it does not read what it is sent";
     return send_ping(ep, p) != OK ? "its connection is gone" : NULL;
@@ -331,14 +331,14 @@ static void tell_room(endpoint *ep, peer *p)
 /* The record of a connection that is not up is kept until libzmq has closed it, if it owes something. */
 static bool is_over(const endpoint *ep, const peer *p)
 {
-    const int64_t silent_ms = loop_now_ms(ep->lp) - p->heard_ms;
+    const int64_t silent_ms = loop_now_ms(ep->lp) - p->last_heard_ms;
     return !p->up && silent_ms > ep->config.patience_ms + (peer_owes(p) > 0 ? 2 * WIRE_PATIENCE_MS : 0);
 }
 
 static void beat_peer(endpoint *ep, peer *p, int64_t late)
 {
     const peer_id id = p->id;
-    p->heard_ms = later(ep, p->heard_ms, late);
+    p->last_heard_ms = later(ep, p->last_heard_ms, late);
     const char *why = p->up ? death_of(ep, p) : NULL;
     if (why)
         forget(ep, id, why);
@@ -350,7 +350,7 @@ static void beat(void *ctx)
 {
     endpoint *ep = ctx;
     const int64_t late = held_up_ms(ep);
-    ep->heard_ms = later(ep, ep->heard_ms, late);
+    ep->last_heard_ms = later(ep, ep->last_heard_ms, late);
     if (!ep->server) {
         beat_worker(ep);
         return;
@@ -441,7 +441,7 @@ static void from_worker(endpoint *ep, peer *p, message *m)
 
 static void from_exchange(endpoint *ep, message *m)
 {
-    ep->heard_ms = loop_now_ms(ep->lp);
+    ep->last_heard_ms = loop_now_ms(ep->lp);
     if (m->type == MSG_HELLO) { /* it doesn't know us (any more) */
         ep->welcome = false;
         say_hello(ep);
@@ -530,7 +530,7 @@ static void take_from(endpoint *ep, zmq_msg_t *identity, const void *data, size_
 {
     peer *p = peers_get(&ep->peers, zmq_msg_data(identity), zmq_msg_size(identity), loop_now_ms(ep->lp));
     const message_type type = message_type_of(data, len);
-    if (p) p->heard_ms = loop_now_ms(ep->lp);
+    if (p) p->last_heard_ms = loop_now_ms(ep->lp);
     if (!p)
         refuse(ep, NULL, REFUSAL_CROWD, "%s: %d connections are the most", message_name(type), MAX_PEERS);
     else if (p->up || type == MSG_HELLO || type == MSG_NONE)

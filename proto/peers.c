@@ -48,7 +48,7 @@ peer *peers_get(peers *ps, const void *identity, size_t len, int64_t now_ms)
 {
     peer *known = peers_find_identity(ps, identity, len);
     if (known || len > MAX_IDENTITY || !make_room(ps)) return known;
-    peer p = { .id = ++ps->next, .identity_len = len, .heard_ms = now_ms };
+    peer p = { .id = ++ps->next, .identity_len = len, .last_heard_ms = now_ms };
     memcpy(p.identity, identity, len);
     vec_push(&ps->all, p);
     return &ps->all.data[ps->all.len - 1];

@@ -25,8 +25,8 @@ typedef struct peer {
     unsigned char identity[MAX_IDENTITY];
     size_t identity_len;
     hello_body hello;
-    int64_t heard_ms, asked_ms; /* asked: for its HELLO */
-    bool up;                    /* it said HELLO and was let in */
+    int64_t last_heard_ms, asked_ms; /* asked: for its HELLO */
+    bool up;                         /* it said HELLO and was let in */
     uint64_t sent, read;
     uint64_t ping, pinged; /* the ping under way (0: none), and `sent` behind it */
     int64_t pinged_ms;

@@ -95,8 +95,8 @@ static int host_words(const recipe *r, const char *self, const char *name, const
 
 static int add_written(tooling *t, lua_State *L)
 {
-    enum { MOST_WORDS = 256 };
-    const char *words[MOST_WORDS];
+    enum { MAX_WORDS = 256 };
+    const char *words[MAX_WORDS];
     char self[RECIPE_PATH];
     tool made;
     const int top = lua_gettop(L);
@@ -115,7 +115,7 @@ static int add_written(tooling *t, lua_State *L)
                                       .host = words };
     int rc = t->words ? router_add_words(t->router, written.name, written.description, text, t->err)
                       : process_self_path(self, sizeof self, t->err);
-    if (rc == OK && !t->words) rc = host_words(t->r, self, written.name, words, MOST_WORDS, t->err);
+    if (rc == OK && !t->words) rc = host_words(t->r, self, written.name, words, MAX_WORDS, t->err);
     if (rc == OK && !t->words) rc = lua_tool(&written, &made, t->err);
     if (rc == OK && !t->words) rc = router_add(t->router, &made, t->err);
     free(text);

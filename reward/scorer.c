@@ -257,7 +257,7 @@ static bool host_is_stopped(const scorer *s)
 static int await_reply(const scorer *s, int64_t cpu_ms)
 {
     const int64_t began_ms = clock_ms(), cpu_began_ms = host_cpu_ms(s);
-    const int64_t most_ms = cpu_ms + GRACE_MS + (s->fresh ? s->config.cpu_ms + START_MS : 0);
+    const int64_t max_ms = cpu_ms + GRACE_MS + (s->fresh ? s->config.cpu_ms + START_MS : 0);
     int64_t stopped_ms = 0, ticked_ms = began_ms;
     for (;;) {
         struct pollfd pf = { .fd = s->fd, .events = POLLIN };
@@ -268,7 +268,7 @@ static int await_reply(const scorer *s, int64_t cpu_ms)
             ticked_ms = now_ms;
         }
 
-        if (host_cpu_ms(s) - cpu_began_ms > most_ms) return 0;
+        if (host_cpu_ms(s) - cpu_began_ms > max_ms) return 0;
         if (now_ms - began_ms > PATIENCE_MS + cpu_ms) return -1;
 
         if (!host_is_stopped(s))

@@ -16,10 +16,10 @@ double signal_between_logprobs(double a, double b)
 
 bool signal_among(const double *r, int n)
 {
-    double least = INFINITY, most = -INFINITY;
+    double min = INFINITY, max = -INFINITY;
     for (int i = 0; i < n; i++)
-        if (!isnan(r[i])) least = fmin(least, r[i]), most = fmax(most, r[i]);
-    return most > least && signal_between(most, least) != 0;
+        if (!isnan(r[i])) min = fmin(min, r[i]), max = fmax(max, r[i]);
+    return max > min && signal_between(max, min) != 0;
 }
 
 bool signal_right(double reward) { return signal_between(reward, 0) > 0; }

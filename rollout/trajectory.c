@@ -52,7 +52,7 @@ void trajectory_append_sampled(trajectory *t, int32_t id, float logprob, int64_t
     t->logprob[t->n] = logprob;
     t->mask[t->n] = 1;
     t->wrote[t->n] = 0;
-    t->role[t->n++] = ROLE_POLICY;
+    t->role[t->n++] = TOKEN_POLICY;
     segment *last = t->n_segments ? &t->segments[t->n_segments - 1] : NULL;
     if (last && last->version == version && last->weight_hash == weight_hash) {
         last->end = t->n; /* observations between are covered too: nobody sampled them */
@@ -97,7 +97,7 @@ static int check_token(const trajectory *t, uint32_t i, int32_t vocab, error *er
     if (t->ids[i] < 0 || (vocab > 0 && t->ids[i] >= vocab))
         return error_set(err, ERR_PARSE, "token %" PRIu32 " has id %" PRId32 ", outside a vocabulary of %" PRId32, i,
                          t->ids[i], vocab);
-    if (t->role[i] >= N_ROLES || t->mask[i] != (t->role[i] == ROLE_POLICY))
+    if (t->role[i] >= N_ROLES || t->mask[i] != (t->role[i] == TOKEN_POLICY))
         return error_set(err, ERR_PARSE, "token %" PRIu32 ": loss mask %u does not fit its role %u", i, t->mask[i],
                          t->role[i]);
     if (t->mask[i] ? !(t->logprob[i] <= 1e-3f) || !isfinite(t->logprob[i]) : t->logprob[i] != 0)

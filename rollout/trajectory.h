@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* trajectory - the token record of an episode: what the policy read, what it sampled, with which probability, by whom.
  *
- * Hints (ROLE_HINT) stand between the question and the first token of the policy, mask 0.
+ * Hints (TOKEN_HINT) stand between the question and the first token of the policy, mask 0.
  *
  * Tokens are never re-tokenized: the learner trains on exactly these ids.
  *
@@ -16,12 +16,12 @@
 #include "base/error.h"
 
 typedef enum token_role {
-    ROLE_INSTRUCTION,
-    ROLE_SHOT,
-    ROLE_QUESTION,
-    ROLE_POLICY,
-    ROLE_OBSERVATION,
-    ROLE_HINT, /* of a demonstration: what the policy should have written */
+    TOKEN_INSTRUCTION,
+    TOKEN_SHOT,
+    TOKEN_QUESTION,
+    TOKEN_POLICY,
+    TOKEN_OBSERVATION,
+    TOKEN_HINT, /* of a demonstration: what the policy should have written */
     N_ROLES
 } token_role;
 
@@ -44,7 +44,7 @@ typedef struct trajectory {
 } trajectory;
 
 void trajectory_reset(trajectory *t); /* frees, zeroes */
-/* Appends tokens the policy didn't sample (role anything but ROLE_POLICY). */
+/* Appends tokens the policy didn't sample (role anything but TOKEN_POLICY). */
 void trajectory_append(trajectory *t, token_role role, const int32_t *ids, size_t n);
 /* Appends one sampled token; extends the last segment or begins one. */
 void trajectory_append_sampled(trajectory *t, int32_t id, float logprob, int64_t version, uint64_t weight_hash);

@@ -5,7 +5,7 @@ import functools, hashlib, heapq, io, itertools, json, linecache, math, numbers,
 import secrets, statistics, string, textwrap, threading, traceback, types, typing, uuid, atexit, builtins, posix, warnings
 import _sitebuiltins, platform
 
-NAME, MOST_FRAMES = "<code>", 4
+NAME, MAX_FRAMES = "<code>", 4
 
 # Held here: code that replaces them by its own still ends.
 leave, send, on_signal = os._exit, os.kill, signal.signal
@@ -118,7 +118,7 @@ def explain(problem):
         if problem.filename == NAME and problem.lineno:
             said.append("  line %d" % problem.lineno)
         return "\n".join(said)
-    said, frames = ["".join(text).rstrip()], collections.deque(maxlen=MOST_FRAMES)
+    said, frames = ["".join(text).rstrip()], collections.deque(maxlen=MAX_FRAMES)
     for frame, line in traceback.walk_tb(problem.__traceback__):
         if frame.f_code.co_filename == NAME:
             name = frame.f_code.co_name

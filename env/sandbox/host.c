@@ -20,7 +20,7 @@
 #include "env/sandbox/filter.h"
 #include "env/sandbox/verdict.h"
 
-enum { MAX_REQUEST = 1 << 21, LEAST_WAIT_MS = 5 };
+enum { MAX_REQUEST = 1 << 21, MIN_WAIT_MS = 5 };
 
 /* The head of a request: see zygote.py. */
 typedef struct __attribute__((packed)) request_head {
@@ -166,7 +166,7 @@ static int64_t judge(hosting *h)
             kill(u->pid, SIGKILL);
         }
 
-        u->due_ms = now_ms + (left_ms < LEAST_WAIT_MS ? LEAST_WAIT_MS : left_ms);
+        u->due_ms = now_ms + (left_ms < MIN_WAIT_MS ? MIN_WAIT_MS : left_ms);
         if (u->due_ms < first) first = u->due_ms;
     }
     return first == INT64_MAX ? -1 : first - now_ms;

@@ -30,16 +30,16 @@ static inline float softmax_row(float *scores, int first, int n, float scale, fl
         v16_store(scores + b * KV_PAGE, s);
         highest = v16_max(highest, s);
     }
-    const float most = v16_highest(highest);
+    const float largest = v16_highest(highest);
 
     v16 total = v16_set(0);
     for (int b = begin; b < end; b++) {
-        const v16 p = v16_exp(v16_load(scores + b * KV_PAGE) - v16_set(most));
+        const v16 p = v16_exp(v16_load(scores + b * KV_PAGE) - v16_set(largest));
         v16_store(scores + b * KV_PAGE, p);
         total += p;
     }
 
     const float sum = v16_sum(total);
     *inverse = 1.0f / sum;
-    return most + logf(sum);
+    return largest + logf(sum);
 }

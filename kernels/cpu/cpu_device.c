@@ -179,12 +179,12 @@ static char *map_scratch(const cpu_device *dev, size_t bytes)
 }
 
 /* Whole chunks; where there is no room for those, what is needed and no more. NULL: not even that. */
-static chunk *add_chunk(cpu_device *dev, size_t least)
+static chunk *add_chunk(cpu_device *dev, size_t smallest)
 {
-    size_t bytes = (least + CHUNK_BYTES - 1) / CHUNK_BYTES * CHUNK_BYTES;
+    size_t bytes = (smallest + CHUNK_BYTES - 1) / CHUNK_BYTES * CHUNK_BYTES;
     char *data = map_scratch(dev, bytes);
     if (!data) {
-        bytes = (least + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+        bytes = (smallest + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
         data = map_scratch(dev, bytes);
     }
     if (!data) return NULL;
@@ -315,9 +315,9 @@ enum { PIECES_A_THREAD = 12 };
 
 static int64_t grain_for(const device *dev, double flops, int64_t n)
 {
-    const double most = (double)dev->threads * PIECES_A_THREAD;
+    const double largest = (double)dev->threads * PIECES_A_THREAD;
     double pieces_wanted = flops / PIECE_FLOPS;
-    if (pieces_wanted > most) pieces_wanted = most;
+    if (pieces_wanted > largest) pieces_wanted = largest;
     const int64_t pieces = pieces_wanted < dev->threads ? dev->threads : (int64_t)pieces_wanted;
     return (n + pieces - 1) / pieces;
 }

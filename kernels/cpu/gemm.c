@@ -13,13 +13,13 @@
 enum {
     PANEL = 32,
     X_FLOATS = 192 << 10,
-    LEAST_ROWS = 96,
-    MOST_ROWS = 128,
+    MIN_ROWS = 96,
+    MAX_ROWS = 128,
     K_BLOCK = 256,
     K_SHARE = 3072,
     DW_BLOCK = 192,
     DW_ROWS = 512, /* the widest share of dW's rows that a task takes, and the narrowest worth one */
-    DW_LEAST = 64,
+    DW_MIN = 64,
     DW_PANELS = 16, /* of x at a time: 2 KB of each row */
     PACK_BLOCK = 16,
     AHEAD = 4096 /* 8 KB further on: what memory delivers while that much is worked through */
@@ -160,8 +160,8 @@ static void panel_rows(const product *p, const linear_part *part, int row, int r
 static int rows_a_task(int K)
 {
     const int rows = X_FLOATS / K / TILE_ROWS * TILE_ROWS;
-    if (rows < LEAST_ROWS) return LEAST_ROWS;
-    return rows > MOST_ROWS ? MOST_ROWS : rows;
+    if (rows < MIN_ROWS) return MIN_ROWS;
+    return rows > MAX_ROWS ? MAX_ROWS : rows;
 }
 
 /* Few rows, two panels at a time. */
@@ -355,13 +355,13 @@ static void dw_rectangles(void *ctx, int64_t begin, int64_t end, int thread)
     }
 }
 
-/* A rectangle a thread: N is cut first, as far as shares stay DW_LEAST rows wide, then K. */
+/* A rectangle a thread: N is cut first, as far as shares stay DW_MIN rows wide, then K. */
 static void fp32_linear_dw(device *dev, const float *dy, const float *x, int M, int N, int K, float *dw)
 {
     const int threads = device_threads(dev);
-    const int fewest = (N + DW_ROWS - 1) / DW_ROWS, most = (N + DW_LEAST - 1) / DW_LEAST;
+    const int fewest = (N + DW_ROWS - 1) / DW_ROWS, largest = (N + DW_MIN - 1) / DW_MIN;
     dw_job j = { .dy = dy, .x = x, .M = M, .N = N, .K = K, .dw = dw };
-    j.n_shares = fewest > threads ? fewest : smaller(most, threads);
+    j.n_shares = fewest > threads ? fewest : smaller(largest, threads);
     j.k_shares = smaller((threads + j.n_shares - 1) / j.n_shares, panels_of(K));
 
     j.room = (size_t)DW_BLOCK * (DW_PANELS * PANEL + DW_ROWS + 2 * TILE_ROWS);

@@ -8,9 +8,9 @@
 /* log sum_i exp(z[i] * inverse_temperature) over V. */
 static inline float row_logsumexp(const float *z, int V, float inverse_temperature)
 {
-    float most = -INFINITY;
-    for (int i = 0; i < V; i++) most = z[i] > most ? z[i] : most;
-    const float top = most * inverse_temperature;
+    float largest = -INFINITY;
+    for (int i = 0; i < V; i++) largest = z[i] > largest ? z[i] : largest;
+    const float top = largest * inverse_temperature;
 
     v16 sum = v16_set(0);
     int i = 0;

@@ -50,9 +50,9 @@ static inline v16 v16_max(v16 a, v16 b)
 
 static inline float v16_highest(v16 v)
 {
-    float most = v[0];
-    for (int i = 1; i < 16; i++) most = v[i] > most ? v[i] : most;
-    return most;
+    float largest = v[0];
+    for (int i = 1; i < 16; i++) largest = v[i] > largest ? v[i] : largest;
+    return largest;
 }
 
 /* r[i][j] <-> r[j][i]: rows 1, 2, 4 and 8 apart change what lies across the diagonal. Lists of indices: `low` takes

@@ -17,7 +17,7 @@ GPU_KERNEL void attend_rows(packed p)
     const size_t kv = (size_t)p.Hkv * (size_t)p.hd, at = ((size_t)row * (size_t)p.H + (size_t)h) * (size_t)p.hd;
     const size_t head = (size_t)start * kv + (size_t)(h / (p.H / p.Hkv)) * (size_t)p.hd;
     const float scale = 1.0f / sqrtf((float)p.hd);
-    float mixed[MAX_DIMS] = { 0 }, most = -INFINITY, sum = 0; /* lane l has dimensions l, l + 32, ... of `mixed` */
+    float mixed[MAX_DIMS] = { 0 }, largest = -INFINITY, sum = 0; /* lane l has dimensions l, l + 32, ... of `mixed` */
 
     for (int j = first_key(t, p.window); j <= t; j++) {
         const size_t key = head + (size_t)j * kv;
@@ -26,26 +26,26 @@ GPU_KERNEL void attend_rows(packed p)
         score = warp_sum(score) * scale;
 
         /* A higher score than all before it: what was mixed under the old maximum shrinks by `keep`. */
-        const float top = fmaxf(most, score), keep = expf(most - top), e = expf(score - top);
+        const float top = fmaxf(largest, score), keep = expf(largest - top), e = expf(score - top);
         for (int i = 0; i * WARP + lane < p.hd; i++)
             mixed[i] = mixed[i] * keep + e * p.v[key + (size_t)(i * WARP + lane)];
         sum = sum * keep + e;
-        most = top;
+        largest = top;
     }
 
     for (int i = 0; i * WARP + lane < p.hd; i++) p.out[at + (size_t)(i * WARP + lane)] = mixed[i] / sum;
-    if (lane == 0) p.lse[(size_t)row * (size_t)p.H + (size_t)h] = most + logf(sum);
+    if (lane == 0) p.lse[(size_t)row * (size_t)p.H + (size_t)h] = largest + logf(sum);
 }
 
 /* ---- bf16 ---- */
 
 /* One tile of keys into a row pair's running softmax: scores become probabilities, what was mixed before shrinks. */
 template <int HD>
-GPU_DEVICE void running_softmax(const packed &p, float s[8][4], int t0, int j0, float scale, float most[2],
+GPU_DEVICE void running_softmax(const packed &p, float s[8][4], int t0, int j0, float scale, float largest[2],
                                 float sum[2], float mixed[HD / 8][4])
 {
     const int lane = (int)threadIdx.x % WARP, t = lane % 4;
-    float top[2] = { most[0], most[1] }, keep[2];
+    float top[2] = { largest[0], largest[1] }, keep[2];
 
     /* The tile's maximum: this lane's scores first, then those of the four lanes that share a row. */
     for (int n = 0; n < 8; n++)
@@ -57,14 +57,14 @@ GPU_DEVICE void running_softmax(const packed &p, float s[8][4], int t0, int j0, 
     for (int r = 0; r < 2; r++) {
         top[r] = fmaxf(top[r], __shfl_xor_sync(0xffffffffu, top[r], 1));
         top[r] = fmaxf(top[r], __shfl_xor_sync(0xffffffffu, top[r], 2));
-        keep[r] = most[r] == -INFINITY ? 0.0f : expf(most[r] - top[r]); /* -inf - -inf would be a NaN */
-        most[r] = top[r];
+        keep[r] = largest[r] == -INFINITY ? 0.0f : expf(largest[r] - top[r]); /* -inf - -inf would be a NaN */
+        largest[r] = top[r];
         sum[r] *= keep[r];
     }
 
     for (int n = 0; n < 8; n++)
         for (int i = 0; i < 4; i++) {
-            s[n][i] = s[n][i] == -INFINITY ? 0.0f : expf(s[n][i] - most[i / 2]);
+            s[n][i] = s[n][i] == -INFINITY ? 0.0f : expf(s[n][i] - largest[i / 2]);
             sum[i / 2] += s[n][i];
         }
 
@@ -84,7 +84,7 @@ template <int HD> GPU_KERNEL void attend_tiles(packed p)
     const size_t head = (size_t)at.start * kv + (size_t)(h / (p.H / p.Hkv)) * HD;
     const float scale = 1.0f / sqrtf((float)HD);
     uint32_t q[HD / 16][4];
-    float mixed[HD / 8][4] = { { 0 } }, most[2] = { -INFINITY, -INFINITY }, sum[2] = { 0, 0 };
+    float mixed[HD / 8][4] = { { 0 } }, largest[2] = { -INFINITY, -INFINITY }, sum[2] = { 0, 0 };
     load_rows<HD>(p.q + row0 * stride + (size_t)h * HD, warp * 16, at.rows, stride, q);
 
     /* Key tiles from the first that the tile's first row sees to the last that its last row sees. */
@@ -97,7 +97,7 @@ template <int HD> GPU_KERNEL void attend_tiles(packed p)
         __syncthreads();
 
         scores<HD>(q, keys, s);
-        running_softmax<HD>(p, s, at.first + warp * 16 + lane / 4, j, scale, most, sum, mixed);
+        running_softmax<HD>(p, s, at.first + warp * 16 + lane / 4, j, scale, largest, sum, mixed);
         mix<HD>(s, values, mixed);
     }
 
@@ -107,7 +107,7 @@ template <int HD> GPU_KERNEL void attend_tiles(packed p)
         sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], 2);
         const int row = warp * 16 + lane / 4 + r * 8;
         if (lane % 4 == 0 && row < at.rows)
-            p.lse[(row0 + (size_t)row) * (size_t)p.H + (size_t)h] = most[r] + logf(sum[r]);
+            p.lse[(row0 + (size_t)row) * (size_t)p.H + (size_t)h] = largest[r] + logf(sum[r]);
     }
 
     const float factor[2] = { 1.0f / sum[0], 1.0f / sum[1] };
@@ -117,7 +117,7 @@ template <int HD> GPU_KERNEL void attend_tiles(packed p)
 template <int HD> static void run_tiles(device *dev, const packed &p, int T)
 {
     const size_t bytes = sizeof(__nv_bfloat16) * (TILE * (HD + PAD) + HD * TURNED);
-    GPU_LAUNCH(dev, attend_tiles<HD>, dim3(most_tiles(T, p.S), (unsigned)p.H), TILE_THREADS, bytes, p);
+    GPU_LAUNCH(dev, attend_tiles<HD>, dim3(max_tiles(T, p.S), (unsigned)p.H), TILE_THREADS, bytes, p);
 }
 
 void cuda_attention(device *dev, const float *q, const float *k, const float *v, const int32_t *starts, int S, int H,

@@ -71,7 +71,7 @@ GPU_DEVICE int sequence_of(const packed &p, int row)
 }
 
 /* Tiles of all sequences, at most. */
-static inline unsigned most_tiles(int T, int S) { return (unsigned)(T / TILE + S); }
+static inline unsigned max_tiles(int T, int S) { return (unsigned)(T / TILE + S); }
 
 GPU_DEVICE bool sees(int t, int j, int window) { return j <= t && (window <= 0 || t - j < window); }
 

@@ -196,7 +196,7 @@ template <int HD> GPU_KERNEL void key_tiles(packed p)
 template <int HD> static void run_tiles(device *dev, const packed &p, int T)
 {
     const size_t straight = sizeof(__nv_bfloat16) * TILE * (HD + PAD), turned = sizeof(__nv_bfloat16) * HD * TURNED;
-    const unsigned tiles = most_tiles(T, p.S);
+    const unsigned tiles = max_tiles(T, p.S);
 
     /* Shared memory: keys, values, keys turned; then queries and do, both ways, with lse and delta. */
     const size_t for_queries = 2 * straight + turned, for_keys = 2 * straight + 2 * turned + 2 * sizeof(float) * TILE;

@@ -55,7 +55,7 @@ GPU_KERNEL void attend_splits(paged p)
     const int end = (split + 1) * SPLIT < n ? (split + 1) * SPLIT : n;
     const float scale = 1.0f / sqrtf((float)p.hd), *q = p.q + ((size_t)t * (size_t)p.H + (size_t)h) * (size_t)p.hd;
     const size_t head = (size_t)(h / (p.H / p.Hkv));
-    float mixed[MAX_DIMS] = { 0 }, most = -INFINITY, sum = 0;
+    float mixed[MAX_DIMS] = { 0 }, largest = -INFINITY, sum = 0;
 
     for (int j = begin; j < end; j++) {
         const size_t page = (size_t)p.table[(size_t)p.row_seq[t] * (size_t)p.max_pages + (size_t)(j / KV_PAGE)];
@@ -64,17 +64,17 @@ GPU_KERNEL void attend_splits(paged p)
         for (int d = lane; d < p.hd; d += WARP) score += q[d] * p.k_pages[at + (size_t)d];
         score = warp_sum(score) * scale;
 
-        const float top = fmaxf(most, score), keep = expf(most - top), e = expf(score - top);
+        const float top = fmaxf(largest, score), keep = expf(largest - top), e = expf(score - top);
         for (int i = 0; i * WARP + lane < p.hd; i++)
             mixed[i] = mixed[i] * keep + e * p.v_pages[at + (size_t)(i * WARP + lane)];
         sum = sum * keep + e;
-        most = top;
+        largest = top;
     }
 
     float *part = part_of(p, t, h, split);
     for (int i = 0; i * WARP + lane < p.hd; i++) part[i * WARP + lane] = mixed[i];
     if (lane == 0) {
-        part[p.hd] = most;
+        part[p.hd] = largest;
         part[p.hd + 1] = sum;
     }
 }
@@ -85,11 +85,11 @@ GPU_KERNEL void join_splits(paged p)
     const int t = (int)blockIdx.x, h = (int)(blockIdx.y * WARPS + threadIdx.x / WARP), lane = (int)threadIdx.x % WARP;
     if (h >= p.H) return;
 
-    float most = -INFINITY, sum = 0;
-    for (int s = 0; s < p.splits; s++) most = fmaxf(most, part_of(p, t, h, s)[p.hd]);
+    float largest = -INFINITY, sum = 0;
+    for (int s = 0; s < p.splits; s++) largest = fmaxf(largest, part_of(p, t, h, s)[p.hd]);
     for (int s = 0; s < p.splits; s++) {
         const float *part = part_of(p, t, h, s);
-        sum += part[p.hd + 1] * expf(part[p.hd] - most);
+        sum += part[p.hd + 1] * expf(part[p.hd] - largest);
     }
 
     float *o = p.o + ((size_t)t * (size_t)p.H + (size_t)h) * (size_t)p.hd;
@@ -97,7 +97,7 @@ GPU_KERNEL void join_splits(paged p)
         float v = 0;
         for (int s = 0; s < p.splits; s++) {
             const float *part = part_of(p, t, h, s);
-            v += part[d] * expf(part[p.hd] - most);
+            v += part[d] * expf(part[p.hd] - largest);
         }
         o[d] = v / sum;
     }

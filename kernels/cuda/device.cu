@@ -74,9 +74,9 @@ static void *gpu_stream_of(const device *dev)
 #endif
 }
 
-static bool add_chunk(cuda_device *d, size_t least, error *err)
+static bool add_chunk(cuda_device *d, size_t smallest, error *err)
 {
-    const size_t bytes = least > CHUNK_BYTES ? least : CHUNK_BYTES;
+    const size_t bytes = smallest > CHUNK_BYTES ? smallest : CHUNK_BYTES;
     gpu_chunk c = { (char *)take(&d->base, "scratch needs", bytes, d->used, err), bytes, 0 };
     if (!c.data) return false;
 

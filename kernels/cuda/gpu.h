@@ -102,7 +102,7 @@ template <int THREADS> GPU_DEVICE float block_max(float v)
     __syncthreads();
     if (threadIdx.x % WARP == 0) of_warp[threadIdx.x / WARP] = v;
     __syncthreads();
-    float most = of_warp[0];
-    for (int i = 1; i < THREADS / WARP; i++) most = fmaxf(most, of_warp[i]);
-    return most;
+    float largest = of_warp[0];
+    for (int i = 1; i < THREADS / WARP; i++) largest = fmaxf(largest, of_warp[i]);
+    return largest;
 }

@@ -16,11 +16,11 @@ static float inverse_of(float temperature) { return temperature > 0 ? 1.0f / tem
 
 GPU_DEVICE float row_lse(const float *z, int V, float inverse)
 {
-    float most = -INFINITY, sum = 0;
-    for (int v = (int)threadIdx.x; v < V; v += THREADS) most = fmaxf(most, z[v]);
-    most = block_max<THREADS>(most) * inverse;
-    for (int v = (int)threadIdx.x; v < V; v += THREADS) sum += expf(z[v] * inverse - most);
-    return most + logf(block_sum<THREADS>(sum));
+    float largest = -INFINITY, sum = 0;
+    for (int v = (int)threadIdx.x; v < V; v += THREADS) largest = fmaxf(largest, z[v]);
+    largest = block_max<THREADS>(largest) * inverse;
+    for (int v = (int)threadIdx.x; v < V; v += THREADS) sum += expf(z[v] * inverse - largest);
+    return largest + logf(block_sum<THREADS>(sum));
 }
 
 /* ---- logprobs and entropies ---- */
@@ -170,21 +170,21 @@ GPU_DEVICE int best_token(const float *z, int V)
     __shared__ float best[THREADS];
     __shared__ int where[THREADS];
     int at = 0;
-    float most = -INFINITY;
+    float largest = -INFINITY;
     for (int v = (int)threadIdx.x; v < V; v += THREADS)
-        if (z[v] > most) {
-            most = z[v];
+        if (z[v] > largest) {
+            largest = z[v];
             at = v;
         }
     __syncthreads();
-    best[threadIdx.x] = most;
+    best[threadIdx.x] = largest;
     where[threadIdx.x] = at;
     __syncthreads();
 
     /* Every thread looks at all; of equal logits the smallest id wins, as on the CPU. */
     for (int i = 0; i < THREADS; i++)
-        if (best[i] > most || (best[i] == most && where[i] < at)) {
-            most = best[i];
+        if (best[i] > largest || (best[i] == largest && where[i] < at)) {
+            largest = best[i];
             at = where[i];
         }
     __syncthreads();

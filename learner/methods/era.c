@@ -19,13 +19,13 @@ static int descending(const void *a, const void *b)
 
 static double uncertainty(int n, const float *entropy)
 {
-    const int most = (int)ceil(UNCERTAIN * n);
+    const int max = (int)ceil(UNCERTAIN * n);
     float *sorted = memcpy(xmalloc(sizeof *sorted * (size_t)n), entropy, sizeof *sorted * (size_t)n);
     double sum = 0;
     qsort(sorted, (size_t)n, sizeof *sorted, descending);
-    for (int i = 0; i < most; i++) sum += (double)sorted[i];
+    for (int i = 0; i < max; i++) sum += (double)sorted[i];
     free(sorted);
-    return sum / most;
+    return sum / max;
 }
 
 float era_scale(const era_config *c, double advantage, int n, const float *entropy)

@@ -12,7 +12,7 @@
 
 static const double MAX_COUNT = 9007199254740992; /* 2^53: whole numbers up to here are exact */
 
-enum { BLOCKS = 4096, LEAST_BLOCK = 256, LAYERS_OUTSIDE = 1 };
+enum { BLOCKS = 4096, MIN_BLOCK = 256, LAYERS_OUTSIDE = 1 };
 
 struct isolation {
     isolation_config config;
@@ -43,7 +43,7 @@ isolation *isolation_new(const isolation_config *config, const param_table *tabl
     isolation *s = xcalloc(1, sizeof *s);
     s->config = *config;
     if (s->config.every < 1) s->config.every = 1;
-    if (size <= 0) size = (table->total / BLOCKS > LEAST_BLOCK ? table->total / BLOCKS : LEAST_BLOCK) / 16 * 16;
+    if (size <= 0) size = (table->total / BLOCKS > MIN_BLOCK ? table->total / BLOCKS : MIN_BLOCK) / 16 * 16;
     s->n = cut(s, table, size);
     s->blocks = xcalloc((size_t)s->n, sizeof *s->blocks);
     cut(s, table, size);
@@ -95,9 +95,9 @@ static int descending(const void *a, const void *b)
 /* Marks the blocks with the largest values, the share of all. */
 static void mark_largest(isolation *s, ranked *r, double share)
 {
-    const int most = (int)floor(share * s->n);
+    const int max = (int)floor(share * s->n);
     qsort(r, (size_t)s->n, sizeof *r, descending);
-    for (int i = 0; i < most; i++) s->chosen[r[i].block] = 1;
+    for (int i = 0; i < max; i++) s->chosen[r[i].block] = 1;
 }
 
 /* Importance over the mean of the block's layer: layers whose gradients are large don't take all the places. */

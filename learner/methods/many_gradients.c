@@ -66,7 +66,7 @@ static int plan(void *self, train_step *s, error *err)
 static int tell(void *self, train_step *s, error *err)
 {
     (void)self, (void)err;
-    const char *names[MOO_MOST];
+    const char *names[MOO_MAX];
     const trainer_config *c = s->parts->config;
     const moo_plan *m = &c->moo;
     const int groups = moo_of_groups(m) ? m->n_groups : 1;

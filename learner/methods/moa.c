@@ -85,10 +85,10 @@ static int by_pivot(const void *a, const void *b)
 /* The least of those that are the same as values[i] up to rounding: equal ones must not seem to be in an order. */
 static double level_of(int n, const double *values, int i)
 {
-    double least = values[i];
+    double min = values[i];
     for (int j = 0; j < n; j++)
-        if (signal_between(values[j], values[i]) == 0) least = fmin(least, values[j]);
-    return least;
+        if (signal_between(values[j], values[i]) == 0) min = fmin(min, values[j]);
+    return min;
 }
 
 /* Groups are small: the quadratic way needs no explanation. */

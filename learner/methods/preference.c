@@ -32,9 +32,9 @@ static int read_row(const char *text, const char *field, const objective_set *ob
             rc = error_set(err, ERR_PARSE,
                            "%s: '%.40s' is no objective with a weight in reward.objectives, or has no number", field,
                            name);
-        else if (!(json_number_value(value) >= 0 && json_number_value(value) <= OBJECTIVE_MOST_WEIGHT))
+        else if (!(json_number_value(value) >= 0 && json_number_value(value) <= OBJECTIVE_MAX_WEIGHT))
             rc = error_set(err, ERR_PARSE, "%s: '%.40s' weighs %g (expected a number from 0 to %g)", field, name,
-                           json_number_value(value), OBJECTIVE_MOST_WEIGHT);
+                           json_number_value(value), OBJECTIVE_MAX_WEIGHT);
         else
             own[k] = json_number_value(value);
     }
@@ -50,11 +50,11 @@ static int read_row_of(const dataset *rows, uint64_t row, const char *field, con
     return rc == OK ? OK : error_within(err, "row %" PRIu64 " of data.train", row + 1);
 }
 
-int preference_check(const dataset *rows, uint64_t most, const char *field, const objective_set *objectives, error *err)
+int preference_check(const dataset *rows, uint64_t max, const char *field, const objective_set *objectives, error *err)
 {
     double own[MAX_OBJECTIVES];
     int rc = OK;
-    for (uint64_t i = 0; rc == OK && i < dataset_size(rows) && i < most; i++)
+    for (uint64_t i = 0; rc == OK && i < dataset_size(rows) && i < max; i++)
         rc = read_row_of(rows, i, field, objectives, own, err);
     return rc;
 }

@@ -12,9 +12,8 @@
 #include "rollout/dataset.h"
 #include "rollout/group.h"
 
-/* Reads what the first `most` rows say: what preference_weights would refuse is better found before a run starts. */
-int preference_check(const dataset *rows, uint64_t most, const char *field, const objective_set *objectives,
-                     error *err);
+/* Reads what the first `max` rows say: what preference_weights would refuse is better found before a run starts. */
+int preference_check(const dataset *rows, uint64_t max, const char *field, const objective_set *objectives, error *err);
 
 /* Weights [S, K], an episode a row, in the order of the groups' episodes; in the arena. NULL and `err` for a row whose
  * field is no table of numbers, or names an objective there isn't or that has weight 0. */

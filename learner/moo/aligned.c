@@ -9,7 +9,7 @@
 void moo_aligned(const moo_problem *p, double *w)
 {
     const int K = p->K;
-    double values[MOO_MOST], V[MOO_MOST * MOO_MOST];
+    double values[MOO_MAX], V[MOO_MAX * MOO_MAX];
     matrix_eigen(p->G, K, values, V);
     const int first = matrix_rank_begin(values, K);
     for (int i = 0; i < K; i++) w[i] = 0;

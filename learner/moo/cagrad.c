@@ -23,10 +23,10 @@ enum { BISECTIONS = 60 };
 
 typedef struct ball {
     int K;
-    double C[MOO_MOST * MOO_MOST];
-    double length[MOO_MOST];                    /* in units of the shortest gradient, as all of these */
-    double share[MOO_MOST];                     /* of y_i = w_i length_i in the sum of weights */
-    double average[MOO_MOST], toward[MOO_MOST]; /* g0 in terms of unit gradients, and their products with it */
+    double C[MOO_MAX * MOO_MAX];
+    double length[MOO_MAX];                   /* in units of the shortest gradient, as all of these */
+    double share[MOO_MAX];                    /* of y_i = w_i length_i in the sum of weights */
+    double average[MOO_MAX], toward[MOO_MAX]; /* g0 in terms of unit gradients, and their products with it */
     double radius;
 } ball;
 
@@ -58,7 +58,7 @@ static ball ball_of(const moo_problem *p)
 /* The simplex point for a given t -> y; returns ||g_w||. */
 static double point_for(const ball *b, double t, double *y)
 {
-    double linear[MOO_MOST];
+    double linear[MOO_MAX];
     for (int i = 0; i < b->K; i++) linear[i] = t / b->radius * b->toward[i];
     qp_solve(b->C, linear, b->share, b->K, y);
     return matrix_length(b->C, b->K, y);
@@ -71,7 +71,7 @@ static double farthest(const ball *b, double *y)
     for (int i = 0; i < b->K; i++) size += fabs(y[i]), high = fmax(high, b->length[i]);
     const bool stationary = low == 0;
     if (stationary) low = 1e-9 * size;
-    const double least = low;
+    const double min = low;
     double length = low;
     for (int n = 0; n < BISECTIONS && low < high; n++) { /* by factors: lengths may be far apart */
         const double t = sqrt(low * high);
@@ -81,14 +81,14 @@ static double farthest(const ball *b, double *y)
         else
             high = t;
     }
-    return stationary && !(length > 1e3 * least) ? 0 : length;
+    return stationary && !(length > 1e3 * min) ? 0 : length;
 }
 
 /* A stationary point's d -> y. What the cosines take for stationary may be nearly so, and the cone then so narrow that
  * the projection lies outside the ball: as far towards it as the ball goes. */
 static void stand(const ball *b, double *y)
 {
-    double off[MOO_MOST];
+    double off[MOO_MAX];
     moo_project(b->C, b->K, b->average, y);
     for (int i = 0; i < b->K; i++) off[i] = y[i] - b->average[i];
     const double way = matrix_length(b->C, b->K, off), by = way > b->radius ? b->radius / way : 1;
@@ -99,7 +99,7 @@ void moo_cagrad(const moo_problem *p, double *w)
 {
     const int K = p->K;
     const double c = p->config->c;
-    double y[MOO_MOST];
+    double y[MOO_MAX];
     for (int i = 0; i < K; i++) w[i] = p->p[i] / (1 + c * c);
     const ball b = ball_of(p);
     if (b.radius <= 0) return; /* c = 0, or the average itself is zero: there is nowhere to go */
@@ -109,6 +109,6 @@ void moo_cagrad(const moo_problem *p, double *w)
         for (int i = 0; i < K; i++) w[i] = y[i] * b.share[i] / (1 + c * c);
         return;
     }
-    const double most = sqrt(length * length + slack(K, y));
-    for (int i = 0; i < K; i++) w[i] += b.radius / most * y[i] * b.share[i] / (1 + c * c);
+    const double max = sqrt(length * length + slack(K, y));
+    for (int i = 0; i < K; i++) w[i] += b.radius / max * y[i] * b.share[i] / (1 + c * c);
 }

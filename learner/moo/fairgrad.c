@@ -13,7 +13,7 @@
 #include "learner/moo/matrix.h"
 #include "learner/moo/method.h"
 
-enum { MOST_STEPS = 200, MOST_HALVINGS = 60 };
+enum { MAX_STEPS = 200, MAX_HALVINGS = 60 };
 
 static double phi(double w, double alpha)
 {
@@ -23,7 +23,7 @@ static double phi(double w, double alpha)
 typedef struct fair {
     int K;
     double alpha;
-    double C[MOO_MOST * MOO_MOST], b[MOO_MOST]; /* C with the ridge */
+    double C[MOO_MAX * MOO_MAX], b[MOO_MAX]; /* C with the ridge */
 } fair;
 
 static double value(const fair *f, const double *u)
@@ -37,8 +37,8 @@ static double value(const fair *f, const double *u)
 static bool damped(const fair *f, const double *step, double *u)
 {
     const double before = value(f, u);
-    double t = 1, next[MOO_MOST];
-    for (int n = 0; n < MOST_HALVINGS; n++, t /= 2) {
+    double t = 1, next[MOO_MAX];
+    for (int n = 0; n < MAX_HALVINGS; n++, t /= 2) {
         bool positive = true;
         for (int i = 0; i < f->K; i++) next[i] = u[i] - t * step[i], positive &= next[i] > 0;
         if (!positive || value(f, next) > before + 1e-12 * fabs(before)) continue;
@@ -50,10 +50,10 @@ static bool damped(const fair *f, const double *step, double *u)
 
 static void newton(const fair *f, double *u)
 {
-    double H[MOO_MOST * MOO_MOST], gradient[MOO_MOST], step[MOO_MOST];
+    double H[MOO_MAX * MOO_MAX], gradient[MOO_MAX], step[MOO_MAX];
     const int K = f->K;
     for (int i = 0; i < K; i++) u[i] = pow(f->b[i], f->alpha / (f->alpha + 1)); /* exact where C is the identity */
-    for (int n = 0; n < MOST_STEPS; n++) {
+    for (int n = 0; n < MAX_STEPS; n++) {
         double largest = 0;
         matrix_times(f->C, K, u, gradient);
         memcpy(H, f->C, sizeof *H * (size_t)(K * K));
@@ -71,7 +71,7 @@ static void fair_weights(const moo_problem *p, double alpha, double *w)
 {
     const int K = p->K;
     fair f = { .K = K, .alpha = alpha };
-    double length[MOO_MOST];
+    double length[MOO_MAX];
     matrix_cosines(p->G, K, f.C, length);
     for (int i = 0; i < K; i++) f.b[i] = pow(length[i], 1 / alpha - 1), f.C[i * (K + 1)] += p->config->ridge;
     newton(&f, w);
@@ -90,6 +90,6 @@ void moo_fairgrad(const moo_problem *p, double *w)
 void moo_nash(const moo_problem *p, double *w)
 {
     fair_weights(p, 1, w);
-    const double length = moo_norm(p->G, p->K, w), most = p->config->max_norm;
-    for (int i = 0; most > 0 && length > most && i < p->K; i++) w[i] *= most / length;
+    const double length = moo_norm(p->G, p->K, w), max = p->config->max_norm;
+    for (int i = 0; max > 0 && length > max && i < p->K; i++) w[i] *= max / length;
 }

@@ -11,7 +11,7 @@
 #include "learner/moo/matrix.h"
 #include "learner/moo/method.h"
 
-static const double MOST_GOAL = 0.99, MOST_LENGTH = 10;
+static const double MAX_GOAL = 0.99, MAX_LENGTH = 10;
 
 /* How much of unit vector g_j has to join a vector of length `own` at cosine phi to it, so that the cosine becomes
  * `goal`. */
@@ -25,8 +25,8 @@ static double vaccine(double phi, double goal, double own)
 static void lift(const moo_problem *p, const double *C, int i, double *y)
 {
     const int K = p->K;
-    int others[MOO_MOST];
-    double products[MOO_MOST];
+    int others[MOO_MAX];
+    double products[MOO_MAX];
     memset(y, 0, sizeof *y * (size_t)K);
     y[i] = 1;
     moo_order(p, i, others);
@@ -35,19 +35,19 @@ static void lift(const moo_problem *p, const double *C, int i, double *y)
         matrix_times(C, K, y, products);
         const double own = matrix_length(C, K, y);
         const double phi = own > 0 ? fmax(-1, fmin(1, products[j] / own)) : 0;
-        double *mean = &p->state->phi[p->index[i] * MOO_MOST + p->index[j]];
-        const double goal = fmax(-MOST_GOAL, fmin(MOST_GOAL, *mean));
+        double *mean = &p->state->phi[p->index[i] * MOO_MAX + p->index[j]];
+        const double goal = fmax(-MAX_GOAL, fmin(MAX_GOAL, *mean));
         if (phi < goal) y[j] += vaccine(phi, goal, own);
         *mean += p->config->beta * (phi - *mean);
     }
     const double length = matrix_length(C, K, y);
-    for (int k = 0; length > MOST_LENGTH && k < K; k++) y[k] *= MOST_LENGTH / length;
+    for (int k = 0; length > MAX_LENGTH && k < K; k++) y[k] *= MAX_LENGTH / length;
 }
 
 void moo_gradvac(const moo_problem *p, double *w)
 {
     const int K = p->K;
-    double C[MOO_MOST * MOO_MOST], length[MOO_MOST], y[MOO_MOST];
+    double C[MOO_MAX * MOO_MAX], length[MOO_MAX], y[MOO_MAX];
     matrix_cosines(p->G, K, C, length);
     memset(w, 0, sizeof *w * (size_t)K);
     for (int i = 0; i < K; i++) {

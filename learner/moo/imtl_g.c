@@ -13,7 +13,7 @@
 /* w = A^+ b; returns whether A has full rank. */
 static bool pseudo_solve(const double *A, int K, const double *b, double *w)
 {
-    double values[MOO_MOST], V[MOO_MOST * MOO_MOST];
+    double values[MOO_MAX], V[MOO_MAX * MOO_MAX];
     matrix_eigen(A, K, values, V);
     const int first = matrix_rank_begin(values, K);
     for (int i = 0; i < K; i++) w[i] = 0;
@@ -28,7 +28,7 @@ static bool pseudo_solve(const double *A, int K, const double *b, double *w)
 void moo_imtl_g(const moo_problem *p, double *w)
 {
     const int K = p->K;
-    double C[MOO_MOST * MOO_MOST], length[MOO_MOST], ones[MOO_MOST] = { 0 }, sum = 0, size = 0;
+    double C[MOO_MAX * MOO_MAX], length[MOO_MAX], ones[MOO_MAX] = { 0 }, sum = 0, size = 0;
     matrix_cosines(p->G, K, C, length);
     for (int i = 0; i < K; i++) ones[i] = 1;
     if (pseudo_solve(C, K, ones, w))

@@ -42,7 +42,7 @@ double matrix_length(const double *C, int K, const double *y)
 
 bool matrix_solve(const double *A, int n, const double *b, double *x)
 {
-    double L[MOO_MOST * MOO_MOST] = { 0 };
+    double L[MOO_MAX * MOO_MAX] = { 0 };
     for (int i = 0; i < n; i++) {
         for (int j = 0; j <= i; j++) {
             double s = A[i * n + j];
@@ -96,7 +96,7 @@ static void sort_ascending(double *values, int n, double *V)
 void matrix_eigen(const double *A, int n, double *values, double *V)
 {
     enum { SWEEPS = 60 };
-    double B[MOO_MOST * MOO_MOST];
+    double B[MOO_MAX * MOO_MAX];
     memcpy(B, A, sizeof *B * (size_t)(n * n));
     for (int i = 0; i < n * n; i++) V[i] = i % (n + 1) == 0;
     for (int sweep = 0; sweep < SWEEPS; sweep++) {

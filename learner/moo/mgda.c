@@ -13,9 +13,9 @@
 #include "learner/moo/simplex_qp.h"
 
 /* The point of least norm of the hull of unit gradients times `length` -> their weights w, 0 where it is 0. */
-static void least_norm(const double *C, const double *length, int K, double *w)
+static void min_norm(const double *C, const double *length, int K, double *w)
 {
-    double share[MOO_MOST] = { 0 }, y[MOO_MOST], shortest = INFINITY;
+    double share[MOO_MAX] = { 0 }, y[MOO_MAX], shortest = INFINITY;
     for (int i = 0; i < K; i++) shortest = fmin(shortest, length[i]);
     for (int i = 0; i < K; i++) share[i] = shortest / length[i];
     qp_solve(C, NULL, share, K, y);
@@ -25,18 +25,18 @@ static void least_norm(const double *C, const double *length, int K, double *w)
 
 void moo_mgda(const moo_problem *p, double *w)
 {
-    double C[MOO_MOST * MOO_MOST], length[MOO_MOST];
+    double C[MOO_MAX * MOO_MAX], length[MOO_MAX];
     matrix_cosines(p->G, p->K, C, length);
-    least_norm(C, length, p->K, w);
+    min_norm(C, length, p->K, w);
 }
 
 /* The same on g_i / ||g_i||, brought back to the gradients' mean length: no objective dominates by being small. */
 void moo_mgda_norm(const moo_problem *p, double *w)
 {
     const int K = p->K;
-    double C[MOO_MOST * MOO_MOST], length[MOO_MOST], ones[MOO_MOST] = { 0 }, mean = 0;
+    double C[MOO_MAX * MOO_MAX], length[MOO_MAX], ones[MOO_MAX] = { 0 }, mean = 0;
     matrix_cosines(p->G, K, C, length);
     for (int i = 0; i < K; i++) ones[i] = 1, mean += length[i] / K;
-    least_norm(C, ones, K, w);
+    min_norm(C, ones, K, w);
     for (int i = 0; i < K; i++) w[i] *= mean / length[i];
 }

@@ -49,7 +49,7 @@ const char *moo_method_help(moo_method method) { return MOO_METHOD_WORDS[method]
 /* ---- what is no Gram matrix ---- */
 
 /* Products of gradients that are there are off by 1e-12 at most (kernels/ops.h); what is off by more is no product. */
-static const double MOST_OFF = 1e-9;
+static const double MAX_OFF = 1e-9;
 
 static int check_entries(const double *G, int K, error *err)
 {
@@ -70,10 +70,10 @@ static int check_pairs(const double *G, int K, error *err)
     for (int i = 0; i < K; i++)
         for (int j = 0; j < i; j++) {
             const double lengths = sqrt(G[i * K + i]) * sqrt(G[j * K + j]), one = G[i * K + j], other = G[j * K + i];
-            if (fabs(one - other) > MOST_OFF * fmax(fabs(one), fabs(other)) && fabs(one - other) > MOST_OFF * lengths)
+            if (fabs(one - other) > MAX_OFF * fmax(fabs(one), fabs(other)) && fabs(one - other) > MAX_OFF * lengths)
                 return error_set(err, ERR_STATE, "the product of objectives %d and %d is %g, of %d and %d it is %g", i,
                                  j, one, j, i, other);
-            if (fabs(one) > (1 + MOST_OFF) * lengths)
+            if (fabs(one) > (1 + MAX_OFF) * lengths)
                 return error_set(err, ERR_STATE,
                                  "the product of objectives %d and %d is %g, more than their gradients' lengths (%g) "
                                  "allow",
@@ -85,9 +85,8 @@ static int check_pairs(const double *G, int K, error *err)
 /* Of three and more, each pair may be fine and all of them together not. */
 static int check_definite(const double *G, int K, error *err)
 {
-    double small[MOO_MOST * MOO_MOST], C[MOO_MOST * MOO_MOST], length[MOO_MOST], values[MOO_MOST],
-        V[MOO_MOST * MOO_MOST];
-    int index[MOO_MOST], n = 0;
+    double small[MOO_MAX * MOO_MAX], C[MOO_MAX * MOO_MAX], length[MOO_MAX], values[MOO_MAX], V[MOO_MAX * MOO_MAX];
+    int index[MOO_MAX], n = 0;
     for (int i = 0; i < K; i++)
         if (G[i * K + i] > 0) index[n++] = i;
     if (n < 3) return OK;
@@ -95,7 +94,7 @@ static int check_definite(const double *G, int K, error *err)
         for (int j = 0; j < n; j++) small[i * n + j] = G[index[i] * K + index[j]];
     matrix_cosines(small, n, C, length);
     matrix_eigen(C, n, values, V);
-    if (values[0] >= -MOST_OFF * n) return OK;
+    if (values[0] >= -MAX_OFF * n) return OK;
     return error_set(err, ERR_STATE,
                      "not a Gram matrix: no gradients have these products (an eigenvalue of their cosines is %g)",
                      values[0]);
@@ -120,7 +119,7 @@ static int check_preferences(const moo_config *c, int K, error *err)
 void moo_state_walk(moo_state *m, saved_state *s)
 {
     state_section(s, "moo", 1);
-    state_numbers(s, "cosines", m->phi, MOO_MOST * MOO_MOST, -INFINITY, INFINITY);
+    state_numbers(s, "cosines", m->phi, MOO_MAX * MOO_MAX, -INFINITY, INFINITY);
 }
 
 /* ---- solving ---- */
@@ -146,10 +145,10 @@ static int choose(const moo_config *c, const double *G, int K, const bool *activ
 /* Shares of the whole. A whole that no double holds is counted in units of the largest. */
 static void preferences(const moo_config *c, const int *index, int n, double *p)
 {
-    double total = 0, most = 0;
-    for (int i = 0; i < n; i++) total += c->pref[index[i]], most = fmax(most, c->pref[index[i]]);
+    double total = 0, max = 0;
+    for (int i = 0; i < n; i++) total += c->pref[index[i]], max = fmax(max, c->pref[index[i]]);
 
-    const double unit = isfinite(total) ? 1 : most;
+    const double unit = isfinite(total) ? 1 : max;
     if (unit != 1) total = 0;
     for (int i = 0; i < n && unit != 1; i++) total += c->pref[index[i]] / unit;
     for (int i = 0; i < n; i++) p[i] = total > 0 ? c->pref[index[i]] / unit / total : 1.0 / n;
@@ -158,8 +157,8 @@ static void preferences(const moo_config *c, const int *index, int n, double *p)
 int moo_solve(const moo_config *config, const double *G, int K, const bool *active, rng_key order, moo_state *state,
               double *w, error *err)
 {
-    double small[MOO_MOST * MOO_MOST], p[MOO_MOST], x[MOO_MOST], length[MOO_MOST];
-    int index[MOO_MOST];
+    double small[MOO_MAX * MOO_MAX], p[MOO_MAX], x[MOO_MAX], length[MOO_MAX];
+    int index[MOO_MAX];
     moo_state none = { 0 };
     memset(w, 0, sizeof *w * (size_t)K);
     if (check_preferences(config, K, err) != OK) return ERR_ARGUMENT;
@@ -193,8 +192,8 @@ double moo_norm(const double *G, int K, const double *w) { return sqrt(fmax(0, m
 
 void moo_order(const moo_problem *p, int i, int *others)
 {
-    uint64_t drawn[MOO_MOST];
-    const rng_key key = { p->order.seed, p->order.stream * MOO_MOST + (uint64_t)i };
+    uint64_t drawn[MOO_MAX];
+    const rng_key key = { p->order.seed, p->order.stream * MOO_MAX + (uint64_t)i };
     for (int j = 0; j < p->K - 1; j++) drawn[j] = (uint64_t)j;
     if (!p->config->natural_order) rng_permutation(key, drawn, (uint64_t)(p->K - 1));
     for (int j = 0; j < p->K - 1; j++) others[j] = (int)drawn[j] < i ? (int)drawn[j] : (int)drawn[j] + 1;

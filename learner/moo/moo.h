@@ -30,7 +30,7 @@
 #include "base/rng.h"
 #include "base/state.h"
 
-enum { MOO_MOST = 16 }; /* objectives */
+enum { MOO_MAX = 16 }; /* objectives */
 
 #define MOO_METHODS(X)                                                                                                 \
     X(MOO_SUM, "sum", "the sum, weighed by preference: no conflict is looked at")                                      \
@@ -53,15 +53,15 @@ extern const word_row MOO_METHOD_WORDS[];
 
 typedef struct moo_config {
     moo_method method;
-    double pref[MOO_MOST]; /* preferences; all 0: equal. For pref, cagrad, aligned, upgrad and dualproj they weigh the
+    double pref[MOO_MAX]; /* preferences; all 0: equal. For pref, cagrad, aligned, upgrad and dualproj they weigh the
                               average; sum, pcgrad and gradvac get gradients scaled by them; the others don't look but
                               for zeros. None is negative */
-    double c;              /* CAGrad: how far from the average, in its lengths (0.5) */
-    double alpha;          /* FairGrad (2) */
-    double beta;           /* GradVac: share of the new cosine in the running one (0.5) */
-    double max_norm;       /* Nash: the longest d (1); 0: as it comes */
-    double ridge;          /* Nash, FairGrad: added to the diagonal of the cosines, 1 each (1e-10) */
-    bool natural_order;    /* PCGrad, GradVac: projections in the objectives' order instead of a drawn one */
+    double c;             /* CAGrad: how far from the average, in its lengths (0.5) */
+    double alpha;         /* FairGrad (2) */
+    double beta;          /* GradVac: share of the new cosine in the running one (0.5) */
+    double max_norm;      /* Nash: the longest d (1); 0: as it comes */
+    double ridge;         /* Nash, FairGrad: added to the diagonal of the cosines, 1 each (1e-10) */
+    bool natural_order;   /* PCGrad, GradVac: projections in the objectives' order instead of a drawn one */
 } moo_config;
 
 moo_config moo_default(moo_method method);
@@ -73,7 +73,7 @@ const char *moo_method_help(moo_method method);
 
 /* What a method remembers from step to step, one a bucket. Zero-initialised: nothing yet. */
 typedef struct moo_state {
-    double phi[MOO_MOST * MOO_MOST]; /* GradVac: running cosine of each ordered pair */
+    double phi[MOO_MAX * MOO_MAX]; /* GradVac: running cosine of each ordered pair */
 } moo_state;
 
 /* Section "moo": of one that is not a bucket's. */
@@ -85,7 +85,7 @@ bool moo_has_say(const moo_config *config, int K, int i);
 /* Whether G [K, K] is the products of some gradients, up to 1e-9 of their lengths;
  * ERR_STATE says what is in the way. */
 int moo_check(const double *G, int K, error *err);
-/* G [K, K] as moo_check wants it, K in [1, MOO_MOST]. `active` [K]: objectives that take part, NULL: all. `order` seeds
+/* G [K, K] as moo_check wants it, K in [1, MOO_MAX]. `active` [K]: objectives that take part, NULL: all. `order` seeds
  * PCGrad's and GradVac's projections. `state` may be NULL (nothing is remembered). w [K] of the gradients as they are.
  * ERR_STATE: moo_check's, or weights that no double holds. ERR_ARGUMENT: a preference is negative or not finite. */
 int moo_solve(const moo_config *config, const double *G, int K, const bool *active, rng_key order, moo_state *state,

@@ -10,8 +10,8 @@ void moo_pcgrad(const moo_problem *p, double *w)
     const int K = p->K;
     memset(w, 0, sizeof *w * (size_t)K);
     for (int i = 0; i < K; i++) {
-        double c[MOO_MOST] = { 0 }; /* g_i's projection in terms of all gradients */
-        int others[MOO_MOST];
+        double c[MOO_MAX] = { 0 }; /* g_i's projection in terms of all gradients */
+        int others[MOO_MAX];
         c[i] = 1;
         moo_order(p, i, others);
         for (int n = 0; n < K - 1; n++) {

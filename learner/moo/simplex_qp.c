@@ -15,11 +15,11 @@ enum { PROXIMAL_STEPS = 8 };
 
 typedef struct qp {
     const double *H, *a; /* H with the ridge */
-    double b[MOO_MOST];
+    double b[MOO_MAX];
     int K;
-    bool free[MOO_MOST];
-    bool refused[MOO_MOST]; /* let in since x last moved, and thrown out at once: by rounding it only seemed to help */
-    double x[MOO_MOST];
+    bool free[MOO_MAX];
+    bool refused[MOO_MAX]; /* let in since x last moved, and thrown out at once: by rounding it only seemed to help */
+    double x[MOO_MAX];
 } qp;
 
 static double in_sum(const qp *q, int i) { return q->a ? q->a[i] : 0; }
@@ -38,8 +38,8 @@ static int remainder_of(const qp *q)
  * `rest` is 1 / a_rest - sum r_i x_i, r_i = a_i / a_rest: that leaves a system of the others. */
 static bool subspace(const qp *q, double *z)
 {
-    double A[MOO_MOST * MOO_MOST] = { 0 }, minus_b[MOO_MOST] = { 0 }, u[MOO_MOST], r[MOO_MOST] = { 0 };
-    int index[MOO_MOST], n = 0;
+    double A[MOO_MAX * MOO_MAX] = { 0 }, minus_b[MOO_MAX] = { 0 }, u[MOO_MAX], r[MOO_MAX] = { 0 };
+    int index[MOO_MAX], n = 0;
     const int rest = remainder_of(q), K = q->K;
     const double *H = q->H;
     for (int i = 0; i < K; i++)
@@ -90,7 +90,7 @@ static double multiplier(const qp *q, const double *gradient)
  * minimum. */
 static int wants_in(const qp *q)
 {
-    double gradient[MOO_MOST], rounding[MOO_MOST], least = 0;
+    double gradient[MOO_MAX], rounding[MOO_MAX], min = 0;
     int best = -1;
     for (int i = 0; i < q->K; i++) {
         gradient[i] = q->b[i], rounding[i] = fabs(q->b[i]);
@@ -103,7 +103,7 @@ static int wants_in(const qp *q)
     for (int i = 0; i < q->K; i++) {
         const double gain = gradient[i] - nu * in_sum(q, i);
         const double noise = 4 * DBL_EPSILON * q->K * (rounding[i] + fabs(nu * in_sum(q, i)));
-        if (!q->free[i] && !q->refused[i] && gain < least && gain < -noise) least = gain, best = i;
+        if (!q->free[i] && !q->refused[i] && gain < min && gain < -noise) min = gain, best = i;
     }
     return best;
 }
@@ -112,11 +112,11 @@ static int wants_in(const qp *q)
 static void start(qp *q)
 {
     int best = 0;
-    double least = INFINITY;
+    double min = INFINITY;
     if (!q->a) return;
     for (int i = 0; i < q->K; i++) {
         const double x = 1 / q->a[i], value = (q->H[i * q->K + i] * x / 2 + q->b[i]) * x;
-        if (value < least) least = value, best = i;
+        if (value < min) min = value, best = i;
     }
     q->x[best] = 1 / q->a[best], q->free[best] = true;
 }
@@ -125,7 +125,7 @@ static void start(qp *q)
 static void minimise(qp *q)
 {
     enum { TURNS_EACH = 32 }; /* finite in exact arithmetic; rounding may make it circle between equal points */
-    double z[MOO_MOST];
+    double z[MOO_MAX];
     while (subspace(q, z) && !advance(q, z)) {
     }
     memset(q->refused, 0, sizeof q->refused);
@@ -142,7 +142,7 @@ static void minimise(qp *q)
 
 void qp_solve(const double *H, const double *b, const double *a, int K, double *x)
 {
-    double ridged[MOO_MOST * MOO_MOST];
+    double ridged[MOO_MAX * MOO_MAX];
     qp q = { .H = ridged, .a = a, .K = K };
     for (int i = 0; i < K * K; i++) ridged[i] = H[i] + (i % (K + 1) == 0 ? RIDGE : 0);
     for (int i = 0; i < K; i++) q.b[i] = b ? b[i] : 0;

@@ -12,7 +12,7 @@
 
 void moo_project(const double *C, int K, const double *u, double *v)
 {
-    double b[MOO_MOST], z[MOO_MOST], size = 0;
+    double b[MOO_MAX], z[MOO_MAX], size = 0;
     for (int i = 0; i < K; i++) size = fmax(size, fabs(u[i]));
     memset(v, 0, sizeof *v * (size_t)K);
     if (!(size > 0)) return;
@@ -28,11 +28,11 @@ void moo_project(const double *C, int K, const double *u, double *v)
 void moo_upgrad(const moo_problem *p, double *w)
 {
     const int K = p->K;
-    double C[MOO_MOST * MOO_MOST], length[MOO_MOST], v[MOO_MOST];
+    double C[MOO_MAX * MOO_MAX], length[MOO_MAX], v[MOO_MAX];
     matrix_cosines(p->G, K, C, length);
     memset(w, 0, sizeof *w * (size_t)K);
     for (int i = 0; i < K; i++) {
-        double u[MOO_MOST] = { 0 };
+        double u[MOO_MAX] = { 0 };
         u[i] = p->p[i] * length[i];
         moo_project(C, K, u, v);
         for (int k = 0; k < K; k++) w[k] += v[k] / length[k];
@@ -42,7 +42,7 @@ void moo_upgrad(const moo_problem *p, double *w)
 void moo_dualproj(const moo_problem *p, double *w)
 {
     const int K = p->K;
-    double C[MOO_MOST * MOO_MOST], length[MOO_MOST], u[MOO_MOST];
+    double C[MOO_MAX * MOO_MAX], length[MOO_MAX], u[MOO_MAX];
     matrix_cosines(p->G, K, C, length);
     for (int i = 0; i < K; i++) u[i] = p->p[i] * length[i];
     moo_project(C, K, u, w);

@@ -66,12 +66,12 @@ local function object_call(tools, object)
     return chat.json_call(tools, members and members.arguments and not members.parameters and "arguments" or "parameters", object)
 end
 
-local MOST_UNCLOSED = 16 -- brackets that open and never close, each looked at to the end of the reply
+local MAX_UNCLOSED = 16 -- brackets that open and never close, each looked at to the end of the reply
 
 -- {"name": ...} objects in a row, wherever the first of them begins.
 local function objects(tools, reply)
     local calls, at, unclosed = {}, reply:find('{%s*"'), 0
-    while at and unclosed < MOST_UNCLOSED do
+    while at and unclosed < MAX_UNCLOSED do
         local finish = chat.json_end(reply, at)
         local object = reply:sub(at, finish or #reply)
         if finish and is_call(tools, object) then

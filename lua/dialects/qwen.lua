@@ -11,7 +11,7 @@ local turn = require "troupe.turn"
 
 local dialect = { defaults = { system = "You are a helpful assistant.", reply = "" } }
 
-local MOST_BEHIND = 64 -- bytes of white space and half a mark that are waited for behind a call
+local MAX_BEHIND = 64 -- bytes of white space and half a mark that are waited for behind a call
 local STOP, OPEN, CLOSE, THINK, THOUGHT = "<|im_end|>", "<tool_call>", "</tool_call>", "<think>", "</think>"
 
 local function message(role, text) return "<|im_start|>" .. role .. "\n" .. text .. STOP .. "\n" end
@@ -120,7 +120,7 @@ function dialect.parser(options, tools)
 
     -- Behind a call only another one may follow; anything else is beyond the policy's turn.
     local function behind_call()
-        local begin = border + 1 + #text:sub(border + 1, border + MOST_BEHIND):match("^%s*")
+        local begin = border + 1 + #text:sub(border + 1, border + MAX_BEHIND):match("^%s*")
         local rest = text:sub(begin, begin + #OPEN - 1)
         if rest == OPEN then
             inside = begin + #OPEN
@@ -128,7 +128,7 @@ function dialect.parser(options, tools)
             return true
         end
 
-        if begin > border + MOST_BEHIND then return ended() end
+        if begin > border + MAX_BEHIND then return ended() end
         if rest == OPEN:sub(1, #rest) or rest == STOP:sub(1, math.min(#rest, #STOP - 1)) then return false end
         return ended()
     end

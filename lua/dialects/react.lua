@@ -77,7 +77,7 @@ function dialect.observation(_, calls, written)
     return parts
 end
 
-local MOST_LINES = 256 -- of an action; one that is not closed by then is not an action
+local MAX_LINES = 256 -- of an action; one that is not closed by then is not an action
 
 local FORM = "an action is written as tool[argument] or tool{\"name\": value}"
 
@@ -153,7 +153,7 @@ function dialect.parser(options, tools)
         if lines then
             if is_heading(options, line) then return "call", finish(), true end
             lines[#lines + 1] = line
-            if #lines > MOST_LINES then return "call", finish() end
+            if #lines > MAX_LINES then return "call", finish() end
             local whole = name and input_is_whole() or not name and is_whole(table.concat(lines, "\n"))
             if whole then return "call", finish() end
             return nil

@@ -31,7 +31,7 @@ local dialect = {
     },
 }
 
-local MOST_TAG = 70 -- bytes; a name has 64 at most
+local MAX_TAG = 70 -- bytes; a name has 64 at most
 
 local THOUGHTS = { think = true, thinking = true, thought = true, reasoning = true }
 
@@ -135,13 +135,13 @@ function dialect.parser(options, tools)
     local function outside()
         local first, last = text:find("</?[%a_][%w_%-%.]*>", at, true)
         if not first then
-            at = math.max(at, text.length - MOST_TAG + 1)
+            at = math.max(at, text.length - MAX_TAG + 1)
             return false
         end
 
         local slash, name = text:sub(first, last):match("^<(/?)(.*)>$")
         at = last + 1
-        if last - first >= MOST_TAG then return true end -- whole or token by token: too long for a tag
+        if last - first >= MAX_TAG then return true end -- whole or token by token: too long for a tag
 
         if slash == "" and (by_tag[name] or name == options.answer or THOUGHTS[name]) then
             inside, begin = name, at

@@ -5,7 +5,7 @@ local json = require "troupe.json"
 
 local chat = {}
 
-local MOST_NAME = 64 -- bytes of a tool's name
+local MAX_NAME = 64 -- bytes of a tool's name
 
 -- ---- names ----
 
@@ -16,8 +16,8 @@ function chat.check_names(tools, reserved)
         local name = tool.name
         if taken[name] then error("two tools are named '" .. name .. "'; name one otherwise", 0) end
         taken[name] = true
-        if not name:find("^[%a_][%w_%-%.]*$") or #name > MOST_NAME then
-            error("a tool named '" .. name .. "': a name is a letter and then letters, digits, '_', '-', '.', at most " .. MOST_NAME .. " in all", 0)
+        if not name:find("^[%a_][%w_%-%.]*$") or #name > MAX_NAME then
+            error("a tool named '" .. name .. "': a name is a letter and then letters, digits, '_', '-', '.', at most " .. MAX_NAME .. " in all", 0)
         end
         for _, word in ipairs(reserved) do
             if name == word then error("a tool named '" .. name .. "': that is a word of the dialect itself; name it otherwise", 0) end
@@ -73,7 +73,7 @@ end
 -- "there is no tool named x (there are: ...)", or nil where there is one. The name is the policy's: it may be of any length.
 function chat.no_tool(tools, name)
     if chat.tool_named(tools, name) then return nil end
-    local short = #name > MOST_NAME and name:sub(1, MOST_NAME):gsub("[\192-\255][\128-\191]*$", "") .. "..." or name
+    local short = #name > MAX_NAME and name:sub(1, MAX_NAME):gsub("[\192-\255][\128-\191]*$", "") .. "..." or name
     return "there is no tool named " .. short .. " (there are: " .. chat.names(tools) .. ")"
 end
 

@@ -34,8 +34,8 @@ static bool question(episode *e)
 static bool shot_as_instruction(episode *e)
 {
     uint32_t i = 0;
-    while (i < e->tokens.n_prompt && e->tokens.role[i] != ROLE_SHOT) i++;
-    return i < e->tokens.n_prompt && (e->tokens.role[i] = ROLE_INSTRUCTION, true);
+    while (i < e->tokens.n_prompt && e->tokens.role[i] != TOKEN_SHOT) i++;
+    return i < e->tokens.n_prompt && (e->tokens.role[i] = TOKEN_INSTRUCTION, true);
 }
 
 static void put_digit(char *text, const char *from, char digit)
@@ -188,10 +188,10 @@ static episode *copy_of(const attack *a, uint64_t id)
 /* The way that was tried least often. */
 static int next_way(const attack *a)
 {
-    int least = 0;
+    int min = 0;
     for (int i = 1; i < N_WAYS; i++)
-        if (a->tried[i] < a->tried[least]) least = i;
-    return least;
+        if (a->tried[i] < a->tried[min]) min = i;
+    return min;
 }
 
 /* Of what it has just been given. */

@@ -86,7 +86,7 @@ static void spoil(villain *v, episode *e)
     const int32_t ids[600] = { 0 };
     switch (test_random_below(&v->rnd, 6)) {
     case 0:
-        trajectory_append(&e->tokens, ROLE_OBSERVATION, ids, 600);
+        trajectory_append(&e->tokens, TOKEN_OBSERVATION, ids, 600);
         break;
     case 1:
         e->tokens.logprob[2] = -1e30f;
@@ -152,7 +152,7 @@ static void send_giants(villain *v)
     say_episode(v, e);
     const int32_t ids[1000] = { 0 };
     e = forged(v, task_id(false, 1, 0));
-    for (int i = 0; i < 1000; i++) trajectory_append(&e->tokens, ROLE_OBSERVATION, ids, 1000); /* a million */
+    for (int i = 0; i < 1000; i++) trajectory_append(&e->tokens, TOKEN_OBSERVATION, ids, 1000); /* a million */
     say_episode(v, e);
     listen_for(v, 100);
     free(giant);

@@ -10,7 +10,7 @@
 #include "base/file.h"
 #include "proto/codec.h"
 
-enum { MOST_MS = 240000 };
+enum { MAX_MS = 240000 };
 
 villain villain_new(void *context, const char *address, uint64_t seed)
 {
@@ -82,7 +82,7 @@ int learner_of(const place *p)
 void wait_for_exchange(const place *p, char address[300])
 {
     char sockets[256];
-    const int64_t until_ms = clock_ms() + MOST_MS;
+    const int64_t until_ms = clock_ms() + MAX_MS;
     while (learner_of(p) == 0 && clock_ms() < until_ms) poll(NULL, 0, 5);
     sockets_of(p->run, sockets);
     snprintf(address, 300, "ipc://%s/exchange", sockets);

@@ -93,7 +93,7 @@ episode *world_episode(const world *w, uint64_t id, int64_t version, uint64_t we
     task_of(w, id, &t);
     const uint64_t h = hash_combine(id, w->max_staleness ? 0 : (uint64_t)version);
     episode *e =
-        honest_episode(&t, "text", 1 + (uint32_t)(h % MOST_SAMPLED), (honest_policy){ version, weights, -0.5f });
+        honest_episode(&t, "text", 1 + (uint32_t)(h % MAX_SAMPLED), (honest_policy){ version, weights, -0.5f });
     for (uint32_t i = HONEST_PROMPT; i < e->tokens.n; i++)
         e->tokens.ids[i] = (int32_t)((h >> (i - HONEST_PROMPT)) % VOCAB);
     task_reset(&t);
@@ -561,7 +561,7 @@ static sim_parts open_set(const manner *m)
                               .max_attempts = 20,
                               .max_losses = 10000,
                               .failure_limit = 0.99,
-                              .limits = { .vocab = VOCAB, .max_context = HONEST_PROMPT + MOST_SAMPLED, .max_turns = 0 },
+                              .limits = { .vocab = VOCAB, .max_context = HONEST_PROMPT + MAX_SAMPLED, .max_turns = 0 },
                               .signal = "accuracy" };
     return s;
 }
@@ -573,20 +573,20 @@ static void close_set(sim_parts *s)
     test_folder_remove(s->dir);
 }
 
-static uint64_t number_of(const char *name, uint64_t otherwise)
+static uint64_t number_of(const char *name, uint64_t fallback)
 {
     const char *text = getenv(name);
-    return text ? strtoull(text, NULL, 10) : otherwise;
+    return text ? strtoull(text, NULL, 10) : fallback;
 }
 
-void rough_histories(const subject *under_test, manner m, uint64_t otherwise)
+void rough_histories(const subject *under_test, manner m, uint64_t fallback)
 {
     sim_parts s = open_set(&m);
     static world calm, rough;
     open_world(&calm, under_test, &s.config, m.sampled, 0, false);
     play_run(&calm);
     assert_int_equal(calm.evals_ready, STEPS / EVAL_EVERY + 1);
-    const uint64_t only = number_of("SIM_SEED", 0), runs = only ? only : number_of("SIM_RUNS", otherwise);
+    const uint64_t only = number_of("SIM_SEED", 0), runs = only ? only : number_of("SIM_RUNS", fallback);
     for (uint64_t seed = only ? only : 1; seed <= runs; seed++) {
         open_world(&rough, under_test, &s.config, m.sampled, seed, true);
         play_run(&rough);

@@ -21,7 +21,7 @@
 
 /* REFILLED: of three groups one has no signal, of the group in its place none, then one has. */
 enum { STEPS = 4, PROMPTS = 3, GROUP = 4, EVALS = 5, REFILLS = 2, REFILLED = 2, ACTORS = 3, JUDGES = 2, SLOTS = 5 };
-enum { VOCAB = 50, MOST_SAMPLED = 6, LEASE_MS = 900, TICK_MS = 100, EVAL_EVERY = 2 };
+enum { VOCAB = 50, MAX_SAMPLED = 6, LEASE_MS = 900, TICK_MS = 100, EVAL_EVERY = 2 };
 
 typedef struct event event;
 typedef struct played played;

@@ -36,7 +36,7 @@ static inline episode *honest_begin(const task *t)
     free(e->template_name), e->template_name = xstrdup("xml");
     e->text = xstrdup("");
     e->transcript = xstrdup("");
-    trajectory_append(&e->tokens, ROLE_QUESTION, (const int32_t[]){ 1, 2 }, HONEST_PROMPT);
+    trajectory_append(&e->tokens, TOKEN_QUESTION, (const int32_t[]){ 1, 2 }, HONEST_PROMPT);
     e->tokens.n_prompt = HONEST_PROMPT;
     return e;
 }
@@ -67,7 +67,7 @@ static inline void honest_call(episode *e, const char *observation)
                                         .ok = true,
                                         .ms = 1.5 };
     e->tool_ms += 1.5;
-    trajectory_append(&e->tokens, ROLE_OBSERVATION, (const int32_t[]){ 1, 2 }, 2);
+    trajectory_append(&e->tokens, TOKEN_OBSERVATION, (const int32_t[]){ 1, 2 }, 2);
     honest_say(&e->transcript, "[");
     honest_say(&e->transcript, observation);
     honest_say(&e->transcript, "]");
@@ -119,6 +119,6 @@ static inline void honest_spoil(episode *e, int which)
         honest_say(&e->data_group, "easy");
         break;
     default:
-        e->tokens.role[1] = ROLE_HINT, e->hint_len = 1;
+        e->tokens.role[1] = TOKEN_HINT, e->hint_len = 1;
     }
 }

@@ -11,7 +11,7 @@
 #include "base/str.h"
 #include "nccl.h"
 
-enum { MOST_CALLS = 256 };
+enum { MAX_CALLS = 256 };
 typedef enum call_kind { SEND, RECEIVE, BROADCAST } call_kind;
 
 typedef struct call {
@@ -26,7 +26,7 @@ struct ncclComm {
 };
 
 static struct ncclComm world;
-static call waiting[MOST_CALLS];
+static call waiting[MAX_CALLS];
 static int n_waiting;
 
 ncclResult_t ncclGetUniqueId(ncclUniqueId *id) { return memset(id, 7, sizeof *id), ncclSuccess; }
@@ -47,7 +47,7 @@ ncclResult_t ncclGroupEnd(void) { return ncclSuccess; }
 
 static ncclResult_t later(call_kind kind, const void *array, size_t n, int rank)
 {
-    if (n_waiting == MOST_CALLS || n > 1 << 30) return ncclInvalidUsage;
+    if (n_waiting == MAX_CALLS || n > 1 << 30) return ncclInvalidUsage;
     waiting[n_waiting++] = (call){ kind, (float *)array, (int)n, rank };
     if (kind == RECEIVE || (kind == BROADCAST && rank != world.rank))
         for (size_t i = 0; i < n; i++) ((float *)array)[i] = NAN;
@@ -73,7 +73,7 @@ ncclResult_t ncclBroadcast(const void *from, void *to, size_t n, ncclDataType_t 
 
 static void move_everything(void)
 {
-    MPI_Request requests[MOST_CALLS];
+    MPI_Request requests[MAX_CALLS];
     int n = 0;
     for (int i = 0; i < n_waiting; i++) {
         const call *c = &waiting[i];

@@ -31,7 +31,7 @@ static void what_stands_beyond_a_close_is_said_once_and_read_by_nobody(void **st
                                 "<python>print(6438*88)</python><result>566544</result>answer>42</answer>");
         }
         for (uint32_t k = 0; k < e->tokens.n; k++)
-            assert_int_equal(e->tokens.mask[k], e->tokens.role[k] == ROLE_POLICY);
+            assert_int_equal(e->tokens.mask[k], e->tokens.role[k] == TOKEN_POLICY);
         episode_free(e);
         close_scripted(&p);
         vec_free(&ids);
@@ -96,8 +96,8 @@ static void example_ids(scripted *p, token_ids *ids, token_ids *question)
     prompt_pieces pieces = { 0 };
     size_t first = 0;
     test_ok(dialect_prompt(p->dialect, "", shots, 1, ROW, &pieces, &err), &err);
-    while (pieces.data[first].role != ROLE_SHOT) first++;
-    for (size_t i = first; pieces.data[i].role == ROLE_SHOT; i++) {
+    while (pieces.data[first].role != TOKEN_SHOT) first++;
+    for (size_t i = first; pieces.data[i].role == TOKEN_SHOT; i++) {
         token_ids *out = i == first ? question : ids;
         test_ok(tokenizer_encode_on(p->tokenizer, pieces.data[i].text, pieces.data[i].len, !pieces.data[i].plain, out,
                                     &err),
@@ -153,7 +153,7 @@ static void results_that_need_quoting_keep_their_frame(void **state)
     assert_string_equal(e->transcript, want);
     int ends = 0; /* of the observation's tokens: the frame's own <|eot_id|>, and none that the tool printed */
     for (uint32_t i = 0; i < e->tokens.n; i++)
-        ends += e->tokens.role[i] == ROLE_OBSERVATION && e->tokens.ids[i] == tokenizer_id(t, "<|eot_id|>");
+        ends += e->tokens.role[i] == TOKEN_OBSERVATION && e->tokens.ids[i] == tokenizer_id(t, "<|eot_id|>");
     assert_int_equal(ends, 1);
     free(want);
     episode_free(e);

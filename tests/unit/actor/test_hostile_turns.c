@@ -5,7 +5,7 @@
  * and a parser finds the same however the text is cut. */
 #include "tests/unit/actor/scripted.h"
 
-enum { MOST_WORDS = 40, EPISODES = 60, TURNS = 1500 };
+enum { MAX_WORDS = 40, EPISODES = 60, TURNS = 1500 };
 
 static const char *const WORDS[] = {
     "<python>",
@@ -83,14 +83,14 @@ static const char *const DIALECTS[] = { "xml", "qwen", "llama3", "react" };
 static void write_words(test_random *rnd, str *out)
 {
     str_clear(out);
-    for (uint64_t n = 1 + test_random_below(rnd, MOST_WORDS); n > 0; n--)
+    for (uint64_t n = 1 + test_random_below(rnd, MAX_WORDS); n > 0; n--)
         str_puts(out, WORDS[test_random_below(rnd, N_WORDS)]);
 }
 
 /* ---- a parser by itself ---- */
 
-/* The first event of `text` in pieces of 1 to `most` bytes, and behind which byte the turn is closed. */
-static dialect_result first_event(dialect *d, const str *text, test_random *rnd, size_t most, size_t *closed)
+/* The first event of `text` in pieces of 1 to `max` bytes, and behind which byte the turn is closed. */
+static dialect_result first_event(dialect *d, const str *text, test_random *rnd, size_t max, size_t *closed)
 {
     error err = { 0 };
     dialect_result r = { 0 };
@@ -98,7 +98,7 @@ static dialect_result first_event(dialect *d, const str *text, test_random *rnd,
     dialect_parser *p = dialect_parser_new(d, &err);
     if (!p) fail_msg("%s", err.text);
     while (fed < text->len && r.event == DIALECT_MORE) {
-        const size_t left = text->len - fed, wish = 1 + test_random_below(rnd, most), n = wish < left ? wish : left;
+        const size_t left = text->len - fed, wish = 1 + test_random_below(rnd, max), n = wish < left ? wish : left;
         test_ok(dialect_feed(p, text->data + fed, n, &r, &err), &err);
         fed += n;
     }
@@ -135,11 +135,11 @@ static void a_turn_is_read_alike_however_it_is_cut(void **state)
             size_t closed, closed_cut;
             write_words(&rnd, &text);
             dialect_result whole = first_event(d, &text, &rnd, 1, &closed);
-            for (size_t most = 2; most <= 2048; most *= 8) {
-                dialect_result cut = first_event(d, &text, &rnd, most, &closed_cut);
+            for (size_t max = 2; max <= 2048; max *= 8) {
+                dialect_result cut = first_event(d, &text, &rnd, max, &closed_cut);
                 if (!same_result(&whole, &cut) || closed != closed_cut)
                     fail_msg("%s, seed %ju, pieces of up to %zu: closed at %zu and %zu: %s", DIALECTS[i],
-                             (uintmax_t)seed, most, closed, closed_cut, text.data);
+                             (uintmax_t)seed, max, closed, closed_cut, text.data);
                 dialect_result_reset(&cut);
             }
             dialect_result_reset(&whole);
@@ -168,7 +168,7 @@ static size_t controls_of(const tokenizer *t, const int32_t *ids, size_t n)
 }
 
 /* At most the control tokens of the frames: what tools say has none. */
-static size_t most_controls(scripted *p, const episode *e)
+static size_t max_controls(scripted *p, const episode *e)
 {
     token_ids ids = { 0 };
     error err = { 0 };
@@ -191,12 +191,12 @@ static void check_tokens(scripted *p, const episode *e)
 {
     size_t controls = 0;
     for (uint32_t k = 0; k < e->tokens.n; k++) {
-        const bool policy = e->tokens.role[k] == ROLE_POLICY;
+        const bool policy = e->tokens.role[k] == TOKEN_POLICY;
         assert_int_equal(e->tokens.mask[k], policy);
         assert_true(policy ? e->tokens.logprob[k] < 0 : e->tokens.logprob[k] == 0); /* the engine gives -0.5 to each */
-        if (e->tokens.role[k] == ROLE_OBSERVATION) controls += controls_of(p->tokenizer, e->tokens.ids + k, 1);
+        if (e->tokens.role[k] == TOKEN_OBSERVATION) controls += controls_of(p->tokenizer, e->tokens.ids + k, 1);
     }
-    assert_true(controls <= most_controls(p, e));
+    assert_true(controls <= max_controls(p, e));
     assert_true(e->tokens.n <= (p->room ? p->room : 100000));
     if (p->max_tokens) assert_true(trajectory_sampled(&e->tokens) <= p->max_tokens);
 }

@@ -225,13 +225,13 @@ static void an_episode_has_its_parts_in_order(void **state)
     assert_int_equal(e->turns[0].call, 0);
     assert_int_equal(e->turns[1].call, -1);
 
-    static const token_role ORDER[] = { ROLE_INSTRUCTION, ROLE_SHOT,        ROLE_QUESTION,
-                                        ROLE_POLICY,      ROLE_OBSERVATION, ROLE_POLICY };
+    static const token_role ORDER[] = { TOKEN_INSTRUCTION, TOKEN_SHOT,        TOKEN_QUESTION,
+                                        TOKEN_POLICY,      TOKEN_OBSERVATION, TOKEN_POLICY };
     size_t at = 0;
     for (uint32_t i = 0; i < e->tokens.n; i++) {
         while (at < 6 && e->tokens.role[i] != ORDER[at]) at++;
         assert_true(at < 6);
-        assert_int_equal(e->tokens.mask[i], e->tokens.role[i] == ROLE_POLICY);
+        assert_int_equal(e->tokens.mask[i], e->tokens.role[i] == TOKEN_POLICY);
         assert_true(e->tokens.mask[i] || e->tokens.logprob[i] == 0);
     }
     assert_int_equal(at, 5);
@@ -266,7 +266,7 @@ static void a_long_observation_is_cut(void **state)
         "1111111111111111111111111111111111111111111111111111111111111111111111111111111111111111", FAIL_NONE, 1, 12);
     episode *e = play_one(h, ROW, 64);
     uint32_t seen = 0;
-    for (uint32_t i = 0; i < e->tokens.n; i++) seen += e->tokens.role[i] == ROLE_OBSERVATION;
+    for (uint32_t i = 0; i < e->tokens.n; i++) seen += e->tokens.role[i] == TOKEN_OBSERVATION;
     assert_in_range(seen, 1, 12 + 6 + 14); /* its words, the two tags around them, what says that they are cut */
     assert_non_null(strstr(e->transcript, "111...[truncated]</result>"));
     assert_non_null(strstr(e->calls[0].observation, "...[truncated]"));
@@ -284,7 +284,7 @@ static void a_tools_words_are_only_words(void **state)
     const int32_t end = tokenizer_id(h->tokenizer, "<|endoftext|>");
     assert_true(end >= 0);
     for (uint32_t i = 0; i < e->tokens.n; i++)
-        if (e->tokens.role[i] == ROLE_OBSERVATION) assert_int_not_equal(e->tokens.ids[i], end);
+        if (e->tokens.role[i] == TOKEN_OBSERVATION) assert_int_not_equal(e->tokens.ids[i], end);
     episode_free(e);
     close_fixture(h);
 }
@@ -368,7 +368,7 @@ static episode *play_hinted(fixture *h, const char *row, float hint)
 static uint32_t hinted_tokens(const episode *e)
 {
     uint32_t n = 0;
-    for (uint32_t i = 0; i < e->tokens.n; i++) n += e->tokens.role[i] == ROLE_HINT;
+    for (uint32_t i = 0; i < e->tokens.n; i++) n += e->tokens.role[i] == TOKEN_HINT;
     return n;
 }
 
@@ -382,7 +382,7 @@ static void behind_a_hint_the_policy_goes_on(void **state)
         assert_string_equal(e->text, "<python>print(348*28)</python><answer>9744</answer>");
         assert_int_equal(written(&e->tokens), strlen(e->text));
         assert_true(e->hint_len > 1 && hinted_tokens(e) == (uint32_t)e->hint_len);
-        assert_int_equal(e->tokens.role[e->tokens.n_prompt - 1], ROLE_HINT);
+        assert_int_equal(e->tokens.role[e->tokens.n_prompt - 1], TOKEN_HINT);
         assert_true(trajectory_sampled(&e->tokens) > 0);
         assert_int_equal(e->n_calls, 1);
         assert_int_equal(e->n_turns, 2);
@@ -429,7 +429,7 @@ static void a_template_is_a_part_of_the_instruction(void **state)
     play(h, e);
     uint32_t n = 0;
     str text = { 0 };
-    while (n < e[0]->tokens.n && e[0]->tokens.role[n] == ROLE_INSTRUCTION) n++;
+    while (n < e[0]->tokens.n && e[0]->tokens.role[n] == TOKEN_INSTRUCTION) n++;
     tokenizer_decode(h->tokenizer, e[0]->tokens.ids, n, true, &text);
     assert_int_equal(e[0]->template_id, 2);
     assert_non_null(strstr(text.data, INSTRUCTION));

@@ -84,7 +84,7 @@ static void another_code(scene *s)
 static void another_question(scene *s) { s->episode->tokens.ids[s->episode->tokens.n_prompt - 6]++; }
 static void another_shot(scene *s) { s->episode->tokens.ids[2]++; }
 static void another_first_token(scene *s) { s->episode->tokens.ids[0]++; }
-static void a_shot_for_an_instruction(scene *s) { s->episode->tokens.role[0] = ROLE_INSTRUCTION; }
+static void a_shot_for_an_instruction(scene *s) { s->episode->tokens.role[0] = TOKEN_INSTRUCTION; }
 static void another_token(scene *s) { s->episode->tokens.ids[s->episode->turns[1].start + 3]++; }
 static void another_observation_token(scene *s) { s->episode->tokens.ids[s->episode->turns[0].end + 1]++; }
 static void another_observation(scene *s) { put(&s->episode->calls[0].observation, "7", "8"); }

@@ -82,7 +82,7 @@ static void getters_find_what_is_there(void **state)
     json_decref(o);
 }
 
-static void what_is_missing_or_null_is_otherwise(void **state)
+static void what_is_missing_or_null_is_the_fallback(void **state)
 {
     (void)state;
     error err;
@@ -211,7 +211,7 @@ int main(void)
         cmocka_unit_test(malformed_text_is_refused_with_its_place),
         cmocka_unit_test(deep_nesting_is_refused_before_the_stack_is),
         cmocka_unit_test(getters_find_what_is_there),
-        cmocka_unit_test(what_is_missing_or_null_is_otherwise),
+        cmocka_unit_test(what_is_missing_or_null_is_the_fallback),
         cmocka_unit_test(a_wrong_type_names_source_key_and_value),
         cmocka_unit_test(text_is_compact_and_sorted_on_request),
         cmocka_unit_test(a_file_is_named_in_its_error),

@@ -16,7 +16,7 @@ typedef struct parsed {
     int rc;
 } parsed;
 
-static parsed parse_as(int least, int most, bool keys, int argc, const char *const *words)
+static parsed parse_as(int min, int max, bool keys, int argc, const char *const *words)
 {
     static const char *const SIZES[] = { "small", "large", NULL };
     parsed p = { .shots = -7 };
@@ -28,13 +28,13 @@ static parsed parse_as(int least, int most, bool keys, int argc, const char *con
                            { .name = "--id", .hex = &p.id },
                            { .name = "--size", .choice = &p.size, .choices = SIZES },
                            { 0 } };
-    const syntax s = { .flags = flags, .words = "A B", .min = least, .max = most, .keys = keys };
+    const syntax s = { .flags = flags, .words = "A B", .min = min, .max = max, .keys = keys };
     p.rc = arguments_parse(&p.a, argc, (char **)(uintptr_t)words, &s, &p.err);
     return p;
 }
 #define PARSE(...) PARSE_AS(0, 8, true, __VA_ARGS__)
-#define PARSE_AS(least, most, keys, ...)                                                                               \
-    parse_as(least, most, keys, (int)(sizeof((const char *const[]){ "verb", __VA_ARGS__ }) / sizeof(char *)),          \
+#define PARSE_AS(min, max, keys, ...)                                                                                  \
+    parse_as(min, max, keys, (int)(sizeof((const char *const[]){ "verb", __VA_ARGS__ }) / sizeof(char *)),             \
              (const char *const[]){ "verb", __VA_ARGS__ })
 
 static void words_flags_and_overrides_may_stand_in_any_order(void **state)

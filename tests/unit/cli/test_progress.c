@@ -153,8 +153,8 @@ static void columns_ask_for_fewer(void **state)
         setenv("COLUMNS", ALL[i].asks, 1);
         if (!on_terminal(ALL[i].has, ONE, text, sizeof text)) skip();
         const char *last = strrchr(text, '\r') + strlen("\r\033[K");
-        const size_t least = ALL[i].shown > 20 ? ALL[i].shown - 20 : 1;
-        if (strlen(last) > ALL[i].shown || strlen(last) < least) fail_msg("COLUMNS=%s: %s", ALL[i].asks, last);
+        const size_t min = ALL[i].shown > 20 ? ALL[i].shown - 20 : 1;
+        if (strlen(last) > ALL[i].shown || strlen(last) < min) fail_msg("COLUMNS=%s: %s", ALL[i].asks, last);
     }
     unsetenv("COLUMNS");
 }

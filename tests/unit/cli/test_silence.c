@@ -49,7 +49,7 @@ static group *group_of(uint64_t id, const act *acts)
     return g;
 }
 
-static const objective_set ACCURACY = { .items = { { .name = "accuracy", .weight = 1, .least = -INFINITY } }, .n = 1 };
+static const objective_set ACCURACY = { .items = { { .name = "accuracy", .weight = 1, .min = -INFINITY } }, .n = 1 };
 
 static silence new_silence(int64_t patience)
 {

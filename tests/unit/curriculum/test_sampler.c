@@ -267,7 +267,7 @@ static void hints_shrink_with_success(void **state)
 {
     (void)state;
     desk d = open_desk();
-    sampler *s = sampler_of(&d, (sampler_config){ .most_hint = 0.8, .hint_until = 0.6, .seed = 3 });
+    sampler *s = sampler_of(&d, (sampler_config){ .max_hint = 0.8, .hint_until = 0.6, .seed = 3 });
     picked_row rows[ROWS];
     learn(s, 0, GROUP / 4), learn(s, 1, GROUP / 2), learn(s, 2, 3 * GROUP / 4);
     group *helped = group_of_size(3, GROUP / 2, GROUP); /* what was right was hinted: the row has no success yet */

@@ -20,7 +20,7 @@
 #include "env/tools/python.h"
 #include "tests/support/support.h"
 
-enum { LEAST_ATTACKS = 240, BYSTANDER_EVERY = 5, AT_ONCE = 8, PLAIN_USER = 12345, PATIENCE_MS = 100000 };
+enum { MIN_ATTACKS = 240, BYSTANDER_EVERY = 5, AT_ONCE = 8, PLAIN_USER = 12345, PATIENCE_MS = 100000 };
 
 typedef struct attack {
     char *name, *code[2]; /* the second: NULL, or a call after the first */
@@ -80,7 +80,7 @@ static suite read_suite(void)
         p = next ? next + 1 : NULL;
     }
     free(text);
-    assert_true(s.attacks.len >= LEAST_ATTACKS);
+    assert_true(s.attacks.len >= MIN_ATTACKS);
     return s;
 }
 

@@ -57,13 +57,13 @@ static void another_data_group(episode *e) { say(&e->data_group, "products"); }
 static void no_data_group(episode *e) { say(&e->data_group, ""); }
 static void another_environment(episode *e) { say(&e->environment, "web"); }
 static void another_dialect(episode *e) { say(&e->template_name, "qwen"); }
-static void a_hint_that_was_not_given(episode *e) { e->tokens.role[1] = ROLE_HINT, e->hint_len = 1; }
-static void a_hint_that_is_not_counted(episode *e) { e->tokens.role[1] = ROLE_HINT; }
-static void an_observation_in_the_prompt(episode *e) { e->tokens.role[1] = ROLE_OBSERVATION; }
+static void a_hint_that_was_not_given(episode *e) { e->tokens.role[1] = TOKEN_HINT, e->hint_len = 1; }
+static void a_hint_that_is_not_counted(episode *e) { e->tokens.role[1] = TOKEN_HINT; }
+static void an_observation_in_the_prompt(episode *e) { e->tokens.role[1] = TOKEN_OBSERVATION; }
 static void a_shorter_prompt(episode *e) { e->tokens.n_prompt = 0; }
 static void a_longer_prompt(episode *e)
 {
-    e->tokens.mask[2] = 0, e->tokens.role[2] = ROLE_QUESTION, e->tokens.logprob[2] = 0;
+    e->tokens.mask[2] = 0, e->tokens.role[2] = TOKEN_QUESTION, e->tokens.logprob[2] = 0;
     e->tokens.segments[0].start = e->tokens.n_prompt = 3;
 }
 
@@ -313,7 +313,7 @@ static void a_hint_is_the_beginning_of_the_first_turn(void **state)
     task t = task_of();
     t.hint = 1;
     episode *e = honest_begin(&t);
-    trajectory_append(&e->tokens, ROLE_HINT, (const int32_t[]){ EOS, 5, 6 }, 3);
+    trajectory_append(&e->tokens, TOKEN_HINT, (const int32_t[]){ EOS, 5, 6 }, 3);
     trajectory_wrote(&e->tokens, 5);
     *episode_add_turn(e) = (turn){ .text = xstrdup("seven"), .start = 2, .end = 5, .call = -1 };
     honest_say(&e->text, "seven"), honest_say(&e->transcript, "seven");

@@ -22,7 +22,7 @@ static episode *good_episode(void)
     episode *e = honest_begin(&t);
     honest_turn(e, "abc", 3, (honest_policy){ 0, 9, -0.5f });
     honest_call(e, "ok");
-    honest_turn(e, "", 1, (honest_policy){ 0, 9, LEAST_LOGPROB });
+    honest_turn(e, "", 1, (honest_policy){ 0, 9, MIN_LOGPROB });
     e->tokens.ids[7] = 49;
     e->stop = STOP_EOS;
     return e;
@@ -33,7 +33,7 @@ typedef void (*spoil)(episode *e);
 static void too_many_tokens(episode *e)
 {
     int32_t ids[9] = { 0 };
-    trajectory_append(&e->tokens, ROLE_OBSERVATION, ids, 9);
+    trajectory_append(&e->tokens, TOKEN_OBSERVATION, ids, 9);
 }
 static void too_many_sampled(episode *e)
 {
@@ -48,8 +48,8 @@ static void nan_logprob(episode *e) { e->tokens.logprob[2] = NAN; }
 static void infinite_logprob(episode *e) { e->tokens.logprob[2] = -INFINITY; }
 static void logprob_of_a_shown_token(episode *e) { e->tokens.logprob[5] = -1; }
 static void mask_of_a_shown_token(episode *e) { e->tokens.mask[5] = 1; }
-static void question_behind_the_prompt(episode *e) { e->tokens.role[5] = ROLE_QUESTION; }
-static void hint_behind_the_prompt(episode *e) { e->tokens.role[5] = ROLE_HINT; }
+static void question_behind_the_prompt(episode *e) { e->tokens.role[5] = TOKEN_QUESTION; }
+static void hint_behind_the_prompt(episode *e) { e->tokens.role[5] = TOKEN_HINT; }
 static void no_such_role(episode *e) { e->tokens.role[5] = 77; }
 static void a_turn_too_many(episode *e) { *episode_add_turn(e) = (turn){ .text = xstrdup(""), .call = -1 }; }
 static void a_call_too_many(episode *e)

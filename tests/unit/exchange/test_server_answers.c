@@ -101,7 +101,7 @@ static void spoil_shots(episode *e) { e->n_shots = 2; }
 static void spoil_logprob(episode *e) { e->tokens.logprob[2] = -1e30f; }
 static void spoil_length(episode *e)
 {
-    for (int i = 0; i < 30; i++) trajectory_append(&e->tokens, ROLE_OBSERVATION, (const int32_t[]){ 1 }, 1);
+    for (int i = 0; i < 30; i++) trajectory_append(&e->tokens, TOKEN_OBSERVATION, (const int32_t[]){ 1 }, 1);
 }
 
 /* Refused at once, the task handed out anew; its attempts are not used up; its sender is dismissed after three. */

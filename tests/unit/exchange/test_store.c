@@ -60,7 +60,7 @@ static void put(store *s, bool eval, int64_t step, uint32_t index, float logprob
     error err = { 0 };
     task t = task_of(eval, step, index);
     episode *e = episode_new(&t);
-    trajectory_append(&e->tokens, ROLE_QUESTION, (const int32_t[]){ 5, 6 }, 2);
+    trajectory_append(&e->tokens, TOKEN_QUESTION, (const int32_t[]){ 5, 6 }, 2);
     trajectory_append_sampled(&e->tokens, 7, logprob, eval ? step : step - 1, 99);
     e->text = xstrdup("said");
     e->transcript = xstrdup("said so");

@@ -13,10 +13,10 @@ static inline episode *made_episode(uint32_t sample, int prompt, int sampled, in
 {
     const task t = { .id = task_id(false, 1, sample), .group = task_id(false, 1, 0), .sample = sample, .step = 1 };
     episode *e = episode_new(&t);
-    for (int i = 0; i < prompt; i++) trajectory_append(&e->tokens, ROLE_QUESTION, &(int32_t){ 3 + i % 5 }, 1);
+    for (int i = 0; i < prompt; i++) trajectory_append(&e->tokens, TOKEN_QUESTION, &(int32_t){ 3 + i % 5 }, 1);
     for (int i = 0; i < sampled; i++)
         trajectory_append_sampled(&e->tokens, 2 + (i * 7 + (int)sample) % 9, logprob, 0, 42);
-    for (int i = 0; i < observed; i++) trajectory_append(&e->tokens, ROLE_OBSERVATION, &(int32_t){ 1 }, 1);
+    for (int i = 0; i < observed; i++) trajectory_append(&e->tokens, TOKEN_OBSERVATION, &(int32_t){ 1 }, 1);
     return e;
 }
 
@@ -39,7 +39,7 @@ static inline group *made_group(const char *name, const double *rewards, uint32_
     return g;
 }
 
-enum { MOST_EQUAL = 24 };
+enum { MAX_EQUAL = 24 };
 
 /* Rewards that are the same but for how they were added up. */
 static inline double spelled(double value, uint32_t i)
@@ -52,7 +52,7 @@ static inline double spelled(double value, uint32_t i)
 
 static inline group *equal_group(uint32_t n, double value)
 {
-    double r[MOST_EQUAL];
+    double r[MAX_EQUAL];
     for (uint32_t i = 0; i < n; i++) r[i] = spelled(value, i);
     return made_group("accuracy", r, n);
 }

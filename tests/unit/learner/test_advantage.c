@@ -178,7 +178,7 @@ static void an_unmet_constraint_comes_first(void **state)
             assert_int_equal(group_add(g, made_episode(i, 3, 2, 0, -1), s, &err), OK);
         }
         arena *a = arena_new(1 << 16);
-        set.items[1].least = 0.95;
+        set.items[1].min = 0.95;
         const advantage_config c = advantage_default(2);
         const advantage_table *t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
         assert_true(t->stats[1].unmet == !met && !t->stats[0].unmet);
@@ -204,7 +204,7 @@ static void a_constraint_is_met_by_what_equals_it_up_to_rounding(void **state)
             assert_int_equal(group_add(g, made_episode(i, 3, 2, 0, -1), s, &err), OK);
         }
         arena *a = arena_new(1 << 16);
-        set.items[1].least = 0.95;
+        set.items[1].min = 0.95;
         const advantage_config c = advantage_default(2);
         const advantage_table *t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
         if (t->stats[1].unmet || t->scalar[1] <= 0) fail_msg("%d rewards of 0.95: mean %.17g", n, t->stats[1].mean);
@@ -273,7 +273,7 @@ static episode *three_sentences(uint32_t sample)
     for (int i = 0; i < 7; i++) {
         trajectory_append_sampled(&e->tokens, 4, -1, 0, 42);
         trajectory_wrote(&e->tokens, 2);
-        if (i == 3) trajectory_append(&e->tokens, ROLE_OBSERVATION, &(int32_t){ 1 }, 1);
+        if (i == 3) trajectory_append(&e->tokens, TOKEN_OBSERVATION, &(int32_t){ 1 }, 1);
     }
     return e;
 }
@@ -313,7 +313,7 @@ static void a_span_s_reward_goes_to_its_own_tokens(void **state)
     memset(second->mask, 0, second->n);
     t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
     test_near(t->tokens[0][5], 2 * -0.4 / (sqrt(0.12) + 1e-6), 1e-6, "of 0.3, -0.3, 0.3: mean 0.1");
-    for (uint32_t i = 0; i < second->n; i++) second->mask[i] = second->role[i] == ROLE_POLICY;
+    for (uint32_t i = 0; i < second->n; i++) second->mask[i] = second->role[i] == TOKEN_POLICY;
     c.credit = CREDIT_RETURN;
     t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
     test_near(t->tokens[0][3], 2 * (good + bad + good), 1e-9, "all that comes");
@@ -346,7 +346,7 @@ static void spans_and_whole_answers_go_together(void **state)
     const double own[4] = { 1, 1, 1, 0 }; /* the second episode wants nothing of relevance */
     t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, &(advantage_extra){ .weights = own });
     assert_true(t->tokens_by_objective[2][5] < 0 && t->tokens[0][5] < 0 && !t->tokens[1]);
-    set.items[0].least = 0.9;
+    set.items[0].min = 0.9;
     t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
     assert_true(t->scalar[1] > 0 && !t->tokens[0] && !t->tokens[1]);
     arena_free(a);

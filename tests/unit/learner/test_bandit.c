@@ -13,7 +13,7 @@
 #include "tests/support/support.h"
 #include "tests/unit/learner/episodes.h"
 
-enum { ARMS = 21, GROUP = 48, BUCKETS = 2, FLOATS = 32, SEEDS = 5, MOST_STEPS = 450 };
+enum { ARMS = 21, GROUP = 48, BUCKETS = 2, FLOATS = 32, SEEDS = 5, MAX_STEPS = 450 };
 
 typedef enum way { SUM_GRPO, GDPO, BUCKET_MGDA, GATED_MGDA, GATED_PCGRAD, GATED_CAGRAD, WAYS } way;
 
@@ -109,7 +109,7 @@ static int steps_until_learned(way w, uint64_t seed, device *dev)
     if (w != SUM_GRPO) objective_add(&set, "small", 1, &err);
     advantage_config config = advantage_default(set.n);
     config.whiten = false; /* as in the figures: GDPO's last step would only make all steps shorter */
-    for (; step < MOST_STEPS; step++) {
+    for (; step < MAX_STEPS; step++) {
         float g[2 * BUCKETS * FLOATS], d[BUCKETS * FLOATS] = { 0 };
         play(&b, seed, (uint64_t)step);
         if (b.p[0][0] >= 0.9) break;
@@ -134,21 +134,20 @@ static void without_the_gate_noise_freezes_a_bucket(void **state)
 {
     (void)state;
     error err;
-    int least[WAYS], most[WAYS];
+    int min[WAYS], max[WAYS];
     device *dev = device_open("cpu", 1, &err);
     for (int w = 0; w < WAYS; w++) {
-        least[w] = MOST_STEPS, most[w] = 0;
+        min[w] = MAX_STEPS, max[w] = 0;
         for (uint64_t seed = 1; seed <= SEEDS; seed++) {
             const int n = steps_until_learned((way)w, seed, dev);
-            least[w] = n < least[w] ? n : least[w], most[w] = n > most[w] ? n : most[w];
+            min[w] = n < min[w] ? n : min[w], max[w] = n > max[w] ? n : max[w];
         }
     }
-    print_message("sum %d-%d, GDPO %d-%d, bucket MGDA %d-%d, gated: MGDA %d-%d, PCGrad %d-%d, CAGrad %d-%d\n", least[0],
-                  most[0], least[1], most[1], least[2], most[2], least[3], most[3], least[4], most[4], least[5],
-                  most[5]);
-    assert_true(least[BUCKET_MGDA] >= 200);
-    assert_true(most[GATED_MGDA] <= 45 && most[GATED_PCGRAD] <= 50 && most[GATED_CAGRAD] <= 50);
-    assert_true(most[GDPO] <= 55 && least[SUM_GRPO] >= 110);
+    print_message("sum %d-%d, GDPO %d-%d, bucket MGDA %d-%d, gated: MGDA %d-%d, PCGrad %d-%d, CAGrad %d-%d\n", min[0],
+                  max[0], min[1], max[1], min[2], max[2], min[3], max[3], min[4], max[4], min[5], max[5]);
+    assert_true(min[BUCKET_MGDA] >= 200);
+    assert_true(max[GATED_MGDA] <= 45 && max[GATED_PCGRAD] <= 50 && max[GATED_CAGRAD] <= 50);
+    assert_true(max[GDPO] <= 55 && min[SUM_GRPO] >= 110);
     device_close(dev);
 }
 

@@ -266,13 +266,13 @@ static int64_t total_of(void)
 
 static double farthest(const float *a, const float *b, int64_t n)
 {
-    double most = 0;
-    for (int64_t i = 0; i < n; i++) most = fmax(most, fabs((double)a[i] - (double)b[i]));
-    return most;
+    double max = 0;
+    for (int64_t i = 0; i < n; i++) max = fmax(max, fabs((double)a[i] - (double)b[i]));
+    return max;
 }
 
 /* 1, 2 and 4 learners: weights within 1e-6 of one's, of all ranks the same bits, moments too. */
-static void check(const char *what, const trainer_config *config, double most_bytes)
+static void check(const char *what, const trainer_config *config, double max_bytes)
 {
     const int64_t n = total_of();
     plan alone = { .config = *config };
@@ -286,7 +286,7 @@ static void check(const char *what, const trainer_config *config, double most_by
                       what, size, apart, p.sent, p.sent / p.ring, p.sent / p.full);
         assert_true(apart < 1e-6);
         test_near(p.signal, alone.signal, 1e-4, "the gate sees the same");
-        assert_true(p.sent <= most_bytes * p.ring * 1.05);
+        assert_true(p.sent <= max_bytes * p.ring * 1.05);
         for (int r = 1; r < size; r++) assert_memory_equal(p.weights[0], p.weights[r], sizeof(float) * (size_t)n);
         if (config->lora.rank == 0) assert_true(farthest(alone.moments[0], p.moments[size - 1], n) < 1e-6);
         for (int r = 0; r < size; r++) free(p.weights[r]), free(p.moments[r]);

@@ -10,7 +10,7 @@
 #include "base/str.h"
 #include "tests/support/support.h"
 
-enum { MOST_TOKENS = 16 };
+enum { MAX_TOKENS = 16 };
 
 /* An episode of one token. */
 typedef struct one {
@@ -83,8 +83,8 @@ static void check_case(const json_t *golden, const json_t *c)
     char *what = json_text(c, true);
     for (size_t s = 0; s < json_array_size(episodes); s++) {
         const json_t *e = json_array_get(episodes, s), *want = json_array_get(grads, s);
-        float logprob[MOST_TOKENS], old[MOST_TOKENS], reference[MOST_TOKENS], gradient[MOST_TOKENS];
-        double behaviour[MOST_TOKENS];
+        float logprob[MAX_TOKENS], old[MAX_TOKENS], reference[MAX_TOKENS], gradient[MAX_TOKENS];
+        double behaviour[MAX_TOKENS];
         const int n = floats_of(e, "logprob", logprob);
         floats_of(e, "old", old), floats_of(e, "reference", reference);
         for (int i = 0; i < n; i++)

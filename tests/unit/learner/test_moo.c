@@ -28,7 +28,7 @@ static void solve(const moo_config *c, const double *G, int K, double *w)
 /* The Gram matrix of K random gradients of d dimensions, whose lengths differ by up to a factor of a hundred. */
 static void random_gram(uint64_t seed, int K, int d, double *G)
 {
-    double J[MOO_MOST][64];
+    double J[MOO_MAX][64];
     const rng_key key = { seed, 3 };
     for (int i = 0; i < K; i++) {
         const double length = pow(10, 2 * rng_uniform(key, 1, (uint64_t)i) - 1);
@@ -82,13 +82,13 @@ static void every_rule_gives_its_fixtures_weights(void **state)
 
 typedef void (*promise)(const moo_config *c, const double *G, int K, const double *w);
 
-static void on_random_matrices(moo_method method, promise holds, int least_dimensions)
+static void on_random_matrices(moo_method method, promise holds, int min_dimensions)
 {
     moo_config c = moo_default(method);
     c.max_norm = 0;
     for (uint64_t seed = 1; seed <= 600; seed++) {
-        const int K = 2 + (int)(seed % 7), d = least_dimensions + (int)(seed / 7 % 24);
-        double G[MOO_MOST * MOO_MOST], w[MOO_MOST];
+        const int K = 2 + (int)(seed % 7), d = min_dimensions + (int)(seed / 7 % 24);
+        double G[MOO_MAX * MOO_MAX], w[MOO_MAX];
         random_gram(seed, K, d < 1 ? 1 : d, G);
         solve(&c, G, K, w);
         holds(&c, G, K, w);
@@ -97,10 +97,10 @@ static void on_random_matrices(moo_method method, promise holds, int least_dimen
 
 /* <g_i, d> >= ||d||^2 for all i, on the simplex: that is the point of least norm and no other. Where it is 0, as of
  * more gradients than dimensions, so are the weights. */
-static void least_norm(const moo_config *c, const double *G, int K, const double *w)
+static void min_norm(const moo_config *c, const double *G, int K, const double *w)
 {
     (void)c;
-    double products[MOO_MOST], sum = 0, largest = 0;
+    double products[MOO_MAX], sum = 0, largest = 0;
     const double square = matrix_form(G, K, w, w);
     matrix_times(G, K, w, products);
     if (square == 0) return;
@@ -115,13 +115,13 @@ static void least_norm(const moo_config *c, const double *G, int K, const double
 static void mgda_is_the_shortest_convex_combination(void **state)
 {
     (void)state;
-    on_random_matrices(MOO_MGDA, least_norm, 1);
+    on_random_matrices(MOO_MGDA, min_norm, 1);
 }
 
 static void equal_projections(const moo_config *c, const double *G, int K, const double *w)
 {
     (void)c;
-    double products[MOO_MOST], scale = 0;
+    double products[MOO_MAX], scale = 0;
     matrix_times(G, K, w, products);
     for (int i = 0; i < K; i++) scale = fmax(scale, fabs(w[i]) * sqrt(G[i * K + i]));
     for (int i = 1; i < K; i++)
@@ -136,7 +136,7 @@ static void imtl_g_projects_equally_on_every_gradient(void **state)
 
 static void fair_shares(const moo_config *c, const double *G, int K, const double *w)
 {
-    double products[MOO_MOST];
+    double products[MOO_MAX];
     const double alpha = c->method == MOO_NASH ? 1 : c->alpha;
     matrix_times(G, K, w, products);
     for (int i = 0; i < K; i++) {
@@ -161,7 +161,7 @@ static double trace_of(const double *G, int K)
 
 static void no_conflict(const moo_config *c, const double *G, int K, const double *w)
 {
-    double products[MOO_MOST];
+    double products[MOO_MAX];
     const double ridge = c->ridge * trace_of(G, K); /* what it may cost: ridge w */
     matrix_times(G, K, w, products);
     for (int i = 0; i < K; i++)
@@ -179,19 +179,19 @@ static void upgrad_and_dualproj_never_oppose_a_gradient(void **state)
  * value, <g_w, g0> + c ||g0|| ||g_w||, equals the least <g_i, d>. */
 static void on_the_ball_and_best(const moo_config *c, const double *G, int K, const double *w)
 {
-    double mean[MOO_MOST], off[MOO_MOST], products[MOO_MOST], least = INFINITY, largest = 0, dual = 0;
+    double mean[MOO_MAX], off[MOO_MAX], products[MOO_MAX], min = INFINITY, largest = 0, dual = 0;
     bool none = true;
     for (int i = 0; i < K; i++) mean[i] = 1.0 / K, none &= w[i] == 0, largest = fmax(largest, G[i * K + i]);
     if (none) return; /* Pareto-stationary */
-    double unscaled[MOO_MOST], simplex[MOO_MOST], sum = 0;
+    double unscaled[MOO_MAX], simplex[MOO_MAX], sum = 0;
     for (int i = 0; i < K; i++) unscaled[i] = w[i] * (1 + c->c * c->c), off[i] = unscaled[i] - mean[i], sum += off[i];
     for (int i = 0; i < K; i++) simplex[i] = off[i] / sum;
     const double radius = c->c * moo_norm(G, K, mean);
     near_to(moo_norm(G, K, off), radius, 1e-6 * sqrt(largest), "distance from the average");
     matrix_times(G, K, unscaled, products);
-    for (int i = 0; i < K; i++) least = fmin(least, products[i]);
+    for (int i = 0; i < K; i++) min = fmin(min, products[i]);
     dual = matrix_form(G, K, simplex, mean) + radius * moo_norm(G, K, simplex);
-    near_to(least, dual, 1e-5 * largest, "duality gap");
+    near_to(min, dual, 1e-5 * largest, "duality gap");
 }
 
 static void cagrad_is_the_best_of_its_ball(void **state)
@@ -234,7 +234,7 @@ static void pcgrads_order_is_drawn_from_the_key_alone(void **state)
 {
     (void)state;
     const moo_config c = moo_default(MOO_PCGRAD);
-    double a[MOO_MOST], b[MOO_MOST], G[MOO_MOST * MOO_MOST];
+    double a[MOO_MAX], b[MOO_MAX], G[MOO_MAX * MOO_MAX];
     error err = { 0 };
     int differing = 0;
     random_gram(11, 6, 4, G);
@@ -319,9 +319,9 @@ static void common_descent_survives_bucketing_and_never_lengthens_the_step(void 
     const moo_config c = moo_default(MOO_MGDA);
     for (uint64_t seed = 1; seed <= 1500; seed++) {
         const int K = 2 + (int)(seed % 4), buckets = 1 + (int)(seed % 8);
-        double whole[MOO_MOST * MOO_MOST] = { 0 }, with[MOO_MOST] = { 0 }, w[MOO_MOST], square = 0, largest = 0;
+        double whole[MOO_MAX * MOO_MAX] = { 0 }, with[MOO_MAX] = { 0 }, w[MOO_MAX], square = 0, largest = 0;
         for (int b = 0; b < buckets; b++) {
-            double G[MOO_MOST * MOO_MOST], products[MOO_MOST];
+            double G[MOO_MAX * MOO_MAX], products[MOO_MAX];
             random_gram(seed * 8 + (uint64_t)b, K, 3, G);
             solve(&c, G, K, w);
             matrix_times(G, K, w, products);

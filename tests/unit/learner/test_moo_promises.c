@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-enum { MOST_D = 32, MATRICES = 3000 };
+enum { MAX_D = 32, MATRICES = 3000 };
 
 typedef enum kind {
     PLAIN,
@@ -35,7 +35,7 @@ typedef struct problem {
     kind kind;
     uint64_t seed;
     int K, d;
-    double J[MOO_MOST][MOST_D], G[MOO_MOST * MOO_MOST];
+    double J[MOO_MAX][MAX_D], G[MOO_MAX * MOO_MAX];
 } problem;
 
 static double dot(const double *a, const double *b, int n)
@@ -119,7 +119,7 @@ static void on_all_kinds(moo_method method, promise holds)
     for (int k = 0; k < N_KINDS; k++)
         for (uint64_t seed = 1; seed <= MATRICES; seed++) {
             const problem p = problem_of((kind)k, seed);
-            double w[MOO_MOST], d[MOST_D];
+            double w[MOO_MAX], d[MAX_D];
             solve(&c, &p, w);
             direction(&p, w, d);
             holds(&c, &p, w, d);
@@ -133,10 +133,10 @@ static void harms_nobody(const moo_config *c, const problem *p, const double *w,
     (void)w;
     const double length = norm(d, p->d);
     for (int i = 0; i < p->K; i++) {
-        const double along = dot(p->J[i], d, p->d), most = norm(p->J[i], p->d) * length;
-        if (along < -1e-8 * most)
+        const double along = dot(p->J[i], d, p->d), max = norm(p->J[i], p->d) * length;
+        if (along < -1e-8 * max)
             fail_msg("%s, %s matrix %ju, K %d: objective %d is opposed, cosine %g", moo_method_name(c->method),
-                     KIND_NAMES[p->kind], (uintmax_t)p->seed, p->K, i, along / most);
+                     KIND_NAMES[p->kind], (uintmax_t)p->seed, p->K, i, along / max);
     }
     if (p->kind == AGREEING && !(length > 0))
         fail_msg("%s, matrix %ju: all agree, but it stands still", moo_method_name(c->method), (uintmax_t)p->seed);
@@ -205,21 +205,21 @@ static void dualproj_is_the_nearest_to_the_average(void **state)
 static void stays_in_its_ball(const moo_config *c, const problem *p, const double *w, const double *d)
 {
     (void)w;
-    double g0[MOST_D], off[MOST_D], equal[MOO_MOST], longest = 0;
+    double g0[MAX_D], off[MAX_D], equal[MOO_MAX], longest = 0;
     for (int i = 0; i < p->K; i++) equal[i] = 1.0 / p->K, longest = fmax(longest, norm(p->J[i], p->d));
     direction(p, equal, g0);
     for (int n = 0; n < p->d; n++) off[n] = (1 + c->c * c->c) * d[n] - g0[n];
     if (norm(off, p->d) > c->c * norm(g0, p->d) * (1 + 1e-9) + 1e-14 * longest)
         fail_msg("%s matrix %ju: %g from the average, whose length is %g", KIND_NAMES[p->kind], (uintmax_t)p->seed,
                  norm(off, p->d), norm(g0, p->d));
-    double least = INFINITY, before = INFINITY;
+    double min = INFINITY, before = INFINITY;
     for (int i = 0; i < p->K; i++) {
-        least = fmin(least, (1 + c->c * c->c) * dot(p->J[i], d, p->d));
+        min = fmin(min, (1 + c->c * c->c) * dot(p->J[i], d, p->d));
         before = fmin(before, dot(p->J[i], g0, p->d));
     }
-    if (least < before - 1e-7 * fabs(before) - 1e-13 * longest * norm(g0, p->d))
+    if (min < before - 1e-7 * fabs(before) - 1e-13 * longest * norm(g0, p->d))
         fail_msg("%s matrix %ju: the worst product is %g, the average's was %g", KIND_NAMES[p->kind],
-                 (uintmax_t)p->seed, least, before);
+                 (uintmax_t)p->seed, min, before);
 }
 
 static void cagrad_stays_in_its_ball_and_helps_the_worst(void **state)
@@ -234,7 +234,7 @@ static void cagrad_goes_on_where_it_may(void **state)
     (void)state;
     const moo_config c = moo_default(MOO_CAGRAD);
     const problem p = { .K = 3, .d = 2, .J = { { 1, 0 }, { -1, 0 }, { 0, 1 } }, .G = { 1, -1, 0, -1, 1, 0, 0, 0, 1 } };
-    double w[MOO_MOST], d[MOST_D];
+    double w[MOO_MAX], d[MAX_D];
     solve(&c, &p, w);
     direction(&p, w, d);
     assert_true(fabs(d[0]) < 1e-12 && fabs(d[1] - 1 / 3.0 / 1.25) < 1e-12);
@@ -252,14 +252,14 @@ static void directions_have_the_gradients_unit(void **state)
                 const moo_config c = moo_default(METHODS[m]);
                 const problem p = problem_of(seed % 2 ? PLAIN : NEARLY_OPPOSITE, seed);
                 problem scaled = p;
-                double w[MOO_MOST], other[MOO_MOST], most = 0;
+                double w[MOO_MAX], other[MOO_MAX], max = 0;
                 const double unit = ldexp(1, 3 * power); /* exact */
                 for (int i = 0; i < p.K * p.K; i++) scaled.G[i] *= unit * unit;
                 solve(&c, &p, w);
                 solve(&c, &scaled, other);
-                for (int i = 0; i < p.K; i++) most = fmax(most, fabs(w[i]));
+                for (int i = 0; i < p.K; i++) max = fmax(max, fabs(w[i]));
                 for (int i = 0; i < p.K; i++)
-                    if (fabs(w[i] - other[i]) > 1e-9 * most)
+                    if (fabs(w[i] - other[i]) > 1e-9 * max)
                         fail_msg("%s, matrix %ju, unit %g: weight %g, then %g", moo_method_name(c.method),
                                  (uintmax_t)seed, unit, w[i], other[i]);
             }

@@ -114,7 +114,7 @@ static void episodes_are_packed_partition_by_partition(void **state)
 static episode *mixed_episode(void)
 {
     episode *e = made_episode(0, 3, 0, 0, -1);
-    trajectory_append(&e->tokens, ROLE_HINT, (const int32_t[]){ 5, 6 }, 2);
+    trajectory_append(&e->tokens, TOKEN_HINT, (const int32_t[]){ 5, 6 }, 2);
     e->hint_len = 2;
     for (int i = 0; i < 4; i++) trajectory_append_sampled(&e->tokens, 7 + i, -0.1f * (float)i, i < 2 ? 3 : 5, 42);
     return e;
@@ -168,7 +168,7 @@ static void learners_share_the_episodes(void **state)
     double scalar[S];
     for (int s = 0; s < S; s++) episodes[s] = made_episode((uint32_t)s, 3, 1 + s % 5, 0, -1), scalar[s] = 1;
     for (int ranks = 1; ranks <= 5; ranks++) {
-        int seen[S] = { 0 }, most = 0, all = 0;
+        int seen[S] = { 0 }, max = 0, all = 0;
         for (int r = 0; r < ranks; r++) {
             const pack_plan *plan = pack_groups(a, table_of(a, episodes, scalar, S),
                                                 &(pack_options){ .max_tokens = 20, .rank = r, .ranks = ranks });
@@ -176,11 +176,11 @@ static void learners_share_the_episodes(void **state)
             assert_int_equal(plan->trained, S);
             for (int n = 0; n < plan->n; n++)
                 for (int i = 0; i < plan->batches[n].tokens.n_out; i++) seen[plan->batches[n].episode[i]]++, tokens++;
-            most = tokens > most ? tokens : most, all += tokens;
+            max = tokens > max ? tokens : max, all += tokens;
             assert_true(plan->has_rows[r] == (plan->n > 0));
         }
         for (int s = 0; s < S; s++) assert_int_equal(seen[s], 1 + s % 5);
-        assert_true(most <= all / ranks + 5);
+        assert_true(max <= all / ranks + 5);
     }
     for (int s = 0; s < S; s++) episode_free(episodes[s]);
     arena_free(a);

@@ -8,7 +8,7 @@
 #include "learner/pack.h"
 #include "tests/support/support.h"
 
-enum { MOST = MOST_EQUAL };
+enum { MOST = MAX_EQUAL };
 
 static const double VALUES[] = { 0.1, 1.0 / 3, 1, -0.7, 1000.1, 1e-3, 123456.7, 0 };
 enum { N_VALUES = sizeof VALUES / sizeof *VALUES };

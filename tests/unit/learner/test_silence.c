@@ -29,7 +29,7 @@ static void an_objective_of_weight_0_is_watched_and_no_more(void **state)
     const advantage_config c = advantage_default(objective_weighing(&set));
     const advantage_table *alone = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
     test_ok(objective_add(&set, "watched", 0, &err), &err);
-    set.items[1].least = 100; /* no constraint either */
+    set.items[1].min = 100; /* no constraint either */
     test_ok(score_set(g->scores[1], "accuracy", NAN, &err), &err);
     const advantage_table *gone = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
     assert_false(gone->counts[1]); /* what only it has scored does not count */

@@ -22,7 +22,7 @@ static void a_demonstration_is_imitated(void **state)
         for (int step = 0; step < 6; step++) {
             group *g = recorded_group(&t, (double[]){ 0, 0, 0, 1 }, 4);
             episode *shown = made_episode(3, 3, 0, 0, -1);
-            trajectory_append(&shown->tokens, ROLE_HINT, (const int32_t[]){ 11, 5, 23 }, 3);
+            trajectory_append(&shown->tokens, TOKEN_HINT, (const int32_t[]){ 11, 5, 23 }, 3);
             shown->hint_len = 3;
             episode_free(g->episodes[3]);
             g->episodes[3] = shown;
@@ -45,7 +45,7 @@ static group *with_demonstration(const tiny *t)
 {
     group *g = recorded_group(t, (double[]){ 1, 0, 0, 1 }, 4);
     episode *shown = made_episode(3, 3, 0, 0, -1);
-    trajectory_append(&shown->tokens, ROLE_HINT, (const int32_t[]){ 11, 5, 23 }, 3);
+    trajectory_append(&shown->tokens, TOKEN_HINT, (const int32_t[]){ 11, 5, 23 }, 3);
     shown->hint_len = 3;
     episode_free(g->episodes[3]);
     g->episodes[3] = shown;

@@ -11,10 +11,10 @@ static void a_prompt_is_instruction_shots_question(void **state)
     assert_string_equal(
         text, "Use tools.\n\nExample: 1+1?\nA: <python>print(1+1)</python><result>2</result><answer>2</answer>\n\n"
               "Example: 1+1?\nA: <python>print(1+1)</python><result>2</result><answer>2</answer>\n\nQ: 2+2?\nA: ");
-    assert_int_equal(roles[0], ROLE_INSTRUCTION);
+    assert_int_equal(roles[0], TOKEN_INSTRUCTION);
     for (int i = 1; i <= 14; i++) /* an example in seven pieces: question, call, frame, words, frame, answer, space */
-        assert_int_equal(roles[i], ROLE_SHOT);
-    assert_int_equal(roles[15], ROLE_QUESTION);
+        assert_int_equal(roles[i], TOKEN_SHOT);
+    assert_int_equal(roles[15], TOKEN_QUESTION);
     free(text);
     dialect_free(d);
 }

@@ -158,14 +158,14 @@ static inline void reference_rope(double *x, int heads, int hd, int position, do
 static inline void reference_attention(const double *q, const double *keys, const double *values, int first, int row,
                                        int stride, int hd, double *out)
 {
-    double *p = xmalloc(sizeof *p * (size_t)(row - first + 1)), most = -INFINITY, sum = 0;
+    double *p = xmalloc(sizeof *p * (size_t)(row - first + 1)), max = -INFINITY, sum = 0;
     for (int j = first; j <= row; j++) {
         double s = 0;
         for (int d = 0; d < hd; d++) s += q[d] * keys[j * stride + d];
         p[j - first] = s / sqrt(hd);
-        most = fmax(most, p[j - first]);
+        max = fmax(max, p[j - first]);
     }
-    for (int j = 0; j <= row - first; j++) sum += p[j] = exp(p[j] - most);
+    for (int j = 0; j <= row - first; j++) sum += p[j] = exp(p[j] - max);
     for (int d = 0; d < hd; d++) {
         out[d] = 0;
         for (int j = first; j <= row; j++) out[d] += p[j - first] / sum * values[j * stride + d];
@@ -222,10 +222,10 @@ static inline double *reference_logits(const param_table *table, const double *p
 /* Log-softmax of one row of logits / temperature, in place. */
 static inline void reference_log_softmax(double *z, int V, double temperature)
 {
-    double most = -INFINITY, sum = 0;
-    for (int v = 0; v < V; v++) most = fmax(most, z[v] /= temperature);
-    for (int v = 0; v < V; v++) sum += exp(z[v] - most);
-    for (int v = 0; v < V; v++) z[v] -= most + log(sum);
+    double max = -INFINITY, sum = 0;
+    for (int v = 0; v < V; v++) max = fmax(max, z[v] /= temperature);
+    for (int v = 0; v < V; v++) sum += exp(z[v] - max);
+    for (int v = 0; v < V; v++) z[v] -= max + log(sum);
 }
 
 /* ---- comparing ---- */

@@ -34,12 +34,12 @@ static inline task *sample_task(void)
 
 static inline void sample_tokens(trajectory *t)
 {
-    trajectory_append(t, ROLE_INSTRUCTION, (const int32_t[]){ 1, 2 }, 2);
-    trajectory_append(t, ROLE_SHOT, (const int32_t[]){ 3 }, 1);
-    trajectory_append(t, ROLE_QUESTION, (const int32_t[]){ 4, INT32_MAX }, 2);
+    trajectory_append(t, TOKEN_INSTRUCTION, (const int32_t[]){ 1, 2 }, 2);
+    trajectory_append(t, TOKEN_SHOT, (const int32_t[]){ 3 }, 1);
+    trajectory_append(t, TOKEN_QUESTION, (const int32_t[]){ 4, INT32_MAX }, 2);
     t->n_prompt = t->n;
     for (int i = 0; i < 3; i++) trajectory_append_sampled(t, 6 + i, -0.1f * (float)(i + 1), 7, 0xfedcba9876543210u);
-    trajectory_append(t, ROLE_OBSERVATION, (const int32_t[]){ 9 }, 1);
+    trajectory_append(t, TOKEN_OBSERVATION, (const int32_t[]){ 9 }, 1);
     for (int i = 0; i < 2; i++) trajectory_append_sampled(t, 10 + i, -2, 8, 9), trajectory_wrote(t, 300000 + (size_t)i);
 }
 

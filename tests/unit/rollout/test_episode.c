@@ -22,9 +22,9 @@ static const task TASK = { .id = 51,
 static episode *made(void)
 {
     episode *e = episode_new(&TASK);
-    trajectory_append(&e->tokens, ROLE_QUESTION, (const int32_t[]){ 1, 2 }, 2);
+    trajectory_append(&e->tokens, TOKEN_QUESTION, (const int32_t[]){ 1, 2 }, 2);
     for (int i = 0; i < 2; i++) trajectory_append_sampled(&e->tokens, 3, -1, 5, 6);
-    trajectory_append(&e->tokens, ROLE_OBSERVATION, (const int32_t[]){ 4 }, 1);
+    trajectory_append(&e->tokens, TOKEN_OBSERVATION, (const int32_t[]){ 4 }, 1);
     for (int i = 0; i < 2; i++) trajectory_append_sampled(&e->tokens, 3, -1, 5, 6);
     *episode_add_turn(e) = (turn){ .text = xstrdup("call"), .start = 2, .end = 4, .call = 0 };
     *episode_add_turn(e) = (turn){ .text = xstrdup("42"), .start = 5, .end = 7, .call = -1 };

@@ -12,11 +12,11 @@
 static trajectory made(void)
 {
     trajectory t = { 0 };
-    trajectory_append(&t, ROLE_QUESTION, (const int32_t[]){ 10, 11 }, 2);
+    trajectory_append(&t, TOKEN_QUESTION, (const int32_t[]){ 10, 11 }, 2);
     t.n_prompt = 2;
     trajectory_append_sampled(&t, 12, -0.5f, 7, 70);
     trajectory_append_sampled(&t, 13, -1.5f, 7, 70);
-    trajectory_append(&t, ROLE_OBSERVATION, (const int32_t[]){ 14 }, 1);
+    trajectory_append(&t, TOKEN_OBSERVATION, (const int32_t[]){ 14 }, 1);
     trajectory_append_sampled(&t, 15, -2.5f, 7, 70);
     trajectory_append_sampled(&t, 16, -3.5f, 8, 80);
     return t;
@@ -27,8 +27,8 @@ static void every_token_keeps_its_id_role_mask_and_logprob(void **state)
     (void)state;
     trajectory t = made();
     static const uint8_t mask[] = { 0, 0, 1, 1, 0, 1, 1 },
-                         role[] = { ROLE_QUESTION,    ROLE_QUESTION, ROLE_POLICY, ROLE_POLICY,
-                                    ROLE_OBSERVATION, ROLE_POLICY,   ROLE_POLICY };
+                         role[] = { TOKEN_QUESTION,    TOKEN_QUESTION, TOKEN_POLICY, TOKEN_POLICY,
+                                    TOKEN_OBSERVATION, TOKEN_POLICY,   TOKEN_POLICY };
     static const float logprob[] = { 0, 0, -0.5f, -1.5f, 0, -2.5f, -3.5f };
     assert_int_equal(t.n, 7);
     for (int i = 0; i < 7; i++) assert_int_equal(t.ids[i], 10 + i);
@@ -69,7 +69,7 @@ static void a_long_history_of_many_versions_keeps_its_invariants(void **state)
         int32_t ids[9];
         const size_t n = test_random_below(&rnd, 9);
         for (size_t k = 0; k < n; k++) ids[k] = (int32_t)test_random_below(&rnd, 100);
-        trajectory_append(&t, test_random_below(&rnd, 2) ? ROLE_SHOT : ROLE_OBSERVATION, ids, n);
+        trajectory_append(&t, test_random_below(&rnd, 2) ? TOKEN_SHOT : TOKEN_OBSERVATION, ids, n);
         if (test_random_below(&rnd, 2) == 0) continue;
         trajectory_append_sampled(&t, 99, -1, i / 100, (uint64_t)i / 100);
         sampled++;
@@ -105,7 +105,7 @@ static void the_empty_one_is_whole(void **state)
     trajectory t = { 0 };
     error err = { 0 };
     test_ok(trajectory_check(&t, 10, &err), &err);
-    trajectory_append(&t, ROLE_INSTRUCTION, NULL, 0);
+    trajectory_append(&t, TOKEN_INSTRUCTION, NULL, 0);
     assert_int_equal(t.n, 0);
     trajectory_reset(&t);
 }
@@ -128,7 +128,7 @@ static void each_broken_token_is_named(void **state)
     t = made(), t.mask[0] = 1, what_is_this(&t, "token 0: loss mask");
     t = made(), t.mask[2] = 0, what_is_this(&t, "token 2: loss mask");
     t = made(), t.mask[2] = 2, what_is_this(&t, "token 2: loss mask");
-    t = made(), t.role[4] = ROLE_POLICY, what_is_this(&t, "token 4: loss mask");
+    t = made(), t.role[4] = TOKEN_POLICY, what_is_this(&t, "token 4: loss mask");
     t = made(), t.logprob[2] = 0.1f, what_is_this(&t, "token 2: behaviour logprob");
     t = made(), t.logprob[2] = NAN, what_is_this(&t, "token 2: behaviour logprob");
     t = made(), t.logprob[2] = -INFINITY, what_is_this(&t, "token 2: behaviour logprob");
