@@ -3,35 +3,47 @@
 #include <stdio.h>
 
 #include "cli/verbs.h"
+#include "model/import_gguf.h"
 #include "model/import_llama2c.h"
 
 static const char USAGE[] =
-    "usage: troupe import --from llama2.c MODEL.bin TOKENIZER.bin OUT\n\n"
-    "Writes a Hugging Face folder (config.json, model.safetensors, tokenizer.json) from llama2.c's legacy\n"
-    "checkpoint and its tokenizer. `transformers` and every verb that takes --model read it.\n\n"
-    "example: troupe import --from llama2.c stories260K.bin tok512.bin models/stories260k\n";
+    "usage: troupe import MODEL.gguf OUT\n"
+    "       troupe import --from llama2.c MODEL.bin TOKENIZER.bin OUT\n\n"
+    "Writes a Hugging Face folder (config.json, model.safetensors, tokenizer.json, chat template) from a model of\n"
+    "llama.cpp (GGUF 2 and 3: llama, qwen2, qwen3; F32, F16, BF16, Q4_0 to Q8_0, Q2_K to Q6_K), or from llama2.c's\n"
+    "legacy checkpoint and its tokenizer. `transformers` and every verb that takes --model read it.\n\n"
+    "example: troupe import SmolLM2-135M-Instruct.Q4_1.gguf models/smollm2\n";
+
+static int import_model(const call *c, int from, error *err)
+{
+    const char *const *words = c->arguments.positional;
+    const int n = c->arguments.n_positional, wanted = from == 0 ? 3 : 2;
+    if (n != wanted)
+        return error_set(err, ERR_ARGUMENT,
+                         from == 0 ? "--from llama2.c takes MODEL.bin TOKENIZER.bin OUT, found %d words"
+                                   : "expected MODEL.gguf OUT, found %d words",
+                         n);
+    return from == 0 ? import_llama2c(words[0], words[1], words[2], err) : import_gguf(words[0], words[1], err);
+}
 
 static int run_verb(call *c, error *err)
 {
-    static const char *const FORMATS[] = { "llama2.c", NULL };
+    static const char *const FORMATS[] = { "llama2.c", "gguf", NULL };
     int from = -1;
     const flag flags[] = { { .name = "--from", .choice = &from, .choices = FORMATS }, { 0 } };
     const int opened = call_open(c, flags, err);
     if (opened != OK) return opened;
-    int rc = from < 0 ? error_set(err, ERR_ARGUMENT, "--from is missing: expected llama2.c") : OK;
-    if (rc == OK)
-        rc = import_llama2c(c->arguments.positional[0], c->arguments.positional[1], c->arguments.positional[2], err);
-    if (rc == OK)
-        printf("%s: written; try: troupe probe --model %s --text 'Once upon a time' --greedy 40\n",
-               c->arguments.positional[2], c->arguments.positional[2]);
+    const int rc = import_model(c, from, err);
+    const char *out = c->arguments.positional[c->arguments.n_positional - 1];
+    if (rc == OK) printf("%s: written; try: troupe probe --model %s --text 'Once upon a time' --greedy 40\n", out, out);
     return call_checked(c, rc);
 }
 
 const verb VERB_IMPORT = { .name = "import",
-                           .synopsis = "--from llama2.c MODEL.bin TOKENIZER.bin OUT",
+                           .synopsis = "MODEL.gguf OUT",
                            .help = "a Hugging Face folder from another format",
                            .usage = USAGE,
-                           .words = "MODEL.bin TOKENIZER.bin OUT",
-                           .min_words = 3,
+                           .words = "MODEL.gguf OUT, or --from llama2.c MODEL.bin TOKENIZER.bin OUT",
+                           .min_words = 2,
                            .max_words = 3,
                            .run = run_verb };

@@ -9,12 +9,11 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "base/map.h"
 #include "base/str.h"
-#include "model/config.h"
+#include "model/import_check.h"
+#include "model/import_spm.h"
 #include "model/model_folder.h"
 #include "model/safetensors.h"
-#include "model/tokenizer/tokenizer.h"
 
 enum {
     HEADER = 7,
@@ -198,12 +197,6 @@ static int write_config(const shape *s, const char *out, error *err)
 
 /* ---- the tokenizer ---- */
 
-typedef struct piece {
-    char *text; /* as a tokenizer.json writes it: marks for spaces */
-    float score;
-    int32_t id;
-} piece;
-
 /* A piece's bytes with the mark of SentencePiece for each space; the special tokens by their names. */
 static char *written(const char *bytes, size_t len, int32_t id)
 {
@@ -221,7 +214,14 @@ static char *written(const char *bytes, size_t len, int32_t id)
     return s.data;
 }
 
-static int read_pieces(piece *pieces, int32_t n, const char *data, size_t len, const char *where, error *err)
+static piece_kind kind_of(int32_t id)
+{
+    if (id == 0) return PIECE_UNKNOWN;
+    if (id < FIRST_BYTE) return PIECE_CONTROL;
+    return id < FIRST_BYTE + 256 ? PIECE_BYTE : PIECE_NORMAL;
+}
+
+static int read_pieces(spm_piece *pieces, int32_t n, const char *data, size_t len, const char *where, error *err)
 {
 
     size_t at = sizeof(int32_t); /* the longest token's length: not needed */
@@ -237,67 +237,11 @@ static int read_pieces(piece *pieces, int32_t n, const char *data, size_t len, c
             return error_set(err, ERR_PARSE, "%s: token %d has %d bytes", where, i, bytes);
 
         pieces[i].id = i;
+        pieces[i].kind = kind_of(i);
         pieces[i].text = written(data + at, (size_t)bytes, i);
         at += (size_t)bytes;
     }
     return OK;
-}
-
-static int by_score(const void *a, const void *b)
-{
-    const piece *x = a, *y = b;
-    if (x->score != y->score) return x->score > y->score ? -1 : 1;
-    return x->id < y->id ? -1 : 1;
-}
-
-/* Every way to put a token together from two others, for tokens that merging can make. */
-static void add_merges(json_t *merges, const map *known, const piece *p)
-{
-    const size_t len = strlen(p->text);
-    for (size_t cut = 1; cut < len; cut++) {
-        char left[2 * MAX_TOKEN * 3];
-        if (((unsigned char)p->text[cut] & 0xc0) == 0x80) continue; /* not within a character */
-        snprintf(left, sizeof left, "%.*s", (int)cut, p->text);
-        if (map_get(known, left) && map_get(known, p->text + cut))
-            json_array_append_new(merges, json_pack("[s, s]", left, p->text + cut));
-    }
-}
-
-static json_t *special_token(int id, const char *content)
-{
-    return json_pack("{s:i, s:s, s:b, s:b, s:b, s:b, s:b}", "id", id, "content", content, "single_word", 0, "lstrip", 0,
-                     "rstrip", 0, "normalized", 0, "special", 1);
-}
-
-/* Sorts the pieces. A token that is no text, or stands there twice, can't be written: its id stays empty. */
-static json_t *tokenizer_json(piece *pieces, int32_t n)
-{
-    json_t *vocab = json_object(), *merges = json_array();
-    map *known = map_new();
-
-    for (int32_t i = 0; i < n; i++)
-        if (!map_get(known, pieces[i].text) && json_object_set_new(vocab, pieces[i].text, json_integer(i)) == 0)
-            map_set(known, pieces[i].text, &pieces[i]);
-
-    /* Merges in the order of the scores: the likeliest piece is put together first, as SentencePiece does. */
-    qsort(pieces, (size_t)n, sizeof *pieces, by_score);
-    for (int32_t i = 0; i < n; i++)
-        if (pieces[i].id >= FIRST_BYTE + 256) add_merges(merges, known, &pieces[i]);
-
-    map_free(known);
-    json_t *normalizer =
-        json_pack("{s:s, s:[{s:s, s:s}, {s:s, s:{s:s}, s:s}]}", "type", "Sequence", "normalizers", "type", "Prepend",
-                  "prepend", "\xe2\x96\x81", "type", "Replace", "pattern", "String", " ", "content", "\xe2\x96\x81");
-    json_t *decoder =
-        json_pack("{s:s, s:[{s:s, s:{s:s}, s:s}, {s:s}, {s:s}, {s:s, s:s, s:i, s:i}]}", "type", "Sequence", "decoders",
-                  "type", "Replace", "pattern", "String", "\xe2\x96\x81", "content", " ", "type", "ByteFallback",
-                  "type", "Fuse", "type", "Strip", "content", " ", "start", 1, "stop", 0);
-    return json_pack(
-        "{s:s, s:n, s:n, s:[o, o, o], s:o, s:n, s:n, s:o, s:{s:s, s:n, s:s, s:n, s:n, s:b, s:b, s:o, s:o}}", "version",
-        "1.0", "truncation", "padding", "added_tokens", special_token(0, "<unk>"), special_token(1, "<s>"),
-        special_token(2, "</s>"), "normalizer", normalizer, "pre_tokenizer", "post_processor", "decoder", decoder,
-        "model", "type", "BPE", "dropout", "unk_token", "<unk>", "continuing_subword_prefix", "end_of_word_suffix",
-        "fuse_unk", 1, "byte_fallback", 1, "vocab", vocab, "merges", merges);
 }
 
 static int write_tokenizer(const shape *s, const char *path, const char *out, error *err)
@@ -305,27 +249,12 @@ static int write_tokenizer(const shape *s, const char *path, const char *out, er
     size_t len;
     char *data = file_read(path, MAX_FILE, &len, err);
     if (!data) return err ? err->code : ERR_IO;
-    piece *pieces = xcalloc((size_t)s->vocab, sizeof *pieces);
+    spm_piece *pieces = xcalloc((size_t)s->vocab, sizeof *pieces);
     int rc = read_pieces(pieces, s->vocab, data, len, path, err);
-    if (rc == OK) rc = write_json(out, "tokenizer.json", tokenizer_json(pieces, s->vocab), err);
+    if (rc == OK) rc = write_json(out, "tokenizer.json", spm_tokenizer(pieces, s->vocab, true, -1), err);
     for (int32_t i = 0; i < s->vocab; i++) free(pieces[i].text);
     free(pieces);
     free(data);
-    return rc;
-}
-
-/* What can't be opened again is no import: tokens that are missing or twice, sizes that are none. */
-static int open_again(const char *out, const char *model_path, const char *tokenizer_path, error *err)
-{
-    model_config config;
-    int rc = model_config_read(&config, out, err);
-    if (rc != OK) return error_within(err, "%s", model_path);
-    tokenizer *t = tokenizer_open(out, err);
-    if (!t) return error_within(err, "%s", tokenizer_path);
-    if (tokenizer_vocab(t) != config.vocab)
-        rc = error_set(err, ERR_PARSE, "%s: %d of %d tokens differ from each other", tokenizer_path, tokenizer_vocab(t),
-                       config.vocab);
-    tokenizer_free(t);
     return rc;
 }
 
@@ -342,7 +271,7 @@ int import_llama2c(const char *model_path, const char *tokenizer_path, const cha
     if (rc == OK) rc = write_weights(&s, data, len, model_path, f.part, err);
     if (rc == OK) rc = write_tokenizer(&s, tokenizer_path, f.part, err);
     if (rc == OK) rc = write_config(&s, f.part, err);
-    if (rc == OK) rc = open_again(f.part, model_path, tokenizer_path, err);
+    if (rc == OK) rc = import_check(f.part, s.vocab, model_path, tokenizer_path, err);
 
     const int ended = model_folder_end(&f, rc == OK, rc == OK ? err : NULL);
     free(data);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/half.h"
 #include "base/json.h"
 #include "base/map.h"
 #include "base/str.h"
@@ -226,14 +227,6 @@ static float from_bits(uint32_t bits)
     return f;
 }
 
-static float from_half(uint16_t h)
-{
-    const uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, mantissa = h & 1023;
-    if (exponent == 31) return from_bits(sign | 0x7f800000u | mantissa << 13);            /* infinities and NaNs */
-    if (exponent == 0) return from_bits(sign | 0x3f800000u) * (float)mantissa * 0x1p-24f; /* subnormal, or a zero */
-    return from_bits(sign | (exponent + 112) << 23 | mantissa << 13); /* the biases differ by 127 - 15 */
-}
-
 /* Round to nearest, ties to even; a NaN keeps being one. */
 static uint16_t to_bf16(float f)
 {
@@ -260,7 +253,7 @@ int safetensors_to_f32(const tensor_view *view, float *out, error *err)
     for (int64_t i = 0; i < view->count; i++) {
         uint16_t h;
         memcpy(&h, (const char *)view->data + 2 * i, sizeof h);
-        out[i] = view->dtype == DTYPE_BF16 ? from_bits((uint32_t)h << 16) : from_half(h);
+        out[i] = view->dtype == DTYPE_BF16 ? from_bits((uint32_t)h << 16) : half_to_f32(h);
     }
     return OK;
 }
@@ -338,6 +331,24 @@ static int put_bf16(sink *to, const float *data, int64_t n, error *err)
     return rc;
 }
 
+static int put_numbers(sink *to, const float *data, int64_t n, tensor_dtype dtype, error *err)
+{
+    if (dtype == DTYPE_BF16) return put_bf16(to, data, n, err);
+    return put(to, data, sizeof(float) * (size_t)n, err);
+}
+
+static int put_tensor(sink *to, const tensor_source *t, tensor_dtype dtype, error *err)
+{
+    const int64_t n = count_of(t);
+    if (!t->fill) return put_numbers(to, t->data, n, dtype, err);
+
+    float *numbers = xmalloc(sizeof *numbers * (size_t)n);
+    t->fill(t->ctx, numbers);
+    const int rc = put_numbers(to, numbers, n, dtype, err);
+    free(numbers);
+    return rc;
+}
+
 static int put_all(sink *to, const tensor_source *tensors, size_t n, tensor_dtype dtype, const char *const *metadata,
                    error *err)
 {
@@ -350,13 +361,7 @@ static int put_all(sink *to, const tensor_source *tensors, size_t n, tensor_dtyp
 
     int rc = put(to, length, sizeof length, err);
     if (rc == OK) rc = put(to, header.data, header.len, err);
-    for (size_t t = 0; rc == OK && t < n; t++) {
-        const int64_t count = count_of(&tensors[t]);
-        if (dtype == DTYPE_BF16)
-            rc = put_bf16(to, tensors[t].data, count, err);
-        else
-            rc = put(to, tensors[t].data, sizeof(float) * (size_t)count, err);
-    }
+    for (size_t t = 0; rc == OK && t < n; t++) rc = put_tensor(to, &tensors[t], dtype, err);
     str_free(&header);
     return rc;
 }

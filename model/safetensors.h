@@ -44,6 +44,9 @@ typedef struct tensor_source {
     int rank;
     int64_t shape[8];
     const float *data;
+    /* Not NULL: in place of data, writes the tensor's numbers when their turn comes, so that no more than one is in memory. */
+    void (*fill)(void *ctx, float *out);
+    void *ctx;
 } tensor_source;
 /* The file's bytes, appended to `out`: for shared memory and the wire. */
 void safetensors_encode(const tensor_source *tensors, size_t n, tensor_dtype dtype, const char *const *metadata,
