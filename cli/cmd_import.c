@@ -19,10 +19,11 @@ static int import_model(const call *c, int from, error *err)
     const char *const *words = c->arguments.positional;
     const int n = c->arguments.n_positional, wanted = from == 0 ? 3 : 2;
     if (n != wanted)
-        return error_set(err, ERR_ARGUMENT,
-                         from == 0 ? "--from llama2.c takes MODEL.bin TOKENIZER.bin OUT, found %d words"
-                                   : "expected MODEL.gguf OUT, found %d words",
-                         n);
+        return error_set(
+            err, ERR_ARGUMENT,
+            from == 0 ? "--from llama2.c takes MODEL.bin TOKENIZER.bin OUT, found %d words"
+                      : "expected MODEL.gguf OUT, or --from llama2.c MODEL.bin TOKENIZER.bin OUT, found %d words",
+            n);
     return from == 0 ? import_llama2c(words[0], words[1], words[2], err) : import_gguf(words[0], words[1], err);
 }
 

@@ -87,7 +87,7 @@ static void values_of_options_are_checked(void **state)
         { "bench train --size medium", 2, { "--size", "small, large", "'medium'" } },
         { "bench train --precision fp8", 2, { "--precision", "f32, bf16", "'fp8'" } },
         { "export --model MODEL --dtype f16 out", 2, { "--dtype", "f32, bf16", "'f16'" } },
-        { "import --from gguf a b c", 2, { "--from", "llama2.c", "'gguf'" } },
+        { "import --from ggml a b c", 2, { "--from", "llama2.c", "'ggml'" } },
         { "moo --method mgda --order random", 2, { "--order", "natural" } },
         { "moo --method mgda c=x", 2, { "c", "'x'" } },
         { "moo --method mgda c=-1", 2, { "c", "from 0" } },
