@@ -7,7 +7,7 @@
 
 #include "base/json.h"
 #include "base/str.h"
-#include "cli/bench.h"
+#include "bench/bench.h"
 #include "cli/verbs.h"
 
 typedef struct request {
@@ -36,36 +36,6 @@ static const char USAGE[] =
     "  --peer  another program to measure in the same run; it gets the same words and prints one JSON line.\n"
     "          bench/torch_peer.py is PyTorch's\n\n"
     "example: troupe bench train --precision bf16 --peer 'python3 bench/torch_peer.py'\n";
-
-static const model_config SMALL = { .architecture = "LlamaForCausalLM",
-                                    .vocab = 4096,
-                                    .width = 256,
-                                    .layers = 6,
-                                    .heads = 8,
-                                    .kv_heads = 8,
-                                    .head_dim = 32,
-                                    .ffn = 688,
-                                    .max_position = 4096,
-                                    .rope_theta = 10000,
-                                    .norm_eps = 1e-5f,
-                                    .bos = -1 };
-static const model_config LARGE = { .architecture = "LlamaForCausalLM",
-                                    .vocab = 32000,
-                                    .width = 768,
-                                    .layers = 12,
-                                    .heads = 12,
-                                    .kv_heads = 12,
-                                    .head_dim = 64,
-                                    .ffn = 2048,
-                                    .max_position = 4096,
-                                    .rope_theta = 10000,
-                                    .norm_eps = 1e-5f,
-                                    .bos = -1 };
-
-const model_config *bench_config(const char *size)
-{
-    return strcmp(size, "small") == 0 ? &SMALL : strcmp(size, "large") == 0 ? &LARGE : NULL;
-}
 
 /* ---- what is asked for ---- */
 

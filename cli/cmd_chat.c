@@ -7,8 +7,8 @@
 
 #include "base/clock.h"
 #include "base/json.h"
-#include "cli/checks.h"
-#include "cli/player.h"
+#include "run/checks.h"
+#include "run/player.h"
 #include "cli/verbs.h"
 
 typedef struct chat {

@@ -10,7 +10,7 @@
 
 #include "base/str.h"
 #include "base/vec.h"
-#include "cli/metrics_file.h"
+#include "show/metrics_file.h"
 #include "cli/verbs.h"
 
 enum { MAX_GROUPS = 64, COLUMN = 10 };

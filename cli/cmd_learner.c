@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* troupe learner: the exchange and the training of one run. Two threads: this one does all input and output (loop,
- * server, database), the other trains (cli/learn). */
+ * server, database), the other trains (run/learn). */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -14,13 +14,13 @@
 
 #include "actor/witness.h"
 #include "base/file.h"
-#include "cli/check_data.h"
-#include "cli/learn.h"
-#include "cli/pack.h"
-#include "cli/player.h"
-#include "cli/ranks.h"
-#include "cli/role.h"
-#include "cli/run_files.h"
+#include "run/check_data.h"
+#include "run/learn.h"
+#include "run/pack.h"
+#include "run/player.h"
+#include "run/ranks.h"
+#include "run/role.h"
+#include "run/run_files.h"
 #include "cli/verbs.h"
 #include "learner/checkpoint.h"
 
@@ -64,7 +64,7 @@ typedef struct session {
 
 static int32_t shots_of(void *ctx, int64_t step, uint64_t prompt) { return shot_schedule_at(ctx, step, prompt); }
 
-/* What actors of this run are held to: they play with the same numbers (cli/player). */
+/* What actors of this run are held to: they play with the same numbers (run/player). */
 static limits run_limits(const session *s)
 {
     const recipe *r = s->role.recipe;
@@ -392,15 +392,22 @@ static int run_verb(call *c, error *err)
                            { .name = "--of", .whole = &s.of, .min = 1, .max = 4096 },
                            { .name = "--meet", .text = &s.meet },
                            { 0 } };
-    const int opened = role_open(&s.role, c, flags, NULL, err);
+    int opened = call_open(c, flags, err);
     if (opened != OK) return opened;
+    const role_options o = { .verb = c->verb->name,
+                             .recipe = c->arguments.positional[0],
+                             .overrides = c->arguments.overrides,
+                             .n_overrides = c->arguments.n_overrides };
+    opened = role_open(&s.role, &o, err);
+    if (opened != OK) return call_checked(c, opened);
     if (!s.run || !s.address)
-        return role_close(&s.role, error_set(err, ERR_ARGUMENT, "needs --run DIR and --bind ADDRESS"), err);
-    if (address_local(s.address, true, local, err) != OK) return role_close(&s.role, err->code, err);
+        return call_checked(
+            c, role_close(&s.role, error_set(err, ERR_ARGUMENT, "needs --run DIR and --bind ADDRESS"), err));
+    if (address_local(s.address, true, local, err) != OK) return call_checked(c, role_close(&s.role, err->code, err));
     s.report_fd = (int)report;
     if (report >= 0) fcntl(s.report_fd, F_SETFD, FD_CLOEXEC);
     if (report >= 0) fcntl(s.report_fd, F_SETFL, O_NONBLOCK); /* a supervisor that doesn't read holds nobody up */
-    if (find_others(&s, err) != OK) return role_close(&s.role, err->code, err);
+    if (find_others(&s, err) != OK) return call_checked(c, role_close(&s.role, err->code, err));
     int rc;
     if (s.comm && s.comm->rank > 0) {
         rc = follow(&s, err);
@@ -411,7 +418,7 @@ static int run_verb(call *c, error *err)
     rc = close_all(&s, rc, err);
     if (rc == OK || rc == ERR_INTERRUPTED)
         comm_free(s.comm); /* else MPI sees a rank that failed, and ends the others */
-    return role_close(&s.role, rc, err);
+    return call_checked(c, role_close(&s.role, rc, err));
 }
 
 const verb VERB_LEARNER = { .name = "learner",

@@ -12,8 +12,8 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "base/vec.h"
-#include "cli/metrics_file.h"
-#include "cli/result_file.h"
+#include "show/metrics_file.h"
+#include "show/result_file.h"
 #include "cli/verbs.h"
 #include "rollout/score.h"
 

@@ -2,14 +2,11 @@
 /* troupe reward: scores episodes for the exchange of a learner, until it says goodbye. And the process that its script
  * lives in, which can be killed. */
 #include <limits.h>
-#include <stdio.h>
 
-#include "cli/check_data.h"
-#include "cli/role.h"
 #include "cli/verbs.h"
-#include "reward/worker.h"
-
-enum { REQUESTS_HELD = 4 };
+#include "learner/comm.h"
+#include "reward/scorer.h"
+#include "run/workers.h"
 
 static const char USAGE[] =
     "usage: troupe reward --connect ADDRESS [RECIPE.lua] [--name NAME] [--wait S] [key=value ...]\n\n"
@@ -23,25 +20,21 @@ static const char USAGE[] =
 
 static int run_verb(call *c, error *err)
 {
-    const char *address, *name;
-    role r;
-    const int opened = role_open_worker(&r, c, PACK_FOR_REWARD, &address, &name, err);
+    role_options o = { .verb = c->verb->name, .wait_s = 60 };
+    const flag flags[] = { { .name = "--connect", .text = &o.address },
+                           { .name = "--name", .text = &o.name },
+                           { .name = "--wait", .whole = &o.wait_s, .min = 1, .max = 1e6 },
+                           { 0 } };
+    const int opened = call_open(c, flags, err);
     if (opened != OK) return opened;
 
-    const scorer_config sc = reward_scorer(&r.recipe->reward);
-    scorer *s = check_data(r.recipe, NEEDS_SCRIPT, err) == OK ? scorer_new(&sc, err) : NULL;
-    int rc = s ? OK : err->code;
-    if (rc == OK) {
-        const worker_config config = { .address = address,
-                                       .name = name,
-                                       .scorer = s,
-                                       .recipe = &r.files,
-                                       .slots = REQUESTS_HELD,
-                                       .patience_ms = r.wait_s * 1000 };
-        rc = worker_run(r.loop, &config, r.log, err);
-    }
-    scorer_free(s);
-    return role_close(&r, rc, err);
+    bool again = false;
+    o.recipe = c->arguments.positional[0];
+    o.overrides = c->arguments.overrides;
+    o.n_overrides = c->arguments.n_overrides;
+    const int rc = run_reward_worker(&o, &again, err);
+    if (again) c->status = RANK_AGAIN;
+    return call_checked(c, rc);
 }
 
 const verb VERB_REWARD = { .name = "reward",

@@ -17,17 +17,18 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "base/vec.h"
-#include "cli/checks.h"
-#include "cli/progress.h"
-#include "cli/report.h"
-#include "cli/run_dir.h"
-#include "cli/supervisor.h"
+#include "run/checks.h"
+#include "show/progress.h"
+#include "show/report.h"
+#include "run/run_dir.h"
+#include "run/supervisor.h"
 #include "cli/verbs.h"
 #include "learner/checkpoint_files.h"
 #include "proto/weights.h"
 #include "recipe/recipe.h"
 
-enum { MAX_CHILDREN = 194, MAX_ARGV = 24 + MAX_OVERRIDES, POLL_MS = 1000, LINE_BYTES = 1 << 16 };
+enum { MAX_CHILDREN = 194, MAX_ARGV = 24 + RUN_WORDS, POLL_MS = 1000, LINE_BYTES = 1 << 16 };
+_Static_assert((int)RUN_WORDS <= (int)MAX_OVERRIDES, "a process of a run reads all its words");
 
 typedef struct child_words {
     char name[32], log[1100], rank[16];
@@ -292,7 +293,13 @@ static int start_all(train *t, int every, error *err)
         return err->code;
     t->progress = progress_new(1, r->run.steps, every);
     t->supervisor = supervisor_new(&(supervisor_config){ .say = say, .ctx = t });
-    report_begin(t->progress, r, &t->checks, t->run.path, t->from);
+    const report_facts facts = { .parameters = t->checks.parameters,
+                                 .device = t->checks.device,
+                                 .train_rows = t->checks.train_rows,
+                                 .test_rows = t->checks.test_rows,
+                                 .note = t->checks.note,
+                                 .reward_note = t->checks.reward_note };
+    report_begin(t->progress, r, &facts, t->run.path, t->from);
     t->children = xcalloc((size_t)(r->run.learners + r->run.actors + r->run.reward_workers), sizeof *t->children);
     if (start_learners(t, err) != OK || start_workers(t, "actor", r->run.actors, err) != OK) return err->code;
     return start_workers(t, "reward", r->run.reward_workers, err);

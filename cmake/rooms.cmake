@@ -14,7 +14,7 @@
 # A room may live inside another room's folder (model/tokenizer): its library carries the last part of the name.
 
 # From the ground up. Whatever this table does not name can't be included: floors.ROOM is the test of that.
-set(TROUPE_FLOORS base rollout kernels curriculum model lua proto learner env exchange actor reward recipe cli)
+set(TROUPE_FLOORS base rollout kernels curriculum model lua proto learner env exchange actor bench reward recipe show run cli)
 set(TROUPE_MAY_USE_base "")
 set(TROUPE_MAY_USE_rollout base)
 set(TROUPE_MAY_USE_kernels base)
@@ -29,11 +29,15 @@ set(TROUPE_MAY_USE_exchange base rollout proto)
 set(TROUPE_MAY_USE_actor base rollout kernels model tokenizer lua env proto)
 set(TROUPE_MAY_USE_reward base rollout lua env proto)
 set(TROUPE_MAY_USE_recipe base rollout kernels curriculum model tokenizer lua proto learner env exchange actor reward)
-set(TROUPE_MAY_USE_cli base rollout kernels curriculum model tokenizer lua proto learner env exchange actor reward recipe)
+set(TROUPE_MAY_USE_bench base rollout kernels model tokenizer lua env proto learner actor)
+# A run shows itself as it goes on, so run may use show; what it shows can be looked at without a run, so not the reverse.
+set(TROUPE_MAY_USE_show ${TROUPE_MAY_USE_recipe} recipe)
+set(TROUPE_MAY_USE_run ${TROUPE_MAY_USE_show} show)
+set(TROUPE_MAY_USE_cli ${TROUPE_MAY_USE_run} run bench)
 
 # A test's label: unit, integration, fuzz or guard, so that `ctest -L unit` runs one kind and `ctest -LE slow` what takes
 # little. Slow is what takes over ten seconds on two cores.
-set(TROUPE_SLOW actor.border cli.supervisor env.attacks env.ends env.layers env.python exchange.sim exchange.sim_server
+set(TROUPE_SLOW actor.border run.supervisor env.attacks env.ends env.layers env.python exchange.sim exchange.sim_server
   reward.scorer integration.attacks integration.chaos integration.hostile integration.operator integration.train)
 function(troupe_label label)
   foreach(test IN LISTS ARGN)

@@ -4,11 +4,11 @@
  *
  * Input: one byte that chooses the file, then what stands in it. */
 #include "base/json.h"
-#include "cli/run_dir.h"
-#include "cli/run_files.h"
-#include "cli/shots.h"
-#include "cli/silence.h"
-#include "cli/sinks.h"
+#include "run/run_dir.h"
+#include "run/run_files.h"
+#include "run/shots.h"
+#include "run/silence.h"
+#include "show/sinks.h"
 #include "cli/verbs.h"
 #include "curriculum/sampler.h"
 #include "curriculum/templates.h"

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/check_data.h"
+#include "run/check_data.h"
 #include "cli/verbs.h"
 #include "recipe/recipe.h"
 #include "tests/support/support.h"

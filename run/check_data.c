@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+#include "run/check_data.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "learner/methods/preference.h"
+#include "lua/dialect.h"
+#include "rollout/dataset.h"
+
+/* A sentence about a key, with its line in the recipe. */
+__attribute__((format(printf, 4, 5))) static int of_key(const recipe *r, const char *key, error *err, const char *fmt,
+                                                        ...)
+{
+    error why = { .code = ERR_ARGUMENT };
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(why.text, sizeof why.text, fmt, args);
+    va_end(args);
+    return recipe_error(r, key, &why, err);
+}
+
+/* ---- what the rows must have ---- */
+
+enum { MAX_ROWS = 10000 };
+
+static int check_preferences(const recipe *r, const dataset *d, error *err)
+{
+    error why = { 0 };
+    const char *field = r->trainer.preference;
+    if (!field[0]) return OK;
+    bool has = false;
+    for (uint64_t i = 0; i < dataset_size(d) && !has; i++) {
+        json_t *row = json_parse(dataset_row(d, i), strlen(dataset_row(d, i)), "row", NULL);
+        has = json_object_get(row, field);
+        json_decref(row);
+    }
+    if (!has) return of_key(r, "reward.preference", err, "no row of data.train has a \"%s\"", field);
+    if (preference_check(d, MAX_ROWS, field, &r->trainer.objectives, &why) == OK) return OK;
+    return of_key(r, "reward.preference", err, "%s", why.text);
+}
+
+static bool has_demonstration(const char *text)
+{
+    const char *shown = NULL;
+    json_t *row = json_parse(text, strlen(text), "row", NULL);
+    if (row) json_opt_string(row, "demonstration", "row", NULL, &shown, NULL);
+    const bool has = shown && *shown;
+    json_decref(row);
+    return has;
+}
+
+/* Stages that no row is in, and help that no row offers. */
+static int check_sampling(const recipe *r, const dataset *d, error *err)
+{
+    error why = { 0 };
+    bool shown = r->curriculum.hinted + r->curriculum.demonstrations == 0;
+    sampler *s = sampler_new(&r->curriculum.sampler, d, &why);
+    sampler_free(s);
+    if (!s) return of_key(r, "data.stages", err, "%s", why.text);
+    for (uint64_t i = 0; !shown && i < dataset_size(d); i++) shown = has_demonstration(dataset_row(d, i));
+    if (!shown)
+        return of_key(r, r->curriculum.hinted > 0 ? "rollout.hinted" : "rollout.demonstrations", err,
+                      "no row of data.train has a \"demonstration\"");
+    return OK;
+}
+
+/* Groups of rows that moo.groups doesn't name: better found now than at the first step. */
+static int check_groups(const recipe *r, dataset *d, error *err)
+{
+    const moo_plan *m = &r->trainer.moo;
+    const uint64_t n = dataset_size(d) < MAX_ROWS ? dataset_size(d) : MAX_ROWS;
+    int rc = OK;
+    for (uint64_t i = 0; rc == OK && m->n_groups > 0 && i < n; i++) {
+        const char *text = dataset_row(d, i), *name = "";
+        json_t *row = json_parse(text, strlen(text), "row", err);
+        if (!row) return err->code;
+        json_opt_string(row, "group", "row", "", &name, NULL);
+        int k = 0;
+        while (k < m->n_groups && strcmp(m->groups[k], name) != 0) k++;
+        if (k == m->n_groups)
+            rc = of_key(r, "moo.groups", err,
+                        "row %" PRIu64 " of data.train is of group '%.40s', which it does not name", i + 1, name);
+        json_decref(row);
+    }
+    return rc;
+}
+
+static int check_train(const recipe *r, error *err)
+{
+    error why = { 0 };
+    if (recipe_file(r, "data.train", r->curriculum.train, err) != OK) return ERR_ARGUMENT;
+
+    dataset *d = dataset_open(r->curriculum.train, 0, &why);
+    if (!d) return recipe_error(r, "data.train", &why, err);
+    int rc = check_groups(r, d, err);
+    if (rc == OK) rc = check_preferences(r, d, err);
+    if (rc == OK) rc = check_sampling(r, d, err);
+    dataset_free(d);
+    return rc;
+}
+
+static int check_test(const recipe *r, error *err)
+{
+    error why = { 0 };
+    if (!r->curriculum.test[0]) return OK;
+    if (recipe_file(r, "data.test", r->curriculum.test, err) != OK) return ERR_ARGUMENT;
+
+    dataset *d = dataset_open(r->curriculum.test, 0, &why);
+    if (!d) return recipe_error(r, "data.test", &why, err);
+    dataset_free(d);
+    return OK;
+}
+
+/* ---- what each role needs ---- */
+
+static int check_model(const recipe *r, error *err) { return recipe_file(r, "model", r->run.model, err); }
+
+static int check_script(const recipe *r, error *err)
+{
+    error why = { 0 };
+    const scorer_config how = reward_scorer(&r->reward);
+    if (recipe_file(r, "reward.script", r->reward.script, err) != OK) return ERR_ARGUMENT;
+    return scorer_check_script(&how, &why) == OK ? OK : recipe_error(r, "reward.script", &why, err);
+}
+
+static int check_words(const recipe *r, error *err)
+{
+    error why = { 0 };
+    if (recipe_file(r, "prompt.shots", r->curriculum.shots_file, err) != OK) return ERR_ARGUMENT;
+
+    dialect *d = dialect_new(r->prompt.dialect, r->prompt.dialect_options, "[]", &why);
+    const bool of_option = strstr(why.text, "no option");
+    if (!d) return recipe_error(r, of_option ? "prompt.options" : "prompt.dialect", &why, err);
+    dialect_free(d);
+    return OK;
+}
+
+int check_data(const recipe *r, unsigned needs, error *err)
+{
+    int rc = OK;
+    if (needs & NEEDS_MODEL) rc = check_model(r, err);
+    if (rc == OK && needs & NEEDS_TRAIN) rc = check_train(r, err);
+    if (rc == OK && needs & NEEDS_TEST) rc = check_test(r, err);
+    if (rc == OK && needs & NEEDS_WORDS) rc = check_words(r, err);
+    if (rc == OK && needs & NEEDS_SCRIPT) rc = check_script(r, err);
+    return rc;
+}

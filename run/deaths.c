@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+#include "run/deaths.h"
+
+#include <ctype.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "learner/comm.h"
+
+enum { AT_ONCE = 3, FIRST_DELAY_MS = 500, LONGEST_DELAY_MS = 8000, GOODBYE_MS = 1000 };
+
+death_kind death_of_status(int status, uint64_t kills)
+{
+    if (WIFEXITED(status))
+        return WEXITSTATUS(status) == 0 ? DEATH_LEFT : WEXITSTATUS(status) == RANK_AGAIN ? DEATH_AGAIN : DEATH_FAILED;
+    switch (WIFSIGNALED(status) ? WTERMSIG(status) : SIGKILL) {
+    case SIGSEGV:
+    case SIGABRT:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGILL:
+    case SIGSYS:
+    case SIGTRAP:
+    case SIGXCPU:
+    case SIGXFSZ:
+        return DEATH_CRASHED;
+    case SIGKILL:
+        return kills > 0 ? DEATH_MEMORY : DEATH_KILLED;
+    default:
+        return DEATH_KILLED;
+    }
+}
+
+/* Texts that differ in their numbers alone are equal. */
+static bool same_words(const char *a, const char *b)
+{
+    for (;;) {
+        while (isdigit((unsigned char)*a) || *a == '.') a++;
+        while (isdigit((unsigned char)*b) || *b == '.') b++;
+        if (*a != *b) return false;
+        if (!*a) return true;
+        a++, b++;
+    }
+}
+
+static int64_t delay_of(const deaths *d, death_kind kind)
+{
+    const int64_t min = kind == DEATH_LEFT ? GOODBYE_MS : 0; /* the run may be about to end as well */
+    int64_t delay_ms = FIRST_DELAY_MS;
+    if (d->all <= AT_ONCE) return min;
+    for (int i = AT_ONCE + 1; i < d->all && delay_ms < LONGEST_DELAY_MS; i++) delay_ms *= 2;
+    return delay_ms > min ? delay_ms : min;
+}
+
+death_verdict deaths_add(deaths *d, death_kind kind, const char *reason, uint64_t steps, int64_t *delay_ms)
+{
+    const bool own = kind >= DEATH_FAILED;
+    if (steps != d->steps) *d = (deaths){ .steps = steps };
+    d->all++;
+    if (own) {
+        d->failed++;
+        d->same = d->same > 0 && same_words(d->reason, reason) ? d->same + 1 : 1;
+        snprintf(d->reason, sizeof d->reason, "%s", reason);
+    }
+    *delay_ms = delay_of(d, kind);
+    if (own && d->same >= DEATHS_OF_ONE_REASON) return DEATH_SAME_AGAIN;
+    return d->failed >= DEATHS_FAILED || d->all >= DEATHS_KILLED ? DEATH_TOO_MANY : DEATH_RESTART;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+#include "run/shots.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "base/vec.h"
+
+enum { MAX_FILE = 64 << 20 };
+
+static int need_text(const json_t *shot, const char *key, error *err)
+{
+    if (json_is_string(json_object_get(shot, key))) return OK;
+    return error_set(err, ERR_PARSE, "a shot needs \"%s\" (text)%s", key,
+                     json_object_get(shot, key) ? ", found another type" : "");
+}
+
+static int check_step(const json_t *step, size_t i, error *err)
+{
+    int rc = need_text(step, "tool", err);
+    if (rc == OK) rc = need_text(step, "result", err);
+    if (rc == OK && !json_is_object(json_object_get(step, "arguments")))
+        rc = error_set(err, ERR_PARSE, "a shot's step needs \"arguments\" (an object)");
+    return rc == OK ? OK : error_within(err, "step %zu", i + 1);
+}
+
+static int check_shot(const json_t *shot, error *err)
+{
+    const json_t *steps = json_object_get(shot, "steps");
+    if (!json_is_object(shot)) return error_set(err, ERR_PARSE, "a shot is an object");
+    int rc = need_text(shot, "prompt", err);
+    if (rc == OK) rc = need_text(shot, "answer", err);
+    if (rc == OK && steps && !json_is_array(steps)) rc = error_set(err, ERR_PARSE, "a shot's \"steps\" are a list");
+    for (size_t i = 0; rc == OK && i < json_array_size(steps); i++) rc = check_step(json_array_get(steps, i), i, err);
+    return rc;
+}
+
+int shots_read(shot_pool *s, const char *path, error *err)
+{
+    size_t len;
+    int rc = OK, number = 1;
+    char *text = file_read(path, MAX_FILE, &len, err);
+    if (!text) return err ? err->code : ERR_IO;
+    for (char *line = text + utf8_mark(text, len), *end; rc == OK && line < text + len; line = end + 1, number++) {
+        end = memchr(line, '\n', len - (size_t)(line - text));
+        if (!end) end = text + len;
+        if (strspn(line, " \t\r") >= (size_t)(end - line)) continue;
+        json_t *shot = json_parse(line, (size_t)(end - line), "shot", err);
+        rc = shot ? check_shot(shot, err) : ERR_PARSE;
+        if (rc == OK)
+            vec_push(s, xstrndup(line, (size_t)(end - line)));
+        else
+            error_within(err, "%s:%d", path, number);
+        json_decref(shot);
+    }
+    free(text);
+    return rc == OK && s->len == 0 ? error_set(err, ERR_PARSE, "%s holds no shot", path) : rc;
+}
+
+static int check_tool(const json_t *tools, const char *name, error *err)
+{
+    enum { MOST = 64 };
+    const char *names[MOST + 1] = { NULL };
+    const size_t n = json_array_size(tools);
+    for (size_t i = 0; i < n; i++) {
+        const char *one = json_string_value(json_object_get(json_array_get(tools, i), "name"));
+        if (one && strcmp(one, name) == 0) return OK;
+        if (i < MOST) names[i] = one;
+    }
+    const char *nearest = str_nearest(name, names);
+    if (n == 0) return error_set(err, ERR_PARSE, "it calls '%.60s', but env.tools is empty", name);
+    if (nearest) return error_set(err, ERR_PARSE, "env.tools has no '%.60s' (did you mean '%s'?)", name, nearest);
+    return error_set(err, ERR_PARSE, "env.tools has no '%.60s'", name);
+}
+
+int shots_check_tools(const shot_pool *s, const char *tools_json, error *err)
+{
+    int rc = OK;
+    json_t *tools = json_parse(tools_json, strlen(tools_json), "tools", err);
+    if (!tools) return ERR_PARSE;
+    for (size_t i = 0; rc == OK && i < s->len; i++) {
+        json_t *shot = json_parse(s->data[i], strlen(s->data[i]), "shot", err);
+        const json_t *steps = json_object_get(shot, "steps");
+        if (!shot) rc = ERR_PARSE;
+        for (size_t k = 0; rc == OK && k < json_array_size(steps); k++) {
+            rc = check_tool(tools, json_string_value(json_object_get(json_array_get(steps, k), "tool")), err);
+            if (rc != OK) error_within(err, "shot %zu, step %zu", i + 1, k + 1);
+        }
+        json_decref(shot);
+    }
+    json_decref(tools);
+    return rc;
+}
+
+void shots_free(shot_pool *s)
+{
+    for (size_t i = 0; i < s->len; i++) free(s->data[i]);
+    vec_free(s);
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+#include "show/report.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/str.h"
+#include "show/metrics_file.h"
+
+/* As one would type it here: a path below the folder one is in without that folder. */
+static const char *typed(const char *path)
+{
+    char here[1024];
+    if (!getcwd(here, sizeof here)) return path;
+    const size_t n = strlen(here);
+    return strncmp(path, here, n) == 0 && path[n] == '/' ? path + n + 1 : path;
+}
+
+/* The same as a word of a shell, in quotes where it needs them: folder and, behind a slash, what is in it ("":
+ * nothing). */
+static void word(str *out, const char *path, const char *inside)
+{
+    str plain = { 0 };
+    const char *begin = typed(path)[0] == '-' ? "./" : ""; /* or it would be an option */
+    str_printf(&plain, "%s%s%s%s", begin, typed(path), inside[0] ? "/" : "", inside);
+    const bool quote = plain.data[strspn(plain.data, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                                     "0123456789_./+-:@%,=")] != 0;
+    if (!quote) str_puts(out, plain.data);
+    if (quote) str_puts(out, "'");
+    for (const char *c = plain.data; quote && *c; c++)
+        if (*c == '\'')
+            str_puts(out, "'\\''");
+        else
+            str_printf(out, "%c", *c);
+    if (quote) str_puts(out, "'");
+    str_free(&plain);
+}
+
+/* ---- before ---- */
+
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+static void say_data(progress *p, const recipe *r, const report_facts *f)
+{
+    str line = { 0 };
+    const uint64_t evaluated = r->run.eval_prompts > 0 && (uint64_t)r->run.eval_prompts < f->test_rows
+                                   ? (uint64_t)r->run.eval_prompts
+                                   : f->test_rows;
+    str_printf(&line, "  data  %" PRIu64 " rows", f->train_rows);
+    if (r->run.eval_every > 0)
+        str_printf(&line, "; an evaluation of %" PRIu64 " every %" PRId64 " steps, %" PRId64 " shots", evaluated,
+                   r->run.eval_every, r->run.eval_shots);
+    progress_say(p, "%s", line.data);
+    str_free(&line);
+}
+
+static void say_plan(progress *p, const recipe *r)
+{
+    str line = { 0 };
+    str_printf(&line, "  plan  %" PRId64 " steps of %" PRId64 " prompts x %" PRId64 " episodes; rewards:", r->run.steps,
+               r->exchange.prompts_per_step, r->exchange.group);
+    for (int k = 0; k < r->trainer.objectives.n; k++)
+        str_printf(&line, "%s %s %g", k ? "," : "", r->trainer.objectives.items[k].name,
+                   r->trainer.objectives.items[k].weight);
+    progress_say(p, "%s", line.data);
+    str_free(&line);
+}
+
+void report_begin(progress *p, const recipe *r, const report_facts *f, const char *run, int64_t from_step)
+{
+    progress_say(p, "%s: %s, %.3g M parameters, %s, on %s", r->run.name, last_part(r->run.model),
+                 (double)f->parameters * 1e-6, words_of(PRECISION_WORDS, (int)r->run.precision), f->device);
+    say_data(p, r, f);
+    say_plan(p, r);
+    progress_say(p, "  run   %s", typed(run));
+    if (from_step > 0) progress_say(p, "  from  step %" PRId64, from_step);
+    str resume = { 0 };
+    word(&resume, run, "");
+    progress_say(p, "  stop  Ctrl-C ends the step and saves; go on by: troupe train --resume %s", resume.data);
+    str_free(&resume);
+    if (f->note[0]) progress_say(p, "note: %s", f->note);
+    if (f->reward_note[0]) progress_say(p, "note: %s", f->reward_note);
+    if (r->trainer.optim.lr <= 0) progress_say(p, "note: optim.lr = 0: the model stays as it is");
+}
+
+/* ---- after ---- */
+
+typedef struct course {
+    char name[OBJECTIVE_NAME];
+    double first, last, eval_first, eval_last; /* NaN: none */
+} course;
+
+typedef struct courses {
+    course items[MAX_OBJECTIVES];
+    int n;
+    int64_t steps, signals;
+    int64_t last_eval; /* -1: none */
+} courses;
+
+static void follow(double v, double *first, double *last)
+{
+    if (isnan(v)) return;
+    if (isnan(*first)) *first = v;
+    *last = v;
+}
+
+static void add_line(void *ctx, const json_t *line)
+{
+    courses *all = ctx;
+    char key[96];
+    const double signal = metrics_file_number(line, "training/signal");
+    const char *event = json_string_value(json_object_get(line, "event"));
+    if (event && strcmp(event, "eval") == 0) all->last_eval = (int64_t)metrics_file_number(line, "step");
+    if (!isnan(signal)) all->steps++, all->signals += signal > 0;
+    for (int k = 0; k < all->n; k++) {
+        course *c = &all->items[k];
+        snprintf(key, sizeof key, "reward/%s/mean", c->name);
+        follow(metrics_file_number(line, key), &c->first, &c->last);
+        snprintf(key, sizeof key, "eval/%s/mean", c->name);
+        follow(metrics_file_number(line, key), &c->eval_first, &c->eval_last);
+    }
+}
+
+static courses read_courses(const recipe *r, const char *run)
+{
+    courses all = { .n = r->trainer.objectives.n, .last_eval = -1 };
+    for (int k = 0; k < all.n; k++) {
+        all.items[k] = (course){ .first = NAN, .last = NAN, .eval_first = NAN, .eval_last = NAN };
+        snprintf(all.items[k].name, sizeof all.items[k].name, "%s", r->trainer.objectives.items[k].name);
+    }
+    metrics_file_read(run, add_line, &all, NULL);
+    return all;
+}
+
+bool report_finished(const recipe *r, const char *run, int64_t step)
+{
+    return step >= r->run.steps && (r->run.eval_every == 0 || read_courses(r, run).last_eval >= r->run.steps);
+}
+
+static void say_course(progress *p, const course *c)
+{
+    str line = { 0 };
+    if (isnan(c->first) && isnan(c->eval_first)) return;
+    str_printf(&line, "  %s:", c->name);
+    if (!isnan(c->first)) str_printf(&line, "  rollouts %.3f -> %.3f", c->first, c->last);
+    if (!isnan(c->eval_first)) str_printf(&line, "  evaluations %.3f -> %.3f", c->eval_first, c->eval_last);
+    progress_say(p, "%s", line.data);
+    str_free(&line);
+}
+
+static void say_steps(progress *p, const recipe *r, int64_t from_step, double seconds)
+{
+    if (seconds < 0 && from_step > r->run.steps)
+        progress_say(p, "finished: this run has done %" PRId64 " steps, more than steps = %" PRId64, from_step,
+                     r->run.steps);
+    else if (seconds < 0)
+        progress_say(p, "finished: all %" PRId64 " steps of this run are done", r->run.steps);
+    else if (from_step > 0)
+        progress_say(p, "done: %" PRId64 " step%s in %.1f s, %" PRId64 " in all", r->run.steps - from_step,
+                     r->run.steps - from_step == 1 ? "" : "s", seconds, r->run.steps);
+    else
+        progress_say(p, "done: %" PRId64 " step%s in %.1f s", r->run.steps, r->run.steps == 1 ? "" : "s", seconds);
+}
+
+static void say_next(progress *p, const recipe *r, const char *run, int64_t step)
+{
+    char inside[64];
+    str text = { 0 };
+    snprintf(inside, sizeof inside, "checkpoints/step-%" PRId64, step);
+    progress_say(p, "  model: %s/%s", typed(run), inside);
+    str_puts(&text, "  next:  troupe chat ");
+    word(&text, r->path, "");
+    str_puts(&text, " --model ");
+    word(&text, run, inside);
+    progress_say(p, "%s", text.data);
+    str_clear(&text);
+    str_puts(&text, "         troupe rollouts ");
+    word(&text, run, "");
+    progress_say(p, "%s --text --limit 5", text.data);
+    str_free(&text);
+}
+
+/* Whoever asked for a run that learns hears it from the exit status, too; with patience = 0 no step has to teach. */
+static int check_learned(const recipe *r, const courses *all, error *err)
+{
+    if (all->steps == 0 || all->signals > 0 || r->run.patience == 0 || r->trainer.optim.lr <= 0) return OK;
+    return error_set(err, ERR_STATE,
+                     "nothing was learned: in none of %" PRId64
+                     " steps did rewards differ within a group (patience = 0 takes this for a success)",
+                     all->steps);
+}
+
+int report_end(progress *p, const recipe *r, const char *run, int64_t from_step, double seconds, error *err)
+{
+    const courses all = read_courses(r, run);
+    say_steps(p, r, from_step, seconds);
+    if (all.steps > 0 && all.signals == 0)
+        progress_say(p, "  nothing was learned: no step had rewards that differ within a group");
+    for (int k = 0; k < all.n; k++) say_course(p, &all.items[k]);
+    say_next(p, r, run, from_step > r->run.steps ? from_step : r->run.steps);
+    return check_learned(r, &all, err);
+}
