@@ -33,6 +33,42 @@ static int depth_of(const char *text, size_t len)
     return deepest;
 }
 
+/* Bytes of a number that begins here; text may end without a NUL. */
+static size_t number_length(const char *text, size_t len)
+{
+    size_t n = 0;
+    while (n < len && text[n] && strchr("0123456789.eE+-", text[n])) n++;
+    return n;
+}
+
+/* The first number of valid JSON that jansson has read as 0 because no double is as near to it, 1e-400: its first byte.
+ * SIZE_MAX: none. Only those with an exponent are looked at. */
+static size_t lost_number(const char *text, size_t len)
+{
+    bool quoted = false;
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] == '"') quoted = !quoted;
+        if (quoted && text[i] == '\\') i++;
+        if (quoted || text[i] < '0' || text[i] > '9') continue;
+
+        const size_t n = number_length(text + i, len - i);
+        double value;
+        if (memchr(text + i, '-', n) && str_number(text + i, n, &value) == ERR_LIMIT) return i;
+        i += n - 1;
+    }
+    return SIZE_MAX;
+}
+
+static int check_numbers(const char *text, size_t len, const char *where, error *err)
+{
+    const size_t at = lost_number(text, len);
+    int line = 1;
+    if (at == SIZE_MAX) return OK;
+    for (size_t i = 0; i < at; i++) line += text[i] == '\n';
+    return error_set(err, ERR_PARSE, "%s:%d: %.*s is not 0, and nearer to it than any number here can be", where, line,
+                     (int)number_length(text + at, len - at), text + at);
+}
+
 json_t *json_parse(const char *text, size_t len, const char *where, error *err)
 {
     int depth = depth_of(text, len);
@@ -55,7 +91,9 @@ json_t *json_parse(const char *text, size_t len, const char *where, error *err)
     json_error_t why;
     json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
     if (!value) error_set(err, ERR_PARSE, "%s:%d:%d: not JSON: %s", where, why.line, why.column, why.text);
-    return value;
+    if (!value || check_numbers(text, len, where, err) == OK) return value;
+    json_decref(value);
+    return NULL;
 }
 
 json_t *json_parse_file(const char *path, error *err)

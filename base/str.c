@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/str.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/memory.h"
 
 /* Room for `more` bytes and the terminator behind what is there. */
@@ -257,4 +259,39 @@ const char *str_nearest(const char *word, const char *const *names)
         }
     }
     return nearest;
+}
+
+static size_t digits_at(const char *text, size_t len, size_t at)
+{
+    size_t n = 0;
+    while (at + n < len && text[at + n] >= '0' && text[at + n] <= '9') n++;
+    return n;
+}
+
+int str_number(const char *text, size_t len, double *out)
+{
+    size_t at = len > 0 && (text[0] == '-' || text[0] == '+');
+    const size_t first = at, before = digits_at(text, len, at);
+    at += before;
+    const size_t after = at < len && text[at] == '.' ? digits_at(text, len, at + 1) : 0;
+    if (at < len && text[at] == '.') at += 1 + after;
+    const size_t mantissa = at;
+    if (before + after == 0) return ERR_PARSE;
+    if (at < len && (text[at] == 'e' || text[at] == 'E')) {
+        at++;
+        if (at < len && (text[at] == '-' || text[at] == '+')) at++;
+        const size_t exponent = digits_at(text, len, at);
+        if (exponent == 0) return ERR_PARSE;
+        at += exponent;
+    }
+    if (at != len) return ERR_PARSE;
+
+    char *copy = xstrndup(text, len);
+    const double value = strtod(copy, NULL);
+    free(copy);
+    bool zero = true;
+    for (size_t i = first; i < mantissa; i++) zero = zero && (text[i] == '0' || text[i] == '.');
+    if (!isfinite(value) || (value == 0 && !zero)) return ERR_LIMIT;
+    *out = value;
+    return OK;
 }

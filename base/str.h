@@ -49,3 +49,8 @@ size_t str_distance(const char *a, const char *b);
 /* For "did you mean": the nearest of `names` (NULL-terminated) within a third of the word's length and
  * three letters, or NULL. */
 const char *str_nearest(const char *word, const char *const *names);
+
+/* All of `text` [len] as a decimal number, as JSON and people write it: "12", "-0.5", ".5", "+1e-3". What strtod takes
+ * beside it is refused: blanks, 0x10, inf, nan. ERR_PARSE: it is none. ERR_LIMIT: none that a double can hold: too
+ * large, or not 0 and yet nearer to it than any other (1e-400). */
+int str_number(const char *text, size_t len, double *out);

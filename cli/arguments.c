@@ -21,7 +21,7 @@ static bool is_override(const char *word)
 
 /* ---- values ---- */
 
-/* strtoll and strtod pass over space in front and stop where they don't understand: a value is all of the text. */
+/* strtoll passes over space in front and stops where it doesn't understand: a value is all of the text. */
 static bool begins_number(const char *text) { return *text && !isspace((unsigned char)*text); }
 
 int value_whole(const char *what, const char *text, int64_t min, int64_t max, int64_t *out, error *err)
@@ -39,9 +39,8 @@ int value_whole(const char *what, const char *text, int64_t min, int64_t max, in
 
 int value_number(const char *what, const char *text, double min, double max, double *out, error *err)
 {
-    char *end;
-    const double v = strtod(text, &end);
-    if (!begins_number(text) || *end || !isfinite(v) || v < min || v > max)
+    double v;
+    if (str_number(text, strlen(text), &v) != OK || v < min || v > max)
         return error_set(err, ERR_ARGUMENT, "%s: expected a number from %.10g to %.10g, found '%.80s'", what, min, max,
                          text);
     *out = v;

@@ -115,9 +115,10 @@ typedef struct overriding {
 static void push_literal(lua_State *L, const char *value)
 {
     const size_t len = strlen(value);
+    double number;
     if (strcmp(value, "true") == 0 || strcmp(value, "false") == 0)
         lua_pushboolean(L, value[0] == 't');
-    else if (len > 0 && lua_stringtonumber(L, value) == len + 1)
+    else if (str_number(value, len, &number) == OK && lua_stringtonumber(L, value) == len + 1)
         return;
     else if (len >= 2 && (value[0] == '"' || value[0] == '\'') && value[len - 1] == value[0])
         lua_pushlstring(L, value + 1, len - 2);

@@ -83,10 +83,41 @@ static void rows_may_come_through_a_pipe_that_is_open(void **state)
     SHELL(1, "timeout 20 $TROUPE score $REWARD /dev/stdin < /dev/zero", "is a device");
 }
 
+/* What is no number that can be held is refused wherever a number is read, with what stood there; none becomes 0. */
+static void numbers_that_can_not_be_held_are_refused(void **state)
+{
+    (void)state;
+    static const char *const NUMBERS[] = { "1e-400", "1e400", "0x10", "nan", "inf", "1_000", "1e-3x", "1d3" };
+    static const char *const READS[] = {
+        "$TROUPE train $RECIPE --run-dir r optim.lr=%s",
+        "$TROUPE train $RECIPE --run-dir r steps=%s",
+        "$TROUPE chat $RECIPE --temperature %s",
+        "$TROUPE eval $RECIPE --prompts %s",
+        "$TROUPE moo --method cagrad c=%s < /dev/null",
+        "echo '{\"J\": [[%s, 0], [0, 1]]}' | $TROUPE moo --method mgda",
+        "echo '{\"prompt\": \"1\", \"answer\": \"1\", \"n\": %s, \"response\": \"x\"}' > rows;"
+        " $TROUPE score $REWARD rows",
+        "$TROUPE env call --tool python '{\"code\": \"\", \"n\": %s}'",
+    };
+    for (size_t i = 0; i < sizeof READS / sizeof *READS; i++)
+        for (size_t k = 0; k < sizeof NUMBERS / sizeof *NUMBERS; k++) {
+            char command[400];
+            snprintf(command, sizeof command, READS[i], NUMBERS[k]); /* NOLINT: the table above */
+            outcome o = shell_run(command);
+            if (o.status != 1 && o.status != 2) fail_msg("%s: status %d: %s", command, o.status, o.text);
+            outcome_free(&o);
+        }
+    SHELL(1, "$TROUPE train $RECIPE --run-dir r optim.lr=1e-400", "optim.lr", "'1e-400'");
+    SHELL(2, "$TROUPE chat $RECIPE --temperature 1e-400", "--temperature", "'1e-400'");
+    SHELL(1, "printf '{\"response\": \"1e-400\",\\n\"n\": [1, -1e-400]}' > rows; $TROUPE render --dialect chatml rows",
+          "rows:2: 1e-400 is not 0");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_is_no_regular_file_is_refused_by_name, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(numbers_that_can_not_be_held_are_refused, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(rows_may_come_through_a_pipe_that_is_open, enter_folder, leave_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -138,6 +138,46 @@ static void copies_end_where_they_should(void **state)
     assert_null(xstrdup(NULL));
 }
 
+static void numbers_are_decimal_and_held_by_a_double(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int rc;
+        double value;
+    } ALL[] = { { "0", OK, 0 },
+                { "-0.0e-999", OK, 0 },
+                { "12", OK, 12 },
+                { "+3", OK, 3 },
+                { ".5", OK, 0.5 },
+                { "1.", OK, 1 },
+                { "-1.5e+3", OK, -1500 },
+                { "5e-324", OK, 5e-324 },
+                { "1e-400", ERR_LIMIT, 0 },
+                { "-0.000001e-330", ERR_LIMIT, 0 },
+                { "1e400", ERR_LIMIT, 0 },
+                { "", ERR_PARSE, 0 },
+                { "-", ERR_PARSE, 0 },
+                { ".", ERR_PARSE, 0 },
+                { "e5", ERR_PARSE, 0 },
+                { "1e", ERR_PARSE, 0 },
+                { "1e+", ERR_PARSE, 0 },
+                { "0x10", ERR_PARSE, 0 },
+                { "1_000", ERR_PARSE, 0 },
+                { "1d3", ERR_PARSE, 0 },
+                { " 3", ERR_PARSE, 0 },
+                { "3 ", ERR_PARSE, 0 },
+                { "nan", ERR_PARSE, 0 },
+                { "inf", ERR_PARSE, 0 },
+                { "--3", ERR_PARSE, 0 },
+                { "1,5", ERR_PARSE, 0 } };
+    for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++) {
+        double value = 0;
+        const int rc = str_number(ALL[i].text, strlen(ALL[i].text), &value);
+        if (rc != ALL[i].rc || value != ALL[i].value) fail_msg("'%s': %s, %g", ALL[i].text, error_name(rc), value);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -148,6 +188,7 @@ int main(void)
         cmocka_unit_test(any_bytes_become_valid_json),
         cmocka_unit_test(the_nearest_name_is_found_and_far_ones_are_not),
         cmocka_unit_test(copies_end_where_they_should),
+        cmocka_unit_test(numbers_are_decimal_and_held_by_a_double),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
