@@ -212,7 +212,7 @@ static void begin_waiting(actor *a)
     a->waiting.len = kept;
 }
 
-/* An exchange that has just heard of us knows nothing of what we hold: it is told our room, and what is not acked. */
+/* An exchange that we have just connected to does not know what we hold: it is told our room, and what is not acked. */
 static void on_peer(void *ctx, peer_id peer, const hello_body *hello, bool up, const char *why)
 {
     actor *a = ctx;

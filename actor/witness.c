@@ -22,7 +22,7 @@ witness *witness_new(const rollout_config *words, int max_context)
 
 void witness_free(witness *w) { free(w); }
 
-/* ---- comparing: `is` what is claimed, `would` what a player makes ---- */
+/* ---- comparing: `is` what is claimed, `would` what an actor makes ---- */
 
 static int differ(const char *what, uint32_t at, int64_t is, int64_t would, error *err)
 {
@@ -135,7 +135,7 @@ static int judge(const episode *e, const episode *would, error *err)
     return compare(e, would, err);
 }
 
-/* Where the record ends, or says that nothing was sampled, a player goes on: the tokens before differ, or it is cut off. */
+/* Where the record ends, or says that nothing was sampled, an actor goes on: the tokens before differ, or it is cut off. */
 static int judge_open(const episode *e, const episode *so_far, error *err)
 {
     if (e->failed == FAIL_PROMPT) return judge(e, so_far, err);

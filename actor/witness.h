@@ -21,5 +21,5 @@ typedef struct witness witness;
 witness *witness_new(const rollout_config *words, int max_context);
 void witness_free(witness *w);
 /* Of an episode that did not fail and lies within the run's limits (exchange/limits.h), or that says that its prompt can't
- * be made. ERR_PARSE: the first thing that a player would have made otherwise. */
+ * be made. ERR_PARSE: the first thing that an actor would have made differently. */
 int witness_check(witness *w, const task *t, const episode *e, error *err);

@@ -109,7 +109,7 @@ static const option CURRICULUM[] = {
       .more = "ADHint (arXiv 2512.13095): hinted samples are compared with each other and count the less the more "
               "the hint helps. For rows that are too hard to begin with." },
     { "rollout.most_hint", OPTION_NUMBER, AT(sampler.max_hint), 0, 1, "0.7",
-      .help = "share of the demonstration that a row nobody has solved is given as its hint",
+      .help = "share of the demonstration that a row which was never solved gets as its hint",
       .more = "A row with success s is given most_hint (1 - s) of its tokens." },
     { "rollout.hint_until", OPTION_NUMBER, AT(sampler.hint_until), 0, 1, "0.5",
       .help = "success of a row from which on it has no hints", .more = "Success is that of samples without help." },

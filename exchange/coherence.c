@@ -91,7 +91,7 @@ static int check_wrote(const episode *e, error *err)
     for (uint32_t i = 0; i < tr->n; i++) {
         const bool writes = tr->mask[i] || (e->hint_len > 0 && i + 1 == tr->n_prompt);
         if (!writes && tr->wrote[i] > 0)
-            return error_set(err, ERR_PARSE, "token %" PRIu32 " wrote %" PRIu32 " bytes, but nobody sampled it", i,
+            return error_set(err, ERR_PARSE, "token %" PRIu32 " wrote %" PRIu32 " bytes, but was not sampled", i,
                              tr->wrote[i]);
     }
     return OK;

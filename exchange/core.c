@@ -275,7 +275,7 @@ static score *lost_score(const work *w)
 {
     score *s = xcalloc(1, sizeof *s);
     char why[120];
-    snprintf(why, sizeof why, "%" PRIu32 " times nobody answered who was asked to play or to score it", w->losses);
+    snprintf(why, sizeof why, "given up: %" PRIu32 " times its lease ran out or its worker died", w->losses);
     *s = (score){ .task = w->task.id, .status = SCORE_MACHINE, .error = xstrdup(why) };
     return s;
 }
@@ -346,7 +346,7 @@ void core_tick(core *c, int64_t now_ms)
     core_settle(c, now_ms);
 }
 
-/* ---- what there is to see ---- */
+/* ---- statistics ---- */
 
 core_stats core_statistics(const core *c)
 {

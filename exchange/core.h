@@ -52,7 +52,7 @@ typedef struct core_config {
     uint32_t max_losses;                   /* leases that may end without an answer, a task; 0: 10 */
     double failure_limit;                  /* share of failed episodes at which the run halts; 0: 0.05 */
     limits limits;                         /* what episodes are held against */
-    core_witness witness;                  /* and who is asked besides; check NULL: nobody */
+    core_witness witness;                  /* checks each episode as well; its `check` NULL: no further check */
     const char *signal;                    /* objective that schedule.refills looks at; borrowed */
 } core_config;
 

@@ -119,7 +119,7 @@ static void give_up_prompt(core *c, batch *b, work *w)
 }
 
 /* What came is no episode of this run. The task is as good as before: it is played again under another number, so that
- * the same bad news can't end its lease twice. */
+ * the same failure report can't end its lease twice. */
 static void refuse_episode(core *c, batch *b, work *w, uint32_t peer)
 {
     c->stats.refused++;
@@ -130,7 +130,7 @@ static void refuse_episode(core *c, batch *b, work *w, uint32_t peer)
     count_against(c, peer);
 }
 
-/* False: nobody takes it. Bad news counts against the attempt it speaks of, once, however often it is sent. */
+/* False: it is not taken. A failure report counts against the attempt it names, once, however often it is sent. */
 static bool judge_episode(core *c, batch *b, work *w, uint32_t peer, episode *e)
 {
     error err = { 0 };
@@ -234,7 +234,7 @@ static void judge_score(core *c, batch *b, work *w, uint32_t peer, score *s)
     } else if (lease_held_by(&w->scoring, peer)) {
         fail_score(c, b, w, s);
     } else {
-        score_free(s); /* bad news about a lease that has ended already */
+        score_free(s); /* a failure report about a lease that has ended already */
     }
 }
 

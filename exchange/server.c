@@ -497,7 +497,7 @@ int server_restore(server *s, int64_t step, error *err)
     return rc == OK ? OK : error_within(err, "resuming from step %" PRId64, step);
 }
 
-/* Nobody to play or to score for two minutes: the run stops. */
+/* No actor or no reward worker for two minutes: the run stops. */
 static int wait_for_workers(server *s, error *err)
 {
     char waiting[200];
@@ -505,7 +505,8 @@ static int wait_for_workers(server *s, error *err)
     if ((s->actors > 0 && s->reward_workers > 0) || core_open_tasks(s->core) == 0) s->alone_since_ms = now_ms;
     if (now_ms - s->alone_since_ms < ALONE_MS) return OK;
     core_waiting_for(s->core, waiting, sizeof waiting);
-    return error_set(err, ERR_TIMEOUT, "nobody came for %d s: waiting for %s", ALONE_MS / 1000, waiting);
+    return error_set(err, ERR_TIMEOUT, "no actor or reward worker connected for %d s; waiting for %s", ALONE_MS / 1000,
+                     waiting);
 }
 
 bool server_reminder(server *s, char *out, size_t size)

@@ -55,8 +55,8 @@ void device_scratch_reset(device *dev);
 /* The same, and the memory goes back to the machine: for one who has failed and wants to save. */
 void device_scratch_drop(device *dev);
 size_t device_scratch_peak(const device *dev);
-/* Runs fn(ctx, err) and returns what it returns. When an array or scratch that fn asks for, however deep inside, is not
- * to be had, fn is left at once (a long jump) and ERR_MEMORY returned: "out of memory: scratch needs 64 MB more (3.5 GB
+/* Runs fn(ctx, err) and returns what it returns. When an array or scratch that fn asks for, however deep inside, cannot
+ * be allocated, fn ends at once (a long jump) and ERR_MEMORY returned: "out of memory: scratch needs 64 MB more (3.5 GB
  * in use), and ...". What fn holds in malloc's memory is lost then, its arrays are in any state, the device itself goes
  * on: for a process that saves what it has and ends. Guards nest. Without one the process ends with the sentence and
  * EXIT_MEMORY. */

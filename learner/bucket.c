@@ -402,7 +402,7 @@ int bucket_finish(bucket_set *s, error *err)
     return s->failure.code ? error_set(err, s->failure.code, "%s", s->failure.text) : OK;
 }
 
-/* ---- what there was to see ---- */
+/* ---- statistics ---- */
 
 int bucket_count(const bucket_set *s) { return s->n; }
 int bucket_rows(const bucket_set *s) { return s->rows; }

@@ -55,7 +55,7 @@ void bucket_set_free(bucket_set *s);
 void bucket_begin(bucket_set *s, int64_t step, uint64_t seed, float *combined);
 /* Several learners: the buckets in pieces of `c`'s ranks; the caller frees it after the set. From now on gradients are
  * exchanged, each rank reconciles its own piece of every bucket, and only those of `combined` are filled.
- * by_micro_batch is not to be had then: ranks have different micro-batches. */
+ * by_micro_batch is not possible then: ranks have different micro-batches. */
 shard *bucket_set_shard(bucket_set *s, comm *c);
 /* After bucket_begin: which ranks have gradients of which objectives (and of the extra), has [size, K + extra]. */
 void bucket_contributions(bucket_set *s, const bool *has);
@@ -67,7 +67,7 @@ const grad_sink *bucket_sink(bucket_set *s, bool last);
 /* ERR_STATE: a gradient of the step was not finite (named by its bucket). */
 int bucket_finish(bucket_set *s, error *err);
 
-/* ---- what there was to see in the last step ---- */
+/* ---- statistics of the last step ---- */
 
 typedef struct bucket_view {
     const char *name; /* "layer.3", "embed", a tensor's name */

@@ -160,7 +160,7 @@ static double surrogate(const context *x, int i, double *gradient, loss_sums *su
         *gradient = -A * fmin(r, c->ratio_cap);
         return *gradient * logprob;
     case LOSS_KIMI:
-        *gradient = -A; /* and the leash, which no weight shortens */
+        *gradient = -A; /* and the regulariser, which no weight shortens */
         return -A * logprob;
     case LOSS_NFT:
         return negative_aware(c, r, e->success_rate, A, gradient);
@@ -213,7 +213,7 @@ static void observe(const loss_episode *e, int i, double w, loss_sums *sums)
     sums->rejected += w == 0;
 }
 
-/* A token that was given: what it is worth to be learned by heart. */
+/* The loss of an imitated token, one of a hint or demonstration. */
 static double imitate_token(const context *x, int i, double *gradient)
 {
     const loss_config *c = x->config;

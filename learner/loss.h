@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* loss - the policy-gradient losses of the GRPO family, episode by episode: value, dL/dlogprob, and what there is to
- * see.
+/* loss - the policy-gradient losses of the GRPO family, episode by episode: value, dL/dlogprob and
+ * statistics.
  *
  * Three policies: mu, which sampled (the actor's, of any version); pi_old, which the clip refers to (the learner's when
  * the batch's first update began); pi, which is trained. r_t = pi / pi_old, and w = sg(correction of pi_old / mu) makes

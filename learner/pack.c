@@ -93,7 +93,7 @@ static bool has_signal(const advantage_table *t, const pack_options *o, int s)
         const size_t at = (size_t)k * (size_t)t->S + (size_t)s;
         any |= t->by_objective[at] != 0 || (t->has_spans && t->tokens_by_objective[at]);
     }
-    /* Learning by heart needs no advantage: a demonstration in a group that is all right has none. */
+    /* Imitation needs no advantage: a demonstration in a group of equal rewards has none. */
     any |= o->imitation && t->episodes[s]->hint_len > 0 && t->scalar[s] >= 0;
     return any && t->counts[s] && has_any_loss(o, &t->episodes[s]->tokens);
 }

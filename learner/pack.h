@@ -2,7 +2,7 @@
 /* pack - trajectories -> packed micro-batches: tokens end to end, and for each sampled token what the loss needs.
  *
  * Without a KL only episodes with a signal are packed: the others have no gradient (their tokens still count in the
- * denominators). A signal is an advantage, or something given to be learned by heart; what makes an advantage is
+ * denominators). A signal is an advantage, or tokens to imitate; what makes an advantage is
  * advantage.h's affair, and it has exact zeros where rewards are equal (rollout/signal.h). A KL to the reference acts
  * on every token that counts, so with one all of them are packed, whatever their rewards. Sequences are cut behind
  * their last sampled token, since nothing follows from what comes after. */

@@ -101,7 +101,7 @@ static void gradients_by_objective(const pass *p, const loss_batch *l, float *gr
     loss_sums unread = { 0 };
     alone.kl = 0;
     for (int k = 0; k < K; k++) {
-        /* What is learned by heart is learned once, with the heaviest objective; a guide is as good as each says. */
+        /* Imitation counts once, with the heaviest objective; a guide is as good as each says. */
         alone.imitation =
             k == 0 || p->config->loss.imitation == IMITATION_GUIDE ? p->config->loss.imitation : IMITATION_NONE;
         gradients_of(&alone, l, k, gradient + (size_t)k * (size_t)n, &unread);

@@ -26,7 +26,7 @@ void trainer_free(trainer *t);
 /* Trains on the groups of one step and seals the weights with version + 1.
  *
  * What moves weights: an advantage; a KL to the reference, over all tokens that count, whatever their rewards;
- * something given that is learned by heart. A step with none of them (equal rewards, up to rounding: rollout/signal.h),
+ * imitated tokens of hints or demonstrations. A step with none of them (equal rewards: rollout/signal.h),
  * or whose gradient is exactly 0, changes nothing but the version: an update by momentum alone would be one that no
  * episode asked for. Where a KL alone has a gradient the weights move by that alone (optimizer_pull), and the rest
  * stays as it is: moments, the count of updates, what is remembered of objectives (cosines, trends, importances).

@@ -5,7 +5,7 @@
  * and a policy that knows writes a text that no reward script can judge in time. This one remembers where a repetition
  * has failed. It fails there again whatever led to it, because what comes does not depend on what was, so that each
  * repetition is tried once at each place. Only a back reference (%1) breaks that: patterns with one have a budget of
- * steps, and past it there is no match, which is said: an error would be a policy's way out of a low score.
+ * steps, and past it there is no match, which is said: a policy could avoid a low score by causing an error.
  *
  * Same language and same matches as string.find of Lua 5.4; a malformed pattern is an error before anything is matched.
  * Memory is Lua's, so it counts and is collected; any function here may raise. */

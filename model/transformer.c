@@ -103,7 +103,7 @@ void scale_rows(const weights *w, const float *scale, int n, float *rows)
     }
 }
 
-/* k (W x) = W (k x): the rows before the head are scaled, and the head knows nothing of it. */
+/* k (W x) = W (k x): the rows before the head are scaled, and the head does not see it. */
 void model_scale_logits(const weights *w, const activations *acts, const float *scale)
 {
     inner_activations *in = acts->inner;

@@ -9,7 +9,7 @@
  * A name is NAME or FOLDER/NAME, of [A-Za-z0-9._-], none beginning with a dot, FOLDER one of prompt, reward, model. So a
  * name from anywhere can lead nowhere but into the worker's folder; files are made there, never replaced or followed.
  *
- * Knows nothing of what is in the files, of sockets and of time: run/pack says what belongs in, run/fetch asks. */
+ * Independent of what is in the files, of sockets and of time: run/pack says what belongs in, run/fetch asks. */
 #pragma once
 
 #include <stdbool.h>

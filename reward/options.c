@@ -18,8 +18,8 @@ static const option ROWS[] = {
     { "reward.rehearse", OPTION_BOOL, AT(rehearse), 0, 0, "true",
       .help = "play the script before the run on episodes that any policy can write, and refuse one that raises",
       .more = "Episodes without an answer, without a word, with bytes that are not UTF-8, as long as they may be, and "
-              "with a tool call that failed, on the first, the middle and the last row. An error there would be a way "
-              "out of a 0: such an episode has no score and leaves its group. `false` starts the run all the same." },
+              "with a tool call that failed, on the first, the middle and the last row. An error there would hide a "
+              "0: such an episode has no score and leaves its group. `false` starts the run all the same." },
     { 0 },
 };
 

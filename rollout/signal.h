@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* signal - whether rewards differ: what there is to learn from, said once.
+/* signal - whether rewards differ: the one definition of a learning signal.
  *
  *     two numbers differ    |a - b| > 1e-12 max(1, |a|, |b|)         otherwise they are the same up to rounding
  *     rewards have a signal  the largest and the least of them differ; missing ones (NaN) are not looked at
@@ -14,7 +14,7 @@
  * Who asks: the exchange (which groups to make up for), the sampler (which answers are right), the learner's advantages
  * (and so all that follows from them: what is packed, what is whitened, what is counted), its metrics. A step moves the
  * weights when an episode has an advantage, when there is a KL to the reference (over all tokens that count, whatever
- * their rewards), or when something given is learned by heart; nothing else does. */
+ * their rewards), or when tokens of a hint or demonstration are imitated; nothing else does. */
 #pragma once
 
 #include <stdbool.h>

@@ -42,7 +42,7 @@ void silence_recall(silence *s, const char *run_dir)
     metrics_file_read(run_dir, recall_line, s, NULL); /* without a file there is nothing to recall */
 }
 
-/* ---- what there is to see ---- */
+/* ---- statistics of a step ---- */
 
 /* The weighted reward; NaN where no objective that weighs has a score. */
 static double reward_of(const silence *s, const score *sc)

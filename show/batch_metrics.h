@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* batch_metrics - what there is to see in a batch of episodes, besides the loss: shots, tools, stops, staleness,
+/* batch_metrics - the metrics of a batch of episodes, besides the loss: shots, tools, stops, staleness,
  * time. */
 #pragma once
 

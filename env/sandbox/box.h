@@ -4,7 +4,7 @@
  * Layers, each sufficient against what it is for: user, mount, process, network, ipc, uts and cgroup namespaces, in
  * which everybody is nobody and no capability is left; a root of python's libraries alone, read-only; Landlock over
  * that; a list of the system calls that are allowed (filter.h); limits on address space, processor time, files, and a
- * /tmp of each call's own with a cap on bytes and files. Where namespaces are not to be had Landlock stands alone: then
+ * /tmp of each call's own with a cap on bytes and files. Where namespaces are not available Landlock stands alone: then
  * a child reads python's libraries, opens no other path (but can tell whether a name exists, by the error), and has no
  * folder to write in. A machine without either, or without seccomp, is refused before the first call, unless the caller
  * asks for no isolation in so many words. Memory is limited by address space, not by a cgroup: calls that run at once
@@ -54,7 +54,7 @@ box *box_new(const box_config *config, error *err);
 void box_free(box *b);
 const char *box_layers(const box *b); /* "namespaces", "landlock" or "none" */
 const char *box_report(const box *b); /* the same, and a line a layer, as the zygote found it */
-/* Starts a call; what is random in it follows from `seed`. ERR_PEER: no zygote is to be had. */
+/* Starts a call; what is random in it follows from `seed`. ERR_PEER: the sandbox process cannot be started. */
 int box_begin(box *b, uint64_t call, uint64_t seed, const char *code, size_t len, int64_t now_ms, error *err);
 void box_cancel(box *b, uint64_t call);
 int box_fds(const box *b, struct pollfd *out, int max);

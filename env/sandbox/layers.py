@@ -6,7 +6,7 @@
 #
 # The outer process stays outside of the namespaces, writes their uid maps and waits; the keeper made them and waits, as a
 # process namespace begins with the next fork. Each dies with its parent, and with process 1 the kernel ends all the others:
-# nothing outlives troupe, however it was killed. Where namespaces are not to be had, the outer process is the zygote itself,
+# nothing outlives troupe, however it was killed. Where namespaces are not available, the outer process is the zygote itself,
 # and each child, confined by Landlock and the stricter filter, dies with it.
 import sys
 sys.path = [p for p in sys.path if p]  # this program comes through stdin: no module is looked for in the caller's folder
@@ -186,7 +186,7 @@ def namespaces(folders):
         os._exit(0)
     os.waitpid(keeper, 0)
     os.close(heard)
-    return None, why or said.lstrip("E") or "user namespaces are not to be had here"
+    return None, why or said.lstrip("E") or "user namespaces are not available here"
 
 
 # Inside, everybody is nobody. Outside, too, if troupe is root; else the user that troupe is.

@@ -13,7 +13,7 @@
  * Bytes that are no UTF-8 are encoded too: decoding what was encoded gives the same bytes back (where no added token
  * swallowed white space and no prefix space was added).
  *
- * Immutable after opening: any number of threads may share one. Knows nothing of chat or tools. */
+ * Immutable after opening: any number of threads may share one. Independent of chat and tools. */
 #pragma once
 
 #include <stdbool.h>

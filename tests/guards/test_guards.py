@@ -50,6 +50,28 @@ class Guards(unittest.TestCase):
     def layout(self):
         return run(sys.executable, os.path.join(SOURCE, "tests/guards/layout.py"), self.root)
 
+    def words(self):
+        return run(sys.executable, os.path.join(SOURCE, "tests/guards/words.py"), self.root)
+
+    def test_a_word_of_the_glossary_has_its_own_meaning(self):
+        write(self.root, "learner/a.c", "int gradient, stretched, spans; /* 'actor/mixture_slope', heartbeat */\n")
+        write(self.root, "learner/methods/moa.c", "double slope; /* of a trend */\n")
+        write(self.root, "CONTRIBUTING.md", "not slope, leash or stretch\n")
+        good, said = self.words()
+        self.assertTrue(good, said)
+
+    def test_a_word_that_is_not_used_is_named_with_its_place(self):
+        for path, text in (("learner/a.c", "double slope;"), ("kernels/cpu/a.c", "tile_slopes();"),
+                           ("learner/moo/a.h", "enum { MOO_MOST = 16 };"), ("actor/a.c", "stage_turn(s);"),
+                           ("rollout/a.h", "/* a reward on a stretch */"), ("docs/a.md", "what is learned by heart"),
+                           ("reward/a.c", 'error_set(err, 1, "nobody came");'), ("lua/a.lua", "-- a way out of a 0"),
+                           ("base/a.c", "/* no memory is to be had */")):
+            with tempfile.TemporaryDirectory() as self.root:
+                write(self.root, path, "first line\n" + text + "\n")
+                good, said = self.words()
+                self.assertFalse(good, text)
+                self.assertIn(f"{path}:2: '", said)
+
     def test_a_room_may_include_itself_and_the_rooms_below(self):
         write(self.root, "proto/a.c", '#include "proto/a.h"\n#include "base/error.h"\n#include <zmq.h>\n')
         good, said = self.floors("proto", "base;rollout")

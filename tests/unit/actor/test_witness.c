@@ -199,7 +199,7 @@ static const char TOUCHY[] = "return {\n"
                              "  end,\n"
                              "}\n";
 
-/* Where the dialect fails a player fails, and has no answer. */
+/* Where the dialect fails an actor fails, and has no answer. */
 static void words_on_which_the_dialect_fails_have_no_answer(void **state)
 {
     (void)state;

@@ -27,7 +27,7 @@ typedef struct lack {
 
 static const lack LACKS[] = {
     { "nothing", { 0 }, 0, "namespaces", "landlock" },
-    { "user namespaces", { __NR_unshare }, NOT_PERMITTED, "landlock", "user namespaces are not to be had here" },
+    { "user namespaces", { __NR_unshare }, NOT_PERMITTED, "landlock", "user namespaces are not available here" },
     { "mounts", { __NR_mount }, NOT_PERMITTED, "landlock", "mount" },
     { "Landlock", { LANDLOCK_CREATE }, NO_SUCH_CALL, "namespaces", "landlock 0" },
     { "both", { __NR_unshare, LANDLOCK_CREATE }, NO_SUCH_CALL, NULL, "no Landlock" },

@@ -236,7 +236,7 @@ static void who_weighs_nothing_decides_nothing(void **state)
     for (int b = 0; b < bucket_count(s); b++) {
         const bucket_view v = bucket_at(s, b);
         assert_true(v.snr[0] < 0.25 && v.snr[1] > 0.5 && v.snr[2] < 0.25);
-        assert_true(v.active[0] && !v.active[1] && v.active[2]); /* nobody passes who is asked: all are heard */
+        assert_true(v.active[0] && !v.active[1] && v.active[2]); /* no objective passes the gate: all are active */
         assert_true(v.w[0] > 0 && v.w[1] == 0 && v.w[2] > 0);
     }
     bucket_set_free(s);

@@ -7,7 +7,7 @@
 
 #include "recorded.h"
 
-/* Three tokens of a demonstration are learned by heart, and ASFT's anchor keeps the rest of the distribution nearer. */
+/* Three tokens of a demonstration are imitated, and ASFT's anchor keeps the rest of the distribution nearer. */
 static void a_demonstration_is_imitated(void **state)
 {
     (void)state;
