@@ -155,6 +155,47 @@ static void a_stopped_worker_is_replaced(void **state)
                                  "has been stopped for 1") /* 15 s, or a little more */;
 }
 
+static void wait_for_words(const char *path, const char *words, int seconds)
+{
+    enum { LOOK_MS = 20 };
+    for (int ms = 0; ms < seconds * 1000; ms += LOOK_MS) {
+        size_t len;
+        char *text = bytes_of(path, &len);
+        const bool there = strstr(text, words) != NULL;
+        free(text);
+        if (there) return;
+        poll(NULL, 0, LOOK_MS);
+    }
+    fail_msg("%s never says '%s'", path, words);
+}
+
+/* Silent for so long that the learner has given it up, and not so long that it is replaced: it comes back by itself. */
+static void an_actor_that_was_silent_comes_back(void **state)
+{
+    (void)state;
+    need_sandbox();
+    char sockets[256], log[400];
+    size_t len;
+    int pid;
+    place p = place_new();
+    process t = place_start(&p, (const char *const[]){ "actors=1", NULL });
+    wait_for_step(p.run, 1, SECONDS);
+    sockets_of(p.run, sockets);
+    assert_int_equal(find_processes("actor-1", sockets, &pid, 1), 1);
+    kill(pid, SIGSTOP);
+    snprintf(log, sizeof log, "%s/logs/learner.log", p.run);
+    wait_for_words(log, "actor-1 is gone: it has been silent for too long", SECONDS);
+    kill(pid, SIGCONT);
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    char *said = bytes_of(p.out, &len);
+    if (strstr(said, "starting it again")) fail_msg("%s", said);
+    free(said);
+    assert_same_model(&calm, &p, LAST);
+    assert_trained(&p, "trained: 4 steps, 8 groups, 32 episodes");
+    assert_nobody_left(&p);
+    test_folder_remove(p.dir);
+}
+
 static void so_is_a_stopped_learner(void **state)
 {
     (void)state;
@@ -535,6 +576,7 @@ int main(void)
         cmocka_unit_test(workers_that_leave_are_started_again),
         cmocka_unit_test(a_stopped_worker_is_replaced),
         cmocka_unit_test(so_is_a_stopped_learner),
+        cmocka_unit_test(an_actor_that_was_silent_comes_back),
         cmocka_unit_test(a_training_thread_that_hangs_is_named_and_replaced),
         cmocka_unit_test(a_learner_without_memory_saves_and_says_what_it_needs),
         cmocka_unit_test(so_do_several_learners),
