@@ -27,12 +27,14 @@ static uint64_t lane_round(uint64_t lane, uint64_t input) { return rotl(lane + i
 
 static uint64_t merge(uint64_t h, uint64_t lane) { return (h ^ lane_round(0, lane)) * P1 + P4; }
 
-/* The stripes of 32 bytes; moves *p behind them. */
+/* The stripes of 32 bytes, four lanes of 8 each, which are then brought together (XXH64, steps 2 and 3); moves *p behind
+ * them. */
 static uint64_t hash_stripes(const unsigned char **p, const unsigned char *end, uint64_t seed)
 {
     uint64_t lane[4] = { seed + P1 + P2, seed + P2, seed, seed - P1 };
     for (; end - *p >= 32; *p += 32)
         for (int i = 0; i < 4; i++) lane[i] = lane_round(lane[i], read64(*p + 8 * i));
+
     uint64_t h = rotl(lane[0], 1) + rotl(lane[1], 7) + rotl(lane[2], 12) + rotl(lane[3], 18);
     for (int i = 0; i < 4; i++) h = merge(h, lane[i]);
     return h;

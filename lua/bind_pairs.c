@@ -24,6 +24,7 @@ static int in_order(const void *a, const void *b)
     if (x->kind == 0) return (x->whole > y->whole) - (x->whole < y->whole);
     if (x->kind == 1) return (x->number > y->number) - (x->number < y->number);
     if (x->kind == 3) return (x->place > y->place) - (x->place < y->place);
+
     const int order = memcmp(x->text, y->text, x->len < y->len ? x->len : y->len);
     if (order != 0) return order;
     return (x->len > y->len) - (x->len < y->len);

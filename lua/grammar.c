@@ -477,13 +477,12 @@ static const char *relation_sign(const parser *p)
 /* Sides and signs in turn. Written from the other end when every sign points left; sides of one = or != sorted. */
 static void direct(items *list)
 {
-    bool left = true;
-    for (int i = 1; i < list->n; i += 2) left = left && list->item[i][0] == '>';
-
-    const bool even = list->n == 3 && (list->item[1][0] == '=' || list->item[1][0] == '!');
     bool apart = !any_is_loose(list); /* a > b and c > d: its sides are not what the signs hold */
     for (int i = 0; i < list->n; i++) apart = apart && !strchr(list->item[i], '"');
-    left = left && apart;
+
+    bool left = apart;
+    for (int i = 1; i < list->n; i += 2) left = left && list->item[i][0] == '>';
+    const bool even = list->n == 3 && (list->item[1][0] == '=' || list->item[1][0] == '!');
 
     const bool swap = left || (even && apart && strcmp(list->item[0], list->item[2]) > 0);
     for (int i = 0; swap && i < list->n / 2; i++) {

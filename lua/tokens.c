@@ -384,7 +384,11 @@ static const char *plain_sign(const char *p, const char *end, token *t)
     if (*p == '<' && next == '=') return sign_of(t, SIGN_LE, p + 2);
     if (*p == '>' && next == '=') return sign_of(t, SIGN_GE, p + 2);
     if (*p == '!' && next == '=') return t->spaced ? sign_of(t, SIGN_NE, p + 2) : NULL; /* 5!=120 may be 5! = 120 */
-    if ((*p == '*' && next == '*') || (*p == '=' && (next == '=' || next == '<' || next == '>'))) return NULL;
+
+    /* Signs of programs, which say something else here or nothing: **, ==, =<, => */
+    const bool power = *p == '*' && next == '*';
+    const bool comparison = *p == '=' && (next == '=' || next == '<' || next == '>');
+    if (power || comparison) return NULL;
     return *p && strchr(SIGNS, *p) ? sign_of(t, *p, p + 1) : NULL;
 }
 

@@ -56,6 +56,8 @@ static void complete(const backward *b, const param *p)
     b->sink->ready(b->sink->ctx, p, g, b->K, stride);
 }
 
+static void zero(const backward *b, float *x, int64_t n) { b->ops->zero(b->dev, x, n); }
+
 /* The rows of one cotangent that go into one gradient. */
 typedef struct row_range {
     int k;        /* the gradient */
@@ -76,11 +78,11 @@ static void linear_backward(const backward *b, int k, const param *p, const para
 {
     row_range s;
     for (int i = 0; next_range(b, k, cuts, i, &s); i++) {
-        const float *part = dy + (size_t)s.begin * (size_t)p->rows;
-        b->ops->linear_dw(b->dev, part, x + (size_t)s.begin * (size_t)p->cols, s.n, p->rows, p->cols,
-                          grad_of(b, s.k, p));
-        if (bias) b->ops->bias_backward(b->dev, part, s.n, p->rows, grad_of(b, s.k, bias));
+        const float *dy_part = dy + (size_t)s.begin * (size_t)p->rows, *x_part = x + (size_t)s.begin * (size_t)p->cols;
+        b->ops->linear_dw(b->dev, dy_part, x_part, s.n, p->rows, p->cols, grad_of(b, s.k, p));
+        if (bias) b->ops->bias_backward(b->dev, dy_part, s.n, p->rows, grad_of(b, s.k, bias));
     }
+
     const void *transposed = p->layer >= 0 ? b->transposed[p->kind] : NULL;
     b->ops->linear_dx(b->dev, dy, n, param_data(b->w, p), transposed, p->rows, p->cols, dx);
 }
@@ -104,12 +106,12 @@ static void mlp_backward(const backward *b, int k, const layer_weights *p, const
     const int64_t wide = (int64_t)a->n * b->w->table->config.ffn;
     const int *cuts = a->rows ? b->outs : b->tokens;
 
-    b->ops->zero(b->dev, b->d.act, wide);
+    zero(b, b->d.act, wide);
     linear_backward(b, k, p->down, NULL, dy, a->act, cuts, a->n, b->d.act);
     b->ops->swiglu_backward(b->dev, b->d.act, a->gate, a->up, wide, b->d.gate, b->d.up);
 
     /* Both products read mlp_in: their cotangents add up, through its norm onto the residual's. */
-    b->ops->zero(b->dev, b->d.norm_out, (int64_t)a->n * b->D);
+    zero(b, b->d.norm_out, (int64_t)a->n * b->D);
     linear_backward(b, k, p->up, NULL, b->d.up, a->mlp_in, cuts, a->n, b->d.norm_out);
     linear_backward(b, k, p->gate, NULL, b->d.gate, a->mlp_in, cuts, a->n, b->d.norm_out);
     norm_backward(b, k, p->mlp_norm, b->d.norm_out, a->mid, a->mlp_rstd, cuts, 1, b->D, dy);
@@ -121,12 +123,12 @@ static void output_backward(const backward *b, int k, const layer_weights *p, co
 {
     const int64_t heads = p->o->cols;
     float *datt = a->rows ? b->d.att_rows : b->d.att;
-    b->ops->zero(b->dev, datt, a->n * heads);
+    zero(b, datt, a->n * heads);
     linear_backward(b, k, p->o, p->o_bias, dmid, a->att_rows, a->rows ? b->outs : b->tokens, a->n, datt);
     if (!a->rows) return;
 
-    b->ops->zero(b->dev, dx, (int64_t)b->T * b->D);
-    b->ops->zero(b->dev, b->d.att, b->T * heads);
+    zero(b, dx, (int64_t)b->T * b->D);
+    zero(b, b->d.att, b->T * heads);
     b->ops->embed_backward(b->dev, dmid, a->rows, a->n, b->D, dx);
     b->ops->embed_backward(b->dev, datt, a->rows, a->n, (int)heads, b->d.att);
 }
@@ -138,7 +140,7 @@ static const float *heads_backward(const backward *b, int k, const param *norm, 
     const int hd = b->w->table->config.head_dim;
     b->ops->rope_backward(b->dev, d, b->in->batch.cos_sin, b->T, heads, hd);
     if (!norm) return d;
-    b->ops->zero(b->dev, draw, (int64_t)b->T * heads * hd);
+    zero(b, draw, (int64_t)b->T * heads * hd);
     norm_backward(b, k, norm, d, raw, rstd, b->tokens, heads, hd, draw);
     return draw;
 }
@@ -156,7 +158,7 @@ static void attention_backward(const backward *b, int k, const layer_weights *p,
     const float *dk = heads_backward(b, k, p->k_norm, d->k, a->k_raw, a->k_rstd, c->kv_heads, d->k_raw);
 
     /* q, k and v are products of the same attn_in. */
-    b->ops->zero(b->dev, d->norm_out, (int64_t)b->T * b->D);
+    zero(b, d->norm_out, (int64_t)b->T * b->D);
     linear_backward(b, k, p->v, p->v_bias, d->v, a->attn_in, b->tokens, b->T, d->norm_out);
     linear_backward(b, k, p->k, p->k_bias, dk, a->attn_in, b->tokens, b->T, d->norm_out);
     linear_backward(b, k, p->q, p->q_bias, dq, a->attn_in, b->tokens, b->T, d->norm_out);
@@ -243,9 +245,9 @@ static void top_backward(const backward *b, const float *dlogprob)
     const int64_t size = (int64_t)top->n * b->D;
     row_range s;
 
-    b->ops->zero(b->dev, b->dtop, b->sides * size);
+    zero(b, b->dtop, b->sides * size);
     for (int k = 0; k < b->sides; k++) {
-        b->ops->zero(b->dev, b->d.norm_out, size);
+        zero(b, b->d.norm_out, size);
         for (int i = 0; next_range(b, k, b->outs, i, &s); i++) {
             head_range(b, &s, dlogprob + (int64_t)k * top->n, b->d.norm_out);
             if (k == 0) logits_range(b, &s, b->d.norm_out); /* a loss on whole logits is the first side's */

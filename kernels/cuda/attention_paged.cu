@@ -18,8 +18,9 @@ GPU_KERNEL void write_rows(const float *k, const float *v, const int32_t *row_se
     for (int c = (int)threadIdx.x; c < Hkv * hd; c += THREADS) {
         const size_t head = page * (size_t)Hkv + (size_t)(c / hd);
         const size_t to = (head * KV_PAGE + (size_t)slot) * (size_t)hd + (size_t)(c % hd);
-        k_pages[to] = k[(size_t)t * (size_t)(Hkv * hd) + (size_t)c];
-        v_pages[to] = v[(size_t)t * (size_t)(Hkv * hd) + (size_t)c];
+        const size_t from = (size_t)t * (size_t)(Hkv * hd) + (size_t)c;
+        k_pages[to] = k[from];
+        v_pages[to] = v[from];
     }
 }
 
