@@ -52,9 +52,12 @@ int run_reward_worker(const role_options *o, bool *again, error *err)
     scorer *s = check_data(r.recipe, NEEDS_SCRIPT, err) == OK ? scorer_new(&sc, err) : NULL;
     int rc = s ? OK : err->code;
     if (rc == OK) {
-        const worker_config config = {
-            .address = o->address, .name = r.name, .scorer = s, .slots = REQUESTS_HELD, .patience_ms = o->wait_s * 1000
-        };
+        const worker_config config = { .address = o->address,
+                                       .name = r.name,
+                                       .scorer = s,
+                                       .recipe = &r.files,
+                                       .slots = REQUESTS_HELD,
+                                       .patience_ms = o->wait_s * 1000 };
         rc = worker_run(r.loop, &config, r.log, err);
     }
     scorer_free(s);
