@@ -26,7 +26,7 @@ static const option ROWS[] = {
               "\"sft\" or \"dft\". Metrics `actor/mixture`, `actor/mixture_slope`." },
     { "algorithm.mixture_rate", OPTION_NUMBER, AT(mixture.rate), 0, 1, "0.1",
       .help = "AMFT: step of learning mu; 0: mu stays where it started",
-      .more = "A measurement moves mu by at most this much (more where entropy has a say). Smaller is steadier, for "
+      .more = "A measurement moves mu by at most this much (more where entropy acts). Smaller is steadier, for "
               "small groups whose measurements are noisy." },
     { "algorithm.mixture_every", OPTION_WHOLE, AT(mixture.every), 1, 1e6, "20",
       .help = "AMFT: steps between two measurements of mu",
@@ -35,7 +35,7 @@ static const option ROWS[] = {
       .help = "AMFT: first steps, of imitation alone",
       .more = "For a base model that can't solve anything yet: it begins with plain fine-tuning on demonstrations." },
     { "algorithm.mixture_entropy", OPTION_NUMBER, AT(mixture.entropy), 0, 100, "0",
-      .help = "AMFT: nats a token that the policy's entropy should have; 0: entropy has no say",
+      .help = "AMFT: nats a token that the policy's entropy should have; 0: entropy has no effect",
       .more = "Below it imitation gains, above it the reward does: holds off a collapse of entropy. Take the value "
               "of `actor/entropy` in a run that still explores." },
     { "algorithm.oldest_token", OPTION_WHOLE, AT(oldest_token), 0, 1e6, "0",

@@ -59,7 +59,7 @@ static const option ROWS[] = {
       .more = "Smaller buckets find conflicts that cancel in the whole model, and need less memory. `token` looks "
               "at the gradients by the tokens' logprobs: one backward pass, for rewards only." },
     { "moo.gate", OPTION_NUMBER, AT(bucket.gate), 0, 1, "0.1", .needs = "moo.method",
-      .help = "smallest signal-to-noise ratio with which an objective has a say in a bucket; 0: no gate",
+      .help = "smallest signal-to-noise ratio with which an objective is active in a bucket; 0: no gate",
       .more = "An objective that does not depend on a bucket has only noise there, and a short noisy gradient "
               "misleads methods that look for a vector of minimal norm. Noise is at 0.05. See the metrics "
               "`moo/gated/NAME`." },

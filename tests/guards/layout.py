@@ -7,15 +7,17 @@
     last word.
   - a declarator cut from its type (`bool` alone on a line, `by_token;` on the next), which clang-format does to make
     room for a long comment beside it. The comment goes above.
-  - a .c of the program that nobody introduces: no header of its own, and no comment at its head.
+  - a .c of the program without an introduction: no header of its own, and no comment at its head.
+  - a line of a page over 140 columns. Tables, images, code blocks and links that can't be broken are excepted.
 """
 import os
 import re
 import sys
 
-from sizes import sources
+from sizes import SKIPPED, sources
 
 C_FILES = (".c", ".h", ".cu", ".cuh", ".cpp", ".def")
+PAGE_COLUMNS = 140
 
 # A type's words alone on a line, and a name behind a star, a comma or a semicolon on the next.
 TYPE_ALONE = re.compile(r"\s+(?!(?:else|do|return)\b)[A-Za-z_]\w*(?: \w+)*(?: \*+)?")
@@ -43,8 +45,28 @@ def introduced(root, path, lines):
     return bool(code) and code[0].startswith("/*")
 
 
+def pages(root):
+    """Each .md of the project, as a path below its root."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(f for f in folders if f not in SKIPPED)
+        yield from (os.path.relpath(os.path.join(folder, n), root) for n in sorted(names) if n.endswith(".md"))
+
+
+def long_lines(lines):
+    """Numbers of a page's lines that a reader has to scroll for."""
+    in_code = False
+    for number, line in enumerate(lines, 1):
+        in_code ^= line.startswith("```")
+        free = in_code or line.startswith(("|", "![", "    "))
+        if len(line) > PAGE_COLUMNS and not free and len(max(line.split(), key=len)) <= PAGE_COLUMNS:
+            yield number
+
+
 def main(root):
     bad, n = [], 0
+    for path in pages(root):
+        lines = open(os.path.join(root, path), encoding="utf-8").read().splitlines()
+        bad += [f"{path}:{number}: over {PAGE_COLUMNS} columns" for number in long_lines(lines)]
     for path in sources(root):
         if not path.endswith(C_FILES):
             continue

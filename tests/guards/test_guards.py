@@ -157,6 +157,17 @@ class Guards(unittest.TestCase):
         self.assertFalse(good)
         self.assertIn("base/c.c", said)
 
+    def test_a_page_fits_a_window(self):
+        long = "word " * 30
+        write(self.root, "base/a.h", "int a;\n")
+        write(self.root, "docs/a.md", f"short\n\n| {long} |\n\n```\n{long}\n```\n\n    {long}\n\n{'x' * 150}\n")
+        good, said = self.layout()
+        self.assertTrue(good, said)
+        write(self.root, "docs/b.md", f"# Title\n\n```\n{long}\n```\n{long}\n")
+        good, said = self.layout()
+        self.assertFalse(good)
+        self.assertIn("docs/b.md:6: over 140 columns", said)
+
     def test_every_source_names_its_license(self):
         spdx = os.path.join(SOURCE, "tests/guards/spdx.py")
         files = ("base/a.c", "kernels/a.cuh", "base/a.h", "lua/a.lua", "scripts/a.sh", "base/CMakeLists.txt", "Makefile")
