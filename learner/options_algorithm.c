@@ -120,9 +120,10 @@ static const option ROWS[] = {
       .elsewhere = "num_iterations ppo_epochs" },
     { "algorithm.filter_groups", OPTION_BOOL, AT(advantage.drop_dead), 0, 0, "false",
       .help = "whether groups whose rewards are all equal leave the denominators, too",
-      .more = "Such groups have no gradient in either case. With true the others count for the whole batch (DAPO), "
-              "so the step's size does not depend on how many groups have no signal. `algorithm.refills` plays others in "
-              "their place." },
+      .more =
+          "Such groups have no gradient in either case. With true the others count for the whole batch (DAPO), "
+          "so the step's size does not depend on how many groups have no signal. `algorithm.refills` plays others in "
+          "their place." },
     { "algorithm.credit", OPTION_WORD, AT(advantage.credit), 0, 0, "span", .words = CREDITED,
       .help = "which tokens a reward on a span of the answer is for",
       .more = "Only for reward scripts that return lists, `{ { byte, value }, ... }` (docs/algorithms.md, rewards "
