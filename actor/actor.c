@@ -34,7 +34,7 @@ typedef struct actor {
     vec(delivered) unacked;
     uint64_t tokens;
     int free_slots; /* not yet told to the exchange */
-    bool stop, met; /* met: somebody has answered at the address */
+    bool stop, met; /* met: the learner has answered at the address */
     int failed;
     error why;
 } actor;
@@ -168,7 +168,7 @@ static bool was_played(actor *a, const task *t)
     for (size_t i = 0; i < a->unacked.len; i++) {
         delivered *d = &a->unacked.data[i];
         if (d->episode->id != t->id) continue;
-        if (!is_what_would_be_played(a, d->episode)) return on_ack(a, t->id), false; /* of no use to anybody */
+        if (!is_what_would_be_played(a, d->episode)) return on_ack(a, t->id), false; /* of no use */
         d->old = false;
         d->episode->attempt = t->attempt;
         send_episode(a, d->episode);

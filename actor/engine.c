@@ -243,7 +243,7 @@ static bool share_prefix(engine *en, stream *s)
     while (s->cached % KV_PAGE == 0 && s->cached + KV_PAGE < s->n) {
         const int p = s->cached / KV_PAGE;
         const uint64_t parent = p == 0 ? 0 : s->entries[p - 1] ? s->entries[p - 1]->id : UINT64_MAX;
-        if (parent == UINT64_MAX) return true; /* a page of its own: what follows is shared with nobody */
+        if (parent == UINT64_MAX) return true; /* an unshared page: those after it can't be shared either */
         prefix_entry *e = prefix_tree_find(en->tree, en->w->hash, parent, s->ids + s->cached);
         if (!e) return true;
         if (!e->ready) return false;
@@ -324,7 +324,7 @@ static bool choose_rows(engine *en)
         if (rows > 0) schedule(en, s, rows);
         more |= s->cached + s->scheduled < s->n;
     }
-    en->next_slot = (en->next_slot + 1) % slots; /* nobody is last for ever */
+    en->next_slot = (en->next_slot + 1) % slots; /* round-robin: no slot is always the last */
     return more;
 }
 

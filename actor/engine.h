@@ -2,8 +2,8 @@
 /* engine - continuous batching: many token streams in flight, one forward a step over all that can go on.
  *
  * A stream is prefilled in chunks, sampled token by token, told to wait (its owner has a tool call out), spliced with
- * observation tokens, and ended. Streams join and leave between steps; a waiting stream costs nothing; nobody waits for
- * anybody. Full pages of equal tokens under equal weights are computed once and shared (actor/prefix_tree).
+ * observation tokens, and ended. Streams join and leave between steps; a waiting stream costs nothing and delays no
+ * other. Full pages of equal tokens under equal weights are computed once and shared (actor/prefix_tree).
  *
  * Sampling is keyed by (seed, group, sample, position): the same stream gives the same tokens in whatever batch, engine
  * or order. The engine knows tokens only: no text, tool, lease or reward. One thread owns an engine. */

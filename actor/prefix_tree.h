@@ -39,7 +39,7 @@ prefix_entry *prefix_tree_find(prefix_tree *t, uint64_t weight_hash, uint64_t pa
 prefix_entry *prefix_tree_promise(prefix_tree *t, uint64_t weight_hash, uint64_t parent, const int32_t *ids,
                                   int32_t page);
 void prefix_entry_use(prefix_tree *t, prefix_entry *e);
-void prefix_entry_leave(prefix_tree *t, prefix_entry *e); /* a promise nobody kept is forgotten at once */
+void prefix_entry_leave(prefix_tree *t, prefix_entry *e); /* one without its page goes at once */
 /* Gives up the cached entry that was used least recently. False: there is none. */
 bool prefix_tree_evict(prefix_tree *t);
 /* Forgets every cached entry: the weights have changed. No entry may be in use. */

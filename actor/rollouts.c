@@ -124,8 +124,8 @@ static void write_text(rollout *p, const str *bytes)
 
 /* The border between what the policy wrote and what follows. A token may straddle it: "</python><" ends in the token
  * "><". The last `rest` bytes lie beyond the close. They are tokens of the episode, trained on like any, but no words
- * of this turn or the next: else a "<" left over and "answer>42</answer>" behind it would be an answer that nobody
- * gave. */
+ * of this turn or the next: else a "<" left over and "answer>42</answer>" behind it would be an answer that the policy
+ * never gave. */
 static void close_turn(rollout *p, size_t rest)
 {
     turn *t = &p->episode->turns[p->episode->n_turns - 1];
@@ -310,8 +310,8 @@ static int shown_bytes(rollouts *s, const char *words, size_t n_words, size_t li
     return rc;
 }
 
-/* On record an observation stands as it was cut. What was kept of it may be more tokens than it was, since words are cut
- * into tokens by what follows them: up to twice as many are taken for it. */
+/* On record an observation stands as it was cut. What was kept of it may be more tokens than it was, since words are
+ * cut into tokens by what follows them: up to twice as many are taken for it. */
 static int is_cut_already(rollouts *s, const char *words, size_t n, bool *is, error *err)
 {
     const size_t limit = (size_t)s->config.max_observation_tokens, mark = sizeof CUT - 1;

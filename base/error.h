@@ -2,7 +2,7 @@
 /* error - a code and one sentence that can be shown to a person as it is.
  *
  * A function that can fail takes `error *err` last and returns OK or a code (or NULL). On success `err` is untouched,
- * so calls chain. Nobody prints on the way up; each floor may add *where* with error_within; a process's main prints
+ * so calls chain. No caller prints on the way up; each floor may add *where* with error_within; a process's main prints
  * once. `err` may be NULL everywhere: the code alone is then the answer. */
 #pragma once
 
@@ -31,7 +31,8 @@ typedef struct error {
     char text[504];
 } error;
 
-/* Sets code and sentence (of a very long one the middle is left out); returns `code`, so that `return error_set(...)` reads well. */
+/* Sets code and sentence (of a very long one the middle is left out); returns `code`, so that `return error_set(...)`
+ * reads well. */
 int error_set(error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* ERR_IO with ": " and the text of `errno_value` behind the sentence. */

@@ -59,7 +59,7 @@ frame_state frame_out_move(frame_out *f, int fd);
 /* Takes a frame of just this type and length into payload [len]. */
 void frame_in_begin(frame_in *f, uint8_t type, void *payload, size_t len);
 frame_state frame_in_move(frame_in *f, int fd);
-/* Reads *left bytes that nobody wants any more, and forgets them. */
+/* Reads *left bytes that are no longer needed, and drops them. */
 frame_state frame_skip(int fd, uint64_t *left);
 
 /* Type and payload's length of a head that was foreign. */

@@ -32,8 +32,8 @@ static int lock_folder(const char *path)
     return -1;
 }
 
-/* A folder of that name without our mark is somebody else's, or one that its maker had no time to mark: it goes when it
- * is empty. */
+/* A folder of that name without our mark belongs to another program, or its maker had no time to mark it: it is removed
+ * if it is empty. */
 static void remove_dead(const char *path, int fd)
 {
     if (faccessat(fd, MARK, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
@@ -59,8 +59,8 @@ void held_folder_sweep(const char *root, const char *prefix)
     closedir(d);
 }
 
-/* Marks it as ours. False unless the folder that we have locked is still the one of that name: somebody who
- * cleaned up may have taken it for a dead one's before we had the lock. */
+/* Marks it as ours. False unless the folder that we have locked is still the one of that name: a sweep
+ * may have removed it as a dead process's folder before we had the lock. */
 static bool mark_and_check(const held_folder *h)
 {
     struct stat held, named;
@@ -92,8 +92,8 @@ int held_folder_open(held_folder *h, const char *root, const char *prefix, error
     return error_set(err, ERR_IO, "cannot create a folder in %.200s", root);
 }
 
-/* The watcher's whole life. It keeps none of our descriptors: pipes that others read would not end, and the lock has to go
- * with us. Where there are no pidfds, whoever sweeps next cleans up. */
+/* The watcher's whole life. It keeps none of our descriptors: pipes that others read would not end, and the lock has to
+ * go with us. Where there are no pidfds, whoever sweeps next cleans up. */
 __attribute__((noreturn)) static void watch(const held_folder *h, pid_t parent)
 {
     const int alive = (int)syscall(SYS_pidfd_open, parent, 0);
@@ -133,7 +133,7 @@ static void end_watch(held_folder *h)
 void held_folder_close(held_folder *h)
 {
     if (!h->path[0]) return;
-    dir_remove_all(h->path, NULL); /* while it is locked: nobody else's by that name meanwhile */
+    dir_remove_all(h->path, NULL); /* while it is locked: no other process can take the name meanwhile */
     end_watch(h);
     if (h->lock >= 0) close(h->lock);
     *h = (held_folder){ .lock = -1 };

@@ -3,10 +3,10 @@
  *
  *     held_folder_open    makes ROOT/PREFIX-XXXXXX (0700) and locks it (flock); the kernel lets go of the lock when the
  *                         process ends, however it ends
- *     held_folder_sweep   removes those of ours in ROOT that nobody holds any more: whoever starts next cleans up
+ *     held_folder_sweep   removes those of ours in ROOT that no process holds any more: the next one to start cleans up
  *
  * The lock alone says who lives: a process id may be another container's, another process's by now, or a zombie's that
- * nobody reaps. */
+ * no parent reaps. */
 #pragma once
 
 #include "base/error.h"

@@ -16,7 +16,7 @@ struct logger {
     log_level min;
     bool json;
     char *role;
-    void (*on_failure)(void *ctx, int errno_value); /* NULL: nobody, or it was told */
+    void (*on_failure)(void *ctx, int errno_value); /* NULL: none, or it has been called */
     void *ctx;
     pthread_mutex_t lock; /* a line longer than a pipe's buffer may need a second write */
 };

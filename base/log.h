@@ -13,7 +13,7 @@ typedef struct logger logger;
 /* `role` ("learner", "actor-1") goes before every line and is copied. `fd` is borrowed. NULL when memory is short. */
 logger *logger_new(int fd, const char *role, log_level min, bool json);
 void logger_free(logger *lg);
-/* A log that can't be written (a full disk) holds nobody up: lines are lost. `fn` is told why, once, at the first. */
+/* A log that can't be written (a full disk) delays no caller: lines are lost. `fn` is called once, at the first. */
 void logger_on_failure(logger *lg, void (*fn)(void *ctx, int errno_value), void *ctx);
 
 void log_at(logger *lg, log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

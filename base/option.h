@@ -34,7 +34,7 @@ typedef enum option_kind {
     OPTION_WORD,    /* an enum: one of `words` */
     OPTION_PAIR,    /* two doubles, one behind the other: { a, b }, each from min to below max */
     OPTION_PRESETS, /* nothing: one of `presets`, which stands for defaults of other keys */
-    OPTION_VALUE,   /* what `read` makes of it; without `read` the key is known, and read by somebody else */
+    OPTION_VALUE,   /* what `read` makes of it; without `read` the key is known, and other code reads it */
 } option_kind;
 
 /* A name that stands for what its paper does. defaults: "mean=group clip=0.2,0.2", keys of the same section, words

@@ -226,7 +226,7 @@ int process_spawn(process *p, const char *const *argv, const process_options *op
 
 int process_signal(const process *p, int signal)
 {
-    if (p->pidfd < 0) return ERR_STATE; /* ended: the number may be somebody else's by now */
+    if (p->pidfd < 0) return ERR_STATE; /* ended: the number may belong to another process by now */
     return syscall(SYS_pidfd_send_signal, p->pidfd, signal, NULL, 0) == 0 ? OK : ERR_STATE;
 }
 
@@ -258,7 +258,7 @@ int process_wait(process *p, int timeout_ms, int *status)
     pid_t got;
     do got = waitpid(p->pid, &found, 0);
     while (got < 0 && errno == EINTR);
-    if (got < 0) found = 255 << 8; /* somebody else reaped it (SIGCHLD ignored?): unknown is not a success */
+    if (got < 0) found = 255 << 8; /* it was reaped elsewhere (SIGCHLD ignored?): unknown is not a success */
 
     close(p->pidfd);
     p->pidfd = -1;

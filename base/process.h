@@ -43,5 +43,5 @@ process_sight process_look(const process *p);
 /* "exit status 3", "killed by signal 9 (Killed)" */
 const char *process_status_text(int status, char *out, size_t size);
 /* The running executable's path. Where /proc isn't mounted: as it was started,
- * for as long as nobody changes folders. */
+ * valid as long as the working folder does not change. */
 int process_self_path(char *out, size_t size, error *err);

@@ -49,7 +49,7 @@ static int play(run *t, const bench_request *r, int64_t *us, error *err)
     bool busy;
     for (int i = 0; i < PROMPT; i++) prompt[i] = i;
     for (int s = 0; s < r->batch; s++) {
-        prompt[0] = s; /* nobody shares pages */
+        prompt[0] = s; /* distinct prompts: no shared pages */
         const stream_options o = { .seed = 1, .group = 1, .sample = (uint64_t)s, .temperature = 1, .top_p = 1 };
         if (!engine_submit(t->en, prompt, PROMPT, &o, err)) return err->code;
     }

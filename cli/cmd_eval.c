@@ -67,7 +67,7 @@ static int next_task(void *ctx, task *t)
     return OK;
 }
 
-/* A file of lines like ours. Anything else that ends with .jsonl, such as data, is somebody's. */
+/* A file of lines like ours. Anything else that ends with .jsonl, such as data, is a file of the user's. */
 static bool is_evaluation(const char *text, size_t len)
 {
     const char *end = memchr(text, '\n', len);

@@ -206,7 +206,7 @@ static int open_inputs(session *s, error *err)
 }
 
 /* Two learners of one folder would write the same checkpoints and episodes. Whoever supervises holds RUN/lock; this is
- * for learners that are started by hand, too. Where folders can't be locked (NFS), nobody is kept out. */
+ * for learners that are started by hand, too. Where folders can't be locked (NFS), a second learner is not kept out. */
 static int take_folder(session *s, error *err)
 {
     s->folder = open(s->run, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -357,7 +357,7 @@ static int close_all(session *s, int rc, error *err)
     return rc;
 }
 
-/* A learner that isn't the first: it has the weights, trains its share, and talks to nobody but the others. */
+/* A learner that isn't the first: it has the weights, trains its share, and talks only to the other learners. */
 static int follow(session *s, error *err)
 {
     int rc = open_inputs(s, err);
@@ -406,7 +406,7 @@ static int run_verb(call *c, error *err)
     if (address_local(s.address, true, local, err) != OK) return call_checked(c, role_close(&s.role, err->code, err));
     s.report_fd = (int)report;
     if (report >= 0) fcntl(s.report_fd, F_SETFD, FD_CLOEXEC);
-    if (report >= 0) fcntl(s.report_fd, F_SETFL, O_NONBLOCK); /* a supervisor that doesn't read holds nobody up */
+    if (report >= 0) fcntl(s.report_fd, F_SETFL, O_NONBLOCK); /* a supervisor that doesn't read must not block us */
     if (find_others(&s, err) != OK) return call_checked(c, role_close(&s.role, err->code, err));
     int rc;
     if (s.comm && s.comm->rank > 0) {

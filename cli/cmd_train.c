@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* troupe train: everything on this machine. Starts the learner, the actors and the reward workers as children of its
- * own, shows what they do, starts again who crashes, and stops all in order. It computes nothing itself, so that there
- * is always somebody left who can say what happened. */
+ * own, shows what they do, starts again who crashes, and stops all in order. It computes nothing itself, so that it
+ * survives a child's crash and can report it. */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -197,7 +197,8 @@ static int wait_for_news(train *t)
     return 0;
 }
 
-/* What ends a run in order: Ctrl-C, Ctrl-backslash, a terminal that is closed, and what schedulers send before they kill. */
+/* What ends a run in order: Ctrl-C, Ctrl-backslash, a terminal that is closed, and what schedulers send before they
+ * kill. */
 static void stop_signals(sigset_t *mask)
 {
     static const int ALL[] = { SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU };
@@ -241,7 +242,7 @@ static void pause_all(train *t)
 static int watch(train *t, error *err)
 {
     for (;;) {
-        const int signal = wait_for_news(t); /* never longer than a second: supervisor_poll looks after everybody */
+        const int signal = wait_for_news(t); /* never longer than a second: supervisor_poll looks after all processes */
         if (signal == SIGTSTP)
             pause_all(t);
         else if (signal)
@@ -267,7 +268,7 @@ static int watch(train *t, error *err)
 static int block_signals(train *t, error *err)
 {
     sigset_t mask;
-    signal(SIGPIPE, SIG_IGN); /* `troupe train | head`: nobody reads any more, the run goes on */
+    signal(SIGPIPE, SIG_IGN); /* `troupe train | head`: the reader is gone, the run continues */
     stop_signals(&mask);
     sigaddset(&mask, SIGTSTP);
     sigprocmask(SIG_BLOCK, &mask, NULL);
@@ -307,7 +308,7 @@ static int start_all(train *t, int every, error *err)
 
 static void close_all(train *t)
 {
-    supervisor_free(t->supervisor); /* first: nobody may outlive this */
+    supervisor_free(t->supervisor); /* first: no child may outlive this process */
     progress_end(t->progress);
     progress_free(t->progress);
     recipe_free(t->recipe);

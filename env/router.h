@@ -53,7 +53,7 @@ int router_add(router *r, const tool *t, error *err);
 int router_add_words(router *r, const char *name, const char *description, const char *parameters, error *err);
 char *router_tools_json(const router *r); /* [{"name","description","parameters"}, ...]; the caller frees */
 /* An unknown tool, or arguments that don't keep to its parameters, is the policy's fault: the call is accepted and
- * yields an observation with ok false. ctx: copied; NULL: a call of nobody's. */
+ * yields an observation with ok false. ctx: copied; NULL: a call outside of any episode. */
 uint64_t router_begin(router *r, const char *name, const char *arguments_json, const tool_context *ctx, int64_t now_ms);
 void router_cancel(router *r, uint64_t call);
 int router_fds(router *r, struct pollfd *out, int max);

@@ -4,7 +4,7 @@
  * Known: type (one or several), enum, const, properties, required, additionalProperties, items, minItems, maxItems,
  * minLength, maxLength, minimum, maximum, exclusiveMinimum, exclusiveMaximum, anyOf; the words that only describe
  * (title, description, default, examples, format, $schema, ...) say nothing here. Any other keyword is refused: a rule
- * that nobody checks is worse than none. */
+ * that is not checked is worse than none. */
 #pragma once
 
 #include "base/error.h"

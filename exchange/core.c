@@ -137,7 +137,7 @@ static int standing(const worker *p, const lease *l)
     return (p->peer != l->holder ? 4 : 0) + (p->refused + p->lost == 0 ? 2 : 0) + (lost_before && p->proven ? 1 : 0);
 }
 
-/* Of the workers with room: `wish`, or the one of the best standing, or with most room. NULL: nobody. */
+/* Of the workers with room: `wish`, or the one of the best standing, or with most room. NULL: none. */
 static worker *choose(core *c, bool actor, uint32_t wish, const lease *l)
 {
     worker *best = NULL;
@@ -229,7 +229,7 @@ worker *core_worker(core *c, uint32_t peer)
     return NULL;
 }
 
-/* Nobody holds more than all that a step and an evaluation can have open at once. */
+/* No worker holds more than all that a step and an evaluation can have open at once. */
 static uint32_t max_slots(const core *c)
 {
     const uint32_t step = scheduler_prompts(&c->config.schedule) * c->config.schedule.group,

@@ -17,10 +17,10 @@
  * up. Rounds begin when the one before is whole, so they depend on what was played and not on when it arrived.
  *
  * A lease ends with its deadline or with its holder; the work is then handed out again, up to max_losses times. Only an
- * answer of somebody who was given the task counts: episodes of others are neither used nor acknowledged (an actor that
- * the exchange has forgotten keeps its episode until the task is asked of it again), scores of others are dropped. What
- * an episode or a score says is held against the run's limits (limits.h), and an episode played again as it is recorded,
- * where somebody can (core_witness). One that is beyond them, or can't be read,
+ * answer of a worker that was given the task counts: episodes of others are neither used nor acknowledged (an actor
+ * that the exchange has forgotten keeps its episode until the task is asked of it again), scores of others are dropped.
+ * What an episode or a score says is held against the run's limits (limits.h), and an episode played again as it is
+ * recorded, where there is a witness (core_witness). One that is beyond them, or can't be read,
  * ends its lease at once: the fault is its sender's and not the task's, so no attempt is used up; after
  * MAX_REFUSED_IN_A_ROW of them the sender is dismissed.
  *
@@ -37,8 +37,8 @@
 
 typedef struct core core;
 
-/* Who can tell more of an episode than its limits: OK, or ERR_PARSE and what is not as it should be. Asked of episodes that
- * did not fail, and of those whose prompt can't be made (FAIL_PROMPT). */
+/* Who can tell more of an episode than its limits: OK, or ERR_PARSE and what is not as it should be. Asked of episodes
+ * that did not fail, and of those whose prompt can't be made (FAIL_PROMPT). */
 typedef struct core_witness {
     int (*check)(void *ctx, const task *t, const episode *e, error *err);
     void *ctx;

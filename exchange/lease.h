@@ -5,8 +5,8 @@
  *     open ------------> held ----------------> done
  *       ^--- expire, or its holder is gone ---|
  *
- * State only: no socket, no clock. A worker that dies, hangs or loses its network lets its leases run out; nobody has
- * to notice the death itself. Embedded in what is leased (a task, a score request). */
+ * State only: no socket, no clock. A worker that dies, hangs or loses its network lets its leases run out; the exchange
+ * need not notice the death itself. Embedded in what is leased (a task, a score request). */
 #pragma once
 
 #include <stdbool.h>
@@ -18,7 +18,7 @@ enum { LEASE_BEFORE = 3 };
 
 typedef struct lease {
     lease_state state;
-    uint32_t holder;               /* stays when the lease ends; 0: nobody yet */
+    uint32_t holder;               /* stays when the lease ends; 0: none yet */
     uint32_t before[LEASE_BEFORE]; /* who held it before, last first: whoever was only slow may still deliver */
     int64_t deadline_ms;
 } lease;

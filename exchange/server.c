@@ -325,7 +325,7 @@ static void leave(server *s, peer_id peer)
         if (s->peers.data[i].id == peer) s->peers.data[i--] = s->peers.data[--s->peers.len];
 }
 
-/* Who comes for the recipe comes again with it: it is nobody yet, and no loss when it goes. */
+/* A peer that asks for the recipe connects again with it: it is no worker yet, and no loss when it leaves. */
 static void on_recipeless(server *s, const visitor *v, const hello_body *hello, bool up)
 {
     char said[200];
@@ -531,7 +531,7 @@ int server_check(server *s, error *err)
 int server_finish(server *s, error *err)
 {
     on_version(s);
-    for (size_t i = 0; i < s->versions.len && !s->failed; i++) { /* held back by an evaluation that nobody waits for */
+    for (size_t i = 0; i < s->versions.len && !s->failed; i++) { /* held back by an evaluation that has been given up */
         error why = { 0 };
         if (record_step(s, s->versions.data[i], &why) != OK) fail(s, &why);
     }

@@ -43,20 +43,20 @@ typedef struct server_config {
     int64_t keep_episodes; /* of how many steps the store keeps the training episodes; 0: of all */
     queue *steps;          /* out: step_batch */
     queue *versions;       /* in: new_version */
-    /* What a worker of each role plays with, for those that have no recipe; borrowed. NULL: none is given, and who comes
-     * for it is sent away. */
+    /* What a worker of each role plays with, for those that have no recipe; borrowed. NULL: none is given, and who
+     * comes for it is sent away. */
     const parcel *for_actors, *for_rewards;
 } server_config;
 
 typedef struct server server;
 server *server_new(loop *lp, const server_config *config, logger *lg, error *err);
-void server_free(server *s); /* says BYE to everybody */
+void server_free(server *s); /* sends BYE to all peers */
 
 /* A run goes on from the checkpoint of `step` (0: from its start): episodes and scores the store has kept behind it are
  * used again. Once, before the first version. */
 int server_restore(server *s, int64_t step, error *err);
 
-/* OK, or why the run can't go on (the failure limit, the database, nobody there for too long). Call once a turn. */
+/* OK, or why the run can't go on (the failure limit, the database, no worker for too long). Call once a turn. */
 int server_check(server *s, error *err);
 /* The trainer is over: records the versions that it has handed out last. */
 int server_finish(server *s, error *err);

@@ -108,8 +108,8 @@ static bool in_a_locked_folder(const char *path)
     return file_exists(path) && access(path_dirname(folder, sizeof folder, path), W_OK) != 0;
 }
 
-/* A database with a log needs a file beside it even to be read. Where none can be made nobody writes to it either: it
- * is read as it stands, once its log is empty. */
+/* A database with a log needs a file beside it even to be read. Where none can be made no process writes to it either:
+ * it is read as it stands, once its log is empty. */
 static store *open_unchanging(const char *path, bool *fresh, error *err)
 {
     struct stat st;

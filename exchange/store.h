@@ -14,7 +14,8 @@ typedef struct store store;
 store *store_open(const char *path, error *err);      /* made when it isn't there */
 store *store_open_read(const char *path, error *err); /* also from a folder that can't be written */
 void store_close(store *s);
-/* Whom store_read tells of a damaged episode or score, in a sentence with its task and step (fn NULL: nobody). */
+/* What store_read calls for a damaged episode or score, with a sentence that has its task and step (fn NULL:
+ * nothing). */
 typedef void (*store_damage)(void *ctx, const char *sentence);
 void store_on_damage(store *s, store_damage fn, void *ctx);
 

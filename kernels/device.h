@@ -70,7 +70,7 @@ void device_starve(device *dev, int64_t n);
 void device_parallel(device *dev, int64_t n, void (*fn)(void *ctx, int64_t begin, int64_t end, int thread), void *ctx);
 /* tick(ctx) is called by the device's own thread several times a second (as its pieces of work allow) while the CPU
  * computes, so that a process in a long pass can say that it lives. It must not use the device. A GPU calls it never.
- * NULL: nobody. */
+ * NULL: none. */
 void device_set_tick(device *dev, void (*tick)(void *ctx), void *ctx);
 /* Waits for the work given so far; OK, or ERR_DEVICE and the name of the operation that failed first. */
 int device_sync(device *dev, error *err);

@@ -24,7 +24,7 @@
  *
  * Hinted episodes (hint_len > 0; ADHint, arXiv 2512.13095) have a mean of their own and count the less the more the
  * hint helps: A = (r - mean_hinted) / std_all * clip((1 - mean_hinted) / (1 - mean_own), 0.1, 1). A demonstration, of
- * which nothing was sampled, is compared with the group's other episodes; it is in nobody's mean, and in no std but its
+ * which nothing was sampled, is compared with the group's other episodes; it is in no mean, and in no std but its
  * own divisor.
  *
  * Rewards on spans (score_add_span) are normalised by themselves and go to tokens (learner/credit.h), behind the

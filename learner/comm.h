@@ -8,9 +8,10 @@
  *     nccl       the same processes, gradients and weights from GPU to GPU by libtroupe_nccl.so
  *
  * Every call but `comm_exchanged` is collective: all ranks make the same calls in the same order, or wait for ever (a
- * rank that dies takes the others with it). A rank that can't go on but lives calls comm_regroup. Arrays lie in host memory, but for those of an exchange and of
- * comm_gather_pieces where `on_device` says that they are the device's: then both are ordered with the operations that
- * the device is given, and nobody waits on the host. One thread of a rank at a time. */
+ * rank that dies takes the others with it). A rank that can't go on but lives calls comm_regroup. Arrays lie in host
+ * memory, but for those of an exchange and of comm_gather_pieces where `on_device` says that they are the device's:
+ * then both are ordered with the operations that the device is given, and the host does not wait. One thread of a rank
+ * at a time. */
 #pragma once
 
 #include <stdbool.h>

@@ -4,7 +4,7 @@
  * that could go on alone, and who watches them starts them again from the last checkpoint.
  *
  * A rank that fails and lives says REGROUP to all, behind what it was sending. Whoever reads that in place of what it
- * waits for leaves its call, says REGROUP too, and drops what comes until it has heard it from everybody. */
+ * waits for leaves its call, says REGROUP too, and drops what comes until it has heard it from every rank. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>

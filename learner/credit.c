@@ -30,7 +30,7 @@ typedef struct sums {
     int n;
 } sums;
 
-/* What was given whole is in nobody's mean. */
+/* A demonstration is in no mean. */
 static void add_up(const group *g, const char *name, double mean, sums *to)
 {
     for (uint32_t i = 0; i < g->n; i++) {

@@ -13,7 +13,7 @@
 #include "base/error.h"
 #include "rollout/score.h"
 
-/* More than anybody means, and its products with advantages are still far from infinite. */
+/* More than a user means, and its products with advantages are still far from infinite. */
 #define OBJECTIVE_MAX_WEIGHT 1e9
 
 typedef struct objective {

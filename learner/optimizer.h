@@ -65,8 +65,8 @@ void optimizer_import(optimizer *o, const weights *w, const float *m, const floa
 /* The norm of grads [table->total]; of several learners, of all pieces together. ERR_STATE, and the first parameter
  * whose gradient is not finite, when it isn't. */
 int optimizer_norm(const optimizer *o, const weights *w, const float *grads, double *norm, error *err);
-/* One update of w->data by grads [table->total]; of several learners, of each one's pieces, which are then everybody's.
- * The caller seals the weights afterwards.
+/* One update of w->data by grads [table->total]; of several learners, of each one's pieces, which all learners then
+ * get. The caller seals the weights afterwards.
  *
  * Where the gradient is exactly 0 there is nothing to do, and nothing is done: weights, moments, decay and the count of
  * updates stay. AdamW by itself would go on by its momentum, a move that no episode asks for.

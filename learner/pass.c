@@ -93,7 +93,7 @@ static void gradients_of(const loss_config *c, const loss_batch *l, int k, float
     }
 }
 
-/* One row an objective, and one more for the KL term where there is one: it is nobody's objective. */
+/* One row an objective, and one more for the KL term where there is one: it is no objective. */
 static void gradients_by_objective(const pass *p, const loss_batch *l, float *gradient)
 {
     const int K = p->config->objectives.n, n = l->b->tokens.n_out;

@@ -22,5 +22,5 @@ shard *shard_new(comm *c, const slice *buckets, int n);
 void shard_free(shard *s);
 /* Pieces are multiples of COMM_UNIT floats, and all but the last of 64, so that sketches of pieces add up. */
 slice shard_piece(const shard *s, int bucket, int rank);
-/* Every rank's own pieces of x [total] become everybody's; x on the device. Collective. */
+/* Sends every rank's own pieces of x [total] to all ranks; x on the device. Collective. */
 void shard_gather(const shard *s, device *dev, float *x);

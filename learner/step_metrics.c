@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
-/* What nobody scored has no mean, not 0. */
+/* An objective without a score has no mean, not 0. */
 static void objective_metrics(const objective *o, const objective_stats *s, metrics *out)
 {
     char name[96];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* trainer_inside - a trainer's own struct, for the two files that make it up: trainer.c (a step) and trainer_life.c
- * (what it is made of, and what it remembers). Everybody else has trainer.h. */
+ * (what it is made of, and what it remembers). All others include trainer.h. */
 #pragma once
 
 #include "learner/method.h"

@@ -105,7 +105,7 @@ static regex *compile(lua_State *L, int index)
 
     regex *r = new_regex(L);
     if (!open_regex(L, r, pattern, len)) {
-        lua_gc(L, LUA_GCCOLLECT); /* patterns that nobody uses any more are outside of what Lua sees itself use */
+        lua_gc(L, LUA_GCCOLLECT); /* Lua's own count doesn't include the memory of unused patterns */
         if (!open_regex(L, r, pattern, len)) luaL_error(L, "not enough memory for this regex");
     }
 
@@ -213,8 +213,8 @@ static bool is_absent(lua_State *L, int index)
     return lua_type(L, index) <= LUA_TBOOLEAN && !lua_toboolean(L, index);
 }
 
-/* The number of groups with the whole match, 0 for no match. Short texts are PCRE2's, which is quicker; what it does not
- * finish in a few steps, and any long text, is matched in linear time where the pattern allows it. */
+/* The number of groups with the whole match, 0 for no match. Short texts are PCRE2's, which is quicker; what it does
+ * not finish in a few steps, and any long text, is matched in linear time where the pattern allows it. */
 static int run(lua_State *L, regex *r, const char *text, size_t len, size_t from, found *f)
 {
     int n = 0;

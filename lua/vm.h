@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* vm - a Lua 5.4 state that can't hurt anybody: capped memory, instructions and time; no files, no processes, no
+/* vm - a Lua 5.4 state that can't do harm: capped memory, instructions and time; no files, no processes, no
  * bytecode.
  *
  * What a script finds: base, string, table, math (without random), utf8, coroutine, and `require` of our own modules

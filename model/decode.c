@@ -41,7 +41,7 @@ static void attend_over_pages(const weights *w, const kv_cache *kv, int layer, i
     ops->kv_write(w->dev, a->k, a->v, in->row_seq, in->positions, in->table, b->max_pages, b->T, c->kv_heads,
                   c->head_dim, k, v);
 
-    if (a->n == 0) return; /* a prefill chunk's last layer: nobody looks at what its rows would see */
+    if (a->n == 0) return; /* a prefill chunk's last layer: its rows' results are not used */
     ops->attention_paged(w->dev, a->q, k, v, in->row_seq, in->positions, in->table, b->max_pages, b->T, c->heads,
                          c->kv_heads, c->head_dim, window, a->att);
 }

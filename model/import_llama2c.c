@@ -38,7 +38,8 @@ static int read_shape(shape *s, const char *data, size_t len, const char *where,
     if (len < sizeof h) return error_set(err, ERR_PARSE, "%s: expected a header of 28 bytes, found %zu", where, len);
     memcpy(h, data, sizeof h);
 
-    /* A vocabulary's size below 0 says that the head is a matrix of its own. Far below, it stays what it is: no size. */
+    /* A vocabulary's size below 0 says that the head is a matrix of its own. Far below, it stays what it is: no
+     * size. */
     const int32_t vocab = h[5] < 0 && h[5] > -MAX_SIZE ? -h[5] : h[5];
     *s = (shape){ .dim = h[0], .hidden = h[1], .layers = h[2], .heads = h[3], .kv_heads = h[4], .length = h[6] };
     s->vocab = vocab;
@@ -145,7 +146,7 @@ static void read_tensors(reading *r)
     give_layers(r, "mlp.up_proj", s->hidden, dim);
 
     give(r, -1, "model.norm", take(r, 1, dim), 0, dim);
-    take(r, s->length, dim / s->heads); /* tables of cosines and sines, which nobody reads any more */
+    take(r, s->length, dim / s->heads); /* tables of cosines and sines, which are no longer used */
     if (!s->tied) give(r, -1, "lm_head", take(r, s->vocab, dim), s->vocab, dim);
 }
 

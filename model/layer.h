@@ -32,7 +32,7 @@ const int32_t *scratch_ints(device *dev, const int32_t *from, size_t n);
 
 /* Activations of one layer, in the order in which forward makes them. */
 typedef struct layer_acts {
-    float *x;               /* [T, D] the layer's input; somebody else's memory */
+    float *x;               /* [T, D] the layer's input; the caller's memory */
     float *attn_in;         /* [T, D] normed */
     float *attn_rstd;       /* [T] */
     float *q, *k, *v;       /* [T, H hd], [T, Hkv hd] twice; q and k after the rotary embedding */

@@ -153,7 +153,7 @@ int model_folder_end(model_folder *f, bool keep, error *err)
 
     int rc = OK;
     if (keep) {
-        rc = model_folder_check(f->target, f->in_place ? f->target : NULL, err); /* somebody may have come meanwhile */
+        rc = model_folder_check(f->target, f->in_place ? f->target : NULL, err); /* written meanwhile? */
         if (rc == OK) rc = dir_sync(f->part, err);
         if (rc == OK) rc = replace(f, err);
     }

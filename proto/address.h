@@ -4,8 +4,8 @@
  * There are no keys yet, so whoever can connect is believed to be ours. Two kinds of address keep others out:
  *
  *     ipc:///path/of/socket     a socket file, which only its owner may open (it is made with mode 0600)
- *     tcp://127.0.0.1:5555      loopback: 127.a.b.c, localhost or [::1]; anybody on this machine may connect. Who binds
- *                               may write * for the port: a free one is taken, and said in the log
+ *     tcp://127.0.0.1:5555      loopback: 127.a.b.c, localhost or [::1]; any user of this machine may connect.
+ *                               To bind, the port may be *: a free one is taken, and written to the log
  *
  * Everything else is refused with a sentence: abstract sockets (ipc://@name), which no file mode protects; host names,
  * which may resolve to anything; all interfaces (0.0.0.0, *, [::]). */

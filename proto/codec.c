@@ -199,7 +199,7 @@ static bool step(walker *w)
     case 0xdf:
         return take_count(w, 4, &n) && enter(w, 2 * n);
     default:
-        return false; /* extension types are nobody's here */
+        return false; /* extension types are not used here */
     }
 }
 

@@ -276,7 +276,7 @@ static int send_ping(endpoint *ep, peer *p)
 }
 
 /* Who was not listening can't call others silent: the time that this process was held up (a stopped process, a slow
- * disk) is taken off everybody's silence. */
+ * disk) is subtracted from every peer's silence. */
 static int64_t held_up_ms(endpoint *ep)
 {
     const int64_t late = loop_now_ms(ep->lp) - ep->beat_ms - ep->config.heartbeat_ms;

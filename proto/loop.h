@@ -27,7 +27,7 @@ void loop_add_timer(loop *lp, int64_t every_ms, loop_fn fn, void *ctx);
 /* Blocks INT and TERM for this thread (and those it starts) and calls fn when one arrives. */
 int loop_on_stop(loop *lp, loop_fn fn, void *ctx, error *err);
 
-/* The same, waking up as well when one of `fds` (somebody else's, not called back) is readable. */
+/* The same, waking up as well when one of `fds` (the caller's, not called back) is readable. */
 struct pollfd;
 int loop_wait(loop *lp, const struct pollfd *fds, int n, int wait_ms, error *err);
 

@@ -136,8 +136,8 @@ typedef struct message {
     };
 } message;
 
-/* Who sends messages of a type: nobody else is heard. BY_LEARNER: to other learners alone, never to an endpoint.
- * BY_RECIPELESS: who came for the recipe. */
+/* Which role sends messages of a type: from others they are refused. BY_LEARNER: to other learners alone, never to an
+ * endpoint. BY_RECIPELESS: who came for the recipe. */
 enum {
     BY_ACTOR = 1,
     BY_REWARD = 2,

@@ -6,8 +6,8 @@
  *     worker    delivery       asks for one chunk after the other, holds each file against its hash, writes it into a
  *                              folder of the worker's own
  *
- * A name is NAME or FOLDER/NAME, of [A-Za-z0-9._-], none beginning with a dot, FOLDER one of prompt, reward, model. So a
- * name from anywhere can lead nowhere but into the worker's folder; files are made there, never replaced or followed.
+ * A name is NAME or FOLDER/NAME, of [A-Za-z0-9._-], none beginning with a dot, FOLDER one of prompt, reward, model. So
+ * a name from anywhere can lead nowhere but into the worker's folder; files are made there, never replaced or followed.
  *
  * Independent of what is in the files, of sockets and of time: run/pack says what belongs in, run/fetch asks. */
 #pragma once
@@ -62,6 +62,6 @@ delivery *delivery_new(const parcel_list *list, const char *folder, error *err);
 void delivery_free(delivery *d);
 /* What is to be asked for now. False: all files are there, whole. */
 bool delivery_next(const delivery *d, recipe_get_body *get);
-/* A chunk came; one that nobody waits for changes nothing. ERR_PEER: it does not fit the list, or a file's hash is not
+/* A chunk came; an unexpected one changes nothing. ERR_PEER: it does not fit the list, or a file's hash is not
  * the one that was said. ERR_IO. */
 int delivery_take(delivery *d, const recipe_chunk_body *chunk, error *err);

@@ -14,13 +14,13 @@ typedef enum refusal {
     REFUSAL_MALFORMED, /* bytes that are no message */
     REFUSAL_TOO_LONG,  /* longer than a message of its type can be in this run */
     REFUSAL_ROLE,      /* a message that its sender's role does not send */
-    REFUSAL_NAMESAKE,  /* HELLO under the name of somebody who is here */
+    REFUSAL_NAMESAKE,  /* HELLO under the name of a connected peer */
     REFUSAL_PROTOCOL,  /* HELLO of another version */
     REFUSAL_CROWD,     /* more peers than there may be */
     REFUSAL_UNREAD,    /* asks for more before it has read what it was sent */
     REFUSAL_EPISODE,   /* beyond the run's limits, or not the task's */
     REFUSAL_SCORE,     /* beyond its bounds */
-    REFUSAL_UNASKED,   /* an answer of somebody who was not asked */
+    REFUSAL_UNASKED,   /* an answer of a peer that was not asked */
     N_REFUSALS
 } refusal;
 

@@ -43,6 +43,6 @@ void weights_subscriber_free(weights_subscriber *s);
  * that is how a lost one is made up for. */
 int weights_on_announcement(weights_subscriber *s, const weights_body *a, weights_blob *blob, weights_get_body *get,
                             error *err);
-/* A chunk came. The same answers; 0 with get->version < 0: nothing to send (a chunk nobody waits for). */
+/* A chunk came. The same answers; 0 with get->version < 0: nothing to send (an unexpected chunk). */
 int weights_on_chunk(weights_subscriber *s, const weights_chunk_body *c, weights_blob *blob, weights_get_body *get,
                      error *err);

@@ -252,7 +252,7 @@ static bool host_is_stopped(const scorer *s)
     return name_end && (strncmp(name_end, ") T", 3) == 0 || strncmp(name_end, ") t", 3) == 0);
 }
 
-/* Until the reply begins. 1: it does; 0: the script has used up its CPU time; -1: nobody can tell, the host is to be
+/* Until the reply begins. 1: it does; 0: the script has used up its CPU time; -1: unknown, the host is to be
  * replaced. A host that is gone makes its socket readable. */
 static int await_reply(const scorer *s, int64_t cpu_ms)
 {

@@ -5,8 +5,8 @@
  *
  * The script runs in a process that can be killed: some functions in C can't be stopped otherwise. What decides is the
  * CPU time of that process. A call that uses more than its share has no score (SCORE_SCRIPT, with a sentence), its
- * process is killed and another started. Time on the wall alone is nobody's fault: a process that is stopped, starved
- * or killed from outside is replaced and asked once more, then it is SCORE_MACHINE. A missing score is never 0.
+ * process is killed and another started. Wall-clock time alone is not the script's fault: a process that is stopped,
+ * starved or killed from outside is replaced and asked once more, then it is SCORE_MACHINE. A missing score is never 0.
  *
  * A row, a response or a transcript above MAX_ROW_BYTES is not sent but named; it costs itself. */
 #pragma once
@@ -32,7 +32,7 @@ void scorer_free(scorer *s);
 /* Always fills *out (score_reset when done). Returns within cpu_ms and a little on a machine that has time. */
 void scorer_score(scorer *s, const task *t, const episode *e, score *out);
 /* tick(ctx) is called several times a second while a script is waited for, by the waiting thread: a long script need
- * not make its worker look dead. NULL: nobody. */
+ * not make its worker look dead. NULL: none. */
 void scorer_set_tick(scorer *s, void (*tick)(void *ctx), void *ctx);
 int scorer_host_pid(const scorer *s); /* for tests */
 

@@ -16,7 +16,7 @@ typedef struct worker {
     const worker_config *config;
     logger *log;
     endpoint *exchange;
-    bool stop, met; /* met: somebody has answered at the address */
+    bool stop, met; /* met: the learner has answered at the address */
     int failed;
     error why;
 } worker;

@@ -55,7 +55,7 @@ void trajectory_append_sampled(trajectory *t, int32_t id, float logprob, int64_t
     t->role[t->n++] = TOKEN_POLICY;
     segment *last = t->n_segments ? &t->segments[t->n_segments - 1] : NULL;
     if (last && last->version == version && last->weight_hash == weight_hash) {
-        last->end = t->n; /* observations between are covered too: nobody sampled them */
+        last->end = t->n; /* observations between are covered too: they were not sampled */
         return;
     }
     if (t->n_segments >= t->segment_capacity) { /* a decoded trajectory has segments, but no capacity */

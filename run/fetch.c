@@ -82,7 +82,7 @@ static void on_chunk(fetching *f, const recipe_chunk_body *chunk)
         return;
     }
     delivery_next(f->delivery, &after);
-    if (after.file == before.file && after.offset == before.offset) return; /* nobody waited for it */
+    if (after.file == before.file && after.offset == before.offset) return; /* it was not expected */
     f->moved_ms = loop_now_ms(f->lp);
     ask(f);
 }

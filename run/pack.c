@@ -87,8 +87,8 @@ static bool is_of_key(const char *word, const char *key)
     return strncmp(word, key, n) == 0 && word[n] == '=';
 }
 
-/* A word that names a file of this machine goes without its folder: the key has a value, and nobody opens it. One whose
- * file is in the parcel doesn't go at all: who unpacks knows where it lies. */
+/* A word that names a file of this machine goes without its folder: the key has a value, and the file is never opened.
+ * One whose file is in the parcel doesn't go at all: who unpacks knows where it lies. */
 static int add_word(parcel *p, const char *word, const carried *c, error *err)
 {
     str bare = { 0 };

@@ -15,7 +15,7 @@ typedef enum order { ORDER_STEP = 1, ORDER_SAVE, ORDER_END } order;
 
 static bool alone(const comm *c) { return !c || c->size == 1; }
 
-/* ---- orders: a frame's head to everybody, then its payload ---- */
+/* ---- orders: a frame's head to all ranks, then its payload ---- */
 
 static void give_order(comm *c, order o, const str *payload)
 {

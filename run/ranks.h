@@ -7,8 +7,8 @@
  *     END                                 all is over
  *
  * A rank that fails alone (no memory, mostly) calls all out of what they are doing: they tell each other what has
- * happened and where they are (ranks_regroup), and the first saves the last whole version with everybody's moments. By
- * MPI and NCCL nobody can be called: such a rank ends its process, MPI ends the others, and the run goes on from its
+ * happened and where they are (ranks_regroup), and the first saves the last whole version with all ranks' moments. By
+ * MPI and NCCL no rank can be called: such a rank ends its process, MPI ends the others, and the run goes on from its
  * checkpoint with --resume. */
 #pragma once
 

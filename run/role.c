@@ -12,7 +12,7 @@
 #include "proto/address.h"
 #include "run/supervisor.h"
 
-/* The descriptor that a supervisor gave us for our last sentence; -1: nobody did. */
+/* The descriptor that a supervisor gave us for our last sentence; -1: none did. */
 static int words_fd(void)
 {
     const char *number = getenv(LAST_WORDS_FD);
@@ -93,7 +93,7 @@ static int open_sent(role *r, pack_for what, error *err)
     return OK;
 }
 
-/* Two of a kind that nobody named must not be each other's namesakes; a process id is 1 in every container. */
+/* Two of a kind without --name must not have the same name; a process id is 1 in every container. */
 static const char *make_name(role *r, const char *verb)
 {
     unsigned n = (unsigned)getpid();

@@ -3,7 +3,7 @@
  *
  *     recipe/      the run's own copy of what it was begun with (run/ingredients.h)
  *     run.json     format, those files with their hashes, overrides, and the changes that were taken since;
- *                  also where its sockets are just now, for people to see: nobody reads that
+ *                  also where its sockets are just now, for people to see: no program reads that
  *     logs/        one a process            lock   held by the process that supervises the run
  *
  * Nothing in run.json is a place to delete or to write: a copied or edited run can't reach beyond its own folder. The
@@ -30,7 +30,7 @@ typedef struct run_dir {
     int lock_fd;
 } run_dir;
 
-/* ERR_ARGUMENT unless `name` is one component of a path that anybody can type. */
+/* ERR_ARGUMENT unless `name` is one component of a path that can be typed. */
 int run_name_check(const char *name, error *err);
 
 /* Makes a new run of an opened recipe. ERR_STATE when there is one already (and !fresh: the sentence says how to resume

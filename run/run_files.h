@@ -16,7 +16,7 @@
 #define RUN_FORMAT "troupe run 1"
 
 bool run_files_is_run(const char *path);
-/* Nothing of anybody's is in the folder, or there is none. */
+/* Only our lock, or nothing, is in the folder, or there is none. */
 bool run_files_is_empty(const char *path);
 /* Episodes, metrics or checkpoints: something to lose. */
 bool run_files_has_work(const char *path);

@@ -43,7 +43,7 @@ struct supervisor {
     bool stopping, farewell, log_lost;
     int64_t step;                           /* the latest that is done */
     uint64_t steps;                         /* done for the first time while we look */
-    int64_t heard_ms, listed_ms, looked_ms; /* the principal reported; reported its peers; everybody was looked at */
+    int64_t heard_ms, listed_ms, looked_ms; /* the principal reported; reported its peers; all processes were checked */
     str peers;
 };
 

@@ -24,7 +24,7 @@
 typedef struct supervisor supervisor;
 
 typedef struct supervisor_config {
-    void (*say)(void *ctx, const char *sentence); /* for the person at the terminal; NULL: nobody */
+    void (*say)(void *ctx, const char *sentence); /* for the person at the terminal; NULL: none */
     void *ctx;
     int64_t stopped_ms; /* a child that is stopped is replaced after so long; 0: 15 s */
     int64_t lost_ms;    /* one that lives but isn't connected; 0: 60 s. Not yet connected and computing: five times */
@@ -55,7 +55,7 @@ int supervisor_add(supervisor *s, const child_options *options, error *err); /* 
 typedef enum supervisor_state { RUN_GOES_ON, RUN_FINISHED, RUN_FAILED } supervisor_state;
 /* Descriptors to wait for (readable: a child ended). Writes up to max; returns how many. */
 int supervisor_fds(const supervisor *s, int *fds, int max);
-/* Reaps, looks after everybody, restarts who is due: to be called at least once a second. RUN_FAILED:
+/* Reaps, checks all processes, restarts those that are due: to be called at least once a second. RUN_FAILED:
  * `err` says why. */
 supervisor_state supervisor_poll(supervisor *s, error *err);
 /* The principal has reported who is connected: names with a blank behind each, "actor-1 reward-1 ". NULL: it has

@@ -40,5 +40,5 @@ typedef enum vigil_verdict { VIGIL_WELL, VIGIL_SAY, VIGIL_REPLACE } vigil_verdic
 /* VIGIL_SAY and VIGIL_REPLACE come with a sentence in out. */
 vigil_verdict vigil_look(vigil *v, const vigil_limits *limits, const vigil_sight *s, int64_t now_ms, char *out,
                          size_t size);
-/* Who looks has itself been held up for so long (Ctrl-Z, a slow disk): nobody's deadline went on meanwhile. */
+/* The watcher itself was held up for so long (Ctrl-Z, a slow disk): no deadline ran meanwhile. */
 void vigil_forgive(vigil *v, int64_t ms);

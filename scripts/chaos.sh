@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Trains a small recipe again and again while every process of the run is killed and stopped at random: supervisor,
-# learner, actors, reward workers and their hosts, the sandbox and its children. Every run must end, leave nobody behind,
-# and be the run that nobody disturbed: the same weights to the byte, the same episodes with the same scores in its
+# learner, actors, reward workers and their hosts, the sandbox and its children. Every run must end, leave no process
+# behind, and equal the undisturbed run: the same weights to the byte, the same episodes with the same scores in its
 # database, each trained on once.
 #   scripts/chaos.sh TROUPE [SECONDS=600] [SEED=1]
 # A failure leaves the run's folder, and says which; the same seed draws the same acts, though they meet other moments.
@@ -15,12 +15,12 @@ export OMP_NUM_THREADS=1
 recipe=$source/recipes/calculator/recipe.lua
 keys=(rollout.prompts_per_step=4 rollout.group=4 steps=12 checkpoint_every=2 eval_every=4 eval_prompts=8
     learner_threads=1 actors=2 reward_workers=2)
-hang_s=150 # without a step, and without anybody being stopped by us
+hang_s=150 # without a step, and without a process being stopped by us
 
 declare -A seen=() acts=()
 runs=0 resumed=0 supervisor=
 
-finish() { # also when this script fails or is stopped: nobody of ours stays, nobody stays stopped
+finish() { # also when this script fails or is stopped: no process of ours stays, none stays stopped
     local pid
     for pid in "${!seen[@]}"; do alive "$pid" && kill -KILL "$pid" 2> /dev/null; done
     [ -n "${kept:-}" ] || rm -rf "$work"
@@ -73,7 +73,7 @@ kind_of() { # PID: what it is, for the tally
 
 steps_done() { grep -c '"event": "step"' "$work/live/metrics.jsonl" 2> /dev/null || true; }
 
-start() { # words of `troupe train`; its status goes to a file. In a shell of its own, which tells nobody who was killed
+start() { # words of `troupe train`; its status goes to a file. In a shell of its own, which does not print a killed one
     rm -f "$work/pid" "$work/status"
     (
         exec 2> /dev/null
@@ -136,7 +136,7 @@ if ! "$troupe" env call --tool python '{"code": "print(1)"}' > "$work/out" 2>&1;
     exit 77
 fi
 
-# ---- the run that nobody disturbs ----
+# ---- the undisturbed run ----
 "$troupe" train "$recipe" --run-dir "$work/calm" "${keys[@]}" > "$work/out" 2>&1 || fail "the calm run failed"
 episodes "$work/calm" > "$work/calm.episodes"
 counts=$("$troupe" rollouts "$work/calm" --limit 1 | grep '^trained:')
@@ -180,4 +180,4 @@ while [ $((SECONDS - began)) -lt "$seconds" ]; do
     compare
 done
 for kind in "${!acts[@]}"; do echo "chaos: $kind ${acts[$kind]}"; done | sort
-echo "chaos: $runs runs, $resumed resumed, in $((SECONDS - began)) s: all the same, nobody left"
+echo "chaos: $runs runs, $resumed resumed, in $((SECONDS - began)) s: all the same, no process left"

@@ -19,5 +19,5 @@ int sinks_write(sinks *s, const char *event, int64_t step, const metrics *m, err
 /* A sentence for the person at the terminal; it is not kept. */
 void sinks_say(sinks *s, const char *sentence);
 /* To the supervisor alone: {"event": EVENT, "text": TEXT}. "peers": who is connected; "farewell": the others will be
- * told goodbye, the run is over. NULL: to nobody. */
+ * told goodbye, the run is over. NULL: none. */
 void sinks_tell(sinks *s, const char *event, const char *text);

@@ -2,7 +2,7 @@
 /* box - runs Python code where it can do no harm: a warm zygote forks a clean child for each call.
  *
  * Layers, each sufficient against what it is for: user, mount, process, network, ipc, uts and cgroup namespaces, in
- * which everybody is nobody and no capability is left; a root of python's libraries alone, read-only; Landlock over
+ * which every process is user nobody without capabilities; a root of python's libraries alone, read-only; Landlock over
  * that; a list of the system calls that are allowed (filter.h); limits on address space, processor time, files, and a
  * /tmp of each call's own with a cap on bytes and files. Where namespaces are not available Landlock stands alone: then
  * a child reads python's libraries, opens no other path (but can tell whether a name exists, by the error), and has no

@@ -179,8 +179,8 @@ static const rule RULES[] = {
 };
 
 /* Behind the rules: these are answered with yes, and nothing is done. A descriptor's owner and signals, as no signal is
- * to be sent that way to anybody. Flushes, as scratch files are memory, and a flush of a library that the host shares
- * would make everybody's disk wait, some 80 times a second. */
+ * to be sent that way to any process. Flushes, as scratch files are memory, and a flush of a library that the host
+ * shares would delay every process's disk, some 80 times a second. */
 static const rule SWALLOWED[] = {
     { __NR_fsync, false, { { 0 } }, 0 },
     { __NR_fdatasync, false, { { 0 } }, 0 },

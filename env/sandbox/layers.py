@@ -114,7 +114,7 @@ def show(fd, target, flags):
     os.close(fd)
 
 
-# A root that holds `libraries`, three devices, a folder for scratch files (a mount of each call's) and nothing else, and that nobody can write.
+# A read-only root with `libraries`, three devices, and a folder for scratch files (a mount of its own for each call).
 # Returns a descriptor of the namespaces' /proc, which is mounted nowhere, or None.
 def enter_root(folders, sources):
     mount(None, "/", None, REC | PRIVATE)
@@ -189,7 +189,7 @@ def namespaces(folders):
     return None, why or said.lstrip("E") or "user namespaces are not available here"
 
 
-# Inside, everybody is nobody. Outside, too, if troupe is root; else the user that troupe is.
+# Inside, every process is user nobody. Outside, too, if troupe runs as root; else it is troupe's user.
 def map_ids(pid):
     root = os.geteuid() == 0
     write("/proc/%d/setgroups" % pid, "deny")
@@ -213,7 +213,7 @@ def keep(folders, outer, tell, mapped):
     if os.read(mapped, 1) != b"M":
         os._exit(1)
     os.close(mapped)
-    sources = {p: path_fd(p) for p in folders + list(DEVICES)}  # root's python may lie where nobody can go
+    sources = {p: path_fd(p) for p in folders + list(DEVICES)}  # root's python may lie in a folder that user nobody can't enter
     check(libc.prctl(SECUREBITS, 0x4, 0, 0, 0), "securebits")  # capabilities stay through the change of the uid
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)

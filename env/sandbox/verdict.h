@@ -3,7 +3,7 @@
  *
  * What the code itself did (an exit status, a fault, a limit) is the policy's: an observation. What it cannot do to
  * itself is the machinery's: the call is lost and asked again. The filter lets no child send itself SIGKILL, SIGTERM or
- * SIGSTOP, so one that died of those was killed by somebody else, or by the kernel for want of the machine's memory.
+ * SIGSTOP, so one that died of those was killed from outside, or by the kernel for want of the machine's memory.
  *
  * Pure: bytes in, a verdict out. */
 #pragma once

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Decode attention over pages. Keys lie transposed in their page, [Hkv][hd][KV_PAGE], values by head,
- * [Hkv][KV_PAGE][hd]: nobody but kv_write and attention_paged looks inside. */
+ * [Hkv][KV_PAGE][hd]: only kv_write and attention_paged look inside. */
 #include <math.h>
 
 #include "kernels/cpu/attend.h"

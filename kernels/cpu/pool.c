@@ -24,7 +24,7 @@ static const uint32_t OPEN = UINT32_C(1) << 31;
 struct pool {
     _Alignas(CACHE_LINE) _Atomic uint32_t epoch; /* counts loops; what sleepers wait on */
     _Alignas(CACHE_LINE) _Atomic uint32_t state; /* OPEN | workers inside */
-    _Alignas(CACHE_LINE) _Atomic int64_t next;   /* first item nobody has taken */
+    _Alignas(CACHE_LINE) _Atomic int64_t next;   /* first item that no worker has taken */
     _Atomic int sleepers;
     _Atomic bool over;
     pool_fn fn;
@@ -76,7 +76,7 @@ static void take_pieces(pool *p, int thread)
 }
 
 /* Joins the loop unless it has been closed. A loop's fields are written before its state opens and stay until it has
- * closed with nobody inside. */
+ * closed with no worker inside. */
 static void join(pool *p, int thread)
 {
     uint32_t s = atomic_load_explicit(&p->state, memory_order_relaxed);
@@ -186,7 +186,7 @@ void pool_set_tick(pool *p, void (*tick)(void *ctx), void *ctx)
     p->tick_ctx = ctx;
 }
 
-/* Closes the loop once nobody is inside any more. */
+/* Closes the loop once no worker is inside any more. */
 static void close_loop(pool *p)
 {
     uint32_t open = OPEN;

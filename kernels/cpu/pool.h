@@ -18,7 +18,7 @@ pool *pool_new(int threads);
 void pool_free(pool *p); /* NULL is allowed */
 
 /* tick(ctx) is called by the owning thread alone, at most ten times a second, before loops and between their pieces.
- * NULL: nobody. */
+ * NULL: none. */
 void pool_set_tick(pool *p, void (*tick)(void *ctx), void *ctx);
 
 /* fn(ctx, begin, end, thread) over [0, n) in pieces of `grain` items (0: a piece a thread); `thread` < threads

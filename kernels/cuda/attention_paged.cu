@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Decode attention over pages. Keys and values lie by head, [Hkv][KV_PAGE][hd]: nobody but kv_write and attention_paged
- * looks inside.
+/* Decode attention over pages. Keys and values lie by head, [Hkv][KV_PAGE][hd]: only kv_write and attention_paged
+ * look inside.
  *
  * A warp takes SPLIT keys of one row and one query head; a second kernel adds the splits in order. The cuts depend on
  * the position alone, so a row's bits don't depend on the batch. The heads that share keys read them from the cache. */

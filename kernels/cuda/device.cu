@@ -177,7 +177,7 @@ static constexpr struct backend backend_table()
 }
 static constexpr struct backend BACKEND = backend_table();
 
-/* By position, which nobody can get wrong: the struct's members are the same rows in the same order. */
+/* By position, which can't go wrong: the struct's members are the same rows in the same order. */
 #define OP(type, name, parameters) cuda_##name,
 static const struct ops OPS = {
 #include "kernels/ops.def"

@@ -24,7 +24,8 @@ static int open(trainer_parts *p, void **self, error *err)
     bucket_config b = c->moo.bucket;
     if (c->moo.by_token) return OK;
 
-    /* Objectives are preferred as the reward weighs them; a KL has a row more for each group, that nobody owns. */
+    /* Objectives are preferred as the reward weighs them; a KL has a row more for each group, which is no
+     * objective's. */
     int extra = 0;
     if (moo_of_rewards(&c->moo)) {
         for (int k = 0; k < rows_of(c); k++) b.moo.pref[k] = c->objectives.items[k / groups].weight;
@@ -34,7 +35,7 @@ static int open(trainer_parts *p, void **self, error *err)
     return OK;
 }
 
-/* Each episode's data group -> [S] in the arena; NULL, with `err`, for a group that nobody has named. */
+/* Each episode's data group -> [S] in the arena; NULL, with `err`, for a group that the recipe doesn't name. */
 static int *partitions_of(const moo_plan *m, arena *a, const advantage_table *table, error *err)
 {
     int *partition = arena_array(a, int, table->S);

@@ -3,15 +3,15 @@
  *
  *     L = (1 - mu) L_reward + mu L_imitation
  *
- * A step with mu changes what the next batch is worth, U, by d U / d mu = lr <grad U, grad L_reward - grad L_imitation>.
- * U's gradient is minus that of L_reward on rollouts that the step has not seen: every group is cut in two halves (even
- * and odd samples), each half is the other's held-out set. Every so many steps:
+ * A step with mu changes what the next batch is worth, U, by d U / d mu = lr <grad U, grad L_reward - grad
+ * L_imitation>. U's gradient is minus that of L_reward on rollouts that the step has not seen: every group is cut in
+ * two halves (even and odd samples), each half is the other's held-out set. Every so many steps:
  *
  *     s  = (<R, S> - 4 <R_even, R_odd>) / (|R| (|R| + |S|)),   R = R_even + R_odd, S = grad L_imitation
  *     mu <- clip(mu + rate (s + (H* - H)), 0.05, 0.95)
  *
  * The paper's meta-gradient to first order, and free of scale, so that the rate means something: s lies in [-1, 1], and
- * is 0 where nobody's answer is better than another. H is the policy's entropy in nats a token,
+ * is 0 where no answer is better than another. H is the policy's entropy in nats a token,
  * H* what it should have. */
 #pragma once
 

@@ -29,7 +29,8 @@ void moo_aligned(const moo_problem *p, double *w);
 void moo_upgrad(const moo_problem *p, double *w);
 void moo_dualproj(const moo_problem *p, double *w);
 
-/* The projection of sum u_i g_i / ||g_i|| on the cone that opposes nobody -> v [K], in the same terms; C: cosines. */
+/* The projection of sum u_i g_i / ||g_i|| on the cone that opposes no gradient -> v [K], in the same terms; C:
+ * cosines. */
 void moo_project(const double *C, int K, const double *u, double *v);
 
 /* others [K - 1]: every objective but i, in the order in which i's gradient meets them. */

@@ -102,7 +102,7 @@ function dialect.observation(options, calls) return frame(options, #calls) end
 function dialect.parser(options, tools)
     local text, at = turn.new(), 1
     local inside, begin -- the open tag's name, and where its content begins
-    local unknown = {}  -- open tags of nobody: name -> where the content begins
+    local unknown = {}  -- open tags that are no tool's: name -> where the content begins
     local by_tag, prose = {}, { [options.result] = true }
     local tagged = {} -- the tools by the names that the policy writes
     for i, tool in ipairs(tools) do
@@ -121,7 +121,7 @@ function dialect.parser(options, tools)
         return chat.object_call(tools, tool.name, content, content)
     end
 
-    -- An opening or closing tag of nobody's: a call of a tool that there isn't, once it is closed.
+    -- An opening or closing tag that is no tool's: once closed, a call of a tool that does not exist.
     local function on_unknown(closes, name, before, behind)
         if #tools == 0 or prose[name] or PROSE[name:lower()] then return nil end
         if not closes then

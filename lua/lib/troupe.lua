@@ -81,7 +81,7 @@ function T.shots(t)
     return shots
 end
 
--- T.search{...}: "attempt to call a nil value" tells nobody what there is.
+-- T.search{...}: "attempt to call a nil value" does not say what exists.
 return setmetatable(T, { __index = function(t, name)
     local known = {}
     for key in next, t do known[#known + 1] = "T." .. key end

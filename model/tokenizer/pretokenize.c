@@ -3,7 +3,7 @@
  *
  *     text -> step 0 cuts it into ranges -> each goes down through steps 1, 2, ... -> piece_fn, in order
  *
- * Patterns are PCRE2's, and come from a file of somebody else's: matching has a limit, and running into it is an
+ * Patterns are PCRE2's, and come from a foreign file: matching has a limit, and running into it is an
  * error. */
 #include <string.h>
 

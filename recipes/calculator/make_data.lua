@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Writes data/train.jsonl, data/test.jsonl and shots.jsonl of the calculator recipe:  lua5.4 make_data.lua
--- The files are committed, so nobody has to run this. The test's pairs of numbers occur nowhere else: not in training, not in a shot.
+-- The files are committed, so there is no need to run this. The test's pairs of numbers occur nowhere else: not in training, not in a shot.
 
 local here = arg[0]:match("^(.*/)") or "./"
 local pretrain = dofile(here .. "pretrain.lua")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Makes models/stagehand/tokenizer.json: a byte-level BPE in which every word of the pre-training documents is one token.
 
-Needs lua5.4 and the PyPI package `tokenizers`; the file is committed, so nobody has to run this.
+Needs lua5.4 and the PyPI package `tokenizers`; the file is committed, so there is no need to run this.
 """
 import json
 import pathlib

@@ -57,7 +57,7 @@ local function question(rng, test)
     return { text = text, code = "print(" .. a .. op.sign .. b .. ")", answer = tostring(op.apply(a, b)), a = a, b = b }
 end
 
--- What somebody says who does not calculate: a number of about the right length.
+-- A guess without calculation: a number of about the right length.
 local function guess(rng, q)
     local digits = { tostring(rng(9)) }
     for i = 2, #q.answer do digits[i] = tostring(rng(10) - 1) end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Writes data/train.jsonl, 20 names with the three letters that spell them, and data/misleading.jsonl, the same twice: once with the
--- right demonstration and once with the next name's:  lua5.4 make_data.lua        The files are committed, so nobody has to run this.
+-- right demonstration and once with the next name's:  lua5.4 make_data.lua        The files are committed, so there is no need to run this.
 local here = arg[0]:match("^(.*/)") or "./"
 local letters = "abcdefghij"
 

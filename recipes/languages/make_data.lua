@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Writes data/train.jsonl (five languages, 80 of the 100 sums) and data/test.jsonl (all six, the other 20):  lua5.4 make_data.lua
--- The files are committed, so nobody has to run this.
+-- The files are committed, so there is no need to run this.
 local here = arg[0]:match("^(.*/)") or "./"
 local base = dofile(here .. "pretrain.lua")
 local train, test = assert(io.open(here .. "data/train.jsonl", "w")), assert(io.open(here .. "data/test.jsonl", "w"))

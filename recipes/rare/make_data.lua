@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Writes data/train.jsonl and data/test.jsonl, the sums of 1..9, a fifth of them held out:  lua5.4 make_data.lua
--- The files are committed, so nobody has to run this.
+-- The files are committed, so there is no need to run this.
 local here = arg[0]:match("^(.*/)") or "./"
 local train, test = assert(io.open(here .. "data/train.jsonl", "w")), assert(io.open(here .. "data/test.jsonl", "w"))
 for a = 1, 9 do

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Writes data/train.jsonl, 20 names with their six letters:  lua5.4 make_data.lua        It is committed, so nobody has to run this.
+-- Writes data/train.jsonl, 20 names with their six letters:  lua5.4 make_data.lua        It is committed, so there is no need to run this.
 local here = arg[0]:match("^(.*/)") or "./"
 local base = dofile(here .. "pretrain.lua")
 local train = assert(io.open(here .. "data/train.jsonl", "w"))

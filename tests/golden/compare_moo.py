@@ -13,7 +13,7 @@ DualProj are compared with the projection itself, by quadprog on unit gradients:
 Exit status 1 above 1e-4.
 
 Of the hard matrices it counts for both in how many some objective is opposed (cosine below -1e-6), and compares
-directions where a reference has digits left. Exit status 1 when mgda, upgrad or dualproj oppose anybody.
+directions where a reference has digits left. Exit status 1 when mgda, upgrad or dualproj oppose a gradient.
 """
 import argparse
 import json
@@ -92,7 +92,7 @@ def least_norm(j):
 
 
 def project(j, u):
-    """The projection of sum u_i g_i on the cone that opposes nobody."""
+    """The projection of sum u_i g_i on the cone that opposes no gradient."""
     c, length = scaled(j)
     y = u * length
     size = np.abs(y).max()
@@ -239,7 +239,7 @@ def main():
         worst = max(worst, largest)
         print(f"{name:10s} {len(js) - unknown - stationary:5d} matrices, largest difference {largest:.1e}"
               + (f"; in {skipped - unknown} TorchJD has not converged and {'quadprog' if name == 'mgda' else 'scipy'} takes"
-                 " its place" if skipped else "") + (f"; {unknown} nobody solves" if unknown else "")
+                 " its place" if skipped else "") + (f"; {unknown} that no solver solves" if unknown else "")
               + (f"; {stationary} without a common descent direction, where ours is 0" if stationary else ""), flush=True)
     bad = hard(args.troupe, args.matrices // 2)
     return 1 if worst > 1e-4 or bad else 0

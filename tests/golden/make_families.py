@@ -4,7 +4,7 @@
     python3 make_families.py OUTPUT-FOLDER      (made with transformers 5.23, torch 2.15, on a CPU)
 
 golden.json: for each case the ids, token_logprobs (of ids[1:], each given what is before it), the logits of the last
-position, and 16 ids chosen greedily (where the best logit leads by more than 1e-3: nobody's rounding decides them).
+position, and 16 ids chosen greedily (where the best logit leads by more than 1e-3: rounding does not decide them).
 gradients.safetensors: of the sum of the first case's token_logprobs by every parameter. All of it computed in float64.
 """
 import json

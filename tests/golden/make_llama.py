@@ -4,8 +4,8 @@
     python3 make_llama.py OUTPUT-FOLDER      (made with transformers 4.36.2, tokenizers 0.15.2, torch 1.13, on a CPU)
 
 golden.json: for each case the ids, token_logprobs (of ids[1:], each given what is before it), the logits of the last
-position, and 16 ids chosen greedily. Greedy choices are only kept where the best logit leads by more than 1e-3: nobody's
-rounding decides them.
+position, and 16 ids chosen greedily. Greedy choices are only kept where the best logit leads by more than 1e-3:
+rounding does not decide them.
 """
 import json
 import os

@@ -64,7 +64,9 @@ class Guards(unittest.TestCase):
         for path, text in (("learner/a.c", "double slope;"), ("kernels/cpu/a.c", "tile_slopes();"),
                            ("learner/moo/a.h", "enum { MOO_MOST = 16 };"), ("actor/a.c", "stage_turn(s);"),
                            ("rollout/a.h", "/* a reward on a stretch */"), ("docs/a.md", "what is learned by heart"),
-                           ("reward/a.c", 'error_set(err, 1, "nobody came");'), ("lua/a.lua", "-- a way out of a 0"),
+                           ("reward/a.c", 'error_set(err, 1, "nobody came");'), ("show/a.h", "/* Somebody's. */"),
+                           ("actor/b.h", "/* no memory is to be\n * had */"), ("docs/b.md", "two\nminds"),
+                           ("lua/b.lua", "-- bad\n-- news"), ("lua/a.lua", "-- a way out of a 0"),
                            ("base/a.c", "/* no memory is to be had */")):
             with tempfile.TemporaryDirectory() as self.root:
                 write(self.root, path, "first line\n" + text + "\n")

@@ -32,7 +32,7 @@ fail() {
     exit 1
 }
 
-workers() { # ADDRESS: an actor and a reward worker, as long as there is somebody to talk to
+workers() { # ADDRESS: an actor and a reward worker, as long as there is a learner
     "$troupe" actor "$recipe" --connect "$1" "${keys[@]}" > "$work/actor.log" 2>&1 &
     actor=$!
     "$troupe" reward "$recipe" --connect "$1" "${keys[@]}" > "$work/reward.log" 2>&1 &

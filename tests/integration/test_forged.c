@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* An actor of a training that holds leases and forges: it has the very episode that the task would become, of a run with the
- * same seed, and changes one thing in it, in all the places where it shows. Nothing of it is trained on: the run ends with
- * the bytes of the run that nobody disturbed. What it sends as it is, is as good as anybody's. */
+/* An actor of a training that holds leases and forges: it has the very episode that the task would become, of a run
+ * with the same seed, and changes one thing in it, in all the places where it shows. Nothing of it is trained on: the
+ * run ends with the bytes of the undisturbed run. What it passes on unchanged is as good as any actor's. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -213,7 +213,7 @@ static void deliver(attack *a)
     }
 }
 
-/* As a new one each time: after three lies nobody of that name is heard. Towards the end it is gone. */
+/* As a new one each time: after three lies that name is refused. Towards the end it is gone. */
 static void forge(void *ctx)
 {
     attack *a = ctx;

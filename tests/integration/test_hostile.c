@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A client of the exchange that is none of ours, while a training runs: it forges, floods, lies about its role and its
- * name, takes work and lets it lie, asks for everything and reads nothing. The run is to be the run that nobody
- * disturbed, byte for byte; the learner's memory is to stay what it was; and the client's names are to stand in the
+ * name, takes work and lets it lie, asks for everything and reads nothing. The run is to be the undisturbed
+ * one, byte for byte; the learner's memory is to stay what it was; and the client's names are to stand in the
  * metrics with what was refused of them. */
 #include <poll.h>
 #include <signal.h>
@@ -106,7 +106,7 @@ static void spoil(villain *v, episode *e)
     }
 }
 
-/* It is given work, as anybody who says HELLO, and answers with what can't be, or not at all, or leaves with it. */
+/* It is given work, as any peer that says HELLO, and answers with what can't be, or not at all, or leaves with it. */
 static void take_work(villain *v)
 {
     connect_to(v);
@@ -215,8 +215,8 @@ static void talk_rubbish(villain *v)
     listen_for(v, 20);
 }
 
-/* Sockets that stay: two that never read, one of weights and one of the recipe, and one that holds whatever it was given
- * and says that it lives. */
+/* Sockets that stay: two that never read, one of weights and one of the recipe, and one that holds whatever it was
+ * given and says that it lives. */
 typedef struct company {
     villain glutton, holder, newcomer;
 } company;

@@ -7,7 +7,7 @@
 #include "tests/integration/fleet.h"
 #include "tests/support/support.h"
 
-/* Each way in which a verb reads a file, with a pipe that nobody writes to, a folder, a device, a socket. */
+/* Each way in which a verb reads a file, with a pipe without a writer, a folder, a device, a socket. */
 static void what_is_no_regular_file_is_refused_by_name(void **state)
 {
     (void)state;

@@ -150,10 +150,11 @@ static void roles_without_a_learner_give_up(void **state)
 {
     (void)state;
     static const mistake ALL[] = {
-        { "reward RECIPE --connect ipc:///tmp/troupe-nobody-is-here --wait 1",
+        { "reward RECIPE --connect ipc:///tmp/troupe-no-learner-here --wait 1",
           1,
-          { "waiting for a learner at ipc:///tmp/troupe-nobody-is-here, for 1 s", "no learner has answered for 1 s" } },
-        { "reward RECIPE --connect ipc:///tmp/troupe-nobody-is-here --wait soon", 2, { "--wait", "'soon'" } },
+          { "waiting for a learner at ipc:///tmp/troupe-no-learner-here, for 1 s",
+            "no learner has answered for 1 s" } },
+        { "reward RECIPE --connect ipc:///tmp/troupe-no-learner-here --wait soon", 2, { "--wait", "'soon'" } },
         { "actor RECIPE --connect nowhere", 1, { "nowhere", "ipc://" } },
     };
     EXPECT_ALL(ALL);
@@ -272,7 +273,7 @@ static void recipes_are_checked_before_anything_starts(void **state)
 static void a_role_needs_its_own_files_alone(void **state)
 {
     (void)state;
-#define NOBODY "RECIPE --connect ipc:///tmp/troupe-nobody-is-here --wait 1"
+#define NOBODY "RECIPE --connect ipc:///tmp/troupe-no-learner-here --wait 1"
     static const struct {
         const char *model, *script;
         mistake with;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What an operator does to a run: hangs up, kills, stops, closes the terminal, fills the disk, damages checkpoints,
- * edits what it was begun with, copies it while it lives. It ends with the bytes of a run that nobody disturbed, every
+ * edits what it was begun with, copies it while it lives. It ends with the bytes of an undisturbed run, every
  * difference is said, and no file of the operator's is touched. */
 #include <dirent.h>
 #include <errno.h>
@@ -68,7 +68,7 @@ static void refused(const place *p, const char *word, const char *why)
     assert_said(p, why);
 }
 
-/* A run that nobody disturbs; what all the others are compared with. */
+/* The undisturbed run; what all the others are compared with. */
 static place calm;
 
 static void resumed_to_the_same_end(const place *p)
@@ -78,7 +78,7 @@ static void resumed_to_the_same_end(const place *p)
     assert_nobody_left(p);
 }
 
-/* Small disks are mounted where nobody else sees them, and go with us, however we end. */
+/* Small disks are mounted where no other process sees them, and go with us, however we end. */
 static void leave_the_machines_mounts(void)
 {
     if (unshare(CLONE_NEWNS) == 0) mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);

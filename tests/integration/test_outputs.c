@@ -40,7 +40,8 @@ static void write_curves(const char *run, const char *event, const char *name)
     test_file_write(run, "metrics.jsonl", text);
 }
 
-/* Every verb whose result is what it prints (a training's is its folder: its terminal may go). The reason is the device's, and so is the status. */
+/* Every verb whose result is what it prints (a training's is its folder: its terminal may go). The reason is the
+ * device's, and so is the status. */
 static void what_could_not_be_printed_is_a_failure(void **state)
 {
     (void)state;
@@ -160,7 +161,7 @@ static void what_could_not_be_written_is_a_failure(void **state)
         }
 }
 
-/* A root may write anywhere: these hold for everybody else. */
+/* A root may write anywhere: these hold for all other users. */
 static void a_place_that_cannot_be_written_is_named_with_the_reason(void **state)
 {
     (void)state;

@@ -26,7 +26,7 @@ static void assert_trained(const place *p, const char *counts)
     outcome_free(&o);
 }
 
-/* A run that nobody disturbs; what all the others are compared with. */
+/* The undisturbed run; what all the others are compared with. */
 static place calm;
 
 static int play_calm(void **state)
@@ -474,7 +474,7 @@ static void ctrl_c_leaves_a_checkpoint_and_nobody_behind(void **state)
     test_folder_remove(p.dir);
 }
 
-/* Two learners, asked to stop, resumed, and one of them killed: the same bytes as of two that nobody disturbed. */
+/* Two learners, asked to stop, resumed, and one of them killed: the same bytes as of two undisturbed ones. */
 static void learners_are_stopped_and_killed_together(void **state)
 {
     (void)state;

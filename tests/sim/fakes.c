@@ -39,7 +39,7 @@ endpoint *endpoint_bind(loop *lp, const endpoint_config *config, const endpoint_
 
 void endpoint_free(endpoint *ep) { (void)ep; }
 const char *endpoint_address(const endpoint *ep) { return (void)ep, "nowhere"; }
-const char *endpoint_peer_name(const endpoint *ep, peer_id peer) { return (void)ep, (void)peer, "somebody"; }
+const char *endpoint_peer_name(const endpoint *ep, peer_id peer) { return (void)ep, (void)peer, "a-peer"; }
 
 int endpoint_send(endpoint *ep, peer_id peer, const message *m, error *err)
 {

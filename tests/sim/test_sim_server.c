@@ -80,7 +80,7 @@ int __wrap_store_commit(store *s, error *err)
     if (dies(0.004)) return OK;
     if (breaks(0.004)) return error_set(err, ERR_IO, "rollouts.db: disk I/O error");
     const int rc = __real_store_commit(s, err);
-    dies(0.004); /* committed, and nobody will hear of it */
+    dies(0.004); /* committed, but never acknowledged */
     return rc;
 }
 

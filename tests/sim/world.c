@@ -376,7 +376,7 @@ static void on_trained(world *w, int64_t step)
         publish(w, step);
 }
 
-/* Somebody who was let in, and was given nothing, answers for others: episodes with the right weights and other words,
+/* A peer that was let in, and was given nothing, answers for others: episodes with the right weights and other words,
  * failures, scores. */
 static void forge(world *w)
 {
@@ -402,7 +402,7 @@ static void forge(world *w)
     push(w, (event){ .kind = FORGERY }, FORGERY_MS);
 }
 
-/* Before the truth, a lie, from somebody who may well hold the lease: it is never taken, and costs the task nothing. */
+/* Before the truth, a lie, from a peer that may hold the lease: it is never taken, and costs the task nothing. */
 static void lie(world *w, const event *e)
 {
     episode *lied = episode_of(w, e);

@@ -5,9 +5,9 @@
  * Connections break and take what is under way with them; messages come twice, late and in any order; actors, reward
  * workers and tools die; strangers forge what they were not asked, and actors what they were; the exchange itself is
  * killed and comes back with what it had committed, its training from a checkpoint that may lie behind, with weights
- * that differ from those of the life before. Whatever happens, each step becomes ready once, in order, with the very episodes that a calm run has;
- * nothing is acknowledged that is not kept; no token is staler than allowed, or of weights that the run no longer has;
- * and the run ends.
+ * that differ from those of the life before. Whatever happens, each step becomes ready once, in order, with the very
+ * episodes that a calm run has; nothing is acknowledged that is not kept; no token is staler than allowed, or of
+ * weights that the run no longer has; and the run ends.
  *
  * The exchange is what `subject` makes of it: the core alone (test_sim_exchange.c), or the server with its core and a
  * real database (test_sim_server.c).
@@ -64,7 +64,7 @@ struct world {
     uint32_t next_peer;
     int64_t version, ready; /* trained; last step that became ready */
     uint64_t weights[STEPS + 1];
-    int lies;         /* forged episodes of who was given the task, in the last event, that nobody has refused yet */
+    int lies;         /* forged episodes of who was given the task, in the last event, not refused yet */
     uint64_t arrived; /* a good episode of an open step, as the last event; 0: none */
     int evals_ready, crashes_left, life;
     uint64_t failed_plays; /* in this life */

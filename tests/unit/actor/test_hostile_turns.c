@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Turns that nobody would write on purpose: words of the dialects, halves of them, brackets, quotes, control tokens and
- * broken bytes in random order, over real tokenizers, with tools that answer in the same words. Whatever they are: the
- * ids say what the transcript says, the loss mask is on the policy's tokens alone, no control token comes from a tool,
- * and a parser finds the same however the text is cut. */
+/* Turns that no policy would write on purpose: words of the dialects, halves of them, brackets, quotes, control tokens
+ * and broken bytes in random order, over real tokenizers, with tools that answer in the same words. Whatever they are:
+ * the ids say what the transcript says, the loss mask is on the policy's tokens alone, no control token comes from a
+ * tool, and a parser finds the same however the text is cut. */
 #include "tests/unit/actor/scripted.h"
 
 enum { MAX_WORDS = 40, EPISODES = 60, TURNS = 1500 };

@@ -12,7 +12,7 @@ static void page_of_ids(int32_t *ids, int32_t first)
 }
 
 /* A promise that its stream broke (it ended before the page was computed) is forgotten with its page: its keys and
- * values are somebody else's, or none. */
+ * values are another stream's, or none. */
 static void a_page_that_was_never_computed_is_not_found(void **state)
 {
     (void)state;

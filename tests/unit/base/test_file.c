@@ -125,7 +125,7 @@ static void a_pipe_that_is_open_already_is_read_once(void **state)
     close(ends[0]);
 }
 
-/* The promise: until the end says keep, the old file is what everybody sees; a dropped one leaves nothing behind. */
+/* The promise: until the end says keep, the old file is what every reader sees; a dropped one leaves nothing behind. */
 static void a_file_is_the_old_or_the_new_one_and_never_half(void **state)
 {
     (void)state;

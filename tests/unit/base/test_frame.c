@@ -68,7 +68,7 @@ static void waits_end_at_their_deadline(void **state)
     size_t len = 0;
     pair_of(fd);
     assert_int_equal(frame_receive(fd[1], LIMIT, &body, &len, clock_ms() + 30), ERR_TIMEOUT);
-    assert_int_equal(frame_send(fd[0], big, LONG, clock_ms() + 30), ERR_TIMEOUT); /* nobody reads */
+    assert_int_equal(frame_send(fd[0], big, LONG, clock_ms() + 30), ERR_TIMEOUT); /* there is no reader */
     assert_null(body);
     free(big);
     close_both(fd);

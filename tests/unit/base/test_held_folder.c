@@ -105,7 +105,8 @@ static void a_root_that_can_not_be_written_is_named_with_the_reason(void **state
     held_folder_close(&h);
 }
 
-/* Killed, nobody sweeps: and yet it goes. Its watcher is in no group of the holder's, and holds no pipe of its open. */
+/* Its holder is killed, no process sweeps: and yet it goes. Its watcher is in no group of the holder's, and holds no
+ * pipe of its open. */
 static void a_watched_one_goes_with_its_holder_though_that_is_killed(void **state)
 {
     (void)state;
@@ -126,7 +127,7 @@ static void a_watched_one_goes_with_its_holder_though_that_is_killed(void **stat
     assert_int_equal(read(told[0], path, sizeof path), sizeof((held_folder *)0)->path);
     assert_true(dir_exists(path));
     assert_int_equal(kill(pid, SIGKILL), 0);
-    assert_int_equal(read(told[0], &more, 1), 0); /* the pipe's end: nobody else has it */
+    assert_int_equal(read(told[0], &more, 1), 0); /* the pipe's end: no other process has it */
     waitpid(pid, NULL, 0);
     for (const int64_t until_ms = clock_ms() + 20000; dir_exists(path);
          poll(NULL, 0, 5)) /* another process removes it */

@@ -76,7 +76,7 @@ static void a_json_line_is_one_object_with_the_same(void **state)
 static void no_logger_is_a_silent_one(void **state)
 {
     (void)state;
-    log_error(NULL, "nobody hears %s", "this");
+    log_error(NULL, "no log has %s", "this");
     logger_free(NULL);
 }
 

@@ -214,7 +214,7 @@ static void a_wait_has_a_deadline_and_the_pidfd_tells(void **state)
     assert_int_equal(poll(&pfd, 1, PATIENCE_MS), 1);
     assert_int_equal(process_wait(&p, 0, &status), 1);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
-    assert_int_equal(process_signal(&p, SIGTERM), ERR_STATE); /* nobody else is hit once it has ended */
+    assert_int_equal(process_signal(&p, SIGTERM), ERR_STATE); /* no other process is hit once it has ended */
     assert_int_equal(process_wait(&p, 0, &status), 0);
 }
 

@@ -219,7 +219,7 @@ static void nothing_gets_out(void **state)
     attack_all();
 }
 
-/* The same by somebody who is not root: in a process of its own, as there is no way back. */
+/* The same by a user who is not root: in a process of its own, as there is no way back. */
 static void nothing_gets_out_of_a_plain_users_box(void **state)
 {
     (void)state;

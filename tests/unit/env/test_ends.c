@@ -155,7 +155,7 @@ static bool descends(int pid, int from)
     return false;
 }
 
-/* Everybody below `from`, the latest last. */
+/* All processes below `from`, the latest last. */
 static int descendants(int from, int *pids)
 {
     int n = 0;
@@ -168,7 +168,7 @@ static int descendants(int from, int *pids)
     return n;
 }
 
-/* The only call's process: the one that nobody descends from. Waits until it is there. */
+/* The only call's process: the one without descendants. Waits until it is there. */
 static int child_of(const box *b, int depth)
 {
     for (const int64_t deadline_ms = clock_ms() + PATIENCE_MS; clock_ms() < deadline_ms;) {

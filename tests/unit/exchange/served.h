@@ -90,7 +90,7 @@ static inline void come(fixture *s, peer_id peer)
 
 static inline void leave(fixture *s, peer_id peer)
 {
-    const hello_body hello = { .role = "actor", .name = "somebody" };
+    const hello_body hello = { .role = "actor", .name = "a-peer" };
     s->fakes.server.on_peer(s->fakes.server.ctx, peer, &hello, false, "its connection is gone");
     one_turn(s);
 }

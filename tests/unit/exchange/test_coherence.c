@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Episodes that keep to every limit and are forged all the same: each field of an honest one is changed alone, to what it
- * could be in another episode.
+/* Episodes that keep to every limit and are forged all the same: each field of an honest one is changed alone, to what
+ * it could be in another episode.
  *
- * Not here, since nobody who has neither the model, the dialect nor the tools can tell: `attempt` (an actor may finish what
- * an exchange before this one asked), `wall_ms`, a call's name and arguments, what it said and whether it went well, the
- * probabilities, which ids spell the words of a turn, and how a turn's bytes are divided among its tokens. Who names the
- * task (id, group, prompt_id, sample, step, eval, template_id) and the weights is held against by core.c
+ * Not here, since it can't be told without the model, the dialect and the tools: `attempt` (an actor may finish what
+ * an exchange before this one asked), `wall_ms`, a call's name and arguments, what it said and whether it went well,
+ * the probabilities, which ids spell the words of a turn, and how a turn's bytes are divided among its tokens. Who
+ * names the task (id, group, prompt_id, sample, step, eval, template_id) and the weights is held against by core.c
  * (test_server_answers.c); ids, masks, sizes and the rest of the limits are test_limits.c's. */
 #include "exchange/coherence.h"
 

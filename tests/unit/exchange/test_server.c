@@ -256,7 +256,7 @@ static void comings_and_goings_are_logged_at_a_bounded_rate(void **state)
     fclose(f);
 }
 
-/* One episode alone is better than nobody: it teaches nothing, and its group is left out and counted. */
+/* One episode alone has nothing to be compared with: it has no signal, and its group is left out and counted. */
 static void a_group_of_one_is_left_out(void **state)
 {
     (void)state;

@@ -52,7 +52,7 @@ static void only_who_was_asked_for_a_score_gives_it(void **state)
     want(s, ANN, 1);
     give_score(s, JIM, s->last[ANN], 1); /* there is no episode yet */
     deliver(s, ANN, episode_of(s, s->last[ANN], 0));
-    give_score(s, JIM, s->last[ANN], 1); /* nobody is asked yet */
+    give_score(s, JIM, s->last[ANN], 1); /* no worker is asked yet */
     want(s, JIM, 1);
     const uint64_t id = s->last[JIM];
     give_score(s, JOE, id, 1);
@@ -137,8 +137,8 @@ static void what_is_beyond_the_limits_costs_its_sender_and_not_the_task(void **s
     }
 }
 
-/* It is refused as what is beyond the limits is. That a prompt can't be made is believed if the witness can't make it either:
- * else anybody could have rows left out. Of other failures it knows nothing. */
+/* It is refused as what is beyond the limits is. That a prompt can't be made is believed if the witness can't make it
+ * either: else any worker could have rows left out. Of other failures it knows nothing. */
 static void an_episode_that_its_witness_doubts_is_refused(void **state)
 {
     (void)state;

@@ -268,7 +268,7 @@ static void a_run_is_read_where_nothing_can_be_written(void **state)
     assert_int_equal(read_all(s, -1, -1, 0).n, 1);
     store_close(s);
     assert_int_equal(chmod(folder, 0700), 0);
-    test_file_write(folder, "rollouts.db-wal", "commits that nobody has merged");
+    test_file_write(folder, "rollouts.db-wal", "commits that were not merged");
     assert_int_equal(chmod(folder, 0500), 0);
     assert_null(store_open_read(path, &err));
     assert_non_null(strstr(err.text, "copy the run, and read the copy"));

@@ -68,7 +68,7 @@ static void note_signals(void *ctx, int64_t begin, int64_t end, int thread)
     if (thread > 0 && !sigismember(&set, SIGTERM)) atomic_fetch_add((_Atomic int *)ctx, 1);
 }
 
-/* A signal that a worker took would interrupt nobody's wait: the process would never hear of it. */
+/* A signal that a worker took would interrupt no wait: the process would never hear of it. */
 static void workers_leave_signals_to_the_threads_of_the_process(void **state)
 {
     (void)state;

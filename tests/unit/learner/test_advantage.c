@@ -309,7 +309,7 @@ static void a_span_s_reward_goes_to_its_own_tokens(void **state)
     for (int i = 0; i < 11; i++) test_near(t->tokens[0][i], 2 * want[i], 1e-9, "weighed advantage of a token");
     for (int i = 0; i < 11; i++) test_near(t->tokens_by_objective[0][i], want[i], 1e-9, "advantage of a token");
     for (int i = 3; i < 9; i++) assert_true(t->tokens[1][i] > 0 || i == 7);
-    trajectory *second = &g->episodes[1]->tokens; /* were it given whole, it would be in nobody's mean */
+    trajectory *second = &g->episodes[1]->tokens; /* were it given whole, it would be in no mean */
     memset(second->mask, 0, second->n);
     t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
     test_near(t->tokens[0][5], 2 * -0.4 / (sqrt(0.12) + 1e-6), 1e-6, "of 0.3, -0.3, 0.3: mean 0.1");

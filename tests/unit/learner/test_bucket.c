@@ -219,7 +219,7 @@ static void the_gate_leaves_out_what_is_only_noise(void **state)
     tiny_close(&t);
 }
 
-/* The second objective weighs nothing: that it is no noise shuts the gate for nobody, and whom it opposes is in no
+/* The second objective weighs nothing: that it is no noise shuts the gate for no other, and whom it opposes is in no
  * conflict. */
 static void who_weighs_nothing_decides_nothing(void **state)
 {

@@ -344,7 +344,7 @@ static void reward_dimensions_are_reconciled_the_same_on_many_learners(void **st
     test_ok(objective_add(&c.objectives, "brevity", 0.5, &err), &err);
     c.moo = (moo_plan){ .over = MOO_OVER_REWARDS };
     c.moo.bucket = (bucket_config){ .moo = moo_default(MOO_PCGRAD), .scope = BUCKET_LAYER, .gate = 0.1, .refresh = 1 };
-    c.loss.kl = 0.05; /* a third row, which is nobody's objective */
+    c.loss.kl = 0.05; /* a third row, which is no objective */
     check("reward dimensions, PCGrad", &c, 2);
     c.loss.kl = 0;
     c.moo.over = MOO_OVER_BOTH, c.moo.n_groups = 3;

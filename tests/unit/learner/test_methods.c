@@ -135,7 +135,7 @@ static void the_objective_above_its_trend_leads(void **state)
     test_near(w[0], 0.5, 1e-9, "both as foretold");
 }
 
-/* An objective that nobody scored in the first steps leaves no hole in the line that is drawn later. */
+/* An objective without a score in the first steps leaves no hole in the line that is drawn later. */
 static void a_mean_that_is_missing_at_first_spoils_no_weight(void **state)
 {
     (void)state;
@@ -194,7 +194,7 @@ static void elimination_keeps_as_many_as_can_agree(void **state)
     }
 }
 
-/* What was added up in another order is in no order: nobody is left out by a rounding. */
+/* What was added up in another order is in no order: no episode is left out by a rounding. */
 static void elimination_takes_no_rounding_for_an_order(void **state)
 {
     (void)state;
@@ -265,7 +265,7 @@ static void what_matters_to_others_is_protected(void **state)
         squares[i] = layer_scale * (double)block->count * (i % 10 == 3 ? 9 : 1);
     }
     for (int update = 1; update < 5; update++) {
-        assert_int_equal(masked(s, isolation_mask(s, update, a)), 0); /* nobody else has shown anything */
+        assert_int_equal(masked(s, isolation_mask(s, update, a)), 0); /* no other group has shown anything */
         isolation_learn(s, a, squares);
     }
     error err = { 0 };

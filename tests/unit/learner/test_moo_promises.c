@@ -177,7 +177,7 @@ static void upgrad_and_dualproj_oppose_nobody(void **state)
     on_all_kinds(MOO_DUALPROJ, harms_nobody);
 }
 
-/* The nearest of all that oppose nobody: what was added to the average is a positive mixture of gradients that the
+/* The nearest of all that oppose no gradient: what was added to the average is a positive mixture of gradients that the
  * result stands upright on. */
 static void nearest_to_the_average(const moo_config *c, const problem *p, const double *w, const double *d)
 {
@@ -228,7 +228,7 @@ static void cagrad_stays_in_its_ball_and_helps_the_worst(void **state)
     on_all_kinds(MOO_CAGRAD, stays_in_its_ball);
 }
 
-/* (1, 0), (-1, 0), (0, 1): no d helps all, the average harms nobody. */
+/* (1, 0), (-1, 0), (0, 1): no d helps all, the average harms none. */
 static void cagrad_goes_on_where_it_may(void **state)
 {
     (void)state;
@@ -240,7 +240,7 @@ static void cagrad_goes_on_where_it_may(void **state)
     assert_true(fabs(d[0]) < 1e-12 && fabs(d[1] - 1 / 3.0 / 1.25) < 1e-12);
 }
 
-/* A unit is nobody's business: gradients times a number give the direction times that number. */
+/* Units don't matter: gradients times a number give the direction times that number. */
 static void directions_have_the_gradients_unit(void **state)
 {
     (void)state;
@@ -370,7 +370,7 @@ static void a_preference_of_zero_has_no_say(void **state)
         }
 }
 
-/* 1e308 twice is infinity, and everybody's share of that is 0. */
+/* 1e308 twice is infinity, and each one's share of that is 0. */
 static void preferences_count_by_their_shares(void **state)
 {
     (void)state;

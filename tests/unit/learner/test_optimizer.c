@@ -49,7 +49,7 @@ static void an_update_is_adamw_on_the_clipped_gradient(void **state)
     tiny_close(&t);
 }
 
-/* What AdamW would do without momentum: g / sqrt(v) of both gradients' v; and nobody remembers it. */
+/* What AdamW would do without momentum: g / sqrt(v) of both gradients' v; and no state changes. */
 static void a_pull_is_by_its_gradient_alone(void **state)
 {
     (void)state;

@@ -374,7 +374,7 @@ static void a_moment_that_is_not_finite_stops_the_step_by_name(void **state)
         err = (error){ 0 };
         assert_int_equal(trainer_step(tr, (const group *const *)&g, 1, m, &err), ERR_STATE);
         assert_non_null(strstr(err.text, "step 1: "));
-        assert_int_equal(trainer_version(tr), 0); /* not sealed: nobody may take it for a version */
+        assert_int_equal(trainer_version(tr), 0); /* not sealed: it must not be taken for a version */
         trainer_free(tr);
         group_free(g);
         metrics_free(m);

@@ -27,7 +27,7 @@ static double step_norm(const trainer_config *c, bool many, float *after)
     return norm;
 }
 
-/* The KL term is nobody's objective: after a first step away from the reference it is added as it is, whether rewards
+/* The KL term is no objective: after a first step away from the reference it is added as it is, whether rewards
  * are cut by groups or not. */
 static void the_kl_is_beside_rewards_and_groups(void **state)
 {

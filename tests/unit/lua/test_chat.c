@@ -188,7 +188,7 @@ static void what_a_template_refuses_is_refused_in_its_words(void **state)
           "length 9" },
         { "qwen2.5", "[]", "a list of messages" },
         { "qwen2.5", "{\"messages\": [{\"content\": \"x\"}]}", "messages[0]" },
-        { "nobody", "[{\"role\": \"user\", \"content\": \"a\"}]", "no such family" },
+        { "unknown", "[{\"role\": \"user\", \"content\": \"a\"}]", "no such family" },
     };
     for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) {
         error err = { 0 };

@@ -301,7 +301,7 @@ static void an_index_that_lies_is_refused_by_name(void **state)
     scene_free(&s);
 }
 
-/* Somebody else's file: bf16, offsets in no order, no __metadata__, no architectures in its config. */
+/* Another program's file: bf16, offsets in no order, no __metadata__, no architectures in its config. */
 static void a_qwen3_of_another_program_opens(void **state)
 {
     (void)state;

@@ -80,7 +80,7 @@ typedef struct way {
     const char *dir, *says;
 } way;
 
-/* A wrong OUT must not cost anybody their files. Each case is left as it was, with nothing new beside it. */
+/* A wrong OUT must not cost the user any files. Each case is left as it was, with nothing new beside it. */
 static void what_is_a_users_is_never_replaced(void **state)
 {
     (void)state;
@@ -132,7 +132,7 @@ static void what_is_a_users_is_never_replaced(void **state)
     assert_false(is_new("ours") || is_new("theirs") || is_new("extra") || is_new("project") || is_new("checkpoint"));
 }
 
-/* Of a folder in the making nothing is left, and one of the same name that is somebody's stays. */
+/* Of a folder in the making nothing is left, and one of the same name that another process made stays. */
 static void what_is_not_kept_leaves_nothing(void **state)
 {
     (void)state;

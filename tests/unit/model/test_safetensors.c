@@ -145,7 +145,7 @@ static void what_was_written_is_read_back(void **state)
         assert_int_equal(safetensors_find(st, "empty")->count, 0);
         test_ok(safetensors_to_f32(safetensors_find(st, "empty"), got, &err), &err);
         assert_int_equal(safetensors_find(st, "scalar")->count, 1);
-        assert_null(safetensors_find(st, "nobody"));
+        assert_null(safetensors_find(st, "absent"));
         assert_string_equal(safetensors_metadata(st, "quote\"and\n"), "b\\c");
         assert_null(safetensors_metadata(st, "nothing"));
         safetensors_close(st);

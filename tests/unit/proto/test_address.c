@@ -77,7 +77,7 @@ static void what_can_not_be_an_address_is_refused(void **state)
             assert_non_null(strstr(err.text, bad[i]));
         }
     error err = { 0 };
-    assert_int_equal(address_local("tcp://127.0.0.1:*", false, out, &err), ERR_ARGUMENT); /* nobody is everywhere */
+    assert_int_equal(address_local("tcp://127.0.0.1:*", false, out, &err), ERR_ARGUMENT); /* no address is everywhere */
 }
 
 static void what_is_taken_is_what_libzmq_understands(void **state)

@@ -229,7 +229,7 @@ static void who_falls_silent_is_gone_though_its_socket_is_open(void **state)
     free_wire(&w);
 }
 
-/* A worker that computed for too long is given up; its loop has been held up, so it takes nobody for silent and would
+/* A worker that computed for too long is given up; its loop has been held up, so it takes no peer for silent and would
  * not think of introducing itself again. */
 static void who_was_given_up_and_speaks_again_is_taken_back(void **state)
 {
@@ -307,7 +307,7 @@ static void a_worker_that_was_held_up_does_not_take_the_exchange_for_silent(void
     void *router = raw_router(&w);
     open_worker(&w);
     step_for(&w, 3 * HEARTBEAT_MS);
-    assert_in_range(endpoint_silence_ms(w.worker.ep), HEARTBEAT_MS, PATIENCE_MS); /* nobody speaks there */
+    assert_in_range(endpoint_silence_ms(w.worker.ep), HEARTBEAT_MS, PATIENCE_MS); /* no peer sends there */
     poll(NULL, 0, 2 * PATIENCE_MS);
     step(&w);
     assert_in_range(endpoint_silence_ms(w.worker.ep), HEARTBEAT_MS, 2 * PATIENCE_MS);

@@ -60,7 +60,7 @@ static void a_descriptor_is_called_while_it_is_readable_and_not_after_its_remova
     assert_int_equal(w.calls, 0);
     assert_int_equal(eventfd_write(w.fd, 1), 0);
     for (int i = 0; i < 3; i++) turn(lp, PATIENCE_MS);
-    assert_int_equal(w.calls, 3); /* nobody read it */
+    assert_int_equal(w.calls, 3); /* it was not read */
     w.drain = true;
     turn(lp, PATIENCE_MS);
     turn(lp, 0);

@@ -233,7 +233,7 @@ static void a_file_that_is_not_what_was_announced_is_refused_by_name(void **stat
     close_scene(&s);
 }
 
-/* Somebody else's link in the worker's folder: what it points to stays as it is. */
+/* A link that another process put into the worker's folder: what it points to stays as it is. */
 static void nothing_that_is_there_is_written_over_or_followed(void **state)
 {
     (void)state;
@@ -297,8 +297,8 @@ static void a_word_that_is_too_long_does_not_go(void **state)
 
 /* ---- the fuzzer's corpus ----
  *
- * A whole delivery as it comes over the wire, each message behind its length (u16); TROUPE_WRITE_CORPUS=1 writes it anew,
- * as test_messages.c does with the single messages. */
+ * A whole delivery as it comes over the wire, each message behind its length (u16); TROUPE_WRITE_CORPUS=1 writes it
+ * anew, as test_messages.c does with the single messages. */
 
 static void put(str *out, const message *m)
 {

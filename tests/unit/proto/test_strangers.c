@@ -14,7 +14,7 @@ static void an_exchange_hears_of_a_role_what_the_role_sends(const char *role, un
     void *raw = raw_dealer(&w);
     message hello = sample(MSG_HELLO);
     snprintf(hello.hello.role, sizeof hello.hello.role, "%s", role);
-    snprintf(hello.hello.name, sizeof hello.hello.name, "somebody");
+    snprintf(hello.hello.name, sizeof hello.hello.name, "a-peer");
     hello.hello.for_recipe = by == BY_RECIPELESS;
     raw_message(raw, hello);
     UNTIL(&w, w.exchange.ups == 1);
@@ -36,7 +36,7 @@ static void an_exchange_hears_of_a_role_what_the_role_sends(const char *role, un
     }
     const refusal_counts *c = endpoint_refused(w.exchange.ep);
     assert_true(refused > 0 && c->all == (uint64_t)refused);
-    assert_string_equal(c->peers[0].name, "somebody");
+    assert_string_equal(c->peers[0].name, "a-peer");
     assert_true(c->n_peers == 1 && c->peers[0].n == (uint64_t)refused && w.exchange.downs == 0);
     zmq_close(raw);
     free_wire(&w);
@@ -80,7 +80,7 @@ static void a_name_is_its_owners_as_long_as_it_lives(void **state)
     UNTIL(&w, endpoint_refused(w.exchange.ep)->by_reason[REFUSAL_NAMESAKE] == 2);
     assert_true(w.exchange.ups == 1 && w.exchange.downs == 0);
     const message want = sample(MSG_WANT);
-    raw_message(raw, want); /* it is nobody */
+    raw_message(raw, want); /* it is not connected */
     send_ok(&w.worker, 0, &want);
     UNTIL(&w, w.exchange.messages == 1);
     assert_int_equal(w.exchange.peer, first);
@@ -103,8 +103,8 @@ static void a_name_is_its_owners_as_long_as_it_lives(void **state)
     free_wire(&w);
 }
 
-/* A worker comes for the recipe under the name that it will play under, and so may ten at once: nobody is sent away for
- * it, neither who has the name already nor who brings it next. */
+/* A worker comes for the recipe under the name that it will play under, and so may ten at once: no worker is refused
+ * for it, neither who has the name already nor who brings it next. */
 static void who_comes_for_the_recipe_takes_no_name(void **state)
 {
     (void)state;
@@ -165,7 +165,7 @@ static void a_process_may_come_again_on_another_connection(void **state)
     assert_true(w.exchange.peer != first);
     const message want = sample(MSG_WANT);
     test_ok(endpoint_send(w.exchange.ep, w.exchange.peer, &want, &err), &err);
-    raw_message(before, want); /* the connection before is nobody's now */
+    raw_message(before, want); /* the connection before belongs to no peer now */
     raw_message(raw, sample(MSG_WEIGHTS_GET));
     UNTIL(&w, w.exchange.messages == 1);
     assert_int_equal(w.exchange.last.type, MSG_WEIGHTS_GET);

@@ -87,7 +87,7 @@ static void what_no_scheduler_makes_is_refused(void **state)
 {
     (void)state;
     task good = good_task(), t;
-    t = good, t.group_size = 0, must_refuse(t, "a group of nobody");
+    t = good, t.group_size = 0, must_refuse(t, "a group of no episodes");
     t = good, t.sample = 4, must_refuse(t, "a sample outside its group");
     t = good, t.min_version = 3, must_refuse(t, "no version may play it");
     t = good, t.max_tokens = 0, must_refuse(t, "no tokens");

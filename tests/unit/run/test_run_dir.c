@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a run's folder promises: nobody else's files go, and a run goes on with what it was begun with. */
+/* What a run's folder promises: no other files are removed, and a run goes on with what it was begun with. */
 #include "run/run_dir.h"
 
 #include <stdio.h>

@@ -55,7 +55,7 @@ static void who_is_stopped_is_named_then_replaced(void **state)
     assert_in_range(after, 15, 17);
     assert_int_equal(s.said, 1);
     assert_non_null(strstr(s.last, "actor-1 has been stopped for 15 s"));
-    scene p = principal(); /* anybody may be */
+    scene p = principal(); /* any process may be */
     p.sight.process.state = 'T';
     assert_in_range(watch(&p, 100), 15, 17);
 }
@@ -90,7 +90,7 @@ static void who_lives_but_is_lost_is_replaced(void **state)
     s.sight.connected = true;
     watch(&s, 10);
     s.sight.connected = false;
-    s.share = 70; /* it computes, but it was here before: what it computes reaches nobody */
+    s.share = 70; /* it computes, but it was here before: its results reach no learner */
     assert_in_range(watch(&s, 100), 60, 62);
     assert_int_equal(s.said, 1);
     assert_non_null(strstr(s.last, "lives but has not been connected to the learner for 60 s"));
