@@ -3,6 +3,7 @@
 # Installs the Debian packages Troupe is built from. Silent and quick when nothing is missing; run it as often as you like.
 #   scripts/install-deps.sh          what building and using it needs
 #   scripts/install-deps.sh --test   also what the tests need
+#   scripts/install-deps.sh --real   also what fetches a public model (scripts/real_model.sh)
 #   scripts/install-deps.sh --dev    also what 'make lint', 'make fuzz' and several learners (MPI) need
 # What apt says goes into a log, which is shown when something fails.
 set -eu
@@ -13,8 +14,9 @@ tests="libcmocka-dev"
 case "${1:-}" in
 "") ;;
 --test) packages="$packages $tests" ;;
+--real) packages="$packages python3-pip" ;;
 --dev) packages="$packages $tests clang clang-format clang-tidy ccache libopenmpi-dev openmpi-bin" ;;
-*) echo "usage: $0 [--test | --dev]" >&2 && exit 2 ;;
+*) echo "usage: $0 [--test | --real | --dev]" >&2 && exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null; then
