@@ -5,6 +5,8 @@
  *     trainer_step   AT_WEIGH            before advantages: each episode's own weights, episodes that don't count
  *                    AT_CREDIT           advantages are there: what to take off a reward (they are computed again)
  *                    AT_PLAN             before packing: what is packed and for whom, what a pass works with
+ *                    AT_PASS             buckets are open, before the first micro-batch of a pass over the batch
+ *                    AT_PASSED           all gradients of the pass are there, and step->sums
  *                    AT_UPDATE           the gradient is there, the optimizer has not stepped
  *                    AT_UPDATED          the optimizer has moved something
  *                    AT_LEARN            after a step with a signal: what it remembers for the steps to come
@@ -36,7 +38,6 @@ typedef struct trainer_parts {
     float *trained_grads; /* [trained's total]: grads, or the adapter's */
     bucket_set *buckets;  /* where gradients go; NULL: to grads as they come */
     shard *shard;         /* of several learners; NULL: one */
-    moo_state by_token;   /* of weights that are found token by token */
     const slice *cuts;    /* [n_cuts] runs of parameters that the optimizer can leave alone one by one; its method's */
     int n_cuts;
 } trainer_parts;
@@ -62,6 +63,8 @@ typedef enum step_point {
     AT_WEIGH,
     AT_CREDIT,
     AT_PLAN,
+    AT_PASS,
+    AT_PASSED,
     AT_UPDATE,
     AT_UPDATED,
     AT_LEARN,

@@ -9,6 +9,7 @@
 
 typedef struct pass pass;
 typedef struct micro_batch micro_batch;
+typedef struct step_sums step_sums;
 
 /* What a pass works with; all borrowed from the trainer. */
 struct pass {
@@ -17,22 +18,33 @@ struct pass {
     weights *reference;  /* NULL without a KL */
     bucket_set *buckets; /* where K gradients go; NULL: one gradient, to `grads` */
     float *grads;        /* [total] on the device */
-    moo_state *by_token;
     arena *step;
     double mixture; /* mu of L = (1 - mu) L_reward + mu L_imitation; negative: both count in full */
     bool by_part;   /* the gradients of both keep apart, by partitions: MIXTURE_ROWS of them */
-    /* Logits that the loss is computed with, other than the policy's: scales them by m->first->scale [n_out] (what was
-     * before, goes to m->first->raw) and has their logprobs in `logprob` [n_out]. entropy [n_out], in nats. NULL:
-     * none. */
+
+    /* What methods do within a pass; each NULL where no method is wanted that does.
+     *
+     * scale_logits: logits that the loss is computed with, other than the policy's: scales them by m->first->scale
+     * [n_out] (what was before, goes to m->first->raw) and has their logprobs in `logprob` [n_out]. entropy [n_out],
+     * in nats.
+     *
+     * combine: the rows of dL/dlogprob, gradient [K (+ 1 with a KL), n_out], become one, in row 0.
+     *
+     * anchor: a loss of logits rather than of logprobs: adds its gradient to those of `acts`, itself to `sums`. Where
+     * it is, the reference runs in every pass. */
     int (*scale_logits)(const pass *p, const micro_batch *m, const activations *acts, const float *entropy,
                         float *logprob, error *err);
+    int (*combine)(const pass *p, int n_out, float *gradient, error *err);
+    moo_state *combined; /* combine's memory from pass to pass */
+    void (*anchor)(const pass *p, const micro_batch *m, const activations *acts, const activations *reference,
+                   step_sums *sums);
 };
 
-typedef struct step_sums {
+struct step_sums {
     loss_sums loss;
     double entropy;
     int64_t forward_us, backward_us; /* forward: with the loss */
-} step_sums;
+};
 
 /* What is remembered of a micro-batch from the step's first update; NULL until then. */
 typedef struct first_look {

@@ -3,9 +3,7 @@
 
 #include <math.h>
 
-#include "learner/methods/learners.h"
-
-int step_gradient(train_step *s, first_look *first, error *err)
+int step_gradient(trainer *t, train_step *s, first_look *first, error *err)
 {
     trainer_parts *p = s->parts;
     const pack_plan *plan = s->plan;
@@ -15,15 +13,14 @@ int step_gradient(train_step *s, first_look *first, error *err)
 
     device_ops(p->w->dev)->zero(p->w->dev, p->grads, p->w->table->total);
     if (buckets) bucket_begin(buckets, s->version, p->config->seed, p->grads);
-    learners_begin(s);
+    int rc = trainer_ask_methods(t, AT_PASS, s, err);
+    if (rc != OK) return rc;
 
     for (int i = 0; i < plan->n; i++) {
         const micro_batch m = { &plan->batches[i], &scale, s->table, &first[i], plan->learns, i + 1 == plan->n };
         if (pass_micro(&s->pass, &m, &s->sums, err) != OK) return err ? err->code : ERR_DEVICE;
     }
 
-    learners_end(s);
     if (buckets && bucket_finish(buckets, err) != OK) return err ? err->code : ERR_STATE;
-    learners_sum(s);
-    return OK;
+    return trainer_ask_methods(t, AT_PASSED, s, err);
 }

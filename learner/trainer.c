@@ -39,8 +39,7 @@ static void forget(trainer *t)
 
 /* ---- the stages of a step ---- */
 
-/* Asks all methods that have something to do at this point. */
-static int at(trainer *t, step_point point, train_step *s, error *err)
+int trainer_ask_methods(trainer *t, step_point point, train_step *s, error *err)
 {
     for (int i = 0; i < t->n; i++) {
         if (!t->methods[i]->at[point]) continue;
@@ -69,11 +68,11 @@ static int find_advantages(trainer *t, train_step *s, error *err)
 {
     const trainer_config *c = &t->config;
     arena *a = t->parts.arena;
-    int rc = at(t, AT_WEIGH, s, err);
+    int rc = trainer_ask_methods(t, AT_WEIGH, s, err);
     if (rc != OK) return rc;
     s->table = advantage_compute(a, &c->advantage, &c->objectives, s->groups, s->n_groups, &s->extra);
 
-    rc = at(t, AT_CREDIT, s, err);
+    rc = trainer_ask_methods(t, AT_CREDIT, s, err);
     if (rc == OK && s->extra.penalty)
         s->table = advantage_compute(a, &c->advantage, &c->objectives, s->groups, s->n_groups, &s->extra);
     return rc;
@@ -81,7 +80,7 @@ static int find_advantages(trainer *t, train_step *s, error *err)
 
 static int make_plan(trainer *t, train_step *s, error *err)
 {
-    const int rc = at(t, AT_PLAN, s, err);
+    const int rc = trainer_ask_methods(t, AT_PLAN, s, err);
     if (rc == OK) s->plan = pack_groups(t->parts.arena, s->table, &s->options);
     return rc;
 }
@@ -93,7 +92,7 @@ static int update(trainer *t, train_step *s, error *err)
     const int64_t began = clock_us();
     const trainer_parts *p = &t->parts;
     optim_report report;
-    if (at(t, AT_UPDATE, s, err) != OK) return ERR_STATE;
+    if (trainer_ask_methods(t, AT_UPDATE, s, err) != OK) return ERR_STATE;
 
     t->touched = true;
     int (*const step)(optimizer *, weights *, const float *, optim_report *, error *) =
@@ -101,7 +100,7 @@ static int update(trainer *t, train_step *s, error *err)
     if (step(p->optimizer, p->trained, p->trained_grads, &report, err) != OK) return ERR_STATE;
     s->moved |= report.grad_norm > 0;
     t->touched = s->moved;
-    if (report.grad_norm > 0 && at(t, AT_UPDATED, s, err) != OK) return ERR_STATE;
+    if (report.grad_norm > 0 && trainer_ask_methods(t, AT_UPDATED, s, err) != OK) return ERR_STATE;
 
     metrics_set(s->out, "timing_s/optimizer", (double)(clock_us() - began) * 1e-6);
     metrics_set(s->out, "actor/grad_norm", report.grad_norm);
@@ -119,7 +118,7 @@ static int train(trainer *t, train_step *s, error *err)
     int rc = OK;
     for (int e = 0; rc == OK && e < epochs && (e == 0 || s->moved); e++) {
         if (e > 0) weights_seal(w, w->version); /* what the last update changed */
-        rc = step_gradient(s, first, err);
+        rc = step_gradient(t, s, first, err);
         if (rc == OK && s->plan->learns) rc = update(t, s, err);
     }
     return rc;
@@ -131,19 +130,19 @@ static int learn(trainer *t, train_step *s, error *err)
         recall(t);
         return OK;
     }
-    return at(t, AT_LEARN, s, err);
+    return trainer_ask_methods(t, AT_LEARN, s, err);
 }
 
 static int seal(trainer *t, train_step *s, error *err)
 {
     weights_seal(t->parts.w, s->version);
-    return at(t, AT_SEALED, s, err);
+    return trainer_ask_methods(t, AT_SEALED, s, err);
 }
 
 static int tell(trainer *t, train_step *s, error *err)
 {
     step_metrics(s);
-    return at(t, AT_METRICS, s, err);
+    return trainer_ask_methods(t, AT_METRICS, s, err);
 }
 
 /* ---- a step, top to bottom ---- */
@@ -190,7 +189,6 @@ static pass usual_pass(trainer *t)
                    .reference = p->reference,
                    .buckets = p->buckets,
                    .grads = p->grads,
-                   .by_token = &p->by_token,
                    .step = p->arena,
                    .mixture = -1 };
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "learner/methods/learners.h"
-
+/* learners - several learners in one step: what each has, and what all have seen. */
 #include <stdlib.h>
 
 #include "base/str.h"
+#include "learner/method.h"
 
 enum { MAX_LEARNERS = 4096 };
 
@@ -72,37 +72,28 @@ static int tell(void *self, train_step *s, error *err)
     return OK;
 }
 
-extern const method METHOD_LEARNERS;
-const method METHOD_LEARNERS = {
-    .name = "learners",
-    .wanted = many_learners,
-    .check = check,
-    .open = open,
-    .close = close,
-    .at = { [AT_WEIGH] = weigh, [AT_SEALED] = same_everywhere, [AT_METRICS] = tell },
-};
-
 /* ---- within a pass over the batch ---- */
 
-/* A rank has the rows of those partitions whose episodes it has packed, or without partitions all. */
-void learners_begin(train_step *s)
+/* A rank has the rows of those partitions whose episodes it has packed, or without partitions all. A rank that has
+ * packed nothing still takes part in the exchange: the others wait for it. */
+static int announce(void *self, train_step *s, error *err)
 {
-    if (!s->parts->shard) return;
+    (void)self, (void)err;
     const int n_partitions = s->options.partition ? s->options.n_partitions : 1;
     const int size = s->parts->config->comm->size, rows = bucket_rows(s->pass.buckets);
-    bool *has = arena_array(s->parts->arena, bool, size *rows);
-    for (int i = 0; i < size * rows; i++) has[i] = s->plan->has_rows[i / rows * n_partitions + i % rows % n_partitions];
+    bool *has = arena_array(s->parts->arena, bool, size *rows); /* [size, rows] */
+    for (int r = 0; r < size; r++)
+        for (int k = 0; k < rows; k++) has[r * rows + k] = s->plan->has_rows[r * n_partitions + k % n_partitions];
     bucket_contributions(s->pass.buckets, has);
+
+    if (s->plan->learns && s->plan->n == 0) bucket_nothing(s->pass.buckets);
+    return OK;
 }
 
-void learners_end(train_step *s)
+/* Sums of this rank become those of all; a pass takes as long as its slowest rank's. */
+static int add_up(void *self, train_step *s, error *err)
 {
-    if (s->parts->shard && s->plan->learns && s->plan->n == 0) bucket_nothing(s->pass.buckets);
-}
-
-void learners_sum(train_step *s)
-{
-    if (!s->parts->shard) return;
+    (void)self, (void)err;
     comm *c = s->parts->config->comm;
     const step_sums mine = s->sums;
     step_sums *all = arena_array(s->parts->arena, step_sums, c->size);
@@ -115,4 +106,19 @@ void learners_sum(train_step *s)
         if (all[r].forward_us > s->sums.forward_us) s->sums.forward_us = all[r].forward_us;
         if (all[r].backward_us > s->sums.backward_us) s->sums.backward_us = all[r].backward_us;
     }
+    return OK;
 }
+
+extern const method METHOD_LEARNERS;
+const method METHOD_LEARNERS = {
+    .name = "learners",
+    .wanted = many_learners,
+    .check = check,
+    .open = open,
+    .close = close,
+    .at = { [AT_WEIGH] = weigh,
+            [AT_PASS] = announce,
+            [AT_PASSED] = add_up,
+            [AT_SEALED] = same_everywhere,
+            [AT_METRICS] = tell },
+};

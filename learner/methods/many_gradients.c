@@ -15,7 +15,7 @@ static int rows_of(const trainer_config *c)
     return moo_of_rewards(&c->moo) ? c->objectives.n * groups : groups;
 }
 
-/* Found token by token, weights need no gradients to be kept apart. */
+/* Weights from gradients of logprobs (methods/by_token.c) need none of parameters to be kept apart. */
 static int open(trainer_parts *p, void **self, error *err)
 {
     (void)self, (void)err;
@@ -88,10 +88,7 @@ static int tell(void *self, train_step *s, error *err)
 static void remembered(void *self, trainer_parts *p, saved_state *to)
 {
     (void)self;
-    if (p->buckets)
-        bucket_state(p->buckets, to);
-    else
-        moo_state_walk(&p->by_token, to);
+    if (p->buckets) bucket_state(p->buckets, to);
 }
 
 extern const method METHOD_MOO;

@@ -4,9 +4,11 @@
 
 #define ALL_METHODS(X)                                                                                                 \
     X(MOO)        /* K gradients become one: learner/moo/moo.h */                                                      \
+    X(BY_TOKEN)   /* ... of logprobs instead of parameters */                                                          \
     X(LEARNERS)   /* several learners, each a share of the episodes and of the parameters */                           \
     X(LORA)       /* an adapter is trained: model/lora.h */                                                            \
     X(MIXTURE)    /* AMFT, arXiv 2508.06944 */                                                                         \
+    X(ANCHOR)     /* ASFT: imitated tokens near the reference */                                                       \
     X(ISOLATION)  /* HFT, arXiv 2404.18466; EPI, 2604.14010 */                                                         \
     X(REFERENCE)  /* the policy that a KL is to */                                                                     \
     X(MOA)        /* MOA, arXiv 2512.09756 */                                                                          \

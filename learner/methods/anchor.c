@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/* anchor - ASFT: imitated tokens are held near the reference, by KL(ref || pi) over the whole vocabulary and not only
+ * at the token that was written. So its gradient is one of logits, which the loss per token (learner/loss.h) has not. */
+#include <stdlib.h>
+
+#include "base/str.h"
+#include "learner/method.h"
+
+static bool wanted(const trainer_config *c) { return c->loss.imitation == IMITATION_ASFT; }
+
+/* Outputs [begin, begin + n), all imitated ones of an episode. */
+static void anchor_episode(const pass *p, const micro_batch *m, const activations *acts, const activations *reference,
+                           int begin, int n, double weight, step_sums *sums)
+{
+    const int V = p->w->table->config.vocab;
+    const size_t size = (size_t)n * (size_t)V;
+    float *z = xmalloc(3 * sizeof *z * size), *ref = z + size, *dz = ref + size;
+    model_logits(p->w, acts, begin, n, z);
+    model_logits(p->reference, reference, begin, n, ref);
+
+    for (int i = 0; i < n; i++) {
+        const size_t row = (size_t)i * (size_t)V;
+        const double kl = loss_anchor(V, z + row, ref + row, p->config->temperature, weight, dz + row);
+        sums->loss.imitated_kl += kl;
+        sums->loss.loss += weight * kl;
+    }
+
+    if (m->learns) model_add_logit_gradients(p->w, acts, begin, n, dz);
+    free(z);
+}
+
+/* Episodes with a negative advantage are not imitated, so neither are they anchored. */
+static void anchor(const pass *p, const micro_batch *m, const activations *acts, const activations *reference,
+                   step_sums *sums)
+{
+    const packed_batch *b = m->b;
+    const loss_config *c = &p->config->loss;
+    for (int i = 0, n; i < b->tokens.n_out; i += n) {
+        const int s = b->episode[i];
+        int n_imitated = 0;
+        for (n = 0; i + n < b->tokens.n_out && b->episode[i + n] == s; n++) n_imitated += b->imitated[i + n];
+        if (n_imitated == 0 || m->table->scalar[s] < 0) continue;
+
+        const double a_token = loss_token_weight(c, m->scale, n - n_imitated);
+        anchor_episode(p, m, acts, reference, i, n_imitated, c->imitation_weight * c->anchor * a_token, sums);
+    }
+}
+
+static int plan(void *self, train_step *s, error *err)
+{
+    (void)self, (void)err;
+    s->pass.anchor = anchor;
+    return OK;
+}
+
+extern const method METHOD_ANCHOR;
+const method METHOD_ANCHOR = { .name = "anchor", .wanted = wanted, .at = { [AT_PLAN] = plan } };
