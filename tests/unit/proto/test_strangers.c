@@ -110,19 +110,22 @@ static void who_comes_for_the_recipe_takes_no_name(void **state)
     (void)state;
     wire w;
     connected(&w);
+    void *raw[10], *next = raw_dealer(&w);
     for (int i = 0; i < 10; i++) {
-        void *raw = raw_dealer(&w);
-        message hello = sample(MSG_HELLO); /* actor-1, for the recipe */
-        raw_message(raw, hello);
+        raw[i] = raw_dealer(&w);
+        message hello = sample(MSG_HELLO); /* for the recipe: those of odd numbers as actor-1, who is here */
+        snprintf(hello.hello.name, sizeof hello.hello.name, i % 2 ? "actor-1" : "actor-2");
+        raw_message(raw[i], hello);
         UNTIL(&w, w.exchange.ups == 2 + i);
         assert_true(w.exchange.hello.for_recipe);
-        zmq_close(raw);
     }
-    assert_true(endpoint_refused(w.exchange.ep)->all == 0);
-    close_side(&w.worker);
-    open_worker(&w);
-    UNTIL(&w, w.exchange.ups == 12);
+    raw_hello_as(next, "actor", "actor-2", 5); /* one that has it, while the others are still here */
+    UNTIL(&w, w.exchange.ups == 12 || endpoint_refused(w.exchange.ep)->all > 0);
+    assert_int_equal(endpoint_refused(w.exchange.ep)->all, 0);
     assert_false(w.exchange.hello.for_recipe);
+    assert_int_equal(w.exchange.downs, 0);
+    for (int i = 0; i < 10; i++) zmq_close(raw[i]);
+    zmq_close(next);
     free_wire(&w);
 }
 
