@@ -131,7 +131,7 @@ typedef struct scene {
     parcel *parcel;
 } scene;
 
-static void add(scene *s, const char *name, const char *content, size_t len)
+static void add_bytes(scene *s, const char *name, const char *content, size_t len)
 {
     char path[400];
     error err = { 0 };
@@ -140,16 +140,18 @@ static void add(scene *s, const char *name, const char *content, size_t len)
     test_ok(parcel_add(s->parcel, name, path, &err), &err);
 }
 
+static void add(scene *s, const char *name, const char *text) { add_bytes(s, name, text, strlen(text)); }
+
 static scene open_scene(void)
 {
     scene s = { .from = test_folder_new(), .to = test_folder_new(), .parcel = parcel_new() };
     char *large = xmalloc(2 * PARCEL_CHUNK_BYTES + 5);
     for (size_t i = 0; i < 2 * PARCEL_CHUNK_BYTES + 5; i++) large[i] = (char)(i * 31 >> 3);
-    add(&s, "recipe.lua", "return {}", 9);
-    add(&s, "empty.lua", "", 0);
-    add(&s, "model/tokenizer.json", large, 2 * PARCEL_CHUNK_BYTES + 5);
-    add(&s, "model/config.json", "{}", 2);
-    add(&s, "prompt/none.jsonl", "", 0);
+    add(&s, "recipe.lua", "return {}");
+    add(&s, "empty.lua", "");
+    add_bytes(&s, "model/tokenizer.json", large, 2 * PARCEL_CHUNK_BYTES + 5);
+    add(&s, "model/config.json", "{}");
+    add(&s, "prompt/none.jsonl", "");
     free(large);
     return s;
 }
@@ -320,9 +322,9 @@ static void the_corpus_is_a_delivery_of_this_version(void **state)
     str bytes = { 0 };
     if (!source) skip();
     scene s = { .from = test_folder_new(), .to = test_folder_new(), .parcel = parcel_new() };
-    add(&s, "recipe.lua", "return {}", 9);
-    add(&s, "empty.lua", "", 0);
-    add(&s, "model/config.json", "{ \"model_type\": \"llama\" }", 27);
+    add(&s, "recipe.lua", "return {}");
+    add(&s, "empty.lua", "");
+    add(&s, "model/config.json", "{ \"model_type\": \"llama\" }");
     test_ok(parcel_add_word(s.parcel, "rollout.group=8", &err), &err);
     put(&bytes, &(message){ .type = MSG_WELCOME, .welcome = { .run = "a", .recipe = s.parcel->list } });
     const recipe_get_body gets[] = { { 0, 0 }, { 0, 4 }, { 2, 0 } }; /* the second is nothing that is waited for */
