@@ -10,7 +10,7 @@
  *     reward/script.lua    the reward script                     reward.script           reward workers
  *
  * and the learner's key=value words. No weights (they come by WEIGHTS), no data: rows come with the tasks. A learner that
- * goes by a run's own copies (cli/ingredients.h) packs those. */
+ * goes by a run's own copies (run/ingredients.h) packs those. */
 #pragma once
 
 #include "proto/parcel.h"
