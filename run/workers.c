@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "run/workers.h"
 
-#include "actor/actor.h"
-#include "reward/worker.h"
 #include "run/check_data.h"
-#include "run/player.h"
 
 enum { REQUESTS_HELD = 4 };
 
@@ -15,29 +12,46 @@ static int slots_of(const recipe *r)
     return (int)((r->exchange.group * r->exchange.prompts_per_step + r->run.actors - 1) / r->run.actors);
 }
 
+actor_config actor_settings(const role *r, const episode_runner *p)
+{
+    const role_options *o = r->options;
+    return (actor_config){ .address = o->address,
+                           .name = r->name,
+                           .slots = slots_of(r->recipe),
+                           .rollouts = p->rollouts,
+                           .engine = p->engine,
+                           .device = p->device,
+                           .shapes = p->model->table,
+                           .recipe = &r->files,
+                           .patience_ms = o->wait_s * 1000 };
+}
+
+worker_config reward_settings(const role *r, scorer *s)
+{
+    const role_options *o = r->options;
+    return (worker_config){ .address = o->address,
+                            .name = r->name,
+                            .scorer = s,
+                            .recipe = &r->files,
+                            .slots = REQUESTS_HELD,
+                            .patience_ms = o->wait_s * 1000 };
+}
+
 int run_actor(const role_options *o, bool *again, error *err)
 {
     role r;
     const int opened = role_open_worker(&r, o, PACK_FOR_ACTOR, again, err);
     if (opened != OK) return opened;
 
-    const int slots = slots_of(r.recipe);
     episode_runner *p = NULL;
     if (check_data(r.recipe, NEEDS_MODEL | NEEDS_WORDS, err) == OK)
-        p = episode_runner_new_shapes(r.recipe, (int)r.recipe->run.actor_threads, slots, r.log, err);
+        p = episode_runner_new_shapes(r.recipe, (int)r.recipe->run.actor_threads, slots_of(r.recipe), r.log, err);
     int rc = p ? OK : err->code;
     if (rc == OK) {
-        const actor_config config = { .address = o->address,
-                                      .name = r.name,
-                                      .slots = slots,
-                                      .rollouts = p->rollouts,
-                                      .engine = p->engine,
-                                      .device = p->device,
-                                      .shapes = p->model->table,
-                                      .recipe = &r.files,
-                                      .patience_ms = o->wait_s * 1000 };
+        const actor_config config = actor_settings(&r, p);
         rc = actor_run(r.loop, &config, r.log, err);
     }
+
     episode_runner_free(p);
     return role_close(&r, rc, err);
 }
@@ -52,14 +66,10 @@ int run_reward_worker(const role_options *o, bool *again, error *err)
     scorer *s = check_data(r.recipe, NEEDS_SCRIPT, err) == OK ? scorer_new(&sc, err) : NULL;
     int rc = s ? OK : err->code;
     if (rc == OK) {
-        const worker_config config = { .address = o->address,
-                                       .name = r.name,
-                                       .scorer = s,
-                                       .recipe = &r.files,
-                                       .slots = REQUESTS_HELD,
-                                       .patience_ms = o->wait_s * 1000 };
+        const worker_config config = reward_settings(&r, s);
         rc = worker_run(r.loop, &config, r.log, err);
     }
+
     scorer_free(s);
     return role_close(&r, rc, err);
 }

@@ -3,7 +3,14 @@
  * live until the learner says goodbye, a signal comes, or it is silent for too long (role.h: again). */
 #pragma once
 
+#include "actor/actor.h"
+#include "reward/worker.h"
+#include "run/player.h"
 #include "run/role.h"
 
 int run_actor(const role_options *o, bool *again, error *err);
 int run_reward_worker(const role_options *o, bool *again, error *err);
+
+/* What the two give to actor/ and reward/: all of it is borrowed from what is given here. */
+actor_config actor_settings(const role *r, const episode_runner *p);
+worker_config reward_settings(const role *r, scorer *s);
