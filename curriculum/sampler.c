@@ -60,6 +60,7 @@ static int read_stages(sampler *s, const dataset *rows, error *err)
         json_t *row = json_parse(text, strlen(text), "row", err);
         if (!row) return err ? err->code : ERR_PARSE;
         json_opt_string(row, "group", "row", "", &name, NULL);
+
         for (int k = 0; k < c->n_stages; k++) {
             if (!stage_has(&c->stages[k], name)) continue;
             s->stages[i] |= 1u << k;
@@ -67,6 +68,7 @@ static int read_stages(sampler *s, const dataset *rows, error *err)
         }
         json_decref(row);
     }
+
     for (int k = 0; k < c->n_stages; k++)
         if (members[k] == 0)
             return error_set(err, ERR_ARGUMENT, "stage %d has no rows: no row's \"group\" is '%s'", k + 1,
@@ -130,17 +132,21 @@ static void learn_row(row_memory *m, double scored, double right)
 void sampler_learn(sampler *s, const group *const *groups, uint32_t n, const char *objective)
 {
     double all = 0, all_right = 0;
+
     for (uint32_t g = 0; g < n; g++) {
         double scored = 0, right = 0;
         for (uint32_t i = 0; i < groups[g]->n; i++) {
             const episode *e = groups[g]->episodes[i];
             const double r = score_get(groups[g]->scores[i], objective);
             if (isnan(r)) continue;
+
+            /* What was helped by a template or a hint speaks of the help, not of the row. */
             if (s->templates) template_bandit_learn(s->templates, e->template_id, signal_right(r));
             if (!speaks_of_row(e)) continue;
             scored++;
             right += signal_right(r);
         }
+
         if (scored == 0 || groups[g]->prompt_id >= s->n) continue;
         learn_row(&s->rows[groups[g]->prompt_id], scored, right);
         all += scored;
@@ -209,6 +215,7 @@ void sampler_pick(const sampler *s, int64_t step, uint32_t n, picked_row *rows)
         draws[i].key = -log(u) / weight_of(&s->config, &s->rows[draws[i].row]);
     }
     qsort(draws, (size_t)there, sizeof *draws, ascending);
+
     for (uint32_t i = 0; i < n && there > 0; i++) { /* there is a row: a data set has one, a stage too */
         const uint64_t row = draws[i % there].row;
         const double s_row = s->rows[row].success;

@@ -36,11 +36,13 @@ static int add_stage(shot_schedule *c, const json_t *pair, error *err)
     if (json_array_size(pair) != 2 || !json_is_integer(step))
         return error_set(err, ERR_ARGUMENT, "each stage is {first step, shots}");
     if (c->n == MAX_STAGES) return error_set(err, ERR_ARGUMENT, "%d stages are the most", MAX_STAGES);
+
     stage *s = &c->stages[c->n];
     s->first_step = json_integer_value(step);
     if (c->n > 0 && s->first_step <= c->stages[c->n - 1].first_step)
         return error_set(err, ERR_ARGUMENT, "stage %d begins at step %" PRId64 ", not behind the one before", c->n + 1,
                          s->first_step);
+
     int rc = json_is_array(shots) ? OK : add_shots(s, shots, err);
     for (size_t i = 0; rc == OK && i < json_array_size(shots); i++) rc = add_shots(s, json_array_get(shots, i), err);
     c->n++;
@@ -66,7 +68,9 @@ void shot_schedule_free(shot_schedule *c) { free(c); }
 bool shot_schedule_stage(const shot_schedule *c, int i, int64_t *first_step, const int32_t **shots, int *n)
 {
     if (i >= c->n) return false;
-    *first_step = c->stages[i].first_step, *shots = c->stages[i].shots, *n = c->stages[i].n;
+    *first_step = c->stages[i].first_step;
+    *shots = c->stages[i].shots;
+    *n = c->stages[i].n;
     return true;
 }
 

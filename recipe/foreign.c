@@ -80,6 +80,7 @@ static const char *nearly(const char *word, const char *const *names)
     const size_t len = strlen(word);
     for (int i = 0; names[i]; i++)
         if (strcasecmp(names[i], word) == 0) return names[i];
+
     const char *nearest = len < SHORTEST ? NULL : str_nearest(word, names);
     return nearest && str_distance(word, nearest) <= len / SHORTEST ? nearest : NULL;
 }

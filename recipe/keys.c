@@ -35,8 +35,9 @@ static void print_line(FILE *to, const option *o)
 {
     str spellings = { 0 };
     add_spellings(o, &spellings);
-    fprintf(to, "%-26s %-7s %-10s %s%s%s\n", o->key, kind_name(o), default_text(o), o->help, spellings.len ? ": " : "",
-            spellings.len ? spellings.data : "");
+    fprintf(to, "%-26s %-7s %-10s %s", o->key, kind_name(o), default_text(o), o->help);
+    if (spellings.len) fprintf(to, ": %s", spellings.data);
+    fputc('\n', to);
     str_free(&spellings);
 }
 

@@ -64,12 +64,14 @@ static int add_python(tooling *t, lua_State *L)
     tool made;
     str packages = { 0 };
     if (t->words) return router_add_words(t->router, PYTHON_NAME, PYTHON_DESCRIPTION, PYTHON_PARAMETERS, t->err);
+
     lua_getfield(L, -1, "sandbox");
     const char *sandbox = lua_isnil(L, -1) ? "auto" : lua_tostring(L, -1);
     const word_row *mode = words_named(BOX_MODE_WORDS, sandbox);
     if (!mode) return wrong_sandbox(sandbox, t->err);
     if (check_sandbox(t->r, mode, t->err) != OK) return t->err->code;
     lua_pop(L, 1);
+
     package_names(L, &packages);
     const box_config limits = { .timeout_ms = (int)(number_field(L, "timeout") * 1000),
                                 .memory_mb = (int)number_field(L, "memory_mb"),
@@ -87,37 +89,50 @@ static int host_words(const recipe *r, const char *self, const char *name, const
 {
     int n = 0;
     if (r->n_words + 5 > max) return error_set(err, ERR_LIMIT, "%d arguments are the most", max - 5);
-    words[n++] = self, words[n++] = "tool-host", words[n++] = r->path, words[n++] = name;
+
+    words[n++] = self;
+    words[n++] = "tool-host";
+    words[n++] = r->path;
+    words[n++] = name;
     for (int i = 0; i < r->n_words; i++) words[n++] = r->words[i];
     words[n] = NULL;
     return OK;
 }
 
-static int add_written(tooling *t, lua_State *L)
+/* The tool itself, or for who makes no calls its words alone. */
+static int add_hosted(tooling *t, lua_tool_config *written)
 {
     enum { MAX_WORDS = 256 };
     const char *words[MAX_WORDS];
     char self[RECIPE_PATH];
     tool made;
+    if (t->words) return router_add_words(t->router, written->name, written->description, written->parameters, t->err);
+
+    written->host = words;
+    int rc = process_self_path(self, sizeof self, t->err);
+    if (rc == OK) rc = host_words(t->r, self, written->name, words, MAX_WORDS, t->err);
+    if (rc == OK) rc = lua_tool(written, &made, t->err);
+    return rc == OK ? router_add(t->router, &made, t->err) : rc;
+}
+
+static int add_written(tooling *t, lua_State *L)
+{
     const int top = lua_gettop(L);
     const int timeout_ms = (int)(number_field(L, "timeout") * 1000);
     lua_getfield(L, top, "name");
     lua_getfield(L, top, "description");
     lua_getfield(L, top, "parameters");
-    json_t *parameters =
-        lua_isnil(L, -1) ? json_pack("{s:s, s:{}}", "type", "object", "properties") : bind_to_json(L, -1);
+
+    const bool takes_any = lua_isnil(L, -1);
+    json_t *parameters = takes_any ? json_pack("{s:s, s:{}}", "type", "object", "properties") : bind_to_json(L, -1);
     char *text = json_text(parameters, true);
     json_decref(parameters);
-    const lua_tool_config written = { .name = lua_tostring(L, top + 1),
-                                      .description = lua_isnil(L, top + 2) ? "" : lua_tostring(L, top + 2),
-                                      .parameters = text,
-                                      .timeout_ms = timeout_ms,
-                                      .host = words };
-    int rc = t->words ? router_add_words(t->router, written.name, written.description, text, t->err)
-                      : process_self_path(self, sizeof self, t->err);
-    if (rc == OK && !t->words) rc = host_words(t->r, self, written.name, words, MAX_WORDS, t->err);
-    if (rc == OK && !t->words) rc = lua_tool(&written, &made, t->err);
-    if (rc == OK && !t->words) rc = router_add(t->router, &made, t->err);
+
+    lua_tool_config written = { .name = lua_tostring(L, top + 1),
+                                .description = lua_isnil(L, top + 2) ? "" : lua_tostring(L, top + 2),
+                                .parameters = text,
+                                .timeout_ms = timeout_ms };
+    const int rc = add_hosted(t, &written);
     free(text);
     lua_settop(L, top);
     return rc;

@@ -34,26 +34,28 @@ static int check_row(const char *line, size_t len, const char *where, error *err
     const bool fits = json_is_object(j) &&
                       (json_is_string(json_object_get(j, "prompt")) || json_is_array(json_object_get(j, "messages")));
     json_decref(j);
-    return fits ? OK
-                : error_set(err, ERR_PARSE, "%s: expected an object with \"prompt\" (text) or \"messages\" (list)",
-                            where);
+    if (fits) return OK;
+    return error_set(err, ERR_PARSE, "%s: expected an object with \"prompt\" (text) or \"messages\" (list)", where);
 }
 
 static int read_rows(dataset *d, char *text, size_t len, uint64_t max_rows, error *err)
 {
+    char *const end = text + len, *line = text + utf8_mark(text, len);
     int line_number = 0;
-    for (char *line = text + utf8_mark(text, len), *end = text + len, *next;
-         line < end && (max_rows == 0 || d->rows.len < max_rows); line = next) {
-        char *newline = memchr(line, '\n', (size_t)(end - line)), where[1100];
-        next = newline ? newline + 1 : end;
-        size_t n = (size_t)((newline ? newline : end) - line);
-        while (n > 0 && (line[n - 1] == '\r' || line[n - 1] == ' ')) n--;
+    while (line < end && (max_rows == 0 || d->rows.len < max_rows)) {
+        char *const begin = line, *newline = memchr(line, '\n', (size_t)(end - line));
+        size_t n = (size_t)((newline ? newline : end) - begin);
+        line = newline ? newline + 1 : end;
         line_number++;
+
+        while (n > 0 && (begin[n - 1] == '\r' || begin[n - 1] == ' ')) n--;
         if (n == 0) continue;
+
+        char where[1100];
         snprintf(where, sizeof where, "%s:%d", d->path, line_number);
-        const int rc = check_row(line, n, where, err);
+        const int rc = check_row(begin, n, where, err);
         if (rc != OK) return rc;
-        vec_push(&d->rows, xstrndup(line, n));
+        vec_push(&d->rows, xstrndup(begin, n));
     }
     return d->rows.len ? OK : error_set(err, ERR_PARSE, "%s holds no rows", d->path);
 }

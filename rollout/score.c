@@ -74,6 +74,7 @@ int score_add_span(score *s, const char *name, uint32_t end, double value, error
     if (goes_on && last->end >= end)
         return error_set(err, ERR_ARGUMENT, "objective '%s': a span ends at %" PRIu32 ", the one before it at %" PRIu32,
                          name, end, last->end);
+
     s->spans = xrealloc(s->spans, (s->n_spans + 1) * sizeof *s->spans);
     reward_span *m = &s->spans[s->n_spans++];
     *m = (reward_span){ .end = end, .value = value };
@@ -95,7 +96,12 @@ static int check_spans(const score *s, error *err)
         const reward_span *m = &s->spans[i];
         const bool goes_on = i > 0 && strcmp(m[-1].name, m->name) == 0;
         const int at = goes_on ? 0 : find(s, m->name);
-        if (at < 0 || !(fabs(m->value) <= MAX_SCORE) || (goes_on ? m[-1].end >= m->end : seen >> at & 1))
+        if (at < 0)
+            return error_set(err, ERR_PARSE, "score: span %" PRIu32 " has no objective, no value or no place", i);
+
+        /* Spans of an objective follow each other, and its spans stand together. */
+        const bool placed = goes_on ? m[-1].end < m->end : !(seen >> at & 1);
+        if (!(fabs(m->value) <= MAX_SCORE) || !placed)
             return error_set(err, ERR_PARSE, "score: span %" PRIu32 " has no objective, no value or no place", i);
         if (!goes_on) seen |= 1u << at;
     }

@@ -56,12 +56,15 @@ int task_check(const task *t, error *err)
     if (t->group_size == 0 || t->sample >= t->group_size)
         return error_set(err, ERR_PARSE, "task %016" PRIx64 ": sample %" PRIu32 " of a group of %" PRIu32, t->id,
                          t->sample, t->group_size);
+
     if (t->min_version > t->max_version || t->max_tokens < 1 || !(t->temperature >= 0) || isinf(t->temperature) ||
         t->n_shots < 0 || t->template_id < 0 || !(t->hint >= 0 && t->hint <= 1))
         return error_set(err, ERR_PARSE,
                          "task %016" PRIx64 ": versions, max_tokens, temperature, shots or hint can't be", t->id);
+
     json_t *row = t->row ? json_parse(t->row, strlen(t->row), "row", NULL) : NULL;
     const bool object = json_is_object(row);
     json_decref(row);
-    return object ? OK : error_set(err, ERR_PARSE, "task %016" PRIx64 ": its row is no JSON object", t->id);
+    if (object) return OK;
+    return error_set(err, ERR_PARSE, "task %016" PRIx64 ": its row is no JSON object", t->id);
 }

@@ -53,11 +53,14 @@ void trajectory_append_sampled(trajectory *t, int32_t id, float logprob, int64_t
     t->mask[t->n] = 1;
     t->wrote[t->n] = 0;
     t->role[t->n++] = TOKEN_POLICY;
+
+    /* The segment under way goes on as long as version and weights do. */
     segment *last = t->n_segments ? &t->segments[t->n_segments - 1] : NULL;
     if (last && last->version == version && last->weight_hash == weight_hash) {
         last->end = t->n; /* observations between are covered too: they were not sampled */
         return;
     }
+
     if (t->n_segments >= t->segment_capacity) { /* a decoded trajectory has segments, but no capacity */
         t->segment_capacity = 2 * t->n_segments + 4;
         t->segments = xrealloc(t->segments, t->segment_capacity * sizeof *t->segments);
@@ -100,7 +103,11 @@ static int check_token(const trajectory *t, uint32_t i, int32_t vocab, error *er
     if (t->role[i] >= N_ROLES || t->mask[i] != (t->role[i] == TOKEN_POLICY))
         return error_set(err, ERR_PARSE, "token %" PRIu32 ": loss mask %u does not fit its role %u", i, t->mask[i],
                          t->role[i]);
-    if (t->mask[i] ? !(t->logprob[i] <= 1e-3f) || !isfinite(t->logprob[i]) : t->logprob[i] != 0)
+
+    /* A logprob is at most 0, but for the rounding of a softmax; what was not sampled has none. */
+    const float logprob = t->logprob[i];
+    const bool possible = t->mask[i] ? logprob <= 1e-3f && isfinite(logprob) : logprob == 0;
+    if (!possible)
         return error_set(err, ERR_PARSE, "token %" PRIu32 ": behaviour logprob %g can't be", i, (double)t->logprob[i]);
     return OK;
 }
@@ -114,11 +121,13 @@ static int check_segments(const trajectory *t, error *err)
             return error_set(err, ERR_PARSE,
                              "segment %" PRIu32 " (%" PRIu32 " to %" PRIu32 ", version %" PRId64 ") can't be", s,
                              g->start, g->end, g->version);
+
         for (uint32_t i = covered; i < g->start; i++)
             if (t->mask[i])
                 return error_set(err, ERR_PARSE, "token %" PRIu32 " was sampled by no known policy version", i);
         covered = g->end;
     }
+
     for (uint32_t i = covered; i < t->n; i++)
         if (t->mask[i]) return error_set(err, ERR_PARSE, "token %" PRIu32 " was sampled by no known policy version", i);
     return OK;

@@ -43,11 +43,16 @@ isolation *isolation_new(const isolation_config *config, const param_table *tabl
     isolation *s = xcalloc(1, sizeof *s);
     s->config = *config;
     if (s->config.every < 1) s->config.every = 1;
-    if (size <= 0) size = (table->total / BLOCKS > MIN_BLOCK ? table->total / BLOCKS : MIN_BLOCK) / 16 * 16;
+
+    /* Blocks of whole cache lines of fp32; once to count them, once to write them down. */
+    const int64_t usual = table->total / BLOCKS > MIN_BLOCK ? table->total / BLOCKS : MIN_BLOCK;
+    if (size <= 0) size = usual / 16 * 16;
     s->n = cut(s, table, size);
     s->blocks = xcalloc((size_t)s->n, sizeof *s->blocks);
     cut(s, table, size);
     s->mask = xcalloc((size_t)s->n, sizeof *s->mask);
+
+    /* What is remembered lies in one piece, as it is saved. */
     s->memory = xcalloc((size_t)(ISOLATION_TASKS + 1) * (size_t)s->n + 2 * ISOLATION_TASKS + 1, sizeof *s->memory);
     s->importance = s->memory;
     s->steps = s->importance + (size_t)ISOLATION_TASKS * (size_t)s->n;
@@ -171,12 +176,14 @@ static int open(trainer_parts *p, void **self, error *err)
     isolating *s = *self = xcalloc(1, sizeof *s);
     s->blocks = isolation_new(&p->config->isolation, p->trained->table, 0);
     const int n = isolation_count(s->blocks);
+
     s->cuts = xcalloc((size_t)n, sizeof *s->cuts);
     s->squares = xcalloc((size_t)n, sizeof *s->squares);
     for (int i = 0; i < n; i++) {
         const isolation_block *b = &isolation_blocks(s->blocks)[i];
         s->cuts[i] = (slice){ b->begin, b->count };
     }
+
     p->cuts = s->cuts;
     p->n_cuts = n;
     return OK;

@@ -46,6 +46,8 @@ void moa_weights(const moa_config *c, moa_state *s, const objective_set *objecti
 {
     const int K = objectives->n;
     double now[MAX_OBJECTIVES], sum = 0;
+
+    /* softmax of beta (mean - trend): what beats its own trend weighs more */
     for (int d = 0; d < K; d++) {
         const double line = s->n >= 2 ? foretold(s, d) : means[d];
         const bool missing = isnan(means[d]); /* then it is as foretold, and of no surprise */
@@ -55,6 +57,7 @@ void moa_weights(const moa_config *c, moa_state *s, const objective_set *objecti
         if (!objective_weighs(&objectives->items[d])) w[d] = 0;
         sum += w[d];
     }
+
     for (int d = 0; d < K; d++) w[d] /= sum;
     remember(c, s, K, now);
 }
@@ -98,6 +101,8 @@ int moa_keep_agreeing(int n, const double *pivot, const double *R, bool *drop)
     int best = -1;
     for (int i = 0; i < n; i++) m[i] = (member){ level_of(n, pivot, i), level_of(n, R, i), i, -1, 1 };
     qsort(m, (size_t)n, sizeof *m, by_pivot);
+
+    /* The longest run of rising R, in the order of the pivot. */
     for (int i = 0; i < n; i++) {
         for (int j = 0; j < i; j++)
             if (m[j].R <= m[i].R && m[j].length + 1 > m[i].length) {
@@ -106,6 +111,7 @@ int moa_keep_agreeing(int n, const double *pivot, const double *R, bool *drop)
             }
         if (best < 0 || m[i].length > m[best].length) best = i;
     }
+
     const int kept = best < 0 ? 0 : m[best].length;
     for (int i = 0; i < n; i++) drop[i] = true;
     for (int i = best; i >= 0; i = m[i].before) drop[m[i].place] = false;
@@ -118,6 +124,8 @@ static void eliminate_from(const objective_set *o, const double *w, int leading,
     double *pivot = xcalloc(2 * (size_t)g->n + 1, sizeof *pivot), *R = pivot + g->n;
     int *place = xcalloc((size_t)g->n + 1, sizeof *place), n = 0;
     bool *out = xcalloc((size_t)g->n + 1, sizeof *out);
+
+    /* Episodes that have all scores: the others stay as they are. */
     for (uint32_t i = 0; i < g->n; i++) {
         double sum = 0;
         for (int d = 0; d < o->n; d++)
@@ -127,6 +135,7 @@ static void eliminate_from(const objective_set *o, const double *w, int leading,
         R[n] = sum;
         place[n++] = (int)i;
     }
+
     moa_keep_agreeing(n, pivot, R, out);
     for (int i = 0; i < n; i++) drop[place[i]] = out[i];
     free(pivot);

@@ -14,29 +14,38 @@ static int place_of(const objective_set *objectives, const char *name)
     return k;
 }
 
+/* One objective's weight as a row gives it. */
+static int read_weight(const objective_set *objectives, const char *name, const json_t *value, const char *field,
+                       double *own, error *err)
+{
+    const int k = place_of(objectives, name);
+    if (k == objectives->n || !objective_weighs(&objectives->items[k]) || !json_is_number(value))
+        return error_set(err, ERR_PARSE,
+                         "%s: '%.40s' is no objective with a weight in reward.objectives, or has no number", field,
+                         name);
+
+    const double weight = json_number_value(value);
+    if (!(weight >= 0 && weight <= OBJECTIVE_MAX_WEIGHT))
+        return error_set(err, ERR_PARSE, "%s: '%.40s' weighs %g (expected a number from 0 to %g)", field, name, weight,
+                         OBJECTIVE_MAX_WEIGHT);
+    own[k] = weight;
+    return OK;
+}
+
 /* One row's weights [K]: the recipe's, where it says nothing. */
 static int read_row(const char *text, const char *field, const objective_set *objectives, double *own, error *err)
 {
     const char *name;
     json_t *value, *row = json_parse(text, strlen(text), "row", err);
     if (!row) return err ? err->code : ERR_PARSE;
+
     int rc = OK;
     for (int k = 0; k < objectives->n; k++) own[k] = objectives->items[k].weight;
     json_t *table = json_object_get(row, field);
     if (table && !json_is_object(table)) rc = error_set(err, ERR_PARSE, "%s: expected objectives with numbers", field);
     json_object_foreach(table, name, value)
     {
-        const int k = place_of(objectives, name);
-        if (rc != OK) break;
-        if (k == objectives->n || !objective_weighs(&objectives->items[k]) || !json_is_number(value))
-            rc = error_set(err, ERR_PARSE,
-                           "%s: '%.40s' is no objective with a weight in reward.objectives, or has no number", field,
-                           name);
-        else if (!(json_number_value(value) >= 0 && json_number_value(value) <= OBJECTIVE_MAX_WEIGHT))
-            rc = error_set(err, ERR_PARSE, "%s: '%.40s' weighs %g (expected a number from 0 to %g)", field, name,
-                           json_number_value(value), OBJECTIVE_MAX_WEIGHT);
-        else
-            own[k] = json_number_value(value);
+        if (rc == OK) rc = read_weight(objectives, name, value, field, own, err);
     }
     json_decref(row);
     return rc;
@@ -45,8 +54,11 @@ static int read_row(const char *text, const char *field, const objective_set *ob
 static int read_row_of(const dataset *rows, uint64_t row, const char *field, const objective_set *objectives,
                        double *own, error *err)
 {
-    const int rc = row < dataset_size(rows) ? read_row(dataset_row(rows, row), field, objectives, own, err)
-                                            : error_set(err, ERR_STATE, "there is no such row");
+    int rc;
+    if (row < dataset_size(rows))
+        rc = read_row(dataset_row(rows, row), field, objectives, own, err);
+    else
+        rc = error_set(err, ERR_STATE, "there is no such row");
     return rc == OK ? OK : error_within(err, "row %" PRIu64 " of data.train", row + 1);
 }
 

@@ -44,11 +44,15 @@ static ball ball_of(const moo_problem *p)
     double shortest = INFINITY;
     matrix_cosines(p->G, p->K, b.C, b.length);
     for (int i = 0; i < p->K; i++) shortest = fmin(shortest, b.length[i]);
+
+    /* In units of the shortest gradient: nothing overflows when all are tiny. */
     for (int i = 0; i < p->K; i++) {
         b.length[i] /= shortest;
         b.share[i] = 1 / b.length[i];
         b.average[i] = p->p[i] * b.length[i];
     }
+
+    /* The ball: c ||g0|| around the average g0. */
     matrix_times(b.C, p->K, b.average, b.toward);
     const double length = matrix_length(b.C, p->K, b.average);
     b.radius = p->config->c * sqrt(fmax(0, length * length - slack(p->K, b.average)));
@@ -68,10 +72,16 @@ static double point_for(const ball *b, double t, double *y)
 static double farthest(const ball *b, double *y)
 {
     double size = 0, low = point_for(b, 0, y), high = 1;
-    for (int i = 0; i < b->K; i++) size += fabs(y[i]), high = fmax(high, b->length[i]);
+    for (int i = 0; i < b->K; i++) {
+        size += fabs(y[i]);
+        high = fmax(high, b->length[i]);
+    }
+
+    /* A bisection by factors can't begin at 0. */
     const bool stationary = low == 0;
     if (stationary) low = 1e-9 * size;
     const double min = low;
+
     double length = low;
     for (int n = 0; n < BISECTIONS && low < high; n++) { /* by factors: lengths may be far apart */
         const double t = sqrt(low * high);
@@ -81,6 +91,8 @@ static double farthest(const ball *b, double *y)
         else
             high = t;
     }
+
+    /* A length that never left the bottom is 0, rounded. */
     return stationary && !(length > 1e3 * min) ? 0 : length;
 }
 
@@ -91,7 +103,9 @@ static void stand(const ball *b, double *y)
     double off[MOO_MAX];
     moo_project(b->C, b->K, b->average, y);
     for (int i = 0; i < b->K; i++) off[i] = y[i] - b->average[i];
-    const double way = matrix_length(b->C, b->K, off), by = way > b->radius ? b->radius / way : 1;
+
+    const double way = matrix_length(b->C, b->K, off);
+    const double by = way > b->radius ? b->radius / way : 1;
     for (int i = 0; i < b->K; i++) y[i] = b->average[i] + by * off[i];
 }
 
@@ -100,15 +114,20 @@ void moo_cagrad(const moo_problem *p, double *w)
     const int K = p->K;
     const double c = p->config->c;
     double y[MOO_MAX];
+
+    /* The average, which is the answer for c = 0, and where the average itself is zero. */
     for (int i = 0; i < K; i++) w[i] = p->p[i] / (1 + c * c);
     const ball b = ball_of(p);
-    if (b.radius <= 0) return; /* c = 0, or the average itself is zero: there is nowhere to go */
+    if (b.radius <= 0) return;
+
     const double length = farthest(&b, y);
     if (length <= 0) {
         stand(&b, y);
         for (int i = 0; i < K; i++) w[i] = y[i] * b.share[i] / (1 + c * c);
         return;
     }
+
+    /* d = g0 + radius / ||g_w|| g_w; the length is taken at its largest, so that d stays in the ball. */
     const double max = sqrt(length * length + slack(K, y));
     for (int i = 0; i < K; i++) w[i] += b.radius / max * y[i] * b.share[i] / (1 + c * c);
 }

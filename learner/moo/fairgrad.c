@@ -40,7 +40,10 @@ static bool damped(const fair *f, const double *step, double *u)
     double t = 1, next[MOO_MAX];
     for (int n = 0; n < MAX_HALVINGS; n++, t /= 2) {
         bool positive = true;
-        for (int i = 0; i < f->K; i++) next[i] = u[i] - t * step[i], positive &= next[i] > 0;
+        for (int i = 0; i < f->K; i++) {
+            next[i] = u[i] - t * step[i];
+            positive &= next[i] > 0;
+        }
         if (!positive || value(f, next) > before + 1e-12 * fabs(before)) continue;
         memcpy(u, next, sizeof *u * (size_t)f->K);
         return true;
@@ -53,7 +56,9 @@ static void newton(const fair *f, double *u)
     double H[MOO_MAX * MOO_MAX], gradient[MOO_MAX], step[MOO_MAX];
     const int K = f->K;
     for (int i = 0; i < K; i++) u[i] = pow(f->b[i], f->alpha / (f->alpha + 1)); /* exact where C is the identity */
+
     for (int n = 0; n < MAX_STEPS; n++) {
+        /* gradient: C u - b u^(-1/alpha); Hessian: C + diag(b u^(-1/alpha - 1) / alpha) */
         double largest = 0;
         matrix_times(f->C, K, u, gradient);
         memcpy(H, f->C, sizeof *H * (size_t)(K * K));
@@ -62,6 +67,8 @@ static void newton(const fair *f, double *u)
             H[i * K + i] += f->b[i] * pow(u[i], -1 / f->alpha - 1) / f->alpha;
         }
         if (!matrix_solve(H, K, gradient, step)) return;
+
+        /* Until no u moves by more than its rounding. */
         for (int i = 0; i < K; i++) largest = fmax(largest, fabs(step[i]) / u[i]);
         if (largest < 1e-14 || !damped(f, step, u)) return;
     }
@@ -73,7 +80,10 @@ static void fair_weights(const moo_problem *p, double alpha, double *w)
     fair f = { .K = K, .alpha = alpha };
     double length[MOO_MAX];
     matrix_cosines(p->G, K, f.C, length);
-    for (int i = 0; i < K; i++) f.b[i] = pow(length[i], 1 / alpha - 1), f.C[i * (K + 1)] += p->config->ridge;
+    for (int i = 0; i < K; i++) {
+        f.b[i] = pow(length[i], 1 / alpha - 1);
+        f.C[i * (K + 1)] += p->config->ridge;
+    }
     newton(&f, w);
     for (int i = 0; i < K; i++) w[i] /= length[i];
 }

@@ -30,16 +30,20 @@ static void lift(const moo_problem *p, const double *C, int i, double *y)
     memset(y, 0, sizeof *y * (size_t)K);
     y[i] = 1;
     moo_order(p, i, others);
+
     for (int n = 0; n < K - 1; n++) {
         const int j = others[n];
         matrix_times(C, K, y, products);
         const double own = matrix_length(C, K, y);
         const double phi = own > 0 ? fmax(-1, fmin(1, products[j] / own)) : 0;
+
+        /* The goal is the mean of before; this step's cosine joins it afterwards. */
         double *mean = &p->state->phi[p->index[i] * MOO_MAX + p->index[j]];
         const double goal = fmax(-MAX_GOAL, fmin(MAX_GOAL, *mean));
         if (phi < goal) y[j] += vaccine(phi, goal, own);
         *mean += p->config->beta * (phi - *mean);
     }
+
     const double length = matrix_length(C, K, y);
     for (int k = 0; length > MAX_LENGTH && k < K; k++) y[k] *= MAX_LENGTH / length;
 }

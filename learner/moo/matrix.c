@@ -43,6 +43,8 @@ double matrix_length(const double *C, int K, const double *y)
 bool matrix_solve(const double *A, int n, const double *b, double *x)
 {
     double L[MOO_MAX * MOO_MAX] = { 0 };
+
+    /* Cholesky: A = L L'. A pivot that isn't positive says that A isn't. */
     for (int i = 0; i < n; i++) {
         for (int j = 0; j <= i; j++) {
             double s = A[i * n + j];
@@ -51,6 +53,8 @@ bool matrix_solve(const double *A, int n, const double *b, double *x)
             L[i * n + j] = i == j ? sqrt(s) : s / L[j * n + j];
         }
     }
+
+    /* L y = b, then L' x = y */
     for (int i = 0; i < n; i++) {
         x[i] = b[i];
         for (int k = 0; k < i; k++) x[i] -= L[i * n + k] * x[k];
@@ -71,12 +75,16 @@ static void rotate(double *A, int n, int a, int b, double *V)
     const double c = 1 / sqrt(t * t + 1), s = t * c;
     for (int k = 0; k < n; k++) {
         const double x = A[k * n + a], y = A[k * n + b];
-        A[k * n + a] = c * x - s * y, A[k * n + b] = s * x + c * y;
+        A[k * n + a] = c * x - s * y;
+        A[k * n + b] = s * x + c * y;
     }
+
     for (int k = 0; k < n; k++) {
         const double x = A[a * n + k], y = A[b * n + k], u = V[k * n + a], v = V[k * n + b];
-        A[a * n + k] = c * x - s * y, A[b * n + k] = s * x + c * y;
-        V[k * n + a] = c * u - s * v, V[k * n + b] = s * u + c * v;
+        A[a * n + k] = c * x - s * y;
+        A[b * n + k] = s * x + c * y;
+        V[k * n + a] = c * u - s * v;
+        V[k * n + b] = s * u + c * v;
     }
 }
 
@@ -85,10 +93,12 @@ static void sort_ascending(double *values, int n, double *V)
     for (int i = 1; i < n; i++)
         for (int j = i; j > 0 && values[j - 1] > values[j]; j--) {
             const double v = values[j];
-            values[j] = values[j - 1], values[j - 1] = v;
+            values[j] = values[j - 1];
+            values[j - 1] = v;
             for (int k = 0; k < n; k++) {
                 const double x = V[k * n + j];
-                V[k * n + j] = V[k * n + j - 1], V[k * n + j - 1] = x;
+                V[k * n + j] = V[k * n + j - 1];
+                V[k * n + j - 1] = x;
             }
         }
 }
@@ -99,6 +109,8 @@ void matrix_eigen(const double *A, int n, double *values, double *V)
     double B[MOO_MAX * MOO_MAX];
     memcpy(B, A, sizeof *B * (size_t)(n * n));
     for (int i = 0; i < n * n; i++) V[i] = i % (n + 1) == 0;
+
+    /* Jacobi's sweeps: quadratic once the off-diagonal is small, so 60 are never needed. */
     for (int sweep = 0; sweep < SWEEPS; sweep++) {
         double off = 0;
         for (int a = 0; a < n; a++)
@@ -109,6 +121,7 @@ void matrix_eigen(const double *A, int n, double *values, double *V)
             }
         if (off == 0) break;
     }
+
     for (int i = 0; i < n; i++) values[i] = B[i * n + i];
     sort_ascending(values, n, V);
 }

@@ -69,10 +69,15 @@ static int check_pairs(const double *G, int K, error *err)
 {
     for (int i = 0; i < K; i++)
         for (int j = 0; j < i; j++) {
-            const double lengths = sqrt(G[i * K + i]) * sqrt(G[j * K + j]), one = G[i * K + j], other = G[j * K + i];
+            const double lengths = sqrt(G[i * K + i]) * sqrt(G[j * K + j]);
+            const double one = G[i * K + j], other = G[j * K + i];
+
+            /* Off by rounding, of the numbers themselves or of products that nearly cancelled. */
             if (fabs(one - other) > MAX_OFF * fmax(fabs(one), fabs(other)) && fabs(one - other) > MAX_OFF * lengths)
                 return error_set(err, ERR_STATE, "the product of objectives %d and %d is %g, of %d and %d it is %g", i,
                                  j, one, j, i, other);
+
+            /* Cauchy-Schwarz */
             if (fabs(one) > (1 + MAX_OFF) * lengths)
                 return error_set(err, ERR_STATE,
                                  "the product of objectives %d and %d is %g, more than their gradients' lengths (%g) "
@@ -90,6 +95,7 @@ static int check_definite(const double *G, int K, error *err)
     for (int i = 0; i < K; i++)
         if (G[i * K + i] > 0) index[n++] = i;
     if (n < 3) return OK;
+
     for (int i = 0; i < n; i++)
         for (int j = 0; j < n; j++) small[i * n + j] = G[index[i] * K + index[j]];
     matrix_cosines(small, n, C, length);
@@ -146,7 +152,10 @@ static int choose(const moo_config *c, const double *G, int K, const bool *activ
 static void preferences(const moo_config *c, const int *index, int n, double *p)
 {
     double total = 0, max = 0;
-    for (int i = 0; i < n; i++) total += c->pref[index[i]], max = fmax(max, c->pref[index[i]]);
+    for (int i = 0; i < n; i++) {
+        total += c->pref[index[i]];
+        max = fmax(max, c->pref[index[i]]);
+    }
 
     const double unit = isfinite(total) ? 1 : max;
     if (unit != 1) total = 0;
@@ -163,6 +172,9 @@ int moo_solve(const moo_config *config, const double *G, int K, const bool *acti
     memset(w, 0, sizeof *w * (size_t)K);
     if (check_preferences(config, K, err) != OK) return ERR_ARGUMENT;
     if (moo_check(G, K, err) != OK) return ERR_STATE;
+
+    /* The problem of those that take part alone. A method whose answer is a sum sees each gradient as often as it is
+     * preferred; the others are told the preferences. */
     const int n = choose(config, G, K, active, index);
     if (n == 0) return OK;
     preferences(config, index, n, p);
@@ -172,6 +184,7 @@ int moo_solve(const moo_config *config, const double *G, int K, const bool *acti
         for (int j = 0; j < n; j++) small[i * n + j] = length[i] * length[j] * G[index[i] * K + index[j]];
     const moo_problem problem = { config, n, small, p, index, order, state ? state : &none };
     METHODS[config->method].fn(&problem, x);
+
     for (int i = 0; i < n; i++) w[index[i]] = length[i] * x[i];
     for (int i = 0; i < K; i++)
         if (!isfinite(w[i]))

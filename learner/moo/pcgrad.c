@@ -14,12 +14,14 @@ void moo_pcgrad(const moo_problem *p, double *w)
         int others[MOO_MAX];
         c[i] = 1;
         moo_order(p, i, others);
+
         for (int n = 0; n < K - 1; n++) {
             const double *row = p->G + others[n] * K;
             double product = 0;
             for (int k = 0; k < K; k++) product += row[k] * c[k];
             if (product < 0) c[others[n]] -= product / row[others[n]];
         }
+
         for (int k = 0; k < K; k++) w[k] += c[k];
     }
 }

@@ -43,7 +43,12 @@ static bool subspace(const qp *q, double *z)
     const int rest = remainder_of(q), K = q->K;
     const double *H = q->H;
     for (int i = 0; i < K; i++)
-        if (q->free[i] && i != rest) index[n] = i, r[n++] = rest < 0 ? 0 : q->a[i] / q->a[rest];
+        if (q->free[i] && i != rest) {
+            index[n] = i;
+            r[n++] = rest < 0 ? 0 : q->a[i] / q->a[rest];
+        }
+
+    /* H of the others, with what x_rest takes from and adds to it. */
     for (int i = 0; i < n; i++) {
         const int row = index[i];
         minus_b[i] = -q->b[row];
@@ -53,6 +58,7 @@ static bool subspace(const qp *q, double *z)
         minus_b[i] += r[i] * q->b[rest] - of_rest / q->a[rest];
         for (int j = 0; j < n; j++) A[i * n + j] -= r[i] * H[rest * K + index[j]] + r[j] * of_rest;
     }
+
     memset(z, 0, sizeof *z * (size_t)K);
     if (!matrix_solve(A, n, minus_b, u)) return false;
     if (rest >= 0) z[rest] = 1 / q->a[rest];
@@ -69,11 +75,16 @@ static bool advance(qp *q, const double *z)
     double step = 1;
     int first = -1;
     for (int i = 0; i < q->K; i++)
-        if (q->free[i] && z[i] <= 0 && q->x[i] / (q->x[i] - z[i]) <= step) step = q->x[i] / (q->x[i] - z[i]), first = i;
+        if (q->free[i] && z[i] <= 0 && q->x[i] / (q->x[i] - z[i]) <= step) {
+            step = q->x[i] / (q->x[i] - z[i]);
+            first = i;
+        }
+
     for (int i = 0; i < q->K; i++)
         if (q->free[i]) q->x[i] += step * (z[i] - q->x[i]);
     if (first < 0) return true;
-    q->x[first] = 0, q->free[first] = false;
+    q->x[first] = 0;
+    q->free[first] = false;
     return false;
 }
 
@@ -82,7 +93,10 @@ static double multiplier(const qp *q, const double *gradient)
 {
     double along = 0, square = 0;
     for (int i = 0; i < q->K; i++)
-        if (q->free[i]) along += in_sum(q, i) * gradient[i], square += in_sum(q, i) * in_sum(q, i);
+        if (q->free[i]) {
+            along += in_sum(q, i) * gradient[i];
+            square += in_sum(q, i) * in_sum(q, i);
+        }
     return square > 0 ? along / square : 0;
 }
 
@@ -92,18 +106,27 @@ static int wants_in(const qp *q)
 {
     double gradient[MOO_MAX], rounding[MOO_MAX], min = 0;
     int best = -1;
+
+    /* H x + b, and beside it the sum of what was added: how far rounding may have moved it. */
     for (int i = 0; i < q->K; i++) {
-        gradient[i] = q->b[i], rounding[i] = fabs(q->b[i]);
+        gradient[i] = q->b[i];
+        rounding[i] = fabs(q->b[i]);
         for (int j = 0; j < q->K; j++) {
             const double part = q->H[i * q->K + j] * q->x[j];
-            gradient[i] += part, rounding[i] += fabs(part);
+            gradient[i] += part;
+            rounding[i] += fabs(part);
         }
     }
+
     const double nu = multiplier(q, gradient);
     for (int i = 0; i < q->K; i++) {
         const double gain = gradient[i] - nu * in_sum(q, i);
         const double noise = 4 * DBL_EPSILON * q->K * (rounding[i] + fabs(nu * in_sum(q, i)));
-        if (!q->free[i] && !q->refused[i] && gain < min && gain < -noise) min = gain, best = i;
+        const bool held = !q->free[i] && !q->refused[i];
+        if (held && gain < min && gain < -noise) {
+            min = gain;
+            best = i;
+        }
     }
     return best;
 }
@@ -116,9 +139,13 @@ static void start(qp *q)
     if (!q->a) return;
     for (int i = 0; i < q->K; i++) {
         const double x = 1 / q->a[i], value = (q->H[i * q->K + i] * x / 2 + q->b[i]) * x;
-        if (value < min) min = value, best = i;
+        if (value < min) {
+            min = value;
+            best = i;
+        }
     }
-    q->x[best] = 1 / q->a[best], q->free[best] = true;
+    q->x[best] = 1 / q->a[best];
+    q->free[best] = true;
 }
 
 /* From x and its free variables, as start or the minimum of another b has left them. */
@@ -128,15 +155,19 @@ static void minimise(qp *q)
     double z[MOO_MAX];
     while (subspace(q, z) && !advance(q, z)) {
     }
+
+    /* One held variable after the other is let in, until none would lower the objective. */
     memset(q->refused, 0, sizeof q->refused);
     for (int turn = 0, in; turn < TURNS_EACH * q->K && (in = wants_in(q)) >= 0; turn++) {
         q->free[in] = true;
         while (subspace(q, z) && !advance(q, z)) {
         }
-        if (q->x[in] > 0)
+        if (q->x[in] > 0) {
             memset(q->refused, 0, sizeof q->refused);
-        else
-            q->free[in] = false, q->refused[in] = true;
+        } else {
+            q->free[in] = false;
+            q->refused[in] = true;
+        }
     }
 }
 
@@ -147,6 +178,8 @@ void qp_solve(const double *H, const double *b, const double *a, int K, double *
     for (int i = 0; i < K * K; i++) ridged[i] = H[i] + (i % (K + 1) == 0 ? RIDGE : 0);
     for (int i = 0; i < K; i++) q.b[i] = b ? b[i] : 0;
     start(&q);
+
+    /* Proximal steps: each takes back what the ridge has shifted, until x stands still. */
     bool moving = true;
     memset(x, 0, sizeof *x * (size_t)K);
     for (int step = 0; moving && step < PROXIMAL_STEPS; step++) {
