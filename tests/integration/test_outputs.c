@@ -64,7 +64,7 @@ static void what_could_not_be_printed_is_a_failure(void **state)
         "chat $RECIPE < question",
         "pretrain $CALCULATOR/pretrain.lua out=made steps=1 threads=1 tokens_per_step=64",
         "export --model $MODEL exported",
-        "bench moo --seconds 0.1",
+        "bench decode --length 4 --seconds 0.1",
         "plot /dev/stdout curves",
         "plot /dev/fd/1 curves",
         "eval $RECIPE eval_prompts=2 --out /dev/stdout",
