@@ -60,6 +60,11 @@ static int open_data(session *s, error *err)
     return OK;
 }
 
+static void damaged(void *ctx, const char *dir, const char *why)
+{
+    log_warn((logger *)ctx, "%s is damaged (%s); the checkpoint before it is used", dir, why);
+}
+
 static int open_inputs(session *s, error *err)
 {
     const session_options *o = s->options;
@@ -71,7 +76,7 @@ static int open_inputs(session *s, error *err)
     device_set_precision(s->device, r->run.precision);
     if (!(s->model = hf_folder_open(r->run.model, s->device, err))) return err->code;
     if (!o->resume) return OK;
-    return session_checkpoint(o->run, s->role.log, s->checkpoint, sizeof s->checkpoint, &s->from, err);
+    return session_checkpoint(o->run, damaged, s->role.log, s->checkpoint, sizeof s->checkpoint, &s->from, err);
 }
 
 /* Two learners of one folder would write the same checkpoints and episodes. Whoever supervises holds RUN/lock; this is

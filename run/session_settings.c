@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "learner/checkpoint_files.h"
-
 static int32_t shots_of(void *ctx, int64_t step, uint64_t prompt) { return shot_schedule_at(ctx, step, prompt); }
 
 limits session_limits(const recipe *r, const model_config *model)
@@ -60,15 +58,11 @@ server_config session_server(const recipe *r, const server_parts *parts)
                             .for_rewards = parts->for_rewards };
 }
 
-static void damaged(void *ctx, const char *dir, const char *why)
-{
-    log_warn((logger *)ctx, "%s is damaged (%s); the checkpoint before it is used", dir, why);
-}
-
-int session_checkpoint(const char *run, logger *log, char *dir, size_t size, int64_t *step, error *err)
+int session_checkpoint(const char *run, checkpoint_told tell, void *ctx, char *dir, size_t size, int64_t *step,
+                       error *err)
 {
     checkpoint_state state = { 0 };
-    const int rc = checkpoint_latest(run, dir, size, &state, damaged, log, err);
+    const int rc = checkpoint_latest(run, dir, size, &state, tell, ctx, err);
     *step = rc == OK ? state.step : 0;
     if (rc != ERR_NOT_FOUND) return rc;
 

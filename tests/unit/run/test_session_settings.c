@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "learner/checkpoint_files.h"
 #include "run/session.h"
 #include "tests/support/support.h"
 
@@ -92,26 +91,24 @@ static void it_goes_on_from_the_newest_whole_checkpoint(void **state)
     char *run = test_folder_new(), dir[1100] = "x", path[1200];
     int64_t step = -1;
     error err = { 0 };
-    logger *log = logger_new(2, "test", LOG_ERROR, false);
-    test_ok(session_checkpoint(run, log, dir, sizeof dir, &step, &err), &err); /* killed before the first */
+    test_ok(session_checkpoint(run, NULL, NULL, dir, sizeof dir, &step, &err), &err); /* killed before the first */
     assert_string_equal(dir, "");
     assert_int_equal(step, 0);
     assert_int_equal(err.code, OK);
 
     commit(run, 5), commit(run, 10);
-    test_ok(session_checkpoint(run, log, dir, sizeof dir, &step, &err), &err);
+    test_ok(session_checkpoint(run, NULL, NULL, dir, sizeof dir, &step, &err), &err);
     assert_int_equal(step, 10);
     assert_non_null(strstr(dir, "step-10"));
 
     path_join(path, sizeof path, run, "checkpoints/step-10");
     test_file_write(path, "model.safetensors", "damaged");
-    test_ok(session_checkpoint(run, log, dir, sizeof dir, &step, &err), &err);
+    test_ok(session_checkpoint(run, NULL, NULL, dir, sizeof dir, &step, &err), &err);
     assert_int_equal(step, 5);
 
     path_join(path, sizeof path, run, "checkpoints/step-5");
     test_file_write(path, "model.safetensors", "damaged");
-    assert_int_equal(session_checkpoint(run, log, dir, sizeof dir, &step, &err), ERR_PARSE);
-    logger_free(log);
+    assert_int_equal(session_checkpoint(run, NULL, NULL, dir, sizeof dir, &step, &err), ERR_PARSE);
     test_folder_remove(run);
 }
 
