@@ -41,7 +41,9 @@ typedef struct actor {
 
 static void fail(actor *a, const error *err)
 {
-    if (!a->failed) a->failed = err->code, a->why = *err;
+    if (a->failed) return;
+    a->failed = err->code;
+    a->why = *err;
 }
 
 static const weights *current(const actor *a) { return a->slots[a->active]; }
@@ -101,14 +103,17 @@ static int install(actor *a, const weights_blob *blob, error *err)
     char where[64];
     snprintf(where, sizeof where, "version %" PRId64, blob->version);
     safetensors *st = safetensors_from_bytes(blob->data, blob->len, where, err);
+
     if (!st) return err->code;
     int rc = weights_load(w, st, err);
     safetensors_close(st);
     if (rc == OK) rc = device_guard(w->dev, seal, &(sealing){ w, blob->version }, err);
     if (rc != OK) return error_within(err, "%s", where);
+
     if (w->hash != blob->hash)
         return error_set(err, ERR_PARSE, "%s: announced with hash %016" PRIx64 ", arrived with %016" PRIx64, where,
                          blob->hash, w->hash);
+
     a->active = 1 - a->active;
     engine_set_weights(a->engine, w);
     return OK;
@@ -120,6 +125,7 @@ static void on_weights(actor *a, int rc, const weights_blob *blob, const weights
     if (rc == 1 && install(a, blob, err) != OK) fail(a, err);
     if (rc < 0) fail(a, err);
     if (rc != 0 || get->version < 0) return;
+
     const message m = { .type = MSG_WEIGHTS_GET, .weights_get = *get };
     endpoint_send(a->exchange, 0, &m, NULL);
 }
@@ -143,6 +149,7 @@ static void on_chunk(actor *a, const weights_chunk_body *chunk)
 
 /* ---- tasks ---- */
 
+/* The exchange has it on disk, or wants it no more: nothing of it is kept. */
 static void on_ack(actor *a, uint64_t id)
 {
     for (size_t i = 0; i < a->unacked.len; i++) {
@@ -153,6 +160,7 @@ static void on_ack(actor *a, uint64_t id)
     }
 }
 
+/* Whether playing the episode's task again would give the same: all of it was sampled with the weights of now. */
 static bool is_what_would_be_played(const actor *a, const episode *e)
 {
     bool same = e->failed == FAIL_NONE;
@@ -168,7 +176,11 @@ static bool was_played(actor *a, const task *t)
     for (size_t i = 0; i < a->unacked.len; i++) {
         delivered *d = &a->unacked.data[i];
         if (d->episode->id != t->id) continue;
-        if (!is_what_would_be_played(a, d->episode)) return on_ack(a, t->id), false; /* of no use */
+        if (!is_what_would_be_played(a, d->episode)) {
+            on_ack(a, t->id); /* of no use */
+            return false;
+        }
+
         d->old = false;
         d->episode->attempt = t->attempt;
         send_episode(a, d->episode);
@@ -177,6 +189,7 @@ static bool was_played(actor *a, const task *t)
     return false;
 }
 
+/* Takes the task. */
 static void begin(actor *a, task *t)
 {
     error err = { 0 };
@@ -185,6 +198,7 @@ static void begin(actor *a, task *t)
         task_free(t);
         return;
     }
+
     const int rc = rollouts_begin(a->rollouts, t, loop_now_ms(a->lp), &err);
     if (rc == ERR_FULL) log_warn(a->log, "%s: task %016" PRIx64 " goes back by its lease", err.text, t->id);
     if (rc != OK) a->free_slots++;
@@ -270,14 +284,15 @@ static int wait_turn(actor *a, bool idle, error *err)
 {
     struct pollfd fds[MAX_FDS];
     if (!idle) return loop_once(a->lp, 0, err);
+
     router *r = a->config->rollouts.router;
-    const int n = r ? router_fds(r, fds, MAX_FDS) : 0;
-    int64_t wait = IDLE_MS;
-    if (r) {
-        const int64_t left = router_deadline_ms(r) - loop_now_ms(a->lp);
-        wait = left < wait ? left > 0 ? left : 0 : wait;
-    }
-    return loop_wait(a->lp, fds, n, (int)wait, err);
+    if (!r) return loop_wait(a->lp, NULL, 0, IDLE_MS, err);
+
+    const int n = router_fds(r, fds, MAX_FDS);
+    int64_t wait_ms = router_deadline_ms(r) - loop_now_ms(a->lp);
+    if (wait_ms < 0) wait_ms = 0;
+    if (wait_ms > IDLE_MS) wait_ms = IDLE_MS;
+    return loop_wait(a->lp, fds, n, (int)wait_ms, err);
 }
 
 static void deliver(actor *a, episode **finished, int n)
@@ -299,17 +314,21 @@ static int run(actor *a, error *err)
     bool idle = true;
     const int64_t patience_ms = a->config->patience_ms > 0 ? a->config->patience_ms : DEFAULT_PATIENCE_MS;
     log_info(a->log, "waiting for a learner at %s, for %" PRId64 " s at most", a->config->address, patience_ms / 1000);
+
     while (!a->stop) {
         if (wait_turn(a, idle, err) != OK) return err->code;
         if (a->failed) return error_set(err, a->failed, "%s", a->why.text);
         if (endpoint_silence_ms(a->exchange) > patience_ms)
             return error_set(err, ERR_TIMEOUT, "%s: %s for %" PRId64 " s", a->config->address,
                              a->met ? "no word from the exchange" : "no learner has answered", patience_ms / 1000);
+
         begin_waiting(a);
         const int n = rollouts_step(a->rollouts, loop_now_ms(a->lp), finished, MAX_FINISHED, &idle, err);
         if (n < 0) return -n;
         deliver(a, finished, n);
+
         ask_for_work(a);
+
         endpoint_set_heartbeat(a->exchange, &(heartbeat_body){ .in_flight = (uint32_t)rollouts_in_flight(a->rollouts),
                                                                .version = current(a)->version,
                                                                .tokens = a->tokens });
@@ -327,12 +346,14 @@ static int open_all(actor *a, error *err)
     a->slots[0] = weights_new(c->device, c->shapes, err);
     a->slots[1] = weights_new(c->device, c->shapes, err);
     if (!a->slots[0] || !a->slots[1]) return err->code;
+
     a->engine = engine_new(&c->engine, a->slots[0], err);
     if (!a->engine) return err->code;
-    rollout_config sc = c->rollouts;
-    sc.engine = a->engine;
-    a->rollouts = rollouts_new(&sc, err);
+    rollout_config played = c->rollouts;
+    played.engine = a->engine;
+    a->rollouts = rollouts_new(&played, err);
     a->subscriber = weights_subscriber_new();
+
     endpoint_config ec = {
         .address = c->address,
         .hello = { .role = "actor", .protocol = PROTOCOL_VERSION, .pid = getpid(), .slots = (uint32_t)c->slots }
@@ -340,8 +361,10 @@ static int open_all(actor *a, error *err)
     snprintf(ec.hello.name, sizeof ec.hello.name, "%s", c->name);
     weights_host(ec.hello.host);
     const endpoint_callbacks cb = { .ctx = a, .on_message = on_message, .on_peer = on_peer };
+
     a->exchange = endpoint_connect(a->lp, &ec, &cb, a->log, err);
     if (!a->exchange) return err->code;
+
     device_set_tick(c->device, alive, a); /* a step of the engine may take longer than others wait */
     loop_add_timer(a->lp, RESEND_MS, resend, a);
     return loop_on_stop(a->lp, on_stop, a, err);
@@ -353,6 +376,7 @@ static void close_all(actor *a)
         const message bye = { .type = MSG_BYE, .bye = { "this actor was asked to stop" } };
         endpoint_send(a->exchange, 0, &bye, NULL);
     }
+
     loop_remove(a->lp, a);
     device_set_tick(a->config->device, NULL, NULL);
     endpoint_free(a->exchange);
@@ -361,6 +385,7 @@ static void close_all(actor *a)
     weights_free(a->slots[0]);
     weights_free(a->slots[1]);
     weights_subscriber_free(a->subscriber);
+
     for (size_t i = 0; i < a->waiting.len; i++) task_free(a->waiting.data[i]);
     for (size_t i = 0; i < a->unacked.len; i++) episode_free(a->unacked.data[i].episode);
     vec_free(&a->waiting);

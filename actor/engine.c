@@ -83,6 +83,7 @@ static int check_config(const engine_config *c, const model_config *model, int64
         return error_set(err, ERR_LIMIT,
                          "%d streams of %d tokens are %" PRId64 " pages of keys and values (%d at most)",
                          c->max_streams, c->max_context, n_pages, INT32_MAX);
+
     if (c->kv_bytes && c->kv_bytes < page_bytes(model) * (size_t)n_pages)
         return error_set(err, ERR_LIMIT,
                          "%d streams of %d tokens need %zu bytes of key and value pages, kv_bytes allows %zu",
@@ -95,14 +96,18 @@ engine *engine_new(const engine_config *config, const weights *w, error *err)
     const model_config *model = &w->table->config;
     const int64_t pages = (int64_t)((config->max_context + KV_PAGE - 1) / KV_PAGE) * config->max_streams;
     if (check_config(config, model, pages, err) != OK) return NULL;
+
     const int n_pages = (int)pages, max_pages = n_pages / config->max_streams;
     kv_cache *kv = kv_cache_new(w->dev, model, n_pages, err); /* first: all else is small beside it */
     if (!kv) return NULL;
+
     engine *en = xcalloc(1, sizeof *en);
     en->config = *config;
+
     /* Room for a row of every stream and a page of prefill besides: less would starve whoever is being prefilled. */
     const int min = config->max_streams + KV_PAGE;
     if (en->config.tokens_per_step < min) en->config.tokens_per_step = min;
+
     en->w = w;
     en->max_pages = max_pages;
     en->next_id = 1;
@@ -112,7 +117,9 @@ engine *engine_new(const engine_config *config, const weights *w, error *err)
     en->by_id = idmap_new();
     en->streams = xcalloc((size_t)config->max_streams, sizeof *en->streams);
     en->table = xcalloc((size_t)n_pages, sizeof *en->table);
+
     allocate_step(en);
+
     for (int s = 0; s < config->max_streams; s++) {
         en->streams[s].ids = xcalloc((size_t)config->max_context, sizeof(int32_t));
         en->streams[s].entries = xcalloc((size_t)max_pages, sizeof(prefix_entry *));
@@ -183,6 +190,7 @@ uint64_t engine_submit(engine *en, const int32_t *ids, size_t n, const stream_op
     for (int i = 0; i < en->config.max_streams; i++) {
         stream *s = &en->streams[i];
         if (s->id) continue;
+
         s->id = en->next_id++;
         s->options = *options;
         s->n = (int)n;
@@ -205,6 +213,7 @@ static stream *stream_of(const engine *en, uint64_t id)
 int engine_append(engine *en, uint64_t id, const int32_t *ids, size_t n, error *err)
 {
     stream *s = stream_of(en, id);
+
     if ((size_t)s->n + n >= (size_t)en->config.max_context)
         return error_set(err, ERR_LIMIT, "%d tokens and %zu more do not fit a context of %d", s->n, n,
                          en->config.max_context);
@@ -236,17 +245,27 @@ void engine_set_weights(engine *en, const weights *w)
 
 /* ---- one step ---- */
 
+/* The id of the page that page p builds on, which names its whole prefix; 0: it is the first. UINT64_MAX: that page is the
+ * stream's own, so what follows it is not shared. */
+static uint64_t parent_of(const stream *s, int p)
+{
+    if (p == 0) return 0;
+    return s->entries[p - 1] ? s->entries[p - 1]->id : UINT64_MAX;
+}
+
 /* Takes shared pages for as long as there are any. False: the next page is being computed by another stream in this
  * step; one step of patience saves computing it twice. */
 static bool share_prefix(engine *en, stream *s)
 {
     while (s->cached % KV_PAGE == 0 && s->cached + KV_PAGE < s->n) {
         const int p = s->cached / KV_PAGE;
-        const uint64_t parent = p == 0 ? 0 : s->entries[p - 1] ? s->entries[p - 1]->id : UINT64_MAX;
-        if (parent == UINT64_MAX) return true; /* an unshared page: those after it can't be shared either */
+        const uint64_t parent = parent_of(s, p);
+        if (parent == UINT64_MAX) return true;
+
         prefix_entry *e = prefix_tree_find(en->tree, en->w->hash, parent, s->ids + s->cached);
         if (!e) return true;
         if (!e->ready) return false;
+
         prefix_entry_use(en->tree, e);
         s->entries[p] = e;
         table_of(en, s)[p] = e->page;
@@ -265,34 +284,39 @@ static int32_t take_page(engine *en)
     return page;
 }
 
-/* The pages under rows [cached, cached + rows). Full pages from a page's start are promised to the tree. */
+/* The pages under rows [cached, cached + rows). A page that this step fills from its start, and whose prefix is shared,
+ * is promised to the tree: others find it there once it is computed. The page with the stream's last token stays its own:
+ * that row has to be computed by every stream, for its logits. */
 static void provide_pages(engine *en, stream *s, int rows)
 {
     const int end = s->cached + rows;
     while (s->n_pages * KV_PAGE < end) {
         const int p = s->n_pages, begin = p * KV_PAGE;
         const int32_t page = take_page(en);
-        const bool whole = begin >= s->cached && begin + KV_PAGE <= end && begin + KV_PAGE < s->n;
-        const bool rooted = p == 0 || s->entries[p - 1];
         table_of(en, s)[p] = page;
-        s->entries[p] = whole && rooted ? prefix_tree_promise(en->tree, en->w->hash, p ? s->entries[p - 1]->id : 0,
-                                                              s->ids + begin, page)
-                                        : NULL;
+        s->entries[p] = NULL;
         s->n_pages++;
+
+        const bool whole = begin >= s->cached && begin + KV_PAGE <= end && begin + KV_PAGE < s->n;
+        const uint64_t parent = parent_of(s, p);
+        if (whole && parent != UINT64_MAX)
+            s->entries[p] = prefix_tree_promise(en->tree, en->w->hash, parent, s->ids + begin, page);
     }
 }
 
 static void schedule(engine *en, stream *s, int rows)
 {
-    const bool catches_up = s->cached + rows == s->n;
     provide_pages(en, s, rows);
+
     for (int i = 0; i < rows; i++) {
         en->ids[en->T] = s->ids[s->cached + i];
         en->positions[en->T] = s->cached + i;
         en->row_seq[en->T++] = slot_of(en, s);
     }
     s->scheduled = rows;
-    if (!catches_up) return;
+    if (s->cached + rows < s->n) return;
+
+    /* It has caught up: its last row gives logits, and token n is sampled from them. */
     const int o = en->n_out++;
     en->out_rows[o] = en->T - 1;
     en->out_slots[o] = slot_of(en, s);
@@ -309,9 +333,11 @@ static bool choose_rows(engine *en)
     bool more = false;
     const int slots = en->config.max_streams, room = en->config.tokens_per_step;
     en->T = en->n_out = 0;
+
     for (int i = 0; i < slots; i++)
         if (can_go_on(&en->streams[i]) && en->streams[i].n - en->streams[i].cached == 1)
             schedule(en, &en->streams[i], 1);
+
     for (int k = 0; k < slots; k++) {
         stream *s = &en->streams[(en->next_slot + k) % slots];
         if (!can_go_on(s) || s->scheduled) continue;
@@ -319,11 +345,14 @@ static bool choose_rows(engine *en)
             more = true;
             continue;
         }
+
+        /* What doesn't fit stops at the end of a page, so that the next step begins with a page that can be shared. */
         int rows = s->n - s->cached;
         if (rows > room - en->T) rows = (s->cached + room - en->T) / KV_PAGE * KV_PAGE - s->cached;
         if (rows > 0) schedule(en, s, rows);
         more |= s->cached + s->scheduled < s->n;
     }
+
     en->next_slot = (en->next_slot + 1) % slots; /* round-robin: no slot is always the last */
     return more;
 }
@@ -334,6 +363,7 @@ static void settle(engine *en)
     for (int i = 0; i < en->config.max_streams; i++) {
         stream *s = &en->streams[i];
         if (!s->scheduled) continue;
+
         if (s->scheduled > 1) en->stats.tokens_prefilled += (uint64_t)s->scheduled;
         for (int p = s->cached / KV_PAGE; p < s->n_pages; p++)
             if (s->entries[p]) s->entries[p]->ready = true;
@@ -353,6 +383,7 @@ static void sample(engine *en, const float *logits)
             const stream_options *o = &en->streams[en->out_slots[end]].options;
             if (o->temperature != first->temperature || o->top_p != first->top_p) break;
         }
+
         ops->sample(en->w->dev, logits + (size_t)begin * (size_t)V, end - begin, V, first->temperature, first->top_p,
                     en->keys + begin, en->samples + begin, en->out_positions + begin, en->tokens + begin,
                     en->logprobs + begin);
@@ -380,6 +411,7 @@ static int compute(void *ctx, error *err)
 {
     engine *en = ctx;
     device *dev = en->w->dev;
+
     device_scratch_reset(dev);
     const decode_batch batch = { .T = en->T,
                                  .ids = en->ids,
@@ -389,11 +421,13 @@ static int compute(void *ctx, error *err)
                                  .max_pages = en->max_pages,
                                  .n_out = en->n_out,
                                  .out_rows = en->out_rows };
+
     const float *logits = model_decode(en->w, en->kv, &batch);
     if (en->n_out > 0) sample(en, logits);
     return device_sync(dev, err);
 }
 
+/* The engine of a record: the next token of the record, where one was sampled. */
 static int recall(engine *en, sampled_token *out)
 {
     const trajectory *r = en->record;
@@ -401,6 +435,7 @@ static int recall(engine *en, sampled_token *out)
     uint32_t g = 0, at = (uint32_t)s->n;
     if (!s->id || s->waiting || at >= r->n || !r->mask[at]) return 0;
     while (g + 1 < r->n_segments && r->segments[g].end <= at) g++;
+
     *out = (sampled_token){ .stream = s->id,
                             .owner = s->options.owner,
                             .id = r->ids[at],
@@ -418,8 +453,10 @@ int engine_step(engine *en, sampled_token *out, bool *busy, error *err)
     if (en->record) return recall(en, out);
     *busy = choose_rows(en);
     if (en->T == 0) return 0;
+
     const int rc = device_guard(en->w->dev, compute, en, err);
     if (rc != OK) return -rc;
+
     en->stats.steps++;
     settle(en);
     deliver(en, out);

@@ -42,6 +42,7 @@ prefix_entry *prefix_tree_promise(prefix_tree *t, uint64_t weight_hash, uint64_t
 {
     const uint64_t hash = hash_of(weight_hash, parent, ids);
     if (idmap_get(t->entries, hash)) return NULL;
+
     prefix_entry *e = xcalloc(1, sizeof *e);
     *e = (prefix_entry){
         .id = t->next_id++, .parent = parent, .hash = hash, .weight_hash = weight_hash, .page = page, .users = 1
@@ -51,6 +52,7 @@ prefix_entry *prefix_tree_promise(prefix_tree *t, uint64_t weight_hash, uint64_t
     return e;
 }
 
+/* Out of the list of pages without a user, oldest first. */
 static void unlink_cached(prefix_tree *t, prefix_entry *e)
 {
     if (e->older)
@@ -84,6 +86,7 @@ void prefix_entry_leave(prefix_tree *t, prefix_entry *e)
         forget(t, e);
         return;
     }
+
     e->older = t->newest;
     if (t->newest)
         t->newest->newer = e;

@@ -8,7 +8,8 @@
  *              +--- answer | eos | length | turns ---> over
  *
  * It holds what all episodes of an actor share: engine, tokenizer, dialect, tools. rollouts_step does one round: tool
- * results in, one engine step, tokens to the episodes, finished episodes out. It never blocks on a tool. */
+ * results in, one engine step, tokens to the episodes, finished episodes out. It never blocks on a tool. Where a tool's
+ * words become tokens: rollouts_splice.c. */
 #pragma once
 
 #include "actor/engine.h"

@@ -32,11 +32,12 @@ static int differ(const char *what, uint32_t at, int64_t is, int64_t would, erro
 
 static int compare_text(const char *what, const char *is, const char *would, error *err)
 {
-    size_t at = 0;
     if (!is && !would) return OK;
     if (!is || !would)
         return error_set(err, ERR_PARSE, "there is %s %s (played again there is %s)", is ? "a" : "no", what,
                          would ? "one" : "none");
+
+    size_t at = 0;
     while (is[at] && is[at] == would[at]) at++;
     if (is[at] == would[at]) return OK;
     return error_set(err, ERR_PARSE, "%s: byte %zu goes on '%.20s' (played again '%.20s')", what, at, is + at,
@@ -46,16 +47,18 @@ static int compare_text(const char *what, const char *is, const char *would, err
 static int compare_tokens(const trajectory *is, const trajectory *would, error *err)
 {
     for (uint32_t i = 0; i < is->n && i < would->n; i++) {
-        if (is->ids[i] != would->ids[i] && i < would->n_prompt)
+        const bool same = is->ids[i] == would->ids[i];
+        if (!same && i < would->n_prompt) /* most likely no forgery, but files or keys that are not the learner's */
             return error_set(err, ERR_PARSE,
                              "token %" PRIu32 " of its prompt is %" PRId32 " (played again it is %" PRId32
                              "): is it played with this run's recipe and keys?",
                              i, is->ids[i], would->ids[i]);
-        if (is->ids[i] != would->ids[i]) return differ("the id of token", i, is->ids[i], would->ids[i], err);
+        if (!same) return differ("the id of token", i, is->ids[i], would->ids[i], err);
         if (is->role[i] != would->role[i]) return differ("the role of token", i, is->role[i], would->role[i], err);
         if (is->wrote[i] != would->wrote[i])
             return differ("what is written by token", i, is->wrote[i], would->wrote[i], err);
     }
+
     if (is->n != would->n)
         return error_set(err, ERR_PARSE, "%" PRIu32 " tokens (played again %" PRIu32 ")", is->n, would->n);
     if (is->n_prompt == would->n_prompt) return OK;
@@ -65,14 +68,15 @@ static int compare_tokens(const trajectory *is, const trajectory *would, error *
 
 static int compare_turns(const episode *is, const episode *would, error *err)
 {
-    int rc = OK;
     if (is->n_turns != would->n_turns)
         return error_set(err, ERR_PARSE, "%" PRIu32 " turns (played again %" PRIu32 ")", is->n_turns, would->n_turns);
+    int rc = OK;
     for (uint32_t i = 0; i < is->n_turns && rc == OK; i++) {
         const turn *a = &is->turns[i], *b = &would->turns[i];
         if (a->start != b->start) return differ("the first token of turn", i, a->start, b->start, err);
         if (a->end != b->end) return differ("the end of turn", i, a->end, b->end, err);
         if (a->call != b->call) return differ("the first call of turn", i, a->call, b->call, err);
+
         rc = compare_text("turn", a->text, b->text, err);
         if (rc == OK) rc = compare_text("residue", a->residue, b->residue, err);
         if (rc != OK) error_within(err, "turn %" PRIu32, i);
@@ -83,9 +87,10 @@ static int compare_turns(const episode *is, const episode *would, error *err)
 /* What is told of a call that can't be made is the dialect's, and is no tool's word. */
 static int compare_calls(const episode *is, const episode *would, error *err)
 {
-    int rc = OK;
     if (is->n_calls != would->n_calls)
         return error_set(err, ERR_PARSE, "%" PRIu32 " calls (played again %" PRIu32 ")", is->n_calls, would->n_calls);
+
+    int rc = OK;
     for (uint32_t i = 0; i < is->n_calls && rc == OK; i++) {
         const tool_call *a = &is->calls[i], *b = &would->calls[i];
         rc = compare_text("name", a->name, b->name, err);
@@ -97,6 +102,7 @@ static int compare_calls(const episode *is, const episode *would, error *err)
     return rc;
 }
 
+/* What is recorded beside the tokens. The template's name is compared by the exchange (exchange/coherence.h). */
 static int compare_names(const episode *is, const episode *would, error *err)
 {
     int rc = compare_text("data group", is->data_group, would->data_group, err);
@@ -125,6 +131,7 @@ static int compare(const episode *is, const episode *would, error *err)
 
 /* ---- playing again ---- */
 
+/* `would`: the episode played to its end. */
 static int judge(const episode *e, const episode *would, error *err)
 {
     if (e->failed == FAIL_PROMPT && would->failed == FAIL_PROMPT) return OK;
@@ -139,6 +146,7 @@ static int judge(const episode *e, const episode *would, error *err)
 static int judge_open(const episode *e, const episode *so_far, error *err)
 {
     if (e->failed == FAIL_PROMPT) return judge(e, so_far, err);
+
     const int rc = compare_tokens(&e->tokens, &so_far->tokens, err);
     return rc == OK ? error_set(err, ERR_PARSE, "played again, it goes on behind its last token") : rc;
 }
@@ -161,6 +169,7 @@ int witness_check(witness *w, const task *t, const episode *e, error *err)
     c.engine = engine_of_record(&e->tokens, w->max_context);
     rollouts *s = rollouts_new(&c, err);
     int rc = rollouts_begin(s, t, clock_ms(), err);
+
     if (rc == OK) {
         episode *done = play_to_end(s, e->failed != FAIL_NONE, err);
         rc = done ? judge(e, done, err) : judge_open(e, rollouts_first(s), err);
