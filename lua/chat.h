@@ -1,23 +1,36 @@
 /* SPDX-License-Identifier: MIT */
-/* chat - a conversation as a model family's chat template would render it, to the byte: lua/lib/render.lua has one
- * function a family; this file hands it the conversation and reads back the text.
+/* chat - a conversation as a model will see it: what the model's own chat template renders, to the byte as Hugging
+ * Face's transformers do. Templates are read by an interpreter of Jinja (lua/lib/jinja.lua) in a VM of limited memory
+ * (256 MB), instructions (50 million) and CPU time (5 s), from which nothing but values can be reached.
  *
- * A conversation is a JSON list of messages, or an object: messages, tools, add_generation_prompt (true), bos_token,
- * eos_token, enable_thinking, date_string, tools_in_user_message, documents not at all. Objects keep the order of their
- * keys, as templates print them. */
+ *     FILE or model folder  -- chat_template_open / _new -->  template  -- chat_render, any number of times -->  text
+ *
+ * A conversation is a JSON list of messages, or an object: messages, and whatever else its template reads (tools,
+ * documents, enable_thinking, ...). Every key becomes a variable; tools and documents are none and
+ * add_generation_prompt is true unless given. Objects keep the order of their keys, as templates print them. `date`
+ * ("2026-11-26") or `date_string` ("26 Nov 2026") is what strftime_now takes for today; without them it is today.
+ *
+ * One thread uses a template. */
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
 
 #include "base/error.h"
 #include "base/str.h"
 
-/* "qwen2.5, qwen3, ...": what chat_render knows. */
-extern const char CHAT_FAMILIES[];
+typedef struct chat_template chat_template;
 
-/* The family that a chat template (its Jinja text) belongs to, by marks that only it has; NULL: none of ours. */
-const char *chat_family(const char *template_text);
+/* The template whose Jinja text is `text` [len]; `where` (copied) names it in errors. NULL:
+ * ERR_PARSE: no template, with the line. ERR_UNSUPPORTED: a construct that is not supported, by name and line.
+ * ERR_LIMIT, ERR_TIMEOUT: beyond the limits above. */
+chat_template *chat_template_new(const char *text, size_t len, const char *where, error *err);
+void chat_template_free(chat_template *t);               /* NULL is allowed */
+const char *chat_template_where(const chat_template *t); /* the template's own */
 
-/* Appends the text. ERR_PARSE: no conversation; ERR_ARGUMENT: the family's template refuses it, with the template's own
- * words; ERR_NOT_FOUND: no such family. */
-int chat_render(const char *family, const json_t *conversation, str *out, error *err);
+/* Appends the text.
+ * ERR_PARSE: no conversation, or one that the template fails on (the sentence has the template's line).
+ * ERR_ARGUMENT: the template refuses it (raise_exception), with the template's own words.
+ * ERR_UNSUPPORTED, ERR_LIMIT, ERR_TIMEOUT: as above. */
+int chat_render(chat_template *t, const json_t *conversation, str *out, error *err);

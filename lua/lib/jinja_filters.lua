@@ -79,7 +79,7 @@ F.e = F.escape
 F.indent = function(v, args, named)
     local width, first, blank = bind("indent", { "width", "first", "blank" }, args, named)
     if width == nil then width = 4 end
-    local shift = type(width) == "string" and width or (" "):rep(width)
+    local shift = type(width) == "string" and width or value.repeat_text(" ", methods.integer("indent", width))
     local lines, text = {}, methods.text("indent", v) .. "\n"
     for line in text:gmatch("([^\n]*)\n") do lines[#lines + 1] = line end
     -- The last piece is empty where the text ends in a newline; Jinja keeps it.
@@ -103,9 +103,9 @@ end
 
 F.truncate = function(v, args, named)
     local length, kill, ending, leeway = bind("truncate", { "length", "killwords", "end", "leeway" }, args, named)
-    local s = methods.text("truncate", v)
     length, ending, leeway = length or 255, ending or "...", leeway or 5
-    if value.text_length(s) <= length + leeway then return s end
+    if value.length(v) <= length + leeway then return v end
+    local s = methods.text("truncate", v)
     local cut = value.text_part(s, 1, length - value.text_length(ending))
     if not flag(kill) then cut = cut:match("^(.*) ") or cut end
     return cut .. ending
@@ -116,31 +116,55 @@ F.urlencode = function(v)
     return (as_text(v):gsub("[^%w%-%._~/]", function(c) return ("%%%02X"):format(c:byte()) end))
 end
 
--- %s, %d, %r, %f, %x, %i and %%, with what C's printf knows of widths.
-local function percent(v, args, named)
-    local next, has_names = 0, false
-    local out = as_text(v):gsub("%%(%(?[%w_]*%)?)([-+ #0]*%d*%.?%d*)(%a?%%?)", function(name, style, letter)
-        if letter == "%" then return "%" end
-        name = name:match("^%(([%w_]+)%)$")
-        local item
-        if name then
-            has_names, item = true, named[name]
-        else
-            next = next + 1
-            item = args[next]
-        end
-        if item == nil then fail("fault", "not enough arguments for format string") end
-        if letter == "s" then return ("%" .. style .. "s"):format(as_text(item)) end
-        if letter == "r" then return ("%" .. style .. "s"):format(value.repr(item)) end
-        if letter == "d" or letter == "i" then return ("%" .. style .. "d"):format(value.number_of(item) // 1 | 0) end
-        if letter:find("^[fgexX]$") then return ("%" .. style .. letter):format(value.number_of(item)) end
-        fail("lacks", "the format '%%%s' is not supported", letter)
-    end)
-    if next < args.n and not has_names then fail("fault", "not all arguments converted during string formatting") end
-    return out
+-- string.format, which knows less of widths and precisions than Python.
+local function formatted(style, v)
+    local ok, text = pcall(string.format, style, v)
+    if not ok then fail("lacks", "the format '%s' is not supported", style) end
+    return text
+end
+
+local CONVERSIONS = {
+    s = function(style, v) return formatted("%" .. style .. "s", as_text(v)) end,
+    r = function(style, v) return formatted("%" .. style .. "s", value.repr(v)) end,
+    d = function(style, v) return formatted("%" .. style .. "d", methods.number("%d", v) // 1 | 0) end,
+}
+CONVERSIONS.i = CONVERSIONS.d
+for letter in ("fFgGeExXo"):gmatch(".") do
+    CONVERSIONS[letter] = function(style, v) return formatted("%" .. style .. letter, methods.number("%" .. letter, v)) end
+end
+
+-- One conversion of a format, behind its "%": the text, and where it goes on. take(name) gives what is to be written.
+local function converted(s, at, take)
+    if s:sub(at, at) == "%" then return "%", at + 1 end
+    local name, after = s:match("^%(([^()]*)%)()", at)
+    local style, letter, next = s:match("^([-+ #0]*%d*%.?%d*)(%a?)()", after or at)
+    if letter == "" then fail("fault", "incomplete format") end
+    if not CONVERSIONS[letter] then fail("lacks", "the format '%%%s' is not supported", letter) end
+    return CONVERSIONS[letter](style, take(name)), next
+end
+
+-- Python's s % args. loose: args may be left over, as where Python was given something that it can index.
+local function percent(s, args, named, loose)
+    s = as_text(s)
+    local out, at, used = {}, 1, 0
+    local function take(name)
+        if not name then used = used + 1 end
+        local v
+        if name then v = named[name] else v = args[used] end
+        if v == nil then fail("fault", name and "format: there is no '%s'" or "not enough arguments for format string", name) end
+        return v
+    end
+    while true do
+        local from = s:find("%", at, true)
+        if not from then break end
+        out[#out + 1] = s:sub(at, from - 1)
+        out[#out + 1], at = converted(s, from + 1, take)
+    end
+    if used < args.n and not loose then fail("fault", "not all arguments converted during string formatting") end
+    return table.concat(out) .. s:sub(at)
 end
 M.percent = percent
-F.format = percent
+F.format = function(v, args, named) return percent(v, args, named, next(named) ~= nil) end
 
 -- ---- numbers ----
 
@@ -179,7 +203,7 @@ F.round = function(v, args, named)
     local x = number * scale
     if method == "ceil" then return math.ceil(x) / scale end
     if method == "floor" then return math.floor(x) / scale end
-    if (precision or 0) > 0 then return tonumber(("%." .. precision .. "f"):format(number)) + 0.0 end
+    if (precision or 0) > 0 then return tonumber(formatted("%." .. precision .. "f", number)) + 0.0 end
     return half_even(x) / scale
 end
 
@@ -222,11 +246,18 @@ end
 
 F.sort = function(v, args, named, run)
     local reverse, case, attribute = bind("sort", { "reverse", "case_sensitive", "attribute" }, args, named)
-    local way = flag(reverse) and -1 or 1
-    return sorted(value.items_of(v), function(a, b)
-        local x, y = part_of(a, attribute, run), part_of(b, attribute, run)
-        return way * value.compare(folded(x, case), folded(y, case))
-    end)
+    local way, names = flag(reverse) and -1 or 1, { attribute }
+    if type(attribute) == "string" then
+        names = {}
+        for name in attribute:gmatch("[^,]+") do names[#names + 1] = name end
+    end
+    -- A tuple, of several attributes or of the item itself: what is equal, undefined parts too, is not compared further.
+    local function key(item)
+        local parts = value.tuple({}, math.max(1, #names))
+        for i = 1, parts.n do parts[i] = folded(part_of(item, names[i], run), case) end
+        return parts
+    end
+    return sorted(value.items_of(v), function(a, b) return way * value.compare(key(a), key(b)) end)
 end
 
 F.dictsort = function(v, args, named)
@@ -408,7 +439,7 @@ T.sequence = function(v)
     return k == "str" or k == "list" or k == "tuple" or k == "range" or k == "dict" or k == "undefined"
 end
 T.iterable = function(v) return T.sequence(v) or value.kind(v) == "view" or value.kind(v) == "generator" end
-T.callable = function(v) return value.kind(v) == "function" end
+T.callable = function(v) return value.kind(v) == "function" or value.kind(v) == "undefined" end
 T.upper = function(v) return as_text(v):find("%u") ~= nil and not as_text(v):find("%l") end
 T.lower = function(v) return as_text(v):find("%l") ~= nil and not as_text(v):find("%u") end
 T.escaped = function(v) return value.kind(v) == "markup" end
@@ -438,14 +469,19 @@ end
 local OTHERS = {}
 for name in ("filesizeformat forceescape pprint random striptags urlize wordwrap xmlattr"):gmatch("%a+") do OTHERS[name] = true end
 
-function M.filter(name)
-    if F[name] then return F[name] end
-    if OTHERS[name] then fail("lacks", "the filter '%s' is not supported", name) end
-    fail("syntax", "there is no filter '%s'", tostring(name))
+-- line: where a template names it, nil while it is rendered.
+local function unknown(kind, line, format, name)
+    fail(kind, "%s" .. format, line and ("line %d: "):format(line) or "", tostring(name))
 end
 
-function M.test(name)
-    if not T[name] then fail("syntax", "there is no test '%s'", tostring(name)) end
+function M.filter(name, line)
+    if F[name] then return F[name] end
+    if OTHERS[name] then unknown("lacks", line, "the filter '%s' is not supported", name) end
+    unknown("syntax", line, "there is no filter '%s'", name)
+end
+
+function M.test(name, line)
+    if not T[name] then unknown("syntax", line, "there is no test '%s'", name) end
     return T[name]
 end
 

@@ -72,7 +72,7 @@ end
 return function(v, indent, separators, sort_keys)
     local style = { comma = ", ", colon = ": ", sort_keys = sort_keys ~= nil and value.truth(sort_keys) }
     if indent ~= nil and indent ~= value.NONE then
-        style.indent = type(indent) == "string" and indent or (" "):rep(value.number_of(indent))
+        style.indent = type(indent) == "string" and indent or value.repeat_text(" ", value.number_of(indent))
         style.comma = ","
     end
     if separators ~= nil and separators ~= value.NONE then style.comma, style.colon = separators[1], separators[2] end

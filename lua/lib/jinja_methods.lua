@@ -261,9 +261,10 @@ local function padded(name, left, right)
         fill = text(name, fill, " ")
         if left and right then
             local before = missing // 2 + (missing & integer(name, width, 0) & 1)
-            return fill:rep(before) .. s .. fill:rep(missing - before)
+            return value.repeat_text(fill, before) .. s .. value.repeat_text(fill, missing - before)
         end
-        return left and fill:rep(missing) .. s or s .. fill:rep(missing)
+        fill = value.repeat_text(fill, missing)
+        return left and fill .. s or s .. fill
     end
 end
 
@@ -302,7 +303,7 @@ M.titled = titled
 local function zfill(s, args, named)
     local width = bind("zfill()", { "width" }, args, named)
     local sign, rest = s:match("^([+-]?)(.*)$")
-    return sign .. ("0"):rep(integer("zfill()", width, 0) - value.text_length(s)) .. rest
+    return sign .. value.repeat_text("0", integer("zfill()", width, 0) - value.text_length(s)) .. rest
 end
 
 local function join(s, args, named)

@@ -37,10 +37,11 @@ local function own_attribute(v, name)
 end
 
 local function at_index(v, key)
-    local items = type(v) == "string" and value.characters(v) or v
-    local i = value.number_of(key)
-    if i < 0 then i = i + items.n end
-    return items[i + 1]
+    local i, n = value.number_of(key), value.length(v)
+    if i < 0 then i = i + n end
+    if i < 0 or i >= n then return nil end
+    if type(v) == "string" then return value.text_part(v, i + 1, i + 1) end
+    return v[i + 1]
 end
 
 -- v[key]
@@ -109,7 +110,8 @@ end
 
 local function repeated(v, times)
     times = math.max(0, times)
-    if type(v) == "string" then return v:rep(times) end
+    if type(v) == "string" then return value.repeat_text(v, times) end
+    value.check_items(v.n * (times + 0.0))
     local out = value.list({}, v.n * times)
     out.kind = v.kind
     for i = 0, v.n * times - 1 do out[i + 1] = v[i % v.n + 1] end
@@ -156,8 +158,16 @@ NUMERIC["**"] = function(a, b)
     return (a + 0.0) ^ b
 end
 
+-- "..." % v: a tuple's items, a mapping's members by name, or v itself.
+local function percent(s, v)
+    local kind = value.kind(v)
+    if kind == "tuple" then return tools.percent(s, v, {}, false) end
+    return tools.percent(s, value.tuple({ v }, 1), kind == "dict" and v.map or {}, kind == "dict" or kind == "list" or kind == "undefined")
+end
+
 local function binary(sign, a, b)
     value.defined(a)
+    if sign == "%" and type(value.plain(a)) == "string" then return percent(value.plain(a), b) end
     value.defined(b)
     if sign == "+" and is_text(a) and is_text(b) and (value.kind(a) == "markup" or value.kind(b) == "markup") then
         return value.markup(value.escape(a).text .. value.escape(b).text)
@@ -168,9 +178,6 @@ local function binary(sign, a, b)
     if sign == "+" and value.is_sequence(a) and value.kind(a) == value.kind(b) then return joined(a, b) end
     if sign == "*" and is_repeatable(a) and is_whole(b) then return repeated(a, value.number_of(b)) end
     if sign == "*" and is_whole(a) and is_repeatable(b) then return repeated(b, value.number_of(a)) end
-    if sign == "%" and type(a) == "string" then
-        return tools.percent(a, value.kind(b) == "tuple" and b or value.tuple({ b }, 1), {})
-    end
     fail("fault", "unsupported operand type(s) for %s: '%s' and '%s'", sign, value.type_name(a), value.type_name(b))
 end
 
@@ -294,7 +301,7 @@ function expressions.call(node)
 end
 
 local function compile_filter(node)
-    local filter, arguments = tools.filter(node.name), compile_arguments(node.arguments)
+    local filter, arguments = tools.filter(node.name, node.line), compile_arguments(node.arguments)
     return function(run, scope, v)
         local args, named = arguments(run, scope)
         run.line = node.line
@@ -308,7 +315,7 @@ function expressions.filter(node)
 end
 
 function expressions.test(node)
-    local of, test, arguments = compile(node.of), tools.test(node.name), compile_arguments(node.arguments)
+    local of, test, arguments = compile(node.of), tools.test(node.name, node.line), compile_arguments(node.arguments)
     return at_line(node, function(run, scope)
         local v = of(run, scope)
         local args, named = arguments(run, scope)
@@ -424,6 +431,16 @@ local function captured(run, scope, body)
     return text, signal
 end
 
+local MAX_CALLS = 150 -- as deep as the stack allows
+
+local function nested(run, body)
+    run.calls = run.calls + 1
+    if run.calls > MAX_CALLS then fail("fault", "macros or loops call each other deeper than %d", MAX_CALLS) end
+    local text = body()
+    run.calls = run.calls - 1
+    return text
+end
+
 local function write(run, text) run.out[#run.out + 1] = text end
 
 function statements.text(node)
@@ -529,7 +546,9 @@ statements["for"] = function(node)
         loop_functions(members, {})
         if node.recursive then
             loop.kind = "function"
-            loop.call = function(args) return (captured(run, scope, function() go(run, scope, args[1], depth + 1) end)) end
+            loop.call = function(args)
+                return nested(run, function() return (captured(run, scope, function() go(run, scope, args[1], depth + 1) end)) end)
+            end
             loop.names = setmetatable({}, { __index = function(_, name) return members[name] ~= nil and name or nil end })
             setmetatable(loop, { __index = members })
         end
@@ -640,8 +659,6 @@ local function compile_macro(node, name)
     return macro
 end
 
-local MAX_CALLS = 150
-
 local function macro_value(macro, run, scope)
     return value.callable(macro.name, function(args, named)
         local inner = inner_scope(scope)
@@ -652,11 +669,7 @@ local function macro_value(macro, run, scope)
         if #more.keys > 0 and not macro.takes_names then
             fail("fault", "macro '%s' takes no keyword argument '%s'", macro.name, more.keys[1])
         end
-        run.calls = run.calls + 1
-        if run.calls > MAX_CALLS then fail("fault", "macros call each other deeper than %d", MAX_CALLS) end
-        local text = captured(run, inner, macro.body)
-        run.calls = run.calls - 1
-        return text
+        return nested(run, function() return (captured(run, inner, macro.body)) end)
     end)
 end
 
@@ -752,18 +765,17 @@ local M = {}
 -- tree -> template
 function M.compile(tree) return compile_body(tree) end
 
--- The text of a template with the caller's variables (name -> value).
-function M.render(template, variables)
+-- The text of a template with the caller's variables (name -> value). `run` is an empty table; its `line` says where the
+-- rendering was, also when it was ended from outside.
+function M.render(template, variables, run)
+    run.out, run.line, run.calls = {}, 1, 0
     local scope = {}
     for name, f in pairs(GLOBALS) do scope[name] = value.callable(name, f) end
     scope.raise_exception = value.callable("raise_exception", raise_exception)
     for name, v in pairs(variables) do scope[name] = v end
 
-    local run = { out = {}, line = 1, calls = 0 }
-    local ok, why = pcall(template, run, inner_scope(scope))
-    if ok then return table.concat(run.out) end
-    if type(why) == "table" and why.jinja then why.line = why.line or run.line end
-    error(why, 0)
+    template(run, inner_scope(scope))
+    return table.concat(run.out)
 end
 
 return M

@@ -18,11 +18,12 @@
 
 local M = {}
 
-local NONE = { kind = "none" }
+-- The metatable keeps it itself: a module's tables without one are replaced by read-only stand-ins (lua/libraries.c).
+local NONE = setmetatable({ kind = "none" }, {})
 M.NONE = NONE
 
 -- Ends the rendering. kind: "refused" (the template's raise_exception), "lacks" (a construct of Jinja that is not here),
--- "syntax", or "fault" (what Python would raise).
+-- "syntax", "limit" (more than a template may make), or "fault" (what Python would raise).
 function M.fail(kind, format, ...) error({ jinja = kind, message = format:format(...) }, 0) end
 local fail = M.fail
 
@@ -112,6 +113,21 @@ function M.dict_items(d)
 end
 
 -- ---- text: characters are code points ----
+
+local MAX_TEXT, MAX_ITEMS = 64 << 20, 4000000
+
+-- How much of `what` a template makes at once, against what it may make.
+local function check_size(amount, limit, what)
+    if amount > limit then fail("limit", "more than %d %s at once", limit, what) end
+end
+
+function M.check_items(n) check_size(n, MAX_ITEMS, "items") end
+
+-- s * n; none for n < 0
+function M.repeat_text(s, n)
+    check_size(#s * (n + 0.0), MAX_TEXT, "bytes")
+    return s:rep(n)
+end
 
 -- Where every byte is a character; text that is no UTF-8 is taken by bytes, too.
 local function by_bytes(s) return not s:find("[\128-\255]") or not utf8.len(s) end

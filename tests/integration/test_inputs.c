@@ -33,7 +33,8 @@ static void what_is_no_regular_file_is_refused_by_name(void **state)
         "plot out.svg metrics.%s",
         "forgetting metrics.%s",
         "env list --recipe %s",
-        "render --dialect chatml %s",
+        "render --template template %s",
+        "render --template %s messages.json",
         "tokenize --model tokenizer.%s x",
         "probe --model config.%s --text x",
         "probe --model weights.%s --text x",
@@ -46,7 +47,8 @@ static void what_is_no_regular_file_is_refused_by_name(void **state)
     };
     static const char *const KINDS[] = { "pipe", "folder", "device", "socket" };
     SHELL(0,
-          "mkfifo pipe; mkdir folder; ln -s /dev/zero device; echo '{}' > rows.jsonl; echo '[{\"role\": \"user\", "
+          "mkfifo pipe; mkdir folder; echo x > template; ln -s /dev/zero device; echo '{}' > rows.jsonl; echo "
+          "'[{\"role\": \"user\", "
           "\"content\": \"x\"}]' > messages.json;"
           "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"socket\")'",
           "");
@@ -109,7 +111,7 @@ static void numbers_that_can_not_be_held_are_refused(void **state)
         }
     SHELL(1, "$TROUPE train $RECIPE --run-dir r optim.lr=1e-400", "optim.lr", "'1e-400'");
     SHELL(2, "$TROUPE chat $RECIPE --temperature 1e-400", "--temperature", "'1e-400'");
-    SHELL(1, "printf '{\"response\": \"1e-400\",\\n\"n\": [1, -1e-400]}' > rows; $TROUPE render --dialect chatml rows",
+    SHELL(1, "printf '{\"response\": \"1e-400\",\\n\"n\": [1, -1e-400]}' > rows; $TROUPE render --template rows rows",
           "rows:2: 1e-400 is not 0");
 }
 

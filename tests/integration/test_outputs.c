@@ -55,7 +55,7 @@ static void what_could_not_be_printed_is_a_failure(void **state)
         "tokenize --model $MODEL '1+1'",
         "probe --model $MODEL --text '1+1'",
         "probe --model $MODEL --text '1+1' --json",
-        "render --model $MODEL --dialect chatml messages.json",
+        "render --model $MODEL --template messages.json messages.json",
         "moo --method mgda < gradients.jsonl",
         "env list",
         "env call --tool nothing '{}'",

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Chat templates, rendered: the goldens of the shared suite, and our own of calls, results and refusals. */
-#include "lua/chat.h"
-
+/* A conversation and a model's own chat template: what is no conversation, which template a folder has, what reaches it.
+ * (How templates are read: test_jinja.c.) */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "base/json.h"
+#include "lua/chat_model.h"
 #include "tests/support/support.h"
 
 static json_t *parse(const char *text)
@@ -18,199 +18,71 @@ static json_t *parse(const char *text)
     return j;
 }
 
-/* ---- the shared suite ---- */
-
-static const struct {
-    const char *name, *family;
-} TEMPLATES[] = { { "Hermes-3", "hermes3" },
-                  { "Qwen2.5", "qwen2.5" },
-                  { "qwen2_5", "qwen2.5" },
-                  { "gemma-2", "gemma" },
-                  { "Llama-3.1-8B", "llama3.1" },
-                  { "Llama-3.2", "llama3.1" },
-                  { "Phi-3.5", "phi3" },
-                  { "Mistral-Nemo", "mistral" },
-                  { "llama3_1", "llama3.1" },
-                  { "llama3.jinja", "llama3" },
-                  { "qwen3", "qwen3" } };
-
-static const char *family_of(const char *name)
+/* Of the template, or the error's sentence. The caller frees. */
+static char *rendered(chat_template *t, const char *conversation, error *err)
 {
-    for (size_t i = 0; i < sizeof TEMPLATES / sizeof *TEMPLATES; i++)
-        if (strstr(name, TEMPLATES[i].name)) return TEMPLATES[i].family;
-    fail_msg("no family for %s", name);
-    return NULL;
-}
-
-/* What a context leaves out the suite filled in. */
-static json_t *context_of(const json_t *contexts, const json_t *golden)
-{
-    json_t *c = json_deep_copy(json_object_get(contexts, json_string_value(json_object_get(golden, "context"))));
-    json_t *thinking = json_object_get(golden, "enable_thinking");
-    if (!json_object_get(c, "bos_token")) json_object_set_new(c, "bos_token", json_string("<|startoftext|>"));
-    if (!json_object_get(c, "eos_token")) json_object_set_new(c, "eos_token", json_string("<|endoftext|>"));
-    if (json_is_boolean(thinking)) json_object_set(c, "enable_thinking", thinking);
-    return c;
-}
-
-static void check_golden(const json_t *contexts, const json_t *golden)
-{
-    error err = { 0 };
-    str got = { 0 };
-    const char *name = json_string_value(json_object_get(golden, "template"));
-    const char *want = json_string_value(json_object_get(golden, "output"));
-    json_t *c = context_of(contexts, golden);
-    const int rc = chat_render(family_of(name), c, &got, &err);
-    if (!want) {
-        const char *why = strstr(json_string_value(json_object_get(golden, "error")), ": ") + 2;
-        assert_int_equal(rc, ERR_ARGUMENT);
-        assert_non_null(strstr(err.text, why));
-    } else {
-        test_ok(rc, &err);
-        if (strcmp(got.data, want) != 0) fail_msg("%s: got\n%s\nwant\n%s", name, got.data, want);
-    }
-    str_free(&got);
+    str out = { 0 };
+    json_t *c = parse(conversation);
+    const int rc = t ? chat_render(t, c, &out, err) : err->code;
+    if (rc != OK) str_cut(&out, 0);
+    if (rc != OK) str_puts(&out, err->text);
     json_decref(c);
+    return str_take(&out);
 }
 
-static void the_open_goldens_are_met(void **state)
-{
-    (void)state;
-    char *dir = test_data("data/suites/chat_templates"), path[1200], *rest = NULL;
-    if (!dir) skip();
-    error err = { 0 };
-    json_t *contexts = json_parse_file(path_join(path, sizeof path, dir, "contexts.json"), &err);
-    char *lines = test_file_read(dir, "goldens_open.jsonl");
-    int n = 0;
-    for (char *line = strtok_r(lines, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest), n++) {
-        json_t *golden = parse(line);
-        check_golden(contexts, golden);
-        json_decref(golden);
-    }
-    assert_true(n >= 30);
-    free(lines);
-    json_decref(contexts);
-    free(dir);
-}
-
-/* ---- our own ---- */
-
-static const char TOOLS[] =
-    "[{\"type\": \"function\", \"function\": {\"name\": \"add\", \"description\": \"Adds \\\"two\\\".\", "
-    "\"parameters\": {\"type\": \"object\", \"properties\": {\"b\": {\"type\": \"number\"}, "
-    "\"a\": {\"type\": \"number\", \"default\": 1.0}}}}}]";
-static const char ASKED[] = "{\"messages\": [{\"role\": \"user\", \"content\": \" 1+2? \"}, {\"role\": \"assistant\", "
-                            "\"content\": \"\", \"tool_calls\": "
-                            "[{\"id\": \"abcdefghi\", \"type\": \"function\", \"function\": {\"name\": \"add\", "
-                            "\"arguments\": {\"b\": 2, \"a\": 0.1}}}]}, "
-                            "{\"role\": \"tool\", \"content\": \"2.1\", \"tool_call_id\": \"abcdefghi\"}], "
-                            "\"bos_token\": \"<B>\", \"eos_token\": "
-                            "\"<E>\", \"tools\": ";
-
-static void check_calls(const char *family, const char *const *pieces)
+static void check_text(const char *text, const char *conversation, const char *want)
 {
     error err = { 0 };
-    str text = { 0 }, asked = { 0 };
-    str_printf(&asked, "%s%s}", ASKED, TOOLS);
-    json_t *c = parse(asked.data);
-    test_ok(chat_render(family, c, &text, &err), &err);
-    const char *at = text.data;
-    for (; *pieces; pieces++) { /* in this order */
-        const char *found = strstr(at, *pieces);
-        if (!found) fail_msg("%s: no '%s' in\n%s", family, *pieces, text.data);
-        at = found + strlen(*pieces);
-    }
-    assert_true(*at == '\0');
-    json_decref(c);
-    str_free(&asked);
-    str_free(&text);
+    chat_template *t = chat_template_new(text, strlen(text), "test", &err);
+    char *got = rendered(t, conversation, &err);
+    assert_string_equal(got, want);
+    free(got);
+    chat_template_free(t);
 }
 
-/* Keys in their order, numbers as Python writes them. */
-static void tools_calls_and_results_look_as_each_family_has_them(void **state)
+/* ---- conversations ---- */
+
+#define X "[{\"role\": \"user\", \"content\": \"x\"}]"
+#define WITH "{\"messages\": " X ", "
+
+static void every_key_of_a_conversation_is_a_variable(void **state)
 {
     (void)state;
-#define PARAMETERS                                                                                                     \
-    "\"parameters\": {\"type\": \"object\", \"properties\": {\"b\": {\"type\": \"number\"}, \"a\": {\"type\": "        \
-    "\"number\", \"default\": 1.0}}}}"
-    check_calls("qwen2.5", (const char *const[]){
-                               "<tools>\n{\"type\": \"function\", \"function\": {\"name\": \"add\", \"description\": "
-                               "\"Adds \\\"two\\\".\", " PARAMETERS "}\n</tools>",
-                               "<|im_start|>user\n 1+2? <|im_end|>\n<|im_start|>assistant\n<tool_call>\n{\"name\": "
-                               "\"add\", \"arguments\": {\"b\": 2, \"a\": 0.1}}\n</tool_call><|im_end|>\n",
-                               "<|im_start|>user\n<tool_response>\n2.1\n</tool_response><|im_end|>\n<|im_start|>"
-                               "assistant\n",
-                               NULL });
-    check_calls(
-        "llama3.1",
-        (const char *const[]){ "<B><|start_header_id|>system<|end_header_id|>\n\nEnvironment: ipython\n",
-                               "{\n    \"type\": \"function\",\n    \"function\": {\n        \"name\": \"add\",",
-                               "\n\n1+2?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n{\"name\": \"add\", "
-                               "\"parameters\": {\"b\": 2, \"a\": 0.1}}<|eot_id|><|start_header_id|>ipython"
-                               "<|end_header_id|>\n\n\"2.1\"<|eot_id|>",
-                               "<|start_header_id|>assistant<|end_header_id|>\n\n", NULL });
-    check_calls("mistral",
-                (const char *const[]){
-                    "<B>[AVAILABLE_TOOLS][{\"type\": \"function\", \"function\": {\"name\": \"add\", "
-                    "\"description\": \"Adds \"two\".\", " PARAMETERS "}][/AVAILABLE_TOOLS][INST] 1+2? [/INST]",
-                    "[TOOL_CALLS][{\"name\": \"add\", \"arguments\": {\"b\": 2, \"a\": 0.1}, \"id\": "
-                    "\"abcdefghi\"}]<E>[TOOL_RESULTS]{\"content\": 2.1, \"call_id\": \"abcdefghi\"}"
-                    "[/TOOL_RESULTS]",
-                    NULL });
+    check_text("{{ messages[0].content }}{{ tools is none }}{{ documents is none }}{{ add_generation_prompt }}", X,
+               "xTrueTrueTrue");
+    check_text("{{ bos_token is defined }}{{ enable_thinking is defined }}", X, "FalseFalse");
+    check_text("{{ enable_thinking }}{{ mine.b }}{{ mine|tojson }}",
+               WITH "\"enable_thinking\": false, \"mine\": {\"b\": "
+                    "1.0, \"a\": [null, true, 2]}}",
+               "False1.0{\"b\": 1.0, \"a\": [null, true, 2]}");
+    check_text("{{ add_generation_prompt }}{{ tools }}", WITH "\"add_generation_prompt\": false, \"tools\": []}",
+               "False[]");
+    check_text("{{ range is defined }}{{ range }}", WITH "\"range\": 3}", "True3");
 }
 
-static void qwen3_forgets_what_was_thought_before_the_last_question(void **state)
+static void today_is_what_the_conversation_says(void **state)
 {
     (void)state;
-    error err = { 0 };
-    str text = { 0 };
-    json_t *c = parse(
-        "[{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"<think>\\nold\\n</think>"
-        "\\n\\nb\"}, {\"role\": \"user\", \"content\": \"c\"}, {\"role\": \"assistant\", \"content\": "
-        "\"<think>\\nnew\\n</think>\\n\\nd\"}]");
-    test_ok(chat_render("qwen3", c, &text, &err), &err);
-    assert_string_equal(text.data,
-                        "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n<|im_start|>user\nc"
-                        "<|im_end|>\n<|im_start|>assistant\n<think>\nnew\n</think>\n\nd<|im_end|>\n<|im_start|>"
-                        "assistant\n");
-    str_free(&text);
-    json_decref(c);
+    check_text("{{ strftime_now('%d %b %Y, %A') }}", WITH "\"date\": \"2026-11-26\"}", "26 Nov 2026, Thursday");
+    check_text("{{ strftime_now('%Y-%m-%d') }}{{ date_string }}", WITH "\"date_string\": \"26 Jul 2024\"}",
+               "2024-07-2626 Jul 2024");
+    check_text("{{ strftime_now('%Y') == '2026' and false }}{{ date_string }}", WITH "\"date_string\": \"now\"}",
+               "Falsenow");
+    check_text("{{ strftime_now('') }}", WITH "\"date\": \"2024-02-29\"}", "");
+    check_text("x", WITH "\"date\": \"2026-02-30\"}", "date: expected a day as \"2026-11-26\", found \"2026-02-30\"");
+    check_text("x", WITH "\"date\": \"26 Nov 2026\"}", "date: expected a day as \"2026-11-26\", found \"26 Nov 2026\"");
 }
 
-static void what_a_template_refuses_is_refused_in_its_words(void **state)
+/* Of any shape: the sentence says where and what. */
+static void what_is_no_conversation_is_named(void **state)
 {
     (void)state;
-    static const char *const BAD[][3] = {
-        { "gemma", "[{\"role\": \"assistant\", \"content\": \"a\"}]", "must alternate" },
-        { "mistral", "[{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"user\", \"content\": \"b\"}]",
-          "must alternate" },
-        { "mistral", "[{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"tool\", \"content\": \"b\"}]",
-          "length 9" },
-        { "qwen2.5", "[]", "a list of messages" },
-        { "qwen2.5", "{\"messages\": [{\"content\": \"x\"}]}", "messages[0]" },
-        { "unknown", "[{\"role\": \"user\", \"content\": \"a\"}]", "no such family" },
-    };
-    for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) {
-        error err = { 0 };
-        str text = { 0 };
-        json_t *c = parse(BAD[i][1]);
-        assert_int_not_equal(chat_render(BAD[i][0], c, &text, &err), OK);
-        if (!strstr(err.text, BAD[i][2])) fail_msg("'%s' does not say '%s'", err.text, BAD[i][2]);
-        str_free(&text);
-        json_decref(c);
-    }
-}
-
-/* Of any shape: the sentence says where and what, in no family is it an error of ours that is shown. */
-static void what_is_no_conversation_is_named_in_every_family(void **state)
-{
-    (void)state;
-    static const char *const FAMILIES[] = { "chatml",   "qwen2.5", "qwen3", "hermes3", "llama3",
-                                            "llama3.1", "mistral", "gemma", "phi3" };
 #define OF_USER "[{\"role\": \"user\", \"content\": "
-#define WITH "{\"messages\": " OF_USER "\"x\"}], "
 #define CALLS "[{\"role\": \"assistant\", \"content\": \"\", \"tool_calls\": "
     static const char *const BAD[][2] = {
+        { "[]", "a list of messages" },
+        { "3", "a list of messages" },
+        { "{\"messages\": [{\"content\": \"x\"}]}", "messages[0]: " },
         { OF_USER "{\"a\": 1}}]", "messages[0].content: expected text" },
         { OF_USER "[\"a\"]}]", "messages[0].content[0]: " },
         { OF_USER "[{\"text\": {}}]}]", "messages[0].content[0]: " },
@@ -224,36 +96,110 @@ static void what_is_no_conversation_is_named_in_every_family(void **state)
         { WITH "\"bos_token\": 3}", "bos_token: expected text" },
         { WITH "\"date_string\": {}}", "date_string: expected text" },
     };
-    for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++)
-        for (size_t k = 0; k < sizeof FAMILIES / sizeof *FAMILIES; k++) {
-            error err = { 0 };
-            str text = { 0 };
-            json_t *c = parse(BAD[i][0]);
-            if (chat_render(FAMILIES[k], c, &text, &err) != ERR_PARSE || !strstr(err.text, BAD[i][1]))
-                fail_msg("%s: %s: '%s' does not say '%s'", FAMILIES[k], BAD[i][0], err.text, BAD[i][1]);
-            str_free(&text);
-            json_decref(c);
-        }
+    for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) {
+        error err = { 0 };
+        str out = { 0 };
+        json_t *c = json_loads(BAD[i][0], JSON_DECODE_ANY, NULL);
+        chat_template *t = chat_template_new("x", 1, "test", &err);
+        if (chat_render(t, c, &out, &err) != ERR_PARSE || !strstr(err.text, BAD[i][1]))
+            fail_msg("%s: '%s' does not say '%s'", BAD[i][0], err.text, BAD[i][1]);
+        chat_template_free(t);
+        json_decref(c);
+        str_free(&out);
+    }
 }
 
-static void a_familys_template_is_recognised(void **state)
+static void what_a_template_refuses_is_refused_in_its_words(void **state)
 {
     (void)state;
-    assert_string_equal(chat_family("{{'<|im_start|>'}} {% if m.reasoning_content %}"), "qwen3");
-    assert_string_equal(chat_family("<|start_header_id|> <|eot_id|>"), "llama3");
-    assert_string_equal(chat_family("{% for m in messages %}<|im_start|>...<|im_end|>"), "chatml");
-    assert_null(chat_family("### Instruction:"));
+    check_text("{{ raise_exception('System role\nnot supported') }}", X, "test: System role\\nnot supported");
+    check_text("\n{{ messages[0].x.y }}", X, "test: line 2: 'dict object' has no attribute 'x'");
+}
+
+/* ---- model folders ---- */
+
+typedef struct file {
+    const char *name, *text;
+} file;
+
+#define TOOL "\"tools\": [{\"name\": \"f\"}]}"
+#define SEVERAL                                                                                                        \
+    "{\"chat_template\": [{\"name\": \"default\", \"template\": \"plain\"}, "                                          \
+    "{\"name\": \"tool_use\", \"template\": \"tools\"}]}"
+
+static void check_folder(const file *files, const char *conversation, const char *want)
+{
+    error err = { 0 };
+    char *dir = test_folder_new(), path[1200];
+    test_ok(dir_make_all(path_join(path, sizeof path, dir, "additional_chat_templates"), &err), &err);
+    for (; files->name; files++) test_file_write(dir, files->name, files->text);
+    if (strcmp(files[-1].name, "additional_chat_templates/tool_use.jinja") != 0)
+        test_ok(dir_remove_all(path, &err), &err);
+
+    json_t *c = parse(conversation);
+    chat_template *t = chat_model_template(dir, json_object_get(c, "tools") != NULL, &err);
+    if (t) test_ok(chat_model_tokens(dir, c, &err), &err);
+    char *with_tokens = json_text(c, false), *got = rendered(t, with_tokens, &err);
+    if (!strstr(got, want)) fail_msg("got '%s', want '%s'", got, want);
+    free(got);
+    free(with_tokens);
+    chat_template_free(t);
+    json_decref(c);
+    test_folder_remove(dir);
+}
+
+static void a_models_template_is_found_where_transformers_find_it(void **state)
+{
+    (void)state;
+    static const char CONFIG[] = "tokenizer_config.json", JINJA[] = "chat_template.jinja";
+    static const char TOOL_USE[] = "additional_chat_templates/tool_use.jinja";
+    check_folder((file[]){ { CONFIG, "{\"chat_template\": \"in config\"}" }, { 0 } }, WITH "\"a\": 1}", "in config");
+    check_folder((file[]){ { CONFIG, "{\"chat_template\": \"in config\"}" }, { JINJA, "in a file\n" }, { 0 } },
+                 WITH "\"a\": 1}", "in a file");
+    check_folder((file[]){ { JINJA, "alone" }, { 0 } }, WITH TOOL, "alone");
+    check_folder((file[]){ { CONFIG, SEVERAL }, { 0 } }, WITH "\"a\": 1}", "plain");
+    check_folder((file[]){ { CONFIG, SEVERAL }, { 0 } }, WITH TOOL, "tools");
+    check_folder((file[]){ { JINJA, "plain" }, { TOOL_USE, "tools in a file" }, { 0 } }, WITH TOOL, "tools in a file");
+    check_folder((file[]){ { JINJA, "plain" }, { TOOL_USE, "tools in a file" }, { 0 } }, WITH "\"a\": 1}", "plain");
+
+    check_folder((file[]){ { CONFIG, "{}" }, { 0 } }, WITH "\"a\": 1}", "has no chat template");
+    check_folder((file[]){ { CONFIG, "{\"chat_template\": 3}" }, { 0 } }, WITH "\"a\": 1}",
+                 "chat_template: expected text");
+    check_folder((file[]){ { CONFIG, "{\"chat_template\": [{\"name\": \"rag\", \"template\": \"x\"}]}" }, { 0 } },
+                 WITH "\"a\": 1}", "none is called \"default\"");
+    check_folder((file[]){ { JINJA, "\n{{ x" }, { 0 } }, WITH "\"a\": 1}", "chat_template.jinja: line 2: ");
+}
+
+static void a_models_tokens_reach_its_template(void **state)
+{
+    (void)state;
+    static const char PRINTS[] = "{{ bos_token }}{{ eos_token }}{{ pad_token is defined }}{{ unk_token }}";
+    check_folder((file[]){ { "chat_template.jinja", PRINTS },
+                           { "tokenizer_config.json", "{\"bos_token\": \"<B>\", \"eos_token\": {\"content\": \"<E>\"}, "
+                                                      "\"pad_token\": null, \"unk_token\": \"<U>\"}" },
+                           { 0 } },
+                 WITH "\"unk_token\": \"own\"}", "<B><E>Falseown");
+    check_folder((file[]){ { "chat_template.jinja", PRINTS },
+                           { "tokenizer_config.json", "{\"bos_token\": \"<B>\", \"eos_token\": \"<E>\"}" },
+                           { "special_tokens_map.json", "{\"eos_token\": \"<M>\", \"pad_token\": \"<P>\"}" },
+                           { 0 } },
+                 WITH "\"a\": 1}", "<B><M>True");
+    check_folder((file[]){ { "chat_template.jinja", PRINTS },
+                           { "tokenizer_config.json", "{\"eos_token\": \"<E>\", \"added_tokens_decoder\": {}}" },
+                           { "special_tokens_map.json", "{\"eos_token\": \"<M>\", \"pad_token\": \"<P>\"}" },
+                           { 0 } },
+                 WITH "\"a\": 1}", "<E>False");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_open_goldens_are_met),
-        cmocka_unit_test(tools_calls_and_results_look_as_each_family_has_them),
-        cmocka_unit_test(qwen3_forgets_what_was_thought_before_the_last_question),
+        cmocka_unit_test(every_key_of_a_conversation_is_a_variable),
+        cmocka_unit_test(today_is_what_the_conversation_says),
+        cmocka_unit_test(what_is_no_conversation_is_named),
         cmocka_unit_test(what_a_template_refuses_is_refused_in_its_words),
-        cmocka_unit_test(what_is_no_conversation_is_named_in_every_family),
-        cmocka_unit_test(a_familys_template_is_recognised),
+        cmocka_unit_test(a_models_template_is_found_where_transformers_find_it),
+        cmocka_unit_test(a_models_tokens_reach_its_template),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
