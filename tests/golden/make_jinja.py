@@ -112,7 +112,7 @@ def templates():
     yield from TEMPLATES
 
 
-# Python's own words for an object, and the default order of a set: nobody's template prints them.
+# Python's own words for an object: no chat template prints them.
 def is_about_python(text):
     return text is not None and any(word in text for word in (" object at 0x", "<generator", "dict_", "<built-in", "<class", "<function"))
 

@@ -71,7 +71,9 @@ static size_t judge(batch *b, const json_t *c)
     size_t wrong = 0;
     const bool right = b->n == 0 || (!*render(b->text.data, c, &got, &err) && strcmp(got.data, b->want.data) == 0);
     for (size_t i = 0; !right && i < b->n; i++) wrong += !is_as_jinja_has_it(b->cases[i], c);
-    if (!right && wrong == 0) fail_msg("templates differ only side by side:\n%s", b->text.data);
+    if (!right && wrong == 0)
+        fail_msg("templates differ only side by side: %s\n%s\n-- want\n%s\n-- got\n%s", err.text, b->text.data,
+                 b->want.data, got.data ? got.data : "");
     str_cut(&b->text, 0);
     str_cut(&b->want, 0);
     b->n = 0;
@@ -100,8 +102,8 @@ static void what_jinja_makes_of_a_template_is_made_of_it(void **state)
             wrong += !is_as_jinja_has_it(one, c);
             continue;
         }
-        str_printf(&b.text, "%s\n;", json_string_value(json_array_get(one, 0)));
-        str_printf(&b.want, "%s\n;", json_string_value(json_array_get(one, 1)));
+        str_printf(&b.text, "%s;", json_string_value(json_array_get(one, 0)));
+        str_printf(&b.want, "%s;", json_string_value(json_array_get(one, 1)));
         b.cases[b.n++] = one;
         if (b.n == sizeof b.cases / sizeof *b.cases) wrong += judge(&b, c);
     }
@@ -281,7 +283,7 @@ static void what_is_not_supported_is_named_with_its_line(void **state)
     check_end("\n{{ l is nothing }}", ERR_PARSE, "line 2: there is no test 'nothing'");
     check_end("\n{% if l %}\n", ERR_PARSE, "the template ends where");
     check_end("\n{{ raise_exception('Only users') }}", ERR_ARGUMENT, "test: Only users");
-    check_end("\n\n{{ nobody.x }}", ERR_PARSE, "line 3: 'nobody' is undefined");
+    check_end("\n\n{{ missing.x }}", ERR_PARSE, "line 3: 'missing' is undefined");
 }
 
 /* Nothing of one rendering is left for the next. */
