@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "run/checks.h"
-#include "run/player.h"
+#include "run/episode_runner.h"
 #include "cli/verbs.h"
 
 typedef struct chat {

@@ -11,7 +11,7 @@
 #include "base/vec.h"
 #include "show/batch_metrics.h"
 #include "run/checks.h"
-#include "run/player.h"
+#include "run/episode_runner.h"
 #include "show/result_file.h"
 #include "cli/verbs.h"
 #include "exchange/scheduler.h"

@@ -115,7 +115,7 @@ static void heed_heaviest(const advantage_config *c, const step_view *v, advanta
             t->success_rate[i] = sampled > 0 ? right / sampled : 0;
             v->dead[i] = c->drop_dead && nothing && !t->has_spans;
         }
-        shape_group(&c->shape, step, s.end - s.begin, v->length + s.begin, r + s.begin);
+        length_shaping_group(&c->length_shaping, step, s.end - s.begin, v->length + s.begin, r + s.begin);
     }
 }
 

@@ -40,7 +40,7 @@
 #include "learner/credit.h"
 #include "learner/estimator.h"
 #include "learner/objective.h"
-#include "learner/shape.h"
+#include "learner/length_shaping.h"
 #include "rollout/group.h"
 
 #define ADVANTAGE_STDS(X)                                                                                              \
@@ -56,7 +56,7 @@ typedef struct advantage_config {
     double eps;     /* 0: 1e-6 with one objective that weighs (GRPO), 1e-4 with several (GDPO) */
     bool whiten;    /* over the batch, after the weighted sum */
     bool drop_dead; /* groups whose heaviest objective is the same for all don't count, not even in denominators */
-    shape_config shape;
+    length_shaping_config length_shaping;
     credit_to credit; /* which tokens a reward on a span of the answer is for */
 } advantage_config;
 

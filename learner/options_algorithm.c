@@ -129,15 +129,15 @@ static const option ROWS[] = {
       .more = "Only for reward scripts that return lists, `{ { byte, value }, ... }` (docs/algorithms.md, rewards "
               "on spans). `span` is fine-grained reward (2306.01693), `return` GRPO's process supervision "
               "(2402.03300)." },
-    { "algorithm.overlong_cushion", OPTION_NUMBER, AT(advantage.shape.overlong_cushion), 0, 1e6, "0",
+    { "algorithm.overlong_cushion", OPTION_NUMBER, AT(advantage.length_shaping.overlong_cushion), 0, 1e6, "0",
       .help = "tokens before rollout.max_tokens from which the reward falls, by 1 at the limit; 0: off",
       .more = "DAPO's soft punishment of answers that get too long (2503.14476, equation 13). Acts on the heaviest "
               "objective before it is normalised; metrics show the raw reward." },
-    { "algorithm.length_weight", OPTION_NUMBER, AT(advantage.shape.length_weight), 0, 100, "0",
+    { "algorithm.length_weight", OPTION_NUMBER, AT(advantage.length_shaping.length_weight), 0, 100, "0",
       .help = "weight of Kimi's preference for the shorter of right answers; 0: off",
       .more = "Within a group right answers gain up to half the weight when short and lose as much when long; wrong "
               "ones only lose (Kimi k1.5, 2501.12599)." },
-    { "algorithm.length_from", OPTION_WHOLE, AT(advantage.shape.length_from), 0, 1e15, "0",
+    { "algorithm.length_from", OPTION_WHOLE, AT(advantage.length_shaping.length_from), 0, 1e15, "0",
       .help = "step from which algorithm.length_weight counts",
       .more = "First right, then short: too early a preference for short answers keeps the policy from learning to "
               "think." },

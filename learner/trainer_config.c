@@ -8,5 +8,5 @@ void trainer_config_join(trainer_config *c, uint64_t seed, int64_t max_tokens, d
 
     /* Dr.GRPO's constant and DAPO's overlong answers are about the longest answer there can be. */
     c->loss.constant = (double)max_tokens;
-    c->advantage.shape.overlong_max = (double)max_tokens;
+    c->advantage.length_shaping.overlong_max = (double)max_tokens;
 }

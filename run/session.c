@@ -13,10 +13,10 @@
 #include "learner/checkpoint.h"
 #include "proto/address.h"
 #include "run/check_data.h"
-#include "run/learn.h"
+#include "run/learner_thread.h"
 #include "run/meeting.h"
 #include "run/pack.h"
-#include "run/player.h"
+#include "run/episode_runner.h"
 #include "run/ranks.h"
 #include "run/run_files.h"
 #include "run/session_settings.h"
@@ -40,7 +40,7 @@ typedef struct session {
     witness *witness;
     parcel *for_actors, *for_rewards; /* NULL: can't be sent */
     server *server;
-    learner learner;
+    learner_thread learner;
     char checkpoint[1100]; /* "": none */
     int64_t from;          /* the step that is resumed; 0: the start */
     int64_t listed_ms;     /* when the supervisor was told who is here */
@@ -131,21 +131,21 @@ static parcel *pack(session *s, pack_for whom)
     return p;
 }
 
-static learn_config learn_settings(const session *s)
+static learner_thread_config learn_settings(const session *s)
 {
     const recipe *r = s->role.recipe;
-    return (learn_config){ .recipe = r,
-                           .run_dir = s->options->run,
-                           .model = s->model,
-                           .checkpoint = s->checkpoint[0] ? s->checkpoint : NULL,
-                           .comm = s->comm,
-                           .rows = s->train,
-                           .sampler = s->sampler,
-                           .prompts = (uint32_t)(r->exchange.prompts_per_step * (1 + r->exchange.refills)),
-                           .steps = s->steps,
-                           .versions = s->versions,
-                           .sinks = s->sinks,
-                           .log = s->role.log };
+    return (learner_thread_config){ .recipe = r,
+                                    .run_dir = s->options->run,
+                                    .model = s->model,
+                                    .checkpoint = s->checkpoint[0] ? s->checkpoint : NULL,
+                                    .comm = s->comm,
+                                    .rows = s->train,
+                                    .sampler = s->sampler,
+                                    .prompts = (uint32_t)(r->exchange.prompts_per_step * (1 + r->exchange.refills)),
+                                    .steps = s->steps,
+                                    .versions = s->versions,
+                                    .sinks = s->sinks,
+                                    .log = s->role.log };
 }
 
 static int open_witness(session *s, error *err)
@@ -179,8 +179,8 @@ static int open_server(session *s, error *err)
 static int open_all(session *s, error *err)
 {
     if (open_inputs(s, err) != OK || open_outputs(s, err) != OK) return err->code;
-    const learn_config lc = learn_settings(s);
-    if (learner_open(&s->learner, &lc, err) != OK || open_witness(s, err) != OK) return err->code;
+    const learner_thread_config lc = learn_settings(s);
+    if (learner_thread_open(&s->learner, &lc, err) != OK || open_witness(s, err) != OK) return err->code;
     return open_server(s, err);
 }
 
@@ -191,7 +191,7 @@ static void on_stop(void *ctx)
     session *s = ctx;
     if (!s->stop) log_info(s->role.log, "asked to stop: the step under way is finished and saved");
     s->stop = true;
-    learner_stop(&s->learner);
+    learner_thread_stop(&s->learner);
 }
 
 /* A run that stands still says what it waits for. */
@@ -221,15 +221,15 @@ static void report_peers(session *s)
 static int serve(session *s, error *err)
 {
     int rc = loop_on_stop(s->role.loop, on_stop, s, err);
-    if (rc == OK) rc = learner_start(&s->learner, err);
+    if (rc == OK) rc = learner_thread_start(&s->learner, err);
     while (rc == OK && !s->learner.over) {
         rc = loop_once(s->role.loop, TURN_MS, err);
         if (rc == OK && !s->stop) rc = server_check(s->server, err);
         remind(s);
         report_peers(s);
-        if (learner_hangs(&s->learner, err) != OK) role_abandon(&s->role, err);
+        if (learner_thread_hangs(&s->learner, err) != OK) role_abandon(&s->role, err);
         const server_stats stats = server_statistics(s->server);
-        learner_tell(&s->learner, &stats);
+        learner_thread_tell(&s->learner, &stats);
     }
     return rc == OK ? server_finish(s->server, err) : rc;
 }
@@ -238,8 +238,8 @@ static int serve(session *s, error *err)
 static int follow(session *s, error *err)
 {
     int rc = open_inputs(s, err);
-    const learn_config lc = learn_settings(s);
-    if (rc == OK) rc = learner_open(&s->learner, &lc, err);
+    const learner_thread_config lc = learn_settings(s);
+    if (rc == OK) rc = learner_thread_open(&s->learner, &lc, err);
     if (rc == OK) rc = ranks_follow(s->comm, s->learner.trainer, s->model->weights, err);
     return rc;
 }
@@ -257,10 +257,10 @@ static int close_all(session *s, int rc, error *err)
 {
     error end = { 0 };
     if (s->learner.started) {
-        learner_stop(&s->learner);
+        learner_thread_stop(&s->learner);
         if (s->versions) queue_close(s->versions);
     }
-    const int trained = learner_close(&s->learner, &end);
+    const int trained = learner_thread_close(&s->learner, &end);
     if (rc == OK && trained != OK) rc = error_set(err, trained, "%s", end.text);
     sinks_tell(s->sinks, "farewell", "");
     server_free(s->server);

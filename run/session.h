@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* session - one learner's life: the exchange and the training of a run. Two threads: the caller's does all input and
- * output (loop, server, database), the other trains (run/learn.h).
+ * output (loop, server, database), the other trains (run/learner_thread.h).
  *
  *     role (recipe, loop, log) -> the other learners -> inputs -> outputs -> trainer, server -> serve -> close
  *

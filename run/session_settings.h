@@ -20,7 +20,7 @@ typedef struct server_parts {
     const parcel *for_actors, *for_rewards; /* NULL: can't be sent */
 } server_parts;
 
-/* What actors of this run are held to: they play with the same numbers (run/player.h). */
+/* What actors of this run are held to: they play with the same numbers (run/episode_runner.h). */
 limits session_limits(const recipe *r, const model_config *model);
 server_config session_server(const recipe *r, const server_parts *parts);
 

@@ -5,7 +5,7 @@
 
 #include "actor/actor.h"
 #include "reward/worker.h"
-#include "run/player.h"
+#include "run/episode_runner.h"
 #include "run/role.h"
 
 int run_actor(const role_options *o, bool *again, error *err);

@@ -18,7 +18,7 @@ cmake -S . -B $build -DCMAKE_BUILD_TYPE=Release -DTROUPE_CUDA=ON "-DCMAKE_CUDA_A
     --log-level=NOTICE && cmake --build $build -j "$(nproc)" || exit 1
 
 export TROUPE_TEST_DEVICE=cuda:0 TROUPE_CUDA_MODULE=$PWD/$build/libtroupe_cuda.so TROUPE_SOURCE=$PWD TROUPE_BUILD=$PWD/$build
-for test in kernels/test_kernels_{linear,layer,attention,head,flat,memory} model/test_model_golden; do
+for test in kernels/test_kernels_{linear,layer,attention,head,elementwise,memory} model/test_model_golden; do
     if $build/$test >$build/log 2>&1; then echo "ok    $test"; else
         status=1
         echo "FAIL  $test"

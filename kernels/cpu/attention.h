@@ -8,7 +8,7 @@
 
 #include <math.h>
 
-#include "kernels/cpu/attend.h"
+#include "kernels/cpu/attention_inner.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/tile.h"
 

@@ -3,7 +3,7 @@
  * [Hkv][KV_PAGE][hd]: only kv_write and attention_paged look inside. */
 #include <math.h>
 
-#include "kernels/cpu/attend.h"
+#include "kernels/cpu/attention_inner.h"
 #include "kernels/cpu/cpu.h"
 
 typedef struct kv_rows {

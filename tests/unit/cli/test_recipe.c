@@ -75,7 +75,7 @@ static void a_name_stands_for_its_papers_choices(void **state)
     r = open_with("algorithm.name=dapo", &err);
     if (!r) fail_msg("%s", err.text);
     assert_true(r->trainer.advantage.drop_dead && r->trainer.epochs == 1);
-    test_near(r->trainer.advantage.shape.overlong_max, (double)r->exchange.max_tokens, 0, "overlong answers");
+    test_near(r->trainer.advantage.length_shaping.overlong_max, (double)r->exchange.max_tokens, 0, "overlong answers");
     recipe_free(r);
     r = open_with("algorithm.name=raft", &err);
     if (!r) fail_msg("%s", err.text);

@@ -150,15 +150,15 @@ static void groups_without_signal_can_leave_the_denominators(void **state)
 static void length_counts_as_published(void **state)
 {
     (void)state;
-    assert_near(shape_overlong(16384, 20480, 4096), 0, 0);
-    assert_near(shape_overlong(18432, 20480, 4096), -0.5, 0);
-    assert_near(shape_overlong(20480, 20480, 4096), -1, 0);
-    assert_near(shape_overlong(30000, 20480, 4096), -1, 0);
-    const shape_config c = { .length_weight = 1, .length_from = 10 };
+    assert_near(length_shaping_overlong(16384, 20480, 4096), 0, 0);
+    assert_near(length_shaping_overlong(18432, 20480, 4096), -0.5, 0);
+    assert_near(length_shaping_overlong(20480, 20480, 4096), -1, 0);
+    assert_near(length_shaping_overlong(30000, 20480, 4096), -1, 0);
+    const length_shaping_config c = { .length_weight = 1, .length_from = 10 };
     const double length[4] = { 100, 200, 300, 400 }, lambda[4] = { .5, .166667, -.166667, -.5 };
     double early[4] = { 1, 1, 0, 0 }, reward[4] = { 1, 1, 0, 0 };
-    shape_group(&c, 9, 4, length, early);
-    shape_group(&c, 10, 4, length, reward);
+    length_shaping_group(&c, 9, 4, length, early);
+    length_shaping_group(&c, 10, 4, length, reward);
     for (int i = 0; i < 4; i++) {
         assert_near(early[i], i < 2, 0);
         assert_near(reward[i] - (i < 2), lambda[i], 1e-6);

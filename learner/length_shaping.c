@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "learner/shape.h"
+#include "learner/length_shaping.h"
 
 #include <math.h>
 
 #include "rollout/signal.h"
 
-double shape_overlong(double length, double max, double cushion)
+double length_shaping_overlong(double length, double max, double cushion)
 {
     if (cushion <= 0 || length <= max - cushion) return 0;
     return length > max ? -1 : (max - cushion - length) / cushion;
@@ -22,9 +22,11 @@ static void prefer_short(double weight, int n, const double *length, double *rew
     }
 }
 
-void shape_group(const shape_config *config, int64_t step, int n, const double *length, double *reward)
+void length_shaping_group(const length_shaping_config *config, int64_t step, int n, const double *length,
+                          double *reward)
 {
     if (config->length_weight != 0 && step >= config->length_from)
         prefer_short(config->length_weight, n, length, reward);
-    for (int i = 0; i < n; i++) reward[i] += shape_overlong(length[i], config->overlong_max, config->overlong_cushion);
+    for (int i = 0; i < n; i++)
+        reward[i] += length_shaping_overlong(length[i], config->overlong_max, config->overlong_cushion);
 }

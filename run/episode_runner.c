@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "run/player.h"
+#include "run/episode_runner.h"
 
 #include <poll.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "run/learn.h"
+#include "run/learner_thread.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -21,18 +21,18 @@ enum { WAIT_MS = 500 };
 
 /* ---- out: versions and checkpoints ---- */
 
-static picked_row *rows_ahead(const learner *l, int64_t step)
+static picked_row *rows_ahead(const learner_thread *l, int64_t step)
 {
     return l->ahead + (size_t)(step % (l->config.recipe->exchange.max_staleness + 1)) * l->config.prompts;
 }
 
-static int64_t rows_kept(const learner *l)
+static int64_t rows_kept(const learner_thread *l)
 {
     return (l->config.recipe->exchange.max_staleness + 1) * l->config.prompts;
 }
 
 /* Section "rows_ahead": the last step that was given its rows, and the rows of those that may have begun. */
-static void rows_ahead_state(learner *l, saved_state *s)
+static void rows_ahead_state(learner_thread *l, saved_state *s)
 {
     const int64_t n = rows_kept(l);
     const double last_row = (double)dataset_size(l->config.rows) - 1;
@@ -57,7 +57,7 @@ static void rows_ahead_state(learner *l, saved_state *s)
 }
 
 /* memory.state, in both directions: the trainer's sections, then those of what chooses rows. */
-static void memory_state(learner *l, saved_state *s)
+static void memory_state(learner_thread *l, saved_state *s)
 {
     trainer_state(l->trainer, s);
     if (!l->config.sampler) return;
@@ -65,7 +65,7 @@ static void memory_state(learner *l, saved_state *s)
     rows_ahead_state(l, s);
 }
 
-static checkpoint_parts parts_of(const learner *l)
+static checkpoint_parts parts_of(const learner_thread *l)
 {
     return (checkpoint_parts){ .w = l->config.model->weights,
                                .adapter = trainer_lora(l->trainer),
@@ -75,7 +75,7 @@ static checkpoint_parts parts_of(const learner *l)
 
 /* Saving and loading take a little memory of the device themselves: both under its guard. */
 typedef struct keeping {
-    learner *l;
+    learner_thread *l;
     const checkpoint_parts *parts;
     checkpoint_state *state;
 } keeping;
@@ -96,7 +96,7 @@ static int load_parts(void *ctx, error *err)
     return rc == OK && trainer_check(k->l->trainer, err) != OK ? error_within(err, "%s", dir) : rc;
 }
 
-static int load_memory(learner *l, error *err)
+static int load_memory(learner_thread *l, error *err)
 {
     saved_state *memory = checkpoint_memory(l->config.checkpoint, err);
     if (!memory) return err->code;
@@ -106,7 +106,7 @@ static int load_memory(learner *l, error *err)
     return rc;
 }
 
-static int save(learner *l, error *err)
+static int save(learner_thread *l, error *err)
 {
     if (l->saved == trainer_version(l->trainer)) return OK;
     checkpoint_parts parts = parts_of(l);
@@ -120,14 +120,14 @@ static int save(learner *l, error *err)
     return rc;
 }
 
-static bool evaluation_due(const learner *l, int64_t version)
+static bool evaluation_due(const learner_thread *l, int64_t version)
 {
     const recipe *r = l->config.recipe;
     return r->run.eval_every > 0 && (version % r->run.eval_every == 0 || version == r->run.steps);
 }
 
 /* The rows of all steps that this version lets begin, by what was learned from up to it. */
-static void pick_rows(learner *l, new_version *v)
+static void pick_rows(learner_thread *l, new_version *v)
 {
     const recipe *r = l->config.recipe;
     const int64_t newest = v->version + 1 + r->exchange.max_staleness,
@@ -147,7 +147,7 @@ static void pick_rows(learner *l, new_version *v)
 }
 
 /* The I/O thread takes versions as long as this one lives: the queue is full only for a moment. */
-static int hand_out(learner *l, uint32_t groups, uint32_t episodes, error *err)
+static int hand_out(learner_thread *l, uint32_t groups, uint32_t episodes, error *err)
 {
     const weights *w = l->config.model->weights;
     new_version *v = xcalloc(1, sizeof *v);
@@ -181,7 +181,7 @@ static void refusal_metrics(const refusal_counts *c, metrics *m)
     }
 }
 
-static void throughput(learner *l, metrics *m)
+static void throughput(learner_thread *l, metrics *m)
 {
     pthread_mutex_lock(&l->lock);
     const server_stats stats = l->stats;
@@ -203,7 +203,7 @@ static void throughput(learner *l, metrics *m)
     l->last_tokens = stats.tokens;
 }
 
-static int on_eval(learner *l, const step_batch *b, error *err)
+static int on_eval(learner_thread *l, const step_batch *b, error *err)
 {
     metrics_clear(l->metrics);
     batch_eval_metrics((const group *const *)b->groups, b->n, &l->config.recipe->trainer.objectives, l->metrics);
@@ -212,7 +212,7 @@ static int on_eval(learner *l, const step_batch *b, error *err)
 }
 
 /* Tells the person at the terminal of a step that taught nothing. ERR_STATE when these were enough. */
-static int watch_silence(learner *l, const step_batch *b, error *err)
+static int watch_silence(learner_thread *l, const step_batch *b, error *err)
 {
     char sentence[480];
     pthread_mutex_lock(&l->lock);
@@ -226,7 +226,7 @@ static int watch_silence(learner *l, const step_batch *b, error *err)
     return OK;
 }
 
-static int on_step(learner *l, const step_batch *b, error *err)
+static int on_step(learner_thread *l, const step_batch *b, error *err)
 {
     const recipe *r = l->config.recipe;
     uint32_t episodes = 0;
@@ -248,17 +248,17 @@ static int on_step(learner *l, const step_batch *b, error *err)
     return hand_out(l, b->n, episodes, err);
 }
 
-static bool finished(const learner *l, bool last_was_eval)
+static bool finished(const learner_thread *l, bool last_was_eval)
 {
     const int64_t version = trainer_version(l->trainer);
     return version >= l->config.recipe->run.steps && (last_was_eval || !evaluation_due(l, version));
 }
 
-static bool alone(const learner *l) { return !l->config.comm || l->config.comm->size == 1; }
+static bool alone(const learner_thread *l) { return !l->config.comm || l->config.comm->size == 1; }
 
 /* What is in memory when there is no more of it, here or at another learner: the scratch goes, the last whole version
  * is saved, and the sentence says which key to turn. */
-static int step_was_lost(learner *l, error *err)
+static int step_was_lost(learner_thread *l, error *err)
 {
     const recipe *r = l->config.recipe;
     ranks_left left = { .whole = trainer_whole(l->trainer), .code = err->code };
@@ -275,7 +275,7 @@ static int step_was_lost(learner *l, error *err)
                      saved ? "its checkpoint is written" : "it can be resumed from the newest checkpoint");
 }
 
-static int train(learner *l, error *err)
+static int train(learner_thread *l, error *err)
 {
     bool over = false;
     if (hand_out(l, 0, 0, err) != OK) return err->code;
@@ -304,7 +304,7 @@ static int train(learner *l, error *err)
 
 static void *run(void *ctx)
 {
-    learner *l = ctx;
+    learner_thread *l = ctx;
     l->last_ms = clock_ms();
     l->rc = train(l, &l->err);
     ranks_end(l->config.comm);
@@ -315,7 +315,7 @@ static void *run(void *ctx)
 
 /* ---- life ---- */
 
-static void say_size(const learner *l)
+static void say_size(const learner_thread *l)
 {
     char text[32];
     const recipe *r = l->config.recipe;
@@ -338,11 +338,11 @@ static silence_config silence_settings(const recipe *r)
                              .max_tokens = r->exchange.max_tokens };
 }
 
-int learner_open(learner *l, const learn_config *config, error *err)
+int learner_thread_open(learner_thread *l, const learner_thread_config *config, error *err)
 {
     const silence_config quiet = silence_settings(config->recipe);
     checkpoint_state state;
-    *l = (learner){ .config = *config, .saved = -1 };
+    *l = (learner_thread){ .config = *config, .saved = -1 };
     pthread_mutex_init(&l->lock, NULL);
     l->metrics = metrics_new();
     silence_init(&l->silence, &quiet);
@@ -369,7 +369,7 @@ int learner_open(learner *l, const learn_config *config, error *err)
                      state.seed, config->recipe->run.seed);
 }
 
-int learner_start(learner *l, error *err)
+int learner_thread_start(learner_thread *l, error *err)
 {
     const int rc = pthread_create(&l->thread, NULL, run, l);
     l->started = rc == 0;
@@ -377,7 +377,7 @@ int learner_start(learner *l, error *err)
     return rc == 0 ? OK : error_sys(err, rc, "the training thread");
 }
 
-void learner_tell(learner *l, const server_stats *stats)
+void learner_thread_tell(learner_thread *l, const server_stats *stats)
 {
     pthread_mutex_lock(&l->lock);
     l->stats = *stats;
@@ -385,7 +385,7 @@ void learner_tell(learner *l, const server_stats *stats)
 }
 
 /* Others may be waited for inside a step, and a GPU computes without us: only one learner on a CPU is known to hang. */
-int learner_hangs(learner *l, error *err)
+int learner_thread_hangs(learner_thread *l, error *err)
 {
     const weights *w = l->config.model->weights;
     const bool should_compute = alone(l) && l->working && device_view(w->dev, w->data);
@@ -397,13 +397,13 @@ int learner_hangs(learner *l, error *err)
                      trainer_version(l->trainer) + 1, (int)(still_ms / 1000), l->config.recipe->run.stall_seconds);
 }
 
-void learner_stop(learner *l)
+void learner_thread_stop(learner_thread *l)
 {
     l->stop = true;
     queue_close(l->config.steps);
 }
 
-int learner_close(learner *l, error *err)
+int learner_thread_close(learner_thread *l, error *err)
 {
     int rc = OK;
     if (l->started) {

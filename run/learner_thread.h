@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* learn - the learner's training thread: complete steps come in by one queue, new versions go out by another.
+/* learner_thread - the learner's training thread: complete steps come in by one queue, new versions go out by another.
  *
  *     exchange (I/O thread) --step_batch--> train, write metrics, checkpoint --new_version--> exchange
  *
@@ -20,7 +20,7 @@
 #include "model/hf_folder.h"
 #include "recipe/recipe.h"
 
-typedef struct learn_config {
+typedef struct learner_thread_config {
     const recipe *recipe;
     const char *run_dir;
     hf_folder *model;       /* its weights are the trained ones; borrowed */
@@ -32,10 +32,10 @@ typedef struct learn_config {
     queue *steps, *versions;
     sinks *sinks;
     logger *log;
-} learn_config;
+} learner_thread_config;
 
-typedef struct learner {
-    learn_config config;
+typedef struct learner_thread {
+    learner_thread_config config;
     trainer *trainer;
     silence silence;
     metrics *metrics;
@@ -54,15 +54,15 @@ typedef struct learner {
     stall stall; /* the I/O thread's */
     int rc;
     error err;
-} learner;
+} learner_thread;
 
 /* Loads the checkpoint when there is one. */
-int learner_open(learner *l, const learn_config *config, error *err);
-int learner_start(learner *l, error *err);
-void learner_tell(learner *l, const server_stats *stats);
+int learner_thread_open(learner_thread *l, const learner_thread_config *config, error *err);
+int learner_thread_start(learner_thread *l, error *err);
+void learner_thread_tell(learner_thread *l, const server_stats *stats);
 /* ERR_TIMEOUT and a sentence when its thread has stood still inside a step, without CPU time, for stall_seconds of the
  * recipe: it can't be ended, so the process has to be. Asked now and then by the I/O thread. */
-int learner_hangs(learner *l, error *err);
-void learner_stop(learner *l); /* after the step under way; does not wait */
-/* Waits for the end of the thread (after `over`, or after learner_stop): OK, ERR_INTERRUPTED, or why it failed. */
-int learner_close(learner *l, error *err);
+int learner_thread_hangs(learner_thread *l, error *err);
+void learner_thread_stop(learner_thread *l); /* after the step under way; does not wait */
+/* Waits for the end of the thread (after `over`, or after learner_thread_stop): OK, ERR_INTERRUPTED, or why it failed. */
+int learner_thread_close(learner_thread *l, error *err);

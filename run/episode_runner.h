@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* player - a recipe's model, tokenizer, dialect, tools and shots, opened and tied together: what an actor, an
+/* episode_runner - a recipe's model, tokenizer, dialect, tools and shots, opened and tied together: what an actor, an
  * evaluation and a chat play episodes with. */
 #pragma once
 
