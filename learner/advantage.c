@@ -48,10 +48,11 @@ static double worth_of_hinted(double own, double hinted)
 /* Behind a hint an episode is compared with those behind one; a demonstration, with what the policy does by itself. */
 static double advantage_of_helped(const advantage_config *c, double eps, const comparison *v, int i)
 {
-    if (v->of[i] == ORIGIN_HINTED)
-        return signal_between(v->r[i], v->hinted.mean) / divisor(c, eps, &v->sampled, &v->batch) *
-               worth_of_hinted(v->group.mean, v->hinted.mean);
-    if (v->group.n == 0) return 0;
+    if (v->of[i] == ORIGIN_HINTED) {
+        const double A = signal_between(v->r[i], v->hinted.mean) / divisor(c, eps, &v->sampled, &v->batch);
+        return A * worth_of_hinted(v->group.mean, v->hinted.mean);
+    }
+    if (v->group.n == 0) return 0; /* nothing was sampled without help: nothing to compare with */
     return signal_between(v->r[i], v->group.mean) / divisor(c, eps, &v->all, &v->batch);
 }
 
@@ -69,7 +70,7 @@ static void normalise(const advantage_config *c, double eps, const double *r, co
         v.hinted = moments_of(r, v.of, ORIGIN_HINTED, v.at, NULL);
         v.sampled = moments_of(r, v.of, ORIGIN_SAMPLED | ORIGIN_HINTED, v.at, NULL);
         v.all = moments_of(r, v.of, ORIGIN_SAMPLED | ORIGIN_HINTED | ORIGIN_DEMONSTRATION, v.at, NULL);
-        e->baseline(&v, out);
+        e->baseline(&v, out); /* until the next loop out holds baselines */
 
         for (int i = v.at.begin; i < v.at.end; i++) {
             if (isnan(r[i]))
@@ -86,11 +87,13 @@ static bool teaches(const double *r, episode_range g) { return signal_among(r + 
 
 static objective_stats stats_of(const double *r, const step_view *v)
 {
-    const moments batch =
-        moments_of(r, v->of, ORIGIN_SAMPLED, (episode_range){ 0, v->S }, NULL); /* what the policy does by itself */
+    /* What the policy does by itself: neither hints nor demonstrations. */
+    const moments batch = moments_of(r, v->of, ORIGIN_SAMPLED, (episode_range){ 0, v->S }, NULL);
+
     int dead = 0, missing = 0;
     for (int s = 0; s < v->S; s++) missing += isnan(r[s]);
     for (int g = 0; g < v->n_groups; g++) dead += !teaches(r, v->ranges[g]);
+
     return (objective_stats){ .mean = batch.n ? batch.mean : NAN,
                               .std = batch.n > 1 ? batch.std : 0,
                               .dead_groups = v->n_groups ? (double)dead / v->n_groups : 0,
@@ -148,13 +151,16 @@ static bool has_opinion(const advantage_table *t, int s)
  * doesn't change the size of a step. An episode of which no objective has an opinion gets none by the others' mean. */
 static void whiten(advantage_table *t, const origin *of, double eps)
 {
-    double *present = t->scalar;
+    double *A = t->scalar;
+
     for (int s = 0; s < t->S; s++)
-        if (!t->counts[s]) present[s] = NAN;
-    const moments m = moments_of(present, of, ORIGIN_SAMPLED | ORIGIN_HINTED, (episode_range){ 0, t->S }, NULL);
-    for (int s = 0; s < t->S; s++)
-        t->scalar[s] =
-            isnan(present[s]) || !has_opinion(t, s) ? 0 : signal_between(present[s], m.mean) / divided_by(&m, eps);
+        if (!t->counts[s]) A[s] = NAN; /* in no mean */
+    const moments m = moments_of(A, of, ORIGIN_SAMPLED | ORIGIN_HINTED, (episode_range){ 0, t->S }, NULL);
+
+    for (int s = 0; s < t->S; s++) {
+        const bool judged = !isnan(A[s]) && has_opinion(t, s);
+        A[s] = judged ? signal_between(A[s], m.mean) / divided_by(&m, eps) : 0;
+    }
 }
 
 /* While a constraint is unmet, those that are met (or have none) have no say. */
@@ -166,16 +172,20 @@ static void put_constraints_first(advantage_table *t, const objective_set *objec
         t->stats[k].unmet = objective_weighs(o) && signal_between(t->stats[k].mean, o->min) < 0;
         any |= t->stats[k].unmet;
     }
-    for (int k = 0; any && k < t->K; k++)
+    if (!any) return;
+
+    for (int k = 0; k < t->K; k++)
         for (int s = 0; !t->stats[k].unmet && s < t->S; s++) row_of(t, k)[s] = 0;
 }
 
 /* An objective that weighs nothing in general can't be weighed by an episode: its row stays out of the scalar. */
 static void weigh_each(advantage_table *t, const objective_set *objectives, const double *weights)
 {
-    for (int k = 0; k < t->K; k++)
-        for (int s = 0; s < t->S && objective_weighs(&objectives->items[k]); s++)
-            row_of(t, k)[s] *= weights[(size_t)s * (size_t)t->K + (size_t)k] / objectives->items[k].weight;
+    for (int k = 0; k < t->K; k++) {
+        const objective *o = &objectives->items[k];
+        if (!objective_weighs(o)) continue;
+        for (int s = 0; s < t->S; s++) row_of(t, k)[s] *= weights[(size_t)s * (size_t)t->K + (size_t)k] / o->weight;
+    }
 }
 
 /* ---- rewards on spans ---- */
@@ -183,8 +193,10 @@ static void weigh_each(advantage_table *t, const objective_set *objectives, cons
 /* Their mean `judged` is not one more reward: what is left is what length and the like have added, or nothing. */
 static void said_in_spans(const group *g, const char *name, const double *judged, double *raw)
 {
-    for (uint32_t i = 0; i < g->n; i++)
-        if (score_has_spans(g->scores[i], name)) raw[i] = raw[i] != judged[i] ? raw[i] - judged[i] : NAN;
+    for (uint32_t i = 0; i < g->n; i++) {
+        if (!score_has_spans(g->scores[i], name)) continue;
+        raw[i] = raw[i] != judged[i] ? raw[i] - judged[i] : NAN;
+    }
 }
 
 static bool any_spans(const objective_set *objectives, const group *const *groups, int n_groups)
@@ -205,12 +217,14 @@ static advantage_table *table_new(arena *a, const group *const *groups, int n_gr
         ranges[g] = (episode_range){ t->S, t->S + (int)groups[g]->n };
         t->S = ranges[g].end;
     }
+
     t->episodes = arena_array(a, const episode *, t->S);
     t->scalar = arena_zalloc(a, sizeof(double) * (size_t)t->S);
     t->counts = arena_zalloc(a, sizeof(bool) * (size_t)t->S);
     t->success_rate = arena_zalloc(a, sizeof(double) * (size_t)t->S);
     t->by_objective = arena_zalloc(a, sizeof(double) * (size_t)(t->S * K));
     t->stats = arena_zalloc(a, sizeof(objective_stats) * (size_t)K);
+
     for (int g = 0; g < n_groups; g++)
         for (int i = ranges[g].begin; i < ranges[g].end; i++) t->episodes[i] = groups[g]->episodes[i - ranges[g].begin];
     return t;
@@ -248,8 +262,9 @@ static void prepare_rewards(const advantage_config *c, const step_view *v, const
     t->stats[k] = stats_of(r, v);
     if (!objective_weighs(o)) return;
 
-    if (k == 0) heed_heaviest(c, v, t, r);
-    for (int s = 0; k == 0 && extra && extra->penalty && s < v->S; s++) r[s] -= extra->penalty[s];
+    if (k == 0) heed_heaviest(c, v, t, r); /* objectives are sorted: the first is the heaviest */
+    if (k == 0 && extra && extra->penalty)
+        for (int s = 0; s < v->S; s++) r[s] -= extra->penalty[s];
 
     for (int s = 0; s < v->S; s++) t->counts[s] |= !isnan(r[s]) && !v->dead[s];
     for (int g = 0; t->has_spans && g < v->n_groups; g++)
@@ -277,6 +292,7 @@ advantage_table *advantage_compute(arena *a, const advantage_config *config, con
     const int K = objectives->n;
     const double eps = eps_of(config, objectives), *own_weights = extra ? extra->weights : NULL;
     const estimator *e = estimator_of(config->mean);
+
     episode_range *ranges = arena_array(a, episode_range, n_groups);
     advantage_table *t = table_new(a, groups, n_groups, K, ranges);
     const step_view v = view_of(a, t, groups, n_groups, ranges);
@@ -284,7 +300,7 @@ advantage_table *advantage_compute(arena *a, const advantage_config *config, con
     double *worth = arena_zalloc(a, sizeof *worth * (size_t)t->S);
     t->has_spans = config->credit != CREDIT_WHOLE && any_spans(objectives, groups, n_groups);
 
-    /* Objective by objective. */
+    /* Objective by objective: A_k = (r_k - mean_k) / (std_k + eps). */
     for (int k = 0; k < K; k++) {
         prepare_rewards(config, &v, &objectives->items[k], k, extra, judged, r, t);
         if (!objective_weighs(&objectives->items[k])) continue;
@@ -293,7 +309,7 @@ advantage_table *advantage_compute(arena *a, const advantage_config *config, con
     }
     put_constraints_first(t, objectives);
 
-    /* To one number an episode. */
+    /* To one number an episode: A = sum_k w_k A_k, whitened. */
     if (own_weights) weigh_each(t, objectives, own_weights);
     weigh(objectives, t);
     if (config->whiten) whiten(t, v.of, eps);

@@ -5,8 +5,9 @@
 #include <stdbool.h>
 
 static const double MAX_LOG_RATIO = 20; /* exp(20) is already absurd; beyond it only infinities wait */
-static const double MAX_K3 = 10; /* verl's; k3 of a token that has become far less likely than the reference has it
-                             grows without end */
+
+/* verl's. k3 grows without end with a token that has become far less likely than the reference has it. */
+static const double MAX_K3 = 10;
 
 loss_config loss_default(void)
 {
@@ -75,10 +76,13 @@ static context context_of(const loss_config *c, const loss_scale *scale, const l
 
 /* ---- w ---- */
 
+/* w = pi_old / mu, cut or masked: what a token counts that a staler policy, or another sampler, has drawn. It is a
+ * constant: no gradient goes through it. */
 static double correction(const context *x, int i)
 {
     const loss_config *c = x->config;
     const double stale = exp(clamped(old_logprob(c, x->e, i) - x->e->behaviour[i]));
+
     switch (c->correction) {
     case CORRECTION_NONE:
         return 1;
@@ -96,13 +100,15 @@ static double correction(const context *x, int i)
 
 /* ---- the surrogates: value, and its derivative with respect to the token's logprob ---- */
 
+/* PPO: -min(r A, clip(r) A), and no more than dual_clip where a bad token has become likelier (arXiv 1912.09729). */
 static double clip_ppo(const loss_config *c, double r, double A, double *gradient, loss_sums *sums)
 {
     const bool above = A > 0 && r > 1 + c->clip_high, below = A < 0 && r < 1 - c->clip_low;
     const bool dual = A < 0 && c->dual_clip > 1 && r > c->dual_clip;
+
     sums->clipped_high += above || dual;
     sums->clipped_low += below;
-    *gradient = above || below || dual ? 0 : -A * r; /* a clipped ratio is a constant */
+    *gradient = above || below || dual ? 0 : -A * r; /* a clipped ratio is a constant; dr/dlogprob is r */
 
     double kept = r;
     if (above) kept = 1 + c->clip_high;
@@ -111,6 +117,7 @@ static double clip_ppo(const loss_config *c, double r, double A, double *gradien
     return -A * kept;
 }
 
+/* CISPO: REINFORCE with the clipped ratio as a constant weight, so that no token loses its gradient. */
 static double clip_cispo(const loss_config *c, double r, double A, double logprob, double *gradient, loss_sums *sums)
 {
     const double kept = fmax(1 - c->clip_low, fmin(r, 1 + c->clip_high));
@@ -127,18 +134,23 @@ static double nft_weight(int kind, double q)
     return kind == 1 ? 1 - q : sqrt((1 - q) / q);
 }
 
+/* NFT (arXiv 2505.18116): right answers by -log r, wrong ones by the log of the implicit negative policy's ratio,
+ * (1 - q r) / (1 - q). */
 static double negative_aware(const loss_config *c, double r, double q, double A, double *gradient)
 {
     *gradient = 0;
-    if (A == 0) return 0;                          /* neither right nor wrong: it is here for the KL */
+    if (A == 0) return 0; /* neither right nor wrong: it is here for the KL */
+
     const double rate = fmax(0.02, fmin(0.98, q)); /* at 0 and 1 the implicit policy would divide by 0 */
     const double weight = nft_weight(c->nft_weight, rate);
     if (A > 0) {
         *gradient = -weight;
         return -weight * log(r);
     }
-    /* The implicit negative policy; the clamp lets the gradient through, as the authors' code has it. */
-    const double other = (1 - rate * r) / (1 - rate), kept = fmax(other, 1.0);
+
+    /* The clamp lets the gradient through, as the authors' code has it. */
+    const double other = (1 - rate * r) / (1 - rate);
+    const double kept = fmax(other, 1.0);
     *gradient = weight * rate * r / (1 - rate) / kept;
     return -weight * log(kept);
 }
@@ -147,12 +159,14 @@ static double surrogate(const context *x, int i, double *gradient, loss_sums *su
 {
     const loss_config *c = x->config;
     const loss_episode *e = x->e;
-    const double logprob = (double)e->logprob[i], A = e->advantage + (e->credit ? e->credit[i] : 0);
+    const double logprob = (double)e->logprob[i];
+    const double A = e->advantage + (e->credit ? e->credit[i] : 0);
     const double r = exp(clamped(logprob - old_logprob(c, e, i)));
+
     switch (c->kind) {
     case LOSS_PPO:
         return clip_ppo(c, r, A, gradient, sums);
-    case LOSS_GSPO:
+    case LOSS_GSPO: /* one ratio for the whole episode: the geometric mean of its tokens' */
         return clip_ppo(c, exp(clamped(x->log_ratio_sum / x->n)), A, gradient, sums);
     case LOSS_CISPO:
         return clip_cispo(c, r, A, logprob, gradient, sums);
@@ -168,7 +182,8 @@ static double surrogate(const context *x, int i, double *gradient, loss_sums *su
     return 0;
 }
 
-/* Kimi's squared log-ratio of the whole episode, a token's part. */
+/* Kimi's tau/2 (sum of log-ratios)^2 of the whole episode (arXiv 2501.12599): each token has 1/n of its value, and the
+ * whole of its gradient, as the sum's derivative with respect to each logprob is 1. */
 static double regulariser(const context *x, double *gradient)
 {
     const double tau = x->config->kind == LOSS_KIMI ? x->config->tau : 0;
@@ -176,9 +191,12 @@ static double regulariser(const context *x, double *gradient)
     return tau / 2 * x->log_ratio_sum * x->log_ratio_sum / x->n;
 }
 
+/* Estimators of KL(pi || reference) from one token, by k = log pi - log ref: k, k^2/2 and e^-k + k - 1
+ * (joschu.net/blog/kl-approx.html). k3_plus shows k3 and has the gradient of k2, which is the KL's own on average. */
 static double kl_term(loss_kl kind, double logprob, double reference, double *gradient)
 {
     const double k = clamped(logprob - reference), e = exp(-k);
+
     switch (kind) {
     case KL_K1:
         *gradient = 1;
@@ -200,8 +218,10 @@ static double kl_term(loss_kl kind, double logprob, double reference, double *gr
 
 static void observe(const loss_episode *e, int i, double w, loss_sums *sums)
 {
-    const double logprob = (double)e->logprob[i], gap = fabs(exp(logprob) - exp(e->behaviour[i]));
+    const double logprob = (double)e->logprob[i];
+    const double gap = fabs(exp(logprob) - exp(e->behaviour[i])); /* of probabilities */
     const double ratio = exp(clamped(logprob - e->behaviour[i]));
+
     sums->tokens++;
     sums->ratio += ratio;
     sums->ratio_max = fmax(sums->ratio_max, ratio);
@@ -213,13 +233,15 @@ static void observe(const loss_episode *e, int i, double w, loss_sums *sums)
     sums->rejected += w == 0;
 }
 
-/* The loss of an imitated token, one of a hint or demonstration. */
+/* The loss of an imitated token, one of a hint or demonstration. DFT (arXiv 2508.05629) weighs -log p by p, taken as a
+ * constant; a guide's loss is -A p itself, of which p dlogprob is the gradient. */
 static double imitate_token(const context *x, int i, double *gradient)
 {
     const loss_config *c = x->config;
     const double logprob = (double)x->e->logprob[i], p = exp(logprob), A = x->e->advantage;
     *gradient = 0;
     if (c->imitation == IMITATION_NONE || A < 0) return 0;
+
     switch (c->imitation) {
     case IMITATION_SFT:
         *gradient = -c->imitation_weight;
@@ -237,32 +259,43 @@ static double imitate_token(const context *x, int i, double *gradient)
     return 0;
 }
 
+/* A token of a hint: the policy did not sample it, so there is neither ratio nor correction. */
+static void given_token(const context *x, int i, float *gradient, loss_sums *sums)
+{
+    double of_imitation = 0;
+    sums->loss += x->token_weight * imitate_token(x, i, &of_imitation);
+    gradient[i] = (float)(x->token_weight * of_imitation);
+    sums->imitated++;
+    sums->imitated_logprob += (double)x->e->logprob[i];
+}
+
+/* A sampled token: w x surrogate + regulariser + kl x KL, each with its derivative. */
+static void sampled_token(const context *x, int i, float *gradient, loss_sums *sums)
+{
+    const loss_config *c = x->config;
+    const loss_episode *e = x->e;
+    double of_policy = 0, of_regulariser = 0, of_kl = 0, kl = 0;
+
+    const double w = correction(x, i), held = regulariser(x, &of_regulariser);
+    const double value = w * surrogate(x, i, &of_policy, sums) + held;
+    if (c->kl > 0) kl = kl_term(c->kl_kind, (double)e->logprob[i], (double)e->reference[i], &of_kl);
+
+    const double token_weight = x->token_weight * (1 - c->imitation_share);
+    gradient[i] = (float)(token_weight * (w * of_policy + of_regulariser + c->kl * of_kl));
+    sums->loss += token_weight * (value + c->kl * kl);
+    sums->kl_reference += kl;
+    observe(e, i, w, sums);
+}
+
 void loss_gradient(const loss_config *config, const loss_scale *scale, const loss_episode *episode, float *gradient,
                    loss_sums *sums)
 {
     const context x = context_of(config, scale, episode);
-    for (int i = 0; i < episode->n_imitated; i++) {
-        double of_imitation = 0;
-        sums->loss += x.token_weight * imitate_token(&x, i, &of_imitation);
-        gradient[i] = (float)(x.token_weight * of_imitation);
-        sums->imitated++;
-        sums->imitated_logprob += (double)episode->logprob[i];
-    }
-    for (int i = episode->n_imitated; i < episode->n; i++) {
-        double of_policy = 0, of_regulariser = 0, of_kl = 0, kl = 0;
-        const double w = correction(&x, i), held = regulariser(&x, &of_regulariser);
-        const double value = w * surrogate(&x, i, &of_policy, sums) + held;
-        if (config->kl > 0)
-            kl = kl_term(config->kl_kind, (double)episode->logprob[i], (double)episode->reference[i], &of_kl);
-        const double token_weight = x.token_weight * (1 - config->imitation_share);
-        gradient[i] = (float)(token_weight * (w * of_policy + of_regulariser + config->kl * of_kl));
-        sums->loss += token_weight * (value + config->kl * kl);
-        sums->kl_reference += kl;
-        observe(episode, i, w, sums);
-    }
+    for (int i = 0; i < episode->n_imitated; i++) given_token(&x, i, gradient, sums);
+    for (int i = episode->n_imitated; i < episode->n; i++) sampled_token(&x, i, gradient, sums);
 }
 
-/* log of the sum of exp(z / temperature). */
+/* log of the sum of exp(z / temperature), less the largest first: exp of a large logit is infinite. */
 static double log_sum(int V, const float *z, double temperature)
 {
     double max = -INFINITY, sum = 0;
@@ -276,8 +309,8 @@ double loss_anchor(int V, const float *z, const float *reference, double tempera
     const double of_policy = log_sum(V, z, temperature), of_reference = log_sum(V, reference, temperature);
     double kl = 0;
     for (int v = 0; v < V; v++) {
-        const double log_p = (double)z[v] / temperature - of_policy,
-                     log_q = (double)reference[v] / temperature - of_reference;
+        const double log_p = (double)z[v] / temperature - of_policy;
+        const double log_q = (double)reference[v] / temperature - of_reference;
         kl += exp(log_q) * (log_q - log_p);
         dz[v] = (float)(weight * (exp(log_p) - exp(log_q)) / temperature);
     }

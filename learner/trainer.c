@@ -68,6 +68,7 @@ static int find_advantages(trainer *t, train_step *s, error *err)
 {
     const trainer_config *c = &t->config;
     arena *a = t->parts.arena;
+
     int rc = trainer_ask_methods(t, AT_WEIGH, s, err);
     if (rc != OK) return rc;
     s->table = advantage_compute(a, &c->advantage, &c->objectives, s->groups, s->n_groups, &s->extra);
@@ -94,6 +95,7 @@ static int update(trainer *t, train_step *s, error *err)
     optim_report report;
     if (trainer_ask_methods(t, AT_UPDATE, s, err) != OK) return ERR_STATE;
 
+    /* From here on a failure leaves weights that are of no version: trainer_whole says so. */
     t->touched = true;
     int (*const step)(optimizer *, weights *, const float *, optim_report *, error *) =
         s->plan->signal ? optimizer_step : optimizer_pull;
@@ -116,6 +118,7 @@ static int train(trainer *t, train_step *s, error *err)
     first_look *first = arena_zalloc(t->parts.arena, sizeof *first * (size_t)(s->plan->n + 1));
     const int epochs = s->plan->learns ? t->config.epochs : 1;
     int rc = OK;
+
     for (int e = 0; rc == OK && e < epochs && (e == 0 || s->moved); e++) {
         if (e > 0) weights_seal(w, w->version); /* what the last update changed */
         rc = step_gradient(t, s, first, err);
@@ -147,7 +150,8 @@ static int tell(trainer *t, train_step *s, error *err)
 
 /* ---- a step, top to bottom ---- */
 
-/* Groups of scored episodes in, new weights out. */
+/* Groups of scored episodes in, new weights out. Nothing is written to disk here: checkpoints are the run's
+ * (checkpoint_save, between two steps). */
 static int run_step(trainer *t, train_step *s, error *err)
 {
     int rc = check_groups(t, s, err);
@@ -204,6 +208,7 @@ static int begin_step(void *ctx, error *err)
     stepping *x = ctx;
     trainer *t = x->t;
     const int64_t began = clock_us();
+
     arena_reset(t->parts.arena);
     remember(t);
     if (run_step(t, &x->step, err) != OK) return error_within(err, "step %" PRId64, x->step.version);
@@ -221,8 +226,11 @@ int trainer_step(trainer *t, const group *const *groups, int n_groups, metrics *
                            .out = out,
                            .options = usual_options(t),
                            .pass = usual_pass(t) };
+
     t->touched = false;
     const int rc = device_guard(t->parts.w->dev, begin_step, &x, err);
+
+    /* A step that failed before its update leaves no trace: the trainer can be saved as it was. */
     if (rc == OK)
         t->touched = false;
     else if (t->before && trainer_whole(t))
