@@ -3,7 +3,7 @@
 
     judge_templates.py TROUPE FOLDER...        (run by judge_templates.sh)
 
-Exit status 1 when any rendering differs: another text, an error on one side only, a refusal in other words.
+Exit status 1 when any rendering differs: another text, or an error on one side only.
 """
 import concurrent.futures
 import json
