@@ -192,48 +192,63 @@ static void slab_give_back(bucket_set *s, bucket *b)
 static void measure(bucket_set *s, bucket *b, const float *gradients, slice at)
 {
     const struct ops *ops = device_ops(s->dev);
-    const int64_t before =
-        at.begin - b->begin; /* the signs of a piece are those it has in the whole (kernels/sketch.h) */
-    const uint64_t seed = (uint64_t)b->begin + UINT64_C(0x9e3779b97f4a7c15) * (uint64_t)(before / SKETCH_BINS);
+    const bool sketched = s->config.gate > 0;
     memset(b->G, 0, sizeof b->G);
     memset(b->sketch, 0, sizeof b->sketch);
+
     if (at.count > 0) ops->gram(s->dev, gradients, s->K, at.count, at.count, b->G);
-    if (at.count > 0 && s->config.gate > 0)
+    if (at.count > 0 && sketched) {
+        /* The signs of a piece are those it has in the whole (kernels/sketch.h). */
+        const int64_t before = at.begin - b->begin;
+        const uint64_t seed = (uint64_t)b->begin + UINT64_C(0x9e3779b97f4a7c15) * (uint64_t)(before / SKETCH_BINS);
         ops->sketch(s->dev, gradients, s->K, at.count, at.count, seed, b->sketch[0]);
+    }
+
     if (!s->shard) return;
     comm_sum(s->shard->comm, b->G, s->K * s->K);
-    if (s->config.gate > 0) comm_sum(s->shard->comm, b->sketch[0], s->K * SKETCH_BINS);
+    if (sketched) comm_sum(s->shard->comm, b->sketch[0], s->K * SKETCH_BINS);
 }
 
-/* Each objective's signal-to-noise ratio -> b->snr, after this step's gradient has joined the running means. */
-static void update_signal(bucket_set *s, bucket *b)
+/* This step's gradient of objective i joins its running means. */
+static void remember_gradient(bucket_memory *m, int i, const double sketch[SKETCH_BINS])
 {
-    bucket_memory *m = &b->memory;
-    for (int i = 0; i < s->K; i++) {
-        double square = 0, signal = 0;
-        if (b->G[i * s->K + i] > 0) {
-            m->steps[i]++;
-            for (int j = 0; j < SKETCH_BINS; j++) {
-                m->mean[i][j] = KEEP * m->mean[i][j] + (1 - KEEP) * b->sketch[i][j];
-                square += b->sketch[i][j] * b->sketch[i][j];
-            }
-            m->square[i] = KEEP * m->square[i] + (1 - KEEP) * square;
-        }
-        const double weight = 1 - pow(KEEP, m->steps[i]); /* how much of a mean the running one is by now */
-        for (int j = 0; j < SKETCH_BINS; j++) signal += m->mean[i][j] * m->mean[i][j];
-        b->snr[i] = m->square[i] > 0 ? signal / (weight * m->square[i]) : 0;
+    double square = 0;
+    m->steps[i]++;
+    for (int j = 0; j < SKETCH_BINS; j++) {
+        m->mean[i][j] = KEEP * m->mean[i][j] + (1 - KEEP) * sketch[j];
+        square += sketch[j] * sketch[j];
     }
+    m->square[i] = KEEP * m->square[i] + (1 - KEEP) * square;
 }
 
+/* ||mean g||^2 / mean ||g||^2: 1 where all steps agree, near 0 where they have nothing in common. */
+static double signal_to_noise(const bucket_memory *m, int i)
+{
+    if (!(m->square[i] > 0)) return 0;
+    double signal = 0;
+    for (int j = 0; j < SKETCH_BINS; j++) signal += m->mean[i][j] * m->mean[i][j];
+    const double weight = 1 - pow(KEEP, m->steps[i]); /* both began at 0: as Adam's bias correction */
+    return signal / (weight * m->square[i]);
+}
+
+/* Who takes part: objectives with a gradient and a weight; with a gate, those whose gradient is more than noise. Where
+ * none passes, the step would be lost: then all do. */
 static void gate(bucket_set *s, bucket *b)
 {
-    int passing = 0;
-    for (int i = 0; i < s->K; i++)
-        b->snr[i] = 1, b->active[i] = b->G[i * s->K + i] > 0 && moo_has_say(&s->config.moo, s->K, i);
+    for (int i = 0; i < s->K; i++) {
+        b->snr[i] = 1;
+        b->active[i] = b->G[i * s->K + i] > 0 && moo_has_say(&s->config.moo, s->K, i);
+    }
     if (s->config.gate <= 0) return;
-    update_signal(s, b);
-    for (int i = 0; i < s->K; i++) passing += b->active[i] && b->snr[i] >= s->config.gate;
-    for (int i = 0; i < s->K; i++) b->active[i] &= passing == 0 || b->snr[i] >= s->config.gate;
+
+    int passing = 0;
+    for (int i = 0; i < s->K; i++) {
+        if (b->G[i * s->K + i] > 0) remember_gradient(&b->memory, i, b->sketch[i]);
+        b->snr[i] = signal_to_noise(&b->memory, i);
+        passing += b->active[i] && b->snr[i] >= s->config.gate;
+    }
+    if (passing == 0) return;
+    for (int i = 0; i < s->K; i++) b->active[i] &= b->snr[i] >= s->config.gate;
 }
 
 static bool in_conflict(const bucket_set *s, const bucket *b)
@@ -250,9 +265,11 @@ static double average_norm(const bucket_set *s, const bucket *b)
     moo_config plain = s->config.moo;
     double w[MOO_MAX];
     plain.method = MOO_PREF;
-    return moo_solve(&plain, b->G, s->K, NULL, (rng_key){ 0 }, NULL, w, NULL) == OK ? moo_norm(b->G, s->K, w) : 0;
+    const int rc = moo_solve(&plain, b->G, s->K, NULL, (rng_key){ 0 }, NULL, w, NULL);
+    return rc == OK ? moo_norm(b->G, s->K, w) : 0;
 }
 
+/* As one number, which a checkpoint can hold. */
 static double active_set(const bucket_set *s, const bucket *b)
 {
     double sum = 1;
@@ -265,11 +282,13 @@ static int solve(bucket_set *s, bucket *b, error *err)
     moo_config c = s->config.moo;
     bucket_memory *m = &b->memory;
     if (s->config.only_conflicts && !in_conflict(s, b)) c.method = moo_adds_up(c.method) ? MOO_SUM : MOO_PREF;
+
     /* Weights are for those they were solved for: one who was silent then has none, and would stay without. */
     if (s->step % s->config.refresh != 0 && m->solved == active_set(s, b)) {
         memcpy(b->w, m->w, sizeof *b->w * (size_t)s->K);
         return OK;
     }
+
     const rng_key order = { s->seed, (uint64_t)s->step * (uint64_t)s->n + (uint64_t)(b - s->buckets) };
     if (moo_solve(&c, b->G, s->K, b->active, order, &m->moo, b->w, err) != OK) return error_within(err, "%s", b->name);
     memcpy(m->w, b->w, sizeof *m->w * (size_t)s->K);
@@ -292,11 +311,13 @@ static void reconcile(bucket_set *s, bucket *b, float *gradients, slice at)
     float *out = s->combined + at.begin;
     measure(s, b, gradients, at);
     gate(s, b);
-    if (solve(s, b, s->failure.code ? NULL : &s->failure) != OK) return;
+    if (solve(s, b, s->failure.code ? NULL : &s->failure) != OK) return; /* the first failure is the one to tell */
+
     b->norm_average = average_norm(s, b);
     b->norm_after = moo_norm(b->G, s->K, b->w);
     rescale(s, b);
-    for (int i = s->K; i < s->rows; i++) b->w[i] = 1;
+    for (int i = s->K; i < s->rows; i++) b->w[i] = 1; /* a KL's, beside the objectives */
+
     if (at.count == 0) return;
     if (!s->config.by_micro_batch || (s->first && s->last)) {
         ops->combine(s->dev, gradients, b->w, s->rows, at.count, at.count, out);
@@ -430,7 +451,7 @@ static void __attribute__((format(printf, 3, 4))) tell(metrics *out, double valu
  * it. */
 static void pair_metrics(const bucket_set *s, const char *const *names, int i, int j, metrics *out)
 {
-    double whole[4] = { 0 }, cosine = 0, conflicts = 0;
+    double whole[4] = { 0 }, cosine = 0, conflicts = 0; /* whole [2, 2]: the pair's Gram matrix over all buckets */
     for (int k = 0; k < s->n; k++) {
         const double *G = s->buckets[k].G, c = moo_cosine(G, s->K, i, j);
         cosine += c / s->n;

@@ -209,6 +209,7 @@ static void move_unlisted(int from, int to, const char *inner, const json_t *lis
             renameat(from, e->d_name, to, e->d_name);
             continue;
         }
+
         const int below = *inner ? -1 : open_folder(from, e->d_name);
         const int there = below < 0 ? -1 : open_folder(to, e->d_name);
         snprintf(name, sizeof name, "%s/", e->d_name);
@@ -249,7 +250,12 @@ int checkpoint_commit(const char *run_dir, const char *dir, const checkpoint_sta
     if (rc == OK) rc = dir_sync(dir, err);
     if (rc == OK) rc = make_room(final, moved, err);
     if (rc == OK && rename(dir, final) != 0) rc = error_sys(err, errno, "cannot rename %s to %s", dir, final);
-    if (rc != OK) return checkpoint_abandon(dir), rc;
+    if (rc != OK) {
+        checkpoint_abandon(dir);
+        return rc;
+    }
+
+    /* Without its mark it is no longer a folder that may be removed whole, as unfinished ones are. */
     unlink(path_join(mark, sizeof mark, final, MARK));
     if (moved[0]) give_back(moved, final);
     return dir_sync(parent, err);
@@ -322,7 +328,10 @@ int checkpoint_latest(const char *run_dir, char *dir, size_t size, checkpoint_st
     }
     const bool any = all.len > 0;
     vec_free(&all);
-    if (found) return snprintf(dir, size, "%s", path), OK;
+    if (found) {
+        snprintf(dir, size, "%s", path);
+        return OK;
+    }
     if (any) return error_set(err, ERR_PARSE, "no checkpoint in %s is whole; the last looked at: %s", parent, why.text);
     return error_set(err, ERR_NOT_FOUND, "%s holds no complete checkpoint to resume from", parent);
 }

@@ -52,12 +52,21 @@ static void gpu_close(void *ctx)
 static const struct troupe_nccl_module *module_of(device *dev, char *why, size_t size)
 {
     const char *named = getenv("TROUPE_NCCL_MODULE");
-    if (!device_stream(dev)) return snprintf(why, size, "%s is no GPU", device_name(dev)), NULL;
+    if (!device_stream(dev)) {
+        snprintf(why, size, "%s is no GPU", device_name(dev));
+        return NULL;
+    }
+
     void *module = dlopen(named && *named ? named : "libtroupe_nccl.so", RTLD_NOW | RTLD_LOCAL);
-    if (!module) return snprintf(why, size, "no NCCL module (%s)", dlerror()), NULL;
+    if (!module) {
+        snprintf(why, size, "no NCCL module (%s)", dlerror());
+        return NULL;
+    }
+
     const struct troupe_nccl_module *m = dlsym(module, TROUPE_NCCL_SYMBOL);
     if (m && m->version == TROUPE_NCCL_VERSION) return m;
-    return snprintf(why, size, "libtroupe_nccl.so is of another build"), NULL;
+    snprintf(why, size, "libtroupe_nccl.so is of another build");
+    return NULL;
 }
 
 enum { WHY_BYTES = 160 };
@@ -84,18 +93,27 @@ comm *comm_nccl(comm *c, device *dev, char *why, size_t why_size)
     char mine[WHY_BYTES] = "";
     const struct troupe_nccl_module *m = module_of(dev, mine, sizeof mine);
     bool together = agreed(c, m != NULL, mine, sizeof mine);
-    if (together && c->rank == 0 && !(id[NCCL_ID_BYTES] = m->make_id(id)))
-        snprintf(mine, sizeof mine, "NCCL gave no id");
+
+    /* Rank 0 makes the id that all meet by; the byte behind it says whether it could. */
+    if (together && c->rank == 0) {
+        id[NCCL_ID_BYTES] = m->make_id(id);
+        if (!id[NCCL_ID_BYTES]) snprintf(mine, sizeof mine, "NCCL gave no id");
+    }
     if (together) comm_broadcast(c, id, sizeof id);
     together = together && id[NCCL_ID_BYTES];
+
     void *ctx = NULL;
-    const struct comm_ops *ops =
-        together ? m->open(&ctx, id, c->rank, c->size, device_stream(dev), mine, sizeof mine) : NULL;
-    if (together) together = agreed(c, ops != NULL, mine, sizeof mine);
+    const struct comm_ops *ops = NULL;
+    if (together) {
+        ops = m->open(&ctx, id, c->rank, c->size, device_stream(dev), mine, sizeof mine);
+        together = agreed(c, ops != NULL, mine, sizeof mine);
+    }
     if (!together) {
         if (ops) ops->close(ctx);
-        return snprintf(why, why_size, "%s", mine), c;
+        snprintf(why, why_size, "%s", mine);
+        return c;
     }
+
     gpu_ctx *g = xcalloc(1, sizeof *g);
     *g = (gpu_ctx){
         { gpu_gather, gpu_gather_pieces, gpu_exchange, gpu_exchanged, gpu_broadcast, gpu_close, NULL }, ops, ctx, c

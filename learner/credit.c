@@ -51,9 +51,11 @@ static credit_stats stats_of(const char *name, const group *const *groups, int n
     sums first = { 0 }, second = { 0 };
     for (int g = 0; g < n_groups; g++) add_up(groups[g], name, 0, &first);
     const double mean = first.n > 0 ? first.values / first.n : 0;
-    for (int g = 0; g < n_groups; g++) add_up(groups[g], name, mean, &second);
     if (first.n < 2) return (credit_stats){ mean, 1, first.n };
-    return (credit_stats){ mean, signal_of(sqrt(second.squares / (first.n - 1)), fmax(1, first.largest)), first.n };
+
+    for (int g = 0; g < n_groups; g++) add_up(groups[g], name, mean, &second);
+    const double std = sqrt(second.squares / (first.n - 1));
+    return (credit_stats){ mean, signal_of(std, fmax(1, first.largest)), first.n };
 }
 
 /* What spans m .. n - 1 are worth to the token in the m-th -> worth [n]. */
@@ -80,6 +82,8 @@ static bool credit_add(arena *a, credit_to to, const char *name, double mean, do
     uint64_t written = 0;
     bool any = false;
     worth_of_spans(a, to, spans, n, mean, divisor, worth);
+
+    /* Spans end at bytes of the answer: a token is in the first that its own last byte is not behind. */
     for (uint32_t i = 0; i < e->tokens.n && at < n; i++) {
         written += e->tokens.wrote[i];
         while (at < n && written > spans[at].end) at++;
@@ -119,12 +123,16 @@ static void credit_group(arena *a, const advantage_config *c, const char *name, 
     const credit_stats own_group = stats_of(name, g, 1);
     const double mean = mean_for(estimator_of(c->mean)->scope, &own_group, batch);
     const double divisor = divisor_for(c->std, eps, &own_group, batch);
-    for (int s = begin; s < begin + (int)(*g)->n && !isnan(mean); s++) {
+    if (isnan(mean)) return;
+
+    double **tokens = t->tokens_by_objective + (size_t)k * (size_t)t->S;
+    for (int s = begin; s < begin + (int)(*g)->n; s++) {
+        if (!t->counts[s]) continue;
         const episode *e = t->episodes[s];
+        const score *spans = (*g)->scores[s - begin];
         const double weight = own ? own[s] : 1;
         double *out = arena_zalloc(a, sizeof *out * (size_t)(e->tokens.n + 1));
-        if (t->counts[s] && credit_add(a, c->credit, name, mean, divisor, weight, e, (*g)->scores[s - begin], out))
-            t->tokens_by_objective[(size_t)k * (size_t)t->S + (size_t)s] = out;
+        if (credit_add(a, c->credit, name, mean, divisor, weight, e, spans, out)) tokens[s] = out;
     }
 }
 
@@ -161,18 +169,21 @@ static double *own_weights(arena *a, const objective_set *objectives, const doub
 void credit_spans(arena *a, const advantage_config *c, double eps, const objective_set *objectives,
                   const group *const *groups, int n_groups, const double *weights, advantage_table *t)
 {
-    bool unmet = false;
     t->tokens = arena_zalloc(a, sizeof *t->tokens * (size_t)(t->S + 1));
     t->tokens_by_objective = arena_zalloc(a, sizeof *t->tokens * (size_t)(t->S * t->K + 1));
+    bool unmet = false;
     for (int k = 0; k < t->K; k++) unmet |= t->stats[k].unmet;
+
     for (int k = 0; k < t->K; k++) {
+        if (!objective_weighs(&objectives->items[k])) continue;
+        if (unmet && !t->stats[k].unmet) continue; /* constraints first */
+
         const char *name = objectives->items[k].name;
         const credit_stats batch = stats_of(name, groups, n_groups);
         const double *own = own_weights(a, objectives, weights, k, t->S);
-        if (!objective_weighs(&objectives->items[k])) continue;
-        if (unmet && !t->stats[k].unmet) continue; /* constraints first */
         for (int g = 0, begin = 0; g < n_groups; begin += (int)groups[g++]->n)
             credit_group(a, c, name, k, &groups[g], begin, &batch, eps, own, t);
     }
+
     for (int s = 0; s < t->S; s++) t->tokens[s] = sum_tokens(a, objectives, t, s);
 }

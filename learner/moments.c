@@ -34,8 +34,8 @@ moments moments_of(const double *r, const origin *of, unsigned origins, episode_
         m.n++;
     }
     if (!(weight > 0)) return (moments){ .std = 1 };
-    const double unit = largest > HUGE_REWARD ? largest : 1;
 
+    const double unit = largest > HUGE_REWARD ? largest : 1;
     for (int i = s.begin; i < s.end; i++)
         if (counts(r, of, origins, i)) m.sum += weight_of(times, i) * (r[i] / unit);
     m.mean = m.sum / weight;
@@ -45,8 +45,10 @@ moments moments_of(const double *r, const origin *of, unsigned origins, episode_
         for (int i = s.begin; i < s.end; i++)
             if (counts(r, of, origins, i))
                 square += weight_of(times, i) * (r[i] / unit - m.mean) * (r[i] / unit - m.mean);
-        m.std = unit * signal_of(sqrt(square / fmax(1, weight - 1)), fmax(1, largest) / unit);
+        const double std = sqrt(square / fmax(1, weight - 1)); /* unbiased */
+        m.std = unit * signal_of(std, fmax(1, largest) / unit);
     }
+
     m.mean *= unit;
     m.sum *= unit;
     return m;

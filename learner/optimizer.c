@@ -14,25 +14,31 @@ optim_config optim_default(void)
     return (optim_config){ .lr = 1e-6, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .clip_norm = 1.0, .warmup = 10 };
 }
 
-/* The parameters' runs within [begin, begin + count), whose moments lie from `place` on. */
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* The parameters' runs within the piece, whose moments lie from `place` on. */
 static void add_runs(optimizer *o, const param_table *t, slice piece, int64_t place)
 {
     for (int i = 0; i < t->n; i++) {
         const param *p = &t->items[i];
-        const int64_t begin = p->offset > piece.begin ? p->offset : piece.begin;
-        const int64_t end =
-            p->offset + p->count < piece.begin + piece.count ? p->offset + p->count : piece.begin + piece.count;
-        if (begin < end)
-            o->runs[o->n++] =
-                (optim_run){ .at = begin, .count = end - begin, .place = place + begin - piece.begin, .param = i };
+        const int64_t begin = larger(p->offset, piece.begin);
+        const int64_t end = smaller(p->offset + p->count, piece.begin + piece.count);
+        if (begin >= end) continue;
+        o->runs[o->n++] =
+            (optim_run){ .at = begin, .count = end - begin, .place = place + begin - piece.begin, .param = i };
     }
 }
 
 static void cut_into_runs(optimizer *o, const param_table *t, const shard *sh)
 {
     o->runs = xcalloc((size_t)t->n + (size_t)(sh ? 2 * sh->n : 0), sizeof *o->runs);
-    if (!sh) add_runs(o, t, (slice){ 0, o->total = t->total }, 0);
-    for (int i = 0; sh && i < sh->n; i++) {
+    if (!sh) {
+        o->total = t->total;
+        add_runs(o, t, (slice){ 0, o->total }, 0);
+        return;
+    }
+    for (int i = 0; i < sh->n; i++) {
         const slice piece = shard_piece(sh, i, sh->comm->rank);
         add_runs(o, t, piece, o->total);
         o->total += piece.count;
@@ -45,13 +51,15 @@ optimizer *optimizer_new(const optim_config *config, const weights *w, const sha
     o->config = *config;
     o->shard = sh;
     cut_into_runs(o, w->table, sh);
-    const size_t bytes = sizeof(float) * (size_t)(o->total + 1);
+
+    const size_t bytes = sizeof(float) * (size_t)(o->total + 1); /* a rank's piece may be empty, its memory not */
     o->m = device_try(w->dev, bytes, err);
     o->v = o->m ? device_try(w->dev, bytes, err) : NULL;
     if (!o->v) {
         optimizer_free(o, w->dev);
         return NULL;
     }
+
     device_ops(w->dev)->zero(w->dev, o->m, o->total);
     device_ops(w->dev)->zero(w->dev, o->v, o->total);
     return o;
@@ -66,16 +74,19 @@ void optimizer_cut(optimizer *o, const slice *blocks, int n)
         const int64_t end = o->runs[i].at + o->runs[i].count;
         for (int64_t at = o->runs[i].at; at < end; made++) {
             while (b + 1 < n && blocks[b + 1].begin <= at) b++;
-            const int64_t border = blocks[b].begin + blocks[b].count < end ? blocks[b].begin + blocks[b].count : end;
+            const int64_t border = smaller(blocks[b].begin + blocks[b].count, end);
             cut[made] = o->runs[i];
             cut[made].place += at - o->runs[i].at;
-            cut[made].at = at, cut[made].count = border - at, cut[made].block = b;
+            cut[made].at = at;
+            cut[made].count = border - at;
+            cut[made].block = b;
             at = border;
         }
         if (o->shard) b = 0; /* pieces of buckets come from the back of the table to its front */
     }
     free(o->runs);
-    o->runs = cut, o->n = made;
+    o->runs = cut;
+    o->n = made;
 }
 
 void optimizer_freeze(optimizer *o, const bool *mask)
@@ -96,6 +107,8 @@ double optimizer_lr(const optim_config *c, int64_t step)
 {
     if (step <= c->warmup) return c->lr * (double)step / (double)c->warmup;
     if (c->schedule == LR_CONSTANT || c->total_steps <= c->warmup) return c->lr;
+
+    /* Half a cosine, from lr to a tenth of it. */
     const double done = (double)(step - c->warmup) / (double)(c->total_steps - c->warmup);
     return c->lr * (0.1 + 0.9 * 0.5 * (1 + cos(M_PI * fmin(1, done))));
 }
@@ -135,6 +148,7 @@ int optimizer_norm(const optimizer *o, const weights *w, const float *grads, dou
         squares += ops->sum_squares(w->dev, grads + o->runs[i].at, o->runs[i].count);
     if (o->shard) comm_sum(o->shard->comm, &squares, 1);
     *norm = sqrt(squares);
+
     /* One bad number here would be in every weight for ever: look before, not after. */
     if (isfinite(squares)) return OK;
     if (finite_check(w->dev, w->table, grads, "the gradient", err) != OK)
@@ -168,6 +182,7 @@ int optimizer_check(const optimizer *o, const weights *w, error *err)
     int rc = finite_check(w->dev, w->table, w->data, "the weights", err);
     if (rc == OK) rc = check_moments(o, w, o->m, "AdamW's first moments", err);
     if (rc == OK) rc = check_moments(o, w, o->v, "AdamW's second moments", err);
+
     double bad = rc != OK; /* moments are each learner's own: all stop, or one would wait for the other */
     if (o->shard) comm_sum(o->shard->comm, &bad, 1);
     if (rc == OK && bad > 0) return error_set(err, ERR_STATE, "AdamW's moments of another learner: not finite");
@@ -198,10 +213,12 @@ int optimizer_step(optimizer *o, weights *w, const float *grads, optim_report *r
     float scale;
     if (begin_update(o, w, grads, report, &scale, err) != OK) return ERR_STATE;
     if (!(report->grad_norm > 0)) return OK;
+
     o->step++;
     for (int i = 0; i < o->n; i++) {
         const optim_run *r = &o->runs[i];
         if (r->frozen) continue;
+        /* Matrices decay; gains of norms and biases, which are vectors, are not drawn to 0. */
         const double decay = w->table->items[r->param].rank >= 2 ? c->weight_decay : 0;
         device_ops(w->dev)->adamw(w->dev, w->data + r->at, grads + r->at, o->m + r->place, o->v + r->place, r->count,
                                   (float)report->lr, (float)c->beta1, (float)c->beta2, (float)c->eps, (float)decay,
@@ -211,23 +228,34 @@ int optimizer_step(optimizer *o, weights *w, const float *grads, optim_report *r
 }
 
 /* Pieces small enough that the copies of their moments are no memory to speak of. */
+enum { PULL_FLOATS = 1 << 18 };
+
+/* An update of one run that leaves its moments as they are: without momentum, by a copy of the second moments.
+ * copies [2, PULL_FLOATS]. */
+static void pull_run(const optimizer *o, weights *w, const optim_run *r, const float *grads, float lr, float scale,
+                     float *copies)
+{
+    const optim_config *c = &o->config;
+    const struct ops *ops = device_ops(w->dev);
+    float *m = copies, *v = copies + PULL_FLOATS;
+    for (int64_t from = 0; from < r->count; from += PULL_FLOATS) {
+        const int64_t n = smaller(r->count - from, PULL_FLOATS), at = r->at + from;
+        ops->zero(w->dev, m, n);
+        device_copy(w->dev, v, o->v + r->place + from, sizeof *v * (size_t)n);
+        ops->adamw(w->dev, w->data + at, grads + at, m, v, n, lr, 0, (float)c->beta2, (float)c->eps, 0, scale,
+                   o->step + 1);
+    }
+}
+
 int optimizer_pull(optimizer *o, weights *w, const float *grads, optim_report *report, error *err)
 {
-    enum { PIECE = 1 << 18 };
-    const optim_config *c = &o->config;
     float scale;
     if (begin_update(o, w, grads, report, &scale, err) != OK) return ERR_STATE;
     if (!(report->grad_norm > 0)) return OK;
-    float *m = device_alloc(w->dev, 2 * sizeof *m * PIECE), *v = m + PIECE;
+
+    float *copies = device_alloc(w->dev, 2 * sizeof *copies * PULL_FLOATS);
     for (int i = 0; i < o->n; i++)
-        for (int64_t at = 0; at < o->runs[i].count && !o->runs[i].frozen; at += PIECE) {
-            const optim_run *r = &o->runs[i];
-            const int64_t n = r->count - at < PIECE ? r->count - at : PIECE;
-            device_ops(w->dev)->zero(w->dev, m, n);
-            device_copy(w->dev, v, o->v + r->place + at, sizeof *v * (size_t)n);
-            device_ops(w->dev)->adamw(w->dev, w->data + r->at + at, grads + r->at + at, m, v, n, (float)report->lr, 0,
-                                      (float)c->beta2, (float)c->eps, 0, scale, o->step + 1);
-        }
-    device_free(w->dev, m);
+        if (!o->runs[i].frozen) pull_run(o, w, &o->runs[i], grads, (float)report->lr, scale, copies);
+    device_free(w->dev, copies);
     return end_update(o, w, o->step + 1, err);
 }

@@ -43,6 +43,7 @@ static void fill_sequence(const pack_options *o, packed_batch *b, int32_t *ids, 
         ids[row] = t->ids[i];
         positions[row] = (int32_t)i;
         if (!has_loss(o, t, i + 1)) continue;
+
         const int out = b->tokens.n_out++;
         rows[out] = row;
         targets[out] = t->ids[i + 1];
@@ -69,6 +70,7 @@ static void build(arena *a, const pack_options *o, packed_batch *b, const advant
 {
     int tokens = 0;
     for (int i = 0; i < n; i++) tokens += (int)useful_tokens(o, &table->episodes[which[i]]->tokens);
+
     int32_t *ids = arena_array(a, int32_t, tokens), *positions = arena_array(a, int32_t, tokens);
     int32_t *rows = arena_array(a, int32_t, tokens), *targets = arena_array(a, int32_t, tokens);
     int32_t *starts = arena_array(a, int32_t, n + 1);
@@ -76,14 +78,19 @@ static void build(arena *a, const pack_options *o, packed_batch *b, const advant
                          .episode = arena_array(a, int, tokens),
                          .token = arena_array(a, int, tokens),
                          .imitated = arena_array(a, bool, tokens) };
+
     for (int i = 0; i < n; i++) {
         starts[i] = b->tokens.T;
         fill_sequence(o, b, ids, positions, rows, targets, &table->episodes[which[i]]->tokens, which[i]);
     }
     starts[n] = b->tokens.T;
+
     b->tokens.S = n;
-    b->tokens.ids = ids, b->tokens.positions = positions, b->tokens.starts = starts;
-    b->tokens.out_rows = rows, b->tokens.targets = targets;
+    b->tokens.ids = ids;
+    b->tokens.positions = positions;
+    b->tokens.starts = starts;
+    b->tokens.out_rows = rows;
+    b->tokens.targets = targets;
 }
 
 static bool has_signal(const advantage_table *t, const pack_options *o, int s)
@@ -121,12 +128,14 @@ static int choose(const advantage_table *table, const pack_options *o, int *whic
     int n = 0;
     plan->signal = any_signal(table, o);
     const bool all = o->everything || o->kl || (o->regulariser && plan->signal);
-    for (int s = 0; s < table->S; s++)
-        if (all ? table->counts[s] && has_any_loss(o, &table->episodes[s]->tokens) : has_signal(table, o, s))
-            which[n++] = s;
+    for (int s = 0; s < table->S; s++) {
+        const bool acted_on = all && table->counts[s] && has_any_loss(o, &table->episodes[s]->tokens);
+        if (acted_on || (!all && has_signal(table, o, s))) which[n++] = s;
+    }
     plan->learns = plan->signal || (o->kl && n > 0);
-    const bool nothing = n == 0;
-    for (int s = 0; nothing && s < table->S && n < o->check; s++)
+    if (n > 0) return n;
+
+    for (int s = 0; s < table->S && n < o->check; s++)
         if (has_any_loss(o, &table->episodes[s]->tokens)) which[n++] = s;
     return n;
 }
@@ -147,6 +156,8 @@ static int *cut_by_rank(arena *a, const advantage_table *table, const pack_optio
     int *cuts = arena_array(a, int, ranks + 1);
     double all = 0, before = 0;
     for (int i = 0; i < n; i++) all += useful_tokens(o, &table->episodes[which[i]]->tokens);
+
+    /* An episode is the rank's in whose part its middle lies. */
     for (int i = 0, r = 0; r <= ranks; r++) {
         for (; i < n; i++) {
             const double own = useful_tokens(o, &table->episodes[which[i]]->tokens);
@@ -166,25 +177,31 @@ static int *take_share(arena *a, const advantage_table *table, const pack_option
     const int *cuts = cut_by_rank(a, table, o, which, *n, ranks);
     plan->has_rows = arena_zalloc(a, sizeof *plan->has_rows * (size_t)(ranks * n_partitions));
     for (int r = 0; r < ranks; r++)
-        for (int i = cuts[r]; i < cuts[r + 1]; i++)
-            plan->has_rows[r * n_partitions + (o->partition ? o->partition[which[i]] : 0)] = true;
+        for (int i = cuts[r]; i < cuts[r + 1]; i++) {
+            const int k = o->partition ? o->partition[which[i]] : 0;
+            plan->has_rows[r * n_partitions + k] = true;
+        }
+
     *n = cuts[o->rank + 1] - cuts[o->rank];
     return which + cuts[o->rank];
 }
 
 pack_plan *pack_groups(arena *a, const advantage_table *table, const pack_options *options)
 {
+    /* What the loss is a mean over: all that count, whether they are packed or not, on every rank alike. */
     pack_plan *plan = arena_zalloc(a, sizeof *plan);
     for (int s = 0; s < table->S; s++) {
         if (!table->counts[s]) continue;
         plan->tokens += sampled_tokens(options, &table->episodes[s]->tokens);
         plan->counted++;
     }
+
     int *which = arena_array(a, int, table->S);
     plan->episodes = choose(table, options, which, plan);
     if (options->partition) sort_by_partition(a, options, which, plan->episodes);
     plan->trained = plan->episodes;
     which = take_share(a, table, options, which, &plan->episodes, plan);
+
     plan->batches = arena_array(a, packed_batch, plan->episodes);
     for (int begin = 0, end; begin < plan->episodes; begin = end) {
         packed_batch *b = &plan->batches[plan->n++];

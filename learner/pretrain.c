@@ -63,14 +63,17 @@ static int gather(pretrainer *p, corpus *c, error *err)
     const int room = cfg->tokens_per_step + cfg->max_sequence;
     *c = (corpus){ .ids = arena_array(p->step, int32_t, room), .starts = arena_array(p->step, int32_t, room + 1) };
     c->starts[0] = 0;
+
     for (int empty = 0; c->tokens < cfg->tokens_per_step;) {
         int n = 0;
         if (cfg->next(cfg->ctx, progress, c->ids + c->tokens, cfg->max_sequence, &n, err) != OK)
             return err ? err->code : ERR_SCRIPT;
+
         if (n < 2 && ++empty > 1000) /* a document of one token has nothing to predict */
             return error_set(err, ERR_SCRIPT,
                              "the document generator gave a thousand documents of less than two tokens");
         if (n < 2) continue;
+
         c->tokens += n;
         c->targets += n - 1;
         c->starts[++c->n] = c->tokens;
@@ -88,6 +91,7 @@ static token_batch batch_of(pretrainer *p, const corpus *c, int begin, int end)
     token_batch b = {
         .S = S, .ids = ids, .positions = positions, .starts = starts, .out_rows = rows, .targets = targets
     };
+
     for (int d = begin; d < end; d++) {
         starts[d - begin] = b.T;
         for (int i = c->starts[d]; i + 1 < c->starts[d + 1]; i++) {
@@ -109,16 +113,33 @@ static int micro_step(pretrainer *p, const token_batch *b, double share, double 
     device_scratch_reset(dev);
     const activations *acts = model_forward(p->w, b, &options);
     if (device_sync(dev, err) != OK) return err ? err->code : ERR_DEVICE;
+
+    /* The mean negative log-likelihood: its derivative by each target's logprob is the same. */
     float *logprob = arena_array(p->step, float, b->n_out), *dlogprob = arena_array(p->step, float, b->n_out);
     device_copy_out(dev, logprob, acts->logprob, bytes);
     for (int i = 0; i < b->n_out; i++) {
         *loss -= share * (double)logprob[i];
         dlogprob[i] = (float)-share;
     }
+
     float *on_device = device_scratch(dev, bytes);
     device_copy_in(dev, on_device, dlogprob, bytes);
     model_backward(p->w, b, acts, on_device, &(grad_split){ .K = 1 }, p->grads, NULL);
     return device_sync(dev, err);
+}
+
+/* The gradient of the corpus, as many documents at a time as a micro-batch holds: one at least. */
+static int add_gradients(pretrainer *p, const corpus *c, double *loss, error *err)
+{
+    device_ops(p->w->dev)->zero(p->w->dev, p->grads, p->w->table->total);
+    for (int begin = 0, end; begin < c->n; begin = end) {
+        end = begin + 1;
+        while (end < c->n && c->starts[end + 1] - c->starts[begin] <= p->config.micro_tokens) end++;
+        const token_batch b = batch_of(p, c, begin, end);
+        const int rc = micro_step(p, &b, 1.0 / c->targets, loss, err);
+        if (rc != OK) return rc;
+    }
+    return OK;
 }
 
 static int step(pretrainer *p, pretrain_report *report, error *err)
@@ -127,17 +148,12 @@ static int step(pretrainer *p, pretrain_report *report, error *err)
     optim_report done;
     double loss = 0;
     arena_reset(p->step);
-    if (gather(p, &c, err) != OK) return error_within(err, "pretrain step %" PRId64, p->done + 1);
-    device_ops(p->w->dev)->zero(p->w->dev, p->grads, p->w->table->total);
-    for (int begin = 0, end; begin < c.n; begin = end) {
-        end = begin + 1;
-        while (end < c.n && c.starts[end + 1] - c.starts[begin] <= p->config.micro_tokens) end++;
-        const token_batch b = batch_of(p, &c, begin, end);
-        if (micro_step(p, &b, 1.0 / c.targets, &loss, err) != OK)
-            return error_within(err, "pretrain step %" PRId64, p->done + 1);
-    }
-    if (optimizer_step(p->optimizer, p->w, p->grads, &done, err) != OK)
-        return error_within(err, "pretrain step %" PRId64, p->done + 1);
+
+    int rc = gather(p, &c, err);
+    if (rc == OK) rc = add_gradients(p, &c, &loss, err);
+    if (rc == OK) rc = optimizer_step(p->optimizer, p->w, p->grads, &done, err);
+    if (rc != OK) return error_within(err, "pretrain step %" PRId64, p->done + 1);
+
     weights_seal(p->w, p->w->version + 1);
     p->done++;
     *report = (pretrain_report){

@@ -105,11 +105,14 @@ void reduce_scatter_send(reduce_scatter *s, int bucket, const float *gradients, 
     const int64_t mine = shard_piece(s->shard, bucket, c->rank).count;
     int64_t out = 0, in = 0;
     for (int r = 0; r < c->size; r++) {
-        out += s->n_out[r] = rows_of(s, c->rank) * shard_piece(s->shard, bucket, r).count;
-        in += s->n_in[r] = rows_of(s, r) * mine;
+        s->n_out[r] = rows_of(s, c->rank) * shard_piece(s->shard, bucket, r).count;
+        s->n_in[r] = rows_of(s, r) * mine;
+        out += s->n_out[r];
+        in += s->n_in[r];
     }
     s->out_room = grown(s, &s->out, s->out_room, out);
     s->in_room = grown(s, &s->in, s->in_room, in);
+
     float *to = s->out;
     for (int r = 0; r < c->size; r++) to = pack_for(s, bucket, r, gradients, stride, to);
     s->bucket = bucket;
@@ -128,6 +131,8 @@ float *reduce_scatter_receive(reduce_scatter *s)
     const float *from = s->in;
     if (s->pending) comm_exchanged(c, s->pending, true);
     s->pending = NULL;
+
+    /* Rank by rank: a sum of floats depends on its order, and must not on who came first. */
     device_ops(s->dev)->zero(s->dev, s->piece, s->rows * n);
     for (int r = 0; r < c->size; r++)
         for (int k = 0; k < s->rows; k++) {

@@ -52,6 +52,8 @@ static int charge(void *self, train_step *s, error *err)
 {
     (void)self;
     trainer_parts *p = s->parts;
+
+    /* All episodes, whatever else the step packs: advantages are not final yet, so none can be left out by them. */
     pack_options everything = s->options;
     everything.check = 0;
     everything.kl = everything.regulariser = everything.imitation = false;
@@ -64,9 +66,10 @@ static int charge(void *self, train_step *s, error *err)
         device_scratch_reset(p->w->dev);
         const float *reference = pass_reference(&s->pass, b, err);
         if (!reference) return err ? err->code : ERR_DEVICE;
-        for (int i = 0; i < b->tokens.n_out; i++)
-            cost[b->episode[i]] +=
-                p->config->reward_kl * signal_between_logprobs(b->behaviour[i], (double)reference[i]);
+        for (int i = 0; i < b->tokens.n_out; i++) {
+            const double log_ratio = signal_between_logprobs(b->behaviour[i], (double)reference[i]);
+            cost[b->episode[i]] += p->config->reward_kl * log_ratio;
+        }
     }
     if (p->shard) comm_sum(p->config->comm, cost, s->table->S);
 
