@@ -32,10 +32,12 @@ static int check_prompt(const task *t, const episode *e, error *err)
     const trajectory *tr = &e->tokens;
     const uint32_t hint = tr->n_prompt - (uint32_t)e->hint_len;
     if (tr->n_prompt == 0) return error_set(err, ERR_PARSE, "an episode without a prompt");
+
     if (e->hint_len > 0 && !(t->hint > 0))
         return error_set(err, ERR_PARSE, "a hint of %" PRId32 " tokens (the task gives none)", e->hint_len);
+
     for (uint32_t i = 0; i < tr->n_prompt; i++)
-        if (tr->role[i] == TOKEN_OBSERVATION || (tr->role[i] == TOKEN_HINT) != (i >= hint))
+        if (tr->role[i] == TOKEN_OBSERVATION || (tr->role[i] == TOKEN_HINT) != (i >= hint)) /* the hint comes last */
             return error_set(err, ERR_PARSE,
                              "token %" PRIu32 ": role %u in a prompt of %" PRIu32 " tokens with a hint of %" PRId32, i,
                              tr->role[i], tr->n_prompt, e->hint_len);
@@ -44,6 +46,7 @@ static int check_prompt(const task *t, const episode *e, error *err)
 
 /* ---- turns, and what their tokens wrote ---- */
 
+/* Between turns there are only observations. */
 static int check_observed(const trajectory *tr, uint32_t begin, uint32_t end, error *err)
 {
     for (uint32_t i = begin; i < end; i++)
@@ -73,6 +76,7 @@ static int check_turns(const episode *e, error *err)
     const trajectory *tr = &e->tokens;
     uint32_t at = tr->n_prompt - (uint32_t)e->hint_len;
     if (e->n_turns == 0) return error_set(err, ERR_PARSE, "an episode without a turn");
+
     for (uint32_t i = 0; i < e->n_turns; i++) {
         const turn *t = &e->turns[i];
         if (t->start >= t->end || t->start < at || (i == 0 && t->start > at))
@@ -85,6 +89,7 @@ static int check_turns(const episode *e, error *err)
     return check_observed(tr, at, tr->n, err);
 }
 
+/* Only sampled tokens wrote, and the hint's last one for all of it. */
 static int check_wrote(const episode *e, error *err)
 {
     const trajectory *tr = &e->tokens;
@@ -126,6 +131,7 @@ static bool pass_words(const turn *t, bool first, const char **at)
     else if (n > 0)
         found = strstr(*at, words.data);
     str_free(&words);
+
     if (found) *at = found + n;
     return found != NULL;
 }
@@ -138,9 +144,12 @@ static int check_transcript(const episode *e, error *err)
     for (uint32_t i = 0; i < e->n_turns; i++)
         if (!pass_words(&e->turns[i], i == 0, &at))
             return error_set(err, ERR_PARSE, "transcript: turn %" PRIu32 " is not in it", i);
+
     if (last->call >= 0 || !*at) return OK;
+
+    /* It goes on: an earlier place held the same words, and they stand at the very end. */
     const char *end = at + strlen(at);
-    at = end - n; /* an earlier place held the same words */
+    at = end - n;
     if (e->n_turns == 1 || !pass_words(last, true, &at))
         return error_set(err, ERR_PARSE, "transcript: it goes on behind the last turn, which called nothing");
     return OK;
@@ -158,6 +167,7 @@ static int check_answer(const limits *l, const episode *e, error *err)
 
 /* ---- calls ---- */
 
+/* The first call of each turn that made any, among the episode's: 0, and then ever later ones. */
 static int check_whose_calls(const episode *e, error *err)
 {
     int32_t before = -1;
@@ -165,7 +175,8 @@ static int check_whose_calls(const episode *e, error *err)
         const int32_t call = e->turns[i].call;
         if (call < 0 && i + 1 < e->n_turns)
             return error_set(err, ERR_PARSE, "turn %" PRIu32 " called nothing, yet another one follows it", i);
-        if (call >= 0 && (before < 0 ? call != 0 : call <= before))
+        const bool later = before < 0 ? call == 0 : call > before;
+        if (call >= 0 && !later)
             return error_set(err, ERR_PARSE, "turn %" PRIu32 ": call %" PRId32 " behind call %" PRId32, i, call,
                              before);
         if (call >= 0) before = call;
@@ -224,6 +235,7 @@ static int check_silent_end(const limits *l, const episode *e, error *err)
     const turn *last = &e->turns[e->n_turns - 1];
     const uint32_t at = last->end - 1;
     const bool sampled = e->tokens.mask[at], stops = is_end(l, e->tokens.ids[at]);
+
     if (last->call >= 0 || last->end != e->tokens.n)
         return error_set(err, ERR_PARSE, "stop '%s' behind a call or an observation", stop_reason_name(e->stop));
     if (last->residue && e->stop != STOP_ANSWER)
@@ -242,6 +254,7 @@ static int check_length(const limits *l, const task *t, const episode *e, error 
     const uint32_t sampled = trajectory_sampled(&e->tokens);
     const bool spent = sampled >= (uint32_t)t->max_tokens;
     const bool full = e->tokens.n >= l->max_context && last->call < 0;
+
     if (spent || full || (last->call >= 0 && last->end == e->tokens.n)) return OK;
     return error_set(err, ERR_PARSE,
                      "stop 'length' with %" PRIu32 " of %" PRId32 " tokens sampled, in a context of %" PRIu32
@@ -253,10 +266,12 @@ static int check_stop(const limits *l, const task *t, const episode *e, error *e
 {
     const turn *last = &e->turns[e->n_turns - 1];
     if (e->stop == STOP_ANSWER || e->stop == STOP_EOS) return check_silent_end(l, e, err);
+
     if (e->stop == STOP_LENGTH) {
         const int rc = last->call < 0 ? check_silent_end(l, e, err) : OK;
         return rc == OK ? check_length(l, t, e, err) : rc;
     }
+
     if (last->end != e->tokens.n || e->n_calls != (uint32_t)l->max_turns)
         return error_set(err, ERR_PARSE, "stop 'turns' behind %" PRIu32 " calls (env.max_turns is %" PRId64 ")",
                          e->n_calls, l->max_turns);

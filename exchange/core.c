@@ -89,6 +89,7 @@ void core_count_failure(core *c)
 {
     const uint64_t all = ++c->stats.failed + c->stats.episodes;
     if (all < MIN_EPISODES_FOR_LIMIT || (double)c->stats.failed <= c->config.failure_limit * (double)all) return;
+
     char why[200];
     snprintf(why, sizeof why,
              "%" PRIu64 " of %" PRIu64
@@ -100,6 +101,7 @@ void core_count_failure(core *c)
 
 /* ---- handing out ---- */
 
+/* The first open task of the earliest batch that has one. */
 static work *next_open(core *c, batch **of)
 {
     for (size_t i = 0; i < c->batches.len; i++) {
@@ -110,6 +112,7 @@ static work *next_open(core *c, batch **of)
     return NULL;
 }
 
+/* The next episode without a score. Ids whose work has meanwhile been closed, or asked for, are passed over. */
 static work *next_unscored(core *c)
 {
     for (; c->unscored_from < c->unscored.len; c->unscored_from++) {
@@ -121,6 +124,7 @@ static work *next_unscored(core *c)
     return NULL;
 }
 
+/* What has been asked for goes from the front of the list, once that is most of it. */
 static void forget_asked(core *c)
 {
     if (c->unscored_from < COMPACT_FROM || 2 * c->unscored_from < c->unscored.len) return;
@@ -134,7 +138,11 @@ static void forget_asked(core *c)
 static int standing(const worker *p, const lease *l)
 {
     const bool lost_before = l->holder != 0;
-    return (p->peer != l->holder ? 4 : 0) + (p->refused + p->lost == 0 ? 2 : 0) + (lost_before && p->proven ? 1 : 0);
+    int points = 0;
+    if (p->peer != l->holder) points += 4;
+    if (p->refused + p->lost == 0) points += 2;
+    if (lost_before && p->proven) points += 1;
+    return points;
 }
 
 /* Of the workers with room: `wish`, or the one of the best standing, or with most room. NULL: none. */
@@ -145,8 +153,10 @@ static worker *choose(core *c, bool actor, uint32_t wish, const lease *l)
     for (size_t i = 0; i < c->workers.len; i++) {
         worker *p = &c->workers.data[i];
         if (p->actor != actor || p->slots == 0 || p->blocked) continue;
-        const int s = standing(p, l) + (p->peer == wish ? 8 : 0);
-        if (!best || s > max || (s == max && p->slots > best->slots)) best = p, max = s;
+        const int points = standing(p, l) + (p->peer == wish ? 8 : 0);
+        if (best && (points < max || (points == max && p->slots <= best->slots))) continue;
+        best = p;
+        max = points;
     }
     return best;
 }
@@ -157,6 +167,8 @@ static uint32_t neighbour(const work *w)
     return w->task.sample > 0 && w->rollout.holder == 0 ? (w - 1)->rollout.holder : 0;
 }
 
+/* Hands open tasks to actors, then episodes to reward workers, while there are both. A lease ends in core_episode or
+ * core_score, or runs out in core_tick. */
 static void hand_out(core *c, int64_t now_ms)
 {
     batch *b;
@@ -166,6 +178,7 @@ static void hand_out(core *c, int64_t now_ms)
         lease_grant(&w->rollout, p->peer, now_ms + c->config.task_lease_ms);
         core_act(c, (action){ .kind = SEND_TASK, .peer = p->peer, .task_id = w->task.id, .task = &w->task });
     }
+
     for (work *w; !c->halted && (w = next_unscored(c)) && (p = choose(c, false, 0, &w->scoring));) {
         p->slots--;
         lease_grant(&w->scoring, p->peer, now_ms + c->config.score_lease_ms);
@@ -174,6 +187,7 @@ static void hand_out(core *c, int64_t now_ms)
             (action){
                 .kind = ASK_SCORE, .peer = p->peer, .task_id = w->task.id, .task = &w->task, .episode = w->episode });
     }
+
     forget_asked(c);
 }
 
@@ -185,6 +199,7 @@ void core_settle(core *c, int64_t now_ms)
 
 /* ---- versions ---- */
 
+/* An evaluation's episodes and failures are played again; so are repeated ones kept once. */
 void core_restore(core *c, episode *e, score *s)
 {
     work *w = xcalloc(1, sizeof *w);
@@ -208,10 +223,13 @@ void core_version(core *c, int64_t now_ms, int64_t version, uint64_t hash)
     if (c->version < 0) c->opened = version; /* the first: a checkpoint's steps are done */
     c->version = version;
     core_known(c, version, hash);
+
     if (c->evaluate >= 0) core_open_batch(c, c->evaluate, true);
     c->evaluate = -1;
+
     while (c->opened < c->config.steps && c->opened + 1 <= version + 1 + c->config.schedule.max_staleness)
         core_open_batch(c, ++c->opened, false);
+
     core_settle(c, now_ms);
 }
 
@@ -232,8 +250,8 @@ worker *core_worker(core *c, uint32_t peer)
 /* No worker holds more than all that a step and an evaluation can have open at once. */
 static uint32_t max_slots(const core *c)
 {
-    const uint32_t step = scheduler_prompts(&c->config.schedule) * c->config.schedule.group,
-                   eval = scheduler_eval_size(&c->config.schedule);
+    const uint32_t step = scheduler_prompts(&c->config.schedule) * c->config.schedule.group;
+    const uint32_t eval = scheduler_eval_size(&c->config.schedule);
     return step > eval ? step : eval;
 }
 
@@ -294,6 +312,7 @@ void core_lose(core *c, batch *b, work *w, bool rollout, uint32_t peer)
     c->stats.lost++;
     if (p) p->lost++;
     if (p && p->proven) w->losses++;
+
     const bool give_up = w->losses >= c->config.max_losses;
     if (rollout && give_up) {
         core_count_failure(c);
@@ -307,17 +326,24 @@ void core_lose(core *c, batch *b, work *w, bool rollout, uint32_t peer)
     }
 }
 
+static bool is_ended(const lease *l, uint32_t peer, int64_t now_ms)
+{
+    return peer ? lease_held_by(l, peer) : lease_expired(l, now_ms);
+}
+
 /* Ends all leases of `peer`, or (0) those that have run out. */
 static void end_leases(core *c, uint32_t peer, int64_t now_ms)
 {
-    for (size_t i = 0; i < c->batches.len; i++)
-        for (uint32_t k = 0; k < c->batches.data[i]->n; k++) {
-            work *w = &c->batches.data[i]->works[k];
-            if (peer ? lease_held_by(&w->rollout, peer) : lease_expired(&w->rollout, now_ms))
-                core_lose(c, c->batches.data[i], w, true, w->rollout.holder);
-            else if (peer ? lease_held_by(&w->scoring, peer) : lease_expired(&w->scoring, now_ms))
-                core_lose(c, c->batches.data[i], w, false, w->scoring.holder);
+    for (size_t i = 0; i < c->batches.len; i++) {
+        batch *b = c->batches.data[i];
+        for (uint32_t k = 0; k < b->n; k++) {
+            work *w = &b->works[k];
+            if (is_ended(&w->rollout, peer, now_ms))
+                core_lose(c, b, w, true, w->rollout.holder);
+            else if (is_ended(&w->scoring, peer, now_ms))
+                core_lose(c, b, w, false, w->scoring.holder);
         }
+    }
 }
 
 void core_release(core *c, uint32_t peer) { end_leases(c, peer, 0); }
@@ -330,16 +356,21 @@ void core_peer_down(core *c, uint32_t peer)
     core_close_batches(c);
 }
 
+/* It was handed out, and the wire had no room for it: the lease ends as if it had not been given, without a loss. */
 void core_unsent(core *c, uint32_t peer, uint64_t id)
 {
     batch *b;
     work *w = core_find_work(c, id, &b);
     worker *p = core_worker(c, peer);
-    if (p) p->blocked = true, p->slots++;
+    if (p) {
+        p->blocked = true; /* until core_room */
+        p->slots++;
+    }
     if (w && lease_held_by(&w->rollout, peer)) core_reopen(b, w);
     if (w && lease_held_by(&w->scoring, peer)) reopen_score(c, w);
 }
 
+/* Where leases run out: the server calls it twice a second. */
 void core_tick(core *c, int64_t now_ms)
 {
     end_leases(c, 0, now_ms);
@@ -351,12 +382,14 @@ void core_tick(core *c, int64_t now_ms)
 core_stats core_statistics(const core *c)
 {
     core_stats s = c->stats;
-    for (size_t i = 0; i < c->batches.len; i++)
-        for (uint32_t k = 0; k < c->batches.data[i]->n; k++) {
-            const work *w = &c->batches.data[i]->works[k];
+    for (size_t i = 0; i < c->batches.len; i++) {
+        const batch *b = c->batches.data[i];
+        for (uint32_t k = 0; k < b->n; k++) {
+            const work *w = &b->works[k];
             s.in_flight += w->rollout.state == LEASE_HELD;
             s.waiting_scores += w->episode && !w->closed;
         }
+    }
     return s;
 }
 

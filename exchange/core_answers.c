@@ -28,6 +28,7 @@ static int versions_proven(const core *c, const task *t, const episode *e, error
             return error_set(err, ERR_PARSE,
                              "tokens of version %" PRId64 " (the task allows %" PRId64 " to %" PRId64 ")", s->version,
                              t->min_version, t->max_version);
+
         if (k->version != s->version)
             return error_set(err, ERR_PARSE, "tokens of version %" PRId64 ", which was never published", s->version);
         if (k->hash != s->weight_hash)
@@ -47,11 +48,16 @@ static bool names_match(const task *t, const episode *e)
 int core_belongs(const core *c, const task *t, const episode *e, error *err)
 {
     if (!names_match(t, e)) return error_set(err, ERR_PARSE, "it names another step, group, sample or prompt");
+
+    const bool played = e->failed == FAIL_NONE;
+    int rc = played ? limits_episode(&c->config.limits, t, e, err) : episode_check(e, 0, err);
+    if (rc == OK && played) rc = versions_proven(c, t, e, err);
+    if (rc != OK) return rc;
+
+    /* Last, since it costs most: it is played again. Failures other than the prompt's are only counted. */
     const core_witness *w = &c->config.witness;
-    int rc = e->failed == FAIL_NONE ? limits_episode(&c->config.limits, t, e, err) : episode_check(e, 0, err);
-    if (rc == OK && e->failed == FAIL_NONE) rc = versions_proven(c, t, e, err);
-    const bool can_tell = w->check && (e->failed == FAIL_NONE || e->failed == FAIL_PROMPT);
-    return rc == OK && can_tell ? w->check(w->ctx, t, e, err) : rc; /* other failures are only counted */
+    const bool can_tell = w->check && (played || e->failed == FAIL_PROMPT);
+    return can_tell ? w->check(w->ctx, t, e, err) : OK;
 }
 
 /* ---- what is refused ---- */
@@ -78,10 +84,13 @@ static void count_against(core *c, uint32_t peer)
     core_act(c, a);
 }
 
+/* Its answer was believed: what it did badly before was an accident. */
 static void count_for(core *c, uint32_t peer)
 {
     worker *p = core_worker(c, peer);
-    if (p) p->refused = p->lost = 0, p->proven = true;
+    if (!p) return;
+    p->refused = p->lost = 0;
+    p->proven = true;
 }
 
 /* ---- episodes ---- */
@@ -140,6 +149,7 @@ static bool judge_episode(core *c, batch *b, work *w, uint32_t peer, episode *e)
         count_for(c, peer);
         return true;
     }
+
     if (e->attempt != w->task.attempt) {
         c->stats.repeated++;
     } else if (fits) {
@@ -170,20 +180,22 @@ static bool is_early(const core *c, uint64_t id)
 
 void core_episode(core *c, int64_t now_ms, uint32_t peer, episode *e)
 {
-    batch *b = NULL;
-    work *w = core_find_work(c, e->id, &b);
     const uint64_t id = e->id;
-    const bool over = !w || w->rollout.state == LEASE_DONE; /* of a step that is done with, or delivered twice */
     if (is_early(c, id)) {
         episode_free(e);
         return;
     }
+
+    batch *b = NULL;
+    work *w = core_find_work(c, id, &b);
+    const bool over = !w || w->rollout.state == LEASE_DONE; /* of a step that is done with, or delivered twice */
     if (!over && !lease_was_granted(&w->rollout, peer)) { /* of an earlier life, or made up: nothing is acknowledged */
         c->stats.unasked++;
         refuse(c, REFUSED_UNASKED, peer, id, "an episode for task %016" PRIx64 ", which it was not given", id);
         episode_free(e);
         return;
     }
+
     c->stats.repeated += over;
     if (over || !judge_episode(c, b, w, peer, e)) episode_free(e);
     core_act(c, (action){ .kind = SEND_ACK, .peer = peer, .task_id = id });
@@ -202,6 +214,7 @@ static void accept_score(core *c, batch *b, work *w, score *s)
     core_close_work(c, b, w, false);
 }
 
+/* A reward worker's machinery failed: another one is asked, or there is no score. Takes the score. */
 static void fail_score(core *c, batch *b, work *w, score *s)
 {
     c->stats.score_machines++;
@@ -256,6 +269,7 @@ void core_score(core *c, int64_t now_ms, uint32_t peer, score *s)
 
 /* ---- neither ---- */
 
+/* Bytes that name no work of the sender's may be an answer to any of its work: all of it goes to others. */
 void core_unreadable(core *c, int64_t now_ms, uint32_t peer, uint64_t id)
 {
     batch *b = NULL;

@@ -50,17 +50,21 @@ static void take_restored(core *c, batch *b, work *w)
 {
     work *old = idmap_get(c->restored, w->task.id);
     if (!old) return;
+
     idmap_remove(c->restored, w->task.id);
     if (core_belongs(c, &w->task, old->episode, NULL) != OK) {
         core_free_restored(old);
         return;
     }
+
     w->episode = old->episode;
     w->score = old->score;
-    if (w->score && (w->score->task != w->task.id || limits_score(w->episode, w->score, NULL) != OK)) {
+    const bool of_it = w->score && w->score->task == w->task.id && limits_score(w->episode, w->score, NULL) == OK;
+    if (w->score && !of_it) {
         score_free(w->score);
         w->score = NULL; /* it is asked for again */
     }
+
     w->rollout.state = LEASE_DONE;
     if (w->score)
         core_close_work(c, b, w, false);
@@ -69,6 +73,7 @@ static void take_restored(core *c, batch *b, work *w)
     free(old);
 }
 
+/* Evaluations stand before the steps, each kind in its order. */
 static void insert_batch(core *c, batch *b)
 {
     size_t at = 0;
@@ -87,6 +92,7 @@ static void open_works(core *c, batch *b, uint32_t n)
             scheduler_eval_task(&c->config.schedule, b->step, i, &w->task);
         else
             scheduler_task(&c->config.schedule, b->step, b->rows, i, &w->task);
+
         /* After a resume a lagging step's version may be past: it is played with the one there is. */
         if (w->task.max_version < c->version) w->task.max_version = c->version;
         if (!b->eval) take_restored(c, b, w);
@@ -117,6 +123,7 @@ void core_open_batch(core *c, int64_t step, bool eval)
     const uint32_t room = eval ? n : scheduler_prompts(&c->config.schedule) * c->config.schedule.group;
     batch *b = xcalloc(1, sizeof *b);
     *b = (batch){ .step = step, .eval = eval, .room = room, .works = xcalloc(room, sizeof *b->works) };
+
     if (!eval) b->rows = take_picked(c, step);
     insert_batch(c, b);
     open_works(c, b, n);
@@ -144,8 +151,10 @@ static bool refill(core *c, batch *b)
     const scheduler_config *s = &c->config.schedule;
     uint32_t with_signal = 0;
     if (b->eval || b->rounds >= s->refills) return false;
+
     for (uint32_t g = 0; g < b->n / s->group; g++) with_signal += has_signal(c, b, g * s->group);
     if (with_signal >= s->prompts_per_step) return false;
+
     const uint32_t missing = s->prompts_per_step - with_signal;
     b->rounds++;
     c->stats.refilled += missing;
@@ -186,6 +195,7 @@ static void hand_over(core *c, batch *b)
 {
     const uint32_t size = b->eval ? 1 : c->config.schedule.group, n = b->n / size;
     action a = { .kind = b->eval ? EVAL_READY : STEP_READY, .step = b->step, .groups = xcalloc(n, sizeof *a.groups) };
+
     for (uint32_t i = 0; i < n; i++) {
         group *g = group_of(c, b, i * size, size);
         if (g) a.groups[a.n_groups++] = g;
@@ -193,22 +203,26 @@ static void hand_over(core *c, batch *b)
     core_act(c, a);
 }
 
+/* All of the batch is closed, and no refill opens more of it. */
 static bool is_whole(core *c, batch *b)
 {
-    while (b->closed == b->n && refill(c, b)) {
-    }
+    while (b->closed == b->n && refill(c, b)) continue;
     return b->closed == b->n;
 }
 
 /* Whether all steps up to the one that lags behind this one are played: then a newer version may come. */
 static bool lag_is_kept(core *c, const batch *b)
 {
+    if (b->eval || c->config.schedule.lag == 0) return true;
+
     const int64_t behind = b->step + c->config.schedule.lag;
     const int64_t last = behind < c->config.steps ? behind : c->config.steps;
     bool whole = c->opened >= last;
-    for (size_t i = 0; !b->eval && c->config.schedule.lag > 0 && i < c->batches.len; i++)
-        if (!c->batches.data[i]->eval && c->batches.data[i]->step <= last) whole &= is_whole(c, c->batches.data[i]);
-    return b->eval || c->config.schedule.lag == 0 || whole;
+    for (size_t i = 0; i < c->batches.len; i++) {
+        batch *other = c->batches.data[i];
+        if (!other->eval && other->step <= last) whole &= is_whole(c, other); /* each: it may refill them all */
+    }
+    return whole;
 }
 
 /* Steps leave in order: an earlier one that is open holds the later ones back. */
@@ -222,6 +236,7 @@ void core_close_batches(core *c)
             i++;
             continue;
         }
+
         hand_over(c, b);
         vec_push(&c->over, b);
         memmove(c->batches.data + i, c->batches.data + i + 1, (c->batches.len - i - 1) * sizeof *c->batches.data);

@@ -23,6 +23,7 @@ size_t limits_message_bytes(const limits *l, message_type type)
 {
     if (type == MSG_SCORE) return SCORE_BYTES;
     if (type != MSG_EPISODE) return SMALL_BYTES;
+
     if (l->max_context <= 0 || l->max_context > MAX_MESSAGE_BYTES) return MAX_MESSAGE_BYTES;
     const size_t max = ROOM_BYTES + (size_t)l->max_context * TOKEN_RECORD_BYTES + TEXTS_OF_AN_EPISODE * text_bytes(l);
     return max < MAX_MESSAGE_BYTES ? max : MAX_MESSAGE_BYTES;
@@ -33,6 +34,7 @@ size_t limits_message_bytes(const limits *l, message_type type)
 static int check_sizes(const limits *l, const task *t, const episode *e, error *err)
 {
     const uint32_t sampled = trajectory_sampled(&e->tokens);
+
     if (e->tokens.n > l->max_context)
         return error_set(err, ERR_PARSE, "%" PRIu32 " tokens (rollout.max_context is %" PRId64 ")", e->tokens.n,
                          l->max_context);
@@ -63,10 +65,12 @@ static int check_texts(const limits *l, const episode *e, error *err)
     const char *const whole[] = { e->text, e->transcript, e->answer, e->data_group };
     static const char *const names[] = { "text", "transcript", "answer", "data group" };
     size_t turns = 0, arguments = 0, observations = 0;
+
     for (int i = 0; i < 4; i++) {
         size_t alone = 0;
         if (check_text(l, names[i], whole[i], &alone, err) != OK) return ERR_PARSE;
     }
+
     for (uint32_t i = 0; i < e->n_turns; i++)
         if (check_text(l, "turns", e->turns[i].text, &turns, err) != OK) return ERR_PARSE;
     for (uint32_t i = 0; i < e->n_calls; i++)
@@ -88,6 +92,7 @@ static int check_tokens(const limits *l, const episode *e, error *err)
                              i, (double)tr->logprob[i], (double)MIN_LOGPROB);
         if (i >= tr->n_prompt && tr->role[i] != TOKEN_POLICY && tr->role[i] != TOKEN_OBSERVATION)
             return error_set(err, ERR_PARSE, "token %" PRIu32 ": role %u behind the prompt", i, tr->role[i]);
+
         wrote += tr->wrote[i];
     }
     if (wrote <= text_bytes(l)) return OK;
@@ -114,14 +119,19 @@ static int check_spans(const score *s, size_t len, error *err)
         const reward_span *m = &s->spans[i];
         const double value = score_get(s, m->name);
         const bool last = i + 1 == s->n_spans || strcmp(m->name, m[1].name) != 0;
+
         if (m->end < 1 || m->end > len)
             return error_set(err, ERR_PARSE, "objective '%s': a span at byte %" PRIu32 " of a text of %zu", m->name,
                              m->end, len);
-        sum += m->value, n++;
+
+        sum += m->value;
+        n++;
+
         if (!last) continue;
         if (!isfinite(value) || signal_between(value, sum / n) != 0)
             return error_set(err, ERR_PARSE, "objective '%s' is %g, the mean of its spans %g", m->name, value, sum / n);
-        sum = 0, n = 0;
+        sum = 0;
+        n = 0;
     }
     return OK;
 }

@@ -5,6 +5,8 @@
 
 static const uint64_t REFILL_SHUFFLE = UINT64_C(0x5ef111);
 
+/* The row behind a step's prompt: the next ones of a shuffled pass, and for refills those of another pass, so that the
+ * rows of later steps don't depend on how many refills there were. */
 static uint64_t row_of(const scheduler_config *c, int64_t step, uint32_t prompt)
 {
     const uint64_t before = (uint64_t)(step - 1) * c->prompts_per_step;
@@ -14,15 +16,20 @@ static uint64_t row_of(const scheduler_config *c, int64_t step, uint32_t prompt)
 
 uint32_t scheduler_prompts(const scheduler_config *c) { return c->prompts_per_step * (1 + c->refills); }
 
+/* A group's last samples get a hint: first come those without, then the partly hinted, then whole demonstrations. */
+static float hint_of(const scheduler_config *c, const picked_row *row, uint32_t sample)
+{
+    const uint32_t left = c->group - sample; /* this one and those behind it */
+    if (left <= c->demonstrations) return 1;
+    return row && left <= c->demonstrations + c->hinted ? row->hint : 0;
+}
+
 void scheduler_task(const scheduler_config *c, int64_t step, const picked_row *rows, uint32_t index, task *t)
 {
     const uint32_t prompt = index / c->group, sample = index % c->group;
-    const uint64_t row = rows ? rows[prompt].row : row_of(c, step, prompt);
+    const picked_row *picked = rows ? &rows[prompt] : NULL;
+    const uint64_t row = picked ? picked->row : row_of(c, step, prompt);
     const int64_t oldest = step - 1 - c->max_staleness, newest = step - 1 - c->lag;
-    const uint32_t left = c->group - sample; /* this one and those behind it */
-    const float hint = left <= c->demonstrations                       ? 1
-                       : rows && left <= c->demonstrations + c->hinted ? rows[prompt].hint
-                                                                       : 0;
     *t = (task){ .id = task_id(false, step, index),
                  .group = task_id(false, step, prompt * c->group),
                  .sample = sample,
@@ -32,8 +39,8 @@ void scheduler_task(const scheduler_config *c, int64_t step, const picked_row *r
                  .seed = c->seed,
                  .n_shots = c->shots ? c->shots(c->shots_ctx, step, prompt) : 0,
                  .min_version = oldest > 0 ? oldest : 0,
-                 .hint = hint,
-                 .template_id = rows && sample < c->templated ? rows[prompt].template_id : 0,
+                 .hint = hint_of(c, picked, sample),
+                 .template_id = picked && sample < c->templated ? picked->template_id : 0,
                  .max_version = newest > 0 ? newest : 0,
                  .temperature = c->temperature,
                  .max_tokens = c->max_tokens,

@@ -92,9 +92,11 @@ static void commit(server *s, const action *a)
         return;
     }
     s->in_transaction = true;
+
     const int rc = a->kind == COMMIT_EPISODE ? store_put_episode(s->config.store, a->task, a->episode, &err)
                                              : store_put_score(s->config.store, a->score, &err);
     if (rc != OK) fail(s, &err);
+
     if (a->kind == COMMIT_EPISODE)
         s->tokens += trajectory_sampled(&a->episode->tokens);
     else if (a->score->status != SCORE_OK)
@@ -159,19 +161,23 @@ static void hand_over(server *s)
     s->finished.len -= n;
 }
 
-/* All actions; then one commit for what arrived together; then the acks, then what is built on it. */
+/* All actions; then one commit for what arrived together; then the acks, then what is built on it. Whoever is acked
+ * forgets its episode, so nothing is acked that a power cut could still take. */
 static void settle(server *s)
 {
     action a;
     error err = { 0 };
     while (core_next_action(s->core, &a)) perform(s, &a);
+
     if (s->in_transaction && store_commit(s->config.store, &err) != OK) fail(s, &err);
     s->in_transaction = false; /* of a commit that failed nothing is acked: the run ends */
+
     for (size_t i = 0; i < s->acks.len && !s->failed; i++) {
         const message m = { .type = MSG_EPISODE_ACK, .ack = { s->acks.data[i].task_id } };
         send(s, s->acks.data[i].peer, &m);
     }
     s->acks.len = 0;
+
     if (!s->failed) hand_over(s);
 }
 
@@ -239,8 +245,11 @@ static void publish(server *s, new_version *v)
         fail(s, &err);
         return;
     }
+
     s->published = true;
     for (size_t i = 0; i < s->peers.len; i++) announce(s, &s->peers.data[i]);
+
+    /* Before the version: it opens the steps that need these rows, and an evaluation comes first in line. */
     if (v->evaluate) core_evaluate(s->core, v->version);
     for (uint32_t i = 0; i < v->n_rows; i++)
         core_rows(s->core, v->rows_from + i, v->rows + (size_t)i * (size_t)scheduler_prompts(&s->config.core.schedule));
@@ -333,9 +342,11 @@ static void on_recipeless(server *s, const visitor *v, const hello_body *hello, 
         leave(s, v->id);
         return;
     }
+
     snprintf(said, sizeof said, "%s comes for the recipe (%s, pid %" PRId64 ")", hello->name, hello->role, hello->pid);
     tell_presence(s, LOG_INFO, said);
     vec_push(&s->peers, *v);
+
     if (parcel_for(s, v->actor))
         welcome(s, v);
     else
@@ -371,6 +382,7 @@ static void on_peer(void *ctx, peer_id peer, const hello_body *hello, bool up, c
         on_recipeless(s, &v, hello, up);
         return;
     }
+
     *(v.actor ? &s->actors : &s->reward_workers) += up ? 1 : -1;
     if (up)
         arrive(s, &v, hello);
@@ -396,6 +408,7 @@ static void on_message(void *ctx, peer_id peer, message *m)
     const int64_t now_ms = loop_now_ms(s->lp);
     visitor *v = visitor_of(s, peer);
     if (!v) return;
+
     switch (m->type) {
     case MSG_HEARTBEAT:
         repeat_announcement(s, v, m->heartbeat.version);
@@ -436,14 +449,18 @@ server *server_new(loop *lp, const server_config *config, logger *lg, error *err
     *s = (server){
         .lp = lp, .log = lg, .config = *config, .alone_since_ms = loop_now_ms(lp), .moved_ms = loop_now_ms(lp)
     };
+
     endpoint_config ec = { .address = config->address,
                            .heartbeat_ms = config->heartbeat_ms,
                            .patience_ms = config->patience_ms };
     const endpoint_callbacks cb = {
         .ctx = s, .on_message = on_message, .on_peer = on_peer, .on_unreadable = on_unreadable, .on_room = on_room
     };
+
+    /* Longer than a message of its type can be in this run: refused before it is decoded. */
     for (int type = 0; type < N_MESSAGES; type++)
         ec.limits[type] = limits_message_bytes(&config->core.limits, (message_type)type);
+
     s->core = core_new(&config->core);
     s->publisher = weights_publisher_new(err);
     if (s->publisher) s->endpoint = endpoint_bind(lp, &ec, &cb, lg, err);
@@ -451,6 +468,7 @@ server *server_new(loop *lp, const server_config *config, logger *lg, error *err
         server_free(s);
         return NULL;
     }
+
     log_info(lg, "listening at %s", endpoint_address(s->endpoint));
     loop_add_fd(lp, queue_fd(config->versions), on_version, s);
     loop_add_timer(lp, TICK_MS, tick, s);
@@ -463,10 +481,12 @@ void server_free(server *s)
     message m = { .type = MSG_BYE, .bye = { "the run is over" } };
     if (s->failed) snprintf(m.bye.reason, sizeof m.bye.reason, "%.200s", s->why.text);
     for (size_t i = 0; i < s->peers.len; i++) send(s, s->peers.data[i].id, &m);
+
     loop_remove(s->lp, s);
     endpoint_free(s->endpoint);
     weights_publisher_free(s->publisher);
     core_free(s->core);
+
     for (size_t i = 0; i < s->finished.len; i++) step_batch_free(s->finished.data[i]);
     for (size_t i = 0; i < s->versions.len; i++) new_version_free(s->versions.data[i]);
     vec_free(&s->finished);
@@ -503,6 +523,7 @@ static int wait_for_workers(server *s, error *err)
     char waiting[200];
     const int64_t now_ms = loop_now_ms(s->lp);
     if ((s->actors > 0 && s->reward_workers > 0) || core_open_tasks(s->core) == 0) s->alone_since_ms = now_ms;
+
     if (now_ms - s->alone_since_ms < ALONE_MS) return OK;
     core_waiting_for(s->core, waiting, sizeof waiting);
     return error_set(err, ERR_TIMEOUT, "no actor or reward worker connected for %d s; waiting for %s", ALONE_MS / 1000,

@@ -90,13 +90,16 @@ static int check_format(store *s, const char *path, bool *fresh, error *err)
 /* `name`: the path as SQLite is told it. */
 static store *open_file(const char *path, const char *name, int flags, bool *fresh, error *err)
 {
-    if (file_check(path, err) != OK) return NULL; /* SQLite would wait for a pipe's other end */
+    /* SQLite would wait for a pipe's other end. */
+    if (file_check(path, err) != OK) return NULL;
+
     store *s = xcalloc(1, sizeof *s);
-    int rc = sqlite3_open_v2(name, &s->db, flags, NULL) == SQLITE_OK
-                 ? OK
-                 : error_set(err, ERR_IO, "%s: %s", path, sqlite3_errmsg(s->db));
+    int rc = OK;
+    if (sqlite3_open_v2(name, &s->db, flags, NULL) != SQLITE_OK)
+        rc = error_set(err, ERR_IO, "%s: %s", path, sqlite3_errmsg(s->db));
     if (rc == OK) sqlite3_busy_timeout(s->db, BUSY_MS);
     if (rc == OK) rc = check_format(s, path, fresh, err);
+
     if (rc == OK) return s;
     store_close(s);
     return NULL;
@@ -117,15 +120,20 @@ static store *open_unchanging(const char *path, bool *fresh, error *err)
     str_printf(&name, "%s-wal", path);
     const bool pending = stat(name.data, &st) == 0 && st.st_size > 0;
     str_clear(&name);
-    str_puts(&name, "file:");
-    for (const char *p = path; *p; p++) str_printf(&name, strchr("%?#", *p) ? "%%%02x" : "%c", (unsigned)*p);
-    str_puts(&name, "?immutable=1");
-    store *s = pending ? NULL : open_file(path, name.data, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, fresh, err);
-    if (pending)
+    if (pending) {
+        str_free(&name);
         error_set(err, ERR_IO,
                   "%s: cannot be read here: its folder cannot be written, and its last commits are still in its -wal "
                   "file (copy the run, and read the copy)",
                   path);
+        return NULL;
+    }
+
+    /* A URI, in which these three characters have a meaning (sqlite.org/uri.html). */
+    str_puts(&name, "file:");
+    for (const char *p = path; *p; p++) str_printf(&name, strchr("%?#", *p) ? "%%%02x" : "%c", (unsigned)*p);
+    str_puts(&name, "?immutable=1");
+    store *s = open_file(path, name.data, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, fresh, err);
     str_free(&name);
     return s;
 }
@@ -135,6 +143,7 @@ store *store_open_read(const char *path, error *err)
     bool fresh = false;
     store *s = open_file(path, path, SQLITE_OPEN_READONLY, &fresh, err);
     if (!s && in_a_locked_folder(path)) s = open_unchanging(path, &fresh, err);
+
     if (!s || !fresh) return s;
     error_set(err, ERR_PARSE, "%s: empty, there is no episode in it", path);
     store_close(s);
@@ -146,13 +155,16 @@ store *store_open(const char *path, error *err)
     static const char PUT_EPISODE[] = "INSERT OR REPLACE INTO episodes VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
     bool fresh;
     store *s = open_file(path, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &fresh, err);
+
     if (!s) return NULL;
+
     int rc = run(s, SETTINGS, err);
     if (rc == OK) rc = run(s, SCHEMA, err);
     if (rc == OK) rc = prepare(s, PUT_EPISODE, &s->put_episode, err);
     if (rc == OK) rc = prepare(s, "DELETE FROM scores WHERE task_id = ?", &s->drop_score, err);
     if (rc == OK) rc = prepare(s, "INSERT OR REPLACE INTO scores VALUES(?,?,?,?,?,?,?)", &s->put_score, err);
     if (rc == OK) rc = prepare(s, "INSERT OR REPLACE INTO steps VALUES(?,?,?,?,?)", &s->put_step, err);
+
     if (rc == OK) return s;
     store_close(s);
     return NULL;
@@ -170,7 +182,11 @@ void store_close(store *s)
     free(s);
 }
 
-void store_on_damage(store *s, store_damage fn, void *ctx) { s->damage = fn, s->damage_ctx = ctx; }
+void store_on_damage(store *s, store_damage fn, void *ctx)
+{
+    s->damage = fn;
+    s->damage_ctx = ctx;
+}
 
 int store_begin(store *s, error *err) { return run(s, "BEGIN", err); }
 int store_commit(store *s, error *err) { return run(s, "COMMIT", err); }
@@ -210,6 +226,7 @@ int store_put_episode(store *s, const task *t, const episode *e, error *err)
     const trajectory *tr = &e->tokens;
     str_clear(&s->bytes);
     episode_encode(e, &s->bytes);
+
     sqlite3_bind_int64(st, 1, (int64_t)e->id);
     sqlite3_bind_int64(st, 2, (int64_t)e->group);
     sqlite3_bind_int64(st, 3, e->step);
@@ -227,6 +244,7 @@ int store_put_episode(store *s, const task *t, const episode *e, error *err)
     bind_text(st, 15, t->row);
     sqlite3_bind_blob64(st, 16, s->bytes.data, s->bytes.len, SQLITE_STATIC);
     sqlite3_bind_int64(st, 17, episode_hash(e->id, e->step, e->eval, t->row, s->bytes.data, s->bytes.len));
+
     sqlite3_bind_int64(s->drop_score, 1, (int64_t)e->id); /* it would be the score of another text */
     const int rc = step_and_reset(s, s->drop_score, "an old score", err);
     return rc == OK ? step_and_reset(s, st, "an episode", err) : rc;
@@ -249,10 +267,12 @@ static void objectives_text(const score *sc, str *out)
 int store_put_score(store *s, const score *sc, error *err)
 {
     sqlite3_stmt *st = s->put_score;
+
     str objectives = { 0 };
     str_clear(&s->bytes);
     score_encode(sc, &s->bytes);
     objectives_text(sc, &objectives);
+
     sqlite3_bind_int64(st, 1, (int64_t)sc->task);
     sqlite3_bind_int(st, 2, sc->status);
     bind_text(st, 3, objectives.data);
@@ -260,6 +280,7 @@ int store_put_score(store *s, const score *sc, error *err)
     sqlite3_bind_double(st, 5, sc->ms);
     sqlite3_bind_blob64(st, 6, s->bytes.data, s->bytes.len, SQLITE_STATIC);
     sqlite3_bind_int64(st, 7, hash_of(sc->task, 0, false, s->bytes.data, s->bytes.len));
+
     const int rc = step_and_reset(s, st, "a score", err);
     str_free(&objectives);
     return rc;
@@ -278,6 +299,7 @@ int store_put_step(store *s, int64_t step, uint64_t weight_hash, uint32_t groups
     return step_and_reset(s, st, "a step", err);
 }
 
+/* The record of a step that was trained but whose record was lost: counted from the episodes that are left of it. */
 int store_complete_step(store *s, int64_t step, uint64_t weight_hash, uint32_t min, error *err)
 {
     static const char SQL[] =
@@ -287,11 +309,13 @@ int store_complete_step(store *s, int64_t step, uint64_t weight_hash, uint32_t m
     char hash[24];
     int rc = prepare(s, SQL, &st, err);
     if (rc != OK) return rc;
+
     snprintf(hash, sizeof hash, "%016" PRIx64, weight_hash);
     sqlite3_bind_int64(st, 1, step);
     bind_text(st, 2, hash);
     sqlite3_bind_int64(st, 3, clock_unix_ms());
     sqlite3_bind_int64(st, 4, min);
+
     rc = step_and_reset(s, st, "a step", err);
     sqlite3_finalize(st);
     return rc;
@@ -336,6 +360,7 @@ static episode *read_episode(sqlite3_stmt *st)
     const void *record = sqlite3_column_blob(st, RECORD);
     const size_t len = (size_t)sqlite3_column_bytes(st, RECORD);
     if (!row || !record) return NULL;
+
     const int64_t found = episode_hash((uint64_t)sqlite3_column_int64(st, TASK), sqlite3_column_int64(st, STEP),
                                        sqlite3_column_int(st, EVAL) != 0, row, record, len);
     return found == sqlite3_column_int64(st, HASH) ? episode_decode(record, len, NULL) : NULL;
@@ -354,10 +379,15 @@ static bool read_row(const store *s, sqlite3_stmt *st, store_row fn, void *ctx)
 {
     episode *e = read_episode(st);
     score *sc = NULL;
-    if (!e) return tell_damage(s, st, "episode", "it counts as not there"), false;
+    if (!e) {
+        tell_damage(s, st, "episode", "it counts as not there");
+        return false;
+    }
+
     const bool scored =
         sqlite3_column_type(st, SCORE) != SQLITE_NULL || sqlite3_column_type(st, SCORE_HASH) != SQLITE_NULL;
     if (scored && !(sc = read_score(st))) tell_damage(s, st, "score", "the episode counts as not scored");
+
     return fn(ctx, (const char *)sqlite3_column_text(st, ROW), e, sc) != 0;
 }
 
@@ -371,9 +401,11 @@ int store_read(store *s, int64_t step, int64_t after_step, int evals, store_row 
     int rc = prepare(s, SQL, &st, err), got = SQLITE_DONE;
     bool stop = false;
     if (rc != OK) return rc;
+
     sqlite3_bind_int64(st, 1, step);
     sqlite3_bind_int64(st, 2, after_step);
     sqlite3_bind_int(st, 3, evals);
+
     while (!stop && (got = sqlite3_step(st)) == SQLITE_ROW) stop = read_row(s, st, fn, ctx);
     if (got != SQLITE_DONE && got != SQLITE_ROW) rc = failed(s, "reading episodes", err);
     sqlite3_finalize(st);
@@ -402,7 +434,8 @@ int store_counts(store *s, int64_t *steps, int64_t *groups, int64_t *episodes, e
     int rc = prepare(s, SQL, &st, err);
     if (rc != OK) return rc;
     if (sqlite3_step(st) != SQLITE_ROW) rc = failed(s, "counting steps", err);
-    *steps = sqlite3_column_int64(st, 0), *groups = sqlite3_column_int64(st, 1),
+    *steps = sqlite3_column_int64(st, 0);
+    *groups = sqlite3_column_int64(st, 1);
     *episodes = sqlite3_column_int64(st, 2);
     sqlite3_finalize(st);
     return rc;
