@@ -64,6 +64,7 @@ TEMPLATES = [
     "{% for i in l if i > 1 %}{{ i }}{{ loop.length }}{% endfor %}", "{% for c in 'äb' %}{{c}}.{% endfor %}", "{% for i in 5 %}{% endfor %}",
     "{% for i in range(9) %}{% if i==2 %}{% continue %}{% endif %}{% if i==5 %}{% break %}{% endif %}{{i}}{% endfor %}",
     "{% for i in [[1,[2,[3]]]] recursive %}{% if i is number %}{{i}}@{{loop.depth}}{% else %}({{loop(i)}}){% endif %}{% endfor %}",
+    "{% for i in l %}{{ loop['first'] }}{{ loop['last'] }}{{ loop['index'] }},{% endfor %}",
     "{% for x in l %}{% for y in l %}{{ loop.index }}{% endfor %}{{ loop.index }}{% endfor %}", "{{ loop is defined }}",
     "{% for i in range(5, 0, -2) %}{{ i }}{% endfor %}{{ range(3)|list }}{{ range(2, 4) }}", "{% for a,b in dl %}{% endfor %}",
     "{% for (a, b), c in [((1, 2), 3)] %}{{ a }}{{ b }}{{ c }}{% endfor %}", "{% for i in undef %}x{% else %}y{% endfor %}",
