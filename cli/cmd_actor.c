@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* troupe actor: plays episodes for the exchange of a learner, until it says goodbye. */
-#include "cli/verbs.h"
-#include "learner/comm.h"
+#include "cli/worker_call.h"
 #include "run/workers.h"
 
 static const char USAGE[] =
@@ -13,24 +12,7 @@ static const char USAGE[] =
     "used, and have to be the same. 'troupe train' starts all roles on one machine; this is one of them by hand.\n"
     "example: troupe actor --connect tcp://127.0.0.1:5555 actor_threads=4\n";
 
-static int run_verb(call *c, error *err)
-{
-    role_options o = { .verb = c->verb->name, .wait_s = 60 };
-    const flag flags[] = { { .name = "--connect", .text = &o.address },
-                           { .name = "--name", .text = &o.name },
-                           { .name = "--wait", .whole = &o.wait_s, .min = 1, .max = 1e6 },
-                           { 0 } };
-    const int opened = call_open(c, flags, err);
-    if (opened != OK) return opened;
-
-    bool again = false;
-    o.recipe = c->arguments.positional[0];
-    o.overrides = c->arguments.overrides;
-    o.n_overrides = c->arguments.n_overrides;
-    const int rc = run_actor(&o, &again, err);
-    if (again) c->status = RANK_AGAIN;
-    return call_checked(c, rc);
-}
+static int run_verb(call *c, error *err) { return worker_call(c, run_actor, err); }
 
 const verb VERB_ACTOR = { .name = "actor",
                           .synopsis = "--connect ADDRESS",

@@ -3,8 +3,7 @@
  * lives in, which can be killed. */
 #include <limits.h>
 
-#include "cli/verbs.h"
-#include "learner/comm.h"
+#include "cli/worker_call.h"
 #include "reward/scorer.h"
 #include "run/workers.h"
 
@@ -18,24 +17,7 @@ static const char USAGE[] =
     "the same. 'troupe train' starts all roles on one machine; this is one of them by hand.\n"
     "example: troupe reward --connect tcp://127.0.0.1:5555\n";
 
-static int run_verb(call *c, error *err)
-{
-    role_options o = { .verb = c->verb->name, .wait_s = 60 };
-    const flag flags[] = { { .name = "--connect", .text = &o.address },
-                           { .name = "--name", .text = &o.name },
-                           { .name = "--wait", .whole = &o.wait_s, .min = 1, .max = 1e6 },
-                           { 0 } };
-    const int opened = call_open(c, flags, err);
-    if (opened != OK) return opened;
-
-    bool again = false;
-    o.recipe = c->arguments.positional[0];
-    o.overrides = c->arguments.overrides;
-    o.n_overrides = c->arguments.n_overrides;
-    const int rc = run_reward_worker(&o, &again, err);
-    if (again) c->status = RANK_AGAIN;
-    return call_checked(c, rc);
-}
+static int run_verb(call *c, error *err) { return worker_call(c, run_reward_worker, err); }
 
 const verb VERB_REWARD = { .name = "reward",
                            .synopsis = "--connect ADDRESS",
