@@ -288,6 +288,31 @@ static void a_training_thread_that_hangs_is_named_and_replaced(void **state)
     test_folder_remove(p.dir);
 }
 
+/* In `p`, with less address space than a step needs: the run ends saying each of `says` (NULL-terminated) and has saved its
+ * first weights; it goes on, to its end, with more. What was said is the caller's. */
+static char *learn_without_memory(const place *p, const char *const *words, const char *const *says)
+{
+    char path[400];
+    size_t len;
+    struct rlimit before;
+    getrlimit(RLIMIT_AS, &before);
+    setrlimit(RLIMIT_AS, &(struct rlimit){ (rlim_t)380 << 20, before.rlim_max });
+    process t = place_start(p, words);
+    setrlimit(RLIMIT_AS, &before);
+    assert_int_equal(troupe_wait(&t, SECONDS), 1);
+
+    char *said = bytes_of(p->out, &len);
+    for (; *says; says++)
+        if (!strstr(said, *says)) fail_msg("expected '%s' in: %s", *says, said);
+    snprintf(path, sizeof path, "%s/checkpoints/step-0/model.safetensors", p->run);
+    assert_true(file_exists(path));
+
+    t = troupe_start(p->out, (const char *const[]){ "train", "--resume", p->run, NULL });
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    assert_nobody_left(p);
+    return said;
+}
+
 /* A step that needs more than there is: the sentence with need, use and key, a checkpoint,
  * and all goes on with more. */
 static void a_learner_without_memory_saves_and_says_what_it_needs(void **state)
@@ -297,28 +322,13 @@ static void a_learner_without_memory_saves_and_says_what_it_needs(void **state)
 #if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
     skip(); /* they take more address space than there is */
 #endif
+    static const char *const WORDS[] = { "actors=1", "rollout.prompts_per_step=12", "rollout.group=8",
+                                         "steps=1",  "learner.micro_tokens=16384",  NULL };
     static const char *const SAYS[] = { "learner: out of memory: scratch needs ", " MB in use), and ulimit -v leaves ",
                                         "lower learner.micro_tokens (16384 now) or rollout.max_context",
-                                        "its checkpoint is written" };
-    char path[400];
-    size_t len;
-    struct rlimit before;
+                                        "its checkpoint is written", NULL };
     place p = place_new();
-    getrlimit(RLIMIT_AS, &before);
-    setrlimit(RLIMIT_AS, &(struct rlimit){ (rlim_t)380 << 20, before.rlim_max });
-    process t = place_start(&p, (const char *const[]){ "actors=1", "rollout.prompts_per_step=12", "rollout.group=8",
-                                                       "steps=1", "learner.micro_tokens=16384", NULL });
-    setrlimit(RLIMIT_AS, &before);
-    assert_int_equal(troupe_wait(&t, SECONDS), 1);
-    char *said = bytes_of(p.out, &len);
-    for (size_t i = 0; i < sizeof SAYS / sizeof *SAYS; i++)
-        if (!strstr(said, SAYS[i])) fail_msg("expected '%s' in: %s", SAYS[i], said);
-    free(said);
-    snprintf(path, sizeof path, "%s/checkpoints/step-0/model.safetensors", p.run);
-    assert_true(file_exists(path));
-    t = troupe_start(p.out, (const char *const[]){ "train", "--resume", p.run, NULL });
-    assert_int_equal(troupe_wait(&t, SECONDS), 0);
-    assert_nobody_left(&p);
+    free(learn_without_memory(&p, WORDS, SAYS));
     test_folder_remove(p.dir);
 }
 
@@ -330,30 +340,21 @@ static void so_do_several_learners(void **state)
 #if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
     skip(); /* they take more address space than there is */
 #endif
+    static const char *const WORDS[] = { "actors=1",
+                                         "rollout.prompts_per_step=24",
+                                         "rollout.group=8",
+                                         "steps=1",
+                                         "learner.micro_tokens=16384",
+                                         "learners=2",
+                                         "learner_threads=1",
+                                         NULL };
     static const char *const SAYS[] = { "learner: learner ", ": out of memory: scratch needs ",
                                         "lower learner.micro_tokens (16384 now) or rollout.max_context",
-                                        "its checkpoint is written" };
-    char path[400];
-    size_t len;
-    struct rlimit before;
+                                        "its checkpoint is written", NULL };
     place p = place_new();
-    getrlimit(RLIMIT_AS, &before);
-    setrlimit(RLIMIT_AS, &(struct rlimit){ (rlim_t)380 << 20, before.rlim_max });
-    process t =
-        place_start(&p, (const char *const[]){ "actors=1", "rollout.prompts_per_step=24", "rollout.group=8", "steps=1",
-                                               "learner.micro_tokens=16384", "learners=2", "learner_threads=1", NULL });
-    setrlimit(RLIMIT_AS, &before);
-    assert_int_equal(troupe_wait(&t, SECONDS), 1);
-    char *said = bytes_of(p.out, &len);
-    for (size_t i = 0; i < sizeof SAYS / sizeof *SAYS; i++)
-        if (!strstr(said, SAYS[i])) fail_msg("expected '%s' in: %s", SAYS[i], said);
+    char *said = learn_without_memory(&p, WORDS, SAYS);
     if (strstr(said, "starting it again")) fail_msg("%s", said);
     free(said);
-    snprintf(path, sizeof path, "%s/checkpoints/step-0/model.safetensors", p.run);
-    assert_true(file_exists(path));
-    t = troupe_start(p.out, (const char *const[]){ "train", "--resume", p.run, NULL });
-    assert_int_equal(troupe_wait(&t, SECONDS), 0);
-    assert_nobody_left(&p);
     test_folder_remove(p.dir);
 }
 
