@@ -187,10 +187,26 @@ static void say_next(progress *p, const recipe *r, const char *run, int64_t step
     str_free(&text);
 }
 
+/* An objective that weighs and that no step had a value of: a word that is misspelt, or a script that forgot it. What the
+ * run has learned from the others is another thing than what was asked for. */
+static int check_objectives(const recipe *r, const courses *all, error *err)
+{
+    for (int k = 0; k < all->n; k++) {
+        const objective *o = &r->trainer.objectives.items[k];
+        if (!objective_weighs(o) || !isnan(all->items[k].first)) continue;
+        return error_set(err, ERR_STATE,
+                         "reward.objectives.%s: %s returned no such objective in %" PRId64
+                         " steps; the others were trained on (patience = 0 takes this for a success)",
+                         o->name, last_part(r->reward.script), all->steps);
+    }
+    return OK;
+}
+
 /* Whoever asked for a run that learns hears it from the exit status, too; with patience = 0 no step has to teach. */
 static int check_learned(const recipe *r, const courses *all, error *err)
 {
-    if (all->steps == 0 || all->signals > 0 || r->run.patience == 0 || r->trainer.optim.lr <= 0) return OK;
+    if (all->steps == 0 || r->run.patience == 0 || r->trainer.optim.lr <= 0) return OK;
+    if (all->signals > 0) return check_objectives(r, all, err);
     return error_set(err, ERR_STATE,
                      "nothing was learned: in none of %" PRId64
                      " steps did rewards differ within a group (patience = 0 takes this for a success)",

@@ -481,6 +481,37 @@ static void a_short_run_without_a_signal_is_no_success(void **state)
     test_folder_remove(dir);
 }
 
+/* It learned from the other objectives: the steps are done, and the status says that one of them was never there. */
+static void an_objective_that_is_never_returned_is_no_success(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key;
+        int status;
+        const char *says;
+    } ALL[] = {
+        { "reward.objectives.acuracy=1", 1,
+          "troupe: train: reward.objectives.acuracy: r.lua returned no such objective in" },
+        { "reward.objectives.acuracy=0", 0, "done: 2 steps" }, /* of no weight: asked for to be shown */
+    };
+    char path[500], run[500];
+    dir = test_folder_new();
+    snprintf(path, sizeof path, "%s/recipe.lua", dir);
+    snprintf(run, sizeof run, "%s/run", dir);
+    write_files();
+    write_recipe("{}", "", "");
+    test_file_write(dir, "r.lua", "return function(task, e) return { accuracy = e.tokens % 2 } end");
+    for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++) {
+        outcome o = TROUPE("train", path, "--run-dir", run, "--fresh", "steps=2", "actors=1", "rollout.group=8",
+                           "rollout.prompts_per_step=2", "rollout.max_tokens=8", ALL[i].key);
+        if (o.status != ALL[i].status || !strstr(o.text, ALL[i].says)) fail_msg("status %d: %s", o.status, o.text);
+        assert_non_null(strstr(o.text, "done: 2 steps"));
+        assert_null(strstr(o.text, "nothing was learned"));
+        outcome_free(&o);
+    }
+    test_folder_remove(dir);
+}
+
 /* An evaluation without a single score is no evaluation. */
 static void an_evaluation_without_a_score_fails(void **state)
 {
@@ -575,6 +606,7 @@ int main(void)
         cmocka_unit_test(addresses_that_others_can_reach_are_refused),
         cmocka_unit_test(runs_that_learn_nothing_say_why_and_end),
         cmocka_unit_test(a_short_run_without_a_signal_is_no_success),
+        cmocka_unit_test(an_objective_that_is_never_returned_is_no_success),
         cmocka_unit_test(an_empty_step_has_no_figures),
         cmocka_unit_test(an_evaluation_without_a_score_fails),
         cmocka_unit_test(a_row_that_does_not_fit_is_left_out_and_told_of),
