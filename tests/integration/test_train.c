@@ -437,6 +437,7 @@ static void so_is_one_with_everything_that_remembers(void **state)
     need_sandbox();
     const char *const all[] = { "actors=2",
                                 "reward.objectives.unscored=0.5",
+                                "patience=0",
                                 "moo.method=gradvac",
                                 "moo.refresh=2",
                                 "algorithm.name=dapo",
