@@ -1,53 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* troupe eval: plays a recipe's test questions with a model, in this process, and prints the scores. */
-#include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "base/clock.h"
-#include "base/json.h"
-#include "base/vec.h"
-#include "show/batch_metrics.h"
-#include "run/checks.h"
-#include "run/episode_runner.h"
-#include "show/result_file.h"
 #include "cli/verbs.h"
-#include "exchange/scheduler.h"
-
-enum { SLOTS = 64 };
-
-typedef struct evaluation {
-    const recipe *recipe;
-    scheduler_config schedule;
-    scorer *scorer;
-    uint32_t next, size;
-    vec(group *) groups;
-    uint32_t unscored;
-    char why[300]; /* of the first without a score */
-    bool writes;
-    result_file out;
-    error out_failed; /* the first failure to write to it */
-    logger *log;
-} evaluation;
-
-static const char *const USED[] = { "model",
-                                    "data.test",
-                                    "env",
-                                    "prompt",
-                                    "reward",
-                                    "rollout.max_tokens",
-                                    "rollout.max_context",
-                                    "rollout.top_p",
-                                    "eval_prompts",
-                                    "eval_shots",
-                                    "eval_temperature",
-                                    "precision",
-                                    "device",
-                                    "seed",
-                                    "learner_threads",
-                                    NULL };
+#include "run/evaluation.h"
 
 static const char USAGE[] =
     "usage: troupe eval RECIPE.lua [--model DIR] [--shots N] [--prompts N] [--out FILE.jsonl] [--json] "
@@ -59,155 +15,50 @@ static const char USAGE[] =
     "  --json            the summary as one JSON object\n\n"
     "example: troupe eval recipes/calculator/recipe.lua --model runs/calculator/checkpoints/step-120\n";
 
-static int next_task(void *ctx, task *t)
+static void print_json(const metric *all, size_t n)
 {
-    evaluation *v = ctx;
-    if (v->next == v->size) return ERR_NOT_FOUND;
-    scheduler_eval_task(&v->schedule, 0, v->next++, t);
-    return OK;
+    for (size_t i = 0; i < n; i++) printf("%s\"%s\": %.6g", i ? ", " : "{", all[i].name, all[i].value);
+    puts("}");
 }
 
-/* A file of lines like ours. Anything else that ends with .jsonl, such as data, is a file of the user's. */
-static bool is_evaluation(const char *text, size_t len)
+static void print_lines(const metric *all, size_t n, const char *model, const char *questions)
 {
-    const char *end = memchr(text, '\n', len);
-    json_t *line = json_parse(text, end ? (size_t)(end - text) : len, "line", NULL);
-    const bool ours = line && json_object_size(line) == 3 && json_object_get(line, "row") &&
-                      json_object_get(line, "transcript") && json_object_get(line, "objectives");
-    const bool cut = !end && strncmp(text, "{\"row\":", 7) == 0; /* a line longer than what was read */
-    json_decref(line);
-    return ours || cut;
+    printf("%s on %s\n", model, questions);
+    for (size_t i = 0; i < n; i++) printf("  %-28s %.4g\n", all[i].name, all[i].value);
 }
 
-static void write_out(evaluation *v, const task *t, const episode *e, const score *sc)
+static int evaluate(const recipe *r, const evaluation_options *o, bool json, error *err)
 {
-    json_t *values = json_object();
-    for (int i = 0; i < sc->n_values; i++)
-        json_object_set_new(values, sc->values[i].name,
-                            isfinite(sc->values[i].value) ? json_real(sc->values[i].value) : json_null());
-    json_t *line = json_pack("{s:o, s:o, s:o}", "row", json_parse(t->row, strlen(t->row), "row", NULL), "transcript",
-                             json_bytes(e->transcript ? e->transcript : ""), "objectives", values);
-    char *text = json_text(line, false);
-    if (v->out_failed.code == OK && result_file_add(&v->out, text, strlen(text), &v->out_failed) == OK)
-        result_file_add(&v->out, "\n", 1, &v->out_failed);
-    free(text);
-    json_decref(line);
-}
+    logger *log = logger_new(2, "eval", LOG_WARN, false);
+    metrics *summary = metrics_new();
+    const int rc = evaluation_run(r, o, log, summary, err);
 
-static void on_episode(void *ctx, episode *e)
-{
-    evaluation *v = ctx;
-    task t;
-    scheduler_eval_task(&v->schedule, 0, task_id_index(e->id), &t);
-    score *sc = xcalloc(1, sizeof *sc);
-    if (e->failed == FAIL_NONE)
-        scorer_score(v->scorer, &t, e, sc);
-    else
-        log_warn(v->log, "question %u failed (%s): %s", task_id_index(e->id), failure_name(e->failed), e->failure_text);
-    const char *why = e->failed != FAIL_NONE ? e->failure_text : sc->status != SCORE_OK ? sc->error : NULL;
-    if (e->failed != FAIL_NONE || sc->n_values == 0) {
-        if (v->unscored++ == 0) snprintf(v->why, sizeof v->why, "%s", why ? why : "the script returns no objective");
-    }
-    if (v->writes) write_out(v, &t, e, sc);
-    group *g = group_new(e->group, e->prompt_id, 0, 1);
-    group_add(g, e, sc, NULL);
-    vec_push(&v->groups, g);
-    task_reset(&t);
-}
-
-static void print(const evaluation *v, const char *model, double seconds, bool json)
-{
     size_t n;
-    metrics *m = metrics_new();
-    batch_eval_metrics((const group *const *)v->groups.data, (uint32_t)v->groups.len, &v->recipe->trainer.objectives,
-                       m);
-    metrics_set(m, "eval/seconds", seconds);
-    const metric *all = metrics_all(m, &n);
-    if (!json) printf("%s on %s\n", model, v->recipe->curriculum.test);
-    for (size_t i = 0; i < n; i++) {
-        if (json)
-            printf("%s\"%s\": %.6g", i ? ", " : "{", all[i].name, all[i].value);
-        else
-            printf("  %-28s %.4g\n", all[i].name, all[i].value);
-    }
-    if (json) puts("}");
-    metrics_free(m);
-}
+    const metric *all = metrics_all(summary, &n);
+    if (n > 0 && json) print_json(all, n);
+    if (n > 0 && !json) print_lines(all, n, o->model ? o->model : r->run.model, r->curriculum.test);
 
-static int evaluate(evaluation *v, episode_runner *p, const char *model, bool json, error *err)
-{
-    const recipe *r = v->recipe;
-    const int64_t began = clock_ms();
-    const scorer_config sc = reward_scorer(&r->reward);
-    if (!(v->scorer = scorer_new(&sc, err))) return err->code;
-    if (!(v->schedule.eval = dataset_open(r->curriculum.test, 0, err))) return err->code;
-    v->size = scheduler_eval_size(&v->schedule);
-    const episode_runner_callbacks cb = { .ctx = v, .next = next_task, .done = on_episode };
-    const int rc = episode_runner_run(p, &cb, err);
-    if (rc == OK && v->unscored == v->size)
-        return error_set(err, ERR_SCRIPT, "none of %u questions has a score: %s", v->size, v->why);
-    if (rc == OK && v->out_failed.code != OK) return *err = v->out_failed, err->code;
-    if (rc == OK && v->unscored > 0)
-        log_warn(v->log, "%u of %u questions have no score: %s", v->unscored, v->size, v->why);
-    if (rc == OK) print(v, model, (double)(clock_ms() - began) * 1e-3, json);
+    metrics_free(summary);
+    logger_free(log);
     return rc;
 }
 
 static int run_verb(call *c, error *err)
 {
     bool json = false;
-    const char *model = NULL, *out = NULL;
-    int64_t shots = -1, prompts = -1;
-    const flag flags[] = { { .name = "--model", .text = &model },
-                           { .name = "--shots", .whole = &shots, .min = 0, .max = 64 },
-                           { .name = "--prompts", .whole = &prompts, .min = 0, .max = 1e9 },
-                           { .name = "--out", .text = &out },
+    evaluation_options o = { .shots = -1, .prompts = -1 };
+    const flag flags[] = { { .name = "--model", .text = &o.model },
+                           { .name = "--shots", .whole = &o.shots, .min = 0, .max = 64 },
+                           { .name = "--prompts", .whole = &o.prompts, .min = 0, .max = 1e9 },
+                           { .name = "--out", .text = &o.out },
                            { .name = "--json", .present = &json },
                            { 0 } };
     const int opened = call_open(c, flags, err);
     if (opened != OK) return opened;
+
     recipe *r = recipe_open(c->arguments.positional[0], c->arguments.overrides, c->arguments.n_overrides, err);
-    evaluation v = { .recipe = r, .log = logger_new(2, "eval", LOG_WARN, false) };
-    episode_runner *p = NULL;
-    checks found;
-    int rc = r ? recipe_uses(r, "eval", USED, err) : err->code;
-    if (rc == OK && !r->curriculum.test[0])
-        rc = error_set(err, ERR_ARGUMENT, "%s has no data.test to evaluate on", r->path);
-    if (rc == OK) {
-        const checks_for what = { .model = model,
-                                  .test = true,
-                                  .scored = true,
-                                  .test_shots = shots >= 0 ? shots : r->run.eval_shots,
-                                  .option = shots >= 0 ? "--shots" : NULL };
-        rc = checks_open(r, &what, &found, err);
-        if (rc == OK && found.note[0]) log_warn(v.log, "%s", found.note);
-        if (rc == OK && found.reward_note[0]) log_warn(v.log, "%s", found.reward_note);
-    }
-    if (rc == OK && out) {
-        rc = result_file_begin(&v.out, out, is_evaluation, err);
-        v.writes = rc == OK;
-    }
-    if (rc == OK)
-        rc = (p = episode_runner_new(r, model, (int)r->run.learner_threads, SLOTS, v.log, err)) ? OK : err->code;
-    if (rc == OK) {
-        v.schedule = (scheduler_config){ .seed = (uint64_t)r->run.seed,
-                                         .max_tokens = (int32_t)r->exchange.max_tokens,
-                                         .eval_prompts = (uint64_t)(prompts >= 0 ? prompts : r->run.eval_prompts),
-                                         .eval_shots = (int32_t)(shots >= 0 ? shots : r->run.eval_shots),
-                                         .eval_temperature = (float)r->run.eval_temperature };
-        rc = evaluate(&v, p, model ? model : r->run.model, json, err);
-    }
-    for (size_t i = 0; i < v.groups.len; i++) group_free(v.groups.data[i]);
-    vec_free(&v.groups);
-    if (v.writes) {
-        const int ended = result_file_end(&v.out, rc == OK, rc == OK ? err : NULL);
-        if (rc == OK) rc = ended;
-    }
-    scorer_free(v.scorer);
-    dataset_free(v.schedule.eval);
-    episode_runner_free(p);
+    const int rc = r ? evaluate(r, &o, json, err) : err->code;
     recipe_free(r);
-    logger_free(v.log);
     return rc;
 }
 

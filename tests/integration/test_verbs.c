@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/str.h"
 #include "tests/integration/fleet.h"
 #include "tests/support/support.h"
 
@@ -127,6 +128,56 @@ static void a_model_can_be_evaluated_and_asked(void **state)
            "\"eval/episodes\": 16");
     const char *const chat[] = { "chat", recipe, "--shots", "2", NULL };
     EXPECT(0, troupe_run("what is 348 times 28?\n", 60, chat), "<python>print(348*28)</python><result>9744</result>");
+}
+
+static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+/* The episodes of an evaluation with `word` added, a line each, sorted: those that call no tool end first. */
+static char *episodes_with(const char *folder, const char *word)
+{
+    enum { MAX_LINES = 64 };
+    char path[1200], *lines[MAX_LINES];
+    size_t n = 0;
+    snprintf(path, sizeof path, "%s/episodes.jsonl", folder);
+    EXPECT(0, TROUPE("eval", recipe, "eval_prompts=16", "eval_shots=3", "eval_temperature=1", word, "--out", path),
+           "eval/accuracy/mean");
+
+    char *text = test_file_read(folder, "episodes.jsonl");
+    for (char *line = strtok(text, "\n"); line && n < MAX_LINES; line = strtok(NULL, "\n")) lines[n++] = line;
+    assert_true(n > 0);
+    qsort(lines, n, sizeof *lines, by_text);
+
+    str sorted = { 0 };
+    for (size_t i = 0; i < n; i++) str_printf(&sorted, "%s\n", lines[i]);
+    free(text);
+    return str_take(&sorted);
+}
+
+/* The promise: a key on the command line is obeyed, or refused (test_mistakes.c), and never taken and forgotten. */
+static void each_key_that_eval_accepts_changes_what_is_played(void **state)
+{
+    (void)state;
+    need_sandbox();
+    static const char *const WORDS[] = { "seed=2",
+                                         "eval_prompts=8",
+                                         "eval_shots=1",
+                                         "eval_temperature=0",
+                                         "rollout.top_p=0.05",
+                                         "rollout.max_tokens=4",
+                                         "prompt.instruction=Calculate:",
+                                         "env.max_turns=0",
+                                         "env.max_observation=1" };
+    char *folder = test_folder_new();
+    char *base = episodes_with(folder, "eval_prompts=16"), *again = episodes_with(folder, "learner_threads=1");
+    assert_string_equal(base, again);
+    for (size_t i = 0; i < sizeof WORDS / sizeof *WORDS; i++) {
+        char *other = episodes_with(folder, WORDS[i]);
+        if (strcmp(base, other) == 0) fail_msg("%s has no effect", WORDS[i]);
+        free(other);
+    }
+    free(base);
+    free(again);
+    test_folder_remove(folder);
 }
 
 static void text_becomes_ids_and_logits(void **state)
@@ -327,6 +378,7 @@ int main(void)
         cmocka_unit_test(missing_files_are_named),
         cmocka_unit_test(tools_can_be_called_by_hand),
         cmocka_unit_test(a_model_can_be_evaluated_and_asked),
+        cmocka_unit_test(each_key_that_eval_accepts_changes_what_is_played),
         cmocka_unit_test(text_becomes_ids_and_logits),
         cmocka_unit_test(the_probe_prints_what_transformers_computes),
         cmocka_unit_test(answers_are_scored_offline),
