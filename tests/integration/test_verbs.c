@@ -334,6 +334,30 @@ static void a_model_is_pretrained_and_opens_again(void **state)
     test_folder_remove(dir);
 }
 
+static void a_pretraining_names_what_its_function_did_wrong(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *document, *sentence;
+    } CASES[] = {
+        { "3", "pretrain.lua:1: document: expected a function(rng, progress)" },
+        { "function() return {} end", "document: expected a text, found a table" },
+        { "function() end", "document: expected a text, found a nil" },
+        { "function(rng) return 'a' .. rng(0) end", "rng(n) wants a positive n" },
+        { "function() error('no words left') end", "pretrain.lua:1: no words left" },
+    };
+    char path[1200], out[1200], text[1400];
+    char *dir = test_folder_new();
+    snprintf(path, sizeof path, "%s/pretrain.lua", dir);
+    snprintf(out, sizeof out, "out=%s/model", dir);
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        snprintf(text, sizeof text, "return { model = '%s', document = %s }", model, CASES[i].document);
+        test_file_write(dir, "pretrain.lua", text);
+        EXPECT(1, TROUPE("pretrain", path, out), CASES[i].sentence);
+    }
+    test_folder_remove(dir);
+}
+
 static void the_doctor_finds_the_machine_fit(void **state)
 {
     (void)state;
@@ -385,6 +409,7 @@ int main(void)
         cmocka_unit_test(a_bad_row_costs_itself),
         cmocka_unit_test(a_run_can_be_read_scored_again_and_drawn),
         cmocka_unit_test(a_model_is_pretrained_and_opens_again),
+        cmocka_unit_test(a_pretraining_names_what_its_function_did_wrong),
         cmocka_unit_test(the_doctor_finds_the_machine_fit),
     };
     return cmocka_run_group_tests(tests, find_files, NULL);
