@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* troupe env: tools by hand. Lists them, or makes one call, as an episode would. */
-#include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/json.h"
 #include "cli/verbs.h"
+#include "env/repeat.h"
 #include "env/tools/python.h"
 #include "recipe/recipe.h"
 
-enum { MAX_REPEATS = 100000, MAX_CALLERS = 256, WAITED_FDS = 256, LONGEST_WAIT_MS = 1000 };
+enum { MAX_REPEATS = 100000, MAX_CALLERS = 256 };
 
 static const char USAGE[] =
     "usage: troupe env list [--recipe RECIPE.lua]\n"
@@ -22,166 +20,116 @@ static const char USAGE[] =
     "  --callers N          as N callers that each wait for their answer: N calls at once (default: 1)\n\n"
     "example: troupe env call --tool python '{\"code\":\"print(2+2)\"}'\n";
 
-static router *default_tools(error *err)
+typedef struct request {
+    bool calls; /* else it lists */
+    const char *recipe, *tool, *arguments_json;
+    int64_t repeats, callers;
+} request;
+
+/* ---- list ---- */
+
+static void print_tool(const json_t *t)
 {
-    tool python;
-    router *r = router_new(NULL);
-    const box_config limits = { 0 };
-    if (python_tool(&limits, 0, &python, err) == OK && router_add(r, &python, err) == OK) return r;
-    router_free(r);
-    return NULL;
+    char *parameters = json_text(json_object_get(t, "parameters"), true);
+    printf("%s\n  %s\n  parameters: %s\n", json_string_value(json_object_get(t, "name")),
+           json_string_value(json_object_get(t, "description")), parameters);
+    free(parameters);
 }
 
-static int list(router *r, error *err)
+static int list_tools(const router *r, error *err)
 {
     char *text = router_tools_json(r);
     json_t *tools = json_parse(text, strlen(text), "tools", err);
-    size_t i;
-    json_t *t;
-    json_array_foreach(tools, i, t)
-    {
-        char *parameters = json_text(json_object_get(t, "parameters"), true);
-        printf("%s\n  %s\n  parameters: %s\n", json_string_value(json_object_get(t, "name")),
-               json_string_value(json_object_get(t, "description")), parameters);
-        free(parameters);
-    }
-    json_decref(tools);
     free(text);
-    return tools ? OK : err->code;
+    if (!tools) return err->code;
+
+    for (size_t i = 0; i < json_array_size(tools); i++) print_tool(json_array_get(tools, i));
+    json_decref(tools);
+    return OK;
 }
 
-static int ascending(const void *a, const void *b)
+/* ---- call ---- */
+
+static void print_text(const char *text)
 {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    const size_t len = strlen(text);
+    fputs(text, stdout);
+    if (len == 0 || text[len - 1] != '\n') putchar('\n');
 }
 
-static void print_latency(double *ms, int n)
+/* The first result is printed: it stands for all. status 0: the tool did it; 1: it told of an error. */
+static int call_tool(router *r, const request *q, int *status, error *err)
 {
-    qsort(ms, (size_t)n, sizeof *ms, ascending);
-    fprintf(stderr, "%d calls: p50 %.2f ms, p90 %.2f ms, p99 %.2f ms, max %.2f ms\n", n, ms[n / 2], ms[n * 9 / 10],
-            ms[n * 99 / 100], ms[n - 1]);
-}
-
-typedef struct repetition {
-    router *router;
-    const char *name, *json;
-    int repeats, at_once; /* how many calls, and how many of them are under way at any time */
-    int begun, ended;
-    double *ms; /* [repeats], in the order in which the calls ended */
-} repetition;
-
-/* Waits until a tool has something to say, or its deadline is due. */
-static void wait_for_tools(router *r)
-{
-    struct pollfd fds[WAITED_FDS];
-    const int n = router_fds(r, fds, WAITED_FDS);
-    int64_t left = router_deadline_ms(r) - clock_ms();
-    if (left > LONGEST_WAIT_MS) left = LONGEST_WAIT_MS;
-    poll(fds, (nfds_t)n, left > 0 ? (int)left : 0);
-}
-
-/* The first result is printed: it stands for all. */
-static void print_result(const tool_result *result)
-{
-    const size_t len = strlen(result->text);
-    fputs(result->text, stdout);
-    if (len == 0 || result->text[len - 1] != '\n') putchar('\n');
-}
-
-static int take(repetition *rep, tool_result *result, int *status, error *err)
-{
-    int rc = OK;
-    if (result->failed != FAIL_NONE)
-        rc = error_set(err, ERR_PEER, "%s: %s: %s", rep->name, failure_name(result->failed), result->text);
-    if (rc == OK && rep->ended == 0) {
-        print_result(result);
-        *status = result->ok ? 0 : 1;
-    }
-    rep->ms[rep->ended++] = result->ms;
-    free(result->text);
+    const repetition what = {
+        .tool = q->tool, .arguments_json = q->arguments_json, .calls = (int)q->repeats, .callers = (int)q->callers
+    };
+    tool_result first;
+    latency took;
+    const int rc = repeat_calls(r, &what, &first, &took, err);
+    if (first.text) print_text(first.text);
+    if (rc == OK && what.calls > 1)
+        fprintf(stderr, "%d calls: p50 %.2f ms, p90 %.2f ms, p99 %.2f ms, max %.2f ms\n", what.calls, took.p50,
+                took.p90, took.p99, took.max);
+    if (rc == OK) *status = first.ok ? 0 : 1;
+    free(first.text);
     return rc;
 }
 
-/* Like callers that each wait for an answer before they ask again. status 0: the tool did it; 1: it told of an error;
- * the machinery's failures are errors. */
-static int make_calls(repetition *rep, int *status, error *err)
-{
-    int rc = OK;
-    while (rc == OK && rep->ended < rep->repeats) {
-        while (rep->begun < rep->repeats && rep->begun - rep->ended < rep->at_once) {
-            router_begin(rep->router, rep->name, rep->json, NULL, clock_ms());
-            rep->begun++;
-        }
-
-        tool_result results[WAITED_FDS];
-        const int n = router_poll(rep->router, clock_ms(), results, WAITED_FDS);
-        for (int i = 0; i < n; i++) {
-            const int taken = take(rep, &results[i], status, err);
-            if (rc == OK) rc = taken;
-        }
-        if (n == 0) wait_for_tools(rep->router);
-    }
-    return rc;
-}
-
-static int call_tool(router *r, const char *name, const char *json, int repeats, int callers, int *status, error *err)
-{
-    repetition rep = { .router = r, .name = name, .json = json, .repeats = repeats, .at_once = callers };
-    rep.ms = xcalloc((size_t)repeats, sizeof *rep.ms);
-    const int rc = make_calls(&rep, status, err);
-    if (rc == OK && repeats > 1) print_latency(rep.ms, repeats);
-    free(rep.ms);
-    return rc;
-}
+/* ---- the verb ---- */
 
 /* What the words ask for, before anything is opened. */
-static int check(const arguments *a, bool calls, const char *recipe_path, const char *name, error *err)
+static int read_words(const arguments *a, request *q, error *err)
 {
     const bool lists = strcmp(a->positional[0], "list") == 0;
-    if (!calls && !lists) return error_set(err, ERR_ARGUMENT, "expected list or call, found '%.80s'", a->positional[0]);
-    if (lists && (a->n_positional > 1 || name))
-        return error_set(err, ERR_ARGUMENT, "list takes no %s", name ? "--tool" : "further word");
-    if (calls && !name) return error_set(err, ERR_ARGUMENT, "call needs --tool NAME ('troupe env list' shows them)");
-    if (calls && a->n_positional < 2)
+    q->calls = strcmp(a->positional[0], "call") == 0;
+    if (!q->calls && !lists)
+        return error_set(err, ERR_ARGUMENT, "expected list or call, found '%.80s'", a->positional[0]);
+    if (lists && (a->n_positional > 1 || q->tool))
+        return error_set(err, ERR_ARGUMENT, "list takes no %s", q->tool ? "--tool" : "further word");
+    if (q->calls && !q->tool)
+        return error_set(err, ERR_ARGUMENT, "call needs --tool NAME ('troupe env list' shows them)");
+    if (q->calls && a->n_positional < 2)
         return error_set(err, ERR_ARGUMENT, "call needs the arguments as JSON: '{\"code\":\"print(2+2)\"}'");
-    if (a->n_overrides && !recipe_path)
+    if (a->n_overrides && !q->recipe)
         return error_set(err, ERR_ARGUMENT, "'%.80s' is a key of a recipe: it needs --recipe RECIPE.lua",
                          a->overrides[0]);
+    q->arguments_json = a->positional[1];
     return OK;
+}
+
+static router *open_tools(const recipe *r, error *err)
+{
+    static const char *const KEYS[] = { "env", NULL };
+    const box_config limits = { 0 };
+    if (!r) return python_router(&limits, err);
+    return recipe_uses(r, "env", KEYS, err) == OK ? recipe_router(r, NULL, err) : NULL;
+}
+
+static int run(const request *q, const arguments *a, int *status, error *err)
+{
+    recipe *from = NULL;
+    if (q->recipe && !(from = recipe_open(q->recipe, a->overrides, a->n_overrides, err))) return err->code;
+
+    router *r = open_tools(from, err);
+    int rc = r ? OK : err->code;
+    if (rc == OK) rc = q->calls ? call_tool(r, q, status, err) : list_tools(r, err);
+    router_free(r);
+    recipe_free(from);
+    return rc;
 }
 
 static int run_verb(call *c, error *err)
 {
-    const char *path = NULL, *name = NULL;
-    int64_t repeats = 1, callers = 1;
-    const flag flags[] = { { .name = "--recipe", .text = &path },
-                           { .name = "--tool", .text = &name },
-                           { .name = "--repeat", .whole = &repeats, .min = 1, .max = MAX_REPEATS },
-                           { .name = "--callers", .whole = &callers, .min = 1, .max = MAX_CALLERS },
+    request q = { .repeats = 1, .callers = 1 };
+    const flag flags[] = { { .name = "--recipe", .text = &q.recipe },
+                           { .name = "--tool", .text = &q.tool },
+                           { .name = "--repeat", .whole = &q.repeats, .min = 1, .max = MAX_REPEATS },
+                           { .name = "--callers", .whole = &q.callers, .min = 1, .max = MAX_CALLERS },
                            { 0 } };
     const int opened = call_open(c, flags, err);
     if (opened != OK) return opened;
-    const bool calls = strcmp(c->arguments.positional[0], "call") == 0;
-    if (check(&c->arguments, calls, path, name, err) != OK) return call_checked(c, err->code);
-
-    recipe *recipe_file = path ? recipe_open(path, c->arguments.overrides, c->arguments.n_overrides, err) : NULL;
-    static const char *const USED[] = { "env", NULL };
-    const bool fit = recipe_file && recipe_uses(recipe_file, "env", USED, err) == OK;
-    router *r = NULL;
-    if (!path)
-        r = default_tools(err);
-    else if (fit)
-        r = recipe_router(recipe_file, NULL, err);
-
-    int rc = r ? OK : err->code;
-    if (rc == OK)
-        rc = calls ? call_tool(r, name, c->arguments.positional[1], (int)repeats, (int)callers, &c->status, err)
-                   : list(r, err);
-    router_free(r);
-    recipe_free(recipe_file);
-    if (rc != OK) c->status = 0;
-    return rc;
+    if (read_words(&c->arguments, &q, err) != OK) return call_checked(c, err->code);
+    return run(&q, &c->arguments, &c->status, err);
 }
 
 const verb VERB_ENV = { .name = "env",

@@ -313,24 +313,30 @@ int router_poll(router *r, int64_t now_ms, tool_result *out, int max)
     return n;
 }
 
+void router_wait(router *r, int64_t max_ms)
+{
+    struct pollfd fds[MAX_FDS];
+    const int n = router_fds(r, fds, MAX_FDS);
+    const int64_t due = router_deadline_ms(r);
+
+    int64_t wait_ms = due == INT64_MAX ? max_ms : due - clock_ms();
+    if (wait_ms > max_ms) wait_ms = max_ms;
+    if (wait_ms < 0) wait_ms = 0;
+    poll(fds, (nfds_t)n, (int)wait_ms);
+}
+
 int router_call(router *r, const char *name, const char *arguments_json, tool_result *out, error *err)
 {
     const uint64_t id = router_begin(r, name, arguments_json, NULL, clock_ms());
     for (;;) {
-        struct pollfd fds[MAX_FDS];
-        const int64_t now_ms = clock_ms(), due = router_deadline_ms(r);
+        const bool under_way = router_deadline_ms(r) != INT64_MAX;
 
         while (router_poll(r, clock_ms(), out, 1) == 1) {
             if (out->call == id) return OK;
             free(out->text);
         }
-        if (due == INT64_MAX && router_deadline_ms(r) == INT64_MAX)
+        if (!under_way && router_deadline_ms(r) == INT64_MAX)
             return error_set(err, ERR_STATE, "tool %s took the call and forgot it", name);
-
-        int64_t wait_ms = due == INT64_MAX ? LONGEST_WAIT_MS : due - now_ms;
-        if (wait_ms < 0) wait_ms = 0;
-        if (wait_ms > LONGEST_WAIT_MS) wait_ms = LONGEST_WAIT_MS;
-        const int n = router_fds(r, fds, MAX_FDS);
-        poll(fds, (nfds_t)n, (int)wait_ms);
+        router_wait(r, LONGEST_WAIT_MS);
     }
 }

@@ -59,5 +59,8 @@ void router_cancel(router *r, uint64_t call);
 int router_fds(router *r, struct pollfd *out, int max);
 int64_t router_deadline_ms(const router *r);
 int router_poll(router *r, int64_t now_ms, tool_result *out, int max);
+/* Waits until a tool has something to say or a deadline is due, for at most max_ms: for who has nothing else to wait
+ * for. Then router_poll. */
+void router_wait(router *r, int64_t max_ms);
 /* Blocking convenience for one call (CLI, tests). */
 int router_call(router *r, const char *name, const char *arguments_json, tool_result *out, error *err);

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "run/episode_runner.h"
 
-#include <poll.h>
 #include <string.h>
 
 #include "base/clock.h"
 
-enum { TOKENS_PER_STEP = 512, MAX_FINISHED = 64, MAX_FDS = 128, IDLE_MS = 200, MAX_PICK = 64 };
+enum { TOKENS_PER_STEP = 512, MAX_FINISHED = 64, IDLE_MS = 200, MAX_PICK = 64 };
 
 /* The shots of a task are chosen by its group: all samples of a prompt see the same ones. */
 static int pick_shots(void *ctx, const task *t, const char **out, int max)
@@ -113,14 +112,6 @@ void episode_runner_free(episode_runner *p)
 
 /* ---- playing in this process ---- */
 
-static void wait_for_tools(episode_runner *p)
-{
-    struct pollfd fds[MAX_FDS];
-    const int n = router_fds(p->router, fds, MAX_FDS);
-    const int64_t left = router_deadline_ms(p->router) - clock_ms();
-    poll(fds, (nfds_t)n, left < 0 ? 0 : left < IDLE_MS ? (int)left : IDLE_MS);
-}
-
 /* Begins tasks while there is room. True: there are no more. */
 static int begin_tasks(episode_runner *p, rollouts *s, const episode_runner_callbacks *cb, bool *last, error *err)
 {
@@ -146,7 +137,7 @@ static int play_all(episode_runner *p, rollouts *s, const episode_runner_callbac
         n = rollouts_step(s, clock_ms(), finished, MAX_FINISHED, &idle, err);
         if (n < 0) return -n;
         for (int i = 0; i < n; i++) cb->done(cb->ctx, finished[i]);
-        if (idle && n == 0 && rollouts_in_flight(s) > 0) wait_for_tools(p);
+        if (idle && n == 0 && rollouts_in_flight(s) > 0) router_wait(p->router, IDLE_MS);
     }
     return err->code;
 }

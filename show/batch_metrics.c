@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/vec.h"
+#include "env/repeat.h"
 
 typedef struct tally {
     double episodes, shots, prompt, response, calls, calls_ok, stale, stale_max, sampled, wall_ms;
@@ -52,21 +53,15 @@ static tally count(const group *const *groups, uint32_t n, int64_t step)
     return t;
 }
 
-static int ascending(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void tool_metrics(tally *t, metrics *out)
 {
     metrics_set(out, "tools/calls", t->calls);
     if (t->calls == 0) return;
-    qsort(t->call_ms.data, t->call_ms.len, sizeof *t->call_ms.data, ascending);
+    const latency took = latency_of(t->call_ms.data, (int)t->call_ms.len);
     metrics_set(out, "tools/calls_per_episode", t->calls / t->episodes);
     metrics_set(out, "tools/success_rate", t->calls_ok / t->calls);
-    metrics_set(out, "tools/latency_ms/p50", t->call_ms.data[t->call_ms.len / 2]);
-    metrics_set(out, "tools/latency_ms/p99", t->call_ms.data[t->call_ms.len * 99 / 100]);
+    metrics_set(out, "tools/latency_ms/p50", took.p50);
+    metrics_set(out, "tools/latency_ms/p99", took.p99);
 }
 
 void batch_step_metrics(const group *const *groups, uint32_t n, int64_t step, metrics *out)

@@ -31,3 +31,12 @@ int python_tool(const box_config *config, int at_once, tool *out, error *err)
     };
     return boxed_tool(&boxed, out, err);
 }
+
+router *python_router(const box_config *config, error *err)
+{
+    tool python;
+    router *r = router_new(NULL);
+    if (python_tool(config, 0, &python, err) == OK && router_add(r, &python, err) == OK) return r;
+    router_free(r);
+    return NULL;
+}

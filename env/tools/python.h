@@ -16,3 +16,6 @@ extern const char PYTHON_DESCRIPTION[], PYTHON_PARAMETERS[];
  * processor is not counted as a call's time, so that it may be more than there are cores; memory may come to at_once
  * times (memory_mb + tmp_mb). */
 int python_tool(const box_config *config, int at_once, tool *out, error *err);
+
+/* A router with this tool alone, for who has no recipe. */
+router *python_router(const box_config *config, error *err);
