@@ -11,14 +11,16 @@
 #include <stdatomic.h>
 #include <pthread.h>
 
-#include "run/silence.h"
-#include "run/stall.h"
-#include "show/sinks.h"
 #include "curriculum/sampler.h"
 #include "exchange/server.h"
 #include "learner/trainer.h"
 #include "model/hf_folder.h"
 #include "recipe/recipe.h"
+#include "run/exchange_metrics.h"
+#include "run/rows_ahead.h"
+#include "run/silence.h"
+#include "run/stall.h"
+#include "show/sinks.h"
 
 typedef struct learner_thread_config {
     const recipe *recipe;
@@ -44,13 +46,9 @@ typedef struct learner_thread {
     atomic_bool stop, over, working; /* working: in a step or an evaluation */
     pthread_mutex_t lock;
     server_stats stats; /* under the lock: what the I/O thread last told */
-    int64_t saved, last_ms;
-    int64_t picked; /* the last step whose rows were handed out */
-    /* Rows [max_staleness + 1, prompts] of the last steps that were; a step's at step % (max_staleness + 1). Those that
-     * are begun already are saved, so that a resumed run goes on with them. */
-    picked_row *ahead;
-    int64_t restored; /* steps up to this one have their rows from a checkpoint */
-    uint64_t last_tokens;
+    int64_t saved;      /* version of the newest checkpoint; -1: none */
+    rows_ahead ahead;
+    step_clock last;
     stall stall; /* the I/O thread's */
     int rc;
     error err;
