@@ -42,9 +42,10 @@ loop *loop_new(error *err)
     loop *lp = xcalloc(1, sizeof *lp);
     lp->signals = -1;
     lp->now_ms = clock_ms();
+
     lp->zmq = zmq_ctx_new();
     if (lp->zmq) return lp;
-    error_set(err, ERR_MEMORY, "libzmq gives no context: %s", zmq_strerror(zmq_errno()));
+    error_set(err, ERR_MEMORY, "cannot create a ZeroMQ context: %s", zmq_strerror(zmq_errno()));
     free(lp);
     return NULL;
 }
@@ -78,10 +79,12 @@ void loop_add_socket(loop *lp, void *socket, loop_fn fn, void *ctx)
 void loop_remove(loop *lp, void *ctx)
 {
     size_t kept = 0, timers = 0;
+
     for (size_t i = 0; i < lp->sources.len; i++)
         if (lp->sources.data[i].ctx != ctx) lp->sources.data[kept++] = lp->sources.data[i];
     for (size_t i = 0; i < lp->timers.len; i++)
         if (lp->timers.data[i].ctx != ctx) lp->timers.data[timers++] = lp->timers.data[i];
+
     lp->sources.len = kept;
     lp->timers.len = timers;
     lp->changed = true;
@@ -102,13 +105,18 @@ static void read_signal(void *ctx)
 int loop_on_stop(loop *lp, loop_fn fn, void *ctx, error *err)
 {
     sigset_t mask;
+
     sigemptyset(&mask);
     sigaddset(&mask, SIGINT);
     sigaddset(&mask, SIGTERM);
     sigaddset(&mask, SIGHUP);
-    if (pthread_sigmask(SIG_BLOCK, &mask, NULL) != 0 ||
-        (lp->signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
-        return error_sys(err, errno, "signalfd");
+
+    /* Blocked, so that a signal is read from the descriptor, between two callbacks, and interrupts nothing. */
+    const int rc = pthread_sigmask(SIG_BLOCK, &mask, NULL);
+    if (rc != 0) return error_sys(err, rc, "cannot block signals");
+    lp->signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (lp->signals < 0) return error_sys(err, errno, "cannot create a signalfd");
+
     lp->on_stop = fn;
     lp->stop_ctx = ctx;
     loop_add_fd(lp, lp->signals, read_signal, lp);
@@ -138,16 +146,21 @@ static void run_timers(loop *lp)
 int loop_wait(loop *lp, const struct pollfd *fds, int n_fds, int wait_ms, error *err)
 {
     lp->now_ms = clock_ms();
+
     lp->items.len = 0;
     for (size_t i = 0; i < lp->sources.len; i++)
         vec_push(&lp->items, (zmq_pollitem_t){ .socket = lp->sources.data[i].socket,
                                                .fd = lp->sources.data[i].fd,
                                                .events = ZMQ_POLLIN });
     for (int i = 0; i < n_fds; i++) vec_push(&lp->items, (zmq_pollitem_t){ .fd = fds[i].fd, .events = ZMQ_POLLIN });
+
     lp->changed = false;
+
     const int n = zmq_poll(lp->items.data, (int)lp->items.len, wait_time(lp, wait_ms));
     if (n < 0 && zmq_errno() != EINTR) return error_set(err, ERR_IO, "zmq_poll: %s", zmq_strerror(zmq_errno()));
+
     lp->now_ms = clock_ms();
+
     const size_t own = lp->items.len - (size_t)n_fds;
     for (size_t i = 0; n > 0 && i < own && !lp->changed; i++)
         if (lp->items.data[i].revents) lp->sources.data[i].fn(lp->sources.data[i].ctx);

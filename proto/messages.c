@@ -176,6 +176,7 @@ uint64_t message_peek_task(const void *data, size_t len)
     static const char *const EPISODE[] = { "episode", "id", NULL }, *const SCORE[] = { "score", "task", NULL };
     const message_type type = message_type_of(data, len);
     uint64_t id = 0;
+
     if (type == MSG_EPISODE) codec_peek_u64((const char *)data + 1, len - 1, EPISODE, &id);
     if (type == MSG_SCORE) codec_peek_u64((const char *)data + 1, len - 1, SCORE, &id);
     return id;
@@ -185,6 +186,7 @@ uint64_t message_peek_protocol(const void *data, size_t len)
 {
     static const char *const PROTOCOL[] = { "protocol", NULL };
     uint64_t protocol = 0;
+
     if (message_type_of(data, len) == MSG_HELLO) codec_peek_u64((const char *)data + 1, len - 1, PROTOCOL, &protocol);
     return protocol;
 }
@@ -200,8 +202,10 @@ void message_encode(const message *m, str *out)
 static int check_hello(const hello_body *h, error *err)
 {
     if (strcmp(h->role, "exchange") == 0) return OK;
+
     if (strcmp(h->role, "actor") != 0 && strcmp(h->role, "reward") != 0)
         return error_set(err, ERR_PARSE, "field 'role': expected actor or reward");
+
     if (h->name[0] == 0) return error_set(err, ERR_PARSE, "field 'name': it is empty");
     for (const char *c = h->name; *c; c++)
         if (*c <= ' ' || *c > '~') return error_set(err, ERR_PARSE, "field 'name': expected visible ASCII characters");
@@ -235,8 +239,10 @@ int message_decode(message *m, const void *data, size_t len, error *err)
     error own = { 0 };
     error *e = err ? err : &own;
     const message_type type = message_type_of(data, len);
+
     *m = (message){ 0 };
     if (type == MSG_NONE) return error_set(e, ERR_PARSE, "%zu bytes that begin no message", len);
+
     const message_row *row = &ROWS[type];
     int rc = codec_decode(row->body, row->size, (const char *)data + 1, len - 1, (char *)m + body_offset(), e);
     if (rc == OK) {

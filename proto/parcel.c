@@ -39,6 +39,7 @@ static int check_name(const char *name, error *err)
 {
     str shown = { 0 };
     if (is_name(name)) return OK;
+
     str_visible(&shown, name, strlen(name));
     error_set(err, ERR_PARSE,
               "a file '%s' (letters, digits, '.', '_' and '-' are allowed, and the folders prompt, reward and model)",
@@ -64,18 +65,22 @@ static const parcel_file *file_named(const parcel_list *list, const char *name)
 static int check_files(const parcel_list *list, error *err)
 {
     uint64_t bytes = 0;
+
     if (list->n_files > PARCEL_FILES)
-        return error_set(err, ERR_PARSE, "%" PRIu32 " files (%d are the most)", list->n_files, PARCEL_FILES);
+        return error_set(err, ERR_PARSE, "%" PRIu32 " files (at most %d are allowed)", list->n_files, PARCEL_FILES);
+
     for (uint32_t i = 0; i < list->n_files; i++) {
         const parcel_file *f = &list->files[i];
+
         if (check_name(f->name, err) != OK) return ERR_PARSE;
         for (uint32_t k = 0; k < list->n_files; k++)
             if (k != i && clashes(f->name, list->files[k].name))
                 return error_set(err, ERR_PARSE, "the name '%s' twice", f->name);
+
         if (f->bytes > PARCEL_BYTES - bytes)
             return error_set(err, ERR_PARSE,
-                             "'%s' of %" PRIu64 " bytes, %" PRIu64 " with the files before it (%d MB "
-                             "are the most in all)",
+                             "'%s' of %" PRIu64 " bytes, %" PRIu64 " with the files before it (at most %d MB "
+                             "are allowed in all)",
                              f->name, f->bytes, bytes, PARCEL_BYTES >> 20);
         bytes += f->bytes;
     }
@@ -92,7 +97,9 @@ int parcel_check_list(const parcel_list *list, error *err)
 {
     if (check_files(list, err) != OK) return ERR_PARSE;
     if (list->n_words > PARCEL_WORDS)
-        return error_set(err, ERR_PARSE, "%" PRIu32 " key=value words (%d are the most)", list->n_words, PARCEL_WORDS);
+        return error_set(err, ERR_PARSE, "%" PRIu32 " key=value words (at most %d are allowed)", list->n_words,
+                         PARCEL_WORDS);
+
     for (uint32_t i = 0; i < list->n_words; i++)
         if (!list->words[i].text || !is_word(list->words[i].text))
             return error_set(err, ERR_PARSE, "word %" PRIu32 ", which is not a key=value of at most %d bytes", i + 1,
@@ -107,6 +114,7 @@ int parcel_compare(const parcel_list *theirs, const parcel_list *mine, error *er
     if (!mine || mine->n_files == 0) return OK;
     for (uint32_t i = 0; i < theirs->n_files; i++) {
         const parcel_file *f = &theirs->files[i], *own = file_named(mine, f->name);
+
         if (own && own->hash == f->hash && own->bytes == f->bytes) continue;
         if (!own)
             return error_set(err, ERR_STATE, "%.80s, which the learner's recipe has, is missing here" REMEDY, f->name);
@@ -123,6 +131,7 @@ void parcel_list_copy(parcel_list *to, const parcel_list *from)
     *to = (parcel_list){ .n_files = from->n_files, .n_words = from->n_words };
     to->files = xcalloc(from->n_files + 1, sizeof *to->files);
     to->words = xcalloc(from->n_words + 1, sizeof *to->words);
+
     if (from->n_files > 0) memcpy(to->files, from->files, from->n_files * sizeof *to->files);
     for (uint32_t i = 0; i < from->n_words; i++) to->words[i].text = xstrdup(from->words[i].text);
 }
@@ -159,6 +168,7 @@ int parcel_add(parcel *p, const char *name, const char *path, error *err)
 {
     size_t len = 0;
     parcel_file *f = &p->list.files[p->list.n_files];
+
     if (p->list.n_files == PARCEL_FILES) return error_set(err, ERR_LIMIT, "%s: more than %d files", path, PARCEL_FILES);
     if (!is_name(name) || strlen(name) >= sizeof f->name || file_named(&p->list, name))
         return error_set(err, ERR_ARGUMENT,
@@ -168,8 +178,10 @@ int parcel_add(parcel *p, const char *name, const char *path, error *err)
     char *data = file_read(path, PARCEL_BYTES - p->bytes, &len, err);
     if (!data) {
         const int rc = err ? err->code : ERR_IO;
-        return rc == ERR_LIMIT ? error_within(err, "a recipe's files are at most %d MB", PARCEL_BYTES >> 20) : rc;
+        if (rc != ERR_LIMIT) return rc;
+        return error_within(err, "the files of a recipe may have %d MB in all", PARCEL_BYTES >> 20);
     }
+
     *f = (parcel_file){ .bytes = len, .hash = hash_bytes(data, len, 0) };
     snprintf(f->name, sizeof f->name, "%s", name);
     p->data[p->list.n_files++] = data;
@@ -181,7 +193,8 @@ int parcel_add_word(parcel *p, const char *word, error *err)
 {
     if (p->list.n_words == PARCEL_WORDS) return error_set(err, ERR_LIMIT, "more than %d key=value words", PARCEL_WORDS);
     if (!is_word(word))
-        return error_set(err, ERR_LIMIT, "'%.60s': %zu bytes (%d are the most)", word, strlen(word), PARCEL_WORD_BYTES);
+        return error_set(err, ERR_LIMIT, "'%.60s': %zu bytes (at most %d are allowed)", word, strlen(word),
+                         PARCEL_WORD_BYTES);
     p->list.words[p->list.n_words++].text = xstrdup(word);
     return OK;
 }
@@ -189,8 +202,10 @@ int parcel_add_word(parcel *p, const char *word, error *err)
 bool parcel_chunk_of(const parcel *p, const recipe_get_body *get, recipe_chunk_body *out)
 {
     if (get->file >= p->list.n_files || get->offset >= p->list.files[get->file].bytes) return false;
+
     const uint64_t left = p->list.files[get->file].bytes - get->offset;
     const size_t len = left < PARCEL_CHUNK_BYTES ? (size_t)left : PARCEL_CHUNK_BYTES;
+
     *out = (recipe_chunk_body){ .file = get->file, .offset = get->offset, .data = xmalloc(len), .len = len };
     memcpy(out->data, p->data[get->file] + get->offset, len);
     return true;
@@ -210,8 +225,10 @@ static int make_folder(int at, const char *name, error *err)
     char folder[PARCEL_NAME];
     const char *slash = strchr(name, '/');
     if (!slash) return OK;
+
     snprintf(folder, sizeof folder, "%.*s", (int)(slash - name), name);
-    return mkdirat(at, folder, 0700) == 0 || errno == EEXIST ? OK : error_sys(err, errno, "cannot create %s", folder);
+    if (mkdirat(at, folder, 0700) == 0 || errno == EEXIST) return OK;
+    return error_sys(err, errno, "cannot create %s", folder);
 }
 
 /* Made anew: what is there already, a link above all, is an error. */
@@ -220,12 +237,14 @@ static int write_file(int at, const char *name, const str *bytes, error *err)
     if (make_folder(at, name, err) != OK) return ERR_IO;
     const int fd = openat(at, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0) return error_sys(err, errno, "cannot create %s", name);
+
     int rc = OK;
     for (size_t done = 0; rc == OK && done < bytes->len;) {
         const ssize_t n = write(fd, bytes->data + done, bytes->len - done);
         if (n > 0) done += (size_t)n;
         if (n < 0 && errno != EINTR) rc = error_sys(err, errno, "cannot write %s", name);
     }
+
     if (close(fd) != 0 && rc == OK) rc = error_sys(err, errno, "cannot write %s", name);
     return rc;
 }
@@ -234,12 +253,15 @@ static int write_file(int at, const char *name, const str *bytes, error *err)
 static int finish_files(delivery *d, error *err)
 {
     int rc = OK;
+
     while (rc == OK && d->file < d->list.n_files && d->bytes.len == d->list.files[d->file].bytes) {
         const parcel_file *f = &d->list.files[d->file];
         const uint64_t hash = hash_bytes(d->bytes.data, d->bytes.len, 0);
+
         if (hash != f->hash)
             return error_set(err, ERR_PEER, "%s: announced with hash %016" PRIx64 ", arrived with %016" PRIx64, f->name,
                              f->hash, hash);
+
         rc = write_file(d->folder, f->name, &d->bytes, err);
         str_clear(&d->bytes);
         d->file++;
@@ -250,8 +272,10 @@ static int finish_files(delivery *d, error *err)
 delivery *delivery_new(const parcel_list *list, const char *folder, error *err)
 {
     if (parcel_check_list(list, err) != OK) return NULL;
+
     delivery *d = xcalloc(1, sizeof *d);
     parcel_list_copy(&d->list, list);
+
     d->folder = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (d->folder >= 0 && finish_files(d, err) == OK) return d;
     if (d->folder < 0) error_sys(err, errno, "cannot open %s", folder);
@@ -278,9 +302,11 @@ int delivery_take(delivery *d, const recipe_chunk_body *c, error *err)
 {
     if (d->file == d->list.n_files || c->file != d->file || c->offset != d->bytes.len) return OK;
     const parcel_file *f = &d->list.files[d->file];
+
     if (c->len == 0 || c->len > f->bytes - d->bytes.len)
         return error_set(err, ERR_PEER, "%s: a chunk of %zu bytes at %" PRIu64 " of %" PRIu64, f->name, c->len,
                          c->offset, f->bytes);
+
     str_add(&d->bytes, c->data, c->len);
     return finish_files(d, err);
 }

@@ -43,8 +43,10 @@ const refusal_counts *refusals_counted(const refusals *r) { return &r->counts; }
 static int row_of(refusals *r, const char *peer)
 {
     refusal_counts *c = &r->counts;
+
     for (int i = 0; i < c->n_peers; i++)
         if (strncmp(c->peers[i].name, peer, REFUSED_NAME - 1) == 0) return i;
+
     if (c->n_peers > REFUSING_PEERS) return REFUSING_PEERS; /* "others" */
     const int at = c->n_peers++;
     snprintf(c->peers[at].name, REFUSED_NAME, "%s", at == REFUSING_PEERS ? "others" : peer);
@@ -74,9 +76,11 @@ void refusals_add(refusals *r, int64_t now_ms, const char *peer, refusal why, co
 {
     const int at = row_of(r, peer);
     row *w = &r->rows[at];
+
     r->counts.by_reason[why]++;
     r->counts.all++;
     r->counts.peers[at].n++;
+
     if (may_speak(r, w, now_ms)) {
         speak(r, w, peer, said);
         return;

@@ -68,11 +68,14 @@ static int write_version(weights_publisher *p, kept *slot, int64_t version, cons
     snprintf(path, sizeof path, "%s/v%" PRId64 ".safetensors", p->folder.path, version);
     memcpy(slot->path, path, sizeof path);
     slot->version = -1;
+
     int rc = file_write_begin(&w, slot->path, err);
     if (rc != OK) return rc;
+
     rc = file_write_all(&w, data, len, err);
     const int end = file_write_end(&w, rc == OK, rc == OK ? err : NULL);
     if (rc == OK) rc = end;
+
     if (rc == OK) slot->version = version;
     return rc;
 }
@@ -81,8 +84,9 @@ static int write_version(weights_publisher *p, kept *slot, int64_t version, cons
  * that are mapped stay whole; one that is asked for in chunks just now is announced anew. */
 static int move_out(weights_publisher *p, error *err)
 {
-    if (strncmp(p->folder.path, SHARED_MEMORY, sizeof SHARED_MEMORY - 1) != 0)
-        return ERR_IO; /* already there: err says why */
+    const bool in_shared_memory = strncmp(p->folder.path, SHARED_MEMORY, sizeof SHARED_MEMORY - 1) == 0;
+    if (!in_shared_memory) return ERR_IO; /* it has moved already: err says what failed there */
+
     for (int i = 0; i < WEIGHTS_KEPT; i++) p->files[i].version = -1;
     held_folder_close(&p->folder);
     return held_folder_open(&p->folder, temporary_root(), PREFIX, err);
@@ -101,12 +105,20 @@ int weights_publish(weights_publisher *p, int64_t version, uint64_t hash, const 
     error own = { 0 };
     const int at = slot_for(p, version);
     kept *slot = &p->files[at];
+
     if (slot->version >= 0) unlink(slot->path); /* who has it mapped keeps it */
+
     int rc = write_version(p, slot, version, data, len, &own);
-    if (rc != OK && (rc = move_out(p, &own)) == OK) rc = write_version(p, slot, version, data, len, &own);
+    if (rc != OK) {
+        rc = move_out(p, &own);
+        if (rc == OK) rc = write_version(p, slot, version, data, len, &own);
+    }
     if (rc != OK) return error_set(err, rc, "publishing version %" PRId64 ": %s", version, own.text);
+
     if (at == p->next) p->next = (p->next + 1) % WEIGHTS_KEPT;
-    p->newest.version = version, p->newest.hash = hash, p->newest.bytes = len;
+    p->newest.version = version;
+    p->newest.hash = hash;
+    p->newest.bytes = len;
     snprintf(p->newest.path, sizeof p->newest.path, "%s", slot->path);
     return OK;
 }
@@ -117,24 +129,29 @@ bool weights_announcement(const weights_publisher *p, weights_body *out)
     return p->newest.version >= 0;
 }
 
+static bool chunk_of_file(const char *path, const weights_get_body *get, weights_chunk_body *out)
+{
+    file_map map;
+    if (file_map_open(&map, path, NULL) != OK) return false;
+
+    const bool inside = get->offset < map.len;
+    if (inside) {
+        const size_t left = map.len - (size_t)get->offset;
+        const size_t len = left < WEIGHTS_CHUNK_BYTES ? left : WEIGHTS_CHUNK_BYTES;
+        *out = (weights_chunk_body){
+            .version = get->version, .offset = get->offset, .total = map.len, .data = xmalloc(len), .len = len
+        };
+        memcpy(out->data, map.data + get->offset, len);
+    }
+    file_map_close(&map);
+    return inside;
+}
+
 bool weights_chunk_of(weights_publisher *p, const weights_get_body *get, weights_chunk_body *out)
 {
-    for (int i = 0; i < WEIGHTS_KEPT; i++) {
-        file_map map;
-        if (p->files[i].version != get->version || get->version < 0) continue;
-        if (file_map_open(&map, p->files[i].path, NULL) != OK) return false;
-        const bool inside = get->offset < map.len;
-        if (inside) {
-            const size_t left = map.len - (size_t)get->offset,
-                         len = left < WEIGHTS_CHUNK_BYTES ? left : WEIGHTS_CHUNK_BYTES;
-            *out = (weights_chunk_body){
-                .version = get->version, .offset = get->offset, .total = map.len, .data = xmalloc(len), .len = len
-            };
-            memcpy(out->data, map.data + get->offset, len);
-        }
-        file_map_close(&map);
-        return inside;
-    }
+    if (get->version < 0) return false;
+    for (int i = 0; i < WEIGHTS_KEPT; i++)
+        if (p->files[i].version == get->version) return chunk_of_file(p->files[i].path, get, out);
     return false;
 }
 
@@ -163,13 +180,13 @@ void weights_subscriber_free(weights_subscriber *s)
     free(s);
 }
 
-static int fetch(weights_subscriber *s, const weights_body *a, weights_get_body *get)
+/* Asks for the next chunk; what has come of the same version is kept. */
+static void fetch(weights_subscriber *s, const weights_body *a, weights_get_body *get)
 {
-    if (s->wanted.version != a->version || s->wanted.hash != a->hash || s->wanted.bytes != a->bytes)
-        str_clear(&s->bytes);
+    const bool same = s->wanted.version == a->version && s->wanted.hash == a->hash && s->wanted.bytes == a->bytes;
+    if (!same) str_clear(&s->bytes);
     s->wanted = *a;
     *get = (weights_get_body){ .version = a->version, .offset = s->bytes.len };
-    return 0;
 }
 
 int weights_on_announcement(weights_subscriber *s, const weights_body *a, weights_blob *blob, weights_get_body *get,
@@ -179,8 +196,14 @@ int weights_on_announcement(weights_subscriber *s, const weights_body *a, weight
     s->map = (file_map){ 0 };
     if (a->version < 0 || a->bytes == 0)
         return -error_set(err, ERR_PEER, "weights of %" PRIu64 " bytes were announced", a->bytes);
-    if (strcmp(a->host, s->host) != 0 || file_map_open(&s->map, a->path, NULL) != OK || s->map.len != a->bytes)
-        return fetch(s, a, get); /* another machine, or a container that doesn't see the folder */
+
+    /* Another machine, or a container that doesn't see the folder: by chunks. */
+    const bool here = strcmp(a->host, s->host) == 0;
+    if (!here || file_map_open(&s->map, a->path, NULL) != OK || s->map.len != a->bytes) {
+        fetch(s, a, get);
+        return 0;
+    }
+
     s->wanted.version = -1;
     *blob = (weights_blob){ .version = a->version, .hash = a->hash, .data = s->map.data, .len = s->map.len };
     return 1;
@@ -195,11 +218,13 @@ int weights_on_chunk(weights_subscriber *s, const weights_chunk_body *c, weights
         return -error_set(err, ERR_PEER,
                           "version %" PRId64 ": a chunk that does not fit the %" PRIu64 " bytes announced", c->version,
                           s->wanted.bytes);
+
     str_add(&s->bytes, c->data, c->len);
     if (s->bytes.len < c->total) {
         *get = (weights_get_body){ .version = c->version, .offset = s->bytes.len };
         return 0;
     }
+
     *blob = (weights_blob){ .version = c->version, .hash = s->wanted.hash, .data = s->bytes.data, .len = s->bytes.len };
     s->wanted.version = -1; /* the next fetch clears the bytes */
     return 1;

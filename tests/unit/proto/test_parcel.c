@@ -72,14 +72,14 @@ static void more_than_there_may_be_is_refused_with_the_number(void **state)
     test_ok(parcel_check_list(&list, &err), &err);
     list.n_files++;
     assert_int_equal(parcel_check_list(&list, &err), ERR_PARSE);
-    assert_non_null(strstr(err.text, "65 files (64 are the most)"));
+    assert_non_null(strstr(err.text, "65 files (at most 64 are allowed)"));
 
     list.n_files = 2;
     files[0].bytes = PARCEL_BYTES, files[1].bytes = 0;
     test_ok(parcel_check_list(&list, &err), &err);
     files[1].bytes = 1;
     assert_int_equal(parcel_check_list(&list, &err), ERR_PARSE);
-    assert_non_null(strstr(err.text, "64 MB are the most"));
+    assert_non_null(strstr(err.text, "at most 64 MB are allowed in all"));
     files[0].bytes = 1, files[1].bytes = UINT64_MAX; /* their sum is 0 */
     assert_int_equal(parcel_check_list(&list, &err), ERR_PARSE);
 }

@@ -188,7 +188,7 @@ static void more_than_a_worker_takes_is_refused_with_the_limit(void **state)
     parcel_file files[] = { { "recipe.lua", 1, 1 }, { "model/tokenizer.json", (uint64_t)1 << 40, 1 } };
     s.learner.says = (parcel_list){ .files = files, .n_files = 2 };
     start(&s);
-    must_be_refused(&s, PATIENCE_MS, ERR_PARSE, "64 MB are the most");
+    must_be_refused(&s, PATIENCE_MS, ERR_PARSE, "at most 64 MB are allowed in all");
 }
 
 static void bytes_that_are_not_those_of_the_list_are_refused(void **state)
