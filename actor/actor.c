@@ -209,9 +209,11 @@ static void begin(actor *a, task *t)
 static void begin_waiting(actor *a)
 {
     size_t kept = 0;
+
     for (size_t i = 0; i < a->waiting.len; i++) {
         task *t = a->waiting.data[i];
         const int64_t version = current(a)->version;
+
         if (version < t->min_version) {
             a->waiting.data[kept++] = t;
         } else if (version > t->max_version) {
@@ -251,6 +253,7 @@ static void on_message(void *ctx, peer_id peer, message *m)
 {
     actor *a = ctx;
     (void)peer;
+
     switch (m->type) {
     case MSG_WELCOME:
         compare_recipes(a, &m->welcome);

@@ -55,9 +55,11 @@ struct engine {
 static void allocate_step(engine *en)
 {
     const size_t rows = (size_t)en->config.tokens_per_step, outs = (size_t)en->config.max_streams;
+
     en->ids = xcalloc(rows, sizeof *en->ids);
     en->positions = xcalloc(rows, sizeof *en->positions);
     en->row_seq = xcalloc(rows, sizeof *en->row_seq);
+
     en->out_rows = xcalloc(outs, sizeof *en->out_rows);
     en->out_slots = xcalloc(outs, sizeof *en->out_slots);
     en->keys = xcalloc(outs, sizeof *en->keys);
@@ -160,15 +162,18 @@ static void release_pages(engine *en, stream *s)
 void engine_free(engine *en)
 {
     if (!en) return;
+
     for (int i = 0; i < en->config.max_streams; i++) {
         if (en->streams[i].id) release_pages(en, &en->streams[i]);
         free(en->streams[i].ids);
         free(en->streams[i].entries);
     }
+
     prefix_tree_free(en->tree);
     kv_pages_free(en->pages);
     kv_cache_free(en->kv);
     idmap_free(en->by_id);
+
     void *const owned[] = { en->streams,  en->table,     en->ids,  en->positions, en->row_seq,
                             en->out_rows, en->out_slots, en->keys, en->samples,   en->out_positions,
                             en->tokens,   en->logprobs,  en };
@@ -400,9 +405,11 @@ static void deliver(engine *en, sampled_token *out)
                                   .logprob = en->logprobs[o],
                                   .version = en->w->version,
                                   .weight_hash = en->w->hash };
+
         s->waiting = true;
         if (s->n < en->config.max_context) s->ids[s->n++] = en->tokens[o];
     }
+
     en->stats.tokens_sampled += (uint64_t)en->n_out;
 }
 

@@ -30,7 +30,9 @@ static void rollout_free(rollouts *s, rollout *p)
         router_cancel(s->config.router, p->call);
         idmap_remove(s->by_call, p->call);
     }
+
     if (p->stream) engine_end(s->config.engine, p->stream);
+
     dialect_parser_free(p->parser);
     dialect_result_reset(&p->asked);
     episode_free(p->episode);
@@ -286,22 +288,22 @@ static void go_on_calling(rollouts *s, rollout *p, int64_t now_ms)
     rollout_splice(s, p);
 }
 
-static void on_result(rollouts *s, tool_result *r, int64_t now_ms)
+static void on_result(rollouts *s, const tool_result *r, int64_t now_ms)
 {
     rollout *p = idmap_get(s->by_call, r->call);
-    if (p) {
-        idmap_remove(s->by_call, r->call);
-        p->call = 0;
-        p->episode->calls[p->episode->n_calls - 1].ms = r->ms;
-        p->episode->tool_ms += r->ms;
-        if (r->failed != FAIL_NONE) {
-            rollout_fail(s, p, r->failed, r->text ? r->text : "the tool was lost");
-        } else {
-            settle(p, r->text, r->ok);
-            go_on_calling(s, p, now_ms);
-        }
+    if (!p) return; /* its rollout is over */
+
+    idmap_remove(s->by_call, r->call);
+    p->call = 0;
+    p->episode->calls[p->episode->n_calls - 1].ms = r->ms;
+    p->episode->tool_ms += r->ms;
+
+    if (r->failed != FAIL_NONE) {
+        rollout_fail(s, p, r->failed, r->text ? r->text : "the tool was lost");
+        return;
     }
-    free(r->text);
+    settle(p, r->text, r->ok);
+    go_on_calling(s, p, now_ms);
 }
 
 /* ---- what the policy writes ---- */
@@ -354,6 +356,7 @@ static void on_end(rollouts *s, rollout *p, bool stops, size_t stop_bytes, int64
     dialect_result r = { 0 };
     error err = { 0 };
     const int rc = stops ? dialect_finish(p->parser, stop_bytes, &r, &err) : dialect_cut(p->parser, &r, &err);
+
     if (rc != OK) {
         close_turn(p, 0);
         rollout_fail(s, p, FAIL_ENGINE, err.text);
@@ -363,6 +366,7 @@ static void on_end(rollouts *s, rollout *p, bool stops, size_t stop_bytes, int64
         close_turn(p, 0);
         rollout_finish(s, p, stops ? STOP_EOS : STOP_LENGTH);
     }
+
     dialect_result_reset(&r);
 }
 
@@ -400,16 +404,19 @@ static int hand_out(rollouts *s, episode **out, int max)
 {
     int n = 0;
     size_t kept = 0;
+
     for (size_t i = 0; i < s->all.len; i++) {
         rollout *p = s->all.data[i];
         if (!p->over || n == max) {
             s->all.data[kept++] = p;
             continue;
         }
+
         out[n++] = p->episode;
         p->episode = NULL;
         rollout_free(s, p);
     }
+
     s->all.len = kept;
     return n;
 }
@@ -420,7 +427,10 @@ int rollouts_step(rollouts *s, int64_t now_ms, episode **out, int max, bool *idl
     bool busy = false;
     int n_results = 0;
     if (s->config.router) n_results = router_poll(s->config.router, now_ms, results, RESULTS_AT_ONCE);
-    for (int i = 0; i < n_results; i++) on_result(s, &results[i], now_ms);
+    for (int i = 0; i < n_results; i++) {
+        on_result(s, &results[i], now_ms);
+        free(results[i].text);
+    }
 
     const int n = engine_step(s->config.engine, s->tokens, &busy, err);
     if (n < 0) return n;

@@ -120,9 +120,11 @@ static int compare(const episode *is, const episode *would, error *err)
     if (rc == OK) rc = compare_tokens(&is->tokens, &would->tokens, err);
     if (rc == OK) rc = compare_turns(is, would, err);
     if (rc == OK) rc = compare_calls(is, would, err);
+
     if (rc == OK) rc = compare_text("text", is->text, would->text, err);
     if (rc == OK) rc = compare_text("transcript", is->transcript, would->transcript, err);
     if (rc == OK) rc = compare_text("answer", is->answer, would->answer, err);
+
     if (rc == OK && is->stop != would->stop)
         rc = error_set(err, ERR_PARSE, "stop '%s' (played again '%s')", stop_reason_name(is->stop),
                        stop_reason_name(would->stop));

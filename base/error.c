@@ -107,6 +107,7 @@ const char *error_name(int code)
         [ERR_INTERRUPTED] = "interrupted",
         [ERR_DEVICE] = "device",
     };
+
     const int n = (int)(sizeof names / sizeof *names);
     return code >= 0 && code < n ? names[code] : "unknown";
 }

@@ -34,11 +34,13 @@ static int write_fully(int fd, const void *data, size_t len)
 static int read_fully(int fd, const char *path, size_t max_bytes, str *out, error *err)
 {
     char block[65536];
+
     for (;;) {
         ssize_t n = read(fd, block, sizeof block);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return error_sys(err, errno, "%s could not be read", path);
         if (n == 0) return OK;
+
         if ((size_t)n > max_bytes - out->len)
             return error_set(err, ERR_LIMIT, "%s is larger than the %zu bytes that are allowed", path, max_bytes);
         str_add(out, block, (size_t)n);
@@ -66,6 +68,7 @@ static int check_kind(const char *path, mode_t mode, error *err)
                   { S_IFSOCK, "a socket" },
                   { S_IFCHR, "a device" },
                   { S_IFBLK, "a device" } };
+
     if (S_ISREG(mode)) return OK;
     const char *what = "something else";
     for (size_t i = 0; i < sizeof KINDS / sizeof *KINDS; i++)
@@ -102,9 +105,11 @@ int file_open(const char *path, int flags, unsigned mode, error *err)
 static char *read_all(int fd, const char *path, size_t max_bytes, size_t *len, error *err)
 {
     if (fd < 0) return NULL;
+
     str text = { 0 };
     int code = read_fully(fd, path, max_bytes, &text, err);
     close(fd);
+
     if (code != OK) {
         str_free(&text);
         return NULL;
@@ -122,12 +127,16 @@ int file_descriptor(const char *path)
 {
     static const char *const STREAMS[] = { "/dev/stdin", "/dev/stdout", "/dev/stderr" };
     static const char *const FOLDERS[] = { "/dev/fd/", "/proc/self/fd/" };
+
     for (int fd = 0; fd < 3; fd++)
         if (strcmp(path, STREAMS[fd]) == 0) return fd;
+
     for (int i = 0; i < 2; i++) {
         const char *number = path + strlen(FOLDERS[i]);
+        const bool inside = strncmp(path, FOLDERS[i], strlen(FOLDERS[i])) == 0;
         char *end;
-        if (strncmp(path, FOLDERS[i], strlen(FOLDERS[i])) != 0 || *number < '0' || *number > '9') continue;
+
+        if (!inside || *number < '0' || *number > '9') continue; /* strtol takes signs and blanks as well */
         const long fd = strtol(number, &end, 10);
         if (*end == '\0' && fd <= INT_MAX) return (int)fd;
     }
@@ -274,9 +283,11 @@ int dir_make_all(const char *path, error *err)
 {
     char *partial = xstrdup(path);
     int code = OK;
+
     for (char *p = partial; *p && code == OK; p++) {
         if (p[1] != '/' && p[1] != '\0') continue;
-        char kept = p[1];
+
+        const char kept = p[1]; /* the path is cut here, for one mkdir */
         p[1] = '\0';
         const int why = mkdir(partial, 0777) == 0 ? 0 : errno; /* looking whether it is there would change errno */
         if (why != 0 && !dir_exists(partial)) code = error_sys(err, why, "cannot create the folder %s", partial);

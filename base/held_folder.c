@@ -47,11 +47,13 @@ void held_folder_sweep(const char *root, const char *prefix)
     const size_t len = strlen(prefix);
     DIR *d = opendir(root);
     if (!d) return;
+
     for (struct dirent *e; (e = readdir(d));) {
         char path[512];
         if (strncmp(e->d_name, prefix, len) != 0 || e->d_name[len] != '-') continue;
         if (snprintf(path, sizeof path, "%s/%s", root, e->d_name) >= (int)sizeof path) continue;
-        const int fd = lock_folder(path);
+
+        const int fd = lock_folder(path); /* who lives holds the lock */
         if (fd < 0) continue;
         remove_dead(path, fd);
         close(fd);
@@ -99,10 +101,12 @@ __attribute__((noreturn)) static void watch(const held_folder *h, pid_t parent)
     const int alive = (int)syscall(SYS_pidfd_open, parent, 0);
     const bool ours = getppid() == parent; /* behind pidfd_open: else the number could be another's */
     if (alive < 0 && ours) _exit(1);
+
     setsid(); /* a signal to our group, or the terminal's end, is not for it */
     if (alive > 0) close_range(0, (unsigned)alive - 1, 0);
     if (alive >= 0) close_range((unsigned)alive + 1, ~0u, 0);
     if (chdir("/") != 0) _exit(1);
+
     struct pollfd fd = { .fd = alive, .events = POLLIN };
     while (ours && poll(&fd, 1, -1) < 0 && errno == EINTR) continue;
     dir_remove_all(h->path, NULL);
@@ -113,11 +117,14 @@ int held_folder_watch(held_folder *h, error *err)
 {
     sigset_t all, before;
     const pid_t parent = getpid();
+
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before); /* its signals are blocked for good: KILL alone ends it early */
+
     const pid_t child = fork();
     if (child == 0) watch(h, parent);
     sigprocmask(SIG_SETMASK, &before, NULL);
+
     if (child < 0) return error_sys(err, errno, "cannot start the process that removes %s", h->path);
     h->watcher = child;
     return OK;

@@ -16,16 +16,18 @@ static int depth_of(const char *text, size_t len)
 {
     int depth = 0, deepest = 0;
     bool in_string = false;
+
     for (size_t i = 0; i < len; i++) {
         if (in_string) {
             if (text[i] == '\\')
-                i++;
+                i++; /* what is escaped ends no string */
             else if (text[i] == '"')
                 in_string = false;
         } else if (text[i] == '"') {
             in_string = true;
         } else if (text[i] == '[' || text[i] == '{') {
-            if (++depth > deepest) deepest = depth;
+            depth++;
+            if (depth > deepest) deepest = depth;
         } else if (text[i] == ']' || text[i] == '}') {
             depth--;
         }

@@ -63,6 +63,7 @@ static void lost_line(logger *lg, int why)
 static void write_line(logger *lg, const char *data, size_t len)
 {
     pthread_mutex_lock(&lg->lock);
+
     while (len > 0) {
         ssize_t n = write(lg->fd, data, len);
         if (n < 0 && errno == EINTR) continue;
@@ -73,6 +74,7 @@ static void write_line(logger *lg, const char *data, size_t len)
         data += n;
         len -= (size_t)n;
     }
+
     pthread_mutex_unlock(&lg->lock);
 }
 
@@ -81,11 +83,14 @@ static void format_json(str *line, const logger *lg, log_level level, const str 
 {
     char when[32];
     clock_iso8601(clock_unix_ms(), when, sizeof when);
+
     str_printf(line, "{\"time\":\"%s\",\"level\":\"%s\",\"role\":", when, level_name(level));
+
     str role = { 0 };
     str_puts(&role, lg->role);
     str_json(line, role.data, role.len);
     str_free(&role);
+
     str_puts(line, ",\"text\":");
     str_json(line, text->data, text->len);
     str_putc(line, '}');

@@ -201,9 +201,11 @@ uint64_t memory_kills(const char *root)
     enum { VMSTAT_BYTES = 32768 };
     char path[PATH_BYTES], text[VMSTAT_BYTES];
     size_t len = 0;
+
     if (snprintf(path, sizeof path, "%s/proc/vmstat", root) >= (int)sizeof path) return 0;
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return 0;
+
     for (ssize_t n; len < sizeof text - 1 && (n = read(fd, text + len, sizeof text - 1 - len)) > 0;) len += (size_t)n;
     close(fd);
     text[len] = '\0';

@@ -38,14 +38,17 @@ typedef struct plan {
 char *process_find(const char *name)
 {
     if (strchr(name, '/')) return xstrdup(name);
+
     const char *path = getenv("PATH");
     for (const char *p = path ? path : "/usr/local/bin:/usr/bin:/bin"; p;) {
         const char *end = strchrnul(p, ':');
         str candidate = { 0 };
+
         str_add(&candidate, p, (size_t)(end - p));
         str_printf(&candidate, "%s%s", end == p ? "./" : "/", name);
         if (access(candidate.data, X_OK) == 0) return str_take(&candidate);
         str_free(&candidate);
+
         p = *end ? end + 1 : NULL;
     }
     return NULL;
@@ -316,11 +319,13 @@ static int path_as_started(char *out, size_t size, error *err)
 {
     char full[PATH_MAX];
     const char *asked = (const char *)(uintptr_t)getauxval(AT_EXECFN); // NOLINT(performance-no-int-to-ptr)
+
     if (!asked || !realpath(asked, full) || access(full, X_OK) != 0)
         return error_set(err, ERR_NOT_FOUND,
                          "cannot find this program's own file: /proc is not mounted, and it was started as '%.200s' "
                          "(start it by its full path)",
                          asked ? asked : "");
+
     if (strlen(full) >= size)
         return error_set(err, ERR_LIMIT, "this program's path is longer than %zu bytes", size - 1);
     memcpy(out, full, strlen(full) + 1);

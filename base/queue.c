@@ -95,6 +95,7 @@ static bool wait_until(queue *q, bool (*ready)(const queue *), int timeout_ms)
 int queue_push(queue *q, void *item, int timeout_ms)
 {
     int code = OK;
+
     pthread_mutex_lock(&q->lock);
     if (!wait_until(q, has_room, timeout_ms)) {
         code = ERR_TIMEOUT;
@@ -105,6 +106,7 @@ int queue_push(queue *q, void *item, int timeout_ms)
         update_fd(q);
         pthread_cond_broadcast(&q->changed);
     }
+
     pthread_mutex_unlock(&q->lock);
     return code;
 }
@@ -112,6 +114,7 @@ int queue_push(queue *q, void *item, int timeout_ms)
 int queue_pop(queue *q, void **item, int timeout_ms)
 {
     int code = OK;
+
     pthread_mutex_lock(&q->lock);
     if (!wait_until(q, has_item, timeout_ms)) {
         code = ERR_TIMEOUT;
@@ -124,6 +127,7 @@ int queue_pop(queue *q, void **item, int timeout_ms)
         update_fd(q);
         pthread_cond_broadcast(&q->changed);
     }
+
     pthread_mutex_unlock(&q->lock);
     return code;
 }

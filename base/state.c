@@ -171,13 +171,15 @@ static int check_magic(const char *bytes, size_t len, const char *path, error *e
 {
     const bool magic = len >= MAGIC_BYTES && memcmp(bytes, MAGIC, FORMAT_AT) == 0;
     if (magic && memcmp(bytes, MAGIC, MAGIC_BYTES) == 0) return OK;
+
     if (magic)
+
         return error_set(err, ERR_PARSE,
                          "%s is of format %c, this troupe reads format %c: it was written by a newer one", path,
                          bytes[FORMAT_AT], MAGIC[FORMAT_AT]);
     return error_set(
         err, ERR_PARSE,
-        "%s has no names in it: it is no state file, or of format 1, which troupe wrote before its numbers "
+        "%s has no names in it: it is not a state file, or of format 1, which troupe wrote before its numbers "
         "had names; resume with the build that wrote it",
         path);
 }
@@ -236,6 +238,7 @@ static void load_section(saved_state *s, const char *name, uint32_t version)
 {
     str known = { 0 };
     section *found = find(s, name);
+
     if (!found) {
         list_sections(s, &known);
         FAIL(s, "%s: there is no section '%s' (there are: %s): it was written with other settings", path_of(s), name,
@@ -247,6 +250,7 @@ static void load_section(saved_state *s, const char *name, uint32_t version)
         found->used = true;
         s->now = (size_t)(found - s->sections.data);
     }
+
     str_free(&known);
 }
 

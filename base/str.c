@@ -128,29 +128,35 @@ static void json_escape(str *s, unsigned char c)
 void str_json(str *s, const char *data, size_t len)
 {
     const unsigned char *p = (const unsigned char *)data;
+
     str_putc(s, '"');
     for (size_t i = 0; i < len;) {
         if (p[i] < 0x20 || p[i] == '"' || p[i] == '\\' || p[i] == 0x7f) {
             json_escape(s, p[i++]);
             continue;
         }
-        size_t n = utf8_length(data + i, data + len);
+
+        const size_t n = utf8_length(data + i, data + len); /* 0: not UTF-8 */
         if (n == 0)
             str_puts(s, "\xef\xbf\xbd");
         else
             str_add(s, data + i, n);
         i += n ? n : 1;
     }
+
     str_putc(s, '"');
 }
 
 void str_visible(str *s, const char *data, size_t len)
 {
     const char *end = data + len;
+
     for (const char *p = data; p < end;) {
-        const size_t n = utf8_length(p, end);
+        const size_t n = utf8_length(p, end), bytes = n > 0 ? n : 1; /* 0: not UTF-8 */
         const unsigned char c = (unsigned char)*p;
-        const bool control = c < 0x20 || c == 0x7f || (n == 2 && c == 0xc2 && (unsigned char)p[1] < 0xa0);
+        const bool control_1 = n == 2 && c == 0xc2 && (unsigned char)p[1] < 0xa0; /* U+0080 to U+009F */
+        const bool control = c < 0x20 || c == 0x7f || control_1;
+
         if (n > 0 && !control)
             str_add(s, p, n);
         else if (c == '\n')
@@ -160,8 +166,9 @@ void str_visible(str *s, const char *data, size_t len)
         else if (c == 0)
             str_puts(s, "\\0");
         else
-            for (size_t i = 0; i < (n > 0 ? n : 1); i++) str_printf(s, "\\x%02x", (unsigned)(unsigned char)p[i]);
-        p += n > 0 ? n : 1;
+            for (size_t i = 0; i < bytes; i++) str_printf(s, "\\x%02x", (unsigned)(unsigned char)p[i]);
+
+        p += bytes;
     }
 }
 

@@ -98,9 +98,11 @@ sampler *sampler_new(const sampler_config *config, const dataset *rows, error *e
     s->n = dataset_size(rows);
     s->rows = xcalloc((size_t)s->n, sizeof *s->rows);
     s->stages = xcalloc((size_t)s->n, sizeof *s->stages);
+
     int rc = config->n_stages > 0 ? read_stages(s, rows, err) : OK;
     const bool templates = rc == OK && config->n_templates > 0;
     if (templates) s->templates = template_bandit_new(config->complexity, config->n_templates, rows, err);
+
     if (rc == OK && (s->templates || !templates)) return s;
     sampler_free(s);
     return NULL;
@@ -167,11 +169,12 @@ static double weight_of(const sampler_config *c, const row_memory *m)
 {
     /* A group that failed whole is no proof that the next will: half an episode of doubt. */
     const double G = c->group, likely = (G * m->success + 0.5) / (G + 1);
+
     switch (m->visits > 0 ? c->kind : SAMPLE_IN_TURN) {
     case SAMPLE_BY_FAILURE:
         return MIN_WEIGHT + 1 - m->success;
     case SAMPLE_BY_SIGNAL:
-        return MIN_WEIGHT + 1 - pow(likely, G) - pow(1 - likely, G);
+        return MIN_WEIGHT + 1 - pow(likely, G) - pow(1 - likely, G); /* that not all of G are right, nor all wrong */
     case SAMPLE_IN_TURN:
         return MIN_WEIGHT + 1;
     }
@@ -228,11 +231,13 @@ void sampler_pick(const sampler *s, int64_t step, uint32_t n, picked_row *rows)
 void sampler_metrics(const sampler *s, metrics *out)
 {
     double seen = 0, success = 0, dropped = 0;
+
     for (uint64_t i = 0; i < s->n; i++) {
         seen += s->rows[i].visits > 0;
         success += s->rows[i].success;
         dropped += left_out(&s->config, &s->rows[i]);
     }
+
     metrics_set(out, "sampler/stage", s->now.stage + 1);
     metrics_set(out, "sampler/seen", seen / (double)s->n);
     metrics_set(out, "sampler/success", seen > 0 ? success / seen : 0);

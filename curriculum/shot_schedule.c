@@ -52,12 +52,14 @@ static int add_stage(shot_schedule *c, const json_t *pair, error *err)
 shot_schedule *shot_schedule_new(const json_t *schedule, error *err)
 {
     shot_schedule *c = xcalloc(1, sizeof *c);
-    int rc = json_array_size(schedule)
-                 ? OK
-                 : error_set(err, ERR_ARGUMENT, "a schedule needs at least one stage { {0, shots} }");
+    int rc = OK;
+
+    if (json_array_size(schedule) == 0)
+        rc = error_set(err, ERR_ARGUMENT, "a schedule needs at least one stage { {0, shots} }");
     for (size_t i = 0; rc == OK && i < json_array_size(schedule); i++)
         rc = add_stage(c, json_array_get(schedule, i), err);
     if (rc == OK) return c;
+
     error_within(err, "prompt.shots.schedule");
     free(c);
     return NULL;

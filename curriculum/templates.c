@@ -26,10 +26,12 @@ static int read_complexity(template_bandit *b, const dataset *rows, error *err)
 {
     const uint64_t n = dataset_size(rows);
     b->of_rows = xcalloc((size_t)n, sizeof *b->of_rows);
+
     for (uint64_t i = 0; i < n; i++) {
         const char *text = dataset_row(rows, i);
         json_t *row = json_parse(text, strlen(text), "row", err);
         if (!row) return err ? err->code : ERR_PARSE;
+
         const json_t *c = json_object_get(row, "complexity");
         b->of_rows[i] = json_is_number(c) ? json_number_value(c) : NAN;
         json_decref(row);

@@ -160,6 +160,7 @@ int router_add_words(router *r, const char *name, const char *description, const
 {
     tool_words *w = xcalloc(1, sizeof *w);
     *w = (tool_words){ xstrdup(name), xstrdup(description), xstrdup(parameters) };
+
     const tool t = { .name = w->name,
                      .description = w->description,
                      .parameters = w->parameters,
@@ -169,6 +170,7 @@ int router_add_words(router *r, const char *name, const char *description, const
                      .poll = no_results,
                      .deadline_ms = no_deadline,
                      .free = free_words };
+
     return router_add(r, &t, err);
 }
 
@@ -300,8 +302,10 @@ static bool final(router *r, tool_result *t, int64_t now_ms)
 int router_poll(router *r, int64_t now_ms, tool_result *out, int max)
 {
     int n = 0;
+
     for (int i = 0; i < r->n_tools && n < max; i++) {
         const int got = r->tools[i].poll(r->tools[i].self, now_ms, out + n, max - n);
+
         /* Final results close up over those that are asked again, within the same array. */
         const int base = n;
         for (int k = 0; k < got; k++) {
@@ -309,6 +313,7 @@ int router_poll(router *r, int64_t now_ms, tool_result *out, int max)
             if (final(r, &t, now_ms)) out[n++] = t;
         }
     }
+
     while (n < max && r->ready.len > 0) out[n++] = r->ready.data[--r->ready.len];
     return n;
 }

@@ -154,9 +154,9 @@ static bool has_type(const json_t *v, const char *type)
         return strcmp(type, "string") == 0;
     case JSON_INTEGER:
         return strcmp(type, "integer") == 0 || strcmp(type, "number") == 0;
-    case JSON_REAL: /* 2.0 is an integer */
-        return strcmp(type, "number") == 0 ||
-               (strcmp(type, "integer") == 0 && json_real_value(v) == floor(json_real_value(v)));
+    case JSON_REAL:
+        if (strcmp(type, "number") == 0) return true;
+        return strcmp(type, "integer") == 0 && json_real_value(v) == floor(json_real_value(v)); /* 2.0 is one */
     case JSON_TRUE:
     case JSON_FALSE:
         return strcmp(type, "boolean") == 0;
@@ -317,13 +317,16 @@ static int validate_number(const json_t *schema, const json_t *value, const char
                    { "maximum", "at most", 1, false },
                    { "exclusiveMinimum", "more than", -1, true },
                    { "exclusiveMaximum", "less than", 1, true } };
+
     for (size_t i = 0; i < sizeof BOUNDS / sizeof *BOUNDS; i++) {
         char what[80];
         const json_t *bound = json_object_get(schema, BOUNDS[i].key);
         if (!bound) continue;
+
         const double difference = json_number_value(value) - json_number_value(bound);
         const bool beyond = difference * BOUNDS[i].sign > 0 || (BOUNDS[i].equal && difference == 0);
         if (!beyond) continue;
+
         snprintf(what, sizeof what, "%s %.15g", BOUNDS[i].words, json_number_value(bound));
         return wrong(value, path, what, err);
     }

@@ -179,7 +179,7 @@ int parcel_add(parcel *p, const char *name, const char *path, error *err)
     if (!data) {
         const int rc = err ? err->code : ERR_IO;
         if (rc != ERR_LIMIT) return rc;
-        return error_within(err, "the files of a recipe may have %d MB in all", PARCEL_BYTES >> 20);
+        return error_within(err, "a recipe's files are at most %d MB", PARCEL_BYTES >> 20);
     }
 
     *f = (parcel_file){ .bytes = len, .hash = hash_bytes(data, len, 0) };

@@ -55,12 +55,14 @@ void recipe_print_keys(FILE *to)
 static void print_wrapped(FILE *to, const char *first, const char *rest, const char *text)
 {
     int column = fprintf(to, "%s", first);
+
     for (bool begun = false; *text; begun = true) {
         const int word = (int)strcspn(text, " ");
         if (begun && column + 1 + word > PAGE_COLUMNS)
             column = fprintf(to, "\n%s", rest) - 1;
         else if (begun)
             column += fprintf(to, " ");
+
         column += fprintf(to, "%.*s", word, text);
         text += word + (text[word] == ' ');
     }

@@ -123,12 +123,14 @@ recipe *recipe_open(const char *path, const char *const *overrides, int n_overri
 void recipe_free(recipe *r)
 {
     if (!r) return;
+
     curriculum_options_reset(&r->curriculum);
     prompt_options_reset(&r->prompt);
     config_close(r->config);
     free(r->config);
     free(r->parts);
     vm_free(r->vm);
+
     for (int i = 0; i < r->n_words; i++) free(r->words[i]);
     free(r->words);
     free(r);

@@ -138,24 +138,29 @@ static int add_written(tooling *t, lua_State *L)
     return rc;
 }
 
+/* The tool on top of the stack, which is env.tools[i]. */
+static int add_tool(tooling *t, lua_State *L, lua_Integer i)
+{
+    const char *kind = "";
+
+    if (lua_istable(L, -1)) {
+        lua_getfield(L, -1, "kind");
+        kind = lua_isnil(L, -1) ? "" : lua_tostring(L, -1); /* the table keeps it alive */
+        lua_pop(L, 1);
+    }
+    if (strcmp(kind, "python") == 0) return add_python(t, L);
+    if (strcmp(kind, "tool") == 0) return add_written(t, L);
+    return error_set(t->err, ERR_ARGUMENT, "env.tools[%d] is neither T.python{...} nor T.tool{...}", (int)i);
+}
+
 static int add_tools(lua_State *L)
 {
     tooling *t = lua_touserdata(L, 1);
+
     config_push(L, "env.tools");
     for (lua_Integer i = 1; lua_istable(L, 2) && i <= luaL_len(L, 2) && t->rc == OK; i++) {
         lua_rawgeti(L, 2, i);
-        const char *kind = "";
-        if (lua_istable(L, -1)) {
-            lua_getfield(L, -1, "kind");
-            kind = lua_isnil(L, -1) ? "" : lua_tostring(L, -1);
-            lua_pop(L, 1);
-        }
-        if (strcmp(kind, "python") == 0)
-            t->rc = add_python(t, L);
-        else if (strcmp(kind, "tool") == 0)
-            t->rc = add_written(t, L);
-        else
-            t->rc = error_set(t->err, ERR_ARGUMENT, "env.tools[%d] is neither T.python{...} nor T.tool{...}", (int)i);
+        t->rc = add_tool(t, L, i);
         lua_settop(L, 2);
     }
     return 0;

@@ -57,11 +57,14 @@ static episode *play(const improvised *p, const task *t, size_t long_bytes)
     e->transcript = xstrdup(e->text);
     e->answer = written(p->answer, long_bytes);
     e->stop = p->stop;
+
     trajectory_append_sampled(&e->tokens, 0, 0, 0, 0); /* nothing that was played has no token */
+
     turn *said = episode_add_turn(e);
     said->text = xstrdup(e->text);
     said->end = 1;
     said->call = -1;
+
     if (p->failed_call) add_failed_call(e);
     return e;
 }
@@ -83,11 +86,14 @@ int reward_rehearse(scorer *s, const char *row, size_t long_bytes, char *note, s
 {
     task t = { .id = 1, .group_size = 1, .max_tokens = 1, .row = (char *)(uintptr_t)row };
     int rc = OK;
+
     for (size_t i = 0; rc == OK && i < sizeof EPISODES / sizeof *EPISODES; i++) {
         score sc;
         episode *e = play(&EPISODES[i], &t, long_bytes);
+
         scorer_score(s, &t, e, &sc);
         rc = judge(&EPISODES[i], &sc, note, size, err);
+
         score_reset(&sc);
         episode_free(e);
     }

@@ -29,11 +29,13 @@ static int check_row(const char *line, size_t len, const char *where, error *err
         return error_set(err, ERR_LIMIT,
                          "%s: a row of %zu bytes is above the limit of %d MB; shorten it or take it out", where, len,
                          MAX_ROW_BYTES >> 20);
+
     json_t *j = json_parse(line, len, where, err);
     if (!j) return ERR_PARSE;
-    const bool fits = json_is_object(j) &&
-                      (json_is_string(json_object_get(j, "prompt")) || json_is_array(json_object_get(j, "messages")));
+    const json_t *prompt = json_object_get(j, "prompt"), *messages = json_object_get(j, "messages");
+    const bool fits = json_is_string(prompt) || json_is_array(messages); /* both NULL where it is no object */
     json_decref(j);
+
     if (fits) return OK;
     return error_set(err, ERR_PARSE, "%s: expected an object with \"prompt\" (text) or \"messages\" (list)", where);
 }
@@ -65,8 +67,10 @@ dataset *dataset_open(const char *path, uint64_t max_rows, error *err)
     size_t len;
     char *text = file_read(path, MAX_BYTES, &len, err);
     if (!text) return NULL;
+
     dataset *d = xcalloc(1, sizeof *d);
     d->path = xstrdup(path);
+
     const int rc = read_rows(d, text, len, max_rows, err);
     free(text);
     if (rc == OK) return d;

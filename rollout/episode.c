@@ -28,7 +28,10 @@ episode *episode_new(const task *t)
 
 void episode_clear(episode *e)
 {
-    for (uint32_t i = 0; i < e->n_turns; i++) free(e->turns[i].text), free(e->turns[i].residue);
+    for (uint32_t i = 0; i < e->n_turns; i++) {
+        free(e->turns[i].text);
+        free(e->turns[i].residue);
+    }
     for (uint32_t i = 0; i < e->n_calls; i++) {
         free(e->calls[i].name);
         free(e->calls[i].arguments);
@@ -36,8 +39,11 @@ void episode_clear(episode *e)
     }
     free(e->turns);
     free(e->calls);
-    e->turns = NULL, e->n_turns = 0;
-    e->calls = NULL, e->n_calls = 0;
+
+    e->turns = NULL;
+    e->n_turns = 0;
+    e->calls = NULL;
+    e->n_calls = 0;
     e->hint_len = 0;
     trajectory_reset(&e->tokens);
 }
@@ -72,26 +78,34 @@ static int check_turns_and_calls(const episode *e, error *err)
 {
     for (uint32_t i = 0; i < e->n_turns; i++) {
         const turn *t = &e->turns[i];
-        if (!t->text || t->start > t->end || t->end > e->tokens.n || t->call < -1 || t->call >= (int64_t)e->n_calls)
+        const bool has_tokens = t->start <= t->end && t->end <= e->tokens.n;
+        const bool has_call = t->call >= -1 && t->call < (int64_t)e->n_calls; /* -1: none was made */
+
+        if (!t->text || !has_tokens || !has_call)
             return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": turn %" PRIu32 " lies outside it", e->id, i);
     }
+
     for (uint32_t i = 0; i < e->n_calls; i++)
         if (!e->calls[i].name || !e->calls[i].arguments || !is_duration(e->calls[i].ms))
-            return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": call %" PRIu32 " has no name or can't be", e->id,
-                             i);
+            return error_set(err, ERR_PARSE,
+                             "episode %016" PRIx64 ": call %" PRIu32 " has no name, no arguments or an impossible time",
+                             e->id, i);
     return OK;
 }
 
 int episode_check(const episode *e, int32_t vocab, error *err)
 {
-    if (e->stop >= N_STOPS || e->failed >= N_FAILURES || (e->failed != FAIL_NONE) != (e->stop == STOP_ERROR))
+    const bool known = e->stop < N_STOPS && e->failed < N_FAILURES;
+    if (!known || (e->failed != FAIL_NONE) != (e->stop == STOP_ERROR))
         return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": stop %d and failure %d do not fit", e->id,
                          (int)e->stop, (int)e->failed);
+
     if (!e->environment || !e->data_group || !e->template_name || !e->text || !e->transcript)
         return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": a text of it is missing", e->id);
     if (!is_duration(e->wall_ms) || !is_duration(e->tool_ms))
-        return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": a time of %g or %g ms can't be", e->id, e->wall_ms,
-                         e->tool_ms);
+        return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": %g ms, %g ms in tools: not durations", e->id,
+                         e->wall_ms, e->tool_ms);
+
     if (check_turns_and_calls(e, err) != OK) return ERR_PARSE;
     if (trajectory_check(&e->tokens, vocab, err) != OK) return error_within(err, "episode %016" PRIx64, e->id);
     return OK;

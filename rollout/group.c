@@ -30,12 +30,15 @@ void group_free(group *g)
 
 int group_add(group *g, episode *e, score *s, error *err)
 {
-    uint32_t at = 0;
+    uint32_t at = 0; /* its place: they lie by their sample's number */
     while (at < g->n && g->episodes[at]->sample < e->sample) at++;
-    if (g->n == g->size || e->sample >= g->size || (at < g->n && g->episodes[at]->sample == e->sample))
+
+    const bool is_there = at < g->n && g->episodes[at]->sample == e->sample;
+    if (g->n == g->size || e->sample >= g->size || is_there)
         return error_set(err, ERR_STATE,
                          "group %016" PRIx64 ": sample %" PRIu32 " is there already, or no sample of it", g->id,
                          e->sample);
+
     memmove(g->episodes + at + 1, g->episodes + at, (g->n - at) * sizeof *g->episodes);
     memmove(g->scores + at + 1, g->scores + at, (g->n - at) * sizeof *g->scores);
     g->episodes[at] = e;

@@ -47,10 +47,12 @@ int score_set(score *s, const char *name, double value, error *err)
     if (len == 0 || len >= OBJECTIVE_NAME)
         return error_set(err, ERR_ARGUMENT, "objective '%.40s': a name has 1 to %d characters", name,
                          OBJECTIVE_NAME - 1);
+
     int at = find(s, name);
     if (at < 0 && s->n_values == MAX_OBJECTIVES)
-        return error_set(err, ERR_FULL, "objective '%s': %d objectives are the most", name, MAX_OBJECTIVES);
+        return error_set(err, ERR_FULL, "objective '%s': at most %d objectives are allowed", name, MAX_OBJECTIVES);
     if (at < 0) at = s->n_values++;
+
     memcpy(s->values[at].name, name, len + 1);
     s->values[at].value = isfinite(value) ? value : NAN;
     return OK;
@@ -110,9 +112,11 @@ static int check_spans(const score *s, error *err)
 
 int score_check(const score *s, error *err)
 {
-    if (s->status > SCORE_MACHINE) return error_set(err, ERR_PARSE, "score: status %d is none", (int)s->status);
+    if (s->status > SCORE_MACHINE) return error_set(err, ERR_PARSE, "score: unknown status %d", (int)s->status);
+
     for (int i = 0; i < s->n_values; i++) {
         const char *name = s->values[i].name;
+
         if (*name == 0 || find(s, name) != i)
             return error_set(err, ERR_PARSE, "score: objective %d has no name of its own", i);
         if (fabs(s->values[i].value) > MAX_SCORE) /* NaN: missing */

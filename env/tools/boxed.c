@@ -96,11 +96,14 @@ static int64_t deadline_ms(void *self)
 static void add_output(str *text, const box_result *b)
 {
     static const char UNKNOWN[] = "\xef\xbf\xbd";
-    enum { LONGEST = 4 };
+    enum { LONGEST = 4 }; /* bytes of a character */
     const char *p = b->output, *end = p + b->output_len;
+
     while (p < end) {
         const size_t n = *p ? utf8_length(p, end) : 0;
-        if (n == 0 && *p && b->outcome == BOX_OUTPUT && end - p < LONGEST) break;
+        const bool cut_here = b->outcome == BOX_OUTPUT && *p && end - p < LONGEST;
+
+        if (n == 0 && cut_here) break;
         if (n == 0) {
             str_puts(text, UNKNOWN);
             p++;
@@ -109,6 +112,7 @@ static void add_output(str *text, const box_result *b)
             p += n;
         }
     }
+
     while (text->len > 0 && (text->data[text->len - 1] == '\n' || text->data[text->len - 1] == ' '))
         text->data[--text->len] = 0;
 }
@@ -164,10 +168,13 @@ static void free_boxed(void *self)
 {
     boxed *p = self;
     box_free(p->box);
+
     for (size_t i = 0; i < p->queue.len; i++) free(p->queue.data[i].code);
     for (size_t i = 0; i < p->failed.len; i++) free(p->failed.data[i].text);
+
     vec_free(&p->queue);
     vec_free(&p->failed);
+
     free(p->name);
     free(p->description);
     free(p->parameters);
