@@ -103,7 +103,7 @@ int episode_check(const episode *e, int32_t vocab, error *err)
     if (!e->environment || !e->data_group || !e->template_name || !e->text || !e->transcript)
         return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": a text of it is missing", e->id);
     if (!is_duration(e->wall_ms) || !is_duration(e->tool_ms))
-        return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": %g ms, %g ms in tools: not durations", e->id,
+        return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": impossible times (%g ms, %g ms in tools)", e->id,
                          e->wall_ms, e->tool_ms);
 
     if (check_turns_and_calls(e, err) != OK) return ERR_PARSE;
