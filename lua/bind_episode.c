@@ -88,6 +88,7 @@ static void push_calls(lua_State *L, const episode *e)
     lua_createtable(L, (int)e->n_calls, 0);
     for (uint32_t i = 0; i < e->n_calls; i++) {
         const tool_call *c = &e->calls[i];
+
         lua_createtable(L, 0, 5);
         set_string(L, "name", c->name);
         set_string(L, "arguments", c->arguments);
@@ -105,14 +106,18 @@ static void push_turns(lua_State *L, const episode *e)
 {
     size_t stop = 0;
     lua_createtable(L, (int)e->n_turns, 0);
+
     for (uint32_t i = 0; i < e->n_turns; i++) {
         const int32_t call = e->turns[i].call;
+
         lua_createtable(L, 0, 3);
         set_string(L, "text", e->turns[i].text);
         if (e->turns[i].residue) set_string(L, "residue", e->turns[i].residue);
+
         stop += e->turns[i].text ? strlen(e->turns[i].text) : 0;
         lua_pushinteger(L, (lua_Integer)stop);
         lua_setfield(L, -2, "stop");
+
         if (call >= 0 && (uint32_t)call < e->n_calls) set_string(L, "observation", e->calls[call].observation);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }

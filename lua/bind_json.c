@@ -76,6 +76,7 @@ static void push_null(lua_State *L)
         lua_pop(L, 1);
         return;
     }
+
     lua_createtable(L, 0, 2); /* of all light userdata; there are no others in a script's hands */
     lua_pushcfunction(L, null_text);
     lua_setfield(L, -2, "__tostring");
@@ -89,7 +90,9 @@ static void push(lua_State *L, const json_t *v, bool whole)
     const char *key;
     json_t *item;
     size_t i;
+
     luaL_checkstack(L, 4, "JSON nested too deep");
+
     switch (v ? json_typeof(v) : JSON_NULL) {
     case JSON_OBJECT:
         lua_createtable(L, 0, (int)json_object_size(v));
@@ -124,7 +127,10 @@ static void push(lua_State *L, const json_t *v, bool whole)
         lua_pushboolean(L, 0);
         break;
     case JSON_NULL:
-        whole ? push_null(L) : lua_pushnil(L);
+        if (whole)
+            push_null(L);
+        else
+            lua_pushnil(L);
         break;
     }
 }
@@ -147,10 +153,12 @@ static bool is_list(lua_State *L, int index, lua_Unsigned n)
 static json_t *array_of(lua_State *L, int index, lua_Unsigned n, int depth, const char **why)
 {
     json_t *array = json_array();
+
     for (lua_Unsigned i = 1; i <= n && array; i++) {
         lua_rawgeti(L, index, (lua_Integer)i);
         json_t *item = to_json(L, -1, depth + 1, why);
         lua_pop(L, 1);
+
         if (!item || json_array_append_new(array, item) != 0) {
             json_decref(array);
             array = NULL;
@@ -285,9 +293,11 @@ static bool is_absent(lua_State *L)
 static int json_decode(lua_State *L)
 {
     if (is_absent(L)) return 2;
+
     size_t len;
     error err = { 0 };
     const char *text = luaL_checklstring(L, 1, &len);
+
     json_t **v = (json_t **)bind_hold(L, release_json);
     *v = json_parse(text, len, "json", &err);
     if (!*v) {
@@ -295,6 +305,7 @@ static int json_decode(lua_State *L)
         lua_pushstring(L, err.text);
         return 2;
     }
+
     bind_push_json_whole(L, *v);
     bind_let_go(L, -2);
     return 1;
@@ -306,6 +317,7 @@ static int json_kind(lua_State *L)
     static const char *const NAMES[] = {
         [LUA_TBOOLEAN] = "boolean", [LUA_TNUMBER] = "number", [LUA_TSTRING] = "string"
     };
+
     const int type = lua_type(L, 1);
     if (type == LUA_TTABLE)
         lua_pushstring(L, lua_rawlen(L, 1) > 0 || is_empty_array(L, 1) ? "array" : "object");
@@ -382,6 +394,7 @@ int bind_json_open(lua_State *L)
                                           { "kind", json_kind },
                                           { "array", json_array_of },
                                           { 0 } };
+
     luaL_newlib(L, FUNCTIONS);
     push_null(L);
     lua_setfield(L, -2, "null");

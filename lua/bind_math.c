@@ -35,9 +35,11 @@ static int math_equal(lua_State *L)
 {
     size_t na, nb;
     formula x, y;
+
     lua_settop(L, 2);
     const char *a = answer(L, 1, &na), *b = answer(L, 2, &nb);
     bool equal = false;
+
     if (a && b) { /* nothing in between raises */
         formula_read(&x, a, na);
         formula_read(&y, b, nb);
@@ -45,6 +47,7 @@ static int math_equal(lua_State *L)
         formula_free(&x);
         formula_free(&y);
     }
+
     lua_pushboolean(L, equal);
     return 1;
 }

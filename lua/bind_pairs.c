@@ -34,6 +34,7 @@ static int in_order(const void *a, const void *b)
 static key read_key(lua_State *L, lua_Integer place)
 {
     key k = { .kind = 3, .place = place };
+
     if (lua_type(L, -1) == LUA_TSTRING) {
         k.kind = 2;
         k.text = lua_tolstring(L, -1, &k.len);
@@ -44,6 +45,7 @@ static key read_key(lua_State *L, lua_Integer place)
         k.kind = 1;
         k.number = lua_tonumber(L, -1);
     }
+
     return k;
 }
 
@@ -73,12 +75,14 @@ static int next_in_order(lua_State *L)
 {
     lua_Integer at = lua_tointeger(L, lua_upvalueindex(2));
     luaL_checktype(L, 1, LUA_TTABLE); /* a script may call it by itself */
+
     for (;;) {
         lua_settop(L, 1);
         if (lua_rawgeti(L, lua_upvalueindex(1), ++at) == LUA_TNIL) return 1;
         lua_pushvalue(L, 2);
         if (lua_rawget(L, 1) != LUA_TNIL) break;
     }
+
     lua_pushinteger(L, at);
     lua_replace(L, lua_upvalueindex(2));
     return 2;

@@ -24,6 +24,7 @@ static void push_capture(matcher *m, int i, const char *begin, const char *end)
         lua_pushlstring(m->L, begin, (size_t)(end - begin));
         return;
     }
+
     const capture *c = &m->captures[i];
     if (c->len == CAPTURE_POSITION)
         lua_pushinteger(m->L, c->begin - m->text + 1);

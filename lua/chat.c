@@ -65,6 +65,7 @@ static int tell(const char *where, int rc, const ending *end, error *err)
                   { "lacks", ERR_UNSUPPORTED },
                   { "limit", ERR_LIMIT },
                   { "refused", ERR_ARGUMENT } };
+
     char place[32] = "";
     if (end->line > 0) snprintf(place, sizeof place, "line %d: ", end->line);
 
@@ -74,6 +75,7 @@ static int tell(const char *where, int rc, const ending *end, error *err)
         return error_set(err, KINDS[i].code, "%s: %s%s", where, own_words ? "" : place,
                          end->why.data ? end->why.data : "");
     }
+
     if (rc == ERR_TIMEOUT)
         return error_set(err, rc, "%s: %sstopped: a template may run %d million instructions and %d s", where, place,
                          (int)(LIMITS.instructions / 1000000), (int)(LIMITS.cpu_ms / 1000));
@@ -229,11 +231,13 @@ static void push_list(lua_State *L, const json_t *v, int none)
 {
     size_t i;
     json_t *item;
+
     lua_createtable(L, (int)json_array_size(v), 2);
     lua_pushliteral(L, "list");
     lua_setfield(L, -2, "kind");
     lua_pushinteger(L, (lua_Integer)json_array_size(v));
     lua_setfield(L, -2, "n");
+
     json_array_foreach(v, i, item)
     {
         push_value(L, item, none);
@@ -295,8 +299,10 @@ static int check_content(const json_t *content, size_t at, error *err)
 {
     size_t i;
     json_t *part;
+
     if (json_is_object(content))
         return error_set(err, ERR_PARSE, "messages[%zu].content: expected text or a list of parts", at);
+
     json_array_foreach((json_t *)(uintptr_t)content, i, part)
     {
         const json_t *text = json_object_get(part, "text");
@@ -310,8 +316,10 @@ static int check_calls(const json_t *calls, size_t at, error *err)
 {
     size_t i;
     json_t *one;
+
     if (!absent(calls) && !json_is_array(calls))
         return error_set(err, ERR_PARSE, "messages[%zu].tool_calls: expected a list", at);
+
     json_array_foreach((json_t *)(uintptr_t)calls, i, one)
     {
         if (!json_is_string(json_object_get(function_in(one), "name")))
@@ -327,10 +335,12 @@ static int check_words(const json_t *c, error *err)
     static const char *const TEXTS[] = { "bos_token", "eos_token", "date_string", "date" };
     size_t i;
     json_t *tool;
+
     for (i = 0; i < sizeof TEXTS / sizeof *TEXTS; i++) {
         const json_t *text = json_object_get(c, TEXTS[i]);
         if (!absent(text) && !json_is_string(text)) return error_set(err, ERR_PARSE, "%s: expected text", TEXTS[i]);
     }
+
     json_array_foreach(json_object_get(c, "tools"), i, tool)
     {
         if (!function_in(tool))
@@ -344,8 +354,10 @@ static int check(const json_t *c, error *err)
     size_t i;
     json_t *m;
     const json_t *messages = json_object_get(c, "messages");
+
     if (!json_is_array(messages) || json_array_size(messages) == 0)
         return error_set(err, ERR_PARSE, "messages: expected a list of messages, or an object with one");
+
     int rc = check_words(c, err);
     json_array_foreach(messages, i, m)
     {
@@ -393,12 +405,14 @@ int chat_render(chat_template *t, const json_t *conversation, str *out, error *e
                                                 : json_incref((json_t *)(uintptr_t)conversation);
     rendering r = { .t = t, .conversation = whole, .out = out };
     error own = { 0 };
+
     int rc = check(whole, &own);
     if (rc == OK) rc = find_today(whole, &r.today, &own);
     if (rc == OK) {
         rc = vm_protect(t->v, render, &r, &own);
         rc = tell(t->where, rc, &r.end, &own);
     }
+
     str_free(&r.end.why);
     json_decref(whole);
     if (rc != OK && err) *err = own;

@@ -106,10 +106,12 @@ int chat_model_tokens(const char *dir, json_t *conversation, error *err)
 {
     json_t *config = read_json(dir, "tokenizer_config.json", err);
     json_t *map = config ? read_json(dir, "special_tokens_map.json", err) : NULL;
+
     if (map) {
         if (!json_object_get(config, "added_tokens_decoder")) take_tokens(conversation, map);
         take_tokens(conversation, config);
     }
+
     const int rc = map ? OK : err->code;
     json_decref(map);
     json_decref(config);

@@ -54,9 +54,11 @@ static const char *argument_of(const config *c, const char *key)
 {
     const size_t n = strlen(key);
     const char *found = NULL;
+
     for (int i = 0; i < c->n_overrides; i++) {
         const char *word = c->overrides[i];
         const size_t k = strcspn(word, "=");
+
         const bool is = k == n && strncmp(word, key, n) == 0;
         const bool above = k < n && strncmp(word, key, k) == 0 && key[k] == '.';
         const bool below = k > n && strncmp(word, key, n) == 0 && word[n] == '.';
@@ -115,12 +117,14 @@ typedef struct overriding {
 static void push_literal(lua_State *L, const char *value)
 {
     const size_t len = strlen(value);
+    const bool quoted = len >= 2 && (value[0] == '"' || value[0] == '\'') && value[len - 1] == value[0];
     double number;
+
     if (strcmp(value, "true") == 0 || strcmp(value, "false") == 0)
         lua_pushboolean(L, value[0] == 't');
     else if (str_number(value, len, &number) == OK && lua_stringtonumber(L, value) == len + 1)
-        return;
-    else if (len >= 2 && (value[0] == '"' || value[0] == '\'') && value[len - 1] == value[0])
+        return; /* lua_stringtonumber has pushed it */
+    else if (quoted)
         lua_pushlstring(L, value + 1, len - 2);
     else
         lua_pushstring(L, value);
@@ -183,6 +187,7 @@ void config_push(lua_State *L, const char *key)
     lua_getfield(L, LUA_REGISTRYINDEX, TABLE);
     for (const char *p = key; *p;) {
         const size_t n = strcspn(p, ".");
+
         if (lua_istable(L, -1)) {
             lua_pushlstring(L, p, n);
             lua_rawget(L, -2);

@@ -340,6 +340,7 @@ static int make_payload(lua_State *L)
     paying *p = lua_touserdata(L, 1);
     size_t len = p->len;
     const char *text = p->text;
+
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->table);
     if (lua_getfield(L, -1, "payload") != LUA_TNIL) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->options);
@@ -347,6 +348,7 @@ static int make_payload(lua_State *L)
         lua_call(L, 2, 1);
         text = luaL_checklstring(L, -1, &len);
     }
+
     str_add(p->out, text, len);
     return 0;
 }
@@ -479,6 +481,7 @@ static void take_calls(lua_State *L, dialect_result *out)
 {
     const size_t n = lua_rawlen(L, -1);
     if (n < 1) luaL_error(L, "the parser gives an empty list of calls");
+
     out->calls = xcalloc(n, sizeof *out->calls);
     for (size_t i = 1; i <= n; i++) {
         lua_rawgeti(L, -1, (lua_Integer)i);
@@ -522,12 +525,14 @@ static int feed(lua_State *L)
 {
     feeding *f = lua_touserdata(L, 1);
     if (f->function == LUA_REFNIL || f->function == LUA_NOREF) return 0;
+
     lua_rawgeti(L, LUA_REGISTRYINDEX, f->function);
     if (f->chunk)
         lua_pushlstring(L, f->chunk, f->len);
     else
         lua_pushinteger(L, (lua_Integer)f->len);
     lua_call(L, 1, 1);
+
     if (!lua_isnil(L, -1)) take_result(L, f->p, f->out);
     return 0;
 }
@@ -599,12 +604,14 @@ int dialect_answer(dialect *d, const char *response, size_t len, char **answer, 
     dialect_result r = { 0 };
     size_t used;
     *answer = NULL;
+
     do {
         dialect_result_reset(&r);
         if (read_turn(d, response, len, &used, &r, err) != OK) return err->code;
         response += used;
         len -= used;
     } while (r.event == DIALECT_CALLS && len > 0 && used > 0);
+
     if (r.event == DIALECT_ANSWER) *answer = xstrdup(r.answer);
     dialect_result_reset(&r);
     return OK;

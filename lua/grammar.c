@@ -104,6 +104,7 @@ typedef struct marks {
 static void one_mark(parser *p, marks *m)
 {
     const bool index = parser_at(p, '_');
+
     if (index ? m->has_below : m->has_above) {
         parser_fail(p);
     } else if (p->token.kind == T_RAISED) {
@@ -114,6 +115,7 @@ static void one_mark(parser *p, marks *m)
     } else {
         script(p, index ? &m->below : &m->above, index);
     }
+
     if (index)
         m->has_below = true;
     else
@@ -167,12 +169,14 @@ static void add_factor(parser *p, factors *f, const term *t)
 {
     if (f->names.n == 0) f->first = *t;
     if (f->names.n > 0 && t->quoted) parser_fail(p);
+
     if (!t->rest) {
         f->n_numbers++;
         f->n = t->n;
         f->number_at = f->names.n;
     }
     if (t->rest && (!number_is_one(&t->n) || name_is_loose(t->rest))) f->plain = false;
+
     f->enclosed = false;
     f->fixed = f->fixed || t->fixed;
     f->last = *t;
@@ -454,6 +458,7 @@ static void combination(parser *p, term *out)
 static const char *relation_sign(const parser *p)
 {
     if (p->token.kind != T_SIGN) return NULL;
+
     switch (p->token.sign) {
     case '=':
         return "=";

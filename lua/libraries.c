@@ -42,15 +42,19 @@ static void push_stand_in(lua_State *L, const char *what)
 {
     lua_newtable(L);
     lua_newtable(L);
+
     lua_pushvalue(L, -3);
     lua_setfield(L, -2, "__index");
+
     lua_pushstring(L, what);
     lua_pushcclosure(L, read_only, 1);
     lua_setfield(L, -2, "__newindex");
+
     lua_pushvalue(L, -3);
     lua_pushcclosure(L, pairs_behind, 1);
     lua_setfield(L, -2, "__pairs");
-    lua_pushboolean(L, 0);
+
+    lua_pushboolean(L, 0); /* what getmetatable says: nothing to reach the real one by */
     lua_setfield(L, -2, "__metatable");
     lua_setmetatable(L, -2);
 }

@@ -185,6 +185,7 @@ static bool is_word(const machine *m, size_t at)
 static bool holds(const machine *m, linear_assert what, size_t at)
 {
     const bool last = at + 1 == m->len && m->text[at] == '\n';
+
     switch (what) {
     case AT_BEGIN:
         return at == 0;
@@ -196,8 +197,10 @@ static bool holds(const machine *m, linear_assert what, size_t at)
         return at == m->len || last;
     case AT_LINE_END:
         return at == m->len || m->text[at] == '\n';
-    default:
-        return (is_word(m, at) != (at > 0 && is_word(m, at - 1))) == (what == AT_WORD_BORDER);
+    default: {
+        const bool before = at > 0 && is_word(m, at - 1), border = is_word(m, at) != before;
+        return border == (what == AT_WORD_BORDER);
+    }
     }
 }
 
@@ -210,6 +213,7 @@ static void add_thread(machine *m, threads *list, int pc, size_t at)
 
     const instruction *i = &m->r->code[pc];
     int32_t before;
+
     switch (i->op) {
     case JUMP:
         add_thread(m, list, (int)i->x, at);

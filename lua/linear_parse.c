@@ -128,11 +128,13 @@ static uint32_t next_character(reader *r)
 {
     const size_t n = utf8_length(r->p, r->end);
     const unsigned char c = (unsigned char)*r->p;
+
     uint32_t point = c & 7; /* what the lead byte has of it */
     if (n == 1) point = c;
     if (n == 2) point = c & 0x1f;
     if (n == 3) point = c & 0xf;
     for (size_t i = 1; i < n; i++) point = point << 6 | ((unsigned char)r->p[i] & 0x3f);
+
     if (n == 0) r->failed = true;
     r->p += n ? n : 1;
     return point;
@@ -152,10 +154,12 @@ static int64_t escaped_character(reader *r)
     static const char NAMES[] = "ntrfae", VALUES[] = "\n\t\r\f\a\033";
     const char c = *r->p;
     const char *known = c ? strchr(NAMES, c) : NULL;
+
     if (known) {
         r->p++;
         return VALUES[known - NAMES];
     }
+
     if ((c & 0x80) || isalnum((unsigned char)c) || c == 0) return -1;
     r->p++;
     return c;
@@ -273,6 +277,7 @@ static bool flags(reader *r)
         else
             r->failed = true;
     }
+
     if (r->p == r->end) r->failed = true;
     return !r->failed && *r->p++ == ':';
 }

@@ -117,6 +117,7 @@ static void single(compiler *c, node *n)
     const unsigned char one = (unsigned char)*c->p++;
     n->kind = ONE;
     n->x = one;
+
     if (one == '.') {
         memset(n->set, 0xff, sizeof n->set);
     } else if (one == '[') {
@@ -144,6 +145,7 @@ static void repeated(compiler *c, node *n, pattern *out)
 static void opened(compiler *c, node *n)
 {
     if (c->n_captures == PATTERN_CAPTURES) luaL_error(c->L, "too many captures");
+
     n->kind = OPEN;
     c->p++;
     if (c->p < c->end && *c->p == ')') {
@@ -170,6 +172,7 @@ static bool special(compiler *c, node *n, pattern *out)
 {
     if (*c->p != '%' || c->p + 1 == c->end) return false;
     const char kind = c->p[1];
+
     if (kind == 'b') {
         if (c->end - c->p < 4) luaL_error(c->L, "malformed pattern (missing arguments to '%%b')");
         *n = (node){ .kind = BALANCE, .x = (unsigned char)c->p[2], .y = (unsigned char)c->p[3] };
@@ -320,7 +323,9 @@ static const char *shortest(matcher *m, const node *n, const char *from)
             if (at > from) remember(m, n, from, at - 1);
             return NULL;
         }
-        if ((end = go(m, n + 1, at))) return end;
+
+        end = go(m, n + 1, at);
+        if (end) return end;
         if (!fits(m, n, at)) {
             remember(m, n, from, at);
             return NULL;
@@ -385,6 +390,7 @@ static const char *balanced(matcher *m, const node *n, const char *at)
 {
     const char *end = m->text + m->len;
     if (at == end || (unsigned char)*at != n->x) return NULL;
+
     if (n->x != n->y && m->balance && m->balance_of == n) {
         const uint32_t close = m->balance[at - m->text + 1];
         return close & UNMATCHED ? NULL : m->text + close;

@@ -111,7 +111,9 @@ static void bare_radicand(parser *p, bool latex, term *out)
     p->brackets++;
     parser_advance(p);
     p->brackets--;
+
     const bool fits = p->token.kind == T_NUMBER && p->token.word && (!latex || p->token.len == 1);
+
     if (parser_at(p, '(')) {
         grammar_bracket(p, out);
     } else if (fits) {
@@ -251,24 +253,32 @@ static void call(parser *p, const char *name, term *out)
     term_set(out, term_node(p, "F(", name, of));
 }
 
+static void one_name(parser *p, term *out)
+{
+    const token first = p->token;
+    parser_advance(p);
+    char *text = arena_strndup(p->memory, first.begin, first.len);
+    const items quoted = { (const char *[]){ text }, 1, 1 };
+
+    if (strcmp(text, "pi") == 0)
+        term_set(out, "\\pi");
+    else if (first.word)
+        term_set(out, items_join(p, "\"", &quoted, "\""));
+    else
+        term_set(out, items_join(p, "'", &quoted, ""));
+
+    out->name = !first.word && strcmp(text, "e") != 0 && strcmp(text, "i") != 0;
+    out->fixed = has_capital(text, first.len);
+}
+
 static void name(parser *p, term *out)
 {
     const token first = p->token;
-    if (first.word && !token_is(&first, "pi") && !token_is(&first, "sqrt")) {
+
+    if (first.word && !token_is(&first, "pi") && !token_is(&first, "sqrt"))
         words(p, out);
-    } else {
-        parser_advance(p);
-        char *text = arena_strndup(p->memory, first.begin, first.len);
-        const items quoted = { (const char *[]){ text }, 1, 1 };
-        if (strcmp(text, "pi") == 0)
-            term_set(out, "\\pi");
-        else if (first.word)
-            term_set(out, items_join(p, "\"", &quoted, "\""));
-        else
-            term_set(out, items_join(p, "'", &quoted, ""));
-        out->name = !first.word && strcmp(text, "e") != 0 && strcmp(text, "i") != 0;
-        out->fixed = has_capital(text, first.len);
-    }
+    else
+        one_name(p, out);
     if (parser_at(p, '(') && !p->token.spaced && !p->failed) call(p, out->rest, out);
 }
 
@@ -285,11 +295,14 @@ static void command(parser *p, term *out)
     items parts = { 0 };
     items_add(p, &parts, command_name(p));
     term part;
+
     while (p->at < p->len && p->text[p->at] == '{' && grammar_braced(p, &part))
         items_add(p, &parts, term_name(p, &part));
     parser_advance(p);
+
     const bool of = parts.n == 2 && command_is_function(parts.item[0], strlen(parts.item[0]));
     if (of && (parser_at(p, '^') || p->token.kind == T_RAISED || parser_at(p, '!'))) parser_fail(p); /* \sin{x}^2 */
+
     term_set(out, parts.n > 1 ? items_join(p, of ? "P(" : "F(", &parts, ")") : parts.item[0]);
     out->command = parts.n == 1;
 }
@@ -359,9 +372,12 @@ static void ratio(parser *p, term *out)
     parser_advance(p);
 }
 
+static void primary_of_sign(parser *p, term *out);
+
 void grammar_primary(parser *p, term *out)
 {
     *out = (term){ 0 };
+
     switch (p->token.kind) {
     case T_NUMBER:
         term_number(p, out);
@@ -380,11 +396,15 @@ void grammar_primary(parser *p, term *out)
         text(p, out);
         return;
     case T_SIGN:
-        break;
+        primary_of_sign(p, out);
+        return;
     default:
         parser_fail(p);
-        return;
     }
+}
+
+static void primary_of_sign(parser *p, term *out)
+{
     switch (p->token.sign) {
     case '(':
     case '[':
@@ -395,7 +415,10 @@ void grammar_primary(parser *p, term *out)
         set(p, out);
         return;
     case '|':
-        p->bars ? parser_fail(p) : bars(p, out);
+        if (p->bars)
+            parser_fail(p);
+        else
+            bars(p, out);
         return;
     case SIGN_FRAC:
         grammar_fraction(p, out);

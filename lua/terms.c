@@ -34,10 +34,11 @@ void items_add(parser *p, items *list, const char *item)
         return;
     }
     if (list->n == list->room) {
-        const char **larger = arena_array(p->memory, const char *, list->room ? 4 * list->room : 8);
+        const int room = list->room ? 4 * list->room : 8;
+        const char **larger = arena_array(p->memory, const char *, room);
         if (list->n) memcpy(larger, list->item, (size_t)list->n * sizeof *larger);
         list->item = larger;
-        list->room = list->room ? 4 * list->room : 8;
+        list->room = room;
     }
     list->item[list->n++] = item;
 }
@@ -69,6 +70,7 @@ bool command_is_function(const char *text, size_t len) { return len > 1 && among
 bool name_is_loose(const char *name)
 {
     static const char WITH_ARGUMENTS[] = "F(";
+
     for (const char *p = name; (p = strchr(p, '\\'));) {
         const bool complete = p - name >= 2 && memcmp(p - 2, WITH_ARGUMENTS, 2) == 0;
         const char *end = p + 1;

@@ -244,6 +244,7 @@ static const char *raised(const char *p, const char *end, token *t)
         t->negative = true;
         p += 3;
     }
+
     for (int digit; (digit = raised_digit(p, end)) >= 0; p += strlen(RAISED[digit])) {
         if (t->n_digits == MAX_DIGITS) return NULL;
         t->digits[t->n_digits++] = (char)('0' + digit);
@@ -404,12 +405,14 @@ static const char *other(const char *p, const char *end, token *t)
 {
     const spelling *s = special(p, end);
     if (s) return sign_of(t, s->sign, p + strlen(s->text));
+
     t->kind = T_COMMAND;
     if (starts(p, end, "\u03c0")) return constant(t, "\\pi", p + 2);
     if (starts(p, end, "\u221e")) return constant(t, "\\infty", p + 3);
     if (raised_digit(p, end) >= 0 || starts(p, end, "\u207b")) return raised(p, end, t);
     if (wide_digit(p, end) >= 0) return wide(p, end, t);
     if (letter(p, end) > 0) return name(p, end, t);
+
     const size_t n = utf8_length(p, end);
     return n > 0 ? p + n : NULL;
 }

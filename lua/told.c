@@ -40,6 +40,7 @@ static void dump_object(const json_t *v, int indent, int depth, str *out)
     const char *key;
     json_t *item;
     bool first = true;
+
     str_putc(out, '{');
     json_object_foreach((json_t *)(uintptr_t)v, key, item)
     {
@@ -50,6 +51,7 @@ static void dump_object(const json_t *v, int indent, int depth, str *out)
         dump(item, indent, depth + 1, out);
         first = false;
     }
+
     if (!first) new_line(indent, depth, out);
     str_putc(out, '}');
 }
@@ -58,6 +60,7 @@ static void dump_array(const json_t *v, int indent, int depth, str *out)
 {
     size_t i;
     json_t *item;
+
     str_putc(out, '[');
     json_array_foreach(v, i, item)
     {
@@ -65,6 +68,7 @@ static void dump_array(const json_t *v, int indent, int depth, str *out)
         new_line(indent, depth + 1, out);
         dump(item, indent, depth + 1, out);
     }
+
     if (json_array_size(v) > 0) new_line(indent, depth, out);
     str_putc(out, ']');
 }
@@ -72,6 +76,7 @@ static void dump_array(const json_t *v, int indent, int depth, str *out)
 static void dump(const json_t *v, int indent, int depth, str *out)
 {
     if (depth > MAX_DEPTH) return; /* the parser's own limit is lower */
+
     switch (json_typeof(v)) {
     case JSON_OBJECT:
         dump_object(v, indent, depth, out);

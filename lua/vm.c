@@ -291,12 +291,14 @@ static int load_text(vm *v, const char *text, size_t len, const char *name, erro
     char chunk[1200];
     const size_t mark = utf8_mark(text, len);
     snprintf(chunk, sizeof chunk, "@%s", name);
+
     const int status = luaL_loadbufferx(v->L, text + mark, len - mark, chunk, "t");
     if (status != LUA_OK) {
         const int rc = take_error(v, status, err);
         const bool binary = len > mark && text[mark] == LUA_SIGNATURE[0]; /* the one error that names no file */
         return binary && err ? error_within(err, "%s", name) : rc;
     }
+
     set_environment(v->L);
     return OK;
 }

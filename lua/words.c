@@ -88,10 +88,12 @@ static const char *add_marks(writer *w, const char *p, const char *begin, const 
 {
     const char *q = p;
     while (q < end && is_mark(*q)) q++;
+
     const char before = p > begin ? p[-1] : 0, after = q < end ? *q : 0;
     const bool digit = is_digit(before) || is_digit(after);
     const place where = place_of(before, after);
     const bool separator = where == BETWEEN && p < w->thousands_until;
+
     for (; p < q && !separator; p++) {
         const bool lone = where == ALONE && (*p == '-' || (*p == '*' && w->word)); /* at first * opens a list */
         if (lone || stays(*p, where, digit)) *w->to++ = *p;
@@ -123,11 +125,13 @@ size_t words_normalise(const char *text, size_t len, char *out)
 {
     writer w = { .out = out, .to = out };
     const char *end = text + len;
+
     for (const char *p = text; p < end;) {
         if (is_space(*p)) {
             p++;
             continue;
         }
+
         const char *begin = p;
         while (p < end && !is_space(*p)) p++;
         add_word(&w, begin, p);
