@@ -2,6 +2,7 @@
 #include "curriculum/options.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/file.h"
 
@@ -52,16 +53,85 @@ static int read_stages(void *config, const json_t *value, option_reading *r)
 
 /* ---- prompt.shots ---- */
 
+static const char SHOTS[] = "prompt.shots";
+
+/* Steps and numbers that the recipe names, in each of its mixtures prompt by prompt or sample by sample. */
+static int read_schedule(curriculum_options *o, const json_t *value, option_reading *r)
+{
+    error why = { 0 };
+    const char *mixture = json_string_value(json_object_get(value, "mixture"));
+    const bool in_group = mixture && strcmp(mixture, "group") == 0;
+
+    if (mixture && !in_group && strcmp(mixture, "prompts") != 0)
+        return option_expected(r, SHOTS, "mixture = \"prompts\" or \"group\"");
+    o->shots = shot_schedule_new(json_object_get(value, "schedule"), in_group, &why);
+    return o->shots ? OK : option_wrong(r, SHOTS, "%s", why.text);
+}
+
+/* levels = { 3, 1, 0 }: falling */
+static int read_levels(ladder_config *l, const json_t *levels, option_reading *r)
+{
+    const size_t n = json_array_size(levels);
+    if (n < 2 || n > LADDER_RUNGS)
+        return option_expected(r, SHOTS, "levels = { 3, 1, 0 }, 2 to %d of them, with schedule = \"success\"",
+                               LADDER_RUNGS);
+
+    for (size_t i = 0; i < n; i++) {
+        const json_t *level = json_array_get(levels, i);
+        const json_int_t shots = json_integer_value(level);
+        if (!json_is_integer(level) || shots < 0 || shots > MAX_SHOTS || (i > 0 && shots >= l->levels[i - 1]))
+            return option_expected(r, SHOTS, "levels that fall, from %d shots at most down to 0 at least", MAX_SHOTS);
+        l->levels[i] = (int32_t)shots;
+    }
+    l->n = (int)n;
+    return OK;
+}
+
+/* A share `name` of the ladder, within (0, 1]; `absent` without one. */
+static int read_share(const json_t *value, const char *name, double absent, double *out, option_reading *r)
+{
+    const json_t *share = json_object_get(value, name);
+    *out = share ? json_number_value(share) : absent;
+    if (!share || (json_is_number(share) && *out > 0 && *out <= 1)) return OK;
+    return option_expected(r, SHOTS, "a number above 0 and up to 1 for %s", name);
+}
+
+static int read_ladder(ladder_config *l, const json_t *value, option_reading *r)
+{
+    int rc = read_levels(l, json_object_get(value, "levels"), r);
+    if (rc == OK) rc = read_share(value, "enough", 0.8, &l->enough, r);
+    if (rc == OK) rc = read_share(value, "lost", 0.3, &l->lost, r);
+    if (rc == OK) rc = read_share(value, "probe", 0.5, &l->probe, r);
+    if (rc == OK && l->lost >= l->enough)
+        return option_expected(r, SHOTS, "lost (%g) below enough (%g)", l->lost, l->enough);
+    return rc;
+}
+
+/* What belongs to the one kind of schedule says nothing to the other. */
+static const char *stray_field(const json_t *value, bool by_success)
+{
+    static const char *const OF_SUCCESS[] = { "levels", "enough", "lost", "probe", NULL }, *const OF_STEPS[] = {
+        "mixture", NULL
+    };
+    for (const char *const *name = by_success ? OF_STEPS : OF_SUCCESS; *name; name++)
+        if (json_object_get(value, *name)) return *name;
+    return NULL;
+}
+
 static int read_shots(void *config, const json_t *value, option_reading *r)
 {
     curriculum_options *o = config;
-    error why = { 0 };
     const char *file = json_string_value(json_object_get(value, "file"));
+    const json_t *schedule = json_object_get(value, "schedule");
+    const bool by_success = json_is_string(schedule) && strcmp(json_string_value(schedule), "success") == 0;
+    const char *stray = stray_field(value, by_success);
 
-    if (!file) return option_expected(r, "prompt.shots", "T.shots{ file = ..., schedule = ... }");
+    if (!file || !schedule) return option_expected(r, SHOTS, "T.shots{ file = ..., schedule = ... }");
+    if (stray && by_success) return option_expected(r, SHOTS, "no %s beside schedule = \"success\"", stray);
+    if (stray) return option_expected(r, SHOTS, "no %s without schedule = \"success\"", stray);
+
     path_join(o->shots_file, sizeof o->shots_file, r->dir, file);
-    o->shots = shot_schedule_new(json_object_get(value, "schedule"), &why);
-    return o->shots ? OK : option_wrong(r, "prompt.shots", "%s", why.text);
+    return by_success ? read_ladder(&o->sampler.ladder, value, r) : read_schedule(o, value, r);
 }
 
 /* ---- rows ---- */
@@ -100,7 +170,11 @@ static const option CURRICULUM[] = {
     { "prompt.shots", OPTION_VALUE, 0, 0, 0, 0, "", .read = read_shots,
       .help = "T.shots{ file =, schedule = { {step, n}, ... } }: worked examples in the prompt, fewer and fewer",
       .more = "From each step of the schedule on prompts show so many examples of the file; a list of numbers is a "
-              "mixture. In-context RL (arXiv 2603.08068) ends with 0, so that the policy can do without." },
+              "mixture of prompts or, with mixture = \"group\", of each prompt's samples. schedule = \"success\" "
+              "with levels = { 3, 1, 0 } goes by what the policy can do: `probe` (0.5) of each group's samples are "
+              "shown the next level, which is taken where they succeed `enough` (0.8), and left where success falls "
+              "below `lost` (0.3). Samples that were shown as much are compared with each other. In-context RL "
+              "(arXiv 2603.08068) ends with 0, so that the policy can do without." },
     { "rollout.templated", OPTION_WHOLE, AT(templated), 0, 4096, "0",
       .help = "samples of a group, the first ones, that are played behind the best of prompt.templates",
       .more = "TemplateRL (arXiv 2505.15692). Two samples at least stay without template, hint and demonstration." },

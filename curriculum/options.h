@@ -11,7 +11,7 @@ typedef struct curriculum_options {
     sampler_config sampler;
     int64_t templated, hinted, demonstrations; /* samples of a group */
     char shots_file[OPTION_PATH_BYTES];        /* "" without shots */
-    shot_schedule *shots;                      /* NULL without shots */
+    shot_schedule *shots;                      /* by steps; NULL without shots, or by success (sampler.ladder) */
 } curriculum_options;
 
 extern const option_table DATA_OPTIONS, CURRICULUM_OPTIONS; /* both of a curriculum_options */

@@ -34,12 +34,13 @@ struct sampler {
     template_bandit *templates; /* NULL without templates */
     uint32_t *stages;           /* [n] bit k: stage k shows the row */
     stage_memory now;
+    shot_ladder ladder;
 };
 
 bool sampler_needed(const sampler_config *c)
 {
     return c->kind != SAMPLE_IN_TURN || c->drop_failed > 0 || c->drop_solved > 0 || c->n_stages > 0 ||
-           c->max_hint > 0 || c->n_templates > 0;
+           c->max_hint > 0 || c->n_templates > 0 || c->ladder.n > 0;
 }
 
 /* ---- stages ---- */
@@ -95,6 +96,7 @@ sampler *sampler_new(const sampler_config *config, const dataset *rows, error *e
 {
     sampler *s = xcalloc(1, sizeof *s);
     s->config = *config;
+    ladder_init(&s->ladder, &config->ladder);
     s->n = dataset_size(rows);
     s->rows = xcalloc((size_t)s->n, sizeof *s->rows);
     s->stages = xcalloc((size_t)s->n, sizeof *s->stages);
@@ -155,6 +157,7 @@ void sampler_learn(sampler *s, const group *const *groups, uint32_t n, const cha
         all_right += right;
     }
     if (all > 0) pass_gate(s, all_right / all);
+    if (sampler_on_ladder(s)) ladder_learn(&s->ladder, groups, n, objective);
 }
 
 /* ---- drawing ---- */
@@ -223,10 +226,15 @@ void sampler_pick(const sampler *s, int64_t step, uint32_t n, picked_row *rows)
         const uint64_t row = draws[i % there].row;
         const double s_row = s->rows[row].success;
         const double hint = s_row < s->config.hint_until ? s->config.max_hint * (1 - s_row) : 0;
-        rows[i] = (picked_row){ row, (float)hint, s->templates ? template_bandit_pick(s->templates, row) : 0 };
+        rows[i] = (picked_row){ .row = row,
+                                .hint = (float)hint,
+                                .template_id = s->templates ? template_bandit_pick(s->templates, row) : 0 };
+        if (sampler_on_ladder(s)) rows[i].shots = ladder_pick(&s->ladder, s->config.group);
     }
     free(draws);
 }
+
+bool sampler_on_ladder(const sampler *s) { return s->config.ladder.n > 0; }
 
 void sampler_metrics(const sampler *s, metrics *out)
 {
@@ -243,6 +251,7 @@ void sampler_metrics(const sampler *s, metrics *out)
     metrics_set(out, "sampler/success", seen > 0 ? success / seen : 0);
     metrics_set(out, "sampler/left_out", dropped / (double)s->n);
     if (s->templates) template_bandit_metrics(s->templates, out);
+    if (sampler_on_ladder(s)) ladder_metrics(&s->ladder, out);
 }
 
 /* ---- memory ---- */
@@ -263,4 +272,5 @@ void sampler_state(sampler *s, saved_state *to)
     state_column(to, "success", &rows->success, n, sizeof *rows, 0, 1);
 
     if (s->templates) template_bandit_state(s->templates, to);
+    if (sampler_on_ladder(s)) ladder_state(&s->ladder, to);
 }

@@ -9,6 +9,8 @@
  * rows that failed (or succeeded) in all of their first so many episodes are left out (RIF-RFT, 2507.05386), and stages
  * show rows of some groups before those of others, each stage ending when its moving success passes a gate.
  *
+ * With a ladder (shot_ladder.h) it is also told how many worked examples a step's prompts show.
+ *
  * Templates (TemplateRL, arXiv 2505.15692): texts that say how to go about a prompt. Of the five whose complexity is
  * nearest to the row's ("complexity", a number) the one with the highest upper confidence bound is shown to a part of the group (templates.h).
  *
@@ -21,6 +23,7 @@
 #include "base/metrics.h"
 #include "base/state.h"
 #include "base/words.h"
+#include "curriculum/shot_ladder.h"
 #include "rollout/dataset.h"
 #include "rollout/group.h"
 
@@ -49,7 +52,8 @@ typedef struct sampler_config {
     uint32_t drop_failed; /* episodes, all wrong, after which a row is left out; 0: never */
     uint32_t drop_solved; /* the same, all right */
     sampler_stage stages[SAMPLER_STAGES];
-    int n_stages; /* 0: one stage with every row */
+    int n_stages;         /* 0: one stage with every row */
+    ladder_config ladder; /* of worked examples; n 0: none */
 } sampler_config;
 
 typedef struct sampler sampler;
@@ -65,8 +69,9 @@ void sampler_learn(sampler *s, const group *const *groups, uint32_t n, const cha
 /* The rows of a step -> rows [n], with the share of a demonstration that each one's hinted samples are given:
  * most_hint (1 - s), nothing from a success of hint_until on (ADHint, 2512.13095). */
 void sampler_pick(const sampler *s, int64_t step, uint32_t n, picked_row *rows);
+bool sampler_on_ladder(const sampler *s); /* whether it says how many shots prompts show */
 /* sampler/stage, sampler/success (of the rows' running shares, seen rows only), sampler/seen, sampler/left_out. */
 void sampler_metrics(const sampler *s, metrics *out);
 
-/* Sections "sampler" and, with templates, "templates": what it remembers. */
+/* Sections "sampler" and, with them, "templates" and "shot_ladder": what it remembers. */
 void sampler_state(sampler *s, saved_state *to);

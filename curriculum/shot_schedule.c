@@ -7,7 +7,7 @@
 #include "base/rng.h"
 #include "base/str.h"
 
-enum { MAX_STAGES = 64, MAX_MIXTURE = 16, MAX_SHOTS = 64 };
+enum { MAX_STAGES = 64, MAX_MIXTURE = 16 };
 
 typedef struct stage {
     int64_t first_step;
@@ -18,6 +18,7 @@ typedef struct stage {
 struct shot_schedule {
     stage stages[MAX_STAGES];
     int n;
+    bool in_group;
 };
 
 static int add_shots(stage *s, const json_t *v, error *err)
@@ -49,11 +50,12 @@ static int add_stage(shot_schedule *c, const json_t *pair, error *err)
     return rc == OK && s->n == 0 ? error_set(err, ERR_ARGUMENT, "stage %d says no number of shots", c->n) : rc;
 }
 
-shot_schedule *shot_schedule_new(const json_t *schedule, error *err)
+shot_schedule *shot_schedule_new(const json_t *schedule, bool in_group, error *err)
 {
     shot_schedule *c = xcalloc(1, sizeof *c);
     int rc = OK;
 
+    c->in_group = in_group;
     if (json_array_size(schedule) == 0)
         rc = error_set(err, ERR_ARGUMENT, "a schedule needs at least one stage { {0, shots} }");
     for (size_t i = 0; rc == OK && i < json_array_size(schedule); i++)
@@ -76,11 +78,12 @@ bool shot_schedule_stage(const shot_schedule *c, int i, int64_t *first_step, con
     return true;
 }
 
-int32_t shot_schedule_at(const shot_schedule *c, int64_t step, uint64_t prompt)
+int32_t shot_schedule_at(const shot_schedule *c, int64_t step, uint64_t prompt, uint32_t sample)
 {
     const stage *now = NULL;
     for (int i = 0; i < c->n && c->stages[i].first_step <= step; i++) now = &c->stages[i];
-    return now ? now->shots[prompt % (uint64_t)now->n] : 0;
+    if (!now) return 0;
+    return now->shots[(c->in_group ? sample : prompt) % (uint64_t)now->n];
 }
 
 int shot_pick(uint64_t seed, uint64_t group, int n, uint64_t pool, uint64_t *out)

@@ -24,6 +24,14 @@ static float hint_of(const scheduler_config *c, const picked_row *row, uint32_t 
     return row && left <= c->demonstrations + c->hinted ? row->hint : 0;
 }
 
+/* A mixture that was picked for the prompt, else the recipe's schedule. */
+static int32_t shots_of(const scheduler_config *c, int64_t step, const picked_row *row, uint32_t prompt,
+                        uint32_t sample)
+{
+    if (!row || !row->shots.set) return c->shots ? c->shots(c->shots_ctx, step, prompt, sample) : 0;
+    return sample + row->shots.n_fewer >= c->group ? row->shots.fewer : row->shots.more;
+}
+
 void scheduler_task(const scheduler_config *c, int64_t step, const picked_row *rows, uint32_t index, task *t)
 {
     const uint32_t prompt = index / c->group, sample = index % c->group;
@@ -37,7 +45,7 @@ void scheduler_task(const scheduler_config *c, int64_t step, const picked_row *r
                  .step = step,
                  .prompt_id = row,
                  .seed = c->seed,
-                 .n_shots = c->shots ? c->shots(c->shots_ctx, step, prompt) : 0,
+                 .n_shots = shots_of(c, step, picked, prompt, sample),
                  .min_version = oldest > 0 ? oldest : 0,
                  .hint = hint_of(c, picked, sample),
                  .template_id = picked && sample < c->templated ? picked->template_id : 0,

@@ -21,8 +21,8 @@ typedef struct scheduler_config {
     uint64_t eval_prompts;   /* rows of the test set an evaluation plays; 0: all */
     int32_t eval_shots;
     float eval_temperature; /* 0: greedy */
-    /* prompt: which of the step's prompts, from 0. NULL: no shots. */
-    int32_t (*shots)(void *ctx, int64_t step, uint64_t prompt);
+    /* prompt: which of the step's prompts; sample: which of its samples, from 0. NULL: no shots. */
+    int32_t (*shots)(void *ctx, int64_t step, uint64_t prompt, uint32_t sample);
     void *shots_ctx;
 } scheduler_config;
 

@@ -39,18 +39,18 @@ static double divisor(const advantage_config *c, double eps, const moments *of_g
     return 1;
 }
 
-/* ADHint (arXiv 2512.13095): the more a hint helps, the less what came behind it says of the policy alone. */
-static double worth_of_hinted(double own, double hinted)
+/* ADHint (arXiv 2512.13095): the more the help helps, the less what it led to says of the policy alone. */
+static double worth_of_helped(double own, double helped)
 {
-    return own >= 1 ? 1 : fmax(0.1, fmin(1, (1 - hinted) / (1 - own)));
+    return own >= 1 ? 1 : fmax(0.1, fmin(1, (1 - helped) / (1 - own)));
 }
 
-/* Behind a hint an episode is compared with those behind one; a demonstration, with what the policy does by itself. */
+/* What was helped is compared with what was; a demonstration, with what the policy does by itself. */
 static double advantage_of_helped(const advantage_config *c, double eps, const comparison *v, int i)
 {
-    if (v->of[i] == ORIGIN_HINTED) {
-        const double A = signal_between(v->r[i], v->hinted.mean) / divisor(c, eps, &v->sampled, &v->batch);
-        return A * worth_of_hinted(v->group.mean, v->hinted.mean);
+    if (v->of[i] == ORIGIN_HELPED) {
+        const double A = signal_between(v->r[i], v->helped.mean) / divisor(c, eps, &v->sampled, &v->batch);
+        return A * worth_of_helped(v->group.mean, v->helped.mean);
     }
     if (v->group.n == 0) return 0; /* nothing was sampled without help: nothing to compare with */
     return signal_between(v->r[i], v->group.mean) / divisor(c, eps, &v->all, &v->batch);
@@ -61,15 +61,15 @@ static void normalise(const advantage_config *c, double eps, const double *r, co
 {
     const estimator *e = estimator_of(c->mean);
     comparison v = { .r = r, .length = step->length, .of = step->of };
-    v.batch = moments_of(r, v.of, ORIGIN_SAMPLED | ORIGIN_HINTED, (episode_range){ 0, step->S },
+    v.batch = moments_of(r, v.of, ORIGIN_SAMPLED | ORIGIN_HELPED, (episode_range){ 0, step->S },
                          e->by_tokens ? v.length : NULL);
 
     for (int g = 0; g < step->n_groups; g++) {
         v.at = step->ranges[g];
         v.group = moments_of(r, v.of, ORIGIN_SAMPLED, v.at, NULL);
-        v.hinted = moments_of(r, v.of, ORIGIN_HINTED, v.at, NULL);
-        v.sampled = moments_of(r, v.of, ORIGIN_SAMPLED | ORIGIN_HINTED, v.at, NULL);
-        v.all = moments_of(r, v.of, ORIGIN_SAMPLED | ORIGIN_HINTED | ORIGIN_DEMONSTRATION, v.at, NULL);
+        v.helped = moments_of(r, v.of, ORIGIN_HELPED, v.at, NULL);
+        v.sampled = moments_of(r, v.of, ORIGIN_SAMPLED | ORIGIN_HELPED, v.at, NULL);
+        v.all = moments_of(r, v.of, ORIGIN_SAMPLED | ORIGIN_HELPED | ORIGIN_DEMONSTRATION, v.at, NULL);
         e->baseline(&v, out); /* until the next loop out holds baselines */
 
         for (int i = v.at.begin; i < v.at.end; i++) {
@@ -155,7 +155,7 @@ static void whiten(advantage_table *t, const origin *of, double eps)
 
     for (int s = 0; s < t->S; s++)
         if (!t->counts[s]) A[s] = NAN; /* in no mean */
-    const moments m = moments_of(A, of, ORIGIN_SAMPLED | ORIGIN_HINTED, (episode_range){ 0, t->S }, NULL);
+    const moments m = moments_of(A, of, ORIGIN_SAMPLED | ORIGIN_HELPED, (episode_range){ 0, t->S }, NULL);
 
     for (int s = 0; s < t->S; s++) {
         const bool judged = !isnan(A[s]) && has_opinion(t, s);
@@ -237,10 +237,8 @@ static step_view view_of(arena *a, const advantage_table *t, const group *const 
     v.length = arena_array(a, double, t->S);
     v.of = arena_array(a, origin, t->S);
     v.dead = arena_zalloc(a, sizeof *v.dead * (size_t)t->S);
-    for (int s = 0; s < t->S; s++) {
-        v.length[s] = trajectory_sampled(&t->episodes[s]->tokens);
-        v.of[s] = origin_of(t->episodes[s]);
-    }
+    for (int s = 0; s < t->S; s++) v.length[s] = trajectory_sampled(&t->episodes[s]->tokens);
+    for (int g = 0; g < n_groups; g++) origins_of(groups[g], v.of + ranges[g].begin);
     return v;
 }
 

@@ -22,8 +22,9 @@
  * Constraints ("format >= 0.95, then accuracy"): in a step whose mean is below an objective's `least`, the objectives
  * that have met theirs have advantage 0.
  *
- * Hinted episodes (hint_len > 0; ADHint, arXiv 2512.13095) have a mean of their own and count the less the more the
- * hint helps: A = (r - mean_hinted) / std_all * clip((1 - mean_hinted) / (1 - mean_own), 0.1, 1). A demonstration, of
+ * Helped episodes, behind a hint or with more worked examples than others of their prompt, have a mean of their own
+ * and count the less the more the help helps (ADHint, arXiv 2512.13095):
+ * A = (r - mean_helped) / std_all * clip((1 - mean_helped) / (1 - mean_own), 0.1, 1). A demonstration, of
  * which nothing was sampled, is compared with the group's other episodes; it is in no mean, and in no std but its
  * own divisor.
  *

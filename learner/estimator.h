@@ -29,7 +29,7 @@ typedef struct comparison {
     const origin *of;             /* [S] */
     episode_range at;             /* the group */
     moments group;                /* of those in it that were sampled without help: what a baseline is made of */
-    moments hinted, sampled, all; /* of those behind a hint; of these and `group`; and with demonstrations */
+    moments helped, sampled, all; /* of those that were helped; of these and `group`; and with demonstrations */
     moments batch;                /* of the step's */
 } comparison;
 

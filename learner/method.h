@@ -2,7 +2,8 @@
 /* method - what plugs into a trainer's step, and where: a row a method, its functions at named points.
  *
  *     trainer_new    open                its own memory; what it puts among the trainer's parts
- *     trainer_step   AT_WEIGH            before advantages: each episode's own weights, episodes that don't count
+ *     trainer_step   AT_GATHER           groups are checked: episodes to add to them
+ *                    AT_WEIGH            before advantages: each episode's own weights, episodes that don't count
  *                    AT_CREDIT           advantages are there: what to take off a reward (they are computed again)
  *                    AT_PLAN             before packing: what is packed and for whom, what a pass works with
  *                    AT_PASS             buckets are open, before the first micro-batch of a pass over the batch
@@ -60,6 +61,7 @@ typedef struct train_step {
 } train_step;
 
 typedef enum step_point {
+    AT_GATHER,
     AT_WEIGH,
     AT_CREDIT,
     AT_PLAN,

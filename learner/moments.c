@@ -3,16 +3,32 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "rollout/signal.h"
 
 /* Beyond this the squares overflow: such rewards are computed in units of the largest. */
 static const double HUGE_REWARD = 1e100;
 
-origin origin_of(const episode *e)
+/* The fewest worked examples that an episode without a hint was shown. */
+static int32_t fewest_shots(const group *g)
 {
-    if (e->hint_len == 0) return ORIGIN_SAMPLED;
-    return trajectory_sampled(&e->tokens) > 0 ? ORIGIN_HINTED : ORIGIN_DEMONSTRATION;
+    int32_t fewest = INT32_MAX;
+    for (uint32_t i = 0; i < g->n; i++)
+        if (g->episodes[i]->hint_len == 0 && g->episodes[i]->n_shots < fewest) fewest = g->episodes[i]->n_shots;
+    return fewest;
+}
+
+void origins_of(const group *g, origin *of)
+{
+    const int32_t fewest = fewest_shots(g);
+    for (uint32_t i = 0; i < g->n; i++) {
+        const episode *e = g->episodes[i];
+        if (e->hint_len == 0)
+            of[i] = e->n_shots > fewest ? ORIGIN_HELPED : ORIGIN_SAMPLED;
+        else
+            of[i] = trajectory_sampled(&e->tokens) > 0 ? ORIGIN_HELPED : ORIGIN_DEMONSTRATION;
+    }
 }
 
 static bool counts(const double *r, const origin *of, unsigned origins, int i)

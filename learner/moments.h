@@ -2,17 +2,19 @@
 /* moments - mean and spread of a step's rewards on one objective, over a run of episodes. */
 #pragma once
 
-#include "rollout/episode.h"
+#include "rollout/group.h"
 
 /* Episodes [begin, end) of a step, in order of its groups: a group's, or all. */
 typedef struct episode_range {
     int begin, end;
 } episode_range;
 
-/* How an episode came about: by itself, behind a hint, or all of it given. Bits, so that several can be asked for. */
-typedef enum origin { ORIGIN_SAMPLED = 1, ORIGIN_HINTED = 2, ORIGIN_DEMONSTRATION = 4 } origin;
+/* How an episode came about: by itself; helped, behind a hint or with more worked examples than others of its prompt; or
+ * all of it given. Bits, so that several can be asked for. */
+typedef enum origin { ORIGIN_SAMPLED = 1, ORIGIN_HELPED = 2, ORIGIN_DEMONSTRATION = 4 } origin;
 
-origin origin_of(const episode *e);
+/* Of a group's episodes -> of [n]. */
+void origins_of(const group *g, origin *of);
 
 typedef struct moments {
     double mean, std, sum;

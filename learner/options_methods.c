@@ -15,6 +15,11 @@ static const option ROWS[] = {
       .help = "weight of the given tokens' loss",
       .more = "Beside the policy loss of weight 1. Lower it when imitation drowns the reward; `algorithm.mixture` "
               "learns the balance instead." },
+    { "algorithm.carry", OPTION_BOOL, AT(carry), 0, 0, "false",
+      .help = "what succeeds with worked examples is imitated under the prompt with the fewest of its group",
+      .more = "For groups whose samples are shown different numbers of shots (`prompt.shots`): carries a skill from "
+              "the shown prompt to the unshown one, as `algorithm.given` says (context distillation, arXiv "
+              "2209.15189). Metric `training/episodes_carried`." },
     { "algorithm.anchor", OPTION_NUMBER, AT(loss.anchor), 0, 1e6, "0.05",
       .help = "of given = \"asft\": weight of the KL from the base model to the policy, over the whole vocabulary",
       .more = "Keeps imitation from drifting far from the base model. Costs a forward pass of the reference over "
@@ -71,6 +76,9 @@ static int check(void *config, option_reading *r)
 
     if (c->mixture.start > 0 && c->loss.imitation != IMITATION_SFT && c->loss.imitation != IMITATION_DFT)
         return option_expected(r, "algorithm.mixture", "given = \"sft\" or \"dft\": a mixture of reward and imitation");
+    if (c->carry && c->loss.imitation == IMITATION_NONE)
+        return option_expected(r, "algorithm.carry",
+                               "algorithm.given beside it, which says how carried tokens are trained");
     if (c->moa.window > 0 && c->preference[0])
         return option_expected(r, "algorithm.pivot_steps", "0 with reward.preference: each would set the weights");
     if (c->moa.window == 1)

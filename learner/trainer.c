@@ -69,7 +69,8 @@ static int find_advantages(trainer *t, train_step *s, error *err)
     const trainer_config *c = &t->config;
     arena *a = t->parts.arena;
 
-    int rc = trainer_ask_methods(t, AT_WEIGH, s, err);
+    int rc = trainer_ask_methods(t, AT_GATHER, s, err);
+    if (rc == OK) rc = trainer_ask_methods(t, AT_WEIGH, s, err);
     if (rc != OK) return rc;
     s->table = advantage_compute(a, &c->advantage, &c->objectives, s->groups, s->n_groups, &s->extra);
 

@@ -62,6 +62,7 @@ typedef struct trainer_config {
     int micro_tokens;     /* tokens a forward and backward pass holds activations of; 0: by micro_tokens_for */
     lora_config lora;     /* rank 0: every parameter is trained */
     uint64_t seed;        /* of the adapter's start */
+    bool carry;           /* successes with shots are imitated without them (methods/carry.c) */
     bool recompute;       /* activation recompute: less memory, a third more time */
 } trainer_config;
 

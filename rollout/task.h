@@ -34,11 +34,19 @@ typedef struct task {
     char *row;                        /* the data row as JSON text; owned */
 } task;
 
+/* How many shots the samples of one prompt are shown: the last n_fewer of them `fewer`, the others `more`. */
+typedef struct shot_mixture {
+    bool set; /* false: the recipe's schedule says */
+    int32_t more, fewer;
+    uint32_t n_fewer;
+} shot_mixture;
+
 /* A prompt as a sampler of rows picked it: what the tasks of its group are made from. */
 typedef struct picked_row {
     uint64_t row;
     float hint;          /* of its hinted samples */
     int32_t template_id; /* of its templated samples; 0: none */
+    shot_mixture shots;
 } picked_row;
 
 uint64_t task_id(bool eval, int64_t step, uint32_t index);

@@ -8,7 +8,7 @@
 
 #include "base/vec.h"
 
-enum { LOOKED_AT = 64, MAX_SHOTS = 64 };
+enum { LOOKED_AT = 64 };
 
 typedef struct tally {
     int made, fitting, failed;

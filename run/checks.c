@@ -138,6 +138,14 @@ static int check_rows(opened *o, const dataset *rows, const char *name, const ch
     return recipe_error(o->recipe, strstr(why.text, " fits ") ? "rollout.max_context" : name, &why, err);
 }
 
+static int check_levels(opened *o, const ladder_config *l, error *err)
+{
+    int rc = OK;
+    for (int i = 0; rc == OK && i < l->n; i++)
+        rc = check_rows(o, o->train, "data.train", "prompt.shots", l->levels[i], err);
+    return rc;
+}
+
 /* Each number of shots that the run will come to. */
 static int check_schedule(opened *o, error *err)
 {
@@ -145,6 +153,7 @@ static int check_schedule(opened *o, error *err)
     int64_t first;
     const int32_t *shots;
     int n, rc = OK;
+    if (r->curriculum.sampler.ladder.n > 0) return check_levels(o, &r->curriculum.sampler.ladder, err);
     if (!r->curriculum.shots) return check_rows(o, o->train, "data.train", "prompt.shots", 0, err);
     for (int i = 0;
          rc == OK && shot_schedule_stage(r->curriculum.shots, i, &first, &shots, &n) && first <= r->run.steps; i++)

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "curriculum/shot_schedule.h"
 
+enum { MAX_GROUP = 4096 };                       /* samples: rollout.group's bound */
 static const double MAX_STEP = 9007199254740992; /* 2^53: whole numbers up to here are exact */
 
 void rows_ahead_init(rows_ahead *a, const recipe *r, const dataset *rows, sampler *s, uint32_t prompts)
@@ -47,10 +49,33 @@ void rows_ahead_pick(rows_ahead *a, new_version *v)
     a->picked = last;
 }
 
+static int64_t rows_kept(const rows_ahead *a) { return a->steps * a->prompts; }
+
+/* Section "shots_ahead": what the prompts of those steps show, by a ladder. */
+static void shots_state(rows_ahead *a, saved_state *s)
+{
+    const int64_t n = rows_kept(a);
+    double *more = xcalloc(3 * (size_t)n + 1, sizeof *more), *fewer = more + n, *n_fewer = fewer + n;
+    for (int64_t i = 0; i < n; i++) {
+        more[i] = a->rows[i].shots.more;
+        fewer[i] = a->rows[i].shots.fewer;
+        n_fewer[i] = a->rows[i].shots.n_fewer;
+    }
+
+    state_section(s, "shots_ahead", 1);
+    state_numbers(s, "more", more, n, 0, MAX_SHOTS);
+    state_numbers(s, "fewer", fewer, n, 0, MAX_SHOTS);
+    state_numbers(s, "n_fewer", n_fewer, n, 0, MAX_GROUP);
+
+    for (int64_t i = 0; state_loading(s) && i < n; i++)
+        a->rows[i].shots = (shot_mixture){ true, (int32_t)more[i], (int32_t)fewer[i], (uint32_t)n_fewer[i] };
+    free(more);
+}
+
 /* A state knows numbers alone, so each field of the rows is a list of its own. */
 void rows_ahead_state(rows_ahead *a, saved_state *s)
 {
-    const int64_t n = a->steps * a->prompts;
+    const int64_t n = rows_kept(a);
     double picked = (double)a->picked;
     double *rows = xcalloc(3 * (size_t)n + 1, sizeof *rows), *hints = rows + n, *templates = hints + n;
     for (int64_t i = 0; i < n; i++) {
@@ -67,6 +92,9 @@ void rows_ahead_state(rows_ahead *a, saved_state *s)
 
     if (state_loading(s)) a->restored = (int64_t)picked;
     for (int64_t i = 0; state_loading(s) && i < n; i++)
-        a->rows[i] = (picked_row){ (uint64_t)rows[i], (float)hints[i], (int32_t)templates[i] };
+        a->rows[i] =
+            (picked_row){ .row = (uint64_t)rows[i], .hint = (float)hints[i], .template_id = (int32_t)templates[i] };
     free(rows);
+
+    if (sampler_on_ladder(a->sampler)) shots_state(a, s);
 }

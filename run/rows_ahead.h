@@ -29,5 +29,5 @@ void rows_ahead_reset(rows_ahead *a);
 /* The rows of all steps that version `v` lets begin and that have none, into `v`. */
 void rows_ahead_pick(rows_ahead *a, new_version *v);
 
-/* Section "rows_ahead", in both directions: what may have begun. */
+/* Sections "rows_ahead" and, with a ladder of shots, "shots_ahead", in both directions: what may have begun. */
 void rows_ahead_state(rows_ahead *a, saved_state *s);

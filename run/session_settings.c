@@ -3,7 +3,10 @@
 
 #include <string.h>
 
-static int32_t shots_of(void *ctx, int64_t step, uint64_t prompt) { return shot_schedule_at(ctx, step, prompt); }
+static int32_t shots_of(void *ctx, int64_t step, uint64_t prompt, uint32_t sample)
+{
+    return shot_schedule_at(ctx, step, prompt, sample);
+}
 
 limits session_limits(const recipe *r, const model_config *model)
 {

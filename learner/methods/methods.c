@@ -7,6 +7,7 @@
     X(BY_TOKEN)   /* ... of logprobs instead of parameters */                                                          \
     X(LEARNERS)   /* several learners, each a share of the episodes and of the parameters */                           \
     X(LORA)       /* an adapter is trained: model/lora.h */                                                            \
+    X(CARRY)      /* what succeeds with shots, without them: arXiv 2209.15189 */                                       \
     X(MIXTURE)    /* AMFT, arXiv 2508.06944 */                                                                         \
     X(ANCHOR)     /* ASFT: imitated tokens near the reference */                                                       \
     X(ISOLATION)  /* HFT, arXiv 2404.18466; EPI, 2604.14010 */                                                         \

@@ -14,8 +14,8 @@ local function checked(what, fields, t)
             table.sort(known)
             error("T." .. what .. " has no field '" .. tostring(key) .. "' (it has " .. table.concat(known, ", ") .. ")", 3)
         end
-        if type(value) ~= want then
-            error("T." .. what .. ": " .. key .. " should be a " .. want .. ", not a " .. type(value), 3)
+        if not (" " .. want .. " "):find(" " .. type(value) .. " ", 1, true) then
+            error("T." .. what .. ": " .. key .. " should be a " .. want:gsub(" ", " or a ") .. ", not a " .. type(value), 3)
         end
     end
 
@@ -75,8 +75,12 @@ function T.tool(t)
 end
 
 -- Worked examples: schedule { {0, 3}, {50, 2}, {80, {0, 1}}, {120, 0} } says how many from which step on; a list is a mixture.
+-- schedule = "success" takes the next of `levels` when the policy succeeds with it.
 function T.shots(t)
-    local shots = checked("shots", { file = "string", schedule = "table" }, t)
+    local shots = checked("shots", {
+        file = "string", schedule = "table string", mixture = "string",
+        levels = "table", enough = "number", lost = "number", probe = "number",
+    }, t)
     if not shots.file or not shots.schedule then error("T.shots needs file and schedule", 2) end
     return shots
 end

@@ -202,6 +202,8 @@ static void write_files(void)
 
 #define SHOTS(file, n) "shots = T.shots{ file = '" file "', schedule = { { 0, " n " } } }"
 
+#define LADDER(fields) "shots = T.shots{ file = 'shots.jsonl', schedule = 'success', " fields " }"
+
 /* Found by this process, before there is a run's folder or another process, with the line. */
 static void recipes_are_checked_before_anything_starts(void **state)
 {
@@ -224,6 +226,14 @@ static void recipes_are_checked_before_anything_starts(void **state)
           "",
           { "recipe.lua:5: prompt.shots", "badtool.jsonl: shot 1, step 1", "no 'pyton' (did you mean 'python'?)" } },
         { "{}", SHOTS("badtool.jsonl", "1"), "", { "recipe.lua:5", "calls 'pyton'", "env.tools is empty" } },
+        { "{}", LADDER(""), "", { "recipe.lua:5: prompt.shots", "levels = { 3, 1, 0 }" } },
+        { "{}", LADDER("levels = { 0, 1 }"), "", { "recipe.lua:5: prompt.shots", "levels that fall" } },
+        { "{}", LADDER("levels = { 3, 0 }, lost = 0.9"), "", { "recipe.lua:5", "lost (0.9) below enough (0.8)" } },
+        { "{}", LADDER("levels = { 3, 0 }, probe = 2"), "", { "recipe.lua:5", "up to 1 for probe" } },
+        { "{}", LADDER("levels = { 3, 0 }, probe = 'x'"), "", { "recipe.lua:5", "probe should be a number" } },
+        { "{}", LADDER("levels = { 3, 0 }, mixture = 'group'"), "", { "recipe.lua:5", "no mixture beside" } },
+        { "{}", LADDER("levels = { 2, 0 }"), "", { "recipe.lua:5", "2 shots in a prompt", "shots.jsonl holds 1" } },
+        { "{}", "", "algorithm = {\ncarry = true }", { "recipe.lua:8: algorithm.carry", "algorithm.given" } },
         { "{}", SHOTS("nowhere.jsonl", "1"), "", { "recipe.lua:5: prompt.shots", "nowhere.jsonl" } },
         { "{}", SHOTS("empty.jsonl", "1"), "", { "recipe.lua:5: prompt.shots", "empty.jsonl holds no shot" } },
         { "{}", SHOTS("noanswer.jsonl", "1"), "", { "recipe.lua:5", "noanswer.jsonl:2", "a shot needs \"answer\"" } },

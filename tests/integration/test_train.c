@@ -394,11 +394,16 @@ static void a_run_that_was_killed_whole_is_resumed_to_the_same_end(void **state)
 
 /* What buckets and the sampler of rows remember, trends, frozen blocks, a moving reference, refilled steps, several
  * updates a batch: all of it is in the checkpoint or follows from it. */
-/* A run with these keys, and one that is killed whole after some steps and resumed: the same bytes. */
-static void killed_and_resumed_is_the_same(int64_t after, const char *const *keys)
+/* A run with these keys, and one that is killed whole after some steps and resumed: the same bytes. `recipe`: NULL, the
+ * calculator's. */
+static void killed_and_resumed_is_the_same(int64_t after, const char *recipe, const char *const *keys)
 {
     int status;
     place whole = place_new(), p = place_new();
+    if (recipe) {
+        snprintf(whole.recipe, sizeof whole.recipe, "%s", recipe);
+        snprintf(p.recipe, sizeof p.recipe, "%s", recipe);
+    }
     process t = place_start(&whole, keys);
     assert_int_equal(troupe_wait(&t, SECONDS), 0);
     t = place_start(&p, keys);
@@ -426,8 +431,9 @@ static void so_is_one_that_lags_and_samples(void **state)
                     "{\"prompt\": \"what is 8628 plus 443?\", \"answer\": \"9071\"}\n"
                     "{\"prompt\": \"how much is 8587 minus 702?\", \"answer\": \"7885\"}\n");
     snprintf(rows, sizeof rows, "data.train=%s/rows.jsonl", dir);
-    killed_and_resumed_is_the_same(2, (const char *const[]){ "actors=2", "rollout.lag=2", "data.sampling=failure",
-                                                             "checkpoint_every=1", rows, NULL });
+    killed_and_resumed_is_the_same(2, NULL,
+                                   (const char *const[]){ "actors=2", "rollout.lag=2", "data.sampling=failure",
+                                                          "checkpoint_every=1", rows, NULL });
     test_folder_remove(dir);
 }
 
@@ -453,7 +459,35 @@ static void so_is_one_with_everything_that_remembers(void **state)
                                 "optim.protect=0.1",
                                 "optim.freeze_every=2",
                                 NULL };
-    killed_and_resumed_is_the_same(3, all);
+    killed_and_resumed_is_the_same(3, NULL, all);
+}
+
+/* A ladder of shots that moves at every chance, down and up, and what it lets be carried; steps ahead keep theirs. */
+static void so_is_one_on_a_ladder(void **state)
+{
+    (void)state;
+    need_sandbox();
+    const char *source = getenv("TROUPE_SOURCE");
+    char *dir = test_folder_new(), recipe[1100], text[3000];
+    snprintf(text, sizeof text,
+             "local T = require 'troupe'\n"
+             "local here = '%s/recipes/calculator/'\n"
+             "return { name = 'ladder', model = '%s/models/stagehand',\n"
+             "  data = { train = here .. 'data/train.jsonl', test = here .. 'data/test.jsonl' },\n"
+             "  env = { tools = { T.python{} }, max_turns = 2, max_observation = 24 },\n"
+             "  prompt = { dialect = 'xml', instruction = 'Write <python>code</python> to run it, read "
+             "<result>output</result>, then say <answer>number</answer>.',\n"
+             "    shots = T.shots{ file = here .. 'shots.jsonl', schedule = 'success', levels = { 3, 2, 1, 0 },\n"
+             "                     enough = 0.02, lost = 0.01 } },\n"
+             "  reward = { script = here .. 'reward.lua', objectives = { accuracy = 1 } },\n"
+             "  rollout = { group = 4, prompts_per_step = 2, max_tokens = 48, max_context = 448 },\n"
+             "  algorithm = { given = 'sft', carry = true }, optim = { lr = 1e-4, warmup = 0 } }\n",
+             source, source);
+    test_file_write(dir, "ladder.lua", text);
+    snprintf(recipe, sizeof recipe, "%s/ladder.lua", dir);
+    killed_and_resumed_is_the_same(3, recipe,
+                                   (const char *const[]){ "actors=2", "rollout.lag=1", "checkpoint_every=1", NULL });
+    test_folder_remove(dir);
 }
 
 static void ctrl_c_leaves_a_checkpoint_and_nobody_behind(void **state)
@@ -585,6 +619,7 @@ int main(void)
         cmocka_unit_test(a_killed_learner_goes_on_from_its_checkpoint),
         cmocka_unit_test(a_run_that_was_killed_whole_is_resumed_to_the_same_end),
         cmocka_unit_test(so_is_one_with_everything_that_remembers),
+        cmocka_unit_test(so_is_one_on_a_ladder),
         cmocka_unit_test(so_is_one_that_lags_and_samples),
         cmocka_unit_test(ctrl_c_leaves_a_checkpoint_and_nobody_behind),
         cmocka_unit_test(learners_are_stopped_and_killed_together),

@@ -53,8 +53,8 @@ static void each_room_gets_what_is_its_own(void **state)
     test_near(r->trainer.loss.clip_high, 0.28, 1e-12, "clip");
     test_near(r->trainer.optim.lr, 1e-4, 1e-12, "lr");
     test_near(r->trainer.optim.beta2, 0.95, 1e-12, "beta2");
-    assert_int_equal(shot_schedule_at(r->curriculum.shots, 1, 0), 3);
-    assert_int_equal(shot_schedule_at(r->curriculum.shots, 200, 0), 0);
+    assert_int_equal(shot_schedule_at(r->curriculum.shots, 1, 0, 0), 3);
+    assert_int_equal(shot_schedule_at(r->curriculum.shots, 200, 0, 0), 0);
     assert_non_null(strstr(r->prompt.instruction, "<python>"));
     recipe_free(r);
 }

@@ -13,9 +13,11 @@ typedef struct desk {
     scheduler_config c;
 } desk;
 
-static int32_t shots(void *ctx, int64_t step, uint64_t prompt)
+static int32_t shots(void *ctx, int64_t step, uint64_t prompt, uint32_t sample)
 {
-    return (void)ctx, (int32_t)(step * 10 + (int64_t)prompt);
+    (void)ctx;
+    (void)sample;
+    return (int32_t)(step * 10 + (int64_t)prompt);
 }
 
 static desk open_desk(void)
@@ -124,13 +126,33 @@ static void the_last_samples_of_a_group_are_hinted_or_demonstrations(void **stat
     (void)state;
     desk d = open_desk();
     d.c.hinted = 2, d.c.demonstrations = 1, d.c.templated = 1;
-    const picked_row rows[PROMPTS] = { { 3, 0.5f, 2 }, { 1, 0, 0 }, { 6, 0.25f, 1 } };
+    const picked_row rows[PROMPTS] = { { .row = 3, .hint = 0.5f, .template_id = 2 },
+                                       { .row = 1 },
+                                       { .row = 6, .hint = 0.25f, .template_id = 1 } };
     for (uint32_t i = 0; i < PROMPTS * GROUP; i++) {
         task t;
         scheduler_task(&d.c, 2, rows, i, &t);
         assert_int_equal(t.prompt_id, rows[i / GROUP].row);
         assert_int_equal(t.template_id, i % GROUP == 0 ? rows[i / GROUP].template_id : 0);
         assert_true(t.hint == (i % GROUP == GROUP - 1 ? 1 : i % GROUP >= GROUP - 3 ? rows[i / GROUP].hint : 0));
+        task_reset(&t);
+    }
+    close_desk(&d);
+}
+
+/* A mixture that was picked for a prompt: its last samples are shown fewer, whatever the schedule says. */
+static void a_picked_mixture_is_shown_sample_by_sample(void **state)
+{
+    (void)state;
+    desk d = open_desk();
+    const picked_row rows[PROMPTS] = { { .row = 3, .shots = { true, 5, 2, 3 } },
+                                       { .row = 1 },
+                                       { .row = 6, .shots = { true, 4, 4, 0 } } };
+    const int32_t shown[PROMPTS][GROUP] = { { 5, 2, 2, 2 }, { 31, 31, 31, 31 }, { 4, 4, 4, 4 } };
+    for (uint32_t i = 0; i < PROMPTS * GROUP; i++) {
+        task t;
+        scheduler_task(&d.c, 3, rows, i, &t);
+        assert_int_equal(t.n_shots, shown[i / GROUP][i % GROUP]);
         task_reset(&t);
     }
     close_desk(&d);
@@ -143,6 +165,7 @@ int main(void)
         cmocka_unit_test(the_samples_of_a_prompt_are_one_group),
         cmocka_unit_test(the_same_step_asks_the_same_again),
         cmocka_unit_test(an_epoch_visits_every_row_once),
+        cmocka_unit_test(a_picked_mixture_is_shown_sample_by_sample),
         cmocka_unit_test(an_evaluation_is_greedy_and_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -213,6 +213,30 @@ static void a_constraint_is_met_by_what_equals_it_up_to_rounding(void **state)
     }
 }
 
+/* Four that are shown three examples, four that are shown none: what the examples do is no samples' merit or fault. */
+static void samples_are_compared_with_those_that_were_shown_as_much(void **state)
+{
+    (void)state;
+    const double apart[8] = { 1, 1, 1, 1, 0, 0, 0, 0 }, mixed[8] = { 1, 1, 1, 0, 1, 0, 0, 0 };
+    objective_set set = objectives_of(1, (const char *[]){ "accuracy" }, (double[]){ 1 });
+    const advantage_config config = { .mean = MEAN_GROUP, .std = STD_NONE };
+    arena *a = arena_new(1 << 16);
+    for (int kind = 0; kind < 2; kind++) {
+        group *g = made_group("accuracy", kind ? mixed : apart, 8);
+        for (int i = 0; i < 4; i++) g->episodes[i]->n_shots = 3;
+        const advantage_table *t = advantage_compute(a, &config, &set, (const group *const *)&g, 1, NULL);
+
+        /* ADHint's weight of what was helped: (1 - 0.75) / (1 - 0.25) */
+        for (int i = 0; i < 8; i++) {
+            const double mean = i < 4 ? 0.75 : 0.25, weight = i < 4 ? 1.0 / 3 : 1;
+            assert_near(t->scalar[i], kind ? weight * (mixed[i] - mean) : 0, 1e-12);
+        }
+        assert_near(t->stats[0].mean, kind ? 0.25 : 0, 1e-12); /* by itself */
+        group_free(g);
+    }
+    arena_free(a);
+}
+
 /* Four by themselves (one right), two behind a hint (one right), one demonstration: by the formula of ADHint. */
 static void hinted_episodes_are_compared_with_each_other(void **state)
 {
@@ -389,6 +413,7 @@ int main(void)
         cmocka_unit_test(a_span_s_reward_goes_to_its_own_tokens),
         cmocka_unit_test(spans_and_whole_answers_go_together),
         cmocka_unit_test(groups_without_signal_are_as_many_as_chance_says),
+        cmocka_unit_test(samples_are_compared_with_those_that_were_shown_as_much),
         cmocka_unit_test(hinted_episodes_are_compared_with_each_other),
         cmocka_unit_test(an_unmet_constraint_comes_first),
         cmocka_unit_test(a_constraint_is_met_by_what_equals_it_up_to_rounding),

@@ -40,6 +40,79 @@ static void a_demonstration_is_imitated(void **state)
     assert_true(kl[0] > 0 && kl[1] > 0 && kl[1] < 0.7 * kl[0]);
 }
 
+/* Four samples of one prompt: the first two are shown an example and do what the others, without it, don't. */
+static group *shown_and_unshown(const tiny *t, double own_reward)
+{
+    error err = { 0 };
+    group *g = group_new(task_id(false, 1, 0), 0, 1, 4);
+    for (uint32_t i = 0; i < 4; i++) {
+        const bool shown = i < 2;
+        episode *e = made_episode(i, shown ? 7 : 3, shown ? 5 : 4, 1, -1);
+        e->n_shots = shown;
+        record_true_logprobs(t, e);
+        test_ok(group_add(g, e, made_score(i, "accuracy", shown ? 1 : own_reward), &err), &err);
+    }
+    return g;
+}
+
+/* The logprob of the first sample's words behind the prompt without an example. */
+static double unshown_logprob(const tiny *t)
+{
+    episode *e = made_episode(0, 3, 5, 0, -1);
+    const double sum = total_logprob(t, e);
+    episode_free(e);
+    return sum;
+}
+
+static void what_succeeds_with_shots_is_imitated_without(void **state)
+{
+    (void)state;
+    double gained[2];
+    for (int carry = 0; carry <= 1; carry++) {
+        tiny t = tiny_open(3);
+        error err = { 0 };
+        metrics *m = metrics_new();
+        trainer_config c = config_of(3e-3);
+        c.loss.imitation = IMITATION_SFT;
+        c.carry = carry;
+        trainer *tr = trainer_new(&c, t.w, &err);
+        const double before = unshown_logprob(&t);
+        for (int step = 0; step < 6; step++) {
+            group *g = shown_and_unshown(&t, 0);
+            test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+            assert_true(g->n == 4); /* what is added is the trainer's own */
+            group_free(g);
+        }
+        gained[carry] = unshown_logprob(&t) - before;
+        assert_true(metrics_get(m, "training/episodes_carried", 0) == 2 * carry);
+        assert_true(metrics_get(m, "training/tokens_given", 0) == 10 * carry);
+        trainer_free(tr);
+        metrics_free(m);
+        tiny_close(&t);
+    }
+    assert_true(gained[0] == 0); /* samples that were shown as much are all worth the same: nothing to learn */
+    assert_true(gained[1] > 0.5);
+}
+
+static void where_all_succeed_without_shots_nothing_is_carried(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    metrics *m = metrics_new();
+    trainer_config c = config_of(3e-3);
+    c.loss.imitation = IMITATION_SFT;
+    c.carry = true;
+    trainer *tr = trainer_new(&c, t.w, &err);
+    group *g = shown_and_unshown(&t, 1);
+    test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+    assert_true(metrics_get(m, "training/episodes_carried", -1) == 0);
+    group_free(g);
+    trainer_free(tr);
+    metrics_free(m);
+    tiny_close(&t);
+}
+
 /* A group of four, the last of them a demonstration of three tokens. */
 static group *with_demonstration(const tiny *t)
 {
@@ -387,6 +460,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_mixture_weighs_both_losses),
         cmocka_unit_test(a_demonstration_is_imitated),
+        cmocka_unit_test(what_succeeds_with_shots_is_imitated_without),
+        cmocka_unit_test(where_all_succeed_without_shots_nothing_is_carried),
         cmocka_unit_test(a_mixture_is_measured_on_the_way),
         cmocka_unit_test(memory_is_read_by_its_own_kind_of_trainer_alone),
         cmocka_unit_test(tokens_too_old_are_read_and_not_trained_on),

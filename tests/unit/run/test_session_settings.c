@@ -44,8 +44,8 @@ static void the_server_gets_what_the_recipe_says(void **state)
     assert_int_equal(s->eval_prompts, 11);
     assert_int_equal(s->eval_shots, 2);
     assert_non_null(s->shots); /* the recipe's curriculum: three examples at first, none in the end */
-    assert_int_equal(s->shots(s->shots_ctx, 1, 0), 3);
-    assert_int_equal(s->shots(s->shots_ctx, 200, 0), 0);
+    assert_int_equal(s->shots(s->shots_ctx, 1, 0, 0), 3);
+    assert_int_equal(s->shots(s->shots_ctx, 200, 0, 0), 0);
     recipe_free(r);
 }
 
