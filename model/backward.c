@@ -278,6 +278,7 @@ static layer_grads layer_grads_new(const weights *w, int T, int n_out)
 {
     const model_config *c = &w->table->config;
     const int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+
     return (layer_grads){ .norm_out = scratch_floats(w->dev, T, c->width),
                           .act = scratch_floats(w->dev, T, c->ffn),
                           .gate = scratch_floats(w->dev, T, c->ffn),
@@ -298,12 +299,14 @@ static void cut_rows(backward *b, const token_batch *batch, const grad_split *sp
     int *tokens = device_host_scratch(b->dev, sizeof *tokens * (size_t)(n_partitions + 1));
     int *outs = device_host_scratch(b->dev, sizeof *outs * (size_t)(n_partitions + 1));
     int out = 0;
+
     for (int k = 0; k <= n_partitions; k++) {
         tokens[k] = split->sequences ? batch->starts[split->sequences[k]] : k * batch->T;
         while (out < batch->n_out && batch->out_rows[out] < tokens[k]) out++;
         outs[k] = out;
     }
     assert(tokens[0] == 0 && tokens[n_partitions] == batch->T && outs[n_partitions] == batch->n_out);
+
     b->tokens = tokens;
     b->outs = outs;
 }

@@ -110,6 +110,7 @@ static int skip_array(cursor *c, entry *e, error *err)
 static int read_value(cursor *c, entry *e, error *err)
 {
     if (e->type == VALUE_ARRAY) return skip_array(c, e, err);
+
     if (e->type == VALUE_STRING) {
         gguf_text text = { 0 };
         if (read_text(c, &text, err) != OK) return ERR_PARSE;
@@ -117,9 +118,11 @@ static int read_value(cursor *c, entry *e, error *err)
         e->n = text.len;
         return OK;
     }
+
     if (e->type >= VALUE_TYPES)
         return error_set(err, ERR_PARSE, "%s: key %.80s has a value of type %u", c->where, e->key, e->type);
     if (left(c) < SIZES[e->type]) return too_short(c, err);
+
     e->at = c->at;
     c->at += SIZES[e->type];
     return OK;
@@ -285,14 +288,17 @@ gguf *gguf_open(const char *path, error *err)
 void gguf_close(gguf *g)
 {
     if (!g) return;
+
     for (size_t i = 0; i < g->n_entries; i++) {
         free(g->entries[i].key);
         free(g->entries[i].texts);
     }
+
     free(g->entries);
     free(g->tensors);
     map_free(g->by_key);
     map_free(g->by_name);
+
     if (g->map.data) file_map_close(&g->map);
     free(g->where);
     free(g);
@@ -332,8 +338,10 @@ static bool number_at(uint32_t type, const unsigned char *at, double *out)
         float f32;
         double f64;
     } v;
+
     if (type >= VALUE_TYPES || SIZES[type] == 0 || type == VALUE_BOOL) return false;
     memcpy(&v, at, SIZES[type]);
+
     switch (type) {
     case VALUE_U8:
         *out = v.u8;

@@ -20,11 +20,13 @@ hf_folder *hf_folder_open_config(const char *dir, device *dev, error *err)
 {
     (void)dev;
     hf_folder *f = xcalloc(1, sizeof *f);
+
     const int len = snprintf(f->dir, sizeof f->dir, "%s", dir);
     if (len >= (int)sizeof f->dir)
         error_set(err, ERR_ARGUMENT, "%.80s...: the path is too long", dir);
     else if (model_config_read(&f->config, dir, err) == OK)
         f->table = param_table_new(&f->config, err);
+
     if (f->table) return f;
     hf_folder_close(f);
     return NULL;

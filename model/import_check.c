@@ -9,11 +9,14 @@ int import_check(const char *dir, int64_t tokens, const char *model_path, const 
     model_config config;
     int rc = model_config_read(&config, dir, err);
     if (rc != OK) return error_within(err, "%s", model_path);
+
     tokenizer *t = tokenizer_open(dir, err);
     if (!t) return error_within(err, "%s", tokenizer_path);
+
     if (tokenizer_vocab(t) != tokens)
         rc = error_set(err, ERR_PARSE, "%s: %d of %lld tokens differ from each other", tokenizer_path,
                        tokenizer_vocab(t), (long long)tokens);
+
     tokenizer_free(t);
     return rc;
 }

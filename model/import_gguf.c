@@ -101,6 +101,7 @@ static int refuse_variants(const gguf *g, const sizes *s, error *err)
     };
     char name[NAME];
     double v;
+
     for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++)
         if (gguf_has(g, key_of(s, KEYS[i].key, name)) && (gguf_real(g, name, &v, NULL) != OK || v != 0.0))
             return error_set(err, ERR_UNSUPPORTED, "%s: %s is set: %s, which is not supported", gguf_where(g), name,
@@ -148,6 +149,7 @@ static int read_sizes(const gguf *g, sizes *s, error *err)
                          MAX_LAYERS);
     if (!embedding || embedding->rank != 2 || embedding->shape[0] > MAX_SIZE)
         return error_set(err, ERR_PARSE, "%s: token_embd.weight is missing, or no matrix", gguf_where(g));
+
     s->vocab = embedding->shape[0];
     s->tied = !gguf_find(g, "output.weight");
     s->qkv_bias = gguf_find(g, "blk.0.attn_q.bias") != NULL;
@@ -181,8 +183,10 @@ static void rows_by_halves(float *x, int64_t heads, int64_t rows, int64_t column
 {
     const int64_t head_dim = rows / heads;
     float *head = xmalloc(sizeof *head * (size_t)(head_dim * columns));
+
     for (int64_t h = 0; h < heads; h++) {
         float *at = x + h * head_dim * columns;
+
         memcpy(head, at, sizeof *head * (size_t)(head_dim * columns));
         for (int64_t i = 0; i < head_dim; i++) {
             const int64_t to = i / 2 + i % 2 * (head_dim / 2);
@@ -239,6 +243,7 @@ static int take_layer(listing *l, int64_t layer, error *err)
     const sizes *s = l->s;
     const bool turn = s->family->neighbours;
     const int64_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
+
     const layer_tensor parts[] = {
         { "attn_norm.weight", "input_layernorm.weight", s->width, 0, 0, false },
         { "attn_q.weight", "self_attn.q_proj.weight", q, s->width, turn ? s->heads : 0, false },
@@ -256,10 +261,12 @@ static int take_layer(listing *l, int64_t layer, error *err)
         { "ffn_up.weight", "mlp.up_proj.weight", s->ffn, s->width, 0, false },
         { "ffn_down.weight", "mlp.down_proj.weight", s->width, s->ffn, 0, false },
     };
+
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         char from[NAME], to[NAME];
         snprintf(from, sizeof from, "blk.%" PRId64 ".%s", layer, parts[i].from);
         snprintf(to, sizeof to, "model.layers.%" PRId64 ".%s", layer, parts[i].to);
+
         if (parts[i].optional && !gguf_find(l->g, from)) continue;
         const int rc = take(l, from, to, parts[i].rows, parts[i].columns, parts[i].heads, err);
         if (rc != OK) return rc;
@@ -350,17 +357,21 @@ static int rope_of_factors(const gguf *g, const sizes *s, const gguf_tensor *t, 
     if (t->type != 0 || t->count != s->head_dim / 2)
         return error_set(err, ERR_PARSE, "%s: rope_freqs.weight: expected %" PRId64 " numbers in F32", gguf_where(g),
                          s->head_dim / 2);
+
     float *factors = xcalloc((size_t)t->count, sizeof *factors);
     memcpy(factors, t->data, t->bytes);
+
     double found = 0;
     for (size_t i = 0; i < sizeof FACTORS / sizeof *FACTORS && found == 0; i++)
         if (same_factors(factors, s, FACTORS[i], ORIGINAL)) found = FACTORS[i];
     free(factors);
+
     if (found == 0)
         return error_set(err, ERR_UNSUPPORTED,
                          "%s: rope_freqs.weight is no scaling that is known here (llama3 with "
                          "factors 4, 8, 16, 32)",
                          gguf_where(g));
+
     json_object_set_new(config, "rope_scaling",
                         json_pack("{s:s, s:f, s:f, s:f, s:i}", "rope_type", "llama3", "factor", found,
                                   "low_freq_factor", 1.0, "high_freq_factor", 4.0, "original_max_position_embeddings",
@@ -395,6 +406,7 @@ static int write_ids(const gguf *g, const sizes *s, json_t *config, error *err)
     static const char *const KEYS[][2] = { { "tokenizer.ggml.bos_token_id", "bos_token_id" },
                                            { "tokenizer.ggml.eos_token_id", "eos_token_id" },
                                            { "tokenizer.ggml.padding_token_id", "pad_token_id" } };
+
     for (size_t i = 0; i < 3; i++) {
         int32_t id;
         const int rc = import_vocab_id(g, KEYS[i][0], s->vocab, &id, err);
@@ -421,6 +433,7 @@ static int write_config(const gguf *g, const sizes *s, const char *dir, error *e
 {
     char path[MODEL_FOLDER_BYTES + 64];
     json_t *config = config_json(s);
+
     int rc = write_rope(g, s, config, err);
     if (rc == OK) rc = write_ids(g, s, config, err);
     if (rc == OK) {
@@ -428,6 +441,7 @@ static int write_config(const gguf *g, const sizes *s, const char *dir, error *e
         rc = file_write_atomic(path_join(path, sizeof path, dir, "config.json"), text, strlen(text), err);
         free(text);
     }
+
     json_decref(config);
     return rc;
 }

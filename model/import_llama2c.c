@@ -250,9 +250,12 @@ static int write_tokenizer(const shape *s, const char *path, const char *out, er
     size_t len;
     char *data = file_read(path, MAX_FILE, &len, err);
     if (!data) return err ? err->code : ERR_IO;
+
     spm_piece *pieces = xcalloc((size_t)s->vocab, sizeof *pieces);
+
     int rc = read_pieces(pieces, s->vocab, data, len, path, err);
     if (rc == OK) rc = write_json(out, "tokenizer.json", spm_tokenizer(pieces, s->vocab, true, -1), err);
+
     for (int32_t i = 0; i < s->vocab; i++) free(pieces[i].text);
     free(pieces);
     free(data);

@@ -100,11 +100,14 @@ typedef struct written {
 static written write_pieces(const spm_piece *pieces, int32_t n)
 {
     written w = { .vocab = json_object(), .added = json_array(), .known = map_new() };
+
     for (int32_t i = 0; i < n; i++) {
         const spm_piece *p = &pieces[i];
+
         if (p->kind == PIECE_UNUSED || map_get(w.known, p->text)) continue;
-        if (json_object_set_new(w.vocab, p->text, json_integer(p->id)) != 0) continue;
+        if (json_object_set_new(w.vocab, p->text, json_integer(p->id)) != 0) continue; /* not UTF-8 */
         map_set(w.known, p->text, (void *)(uintptr_t)p);
+
         w.bytes += p->kind == PIECE_BYTE;
         if (p->kind == PIECE_UNKNOWN && !w.unknown) w.unknown = p->text;
         if (is_added(p->kind)) json_array_append_new(w.added, added_token_json(p->id, p->text, p->kind != PIECE_USER));

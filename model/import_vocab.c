@@ -30,9 +30,11 @@ int import_vocab_id(const gguf *g, const char *key, int64_t tokens, int32_t *id,
 {
     int64_t v = 0;
     *id = -1;
+
     if (!gguf_has(g, key)) return OK;
     const int rc = gguf_whole(g, key, &v, err);
     if (rc != OK) return rc;
+
     if (v == UINT32_MAX || v == -1) return OK; /* how llama.cpp says that there is none */
     if (v < 0 || v >= tokens)
         return error_set(err, ERR_PARSE, "%s: %s is %lld, the vocabulary has %lld tokens", gguf_where(g), key,
@@ -122,11 +124,13 @@ static int find_pre(const vocab *v, const pre_tokenizer **out, error *err)
     gguf_text name = { 0 };
     const int rc = gguf_string(v->g, "tokenizer.ggml.pre", &name, err);
     if (rc != OK) return rc;
+
     for (size_t i = 0; i < sizeof PRES / sizeof *PRES; i++)
         if (is_text(name, PRES[i].name)) {
             *out = &PRES[i];
             return OK;
         }
+
     return error_set(err, ERR_UNSUPPORTED,
                      "%s: tokenizer.ggml.pre is '%.*s'; supported: gpt-2, smollm, qwen2, deepseek-r1-qwen, llama-bpe",
                      gguf_where(v->g), (int)(name.len < 40 ? name.len : 40), name.data);
@@ -149,15 +153,27 @@ static int byte_level_tokens(const vocab *v, json_t *tokens, json_t *added, erro
 {
     for (int32_t i = 0; i < v->n; i++) {
         const int type = type_of(v, i);
+
         if (type == TYPE_UNUSED) continue; /* llama.cpp's padding up to the embedding's rows */
         if (json_object_get(tokens, v->tokens[i]))
             return error_set(err, ERR_PARSE, "%s: token %d stands there twice", gguf_where(v->g), i);
         if (json_object_set_new(tokens, v->tokens[i], json_integer(i)) != 0)
             return error_set(err, ERR_PARSE, "%s: token %d is not UTF-8", gguf_where(v->g), i);
+
         if (type == TYPE_CONTROL || type == TYPE_USER || type == TYPE_UNKNOWN)
             json_array_append_new(added, added_token_json(i, v->tokens[i], type != TYPE_USER));
     }
     return OK;
+}
+
+/* "left right" as a list of two; NULL: there is no space between two texts in UTF-8. The first byte may be a space. */
+static json_t *merge_pair(const gguf_text *text)
+{
+    const char *space = text->len > 2 ? memchr(text->data + 1, ' ', text->len - 2) : NULL;
+    if (!space) return NULL;
+
+    const size_t first = (size_t)(space - text->data);
+    return json_pack("[o?, o?]", json_stringn(text->data, first), json_stringn(space + 1, text->len - first - 1));
 }
 
 static int byte_level_merges(gguf *g, json_t *merges, error *err)
@@ -166,14 +182,11 @@ static int byte_level_merges(gguf *g, json_t *merges, error *err)
     size_t n = 0;
     const int rc = gguf_strings(g, "tokenizer.ggml.merges", &texts, &n, err);
     if (rc != OK) return rc;
+
     for (size_t i = 0; i < n; i++) {
-        const char *space = texts[i].len > 2 ? memchr(texts[i].data + 1, ' ', texts[i].len - 2) : NULL;
-        const size_t first = space ? (size_t)(space - texts[i].data) : 0;
-        json_t *pair = space ? json_pack("[o?, o?]", json_stringn(texts[i].data, first),
-                                         json_stringn(space + 1, texts[i].len - first - 1))
-                             : NULL;
+        json_t *pair = merge_pair(&texts[i]);
         if (!pair || json_array_size(pair) != 2 || json_array_append_new(merges, pair) != 0)
-            return error_set(err, ERR_PARSE, "%s: merge %zu is no pair of two tokens", gguf_where(g), i);
+            return error_set(err, ERR_PARSE, "%s: merge %zu is not a pair of two tokens", gguf_where(g), i);
     }
     return OK;
 }
@@ -262,9 +275,11 @@ static int write_template(const vocab *v, json_t *config, const char *dir, error
     static const char KEY[] = "tokenizer.chat_template";
     char path[1300];
     gguf_text text = { 0 };
+
     if (!gguf_has(v->g, KEY)) return OK;
     const int rc = gguf_string(v->g, KEY, &text, err);
     if (rc != OK) return rc;
+
     json_t *j = json_stringn(text.data, text.len);
     if (!j) return error_set(err, ERR_PARSE, "%s: %s is not UTF-8", gguf_where(v->g), KEY);
     json_object_set_new(config, "chat_template", j);
@@ -275,10 +290,12 @@ static int write_config(const vocab *v, const char *dir, error *err)
 {
     json_t *config = json_pack("{s:s, s:b, s:b}", "tokenizer_class", "PreTrainedTokenizerFast", "add_bos_token",
                                v->add_bos, "clean_up_tokenization_spaces", 0);
+
     set_token(config, v, "bos_token", v->bos);
     set_token(config, v, "eos_token", v->eos);
     set_token(config, v, "unk_token", v->unk);
     set_token(config, v, "pad_token", v->pad);
+
     const int rc = write_template(v, config, dir, err);
     if (rc == OK) return write_json(dir, "tokenizer_config.json", config, err);
     json_decref(config);

@@ -6,6 +6,7 @@
 layer_weights layer_weights_of(const weights *w, int layer)
 {
     const param_table *t = w->table;
+
     return (layer_weights){ .attn_norm = param_find(t, PARAM_ATTN_NORM, layer),
                             .q = param_find(t, PARAM_Q, layer),
                             .k = param_find(t, PARAM_K, layer),

@@ -32,6 +32,7 @@ static void add(param_table *t, int layer, const shape *s)
 static int layer_shapes(const model_config *c, shape out[MAX_PER_LAYER])
 {
     const int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+
     const struct {
         bool there;
         shape is;
@@ -116,6 +117,7 @@ const param *param_find(const param_table *t, param_kind kind, int layer)
     /* The embedding, then per_layer parameters for each layer, then the final norm and an untied head. */
     const int above = t->config.layers * t->per_layer + 1;
     int at;
+
     if (kind == PARAM_EMBED)
         at = 0;
     else if (kind == PARAM_FINAL_NORM)
@@ -126,5 +128,6 @@ const param *param_find(const param_table *t, param_kind kind, int layer)
         return NULL; /* this model's layers have none */
     else
         at = 1 + layer * t->per_layer + t->place[kind];
+
     return at < t->n ? &t->items[at] : NULL;
 }

@@ -125,16 +125,16 @@ static int by_offset(const void *a, const void *b)
 /* The format asks for data without holes or overlaps: what is read is all there is. */
 static int check_layout(const safetensors *st, const unsigned char *data, size_t len, const char *where, error *err)
 {
-    const char *at = (const char *)data;
+    const char *at = (const char *)data, *end = at + len;
+
     for (size_t i = 0; i < st->n; i++) {
         if ((const char *)st->tensors[i].data != at)
             return error_set(err, ERR_PARSE, "%s: tensor %.80s overlaps another or leaves a hole before it", where,
                              st->tensors[i].name);
         at += st->tensors[i].bytes;
     }
-    if (at == (const char *)data + len) return OK;
-    return error_set(err, ERR_PARSE, "%s: %zu bytes of data belong to no tensor", where,
-                     (size_t)((const char *)data + len - at));
+    if (at == end) return OK;
+    return error_set(err, ERR_PARSE, "%s: %zu bytes of data belong to no tensor", where, (size_t)(end - at));
 }
 
 static int read_tensors(safetensors *st, const unsigned char *data, size_t len, const char *where, error *err)
@@ -246,10 +246,12 @@ int safetensors_check_f32(const tensor_view *view, error *err)
 int safetensors_to_f32(const tensor_view *view, float *out, error *err)
 {
     if (safetensors_check_f32(view, err) != OK) return ERR_UNSUPPORTED;
+
     if (view->dtype == DTYPE_F32) {
         if (view->bytes) memcpy(out, view->data, view->bytes);
         return OK;
     }
+
     for (int64_t i = 0; i < view->count; i++) {
         uint16_t h;
         memcpy(&h, (const char *)view->data + 2 * i, sizeof h);
@@ -295,12 +297,14 @@ static void write_header(str *s, const tensor_source *tensors, size_t n, tensor_
 {
     int64_t at = 0;
     const bool described = metadata && metadata[0];
+
     str_putc(s, '{');
     if (described) write_metadata(s, metadata);
     for (size_t t = 0; t < n; t++) {
         if (t > 0 || described) str_putc(s, ',');
         write_entry(s, &tensors[t], dtype, &at);
     }
+
     str_putc(s, '}');
     while (s->len % LENGTH_BYTES) str_putc(s, ' ');
 }

@@ -11,7 +11,9 @@ enum { KEPT_LOGITS = 32 << 20 }; /* 128 MB */
 static device_batch device_batch_of(const weights *w, const token_batch *b)
 {
     device *dev = w->dev;
+
     assert(b->T > 0 && b->starts[0] == 0 && b->starts[b->S] == b->T && b->n_out <= b->T);
+
     return (device_batch){ .T = b->T,
                            .S = b->S,
                            .n_out = b->n_out,

@@ -29,6 +29,7 @@ static buffers buffers_at(float *base, const packed_shape *s)
     const size_t longest = (size_t)s->longest;
     const size_t narrow = longest * (size_t)s->hd, wide = longest * (size_t)s->wide, rows = longest * QUERY_ROWS;
     const size_t tile = (size_t)(QUERY_ROWS * s->wide);
+
     buffers b = { .keys_t = base };
     b.values_t = b.keys_t + narrow;
     b.keys = b.values_t + narrow;

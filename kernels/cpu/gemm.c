@@ -188,6 +188,7 @@ static void few_rows(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const product *p = ctx;
     (void)thread;
+
     for (int64_t i = begin; i < end; i++) {
         int pair = (int)i;
         const linear_part *part = part_of_panel(p->parts, p->n, 2 * PANEL, &pair);
@@ -300,6 +301,7 @@ static void dw_panel(const dw_job *j, int panel, int first, int last, int rows, 
 {
     const int k = panel * PANEL;
     float *dw = j->dw + (size_t)first * (size_t)j->K + k;
+
     tile_rows((tile_args){ .a = strips,
                            .a_row = 1,
                            .a_k = FULL_ROWS,
@@ -345,6 +347,7 @@ static void dw_rectangles(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const dw_job *j = ctx;
     const int panels = panels_of(j->K);
+
     for (int64_t i = begin; i < end; i++) {
         const int n = (int)(i % j->n_shares), k = (int)(i / j->n_shares);
         const int first = share_begin(j->N, FULL_ROWS, n, j->n_shares);

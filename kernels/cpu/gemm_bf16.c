@@ -91,12 +91,14 @@ static void pack_panels(void *ctx, int64_t begin, int64_t end, int thread)
     const pack_job *j = ctx;
     const int blocks = blocks_of(j->K);
     (void)thread;
+
     for (int64_t p = begin; p < end; p++)
         for (int b = 0; b < blocks; b++) {
             bf16 *to = j->packed + ((size_t)p * (size_t)blocks + (size_t)b) * BLOCK_NUMBERS;
             const int columns = smaller(j->N - (int)p * PANEL, PANEL);
             const int depth = smaller(j->K - b * BLOCK_K, BLOCK_K);
             const float *w = j->w + (size_t)p * PANEL * j->row + (size_t)b * BLOCK_K * j->column;
+
             if (j->row == 1)
                 pack_rows(w, j->column, depth, columns, to);
             else
@@ -126,11 +128,13 @@ static void convert_rows(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const rows_job *j = ctx;
     (void)thread;
+
     for (int64_t m = begin; m < end; m++) {
         bf16 *to = j->out + (size_t)m * j->stride;
         const float *x = j->x + (size_t)m * j->row;
         const int K = m < j->M ? j->K : 0; /* rows behind the last one are padding */
         int k = 0;
+
         for (; k + 16 <= K; k += 16) store_bf16(to + k, v16_load(x + k), 16);
         if (k < K) store_bf16(to + k, v16_load_n(x + k, K - k), K - k);
         memset(to + K, 0, sizeof(bf16) * (j->stride - (size_t)K));
@@ -182,7 +186,8 @@ static void tiles_begin(void)
         uint8_t palette, start_row, reserved[14];
         uint16_t column_bytes[16];
         uint8_t rows[16];
-    } config = { .palette = 1 };
+    } config = { .palette = 1 }; /* Intel SDM, LDTILECFG */
+
     for (int i = 0; i < 8; i++) {
         config.column_bytes[i] = 64;
         config.rows[i] = TILE;
@@ -307,6 +312,7 @@ static inline __attribute__((always_inline)) void row_sums(const int R, const bf
         for (int half = 0; half < 2; half++) {
             const bf16 *from = panel + half * (BLOCK_NUMBERS / 2);
             float *to = sums + r * PANEL + half * TILE;
+
             if (R - r >= 4)
                 half_sums(4, a + (size_t)r * stride, stride, from, blocks, to);
             else
@@ -330,7 +336,8 @@ static void rows_by_panel(const bf16 *a, size_t stride, int rows, const bf16 *pa
     for (int r = 0; r < rows;) {
         const int step = row_step(rows - r);
         const bf16 *from = a + (size_t)r * stride;
-        if (step == 8)
+
+        if (step == 8) /* a constant each, so that the compiler keeps the sums in registers */
             row_sums(8, from, stride, panel, blocks, sums + r * PANEL);
         else if (step == 4)
             row_sums(4, from, stride, panel, blocks, sums + r * PANEL);
@@ -377,6 +384,7 @@ static void panel_rows(const product *p, const linear_part *t, int row, int rows
     for (int end = row + rows; row < end; row += ROWS) {
         const int n = smaller(end - row, ROWS);
         const bf16 *a = p->a + (size_t)row * p->stride;
+
 #if defined __AMX_BF16__
         sums_of(a, p->stride, (n + TILE - 1) / TILE, b, p->blocks, sums);
 #else
@@ -390,6 +398,7 @@ static void some_panels(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const product *p = ctx;
     (void)thread;
+
     tiles_begin();
     for (int64_t i = begin; i < end; i++) {
         const int row = (int)(i / p->panels) * ROWS_A_TASK;
@@ -397,6 +406,7 @@ static void some_panels(void *ctx, int64_t begin, int64_t end, int thread)
         const linear_part *part = part_of_panel(p->parts, p->n, PANEL, &panel);
         panel_rows(p, part, row, smaller(p->M - row, ROWS_A_TASK), panel);
     }
+
     tiles_end();
 }
 

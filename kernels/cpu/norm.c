@@ -67,9 +67,11 @@ static void gradient_columns(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const norm *n = ctx;
     (void)thread;
+
     for (int64_t b = begin; b < end; b++) {
         const int d = (int)b * 16, width = n->D - d < 16 ? n->D - d : 16;
         v16 sum = v16_load_n(n->dw + d, width);
+
         for (int t = 0; t < n->T; t++) {
             const size_t at = (size_t)t * (size_t)n->D + (size_t)d;
             const v16 g = v16_load_some(n->dy + at, width), x = v16_load_some(n->x + at, width);

@@ -38,12 +38,14 @@ static void backward_blocks(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const gated *j = ctx;
     (void)thread;
+
     for (int64_t b = begin; b < end; b++) {
         const int64_t i = b * 16;
         const int width = width_at(j, i);
         const v16 g = v16_load_some(j->gate + i, width), u = v16_load_some(j->up + i, width);
         const v16 d = v16_load_some(j->dy + i, width), s = sigmoid(g);
         const v16 du = d * g * s, dg = d * u * s * (v16_set(1.0f) + g * (v16_set(1.0f) - s));
+
         memcpy(j->dgate + i, &dg, sizeof(float) * (size_t)width);
         memcpy(j->dup + i, &du, sizeof(float) * (size_t)width);
     }

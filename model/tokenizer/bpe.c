@@ -111,6 +111,7 @@ static void character_parts(bpe *b, const char *data, size_t len)
         n = utf8_length(data + i, data + len);
         if (n == 0) n = 1;
         memcpy(character, data + i, n);
+
         const int32_t id = *character ? tokenizer_id(b->t, character) : -1;
         if (id >= 0)
             add_part(b, id);

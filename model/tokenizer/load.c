@@ -133,10 +133,12 @@ static int32_t count_ids(const json_t *vocab, const json_t *added)
     json_int_t largest = -1;
     const char *token;
     json_t *id;
+
     json_object_foreach((json_t *)(uintptr_t)vocab, token, id)
     {
         if (json_integer_value(id) > largest) largest = json_integer_value(id);
     }
+
     for (size_t i = 0; i < json_array_size(added); i++) {
         id = json_object_get(json_array_get(added, i), "id");
         if (json_integer_value(id) > largest) largest = json_integer_value(id);

@@ -142,6 +142,7 @@ static int add_family(json_t *whole, const char *family, const char *where, erro
                             json_pack("{s:s, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 0, "use_regex", 1));
         return OK;
     }
+
     if (strcmp(family, "Qwen2Tokenizer") == 0 || strcmp(family, "Qwen2TokenizerFast") == 0) {
         json_object_set_new(whole, "normalizer", json_pack("{s:s}", "type", "NFC"));
         json_object_set_new(whole, "pre_tokenizer",
@@ -179,6 +180,7 @@ static json_t *added_list(const json_t *config)
 {
     json_t *list = json_array(), *token;
     const char *id;
+
     json_object_foreach(json_object_get(config, "added_tokens_decoder"), id, token)
     {
         json_t *copy = json_copy(token);

@@ -129,6 +129,7 @@ static void join_previous(ranges *r)
 {
     size_t n = 0;
     bool after_match = false;
+
     for (size_t i = 0; i < r->len; i++) {
         const range here = r->data[i];
         if (here.match && !after_match && n > 0)
@@ -146,6 +147,7 @@ static void join_next(ranges *r)
 {
     size_t first = r->len;
     bool before_match = false;
+
     for (size_t i = r->len; i-- > 0;) {
         const range here = r->data[i];
         if (here.match && !before_match && first < r->len)
@@ -154,6 +156,7 @@ static void join_next(ranges *r)
             r->data[--first] = here;
         before_match = here.match;
     }
+
     r->len -= first;
     memmove(r->data, r->data + first, sizeof *r->data * r->len);
 }
@@ -161,6 +164,7 @@ static void join_next(ranges *r)
 static void join(ranges *r, split_behaviour behaviour)
 {
     if (r->len == 0) return;
+
     switch (behaviour) {
     case SPLIT_ISOLATED:
         return;
@@ -231,11 +235,13 @@ static int cut_characters(cutter *c, const char *text, size_t len, error *err)
 {
     const char *end = text + len, *p = text;
     int rc = OK;
+
     while (rc == OK && p < end) {
         const size_t n = utf8_run(p, end);
         if (n > 0) rc = cut(c, 0, p, n, err);
         p += n;
         if (rc != OK || p == end) break;
+
         if (c->where == AT_BEGIN) c->where = BEHIND_TOKEN;
         rc = c->piece(c->ctx, p++, 1, err); /* half a character, or none: its bytes are kept all the same */
     }

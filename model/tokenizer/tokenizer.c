@@ -45,12 +45,14 @@ static int encode_around(encoding *e, bool normalized, segment_fn segment, const
     added_match m;
     size_t from = 0;
     int rc = OK;
+
     while (rc == OK && added_find(e->bpe.t, normalized, text, from, len, &m)) {
         rc = segment(e, text + from, m.begin - from, from == 0 ? where : BEHIND_TOKEN, err);
         if (rc == OK) vec_push(e->out, m.token->id);
         from = m.end;
     }
-    return rc == OK ? segment(e, text + from, len - from, from == 0 ? where : BEHIND_TOKEN, err) : rc;
+    if (rc != OK) return rc;
+    return segment(e, text + from, len - from, from == 0 ? where : BEHIND_TOKEN, err);
 }
 
 /* A segment is normalized, and only then looked through for the added tokens that are, too. */
@@ -122,12 +124,14 @@ void tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t n, bool spe
 void tokenizer_free(tokenizer *t)
 {
     if (!t) return;
+
     for (int i = 0; t->texts && i < t->vocab; i++) free(t->texts[i]);
     for (int i = 0; i < t->n_splits; i++) split_reset(&t->splits[i]);
     for (int i = 0; i < t->n_normalizers; i++) {
         free(t->normalizers[i].from);
         free(t->normalizers[i].to);
     }
+
     map_free(t->ids);
     idmap_free(t->merges);
     free(t->texts);

@@ -13,9 +13,11 @@ static const char BETWEEN[] = " ,\n\t";
 int written_ids_read(const tokenizer *t, const char *text, token_ids *out, error *err)
 {
     char *end;
+
     for (const char *p = text + strspn(text, BETWEEN); *p; p = end + strspn(end, BETWEEN)) {
         errno = 0;
         const long id = strtol(p, &end, 10);
+
         if (end == p || errno == ERANGE)
             return error_set(err, ERR_ARGUMENT, "no id at '%.20s' (ids are written as '1 2 3')", p);
         if (id < 0 || id >= tokenizer_vocab(t))
