@@ -6,10 +6,12 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "bench/bench.h"
+#include "bench/best.h"
 
 enum { PROMPT = 16 };
 
 typedef struct run {
+    const bench_request *request;
     device *dev;
     param_table *table;
     weights *w;
@@ -31,32 +33,42 @@ static int run_open(run *t, const bench_request *r, error *err)
     const engine_config config = { .max_streams = r->batch,
                                    .max_context = PROMPT + r->length + 1,
                                    .tokens_per_step = r->batch * (PROMPT + 1) + KV_PAGE };
-    if (!(t->dev = device_open("auto", r->threads, err)) || !(t->table = param_table_new(bench_config(r->size), err)))
-        return err->code;
+    if (!(t->dev = device_open("auto", r->threads, err))) return err->code;
+    if (!(t->table = param_table_new(bench_config(r->size), err))) return err->code;
     device_set_precision(t->dev, r->precision);
     if (!(t->w = weights_new(t->dev, t->table, err))) return err->code;
     weights_init(t->w, 1, 0.02f);
     weights_seal(t->w, 0);
+
     t->out = xcalloc((size_t)r->batch, sizeof *t->out);
     return (t->en = engine_new(&config, t->w, err)) ? OK : err->code;
 }
 
-/* `length` tokens of each stream; *us from the first step that only decodes. */
-static int play(run *t, const bench_request *r, int64_t *us, error *err)
+static int submit_all(run *t, const bench_request *r, error *err)
 {
     int32_t prompt[PROMPT];
-    int64_t began = 0;
-    bool busy;
     for (int i = 0; i < PROMPT; i++) prompt[i] = i;
     for (int s = 0; s < r->batch; s++) {
         prompt[0] = s; /* distinct prompts: no shared pages */
         const stream_options o = { .seed = 1, .group = 1, .sample = (uint64_t)s, .temperature = 1, .top_p = 1 };
         if (!engine_submit(t->en, prompt, PROMPT, &o, err)) return err->code;
     }
+    return OK;
+}
+
+/* `length` tokens of each stream; *us from the first step that only decodes. */
+static int play(void *ctx, int64_t *us, error *err)
+{
+    run *t = ctx;
+    const bench_request *r = t->request;
+    int64_t began = 0;
+    bool busy;
+    if (submit_all(t, r, err) != OK) return err->code;
+
     for (int i = 0; i <= r->length; i++) {
         const int n = engine_step(t->en, t->out, &busy, err);
         if (n < 0) return -n;
-        if (i == 0) began = clock_us();
+        if (i == 0) began = clock_us(); /* the prompts are read */
         for (int s = 0; s < n && i < r->length; s++) engine_resume(t->en, t->out[s].stream);
     }
     *us = clock_us() - began;
@@ -66,14 +78,13 @@ static int play(run *t, const bench_request *r, int64_t *us, error *err)
 
 int bench_decode(const bench_request *r, double *tokens_per_second, error *err)
 {
-    run t = { 0 };
-    int64_t best = INT64_MAX, us = 0;
+    run t = { .request = r };
+    int64_t us = 0;
+    *tokens_per_second = 0;
+
     int rc = run_open(&t, r, err);
-    if (rc == OK) rc = play(&t, r, &us, err);
-    const int64_t until = clock_us() + (int64_t)(r->seconds * 1e6);
-    for (int i = 0; rc == OK && (i < 2 || clock_us() < until); i++)
-        if ((rc = play(&t, r, &us, err)) == OK && us < best) best = us;
-    *tokens_per_second = rc == OK ? (double)r->batch * r->length / ((double)best / 1e6) : 0;
+    if (rc == OK) rc = bench_best(play, &t, r->seconds, &us, err);
+    if (rc == OK) *tokens_per_second = (double)r->batch * r->length / ((double)us / 1e6);
     run_close(&t);
     return rc;
 }

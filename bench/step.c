@@ -9,49 +9,96 @@
 
 void bench_run_close(bench_run *t)
 {
-    if (t->dev) device_free(t->dev, t->dlogprob), device_free(t->dev, t->grads), optimizer_free(t->opt, t->dev);
+    if (t->dev) { /* else there is nothing of it */
+        device_free(t->dev, t->dlogprob);
+        device_free(t->dev, t->grads);
+        optimizer_free(t->opt, t->dev);
+    }
     weights_free(t->w);
     param_table_free(t->table);
     device_close(t->dev);
-    free(t->ids), free(t->positions), free(t->starts), free(t->out_rows), free(t->targets);
+    free(t->ids);
+    free(t->positions);
+    free(t->starts);
+    free(t->out_rows);
+    free(t->targets);
 }
 
+static int32_t *numbers(int n) { return xmalloc(sizeof(int32_t) * (size_t)(n + 1)); }
+
+/* Each sequence predicts all of its tokens but the first. */
 static void random_tokens(bench_run *t, const bench_request *r, int vocab)
 {
     const int T = r->batch * r->length;
-    const size_t bytes = sizeof(int32_t) * (size_t)(T + 1);
-    int n = 0;
-    t->ids = xmalloc(bytes), t->positions = xmalloc(bytes), t->out_rows = xmalloc(bytes), t->targets = xmalloc(bytes);
-    t->starts = xmalloc(sizeof(int32_t) * (size_t)(r->batch + 1));
+    t->ids = numbers(T);
+    t->positions = numbers(T);
+    t->out_rows = numbers(T);
+    t->targets = numbers(T);
+    t->starts = numbers(r->batch);
+
     for (int i = 0; i < T; i++) {
         t->ids[i] = (int32_t)rng_below((rng_key){ 1, 1 }, 0, (uint64_t)i, (uint64_t)vocab);
         t->positions[i] = i % r->length;
     }
     for (int s = 0; s <= r->batch; s++) t->starts[s] = s * r->length;
-    for (int i = 0; i < T; i++)
-        if (t->positions[i] < r->length - 1) t->out_rows[n] = i, t->targets[n++] = t->ids[i + 1];
-    t->batch = (token_batch){ T, r->batch, t->ids, t->positions, t->starts, n, t->out_rows, t->targets };
+
+    int n = 0;
+    for (int i = 0; i < T; i++) {
+        if (t->positions[i] == r->length - 1) continue;
+        t->out_rows[n] = i;
+        t->targets[n] = t->ids[i + 1];
+        n++;
+    }
+    t->batch = (token_batch){ .T = T,
+                              .S = r->batch,
+                              .ids = t->ids,
+                              .positions = t->positions,
+                              .starts = t->starts,
+                              .n_out = n,
+                              .out_rows = t->out_rows,
+                              .targets = t->targets };
 }
 
-int bench_run_open(bench_run *t, const bench_request *r, int sides, error *err)
+/* Cotangents of `sides` losses, some of either sign, as a batch mean has them. */
+static void random_cotangents(bench_run *t, int sides)
 {
-    const model_config *c = bench_config(r->size);
-    const optim_config config = optim_default();
-    if (!(t->dev = device_open("auto", r->threads, err)) || !(t->table = param_table_new(c, err))) return err->code;
-    device_set_precision(t->dev, r->precision);
-    if (!(t->w = weights_new(t->dev, t->table, err))) return err->code;
-    t->opt = optimizer_new(&config, t->w, NULL, NULL);
-    weights_init(t->w, 1, 0.02f);
-    weights_seal(t->w, 0);
-    random_tokens(t, r, c->vocab);
-    t->grads = device_alloc(t->dev, sizeof(float) * (size_t)t->table->total);
     const size_t n = (size_t)t->batch.n_out * (size_t)sides;
     float *host = xmalloc(sizeof(float) * n);
     for (size_t i = 0; i < n; i++) host[i] = ((float)(i % 7) - 3.5f) / (float)t->batch.n_out;
     t->dlogprob = device_alloc(t->dev, sizeof(float) * n);
     device_copy_in(t->dev, t->dlogprob, host, sizeof(float) * n);
     free(host);
+}
+
+int bench_run_open(bench_run *t, const bench_request *r, int sides, error *err)
+{
+    const model_config *c = bench_config(r->size);
+    const optim_config config = optim_default();
+    if (!(t->dev = device_open("auto", r->threads, err))) return err->code;
+    if (!(t->table = param_table_new(c, err))) return err->code;
+    device_set_precision(t->dev, r->precision);
+    if (!(t->w = weights_new(t->dev, t->table, err))) return err->code;
+    t->opt = optimizer_new(&config, t->w, NULL, NULL);
+    weights_init(t->w, 1, 0.02f);
+    weights_seal(t->w, 0);
+
+    random_tokens(t, r, c->vocab);
+    t->grads = device_alloc(t->dev, sizeof(float) * (size_t)t->table->total);
+    random_cotangents(t, sides);
     return OK;
+}
+
+/* The step's gradient -> t->grads: as it comes, or as the buckets reconcile it. */
+static int backward(bench_run *t, const grad_split *split, bucket_set *buckets, error *err)
+{
+    const activations *acts = model_forward(t->w, &t->batch, NULL);
+    if (!buckets) {
+        model_backward(t->w, &t->batch, acts, t->dlogprob, split, t->grads, NULL);
+        return OK;
+    }
+    bucket_begin(buckets, t->w->version + 1, 1, t->grads);
+    model_backward(t->w, &t->batch, acts, t->dlogprob, split, NULL, bucket_sink(buckets, true));
+    return bucket_finish(buckets, err);
 }
 
 int bench_run_step(bench_run *t, const grad_split *split, bucket_set *buckets, int64_t *us, error *err)
@@ -60,14 +107,11 @@ int bench_run_step(bench_run *t, const grad_split *split, bucket_set *buckets, i
     const int64_t began = clock_us();
     device_scratch_reset(t->dev);
     device_ops(t->dev)->zero(t->dev, t->grads, t->table->total);
-    const activations *acts = model_forward(t->w, &t->batch, NULL);
-    if (buckets) bucket_begin(buckets, t->w->version + 1, 1, t->grads);
-    model_backward(t->w, &t->batch, acts, t->dlogprob, split, buckets ? NULL : t->grads,
-                   buckets ? bucket_sink(buckets, true) : NULL);
-    if (buckets && bucket_finish(buckets, err) != OK) return err->code;
+    if (backward(t, split, buckets, err) != OK) return err->code;
+
     if (optimizer_step(t->opt, t->w, t->grads, &report, err) != OK) return err->code;
     weights_seal(t->w, t->opt->step);
-    if (device_sync(t->dev, err) != OK) return err->code;
+    if (device_sync(t->dev, err) != OK) return err->code; /* or the clock would only see what was asked for */
     *us = clock_us() - began;
     return OK;
 }
