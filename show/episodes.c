@@ -3,29 +3,17 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/json.h"
+#include "show/scores.h"
 
 enum { PROMPT_SHOWN = 48 };
 
 /* ---- as a line ---- */
-
-static void print_values(FILE *out, const score *sc)
-{
-    for (int i = 0; i < sc->n_values; i++) {
-        const objective_value *v = &sc->values[i];
-        fprintf(out, "%s%s ", i ? " " : "", v->name);
-        if (isfinite(v->value))
-            fprintf(out, "%.3g", v->value);
-        else
-            fputs("missing", out);
-    }
-}
 
 static void print_score(FILE *out, const score *sc)
 {
@@ -34,7 +22,7 @@ static void print_score(FILE *out, const score *sc)
     else if (sc->status != SCORE_OK)
         fprintf(out, "no score: %s", sc->error ? sc->error : "no reason given");
     else
-        print_values(out, sc);
+        score_print_values(out, sc, " ", 3);
 }
 
 static void print_prompt(FILE *out, const char *row)
@@ -95,16 +83,6 @@ static json_t *calls_json(const episode *e)
     return calls;
 }
 
-static json_t *objectives_json(const score *sc)
-{
-    json_t *values = json_object();
-    for (int i = 0; sc && i < sc->n_values; i++) {
-        const objective_value *v = &sc->values[i];
-        json_object_set_new(values, v->name, isfinite(v->value) ? json_real(v->value) : json_null());
-    }
-    return values;
-}
-
 static json_t *episode_json(const char *row, const episode *e, const score *sc)
 {
     char id[32];
@@ -120,7 +98,7 @@ static json_t *episode_json(const char *row, const episode *e, const score *sc)
     json_object_set_new(line, "transcript", json_bytes(e->transcript ? e->transcript : ""));
     json_object_set_new(line, "tokens", json_integer(trajectory_sampled(&e->tokens)));
     json_object_set_new(line, "oldest_version", json_integer(trajectory_oldest_version(&e->tokens)));
-    json_object_set_new(line, "objectives", objectives_json(sc));
+    json_object_set_new(line, "objectives", score_objectives_json(sc));
     json_object_set_new(line, "calls", calls_json(e));
     json_object_set_new(line, "row", json_parse(row, strlen(row), "row", NULL));
     json_object_set_new(line, "answer", json_bytes(e->answer));
