@@ -152,8 +152,8 @@ static void attention_backward(const backward *b, int k, const layer_weights *p,
     const device_batch *batch = &b->in->batch;
     const layer_grads *d = &b->d;
 
-    b->ops->attention_backward(b->dev, d->att, a->q, a->k, a->v, a->att, a->lse, batch->starts, batch->S, c->heads,
-                               c->kv_heads, c->head_dim, p->window, d->q, d->k, d->v);
+    b->ops->attention_backward(b->dev, d->att, a->q, a->k, a->v, a->att, a->lse, batch->starts, batch->prefix, batch->S,
+                               c->heads, c->kv_heads, c->head_dim, p->window, d->q, d->k, d->v);
     const float *dq = heads_backward(b, k, p->q_norm, d->q, a->q_raw, a->q_rstd, c->heads, d->q_raw);
     const float *dk = heads_backward(b, k, p->k_norm, d->k, a->k_raw, a->k_rstd, c->kv_heads, d->k_raw);
 

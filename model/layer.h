@@ -79,7 +79,7 @@ const float *top_logits(const weights *w, const top_acts *top); /* top_norm, the
 /* The token arrays of a batch, on the device. */
 typedef struct device_batch {
     int T, S, n_out;
-    const int32_t *ids, *starts, *out_rows, *targets;
+    const int32_t *ids, *starts, *prefix, *out_rows, *targets; /* prefix NULL: no sequence has one */
     const float *cos_sin;
 } device_batch;
 

@@ -8,11 +8,21 @@
 
 enum { KEPT_LOGITS = 32 << 20 }; /* 128 MB */
 
+/* A sequence's prefix is the one before it, or the prefix of that one; and a prefix has none. */
+static bool prefixes_fit(const token_batch *b)
+{
+    for (int s = 0; b->prefix && s < b->S; s++) {
+        const int p = b->prefix[s];
+        if (p >= 0 && (p >= s || b->prefix[p] >= 0 || (p != s - 1 && b->prefix[s - 1] != p))) return false;
+    }
+    return true;
+}
+
 static device_batch device_batch_of(const weights *w, const token_batch *b)
 {
     device *dev = w->dev;
 
-    assert(b->T > 0 && b->starts[0] == 0 && b->starts[b->S] == b->T && b->n_out <= b->T);
+    assert(b->T > 0 && b->starts[0] == 0 && b->starts[b->S] == b->T && b->n_out <= b->T && prefixes_fit(b));
 
     return (device_batch){ .T = b->T,
                            .S = b->S,
@@ -20,6 +30,7 @@ static device_batch device_batch_of(const weights *w, const token_batch *b)
                            .ids = scratch_ints(dev, b->ids, (size_t)b->T),
                            .cos_sin = layer_rope(w, scratch_ints(dev, b->positions, (size_t)b->T), b->T),
                            .starts = scratch_ints(dev, b->starts, (size_t)b->S + 1),
+                           .prefix = b->prefix ? scratch_ints(dev, b->prefix, (size_t)b->S) : NULL,
                            .out_rows = scratch_ints(dev, b->out_rows, (size_t)b->n_out),
                            .targets = scratch_ints(dev, b->targets, (size_t)b->n_out) };
 }
@@ -29,8 +40,8 @@ void layer_forward(const weights *w, int layer, const device_batch *b, const lay
     const model_config *c = &w->table->config;
     const layer_weights p = layer_weights_of(w, layer);
     layer_project(w, &p, b->cos_sin, b->T, a);
-    device_ops(w->dev)->attention(w->dev, a->q, a->k, a->v, b->starts, b->S, c->heads, c->kv_heads, c->head_dim,
-                                  p.window, a->att, a->lse);
+    device_ops(w->dev)->attention(w->dev, a->q, a->k, a->v, b->starts, b->prefix, b->S, c->heads, c->kv_heads,
+                                  c->head_dim, p.window, a->att, a->lse);
     layer_finish(w, &p, a, out);
 }
 

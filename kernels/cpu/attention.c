@@ -54,26 +54,26 @@ static void attend_pairs(void *ctx, int64_t begin, int64_t end, int thread)
     float *mixed = scores + longest * QUERY_ROWS;
 
     for (int64_t i = begin; i < end; i++) {
-        const int g = (int)(i % s->Hkv), start = s->starts[i / s->Hkv], n = s->starts[i / s->Hkv + 1] - start;
-        const size_t first = (size_t)start * stride + (size_t)g * (size_t)s->hd;
-        transpose_blocks(f->k + first, n, stride, s->hd, keys);
-        copy_rows(f->v + first, n, stride, s->hd, s->wide, values);
+        const int g = (int)(i % s->Hkv);
+        const size_t head = (size_t)g * (size_t)s->hd;
+        const sequence seq = sequence_at(s, i / s->Hkv);
+        transpose_blocks(f->k + head, &seq, stride, s->hd, keys);
+        copy_sequence(f->v + head, &seq, stride, s->hd, s->wide, values);
 
-        for (int t = 0; t < n; t += QUERY_ROWS) {
-            const query_tile q = query_tile_at(s, t, n);
-            for (int h = g * group; h < (g + 1) * group; h++) { /* query heads that share these keys */
-                const size_t row = (size_t)(start + t) * (size_t)s->H + (size_t)h;
-                attend_tile(f, &q, row, keys, values, scores, mixed);
-            }
+        for (int t = seq.before; t < seq.n; t += QUERY_ROWS) {
+            const query_tile q = query_tile_at(s, t, seq.n);
+            for (int h = g * group; h < (g + 1) * group; h++) /* query heads that share these keys */
+                attend_tile(f, &q, row_at(&seq, t) * (size_t)s->H + (size_t)h, keys, values, scores, mixed);
         }
     }
 }
 
-void cpu_attention(device *dev, const float *q, const float *k, const float *v, const int32_t *starts, int S, int H,
-                   int Hkv, int hd, int window, float *o, float *lse)
+void cpu_attention(device *dev, const float *q, const float *k, const float *v, const int32_t *starts,
+                   const int32_t *prefix, int S, int H, int Hkv, int hd, int window, float *o, float *lse)
 {
     const cpu_mark mark = cpu_scratch_mark(dev);
-    forward f = { .s = packed_shape_of(starts, S, H, Hkv, hd, window), .q = q, .k = k, .v = v, .o = o, .lse = lse };
+    forward f = { .q = q, .k = k, .v = v, .o = o, .lse = lse };
+    f.s = packed_shape_of(starts, prefix, S, H, Hkv, hd, window);
     f.room = (size_t)f.s.longest * (size_t)(hd + f.s.wide + QUERY_ROWS) + (size_t)(QUERY_ROWS * f.s.wide);
     f.buffers = device_scratch(dev, sizeof(float) * f.room * (size_t)device_threads(dev));
     cpu_parallel(dev, f.s.flops, (int64_t)S * Hkv, 1, attend_pairs, &f);

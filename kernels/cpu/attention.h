@@ -3,7 +3,9 @@
  * (sequence, key/value head). Internal to the CPU backend.
  *
  * A thread owns such a pair: the transposed keys are made once for all query heads that share them, and sums over rows
- * keep their order. Every product is a tile of tile.h. */
+ * keep their order. Every product is a tile of tile.h.
+ *
+ * Keys lie by position, those of a prefix first: what a row meets is the same whether its prefix is shared or not. */
 #pragma once
 
 #include <math.h>
@@ -15,48 +17,70 @@
 enum { QUERY_ROWS = 32, KEY_PAIR = 2 * KV_PAGE };
 
 typedef struct packed_shape {
-    const int32_t *starts;
+    const int32_t *starts, *prefix; /* prefix NULL: no sequence has one */
     int S, H, Hkv, hd, window;
     int wide;    /* hd rounded up to whole pairs of vectors */
-    int longest; /* tokens of the longest sequence, rounded up to whole pairs of blocks */
+    int longest; /* keys of the longest sequence, rounded up to whole pairs of blocks */
     double flops;
 } packed_shape;
 
-static inline packed_shape packed_shape_of(const int32_t *starts, int S, int H, int Hkv, int hd, int window)
+/* Positions [0, before) are the prefix's rows from `prefix` on, [before, n) the sequence's own from `start` on. */
+typedef struct sequence {
+    int prefix, before, start, n;
+} sequence;
+
+static inline sequence sequence_at(const packed_shape *s, int64_t i)
 {
-    packed_shape s = { .starts = starts, .S = S, .H = H, .Hkv = Hkv, .hd = hd, .window = window };
+    const int p = s->prefix ? s->prefix[i] : -1;
+    sequence q = { .start = s->starts[i] };
+    if (p >= 0) {
+        q.prefix = s->starts[p];
+        q.before = s->starts[p + 1] - q.prefix;
+    }
+    q.n = q.before + s->starts[i + 1] - q.start;
+    return q;
+}
+
+static inline size_t row_at(const sequence *q, int position)
+{
+    return (size_t)(position < q->before ? q->prefix + position : q->start + position - q->before);
+}
+
+static inline packed_shape packed_shape_of(const int32_t *starts, const int32_t *prefix, int S, int H, int Hkv, int hd,
+                                           int window)
+{
+    packed_shape s = { .starts = starts, .prefix = prefix, .S = S, .H = H, .Hkv = Hkv, .hd = hd, .window = window };
     for (int i = 0; i < S; i++) {
-        const int n = starts[i + 1] - starts[i];
-        s.longest = n > s.longest ? n : s.longest;
-        s.flops += 2.0 * n * n * H * hd;
+        const sequence q = sequence_at(&s, i);
+        s.longest = q.n > s.longest ? q.n : s.longest;
+        s.flops += 2.0 * (q.n - q.before) * (q.n + q.before) * H * hd;
     }
     s.longest = (s.longest + KEY_PAIR - 1) / KEY_PAIR * KEY_PAIR;
     s.wide = (hd + KEY_PAIR - 1) / KEY_PAIR * KEY_PAIR;
     return s;
 }
 
-/* Sixteen rows, at most `columns` of each (16 or fewer), turned: out[d][16]. */
-static inline void transpose_16(const float *x, size_t stride, int rows, int columns, float *out)
+/* Sixteen rows (NULL: zeros), at most `columns` of each (16 or fewer) from d on, turned: out[d][16]. */
+static inline void transpose_16(const float *const rows[16], int d, int columns, float *out)
 {
     v16 r[16];
     for (int i = 0; i < 16; i++) {
         r[i] = v16_set(0);
-        if (i < rows) r[i] = v16_load_some(x + (size_t)i * stride, columns);
+        if (rows[i]) r[i] = v16_load_some(rows[i] + d, columns);
     }
     v16_transpose(r);
-    for (int d = 0; d < columns; d++) v16_store(out + d * KV_PAGE, r[d]);
+    for (int i = 0; i < columns; i++) v16_store(out + (d + i) * KV_PAGE, r[i]);
 }
 
-/* x [n rows, hd] of one head, rows `stride` apart -> blocks [hd][KV_PAGE], zeros behind the last row. */
-static inline void transpose_blocks(const float *x, int n, size_t stride, int hd, float *out)
+/* The sequence's rows of x, `stride` apart -> blocks [hd][KV_PAGE] by position, zeros behind the last row. */
+static inline void transpose_blocks(const float *x, const sequence *q, size_t stride, int hd, float *out)
 {
-    const int blocks = (n + KEY_PAIR - 1) / KEY_PAIR * 2;
-    for (int b = 0; b < blocks; b++, out += (size_t)hd * KV_PAGE)
-        for (int d = 0; d < hd; d += 16) {
-            const int columns = hd - d < 16 ? hd - d : 16;
-            const float *from = x + (size_t)(b * KV_PAGE) * stride + d;
-            transpose_16(from, stride, n - b * KV_PAGE, columns, out + d * KV_PAGE);
-        }
+    const int end = (q->n + KEY_PAIR - 1) / KEY_PAIR * KEY_PAIR;
+    for (int j = 0; j < end; j += KV_PAGE, out += (size_t)hd * KV_PAGE) {
+        const float *rows[16];
+        for (int i = 0; i < 16; i++) rows[i] = j + i < q->n ? x + row_at(q, j + i) * stride : NULL;
+        for (int d = 0; d < hd; d += 16) transpose_16(rows, d, hd - d < 16 ? hd - d : 16, out);
+    }
 }
 
 /* The same rows, side by side, padded with zeros to `wide`. */
@@ -68,7 +92,15 @@ static inline void copy_rows(const float *x, int n, size_t stride, int hd, int w
     }
 }
 
-/* The tile of query rows [t, t + rows) sees keys [first, n); `first` at a pair of blocks' beginning. */
+/* The sequence's rows, by position. */
+static inline void copy_sequence(const float *x, const sequence *q, size_t stride, int hd, int wide, float *out)
+{
+    copy_rows(x + (size_t)q->prefix * stride, q->before, stride, hd, wide, out);
+    copy_rows(x + (size_t)q->start * stride, q->n - q->before, stride, hd, wide,
+              out + (size_t)q->before * (size_t)wide);
+}
+
+/* The tile of queries at positions [t, t + rows) sees keys [first, n); `first` at a pair of blocks' beginning. */
 typedef struct query_tile {
     int t, rows, first, n;
 } query_tile;

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Packed causal attention, backward (Dao et al. 2022, FlashAttention, section 3.1): probabilities are made again from
- * the scores and the kept log-sum-exp; ds = p (dp - delta), delta = sum_d do[d] o[d]. */
+ * the scores and the kept log-sum-exp; ds = p (dp - delta), delta = sum_d do[d] o[d].
+ *
+ * What the sequences behind a prefix add to its dk and dv is kept apart until all are done, and then added in their
+ * order: which thread was first doesn't show in the bits. */
 #include "kernels/cpu/attention.h"
 
 typedef struct backward {
@@ -9,6 +12,7 @@ typedef struct backward {
     float *dq, *dk, *dv;
     float *buffers; /* [threads, room] */
     size_t room;
+    float **shares; /* [S] a sequence's share in its prefix's dk and dv, [2, before, Hkv, hd]; NULL: no prefix */
 } backward;
 
 typedef struct buffers {
@@ -111,46 +115,98 @@ static void backward_tile(const backward *bw, const query_tile *q, size_t row, c
     tile_scatter(s, q, b->p, b->doo, b->dv);
 }
 
+/* One head's rows [n, wide] -> to [n, hd], `stride` apart. */
+static void put_rows(const packed_shape *s, const float *rows, int n, float *to, size_t stride)
+{
+    for (int t = 0; t < n; t++, rows += s->wide, to += stride) memcpy(to, rows, sizeof(float) * (size_t)s->hd);
+}
+
+/* One head's dk and dv: the sequence's own rows, and its share in the prefix's. */
+static void hand_over(const backward *bw, int64_t i, const sequence *seq, size_t head, const buffers *b)
+{
+    const packed_shape *s = &bw->s;
+    const size_t stride = (size_t)s->Hkv * (size_t)s->hd, own = (size_t)seq->start * stride + head;
+    const size_t before = (size_t)seq->before, skipped = before * (size_t)s->wide;
+    put_rows(s, b->dk + skipped, seq->n - seq->before, bw->dk + own, stride);
+    put_rows(s, b->dv + skipped, seq->n - seq->before, bw->dv + own, stride);
+    if (before == 0) return;
+
+    float *share = bw->shares[i] + head;
+    put_rows(s, b->dk, seq->before, share, stride);
+    put_rows(s, b->dv, seq->before, share + before * stride, stride);
+}
+
 static void backward_pairs(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const backward *bw = ctx;
     const packed_shape *s = &bw->s;
     const buffers b = buffers_at(bw->buffers + bw->room * (size_t)thread, s);
     const int group = s->H / s->Hkv;
-    const size_t stride = (size_t)s->Hkv * (size_t)s->hd, bytes = sizeof(float) * (size_t)s->hd;
+    const size_t stride = (size_t)s->Hkv * (size_t)s->hd;
 
     for (int64_t i = begin; i < end; i++) {
-        const int g = (int)(i % s->Hkv), start = s->starts[i / s->Hkv], n = s->starts[i / s->Hkv + 1] - start;
-        const size_t first = (size_t)start * stride + (size_t)g * (size_t)s->hd;
+        const int g = (int)(i % s->Hkv);
+        const size_t head = (size_t)g * (size_t)s->hd;
+        const sequence seq = sequence_at(s, i / s->Hkv);
+        const size_t sums = sizeof(float) * (size_t)seq.n * (size_t)s->wide;
 
-        transpose_blocks(bw->k + first, n, stride, s->hd, b.keys_t);
-        transpose_blocks(bw->v + first, n, stride, s->hd, b.values_t);
-        copy_rows(bw->k + first, n, stride, s->hd, s->wide, b.keys);
-        memset(b.dk, 0, sizeof(float) * (size_t)n * (size_t)s->wide);
-        memset(b.dv, 0, sizeof(float) * (size_t)n * (size_t)s->wide);
+        transpose_blocks(bw->k + head, &seq, stride, s->hd, b.keys_t);
+        transpose_blocks(bw->v + head, &seq, stride, s->hd, b.values_t);
+        copy_sequence(bw->k + head, &seq, stride, s->hd, s->wide, b.keys);
+        memset(b.dk, 0, sums);
+        memset(b.dv, 0, sums);
 
         /* Tile by tile, in one order: dk and dv add up over all rows and all query heads of the group. */
-        for (int t = 0; t < n; t += QUERY_ROWS) {
-            const query_tile q = query_tile_at(s, t, n);
+        for (int t = seq.before; t < seq.n; t += QUERY_ROWS) {
+            const query_tile q = query_tile_at(s, t, seq.n);
             for (int h = g * group; h < (g + 1) * group; h++)
-                backward_tile(bw, &q, (size_t)(start + t) * (size_t)s->H + (size_t)h, &b);
+                backward_tile(bw, &q, row_at(&seq, t) * (size_t)s->H + (size_t)h, &b);
         }
 
-        for (int t = 0; t < n; t++) {
-            memcpy(bw->dk + first + (size_t)t * stride, b.dk + (size_t)t * (size_t)s->wide, bytes);
-            memcpy(bw->dv + first + (size_t)t * stride, b.dv + (size_t)t * (size_t)s->wide, bytes);
-        }
+        hand_over(bw, i / s->Hkv, &seq, head, &b);
     }
 }
 
+/* dk and dv of one prefix's rows += the shares of the sequences behind it. */
+static void add_shares(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const backward *bw = ctx;
+    const packed_shape *s = &bw->s;
+    const int64_t width = (int64_t)s->Hkv * s->hd;
+    (void)thread;
+    for (int64_t p = begin; p < end; p++) {
+        const int64_t first = s->starts[p] * width, n = s->starts[p + 1] * width - first;
+        for (int64_t i = p + 1; i < s->S && s->prefix[i] == p; i++)
+            for (int64_t j = 0; j < n; j++) {
+                bw->dk[first + j] += bw->shares[i][j];
+                bw->dv[first + j] += bw->shares[i][n + j];
+            }
+    }
+}
+
+/* Room for each sequence's share in its prefix; NULL where none has one. */
+static float **shares_new(device *dev, const packed_shape *s)
+{
+    if (!s->prefix) return NULL;
+    float **shares = device_scratch(dev, sizeof *shares * (size_t)s->S);
+    for (int i = 0; i < s->S; i++) {
+        const size_t width = (size_t)s->Hkv * (size_t)s->hd, rows = (size_t)sequence_at(s, i).before;
+        shares[i] = rows > 0 ? device_scratch(dev, 2 * sizeof(float) * rows * width) : NULL;
+    }
+    return shares;
+}
+
 void cpu_attention_backward(device *dev, const float *doo, const float *q, const float *k, const float *v,
-                            const float *o, const float *lse, const int32_t *starts, int S, int H, int Hkv, int hd,
-                            int window, float *dq, float *dk, float *dv)
+                            const float *o, const float *lse, const int32_t *starts, const int32_t *prefix, int S,
+                            int H, int Hkv, int hd, int window, float *dq, float *dk, float *dv)
 {
     const cpu_mark mark = cpu_scratch_mark(dev);
-    backward b = { .s = packed_shape_of(starts, S, H, Hkv, hd, window), doo, q, k, v, o, lse, dq, dk, dv, NULL, 0 };
+    backward b = { .doo = doo, .q = q, .k = k, .v = v, .o = o, .lse = lse, .dq = dq, .dk = dk, .dv = dv };
+    b.s = packed_shape_of(starts, prefix, S, H, Hkv, hd, window);
     b.room = room_of(&b.s);
     b.buffers = device_scratch(dev, sizeof(float) * b.room * (size_t)device_threads(dev));
+    b.shares = shares_new(dev, &b.s);
     cpu_parallel(dev, 2.5 * b.s.flops, (int64_t)S * Hkv, 1, backward_pairs, &b);
+    if (prefix) cpu_parallel(dev, 2.0 * starts[S] * Hkv * hd, S, 1, add_shares, &b);
     cpu_scratch_rewind(dev, mark);
 }

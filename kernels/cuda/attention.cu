@@ -13,14 +13,15 @@ GPU_KERNEL void attend_rows(packed p)
     const int lane = (int)threadIdx.x % WARP;
     if (h >= p.H) return;
 
-    const int start = p.starts[sequence_of(p, row)], t = row - start;
+    const sequence s = sequence_of(p, row);
+    const int t = s.before + row - s.start;
     const size_t kv = (size_t)p.Hkv * (size_t)p.hd, at = ((size_t)row * (size_t)p.H + (size_t)h) * (size_t)p.hd;
-    const size_t head = (size_t)start * kv + (size_t)(h / (p.H / p.Hkv)) * (size_t)p.hd;
+    const size_t head = (size_t)(h / (p.H / p.Hkv)) * (size_t)p.hd;
     const float scale = 1.0f / sqrtf((float)p.hd);
     float mixed[MAX_DIMS] = { 0 }, largest = -INFINITY, sum = 0; /* lane l has dimensions l, l + 32, ... of `mixed` */
 
     for (int j = first_key(t, p.window); j <= t; j++) {
-        const size_t key = head + (size_t)j * kv;
+        const size_t key = head + row_at(s, j) * kv;
         float score = 0;
         for (int d = lane; d < p.hd; d += WARP) score += p.q[at + (size_t)d] * p.k[key + (size_t)d];
         score = warp_sum(score) * scale;
@@ -80,8 +81,8 @@ template <int HD> GPU_KERNEL void attend_tiles(packed p)
     const int h = (int)blockIdx.y, warp = (int)threadIdx.x / WARP, lane = (int)threadIdx.x % WARP;
     if (at.rows == 0) return;
 
-    const size_t stride = (size_t)p.H * HD, kv = (size_t)p.Hkv * HD, row0 = (size_t)(at.start + at.first);
-    const size_t head = (size_t)at.start * kv + (size_t)(h / (p.H / p.Hkv)) * HD;
+    const size_t stride = (size_t)p.H * HD, kv = (size_t)p.Hkv * HD, row0 = row_at(at.of, at.first);
+    const size_t head = (size_t)(h / (p.H / p.Hkv)) * HD;
     const float scale = 1.0f / sqrtf((float)HD);
     uint32_t q[HD / 16][4];
     float mixed[HD / 8][4] = { { 0 } }, largest[2] = { -INFINITY, -INFINITY }, sum[2] = { 0, 0 };
@@ -92,8 +93,8 @@ template <int HD> GPU_KERNEL void attend_tiles(packed p)
     for (int j = seen / TILE * TILE; j <= last; j += TILE) {
         float s[8][4];
         __syncthreads(); /* every warp is through with the tile before */
-        load_tile<HD>(p.k + head + (size_t)j * kv, at.length - j, kv, keys, NULL);
-        load_tile<HD>(p.v + head + (size_t)j * kv, at.length - j, kv, NULL, values);
+        load_tile<HD>(p.k + head, at.of, j, kv, keys, NULL);
+        load_tile<HD>(p.v + head, at.of, j, kv, NULL, values);
         __syncthreads();
 
         scores<HD>(q, keys, s);
@@ -120,10 +121,10 @@ template <int HD> static void run_tiles(device *dev, const packed &p, int T)
     GPU_LAUNCH(dev, attend_tiles<HD>, dim3(max_tiles(T, p.S), (unsigned)p.H), TILE_THREADS, bytes, p);
 }
 
-void cuda_attention(device *dev, const float *q, const float *k, const float *v, const int32_t *starts, int S, int H,
-                    int Hkv, int hd, int window, float *o, float *lse)
+void cuda_attention(device *dev, const float *q, const float *k, const float *v, const int32_t *starts,
+                    const int32_t *prefix, int S, int H, int Hkv, int hd, int window, float *o, float *lse)
 {
-    packed p = packed_of(q, k, v, starts, S, H, Hkv, hd, window);
+    packed p = packed_of(q, k, v, starts, prefix, S, H, Hkv, hd, window);
     p.out = o;
     p.lse = lse;
 

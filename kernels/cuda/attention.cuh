@@ -11,21 +11,22 @@ enum { TILE = 64, TILE_WARPS = 4, TILE_THREADS = TILE_WARPS * WARP, PAD = 8, TUR
 
 struct packed {
     const float *q, *k, *v, *o, *doo, *lse_in;
-    const int32_t *starts;
+    const int32_t *starts, *prefix; /* prefix NULL: no sequence has one */
     int S, H, Hkv, hd, window;
     float *out, *lse;    /* forward */
     float *dq, *dk, *dv; /* backward */
     float *delta;        /* [T, H] */
 };
 
-static inline packed packed_of(const float *q, const float *k, const float *v, const int32_t *starts, int S, int H,
-                               int Hkv, int hd, int window)
+static inline packed packed_of(const float *q, const float *k, const float *v, const int32_t *starts,
+                               const int32_t *prefix, int S, int H, int Hkv, int hd, int window)
 {
     packed p = {};
     p.q = q;
     p.k = k;
     p.v = v;
     p.starts = starts;
+    p.prefix = prefix;
     p.S = S;
     p.H = H;
     p.Hkv = Hkv;
@@ -42,32 +43,57 @@ static inline int rows_of(device *dev, const int32_t *starts, int S)
     return T;
 }
 
+/* Positions [0, before) are the prefix's rows from `prefix` on, [before, n) the sequence's own from `start` on. */
+struct sequence {
+    int index, prefix, before, start, n;
+};
+
+GPU_DEVICE sequence sequence_at(const packed &p, int s)
+{
+    const int of = p.prefix ? p.prefix[s] : -1, start = p.starts[s];
+    const int prefix = of < 0 ? 0 : p.starts[of], before = of < 0 ? 0 : p.starts[of + 1] - prefix;
+    const sequence found = { s, prefix, before, start, before + p.starts[s + 1] - start };
+    return found;
+}
+
+GPU_DEVICE sequence sequence_of(const packed &p, int row)
+{
+    int s = 0;
+    while (row >= p.starts[s + 1]) s++;
+    return sequence_at(p, s);
+}
+
+GPU_DEVICE size_t row_at(const sequence &s, int position)
+{
+    return (size_t)(position < s.before ? s.prefix + position : s.start + position - s.before);
+}
+
+/* Whether sequence i sees keys of s: its own, or those of its prefix. Who shares one stands behind it without a gap. */
+GPU_DEVICE bool reads(const packed &p, int i, const sequence &s)
+{
+    return i == s.index || (i < p.S && p.prefix && p.prefix[i] == s.index);
+}
+
 /* A tile of up to 64 rows of one sequence; rows 0: there is none (more blocks than tiles were started). */
 struct tile_place {
-    int start, length; /* of the sequence */
-    int first, rows;   /* of the tile within it */
+    sequence of;
+    int first, rows; /* the first one's position */
 };
 
 GPU_DEVICE tile_place tile_at(const packed &p, int tile)
 {
+    tile_place found = { { 0, 0, 0, 0, 0 }, 0, 0 };
     for (int s = 0; s < p.S; s++) {
-        const int start = p.starts[s], length = p.starts[s + 1] - start, tiles = (length + TILE - 1) / TILE;
+        const int length = p.starts[s + 1] - p.starts[s], tiles = (length + TILE - 1) / TILE;
         if (tile < tiles) {
-            const int first = tile * TILE;
-            tile_place found = { start, length, first, length - first < TILE ? length - first : TILE };
+            found.of = sequence_at(p, s);
+            found.first = found.of.before + tile * TILE;
+            found.rows = found.of.n - found.first < TILE ? found.of.n - found.first : TILE;
             return found;
         }
         tile -= tiles;
     }
-    tile_place none = { 0, 0, 0, 0 };
-    return none;
-}
-
-GPU_DEVICE int sequence_of(const packed &p, int row)
-{
-    int s = 0;
-    while (row >= p.starts[s + 1]) s++;
-    return s;
+    return found;
 }
 
 /* Tiles of all sequences, at most. */
@@ -77,13 +103,16 @@ GPU_DEVICE bool sees(int t, int j, int window) { return j <= t && (window <= 0 |
 
 GPU_DEVICE __nv_bfloat16 rounded(float f) { return __float2bfloat16(f); }
 
-/* Rows [0, rows) of one head, rows `stride` apart -> shared [64][HD + PAD] (and turned [HD][TURNED]), zeros behind. */
+/* A sequence's rows at positions [first, first + 64) of one head, `stride` apart -> shared [64][HD + PAD] (and turned
+ * [HD][TURNED]), zeros behind its last. */
 template <int HD>
-GPU_DEVICE void load_tile(const float *x, int rows, size_t stride, __nv_bfloat16 *straight, __nv_bfloat16 *turned)
+GPU_DEVICE void load_tile(const float *x, const sequence &s, int first, size_t stride, __nv_bfloat16 *straight,
+                          __nv_bfloat16 *turned)
 {
     for (int i = (int)threadIdx.x; i < TILE * HD; i += TILE_THREADS) {
-        const int r = i / HD, d = i % HD;
-        const __nv_bfloat16 b = rounded(r < rows ? x[(size_t)r * stride + (size_t)d] : 0.0f);
+        const int position = first + i / HD, r = i / HD, d = i % HD;
+        const bool there = position < s.n;
+        const __nv_bfloat16 b = rounded(there ? x[row_at(s, position) * stride + (size_t)d] : 0.0f);
         if (straight) straight[r * (HD + PAD) + d] = b;
         if (turned) turned[d * TURNED + r] = b;
     }

@@ -26,7 +26,14 @@ static many *sequences(int n, int place, int vocab)
     }
     for (int t = 0; t < n * LENGTH; t++)
         if (m->positions[t] < LENGTH - 1) m->rows[out] = t, m->targets[out++] = m->ids[t + 1];
-    m->b = (token_batch){ n * LENGTH, n, m->ids, m->positions, m->starts, out, m->rows, m->targets };
+    m->b = (token_batch){ .T = n * LENGTH,
+                          .S = n,
+                          .ids = m->ids,
+                          .positions = m->positions,
+                          .starts = m->starts,
+                          .n_out = out,
+                          .out_rows = m->rows,
+                          .targets = m->targets };
     return m;
 }
 

@@ -49,7 +49,14 @@ static fixture fixture_open(void)
 static token_batch batch_of(const fixture *f)
 {
     const int n = f->starts[1];
-    return (token_batch){ n, 1, f->ids, f->positions, f->starts, n - 1, f->positions, f->ids + 1 };
+    return (token_batch){ .T = n,
+                          .S = 1,
+                          .ids = f->ids,
+                          .positions = f->positions,
+                          .starts = f->starts,
+                          .n_out = n - 1,
+                          .out_rows = f->positions,
+                          .targets = f->ids + 1 };
 }
 
 static void fixture_close(fixture *f)
