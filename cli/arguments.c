@@ -61,7 +61,11 @@ static int value_choice(const flag *f, const char *text, error *err)
 {
     str known = { 0 };
     for (int i = 0; f->choices[i]; i++) {
-        if (strcmp(f->choices[i], text) == 0) return str_free(&known), *f->choice = i, OK;
+        if (strcmp(f->choices[i], text) == 0) {
+            *f->choice = i;
+            str_free(&known);
+            return OK;
+        }
         str_printf(&known, "%s%s", i ? ", " : "", f->choices[i]);
     }
     error_set(err, ERR_ARGUMENT, "%s: expected one of %s, found '%.80s'", f->name, known.data, text);
@@ -88,9 +92,10 @@ static int unknown_flag(const char *word, const flag *flags, error *err)
     char bare[80];
     snprintf(bare, sizeof bare, "%.*s", (int)strcspn(word, "="), word);
     for (int i = 0; flags && flags[i].name && i < MAX_FLAGS; i++) names[i + 1] = flags[i].name;
+
     const char *nearest = str_nearest(bare, names);
-    return error_set(err, ERR_ARGUMENT, "no option '%.80s'%s%s%s", word, nearest ? " (did you mean '" : "",
-                     nearest ? nearest : "", nearest ? "'?)" : " (--help lists them)");
+    if (nearest) return error_set(err, ERR_ARGUMENT, "no option '%.80s' (did you mean '%s'?)", word, nearest);
+    return error_set(err, ERR_ARGUMENT, "no option '%.80s' (--help lists them)", word);
 }
 
 /* A value that is itself an option was forgotten, not meant: --model --json. It may be said as --model=--json. */
@@ -100,18 +105,30 @@ static const char *next_value(int argc, char **argv, int *i)
     return argv[++*i];
 }
 
-static int take_flag(int argc, char **argv, int *i, const flag *flags, error *err)
+/* The flag that the word is, "--name" or "--name=value"; NULL: none of them. */
+static const flag *flag_of(const char *word, const flag *flags)
 {
     for (const flag *f = flags; f && f->name; f++) {
         const size_t len = strlen(f->name);
-        const char *word = argv[*i];
-        if (strncmp(word, f->name, len) != 0 || (word[len] && word[len] != '=')) continue;
-        if (f->present && word[len]) return error_set(err, ERR_ARGUMENT, "option '%s' takes no value", f->name);
-        if (f->present) return *f->present = true, OK;
-        const char *value = word[len] ? word + len + 1 : next_value(argc, argv, i);
-        return value ? take_value(f, value, err) : error_set(err, ERR_ARGUMENT, "option '%s' needs a value", f->name);
+        if (strncmp(word, f->name, len) == 0 && (!word[len] || word[len] == '=')) return f;
     }
-    return unknown_flag(argv[*i], flags, err);
+    return NULL;
+}
+
+static int take_flag(int argc, char **argv, int *i, const flag *flags, error *err)
+{
+    const char *word = argv[*i];
+    const flag *f = flag_of(word, flags);
+    if (!f) return unknown_flag(word, flags, err);
+
+    const char *joined = strchr(word, '='), *value = joined ? joined + 1 : NULL;
+    if (f->present) {
+        if (value) return error_set(err, ERR_ARGUMENT, "option '%s' takes no value", f->name);
+        *f->present = true;
+        return OK;
+    }
+    if (!value) value = next_value(argc, argv, i);
+    return value ? take_value(f, value, err) : error_set(err, ERR_ARGUMENT, "option '%s' needs a value", f->name);
 }
 
 /* ---- words ---- */
@@ -147,8 +164,8 @@ int arguments_parse(arguments *a, int argc, char **argv, const syntax *s, error 
         else
             rc = take_word(a, word, !only_words, s, err);
     }
-    if (rc == OK && !a->help && a->n_positional < s->min)
-        return error_set(err, ERR_ARGUMENT, "expected %s, found %s%s", s->words, a->n_positional ? "only " : "nothing",
-                         a->n_positional ? a->positional[0] : "");
-    return rc;
+
+    if (rc != OK || a->help || a->n_positional >= s->min) return rc;
+    if (a->n_positional == 0) return error_set(err, ERR_ARGUMENT, "expected %s, found nothing", s->words);
+    return error_set(err, ERR_ARGUMENT, "expected %s, found only %s", s->words, a->positional[0]);
 }

@@ -38,6 +38,7 @@ static int run(const request *r, error *err)
     int rc = f ? OK : err->code;
     if (rc == OK && r->adapter) rc = merge(r, f->weights, err);
     if (rc == OK) rc = hf_folder_write(r->out, r->model, f->weights, r->dtype == 1 ? DTYPE_BF16 : DTYPE_F32, err);
+
     if (rc == OK)
         printf("%s: %s, %lld parameters in %s%s\n", r->out, f->config.architecture, (long long)f->table->total,
                DTYPES[r->dtype], r->adapter ? ", adapter merged" : "");

@@ -14,26 +14,30 @@ static const char USAGE[] =
     "legacy checkpoint and its tokenizer. `transformers` and every verb that takes --model read it.\n\n"
     "example: troupe import SmolLM2-135M-Instruct.Q4_1.gguf models/smollm2\n";
 
+enum { LLAMA2C, GGUF }; /* places in FORMATS */
+static const char *const FORMATS[] = { "llama2.c", "gguf", NULL };
+
 static int import_model(const call *c, int from, error *err)
 {
     const char *const *words = c->arguments.positional;
-    const int n = c->arguments.n_positional, wanted = from == 0 ? 3 : 2;
-    if (n != wanted)
-        return error_set(
-            err, ERR_ARGUMENT,
-            from == 0 ? "--from llama2.c takes MODEL.bin TOKENIZER.bin OUT, found %d words"
-                      : "expected MODEL.gguf OUT, or --from llama2.c MODEL.bin TOKENIZER.bin OUT, found %d words",
-            n);
-    return from == 0 ? import_llama2c(words[0], words[1], words[2], err) : import_gguf(words[0], words[1], err);
+    const int n = c->arguments.n_positional;
+    if (from == LLAMA2C && n != 3)
+        return error_set(err, ERR_ARGUMENT, "--from llama2.c takes MODEL.bin TOKENIZER.bin OUT, found %d words", n);
+    if (from == LLAMA2C) return import_llama2c(words[0], words[1], words[2], err);
+
+    if (n != 2)
+        return error_set(err, ERR_ARGUMENT,
+                         "expected MODEL.gguf OUT, or --from llama2.c MODEL.bin TOKENIZER.bin OUT, found %d words", n);
+    return import_gguf(words[0], words[1], err);
 }
 
 static int run_verb(call *c, error *err)
 {
-    static const char *const FORMATS[] = { "llama2.c", "gguf", NULL };
-    int from = -1;
+    int from = GGUF;
     const flag flags[] = { { .name = "--from", .choice = &from, .choices = FORMATS }, { 0 } };
     const int opened = call_open(c, flags, err);
     if (opened != OK) return opened;
+
     const int rc = import_model(c, from, err);
     const char *out = c->arguments.positional[c->arguments.n_positional - 1];
     if (rc == OK) printf("%s: written; try: troupe probe --model %s --text 'Once upon a time' --greedy 40\n", out, out);

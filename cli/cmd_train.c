@@ -26,6 +26,16 @@ static bool misused(const training_options *o, const arguments *a)
     return a->n_positional != 1 || o->take_changes || o->without_episodes;
 }
 
+static int print_keys(call *c, bool markdown)
+{
+    if (markdown)
+        recipe_print_page(stdout);
+    else
+        recipe_print_keys(stdout);
+    c->prints_text = true;
+    return OK;
+}
+
 static int run_verb(call *c, error *err)
 {
     training_options o = { .every = 10 };
@@ -41,13 +51,9 @@ static int run_verb(call *c, error *err)
                            { 0 } };
     const int opened = call_open(c, flags, err);
     if (opened != OK) return opened;
-    if (markdown && !keys) return call_misused(c);
-    if (keys) {
-        markdown ? recipe_print_page(stdout) : recipe_print_keys(stdout);
-        c->prints_text = true;
-        return OK;
-    }
-    if (misused(&o, &c->arguments)) return call_misused(c);
+
+    if (keys) return print_keys(c, markdown);
+    if (markdown || misused(&o, &c->arguments)) return call_misused(c);
 
     o.recipe = c->arguments.positional[0];
     o.overrides = c->arguments.overrides;

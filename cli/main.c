@@ -58,16 +58,29 @@ static void hold_standard_streams(void)
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
 }
 
+static const verb *verb_named(const char *name)
+{
+    for (int i = 0; i < N_VERBS; i++)
+        if (strcmp(name, VERBS[i]->name) == 0) return VERBS[i];
+    return NULL;
+}
+
+static bool asks_for_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
+}
+
 int main(int argc, char **argv)
 {
     json_set_alloc_funcs(xmalloc, free); /* out of memory it ends like we do: its NULLs are for what is malformed */
     hold_standard_streams();
     signal(SIGXFSZ, SIG_IGN); /* ulimit -f: the write fails and says so, instead of the process being killed */
+
     if (argc < 2) {
         usage(stderr);
         return 2;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+    if (asks_for_help(argv[1])) {
         usage(stdout);
         return verbs_finish_output("", 0);
     }
@@ -75,7 +88,7 @@ int main(int argc, char **argv)
         printf("troupe %s\n", TROUPE_VERSION);
         return verbs_finish_output("", 0);
     }
-    for (int i = 0; i < N_VERBS; i++)
-        if (strcmp(argv[1], VERBS[i]->name) == 0) return verb_main(VERBS[i], argc - 1, argv + 1);
-    return unknown_verb(argv[1]);
+
+    const verb *v = verb_named(argv[1]);
+    return v ? verb_main(v, argc - 1, argv + 1) : unknown_verb(argv[1]);
 }

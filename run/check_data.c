@@ -27,17 +27,22 @@ __attribute__((format(printf, 4, 5))) static int of_key(const recipe *r, const c
 
 enum { MAX_ROWS = 10000 };
 
+static bool has_field(const char *text, const char *field)
+{
+    json_t *row = json_parse(text, strlen(text), "row", NULL);
+    const bool has = json_object_get(row, field);
+    json_decref(row);
+    return has;
+}
+
 static int check_preferences(const recipe *r, const dataset *d, error *err)
 {
     error why = { 0 };
     const char *field = r->trainer.preference;
     if (!field[0]) return OK;
+
     bool has = false;
-    for (uint64_t i = 0; i < dataset_size(d) && !has; i++) {
-        json_t *row = json_parse(dataset_row(d, i), strlen(dataset_row(d, i)), "row", NULL);
-        has = json_object_get(row, field);
-        json_decref(row);
-    }
+    for (uint64_t i = 0; i < dataset_size(d) && !has; i++) has = has_field(dataset_row(d, i), field);
     if (!has) return of_key(r, "reward.preference", err, "no row of data.train has a \"%s\"", field);
     if (preference_check(d, MAX_ROWS, field, &r->trainer.objectives, &why) == OK) return OK;
     return of_key(r, "reward.preference", err, "%s", why.text);
@@ -57,35 +62,46 @@ static bool has_demonstration(const char *text)
 static int check_sampling(const recipe *r, const dataset *d, error *err)
 {
     error why = { 0 };
-    bool shown = r->curriculum.hinted + r->curriculum.demonstrations == 0;
     sampler *s = sampler_new(&r->curriculum.sampler, d, &why);
     sampler_free(s);
     if (!s) return of_key(r, "data.stages", err, "%s", why.text);
+
+    bool shown = r->curriculum.hinted + r->curriculum.demonstrations == 0;
     for (uint64_t i = 0; !shown && i < dataset_size(d); i++) shown = has_demonstration(dataset_row(d, i));
-    if (!shown)
-        return of_key(r, r->curriculum.hinted > 0 ? "rollout.hinted" : "rollout.demonstrations", err,
-                      "no row of data.train has a \"demonstration\"");
-    return OK;
+    if (shown) return OK;
+    return of_key(r, r->curriculum.hinted > 0 ? "rollout.hinted" : "rollout.demonstrations", err,
+                  "no row of data.train has a \"demonstration\"");
+}
+
+static bool names_group(const moo_plan *m, const char *name)
+{
+    for (int k = 0; k < m->n_groups; k++)
+        if (strcmp(m->groups[k], name) == 0) return true;
+    return false;
+}
+
+static int check_group(const recipe *r, const dataset *d, uint64_t i, error *err)
+{
+    const char *text = dataset_row(d, i), *name = "";
+    json_t *row = json_parse(text, strlen(text), "row", err);
+    if (!row) return err->code;
+    json_opt_string(row, "group", "row", "", &name, NULL);
+
+    int rc = OK;
+    if (!names_group(&r->trainer.moo, name))
+        rc = of_key(r, "moo.groups", err, "row %" PRIu64 " of data.train is of group '%.40s', which it does not name",
+                    i + 1, name);
+    json_decref(row);
+    return rc;
 }
 
 /* Groups of rows that moo.groups doesn't name: better found now than at the first step. */
-static int check_groups(const recipe *r, dataset *d, error *err)
+static int check_groups(const recipe *r, const dataset *d, error *err)
 {
-    const moo_plan *m = &r->trainer.moo;
     const uint64_t n = dataset_size(d) < MAX_ROWS ? dataset_size(d) : MAX_ROWS;
     int rc = OK;
-    for (uint64_t i = 0; rc == OK && m->n_groups > 0 && i < n; i++) {
-        const char *text = dataset_row(d, i), *name = "";
-        json_t *row = json_parse(text, strlen(text), "row", err);
-        if (!row) return err->code;
-        json_opt_string(row, "group", "row", "", &name, NULL);
-        int k = 0;
-        while (k < m->n_groups && strcmp(m->groups[k], name) != 0) k++;
-        if (k == m->n_groups)
-            rc = of_key(r, "moo.groups", err,
-                        "row %" PRIu64 " of data.train is of group '%.40s', which it does not name", i + 1, name);
-        json_decref(row);
-    }
+    if (r->trainer.moo.n_groups == 0) return OK;
+    for (uint64_t i = 0; rc == OK && i < n; i++) rc = check_group(r, d, i, err);
     return rc;
 }
 

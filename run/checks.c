@@ -58,25 +58,52 @@ static void hint_at_checkpoints(const char *dir, error *why)
     if (dir_exists(path)) error_set(why, why->code, "%s is a run; its models are in %s/step-N", dir, path);
 }
 
+static int measure_model(opened *o, const char *dir, const hf_folder *f, error *err)
+{
+    const int have = f->config.vocab, need = tokenizer_vocab(o->tokenizer);
+    if (need > have) return error_set(err, ERR_PARSE, "%s: the tokenizer has %d tokens, the model %d", dir, need, have);
+
+    o->out->parameters = f->table->total;
+    o->max_context = (int)o->recipe->actor.max_context;
+    if (o->max_context > f->config.max_position) o->max_context = f->config.max_position;
+    return OK;
+}
+
+/* Its tokenizer stays, to make prompts with. */
+static int open_model(opened *o, const char *dir, error *err)
+{
+    if (hf_folder_check(dir, err) != OK) return err->code;
+    hf_folder *f = hf_folder_open_config(dir, NULL, err);
+    if (!f) return err->code;
+
+    o->tokenizer = tokenizer_open(dir, err);
+    const int rc = o->tokenizer ? measure_model(o, dir, f, err) : err->code;
+    hf_folder_close(f);
+    return rc;
+}
+
 static int check_model(opened *o, error *err)
 {
     error why = { 0 };
     const char *dir = o->what->model ? o->what->model : o->recipe->run.model;
-    hf_folder *f = hf_folder_check(dir, &why) == OK ? hf_folder_open_config(dir, NULL, &why) : NULL;
-    o->tokenizer = f ? tokenizer_open(dir, &why) : NULL;
-    int rc = o->tokenizer ? OK : why.code;
-    if (rc == OK && tokenizer_vocab(o->tokenizer) > f->config.vocab)
-        rc = error_set(&why, ERR_PARSE, "%s: the tokenizer has %d tokens, the model %d", dir,
-                       tokenizer_vocab(o->tokenizer), f->config.vocab);
-    if (rc == OK) {
-        o->out->parameters = f->table->total;
-        o->max_context = (int)o->recipe->actor.max_context;
-        if (o->max_context > f->config.max_position) o->max_context = f->config.max_position;
-    }
-    hf_folder_close(f);
+    const int rc = open_model(o, dir, &why);
     if (rc == OK) return OK;
+
     hint_at_checkpoints(dir, &why);
     return o->what->model ? error_set(err, rc, "%s", why.text) : recipe_error(o->recipe, "model", &why, err);
+}
+
+/* Whether the dialect can tell of these tools, and the shots call no others. tools: as JSON. */
+static int check_told_tools(opened *o, const char *tools, error *err)
+{
+    error why = { 0 };
+    const recipe *r = o->recipe;
+    o->dialect = dialect_new(r->prompt.dialect, r->prompt.dialect_options, tools, &why);
+    if (!o->dialect) return recipe_error(r, "prompt.dialect", &why, err);
+
+    if (shots_check_tools(&o->shots, tools, &why) == OK) return OK;
+    error_within(&why, "%s", r->curriculum.shots_file);
+    return recipe_error(r, "prompt.shots", &why, err);
 }
 
 /* Tools are started and stopped: a sandbox that this machine doesn't allow is found here, too. */
@@ -86,17 +113,12 @@ static int check_tools(opened *o, error *err)
     const recipe *r = o->recipe;
     router *tools = recipe_router(r, NULL, &why);
     if (!tools) return recipe_error(r, "env.tools", &why, err);
+
     char *text = router_tools_json(tools);
-    o->dialect = dialect_new(r->prompt.dialect, r->prompt.dialect_options, text, &why);
-    error unknown = { 0 };
-    const int rc = shots_check_tools(&o->shots, text, &unknown);
-    free(text);
     router_free(tools);
-    if (o->dialect && rc != OK) {
-        error_within(&unknown, "%s", r->curriculum.shots_file);
-        return recipe_error(r, "prompt.shots", &unknown, err);
-    }
-    return o->dialect ? OK : recipe_error(r, "prompt.dialect", &why, err);
+    const int rc = check_told_tools(o, text, err);
+    free(text);
+    return rc;
 }
 
 /* A prompt with more shots than there are would silently show fewer. */
@@ -104,13 +126,14 @@ static int enough_shots(const opened *o, const char *key, int64_t shots, error *
 {
     error why = { 0 };
     if (shots <= 0 || (size_t)shots <= o->shots.len) return OK;
+
     if (o->shots.len == 0)
         error_set(&why, ERR_ARGUMENT, "%" PRId64 " shots in a prompt, but the recipe has no prompt.shots", shots);
     else
         error_set(&why, ERR_ARGUMENT, "%" PRId64 " shots in a prompt, but %s holds %zu", shots,
                   o->recipe->curriculum.shots_file, o->shots.len);
-    return key ? recipe_error(o->recipe, key, &why, err)
-               : error_set(err, ERR_ARGUMENT, "%s: %s", o->what->option, why.text);
+    if (key) return recipe_error(o->recipe, key, &why, err);
+    return error_set(err, ERR_ARGUMENT, "%s: %s", o->what->option, why.text);
 }
 
 /* The key that says how many shots an evaluation shows; NULL: an option did. */
@@ -133,6 +156,7 @@ static int check_rows(opened *o, const dataset *rows, const char *name, const ch
                              .dialect = o->dialect,
                              .shots = &o->shots,
                              .max_context = o->max_context };
+
     if (enough_shots(o, key, shots, err) != OK) return err->code;
     if (check_prompts(&m, rows, name, (int)shots, o->out->note, sizeof o->out->note, &why) == OK) return OK;
     return recipe_error(o->recipe, strstr(why.text, " fits ") ? "rollout.max_context" : name, &why, err);
@@ -149,16 +173,19 @@ static int check_levels(opened *o, const ladder_config *l, error *err)
 /* Each number of shots that the run will come to. */
 static int check_schedule(opened *o, error *err)
 {
-    const recipe *r = o->recipe;
+    const shot_schedule *schedule = o->recipe->curriculum.shots;
+    const ladder_config *ladder = &o->recipe->curriculum.sampler.ladder;
     int64_t first;
     const int32_t *shots;
     int n, rc = OK;
-    if (r->curriculum.sampler.ladder.n > 0) return check_levels(o, &r->curriculum.sampler.ladder, err);
-    if (!r->curriculum.shots) return check_rows(o, o->train, "data.train", "prompt.shots", 0, err);
-    for (int i = 0;
-         rc == OK && shot_schedule_stage(r->curriculum.shots, i, &first, &shots, &n) && first <= r->run.steps; i++)
+    if (ladder->n > 0) return check_levels(o, ladder, err);
+    if (!schedule) return check_rows(o, o->train, "data.train", "prompt.shots", 0, err);
+
+    for (int i = 0; rc == OK && shot_schedule_stage(schedule, i, &first, &shots, &n); i++) {
+        if (first > o->recipe->run.steps) break;
         for (int k = 0; rc == OK && k < n; k++)
             rc = check_rows(o, o->train, "data.train", "prompt.shots", shots[k], err);
+    }
     return rc;
 }
 
@@ -166,22 +193,32 @@ static int check_schedule(opened *o, error *err)
 enum { BYTES_PER_TOKEN = 8, LONGEST_TEXT = 1 << 20 };
 
 /* The script on the first, the middle and the last row. */
+static int rehearse(const opened *o, const dataset *rows, error *err)
+{
+    const scorer_config how = reward_scorer(&o->recipe->reward);
+    const uint64_t n = dataset_size(rows), at[] = { 0, n / 2, n - 1 };
+    const int64_t longest = (int64_t)o->max_context * BYTES_PER_TOKEN;
+    const size_t text_bytes = (size_t)(longest < LONGEST_TEXT ? longest : LONGEST_TEXT);
+    scorer *s = scorer_new(&how, err);
+    if (!s) return err->code;
+
+    int rc = OK;
+    for (size_t i = 0; rc == OK && i < sizeof at / sizeof *at; i++) {
+        if (i > 0 && at[i] == at[i - 1]) continue;
+        rc = reward_rehearse(s, dataset_row(rows, at[i]), text_bytes, o->out->reward_note, sizeof o->out->reward_note,
+                             err);
+    }
+    scorer_free(s);
+    return rc;
+}
+
 static int check_rewards(const opened *o, const dataset *rows, error *err)
 {
     error why = { 0 };
     const recipe *r = o->recipe;
-    const scorer_config how = reward_scorer(&r->reward);
-    const uint64_t n = rows ? dataset_size(rows) : 0, at[] = { 0, n / 2, n - 1 };
-    const int64_t longest = (int64_t)o->max_context * BYTES_PER_TOKEN;
-    if (!o->what->scored || !r->reward.rehearse || n == 0) return OK;
+    if (!o->what->scored || !r->reward.rehearse || !rows || dataset_size(rows) == 0) return OK;
 
-    scorer *s = scorer_new(&how, &why);
-    int rc = s ? OK : why.code;
-    for (size_t i = 0; rc == OK && i < sizeof at / sizeof *at; i++)
-        if (i == 0 || at[i] != at[i - 1])
-            rc = reward_rehearse(s, dataset_row(rows, at[i]), (size_t)(longest < LONGEST_TEXT ? longest : LONGEST_TEXT),
-                                 o->out->reward_note, sizeof o->out->reward_note, &why);
-    scorer_free(s);
+    const int rc = rehearse(o, rows, &why);
     if (rc == OK) return OK;
     error_set(&why, rc, "%s; mend the script, or set reward.rehearse = false", why.text);
     return recipe_error(r, "reward.script", &why, err);
@@ -205,6 +242,29 @@ static unsigned needs_of(const checks_for *what)
     return needs;
 }
 
+static int check_prompts_of_rows(opened *o, error *err)
+{
+    const checks_for *what = o->what;
+    const curriculum_options *c = &o->recipe->curriculum;
+    int rc = OK;
+    if (what->train) rc = open_rows(c->train, &o->train, &o->out->train_rows, err);
+    if (rc == OK && (what->train || what->test)) rc = open_rows(c->test, &o->test, &o->out->test_rows, err);
+
+    if (rc == OK && what->train) rc = check_schedule(o, err);
+    if (rc == OK && what->test && o->test) rc = check_rows(o, o->test, "data.test", test_key(o), what->test_shots, err);
+    return rc;
+}
+
+static void close_all(opened *o)
+{
+    shots_free(&o->shots);
+    tokenizer_free(o->tokenizer);
+    dialect_free(o->dialect);
+    dataset_free(o->train);
+    dataset_free(o->test);
+}
+
+/* The cheap things first: a missing file is said before a sandbox starts. */
 int checks_open(const recipe *r, const checks_for *what, checks *out, error *err)
 {
     opened o = { .recipe = r, .what = what, .out = out };
@@ -214,15 +274,8 @@ int checks_open(const recipe *r, const checks_for *what, checks *out, error *err
     if (rc == OK) rc = check_device(&o, err);
     if (rc == OK) rc = check_model(&o, err);
     if (rc == OK) rc = check_tools(&o, err);
-    if (rc == OK && what->train) rc = open_rows(r->curriculum.train, &o.train, &out->train_rows, err);
-    if (rc == OK && (what->train || what->test)) rc = open_rows(r->curriculum.test, &o.test, &out->test_rows, err);
-    if (rc == OK && what->train) rc = check_schedule(&o, err);
-    if (rc == OK && what->test && o.test) rc = check_rows(&o, o.test, "data.test", test_key(&o), what->test_shots, err);
+    if (rc == OK) rc = check_prompts_of_rows(&o, err);
     if (rc == OK) rc = check_rewards(&o, o.train ? o.train : o.test, err);
-    shots_free(&o.shots);
-    tokenizer_free(o.tokenizer);
-    dialect_free(o.dialect);
-    dataset_free(o.train);
-    dataset_free(o.test);
+    close_all(&o);
     return rc;
 }

@@ -32,7 +32,10 @@ void child_words_learner(child_words *c, const fleet_words *f, int rank)
 
     const char *first[20] = { "learner", f->run->recipe, "--run", f->run->path, "--bind", f->address };
     int n = 6;
-    if (rank == 0) first[n++] = "--report-fd", first[n++] = c->report;
+    if (rank == 0) {
+        first[n++] = "--report-fd";
+        first[n++] = c->report;
+    }
     if (f->learners > 1) {
         const char *const together[] = { "--rank", c->rank, "--of", c->learners, "--meet", f->run->sockets.path };
         for (int i = 0; i < 6; i++) first[n++] = together[i];

@@ -11,10 +11,16 @@
 
 enum { AT_ONCE = 3, FIRST_DELAY_MS = 500, LONGEST_DELAY_MS = 8000, GOODBYE_MS = 1000 };
 
+static death_kind death_of_exit(int code)
+{
+    if (code == 0) return DEATH_LEFT;
+    return code == RANK_AGAIN ? DEATH_AGAIN : DEATH_FAILED;
+}
+
 death_kind death_of_status(int status, uint64_t kills)
 {
-    if (WIFEXITED(status))
-        return WEXITSTATUS(status) == 0 ? DEATH_LEFT : WEXITSTATUS(status) == RANK_AGAIN ? DEATH_AGAIN : DEATH_FAILED;
+    if (WIFEXITED(status)) return death_of_exit(WEXITSTATUS(status));
+
     switch (WIFSIGNALED(status) ? WTERMSIG(status) : SIGKILL) {
     case SIGSEGV:
     case SIGABRT:
@@ -41,17 +47,27 @@ static bool same_words(const char *a, const char *b)
         while (isdigit((unsigned char)*b) || *b == '.') b++;
         if (*a != *b) return false;
         if (!*a) return true;
-        a++, b++;
+        a++;
+        b++;
     }
 }
 
 static int64_t delay_of(const deaths *d, death_kind kind)
 {
     const int64_t min = kind == DEATH_LEFT ? GOODBYE_MS : 0; /* the run may be about to end as well */
-    int64_t delay_ms = FIRST_DELAY_MS;
     if (d->all <= AT_ONCE) return min;
+
+    int64_t delay_ms = FIRST_DELAY_MS;
     for (int i = AT_ONCE + 1; i < d->all && delay_ms < LONGEST_DELAY_MS; i++) delay_ms *= 2;
     return delay_ms > min ? delay_ms : min;
+}
+
+static void note_failure(deaths *d, const char *reason)
+{
+    const bool again = d->same > 0 && same_words(d->reason, reason);
+    d->same = again ? d->same + 1 : 1;
+    d->failed++;
+    snprintf(d->reason, sizeof d->reason, "%s", reason);
 }
 
 death_verdict deaths_add(deaths *d, death_kind kind, const char *reason, uint64_t steps, int64_t *delay_ms)
@@ -59,11 +75,8 @@ death_verdict deaths_add(deaths *d, death_kind kind, const char *reason, uint64_
     const bool own = kind >= DEATH_FAILED;
     if (steps != d->steps) *d = (deaths){ .steps = steps };
     d->all++;
-    if (own) {
-        d->failed++;
-        d->same = d->same > 0 && same_words(d->reason, reason) ? d->same + 1 : 1;
-        snprintf(d->reason, sizeof d->reason, "%s", reason);
-    }
+    if (own) note_failure(d, reason);
+
     *delay_ms = delay_of(d, kind);
     if (own && d->same >= DEATHS_OF_ONE_REASON) return DEATH_SAME_AGAIN;
     return d->failed >= DEATHS_FAILED || d->all >= DEATHS_KILLED ? DEATH_TOO_MANY : DEATH_RESTART;

@@ -30,7 +30,9 @@ typedef struct fetching {
 
 static void fail(fetching *f, const error *err)
 {
-    if (!f->failed) f->failed = err->code, f->why = *err;
+    if (f->failed) return;
+    f->failed = err->code;
+    f->why = *err;
 }
 
 /* ---- what is said ---- */
@@ -48,6 +50,15 @@ static bool is_same(const parcel_list *a, const parcel_list *b)
     return a->n_files == b->n_files && parcel_compare(a, b, NULL) == OK;
 }
 
+static int begin_delivery(fetching *f, const welcome_body *w, error *err)
+{
+    snprintf(f->run, sizeof f->run, "%s", w->run);
+    f->delivery = delivery_new(&w->recipe, f->out->folder.path, err);
+    if (!f->delivery) return err->code;
+    parcel_list_copy(&f->out->list, &w->recipe);
+    return OK;
+}
+
 /* It comes again when the learner was started anew: then what is here is of use if the files are the same. */
 static void on_welcome(fetching *f, const welcome_body *w)
 {
@@ -57,18 +68,14 @@ static void on_welcome(fetching *f, const welcome_body *w)
         fail(f, &err);
         return;
     }
-    if (!f->delivery) {
-        snprintf(f->run, sizeof f->run, "%s", w->run);
-        f->delivery = delivery_new(&w->recipe, f->out->folder.path, &err);
-        if (f->delivery) parcel_list_copy(&f->out->list, &w->recipe);
-    }
+
     f->moved_ms = loop_now_ms(f->lp);
-    if (f->delivery) {
-        ask(f);
+    if (!f->delivery && begin_delivery(f, w, &err) != OK) {
+        error_within(&err, "what the learner sends can't be taken");
+        fail(f, &err);
         return;
     }
-    error_within(&err, "what the learner sends can't be taken");
-    fail(f, &err);
+    ask(f);
 }
 
 static void on_chunk(fetching *f, const recipe_chunk_body *chunk)
@@ -76,11 +83,13 @@ static void on_chunk(fetching *f, const recipe_chunk_body *chunk)
     recipe_get_body before, after;
     error err = { 0 };
     if (!f->delivery) return;
+
     delivery_next(f->delivery, &before);
     if (delivery_take(f->delivery, chunk, &err) != OK) {
         fail(f, &err);
         return;
     }
+
     delivery_next(f->delivery, &after);
     if (after.file == before.file && after.offset == before.offset) return; /* it was not expected */
     f->moved_ms = loop_now_ms(f->lp);
@@ -126,9 +135,11 @@ static int connect_to(fetching *f, error *err)
     snprintf(ec.hello.role, sizeof ec.hello.role, "%s", c->role == PACK_FOR_ACTOR ? "actor" : "reward");
     snprintf(ec.hello.name, sizeof ec.hello.name, "%s", c->name);
     weights_host(ec.hello.host);
+
     for (int type = 0; type < N_MESSAGES; type++) ec.limits[type] = SMALL_BYTES;
     ec.limits[MSG_WELCOME] = PARCEL_LIST_BYTES;
     ec.limits[MSG_RECIPE_CHUNK] = PARCEL_CHUNK_BYTES + SMALL_BYTES;
+
     f->exchange = endpoint_connect(f->lp, &ec, &cb, f->log, err);
     return f->exchange ? loop_on_stop(f->lp, on_stop, f, err) : err->code;
 }
@@ -176,12 +187,14 @@ static int receive(fetched *out, const fetch_config *config, logger *lg, error *
 {
     fetching f = { .config = config, .out = out, .log = lg };
     if (!(f.lp = loop_new(err))) return err->code;
+
     const int rc = run(&f, err);
     if (f.exchange) {
         const message bye = { .type = MSG_BYE, .bye = { "it has the recipe" } };
         endpoint_send(f.exchange, 0, &bye, NULL);
     }
     if (rc == OK) tell(&f);
+
     loop_remove(f.lp, &f);
     endpoint_free(f.exchange);
     delivery_free(f.delivery);

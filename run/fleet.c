@@ -87,15 +87,21 @@ static void heed(fleet *f, const json_t *line)
     json_opt_string(line, "event", "report", "", &event, NULL);
     json_opt_string(line, "text", "report", "", &text, NULL);
     json_opt_int(line, "step", "report", 0, &step, NULL);
+
     supervisor_heard(f->supervisor, strcmp(event, "peers") == 0 ? text : NULL);
-    if (strcmp(event, "step") == 0) f->stepped = true, supervisor_step(f->supervisor, step);
+    if (strcmp(event, "step") == 0) {
+        f->stepped = true;
+        supervisor_step(f->supervisor, step);
+    }
     if (strcmp(event, "farewell") == 0) supervisor_farewell(f->supervisor);
 }
 
 static void show_line(fleet *f, const char *line, size_t len)
 {
     json_t *json = json_parse(line, len, "report", NULL);
-    if (json) heed(f, json), progress_event(f->config.progress, json);
+    if (!json) return;
+    heed(f, json);
+    progress_event(f->config.progress, json);
     json_decref(json);
 }
 
@@ -105,11 +111,13 @@ static void read_report(fleet *f)
     const ssize_t n = read(f->report[0], bytes, sizeof bytes);
     if (n <= 0) return;
     str_add(&f->line, bytes, (size_t)n);
+
     char *begin = f->line.data, *end;
     while ((end = memchr(begin, '\n', f->line.len - (size_t)(begin - f->line.data)))) {
         show_line(f, begin, (size_t)(end - begin));
         begin = end + 1;
     }
+
     const size_t rest = f->line.len - (size_t)(begin - f->line.data);
     memmove(f->line.data, begin, rest);
     f->line.len = rest < LINE_BYTES ? rest : 0;
@@ -127,6 +135,7 @@ static int wait_for_news(fleet *f)
     for (int i = 0; i < n; i++) fds[2 + i] = (struct pollfd){ .fd = pids[i], .events = POLLIN };
     if (poll(fds, (nfds_t)(2 + n), POLL_MS) <= 0) return 0;
     if (fds[1].revents & POLLIN) read_report(f);
+
     struct signalfd_siginfo info;
     if ((fds[0].revents & POLLIN) && read(f->signals, &info, sizeof info) == sizeof info) return (int)info.ssi_signo;
     return 0;
@@ -150,13 +159,15 @@ static void drain_report(fleet *f)
 /* Waits for the step under way as long as it takes: whoever has no time asks again. */
 static int stop_in_order(fleet *f, int signal, error *err)
 {
-    sigset_t mask;
     progress_end(f->config.progress);
     progress_say(f->config.progress,
                  "stopping: the step under way ends and a checkpoint is written (Ctrl-C again stops at once)");
+
     /* From here a second signal has its default effect: it ends this process, and the children die with it. */
+    sigset_t mask;
     stop_signals(&mask);
     sigprocmask(SIG_UNBLOCK, &mask, NULL);
+
     supervisor_stop(f->supervisor, SUPERVISOR_WAITS);
     drain_report(f);
     return error_set(err, ERR_INTERRUPTED, "stopped by %s (go on with: troupe train --resume %s)", strsignal(signal),
@@ -227,7 +238,10 @@ fleet *fleet_new(const fleet_config *config, error *err)
 {
     fleet *f = xcalloc(1, sizeof *f);
     f->config = *config;
-    if (begin(f, err) != OK) return fleet_free(f), NULL;
+    if (begin(f, err) != OK) {
+        fleet_free(f);
+        return NULL;
+    }
     f->supervisor = supervisor_new(&(supervisor_config){ .say = say, .ctx = f });
     return f;
 }

@@ -45,18 +45,29 @@ static int is_model_file(const struct dirent *e)
     return n > 12 && strcmp(e->d_name + n - 12, ".safetensors") == 0;
 }
 
+/* One file more, by its name and what it holds. */
+static int add_file(const char *dir, const char *name, uint64_t *hash, uint64_t *bytes, error *err)
+{
+    char path[PATH_BYTES];
+    uint64_t one, size;
+    const int rc = hash_file(path_join(path, sizeof path, dir, name), &one, &size, err);
+    if (rc != OK) return rc;
+
+    *hash = hash_combine(hash_combine(*hash, hash_bytes(name, strlen(name), 0)), one);
+    *bytes += size;
+    return OK;
+}
+
 static int hash_model(const char *dir, uint64_t *hash, uint64_t *bytes, error *err)
 {
     struct dirent **names;
     const int n = scandir(dir, &names, is_model_file, alphasort);
     int rc = n > 0 ? OK : error_set(err, ERR_NOT_FOUND, "there is no model in %s", dir);
-    *hash = *bytes = 0;
+
+    *hash = 0;
+    *bytes = 0;
     for (int i = 0; i < n; i++) {
-        char path[PATH_BYTES];
-        uint64_t one = 0, size = 0;
-        if (rc == OK) rc = hash_file(path_join(path, sizeof path, dir, names[i]->d_name), &one, &size, err);
-        *hash = hash_combine(hash_combine(*hash, hash_bytes(names[i]->d_name, strlen(names[i]->d_name), 0)), one);
-        *bytes += size;
+        if (rc == OK) rc = add_file(dir, names[i]->d_name, hash, bytes, err);
         free(names[i]);
     }
     if (n >= 0) free(names);
@@ -120,26 +131,34 @@ static int copy_in(taking *t, ingredient *one)
     return file_copy(one->from, path_join(to, sizeof to, t->run, one->copy), t->err);
 }
 
-/* `path` is what the opened recipe uses for `key`: a copy of ours, or the file of a person's. */
-static int take(taking *t, const char *key, const char *path)
+/* A person's file `from`: its hash, and a copy where it is small enough. */
+static int take_new(taking *t, const char *key, const char *from)
 {
     ingredient one = { 0 };
-    char *real = realpath(path, NULL);
-    if (!real) return error_set(t->err, ERR_NOT_FOUND, "%s: there is no %s", key, path);
-    const ingredient *kept = with_copy(t->before, t->run, real);
-    if (kept) {
-        vec_push(&t->now, *kept);
-        free(real);
-        return OK;
-    }
     snprintf(one.key, sizeof one.key, "%s", key);
-    snprintf(one.from, sizeof one.from, "%s", real);
-    free(real);
+    snprintf(one.from, sizeof one.from, "%s", from);
     int rc = hash_of(one.from, &one.hash, &one.bytes, t->err);
     if (rc == OK) rc = copy_in(t, &one);
+
     const ingredient *old = of_key(t->before, key, one.from);
     if (t->taken && (!old || old->hash != one.hash)) json_array_append_new(t->taken, json_string(key));
     if (rc == OK) vec_push(&t->now, one);
+    return rc;
+}
+
+/* `path` is what the opened recipe uses for `key`: a copy of ours, or the file of a person's. */
+static int take(taking *t, const char *key, const char *path)
+{
+    char *real = realpath(path, NULL);
+    if (!real) return error_set(t->err, ERR_NOT_FOUND, "%s: there is no %s", key, path);
+
+    int rc = OK;
+    const ingredient *kept = with_copy(t->before, t->run, real);
+    if (kept)
+        vec_push(&t->now, *kept);
+    else
+        rc = take_new(t, key, real);
+    free(real);
     return rc;
 }
 
@@ -166,6 +185,7 @@ static int take_all(taking *t, const recipe *r)
         { "data.test", r->curriculum.test },
         { "model", r->run.model },
     };
+
     int rc = take(t, "recipe", r->path); /* first, with its modules: they need the names that they have */
     if (rc == OK) rc = take_modules(t, r);
     for (size_t i = 0; rc == OK && i < sizeof parts / sizeof *parts; i++)
@@ -173,9 +193,19 @@ static int take_all(taking *t, const recipe *r)
     return rc;
 }
 
+/* The copies that are none of `kept` (NULL: none is kept). */
+static void remove_copies(const ingredients *all, const char *run, const ingredients *kept)
+{
+    char path[PATH_BYTES];
+    for (size_t i = 0; i < all->len; i++) {
+        const char *copy = all->data[i].copy;
+        if (copy[0] && !(kept && has_copy_name(kept, copy))) unlink(path_join(path, sizeof path, run, copy));
+    }
+}
+
 int ingredients_take(ingredients *all, const char *run, const recipe *r, json_t *taken, error *err)
 {
-    char folder[PATH_BYTES], copy[PATH_BYTES];
+    char folder[PATH_BYTES];
     taking t = { .before = all, .run = run, .taken = taken, .err = err };
     int rc = dir_make_all(path_join(folder, sizeof folder, run, FOLDER), err);
     if (rc == OK) rc = take_all(&t, r);
@@ -183,9 +213,8 @@ int ingredients_take(ingredients *all, const char *run, const recipe *r, json_t 
         vec_free(&t.now);
         return rc;
     }
-    for (size_t i = 0; i < all->len; i++)
-        if (all->data[i].copy[0] && !has_copy_name(&t.now, all->data[i].copy))
-            unlink(path_join(copy, sizeof copy, run, all->data[i].copy));
+
+    remove_copies(all, run, &t.now);
     vec_free(all);
     memcpy(all, &t.now, sizeof *all);
     return OK;
@@ -232,26 +261,34 @@ static bool has_word(const char *key, const char *const *words, int n_words)
     return false;
 }
 
+static int unreadable(const ingredient *one, const error *why, error *err)
+{
+    if (one->copy[0])
+        return error_set(err, ERR_STATE, "the run's copy of its %s cannot be read: %s", one->key, why->text);
+    return error_set(err, ERR_STATE, "%s: %s (if it was moved, say where to: --resume RUN %s=PATH)", one->key,
+                     why->text, one->key);
+}
+
+static int check_one(const ingredient *one, const char *run, error *err)
+{
+    char path[PATH_BYTES];
+    uint64_t hash, bytes;
+    error why = { 0 };
+    if (hash_of(place_of(one, run, path, sizeof path), &hash, &bytes, &why) != OK) return unreadable(one, &why, err);
+
+    if (hash == one->hash && bytes == one->bytes) return OK;
+    return error_set(err, ERR_STATE,
+                     "%s: %s is not what the run was begun with: expected hash %016" PRIx64 " (%" PRIu64
+                     " bytes), found %016" PRIx64 " (%" PRIu64 ") (put it back, or --take-changes)",
+                     one->key, path, one->hash, one->bytes, hash, bytes);
+}
+
 int ingredients_check(const ingredients *all, const char *run, const char *const *words, int n_words, error *err)
 {
-    for (size_t i = 0; i < all->len; i++) {
-        const ingredient *one = &all->data[i];
-        if (has_word(one->key, words, n_words)) continue;
-        char path[PATH_BYTES];
-        uint64_t hash, bytes;
-        error why = { 0 };
-        if (hash_of(place_of(one, run, path, sizeof path), &hash, &bytes, &why) != OK)
-            return one->copy[0]
-                       ? error_set(err, ERR_STATE, "the run's copy of its %s cannot be read: %s", one->key, why.text)
-                       : error_set(err, ERR_STATE, "%s: %s (if it was moved, say where to: --resume RUN %s=PATH)",
-                                   one->key, why.text, one->key);
-        if (hash == one->hash && bytes == one->bytes) continue;
-        return error_set(err, ERR_STATE,
-                         "%s: %s is not what the run was begun with: expected hash %016" PRIx64 " (%" PRIu64
-                         " bytes), found %016" PRIx64 " (%" PRIu64 ") (put it back, or --take-changes)",
-                         one->key, path, one->hash, one->bytes, hash, bytes);
-    }
-    return OK;
+    int rc = OK;
+    for (size_t i = 0; rc == OK && i < all->len; i++)
+        if (!has_word(all->data[i].key, words, n_words)) rc = check_one(&all->data[i], run, err);
+    return rc;
 }
 
 void ingredients_differences(const ingredients *all, const char *run, void (*tell)(void *ctx, const char *sentence),
@@ -262,10 +299,17 @@ void ingredients_differences(const ingredients *all, const char *run, void (*tel
         const ingredient *one = &all->data[i];
         char sentence[RECIPE_PATH + 200];
         uint64_t hash = 0, bytes = 0;
-        const bool there = one->copy[0] && hash_of(one->from, &hash, &bytes, NULL) == OK;
-        if (!one->copy[0] || (there && hash == one->hash)) continue;
+        if (!one->copy[0]) continue;
+
+        const char *became = "has changed", *hint = " (--take-changes takes the new one)";
+        if (hash_of(one->from, &hash, &bytes, NULL) != OK) {
+            became = "is gone";
+            hint = "";
+        } else if (hash == one->hash) {
+            continue;
+        }
         snprintf(sentence, sizeof sentence, "%s: %s %s since the run began; the run's own copy is used%s", one->key,
-                 one->from, there ? "has changed" : "is gone", there ? " (--take-changes takes the new one)" : "");
+                 one->from, became, hint);
         tell(ctx, sentence);
     }
 }
@@ -286,21 +330,32 @@ json_t *ingredients_to_json(const ingredients *all)
     return list;
 }
 
+/* "": none, or recipe/NAME: what stands there may be deleted with the run. */
+static bool is_copy_name(const char *copy)
+{
+    if (!*copy) return true;
+    if (strncmp(copy, "recipe/", 7) != 0) return false;
+    const char *name = copy + 7;
+    return *name && !strchr(name, '/') && strcmp(name, "..") != 0 && strcmp(name, ".") != 0;
+}
+
 static int read_one(const json_t *json, ingredient *one, error *err)
 {
+    static const char WHERE[] = "run.json: files";
     const char *key = NULL, *from = NULL, *copy = NULL, *hash = NULL;
     int64_t bytes = 0;
-    int rc = json_need_string(json, "key", "run.json: files", &key, err);
-    if (rc == OK) rc = json_need_string(json, "from", "run.json: files", &from, err);
-    if (rc == OK) rc = json_need_string(json, "copy", "run.json: files", &copy, err);
-    if (rc == OK) rc = json_need_string(json, "hash", "run.json: files", &hash, err);
-    if (rc == OK) rc = json_need_int(json, "bytes", "run.json: files", &bytes, err);
+    int rc = json_need_string(json, "key", WHERE, &key, err);
+    if (rc == OK) rc = json_need_string(json, "from", WHERE, &from, err);
+    if (rc == OK) rc = json_need_string(json, "copy", WHERE, &copy, err);
+    if (rc == OK) rc = json_need_string(json, "hash", WHERE, &hash, err);
+    if (rc == OK) rc = json_need_int(json, "bytes", WHERE, &bytes, err);
     if (rc != OK) return rc;
-    const char *name = strncmp(copy, "recipe/", 7) == 0 ? copy + 7 : "";
-    if ((*copy && (!*name || strchr(name, '/') || strcmp(name, "..") == 0 || strcmp(name, ".") == 0)) ||
-        from[0] != '/' || strlen(key) >= sizeof one->key || strlen(from) >= sizeof one->from ||
-        strlen(copy) >= sizeof one->copy)
+
+    const bool fits =
+        strlen(key) < sizeof one->key && strlen(from) < sizeof one->from && strlen(copy) < sizeof one->copy;
+    if (!fits || from[0] != '/' || !is_copy_name(copy))
         return error_set(err, ERR_PARSE, "run.json: files: %.90s: '%.200s' is no place of a run's own", key, copy);
+
     *one = (ingredient){ .hash = strtoull(hash, NULL, 16), .bytes = (uint64_t)bytes };
     memcpy(one->key, key, strlen(key) + 1);
     memcpy(one->from, from, strlen(from) + 1);
@@ -325,7 +380,6 @@ int ingredients_from_json(ingredients *all, const json_t *list, error *err)
 void ingredients_remove(const ingredients *all, const char *run)
 {
     char path[PATH_BYTES];
-    for (size_t i = 0; i < all->len; i++)
-        if (all->data[i].copy[0]) unlink(path_join(path, sizeof path, run, all->data[i].copy));
+    remove_copies(all, run, NULL);
     rmdir(path_join(path, sizeof path, run, FOLDER));
 }

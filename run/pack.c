@@ -114,6 +114,7 @@ parcel *pack_recipe(const recipe *r, pack_for role, error *err)
     if (rc == OK) rc = add_carried(p, c, err);
     for (int i = 0; rc == OK && i < r->n_words; i++) rc = add_word(p, r->words[i], c, err);
     if (rc == OK) return p;
+
     parcel_free(p);
     return NULL;
 }
@@ -137,6 +138,7 @@ int pack_words(const parcel_list *list, const char *folder, char **words, int ma
                                    { "prompt.shots.file", NULL, SHOTS },
                                    { "model", NULL, MODEL },
                                    { "reward.script", NULL, SCRIPT } };
+
     int n = 0;
     for (uint32_t i = 0; i < list->n_words && n < max; i++) words[n++] = xstrdup(list->words[i].text);
     for (size_t i = 0; i < sizeof ALL / sizeof *ALL && n < max; i++) {

@@ -65,6 +65,7 @@ static int next(str_view *rest, message_type type, message *m, error *err)
         return error_set(err, ERR_PARSE, "a step from learner 1 ends early: expected %s", message_name(type));
     if (message_decode(m, body.data, body.len, err) != OK) return error_within(err, "a step from learner 1");
     if (m->type == type) return OK;
+
     error_set(err, ERR_PARSE, "a step from learner 1: expected %s, found %s", message_name(type),
               message_name(m->type));
     message_reset(m);
@@ -121,21 +122,28 @@ typedef struct rank_report {
     char sentence[600];
 } rank_report;
 
+/* The first that failed by itself is who says why. */
+static ranks_left sum_up(const rank_report *all, int n, const rank_report *mine)
+{
+    ranks_left left = { .whole = true, .code = mine->code };
+    for (int r = n - 1; r >= 0; r--) {
+        left.whole = left.whole && all[r].whole && all[r].version == mine->version;
+        if (all[r].code == ERR_PEER) continue;
+        left.code = all[r].code;
+        snprintf(left.sentence, sizeof left.sentence, "learner %d: %s", r + 1, all[r].sentence);
+    }
+    return left;
+}
+
 bool ranks_regroup(comm *c, const trainer *t, const error *why, ranks_left *left)
 {
     if (alone(c)) return false;
+
     rank_report mine = { .version = trainer_version(t), .code = why->code, .whole = trainer_whole(t) };
     snprintf(mine.sentence, sizeof mine.sentence, "%s", why->text);
     rank_report *all = xcalloc((size_t)c->size, sizeof *all);
     const bool met = comm_regroup(c, &mine, sizeof mine, all);
-
-    if (met) *left = (ranks_left){ .whole = true, .code = why->code };
-    for (int r = c->size - 1; met && r >= 0; r--) {
-        left->whole = left->whole && all[r].whole && all[r].version == mine.version;
-        if (all[r].code == ERR_PEER) continue;
-        left->code = all[r].code;
-        snprintf(left->sentence, sizeof left->sentence, "learner %d: %s", r + 1, all[r].sentence);
-    }
+    if (met) *left = sum_up(all, c->size, &mine);
     free(all);
     return met;
 }
@@ -161,6 +169,7 @@ static int train_step(trainer *t, metrics *m, str_view frames, error *err)
     return rc;
 }
 
+/* The moments are put together from all ranks, for the first one's checkpoint: here they are only sent. */
 static void give_moments(trainer *t, const weights *w)
 {
     const weights *trained = trainer_lora(t) ? trainer_lora(t)->w : w;
@@ -193,17 +202,19 @@ static int follow_one(void *ctx, error *err)
  * wrong on all ranks, and all know it; anything else is told. */
 int ranks_follow(comm *c, trainer *t, const weights *w, error *err)
 {
-    following f = { c, t, w, metrics_new(), ORDER_STEP };
-    ranks_left unread;
+    following f = { .c = c, .t = t, .w = w, .m = metrics_new(), .last = ORDER_STEP };
     int rc = OK;
     do {
         rc = device_guard(w->dev, follow_one, &f, err);
         if (rc == OK || rc == ERR_STATE) continue;
+
+        ranks_left unread;
         device_scratch_drop(w->dev);
         if (!ranks_regroup(c, t, err, &unread)) break;
         rc = OK;
         f.last = ORDER_STEP;
     } while (f.last != ORDER_END);
+
     metrics_free(f.m);
     return rc == ERR_STATE ? OK : rc;
 }

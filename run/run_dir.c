@@ -19,20 +19,23 @@
 
 enum { LONGEST_NAME = 63, LONGEST_PATH = 480 }; /* SQLite opens no file whose path has more than 511 bytes */
 
+/* Why a run can't have the name; NULL: it can. */
+static const char *what_is_wrong(const char *name)
+{
+    if (!*name) return "it is empty";
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strchr(name, '/')) return "it would lead out of runs/";
+    if (strlen(name) > LONGEST_NAME) return "it is longer than 63 bytes";
+    for (const unsigned char *c = (const unsigned char *)name; *c; c++)
+        if (*c < ' ' || *c == 0x7f) return "it holds control characters";
+    return NULL;
+}
+
 int run_name_check(const char *name, error *err)
 {
-    const char *why = NULL;
-    if (!*name)
-        why = "it is empty";
-    else if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strchr(name, '/'))
-        why = "it would lead out of runs/";
-    else if (strlen(name) > LONGEST_NAME)
-        why = "it is longer than 63 bytes";
-    for (const unsigned char *c = (const unsigned char *)name; !why && *c; c++)
-        if (*c < ' ' || *c == 0x7f) why = "it holds control characters";
-    return why ? error_set(err, ERR_ARGUMENT, "name '%.80s': %s (a run lives in runs/NAME; --run-dir names any folder)",
-                           name, why)
-               : OK;
+    const char *why = what_is_wrong(name);
+    if (!why) return OK;
+    return error_set(err, ERR_ARGUMENT, "name '%.80s': %s (a run lives in runs/NAME; --run-dir names any folder)", name,
+                     why);
 }
 
 /* ---- the folder ---- */
@@ -43,6 +46,7 @@ static int take_lock(run_dir *r, error *err)
     r->lock_fd = open(path_join(path, sizeof path, r->path, "lock"), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (r->lock_fd < 0) return error_sys(err, errno, "cannot open %s", path);
     if (flock(r->lock_fd, LOCK_EX | LOCK_NB) == 0) return OK;
+
     close(r->lock_fd);
     r->lock_fd = -1;
     return error_set(err, ERR_STATE, "%s is running: another troupe holds its lock", r->path);
@@ -54,9 +58,8 @@ static int absolute(char out[1024], const char *path, error *err)
     if (!real) return error_sys(err, errno, "%s", path);
     const int n = snprintf(out, 1024, "%s", real);
     free(real);
-    return n <= LONGEST_PATH ? OK
-                             : error_set(err, ERR_LIMIT, "%s: the whole path has %d bytes, a run's may have %d", path,
-                                         n, LONGEST_PATH);
+    if (n <= LONGEST_PATH) return OK;
+    return error_set(err, ERR_LIMIT, "%s: the whole path has %d bytes, a run's may have %d", path, n, LONGEST_PATH);
 }
 
 /* A folder that only this user can enter: whoever reaches the socket may send episodes. */
@@ -65,15 +68,20 @@ static int make_sockets(run_dir *r, error *err)
     return held_folder_open(&r->sockets, temporary_root(), "troupe-run", err);
 }
 
+/* A folder, or nothing yet. */
+static int check_folder(const char *path, error *err)
+{
+    struct stat st;
+    if (stat(path, &st) == 0) return S_ISDIR(st.st_mode) ? OK : error_set(err, ERR_STATE, "%s is not a folder", path);
+    if (errno != ENOENT) return error_sys(err, errno, "%s cannot be a run's folder", path);
+    if (lstat(path, &st) != 0) return OK;
+    return error_set(err, ERR_STATE, "%s is a symbolic link to a folder that is not there", path);
+}
+
 /* May a run be begun here? */
 static int check_place(const char *path, bool fresh, error *err)
 {
-    struct stat st;
-    const bool there = stat(path, &st) == 0;
-    if (there && !S_ISDIR(st.st_mode)) return error_set(err, ERR_STATE, "%s is not a folder", path);
-    if (!there && errno == ENOENT && lstat(path, &st) == 0)
-        return error_set(err, ERR_STATE, "%s is a symbolic link to a folder that is not there", path);
-    if (!there && errno != ENOENT) return error_sys(err, errno, "%s cannot be a run's folder", path);
+    if (check_folder(path, err) != OK) return err->code;
     if (run_files_is_run(path)) {
         if (fresh || !run_files_has_work(path)) return run_files_check(path, err);
         return error_set(err, ERR_STATE,
@@ -102,6 +110,7 @@ static int write_json(const run_dir *r, error *err)
                              ingredients_to_json(&r->parts), "overrides", word_list(r->overrides, r->n_overrides),
                              "history", r->history);
     json_seal(json);
+
     char *text = json_text(json, false);
     const int rc = file_write_atomic(path_join(path, sizeof path, r->path, "run.json"), text, strlen(text), err);
     free(text);
@@ -128,10 +137,12 @@ static int read_json(run_dir *r, error *err)
     char path[1100];
     json_t *json = json_parse_file(path_join(path, sizeof path, r->path, "run.json"), err);
     if (!json) return err->code;
+
     int rc = json_check_seal(json, "run.json", err);
     if (rc != OK) error_within(err, "damaged, or edited (--resume RUN key=value changes a run)");
     if (rc == OK) rc = ingredients_from_json(&r->parts, json_object_get(json, "files"), err);
     if (rc == OK) rc = read_words(r, json_object_get(json, "overrides"), err);
+
     json_t *history = json_object_get(json, "history");
     r->history = json_is_array(history) ? json_incref(history) : json_array();
     json_decref(json);
@@ -146,6 +157,14 @@ static bool same_key(const char *a, const char *b)
     return n == strcspn(b, "=") && strncmp(a, b, n) == 0;
 }
 
+/* The one of `words` that has the key of `word`; -1: none. */
+static int word_of_key(char *const *words, int n, const char *word)
+{
+    for (int i = 0; i < n; i++)
+        if (same_key(words[i], word)) return i;
+    return -1;
+}
+
 /* A person's words, but where a copy of ours stands for what they name. */
 static void make_words(run_dir *r)
 {
@@ -153,33 +172,40 @@ static void make_words(run_dir *r)
     const int n = ingredients_words(&r->parts, r->path, copies, RUN_COPIES);
     for (int i = 0; i < r->n_words; i++) free(r->words[i]);
     r->n_words = 0;
-    for (int i = 0; i < r->n_overrides; i++) {
-        bool ours = false;
-        for (int k = 0; k < n && !ours; k++) ours = same_key(r->overrides[i], copies[k]);
-        if (!ours) r->words[r->n_words++] = xstrdup(r->overrides[i]);
-    }
+
+    for (int i = 0; i < r->n_overrides; i++)
+        if (word_of_key(copies, n, r->overrides[i]) < 0) r->words[r->n_words++] = xstrdup(r->overrides[i]);
     for (int k = 0; k < n; k++) r->words[r->n_words++] = copies[k];
     ingredients_recipe(&r->parts, r->path, r->recipe, sizeof r->recipe);
 }
 
 static int add_override(run_dir *r, const char *word, error *err)
 {
-    char *whole = recipe_override(word);
-    for (int i = 0; i < r->n_overrides; i++)
-        if (same_key(r->overrides[i], whole)) {
-            free(r->overrides[i]);
-            r->overrides[i] = whole;
-            return OK;
-        }
-    if (r->n_overrides == RUN_OVERRIDES) {
-        free(whole);
+    const int before = word_of_key(r->overrides, r->n_overrides, word);
+    if (before < 0 && r->n_overrides == RUN_OVERRIDES)
         return error_set(err, ERR_LIMIT, "more than %d key=value words", RUN_OVERRIDES);
+
+    char *whole = recipe_override(word);
+    if (before >= 0) {
+        free(r->overrides[before]);
+        r->overrides[before] = whole;
+    } else {
+        r->overrides[r->n_overrides++] = whole;
     }
-    r->overrides[r->n_overrides++] = whole;
     return OK;
 }
 
 /* ---- begin ---- */
+
+/* What an earlier run has made goes. Under the lock. */
+static int remove_old(const char *path, error *err)
+{
+    run_dir old = { .lock_fd = -1, .n_before = -1 };
+    snprintf(old.path, sizeof old.path, "%s", path);
+    if (read_json(&old, NULL) == OK) ingredients_remove(&old.parts, path);
+    run_dir_end(&old);
+    return run_files_remove(path, err);
+}
 
 int run_dir_begin(run_dir *r, const char *path, const recipe *of, const char *const *overrides, int n_overrides,
                   bool fresh, error *err)
@@ -189,19 +215,15 @@ int run_dir_begin(run_dir *r, const char *path, const recipe *of, const char *co
     if (check_place(path, fresh, err) != OK || dir_make_all(path, err) != OK || absolute(r->path, path, err) != OK ||
         take_lock(r, err) != OK)
         return err->code;
-    if (run_files_is_run(r->path)) { /* under the lock: what an earlier run has made goes */
-        run_dir old = { .lock_fd = -1, .n_before = -1 };
-        snprintf(old.path, sizeof old.path, "%s", r->path);
-        if (read_json(&old, NULL) == OK) ingredients_remove(&old.parts, r->path);
-        run_dir_end(&old);
-        if (run_files_remove(r->path, err) != OK) return err->code;
-    }
+    if (run_files_is_run(r->path) && remove_old(r->path, err) != OK) return err->code;
+
     int rc = OK;
     for (int i = 0; rc == OK && i < n_overrides; i++) rc = add_override(r, overrides[i], err);
     if (rc == OK) rc = write_json(r, err); /* before anything else: what is here is a run's from now on */
     if (rc == OK) rc = ingredients_take(&r->parts, r->path, of, NULL, err);
     if (rc == OK) rc = dir_make_all(path_join(logs, sizeof logs, r->path, "logs"), err);
     if (rc == OK) rc = make_sockets(r, err);
+
     make_words(r);
     return rc == OK ? write_json(r, err) : rc;
 }
@@ -221,12 +243,8 @@ static int check_word(const char *word, error *err)
     return OK;
 }
 
-/* The same for a recipe that is taken anew: its values against those of the run's own copy. */
-static int check_fixed(const run_dir *r, const recipe *now, error *err)
+static int check_same(const recipe *was, const recipe *now, error *err)
 {
-    error why = { 0 };
-    recipe *was = recipe_open(r->recipe, (const char *const *)r->words, r->n_words, &why);
-    if (!was) return OK; /* the copy is damaged: that is why it is taken anew; the learner still holds the seed */
     const struct {
         const char *key;
         int64_t was, now;
@@ -234,24 +252,38 @@ static int check_fixed(const run_dir *r, const recipe *now, error *err)
                   { "rollout.group", was->exchange.group, now->exchange.group },
                   { "rollout.prompts_per_step", was->exchange.prompts_per_step, now->exchange.prompts_per_step },
                   { "lora.rank", was->trainer.lora.rank, now->trainer.lora.rank } };
-    int rc = OK;
-    for (size_t i = 0; rc == OK && i < sizeof fixed / sizeof *fixed; i++)
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
         if (fixed[i].was != fixed[i].now)
-            rc = error_set(err, ERR_STATE,
-                           "%s: %s = %" PRId64 ", but the run was begun with %" PRId64
-                           " and keeps it; begin another run for it (name=...)",
-                           now->path, fixed[i].key, fixed[i].now, fixed[i].was);
+            return error_set(err, ERR_STATE,
+                             "%s: %s = %" PRId64 ", but the run was begun with %" PRId64
+                             " and keeps it; begin another run for it (name=...)",
+                             now->path, fixed[i].key, fixed[i].now, fixed[i].was);
+    return OK;
+}
+
+/* The same as check_word for a recipe that is taken anew: its values against those of the run's own copy. */
+static int check_fixed(const run_dir *r, const recipe *now, error *err)
+{
+    error why = { 0 };
+    recipe *was = recipe_open(r->recipe, (const char *const *)r->words, r->n_words, &why);
+    if (!was) return OK; /* the copy is damaged: that is why it is taken anew; the learner still holds the seed */
+
+    const int rc = check_same(was, now, err);
     recipe_free(was);
     return rc;
 }
 
 static recipe *open_recipe(const run_dir *r, const resume_options *o, error *err)
 {
-    const char *words[2 * RUN_WORDS], *path = r->recipe;
+    /* The person's own recipe with their words, or the run's copies. */
+    const bool anew = o->take_changes;
+    const char *path = anew ? ingredients_origin(&r->parts, "recipe") : r->recipe;
+    char *const *of_run = anew ? r->overrides : r->words;
+    const int n_of_run = anew ? r->n_overrides : r->n_words;
+
+    const char *words[2 * RUN_WORDS];
     int n = 0;
-    if (o->take_changes) path = ingredients_origin(&r->parts, "recipe");
-    for (int i = 0; i < (o->take_changes ? r->n_overrides : r->n_words); i++)
-        words[n++] = o->take_changes ? r->overrides[i] : r->words[i];
+    for (int i = 0; i < n_of_run; i++) words[n++] = of_run[i];
     for (int i = 0; i < o->n_words; i++) words[n++] = o->words[i];
     return recipe_open(path, words, n, err);
 }
@@ -263,6 +295,7 @@ static void record(run_dir *r, const resume_options *o, json_t *taken)
     for (int i = 0; i < o->n_words; i++) json_array_append_new(words, json_bytes(o->words[i]));
     json_array_append_new(r->history,
                           json_pack("{s:I, s:o, s:O}", "unix", (json_int_t)time(NULL), "words", words, "taken", taken));
+
     for (size_t i = 0; i < json_array_size(taken); i++) {
         char sentence[200];
         snprintf(sentence, sizeof sentence, "%s: taken anew, with what it holds now",
@@ -298,7 +331,8 @@ int run_dir_take_back(run_dir *r, error *err)
     if (r->n_before < 0) return OK;
     for (int i = 0; i < r->n_overrides; i++) free(r->overrides[i]);
     memcpy(r->overrides, r->before, sizeof r->before);
-    r->n_overrides = r->n_before, r->n_before = -1;
+    r->n_overrides = r->n_before;
+    r->n_before = -1;
     json_array_remove(r->history, json_array_size(r->history) - 1);
     return write_json(r, err);
 }
@@ -312,6 +346,7 @@ static int take_up(run_dir *r, const resume_options *o, recipe *opened, error *e
     for (int i = 0; rc == OK && i < o->n_words; i++) rc = add_override(r, o->words[i], err);
     if (rc == OK) record(r, o, taken);
     json_decref(taken);
+
     make_words(r);
     if (rc == OK) rc = make_sockets(r, err);
     return rc == OK ? write_json(r, err) : rc;
@@ -325,6 +360,7 @@ static int not_a_run(const run_dir *r, error *err)
     path_join(file, sizeof file, r->path, "run.json");
     if (access(file, F_OK) != 0 && errno == ENOENT)
         return error_set(err, ERR_NOT_FOUND, "%s is not a run: it has no run.json that this Troupe wrote", r->path);
+
     json_t *json = json_parse_file(file, &why);
     json_decref(json);
     if (!json) return error_set(err, why.code, "%s", why.text);
@@ -347,9 +383,11 @@ recipe *run_dir_resume(run_dir *r, const char *path, const resume_options *optio
     *r = (run_dir){ .lock_fd = -1, .sockets.lock = -1, .n_before = -1 };
     if (read_run(r, path, options, err) != OK) return NULL;
     if (!options->take_changes) ingredients_differences(&r->parts, r->path, options->tell, options->ctx);
+
     make_words(r);
     recipe *opened = open_recipe(r, options, err);
     if (!opened) return NULL;
+
     int rc = options->take_changes ? check_fixed(r, opened, err) : OK;
     if (rc == OK && options->agree) rc = options->agree(options->ctx, opened, err);
     if (rc == OK && take_up(r, options, opened, err) == OK) return opened;

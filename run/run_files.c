@@ -71,6 +71,13 @@ bool run_files_has_work(const char *path)
     return any;
 }
 
+static const char *kind_name(mode_t mode)
+{
+    if (S_ISLNK(mode)) return "a symbolic link";
+    return S_ISDIR(mode) ? "a folder" : "not a folder";
+}
+
+/* Whether what has these names is of that kind, or not there. */
 static int check_names(const char *path, const char *const *names, mode_t kind, error *err)
 {
     for (; *names; names++) {
@@ -80,10 +87,7 @@ static int check_names(const char *path, const char *const *names, mode_t kind, 
         return error_set(err, ERR_STATE,
                          "%s is %s: Troupe has not made it and does not delete it (move it away, or give another "
                          "--run-dir)",
-                         file,
-                         S_ISLNK(st.st_mode)   ? "a symbolic link"
-                         : S_ISDIR(st.st_mode) ? "a folder"
-                                               : "not a folder");
+                         file, kind_name(st.st_mode));
     }
     return OK;
 }
@@ -103,6 +107,7 @@ static bool is_log(const char *name)
     for (const char *const *role = ROLES; *role; role++) {
         const size_t n = strlen(*role);
         if (strncmp(name, *role, n) != 0) continue;
+
         const char *p = name + n;
         if (*p == '-' && isdigit((unsigned char)p[1]))
             for (p++; isdigit((unsigned char)*p);) p++;
@@ -125,8 +130,8 @@ static int remove_file(int dir, const char *path, const char *name, error *err)
 {
     struct stat st;
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode)) return OK;
-    return unlinkat(dir, name, 0) == 0 || errno == ENOENT ? OK
-                                                          : error_sys(err, errno, "cannot remove %s/%s", path, name);
+    if (unlinkat(dir, name, 0) == 0 || errno == ENOENT) return OK;
+    return error_sys(err, errno, "cannot remove %s/%s", path, name);
 }
 
 /* The files of one folder that `is_ours` knows. The folder itself is not followed when it is a link. */
@@ -136,6 +141,7 @@ static int remove_known(const char *path, bool (*is_ours)(const char *name), err
     const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
     if (!d) return fd < 0 && errno == ENOENT ? OK : error_sys(err, errno, "cannot list %s", path);
+
     for (struct dirent *e; rc == OK && (e = readdir(d));)
         if (is_ours(e->d_name)) rc = remove_file(dirfd(d), path, e->d_name, err);
     closedir(d);

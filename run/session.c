@@ -262,17 +262,20 @@ static int close_all(session *s, int rc, error *err)
     }
     const int trained = learner_thread_close(&s->learner, &end);
     if (rc == OK && trained != OK) rc = error_set(err, trained, "%s", end.text);
+
     sinks_tell(s->sinks, "farewell", "");
     server_free(s->server);
     witness_free(s->witness);
     episode_runner_free(s->words);
     parcel_free(s->for_actors);
     parcel_free(s->for_rewards);
+
     drain(s);
     queue_free(s->steps);
     queue_free(s->versions);
     sinks_close(s->sinks);
     store_close(s->store);
+
     sampler_free(s->sampler);
     dataset_free(s->train);
     dataset_free(s->test);

@@ -38,23 +38,31 @@ static int check_shot(const json_t *shot, error *err)
     return rc;
 }
 
+/* A line that is not blank is a shot. */
+static int add_line(shot_pool *s, const char *line, size_t len, error *err)
+{
+    if (strspn(line, " \t\r") >= len) return OK;
+    json_t *shot = json_parse(line, len, "shot", err);
+    const int rc = shot ? check_shot(shot, err) : ERR_PARSE;
+    if (rc == OK) vec_push(s, xstrndup(line, len));
+    json_decref(shot);
+    return rc;
+}
+
 int shots_read(shot_pool *s, const char *path, error *err)
 {
     size_t len;
-    int rc = OK, number = 1;
     char *text = file_read(path, MAX_FILE, &len, err);
     if (!text) return err ? err->code : ERR_IO;
-    for (char *line = text + utf8_mark(text, len), *end; rc == OK && line < text + len; line = end + 1, number++) {
-        end = memchr(line, '\n', len - (size_t)(line - text));
-        if (!end) end = text + len;
-        if (strspn(line, " \t\r") >= (size_t)(end - line)) continue;
-        json_t *shot = json_parse(line, (size_t)(end - line), "shot", err);
-        rc = shot ? check_shot(shot, err) : ERR_PARSE;
-        if (rc == OK)
-            vec_push(s, xstrndup(line, (size_t)(end - line)));
-        else
-            error_within(err, "%s:%d", path, number);
-        json_decref(shot);
+
+    int rc = OK, number = 1;
+    const char *const stop = text + len;
+    for (const char *line = text + utf8_mark(text, len); rc == OK && line < stop; number++) {
+        const char *newline = memchr(line, '\n', (size_t)(stop - line));
+        const char *end = newline ? newline : stop;
+        rc = add_line(s, line, (size_t)(end - line), err);
+        if (rc != OK) error_within(err, "%s:%d", path, number);
+        line = end + 1;
     }
     free(text);
     return rc == OK && s->len == 0 ? error_set(err, ERR_PARSE, "%s holds no shot", path) : rc;
@@ -70,27 +78,36 @@ static int check_tool(const json_t *tools, const char *name, error *err)
         if (one && strcmp(one, name) == 0) return OK;
         if (i < MOST) names[i] = one;
     }
+
     const char *nearest = str_nearest(name, names);
     if (n == 0) return error_set(err, ERR_PARSE, "it calls '%.60s', but env.tools is empty", name);
     if (nearest) return error_set(err, ERR_PARSE, "env.tools has no '%.60s' (did you mean '%s'?)", name, nearest);
     return error_set(err, ERR_PARSE, "env.tools has no '%.60s'", name);
 }
 
+/* The tools that shot `i` calls. */
+static int check_calls(const shot_pool *s, size_t i, const json_t *tools, error *err)
+{
+    json_t *shot = json_parse(s->data[i], strlen(s->data[i]), "shot", err);
+    if (!shot) return ERR_PARSE;
+
+    int rc = OK;
+    const json_t *steps = json_object_get(shot, "steps");
+    for (size_t k = 0; rc == OK && k < json_array_size(steps); k++) {
+        rc = check_tool(tools, json_string_value(json_object_get(json_array_get(steps, k), "tool")), err);
+        if (rc != OK) error_within(err, "shot %zu, step %zu", i + 1, k + 1);
+    }
+    json_decref(shot);
+    return rc;
+}
+
 int shots_check_tools(const shot_pool *s, const char *tools_json, error *err)
 {
-    int rc = OK;
     json_t *tools = json_parse(tools_json, strlen(tools_json), "tools", err);
     if (!tools) return ERR_PARSE;
-    for (size_t i = 0; rc == OK && i < s->len; i++) {
-        json_t *shot = json_parse(s->data[i], strlen(s->data[i]), "shot", err);
-        const json_t *steps = json_object_get(shot, "steps");
-        if (!shot) rc = ERR_PARSE;
-        for (size_t k = 0; rc == OK && k < json_array_size(steps); k++) {
-            rc = check_tool(tools, json_string_value(json_object_get(json_array_get(steps, k), "tool")), err);
-            if (rc != OK) error_within(err, "shot %zu, step %zu", i + 1, k + 1);
-        }
-        json_decref(shot);
-    }
+
+    int rc = OK;
+    for (size_t i = 0; rc == OK && i < s->len; i++) rc = check_calls(s, i, tools, err);
     json_decref(tools);
     return rc;
 }

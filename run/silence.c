@@ -53,33 +53,43 @@ static double reward_of(const silence *s, const score *sc)
         const objective *o = &s->config.objectives->items[k];
         const double v = score_get(sc, o->name);
         if (o->weight == 0 || !isfinite(v)) continue;
-        sum += o->weight * v, any = true;
+        sum += o->weight * v;
+        any = true;
     }
     return any ? sum : NAN;
 }
 
+static void count_calls(const episode *e, tally *t)
+{
+    for (uint32_t i = 0; i < e->n_calls; i++) {
+        t->calls++;
+        t->calls_ok += e->calls[i].ok;
+        if (!e->calls[i].ok && !t->observation) t->observation = e->calls[i].observation;
+    }
+}
+
 static void count_episode(const silence *s, const episode *e, const score *sc, tally *t)
 {
-    const double reward = reward_of(s, sc);
     t->episodes++;
     t->answers += e->answer != NULL;
     t->at_length += e->stop == STOP_LENGTH;
-    for (uint32_t i = 0; i < e->n_calls; i++) {
-        t->calls++, t->calls_ok += e->calls[i].ok;
-        if (!e->calls[i].ok && !t->observation) t->observation = e->calls[i].observation;
-    }
+    count_calls(e, t);
     t->unscored += sc->status != SCORE_OK;
     if (!t->why) t->why = sc->error;
+
+    const double reward = reward_of(s, sc);
     if (isnan(reward)) return;
-    t->min = fmin(t->min, reward), t->max = fmax(t->max, reward);
+    t->min = fmin(t->min, reward);
+    t->max = fmax(t->max, reward);
     t->best += signal_between(reward, s->best) >= 0;
 }
 
 static bool one_text(const group *g)
 {
-    for (uint32_t i = 1; i < g->n; i++)
-        if (!g->episodes[i]->text || !g->episodes[0]->text || strcmp(g->episodes[i]->text, g->episodes[0]->text) != 0)
-            return false;
+    for (uint32_t i = 1; i < g->n; i++) {
+        const char *first = g->episodes[0]->text, *other = g->episodes[i]->text;
+        if (!first || !other || strcmp(first, other) != 0) return false;
+    }
     return g->n > 1;
 }
 
@@ -105,10 +115,11 @@ static const char *file_name(const char *path)
 /* What a score says of itself, which begins with the script's path. */
 static const char *without_folders(const silence *s, const char *why)
 {
-    const size_t n = strlen(s->config.script);
+    const char *script = s->config.script;
+    const size_t n = strlen(script);
     if (!why) return "no reason given";
-    return n > 0 && strncmp(why, s->config.script, n) == 0 ? why + (file_name(s->config.script) - s->config.script)
-                                                           : why;
+    if (n == 0 || strncmp(why, script, n) != 0) return why;
+    return why + (file_name(script) - script);
 }
 
 /* Long reasons end in "...", between two characters: what is said behind them must not be lost. */
@@ -117,39 +128,59 @@ static void shorten(str *s)
     size_t n = MAX_REASON;
     if (s->len <= MAX_REASON) return;
     while (n > 0 && ((unsigned char)s->data[n] & 0xc0) == 0x80) n--;
-    s->len = n, s->data[n] = 0;
+    s->len = n;
+    s->data[n] = 0;
     str_puts(s, "...");
 }
 
-/* An objective that weighs and that no score of the step has; NULL: there is none such. */
+/* What is known of one step, for sentences. */
+typedef struct sight {
+    const group *const *groups; /* [n] */
+    uint32_t n;
+    int64_t step;
+    const char *lost_by;      /* the last failed episode's sentence, or "" */
+    const objective *missing; /* weighs, and no score of the step has it; NULL: there is none such */
+    tally tally;
+} sight;
+
+static bool has_objective(const group *g, const char *name)
+{
+    for (uint32_t i = 0; i < g->n; i++)
+        for (int v = 0; v < g->scores[i]->n_values; v++)
+            if (strcmp(g->scores[i]->values[v].name, name) == 0) return true;
+    return false;
+}
+
 static const objective *never_scored(const silence *s, const group *const *groups, uint32_t n)
 {
     for (int k = 0; k < s->config.objectives->n; k++) {
         const objective *o = &s->config.objectives->items[k];
         bool seen = o->weight == 0;
-        for (uint32_t g = 0; g < n && !seen; g++)
-            for (uint32_t i = 0; i < groups[g]->n && !seen; i++)
-                for (int v = 0; v < groups[g]->scores[i]->n_values && !seen; v++)
-                    seen = strcmp(groups[g]->scores[i]->values[v].name, o->name) == 0;
+        for (uint32_t g = 0; g < n && !seen; g++) seen = has_objective(groups[g], o->name);
         if (!seen) return o;
     }
     return NULL;
 }
 
-static void say_objective(const silence *s, const objective *o, const group *const *groups, uint32_t n, str *out)
+static const score *first_with_values(const sight *at)
 {
-    const char *names[MAX_OBJECTIVES + 1] = { NULL };
-    const score *first = NULL;
-    int n_names = 0;
-    for (uint32_t g = 0; g < n && !first; g++)
-        for (uint32_t i = 0; i < groups[g]->n && !first; i++)
-            if (groups[g]->scores[i]->n_values > 0) first = groups[g]->scores[i];
-    str_printf(out, "%s returns no objective '%s'", file_name(s->config.script), o->name);
+    for (uint32_t g = 0; g < at->n; g++)
+        for (uint32_t i = 0; i < at->groups[g]->n; i++)
+            if (at->groups[g]->scores[i]->n_values > 0) return at->groups[g]->scores[i];
+    return NULL;
+}
+
+static void say_objective(const silence *s, const sight *at, str *out)
+{
+    const char *names[MAX_OBJECTIVES + 1] = { NULL }, *wanted = at->missing->name;
+    const score *first = first_with_values(at);
+    str_printf(out, "%s returns no objective '%s'", file_name(s->config.script), wanted);
     for (int i = 0; first && i < first->n_values; i++) {
-        names[n_names++] = first->values[i].name;
-        str_printf(out, "%s%s", i ? ", " : ", but ", first->values[i].name);
+        names[i] = first->values[i].name;
+        str_printf(out, "%s%s", i ? ", " : ", but ", names[i]);
     }
-    const char *nearest = str_nearest(o->name, names);
+
+    const char *nearest = str_nearest(wanted, names);
     if (nearest) str_printf(out, " (did you mean '%s'?)", nearest);
     str_puts(out, ": see reward.objectives");
 }
@@ -181,56 +212,67 @@ static void say_same(const silence *s, const tally *t, str *out)
     say_cause(s, t, out);
 }
 
-static reason say_why(const silence *s, const group *const *groups, uint32_t n, const tally *t, const char *lost_by,
-                      str *out)
+/* Why no reward is a number. */
+static reason say_unrewarded(const silence *s, const sight *at, str *out)
 {
-    const objective *missing = never_scored(s, groups, n);
-    if (t->episodes == 0) {
-        str_printf(out, "no episode could be played%s%s", lost_by[0] ? ": " : "", lost_by);
-        return NO_EPISODE;
-    }
-    if (isnan(t->max) && t->unscored > 0) {
+    const tally *t = &at->tally;
+    if (t->unscored > 0) {
         str_printf(out, "%u of %u episodes have no score: %s", t->unscored, t->episodes, without_folders(s, t->why));
         return NO_SCORE;
     }
-    if (isnan(t->max) && missing) return say_objective(s, missing, groups, n, out), NO_OBJECTIVE;
-    if (isnan(t->max)) {
-        str_printf(out, "every reward is missing (%s)", t->why ? without_folders(s, t->why) : "NaN");
-        return NO_SCORE;
+    if (at->missing) {
+        say_objective(s, at, out);
+        return NO_OBJECTIVE;
     }
+    str_printf(out, "every reward is missing (%s)", t->why ? without_folders(s, t->why) : "NaN");
+    return NO_SCORE;
+}
+
+static reason say_why(const silence *s, const sight *at, str *out)
+{
+    const tally *t = &at->tally;
+    if (t->episodes == 0) {
+        str_printf(out, "no episode could be played%s%s", at->lost_by[0] ? ": " : "", at->lost_by);
+        return NO_EPISODE;
+    }
+    if (isnan(t->max)) return say_unrewarded(s, at, out);
     if (s->had_signal && 2 * t->best >= t->episodes) {
-        str_printf(out, "%u of %u episodes have the best reward (%.4g): ", t->best, t->episodes, s->best);
-        return str_puts(out, "as these prompts ask it, it is solved"), SOLVED;
+        str_printf(out, "%u of %u episodes have the best reward (%.4g): as these prompts ask it, it is solved", t->best,
+                   t->episodes, s->best);
+        return SOLVED;
     }
-    return say_same(s, t, out), ALL_SAME;
+    say_same(s, t, out);
+    return ALL_SAME;
 }
 
 /* ---- steps that teach, but not by all that was asked for ---- */
 
 /* At the first, and whenever there are four times as many: what costs an episode now and then is not forgotten. */
-static void say_unscored(silence *s, int64_t step, const tally *t, str *out)
+static void say_unscored(silence *s, const sight *at, str *out)
 {
+    const tally *t = &at->tally;
     if (s->unscored < 4 * s->told_unscored) return;
-    str_printf(out, "step %" PRId64 ": %u of %u episodes have no score and are left out", step, t->unscored,
+
+    str_printf(out, "step %" PRId64 ": %u of %u episodes have no score and are left out", at->step, t->unscored,
                t->episodes);
     if (s->told_unscored > 0) str_printf(out, " (%" PRIu64 " of %" PRIu64 " so far)", s->unscored, s->played);
     str_printf(out, ": %s", without_folders(s, t->why));
     s->told_unscored = s->unscored;
 }
 
-static void say_partly(silence *s, const group *const *groups, uint32_t n, int64_t step, const tally *t,
-                       const char *lost_by, str *out)
+static void say_partly(silence *s, const sight *at, str *out)
 {
-    const objective *missing = never_scored(s, groups, n);
+    const tally *t = &at->tally;
     const uint32_t asked = s->config.prompts * s->config.group_size;
     if (t->episodes < asked && !s->told_partly) {
-        str_printf(out, "step %" PRId64 ": %u of %u episodes could not be played and are left out%s%s", step,
-                   asked - t->episodes, asked, lost_by[0] ? ": " : "", lost_by);
+        str_printf(out, "step %" PRId64 ": %u of %u episodes could not be played and are left out%s%s", at->step,
+                   asked - t->episodes, asked, at->lost_by[0] ? ": " : "", at->lost_by);
         s->told_partly = true;
     } else if (t->unscored > 0) {
-        say_unscored(s, step, t, out);
-    } else if (missing && !s->told_partly) {
-        str_printf(out, "step %" PRId64 ": ", step), say_objective(s, missing, groups, n, out);
+        say_unscored(s, at, out);
+    } else if (at->missing && !s->told_partly) {
+        str_printf(out, "step %" PRId64 ": ", at->step);
+        say_objective(s, at, out);
         s->told_partly = true;
     }
 }
@@ -239,46 +281,62 @@ static bool to_be_said(silence *s, reason why, int64_t step)
 {
     if (why == SOLVED && s->told_solved) return false;
     s->told_solved |= why == SOLVED;
+
     const int64_t quiet = s->in_a_row > 1 ? SAY_AGAIN : SAY_AGAIN / 5;
     if ((int)why == s->last_reason && step - s->last_said < quiet) return false;
-    s->last_reason = (int)why, s->last_said = step;
+    s->last_reason = (int)why;
+    s->last_said = step;
     return true;
 }
 
 /* Why the step was silent, and how many more of them there may be. True: no more. */
-static bool say_silent(silence *s, const group *const *groups, uint32_t n, int64_t step, const tally *t,
-                       const char *lost_by, str *out)
+static bool say_silent(silence *s, const sight *at, str *out)
 {
-    str_printf(out, "step %" PRId64 " had nothing to learn from: ", step);
-    const reason why = say_why(s, groups, n, t, lost_by, out);
+    const int64_t patience = s->config.patience;
+    str_printf(out, "step %" PRId64 " had nothing to learn from: ", at->step);
+    const reason why = say_why(s, at, out);
     shorten(out);
+
     s->in_a_row = why == SOLVED ? 0 : s->in_a_row + 1;
-    const bool over = s->config.patience > 0 && s->in_a_row >= s->config.patience;
+    const bool over = patience > 0 && s->in_a_row >= patience;
     if (over)
         str_printf(out, " (%" PRId64 " such steps in a row; patience = 0 would go on)", s->in_a_row);
-    else if (why != SOLVED && s->config.patience > 0)
-        str_printf(out, " (the run ends after %" PRId64 " such steps in a row: patience)", s->config.patience);
-    if (!over && !to_be_said(s, why, step)) str_clear(out);
+    else if (why != SOLVED && patience > 0)
+        str_printf(out, " (the run ends after %" PRId64 " such steps in a row: patience)", patience);
+    if (!over && !to_be_said(s, why, at->step)) str_clear(out);
     return over;
+}
+
+static void join(const str *first, const str *second, char *out, size_t size)
+{
+    const bool both = first->len > 0 && second->len > 0;
+    snprintf(out, size, "%s%s%s", first->len ? first->data : "", both ? "; " : "", second->len ? second->data : "");
 }
 
 bool silence_step(silence *s, const group *const *groups, uint32_t n, int64_t step, const metrics *m,
                   const char *lost_by, char *sentence, size_t size)
 {
+    const bool signal = metrics_get(m, "training/signal", 0) > 0;
+    const sight at = { .groups = groups,
+                       .n = n,
+                       .step = step,
+                       .lost_by = lost_by,
+                       .missing = never_scored(s, groups, n),
+                       .tally = count(s, groups, n) };
+    s->played += at.tally.episodes;
+    s->unscored += at.tally.unscored;
+
     str partly = { 0 }, silent = { 0 };
     bool over = false;
-    const tally t = count(s, groups, n);
-    const bool signal = metrics_get(m, "training/signal", 0) > 0;
-    s->played += t.episodes, s->unscored += t.unscored;
     if (signal)
         s->in_a_row = 0;
     else
-        over = say_silent(s, groups, n, step, &t, lost_by, &silent);
-    if ((signal || isfinite(t.max)) && !over) say_partly(s, groups, n, step, &t, lost_by, &partly);
+        over = say_silent(s, &at, &silent);
+    if ((signal || isfinite(at.tally.max)) && !over) say_partly(s, &at, &partly);
+    join(&partly, &silent, sentence, size);
+
     s->had_signal |= signal;
-    if (t.max > s->best) s->best = t.max;
-    snprintf(sentence, size, "%s%s%s", partly.len ? partly.data : "", partly.len && silent.len ? "; " : "",
-             silent.len ? silent.data : "");
+    if (at.tally.max > s->best) s->best = at.tally.max;
     str_free(&partly);
     str_free(&silent);
     return over;

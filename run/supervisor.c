@@ -118,6 +118,17 @@ static int open_log(supervisor *s, const child *c, error *err)
     return log;
 }
 
+/* Nothing of its former life counts; what the kernel and its log hold already is not of this one. */
+static void begin_life(child *c, int log)
+{
+    c->log_from = lseek(log, 0, SEEK_END);
+    c->kills = memory_kills("");
+    c->vigil = (vigil){ 0 };
+    c->replaced = false;
+    c->left = false;
+    c->due_ms = 0;
+}
+
 static int start(supervisor *s, child *c, const char *const *argv, error *err)
 {
     int words[2];
@@ -127,11 +138,8 @@ static int start(supervisor *s, child *c, const char *const *argv, error *err)
         close(log);
         return error_sys(err, errno, "%s: a pipe for its last words", c->options.name);
     }
-    c->log_from = lseek(log, 0, SEEK_END);
-    c->kills = memory_kills("");
-    c->vigil = (vigil){ 0 };
-    c->replaced = c->left = false;
-    c->due_ms = 0;
+
+    begin_life(c, log);
     const int rc = spawn(c, argv, log, words[1], err);
     close(log);
     close(words[1]);
@@ -191,6 +199,7 @@ static void hear_words(supervisor *s, child *c)
     const ssize_t n = c->words_fd >= 0 ? read(c->words_fd, text, sizeof text - 1) : 0;
     if (n <= 0) return;
     text[n] = '\0';
+
     char *rest = text;
     for (char *line; (line = strsep(&rest, "\n"));) {
         if (!starts(line, LOG_IS_LOST)) {
@@ -202,23 +211,36 @@ static void hear_words(supervisor *s, child *c)
     }
 }
 
+/* All that came by its pipe, which is closed. */
+static void take_words(supervisor *s, child *c, char text[LOG_BYTES + 1])
+{
+    hear_words(s, c);
+    snprintf(text, LOG_BYTES + 1, "%s", c->words.data ? c->words.data : "");
+    str_clear(&c->words);
+    close(c->words_fd);
+    c->words_fd = -1;
+}
+
+/* The end of its log, as far as it is of this life. */
+static void read_log(const child *c, char text[LOG_BYTES + 1])
+{
+    text[0] = '\0';
+    const int log = file_open(c->options.log_path, O_RDONLY, 0, NULL);
+    if (log < 0) return;
+
+    const off_t end = lseek(log, 0, SEEK_END);
+    const off_t from = end - c->log_from > LOG_BYTES ? end - LOG_BYTES : c->log_from;
+    const ssize_t n = pread(log, text, LOG_BYTES, from);
+    text[n > 0 ? n : 0] = '\0';
+    close(log);
+}
+
 /* What it said in the end: through its pipe, else in its log. */
 static void last_words(supervisor *s, child *c, char *out, size_t size)
 {
     char text[LOG_BYTES + 1];
-    hear_words(s, c);
-    ssize_t n = snprintf(text, sizeof text, "%s", c->words.data ? c->words.data : "");
-    if (n > LOG_BYTES) n = LOG_BYTES;
-    str_clear(&c->words);
-    close(c->words_fd);
-    c->words_fd = -1;
-    if (!text[strspn(text, "\n")]) {
-        const int log = file_open(c->options.log_path, O_RDONLY, 0, NULL);
-        const off_t end = lseek(log, 0, SEEK_END), from = end - c->log_from > LOG_BYTES ? end - LOG_BYTES : c->log_from;
-        n = log < 0 ? -1 : pread(log, text, LOG_BYTES, from);
-        if (log >= 0) close(log);
-    }
-    text[n > 0 ? n : 0] = '\0';
+    take_words(s, c, text);
+    if (!text[strspn(text, "\n")]) read_log(c, text);
     last_line(text, out, size);
 }
 
@@ -228,16 +250,19 @@ static void reason_of(supervisor *s, child *c, int status, death_kind kind, char
     char how[64], said[DEATH_REASON - 80];
     last_words(s, c, said, sizeof said);
     process_status_text(status, how, sizeof how);
-    const bool more = said[0] && (kind == DEATH_FAILED || kind == DEATH_CRASHED || kind == DEATH_AGAIN);
+
+    const bool speaks = said[0] && (kind == DEATH_FAILED || kind == DEATH_CRASHED || kind == DEATH_AGAIN);
     if (kind == DEATH_MEMORY)
         snprintf(out, size,
                  "%s, probably by the kernel's out-of-memory killer: lower learner.micro_tokens, actors or "
                  "actor_slots",
                  how);
-    else if (kind == DEATH_FAILED && more)
+    else if (speaks && kind == DEATH_FAILED)
         snprintf(out, size, "%s", said);
+    else if (speaks)
+        snprintf(out, size, "%s: %s", how, said);
     else
-        snprintf(out, size, "%s%s%s", how, more ? ": " : "", more ? said : "");
+        snprintf(out, size, "%s", how);
 }
 
 static supervisor_state give_up(const child *c, death_verdict verdict, const char *reason, error *err)
@@ -257,6 +282,7 @@ static supervisor_state restart_later(supervisor *s, child *c, death_kind kind, 
     int64_t delay_ms;
     const death_verdict verdict = deaths_add(&c->deaths, kind, reason, s->steps, &delay_ms);
     if (verdict != DEATH_RESTART) return give_up(c, verdict, reason, err);
+
     snprintf(sentence, sizeof sentence, "%s ended (%s); starting it again", c->options.name, reason);
     c->due_ms = clock_ms() + delay_ms;
     c->due_why[0] = '\0';
@@ -274,25 +300,38 @@ static void call_back(supervisor *s)
     s->farewell = false;
     for (size_t i = 0; i < s->children.len; i++) {
         child *c = &s->children.data[i];
-        if (c->left) c->left = false, c->due_ms = clock_ms();
+        if (!c->left) continue;
+        c->left = false;
+        c->due_ms = clock_ms();
     }
+}
+
+/* Its status doesn't say that the kernel killed it for want of memory, nor that we did. */
+static death_kind kind_of(const child *c, int status)
+{
+    const uint64_t kills = memory_kills("");
+    if (c->replaced) return DEATH_KILLED;
+    return death_of_status(status, kills > c->kills ? kills - c->kills : 0);
 }
 
 static supervisor_state ended(supervisor *s, child *c, int status, error *err)
 {
     char reason[DEATH_REASON];
-    const uint64_t kills = memory_kills("");
+    const death_kind kind = kind_of(c, status);
     c->running = false;
-    const death_kind kind =
-        c->replaced ? DEATH_KILLED : death_of_status(status, kills > c->kills ? kills - c->kills : 0);
     reason_of(s, c, status, kind, reason, sizeof reason);
     if (s->stopping) return RUN_GOES_ON;
+
     if (kind == DEATH_LEFT && c->options.principal) return RUN_FINISHED;
-    if (kind == DEATH_LEFT && s->farewell) return c->left = true, RUN_GOES_ON;
+    if (kind == DEATH_LEFT && s->farewell) {
+        c->left = true;
+        return RUN_GOES_ON;
+    }
     if (kind == DEATH_FAILED && c->options.principal) { /* it said why: starting again would say it again */
         error_set(err, ERR_PEER, "%s: %s (log: logs/%s.log)", c->options.name, reason, c->options.name);
         return RUN_FAILED;
     }
+
     if (c->options.principal) call_back(s);
     return restart_later(s, c, kind, reason, err);
 }
@@ -319,6 +358,7 @@ static void look_at(supervisor *s, child *c, int64_t now_ms)
                                 .connected = is_connected(s, c),
                                 .reports = c->options.principal && s->heard_ms,
                                 .heard_ms = s->heard_ms };
+
     const vigil_verdict verdict = vigil_look(&c->vigil, &limits, &sight, now_ms, sentence, sizeof sentence);
     if (verdict != VIGIL_WELL) say(s, sentence);
     if (verdict != VIGIL_REPLACE) return;
@@ -332,6 +372,7 @@ static void look_around(supervisor *s)
     if (late < LOOK_MS) return;
     s->looked_ms = now_ms;
     if (late > HELD_UP_MS && s->heard_ms) s->heard_ms += late; /* we were stopped; so were our ears */
+
     for (size_t i = 0; i < s->children.len; i++) {
         child *c = &s->children.data[i];
         if (late > HELD_UP_MS) vigil_forgive(&c->vigil, late);
@@ -345,10 +386,12 @@ static int start_due(supervisor *s, error *err)
     for (size_t i = 0; i < s->children.len; i++) {
         child *c = &s->children.data[i];
         if (c->running || !c->due_ms || clock_ms() < c->due_ms) continue;
-        if (s->farewell && c->due_why[0]) {
-            c->left = true, c->due_ms = 0;
+        if (s->farewell && c->due_why[0]) { /* it left, and the run was about to end indeed */
+            c->left = true;
+            c->due_ms = 0;
             continue;
         }
+
         if (c->due_why[0]) say(s, c->due_why);
         if (start(s, c, c->options.restart_argv ? c->options.restart_argv : c->options.argv, err) != OK)
             return err ? err->code : ERR_IO;
@@ -366,6 +409,7 @@ supervisor_state supervisor_poll(supervisor *s, error *err)
         const supervisor_state now = ended(s, c, status, err);
         if (now != RUN_GOES_ON) state = now;
     }
+
     if (state != RUN_GOES_ON || s->stopping) return state;
     look_around(s);
     return start_due(s, err) == OK ? RUN_GOES_ON : RUN_FAILED;
@@ -382,7 +426,9 @@ void supervisor_heard(supervisor *s, const char *peers)
 
 void supervisor_step(supervisor *s, int64_t step)
 {
-    if (step > s->step) s->step = step, s->steps++;
+    if (step <= s->step) return; /* done again, after a life that ended before its checkpoint */
+    s->step = step;
+    s->steps++;
 }
 
 void supervisor_farewell(supervisor *s) { s->farewell = true; }
@@ -438,21 +484,14 @@ static void wait_for_principals(supervisor *s)
             const child *c = &s->children.data[i];
             if (c->running && c->options.principal) now_cpu_ms += process_look(&c->process).cpu_ms;
         }
-        if (now_cpu_ms > cpu_ms) moved_ms = clock_ms(), cpu_ms = now_cpu_ms;
+        if (now_cpu_ms <= cpu_ms) continue;
+        moved_ms = clock_ms();
+        cpu_ms = now_cpu_ms;
     }
 }
 
-void supervisor_stop(supervisor *s, int patience_ms)
+static void kill_all(supervisor *s)
 {
-    s->stopping = true;
-    signal_all(s, true);
-    if (patience_ms == SUPERVISOR_WAITS)
-        wait_for_principals(s);
-    else
-        wait_for(s, true, clock_ms() + patience_ms);
-    if (wait_for(s, false, clock_ms() + (has_principal(s) ? FAREWELL_MS : 0))) return; /* it told them goodbye */
-    signal_all(s, false);
-    if (wait_for(s, false, clock_ms() + FAREWELL_MS)) return;
     for (size_t i = 0; i < s->children.len; i++) {
         child *c = &s->children.data[i];
         char sentence[SAID];
@@ -461,6 +500,23 @@ void supervisor_stop(supervisor *s, int patience_ms)
         say(s, sentence);
         process_kill_group(&c->process, SIGKILL);
     }
+}
+
+void supervisor_stop(supervisor *s, int patience_ms)
+{
+    /* The principal first: it saves its work, and says goodbye to the others. */
+    s->stopping = true;
+    signal_all(s, true);
+    if (patience_ms == SUPERVISOR_WAITS)
+        wait_for_principals(s);
+    else
+        wait_for(s, true, clock_ms() + patience_ms);
+    if (wait_for(s, false, clock_ms() + (has_principal(s) ? FAREWELL_MS : 0))) return;
+
+    signal_all(s, false);
+    if (wait_for(s, false, clock_ms() + FAREWELL_MS)) return;
+
+    kill_all(s);
     wait_for(s, false, clock_ms() + FAREWELL_MS);
 }
 

@@ -24,13 +24,18 @@ static vigil_verdict say(vigil *v, int64_t now_ms)
 static vigil_verdict look_stopped(vigil *v, const vigil_limits *l, const vigil_sight *s, int64_t now_ms, char *out,
                                   size_t size)
 {
-    if (!v->stopped_ms) v->stopped_ms = now_ms, v->said_ms = 0;
+    if (!v->stopped_ms) {
+        v->stopped_ms = now_ms;
+        v->said_ms = 0;
+    }
+
     const int64_t ms = now_ms - v->stopped_ms;
     if (ms >= l->stopped_ms) {
         snprintf(out, size, "%s has been stopped for %d s (SIGSTOP): replacing it", s->name, seconds(ms));
         return VIGIL_REPLACE;
     }
     if (ms < l->stopped_ms / 5 || v->said_ms) return VIGIL_WELL;
+
     snprintf(out, size, "%s is stopped (SIGSTOP); it is replaced in %d s unless it goes on", s->name,
              seconds(l->stopped_ms - ms));
     return say(v, now_ms);
@@ -40,7 +45,12 @@ static vigil_verdict look_stopped(vigil *v, const vigil_limits *l, const vigil_s
 static vigil_verdict look_lost(vigil *v, const vigil_limits *l, const vigil_sight *s, int64_t now_ms, char *out,
                                size_t size)
 {
-    if (!v->lost_ms) v->lost_ms = now_ms, v->lost_cpu_ms = s->process.cpu_ms, v->said_ms = 0;
+    if (!v->lost_ms) {
+        v->lost_ms = now_ms;
+        v->lost_cpu_ms = s->process.cpu_ms;
+        v->said_ms = 0;
+    }
+
     const int64_t ms = now_ms - v->lost_ms;
     const bool busy = is_busy(s, v->lost_cpu_ms, ms);
     const int64_t limit = busy && !v->came ? PATIENT * l->lost_ms : l->lost_ms;
@@ -50,6 +60,7 @@ static vigil_verdict look_lost(vigil *v, const vigil_limits *l, const vigil_sigh
         return VIGIL_REPLACE;
     }
     if (ms < l->lost_ms / 2 || v->said_ms) return VIGIL_WELL;
+
     snprintf(out, size, "%s lives (%s) but is not connected to the learner; it is replaced in %d s unless it comes",
              s->name, busy ? "and computes" : "idle", seconds(limit - ms));
     return say(v, now_ms);
@@ -58,7 +69,11 @@ static vigil_verdict look_lost(vigil *v, const vigil_limits *l, const vigil_sigh
 static vigil_verdict look_silent(vigil *v, const vigil_limits *l, const vigil_sight *s, int64_t now_ms, char *out,
                                  size_t size)
 {
-    if (v->heard_ms != s->heard_ms) v->heard_ms = s->heard_ms, v->heard_cpu_ms = s->process.cpu_ms;
+    if (v->heard_ms != s->heard_ms) {
+        v->heard_ms = s->heard_ms;
+        v->heard_cpu_ms = s->process.cpu_ms;
+    }
+
     const int64_t ms = now_ms - s->heard_ms;
     if (ms < l->silent_ms) return VIGIL_WELL;
     if (!is_busy(s, v->heard_cpu_ms, ms)) {
@@ -67,21 +82,27 @@ static vigil_verdict look_silent(vigil *v, const vigil_limits *l, const vigil_si
         return VIGIL_REPLACE;
     }
     if (v->said_ms && now_ms - v->said_ms < SAY_AGAIN_MS) return VIGIL_WELL;
+
     snprintf(out, size, "%s has reported nothing for %d s but computes: waiting for it", s->name, seconds(ms));
     return say(v, now_ms);
+}
+
+/* It was stopped, and is no longer: a new beginning. */
+static vigil_verdict look_going_on(vigil *v, const vigil_sight *s, char *out, size_t size)
+{
+    const bool told = v->said_ms > 0;
+    *v = (vigil){ .came = v->came };
+    snprintf(out, size, "%s goes on", s->name);
+    return told ? VIGIL_SAY : VIGIL_WELL;
 }
 
 vigil_verdict vigil_look(vigil *v, const vigil_limits *limits, const vigil_sight *s, int64_t now_ms, char *out,
                          size_t size)
 {
     if (s->process.state == 'T') return look_stopped(v, limits, s, now_ms, out, size);
-    if (v->stopped_ms) {
-        const bool told = v->said_ms > 0;
-        *v = (vigil){ .came = v->came };
-        snprintf(out, size, "%s goes on", s->name);
-        return told ? VIGIL_SAY : VIGIL_WELL;
-    }
+    if (v->stopped_ms) return look_going_on(v, s, out, size);
     if (s->process.state == 't') return VIGIL_WELL; /* in a debugger's hands */
+
     if (s->connects && s->connected) v->came = true;
     if (!s->connects || !s->listed || s->connected) v->lost_ms = 0;
     if (s->connects && s->listed && !s->connected) return look_lost(v, limits, s, now_ms, out, size);
