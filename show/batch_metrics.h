@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* batch_metrics - the metrics of a batch of episodes, besides the loss: shots, tools, stops, staleness,
- * time. */
+/* batch_metrics - the metrics of a batch of episodes, besides the loss: shots, tools, stops, staleness, time. */
 #pragma once
 
 #include "base/metrics.h"

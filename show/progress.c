@@ -32,8 +32,9 @@ static bool can_redraw(int fd)
 progress *progress_new(int fd, int64_t steps, int every)
 {
     progress *p = xcalloc(1, sizeof *p);
-    *p = (progress){ .fd = fd, .every = every > 0 ? every : 1, .live = can_redraw(fd), .steps = steps };
-    p->first_step = -1;
+    *p = (progress){
+        .fd = fd, .every = every > 0 ? every : 1, .live = can_redraw(fd), .steps = steps, .first_step = -1
+    };
     return p;
 }
 
@@ -88,7 +89,8 @@ __attribute__((format(printf, 3, 4))) static void add_field(fields *f, int worth
 static void add_time_left(const progress *p, fields *f)
 {
     const int64_t done = p->step - p->first_step, left = p->steps - p->step;
-    if (done < 2 || left <= 0) return;
+    if (done < 2 || left <= 0) return; /* the first step alone says little */
+
     const int64_t seconds = (clock_ms() - p->began_ms) * left / done / 1000, minutes = seconds / 60;
     if (minutes < 60)
         add_field(f, WORTH_LEFT, "%" PRId64 ":%02" PRId64 " left", minutes, seconds % 60);
@@ -97,27 +99,40 @@ static void add_time_left(const progress *p, fields *f)
                   seconds % 60);
 }
 
+/* PREFIX + NAME + "/mean" -> where NAME begins and its length; 0: another key. */
+static int name_between(const char *key, const char *prefix, const char **name)
+{
+    static const char SUFFIX[] = "/mean";
+    const size_t before = strlen(prefix), behind = sizeof SUFFIX - 1, len = strlen(key);
+    if (len <= before + behind) return 0;
+    if (strncmp(key, prefix, before) != 0 || strcmp(key + len - behind, SUFFIX) != 0) return 0;
+    *name = key + before;
+    return (int)(len - before - behind);
+}
+
 /* reward/NAME/mean -> "NAME 0.81", in the order in which the learner wrote them. */
 static void add_objectives(const json_t *line, fields *f)
 {
-    const char *key;
+    const char *key, *name;
     json_t *value;
     int shown = 0;
     json_object_foreach((json_t *)(uintptr_t)line, key, value)
     {
-        const size_t len = strlen(key);
-        if (len <= 12 || strncmp(key, "reward/", 7) != 0 || strcmp(key + len - 5, "/mean") != 0) continue;
+        const int len = name_between(key, "reward/", &name);
+        if (len == 0) continue;
         if (++shown > MAX_SHOWN) return;
-        add_field(f, shown == 1 ? WORTH_FIRST : WORTH_REWARD, "%.*s %.2f", (int)(len - 12), key + 7,
-                  json_number_value(value));
+        add_field(f, shown == 1 ? WORTH_FIRST : WORTH_REWARD, "%.*s %.2f", len, name, json_number_value(value));
     }
 }
+
+/* A byte of UTF-8 that goes on with a character takes no column. */
+static bool begins_character(char byte) { return ((unsigned char)byte & 0xc0) != 0x80; }
 
 /* Columns of a text: its characters. */
 static size_t width_of(const char *text)
 {
     size_t n = 0;
-    for (; *text; text++) n += ((unsigned char)*text & 0xc0) != 0x80;
+    for (; *text; text++) n += begins_character(*text);
     return n;
 }
 
@@ -138,35 +153,56 @@ static void drop_one(fields *f)
     f->n--;
 }
 
+/* 0: it doesn't say. */
+static size_t terminal_columns(int fd)
+{
+    struct winsize w;
+    return ioctl(fd, TIOCGWINSZ, &w) == 0 ? w.ws_col : 0;
+}
+
+/* What COLUMNS asks for; 0: nothing that can be. */
+static size_t asked_columns(void)
+{
+    const char *text = getenv("COLUMNS");
+    if (!text) return 0;
+    char *end;
+    const long n = strtol(text, &end, 10);
+    return n > 1 && n < 10000 && !*end ? (size_t)n : 0;
+}
+
 /* Columns there are: one is left free, since a full line wraps. COLUMNS can ask for fewer than the terminal has, and
  * speaks for one that doesn't say how many it has. Without a terminal there is no end. */
 static size_t columns(const progress *p)
 {
-    struct winsize w;
     if (!p->live) return SIZE_MAX;
-    const size_t has = ioctl(p->fd, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 0;
-    const char *text = getenv("COLUMNS");
-    char *end;
-    const long asked = text ? strtol(text, &end, 10) : 0;
-    size_t max = has ? has : USUAL_COLUMNS;
-    if (asked > 1 && asked < 10000 && !*end && (!has || (size_t)asked < has)) max = (size_t)asked;
+    const size_t has = terminal_columns(p->fd), asked = asked_columns();
+    size_t max = has > 0 ? has : USUAL_COLUMNS;
+    if (asked > 0 && (has == 0 || asked < has)) max = asked;
     return max > 1 ? max - 1 : 1;
+}
+
+static void add_fields(const progress *p, const json_t *line, fields *f)
+{
+    const double shots = number(line, "prompt/shots/mean", -1), calls = number(line, "tools/calls", 0);
+    const double speed = number(line, "perf/throughput", 0), stale = number(line, "training/staleness/mean", -1);
+    const bool empty = number(line, "training/episodes", 1) == 0;
+
+    add_field(f, WORTH_STEP, "step %" PRId64 "/%" PRId64, p->step, p->steps);
+    if (shots >= 0) add_field(f, WORTH_SHOTS, "shots %.3g", shots);
+    add_objectives(line, f);
+    if (empty) add_field(f, WORTH_FIRST, "no episode");
+    if (calls > 0) add_field(f, WORTH_TOOLS, "tools ok %.0f%%", 100 * number(line, "tools/success_rate", 0));
+    if (speed > 0) add_field(f, WORTH_SPEED, "%.1fk tok/s", speed / 1000);
+    if (stale >= 0) add_field(f, WORTH_STALENESS, "staleness %.2g", stale);
+    add_time_left(p, f);
 }
 
 static void draw_step(progress *p, const json_t *line)
 {
     fields f = { .n = 0 };
-    add_field(&f, WORTH_STEP, "step %" PRId64 "/%" PRId64, p->step, p->steps);
-    const double shots = number(line, "prompt/shots/mean", -1), calls = number(line, "tools/calls", 0);
-    if (shots >= 0) add_field(&f, WORTH_SHOTS, "shots %.3g", shots);
-    add_objectives(line, &f);
-    if (number(line, "training/episodes", 1) == 0) add_field(&f, WORTH_FIRST, "no episode");
-    if (calls > 0) add_field(&f, WORTH_TOOLS, "tools ok %.0f%%", 100 * number(line, "tools/success_rate", 0));
-    const double speed = number(line, "perf/throughput", 0), stale = number(line, "training/staleness/mean", -1);
-    if (speed > 0) add_field(&f, WORTH_SPEED, "%.1fk tok/s", speed / 1000);
-    if (stale >= 0) add_field(&f, WORTH_STALENESS, "staleness %.2g", stale);
-    add_time_left(p, &f);
+    add_fields(p, line, &f);
     while (f.n > 1 && total_width(&f) > columns(p)) drop_one(&f);
+
     str_clear(&p->line);
     for (int i = 0; i < f.n; i++) str_printf(&p->line, "%s%s", i ? "  " : "", f.items[i].text);
 }
@@ -178,7 +214,7 @@ static size_t visible(const progress *p)
     const size_t max = columns(p);
     size_t n = 0, shown = 0;
     for (; n < p->line.len; n++) {
-        shown += ((unsigned char)p->line.data[n] & 0xc0) != 0x80;
+        shown += begins_character(p->line.data[n]);
         if (shown > max) break;
     }
     return n;
@@ -198,40 +234,50 @@ static void show(progress *p, bool whole_line)
 static void on_step(progress *p, const json_t *line)
 {
     p->step = (int64_t)number(line, "step", 0);
-    if (p->first_step < 0) p->first_step = p->step, p->began_ms = clock_ms();
+    if (p->first_step < 0) {
+        p->first_step = p->step;
+        p->began_ms = clock_ms();
+    }
     draw_step(p, line);
-    if (p->live || p->step % p->every == 0 || p->step == p->steps) show(p, false);
+
+    const bool is_due = p->step % p->every == 0 || p->step == p->steps;
+    if (p->live || is_due) show(p, false);
 }
 
 static void on_eval(progress *p, const json_t *line)
 {
+    const char *key, *name;
+    json_t *value;
+    int scored = 0;
     str out = { 0 };
     str_printf(&out, "eval at step %.0f (%.0f shots, %.0f questions):", number(line, "step", 0),
                number(line, "eval/shots", 0), number(line, "eval/episodes", 0));
-    const char *key;
-    json_t *value;
-    bool scored = false;
+
     json_object_foreach((json_t *)(uintptr_t)line, key, value)
     {
-        const size_t len = strlen(key);
-        if (len > 10 && strncmp(key, "eval/", 5) == 0 && strcmp(key + len - 5, "/mean") == 0)
-            str_printf(&out, "  %.*s %.3f", (int)(len - 10), key + 5, json_number_value(value)), scored = true;
+        const int len = name_between(key, "eval/", &name);
+        if (len == 0) continue;
+        str_printf(&out, "  %.*s %.3f", len, name, json_number_value(value));
+        scored++;
     }
-    if (!scored) str_puts(&out, "  no question has a score");
+    if (scored == 0) str_puts(&out, "  no question has a score");
+
     progress_say(p, "%s", out.data);
     str_free(&out);
 }
 
 void progress_event(progress *p, const json_t *line)
 {
-    const json_t *event = json_object_get(line, "event");
-    const char *name = json_is_string(event) ? json_string_value(event) : "";
-    if (strcmp(name, "step") == 0)
+    const char *event = json_string_value(json_object_get(line, "event"));
+    const char *text = json_string_value(json_object_get(line, "text"));
+    if (!event) return;
+
+    if (strcmp(event, "step") == 0)
         on_step(p, line);
-    else if (strcmp(name, "eval") == 0)
+    else if (strcmp(event, "eval") == 0)
         on_eval(p, line);
-    else if (strcmp(name, "say") == 0 && json_is_string(json_object_get(line, "text")))
-        progress_say(p, "%s", json_string_value(json_object_get(line, "text")));
+    else if (strcmp(event, "say") == 0 && text)
+        progress_say(p, "%s", text);
 }
 
 void progress_say(progress *p, const char *fmt, ...)
@@ -241,6 +287,7 @@ void progress_say(progress *p, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+
     str out = { 0 };
     if (p->drawn) str_puts(&out, "\r\033[K");
     str_printf(&out, "%s\n", text);

@@ -13,9 +13,11 @@
 
 typedef struct progress progress;
 
-/* `every`: in a pipe, print each so-many-th step. */
+/* `fd` stays the caller's. `every`: in a pipe, print each so-many-th step and the last. A reader that is gone is no
+ * error: the run is not for the reader alone. */
 progress *progress_new(int fd, int64_t steps, int every);
 void progress_free(progress *p);
+/* A metric line of a step or an evaluation, or a sentence ("say"); others are passed over. */
 void progress_event(progress *p, const json_t *line);
 /* A sentence of its own, above the live line. */
 void progress_say(progress *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -10,32 +10,47 @@
 #include "base/str.h"
 #include "show/metrics_file.h"
 
+/* ---- paths, to be typed ---- */
+
 /* As one would type it here: a path below the folder one is in without that folder. */
 static const char *typed(const char *path)
 {
     char here[1024];
     if (!getcwd(here, sizeof here)) return path;
     const size_t n = strlen(here);
-    return strncmp(path, here, n) == 0 && path[n] == '/' ? path + n + 1 : path;
+    const bool below = strncmp(path, here, n) == 0 && path[n] == '/';
+    return below ? path + n + 1 : path;
 }
 
-/* The same as a word of a shell, in quotes where it needs them: folder and, behind a slash, what is in it ("":
- * nothing). */
+static bool needs_quotes(const char *text)
+{
+    static const char PLAIN[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+-:@%,=";
+    return text[strspn(text, PLAIN)] != 0;
+}
+
+/* Between quotes a shell reads all as it is but the quote itself, which has to stand outside: 'it'\''s'. */
+static void quote(str *out, const char *text)
+{
+    str_putc(out, '\'');
+    for (const char *c = text; *c; c++)
+        if (*c == '\'')
+            str_puts(out, "'\\''");
+        else
+            str_putc(out, *c);
+    str_putc(out, '\'');
+}
+
+/* The same as a word of a shell: folder and, behind a slash, what is in it ("": nothing). */
 static void word(str *out, const char *path, const char *inside)
 {
     str plain = { 0 };
     const char *begin = typed(path)[0] == '-' ? "./" : ""; /* or it would be an option */
     str_printf(&plain, "%s%s%s%s", begin, typed(path), inside[0] ? "/" : "", inside);
-    const bool quote = plain.data[strspn(plain.data, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                                     "0123456789_./+-:@%,=")] != 0;
-    if (!quote) str_puts(out, plain.data);
-    if (quote) str_puts(out, "'");
-    for (const char *c = plain.data; quote && *c; c++)
-        if (*c == '\'')
-            str_puts(out, "'\\''");
-        else
-            str_printf(out, "%c", *c);
-    if (quote) str_puts(out, "'");
+
+    if (needs_quotes(plain.data))
+        quote(out, plain.data);
+    else
+        str_puts(out, plain.data);
     str_free(&plain);
 }
 
@@ -47,30 +62,42 @@ static const char *last_part(const char *path)
     return slash && slash[1] ? slash + 1 : path;
 }
 
+/* How many rows an evaluation plays; eval_prompts 0: all. */
+static uint64_t rows_evaluated(const recipe *r, uint64_t test_rows)
+{
+    const uint64_t asked = r->run.eval_prompts > 0 ? (uint64_t)r->run.eval_prompts : test_rows;
+    return asked < test_rows ? asked : test_rows;
+}
+
 static void say_data(progress *p, const recipe *r, const report_facts *f)
 {
     str line = { 0 };
-    const uint64_t evaluated = r->run.eval_prompts > 0 && (uint64_t)r->run.eval_prompts < f->test_rows
-                                   ? (uint64_t)r->run.eval_prompts
-                                   : f->test_rows;
     str_printf(&line, "  data  %" PRIu64 " rows", f->train_rows);
     if (r->run.eval_every > 0)
-        str_printf(&line, "; an evaluation of %" PRIu64 " every %" PRId64 " steps, %" PRId64 " shots", evaluated,
-                   r->run.eval_every, r->run.eval_shots);
+        str_printf(&line, "; an evaluation of %" PRIu64 " every %" PRId64 " steps, %" PRId64 " shots",
+                   rows_evaluated(r, f->test_rows), r->run.eval_every, r->run.eval_shots);
     progress_say(p, "%s", line.data);
     str_free(&line);
 }
 
 static void say_plan(progress *p, const recipe *r)
 {
+    const objective_set *objectives = &r->trainer.objectives;
     str line = { 0 };
     str_printf(&line, "  plan  %" PRId64 " steps of %" PRId64 " prompts x %" PRId64 " episodes; rewards:", r->run.steps,
                r->exchange.prompts_per_step, r->exchange.group);
-    for (int k = 0; k < r->trainer.objectives.n; k++)
-        str_printf(&line, "%s %s %g", k ? "," : "", r->trainer.objectives.items[k].name,
-                   r->trainer.objectives.items[k].weight);
+    for (int k = 0; k < objectives->n; k++)
+        str_printf(&line, "%s %s %g", k ? "," : "", objectives->items[k].name, objectives->items[k].weight);
     progress_say(p, "%s", line.data);
     str_free(&line);
+}
+
+static void say_resume(progress *p, const char *run)
+{
+    str name = { 0 };
+    word(&name, run, "");
+    progress_say(p, "  stop  Ctrl-C ends the step and saves; go on by: troupe train --resume %s", name.data);
+    str_free(&name);
 }
 
 void report_begin(progress *p, const recipe *r, const report_facts *f, const char *run, int64_t from_step)
@@ -81,10 +108,8 @@ void report_begin(progress *p, const recipe *r, const report_facts *f, const cha
     say_plan(p, r);
     progress_say(p, "  run   %s", typed(run));
     if (from_step > 0) progress_say(p, "  from  step %" PRId64, from_step);
-    str resume = { 0 };
-    word(&resume, run, "");
-    progress_say(p, "  stop  Ctrl-C ends the step and saves; go on by: troupe train --resume %s", resume.data);
-    str_free(&resume);
+    say_resume(p, run);
+
     if (f->note[0]) progress_say(p, "note: %s", f->note);
     if (f->reward_note[0]) progress_say(p, "note: %s", f->reward_note);
     if (r->trainer.optim.lr <= 0) progress_say(p, "note: optim.lr = 0: the model stays as it is");
@@ -92,48 +117,58 @@ void report_begin(progress *p, const recipe *r, const report_facts *f, const cha
 
 /* ---- after ---- */
 
+/* The first and the last value there were; NaN: none. */
+typedef struct ends {
+    double first, last;
+} ends;
+
 typedef struct course {
     char name[OBJECTIVE_NAME];
-    double first, last, eval_first, eval_last; /* NaN: none */
+    ends rollouts, evals;
 } course;
 
 typedef struct courses {
     course items[MAX_OBJECTIVES];
     int n;
-    int64_t steps, signals;
-    int64_t last_eval; /* -1: none */
+    int64_t steps, signals; /* signals: steps that had something to learn from */
+    int64_t last_eval;      /* -1: none */
 } courses;
 
-static void follow(double v, double *first, double *last)
+static void follow(ends *e, const json_t *line, const char *before, const char *name)
 {
-    if (isnan(v)) return;
-    if (isnan(*first)) *first = v;
-    *last = v;
+    char key[96];
+    snprintf(key, sizeof key, "%s/%s/mean", before, name);
+    const double value = metrics_file_number(line, key);
+    if (isnan(value)) return;
+
+    if (isnan(e->first)) e->first = value;
+    e->last = value;
 }
 
 static void add_line(void *ctx, const json_t *line)
 {
     courses *all = ctx;
-    char key[96];
     const double signal = metrics_file_number(line, "training/signal");
     const char *event = json_string_value(json_object_get(line, "event"));
     if (event && strcmp(event, "eval") == 0) all->last_eval = (int64_t)metrics_file_number(line, "step");
-    if (!isnan(signal)) all->steps++, all->signals += signal > 0;
+
+    all->steps += !isnan(signal);
+    all->signals += signal > 0; /* NaN isn't */
     for (int k = 0; k < all->n; k++) {
         course *c = &all->items[k];
-        snprintf(key, sizeof key, "reward/%s/mean", c->name);
-        follow(metrics_file_number(line, key), &c->first, &c->last);
-        snprintf(key, sizeof key, "eval/%s/mean", c->name);
-        follow(metrics_file_number(line, key), &c->eval_first, &c->eval_last);
+        follow(&c->rollouts, line, "reward", c->name);
+        follow(&c->evals, line, "eval", c->name);
     }
 }
 
 static courses read_courses(const recipe *r, const char *run)
 {
+    static const ends NONE = { NAN, NAN };
     courses all = { .n = r->trainer.objectives.n, .last_eval = -1 };
     for (int k = 0; k < all.n; k++) {
-        all.items[k] = (course){ .first = NAN, .last = NAN, .eval_first = NAN, .eval_last = NAN };
-        snprintf(all.items[k].name, sizeof all.items[k].name, "%s", r->trainer.objectives.items[k].name);
+        course *c = &all.items[k];
+        *c = (course){ .rollouts = NONE, .evals = NONE };
+        snprintf(c->name, sizeof c->name, "%s", r->trainer.objectives.items[k].name);
     }
     metrics_file_read(run, add_line, &all, NULL);
     return all;
@@ -141,45 +176,55 @@ static courses read_courses(const recipe *r, const char *run)
 
 bool report_finished(const recipe *r, const char *run, int64_t step)
 {
-    return step >= r->run.steps && (r->run.eval_every == 0 || read_courses(r, run).last_eval >= r->run.steps);
+    if (step < r->run.steps) return false;
+    return r->run.eval_every == 0 || read_courses(r, run).last_eval >= r->run.steps;
 }
 
 static void say_course(progress *p, const course *c)
 {
+    const bool played = !isnan(c->rollouts.first), evaluated = !isnan(c->evals.first);
+    if (!played && !evaluated) return;
+
     str line = { 0 };
-    if (isnan(c->first) && isnan(c->eval_first)) return;
     str_printf(&line, "  %s:", c->name);
-    if (!isnan(c->first)) str_printf(&line, "  rollouts %.3f -> %.3f", c->first, c->last);
-    if (!isnan(c->eval_first)) str_printf(&line, "  evaluations %.3f -> %.3f", c->eval_first, c->eval_last);
+    if (played) str_printf(&line, "  rollouts %.3f -> %.3f", c->rollouts.first, c->rollouts.last);
+    if (evaluated) str_printf(&line, "  evaluations %.3f -> %.3f", c->evals.first, c->evals.last);
     progress_say(p, "%s", line.data);
     str_free(&line);
 }
 
-static void say_steps(progress *p, const recipe *r, int64_t from_step, double seconds)
+static void say_finished(progress *p, int64_t steps, int64_t done)
 {
-    if (seconds < 0 && from_step > r->run.steps)
-        progress_say(p, "finished: this run has done %" PRId64 " steps, more than steps = %" PRId64, from_step,
-                     r->run.steps);
-    else if (seconds < 0)
-        progress_say(p, "finished: all %" PRId64 " steps of this run are done", r->run.steps);
-    else if (from_step > 0)
-        progress_say(p, "done: %" PRId64 " step%s in %.1f s, %" PRId64 " in all", r->run.steps - from_step,
-                     r->run.steps - from_step == 1 ? "" : "s", seconds, r->run.steps);
+    if (done > steps)
+        progress_say(p, "finished: this run has done %" PRId64 " steps, more than steps = %" PRId64, done, steps);
     else
-        progress_say(p, "done: %" PRId64 " step%s in %.1f s", r->run.steps, r->run.steps == 1 ? "" : "s", seconds);
+        progress_say(p, "finished: all %" PRId64 " steps of this run are done", steps);
 }
 
+static void say_done(progress *p, int64_t steps, int64_t from_step, double seconds)
+{
+    const int64_t done = steps - from_step;
+    const char *plural = done == 1 ? "" : "s";
+    if (from_step > 0)
+        progress_say(p, "done: %" PRId64 " step%s in %.1f s, %" PRId64 " in all", done, plural, seconds, steps);
+    else
+        progress_say(p, "done: %" PRId64 " step%s in %.1f s", done, plural, seconds);
+}
+
+/* What to type now, with the newest checkpoint. */
 static void say_next(progress *p, const recipe *r, const char *run, int64_t step)
 {
     char inside[64];
     str text = { 0 };
     snprintf(inside, sizeof inside, "checkpoints/step-%" PRId64, step);
     progress_say(p, "  model: %s/%s", typed(run), inside);
+
     str_puts(&text, "  next:  troupe chat ");
     word(&text, r->path, "");
     str_puts(&text, " --model ");
     word(&text, run, inside);
     progress_say(p, "%s", text.data);
+
     str_clear(&text);
     str_puts(&text, "         troupe rollouts ");
     word(&text, run, "");
@@ -193,7 +238,7 @@ static int check_objectives(const recipe *r, const courses *all, error *err)
 {
     for (int k = 0; k < all->n; k++) {
         const objective *o = &r->trainer.objectives.items[k];
-        if (!objective_weighs(o) || !isnan(all->items[k].first)) continue;
+        if (!objective_weighs(o) || !isnan(all->items[k].rollouts.first)) continue;
         return error_set(err, ERR_STATE,
                          "reward.objectives.%s: %s returned no such objective in %" PRId64
                          " steps; the others were trained on (patience = 0 takes this for a success)",
@@ -216,10 +261,15 @@ static int check_learned(const recipe *r, const courses *all, error *err)
 int report_end(progress *p, const recipe *r, const char *run, int64_t from_step, double seconds, error *err)
 {
     const courses all = read_courses(r, run);
-    say_steps(p, r, from_step, seconds);
+    const int64_t steps = r->run.steps, last = from_step > steps ? from_step : steps;
+    if (seconds < 0)
+        say_finished(p, steps, from_step);
+    else
+        say_done(p, steps, from_step, seconds);
+
     if (all.steps > 0 && all.signals == 0)
         progress_say(p, "  nothing was learned: no step had rewards that differ within a group");
     for (int k = 0; k < all.n; k++) say_course(p, &all.items[k]);
-    say_next(p, r, run, from_step > r->run.steps ? from_step : r->run.steps);
+    say_next(p, r, run, last);
     return check_learned(r, &all, err);
 }

@@ -10,16 +10,30 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/str.h"
+
 enum { LOOK_BYTES = 65536 };
+
+/* Its first bytes -> text [LOOK_BYTES]; how many, or -1 with errno. */
+static ssize_t read_beginning(const char *path, char *text)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return -1;
+    const ssize_t n = read(fd, text, LOOK_BYTES);
+    const int why = errno;
+    close(fd);
+    errno = why;
+    return n;
+}
 
 /* Whether the regular file `path` may be replaced; it is only read. */
 static int check_ours(const char *path, off_t size, result_is_ours ours, error *err)
 {
     if (size == 0) return OK;
-    char *text = malloc(LOOK_BYTES + 1);
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    const ssize_t n = fd >= 0 && text ? read(fd, text, LOOK_BYTES) : -1;
+    char *text = xmalloc(LOOK_BYTES + 1);
+    const ssize_t n = read_beginning(path, text);
     int rc = OK;
+
     if (n < 0) {
         rc = error_sys(err, errno, "cannot read %s, which would be replaced", path);
     } else {
@@ -28,7 +42,6 @@ static int check_ours(const char *path, off_t size, result_is_ours ours, error *
             rc = error_set(err, ERR_ARGUMENT,
                            "%.300s exists and is not what this writes: it is not replaced (name another file)", path);
     }
-    if (fd >= 0) close(fd);
     free(text);
     return rc;
 }
@@ -52,26 +65,34 @@ static int open_whole(result_file *f, const char *path, error *err)
     return file_write_begin(&f->whole, path, err) == OK ? OK : error_within(err, "cannot write %s", f->path);
 }
 
-int result_file_begin(result_file *f, const char *path, result_is_ours ours, error *err)
+/* Something stands there already; links are followed. */
+static int open_existing(result_file *f, const char *path, result_is_ours ours, error *err)
 {
     char real[PATH_MAX];
     struct stat st;
-    *f = (result_file){ .stream = -1, .whole.fd = -1 };
-    if (strlen(path) >= sizeof f->path) return error_set(err, ERR_ARGUMENT, "%.80s...: the path is too long", path);
-    snprintf(f->path, sizeof f->path, "%s", path);
-    const int fd = file_descriptor(path);
-    if (fd >= 0) return open_descriptor(f, fd, err);
-    if (lstat(path, &st) != 0) {
-        if (errno != ENOENT) return error_sys(err, errno, "cannot write to %s", path);
-        return open_whole(f, path, err);
-    }
     if (stat(path, &st) != 0) return error_sys(err, errno, "cannot write to %s, a symbolic link", path);
     if (S_ISDIR(st.st_mode))
         return error_set(err, ERR_ARGUMENT, "%.300s is a folder; expected the name of a file to write", path);
     if (!S_ISREG(st.st_mode)) return open_stream(f, err);
+
+    /* by its own name, or the link would be replaced instead of what it points to */
     if (!realpath(path, real)) return error_sys(err, errno, "cannot write to %s", path);
     const int rc = check_ours(real, st.st_size, ours, err);
     return rc == OK ? open_whole(f, real, err) : rc;
+}
+
+int result_file_begin(result_file *f, const char *path, result_is_ours ours, error *err)
+{
+    struct stat st;
+    *f = (result_file){ .stream = -1, .whole.fd = -1 };
+    if (strlen(path) >= sizeof f->path) return error_set(err, ERR_ARGUMENT, "%.80s...: the path is too long", path);
+    snprintf(f->path, sizeof f->path, "%s", path);
+
+    const int fd = file_descriptor(path);
+    if (fd >= 0) return open_descriptor(f, fd, err);
+    if (lstat(path, &st) == 0) return open_existing(f, path, ours, err);
+    if (errno != ENOENT) return error_sys(err, errno, "cannot write to %s", path);
+    return open_whole(f, path, err);
 }
 
 int result_file_add(result_file *f, const void *data, size_t len, error *err)
@@ -81,7 +102,8 @@ int result_file_add(result_file *f, const void *data, size_t len, error *err)
         const ssize_t n = write(f->stream, p, len);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return error_sys(err, errno, "cannot write to %s", f->path);
-        p += n, len -= (size_t)n;
+        p += n;
+        len -= (size_t)n;
     }
     return OK;
 }
@@ -91,7 +113,8 @@ int result_file_end(result_file *f, bool keep, error *err)
     if (!f->path[0]) return OK;
     f->path[0] = 0;
     if (f->stream < 0) return file_write_end(&f->whole, keep, err);
-    const int rc = close(f->stream) == 0 || !keep ? OK : error_sys(err, errno, "cannot write the result");
+
+    const bool failed = close(f->stream) != 0;
     f->stream = -1;
-    return rc;
+    return failed && keep ? error_sys(err, errno, "cannot write the result") : OK;
 }

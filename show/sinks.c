@@ -31,9 +31,11 @@ static bool is_kept(const char *line, size_t len, int64_t keep_step)
     json_t *json = json_parse(line, len, "metrics.jsonl", NULL);
     if (json) json_opt_int(json, "step", "metrics.jsonl", -1, &step, NULL);
     if (json) json_opt_string(json, "event", "metrics.jsonl", "", &event, NULL);
-    const bool kept = step >= 0 && (step < keep_step || (step == keep_step && strcmp(event, "eval") != 0));
+    const bool is_eval = strcmp(event, "eval") == 0;
     json_decref(json);
-    return kept;
+
+    if (step < 0) return false; /* half a line, or none of ours */
+    return step < keep_step || (step == keep_step && !is_eval);
 }
 
 /* A crash may have left half a line or steps that will be done again: both go. */
@@ -43,9 +45,11 @@ static int cut_behind(const char *path, int64_t keep_step, error *err)
     if (!file_exists(path)) return OK;
     char *text = file_read(path, MAX_METRICS_FILE, &len, err);
     if (!text) return err ? err->code : ERR_IO;
+
     str kept = { 0 };
     for (char *line = text, *end; (end = memchr(line, '\n', len - (size_t)(line - text))); line = end + 1)
         if (is_kept(line, (size_t)(end - line), keep_step)) str_add(&kept, line, (size_t)(end - line) + 1);
+
     const int rc = file_write_atomic(path, kept.data ? kept.data : "", kept.len, err);
     str_free(&kept);
     free(text);
@@ -58,6 +62,7 @@ sinks *sinks_open(const char *run_dir, int report_fd, int64_t keep_step, error *
     s->report_fd = report_fd;
     s->fd = -1;
     path_join(s->path, sizeof s->path, run_dir, "metrics.jsonl");
+
     if (cut_behind(s->path, keep_step, err) == OK) {
         s->fd = file_open(s->path, O_WRONLY | O_CREAT | O_APPEND, 0644, err);
         if (s->fd >= 0) return s;
@@ -92,7 +97,7 @@ int sinks_write(sinks *s, const char *event, int64_t step, const metrics *m, err
     str line = { 0 };
     line_of(&line, event, step, m);
     const int rc = file_append_line(s->fd, line.data, line.len, err);
-    if (s->report_fd >= 0) file_append_line(s->report_fd, line.data, line.len, NULL);
+    if (s->report_fd >= 0) file_append_line(s->report_fd, line.data, line.len, NULL); /* a supervisor may be gone */
     str_free(&line);
     return rc == OK ? OK : error_within(err, "%s", s->path);
 }
@@ -102,6 +107,7 @@ void sinks_say(sinks *s, const char *sentence) { sinks_tell(s, "say", sentence);
 void sinks_tell(sinks *s, const char *event, const char *text)
 {
     if (!s || s->report_fd < 0) return;
+
     str line = { 0 };
     str_printf(&line, "{\"event\": \"%s\", \"text\": ", event);
     str_json(&line, text, strlen(text));

@@ -12,9 +12,11 @@
 typedef struct sinks sinks;
 
 /* `report_fd`: a pipe to the supervisor that gets every line too, or -1. keep_step: lines beyond it are dropped. */
+/* NULL: the file can't be read, cut or written. */
 sinks *sinks_open(const char *run_dir, int report_fd, int64_t keep_step, error *err);
 void sinks_close(sinks *s);
-/* {"event": EVENT, "step": STEP, "unix_ms": ..., NAME: VALUE, ...}; non-finite values are left out. */
+/* {"event": EVENT, "step": STEP, "unix_ms": ..., NAME: VALUE, ...}; non-finite values are left out. An error names the
+ * file; a pipe whose reader is gone is no error. */
 int sinks_write(sinks *s, const char *event, int64_t step, const metrics *m, error *err);
 /* A sentence for the person at the terminal; it is not kept. */
 void sinks_say(sinks *s, const char *sentence);
