@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
 #include "cli/verbs.h"
 #include "env/repeat.h"
 #include "env/tools/python.h"
 #include "recipe/recipe.h"
+#include "show/tools.h"
 
 enum { MAX_REPEATS = 100000, MAX_CALLERS = 256 };
 
@@ -25,28 +25,6 @@ typedef struct request {
     const char *recipe, *tool, *arguments_json;
     int64_t repeats, callers;
 } request;
-
-/* ---- list ---- */
-
-static void print_tool(const json_t *t)
-{
-    char *parameters = json_text(json_object_get(t, "parameters"), true);
-    printf("%s\n  %s\n  parameters: %s\n", json_string_value(json_object_get(t, "name")),
-           json_string_value(json_object_get(t, "description")), parameters);
-    free(parameters);
-}
-
-static int list_tools(const router *r, error *err)
-{
-    char *text = router_tools_json(r);
-    json_t *tools = json_parse(text, strlen(text), "tools", err);
-    free(text);
-    if (!tools) return err->code;
-
-    for (size_t i = 0; i < json_array_size(tools); i++) print_tool(json_array_get(tools, i));
-    json_decref(tools);
-    return OK;
-}
 
 /* ---- call ---- */
 
@@ -66,6 +44,7 @@ static int call_tool(router *r, const request *q, int *status, error *err)
     tool_result first;
     latency took;
     const int rc = repeat_calls(r, &what, &first, &took, err);
+
     if (first.text) print_text(first.text);
     if (rc == OK && what.calls > 1)
         fprintf(stderr, "%d calls: p50 %.2f ms, p90 %.2f ms, p99 %.2f ms, max %.2f ms\n", what.calls, took.p50,
@@ -77,19 +56,27 @@ static int call_tool(router *r, const request *q, int *status, error *err)
 
 /* ---- the verb ---- */
 
+static int check_list(const arguments *a, const request *q, error *err)
+{
+    if (a->n_positional == 1 && !q->tool) return OK;
+    return error_set(err, ERR_ARGUMENT, "list takes no %s", q->tool ? "--tool" : "further word");
+}
+
+static int check_call(const arguments *a, const request *q, error *err)
+{
+    if (!q->tool) return error_set(err, ERR_ARGUMENT, "call needs --tool NAME ('troupe env list' shows them)");
+    if (a->n_positional > 1) return OK;
+    return error_set(err, ERR_ARGUMENT, "call needs the arguments as JSON: '{\"code\":\"print(2+2)\"}'");
+}
+
 /* What the words ask for, before anything is opened. */
 static int read_words(const arguments *a, request *q, error *err)
 {
-    const bool lists = strcmp(a->positional[0], "list") == 0;
     q->calls = strcmp(a->positional[0], "call") == 0;
-    if (!q->calls && !lists)
+    if (!q->calls && strcmp(a->positional[0], "list") != 0)
         return error_set(err, ERR_ARGUMENT, "expected list or call, found '%.80s'", a->positional[0]);
-    if (lists && (a->n_positional > 1 || q->tool))
-        return error_set(err, ERR_ARGUMENT, "list takes no %s", q->tool ? "--tool" : "further word");
-    if (q->calls && !q->tool)
-        return error_set(err, ERR_ARGUMENT, "call needs --tool NAME ('troupe env list' shows them)");
-    if (q->calls && a->n_positional < 2)
-        return error_set(err, ERR_ARGUMENT, "call needs the arguments as JSON: '{\"code\":\"print(2+2)\"}'");
+    if ((q->calls ? check_call(a, q, err) : check_list(a, q, err)) != OK) return err->code;
+
     if (a->n_overrides && !q->recipe)
         return error_set(err, ERR_ARGUMENT, "'%.80s' is a key of a recipe: it needs --recipe RECIPE.lua",
                          a->overrides[0]);
@@ -112,7 +99,7 @@ static int run(const request *q, const arguments *a, int *status, error *err)
 
     router *r = open_tools(from, err);
     int rc = r ? OK : err->code;
-    if (rc == OK) rc = q->calls ? call_tool(r, q, status, err) : list_tools(r, err);
+    if (rc == OK) rc = q->calls ? call_tool(r, q, status, err) : show_tools(stdout, r, err);
     router_free(r);
     recipe_free(from);
     return rc;

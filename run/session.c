@@ -161,6 +161,7 @@ static int open_server(session *s, error *err)
 {
     s->for_actors = pack(s, PACK_FOR_ACTOR);
     s->for_rewards = pack(s, PACK_FOR_REWARD);
+
     const server_parts parts = { .address = s->options->address,
                                  .model = &s->model->config,
                                  .train = s->train,
@@ -171,6 +172,7 @@ static int open_server(session *s, error *err)
                                  .witness = s->witness,
                                  .for_actors = s->for_actors,
                                  .for_rewards = s->for_rewards };
+
     const server_config config = session_server(s->role.recipe, &parts);
     if (!(s->server = server_new(s->role.loop, &config, s->role.log, err))) return err->code;
     return s->options->resume ? server_restore(s->server, s->from, err) : OK;

@@ -236,6 +236,7 @@ static reason say_why(const silence *s, const sight *at, str *out)
         return NO_EPISODE;
     }
     if (isnan(t->max)) return say_unrewarded(s, at, out);
+
     if (s->had_signal && 2 * t->best >= t->episodes) {
         str_printf(out, "%u of %u episodes have the best reward (%.4g): as these prompts ask it, it is solved", t->best,
                    t->episodes, s->best);

@@ -90,6 +90,7 @@ static int spawn(child *c, const char *const *argv, int log, int words, error *e
                                       .env = env,
                                       .new_group = true, /* Ctrl-C reaches the supervisor alone, who stops in order */
                                       .die_with_parent = true };
+
     const int rc = process_spawn(&c->process, argv, &options, err);
     free((char *)(uintptr_t)env[0]);
     free(env);
