@@ -200,7 +200,7 @@ static void begin(actor *a, task *t)
     }
 
     const int rc = rollouts_begin(a->rollouts, t, loop_now_ms(a->lp), &err);
-    if (rc == ERR_FULL) log_warn(a->log, "%s: task %016" PRIx64 " goes back by its lease", err.text, t->id);
+    if (rc == ERR_FULL) log_warn(a->log, "%s: task %016" PRIx64 " is dropped; its lease will run out", err.text, t->id);
     if (rc != OK) a->free_slots++;
     task_free(t);
 }
@@ -217,8 +217,9 @@ static void begin_waiting(actor *a)
         if (version < t->min_version) {
             a->waiting.data[kept++] = t;
         } else if (version > t->max_version) {
-            log_warn(a->log, "task %016" PRIx64 " wants version %" PRId64 ", version %" PRId64 " is here", t->id,
-                     t->max_version, version);
+            log_warn(a->log,
+                     "task %016" PRIx64 " needs version %" PRId64 ", this actor has version %" PRId64 ": dropped",
+                     t->id, t->max_version, version);
             task_free(t);
             a->free_slots++;
         } else {

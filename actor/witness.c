@@ -40,8 +40,7 @@ static int compare_text(const char *what, const char *is, const char *would, err
     size_t at = 0;
     while (is[at] && is[at] == would[at]) at++;
     if (is[at] == would[at]) return OK;
-    return error_set(err, ERR_PARSE, "%s: byte %zu goes on '%.20s' (played again '%.20s')", what, at, is + at,
-                     would + at);
+    return error_set(err, ERR_PARSE, "%s: from byte %zu '%.20s' (played again '%.20s')", what, at, is + at, would + at);
 }
 
 static int compare_tokens(const trajectory *is, const trajectory *would, error *err)
@@ -96,7 +95,8 @@ static int compare_calls(const episode *is, const episode *would, error *err)
         rc = compare_text("name", a->name, b->name, err);
         if (rc == OK) rc = compare_text("arguments", a->arguments, b->arguments, err);
         if (rc == OK) rc = compare_text("observation", a->observation, b->observation, err);
-        if (rc == OK && a->ok != b->ok) rc = error_set(err, ERR_PARSE, "it went well, but could not be made");
+        if (rc == OK && a->ok != b->ok)
+            rc = error_set(err, ERR_PARSE, "it is said to have gone well, but the call cannot be made");
         if (rc != OK) error_within(err, "call %" PRIu32, i);
     }
     return rc;
@@ -137,7 +137,8 @@ static int compare(const episode *is, const episode *would, error *err)
 static int judge(const episode *e, const episode *would, error *err)
 {
     if (e->failed == FAIL_PROMPT && would->failed == FAIL_PROMPT) return OK;
-    if (e->failed == FAIL_PROMPT) return error_set(err, ERR_PARSE, "it says that its prompt can't be made, but it can");
+    if (e->failed == FAIL_PROMPT)
+        return error_set(err, ERR_PARSE, "its prompt is said to be impossible, but it can be made");
     if (would->failed != FAIL_NONE)
         return error_set(err, ERR_PARSE, "played again, it fails (%s): %s", failure_name(would->failed),
                          would->failure_text);
@@ -150,7 +151,7 @@ static int judge_open(const episode *e, const episode *so_far, error *err)
     if (e->failed == FAIL_PROMPT) return judge(e, so_far, err);
 
     const int rc = compare_tokens(&e->tokens, &so_far->tokens, err);
-    return rc == OK ? error_set(err, ERR_PARSE, "played again, it goes on behind its last token") : rc;
+    return rc == OK ? error_set(err, ERR_PARSE, "played again, it continues after its last token") : rc;
 }
 
 /* One turn is enough for an episode that only has a prompt. */

@@ -207,7 +207,7 @@ saved_state *state_parse(const char *bytes, size_t len, const char *path, error 
         const bool twice = r.p && find(s, of.name);
         vec_push(&s->sections, of);
         if (!twice) continue;
-        error_set(err, ERR_PARSE, "%s: section '%s' is there twice", path, of.name);
+        error_set(err, ERR_PARSE, "%s: section '%s' occurs twice", path, of.name);
         state_free(s);
         return NULL;
     }

@@ -7,7 +7,7 @@ static const char USAGE[] =
     "usage: troupe learner RECIPE.lua --run DIR --bind ADDRESS [--resume] [key=value ...]\n\n"
     "  --run DIR       where checkpoints, rollouts.db and metrics.jsonl go\n"
     "  --bind ADDRESS  where actors and reward workers connect: ipc:///path or tcp://127.0.0.1:PORT\n"
-    "  --resume        go on from the newest checkpoint in DIR\n"
+    "  --resume        continue from the newest checkpoint in DIR\n"
     "  --rank R --of N --meet DIR\n"
     "                  one of N learners of this machine, which meet in DIR; the first (0) is who others connect "
     "to\n"

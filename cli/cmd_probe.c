@@ -9,7 +9,7 @@
 static const char USAGE[] =
     "usage: troupe probe --model DIR (--text T | --ids 1,2,3) [--greedy N] [--device NAME] [--bf16] [--json]\n\n"
     "Prints token ids, the log probability of each token after the first, given those before it, the logits\n"
-    "behind the last one, and the N tokens that greedy decoding goes on with (it does not stop at an end token).\n"
+    "behind the last one, and the N tokens that greedy decoding continues with (it does not stop at an end token).\n"
     "Added tokens that are written out in the text count as such; none is added to it.\n\n"
     "  --json         {\"ids\":[],\"token_logprobs\":[],\"last_logits\":[],\"greedy_ids\":[]}, one logprob less "
     "than ids\n"
@@ -82,5 +82,5 @@ const verb VERB_PROBE = { .name = "probe",
                           .synopsis = "--model DIR --text T",
                           .help = "token ids, logprobs and logits of a model",
                           .usage = USAGE,
-                          .words = "no word: a text with spaces wants quotes",
+                          .words = "no word: a text with spaces needs quotes",
                           .run = run_verb };

@@ -83,7 +83,7 @@ const verb VERB_TOKENIZE = { .name = "tokenize",
                              .synopsis = "--model DIR TEXT",
                              .help = "text to ids and back",
                              .usage = USAGE,
-                             .words = "one TEXT (with spaces it wants quotes)",
+                             .words = "one TEXT (with spaces it needs quotes)",
                              .min_words = 1,
                              .max_words = 1,
                              .run = run_verb };

@@ -36,7 +36,7 @@ static int add_stage(shot_schedule *c, const json_t *pair, error *err)
     const json_t *step = json_array_get(pair, 0), *shots = json_array_get(pair, 1);
     if (json_array_size(pair) != 2 || !json_is_integer(step))
         return error_set(err, ERR_ARGUMENT, "each stage is {first step, shots}");
-    if (c->n == MAX_STAGES) return error_set(err, ERR_ARGUMENT, "%d stages are the most", MAX_STAGES);
+    if (c->n == MAX_STAGES) return error_set(err, ERR_ARGUMENT, "at most %d stages are allowed", MAX_STAGES);
 
     stage *s = &c->stages[c->n];
     s->first_step = json_integer_value(step);
@@ -47,7 +47,7 @@ static int add_stage(shot_schedule *c, const json_t *pair, error *err)
     int rc = json_is_array(shots) ? OK : add_shots(s, shots, err);
     for (size_t i = 0; rc == OK && i < json_array_size(shots); i++) rc = add_shots(s, json_array_get(shots, i), err);
     c->n++;
-    return rc == OK && s->n == 0 ? error_set(err, ERR_ARGUMENT, "stage %d says no number of shots", c->n) : rc;
+    return rc == OK && s->n == 0 ? error_set(err, ERR_ARGUMENT, "stage %d has no number of shots", c->n) : rc;
 }
 
 shot_schedule *shot_schedule_new(const json_t *schedule, bool in_group, error *err)

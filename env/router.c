@@ -103,7 +103,7 @@ int router_add(router *r, const tool *t, error *err)
     if (tool_named(r, t->name) >= 0)
         rc = error_set(err, ERR_STATE, "two tools are named '%s'", t->name);
     else if (r->n_tools == MAX_TOOLS)
-        rc = error_set(err, ERR_FULL, "%d tools are the most", MAX_TOOLS);
+        rc = error_set(err, ERR_FULL, "at most %d tools are allowed", MAX_TOOLS);
     else
         rc = read_parameters(t, &schema, err);
     if (rc != OK) {
@@ -126,7 +126,7 @@ static int begin_words(void *self, uint64_t id, const char *arguments, const too
                        error *err)
 {
     (void)id, (void)arguments, (void)ctx, (void)now_ms;
-    return error_set(err, ERR_STATE, "tool %s is only spoken of here", ((tool_words *)self)->name);
+    return error_set(err, ERR_STATE, "tool %s is only described here", ((tool_words *)self)->name);
 }
 
 static int no_fds(void *self, struct pollfd *out, int max)
@@ -341,7 +341,7 @@ int router_call(router *r, const char *name, const char *arguments_json, tool_re
             free(out->text);
         }
         if (!under_way && router_deadline_ms(r) == INT64_MAX)
-            return error_set(err, ERR_STATE, "tool %s took the call and forgot it", name);
+            return error_set(err, ERR_STATE, "tool %s lost the call", name);
         router_wait(r, LONGEST_WAIT_MS);
     }
 }

@@ -110,7 +110,7 @@ static int check_text(const episode *e, error *err)
     for (uint32_t i = 0; i < e->n_turns; i++) {
         const size_t n = strlen(e->turns[i].text);
         if (strncmp(at, e->turns[i].text, n) != 0)
-            return error_set(err, ERR_PARSE, "text: byte %td does not go on as turn %" PRIu32 " does", at - e->text, i);
+            return error_set(err, ERR_PARSE, "text: byte %td differs from turn %" PRIu32, at - e->text, i);
         at += n;
     }
     if (!*at) return OK;
@@ -151,7 +151,7 @@ static int check_transcript(const episode *e, error *err)
     const char *end = at + strlen(at);
     at = end - n;
     if (e->n_turns == 1 || !pass_words(last, true, &at))
-        return error_set(err, ERR_PARSE, "transcript: it goes on behind the last turn, which called nothing");
+        return error_set(err, ERR_PARSE, "transcript: it continues after the last turn, which called nothing");
     return OK;
 }
 
@@ -224,7 +224,7 @@ static int check_ends(const limits *l, const episode *e, error *err)
         for (uint32_t k = e->turns[i].start; k + 1 < e->turns[i].end; k++)
             if (e->tokens.mask[k] && is_end(l, e->tokens.ids[k]))
                 return error_set(err, ERR_PARSE,
-                                 "token %" PRIu32 " ends a text (id %" PRId32 "), and turn %" PRIu32 " goes on", k,
+                                 "token %" PRIu32 " ends a text (id %" PRId32 "), but turn %" PRIu32 " continues", k,
                                  e->tokens.ids[k], i);
     return OK;
 }

@@ -343,7 +343,7 @@ static void on_recipeless(server *s, const visitor *v, const hello_body *hello, 
         return;
     }
 
-    snprintf(said, sizeof said, "%s comes for the recipe (%s, pid %" PRId64 ")", hello->name, hello->role, hello->pid);
+    snprintf(said, sizeof said, "%s asks for the recipe (%s, pid %" PRId64 ")", hello->name, hello->role, hello->pid);
     tell_presence(s, LOG_INFO, said);
     vec_push(&s->peers, *v);
 

@@ -47,7 +47,7 @@ static int failed(store *s, const char *what, error *err)
 {
     const bool corrupt = sqlite3_errcode(s->db) == SQLITE_CORRUPT;
     return error_set(err, ERR_IO, "rollouts.db: %.200s: %s%s", what, sqlite3_errmsg(s->db),
-                     corrupt ? " (the file is damaged: put back a copy, or begin anew with --fresh)" : "");
+                     corrupt ? " (the file is damaged: restore a copy, or start over with --fresh)" : "");
 }
 
 static int run(store *s, const char *sql, error *err)
@@ -82,8 +82,8 @@ static int check_format(store *s, const char *path, bool *fresh, error *err)
     if (*fresh || version == FORMAT) return OK;
     if (version == 0) return error_set(err, ERR_PARSE, "%s: a database of another program, not a run's", path);
     return error_set(err, ERR_UNSUPPORTED,
-                     "%s: written in format %d by %s Troupe, this build reads format %d: go on with the build that "
-                     "began the run, or begin anew with --fresh",
+                     "%s: written in format %d by %s Troupe, this build reads format %d: continue with the build that "
+                     "began the run, or start over with --fresh",
                      path, version, version < FORMAT ? "an older" : "a newer", FORMAT);
 }
 
@@ -145,7 +145,7 @@ store *store_open_read(const char *path, error *err)
     if (!s && in_a_locked_folder(path)) s = open_unchanging(path, &fresh, err);
 
     if (!s || !fresh) return s;
-    error_set(err, ERR_PARSE, "%s: empty, there is no episode in it", path);
+    error_set(err, ERR_PARSE, "%s: there are no episodes in it", path);
     store_close(s);
     return NULL;
 }

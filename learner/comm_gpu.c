@@ -53,7 +53,7 @@ static const struct troupe_nccl_module *module_of(device *dev, char *why, size_t
 {
     const char *named = getenv("TROUPE_NCCL_MODULE");
     if (!device_stream(dev)) {
-        snprintf(why, size, "%s is no GPU", device_name(dev));
+        snprintf(why, size, "%s is not a GPU", device_name(dev));
         return NULL;
     }
 

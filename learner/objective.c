@@ -19,7 +19,7 @@ int objective_add(objective_set *set, const char *name, double weight, error *er
         if (strcmp(set->items[k].name, name) == 0)
             return error_set(err, ERR_ARGUMENT, "objective '%s' is named twice", name);
     if (set->n == MAX_OBJECTIVES)
-        return error_set(err, ERR_FULL, "objective '%s': %d objectives are the most", name, MAX_OBJECTIVES);
+        return error_set(err, ERR_FULL, "objective '%s': at most %d objectives are allowed", name, MAX_OBJECTIVES);
     objective *o = &set->items[set->n++];
     memcpy(o->name, name, len + 1);
     o->weight = weight;

@@ -256,7 +256,7 @@ json_t *bind_to_json(lua_State *L, int index)
 {
     const char *why = NULL;
     json_t *v = to_json(L, index, 0, &why);
-    if (!v) luaL_error(L, "this value can't be written as JSON: %s", why ? why : "memory is short");
+    if (!v) luaL_error(L, "this value can't be written as JSON: %s", why ? why : "out of memory");
     return v;
 }
 
@@ -285,7 +285,7 @@ static bool is_absent(lua_State *L)
     luaL_checkany(L, 1);
     if (lua_type(L, 1) > LUA_TBOOLEAN || lua_toboolean(L, 1)) return false;
     lua_pushnil(L);
-    lua_pushliteral(L, "json: there is no text");
+    lua_pushliteral(L, "json: no text was given");
     return true;
 }
 

@@ -446,7 +446,7 @@ static int read_given(reading *r, lua_State *L, const option *o, void *out)
 static int read_default(reading *r, const option *o, void *out)
 {
     char section[MAX_PATH] = "";
-    if (!o->fallback) return config_error(r->c, o->key, r->err, "this key is needed (%s)", o->help);
+    if (!o->fallback) return config_error(r->c, o->key, r->err, "this key is required (%s)", o->help);
     if (r->preset)
         snprintf(section, sizeof section, "%.*s", (int)(strrchr(r->presets_key, '.') + 1 - r->presets_key),
                  r->presets_key);

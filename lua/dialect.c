@@ -81,7 +81,7 @@ static void push_options(lua_State *L, const opening *o)
     lua_pop(L, 1);
 
     push_json_text(L, o->d, o->options_json);
-    if (!lua_istable(L, -1)) luaL_error(L, "its options are no object");
+    if (!lua_istable(L, -1)) luaL_error(L, "its options are not an object");
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) { /* options, given, key, value */
         lua_pushvalue(L, -2);
         if (lua_rawget(L, -5) == LUA_TNIL) luaL_error(L, "it has no option '%s'", lua_tostring(L, -3));
@@ -98,7 +98,7 @@ static int keep_parts(lua_State *L)
 {
     opening *o = lua_touserdata(L, 1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, o->d->table);
-    if (!lua_istable(L, -1)) return luaL_error(L, "the file returns no table");
+    if (!lua_istable(L, -1)) return luaL_error(L, "the file does not return a table");
     check_functions(L);
 
     push_options(L, o);

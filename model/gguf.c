@@ -133,12 +133,12 @@ static int read_entry(gguf *g, cursor *c, error *err)
     gguf_text key = { 0 };
     if (read_text(c, &key, err) != OK) return ERR_PARSE;
     if (key.len == 0 || key.len > MAX_KEY || memchr(key.data, 0, key.len))
-        return error_set(err, ERR_PARSE, "%s: a key of %zu bytes is none", c->where, key.len);
+        return error_set(err, ERR_PARSE, "%s: a key of %zu bytes (expected 1 to %d, and no NUL among them)", c->where,
+                         key.len, MAX_KEY);
 
     entry *e = &g->entries[g->n_entries++];
     e->key = xstrndup(key.data, key.len);
-    if (map_get(g->by_key, e->key))
-        return error_set(err, ERR_PARSE, "%s: key %.80s stands there twice", c->where, e->key);
+    if (map_get(g->by_key, e->key)) return error_set(err, ERR_PARSE, "%s: key %.80s occurs twice", c->where, e->key);
     map_set(g->by_key, e->key, e);
     return read_u32(c, &e->type, err) == OK ? read_value(c, e, err) : ERR_PARSE;
 }
@@ -175,8 +175,7 @@ static int read_tensor(gguf *g, cursor *c, uint64_t *offset, error *err)
     if (name.len == 0 || name.len >= sizeof t->name || memchr(name.data, 0, name.len))
         return error_set(err, ERR_PARSE, "%s: a tensor's name has %zu bytes", c->where, name.len);
     memcpy(t->name, name.data, name.len);
-    if (map_get(g->by_name, t->name))
-        return error_set(err, ERR_PARSE, "%s: tensor %s stands there twice", c->where, t->name);
+    if (map_get(g->by_name, t->name)) return error_set(err, ERR_PARSE, "%s: tensor %s occurs twice", c->where, t->name);
     map_set(g->by_name, t->name, t);
 
     if (read_shape(t, c, err) != OK || read_u32(c, &t->type, err) != OK || read_u64(c, offset, err) != OK)
@@ -184,7 +183,7 @@ static int read_tensor(gguf *g, cursor *c, uint64_t *offset, error *err)
     const gguf_quant *quant = gguf_quant_of(t->type);
     if (!quant) return OK; /* said when the tensor is wanted */
     if (t->shape[t->rank - 1] % quant->values != 0)
-        return error_set(err, ERR_PARSE, "%s: tensor %s: rows of %lld are no whole blocks of %s", c->where, t->name,
+        return error_set(err, ERR_PARSE, "%s: tensor %s: rows of %lld are not whole blocks of %s", c->where, t->name,
                          (long long)t->shape[t->rank - 1], quant->name);
     if (t->count / quant->values > INT64_MAX / quant->bytes) return too_short(c, err);
     t->bytes = (size_t)(t->count / quant->values) * (size_t)quant->bytes;
@@ -195,7 +194,7 @@ static int place_tensor(const gguf *g, gguf_tensor *t, uint64_t offset, uint64_t
                         error *err)
 {
     if (offset % alignment != 0)
-        return error_set(err, ERR_PARSE, "%s: tensor %s begins at %llu, no multiple of %llu", g->where, t->name,
+        return error_set(err, ERR_PARSE, "%s: tensor %s begins at %llu, not a multiple of %llu", g->where, t->name,
                          (unsigned long long)offset, (unsigned long long)alignment);
     if (offset > left(data) || t->bytes > left(data) - offset)
         return error_set(err, ERR_PARSE, "%s: tensor %s has %zu bytes at %llu, the file's data has %zu", g->where,
@@ -234,7 +233,7 @@ static int read_counts(cursor *c, uint64_t *tensors, uint64_t *keys, error *err)
 {
     uint32_t magic = 0, version = 0;
     if (left(c) < 24 || memcmp(c->at, "GGUF", 4) != 0)
-        return error_set(err, ERR_PARSE, "%s: no GGUF file: it doesn't begin with \"GGUF\"", c->where);
+        return error_set(err, ERR_PARSE, "%s: not a GGUF file: it doesn't begin with \"GGUF\"", c->where);
     if (read_u32(c, &magic, err) != OK || read_u32(c, &version, err) != OK) return ERR_PARSE;
     if (version == 0x03000000u || version == 0x02000000u)
         return error_set(err, ERR_UNSUPPORTED, "%s: a big-endian GGUF file; supported: little-endian", c->where);
@@ -314,7 +313,7 @@ const gguf_tensor *gguf_find(const gguf *g, const char *name) { return map_get(g
 static const entry *find(const gguf *g, const char *key, error *err)
 {
     const entry *e = map_get(g->by_key, key);
-    if (!e) error_set(err, ERR_NOT_FOUND, "%s: there is no key %s", g->where, key);
+    if (!e) error_set(err, ERR_NOT_FOUND, "%s: key %s is missing", g->where, key);
     return e;
 }
 
@@ -420,7 +419,7 @@ int gguf_string(const gguf *g, const char *key, gguf_text *out, error *err)
 int gguf_strings(gguf *g, const char *key, const gguf_text **out, size_t *n, error *err)
 {
     entry *e = map_get(g->by_key, key);
-    if (!e) return error_set(err, ERR_NOT_FOUND, "%s: there is no key %s", g->where, key);
+    if (!e) return error_set(err, ERR_NOT_FOUND, "%s: key %s is missing", g->where, key);
     if (e->type != VALUE_ARRAY || e->item != VALUE_STRING) return wrong_type(g, key, "a list of texts", err);
 
     if (!e->texts) {

@@ -14,8 +14,8 @@ int import_check(const char *dir, int64_t tokens, const char *model_path, const 
     if (!t) return error_within(err, "%s", tokenizer_path);
 
     if (tokenizer_vocab(t) != tokens)
-        rc = error_set(err, ERR_PARSE, "%s: %d of %lld tokens differ from each other", tokenizer_path,
-                       tokenizer_vocab(t), (long long)tokens);
+        rc = error_set(err, ERR_PARSE, "%s: only %d of %lld tokens are distinct", tokenizer_path, tokenizer_vocab(t),
+                       (long long)tokens);
 
     tokenizer_free(t);
     return rc;

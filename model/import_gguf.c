@@ -148,15 +148,15 @@ static int read_sizes(const gguf *g, sizes *s, error *err)
         return error_set(err, ERR_PARSE, "%s: %" PRId64 " layers are more than %d", gguf_where(g), s->layers,
                          MAX_LAYERS);
     if (!embedding || embedding->rank != 2 || embedding->shape[0] > MAX_SIZE)
-        return error_set(err, ERR_PARSE, "%s: token_embd.weight is missing, or no matrix", gguf_where(g));
+        return error_set(err, ERR_PARSE, "%s: token_embd.weight is missing, or not a matrix", gguf_where(g));
 
     s->vocab = embedding->shape[0];
     s->tied = !gguf_find(g, "output.weight");
     s->qkv_bias = gguf_find(g, "blk.0.attn_q.bias") != NULL;
     if (s->qkv_bias && !s->family->biased && !gguf_find(g, "blk.0.attn_output.bias"))
         return error_set(err, ERR_UNSUPPORTED,
-                         "%s: q, k and v have biases and the attention's output has none: no %s of "
-                         "transformers is like that",
+                         "%s: q, k and v have biases and the attention's output has none, which "
+                         "a %s of transformers does not allow",
                          gguf_where(g), s->family->architecture);
     return OK;
 }
@@ -282,8 +282,8 @@ static int check_all_taken(const listing *l, error *err)
         bool taken = strcmp(t->name, "rope_freqs.weight") == 0; /* read by write_config */
         for (size_t k = 0; !taken && k < l->n; k++) taken = l->conversions[k].from == t;
         if (!taken)
-            return error_set(err, ERR_UNSUPPORTED, "%s: tensor %s has no place in a %s model here", gguf_where(l->g),
-                             t->name, l->s->family->name);
+            return error_set(err, ERR_UNSUPPORTED, "%s: tensor %s is not part of a %s model", gguf_where(l->g), t->name,
+                             l->s->family->name);
     }
     return OK;
 }
@@ -368,8 +368,8 @@ static int rope_of_factors(const gguf *g, const sizes *s, const gguf_tensor *t, 
 
     if (found == 0)
         return error_set(err, ERR_UNSUPPORTED,
-                         "%s: rope_freqs.weight is no scaling that is known here (llama3 with "
-                         "factors 4, 8, 16, 32)",
+                         "%s: rope_freqs.weight is not a supported scaling (llama3 with "
+                         "factors 4, 8, 16, 32 is)",
                          gguf_where(g));
 
     json_object_set_new(config, "rope_scaling",

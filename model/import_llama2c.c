@@ -48,7 +48,7 @@ static int read_shape(shape *s, const char *data, size_t len, const char *where,
     const int32_t sizes[] = { s->dim, s->hidden, s->layers, s->heads, s->kv_heads, s->vocab, s->length };
     for (size_t i = 0; i < HEADER; i++)
         if (sizes[i] < 1 || sizes[i] > MAX_SIZE)
-            return error_set(err, ERR_PARSE, "%s: number %zu of its header is %d: no llama2.c checkpoint", where, i,
+            return error_set(err, ERR_PARSE, "%s: field %zu of its header is %d: not a llama2.c checkpoint", where, i,
                              h[i]);
     if (s->layers > MAX_LAYERS || s->dim % s->heads != 0 || s->heads % s->kv_heads != 0 || s->dim / s->heads % 2 != 0)
         return error_set(err, ERR_PARSE, "%s: %d layers, width %d, %d heads and %d key/value heads don't go together",

@@ -19,7 +19,7 @@ typedef struct spm_piece {
 } spm_piece;
 
 /* The tokenizer.json of pieces[n]. space_first: a text begins as if a space stood before it.
- * A piece that is no text, or stands there twice, can't be written: its id stays empty. Bytes are fallen back to where
+ * A piece that is no text, or occurs twice, can't be written: its id stays empty. Bytes are fallen back to where
  * all 256 are there. bos: the id that a text begins with, -1: none. */
 json_t *spm_tokenizer(const spm_piece *pieces, int32_t n, bool space_first, int32_t bos);
 /* An element of added_tokens. */

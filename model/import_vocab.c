@@ -156,7 +156,7 @@ static int byte_level_tokens(const vocab *v, json_t *tokens, json_t *added, erro
 
         if (type == TYPE_UNUSED) continue; /* llama.cpp's padding up to the embedding's rows */
         if (json_object_get(tokens, v->tokens[i]))
-            return error_set(err, ERR_PARSE, "%s: token %d stands there twice", gguf_where(v->g), i);
+            return error_set(err, ERR_PARSE, "%s: token %d occurs twice", gguf_where(v->g), i);
         if (json_object_set_new(tokens, v->tokens[i], json_integer(i)) != 0)
             return error_set(err, ERR_PARSE, "%s: token %d is not UTF-8", gguf_where(v->g), i);
 

@@ -61,7 +61,8 @@ static int read_shape(tensor_view *v, const json_t *shape, const char *where, er
         const json_t *d = json_array_get(shape, (size_t)i);
         const json_int_t n = json_integer_value(d);
         if (!json_is_integer(d) || n < 0 || __builtin_mul_overflow(v->count, (int64_t)n, &v->count))
-            return error_set(err, ERR_PARSE, "%s: tensor %.80s: dimension %d of its shape can't be", where, v->name, i);
+            return error_set(err, ERR_PARSE, "%s: tensor %.80s: dimension %d of its shape is not a size", where,
+                             v->name, i);
         v->shape[i] = n;
     }
     return OK;
@@ -169,7 +170,7 @@ static int parse(safetensors *st, const unsigned char *bytes, size_t len, const 
 
     st->header = json_parse((const char *)bytes + LENGTH_BYTES, (size_t)header, where, err);
     if (!st->header) return ERR_PARSE;
-    if (!json_is_object(st->header)) return error_set(err, ERR_PARSE, "%s: its header is no JSON object", where);
+    if (!json_is_object(st->header)) return error_set(err, ERR_PARSE, "%s: header is not a JSON object", where);
     return read_tensors(st, bytes + LENGTH_BYTES + header, len - LENGTH_BYTES - (size_t)header, where, err);
 }
 

@@ -98,7 +98,7 @@ static int check_shape(const param *p, const tensor_view *v, error *err)
     const int64_t shape[2] = { p->rank == 2 ? p->rows : p->cols, p->cols };
     shape_text(p->rank, shape, expected, sizeof expected);
 
-    if (!v) return error_set(err, ERR_PARSE, "tensor %s: expected %s, found that it is missing", p->name, expected);
+    if (!v) return error_set(err, ERR_PARSE, "tensor %s is missing (expected %s)", p->name, expected);
     if (v->rank == p->rank && memcmp(v->shape, shape, sizeof *shape * (size_t)p->rank) == 0) return OK;
     return error_set(err, ERR_PARSE, "tensor %s: expected %s, found %s", p->name, expected,
                      shape_text(v->rank, v->shape, found, sizeof found));
@@ -137,7 +137,7 @@ int weights_check_names(const param_table *t, const safetensors *st, error *err)
     for (size_t i = 0; rc == OK && i < safetensors_count(st); i++) {
         const char *name = safetensors_at(st, i)->name;
         if (!map_get(known, name) && !is_harmless(t, name))
-            rc = error_set(err, ERR_UNSUPPORTED, "tensor %s: a %s as config.json describes it has none", name,
+            rc = error_set(err, ERR_UNSUPPORTED, "tensor %s is not part of the %s that config.json describes", name,
                            t->config.architecture);
     }
     map_free(known);

@@ -68,6 +68,6 @@ int address_vacant(const char *local, error *err)
 {
     struct stat st;
     if (strncmp(local, "ipc://", 6) != 0 || lstat(local + 6, &st) != 0 || S_ISSOCK(st.st_mode)) return OK;
-    return error_set(err, ERR_ARGUMENT, "%s is there and is no socket: it is not replaced (name another path)",
+    return error_set(err, ERR_ARGUMENT, "%s exists and is not a socket: it is not replaced (name another path)",
                      local + 6);
 }

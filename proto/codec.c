@@ -321,8 +321,7 @@ static int read_record(const field *table, const msgpack_object *o, char *record
 
 static int read_unsigned(const field *f, const msgpack_object *o, uint64_t max, uint64_t *out, error *err)
 {
-    if (o->type != MSGPACK_OBJECT_POSITIVE_INTEGER || o->via.u64 > max)
-        return wrong(f, "a whole number that fits", err);
+    if (o->type != MSGPACK_OBJECT_POSITIVE_INTEGER || o->via.u64 > max) return wrong(f, "a whole number in range", err);
     *out = o->via.u64;
     return OK;
 }
@@ -332,7 +331,7 @@ static int read_signed(const field *f, const msgpack_object *o, int64_t min, int
     const bool positive = o->type == MSGPACK_OBJECT_POSITIVE_INTEGER && o->via.u64 <= (uint64_t)max;
     const bool negative = o->type == MSGPACK_OBJECT_NEGATIVE_INTEGER && o->via.i64 >= min;
 
-    if (!positive && !negative) return wrong(f, "a whole number that fits", err);
+    if (!positive && !negative) return wrong(f, "a whole number in range", err);
     *out = positive ? (int64_t)o->via.u64 : o->via.i64;
     return OK;
 }

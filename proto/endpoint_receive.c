@@ -28,7 +28,7 @@ static bool name_is_free(endpoint *ep, peer *p, const hello_body *hello)
     if (!other) return true;
 
     if (other->hello.life == hello->life) {
-        endpoint_forget(ep, other->id, "it came again on another connection");
+        endpoint_forget(ep, other->id, "it has reconnected");
         return true;
     }
 
@@ -37,8 +37,9 @@ static bool name_is_free(endpoint *ep, peer *p, const hello_body *hello)
         return true;
     }
 
-    endpoint_refuse_with(ep, p, REFUSAL_NAMESAKE, "HELLO as %s, who is here (pid %lld; the new one says pid %lld)",
-                         hello->name, (long long)other->hello.pid, (long long)hello->pid);
+    endpoint_refuse_with(ep, p, REFUSAL_NAMESAKE,
+                         "HELLO as %s, who is connected already (pid %lld; the new one says pid %lld)", hello->name,
+                         (long long)other->hello.pid, (long long)hello->pid);
     return false;
 }
 
@@ -128,7 +129,7 @@ static bool is_welcome(endpoint *ep, const peer *p, message_type type, size_t le
     const unsigned senders = p && !p->up ? BY_ANYBODY : role_of(ep, p);
 
     if (type == MSG_NONE) {
-        endpoint_refuse_with(ep, p, REFUSAL_MALFORMED, "%zu bytes that begin no message", len);
+        endpoint_refuse_with(ep, p, REFUSAL_MALFORMED, "%zu bytes that are not a message", len);
     } else if ((message_senders(type) & senders) == 0) {
         endpoint_refuse_with(ep, p, REFUSAL_ROLE, "%s, which %s never sends", message_name(type), kind_of(p));
     } else if (len > ep->config.limits[type]) {

@@ -206,7 +206,7 @@ static int check_hello(const hello_body *h, error *err)
     if (strcmp(h->role, "actor") != 0 && strcmp(h->role, "reward") != 0)
         return error_set(err, ERR_PARSE, "field 'role': expected actor or reward");
 
-    if (h->name[0] == 0) return error_set(err, ERR_PARSE, "field 'name': it is empty");
+    if (h->name[0] == 0) return error_set(err, ERR_PARSE, "field 'name' is empty");
     for (const char *c = h->name; *c; c++)
         if (*c <= ' ' || *c > '~') return error_set(err, ERR_PARSE, "field 'name': expected visible ASCII characters");
     return OK;
@@ -241,7 +241,7 @@ int message_decode(message *m, const void *data, size_t len, error *err)
     const message_type type = message_type_of(data, len);
 
     *m = (message){ 0 };
-    if (type == MSG_NONE) return error_set(e, ERR_PARSE, "%zu bytes that begin no message", len);
+    if (type == MSG_NONE) return error_set(e, ERR_PARSE, "%zu bytes that are not a message", len);
 
     const message_row *row = &ROWS[type];
     int rc = codec_decode(row->body, row->size, (const char *)data + 1, len - 1, (char *)m + body_offset(), e);

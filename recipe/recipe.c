@@ -27,7 +27,7 @@ static int join(recipe *r, error *err)
 
     if (help->templated + help->hinted + help->demonstrations > r->exchange.group - 2)
         return config_error(r->config, "rollout.hinted", err,
-                            "expected two samples of a group at least without template, hint or demonstration");
+                            "expected at least two samples of a group without template, hint or demonstration");
     if (help->templated > 0 && r->prompt.n_templates == 0)
         return config_error(r->config, "rollout.templated", err, "prompt.templates names none");
     if (r->run.eval_shots > 0 && !help->shots)
@@ -166,8 +166,8 @@ int recipe_uses(const recipe *r, const char *verb, const char *const *used, erro
     for (int i = 0; used[i]; i++) str_printf(&known, "%s%s", i ? ", " : "", used[i]);
     for (int i = 0; i < r->n_words && rc == OK; i++)
         if (!is_used(r->words[i], used))
-            rc = error_set(err, ERR_ARGUMENT, "argument '%.80s': %s has no use for this key (it has for %s)",
-                           r->words[i], verb, known.data);
+            rc = error_set(err, ERR_ARGUMENT, "argument '%.80s': %s does not use this key (it uses %s)", r->words[i],
+                           verb, known.data);
     str_free(&known);
     return rc;
 }

@@ -11,7 +11,7 @@ static const option RUN[] = {
               "too. It is not changed: it stays the reference of a KL.",
       .elsewhere = "model_path model_name_or_path model.path pretrain" },
     { "steps", OPTION_WHOLE, AT(steps), 1, 1e9, "100", .help = "optimizer steps of the run",
-      .more = "A finished run goes on with `--resume RUN steps=MORE`.",
+      .more = "Continue a finished run with `--resume RUN steps=MORE`.",
       .elsewhere = "max_steps total_steps total_training_steps num_steps total_epochs num_train_epochs" },
     { "patience", OPTION_WHOLE, AT(patience), 0, 1e9, "10",
       .help = "steps in a row with nothing to learn from that end the run; 0: never",

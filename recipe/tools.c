@@ -88,7 +88,7 @@ static int add_python(tooling *t, lua_State *L)
 static int host_words(const recipe *r, const char *self, const char *name, const char **words, int max, error *err)
 {
     int n = 0;
-    if (r->n_words + 5 > max) return error_set(err, ERR_LIMIT, "%d arguments are the most", max - 5);
+    if (r->n_words + 5 > max) return error_set(err, ERR_LIMIT, "at most %d arguments are allowed", max - 5);
 
     words[n++] = self;
     words[n++] = "tool-host";

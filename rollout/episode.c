@@ -101,7 +101,7 @@ int episode_check(const episode *e, int32_t vocab, error *err)
                          (int)e->stop, (int)e->failed);
 
     if (!e->environment || !e->data_group || !e->template_name || !e->text || !e->transcript)
-        return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": a text of it is missing", e->id);
+        return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": one of its texts is missing", e->id);
     if (!is_duration(e->wall_ms) || !is_duration(e->tool_ms))
         return error_set(err, ERR_PARSE, "episode %016" PRIx64 ": impossible times (%g ms, %g ms in tools)", e->id,
                          e->wall_ms, e->tool_ms);

@@ -36,7 +36,7 @@ int group_add(group *g, episode *e, score *s, error *err)
     const bool is_there = at < g->n && g->episodes[at]->sample == e->sample;
     if (g->n == g->size || e->sample >= g->size || is_there)
         return error_set(err, ERR_STATE,
-                         "group %016" PRIx64 ": sample %" PRIu32 " is there already, or no sample of it", g->id,
+                         "group %016" PRIx64 ": sample %" PRIu32 " is already present, or outside the group", g->id,
                          e->sample);
 
     memmove(g->episodes + at + 1, g->episodes + at, (g->n - at) * sizeof *g->episodes);

@@ -70,7 +70,7 @@ int score_add_span(score *s, const char *name, uint32_t end, double value, error
     const reward_span *last = s->n_spans > 0 ? &s->spans[s->n_spans - 1] : NULL;
     const bool goes_on = last && strcmp(last->name, name) == 0;
     if (s->n_spans == MAX_SPANS)
-        return error_set(err, ERR_FULL, "objective '%.40s': %d spans are the most", name, MAX_SPANS);
+        return error_set(err, ERR_FULL, "objective '%.40s': at most %d spans are allowed", name, MAX_SPANS);
     if (find(s, name) < 0 || !isfinite(value) || (!goes_on && score_has_spans(s, name)))
         return error_set(err, ERR_ARGUMENT, "objective '%.40s': a span has a value, as the objective has", name);
     if (goes_on && last->end >= end)
@@ -118,7 +118,7 @@ int score_check(const score *s, error *err)
         const char *name = s->values[i].name;
 
         if (*name == 0 || find(s, name) != i)
-            return error_set(err, ERR_PARSE, "score: objective %d has no name of its own", i);
+            return error_set(err, ERR_PARSE, "score: objective %d has an empty or a repeated name", i);
         if (fabs(s->values[i].value) > MAX_SCORE) /* NaN: missing */
             return error_set(err, ERR_PARSE, "score: objective '%s' is %g (from %g to %g is allowed)", name,
                              s->values[i].value, -MAX_SCORE, MAX_SCORE);

@@ -60,11 +60,11 @@ int task_check(const task *t, error *err)
     if (t->min_version > t->max_version || t->max_tokens < 1 || !(t->temperature >= 0) || isinf(t->temperature) ||
         t->n_shots < 0 || t->template_id < 0 || !(t->hint >= 0 && t->hint <= 1))
         return error_set(err, ERR_PARSE,
-                         "task %016" PRIx64 ": versions, max_tokens, temperature, shots or hint can't be", t->id);
+                         "task %016" PRIx64 ": impossible versions, max_tokens, temperature, shots or hint", t->id);
 
     json_t *row = t->row ? json_parse(t->row, strlen(t->row), "row", NULL) : NULL;
     const bool object = json_is_object(row);
     json_decref(row);
     if (object) return OK;
-    return error_set(err, ERR_PARSE, "task %016" PRIx64 ": its row is no JSON object", t->id);
+    return error_set(err, ERR_PARSE, "task %016" PRIx64 ": its row is not a JSON object", t->id);
 }

@@ -108,7 +108,10 @@ static int check_token(const trajectory *t, uint32_t i, int32_t vocab, error *er
     const float logprob = t->logprob[i];
     const bool possible = t->mask[i] ? logprob <= 1e-3f && isfinite(logprob) : logprob == 0;
     if (!possible)
-        return error_set(err, ERR_PARSE, "token %" PRIu32 ": behaviour logprob %g can't be", i, (double)t->logprob[i]);
+        return error_set(err, ERR_PARSE,
+                         "token %" PRIu32
+                         ": behaviour logprob %g is impossible (at most 0; 0 where nothing was sampled)",
+                         i, (double)t->logprob[i]);
     return OK;
 }
 
@@ -119,7 +122,7 @@ static int check_segments(const trajectory *t, error *err)
         const segment *g = &t->segments[s];
         if (g->start >= g->end || g->end > t->n || g->start < covered || g->version < 0)
             return error_set(err, ERR_PARSE,
-                             "segment %" PRIu32 " (%" PRIu32 " to %" PRIu32 ", version %" PRId64 ") can't be", s,
+                             "segment %" PRIu32 " (%" PRIu32 " to %" PRIu32 ", version %" PRId64 ") is impossible", s,
                              g->start, g->end, g->version);
 
         for (uint32_t i = covered; i < g->start; i++)

@@ -170,7 +170,7 @@ static int stop_in_order(fleet *f, int signal, error *err)
 
     supervisor_stop(f->supervisor, SUPERVISOR_WAITS);
     drain_report(f);
-    return error_set(err, ERR_INTERRUPTED, "stopped by %s (go on with: troupe train --resume %s)", strsignal(signal),
+    return error_set(err, ERR_INTERRUPTED, "stopped by %s (continue with: troupe train --resume %s)", strsignal(signal),
                      f->config.run->path);
 }
 
@@ -179,7 +179,7 @@ static int stop_in_order(fleet *f, int signal, error *err)
 static void pause_all(fleet *f)
 {
     progress_end(f->config.progress);
-    progress_say(f->config.progress, "paused, and all its processes with it ('fg' goes on)");
+    progress_say(f->config.progress, "paused, with all its processes ('fg' continues)");
     supervisor_pause(f->supervisor, true);
     raise(SIGSTOP);
     supervisor_pause(f->supervisor, false);

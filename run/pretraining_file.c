@@ -129,7 +129,7 @@ void pretraining_file_close(pretraining_file *f)
 static int draw(lua_State *L)
 {
     const lua_Integer n = luaL_checkinteger(L, 1);
-    luaL_argcheck(L, n > 0, 1, "rng(n) wants a positive n");
+    luaL_argcheck(L, n > 0, 1, "rng(n): n must be positive");
 
     const rng_key key = { .seed = (uint64_t)lua_tointeger(L, lua_upvalueindex(1)),
                           .stream = (uint64_t)lua_tointeger(L, lua_upvalueindex(2)) };

@@ -84,8 +84,8 @@ static int check_place(const char *path, bool fresh, error *err)
     if (check_folder(path, err) != OK) return err->code;
     if (run_files_is_run(path)) {
         if (fresh || !run_files_has_work(path)) return run_files_check(path, err);
-        return error_set(err, ERR_STATE,
-                         "%s exists (go on with it: --resume %s; start over: --fresh; or give name=...)", path, path);
+        return error_set(err, ERR_STATE, "%s exists (continue it: --resume %s; start over: --fresh; or give name=...)",
+                         path, path);
     }
     if (run_files_is_empty(path)) return OK;
     return error_set(err, ERR_STATE,

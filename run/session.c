@@ -95,10 +95,11 @@ static int check_folder(const session_options *o, const char *episodes, error *e
     char figures[1100];
     if (o->resume) return OK;
     if (file_exists(episodes))
-        return error_set(err, ERR_STATE, "%s holds a run already (--resume goes on with it)", o->run);
+        return error_set(err, ERR_STATE, "%s already contains a run (use --resume to continue)", o->run);
     path_join(figures, sizeof figures, o->run, "metrics.jsonl");
     if (file_exists(figures) && !run_files_is_run(o->run)) /* it would be written anew */
-        return error_set(err, ERR_STATE, "%s is there and of no run: it is not replaced (give another --run)", figures);
+        return error_set(err, ERR_STATE,
+                         "%s exists and does not belong to a run: it is not replaced (give another --run)", figures);
     return OK;
 }
 
@@ -115,7 +116,8 @@ static int open_outputs(session *s, error *err)
     if (!(s->sinks = sinks_open(o->run, o->report_fd, s->from, err))) return err->code;
     s->steps = queue_new((size_t)s->role.recipe->exchange.max_staleness + 2);
     s->versions = queue_new(VERSIONS_UNDER_WAY);
-    if (!s->steps || !s->versions) return error_set(err, ERR_IO, "no eventfd: too many open files");
+    if (!s->steps || !s->versions)
+        return error_set(err, ERR_IO, "cannot create an eventfd: too many open files (raise ulimit -n)");
     return OK;
 }
 

@@ -103,7 +103,7 @@ static void say_log_is_lost(supervisor *s, const char *why)
     char sentence[SAID];
     if (s->log_lost) return;
     s->log_lost = true;
-    snprintf(sentence, sizeof sentence, "%.700s; the run goes on without it", why);
+    snprintf(sentence, sizeof sentence, "%.700s; the run continues without it", why);
     say(s, sentence);
 }
 

@@ -65,7 +65,7 @@ static int check_episodes(const training *t, error *err)
     if (stat(path_join(path, sizeof path, t->run.path, "rollouts.db"), &st) == 0 && st.st_size > 0) return OK;
     return error_set(err, ERR_STATE,
                      "%s is missing or empty though step %" PRId64
-                     " is trained: put it back, or go on without its episodes by --without-episodes",
+                     " is trained: restore it, or continue without its episodes by --without-episodes",
                      path, t->from);
 }
 

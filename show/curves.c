@@ -98,7 +98,7 @@ int run_curves_read(run_curves *r, const char *dir, char objective[OBJECTIVE_NAM
     objective_names names = { .n = 0 };
     take_label(r, dir);
 
-    if (metrics_file_read(dir, add_names, &names, err) != OK) return error_within(err, "%s is no run", dir);
+    if (metrics_file_read(dir, add_names, &names, err) != OK) return error_within(err, "%s is not a run", dir);
     if (!objective[0] && names.n > 0) memcpy(objective, names.items[0], sizeof names.items[0]);
 
     if (read_values(r, dir, objective, err) != OK) return err->code;

@@ -196,7 +196,7 @@ static bool choose(int index, cuda_device *d, char *why, size_t size)
 {
     cudaDeviceProp p;
     if (cudaGetDeviceProperties(&p, index) != cudaSuccess || cudaSetDevice(index) != cudaSuccess) {
-        snprintf(why, size, "the GPU could not be asked what it is");
+        snprintf(why, size, "cannot query the GPU's properties");
         return false;
     }
     if (p.major < 8) {

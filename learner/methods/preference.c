@@ -20,9 +20,10 @@ static int read_weight(const objective_set *objectives, const char *name, const 
 {
     const int k = place_of(objectives, name);
     if (k == objectives->n || !objective_weighs(&objectives->items[k]) || !json_is_number(value))
-        return error_set(err, ERR_PARSE,
-                         "%s: '%.40s' is no objective with a weight in reward.objectives, or has no number", field,
-                         name);
+        return error_set(
+            err, ERR_PARSE,
+            "%s: '%.40s' is not an objective with a weight in reward.objectives, or its value is not a number", field,
+            name);
 
     const double weight = json_number_value(value);
     if (!(weight >= 0 && weight <= OBJECTIVE_MAX_WEIGHT))

@@ -23,7 +23,7 @@ function M.compile(text) return run.compile(parse(lex(text))) end
 function M.render(template, variables, run_state, strftime)
     variables.strftime_now = value.callable("strftime_now", function(args, named)
         local text = strftime(methods.text("strftime_now()", (methods.bind("strftime_now()", { "format" }, args, named))))
-        return text or value.fail("fault", "strftime_now(): the format gives no date, or too long a one")
+        return text or value.fail("fault", "strftime_now(): the format gives no date, or one that is too long")
     end)
     return run.render(template, variables, run_state)
 end

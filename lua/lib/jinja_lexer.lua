@@ -123,7 +123,7 @@ function Lexer:number()
     local exponent, after_exponent = self.text:match("^([eE][+-]?%d[%d_]*)()", next)
     if exponent then text, next = text .. exponent, after_exponent end
     local number = tonumber((text:gsub("_", "")))
-    if not number then self:fail("'%s' is no number", text) end
+    if not number then self:fail("'%s' is not a number", text) end
     self:push(math.type(number) == "integer" and "integer" or "float", number)
     self:go(next)
 end

@@ -5,7 +5,7 @@
 local T = {}
 
 local function checked(what, fields, t)
-    if type(t) ~= "table" then error("T." .. what .. " wants a table", 3) end
+    if type(t) ~= "table" then error("T." .. what .. " expects a table", 3) end
     for key, value in pairs(t) do
         local want = fields[key]
         if not want then

@@ -21,7 +21,8 @@ static int set_token(tokenizer *t, int32_t id, const char *written, const char *
                      error *err)
 {
     if (t->texts[id])
-        return error_set(err, ERR_PARSE, "%s: token '%.40s': id %d is another token's already", where, written, id);
+        return error_set(err, ERR_PARSE, "%s: token '%.40s': id %d already belongs to another token", where, written,
+                         id);
     t->texts[id] = xstrndup(bytes, len);
     t->lengths[id] = len;
     map_set(t->ids, written, (void *)(intptr_t)(id + 1));

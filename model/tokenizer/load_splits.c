@@ -55,7 +55,8 @@ static int read_split(reading *r, const json_t *p, error *err)
                          "Contiguous, MergedWithPrevious, MergedWithNext",
                          r->where, behaviour);
 
-    if (!regex && !literal) return error_set(err, ERR_PARSE, "%s: a Split's pattern is no Regex or String", r->where);
+    if (!regex && !literal)
+        return error_set(err, ERR_PARSE, "%s: a Split's pattern is neither Regex nor String", r->where);
     if (!regex && !*literal && !s.invert) return OK; /* nothing is found, nothing cut */
     return add_split(r, s, regex ? regex : literal, !regex, err);
 }

@@ -34,7 +34,7 @@ static int read_replace(tokenizer *t, const json_t *j, const char *where, error 
     if (json_need_string(pattern, "String", where, &from, err) != OK ||
         json_need_string(j, "content", where, &to, err) != OK)
         return ERR_PARSE;
-    if (!*from) return error_set(err, ERR_PARSE, "%s: normalizer: a Replace of nothing", where);
+    if (!*from) return error_set(err, ERR_PARSE, "%s: normalizer: a Replace with an empty pattern", where);
     return add_normalizer(t, (normalizer){ NORMALIZE_REPLACE, xstrdup(from), xstrdup(to) }, where, err);
 }
 
@@ -56,7 +56,7 @@ static int read_normalizer_at(tokenizer *t, const json_t *j, const char *where, 
         return add_normalizer(t, (normalizer){ NORMALIZE_PREPEND, NULL, xstrdup(prepended) }, where, err);
     }
 
-    return refuse(err, where, "normalizer", type ? type : "no object with a type",
+    return refuse(err, where, "normalizer", type ? type : "not an object with a type",
                   "null, NFC, Prepend, Replace, Sequence");
 }
 
@@ -164,7 +164,7 @@ static json_t *read_merge_lines(const char *path, error *err)
     for (char *line = strtok_r(text, "\r\n", &rest); line; line = strtok_r(NULL, "\r\n", &rest)) {
         if (strncmp(line, "#version", 8) == 0) continue;
         if (json_array_append_new(merges, json_string(line)) != 0) { /* no UTF-8 */
-            error_set(err, ERR_PARSE, "%s: merge %zu is no text", path, json_array_size(merges));
+            error_set(err, ERR_PARSE, "%s: merge %zu is not a string", path, json_array_size(merges));
             json_decref(merges);
             merges = NULL;
             break;

@@ -136,7 +136,7 @@ static void whoever_says_stop_gets_a_checkpoint(void **state)
         process t = begun(&p, KEYS);
         process_signal(&t, SIGNALS[i]);
         assert_int_equal(troupe_wait(&t, SECONDS), 130);
-        snprintf(words, sizeof words, "stopped by %s (go on with: troupe train --resume", strsignal(SIGNALS[i]));
+        snprintf(words, sizeof words, "stopped by %s (continue with: troupe train --resume", strsignal(SIGNALS[i]));
         assert_said(&p, words);
         assert_nobody_left(&p);
         resumed_to_the_same_end(&p);

@@ -83,7 +83,7 @@ static void missing_files_are_named(void **state)
     EXPECT(1, TROUPE("train", recipe, "data.train=/nowhere.jsonl"), "data.train", "/nowhere.jsonl");
     EXPECT(1, TROUPE("train", recipe, "reward.script=/nowhere.lua"), "reward.script", "/nowhere.lua");
     EXPECT(1, TROUPE("eval", recipe, "--model", "/nowhere"), "/nowhere");
-    EXPECT(1, TROUPE("rollouts", "/nowhere"), "/nowhere is no run");
+    EXPECT(1, TROUPE("rollouts", "/nowhere"), "/nowhere is not a run");
     EXPECT(1, TROUPE("train", "--resume", "/nowhere"), "/nowhere");
     EXPECT(1, TROUPE("probe", "--model", "/nowhere", "--text", "x"), "/nowhere");
     /* What is there and can't be read is not said to be absent (a link to itself: root may read all else). */
@@ -98,10 +98,10 @@ static void missing_files_are_named(void **state)
     char bind[400];
     test_file_write(dir, "metrics.jsonl", "mine");
     snprintf(bind, sizeof bind, "ipc://%s/socket", dir);
-    EXPECT(1, TROUPE("learner", recipe, "--run", dir, "--bind", bind), "metrics.jsonl is there and of no run");
+    EXPECT(1, TROUPE("learner", recipe, "--run", dir, "--bind", bind), "metrics.jsonl exists and does not belong to a run");
     test_file_write(dir, "socket", "mine");
     snprintf(link, sizeof link, "%s/new", dir);
-    EXPECT(2, TROUPE("learner", recipe, "--run", link, "--bind", bind), "socket is there and is no socket");
+    EXPECT(2, TROUPE("learner", recipe, "--run", link, "--bind", bind), "socket exists and is not a socket");
     test_folder_remove(dir);
 }
 
@@ -302,7 +302,7 @@ static void a_run_can_be_read_scored_again_and_drawn(void **state)
     EXPECT(0, TROUPE("score", reward, db), "24 episodes, 0 without a score");
     EXPECT(0, TROUPE("plot", svg, run, run, run, run), "");
     EXPECT(1, TROUPE("plot", svg, run, "--objective", "acuracy"), "no values of 'acuracy' yet (it has accuracy)");
-    EXPECT(1, TROUPE("plot", svg, dir), "is no run");
+    EXPECT(1, TROUPE("plot", svg, dir), "is not a run");
     EXPECT(1, TROUPE("eval", recipe, "--model", run), "is a run; its models are in", "checkpoints/step-N");
     EXPECT(1, TROUPE("forgetting", run), "no evaluations of data groups");
     size_t len;
@@ -343,7 +343,7 @@ static void a_pretraining_names_what_its_function_did_wrong(void **state)
         { "3", "pretrain.lua:1: document: expected a function(rng, progress)" },
         { "function() return {} end", "document: expected a text, found a table" },
         { "function() end", "document: expected a text, found a nil" },
-        { "function(rng) return 'a' .. rng(0) end", "rng(n) wants a positive n" },
+        { "function(rng) return 'a' .. rng(0) end", "rng(n): n must be positive" },
         { "function() error('no words left') end", "pretrain.lua:1: no words left" },
     };
     char path[1200], out[1200], text[1400];
@@ -385,7 +385,7 @@ static void moo_answers_each_line(void **state)
     EXPECT(1, MOO("{\"J\":[[1,0],[0,1]],\"pref\":[0,0]}", "--method", "mgda"), "line 1: pref: all are 0");
     EXPECT(1, MOO("{}\n", "--method", "mgda"), "line 1: expected \"J\"");
     EXPECT(1, MOO("{\"J\":", "--method", "mgda"), "line 1");
-    EXPECT(1, MOO("{\"J\":[1,2]}", "--method", "mgda"), "J: row 0: expected a list of numbers");
+    EXPECT(1, MOO("{\"J\":[1,2]}", "--method", "mgda"), "J: row 0: expected a list of at least one number");
     EXPECT(1, MOO("{\"J\":[[1],[2]],\"prefs\":[0,1]}", "--method", "mgda"), "no key \"prefs\" (J, G, pref)");
     EXPECT(1, MOO("{\"J\":[[1]],\"G\":[[1]]}", "--method", "mgda"), "expected \"J\" or \"G\", found both");
     EXPECT(1, MOO("{\"J\":[[1e200],[1]]}", "--method", "mgda"), "objectives 0 and 0 is inf");

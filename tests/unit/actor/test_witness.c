@@ -126,8 +126,8 @@ static const struct {
     bool coherent; /* nothing but the witness can tell */
     const char *said;
 } FORGED[] = {
-    { a_better_answer, true, "turn 1: turn: byte 8 goes on '8</answer>' (played again '7</answer>')" },
-    { another_code, true, "turn 0: turn: byte 8 goes on '3+4" },
+    { a_better_answer, true, "turn 1: turn: from byte 8 '8</answer>' (played again '7</answer>')" },
+    { another_code, true, "turn 0: turn: from byte 8 '3+4" },
     { another_question, true, "of its prompt is" },
     { another_shot, true, "token 2 of its prompt is" },
     { another_first_token, true, "token 0 of its prompt is" },
@@ -135,14 +135,14 @@ static const struct {
     { another_token, true, "played again" },
     { another_observation_token, true, "the id of token" },
     { another_observation, true, "the id of token" },
-    { another_tool, true, "call 0: name: byte 0 goes on 'search'" },
+    { another_tool, true, "call 0: name: from byte 0 'search'" },
     { other_arguments, true, "call 0: arguments" },
     { words_of_other_tokens, true, "what is written by token" },
-    { an_answer_that_was_not_read, true, "answer: byte 0 goes on 'answer' (played again '7')" },
+    { an_answer_that_was_not_read, true, "answer: from byte 0 'answer' (played again '7')" },
     { an_answer_that_was_not_heard, true, "there is no answer (played again there is one)" },
     { a_residue, true, "turn 1: there is a residue" },
     { a_prompt_that_can_not_be_made, false, "it can" },
-    { an_early_end, true, "it goes on behind its last token" },
+    { an_early_end, true, "it continues after its last token" },
 };
 
 static void what_is_forged_everywhere_is_not_what_is_played(void **state)

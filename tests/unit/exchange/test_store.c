@@ -413,7 +413,7 @@ static void what_is_no_database_is_refused_by_name(void **state)
     assert_non_null(strstr(err.text, "rollouts.db: file is not a database"));
     test_file_write(dir, "rollouts.db", "");
     assert_null(store_open_read(path, &err));
-    assert_non_null(strstr(err.text, "empty"));
+    assert_non_null(strstr(err.text, "no episodes in it"));
     test_folder_remove(dir);
 }
 

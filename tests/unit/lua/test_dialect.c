@@ -369,8 +369,8 @@ static void refused(const char *name, const char *options, const char *tool, con
 static void a_tool_is_not_named_as_a_word_of_the_dialect(void **state)
 {
     (void)state;
-    refused("qwen", "\"banana\"", "f", "its options are no object");
-    refused("xml", "5", "f", "its options are no object");
+    refused("qwen", "\"banana\"", "f", "its options are not an object");
+    refused("xml", "5", "f", "its options are not an object");
     refused("xml", NULL, "answer", "'answer'");
     refused("xml", NULL, "result", "'result'");
     refused("xml", NULL, "think", "'think'");

@@ -272,7 +272,7 @@ static void what_the_folder_could_not_say_is_refused_by_name(void **state)
     (void)state;
     /* behind a tensor's name: rank, two sizes, type; behind a key: type, length, text */
     const size_t type = strlen("blk.0.ffn_down.weight") + 4 + 2 * 8, text = 4 + 8;
-    check_changed("GGUF", 0, "GGML", ERR_PARSE, "no GGUF file");
+    check_changed("GGUF", 0, "GGML", ERR_PARSE, "not a GGUF file");
     check_changed("GGUF", 4, "\x01", ERR_UNSUPPORTED, "GGUF version 1");
     check_changed("general.architecture", strlen("general.architecture") + text, "mamba", ERR_UNSUPPORTED,
                   "'mamba'; supported: llama, qwen2, qwen3");

@@ -217,7 +217,7 @@ static void a_vocabulary_that_lacks_something_is_refused_by_name(void **state)
     static const struct {
         int odd;
         const char *text, *says; /* NULL: it is good */
-    } ALL[] = { { -1, "", NULL }, { 100, "x", "<0x61>" }, { 259, "<0x61>", "259 of 260 tokens differ" } };
+    } ALL[] = { { -1, "", NULL }, { 100, "x", "<0x61>" }, { 259, "<0x61>", "259 of 260 tokens are distinct" } };
     error err = { 0 };
     char *dir = test_folder_new(), model[1200], tokens[1200], out[1200];
     float numbers[260 * 4 + 2 * 4 + 4 * 4 + 2 * (4 * 2) + 4 * 4 + 3 * 4 * 4 + 4 + 2 * 2] = { 0 };

@@ -113,7 +113,7 @@ static void a_file_of_somebody_is_not_replaced_by_a_socket(void **state)
     test_ok(address_vacant("tcp://127.0.0.1:1", &err), &err);
     test_file_write(dir, "notes", "mine");
     assert_int_equal(address_vacant(local, &err), ERR_ARGUMENT);
-    assert_non_null(strstr(err.text, "is no socket: it is not replaced"));
+    assert_non_null(strstr(err.text, "is not a socket: it is not replaced"));
     test_folder_remove(dir);
 }
 

@@ -341,7 +341,7 @@ static void records_whose_invariants_are_broken_are_refused(void **state)
     message m;
     m = sample(MSG_TASK), m.task.task->sample = 4, must_refuse(m, "sample 4 of a group of 4");
     m = sample(MSG_TASK), m.task.task->temperature = INFINITY, must_refuse(m, "temperature");
-    m = sample(MSG_TASK), m.task.task->row[0] = '[', must_refuse(m, "row is no JSON object");
+    m = sample(MSG_TASK), m.task.task->row[0] = '[', must_refuse(m, "row is not a JSON object");
     m = sample(MSG_SCORE_REQUEST), m.score_request.task->max_tokens = 0, must_refuse(m, "max_tokens");
     m = sample(MSG_SCORE_REQUEST), m.score_request.episode->turns[0].end = 99, must_refuse(m, "turn 0");
     must_refuse(request_of_broken_tokens(), "token 0");

@@ -164,7 +164,7 @@ static void a_process_may_come_again_on_another_connection(void **state)
     error err = { 0 };
     raw_hello_as(raw, "actor", "actor-1", 77);
     UNTIL(&w, w.exchange.ups == 2 && w.exchange.downs == 1);
-    assert_non_null(strstr(w.exchange.why, "another connection"));
+    assert_non_null(strstr(w.exchange.why, "reconnected"));
     assert_true(w.exchange.peer != first);
     const message want = sample(MSG_WANT);
     test_ok(endpoint_send(w.exchange.ep, w.exchange.peer, &want, &err), &err);

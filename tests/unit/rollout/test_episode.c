@@ -121,11 +121,11 @@ static void what_is_missing_or_lies_outside_is_refused(void **state)
 {
     (void)state;
     episode *e;
-    e = made(), drop_text(&e->environment), must_refuse(e, "a text of it");
-    e = made(), drop_text(&e->data_group), must_refuse(e, "a text of it");
-    e = made(), drop_text(&e->template_name), must_refuse(e, "a text of it");
-    e = made(), drop_text(&e->text), must_refuse(e, "a text of it");
-    e = made(), drop_text(&e->transcript), must_refuse(e, "a text of it");
+    e = made(), drop_text(&e->environment), must_refuse(e, "one of its texts");
+    e = made(), drop_text(&e->data_group), must_refuse(e, "one of its texts");
+    e = made(), drop_text(&e->template_name), must_refuse(e, "one of its texts");
+    e = made(), drop_text(&e->text), must_refuse(e, "one of its texts");
+    e = made(), drop_text(&e->transcript), must_refuse(e, "one of its texts");
     e = made(), drop_text(&e->turns[1].text), must_refuse(e, "turn 1");
     e = made(), e->turns[1].end = 8, must_refuse(e, "turn 1");
     e = made(), e->turns[1].start = 8, must_refuse(e, "turn 1");

@@ -382,7 +382,7 @@ static void what_a_run_cannot_go_on_with_is_refused_by_name(void **state)
         test_file_write(d.run, "run.json", sealed);
         json_decref(json);
         free(sealed);
-        refused(&d, NULL, false, i == 2 ? "is not a run" : "is no place of a run's own");
+        refused(&d, NULL, false, i == 2 ? "is not a run" : "is not a path inside the run");
         str_free(&edited);
     }
     test_file_write(d.run, "run.json", "{\"format\": \"troupe run 1\", ");

@@ -158,7 +158,7 @@ static void patience_is_of_steps_in_a_row(void **state)
     assert_false(over);
     step(&s, 3, MIXED, true, &over);
     for (int64_t i = 4; i <= 5; i++) step(&s, i, SAME, false, &over), assert_false(over);
-    assert_non_null(strstr(step(&s, 6, SAME, false, &over), "3 such steps in a row; patience = 0 would go on"));
+    assert_non_null(strstr(step(&s, 6, SAME, false, &over), "3 such steps in a row; patience = 0 would continue"));
     assert_true(over);
     s = new_silence(0);
     for (int64_t i = 1; i <= 100; i++) step(&s, i, SAME, false, &over), assert_false(over);
@@ -235,7 +235,7 @@ static void a_long_reason_keeps_the_sentences_end(void **state)
     assert_non_null(strstr(step(&s, 1, acts, false, &over), "have no score: reward.lua:3: 000"));
     const char *last = step(&s, 2, acts, false, &over);
     assert_true(over && strlen(last) < 330);
-    assert_non_null(strstr(last, "... (2 such steps in a row; patience = 0 would go on)"));
+    assert_non_null(strstr(last, "... (2 such steps in a row; patience = 0 would continue)"));
 }
 
 int main(void)

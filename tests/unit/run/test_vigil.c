@@ -70,7 +70,7 @@ static void who_goes_on_in_time_is_left_alone(void **state)
         assert_int_equal(watch(&s, 10), -1);
         s.sight.process.state = 'S';
         assert_int_equal(watch(&s, 2), -1);
-        assert_string_equal(s.last, "actor-1 goes on");
+        assert_string_equal(s.last, "actor-1 continues");
     }
 }
 
