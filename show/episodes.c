@@ -165,7 +165,7 @@ static store *open_run(const char *run, char *path, size_t size, error *err)
         return NULL;
     }
     if (!file_exists(path) && !dir_exists(path)) {
-        error_set(err, ERR_NOT_FOUND, "%s is no run: it has no rollouts.db", run);
+        error_set(err, ERR_NOT_FOUND, "%s is not a run: it has no rollouts.db", run);
         return NULL;
     }
     return store_open_read(path, err);
