@@ -146,7 +146,7 @@ static void where_none_is_left_the_reason_is_said(void **state)
 
     run nowhere = { .folder = test_folder_new() };
     assert_null(printed(&nowhere, (episodes_wanted){ .step = -1, .limit = -1 }, &err));
-    assert_non_null(strstr(err.text, "is no run: it has no rollouts.db"));
+    assert_non_null(strstr(err.text, "is not a run: it has no rollouts.db"));
     run_free(&nowhere);
     run_free(&r);
 }
