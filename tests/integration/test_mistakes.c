@@ -377,7 +377,7 @@ static void shots_that_are_not_there_are_refused(void **state)
         { "eval RECIPE rollout.temperature=1", 1, { "does not use this key" } },
         { "eval RECIPE rollout.grup=1", 1, { "did you mean 'rollout.group'?" } },
         { "chat RECIPE steps=3", 1, { "argument 'steps=3'", "chat does not use" } },
-        { "env list --recipe RECIPE steps=3", 1, { "env has no use" } },
+        { "env list --recipe RECIPE steps=3", 1, { "env does not use" } },
         { "pretrain nowhere.lua", 1, { "nowhere.lua" } },
         { "chat RECIPE prompt.dialect=xlm", 1, { "argument 'prompt.dialect=xlm'", "no dialect" } },
     };
