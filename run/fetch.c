@@ -71,7 +71,7 @@ static void on_welcome(fetching *f, const welcome_body *w)
 
     f->moved_ms = loop_now_ms(f->lp);
     if (!f->delivery && begin_delivery(f, w, &err) != OK) {
-        error_within(&err, "what the learner sends can't be taken");
+        error_within(&err, "what the learner sends is refused");
         fail(f, &err);
         return;
     }

@@ -354,7 +354,7 @@ static int read_one(const json_t *json, ingredient *one, error *err)
     const bool fits =
         strlen(key) < sizeof one->key && strlen(from) < sizeof one->from && strlen(copy) < sizeof one->copy;
     if (!fits || from[0] != '/' || !is_copy_name(copy))
-        return error_set(err, ERR_PARSE, "run.json: files: %.90s: '%.200s' is no place of a run's own", key, copy);
+        return error_set(err, ERR_PARSE, "run.json: files: %.90s: '%.200s' is not a path inside the run", key, copy);
 
     *one = (ingredient){ .hash = strtoull(hash, NULL, 16), .bytes = (uint64_t)bytes };
     memcpy(one->key, key, strlen(key) + 1);

@@ -301,7 +301,7 @@ static bool say_silent(silence *s, const sight *at, str *out)
     s->in_a_row = why == SOLVED ? 0 : s->in_a_row + 1;
     const bool over = patience > 0 && s->in_a_row >= patience;
     if (over)
-        str_printf(out, " (%" PRId64 " such steps in a row; patience = 0 would go on)", s->in_a_row);
+        str_printf(out, " (%" PRId64 " such steps in a row; patience = 0 would continue)", s->in_a_row);
     else if (why != SOLVED && patience > 0)
         str_printf(out, " (the run ends after %" PRId64 " such steps in a row: patience)", patience);
     if (!over && !to_be_said(s, why, at->step)) str_clear(out);

@@ -36,7 +36,7 @@ static vigil_verdict look_stopped(vigil *v, const vigil_limits *l, const vigil_s
     }
     if (ms < l->stopped_ms / 5 || v->said_ms) return VIGIL_WELL;
 
-    snprintf(out, size, "%s is stopped (SIGSTOP); it is replaced in %d s unless it goes on", s->name,
+    snprintf(out, size, "%s is stopped (SIGSTOP); it is replaced in %d s unless it continues", s->name,
              seconds(l->stopped_ms - ms));
     return say(v, now_ms);
 }
@@ -61,7 +61,7 @@ static vigil_verdict look_lost(vigil *v, const vigil_limits *l, const vigil_sigh
     }
     if (ms < l->lost_ms / 2 || v->said_ms) return VIGIL_WELL;
 
-    snprintf(out, size, "%s lives (%s) but is not connected to the learner; it is replaced in %d s unless it comes",
+    snprintf(out, size, "%s lives (%s) but is not connected to the learner; it is replaced in %d s unless it connects",
              s->name, busy ? "and computes" : "idle", seconds(limit - ms));
     return say(v, now_ms);
 }
@@ -92,7 +92,7 @@ static vigil_verdict look_going_on(vigil *v, const vigil_sight *s, char *out, si
 {
     const bool told = v->said_ms > 0;
     *v = (vigil){ .came = v->came };
-    snprintf(out, size, "%s goes on", s->name);
+    snprintf(out, size, "%s continues", s->name);
     return told ? VIGIL_SAY : VIGIL_WELL;
 }
 

@@ -96,7 +96,7 @@ static void say_resume(progress *p, const char *run)
 {
     str name = { 0 };
     word(&name, run, "");
-    progress_say(p, "  stop  Ctrl-C ends the step and saves; go on by: troupe train --resume %s", name.data);
+    progress_say(p, "  stop  Ctrl-C ends the step and saves; continue with: troupe train --resume %s", name.data);
     str_free(&name);
 }
 

@@ -51,7 +51,7 @@ static void gram_of(problem *p)
 static int read_gradients(problem *p, const json_t *J, error *err)
 {
     p->d = json_array_size(json_array_get(J, 0));
-    if (p->d == 0) return error_set(err, ERR_PARSE, "J: row 0: expected a list of numbers, one at least");
+    if (p->d == 0) return error_set(err, ERR_PARSE, "J: row 0: expected a list of at least one number");
 
     p->J = xcalloc(p->K * p->d, sizeof *p->J);
     if (read_matrix(J, "J", p->d, p->J, err) != OK) return ERR_PARSE;
@@ -96,7 +96,7 @@ static int read_preferences(moo_config *c, const problem *p, const json_t *line,
     if (read_numbers(pref, "pref", 0, p->K, c->pref, err) != OK) return ERR_PARSE;
     for (size_t i = 0; i < p->K; i++)
         if (c->pref[i] != 0) return OK;
-    return error_set(err, ERR_PARSE, "pref: all are 0, so that no objective has a say (one at least above 0)");
+    return error_set(err, ERR_PARSE, "pref: all are 0 (at least one must be above 0)");
 }
 
 /* ---- out ---- */
