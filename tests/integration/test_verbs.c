@@ -98,7 +98,8 @@ static void missing_files_are_named(void **state)
     char bind[400];
     test_file_write(dir, "metrics.jsonl", "mine");
     snprintf(bind, sizeof bind, "ipc://%s/socket", dir);
-    EXPECT(1, TROUPE("learner", recipe, "--run", dir, "--bind", bind), "metrics.jsonl exists and does not belong to a run");
+    EXPECT(1, TROUPE("learner", recipe, "--run", dir, "--bind", bind),
+           "metrics.jsonl exists and does not belong to a run");
     test_file_write(dir, "socket", "mine");
     snprintf(link, sizeof link, "%s/new", dir);
     EXPECT(2, TROUPE("learner", recipe, "--run", link, "--bind", bind), "socket exists and is not a socket");
