@@ -96,6 +96,11 @@ static const option ROWS[] = {
               "own.",
       .elsewhere = "micro_batch_size ppo_micro_batch_size per_device_train_micro_batch_size "
                    "gradient_accumulation_steps" },
+    { "learner.shared_prompts", OPTION_BOOL, AT(shared_prompts), 0, 0, "true",
+      .help = "a prompt that several samples have is computed once for them",
+      .more = "Prompts are most of the learner's work where they hold worked examples. Logprobs keep every bit; "
+              "gradients are the same sums, added up in another order. `training/tokens_computed` beside "
+              "`training/tokens_unshared` says what is saved. false is for comparison." },
     { 0 },
 };
 

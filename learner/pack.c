@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "learner/shared_prompts.h"
+
 /* Whether token i has a part in the loss: sampled, and by a version that is new enough; or given. */
 static bool has_loss(const pack_options *o, const trajectory *t, uint32_t i)
 {
@@ -34,64 +36,134 @@ static uint32_t useful_tokens(const pack_options *o, const trajectory *t)
     return n;
 }
 
-static void fill_sequence(const pack_options *o, packed_batch *b, int32_t *ids, int32_t *positions, int32_t *rows,
-                          int32_t *targets, const trajectory *t, int place)
-{
-    const uint32_t n = useful_tokens(o, t);
-    for (uint32_t i = 0; i + 1 < n; i++) {
-        const int row = b->tokens.T++;
-        ids[row] = t->ids[i];
-        positions[row] = (int32_t)i;
-        if (!has_loss(o, t, i + 1)) continue;
+/* ---- one micro-batch ---- */
 
+typedef struct packer {
+    arena *a;
+    const advantage_table *table;
+    const pack_options *o;
+    shared_prompts prompts;
+} packer;
+
+/* A batch under way; the arrays are those of `b`. */
+typedef struct filling {
+    const packer *p;
+    packed_batch *b;
+    int32_t *ids, *positions, *starts, *prefix, *rows, *targets;
+    int *episodes; /* [S] whose each sequence is; a prefix: its first episode's */
+} filling;
+
+static int useful_of(const packer *p, int s) { return (int)useful_tokens(p->o, &p->table->episodes[s]->tokens); }
+
+/* Whether which[i] and which[i + 1] have a prefix in common. */
+static bool shares_next(const packer *p, const int *which, int i, int n)
+{
+    const shared_prompts *s = &p->prompts;
+    return i >= 0 && i + 1 < n && s->tokens[which[i]] > 0 && s->first[which[i]] == s->first[which[i + 1]];
+}
+
+/* Room for n episodes, and a prefix for each pair of them. */
+static filling filling_new(const packer *p, packed_batch *b, const int *which, int n)
+{
+    arena *a = p->a;
+    int tokens = 0;
+    for (int i = 0; i < n; i++) tokens += useful_of(p, which[i]);
+
+    *b = (packed_batch){ .behaviour = arena_array(a, double, tokens),
+                         .episode = arena_array(a, int, tokens),
+                         .token = arena_array(a, int, tokens),
+                         .imitated = arena_array(a, bool, tokens) };
+    return (filling){ .p = p,
+                      .b = b,
+                      .ids = arena_array(a, int32_t, tokens),
+                      .positions = arena_array(a, int32_t, tokens),
+                      .starts = arena_array(a, int32_t, 2 * n + 1),
+                      .prefix = arena_array(a, int32_t, 2 * n),
+                      .rows = arena_array(a, int32_t, tokens),
+                      .targets = arena_array(a, int32_t, tokens),
+                      .episodes = arena_array(a, int, 2 * n) };
+}
+
+/* A sequence of episode s, its tokens [from, to), behind the sequence `before` (-1: none); returns its place. */
+static int add_rows(filling *f, int s, int before, int from, int to)
+{
+    token_batch *b = &f->b->tokens;
+    const trajectory *t = &f->p->table->episodes[s]->tokens;
+    f->starts[b->S] = b->T;
+    f->prefix[b->S] = before;
+    f->episodes[b->S] = s;
+
+    for (int i = from; i < to; i++, b->T++) {
+        f->ids[b->T] = t->ids[i];
+        f->positions[b->T] = i;
+    }
+    return b->S++;
+}
+
+/* The last sequence's tokens, from `from` on, that predict one with a loss. */
+static void add_outputs(filling *f, int s, int from, int to)
+{
+    packed_batch *b = f->b;
+    const trajectory *t = &f->p->table->episodes[s]->tokens;
+    const int first = f->starts[b->tokens.S - 1];
+    for (int i = from; i < to; i++) {
+        if (!has_loss(f->p->o, t, (uint32_t)i + 1)) continue;
         const int out = b->tokens.n_out++;
-        rows[out] = row;
-        targets[out] = t->ids[i + 1];
+        f->rows[out] = first + i - from;
+        f->targets[out] = t->ids[i + 1];
         b->behaviour[out] = (double)t->logprob[i + 1];
-        b->episode[out] = place;
-        b->token[out] = (int)i + 1;
+        b->episode[out] = s;
+        b->token[out] = i + 1;
         b->imitated[out] = t->role[i + 1] == TOKEN_HINT;
     }
 }
 
-/* Where each partition's sequences begin: `which` is in their order. */
-static int *cut_by_partition(arena *a, const pack_options *o, const int *which, int n)
+/* Where each partition's sequences begin: they are in its order. */
+static int *cut_by_partition(const filling *f)
 {
-    int *cuts = arena_array(a, int, o->n_partitions + 1);
+    const pack_options *o = f->p->o;
+    int *cuts = arena_array(f->p->a, int, o->n_partitions + 1);
     for (int k = 0, i = 0; k <= o->n_partitions; k++) {
-        while (i < n && o->partition[which[i]] < k) i++;
+        while (i < f->b->tokens.S && o->partition[f->episodes[i]] < k) i++;
         cuts[k] = i;
     }
     return cuts;
 }
 
-static void build(arena *a, const pack_options *o, packed_batch *b, const advantage_table *table, const int *which,
-                  int n)
+static void finish(filling *f)
 {
-    int tokens = 0;
-    for (int i = 0; i < n; i++) tokens += (int)useful_tokens(o, &table->episodes[which[i]]->tokens);
+    packed_batch *b = f->b;
+    bool any = false;
+    for (int s = 0; s < b->tokens.S; s++) any |= f->prefix[s] >= 0;
 
-    int32_t *ids = arena_array(a, int32_t, tokens), *positions = arena_array(a, int32_t, tokens);
-    int32_t *rows = arena_array(a, int32_t, tokens), *targets = arena_array(a, int32_t, tokens);
-    int32_t *starts = arena_array(a, int32_t, n + 1);
-    *b = (packed_batch){ .behaviour = arena_array(a, double, tokens),
-                         .episode = arena_array(a, int, tokens),
-                         .token = arena_array(a, int, tokens),
-                         .imitated = arena_array(a, bool, tokens) };
-
-    for (int i = 0; i < n; i++) {
-        starts[i] = b->tokens.T;
-        fill_sequence(o, b, ids, positions, rows, targets, &table->episodes[which[i]]->tokens, which[i]);
-    }
-    starts[n] = b->tokens.T;
-
-    b->tokens.S = n;
-    b->tokens.ids = ids;
-    b->tokens.positions = positions;
-    b->tokens.starts = starts;
-    b->tokens.out_rows = rows;
-    b->tokens.targets = targets;
+    f->starts[b->tokens.S] = b->tokens.T;
+    b->tokens.ids = f->ids;
+    b->tokens.positions = f->positions;
+    b->tokens.starts = f->starts;
+    b->tokens.prefix = any ? f->prefix : NULL;
+    b->tokens.out_rows = f->rows;
+    b->tokens.targets = f->targets;
+    if (f->p->o->partition) b->sequences = cut_by_partition(f);
 }
+
+static void build(const packer *p, packed_batch *b, const int *which, int n)
+{
+    filling f = filling_new(p, b, which, n);
+    int prefix = -1;
+    for (int i = 0; i < n; i++) {
+        const int s = which[i], end = useful_of(p, s) - 1; /* the last token is only ever a target */
+        const bool shared = shares_next(p, which, i, n), goes_on = shares_next(p, which, i - 1, n);
+        if (!goes_on) prefix = shared ? add_rows(&f, s, -1, 0, p->prompts.tokens[s]) : -1;
+
+        const int from = prefix < 0 ? 0 : p->prompts.tokens[s];
+        add_rows(&f, s, prefix, from, end);
+        add_outputs(&f, s, from, end);
+        b->unshared += end;
+    }
+    finish(&f);
+}
+
+/* ---- which episodes, and in which micro-batch ---- */
 
 static bool has_signal(const advantage_table *t, const pack_options *o, int s)
 {
@@ -140,27 +212,47 @@ static int choose(const advantage_table *table, const pack_options *o, int *whic
     return n;
 }
 
-/* As many of which[begin..n) as a micro-batch holds; at least one. */
-static int end_of_batch(const advantage_table *table, const pack_options *o, const int *which, int begin, int n)
+/* Tokens of which[i] and of those behind it that share its prompt. */
+static int sharers_tokens(const packer *p, const int *which, int i, int n)
+{
+    int tokens = useful_of(p, which[i]);
+    for (; shares_next(p, which, i, n); i++) tokens += useful_of(p, which[i + 1]) - p->prompts.tokens[which[i]];
+    return tokens;
+}
+
+/* As many of which[begin..n) as a micro-batch holds; at least one. Who shares a prompt goes into one micro-batch where
+ * it holds them all; else they are spread over several, each with the prompt. */
+static int end_of_batch(const packer *p, const int *which, int begin, int n)
 {
     int end = begin, tokens = 0;
-    do tokens += (int)useful_tokens(o, &table->episodes[which[end++]]->tokens);
-    while (end < n && tokens + (int)useful_tokens(o, &table->episodes[which[end]]->tokens) <= o->max_tokens);
+    for (; end < n; end++) {
+        const bool goes_on = end > begin && shares_next(p, which, end - 1, n);
+        const int own = useful_of(p, which[end]) - (goes_on ? p->prompts.tokens[which[end]] : 0);
+        const int needed = goes_on ? own : sharers_tokens(p, which, end, n);
+        if (end > begin && tokens + needed > p->o->max_tokens) break;
+        tokens += own;
+    }
     return end;
 }
 
-/* which[cuts[r], cuts[r + 1]) is rank r's: about as many tokens each, whole episodes. */
-static int *cut_by_rank(arena *a, const advantage_table *table, const pack_options *o, const int *which, int n,
-                        int ranks)
+/* What an episode takes to compute: a shared prompt costs each its part. */
+static double cost_of(const packer *p, int s)
 {
-    int *cuts = arena_array(a, int, ranks + 1);
+    const double shared = p->prompts.tokens[s];
+    return useful_of(p, s) - shared + shared / p->prompts.sharers[s];
+}
+
+/* which[cuts[r], cuts[r + 1]) is rank r's: about as many tokens each, whole episodes. */
+static int *cut_by_rank(const packer *p, const int *which, int n, int ranks)
+{
+    int *cuts = arena_array(p->a, int, ranks + 1);
     double all = 0, before = 0;
-    for (int i = 0; i < n; i++) all += useful_tokens(o, &table->episodes[which[i]]->tokens);
+    for (int i = 0; i < n; i++) all += cost_of(p, which[i]);
 
     /* An episode is the rank's in whose part its middle lies. */
     for (int i = 0, r = 0; r <= ranks; r++) {
         for (; i < n; i++) {
-            const double own = useful_tokens(o, &table->episodes[which[i]]->tokens);
+            const double own = cost_of(p, which[i]);
             if (r < ranks && before + 0.5 * own >= all * r / ranks) break;
             before += own;
         }
@@ -170,12 +262,12 @@ static int *cut_by_rank(arena *a, const advantage_table *table, const pack_optio
 }
 
 /* The rank's share of which [n]; what all ranks have goes to plan->shares. */
-static int *take_share(arena *a, const advantage_table *table, const pack_options *o, int *which, int *n,
-                       pack_plan *plan)
+static int *take_share(const packer *p, int *which, int *n, pack_plan *plan)
 {
+    const pack_options *o = p->o;
     const int ranks = o->ranks > 0 ? o->ranks : 1, n_partitions = o->partition ? o->n_partitions : 1;
-    const int *cuts = cut_by_rank(a, table, o, which, *n, ranks);
-    plan->has_rows = arena_zalloc(a, sizeof *plan->has_rows * (size_t)(ranks * n_partitions));
+    const int *cuts = cut_by_rank(p, which, *n, ranks);
+    plan->has_rows = arena_zalloc(p->a, sizeof *plan->has_rows * (size_t)(ranks * n_partitions));
     for (int r = 0; r < ranks; r++)
         for (int i = cuts[r]; i < cuts[r + 1]; i++) {
             const int k = o->partition ? o->partition[which[i]] : 0;
@@ -196,18 +288,19 @@ pack_plan *pack_groups(arena *a, const advantage_table *table, const pack_option
         plan->counted++;
     }
 
+    packer p = { .a = a, .table = table, .o = options };
     int *which = arena_array(a, int, table->S);
     plan->episodes = choose(table, options, which, plan);
     if (options->partition) sort_by_partition(a, options, which, plan->episodes);
+    p.prompts = options->shared_prompts ? shared_prompts_find(a, table, options->partition, which, plan->episodes)
+                                        : shared_prompts_none(a, table);
     plan->trained = plan->episodes;
-    which = take_share(a, table, options, which, &plan->episodes, plan);
+    which = take_share(&p, which, &plan->episodes, plan);
 
     plan->batches = arena_array(a, packed_batch, plan->episodes);
     for (int begin = 0, end; begin < plan->episodes; begin = end) {
-        packed_batch *b = &plan->batches[plan->n++];
-        end = end_of_batch(table, options, which, begin, plan->episodes);
-        build(a, options, b, table, which + begin, end - begin);
-        if (options->partition) b->sequences = cut_by_partition(a, options, which + begin, end - begin);
+        end = end_of_batch(&p, which, begin, plan->episodes);
+        build(&p, &plan->batches[plan->n++], which + begin, end - begin);
     }
     return plan;
 }

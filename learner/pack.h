@@ -5,7 +5,8 @@
  * denominators). A signal is an advantage, or tokens to imitate; what makes an advantage is
  * advantage.h's affair, and it has exact zeros where rewards are equal (rollout/signal.h). A KL to the reference acts
  * on every token that counts, so with one all of them are packed, whatever their rewards. Sequences are cut behind
- * their last sampled token, since nothing follows from what comes after. */
+ * their last sampled token, since nothing follows from what comes after. A prompt that several episodes of a
+ * micro-batch have is packed once, as their prefix (learner/shared_prompts.h). */
 #pragma once
 
 #include "base/arena.h"
@@ -19,6 +20,7 @@ typedef struct packed_batch {
     int *token;        /* [n_out] its place in the episode's trajectory */
     bool *imitated;    /* [n_out] a token of a hint or demonstration; these are an episode's first */
     int *sequences;    /* [n_partitions + 1] where each one's sequences begin; NULL without partitions */
+    int unshared;      /* tokens it would have if each episode had its own prompt; tokens.T are computed */
 } packed_batch;
 
 typedef struct pack_plan {
@@ -35,6 +37,7 @@ typedef struct pack_plan {
 
 typedef struct pack_options {
     int max_tokens;       /* of a micro-batch */
+    bool shared_prompts;  /* a prompt that several episodes of a micro-batch have is computed once */
     int check;            /* episodes packed when there is nothing to learn, so that the distance between behaviour and
                           learner logprobs is measured at every step */
     bool everything;      /* episodes without a signal, too; by itself nothing to learn from */

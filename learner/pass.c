@@ -245,6 +245,8 @@ int pass_micro(const pass *p, const micro_batch *m, step_sums *sums, error *err)
     const activations *acts = NULL;
     const float *gradient = forward(p, m, &acts, sums, err);
     const int64_t lost = clock_us();
+    sums->computed += m->b->tokens.T;
+    sums->unshared += m->b->unshared;
     sums->forward_us += lost - began;
     if (!gradient) return err ? err->code : ERR_STATE;
     if (!m->learns) return OK;

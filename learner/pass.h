@@ -43,6 +43,7 @@ struct pass {
 struct step_sums {
     loss_sums loss;
     double entropy;
+    double computed, unshared;       /* tokens of the micro-batches, and what they would be if no prompt was shared */
     int64_t forward_us, backward_us; /* forward: with the loss */
 };
 

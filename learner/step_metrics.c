@@ -70,6 +70,8 @@ static void count_metrics(const train_step *s, metrics *out)
     if (!s->plan->learns) metrics_set(out, "actor/grad_norm", 0);
     metrics_set(out, "training/tokens_trained", s->moved ? s->sums.loss.tokens : 0);
     metrics_set(out, "training/episodes_trained", s->moved ? s->plan->trained : 0);
+    metrics_set(out, "training/tokens_computed", s->sums.computed);
+    metrics_set(out, "training/tokens_unshared", s->sums.unshared);
 }
 
 void step_metrics(const train_step *s)

@@ -174,6 +174,7 @@ static pack_options usual_options(const trainer *t)
 {
     const trainer_config *c = &t->config;
     pack_options o = { .max_tokens = c->micro_tokens,
+                       .shared_prompts = c->shared_prompts,
                        .check = CHECKED_EPISODES,
                        .kl = c->loss.kl > 0,
                        .regulariser = holds_to_old_policy(c),

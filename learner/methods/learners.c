@@ -103,6 +103,8 @@ static int add_up(void *self, train_step *s, error *err)
     for (int r = 0; r < c->size; r++) {
         loss_sums_add(&s->sums.loss, &all[r].loss);
         s->sums.entropy += all[r].entropy;
+        s->sums.computed += all[r].computed;
+        s->sums.unshared += all[r].unshared;
         if (all[r].forward_us > s->sums.forward_us) s->sums.forward_us = all[r].forward_us;
         if (all[r].backward_us > s->sums.backward_us) s->sums.backward_us = all[r].backward_us;
     }

@@ -13,6 +13,7 @@ static inline trainer_config config_of(double lr)
     error err = { 0 };
     test_ok(objective_add(&c.objectives, "accuracy", 1, &err), &err);
     c.optim.lr = lr, c.optim.warmup = 0;
+    c.shared_prompts = true;
     return c;
 }
 

@@ -304,6 +304,7 @@ static trainer_config learners_config(void)
     test_ok(objective_add(&c.objectives, "accuracy", 1, &err), &err);
     c.optim.lr = 1e-5, c.optim.warmup = 0, c.optim.weight_decay = 0.1;
     c.micro_tokens = 40; /* several micro-batches a rank */
+    c.shared_prompts = true;
     return c;
 }
 
