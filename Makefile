@@ -6,7 +6,7 @@
 #                                                          make lint              format and clang-tidy (ALL=1: every file)
 #   make test     build and run all tests                 make fuzz              libFuzzer, SECONDS=30 a target
 #   make attacks  a training that attacks its sandbox     make cuda              the CUDA module, where nvcc is
-#   make model    a public model to try: models/smollm2
+#   make model    a public model to try: models/smollm2    make demo-real     ... and see that one learn
 #   make chaos    kills and stops at random, SECONDS=30   make install           into PREFIX (/usr/local)
 #   make coverage lines that the tests run, by room       make clean             forget the build
 #
@@ -24,7 +24,7 @@ build_preset = cmake --preset $(1) --log-level=NOTICE $(2) >/dev/null && \
 	cmake --build --preset $(1) -j $(JOBS) $(3) $(QUIET)
 
 .NOTPARALLEL:
-.PHONY: build program demo model experiments attacks test asan tsan lint fuzz chaos coverage cuda clean install deps deps-test deps-dev
+.PHONY: build program demo demo-real model experiments attacks test asan tsan lint fuzz chaos coverage cuda clean install deps deps-test deps-dev
 build: program
 
 deps:
@@ -45,6 +45,9 @@ demo: program
 
 model: program
 	@scripts/real_model.sh
+
+demo-real: model
+	@scripts/demo.sh --real
 
 experiments: program
 	@scripts/experiments.sh

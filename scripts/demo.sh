@@ -1,14 +1,24 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The demo: one tiny model, a Python tool it does not use by itself, and two ways to teach it with the same rewards and the
-# same number of rollouts: with worked examples that fade away (ICRL), and without any (the control).
-# Leaves runs/demo/{icrl,control}, runs/demo/curves.svg and runs/demo/summary.json. Further words are key=value overrides of
-# both recipes, e.g.: scripts/demo.sh steps=40
+# The demo: one model, a Python tool it does not use by itself, and two ways to teach it with the same rewards and the same
+# number of rollouts: with worked examples that fade away (ICRL), and without any (the control).
+#
+#   scripts/demo.sh [key=value ...]           a tiny model of our own (recipes/calculator): a minute
+#   scripts/demo.sh --real [key=value ...]    SmolLM2-135M-Instruct, a public one (recipes/smollm2; scripts/real_model.sh)
+#
+# Leaves runs/demo/{icrl,control}, runs/demo/curves.svg and runs/demo/summary.json (--real: runs/demo-real). Words are
+# overrides of both recipes, e.g.: scripts/demo.sh steps=40
 set -euo pipefail
 cd "$(dirname "$0")/.."
 troupe=${TROUPE:-build/release/troupe}
-recipes=recipes/calculator
-out=runs/demo
+name=demo recipes=recipes/calculator model=models/stagehand fade="3, 2, half 1 and half 0, none"
+question="what is 348 times 28?" answer=9744
+if [ "${1:-}" = --real ]; then
+    shift
+    name=demo-real recipes=recipes/smollm2 model=models/smollm2 fade="as fast as it succeeds without them"
+    question="Each of the schools has 3481 pupils and there are 28 schools. How many pupils are there?" answer=97468
+fi
+out=runs/$name
 began=$(date +%s)
 
 last_eval() { # RUN first|last: the accuracy of an evaluation
@@ -20,14 +30,14 @@ took() { awk -v from="$1" -v to="$(date +%s)" 'BEGIN {print to - from}'; }
 fixed() { LC_ALL=C printf '%.3f' "$1"; }
 
 ask() { # MODEL: one question that no training saw, without an example
-    echo "what is 348 times 28?" | "$troupe" chat $recipes/recipe.lua --model "$1" | head -n 1
+    echo "$question" | "$troupe" chat $recipes/recipe.lua --model "$1" | tr "\n" " " | cut -c 1-160
 }
 
 mkdir -p "$out"
-echo "Question, never trained on:  what is 348 times 28?   (9744)"
-echo "before:  $(ask models/stagehand)"
+echo "Question, never trained on:  $question   ($answer)"
+echo "before:  $(ask "$model")"
 echo
-echo "== with worked examples that fade away: 3, 2, half 1 and half 0, none"
+echo "== with worked examples that fade away: $fade"
 at=$(date +%s)
 "$troupe" train $recipes/recipe.lua --fresh --run-dir "$out/icrl" "$@"
 icrl=$(took "$at")
@@ -54,6 +64,6 @@ printf '%-22s %10s %10s %10s %9s\n' "control, no examples" "$(fixed "$(last_eval
 printf '{"zero_shot_before": %s, "zero_shot_after": %s, "control_after": %s, "seconds": %s, "icrl_seconds": %s, "control_seconds": %s, "icrl_rollouts": %s, "control_rollouts": %s}\n' \
     "$before" "$after" "$control_after" "$seconds" "$icrl" "$control" "$(sampled "$out/icrl")" "$(sampled "$out/control")" > "$out/summary.json"
 echo
-echo "curves: $out/curves.svg   episodes: $troupe rollouts $out/icrl --step 40 --text --limit 5"
+echo "curves: $out/curves.svg   episodes: $troupe rollouts $out/icrl --text --limit 5"
 echo "talk to it: $troupe chat $recipes/recipe.lua --model $newest"
-echo "demo: zero_shot_before=$before zero_shot_after=$after control_after=$control_after seconds=$seconds"
+echo "$name: zero_shot_before=$before zero_shot_after=$after control_after=$control_after seconds=$seconds"
