@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/vec.h"
 #include "lua/bind.h"
+#include "lua/chat_speaker.h"
 #include "lua/embedded.h"
 #include "lua/told.h"
 
@@ -18,6 +19,7 @@ static const vm_limits LIMITS = { .memory_bytes = (size_t)256 << 20, .instructio
 
 struct dialect {
     vm *vm;
+    chat_speaker *speaker;           /* NULL: the dialect speaks for itself */
     int table, options, tools, told; /* references; told: see told.h, keys are weak */
     char name[64];
 };
@@ -33,6 +35,7 @@ struct dialect_parser {
 typedef struct opening {
     dialect *d;
     const char *options_json, *tools_json;
+    bool templates, has_tools;
 } opening;
 
 /* The value, which remembers its text. */
@@ -157,10 +160,34 @@ dialect *dialect_new(const char *name, const char *options_json, const char *too
     return NULL;
 }
 
+/* Whether the dialect's table says that it speaks through templates. */
+static int says_templates(lua_State *L)
+{
+    opening *o = lua_touserdata(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, o->d->table);
+    lua_getfield(L, -1, "templates");
+    o->templates = lua_toboolean(L, -1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, o->d->tools);
+    o->has_tools = luaL_len(L, -1) > 0;
+    return 0;
+}
+
+int dialect_use_template(dialect *d, const char *dir, error *err)
+{
+    opening o = { .d = d };
+    int rc = vm_protect(d->vm, says_templates, &o, err);
+    if (rc == OK && !o.templates)
+        rc = error_set(err, ERR_UNSUPPORTED, "it does not speak through a model's chat template (xml and qwen do)");
+    if (rc == OK && !(d->speaker = chat_speaker_new(dir, o.has_tools, err))) rc = err->code;
+    if (rc == OK) rc = rehearse(d, err);
+    return rc == OK ? OK : error_within(err, "chat template: dialect %s", d->name);
+}
+
 void dialect_free(dialect *d)
 {
     if (!d) return;
     vm_free(d->vm);
+    chat_speaker_free(d->speaker);
     free(d);
 }
 
@@ -221,7 +248,21 @@ static int tojson(lua_State *L)
     return 1;
 }
 
-/* spec = { instruction, tojson, row, tools, shots }, given to prompt(options, spec). */
+/* What prompt and observation are both given: spec = { tojson, tools, render }. */
+static void push_spec(lua_State *L, const dialect *d)
+{
+    lua_createtable(L, 0, 8);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, d->told);
+    lua_pushcclosure(L, tojson, 1);
+    lua_setfield(L, -2, "tojson");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, d->tools);
+    lua_setfield(L, -2, "tools");
+    if (!d->speaker) return;
+    chat_speaker_push(L, d->speaker);
+    lua_setfield(L, -2, "render");
+}
+
+/* spec with instruction, row and shots, given to prompt(options, spec). */
 static int make_prompt(lua_State *L)
 {
     prompting *p = lua_touserdata(L, 1);
@@ -229,16 +270,11 @@ static int make_prompt(lua_State *L)
     lua_getfield(L, -1, "prompt");
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->options);
 
-    lua_newtable(L); /* spec */
+    push_spec(L, p->d);
     lua_pushstring(L, p->instruction ? p->instruction : "");
     lua_setfield(L, -2, "instruction");
-    lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->told);
-    lua_pushcclosure(L, tojson, 1);
-    lua_setfield(L, -2, "tojson");
     push_json_text(L, p->d, p->row_json);
     lua_setfield(L, -2, "row");
-    lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->tools);
-    lua_setfield(L, -2, "tools");
 
     lua_newtable(L);
     for (int i = 0; i < p->n_shots; i++) {
@@ -297,7 +333,8 @@ static int make_observation(lua_State *L)
     lua_rawgeti(L, LUA_REGISTRYINDEX, o->d->options);
     push_calls(L, o);
     lua_pushstring(L, o->written);
-    lua_call(L, 3, 1);
+    push_spec(L, o->d);
+    lua_call(L, 4, 1);
 
     if (!lua_istable(L, -1) || luaL_len(L, -1) != (lua_Integer)o->out->n)
         return luaL_error(L, "observation: expected a list of %d texts: before, between and after %d results",

@@ -4,9 +4,10 @@
  * A dialect file returns a table (docs/dialects.md has it at length, lua/dialects/xml.lua is an example):
  *     defaults     options and their defaults; the recipe's prompt.options override them
  *     check        function(options, tools), may be left out: raises where a tool's name is a word of the dialect
+ *     templates    true where prompt and observation use spec.render: the model's own chat template
  *     prompt       function(options, spec) -> { {"instruction", text}, {"shot", text}..., {"question", text} }
- *     observation  function(options, calls, written) -> { before, between..., after }: what stands around the results
- *                  of the calls; written: the turn with which the policy made them
+ *     observation  function(options, calls, written, spec) -> { before, between..., after }: what stands around the
+ *                  results of the calls; written: the turn with which the policy made them
  *     payload      function(options, text) -> text, may be left out: a result as it is written there (as JSON, say)
  *     parser       function(options, tools) -> feed, finish, cut
  *
@@ -34,6 +35,10 @@ typedef struct dialect dialect;
  * tools_json is [{"name", "description", "parameters": JSON Schema}, ...]. */
 dialect *dialect_new(const char *name, const char *options_json, const char *tools_json, error *err);
 void dialect_free(dialect *d);
+/* From now on prompts and observations are said through the chat template of the model in folder `dir`: spec.render of
+ * prompt and observation (lua/chat_speaker.h). Errors as chat_model_template's; ERR_SCRIPT: this template can't be
+ * spoken through. */
+int dialect_use_template(dialect *d, const char *dir, error *err);
 
 typedef struct prompt_piece {
     token_role role;

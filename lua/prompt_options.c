@@ -38,6 +38,8 @@ static int read_templates(void *config, const json_t *value, option_reading *r)
     return rc;
 }
 
+static const word_row CHAT_TEMPLATES[] = { PROMPT_CHAT_TEMPLATES(WORDS_ROW){ 0 } };
+
 #define AT(member) OPTION_AT(prompt_options, member)
 
 static const option ROWS[] = {
@@ -46,6 +48,11 @@ static const option ROWS[] = {
       .more = "Take the one that the model was trained with; base models learn `xml` from shots. "
               "[dialects.md](dialects.md) shows each, and how to write one; `troupe render` shows a prompt.",
       .elsewhere = "chat_template" },
+    { "prompt.chat_template", OPTION_WORD, AT(chat_template), 0, 0, "dialect", .words = CHAT_TEMPLATES,
+      .help = "who writes what stands around messages: the dialect, or the model's own chat template",
+      .more = "\"model\" reads chat_template.jinja or tokenizer_config.json of `model`. `xml` puts calls and results "
+              "into the assistant's text, which every template prints; `qwen` gives the template the tools, their "
+              "calls and results." },
     { "prompt.options", OPTION_VALUE, 0, 0, 0, 0, "", .read = read_options, .help = "table of the dialect's options",
       .more = "Which ones there are is up to the dialect; an unknown one is refused." },
     { "prompt.instruction", OPTION_STRING, AT(instruction), 0, 0, "", .help = "text before every question",

@@ -78,6 +78,12 @@ router *recipe_router(const recipe *r, logger *lg, error *err);
 /* One that only has their words (router_add_words): nothing is started. */
 router *recipe_router_of_words(const recipe *r, error *err);
 
+struct dialect;
+/* The recipe's dialect, with its options, for tools of these signatures; through the model's chat template where the
+ * recipe says so. NULL: dialect_new's and dialect_use_template's errors; recipe_dialect_key says whose key they are. */
+struct dialect *recipe_dialect(const recipe *r, const char *tools_json, error *err);
+const char *recipe_dialect_key(const error *why);
+
 /* A line a key: its name, kind, default and help. */
 void recipe_print_keys(FILE *to);
 /* All of it as a page: docs/keys.md. */

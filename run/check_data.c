@@ -148,9 +148,8 @@ static int check_words(const recipe *r, error *err)
     error why = { 0 };
     if (recipe_file(r, "prompt.shots", r->curriculum.shots_file, err) != OK) return ERR_ARGUMENT;
 
-    dialect *d = dialect_new(r->prompt.dialect, r->prompt.dialect_options, "[]", &why);
-    const bool of_option = strstr(why.text, "no option");
-    if (!d) return recipe_error(r, of_option ? "prompt.options" : "prompt.dialect", &why, err);
+    dialect *d = recipe_dialect(r, "[]", &why);
+    if (!d) return recipe_error(r, recipe_dialect_key(&why), &why, err);
     dialect_free(d);
     return OK;
 }

@@ -98,8 +98,8 @@ static int check_told_tools(opened *o, const char *tools, error *err)
 {
     error why = { 0 };
     const recipe *r = o->recipe;
-    o->dialect = dialect_new(r->prompt.dialect, r->prompt.dialect_options, tools, &why);
-    if (!o->dialect) return recipe_error(r, "prompt.dialect", &why, err);
+    o->dialect = recipe_dialect(r, tools, &why);
+    if (!o->dialect) return recipe_error(r, recipe_dialect_key(&why), &why, err);
 
     if (shots_check_tools(&o->shots, tools, &why) == OK) return OK;
     error_within(&why, "%s", r->curriculum.shots_file);

@@ -24,7 +24,7 @@ static int open_words(episode_runner *p, const recipe *r, router *tools_of, erro
     if (!(p->router = tools_of)) return err->code;
     if (r->curriculum.shots_file[0] && shots_read(&p->shots, r->curriculum.shots_file, err) != OK) return err->code;
     char *tools = router_tools_json(p->router);
-    p->dialect = dialect_new(r->prompt.dialect, r->prompt.dialect_options, tools, err);
+    p->dialect = recipe_dialect(r, tools, err);
     free(tools);
     return p->dialect ? OK : err->code;
 }

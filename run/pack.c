@@ -16,6 +16,11 @@ static const char RECIPE[] = "recipe.lua", DIALECT[] = "prompt/dialect.lua", SHO
 static const char *const MODEL_FILES[] = { "config.json", "generation_config.json", "tokenizer.json", NULL };
 static const char *const OLDER_TOKENIZER[] = { "vocab.json", "merges.txt", "tokenizer_config.json", NULL };
 
+/* Where prompts go through its chat template. */
+static const char *const TEMPLATE_FILES[] = { "chat_template.jinja", "additional_chat_templates/tool_use.jinja",
+                                              "special_tokens_map.json", NULL },
+                         *const TEMPLATE_CONFIG[] = { "tokenizer_config.json", NULL };
+
 static bool is_file(const char *dialect) { return strchr(dialect, '/'); }
 
 /* A key of a recipe that names a file, what it names, and its place in the parcel. */
@@ -70,6 +75,16 @@ static int add_model(parcel *p, const char *dir, error *err)
     return rc == OK && !one ? add_listed(p, dir, OLDER_TOKENIZER, err) : rc;
 }
 
+/* The older tokenizer has brought tokenizer_config.json already. */
+static int add_template(parcel *p, const char *dir, error *err)
+{
+    char path[PATH_BYTES];
+    int rc = add_listed(p, dir, TEMPLATE_FILES, err);
+    if (rc == OK && file_exists(path_join(path, sizeof path, dir, "tokenizer.json")))
+        rc = add_listed(p, dir, TEMPLATE_CONFIG, err);
+    return rc;
+}
+
 static int add_carried(parcel *p, const carried *c, error *err)
 {
     int rc = OK;
@@ -112,6 +127,8 @@ parcel *pack_recipe(const recipe *r, pack_for role, error *err)
     int rc = parcel_add(p, RECIPE, r->path, err);
     if (rc == OK) rc = add_modules(p, r, err);
     if (rc == OK) rc = add_carried(p, c, err);
+    if (rc == OK && role == PACK_FOR_ACTOR && r->prompt.chat_template == TEMPLATE_OF_MODEL)
+        rc = add_template(p, r->run.model, err);
     for (int i = 0; rc == OK && i < r->n_words; i++) rc = add_word(p, r->words[i], c, err);
     if (rc == OK) return p;
 

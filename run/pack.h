@@ -6,7 +6,7 @@
  *     NAME.lua             the modules beside it that it requires                        both
  *     prompt/dialect.lua   the dialect, when it is a file        prompt.dialect          actors
  *     prompt/shots.jsonl   the worked examples                   prompt.shots.file       actors
- *     model/...            configuration and tokenizer           model                   actors
+ *     model/...            configuration, tokenizer, template    model                   actors
  *     reward/script.lua    the reward script                     reward.script           reward workers
  *
  * and the learner's key=value words. No weights (they come by WEIGHTS), no data: rows come with the tasks. A learner that

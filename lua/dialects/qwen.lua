@@ -7,9 +7,10 @@
 -- Options: system; reply: how the assistant's message begins behind its header, "<think>\n" for models that are always made to think.
 
 local chat = require "troupe.chat"
+local chat_template = require "troupe.chat_template"
 local turn = require "troupe.turn"
 
-local dialect = { defaults = { system = "You are a helpful assistant.", reply = "" } }
+local dialect = { templates = true, defaults = { system = "You are a helpful assistant.", reply = "" } }
 
 local MAX_BEHIND = 64 -- bytes of white space and half a mark that are waited for behind a call
 local STOP, OPEN, CLOSE, THINK, THOUGHT = "<|im_end|>", "<tool_call>", "</tool_call>", "<think>", "</think>"
@@ -36,9 +37,65 @@ local function system_text(options, spec)
         .. "<tool_call></tool_call> XML tags:\n<tool_call>\n{\"name\": <function-name>, \"arguments\": <args-json-object>}\n</tool_call>"
 end
 
+-- ---- through the model's own chat template ----
+
+-- Tools as a template reads them: the functions' signatures, as JSON text.
+local function signatures(spec)
+    local lines = {}
+    for i, tool in ipairs(spec.tools) do lines[i] = '{"type": "function", "function": ' .. spec.tojson(tool) .. "}" end
+    return #lines > 0 and "[" .. table.concat(lines, ", ") .. "]" or nil
+end
+
+local function call_json(spec, name, arguments)
+    return '{"type": "function", "function": {"name": ' .. spec.tojson(name) .. ', "arguments": ' .. spec.tojson(arguments) .. "}}"
+end
+
+-- The calls of a message that begins at `from`: from the first mark to behind the last of n, and the message's end with it.
+local function find_calls(n)
+    return function(text, from)
+        local first, last = text:find(OPEN, from, true), from - 1
+        for _ = 1, n do
+            local _, close = text:find(CLOSE, last + 1, true)
+            if not close then error("the model's chat template writes no " .. OPEN .. " calls; take prompt.dialect = \"xml\"", 0) end
+            last = close
+        end
+        if text:sub(last + 1, last + #STOP) == STOP then last = last + #STOP end
+        return first, last
+    end
+end
+
+local function chat_prompt(spec)
+    local messages = chat_template.begin(spec)
+    local function add(role, ...) messages[#messages + 1] = { kind = "shot", role = role, parts = { ... } } end
+
+    for _, shot in ipairs(spec.shots) do
+        add("user", { shot.prompt })
+        for _, step in ipairs(shot.steps or {}) do
+            messages[#messages + 1] = { kind = "shot", role = "assistant", calls = "[" .. call_json(spec, step.tool, step.arguments) .. "]",
+                find = find_calls(1) }
+            add("tool", { step.result, plain = true })
+        end
+        add("assistant", { shot.answer })
+    end
+    return chat_template.pieces(spec.render, chat_template.ask(messages, spec), signatures(spec))
+end
+
+-- What the template writes from the end of n calls to the next reply, around their results.
+local function chat_frame(spec, n)
+    local calls = {}
+    for i = 1, n do calls[i] = call_json(spec, "tool", {}) end
+    local messages = {
+        { kind = "shot", role = "user", parts = { { "?" } } },
+        { kind = "shot", role = "assistant", calls = "[" .. table.concat(calls, ", ") .. "]", find = find_calls(n) },
+    }
+    for i = 1, n do messages[i + 2] = { kind = "shot", role = "tool", parts = { { "", plain = true } } } end
+    return chat_template.frame(spec.render, messages, STOP, signatures(spec))
+end
+
 function dialect.check(_, tools) chat.check_names(tools, { "think", "tool_call", "tool_response", "tools" }) end
 
 function dialect.prompt(options, spec)
+    if spec.render then return chat_prompt(spec) end
     local words = { message = message, stop = STOP, behind = "\n", reply = "<|im_start|>assistant\n" .. options.reply }
     function words.call(name, arguments)
         return OPEN .. '\n{"name": ' .. spec.tojson(name) .. ', "arguments": ' .. spec.tojson(arguments) .. "}\n" .. CLOSE
@@ -48,7 +105,9 @@ function dialect.prompt(options, spec)
     return chat.pieces(words, system_text(options, spec), spec)
 end
 
-function dialect.observation(options, calls) return frame(options, #calls) end
+function dialect.observation(options, calls, _, spec)
+    return spec.render and chat_frame(spec, #calls) or frame(options, #calls)
+end
 
 -- A </tool_call> inside a JSON string is the string's. One reader for one call: it has read up to `at`.
 local function string_reader(text, at)

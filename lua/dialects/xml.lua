@@ -13,12 +13,16 @@
 -- What stands in <think>...</think> is neither call nor answer. A pair of tags that are neither tool nor prose is a call of a tool that
 -- there isn't, and the policy reads so. Code may stand in a ``` fence.
 --
+-- With prompt.chat_template = "model" questions and replies are the messages of the model's own chat template.
+--
 -- Options: tags (tool name -> tag, when they differ), result, answer, prose (names of tags that mean nothing), and the words between.
 
 local chat = require "troupe.chat"
+local chat_template = require "troupe.chat_template"
 local turn = require "troupe.turn"
 
 local dialect = {
+    templates = true,
     defaults = {
         tags = {},
         result = "result",
@@ -68,17 +72,36 @@ function dialect.check(options, tools)
     chat.check_names(tagged, { options.result, options.answer, "think", "thinking", "thought", "reasoning" })
 end
 
-local function add_example(pieces, options, spec, shot)
-    local written = options.before_example .. shot.prompt .. options.before_reply
-    pieces[#pieces + 1] = { "shot", written }
+-- What the policy would have written in an example, with the tools' results.
+local function add_reply(pieces, options, spec, shot)
     for _, step in ipairs(shot.steps or {}) do
         chat.add_step(pieces, written_call(options, spec, step), frame(options, 1), step.result)
     end
     pieces[#pieces + 1] = { "shot", wrap(options.answer, shot.answer) }
+end
+
+local function add_example(pieces, options, spec, shot)
+    pieces[#pieces + 1] = { "shot", options.before_example .. shot.prompt .. options.before_reply }
+    add_reply(pieces, options, spec, shot)
     pieces[#pieces + 1] = { "shot", options.between }
 end
 
+-- Through the model's own chat template: tags in the assistant's text, which any template prints.
+local function chat_prompt(options, spec)
+    local messages = chat_template.begin(spec)
+    for _, shot in ipairs(spec.shots) do
+        local pieces, parts = {}, {}
+        add_reply(pieces, options, spec, shot)
+        for i, piece in ipairs(pieces) do parts[i] = { piece[2], plain = piece.plain } end
+        messages[#messages + 1] = { kind = "shot", role = "user", parts = { { shot.prompt } } }
+        messages[#messages + 1] = { kind = "shot", role = "assistant", parts = parts }
+    end
+    return chat_template.pieces(spec.render, chat_template.ask(messages, spec))
+end
+
 function dialect.prompt(options, spec)
+    if spec.render then return chat_prompt(options, spec) end
+
     local pieces = {}
     if spec.instruction ~= "" then pieces[1] = { "instruction", spec.instruction .. options.between } end
     for _, shot in ipairs(spec.shots) do add_example(pieces, options, spec, shot) end

@@ -10,13 +10,9 @@ return {
     env = { tools = { T.python{ timeout = 2, memory_mb = 256 } }, max_turns = 2, max_observation = 24 },
 
     prompt = {
-        dialect = "xml",
-        options = {
-            before_question = "<|im_start|>user\n", before_example = "<|im_start|>user\n",
-            before_reply = "<|im_end|>\n<|im_start|>assistant\n", between = "<|im_end|>\n",
-        },
-        instruction = "<|im_start|>system\nWrite <python>code</python> to run Python code, read <result>output</result>, "
-            .. "then say <answer>number</answer>.",
+        dialect = "xml", chat_template = "model",
+        instruction = "Write <python>code</python> to run Python code, read <result>output</result>, then say "
+            .. "<answer>number</answer>.",
         shots = T.shots{ file = "shots.jsonl", schedule = "success", levels = { 3, 0 }, enough = 0.8 },
     },
 

@@ -1,0 +1,137 @@
+-- SPDX-License-Identifier: MIT
+-- troupe.chat_template: a prompt's pieces in the words of the model's own chat template (prompt.chat_template = "model").
+--
+-- The conversation is rendered once, with a mark in place of each message's text; what stands around the marks is the
+-- template's:
+--
+--     <|im_start|>system\n MARK1 <|im_end|>\n<|im_start|>user\n MARK2 <|im_end|>\n<|im_start|>assistant\n
+--
+-- A mark is made of characters for private use, which no template looks for, trims or escapes. A template that prints one
+-- twice, not at all or in another order is refused: what it does with a message can't be told from outside.
+--
+-- A message is { kind =, role =, parts = { {text} | {text, plain = true}, ... } } or, for the assistant's tool calls,
+-- { kind =, role =, calls = JSON text, find = function(text, from) -> first, last of what the policy would write }. kind is the pieces' role: "instruction",
+-- "shot" or "question".
+
+local json = require "troupe.json"
+
+local M = {}
+
+local function mark(i) return "\u{F8FE}" .. i .. "\u{F8FF}" end
+
+-- The conversation's first messages, and its last: the recipe's instruction, and the row's question or messages.
+function M.begin(spec)
+    return spec.instruction ~= "" and { { kind = "instruction", role = "system", parts = { { spec.instruction } } } } or {}
+end
+
+function M.ask(messages, spec)
+    for _, m in ipairs(spec.row.messages or { { role = "user", content = spec.row.prompt } }) do
+        if type(m.content) ~= "string" then error("this row has neither a prompt nor messages with text", 0) end
+        messages[#messages + 1] = { kind = "question", role = m.role, parts = { { m.content } } }
+    end
+    return messages
+end
+
+-- The JSON text of a conversation whose messages hold marks.
+local function conversation(messages, tools, more)
+    local parts = {}
+    for i, m in ipairs(messages) do
+        local content = m.calls and '"", "tool_calls": ' .. m.calls or json.encode(mark(i))
+        parts[i] = '{"role": ' .. json.encode(m.role) .. ', "content": ' .. content .. "}"
+    end
+    return '{"messages": [' .. table.concat(parts, ", ") .. "]" .. (tools and ', "tools": ' .. tools or "") .. (more or "") .. "}"
+end
+
+-- The system message's text in front of the first user's: for templates that refuse the role.
+local function without_system(messages)
+    local merged = {}
+    local system = messages[1].role == "system" and messages[1]
+    for i, m in ipairs(messages) do
+        if system and i == 2 then
+            local parts = { system.parts[1], { "\n\n" } }
+            for _, part in ipairs(m.parts) do parts[#parts + 1] = part end
+            m = { kind = m.kind, role = m.role, parts = parts }
+        end
+        if m ~= system then merged[#merged + 1] = m end
+    end
+    return system and merged
+end
+
+-- The text, and the messages that it was made of.
+function M.render(render, messages, tools, more)
+    local text, why = render(conversation(messages, tools, more))
+    if text then return text, messages end
+
+    local merged = without_system(messages)
+    local again = merged and render(conversation(merged, tools, more))
+    if again then return again, merged end
+    error("the model's chat template refuses the conversation: " .. why, 0)
+end
+
+local function refuse(m)
+    error("the model's chat template does not print the text of a message of role '" .. m.role
+        .. "' once and in its turn; prompt.chat_template = \"dialect\" does without it", 0)
+end
+
+-- Joins what one kind of piece has in a row, so that the tokenizer sees the text as one. A part that must stand alone - a shot's reply,
+-- which the policy would write - is cut off on both sides.
+local function adder(pieces)
+    local open
+    return function(kind, text, plain, alone)
+        if text == "" then return end
+        if open and not alone and not plain and pieces[#pieces][1] == kind then
+            pieces[#pieces][2] = pieces[#pieces][2] .. text
+        else
+            pieces[#pieces + 1] = { kind, text, plain = plain }
+        end
+        open = not alone and not plain
+    end
+end
+
+function M.pieces(render, messages, tools, more)
+    local text, said = M.render(render, messages, tools, more)
+    local pieces, at = {}, 1
+    local add = adder(pieces)
+    for i, m in ipairs(said) do
+        if m.calls then
+            local from, to = m.find(text, at)
+            if not from then refuse(m) end
+            add(m.kind, text:sub(at, from - 1), false, false)
+            add(m.kind, text:sub(from, to), false, true)
+            at = to + 1
+        else
+            local first, last = text:find(mark(i), at, true)
+            if not first or text:find(mark(i), last + 1, true) then refuse(m) end
+            add(m.kind, text:sub(at, first - 1), false, false)
+            for _, part in ipairs(m.parts) do
+                add(m.kind, part[1], part.plain, m.role ~= "user" and m.role ~= "system")
+            end
+            at = last + 1
+        end
+    end
+    add(said[#said].kind, text:sub(at), false, false)
+    return pieces
+end
+
+-- The texts around the results of calls: messages as above, the last ones those of a tool. stop: how a reply ends; the policy's own
+-- end of its calls is said once.
+function M.frame(render, messages, stop, tools, more)
+    local text, said = M.render(render, messages, tools, more)
+    local frame, at = {}, nil
+    for i, m in ipairs(said) do
+        if m.calls then
+            local _, last = m.find(text, 1)
+            local ended = text:sub(last - #stop + 1, last) == stop
+            at = last + 1 - (ended and #stop or 0)
+        elseif at then
+            local first, last = text:find(mark(i), at, true)
+            if not first then refuse(m) end
+            frame[#frame + 1] = text:sub(at, first - 1)
+            at = last + 1
+        end
+    end
+    frame[#frame + 1] = text:sub(at)
+    return frame
+end
+
+return M

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/* Dialects that speak through a model's own chat template: what a prompt's pieces hold is what the template writes of the
+ * conversation, and what can't be told apart is refused. */
+#include "base/file.h"
+#include "base/json.h"
+#include "dialects.h"
+#include "lua/chat_model.h"
+
+typedef struct model {
+    char *dir;
+} model;
+
+static model model_with(const char *template)
+{
+    model m = { .dir = test_folder_new() };
+    test_file_write(m.dir, "chat_template.jinja", template);
+    test_file_write(m.dir, "tokenizer_config.json", "{\"bos_token\": \"<s>\", \"eos_token\": \"</s>\"}");
+    return m;
+}
+
+static dialect *speaking(const char *name, const model *m)
+{
+    error err = { 0 };
+    dialect *d = open_dialect(name, NULL);
+    test_ok(dialect_use_template(d, m->dir, &err), &err);
+    return d;
+}
+
+/* The template's own text of a conversation: what Hugging Face would feed the model. */
+static char *rendered(const model *m, const char *conversation)
+{
+    error err = { 0 };
+    str out = { 0 };
+    chat_template *t = chat_model_template(m->dir, true, &err);
+    json_t *c = json_parse(conversation, strlen(conversation), "test", &err);
+    assert_non_null(t);
+    assert_non_null(c);
+    test_ok(chat_model_tokens(m->dir, c, &err), &err);
+    test_ok(chat_render(t, c, &out, &err), &err);
+    json_decref(c);
+    chat_template_free(t);
+    return str_take(&out);
+}
+
+/* Two examples and a question, through the template: the same bytes as of the conversation as a whole. */
+static void check_prompt(const char *name, const char *template, const char *conversation)
+{
+    token_role roles[64];
+    model m = model_with(template);
+    dialect *d = speaking(name, &m);
+    char *said = whole_prompt(d, 2, roles), *want = rendered(&m, conversation);
+    assert_string_equal(said, want);
+    free(said);
+    free(want);
+    dialect_free(d);
+    test_folder_remove(m.dir);
+}
+
+static const char CHATML[] = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+                             "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+/* Trims, counts turns, and begins with a token of the model's. */
+static const char LLAMA2[] =
+    "{% if messages[0].role == 'system' %}{% set s = '<<SYS>>' ~ messages[0].content|trim ~ '<</SYS>>' %}"
+    "{% set rest = messages[1:] %}{% else %}{% set s = '' %}{% set rest = messages %}{% endif %}"
+    "{% for m in rest %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must "
+    "alternate') }}"
+    "{% endif %}{% if m.role == 'user' %}{{ bos_token }}[INST] {{ s if loop.first }}{{ m.content|trim }} [/INST]"
+    "{% else %} {{ m.content|trim }} {{ eos_token }}{% endif %}{% endfor %}";
+
+static const char GEMMA[] =
+    "{{ bos_token }}{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{% for m in messages %}<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n{{ m.content|trim }}"
+    "<end_of_turn>\n{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}";
+
+#define REPLY "<python>print(1+1)</python><result>2</result><answer>2</answer>"
+#define EXAMPLE(text)                                                                                                  \
+    "{\"role\": \"user\", \"content\": \"" text "1+1?\"}, {\"role\": \"assistant\", \"content\": \"" REPLY "\"}, "
+#define QUESTION "{\"role\": \"user\", \"content\": \"2+2?\"}]}"
+#define WITH_SYSTEM                                                                                                    \
+    "{\"messages\": [{\"role\": \"system\", \"content\": \"Use tools.\"}, " EXAMPLE("") EXAMPLE("") QUESTION
+
+static void tags_stand_in_the_messages_of_any_template(void **state)
+{
+    (void)state;
+    check_prompt("xml", CHATML, WITH_SYSTEM);
+    check_prompt("xml", LLAMA2, WITH_SYSTEM);
+}
+
+/* A template that refuses the role: its text comes before the first question. */
+static void an_instruction_without_a_system_role_is_the_user_s(void **state)
+{
+    (void)state;
+    check_prompt("xml", GEMMA, "{\"messages\": [" EXAMPLE("Use tools.\\n\\n") EXAMPLE("") QUESTION);
+}
+
+/* What the policy would write stands in pieces of its own, as play cuts it. */
+static void an_example_is_cut_where_play_cuts(void **state)
+{
+    (void)state;
+    static const char *const WANT[] = { "<|im_start|>system\nUse tools.",
+                                        "<|im_end|>\n<|im_start|>user\n1+1?<|im_end|>\n<|im_start|>assistant\n",
+                                        "<python>print(1+1)</python>",
+                                        "<result>",
+                                        "2",
+                                        "</result>",
+                                        "<answer>2</answer>",
+                                        "<|im_end|>\n<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n" };
+    error err = { 0 };
+    model m = model_with(CHATML);
+    dialect *d = speaking("xml", &m);
+    prompt_pieces p = { 0 };
+    const char *const shots[] = { SHOT };
+    test_ok(dialect_prompt(d, "Use tools.", shots, 1, "{\"prompt\": \"2+2?\"}", &p, &err), &err);
+    assert_int_equal(p.len, 8);
+    for (size_t i = 0; i < p.len; i++) {
+        assert_string_equal(p.data[i].text, WANT[i]);
+        assert_true(p.data[i].plain == (i == 4)); /* a tool's words hold no control token */
+    }
+    prompt_pieces_free(&p);
+    dialect_free(d);
+    test_folder_remove(m.dir);
+}
+
+/* Hermes, with other words around than the qwen dialect's own. */
+static const char HERMES[] =
+    "{% for m in messages %}{% if m.role == 'tool' %}{% if loop.index0 == 0 or messages[loop.index0 - 1].role != "
+    "'tool' %}"
+    "<|im_start|>tools\n{% endif %}<tool_response>{{ m.content }}</tool_response>"
+    "{% if loop.last or messages[loop.index0 + 1].role != 'tool' %}<|im_end|>\n{% endif %}"
+    "{% else %}<|im_start|>{{ m.role }}\n{% if loop.first and tools %}{{ tools|tojson }}\n{% endif %}{{ m.content }}"
+    "{% for c in m.tool_calls or [] %}{% if not loop.first %}\n{% endif %}<tool_call>\n{\"name\": {{ "
+    "c.function.name|tojson }}, "
+    "\"arguments\": {{ c.function.arguments|tojson }}}\n</tool_call>{% endfor %}<|im_end|>\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+#define CALL                                                                                                           \
+    "{\"role\": \"assistant\", \"content\": \"\", \"tool_calls\": [{\"type\": \"function\", \"function\": {\"name\": " \
+    "\"python\", \"arguments\": {\"code\": \"print(1+1)\"}}}]}, {\"role\": \"tool\", \"content\": \"2\"}, "
+#define CALLED "{\"role\": \"user\", \"content\": \"1+1?\"}, " CALL "{\"role\": \"assistant\", \"content\": \"2\"}, "
+
+static void tools_calls_and_results_are_the_template_s(void **state)
+{
+    (void)state;
+    char conversation[3000];
+    json_t *tools = json_parse(TOOLS, strlen(TOOLS), "tools", NULL), *signatures = json_array();
+    for (size_t i = 0; i < json_array_size(tools); i++) {
+        json_t *one = json_object();
+        json_object_set_new(one, "type", json_string("function"));
+        json_object_set(one, "function", json_array_get(tools, i));
+        json_array_append_new(signatures, one);
+    }
+    char *text = json_dumps(signatures, JSON_ENSURE_ASCII);
+    snprintf(conversation, sizeof conversation,
+             "{\"messages\": [{\"role\": \"system\", \"content\": \"Use tools.\"}, " CALLED CALLED
+             "{\"role\": \"user\", \"content\": \"2+2?\"}], \"tools\": %s}",
+             text);
+    check_prompt("qwen", HERMES, conversation);
+    free(text);
+    json_decref(signatures);
+    json_decref(tools);
+}
+
+static void what_stands_around_results_is_the_template_s(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    model m = model_with(HERMES);
+    dialect *d = speaking("qwen", &m);
+    dialect_frame f = { 0 };
+    const char *const names[] = { "python", "search" };
+    test_ok(dialect_observation(d, names, (const bool[]){ true, true }, 2, "", &f, &err), &err);
+    assert_int_equal(f.n, 3);
+    assert_string_equal(f.parts[0].data, "<|im_end|>\n<|im_start|>tools\n<tool_response>");
+    assert_string_equal(f.parts[1].data, "</tool_response><tool_response>");
+    assert_string_equal(f.parts[2].data, "</tool_response><|im_end|>\n<|im_start|>assistant\n");
+    dialect_frame_reset(&f);
+    dialect_free(d);
+    test_folder_remove(m.dir);
+}
+
+/* dialect and template, and what the sentence says: at once, or of the first prompt. */
+static void what_cant_be_spoken_through_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *dialect, *template, *says;
+    } BAD[] = {
+        { "react", CHATML, "does not speak through" },
+        { "qwen", CHATML, "writes no <tool_call>" },
+        { "xml", "{{ messages[0].content }}{{ messages[0].content }}", "once and in its turn" },
+        { "xml", "{% for m in messages|reverse %}{{ m.content }}{% endfor %}", "once and in its turn" },
+        { "xml", "{{ messages[0].content|length }}", "once and in its turn" },
+        { "xml", "{{ raise_exception('No.') }}", "refuses the conversation: " },
+        { "xml", "{% for", "line 1" },
+    };
+    for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) {
+        error err = { 0 };
+        prompt_pieces p = { 0 };
+        model m = model_with(BAD[i].template);
+        dialect *d = open_dialect(BAD[i].dialect, NULL);
+        int rc = dialect_use_template(d, m.dir, &err);
+        if (rc == OK) rc = dialect_prompt(d, "Use tools.", NULL, 0, "{\"prompt\": \"2+2?\"}", &p, &err);
+        if (rc == OK || !strstr(err.text, BAD[i].says)) fail_msg("%zu: %s", i, rc == OK ? "accepted" : err.text);
+        prompt_pieces_free(&p);
+        dialect_free(d);
+        test_folder_remove(m.dir);
+    }
+}
+
+static void a_model_without_a_template_is_named(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    char *dir = test_folder_new();
+    dialect *d = open_dialect("xml", NULL);
+    assert_int_equal(dialect_use_template(d, dir, &err), ERR_NOT_FOUND);
+    assert_non_null(strstr(err.text, dir));
+    dialect_free(d);
+    test_folder_remove(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tags_stand_in_the_messages_of_any_template),
+        cmocka_unit_test(an_instruction_without_a_system_role_is_the_user_s),
+        cmocka_unit_test(an_example_is_cut_where_play_cuts),
+        cmocka_unit_test(tools_calls_and_results_are_the_template_s),
+        cmocka_unit_test(what_stands_around_results_is_the_template_s),
+        cmocka_unit_test(what_cant_be_spoken_through_is_refused),
+        cmocka_unit_test(a_model_without_a_template_is_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
