@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* actor - the worker process: leases in, episodes out, weights switched between tokens.
  *
- * One thread: `loop_once(wait)`, then `rollouts_step`, which may take seconds: heartbeats go on between its pieces.
+ * One thread: `loop_once(wait)`, then `rollouts_step`, which may take seconds: heartbeats continue between its pieces.
  * Episodes are kept and sent again until they are acked; tasks are asked for while there is room; new weights are
  * mapped (same host) or fetched, verified by hash, and switched to between two tokens: in synchronous mode that means
  * between two steps. */

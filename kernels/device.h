@@ -35,7 +35,7 @@ int device_threads(const device *dev);
 
 /* Device memory, 64-byte aligned. device_alloc never returns NULL: it leaves by the guard. device_try returns NULL and
  * ERR_MEMORY with a sentence: for what is made at the start. Both refuse what this machine, its control group or ulimit
- * has no room for, before the kernel's out-of-memory killer has a say. */
+ * has no room for, before the kernel's out-of-memory killer acts. */
 void *device_alloc(device *dev, size_t bytes);
 void *device_try(device *dev, size_t bytes, error *err);
 void device_free(device *dev, void *p);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* bucket - runs of parameters whose K gradients are reconciled together, while backward goes on.
+/* bucket - runs of parameters whose K gradients are reconciled together, while backward continues.
  *
  *     backward: a parameter's K gradients  ->  its bucket's slab [K, bucket]          (place)
  *               the bucket's last parameter ->  G [K, K], gate, weights, one gradient; the slab is free again  (ready)
@@ -11,7 +11,7 @@
  *
  * The gate (on by default): an objective that doesn't depend on a bucket has noise there, a short gradient of a new
  * direction each step, and methods that look for a vector of least norm follow it: the bucket freezes. So an objective
- * has a say in a bucket only where its gradients of the last steps agree: ||mean g||^2 / mean ||g||^2 >= gate, both
+ * is active in a bucket only where its gradients of the last steps agree: ||mean g||^2 / mean ||g||^2 >= gate, both
  * running means (0.9) over 64-number sketches. Pure noise is at 0.05, a steady gradient at 1. When none passes, all do.
  *
  * One thread owns a set. The same gradients in the same order give the same bits; what is remembered from step to step

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* libtroupe_nccl.so: comm's exchange between GPUs, over NCCL. It works on a stream of its own beside the device's, so
- * that gradients travel while backward goes on; events put the two in order, and the host waits for neither. */
+ * that gradients travel while backward continues; events put the two in order, and the host waits for neither. */
 #include <cuda_runtime_api.h>
 #include <nccl.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* reduce_scatter - a bucket's gradients over several learners, while backward goes on with the next bucket.
+/* reduce_scatter - a bucket's gradients over several learners, while backward continues with the next bucket.
  *
  * Each rank has gradients of some of the K objectives (of data groups: those whose rows it holds; of reward dimensions:
  * all). By an all-to-all every rank gets its own piece of each, adds up what came from whom in the ranks' order, and

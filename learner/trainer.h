@@ -54,5 +54,5 @@ lora *trainer_lora(trainer *t); /* NULL without an adapter */
 weights *trainer_moving_reference(trainer *t);
 /* What it remembers from step to step beside the optimizer's moments, for checkpoints: its own section and one of each
  * method that is on. The size of micro-batches is part of it, where the recipe leaves it open: sums are taken
- * micro-batch by micro-batch, so a run goes on with the size it began with. */
+ * micro-batch by micro-batch, so a run continues with the size it began with. */
 void trainer_state(trainer *t, saved_state *s);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* probe - what a model computes for one text: the same numbers that a run works with.
  *
- *     ids        i_0  i_1 ... i_n-1 | i_n ...            what was asked | what greedy decoding goes on with
+ *     ids        i_0  i_1 ... i_n-1 | i_n ...            what was asked | what greedy decoding continues with
  *     logprobs        i_1 ... i_n-1                      log p of each token, given those before it
  *     logits                   [V]                       behind i_n-1
  *
@@ -17,7 +17,7 @@ typedef struct probe_request {
     const char *model;    /* a folder with config.json and model.safetensors */
     const char *text;     /* read by the model's tokenizer, added tokens that are written out too; NULL: `ids` */
     const token_ids *ids; /* for a model that may have no tokenizer; NULL with a text */
-    int greedy;           /* how many tokens to go on with; an end token is one like others */
+    int greedy;           /* how many tokens to add; an end token is one like others */
     const char *device;   /* "cpu", "cuda:0", "auto" */
     precision precision;
 } probe_request;

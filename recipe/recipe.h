@@ -70,7 +70,7 @@ int recipe_file(const recipe *r, const char *key, const char *path, error *err);
 int recipe_uses(const recipe *r, const char *verb, const char *const *used, error *err);
 
 /* Of how many steps the store keeps the training episodes (0: of all): as many as asked for, and no fewer than a run
- * that goes on from its last checkpoint looks for. A run without checkpoints goes on from its start: it keeps all. */
+ * that continues from its last checkpoint looks for. A run without checkpoints starts over: it keeps all. */
 int64_t recipe_keep_episodes(const recipe *r);
 
 /* A router with the recipe's tools, started. The recipe must outlive it (Lua tools live in its VM). */

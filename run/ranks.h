@@ -8,7 +8,7 @@
  *
  * A rank that fails alone (no memory, mostly) calls all out of what they are doing: they tell each other what has
  * happened and where they are (ranks_regroup), and the first saves the last whole version with all ranks' moments. By
- * MPI and NCCL no rank can be called: such a rank ends its process, MPI ends the others, and the run goes on from its
+ * MPI and NCCL no rank can be called: such a rank ends its process, MPI ends the others, and the run continues from its
  * checkpoint with --resume. */
 #pragma once
 

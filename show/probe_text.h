@@ -9,5 +9,5 @@
 /* {"ids":[],"token_logprobs":[],"last_logits":[],"greedy_ids":[]}: one logprob less than ids; nine digits a float,
  * which name it exactly, and null for what is not a number. */
 void probe_print_json(FILE *out, const probe *p);
-/* A line a token with its logprob and text, the likeliest next tokens, and what greedy decoding goes on with. */
+/* A line a token with its logprob and text, the likeliest next tokens, and what greedy decoding continues with. */
 void probe_print_table(FILE *out, const probe *p);

@@ -59,7 +59,7 @@ static int read_gradients(problem *p, const json_t *J, error *err)
     return OK;
 }
 
-/* What is not read would be taken for something that has a say. */
+/* What is not read would be taken for something that counts. */
 static int check_keys(const json_t *line, error *err)
 {
     static const char *const KEYS[] = { "J", "G", "pref", NULL };

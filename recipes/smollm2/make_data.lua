@@ -7,18 +7,48 @@
 local here = arg[0]:match("^(.*)/") or "."
 
 local operations = {
-    { sign = "+", apply = function(a, b) return a + b end, a = { 10000, 99999 }, b = { 1000, 99999 },
-      train = { "What is %d plus %d?", "Add %d and %d.", "Compute the sum of %d and %d.", "How much is %d + %d?",
-                "A town has %d people and %d more move in. How many people live there now?" },
-      test = { "If you add %d to %d, what do you get?", "A shop sold %d apples in May and %d in June. How many in both months?" } },
-    { sign = "-", apply = function(a, b) return a - b end, a = { 10000, 99999 }, b = { 1000, 9999 },
-      train = { "What is %d minus %d?", "Compute the difference of %d and %d.", "How much is %d - %d?",
-                "A tank holds %d litres and %d are used. How many are left?" },
-      test = { "What remains of %d when %d is taken away?", "Tom had %d stamps and gave away %d. How many does he have now?" } },
-    { sign = "*", apply = function(a, b) return a * b end, a = { 1000, 9999 }, b = { 12, 99 },
-      train = { "What is %d times %d?", "Multiply %d by %d.", "Compute the product of %d and %d.", "How much is %d * %d?",
-                "A box has %d nails. How many nails are in %d boxes?" },
-      test = { "Find %d multiplied by %d.", "Each of the schools has %d pupils and there are %d schools. How many pupils are there?" } },
+    {
+        sign = "+", apply = function(a, b) return a + b end, a = { 10000, 99999 }, b = { 1000, 99999 },
+        train = {
+            "What is %d plus %d?", "Add %d and %d.", "Compute the sum of %d and %d.", "How much is %d + %d?",
+            "A town has %d people and %d more move in. How many people live there now?",
+            "A library owns %d books and buys %d more. How many books does it own now?",
+            "Anna walked %d steps on Monday and %d steps on Tuesday. How many steps did she walk altogether?",
+            "One truck carries %d bricks and another carries %d. How many bricks do they carry together?",
+        },
+        test = {
+            "If you add %d to %d, what do you get?",
+            "A shop sold %d apples in May and %d in June. How many in both months?",
+        },
+    },
+    {
+        sign = "-", apply = function(a, b) return a - b end, a = { 10000, 99999 }, b = { 1000, 9999 },
+        train = {
+            "What is %d minus %d?", "Compute the difference of %d and %d.", "How much is %d - %d?", "Start at %d and subtract %d.",
+            "A tank holds %d litres and %d are used. How many are left?",
+            "A farmer owned %d hens and sold %d. How many hens are left on the farm?",
+            "Of %d seats in a stadium %d are taken. How many seats are free?",
+            "A book has %d words and Lena has read %d. How many words does she still have to read?",
+        },
+        test = {
+            "What remains of %d when %d is taken away?",
+            "Tom had %d stamps and gave away %d. How many does he have now?",
+        },
+    },
+    {
+        sign = "*", apply = function(a, b) return a * b end, a = { 1000, 9999 }, b = { 12, 99 },
+        train = {
+            "What is %d times %d?", "Multiply %d by %d.", "Compute the product of %d and %d.", "How much is %d * %d?",
+            "A box has %d nails. How many nails are in %d boxes?",
+            "A printer makes %d pages an hour. How many pages does it make in %d hours?",
+            "A ticket costs %d cents. How many cents do %d tickets cost?",
+            "A factory fills %d bottles a day. How many bottles does it fill in %d days?",
+        },
+        test = {
+            "Find %d multiplied by %d.",
+            "Each of the schools has %d pupils and there are %d schools. How many pupils are there?",
+        },
+    },
 }
 
 local state = 20261126

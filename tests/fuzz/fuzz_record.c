@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* fuzz_record - what stands in rollouts.db as an episode and its score is used again by a run that goes on only if it
+/* fuzz_record - what stands in rollouts.db as an episode and its score is used again by a resumed run only if it
  * is what the run could have stored; anything else is an error with a sentence, or is played and scored anew.
  *
  * Input: a length (u16), so many bytes of an episode's record, the rest a score's. */

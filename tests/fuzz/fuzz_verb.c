@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* fuzz_verb - files that verbs read: metrics.jsonl (plot, forgetting, a run that goes on), problems of moo,
+/* fuzz_verb - files that verbs read: metrics.jsonl (plot, forgetting, a resumed run), problems of moo,
  * conversations and chat templates (render), shots, rows of data, run.json. Any bytes give a result or a sentence.
  *
  * Input: one byte that chooses the file, then what stands in it. */

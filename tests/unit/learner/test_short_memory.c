@@ -117,7 +117,7 @@ static void how_many_tokens_depends_on_model_and_machine_alone(void **state)
     tiny_close(&t);
 }
 
-/* The size is part of the sums: a run goes on with the one it began with, unless the recipe names another. */
+/* The size is part of the sums: a run continues with the one it began with, unless the recipe names another. */
 static void a_resumed_trainer_keeps_the_size_it_began_with(void **state)
 {
     (void)state;

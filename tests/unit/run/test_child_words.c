@@ -30,7 +30,7 @@ static void says(const char *const *argv, const char *expected)
     str_free(&line);
 }
 
-/* A learner that crashed goes on from its checkpoint; one that begins must not take an old one's. */
+/* A learner that crashed continues from its checkpoint; one that begins must not take an old one's. */
 static void only_a_restart_resumes(void **state)
 {
     (void)state;
