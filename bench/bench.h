@@ -22,9 +22,10 @@ extern const word_row BENCH_KIND_WORDS[];
 typedef struct bench_request {
     const char *size; /* "small" or "large" */
     precision precision;
-    int threads;       /* 0: as many as there are */
-    int batch, length; /* sequences, and tokens of each */
-    double seconds;    /* how long to repeat */
+    int threads;              /* 0: as many as there are */
+    int batch, length;        /* sequences, and tokens of each */
+    int group, prompt, reply; /* samples of one prompt, and tokens; group 0: not asked for */
+    double seconds;           /* how long to repeat */
 } bench_request;
 
 /* A random Llama of 6.84 M parameters (small) or 134 M (large); NULL for another name. */
@@ -34,6 +35,16 @@ void bench_fill(bench_request *r, bench_kind kind);
 
 /* Tokens a second of whole training steps: forward, backward, clipping, AdamW, packing the new weights. */
 int bench_train(const bench_request *r, double *tokens_per_second, error *err);
+/* An update by `group` samples of one prompt of `prompt` tokens, with `reply` tokens each, as the learner packs them:
+ * the prompt computed once, and once for each. */
+typedef struct bench_update {
+    double seconds;
+    int tokens, micro_batches; /* computed */
+} bench_update;
+typedef struct bench_group_result {
+    bench_update shared, unshared;
+} bench_group_result;
+int bench_group(const bench_request *r, bench_group_result *out, error *err);
 /* Tokens a second of `batch` streams through the engine, sampling included, prompts not. */
 int bench_decode(const bench_request *r, double *tokens_per_second, error *err);
 

@@ -59,7 +59,8 @@ int bench_moo(const bench_request *r, bench_moo_result *out, error *err)
         [REWARDS] = { .split = { .K = K } },
     };
 
-    int rc = bench_run_open(&t, r, K, err);
+    int rc = bench_run_open(&t, r, err);
+    if (rc == OK) bench_run_take_random(&t, r, K);
     if (rc == OK) rc = measure_all(&t, kinds, r->seconds, err);
     if (rc == OK)
         *out = (bench_moo_result){ .plain = result_of(&kinds[PLAIN], &kinds[PLAIN]),

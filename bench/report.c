@@ -87,6 +87,41 @@ static int report_rate(FILE *out, const bench_call *c, const json_t *peer, error
     return OK;
 }
 
+/* ---- train, a group ---- */
+
+static void print_update_json(FILE *out, const char *name, const bench_update *u)
+{
+    fprintf(out, ",\"%s\":{\"seconds\":%.4f,\"tokens\":%d,\"micro_batches\":%d}", name, u->seconds, u->tokens,
+            u->micro_batches);
+}
+
+static void print_update_line(FILE *out, const char *name, const bench_update *u)
+{
+    fprintf(out, "%-24s %10.1f ms  %7d tokens in %d micro-batch%s\n", name, u->seconds * 1e3, u->tokens,
+            u->micro_batches, u->micro_batches == 1 ? "" : "es");
+}
+
+static int report_group(FILE *out, const bench_call *c, error *err)
+{
+    const bench_request *r = &c->request;
+    bench_group_result g;
+    if (bench_group(r, &g, err) != OK) return err->code;
+
+    const double ratio = g.unshared.seconds / g.shared.seconds;
+    if (!c->json) {
+        print_update_line(out, "prompt shared", &g.shared);
+        print_update_line(out, "prompt of each its own", &g.unshared);
+        fprintf(out, "ratio %.2f\n", ratio);
+        return OK;
+    }
+    fprintf(out, "{\"what\":\"train\",\"size\":\"%s\",\"precision\":\"%s\",\"group\":%d,\"prompt\":%d,\"reply\":%d",
+            r->size, words_of(PRECISION_WORDS, (int)r->precision), r->group, r->prompt, r->reply);
+    print_update_json(out, "shared", &g.shared);
+    print_update_json(out, "unshared", &g.unshared);
+    fprintf(out, ",\"ratio\":%.3f}\n", ratio);
+    return OK;
+}
+
 /* ---- ops ---- */
 
 /* theirs: the peer's seconds; 0: it has not measured this one. */
@@ -175,6 +210,8 @@ static int report_kind(FILE *out, const bench_call *c, const json_t *peer, error
 {
     switch (c->kind) {
     case BENCH_TRAIN:
+        if (c->request.group > 0) return report_group(out, c, err);
+        return report_rate(out, c, peer, err);
     case BENCH_DECODE:
         return report_rate(out, c, peer, err);
     case BENCH_MOO:

@@ -49,28 +49,29 @@ static void random_tokens(bench_run *t, const bench_request *r, int vocab)
         t->targets[n] = t->ids[i + 1];
         n++;
     }
-    t->batch = (token_batch){ .T = T,
-                              .S = r->batch,
-                              .ids = t->ids,
-                              .positions = t->positions,
-                              .starts = t->starts,
-                              .n_out = n,
-                              .out_rows = t->out_rows,
-                              .targets = t->targets };
+    t->random = (token_batch){ .T = T,
+                               .S = r->batch,
+                               .ids = t->ids,
+                               .positions = t->positions,
+                               .starts = t->starts,
+                               .n_out = n,
+                               .out_rows = t->out_rows,
+                               .targets = t->targets };
 }
 
-/* Cotangents of `sides` losses, some of either sign, as a batch mean has them. */
-static void random_cotangents(bench_run *t, int sides)
+/* Cotangents of `sides` losses of n_out tokens, some of either sign, as a batch mean has them. */
+static void random_cotangents(bench_run *t, int n_out, int sides)
 {
-    const size_t n = (size_t)t->batch.n_out * (size_t)sides;
+    const size_t n = (size_t)n_out * (size_t)sides;
     float *host = xmalloc(sizeof(float) * n);
-    for (size_t i = 0; i < n; i++) host[i] = ((float)(i % 7) - 3.5f) / (float)t->batch.n_out;
+    for (size_t i = 0; i < n; i++) host[i] = ((float)(i % 7) - 3.5f) / (float)n_out;
+    device_free(t->dev, t->dlogprob);
     t->dlogprob = device_alloc(t->dev, sizeof(float) * n);
     device_copy_in(t->dev, t->dlogprob, host, sizeof(float) * n);
     free(host);
 }
 
-int bench_run_open(bench_run *t, const bench_request *r, int sides, error *err)
+int bench_run_open(bench_run *t, const bench_request *r, error *err)
 {
     const model_config *c = bench_config(r->size);
     const optim_config config = optim_default();
@@ -81,31 +82,45 @@ int bench_run_open(bench_run *t, const bench_request *r, int sides, error *err)
     t->opt = optimizer_new(&config, t->w, NULL, NULL);
     weights_init(t->w, 1, 0.02f);
     weights_seal(t->w, 0);
-
-    random_tokens(t, r, c->vocab);
     t->grads = device_alloc(t->dev, sizeof(float) * (size_t)t->table->total);
-    random_cotangents(t, sides);
     return OK;
+}
+
+void bench_run_take(bench_run *t, const token_batch *batches, int n, int sides)
+{
+    int longest = 1;
+    for (int i = 0; i < n; i++)
+        if (batches[i].n_out > longest) longest = batches[i].n_out;
+
+    t->batches = batches;
+    t->n = n;
+    random_cotangents(t, longest, sides);
+}
+
+void bench_run_take_random(bench_run *t, const bench_request *r, int sides)
+{
+    random_tokens(t, r, t->table->config.vocab);
+    bench_run_take(t, &t->random, 1, sides);
 }
 
 /* The step's gradient -> t->grads: as it comes, or as the buckets reconcile it. */
 static int backward(bench_run *t, const grad_split *split, bucket_set *buckets, error *err)
 {
-    const activations *acts = model_forward(t->w, &t->batch, NULL);
-    if (!buckets) {
-        model_backward(t->w, &t->batch, acts, t->dlogprob, split, t->grads, NULL);
-        return OK;
+    if (buckets) bucket_begin(buckets, t->w->version + 1, 1, t->grads);
+    for (int i = 0; i < t->n; i++) {
+        const token_batch *b = &t->batches[i];
+        const grad_sink *sink = buckets ? bucket_sink(buckets, i + 1 == t->n) : NULL;
+        device_scratch_reset(t->dev);
+        const activations *acts = model_forward(t->w, b, NULL);
+        model_backward(t->w, b, acts, t->dlogprob, split, buckets ? NULL : t->grads, sink);
     }
-    bucket_begin(buckets, t->w->version + 1, 1, t->grads);
-    model_backward(t->w, &t->batch, acts, t->dlogprob, split, NULL, bucket_sink(buckets, true));
-    return bucket_finish(buckets, err);
+    return buckets ? bucket_finish(buckets, err) : OK;
 }
 
 int bench_run_step(bench_run *t, const grad_split *split, bucket_set *buckets, int64_t *us, error *err)
 {
     optim_report report;
     const int64_t began = clock_us();
-    device_scratch_reset(t->dev);
     device_ops(t->dev)->zero(t->dev, t->grads, t->table->total);
     if (backward(t, split, buckets, err) != OK) return err->code;
 

@@ -12,13 +12,19 @@ typedef struct bench_run {
     param_table *table;
     weights *w;
     optimizer *opt;
-    int32_t *ids, *positions, *starts, *out_rows, *targets;
-    float *dlogprob, *grads; /* on the device; dlogprob [sides, n_out] */
-    token_batch batch;
+    int32_t *ids, *positions, *starts, *out_rows, *targets; /* of `random` */
+    token_batch random;
+    const token_batch *batches; /* [n] a step's micro-batches */
+    int n;
+    float *dlogprob, *grads; /* on the device; dlogprob [sides, n_out] of any of the batches */
 } bench_run;
 
-/* Room for `sides` cotangents of the batch. */
-int bench_run_open(bench_run *t, const bench_request *r, int sides, error *err);
+/* The model and its optimizer, for who brings batches. */
+int bench_run_open(bench_run *t, const bench_request *r, error *err);
+/* A step goes through batches[n], borrowed, with `sides` cotangents each. */
+void bench_run_take(bench_run *t, const token_batch *batches, int n, int sides);
+/* Takes one batch of random tokens, as the request says. */
+void bench_run_take_random(bench_run *t, const bench_request *r, int sides);
 void bench_run_close(bench_run *t); /* also after a failed open */
 
 /* Forward, backward, clipping, AdamW, packing the new weights -> *us. buckets may be NULL: the first of the split's

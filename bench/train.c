@@ -15,9 +15,10 @@ int bench_train(const bench_request *r, double *tokens_per_second, error *err)
     int64_t us = 0;
     *tokens_per_second = 0;
 
-    int rc = bench_run_open(&t, r, 1, err);
+    int rc = bench_run_open(&t, r, err);
+    if (rc == OK) bench_run_take_random(&t, r, 1);
     if (rc == OK) rc = bench_best(step_once, &t, r->seconds, &us, err);
-    if (rc == OK) *tokens_per_second = t.batch.T / ((double)us / 1e6);
+    if (rc == OK) *tokens_per_second = t.random.T / ((double)us / 1e6);
     bench_run_close(&t);
     return rc;
 }

@@ -9,11 +9,14 @@ static const char *const PRECISION_CHOICES[] = { PRECISIONS(WORDS_SPELLING) NULL
 
 static const char USAGE[] =
     "usage: troupe bench train|decode|moo|ops [--size small|large] [--precision f32|bf16] [--threads N]\n"
-    "                    [--batch N] [--length N] [--seconds S] [--json] [--peer COMMAND]\n\n"
+    "                    [--batch N] [--length N] [--seconds S] [--json] [--peer COMMAND]\n"
+    "                    [--group N [--prompt N] [--reply N]]\n\n"
     "Measures this machine on a random Llama: small has 6.84 M parameters (width 256, 6 layers, vocabulary\n"
     "4096), large 134 M (width 768, 12 layers, vocabulary 32000).\n\n"
     "  train   tokens a second of whole steps: forward, backward, clipping, AdamW (batch 16 of 256; large: 2 "
     "of 512)\n"
+    "          --group N: an update by N samples of one prompt of --prompt tokens (256), each with --reply (64): the\n"
+    "          prompt computed once, and once for each sample\n"
     "  decode  tokens a second of --batch streams (1), each --length tokens (128)\n"
     "  moo     a plain step, one of 3 data groups and one of 3 reward dimensions, by turns (batch 16 of 256; "
     "large: 8\n"
@@ -27,7 +30,21 @@ static const char USAGE[] =
 typedef struct asked {
     int size, precision;            /* places in SIZES and PRECISION_CHOICES */
     int64_t threads, batch, length; /* 0: the usual */
+    int64_t group, prompt, reply;   /* group 0: not asked for */
 } asked;
+
+/* What --group can't go with. */
+static int check_group(call *c, const bench_call *b, const asked *a, error *err)
+{
+    if (a->group == 0 && (a->prompt > 0 || a->reply > 0))
+        return call_wrong(c, err, "--prompt and --reply are of the samples of --group");
+    if (a->group == 0) return OK;
+
+    if (b->kind != BENCH_TRAIN) return call_wrong(c, err, "--group: only train has one");
+    if (b->peer) return call_wrong(c, err, "--peer: a group is measured beside the same group unshared");
+    if (a->batch > 0 || a->length > 0) return call_wrong(c, err, "--group with --batch or --length: one or the other");
+    return OK;
+}
 
 static int take(call *c, bench_call *b, const asked *a, error *err)
 {
@@ -36,12 +53,16 @@ static int take(call *c, bench_call *b, const asked *a, error *err)
     if (!kind) return call_wrong(c, err, "expected %s, found '%.80s'", c->verb->words, what);
     b->kind = (bench_kind)kind->value;
     if (b->kind == BENCH_MOO && b->peer) return call_wrong(c, err, "--peer: moo is measured beside a plain step");
+    if (check_group(c, b, a, err) != OK) return err->code;
 
     b->request.size = SIZES[a->size];
     b->request.precision = (precision)a->precision;
     b->request.threads = (int)a->threads;
     b->request.batch = (int)a->batch;
     b->request.length = (int)a->length;
+    b->request.group = (int)a->group;
+    b->request.prompt = a->prompt > 0 ? (int)a->prompt : 256;
+    b->request.reply = a->reply > 0 ? (int)a->reply : 64;
     bench_fill(&b->request, b->kind);
     return OK;
 }
@@ -55,6 +76,9 @@ static int run_verb(call *c, error *err)
                            { .name = "--threads", .whole = &a.threads, .min = 1, .max = 1024 },
                            { .name = "--batch", .whole = &a.batch, .min = 1, .max = 4096 },
                            { .name = "--length", .whole = &a.length, .min = 1, .max = 2048 },
+                           { .name = "--group", .whole = &a.group, .min = 1, .max = 1024 },
+                           { .name = "--prompt", .whole = &a.prompt, .min = 1, .max = 4096 },
+                           { .name = "--reply", .whole = &a.reply, .min = 1, .max = 4096 },
                            { .name = "--seconds", .number = &b.request.seconds, .min = 0.01, .max = 3600 },
                            { .name = "--peer", .text = &b.peer },
                            { .name = "--json", .present = &b.json },

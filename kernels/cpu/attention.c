@@ -42,28 +42,36 @@ static void attend_tile(const forward *f, const query_tile *q, size_t row, const
     }
 }
 
-static void attend_pairs(void *ctx, int64_t begin, int64_t end, int thread)
+/* A sequence's query rows against one key/value head, whose prefix the thread may have at hand. */
+static void attend_sequence(const forward *f, const sequence *seq, int g, bool prefix_there, float *buffer)
 {
-    const forward *f = ctx;
     const packed_shape *s = &f->s;
     const int group = s->H / s->Hkv;
     const size_t stride = (size_t)s->Hkv * (size_t)s->hd, longest = (size_t)s->longest;
-    float *keys = f->buffers + f->room * (size_t)thread;
+    const size_t head = (size_t)g * (size_t)s->hd;
+    float *keys = buffer;
     float *values = keys + longest * (size_t)s->hd;
     float *scores = values + longest * (size_t)s->wide;
     float *mixed = scores + longest * QUERY_ROWS;
+    transpose_blocks(f->k + head, seq, stride, s->hd, prefix_there, keys);
+    copy_sequence(f->v + head, seq, stride, s->hd, s->wide, prefix_there, values);
 
+    for (int t = seq->before; t < seq->n; t += QUERY_ROWS) {
+        const query_tile q = query_tile_at(s, t, seq->n);
+        for (int h = g * group; h < (g + 1) * group; h++) /* query heads that share these keys */
+            attend_tile(f, &q, row_at(seq, t) * (size_t)s->H + (size_t)h, keys, values, scores, mixed);
+    }
+}
+
+static void attend_runs(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const forward *f = ctx;
+    const packed_shape *s = &f->s;
     for (int64_t i = begin; i < end; i++) {
-        const int g = (int)(i % s->Hkv);
-        const size_t head = (size_t)g * (size_t)s->hd;
-        const sequence seq = sequence_at(s, i / s->Hkv);
-        transpose_blocks(f->k + head, &seq, stride, s->hd, keys);
-        copy_sequence(f->v + head, &seq, stride, s->hd, s->wide, values);
-
-        for (int t = seq.before; t < seq.n; t += QUERY_ROWS) {
-            const query_tile q = query_tile_at(s, t, seq.n);
-            for (int h = g * group; h < (g + 1) * group; h++) /* query heads that share these keys */
-                attend_tile(f, &q, row_at(&seq, t) * (size_t)s->H + (size_t)h, keys, values, scores, mixed);
+        const int64_t run = i / s->Hkv;
+        for (int j = s->runs[run]; j < s->runs[run + 1]; j++) {
+            const sequence seq = sequence_at(s, j);
+            attend_sequence(f, &seq, (int)(i % s->Hkv), j > s->runs[run], f->buffers + f->room * (size_t)thread);
         }
     }
 }
@@ -73,9 +81,9 @@ void cpu_attention(device *dev, const float *q, const float *k, const float *v, 
 {
     const cpu_mark mark = cpu_scratch_mark(dev);
     forward f = { .q = q, .k = k, .v = v, .o = o, .lse = lse };
-    f.s = packed_shape_of(starts, prefix, S, H, Hkv, hd, window);
+    f.s = packed_shape_of(dev, starts, prefix, S, H, Hkv, hd, window);
     f.room = (size_t)f.s.longest * (size_t)(hd + f.s.wide + QUERY_ROWS) + (size_t)(QUERY_ROWS * f.s.wide);
     f.buffers = device_scratch(dev, sizeof(float) * f.room * (size_t)device_threads(dev));
-    cpu_parallel(dev, f.s.flops, (int64_t)S * Hkv, 1, attend_pairs, &f);
+    cpu_parallel(dev, f.s.flops, (int64_t)f.s.n_runs * Hkv, 1, attend_runs, &f);
     cpu_scratch_rewind(dev, mark);
 }

@@ -5,7 +5,8 @@
  * A thread owns such a pair: the transposed keys are made once for all query heads that share them, and sums over rows
  * keep their order. Every product is a tile of tile.h.
  *
- * Keys lie by position, those of a prefix first: what a row meets is the same whether its prefix is shared or not. */
+ * Keys lie by position, those of a prefix first: what a row meets is the same whether its prefix is shared or not. Of
+ * the sequences that share one, a thread takes a few in a row, for which the prefix's keys are turned once. */
 #pragma once
 
 #include <math.h>
@@ -14,11 +15,13 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/tile.h"
 
-enum { QUERY_ROWS = 32, KEY_PAIR = 2 * KV_PAGE };
+enum { QUERY_ROWS = 32, KEY_PAIR = 2 * KV_PAGE, MAX_RUN = 4 };
 
 typedef struct packed_shape {
     const int32_t *starts, *prefix; /* prefix NULL: no sequence has one */
     int S, H, Hkv, hd, window;
+    const int32_t *runs; /* [n_runs + 1] the first sequence of each run: of one, or of up to MAX_RUN with one prefix */
+    int n_runs;
     int wide;    /* hd rounded up to whole pairs of vectors */
     int longest; /* keys of the longest sequence, rounded up to whole pairs of blocks */
     double flops;
@@ -46,8 +49,22 @@ static inline size_t row_at(const sequence *q, int position)
     return (size_t)(position < q->before ? q->prefix + position : q->start + position - q->before);
 }
 
-static inline packed_shape packed_shape_of(const int32_t *starts, const int32_t *prefix, int S, int H, int Hkv, int hd,
-                                           int window)
+static inline bool goes_on(const packed_shape *s, int first, int i)
+{
+    return s->prefix && s->prefix[i] >= 0 && s->prefix[i] == s->prefix[first] && i - first < MAX_RUN;
+}
+
+static inline void find_runs(device *dev, packed_shape *s)
+{
+    int32_t *runs = device_scratch(dev, sizeof *runs * (size_t)(s->S + 1));
+    for (int i = 0; i < s->S; i++)
+        if (i == 0 || !goes_on(s, runs[s->n_runs - 1], i)) runs[s->n_runs++] = i;
+    runs[s->n_runs] = s->S;
+    s->runs = runs;
+}
+
+static inline packed_shape packed_shape_of(device *dev, const int32_t *starts, const int32_t *prefix, int S, int H,
+                                           int Hkv, int hd, int window)
 {
     packed_shape s = { .starts = starts, .prefix = prefix, .S = S, .H = H, .Hkv = Hkv, .hd = hd, .window = window };
     for (int i = 0; i < S; i++) {
@@ -57,6 +74,7 @@ static inline packed_shape packed_shape_of(const int32_t *starts, const int32_t 
     }
     s.longest = (s.longest + KEY_PAIR - 1) / KEY_PAIR * KEY_PAIR;
     s.wide = (hd + KEY_PAIR - 1) / KEY_PAIR * KEY_PAIR;
+    find_runs(dev, &s);
     return s;
 }
 
@@ -72,14 +90,17 @@ static inline void transpose_16(const float *const rows[16], int d, int columns,
     for (int i = 0; i < columns; i++) v16_store(out + (d + i) * KV_PAGE, r[i]);
 }
 
-/* The sequence's rows of x, `stride` apart -> blocks [hd][KV_PAGE] by position, zeros behind the last row. */
-static inline void transpose_blocks(const float *x, const sequence *q, size_t stride, int hd, float *out)
+/* The sequence's rows of x, `stride` apart -> blocks [hd][KV_PAGE] by position, zeros behind the last row. Where the
+ * prefix's rows are there already, only the others. */
+static inline void transpose_blocks(const float *x, const sequence *q, size_t stride, int hd, bool prefix_there,
+                                    float *out)
 {
+    const int begin = prefix_there ? q->before / KV_PAGE * KV_PAGE : 0;
     const int end = (q->n + KEY_PAIR - 1) / KEY_PAIR * KEY_PAIR;
-    for (int j = 0; j < end; j += KV_PAGE, out += (size_t)hd * KV_PAGE) {
+    for (int j = begin; j < end; j += KV_PAGE) {
         const float *rows[16];
         for (int i = 0; i < 16; i++) rows[i] = j + i < q->n ? x + row_at(q, j + i) * stride : NULL;
-        for (int d = 0; d < hd; d += 16) transpose_16(rows, d, hd - d < 16 ? hd - d : 16, out);
+        for (int d = 0; d < hd; d += 16) transpose_16(rows, d, hd - d < 16 ? hd - d : 16, out + (size_t)j * (size_t)hd);
     }
 }
 
@@ -92,10 +113,11 @@ static inline void copy_rows(const float *x, int n, size_t stride, int hd, int w
     }
 }
 
-/* The sequence's rows, by position. */
-static inline void copy_sequence(const float *x, const sequence *q, size_t stride, int hd, int wide, float *out)
+/* The sequence's rows, by position; as transpose_blocks. */
+static inline void copy_sequence(const float *x, const sequence *q, size_t stride, int hd, int wide, bool prefix_there,
+                                 float *out)
 {
-    copy_rows(x + (size_t)q->prefix * stride, q->before, stride, hd, wide, out);
+    if (!prefix_there) copy_rows(x + (size_t)q->prefix * stride, q->before, stride, hd, wide, out);
     copy_rows(x + (size_t)q->start * stride, q->n - q->before, stride, hd, wide,
               out + (size_t)q->before * (size_t)wide);
 }

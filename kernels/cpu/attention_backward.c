@@ -2,8 +2,8 @@
 /* Packed causal attention, backward (Dao et al. 2022, FlashAttention, section 3.1): probabilities are made again from
  * the scores and the kept log-sum-exp; ds = p (dp - delta), delta = sum_d do[d] o[d].
  *
- * What the sequences behind a prefix add to its dk and dv is kept apart until all are done, and then added in their
- * order: which thread was first doesn't show in the bits. */
+ * What the runs behind a prefix add to its dk and dv is kept apart until all are done, and then added in their order:
+ * which thread was first doesn't show in the bits. */
 #include "kernels/cpu/attention.h"
 
 typedef struct backward {
@@ -12,7 +12,7 @@ typedef struct backward {
     float *dq, *dk, *dv;
     float *buffers; /* [threads, room] */
     size_t room;
-    float **shares; /* [S] a sequence's share in its prefix's dk and dv, [2, before, Hkv, hd]; NULL: no prefix */
+    float **shares; /* [n_runs] a run's share in its prefix's dk and dv, [2, before, Hkv, hd]; NULL: no prefix */
 } backward;
 
 typedef struct buffers {
@@ -121,76 +121,81 @@ static void put_rows(const packed_shape *s, const float *rows, int n, float *to,
     for (int t = 0; t < n; t++, rows += s->wide, to += stride) memcpy(to, rows, sizeof(float) * (size_t)s->hd);
 }
 
-/* One head's dk and dv: the sequence's own rows, and its share in the prefix's. */
-static void hand_over(const backward *bw, int64_t i, const sequence *seq, size_t head, const buffers *b)
+/* A sequence's query rows against one key/value head, whose prefix may be at hand; then its prefix's dk and dv are
+ * those of the sequences before it, too. */
+static void backward_sequence(const backward *bw, const sequence *seq, int g, bool prefix_there, const buffers *b)
 {
     const packed_shape *s = &bw->s;
-    const size_t stride = (size_t)s->Hkv * (size_t)s->hd, own = (size_t)seq->start * stride + head;
-    const size_t before = (size_t)seq->before, skipped = before * (size_t)s->wide;
-    put_rows(s, b->dk + skipped, seq->n - seq->before, bw->dk + own, stride);
-    put_rows(s, b->dv + skipped, seq->n - seq->before, bw->dv + own, stride);
-    if (before == 0) return;
+    const int group = s->H / s->Hkv, own = seq->n - seq->before;
+    const size_t stride = (size_t)s->Hkv * (size_t)s->hd, head = (size_t)g * (size_t)s->hd;
+    const size_t before = (size_t)seq->before * (size_t)s->wide, kept = prefix_there ? before : 0;
+    const size_t cleared = sizeof(float) * ((size_t)seq->n * (size_t)s->wide - kept);
 
-    float *share = bw->shares[i] + head;
-    put_rows(s, b->dk, seq->before, share, stride);
-    put_rows(s, b->dv, seq->before, share + before * stride, stride);
+    transpose_blocks(bw->k + head, seq, stride, s->hd, prefix_there, b->keys_t);
+    transpose_blocks(bw->v + head, seq, stride, s->hd, prefix_there, b->values_t);
+    copy_sequence(bw->k + head, seq, stride, s->hd, s->wide, prefix_there, b->keys);
+    memset(b->dk + kept, 0, cleared);
+    memset(b->dv + kept, 0, cleared);
+
+    /* Tile by tile, in one order: dk and dv add up over all rows and all query heads of the group. */
+    for (int t = seq->before; t < seq->n; t += QUERY_ROWS) {
+        const query_tile q = query_tile_at(s, t, seq->n);
+        for (int h = g * group; h < (g + 1) * group; h++)
+            backward_tile(bw, &q, row_at(seq, t) * (size_t)s->H + (size_t)h, b);
+    }
+
+    put_rows(s, b->dk + before, own, bw->dk + (size_t)seq->start * stride + head, stride);
+    put_rows(s, b->dv + before, own, bw->dv + (size_t)seq->start * stride + head, stride);
 }
 
-static void backward_pairs(void *ctx, int64_t begin, int64_t end, int thread)
+static void backward_runs(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const backward *bw = ctx;
     const packed_shape *s = &bw->s;
     const buffers b = buffers_at(bw->buffers + bw->room * (size_t)thread, s);
-    const int group = s->H / s->Hkv;
     const size_t stride = (size_t)s->Hkv * (size_t)s->hd;
 
     for (int64_t i = begin; i < end; i++) {
+        const int64_t run = i / s->Hkv;
         const int g = (int)(i % s->Hkv);
-        const size_t head = (size_t)g * (size_t)s->hd;
-        const sequence seq = sequence_at(s, i / s->Hkv);
-        const size_t sums = sizeof(float) * (size_t)seq.n * (size_t)s->wide;
-
-        transpose_blocks(bw->k + head, &seq, stride, s->hd, b.keys_t);
-        transpose_blocks(bw->v + head, &seq, stride, s->hd, b.values_t);
-        copy_sequence(bw->k + head, &seq, stride, s->hd, s->wide, b.keys);
-        memset(b.dk, 0, sums);
-        memset(b.dv, 0, sums);
-
-        /* Tile by tile, in one order: dk and dv add up over all rows and all query heads of the group. */
-        for (int t = seq.before; t < seq.n; t += QUERY_ROWS) {
-            const query_tile q = query_tile_at(s, t, seq.n);
-            for (int h = g * group; h < (g + 1) * group; h++)
-                backward_tile(bw, &q, row_at(&seq, t) * (size_t)s->H + (size_t)h, &b);
+        sequence seq = { 0 };
+        for (int j = s->runs[run]; j < s->runs[run + 1]; j++) {
+            seq = sequence_at(s, j);
+            backward_sequence(bw, &seq, g, j > s->runs[run], &b);
         }
+        if (seq.before == 0) continue;
 
-        hand_over(bw, i / s->Hkv, &seq, head, &b);
+        float *share = bw->shares[run] + (size_t)g * (size_t)s->hd;
+        put_rows(s, b.dk, seq.before, share, stride);
+        put_rows(s, b.dv, seq.before, share + (size_t)seq.before * stride, stride);
     }
 }
 
-/* dk and dv of one prefix's rows += the shares of the sequences behind it. */
+/* dk and dv of a prefix's rows += the shares of the runs behind it; other runs have none. */
 static void add_shares(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const backward *bw = ctx;
     const packed_shape *s = &bw->s;
     const int64_t width = (int64_t)s->Hkv * s->hd;
     (void)thread;
-    for (int64_t p = begin; p < end; p++) {
+    for (int64_t i = begin; i < end; i++) {
+        const int p = s->runs[i];
         const int64_t first = s->starts[p] * width, n = s->starts[p + 1] * width - first;
-        for (int64_t i = p + 1; i < s->S && s->prefix[i] == p; i++)
+        for (int64_t k = i + 1; k < s->n_runs && s->prefix[s->runs[k]] == p; k++)
             for (int64_t j = 0; j < n; j++) {
-                bw->dk[first + j] += bw->shares[i][j];
-                bw->dv[first + j] += bw->shares[i][n + j];
+                bw->dk[first + j] += bw->shares[k][j];
+                bw->dv[first + j] += bw->shares[k][n + j];
             }
     }
 }
 
-/* Room for each sequence's share in its prefix; NULL where none has one. */
+/* Room for each run's share in its prefix; NULL where no sequence has one. */
 static float **shares_new(device *dev, const packed_shape *s)
 {
     if (!s->prefix) return NULL;
-    float **shares = device_scratch(dev, sizeof *shares * (size_t)s->S);
-    for (int i = 0; i < s->S; i++) {
-        const size_t width = (size_t)s->Hkv * (size_t)s->hd, rows = (size_t)sequence_at(s, i).before;
+    float **shares = device_scratch(dev, sizeof *shares * (size_t)s->n_runs);
+    for (int i = 0; i < s->n_runs; i++) {
+        const size_t width = (size_t)s->Hkv * (size_t)s->hd, rows = (size_t)sequence_at(s, s->runs[i]).before;
         shares[i] = rows > 0 ? device_scratch(dev, 2 * sizeof(float) * rows * width) : NULL;
     }
     return shares;
@@ -202,11 +207,11 @@ void cpu_attention_backward(device *dev, const float *doo, const float *q, const
 {
     const cpu_mark mark = cpu_scratch_mark(dev);
     backward b = { .doo = doo, .q = q, .k = k, .v = v, .o = o, .lse = lse, .dq = dq, .dk = dk, .dv = dv };
-    b.s = packed_shape_of(starts, prefix, S, H, Hkv, hd, window);
+    b.s = packed_shape_of(dev, starts, prefix, S, H, Hkv, hd, window);
     b.room = room_of(&b.s);
     b.buffers = device_scratch(dev, sizeof(float) * b.room * (size_t)device_threads(dev));
     b.shares = shares_new(dev, &b.s);
-    cpu_parallel(dev, 2.5 * b.s.flops, (int64_t)S * Hkv, 1, backward_pairs, &b);
-    if (prefix) cpu_parallel(dev, 2.0 * starts[S] * Hkv * hd, S, 1, add_shares, &b);
+    cpu_parallel(dev, 2.5 * b.s.flops, (int64_t)b.s.n_runs * Hkv, 1, backward_runs, &b);
+    if (prefix) cpu_parallel(dev, 2.0 * starts[S] * Hkv * hd, b.s.n_runs, 1, add_shares, &b);
     cpu_scratch_rewind(dev, mark);
 }

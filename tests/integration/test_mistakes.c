@@ -85,6 +85,8 @@ static void values_of_options_are_checked(void **state)
         { "bench train --seconds x", 2, { "--seconds", "'x'" } },
         { "bench train --threads 0", 2, { "--threads", "from 1" } },
         { "bench train --size medium", 2, { "--size", "small, large", "'medium'" } },
+        { "bench moo --group 4", 2, { "--group", "only train" } },
+        { "bench train --reply 4", 2, { "--reply", "--group" } },
         { "bench train --precision fp8", 2, { "--precision", "f32, bf16", "'fp8'" } },
         { "export --model MODEL --dtype f16 out", 2, { "--dtype", "f32, bf16", "'f16'" } },
         { "import --from ggml a b c", 2, { "--from", "llama2.c", "'ggml'" } },

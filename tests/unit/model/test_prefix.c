@@ -75,7 +75,7 @@ static pair *pair_new(uint64_t seed, int vocab, int prompt, int longest)
     test_random rnd = test_random_seed(seed);
     p->shared = empty();
     p->apart = empty();
-    add_family(p, &rnd, vocab, prompt, 3, longest);
+    add_family(p, &rnd, vocab, prompt, 6, longest);
     begin(p->shared, p->prefix, -1);
     begin(p->apart, NULL, -1);
     for (int i = 0; i < 5; i++) {
@@ -248,7 +248,7 @@ static void any_number_of_threads_gives_the_same_bits(void **state)
 {
     (void)state;
     const forward_options plain = { .keep = true };
-    pair *p = pair_new(42, small_config(true).vocab, 60, 30);
+    pair *p = pair_new(42, small_config(true).vocab, 40, 20);
     float *cotangents = random_cotangents(p->shared->b.n_out);
     passed one = { 0 };
     int64_t total = 0;
