@@ -121,11 +121,21 @@ static void one_mark(parser *p, marks *m)
     else
         m->has_above = true;
 }
+
+/* A run of letters is a word to us and may be a product to its writer: xy^2 is x times y^2 and not (xy)^2, nor xy! (xy)!. */
+static void keep_word_apart(parser *p, term *out)
+{
+    const bool marked = parser_at(p, '^') || parser_at(p, '_') || parser_at(p, '!') || parser_at(p, '\'') ||
+                        parser_at(p, SIGN_DEGREE) || p->token.kind == T_RAISED;
+    if (out->group && out->words && marked) term_set(out, term_node(p, "(", term_name(p, out), NULL));
+}
+
 static void power(parser *p, term *out)
 {
     marks m = { 0 };
     const bool literal = p->token.kind == T_NUMBER;
     grammar_primary(p, out);
+    keep_word_apart(p, out);
     out->literal = literal;
     postfix(p, out);
     if (p->failed) return;

@@ -199,12 +199,18 @@ int parcel_add_word(parcel *p, const char *word, error *err)
     return OK;
 }
 
+/* Of the chunk at `offset`, which lies within the file. Both ends know it: a learner that drips bytes, each of them
+ * progress, would keep a worker for ever. */
+static size_t chunk_length(const parcel_file *f, uint64_t offset)
+{
+    const uint64_t left = f->bytes - offset;
+    return left < PARCEL_CHUNK_BYTES ? (size_t)left : PARCEL_CHUNK_BYTES;
+}
+
 bool parcel_chunk_of(const parcel *p, const recipe_get_body *get, recipe_chunk_body *out)
 {
     if (get->file >= p->list.n_files || get->offset >= p->list.files[get->file].bytes) return false;
-
-    const uint64_t left = p->list.files[get->file].bytes - get->offset;
-    const size_t len = left < PARCEL_CHUNK_BYTES ? (size_t)left : PARCEL_CHUNK_BYTES;
+    const size_t len = chunk_length(&p->list.files[get->file], get->offset);
 
     *out = (recipe_chunk_body){ .file = get->file, .offset = get->offset, .data = xmalloc(len), .len = len };
     memcpy(out->data, p->data[get->file] + get->offset, len);
@@ -302,10 +308,11 @@ int delivery_take(delivery *d, const recipe_chunk_body *c, error *err)
 {
     if (d->file == d->list.n_files || c->file != d->file || c->offset != d->bytes.len) return OK;
     const parcel_file *f = &d->list.files[d->file];
+    const size_t len = chunk_length(f, c->offset);
 
-    if (c->len == 0 || c->len > f->bytes - d->bytes.len)
-        return error_set(err, ERR_PEER, "%s: a chunk of %zu bytes at %" PRIu64 " of %" PRIu64, f->name, c->len,
-                         c->offset, f->bytes);
+    if (c->len != len)
+        return error_set(err, ERR_PEER, "%s: a chunk of %zu bytes at %" PRIu64 " of %" PRIu64 " (expected %zu)",
+                         f->name, c->len, c->offset, f->bytes, len);
 
     str_add(&d->bytes, c->data, c->len);
     return finish_files(d, err);

@@ -2,7 +2,7 @@
 /* parcel - the files of a recipe on their way from a learner to a worker that has none.
  *
  *     learner   parcel         names, sizes, hashes (the list, in every WELCOME), and the bytes, in memory
- *     wire      RECIPE_GET     file number and offset   ->   RECIPE_CHUNK   up to 1 MiB of it
+ *     wire      RECIPE_GET     file number and offset   ->   RECIPE_CHUNK   1 MiB of it, or what is left
  *     worker    delivery       asks for one chunk after the other, holds each file against its hash, writes it into a
  *                              folder of the worker's own
  *

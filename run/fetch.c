@@ -69,7 +69,7 @@ static void on_welcome(fetching *f, const welcome_body *w)
         return;
     }
 
-    f->moved_ms = loop_now_ms(f->lp);
+    if (!f->delivery) f->moved_ms = loop_now_ms(f->lp); /* to be welcomed again brings nothing */
     if (!f->delivery && begin_delivery(f, w, &err) != OK) {
         error_within(&err, "what the learner sends is refused");
         fail(f, &err);

@@ -70,6 +70,9 @@ static const pair DIFFERENT[] = {
     { "{x}^{a}", "{x}^{b}" },
     { "{x}^{{a}}", "{a}{x}" },
     { "({x}+{a})^2", "{x}+{a}^2" },
+    { "({x}{y})^2", "{x}{y}^2" }, /* a run of letters may be a product */
+    { "({x}{y})_{a}", "{x}{y}_{a}" },
+    { "({v}{w})!", "{v}{w}!" },
     { "\\sqrt{{a}}", "{a}" },
     { "\\sqrt[{b}]{{a}}", "\\sqrt{{a}}" },
     { "{b}\\sqrt{{a}}", "\\sqrt{{b}}" },

@@ -235,6 +235,29 @@ static void a_file_that_is_not_what_was_announced_is_refused_by_name(void **stat
     close_scene(&s);
 }
 
+/* Each of a drip's chunks would be progress, and its receiver would wait for ever. */
+static void a_chunk_is_whole_or_it_is_refused(void **state)
+{
+    (void)state;
+    scene s = open_scene();
+    error err = { 0 };
+    recipe_get_body get;
+    recipe_chunk_body c;
+    delivery *d = begin(&s);
+    while (delivery_next(d, &get)) {
+        assert_true(parcel_chunk_of(s.parcel, &get, &c));
+        for (size_t len = 0; len < c.len; len = len < 3 ? len + 1 : len + c.len / 2) {
+            const recipe_chunk_body part = { .file = c.file, .offset = c.offset, .data = c.data, .len = len };
+            assert_int_equal(delivery_take(d, &part, &err), ERR_PEER);
+            assert_non_null(strstr(err.text, "(expected "));
+        }
+        test_ok(delivery_take(d, &c, &err), &err);
+        free(c.data);
+    }
+    delivery_free(d);
+    close_scene(&s);
+}
+
 /* A link that another process put into the worker's folder: what it points to stays as it is. */
 static void nothing_that_is_there_is_written_over_or_followed(void **state)
 {
@@ -355,6 +378,7 @@ int main(void)
         cmocka_unit_test(who_has_another_file_is_told_which),
         cmocka_unit_test(what_is_sent_arrives_whatever_comes_twice_or_unasked),
         cmocka_unit_test(a_file_that_is_not_what_was_announced_is_refused_by_name),
+        cmocka_unit_test(a_chunk_is_whole_or_it_is_refused),
         cmocka_unit_test(nothing_that_is_there_is_written_over_or_followed),
         cmocka_unit_test(a_parcel_has_room_for_so_much_and_no_more),
         cmocka_unit_test(a_word_that_is_too_long_does_not_go),

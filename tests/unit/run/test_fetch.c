@@ -31,6 +31,7 @@ typedef struct learner {
     parcel_list says;         /* instead of the parcel's */
     const char *bye;          /* its only answer; NULL: it answers */
     bool mute, forgets, lies; /* sends no chunk; is started anew behind the first; sends other bytes */
+    bool nags;                /* welcomes whoever asks for a chunk */
     int chunks;
 } learner;
 
@@ -48,18 +49,22 @@ static void on_peer(void *ctx, peer_id peer, const hello_body *hello, bool up, c
     endpoint_send(l->ep, peer, &m, NULL);
 }
 
+static void welcome_again(const learner *l, peer_id peer)
+{
+    const message again = { .type = MSG_WELCOME, .welcome = { .run = "sent", .recipe = l->parcel->list } };
+    endpoint_send(l->ep, peer, &again, NULL);
+}
+
 static void on_message(void *ctx, peer_id peer, message *m)
 {
     learner *l = ctx;
     message c = { .type = MSG_RECIPE_CHUNK };
+    if (m->type == MSG_RECIPE_GET && l->nags) welcome_again(l, peer);
     if (m->type != MSG_RECIPE_GET || l->mute || !parcel_chunk_of(l->parcel, &m->recipe_get, &c.recipe_chunk)) return;
     if (l->lies) ((char *)c.recipe_chunk.data)[0] ^= 1;
     endpoint_send(l->ep, peer, &c, NULL);
     free(c.recipe_chunk.data);
-    if (l->forgets && l->chunks++ == 0) {
-        const message again = { .type = MSG_WELCOME, .welcome = { .run = "sent", .recipe = l->parcel->list } };
-        endpoint_send(l->ep, peer, &again, NULL);
-    }
+    if (l->forgets && l->chunks++ == 0) welcome_again(l, peer);
 }
 
 typedef struct scene {
@@ -205,6 +210,10 @@ static void a_learner_that_sends_nothing_is_waited_for_so_long_and_no_longer(voi
     (void)state;
     scene s = open_scene(RECIPE);
     s.learner.mute = true;
+    start(&s);
+    must_be_refused(&s, 1500, ERR_TIMEOUT, "no part of the recipe came");
+    s = open_scene(RECIPE);
+    s.learner.mute = s.learner.nags = true;
     start(&s);
     must_be_refused(&s, 1500, ERR_TIMEOUT, "no part of the recipe came");
     s = open_scene(RECIPE);
