@@ -15,6 +15,10 @@ local operations = {
             "A library owns %d books and buys %d more. How many books does it own now?",
             "Anna walked %d steps on Monday and %d steps on Tuesday. How many steps did she walk altogether?",
             "One truck carries %d bricks and another carries %d. How many bricks do they carry together?",
+            "A museum had %d visitors in spring and %d visitors in autumn. How many visitors came in all?",
+            "There are %d red cars and %d blue cars. What is the total number of cars?",
+            "Ben earned %d coins last year and %d coins this year. How many coins did he earn in the two years?",
+            "Put together %d and %d.",
         },
         test = {
             "If you add %d to %d, what do you get?",
@@ -29,6 +33,10 @@ local operations = {
             "A farmer owned %d hens and sold %d. How many hens are left on the farm?",
             "Of %d seats in a stadium %d are taken. How many seats are free?",
             "A book has %d words and Lena has read %d. How many words does she still have to read?",
+            "Maria saved %d dollars and spent %d of them. How much money does she have left?",
+            "A plane flies at %d feet and goes down by %d feet. How high is it now?",
+            "There were %d fish in a lake and %d were caught. How many fish remain?",
+            "By how much is %d larger than %d?",
         },
         test = {
             "What remains of %d when %d is taken away?",
@@ -43,6 +51,10 @@ local operations = {
             "A printer makes %d pages an hour. How many pages does it make in %d hours?",
             "A ticket costs %d cents. How many cents do %d tickets cost?",
             "A factory fills %d bottles a day. How many bottles does it fill in %d days?",
+            "A farm has fields with %d trees each. How many trees are there in %d fields?",
+            "A train runs %d metres a minute. How many metres does it run in %d minutes?",
+            "Every crate weighs %d grams. What do %d crates weigh?",
+            "Work out %d by %d as a product.",
         },
         test = {
             "Find %d multiplied by %d.",
