@@ -203,6 +203,29 @@ static int place_tensor(const gguf *g, gguf_tensor *t, uint64_t offset, uint64_t
     return OK;
 }
 
+static int by_place(const void *a, const void *b)
+{
+    const gguf_tensor *x = *(const gguf_tensor *const *)a, *y = *(const gguf_tensor *const *)b;
+    if (x->data != y->data) return x->data < y->data ? -1 : 1;
+    return (x->bytes > y->bytes) - (x->bytes < y->bytes);
+}
+
+/* Bytes that two tensors claim are those of one alone: the other would be read as numbers that were never trained. */
+static int refuse_overlaps(const gguf *g, error *err)
+{
+    int rc = OK;
+    const gguf_tensor **placed = xcalloc(g->n_tensors + 1, sizeof *placed);
+    for (size_t i = 0; i < g->n_tensors; i++) placed[i] = &g->tensors[i];
+    qsort(placed, g->n_tensors, sizeof *placed, by_place);
+
+    for (size_t i = 1; rc == OK && i < g->n_tensors; i++)
+        if (placed[i]->data < placed[i - 1]->data + placed[i - 1]->bytes)
+            rc = error_set(err, ERR_PARSE, "%s: tensors %s and %s overlap", g->where, placed[i - 1]->name,
+                           placed[i]->name);
+    free(placed);
+    return rc;
+}
+
 static int read_tensors(gguf *g, cursor *c, const unsigned char *begin, error *err)
 {
     int64_t alignment = 32;
@@ -224,7 +247,7 @@ static int read_tensors(gguf *g, cursor *c, const unsigned char *begin, error *e
     for (size_t i = 0; rc == OK && i < n; i++)
         rc = place_tensor(g, &g->tensors[i], offsets[i], (uint64_t)alignment, c, err);
     free(offsets);
-    return rc;
+    return rc == OK ? refuse_overlaps(g, err) : rc;
 }
 
 /* ---- the whole ---- */

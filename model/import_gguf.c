@@ -167,6 +167,7 @@ typedef struct conversion {
     const gguf_tensor *from;
     const gguf_quant *quant;
     int64_t heads; /* rows are put in the order of halves, head by head; 0: they stay */
+    bool spoilt;   /* one of its numbers is none */
 } conversion;
 
 typedef struct listing {
@@ -198,8 +199,9 @@ static void rows_by_halves(float *x, int64_t heads, int64_t rows, int64_t column
 
 static void fill(void *ctx, float *out)
 {
-    const conversion *c = ctx;
+    conversion *c = ctx;
     gguf_to_f32(c->quant, c->from->data, out, c->from->count);
+    for (int64_t i = 0; i < c->from->count && !c->spoilt; i++) c->spoilt = !isfinite(out[i]);
     const int64_t columns = c->from->rank == 2 ? c->from->shape[1] : 1;
     if (c->heads) rows_by_halves(out, c->heads, c->from->shape[0], columns);
 }
@@ -298,6 +300,16 @@ static int list_tensors(listing *l, error *err)
     return rc == OK ? check_all_taken(l, err) : rc;
 }
 
+/* A model with a NaN computes nothing else. Known once all tensors are written. */
+static int refuse_spoilt(const listing *l, error *err)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (l->conversions[i].spoilt)
+            return error_set(err, ERR_PARSE, "%s: tensor %s holds numbers that are not finite", gguf_where(l->g),
+                             l->conversions[i].from->name);
+    return OK;
+}
+
 static int write_weights(const gguf *g, const sizes *s, const char *dir, error *err)
 {
     char path[MODEL_FOLDER_BYTES + 64];
@@ -311,6 +323,7 @@ static int write_weights(const gguf *g, const sizes *s, const char *dir, error *
     if (rc == OK)
         rc = safetensors_write(path_join(path, sizeof path, dir, "model.safetensors"), l.tensors, l.n, DTYPE_F32,
                                MODEL_METADATA, err);
+    if (rc == OK) rc = refuse_spoilt(&l, err);
     free(l.names);
     free(l.conversions);
     free(l.tensors);

@@ -283,6 +283,41 @@ static void what_the_folder_could_not_say_is_refused_by_name(void **state)
     check_changed("tokenizer.ggml.scores", 15, "scurvy", ERR_PARSE, "tokenizer.ggml.scores is missing");
 }
 
+static unsigned char *behind(unsigned char *data, size_t len, const char *word)
+{
+    unsigned char *at = memmem(data, len, word, strlen(word));
+    assert_non_null(at);
+    return at + strlen(word);
+}
+
+static void tensors_that_share_bytes_are_refused(void **state)
+{
+    (void)state;
+    const size_t offset = 4 + 2 * 8 + 4; /* behind a name: rank, two sizes, type */
+    size_t len;
+    unsigned char *data = read_model("llama.gguf", &len);
+    memcpy(behind(data, len, "blk.0.attn_k.weight") + offset, behind(data, len, "blk.0.attn_q.weight") + offset, 8);
+    check_refused(data, len, ERR_PARSE, "overlap");
+    free(data);
+}
+
+static void numbers_that_are_not_finite_are_refused(void **state)
+{
+    (void)state;
+    size_t len;
+    unsigned char *data = read_model("llama.gguf", &len);
+    error err = { 0 };
+    gguf *g = gguf_from_bytes(data, len, "llama.gguf", &err);
+    assert_non_null(g);
+    const gguf_tensor *t = gguf_find(g, "output_norm.weight");
+    assert_true(t && strcmp(gguf_type_name(t->type), "F32") == 0);
+    const float nan = strtof("nan", NULL);
+    memcpy(data + (t->data - data) + t->bytes - sizeof nan, &nan, sizeof nan);
+    gguf_close(g);
+    check_refused(data, len, ERR_PARSE, "tensor output_norm.weight holds numbers that are not finite");
+    free(data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -293,6 +328,8 @@ int main(void)
         cmocka_unit_test(every_cut_file_is_refused),
         cmocka_unit_test(bent_files_do_no_harm),
         cmocka_unit_test(what_the_folder_could_not_say_is_refused_by_name),
+        cmocka_unit_test(tensors_that_share_bytes_are_refused),
+        cmocka_unit_test(numbers_that_are_not_finite_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
