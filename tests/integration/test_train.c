@@ -267,8 +267,15 @@ static void a_training_thread_that_hangs_is_named_and_replaced(void **state)
     size_t len;
     double seconds[LAST];
     place p = place_new();
-    process t = place_start(&p, (const char *const[]){ "actors=1", "stall_seconds=2", "steps=3", "learner_threads=1",
-                                                       "rollout.prompts_per_step=24", "rollout.group=16", NULL });
+    static const char *const WORDS[] = { "actors=1",
+                                         "stall_seconds=2",
+                                         "steps=3",
+                                         "learner_threads=1",
+                                         "rollout.prompts_per_step=24",
+                                         "rollout.group=16",
+                                         "learner.shared_prompts=false", /* steps are to be long */
+                                         NULL };
+    process t = place_start(&p, WORDS);
     wait_for_step(p.run, 1, SECONDS);
     assert_int_equal(find_processes("troupe learner", p.run, &pid, 1), 1);
     const pid_t tid = training_thread(pid);
@@ -322,8 +329,11 @@ static void a_learner_without_memory_saves_and_says_what_it_needs(void **state)
 #if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
     skip(); /* they take more address space than there is */
 #endif
-    static const char *const WORDS[] = { "actors=1", "rollout.prompts_per_step=12", "rollout.group=8",
-                                         "steps=1",  "learner.micro_tokens=16384",  NULL };
+    static const char *const WORDS[] = {
+        "actors=1", "rollout.prompts_per_step=12", "rollout.group=8",
+        "steps=1",  "learner.micro_tokens=16384",  "learner.shared_prompts=false", /* a step is to need much */
+        NULL
+    };
     static const char *const SAYS[] = { "learner: out of memory: scratch needs ", " MB in use), and ulimit -v leaves ",
                                         "lower learner.micro_tokens (16384 now) or rollout.max_context",
                                         "its checkpoint is written", NULL };
@@ -340,14 +350,9 @@ static void so_do_several_learners(void **state)
 #if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
     skip(); /* they take more address space than there is */
 #endif
-    static const char *const WORDS[] = { "actors=1",
-                                         "rollout.prompts_per_step=24",
-                                         "rollout.group=8",
-                                         "steps=1",
-                                         "learner.micro_tokens=16384",
-                                         "learners=2",
-                                         "learner_threads=1",
-                                         NULL };
+    static const char *const WORDS[] = { "actors=1",   "rollout.prompts_per_step=24", "rollout.group=8",
+                                         "steps=1",    "learner.micro_tokens=16384",  "learner.shared_prompts=false",
+                                         "learners=2", "learner_threads=1",           NULL };
     static const char *const SAYS[] = { "learner: learner ", ": out of memory: scratch needs ",
                                         "lower learner.micro_tokens (16384 now) or rollout.max_context",
                                         "its checkpoint is written", NULL };
