@@ -9,13 +9,10 @@
 int finite_refuse(const param_table *table, int which, const char *what, error *err)
 {
     const struct param *p = &table->items[which];
-    char bucket[32];
-    snprintf(bucket, sizeof bucket, "layer.%d", p->layer);
-    return error_set(err, ERR_STATE, "%s of %s (%s): not finite", what,
-                     p->layer >= 0            ? bucket
-                     : p->kind == PARAM_EMBED ? "embed"
-                                              : "top",
-                     p->name);
+    char bucket[32] = "top";
+    if (p->kind == PARAM_EMBED) snprintf(bucket, sizeof bucket, "embed");
+    if (p->layer >= 0) snprintf(bucket, sizeof bucket, "layer.%d", p->layer);
+    return error_set(err, ERR_STATE, "%s of %s (%s): not finite", what, bucket, p->name);
 }
 
 int finite_check(device *dev, const param_table *table, const float *data, const char *what, error *err)

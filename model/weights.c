@@ -110,11 +110,25 @@ int weights_check_one(const param *p, const safetensors *st, error *err)
     return check_shape(p, v, err) == OK ? safetensors_check_f32(v, err) : ERR_PARSE;
 }
 
+/* Exponents of all ones are infinities and NaNs. A model with one of them computes nothing else, without a word. */
+static int check_finite(const param *p, const float *x, error *err)
+{
+    uint32_t spoilt = 0;
+    for (int64_t i = 0; i < p->count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        spoilt |= (bits & 0x7f800000u) == 0x7f800000u;
+    }
+    if (!spoilt) return OK;
+    return error_set(err, ERR_PARSE, "tensor %s holds numbers that are not finite", p->name);
+}
+
 int weights_load_one(weights *w, const param *p, const safetensors *st, error *err)
 {
     if (weights_check_one(p, st, err) != OK) return err ? err->code : ERR_PARSE;
     float *host = xmalloc(sizeof(float) * (size_t)p->count);
-    const int rc = safetensors_to_f32(safetensors_find(st, p->name), host, err);
+    int rc = safetensors_to_f32(safetensors_find(st, p->name), host, err);
+    if (rc == OK) rc = check_finite(p, host, err);
     if (rc == OK) device_copy_in(w->dev, w->data + p->offset, host, sizeof(float) * (size_t)p->count);
     free(host);
     return rc;

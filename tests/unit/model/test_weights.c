@@ -167,6 +167,28 @@ static void another_models_file_is_refused_with_tensor_expected_and_found(void *
     check_refusal(other, (const char *const[]){ "model.layers.2.input_layernorm.weight", "missing", "[48]" });
 }
 
+/* Whoever opens it, not the learner alone: a policy with one NaN samples token 0 for ever. */
+static void numbers_that_are_not_finite_are_refused_by_name(void **state)
+{
+    (void)state;
+    static const double BAD[] = { NAN, -NAN, INFINITY, -INFINITY };
+    for (int k = 0; k < 4; k++) {
+        error err = { 0 };
+        small_model m = small_model_open(small_config(false), 1, 7);
+        const param *last = &m.table->items[m.table->n - 1];
+        str bytes = { 0 };
+        m.w->data[last->offset + last->count - 1] = (float)BAD[k];
+        test_ok(weights_encode(m.w, k % 2 ? DTYPE_BF16 : DTYPE_F32, &bytes, &err), &err);
+        safetensors *st = safetensors_from_bytes(bytes.data, bytes.len, "bytes", &err);
+        assert_non_null(st);
+        assert_int_equal(weights_load(m.w, st, &err), ERR_PARSE);
+        if (!strstr(err.text, last->name) || !strstr(err.text, "not finite")) fail_msg("%s", err.text);
+        safetensors_close(st);
+        str_free(&bytes);
+        small_model_close(&m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +197,7 @@ int main(void)
         cmocka_unit_test(the_hash_is_the_same_everywhere_and_sees_every_bit),
         cmocka_unit_test(what_is_saved_in_fp32_comes_back_to_the_bit),
         cmocka_unit_test(what_is_saved_in_bf16_comes_back_rounded),
+        cmocka_unit_test(numbers_that_are_not_finite_are_refused_by_name),
         cmocka_unit_test(another_models_file_is_refused_with_tensor_expected_and_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
