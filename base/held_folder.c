@@ -22,12 +22,18 @@ static const char MARK[] = ".troupe";
 
 enum { ATTEMPTS = 100, LONGEST_ROOT = 64 };
 
-/* The descriptor that holds the lock; -1 when another process holds it, or the folder isn't ours. */
-static int lock_folder(const char *path)
+/* A sweep may have removed it, as a dead process's folder, before we had the lock. */
+static bool still_named(int fd, const char *path)
 {
-    struct stat st;
+    struct stat held, named;
+    return fstat(fd, &held) == 0 && lstat(path, &named) == 0 && held.st_ino == named.st_ino &&
+           held.st_dev == named.st_dev && held.st_uid == geteuid();
+}
+
+int held_folder_lock(const char *path)
+{
     const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_uid == geteuid() && flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && still_named(fd, path)) return fd;
     if (fd >= 0) close(fd);
     return -1;
 }
@@ -53,7 +59,7 @@ void held_folder_sweep(const char *root, const char *prefix)
         if (strncmp(e->d_name, prefix, len) != 0 || e->d_name[len] != '-') continue;
         if (snprintf(path, sizeof path, "%s/%s", root, e->d_name) >= (int)sizeof path) continue;
 
-        const int fd = lock_folder(path); /* who lives holds the lock */
+        const int fd = held_folder_lock(path); /* who lives holds the lock */
         if (fd < 0) continue;
         remove_dead(path, fd);
         close(fd);
@@ -61,15 +67,11 @@ void held_folder_sweep(const char *root, const char *prefix)
     closedir(d);
 }
 
-/* Marks it as ours. False unless the folder that we have locked is still the one of that name: a sweep
- * may have removed it as a dead process's folder before we had the lock. */
-static bool mark_and_check(const held_folder *h)
+static bool mark(const held_folder *h)
 {
-    struct stat held, named;
-    const int mark = openat(h->lock, MARK, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (mark >= 0) close(mark);
-    return mark >= 0 && fstat(h->lock, &held) == 0 && lstat(h->path, &named) == 0 && held.st_ino == named.st_ino &&
-           held.st_dev == named.st_dev;
+    const int fd = openat(h->lock, MARK, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd >= 0) close(fd);
+    return fd >= 0;
 }
 
 int held_folder_open(held_folder *h, const char *root, const char *prefix, error *err)
@@ -86,8 +88,8 @@ int held_folder_open(held_folder *h, const char *root, const char *prefix, error
                              root);
         }
 
-        h->lock = lock_folder(h->path);
-        if (h->lock >= 0 && mark_and_check(h)) return OK;
+        h->lock = held_folder_lock(h->path);
+        if (h->lock >= 0 && mark(h)) return OK;
         held_folder_close(h);
     }
     h->path[0] = 0;

@@ -170,6 +170,12 @@ static void tell_of_layers(const listener *l, const box *b)
     say(l, FINDING_GOOD, "sandbox", detail, NULL);
 }
 
+/* What limits the memory of a call. */
+static void tell_of_memory(const listener *l, const box *b)
+{
+    say(l, box_grouped(b) ? FINDING_GOOD : FINDING_ABSENT, "call memory", box_memory(b), NULL);
+}
+
 static void tell_of_proof(const listener *l, const box_proof *p)
 {
     char detail[400];
@@ -184,12 +190,13 @@ static void tell_of_proof(const listener *l, const box_proof *p)
 /* Each layer, tried by breaking it. */
 static void examine_sandbox(const listener *l)
 {
-    const box_config limits = { .timeout_ms = 1500 };
+    const box_config limits = { .timeout_ms = 1500, .memory_mb = 64 }; /* little, so that filling it takes no time */
     box_proof proofs[BOX_PROOFS];
     box *b = box_new(&limits, NULL);
     if (!b) return; /* examine_python has said why */
 
     tell_of_layers(l, b);
+    tell_of_memory(l, b);
     const int n = box_prove(b, proofs);
     for (int i = 0; i < n; i++) {
         tell_of_proof(l, &proofs[i]);

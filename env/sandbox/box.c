@@ -17,15 +17,19 @@
 #include "base/str.h"
 #include "base/vec.h"
 #include "env/sandbox/filter.h"
+#include "env/sandbox/memory_group.h"
 #include "env/sandbox/zygote_text.h"
 
 const word_row BOX_MODE_WORDS[] = { BOX_MODES(WORDS_ROW){ 0 } };
 
+/* What the kernel keeps for a call (tables of pages, open files, pipes) counts in its group, but not as its addresses. */
+enum { KERNEL_MB = 16 };
 enum { START_MS = 20000, GRACE_MS = 3000, MAX_CODE = 1 << 20, READ_BYTES = 16384, MAX_REPORT = 2048 };
 
 typedef struct running {
     uint64_t call;
-    int pipe; /* -1: at its end */
+    int pipe;         /* -1: at its end */
+    memory_leaf leaf; /* of a group of its own; none where they are not permitted */
     str output;
     int64_t began_us;
     bool overflowed, ended, cancelled;
@@ -36,11 +40,16 @@ typedef struct running {
 struct box {
     box_config config;
     process zygote;
-    int sock;           /* -1: no zygote */
-    char report[1024];  /* what the zygote said of itself: its mode, and a line a layer */
-    int64_t overdue_ms; /* when something should have been heard of it; INT64_MAX: nothing is waited for */
-    bool asked;         /* whether it is there */
-    vec(char *) host;   /* argv of a host, and a place for its socket's number; empty: python */
+    int sock;            /* -1: no zygote */
+    char report[1024];   /* what the zygote said of itself: its mode, and a line a layer */
+    int64_t overdue_ms;  /* when something should have been heard of it; INT64_MAX: nothing is waited for */
+    bool asked;          /* whether it is there */
+    memory_group *group; /* NULL: not permitted */
+    bool grouped;        /* calls have leaves in it */
+    bool wide;           /* without a limit on addresses; see box_widen */
+    size_t base_bytes;   /* address space of the zygote */
+    str memory;          /* what box_memory says */
+    vec(char *) host;    /* argv of a host, and a place for its socket's number; empty: python */
     vec(running) calls;
 };
 
@@ -77,14 +86,17 @@ static const char *const ENVIRONMENT[] = { "PATH=/usr/bin:/bin",
                                            "TZ=UTC",
                                            NULL };
 
-static int spawn_python(box *b, const char *python, int theirs, int filter, int program, error *err)
+static int spawn_python(box *b, const char *python, int theirs, int filter, int program, int leaf, error *err)
 {
-    char sock_text[16], filter_text[16], tmp_text[16], self_text[16], raised_text[16];
+    char sock_text[16], filter_text[16], tmp_text[16], self_text[16], raised_text[16], entrance_text[16], leaf_text[16];
+    const int entrance = leaf >= 0 ? memory_group_entrance(b->group) : -1;
     snprintf(sock_text, sizeof sock_text, "%d", theirs);
     snprintf(filter_text, sizeof filter_text, "%d", filter);
     snprintf(tmp_text, sizeof tmp_text, "%d", b->config.tmp_mb);
     snprintf(self_text, sizeof self_text, "%d", FILTER_SELF);
     snprintf(raised_text, sizeof raised_text, "%d", FILTER_RAISED);
+    snprintf(entrance_text, sizeof entrance_text, "%d", entrance);
+    snprintf(leaf_text, sizeof leaf_text, "%d", leaf);
 
     const char *const argv[] = { python,
                                  "-S",
@@ -97,14 +109,16 @@ static int spawn_python(box *b, const char *python, int theirs, int filter, int 
                                  self_text,
                                  raised_text,
                                  b->config.packages ? b->config.packages : "",
+                                 entrance_text,
+                                 leaf_text,
                                  NULL };
 
-    const int fds[] = { theirs, filter };
+    const int fds[] = { theirs, filter, entrance, leaf };
     const process_options options = { .fd_in = program,
                                       .fd_out = -1,
                                       .fd_err = -1,
                                       .pass_fds = fds,
-                                      .n_pass_fds = 2,
+                                      .n_pass_fds = leaf >= 0 ? 4 : 2,
                                       .env = ENVIRONMENT,
                                       .new_group = true,
                                       .die_with_parent = true,
@@ -112,10 +126,10 @@ static int spawn_python(box *b, const char *python, int theirs, int filter, int 
     return process_spawn(&b->zygote, argv, &options, err);
 }
 
-static int spawn(box *b, const char *python, int theirs, error *err)
+static int spawn(box *b, const char *python, int theirs, int leaf, error *err)
 {
     const int filter = filter_open(err), program = filter >= 0 ? program_open(err) : -1;
-    const int rc = program >= 0 ? spawn_python(b, python, theirs, filter, program, err) : ERR_UNSUPPORTED;
+    const int rc = program >= 0 ? spawn_python(b, python, theirs, filter, program, leaf, err) : ERR_UNSUPPORTED;
     if (filter >= 0) close(filter);
     if (program >= 0) close(program);
     return rc;
@@ -174,15 +188,15 @@ static void stop_zygote(box *b)
     process_wait(&b->zygote, GRACE_MS, &status);
 }
 
-/* Starts a zygote on the other end of a new socket, by `spawn`, and waits for its word. */
-static int start_on_socket(box *b, const char *python, error *err)
+/* Starts a zygote on the other end of a new socket, by `spawn`, and waits for its word. It tries `leaf`, unless -1. */
+static int start_on_socket(box *b, const char *python, int leaf, error *err)
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return error_sys(err, errno, "socketpair");
     const int big = 2 * MAX_CODE;
     setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &big, sizeof big);
 
-    int rc = python ? spawn(b, python, pair[1], err) : spawn_host(b, pair[1], err);
+    int rc = python ? spawn(b, python, pair[1], leaf, err) : spawn_host(b, pair[1], err);
     close(pair[1]);
     b->sock = pair[0];
     if (rc != OK) {
@@ -196,11 +210,40 @@ static int start_on_socket(box *b, const char *python, error *err)
     return rc;
 }
 
+/* From here on addresses alone are limited: that holds, but it doesn't see files in /tmp nor what the kernel keeps. */
+static void give_up_group(box *b, const char *why)
+{
+    b->grouped = false;
+    str_clear(&b->memory);
+    str_printf(&b->memory, "address space (cgroup v2 not permitted: %s)", why);
+}
+
+/* Value of a line "KEY value" of the zygote's report, to the end of the line. */
+static const char *reported(const box *b, const char *key)
+{
+    const char *line = strstr(b->report, key);
+    return line ? line + strlen(key) : "";
+}
+
+static void hear_of_memory(box *b)
+{
+    char why[160];
+    const char *group = reported(b, "\ngroup ");
+    b->base_bytes = (size_t)strtoull(reported(b, "\nbase "), NULL, 10);
+    snprintf(why, sizeof why, "%.*s", (int)strcspn(group, "\n"), group);
+    if (b->grouped && why[0]) give_up_group(b, why);
+}
+
 static int start_with(box *b, bool systems, error *err)
 {
     char *python = find_python(systems);
     if (!python) return error_set(err, ERR_UNSUPPORTED, "sandbox: there is no python3 in PATH");
-    const int rc = start_on_socket(b, python, err);
+    memory_leaf leaf = { .folder = -1 };
+    if (b->grouped && memory_leaf_open(b->group, 0, &leaf, err) != OK) give_up_group(b, err->text);
+
+    const int rc = start_on_socket(b, python, leaf.folder, err);
+    if (b->group) memory_leaf_close(b->group, &leaf);
+    if (rc == OK) hear_of_memory(b);
     free(python);
     return rc;
 }
@@ -210,13 +253,24 @@ static int start_zygote(box *b, error *err)
     error second = { 0 };
     b->overdue_ms = INT64_MAX;
     b->asked = false;
-    if (b->host.len > 0) return start_on_socket(b, NULL, err);
+    if (b->host.len > 0) return start_on_socket(b, NULL, -1, err);
 
     /* Without a package in the system's python, the one in PATH may have it. */
     const int rc = start_with(b, true, err);
     if (rc != ERR_UNSUPPORTED || !b->config.packages || !b->config.packages[0]) return rc;
     if (start_with(b, false, &second) == OK) return OK;
     return error_within(err, "%s, and", second.text);
+}
+
+static void open_group(box *b)
+{
+    error why = { 0 };
+    b->group = memory_group_open(&why);
+    b->grouped = b->group != NULL;
+    if (b->grouped)
+        str_printf(&b->memory, "cgroup v2 (%s) and address space", memory_group_folder(b->group));
+    else
+        give_up_group(b, why.text);
 }
 
 box *box_new(const box_config *config, error *err)
@@ -233,13 +287,15 @@ box *box_new(const box_config *config, error *err)
     if (b->config.output_bytes <= 0) b->config.output_bytes = 16384;
     if (b->config.tmp_mb <= 0) b->config.tmp_mb = 32;
 
+    if (b->host.len == 0) open_group(b);
     if (start_zygote(b, err) == OK) return b;
     box_free(b);
     return NULL;
 }
 
-static void release(running *r)
+static void release(box *b, running *r)
 {
+    if (b->group) memory_leaf_close(b->group, &r->leaf);
     if (r->pipe >= 0) close(r->pipe);
     str_free(&r->output);
     str_free(&r->why);
@@ -249,8 +305,10 @@ void box_free(box *b)
 {
     if (!b) return;
     stop_zygote(b);
-    for (size_t i = 0; i < b->calls.len; i++) release(&b->calls.data[i]);
+    for (size_t i = 0; i < b->calls.len; i++) release(b, &b->calls.data[i]);
     vec_free(&b->calls);
+    memory_group_close(b->group);
+    str_free(&b->memory);
     free((char *)(uintptr_t)b->config.packages);
     for (size_t i = 0; i < b->host.len; i++) free(b->host.data[i]);
     vec_free(&b->host);
@@ -259,19 +317,22 @@ void box_free(box *b)
 
 /* ---- calls ---- */
 
-static int send_request(box *b, const char *data, size_t len, int fd)
+/* With up to MAX_FDS descriptors. */
+static int send_request(box *b, const char *data, size_t len, const int *fds, int n_fds)
 {
-    char control[CMSG_SPACE(sizeof fd)] = { 0 };
+    enum { MAX_FDS = 2 };
+    const size_t bytes = (size_t)n_fds * sizeof *fds;
+    char control[CMSG_SPACE(MAX_FDS * sizeof *fds)] = { 0 };
     struct iovec iov = { .iov_base = (void *)(uintptr_t)data, .iov_len = len };
     struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
-    if (fd >= 0) {
+    if (n_fds > 0) {
         m.msg_control = control;
-        m.msg_controllen = sizeof control;
+        m.msg_controllen = CMSG_SPACE(bytes);
         struct cmsghdr *c = CMSG_FIRSTHDR(&m);
         c->cmsg_level = SOL_SOCKET;
         c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(sizeof fd);
-        memcpy(CMSG_DATA(c), &fd, sizeof fd);
+        c->cmsg_len = CMSG_LEN(bytes);
+        memcpy(CMSG_DATA(c), fds, bytes);
     }
     return sendmsg(b->sock, &m, MSG_NOSIGNAL) == (ssize_t)len ? OK : ERR_PEER;
 }
@@ -284,18 +345,31 @@ static void wait_for_word(box *b, int64_t now_ms)
     b->asked = false;
 }
 
-static int ask(box *b, uint64_t call, uint64_t seed, const char *code, size_t len, int output)
+static int ask(box *b, uint64_t call, uint64_t seed, const char *code, size_t len, int output, int leaf)
 {
     str m = { 0 };
-    const uint32_t numbers[2] = { (uint32_t)b->config.timeout_ms, (uint32_t)b->config.memory_mb };
+    const int fds[] = { output, leaf };
+    const bool by_group_alone = b->wide && leaf >= 0;
+    const uint32_t numbers[2] = { (uint32_t)b->config.timeout_ms, by_group_alone ? 0 : (uint32_t)b->config.memory_mb };
     str_putc(&m, 'R');
     str_add(&m, (const char *)&call, sizeof call);
     str_add(&m, (const char *)numbers, sizeof numbers);
     str_add(&m, (const char *)&seed, sizeof seed);
     str_add(&m, code, len);
-    const int rc = send_request(b, m.data, m.len, output);
+    const int rc = send_request(b, m.data, m.len, fds, leaf >= 0 ? 2 : 1);
     str_free(&m);
     return rc;
+}
+
+/* All that addresses may hold, and what they don't show: no call that stays within the limit on addresses, and with its
+ * files in that of /tmp, ends otherwise than where there are no groups. */
+static void open_leaf(box *b, memory_leaf *leaf)
+{
+    error why = { 0 };
+    const size_t mb = (size_t)b->config.memory_mb + (size_t)b->config.tmp_mb + KERNEL_MB;
+    *leaf = (memory_leaf){ .folder = -1 };
+    if (b->grouped && memory_leaf_open(b->group, b->base_bytes + (mb << 20), leaf, &why) != OK)
+        give_up_group(b, why.text);
 }
 
 int box_begin(box *b, uint64_t call, uint64_t seed, const char *code, size_t len, int64_t now_ms, error *err)
@@ -306,9 +380,12 @@ int box_begin(box *b, uint64_t call, uint64_t seed, const char *code, size_t len
 
     if (pipe2(pipes, O_CLOEXEC) != 0) return error_sys(err, errno, "pipe");
 
-    const int rc = ask(b, call, seed, code, len, pipes[1]);
+    memory_leaf leaf;
+    open_leaf(b, &leaf);
+    const int rc = ask(b, call, seed, code, len, pipes[1], leaf.folder);
     close(pipes[1]);
     if (rc != OK) {
+        if (b->group) memory_leaf_close(b->group, &leaf);
         close(pipes[0]);
         stop_zygote(b);
         return error_set(err, ERR_PEER, "sandbox: the zygote is gone");
@@ -316,7 +393,7 @@ int box_begin(box *b, uint64_t call, uint64_t seed, const char *code, size_t len
 
     fcntl(pipes[0], F_SETFL, O_NONBLOCK);
     if (b->calls.len == 0) wait_for_word(b, now_ms);
-    vec_push(&b->calls, (running){ .call = call, .pipe = pipes[0], .began_us = clock_us() });
+    vec_push(&b->calls, (running){ .call = call, .pipe = pipes[0], .leaf = leaf, .began_us = clock_us() });
     return OK;
 }
 
@@ -324,7 +401,7 @@ static void kill_call(box *b, uint64_t call)
 {
     char m[9] = "K";
     memcpy(m + 1, &call, sizeof call);
-    if (b->sock >= 0) send_request(b, m, sizeof m, -1);
+    if (b->sock >= 0) send_request(b, m, sizeof m, NULL, 0);
 }
 
 void box_cancel(box *b, uint64_t call)
@@ -335,6 +412,9 @@ void box_cancel(box *b, uint64_t call)
 }
 
 const char *box_report(const box *b) { return b->report; }
+const char *box_memory(const box *b) { return b->memory.data ? b->memory.data : ""; }
+bool box_grouped(const box *b) { return b->grouped; }
+void box_widen(box *b, bool wide) { b->wide = wide; }
 
 const char *box_layers(const box *b)
 {
@@ -386,6 +466,12 @@ static void read_output(box *b, running *r)
     }
 }
 
+static bool killed(const box_end *end)
+{
+    const int status = (int)end->status;
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}
+
 static void on_end(box *b, const box_end *end)
 {
     for (size_t i = 0; i < b->calls.len; i++) {
@@ -394,6 +480,7 @@ static void on_end(box *b, const box_end *end)
         r->ended = true;
         r->end = *end;
         r->end.text = NULL;
+        if (killed(end) && memory_leaf_exceeded(&r->leaf)) r->end.flags |= BOX_EXCEEDED_MEMORY;
         str_add(&r->why, end->text, end->text_len);
     }
 }
@@ -419,7 +506,7 @@ static void read_status(box *b, int64_t now_ms)
 static void check_zygote(box *b, int64_t now_ms)
 {
     if (b->sock < 0 || now_ms < b->overdue_ms) return;
-    if (b->asked || send_request(b, "P", 1, -1) != OK) {
+    if (b->asked || send_request(b, "P", 1, NULL, 0) != OK) {
         stop_zygote(b); /* it does not answer: the next call gets a new one */
         return;
     }
@@ -474,7 +561,7 @@ int box_poll(box *b, int64_t now_ms, box_result *out, int max)
             str_clear(&r->output);
         else
             out[n++] = result_of(b, r);
-        release(r);
+        release(b, r);
         b->calls.data[i] = b->calls.data[--b->calls.len];
     }
     return n;

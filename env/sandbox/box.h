@@ -7,8 +7,10 @@
  * /tmp of each call's own with a cap on bytes and files. Where namespaces are not available Landlock stands alone: then
  * a child reads python's libraries, opens no other path (but can tell whether a name exists, by the error), and has no
  * folder to write in. A machine without either, or without seccomp, is refused before the first call, unless the caller
- * asks for no isolation in so many words. Memory is limited by address space, not by a cgroup: calls that run at once
- * may each have memory_mb, and when the machine has none left the kernel takes a call before it takes the training.
+ * asks for no isolation in so many words. Memory is limited by address space, which the code meets as a MemoryError, and
+ * where cgroup v2 is permitted also by a group of each call's own (memory_group.h), which counts its files and the
+ * kernel's memory as well and ends it. Calls that run at once may each have memory_mb; when the machine has none left the
+ * kernel takes a call before it takes the training.
  *
  * How long a call may take is judged by what it did: computing and sleeping count, waiting for a processor does not.
  * What a call did to itself is its outcome; what was done to it (a kill, a stop, a zygote that died) is BOX_LOST: see
@@ -54,6 +56,11 @@ box *box_new(const box_config *config, error *err);
 void box_free(box *b);
 const char *box_layers(const box *b); /* "namespaces", "landlock" or "none" */
 const char *box_report(const box *b); /* the same, and a line a layer, as the zygote found it */
+/* "cgroup v2 (FOLDER) and address space", or "address space (cgroup v2 not permitted: WHY)"; "" of a host. */
+const char *box_memory(const box *b);
+bool box_grouped(const box *b); /* calls have groups of their own */
+/* From the next call on addresses are not limited if groups are there to limit memory: so that these can be tried. */
+void box_widen(box *b, bool wide);
 /* Starts a call; what is random in it follows from `seed`. ERR_PEER: the sandbox process cannot be started. */
 int box_begin(box *b, uint64_t call, uint64_t seed, const char *code, size_t len, int64_t now_ms, error *err);
 void box_cancel(box *b, uint64_t call);

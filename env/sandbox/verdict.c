@@ -47,6 +47,7 @@ box_outcome box_verdict(const box_end *end, bool overflowed, int64_t timeout_ms,
 
     *number = WTERMSIG(status);
     if (overflowed) return BOX_OUTPUT;
+    if (*number == SIGKILL && (end->flags & BOX_EXCEEDED_MEMORY)) return BOX_MEMORY;
     if (*number == FILTER_RAISED) return BOX_RAISED;
     if (*number == SIGXCPU || (*number == SIGKILL && (int64_t)(end->cpu_us / 1000) >= timeout_ms)) return BOX_TIME;
     return own_signal(*number) ? BOX_CRASHED : BOX_LOST;

@@ -3,7 +3,8 @@
  *
  * What the code itself did (an exit status, a fault, a limit) is the policy's: an observation. What it cannot do to
  * itself is the machinery's: the call is lost and asked again. The filter lets no child send itself SIGKILL, SIGTERM or
- * SIGSTOP, so one that died of those was killed from outside, or by the kernel for want of the machine's memory.
+ * SIGSTOP, so one that died of those was killed from outside, or by the kernel: because the call reached the limit on
+ * its own memory (an observation), or for want of the machine's (lost).
  *
  * Pure: bytes in, a verdict out. */
 #pragma once
@@ -20,6 +21,7 @@ typedef enum box_outcome {
     BOX_EXITED, /* `number`: its status, not 0 */
     BOX_TIME,
     BOX_OUTPUT,
+    BOX_MEMORY,
     BOX_CRASHED, /* `number`: the signal that it brought upon itself */
     BOX_LOST,
 } box_outcome;
@@ -33,7 +35,8 @@ typedef struct box_end {
     size_t text_len;
 } box_end;
 
-enum { BOX_BEGAN = 1, BOX_TOO_LONG = 2, BOX_STOPPED = 4 };
+/* The last is not the zygote's to say, but the box's, from the kernel's count of the call's own group (memory_group.h). */
+enum { BOX_BEGAN = 1, BOX_TOO_LONG = 2, BOX_STOPPED = 4, BOX_EXCEEDED_MEMORY = 8 };
 
 /* Reads a "D" message. ERR_PARSE for anything else. */
 int box_end_parse(const char *bytes, size_t len, box_end *out, error *err);

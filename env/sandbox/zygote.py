@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 # The warm process of the sandbox: it has everything imported, locked itself in, and forks a clean child for each call.
-# Started by box.c, which sends this program through stdin, as: python3 -S -s - SOCKET FILTER TMP_MB MODE SELF RAISED PACKAGES
+# Started by box.c, which sends this program through stdin, as: python3 -S -s - SOCKET FILTER TMP_MB MODE SELF RAISED
+#                PACKAGES ENTRANCE LEAF
 #
 # Messages on the SEQPACKET socket (native byte order):
-#     from box   "R" call wall_ms memory_mb seed code + the pipe for output;  "K" call: end it;  "P": are you there?
+#     from box   "R" call wall_ms memory_mb seed code + the pipe for output and, where groups limit memory, the folder of the
+#                call's (memory_mb 0: that alone limits it);  "K" call: end it;  "P": are you there?
 #     to box     "H" what the box is made of (once), or "E" why there is none;  "P"
 #                "D" call wait_status flags cpu_us text: the call has ended. The text says why it never began.
 # A child can't write to any of this: it holds the pipe of its output and nothing else when the code begins. Its beginning is
@@ -42,7 +44,7 @@ def read_proc(name):
 
 def confine_child():
     if MODE == "namespaces":
-        check(libc.unshare(NEWNS), "mount namespace")
+        check(libc.unshare(NEWNS | (NEWCGROUP if LEAF >= 0 else 0)), "namespaces of a call")
         mount("tmpfs", TMP, "tmpfs", NOSUID | NODEV | NOEXEC, "size=%dm,nr_inodes=%d,mode=777" % (TMP_MB, 64 * TMP_MB))
         os.chdir(TMP)
         os.environ["TMPDIR"] = TMP
@@ -95,7 +97,7 @@ def child(code, seed, out, ready, memory_mb, cpu_s):
         os.dup2(source, fd)
     os.closerange(3, READY)
     os.closerange(READY + 1, 4096)
-    limit(BASE_BYTES + (memory_mb << 20), cpu_s, TMP_MB << 20)
+    limit(BASE_BYTES + (memory_mb << 20) if memory_mb else resource.RLIM_INFINITY, cpu_s, TMP_MB << 20)
     script = prepare(code, seed)
     if MODE == "landlock":
         use_notes(*NOTES)
@@ -106,6 +108,34 @@ def child(code, seed, out, ready, memory_mb, cpu_s):
     os.write(ready, b"K")
     os.close(ready)
     run(code, script)
+
+
+# Into the group of zygotes, before this process has others: with the calls' it lies in one that their owner may write to.
+# Why not; "": it is there, or there is none.
+def enter_group(entrance):
+    if entrance < 0:
+        return ""
+    if not hasattr(libc, "gnu_get_libc_version"):
+        return "the C library is not glibc"
+    try:
+        os.write(entrance, b"0")
+        os.close(entrance)
+    except OSError as problem:
+        return "a process cannot enter a group: " + problem.strerror
+    return ""
+
+
+# Whether a child can be born in a group of its own, as the user that this process is by now.
+def try_group(group):
+    try:
+        pid = fork_into(group)
+    except OSError as problem:
+        return "a process cannot be born in a group: " + problem.strerror
+    if pid == 0:
+        leave(0)
+    os.waitpid(pid, 0)
+    os.close(group)
+    return ""
 
 
 # Why a call never began; how far it came is not known.
@@ -124,8 +154,8 @@ BUFFER_AT = ctypes.addressof(ctypes.c_char.from_buffer(BUFFER))
 
 
 def receive(sock):
-    n, ancillary, _, _ = sock.recvmsg_into([BUFFER], socket.CMSG_SPACE(4))
-    fds = [struct.unpack("=i", data[:4])[0] for level, kind, data in ancillary if kind == socket.SCM_RIGHTS]
+    n, ancillary, _, _ = sock.recvmsg_into([BUFFER], socket.CMSG_SPACE(8))
+    fds = [fd for _, kind, data in ancillary if kind == socket.SCM_RIGHTS for fd in array.array("i", data)]
     return n, fds
 
 
@@ -133,7 +163,7 @@ def start(sock, length, fds, calls):
     number, wall_ms, memory_mb, seed = struct.unpack_from("=QIIQ", BUFFER, 1)
     ready, ready_end = os.pipe()
     try:
-        pid = os.fork()
+        pid = fork_into(fds[1]) if len(fds) > 1 else os.fork()
     except OSError as problem:
         pid, why = None, "sandbox: cannot start a process: %s (ulimit -u)" % problem.strerror
     if pid == 0:
@@ -145,8 +175,8 @@ def start(sock, length, fds, calls):
             say_why((ready_end, READY), str(problem))
         finally:
             leave(1)
-    os.close(ready_end)
-    os.close(fds[0])
+    for fd in [ready_end] + fds:
+        os.close(fd)
     if pid is None:  # this call is lost, and no other
         os.close(ready)
         sock.send(b"D" + struct.pack("=QIIQ", number, 0, 0, 0) + why.encode())
@@ -280,13 +310,18 @@ TMP_MB, SELF, RAISED = int(sys.argv[3]), int(sys.argv[5]), int(sys.argv[6])
 libc.prctl(PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 libc.prctl(SET_NAME, b"troupe-box", 0, 0, 0)
 be_first_to_go()
+ENTRANCE, LEAF = int(sys.argv[8]), int(sys.argv[9])
 os_machine = os.uname().machine
 try:
+    no_group = enter_group(ENTRANCE)
     load_packages([p for p in sys.argv[7].split(",") if p])
     why = lock_in(sys.argv[4])
     ZYGOTE = os.getpid()
     try_out()
-    told = [MODE, "landlock %d" % LANDLOCK, "uid %d" % os.getuid(), "proc %d" % (PROC is not None), "why " + why]
+    if LEAF >= 0:
+        no_group = no_group or try_group(LEAF)
+    told = [MODE, "landlock %d" % LANDLOCK, "uid %d" % os.getuid(), "proc %d" % (PROC is not None), "base %d" % BASE_BYTES,
+            "group " + no_group, "why " + why]
 except Exception as problem:
     sock.send(b"E" + str(problem).encode())
     os._exit(1)

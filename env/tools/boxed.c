@@ -139,6 +139,9 @@ static tool_result result_of(const boxed *p, box_result *b)
     case BOX_OUTPUT:
         str_printf(&text, "\n[output truncated: cut at %d bytes]", p->config.box.output_bytes);
         break;
+    case BOX_MEMORY:
+        str_printf(&text, "%serror: memory limit of %d MB exceeded", separator(&text), p->config.box.memory_mb);
+        break;
     case BOX_CRASHED:
         str_printf(&text, "%serror: the code crashed (signal %d, %s)", separator(&text), b->number,
                    strsignal(b->number));
@@ -187,6 +190,7 @@ int boxed_tool(const boxed_config *config, tool *out, error *err)
     p->config = *config;
     if (p->config.at_once <= 0) p->config.at_once = DEFAULT_AT_ONCE;
     if (p->config.box.timeout_ms <= 0) p->config.box.timeout_ms = 2000;
+    if (p->config.box.memory_mb <= 0) p->config.box.memory_mb = 256;
     if (p->config.box.output_bytes <= 0) p->config.box.output_bytes = 16384;
 
     p->name = xstrdup(config->name);
