@@ -33,11 +33,14 @@ static int check_row(const char *line, size_t len, const char *where, error *err
     json_t *j = json_parse(line, len, where, err);
     if (!j) return ERR_PARSE;
     const json_t *prompt = json_object_get(j, "prompt"), *messages = json_object_get(j, "messages");
-    const bool fits = json_is_string(prompt) || json_is_array(messages); /* both NULL where it is no object */
+    /* Messages come before a prompt. With none of them the policy would read its instruction and no question. */
+    const bool asks = json_array_size(messages) > 0; /* 0 of what is no list */
+    const bool fits = messages && !json_is_null(messages) ? asks : json_is_string(prompt);
     json_decref(j);
 
     if (fits) return OK;
-    return error_set(err, ERR_PARSE, "%s: expected an object with \"prompt\" (text) or \"messages\" (list)", where);
+    return error_set(err, ERR_PARSE,
+                     "%s: expected an object with \"prompt\" (text) or \"messages\" (a list, not empty)", where);
 }
 
 static int read_rows(dataset *d, char *text, size_t len, uint64_t max_rows, error *err)

@@ -50,13 +50,13 @@ static void rows_are_the_files_lines_in_its_order(void **state)
     error err = { 0 };
     dataset *d = open_text("{\"prompt\": \"a\", \"answer\": 1}\r\n"
                            "\n"
-                           "{\"messages\": []}  \n"
+                           "{\"messages\": [{}]}  \n"
                            "{\"prompt\": \"without a newline\"}",
                            0, &err);
     if (!d) fail_msg("%s", err.text);
     assert_int_equal(dataset_size(d), 3);
     assert_string_equal(dataset_row(d, 0), "{\"prompt\": \"a\", \"answer\": 1}");
-    assert_string_equal(dataset_row(d, 1), "{\"messages\": []}");
+    assert_string_equal(dataset_row(d, 1), "{\"messages\": [{}]}");
     assert_string_equal(dataset_row(d, 2), "{\"prompt\": \"without a newline\"}");
     dataset_free(d);
     dataset_free(NULL);
@@ -92,8 +92,17 @@ static void no_more_than_max_rows_are_read(void **state)
 static void a_bad_line_is_refused_by_its_number(void **state)
 {
     (void)state;
-    static const char *const bad[] = { "{\"prompt\": 3}", "{\"answer\": \"a\"}", "[]",      "\"prompt\"",
-                                       "{\"prompt\": ",   "{\"messages\": {}}",  "no JSON", "{\"prompt\":\"a\"} {}" };
+    static const char *const bad[] = { "{\"prompt\": 3}",
+                                       "{\"answer\": \"a\"}",
+                                       "[]",
+                                       "\"prompt\"",
+                                       "{\"prompt\": ",
+                                       "{\"messages\": {}}",
+                                       "{\"messages\": []}",
+                                       "{\"prompt\": \"a\", \"messages\": []}",
+                                       "{\"prompt\": \"a\", \"messages\": {\"role\": \"user\"}}",
+                                       "no JSON",
+                                       "{\"prompt\":\"a\"} {}" };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char text[200];
         error err = { 0 };
