@@ -67,7 +67,7 @@ static int check_numbers(const char *text, size_t len, const char *where, error 
     int line = 1;
     if (at == SIZE_MAX) return OK;
     for (size_t i = 0; i < at; i++) line += text[i] == '\n';
-    return error_set(err, ERR_PARSE, "%s:%d: %.*s is nearer to 0 than any double except 0 itself", where, line,
+    return error_set(err, ERR_PARSE, "%s:%d: %.*s is too small for a double and would be read as 0", where, line,
                      (int)number_length(text + at, len - at), text + at);
 }
 
