@@ -27,13 +27,20 @@ static bool still_named(int fd, const char *path)
 {
     struct stat held, named;
     return fstat(fd, &held) == 0 && lstat(path, &named) == 0 && held.st_ino == named.st_ino &&
-           held.st_dev == named.st_dev && held.st_uid == geteuid();
+           held.st_dev == named.st_dev;
+}
+
+/* Before it is locked: another user's folder is never kept from its owner. */
+static bool is_ours(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && st.st_uid == geteuid();
 }
 
 int held_folder_lock(const char *path)
 {
     const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && still_named(fd, path)) return fd;
+    if (fd >= 0 && is_ours(fd) && flock(fd, LOCK_EX | LOCK_NB) == 0 && still_named(fd, path)) return fd;
     if (fd >= 0) close(fd);
     return -1;
 }

@@ -368,8 +368,12 @@ static void open_leaf(box *b, memory_leaf *leaf)
     error why = { 0 };
     const size_t mb = (size_t)b->config.memory_mb + (size_t)b->config.tmp_mb + KERNEL_MB;
     *leaf = (memory_leaf){ .folder = -1 };
-    if (b->grouped && memory_leaf_open(b->group, b->base_bytes + (mb << 20), leaf, &why) != OK)
-        give_up_group(b, why.text);
+    if (!b->grouped || memory_leaf_open(b->group, b->base_bytes + (mb << 20), leaf, &why) == OK) return;
+
+    /* For this call alone: what was short may be there for the next. */
+    str_clear(&b->memory);
+    str_printf(&b->memory, "cgroup v2 (%s) and address space; a call had address space alone: %s",
+               memory_group_folder(b->group), why.text);
 }
 
 int box_begin(box *b, uint64_t call, uint64_t seed, const char *code, size_t len, int64_t now_ms, error *err)

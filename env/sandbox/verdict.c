@@ -18,6 +18,7 @@ int box_end_parse(const char *bytes, size_t len, box_end *out, error *err)
     memcpy(&out->status, bytes + 9, 4);
     memcpy(&out->flags, bytes + 13, 4);
     memcpy(&out->cpu_us, bytes + 17, 8);
+    out->flags &= ~(uint32_t)BOX_EXCEEDED_MEMORY; /* the box's own word: no zygote can say it */
     return OK;
 }
 

@@ -121,16 +121,25 @@ def enter_group(entrance):
         os.write(entrance, b"0")
         os.close(entrance)
     except OSError as problem:
-        return "a process cannot enter a group: " + problem.strerror
+        return "a process cannot enter a group: %s" % problem
     return ""
+
+
+def threads():
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return 1
 
 
 # Whether a child can be born in a group of its own, as the user that this process is by now.
 def try_group(group):
+    if threads() > 1:  # fork_into does not see them: locks that they hold would stay held in the child
+        return "a package that the zygote has imported runs threads"
     try:
         pid = fork_into(group)
     except OSError as problem:
-        return "a process cannot be born in a group: " + problem.strerror
+        return "a process cannot be born in a group: %s" % problem
     if pid == 0:
         leave(0)
     os.waitpid(pid, 0)
@@ -165,7 +174,7 @@ def start(sock, length, fds, calls):
     try:
         pid = fork_into(fds[1]) if len(fds) > 1 else os.fork()
     except OSError as problem:
-        pid, why = None, "sandbox: cannot start a process: %s (ulimit -u)" % problem.strerror
+        pid, why = None, "sandbox: cannot start a process: %s (ulimit -u)" % (problem.strerror or problem)
     if pid == 0:
         try:
             code = BUFFER[25:length].decode("utf-8", "replace")

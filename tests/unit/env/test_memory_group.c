@@ -16,6 +16,7 @@
 #include "env/sandbox/box.h"
 #include "env/sandbox/group_place.h"
 #include "env/sandbox/memory_group.h"
+#include "env/sandbox/verdict.h"
 #include "env/tools/python.h"
 #include "tests/support/support.h"
 
@@ -238,9 +239,28 @@ static void groups_of_a_killed_owner_go_with_the_next_start(void **state)
     close(told[1]);
 }
 
+/* That memory was exceeded is found by the box, in the call's group: whoever speaks for the zygote can't make a kill from
+ * outside the policy's doing. */
+static void no_zygote_says_that_memory_was_exceeded(void **state)
+{
+    (void)state;
+    char message[25] = "D";
+    const uint32_t status = SIGKILL, flags = BOX_BEGAN | BOX_EXCEEDED_MEMORY;
+    error err = { 0 };
+    box_end end;
+    int number;
+    memcpy(message + 9, &status, 4);
+    memcpy(message + 13, &flags, 4);
+    test_ok(box_end_parse(message, sizeof message, &end, &err), &err);
+    assert_int_equal(box_verdict(&end, false, 1000, &number), BOX_LOST);
+    end.flags |= BOX_EXCEEDED_MEMORY;
+    assert_int_equal(box_verdict(&end, false, 1000, &number), BOX_MEMORY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_zygote_says_that_memory_was_exceeded),
         cmocka_unit_test(the_group_is_found_on_machines_of_all_kinds),
         cmocka_unit_test(what_exceeds_its_group_is_the_codes_own_doing),
         cmocka_unit_test(processes_of_a_call_share_its_limit_and_its_end),
