@@ -16,7 +16,7 @@ return {
         shots = T.shots{ file = "shots.jsonl", schedule = "success", levels = { 3, 0 }, enough = 0.8 },
     },
 
-    reward = { script = "reward.lua", objectives = { accuracy = 1.0 } },
+    reward = { script = "../calculator/reward.lua", objectives = { accuracy = 1.0 } },
     rollout = { group = 8, prompts_per_step = 8, max_tokens = 60, max_context = 512, temperature = 1.0 },
     algorithm = { name = "grpo", clip = { 0.2, 0.28 }, given = "sft", carry = true },
     optim = { lr = 2e-5, warmup = 2 },

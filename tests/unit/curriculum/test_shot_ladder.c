@@ -86,6 +86,22 @@ static void a_rung_that_is_lost_is_left_upwards_and_not_in_between(void **state)
     assert_shown(&l, 3, 1, 4);
 }
 
+/* One bad step right behind a move is no reason to take it back. */
+static void no_two_moves_are_nearer_than_so_many_steps(void **state)
+{
+    (void)state;
+    shot_ladder l;
+    ladder_config c = CONFIG;
+    c.lost = 0.75;
+    ladder_init(&l, &c);
+    play(&l, LADDER_WAIT, 8, 4);
+    assert_shown(&l, 1, 0, 4);
+    play(&l, LADDER_WAIT - 1, 0, 0);
+    assert_shown(&l, 1, 0, 4);
+    play(&l, 1, 0, 0);
+    assert_shown(&l, 3, 1, 4);
+}
+
 static void a_group_always_has_both_kinds(void **state)
 {
     (void)state;
@@ -153,6 +169,7 @@ int main(void)
         cmocka_unit_test(the_next_rung_is_taken_when_its_probes_succeed),
         cmocka_unit_test(one_lucky_step_moves_nothing),
         cmocka_unit_test(a_rung_that_is_lost_is_left_upwards_and_not_in_between),
+        cmocka_unit_test(no_two_moves_are_nearer_than_so_many_steps),
         cmocka_unit_test(a_group_always_has_both_kinds),
         cmocka_unit_test(only_what_shots_alone_helped_counts),
         cmocka_unit_test(what_it_remembers_is_restored_and_another_ladder_is_refused),

@@ -118,6 +118,13 @@ static void an_example_is_cut_where_play_cuts(void **state)
         assert_true(p.data[i].plain == (i == 4)); /* a tool's words hold no control token */
     }
     prompt_pieces_free(&p);
+
+    /* An answer stands alone in front of another example, too. */
+    p = (prompt_pieces){ 0 };
+    test_ok(dialect_prompt(d, "", (const char *const[]){ SHOT, SHOT }, 2, "{\"prompt\": \"2+2?\"}", &p, &err), &err);
+    assert_int_equal(p.len, 13);
+    assert_string_equal(p.data[5].text, "<answer>2</answer>");
+    prompt_pieces_free(&p);
     dialect_free(d);
     test_folder_remove(m.dir);
 }
