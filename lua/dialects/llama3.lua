@@ -2,7 +2,7 @@
 -- How Llama 3.1 and later speak: headers for roles, <|eot_id|> behind each message, and a tool call as the whole reply,
 -- {"name": ..., "parameters": {...}}; what the tool said comes back from ipython, as JSON. Calls are also read behind
 -- <|python_tag|>, in a code fence, behind words that lead to them, as <function=name>{...}</function>, and several in a row. A reply
--- without a call is the answer; one that ends with <|eom_id|> waits for a tool and is none.
+-- without a call is the answer; one that ends with <|eom_id|> waits for a tool and is none. <think>...</think> before either is neither.
 
 local chat = require "troupe.chat"
 local json = require "troupe.json"
@@ -11,6 +11,7 @@ local turn = require "troupe.turn"
 local dialect = { defaults = { system = "You are a helpful assistant.", date = "26 Jul 2024" } }
 
 local STOP, MORE, PYTHON = "<|eot_id|>", "<|eom_id|>", "<|python_tag|>"
+local THINK, THOUGHT = "<think>", "</think>"
 
 local function header(role) return "<|start_header_id|>" .. role .. "<|end_header_id|>\n\n" end
 local function message(role, text) return header(role) .. text .. STOP end
@@ -52,10 +53,13 @@ end
 
 function dialect.observation(_, calls) return frame(#calls) end
 
--- Is this object a call? {"name": "Ann"} is an answer like any other.
+-- Is this object a call? {"name": "Ann"} is an answer like any other. One that is not JSON is told by how it begins.
 local function is_call(tools, object)
     local members = json.members(object)
-    if not members then return false end
+    if not members then
+        local name, sure = chat.written_name(object)
+        return sure and (chat.tool_named(tools, name) ~= nil or object:find('"parameters"%s*:') ~= nil)
+    end
     if not members.name then return false end
     local name = json.decode(members.name)
     return members.parameters ~= nil or members.arguments ~= nil or (type(name) == "string" and chat.tool_named(tools, name) ~= nil)
@@ -86,15 +90,68 @@ local function objects(tools, reply)
     return calls
 end
 
--- tool.call(name="value", ...): how Llama 3.1 calls its built-in tools.
-local BUILT_IN = "^([%w_]+)%.call%((.*)%)$"
+-- ---- tool.call(name="value", ...): how Llama 3.1 calls its built-in tools ----
+
+local WORDS = { True = "true", False = "false", None = "null", ["true"] = "true", ["false"] = "false", null = "null" }
+local INSIDE = { ["\\'"] = "'", ['"'] = '\\"', ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" } -- of Python's strings, for JSON's
+
+-- Where the string ends whose quote stands at byte `at`; nil: it is not closed.
+local function string_end(text, at)
+    local quote = text:sub(at, at)
+    local p = at
+    repeat
+        p = text:find("[\\" .. quote .. "]", p + 1)
+        local escapes = p and text:sub(p, p) == "\\"
+        if escapes then p = p + 1 end
+    until not escapes
+    return p
+end
+
+-- The value that begins at byte `at`, as JSON text, and what follows it; nil: there is none.
+local function value_at(text, at)
+    local first = text:sub(at, at)
+    local finish, value
+    if first == '"' or first == "'" then
+        finish = string_end(text, at)
+        value = finish and '"' .. text:sub(at + 1, finish - 1):gsub("\\?.", INSIDE) .. '"'
+    elseif first == "[" or first == "{" then
+        finish = chat.json_end(text, at)
+        value = finish and text:sub(at, finish)
+    else
+        local word = text:match("^[%w_%+%-%.]+", at) or ""
+        finish, value = at + #word - 1, WORDS[word] or word
+    end
+    if value and json.members('{"value": ' .. value .. "}") then return value, finish + 1 end
+end
+
+-- name=value, ... from byte `at` to the bracket that closes the call and the text: a JSON object's text; nil: something else.
+local function named_values(text, at)
+    local members = {}
+    local function closes() return at == #text and text:sub(at) == ")" end
+    at = text:match("^%s*()", at)
+    while not closes() do
+        local name, from = text:match("^([%a_][%w_]*)%s*=%s*()", at)
+        local value, behind = nil, nil
+        if name then value, behind = value_at(text, from) end
+        if not value then return nil end
+
+        members[#members + 1] = json.encode(name) .. ": " .. value
+        local comma
+        comma, at = text:match("^%s*(,?)%s*()", behind)
+        if comma == "" and not closes() then return nil end
+    end
+    return "{" .. table.concat(members, ", ") .. "}"
+end
+
+local BUILT_IN = "^([%w_%-%.]+)%.call%(()"
 
 local function built_in(tools, code)
-    local name, list = code:match(BUILT_IN)
-    if not name or not chat.tool_named(tools, name) then return nil end
-    local members = {}
-    for key, value in list:gmatch('([%w_]+)%s*=%s*("[^"]*")') do members[#members + 1] = json.encode(key) .. ": " .. value end
-    return chat.object_call(tools, name, "{" .. table.concat(members, ", ") .. "}", code)
+    local name, at = code:match(BUILT_IN)
+    local tool = name and chat.tool_named(tools, name)
+    if not tool then return nil end
+    local values = named_values(code, at)
+    if values then return chat.object_call(tools, name, values, code) end
+    return chat.bad("a call of " .. name .. " is written as " .. name .. ".call(name=value, ...) with " .. chat.expected(tool), name, code)
 end
 
 -- Behind <|python_tag|>: a call, or code for the tool that runs code.
@@ -110,14 +167,45 @@ local function tagged(tools, code)
     return { { name = tool.name, arguments = { [parameter] = chat.without_fence(code) } } }
 end
 
+-- <function=name>{...}</function>, several in a row; a mark inside of the object's strings is theirs.
+local function functions(tools, reply)
+    local calls, at, unclosed = {}, 1, 0
+    while true do
+        local _, begin, name = reply:find("<function=([%w_%-%.]+)>", at)
+        if not begin then return calls end
+
+        local brace = unclosed < MAX_UNCLOSED and reply:match("^%s*(){", begin + 1)
+        local finish = brace and chat.json_end(reply, brace)
+        if brace and not finish then unclosed = unclosed + 1 end
+        local close, last = reply:find("</function>", (finish or begin) + 1, true)
+        if not close then
+            calls[#calls + 1] = chat.bad("the call is not closed by </function>", name, reply:sub(begin + 1), tools)
+            return calls
+        end
+        local arguments = reply:sub(begin + 1, close - 1)
+        calls[#calls + 1], at = chat.object_call(tools, name, arguments, arguments), last + 1
+    end
+end
+
 local function calls_of(tools, reply)
     local tag = reply:find(PYTHON, 1, true)
     if tag then return tagged(tools, turn.trim(reply:sub(tag + #PYTHON))) end
-    local calls = {}
-    for name, arguments in reply:gmatch("<function=([%w_%-%.]+)>(.-)</function>") do
-        calls[#calls + 1] = chat.object_call(tools, name, arguments, arguments)
-    end
+    local calls = functions(tools, reply)
     return #calls > 0 and calls or objects(tools, reply)
+end
+
+-- What is said behind thoughts in front of any call; nil: the policy was still thinking.
+local function behind_thoughts(reply)
+    local text, at, spoken, which = turn.new(), 1, 1, nil
+    text:add(reply)
+    while true do
+        local _, finish
+        _, finish, which = text:first({ THINK, THOUGHT, PYTHON, "<function=", "{" }, at)
+        if which == THINK then _, finish = text:find(THOUGHT, finish + 1) end
+        if which == THINK and not finish then return nil end
+        if which ~= THINK and which ~= THOUGHT then return turn.trim(reply:sub(spoken)) end
+        at, spoken = finish + 1, finish + 1
+    end
 end
 
 -- A reply is over at <|eot_id|> or <|eom_id|>; only then is it known whether it is a call.
@@ -130,7 +218,8 @@ function dialect.parser(_, tools)
         at = text:unseen(marks, at)
         if not stop then return nil end
 
-        local reply, rest = turn.trim(text:sub(1, stop - 1)), text.length - finish
+        local reply, rest = behind_thoughts(text:sub(1, stop - 1)), text.length - finish
+        if not reply then return nil end
         local calls = calls_of(tools, reply)
         if #calls == 0 and which == MORE then
             calls = { chat.bad('a tool call should be {"name": ..., "parameters": {...}}', nil, reply) }
@@ -141,8 +230,8 @@ function dialect.parser(_, tools)
 
     -- The policy has stopped by another token than these: what it said is the answer, unless it is a call.
     local function finished(stop_bytes)
-        local said = turn.trim(text:sub(1, text.length - stop_bytes))
-        return said ~= "" and #calls_of(tools, said) == 0 and { answer = said, rest = 0 } or nil
+        local said = behind_thoughts(text:sub(1, text.length - stop_bytes))
+        return said and said ~= "" and #calls_of(tools, said) == 0 and { answer = said, rest = 0 } or nil
     end
 
     return feed, finished

@@ -142,6 +142,12 @@ function dialect.parser(options, tools)
     end
 
     local function finish()
+        if not lines then -- its input never came
+            local tool = name
+            name = nil
+            return chat.bad(FORM, tool, tool)
+        end
+
         local text = table.concat(lines, "\n")
         local call = name and call_with(tools, name, turn.trim(text), text) or parse_action(tools, text)
         name, lines = nil, nil
@@ -159,6 +165,7 @@ function dialect.parser(options, tools)
             return nil
         end
 
+        if name and is_heading(options, line) then return "call", finish(), true end
         local input = line:match("^%s*Action Input:%s*(.*)$")
         if input and name then
             lines = { input }
@@ -188,7 +195,7 @@ function dialect.parser(options, tools)
 
     -- A policy that goes on with the observation itself: what it asked for is over.
     local function hallucinated()
-        if not lines or n > #OBSERVATION then return nil end
+        if not (lines or name) or n > #OBSERVATION then return nil end
         local line = table.concat(parts, "", 1, n)
         if line:sub(1, #OBSERVATION) == OBSERVATION then return { calls = { finish() }, rest = #line } end
     end
@@ -218,7 +225,7 @@ function dialect.parser(options, tools)
 
         local event, what, before = on_line(line)
         if event == "answer" then return { answer = what, rest = 0 } end
-        if not event and not lines then return nil end
+        if not event and not lines and not name then return nil end
         return { calls = { what or finish() }, rest = before and #whole or #whole - #line }
     end
 

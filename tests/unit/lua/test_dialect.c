@@ -324,6 +324,51 @@ static void llama3_calls_as_it_was_taught(void **state)
     dialect_free(d);
 }
 
+/* tool.call(name=value, ...): every value that Python and JSON both know, in its own type. What can't be read is no
+ * call with the rest of its arguments. */
+static void llama3_reads_the_arguments_of_a_built_in_tool(void **state)
+{
+    (void)state;
+    dialect *d = open_dialect("llama3", NULL);
+#define BUILT_IN(tool, list) "<|python_tag|>" tool ".call(" list ")<|eom_id|>"
+    expect_call(d, BUILT_IN("python", "code=\"print(\\\"a\\\")\""), "python", "{\"code\":\"print(\\\"a\\\")\"}");
+    expect_call(d, BUILT_IN("python", "code='it\\'s \"a\"'"), "python", "{\"code\":\"it's \\\"a\\\"\"}");
+    expect_call(d, BUILT_IN("search", "q=\"a, n=4)\", n=-3"), "search", "{\"n\":-3,\"q\":\"a, n=4)\"}");
+    expect_call(d, BUILT_IN("search", " q = None , n=[1, {\"a\": true}], "), "search",
+                "{\"n\":[1,{\"a\":true}],\"q\":null}");
+    expect_call(d, BUILT_IN("search", ""), "search", "{}");
+    static const char *const WRONG[] = {
+        "\"cats\"", "q=cats", "q='cats", "q=\"a\" n=3", "q=f(\"a\")", "q=[1", "q=1 + 2"
+    };
+    for (size_t i = 0; i < sizeof WRONG / sizeof *WRONG; i++) {
+        char text[100];
+        snprintf(text, sizeof text, BUILT_IN("search", "%s"), WRONG[i]);
+        expect_bad(d, text, "search", "search.call(name=value, ...)");
+    }
+    expect_bad(d, BUILT_IN("search", "q=1, q=2"), "search", "duplicate");
+    dialect_free(d);
+}
+
+/* What only a call can be, but is not one, is told so: as an answer it would end the episode. */
+static void llama3_takes_no_broken_call_for_an_answer(void **state)
+{
+    (void)state;
+    dialect *d = open_dialect("llama3", NULL);
+    expect_bad(d, "{\"name\": \"python\", \"parameters\": {'code': 1}}<|eot_id|>", "python", "not JSON");
+    expect_bad(d, "{\"name\": \"python\", \"parameters\": {}, \"parameters\": {}}<|eot_id|>", "python", "duplicate");
+    expect_bad(d, "{\"name\": \"foo\", \"parameters\": {\"a\": 1,}}<|eot_id|>", "foo", "no tool named foo");
+    expect_bad(d, "<function=python>{\"code\": \"1\"}<|eot_id|>", "python", "not closed by </function>");
+    expect_call(d, "<function=python>{\"code\": \"</function>\"}</function><|eot_id|>", "python",
+                "{\"code\":\"</function>\"}");
+    expect_answer(d, "{\"name\": \"Ann\", \"age\": 3,}<|eot_id|>", "{\"name\": \"Ann\", \"age\": 3,}");
+    expect_answer(d, "<think>" CALL "?</think> <think>no</think>\n4<|eot_id|>", "4");
+    expect_call(d, "<think>4?</think>" CALL "<|eot_id|>", "python", "{\"code\":\"1\"}");
+    expect_more(d, "<think>" CALL "<|eot_id|>");
+    expect_call(d, "{\"name\": \"python\", \"parameters\": {\"code\": \"<think>\"}}<|eot_id|>", "python",
+                "{\"code\":\"<think>\"}");
+    dialect_free(d);
+}
+
 static void react_reads_lines(void **state)
 {
     (void)state;
@@ -341,6 +386,8 @@ static void react_reads_lines(void **state)
     expect_call(d, "Action: search\nAction Input: {\"q\": \"x\"}\n", "search", "{\"q\":\"x\"}");
     expect_bad(d, "Action: search[x]\n", "search", "tool[argument]");
     expect_bad(d, "Action: python[print(1)\nThought: hm\n", "python", "tool[argument]");
+    expect_bad(d, "Action: python\nObservation: 4\nAnswer: 4\n", "python", "tool[argument]");
+    expect_bad(d, "Action: python\nAnswer: 4\n", "python", "tool[argument]");
     const wanted_call cut = { "python", "{\"code\":\"1\"}", NULL };
     expect_event(d, "Action: python[1]\nObs", DIALECT_CALLS, "Action: python[1]\n", check_one_call, &cut);
     expect_answer(d, "Thought: so\nAnswer:  4 \n", "4");
@@ -526,6 +573,8 @@ int main(void)
         cmocka_unit_test(qwen_calls_several_at_once_and_strings_hold_what_they_hold),
         cmocka_unit_test(a_thought_is_no_answer_and_calls_nothing),
         cmocka_unit_test(llama3_calls_as_it_was_taught),
+        cmocka_unit_test(llama3_reads_the_arguments_of_a_built_in_tool),
+        cmocka_unit_test(llama3_takes_no_broken_call_for_an_answer),
         cmocka_unit_test(react_reads_lines),
         cmocka_unit_test(a_tool_is_not_named_as_a_word_of_the_dialect),
         cmocka_unit_test(llama3_ended_otherwise_has_answered),
