@@ -124,7 +124,7 @@ int bench_run_step(bench_run *t, const grad_split *split, bucket_set *buckets, i
     device_ops(t->dev)->zero(t->dev, t->grads, t->table->total);
     if (backward(t, split, buckets, err) != OK) return err->code;
 
-    if (optimizer_step(t->opt, t->w, t->grads, &report, err) != OK) return err->code;
+    if (optimizer_step(t->opt, t->w, t->grads, 1, &report, err) != OK) return err->code;
     weights_seal(t->w, t->opt->step);
     if (device_sync(t->dev, err) != OK) return err->code; /* or the clock would only see what was asked for */
     *us = clock_us() - began;

@@ -11,7 +11,9 @@
 
 optim_config optim_default(void)
 {
-    return (optim_config){ .lr = 1e-6, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .clip_norm = 1.0, .warmup = 10 };
+    return (optim_config){
+        .lr = 1e-6, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .clip_norm = 1.0, .warmup = 10, .min_lr_ratio = 0.1
+    };
 }
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -103,14 +105,20 @@ void optimizer_free(optimizer *o, device *dev)
     free(o);
 }
 
-double optimizer_lr(const optim_config *c, int64_t step)
+/* The share of lr that the schedule leaves in a step. */
+static double share_left(const optim_config *c, int64_t step)
 {
-    if (step <= c->warmup) return c->lr * (double)step / (double)c->warmup;
-    if (c->schedule == LR_CONSTANT || c->total_steps <= c->warmup) return c->lr;
+    if (c->schedule == LR_CONSTANT || step <= c->warmup || c->total_steps <= c->warmup) return 1;
 
-    /* Half a cosine, from lr to a tenth of it. */
-    const double done = (double)(step - c->warmup) / (double)(c->total_steps - c->warmup);
-    return c->lr * (0.1 + 0.9 * 0.5 * (1 + cos(M_PI * fmin(1, done))));
+    const double done = fmin(1, (double)(step - c->warmup) / (double)(c->total_steps - c->warmup));
+    const double falling = c->schedule == LR_LINEAR ? 2 * (1 - done) : 1 + cos(M_PI * done); /* from 2 to 0 */
+    return c->min_lr_ratio + (1 - c->min_lr_ratio) * 0.5 * falling;
+}
+
+double optimizer_lr(const optim_config *c, int64_t update, int64_t step)
+{
+    const double risen = update < c->warmup ? c->lr * (double)update / (double)c->warmup : c->lr;
+    return risen * share_left(c, step);
 }
 
 static void export_one(const optimizer *o, const weights *w, const float *from, float *to)
@@ -190,13 +198,13 @@ int optimizer_check(const optimizer *o, const weights *w, error *err)
 }
 
 /* The gradient's norm, what it is multiplied by for it, and the learning rate. */
-static int begin_update(const optimizer *o, const weights *w, const float *grads, optim_report *report, float *scale,
-                        error *err)
+static int begin_update(const optimizer *o, const weights *w, const float *grads, int64_t step, optim_report *report,
+                        float *scale, error *err)
 {
     const double max = o->config.clip_norm;
     double norm;
     if (optimizer_norm(o, w, grads, &norm, err) != OK) return ERR_STATE;
-    *report = (optim_report){ .grad_norm = norm, .lr = optimizer_lr(&o->config, o->step + 1) };
+    *report = (optim_report){ .grad_norm = norm, .lr = optimizer_lr(&o->config, o->step + 1, step) };
     *scale = (float)(max > 0 && norm > max ? max / norm : 1);
     return OK;
 }
@@ -207,11 +215,11 @@ static int end_update(const optimizer *o, weights *w, int64_t update, error *err
     return optimizer_check(o, w, err) == OK ? OK : error_within(err, "after update %" PRId64, update);
 }
 
-int optimizer_step(optimizer *o, weights *w, const float *grads, optim_report *report, error *err)
+int optimizer_step(optimizer *o, weights *w, const float *grads, int64_t step, optim_report *report, error *err)
 {
     const optim_config *c = &o->config;
     float scale;
-    if (begin_update(o, w, grads, report, &scale, err) != OK) return ERR_STATE;
+    if (begin_update(o, w, grads, step, report, &scale, err) != OK) return ERR_STATE;
     if (!(report->grad_norm > 0)) return OK;
 
     o->step++;
@@ -247,10 +255,10 @@ static void pull_run(const optimizer *o, weights *w, const optim_run *r, const f
     }
 }
 
-int optimizer_pull(optimizer *o, weights *w, const float *grads, optim_report *report, error *err)
+int optimizer_pull(optimizer *o, weights *w, const float *grads, int64_t step, optim_report *report, error *err)
 {
     float scale;
-    if (begin_update(o, w, grads, report, &scale, err) != OK) return ERR_STATE;
+    if (begin_update(o, w, grads, step, report, &scale, err) != OK) return ERR_STATE;
     if (!(report->grad_norm > 0)) return OK;
 
     float *copies = device_alloc(w->dev, 2 * sizeof *copies * PULL_FLOATS);

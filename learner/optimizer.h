@@ -7,17 +7,24 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/words.h"
 #include "learner/shard.h"
 #include "model/weights.h"
 
-typedef enum lr_schedule { LR_CONSTANT, LR_COSINE } lr_schedule;
+#define LR_SCHEDULES(X)                                                                                                \
+    X(LR_CONSTANT, "constant", "stays as it is")                                                                       \
+    X(LR_LINEAR, "linear", "falls by as much in every step")                                                           \
+    X(LR_COSINE, "cosine", "falls along half a cosine: slowly, fast, slowly")
+
+typedef enum lr_schedule { LR_SCHEDULES(WORDS_MEMBER) } lr_schedule;
 
 typedef struct optim_config {
     double lr, beta1, beta2, eps, weight_decay; /* decay acts on matrices, never on norms */
     double clip_norm;                           /* 0: no clipping */
-    int64_t warmup;                             /* steps of linear warm-up */
+    int64_t warmup;                             /* updates of linear warm-up */
     lr_schedule schedule;
-    int64_t total_steps; /* for LR_COSINE: down to a tenth of lr */
+    double min_lr_ratio; /* share of lr that a falling schedule ends with, at total_steps and behind it */
+    int64_t total_steps; /* of the run */
 } optim_config;
 
 optim_config optim_default(void);
@@ -51,8 +58,14 @@ void optimizer_squares(const optimizer *o, const weights *w, const float *grads,
 /* `sh` NULL: all of the parameters. NULL and ERR_MEMORY when there is no room for the moments. */
 optimizer *optimizer_new(const optim_config *config, const weights *w, const shard *sh, error *err);
 void optimizer_free(optimizer *o, device *dev);
-/* The learning rate of update `step` (from 1). */
-double optimizer_lr(const optim_config *config, int64_t step);
+/* The learning rate of an update (from 1) in a step of the run (from 1). Both count: the warm-up is for AdamW's moments,
+ * which only updates fill, and the schedule is for the run, in which a step may have no update or several. With
+ * s = (step - warmup) / (total_steps - warmup), held within 0 and 1:
+ *
+ *     lr * min(1, update / warmup) * (r + (1 - r) * f(s))     r: min_lr_ratio; f: 1 - s, or (1 + cos(pi s)) / 2
+ *
+ * Nothing is remembered from step to step: a resumed run has the rates of one that never stopped. */
+double optimizer_lr(const optim_config *config, int64_t update, int64_t step);
 
 typedef struct optim_report {
     double grad_norm, lr;
@@ -65,18 +78,18 @@ void optimizer_import(optimizer *o, const weights *w, const float *m, const floa
 /* The norm of grads [table->total]; of several learners, of all pieces together. ERR_STATE, and the first parameter
  * whose gradient is not finite, when it isn't. */
 int optimizer_norm(const optimizer *o, const weights *w, const float *grads, double *norm, error *err);
-/* One update of w->data by grads [table->total]; of several learners, of each one's pieces, which all learners then
- * get. The caller seals the weights afterwards.
+/* One update of w->data by grads [table->total], in this step of the run (from 1); of several learners, of each one's
+ * pieces, which all learners then get. The caller seals the weights afterwards.
  *
  * Where the gradient is exactly 0 there is nothing to do, and nothing is done: weights, moments, decay and the count of
  * updates stay. AdamW by itself would go on by its momentum, a move that no episode asks for.
  *
  * ERR_STATE as of optimizer_norm, and nothing changed; ERR_STATE when weights or moments are not finite afterwards,
  * with the parameter's name: they are lost, and must not be published or saved. */
-int optimizer_step(optimizer *o, weights *w, const float *grads, optim_report *report, error *err);
+int optimizer_step(optimizer *o, weights *w, const float *grads, int64_t step, optim_report *report, error *err);
 /* An update of which nothing is remembered: the gradient over the second moments, without momentum and decay; moments
  * and the count of updates stay as they are. For steps that only a KL moves: what is left of earlier rewards in the
  * first moments would go on pushing, for longer than the KL could hold. Otherwise as optimizer_step. */
-int optimizer_pull(optimizer *o, weights *w, const float *grads, optim_report *report, error *err);
+int optimizer_pull(optimizer *o, weights *w, const float *grads, int64_t step, optim_report *report, error *err);
 /* Weights and moments as they are: ERR_STATE, with the parameter's name, where one is not finite. Collective. */
 int optimizer_check(const optimizer *o, const weights *w, error *err);

@@ -35,19 +35,34 @@ static int read_targets(void *config, const json_t *value, option_reading *r)
     return OK;
 }
 
+static const word_row SCHEDULES[] = { LR_SCHEDULES(WORDS_ROW){ 0 } };
+
 #define AT(member) OPTION_AT(trainer_config, member)
 _Static_assert(offsetof(optim_config, beta2) == offsetof(optim_config, beta1) + sizeof(double), "a pair");
 
 static const option ROWS[] = {
     { "optim.lr", OPTION_NUMBER, AT(optim.lr), 0, 10, "1e-6", .help = "learning rate of AdamW",
-      .more = "After the warm-up it stays constant. 1e-6 is usual for models of billions of parameters; models of "
+      .more = "After the warm-up it goes as `optim.schedule` says. 1e-6 is usual for models of billions of parameters; "
+              "models of "
               "millions take 1e-4 and adapters about ten times what the whole model takes.",
       .elsewhere = "learning_rate actor_learning_rate" },
     { "optim.warmup", OPTION_WHOLE, AT(optim.warmup), 0, 1e15, "10",
       .help = "steps over which the learning rate rises from 0",
       .more = "AdamW's second moments are poor in the first steps; too short a warm-up shows as a jump of "
-              "`actor/ppo_kl`.",
+              "`actor/ppo_kl`. A step without an update does not count.",
       .elsewhere = "warmup_steps lr_warmup_steps" },
+    { "optim.schedule", OPTION_WORD, AT(optim.schedule), 0, 0, "constant", .words = SCHEDULES,
+      .help = "how the learning rate goes on after the warm-up, until the run's last step",
+      .more =
+          "linear and cosine end at `optim.min_lr_ratio` of `optim.lr`: large steps while there is much to learn, "
+          "small ones where the few steps that still have a signal would only push the policy about. They go by the "
+          "step and by `steps`, so a resumed run has the same rates. Resumed with `steps=MORE` it goes on along "
+          "the longer run's curve, from a higher rate than it had stopped at. Metric `actor/lr`.",
+      .elsewhere = "lr_scheduler_type lr_scheduler lr_schedule lr_decay_style warmup_style" },
+    { "optim.min_lr_ratio", OPTION_NUMBER, AT(optim.min_lr_ratio), 0, 1, "0.1",
+      .help = "share of the learning rate that a falling schedule ends with", .needs = "optim.schedule",
+      .more = "The last step has exactly optim.lr times this; with 0 it moves nothing.",
+      .elsewhere = "min_lr_rate lr_min_ratio cosine_min_lr_ratio" },
     { "optim.clip_norm", OPTION_NUMBER, AT(optim.clip_norm), 0, 1e6, "1.0",
       .help = "largest norm of the whole gradient; 0: no clipping",
       .more = "A longer gradient is scaled down to it. Compare `actor/grad_norm`: where most steps are clipped the "

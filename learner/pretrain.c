@@ -151,7 +151,7 @@ static int step(pretrainer *p, pretrain_report *report, error *err)
 
     int rc = gather(p, &c, err);
     if (rc == OK) rc = add_gradients(p, &c, &loss, err);
-    if (rc == OK) rc = optimizer_step(p->optimizer, p->w, p->grads, &done, err);
+    if (rc == OK) rc = optimizer_step(p->optimizer, p->w, p->grads, p->done + 1, &done, err);
     if (rc != OK) return error_within(err, "pretrain step %" PRId64, p->done + 1);
 
     weights_seal(p->w, p->w->version + 1);

@@ -98,9 +98,9 @@ static int update(trainer *t, train_step *s, error *err)
 
     /* From here on a failure leaves weights that are of no version: trainer_whole says so. */
     t->touched = true;
-    int (*const step)(optimizer *, weights *, const float *, optim_report *, error *) =
+    int (*const step)(optimizer *, weights *, const float *, int64_t, optim_report *, error *) =
         s->plan->signal ? optimizer_step : optimizer_pull;
-    if (step(p->optimizer, p->trained, p->trained_grads, &report, err) != OK) return ERR_STATE;
+    if (step(p->optimizer, p->trained, p->trained_grads, s->version, &report, err) != OK) return ERR_STATE;
     s->moved |= report.grad_norm > 0;
     t->touched = s->moved;
     if (report.grad_norm > 0 && trainer_ask_methods(t, AT_UPDATED, s, err) != OK) return ERR_STATE;

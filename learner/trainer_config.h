@@ -71,9 +71,9 @@ typedef struct trainer_config {
  * and losses, and of the methods beside them; moo.*; optim.*, lora.* and learner.micro_tokens. */
 extern const option_table OBJECTIVE_OPTIONS, ALGORITHM_OPTIONS, METHOD_OPTIONS, MOO_OPTIONS, OPTIM_OPTIONS;
 
-/* What other rooms' keys mean to a trainer: the tokens an episode may have at most, the temperature it is sampled at.
- * */
-void trainer_config_join(trainer_config *c, uint64_t seed, int64_t max_tokens, double temperature);
+/* What other rooms' keys mean to a trainer: the run's steps, the tokens an episode may have at most, the temperature it
+ * is sampled at. */
+void trainer_config_join(trainer_config *c, uint64_t seed, int64_t steps, int64_t max_tokens, double temperature);
 
 /* Whether the reward's objectives, and whether data groups, each keep a gradient of their own. */
 static inline bool moo_of_rewards(const moo_plan *m) { return m->over == MOO_OVER_REWARDS || m->over == MOO_OVER_BOTH; }

@@ -23,7 +23,7 @@ static int join(recipe *r, error *err)
     const curriculum_options *help = &r->curriculum;
     const uint64_t seed = (uint64_t)r->run.seed;
     curriculum_options_join(&r->curriculum, seed, r->exchange.group, r->prompt.complexity, r->prompt.n_templates);
-    trainer_config_join(&r->trainer, seed, r->exchange.max_tokens, r->exchange.temperature);
+    trainer_config_join(&r->trainer, seed, r->run.steps, r->exchange.max_tokens, r->exchange.temperature);
 
     if (help->templated + help->hinted + help->demonstrations > r->exchange.group - 2)
         return config_error(r->config, "rollout.hinted", err,

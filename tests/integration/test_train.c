@@ -457,6 +457,7 @@ static void so_is_one_with_everything_that_remembers(void **state)
                                 "algorithm.reference_every=2",
                                 "algorithm.reward_kl=0.01",
                                 "algorithm.epochs=2",
+                                "optim.schedule=cosine",
                                 "algorithm.pivot_steps=2",
                                 "algorithm.era_k=2",
                                 "data.sampling=failure",

@@ -53,6 +53,7 @@ static void each_room_gets_what_is_its_own(void **state)
     test_near(r->trainer.loss.clip_high, 0.28, 1e-12, "clip");
     test_near(r->trainer.optim.lr, 1e-4, 1e-12, "lr");
     test_near(r->trainer.optim.beta2, 0.95, 1e-12, "beta2");
+    assert_true(r->trainer.optim.total_steps == r->run.steps && r->trainer.optim.schedule == LR_CONSTANT);
     assert_int_equal(shot_schedule_at(r->curriculum.shots, 1, 0, 0), 3);
     assert_int_equal(shot_schedule_at(r->curriculum.shots, 200, 0, 0), 0);
     assert_non_null(strstr(r->prompt.instruction, "<python>"));
@@ -308,6 +309,13 @@ static void hints_are_near_or_complete(void **state)
         { "rollout.n=4", "did you mean 'rollout.group'?" },
         { "max_completion_length=4", "did you mean 'rollout.max_tokens'?" },
         { "learning_rate=1e-4", "did you mean 'optim.lr'?" },
+        { "lr_scheduler_type=cosine", "did you mean 'optim.schedule'?" },
+        { "optim.lr_scheduler_type=cosine", "did you mean 'optim.schedule'?" },
+        { "optim.min_lr_rate=0.1", "did you mean 'optim.min_lr_ratio'?" },
+        { "optim.schedule=cosine_with_min_lr", "did you mean 'cosine'?" },
+        { "optim.schedule=step", "expected one of constant, linear, cosine, found 'step'" },
+        { "optim.min_lr_ratio=0.2", "optim.schedule" },
+        { "optim.warmup_ratio=0.1", "a number of steps" },
         { "optimizer.lr=1e-4", "did you mean 'optim.lr'?" },
         { "beta=0.1", "did you mean 'algorithm.kl'?" },
         { "rollout.groups=4", "did you mean 'rollout.group'?" },

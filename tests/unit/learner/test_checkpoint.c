@@ -35,7 +35,7 @@ static optimizer *trained(tiny *t, int steps)
     for (int s = 0; s < steps; s++) {
         optim_report report;
         for (int64_t i = 0; i < t->table->total; i++) g[i] = (float)((i * 7 + s * 13) % 23 - 11) * 0.01f;
-        test_ok(optimizer_step(o, t->w, g, &report, &err), &err);
+        test_ok(optimizer_step(o, t->w, g, 1, &report, &err), &err);
         weights_seal(t->w, t->w->version + 1);
     }
     free(g);
@@ -94,7 +94,7 @@ static void an_adapter_comes_back_to_the_bit(void **state)
     for (int64_t i = 0; i < l->table->total; i++) g[i] = (float)(i % 11 - 5) * 0.01f;
     optim_report report;
     checkpoint_state found;
-    test_ok(optimizer_step(o, l->w, g, &report, &err), &err);
+    test_ok(optimizer_step(o, l->w, g, 1, &report, &err), &err);
     lora_merge(l, t.w);
     weights_seal(t.w, 1);
     test_ok(checkpoint_save(run, model, &(checkpoint_parts){ .w = t.w, .adapter = l, .o = o }, 3, &err), &err);

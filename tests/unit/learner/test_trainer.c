@@ -105,6 +105,34 @@ static void epochs_are_updates_of_one_version(void **state)
     test_near(distance[1], distance[0], 1e-6, "the second pass is about the policy after the first");
 }
 
+/* A silent step counts, and a step's epochs are one step; a run that is made longer goes on along the longer curve. */
+static void the_rate_is_that_of_the_step(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    trainer_config c = config_of(1e-3);
+    c.epochs = 2, c.optim.schedule = LR_LINEAR, c.optim.min_lr_ratio = 0.5, c.optim.total_steps = 4;
+    trainer *tr = trainer_new(&c, t.w, &err);
+    for (int step = 1; step <= 4; step++) {
+        const bool silent = step == 2;
+        metrics *m = metrics_new();
+        if (step == 4) {
+            trainer_free(tr); /* resumed with more steps */
+            c.optim.total_steps = 8;
+            tr = trainer_new(&c, t.w, &err);
+        }
+        group *g = recorded_group(&t, (double[]){ 1, silent }, 2);
+        test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
+        const double expected = 1e-3 * (0.5 + 0.5 * (1 - step / (double)c.optim.total_steps));
+        test_near(metrics_get(m, "actor/lr", -1), silent ? -1 : expected, 1e-12, "rate");
+        group_free(g);
+        metrics_free(m);
+    }
+    trainer_free(tr);
+    tiny_close(&t);
+}
+
 /* KL in the reward: after a step towards one episode, and without any other reward, that episode is what costs most. */
 static void distance_from_the_reference_comes_off_the_reward(void **state)
 {
@@ -235,6 +263,7 @@ int main(void)
         cmocka_unit_test(with_an_adapter_only_its_matrices_change),
         cmocka_unit_test(on_policy_the_ratio_is_exactly_one),
         cmocka_unit_test(epochs_are_updates_of_one_version),
+        cmocka_unit_test(the_rate_is_that_of_the_step),
         cmocka_unit_test(distance_from_the_reference_comes_off_the_reward),
         cmocka_unit_test(a_moving_reference_is_the_policy_of_some_steps_ago),
         cmocka_unit_test(observations_have_no_gradient),
