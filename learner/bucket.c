@@ -104,11 +104,13 @@ static void cut(bucket_set *s)
         const param *p = &t->items[i];
         bucket *b = s->n > 0 ? &s->buckets[s->n - 1] : NULL;
         const int64_t end = i + 1 < t->n ? t->items[i + 1].offset : t->total;
+
         if (!b || ends_before(&s->config, b, &t->items[i + 1], p)) {
             b = &s->buckets[s->n++];
             *b = (bucket){ .begin = end };
             name_of(&s->config, p, s->n - 1, b->name, sizeof b->name);
         }
+
         b->count += b->begin - p->offset;
         b->begin = p->offset;
         b->params++;
@@ -166,13 +168,14 @@ static slab *slab_take(bucket_set *s, int64_t floats)
 {
     slab *b = fitting(s, floats);
     if (!b) {
-        drop_unused(s);
+        drop_unused(s); /* before the new one: they would add up to a peak */
         for (b = s->slabs; b->data; b++) {
         }
         *b = (slab){ .data = device_alloc(s->dev, sizeof(float) * (size_t)floats), .floats = floats };
         s->bytes += sizeof(float) * (size_t)floats;
         if (s->bytes > s->peak) s->peak = s->bytes;
     }
+
     b->used = true;
     device_ops(s->dev)->zero(s->dev, b->data, floats);
     return b;
@@ -452,6 +455,7 @@ static void __attribute__((format(printf, 3, 4))) tell(metrics *out, double valu
 static void pair_metrics(const bucket_set *s, const char *const *names, int i, int j, metrics *out)
 {
     double whole[4] = { 0 }, cosine = 0, conflicts = 0; /* whole [2, 2]: the pair's Gram matrix over all buckets */
+
     for (int k = 0; k < s->n; k++) {
         const double *G = s->buckets[k].G, c = moo_cosine(G, s->K, i, j);
         cosine += c / s->n;
@@ -460,6 +464,7 @@ static void pair_metrics(const bucket_set *s, const char *const *names, int i, i
         whole[1] += G[i * s->K + j];
         whole[3] += G[j * s->K + j];
     }
+
     tell(out, cosine, "moo/cosine/%s:%s", names[i], names[j]);
     tell(out, conflicts / s->n, "moo/conflict/%s:%s", names[i], names[j]);
     tell(out, moo_cosine(whole, 2, 0, 1), "moo/cosine_global/%s:%s", names[i], names[j]);
@@ -469,6 +474,7 @@ static void pair_metrics(const bucket_set *s, const char *const *names, int i, i
 static void objective_metrics(const bucket_set *s, const char *name, int i, metrics *out)
 {
     double weight = 0, square = 0, inactive = 0, snr = 0;
+
     for (int k = 0; k < s->n; k++) {
         const bucket *b = &s->buckets[k];
         weight += b->w[i] / s->n;
@@ -476,6 +482,7 @@ static void objective_metrics(const bucket_set *s, const char *name, int i, metr
         inactive += !b->active[i];
         snr += b->snr[i] / s->n;
     }
+
     tell(out, weight, "moo/weight/%s", name);
     tell(out, sqrt(square), "moo/grad_norm/%s", name);
     tell(out, inactive / s->n, "moo/gated/%s", name);
@@ -501,11 +508,14 @@ void bucket_metrics(const bucket_set *s, const char *const *names, metrics *out)
         objective_metrics(s, names[i], i, out);
         for (int j = i + 1; j < s->K; j++) pair_metrics(s, names, i, j, out);
     }
+
+    /* Buckets are orthogonal parts of the gradient: the whole's squared norm is the sum of theirs. */
     for (int k = 0; k < s->n; k++) {
         average += s->buckets[k].norm_average * s->buckets[k].norm_average;
         after += s->buckets[k].norm_after * s->buckets[k].norm_after;
         if (s->n <= FEW_BUCKETS && s->n > 1) one_bucket(s, &s->buckets[k], names, out);
     }
+
     metrics_set(out, "moo/norm_average", sqrt(average));
     metrics_set(out, "moo/norm_after", sqrt(after));
     metrics_set(out, "moo/slab_bytes", (double)s->peak);

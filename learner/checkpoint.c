@@ -23,6 +23,7 @@ static int save_optimizer(const char *dir, const weights *w, const optimizer *o,
         { .name = "m", .rank = 1, .shape = { w->table->total }, .data = m },
         { .name = "v", .rank = 1, .shape = { w->table->total }, .data = v },
     };
+
     const int rc =
         safetensors_write(path_join(path, sizeof path, dir, "optimizer.safetensors"), tensors, 2, DTYPE_F32, NULL, err);
     free(m);
@@ -87,12 +88,15 @@ int checkpoint_save(const char *run_dir, const char *model_dir, const checkpoint
     const checkpoint_state state = {
         .step = w->version, .updates = parts->o->step, .weight_hash = w->hash, .seed = seed
     };
-    int rc = checkpoint_begin(run_dir, w->version, dir, sizeof dir, err);
-    if (rc != OK) return failed(run_dir, parts, err);
-    rc = save_parts(dir, model_dir, parts, err);
-    if (rc != OK) return checkpoint_abandon(dir), failed(run_dir, parts, err);
-    rc = checkpoint_commit(run_dir, dir, &state, err);
-    return rc == OK ? OK : failed(run_dir, parts, err);
+
+    /* Into a folder that no reader takes for a checkpoint, and then all at once to its name. */
+    if (checkpoint_begin(run_dir, w->version, dir, sizeof dir, err) != OK) return failed(run_dir, parts, err);
+    if (save_parts(dir, model_dir, parts, err) != OK) {
+        checkpoint_abandon(dir);
+        return failed(run_dir, parts, err);
+    }
+    if (checkpoint_commit(run_dir, dir, &state, err) != OK) return failed(run_dir, parts, err);
+    return OK;
 }
 
 static float *load_moment(const safetensors *st, const char *name, const weights *w, error *err)
@@ -114,14 +118,20 @@ static int load_optimizer(const char *dir, const weights *w, optimizer *o, error
     char path[PATH_BYTES];
     safetensors *st = safetensors_open(path_join(path, sizeof path, dir, "optimizer.safetensors"), err);
     if (!st) return err ? err->code : ERR_IO;
+
+    int rc = ERR_PARSE;
     float *m = load_moment(st, "m", w, err), *v = m ? load_moment(st, "v", w, err) : NULL;
-    if (v) optimizer_import(o, w, m, v);
+    if (v) {
+        optimizer_import(o, w, m, v);
+        rc = OK;
+    } else if (err) {
+        rc = err->code;
+    }
+
     safetensors_close(st);
     free(m);
-    const bool fine = v != NULL;
     free(v);
-    if (fine) return OK;
-    return err ? err->code : ERR_PARSE;
+    return rc;
 }
 
 static int load_weights(const char *dir, weights *w, const checkpoint_state *state, error *err)

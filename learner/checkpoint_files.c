@@ -60,14 +60,16 @@ static steps steps_of(const char *parent)
 {
     steps found = { 0 };
     DIR *d = opendir(parent);
+
     for (struct dirent *e; d && (e = readdir(d));) {
         char path[PATH_BYTES];
         const char *rest;
         const int64_t step = step_of(e->d_name, &rest);
-        if (step < 0 || *rest) continue;
+        if (step < 0 || *rest) continue; /* "step-4.part-1", "step-4.damaged" */
         if (snprintf(path, sizeof path, "%s/%s", parent, e->d_name) >= (int)sizeof path) continue;
         if (is_checkpoint(path)) vec_push(&found, step);
     }
+
     if (d) closedir(d);
     if (found.len > 1) qsort(found.data, found.len, sizeof *found.data, newest_first);
     return found;
@@ -108,6 +110,8 @@ int checkpoint_begin(const char *run_dir, int64_t step, char *dir, size_t size, 
     char parent[PATH_BYTES], final[PATH_BYTES], mark[PATH_BYTES];
     if (dir_make_all(parent_of(parent, run_dir), err) != OK) return ERR_IO;
     sweep_parts(parent);
+
+    /* mkdir says who was there first: a name that is taken is a person's, or could not be swept. */
     step_dir(final, parent, step);
     for (int i = 1; i <= ATTEMPTS; i++) {
         if (snprintf(dir, size, "%s%s%d", final, PART, i) >= (int)size)
@@ -138,6 +142,7 @@ static int list_files(json_t *files, const char *dir, const char *inner, error *
     int rc = OK;
     DIR *d = opendir(path_join(path, sizeof path, dir, inner));
     if (!d) return error_sys(err, errno, "cannot list %s", path);
+
     for (struct dirent *e; rc == OK && (e = readdir(d));) {
         if (e->d_name[0] == '.') continue; /* the mark, . and .. */
         snprintf(name, sizeof name, "%s%s%s", inner, *inner ? "/" : "", e->d_name);
@@ -147,6 +152,7 @@ static int list_files(json_t *files, const char *dir, const char *inner, error *
         else if (!*inner)
             rc = list_files(files, dir, name, err);
     }
+
     closedir(d);
     return rc;
 }
@@ -156,11 +162,13 @@ static int write_state(const char *dir, const checkpoint_state *s, error *err)
     char path[PATH_BYTES], weights[17], seed[24];
     json_t *files = json_object();
     int rc = list_files(files, dir, "", err);
+
     hash_hex(s->weight_hash, weights);
-    snprintf(seed, sizeof seed, "%" PRIu64, s->seed);
+    snprintf(seed, sizeof seed, "%" PRIu64, s->seed); /* as text: a JSON integer has no room for all 64 bits */
     json_t *json = json_pack("{s:I, s:I, s:s, s:s, s:o}", "step", (json_int_t)s->step, "updates",
                              (json_int_t)s->updates, "weight_hash", weights, "seed", seed, "files", files);
     json_seal(json);
+
     char *text = json_text(json, true);
     if (rc == OK) rc = file_write_atomic(path_join(path, sizeof path, dir, "state.json"), text, strlen(text), err);
     free(text);
@@ -199,7 +207,7 @@ static bool is_in(int dir, const char *name)
 static void move_unlisted(int from, int to, const char *inner, const json_t *listed)
 {
     char name[600];
-    const int copy = dup(from);
+    const int copy = dup(from); /* closedir closes its descriptor, and the caller keeps `from` */
     DIR *d = copy < 0 ? NULL : fdopendir(copy);
     for (struct dirent *e; d && (e = readdir(d));) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || strcmp(e->d_name, MARK) == 0) continue;
@@ -246,6 +254,8 @@ int checkpoint_commit(const char *run_dir, const char *dir, const checkpoint_sta
 {
     char parent[PATH_BYTES], final[PATH_BYTES], mark[PATH_BYTES], moved[PATH_BYTES];
     step_dir(final, parent_of(parent, run_dir), state->step);
+
+    /* On the disk before it has its name: what bears it is whole after a power failure, too. */
     int rc = write_state(dir, state, err);
     if (rc == OK) rc = dir_sync(dir, err);
     if (rc == OK) rc = make_room(final, moved, err);
@@ -265,15 +275,18 @@ int checkpoint_commit(const char *run_dir, const char *dir, const checkpoint_sta
 
 static int read_numbers(const json_t *json, const char *dir, checkpoint_state *state, error *err)
 {
-    const char *hash = NULL, *seed = NULL, *name = strrchr(dir, '/'), *rest;
+    const char *hash = NULL, *seed = NULL, *slash = strrchr(dir, '/'), *rest;
+    const char *name = slash ? slash + 1 : dir;
+
     int rc = json_need_int(json, "step", "state.json", &state->step, err);
     if (rc == OK) rc = json_need_int(json, "updates", "state.json", &state->updates, err);
     if (rc == OK) rc = json_need_string(json, "weight_hash", "state.json", &hash, err);
     if (rc == OK) rc = json_need_string(json, "seed", "state.json", &seed, err);
     if (rc != OK) return error_within(err, "%s", dir);
+
     state->weight_hash = strtoull(hash, NULL, 16);
     state->seed = strtoull(seed, NULL, 10);
-    if (step_of(name ? name + 1 : dir, &rest) == state->step) return OK;
+    if (step_of(name, &rest) == state->step) return OK;
     return error_set(err, ERR_PARSE, "%s/state.json is of step %" PRId64, dir, state->step);
 }
 
@@ -322,12 +335,14 @@ int checkpoint_latest(const char *run_dir, char *dir, size_t size, checkpoint_st
     error why = { 0 };
     bool found = false;
     steps all = steps_of(parent_of(parent, run_dir));
+
     for (size_t i = 0; i < all.len && !found; i++) {
         found = checkpoint_verify(step_dir(path, parent, all.data[i]), state, &why) == OK;
         if (!found && tell) tell(ctx, path, why.text);
     }
     const bool any = all.len > 0;
     vec_free(&all);
+
     if (found) {
         snprintf(dir, size, "%s", path);
         return OK;
@@ -359,8 +374,9 @@ static void remove_listed(int dir, const char *name)
         unlinkat(dir, name, 0);
         return;
     }
+
     snprintf(folder, sizeof folder, "%.*s", (int)(slash - name), name);
-    const int fd = openat(dir, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    const int fd = open_folder(dir, folder); /* no link is followed: it could lead out of the checkpoint */
     if (fd < 0) return;
     if (!strchr(slash + 1, '/')) unlinkat(fd, slash + 1, 0);
     close(fd);
@@ -372,29 +388,31 @@ static int remove_checkpoint(int parent, const char *name, const char *path, err
 {
     json_t *entry, *json = open_state(path, NULL);
     const char *file;
-    const int fd = json ? openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+    const int fd = json ? open_folder(parent, name) : -1;
     json_object_foreach(json_object_get(json, "files"), file, entry)
     {
         if (fd >= 0) remove_listed(fd, file);
     }
     json_decref(json);
     if (fd < 0) return OK; /* not as Troupe wrote it, or a link: it stays */
+
     int rc = unlinkat(fd, "state.json", 0) == 0 ? OK : error_sys(err, errno, "cannot remove %s/state.json", path);
     close(fd);
+
+    /* A folder with a person's files in it stays, with those. */
     if (rc == OK && unlinkat(parent, name, AT_REMOVEDIR) != 0 && errno != ENOTEMPTY && errno != EEXIST)
         rc = error_sys(err, errno, "cannot remove %s", path);
     return rc;
 }
 
-static int open_parent(const char *parent) { return open(parent, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC); }
-
 int checkpoint_prune(const char *run_dir, int64_t keep, int64_t latest, error *err)
 {
     char parent[PATH_BYTES], path[PATH_BYTES];
     int rc = OK;
-    const int fd = keep > 0 ? open_parent(parent_of(parent, run_dir)) : -1;
+    const int fd = keep > 0 ? open_folder(AT_FDCWD, parent_of(parent, run_dir)) : -1;
     if (fd < 0) return OK; /* none, or a link to a folder that is not ours to empty */
-    steps all = steps_of(parent);
+
+    steps all = steps_of(parent); /* newest first: the first `keep` that can be read stay */
     for (size_t i = 0; rc == OK && i < all.len; i++) {
         checkpoint_state state;
         if (all.data[i] > latest || checkpoint_read_state(step_dir(path, parent, all.data[i]), &state, NULL) != OK)
@@ -402,6 +420,7 @@ int checkpoint_prune(const char *run_dir, int64_t keep, int64_t latest, error *e
         if (keep-- > 0) continue;
         rc = remove_checkpoint(fd, strrchr(path, '/') + 1, path, err);
     }
+
     vec_free(&all);
     close(fd);
     return rc;
@@ -412,9 +431,10 @@ int checkpoint_remove_all(const char *run_dir, error *err)
 {
     char parent[PATH_BYTES], path[PATH_BYTES];
     int rc = OK;
-    const int fd = open_parent(parent_of(parent, run_dir));
+    const int fd = open_folder(AT_FDCWD, parent_of(parent, run_dir));
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
     if (!d) return OK;
+
     sweep_parts(parent);
     for (struct dirent *e; rc == OK && (e = readdir(d));) {
         const char *rest;

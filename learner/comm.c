@@ -23,9 +23,8 @@ void comm_free(comm *c)
     free(c);
 }
 
-comm *comm_mpi(error *err)
+static const struct troupe_mpi_module *open_mpi_module(error *err)
 {
-    char why[160] = "";
     const char *named = getenv("TROUPE_MPI_MODULE");
     /* Global: Open MPI's own components look for its symbols. */
     void *module = dlopen(named && *named ? named : "libtroupe_mpi.so", RTLD_NOW | RTLD_GLOBAL);
@@ -33,13 +32,21 @@ comm *comm_mpi(error *err)
         error_set(err, ERR_NOT_FOUND, "no MPI module (%s); it is built where MPI is found", dlerror());
         return NULL;
     }
+
     const struct troupe_mpi_module *m = dlsym(module, TROUPE_MPI_SYMBOL);
-    if (!m || m->version != TROUPE_MPI_VERSION) {
-        error_set(err, ERR_UNSUPPORTED, "libtroupe_mpi.so is of another build; build both together");
-        return NULL;
-    }
+    if (m && m->version == TROUPE_MPI_VERSION) return m;
+    error_set(err, ERR_UNSUPPORTED, "libtroupe_mpi.so is of another build; build both together");
+    return NULL;
+}
+
+comm *comm_mpi(error *err)
+{
+    char why[160] = "";
     void *ctx = NULL;
     int rank = 0, size = 1;
+    const struct troupe_mpi_module *m = open_mpi_module(err);
+    if (!m) return NULL;
+
     const struct comm_ops *ops = m->open(&ctx, &rank, &size, why, sizeof why);
     if (ops) return comm_new(ops, ctx, rank, size);
     error_set(err, ERR_NOT_FOUND, "MPI: %s", why);
@@ -79,7 +86,11 @@ void *comm_exchange_begin(comm *c, const comm_exchange *x)
 
 bool comm_exchanged(comm *c, void *pending, bool wait) { return c->ops->exchanged(c->ctx, pending, wait); }
 
-void comm_on_failure(comm *c, void (*leave)(void *ctx), void *ctx) { c->leave = leave, c->leave_ctx = ctx; }
+void comm_on_failure(comm *c, void (*leave)(void *ctx), void *ctx)
+{
+    c->leave = leave;
+    c->leave_ctx = ctx;
+}
 
 bool comm_regroup(comm *c, const void *mine, size_t bytes, void *all)
 {
@@ -88,110 +99,117 @@ bool comm_regroup(comm *c, const void *mine, size_t bytes, void *all)
     return true;
 }
 
-/* ---- ranks that are threads ---- */
+/* ---- ranks that are threads: each shows the others its memory, between two barriers ---- */
 
-typedef struct meeting {
+typedef struct thread_group {
     pthread_barrier_t barrier;
-    int size, left;
+    int size, alive;
     pthread_mutex_t lock;
-    const void **said; /* [size] what each rank has laid on the table */
-} meeting;
+    const void **shown; /* [size] what each rank shows the others */
+} thread_group;
 
-typedef struct seat {
-    meeting *m;
+typedef struct thread_rank {
+    thread_group *group;
     int rank;
-} seat;
+} thread_rank;
 
-/* What rank r has laid down may be read until the next call of `rise`. */
-static void lay_down(const seat *s, const void *what)
+/* From here to all_done every rank may read group->shown[r] and what it points to. */
+static void show_all(const thread_rank *t, const void *what)
 {
-    s->m->said[s->rank] = what;
-    pthread_barrier_wait(&s->m->barrier);
+    t->group->shown[t->rank] = what;
+    pthread_barrier_wait(&t->group->barrier);
 }
 
-static void rise(const seat *s) { pthread_barrier_wait(&s->m->barrier); }
+/* Waits until every rank has read: only then may it change what it has shown. */
+static void all_done(const thread_rank *t) { pthread_barrier_wait(&t->group->barrier); }
 
 static void threads_gather(void *ctx, const void *mine, size_t bytes, void *all)
 {
-    const seat *s = ctx;
-    lay_down(s, mine);
-    for (int r = 0; r < s->m->size; r++) memcpy((char *)all + (size_t)r * bytes, s->m->said[r], bytes);
-    rise(s);
+    const thread_rank *t = ctx;
+    show_all(t, mine);
+    for (int r = 0; r < t->group->size; r++) memcpy((char *)all + (size_t)r * bytes, t->group->shown[r], bytes);
+    all_done(t);
 }
 
 static void threads_gather_pieces(void *ctx, float *whole, const int64_t *begins)
 {
-    const seat *s = ctx;
-    lay_down(s, whole);
-    for (int r = 0; r < s->m->size; r++) {
-        const float *from = s->m->said[r];
+    const thread_rank *t = ctx;
+    show_all(t, whole);
+    for (int r = 0; r < t->group->size; r++) {
+        const float *from = t->group->shown[r];
         const size_t bytes = sizeof(float) * (size_t)(begins[r + 1] - begins[r]);
-        if (r != s->rank) memcpy(whole + begins[r], from + begins[r], bytes);
+        if (r != t->rank) memcpy(whole + begins[r], from + begins[r], bytes);
     }
-    rise(s);
+    all_done(t);
 }
 
 static void threads_broadcast(void *ctx, void *bytes, size_t n)
 {
-    const seat *s = ctx;
-    lay_down(s, bytes);
-    if (s->rank != 0) memcpy(bytes, s->m->said[0], n);
-    rise(s);
+    const thread_rank *t = ctx;
+    show_all(t, bytes);
+    if (t->rank != 0) memcpy(bytes, t->group->shown[0], n);
+    all_done(t);
 }
 
 static void *threads_exchange(void *ctx, const comm_exchange *x)
 {
-    const seat *s = ctx;
+    const thread_rank *t = ctx;
     float *to = x->in;
-    lay_down(s, x);
-    for (int r = 0; r < s->m->size; r++) {
-        const comm_exchange *theirs = s->m->said[r];
+
+    show_all(t, x);
+    for (int r = 0; r < t->group->size; r++) {
+        const comm_exchange *theirs = t->group->shown[r];
         const float *from = theirs->out;
-        for (int k = 0; k < s->rank; k++) from += theirs->n_out[k];
-        assert(theirs->n_out[s->rank] == x->n_in[r]);
+        for (int k = 0; k < t->rank; k++) from += theirs->n_out[k]; /* what is for lower ranks comes first */
+
+        assert(theirs->n_out[t->rank] == x->n_in[r]);
         if (x->n_in[r] > 0) memcpy(to, from, sizeof *to * (size_t)x->n_in[r]);
         to += x->n_in[r];
     }
-    rise(s);
-    return ctx;
+    all_done(t);
+    return ctx; /* over already */
 }
 
 static bool threads_exchanged(void *ctx, void *pending, bool wait)
 {
-    return (void)ctx, (void)pending, (void)wait, true;
+    (void)ctx, (void)pending, (void)wait;
+    return true; /* threads_exchange has copied everything */
 }
 
 static void threads_close(void *ctx)
 {
-    seat *s = ctx;
-    meeting *m = s->m;
-    pthread_mutex_lock(&m->lock);
-    const bool last = --m->left == 0;
-    pthread_mutex_unlock(&m->lock);
-    free(s);
+    thread_rank *t = ctx;
+    thread_group *g = t->group;
+    pthread_mutex_lock(&g->lock);
+    const bool last = --g->alive == 0;
+    pthread_mutex_unlock(&g->lock);
+    free(t);
     if (!last) return;
-    pthread_barrier_destroy(&m->barrier);
-    pthread_mutex_destroy(&m->lock);
-    free(m->said);
-    free(m);
+
+    pthread_barrier_destroy(&g->barrier);
+    pthread_mutex_destroy(&g->lock);
+    free(g->shown);
+    free(g);
 }
 
 void comm_threads(int n, comm **out)
 {
-    static const struct comm_ops OPS = { threads_gather,
-                                         threads_gather_pieces,
-                                         threads_exchange,
-                                         threads_exchanged,
-                                         threads_broadcast,
-                                         threads_close,
-                                         NULL };
-    meeting *m = xcalloc(1, sizeof *m);
-    *m = (meeting){ .size = n, .left = n, .said = xcalloc((size_t)n, sizeof *m->said) };
-    pthread_barrier_init(&m->barrier, NULL, (unsigned)n);
-    pthread_mutex_init(&m->lock, NULL);
+    static const struct comm_ops OPS = {
+        .gather = threads_gather,
+        .gather_pieces = threads_gather_pieces,
+        .exchange = threads_exchange,
+        .exchanged = threads_exchanged,
+        .broadcast = threads_broadcast,
+        .close = threads_close,
+    };
+    thread_group *g = xcalloc(1, sizeof *g);
+    *g = (thread_group){ .size = n, .alive = n, .shown = xcalloc((size_t)n, sizeof *g->shown) };
+    pthread_barrier_init(&g->barrier, NULL, (unsigned)n);
+    pthread_mutex_init(&g->lock, NULL);
+
     for (int r = 0; r < n; r++) {
-        seat *s = xcalloc(1, sizeof *s);
-        *s = (seat){ m, r };
-        out[r] = comm_new(&OPS, s, r, n);
+        thread_rank *t = xcalloc(1, sizeof *t);
+        *t = (thread_rank){ .group = g, .rank = r };
+        out[r] = comm_new(&OPS, t, r, n);
     }
 }

@@ -115,9 +115,15 @@ comm *comm_nccl(comm *c, device *dev, char *why, size_t why_size)
     }
 
     gpu_ctx *g = xcalloc(1, sizeof *g);
-    *g = (gpu_ctx){
-        { gpu_gather, gpu_gather_pieces, gpu_exchange, gpu_exchanged, gpu_broadcast, gpu_close, NULL }, ops, ctx, c
-    };
+    *g = (gpu_ctx){ .ops = { .gather = gpu_gather,
+                             .gather_pieces = gpu_gather_pieces,
+                             .exchange = gpu_exchange,
+                             .exchanged = gpu_exchanged,
+                             .broadcast = gpu_broadcast,
+                             .close = gpu_close },
+                    .module = ops,
+                    .nccl = ctx,
+                    .hosts = c };
     comm *out = xcalloc(1, sizeof *out);
     *out = (comm){ .ops = &g->ops, .ctx = g, .rank = c->rank, .size = c->size, .on_device = true };
     return out;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Ranks that are processes of one machine, without MPI: a Unix socket between every two. They find each other in a
  * folder, and whoever is the last to come is waited for. A rank whose peer is gone ends with RANK_AGAIN: there is none
- * that could go on alone, and who watches them starts them again from the last checkpoint.
+ * that could continue alone, and who watches them starts them again from the last checkpoint.
  *
- * A rank that fails and lives says REGROUP to all, behind what it was sending. Whoever reads that in place of what it
- * waits for leaves its call, says REGROUP too, and drops what comes until it has heard it from every rank. */
+ * A rank that fails and lives sends REGROUP to all, behind what it was sending. Whoever reads that in place of what it
+ * waits for leaves its call, sends REGROUP too, and drops what comes until it has received it from every rank. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -33,30 +33,31 @@ typedef struct lane {
     bool sends, receives;
     frame_out out;
     frame_in in;
-    bool said;     /* REGROUP is on its way, or there */
-    uint64_t skip; /* bytes of a dropped frame that are still to come */
+    bool regroup_sent; /* REGROUP is on its way, or there */
+    uint64_t skip;     /* bytes of a dropped frame that are still to come */
 } lane;
 
 typedef struct local {
     lane *lanes; /* [size] */
     int rank, size;
-    comm *self;        /* whose table this is */
-    void *mine;        /* what is gathered: its sender may leave the call before all of it is sent */
-    size_t room;       /* of mine */
-    const void *words; /* of REGROUP; borrowed while it goes on */
+    comm *self;                /* whose table this is */
+    void *mine;                /* what is gathered: its sender may leave the call before all of it is sent */
+    size_t room;               /* of mine */
+    const void *regroup_words; /* what REGROUP carries; borrowed while ranks regroup */
 } local;
 
 /* ---- moving bytes ---- */
 
-static void gone(int rank)
+static void peer_lost(int rank)
 {
-    fprintf(stderr, "error learner: learner %d is gone\n", rank + 1); /* people count from 1, as the logs do */
+    fprintf(stderr, "error learner: learner %d has closed its connection\n",
+            rank + 1); /* people count from 1, as the logs do */
     fflush(NULL);
     _exit(RANK_AGAIN);
 }
 
 /* Two ranks that are not in the same operation have lost each other: what comes is not what is waited for. */
-static void foreign(int rank, const lane *l)
+static void out_of_step(int rank, const lane *l)
 {
     fprintf(stderr,
             "error learner: learner %d sent operation %d with %" PRIu64 " bytes, expected %d with %" PRIu64
@@ -71,16 +72,16 @@ static void foreign(int rank, const lane *l)
 static void leave(const local *c, int rank)
 {
     if (c->self && c->self->leave) c->self->leave(c->self->leave_ctx);
-    gone(rank);
+    peer_lost(rank);
 }
 
 static void move_lane(const local *c, lane *l, int rank)
 {
     const frame_state out = l->sends ? frame_out_move(&l->out, l->fd) : FRAME_DONE;
     const frame_state in = l->receives ? frame_in_move(&l->in, l->fd) : FRAME_DONE;
-    if (out == FRAME_GONE || in == FRAME_GONE) gone(rank);
+    if (out == FRAME_GONE || in == FRAME_GONE) peer_lost(rank);
     if (in == FRAME_FOREIGN && frame_type(l->in.head) == REGROUP) leave(c, rank);
-    if (in == FRAME_FOREIGN) foreign(rank, l);
+    if (in == FRAME_FOREIGN) out_of_step(rank, l);
     l->sends = out == FRAME_WAITS;
     l->receives = in == FRAME_WAITS;
 }
@@ -90,6 +91,7 @@ static bool move(local *c, void (*move_one)(const local *c, lane *l, int rank), 
 {
     struct pollfd *fds = xcalloc((size_t)c->size, sizeof *fds);
     bool over;
+
     do {
         over = true;
         for (int r = 0; r < c->size; r++) {
@@ -100,6 +102,7 @@ static bool move(local *c, void (*move_one)(const local *c, lane *l, int rank), 
             over &= !events;
         }
     } while (!over && wait && (poll(fds, (nfds_t)c->size, -1) > 0 || errno == EINTR));
+
     free(fds);
     return over;
 }
@@ -131,7 +134,7 @@ static const void *keep(local *c, const void *mine, size_t bytes)
     return c->mine;
 }
 
-/* ---- the table ---- */
+/* ---- comm's operations ---- */
 
 static void local_gather(void *ctx, const void *mine, size_t bytes, void *all)
 {
@@ -166,7 +169,8 @@ static void *local_exchange(void *ctx, const comm_exchange *x)
     float *in = x->in;
     for (int r = 0; r < c->size; r++) {
         set_lane(c, r, EXCHANGE, out, sizeof *out * (size_t)x->n_out[r], in, sizeof *in * (size_t)x->n_in[r]);
-        out += x->n_out[r], in += x->n_in[r];
+        out += x->n_out[r];
+        in += x->n_in[r];
     }
     move(c, move_lane, false);
     return c;
@@ -181,17 +185,17 @@ static bool local_exchanged(void *ctx, void *pending, bool wait)
 /* ---- after a failure ---- */
 
 /* Sends the rest of a frame that was begun, then REGROUP. */
-static frame_state say_regroup(const local *c, lane *l, size_t bytes)
+static frame_state send_regroup(const local *c, lane *l, size_t bytes)
 {
     frame_state state = l->sends ? frame_out_move(&l->out, l->fd) : FRAME_DONE;
-    if (state != FRAME_DONE || l->said) return state;
-    l->said = true;
-    frame_out_begin(&l->out, REGROUP, c->words, bytes);
+    if (state != FRAME_DONE || l->regroup_sent) return state;
+    l->regroup_sent = true;
+    frame_out_begin(&l->out, REGROUP, c->regroup_words, bytes);
     return frame_out_move(&l->out, l->fd);
 }
 
 /* Drops frames until one is REGROUP. */
-static frame_state hear_regroup(lane *l)
+static frame_state receive_regroup(lane *l)
 {
     for (;;) {
         frame_state state = frame_skip(l->fd, &l->skip);
@@ -208,10 +212,10 @@ static frame_state hear_regroup(lane *l)
 static void regroup_lane(const local *c, lane *l, int rank)
 {
     if (l->fd < 0) return;
-    const frame_state out = say_regroup(c, l, (size_t)frame_length(l->in.expected));
-    const frame_state in = l->receives ? hear_regroup(l) : FRAME_DONE;
-    if (out == FRAME_GONE || in == FRAME_GONE) gone(rank);
-    if (in == FRAME_FOREIGN) foreign(rank, l);
+    const frame_state out = send_regroup(c, l, (size_t)frame_length(l->in.expected));
+    const frame_state in = l->receives ? receive_regroup(l) : FRAME_DONE;
+    if (out == FRAME_GONE || in == FRAME_GONE) peer_lost(rank);
+    if (in == FRAME_FOREIGN) out_of_step(rank, l);
     l->sends = out == FRAME_WAITS;
     l->receives = in == FRAME_WAITS;
 }
@@ -223,7 +227,7 @@ static void expect_regroup(lane *l, void *to, size_t bytes)
     const frame_in before = l->in;
     const bool begun = l->receives && before.head_left < FRAME_HEAD;
     const bool whole = begun && before.head_left == 0, ours = whole && frame_type(before.head) != REGROUP;
-    l->said = false;
+    l->regroup_sent = false;
     l->receives = true;
     l->skip = ours ? before.left : 0;
     frame_in_begin(&l->in, REGROUP, to, bytes);
@@ -239,9 +243,9 @@ static void local_regroup(void *ctx, const void *mine, size_t bytes, void *all)
         if (r != c->rank) expect_regroup(&c->lanes[r], (char *)all + (size_t)r * bytes, bytes);
     memcpy((char *)all + (size_t)c->rank * bytes, mine, bytes);
 
-    c->words = mine;
+    c->regroup_words = mine;
     move(c, regroup_lane, true);
-    c->words = NULL;
+    c->regroup_words = NULL;
 }
 
 static void local_close(void *ctx)
@@ -254,15 +258,15 @@ static void local_close(void *ctx)
     free(c);
 }
 
-/* ---- the meeting ---- */
+/* ---- the rendezvous ---- */
 
-typedef struct meeting {
+typedef struct rendezvous {
     const char *folder;
     int64_t deadline_ms;
     error *err;
-} meeting;
+} rendezvous;
 
-static int address_of(const meeting *m, int rank, const char *suffix, struct sockaddr_un *a)
+static int address_of(const rendezvous *m, int rank, const char *suffix, struct sockaddr_un *a)
 {
     *a = (struct sockaddr_un){ .sun_family = AF_UNIX };
     const int n = snprintf(a->sun_path, sizeof a->sun_path, "%s/learner-%d%s", m->folder, rank, suffix);
@@ -271,7 +275,7 @@ static int address_of(const meeting *m, int rank, const char *suffix, struct soc
 }
 
 /* Until it can be read; false when time is up. Ctrl-C ends a process that waits here: there is nothing to save yet. */
-static bool readable(const meeting *m, int fd)
+static bool readable(const rendezvous *m, int fd)
 {
     struct pollfd p = { .fd = fd, .events = POLLIN };
     sigset_t none;
@@ -286,14 +290,14 @@ static bool readable(const meeting *m, int fd)
     return n > 0;
 }
 
-static int late(const meeting *m, int rank)
+static int timed_out(const rendezvous *m, int rank)
 {
     if (rank < 0) return error_set(m->err, ERR_PEER, "not all learners came to %s", m->folder);
     return error_set(m->err, ERR_PEER, "learner %d did not come to %s", rank + 1, m->folder);
 }
 
 /* The socket comes to its name when it can be connected to. */
-static int listen_at(const meeting *m, int rank, int size)
+static int listen_at(const rendezvous *m, int rank, int size)
 {
     struct sockaddr_un hidden, name;
     if (address_of(m, rank, ".new", &hidden) != OK || address_of(m, rank, "", &name) != OK) return -1;
@@ -307,7 +311,7 @@ static int listen_at(const meeting *m, int rank, int size)
     return -1;
 }
 
-static int connect_to(const meeting *m, const struct sockaddr_un *a)
+static int connect_to(const rendezvous *m, const struct sockaddr_un *a)
 {
     const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd >= 0 && connect(fd, (const struct sockaddr *)a, sizeof *a) == 0) return fd;
@@ -318,7 +322,7 @@ static int connect_to(const meeting *m, const struct sockaddr_un *a)
 }
 
 /* Who I am: MEET and a number. */
-static int say_rank(const meeting *m, int fd, int own)
+static int send_rank(const rendezvous *m, int fd, int own)
 {
     char body[1 + sizeof own] = { MEET };
     memcpy(body + 1, &own, sizeof own);
@@ -326,7 +330,7 @@ static int say_rank(const meeting *m, int fd, int own)
 }
 
 /* -1: it says something else, or nothing. */
-static int hear_rank(const meeting *m, int fd)
+static int receive_rank(const rendezvous *m, int fd)
 {
     char *body = NULL;
     size_t len = 0;
@@ -338,34 +342,38 @@ static int hear_rank(const meeting *m, int fd)
 }
 
 /* A descriptor to a lower rank, which may not be there yet: every new name in the folder is a reason to look again. */
-static int reach(const meeting *m, int rank, int own)
+static int connect_to_rank(const rendezvous *m, int rank, int own)
 {
     struct sockaddr_un a;
     char events[4096];
     if (address_of(m, rank, "", &a) != OK) return -1;
+
+    /* The watch comes first: a name that appears between a look and the watch would be missed. */
     const int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (watch < 0 || inotify_add_watch(watch, m->folder, IN_MOVED_TO) < 0) {
         error_sys(m->err, errno, "%s", m->folder);
         if (watch >= 0) close(watch);
         return -1;
     }
+
     int fd;
     while ((fd = connect_to(m, &a)) == -1 && readable(m, watch))
         while (read(watch, events, sizeof events) > 0) { /* what it says is not needed */
         }
     close(watch);
-    if (fd == -1) late(m, rank);
+
+    if (fd == -1) timed_out(m, rank);
     if (fd < 0) return -1;
-    if (say_rank(m, fd, own) != OK) gone(rank);
+    if (send_rank(m, fd, own) != OK) peer_lost(rank);
     return fd;
 }
 
 /* Takes the next of the higher ranks in. */
-static int let_in(const meeting *m, local *c, int listening)
+static int accept_rank(const rendezvous *m, local *c, int listening)
 {
-    if (!readable(m, listening)) return late(m, -1);
+    if (!readable(m, listening)) return timed_out(m, -1);
     const int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
-    const int who = fd >= 0 && readable(m, fd) ? hear_rank(m, fd) : -1;
+    const int who = fd >= 0 && readable(m, fd) ? receive_rank(m, fd) : -1;
     if (who > c->rank && who < c->size && c->lanes[who].fd < 0) {
         c->lanes[who].fd = fd;
         return OK;
@@ -374,13 +382,14 @@ static int let_in(const meeting *m, local *c, int listening)
     return error_set(m->err, ERR_PEER, "%s: unexpected or duplicate learner (another run in this folder?)", m->folder);
 }
 
-static int meet(const meeting *m, local *c)
+static int meet_all(const rendezvous *m, local *c)
 {
     struct sockaddr_un name;
     const int listening = listen_at(m, c->rank, c->size);
     int rc = listening >= 0 ? address_of(m, c->rank, "", &name) : ERR_PEER;
-    for (int r = 0; rc == OK && r < c->rank; r++) rc = (c->lanes[r].fd = reach(m, r, c->rank)) >= 0 ? OK : ERR_PEER;
-    for (int r = c->rank + 1; rc == OK && r < c->size; r++) rc = let_in(m, c, listening);
+    for (int r = 0; rc == OK && r < c->rank; r++)
+        rc = (c->lanes[r].fd = connect_to_rank(m, r, c->rank)) >= 0 ? OK : ERR_PEER;
+    for (int r = c->rank + 1; rc == OK && r < c->size; r++) rc = accept_rank(m, c, listening);
     if (listening >= 0) close(listening);
     if (rc == OK) unlink(name.sun_path); /* a rank that is started again must not find this one */
     return rc;
@@ -388,14 +397,25 @@ static int meet(const meeting *m, local *c)
 
 comm *comm_local(const char *folder, int rank, int size, int patience_ms, error *err)
 {
-    static const struct comm_ops OPS = { local_gather,    local_gather_pieces, local_exchange, local_exchanged,
-                                         local_broadcast, local_close,         local_regroup };
+    static const struct comm_ops OPS = {
+        .gather = local_gather,
+        .gather_pieces = local_gather_pieces,
+        .exchange = local_exchange,
+        .exchanged = local_exchanged,
+        .broadcast = local_broadcast,
+        .close = local_close,
+        .regroup = local_regroup,
+    };
     error own = { 0 };
-    const meeting m = { folder, clock_ms() + patience_ms, err ? err : &own };
+    const rendezvous m = { .folder = folder, .deadline_ms = clock_ms() + patience_ms, .err = err ? err : &own };
     local *c = xcalloc(1, sizeof *c);
     *c = (local){ .lanes = xcalloc((size_t)size, sizeof *c->lanes), .rank = rank, .size = size };
     for (int r = 0; r < size; r++) c->lanes[r].fd = -1;
-    if (meet(&m, c) != OK) return local_close(c), NULL;
+    if (meet_all(&m, c) != OK) {
+        local_close(c);
+        return NULL;
+    }
+
     comm *out = xcalloc(1, sizeof *out);
     *out = (comm){ .ops = &OPS, .ctx = c, .rank = rank, .size = size };
     c->self = out;

@@ -49,11 +49,14 @@ static void *mpi_exchange(void *ctx, const comm_exchange *x)
     exchange *e = xcalloc(1, sizeof *e);
     e->numbers = xcalloc(4 * (size_t)m->size, sizeof *e->numbers);
     int *out = e->numbers, *out_at = out + m->size, *in = out_at + m->size, *in_at = in + m->size;
+
     for (int r = 0; r < m->size; r++) {
-        out[r] = (int)(x->n_out[r] / COMM_UNIT), in[r] = (int)(x->n_in[r] / COMM_UNIT);
+        out[r] = (int)(x->n_out[r] / COMM_UNIT);
+        in[r] = (int)(x->n_in[r] / COMM_UNIT);
         out_at[r] = r ? out_at[r - 1] + out[r - 1] : 0;
         in_at[r] = r ? in_at[r - 1] + in[r - 1] : 0;
     }
+
     MPI_Ialltoallv(x->out, out, out_at, m->unit, x->in, in, in_at, m->unit, MPI_COMM_WORLD, &e->request);
     return e;
 }
@@ -81,22 +84,33 @@ static void mpi_close(void *ctx)
     MPI_Finalize();
 }
 
-/* MPI's own handler of errors ends all ranks with a message: there is no rank that could go on alone. */
+/* MPI's own handler of errors ends all ranks with a message: no rank could continue alone. */
 static const struct comm_ops *mpi_open(void **ctx, int *rank, int *size, char *why, size_t why_size)
 {
-    static const struct comm_ops OPS = { mpi_gather,    mpi_gather_pieces, mpi_exchange, mpi_exchanged,
-                                         mpi_broadcast, mpi_close,         NULL };
+    static const struct comm_ops OPS = {
+        .gather = mpi_gather,
+        .gather_pieces = mpi_gather_pieces,
+        .exchange = mpi_exchange,
+        .exchanged = mpi_exchanged,
+        .broadcast = mpi_broadcast,
+        .close = mpi_close,
+    };
+
+    /* Calls come from the training thread, one at a time; MPI_Init came from main's. */
     int level = 0;
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &level) != MPI_SUCCESS || level < MPI_THREAD_SERIALIZED) {
         snprintf(why, why_size, "this library can't be called from another thread than the first");
         return NULL;
     }
+
     mpi_ctx *m = xcalloc(1, sizeof *m);
     MPI_Comm_rank(MPI_COMM_WORLD, &m->rank);
     MPI_Comm_size(MPI_COMM_WORLD, &m->size);
     MPI_Type_contiguous(COMM_UNIT, MPI_FLOAT, &m->unit);
     MPI_Type_commit(&m->unit);
-    *ctx = m, *rank = m->rank, *size = m->size;
+    *ctx = m;
+    *rank = m->rank;
+    *size = m->size;
     return &OPS;
 }
 

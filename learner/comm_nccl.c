@@ -18,7 +18,7 @@ typedef struct nccl_ctx {
     int rank, size;
 } nccl_ctx;
 
-/* There is no rank that could go on alone: the process ends, and mpirun ends the others. */
+/* No rank could continue alone: the process ends, and mpirun ends the others. */
 static void failed(const char *what, const char *how)
 {
     fprintf(stderr, "troupe: NCCL: %s: %s\n", what, how);
@@ -53,6 +53,7 @@ static void nccl_pieces(void *ctx, float *whole, const int64_t *begins)
 {
     const nccl_ctx *n = ctx;
     after_computing(n);
+
     nccl(ncclGroupStart(), "pieces of the weights");
     for (int r = 0; r < n->size; r++) {
         const size_t count = (size_t)(begins[r + 1] - begins[r]);
@@ -61,6 +62,7 @@ static void nccl_pieces(void *ctx, float *whole, const int64_t *begins)
             nccl(ncclBroadcast(piece, piece, count, ncclFloat, r, n->comm, n->wires), "a piece of the weights");
     }
     nccl(ncclGroupEnd(), "pieces of the weights");
+
     cuda(cudaEventRecord(n->passed, n->wires), "an event");
     before_computing(n);
 }
@@ -71,15 +73,19 @@ static void *nccl_exchange(void *ctx, const comm_exchange *x)
     const float *out = x->out;
     float *in = x->in;
     after_computing(n);
+
+    /* In a group: send and receive, called one after the other, would wait for each other. */
     nccl(ncclGroupStart(), "gradients");
     for (int r = 0; r < n->size; r++) {
         if (x->n_out[r] > 0)
             nccl(ncclSend(out, (size_t)x->n_out[r], ncclFloat, r, n->comm, n->wires), "gradients on their way");
         if (x->n_in[r] > 0)
             nccl(ncclRecv(in, (size_t)x->n_in[r], ncclFloat, r, n->comm, n->wires), "gradients to come");
-        out += x->n_out[r], in += x->n_in[r];
+        out += x->n_out[r];
+        in += x->n_in[r];
     }
     nccl(ncclGroupEnd(), "gradients");
+
     cuda(cudaEventRecord(n->passed, n->wires), "an event");
     return ctx;
 }
@@ -88,7 +94,11 @@ static bool nccl_exchanged(void *ctx, void *pending, bool wait)
 {
     const nccl_ctx *n = ctx;
     (void)pending;
-    if (wait) return before_computing(n), true;
+    if (wait) {
+        before_computing(n);
+        return true;
+    }
+
     const cudaError_t rc = cudaEventQuery(n->passed);
     if (rc != cudaSuccess && rc != cudaErrorNotReady) cuda(rc, "gradients");
     return rc == cudaSuccess;
@@ -125,15 +135,23 @@ static const struct comm_ops *open_nccl(void **ctx, const unsigned char *id, int
 {
     /* Gathering and broadcasting are not NCCL's (comm_gpu.c). */
     static const struct comm_ops OPS = {
-        NULL, nccl_pieces, nccl_exchange, nccl_exchanged, NULL, nccl_close, NULL,
+        .gather_pieces = nccl_pieces,
+        .exchange = nccl_exchange,
+        .exchanged = nccl_exchanged,
+        .close = nccl_close,
     };
     ncclUniqueId unique;
     _Static_assert(sizeof unique == NCCL_ID_BYTES, "NCCL's id");
     memcpy(&unique, id, sizeof unique);
+
     nccl_ctx *n = xcalloc(1, sizeof *n);
     *n = (nccl_ctx){ .compute = stream, .rank = rank, .size = size };
     const ncclResult_t rc = ncclCommInitRank(&n->comm, size, unique, rank);
-    if (rc == ncclSuccess && streams(n)) return *ctx = n, &OPS;
+    if (rc == ncclSuccess && streams(n)) {
+        *ctx = n;
+        return &OPS;
+    }
+
     snprintf(why, why_size, "NCCL: %s", rc == ncclSuccess ? "no stream of its own" : ncclGetErrorString(rc));
     if (rc == ncclSuccess) ncclCommDestroy(n->comm);
     free(n);

@@ -142,6 +142,7 @@ static double *sum_tokens(arena *a, const objective_set *objectives, const advan
     const uint32_t n = t->episodes[s]->tokens.n;
     double *sum = arena_zalloc(a, sizeof *sum * (n + 1));
     bool any = false;
+
     for (uint32_t i = 0; i < n; i++) {
         double size = 0;
         for (int k = 0; k < t->K; k++) {
@@ -150,9 +151,10 @@ static double *sum_tokens(arena *a, const objective_set *objectives, const advan
             sum[i] += part;
             size += fabs(part);
         }
-        sum[i] = signal_of(sum[i], size);
+        sum[i] = signal_of(sum[i], size); /* what is left of parts that cancel is rounding, not a signal */
         any |= sum[i] != 0;
     }
+
     return any ? sum : NULL;
 }
 

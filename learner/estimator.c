@@ -39,6 +39,7 @@ static void mean_by_length(const comparison *c, double *out)
         sum += c->r[i] * c->length[i];
         weight += c->length[i];
     }
+
     const double mean = weight > 0 ? sum / weight : 0;
     for (int i = c->at.begin; i < c->at.end; i++) out[i] = c->group.n > 1 ? mean : c->r[i];
 }

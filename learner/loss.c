@@ -20,7 +20,7 @@ loss_config loss_default(void)
                           .aggregation = AGGREGATE_TOKEN,
                           .constant = 512,
                           .correction = CORRECTION_TOKEN_TIS,
-                          .tis_cap = 2,
+                          .tis_cap = 2, /* verl's */
                           .floor = 0.5,
                           .band = 1e-3,
                           .imitation_weight = 1,
@@ -260,7 +260,7 @@ static double imitate_token(const context *x, int i, double *gradient)
 }
 
 /* A token of a hint: the policy did not sample it, so there is neither ratio nor correction. */
-static void given_token(const context *x, int i, float *gradient, loss_sums *sums)
+static void imitated_token(const context *x, int i, float *gradient, loss_sums *sums)
 {
     double of_imitation = 0;
     sums->loss += x->token_weight * imitate_token(x, i, &of_imitation);
@@ -291,7 +291,7 @@ void loss_gradient(const loss_config *config, const loss_scale *scale, const los
                    loss_sums *sums)
 {
     const context x = context_of(config, scale, episode);
-    for (int i = 0; i < episode->n_imitated; i++) given_token(&x, i, gradient, sums);
+    for (int i = 0; i < episode->n_imitated; i++) imitated_token(&x, i, gradient, sums);
     for (int i = episode->n_imitated; i < episode->n; i++) sampled_token(&x, i, gradient, sums);
 }
 
@@ -327,11 +327,13 @@ void loss_sums_add(loss_sums *to, const loss_sums *part)
     to->clipped_high += part->clipped_high;
     to->kl_old += part->kl_old;
     to->kl_reference += part->kl_reference;
+
     to->gap_sum += part->gap_sum;
     to->gap_max = fmax(to->gap_max, part->gap_max);
     to->differing += part->differing;
     to->weight += part->weight;
     to->rejected += part->rejected;
+
     to->imitated += part->imitated;
     to->imitated_logprob += part->imitated_logprob;
     to->imitated_kl += part->imitated_kl;

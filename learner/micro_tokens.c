@@ -2,8 +2,8 @@
 #include "learner/micro_tokens.h"
 
 enum {
-    MOST = 16384,
-    LEAST = 256,
+    MAX_TOKENS = 16384,
+    MIN_TOKENS = 256,
     ARRAYS = 7, /* weights, panels, transposed panels, gradient, two moments, and the copy that is published */
     LOGITS = 3  /* blocks of 64 to 128 MB: kept, made again, their gradients */
 };
@@ -24,10 +24,11 @@ int micro_tokens_for(const weights *w, uint64_t memory, int learners, bool recom
 {
     const int64_t fixed = ARRAYS * (int64_t)sizeof(float) * w->table->total + LOGITS * LOGIT_BYTES;
     const int64_t a_token = micro_token_bytes(&w->table->config, recompute);
-    const uint64_t share = memory / 2 / (uint64_t)(learners > 1 ? learners : 1);
-    const int64_t budget = share > INT64_MAX ? INT64_MAX : (int64_t)share;
-    int tokens = MOST;
-    if (!device_view(w->dev, w->data)) return MOST;
-    while (tokens > LEAST && fixed + tokens * a_token > budget) tokens /= 2;
+    if (!device_view(w->dev, w->data)) return MAX_TOKENS; /* `memory` is the host's, and says nothing of a GPU's */
+
+    const uint64_t a_learner = memory / 2 / (uint64_t)(learners > 1 ? learners : 1);
+    const int64_t budget = a_learner > INT64_MAX ? INT64_MAX : (int64_t)a_learner;
+    int tokens = MAX_TOKENS;
+    while (tokens > MIN_TOKENS && fixed + tokens * a_token > budget) tokens /= 2;
     return tokens;
 }

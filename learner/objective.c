@@ -10,6 +10,8 @@ int objective_add(objective_set *set, const char *name, double weight, error *er
     if (len == 0 || len >= OBJECTIVE_NAME)
         return error_set(err, ERR_ARGUMENT, "objective '%.40s': a name has 1 to %d characters", name,
                          OBJECTIVE_NAME - 1);
+
+    /* Written so that NaN is refused, too. */
     if (!(weight >= 0 && weight <= OBJECTIVE_MAX_WEIGHT))
         return error_set(err, ERR_ARGUMENT,
                          "objective '%s': weight %g (a number from 0 to %g; for less of something let the script "
@@ -20,6 +22,7 @@ int objective_add(objective_set *set, const char *name, double weight, error *er
             return error_set(err, ERR_ARGUMENT, "objective '%s' is named twice", name);
     if (set->n == MAX_OBJECTIVES)
         return error_set(err, ERR_FULL, "objective '%s': at most %d objectives are allowed", name, MAX_OBJECTIVES);
+
     objective *o = &set->items[set->n++];
     memcpy(o->name, name, len + 1);
     o->weight = weight;

@@ -72,13 +72,16 @@ void optimizer_cut(optimizer *o, const slice *blocks, int n)
 {
     optim_run *cut = xcalloc((size_t)o->n + (size_t)n, sizeof *cut);
     int made = 0;
+
     for (int i = 0, b = 0; i < o->n; i++) {
-        const int64_t end = o->runs[i].at + o->runs[i].count;
-        for (int64_t at = o->runs[i].at; at < end; made++) {
+        const optim_run *whole = &o->runs[i];
+        const int64_t end = whole->at + whole->count;
+        for (int64_t at = whole->at; at < end; made++) {
             while (b + 1 < n && blocks[b + 1].begin <= at) b++;
             const int64_t border = smaller(blocks[b].begin + blocks[b].count, end);
-            cut[made] = o->runs[i];
-            cut[made].place += at - o->runs[i].at;
+
+            cut[made] = *whole;
+            cut[made].place += at - whole->at;
             cut[made].at = at;
             cut[made].count = border - at;
             cut[made].block = b;
@@ -86,6 +89,7 @@ void optimizer_cut(optimizer *o, const slice *blocks, int n)
         }
         if (o->shard) b = 0; /* pieces of buckets come from the back of the table to its front */
     }
+
     free(o->runs);
     o->runs = cut;
     o->n = made;
@@ -246,6 +250,7 @@ static void pull_run(const optimizer *o, weights *w, const optim_run *r, const f
     const optim_config *c = &o->config;
     const struct ops *ops = device_ops(w->dev);
     float *m = copies, *v = copies + PULL_FLOATS;
+
     for (int64_t from = 0; from < r->count; from += PULL_FLOATS) {
         const int64_t n = smaller(r->count - from, PULL_FLOATS), at = r->at + from;
         ops->zero(w->dev, m, n);

@@ -106,7 +106,8 @@ static void add_outputs(filling *f, int s, int from, int to)
     packed_batch *b = f->b;
     const trajectory *t = &f->p->table->episodes[s]->tokens;
     const int first = f->starts[b->tokens.S - 1];
-    for (int i = from; i < to; i++) {
+
+    for (int i = from; i < to; i++) { /* the row of token i gives the logprob of token i + 1 */
         if (!has_loss(f->p->o, t, (uint32_t)i + 1)) continue;
         const int out = b->tokens.n_out++;
         f->rows[out] = first + i - from;
@@ -152,8 +153,8 @@ static void build(const packer *p, packed_batch *b, const int *which, int n)
     int prefix = -1;
     for (int i = 0; i < n; i++) {
         const int s = which[i], end = useful_of(p, s) - 1; /* the last token is only ever a target */
-        const bool shared = shares_next(p, which, i, n), goes_on = shares_next(p, which, i - 1, n);
-        if (!goes_on) prefix = shared ? add_rows(&f, s, -1, 0, p->prompts.tokens[s]) : -1;
+        const bool shared = shares_next(p, which, i, n), continues = shares_next(p, which, i - 1, n);
+        if (!continues) prefix = shared ? add_rows(&f, s, -1, 0, p->prompts.tokens[s]) : -1;
 
         const int from = prefix < 0 ? 0 : p->prompts.tokens[s];
         add_rows(&f, s, prefix, from, end);
@@ -184,7 +185,7 @@ static bool any_signal(const advantage_table *t, const pack_options *o)
     return any;
 }
 
-/* Owner by owner, in each the order that was. */
+/* Partition by partition, in each the order that was. */
 static void sort_by_partition(arena *a, const pack_options *o, int *which, int n)
 {
     int *sorted = arena_array(a, int, n), at = 0;
@@ -226,9 +227,9 @@ static int end_of_batch(const packer *p, const int *which, int begin, int n)
 {
     int end = begin, tokens = 0;
     for (; end < n; end++) {
-        const bool goes_on = end > begin && shares_next(p, which, end - 1, n);
-        const int own = useful_of(p, which[end]) - (goes_on ? p->prompts.tokens[which[end]] : 0);
-        const int needed = goes_on ? own : sharers_tokens(p, which, end, n);
+        const bool continues = end > begin && shares_next(p, which, end - 1, n);
+        const int own = useful_of(p, which[end]) - (continues ? p->prompts.tokens[which[end]] : 0);
+        const int needed = continues ? own : sharers_tokens(p, which, end, n);
         if (end > begin && tokens + needed > p->o->max_tokens) break;
         tokens += own;
     }
@@ -261,8 +262,8 @@ static int *cut_by_rank(const packer *p, const int *which, int n, int ranks)
     return cuts;
 }
 
-/* The rank's share of which [n]; what all ranks have goes to plan->shares. */
-static int *take_share(const packer *p, int *which, int *n, pack_plan *plan)
+/* The rank's part of which [n]. Which partitions every rank has goes to plan->has_rows. */
+static int *take_own(const packer *p, int *which, int *n, pack_plan *plan)
 {
     const pack_options *o = p->o;
     const int ranks = o->ranks > 0 ? o->ranks : 1, n_partitions = o->partition ? o->n_partitions : 1;
@@ -295,7 +296,7 @@ pack_plan *pack_groups(arena *a, const advantage_table *table, const pack_option
     p.prompts = options->shared_prompts ? shared_prompts_find(a, table, options->partition, which, plan->episodes)
                                         : shared_prompts_none(a, table);
     plan->trained = plan->episodes;
-    which = take_share(&p, which, &plan->episodes, plan);
+    which = take_own(&p, which, &plan->episodes, plan);
 
     plan->batches = arena_array(a, packed_batch, plan->episodes);
     for (int begin = 0, end; begin < plan->episodes; begin = end) {

@@ -48,7 +48,7 @@ typedef struct pack_options {
     bool by_objective;    /* an advantage in a single objective is one: they may cancel in the scalar */
     const int *partition; /* [S] each episode's, in [0, n_partitions): a data group or a half; NULL: none */
     int n_partitions;
-    int rank, ranks; /* of several learners: only this one's share is packed, about as many tokens each; 0 ranks: 1 */
+    int rank, ranks; /* of several learners: only this one's part is packed, about as many tokens each; 0 ranks: 1 */
 } pack_options;
 
 /* Memory is the arena's. */

@@ -105,7 +105,7 @@ static token_batch batch_of(pretrainer *p, const corpus *c, int begin, int end)
     return b;
 }
 
-static int micro_step(pretrainer *p, const token_batch *b, double share, double *loss, error *err)
+static int micro_step(pretrainer *p, const token_batch *b, double token_weight, double *loss, error *err)
 {
     device *dev = p->w->dev;
     const forward_options options = { .keep = true };
@@ -118,8 +118,8 @@ static int micro_step(pretrainer *p, const token_batch *b, double share, double 
     float *logprob = arena_array(p->step, float, b->n_out), *dlogprob = arena_array(p->step, float, b->n_out);
     device_copy_out(dev, logprob, acts->logprob, bytes);
     for (int i = 0; i < b->n_out; i++) {
-        *loss -= share * (double)logprob[i];
-        dlogprob[i] = (float)-share;
+        *loss -= token_weight * (double)logprob[i];
+        dlogprob[i] = (float)-token_weight;
     }
 
     float *on_device = device_scratch(dev, bytes);

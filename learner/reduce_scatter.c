@@ -47,10 +47,12 @@ reduce_scatter *reduce_scatter_new(const shard *sh, device *dev, int rows)
     s->has = xcalloc(size * (size_t)rows, sizeof *s->has);
     s->n_out = xcalloc(size, sizeof *s->n_out);
     s->n_in = xcalloc(size, sizeof *s->n_in);
+
     for (int i = 0; i < sh->n; i++) {
         const int64_t n = shard_piece(sh, i, sh->comm->rank).count;
         s->piece_room = n > s->piece_room ? n : s->piece_room;
     }
+    /* One float more: a piece may be empty, its memory not. */
     s->piece = device_alloc(dev, sizeof(float) * (size_t)(rows * s->piece_room + 1));
     s->one = device_alloc(dev, sizeof(float) * (size_t)(s->piece_room + 1));
     return s;
@@ -82,11 +84,12 @@ static int rows_of(const reduce_scatter *s, int rank)
     return n;
 }
 
-/* What goes to rank r: its piece of each row that this rank has, row by row. */
+/* What goes to rank r: its piece of each row that this rank has, row by row. Returns where the next one's begins. */
 static float *pack_for(reduce_scatter *s, int bucket, int r, const float *gradients, int64_t stride, float *to)
 {
     const slice p = shard_piece(s->shard, bucket, r);
     const int64_t from = p.begin - s->shard->buckets[bucket].begin;
+
     for (int k = 0; k < s->rows; k++) {
         if (!s->has[s->shard->comm->rank * s->rows + k]) continue;
         const size_t bytes = sizeof *to * (size_t)p.count;
@@ -96,6 +99,7 @@ static float *pack_for(reduce_scatter *s, int bucket, int r, const float *gradie
             device_copy_out(s->dev, to, gradients + k * stride + from, bytes);
         to += p.count;
     }
+
     return to;
 }
 
@@ -104,6 +108,7 @@ void reduce_scatter_send(reduce_scatter *s, int bucket, const float *gradients, 
     comm *c = s->shard->comm;
     const int64_t mine = shard_piece(s->shard, bucket, c->rank).count;
     int64_t out = 0, in = 0;
+
     for (int r = 0; r < c->size; r++) {
         s->n_out[r] = rows_of(s, c->rank) * shard_piece(s->shard, bucket, r).count;
         s->n_in[r] = rows_of(s, r) * mine;

@@ -19,6 +19,7 @@ static void objective_metrics(const objective *o, const objective_stats *s, metr
         { "missing", s->missing, true },
         { "unmet", s->unmet, isfinite(o->min) && s->scored > 0 },
     };
+
     for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
         if (!figures[i].known) continue;
         snprintf(name, sizeof name, "reward/%s/%s", o->name, figures[i].what);

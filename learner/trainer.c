@@ -179,6 +179,7 @@ static pack_options usual_options(const trainer *t)
                        .kl = c->loss.kl > 0,
                        .regulariser = holds_to_old_policy(c),
                        .imitation = c->loss.imitation != IMITATION_NONE };
+
     if (c->oldest_token > 0) o.oldest = t->parts.w->version - c->oldest_token;
     if (t->parts.shard) {
         o.rank = c->comm->rank;

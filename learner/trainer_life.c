@@ -16,6 +16,7 @@ static int choose_methods(trainer *t, error *err)
     if (objective_weighing(&c->objectives) == 0)
         return error_set(err, ERR_ARGUMENT,
                          "reward.objectives has no objective with a weight above 0: there is nothing to learn");
+
     for (int i = 0; METHODS[i]; i++) {
         const method *m = METHODS[i];
         if (!m->wanted(c)) continue;

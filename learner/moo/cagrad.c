@@ -4,11 +4,11 @@
  *
  *     min over the simplex of  F(w) = <g_w, g0> + c ||g0|| ||g_w||,   d = g0 + c ||g0|| / ||g_w|| g_w
  *
- * A length is the least of quadratics, ||v|| = min over t > 0 of (||v||^2 / t + t) / 2: for a given t a quadratic
+ * A length is a minimum of quadratics, ||v|| = min over t > 0 of (||v||^2 / t + t) / 2: for a given t a quadratic
  * program over the simplex, solved exactly; the right t is where t = ||g_w||, found by bisection. d is divided by
  * 1 + c^2, as the authors' code has it. c = 0 is the average; a large c points where MGDA does.
  *
- * Where F is least at g_w = 0 (the hull holds 0, a Pareto-stationary point) no d has positive products with all, and
+ * Where F is smallest at g_w = 0 (the hull holds 0, a Pareto-stationary point) no d has positive products with all, and
  * those with none negative are many; the one nearest to g0 is its projection on the cone of upgrad.c, which lies in the
  * ball: that is where the dual's solutions go when the length is rounded off at 0, and what LibMTL's come to.
  * Solved on unit gradients, as in mgda.c. */
@@ -25,7 +25,7 @@ typedef struct ball {
     int K;
     double C[MOO_MAX * MOO_MAX];
     double length[MOO_MAX];                   /* in units of the shortest gradient, as all of these */
-    double share[MOO_MAX];                    /* of y_i = w_i length_i in the sum of weights */
+    double inverse_length[MOO_MAX];           /* w_i of y_i = w_i length_i: the simplex is sum y_i / length_i = 1 */
     double average[MOO_MAX], toward[MOO_MAX]; /* g0 in terms of unit gradients, and their products with it */
     double radius;
 } ball;
@@ -48,7 +48,7 @@ static ball ball_of(const moo_problem *p)
     /* In units of the shortest gradient: nothing overflows when all are tiny. */
     for (int i = 0; i < p->K; i++) {
         b.length[i] /= shortest;
-        b.share[i] = 1 / b.length[i];
+        b.inverse_length[i] = 1 / b.length[i];
         b.average[i] = p->p[i] * b.length[i];
     }
 
@@ -64,11 +64,11 @@ static double point_for(const ball *b, double t, double *y)
 {
     double linear[MOO_MAX];
     for (int i = 0; i < b->K; i++) linear[i] = t / b->radius * b->toward[i];
-    qp_solve(b->C, linear, b->share, b->K, y);
+    qp_solve(b->C, linear, b->inverse_length, b->K, y);
     return matrix_length(b->C, b->K, y);
 }
 
-/* ||g_w|| and y where F is least; 0: there g_w is 0. */
+/* ||g_w|| and y where F is smallest; 0: there g_w is 0. */
 static double farthest(const ball *b, double *y)
 {
     double size = 0, low = point_for(b, 0, y), high = 1;
@@ -123,11 +123,11 @@ void moo_cagrad(const moo_problem *p, double *w)
     const double length = farthest(&b, y);
     if (length <= 0) {
         stand(&b, y);
-        for (int i = 0; i < K; i++) w[i] = y[i] * b.share[i] / (1 + c * c);
+        for (int i = 0; i < K; i++) w[i] = y[i] * b.inverse_length[i] / (1 + c * c);
         return;
     }
 
     /* d = g0 + radius / ||g_w|| g_w; the length is taken at its largest, so that d stays in the ball. */
     const double max = sqrt(length * length + slack(K, y));
-    for (int i = 0; i < K; i++) w[i] += b.radius / max * y[i] * b.share[i] / (1 + c * c);
+    for (int i = 0; i < K; i++) w[i] += b.radius / max * y[i] * b.inverse_length[i] / (1 + c * c);
 }

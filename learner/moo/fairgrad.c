@@ -44,6 +44,7 @@ static bool damped(const fair *f, const double *step, double *u)
             next[i] = u[i] - t * step[i];
             positive &= next[i] > 0;
         }
+
         if (!positive || value(f, next) > before + 1e-12 * fabs(before)) continue;
         memcpy(u, next, sizeof *u * (size_t)f->K);
         return true;

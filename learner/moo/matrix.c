@@ -70,9 +70,11 @@ bool matrix_solve(const double *A, int n, const double *b, double *x)
 /* Rotates rows and columns a, b of A so that A[a][b] vanishes; V takes part. */
 static void rotate(double *A, int n, int a, int b, double *V)
 {
+    /* The smaller of the two angles that make A[a][b] vanish: t = tan, c = cos, s = sin (Golub & Van Loan, 8.5). */
     const double theta = (A[b * n + b] - A[a * n + a]) / (2 * A[a * n + b]);
     const double t = (theta >= 0 ? 1 : -1) / (fabs(theta) + sqrt(theta * theta + 1));
     const double c = 1 / sqrt(t * t + 1), s = t * c;
+
     for (int k = 0; k < n; k++) {
         const double x = A[k * n + a], y = A[k * n + b];
         A[k * n + a] = c * x - s * y;

@@ -15,12 +15,13 @@
 /* The point of least norm of the hull of unit gradients times `length` -> their weights w, 0 where it is 0. */
 static void min_norm(const double *C, const double *length, int K, double *w)
 {
-    double share[MOO_MAX] = { 0 }, y[MOO_MAX], shortest = INFINITY;
+    double y[MOO_MAX], weight_of_y[MOO_MAX] = { 0 }, shortest = INFINITY; /* w_i = weight_of_y_i y_i */
     for (int i = 0; i < K; i++) shortest = fmin(shortest, length[i]);
-    for (int i = 0; i < K; i++) share[i] = shortest / length[i];
-    qp_solve(C, NULL, share, K, y);
+    for (int i = 0; i < K; i++) weight_of_y[i] = shortest / length[i]; /* in units of the shortest: no overflow */
+    qp_solve(C, NULL, weight_of_y, K, y);
+
     const bool somewhere = matrix_length(C, K, y) > 0;
-    for (int i = 0; i < K; i++) w[i] = somewhere ? y[i] * share[i] : 0;
+    for (int i = 0; i < K; i++) w[i] = somewhere ? y[i] * weight_of_y[i] : 0;
 }
 
 void moo_mgda(const moo_problem *p, double *w)
@@ -36,7 +37,10 @@ void moo_mgda_norm(const moo_problem *p, double *w)
     const int K = p->K;
     double C[MOO_MAX * MOO_MAX], length[MOO_MAX], ones[MOO_MAX] = { 0 }, mean = 0;
     matrix_cosines(p->G, K, C, length);
-    for (int i = 0; i < K; i++) ones[i] = 1, mean += length[i] / K;
+    for (int i = 0; i < K; i++) {
+        ones[i] = 1;
+        mean += length[i] / K;
+    }
     min_norm(C, ones, K, w);
     for (int i = 0; i < K; i++) w[i] *= mean / length[i];
 }

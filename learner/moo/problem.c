@@ -65,6 +65,7 @@ static int check_keys(const json_t *line, error *err)
     static const char *const KEYS[] = { "J", "G", "pref", NULL };
     const char *key;
     json_t *value;
+
     json_object_foreach((json_t *)(uintptr_t)line, key, value)
     {
         int k = 0;

@@ -136,9 +136,10 @@ static void start(qp *q)
 {
     int best = 0;
     double min = INFINITY;
-    if (!q->a) return;
+    if (!q->a) return; /* without a sum x = 0 is a start */
+
     for (int i = 0; i < q->K; i++) {
-        const double x = 1 / q->a[i], value = (q->H[i * q->K + i] * x / 2 + q->b[i]) * x;
+        const double x = 1 / q->a[i], value = (q->H[i * q->K + i] * x / 2 + q->b[i]) * x; /* x'Hx/2 + b'x */
         if (value < min) {
             min = value;
             best = i;
