@@ -201,7 +201,7 @@ static void fill(void *ctx, float *out)
 {
     conversion *c = ctx;
     gguf_to_f32(c->quant, c->from->data, out, c->from->count);
-    for (int64_t i = 0; i < c->from->count && !c->spoilt; i++) c->spoilt = !isfinite(out[i]);
+    c->spoilt = !safetensors_finite(out, c->from->count);
     const int64_t columns = c->from->rank == 2 ? c->from->shape[1] : 1;
     if (c->heads) rows_by_halves(out, c->heads, c->from->shape[0], columns);
 }
@@ -300,7 +300,7 @@ static int list_tensors(listing *l, error *err)
     return rc == OK ? check_all_taken(l, err) : rc;
 }
 
-/* A model with a NaN computes nothing else. Known once all tensors are written. */
+/* Known once all tensors are written. */
 static int refuse_spoilt(const listing *l, error *err)
 {
     for (size_t i = 0; i < l->n; i++)

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,6 +151,18 @@ static void read_tensors(reading *r)
     if (!s->tied) give(r, -1, "lm_head", take(r, s->vocab, dim), s->vocab, dim);
 }
 
+/* The tables of cosines and sines are not among them: they are not used. */
+static int refuse_spoilt(const reading *r, const char *where, error *err)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        const tensor_source *t = &r->tensors[i];
+        const int64_t count = t->shape[0] * (t->rank == 2 ? t->shape[1] : 1);
+        if (!safetensors_finite(t->data, count))
+            return error_set(err, ERR_PARSE, "%s: tensor %s holds numbers that are not finite", where, t->name);
+    }
+    return OK;
+}
+
 static int write_weights(const shape *s, const char *data, size_t len, const char *where, const char *out, error *err)
 {
     char path[1200];
@@ -164,8 +177,10 @@ static int write_weights(const shape *s, const char *data, size_t len, const cha
     r.owned = xcalloc((size_t)s->layers * 2, sizeof *r.owned);
 
     read_tensors(&r);
-    const int rc = safetensors_write(path_join(path, sizeof path, out, "model.safetensors"), r.tensors, r.n, DTYPE_F32,
-                                     MODEL_METADATA, err);
+    int rc = refuse_spoilt(&r, where, err);
+    if (rc == OK)
+        rc = safetensors_write(path_join(path, sizeof path, out, "model.safetensors"), r.tensors, r.n, DTYPE_F32,
+                               MODEL_METADATA, err);
 
     for (size_t i = 0; i < r.n_owned; i++) free(r.owned[i]);
     free(r.owned);
@@ -236,6 +251,9 @@ static int read_pieces(spm_piece *pieces, int32_t n, const char *data, size_t le
         at += 8;
         if (bytes < 0 || bytes > MAX_TOKEN || len - at < (size_t)bytes)
             return error_set(err, ERR_PARSE, "%s: token %d has %d bytes", where, i, bytes);
+
+        if (!isfinite(pieces[i].score))
+            return error_set(err, ERR_PARSE, "%s: the score of token %d is not finite", where, i);
 
         pieces[i].id = i;
         pieces[i].kind = kind_of(i);

@@ -244,6 +244,18 @@ int safetensors_check_f32(const tensor_view *view, error *err)
                      view->dtype_name);
 }
 
+/* Exponents of all ones are infinities and NaNs. */
+bool safetensors_finite(const float *x, int64_t n)
+{
+    uint32_t spoilt = 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        spoilt |= (bits & 0x7f800000u) == 0x7f800000u;
+    }
+    return !spoilt;
+}
+
 int safetensors_to_f32(const tensor_view *view, float *out, error *err)
 {
     if (safetensors_check_f32(view, err) != OK) return ERR_UNSUPPORTED;

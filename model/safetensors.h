@@ -35,6 +35,8 @@ const char *safetensors_metadata(const safetensors *st, const char *key); /* NUL
 int safetensors_check_f32(const tensor_view *view, error *err);           /* OK where the next one can */
 /* Converts `view` (F32, BF16, F16) into out[count]. */
 int safetensors_to_f32(const tensor_view *view, float *out, error *err);
+/* Whether a tensor's x [n] are all finite. A model with one that is not computes nothing else, without a word. */
+bool safetensors_finite(const float *x, int64_t n);
 
 /* Writing. `data` of each tensor is fp32; `dtype` DTYPE_F32 or DTYPE_BF16 (round to nearest even) is what is stored.
  * Tensors are laid out in the order given; the same input gives the same bytes. metadata: NULL-terminated key, value,

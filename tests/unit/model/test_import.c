@@ -2,6 +2,7 @@
 /* llama2.c's stories260K through the import: its published greedy text, and its own encoder's ids. */
 #include "model/import_llama2c.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -189,12 +190,11 @@ static void what_is_no_checkpoint_is_refused(void **state)
 }
 
 /* A vocabulary of 260: three that are special, 256 bytes, "ab"; token `odd` is written as `text`. */
-static void write_vocabulary(const char *path, int odd, const char *text)
+static void write_vocabulary(const char *path, int odd, const char *text, float score)
 {
     str all = { 0 };
     error err = { 0 };
     const int32_t longest = 8;
-    const float score = -1;
     str_add(&all, (const char *)&longest, sizeof longest);
     for (int i = 0; i < 260; i++) {
         char piece[16];
@@ -229,7 +229,7 @@ static void a_vocabulary_that_lacks_something_is_refused_by_name(void **state)
     str_add(&bytes, (const char *)numbers, sizeof numbers);
     test_ok(file_write_atomic(model, bytes.data, bytes.len, &err), &err);
     for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++) {
-        write_vocabulary(tokens, ALL[i].odd, ALL[i].text);
+        write_vocabulary(tokens, ALL[i].odd, ALL[i].text, -1);
         const int rc = import_llama2c(model, tokens, out, &err);
         if (!ALL[i].says) test_ok(rc, &err);
         if (ALL[i].says && (rc == OK || !strstr(err.text, ALL[i].says) || !strstr(err.text, "t.bin")))
@@ -241,12 +241,64 @@ static void a_vocabulary_that_lacks_something_is_refused_by_name(void **state)
     test_folder_remove(dir);
 }
 
+/* Each tensor of the file, spoilt by one number, is refused by its name; the tables behind the norm are not used. */
+static void a_tensor_that_is_not_finite_is_refused_by_name(void **state)
+{
+    (void)state;
+    static const int32_t HEADER[7] = { 4, 4, 1, 2, 1, 260, 2 };
+    static const struct {
+        int at; /* of the tensor's first number */
+        const char *name;
+    } ALL[] = { { 0, "model.embed_tokens.weight" },
+                { 1040, "model.layers.0.input_layernorm.weight" },
+                { 1044, "model.layers.0.self_attn.q_proj.weight" },
+                { 1060, "model.layers.0.self_attn.k_proj.weight" },
+                { 1068, "model.layers.0.self_attn.v_proj.weight" },
+                { 1076, "model.layers.0.self_attn.o_proj.weight" },
+                { 1092, "model.layers.0.post_attention_layernorm.weight" },
+                { 1096, "model.layers.0.mlp.gate_proj.weight" },
+                { 1112, "model.layers.0.mlp.down_proj.weight" },
+                { 1128, "model.layers.0.mlp.up_proj.weight" },
+                { 1144, "model.norm.weight" },
+                { 1148, NULL } };
+    static const float SPOILT[] = { NAN, INFINITY, -INFINITY };
+    error err = { 0 };
+    char *dir = test_folder_new(), model[1200], tokens[1200], out[1200];
+    path_join(model, sizeof model, dir, "m.bin");
+    path_join(tokens, sizeof tokens, dir, "t.bin");
+    path_join(out, sizeof out, dir, "out");
+    write_vocabulary(tokens, -1, "", -1);
+
+    for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++) {
+        float numbers[1148 + 2 * 2] = { 0 };
+        str bytes = { 0 };
+        numbers[ALL[i].at] = SPOILT[i % 3];
+        str_add(&bytes, (const char *)HEADER, sizeof HEADER);
+        str_add(&bytes, (const char *)numbers, sizeof numbers);
+        test_ok(file_write_atomic(model, bytes.data, bytes.len, &err), &err);
+        str_free(&bytes);
+
+        const int rc = import_llama2c(model, tokens, out, &err);
+        if (!ALL[i].name) test_ok(rc, &err);
+        if (ALL[i].name && (rc != ERR_PARSE || !strstr(err.text, ALL[i].name) || !strstr(err.text, "not finite")))
+            fail_msg("expected '%s' in: %s", ALL[i].name, rc == OK ? "(no error)" : err.text);
+        assert_true(dir_exists(out) == !ALL[i].name);
+        if (!ALL[i].name) dir_remove_all(out, NULL);
+    }
+
+    write_vocabulary(tokens, -1, "", NAN);
+    assert_int_equal(import_llama2c(model, tokens, out, &err), ERR_PARSE);
+    assert_non_null(strstr(err.text, "t.bin: the score of token 0 is not finite"));
+    test_folder_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_published_story_is_told),
         cmocka_unit_test(ids_are_those_of_llama2cs_encoder),
         cmocka_unit_test(what_is_no_checkpoint_is_refused),
+        cmocka_unit_test(a_tensor_that_is_not_finite_is_refused_by_name),
         cmocka_unit_test(a_vocabulary_that_lacks_something_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
