@@ -15,7 +15,7 @@ static const char USAGE[] =
     "  --resume RUN   continue from the last checkpoint as if nothing had happened, with the run's own copy of\n"
     "                 recipe, scripts and data; key=value changes it from here on, and is recorded\n"
     "  --take-changes with --resume: take recipe, scripts and data anew from where they came from\n"
-    "  --without-episodes  with --resume: continue although rollouts.db is gone\n"
+    "  --without-episodes  with --resume: continue although rollouts.db is gone or damaged\n"
     "  --every N      without a terminal: print each N-th step (default 10)\n"
     "  --keys         list the recipe's keys with their defaults; with --markdown as a page, a paragraph each\n\n"
     "example: troupe train recipes/calculator/recipe.lua steps=50 rollout.group=4\n";

@@ -216,13 +216,15 @@ static void repeat_announcement(server *s, visitor *v, int64_t version)
     if (loop_now_ms(s->lp) - v->weights_ms >= REPEAT_MS) announce(s, v);
 }
 
+/* A step's groups have at least so many episodes. */
+static uint32_t min_group(const server *s) { return s->config.core.schedule.group < 2 ? 1 : 2; }
+
 /* The first version of a resumed run is a checkpoint's, whose step is on record, unless the process died in between. */
 static int put_step(server *s, const new_version *v, error *err)
 {
-    const uint32_t min = s->config.core.schedule.group < 2 ? 1 : 2;
     if (s->published || v->version == 0)
         return store_put_step(s->config.store, v->version, v->hash, v->groups, v->episodes, err);
-    return store_complete_step(s->config.store, v->version, v->hash, min, err);
+    return store_complete_step(s->config.store, v->version, v->hash, min_group(s), err);
 }
 
 /* A step's record, and what goes because of it, are one commit. */
@@ -511,6 +513,7 @@ int server_restore(server *s, int64_t step, error *err)
 {
     store_on_damage(s->config.store, warn_damage, s);
     int rc = store_forget_steps(s->config.store, step, err);
+    if (rc == OK) rc = store_complete_steps(s->config.store, step, min_group(s), err);
     if (rc == OK) rc = store_read_steps(s->config.store, restore_step, s, err);
     if (rc == OK) rc = store_read(s->config.store, -1, step, 0, restore_row, s, err);
     store_on_damage(s->config.store, NULL, NULL);

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "base/vec.h"
 #include "proto/messages.h"
 
 enum { BUSY_MS = 5000, FORMAT = 3 };
@@ -188,6 +189,32 @@ void store_on_damage(store *s, store_damage fn, void *ctx)
     s->damage_ctx = ctx;
 }
 
+/* Its first word, or "" where that can't be asked either. */
+static void ask_whether_whole(sqlite3 *db, char *out, size_t size)
+{
+    sqlite3_stmt *st = NULL;
+    out[0] = 0;
+    if (sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &st, NULL) == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW)
+        snprintf(out, size, "%s", (const char *)sqlite3_column_text(st, 0));
+    else
+        snprintf(out, size, "%s", sqlite3_errmsg(db));
+    sqlite3_finalize(st);
+    for (char *c = out; *c; c++)
+        if (*c == '\n') *c = ' ';
+}
+
+int store_check_whole(const char *path, error *err)
+{
+    char said[200];
+    sqlite3 *db = NULL;
+    if (file_check(path, err) != OK) return err ? err->code : ERR_IO;
+
+    if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK) sqlite3_busy_timeout(db, BUSY_MS);
+    ask_whether_whole(db, said, sizeof said);
+    sqlite3_close(db);
+    return strcmp(said, "ok") == 0 ? OK : error_set(err, ERR_PARSE, "%s is damaged (%s)", path, said);
+}
+
 int store_begin(store *s, error *err) { return run(s, "BEGIN", err); }
 int store_commit(store *s, error *err) { return run(s, "COMMIT", err); }
 
@@ -321,10 +348,47 @@ int store_complete_step(store *s, int64_t step, uint64_t weight_hash, uint32_t m
     return rc;
 }
 
+typedef vec(int64_t) step_list;
+
+/* Those between the first on record and `step` that are not. */
+static int find_missing_steps(store *s, int64_t step, step_list *out, error *err)
+{
+    static const char SQL[] =
+        "WITH RECURSIVE all_steps(i) AS (SELECT min(step) FROM steps WHERE step < ?1 UNION ALL SELECT i + 1 FROM"
+        " all_steps WHERE i + 1 < ?1) SELECT i FROM all_steps WHERE i NOT NULL AND i NOT IN (SELECT step FROM steps)";
+    sqlite3_stmt *st;
+    int got;
+    const int rc = prepare(s, SQL, &st, err);
+    if (rc != OK) return rc;
+
+    sqlite3_bind_int64(st, 1, step);
+    while ((got = sqlite3_step(st)) == SQLITE_ROW) vec_push(out, sqlite3_column_int64(st, 0));
+    sqlite3_finalize(st);
+    return got == SQLITE_DONE ? OK : failed(s, "looking for steps", err);
+}
+
+int store_complete_steps(store *s, int64_t step, uint32_t min, error *err)
+{
+    char text[200];
+    step_list missing = { 0 };
+    int rc = find_missing_steps(s, step, &missing, err);
+    for (size_t i = 0; rc == OK && i < missing.len; i++) rc = store_complete_step(s, missing.data[i], 0, min, err);
+
+    if (rc == OK && missing.len > 0 && s->damage) {
+        snprintf(text, sizeof text,
+                 "rollouts.db: step %" PRId64 " is trained but not on record (and %zu more): counted anew from the"
+                 " episodes that are there",
+                 missing.data[0], missing.len - 1);
+        s->damage(s->damage_ctx, text);
+    }
+    vec_free(&missing);
+    return rc;
+}
+
 int store_forget_steps(store *s, int64_t step, error *err)
 {
     char sql[80];
-    snprintf(sql, sizeof sql, "DELETE FROM steps WHERE step > %" PRId64, step);
+    snprintf(sql, sizeof sql, "DELETE FROM steps WHERE step > %" PRId64 " OR step < 0", step);
     return run(s, sql, err);
 }
 
@@ -412,15 +476,40 @@ int store_read(store *s, int64_t step, int64_t after_step, int evals, store_row 
     return rc;
 }
 
+/* A step that can be, with a hash as it is written. */
+static bool read_step(sqlite3_stmt *st, int64_t *step, uint64_t *hash)
+{
+    enum { DIGITS = 16 };
+    const char *text = (const char *)sqlite3_column_text(st, 1);
+    *step = sqlite3_column_int64(st, 0);
+    if (*step < 0 || !text || strlen(text) != DIGITS || strspn(text, "0123456789abcdef") != DIGITS) return false;
+    *hash = strtoull(text, NULL, 16);
+    return true;
+}
+
+static void tell_damaged_step(const store *s, int64_t step)
+{
+    char text[160];
+    if (!s->damage) return;
+    snprintf(text, sizeof text,
+             "rollouts.db: the record of step %" PRId64 " is damaged: episodes of its version are played again", step);
+    s->damage(s->damage_ctx, text);
+}
+
 int store_read_steps(store *s, store_step fn, void *ctx, error *err)
 {
     sqlite3_stmt *st;
     int got;
     const int rc = prepare(s, "SELECT step, weight_hash FROM steps ORDER BY step", &st, err);
     if (rc != OK) return rc;
+
     while ((got = sqlite3_step(st)) == SQLITE_ROW) {
-        const char *hash = (const char *)sqlite3_column_text(st, 1);
-        fn(ctx, sqlite3_column_int64(st, 0), hash ? strtoull(hash, NULL, 16) : 0);
+        int64_t step;
+        uint64_t hash;
+        if (read_step(st, &step, &hash))
+            fn(ctx, step, hash);
+        else
+            tell_damaged_step(s, step);
     }
     sqlite3_finalize(st);
     return got == SQLITE_DONE ? OK : failed(s, "reading steps", err);

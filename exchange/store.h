@@ -14,8 +14,11 @@ typedef struct store store;
 store *store_open(const char *path, error *err);      /* made when it isn't there */
 store *store_open_read(const char *path, error *err); /* also from a folder that can't be written */
 void store_close(store *s);
-/* What store_read calls for a damaged episode or score, with a sentence that has its task and step (fn NULL:
- * nothing). */
+/* Whether the file is a whole database, every page where it belongs: reads all of it (a gigabyte takes seconds). Else
+ * ERR_PARSE and what is wrong. Rows have hashes of their own, which are looked at when they are read. */
+int store_check_whole(const char *path, error *err);
+/* What store_read calls for a damaged episode or score, and store_read_steps for a damaged step, with a sentence that
+ * has its task and step (fn NULL: nothing). */
 typedef void (*store_damage)(void *ctx, const char *sentence);
 void store_on_damage(store *s, store_damage fn, void *ctx);
 
@@ -31,7 +34,11 @@ int store_put_step(store *s, int64_t step, uint64_t weight_hash, uint32_t groups
 /* The same of a step whose checkpoint exists and whose record doesn't, since the process died between the two: counted
  * by what was played for it, groups of at least `min` episodes. Nothing happens where there is a record. */
 int store_complete_step(store *s, int64_t step, uint64_t weight_hash, uint32_t min, error *err);
-/* The run goes back to the checkpoint of `step`: what was trained behind it counts no more. */
+/* The same of all steps between the first on record and `step`: what a disk has lost would be missing in every count from
+ * then on. Told of as damage; with the hash 0, since theirs is lost. */
+int store_complete_steps(store *s, int64_t step, uint32_t min, error *err);
+/* The run goes back to the checkpoint of `step`: what was trained behind it counts no more, nor does what can't be a
+ * step. */
 int store_forget_steps(store *s, int64_t step, error *err);
 
 /* Training episodes of steps before `step` go, and their scores; step records, and so all counts, stay, and so do
@@ -43,7 +50,7 @@ int store_drop_episodes(store *s, int64_t step, error *err);
 typedef int (*store_row)(void *ctx, const char *row, episode *e, score *sc);
 /* step < 0: all; evals: 0 training, 1 evaluations, 2 both. In order of step and task. */
 int store_read(store *s, int64_t step, int64_t after_step, int evals, store_row fn, void *ctx, error *err);
-/* The steps trained, and the start (0), in order. */
+/* The steps trained, and the start (0), in order; but for damaged ones. */
 typedef void (*store_step)(void *ctx, int64_t step, uint64_t weight_hash);
 int store_read_steps(store *s, store_step fn, void *ctx, error *err);
 /* Steps trained so far, groups and episodes over all of them. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "run/training.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "exchange/store.h"
 #include "proto/weights.h"
 #include "run/checks.h"
 #include "run/fleet.h"
@@ -56,17 +58,40 @@ static int newest_step(training *t, error *err)
     return session_checkpoint(t->run.path, damaged, NULL, dir, sizeof dir, &t->from, err);
 }
 
+#define WITHOUT ": restore it, or continue without its episodes by --without-episodes"
+
 /* A run that has trained has episodes: without them what was begun is played again, and nothing can be looked up. */
-static int check_episodes(const training *t, error *err)
+static int check_episodes(const char *path, int64_t trained, error *err)
+{
+    struct stat st;
+    error why = { 0 };
+    if (stat(path, &st) != 0 || st.st_size == 0)
+        return error_set(err, ERR_STATE, "%s is missing or empty though step %" PRId64 " is trained" WITHOUT, path,
+                         trained);
+    if (store_check_whole(path, &why) == OK) return OK;
+    return error_set(err, ERR_STATE, "%s" WITHOUT, why.text);
+}
+
+/* What can't be used is not thrown away, with the log that belongs to it. */
+static int set_aside(const char *path, error *err)
+{
+    static const char *const PARTS[] = { "", "-wal", "-shm" };
+    char from[1300], to[1320];
+    for (size_t i = 0; i < sizeof PARTS / sizeof *PARTS; i++) {
+        snprintf(from, sizeof from, "%s%s", path, PARTS[i]);
+        snprintf(to, sizeof to, "%s.damaged%s", path, PARTS[i]);
+        if (rename(from, to) != 0 && errno != ENOENT) return error_sys(err, errno, "cannot rename %s to %s", from, to);
+    }
+    return OK;
+}
+
+static int look_at_episodes(const training *t, error *err)
 {
     char path[1200];
-    struct stat st;
+    error why = { 0 };
     if (t->from == 0) return OK;
-    if (stat(path_join(path, sizeof path, t->run.path, "rollouts.db"), &st) == 0 && st.st_size > 0) return OK;
-    return error_set(err, ERR_STATE,
-                     "%s is missing or empty though step %" PRId64
-                     " is trained: restore it, or continue without its episodes by --without-episodes",
-                     path, t->from);
+    if (check_episodes(path_join(path, sizeof path, t->run.path, "rollouts.db"), t->from, &why) == OK) return OK;
+    return t->options->without_episodes ? set_aside(path, err) : error_set(err, why.code, "%s", why.text);
 }
 
 /* Fewer steps than are done can't be asked for: no step is taken back. */
@@ -88,7 +113,7 @@ static int agree(void *ctx, const recipe *r, error *err)
     training *t = ctx;
     const training_options *o = t->options;
     if (newest_step(t, err) != OK || check_steps(t, r, err) != OK) return err->code;
-    if (!o->without_episodes && check_episodes(t, err) != OK) return err->code;
+    if (look_at_episodes(t, err) != OK) return err->code;
 
     const bool changes = o->take_changes || o->n_overrides > 0;
     t->finished = report_finished(r, t->run.path, t->from);

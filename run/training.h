@@ -17,7 +17,7 @@ typedef struct training_options {
     int64_t every;         /* without a terminal: prints each so-many-th step */
     bool fresh;            /* a new run takes an older one's place */
     bool take_changes;     /* a resumed run takes recipe, scripts and data anew from where they came from */
-    bool without_episodes; /* a resumed run goes on though rollouts.db is gone */
+    bool without_episodes; /* a resumed run goes on though rollouts.db is gone or damaged: then it is set aside */
 } training_options;
 
 /* Trains, with the live line on standard output. Changes umask, and blocks the signals that stop a run. ERR_INTERRUPTED:

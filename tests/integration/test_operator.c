@@ -584,7 +584,10 @@ static void a_run_without_its_episodes_goes_on_only_when_asked(void **state)
     assert_false(is_there(&p, "rollouts.db"));
     shell(": > %s/rollouts.db", p.run);
     refused(&p, NULL, "rollouts.db is missing or empty though step");
+    shell("head -c 8192 /dev/urandom > %s/rollouts.db", p.run);
+    refused(&p, NULL, "rollouts.db is damaged (");
     assert_int_equal(resume(&p, "--without-episodes"), 0);
+    assert_true(is_there(&p, "rollouts.db.damaged"));
     assert_same_model(&calm, &p, LAST);
     test_folder_remove(p.dir);
 }

@@ -304,6 +304,93 @@ static void tell(void *ctx, const char *sentence)
     if (t->n++ == 0) snprintf(t->first, sizeof t->first, "%s", sentence);
 }
 
+/* As a program beside us would: by SQL. */
+static void change(const char *path, const char *sql)
+{
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+/* Versions find their weights by a step's number: one that can't be a step must not come that far. */
+static void a_step_that_can_not_be_is_named_and_not_read(void **state)
+{
+    (void)state;
+    static const char *const BAD[] = { "step = -3", "step = -9223372036854775808", "weight_hash = NULL",
+                                       "weight_hash = '12'", "weight_hash = '00000000000003e9and'" };
+    for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) {
+        desk d = open_desk();
+        error err = { 0 };
+        char sql[120];
+        told t = { 0 };
+        int64_t seen_steps = 0;
+        for (int64_t k = 1; k <= 3; k++) test_ok(store_put_step(d.s, k, 1000 + (uint64_t)k, 1, 2, &err), &err);
+        snprintf(sql, sizeof sql, "UPDATE steps SET %s WHERE step = 2", BAD[i]);
+        change(d.path, sql);
+        store_on_damage(d.s, tell, &t);
+        test_ok(store_read_steps(d.s, count_step, &seen_steps, &err), &err);
+        if (seen_steps != 13 || t.n != 1 || !strstr(t.first, "is damaged")) fail_msg("%s: %s", BAD[i], t.first);
+        test_ok(store_forget_steps(d.s, 3, &err), &err);
+        t = (told){ 0 };
+        test_ok(store_read_steps(d.s, count_step, &seen_steps, &err), &err);
+        assert_int_equal(t.n, i < 2 ? 0 : 1); /* what is no step at all is gone for good */
+        close_desk(&d);
+    }
+}
+
+static void steps_that_a_disk_has_lost_are_counted_anew(void **state)
+{
+    (void)state;
+    desk d = open_desk();
+    error err = { 0 };
+    told t = { 0 };
+    int64_t steps, groups, episodes;
+    store_on_damage(d.s, tell, &t);
+    test_ok(store_complete_steps(d.s, 9, 2, &err), &err); /* of a run without any record there is nothing to say */
+    for (int64_t k = 0; k <= 5; k++) {
+        if (k > 0) test_ok(store_put_step(d.s, k, 7, 1, 4, &err), &err);
+        for (uint32_t i = 0; i < 4; i++) put(d.s, false, k, i, -1);
+    }
+    test_ok(store_complete_steps(d.s, 5, 2, &err), &err);
+    assert_int_equal(t.n, 0);
+    change(d.path, "DELETE FROM steps WHERE step IN (2, 3, 5)");
+    test_ok(store_complete_steps(d.s, 5, 2, &err), &err); /* 5 is the checkpoint's, which knows its hash */
+    assert_int_equal(t.n, 1);
+    assert_non_null(strstr(t.first, "step 2 is trained but not on record (and 1 more)"));
+    test_ok(store_counts(d.s, &steps, &groups, &episodes, &err), &err);
+    assert_true(steps == 4 && groups == 4 && episodes == 16);
+    close_desk(&d);
+}
+
+/* A page that is not read when a run is resumed would be found when it is too late for a copy. */
+static void a_database_that_is_not_whole_is_found_without_reading_its_rows(void **state)
+{
+    (void)state;
+    enum { PAGE = 4096 };
+    desk d = open_desk();
+    error err = { 0 };
+    size_t len;
+    for (uint32_t i = 0; i < 40; i++) put(d.s, false, 1 + i / 8, i % 8, -1);
+    test_ok(store_check_whole(d.path, &err), &err); /* its last commits are in the log */
+    store_close(d.s);
+    test_ok(store_check_whole(d.path, &err), &err);
+    char *bytes = file_read(d.path, 1 << 24, &len, &err);
+    for (size_t at = 0; at + PAGE <= len; at += PAGE) {
+        for (size_t i = 0; i < PAGE; i++) bytes[at + i] ^= 0x55;
+        test_ok(file_write_atomic(d.path, bytes, len, &err), &err);
+        const int rc = store_check_whole(d.path, &err);
+        if (rc != ERR_PARSE || !strstr(err.text, "rollouts.db is damaged (")) fail_msg("page %zu: %d", at / PAGE, rc);
+        for (size_t i = 0; i < PAGE; i++) bytes[at + i] ^= 0x55;
+    }
+    test_ok(file_write_atomic(d.path, bytes, len / PAGE / 2 * PAGE, &err), &err);
+    assert_int_equal(store_check_whole(d.path, &err), ERR_PARSE);
+    free(bytes);
+    test_ok(file_write_atomic(d.path, "", 0, &err), &err);
+    d.s = open_at(d.path);
+    close_desk(&d);
+}
+
 static void a_damaged_row_is_named_and_counts_as_not_there(void **state)
 {
     (void)state;
@@ -458,6 +545,9 @@ int main(void)
         cmocka_unit_test(a_commit_is_on_the_disk_when_it_returns),
         cmocka_unit_test(a_run_is_read_where_nothing_can_be_written),
         cmocka_unit_test(a_damaged_row_is_named_and_counts_as_not_there),
+        cmocka_unit_test(a_step_that_can_not_be_is_named_and_not_read),
+        cmocka_unit_test(steps_that_a_disk_has_lost_are_counted_anew),
+        cmocka_unit_test(a_database_that_is_not_whole_is_found_without_reading_its_rows),
         cmocka_unit_test(no_flipped_byte_is_read_as_an_episode),
         cmocka_unit_test(old_episodes_go_and_their_counts_stay),
         cmocka_unit_test(what_is_no_database_is_refused_by_name),
