@@ -65,7 +65,8 @@ typedef struct option {
 #define OPTION_AT(type, member) offsetof(type, member), sizeof(((type *)0)->member)
 
 typedef struct option_table {
-    const char *title, *about; /* of its part of docs/keys.md */
+    const char *title, *about; /* of its part of docs/keys.md; without a title its keys are printed among others' */
+    const char *after;         /* without a title: the key of another table behind which they are printed */
     const option *rows;
     /* After all rows of all tables: what keys of this table mean together, and which can't be. NULL: nothing. */
     int (*check)(void *config, option_reading *reading);

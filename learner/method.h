@@ -15,9 +15,9 @@
  *                    AT_METRICS          figures of a step that went well
  *     checkpoints    state               its section of memory.state (base/state.h)
  *
- * To add one: a file in learner/methods/ with its row, and the row's name in METHODS (methods/methods.c). The rows are
- * asked in the order of METHODS, at each point; only those whose `wanted` says so. Its settings are a member of
- * trainer_config. */
+ * To add one: a file in learner/methods/ with its row, and the row's name in methods/methods.def. The rows are asked in
+ * the order of that list, at each point; only those whose `wanted` says so. Keys of its own are rows of its `options`;
+ * its settings are a member of trainer_config. */
 #pragma once
 
 #include "base/metrics.h"
@@ -77,6 +77,7 @@ typedef enum step_point {
 
 typedef struct method {
     const char *name;
+    const option_table *options; /* its keys, whose rows fill a trainer_config; NULL: it has none of its own */
     bool (*wanted)(const trainer_config *config);
     /* What can't be together with it; asked of wanted ones alone. NULL: nothing. */
     int (*check)(const trainer_config *config, error *err);
@@ -88,7 +89,10 @@ typedef struct method {
     void (*state)(void *self, trainer_parts *parts, saved_state *to);   /* NULL: it remembers nothing */
 } method;
 
-extern const method *const METHODS[]; /* NULL-terminated; at most MAX_METHODS */
-enum { MAX_METHODS = 16 };
+#define METHOD(NAME) extern const method METHOD_##NAME;
+#include "learner/methods/methods.def"
+#undef METHOD
+
+extern const method *const METHODS[N_METHODS + 1]; /* NULL-terminated */
 
 static inline bool many_learners(const trainer_config *c) { return c->comm && c->comm->size > 1; }

@@ -91,14 +91,6 @@ static const option ROWS[] = {
       .more = "Of one sampled token, after Schulman's note. Only `k2` and `k3+` have the gradient of the KL itself. "
               "k3 is at most 10, as verl has it: a token far below the reference is no longer pulled by it.",
       .elsewhere = "kl_loss_type kl_penalty" },
-    { "algorithm.reward_kl", OPTION_NUMBER, AT(reward_kl), 0, 100, "0.0",
-      .help = "coefficient of a KL that is taken off the reward instead; 0: none",
-      .more = "The episode's sum of log mu - log ref comes off the heaviest objective before it is normalised, as "
-              "in PPO for RLHF. It then competes within the group; `algorithm.kl` holds all tokens alike." },
-    { "algorithm.reference_every", OPTION_WHOLE, AT(reference_every), 0, 1e9, "0",
-      .help = "steps after which the KL's reference becomes the policy of that moment; 0: always the base model",
-      .more = "A moving reference bounds how fast the policy changes instead of how far. Part of a checkpoint, so a "
-              "resumed run has the same one." },
     { "algorithm.correction", OPTION_WORD, AT(loss.correction), 0, 0, "token_tis", .words = CORRECTIONS,
       .help = "how stale tokens are weighed: pi_old is the policy at the step's start, mu the one that sampled",
       .more = "Matters with `rollout.max_staleness` or `rollout.lag` above 0, or a `rollout.top_p` below 1. The "

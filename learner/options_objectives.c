@@ -73,12 +73,6 @@ static const option ROWS[] = {
               "objectives that miss theirs train. The heaviest one is what progress, plots and `data.sampling` look "
               "at.",
       .elsewhere = "reward_weights weights" },
-    { "reward.preference", OPTION_TEXT, AT(preference), 0, 0, "",
-      .help = "field of a data row with the row's own weights of the objectives",
-      .more = "A row then says `\"preference\": {\"accuracy\": 0.7, \"brevity\": 0.3}` (the field's name is this "
-              "key's value): one policy learns the whole front of trade-offs, if its prompt says which one is "
-              "wanted (preference-conditioned training, e.g. MOC, arXiv 2604.04497). Use it with `algorithm.std = "
-              "\"none\"`." },
     { 0 },
 };
 

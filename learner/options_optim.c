@@ -19,22 +19,6 @@ static int read_micro_tokens(void *config, const json_t *value, option_reading *
     return OK;
 }
 
-static int read_targets(void *config, const json_t *value, option_reading *r)
-{
-    lora_config *c = &((trainer_config *)config)->lora;
-    const size_t n = json_array_size(value);
-
-    if (n == 0) return option_expected(r, "lora.targets", "a list of matrices: { \"q_proj\", \"v_proj\" }");
-    for (size_t i = 0; i < n; i++) {
-        const char *name = json_string_value(json_array_get(value, i));
-        const uint32_t bit = name ? lora_target(name) : 0;
-        if (!bit)
-            return option_expected(r, "lora.targets", "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj");
-        c->targets |= bit;
-    }
-    return OK;
-}
-
 static const word_row SCHEDULES[] = { LR_SCHEDULES(WORDS_ROW){ 0 } };
 
 #define AT(member) OPTION_AT(trainer_config, member)
@@ -77,33 +61,6 @@ static const option ROWS[] = {
       .help = "AdamW's decoupled weight decay, on matrices and never on norms",
       .more = "A step takes lr times this share off each weight. In RL fine-tuning 0 to 0.1 are usual; it pulls "
               "towards 0, not towards the base model." },
-    { "optim.freeze", OPTION_NUMBER, AT(isolation.freeze), 0, 0.99, "0",
-      .help = "half fine-tuning: share of the parameters that rest, in blocks drawn at random; 0: none",
-      .more = "Others rest after `optim.freeze_every` updates (HFT, arXiv 2404.18466; 0.5 there): keeps more of "
-              "what the base model knew. Weights and moments of a resting block do not move." },
-    { "optim.protect", OPTION_NUMBER, AT(isolation.protect), 0, 0.99, "0",
-      .help = "isolation: share of the parameters that other data groups protect, as they matter most to them; 0: "
-              "none",
-      .more = "Evolving parameter isolation (EPI, arXiv 2604.14010), by block, for data whose rows have a "
-              "\"group\": what one task needs most is frozen in steps of the others." },
-    { "optim.protect_keep", OPTION_NUMBER, AT(isolation.keep), 0, 1, "0.99",
-      .help = "isolation: decay of the running importance of each block for each data group",
-      .more = "The importance is a mean of squared gradients over about 1 / (1 - keep) steps of the group. Smaller "
-              "forgets sooner what mattered." },
-    { "optim.freeze_every", OPTION_WHOLE, AT(isolation.every), 1, 1e9, "100",
-      .help = "updates between two choices of the blocks that rest",
-      .more = "For `optim.freeze` and `optim.protect`." },
-    { "lora.rank", OPTION_WHOLE, AT(lora.rank), 0, 4096, "0",
-      .help = "rank of low-rank adapters; 0: every parameter is trained",
-      .more = "LoRA (arXiv 2106.09685): only two thin matrices beside each chosen one are trained. Saves the "
-              "moments' memory, not the forward pass's. `troupe export` merges an adapter.",
-      .elsewhere = "lora_rank lora_r lora.r" },
-    { "lora.alpha", OPTION_NUMBER, AT(lora.alpha), 0, 1e6, "16", .help = "an adapter counts alpha / rank",
-      .more = "Change it with the rank to keep the adapters' size; it acts like a factor on their learning rate.",
-      .elsewhere = "lora_alpha" },
-    { "lora.targets", OPTION_VALUE, 0, 0, 0, 0, "all", .read = read_targets,
-      .help = "list of the matrices that have adapters; absent: all of every layer",
-      .more = "Out of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj.", .elsewhere = "target_modules" },
     { "learner.micro_tokens", OPTION_VALUE, 0, 0, 0, 0, "auto", .read = read_micro_tokens,
       .help = "tokens a forward and backward pass holds in memory: a number, or \"auto\"",
       .more = "A step's episodes are cut into passes of so many tokens, whose gradients add up. auto: 16384, or "

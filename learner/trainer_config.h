@@ -41,6 +41,14 @@ typedef struct moo_plan {
     int n_groups;
 } moo_plan;
 
+/* The methods' places, in the order of their list. */
+enum {
+#define METHOD(NAME) PLACE_##NAME,
+#include "learner/methods/methods.def"
+#undef METHOD
+    N_METHODS
+};
+
 typedef struct trainer_config {
     objective_set objectives;
     advantage_config advantage;
@@ -69,7 +77,7 @@ typedef struct trainer_config {
 
 /* The keys of a trainer_config, by part: reward.objectives and reward.preference; what algorithm.* says of advantages
  * and losses, and of the methods beside them; moo.*; optim.*, lora.* and learner.micro_tokens. */
-extern const option_table OBJECTIVE_OPTIONS, ALGORITHM_OPTIONS, METHOD_OPTIONS, MOO_OPTIONS, OPTIM_OPTIONS;
+extern const option_table OBJECTIVE_OPTIONS, ALGORITHM_OPTIONS, IMITATION_OPTIONS, MOO_OPTIONS, OPTIM_OPTIONS;
 
 /* What other rooms' keys mean to a trainer: the run's steps, the tokens an episode may have at most, the temperature it
  * is sampled at. */

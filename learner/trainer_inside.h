@@ -9,8 +9,8 @@
 struct trainer {
     trainer_config config;
     trainer_parts parts;
-    const method *methods[MAX_METHODS]; /* [n] those that are wanted, in the order of METHODS */
-    void *own[MAX_METHODS];             /* [n] the memory of each */
+    const method *methods[N_METHODS]; /* [n] those that are wanted, in the order of METHODS */
+    void *own[N_METHODS];             /* [n] the memory of each */
     int n;
     saved_state *before; /* what was remembered when the step began; NULL outside of one */
     bool touched;        /* weights or moments are no longer those of the version: an update has begun */

@@ -21,7 +21,6 @@ static int choose_methods(trainer *t, error *err)
         const method *m = METHODS[i];
         if (!m->wanted(c)) continue;
         if (m->check && m->check(c, err) != OK) return err ? err->code : ERR_UNSUPPORTED;
-        assert(t->n < MAX_METHODS);
         t->methods[t->n++] = m;
     }
     return OK;

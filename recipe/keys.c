@@ -29,6 +29,16 @@ static void add_spellings(const option *o, str *out)
     for (int i = 0; o->presets && o->presets[i].name; i++) str_printf(out, "%s%s", i ? ", " : "", o->presets[i].name);
 }
 
+/* The table's rows, and behind each those of the tables that come after it. */
+static void print_rows(FILE *to, const config_part *parts, const option_table *t, void (*print)(FILE *, const option *))
+{
+    for (const option *o = t->rows; o->key; o++) {
+        print(to, o);
+        for (const config_part *p = parts; p->table; p++)
+            if (p->table->after && strcmp(p->table->after, o->key) == 0) print_rows(to, parts, p->table, print);
+    }
+}
+
 /* ---- --keys ---- */
 
 static void print_line(FILE *to, const option *o)
@@ -46,7 +56,7 @@ void recipe_print_keys(FILE *to)
     config_part parts[RECIPE_PARTS + 1];
     recipe_parts(NULL, parts);
     for (const config_part *p = parts; p->table; p++)
-        for (const option *o = p->table->rows; o->key; o++) print_line(to, o);
+        if (p->table->title) print_rows(to, parts, p->table, print_line);
 }
 
 /* ---- docs/keys.md ---- */
@@ -159,8 +169,9 @@ void recipe_print_page(FILE *to)
                   "names and says which key is meant.");
 
     for (const config_part *p = parts; p->table; p++) {
+        if (!p->table->title) continue;
         fprintf(to, "\n## %s\n\n", p->table->title);
         print_wrapped(to, "", "", p->table->about);
-        for (const option *o = p->table->rows; o->key; o++) print_option(to, o);
+        print_rows(to, parts, p->table, print_option);
     }
 }

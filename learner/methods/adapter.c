@@ -4,6 +4,41 @@
 #include "learner/finite.h"
 #include "learner/method.h"
 
+static int read_targets(void *config, const json_t *value, option_reading *r)
+{
+    lora_config *c = &((trainer_config *)config)->lora;
+    const size_t n = json_array_size(value);
+
+    if (n == 0) return option_expected(r, "lora.targets", "a list of matrices: { \"q_proj\", \"v_proj\" }");
+    for (size_t i = 0; i < n; i++) {
+        const char *name = json_string_value(json_array_get(value, i));
+        const uint32_t bit = name ? lora_target(name) : 0;
+        if (!bit)
+            return option_expected(r, "lora.targets", "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj");
+        c->targets |= bit;
+    }
+    return OK;
+}
+
+#define AT(member) OPTION_AT(trainer_config, member)
+
+static const option ROWS[] = {
+    { "lora.rank", OPTION_WHOLE, AT(lora.rank), 0, 4096, "0",
+      .help = "rank of low-rank adapters; 0: every parameter is trained",
+      .more = "LoRA (arXiv 2106.09685): only two thin matrices beside each chosen one are trained. Saves the "
+              "moments' memory, not the forward pass's. `troupe export` merges an adapter.",
+      .elsewhere = "lora_rank lora_r lora.r" },
+    { "lora.alpha", OPTION_NUMBER, AT(lora.alpha), 0, 1e6, "16", .help = "an adapter counts alpha / rank",
+      .more = "Change it with the rank to keep the adapters' size; it acts like a factor on their learning rate.",
+      .elsewhere = "lora_alpha" },
+    { "lora.targets", OPTION_VALUE, 0, 0, 0, 0, "all", .read = read_targets,
+      .help = "list of the matrices that have adapters; absent: all of every layer",
+      .more = "Out of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj.", .elsewhere = "target_modules" },
+    { 0 },
+};
+
+static const option_table OPTIONS = { .after = "optim.freeze_every", .rows = ROWS };
+
 static bool wanted(const trainer_config *c) { return c->lora.rank > 0; }
 
 static int open(trainer_parts *p, void **self, error *err)
@@ -33,9 +68,9 @@ static int merge(void *self, train_step *s, error *err)
     return finite_check(p->w->dev, p->w->table, p->w->data, "the weights", err);
 }
 
-extern const method METHOD_LORA;
 const method METHOD_LORA = {
     .name = "lora",
+    .options = &OPTIONS,
     .wanted = wanted,
     .open = open,
     .at = { [AT_UPDATE] = project, [AT_UPDATED] = merge },

@@ -6,6 +6,18 @@
 #include "base/str.h"
 #include "learner/method.h"
 
+#define AT(member) OPTION_AT(trainer_config, member)
+
+static const option ROWS[] = {
+    { "algorithm.anchor", OPTION_NUMBER, AT(loss.anchor), 0, 1e6, "0.05",
+      .help = "of given = \"asft\": weight of the KL from the base model to the policy, over the whole vocabulary",
+      .more = "Keeps imitation from drifting far from the base model. Costs a forward pass of the reference over "
+              "given tokens. 0 is dft." },
+    { 0 },
+};
+
+static const option_table OPTIONS = { .after = "algorithm.carry", .rows = ROWS };
+
 static bool wanted(const trainer_config *c) { return c->loss.imitation == IMITATION_ASFT; }
 
 /* Outputs [begin, begin + n), all imitated ones of an episode. */
@@ -53,5 +65,4 @@ static int plan(void *self, train_step *s, error *err)
     return OK;
 }
 
-extern const method METHOD_ANCHOR;
-const method METHOD_ANCHOR = { .name = "anchor", .wanted = wanted, .at = { [AT_PLAN] = plan } };
+const method METHOD_ANCHOR = { .name = "anchor", .options = &OPTIONS, .wanted = wanted, .at = { [AT_PLAN] = plan } };

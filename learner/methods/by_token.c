@@ -66,7 +66,6 @@ static void remembered(void *self, trainer_parts *p, saved_state *to)
     moo_state_walk(self, to);
 }
 
-extern const method METHOD_BY_TOKEN;
 const method METHOD_BY_TOKEN = {
     .name = "by_token",
     .wanted = wanted,

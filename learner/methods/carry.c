@@ -93,6 +93,29 @@ static const group *extended(arena *a, const group *g, const char *name, carry *
     return more;
 }
 
+/* ---- its keys ---- */
+
+#define AT(member) OPTION_AT(trainer_config, member)
+
+static const option ROWS[] = {
+    { "algorithm.carry", OPTION_BOOL, AT(carry), 0, 0, "false",
+      .help = "what succeeds with worked examples is imitated under the prompt with the fewest of its group",
+      .more = "For groups whose samples are shown different numbers of shots (`prompt.shots`): carries a skill from "
+              "the shown prompt to the unshown one, as `algorithm.given` says (context distillation, arXiv "
+              "2209.15189). Metric `training/episodes_carried`." },
+    { 0 },
+};
+
+static int check_keys(void *config, option_reading *r)
+{
+    const trainer_config *c = config;
+    if (!c->carry || c->loss.imitation != IMITATION_NONE) return OK;
+    return option_expected(r, "algorithm.carry",
+                           "algorithm.given beside it, which says how carried tokens are trained");
+}
+
+static const option_table OPTIONS = { .after = "algorithm.given_weight", .rows = ROWS, .check = check_keys };
+
 /* ---- in the trainer's step ---- */
 
 static bool wanted(const trainer_config *c) { return c->carry; }
@@ -132,7 +155,11 @@ static int tell(void *self, train_step *s, error *err)
     return OK;
 }
 
-extern const method METHOD_CARRY;
 const method METHOD_CARRY = {
-    .name = "carry", .wanted = wanted, .open = open, .close = close, .at = { [AT_GATHER] = gather, [AT_METRICS] = tell }
+    .name = "carry",
+    .options = &OPTIONS,
+    .wanted = wanted,
+    .open = open,
+    .close = close,
+    .at = { [AT_GATHER] = gather, [AT_METRICS] = tell },
 };

@@ -36,6 +36,26 @@ float era_scale(const era_config *c, double advantage, int n, const float *entro
     return h > c->high ? (float)(1 / c->k) : 1;
 }
 
+/* ---- its keys ---- */
+
+#define AT(member) OPTION_AT(trainer_config, member)
+
+static const option ROWS[] = {
+    { "algorithm.era_k", OPTION_NUMBER, AT(era.k), 0, 100, "0",
+      .help = "ERA: factor on the logits of good answers that are too sure, its inverse on those too unsure; 0: off",
+      .more = "Entropy-regularising activation (arXiv 2510.08549; the authors use 2): a policy that is sure already "
+              "learns less from being right. Sampling is not touched." },
+    { "algorithm.era_low", OPTION_NUMBER, AT(era.low), 0, 100, "0.45",
+      .help = "ERA: nats below which an answer is too sure",
+      .more = "Mean entropy of the most uncertain fifth of its tokens." },
+    { "algorithm.era_high", OPTION_NUMBER, AT(era.high), 0, 100, "3",
+      .help = "ERA: nats above which an answer is too unsure",
+      .more = "The same mean; between the two bounds nothing is changed." },
+    { 0 },
+};
+
+static const option_table OPTIONS = { .after = "algorithm.eliminate", .rows = ROWS };
+
 /* ---- in the trainer's step ---- */
 
 static bool wanted(const trainer_config *c) { return c->era.k > 0; }
@@ -77,5 +97,4 @@ static int plan(void *self, train_step *s, error *err)
     return OK;
 }
 
-extern const method METHOD_ERA;
-const method METHOD_ERA = { .name = "era", .wanted = wanted, .at = { [AT_PLAN] = plan } };
+const method METHOD_ERA = { .name = "era", .options = &OPTIONS, .wanted = wanted, .at = { [AT_PLAN] = plan } };

@@ -160,6 +160,32 @@ void isolation_state(isolation *s, saved_state *to)
     state_numbers(to, "chosen_at", s->chosen_at, 1, 0, MAX_COUNT);
 }
 
+/* ---- its keys ---- */
+
+#define AT(member) OPTION_AT(trainer_config, member)
+
+static const option ROWS[] = {
+    { "optim.freeze", OPTION_NUMBER, AT(isolation.freeze), 0, 0.99, "0",
+      .help = "half fine-tuning: share of the parameters that rest, in blocks drawn at random; 0: none",
+      .more = "Others rest after `optim.freeze_every` updates (HFT, arXiv 2404.18466; 0.5 there): keeps more of "
+              "what the base model knew. Weights and moments of a resting block do not move." },
+    { "optim.protect", OPTION_NUMBER, AT(isolation.protect), 0, 0.99, "0",
+      .help = "isolation: share of the parameters that other data groups protect, as they matter most to them; 0: "
+              "none",
+      .more = "Evolving parameter isolation (EPI, arXiv 2604.14010), by block, for data whose rows have a "
+              "\"group\": what one task needs most is frozen in steps of the others." },
+    { "optim.protect_keep", OPTION_NUMBER, AT(isolation.keep), 0, 1, "0.99",
+      .help = "isolation: decay of the running importance of each block for each data group",
+      .more = "The importance is a mean of squared gradients over about 1 / (1 - keep) steps of the group. Smaller "
+              "forgets sooner what mattered." },
+    { "optim.freeze_every", OPTION_WHOLE, AT(isolation.every), 1, 1e9, "100",
+      .help = "updates between two choices of the blocks that rest",
+      .more = "For `optim.freeze` and `optim.protect`." },
+    { 0 },
+};
+
+static const option_table OPTIONS = { .after = "optim.weight_decay", .rows = ROWS };
+
 /* ---- in the trainer's step ---- */
 
 typedef struct isolating {
@@ -240,9 +266,9 @@ static void remembered(void *self, trainer_parts *p, saved_state *to)
     isolation_state(((isolating *)self)->blocks, to);
 }
 
-extern const method METHOD_ISOLATION;
 const method METHOD_ISOLATION = {
     .name = "isolation",
+    .options = &OPTIONS,
     .wanted = wanted,
     .open = open,
     .close = close,

@@ -111,7 +111,6 @@ static int add_up(void *self, train_step *s, error *err)
     return OK;
 }
 
-extern const method METHOD_LEARNERS;
 const method METHOD_LEARNERS = {
     .name = "learners",
     .wanted = many_learners,

@@ -91,7 +91,6 @@ static void remembered(void *self, trainer_parts *p, saved_state *to)
     if (p->buckets) bucket_state(p->buckets, to);
 }
 
-extern const method METHOD_MOO;
 const method METHOD_MOO = {
     .name = "moo",
     .wanted = wanted,

@@ -35,6 +35,42 @@ double mixture_learn(const mixture_config *c, double mu, double derivative, doub
     return fmax(LEAST, fmin(MOST, mu + c->rate * pull));
 }
 
+/* ---- its keys ---- */
+
+#define AT(member) OPTION_AT(trainer_config, member)
+
+static const option ROWS[] = {
+    { "algorithm.mixture", OPTION_NUMBER, AT(mixture.start), 0, 0.95, "0",
+      .help = "AMFT: share of imitation in the loss at first; 0: off, reward and imitation count in full",
+      .more = "The loss is (1 - mu) of the reward's and mu of imitation's; mu starts here and is then learned by "
+              "its effect on rollouts that the step has not seen (AMFT, arXiv 2508.06944). Needs `algorithm.given` "
+              "\"sft\" or \"dft\". Metrics `actor/mixture`, `actor/mixture_slope`." },
+    { "algorithm.mixture_rate", OPTION_NUMBER, AT(mixture.rate), 0, 1, "0.1",
+      .help = "AMFT: step of learning mu; 0: mu stays where it started",
+      .more = "A measurement moves mu by at most this much (more where entropy acts). Smaller is steadier, for "
+              "small groups whose measurements are noisy." },
+    { "algorithm.mixture_every", OPTION_WHOLE, AT(mixture.every), 1, 1e6, "20",
+      .help = "AMFT: steps between two measurements of mu",
+      .more = "A step that measures keeps four gradients apart and takes more time and memory than the others." },
+    { "algorithm.mixture_warmup", OPTION_WHOLE, AT(mixture.warmup), 0, 1e6, "0",
+      .help = "AMFT: first steps, of imitation alone",
+      .more = "For a base model that can't solve anything yet: it begins with plain fine-tuning on demonstrations." },
+    { "algorithm.mixture_entropy", OPTION_NUMBER, AT(mixture.entropy), 0, 100, "0",
+      .help = "AMFT: nats a token that the policy's entropy should have; 0: entropy has no effect",
+      .more = "Below it imitation gains, above it the reward does: holds off a collapse of entropy. Take the value "
+              "of `actor/entropy` in a run that still explores." },
+    { 0 },
+};
+
+static int check_keys(void *config, option_reading *r)
+{
+    const trainer_config *c = config;
+    if (c->mixture.start <= 0 || c->loss.imitation == IMITATION_SFT || c->loss.imitation == IMITATION_DFT) return OK;
+    return option_expected(r, "algorithm.mixture", "given = \"sft\" or \"dft\": a mixture of reward and imitation");
+}
+
+static const option_table OPTIONS = { .after = "algorithm.anchor", .rows = ROWS, .check = check_keys };
+
 /* ---- in the trainer's step ---- */
 
 typedef struct mixture {
@@ -114,9 +150,9 @@ static void remembered(void *self, trainer_parts *p, saved_state *to)
     state_numbers(to, "mu", &m->mu, 1, 0, 1);
 }
 
-extern const method METHOD_MIXTURE;
 const method METHOD_MIXTURE = {
     .name = "mixture",
+    .options = &OPTIONS,
     .wanted = wanted,
     .check = check,
     .open = open,

@@ -153,6 +153,36 @@ void moa_eliminate(const objective_set *objectives, const double *w, const group
         eliminate_from(objectives, w, leading, groups[g], drop + s);
 }
 
+/* ---- its keys ---- */
+
+#define AT(member) OPTION_AT(trainer_config, member)
+
+static const option ROWS[] = {
+    { "algorithm.pivot_steps", OPTION_WHOLE, AT(moa.window), 0, MOA_WINDOW, "0",
+      .help = "MOA: steps of the trend that an objective has to beat to weigh more; 0: off, else 2 or more",
+      .more = "Objectives weigh softmax(pivot_beta u), u being how far a step's mean reward is above a line through "
+              "the last so many (MOA, arXiv 2512.09756). 8 is a good start. Not together with `reward.preference`." },
+    { "algorithm.pivot_beta", OPTION_NUMBER, AT(moa.beta), 0, 1000, "10",
+      .help = "MOA: sharpness of the softmax over objectives",
+      .more = "0 weighs all alike; large values give all weight to the objective that beats its trend most." },
+    { "algorithm.eliminate", OPTION_BOOL, AT(moa.eliminate), 0, 0, "false",
+      .help = "MOA: leaves out episodes that the leading objective and the weighted sum order differently",
+      .more = "As few as can be, group by group; they are in no mean and not trained on. Metric `reward/eliminated`." },
+    { 0 },
+};
+
+static int check_keys(void *config, option_reading *r)
+{
+    const trainer_config *c = config;
+    if (c->moa.window > 0 && c->preference[0])
+        return option_expected(r, "algorithm.pivot_steps", "0 with reward.preference: each would set the weights");
+    if (c->moa.window == 1)
+        return option_expected(r, "algorithm.pivot_steps", "0, or two steps or more: a line goes through two points");
+    return OK;
+}
+
+static const option_table OPTIONS = { .after = "algorithm.oldest_token", .rows = ROWS, .check = check_keys };
+
 /* ---- in the trainer's step ---- */
 
 static bool wanted(const trainer_config *c) { return c->moa.window > 0; }
@@ -208,9 +238,9 @@ static int follow_trend(void *self, train_step *s, error *err)
 
 static void remembered(void *self, trainer_parts *p, saved_state *to) { moa_state_walk(self, &p->config->moa, to); }
 
-extern const method METHOD_MOA;
 const method METHOD_MOA = {
     .name = "pivot",
+    .options = &OPTIONS,
     .wanted = wanted,
     .open = open,
     .close = close,

@@ -88,6 +88,22 @@ const double *preference_weights(arena *a, const dataset *rows, const char *fiel
     return all;
 }
 
+/* ---- its keys ---- */
+
+#define AT(member) OPTION_AT(trainer_config, member)
+
+static const option ROWS[] = {
+    { "reward.preference", OPTION_TEXT, AT(preference), 0, 0, "",
+      .help = "field of a data row with the row's own weights of the objectives",
+      .more = "A row then says `\"preference\": {\"accuracy\": 0.7, \"brevity\": 0.3}` (the field's name is this "
+              "key's value): one policy learns the whole front of trade-offs, if its prompt says which one is "
+              "wanted (preference-conditioned training, e.g. MOC, arXiv 2604.04497). Use it with `algorithm.std = "
+              "\"none\"`." },
+    { 0 },
+};
+
+static const option_table OPTIONS = { .after = "reward.objectives", .rows = ROWS };
+
 /* ---- in the trainer's step ---- */
 
 static bool wanted(const trainer_config *c) { return c->preference[0] && c->rows; }
@@ -102,5 +118,9 @@ static int weigh(void *self, train_step *s, error *err)
     return err ? err->code : ERR_DEVICE;
 }
 
-extern const method METHOD_PREFERENCE;
-const method METHOD_PREFERENCE = { .name = "preference", .wanted = wanted, .at = { [AT_WEIGH] = weigh } };
+const method METHOD_PREFERENCE = {
+    .name = "preference",
+    .options = &OPTIONS,
+    .wanted = wanted,
+    .at = { [AT_WEIGH] = weigh },
+};

@@ -4,6 +4,18 @@
 #include "learner/method.h"
 #include "rollout/signal.h"
 
+#define AT(member) OPTION_AT(trainer_config, member)
+
+static const option ROWS[] = {
+    { "algorithm.reference_every", OPTION_WHOLE, AT(reference_every), 0, 1e9, "0",
+      .help = "steps after which the KL's reference becomes the policy of that moment; 0: always the base model",
+      .more = "A moving reference bounds how fast the policy changes instead of how far. Part of a checkpoint, so a "
+              "resumed run has the same one." },
+    { 0 },
+};
+
+static const option_table OPTIONS = { .after = "algorithm.reward_kl", .rows = ROWS };
+
 static bool wanted(const trainer_config *c)
 {
     return c->loss.kl > 0 || c->reward_kl > 0 || c->loss.imitation == IMITATION_ASFT;
@@ -34,15 +46,25 @@ static int move_on(void *self, train_step *s, error *err)
     return OK;
 }
 
-extern const method METHOD_REFERENCE;
 const method METHOD_REFERENCE = {
     .name = "reference",
+    .options = &OPTIONS,
     .wanted = wanted,
     .open = open,
     .at = { [AT_SEALED] = move_on },
 };
 
 /* ---- a KL as a cost of the reward ---- */
+
+static const option COST_ROWS[] = {
+    { "algorithm.reward_kl", OPTION_NUMBER, AT(reward_kl), 0, 100, "0.0",
+      .help = "coefficient of a KL that is taken off the reward instead; 0: none",
+      .more = "The episode's sum of log mu - log ref comes off the heaviest objective before it is normalised, as "
+              "in PPO for RLHF. It then competes within the group; `algorithm.kl` holds all tokens alike." },
+    { 0 },
+};
+
+static const option_table COST_OPTIONS = { .after = "algorithm.kl_kind", .rows = COST_ROWS };
 
 static bool costs(const trainer_config *c) { return c->reward_kl > 0; }
 
@@ -79,5 +101,9 @@ static int charge(void *self, train_step *s, error *err)
     return OK;
 }
 
-extern const method METHOD_REWARD_KL;
-const method METHOD_REWARD_KL = { .name = "reward_kl", .wanted = costs, .at = { [AT_CREDIT] = charge } };
+const method METHOD_REWARD_KL = {
+    .name = "reward_kl",
+    .options = &COST_OPTIONS,
+    .wanted = costs,
+    .at = { [AT_CREDIT] = charge },
+};

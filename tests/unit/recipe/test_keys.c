@@ -124,7 +124,9 @@ static void every_key_has_its_paragraph(void **state)
 {
     (void)state;
     for (const config_part *p = parts; p->table; p++) {
-        if (!p->table->title || !p->table->about) fail_msg("%s: its table has no title", p->table->rows->key);
+        const option_table *t = p->table;
+        if (!t->title == !t->after || !t->title == !!t->about)
+            fail_msg("%s: a table has a title and says what it is about, or comes after a key", t->rows->key);
         for (const option *o = p->table->rows; o->key; o++) {
             if (!o->help || strlen(o->help) < 8 || strlen(o->help) > 130)
                 fail_msg("%s: help is one line that says what it is", o->key);
@@ -133,6 +135,27 @@ static void every_key_has_its_paragraph(void **state)
                 fail_msg("%s: help is no sentence, its paragraph ends one", o->key);
         }
     }
+}
+
+/* A table whose keys come after one that there is not, or after each other, would be printed nowhere. */
+static void every_key_stands_once_on_the_page(void **state)
+{
+    (void)state;
+    char *page = NULL;
+    size_t len;
+    FILE *to = open_memstream(&page, &len);
+    recipe_print_page(to);
+    fclose(to);
+
+    for (const config_part *p = parts; p->table; p++)
+        for (const option *o = p->table->rows; o->key; o++) {
+            char heading[OPTION_KEY_BYTES];
+            snprintf(heading, sizeof heading, "\n### `%s`\n", o->key);
+            const char *first = strstr(page, heading);
+            if (!first) fail_msg("%s is not on the page: its table comes after '%s'", o->key, p->table->after);
+            if (strstr(first + 1, heading)) fail_msg("%s stands twice on the page", o->key);
+        }
+    free(page);
 }
 
 static void the_page_is_what_the_program_prints(void **state)
@@ -163,6 +186,7 @@ int main(void)
         cmocka_unit_test(presets_name_keys_and_values_of_theirs),
         cmocka_unit_test(keys_and_their_other_names_are_said_once),
         cmocka_unit_test(every_key_has_its_paragraph),
+        cmocka_unit_test(every_key_stands_once_on_the_page),
         cmocka_unit_test(the_page_is_what_the_program_prints),
     };
     return cmocka_run_group_tests(tests, find_parts, NULL);
