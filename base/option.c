@@ -59,29 +59,29 @@ int option_names(option_reading *r, const char *key, const json_t *list, int min
 
 /* ---- values ---- */
 
-static void *place_of(const option *o, void *config) { return (char *)config + o->offset; }
+/* What stands at a place may be a member, or bytes that someone reads as one: to copy is right for both. */
+static void put(const option *o, void *config, const void *value, size_t size)
+{
+    memcpy((char *)config + o->offset, value, size);
+}
 
 void option_set_number(const option *o, void *config, double value)
 {
-    void *at = place_of(o, config);
-
     /* A row's range is within its type (tests/unit/recipe holds every row to it), so none of these is cut. */
     if (o->kind == OPTION_WHOLE && o->size == sizeof(int64_t))
-        *(int64_t *)at = (int64_t)value;
+        put(o, config, &(int64_t){ (int64_t)value }, sizeof(int64_t));
     else if (o->kind == OPTION_WHOLE)
-        *(int32_t *)at = (int32_t)value;
+        put(o, config, &(int32_t){ (int32_t)value }, sizeof(int32_t));
     else if (o->size == sizeof(float))
-        *(float *)at = (float)value;
+        put(o, config, &(float){ (float)value }, sizeof(float));
     else
-        *(double *)at = value;
+        put(o, config, &value, sizeof value);
 }
 
-void option_set_word(const option *o, void *config, int value) { *(int *)place_of(o, config) = value; }
+void option_set_word(const option *o, void *config, int value) { put(o, config, &value, sizeof value); }
+void option_set_bool(const option *o, void *config, bool value) { put(o, config, &value, sizeof value); }
 
-void option_set_pair(const option *o, void *config, const double value[2])
-{
-    memcpy(place_of(o, config), value, 2 * sizeof *value);
-}
+void option_set_pair(const option *o, void *config, const double value[2]) { put(o, config, value, 2 * sizeof *value); }
 
 static int bad_text(const option *o, const char *text, error *err)
 {
@@ -128,24 +128,22 @@ static int set_word_text(const option *o, void *config, const char *text, error 
 
 int option_set_text(const option *o, void *config, const char *text, error *err)
 {
-    void *at = place_of(o, config);
-
     switch (o->kind) {
     case OPTION_TEXT:
     case OPTION_PATH:
     case OPTION_NAMED:
         if (strlen(text) >= o->size) return bad_text(o, text, err);
-        memcpy(at, text, strlen(text) + 1);
+        put(o, config, text, strlen(text) + 1);
         return OK;
     case OPTION_STRING:
-        *(char **)at = xstrdup(text);
+        put(o, config, &(char *){ xstrdup(text) }, sizeof(char *));
         return OK;
     case OPTION_WHOLE:
     case OPTION_NUMBER:
         return set_number_text(o, config, text, err);
     case OPTION_BOOL:
         if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0) return bad_text(o, text, err);
-        *(bool *)at = text[0] == 't';
+        option_set_bool(o, config, text[0] == 't');
         return OK;
     case OPTION_WORD:
         return *text ? set_word_text(o, config, text, err) : OK;

@@ -100,6 +100,7 @@ int option_names(option_reading *r, const char *key, const json_t *list, int min
 /* The row's value into the room's struct. Within min and max; whole where the kind is. */
 void option_set_number(const option *o, void *config, double value);
 void option_set_word(const option *o, void *config, int value);
+void option_set_bool(const option *o, void *config, bool value);
 void option_set_pair(const option *o, void *config, const double value[2]);
 /* A default, as rows and presets write it. ERR_ARGUMENT for a text that the row can't mean: a mistake in a table. */
 int option_set_text(const option *o, void *config, const char *text, error *err);

@@ -2,6 +2,7 @@
 #include "learner/pass.h"
 
 #include "base/clock.h"
+#include "learner/methods/mixture.h"
 #include "model/transformer.h"
 
 /* What the reference policy says of the batch, in the device's scratch memory. */

@@ -3,7 +3,7 @@
 
 void trainer_config_join(trainer_config *c, uint64_t seed, int64_t steps, int64_t max_tokens, double temperature)
 {
-    c->seed = c->isolation.seed = seed;
+    c->seed = seed;
     c->temperature = temperature;
     c->optim.total_steps = steps;
 

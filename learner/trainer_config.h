@@ -2,18 +2,23 @@
 /* trainer_config - what a trainer is told: objectives, advantages, the loss, and each method's own settings.
  *
  * Plain values below trainer.h, so that what works inside a step (pass.h, the methods) reads them without knowing the
- * trainer. A method's settings are a struct of the method's own header. */
+ * trainer. What only a method reads is a struct of its own file or header, in the method's place among `settings`:
+ *
+ *     typedef struct era_config { double k, low, high; } era_config;
+ *
+ *     { "algorithm.era_k", OPTION_NUMBER, SETTINGS_AT(ERA, era_config, k), ... }       its key
+ *     const era_config own = SETTINGS(config, ERA, era_config);                        what it is set to
+ *
+ * What others read, too, is a member. */
 #pragma once
+
+#include <string.h>
 
 #include "base/option.h"
 #include "learner/advantage.h"
 #include "learner/bucket.h"
 #include "learner/comm.h"
 #include "learner/loss.h"
-#include "learner/methods/era.h"
-#include "learner/methods/isolation.h"
-#include "learner/methods/mixture.h"
-#include "learner/methods/moa.h"
 #include "learner/optimizer.h"
 #include "model/lora.h"
 #include "rollout/dataset.h"
@@ -49,34 +54,47 @@ enum {
     N_METHODS
 };
 
+/* Room for a method's struct of settings: numbers, switches, names; no pointer, as a configuration is copied. */
+typedef struct method_settings {
+    unsigned char bytes[128];
+} method_settings;
+
 typedef struct trainer_config {
     objective_set objectives;
     advantage_config advantage;
     moo_plan moo;
     loss_config loss;
-    era_config era;
-    moa_config moa;
-    mixture_config mixture;
     char preference[OBJECTIVE_NAME]; /* the rows' field with their own weights of the objectives; "": none */
     comm *comm;                      /* borrowed: several learners; NULL: one */
     const dataset *rows;             /* borrowed: what groups were played from; NULL: unknown */
     double reward_kl; /* coefficient of the episode's sum of log mu - log ref, taken off the heaviest reward; 0: off */
     int reference_every; /* versions after which the reference becomes the policy of that moment; 0: it stays */
     optim_config optim;
-    isolation_config isolation;
     int epochs;           /* updates on a step's batch (1); later ones are clipped against the first's policy */
     double temperature;   /* of the policy that sampled: logprobs are of logits / temperature */
     int64_t oldest_token; /* versions behind after which a token is not trained on (partial rollouts); 0: any */
     int micro_tokens;     /* tokens a forward and backward pass holds activations of; 0: by micro_tokens_for */
     bool shared_prompts;  /* a prompt that several episodes have is computed once for them */
     lora_config lora;     /* rank 0: every parameter is trained */
-    uint64_t seed;        /* of the adapter's start */
-    bool carry;           /* successes with shots are imitated without them (methods/carry.c) */
+    uint64_t seed;        /* of the adapter's start, and of blocks that are drawn */
     bool recompute;       /* activation recompute: less memory, a third more time */
+    method_settings settings[N_METHODS];
 } trainer_config;
 
-/* The keys of a trainer_config, by part: reward.objectives and reward.preference; what algorithm.* says of advantages
- * and losses, and of the methods beside them; moo.*; optim.*, lora.* and learner.micro_tokens. */
+/* The settings of method NAME, which are a `type`; and what they become. Both copy: bytes have no type that a pointer to
+ * `type` could be followed to. */
+#define SETTINGS(config, NAME, type)                                                                                   \
+    (*(type *)memcpy(&(type){ 0 }, (config)->settings[PLACE_##NAME].bytes, sizeof(type)))
+#define SETTINGS_SET(config, NAME, ...)                                                                                \
+    memcpy((config)->settings[PLACE_##NAME].bytes, &__VA_ARGS__, sizeof(__VA_ARGS__))
+/* The place of one of them, for a row of its keys: as OPTION_AT. A type that has no room does not compile. */
+#define SETTINGS_AT(NAME, type, member)                                                                                \
+    offsetof(trainer_config, settings) + PLACE_##NAME * sizeof(method_settings) + offsetof(type, member) +             \
+        0 * sizeof(char[sizeof(type) <= sizeof(method_settings) ? 1 : -1]),                                            \
+        sizeof(((type *)0)->member)
+
+/* The keys of a trainer_config, by part: reward.objectives; what algorithm.* says of advantages and losses, and of tokens
+ * that the policy did not sample; moo.*; optim.* and learner.*. A method's keys are in its row (learner/method.h). */
 extern const option_table OBJECTIVE_OPTIONS, ALGORITHM_OPTIONS, IMITATION_OPTIONS, MOO_OPTIONS, OPTIM_OPTIONS;
 
 /* What other rooms' keys mean to a trainer: the run's steps, the tokens an episode may have at most, the temperature it

@@ -33,7 +33,6 @@ static void fill_in(trainer_config *c, const weights *w)
     if (c->micro_tokens <= 0) c->micro_tokens = micro_tokens_for(w, memory_size(""), learners, c->recompute);
     if (c->epochs < 1) c->epochs = 1;
     if (c->temperature <= 0) c->temperature = 1; /* greedy sampling is recorded at temperature 1 */
-    if (c->mixture.every < 1) c->mixture.every = 1;
 }
 
 /* Under the device's guard: what is made so far is in `t`. */

@@ -304,10 +304,7 @@ static int read_text(reading *r, lua_State *L, const option *o, void *out)
     const char *text = lua_tostring(L, -1);
     if (o->kind == OPTION_PATH && !*text && !o->fallback)
         return config_error(r->c, o->key, r->err, "expected a path, found '' (%s)", o->help);
-    if (o->kind == OPTION_STRING) {
-        *(char **)(void *)((char *)out + o->offset) = xstrdup(text);
-        return OK;
-    }
+    if (o->kind == OPTION_STRING) return option_set_text(o, out, text, r->err);
 
     const bool is_path = *text && (o->kind == OPTION_PATH || (o->kind == OPTION_NAMED && strpbrk(text, "./")));
     if (is_path) text = path_join(path, sizeof path, r->dir, text);
@@ -428,7 +425,7 @@ static int read_given(reading *r, lua_State *L, const option *o, void *out)
         return read_number(r, L, o, out);
     case OPTION_BOOL:
         if (!lua_isboolean(L, -1)) return expected(r, L, o, "true or false");
-        *(bool *)(void *)((char *)out + o->offset) = lua_toboolean(L, -1);
+        option_set_bool(o, out, lua_toboolean(L, -1));
         return OK;
     case OPTION_WORD:
         return read_word(r, L, o, out);

@@ -19,6 +19,10 @@
 #include "learner/method.h"
 #include "rollout/signal.h"
 
+typedef struct carry_config {
+    bool on;
+} carry_config;
+
 typedef struct carry {
     double carried; /* episodes of this step */
 } carry;
@@ -95,10 +99,10 @@ static const group *extended(arena *a, const group *g, const char *name, carry *
 
 /* ---- its keys ---- */
 
-#define AT(member) OPTION_AT(trainer_config, member)
+#define AT(member) SETTINGS_AT(CARRY, carry_config, member)
 
 static const option ROWS[] = {
-    { "algorithm.carry", OPTION_BOOL, AT(carry), 0, 0, "false",
+    { "algorithm.carry", OPTION_BOOL, AT(on), 0, 0, "false",
       .help = "what succeeds with worked examples is imitated under the prompt with the fewest of its group",
       .more = "For groups whose samples are shown different numbers of shots (`prompt.shots`): carries a skill from "
               "the shown prompt to the unshown one, as `algorithm.given` says (context distillation, arXiv "
@@ -109,7 +113,7 @@ static const option ROWS[] = {
 static int check_keys(void *config, option_reading *r)
 {
     const trainer_config *c = config;
-    if (!c->carry || c->loss.imitation != IMITATION_NONE) return OK;
+    if (!SETTINGS(c, CARRY, carry_config).on || c->loss.imitation != IMITATION_NONE) return OK;
     return option_expected(r, "algorithm.carry",
                            "algorithm.given beside it, which says how carried tokens are trained");
 }
@@ -118,7 +122,7 @@ static const option_table OPTIONS = { .after = "algorithm.given_weight", .rows =
 
 /* ---- in the trainer's step ---- */
 
-static bool wanted(const trainer_config *c) { return c->carry; }
+static bool wanted(const trainer_config *c) { return SETTINGS(c, CARRY, carry_config).on; }
 
 static int open(trainer_parts *p, void **self, error *err)
 {

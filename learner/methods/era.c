@@ -38,17 +38,17 @@ float era_scale(const era_config *c, double advantage, int n, const float *entro
 
 /* ---- its keys ---- */
 
-#define AT(member) OPTION_AT(trainer_config, member)
+#define AT(member) SETTINGS_AT(ERA, era_config, member)
 
 static const option ROWS[] = {
-    { "algorithm.era_k", OPTION_NUMBER, AT(era.k), 0, 100, "0",
+    { "algorithm.era_k", OPTION_NUMBER, AT(k), 0, 100, "0",
       .help = "ERA: factor on the logits of good answers that are too sure, its inverse on those too unsure; 0: off",
       .more = "Entropy-regularising activation (arXiv 2510.08549; the authors use 2): a policy that is sure already "
               "learns less from being right. Sampling is not touched." },
-    { "algorithm.era_low", OPTION_NUMBER, AT(era.low), 0, 100, "0.45",
+    { "algorithm.era_low", OPTION_NUMBER, AT(low), 0, 100, "0.45",
       .help = "ERA: nats below which an answer is too sure",
       .more = "Mean entropy of the most uncertain fifth of its tokens." },
-    { "algorithm.era_high", OPTION_NUMBER, AT(era.high), 0, 100, "3",
+    { "algorithm.era_high", OPTION_NUMBER, AT(high), 0, 100, "3",
       .help = "ERA: nats above which an answer is too unsure",
       .more = "The same mean; between the two bounds nothing is changed." },
     { 0 },
@@ -58,18 +58,19 @@ static const option_table OPTIONS = { .after = "algorithm.eliminate", .rows = RO
 
 /* ---- in the trainer's step ---- */
 
-static bool wanted(const trainer_config *c) { return c->era.k > 0; }
+static bool wanted(const trainer_config *c) { return SETTINGS(c, ERA, era_config).k > 0; }
 
 /* Each token's factor, by its episode's advantage and its uncertainty now -> [n_out] in the arena. */
 static float *scales_of(const pass *p, const packed_batch *b, const advantage_table *table, const float *entropy)
 {
+    const era_config own = SETTINGS(p->config, ERA, era_config);
     const int n_out = b->tokens.n_out;
     float *scale = arena_array(p->step, float, n_out);
     for (int i = 0, n; i < n_out; i += n) {
         const int s = b->episode[i];
         for (n = 1; i + n < n_out && b->episode[i + n] == s; n++) {
         }
-        const float by = era_scale(&p->config->era, table->scalar[s], n, entropy + i);
+        const float by = era_scale(&own, table->scalar[s], n, entropy + i);
         for (int j = i; j < i + n; j++) scale[j] = by;
     }
     return scale;

@@ -162,23 +162,23 @@ void isolation_state(isolation *s, saved_state *to)
 
 /* ---- its keys ---- */
 
-#define AT(member) OPTION_AT(trainer_config, member)
+#define AT(member) SETTINGS_AT(ISOLATION, isolation_config, member)
 
 static const option ROWS[] = {
-    { "optim.freeze", OPTION_NUMBER, AT(isolation.freeze), 0, 0.99, "0",
+    { "optim.freeze", OPTION_NUMBER, AT(freeze), 0, 0.99, "0",
       .help = "half fine-tuning: share of the parameters that rest, in blocks drawn at random; 0: none",
       .more = "Others rest after `optim.freeze_every` updates (HFT, arXiv 2404.18466; 0.5 there): keeps more of "
               "what the base model knew. Weights and moments of a resting block do not move." },
-    { "optim.protect", OPTION_NUMBER, AT(isolation.protect), 0, 0.99, "0",
+    { "optim.protect", OPTION_NUMBER, AT(protect), 0, 0.99, "0",
       .help = "isolation: share of the parameters that other data groups protect, as they matter most to them; 0: "
               "none",
       .more = "Evolving parameter isolation (EPI, arXiv 2604.14010), by block, for data whose rows have a "
               "\"group\": what one task needs most is frozen in steps of the others." },
-    { "optim.protect_keep", OPTION_NUMBER, AT(isolation.keep), 0, 1, "0.99",
+    { "optim.protect_keep", OPTION_NUMBER, AT(keep), 0, 1, "0.99",
       .help = "isolation: decay of the running importance of each block for each data group",
       .more = "The importance is a mean of squared gradients over about 1 / (1 - keep) steps of the group. Smaller "
               "forgets sooner what mattered." },
-    { "optim.freeze_every", OPTION_WHOLE, AT(isolation.every), 1, 1e9, "100",
+    { "optim.freeze_every", OPTION_WHOLE, AT(every), 1, 1e9, "100",
       .help = "updates between two choices of the blocks that rest",
       .more = "For `optim.freeze` and `optim.protect`." },
     { 0 },
@@ -194,13 +194,19 @@ typedef struct isolating {
     double *squares; /* [count] */
 } isolating;
 
-static bool wanted(const trainer_config *c) { return c->isolation.freeze > 0 || c->isolation.protect > 0; }
+static bool wanted(const trainer_config *c)
+{
+    const isolation_config own = SETTINGS(c, ISOLATION, isolation_config);
+    return own.freeze > 0 || own.protect > 0;
+}
 
 static int open(trainer_parts *p, void **self, error *err)
 {
     (void)err;
     isolating *s = *self = xcalloc(1, sizeof *s);
-    s->blocks = isolation_new(&p->config->isolation, p->trained->table, 0);
+    isolation_config own = SETTINGS(p->config, ISOLATION, isolation_config);
+    own.seed = p->config->seed;
+    s->blocks = isolation_new(&own, p->trained->table, 0);
     const int n = isolation_count(s->blocks);
 
     s->cuts = xcalloc((size_t)n, sizeof *s->cuts);
@@ -254,7 +260,7 @@ static int freeze(void *self, train_step *step, error *err)
     optimizer_freeze(p->optimizer, mask);
     metrics_set(step->out, "actor/frozen_blocks", frozen / n);
 
-    if (p->config->isolation.protect <= 0) return OK;
+    if (SETTINGS(p->config, ISOLATION, isolation_config).protect <= 0) return OK;
     optimizer_squares(p->optimizer, p->trained, p->trained_grads, s->squares, n);
     isolation_learn(s->blocks, of_task, s->squares);
     return OK;

@@ -13,7 +13,8 @@ double mixture_at(const mixture_config *c, double mu, int64_t step) { return ste
 
 bool mixture_measures(const mixture_config *c, int64_t step)
 {
-    return c->start > 0 && step > c->warmup && (step - c->warmup) % c->every == 0;
+    const int every = c->every > 0 ? c->every : 1;
+    return c->start > 0 && step > c->warmup && (step - c->warmup) % every == 0;
 }
 
 double mixture_derivative(const double *G, double mu)
@@ -37,25 +38,25 @@ double mixture_learn(const mixture_config *c, double mu, double derivative, doub
 
 /* ---- its keys ---- */
 
-#define AT(member) OPTION_AT(trainer_config, member)
+#define AT(member) SETTINGS_AT(MIXTURE, mixture_config, member)
 
 static const option ROWS[] = {
-    { "algorithm.mixture", OPTION_NUMBER, AT(mixture.start), 0, 0.95, "0",
+    { "algorithm.mixture", OPTION_NUMBER, AT(start), 0, 0.95, "0",
       .help = "AMFT: share of imitation in the loss at first; 0: off, reward and imitation count in full",
       .more = "The loss is (1 - mu) of the reward's and mu of imitation's; mu starts here and is then learned by "
               "its effect on rollouts that the step has not seen (AMFT, arXiv 2508.06944). Needs `algorithm.given` "
               "\"sft\" or \"dft\". Metrics `actor/mixture`, `actor/mixture_slope`." },
-    { "algorithm.mixture_rate", OPTION_NUMBER, AT(mixture.rate), 0, 1, "0.1",
+    { "algorithm.mixture_rate", OPTION_NUMBER, AT(rate), 0, 1, "0.1",
       .help = "AMFT: step of learning mu; 0: mu stays where it started",
       .more = "A measurement moves mu by at most this much (more where entropy acts). Smaller is steadier, for "
               "small groups whose measurements are noisy." },
-    { "algorithm.mixture_every", OPTION_WHOLE, AT(mixture.every), 1, 1e6, "20",
+    { "algorithm.mixture_every", OPTION_WHOLE, AT(every), 1, 1e6, "20",
       .help = "AMFT: steps between two measurements of mu",
       .more = "A step that measures keeps four gradients apart and takes more time and memory than the others." },
-    { "algorithm.mixture_warmup", OPTION_WHOLE, AT(mixture.warmup), 0, 1e6, "0",
+    { "algorithm.mixture_warmup", OPTION_WHOLE, AT(warmup), 0, 1e6, "0",
       .help = "AMFT: first steps, of imitation alone",
       .more = "For a base model that can't solve anything yet: it begins with plain fine-tuning on demonstrations." },
-    { "algorithm.mixture_entropy", OPTION_NUMBER, AT(mixture.entropy), 0, 100, "0",
+    { "algorithm.mixture_entropy", OPTION_NUMBER, AT(entropy), 0, 100, "0",
       .help = "AMFT: nats a token that the policy's entropy should have; 0: entropy has no effect",
       .more = "Below it imitation gains, above it the reward does: holds off a collapse of entropy. Take the value "
               "of `actor/entropy` in a run that still explores." },
@@ -65,7 +66,8 @@ static const option ROWS[] = {
 static int check_keys(void *config, option_reading *r)
 {
     const trainer_config *c = config;
-    if (c->mixture.start <= 0 || c->loss.imitation == IMITATION_SFT || c->loss.imitation == IMITATION_DFT) return OK;
+    const bool mixes = SETTINGS(c, MIXTURE, mixture_config).start > 0;
+    if (!mixes || c->loss.imitation == IMITATION_SFT || c->loss.imitation == IMITATION_DFT) return OK;
     return option_expected(r, "algorithm.mixture", "given = \"sft\" or \"dft\": a mixture of reward and imitation");
 }
 
@@ -79,7 +81,7 @@ typedef struct mixture {
     shard *shard;    /* its pieces, of several learners */
 } mixture;
 
-static bool wanted(const trainer_config *c) { return c->mixture.start > 0; }
+static bool wanted(const trainer_config *c) { return SETTINGS(c, MIXTURE, mixture_config).start > 0; }
 
 static int check(const trainer_config *c, error *err)
 {
@@ -91,7 +93,7 @@ static int open(trainer_parts *p, void **self, error *err)
 {
     (void)err;
     mixture *m = *self = xcalloc(1, sizeof *m);
-    m->mu = p->config->mixture.start;
+    m->mu = SETTINGS(p->config, MIXTURE, mixture_config).start;
     m->set = bucket_set_new(&(bucket_config){ .moo = moo_default(MOO_SUM) }, p->w->table, p->w->dev, MIXTURE_ROWS, 0);
     if (p->shard) m->shard = bucket_set_shard(m->set, p->config->comm);
     return OK;
@@ -112,9 +114,9 @@ static int plan(void *self, train_step *s, error *err)
 {
     (void)err;
     const mixture *m = self;
-    const mixture_config *c = &s->parts->config->mixture;
-    s->pass.mixture = mixture_at(c, m->mu, s->version);
-    if (!mixture_measures(c, s->version)) return OK;
+    const mixture_config c = SETTINGS(s->parts->config, MIXTURE, mixture_config);
+    s->pass.mixture = mixture_at(&c, m->mu, s->version);
+    if (!mixture_measures(&c, s->version)) return OK;
 
     int *half = arena_array(s->parts->arena, int, s->table->S);
     for (int i = 0; i < s->table->S; i++) half[i] = (int)(s->table->episodes[i]->sample % 2);
@@ -129,16 +131,16 @@ static int learn(void *self, train_step *s, error *err)
 {
     (void)err;
     mixture *m = self;
-    const mixture_config *c = &s->parts->config->mixture;
+    const mixture_config c = SETTINGS(s->parts->config, MIXTURE, mixture_config);
     double G[MIXTURE_ROWS * MIXTURE_ROWS] = { 0 };
-    metrics_set(s->out, "actor/mixture", mixture_at(c, m->mu, s->version));
+    metrics_set(s->out, "actor/mixture", mixture_at(&c, m->mu, s->version));
     if (!s->pass.by_part) return OK;
 
     for (int b = 0; b < bucket_count(m->set); b++)
         for (int i = 0; i < MIXTURE_ROWS * MIXTURE_ROWS; i++) G[i] += bucket_at(m->set, b).G[i];
     const double derivative = mixture_derivative(G, m->mu);
     metrics_set(s->out, "actor/mixture_slope", derivative);
-    m->mu = mixture_learn(c, m->mu, derivative, s->sums.entropy / fmax(1, s->sums.loss.tokens));
+    m->mu = mixture_learn(&c, m->mu, derivative, s->sums.entropy / fmax(1, s->sums.loss.tokens));
     return OK;
 }
 

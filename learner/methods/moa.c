@@ -155,17 +155,17 @@ void moa_eliminate(const objective_set *objectives, const double *w, const group
 
 /* ---- its keys ---- */
 
-#define AT(member) OPTION_AT(trainer_config, member)
+#define AT(member) SETTINGS_AT(MOA, moa_config, member)
 
 static const option ROWS[] = {
-    { "algorithm.pivot_steps", OPTION_WHOLE, AT(moa.window), 0, MOA_WINDOW, "0",
+    { "algorithm.pivot_steps", OPTION_WHOLE, AT(window), 0, MOA_WINDOW, "0",
       .help = "MOA: steps of the trend that an objective has to beat to weigh more; 0: off, else 2 or more",
       .more = "Objectives weigh softmax(pivot_beta u), u being how far a step's mean reward is above a line through "
               "the last so many (MOA, arXiv 2512.09756). 8 is a good start. Not together with `reward.preference`." },
-    { "algorithm.pivot_beta", OPTION_NUMBER, AT(moa.beta), 0, 1000, "10",
+    { "algorithm.pivot_beta", OPTION_NUMBER, AT(beta), 0, 1000, "10",
       .help = "MOA: sharpness of the softmax over objectives",
       .more = "0 weighs all alike; large values give all weight to the objective that beats its trend most." },
-    { "algorithm.eliminate", OPTION_BOOL, AT(moa.eliminate), 0, 0, "false",
+    { "algorithm.eliminate", OPTION_BOOL, AT(eliminate), 0, 0, "false",
       .help = "MOA: leaves out episodes that the leading objective and the weighted sum order differently",
       .more = "As few as can be, group by group; they are in no mean and not trained on. Metric `reward/eliminated`." },
     { 0 },
@@ -174,9 +174,10 @@ static const option ROWS[] = {
 static int check_keys(void *config, option_reading *r)
 {
     const trainer_config *c = config;
-    if (c->moa.window > 0 && c->preference[0])
+    const int window = SETTINGS(c, MOA, moa_config).window;
+    if (window > 0 && c->preference[0])
         return option_expected(r, "algorithm.pivot_steps", "0 with reward.preference: each would set the weights");
-    if (c->moa.window == 1)
+    if (window == 1)
         return option_expected(r, "algorithm.pivot_steps", "0, or two steps or more: a line goes through two points");
     return OK;
 }
@@ -185,7 +186,7 @@ static const option_table OPTIONS = { .after = "algorithm.oldest_token", .rows =
 
 /* ---- in the trainer's step ---- */
 
-static bool wanted(const trainer_config *c) { return c->moa.window > 0; }
+static bool wanted(const trainer_config *c) { return SETTINGS(c, MOA, moa_config).window > 0; }
 
 static int open(trainer_parts *p, void **self, error *err)
 {
@@ -218,17 +219,18 @@ static int follow_trend(void *self, train_step *s, error *err)
 {
     (void)err;
     const trainer_config *c = s->parts->config;
+    const moa_config moa = SETTINGS(c, MOA, moa_config);
     const objective_set *o = &c->objectives;
     arena *a = s->parts->arena;
     double means[MAX_OBJECTIVES], w[MAX_OBJECTIVES];
     const advantage_table *plain = advantage_compute(a, &c->advantage, o, s->groups, s->n_groups, NULL);
     for (int k = 0; k < o->n; k++) means[k] = plain->stats[k].mean;
-    moa_weights(&c->moa, self, o, means, w);
+    moa_weights(&moa, self, o, means, w);
 
     double *own = arena_array(a, double, plain->S * o->n);
     for (int i = 0; i < plain->S * o->n; i++) own[i] = w[i % o->n] * objective_weighing(o) * o->items[i % o->n].weight;
     bool *drop = arena_zalloc(a, sizeof *drop * (size_t)(plain->S + 1));
-    if (c->moa.eliminate) moa_eliminate(o, w, s->groups, s->n_groups, drop);
+    if (moa.eliminate) moa_eliminate(o, w, s->groups, s->n_groups, drop);
 
     tell(o, w, drop, plain->S, s->out);
     s->extra.weights = own;
@@ -236,7 +238,11 @@ static int follow_trend(void *self, train_step *s, error *err)
     return OK;
 }
 
-static void remembered(void *self, trainer_parts *p, saved_state *to) { moa_state_walk(self, &p->config->moa, to); }
+static void remembered(void *self, trainer_parts *p, saved_state *to)
+{
+    const moa_config moa = SETTINGS(p->config, MOA, moa_config);
+    moa_state_walk(self, &moa, to);
+}
 
 const method METHOD_MOA = {
     .name = "pivot",

@@ -6,6 +6,9 @@
 
 #include "run/check_data.h"
 #include "cli/verbs.h"
+#include "learner/methods/era.h"
+#include "learner/methods/isolation.h"
+#include "learner/methods/moa.h"
 #include "recipe/recipe.h"
 #include "tests/support/support.h"
 
@@ -212,10 +215,10 @@ static void rows_and_methods_are_read_and_checked(void **state)
                               6, &err);
     if (!r) fail_msg("%s", err.text);
     assert_true(r->curriculum.sampler.kind == SAMPLE_BY_FAILURE && r->exchange.max_staleness == 3 &&
-                r->trainer.moa.window == 4 &&
+                SETTINGS(&r->trainer, MOA, moa_config).window == 4 &&
                 r->trainer.advantage.credit == CREDIT_SPAN); /* "stretch": its older word */
-    test_near(r->trainer.era.low, 0.45, 0, "ERA's default");
-    test_near(r->trainer.isolation.protect, 0.2, 0, "share");
+    test_near(SETTINGS(&r->trainer, ERA, era_config).low, 0.45, 0, "ERA's default");
+    test_near(SETTINGS(&r->trainer, ISOLATION, isolation_config).protect, 0.2, 0, "share");
     recipe_free(r);
     refused("reward.preference=nothing", "no row of data.train has a \"nothing\"");
     refused("model=", "expected a path, found ''");

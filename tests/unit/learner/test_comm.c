@@ -8,6 +8,8 @@
 
 #include "base/file.h"
 #include "base/str.h"
+#include "learner/methods/isolation.h"
+#include "learner/methods/mixture.h"
 #include "recorded.h"
 
 enum { MOST = 4, STEPS = 4, GROUPS = 6, SIZE = 4 };
@@ -316,11 +318,11 @@ static void one_gradient_is_the_same_on_many_learners(void **state)
     c.loss.kl = 0.1, c.epochs = 2, c.reward_kl = 0.1;
     check("with a KL, two epochs", &c, 1);
     c = learners_config();
-    c.isolation = (isolation_config){ .freeze = 0.3, .protect = 0.1, .every = 1, .keep = 0.9 };
+    SETTINGS_SET(&c, ISOLATION, (isolation_config){ .freeze = 0.3, .protect = 0.1, .every = 1, .keep = 0.9 });
     check("some blocks frozen", &c, 1);
     c = learners_config();
     c.loss.imitation = IMITATION_SFT, c.loss.imitation_weight = 1;
-    c.mixture = (mixture_config){ .start = 0.5, .rate = 0.3, .every = 2 };
+    SETTINGS_SET(&c, MIXTURE, (mixture_config){ .start = 0.5, .rate = 0.3, .every = 2 });
     check("a learned mixture", &c, 3);
 }
 

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "learner/methods/era.h"
+#include "learner/methods/mixture.h"
 #include "recorded.h"
 
 enum { GROUPS = 3, SIZE = 5, PROMPT = 24 };
@@ -100,10 +102,10 @@ static void one_gradient_is_the_same(void **state)
     c = two_config(1e-3);
     c.loss.imitation = IMITATION_SFT, c.loss.imitation_weight = 1;
     check("with imitation of hints", &c);
-    c.mixture = (mixture_config){ .start = 0.5, .rate = 0.3, .every = 1 };
+    SETTINGS_SET(&c, MIXTURE, (mixture_config){ .start = 0.5, .rate = 0.3, .every = 1 });
     check("with a mixture, by halves of the groups", &c);
     c = two_config(1e-3);
-    c.era = (era_config){ .k = 2, .low = 5, .high = 6 };
+    SETTINGS_SET(&c, ERA, (era_config){ .k = 2, .low = 5, .high = 6 });
     check("with scaled logits", &c);
     c = two_config(1e-3);
     c.lora = (lora_config){ .rank = 4, .alpha = 8, .targets = lora_target("q_proj") | lora_target("down_proj") };

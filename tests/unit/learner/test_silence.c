@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "learner/methods/era.h"
+#include "learner/methods/isolation.h"
+#include "learner/methods/moa.h"
 #include "recorded.h"
 
 /* ---- an objective of weight 0 ---- */
@@ -85,7 +88,7 @@ static void weight_0_has_no_say_in_any_method(void **state)
             fail_msg("%s by token", moo_method_name((moo_method)method));
     }
     trainer_config c = two_config(1e-3);
-    c.moa = (moa_config){ .window = 4, .beta = 10, .eliminate = true };
+    SETTINGS_SET(&c, MOA, (moa_config){ .window = 4, .beta = 10, .eliminate = true });
     assert_true(trained_hash(c, true) == trained_hash(c, false));
 }
 
@@ -197,10 +200,10 @@ static void a_step_without_signal_changes_nothing_but_the_version(void **state)
     c.lora = (lora_config){ .rank = 4, .alpha = 8, .targets = lora_target("q_proj") };
     check_silence("LoRA", &c);
     c = config_of(1e-2);
-    c.isolation = (isolation_config){ .freeze = 0.3, .protect = 0.2, .every = 1, .keep = 0.9 };
+    SETTINGS_SET(&c, ISOLATION, (isolation_config){ .freeze = 0.3, .protect = 0.2, .every = 1, .keep = 0.9 });
     check_silence("isolation", &c);
     c = config_of(1e-2);
-    c.era = (era_config){ .k = 2, .low = 5, .high = 6 };
+    SETTINGS_SET(&c, ERA, (era_config){ .k = 2, .low = 5, .high = 6 });
     check_silence("ERA", &c);
     c = config_of(1e-2);
     c.loss.kind = LOSS_NFT, c.advantage.drop_dead = true;
@@ -218,7 +221,7 @@ static void a_step_without_signal_changes_nothing_but_the_version(void **state)
     c = two_config(1e-2);
     c.advantage.whiten = true;
     check_silence("GDPO", &c);
-    c.moa = (moa_config){ .window = 4, .beta = 10, .eliminate = true };
+    SETTINGS_SET(&c, MOA, (moa_config){ .window = 4, .beta = 10, .eliminate = true });
     check_silence("trends", &c);
 }
 
@@ -307,7 +310,7 @@ static void without_a_signal_the_kl_alone_moves_the_policy(void **state)
         c.loss.kl = 5, c.loss.kl_kind = KL_K2; /* half the squared distance of each token */
         if (many) c.moo.over = MOO_OVER_REWARDS, c.moo.bucket.moo = moo_default(MOO_GRADVAC), c.moo.bucket.gate = 0.1;
         if (way == 2) c.lora = (lora_config){ .rank = 4, .alpha = 8, .targets = lora_target("q_proj") };
-        if (way == 3) c.isolation = (isolation_config){ .protect = 0.2, .every = 1, .keep = 0.9 };
+        if (way == 3) SETTINGS_SET(&c, ISOLATION, (isolation_config){ .protect = 0.2, .every = 1, .keep = 0.9 });
         c.optim.weight_decay = 0.1;
         trainer *tr = trainer_new(&c, t.w, &err);
         for (int i = 0; i < 5; i++) {

@@ -1,11 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /* The literature's methods where they meet the trainer: that each reaches the step. */
-#include "learner/trainer.h"
+#include "learner/method.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "learner/methods/era.h"
+#include "learner/methods/isolation.h"
+#include "learner/methods/mixture.h"
+#include "learner/methods/moa.h"
 #include "recorded.h"
+
+/* A method's own setting, by its key: methods keep their structs to themselves. */
+static void set_key(trainer_config *c, const char *key, const char *text)
+{
+    error err = { 0 };
+    for (int i = 0; METHODS[i]; i++)
+        for (const option *o = METHODS[i]->options ? METHODS[i]->options->rows : NULL; o && o->key; o++)
+            if (strcmp(o->key, key) == 0) {
+                test_ok(option_set_text(o, c, text, &err), &err);
+                return;
+            }
+    fail_msg("no method has the key %s", key);
+}
 
 /* Three tokens of a demonstration are imitated, and ASFT's anchor keeps the rest of the distribution nearer. */
 static void a_demonstration_is_imitated(void **state)
@@ -74,7 +91,7 @@ static void what_succeeds_with_shots_is_imitated_without(void **state)
         metrics *m = metrics_new();
         trainer_config c = config_of(3e-3);
         c.loss.imitation = IMITATION_SFT;
-        c.carry = carry;
+        set_key(&c, "algorithm.carry", carry ? "true" : "false");
         trainer *tr = trainer_new(&c, t.w, &err);
         const double before = unshown_logprob(&t);
         for (int step = 0; step < 6; step++) {
@@ -102,7 +119,7 @@ static void where_all_succeed_without_shots_nothing_is_carried(void **state)
     metrics *m = metrics_new();
     trainer_config c = config_of(3e-3);
     c.loss.imitation = IMITATION_SFT;
-    c.carry = true;
+    set_key(&c, "algorithm.carry", "true");
     trainer *tr = trainer_new(&c, t.w, &err);
     group *g = shown_and_unshown(&t, 1);
     test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
@@ -149,7 +166,7 @@ static void a_mixture_is_measured_on_the_way(void **state)
         metrics *m = metrics_new();
         trainer_config c = config_of(1e-3);
         c.loss.imitation = IMITATION_SFT, c.loss.imitation_weight = 1;
-        c.mixture = (mixture_config){ .start = 0.3, .rate = 0.2, .every = every };
+        SETTINGS_SET(&c, MIXTURE, (mixture_config){ .start = 0.3, .rate = 0.2, .every = every });
         trainer *tr = trainer_new(&c, t.w, &err);
         group *g = with_demonstration(&t);
         test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
@@ -178,8 +195,8 @@ static trainer_config with_two_objectives(void)
     error err = { 0 };
     trainer_config c = config_of(1e-3);
     test_ok(objective_add(&c.objectives, "brevity", 0.5, &err), &err);
-    c.moa = (moa_config){ .window = 4, .beta = 10 };
-    c.isolation = (isolation_config){ .freeze = 0.3, .every = 2, .keep = 0.9 };
+    SETTINGS_SET(&c, MOA, (moa_config){ .window = 4, .beta = 10 });
+    SETTINGS_SET(&c, ISOLATION, (isolation_config){ .freeze = 0.3, .every = 2, .keep = 0.9 });
     return c;
 }
 
@@ -222,11 +239,11 @@ static void memory_is_read_by_its_own_kind_of_trainer_alone(void **state)
                            "memory.state: section 'trainer': its objectives are 'accuracy brevity', here they "
                            "are 'brevity accuracy'"));
     c = own;
-    c.moa.window = 0;
+    SETTINGS_SET(&c, MOA, (moa_config){ .window = 0, .beta = 10 });
     assert_int_equal(read_by(bytes, len, &c, &err), ERR_PARSE);
     assert_non_null(strstr(err.text, "section 'pivot' is not of this run"));
     c = own;
-    c.moa.window = 2;
+    SETTINGS_SET(&c, MOA, (moa_config){ .window = 2, .beta = 10 });
     assert_int_equal(read_by(bytes, len, &c, &err), ERR_PARSE);
     assert_non_null(strstr(err.text, "section 'pivot': 'steps' is 3 (allowed: 0 to 2)"));
     c = own;
@@ -274,7 +291,7 @@ static void era_halves_what_is_sure_already(void **state)
     error err = { 0 };
     metrics *m = metrics_new();
     trainer_config c = config_of(1e-3);
-    c.era = (era_config){ .k = 2, .low = 100, .high = 200 };
+    SETTINGS_SET(&c, ERA, (era_config){ .k = 2, .low = 100, .high = 200 });
     c.epochs = 2;
     trainer *tr = trainer_new(&c, t.w, &err);
     group *g = recorded_group(&t, (double[]){ 1, 0, 0, 0 }, 4);
@@ -304,13 +321,16 @@ static void what_is_frozen_does_not_move(void **state)
     error err = { 0 };
     metrics *m = metrics_new();
     trainer_config c = config_of(1e-2);
-    c.isolation = (isolation_config){ .freeze = 0.5, .every = 100, .seed = 5 };
+    SETTINGS_SET(&c, ISOLATION, (isolation_config){ .freeze = 0.5, .every = 100 });
+    c.seed = 5;
     float *before = malloc(sizeof(float) * (size_t)t.table->total);
     memcpy(before, t.w->data, sizeof(float) * (size_t)t.table->total);
     trainer *tr = trainer_new(&c, t.w, &err);
     group *g = recorded_group(&t, (double[]){ 1, 0, 0, 0 }, 4);
     test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);
-    isolation *same = isolation_new(&c.isolation, t.table, 0);
+    isolation_config drawn = SETTINGS(&c, ISOLATION, isolation_config);
+    drawn.seed = c.seed;
+    isolation *same = isolation_new(&drawn, t.table, 0);
     const bool *mask = isolation_mask(same, 1, 0);
     int moved = 0;
     for (int i = 0; i < isolation_count(same); i++) {
@@ -338,7 +358,7 @@ static void moa_s_weights_and_elimination_reach_the_step(void **state)
     error err = { 0 };
     metrics *m = metrics_new();
     trainer_config c = two_config(1e-3);
-    c.moa = (moa_config){ .window = 4, .beta = 10, .eliminate = true };
+    SETTINGS_SET(&c, MOA, (moa_config){ .window = 4, .beta = 10, .eliminate = true });
     trainer *tr = trainer_new(&c, t.w, &err);
     for (int step = 0; step < 3; step++) {
         group *g = recorded_group(&t, (double[]){ 1, 0, 1, 0 }, 4);
@@ -434,7 +454,7 @@ static double norm_with_mixture(double mu, bool demonstrated)
     metrics *m = metrics_new();
     trainer_config c = config_of(1e-3);
     c.loss.imitation = IMITATION_SFT, c.loss.imitation_weight = 1;
-    c.mixture = (mixture_config){ .start = mu, .rate = 0.1, .every = 2 };
+    SETTINGS_SET(&c, MIXTURE, (mixture_config){ .start = mu, .rate = 0.1, .every = 2 });
     trainer *tr = trainer_new(&c, t.w, &err);
     group *g = demonstrated ? with_demonstration(&t) : recorded_group(&t, (double[]){ 1, 0, 0, 1 }, 4);
     /* Only the demonstration teaches where all answers are worth the same. */

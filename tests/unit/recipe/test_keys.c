@@ -59,6 +59,22 @@ static void every_row_fits_its_place(void **state)
         }
 }
 
+/* Settings are bytes: a row copied from another method would set that one's, and nothing would say so. */
+static void a_method_s_keys_set_its_own_settings(void **state)
+{
+    (void)state;
+    int set = 0;
+    for (size_t i = 0; METHODS[i]; i++)
+        for (const option *o = METHODS[i]->options ? METHODS[i]->options->rows : NULL; o && o->key; o++) {
+            if (o->kind == OPTION_VALUE || o->offset < offsetof(trainer_config, settings)) continue;
+            const size_t begin = offsetof(trainer_config, settings) + i * sizeof(method_settings);
+            if (o->offset < begin || o->offset + o->size > begin + sizeof(method_settings))
+                fail_msg("%s is not among the settings of method %s", o->key, METHODS[i]->name);
+            set++;
+        }
+    assert_true(set > 10);
+}
+
 static void every_default_is_a_value_of_its_key(void **state)
 {
     (void)state;
@@ -182,6 +198,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row_fits_its_place),
+        cmocka_unit_test(a_method_s_keys_set_its_own_settings),
         cmocka_unit_test(every_default_is_a_value_of_its_key),
         cmocka_unit_test(presets_name_keys_and_values_of_theirs),
         cmocka_unit_test(keys_and_their_other_names_are_said_once),
