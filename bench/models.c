@@ -14,7 +14,7 @@ static const model_config SMALL = { .architecture = "LlamaForCausalLM",
                                     .head_dim = 32,
                                     .ffn = 688,
                                     .max_position = 4096,
-                                    .rope_theta = 10000,
+                                    .ropes = { { .theta = 10000 } },
                                     .norm_eps = 1e-5f,
                                     .bos = -1 };
 static const model_config LARGE = { .architecture = "LlamaForCausalLM",
@@ -26,7 +26,7 @@ static const model_config LARGE = { .architecture = "LlamaForCausalLM",
                                     .head_dim = 64,
                                     .ffn = 2048,
                                     .max_position = 4096,
-                                    .rope_theta = 10000,
+                                    .ropes = { { .theta = 10000 } },
                                     .norm_eps = 1e-5f,
                                     .bos = -1 };
 

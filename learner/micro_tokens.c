@@ -14,8 +14,8 @@ static const int64_t LOGIT_BYTES = (int64_t)128 << 20;
 int64_t micro_token_bytes(const model_config *c, bool recompute)
 {
     const int64_t D = c->width, Q = (int64_t)c->heads * c->head_dim, KV = (int64_t)c->kv_heads * c->head_dim;
-    const int64_t raw = c->qk_norm ? Q + KV : 0;
-    const int64_t a_layer = 4 * D + 2 * Q + 2 * KV + raw + 3 * (int64_t)c->ffn + 2 * c->heads + 2;
+    const int64_t raw = c->qk_norm != QK_NORM_NONE ? Q + KV : 0, apart = model_branches_stand_apart(c) ? 3 * D : 0;
+    const int64_t a_layer = 4 * D + 2 * Q + 2 * KV + raw + apart + 3 * (int64_t)c->ffn + 2 * c->heads + 2;
     const int64_t kept = recompute ? D * c->layers + a_layer : a_layer * c->layers;
     return (int64_t)sizeof(float) * (kept + a_layer + a_layer / 2 + 4 * D);
 }

@@ -13,7 +13,8 @@ typedef struct layer_grads {
     float *att;       /* [T, H hd] */
     float *att_rows;  /* [n_out, H hd], in the last layer */
     float *q, *k, *v;
-    float *q_raw, *k_raw; /* where heads are normed */
+    float *q_raw, *k_raw;  /* where they are normed */
+    float *branch, *added; /* [T, D] where branches are normed or scaled */
 } layer_grads;
 
 typedef struct backward {
@@ -99,22 +100,40 @@ static void norm_backward(const backward *b, int k, const param *p, const float 
     }
 }
 
+/* The cotangent of a branch [n, D] from dy, that of the sum which it is added to: through its scale and its norm. */
+static const float *branch_backward(const backward *b, int k, const param *norm, const float *raw, const float *rstd,
+                                    const layer_acts *a, const float *dy)
+{
+    const float scale = b->w->table->config.residual_scale;
+    const int64_t size = (int64_t)a->n * b->D;
+    if (!b->d.added) return dy;
+
+    device_copy(b->dev, b->d.added, dy, sizeof *dy * (size_t)size);
+    layer_scale(b->w, scale, size, b->d.added);
+    if (!norm) return b->d.added;
+    zero(b, b->d.branch, size);
+    norm_backward(b, k, norm, b->d.added, raw, rstd, a->rows ? b->outs : b->tokens, 1, b->D, b->d.branch);
+    return b->d.branch;
+}
+
 /* dy [n, D]: in, the cotangent of the layer's output; out, of mid. It is mid's through the residual already, so the
- * norm's share is added in place. */
+ * branch's share is added in place. */
 static void mlp_backward(const backward *b, int k, const layer_weights *p, const layer_acts *a, float *dy)
 {
     const int64_t wide = (int64_t)a->n * b->w->table->config.ffn;
     const int *cuts = a->rows ? b->outs : b->tokens;
+    const float *dbranch = branch_backward(b, k, p->mlp_post_norm, a->mlp_out, a->mlp_out_rstd, a, dy);
 
     zero(b, b->d.act, wide);
-    linear_backward(b, k, p->down, NULL, dy, a->act, cuts, a->n, b->d.act);
+    linear_backward(b, k, p->down, p->down_bias, dbranch, a->act, cuts, a->n, b->d.act);
     b->ops->swiglu_backward(b->dev, b->d.act, a->gate, a->up, wide, b->d.gate, b->d.up);
 
-    /* Both products read mlp_in: their cotangents add up, through its norm onto the residual's. */
-    zero(b, b->d.norm_out, (int64_t)a->n * b->D);
-    linear_backward(b, k, p->up, NULL, b->d.up, a->mlp_in, cuts, a->n, b->d.norm_out);
-    linear_backward(b, k, p->gate, NULL, b->d.gate, a->mlp_in, cuts, a->n, b->d.norm_out);
-    norm_backward(b, k, p->mlp_norm, b->d.norm_out, a->mid, a->mlp_rstd, cuts, 1, b->D, dy);
+    /* Both products read mlp_in: their cotangents add up, through its norm, if any, onto the residual's. */
+    float *dmlp_in = p->mlp_norm ? b->d.norm_out : dy;
+    if (p->mlp_norm) zero(b, dmlp_in, (int64_t)a->n * b->D);
+    linear_backward(b, k, p->up, p->up_bias, b->d.up, a->mlp_in, cuts, a->n, dmlp_in);
+    linear_backward(b, k, p->gate, p->gate_bias, b->d.gate, a->mlp_in, cuts, a->n, dmlp_in);
+    if (p->mlp_norm) norm_backward(b, k, p->mlp_norm, dmlp_in, a->mid, a->mlp_rstd, cuts, 1, b->D, dy);
 }
 
 /* d.att from dmid [n, D]; where only some rows went on (the last layer), the others get nothing, in d.att and in dx. */
@@ -123,8 +142,9 @@ static void output_backward(const backward *b, int k, const layer_weights *p, co
 {
     const int64_t heads = p->o->cols;
     float *datt = a->rows ? b->d.att_rows : b->d.att;
+    const float *dbranch = branch_backward(b, k, p->attn_post_norm, a->att_out, a->att_out_rstd, a, dmid);
     zero(b, datt, a->n * heads);
-    linear_backward(b, k, p->o, p->o_bias, dmid, a->att_rows, a->rows ? b->outs : b->tokens, a->n, datt);
+    linear_backward(b, k, p->o, p->o_bias, dbranch, a->att_rows, a->rows ? b->outs : b->tokens, a->n, datt);
     if (!a->rows) return;
 
     zero(b, dx, (int64_t)b->T * b->D);
@@ -134,14 +154,15 @@ static void output_backward(const backward *b, int k, const layer_weights *p, co
 }
 
 /* d [T, heads, hd] of turned and normed heads -> of the linear product; returns where that lies. */
-static const float *heads_backward(const backward *b, int k, const param *norm, float *d, const float *raw,
-                                   const float *rstd, int heads, float *draw)
+static const float *heads_backward(const backward *b, int k, const param *norm, const float *cos_sin, float *d,
+                                   const float *raw, const float *rstd, int heads, float *draw)
 {
-    const int hd = b->w->table->config.head_dim;
-    b->ops->rope_backward(b->dev, d, b->in->batch.cos_sin, b->T, heads, hd);
+    const model_config *c = &b->w->table->config;
+    const int hd = c->head_dim;
+    if (cos_sin) b->ops->rope_backward(b->dev, d, cos_sin, b->T, heads, hd);
     if (!norm) return d;
     zero(b, draw, (int64_t)b->T * heads * hd);
-    norm_backward(b, k, norm, d, raw, rstd, b->tokens, heads, hd, draw);
+    norm_backward(b, k, norm, d, raw, rstd, b->tokens, layer_normed_rows(c, 1, heads), norm->cols, draw);
     return draw;
 }
 
@@ -153,16 +174,19 @@ static void attention_backward(const backward *b, int k, const layer_weights *p,
     const layer_grads *d = &b->d;
 
     b->ops->attention_backward(b->dev, d->att, a->q, a->k, a->v, a->att, a->lse, batch->starts, batch->prefix, batch->S,
-                               c->heads, c->kv_heads, c->head_dim, p->window, d->q, d->k, d->v);
-    const float *dq = heads_backward(b, k, p->q_norm, d->q, a->q_raw, a->q_rstd, c->heads, d->q_raw);
-    const float *dk = heads_backward(b, k, p->k_norm, d->k, a->k_raw, a->k_rstd, c->kv_heads, d->k_raw);
+                               c->heads, c->kv_heads, c->head_dim, p->attention.window, d->q, d->k, d->v);
+    layer_scale(b->w, layer_query_scale(c), (int64_t)b->T * p->q->rows, d->q);
+    const float *cos_sin = layer_rope(&batch->ropes, p);
+    const float *dq = heads_backward(b, k, p->q_norm, cos_sin, d->q, a->q_raw, a->q_rstd, c->heads, d->q_raw);
+    const float *dk = heads_backward(b, k, p->k_norm, cos_sin, d->k, a->k_raw, a->k_rstd, c->kv_heads, d->k_raw);
 
-    /* q, k and v are products of the same attn_in. */
-    zero(b, d->norm_out, (int64_t)b->T * b->D);
-    linear_backward(b, k, p->v, p->v_bias, d->v, a->attn_in, b->tokens, b->T, d->norm_out);
-    linear_backward(b, k, p->k, p->k_bias, dk, a->attn_in, b->tokens, b->T, d->norm_out);
-    linear_backward(b, k, p->q, p->q_bias, dq, a->attn_in, b->tokens, b->T, d->norm_out);
-    norm_backward(b, k, p->attn_norm, d->norm_out, a->x, a->attn_rstd, b->tokens, 1, b->D, dx);
+    /* q, k and v are products of the same attn_in; without a norm before it, of x. */
+    float *dattn_in = p->attn_norm ? d->norm_out : dx;
+    if (p->attn_norm) zero(b, dattn_in, (int64_t)b->T * b->D);
+    linear_backward(b, k, p->v, p->v_bias, d->v, a->attn_in, b->tokens, b->T, dattn_in);
+    linear_backward(b, k, p->k, p->k_bias, dk, a->attn_in, b->tokens, b->T, dattn_in);
+    linear_backward(b, k, p->q, p->q_bias, dq, a->attn_in, b->tokens, b->T, dattn_in);
+    if (p->attn_norm) norm_backward(b, k, p->attn_norm, dattn_in, a->x, a->attn_rstd, b->tokens, 1, b->D, dx);
 }
 
 /* Room for the transposes of one layer's matrices; every layer's are alike. */
@@ -177,11 +201,11 @@ static void transposes_new(backward *b)
     }
 }
 
-static void transpose(const backward *b, const param *const *params, size_t n)
+static void transpose(const backward *b, const param *params, int n)
 {
-    for (size_t i = 0; i < n; i++) {
-        const param *p = params[i];
-        void *to = p ? b->transposed[p->kind] : NULL;
+    for (int i = 0; i < n; i++) {
+        const param *p = &params[i];
+        void *to = b->transposed[p->kind];
         if (to) b->ops->linear_transpose(b->dev, param_data(b->w, p), p->rows, p->cols, to);
     }
 }
@@ -190,10 +214,10 @@ static void layer_backward(const backward *b, int layer)
 {
     const layer_acts *a = &b->in->layers[layer];
     const layer_weights p = layer_weights_of(b->w, layer);
-    const param *const order[] = { p.down,   p.up, p.gate,   p.mlp_norm, p.o_bias, p.o, p.k_norm,   p.q_norm,
-                                   p.v_bias, p.v,  p.k_bias, p.k,        p.q_bias, p.q, p.attn_norm };
+    const param *params = param_layer(b->w->table, layer);
+    const int n = b->w->table->per_layer;
 
-    transpose(b, order, sizeof order / sizeof *order);
+    transpose(b, params, n);
     for (int k = 0; k < b->sides; k++) {
         float *dx = b->dx + (int64_t)k * b->T * b->D;
         float *dy = a->rows ? b->dtop + (int64_t)k * a->n * b->D : dx;
@@ -202,8 +226,7 @@ static void layer_backward(const backward *b, int layer)
         attention_backward(b, k, &p, a, dx);
     }
 
-    for (size_t i = 0; i < sizeof order / sizeof *order; i++)
-        if (order[i]) complete(b, order[i]);
+    for (int i = n - 1; i >= 0; i--) complete(b, &params[i]);
 }
 
 /* The head's share s: the rows' logits, dlogprob [n] and cotangents all begin at its first row. */
@@ -254,6 +277,7 @@ static void top_backward(const backward *b, const float *dlogprob)
         }
 
         if (b->in->scale) scale_rows(b->w, b->in->scale, top->n, b->d.norm_out);
+        layer_scale(b->w, b->w->table->config.logit_scale, size, b->d.norm_out);
         norm_backward(b, k, norm, b->d.norm_out, top->x, top->rstd, b->outs, 1, b->D, b->dtop + k * size);
     }
 
@@ -266,6 +290,7 @@ static void embed_backward(const backward *b)
 {
     const param *embed = embed_param(b->w);
     row_range s;
+    layer_scale(b->w, b->w->table->config.embedding_scale, (int64_t)b->sides * b->T * b->D, b->dx);
     for (int k = 0; k < b->sides; k++)
         for (int i = 0; next_range(b, k, b->tokens, i, &s); i++) {
             const float *dx = b->dx + ((int64_t)k * b->T + s.begin) * b->D;
@@ -278,6 +303,7 @@ static layer_grads layer_grads_new(const weights *w, int T, int n_out)
 {
     const model_config *c = &w->table->config;
     const int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+    const bool normed = c->qk_norm != QK_NORM_NONE, apart = model_branches_stand_apart(c);
 
     return (layer_grads){ .norm_out = scratch_floats(w->dev, T, c->width),
                           .act = scratch_floats(w->dev, T, c->ffn),
@@ -288,8 +314,10 @@ static layer_grads layer_grads_new(const weights *w, int T, int n_out)
                           .q = scratch_floats(w->dev, T, q),
                           .k = scratch_floats(w->dev, T, kv),
                           .v = scratch_floats(w->dev, T, kv),
-                          .q_raw = c->qk_norm ? scratch_floats(w->dev, T, q) : NULL,
-                          .k_raw = c->qk_norm ? scratch_floats(w->dev, T, kv) : NULL };
+                          .q_raw = normed ? scratch_floats(w->dev, T, q) : NULL,
+                          .k_raw = normed ? scratch_floats(w->dev, T, kv) : NULL,
+                          .branch = apart ? scratch_floats(w->dev, T, c->width) : NULL,
+                          .added = apart ? scratch_floats(w->dev, T, c->width) : NULL };
 }
 
 /* Where each partition's rows begin, of the batch's tokens and of its outputs (which come in the sequences' order). */

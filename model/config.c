@@ -8,17 +8,12 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "base/json.h"
+#include "base/str.h"
+#include "model/config_inside.h"
 
-enum { MAX_CONFIG_BYTES = 1 << 20, MAX_DIMENSION = 1 << 22, MAX_LAYERS = 1024, MAX_HEAD_DIM = 1024 };
+enum { MAX_CONFIG_BYTES = 1 << 20, MAX_DIMENSION = 1 << 22 };
 
-/* The text under way: every reader below gets it first. */
-typedef struct source {
-    const json_t *j;
-    const char *where;
-} source;
-
-static int unsupported(const source *s, const char *key, const json_t *found, const char *supported, error *err)
+int config_unsupported(const source *s, const char *key, const json_t *found, const char *supported, error *err)
 {
     char *text = json_text(found, true);
     const int rc = error_set(err, ERR_UNSUPPORTED, "%s: %s is %.60s; supported: %s", s->where, key, text, supported);
@@ -26,28 +21,107 @@ static int unsupported(const source *s, const char *key, const json_t *found, co
     return rc;
 }
 
+const json_t *config_given(const json_t *object, const char *key)
+{
+    const json_t *v = json_object_get(object, key);
+    return v && !json_is_null(v) ? v : NULL;
+}
+
 /* ---- the family: what the architecture's name says ---- */
 
-typedef struct family {
-    const char *architecture, *model_type;
-    bool qkv_bias, qk_norm;
-    bool optional_bias;                                /* attention_bias gives q, k, v and o one */
-    enum { NEVER, ALWAYS, WHEN_ASKED } sliding_window; /* WHEN_ASKED: use_sliding_window, from max_window_layers on */
-    int default_head_dim;                              /* 0: width / heads */
-} family;
-
 static const family FAMILIES[] = {
-    { .architecture = "LlamaForCausalLM", .model_type = "llama", .optional_bias = true },
-    { .architecture = "Qwen2ForCausalLM", .model_type = "qwen2", .qkv_bias = true, .sliding_window = WHEN_ASKED },
+    { .architecture = "LlamaForCausalLM", .model_type = "llama", .attention_bias = BIAS_QKVO, .mlp_bias = true },
+    { .architecture = "Qwen2ForCausalLM",
+      .model_type = "qwen2",
+      .qkv_bias = true,
+      .window = WINDOW_WHEN_ASKED,
+      .default_window = 4096,
+      .windowed = LAYERS_FROM_MAX,
+      .layer_types = true },
     { .architecture = "Qwen3ForCausalLM",
       .model_type = "qwen3",
-      .qk_norm = true,
-      .optional_bias = true,
-      .sliding_window = WHEN_ASKED,
+      .qk_norm = QK_NORM_HEAD,
+      .attention_bias = BIAS_QKVO,
+      .window = WINDOW_WHEN_ASKED,
+      .default_window = 4096,
+      .windowed = LAYERS_FROM_MAX,
+      .layer_types = true,
       .default_head_dim = 128 },
-    { .architecture = "MistralForCausalLM", .model_type = "mistral", .sliding_window = ALWAYS },
+    { .architecture = "MistralForCausalLM", .model_type = "mistral", .window = WINDOW_ALWAYS, .default_window = 4096 },
+    { .architecture = "MinistralForCausalLM",
+      .model_type = "ministral",
+      .window = WINDOW_ALWAYS,
+      .default_window = 4096,
+      .layer_types = true },
+    { .architecture = "Ministral3ForCausalLM",
+      .model_type = "ministral3",
+      .window = WINDOW_ALWAYS,
+      .default_head_dim = 128,
+      .default_theta = 1e6f },
+    { .architecture = "SmolLM3ForCausalLM",
+      .model_type = "smollm3",
+      .attention_bias = BIAS_QKVO,
+      .mlp_bias = true,
+      .window = WINDOW_WHEN_ASKED,
+      .windowed = LAYERS_WITHOUT_ROPE,
+      .layer_types = true,
+      .nope_layers = true,
+      .default_theta = 2e6f,
+      .default_tied = true },
+    { .architecture = "SeedOssForCausalLM",
+      .model_type = "seed_oss",
+      .attention_bias = BIAS_QKV,
+      .attention_bias_default = true,
+      .attention_out_bias = true,
+      .mlp_bias = true,
+      .default_head_dim = 128 },
+    { .architecture = "Olmo2ForCausalLM",
+      .model_type = "olmo2",
+      .attention_bias = BIAS_QKVO,
+      .norms = NORMS_AFTER,
+      .qk_norm = QK_NORM_WIDTH },
+    { .architecture = "Olmo3ForCausalLM",
+      .model_type = "olmo3",
+      .attention_bias = BIAS_QKVO,
+      .norms = NORMS_AFTER,
+      .qk_norm = QK_NORM_WIDTH,
+      .window = WINDOW_ALWAYS,
+      .default_window = 4096,
+      .windowed = LAYERS_BUT_EACH_NTH,
+      .nth = 4,
+      .layer_types = true,
+      .rope_of_window = true,
+      .default_theta = 5e5f },
+    { .architecture = "GraniteForCausalLM",
+      .model_type = "granite",
+      .attention_bias = BIAS_QKVO,
+      .mlp_bias = true,
+      .multipliers = true },
 };
-static const char KNOWN[] = "LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, MistralForCausalLM";
+
+/* Other architectures, and what each would need: by name, so that a user need not guess. */
+static const struct {
+    const char *architecture, *needs;
+} NOT_YET[] = {
+    { "MixtralForCausalLM", "a router and experts" },
+    { "Qwen2MoeForCausalLM", "a router and experts" },
+    { "Qwen3MoeForCausalLM", "a router and experts" },
+    { "OlmoeForCausalLM", "a router and experts" },
+    { "GptOssForCausalLM", "a router and experts, attention sinks, MXFP4" },
+    { "Phi3ForCausalLM", "fused projections, a partial rotary embedding" },
+    { "GlmForCausalLM", "fused projections, a partial rotary embedding of neighbours" },
+    { "Glm4ForCausalLM", "fused projections, a partial rotary embedding of neighbours, norms before and after" },
+    { "GemmaForCausalLM", "norms of 1 + w, GELU, a scaled embedding" },
+    { "Gemma2ForCausalLM", "norms of 1 + w, before and after, GELU, a scaled embedding, soft-caps" },
+    { "Gemma3ForCausalLM", "norms of 1 + w, before and after, GELU, a scaled embedding" },
+    { "Gemma3ForConditionalGeneration", "an image encoder" },
+    { "Mistral3ForConditionalGeneration", "an image encoder" },
+    { "DeepseekV3ForCausalLM", "multi-head latent attention, a router and experts" },
+    { "Qwen3NextForCausalLM", "gated delta nets, a router and experts" },
+    { "MambaForCausalLM", "a state space model" },
+    { "CohereForCausalLM", "parallel branches, LayerNorm" },
+    { "GPT2LMHeadModel", "learnt positions, LayerNorm, an ungated feed-forward part" },
+};
 
 static const family *family_of(const char *architecture, const char *model_type)
 {
@@ -60,6 +134,22 @@ static const family *family_of(const char *architecture, const char *model_type)
     return NULL;
 }
 
+/* With what the architecture would need, where that is known, and with those that there are. */
+static int refuse_family(const source *s, const char *key, const json_t *found, const char *name, error *err)
+{
+    for (size_t i = 0; name && i < sizeof NOT_YET / sizeof *NOT_YET; i++)
+        if (strcmp(name, NOT_YET[i].architecture) == 0)
+            return error_set(err, ERR_UNSUPPORTED, "%s: %s is %s, which needs %s: not supported", s->where, key, name,
+                             NOT_YET[i].needs);
+
+    str known = { 0 };
+    for (size_t i = 0; i < sizeof FAMILIES / sizeof *FAMILIES; i++)
+        str_printf(&known, "%s%s", i > 0 ? ", " : "", FAMILIES[i].architecture);
+    const int rc = config_unsupported(s, key, found, known.data, err);
+    str_free(&known);
+    return rc;
+}
+
 /* By the architecture's name; files that have none are what their model_type says. */
 static int read_family(const family **out, model_config *c, const source *s, error *err)
 {
@@ -68,145 +158,77 @@ static int read_family(const family **out, model_config *c, const source *s, err
     if (!name && (list || !kind))
         return error_set(err, ERR_PARSE, "%s: architectures: expected a list with one name", s->where);
 
-    const family *f = NULL;
-    if (!name || json_array_size(list) == 1) f = family_of(name, kind);
-    if (!f) return unsupported(s, name ? "architectures" : "model_type", name ? list : type, KNOWN, err);
+    const bool one = json_array_size(list) == 1;
+    const family *f = !name || one ? family_of(name, kind) : NULL;
+    if (!f) return refuse_family(s, name ? "architectures" : "model_type", name ? list : type, one ? name : NULL, err);
     if (type && (!kind || strcmp(kind, f->model_type) != 0))
-        return unsupported(s, "model_type", type, f->model_type, err);
+        return config_unsupported(s, "model_type", type, f->model_type, err);
 
     snprintf(c->architecture, sizeof c->architecture, "%s", f->architecture);
-    c->qkv_bias = f->qkv_bias;
+    c->norms = f->norms;
     c->qk_norm = f->qk_norm;
     *out = f;
     return OK;
 }
 
-/* Biases where the family leaves the choice, and what a file may say that this transformer doesn't compute. */
-static int read_variants(model_config *c, const family *f, const source *s, error *err)
+/* ---- biases, and what a file may say that this transformer doesn't compute ---- */
+
+static int read_biases(model_config *c, const family *f, const source *s, error *err)
+{
+    bool attention, out, mlp;
+    if (json_opt_bool(s->j, "attention_bias", s->where, f->attention_bias_default, &attention, err) != OK ||
+        json_opt_bool(s->j, "attention_out_bias", s->where, false, &out, err) != OK ||
+        json_opt_bool(s->j, "mlp_bias", s->where, false, &mlp, err) != OK)
+        return ERR_PARSE;
+
+    if (attention && f->attention_bias == BIAS_REFUSED)
+        return config_unsupported(s, "attention_bias", json_true(), "false", err);
+    if (out && !f->attention_out_bias) return config_unsupported(s, "attention_out_bias", json_true(), "false", err);
+    if (mlp && !f->mlp_bias) return config_unsupported(s, "mlp_bias", json_true(), "false", err);
+
+    c->qkv_bias = f->qkv_bias || attention;
+    c->o_bias = out || (attention && f->attention_bias == BIAS_QKVO);
+    c->mlp_bias = mlp;
+    return OK;
+}
+
+static int refuse_variants(const source *s, error *err)
 {
     const char *activation;
-    bool attention_bias, mlp_bias;
-    double rotary_share;
-    const json_t *quantization = json_object_get(s->j, "quantization_config");
-    if (json_opt_string(s->j, "hidden_act", s->where, "silu", &activation, err) != OK ||
-        json_opt_bool(s->j, "attention_bias", s->where, false, &attention_bias, err) != OK ||
-        json_opt_bool(s->j, "mlp_bias", s->where, false, &mlp_bias, err) != OK ||
-        json_opt_number(s->j, "partial_rotary_factor", s->where, 1, &rotary_share, err) != OK)
-        return ERR_PARSE;
+    const json_t *quantization = config_given(s->j, "quantization_config");
+    if (json_opt_string(s->j, "hidden_act", s->where, "silu", &activation, err) != OK) return ERR_PARSE;
 
-    if (strcmp(activation, "silu") != 0)
-        return unsupported(s, "hidden_act", json_object_get(s->j, "hidden_act"), "\"silu\"", err);
-    if (attention_bias && !f->optional_bias) return unsupported(s, "attention_bias", json_true(), "false", err);
-    if (mlp_bias) return unsupported(s, "mlp_bias", json_true(), "false", err);
-    if (rotary_share != 1.0)
-        return unsupported(s, "partial_rotary_factor", json_object_get(s->j, "partial_rotary_factor"), "1", err);
-    if (quantization && !json_is_null(quantization))
-        return unsupported(s, "quantization_config", quantization, "null", err);
-
-    c->qkv_bias = c->qkv_bias || attention_bias;
-    c->o_bias = attention_bias;
+    if (strcmp(activation, "silu") != 0 && strcmp(activation, "swish") != 0) /* two names of one function */
+        return config_unsupported(s, "hidden_act", json_object_get(s->j, "hidden_act"), "\"silu\"", err);
+    if (quantization) return config_unsupported(s, "quantization_config", quantization, "null", err);
     return OK;
 }
 
-/* ---- the rotary embedding ---- */
+/* ---- multipliers ---- */
 
-static int read_llama3(rope_scaling *r, const json_t *rope, const char *where, error *err)
+static int read_multiplier(const family *f, const source *s, const char *key, float *out, error *err)
 {
-    double low, high, original;
-    if (json_need_number(rope, "low_freq_factor", where, &low, err) != OK ||
-        json_need_number(rope, "high_freq_factor", where, &high, err) != OK ||
-        json_need_number(rope, "original_max_position_embeddings", where, &original, err) != OK)
-        return ERR_PARSE;
-    if (!(low > 0 && high > low && high < 1e6 && original >= 1 && original < 1e9))
-        return error_set(err, ERR_PARSE,
-                         "%s: expected 0 < low_freq_factor < high_freq_factor and "
-                         "original_max_position_embeddings from 1, found %g, %g and %g",
-                         where, low, high, original);
-
-    r->low_freq_factor = (float)low;
-    r->high_freq_factor = (float)high;
-    r->original_max_position = (float)original;
+    double v;
+    if (json_opt_number(s->j, key, s->where, 1, &v, err) != OK) return ERR_PARSE;
+    if (v == 1) return OK;
+    if (!f->multipliers) return config_unsupported(s, key, json_object_get(s->j, key), "1", err);
+    if (!(v > 1e-6 && v < 1e6))
+        return error_set(err, ERR_PARSE, "%s: %s: expected a number above 0, found %g", s->where, key, v);
+    *out = (float)v;
     return OK;
 }
 
-/* The kind of a rotary embedding, named where older ("type") and newer files ("rope_type") keep it. Without a name and a
- * factor it is the default one. NULL: none that can be read. */
-static const char *rope_kind(const json_t *rope)
+/* Granite: logits are divided by logits_scaling, the others multiply. */
+static int read_multipliers(model_config *c, const family *f, const source *s, error *err)
 {
-    const json_t *type = json_object_get(rope, "rope_type");
-    if (!type) type = json_object_get(rope, "type");
-    if (type) return json_string_value(type);
-    return json_object_get(rope, "factor") ? NULL : "default";
-}
-
-static bool is_rope_kind(const char *name)
-{
-    return name && (strcmp(name, "default") == 0 || strcmp(name, "linear") == 0 || strcmp(name, "llama3") == 0);
-}
-
-static int read_rope(rope_scaling *r, const char *key, const source *s, error *err)
-{
-    const json_t *rope = json_object_get(s->j, key);
-    if (!rope || json_is_null(rope)) return OK;
-
-    const json_t *share = json_object_get(rope, "partial_rotary_factor");
-    const bool whole = !share || (json_is_number(share) && json_number_value(share) == 1.0);
-    const char *name = rope_kind(rope);
-    if (!json_is_object(rope) || !whole || !is_rope_kind(name))
-        return unsupported(s, key, rope, "null, or of type default, linear or llama3 and the whole head", err);
-    if (strcmp(name, "default") == 0) return OK;
-
-    char where[PATH_MAX];
-    double factor;
-    snprintf(where, sizeof where, "%s: %s", s->where, key);
-    if (json_need_number(rope, "factor", where, &factor, err) != OK) return ERR_PARSE;
-    if (!(factor >= 1 && factor < 1e6))
-        return error_set(err, ERR_PARSE, "%s: factor: expected 1 or more, found %g", where, factor);
-
-    r->factor = (float)factor;
-    r->kind = strcmp(name, "linear") == 0 ? ROPE_LINEAR : ROPE_LLAMA3;
-    return r->kind == ROPE_LLAMA3 ? read_llama3(r, rope, where, err) : OK;
-}
-
-/* ---- the sliding window ---- */
-
-/* layer_types, where a file has them, must say what window_from says. */
-static int check_layer_types(const model_config *c, const source *s, error *err)
-{
-    const json_t *types = json_object_get(s->j, "layer_types");
-    if (!types || json_is_null(types)) return OK;
-
-    for (int l = 0; l < c->layers; l++) {
-        const char *type = json_string_value(json_array_get(types, (size_t)l));
-        const char *want = c->window > 0 && l >= c->window_from ? "sliding_attention" : "full_attention";
-        if (!type || strcmp(type, want) != 0 || json_array_size(types) != (size_t)c->layers)
-            return unsupported(s, "layer_types", types,
-                               "one a layer: full_attention below max_window_layers, sliding_attention from there on",
-                               err);
-    }
-    return OK;
-}
-
-static int read_window(model_config *c, const family *f, const source *s, error *err)
-{
-    int64_t window = 0, from = 0;
-    bool asked = false;
-    const json_t *given = json_object_get(s->j, "sliding_window");
-    if (json_opt_bool(s->j, "use_sliding_window", s->where, false, &asked, err) != OK ||
-        (f->sliding_window == WHEN_ASKED && json_opt_int(s->j, "max_window_layers", s->where, 28, &from, err) != OK))
-        return ERR_PARSE;
-
-    /* A file may say null: the window is off. */
-    const bool on = f->sliding_window == ALWAYS || (f->sliding_window == WHEN_ASKED && asked);
-    if (on && !json_is_null(given) && json_opt_int(s->j, "sliding_window", s->where, 4096, &window, err) != OK)
-        return ERR_PARSE;
-    if (window < 0 || window > INT32_MAX || from < 0 || from > INT32_MAX)
-        return error_set(err, ERR_PARSE, "%s: sliding_window: expected a number of tokens, found %" PRId64, s->where,
-                         window);
-
-    c->window = (int)window;
-    c->window_from = (int)from;
-    return check_layer_types(c, s, err);
+    float logits = 0;
+    if (f->multipliers) c->score_scale = 1; /* in place of 1 / sqrt(hd), also where the file says nothing */
+    int rc = read_multiplier(f, s, "embedding_multiplier", &c->embedding_scale, err);
+    if (rc == OK) rc = read_multiplier(f, s, "residual_multiplier", &c->residual_scale, err);
+    if (rc == OK) rc = read_multiplier(f, s, "attention_multiplier", &c->score_scale, err);
+    if (rc == OK) rc = read_multiplier(f, s, "logits_scaling", &logits, err);
+    if (logits > 0) c->logit_scale = 1 / logits;
+    return rc;
 }
 
 /* ---- shapes and numbers ---- */
@@ -255,27 +277,21 @@ static int read_shapes(model_config *c, const family *f, const source *s, error 
     return read_heads(c, f, s, err);
 }
 
-static int read_numbers(model_config *c, const source *s, error *err)
+static int read_numbers(model_config *c, const family *f, const source *s, error *err)
 {
-    double theta, eps;
+    double eps;
     int64_t positions;
-    const json_t *rope = json_object_get(s->j, "rope_parameters"); /* where newer files keep rope_theta */
-    if (json_opt_number(s->j, "rope_theta", s->where, 10000, &theta, err) != OK ||
-        (json_is_object(rope) && json_opt_number(rope, "rope_theta", s->where, theta, &theta, err) != OK) ||
-        json_opt_number(s->j, "rms_norm_eps", s->where, 1e-6, &eps, err) != OK ||
+    if (json_opt_number(s->j, "rms_norm_eps", s->where, 1e-6, &eps, err) != OK ||
         json_opt_int(s->j, "max_position_embeddings", s->where, 2048, &positions, err) != OK ||
-        json_opt_bool(s->j, "tie_word_embeddings", s->where, false, &c->tied, err) != OK)
+        json_opt_bool(s->j, "tie_word_embeddings", s->where, f->default_tied, &c->tied, err) != OK)
         return ERR_PARSE;
 
-    if (!(theta > 1 && theta < 1e30))
-        return error_set(err, ERR_PARSE, "%s: rope_theta: expected more than 1, found %g", s->where, theta);
     if (!(eps > 1e-30 && eps < 1))
         return error_set(err, ERR_PARSE, "%s: rms_norm_eps: expected a small number, found %g", s->where, eps);
     if (positions < 1 || positions > INT32_MAX)
         return error_set(err, ERR_PARSE, "%s: max_position_embeddings: expected 1 to %d, found %" PRId64, s->where,
                          INT32_MAX, positions);
 
-    c->rope_theta = (float)theta;
     c->norm_eps = (float)eps;
     c->max_position = (int)positions;
     return OK;
@@ -319,12 +335,13 @@ static int read_all(model_config *c, const source *s, error *err)
     const family *f = NULL;
 
     int rc = read_family(&f, c, s, err);
-    if (rc == OK) rc = read_variants(c, f, s, err);
+    if (rc == OK) rc = refuse_variants(s, err);
+    if (rc == OK) rc = read_biases(c, f, s, err);
+    if (rc == OK) rc = read_multipliers(c, f, s, err);
     if (rc == OK) rc = read_shapes(c, f, s, err);
-    if (rc == OK) rc = read_rope(&c->rope, "rope_scaling", s, err);
-    if (rc == OK) rc = read_rope(&c->rope, "rope_parameters", s, err);
-    if (rc == OK) rc = read_window(c, f, s, err);
-    if (rc == OK) rc = read_numbers(c, s, err);
+    if (rc == OK) rc = read_numbers(c, f, s, err);
+    if (rc == OK) rc = config_read_ropes(c, f, s, err);
+    if (rc == OK) rc = config_read_layers(c, f, s, err);
     if (rc == OK) rc = read_eos(c, s, err);
     if (rc == OK) read_bos(c, s);
     return rc;
@@ -363,4 +380,9 @@ int model_config_read(model_config *config, const char *dir, error *err)
     free(text);
     if (rc == OK) rc = read_generation(config, dir, err);
     return rc;
+}
+
+bool model_branches_stand_apart(const model_config *config)
+{
+    return config->norms != NORMS_BEFORE || (config->residual_scale != 0 && config->residual_scale != 1);
 }

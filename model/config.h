@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* config - config.json of a Hugging Face folder -> the shapes of a dense decoder.
+/* config - config.json of a Hugging Face folder -> the shapes of a dense decoder, and what each of its layers does.
  *
- * Supported: Llama (2, 3.x), Qwen2/2.5 (biases of q, k, v), Qwen3 (norms of q and k), Mistral (sliding window), with
- * any widths and heads; rope_theta and the scaling of rotary frequencies ("default", "linear", "llama3") wherever they
- * stand (top level, rope_scaling, rope_parameters); a tied or an untied head. Whatever would make the same weights
- * compute something else (another architecture or activation, experts, other scalings, quantization) is refused with
- * key, found and supported. */
+ * A family is a row of data (config.c): which biases, norms, windows and multipliers its files may ask for, and what
+ * holds where they say nothing. Behind this reader no code asks for a family's name: layers are described.
+ *
+ * Supported: Llama (2, 3.x), Qwen2/2.5, Qwen3, Mistral, Ministral, SmolLM3, SeedOss, OLMo 2 and 3, Granite 3, with any
+ * widths and heads, a tied or an untied head. Whatever would make the same weights compute something else (another
+ * architecture or activation, experts, other rotary scalings, quantization) is refused with key, found and supported. */
 #pragma once
 
 #include <stdbool.h>
@@ -14,30 +15,64 @@
 
 #include "base/error.h"
 
-enum { MAX_EOS = 8 };
+enum { MAX_EOS = 8, MAX_LAYERS = 1024, MAX_HEAD_DIM = 1024, MAX_ROPES = 2, ROPE_NONE = -1 };
 
-/* How the frequencies of the rotary embedding are scaled for longer texts. */
-typedef struct rope_scaling {
-    enum { ROPE_DEFAULT, ROPE_LINEAR, ROPE_LLAMA3 } kind;
-    float factor;                            /* linear and llama3 */
+/* A set of rotary frequencies: theta^(-2i/hd), scaled for longer texts. */
+typedef struct rope_set {
+    float theta;
+    enum { ROPE_DEFAULT, ROPE_LINEAR, ROPE_LLAMA3, ROPE_YARN } kind;
+    float factor;                            /* of all kinds but the default one */
     float low_freq_factor, high_freq_factor; /* llama3: where scaling begins, and where it is whole */
-    float original_max_position;
-} rope_scaling;
+    float original_max_position;             /* llama3, yarn */
+    float beta_fast, beta_slow;              /* yarn: turns within it, above which and below which ... */
+    bool truncate;                           /* ... rounded to whole frequencies */
+    float magnitude;                         /* cosines and sines are multiplied by it; 0: 1 */
+} rope_set;
+
+/* How a layer's rows look at each other. */
+typedef struct layer_attention {
+    int window; /* a row sees the last `window` keys; 0: all of them */
+    int rope;   /* which of the model's sets turns queries and keys; ROPE_NONE: none does */
+} layer_attention;
+
+/* Where RMSNorms stand. A branch is attention, or the feed-forward part. */
+typedef enum norm_places {
+    NORMS_BEFORE, /* x + branch(norm(x)) */
+    NORMS_AFTER,  /* x + norm(branch(x)): OLMo 2 */
+} norm_places;
+
+typedef enum qk_norm_kind {
+    QK_NORM_NONE,
+    QK_NORM_HEAD,  /* RMSNorm of each head's query and key: Qwen3 */
+    QK_NORM_WIDTH, /* of all heads together: OLMo 2 */
+} qk_norm_kind;
 
 typedef struct model_config {
     char architecture[48]; /* "LlamaForCausalLM" */
     int vocab, width, layers, heads, kv_heads, head_dim, ffn, max_position;
-    float rope_theta, norm_eps;
-    rope_scaling rope;
-    bool tied;     /* the head is the embedding */
-    bool qkv_bias; /* q, k and v have biases */
-    bool o_bias;
-    bool qk_norm;            /* RMSNorm of each head's query and key */
-    int window, window_from; /* a row sees the last `window` keys, from layer window_from on; 0: all of them */
+    float norm_eps;
+    bool tied; /* the head is the embedding */
+
+    rope_set ropes[MAX_ROPES];
+    layer_attention attention[MAX_LAYERS]; /* [layers] */
+
+    bool qkv_bias, o_bias, mlp_bias; /* of q, k and v; of o; of gate, up and down */
+    norm_places norms;
+    qk_norm_kind qk_norm;
+
+    /* Multipliers; 0: none (as 1). */
+    float embedding_scale; /* of the embedding's rows */
+    float residual_scale;  /* of what a branch adds */
+    float score_scale;     /* of q . k, in place of 1 / sqrt(hd) */
+    float logit_scale;
+
     int32_t eos[MAX_EOS];
     int n_eos;
     int32_t bos; /* -1: none */
 } model_config;
+
+/* Whether what a branch adds is normed or scaled: then it needs memory of its own. */
+bool model_branches_stand_apart(const model_config *config);
 
 /* Reads DIR/config.json (and eos from generation_config.json when there). ERR_UNSUPPORTED names key, found, supported;
  * ERR_PARSE: a value is missing, of a wrong type or out of range. */

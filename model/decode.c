@@ -8,7 +8,7 @@
 /* The arrays of a decode batch, on the device. */
 typedef struct decode_arrays {
     const int32_t *ids, *positions, *row_seq, *table, *out_rows;
-    const float *cos_sin;
+    rope_tables ropes;
 } decode_arrays;
 
 static decode_arrays arrays_of(const weights *w, const decode_batch *b)
@@ -23,7 +23,7 @@ static decode_arrays arrays_of(const weights *w, const decode_batch *b)
     const int32_t *positions = scratch_ints(dev, b->positions, (size_t)b->T);
     return (decode_arrays){ .ids = scratch_ints(dev, b->ids, (size_t)b->T),
                             .positions = positions,
-                            .cos_sin = layer_rope(w, positions, b->T),
+                            .ropes = layer_ropes(w, positions, b->T),
                             .row_seq = scratch_ints(dev, b->row_seq, (size_t)b->T),
                             .table = scratch_ints(dev, b->table, sequences * (size_t)b->max_pages),
                             .out_rows = scratch_ints(dev, b->out_rows, (size_t)b->n_out) };
@@ -58,14 +58,14 @@ const float *model_decode(const weights *w, kv_cache *kv, const decode_batch *ba
     layer_acts a = layer_acts_new(w, T, T);
     float *x = scratch_floats(w->dev, T, c->width);
 
-    device_ops(w->dev)->embed(w->dev, param_data(w, embed_param(w)), in.ids, T, c->width, x);
+    layer_embed(w, in.ids, T, x);
 
     for (int l = 0; l < c->layers; l++) {
         const bool last = l == c->layers - 1; /* only the rows that logits are asked of go through it */
         const layer_weights p = layer_weights_of(w, l);
         layer_acts_take(w, &a, x, last ? n_out : T, last ? in.out_rows : NULL);
-        layer_project(w, &p, in.cos_sin, T, &a);
-        attend_over_pages(w, kv, l, p.window, batch, &in, &a);
+        layer_project(w, &p, layer_rope(&in.ropes, &p), T, &a);
+        attend_over_pages(w, kv, l, p.attention.window, batch, &in, &a);
         if (a.n > 0) layer_finish(w, &p, &a, last ? top.x : x);
     }
 

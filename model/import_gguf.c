@@ -10,6 +10,8 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "model/config.h"
+#include "model/config.h"
 #include "model/gguf.h"
 #include "model/gguf_quants.h"
 #include "model/import_check.h"
@@ -17,7 +19,7 @@
 #include "model/model_folder.h"
 #include "model/safetensors.h"
 
-enum { MAX_LAYERS = 1024, MAX_SIZE = 1 << 24, NAME = 96 };
+enum { MAX_SIZE = 1 << 24, NAME = 96 };
 
 /* What an architecture is called, and how it differs. */
 typedef struct family {

@@ -20,7 +20,7 @@ enum {
     HEADER = 7,
     MAX_FILE = 1 << 30,
     MAX_SIZE = 1 << 20,
-    MAX_LAYERS = 256,
+    MAX_FILE_LAYERS = 256,
     PER_LAYER = 9,
     FIRST_BYTE = 3,
     MAX_TOKEN = 512
@@ -51,7 +51,8 @@ static int read_shape(shape *s, const char *data, size_t len, const char *where,
         if (sizes[i] < 1 || sizes[i] > MAX_SIZE)
             return error_set(err, ERR_PARSE, "%s: field %zu of its header is %d: not a llama2.c checkpoint", where, i,
                              h[i]);
-    if (s->layers > MAX_LAYERS || s->dim % s->heads != 0 || s->heads % s->kv_heads != 0 || s->dim / s->heads % 2 != 0)
+    if (s->layers > MAX_FILE_LAYERS || s->dim % s->heads != 0 || s->heads % s->kv_heads != 0 ||
+        s->dim / s->heads % 2 != 0)
         return error_set(err, ERR_PARSE, "%s: %d layers, width %d, %d heads and %d key/value heads don't go together",
                          where, s->layers, s->dim, s->heads, s->kv_heads);
     return OK;

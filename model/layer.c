@@ -2,17 +2,16 @@
 #include "model/layer.h"
 
 #include <assert.h>
+#include <math.h>
 
 layer_weights layer_weights_of(const weights *w, int layer)
 {
     const param_table *t = w->table;
 
-    return (layer_weights){ .attn_norm = param_find(t, PARAM_ATTN_NORM, layer),
-                            .q = param_find(t, PARAM_Q, layer),
+    return (layer_weights){ .q = param_find(t, PARAM_Q, layer),
                             .k = param_find(t, PARAM_K, layer),
                             .v = param_find(t, PARAM_V, layer),
                             .o = param_find(t, PARAM_O, layer),
-                            .mlp_norm = param_find(t, PARAM_MLP_NORM, layer),
                             .gate = param_find(t, PARAM_GATE, layer),
                             .up = param_find(t, PARAM_UP, layer),
                             .down = param_find(t, PARAM_DOWN, layer),
@@ -20,9 +19,16 @@ layer_weights layer_weights_of(const weights *w, int layer)
                             .k_bias = param_find(t, PARAM_K_BIAS, layer),
                             .v_bias = param_find(t, PARAM_V_BIAS, layer),
                             .o_bias = param_find(t, PARAM_O_BIAS, layer),
+                            .gate_bias = param_find(t, PARAM_GATE_BIAS, layer),
+                            .up_bias = param_find(t, PARAM_UP_BIAS, layer),
+                            .down_bias = param_find(t, PARAM_DOWN_BIAS, layer),
+                            .attn_norm = param_find(t, PARAM_ATTN_NORM, layer),
                             .q_norm = param_find(t, PARAM_Q_NORM, layer),
                             .k_norm = param_find(t, PARAM_K_NORM, layer),
-                            .window = layer >= t->config.window_from ? t->config.window : 0 };
+                            .attn_post_norm = param_find(t, PARAM_ATTN_POST_NORM, layer),
+                            .mlp_norm = param_find(t, PARAM_MLP_NORM, layer),
+                            .mlp_post_norm = param_find(t, PARAM_MLP_POST_NORM, layer),
+                            .attention = t->config.attention[layer] };
 }
 
 const param *embed_param(const weights *w) { return param_find(w->table, PARAM_EMBED, -1); }
@@ -57,25 +63,35 @@ layer_acts layer_acts_new(const weights *w, int T, int n)
 {
     const model_config *c = &w->table->config;
     device *dev = w->dev;
-    const int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+    const int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim, D = c->width;
+    const bool before = c->norms != NORMS_AFTER, normed = c->qk_norm != QK_NORM_NONE;
 
-    return (layer_acts){ .attn_in = scratch_floats(dev, T, c->width),
-                         .attn_rstd = scratch_floats(dev, T, 1),
-                         .q = scratch_floats(dev, T, q),
-                         .k = scratch_floats(dev, T, kv),
-                         .q_raw = c->qk_norm ? scratch_floats(dev, T, q) : NULL,
-                         .k_raw = c->qk_norm ? scratch_floats(dev, T, kv) : NULL,
-                         .q_rstd = c->qk_norm ? scratch_floats(dev, T, c->heads) : NULL,
-                         .k_rstd = c->qk_norm ? scratch_floats(dev, T, c->kv_heads) : NULL,
-                         .v = scratch_floats(dev, T, kv),
-                         .att = scratch_floats(dev, T, q),
-                         .lse = scratch_floats(dev, T, c->heads),
-                         .mid = scratch_floats(dev, n, c->width),
-                         .mlp_in = scratch_floats(dev, n, c->width),
-                         .mlp_rstd = scratch_floats(dev, n, 1),
-                         .gate = scratch_floats(dev, n, c->ffn),
-                         .up = scratch_floats(dev, n, c->ffn),
-                         .act = scratch_floats(dev, n, c->ffn) };
+    layer_acts a = { .attn_in = before ? scratch_floats(dev, T, D) : NULL,
+                     .attn_rstd = scratch_floats(dev, T, 1),
+                     .q = scratch_floats(dev, T, q),
+                     .k = scratch_floats(dev, T, kv),
+                     .q_raw = normed ? scratch_floats(dev, T, q) : NULL,
+                     .k_raw = normed ? scratch_floats(dev, T, kv) : NULL,
+                     .q_rstd = normed ? scratch_floats(dev, T, c->heads) : NULL,
+                     .k_rstd = normed ? scratch_floats(dev, T, c->kv_heads) : NULL,
+                     .v = scratch_floats(dev, T, kv),
+                     .att = scratch_floats(dev, T, q),
+                     .lse = scratch_floats(dev, T, c->heads),
+                     .mid = scratch_floats(dev, n, D),
+                     .mlp_in = before ? scratch_floats(dev, n, D) : NULL,
+                     .mlp_rstd = scratch_floats(dev, n, 1),
+                     .gate = scratch_floats(dev, n, c->ffn),
+                     .up = scratch_floats(dev, n, c->ffn),
+                     .act = scratch_floats(dev, n, c->ffn) };
+    if (!before) a.mlp_in = a.mid;
+    if (!model_branches_stand_apart(c)) return a;
+
+    a.att_out = scratch_floats(dev, n, D);
+    a.mlp_out = scratch_floats(dev, n, D);
+    a.att_out_rstd = scratch_floats(dev, n, 1);
+    a.mlp_out_rstd = scratch_floats(dev, n, 1);
+    a.added = scratch_floats(dev, n, D);
+    return a;
 }
 
 void layer_acts_take(const weights *w, layer_acts *a, float *x, int n, const int32_t *rows)
@@ -86,38 +102,71 @@ void layer_acts_take(const weights *w, layer_acts *a, float *x, int n, const int
     a->rows = rows;
     a->x_rows = rows ? scratch_floats(w->dev, n, c->width) : x;
     a->att_rows = rows ? scratch_floats(w->dev, n, c->heads * c->head_dim) : a->att;
+    if (c->norms == NORMS_AFTER) a->attn_in = x;
 }
 
-const float *layer_rope(const weights *w, const int32_t *positions, int T)
+rope_tables layer_ropes(const weights *w, const int32_t *positions, int T)
 {
-    const int hd = w->table->config.head_dim;
-    float *cos_sin = scratch_floats(w->dev, T, hd);
-    device_ops(w->dev)->rope_table(w->dev, positions, w->inv_freq, T, hd, cos_sin);
-    return cos_sin;
+    const model_config *c = &w->table->config;
+    rope_tables tables = { { NULL } };
+    for (int i = 0; i < MAX_ROPES && w->inv_freq[i]; i++) {
+        float *cos_sin = scratch_floats(w->dev, T, c->head_dim);
+        device_ops(w->dev)->rope_table(w->dev, positions, w->inv_freq[i], T, c->head_dim, cos_sin);
+        layer_scale(w, c->ropes[i].magnitude, (int64_t)T * c->head_dim, cos_sin);
+        tables.cos_sin[i] = cos_sin;
+    }
+    return tables;
 }
 
-/* x [T, heads, hd]: each head normed where the model does so (from raw), and turned. */
-static void finish_heads(const weights *w, const param *norm, const float *cos_sin, int T, int heads, const float *raw,
+const float *layer_rope(const rope_tables *tables, const layer_weights *p)
+{
+    return p->attention.rope == ROPE_NONE ? NULL : tables->cos_sin[p->attention.rope];
+}
+
+void layer_scale(const weights *w, float factor, int64_t n, float *x)
+{
+    if (factor != 0 && factor != 1) device_ops(w->dev)->scale(w->dev, x, factor, n);
+}
+
+float layer_query_scale(const model_config *c) { return c->score_scale * sqrtf((float)c->head_dim); }
+
+int layer_normed_rows(const model_config *c, int T, int heads) { return c->qk_norm == QK_NORM_WIDTH ? T : T * heads; }
+
+void layer_embed(const weights *w, const int32_t *ids, int T, float *x)
+{
+    const model_config *c = &w->table->config;
+    device_ops(w->dev)->embed(w->dev, param_data(w, embed_param(w)), ids, T, c->width, x);
+    layer_scale(w, c->embedding_scale, (int64_t)T * c->width, x);
+}
+
+static void norm(const weights *w, const param *scale, const float *x, int rows, float *y, float *rstd)
+{
+    const float eps = w->table->config.norm_eps;
+    device_ops(w->dev)->rmsnorm(w->dev, x, param_data(w, scale), rows, scale->cols, eps, y, rstd);
+}
+
+/* x [T, heads, hd]: normed where the model does so (from raw), and turned. */
+static void finish_heads(const weights *w, const param *scale, const float *cos_sin, int T, int heads, const float *raw,
                          float *rstd, float *x)
 {
     const model_config *c = &w->table->config;
-    const struct ops *ops = device_ops(w->dev);
-    if (norm) ops->rmsnorm(w->dev, raw, param_data(w, norm), T * heads, c->head_dim, c->norm_eps, x, rstd);
-    ops->rope(w->dev, x, cos_sin, T, heads, c->head_dim);
+    if (scale) norm(w, scale, raw, layer_normed_rows(c, T, heads), x, rstd);
+    if (cos_sin) device_ops(w->dev)->rope(w->dev, x, cos_sin, T, heads, c->head_dim);
 }
 
 void layer_project(const weights *w, const layer_weights *p, const float *cos_sin, int T, const layer_acts *a)
 {
     const model_config *c = &w->table->config;
-    const struct ops *ops = device_ops(w->dev);
     const linear_part parts[] = { linear_part_of(w, p->q, p->q_bias, NULL, p->q_norm ? a->q_raw : a->q),
                                   linear_part_of(w, p->k, p->k_bias, NULL, p->k_norm ? a->k_raw : a->k),
                                   linear_part_of(w, p->v, p->v_bias, NULL, a->v) };
 
-    ops->rmsnorm(w->dev, a->x, param_data(w, p->attn_norm), T, c->width, c->norm_eps, a->attn_in, a->attn_rstd);
-    ops->linears(w->dev, a->attn_in, T, c->width, parts, 3); /* at once: x is read, and converted to bf16, once */
+    if (p->attn_norm) norm(w, p->attn_norm, a->x, T, a->attn_in, a->attn_rstd);
+    /* At once: x is read, and converted to bf16, once. */
+    device_ops(w->dev)->linears(w->dev, a->attn_in, T, c->width, parts, 3);
     finish_heads(w, p->q_norm, cos_sin, T, c->heads, a->q_raw, a->q_rstd, a->q);
     finish_heads(w, p->k_norm, cos_sin, T, c->kv_heads, a->k_raw, a->k_rstd, a->k);
+    layer_scale(w, layer_query_scale(c), (int64_t)T * c->heads * c->head_dim, a->q);
 }
 
 /* Fetching rows of a matrix is what an embedding does: the ids are the row numbers. */
@@ -129,27 +178,57 @@ static void choose_rows(const weights *w, const layer_acts *a)
     ops->embed(w->dev, a->att, a->rows, a->n, c->heads * c->head_dim, a->att_rows);
 }
 
+/* A branch that ends in x W^T + bias: to = residual + what it adds, [n, D]. `branch`, `rstd`: where it stands apart. */
+typedef struct branch_end {
+    const param *matrix, *bias, *post_norm;
+    const float *x, *residual;
+    float *branch, *rstd;
+} branch_end;
+
+/* to NULL: only what backward needs is made. */
+static void end_branch(const weights *w, const layer_acts *a, const branch_end *e, float *to)
+{
+    const model_config *c = &w->table->config;
+    const struct ops *ops = device_ops(w->dev);
+    const int64_t size = (int64_t)a->n * c->width;
+
+    if (!e->branch) { /* The residual enters as what the product is added to: mid = x + att W_o^T. */
+        const linear_part sum = linear_part_of(w, e->matrix, e->bias, e->residual, to);
+        if (to) ops->linears(w->dev, e->x, a->n, e->matrix->cols, &sum, 1);
+        return;
+    }
+
+    if (!to && !e->post_norm) return;
+    const linear_part product = linear_part_of(w, e->matrix, e->bias, NULL, e->branch);
+    ops->linears(w->dev, e->x, a->n, e->matrix->cols, &product, 1);
+
+    float *added = e->post_norm ? a->added : e->branch;
+    if (e->post_norm) norm(w, e->post_norm, e->branch, a->n, added, e->rstd);
+    if (!to) return;
+    layer_scale(w, c->residual_scale, size, added);
+    if (to != e->residual) device_copy(w->dev, to, e->residual, sizeof(float) * (size_t)size);
+    ops->add(w->dev, to, added, size);
+}
+
 void layer_finish(const weights *w, const layer_weights *p, const layer_acts *a, float *out)
 {
     const model_config *c = &w->table->config;
     const struct ops *ops = device_ops(w->dev);
-    const int n = a->n, D = c->width;
+    const int n = a->n;
     if (a->rows) choose_rows(w, a);
 
-    /* The residual enters as what the product is added to: mid = x + att W_o^T. */
-    const linear_part mid = linear_part_of(w, p->o, p->o_bias, a->x_rows, a->mid);
-    ops->linears(w->dev, a->att_rows, n, p->o->cols, &mid, 1);
-    ops->rmsnorm(w->dev, a->mid, param_data(w, p->mlp_norm), n, D, c->norm_eps, a->mlp_in, a->mlp_rstd);
+    const branch_end attention = { p->o,      p->o_bias,  p->attn_post_norm, a->att_rows,
+                                   a->x_rows, a->att_out, a->att_out_rstd };
+    end_branch(w, a, &attention, a->mid);
+    if (p->mlp_norm) norm(w, p->mlp_norm, a->mid, n, a->mlp_in, a->mlp_rstd);
 
-    const linear_part wide[] = { linear_part_of(w, p->gate, NULL, NULL, a->gate),
-                                 linear_part_of(w, p->up, NULL, NULL, a->up) };
-
-    ops->linears(w->dev, a->mlp_in, n, D, wide, 2);
+    const linear_part wide[] = { linear_part_of(w, p->gate, p->gate_bias, NULL, a->gate),
+                                 linear_part_of(w, p->up, p->up_bias, NULL, a->up) };
+    ops->linears(w->dev, a->mlp_in, n, c->width, wide, 2);
     ops->swiglu(w->dev, a->gate, a->up, (int64_t)n * c->ffn, a->act);
 
-    if (!out) return;
-    const linear_part down = linear_part_of(w, p->down, NULL, a->mid, out);
-    ops->linears(w->dev, a->act, n, c->ffn, &down, 1);
+    const branch_end mlp = { p->down, p->down_bias, p->mlp_post_norm, a->act, a->mid, a->mlp_out, a->mlp_out_rstd };
+    end_branch(w, a, &mlp, out);
 }
 
 top_acts top_acts_new(const weights *w, int n)
@@ -164,8 +243,8 @@ top_acts top_acts_new(const weights *w, int n)
 void top_norm(const weights *w, const top_acts *top)
 {
     const model_config *c = &w->table->config;
-    const float *scale = param_data(w, param_find(w->table, PARAM_FINAL_NORM, -1));
-    device_ops(w->dev)->rmsnorm(w->dev, top->x, scale, top->n, c->width, c->norm_eps, top->normed, top->rstd);
+    norm(w, param_find(w->table, PARAM_FINAL_NORM, -1), top->x, top->n, top->normed, top->rstd);
+    layer_scale(w, c->logit_scale, (int64_t)top->n * c->width, top->normed); /* k (W x) = W (k x) */
 }
 
 const float *top_logits(const weights *w, const top_acts *top)

@@ -6,6 +6,9 @@
  *      x [T, D] --norm--> q, k, v --rope--> attention --> att [T, H hd]                                  the lower half
  *      x + O att = mid --norm--> gate, up --> act = silu(gate) up;  mid + Down act = the next x          the upper half
  *
+ * A model may leave out the norms before the branches, norm what they add (O att, Down act) and multiply it by
+ * residual_scale; config.h says which one does what.
+ *
  * Attention is the only place where rows meet. So in the last layer only the wanted rows (n of T) enter the upper half,
  * and only they are normed for the head. */
 #pragma once
@@ -13,9 +16,10 @@
 #include "model/transformer.h"
 
 typedef struct layer_weights {
-    const param *attn_norm, *q, *k, *v, *o, *mlp_norm, *gate, *up, *down;
-    const param *q_bias, *k_bias, *v_bias, *o_bias, *q_norm, *k_norm; /* NULL: the model has none */
-    int window;                                                       /* of this layer's attention; 0: none */
+    const param *q, *k, *v, *o, *gate, *up, *down;
+    const param *q_bias, *k_bias, *v_bias, *o_bias, *gate_bias, *up_bias, *down_bias; /* NULL: the model has none */
+    const param *attn_norm, *q_norm, *k_norm, *attn_post_norm, *mlp_norm, *mlp_post_norm;
+    layer_attention attention;
 } layer_weights;
 layer_weights layer_weights_of(const weights *w, int layer);
 
@@ -33,11 +37,11 @@ const int32_t *scratch_ints(device *dev, const int32_t *from, size_t n);
 /* Activations of one layer, in the order in which forward makes them. */
 typedef struct layer_acts {
     float *x;               /* [T, D] the layer's input; the caller's memory */
-    float *attn_in;         /* [T, D] normed */
+    float *attn_in;         /* [T, D] normed; x itself, where no norm stands before attention */
     float *attn_rstd;       /* [T] */
     float *q, *k, *v;       /* [T, H hd], [T, Hkv hd] twice; q and k after the rotary embedding */
-    float *q_raw, *k_raw;   /* before the norm of a head, where there is one */
-    float *q_rstd, *k_rstd; /* [T, H], [T, Hkv] */
+    float *q_raw, *k_raw;   /* before their norm, where there is one */
+    float *q_rstd, *k_rstd; /* [T, H], [T, Hkv]; [T] where all heads are normed together */
     float *att;             /* [T, H hd] */
     float *lse;             /* [T, H] */
     /* the upper half, n rows */
@@ -46,10 +50,14 @@ typedef struct layer_acts {
     float *x_rows;    /* [n, D] of x */
     float *att_rows;  /* [n, H hd] of att */
     float *mid;       /* [n, D] after attention's residual */
-    float *mlp_in;    /* [n, D] normed */
+    float *mlp_in;    /* [n, D] normed; mid itself, where no norm stands before the feed-forward part */
     float *mlp_rstd;  /* [n] */
     float *gate, *up; /* [n, F] */
     float *act;       /* [n, F] */
+    /* where what a branch adds is normed or scaled */
+    float *att_out, *mlp_out;           /* [n, D] of the branch, before its norm */
+    float *att_out_rstd, *mlp_out_rstd; /* [n] */
+    float *added;                       /* [n, D] normed and scaled; forgotten once it is added */
 } layer_acts;
 
 /* Memory for everything but x; layer_acts_take then says which x and which rows. Buffers made for n = T can be taken
@@ -57,12 +65,27 @@ typedef struct layer_acts {
 layer_acts layer_acts_new(const weights *w, int T, int n);
 void layer_acts_take(const weights *w, layer_acts *a, float *x, int n, const int32_t *rows);
 
-/* The rotary embedding's cosines and sines of T rows, for every layer: [T, hd] in device scratch. */
-const float *layer_rope(const weights *w, const int32_t *positions, int T);
-/* norm, q, k, v, the heads' norms, rope. */
+/* The cosines and sines of T rows, [T, hd] in device scratch, of each of the model's rotary embeddings. */
+typedef struct rope_tables {
+    const float *cos_sin[MAX_ROPES];
+} rope_tables;
+rope_tables layer_ropes(const weights *w, const int32_t *positions, int T);
+/* A layer's; NULL: its queries and keys are not turned. */
+const float *layer_rope(const rope_tables *tables, const layer_weights *p);
+
+/* x *= factor, n numbers; a factor of 0 is none. */
+void layer_scale(const weights *w, float factor, int64_t n, float *x);
+/* What q is multiplied by, so that q . k / sqrt(hd) is scaled as the model has it; 0: nothing. */
+float layer_query_scale(const model_config *c);
+/* Rows of D numbers that are normed one by one: the heads of a token, or the whole token. */
+int layer_normed_rows(const model_config *c, int T, int heads);
+
+/* The embedding's rows, [T, D]. */
+void layer_embed(const weights *w, const int32_t *ids, int T, float *x);
+/* norm, q, k, v, their norms, rope (cos_sin NULL: none). */
 void layer_project(const weights *w, const layer_weights *p, const float *cos_sin, int T, const layer_acts *a);
-/* From att to out [n, D], the next layer's x (it may be a->x itself). out NULL: ends at act,
- * all that backward needs. */
+/* From att to out [n, D], the next layer's x (it may be a->x itself). out NULL: ends where backward has all it
+ * needs. */
 void layer_finish(const weights *w, const layer_weights *p, const layer_acts *a, float *out);
 
 /* Above the last layer: the final norm of n rows. */
@@ -80,7 +103,7 @@ const float *top_logits(const weights *w, const top_acts *top); /* top_norm, the
 typedef struct device_batch {
     int T, S, n_out;
     const int32_t *ids, *starts, *prefix, *out_rows, *targets; /* prefix NULL: no sequence has one */
-    const float *cos_sin;
+    rope_tables ropes;
 } device_batch;
 
 /* Gradients with respect to some outputs' logits, beside those of their targets' logprobs. */

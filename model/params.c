@@ -7,7 +7,7 @@
 
 #include "base/str.h"
 
-enum { ALIGN_FLOATS = 16, MAX_PER_LAYER = 15, MAX_DIMENSION = 1 << 22, MAX_LAYERS = 1024 };
+enum { ALIGN_FLOATS = 16, MAX_PER_LAYER = 20, MAX_DIMENSION = 1 << 22 };
 
 typedef struct shape {
     const char *name; /* behind "model.layers.N." for what is in a layer */
@@ -28,30 +28,47 @@ static void add(param_table *t, int layer, const shape *s)
     t->total += (p->count + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
 }
 
+/* The names of norms, by where they stand; NULL: there is none. */
+typedef struct norm_names {
+    const char *attn, *attn_post, *mlp, *mlp_post;
+} norm_names;
+
+static const norm_names NORM_NAMES[] = {
+    [NORMS_BEFORE] = { .attn = "input_layernorm.weight", .mlp = "post_attention_layernorm.weight" },
+    [NORMS_AFTER] = { .attn_post = "post_attention_layernorm.weight", .mlp_post = "post_feedforward_layernorm.weight" },
+};
+
 /* What a layer of this model has, in the order of its forward pass. */
 static int layer_shapes(const model_config *c, shape out[MAX_PER_LAYER])
 {
-    const int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+    const int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim, D = c->width, F = c->ffn;
+    const bool normed = c->qk_norm != QK_NORM_NONE, wide = c->qk_norm == QK_NORM_WIDTH;
+    const norm_names *names = &NORM_NAMES[c->norms];
 
     const struct {
         bool there;
         shape is;
     } all[MAX_PER_LAYER] = {
-        { true, { "input_layernorm.weight", PARAM_ATTN_NORM, 1, c->width, 1 } },
-        { true, { "self_attn.q_proj.weight", PARAM_Q, q, c->width, 2 } },
+        { names->attn, { names->attn, PARAM_ATTN_NORM, 1, D, 1 } },
+        { true, { "self_attn.q_proj.weight", PARAM_Q, q, D, 2 } },
         { c->qkv_bias, { "self_attn.q_proj.bias", PARAM_Q_BIAS, 1, q, 1 } },
-        { true, { "self_attn.k_proj.weight", PARAM_K, kv, c->width, 2 } },
+        { true, { "self_attn.k_proj.weight", PARAM_K, kv, D, 2 } },
         { c->qkv_bias, { "self_attn.k_proj.bias", PARAM_K_BIAS, 1, kv, 1 } },
-        { true, { "self_attn.v_proj.weight", PARAM_V, kv, c->width, 2 } },
+        { true, { "self_attn.v_proj.weight", PARAM_V, kv, D, 2 } },
         { c->qkv_bias, { "self_attn.v_proj.bias", PARAM_V_BIAS, 1, kv, 1 } },
-        { c->qk_norm, { "self_attn.q_norm.weight", PARAM_Q_NORM, 1, c->head_dim, 1 } },
-        { c->qk_norm, { "self_attn.k_norm.weight", PARAM_K_NORM, 1, c->head_dim, 1 } },
-        { true, { "self_attn.o_proj.weight", PARAM_O, c->width, q, 2 } },
-        { c->o_bias, { "self_attn.o_proj.bias", PARAM_O_BIAS, 1, c->width, 1 } },
-        { true, { "post_attention_layernorm.weight", PARAM_MLP_NORM, 1, c->width, 1 } },
-        { true, { "mlp.gate_proj.weight", PARAM_GATE, c->ffn, c->width, 2 } },
-        { true, { "mlp.up_proj.weight", PARAM_UP, c->ffn, c->width, 2 } },
-        { true, { "mlp.down_proj.weight", PARAM_DOWN, c->width, c->ffn, 2 } },
+        { normed, { "self_attn.q_norm.weight", PARAM_Q_NORM, 1, wide ? q : c->head_dim, 1 } },
+        { normed, { "self_attn.k_norm.weight", PARAM_K_NORM, 1, wide ? kv : c->head_dim, 1 } },
+        { true, { "self_attn.o_proj.weight", PARAM_O, D, q, 2 } },
+        { c->o_bias, { "self_attn.o_proj.bias", PARAM_O_BIAS, 1, D, 1 } },
+        { names->attn_post, { names->attn_post, PARAM_ATTN_POST_NORM, 1, D, 1 } },
+        { names->mlp, { names->mlp, PARAM_MLP_NORM, 1, D, 1 } },
+        { true, { "mlp.gate_proj.weight", PARAM_GATE, F, D, 2 } },
+        { c->mlp_bias, { "mlp.gate_proj.bias", PARAM_GATE_BIAS, 1, F, 1 } },
+        { true, { "mlp.up_proj.weight", PARAM_UP, F, D, 2 } },
+        { c->mlp_bias, { "mlp.up_proj.bias", PARAM_UP_BIAS, 1, F, 1 } },
+        { true, { "mlp.down_proj.weight", PARAM_DOWN, D, F, 2 } },
+        { c->mlp_bias, { "mlp.down_proj.bias", PARAM_DOWN_BIAS, 1, D, 1 } },
+        { names->mlp_post, { names->mlp_post, PARAM_MLP_POST_NORM, 1, D, 1 } },
     };
 
     int n = 0;
@@ -130,4 +147,12 @@ const param *param_find(const param_table *t, param_kind kind, int layer)
         at = 1 + layer * t->per_layer + t->place[kind];
 
     return at < t->n ? &t->items[at] : NULL;
+}
+
+const param *param_layer(const param_table *t, int layer) { return &t->items[1 + layer * t->per_layer]; }
+
+bool param_is_bias(param_kind kind)
+{
+    return kind == PARAM_Q_BIAS || kind == PARAM_K_BIAS || kind == PARAM_V_BIAS || kind == PARAM_O_BIAS ||
+           kind == PARAM_GATE_BIAS || kind == PARAM_UP_BIAS || kind == PARAM_DOWN_BIAS;
 }

@@ -18,14 +18,19 @@ typedef enum param_kind {
     PARAM_K_BIAS,
     PARAM_V,
     PARAM_V_BIAS,
-    PARAM_Q_NORM, /* of each head's query, before the rotary embedding (Qwen3) */
+    PARAM_Q_NORM, /* of queries, before the rotary embedding: each head's (Qwen3) or all together */
     PARAM_K_NORM,
     PARAM_O,
     PARAM_O_BIAS,
+    PARAM_ATTN_POST_NORM, /* of what attention adds to the residual (OLMo 2) */
     PARAM_MLP_NORM,
     PARAM_GATE,
+    PARAM_GATE_BIAS,
     PARAM_UP,
+    PARAM_UP_BIAS,
     PARAM_DOWN,
+    PARAM_DOWN_BIAS,
+    PARAM_MLP_POST_NORM,
     PARAM_FINAL_NORM,
     PARAM_HEAD,
     PARAM_KINDS,
@@ -53,3 +58,6 @@ param_table *param_table_new(const model_config *config, error *err);
 void param_table_free(param_table *t);
 /* `layer` counts only for what is in a layer. */
 const param *param_find(const param_table *t, param_kind kind, int layer); /* NULL: the model has none */
+/* The parameters of a layer, per_layer of them, in the order of its forward pass. */
+const param *param_layer(const param_table *t, int layer);
+bool param_is_bias(param_kind kind);

@@ -28,7 +28,7 @@ static device_batch device_batch_of(const weights *w, const token_batch *b)
                            .S = b->S,
                            .n_out = b->n_out,
                            .ids = scratch_ints(dev, b->ids, (size_t)b->T),
-                           .cos_sin = layer_rope(w, scratch_ints(dev, b->positions, (size_t)b->T), b->T),
+                           .ropes = layer_ropes(w, scratch_ints(dev, b->positions, (size_t)b->T), b->T),
                            .starts = scratch_ints(dev, b->starts, (size_t)b->S + 1),
                            .prefix = b->prefix ? scratch_ints(dev, b->prefix, (size_t)b->S) : NULL,
                            .out_rows = scratch_ints(dev, b->out_rows, (size_t)b->n_out),
@@ -39,9 +39,9 @@ void layer_forward(const weights *w, int layer, const device_batch *b, const lay
 {
     const model_config *c = &w->table->config;
     const layer_weights p = layer_weights_of(w, layer);
-    layer_project(w, &p, b->cos_sin, b->T, a);
+    layer_project(w, &p, layer_rope(&b->ropes, &p), b->T, a);
     device_ops(w->dev)->attention(w->dev, a->q, a->k, a->v, b->starts, b->prefix, b->S, c->heads, c->kv_heads,
-                                  c->head_dim, p.window, a->att, a->lse);
+                                  c->head_dim, p.attention.window, a->att, a->lse);
     layer_finish(w, &p, a, out);
 }
 
@@ -55,7 +55,7 @@ static void run_layers(const weights *w, inner_activations *in)
     const layer_acts shared = share ? layer_acts_new(w, T, T) : (layer_acts){ 0 };
     float *x = scratch_floats(dev, T, D), *spare = in->keep ? NULL : scratch_floats(dev, T, D);
 
-    device_ops(dev)->embed(dev, param_data(w, embed_param(w)), in->batch.ids, T, D, x);
+    layer_embed(w, in->batch.ids, T, x);
     for (int l = 0; l < L; l++) {
         const bool last = l == L - 1;
         const int n = last ? n_out : T;

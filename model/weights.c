@@ -14,6 +14,7 @@
 #include "base/rng.h"
 #include "base/str.h"
 #include "model/model_folder.h"
+#include "model/rope.h"
 
 enum { HASH_BLOCK = 1 << 16 }; /* floats */
 
@@ -23,33 +24,22 @@ static bool is_packed(const param_table *t, const param *p)
     return p->rank == 2 && (p->kind != PARAM_EMBED || t->config.tied);
 }
 
-/* Llama 3.1's scaling of one frequency: long waves are slowed by `factor`, short ones left alone, in between it is
- * blended (as transformers does, in float). */
-static float llama3_frequency(const rope_scaling *r, float frequency)
-{
-    const float wave = 2 * (float)M_PI / frequency, context = r->original_max_position;
-    if (wave < context / r->high_freq_factor) return frequency;
-    if (wave > context / r->low_freq_factor) return frequency / r->factor;
-
-    const float smooth = (context / wave - r->low_freq_factor) / (r->high_freq_factor - r->low_freq_factor);
-    return (1 - smooth) * frequency / r->factor + smooth * frequency;
-}
-
 static int set_frequencies(weights *w, error *err)
 {
     const model_config *c = &w->table->config;
-    const int half = c->head_dim / 2;
-    float *host = xmalloc(sizeof(float) * (size_t)half);
-    for (int i = 0; i < half; i++) {
-        host[i] = 1.0f / powf(c->rope_theta, (float)(2 * i) / (float)(2 * half));
-        if (c->rope.kind == ROPE_LINEAR) host[i] /= c->rope.factor;
-        if (c->rope.kind == ROPE_LLAMA3) host[i] = llama3_frequency(&c->rope, host[i]);
+    const size_t bytes = sizeof(float) * (size_t)(c->head_dim / 2);
+    float *host = xmalloc(bytes);
+    int rc = OK;
+    for (int i = 0; rc == OK && i < MAX_ROPES && c->ropes[i].theta > 0; i++) {
+        rope_frequencies(&c->ropes[i], c->head_dim, host);
+        w->inv_freq[i] = device_try(w->dev, bytes, err);
+        if (w->inv_freq[i])
+            device_copy_in(w->dev, w->inv_freq[i], host, bytes);
+        else
+            rc = ERR_MEMORY;
     }
-
-    w->inv_freq = device_try(w->dev, sizeof(float) * (size_t)half, err);
-    if (w->inv_freq) device_copy_in(w->dev, w->inv_freq, host, sizeof(float) * (size_t)half);
     free(host);
-    return w->inv_freq ? OK : ERR_MEMORY;
+    return rc;
 }
 
 weights *weights_new(device *dev, const param_table *table, error *err)
@@ -76,7 +66,7 @@ void weights_free(weights *w)
     if (!w) return;
     for (int i = 0; i < w->table->n; i++)
         if (w->packed[i]) device_free(w->dev, w->packed[i]);
-    device_free(w->dev, w->inv_freq);
+    for (int i = 0; i < MAX_ROPES; i++) device_free(w->dev, w->inv_freq[i]);
     device_free(w->dev, w->data);
     free(w->packed);
     free(w);
@@ -165,11 +155,6 @@ int weights_load(weights *w, const safetensors *st, error *err)
     return rc;
 }
 
-static bool is_bias(const param *p)
-{
-    return p->kind == PARAM_Q_BIAS || p->kind == PARAM_K_BIAS || p->kind == PARAM_V_BIAS || p->kind == PARAM_O_BIAS;
-}
-
 /* Matrices that write to the residual stream are scaled down by the root of how many do (GPT-2, Radford et al. 2019,
  * section 2.3: 1 / sqrt(2 L)). */
 void weights_init(weights *w, uint64_t seed, float std)
@@ -183,7 +168,7 @@ void weights_init(weights *w, uint64_t seed, float std)
         float *host = xmalloc(sizeof(float) * (size_t)p->count);
         for (int64_t j = 0; j < p->count; j++) {
             if (p->rank == 1)
-                host[j] = is_bias(p) ? 0.0f : 1.0f;
+                host[j] = param_is_bias(p->kind) ? 0.0f : 1.0f;
             else
                 host[j] = (float)rng_normal(key, 0, (uint64_t)j) * scale;
         }

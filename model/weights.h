@@ -9,13 +9,13 @@
 #include "model/safetensors.h"
 
 typedef struct weights {
-    device *dev;              /* borrowed */
-    const param_table *table; /* borrowed */
-    float *data;              /* [table->total] on the device */
-    void **packed;            /* per param: panels of a matrix that forward multiplies by, or NULL */
-    float *inv_freq;          /* [head_dim / 2] rotary frequencies, on the device */
-    int64_t version;          /* policy version; -1: unknown */
-    uint64_t hash;            /* weights_hash of data, set by weights_seal */
+    device *dev;                /* borrowed */
+    const param_table *table;   /* borrowed */
+    float *data;                /* [table->total] on the device */
+    void **packed;              /* per param: panels of a matrix that forward multiplies by, or NULL */
+    float *inv_freq[MAX_ROPES]; /* [head_dim / 2] rotary frequencies of each set, on the device; NULL: there is none */
+    int64_t version;            /* policy version; -1: unknown */
+    uint64_t hash;              /* weights_hash of data, set by weights_seal */
 } weights;
 
 /* Data zeroed, not packed. NULL and ERR_MEMORY for more than there is room for. */

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Writes families/NAME/: tiny random models of each family as `transformers` saves them, and what it computes with them.
 
-    python3 make_families.py OUTPUT-FOLDER      (made with transformers 5.23, torch 2.15, on a CPU)
+    python3 make_families.py OUTPUT-FOLDER [NAME ...]      (made with transformers 5.23 and 5.24, torch 2.15, on a CPU)
 
 golden.json: for each case the ids, token_logprobs (of ids[1:], each given what is before it), the logits of the last
 position, and 16 ids chosen greedily (where the best logit leads by more than 1e-3: rounding does not decide them).
@@ -23,6 +23,9 @@ SHAPE = dict(vocab_size=VOCAB, hidden_size=24, intermediate_size=40, num_hidden_
 LLAMA3 = dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
               original_max_position_embeddings=32)
 
+YARN = dict(rope_type="yarn", rope_theta=5e5, factor=8.0, original_max_position_embeddings=64, beta_fast=8.0,
+            beta_slow=1.0)
+
 
 def rope(theta=10000.0):
     return dict(rope_type="default", rope_theta=theta)
@@ -37,6 +40,25 @@ FAMILIES = {
         rope_parameters=rope(), use_sliding_window=True, sliding_window=6, max_window_layers=1, num_hidden_layers=3,
         layer_types=["full_attention", "sliding_attention", "sliding_attention"])),
     "qwen3": ("qwen3", torch.bfloat16, "1GB", dict(rope_parameters=rope(1e6), head_dim=10, tie_word_embeddings=True)),
+    "smollm3": ("smollm3", torch.float32, "1GB", dict(
+        num_hidden_layers=4, no_rope_layers=[1, 0, 1, 0], rope_parameters=rope(2e6), tie_word_embeddings=True,
+        use_sliding_window=True, sliding_window=9)),
+    "seed_oss": ("seed_oss", torch.float32, "1GB", dict(
+        attention_bias=True, attention_out_bias=False, mlp_bias=True, head_dim=6, rope_parameters=rope(),
+        attention_dropout=0.0, residual_dropout=0.0)),
+    "olmo2": ("olmo2", torch.float32, "1GB", dict(rope_parameters=rope(5e5), tie_word_embeddings=False)),
+    "olmo3": ("olmo3", torch.bfloat16, "1GB", dict(
+        num_hidden_layers=3, sliding_window=5, layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        rope_parameters={"full_attention": YARN, "sliding_attention": rope(5e5)})),
+    "granite": ("granite", torch.float32, "1GB", dict(
+        embedding_multiplier=3.0, attention_multiplier=0.3, residual_multiplier=0.4, logits_scaling=2.5,
+        mlp_bias=True, rope_parameters=rope(), tie_word_embeddings=True)),
+    "ministral": ("ministral", torch.bfloat16, "1GB", dict(
+        num_hidden_layers=3, rope_parameters=rope(1e5), sliding_window=8, head_dim=6,
+        layer_types=["full_attention", "sliding_attention", "sliding_attention"])),
+    "ministral3": ("ministral3", torch.bfloat16, "1GB", dict(head_dim=10, rope_parameters=dict(
+        rope_type="yarn", rope_theta=1e6, factor=4.0, original_max_position_embeddings=128, beta_fast=4.0,
+        beta_slow=1.0, mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.1))),
     "mistral": ("mistral", torch.float32, "1GB", dict(rope_parameters=rope(), sliding_window=7, head_dim=6)),
 }
 
@@ -99,10 +121,12 @@ def write(folder, kind, stored, shard, options, seed):
     return True
 
 
-def main(output):
+def main(output, *wanted):
     for name, (kind, stored, shard, options) in FAMILIES.items():
+        if wanted and name not in wanted:
+            continue
         seed = next(s for s in range(1, 100) if write(os.path.join(output, "families", name), kind, stored, shard, options, s))
         print(name, "seed", seed)
 
 
-main(sys.argv[1])
+main(*sys.argv[1:])

@@ -25,7 +25,7 @@ static inline model_config tiny_config(bool tied)
                            .head_dim = 4,
                            .ffn = 10,
                            .max_position = 256,
-                           .rope_theta = 10000,
+                           .ropes = { { .theta = 10000 } },
                            .norm_eps = 1e-5f,
                            .tied = tied,
                            .bos = -1 };
@@ -36,6 +36,36 @@ static inline model_config small_config(bool tied)
 {
     model_config c = tiny_config(tied);
     c.vocab = 203, c.width = 48, c.layers = 3, c.heads = 6, c.head_dim = 8, c.ffn = 88;
+    return c;
+}
+
+/* What layers may be beside Llama's, each mixed with something else: windows, layers that aren't turned, norms and
+ * biases in other places, multipliers. */
+enum { VARIANTS = 4 };
+
+static inline model_config variant_config(int variant)
+{
+    model_config c = small_config(variant % 2);
+    switch (variant) {
+    case 0: /* as Qwen3, with biases; a layer without a rotary embedding */
+        c.qkv_bias = true;
+        c.qk_norm = QK_NORM_HEAD;
+        c.attention[1].rope = ROPE_NONE;
+        break;
+    case 1: /* as Mistral */
+        for (int l = 0; l < c.layers; l++) c.attention[l].window = 11;
+        break;
+    case 2: /* as OLMo 3: a window, with frequencies of its own */
+        c.norms = NORMS_AFTER;
+        c.qk_norm = QK_NORM_WIDTH;
+        c.attention[1] = (layer_attention){ .window = 9, .rope = 1 };
+        c.ropes[1] = (rope_set){ .theta = 500, .kind = ROPE_LINEAR, .factor = 3, .magnitude = 1.1f };
+        break;
+    case 3: /* as Granite */
+        c.mlp_bias = c.o_bias = true;
+        c.embedding_scale = 2.5f, c.residual_scale = 0.6f, c.score_scale = 0.4f, c.logit_scale = 0.7f;
+        break;
+    }
     return c;
 }
 
@@ -184,8 +214,8 @@ static inline void reference_layer(const reference *r, int layer, const token_ba
     reference_linear(reference_of(r, PARAM_Q, layer), normed, c->heads * hd, D, q, false);
     reference_linear(reference_of(r, PARAM_K, layer), normed, stride, D, keys + row * stride, false);
     reference_linear(reference_of(r, PARAM_V, layer), normed, stride, D, values + row * stride, false);
-    reference_rope(q, c->heads, hd, b->positions[row], (double)c->rope_theta);
-    reference_rope(keys + row * stride, c->kv_heads, hd, b->positions[row], (double)c->rope_theta);
+    reference_rope(q, c->heads, hd, b->positions[row], (double)c->ropes[0].theta);
+    reference_rope(keys + row * stride, c->kv_heads, hd, b->positions[row], (double)c->ropes[0].theta);
     for (int h = 0; h < c->heads; h++) {
         const int at = h / (c->heads / c->kv_heads) * hd;
         reference_attention(q + h * hd, keys + at, values + at, first, row, stride, hd, att + h * hd);

@@ -55,7 +55,7 @@ static void a_llama_is_read_whole(void **state)
     assert_int_equal(c.head_dim, 16);
     assert_int_equal(c.ffn, 96);
     assert_int_equal(c.max_position, 512);
-    assert_true(c.rope_theta == 500000.0f && c.norm_eps == 1e-5f && c.tied);
+    assert_true(c.ropes[0].theta == 500000.0f && c.norm_eps == 1e-5f && c.tied);
     assert_int_equal(c.n_eos, 1);
     assert_int_equal(c.eos[0], 2);
     assert_int_equal(c.bos, 1);
@@ -69,7 +69,7 @@ static void what_may_be_left_out_has_the_familys_value(void **state)
     test_ok(parse_with(&c, "num_key_value_heads", NULL, &err), &err);
     assert_int_equal(c.kv_heads, 4);
     test_ok(parse_with(&c, "rope_theta", NULL, &err), &err);
-    assert_true(c.rope_theta == 10000);
+    assert_true(c.ropes[0].theta == 10000);
     test_ok(parse_with(&c, "tie_word_embeddings", NULL, &err), &err);
     assert_false(c.tied);
     test_ok(parse_with(&c, "rms_norm_eps", NULL, &err), &err);
@@ -90,11 +90,11 @@ static void newer_and_older_spellings_mean_the_same(void **state)
     model_config c;
     error err = { 0 };
     test_ok(parse_with(&c, "rope_parameters", "{\"rope_theta\": 25000.0, \"rope_type\": \"default\"}", &err), &err);
-    assert_true(c.rope_theta == 25000);
+    assert_true(c.ropes[0].theta == 25000);
     test_ok(parse_with(&c, "rope_parameters", "{\"rope_theta\": 25000}", &err), &err);
-    assert_true(c.rope_theta == 25000);
+    assert_true(c.ropes[0].theta == 25000);
     test_ok(parse_with(&c, "rope_scaling", "{\"rope_type\": \"default\"}", &err), &err);
-    assert_true(c.rope_theta == 500000);
+    assert_true(c.ropes[0].theta == 500000);
     test_ok(parse_with(&c, "head_dim", "32", &err), &err); /* need not be hidden_size / heads */
     assert_int_equal(c.head_dim, 32);
     test_ok(parse_with(&c, "eos_token_id", "[5, 2, 319]", &err), &err);
@@ -112,14 +112,15 @@ static void scaled_frequencies_are_read_from_either_place(void **state)
     model_config c;
     error err = { 0 };
     test_ok(parse_with(&c, "rope_scaling", "{\"type\": \"linear\", \"factor\": 2.0}", &err), &err);
-    assert_true(c.rope.kind == ROPE_LINEAR && c.rope.factor == 2);
+    assert_true(c.ropes[0].kind == ROPE_LINEAR && c.ropes[0].factor == 2);
     test_ok(parse_with(&c, "rope_parameters",
                        "{\"rope_type\": \"llama3\", \"rope_theta\": 5e5, \"factor\": 8, \"low_freq_factor\": 1, "
                        "\"high_freq_factor\": 4, \"original_max_position_embeddings\": 8192}",
                        &err),
             &err);
-    assert_true(c.rope.kind == ROPE_LLAMA3 && c.rope.factor == 8 && c.rope.low_freq_factor == 1 &&
-                c.rope.high_freq_factor == 4 && c.rope.original_max_position == 8192 && c.rope_theta == 5e5f);
+    assert_true(c.ropes[0].kind == ROPE_LLAMA3 && c.ropes[0].factor == 8 && c.ropes[0].low_freq_factor == 1 &&
+                c.ropes[0].high_freq_factor == 4 && c.ropes[0].original_max_position == 8192 &&
+                c.ropes[0].theta == 5e5f);
 }
 
 static void parse_family(model_config *c, const char *family, const char *type, const char *more)
@@ -138,20 +139,56 @@ static void a_familys_name_says_its_biases_norms_and_window(void **state)
     (void)state;
     model_config c;
     parse_family(&c, "LlamaForCausalLM", "llama", ", \"attention_bias\": true, \"sliding_window\": 7");
-    assert_true(c.qkv_bias && c.o_bias && !c.qk_norm && c.window == 0);
+    assert_true(c.qkv_bias && c.o_bias && !c.qk_norm && c.attention[0].window == 0);
     parse_family(&c, "Qwen2ForCausalLM", "qwen2", ", \"sliding_window\": 7, \"use_sliding_window\": false");
-    assert_true(c.qkv_bias && !c.o_bias && !c.qk_norm && c.window == 0 && c.head_dim == 64);
+    assert_true(c.qkv_bias && !c.o_bias && !c.qk_norm && c.attention[0].window == 0 && c.head_dim == 64);
     parse_family(&c, "Qwen2ForCausalLM", "qwen2",
                  ", \"sliding_window\": 7, \"use_sliding_window\": true, \"max_window_layers\": 3");
-    assert_true(c.window == 7 && c.window_from == 3);
+    assert_true(c.attention[2].window == 0 && c.attention[3].window == 7);
     parse_family(&c, "Qwen3ForCausalLM", "qwen3", "");
     assert_true(!c.qkv_bias && c.qk_norm && c.head_dim == 128);
     parse_family(&c, "MistralForCausalLM", "mistral", ", \"sliding_window\": 9");
-    assert_true(!c.qkv_bias && c.window == 9 && c.window_from == 0);
+    assert_true(!c.qkv_bias && c.attention[0].window == 9 && c.attention[3].window == 9);
     parse_family(&c, "MistralForCausalLM", "mistral", ", \"sliding_window\": null");
-    assert_int_equal(c.window, 0);
+    assert_int_equal(c.attention[0].window, 0);
     parse_family(&c, "MistralForCausalLM", "mistral", "");
-    assert_int_equal(c.window, 4096);
+    assert_int_equal(c.attention[0].window, 4096);
+}
+
+/* Each layer by itself: its window, and which frequencies turn it. */
+static void layers_are_described_one_by_one(void **state)
+{
+    (void)state;
+    model_config c;
+    error err = { 0 };
+    parse_family(&c, "SmolLM3ForCausalLM", "smollm3", "");
+    assert_true(c.tied && c.attention[2].rope == 0 && c.attention[3].rope == ROPE_NONE && c.ropes[0].theta == 2e6f);
+    parse_family(&c, "SmolLM3ForCausalLM", "smollm3",
+                 ", \"no_rope_layers\": [0, 1, 1, 1], \"use_sliding_window\": true, \"sliding_window\": 5");
+    assert_true(c.attention[0].rope == ROPE_NONE && c.attention[0].window == 5);
+    assert_true(c.attention[3].rope == 0 && c.attention[3].window == 0);
+
+    parse_family(&c, "Olmo3ForCausalLM", "olmo3",
+                 ", \"rope_theta\": 70000, \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 2}");
+    assert_true(c.norms == NORMS_AFTER && c.qk_norm == QK_NORM_WIDTH);
+    assert_true(c.attention[0].window == 4096 && c.attention[0].rope == 1 && c.attention[3].rope == 0);
+    assert_true(c.ropes[0].kind == ROPE_LINEAR && c.ropes[1].kind == ROPE_DEFAULT && c.ropes[1].theta == 70000);
+
+    parse_family(&c, "SeedOssForCausalLM", "seed_oss", "");
+    assert_true(c.qkv_bias && !c.o_bias && !c.mlp_bias);
+    parse_family(&c, "GraniteForCausalLM", "granite", ", \"logits_scaling\": 8");
+    assert_true(c.score_scale == 1 && c.logit_scale == 0.125f && c.residual_scale == 0);
+    parse_family(
+        &c, "Ministral3ForCausalLM", "ministral3",
+        ", \"max_position_embeddings\": 262144, \"rope_parameters\": {\"rope_type\": \"yarn\", \"factor\": 16, "
+        "\"llama_4_scaling_beta\": 0.1, \"original_max_position_embeddings\": 16384}");
+    assert_int_equal(c.max_position, 16384); /* behind it queries grow, and that is not computed */
+
+    static const char BAD[] = "{\"model_type\": \"smollm3\", \"vocab_size\": 9, \"hidden_size\": 8, "
+                              "\"num_hidden_layers\": 2, \"num_attention_heads\": 2, \"intermediate_size\": 7, "
+                              "\"no_rope_layers\": [1]}";
+    assert_int_equal(model_config_parse(&c, BAD, strlen(BAD), "config.json", &err), ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "no_rope_layers"));
 }
 
 typedef struct refusal {
@@ -178,14 +215,18 @@ static void what_we_do_not_compute_is_refused_with_what_is_supported(void **stat
 {
     (void)state;
     static const refusal REFUSALS[] = {
-        { "architectures", "[\"MixtralForCausalLM\"]", ERR_UNSUPPORTED, "MistralForCausalLM" },
+        { "architectures", "[\"MixtralForCausalLM\"]", ERR_UNSUPPORTED, "a router and experts" },
+        { "architectures", "[\"OtherForCausalLM\"]", ERR_UNSUPPORTED, "MistralForCausalLM" },
         { "architectures", "[\"LlamaForCausalLM\", \"Other\"]", ERR_UNSUPPORTED, "LlamaForCausalLM" },
         { "model_type", "\"mistral\"", ERR_UNSUPPORTED, "supported: llama" },
         { "hidden_act", "\"gelu\"", ERR_UNSUPPORTED, "\"gelu\"; supported: \"silu\"" },
-        { "mlp_bias", "true", ERR_UNSUPPORTED, "true; supported: false" },
+        { "attention_out_bias", "true", ERR_UNSUPPORTED, "true; supported: false" },
+        { "residual_multiplier", "0.5", ERR_UNSUPPORTED, "0.5; supported: 1" },
         { "rope_scaling", "{\"type\": \"dynamic\", \"factor\": 2.0}", ERR_UNSUPPORTED, "dynamic" },
         { "rope_scaling", "{\"factor\": 2.0}", ERR_UNSUPPORTED, "factor" },
-        { "rope_parameters", "{\"rope_type\": \"yarn\", \"rope_theta\": 10000}", ERR_UNSUPPORTED, "yarn" },
+        { "rope_parameters",
+          "{\"long_factor\": [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1], \"rope_type\": \"longrope\"}",
+          ERR_UNSUPPORTED, "longrope" },
         { "rope_parameters", "{\"rope_type\": \"default\", \"partial_rotary_factor\": 0.5}", ERR_UNSUPPORTED, "0.5" },
         { "partial_rotary_factor", "0.25", ERR_UNSUPPORTED, "0.25" },
         { "quantization_config", "{\"bits\": 4}", ERR_UNSUPPORTED, "bits" },
@@ -223,6 +264,8 @@ static void values_that_can_not_be_are_refused(void **state)
         { "tie_word_embeddings", "1", ERR_PARSE, "true or false" },
         { "rope_scaling", "{\"rope_type\": \"llama3\", \"factor\": 8.0}", ERR_PARSE, "low_freq_factor" },
         { "rope_scaling", "{\"rope_type\": \"linear\", \"factor\": 0}", ERR_PARSE, "found 0" },
+        { "rope_scaling", "{\"rope_type\": \"yarn\", \"factor\": 2, \"beta_fast\": 1}", ERR_PARSE, "beta_fast" },
+        { "rope_scaling", "{\"rope_type\": \"yarn\", \"factor\": 2, \"attention_factor\": 0}", ERR_PARSE, "found 0" },
     };
     check_refusals(BROKEN, sizeof BROKEN / sizeof *BROKEN);
     model_config c;
@@ -271,6 +314,7 @@ int main(void)
         cmocka_unit_test(newer_and_older_spellings_mean_the_same),
         cmocka_unit_test(scaled_frequencies_are_read_from_either_place),
         cmocka_unit_test(a_familys_name_says_its_biases_norms_and_window),
+        cmocka_unit_test(layers_are_described_one_by_one),
         cmocka_unit_test(what_we_do_not_compute_is_refused_with_what_is_supported),
         cmocka_unit_test(values_that_can_not_be_are_refused),
         cmocka_unit_test(the_generation_config_knows_better_when_to_stop),

@@ -90,13 +90,9 @@ static void check(precision p, model_config config)
 static void batches_of_1_7_and_64_give_the_same_bits(void **state)
 {
     (void)state;
-    model_config qwen = small_config(true), mistral = small_config(false);
-    qwen.qkv_bias = qwen.qk_norm = true;
-    mistral.window = 11;
     for (int p = PRECISION_F32; p <= PRECISION_BF16; p++) {
         check((precision)p, small_config(true));
-        check((precision)p, qwen);
-        check((precision)p, mistral);
+        for (int v = 0; v < VARIANTS; v++) check((precision)p, variant_config(v));
     }
 }
 

@@ -192,6 +192,7 @@ static void nor_with_several_cotangents_and_partitions(void **state)
     check_pair(small_config(true), 2, &plain, 3, false);
     check_pair(small_config(true), 2, &plain, 1, true);
     check_pair(small_config(false), 2, &plain, 2, true);
+    for (int v = 0; v < VARIANTS; v++) check_pair(variant_config(v), 2, &plain, 1, false);
 }
 
 static void nor_where_a_window_is_shorter_than_the_prefix(void **state)
@@ -201,8 +202,7 @@ static void nor_where_a_window_is_shorter_than_the_prefix(void **state)
     static const int WINDOWS[] = { 2, 9, 37, 45 };
     for (int i = 0; i < 4; i++) {
         model_config c = small_config(true);
-        c.window = WINDOWS[i];
-        c.window_from = i % 2; /* once the first layer sees everything */
+        for (int l = i % 2; l < c.layers; l++) c.attention[l].window = WINDOWS[i]; /* once the first sees everything */
         check_pair(c, 2, &plain, 1, false);
     }
 }

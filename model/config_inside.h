@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* config_inside - what the readers of config.json share: the text under way, and what its family may ask for. Internal
+ * to config*.c. */
+#pragma once
+
+#include "base/json.h"
+#include "model/config.h"
+
+/* The text under way: every reader gets it first. */
+typedef struct source {
+    const json_t *j;
+    const char *where;
+} source;
+
+/* What the architecture's name says. A key that a row doesn't allow must have the value it has where it is left out. */
+typedef struct family {
+    const char *architecture, *model_type;
+
+    bool qkv_bias;                                             /* always */
+    enum { BIAS_REFUSED, BIAS_QKV, BIAS_QKVO } attention_bias; /* what attention_bias gives one */
+    bool attention_bias_default;
+    bool attention_out_bias; /* the key of that name gives o one */
+    bool mlp_bias;           /* the key may be true */
+
+    norm_places norms;
+    qk_norm_kind qk_norm;
+    bool multipliers; /* Granite's four keys, without which it computes as a Llama */
+
+    enum { WINDOW_NEVER, WINDOW_ALWAYS, WINDOW_WHEN_ASKED } window; /* WHEN_ASKED: use_sliding_window */
+    int default_window;
+    enum { LAYERS_ALL, LAYERS_FROM_MAX, LAYERS_WITHOUT_ROPE, LAYERS_BUT_EACH_NTH } windowed; /* without layer_types */
+    int nth;
+    bool layer_types; /* a file's layer_types decide; else they must say what is computed anyway */
+
+    bool nope_layers;    /* no_rope_layers, or each no_rope_layer_interval-th */
+    bool rope_of_window; /* layers with a window have a set of their own, unscaled where a file doesn't say otherwise */
+    float default_theta;
+    int default_head_dim; /* 0: width / heads */
+    bool default_tied;
+} family;
+
+/* ERR_UNSUPPORTED "WHERE: KEY is FOUND; supported: SUPPORTED". */
+int config_unsupported(const source *s, const char *key, const json_t *found, const char *supported, error *err);
+/* A key that is there and not null; NULL else. */
+const json_t *config_given(const json_t *object, const char *key);
+
+/* Wants heads and max_position; fills ropes. (config_rope.c) */
+int config_read_ropes(model_config *c, const family *f, const source *s, error *err);
+/* Fills attention. (config_layers.c) */
+int config_read_layers(model_config *c, const family *f, const source *s, error *err);

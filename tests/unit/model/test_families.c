@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* Logits, logprobs, greedy choices and gradients of each family, as `transformers` has them. */
+#include "tests/unit/model/golden.h"
+
+/* llama3's scaled frequencies, bf16, tied, in shards; and a Llama with biases on q, k, v, o and linear scaling. */
+static void llama3_and_its_variants(void **state)
+{
+    (void)state;
+    check_family("families/llama3");
+    check_family("families/llama_bias");
+}
+
+static void qwen2_with_biases_and_with_a_window_in_upper_layers(void **state)
+{
+    (void)state;
+    check_family("families/qwen2");
+    check_family("families/qwen2_window");
+}
+
+static void qwen3_with_normed_heads(void **state)
+{
+    (void)state;
+    check_family("families/qwen3");
+}
+
+static void mistral_with_a_sliding_window(void **state)
+{
+    (void)state;
+    check_family("families/mistral");
+}
+
+static void ministral_with_windows_in_some_layers_and_with_yarn(void **state)
+{
+    (void)state;
+    check_family("families/ministral");
+    check_family("families/ministral3");
+}
+
+static void smollm3_with_layers_without_a_rotary_embedding(void **state)
+{
+    (void)state;
+    check_family("families/smollm3");
+}
+
+static void seed_oss_with_biases_each_by_itself(void **state)
+{
+    (void)state;
+    check_family("families/seed_oss");
+}
+
+/* OLMo 3 has windows with a rotary embedding of their own, unscaled beside a scaled one. */
+static void olmo_with_norms_behind_its_branches_and_over_all_heads(void **state)
+{
+    (void)state;
+    check_family("families/olmo2");
+    check_family("families/olmo3");
+}
+
+static void granite_with_four_multipliers(void **state)
+{
+    (void)state;
+    check_family("families/granite");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(llama3_and_its_variants),
+        cmocka_unit_test(qwen2_with_biases_and_with_a_window_in_upper_layers),
+        cmocka_unit_test(qwen3_with_normed_heads),
+        cmocka_unit_test(mistral_with_a_sliding_window),
+        cmocka_unit_test(ministral_with_windows_in_some_layers_and_with_yarn),
+        cmocka_unit_test(smollm3_with_layers_without_a_rotary_embedding),
+        cmocka_unit_test(seed_oss_with_biases_each_by_itself),
+        cmocka_unit_test(olmo_with_norms_behind_its_branches_and_over_all_heads),
+        cmocka_unit_test(granite_with_four_multipliers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
