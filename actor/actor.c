@@ -12,6 +12,7 @@
 #include "proto/parcel.h"
 #include "proto/weights.h"
 
+enum { SMALL_BYTES = 64 << 10 }; /* a message without a row, a recipe or weights is shorter */
 enum { IDLE_MS = 200, RESEND_MS = 5000, MAX_FINISHED = 256, MAX_FDS = 512, DEFAULT_PATIENCE_MS = 60000 };
 
 /* Delivered, but not acknowledged. */
@@ -250,6 +251,17 @@ static void compare_recipes(actor *a, const welcome_body *welcome)
     fail(a, &err);
 }
 
+/* It is given no more than it has asked for. */
+static void take_task(actor *a, message *m)
+{
+    if (a->waiting.len >= (size_t)a->config->slots) {
+        endpoint_refuse(a->exchange, 0, REFUSAL_UNASKED, "a task, though all slots are taken");
+        return;
+    }
+    vec_push(&a->waiting, m->task.task);
+    m->task.task = NULL;
+}
+
 static void on_message(void *ctx, peer_id peer, message *m)
 {
     actor *a = ctx;
@@ -260,8 +272,7 @@ static void on_message(void *ctx, peer_id peer, message *m)
         compare_recipes(a, &m->welcome);
         break;
     case MSG_TASK:
-        vec_push(&a->waiting, m->task.task);
-        m->task.task = NULL;
+        take_task(a, m);
         break;
     case MSG_EPISODE_ACK:
         on_ack(a, m->ack.task);
@@ -344,6 +355,21 @@ static void on_stop(void *ctx) { ((actor *)ctx)->stop = true; }
 
 static void alive(void *ctx) { endpoint_alive(((actor *)ctx)->exchange); }
 
+/* fp32 numbers, and a header that has a name and a shape for each tensor. */
+static uint64_t max_weights_bytes(const param_table *shapes)
+{
+    enum { HEADER_A_TENSOR = 1024 };
+    return sizeof(float) * (uint64_t)shapes->total + HEADER_A_TENSOR * (uint64_t)shapes->n + SMALL_BYTES;
+}
+
+static void set_limits(endpoint_config *c)
+{
+    for (int type = 0; type < N_MESSAGES; type++) c->limits[type] = SMALL_BYTES;
+    c->limits[MSG_WELCOME] = PARCEL_LIST_BYTES;
+    c->limits[MSG_TASK] = MAX_ROW_BYTES + SMALL_BYTES;
+    c->limits[MSG_WEIGHTS_CHUNK] = WEIGHTS_CHUNK_BYTES + SMALL_BYTES;
+}
+
 static int open_all(actor *a, error *err)
 {
     const actor_config *c = a->config;
@@ -356,7 +382,7 @@ static int open_all(actor *a, error *err)
     rollout_config played = c->rollouts;
     played.engine = a->engine;
     a->rollouts = rollouts_new(&played, err);
-    a->subscriber = weights_subscriber_new();
+    a->subscriber = weights_subscriber_new(max_weights_bytes(c->shapes));
 
     endpoint_config ec = {
         .address = c->address,
@@ -364,6 +390,7 @@ static int open_all(actor *a, error *err)
     };
     snprintf(ec.hello.name, sizeof ec.hello.name, "%s", c->name);
     weights_host(ec.hello.host);
+    set_limits(&ec);
     const endpoint_callbacks cb = { .ctx = a, .on_message = on_message, .on_peer = on_peer };
 
     a->exchange = endpoint_connect(a->lp, &ec, &cb, a->log, err);

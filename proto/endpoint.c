@@ -18,10 +18,11 @@ enum {
     LINGER_MS = 1000,
     QUEUE_MESSAGES = 4096,
     FEWEST_WAITING = 2,
-    WAITING_BYTES = 16 << 20, /* of one peer's messages, before they are read: then its own side is held up */
-    READ_BYTES = 16 << 20,    /* a message up to this length is read, so that it is refused by name; a longer one costs
+    WAITING_BYTES = 16 << 20,        /* of one peer's messages, before they are read: then its own side is held up */
+    FROM_EXCHANGE_BYTES = 128 << 20, /* the same of what an exchange sends a worker, which may compute for long */
+    READ_BYTES = 16 << 20, /* a message up to this length is read, so that it is refused by name; a longer one costs
                                  its sender the connection */
-    STUCK_PATIENCES = 6,      /* that a peer may owe too much before it is sent away */
+    STUCK_PATIENCES = 6,   /* that a peer may owe too much before it is sent away */
     WIRE_PING_MS = 10000,
     WIRE_PATIENCE_MS = 60000, /* of libzmq's own heartbeats: they close dead connections */
     BIG_BYTES = 64 << 10,
@@ -42,18 +43,19 @@ static uint64_t random_number(void)
 
 static void configure(endpoint *ep)
 {
-    int64_t max = ep->server ? READ_BYTES : MAX_MESSAGE_BYTES;
+    int64_t max = ep->server ? READ_BYTES : 0;
+    const unsigned all_from = ep->server ? BY_ANYBODY & ~(unsigned)BY_EXCHANGE : BY_EXCHANGE;
 
     for (int type = 0; type < N_MESSAGES; type++) {
         size_t *limit = &ep->config.limits[type];
         if (*limit == 0 || *limit > MAX_MESSAGE_BYTES) *limit = MAX_MESSAGE_BYTES;
 
-        const bool from_workers = type != MSG_NONE && message_senders((message_type)type) != BY_EXCHANGE;
-        if (ep->server && from_workers && (int64_t)*limit > max) max = (int64_t)*limit;
+        const bool comes = (message_senders((message_type)type) & all_from) != 0;
+        if (comes && (int64_t)*limit > max) max = (int64_t)*limit;
     }
 
     /* libzmq counts messages, memory is bytes: so many of the longest as a peer may have waiting. */
-    const int64_t fit = ep->server ? WAITING_BYTES / max : QUEUE_MESSAGES;
+    const int64_t fit = (ep->server ? WAITING_BYTES : FROM_EXCHANGE_BYTES) / max;
     set_option(ep->socket, ZMQ_LINGER, LINGER_MS);
     set_option(ep->socket, ZMQ_SNDHWM, QUEUE_MESSAGES);
     set_option(ep->socket, ZMQ_RCVHWM, fit < FEWEST_WAITING ? FEWEST_WAITING : (int)fit);

@@ -40,7 +40,7 @@ typedef struct endpoint_config {
     const char *address;
     int64_t heartbeat_ms, patience_ms; /* 0: 1000, 10000 */
     hello_body hello;                  /* a worker's own; its life is filled in */
-    size_t limits[N_MESSAGES];         /* an exchange's: the longest message of each type; 0: MAX_MESSAGE_BYTES */
+    size_t limits[N_MESSAGES];         /* the longest message of each type that it is sent; 0: MAX_MESSAGE_BYTES */
 } endpoint_config;
 
 endpoint *endpoint_bind(loop *lp, const endpoint_config *config, const endpoint_callbacks *cb, logger *lg, error *err);

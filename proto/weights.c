@@ -159,14 +159,16 @@ bool weights_chunk_of(weights_publisher *p, const weights_get_body *get, weights
 
 struct weights_subscriber {
     char host[80];
+    uint64_t max_bytes;
     file_map map;
     weights_body wanted; /* being fetched in chunks; version -1: nothing */
     str bytes;
 };
 
-weights_subscriber *weights_subscriber_new(void)
+weights_subscriber *weights_subscriber_new(uint64_t max_bytes)
 {
     weights_subscriber *s = xcalloc(1, sizeof *s);
+    s->max_bytes = max_bytes;
     weights_host(s->host);
     s->wanted.version = -1;
     return s;
@@ -196,6 +198,10 @@ int weights_on_announcement(weights_subscriber *s, const weights_body *a, weight
     s->map = (file_map){ 0 };
     if (a->version < 0 || a->bytes == 0)
         return -error_set(err, ERR_PEER, "weights of %" PRIu64 " bytes were announced", a->bytes);
+    if (a->bytes > s->max_bytes)
+        return -error_set(err, ERR_PEER,
+                          "weights of %" PRIu64 " bytes were announced (those of this model have %" PRIu64 " at most)",
+                          a->bytes, s->max_bytes);
 
     /* Another machine, or a container that doesn't see the folder: by chunks. */
     const bool here = strcmp(a->host, s->host) == 0;

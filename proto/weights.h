@@ -36,7 +36,8 @@ typedef struct weights_blob {
     const void *data; /* valid until the next call on the subscriber */
     size_t len;
 } weights_blob;
-weights_subscriber *weights_subscriber_new(void);
+/* max_bytes: what weights of the model can take at most: more is announced by none of its learners, and not collected. */
+weights_subscriber *weights_subscriber_new(uint64_t max_bytes);
 void weights_subscriber_free(weights_subscriber *s);
 /* An announcement came. 1: *blob is ready; 0: *get is to be sent, chunks will follow; negative: an error code. One that
  * is repeated while its chunks are under way asks for the chunk that is missing:

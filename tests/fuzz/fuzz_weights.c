@@ -12,7 +12,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { ORDER_BYTES = 8, MOST = 4096 };
+enum { ORDER_BYTES = 8, MOST = 4096, MAX_BYTES = 3000 };
 
 /* The byte that stands at a place of a version: who mixes versions or places is found out. */
 static unsigned char byte_of(int64_t version, uint64_t at) { return (unsigned char)((uint64_t)version * 31 + at * 7); }
@@ -36,7 +36,8 @@ static int announce(weights_subscriber *s, const uint8_t *order, weights_body *a
     const int rc = weights_on_announcement(s, &a, &blob, &get, err);
     if (rc == 1) abort(); /* nothing is shared with another machine */
     if (rc == 0 && (get.version != a.version || get.offset > a.bytes)) abort();
-    if (rc == 0) *announced = a; /* one that can't be leaves the one before under way */
+    if (rc == 0 && a.bytes > MAX_BYTES) abort(); /* more than the model has */
+    if (rc == 0) *announced = a;                 /* one that can't be leaves the one before under way */
     return rc;
 }
 
@@ -59,7 +60,7 @@ static int bring(weights_subscriber *s, const uint8_t *order, const weights_body
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    weights_subscriber *s = weights_subscriber_new();
+    weights_subscriber *s = weights_subscriber_new(MAX_BYTES);
     weights_body announced = { .version = -1 };
     for (; size >= ORDER_BYTES; data += ORDER_BYTES, size -= ORDER_BYTES) {
         error err = { 0 };

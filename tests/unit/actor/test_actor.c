@@ -24,6 +24,8 @@ typedef struct scene {
     weights_publisher *publisher;
     weights_body announced;
     int64_t reported; /* the version in the actor's last heartbeat; -1: none */
+    uint32_t wanted;  /* slots, all together */
+    bool gone;
     peer_id actor;
     pthread_t thread;
     int rc; /* of the actor, once it has ended */
@@ -35,6 +37,7 @@ static void on_peer(void *ctx, peer_id peer, const hello_body *hello, bool up, c
 {
     scene *s = ctx;
     (void)hello, (void)why;
+    s->gone = !up;
     if (!up) return;
     s->actor = peer;
     const message welcome = { .type = MSG_WELCOME }, news = { .type = MSG_WEIGHTS, .weights = s->announced };
@@ -47,6 +50,7 @@ static void on_message(void *ctx, peer_id peer, message *m)
     scene *s = ctx;
     (void)peer;
     if (m->type == MSG_HEARTBEAT) s->reported = m->heartbeat.version;
+    if (m->type == MSG_WANT) s->wanted += m->want.slots;
 }
 
 static void *play(void *ctx)
@@ -70,12 +74,23 @@ static void *play(void *ctx)
     return NULL;
 }
 
+static void publish(scene *s, int64_t version, uint64_t wrong)
+{
+    char path[1100];
+    error err = { 0 };
+    size_t len;
+    snprintf(path, sizeof path, "%s/models/stagehand/model.safetensors", getenv("TROUPE_SOURCE"));
+    char *bytes = file_read(path, 1 << 28, &len, &err);
+    test_ok(weights_publish(s->publisher, version, s->model->weights->hash ^ wrong, bytes, len, &err), &err);
+    free(bytes);
+    assert_true(weights_announcement(s->publisher, &s->announced));
+}
+
 /* The version is announced with the hash that it has, changed by `wrong`. */
 static void open_scene(scene *s, uint64_t wrong)
 {
     char path[1100];
     error err = { 0 };
-    size_t len;
     *s = (scene){ .folder = test_folder_new(), .reported = -1 };
     snprintf(s->address, sizeof s->address, "ipc://%s/exchange", s->folder);
     snprintf(path, sizeof path, "%s/models/stagehand", getenv("TROUPE_SOURCE"));
@@ -83,12 +98,8 @@ static void open_scene(scene *s, uint64_t wrong)
     s->model = hf_folder_open(path, s->dev, &err);
     if (!s->model) fail_msg("%s", err.text);
     weights_seal(s->model->weights, 7);
-    snprintf(path, sizeof path, "%s/models/stagehand/model.safetensors", getenv("TROUPE_SOURCE"));
-    char *bytes = file_read(path, 1 << 28, &len, &err);
     s->publisher = weights_publisher_new(&err);
-    test_ok(weights_publish(s->publisher, 7, s->model->weights->hash ^ wrong, bytes, len, &err), &err);
-    free(bytes);
-    assert_true(weights_announcement(s->publisher, &s->announced));
+    publish(s, 7, wrong);
     s->exchange_loop = loop_new(&err);
     const endpoint_config config = { .address = s->address, .heartbeat_ms = 20 };
     const endpoint_callbacks cb = { .ctx = s, .on_message = on_message, .on_peer = on_peer };
@@ -142,9 +153,50 @@ static void weights_of_another_hash_are_refused(void **state)
     close_scene(&s);
 }
 
+static void say(scene *s, message m)
+{
+    error err = { 0 };
+    test_ok(endpoint_send(s->exchange, s->actor, &m, &err), &err);
+}
+
+/* A version of more bytes than the model has would be collected until memory is short. */
+static void weights_that_can_not_be_the_models_are_not_collected(void **state)
+{
+    (void)state;
+    scene s;
+    open_scene(&s, 0);
+    UNTIL(&s, s.reported == 7);
+    say(&s, (message){ .type = MSG_WEIGHTS, .weights = { .version = 8, .bytes = (uint64_t)1 << 40, .host = "other" } });
+    UNTIL(&s, s.ended);
+    assert_int_equal(s.rc, ERR_PEER);
+    if (!strstr(s.err.text, "weights of 1099511627776 bytes were announced")) fail_msg("%s", s.err.text);
+    close_scene(&s);
+}
+
+/* Each kept task gives its slot back when its version is past: so they can be counted. */
+static void no_more_tasks_are_kept_than_there_are_slots(void **state)
+{
+    (void)state;
+    scene s;
+    char row[] = "{}";
+    task t = { .group_size = 1, .min_version = 8, .max_version = 8, .max_tokens = 1, .row = row };
+    open_scene(&s, 0);
+    UNTIL(&s, s.reported == 7 && s.wanted == 1);
+    for (t.id = 1; t.id <= 50; t.id++) say(&s, (message){ .type = MSG_TASK, .task = { &t } });
+    publish(&s, 9, 0);
+    say(&s, (message){ .type = MSG_WEIGHTS, .weights = s.announced });
+    UNTIL(&s, s.wanted >= 2);
+    say(&s, (message){ .type = MSG_BYE });
+    UNTIL(&s, s.ended && s.gone);
+    assert_int_equal(s.wanted, 2);
+    close_scene(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(weights_that_have_their_hash_are_played_with),
-                                        cmocka_unit_test(weights_of_another_hash_are_refused) };
+                                        cmocka_unit_test(weights_of_another_hash_are_refused),
+                                        cmocka_unit_test(weights_that_can_not_be_the_models_are_not_collected),
+                                        cmocka_unit_test(no_more_tasks_are_kept_than_there_are_slots) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

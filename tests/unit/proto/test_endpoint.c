@@ -453,6 +453,41 @@ static void the_queue_to_nobody_is_bounded_and_closing_has_a_deadline(void **sta
     assert_true(clock_ms() - begin_ms < 10000);
 }
 
+/* Says messages of `len` bytes to a worker that does not read, until it has no more room. Returns how many it took. */
+static int fill(void *router, const char *identity, size_t identity_len, size_t len)
+{
+    enum { SEND_MS = 300, ENOUGH = 2000 };
+    int n = 0;
+    char *bytes = xcalloc(1, len);
+    zmq_setsockopt(router, ZMQ_SNDTIMEO, &(int){ SEND_MS }, sizeof(int));
+    for (; n < ENOUGH; n++)
+        if (zmq_send(router, identity, identity_len, ZMQ_SNDMORE) < 0 || zmq_send(router, bytes, len, 0) < 0) break;
+    free(bytes);
+    return n;
+}
+
+/* Whatever an exchange sends, a worker that computes holds no more of it than it has bytes for. */
+static void what_waits_for_a_worker_is_bounded_in_bytes(void **state)
+{
+    (void)state;
+    enum { LONGEST = 1 << 20, HELD = 128 }; /* megabytes */
+    wire w = new_wire();
+    char identity[300], hello[1000];
+    void *router = zmq_socket(w.raw, ZMQ_ROUTER);
+    zmq_setsockopt(router, ZMQ_SNDHWM, &(int){ 1 }, sizeof(int));
+    zmq_setsockopt(router, ZMQ_LINGER, &(int){ 0 }, sizeof(int));
+    zmq_setsockopt(router, ZMQ_ROUTER_MANDATORY, &(int){ 1 }, sizeof(int));
+    assert_int_equal(zmq_bind(router, w.address), 0);
+    for (int type = 0; type < N_MESSAGES; type++) w.worker.limits[type] = LONGEST;
+    open_worker(&w);
+    const int len = zmq_recv(router, identity, sizeof identity, 0);
+    zmq_recv(router, hello, sizeof hello, 0);
+    const int took = fill(router, identity, (size_t)len, LONGEST);
+    if (took < 2 || took > HELD + 8) fail_msg("%d messages of 1 MB", took);
+    zmq_close(router);
+    free_wire(&w);
+}
+
 /* ---- addresses ---- */
 
 static endpoint *try_address(loop *lp, const char *address, bool server, error *err)
@@ -541,6 +576,7 @@ int main(void)
         cmocka_unit_test(a_frame_beyond_the_limit_costs_its_sender_the_connection_and_nobody_else),
         cmocka_unit_test(a_message_beyond_the_limit_is_refused_where_it_is_sent),
         cmocka_unit_test(the_queue_to_nobody_is_bounded_and_closing_has_a_deadline),
+        cmocka_unit_test(what_waits_for_a_worker_is_bounded_in_bytes),
         cmocka_unit_test(an_address_that_is_refused_opens_nothing),
         cmocka_unit_test(any_port_of_loopback_is_one_that_others_can_come_to),
         cmocka_unit_test(a_socket_file_is_its_owners_alone),

@@ -17,6 +17,8 @@
 #include "base/str.h"
 #include "tests/support/support.h"
 
+enum { MAX_BYTES = 8 << 20 };
+
 static weights_publisher *new_publisher(void)
 {
     error err = { 0 };
@@ -60,7 +62,7 @@ static void an_actor_on_the_same_host_maps_the_bytes(void **state)
 {
     (void)state;
     weights_publisher *p = new_publisher();
-    weights_subscriber *s = weights_subscriber_new();
+    weights_subscriber *s = weights_subscriber_new(MAX_BYTES);
     weights_body a;
     weights_blob blob;
     weights_get_body get;
@@ -133,7 +135,7 @@ static void what_is_mapped_stays_whole_when_its_file_is_removed(void **state)
 {
     (void)state;
     weights_publisher *p = new_publisher();
-    weights_subscriber *s = weights_subscriber_new();
+    weights_subscriber *s = weights_subscriber_new(MAX_BYTES);
     weights_blob blob;
     weights_get_body get;
     error err = { 0 };
@@ -257,7 +259,7 @@ typedef struct two_hosts {
 
 static two_hosts new_hosts(void)
 {
-    two_hosts h = { .p = new_publisher(), .s = weights_subscriber_new() };
+    two_hosts h = { .p = new_publisher(), .s = weights_subscriber_new(MAX_BYTES) };
     h.a = publish(h.p, 7, LEN);
     snprintf(h.a.host, sizeof h.a.host, "another");
     return h;
@@ -445,6 +447,26 @@ static void announcements_of_nothing_are_refused(void **state)
     free_hosts(&h);
 }
 
+/* Chunks are collected up to the announced length: it is no more than the model can have. */
+static void announcements_of_more_than_the_model_has_are_refused(void **state)
+{
+    (void)state;
+    two_hosts h = new_hosts();
+    static const uint64_t MORE[] = { MAX_BYTES + 1, (uint64_t)1 << 62, UINT64_MAX };
+    for (size_t i = 0; i < sizeof MORE / sizeof *MORE; i++) {
+        h.a.bytes = MORE[i];
+        assert_int_equal(announce(&h), -ERR_PEER);
+        assert_non_null(strstr(h.err.text, "those of this model have"));
+        weights_chunk_body c = chunk_at(&h, 7, 0);
+        c.total = MORE[i];
+        assert_int_equal(deliver(&h, c), 0);
+        assert_true(h.get.version < 0); /* nothing more is asked for */
+    }
+    h.a.bytes = MAX_BYTES;
+    assert_int_equal(announce(&h), 0);
+    free_hosts(&h);
+}
+
 static void a_host_calls_itself_always_the_same(void **state)
 {
     (void)state;
@@ -472,6 +494,7 @@ int main(void)
         cmocka_unit_test(chunks_that_do_not_fit_the_announcement_are_refused_and_can_be_had_again),
         cmocka_unit_test(a_chunk_begins_where_asked_and_never_behind_the_end),
         cmocka_unit_test(announcements_of_nothing_are_refused),
+        cmocka_unit_test(announcements_of_more_than_the_model_has_are_refused),
         cmocka_unit_test(a_host_calls_itself_always_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

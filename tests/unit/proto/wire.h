@@ -27,7 +27,7 @@ typedef struct side {
     heartbeat_body beat;               /* the last */
     int unreadable, rooms;
     uint64_t unreadable_task;  /* of the last */
-    size_t limits[N_MESSAGES]; /* of an exchange, before it is opened */
+    size_t limits[N_MESSAGES]; /* to be set before it is opened */
 } side;
 
 typedef struct wire {
@@ -87,7 +87,7 @@ static inline void open_side(wire *w, side *s, const char *name)
         .ctx = s, .on_message = on_message, .on_peer = on_peer, .on_unreadable = on_unreadable, .on_room = on_room
     };
     c.hello = (hello_body){ "actor", "", "here", PROTOCOL_VERSION, 4, 4711, 0, false };
-    for (int type = 0; type < N_MESSAGES && !name; type++) c.limits[type] = s->limits[type];
+    for (int type = 0; type < N_MESSAGES; type++) c.limits[type] = s->limits[type];
     if (name) snprintf(c.hello.name, sizeof c.hello.name, "%s", name);
     s->lp = loop_new(&err);
     assert_non_null(s->lp);
