@@ -25,8 +25,6 @@ enum {
     STUCK_PATIENCES = 6,   /* that a peer may owe too much before it is sent away */
     WIRE_PING_MS = 10000,
     WIRE_PATIENCE_MS = 60000, /* of libzmq's own heartbeats: they close dead connections */
-    BIG_BYTES = 64 << 10,
-    ALL_OWED_BYTES = 256 << 20, /* big messages wait while all peers together owe so much */
 };
 
 static void set_option(void *socket, int option, int value) { zmq_setsockopt(socket, option, &value, sizeof value); }
@@ -207,22 +205,10 @@ static int put(endpoint *ep, const void *data, size_t len, int flags, peer *p, e
     return error_set(err, ERR_PEER, "%s: %s", endpoint_name_of(ep, p), zmq_strerror(zmq_errno()));
 }
 
-static uint64_t all_owe(const endpoint *ep)
-{
-    uint64_t n = 0;
-    for (size_t i = 0; i < ep->peers.all.len; i++) n += peer_owes(&ep->peers.all.data[i]);
-    return n;
-}
-
-static bool has_room(const endpoint *ep, const peer *p, size_t bytes)
-{
-    return peer_has_room(p, bytes) && (bytes < BIG_BYTES || all_owe(ep) + bytes <= ALL_OWED_BYTES);
-}
-
 /* Work waits until a peer has read; a word about the connection itself does not. */
 static int check_room(endpoint *ep, peer *p, message_type type, size_t bytes, error *err)
 {
-    if (type == MSG_HEARTBEAT || type == MSG_BYE || has_room(ep, p, bytes)) return OK;
+    if (type == MSG_HEARTBEAT || type == MSG_BYE || peers_have_room(&ep->peers, p, bytes)) return OK;
 
     p->full = true; /* its answer to this ping makes room: see tell_room */
     endpoint_ping(ep, p);
@@ -321,7 +307,7 @@ static const char *death_of(endpoint *ep, peer *p)
 
 void endpoint_tell_room(endpoint *ep, peer *p)
 {
-    if (!p->up || !p->full || peer_owes(p) > OWED_BYTES / 2 || !has_room(ep, p, BIG_BYTES)) return;
+    if (!p->up || !p->full || peer_owes(p) > OWED_BYTES / 2 || !peers_have_room(&ep->peers, p, BIG_BYTES)) return;
 
     p->full = false;
     if (ep->cb.on_room) ep->cb.on_room(ep->cb.ctx, p->id);

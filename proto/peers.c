@@ -54,7 +54,18 @@ peer *peers_get(peers *ps, const void *identity, size_t len, int64_t now_ms)
     return &ps->all.data[ps->all.len - 1];
 }
 
-bool peer_has_room(const peer *p, size_t bytes) { return peer_owes(p) == 0 || peer_owes(p) + bytes <= OWED_BYTES; }
+static uint64_t all_owe(const peers *ps)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < ps->all.len; i++) n += peer_owes(&ps->all.data[i]);
+    return n;
+}
+
+bool peers_have_room(const peers *ps, const peer *p, size_t bytes)
+{
+    if (bytes >= BIG_BYTES && all_owe(ps) + bytes > ALL_OWED_BYTES) return false;
+    return peer_owes(p) == 0 || peer_owes(p) + bytes <= OWED_BYTES;
+}
 
 void peer_pinged(peer *p, uint64_t ping, int64_t now_ms)
 {

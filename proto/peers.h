@@ -18,7 +18,12 @@
 #include "base/vec.h"
 #include "proto/messages.h"
 
-enum { MAX_IDENTITY = 255, MAX_PEERS = 1024, OWED_BYTES = 4 << 20 };
+enum { MAX_IDENTITY = 255, MAX_PEERS = 1024 };
+enum {
+    OWED_BYTES = 4 << 20,       /* by one peer */
+    BIG_BYTES = 64 << 10,       /* a message from here on waits */
+    ALL_OWED_BYTES = 256 << 20, /* while all peers together owe so much */
+};
 
 typedef struct peer {
     uint32_t id; /* never 0 */
@@ -49,8 +54,9 @@ peer *peers_get(peers *ps, const void *identity, size_t len, int64_t now_ms);
 void peers_remove(peers *ps, peer *p); /* moves the last one into its place */
 
 static inline uint64_t peer_owes(const peer *p) { return p->sent - p->read; }
-/* Whether so many bytes more may be sent: always when nothing is owed. */
-bool peer_has_room(const peer *p, size_t bytes);
+/* Whether so many bytes more may be sent to it: always when it owes nothing, unless they are big and all together owe
+ * ALL_OWED_BYTES. */
+bool peers_have_room(const peers *ps, const peer *p, size_t bytes);
 void peer_pinged(peer *p, uint64_t ping, int64_t now_ms); /* after it was counted as sent */
 /* The answer to a ping. True: what it owed has become less. */
 bool peer_answered(peer *p, uint64_t ping);

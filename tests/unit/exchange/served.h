@@ -28,7 +28,7 @@ typedef struct fixture {
     uint64_t last[5];        /* the last task that each was sent, or asked to score */
     uint32_t attempt[5];
     bool full[5]; /* it owes too much: nothing more can be sent */
-    int64_t keep_episodes;
+    int64_t keep_episodes, max_staleness;
     const parcel *parcel; /* for actors; reward workers have to bring theirs */
     task given[5];        /* the last task of each, without its row */
     logger *log;
@@ -114,6 +114,7 @@ static inline void open_server(fixture *s)
                                                            .seed = 1,
                                                            .prompts_per_step = 1,
                                                            .group = GROUP,
+                                                           .max_staleness = s->max_staleness,
                                                            .temperature = 1,
                                                            .eval = s->evaluates ? s->rows : NULL,
                                                            .eval_prompts = 1,

@@ -167,6 +167,27 @@ static void an_episode_that_its_witness_doubts_is_refused(void **state)
     close_fixture(s);
 }
 
+/* A run that goes on from a checkpoint knows the versions that are on record, and has no hash for another. */
+static void tokens_of_a_version_that_was_never_published_are_refused(void **state)
+{
+    (void)state;
+    fixture *s = open_fixture();
+    server_free(s->server);
+    s->max_staleness = 1;
+    open_server(s);
+    publish(s, 1);
+    come(s, ANN);
+    want(s, ANN, GROUP);
+    assert_true(s->given[ANN].min_version == 0 && s->given[ANN].max_version == 1);
+    episode *e = episode_of(s, s->given[ANN].id, 0);
+    e->tokens.segments[0].version = 0;
+    e->tokens.segments[0].weight_hash = 0;
+    deliver(s, ANN, e);
+    assert_true(stats(s).refused == 1 && stats(s).episodes == 0);
+    assert_non_null(strstr(s->said, "tokens of version 0, which was never published"));
+    close_fixture(s);
+}
+
 /* Version 0 exists, but step 2 of a run without staleness is version 1's. */
 static void tokens_of_a_version_that_the_task_does_not_allow_are_refused(void **state)
 {
@@ -305,6 +326,7 @@ int main(void)
         cmocka_unit_test(a_failure_counts_against_the_attempt_it_speaks_of),
         cmocka_unit_test(what_is_beyond_the_limits_costs_its_sender_and_not_the_task),
         cmocka_unit_test(an_episode_that_its_witness_doubts_is_refused),
+        cmocka_unit_test(tokens_of_a_version_that_was_never_published_are_refused),
         cmocka_unit_test(tokens_of_a_version_that_the_task_does_not_allow_are_refused),
         cmocka_unit_test(a_score_beyond_its_bounds_is_asked_of_another),
         cmocka_unit_test(an_answer_that_can_not_be_read_ends_its_lease_at_once),
