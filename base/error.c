@@ -10,6 +10,15 @@ enum { WHOLE = 4096, HEAD = 150, MARK = 3 }; /* bytes: of a sentence before it i
 
 static bool continues(char c) { return ((unsigned char)c & 0xc0) == 0x80; }
 
+/* Line ends and tabs are a sentence's own. */
+static bool is_control(char c) { return ((unsigned char)c < ' ' && c != '\n' && c != '\t') || c == 0x7f; }
+
+static bool has_control(const char *text)
+{
+    while (*text && !is_control(*text)) text++;
+    return *text != 0;
+}
+
 /* How much of text[len], which may be cut, ends with a whole character: half of one can't be shown, nor written as
  * JSON. */
 static size_t whole_characters(const char *text, size_t len)
@@ -46,6 +55,21 @@ static void fit(error *err, const char whole[WHOLE], int wanted)
     snprintf(err->text, size, "%.*s...%.*s", (int)head, whole, (int)(len - tail), whole + tail);
 }
 
+/* What would move a terminal's cursor or change its colours is shown by its number: \x1b. */
+static void show_controls(char text[WHOLE])
+{
+    char raw[WHOLE];
+    size_t to = 0;
+    memcpy(raw, text, WHOLE);
+    for (const char *c = raw; *c && to + 5 < WHOLE; c++) {
+        if (is_control(*c))
+            to += (size_t)snprintf(text + to, 5, "\\x%02x", (unsigned char)*c);
+        else
+            text[to++] = *c;
+    }
+    text[to] = 0;
+}
+
 /* A part of a sentence, cut where it is too long. */
 __attribute__((format(printf, 3, 0))) static void print_part(char *text, size_t size, const char *fmt, va_list args)
 {
@@ -62,7 +86,9 @@ int error_set(error *err, int code, const char *fmt, ...)
     va_end(args);
 
     err->code = code;
-    fit(err, whole, wanted);
+    const bool shown = wanted >= 0 && has_control(whole);
+    if (shown) show_controls(whole);
+    fit(err, whole, shown ? (int)strlen(whole) : wanted);
     return code;
 }
 

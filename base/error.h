@@ -31,8 +31,8 @@ typedef struct error {
     char text[504];
 } error;
 
-/* Sets code and sentence (of a very long one the middle is left out); returns `code`, so that `return error_set(...)`
- * reads well. */
+/* Sets code and sentence (of a very long one the middle is left out, and a control character is shown as \x1b); returns
+ * `code`, so that `return error_set(...)` reads well. */
 int error_set(error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* ERR_IO with ": " and the text of `errno_value` behind the sentence. */

@@ -233,6 +233,24 @@ char *json_text(const json_t *value, bool sorted)
     return text ? text : xstrdup("null");
 }
 
+bool json_has_nul(const json_t *value)
+{
+    const char *name;
+    json_t *item;
+    size_t i;
+    if (json_is_string(value)) return strlen(json_string_value(value)) < json_string_length(value);
+
+    json_array_foreach((json_t *)(uintptr_t)value, i, item)
+    {
+        if (json_has_nul(item)) return true;
+    }
+    json_object_foreach((json_t *)(uintptr_t)value, name, item)
+    {
+        if (json_has_nul(item)) return true;
+    }
+    return false;
+}
+
 json_t *json_bytes(const char *text)
 {
     if (!text) return json_null();

@@ -32,6 +32,8 @@ json_t *json_bytes(const char *text);
 
 /* Compact, sorted keys when `sorted`: the caller frees. Never NULL. */
 char *json_text(const json_t *value, bool sorted);
+/* Whether a text in it holds a NUL byte: C would read it as shorter than it is. */
+bool json_has_nul(const json_t *value);
 
 /* A file that vouches for itself: "hash" is that of everything else in the object. json_seal sets it;
  * json_check_seal: ERR_PARSE "WHERE is not as it was written: ..." for another hash, or none. */

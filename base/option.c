@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/str.h"
+
 /* ---- what is wrong ---- */
 
 bool option_given(const option_reading *r, const char *key) { return r->given && r->given(r->ctx, key); }
@@ -54,6 +56,35 @@ int option_names(option_reading *r, const char *key, const json_t *list, int min
         snprintf(out + i * (size_t)size, (size_t)size, "%s", name);
     }
     *n = (int)have;
+    return OK;
+}
+
+static bool is_one_of(const char *name, const char *const *names)
+{
+    while (*names && strcmp(*names, name) != 0) names++;
+    return *names != NULL;
+}
+
+static int unknown_field(option_reading *r, const char *key, const char *field, const char *const *names)
+{
+    str known = { 0 };
+    for (int i = 0; names[i]; i++) str_printf(&known, "%s%s", i ? ", " : "", names[i]);
+    const char *nearest = str_nearest(field, names);
+    const int rc = nearest
+                       ? option_wrong(r, key, "there is no field '%.60s' in it (did you mean '%s'?)", field, nearest)
+                       : option_wrong(r, key, "there is no field '%.60s' in it (it has %s)", field, known.data);
+    str_free(&known);
+    return rc;
+}
+
+int option_fields(option_reading *r, const char *key, const json_t *value, const char *const *names)
+{
+    const char *field;
+    json_t *item;
+    json_object_foreach((json_t *)(uintptr_t)value, field, item)
+    {
+        if (!is_one_of(field, names)) return unknown_field(r, key, field, names);
+    }
     return OK;
 }
 

@@ -94,6 +94,9 @@ int option_wrong(option_reading *r, const char *key, const char *fmt, ...) __att
 int option_expected(option_reading *r, const char *key, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* A list of `min` to `max` names of at most size - 1 characters -> out [max][size], *n of them. */
 int option_names(option_reading *r, const char *key, const json_t *list, int min, int max, char *out, int size, int *n);
+/* Whether every field of the object `value` is one of `names` (NULL-terminated); one that is not is named, with the one
+ * that was meant. What is no object has none. */
+int option_fields(option_reading *r, const char *key, const json_t *value, const char *const *names);
 
 /* ---- for the reader ---- */
 

@@ -86,10 +86,14 @@ static int take_value(const flag *f, const char *text, error *err)
 
 /* ---- options ---- */
 
-static int unknown_flag(const char *word, const flag *flags, error *err)
+static int unknown_flag(const char *word, const syntax *s, error *err)
 {
-    const char *names[MAX_FLAGS + 2] = { "--help" };
+    const flag *flags = s->flags;
+    const char *names[MAX_FLAGS + 2] = { "--help" }, *key = word + strspn(word, "-");
     char bare[80];
+    if (s->keys && is_override(key))
+        return error_set(err, ERR_ARGUMENT, "no option '%.80s' (a recipe's key is given without dashes: %.80s)", word,
+                         key);
     snprintf(bare, sizeof bare, "%.*s", (int)strcspn(word, "="), word);
     for (int i = 0; flags && flags[i].name && i < MAX_FLAGS; i++) names[i + 1] = flags[i].name;
 
@@ -115,11 +119,11 @@ static const flag *flag_of(const char *word, const flag *flags)
     return NULL;
 }
 
-static int take_flag(int argc, char **argv, int *i, const flag *flags, error *err)
+static int take_flag(int argc, char **argv, int *i, const syntax *s, error *err)
 {
     const char *word = argv[*i];
-    const flag *f = flag_of(word, flags);
-    if (!f) return unknown_flag(word, flags, err);
+    const flag *f = flag_of(word, s->flags);
+    if (!f) return unknown_flag(word, s, err);
 
     const char *joined = strchr(word, '='), *value = joined ? joined + 1 : NULL;
     if (f->present) {
@@ -160,7 +164,7 @@ int arguments_parse(arguments *a, int argc, char **argv, const syntax *s, error 
         else if (!only_words && (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0))
             a->help = true;
         else if (!only_words && word[0] == '-' && word[1])
-            rc = take_flag(argc, argv, &i, s->flags, err);
+            rc = take_flag(argc, argv, &i, s, err);
         else
             rc = take_word(a, word, !only_words, s, err);
     }

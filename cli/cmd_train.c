@@ -20,10 +20,18 @@ static const char USAGE[] =
     "  --keys         list the recipe's keys with their defaults; with --markdown as a page, a paragraph each\n\n"
     "example: troupe train recipes/calculator/recipe.lua steps=50 rollout.group=4\n";
 
-static bool misused(const training_options *o, const arguments *a)
+/* What can't be said together; NULL: nothing. */
+static const char *contradiction(const training_options *o, const arguments *a)
 {
-    if (o->resume) return a->n_positional != 0 || o->fresh || o->dir;
-    return a->n_positional != 1 || o->take_changes || o->without_episodes;
+    if (o->resume && a->n_positional > 0)
+        return "--resume takes no RECIPE.lua: a run continues with its own copy (--take-changes takes the file as it "
+               "is "
+               "now)";
+    if (o->resume && o->fresh) return "--resume continues a run and --fresh starts it over: give one of them";
+    if (o->resume && o->dir) return "--resume names the run's folder: --run-dir is for a new one";
+    if (!o->resume && o->take_changes) return "--take-changes goes with --resume RUN";
+    if (!o->resume && o->without_episodes) return "--without-episodes goes with --resume RUN";
+    return NULL;
 }
 
 static int print_keys(call *c, bool markdown)
@@ -53,7 +61,9 @@ static int run_verb(call *c, error *err)
     if (opened != OK) return opened;
 
     if (keys) return print_keys(c, markdown);
-    if (markdown || misused(&o, &c->arguments)) return call_misused(c);
+    const char *wrong = markdown ? "--markdown goes with --keys" : contradiction(&o, &c->arguments);
+    if (wrong) return call_wrong(c, err, "%s", wrong);
+    if (!o.resume && c->arguments.n_positional == 0) return call_wrong(c, err, "expected RECIPE.lua, or --resume RUN");
 
     o.recipe = c->arguments.positional[0];
     o.overrides = c->arguments.overrides;

@@ -80,6 +80,8 @@ int main(int argc, char **argv)
         usage(stderr);
         return 2;
     }
+    if (asks_for_help(argv[1]) && argc == 3 && verb_named(argv[2]))
+        return verb_main(verb_named(argv[2]), 2, (char *[]){ argv[2], (char[]){ "--help" }, NULL });
     if (asks_for_help(argv[1])) {
         usage(stdout);
         return verbs_finish_output("", 0);

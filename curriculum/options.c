@@ -21,10 +21,12 @@ static int stage_number(const json_t *stage, const char *name, double absent, do
 /* { groups = {...}, gate = 0.8, steps = 100 } */
 static int read_stage(const json_t *value, sampler_stage *stage, bool last, option_reading *r)
 {
+    static const char *const FIELDS[] = { "groups", "gate", "steps", NULL };
     const json_t *groups = json_object_get(value, "groups");
     double steps;
 
     if (!json_is_object(value)) return option_expected(r, STAGE, "stages like { groups = { \"easy\" }, gate = 0.8 }");
+    if (option_fields(r, STAGE, value, FIELDS) != OK) return ERR_ARGUMENT;
     if (groups &&
         option_names(r, STAGE, groups, 1, SAMPLER_GROUPS, stage->groups[0], SAMPLER_NAME, &stage->n_groups) != OK)
         return ERR_ARGUMENT;
@@ -120,7 +122,11 @@ static const char *stray_field(const json_t *value, bool by_success)
 
 static int read_shots(void *config, const json_t *value, option_reading *r)
 {
+    static const char *const FIELDS[] = { "file", "schedule", "mixture", "levels", "enough",
+                                          "lost", "probe",    "kind",    NULL }; /* kind: T.shots sets it */
     curriculum_options *o = config;
+    if (option_fields(r, SHOTS, value, FIELDS) != OK) return ERR_ARGUMENT;
+
     const char *file = json_string_value(json_object_get(value, "file"));
     const json_t *schedule = json_object_get(value, "schedule");
     const bool by_success = json_is_string(schedule) && strcmp(json_string_value(schedule), "success") == 0;

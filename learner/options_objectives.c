@@ -44,11 +44,13 @@ static int read_objectives(void *config, const json_t *value, option_reading *r)
     if (!json_is_object(value)) return option_expected(r, "reward.objectives", "a table like { accuracy = 1.0 }");
     json_object_foreach((json_t *)(uintptr_t)value, name, item)
     {
+        static const char *const FIELDS[] = { "weight", "least", NULL };
         char key[OPTION_KEY_BYTES];
         error why = { 0 };
         double weight, min;
 
         snprintf(key, sizeof key, "reward.objectives.%.80s", name);
+        if (option_fields(r, key, item, FIELDS) != OK) return ERR_ARGUMENT;
         if (!read_objective(item, &weight, &min))
             return option_expected(r, key,
                                    "names with numbers, like { accuracy = 1.0 }, or { weight = 1.0, least = 0.95 }");

@@ -10,12 +10,12 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/str.h"
 #include "lua/bind.h"
 #include "lua/source.h"
 
 enum { MAX_SOURCE = 16 << 20, MAX_PATH = 256, MAX_PRESETS = 63, PLACE = 320, PLACE_SHOWN = 240 };
-static const char TABLE[] = "troupe.config";
 
 /* ---- what is wrong, and where ---- */
 
@@ -49,24 +49,6 @@ static void place_in_files(const config *c, const char *key, char *out, size_t s
     snprintf(out, size, "%s", place);
 }
 
-/* The argument that gave the key its value, or a part of it; NULL: the file did. */
-static const char *argument_of(const config *c, const char *key)
-{
-    const size_t n = strlen(key);
-    const char *found = NULL;
-
-    for (int i = 0; i < c->n_overrides; i++) {
-        const char *word = c->overrides[i];
-        const size_t k = strcspn(word, "=");
-
-        const bool is = k == n && strncmp(word, key, n) == 0;
-        const bool above = k < n && strncmp(word, key, k) == 0 && key[k] == '.';
-        const bool below = k > n && strncmp(word, key, n) == 0 && word[n] == '.';
-        if (is || above || below) found = word;
-    }
-    return found;
-}
-
 int config_error(const config *c, const char *key, error *err, const char *fmt, ...)
 {
     char text[400], place[PLACE + 1200];
@@ -75,7 +57,7 @@ int config_error(const config *c, const char *key, error *err, const char *fmt, 
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
 
-    const char *argument = argument_of(c, key);
+    const char *argument = config_argument(c, key);
     if (argument) return error_set(err, ERR_ARGUMENT, "argument '%.120s': %s: %s", argument, key, text);
     place_in_files(c, key, place, sizeof place);
     return error_set(err, ERR_ARGUMENT, "%s: %s: %s", place, key, text);
@@ -84,7 +66,8 @@ int config_error(const config *c, const char *key, error *err, const char *fmt, 
 int config_file(const config *c, const char *key, const char *path, error *err)
 {
     if (!path[0] || file_exists(path) || dir_exists(path)) return OK;
-    return config_error(c, key, err, "there is no %s", path);
+    return config_error(c, key, err, "there is no %s%s", path,
+                        config_argument(c, key) ? ", and none of this name here" : "");
 }
 
 const char *config_shown(lua_State *L, int at, char out[CONFIG_SHOWN])
@@ -110,55 +93,6 @@ const char *config_shown(lua_State *L, int at, char out[CONFIG_SHOWN])
 
 /* ---- opening ---- */
 
-typedef struct overriding {
-    const char *text;
-} overriding;
-
-static void push_literal(lua_State *L, const char *value)
-{
-    const size_t len = strlen(value);
-    const bool quoted = len >= 2 && (value[0] == '"' || value[0] == '\'') && value[len - 1] == value[0];
-    double number;
-
-    if (strcmp(value, "true") == 0 || strcmp(value, "false") == 0)
-        lua_pushboolean(L, value[0] == 't');
-    else if (str_number(value, len, &number) == OK && lua_stringtonumber(L, value) == len + 1)
-        return; /* lua_stringtonumber has pushed it */
-    else if (quoted)
-        lua_pushlstring(L, value + 1, len - 2);
-    else
-        lua_pushstring(L, value);
-}
-
-/* "a.b.c=value" into the table; tables on the way are made. */
-static int apply_override(lua_State *L)
-{
-    const overriding *o = lua_touserdata(L, 1);
-    const char *p = o->text, *value = strchr(p, '=') + 1;
-
-    lua_getfield(L, LUA_REGISTRYINDEX, TABLE);
-    for (;;) {
-        const size_t n = strcspn(p, ".=");
-        lua_pushlstring(L, p, n);
-        if (p[n] == '=') break;
-        lua_pushvalue(L, -1);
-        if (lua_gettable(L, -3) != LUA_TTABLE) {
-            lua_pop(L, 1);
-            lua_newtable(L);
-            lua_pushvalue(L, -2);
-            lua_pushvalue(L, -2);
-            lua_settable(L, -5);
-        }
-        lua_remove(L, -2);
-        lua_remove(L, -2);
-        p += n + 1;
-    }
-
-    push_literal(L, value);
-    lua_settable(L, -3);
-    return 0;
-}
-
 int config_open(config *c, vm *v, const char *path, const char *const *overrides, int n, error *err)
 {
     size_t len;
@@ -167,12 +101,10 @@ int config_open(config *c, vm *v, const char *path, const char *const *overrides
     if (!c->source || vm_run_text(v, c->source, len, path, 1, err) != OK) return err ? err->code : ERR_SCRIPT;
     if (!lua_istable(vm_state(v), -1))
         return error_set(err, ERR_SCRIPT, "%s: it returns a %s, not a table", path, luaL_typename(vm_state(v), -1));
-    lua_setfield(vm_state(v), LUA_REGISTRYINDEX, TABLE);
+    lua_setfield(vm_state(v), LUA_REGISTRYINDEX, CONFIG_TABLE);
 
-    for (int i = 0; i < n; i++) {
-        overriding o = { overrides[i] };
-        if (vm_protect(v, apply_override, &o, err) != OK) return error_within(err, "%s", overrides[i]);
-    }
+    for (int i = 0; i < n; i++)
+        if (config_override(c, overrides[i], err) != OK) return error_within(err, "argument '%.120s'", overrides[i]);
     return OK;
 }
 
@@ -184,7 +116,7 @@ void config_close(config *c)
 
 void config_push(lua_State *L, const char *key)
 {
-    lua_getfield(L, LUA_REGISTRYINDEX, TABLE);
+    lua_getfield(L, LUA_REGISTRYINDEX, CONFIG_TABLE);
     for (const char *p = key; *p;) {
         const size_t n = strcspn(p, ".");
 
@@ -301,7 +233,10 @@ static int read_text(reading *r, lua_State *L, const option *o, void *out)
     char path[OPTION_PATH_BYTES + 200];
     if (lua_type(L, -1) != LUA_TSTRING) return expected(r, L, o, "text");
 
-    const char *text = lua_tostring(L, -1);
+    size_t len;
+    const char *text = lua_tolstring(L, -1, &len);
+    if (strlen(text) < len)
+        return config_error(r->c, o->key, r->err, "there is a NUL byte in it (behind '%.80s')", text);
     if (o->kind == OPTION_PATH && !*text && !o->fallback)
         return config_error(r->c, o->key, r->err, "expected a path, found '' (%s)", o->help);
     if (o->kind == OPTION_STRING) return option_set_text(o, out, text, r->err);
@@ -387,7 +322,9 @@ static int read_value(reading *r, lua_State *L, const option *o, void *out)
     if (!o->read) return OK;
 
     json_t *value = bind_try_json(L, -1, &why);
-    if (!value) return config_error(r->c, o->key, r->err, "there is %s in it", why);
+    if (value && json_has_nul(value)) why = "a NUL byte";
+    if (why) json_decref(value);
+    if (why) return config_error(r->c, o->key, r->err, "there is %s in it", why);
     const int rc = o->read(out, value, &room);
     json_decref(value);
     return rc == OK ? OK : room_error(r, L, &room);
@@ -488,8 +425,9 @@ static int read_all(lua_State *L)
     reading *r = lua_touserdata(L, 1);
     const option *o;
 
-    lua_getfield(L, LUA_REGISTRYINDEX, TABLE);
-    r->rc = check_keys(r, L, "");
+    r->rc = config_retype(r->c, L, r->err);
+    lua_getfield(L, LUA_REGISTRYINDEX, CONFIG_TABLE);
+    if (r->rc == OK) r->rc = check_keys(r, L, "");
     lua_settop(L, 1);
 
     for (int i = 0; r->rc == OK && (o = config_option(r->c, i)); i++)

@@ -39,7 +39,7 @@ typedef struct config {
 } config;
 
 /* Runs the file (it must return a table), applies "key=value" overrides, keeps the table. The values of overrides are
- * Lua literals (numbers, true, false) or else text. */
+ * what their keys take: text as it stands, numbers, true and false, lists and tables as Lua has them, "{ 0.2, 0.28 }". */
 int config_open(config *c, vm *v, const char *path, const char *const *overrides, int n, error *err);
 void config_close(config *c);
 /* Reads every row of the parts, and refuses what no row names; then asks each table's check. `parts` is borrowed until
@@ -57,6 +57,17 @@ int config_error(const config *c, const char *key, error *err, const char *fmt, 
 
 /* Whether a key's file or folder is there: OK, also for "", or config_error's "there is no PATH". */
 int config_file(const config *c, const char *key, const char *path, error *err);
+
+/* ---- inside config_open and config_read: what the command line says (lua/config_words.c) ---- */
+
+#define CONFIG_TABLE "troupe.config" /* the file's table, in the VM's registry */
+
+/* The argument that gave the key its value, or a part of it; NULL: the file did. */
+const char *config_argument(const config *c, const char *key);
+/* Sets "key=value" in the table; tables on the way are made. Of what kind the value is, is guessed. */
+int config_override(config *c, const char *word, error *err);
+/* The same once more by what the rows of the keys take, now that they are known. Under vm_protect. */
+int config_retype(const config *c, lua_State *L, error *err);
 
 /* ---- inside config_read: what may have been meant (lua/config_hints.c) ---- */
 

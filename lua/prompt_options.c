@@ -18,11 +18,15 @@ static int read_options(void *config, const json_t *value, option_reading *r)
 /* A text, or { text = ..., complexity = number }. */
 static int read_template(prompt_options *o, const json_t *value, option_reading *r)
 {
+    static const char *const FIELDS[] = { "text", "complexity", NULL };
     const json_t *complexity = json_object_get(value, "complexity");
+    if (option_fields(r, "prompt.templates", value, FIELDS) != OK) return ERR_ARGUMENT;
+
     const char *text = json_string_value(json_is_object(value) ? json_object_get(value, "text") : value);
 
-    if (!text || !*text) return option_expected(r, "prompt.templates", "texts, or { text = ..., complexity = number }");
-    o->complexity[o->n_templates] = json_is_number(complexity) ? json_number_value(complexity) : (double)NAN;
+    if (!text || !*text || (complexity && !json_is_number(complexity)))
+        return option_expected(r, "prompt.templates", "texts, or { text = ..., complexity = number }");
+    o->complexity[o->n_templates] = complexity ? json_number_value(complexity) : (double)NAN;
     o->templates[o->n_templates++] = xstrdup(text);
     return OK;
 }

@@ -74,8 +74,8 @@ char *recipe_override(const char *word)
     char here[1024];
     str out = { 0 };
 
-    if (!value || value[1] == '/' || !is_path_key(word, (size_t)(value - word)) ||
-        !(file_exists(value + 1) || dir_exists(value + 1)) || !getcwd(here, sizeof here))
+    if (!value || value[1] == '/' || !recipe_is_path(word) || !(file_exists(value + 1) || dir_exists(value + 1)) ||
+        !getcwd(here, sizeof here))
         return xstrdup(word);
     str_printf(&out, "%.*s=%s/%s", (int)(value - word), word, here, value + 1);
     return str_take(&out);

@@ -135,6 +135,8 @@ static int copy_in(taking *t, ingredient *one)
 static int take_new(taking *t, const char *key, const char *from)
 {
     ingredient one = { 0 };
+    if (utf8_run(from, from + strlen(from)) < strlen(from)) /* run.json could not say where it is */
+        return error_set(t->err, ERR_ARGUMENT, "%s: the path %s is not UTF-8; rename it", key, from);
     snprintf(one.key, sizeof one.key, "%s", key);
     snprintf(one.from, sizeof one.from, "%s", from);
     int rc = hash_of(one.from, &one.hash, &one.bytes, t->err);

@@ -19,6 +19,8 @@
 
 enum { LONGEST_NAME = 63, LONGEST_PATH = 480 }; /* SQLite opens no file whose path has more than 511 bytes */
 
+static bool is_utf8(const char *text) { return utf8_run(text, text + strlen(text)) == strlen(text); }
+
 /* Why a run can't have the name; NULL: it can. */
 static const char *what_is_wrong(const char *name)
 {
@@ -27,6 +29,7 @@ static const char *what_is_wrong(const char *name)
     if (strlen(name) > LONGEST_NAME) return "it is longer than 63 bytes";
     for (const unsigned char *c = (const unsigned char *)name; *c; c++)
         if (*c < ' ' || *c == 0x7f) return "it holds control characters";
+    if (!is_utf8(name)) return "it is not UTF-8";
     return NULL;
 }
 
@@ -68,6 +71,18 @@ static int make_sockets(run_dir *r, error *err)
     return held_folder_open(&r->sockets, temporary_root(), "troupe-run", err);
 }
 
+/* The whole path has to be text: run.json is, and what scripts are told. */
+static int check_text(const char *path, error *err)
+{
+    char *here = path[0] == '/' ? NULL : getcwd(NULL, 0);
+    const bool fine = is_utf8(path) && (!here || is_utf8(here));
+    if (!fine)
+        error_set(err, ERR_ARGUMENT, "%s%s%s is not UTF-8: the paths of a run's folder and recipe have to be",
+                  here ? here : "", here ? "/" : "", path);
+    free(here);
+    return fine ? OK : ERR_ARGUMENT;
+}
+
 /* A folder, or nothing yet. */
 static int check_folder(const char *path, error *err)
 {
@@ -81,7 +96,7 @@ static int check_folder(const char *path, error *err)
 /* May a run be begun here? */
 static int check_place(const char *path, bool fresh, error *err)
 {
-    if (check_folder(path, err) != OK) return err->code;
+    if (check_text(path, err) != OK || check_folder(path, err) != OK) return err->code;
     if (run_files_is_run(path)) {
         if (fresh || !run_files_has_work(path)) return run_files_check(path, err);
         return error_set(err, ERR_STATE, "%s exists (continue it: --resume %s; start over: --fresh; or give name=...)",
@@ -212,8 +227,8 @@ int run_dir_begin(run_dir *r, const char *path, const recipe *of, const char *co
 {
     char logs[1100];
     *r = (run_dir){ .lock_fd = -1, .sockets.lock = -1, .n_before = -1, .history = json_array() };
-    if (check_place(path, fresh, err) != OK || dir_make_all(path, err) != OK || absolute(r->path, path, err) != OK ||
-        take_lock(r, err) != OK)
+    if (check_place(path, fresh, err) != OK || check_text(of->path, err) != OK || dir_make_all(path, err) != OK ||
+        absolute(r->path, path, err) != OK || take_lock(r, err) != OK)
         return err->code;
     if (run_files_is_run(r->path) && remove_old(r->path, err) != OK) return err->code;
 

@@ -103,7 +103,15 @@ static void options_and_words_that_nobody_takes_are_refused(void **state)
 {
     (void)state;
     static const mistake ALL[] = {
-        { "train", 2, { "usage: troupe train" } },
+        { "train", 2, { "RECIPE.lua", "--resume RUN" } },
+        { "train RECIPE --resume r", 2, { "--resume takes no RECIPE.lua", "--take-changes" } },
+        { "train --resume r --fresh", 2, { "--resume continues a run and --fresh starts it over" } },
+        { "train --resume r --run-dir x", 2, { "--run-dir is for a new one" } },
+        { "train RECIPE --take-changes", 2, { "--take-changes goes with --resume" } },
+        { "train RECIPE --without-episodes", 2, { "--without-episodes goes with --resume" } },
+        { "train --markdown", 2, { "--markdown goes with --keys" } },
+        { "train RECIPE --steps=3", 2, { "no option '--steps=3'", "without dashes: steps=3" } },
+        { "train RECIPE -rollout.group=4", 2, { "without dashes: rollout.group=4" } },
         { "train RECIPE RECIPE", 2, { "one word too many" } },
         { "train steps=3", 2, { "RECIPE.lua" } },
         { "train RECIPE --stepz 3", 2, { "no option '--stepz'" } },
@@ -251,6 +259,8 @@ static void recipes_are_checked_before_anything_starts(void **state)
         { "{}", "", "precision = 'fp8'", { "recipe.lua:7: precision", "f32, bf16", "'fp8'" } },
         { "{}", "", "rollout = {\nmax_context = 16 }", { "recipe.lua:8: rollout.max_context", "no prompt", "16" } },
         { "{}", "", "rollout = {\nnum_generations = 4 }", { "recipe.lua:8", "did you mean 'rollout.group'?" } },
+        { "{}", "", "name = 'a\\0b'", { "recipe.lua:7: name", "a NUL byte", "'a'" } },
+        { "{}", "templates = { 'a\\0b' }", "", { "recipe.lua:5: prompt.templates", "a NUL byte" } },
         { "{}", "", "steps = 'many'", { "recipe.lua:7: steps", "expected a number, found 'many'" } },
         { "T.python{}", "", "", { "recipe.lua:4: env.tools", "a list: { T.python{...}" } },
         { "{ 'python' }", "", "", { "recipe.lua:4: env.tools", "entry 1", "'python'" } },
@@ -362,6 +372,15 @@ static void words_of_other_trainers_are_answered(void **state)
         { "train RECIPE env.max_steps=1", 1, { "did you mean 'env.max_turns'?" } },
         { "train RECIPE optim.epsilon=1", 1, { "AdamW's epsilon is 1e-8" } },
         { "train RECIPE rollout.group.x=3", 1, { "argument 'rollout.group.x=3'", "expected a number, found a table" } },
+        { "train RECIPE prompt.shots.schdule=3", 1, { "no field 'schdule'", "did you mean 'schedule'?" } },
+        { "train RECIPE prompt.shots.file=nowhere.jsonl", 1, { "there is no ", "nowhere.jsonl, and none of this" } },
+        { "train RECIPE reward.objectives.accuracy={lest=0}", 1, { "no field 'lest'", "did you mean 'least'?" } },
+        { "train RECIPE data.stages={{steps=3,gats=1}}", 1, { "no field 'gats'", "did you mean 'gate'?" } },
+        { "train RECIPE prompt.templates={{text='a',complexity='b'}}", 1, { "complexity = number" } },
+        { "train RECIPE prompt.templates={{text='a',complexty=1}}", 1, { "did you mean 'complexity'?" } },
+        { "train RECIPE algorithm.clip={0.2,", 1, { "algorithm.clip: not a table as Lua writes it" } },
+        { "train RECIPE algorithm.clip={os.exit(),1}", 1, { "algorithm.clip: not a table as Lua writes it" } },
+        { "train RECIPE --run-dir /tmp/\xff", 1, { "is not UTF-8" } },
     };
     EXPECT_ALL(ALL);
 }

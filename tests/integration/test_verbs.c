@@ -47,6 +47,7 @@ static void help_is_there_for_every_verb(void **state)
                                          "reward",     "moo",  "bench", "render",   "import", "export" };
     for (size_t i = 0; i < sizeof VERBS / sizeof *VERBS; i++)
         EXPECT(0, TROUPE(VERBS[i], "--help"), "usage: troupe", VERBS[i]);
+    EXPECT(0, TROUPE("help", "train"), "usage: troupe train", "--take-changes");
     EXPECT(0, TROUPE("--help"), "train", "doctor");
     EXPECT(0, TROUPE("--version"), "troupe 0.");
 }

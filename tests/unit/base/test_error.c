@@ -39,6 +39,22 @@ static void a_long_sentence_is_cut_and_stays_terminated(void **state)
     assert_memory_equal(err.text, "where: xxx", 10);
 }
 
+/* What a value holds can't paint the terminal that the sentence is shown on. */
+static void control_characters_are_shown(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    char many[3000];
+    error_set(&err, ERR_ARGUMENT, "name '%s'", "a\x1b[31m\x7f\tb\n\xc3\xa9");
+    assert_string_equal(err.text, "name 'a\\x1b[31m\\x7f\tb\n\xc3\xa9'");
+    memset(many, '\r', sizeof many);
+    many[sizeof many - 1] = 0;
+    error_set(&err, ERR_ARGUMENT, "%s is no name", many);
+    assert_null(strchr(err.text, '\r'));
+    error_within(&err, "\b");
+    assert_memory_equal(err.text, "\\x08: \\x0d", 10);
+}
+
 /* What went wrong stands behind the path. */
 static void of_a_long_sentence_begin_and_end_stay(void **state)
 {
@@ -95,6 +111,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sentence_gains_its_places_on_the_way_up),
         cmocka_unit_test(a_system_error_names_its_reason),
+        cmocka_unit_test(control_characters_are_shown),
         cmocka_unit_test(a_long_sentence_is_cut_and_stays_terminated),
         cmocka_unit_test(of_a_long_sentence_begin_and_end_stay),
         cmocka_unit_test(an_error_may_quote_itself),

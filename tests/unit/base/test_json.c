@@ -191,6 +191,18 @@ static void bytes_that_are_no_text_are_replaced_one_by_one(void **state)
     assert_true(json_is_null(json_bytes(NULL)));
 }
 
+static void a_nul_byte_within_a_text_is_found_at_any_depth(void **state)
+{
+    (void)state;
+    json_t *one = json_stringn("a\0b", 3), *deep = json_pack("{s:[i, {s:O}]}", "a", 1, "b", one);
+    json_t *none = json_pack("{s:[i, {s:s}], s:n}", "a", 1, "b", "ab", "c");
+    assert_true(json_has_nul(one) && json_has_nul(deep));
+    assert_false(json_has_nul(none));
+    json_decref(one);
+    json_decref(deep);
+    json_decref(none);
+}
+
 /* Jansson reads over a NUL that follows a number: the text would be another one to whoever reads it as a string. */
 static void a_nul_byte_is_no_json(void **state)
 {
@@ -216,6 +228,7 @@ int main(void)
         cmocka_unit_test(text_is_compact_and_sorted_on_request),
         cmocka_unit_test(a_file_is_named_in_its_error),
         cmocka_unit_test(a_nul_byte_is_no_json),
+        cmocka_unit_test(a_nul_byte_within_a_text_is_found_at_any_depth),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -126,6 +126,28 @@ static void a_list_of_names_is_that(void **state)
     }
 }
 
+static void a_field_that_is_none_is_named_with_the_one_that_was_meant(void **state)
+{
+    (void)state;
+    static const char *const FIELDS[] = { "gate", "steps", NULL };
+    static const struct {
+        const char *json, *says; /* NULL: taken */
+    } ALL[] = {
+        { "{\"gate\": 1, \"steps\": 2}", NULL },
+        { "{}", NULL },
+        { "[1]", NULL },
+        { "{\"gate\": 1, \"stepz\": 2}", "there is no field 'stepz' in it (did you mean 'steps'?)" },
+        { "{\"colour\": 1}", "there is no field 'colour' in it (it has gate, steps)" },
+    };
+    for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++) {
+        option_reading r = { 0 };
+        json_t *value = json_loads(ALL[i].json, 0, NULL);
+        assert_int_equal(option_fields(&r, "k", value, FIELDS), ALL[i].says ? ERR_ARGUMENT : OK);
+        if (ALL[i].says) assert_string_equal(r.text, ALL[i].says);
+        json_decref(value);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -134,6 +156,7 @@ int main(void)
         cmocka_unit_test(words_have_values_and_values_words),
         cmocka_unit_test(a_preset_speaks_for_its_section_alone),
         cmocka_unit_test(a_list_of_names_is_that),
+        cmocka_unit_test(a_field_that_is_none_is_named_with_the_one_that_was_meant),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 
 typedef struct settings {
     char name[16], file[200];
+    double clip[2];
     int64_t group;
     double lr;
     bool loud;
@@ -22,6 +23,7 @@ static const option ROWS[] = {
     { "rollout.group", OPTION_WHOLE, AT(group), 2, 64, "8", .help = "" },
     { "optim.lr", OPTION_NUMBER, AT(lr), 0, 10, NULL, .help = "" },
     { "loud", OPTION_BOOL, AT(loud), 0, 0, "false", .help = "" },
+    { "clip", OPTION_PAIR, AT(clip), 0, 1, "0.1,0.1", .help = "" },
     { "extra", OPTION_VALUE, 0, 0, 0, 0, "", .help = "" },
     { 0 },
 };
@@ -89,6 +91,32 @@ static void overrides_win_and_keep_their_types(void **state)
     assert_true(s.loud);
 }
 
+/* 2026 is a name where a name is asked for, and "{ 1 }" a table where a table is. */
+static void an_override_is_what_its_key_takes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *override, *name;
+    } NAMES[] = {
+        { "name=2026", "2026" }, { "name=true", "true" }, { "name='1e3'", "1e3" }, { "name={ 1 }", "{ 1 }" }
+    };
+    error err = { 0 };
+    settings s;
+    const char *text = "return { optim = { lr = 0.5 } }";
+    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
+        test_ok(read_text(text, NAMES[i].override, &s, &err), &err);
+        assert_string_equal(s.name, NAMES[i].name);
+    }
+    test_ok(read_text(text, "clip={ 0.25, 0.5 }", &s, &err), &err);
+    assert_true(s.clip[0] == 0.25 && s.clip[1] == 0.5);
+    test_ok(read_text(text, "extra={ a = { 1 } }", &s, &err), &err);
+    test_ok(read_text(text, "extra.b={ 1 }", &s, &err), &err);
+    refused(text, "clip={ 0.25, 0.5", "argument 'clip={ 0.25, 0.5': clip: not a table as Lua writes it");
+    refused(text, "clip={ print(1) }", "clip: not a table as Lua writes it");
+    refused(text, "clip={ (function() while true do end end)() }", "instructions");
+    refused("return { optim = { lr = 1 }, name = 'a\\0b' }", NULL, "name: there is a NUL byte in it (behind 'a')");
+}
+
 static void mistakes_name_line_key_value_and_what_was_meant(void **state)
 {
     (void)state;
@@ -131,6 +159,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_and_defaults_reach_their_places),
         cmocka_unit_test(overrides_win_and_keep_their_types),
+        cmocka_unit_test(an_override_is_what_its_key_takes),
         cmocka_unit_test(other_programs_may_have_keys_in_the_file),
         cmocka_unit_test(mistakes_name_line_key_value_and_what_was_meant),
     };

@@ -225,7 +225,7 @@ static void places_where_no_run_can_live_are_named(void **state)
 static void a_name_is_one_component(void **state)
 {
     (void)state;
-    static const char *const BAD[] = { "", ".", "..", "../x", "a/b", "/a", "a\n", "\x1b[31m" };
+    static const char *const BAD[] = { "", ".", "..", "../x", "a/b", "/a", "a\n", "\x1b[31m", "a\xff" };
     error err = { 0 };
     for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) assert_int_equal(run_name_check(BAD[i], &err), ERR_ARGUMENT);
     test_ok(run_name_check("first run, ümlaut", &err), &err);
