@@ -22,16 +22,23 @@ class Call:
         self.number, self.pid, self.ready, self.limit_s = number, pid, ready, limit_s
         self.began_s, self.flags = time.monotonic(), 0
         self.due_s = self.began_s + limit_s
+        self.looked_s, self.ran_ns, self.sure_s = self.began_s, 0, 0  # at the last look: when, what it had computed
 
-    # Seconds of its own. One that sleeps has had all the time but what it waited for a processor; one that runs, or would if
-    # it had a processor (the kernel counts such a wait when it is over), has had what it computed.
+    # Seconds of its own: all but what it waited for a processor. The kernel counts a wait when it is over, so of one that
+    # runs, or would if it had a processor, only what it computed is known - and, if it has computed since the last look, all
+    # up to that: a wait of then is over. Else code that sleeps between looks and computes at each would hardly use its time.
     def used_s(self, now_s):
         try:
             ran_ns, waited_ns = (int(n) for n in read_proc("%d/schedstat" % self.pid).split()[:2])
             runs = read_proc("%d/stat" % self.pid).rpartition(b")")[2].split()[0] == b"R"
         except (OSError, IndexError, TypeError, ValueError):
             ran_ns, waited_ns, runs = 0, 0, False
-        return ran_ns * 1e-9 if runs else now_s - self.began_s - waited_ns * 1e-9
+        if not runs:
+            return now_s - self.began_s - waited_ns * 1e-9
+        if ran_ns > self.ran_ns:
+            self.sure_s = max(self.sure_s, self.looked_s - self.began_s - waited_ns * 1e-9)
+        self.looked_s, self.ran_ns = now_s, ran_ns
+        return max(self.sure_s, ran_ns * 1e-9)
 
 
 def read_proc(name):

@@ -35,7 +35,6 @@ end
 function verify.tag(text, name)
     if type(text) ~= "string" then return nil end
     local open, close = "<" .. name .. ">", "</" .. name .. ">"
-    local open, close = "<" .. name .. ">", "</" .. name .. ">"
     local begins, thought = {}, false -- thought: the tag that is looked for is one itself
     for _, one in ipairs(THOUGHTS) do
         begins[one] = 0
