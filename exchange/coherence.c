@@ -175,6 +175,8 @@ static int check_whose_calls(const episode *e, error *err)
         const int32_t call = e->turns[i].call;
         if (call < 0 && i + 1 < e->n_turns)
             return error_set(err, ERR_PARSE, "turn %" PRIu32 " called nothing, yet another one follows it", i);
+
+        /* The first call is number 0, each later one has a higher number. */
         const bool later = before < 0 ? call == 0 : call > before;
         if (call >= 0 && !later)
             return error_set(err, ERR_PARSE, "turn %" PRIu32 ": call %" PRId32 " behind call %" PRId32, i, call,

@@ -51,6 +51,7 @@ void core_free(core *c)
     for (size_t i = 0; idmap_next(c->restored, &i, &id, &w);) core_free_restored(w);
     idmap_free(c->restored);
     free_actions(c);
+
     for (size_t i = 0; i < c->batches.len; i++) core_batch_free(c->batches.data[i]);
     for (size_t i = 0; i < c->over.len; i++) core_batch_free(c->over.data[i]);
     for (size_t i = 0; i < c->picked.len; i++) free(c->picked.data[i].rows);
@@ -167,6 +168,12 @@ static uint32_t neighbour(const work *w)
     return w->task.sample > 0 && w->rollout.holder == 0 ? (w - 1)->rollout.holder : 0;
 }
 
+static void ask_score(core *c, uint32_t peer, const work *w)
+{
+    core_act(
+        c, (action){ .kind = ASK_SCORE, .peer = peer, .task_id = w->task.id, .task = &w->task, .episode = w->episode });
+}
+
 /* Hands open tasks to actors, then episodes to reward workers, while there are both. A lease ends in core_episode or
  * core_score, or runs out in core_tick. */
 static void hand_out(core *c, int64_t now_ms)
@@ -182,10 +189,7 @@ static void hand_out(core *c, int64_t now_ms)
     for (work *w; !c->halted && (w = next_unscored(c)) && (p = choose(c, false, 0, &w->scoring));) {
         p->slots--;
         lease_grant(&w->scoring, p->peer, now_ms + c->config.score_lease_ms);
-        core_act(
-            c,
-            (action){
-                .kind = ASK_SCORE, .peer = p->peer, .task_id = w->task.id, .task = &w->task, .episode = w->episode });
+        ask_score(c, p->peer, w);
     }
 
     forget_asked(c);

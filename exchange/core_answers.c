@@ -237,6 +237,7 @@ static void refuse_score(core *c, batch *b, work *w, uint32_t peer)
 static void judge_score(core *c, batch *b, work *w, uint32_t peer, score *s)
 {
     error err = { 0 };
+
     if (limits_score(w->episode, s, &err) != OK) {
         refuse(c, REFUSED_SCORE, peer, s->task, "a score for task %016" PRIx64 ": %s", s->task, err.text);
         refuse_score(c, b, w, peer);
@@ -274,6 +275,7 @@ void core_unreadable(core *c, int64_t now_ms, uint32_t peer, uint64_t id)
 {
     batch *b = NULL;
     work *w = core_find_work(c, id, &b);
+
     if (w && lease_held_by(&w->rollout, peer)) {
         refuse_episode(c, b, w, peer);
         core_act(c, (action){ .kind = SEND_ACK, .peer = peer, .task_id = id }); /* it is not to send it again */
@@ -283,5 +285,6 @@ void core_unreadable(core *c, int64_t now_ms, uint32_t peer, uint64_t id)
         core_release(c, peer);
         count_against(c, peer);
     }
+
     core_settle(c, now_ms);
 }

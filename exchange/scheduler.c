@@ -37,7 +37,10 @@ void scheduler_task(const scheduler_config *c, int64_t step, const picked_row *r
     const uint32_t prompt = index / c->group, sample = index % c->group;
     const picked_row *picked = rows ? &rows[prompt] : NULL;
     const uint64_t row = picked ? picked->row : row_of(c, step, prompt);
+
+    /* Step s makes version s of version s - 1; before the first there is only version 0. */
     const int64_t oldest = step - 1 - c->max_staleness, newest = step - 1 - c->lag;
+
     *t = (task){ .id = task_id(false, step, index),
                  .group = task_id(false, step, prompt * c->group),
                  .sample = sample,

@@ -112,9 +112,17 @@ static void finish(server *s, const action *a)
     s->moved_ms = loop_now_ms(s->lp);
 }
 
+static void halt(server *s, const char *why)
+{
+    error err = { 0 };
+    error_set(&err, ERR_STATE, "%s", why);
+    fail(s, &err);
+}
+
 static void perform(server *s, const action *a)
 {
     message m = { 0 };
+
     switch (a->kind) {
     case COMMIT_EPISODE:
     case COMMIT_SCORE:
@@ -143,12 +151,9 @@ static void perform(server *s, const action *a)
     case DISMISS:
         endpoint_dismiss(s->endpoint, a->peer, a->said);
         break;
-    case HALT: {
-        error err = { 0 };
-        error_set(&err, ERR_STATE, "%s", a->why);
-        fail(s, &err);
+    case HALT:
+        halt(s, a->why);
         break;
-    }
     }
 }
 

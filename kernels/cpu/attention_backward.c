@@ -12,7 +12,7 @@ typedef struct backward {
     float *dq, *dk, *dv;
     float *buffers; /* [threads, room] */
     size_t room;
-    float **shares; /* [n_runs] a run's share in its prefix's dk and dv, [2, before, Hkv, hd]; NULL: no prefix */
+    float **for_prefix; /* [n_runs] what a run adds to its prefix's dk and dv, [2, before, Hkv, hd]; NULL: no prefix */
 } backward;
 
 typedef struct buffers {
@@ -52,6 +52,7 @@ static void tile_gradients(const backward *bw, const query_tile *q, size_t row, 
 {
     const packed_shape *s = &bw->s;
     const v16 scale = v16_set(1.0f / sqrtf((float)s->hd));
+
     for (int r = 0; r < q->rows; r++) {
         const size_t at = row + (size_t)r * (size_t)s->H;
         const float *doo = bw->doo + at * (size_t)s->hd, *o = bw->o + at * (size_t)s->hd;
@@ -165,40 +166,41 @@ static void backward_runs(void *ctx, int64_t begin, int64_t end, int thread)
         }
         if (seq.before == 0) continue;
 
-        float *share = bw->shares[run] + (size_t)g * (size_t)s->hd;
-        put_rows(s, b.dk, seq.before, share, stride);
-        put_rows(s, b.dv, seq.before, share + (size_t)seq.before * stride, stride);
+        float *sums = bw->for_prefix[run] + (size_t)g * (size_t)s->hd;
+        put_rows(s, b.dk, seq.before, sums, stride);
+        put_rows(s, b.dv, seq.before, sums + (size_t)seq.before * stride, stride);
     }
 }
 
-/* dk and dv of a prefix's rows += the shares of the runs behind it; other runs have none. */
-static void add_shares(void *ctx, int64_t begin, int64_t end, int thread)
+/* dk and dv of a prefix's rows += what the runs behind it add; other runs have none. */
+static void add_to_prefixes(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const backward *bw = ctx;
     const packed_shape *s = &bw->s;
     const int64_t width = (int64_t)s->Hkv * s->hd;
     (void)thread;
+
     for (int64_t i = begin; i < end; i++) {
         const int p = s->runs[i];
         const int64_t first = s->starts[p] * width, n = s->starts[p + 1] * width - first;
         for (int64_t k = i + 1; k < s->n_runs && s->prefix[s->runs[k]] == p; k++)
             for (int64_t j = 0; j < n; j++) {
-                bw->dk[first + j] += bw->shares[k][j];
-                bw->dv[first + j] += bw->shares[k][n + j];
+                bw->dk[first + j] += bw->for_prefix[k][j];
+                bw->dv[first + j] += bw->for_prefix[k][n + j];
             }
     }
 }
 
-/* Room for each run's share in its prefix; NULL where no sequence has one. */
-static float **shares_new(device *dev, const packed_shape *s)
+/* Room for what each run adds to its prefix; NULL where no sequence has one. */
+static float **for_prefix_new(device *dev, const packed_shape *s)
 {
     if (!s->prefix) return NULL;
-    float **shares = device_scratch(dev, sizeof *shares * (size_t)s->n_runs);
+    float **rooms = device_scratch(dev, sizeof *rooms * (size_t)s->n_runs);
     for (int i = 0; i < s->n_runs; i++) {
         const size_t width = (size_t)s->Hkv * (size_t)s->hd, rows = (size_t)sequence_at(s, s->runs[i]).before;
-        shares[i] = rows > 0 ? device_scratch(dev, 2 * sizeof(float) * rows * width) : NULL;
+        rooms[i] = rows > 0 ? device_scratch(dev, 2 * sizeof(float) * rows * width) : NULL;
     }
-    return shares;
+    return rooms;
 }
 
 void cpu_attention_backward(device *dev, const float *doo, const float *q, const float *k, const float *v,
@@ -208,10 +210,13 @@ void cpu_attention_backward(device *dev, const float *doo, const float *q, const
     const cpu_mark mark = cpu_scratch_mark(dev);
     backward b = { .doo = doo, .q = q, .k = k, .v = v, .o = o, .lse = lse, .dq = dq, .dk = dk, .dv = dv };
     b.s = packed_shape_of(dev, starts, prefix, S, H, Hkv, hd, window);
+
     b.room = room_of(&b.s);
     b.buffers = device_scratch(dev, sizeof(float) * b.room * (size_t)device_threads(dev));
-    b.shares = shares_new(dev, &b.s);
+    b.for_prefix = for_prefix_new(dev, &b.s);
+
+    /* Five products of [rows, keys] by hd where the forward pass has two. */
     cpu_parallel(dev, 2.5 * b.s.flops, (int64_t)b.s.n_runs * Hkv, 1, backward_runs, &b);
-    if (prefix) cpu_parallel(dev, 2.0 * starts[S] * Hkv * hd, b.s.n_runs, 1, add_shares, &b);
+    if (prefix) cpu_parallel(dev, 2.0 * starts[S] * Hkv * hd, b.s.n_runs, 1, add_to_prefixes, &b);
     cpu_scratch_rewind(dev, mark);
 }

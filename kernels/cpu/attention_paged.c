@@ -18,12 +18,14 @@ static void write_rows(void *ctx, int64_t begin, int64_t end, int thread)
     const kv_rows *w = ctx;
     const size_t hd = w->hd, width = w->Hkv * hd, page_floats = width * KV_PAGE;
     (void)thread;
+
     for (int64_t t = begin; t < end; t++) {
         const size_t slot = (size_t)(w->positions[t] % KV_PAGE), block = (size_t)(w->positions[t] / KV_PAGE);
         const size_t page = (size_t)w->table[(size_t)w->row_seq[t] * w->max_pages + block];
         const float *k = w->k + (size_t)t * width, *v = w->v + (size_t)t * width;
         float *keys = w->k_pages + page * page_floats, *values = w->v_pages + page * page_floats;
 
+        /* A key is a column of its page: sixteen keys' scores are then one vector's FMAs (page_scores). */
         for (size_t c = 0; c < width; c++) keys[c * KV_PAGE + slot] = k[c];
         for (size_t g = 0; g < w->Hkv; g++) memcpy(values + (g * KV_PAGE + slot) * hd, v + g * hd, sizeof(float) * hd);
     }
@@ -33,7 +35,16 @@ void cpu_kv_write(device *dev, const float *k, const float *v, const int32_t *ro
                   const int32_t *table, int max_pages, int T, int Hkv, int hd, float *k_pages, float *v_pages)
 {
     enum { FLOAT_COST = 32 }; /* each key goes to a line of its own */
-    kv_rows rows = { k, v, row_seq, positions, table, (size_t)max_pages, (size_t)Hkv, (size_t)hd, k_pages, v_pages };
+    kv_rows rows = { .k = k,
+                     .v = v,
+                     .row_seq = row_seq,
+                     .positions = positions,
+                     .table = table,
+                     .max_pages = (size_t)max_pages,
+                     .Hkv = (size_t)Hkv,
+                     .hd = (size_t)hd,
+                     .k_pages = k_pages,
+                     .v_pages = v_pages };
     cpu_parallel(dev, (double)FLOAT_COST * T * Hkv * hd, T, 0, write_rows, &rows);
 }
 
@@ -66,6 +77,7 @@ static void page_scores(const paged *p, const float *q, const int32_t *pages, si
         for (int i = 0; i < 4; i++) v16_store(scores + (b + i) * KV_PAGE, s[i]);
     }
 
+    /* What is left, page by page: a key's sum has the same order as among four, so its bits don't depend on n. */
     for (; b < end; b++) {
         const float *k = keys + (size_t)pages[b] * page_floats;
         v16 s = v16_set(0);
@@ -137,10 +149,22 @@ void cpu_attention_paged(device *dev, const float *q, const float *k_pages, cons
                          int H, int Hkv, int hd, int window, float *o)
 {
     const cpu_mark mark = cpu_scratch_mark(dev);
-    paged p = { q, k_pages, v_pages, row_seq, positions, table, max_pages, H, Hkv, hd, window, o, NULL };
+    paged p = { .q = q,
+                .k_pages = k_pages,
+                .v_pages = v_pages,
+                .row_seq = row_seq,
+                .positions = positions,
+                .table = table,
+                .max_pages = max_pages,
+                .H = H,
+                .Hkv = Hkv,
+                .hd = hd,
+                .window = window,
+                .o = o };
+    p.buffers = device_scratch(dev, sizeof(float) * (size_t)max_pages * KV_PAGE * (size_t)device_threads(dev));
+
     double flops = 0;
     for (int t = 0; t < T; t++) flops += 4.0 * (positions[t] + 1) * H * hd;
-    p.buffers = device_scratch(dev, sizeof(float) * (size_t)max_pages * KV_PAGE * (size_t)device_threads(dev));
     cpu_parallel(dev, flops, (int64_t)T * Hkv, 0, attend_heads, &p);
     cpu_scratch_rewind(dev, mark);
 }

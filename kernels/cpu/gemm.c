@@ -16,9 +16,9 @@ enum {
     MIN_ROWS = 96,
     MAX_ROWS = 128,
     K_BLOCK = 256,
-    K_SHARE = 3072,
+    K_SLICE = 3072,
     DW_BLOCK = 192,
-    DW_ROWS = 512, /* the widest share of dW's rows that a task takes, and the narrowest worth one */
+    DW_ROWS = 512, /* the widest cut of dW's rows that a task takes, and the narrowest worth one */
     DW_MIN = 64,
     DW_PANELS = 16, /* of x at a time: 2 KB of each row */
     PACK_BLOCK = 16,
@@ -89,7 +89,7 @@ typedef struct product {
     const linear_part *parts;
     int n, panels; /* parts, and the panels of all of them */
     int rows;      /* a task */
-    int k, k_end;  /* the share of K under way */
+    int k, k_end;  /* the slice of K under way */
 } product;
 
 static tile_args tile_of(const product *p, const linear_part *t, int row, int panel)
@@ -126,7 +126,7 @@ static void add_bias(const linear_part *t, int row, int rows, int panel)
             t->y[(size_t)r * (size_t)t->N + (size_t)n] += t->bias[n];
 }
 
-/* Rows [row, row + rows) of the columns of one panel, block by block of p's share of K. */
+/* Rows [row, row + rows) of the columns of one panel, block by block of p's slice of K. */
 static void panel_rows(const product *p, const linear_part *part, int row, int rows, int panel)
 {
     tile_args t = tile_of(p, part, row, panel);
@@ -134,7 +134,7 @@ static void panel_rows(const product *p, const linear_part *part, int row, int r
     t.b[0] += (size_t)p->k * PANEL;
     t.b[1] += (size_t)p->k * PANEL;
 
-    /* A later share of K, or a later block, goes on from the sums that lie in y. */
+    /* A later slice of K, or a later block, continues from the sums that lie in y. */
     if (p->k > 0) {
         t.start = t.y;
         t.start_row = t.y_row;
@@ -226,11 +226,11 @@ void cpu_linears(device *dev, const float *x, int M, int K, const linear_part *p
         return;
     }
 
-    /* K by shares: the rows' share of x stays in cache for all panels, however large K is. */
-    p.rows = rows_a_task(smaller(K, K_SHARE));
+    /* K by slices: the rows' slice of x stays in cache for all panels, however large K is. */
+    p.rows = rows_a_task(smaller(K, K_SLICE));
     const int64_t row_tasks = (M + p.rows - 1) / p.rows;
     for (; p.k < K; p.k = p.k_end) {
-        p.k_end = smaller(K, p.k + K_SHARE);
+        p.k_end = smaller(K, p.k + K_SLICE);
         const double flops = 2.0 * M * (p.k_end - p.k) * p.panels * PANEL;
         cpu_parallel(dev, flops, row_tasks * p.panels, 0, many_rows, &p);
     }
@@ -274,7 +274,7 @@ void cpu_linear_dx(device *dev, const float *dy, int M, const float *w, const vo
 typedef struct dw_job {
     const float *dy, *x;
     int M, N, K;
-    int n_shares, k_shares; /* dW is cut into n_shares by k_shares rectangles, a task each */
+    int n_cuts, k_cuts; /* dW is cut into n_cuts by k_cuts rectangles, a task each */
     float *dw;
     float *buffers; /* [threads, room] */
     size_t room;
@@ -318,7 +318,7 @@ static void dw_panel(const dw_job *j, int panel, int first, int last, int rows, 
 }
 
 /* The i-th of n nearly equal parts of `whole`, cut at multiples of `unit`. */
-static int share_begin(int whole, int unit, int i, int n)
+static int cut_begin(int whole, int unit, int i, int n)
 {
     const int units = (whole + unit - 1) / unit;
     return smaller((int)((int64_t)units * i / n) * unit, whole);
@@ -349,27 +349,27 @@ static void dw_rectangles(void *ctx, int64_t begin, int64_t end, int thread)
     const int panels = panels_of(j->K);
 
     for (int64_t i = begin; i < end; i++) {
-        const int n = (int)(i % j->n_shares), k = (int)(i / j->n_shares);
-        const int first = share_begin(j->N, FULL_ROWS, n, j->n_shares);
-        const int last = share_begin(j->N, FULL_ROWS, n + 1, j->n_shares);
-        const int from = share_begin(panels, 1, k, j->k_shares);
-        const int to = share_begin(panels, 1, k + 1, j->k_shares);
+        const int n = (int)(i % j->n_cuts), k = (int)(i / j->n_cuts);
+        const int first = cut_begin(j->N, FULL_ROWS, n, j->n_cuts);
+        const int last = cut_begin(j->N, FULL_ROWS, n + 1, j->n_cuts);
+        const int from = cut_begin(panels, 1, k, j->k_cuts);
+        const int to = cut_begin(panels, 1, k + 1, j->k_cuts);
         dw_rectangle(j, first, last, from, to, j->buffers + (size_t)thread * j->room);
     }
 }
 
-/* A rectangle a thread: N is cut first, as far as shares stay DW_MIN rows wide, then K. */
+/* A rectangle a thread: N is cut first, as far as cuts stay DW_MIN rows wide, then K. */
 static void fp32_linear_dw(device *dev, const float *dy, const float *x, int M, int N, int K, float *dw)
 {
     const int threads = device_threads(dev);
     const int fewest = (N + DW_ROWS - 1) / DW_ROWS, largest = (N + DW_MIN - 1) / DW_MIN;
     dw_job j = { .dy = dy, .x = x, .M = M, .N = N, .K = K, .dw = dw };
-    j.n_shares = fewest > threads ? fewest : smaller(largest, threads);
-    j.k_shares = smaller((threads + j.n_shares - 1) / j.n_shares, panels_of(K));
+    j.n_cuts = fewest > threads ? fewest : smaller(largest, threads);
+    j.k_cuts = smaller((threads + j.n_cuts - 1) / j.n_cuts, panels_of(K));
 
     j.room = (size_t)DW_BLOCK * (DW_PANELS * PANEL + DW_ROWS + 2 * TILE_ROWS);
     j.buffers = device_scratch(dev, sizeof(float) * j.room * (size_t)threads);
-    cpu_parallel(dev, 2.0 * M * N * K, (int64_t)j.n_shares * j.k_shares, 1, dw_rectangles, &j);
+    cpu_parallel(dev, 2.0 * M * N * K, (int64_t)j.n_cuts * j.k_cuts, 1, dw_rectangles, &j);
 }
 
 void cpu_linear_dw(device *dev, const float *dy, const float *x, int M, int N, int K, float *dw)

@@ -97,6 +97,7 @@ void cpu_head_backward(device *dev, const float *dlogprob, const float *x, const
     const int rows = head_rows(T, V, BLOCK_FLOATS);
     head_block b = { .V = V, .targets = targets, .dlogprob = dlogprob, .lse_in = lse };
     b.inverse = inverse_of(temperature);
+
     void *transposed = device_scratch(dev, cpu_linear_transposed_bytes(dev, V, D));
     cpu_linear_transpose(dev, w, V, D, transposed);
     b.gradient = device_scratch(dev, sizeof(float) * (size_t)rows * (size_t)V);

@@ -121,6 +121,7 @@ static inline __attribute__((always_inline)) void few_rows_gram(const int K, con
             for (int b = 0; b <= a; b++) sums[a][b] += row[a] * row[b];
     }
 
+    /* What is left of the row, less than eight, in scalars. */
     for (int a = 0; a < K; a++)
         for (int b = 0; b <= a; b++) {
             double rest = 0;

@@ -83,7 +83,8 @@ struct tile_place {
 GPU_DEVICE tile_place tile_at(const packed &p, int tile)
 {
     tile_place found = { { 0, 0, 0, 0, 0 }, 0, 0 };
-    for (int s = 0; s < p.S; s++) {
+
+    for (int s = 0; s < p.S; s++) { /* tiles of one sequence after the other; none spans two */
         const int length = p.starts[s + 1] - p.starts[s], tiles = (length + TILE - 1) / TILE;
         if (tile < tiles) {
             found.of = sequence_at(p, s);
@@ -93,6 +94,7 @@ GPU_DEVICE tile_place tile_at(const packed &p, int tile)
         }
         tile -= tiles;
     }
+
     return found;
 }
 
@@ -159,11 +161,13 @@ template <int HD> GPU_DEVICE void scores(const uint32_t a[HD / 16][4], const __n
 template <int HD> GPU_DEVICE void mix(const float p[8][4], const __nv_bfloat16 *turned, float out[HD / 8][4])
 {
     const int lane = (int)threadIdx.x % WARP, g = lane / 4, t = lane % 4;
+
     for (int k = 0; k < 4; k++) {
         /* Two accumulators side by side lie as one a-fragment: no shuffle between the two products. */
         const float *left = p[2 * k], *right = p[2 * k + 1];
         const uint32_t a[4] = { pack_bf16(left[0], left[1]), pack_bf16(left[2], left[3]), pack_bf16(right[0], right[1]),
                                 pack_bf16(right[2], right[3]) };
+
         for (int n = 0; n < HD / 8; n++) {
             const __nv_bfloat16 *at = turned + (n * 8 + g) * TURNED + k * 16 + 2 * t;
             const uint32_t b[2] = { pair_at(at), pair_at(at + 8) };

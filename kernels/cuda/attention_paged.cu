@@ -15,6 +15,7 @@ GPU_KERNEL void write_rows(const float *k, const float *v, const int32_t *row_se
 {
     const int t = (int)blockIdx.x, slot = positions[t] % KV_PAGE;
     const size_t page = (size_t)table[(size_t)row_seq[t] * (size_t)max_pages + (size_t)(positions[t] / KV_PAGE)];
+
     for (int c = (int)threadIdx.x; c < Hkv * hd; c += THREADS) {
         const size_t head = page * (size_t)Hkv + (size_t)(c / hd);
         const size_t to = (head * KV_PAGE + (size_t)slot) * (size_t)hd + (size_t)(c % hd);
@@ -65,6 +66,7 @@ GPU_KERNEL void attend_splits(paged p)
         for (int d = lane; d < p.hd; d += WARP) score += q[d] * p.k_pages[at + (size_t)d];
         score = warp_sum(score) * scale;
 
+        /* A higher score than all before it: what was mixed under the old maximum shrinks by `keep`. */
         const float top = fmaxf(largest, score), keep = expf(largest - top), e = expf(score - top);
         for (int i = 0; i * WARP + lane < p.hd; i++)
             mixed[i] = mixed[i] * keep + e * p.v_pages[at + (size_t)(i * WARP + lane)];
@@ -72,6 +74,7 @@ GPU_KERNEL void attend_splits(paged p)
         largest = top;
     }
 
+    /* Unnormalised, with what join_splits needs to bring the splits to one maximum. */
     float *part = part_of(p, t, h, split);
     for (int i = 0; i * WARP + lane < p.hd; i++) part[i * WARP + lane] = mixed[i];
     if (lane == 0) {
@@ -116,8 +119,22 @@ void cuda_attention_paged(device *dev, const float *q, const float *k_pages, con
 
     const gpu_mark mark = gpu_mark_here(dev);
     const int splits = (max_pages * KV_PAGE + SPLIT - 1) / SPLIT;
-    paged p = { q, k_pages, v_pages, row_seq, positions, table, max_pages, H, Hkv, hd, window, splits, NULL, o };
+    paged p = {};
+    p.q = q;
+    p.k_pages = k_pages;
+    p.v_pages = v_pages;
+    p.row_seq = row_seq;
+    p.positions = positions;
+    p.table = table;
+    p.max_pages = max_pages;
+    p.H = H;
+    p.Hkv = Hkv;
+    p.hd = hd;
+    p.window = window;
+    p.splits = splits;
     p.parts = gpu_scratch<float>(dev, (size_t)T * (size_t)H * (size_t)splits * (size_t)(hd + 2));
+    p.o = o;
+
     const unsigned heads = gpu_blocks(H, WARPS);
     GPU_LAUNCH(dev, attend_splits, dim3((unsigned)T, heads, (unsigned)splits), THREADS, 0, p);
     GPU_LAUNCH(dev, join_splits, dim3((unsigned)T, heads), THREADS, 0, p);

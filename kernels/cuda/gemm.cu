@@ -67,6 +67,7 @@ struct piece { /* of 16 bytes */
 GPU_DEVICE float piece_dot(piece w, const float *x, bool bf16)
 {
     float sum = 0;
+
     for (int i = 0; i < 4; i++) {
         float low, high;
         if (bf16) {
@@ -79,6 +80,7 @@ GPU_DEVICE float piece_dot(piece w, const float *x, bool bf16)
             sum += low * x[i];
         }
     }
+
     return sum;
 }
 
@@ -125,9 +127,11 @@ GPU_KERNEL void round_in_place(const float *x, int64_t n, float *y)
 template <bool BF16> static void few(device *dev, const float *x, int M, const linear_part *p, int K)
 {
     const unsigned blocks = gpu_blocks(p->N, WARPS);
+
     for (int m = 0; m < M;) { /* rows in turns of 4, 2 and 1: a row's sum is the same in each */
         const float *xm = x + (size_t)m * (size_t)K, *add = p->add ? p->add + (size_t)m * (size_t)p->N : NULL;
         float *y = p->y + (size_t)m * (size_t)p->N;
+
         if (M - m >= 4) {
             GPU_LAUNCH(dev, (few_rows<4, BF16>), blocks, THREADS, 0, xm, p->packed, p->bias, add, p->N, K, y);
             m += 4;

@@ -17,6 +17,7 @@ static float number(const void *x, size_t i, bool bf16)
 int gpu_blas_multiply(gpu_blas *, const gpu_product *p, gpu_stream)
 {
     const size_t M = (size_t)p->M, N = (size_t)p->N, K = (size_t)p->K;
+
     for (size_t m = 0; m < M; m++)
         for (size_t n = 0; n < N; n++) {
             float sum = 0;
