@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* engine - continuous batching: many token streams in flight, one forward a step over all that can go on.
+/* engine - continuous batching: many token streams in flight, one forward a step over all that can continue.
  *
  * A stream is prefilled in chunks, sampled token by token, told to wait (its owner has a tool call out), spliced with
  * observation tokens, and ended. Streams join and leave between steps; a waiting stream costs nothing and delays no
@@ -42,13 +42,13 @@ int engine_capacity(const engine *en); /* max_streams: the most tokens a step ca
 
 /* Starts a stream on prompt ids. Returns its id (> 0), or 0 and ERR_FULL / ERR_LIMIT (longer than max_context). */
 uint64_t engine_submit(engine *en, const int32_t *ids, size_t n, const stream_options *options, error *err);
-/* Puts more tokens behind what was sampled (an observation) and lets the stream go on. ERR_LIMIT: no room in
+/* Puts more tokens behind what was sampled (an observation) and lets the stream continue. ERR_LIMIT: no room in
  * max_context. */
 int engine_append(engine *en, uint64_t stream, const int32_t *ids, size_t n, error *err);
 /* Ends a stream: its pages go back (shared ones stay cached until they are needed). */
 void engine_end(engine *en, uint64_t stream);
 
-/* A token that a step sampled. The stream now waits: engine_resume lets it go on, engine_append splices first,
+/* A token that a step sampled. The stream now waits: engine_resume lets it continue, engine_append splices first,
  * engine_end drops it. */
 typedef struct sampled_token {
     uint64_t stream;
@@ -59,7 +59,7 @@ typedef struct sampled_token {
     uint64_t weight_hash;
 } sampled_token;
 
-/* One forward over all streams that can go on. Writes up to max_streams tokens; returns how many; 0: nothing ran or
+/* One forward over all streams that can continue. Writes up to max_streams tokens; returns how many; 0: nothing ran or
  * only prefill. *busy: more work is ready. Negative: device error. */
 int engine_step(engine *en, sampled_token *out, bool *busy, error *err);
 void engine_resume(engine *en, uint64_t stream);
@@ -67,7 +67,7 @@ void engine_resume(engine *en, uint64_t stream);
 int engine_room(const engine *en, uint64_t stream);
 
 /* From now on tokens are sampled with `w`. Cached keys and values of the old weights can't be expressed under the new
- * ones: streams in flight are prefilled again before they go on. */
+ * ones: streams in flight are prefilled again before they continue. */
 void engine_set_weights(engine *en, const weights *w);
 
 typedef struct engine_stats {

@@ -52,5 +52,5 @@ int rollouts_in_flight(const rollouts *s);
 const episode *rollouts_first(const rollouts *s);
 
 /* One round. Finished episodes (the caller owns them) into out[0..max); returns how many, negative: device error.
- * *idle: nothing can go on until a tool answers (wait on router_fds) or a task arrives. */
+ * *idle: nothing can continue until a tool answers (wait on router_fds) or a task arrives. */
 int rollouts_step(rollouts *s, int64_t now_ms, episode **out, int max, bool *idle, error *err);

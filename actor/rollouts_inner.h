@@ -59,5 +59,5 @@ int rollout_choose_hint(rollouts *s, rollout *p, size_t *n, bool *whole, dialect
 
 /* ---- rollouts_splice.c ---- */
 
-/* Splices the results of a turn's calls behind what was sampled; the episode goes on, or ends for want of room. */
+/* Splices the results of a turn's calls behind what was sampled; the episode continues, or ends for want of room. */
 void rollout_splice(rollouts *s, rollout *p);

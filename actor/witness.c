@@ -145,7 +145,8 @@ static int judge(const episode *e, const episode *would, error *err)
     return compare(e, would, err);
 }
 
-/* Where the record ends, or says that nothing was sampled, an actor goes on: the tokens before differ, or it is cut off. */
+/* Where the record ends, or says that nothing was sampled, an actor continues: the tokens before differ, or it is cut
+ * off. */
 static int judge_open(const episode *e, const episode *so_far, error *err)
 {
     if (e->failed == FAIL_PROMPT) return judge(e, so_far, err);

@@ -6,8 +6,7 @@
 
 #include "cli/verbs.h"
 #include "env/repeat.h"
-#include "env/tools/python.h"
-#include "recipe/recipe.h"
+#include "run/tools_by_hand.h"
 #include "show/tools.h"
 
 enum { MAX_REPEATS = 100000, MAX_CALLERS = 256 };
@@ -84,24 +83,12 @@ static int read_words(const arguments *a, request *q, error *err)
     return OK;
 }
 
-static router *open_tools(const recipe *r, error *err)
-{
-    static const char *const KEYS[] = { "env", NULL };
-    const box_config limits = { 0 };
-    if (!r) return python_router(&limits, err);
-    return recipe_uses(r, "env", KEYS, err) == OK ? recipe_router(r, NULL, err) : NULL;
-}
-
 static int run(const request *q, const arguments *a, int *status, error *err)
 {
-    recipe *from = NULL;
-    if (q->recipe && !(from = recipe_open(q->recipe, a->overrides, a->n_overrides, err))) return err->code;
-
-    router *r = open_tools(from, err);
-    int rc = r ? OK : err->code;
-    if (rc == OK) rc = q->calls ? call_tool(r, q, status, err) : show_tools(stdout, r, err);
-    router_free(r);
-    recipe_free(from);
+    tools_by_hand tools;
+    if (tools_by_hand_open(&tools, q->recipe, a->overrides, a->n_overrides, err) != OK) return err->code;
+    const int rc = q->calls ? call_tool(tools.router, q, status, err) : show_tools(stdout, tools.router, err);
+    tools_by_hand_close(&tools);
     return rc;
 }
 

@@ -42,8 +42,8 @@ struct call {
 
 enum { CALL_OVER = -1 }; /* all is said: the usage, or a problem that has been reported */
 
-/* Reads the command line by the verb's row and `flags` (ends with a row without a name; NULL: none). OK: go on. Anything
- * else is for `run` to return. */
+/* Reads the command line by the verb's row and `flags` (ends with a row without a name; NULL: none). OK: continue.
+ * Anything else is for `run` to return. */
 int call_open(call *c, const flag *flags, error *err);
 /* ERR_ARGUMENT with a sentence: the command line itself can't be, so the exit status is 2. */
 int call_wrong(call *c, error *err, const char *format, ...) __attribute__((format(printf, 3, 4)));

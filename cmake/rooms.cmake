@@ -30,7 +30,7 @@ set(TROUPE_MAY_USE_actor base rollout kernels model tokenizer lua env proto)
 set(TROUPE_MAY_USE_reward base rollout lua env proto)
 set(TROUPE_MAY_USE_recipe base rollout kernels curriculum model tokenizer lua proto learner env exchange actor reward)
 set(TROUPE_MAY_USE_bench base rollout kernels model tokenizer lua env proto learner actor)
-# A run shows itself as it goes on, so run may use show; what it shows can be looked at without a run, so not the reverse.
+# A run shows itself while it lasts, so run may use show; what it shows can be looked at without a run, so not the reverse.
 set(TROUPE_MAY_USE_show ${TROUPE_MAY_USE_recipe} recipe)
 set(TROUPE_MAY_USE_run ${TROUPE_MAY_USE_show} show)
 set(TROUPE_MAY_USE_cli ${TROUPE_MAY_USE_run} run bench)

@@ -147,7 +147,7 @@ static int check_transcript(const episode *e, error *err)
 
     if (last->call >= 0 || !*at) return OK;
 
-    /* It goes on: an earlier place held the same words, and they stand at the very end. */
+    /* It continues: an earlier place held the same words, and they stand at the very end. */
     const char *end = at + strlen(at);
     at = end - n;
     if (e->n_turns == 1 || !pass_words(last, true, &at))

@@ -27,7 +27,7 @@ typedef struct new_version {
     int64_t version;
     uint64_t hash;
     str bytes;
-    bool evaluate;             /* before going on */
+    bool evaluate;             /* before continuing */
     uint32_t groups, episodes; /* trained on; 0 for the first */
     picked_row *rows;          /* [n_rows, scheduler_prompts] of the steps from rows_from on; NULL without a sampler */
     int64_t rows_from;
@@ -52,11 +52,11 @@ typedef struct server server;
 server *server_new(loop *lp, const server_config *config, logger *lg, error *err);
 void server_free(server *s); /* sends BYE to all peers */
 
-/* A run goes on from the checkpoint of `step` (0: from its start): episodes and scores the store has kept behind it are
- * used again. Once, before the first version. */
+/* A run continues from the checkpoint of `step` (0: from its start): episodes and scores the store has kept behind it
+ * are used again. Once, before the first version. */
 int server_restore(server *s, int64_t step, error *err);
 
-/* OK, or why the run can't go on (the failure limit, the database, no worker for too long). Call once a turn. */
+/* OK, or why the run can't continue (the failure limit, the database, no worker for too long). Call once a turn. */
 int server_check(server *s, error *err);
 /* The trainer is over: records the versions that it has handed out last. */
 int server_finish(server *s, error *err);

@@ -8,7 +8,7 @@
  *     nccl       the same processes, gradients and weights from GPU to GPU by libtroupe_nccl.so
  *
  * Every call but `comm_exchanged` is collective: all ranks make the same calls in the same order, or wait for ever (a
- * rank that dies takes the others with it). A rank that can't go on but lives calls comm_regroup. Arrays lie in host
+ * rank that dies takes the others with it). A rank that can't continue but lives calls comm_regroup. Arrays lie in host
  * memory, but for those of an exchange and of comm_gather_pieces where `on_device` says that they are the device's:
  * then both are ordered with the operations that the device is given, and the host does not wait. One thread of a rank
  * at a time. */
@@ -20,7 +20,7 @@
 
 #include "kernels/device.h"
 
-/* The exit status of a rank that can't go on because another one is gone: to be started again, all of them. */
+/* The exit status of a rank that can't continue because another one is gone: to be started again, all of them. */
 enum { RANK_AGAIN = 75 };
 
 /* Counts of floats are multiples of this, so that a message of gigabytes still has a count that MPI can say. */

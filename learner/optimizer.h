@@ -82,14 +82,14 @@ int optimizer_norm(const optimizer *o, const weights *w, const float *grads, dou
  * pieces, which all learners then get. The caller seals the weights afterwards.
  *
  * Where the gradient is exactly 0 there is nothing to do, and nothing is done: weights, moments, decay and the count of
- * updates stay. AdamW by itself would go on by its momentum, a move that no episode asks for.
+ * updates stay. AdamW by itself would continue by its momentum, a move that no episode asks for.
  *
  * ERR_STATE as of optimizer_norm, and nothing changed; ERR_STATE when weights or moments are not finite afterwards,
  * with the parameter's name: they are lost, and must not be published or saved. */
 int optimizer_step(optimizer *o, weights *w, const float *grads, int64_t step, optim_report *report, error *err);
 /* An update of which nothing is remembered: the gradient over the second moments, without momentum and decay; moments
  * and the count of updates stay as they are. For steps that only a KL moves: what is left of earlier rewards in the
- * first moments would go on pushing, for longer than the KL could hold. Otherwise as optimizer_step. */
+ * first moments would continue pushing, for longer than the KL could hold. Otherwise as optimizer_step. */
 int optimizer_pull(optimizer *o, weights *w, const float *grads, int64_t step, optim_report *report, error *err);
 /* Weights and moments as they are: ERR_STATE, with the parameter's name, where one is not finite. Collective. */
 int optimizer_check(const optimizer *o, const weights *w, error *err);

@@ -36,11 +36,11 @@ static const option ROWS[] = {
               "`actor/ppo_kl`. A step without an update does not count.",
       .elsewhere = "warmup_steps lr_warmup_steps" },
     { "optim.schedule", OPTION_WORD, AT(optim.schedule), 0, 0, "constant", .words = SCHEDULES,
-      .help = "how the learning rate goes on after the warm-up, until the run's last step",
+      .help = "how the learning rate continues after the warm-up, until the run's last step",
       .more =
           "linear and cosine end at `optim.min_lr_ratio` of `optim.lr`: large steps while there is much to learn, "
           "small ones where the few steps that still have a signal would only push the policy about. They go by the "
-          "step and by `steps`, so a resumed run has the same rates. Resumed with `steps=MORE` it goes on along "
+          "step and by `steps`, so a resumed run has the same rates. Resumed with `steps=MORE` it continues along "
           "the longer run's curve, from a higher rate than it had stopped at. Metric `actor/lr`.",
       .elsewhere = "lr_scheduler_type lr_scheduler lr_schedule lr_decay_style warmup_style" },
     { "optim.min_lr_ratio", OPTION_NUMBER, AT(optim.min_lr_ratio), 0, 1, "0.1",

@@ -97,7 +97,7 @@ typedef struct place {
     int depth;
     char path[MAX_PATH];     /* names read last, joined by "." */
     char assigned[MAX_PATH]; /* what stands before the last "=", until its value ends */
-    bool open;               /* `path` goes on with the next name */
+    bool open;               /* `path` continues with the next name */
 } place;
 
 static void add(char path[MAX_PATH], const char *name)

@@ -68,12 +68,12 @@ bool score_has_spans(const score *s, const char *name)
 int score_add_span(score *s, const char *name, uint32_t end, double value, error *err)
 {
     const reward_span *last = s->n_spans > 0 ? &s->spans[s->n_spans - 1] : NULL;
-    const bool goes_on = last && strcmp(last->name, name) == 0;
+    const bool continues = last && strcmp(last->name, name) == 0;
     if (s->n_spans == MAX_SPANS)
         return error_set(err, ERR_FULL, "objective '%.40s': at most %d spans are allowed", name, MAX_SPANS);
-    if (find(s, name) < 0 || !isfinite(value) || (!goes_on && score_has_spans(s, name)))
+    if (find(s, name) < 0 || !isfinite(value) || (!continues && score_has_spans(s, name)))
         return error_set(err, ERR_ARGUMENT, "objective '%.40s': a span has a value, as the objective has", name);
-    if (goes_on && last->end >= end)
+    if (continues && last->end >= end)
         return error_set(err, ERR_ARGUMENT, "objective '%s': a span ends at %" PRIu32 ", the one before it at %" PRIu32,
                          name, end, last->end);
 
@@ -96,16 +96,16 @@ static int check_spans(const score *s, error *err)
     unsigned seen = 0;
     for (uint32_t i = 0; i < s->n_spans; i++) {
         const reward_span *m = &s->spans[i];
-        const bool goes_on = i > 0 && strcmp(m[-1].name, m->name) == 0;
-        const int at = goes_on ? 0 : find(s, m->name);
+        const bool continues = i > 0 && strcmp(m[-1].name, m->name) == 0;
+        const int at = continues ? 0 : find(s, m->name);
         if (at < 0)
             return error_set(err, ERR_PARSE, "score: span %" PRIu32 " has no objective, no value or no place", i);
 
         /* Spans of an objective follow each other, and its spans stand together. */
-        const bool placed = goes_on ? m[-1].end < m->end : !(seen >> at & 1);
+        const bool placed = continues ? m[-1].end < m->end : !(seen >> at & 1);
         if (!(fabs(m->value) <= MAX_SCORE) || !placed)
             return error_set(err, ERR_PARSE, "score: span %" PRIu32 " has no objective, no value or no place", i);
-        if (!goes_on) seen |= 1u << at;
+        if (!continues) seen |= 1u << at;
     }
     return OK;
 }

@@ -54,7 +54,7 @@ void trajectory_append_sampled(trajectory *t, int32_t id, float logprob, int64_t
     t->wrote[t->n] = 0;
     t->role[t->n++] = TOKEN_POLICY;
 
-    /* The segment under way goes on as long as version and weights do. */
+    /* The segment under way continues as long as version and weights do. */
     segment *last = t->n_segments ? &t->segments[t->n_segments - 1] : NULL;
     if (last && last->version == version && last->weight_hash == weight_hash) {
         last->end = t->n; /* observations between are covered too: they were not sampled */

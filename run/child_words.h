@@ -15,7 +15,7 @@ typedef struct fleet_words {
     const char *address; /* of the learner */
     int report_fd;       /* the first learner's pipe to the supervisor */
     int64_t learners;
-    bool resumed; /* the run goes on: a learner begins as it would be restarted */
+    bool resumed; /* the run continues: a learner begins as it would be restarted */
     const run_dir *run;
 } fleet_words;
 

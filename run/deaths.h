@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 typedef enum death_kind {
-    DEATH_LEFT,    /* exit status 0, though the run goes on */
+    DEATH_LEFT,    /* exit status 0, though the run continues */
     DEATH_KILLED,  /* from outside: SIGKILL, SIGTERM, ..., or by the supervisor itself */
     DEATH_AGAIN,   /* it asks to be started again: whom it works with is gone */
     DEATH_FAILED,  /* an exit status and, mostly, a sentence */

@@ -174,8 +174,8 @@ static int stop_in_order(fleet *f, int signal, error *err)
                      f->config.run->path);
 }
 
-/* Ctrl-Z: the children are in groups of their own, so the terminal stops this process alone. They stop with it and go
- * on with it. */
+/* Ctrl-Z: the children are in groups of their own, so the terminal stops this process alone. They stop with it and
+ * continue with it. */
 static void pause_all(fleet *f)
 {
     progress_end(f->config.progress);
@@ -195,7 +195,7 @@ int fleet_watch(fleet *f, error *err)
             return stop_in_order(f, signal, err);
 
         switch (supervisor_poll(f->supervisor, err)) {
-        case RUN_GOES_ON:
+        case RUN_CONTINUES:
             continue;
         case RUN_FINISHED:
             supervisor_stop(f->supervisor, 0);

@@ -4,7 +4,7 @@
  *
  *     fleet_new     signals and the learner's report are this process's business from here on
  *     fleet_start   a child for each of the recipe's roles (run/child_words.h)
- *     fleet_watch   until the run is over, a signal stops it, or it can't go on (run/supervisor.h restarts children)
+ *     fleet_watch   until the run is over, a signal stops it, or it can't continue (run/supervisor.h restarts children)
  *     fleet_free    no child outlives it
  *
  * It computes nothing itself, so that it survives a child's crash and can report it. */
@@ -18,7 +18,7 @@ typedef struct fleet_config {
     const run_dir *run;
     const recipe *recipe;
     progress *progress; /* gets the learner's lines and what becomes of children */
-    bool resumed;       /* the run has been trained before: its learner goes on from a checkpoint */
+    bool resumed;       /* the run has been trained before: its learner continues from a checkpoint */
 } fleet_config;         /* all of it borrowed */
 
 typedef struct fleet fleet;
@@ -28,8 +28,8 @@ fleet *fleet_new(const fleet_config *config, error *err);
 void fleet_free(fleet *f); /* NULL is allowed */
 int fleet_start(fleet *f, error *err);
 
-/* OK: the run is finished. ERR_INTERRUPTED: a signal has stopped it in order; the sentence says how to go on. Else what
- * it failed of. */
+/* OK: the run is finished. ERR_INTERRUPTED: a signal has stopped it in order; the sentence says how to continue. Else
+ * what it failed of. */
 int fleet_watch(fleet *f, error *err);
 /* After fleet_watch: it failed before a step was done. */
 bool fleet_failed_at_once(const fleet *f);

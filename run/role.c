@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "proto/address.h"
-#include "run/supervisor.h"
+#include "run/last_words.h"
 
 /* The descriptor that a supervisor gave us for our last sentence; -1: none did. */
 static int words_fd(void)

@@ -245,7 +245,7 @@ int run_dir_begin(run_dir *r, const char *path, const recipe *of, const char *co
 
 /* ---- resume ---- */
 
-/* What a run can't go on with: its weights, or the episodes that wait, are of another. */
+/* What a run can't continue with: its weights, or the episodes that wait, are of another. */
 static int check_word(const char *word, error *err)
 {
     static const char *const FIXED[] = {

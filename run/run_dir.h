@@ -49,7 +49,7 @@ typedef struct resume_options {
     void *ctx;
 } resume_options;
 
-/* Takes up a run that stopped or was killed: the recipe it goes on with (the caller frees), or NULL. ERR_STATE while
+/* Takes up a run that stopped or was killed: the recipe it continues with (the caller frees), or NULL. ERR_STATE while
  * another process supervises it, or when its files are not those it was begun with. */
 recipe *run_dir_resume(run_dir *r, const char *path, const resume_options *options, error *err);
 /* The words that a resume brought were not good for this run: run.json forgets them. Without effect when there were

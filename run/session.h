@@ -17,7 +17,7 @@ typedef struct session_options {
     const char *run;     /* folder for checkpoints, rollouts.db and metrics.jsonl; made where there is none */
     const char *address; /* where actors and reward workers connect: ipc:///path or tcp://127.0.0.1:PORT */
     int report_fd;       /* a pipe to the supervisor (show/sinks.h), closed by the process's end; -1: none */
-    bool resume;         /* goes on from the newest checkpoint that is whole, or from the start where there is none */
+    bool resume;         /* continues from the newest checkpoint that is whole, or from the start where there is none */
     bool mpi;            /* several learners, which MPI has started */
     int64_t rank, of;    /* several learners of this machine: which of how many; -1: not given */
     const char *meet;    /* and the folder they meet in; NULL: not given */

@@ -17,10 +17,10 @@
 #include "base/process.h"
 #include "base/vec.h"
 #include "run/deaths.h"
+#include "run/last_words.h"
 #include "run/vigil.h"
-#include "learner/comm.h"
 
-enum { FAREWELL_MS = 3000, LOOK_MS = 500, HELD_UP_MS = 5000, LISTED_MS = 5000, LOG_BYTES = 8192, SAID = 800 };
+enum { FAREWELL_MS = 3000, LOOK_MS = 500, HELD_UP_MS = 5000, LISTED_MS = 5000, SAID = 800 };
 
 typedef struct child {
     child_options options;
@@ -28,11 +28,9 @@ typedef struct child {
     bool running, left; /* left: at the farewell, not to be started again */
     int64_t due_ms;     /* when to start it again; 0: it runs, or is done */
     char due_why[SAID]; /* said then; "": was said */
-    int words_fd;       /* its last sentence can be read here; -1: none */
-    str words;          /* what was read of it */
-    off_t log_from;     /* where this life's part of the log begins */
-    uint64_t kills;     /* the kernel's, when it started */
-    bool replaced;      /* killed by us: it was not well */
+    last_words words;
+    uint64_t kills; /* the kernel's, when it started */
+    bool replaced;  /* killed by us: it was not well */
     vigil vigil;
     deaths deaths;
 } child;
@@ -119,10 +117,9 @@ static int open_log(supervisor *s, const child *c, error *err)
     return log;
 }
 
-/* Nothing of its former life counts; what the kernel and its log hold already is not of this one. */
-static void begin_life(child *c, int log)
+/* Nothing of its former life counts; what the kernel has killed already is not of this one. */
+static void begin_life(child *c)
 {
-    c->log_from = lseek(log, 0, SEEK_END);
     c->kills = memory_kills("");
     c->vigil = (vigil){ 0 };
     c->replaced = false;
@@ -132,27 +129,26 @@ static void begin_life(child *c, int log)
 
 static int start(supervisor *s, child *c, const char *const *argv, error *err)
 {
-    int words[2];
+    int words;
     const int log = open_log(s, c, err);
     if (log < 0) return err ? err->code : ERR_IO;
-    if (pipe2(words, O_CLOEXEC | O_NONBLOCK) != 0) {
+    if (last_words_begin(&c->words, log, &words, err) != OK) {
         close(log);
-        return error_sys(err, errno, "%s: a pipe for its last words", c->options.name);
+        return error_within(err, "%s", c->options.name);
     }
 
-    begin_life(c, log);
-    const int rc = spawn(c, argv, log, words[1], err);
+    begin_life(c);
+    const int rc = spawn(c, argv, log, words, err);
     close(log);
-    close(words[1]);
-    c->words_fd = words[0];
+    close(words);
     c->running = rc == OK;
-    if (rc != OK) close(words[0]);
+    if (rc != OK) last_words_free(&c->words);
     return rc;
 }
 
 int supervisor_add(supervisor *s, const child_options *options, error *err)
 {
-    child c = { .options = *options, .words_fd = -1 };
+    child c = { .options = *options, .words = { .fd = -1 } };
     const int rc = start(s, &c, options->argv, err);
     if (rc == OK) vec_push(&s->children, c);
     return rc;
@@ -168,88 +164,21 @@ int supervisor_fds(const supervisor *s, int *fds, int max)
 
 /* ---- ends ---- */
 
-static bool starts(const char *line, const char *word) { return strncmp(line, word, strlen(word)) == 0; }
-
-/* "troupe: actor: what": what. */
-static const char *sentence_in(const char *line)
-{
-    static const char *const OURS[] = { "troupe: ", "learner: ", "actor: ", "reward: " };
-    for (size_t i = 0; i < sizeof OURS / sizeof *OURS; i++)
-        if (starts(line, OURS[i])) line += strlen(OURS[i]);
-    return line;
-}
-
-/* The last sentence of our own in `text`; where there is none, the last line that is not of the log's everyday. */
-static void last_line(char *text, char *out, size_t size)
-{
-    bool own = false;
-    out[0] = '\0';
-    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
-        const bool ours = starts(line, "troupe: ");
-        if (!line[strspn(line, " \t\r")] || (own && !ours)) continue;
-        if (starts(line, "info") || starts(line, "debug") || starts(line, "warn")) continue;
-        snprintf(out, size, "%s", sentence_in(line));
-        own = ours;
-    }
-}
-
 /* Takes what has come by its pipe: that its log is lost is said, the rest is kept. */
-static void hear_words(supervisor *s, child *c)
+static void poll_words(supervisor *s, child *c)
 {
-    char text[LOG_BYTES + 1], why[SAID];
-    const ssize_t n = c->words_fd >= 0 ? read(c->words_fd, text, sizeof text - 1) : 0;
-    if (n <= 0) return;
-    text[n] = '\0';
-
-    char *rest = text;
-    for (char *line; (line = strsep(&rest, "\n"));) {
-        if (!starts(line, LOG_IS_LOST)) {
-            str_printf(&c->words, "%s\n", line);
-            continue;
-        }
-        snprintf(why, sizeof why, "%s cannot be written: %s", c->options.log_path, line + strlen(LOG_IS_LOST));
-        say_log_is_lost(s, why);
-    }
-}
-
-/* All that came by its pipe, which is closed. */
-static void take_words(supervisor *s, child *c, char text[LOG_BYTES + 1])
-{
-    hear_words(s, c);
-    snprintf(text, LOG_BYTES + 1, "%s", c->words.data ? c->words.data : "");
-    str_clear(&c->words);
-    close(c->words_fd);
-    c->words_fd = -1;
-}
-
-/* The end of its log, as far as it is of this life. */
-static void read_log(const child *c, char text[LOG_BYTES + 1])
-{
-    text[0] = '\0';
-    const int log = file_open(c->options.log_path, O_RDONLY, 0, NULL);
-    if (log < 0) return;
-
-    const off_t end = lseek(log, 0, SEEK_END);
-    const off_t from = end - c->log_from > LOG_BYTES ? end - LOG_BYTES : c->log_from;
-    const ssize_t n = pread(log, text, LOG_BYTES, from);
-    text[n > 0 ? n : 0] = '\0';
-    close(log);
-}
-
-/* What it said in the end: through its pipe, else in its log. */
-static void last_words(supervisor *s, child *c, char *out, size_t size)
-{
-    char text[LOG_BYTES + 1];
-    take_words(s, c, text);
-    if (!text[strspn(text, "\n")]) read_log(c, text);
-    last_line(text, out, size);
+    char reason[SAID], why[2 * SAID];
+    if (!last_words_poll(&c->words, reason, sizeof reason)) return;
+    snprintf(why, sizeof why, "%s cannot be written: %s", c->options.log_path, reason);
+    say_log_is_lost(s, why);
 }
 
 /* How it ended and what it said, as far as it says more. */
 static void reason_of(supervisor *s, child *c, int status, death_kind kind, char *out, size_t size)
 {
     char how[64], said[DEATH_REASON - 80];
-    last_words(s, c, said, sizeof said);
+    poll_words(s, c);
+    last_words_end(&c->words, c->options.log_path, said, sizeof said);
     process_status_text(status, how, sizeof how);
 
     const bool speaks = said[0] && (kind == DEATH_FAILED || kind == DEATH_CRASHED || kind == DEATH_AGAIN);
@@ -291,7 +220,7 @@ static supervisor_state restart_later(supervisor *s, child *c, death_kind kind, 
         snprintf(c->due_why, sizeof c->due_why, "%s", sentence); /* the run may be about to end as well */
     else
         say(s, sentence);
-    return RUN_GOES_ON;
+    return RUN_CONTINUES;
 }
 
 /* Who said goodbye to this principal will be needed by the next one. */
@@ -321,12 +250,12 @@ static supervisor_state ended(supervisor *s, child *c, int status, error *err)
     const death_kind kind = kind_of(c, status);
     c->running = false;
     reason_of(s, c, status, kind, reason, sizeof reason);
-    if (s->stopping) return RUN_GOES_ON;
+    if (s->stopping) return RUN_CONTINUES;
 
     if (kind == DEATH_LEFT && c->options.principal) return RUN_FINISHED;
     if (kind == DEATH_LEFT && s->farewell) {
         c->left = true;
-        return RUN_GOES_ON;
+        return RUN_CONTINUES;
     }
     if (kind == DEATH_FAILED && c->options.principal) { /* it said why: starting again would say it again */
         error_set(err, ERR_PEER, "%s: %s (log: logs/%s.log)", c->options.name, reason, c->options.name);
@@ -377,7 +306,7 @@ static void look_around(supervisor *s)
     for (size_t i = 0; i < s->children.len; i++) {
         child *c = &s->children.data[i];
         if (late > HELD_UP_MS) vigil_forgive(&c->vigil, late);
-        if (c->running) hear_words(s, c);
+        if (c->running) poll_words(s, c);
         if (c->running && !c->replaced) look_at(s, c, now_ms);
     }
 }
@@ -402,18 +331,18 @@ static int start_due(supervisor *s, error *err)
 
 supervisor_state supervisor_poll(supervisor *s, error *err)
 {
-    supervisor_state state = RUN_GOES_ON;
+    supervisor_state state = RUN_CONTINUES;
     for (size_t i = 0; i < s->children.len && state != RUN_FAILED; i++) {
         child *c = &s->children.data[i];
         int status;
         if (!c->running || !process_wait(&c->process, 0, &status)) continue;
         const supervisor_state now = ended(s, c, status, err);
-        if (now != RUN_GOES_ON) state = now;
+        if (now != RUN_CONTINUES) state = now;
     }
 
-    if (state != RUN_GOES_ON || s->stopping) return state;
+    if (state != RUN_CONTINUES || s->stopping) return state;
     look_around(s);
-    return start_due(s, err) == OK ? RUN_GOES_ON : RUN_FAILED;
+    return start_due(s, err) == OK ? RUN_CONTINUES : RUN_FAILED;
 }
 
 void supervisor_heard(supervisor *s, const char *peers)
@@ -521,17 +450,11 @@ void supervisor_stop(supervisor *s, int patience_ms)
     wait_for(s, false, clock_ms() + FAREWELL_MS);
 }
 
-static void free_words(child *c)
-{
-    if (c->words_fd >= 0) close(c->words_fd);
-    str_free(&c->words);
-}
-
 void supervisor_free(supervisor *s)
 {
     if (!s) return;
     supervisor_stop(s, 0);
-    for (size_t i = 0; i < s->children.len; i++) free_words(&s->children.data[i]);
+    for (size_t i = 0; i < s->children.len; i++) last_words_free(&s->children.data[i].words);
     vec_free(&s->children);
     str_free(&s->peers);
     free(s);

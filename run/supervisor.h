@@ -4,9 +4,9 @@
  *                     ends        deaths.h: again, later
  *      running ------------------------------------------> due ----> running
  *         |  ^                                              |
- *         |  | goes on                                      | twice for one reason, or far too often
+ *         |  | continues                                    | twice for one reason, or far too often
  *         v  |                                              v
- *      stopped, lost ----- too long: SIGKILL --->  as above, or RUN_FAILED with the child's own last sentence
+ *      stopped, lost ----- too long: SIGKILL --->  as above, or RUN_FAILED with its last sentence (last_words.h)
  *
  * Alive is not enough: a child that is stopped (SIGSTOP), that the principal doesn't hear of (lost), or a principal
  * that reports nothing and computes nothing, is replaced. One that computes is waited for. Each is said (config.say).
@@ -41,18 +41,11 @@ typedef struct child_options {
     bool connects; /* to the principal, which lists it by its name (supervisor_heard) */
 } child_options;
 
-/* The environment variable that names the descriptor a child writes its last sentence to: it arrives though the disk is
- * full. Without one the log's last line is taken. */
-#define LAST_WORDS_FD "TROUPE_LAST_WORDS_FD"
-/* What a child writes there when its log can't be written, with the reason behind it; it goes on without. The person at
- * the terminal is told of the first of the run's logs. */
-#define LOG_IS_LOST "\001log: "
-
 supervisor *supervisor_new(const supervisor_config *config);
 void supervisor_free(supervisor *s);                                         /* kills what still runs */
 int supervisor_add(supervisor *s, const child_options *options, error *err); /* starts it */
 
-typedef enum supervisor_state { RUN_GOES_ON, RUN_FINISHED, RUN_FAILED } supervisor_state;
+typedef enum supervisor_state { RUN_CONTINUES, RUN_FINISHED, RUN_FAILED } supervisor_state;
 /* Descriptors to wait for (readable: a child ended). Writes up to max; returns how many. */
 int supervisor_fds(const supervisor *s, int *fds, int max);
 /* Reaps, checks all processes, restarts those that are due: to be called at least once a second. RUN_FAILED:
@@ -66,7 +59,7 @@ void supervisor_heard(supervisor *s, const char *peers);
 void supervisor_step(supervisor *s, int64_t step);
 /* The principal is about to say goodbye: who leaves now isn't started again. */
 void supervisor_farewell(supervisor *s);
-/* Stops all processes where they stand (SIGSTOP), or lets them go on; the time between counts for nothing. */
+/* Stops all processes where they stand (SIGSTOP), or lets them continue; the time between counts for nothing. */
 void supervisor_pause(supervisor *s, bool pause);
 enum { SUPERVISOR_WAITS = -1 }; /* patience_ms: as long as the principal lives and computes */
 /* SIGTERM to the principal alone (the learner writes its checkpoint and says goodbye to the others), then,

@@ -10,14 +10,14 @@
 
 typedef struct training_options {
     const char *recipe; /* path; NULL with `resume` */
-    const char *resume; /* folder of the run to go on with; NULL: a new one */
+    const char *resume; /* folder of the run to continue with; NULL: a new one */
     const char *dir;    /* of a new run; NULL: runs/NAME */
     const char *const *overrides;
     int n_overrides;       /* "key=value"; of a resumed run: its changes */
     int64_t every;         /* without a terminal: prints each so-many-th step */
     bool fresh;            /* a new run takes an older one's place */
     bool take_changes;     /* a resumed run takes recipe, scripts and data anew from where they came from */
-    bool without_episodes; /* a resumed run goes on though rollouts.db is gone or damaged: then it is set aside */
+    bool without_episodes; /* a resumed run continues though rollouts.db is gone or damaged: then it is set aside */
 } training_options;
 
 /* Trains, with the live line on standard output. Changes umask, and blocks the signals that stop a run. ERR_INTERRUPTED:

@@ -125,7 +125,7 @@ static void add_objectives(const json_t *line, fields *f)
     }
 }
 
-/* A byte of UTF-8 that goes on with a character takes no column. */
+/* A byte of UTF-8 that continues with a character takes no column. */
 static bool begins_character(char byte) { return ((unsigned char)byte & 0xc0) != 0x80; }
 
 /* Columns of a text: its characters. */

@@ -13,7 +13,7 @@ typedef struct report_facts {
     const char *note, *reward_note; /* what had better be known; "": nothing */
 } report_facts;
 
-/* Model, device, data, plan, where the run lives, how to stop and go on. from_step > 0: the run is resumed there. */
+/* Model, device, data, plan, where the run lives, how to stop and continue. from_step > 0: the run is resumed there. */
 void report_begin(progress *p, const recipe *r, const report_facts *f, const char *run, int64_t from_step);
 /* Steps and time, each objective from the first to the last step and evaluation, the checkpoint, what to type next.
  * Figures are the whole run's, of its metrics.jsonl. from_step as above; seconds < 0: nothing was done, the run was

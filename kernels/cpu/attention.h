@@ -49,7 +49,7 @@ static inline size_t row_at(const sequence *q, int position)
     return (size_t)(position < q->before ? q->prefix + position : q->start + position - q->before);
 }
 
-static inline bool goes_on(const packed_shape *s, int first, int i)
+static inline bool continues(const packed_shape *s, int first, int i)
 {
     return s->prefix && s->prefix[i] >= 0 && s->prefix[i] == s->prefix[first] && i - first < MAX_RUN;
 }
@@ -58,7 +58,7 @@ static inline void find_runs(device *dev, packed_shape *s)
 {
     int32_t *runs = device_scratch(dev, sizeof *runs * (size_t)(s->S + 1));
     for (int i = 0; i < s->S; i++)
-        if (i == 0 || !goes_on(s, runs[s->n_runs - 1], i)) runs[s->n_runs++] = i;
+        if (i == 0 || !continues(s, runs[s->n_runs - 1], i)) runs[s->n_runs++] = i;
     runs[s->n_runs] = s->S;
     s->runs = runs;
 }

@@ -193,7 +193,7 @@ function dialect.parser(options, tools)
         if event == "answer" then return { answer = what, rest = rest } end
     end
 
-    -- A policy that goes on with the observation itself: what it asked for is over.
+    -- A policy that continues with the observation itself: what it asked for is over.
     local function hallucinated()
         if not (lines or name) or n > #OBSERVATION then return nil end
         local line = table.concat(parts, "", 1, n)

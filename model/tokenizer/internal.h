@@ -90,7 +90,7 @@ bool nfc_for_certain(const char *text, size_t len, size_t *at);
 
 /* Where a segment of text stands: before everything, behind an added token, or in the middle of what was written
  * before. */
-typedef enum place { AT_BEGIN, BEHIND_TOKEN, GOES_ON } place;
+typedef enum place { AT_BEGIN, BEHIND_TOKEN, CONTINUES } place;
 
 /* False: normalizing would leave the text as it is. */
 bool normalize_is_needed(const tokenizer *t, const char *text, size_t len);
@@ -111,7 +111,7 @@ bool added_find(const tokenizer *t, bool normalized, const char *text, size_t fr
 
 int split_compile(split *s, const char *pattern, bool literal, error *err);
 void split_reset(split *s);
-/* Cuts text (see `place`: only what does not go on gets a prefix space) into pieces by all splits in turn and hands
+/* Cuts text (see `place`: only what does not continue gets a prefix space) into pieces by all splits in turn and hands
  * each to `piece`. Bytes that are no UTF-8 are pieces of their own. */
 typedef int (*piece_fn)(void *ctx, const char *data, size_t len, error *err);
 int pretokenize(const tokenizer *t, const char *text, size_t len, place where, piece_fn piece, void *ctx, error *err);

@@ -53,7 +53,7 @@ static int apply(const normalizer *n, const char *text, size_t len, place where,
     case NORMALIZE_NFC:
         return nfc(text, len, out, err);
     case NORMALIZE_PREPEND:
-        if (len > 0 && where != GOES_ON) str_puts(out, n->to);
+        if (len > 0 && where != CONTINUES) str_puts(out, n->to);
         str_add(out, text, len);
         return OK;
     case NORMALIZE_REPLACE:

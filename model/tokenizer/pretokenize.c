@@ -192,7 +192,7 @@ static void mark_spaces(cutter *c, int step, const char **data, size_t *len)
     const bool at_begin = c->where == AT_BEGIN;
     const bool wanted = s->prepend == PREPEND_ALWAYS || (s->prepend == PREPEND_FIRST && at_begin);
     str_clear(out);
-    if (wanted && !begins && c->where != GOES_ON) str_puts(out, MARK);
+    if (wanted && !begins && c->where != CONTINUES) str_puts(out, MARK);
 
     for (size_t i = 0; i < *len; i++) {
         if ((*data)[i] == ' ')
@@ -211,7 +211,7 @@ static int cut(cutter *c, int step, const char *data, size_t len, error *err)
     const split *s = &c->t->splits[step];
 
     /* What the step puts in front or in between goes to its own buffer. */
-    if (s->prefix_space && c->where != GOES_ON && data[0] != ' ') {
+    if (s->prefix_space && c->where != CONTINUES && data[0] != ' ') {
         str_clear(&c->spaced[step]);
         str_putc(&c->spaced[step], ' ');
         str_add(&c->spaced[step], data, len);

@@ -100,7 +100,7 @@ int tokenizer_encode(const tokenizer *t, const char *text, size_t len, bool spec
 
 int tokenizer_encode_on(const tokenizer *t, const char *text, size_t len, bool specials, token_ids *out, error *err)
 {
-    return encode_from(t, text, len, specials, GOES_ON, out, err);
+    return encode_from(t, text, len, specials, CONTINUES, out, err);
 }
 
 /* ---- ids to text ---- */

@@ -44,6 +44,7 @@ BANNED = [
     (r"([Nn]o|[Ss]ome|[Aa]ny|[Ee]very)body('s)?", "its name: no peer, the caller, another process, ...",
      r"^(env/sandbox/|README\.md|tests/integration/test_verbs\.c|tests/unit/actor/test_hostile_turns\.c)"),  # the user
     (r"at heart", "say what it is", NOWHERE),
+    (r"go(es|ing)? on|\w*_goes_on|GOES_ON|\w+_GOES_ON", "continue, continues", r"^(docs/dependencies\.md|tests/)"),
 ]
 
 CONTINUED = re.compile(r"^\s*(\*|#|--|//)?\s*")  # what a line of a comment or a page begins with

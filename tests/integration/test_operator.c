@@ -411,7 +411,7 @@ static void words_that_a_run_can_not_go_on_with_are_forgotten(void **state)
     test_folder_remove(p.dir);
 }
 
-/* Taken anew, a recipe may say what a run can't go on with. */
+/* Taken anew, a recipe may say what a run can't continue with. */
 static void what_a_run_keeps_is_not_taken_from_an_edited_recipe(void **state)
 {
     (void)state;
@@ -617,7 +617,7 @@ static void a_run_at_work_has_its_folder_alone(void **state)
     test_folder_remove(p.dir);
 }
 
-/* The copy is another run: both go on, and end the same. */
+/* The copy is another run: both continue, and end the same. */
 static void a_copy_of_a_live_run_is_a_run_of_its_own(void **state)
 {
     (void)state;

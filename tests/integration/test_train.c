@@ -240,7 +240,7 @@ static bool computes(pid_t pid, pid_t tid)
 }
 
 /* Stops one thread of another process where it computes, as a lock that never comes would. False: it waited for work;
- * it goes on. */
+ * it continues. */
 static bool stop_thread(pid_t tid)
 {
     struct user_regs_struct at;
@@ -296,7 +296,7 @@ static void a_training_thread_that_hangs_is_named_and_replaced(void **state)
 }
 
 /* In `p`, with less address space than a step needs: the run ends saying each of `says` (NULL-terminated) and has saved its
- * first weights; it goes on, to its end, with more. What was said is the caller's. */
+ * first weights; it continues, to its end, with more. What was said is the caller's. */
 static char *learn_without_memory(const place *p, const char *const *words, const char *const *says)
 {
     char path[400];
@@ -321,7 +321,7 @@ static char *learn_without_memory(const place *p, const char *const *words, cons
 }
 
 /* A step that needs more than there is: the sentence with need, use and key, a checkpoint,
- * and all goes on with more. */
+ * and all continues with more. */
 static void a_learner_without_memory_saves_and_says_what_it_needs(void **state)
 {
     (void)state;

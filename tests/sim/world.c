@@ -292,7 +292,7 @@ static void begin_life(world *w, int64_t from, int crash_within_ms)
     for (int i = 0; i < ACTORS + JUDGES; i++) connect_client(w, &w->clients[i]);
 }
 
-/* A new exchange with what the disk has; training goes on from a checkpoint that may lie behind. */
+/* A new exchange with what the disk has; training continues from a checkpoint that may lie behind. */
 static void restart(world *w)
 {
     const int64_t from = w->version - (int64_t)test_random_below(&w->rnd, (uint64_t)w->version + 1);

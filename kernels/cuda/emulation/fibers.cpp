@@ -88,7 +88,7 @@ static void back_to_scheduler(bool over)
     (void)over;
 }
 
-/* The last of the threads that are expected lets all of them go on. */
+/* The last of the threads that are expected lets all of them continue. */
 static void release(wait_kind kind, unsigned first, unsigned end)
 {
     for (unsigned i = first; i < end; i++)

@@ -21,7 +21,7 @@ struct engine {
     const int32_t *script; /* what is sampled, turn after turn */
     size_t n, at;
     void *owner;
-    bool ready;        /* the one stream can go on */
+    bool ready;        /* the one stream can continue */
     size_t room, used; /* tokens of the context */
 };
 

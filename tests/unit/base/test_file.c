@@ -71,7 +71,7 @@ static void reading_has_a_limit_and_names_what_is_missing(void **state)
     test_folder_remove(folder);
 }
 
-/* The promise: whatever a path leads to, reading it neither waits nor goes on for ever, and the sentence says what it
+/* The promise: whatever a path leads to, reading it neither waits nor continues for ever, and the sentence says what it
  * is. */
 static void what_is_no_regular_file_is_refused(void **state)
 {

@@ -18,7 +18,7 @@ static void the_last_version_is_on_record_though_nobody_looks_again(void **state
     close_fixture(s);
 }
 
-/* Killed between a checkpoint and the record of its step: the run that goes on has it. */
+/* Killed between a checkpoint and the record of its step: the run that continues has it. */
 static void a_checkpoint_whose_step_is_not_on_record_is_recorded(void **state)
 {
     (void)state;

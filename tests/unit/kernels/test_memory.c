@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A device that runs out of memory says so and goes on; its scratch grows as far as the machine. */
+/* A device that runs out of memory says so and continues; its scratch grows as far as the machine. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -38,7 +38,7 @@ static void scratch_grows_past_64_chunks_and_is_used_again(void **state)
     device_scratch_reset(b.dev);
     for (int i = 0; i < N; i++) assert_ptr_equal(device_scratch(b.dev, bytes), got[i]);
     device_scratch_drop(b.dev);
-    assert_non_null(device_scratch(b.dev, bytes)); /* it goes on */
+    assert_non_null(device_scratch(b.dev, bytes)); /* it continues */
     bench_close(&b);
 }
 

@@ -105,7 +105,7 @@ static void epochs_are_updates_of_one_version(void **state)
     test_near(distance[1], distance[0], 1e-6, "the second pass is about the policy after the first");
 }
 
-/* A silent step counts, and a step's epochs are one step; a run that is made longer goes on along the longer curve. */
+/* A silent step counts, and a step's epochs are one step; a longer run continues along the longer curve. */
 static void the_rate_is_that_of_the_step(void **state)
 {
     (void)state;

@@ -165,7 +165,7 @@ static void what_can_not_be_written_is_an_error_that_names_the_version(void **st
     assert_int_equal(rc, ERR_IO);
     assert_non_null(strstr(err.text, "publishing version 3"));
     assert_false(has_chunk(p, 3));
-    publish(p, 4, 100000); /* and it goes on */
+    publish(p, 4, 100000); /* and it continues */
     assert_true(has_chunk(p, 4));
     free(bytes);
     weights_publisher_free(p);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a run's folder promises: no other files are removed, and a run goes on with what it was begun with. */
+/* What a run's folder promises: no other files are removed, and a run continues with what it was begun with. */
 #include "run/run_dir.h"
 
 #include <stdio.h>
@@ -288,7 +288,7 @@ static void a_copied_run_does_not_touch_the_first(void **state)
     close_desk(&d);
 }
 
-/* ---- what a run goes on with ---- */
+/* ---- what a run continues with ---- */
 
 static void a_run_goes_on_with_what_it_was_begun_with(void **state)
 {

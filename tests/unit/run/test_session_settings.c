@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a learner takes of its recipe, and which checkpoint it goes on from; nothing of it is started. */
+/* What a learner takes of its recipe, and which checkpoint it continues from; nothing of it is started. */
 #include "run/session_settings.h"
 
 #include <stdio.h>

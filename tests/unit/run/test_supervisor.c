@@ -89,7 +89,7 @@ static supervisor_state watch(house *h, error *err)
 {
     const int64_t deadline_ms = clock_ms() + PATIENCE_MS;
     supervisor_state state;
-    while ((state = turn(h, 100, err)) == RUN_GOES_ON)
+    while ((state = turn(h, 100, err)) == RUN_CONTINUES)
         if (clock_ms() > deadline_ms) fail_msg("nothing happened; said: %s", h->said ? h->said : "");
     return state;
 }
@@ -101,7 +101,7 @@ static void watch_until_logged(house *h, const char *word, int times, const char
     const int64_t deadline_ms = clock_ms() + PATIENCE_MS;
     for (int seen = 0; seen < times;) {
         if (peers) supervisor_heard(h->s, peers);
-        if (turn(h, 50, &err) != RUN_GOES_ON) fail_msg("it ended: %s", err.text);
+        if (turn(h, 50, &err) != RUN_CONTINUES) fail_msg("it ended: %s", err.text);
         char *log = test_file_read(h->dir, "log");
         seen = 0;
         for (const char *at = log; (at = strstr(at, word)); at++) seen++;
@@ -189,8 +189,8 @@ static void steps_that_are_done_again_are_no_progress(void **state)
     error err = { 0 };
     add(h, (const char *const[]){ "sh", "-c", "sleep 0.3; kill -SEGV $$", NULL }, NULL, true);
     int64_t step = 1;
-    supervisor_state now = RUN_GOES_ON;
-    for (int64_t until_ms = clock_ms() + PATIENCE_MS; now == RUN_GOES_ON; now = turn(h, 50, &err)) {
+    supervisor_state now = RUN_CONTINUES;
+    for (int64_t until_ms = clock_ms() + PATIENCE_MS; now == RUN_CONTINUES; now = turn(h, 50, &err)) {
         supervisor_step(h->s, step = step % 3 + 1);
         if (clock_ms() > until_ms) fail_msg("it was started again for ever");
     }
@@ -274,7 +274,7 @@ static void a_child_that_computes_for_long_is_waited_for(void **state)
     const int64_t until_ms = clock_ms() + 4000; /* more than lost_ms, less than what loading may take */
     while (clock_ms() < until_ms) {
         supervisor_heard(h->s, "actor-11 xactor-1 ");
-        assert_int_equal(turn(h, 50, &err), RUN_GOES_ON);
+        assert_int_equal(turn(h, 50, &err), RUN_CONTINUES);
     }
     assert_null(strstr(h->said ? h->said : "", "replacing"));
     close_house(h);
