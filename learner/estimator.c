@@ -68,7 +68,7 @@ static void choose_best(const double *worth, const origin *of, const bool *count
 
 static const estimator ESTIMATORS[] = {
     [MEAN_GROUP] = { "GRPO (arXiv 2402.03300)", SCOPE_GROUP, group_mean },
-    [MEAN_NONE] = { "REINFORCE without a baseline", SCOPE_NONE, no_baseline },
+    [MEAN_NONE] = { "REINFORCE (Williams 1992), without its baseline", SCOPE_NONE, no_baseline },
     [MEAN_BATCH] = { "REINFORCE++ (arXiv 2501.03262)", SCOPE_BATCH, batch_mean, .by_tokens = true },
     [MEAN_LOO] = { "RLOO (arXiv 2402.14740)", SCOPE_GROUP, leave_one_out },
     [MEAN_LENGTH] = { "OPO (arXiv 2505.23585)", SCOPE_GROUP, mean_by_length },

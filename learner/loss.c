@@ -23,8 +23,7 @@ loss_config loss_default(void)
                           .tis_cap = 2, /* verl's */
                           .floor = 0.5,
                           .band = 1e-3,
-                          .imitation_weight = 1,
-                          .anchor = 0.05 };
+                          .imitation_weight = 1 };
 }
 
 static double clamped(double log_ratio) { return fmax(-MAX_LOG_RATIO, fmin(MAX_LOG_RATIO, log_ratio)); }

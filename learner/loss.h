@@ -65,7 +65,7 @@ typedef enum loss_correction { LOSS_CORRECTIONS(WORDS_MEMBER) } loss_correction;
 /* What a given token (of a hint or a demonstration) is trained with, c its weight:
  *     sft    -c log pi
  *     dft    -c sg(pi) log pi: what the policy finds likely already counts more       (arXiv 2508.05629)
- *     asft   dft, and KL(ref || pi) over the whole vocabulary, `anchor` times                      (ASFT)
+ *     asft   dft, and KL(ref || pi) over the whole vocabulary: methods/anchor.c                    (ASFT)
  *     guide  -c A pi, A > 0: an off-policy member of the group, sampled with probability 1 (LUFFY's ratio, 2504.14945)
  * Given tokens of an episode with a negative advantage are not trained on (ADHint's masking, 2512.13095). */
 #define LOSS_IMITATIONS(X)                                                                                             \
@@ -103,7 +103,6 @@ typedef struct loss_config {
     loss_imitation imitation;
     double imitation_weight; /* c (1) */
     double imitation_share;  /* mu: what the policy wrote counts 1 - imitation_share (0) */
-    double anchor;           /* ASFT's (0.05) */
 } loss_config;
 
 loss_config loss_default(void);

@@ -67,7 +67,6 @@ typedef struct trainer_config {
     char preference[OBJECTIVE_NAME]; /* the rows' field with their own weights of the objectives; "": none */
     comm *comm;                      /* borrowed: several learners; NULL: one */
     const dataset *rows;             /* borrowed: what groups were played from; NULL: unknown */
-    double reward_kl; /* coefficient of the episode's sum of log mu - log ref, taken off the heaviest reward; 0: off */
     int reference_every; /* versions after which the reference becomes the policy of that moment; 0: it stays */
     optim_config optim;
     int epochs;           /* updates on a step's batch (1); later ones are clipped against the first's policy */

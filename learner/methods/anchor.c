@@ -6,10 +6,14 @@
 #include "base/str.h"
 #include "learner/method.h"
 
-#define AT(member) OPTION_AT(trainer_config, member)
+typedef struct anchor_config {
+    double weight; /* of the KL (0.05) */
+} anchor_config;
+
+#define AT(member) SETTINGS_AT(ANCHOR, anchor_config, member)
 
 static const option ROWS[] = {
-    { "algorithm.anchor", OPTION_NUMBER, AT(loss.anchor), 0, 1e6, "0.05",
+    { "algorithm.anchor", OPTION_NUMBER, AT(weight), 0, 1e6, "0.05",
       .help = "of given = \"asft\": weight of the KL from the base model to the policy, over the whole vocabulary",
       .more = "Keeps imitation from drifting far from the base model. Costs a forward pass of the reference over "
               "given tokens. 0 is dft." },
@@ -47,6 +51,7 @@ static void anchor(const pass *p, const micro_batch *m, const activations *acts,
 {
     const packed_batch *b = m->b;
     const loss_config *c = &p->config->loss;
+    const double weight = c->imitation_weight * SETTINGS(p->config, ANCHOR, anchor_config).weight;
     for (int i = 0, n; i < b->tokens.n_out; i += n) {
         const int s = b->episode[i];
         int n_imitated = 0;
@@ -54,7 +59,7 @@ static void anchor(const pass *p, const micro_batch *m, const activations *acts,
         if (n_imitated == 0 || m->table->scalar[s] < 0) continue;
 
         const double a_token = loss_token_weight(c, m->scale, n - n_imitated);
-        anchor_episode(p, m, acts, reference, i, n_imitated, c->imitation_weight * c->anchor * a_token, sums);
+        anchor_episode(p, m, acts, reference, i, n_imitated, weight * a_token, sums);
     }
 }
 

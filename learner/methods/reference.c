@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* reference - the policy that a KL is to: the model as the run found it, or, every so many versions, the policy of that
  * moment. In the loss the KL is learner/loss.h's; taken off the reward it is the second method of this file. */
+#include "learner/methods/reference.h"
+
 #include "learner/method.h"
 #include "rollout/signal.h"
 
-#define AT(member) OPTION_AT(trainer_config, member)
-
 static const option ROWS[] = {
-    { "algorithm.reference_every", OPTION_WHOLE, AT(reference_every), 0, 1e9, "0",
+    { "algorithm.reference_every", OPTION_WHOLE, OPTION_AT(trainer_config, reference_every), 0, 1e9, "0",
       .help = "steps after which the KL's reference becomes the policy of that moment; 0: always the base model",
       .more = "A moving reference bounds how fast the policy changes instead of how far. Part of a checkpoint, so a "
               "resumed run has the same one." },
@@ -16,9 +16,11 @@ static const option ROWS[] = {
 
 static const option_table OPTIONS = { .after = "algorithm.reward_kl", .rows = ROWS };
 
+static bool costs(const trainer_config *c) { return SETTINGS(c, REWARD_KL, reward_kl_config).coefficient > 0; }
+
 static bool wanted(const trainer_config *c)
 {
-    return c->loss.kl > 0 || c->reward_kl > 0 || c->loss.imitation == IMITATION_ASFT;
+    return c->loss.kl > 0 || costs(c) || c->loss.imitation == IMITATION_ASFT;
 }
 
 static void copy_policy(trainer_parts *p)
@@ -57,7 +59,7 @@ const method METHOD_REFERENCE = {
 /* ---- a KL as a cost of the reward ---- */
 
 static const option COST_ROWS[] = {
-    { "algorithm.reward_kl", OPTION_NUMBER, AT(reward_kl), 0, 100, "0.0",
+    { "algorithm.reward_kl", OPTION_NUMBER, SETTINGS_AT(REWARD_KL, reward_kl_config, coefficient), 0, 100, "0.0",
       .help = "coefficient of a KL that is taken off the reward instead; 0: none",
       .more = "The episode's sum of log mu - log ref comes off the heaviest objective before it is normalised, as "
               "in PPO for RLHF. It then competes within the group; `algorithm.kl` holds all tokens alike." },
@@ -66,14 +68,13 @@ static const option COST_ROWS[] = {
 
 static const option_table COST_OPTIONS = { .after = "algorithm.kl_kind", .rows = COST_ROWS };
 
-static bool costs(const trainer_config *c) { return c->reward_kl > 0; }
-
-/* What each episode's distance from the reference costs it: reward_kl times the sum of log mu - log ref over what the
- * policy wrote. An unbiased estimate of the KL, which the loss's k3 is not, once it goes through the advantage. */
+/* What each episode's distance from the reference costs it: the coefficient times the sum of log mu - log ref over what
+ * the policy wrote. An unbiased estimate of the KL, which the loss's k3 is not, once it goes through the advantage. */
 static int charge(void *self, train_step *s, error *err)
 {
     (void)self;
     trainer_parts *p = s->parts;
+    const double coefficient = SETTINGS(p->config, REWARD_KL, reward_kl_config).coefficient;
 
     /* All episodes, whatever else the step packs: advantages are not final yet, so none can be left out by them. */
     pack_options everything = s->options;
@@ -90,7 +91,7 @@ static int charge(void *self, train_step *s, error *err)
         if (!reference) return err ? err->code : ERR_DEVICE;
         for (int i = 0; i < b->tokens.n_out; i++) {
             const double log_ratio = signal_between_logprobs(b->behaviour[i], (double)reference[i]);
-            cost[b->episode[i]] += p->config->reward_kl * log_ratio;
+            cost[b->episode[i]] += coefficient * log_ratio;
         }
     }
     if (p->shard) comm_sum(p->config->comm, cost, s->table->S);

@@ -406,9 +406,24 @@ static void the_best_of_a_group_is_learned_and_nothing_else(void **state)
     for (int n = 0; n < 2; n++) group_free(g[n]);
 }
 
+/* A word without a row would be a baseline that is not there. */
+static void every_estimator_has_its_function_and_names_its_paper(void **state)
+{
+    (void)state;
+    static const word_row MEANS[] = { ADVANTAGE_MEANS(WORDS_ROW){ 0 } };
+    for (const word_row *w = MEANS; w->word; w++) {
+        const estimator *e = estimator_of((advantage_mean)w->value);
+        if (!e->baseline) fail_msg("%s: no function", w->word);
+        if (!e->paper || strcspn(e->paper, "0123456789") == strlen(e->paper)) fail_msg("%s: no paper", w->word);
+        for (const word_row *other = MEANS; other < w; other++)
+            if (estimator_of((advantage_mean)other->value)->paper == e->paper) fail_msg("%s: another's", w->word);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_estimator_has_its_function_and_names_its_paper),
         cmocka_unit_test(the_best_of_a_group_is_learned_and_nothing_else),
         cmocka_unit_test(a_span_s_reward_goes_to_its_own_tokens),
         cmocka_unit_test(spans_and_whole_answers_go_together),

@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "learner/methods/isolation.h"
 #include "learner/methods/mixture.h"
+#include "learner/methods/reference.h"
 #include "recorded.h"
 
 enum { MOST = 4, STEPS = 4, GROUPS = 6, SIZE = 4 };
@@ -315,7 +316,8 @@ static void one_gradient_is_the_same_on_many_learners(void **state)
     (void)state;
     trainer_config c = learners_config();
     check("one gradient", &c, 1);
-    c.loss.kl = 0.1, c.epochs = 2, c.reward_kl = 0.1;
+    c.loss.kl = 0.1, c.epochs = 2;
+    SETTINGS_SET(&c, REWARD_KL, (reward_kl_config){ 0.1 });
     check("with a KL, two epochs", &c, 1);
     c = learners_config();
     SETTINGS_SET(&c, ISOLATION, (isolation_config){ .freeze = 0.3, .protect = 0.1, .every = 1, .keep = 0.9 });

@@ -8,6 +8,7 @@
 #include "learner/methods/era.h"
 #include "learner/methods/isolation.h"
 #include "learner/methods/moa.h"
+#include "learner/methods/reference.h"
 #include "recorded.h"
 
 /* ---- an objective of weight 0 ---- */
@@ -213,9 +214,11 @@ static void a_step_without_signal_changes_nothing_but_the_version(void **state)
     c = config_of(1e-2);
     c.loss.kl = 0.5, c.reference_every = 1; /* the reference is the policy: the KL has no gradient either */
     check_silence("a KL to itself", &c);
-    c.loss.kl = 0, c.reward_kl = 0.5;
+    c.loss.kl = 0;
+    SETTINGS_SET(&c, REWARD_KL, (reward_kl_config){ 0.5 });
     check_silence("a KL to itself in the reward", &c);
-    c.loss.kl = 0.5, c.reward_kl = 0;
+    c.loss.kl = 0.5;
+    SETTINGS_SET(&c, REWARD_KL, (reward_kl_config){ 0 });
     c.advantage.drop_dead = true, c.reference_every = 0;
     check_silence("a KL, and groups that are left out", &c);
     c = two_config(1e-2);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "learner/methods/reference.h"
 #include "recorded.h"
 
 static void a_step_makes_the_better_episode_likelier(void **state)
@@ -141,7 +142,7 @@ static void distance_from_the_reference_comes_off_the_reward(void **state)
     error err = { 0 };
     metrics *m = metrics_new();
     trainer_config c = config_of(1e-2);
-    c.reward_kl = 0.5;
+    SETTINGS_SET(&c, REWARD_KL, (reward_kl_config){ 0.5 });
     trainer *tr = trainer_new(&c, t.w, &err);
     group *g = recorded_group(&t, (double[]){ 1, 0, 0, 0 }, 4);
     test_ok(trainer_step(tr, (const group *const *)&g, 1, m, &err), &err);

@@ -34,7 +34,8 @@ static void a_demonstration_is_imitated(void **state)
         error err = { 0 };
         metrics *m = metrics_new();
         trainer_config c = config_of(3e-3);
-        c.loss.imitation = IMITATION_ASFT, c.loss.imitation_weight = 1, c.loss.anchor = anchored ? 5 : 0;
+        c.loss.imitation = IMITATION_ASFT, c.loss.imitation_weight = 1;
+        set_key(&c, "algorithm.anchor", anchored ? "5" : "0");
         trainer *tr = trainer_new(&c, t.w, &err);
         for (int step = 0; step < 6; step++) {
             group *g = recorded_group(&t, (double[]){ 0, 0, 0, 1 }, 4);
@@ -197,6 +198,7 @@ static trainer_config with_two_objectives(void)
     test_ok(objective_add(&c.objectives, "brevity", 0.5, &err), &err);
     SETTINGS_SET(&c, MOA, (moa_config){ .window = 4, .beta = 10 });
     SETTINGS_SET(&c, ISOLATION, (isolation_config){ .freeze = 0.3, .every = 2, .keep = 0.9 });
+    strcpy(c.moo.groups[0], "de"), strcpy(c.moo.groups[1], "it"), c.moo.n_groups = 2;
     return c;
 }
 
@@ -239,6 +241,10 @@ static void memory_is_read_by_its_own_kind_of_trainer_alone(void **state)
                            "memory.state: section 'trainer': its objectives are 'accuracy brevity', here they "
                            "are 'brevity accuracy'"));
     c = own;
+    strcpy(c.moo.groups[0], "it"), strcpy(c.moo.groups[1], "de");
+    assert_int_equal(read_by(bytes, len, &c, &err), ERR_PARSE);
+    assert_non_null(strstr(err.text, "section 'trainer': its groups are 'de it', here they are 'it de'"));
+    c = own;
     SETTINGS_SET(&c, MOA, (moa_config){ .window = 0, .beta = 10 });
     assert_int_equal(read_by(bytes, len, &c, &err), ERR_PARSE);
     assert_non_null(strstr(err.text, "section 'pivot' is not of this run"));
@@ -247,7 +253,7 @@ static void memory_is_read_by_its_own_kind_of_trainer_alone(void **state)
     assert_int_equal(read_by(bytes, len, &c, &err), ERR_PARSE);
     assert_non_null(strstr(err.text, "section 'pivot': 'steps' is 3 (allowed: 0 to 2)"));
     c = own;
-    c.moo = (moo_plan){ .over = MOO_OVER_REWARDS, .bucket = { .moo = moo_default(MOO_CAGRAD) } };
+    c.moo.over = MOO_OVER_REWARDS, c.moo.bucket = (bucket_config){ .moo = moo_default(MOO_CAGRAD) };
     assert_int_equal(read_by(bytes, len, &c, &err), ERR_PARSE);
     assert_non_null(strstr(err.text, "there is no section 'buckets' (there are: trainer, isolation, pivot)"));
 
