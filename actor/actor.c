@@ -27,8 +27,7 @@ typedef struct actor {
     logger *log;
     endpoint *exchange;
     weights_subscriber *subscriber;
-    weights *slots[2]; /* the version in use and the one being loaded */
-    int active;
+    weights *weights; /* the version in use; the next is loaded over it, between two steps of the engine */
     engine *engine;
     rollouts *rollouts;
     vec(task *) waiting; /* their version has not come yet */
@@ -47,7 +46,7 @@ static void fail(actor *a, const error *err)
     a->why = *err;
 }
 
-static const weights *current(const actor *a) { return a->slots[a->active]; }
+static const weights *current(const actor *a) { return a->weights; }
 
 /* ---- to the exchange ---- */
 
@@ -98,14 +97,16 @@ static int seal(void *ctx, error *err)
     return OK;
 }
 
+/* Over the version of before: nothing is sampled meanwhile, and an actor whose new weights are not whole ends. */
 static int install(actor *a, const weights_blob *blob, error *err)
 {
-    weights *w = a->slots[1 - a->active];
+    weights *w = a->weights;
     char where[64];
     snprintf(where, sizeof where, "version %" PRId64, blob->version);
     safetensors *st = safetensors_from_bytes(blob->data, blob->len, where, err);
 
     if (!st) return err->code;
+    if (blob->mapped) safetensors_of_map(st);
     int rc = weights_load(w, st, err);
     safetensors_close(st);
     if (rc == OK) rc = device_guard(w->dev, seal, &(sealing){ w, blob->version }, err);
@@ -115,7 +116,7 @@ static int install(actor *a, const weights_blob *blob, error *err)
         return error_set(err, ERR_PARSE, "%s: announced with hash %016" PRIx64 ", arrived with %016" PRIx64, where,
                          blob->hash, w->hash);
 
-    a->active = 1 - a->active;
+    weights_subscriber_release(a->subscriber);
     engine_set_weights(a->engine, w);
     return OK;
 }
@@ -373,11 +374,10 @@ static void set_limits(endpoint_config *c)
 static int open_all(actor *a, error *err)
 {
     const actor_config *c = a->config;
-    a->slots[0] = weights_new(c->device, c->shapes, err);
-    a->slots[1] = weights_new(c->device, c->shapes, err);
-    if (!a->slots[0] || !a->slots[1]) return err->code;
+    a->weights = weights_new(c->device, c->shapes, err);
+    if (!a->weights) return err->code;
 
-    a->engine = engine_new(&c->engine, a->slots[0], err);
+    a->engine = engine_new(&c->engine, a->weights, err);
     if (!a->engine) return err->code;
     rollout_config played = c->rollouts;
     played.engine = a->engine;
@@ -413,8 +413,7 @@ static void close_all(actor *a)
     endpoint_free(a->exchange);
     rollouts_free(a->rollouts);
     engine_free(a->engine);
-    weights_free(a->slots[0]);
-    weights_free(a->slots[1]);
+    weights_free(a->weights);
     weights_subscriber_free(a->subscriber);
 
     for (size_t i = 0; i < a->waiting.len; i++) task_free(a->waiting.data[i]);

@@ -16,6 +16,8 @@
 #include "base/hash.h"
 #include "base/str.h"
 
+enum { HASH_BLOCK = 1 << 20 }; /* a multiple of HASH_STRIPE */
+
 /* write(2) until everything is out. */
 static int write_fully(int fd, const void *data, size_t len)
 {
@@ -178,6 +180,13 @@ int file_map_open(file_map *map, const char *path, error *err)
     return code;
 }
 
+void file_map_drop(const void *data, size_t len)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = ((uintptr_t)data + page - 1) / page * page;
+    const uintptr_t end = ((uintptr_t)data + len) / page * page;
+    if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 void file_map_close(file_map *map)
 {
     if (map->data) munmap((void *)(uintptr_t)map->data, map->len);
@@ -256,15 +265,36 @@ int file_copy(const char *from, const char *to, error *err)
     return code;
 }
 
+/* Up to `size` bytes, fewer only at the file's end; -1: errno says why. */
+static ssize_t read_block(int fd, char *to, size_t size)
+{
+    size_t len = 0;
+    while (len < size) {
+        const ssize_t n = read(fd, to + len, size - len);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return -1;
+        if (n == 0) break;
+        len += (size_t)n;
+    }
+    return (ssize_t)len;
+}
+
+/* By blocks, not by a map: the pages of a large map would count as this process's memory. */
 int file_hash(const char *path, uint64_t *hash, uint64_t *bytes, error *err)
 {
-    file_map map;
-    int code = file_map_open(&map, path, err);
-    if (code != OK) return code;
-    *hash = hash_bytes(map.data, map.len, 0);
-    *bytes = map.len;
-    file_map_close(&map);
-    return OK;
+    const int fd = file_open(path, O_RDONLY, 0, err);
+    if (fd < 0) return err ? err->code : ERR_IO;
+    char *block = xmalloc(HASH_BLOCK);
+    hash_run run = hash_begin(0);
+    ssize_t n;
+
+    while ((n = read_block(fd, block, HASH_BLOCK)) == HASH_BLOCK) hash_stripes(&run, block, HASH_BLOCK);
+    const int why = errno;
+    *bytes = run.len + (n > 0 ? (uint64_t)n : 0);
+    if (n >= 0) *hash = hash_end(&run, block, (size_t)n);
+    free(block);
+    close(fd);
+    return n >= 0 ? OK : error_sys(err, why, "%s could not be read", path);
 }
 
 bool file_exists(const char *path)

@@ -31,6 +31,8 @@ typedef struct file_map {
 } file_map;
 int file_map_open(file_map *map, const char *path, error *err);
 void file_map_close(file_map *map);
+/* Bytes of a map that have been read: their pages are no longer this process's, until it reads them again. */
+void file_map_drop(const void *data, size_t len);
 
 /* Writes a temporary beside `path`, fsyncs it, renames it over `path`, fsyncs the folder. */
 int file_write_atomic(const char *path, const void *data, size_t len, error *err);

@@ -27,19 +27,6 @@ static uint64_t lane_round(uint64_t lane, uint64_t input) { return rotl(lane + i
 
 static uint64_t merge(uint64_t h, uint64_t lane) { return (h ^ lane_round(0, lane)) * P1 + P4; }
 
-/* The stripes of 32 bytes, four lanes of 8 each, which are then brought together (XXH64, steps 2 and 3); moves *p behind
- * them. */
-static uint64_t hash_stripes(const unsigned char **p, const unsigned char *end, uint64_t seed)
-{
-    uint64_t lane[4] = { seed + P1 + P2, seed + P2, seed, seed - P1 };
-    for (; end - *p >= 32; *p += 32)
-        for (int i = 0; i < 4; i++) lane[i] = lane_round(lane[i], read64(*p + 8 * i));
-
-    uint64_t h = rotl(lane[0], 1) + rotl(lane[1], 7) + rotl(lane[2], 12) + rotl(lane[3], 18);
-    for (int i = 0; i < 4; i++) h = merge(h, lane[i]);
-    return h;
-}
-
 static uint64_t avalanche(uint64_t h)
 {
     h = (h ^ h >> 33) * P2;
@@ -47,13 +34,36 @@ static uint64_t avalanche(uint64_t h)
     return h ^ h >> 32;
 }
 
-uint64_t hash_bytes(const void *data, size_t len, uint64_t seed)
+/* Four lanes of 8 bytes each (XXH64, step 1). Lane 2 holds the seed itself until the first stripe. */
+hash_run hash_begin(uint64_t seed) { return (hash_run){ .lane = { seed + P1 + P2, seed + P2, seed, seed - P1 } }; }
+
+void hash_stripes(hash_run *r, const void *data, size_t len)
 {
-    if (len == 0) return avalanche(seed + P5);
     const unsigned char *p = data, *end = p + len;
-    uint64_t h = (len >= 32 ? hash_stripes(&p, end, seed) : seed + P5) + len;
+    for (; end - p >= HASH_STRIPE; p += HASH_STRIPE)
+        for (int i = 0; i < 4; i++) r->lane[i] = lane_round(r->lane[i], read64(p + 8 * i));
+    r->len += len;
+}
+
+/* The lanes brought together (step 3); without a stripe there is only the seed. */
+static uint64_t join_lanes(const hash_run *r)
+{
+    const uint64_t *lane = r->lane;
+    if (r->len < HASH_STRIPE) return lane[2] + P5;
+    uint64_t h = rotl(lane[0], 1) + rotl(lane[1], 7) + rotl(lane[2], 12) + rotl(lane[3], 18);
+    for (int i = 0; i < 4; i++) h = merge(h, lane[i]);
+    return h;
+}
+
+uint64_t hash_end(hash_run *r, const void *rest, size_t len)
+{
+    const size_t whole = len - len % HASH_STRIPE;
+    if (whole > 0) hash_stripes(r, rest, whole);
+    uint64_t h = join_lanes(r) + r->len + len - whole;
+    if (len == whole) return avalanche(h);
 
     /* What is left behind the stripes: by 8 bytes, by 4, one by one. */
+    const unsigned char *p = (const unsigned char *)rest + whole, *end = (const unsigned char *)rest + len;
     for (; end - p >= 8; p += 8) h = rotl(h ^ lane_round(0, read64(p)), 27) * P1 + P4;
     if (end - p >= 4) {
         h = rotl(h ^ read32(p) * P1, 23) * P2 + P3;
@@ -61,6 +71,12 @@ uint64_t hash_bytes(const void *data, size_t len, uint64_t seed)
     }
     for (; p < end; p++) h = rotl(h ^ *p * P5, 11) * P1;
     return avalanche(h);
+}
+
+uint64_t hash_bytes(const void *data, size_t len, uint64_t seed)
+{
+    hash_run r = hash_begin(seed);
+    return hash_end(&r, data, len);
 }
 
 uint64_t hash_combine(uint64_t a, uint64_t b) { return hash_bytes(&(uint64_t[2]){ a, b }, 16, 0); }

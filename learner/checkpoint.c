@@ -16,9 +16,15 @@ static const char MEMORY[] = "memory.state";
 static int save_optimizer(const char *dir, const weights *w, const optimizer *o, error *err)
 {
     char path[PATH_BYTES];
-    const size_t bytes = sizeof(float) * (size_t)w->table->total;
-    float *m = xmalloc(bytes), *v = xmalloc(bytes);
-    optimizer_export(o, w, m, v);
+    const float *m, *v;
+    float *copies = NULL; /* [2, total] */
+    if (!optimizer_view(o, w, &m, &v)) {
+        copies = xmalloc(2 * sizeof *copies * (size_t)w->table->total);
+        optimizer_export(o, w, copies, copies + w->table->total);
+        m = copies;
+        v = copies + w->table->total;
+    }
+
     const tensor_source tensors[] = {
         { .name = "m", .rank = 1, .shape = { w->table->total }, .data = m },
         { .name = "v", .rank = 1, .shape = { w->table->total }, .data = v },
@@ -26,8 +32,7 @@ static int save_optimizer(const char *dir, const weights *w, const optimizer *o,
 
     const int rc =
         safetensors_write(path_join(path, sizeof path, dir, "optimizer.safetensors"), tensors, 2, DTYPE_F32, NULL, err);
-    free(m);
-    free(v);
+    free(copies);
     return rc;
 }
 
@@ -99,6 +104,7 @@ int checkpoint_save(const char *run_dir, const char *model_dir, const checkpoint
     return OK;
 }
 
+/* [total], for the caller to free; NULL and `err`. */
 static float *load_moment(const safetensors *st, const char *name, const weights *w, error *err)
 {
     const tensor_view *view = safetensors_find(st, name);
@@ -108,9 +114,26 @@ static float *load_moment(const safetensors *st, const char *name, const weights
         return NULL;
     }
     float *host = xmalloc(sizeof(float) * (size_t)view->count);
-    if (safetensors_to_f32(view, host, err) == OK) return host;
+    const int rc = safetensors_to_f32(view, host, err);
+    safetensors_drop(st, view);
+    if (rc == OK) return host;
     free(host);
     return NULL;
+}
+
+/* One after the other: a copy of both would be two models more, for a moment. */
+static bool load_moments(const safetensors *st, const weights *w, optimizer *o, error *err)
+{
+    float *m = load_moment(st, "m", w, err);
+    if (!m) return false;
+    optimizer_import(o, w, m, NULL);
+    free(m);
+
+    float *v = load_moment(st, "v", w, err);
+    if (!v) return false;
+    optimizer_import(o, w, NULL, v);
+    free(v);
+    return true;
 }
 
 static int load_optimizer(const char *dir, const weights *w, optimizer *o, error *err)
@@ -119,19 +142,10 @@ static int load_optimizer(const char *dir, const weights *w, optimizer *o, error
     safetensors *st = safetensors_open(path_join(path, sizeof path, dir, "optimizer.safetensors"), err);
     if (!st) return err ? err->code : ERR_IO;
 
-    int rc = ERR_PARSE;
-    float *m = load_moment(st, "m", w, err), *v = m ? load_moment(st, "v", w, err) : NULL;
-    if (v) {
-        optimizer_import(o, w, m, v);
-        rc = OK;
-    } else if (err) {
-        rc = err->code;
-    }
-
+    const bool fine = load_moments(st, w, o, err);
     safetensors_close(st);
-    free(m);
-    free(v);
-    return rc;
+    if (fine) return OK;
+    return err ? err->code : ERR_PARSE;
 }
 
 static int load_weights(const char *dir, weights *w, const checkpoint_state *state, error *err)

@@ -143,12 +143,20 @@ void optimizer_export(const optimizer *o, const weights *w, float *m, float *v)
     export_one(o, w, o->v, v);
 }
 
+bool optimizer_view(const optimizer *o, const weights *w, const float **m, const float **v)
+{
+    if (o->shard || !device_view(w->dev, o->m)) return false;
+    *m = o->m;
+    *v = o->v;
+    return true;
+}
+
 void optimizer_import(optimizer *o, const weights *w, const float *m, const float *v)
 {
     for (int i = 0; i < o->n; i++) {
         const optim_run *r = &o->runs[i];
-        device_copy_in(w->dev, o->m + r->place, m + r->at, sizeof *m * (size_t)r->count);
-        device_copy_in(w->dev, o->v + r->place, v + r->at, sizeof *v * (size_t)r->count);
+        if (m) device_copy_in(w->dev, o->m + r->place, m + r->at, sizeof *m * (size_t)r->count);
+        if (v) device_copy_in(w->dev, o->v + r->place, v + r->at, sizeof *v * (size_t)r->count);
     }
 }
 

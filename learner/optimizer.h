@@ -73,6 +73,9 @@ typedef struct optim_report {
 
 /* All moments, laid out as the parameter table is: m, v [table->total] on the host. Export is collective. */
 void optimizer_export(const optimizer *o, const weights *w, float *m, float *v);
+/* Where they lie, if that is on the host and in this layout (one learner on a CPU): then no copy is needed. */
+bool optimizer_view(const optimizer *o, const weights *w, const float **m, const float **v);
+/* m or v NULL: those stay as they are. */
 void optimizer_import(optimizer *o, const weights *w, const float *m, const float *v);
 
 /* The norm of grads [table->total]; of several learners, of all pieces together. ERR_STATE, and the first parameter

@@ -200,10 +200,17 @@ safetensors *safetensors_from_bytes(const void *data, size_t len, const char *wh
     return NULL;
 }
 
+void safetensors_of_map(safetensors *st) { st->mapped = true; }
+
+void safetensors_drop(const safetensors *st, const tensor_view *view)
+{
+    if (st->mapped) file_map_drop(view->data, view->bytes);
+}
+
 void safetensors_close(safetensors *st)
 {
     if (!st) return;
-    if (st->mapped) file_map_close(&st->file);
+    file_map_close(&st->file);
     json_decref(st->header);
     map_free(st->by_name);
     free(st->tensors);

@@ -27,6 +27,8 @@ typedef struct safetensors safetensors;
 safetensors *safetensors_open(const char *path, error *err);
 /* From bytes that stay the caller's and outlive the result (a fuzz target, a shared-memory file, a received blob). */
 safetensors *safetensors_from_bytes(const void *data, size_t len, const char *where, error *err);
+/* The bytes are those of a file_map: safetensors_drop may forget their pages. */
+void safetensors_of_map(safetensors *st);
 void safetensors_close(safetensors *st);
 const tensor_view *safetensors_find(const safetensors *st, const char *name); /* NULL: not there */
 size_t safetensors_count(const safetensors *st);
@@ -37,6 +39,8 @@ int safetensors_check_f32(const tensor_view *view, error *err);           /* OK 
 int safetensors_to_f32(const tensor_view *view, float *out, error *err);
 /* Whether a tensor's x [n] are all finite. A model with one that is not computes nothing else, without a word. */
 bool safetensors_finite(const float *x, int64_t n);
+/* A tensor of a mapped file has been read for now: its pages stop counting as this process's memory. */
+void safetensors_drop(const safetensors *st, const tensor_view *view);
 
 /* Writing. `data` of each tensor is fp32; `dtype` DTYPE_F32 or DTYPE_BF16 (round to nearest even) is what is stored.
  * Tensors are laid out in the order given; the same input gives the same bytes. metadata: NULL-terminated key, value,

@@ -109,11 +109,16 @@ static int check_finite(const param *p, const float *x, error *err)
 int weights_load_one(weights *w, const param *p, const safetensors *st, error *err)
 {
     if (weights_check_one(p, st, err) != OK) return err ? err->code : ERR_PARSE;
-    float *host = xmalloc(sizeof(float) * (size_t)p->count);
-    int rc = safetensors_to_f32(safetensors_find(st, p->name), host, err);
+    const tensor_view *view = safetensors_find(st, p->name);
+    float *place = w->data + p->offset;
+    float *own = device_view(w->dev, place) ? NULL : xmalloc(sizeof *own * (size_t)p->count);
+    float *host = own ? own : place;
+
+    int rc = safetensors_to_f32(view, host, err);
     if (rc == OK) rc = check_finite(p, host, err);
-    if (rc == OK) device_copy_in(w->dev, w->data + p->offset, host, sizeof(float) * (size_t)p->count);
-    free(host);
+    if (rc == OK && own) device_copy_in(w->dev, place, own, sizeof *own * (size_t)p->count);
+    safetensors_drop(st, view);
+    free(own);
     return rc;
 }
 

@@ -21,7 +21,8 @@ typedef struct weights {
 /* Data zeroed, not packed. NULL and ERR_MEMORY for more than there is room for. */
 weights *weights_new(device *dev, const param_table *table, error *err);
 void weights_free(weights *w);
-/* Fills data from a file; every parameter must be there with its shape: ERR_PARSE names tensor, expected, found. */
+/* Fills data from a file; every parameter must be there with its shape: ERR_PARSE names tensor, expected, found. After
+ * an error data may hold some of the file's numbers. */
 int weights_load(weights *w, const safetensors *st, error *err);
 /* What weights_load would say of this file, without the memory for it. */
 int weights_check(const param_table *t, const safetensors *st, error *err);

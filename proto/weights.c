@@ -182,6 +182,13 @@ void weights_subscriber_free(weights_subscriber *s)
     free(s);
 }
 
+void weights_subscriber_release(weights_subscriber *s)
+{
+    file_map_close(&s->map);
+    s->map = (file_map){ 0 };
+    if (s->wanted.version < 0) str_free(&s->bytes);
+}
+
 /* Asks for the next chunk; what has come of the same version is kept. */
 static void fetch(weights_subscriber *s, const weights_body *a, weights_get_body *get)
 {
@@ -211,7 +218,9 @@ int weights_on_announcement(weights_subscriber *s, const weights_body *a, weight
     }
 
     s->wanted.version = -1;
-    *blob = (weights_blob){ .version = a->version, .hash = a->hash, .data = s->map.data, .len = s->map.len };
+    *blob = (weights_blob){
+        .version = a->version, .hash = a->hash, .data = s->map.data, .len = s->map.len, .mapped = true
+    };
     return 1;
 }
 

@@ -35,10 +35,13 @@ typedef struct weights_blob {
     uint64_t hash;
     const void *data; /* valid until the next call on the subscriber */
     size_t len;
+    bool mapped; /* data is a file_map's (base/file.h) */
 } weights_blob;
 /* max_bytes: what weights of the model can take at most: more is announced by none of its learners, and not collected. */
 weights_subscriber *weights_subscriber_new(uint64_t max_bytes);
 void weights_subscriber_free(weights_subscriber *s);
+/* The blob has been read: its memory is given back. */
+void weights_subscriber_release(weights_subscriber *s);
 /* An announcement came. 1: *blob is ready; 0: *get is to be sent, chunks will follow; negative: an error code. One that
  * is repeated while its chunks are under way asks for the chunk that is missing:
  * that is how a lost one is made up for. */

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/str.h"
 #include "tests/support/support.h"
 
@@ -105,6 +106,60 @@ static void what_is_no_regular_file_is_refused(void **state)
     }
     assert_int_equal(file_check("/nowhere/at/all", NULL), OK); /* whoever opens it says so */
     close(fd);
+    test_folder_remove(folder);
+}
+
+/* It is read by blocks of a megabyte: sizes around their borders. */
+static void the_hash_of_a_file_is_that_of_its_bytes_whatever_its_size(void **state)
+{
+    (void)state;
+    enum { MB = 1 << 20 };
+    const size_t sizes[] = { 0, 1, 31, 32, 100, MB - 1, MB, MB + 1, 2 * MB, 2 * MB + 77 };
+    char *folder = test_folder_new(), path[1024];
+    unsigned char *data = xmalloc(3 * MB);
+    for (size_t i = 0; i < 3 * MB; i++) data[i] = (unsigned char)(i * 2654435761u >> 13);
+    at(path, folder, "bytes");
+
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        uint64_t hash = 0, bytes = 0;
+        assert_int_equal(file_write_atomic(path, data, sizes[i], NULL), OK);
+        assert_int_equal(file_hash(path, &hash, &bytes, NULL), OK);
+        assert_int_equal(bytes, sizes[i]);
+        if (hash != hash_bytes(data, sizes[i], 0)) fail_msg("%zu bytes", sizes[i]);
+    }
+    free(data);
+    test_folder_remove(folder);
+}
+
+static long file_pages(void)
+{
+    long whole = 0, resident = 0, shared = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (f && fscanf(f, "%ld %ld %ld", &whole, &resident, &shared) != 3) shared = 0;
+    if (f) fclose(f);
+    return shared;
+}
+
+static void pages_of_a_map_that_are_dropped_are_not_ours_and_read_the_same(void **state)
+{
+    (void)state;
+    enum { BYTES = 8 << 20 };
+    char *folder = test_folder_new(), path[1024], *data = xmalloc(BYTES);
+    file_map map;
+    for (int i = 0; i < BYTES; i++) data[i] = (char)(i * 7);
+    assert_int_equal(file_write_atomic(at(path, folder, "bytes"), data, BYTES, NULL), OK);
+    assert_int_equal(file_map_open(&map, path, NULL), OK);
+
+    const long before = file_pages();
+    assert_memory_equal(map.data, data, BYTES);
+    assert_true(file_pages() - before > (BYTES - (1 << 20)) / sysconf(_SC_PAGESIZE));
+    file_map_drop(map.data + 5, BYTES - 9);
+    assert_true(file_pages() - before < (1 << 20) / sysconf(_SC_PAGESIZE));
+    assert_memory_equal(map.data, data, BYTES);
+    file_map_drop(map.data + 10, 20); /* less than a page: nothing to drop */
+    assert_memory_equal(map.data, data, BYTES);
+    file_map_close(&map);
+    free(data);
     test_folder_remove(folder);
 }
 
@@ -278,6 +333,8 @@ int main(void)
         cmocka_unit_test(what_is_written_is_read_and_mapped),
         cmocka_unit_test(reading_has_a_limit_and_names_what_is_missing),
         cmocka_unit_test(what_is_no_regular_file_is_refused),
+        cmocka_unit_test(the_hash_of_a_file_is_that_of_its_bytes_whatever_its_size),
+        cmocka_unit_test(pages_of_a_map_that_are_dropped_are_not_ours_and_read_the_same),
         cmocka_unit_test(a_pipe_that_is_open_already_is_read_once),
         cmocka_unit_test(a_file_is_the_old_or_the_new_one_and_never_half),
         cmocka_unit_test(two_writers_of_one_file_do_not_mix),

@@ -37,6 +37,22 @@ static void every_bit_counts_and_the_address_does_not(void **state)
     }
 }
 
+static void bytes_that_come_in_pieces_have_the_hash_of_the_whole(void **state)
+{
+    (void)state;
+    unsigned char a[300];
+    for (size_t i = 0; i < sizeof a; i++) a[i] = (unsigned char)(i * 31 + 7);
+    for (size_t len = 0; len <= sizeof a; len++)
+        for (size_t first = 0; first <= len; first += HASH_STRIPE)
+            for (size_t second = 0; first + second <= len; second += HASH_STRIPE) {
+                hash_run r = hash_begin(9);
+                hash_stripes(&r, a, first);
+                hash_stripes(&r, a + first, second);
+                const size_t at = first + second;
+                if (hash_end(&r, a + at, len - at) != hash_bytes(a, len, 9)) fail_msg("%zu of %zu bytes", at, len);
+            }
+}
+
 static void combining_minds_the_order(void **state)
 {
     (void)state;
@@ -57,6 +73,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(xxh64_gives_the_published_values),
         cmocka_unit_test(every_bit_counts_and_the_address_does_not),
+        cmocka_unit_test(bytes_that_come_in_pieces_have_the_hash_of_the_whole),
         cmocka_unit_test(combining_minds_the_order),
         cmocka_unit_test(hex_is_sixteen_digits),
     };
