@@ -422,6 +422,17 @@ static void close_all(actor *a)
     vec_free(&a->unacked);
 }
 
+/* A version that is mapped is dropped tensor by tensor as it is read; the largest is the most that is there of it. */
+void actor_need(const engine_config *config, const device *dev, const param_table *shapes, memory_need *need)
+{
+    int64_t largest = 0;
+    for (int i = 0; i < shapes->n; i++)
+        if (shapes->items[i].count > largest) largest = shapes->items[i].count;
+    need->bytes[MEMORY_WEIGHTS] += weights_bytes(dev, shapes);
+    need->bytes[MEMORY_PUBLISHING] += sizeof(float) * (size_t)largest;
+    engine_need(config, dev, shapes, need);
+}
+
 int actor_run(loop *lp, const actor_config *config, logger *lg, error *err)
 {
     actor a = { .config = config, .lp = lp, .log = lg };

@@ -24,5 +24,8 @@ typedef struct actor_config {
     int64_t patience_ms;       /* without a word from the exchange for so long: give up with a sentence */
 } actor_config;
 
+/* What an actor takes: one version of the weights, its engine, and of the next version what it has read so far. */
+void actor_need(const engine_config *config, const device *dev, const param_table *shapes, memory_need *need);
+
 /* Runs until BYE (OK), SIGTERM/SIGINT (OK), or an error. */
 int actor_run(loop *lp, const actor_config *config, logger *lg, error *err);

@@ -69,11 +69,6 @@ static void allocate_step(engine *en)
     en->logprobs = xcalloc(outs, sizeof *en->logprobs);
 }
 
-static size_t page_bytes(const model_config *c)
-{
-    return sizeof(float) * 2 * (size_t)c->layers * KV_PAGE * (size_t)(c->kv_heads * c->head_dim);
-}
-
 static int check_config(const engine_config *c, const model_config *model, int64_t n_pages, error *err)
 {
     if (c->max_streams < 1 || c->max_context < 2)
@@ -86,17 +81,35 @@ static int check_config(const engine_config *c, const model_config *model, int64
                          "%d streams of %d tokens are %" PRId64 " pages of keys and values (%d at most)",
                          c->max_streams, c->max_context, n_pages, INT32_MAX);
 
-    if (c->kv_bytes && c->kv_bytes < page_bytes(model) * (size_t)n_pages)
+    if (c->kv_bytes && c->kv_bytes < kv_page_bytes(model) * (size_t)n_pages)
         return error_set(err, ERR_LIMIT,
                          "%d streams of %d tokens need %zu bytes of key and value pages, kv_bytes allows %zu",
-                         c->max_streams, c->max_context, page_bytes(model) * (size_t)n_pages, c->kv_bytes);
+                         c->max_streams, c->max_context, kv_page_bytes(model) * (size_t)n_pages, c->kv_bytes);
     return OK;
+}
+
+static int64_t pages_of(const engine_config *c)
+{
+    return (int64_t)((c->max_context + KV_PAGE - 1) / KV_PAGE) * c->max_streams;
+}
+
+/* Room for a row of every stream and a page of prefill besides: less would starve whoever is being prefilled. */
+static int rows_a_step(const engine_config *c)
+{
+    const int min = c->max_streams + KV_PAGE;
+    return c->tokens_per_step < min ? min : c->tokens_per_step;
+}
+
+void engine_need(const engine_config *config, const device *dev, const param_table *shapes, memory_need *need)
+{
+    need->bytes[MEMORY_PAGES] += kv_page_bytes(&shapes->config) * (size_t)pages_of(config);
+    need->bytes[MEMORY_ACTIVATIONS] += model_decode_bytes(dev, shapes, rows_a_step(config), config->max_streams);
 }
 
 engine *engine_new(const engine_config *config, const weights *w, error *err)
 {
     const model_config *model = &w->table->config;
-    const int64_t pages = (int64_t)((config->max_context + KV_PAGE - 1) / KV_PAGE) * config->max_streams;
+    const int64_t pages = pages_of(config);
     if (check_config(config, model, pages, err) != OK) return NULL;
 
     const int n_pages = (int)pages, max_pages = n_pages / config->max_streams;
@@ -106,10 +119,7 @@ engine *engine_new(const engine_config *config, const weights *w, error *err)
     engine *en = xcalloc(1, sizeof *en);
     en->config = *config;
 
-    /* Room for a row of every stream and a page of prefill besides: less would starve whoever is being prefilled. */
-    const int min = config->max_streams + KV_PAGE;
-    if (en->config.tokens_per_step < min) en->config.tokens_per_step = min;
-
+    en->config.tokens_per_step = rows_a_step(config);
     en->w = w;
     en->max_pages = max_pages;
     en->next_id = 1;

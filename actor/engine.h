@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/memory_need.h"
 #include "model/weights.h"
 #include "rollout/trajectory.h"
 
@@ -37,6 +38,8 @@ engine *engine_new(const engine_config *config, const weights *w, error *err);
  * and stands still where nothing was sampled. `record` is borrowed. */
 engine *engine_of_record(const trajectory *record, int max_context);
 void engine_free(engine *en);
+/* What it takes beside the weights: pages, and the activations of its largest step. */
+void engine_need(const engine_config *config, const device *dev, const param_table *shapes, memory_need *need);
 int engine_context(const engine *en);  /* max_context */
 int engine_capacity(const engine *en); /* max_streams: the most tokens a step can sample */
 

@@ -10,6 +10,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/memory_need.h"
+
 enum { TEXT_BYTES = 8192, PATH_BYTES = 1024 };
 static const uint64_t ASKED_FOR = (uint64_t)4 << 20, MARGIN = (uint64_t)64 << 20;
 
@@ -159,11 +161,19 @@ static uint64_t resident(const char *root)
     return strtoull(at, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-memory_room memory_room_now(const char *root, uint64_t held)
+const word_row MEMORY_PART_WORDS[] = { MEMORY_PARTS(WORDS_ROW){ 0 } };
+
+memory_room memory_machine_now(const char *root)
 {
     memory_room room = { UINT64_MAX, UINT64_MAX, "nothing known" };
     machine_limit(root, &room);
     group_limits(root, &room);
+    return room;
+}
+
+memory_room memory_room_now(const char *root, uint64_t held)
+{
+    memory_room room = memory_machine_now(root);
 
     /* What is held but not touched yet: no limit shows it, and it is promised already. */
     if (room.bytes != UINT64_MAX && held > 0) room.bytes = less(room.bytes, less(held, resident(root)));

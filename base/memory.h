@@ -30,6 +30,8 @@ typedef struct memory_room {
  * far, touched or not; those that are not resident yet will be, and are taken off. UINT64_MAX where nothing can be
  * read. `root` stands before /proc and /sys in every path ("" for the machine itself). */
 memory_room memory_room_now(const char *root, uint64_t held);
+/* The same for all processes of a run together: without the limits that each has for itself (ulimit). */
+memory_room memory_machine_now(const char *root);
 /* Whether `bytes` more fit, and a margin for what others do meanwhile; *room (may be NULL) says what was found. Small
  * requests are granted unasked: looking costs 50 us. */
 bool memory_fits(uint64_t bytes, uint64_t held, memory_room *room);

@@ -97,7 +97,8 @@ int bench_group(const bench_request *r, bench_group_result *out, error *err)
 
     arena *a = arena_new(1 << 20);
     advantage_table *table = table_of(a, r, t.table->config.vocab);
-    const int micro_tokens = micro_tokens_for(t.w, memory_size(""), 1, false);
+    const micro_budget budget = { .memory = memory_size(""), .beside = micro_tokens_beside(t.w->dev, t.w->table) };
+    const int micro_tokens = micro_tokens_for(t.w->dev, t.w->table, &budget);
     way shared = way_of(a, table, micro_tokens, true), unshared = way_of(a, table, micro_tokens, false);
 
     const int rc = measure_both(&t, &shared, &unshared, r->seconds, err);

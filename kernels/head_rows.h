@@ -2,7 +2,8 @@
 /* head_rows - how the LM head's rows are cut into blocks, on every backend. Internal to kernels/. */
 #pragma once
 
-enum { HEAD_MIN_ROWS = 128 }; /* fewer would make the products slow */
+enum { HEAD_MIN_ROWS = 128 };          /* fewer would make the products slow */
+enum { HEAD_BLOCK_FLOATS = 16 << 20 }; /* on a CPU: 64 MB of logits at a time */
 
 /* Rows whose logits make up about `floats`. */
 static inline int head_rows(int T, int V, int floats)

@@ -131,6 +131,24 @@ bucket_set *bucket_set_new(const bucket_config *config, const param_table *table
     return s;
 }
 
+uint64_t bucket_slab_bytes(const bucket_config *config, const param_table *table)
+{
+    int64_t first = 0, second = 0;
+    if (!config->by_micro_batch || config->scope == BUCKET_GLOBAL) return sizeof(float) * (uint64_t)table->total;
+    bucket_set *s = bucket_set_new(config, table, NULL, 1, 0);
+    for (int i = 0; i < s->n; i++) {
+        const int64_t count = s->buckets[i].count;
+        if (count > first) {
+            second = first;
+            first = count;
+        } else if (count > second) {
+            second = count;
+        }
+    }
+    bucket_set_free(s);
+    return sizeof(float) * (uint64_t)(first + second);
+}
+
 void bucket_set_free(bucket_set *s)
 {
     if (!s) return;

@@ -50,6 +50,8 @@ typedef struct bucket_set bucket_set;
  * MOO_MAX. */
 bucket_set *bucket_set_new(const bucket_config *config, const param_table *table, device *dev, int K, int extra);
 void bucket_set_free(bucket_set *s);
+/* The slabs of one gradient at most: the model's, or with by_micro_batch those of its two largest buckets. */
+uint64_t bucket_slab_bytes(const bucket_config *config, const param_table *table);
 
 /* A step begins: what is combined goes to `combined` [total], which the caller has zeroed. */
 void bucket_begin(bucket_set *s, int64_t step, uint64_t seed, float *combined);

@@ -20,6 +20,7 @@
  * set is a struct of its own (SETTINGS of trainer_config.h). */
 #pragma once
 
+#include "base/memory_need.h"
 #include "base/metrics.h"
 #include "base/state.h"
 #include "learner/pass.h"
@@ -75,6 +76,15 @@ typedef enum step_point {
     N_STEP_POINTS
 } step_point;
 
+/* What a trainer would be, for what it would take. */
+typedef struct method_place {
+    const trainer_config *config;
+    const device *dev;
+    const param_table *table;
+    int learners;
+    int tokens; /* of a pass; 0: what is beside passes */
+} method_place;
+
 typedef struct method {
     const char *name;
     const option_table *options; /* its keys, whose rows fill a trainer_config; NULL: it has none of its own */
@@ -87,6 +97,8 @@ typedef struct method {
     void (*close)(trainer_parts *parts, void *self);                    /* self may be NULL, or half open */
     int (*at[N_STEP_POINTS])(void *self, train_step *step, error *err); /* NULL: it has nothing to do there */
     void (*state)(void *self, trainer_parts *parts, saved_state *to);   /* NULL: it remembers nothing */
+    /* Adds the memory that it takes beside a trainer's own. NULL: none to speak of. */
+    void (*need)(const method_place *place, memory_need *need);
 } method;
 
 #define METHOD(NAME) extern const method METHOD_##NAME;

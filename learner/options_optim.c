@@ -64,8 +64,9 @@ static const option ROWS[] = {
     { "learner.micro_tokens", OPTION_VALUE, 0, 0, 0, 0, "auto", .read = read_micro_tokens,
       .help = "tokens a forward and backward pass holds in memory: a number, or \"auto\"",
       .more = "A step's episodes are cut into passes of so many tokens, whose gradients add up. auto: 16384, or "
-              "what fits half the machine's memory. Other sizes give other roundings, so a resumed run keeps its "
-              "own.",
+              "what lets learners fit into a sixth of the machine's memory, but 1024 where half of it has room for "
+              "that; `troupe plan` shows what it comes to. Other sizes give other roundings, so a resumed run keeps "
+              "its own.",
       .elsewhere = "micro_batch_size ppo_micro_batch_size per_device_train_micro_batch_size "
                    "gradient_accumulation_steps" },
     { "learner.shared_prompts", OPTION_BOOL, AT(shared_prompts), 0, 0, "true",

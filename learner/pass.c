@@ -152,6 +152,12 @@ static grad_split split_of(const pass *p, const packed_batch *b)
     return (grad_split){ .K = 1 };
 }
 
+int pass_cotangents(const trainer_config *c)
+{
+    if (!moo_of_rewards(&c->moo) || c->moo.by_token) return 1;
+    return c->objectives.n + (c->loss.kl > 0);
+}
+
 static int cotangents(const grad_split *s) { return s->n_partitions > 0 ? s->K / s->n_partitions : s->K; }
 
 /* ---- scaled logits ---- */

@@ -63,6 +63,8 @@ struct micro_batch {
     bool last;   /* of the step's */
 };
 
+/* The gradients that a pass of this configuration computes side by side. */
+int pass_cotangents(const trainer_config *config);
 /* Logprobs of the reference policy for the batch's targets, [n_out] in the arena; NULL and `err`. */
 const float *pass_reference(const pass *p, const packed_batch *b, error *err);
 int pass_micro(const pass *p, const micro_batch *m, step_sums *sums, error *err);

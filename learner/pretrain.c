@@ -37,7 +37,8 @@ pretrainer *pretrainer_new(const pretrain_config *config, weights *w, error *err
 {
     pretrainer *p = xcalloc(1, sizeof *p);
     p->config = *config;
-    if (p->config.micro_tokens <= 0) p->config.micro_tokens = micro_tokens_for(w, memory_size(""), 1, false);
+    const micro_budget budget = { .memory = memory_size(""), .beside = micro_tokens_beside(w->dev, w->table) };
+    if (p->config.micro_tokens <= 0) p->config.micro_tokens = micro_tokens_for(w->dev, w->table, &budget);
     p->w = w;
     p->step = arena_new(1 << 20);
     if (device_guard(w->dev, make, p, err) == OK) return p;

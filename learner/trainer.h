@@ -12,6 +12,7 @@
  * One thread owns a trainer, its weights and their device. */
 #pragma once
 
+#include "base/memory_need.h"
 #include "base/metrics.h"
 #include "base/state.h"
 #include "learner/trainer_config.h"
@@ -22,6 +23,12 @@ typedef struct trainer trainer;
  * there is one, is a copy of `w` as it is now. */
 trainer *trainer_new(const trainer_config *config, weights *w, error *err);
 void trainer_free(trainer *t);
+/* What a trainer takes on `dev`, of a model of these parameters, in passes of `tokens` tokens; `learners`: processes
+ * that share the moments. */
+void trainer_need(const trainer_config *config, const device *dev, const param_table *t, int learners, int tokens,
+                  memory_need *need);
+/* Tokens of a pass: the config's, or what learner/micro_tokens.h finds for this machine. */
+int trainer_tokens(const trainer_config *config, const device *dev, const param_table *t, int learners);
 
 /* Trains on the groups of one step and seals the weights with version + 1.
  *

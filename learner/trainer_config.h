@@ -72,7 +72,7 @@ typedef struct trainer_config {
     int epochs;           /* updates on a step's batch (1); later ones are clipped against the first's policy */
     double temperature;   /* of the policy that sampled: logprobs are of logits / temperature */
     int64_t oldest_token; /* versions behind after which a token is not trained on (partial rollouts); 0: any */
-    int micro_tokens;     /* tokens a forward and backward pass holds activations of; 0: by micro_tokens_for */
+    int micro_tokens;     /* tokens a forward and backward pass holds activations of; 0: by trainer_tokens */
     bool shared_prompts;  /* a prompt that several episodes have is computed once for them */
     lora_config lora;     /* rank 0: every parameter is trained */
     uint64_t seed;        /* of the adapter's start, and of blocks that are drawn */

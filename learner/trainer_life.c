@@ -26,11 +26,48 @@ static int choose_methods(trainer *t, error *err)
     return OK;
 }
 
+/* ---- what it takes ---- */
+
+/* A LoRA alone steps another table than the model's; its method states those moments itself. */
+static uint64_t moments_bytes(const trainer_config *c, const param_table *t, int learners)
+{
+    return c->lora.rank > 0 ? 0 : 2 * sizeof(float) * (uint64_t)t->total / (uint64_t)(learners > 1 ? learners : 1);
+}
+
+void trainer_need(const trainer_config *c, const device *dev, const param_table *t, int learners, int tokens,
+                  memory_need *need)
+{
+    const pass_size size = { .T = tokens, .n_out = tokens, .sides = pass_cotangents(c), .recompute = c->recompute };
+    need->bytes[MEMORY_WEIGHTS] += weights_bytes(dev, t);
+    need->bytes[MEMORY_GRADIENTS] += sizeof(float) * (uint64_t)t->total;
+    need->bytes[MEMORY_MOMENTS] += moments_bytes(c, t, learners);
+    if (tokens > 0) need->bytes[MEMORY_ACTIVATIONS] += model_pass_bytes(dev, t, &size);
+    if (learners > 1 && c->moo.over == MOO_OVER_NOTHING) /* slabs, until the last micro-batch is exchanged */
+        need->bytes[MEMORY_GRADIENTS] += bucket_slab_bytes(&c->moo.bucket, t);
+
+    const method_place place = { .config = c, .dev = dev, .table = t, .learners = learners, .tokens = tokens };
+    for (int i = 0; METHODS[i]; i++)
+        if (METHODS[i]->need && METHODS[i]->wanted(c)) METHODS[i]->need(&place, need);
+}
+
+int trainer_tokens(const trainer_config *c, const device *dev, const param_table *t, int learners)
+{
+    memory_need fixed = { 0 };
+    if (c->micro_tokens > 0) return c->micro_tokens;
+    trainer_need(c, dev, t, learners, 0, &fixed);
+    fixed.bytes[MEMORY_PUBLISHING] += sizeof(float) * (uint64_t)t->total; /* a copy goes out after each step */
+    const micro_budget budget = {
+        .memory = memory_size(""), .learners = learners, .beside = memory_need_total(&fixed), .recompute = c->recompute
+    };
+    return micro_tokens_for(dev, t, &budget);
+}
+
+/* ---- birth ---- */
+
 /* What a recipe may leave open. */
 static void fill_in(trainer_config *c, const weights *w)
 {
-    const int learners = many_learners(c) ? c->comm->size : 1;
-    if (c->micro_tokens <= 0) c->micro_tokens = micro_tokens_for(w, memory_size(""), learners, c->recompute);
+    c->micro_tokens = trainer_tokens(c, w->dev, w->table, many_learners(c) ? c->comm->size : 1);
     if (c->epochs < 1) c->epochs = 1;
     if (c->temperature <= 0) c->temperature = 1; /* greedy sampling is recorded at temperature 1 */
 }

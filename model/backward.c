@@ -3,6 +3,7 @@
  * a parameter's K gradients are complete together and a sink can take them while the rest is still to come. */
 #include <assert.h>
 
+#include "kernels/op_scratch.h"
 #include "model/layer.h"
 
 /* One cotangent's way through a layer; the layers and the K sides take turns on it. */
@@ -299,6 +300,15 @@ static void embed_backward(const backward *b)
     complete(b, embed);
 }
 
+/* In the order of layer_grads_new, below. */
+static int64_t layer_grads_floats(const model_config *c, int T, int n_out)
+{
+    const int64_t q = (int64_t)c->heads * c->head_dim, kv = (int64_t)c->kv_heads * c->head_dim;
+    const int64_t raw = c->qk_norm != QK_NORM_NONE ? q + kv : 0;
+    const int64_t apart = model_branches_stand_apart(c) ? 2 * (int64_t)c->width : 0;
+    return T * (c->width + 3 * (int64_t)c->ffn + 2 * q + 2 * kv + raw + apart) + n_out * q;
+}
+
 static layer_grads layer_grads_new(const weights *w, int T, int n_out)
 {
     const model_config *c = &w->table->config;
@@ -344,6 +354,27 @@ static int partitions_of(const grad_split *split)
 {
     if (!split->sequences) return 1;
     return split->n_partitions > 0 ? split->n_partitions : split->K;
+}
+
+/* Room of transposes_new. */
+static size_t transposes_bytes(const device *dev, const param_table *t, int sides)
+{
+    size_t bytes = 0;
+    for (int i = 0; sides > 1 && i < t->n; i++) {
+        const param *p = &t->items[i];
+        if (p->layer == 0 && p->rank == 2) bytes += device_ops(dev)->linear_transposed_bytes(dev, p->rows, p->cols);
+    }
+    return bytes;
+}
+
+size_t model_backward_bytes(const device *dev, const param_table *t, const pass_size *s)
+{
+    const model_config *c = &t->config;
+    const int64_t cotangents = (int64_t)s->sides * ((int64_t)s->n_out + s->T) * c->width;
+    const size_t head = head_backward_scratch_bytes(dev, s->n_out, c->vocab, c->width);
+    const size_t layer = layer_op_bytes(dev, t, s->T);
+    return sizeof(float) * (size_t)(cotangents + layer_grads_floats(c, s->T, s->n_out)) +
+           transposes_bytes(dev, t, s->sides) + (head > layer ? head : layer);
 }
 
 void model_backward(const weights *w, const token_batch *batch, const activations *acts, const float *dlogprob,

@@ -71,3 +71,12 @@ const float *model_decode(const weights *w, kv_cache *kv, const decode_batch *ba
 
     return n_out > 0 ? top_logits(w, &top) : NULL;
 }
+
+size_t model_decode_bytes(const device *dev, const param_table *t, int T, int n_out)
+{
+    const model_config *c = &t->config;
+    const int64_t rows = layer_acts_floats(c, T, T) + layer_rows_floats(c, n_out) + (int64_t)T * c->width;
+    const int64_t top = top_acts_floats(c, n_out) + (int64_t)n_out * c->vocab;
+    const int64_t tokens = (int64_t)T * (MAX_ROPES * c->head_dim + 4);
+    return sizeof(float) * (size_t)(rows + top + tokens) + layer_op_bytes(dev, t, T);
+}

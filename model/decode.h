@@ -20,3 +20,5 @@ typedef struct decode_batch {
 /* Writes keys and values of all T rows into the pages, and logits [n_out, V] (device scratch, valid until
  * device_scratch_reset). n_out 0: NULL. */
 const float *model_decode(const weights *w, kv_cache *kv, const decode_batch *batch);
+/* The most device scratch that it has in use, for T rows of which n_out have logits. */
+size_t model_decode_bytes(const device *dev, const param_table *t, int T, int n_out);

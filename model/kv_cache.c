@@ -5,6 +5,11 @@
 
 #include "base/str.h"
 
+size_t kv_page_bytes(const model_config *c)
+{
+    return sizeof(float) * 2 * (size_t)c->layers * KV_PAGE * (size_t)(c->kv_heads * c->head_dim);
+}
+
 kv_cache *kv_cache_new(device *dev, const model_config *config, int n_pages, error *err)
 {
     if (n_pages < 1) {

@@ -15,3 +15,5 @@ typedef struct kv_cache {
 /* Pages are not cleared: what a sequence has not written yet is never read. */
 kv_cache *kv_cache_new(device *dev, const model_config *config, int n_pages, error *err);
 void kv_cache_free(kv_cache *kv);
+/* What a page of KV_PAGE tokens takes. */
+size_t kv_page_bytes(const model_config *config);

@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <math.h>
 
+#include "kernels/op_scratch.h"
+
 layer_weights layer_weights_of(const weights *w, int layer)
 {
     const param_table *t = w->table;
@@ -57,6 +59,31 @@ const int32_t *scratch_ints(device *dev, const int32_t *from, size_t n)
     int32_t *to = device_scratch(dev, sizeof(int32_t) * n);
     if (n > 0) device_copy_in(dev, to, from, sizeof(int32_t) * n);
     return to;
+}
+
+/* In the order of layer_acts_new, below. */
+int64_t layer_acts_floats(const model_config *c, int T, int n)
+{
+    const int64_t q = (int64_t)c->heads * c->head_dim, kv = (int64_t)c->kv_heads * c->head_dim;
+    const int64_t in = c->norms != NORMS_AFTER ? c->width : 0;
+    const int64_t raw = c->qk_norm != QK_NORM_NONE ? q + kv + c->heads + c->kv_heads : 0;
+    const int64_t apart = model_branches_stand_apart(c) ? 3 * (int64_t)c->width + 2 : 0;
+    const int64_t lower = in + 1 + 2 * q + 2 * kv + raw + c->heads;
+    const int64_t upper = c->width + in + 1 + 3 * (int64_t)c->ffn + apart;
+    return T * lower + n * upper;
+}
+
+int64_t layer_rows_floats(const model_config *c, int n) { return (int64_t)n * (c->width + c->heads * c->head_dim); }
+
+size_t layer_op_bytes(const device *dev, const param_table *t, int T)
+{
+    size_t most = 0;
+    for (int i = 0; i < t->n; i++) {
+        const param *p = &t->items[i];
+        const size_t bytes = p->layer == 0 && p->rank == 2 ? linear_scratch_bytes(dev, T, p->rows, p->cols) : 0;
+        if (bytes > most) most = bytes;
+    }
+    return most;
 }
 
 layer_acts layer_acts_new(const weights *w, int T, int n)
@@ -230,6 +257,8 @@ void layer_finish(const weights *w, const layer_weights *p, const layer_acts *a,
     const branch_end mlp = { p->down, p->down_bias, p->mlp_post_norm, a->act, a->mid, a->mlp_out, a->mlp_out_rstd };
     end_branch(w, a, &mlp, out);
 }
+
+int64_t top_acts_floats(const model_config *c, int n) { return (int64_t)n * (2 * (int64_t)c->width + 1); }
 
 top_acts top_acts_new(const weights *w, int n)
 {

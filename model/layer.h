@@ -64,6 +64,11 @@ typedef struct layer_acts {
  * again by layer after layer when nothing is kept. */
 layer_acts layer_acts_new(const weights *w, int T, int n);
 void layer_acts_take(const weights *w, layer_acts *a, float *x, int n, const int32_t *rows);
+/* Floats that layer_acts_new takes, and those of chosen rows that layer_acts_take does. */
+int64_t layer_acts_floats(const model_config *c, int T, int n);
+int64_t layer_rows_floats(const model_config *c, int n);
+/* The most scratch that one operation of a layer over T rows takes for itself. */
+size_t layer_op_bytes(const device *dev, const param_table *t, int T);
 
 /* The cosines and sines of T rows, [T, hd] in device scratch, of each of the model's rotary embeddings. */
 typedef struct rope_tables {
@@ -96,6 +101,7 @@ typedef struct top_acts {
     float *rstd;   /* [n] */
 } top_acts;
 top_acts top_acts_new(const weights *w, int n);
+int64_t top_acts_floats(const model_config *c, int n);
 void top_norm(const weights *w, const top_acts *top);
 const float *top_logits(const weights *w, const top_acts *top); /* top_norm, then logits [n, V] in device scratch */
 
@@ -127,6 +133,9 @@ typedef struct inner_activations {
     const logit_gradients *logit_gradients; /* NULL: none */
     const float *scale;                     /* [n_out] on the host: what the rows' logits were multiplied by; NULL: 1 */
 } inner_activations;
+
+/* What model_backward adds to the scratch that model_forward leaves in use, at most. */
+size_t model_backward_bytes(const device *dev, const param_table *t, const pass_size *s);
 
 /* A layer of a packed batch, from a->x on (see layer_finish for `out`). */
 void layer_forward(const weights *w, int layer, const device_batch *b, const layer_acts *a, float *out);

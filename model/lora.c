@@ -64,6 +64,27 @@ static void make_table(lora *l)
 
 /* ---- life ---- */
 
+static uint32_t targets_of(const lora_config *c)
+{
+    uint32_t all = c->targets;
+    for (int i = 0; c->targets == 0 && i < N_TARGETS; i++) all |= UINT32_C(1) << TARGETS[i].kind;
+    return all;
+}
+
+int64_t lora_floats(const lora_config *config, const param_table *model, int64_t *frozen)
+{
+    const lora_config c = { .targets = targets_of(config) };
+    int64_t floats = 0;
+    *frozen = 0;
+    for (int i = 0; i < model->n; i++) {
+        const param *p = &model->items[i];
+        if (!is_adapted(&c, p)) continue;
+        floats += (int64_t)config->rank * (p->rows + p->cols);
+        *frozen += p->count;
+    }
+    return floats;
+}
+
 static int adapters_of(const lora *l) { return l->table->n / 2; }
 
 static int freeze(lora *l, const weights *base, error *err)
@@ -102,8 +123,7 @@ lora *lora_new(const lora_config *config, const weights *base, uint64_t seed, er
     }
     lora *l = xcalloc(1, sizeof *l);
     l->config = *config;
-    for (int i = 0; config->targets == 0 && i < N_TARGETS; i++) l->config.targets |= UINT32_C(1) << TARGETS[i].kind;
-
+    l->config.targets = targets_of(config);
     l->model = base->table;
     make_table(l);
     if (!(l->w = weights_new(base->dev, l->table, err)) || freeze(l, base, err) != OK) {

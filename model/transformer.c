@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "kernels/op_scratch.h"
 #include "model/layer.h"
 
 enum { KEPT_LOGITS = 32 << 20 }; /* 128 MB */
@@ -95,6 +96,45 @@ static void keep_logits(const weights *w, inner_activations *in)
     if (!in->keep || in->recompute) return;
     in->kept = n < max ? n : max;
     in->logits = scratch_floats(w->dev, in->kept, V);
+}
+
+static int kept_logits(const model_config *c, const pass_size *s)
+{
+    const int max = KEPT_LOGITS / c->vocab;
+    if (s->sides == 0 || s->recompute) return 0;
+    return s->n_out < max ? s->n_out : max;
+}
+
+/* Inputs of all layers where they are kept, else two in turn, or one and the top's. */
+static int64_t inputs_floats(const model_config *c, const pass_size *s)
+{
+    const int64_t row = (int64_t)s->T * c->width;
+    return row * (s->sides > 0 ? c->layers : 2);
+}
+
+size_t model_forward_bytes(const param_table *t, const pass_size *s)
+{
+    const model_config *c = &t->config;
+    const bool share = s->recompute || s->sides == 0;
+    const int64_t layers =
+        share ? layer_acts_floats(c, s->T, s->T)
+              : (c->layers - 1) * layer_acts_floats(c, s->T, s->T) + layer_acts_floats(c, s->T, s->n_out);
+    const int64_t tokens =
+        (int64_t)s->T * (MAX_ROPES * c->head_dim + 4) + 5 * (int64_t)s->n_out; /* ids, cosines, logprobs */
+    const int64_t logits = (int64_t)kept_logits(c, s) * c->vocab;
+    return sizeof(float) * (size_t)(layers + layer_rows_floats(c, s->n_out) + inputs_floats(c, s) +
+                                    top_acts_floats(c, s->n_out) + tokens + logits);
+}
+
+size_t model_pass_bytes(const device *dev, const param_table *t, const pass_size *s)
+{
+    const model_config *c = &t->config;
+    const size_t forward = model_forward_bytes(t, s);
+    size_t more = head_scratch_bytes(dev, s->n_out, c->vocab, c->width, kept_logits(c, s));
+    const size_t layer = layer_op_bytes(dev, t, s->T), backward = s->sides > 0 ? model_backward_bytes(dev, t, s) : 0;
+    if (layer > more) more = layer;
+    if (backward > more) more = backward;
+    return forward + more;
 }
 
 static void run_head(const weights *w, inner_activations *in)

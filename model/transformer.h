@@ -64,3 +64,14 @@ void model_backward(const weights *w, const token_batch *batch, const activation
 /* Logits [V] of the last row of each sequence: for probes and evaluation. out [S, V] on the host; the batch's own
  * out_rows and targets are not read. */
 void model_last_logits(const weights *w, const token_batch *batch, float *out);
+
+/* A pass, for what it takes. */
+typedef struct pass_size {
+    int T, n_out;
+    int sides; /* cotangents of the backward pass; 0: none follows, nothing is kept */
+    bool recompute;
+} pass_size;
+/* The device scratch that model_forward leaves in use. */
+size_t model_forward_bytes(const param_table *t, const pass_size *s);
+/* The most device scratch that model_forward and model_backward have in use, in a batch of this size. */
+size_t model_pass_bytes(const device *dev, const param_table *t, const pass_size *s);

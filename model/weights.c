@@ -61,6 +61,16 @@ weights *weights_new(device *dev, const param_table *table, error *err)
     return NULL;
 }
 
+size_t weights_bytes(const device *dev, const param_table *table)
+{
+    size_t bytes = sizeof(float) * (size_t)table->total;
+    for (int i = 0; i < table->n; i++) {
+        const param *p = &table->items[i];
+        if (is_packed(table, p)) bytes += device_ops(dev)->linear_packed_bytes(dev, p->rows, p->cols);
+    }
+    return bytes;
+}
+
 void weights_free(weights *w)
 {
     if (!w) return;

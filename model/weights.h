@@ -21,6 +21,8 @@ typedef struct weights {
 /* Data zeroed, not packed. NULL and ERR_MEMORY for more than there is room for. */
 weights *weights_new(device *dev, const param_table *table, error *err);
 void weights_free(weights *w);
+/* What they take on `dev` once they are sealed. */
+size_t weights_bytes(const device *dev, const param_table *table);
 /* Fills data from a file; every parameter must be there with its shape: ERR_PARSE names tensor, expected, found. After
  * an error data may hold some of the file's numbers. */
 int weights_load(weights *w, const safetensors *st, error *err);

@@ -16,6 +16,8 @@ typedef struct weights_publisher weights_publisher;
 /* Makes a private folder in shared memory (/dev/shm; the temporary folder where there is none, or once it is full) and
  * removes those of processes that are gone. */
 weights_publisher *weights_publisher_new(error *err);
+/* What the versions that it keeps take, of `bytes` each. */
+static inline uint64_t weights_published_bytes(uint64_t bytes) { return WEIGHTS_KEPT * bytes; }
 void weights_publisher_free(weights_publisher *p); /* removes the files */
 int weights_publish(weights_publisher *p, int64_t version, uint64_t hash, const void *data, size_t len, error *err);
 /* The announcement of the newest version; false: none yet. */

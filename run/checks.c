@@ -2,8 +2,6 @@
 #include "run/checks.h"
 
 #include <inttypes.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +9,7 @@
 #include "base/file.h"
 #include "run/check_data.h"
 #include "run/check_prompts.h"
+#include "run/quiet_device.h"
 #include "model/hf_folder.h"
 #include "reward/rehearsal.h"
 
@@ -22,29 +21,17 @@ typedef struct opened {
     tokenizer *tokenizer;
     dialect *dialect;
     dataset *train, *test;
+    device *device;
     int max_context;
 } opened;
-
-/* A driver may leave threads behind, and a signal takes whichever thread lets it in: Ctrl-C would then end this process
- * instead of asking it to stop in order. So they are made where no signal is let in. */
-static device *open_quietly(const recipe *r, error *err)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
-    device *dev = device_open(r->run.device, (int)r->run.learner_threads, err);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return dev;
-}
 
 /* One learner of several takes a device of its own; whether there are so many is for them to find out. */
 static int check_device(opened *o, error *err)
 {
     error why = { 0 };
-    device *dev = open_quietly(o->recipe, &why);
+    device *dev = o->device = quiet_device(o->recipe, &why);
     if (!dev) return recipe_error(o->recipe, "device", &why, err);
     snprintf(o->out->device, sizeof o->out->device, "%s", device_name(dev));
-    device_close(dev);
     return OK;
 }
 
@@ -64,6 +51,7 @@ static int measure_model(opened *o, const char *dir, const hf_folder *f, error *
     if (need > have) return error_set(err, ERR_PARSE, "%s: the tokenizer has %d tokens, the model %d", dir, need, have);
 
     o->out->parameters = f->table->total;
+    if (o->what->train) o->out->memory = memory_plan_of(o->recipe, o->device, f->table);
     o->max_context = (int)o->recipe->actor.max_context;
     if (o->max_context > f->config.max_position) o->max_context = f->config.max_position;
     return OK;
@@ -262,6 +250,14 @@ static void close_all(opened *o)
     dialect_free(o->dialect);
     dataset_free(o->train);
     dataset_free(o->test);
+    device_close(o->device);
+}
+
+/* All of a run's processes together: one that the kernel kills says nothing. */
+static int check_memory(const opened *o, error *err)
+{
+    const memory_room room = memory_machine_now("");
+    return o->what->train ? memory_plan_check(&o->out->memory, &room, err) : OK;
 }
 
 /* The cheap things first: a missing file is said before a sandbox starts. */
@@ -273,6 +269,7 @@ int checks_open(const recipe *r, const checks_for *what, checks *out, error *err
     if (rc == OK) rc = check_shots(&o, err);
     if (rc == OK) rc = check_device(&o, err);
     if (rc == OK) rc = check_model(&o, err);
+    if (rc == OK) rc = check_memory(&o, err);
     if (rc == OK) rc = check_tools(&o, err);
     if (rc == OK) rc = check_prompts_of_rows(&o, err);
     if (rc == OK) rc = check_rewards(&o, o.train ? o.train : o.test, err);

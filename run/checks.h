@@ -3,18 +3,19 @@
  *
  *     recipe_open     keys                                         (as every role does it)
  *     check_data      rows, reward script, dialect                 (as each role does it, with its own)
- *     checks_open     both of these, device, model, tokenizer, tools, shots, prompts as the model will see them, and
+ *     checks_open     both of these, device, model, tokenizer, memory, tools, shots, prompts as the model will see them, and
  *                     the reward script on what any policy can write
  *
  * A mistake that a role finds is found by all of them, again and again, in their logs; here it is one sentence with the
  * recipe's line. Nothing is kept: this process computes nothing and must not hold a model. */
 #pragma once
 
-#include "recipe/recipe.h"
+#include "run/memory_plan.h"
 
 typedef struct checks {
     int64_t parameters; /* of the model */
     char device[64];    /* "cpu (avx512, 2 threads)" */
+    memory_plan memory; /* of a training */
     uint64_t train_rows, test_rows;
     char note[400];        /* what is no error but had better be known: prompts that don't fit; "" */
     char reward_note[400]; /* episodes without a value for an objective, which any policy can write; "" */

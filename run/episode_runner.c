@@ -42,7 +42,15 @@ static int open_model(episode_runner *p, const recipe *r, const char *dir, open_
                         : error_set(err, ERR_PARSE, "%s: the tokenizer has %d tokens, the model %d", dir, need, have);
 }
 
-static void set_rollouts(episode_runner *p, const recipe *r, const model_config *mc)
+engine_config episode_runner_engine(const recipe *r, const model_config *model, int slots)
+{
+    const int max = model->max_position;
+    return (engine_config){ .max_streams = slots,
+                            .max_context = r->actor.max_context < max ? (int)r->actor.max_context : max,
+                            .tokens_per_step = TOKENS_PER_STEP };
+}
+
+static void set_rollouts(episode_runner *p, const recipe *r, const model_config *mc, int slots)
 {
     p->rollouts = (rollout_config){ .tokenizer = p->tokenizer,
                                     .dialect = p->dialect,
@@ -59,7 +67,7 @@ static void set_rollouts(episode_runner *p, const recipe *r, const model_config 
                                     .top_p = (float)r->actor.top_p,
                                     .eos = mc->eos,
                                     .n_eos = mc->n_eos };
-    p->engine.max_context = r->actor.max_context < mc->max_position ? (int)r->actor.max_context : mc->max_position;
+    p->engine = episode_runner_engine(r, mc, slots);
 }
 
 static episode_runner *episode_runner_open(const recipe *r, const char *dir, open_fn *open, int threads, int slots,
@@ -70,8 +78,7 @@ static episode_runner *episode_runner_open(const recipe *r, const char *dir, ope
         episode_runner_free(p);
         return NULL;
     }
-    p->engine = (engine_config){ .max_streams = slots, .tokens_per_step = TOKENS_PER_STEP };
-    set_rollouts(p, r, &p->model->config);
+    set_rollouts(p, r, &p->model->config, slots);
     return p;
 }
 
@@ -94,7 +101,7 @@ episode_runner *episode_runner_of_words(const recipe *r, const model_config *mod
         episode_runner_free(p);
         return NULL;
     }
-    set_rollouts(p, r, model);
+    set_rollouts(p, r, model, 0);
     return p;
 }
 

@@ -22,6 +22,8 @@ typedef struct episode_runner {
 /* `model_dir` NULL: the recipe's. The recipe must outlive it. slots: episodes in flight. */
 episode_runner *episode_runner_new(const recipe *r, const char *model_dir, int threads, int slots, logger *lg,
                                    error *err);
+/* The engine that it has for `slots` episodes. */
+engine_config episode_runner_engine(const recipe *r, const model_config *model, int slots);
 /* The same of the recipe's model without its weights (model->weights is NULL), for an actor: a learner sends them. */
 episode_runner *episode_runner_new_shapes(const recipe *r, int threads, int slots, logger *lg, error *err);
 /* Without model, device, engine and tools that run: what an episode is read with (actor/witness.h), whose tokens end as

@@ -11,7 +11,6 @@
 #include "base/memory.h"
 #include "base/str.h"
 #include "learner/checkpoint.h"
-#include "learner/micro_tokens.h"
 #include "run/ranks.h"
 #include "show/batch_metrics.h"
 
@@ -278,10 +277,12 @@ static void say_size(const learner_thread *l)
 {
     const trainer_config *tc = &l->config.recipe->trainer;
     const int tokens = trainer_micro_tokens(l->trainer);
-    const int64_t bytes = micro_token_bytes(&l->config.model->config, tc->recompute) * tokens;
+    const weights *w = l->config.model->weights;
+    memory_need need = { 0 };
+    trainer_need(tc, w->dev, w->table, alone(l) ? 1 : l->config.comm->size, tokens, &need);
     char text[32];
     log_info(l->config.log, "learner.micro_tokens is %d%s: about %s", tokens, tc->micro_tokens > 0 ? "" : " (auto)",
-             memory_text((uint64_t)bytes, text, sizeof text));
+             memory_text(need.bytes[MEMORY_ACTIVATIONS], text, sizeof text));
 }
 
 static silence_config silence_settings(const recipe *r)

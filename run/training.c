@@ -158,7 +158,10 @@ static int start_all(training *t, error *err)
     };
     if (!(t->fleet = fleet_new(&config, err))) return err->code;
 
-    const report_facts facts = { .parameters = t->checks.parameters,
+    char memory[300];
+    const memory_room room = memory_machine_now("");
+    const report_facts facts = { .memory = memory_plan_line(&t->checks.memory, &room, memory, sizeof memory),
+                                 .parameters = t->checks.parameters,
                                  .device = t->checks.device,
                                  .train_rows = t->checks.train_rows,
                                  .test_rows = t->checks.test_rows,

@@ -5,8 +5,8 @@
 
 enum { REQUESTS_HELD = 4 };
 
-/* What one actor of the fleet needs to hold so that a step is played in one go. */
-static int slots_of(const recipe *r)
+/* A share: what one actor of the fleet needs to hold so that a step is played in one go. */
+int actor_slots(const recipe *r)
 {
     if (r->run.actor_slots > 0) return (int)r->run.actor_slots;
     return (int)((r->exchange.group * r->exchange.prompts_per_step + r->run.actors - 1) / r->run.actors);
@@ -17,7 +17,7 @@ actor_config actor_settings(const role *r, const episode_runner *p)
     const role_options *o = r->options;
     return (actor_config){ .address = o->address,
                            .name = r->name,
-                           .slots = slots_of(r->recipe),
+                           .slots = actor_slots(r->recipe),
                            .rollouts = p->rollouts,
                            .engine = p->engine,
                            .device = p->device,
@@ -45,7 +45,7 @@ int run_actor(const role_options *o, bool *again, error *err)
 
     episode_runner *p = NULL;
     if (check_data(r.recipe, NEEDS_MODEL | NEEDS_WORDS, err) == OK)
-        p = episode_runner_new_shapes(r.recipe, (int)r.recipe->run.actor_threads, slots_of(r.recipe), r.log, err);
+        p = episode_runner_new_shapes(r.recipe, (int)r.recipe->run.actor_threads, actor_slots(r.recipe), r.log, err);
     int rc = p ? OK : err->code;
     if (rc == OK) {
         const actor_config config = actor_settings(&r, p);

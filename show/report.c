@@ -106,6 +106,7 @@ void report_begin(progress *p, const recipe *r, const report_facts *f, const cha
                  (double)f->parameters * 1e-6, words_of(PRECISION_WORDS, (int)r->run.precision), f->device);
     say_data(p, r, f);
     say_plan(p, r);
+    progress_say(p, "  needs %s", f->memory);
     progress_say(p, "  run   %s", typed(run));
     if (from_step > 0) progress_say(p, "  from  step %" PRId64, from_step);
     say_resume(p, run);

@@ -9,6 +9,7 @@
 typedef struct report_facts {
     int64_t parameters; /* of the model */
     const char *device; /* "cpu (avx512, 2 threads)" */
+    const char *memory; /* what each process takes, in a line */
     uint64_t train_rows, test_rows;
     const char *note, *reward_note; /* what had better be known; "": nothing */
 } report_facts;

@@ -4,8 +4,6 @@
 #include "kernels/cpu/logits.h"
 #include "kernels/head_rows.h"
 
-enum { BLOCK_FLOATS = 16 << 20 }; /* 64 MB of logits at a time */
-
 static float inverse_of(float temperature) { return temperature > 0 ? 1.0f / temperature : 1.0f; }
 
 static float row_entropy(const float *z, int V, float inverse, float lse)
@@ -49,7 +47,7 @@ void cpu_head(device *dev, const float *x, const void *packed, const int32_t *ta
 {
     if (T == 0) return;
     const cpu_mark mark = cpu_scratch_mark(dev);
-    const int rows = head_rows(T, V, BLOCK_FLOATS);
+    const int rows = head_rows(T, V, HEAD_BLOCK_FLOATS);
     head_block b = { .V = V, .targets = targets, .logprob = logprob, .entropy = entropy, .lse = lse };
     b.inverse = inverse_of(temperature);
 
@@ -94,7 +92,7 @@ void cpu_head_backward(device *dev, const float *dlogprob, const float *x, const
 {
     if (T == 0) return;
     const cpu_mark mark = cpu_scratch_mark(dev);
-    const int rows = head_rows(T, V, BLOCK_FLOATS);
+    const int rows = head_rows(T, V, HEAD_BLOCK_FLOATS);
     head_block b = { .V = V, .targets = targets, .dlogprob = dlogprob, .lse_in = lse };
     b.inverse = inverse_of(temperature);
 

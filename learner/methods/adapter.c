@@ -68,10 +68,21 @@ static int merge(void *self, train_step *s, error *err)
     return finite_check(p->w->dev, p->w->table, p->w->data, "the weights", err);
 }
 
+/* The matrices with their panels, gradient and moments; and what they are added to, kept as it was. */
+static void need(const method_place *m, memory_need *to)
+{
+    int64_t frozen;
+    const uint64_t floats = sizeof(float) * (uint64_t)lora_floats(&m->config->lora, m->table, &frozen);
+    to->bytes[MEMORY_WEIGHTS] += 2 * floats + sizeof(float) * (uint64_t)frozen;
+    to->bytes[MEMORY_GRADIENTS] += floats;
+    to->bytes[MEMORY_MOMENTS] += 2 * floats;
+}
+
 const method METHOD_LORA = {
     .name = "lora",
     .options = &OPTIONS,
     .wanted = wanted,
     .open = open,
     .at = { [AT_UPDATE] = project, [AT_UPDATED] = merge },
+    .need = need,
 };

@@ -91,10 +91,20 @@ static void remembered(void *self, trainer_parts *p, saved_state *to)
     if (p->buckets) bucket_state(p->buckets, to);
 }
 
+/* Slabs: of all buckets until the last micro-batch, or of the embedding and a layer. */
+static void need(const method_place *m, memory_need *to)
+{
+    const trainer_config *c = m->config;
+    const int kl = moo_of_rewards(&c->moo) && c->loss.kl > 0 ? rows_of(c) / c->objectives.n : 0;
+    if (c->moo.by_token) return;
+    to->bytes[MEMORY_GRADIENTS] += (uint64_t)(rows_of(c) + kl) * bucket_slab_bytes(&c->moo.bucket, m->table);
+}
+
 const method METHOD_MOO = {
     .name = "moo",
     .wanted = wanted,
     .open = open,
     .at = { [AT_PLAN] = plan, [AT_METRICS] = tell },
     .state = remembered,
+    .need = need,
 };

@@ -152,6 +152,14 @@ static void remembered(void *self, trainer_parts *p, saved_state *to)
     state_numbers(to, "mu", &m->mu, 1, 0, 1);
 }
 
+/* Four gradients, whole until the last micro-batch, and a second cotangent in a pass. */
+static void need(const method_place *m, memory_need *to)
+{
+    const uint64_t rows = sizeof(float) * (uint64_t)m->table->config.width * (uint64_t)m->tokens;
+    to->bytes[MEMORY_GRADIENTS] += MIXTURE_ROWS * bucket_slab_bytes(&(bucket_config){ 0 }, m->table);
+    to->bytes[MEMORY_ACTIVATIONS] += 2 * rows;
+}
+
 const method METHOD_MIXTURE = {
     .name = "mixture",
     .options = &OPTIONS,
@@ -161,4 +169,5 @@ const method METHOD_MIXTURE = {
     .close = close,
     .at = { [AT_PLAN] = plan, [AT_LEARN] = learn },
     .state = remembered,
+    .need = need,
 };

@@ -48,12 +48,21 @@ static int move_on(void *self, train_step *s, error *err)
     return OK;
 }
 
+/* Its weights, and its activations: they are there as long as the policy's. */
+static void need(const method_place *m, memory_need *to)
+{
+    const pass_size size = { .T = m->tokens, .n_out = m->tokens };
+    to->bytes[MEMORY_WEIGHTS] += weights_bytes(m->dev, m->table);
+    if (m->tokens > 0) to->bytes[MEMORY_ACTIVATIONS] += model_forward_bytes(m->table, &size);
+}
+
 const method METHOD_REFERENCE = {
     .name = "reference",
     .options = &OPTIONS,
     .wanted = wanted,
     .open = open,
     .at = { [AT_SEALED] = move_on },
+    .need = need,
 };
 
 /* ---- a KL as a cost of the reward ---- */

@@ -90,6 +90,14 @@ static const char SMALL_LM[] =
     " \"num_attention_heads\": 9, \"num_key_value_heads\": 3, \"max_position_embeddings\": 8192,"
     " \"rms_norm_eps\": 1e-5, \"rope_theta\": 100000.0, \"tie_word_embeddings\": true, \"eos_token_id\": 2}";
 
+static int tokens_for(const device *dev, const param_table *t, uint64_t memory, int learners, bool recompute)
+{
+    const micro_budget budget = {
+        .memory = memory, .learners = learners, .beside = micro_tokens_beside(dev, t), .recompute = recompute
+    };
+    return micro_tokens_for(dev, t, &budget);
+}
+
 static void how_many_tokens_depends_on_model_and_machine_alone(void **state)
 {
     (void)state;
@@ -97,23 +105,24 @@ static void how_many_tokens_depends_on_model_and_machine_alone(void **state)
     error err = { 0 };
     model_config config;
     test_ok(model_config_parse(&config, SMALL_LM, strlen(SMALL_LM), "small", &err), &err);
-    param_table *table = param_table_new(&config, &err);
+    param_table *large = param_table_new(&config, &err);
     const uint64_t GB = (uint64_t)1 << 30;
-    weights large = *t.w;
-    large.table = table;
-    assert_int_equal(micro_tokens_for(t.w, 1 * GB + GB / 2, 1, false), 16384); /* what a small model always had */
-    assert_int_equal(micro_tokens_for(&large, 24 * GB, 1, false), 4096);
-    assert_int_equal(micro_tokens_for(&large, 64 * GB, 1, false), 16384);
-    assert_true(micro_tokens_for(&large, 24 * GB, 1, true) == 16384); /* recompute keeps a layer's input alone */
+    assert_int_equal(tokens_for(t.dev, t.table, 1 * GB + GB / 2, 1, false), 16384); /* what a small model always had */
+    assert_int_equal(tokens_for(t.dev, large, 24 * GB, 1, false), 1024);
+    assert_int_equal(tokens_for(t.dev, large, 8 * GB, 1, false), 1024); /* more than a sixth, less than half */
+    assert_true(tokens_for(t.dev, large, 6 * GB, 1, false) < 1024);
+    assert_int_equal(tokens_for(t.dev, large, 128 * GB, 1, false), 16384);
+    assert_true(tokens_for(t.dev, large, 64 * GB, 1, true) > tokens_for(t.dev, large, 64 * GB, 1, false));
+
     int before = 0;
     for (uint64_t gb = 1; gb <= 256; gb *= 2) {
-        const int now = micro_tokens_for(&large, gb * GB, 1, false);
+        const int now = tokens_for(t.dev, large, gb * GB, 1, false);
         assert_true(now >= before && now >= 256 && now <= 16384);
-        assert_true(micro_tokens_for(&large, gb * GB, 4, false) <= now);
+        assert_true(tokens_for(t.dev, large, gb * GB, 4, false) <= now);
         before = now;
     }
-    assert_int_equal(micro_tokens_for(&large, UINT64_MAX, 1, false), 16384); /* nothing is known */
-    param_table_free(table);
+    assert_int_equal(tokens_for(t.dev, large, UINT64_MAX, 1, false), 16384); /* nothing is known */
+    param_table_free(large);
     tiny_close(&t);
 }
 
