@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* tokenizer.json -> tokenizer. What it asks for and we don't do is refused by name: a tokenizer that is nearly right
  * trains a model on other tokens than it was made for. */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,12 +30,20 @@ static int set_token(tokenizer *t, int32_t id, const char *written, const char *
     return OK;
 }
 
+/* The byte that a token is written for, as <0x0A> is; -1: it is none. Two digits and nothing else: numbers may have
+ * signs and blanks, which a vocabulary may have tokens with, too. */
+static int byte_written(const char *token)
+{
+    const bool framed = strlen(token) == 6 && strncmp(token, "<0x", 3) == 0 && token[5] == '>';
+    if (!framed || !isxdigit((unsigned char)token[3]) || !isxdigit((unsigned char)token[4])) return -1;
+    return (int)strtol(token + 3, NULL, 16);
+}
+
 /* A token of a vocabulary of characters: the mark is a space, <0x0A> a byte, everything else itself. */
 static void character_bytes(tokenizer *t, const char *token, int32_t id, str *out)
 {
-    unsigned byte;
-    int used = 0;
-    if (strlen(token) == 6 && sscanf(token, "<0x%2X>%n", &byte, &used) == 1 && used == 6) {
+    const int byte = byte_written(token);
+    if (byte >= 0) {
         str_putc(out, (char)byte);
         t->bytes[byte] = id;
         return;

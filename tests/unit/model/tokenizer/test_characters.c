@@ -96,6 +96,37 @@ static void any_bytes_come_back_through_byte_fallback(void **state)
     json_decref(all);
 }
 
+/* What only looks like a byte's token is text: a number with a sign led far outside the table of bytes. */
+static void what_only_looks_like_a_bytes_token_is_text(void **state)
+{
+    (void)state;
+    static const char *const WORDS[] = { "<0x-2>", "<0x+7>", "<0x 7>", "<0x-F>", "<0x7>>", "<0xG7>", "<0x\t7>" };
+    json_t *all = goldens(), *first = json_array_get(all, 0);
+    tokenizer *plain = open_one(first);
+    json_t *vocab = json_object_get(json_object_get(json_object_get(first, "tokenizer"), "model"), "vocab");
+    const int32_t begin = tokenizer_vocab(plain), seven = tokenizer_id(plain, "<0x07>");
+    assert_true(seven >= 0);
+    for (int32_t i = 0; i < (int32_t)(sizeof WORDS / sizeof *WORDS); i++)
+        json_object_set_new(vocab, WORDS[i], json_integer(begin + i));
+
+    tokenizer *t = open_one(first);
+    for (int32_t i = 0; i < (int32_t)(sizeof WORDS / sizeof *WORDS); i++) {
+        str text = { 0 };
+        const int32_t id = begin + i;
+        tokenizer_decode(t, &id, 1, true, &text);
+        const char *shown = text.data + (text.data[0] == ' ' ? 1 : 0);
+        if (strcmp(shown, WORDS[i]) != 0) fail_msg("token '%s' reads '%s'", WORDS[i], text.data);
+        str_free(&text);
+    }
+    str bell = { 0 };
+    tokenizer_decode(t, &seven, 1, true, &bell);
+    assert_string_equal(bell.data, "\a");
+    str_free(&bell);
+    tokenizer_free(t);
+    tokenizer_free(plain);
+    json_decref(all);
+}
+
 static void a_folder_with_vocab_and_merges_is_a_tokenizer(void **state)
 {
     (void)state;
@@ -125,6 +156,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ids_and_texts_are_those_of_the_reference_library),
         cmocka_unit_test(any_bytes_come_back_through_byte_fallback),
+        cmocka_unit_test(what_only_looks_like_a_bytes_token_is_text),
         cmocka_unit_test(a_folder_with_vocab_and_merges_is_a_tokenizer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
