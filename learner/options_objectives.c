@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The keys of what is learned from: the reward's objectives and who weighs them. */
+/* The keys of what is learned from: the reward's objectives. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

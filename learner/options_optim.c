@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The keys of the optimizer, of parameters at rest, of adapters, and of how much is computed at once. */
+/* The keys of the optimizer, and of how much is computed at once; those of parameters at rest and of adapters are their
+ * methods' (learner/methods/isolation.c, adapter.c). */
 #include <string.h>
 
 #include "learner/trainer_config.h"
