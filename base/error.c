@@ -6,18 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/str.h"
+
 enum { WHOLE = 4096, HEAD = 150, MARK = 3 }; /* bytes: of a sentence before it is fitted; of its begin; of "..." */
 
 static bool continues(char c) { return ((unsigned char)c & 0xc0) == 0x80; }
-
-/* Line ends and tabs are a sentence's own. */
-static bool is_control(char c) { return ((unsigned char)c < ' ' && c != '\n' && c != '\t') || c == 0x7f; }
-
-static bool has_control(const char *text)
-{
-    while (*text && !is_control(*text)) text++;
-    return *text != 0;
-}
 
 /* How much of text[len], which may be cut, ends with a whole character: half of one can't be shown, nor written as
  * JSON. */
@@ -36,16 +29,62 @@ static size_t whole_characters(const char *text, size_t len)
     return needs > tail ? len - 1 - tail : len;
 }
 
+/* A terminal obeys these. Line ends and tabs are a sentence's own. */
+static bool is_control(const char *p, size_t n)
+{
+    const unsigned char c = (unsigned char)*p;
+    if (n == 2) return c == 0xc2 && (unsigned char)p[1] < 0xa0; /* U+0080 to U+009F */
+    return n == 1 && ((c < ' ' && c != '\n' && c != '\t') || c == 0x7f);
+}
+
+/* Bytes of what is no UTF-8 at p: half of a character, which "%.80s" has cut, or a single byte. */
+static size_t foreign_bytes(const char *p, const char *end)
+{
+    size_t n = 1;
+    while (n < 4 && p + n < end && continues(p[n])) n++;
+    return n;
+}
+
+/* Whatever a sentence quotes (a flag, a file's name, a peer's words), it can be printed and written as JSON: a control
+ * character is shown by its number, \x1b, and what is no UTF-8 as '?'. Returns the new length. */
+static size_t make_showable(char text[WHOLE], size_t len)
+{
+    enum { LONGEST = 8 }; /* bytes of a control character that is shown, U+0080 as \xc2\x80 */
+    char raw[WHOLE];
+    memcpy(raw, text, len);
+    const char *end = raw + len;
+    size_t to = 0;
+
+    for (const char *p = raw; p < end && to + LONGEST < WHOLE;) {
+        const size_t n = utf8_length(p, end); /* 0: not UTF-8 */
+        const bool control = is_control(p, n);
+
+        if (control) {
+            for (size_t i = 0; i < n; i++) to += (size_t)snprintf(text + to, 5, "\\x%02x", (unsigned char)p[i]);
+        } else if (n == 0) {
+            text[to++] = '?';
+        } else {
+            memcpy(text + to, p, n);
+            to += n;
+        }
+
+        p += n > 0 ? n : foreign_bytes(p, end);
+    }
+
+    text[to] = 0;
+    return to;
+}
+
 /* Of a sentence that is too long the middle goes, where a long path or a value is: what went wrong stands at its end.
  * wanted: what printf says of its length. */
-static void fit(error *err, const char whole[WHOLE], int wanted)
+static void fit(error *err, char whole[WHOLE], int wanted)
 {
     const size_t size = sizeof err->text;
     size_t len = wanted < 0 ? 0 : (size_t)wanted;
     if (len >= WHOLE) len = whole_characters(whole, WHOLE - 1); /* printf has cut it, too */
+    len = make_showable(whole, len);
     if (len < size) {
-        memcpy(err->text, whole, len);
-        err->text[len] = 0;
+        memcpy(err->text, whole, len + 1);
         return;
     }
 
@@ -53,21 +92,6 @@ static void fit(error *err, const char whole[WHOLE], int wanted)
     while (head > 0 && continues(whole[head])) head--;
     while (tail < len && continues(whole[tail])) tail++;
     snprintf(err->text, size, "%.*s...%.*s", (int)head, whole, (int)(len - tail), whole + tail);
-}
-
-/* What would move a terminal's cursor or change its colours is shown by its number: \x1b. */
-static void show_controls(char text[WHOLE])
-{
-    char raw[WHOLE];
-    size_t to = 0;
-    memcpy(raw, text, WHOLE);
-    for (const char *c = raw; *c && to + 5 < WHOLE; c++) {
-        if (is_control(*c))
-            to += (size_t)snprintf(text + to, 5, "\\x%02x", (unsigned char)*c);
-        else
-            text[to++] = *c;
-    }
-    text[to] = 0;
 }
 
 /* A part of a sentence, cut where it is too long. */
@@ -86,9 +110,7 @@ int error_set(error *err, int code, const char *fmt, ...)
     va_end(args);
 
     err->code = code;
-    const bool shown = wanted >= 0 && has_control(whole);
-    if (shown) show_controls(whole);
-    fit(err, whole, shown ? (int)strlen(whole) : wanted);
+    fit(err, whole, wanted);
     return code;
 }
 

@@ -77,6 +77,34 @@ static void of_a_long_sentence_begin_and_end_stay(void **state)
     }
 }
 
+/* A flag, a file's name or a peer's words may hold anything, and "%.80s" cuts inside a character. */
+static void what_a_sentence_quotes_is_whole_characters(void **state)
+{
+    (void)state;
+    const struct {
+        const char *quoted, *shown;
+    } cases[] = {
+        { "\xe0\xa4\xa8", "'\xe0\xa4\xa8'" }, /* a whole character of three bytes */
+        { "a\xe0\xa4", "'a?'" },              /* two bytes of it */
+        { "a\xf0\x9f\x91", "'a?'" },          /* three of four */
+        { "caf\xe9", "'caf?'" },              /* Latin-1 */
+        { "\xa4\xa8", "'?'" },                /* a character's end alone */
+        { "\xed\xa0\x80", "'?'" },            /* a surrogate */
+        { "\xc2\x9b"
+          "31m",
+          "'\\xc2\\x9b31m'" }, /* a terminal's escape in one character, U+009B */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        error err;
+        error_set(&err, ERR_ARGUMENT, "'%s'", cases[i].quoted);
+        assert_string_equal(err.text, cases[i].shown);
+    }
+
+    error err;
+    error_set(&err, ERR_ARGUMENT, "'%.4s' is unknown", "\xe0\xa4\xa8\xe0\xa4\xa8");
+    assert_string_equal(err.text, "'\xe0\xa4\xa8?' is unknown");
+}
+
 static void an_error_may_quote_itself(void **state)
 {
     (void)state;
@@ -114,6 +142,7 @@ int main(void)
         cmocka_unit_test(control_characters_are_shown),
         cmocka_unit_test(a_long_sentence_is_cut_and_stays_terminated),
         cmocka_unit_test(of_a_long_sentence_begin_and_end_stay),
+        cmocka_unit_test(what_a_sentence_quotes_is_whole_characters),
         cmocka_unit_test(an_error_may_quote_itself),
         cmocka_unit_test(the_code_survives_without_a_place_for_the_sentence),
         cmocka_unit_test(every_code_has_its_own_name),
