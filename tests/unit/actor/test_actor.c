@@ -23,8 +23,9 @@ typedef struct scene {
     endpoint *exchange;
     weights_publisher *publisher;
     weights_body announced;
-    int64_t reported; /* the version in the actor's last heartbeat; -1: none */
-    uint32_t wanted;  /* slots, all together */
+    int64_t reported;         /* the version in the actor's last heartbeat; -1: none */
+    uint32_t wanted;          /* slots, all together */
+    parcel_list mine, theirs; /* files of the actor and of the learner */
     bool gone;
     peer_id actor;
     pthread_t thread;
@@ -40,7 +41,8 @@ static void on_peer(void *ctx, peer_id peer, const hello_body *hello, bool up, c
     s->gone = !up;
     if (!up) return;
     s->actor = peer;
-    const message welcome = { .type = MSG_WELCOME }, news = { .type = MSG_WEIGHTS, .weights = s->announced };
+    const message welcome = { .type = MSG_WELCOME, .welcome = { .recipe = s->theirs } };
+    const message news = { .type = MSG_WEIGHTS, .weights = s->announced };
     test_ok(endpoint_send(s->exchange, peer, &welcome, &s->err), &s->err);
     test_ok(endpoint_send(s->exchange, peer, &news, &s->err), &s->err);
 }
@@ -62,6 +64,7 @@ static void *play(void *ctx)
     dialect *d = dialect_new("xml", NULL, NULL, &err);
     const actor_config config = { .address = s->address,
                                   .name = "actor-1",
+                                  .recipe = &s->mine,
                                   .slots = 1,
                                   .rollouts = { .tokenizer = t, .dialect = d, .dialect_name = "xml", .max_turns = 1 },
                                   .engine = { .max_streams = 1, .max_context = 64, .tokens_per_step = 64 },
@@ -87,11 +90,11 @@ static void publish(scene *s, int64_t version, uint64_t wrong)
 }
 
 /* The version is announced with the hash that it has, changed by `wrong`. */
-static void open_scene(scene *s, uint64_t wrong)
+static void open_scene_with(scene *s, uint64_t wrong, parcel_list mine, parcel_list theirs)
 {
     char path[1100];
     error err = { 0 };
-    *s = (scene){ .folder = test_folder_new(), .reported = -1 };
+    *s = (scene){ .folder = test_folder_new(), .reported = -1, .mine = mine, .theirs = theirs };
     snprintf(s->address, sizeof s->address, "ipc://%s/exchange", s->folder);
     snprintf(path, sizeof path, "%s/models/stagehand", getenv("TROUPE_SOURCE"));
     s->dev = device_open("cpu", 1, &err);
@@ -107,6 +110,8 @@ static void open_scene(scene *s, uint64_t wrong)
     if (!s->exchange) fail_msg("%s", err.text);
     assert_int_equal(pthread_create(&s->thread, NULL, play, s), 0);
 }
+
+static void open_scene(scene *s, uint64_t wrong) { open_scene_with(s, wrong, (parcel_list){ 0 }, (parcel_list){ 0 }); }
 
 static void close_scene(scene *s)
 {
@@ -159,6 +164,19 @@ static void say(scene *s, message m)
     test_ok(endpoint_send(s->exchange, s->actor, &m, &err), &err);
 }
 
+static void an_actor_with_other_files_than_the_learners_does_not_play(void **state)
+{
+    (void)state;
+    scene s;
+    parcel_file mine = { "recipe.lua", 10, 1 }, theirs = { "recipe.lua", 10, 2 };
+    open_scene_with(&s, 0, (parcel_list){ .files = &mine, .n_files = 1 },
+                    (parcel_list){ .files = &theirs, .n_files = 1 });
+    UNTIL(&s, s.ended);
+    assert_int_equal(s.rc, ERR_STATE);
+    if (!strstr(s.err.text, "has another recipe: recipe.lua is not the learner's")) fail_msg("%s", s.err.text);
+    close_scene(&s);
+}
+
 /* A version of more bytes than the model has would be collected until memory is short. */
 static void weights_that_can_not_be_the_models_are_not_collected(void **state)
 {
@@ -196,6 +214,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(weights_that_have_their_hash_are_played_with),
                                         cmocka_unit_test(weights_of_another_hash_are_refused),
+                                        cmocka_unit_test(an_actor_with_other_files_than_the_learners_does_not_play),
                                         cmocka_unit_test(weights_that_can_not_be_the_models_are_not_collected),
                                         cmocka_unit_test(no_more_tasks_are_kept_than_there_are_slots) };
     return cmocka_run_group_tests(tests, NULL, NULL);

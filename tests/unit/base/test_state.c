@@ -158,6 +158,24 @@ static void what_does_not_fit_is_refused_by_name(void **unused)
     free(bytes);
 }
 
+/* Which of the two it should be can't be told. */
+static void a_section_that_occurs_twice_is_refused(void **unused)
+{
+    (void)unused;
+    size_t len;
+    error err = { 0 };
+    modules m = some_modules();
+    saved_state *s = state_new();
+    walk_first(&m, s);
+    walk_first(&m, s);
+    char *bytes = state_bytes(s, &len);
+    assert_null(state_parse(bytes, len, "run/memory.state", &err));
+    assert_int_equal(err.code, ERR_PARSE);
+    assert_non_null(strstr(err.text, "run/memory.state: section 'first' occurs twice"));
+    state_free(s);
+    free(bytes);
+}
+
 /* Of numbers that are refused none is taken over. */
 static void a_refused_field_changes_nothing(void **unused)
 {
@@ -237,6 +255,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_saved_comes_back_to_the_bit_in_any_order),
         cmocka_unit_test(what_does_not_fit_is_refused_by_name),
+        cmocka_unit_test(a_section_that_occurs_twice_is_refused),
         cmocka_unit_test(a_refused_field_changes_nothing),
         cmocka_unit_test(a_damaged_file_is_refused_or_read),
         cmocka_unit_test(another_format_is_refused_by_what_it_is),

@@ -258,24 +258,38 @@ static void a_chunk_is_whole_or_it_is_refused(void **state)
     close_scene(&s);
 }
 
-/* A link that another process put into the worker's folder: what it points to stays as it is. */
+static void refuse_to_write(scene *s)
+{
+    error err = { 0 };
+    delivery *d = begin(s);
+    recipe_chunk_body c = { .data = (char[]){ "return {}" }, .len = 9 };
+    assert_int_equal(delivery_take(d, &c, &err), ERR_IO);
+    assert_non_null(strstr(err.text, "recipe.lua"));
+    delivery_free(d);
+}
+
+static void assert_holds(const char *folder, const char *name, const char *text)
+{
+    char *kept = test_file_read(folder, name);
+    assert_string_equal(kept, text);
+    free(kept);
+}
+
+/* A file, or a link, that another process put into the worker's folder: it and what it points to stay as they are. */
 static void nothing_that_is_there_is_written_over_or_followed(void **state)
 {
     (void)state;
     scene s = open_scene();
-    error err = { 0 };
     char link[500], target[500];
     test_file_write(s.from, "precious", "mine");
     path_join(target, sizeof target, s.from, "precious");
     assert_int_equal(symlink(target, path_join(link, sizeof link, s.to, "recipe.lua")), 0);
-    delivery *d = begin(&s);
-    recipe_chunk_body c = { .data = (char[]){ "return {}" }, .len = 9 };
-    assert_int_equal(delivery_take(d, &c, &err), ERR_IO);
-    assert_non_null(strstr(err.text, "recipe.lua"));
-    char *kept = test_file_read(s.from, "precious");
-    assert_string_equal(kept, "mine");
-    free(kept);
-    delivery_free(d);
+    refuse_to_write(&s);
+    assert_holds(s.from, "precious", "mine");
+    assert_int_equal(unlink(link), 0);
+    test_file_write(s.to, "recipe.lua", "mine too");
+    refuse_to_write(&s);
+    assert_holds(s.to, "recipe.lua", "mine too");
     close_scene(&s);
 }
 
