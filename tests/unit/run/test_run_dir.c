@@ -104,6 +104,22 @@ static char *in_run(const desk *d, const char *name)
 
 /* ---- whose files ---- */
 
+/* A lock that leads out of the run would be made, or held, in another's folder. */
+static void a_lock_that_is_a_link_is_not_taken(void **state)
+{
+    (void)state;
+    desk d = open_desk();
+    char target[1100];
+    struct stat st;
+    begin_and_end(&d);
+    snprintf(target, sizeof target, "%s-elsewhere", d.run);
+    assert_int_equal(unlink(in_run(&d, "lock")), 0);
+    assert_int_equal(symlink(target, in_run(&d, "lock")), 0);
+    refused(&d, NULL, false, "lock");
+    assert_int_not_equal(stat(target, &st), 0);
+    close_desk(&d);
+}
+
 static void a_folder_that_is_no_run_is_left_alone(void **state)
 {
     (void)state;
@@ -408,6 +424,7 @@ int main(void)
         cmocka_unit_test(places_where_no_run_can_live_are_named),
         cmocka_unit_test(a_name_is_one_component),
         cmocka_unit_test(a_run_is_its_owners),
+        cmocka_unit_test(a_lock_that_is_a_link_is_not_taken),
         cmocka_unit_test(one_run_has_one_supervisor),
         cmocka_unit_test(a_copied_run_does_not_touch_the_first),
         cmocka_unit_test(a_run_goes_on_with_what_it_was_begun_with),
