@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "cli/verbs.h"
+#include "env/sandbox/memory_group.h"
 
 static const verb *const VERBS[] = {
 #define VERB(NAME) &VERB_##NAME,
@@ -92,5 +93,7 @@ int main(int argc, char **argv)
     }
 
     const verb *v = verb_named(argv[1]);
-    return v ? verb_main(v, argc - 1, argv + 1) : unknown_verb(argv[1]);
+    const int status = v ? verb_main(v, argc - 1, argv + 1) : unknown_verb(argv[1]);
+    memory_group_step_back();
+    return status;
 }

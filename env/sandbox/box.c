@@ -24,7 +24,7 @@ const word_row BOX_MODE_WORDS[] = { BOX_MODES(WORDS_ROW){ 0 } };
 
 /* What the kernel keeps for a call (tables of pages, open files, pipes) counts in its group, but not as its addresses. */
 enum { KERNEL_MB = 16 };
-enum { START_MS = 20000, GRACE_MS = 3000, MAX_CODE = 1 << 20, READ_BYTES = 16384, MAX_REPORT = 2048 };
+enum { PATIENCE = 20, START_MS = 20000, GRACE_MS = 3000, MAX_CODE = 1 << 20, READ_BYTES = 16384, MAX_REPORT = 2048 };
 
 typedef struct running {
     uint64_t call;
@@ -46,7 +46,7 @@ struct box {
     bool asked;          /* whether it is there */
     memory_group *group; /* NULL: not permitted */
     bool grouped;        /* calls have leaves in it */
-    bool wide;           /* without a limit on addresses; see box_widen */
+    bool wide, patient;  /* see box_loosen */
     size_t base_bytes;   /* address space of the zygote */
     str memory;          /* what box_memory says */
     vec(char *) host;    /* argv of a host, and a place for its socket's number; empty: python */
@@ -345,12 +345,14 @@ static void wait_for_word(box *b, int64_t now_ms)
     b->asked = false;
 }
 
+static int timeout_of(const box *b) { return b->config.timeout_ms * (b->patient ? PATIENCE : 1); }
+
 static int ask(box *b, uint64_t call, uint64_t seed, const char *code, size_t len, int output, int leaf)
 {
     str m = { 0 };
     const int fds[] = { output, leaf };
     const bool by_group_alone = b->wide && leaf >= 0;
-    const uint32_t numbers[2] = { (uint32_t)b->config.timeout_ms, by_group_alone ? 0 : (uint32_t)b->config.memory_mb };
+    const uint32_t numbers[2] = { (uint32_t)timeout_of(b), by_group_alone ? 0 : (uint32_t)b->config.memory_mb };
     str_putc(&m, 'R');
     str_add(&m, (const char *)&call, sizeof call);
     str_add(&m, (const char *)numbers, sizeof numbers);
@@ -418,7 +420,12 @@ void box_cancel(box *b, uint64_t call)
 const char *box_report(const box *b) { return b->report; }
 const char *box_memory(const box *b) { return b->memory.data ? b->memory.data : ""; }
 bool box_grouped(const box *b) { return b->grouped; }
-void box_widen(box *b, bool wide) { b->wide = wide; }
+
+void box_loosen(box *b, bool wide, bool patient)
+{
+    b->wide = wide;
+    b->patient = patient;
+}
 
 const char *box_layers(const box *b)
 {
@@ -533,7 +540,7 @@ static box_result result_of(const box *b, running *r)
 {
     int number = 0;
     box_outcome outcome = BOX_LOST;
-    if (r->ended) outcome = box_verdict(&r->end, r->overflowed, b->config.timeout_ms, &number);
+    if (r->ended) outcome = box_verdict(&r->end, r->overflowed, timeout_of(b), &number);
 
     /* What was printed, or for a call that was lost why it was. */
     const bool lost = outcome == BOX_LOST;

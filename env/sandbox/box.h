@@ -59,8 +59,9 @@ const char *box_report(const box *b); /* the same, and a line a layer, as the zy
 /* "cgroup v2 (FOLDER) and address space", or "address space (cgroup v2 not permitted: WHY)"; "" of a host. */
 const char *box_memory(const box *b);
 bool box_grouped(const box *b); /* calls have groups of their own */
-/* From the next call on addresses are not limited if groups are there to limit memory: so that these can be tried. */
-void box_widen(box *b, bool wide);
+/* For trying the layers, from the next call on. `wide`: addresses are not limited if groups are there to limit memory.
+ * `patient`: twenty times the time, as a slow machine may need for what is not about time. */
+void box_loosen(box *b, bool wide, bool patient);
 /* Starts a call; what is random in it follows from `seed`. ERR_PEER: the sandbox process cannot be started. */
 int box_begin(box *b, uint64_t call, uint64_t seed, const char *code, size_t len, int64_t now_ms, error *err);
 void box_cancel(box *b, uint64_t call);

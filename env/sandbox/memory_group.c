@@ -19,7 +19,15 @@
 #include "base/vec.h"
 #include "env/sandbox/group_place.h"
 
-enum { MAX_PATH = 1024, MAX_TEXT = 1 << 20, NOBODY = 65534, MAX_PIDS = 1024, CLOSE_TRIES = 200, CLOSE_WAIT_MS = 5 };
+enum {
+    MAX_PATH = 1024,
+    MAX_TEXT = 1 << 20,
+    NOBODY = 65534,
+    MAX_PIDS = 1024,
+    MAKE_TRIES = 100,
+    CLOSE_TRIES = 200,
+    CLOSE_WAIT_MS = 5
+};
 
 static const char BOX[] = "troupe-box-", MAIN[] = "troupe-main-";
 
@@ -215,10 +223,22 @@ static bool give_to_zygote(int folder)
     return geteuid() != 0 || fchownat(folder, "cgroup.procs", NOBODY, (gid_t)-1, 0) == 0;
 }
 
+/* A box's group, held. Before it is locked it looks like a dead owner's to another that starts now, which removes it. */
+static bool make_box(memory_group *g, const char *base)
+{
+    for (int i = 0; i < MAKE_TRIES; i++) {
+        snprintf(g->folder, sizeof g->folder, "%s/%sXXXXXX", base, BOX);
+        if (!mkdtemp(g->folder)) break;
+        g->fd = held_folder_lock(g->folder);
+        if (g->fd >= 0) return true;
+    }
+    g->folder[0] = 0;
+    return false;
+}
+
 static bool furnish(memory_group *g)
 {
-    g->fd = held_folder_lock(g->folder);
-    if (g->fd < 0 || !write_at(g->fd, "cgroup.subtree_control", "+memory")) return false;
+    if (!write_at(g->fd, "cgroup.subtree_control", "+memory")) return false;
     g->counts_pids = write_at(g->fd, "cgroup.subtree_control", "+pids");
     if (mkdirat(g->fd, "zygote", 0755) != 0 || !give_to_zygote(g->fd)) return false;
     g->entrance = openat(g->fd, "zygote/cgroup.procs", O_WRONLY | O_CLOEXEC);
@@ -233,12 +253,9 @@ memory_group *memory_group_open(error *err)
 
     memory_group *g = xcalloc(1, sizeof *g);
     g->fd = g->entrance = -1;
-    snprintf(g->folder, sizeof g->folder, "%s/%sXXXXXX", base, BOX);
-    const bool made = mkdtemp(g->folder) != NULL;
-    if (made && furnish(g)) return g;
+    if (make_box(g, base) && furnish(g)) return g;
 
     error_set(err, ERR_UNSUPPORTED, "no group in %.200s: %s", base, strerror(errno));
-    if (!made) g->folder[0] = 0;
     memory_group_close(g);
     return NULL;
 }
@@ -254,6 +271,22 @@ void memory_group_close(memory_group *g)
     if (g->fd >= 0) close(g->fd);
     vec_free(&g->left);
     free(g);
+}
+
+void memory_group_step_back(void)
+{
+    char aside[MAX_PATH - 64], base[MAX_PATH - 64];
+    int pids[MAX_PIDS];
+    if (own_group(aside, sizeof aside, NULL) != OK) return;
+    snprintf(base, sizeof base, "%s", aside);
+    char *name = strrchr(base, '/');
+    if (!name || strncmp(name + 1, MAIN, strlen(MAIN)) != 0) return;
+    *name = 0;
+
+    const int n = own_processes(aside, pids, NULL);
+    if (n < 0) return;
+    write_in(base, "cgroup.subtree_control", "-pids");
+    if (write_in(base, "cgroup.subtree_control", "-memory") && move_all(base, pids, n)) rmdir(aside);
 }
 
 const char *memory_group_folder(const memory_group *g) { return g->folder; }

@@ -10,6 +10,7 @@
  * A group with processes in it can't hand controllers to groups below it (the root can): if nobody but this process and
  * its children is in ours, and it is delegated to us, they step aside into a group below, once. A process that is not
  * ours is never moved, a group that was not delegated never changed: memory is then limited by address space alone.
+ * While we are aside, nothing can enter our group; so the last of us steps back (memory_group_step_back).
  *
  * A process is born in its leaf (clone3's CLONE_INTO_CGROUP). To move it there would take 13 ms of waiting in the
  * kernel, several times what a call takes. So the zygote, which is user nobody, must be allowed to: cgroup.procs of the
@@ -34,6 +35,9 @@ typedef struct memory_leaf {
 /* ERR_UNSUPPORTED: not permitted here, and why, as half a sentence. */
 memory_group *memory_group_open(error *err);
 void memory_group_close(memory_group *g); /* kills what is left in it; NULL is allowed */
+/* At a process's end: where it had to step aside, it and its children go back into the group that they were started in,
+ * which then takes processes again. Not while others have groups there or are aside with it. */
+void memory_group_step_back(void);
 const char *memory_group_folder(const memory_group *g);
 /* A descriptor: who writes "0" there belongs to the zygote's group from then on. */
 int memory_group_entrance(const memory_group *g);

@@ -150,7 +150,6 @@ def try_group(group):
     if pid == 0:
         leave(0)
     os.waitpid(pid, 0)
-    os.close(group)
     return ""
 
 
@@ -336,6 +335,7 @@ try:
     try_out()
     if LEAF >= 0:
         no_group = no_group or try_group(LEAF)
+        os.close(LEAF)
     told = [MODE, "landlock %d" % LANDLOCK, "uid %d" % os.getuid(), "proc %d" % (PROC is not None), "base %d" % BASE_BYTES,
             "group " + no_group, "why " + why]
 except Exception as problem:
