@@ -91,14 +91,14 @@ static int unknown_flag(const char *word, const syntax *s, error *err)
     const flag *flags = s->flags;
     const char *names[MAX_FLAGS + 2] = { "--help" }, *key = word + strspn(word, "-");
     char bare[80];
-    if (s->keys && is_override(key))
-        return error_set(err, ERR_ARGUMENT, "no option '%.80s' (a recipe's key is given without dashes: %.80s)", word,
-                         key);
     snprintf(bare, sizeof bare, "%.*s", (int)strcspn(word, "="), word);
     for (int i = 0; flags && flags[i].name && i < MAX_FLAGS; i++) names[i + 1] = flags[i].name;
 
     const char *nearest = str_nearest(bare, names);
     if (nearest) return error_set(err, ERR_ARGUMENT, "no option '%.80s' (did you mean '%s'?)", word, nearest);
+    if (s->keys && is_override(key))
+        return error_set(err, ERR_ARGUMENT, "no option '%.80s' (a recipe's key is given without dashes: %.80s)", word,
+                         key);
     return error_set(err, ERR_ARGUMENT, "no option '%.80s' (--help lists them)", word);
 }
 
