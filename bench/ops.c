@@ -94,7 +94,7 @@ static void call_attention_both(device *dev, const struct ops *ops, const call *
 
 static void call_norm(device *dev, const struct ops *ops, const call *c)
 {
-    ops->rmsnorm(dev, c->x, c->w, c->M, c->K, 1e-5f, c->y, c->z);
+    ops->rmsnorm(dev, c->x, c->w, c->M, c->K, 1e-5f, 0, c->y, c->z);
 }
 
 static void call_swiglu(device *dev, const struct ops *ops, const call *c)

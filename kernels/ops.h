@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* ops - the table of operations: everything a Llama-style transformer needs, forward and backward, on one device.
+/* ops - the table of operations: everything a decoder of Llama's kind needs, forward and backward, on one device.
  * ops.def has them, each with its formula and shapes.
  *
  * fp32, row-major, contiguous unless a stride is named. T tokens (rows) of a packed batch, S sequences, D width, H
@@ -34,6 +34,12 @@ typedef struct linear_part {
 } linear_part;
 enum { MAX_LINEAR_PARTS = 3 };
 enum { SKETCH_BINS = 64 };
+
+/* Which dimensions of a head the rotary embedding turns, and which of them together. */
+typedef struct rope_turn {
+    int dims;        /* the first `dims` of hd, even */
+    bool neighbours; /* pairs (2i, 2i + 1) instead of (i, i + dims/2) */
+} rope_turn;
 
 #define OP(type, name, parameters) type(*name) parameters;
 struct ops {

@@ -33,7 +33,8 @@ typedef struct backward {
     float *dtop; /* [sides, n_out, D] cotangent of the last layer's output */
     float *dx;   /* [sides, T, D] of a lower layer's output, then of its input */
     layer_grads d;
-    void *transposed[PARAM_KINDS]; /* of the layer under way, for several sides; NULL: made for each product */
+    void *transposed[PARAM_KINDS]
+                    [MAX_PARTS]; /* of the layer under way, for several sides; NULL: made for each product */
 } backward;
 
 static float *gradients_of(const backward *b, const param *p, int64_t *stride)
@@ -75,18 +76,20 @@ static bool next_range(const backward *b, int k, const int *cuts, int i, row_ran
 }
 
 /* y = x W^T + bias over the rows of `cuts`: dW += dy^T x, dbias += the sum of dy's rows, dx += dy W. */
-static void linear_backward(const backward *b, int k, const param *p, const param *bias, const float *dy,
+static void linear_backward(const backward *b, int k, const matrix *m, const param *bias, const float *dy,
                             const float *x, const int *cuts, int n, float *dx)
 {
+    const param *p = m->of;
+    const size_t at = matrix_offset(m);
     row_range s;
     for (int i = 0; next_range(b, k, cuts, i, &s); i++) {
-        const float *dy_part = dy + (size_t)s.begin * (size_t)p->rows, *x_part = x + (size_t)s.begin * (size_t)p->cols;
-        b->ops->linear_dw(b->dev, dy_part, x_part, s.n, p->rows, p->cols, grad_of(b, s.k, p));
-        if (bias) b->ops->bias_backward(b->dev, dy_part, s.n, p->rows, grad_of(b, s.k, bias));
+        const float *dy_part = dy + (size_t)s.begin * (size_t)m->rows, *x_part = x + (size_t)s.begin * (size_t)p->cols;
+        b->ops->linear_dw(b->dev, dy_part, x_part, s.n, m->rows, p->cols, grad_of(b, s.k, p) + at);
+        if (bias) b->ops->bias_backward(b->dev, dy_part, s.n, m->rows, grad_of(b, s.k, bias));
     }
 
-    const void *transposed = p->layer >= 0 ? b->transposed[p->kind] : NULL;
-    b->ops->linear_dx(b->dev, dy, n, param_data(b->w, p), transposed, p->rows, p->cols, dx);
+    const void *transposed = p->layer >= 0 ? b->transposed[p->kind][m->part] : NULL;
+    b->ops->linear_dx(b->dev, dy, n, param_data(b->w, p) + at, transposed, m->rows, p->cols, dx);
 }
 
 /* Rows of `width` floats, `each` of them a row of `cuts` (the heads of a token). */
@@ -96,8 +99,8 @@ static void norm_backward(const backward *b, int k, const param *p, const float 
     row_range s;
     for (int i = 0; next_range(b, k, cuts, i, &s); i++) {
         const size_t row = (size_t)s.begin * (size_t)each, at = row * (size_t)width;
-        b->ops->rmsnorm_backward(b->dev, dy + at, x + at, param_data(b->w, p), rstd + row, s.n * each, width, dx + at,
-                                 grad_of(b, s.k, p));
+        b->ops->rmsnorm_backward(b->dev, dy + at, x + at, param_data(b->w, p), rstd + row, s.n * each, width,
+                                 b->w->table->config.norm_plus, dx + at, grad_of(b, s.k, p));
     }
 }
 
@@ -122,18 +125,20 @@ static const float *branch_backward(const backward *b, int k, const param *norm,
 static void mlp_backward(const backward *b, int k, const layer_weights *p, const layer_acts *a, float *dy)
 {
     const int64_t wide = (int64_t)a->n * b->w->table->config.ffn;
+    const bool gelu = b->w->table->config.gate == GATE_GELU;
     const int *cuts = a->rows ? b->outs : b->tokens;
     const float *dbranch = branch_backward(b, k, p->mlp_post_norm, a->mlp_out, a->mlp_out_rstd, a, dy);
 
     zero(b, b->d.act, wide);
-    linear_backward(b, k, p->down, p->down_bias, dbranch, a->act, cuts, a->n, b->d.act);
-    b->ops->swiglu_backward(b->dev, b->d.act, a->gate, a->up, wide, b->d.gate, b->d.up);
+    linear_backward(b, k, &p->down, p->down_bias, dbranch, a->act, cuts, a->n, b->d.act);
+    (gelu ? b->ops->geglu_backward : b->ops->swiglu_backward)(b->dev, b->d.act, a->gate, a->up, wide, b->d.gate,
+                                                              b->d.up);
 
     /* Both products read mlp_in: their cotangents add up, through its norm, if any, onto the residual's. */
     float *dmlp_in = p->mlp_norm ? b->d.norm_out : dy;
     if (p->mlp_norm) zero(b, dmlp_in, (int64_t)a->n * b->D);
-    linear_backward(b, k, p->up, p->up_bias, b->d.up, a->mlp_in, cuts, a->n, dmlp_in);
-    linear_backward(b, k, p->gate, p->gate_bias, b->d.gate, a->mlp_in, cuts, a->n, dmlp_in);
+    linear_backward(b, k, &p->up, p->up_bias, b->d.up, a->mlp_in, cuts, a->n, dmlp_in);
+    linear_backward(b, k, &p->gate, p->gate_bias, b->d.gate, a->mlp_in, cuts, a->n, dmlp_in);
     if (p->mlp_norm) norm_backward(b, k, p->mlp_norm, dmlp_in, a->mid, a->mlp_rstd, cuts, 1, b->D, dy);
 }
 
@@ -141,11 +146,11 @@ static void mlp_backward(const backward *b, int k, const layer_weights *p, const
 static void output_backward(const backward *b, int k, const layer_weights *p, const layer_acts *a, const float *dmid,
                             float *dx)
 {
-    const int64_t heads = p->o->cols;
+    const int64_t heads = p->o.of->cols;
     float *datt = a->rows ? b->d.att_rows : b->d.att;
     const float *dbranch = branch_backward(b, k, p->attn_post_norm, a->att_out, a->att_out_rstd, a, dmid);
     zero(b, datt, a->n * heads);
-    linear_backward(b, k, p->o, p->o_bias, dbranch, a->att_rows, a->rows ? b->outs : b->tokens, a->n, datt);
+    linear_backward(b, k, &p->o, p->o_bias, dbranch, a->att_rows, a->rows ? b->outs : b->tokens, a->n, datt);
     if (!a->rows) return;
 
     zero(b, dx, (int64_t)b->T * b->D);
@@ -160,7 +165,7 @@ static const float *heads_backward(const backward *b, int k, const param *norm, 
 {
     const model_config *c = &b->w->table->config;
     const int hd = c->head_dim;
-    if (cos_sin) b->ops->rope_backward(b->dev, d, cos_sin, b->T, heads, hd);
+    if (cos_sin) b->ops->rope_backward(b->dev, d, cos_sin, b->T, heads, hd, layer_turn(c));
     if (!norm) return d;
     zero(b, draw, (int64_t)b->T * heads * hd);
     norm_backward(b, k, norm, d, raw, rstd, b->tokens, layer_normed_rows(c, 1, heads), norm->cols, draw);
@@ -176,7 +181,7 @@ static void attention_backward(const backward *b, int k, const layer_weights *p,
 
     b->ops->attention_backward(b->dev, d->att, a->q, a->k, a->v, a->att, a->lse, batch->starts, batch->prefix, batch->S,
                                c->heads, c->kv_heads, c->head_dim, p->attention.window, d->q, d->k, d->v);
-    layer_scale(b->w, layer_query_scale(c), (int64_t)b->T * p->q->rows, d->q);
+    layer_scale(b->w, layer_query_scale(c), (int64_t)b->T * p->q.rows, d->q);
     const float *cos_sin = layer_rope(&batch->ropes, p);
     const float *dq = heads_backward(b, k, p->q_norm, cos_sin, d->q, a->q_raw, a->q_rstd, c->heads, d->q_raw);
     const float *dk = heads_backward(b, k, p->k_norm, cos_sin, d->k, a->k_raw, a->k_rstd, c->kv_heads, d->k_raw);
@@ -184,9 +189,9 @@ static void attention_backward(const backward *b, int k, const layer_weights *p,
     /* q, k and v are products of the same attn_in; without a norm before it, of x. */
     float *dattn_in = p->attn_norm ? d->norm_out : dx;
     if (p->attn_norm) zero(b, dattn_in, (int64_t)b->T * b->D);
-    linear_backward(b, k, p->v, p->v_bias, d->v, a->attn_in, b->tokens, b->T, dattn_in);
-    linear_backward(b, k, p->k, p->k_bias, dk, a->attn_in, b->tokens, b->T, dattn_in);
-    linear_backward(b, k, p->q, p->q_bias, dq, a->attn_in, b->tokens, b->T, dattn_in);
+    linear_backward(b, k, &p->v, p->v_bias, d->v, a->attn_in, b->tokens, b->T, dattn_in);
+    linear_backward(b, k, &p->k, p->k_bias, dk, a->attn_in, b->tokens, b->T, dattn_in);
+    linear_backward(b, k, &p->q, p->q_bias, dq, a->attn_in, b->tokens, b->T, dattn_in);
     if (p->attn_norm) norm_backward(b, k, p->attn_norm, dattn_in, a->x, a->attn_rstd, b->tokens, 1, b->D, dx);
 }
 
@@ -197,8 +202,10 @@ static void transposes_new(backward *b)
     for (int i = 0; b->sides > 1 && i < t->n; i++) {
         const param *p = &t->items[i];
         if (p->layer != 0 || p->rank != 2) continue;
-        const size_t bytes = b->ops->linear_transposed_bytes(b->dev, p->rows, p->cols);
-        if (bytes > 0) b->transposed[p->kind] = device_scratch(b->dev, bytes);
+        for (int k = 0; k < p->n_parts; k++) {
+            const size_t bytes = b->ops->linear_transposed_bytes(b->dev, p->part_rows[k], p->cols);
+            if (bytes > 0) b->transposed[p->kind][k] = device_scratch(b->dev, bytes);
+        }
     }
 }
 
@@ -206,8 +213,12 @@ static void transpose(const backward *b, const param *params, int n)
 {
     for (int i = 0; i < n; i++) {
         const param *p = &params[i];
-        void *to = b->transposed[p->kind];
-        if (to) b->ops->linear_transpose(b->dev, param_data(b->w, p), p->rows, p->cols, to);
+        const float *from = param_data(b->w, p);
+        for (int k = 0; k < p->n_parts; k++) {
+            void *to = b->transposed[p->kind][k];
+            if (to) b->ops->linear_transpose(b->dev, from, p->part_rows[k], p->cols, to);
+            from += (size_t)p->part_rows[k] * (size_t)p->cols;
+        }
     }
 }
 
@@ -362,7 +373,8 @@ static size_t transposes_bytes(const device *dev, const param_table *t, int side
     size_t bytes = 0;
     for (int i = 0; sides > 1 && i < t->n; i++) {
         const param *p = &t->items[i];
-        if (p->layer == 0 && p->rank == 2) bytes += device_ops(dev)->linear_transposed_bytes(dev, p->rows, p->cols);
+        for (int k = 0; k < p->n_parts && p->layer == 0 && p->rank == 2; k++)
+            bytes += device_ops(dev)->linear_transposed_bytes(dev, p->part_rows[k], p->cols);
     }
     return bytes;
 }

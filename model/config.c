@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,6 +98,48 @@ static const family FAMILIES[] = {
       .attention_bias = BIAS_QKVO,
       .mlp_bias = true,
       .multipliers = true },
+    { .architecture = "Phi3ForCausalLM",
+      .model_type = "phi3",
+      .qkv_fused = true,
+      .gate_up_fused = true,
+      .window = WINDOW_ALWAYS,
+      .partial_rotary = true },
+    { .architecture = "GlmForCausalLM",
+      .model_type = "glm",
+      .attention_bias = BIAS_QKV,
+      .attention_bias_default = true,
+      .gate_up_fused = true,
+      .partial_rotary = true,
+      .default_rotary_share = 0.5f,
+      .rotary_neighbours = true,
+      .default_head_dim = 128 },
+    { .architecture = "Glm4ForCausalLM",
+      .model_type = "glm4",
+      .attention_bias = BIAS_QKV,
+      .attention_bias_default = true,
+      .gate_up_fused = true,
+      .norms = NORMS_AROUND_GLM,
+      .partial_rotary = true,
+      .default_rotary_share = 0.5f,
+      .rotary_neighbours = true,
+      .default_head_dim = 128 },
+    { .architecture = "Gemma3ForCausalLM",
+      .model_type = "gemma3_text",
+      .attention_bias = BIAS_QKVO,
+      .gemma = true,
+      .norms = NORMS_AROUND,
+      .qk_norm = QK_NORM_HEAD,
+      .window = WINDOW_ALWAYS,
+      .default_window = 4096,
+      .windowed = LAYERS_BUT_EACH_NTH,
+      .nth = 6,
+      .nth_key = "sliding_window_pattern",
+      .layer_types = true,
+      .rope_of_window = true,
+      .window_theta = "rope_local_base_freq",
+      .default_theta = 1e6f,
+      .default_head_dim = 256,
+      .default_tied = true },
 };
 
 /* Other architectures, and what each would need: by name, so that a user need not guess. */
@@ -108,12 +151,10 @@ static const struct {
     { "Qwen3MoeForCausalLM", "a router and experts" },
     { "OlmoeForCausalLM", "a router and experts" },
     { "GptOssForCausalLM", "a router and experts, attention sinks, MXFP4" },
-    { "Phi3ForCausalLM", "fused projections, a partial rotary embedding" },
-    { "GlmForCausalLM", "fused projections, a partial rotary embedding of neighbours" },
-    { "Glm4ForCausalLM", "fused projections, a partial rotary embedding of neighbours, norms before and after" },
-    { "GemmaForCausalLM", "norms of 1 + w, GELU, a scaled embedding" },
-    { "Gemma2ForCausalLM", "norms of 1 + w, before and after, GELU, a scaled embedding, soft-caps" },
-    { "Gemma3ForCausalLM", "norms of 1 + w, before and after, GELU, a scaled embedding" },
+    { "Gemma2ForCausalLM", "soft-caps of scores and logits" },
+    { "PhimoeForCausalLM", "a router and experts" },
+    { "Phi4MultimodalForCausalLM", "encoders of images and sound" },
+    { "Cohere2ForCausalLM", "parallel branches, LayerNorm" },
     { "Gemma3ForConditionalGeneration", "an image encoder" },
     { "Mistral3ForConditionalGeneration", "an image encoder" },
     { "DeepseekV3ForCausalLM", "multi-head latent attention, a router and experts" },
@@ -167,6 +208,11 @@ static int read_family(const family **out, model_config *c, const source *s, err
     snprintf(c->architecture, sizeof c->architecture, "%s", f->architecture);
     c->norms = f->norms;
     c->qk_norm = f->qk_norm;
+    c->qkv_fused = f->qkv_fused;
+    c->gate_up_fused = f->gate_up_fused;
+    c->rotary_neighbours = f->rotary_neighbours;
+    c->gate = f->gemma ? GATE_GELU : GATE_SILU;
+    c->norm_plus = f->gemma ? 1 : 0;
     *out = f;
     return OK;
 }
@@ -192,16 +238,28 @@ static int read_biases(model_config *c, const family *f, const source *s, error 
     return OK;
 }
 
-static int refuse_variants(const source *s, error *err)
+/* Gemma's files name the activation by another key, and older ones by both. */
+static int check_activation(const model_config *c, const source *s, error *err)
 {
-    const char *activation;
-    const json_t *quantization = config_given(s->j, "quantization_config");
-    if (json_opt_string(s->j, "hidden_act", s->where, "silu", &activation, err) != OK) return ERR_PARSE;
+    const bool gelu = c->gate == GATE_GELU;
+    const char *key = gelu && config_given(s->j, "hidden_activation") ? "hidden_activation" : "hidden_act", *name;
+    if (json_opt_string(s->j, key, s->where, gelu ? "gelu_pytorch_tanh" : "silu", &name, err) != OK) return ERR_PARSE;
 
-    if (strcmp(activation, "silu") != 0 && strcmp(activation, "swish") != 0) /* two names of one function */
-        return config_unsupported(s, "hidden_act", json_object_get(s->j, "hidden_act"), "\"silu\"", err);
-    if (quantization) return config_unsupported(s, "quantization_config", quantization, "null", err);
-    return OK;
+    const bool silu = strcmp(name, "silu") == 0 || strcmp(name, "swish") == 0; /* two names of one function */
+    if (gelu ? strcmp(name, "gelu_pytorch_tanh") == 0 : silu) return OK;
+    return config_unsupported(s, key, json_object_get(s->j, key), gelu ? "\"gelu_pytorch_tanh\"" : "\"silu\"", err);
+}
+
+/* What would make the same weights compute something else. */
+static int refuse_variants(const model_config *c, const source *s, error *err)
+{
+    static const char *const OFF[] = { "quantization_config", "final_logit_softcapping", "attn_logit_softcapping" };
+    bool both_ways;
+    for (size_t i = 0; i < sizeof OFF / sizeof *OFF; i++)
+        if (config_given(s->j, OFF[i])) return config_unsupported(s, OFF[i], config_given(s->j, OFF[i]), "null", err);
+    if (json_opt_bool(s->j, "use_bidirectional_attention", s->where, false, &both_ways, err) != OK) return ERR_PARSE;
+    if (both_ways) return config_unsupported(s, "use_bidirectional_attention", json_true(), "false", err);
+    return check_activation(c, s, err);
 }
 
 /* ---- multipliers ---- */
@@ -229,6 +287,19 @@ static int read_multipliers(model_config *c, const family *f, const source *s, e
     if (rc == OK) rc = read_multiplier(f, s, "logits_scaling", &logits, err);
     if (logits > 0) c->logit_scale = 1 / logits;
     return rc;
+}
+
+/* Gemma: rows of the embedding times sqrt(width), scores by query_pre_attn_scalar instead of hd. Wants shapes. */
+static int read_gemma(model_config *c, const source *s, error *err)
+{
+    double scalar;
+    if (json_opt_number(s->j, "query_pre_attn_scalar", s->where, 256, &scalar, err) != OK) return ERR_PARSE;
+    if (!(scalar > 0 && scalar < 1e6))
+        return error_set(err, ERR_PARSE, "%s: query_pre_attn_scalar: expected a number above 0, found %g", s->where,
+                         scalar);
+    c->embedding_scale = sqrtf((float)c->width);
+    if (scalar != c->head_dim) c->score_scale = (float)(1 / sqrt(scalar));
+    return OK;
 }
 
 /* ---- shapes and numbers ---- */
@@ -335,11 +406,12 @@ static int read_all(model_config *c, const source *s, error *err)
     const family *f = NULL;
 
     int rc = read_family(&f, c, s, err);
-    if (rc == OK) rc = refuse_variants(s, err);
+    if (rc == OK) rc = refuse_variants(c, s, err);
     if (rc == OK) rc = read_biases(c, f, s, err);
     if (rc == OK) rc = read_multipliers(c, f, s, err);
     if (rc == OK) rc = read_shapes(c, f, s, err);
     if (rc == OK) rc = read_numbers(c, f, s, err);
+    if (rc == OK && f->gemma) rc = read_gemma(c, s, err);
     if (rc == OK) rc = config_read_ropes(c, f, s, err);
     if (rc == OK) rc = config_read_layers(c, f, s, err);
     if (rc == OK) rc = read_eos(c, s, err);
@@ -381,6 +453,13 @@ int model_config_read(model_config *config, const char *dir, error *err)
     if (rc == OK) rc = read_generation(config, dir, err);
     return rc;
 }
+
+int model_rotary_dims(const model_config *config)
+{
+    return config->rotary_dims > 0 ? config->rotary_dims : config->head_dim;
+}
+
+bool model_norms_before(const model_config *config) { return config->norms != NORMS_AFTER; }
 
 bool model_branches_stand_apart(const model_config *config)
 {

@@ -4,7 +4,8 @@
  * A family is a row of data (config.c): which biases, norms, windows and multipliers its files may ask for, and what
  * holds where they say nothing. Behind this reader no code asks for a family's name: layers are described.
  *
- * Supported: Llama (2, 3.x), Qwen2/2.5, Qwen3, Mistral, Ministral, SmolLM3, SeedOss, OLMo 2 and 3, Granite 3, with any
+ * Supported: Llama (2, 3.x), Qwen2/2.5, Qwen3, Mistral, Ministral, SmolLM3, SeedOss, OLMo 2 and 3, Granite 3, Phi-3
+ * and 4, GLM-4, Gemma 3, with any
  * widths and heads, a tied or an untied head. Whatever would make the same weights compute something else (another
  * architecture or activation, experts, other rotary scalings, quantization) is refused with key, found and supported. */
 #pragma once
@@ -20,13 +21,14 @@ enum { MAX_EOS = 8, MAX_LAYERS = 1024, MAX_HEAD_DIM = 1024, MAX_ROPES = 2, ROPE_
 /* A set of rotary frequencies: theta^(-2i/hd), scaled for longer texts. */
 typedef struct rope_set {
     float theta;
-    enum { ROPE_DEFAULT, ROPE_LINEAR, ROPE_LLAMA3, ROPE_YARN } kind;
-    float factor;                            /* of all kinds but the default one */
+    enum { ROPE_DEFAULT, ROPE_LINEAR, ROPE_LLAMA3, ROPE_YARN, ROPE_LONGROPE } kind;
+    float factor;                            /* linear, llama3, yarn */
     float low_freq_factor, high_freq_factor; /* llama3: where scaling begins, and where it is whole */
     float original_max_position;             /* llama3, yarn */
     float beta_fast, beta_slow;              /* yarn: turns within it, above which and below which ... */
     bool truncate;                           /* ... rounded to whole frequencies */
     float magnitude;                         /* cosines and sines are multiplied by it; 0: 1 */
+    float divisors[MAX_HEAD_DIM / 2];        /* longrope: of each frequency */
 } rope_set;
 
 /* How a layer's rows look at each other. */
@@ -37,8 +39,10 @@ typedef struct layer_attention {
 
 /* Where RMSNorms stand. A branch is attention, or the feed-forward part. */
 typedef enum norm_places {
-    NORMS_BEFORE, /* x + branch(norm(x)) */
-    NORMS_AFTER,  /* x + norm(branch(x)): OLMo 2 */
+    NORMS_BEFORE,     /* x + branch(norm(x)) */
+    NORMS_AFTER,      /* x + norm(branch(x)): OLMo 2 */
+    NORMS_AROUND,     /* x + norm(branch(norm(x))): Gemma 2 */
+    NORMS_AROUND_GLM, /* the same under GLM's names */
 } norm_places;
 
 typedef enum qk_norm_kind {
@@ -56,8 +60,14 @@ typedef struct model_config {
     rope_set ropes[MAX_ROPES];
     layer_attention attention[MAX_LAYERS]; /* [layers] */
 
-    bool qkv_bias, o_bias, mlp_bias; /* of q, k and v; of o; of gate, up and down */
+    int rotary_dims;        /* the first dimensions of a head, which are turned; 0: all */
+    bool rotary_neighbours; /* pairs (2i, 2i + 1), GLM's, instead of (i, i + dims / 2) */
+
+    bool qkv_bias, o_bias, mlp_bias;    /* of q, k and v; of o; of gate, up and down */
+    bool qkv_fused, gate_up_fused;      /* q, k and v, or gate and up, are one matrix of the checkpoint */
+    enum { GATE_SILU, GATE_GELU } gate; /* GELU: tanh's */
     norm_places norms;
+    float norm_plus; /* norms multiply by this + w: 0, or Gemma's 1 */
     qk_norm_kind qk_norm;
 
     /* Multipliers; 0: none (as 1). */
@@ -71,6 +81,9 @@ typedef struct model_config {
     int32_t bos; /* -1: none */
 } model_config;
 
+int model_rotary_dims(const model_config *config);
+/* Whether norms stand before the branches. */
+bool model_norms_before(const model_config *config);
 /* Whether what a branch adds is normed or scaled: then it needs memory of its own. */
 bool model_branches_stand_apart(const model_config *config);
 

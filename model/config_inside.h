@@ -24,15 +24,22 @@ typedef struct family {
 
     norm_places norms;
     qk_norm_kind qk_norm;
+    bool qkv_fused, gate_up_fused;
+    bool gemma;       /* GELU, norms of 1 + w, an embedding times sqrt(width), query_pre_attn_scalar */
     bool multipliers; /* Granite's four keys, without which it computes as a Llama */
 
     enum { WINDOW_NEVER, WINDOW_ALWAYS, WINDOW_WHEN_ASKED } window; /* WHEN_ASKED: use_sliding_window */
     int default_window;
     enum { LAYERS_ALL, LAYERS_FROM_MAX, LAYERS_WITHOUT_ROPE, LAYERS_BUT_EACH_NTH } windowed; /* without layer_types */
     int nth;
-    bool layer_types; /* a file's layer_types decide; else they must say what is computed anyway */
+    const char *nth_key; /* by which a file may say another; NULL: none */
+    bool layer_types;    /* a file's layer_types decide; else they must say what is computed anyway */
 
-    bool nope_layers;    /* no_rope_layers, or each no_rope_layer_interval-th */
+    bool nope_layers;           /* no_rope_layers, or each no_rope_layer_interval-th */
+    bool partial_rotary;        /* partial_rotary_factor may be below 1 */
+    float default_rotary_share; /* 0: 1 */
+    bool rotary_neighbours;
+    const char *window_theta; /* the key of theta of layers with a window (10000 without it); NULL: the others' */
     bool rope_of_window; /* layers with a window have a set of their own, unscaled where a file doesn't say otherwise */
     float default_theta;
     int default_head_dim; /* 0: width / heads */

@@ -27,7 +27,7 @@ static int read_window(const family *f, const source *s, int *out, error *err)
 }
 
 /* Where layer_types don't say it: the layers of the family's pattern. */
-static bool has_window(const model_config *c, const family *f, int layer, int64_t from)
+static bool has_window(const model_config *c, const family *f, int layer, int64_t from, int64_t nth)
 {
     switch (f->windowed) {
     case LAYERS_ALL:
@@ -37,7 +37,7 @@ static bool has_window(const model_config *c, const family *f, int layer, int64_
     case LAYERS_WITHOUT_ROPE:
         return c->attention[layer].rope == ROPE_NONE;
     case LAYERS_BUT_EACH_NTH:
-        return (layer + 1) % f->nth != 0;
+        return (layer + 1) % nth != 0;
     }
     return false;
 }
@@ -68,7 +68,7 @@ static int read_type(const model_config *c, const family *f, const source *s, in
 static int read_windows(model_config *c, const family *f, const source *s, error *err)
 {
     int window = 0;
-    int64_t from = 0;
+    int64_t from = 0, nth = f->nth;
     if (read_window(f, s, &window, err) != OK) return ERR_PARSE;
     if (f->windowed == LAYERS_FROM_MAX && json_opt_int(s->j, "max_window_layers", s->where, 28, &from, err) != OK)
         return ERR_PARSE;
@@ -76,8 +76,12 @@ static int read_windows(model_config *c, const family *f, const source *s, error
         return error_set(err, ERR_PARSE, "%s: max_window_layers: expected a number of layers, found %" PRId64, s->where,
                          from);
 
+    if (f->nth_key && json_opt_int(s->j, f->nth_key, s->where, f->nth, &nth, err) != OK) return ERR_PARSE;
+    if (f->nth_key && nth < 1)
+        return error_set(err, ERR_PARSE, "%s: %s: expected 1 or more, found %" PRId64, s->where, f->nth_key, nth);
+
     for (int l = 0; l < c->layers; l++) {
-        bool windowed = window > 0 && has_window(c, f, l, from);
+        bool windowed = window > 0 && has_window(c, f, l, from, nth);
         const int rc = layer_types(s) ? read_type(c, f, s, l, window, &windowed, err) : OK;
         if (rc != OK) return rc;
         c->attention[l].window = windowed ? window : 0;

@@ -70,6 +70,42 @@ static int read_yarn(rope_set *r, const rope_source *s, int max_position, error 
     return OK;
 }
 
+/* LongRoPE (Ding et al. 2024) has one set of divisors for texts within the original length and one for longer ones. A
+ * text that grows from the one into the other would have to be computed anew from its first token, so the first set is
+ * taken and the model ends where it does. */
+static int read_longrope(model_config *c, rope_set *r, const rope_source *s, error *err)
+{
+    double original, factor, magnitude;
+    const json_t *list = config_given(s->j, "short_factor");
+    const int half = model_rotary_dims(c) / 2;
+    if (json_opt_number(s->j, "original_max_position_embeddings", s->where, c->max_position, &original, err) != OK ||
+        json_opt_number(s->file->j, "original_max_position_embeddings", s->file->where, original, &original, err) != OK)
+        return ERR_PARSE;
+    if (!(original > 1 && original < 1e9))
+        return error_set(err, ERR_PARSE, "%s: original_max_position_embeddings: expected more than 1, found %g",
+                         s->where, original);
+    if (json_array_size(list) != (size_t)half)
+        return error_set(err, ERR_PARSE, "%s: short_factor: expected a list of %d numbers", s->where, half);
+
+    for (int i = 0; i < half; i++) {
+        const double v = json_number_value(json_array_get(list, (size_t)i));
+        if (!(v > 1e-6 && v < 1e6))
+            return error_set(err, ERR_PARSE, "%s: short_factor: expected numbers above 0", s->where);
+        r->divisors[i] = (float)v;
+    }
+
+    if (json_opt_number(s->j, "factor", s->where, c->max_position / original, &factor, err) != OK) return ERR_PARSE;
+    magnitude = factor > 1 ? sqrt(1 + log(factor) / log(original)) : 1;
+    if (json_opt_number(s->j, "attention_factor", s->where, magnitude, &magnitude, err) != OK) return ERR_PARSE;
+    if (!(magnitude > 1e-3 && magnitude < 1e3))
+        return error_set(err, ERR_PARSE, "%s: attention_factor: expected about 1, found %g", s->where, magnitude);
+
+    r->kind = ROPE_LONGROPE;
+    r->magnitude = (float)magnitude;
+    if (c->max_position > original) c->max_position = (int)original;
+    return OK;
+}
+
 /* Where newer and older files keep it. */
 static const json_t *type_of(const json_t *j)
 {
@@ -86,12 +122,18 @@ static const char *rope_kind(const json_t *j)
     return json_object_get(j, "factor") ? NULL : "default";
 }
 
-static const char *const KINDS[] = {
-    [ROPE_DEFAULT] = "default", [ROPE_LINEAR] = "linear", [ROPE_LLAMA3] = "llama3", [ROPE_YARN] = "yarn"
-};
+static const char *const KINDS[] = { [ROPE_DEFAULT] = "default",
+                                     [ROPE_LINEAR] = "linear",
+                                     [ROPE_LLAMA3] = "llama3",
+                                     [ROPE_YARN] = "yarn",
+                                     [ROPE_LONGROPE] = "longrope" };
 
+/* "dynamic" slows frequencies in texts beyond max_position_embeddings, which are not computed: up to there it is the
+ * default. "su" is longrope's name in the oldest files. */
 static int kind_of(const char *name)
 {
+    if (name && strcmp(name, "dynamic") == 0) return ROPE_DEFAULT;
+    if (name && strcmp(name, "su") == 0) return ROPE_LONGROPE;
     const int n = sizeof KINDS / sizeof *KINDS;
     for (int i = 0; name && i < n; i++)
         if (strcmp(name, KINDS[i]) == 0) return i;
@@ -117,21 +159,20 @@ static void end_before_growth(model_config *c, const rope_source *s, float origi
 }
 
 /* By the word that is unknown, where there is one: the whole object would hide it behind its numbers. */
-static int refuse_rope(const rope_source *s, bool unknown, error *err)
+static int refuse_rope(const rope_source *s, error *err)
 {
-    static const char SUPPORTED[] = "null, or of type default, linear, llama3 or yarn and the whole head";
+    static const char SUPPORTED[] = "null, or of type default, linear, dynamic, llama3, yarn or longrope";
     const json_t *type = type_of(s->j);
-    return config_unsupported(s->file, s->key, unknown && type ? type : s->j, SUPPORTED, err);
+    return config_unsupported(s->file, s->key, type ? type : s->j, SUPPORTED, err);
 }
 
 static int read_rope(model_config *c, rope_set *r, const rope_source *s, error *err)
 {
-    const json_t *share = config_given(s->j, "partial_rotary_factor");
-    const bool whole = !share || (json_is_number(share) && json_number_value(share) == 1.0);
     const int kind = kind_of(rope_kind(s->j));
-    if (!json_is_object(s->j) || kind < 0 || !whole) return refuse_rope(s, kind < 0, err);
+    if (!json_is_object(s->j) || kind < 0) return refuse_rope(s, err);
     if (read_theta(r, s->j, s->where, err) != OK) return ERR_PARSE;
     if (kind == ROPE_DEFAULT) return OK;
+    if (kind == ROPE_LONGROPE) return read_longrope(c, r, s, err);
 
     double factor;
     if (json_need_number(s->j, "factor", s->where, &factor, err) != OK) return ERR_PARSE;
@@ -162,16 +203,57 @@ static bool by_layer_type(const source *s, const char *key)
     return json_object_get(j, "full_attention") || json_object_get(j, "sliding_attention");
 }
 
+/* Which share of a head is turned: at the top of a file, or where its frequencies are. */
+static int read_share(model_config *c, const family *f, const source *s, error *err)
+{
+    static const char KEY[] = "partial_rotary_factor";
+    const char *const places[] = { "rope_scaling", "rope_parameters" };
+    char named[64];
+    double share;
+    const json_t *found = config_given(s->j, KEY);
+    if (json_opt_number(s->j, KEY, s->where, f->default_rotary_share > 0 ? (double)f->default_rotary_share : 1, &share,
+                        err) != OK)
+        return ERR_PARSE;
+    snprintf(named, sizeof named, "%s", KEY);
+    for (int i = 0; i < 2; i++) {
+        const json_t *j = config_given(s->j, places[i]);
+        if (!config_given(j, KEY)) continue;
+        found = config_given(j, KEY);
+        snprintf(named, sizeof named, "%s: %s", places[i], KEY);
+        if (json_need_number(j, KEY, s->where, &share, err) != OK) return ERR_PARSE;
+    }
+
+    if (share != 1 && !f->partial_rotary) return config_unsupported(s, named, found, "1", err);
+    const int dims = (int)(c->head_dim * share);
+    if (!(share > 0 && share <= 1) || dims < 2 || dims % 2 != 0)
+        return error_set(err, ERR_PARSE, "%s: %s: expected a share of %d dimensions that is even, found %g", s->where,
+                         named, c->head_dim, share);
+    c->rotary_dims = dims < c->head_dim ? dims : 0;
+    return OK;
+}
+
+/* The frequencies of layers with a window, where files of this family have others for them. */
+static int read_window_theta(rope_set *windowed, const family *f, const source *s, error *err)
+{
+    double theta;
+    if (!f->window_theta) return OK;
+    if (json_opt_number(s->j, f->window_theta, s->where, 10000, &theta, err) != OK) return ERR_PARSE;
+    if (!(theta > 1 && theta < 1e30))
+        return error_set(err, ERR_PARSE, "%s: %s: expected more than 1, found %g", s->where, f->window_theta, theta);
+    windowed->theta = (float)theta;
+    return OK;
+}
+
 int config_read_ropes(model_config *c, const family *f, const source *s, error *err)
 {
-    const json_t *share = config_given(s->j, "partial_rotary_factor");
-    if (share && !(json_is_number(share) && json_number_value(share) == 1.0))
-        return config_unsupported(s, "partial_rotary_factor", share, "1", err);
-
     rope_set *all = &c->ropes[0], *windowed = &c->ropes[1];
     all->theta = f->default_theta > 0 ? f->default_theta : 10000;
-    int rc = read_theta(all, s->j, s->where, err);
-    if (rc == OK && f->rope_of_window) *windowed = *all;
+    int rc = read_share(c, f, s, err);
+    if (rc == OK) rc = read_theta(all, s->j, s->where, err);
+    if (rc == OK && f->rope_of_window) {
+        *windowed = *all;
+        rc = read_window_theta(windowed, f, s, err);
+    }
 
     if (f->rope_of_window && by_layer_type(s, "rope_parameters")) {
         if (rc == OK) rc = read_set(c, all, s, "rope_parameters", "full_attention", err);

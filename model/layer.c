@@ -6,17 +6,31 @@
 
 #include "kernels/op_scratch.h"
 
+matrix matrix_whole(const param *p) { return (matrix){ .of = p, .rows = p->rows }; }
+
+/* A layer's matrix of `kind`, or part `part` of the one that holds it. */
+static matrix matrix_of(const param_table *t, int layer, param_kind kind, param_kind fused, int part)
+{
+    const param *alone = param_find(t, kind, layer);
+    if (alone) return matrix_whole(alone);
+
+    const param *p = param_find(t, fused, layer);
+    matrix m = { .of = p, .part = part, .rows = p->part_rows[part] };
+    for (int i = 0; i < part; i++) m.first += p->part_rows[i];
+    return m;
+}
+
 layer_weights layer_weights_of(const weights *w, int layer)
 {
     const param_table *t = w->table;
 
-    return (layer_weights){ .q = param_find(t, PARAM_Q, layer),
-                            .k = param_find(t, PARAM_K, layer),
-                            .v = param_find(t, PARAM_V, layer),
-                            .o = param_find(t, PARAM_O, layer),
-                            .gate = param_find(t, PARAM_GATE, layer),
-                            .up = param_find(t, PARAM_UP, layer),
-                            .down = param_find(t, PARAM_DOWN, layer),
+    return (layer_weights){ .q = matrix_of(t, layer, PARAM_Q, PARAM_QKV, 0),
+                            .k = matrix_of(t, layer, PARAM_K, PARAM_QKV, 1),
+                            .v = matrix_of(t, layer, PARAM_V, PARAM_QKV, 2),
+                            .o = matrix_whole(param_find(t, PARAM_O, layer)),
+                            .gate = matrix_of(t, layer, PARAM_GATE, PARAM_GATE_UP, 0),
+                            .up = matrix_of(t, layer, PARAM_UP, PARAM_GATE_UP, 1),
+                            .down = matrix_whole(param_find(t, PARAM_DOWN, layer)),
                             .q_bias = param_find(t, PARAM_Q_BIAS, layer),
                             .k_bias = param_find(t, PARAM_K_BIAS, layer),
                             .v_bias = param_find(t, PARAM_V_BIAS, layer),
@@ -41,12 +55,12 @@ const param *head_param(const weights *w)
     return head ? head : embed_param(w);
 }
 
-linear_part linear_part_of(const weights *w, const param *p, const param *bias, const float *add, float *y)
+linear_part linear_part_of(const weights *w, const matrix *m, const param *bias, const float *add, float *y)
 {
-    assert(param_packed(w, p)); /* weights_seal has been forgotten */
-    return (linear_part){
-        .packed = param_packed(w, p), .bias = bias ? param_data(w, bias) : NULL, .add = add, .N = p->rows, .y = y
-    };
+    const void *packed = w->packed[m->of - w->table->items][m->part];
+    assert(packed); /* weights_seal has been forgotten */
+    return (
+        linear_part){ .packed = packed, .bias = bias ? param_data(w, bias) : NULL, .add = add, .N = m->rows, .y = y };
 }
 
 float *scratch_floats(device *dev, int rows, int columns)
@@ -65,7 +79,7 @@ const int32_t *scratch_ints(device *dev, const int32_t *from, size_t n)
 int64_t layer_acts_floats(const model_config *c, int T, int n)
 {
     const int64_t q = (int64_t)c->heads * c->head_dim, kv = (int64_t)c->kv_heads * c->head_dim;
-    const int64_t in = c->norms != NORMS_AFTER ? c->width : 0;
+    const int64_t in = model_norms_before(c) ? c->width : 0;
     const int64_t raw = c->qk_norm != QK_NORM_NONE ? q + kv + c->heads + c->kv_heads : 0;
     const int64_t apart = model_branches_stand_apart(c) ? 3 * (int64_t)c->width + 2 : 0;
     const int64_t lower = in + 1 + 2 * q + 2 * kv + raw + c->heads;
@@ -91,7 +105,7 @@ layer_acts layer_acts_new(const weights *w, int T, int n)
     const model_config *c = &w->table->config;
     device *dev = w->dev;
     const int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim, D = c->width;
-    const bool before = c->norms != NORMS_AFTER, normed = c->qk_norm != QK_NORM_NONE;
+    const bool before = model_norms_before(c), normed = c->qk_norm != QK_NORM_NONE;
 
     layer_acts a = { .attn_in = before ? scratch_floats(dev, T, D) : NULL,
                      .attn_rstd = scratch_floats(dev, T, 1),
@@ -129,17 +143,18 @@ void layer_acts_take(const weights *w, layer_acts *a, float *x, int n, const int
     a->rows = rows;
     a->x_rows = rows ? scratch_floats(w->dev, n, c->width) : x;
     a->att_rows = rows ? scratch_floats(w->dev, n, c->heads * c->head_dim) : a->att;
-    if (c->norms == NORMS_AFTER) a->attn_in = x;
+    if (!model_norms_before(c)) a->attn_in = x;
 }
 
 rope_tables layer_ropes(const weights *w, const int32_t *positions, int T)
 {
     const model_config *c = &w->table->config;
+    const int dims = model_rotary_dims(c);
     rope_tables tables = { { NULL } };
     for (int i = 0; i < MAX_ROPES && w->inv_freq[i]; i++) {
-        float *cos_sin = scratch_floats(w->dev, T, c->head_dim);
-        device_ops(w->dev)->rope_table(w->dev, positions, w->inv_freq[i], T, c->head_dim, cos_sin);
-        layer_scale(w, c->ropes[i].magnitude, (int64_t)T * c->head_dim, cos_sin);
+        float *cos_sin = scratch_floats(w->dev, T, dims);
+        device_ops(w->dev)->rope_table(w->dev, positions, w->inv_freq[i], T, dims, cos_sin);
+        layer_scale(w, c->ropes[i].magnitude, (int64_t)T * dims, cos_sin);
         tables.cos_sin[i] = cos_sin;
     }
     return tables;
@@ -155,6 +170,8 @@ void layer_scale(const weights *w, float factor, int64_t n, float *x)
     if (factor != 0 && factor != 1) device_ops(w->dev)->scale(w->dev, x, factor, n);
 }
 
+rope_turn layer_turn(const model_config *c) { return (rope_turn){ model_rotary_dims(c), c->rotary_neighbours }; }
+
 float layer_query_scale(const model_config *c) { return c->score_scale * sqrtf((float)c->head_dim); }
 
 int layer_normed_rows(const model_config *c, int T, int heads) { return c->qk_norm == QK_NORM_WIDTH ? T : T * heads; }
@@ -168,8 +185,8 @@ void layer_embed(const weights *w, const int32_t *ids, int T, float *x)
 
 static void norm(const weights *w, const param *scale, const float *x, int rows, float *y, float *rstd)
 {
-    const float eps = w->table->config.norm_eps;
-    device_ops(w->dev)->rmsnorm(w->dev, x, param_data(w, scale), rows, scale->cols, eps, y, rstd);
+    const model_config *c = &w->table->config;
+    device_ops(w->dev)->rmsnorm(w->dev, x, param_data(w, scale), rows, scale->cols, c->norm_eps, c->norm_plus, y, rstd);
 }
 
 /* x [T, heads, hd]: normed where the model does so (from raw), and turned. */
@@ -178,15 +195,15 @@ static void finish_heads(const weights *w, const param *scale, const float *cos_
 {
     const model_config *c = &w->table->config;
     if (scale) norm(w, scale, raw, layer_normed_rows(c, T, heads), x, rstd);
-    if (cos_sin) device_ops(w->dev)->rope(w->dev, x, cos_sin, T, heads, c->head_dim);
+    if (cos_sin) device_ops(w->dev)->rope(w->dev, x, cos_sin, T, heads, c->head_dim, layer_turn(c));
 }
 
 void layer_project(const weights *w, const layer_weights *p, const float *cos_sin, int T, const layer_acts *a)
 {
     const model_config *c = &w->table->config;
-    const linear_part parts[] = { linear_part_of(w, p->q, p->q_bias, NULL, p->q_norm ? a->q_raw : a->q),
-                                  linear_part_of(w, p->k, p->k_bias, NULL, p->k_norm ? a->k_raw : a->k),
-                                  linear_part_of(w, p->v, p->v_bias, NULL, a->v) };
+    const linear_part parts[] = { linear_part_of(w, &p->q, p->q_bias, NULL, p->q_norm ? a->q_raw : a->q),
+                                  linear_part_of(w, &p->k, p->k_bias, NULL, p->k_norm ? a->k_raw : a->k),
+                                  linear_part_of(w, &p->v, p->v_bias, NULL, a->v) };
 
     if (p->attn_norm) norm(w, p->attn_norm, a->x, T, a->attn_in, a->attn_rstd);
     /* At once: x is read, and converted to bf16, once. */
@@ -207,7 +224,8 @@ static void choose_rows(const weights *w, const layer_acts *a)
 
 /* A branch that ends in x W^T + bias: to = residual + what it adds, [n, D]. `branch`, `rstd`: where it stands apart. */
 typedef struct branch_end {
-    const param *matrix, *bias, *post_norm;
+    const matrix *matrix;
+    const param *bias, *post_norm;
     const float *x, *residual;
     float *branch, *rstd;
 } branch_end;
@@ -221,13 +239,13 @@ static void end_branch(const weights *w, const layer_acts *a, const branch_end *
 
     if (!e->branch) { /* The residual enters as what the product is added to: mid = x + att W_o^T. */
         const linear_part sum = linear_part_of(w, e->matrix, e->bias, e->residual, to);
-        if (to) ops->linears(w->dev, e->x, a->n, e->matrix->cols, &sum, 1);
+        if (to) ops->linears(w->dev, e->x, a->n, e->matrix->of->cols, &sum, 1);
         return;
     }
 
     if (!to && !e->post_norm) return;
     const linear_part product = linear_part_of(w, e->matrix, e->bias, NULL, e->branch);
-    ops->linears(w->dev, e->x, a->n, e->matrix->cols, &product, 1);
+    ops->linears(w->dev, e->x, a->n, e->matrix->of->cols, &product, 1);
 
     float *added = e->post_norm ? a->added : e->branch;
     if (e->post_norm) norm(w, e->post_norm, e->branch, a->n, added, e->rstd);
@@ -244,17 +262,17 @@ void layer_finish(const weights *w, const layer_weights *p, const layer_acts *a,
     const int n = a->n;
     if (a->rows) choose_rows(w, a);
 
-    const branch_end attention = { p->o,      p->o_bias,  p->attn_post_norm, a->att_rows,
+    const branch_end attention = { &p->o,     p->o_bias,  p->attn_post_norm, a->att_rows,
                                    a->x_rows, a->att_out, a->att_out_rstd };
     end_branch(w, a, &attention, a->mid);
     if (p->mlp_norm) norm(w, p->mlp_norm, a->mid, n, a->mlp_in, a->mlp_rstd);
 
-    const linear_part wide[] = { linear_part_of(w, p->gate, p->gate_bias, NULL, a->gate),
-                                 linear_part_of(w, p->up, p->up_bias, NULL, a->up) };
+    const linear_part wide[] = { linear_part_of(w, &p->gate, p->gate_bias, NULL, a->gate),
+                                 linear_part_of(w, &p->up, p->up_bias, NULL, a->up) };
     ops->linears(w->dev, a->mlp_in, n, c->width, wide, 2);
-    ops->swiglu(w->dev, a->gate, a->up, (int64_t)n * c->ffn, a->act);
+    (c->gate == GATE_GELU ? ops->geglu : ops->swiglu)(w->dev, a->gate, a->up, (int64_t)n * c->ffn, a->act);
 
-    const branch_end mlp = { p->down, p->down_bias, p->mlp_post_norm, a->act, a->mid, a->mlp_out, a->mlp_out_rstd };
+    const branch_end mlp = { &p->down, p->down_bias, p->mlp_post_norm, a->act, a->mid, a->mlp_out, a->mlp_out_rstd };
     end_branch(w, a, &mlp, out);
 }
 
@@ -280,7 +298,8 @@ const float *top_logits(const weights *w, const top_acts *top)
 {
     float *logits = scratch_floats(w->dev, top->n, w->table->config.vocab);
     top_norm(w, top);
-    const linear_part head = linear_part_of(w, head_param(w), NULL, NULL, logits);
+    const matrix whole = matrix_whole(head_param(w));
+    const linear_part head = linear_part_of(w, &whole, NULL, NULL, logits);
     device_ops(w->dev)->linears(w->dev, top->normed, top->n, w->table->config.width, &head, 1);
     return logits;
 }

@@ -4,7 +4,7 @@
  * model/.
  *
  *      x [T, D] --norm--> q, k, v --rope--> attention --> att [T, H hd]                                  the lower half
- *      x + O att = mid --norm--> gate, up --> act = silu(gate) up;  mid + Down act = the next x          the upper half
+ *      x + O att = mid --norm--> gate, up --> act = gate(gate) up;  mid + Down act = the next x          the upper half
  *
  * A model may leave out the norms before the branches, norm what they add (O att, Down act) and multiply it by
  * residual_scale; config.h says which one does what.
@@ -15,8 +15,16 @@
 
 #include "model/transformer.h"
 
+/* Rows of a parameter that one product reads: all of them, or one of the matrices that lie in it. */
+typedef struct matrix {
+    const param *of;
+    int part, first, rows;
+} matrix;
+matrix matrix_whole(const param *p);
+static inline size_t matrix_offset(const matrix *m) { return (size_t)m->first * (size_t)m->of->cols; }
+
 typedef struct layer_weights {
-    const param *q, *k, *v, *o, *gate, *up, *down;
+    matrix q, k, v, o, gate, up, down;
     const param *q_bias, *k_bias, *v_bias, *o_bias, *gate_bias, *up_bias, *down_bias; /* NULL: the model has none */
     const param *attn_norm, *q_norm, *k_norm, *attn_post_norm, *mlp_norm, *mlp_post_norm;
     layer_attention attention;
@@ -24,11 +32,11 @@ typedef struct layer_weights {
 layer_weights layer_weights_of(const weights *w, int layer);
 
 static inline const float *param_data(const weights *w, const param *p) { return w->data + p->offset; }
-static inline const void *param_packed(const weights *w, const param *p) { return w->packed[p - w->table->items]; }
+static inline const void *param_packed(const weights *w, const param *p) { return w->packed[p - w->table->items][0]; }
 const param *embed_param(const weights *w);
 const param *head_param(const weights *w); /* what makes logits: the head, or the tied embedding */
 /* y = add + x W^T + bias; bias and add may be NULL. */
-linear_part linear_part_of(const weights *w, const param *p, const param *bias, const float *add, float *y);
+linear_part linear_part_of(const weights *w, const matrix *m, const param *bias, const float *add, float *y);
 
 /* Device scratch: [rows, columns] floats, and a copy of n integers of the host. */
 float *scratch_floats(device *dev, int rows, int columns);
@@ -70,7 +78,7 @@ int64_t layer_rows_floats(const model_config *c, int n);
 /* The most scratch that one operation of a layer over T rows takes for itself. */
 size_t layer_op_bytes(const device *dev, const param_table *t, int T);
 
-/* The cosines and sines of T rows, [T, hd] in device scratch, of each of the model's rotary embeddings. */
+/* The cosines and sines of T rows, [T, rotary dims] in device scratch, of each of the model's rotary embeddings. */
 typedef struct rope_tables {
     const float *cos_sin[MAX_ROPES];
 } rope_tables;
@@ -78,6 +86,8 @@ rope_tables layer_ropes(const weights *w, const int32_t *positions, int T);
 /* A layer's; NULL: its queries and keys are not turned. */
 const float *layer_rope(const rope_tables *tables, const layer_weights *p);
 
+/* Which dimensions of a head the model's rotary embedding turns. */
+rope_turn layer_turn(const model_config *c);
 /* x *= factor, n numbers; a factor of 0 is none. */
 void layer_scale(const weights *w, float factor, int64_t n, float *x);
 /* What q is multiplied by, so that q . k / sqrt(hd) is scaled as the model has it; 0: nothing. */

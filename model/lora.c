@@ -12,14 +12,14 @@
 #include "base/rng.h"
 #include "base/str.h"
 
-enum { PATH_BYTES = 1200, MAX_RANK = 4096, ALIGN_FLOATS = 16, N_TARGETS = 7 };
+enum { PATH_BYTES = 1200, MAX_RANK = 4096, ALIGN_FLOATS = 16, N_TARGETS = 9 };
 
 static const struct {
     const char *name;
     param_kind kind;
-} TARGETS[N_TARGETS] = { { "q_proj", PARAM_Q },      { "k_proj", PARAM_K },       { "v_proj", PARAM_V },
-                         { "o_proj", PARAM_O },      { "gate_proj", PARAM_GATE }, { "up_proj", PARAM_UP },
-                         { "down_proj", PARAM_DOWN } };
+} TARGETS[N_TARGETS] = { { "q_proj", PARAM_Q },       { "k_proj", PARAM_K },       { "v_proj", PARAM_V },
+                         { "o_proj", PARAM_O },       { "gate_proj", PARAM_GATE }, { "up_proj", PARAM_UP },
+                         { "down_proj", PARAM_DOWN }, { "qkv_proj", PARAM_QKV },   { "gate_up_proj", PARAM_GATE_UP } };
 
 uint32_t lora_target(const char *name)
 {
@@ -64,16 +64,17 @@ static void make_table(lora *l)
 
 /* ---- life ---- */
 
-static uint32_t targets_of(const lora_config *c)
+static uint32_t targets_of(const lora_config *c, const param_table *model)
 {
     uint32_t all = c->targets;
-    for (int i = 0; c->targets == 0 && i < N_TARGETS; i++) all |= UINT32_C(1) << TARGETS[i].kind;
+    for (int i = 0; c->targets == 0 && i < N_TARGETS; i++)
+        if (model->place[TARGETS[i].kind] >= 0) all |= UINT32_C(1) << TARGETS[i].kind;
     return all;
 }
 
 int64_t lora_floats(const lora_config *config, const param_table *model, int64_t *frozen)
 {
-    const lora_config c = { .targets = targets_of(config) };
+    const lora_config c = { .targets = targets_of(config, model) };
     int64_t floats = 0;
     *frozen = 0;
     for (int i = 0; i < model->n; i++) {
@@ -123,9 +124,15 @@ lora *lora_new(const lora_config *config, const weights *base, uint64_t seed, er
     }
     lora *l = xcalloc(1, sizeof *l);
     l->config = *config;
-    l->config.targets = targets_of(config);
+    l->config.targets = targets_of(config, base->table);
     l->model = base->table;
     make_table(l);
+    if (l->table->n == 0) {
+        error_set(err, ERR_ARGUMENT, "the %s has none of the matrices that the LoRA is for (are its q, k and v one?)",
+                  base->table->config.architecture);
+        lora_free(l);
+        return NULL;
+    }
     if (!(l->w = weights_new(base->dev, l->table, err)) || freeze(l, base, err) != OK) {
         lora_free(l);
         return NULL;

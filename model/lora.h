@@ -27,13 +27,14 @@ typedef struct lora {
     float *frozen;            /* W0 of the adapted matrices, one after the other, on the device */
 } lora;
 
-/* The bit of "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"; 0: no such matrix. */
+/* The bit of "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "qkv_proj",
+ * "gate_up_proj"; 0: no such matrix. */
 uint32_t lora_target(const char *name);
 
-/* An adapter for `base` as it is now: A uniform in +-1/sqrt(in) (as PEFT), B zero, so W = W0. ERR_ARGUMENT: a rank that
- * is no rank. */
 /* Floats of an adapter's matrices, and of the parameters that they are added to. */
 int64_t lora_floats(const lora_config *config, const param_table *model, int64_t *frozen);
+/* An adapter for `base` as it is now: A uniform in +-1/sqrt(in) (as PEFT), B zero, so W = W0. ERR_ARGUMENT: a rank that
+ * is no rank, or targets of which the model has none. */
 lora *lora_new(const lora_config *config, const weights *base, uint64_t seed, error *err);
 void lora_free(lora *l);
 /* W = W0 + s B A into `w`, of the same shapes as the base; the caller seals. */

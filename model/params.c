@@ -7,7 +7,7 @@
 
 #include "base/str.h"
 
-enum { ALIGN_FLOATS = 16, MAX_PER_LAYER = 20, MAX_DIMENSION = 1 << 22 };
+enum { ALIGN_FLOATS = 16, MAX_PER_LAYER = 22, MAX_DIMENSION = 1 << 22 };
 
 typedef struct shape {
     const char *name; /* behind "model.layers.N." for what is in a layer */
@@ -15,10 +15,27 @@ typedef struct shape {
     int rows, cols, rank;
 } shape;
 
+/* The matrices that lie in one, a product each. */
+static void cut(param *p, const model_config *c)
+{
+    const int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+    p->n_parts = 1;
+    p->part_rows[0] = p->rows;
+    if (p->kind == PARAM_QKV) {
+        p->n_parts = 3;
+        p->part_rows[0] = q;
+        p->part_rows[1] = p->part_rows[2] = kv;
+    } else if (p->kind == PARAM_GATE_UP) {
+        p->n_parts = 2;
+        p->part_rows[0] = p->part_rows[1] = c->ffn;
+    }
+}
+
 static void add(param_table *t, int layer, const shape *s)
 {
     param *p = &t->items[t->n++];
     *p = (param){ .kind = s->kind, .layer = layer, .rows = s->rows, .cols = s->cols, .rank = s->rank };
+    cut(p, &t->config);
     if (layer >= 0)
         snprintf(p->name, sizeof p->name, "model.layers.%d.%s", layer, s->name);
     else
@@ -36,6 +53,14 @@ typedef struct norm_names {
 static const norm_names NORM_NAMES[] = {
     [NORMS_BEFORE] = { .attn = "input_layernorm.weight", .mlp = "post_attention_layernorm.weight" },
     [NORMS_AFTER] = { .attn_post = "post_attention_layernorm.weight", .mlp_post = "post_feedforward_layernorm.weight" },
+    [NORMS_AROUND] = { .attn = "input_layernorm.weight",
+                       .attn_post = "post_attention_layernorm.weight",
+                       .mlp = "pre_feedforward_layernorm.weight",
+                       .mlp_post = "post_feedforward_layernorm.weight" },
+    [NORMS_AROUND_GLM] = { .attn = "input_layernorm.weight",
+                           .attn_post = "post_self_attn_layernorm.weight",
+                           .mlp = "post_attention_layernorm.weight",
+                           .mlp_post = "post_mlp_layernorm.weight" },
 };
 
 /* What a layer of this model has, in the order of its forward pass. */
@@ -50,11 +75,12 @@ static int layer_shapes(const model_config *c, shape out[MAX_PER_LAYER])
         shape is;
     } all[MAX_PER_LAYER] = {
         { names->attn, { names->attn, PARAM_ATTN_NORM, 1, D, 1 } },
-        { true, { "self_attn.q_proj.weight", PARAM_Q, q, D, 2 } },
+        { c->qkv_fused, { "self_attn.qkv_proj.weight", PARAM_QKV, q + 2 * kv, D, 2 } },
+        { !c->qkv_fused, { "self_attn.q_proj.weight", PARAM_Q, q, D, 2 } },
         { c->qkv_bias, { "self_attn.q_proj.bias", PARAM_Q_BIAS, 1, q, 1 } },
-        { true, { "self_attn.k_proj.weight", PARAM_K, kv, D, 2 } },
+        { !c->qkv_fused, { "self_attn.k_proj.weight", PARAM_K, kv, D, 2 } },
         { c->qkv_bias, { "self_attn.k_proj.bias", PARAM_K_BIAS, 1, kv, 1 } },
-        { true, { "self_attn.v_proj.weight", PARAM_V, kv, D, 2 } },
+        { !c->qkv_fused, { "self_attn.v_proj.weight", PARAM_V, kv, D, 2 } },
         { c->qkv_bias, { "self_attn.v_proj.bias", PARAM_V_BIAS, 1, kv, 1 } },
         { normed, { "self_attn.q_norm.weight", PARAM_Q_NORM, 1, wide ? q : c->head_dim, 1 } },
         { normed, { "self_attn.k_norm.weight", PARAM_K_NORM, 1, wide ? kv : c->head_dim, 1 } },
@@ -62,9 +88,10 @@ static int layer_shapes(const model_config *c, shape out[MAX_PER_LAYER])
         { c->o_bias, { "self_attn.o_proj.bias", PARAM_O_BIAS, 1, D, 1 } },
         { names->attn_post, { names->attn_post, PARAM_ATTN_POST_NORM, 1, D, 1 } },
         { names->mlp, { names->mlp, PARAM_MLP_NORM, 1, D, 1 } },
-        { true, { "mlp.gate_proj.weight", PARAM_GATE, F, D, 2 } },
+        { c->gate_up_fused, { "mlp.gate_up_proj.weight", PARAM_GATE_UP, 2 * F, D, 2 } },
+        { !c->gate_up_fused, { "mlp.gate_proj.weight", PARAM_GATE, F, D, 2 } },
         { c->mlp_bias, { "mlp.gate_proj.bias", PARAM_GATE_BIAS, 1, F, 1 } },
-        { true, { "mlp.up_proj.weight", PARAM_UP, F, D, 2 } },
+        { !c->gate_up_fused, { "mlp.up_proj.weight", PARAM_UP, F, D, 2 } },
         { c->mlp_bias, { "mlp.up_proj.bias", PARAM_UP_BIAS, 1, F, 1 } },
         { true, { "mlp.down_proj.weight", PARAM_DOWN, D, F, 2 } },
         { c->mlp_bias, { "mlp.down_proj.bias", PARAM_DOWN_BIAS, 1, D, 1 } },

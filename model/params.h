@@ -33,8 +33,12 @@ typedef enum param_kind {
     PARAM_MLP_POST_NORM,
     PARAM_FINAL_NORM,
     PARAM_HEAD,
+    PARAM_QKV,     /* q, k and v in one matrix (Phi-3), in place of the three */
+    PARAM_GATE_UP, /* gate and up in one */
     PARAM_KINDS,
 } param_kind;
+
+enum { MAX_PARTS = 3 };
 
 typedef struct param {
     char name[96]; /* the checkpoint's name: "model.layers.0.self_attn.q_proj.weight" */
@@ -42,7 +46,9 @@ typedef struct param {
     int layer;      /* -1: outside the layers */
     int rows, cols; /* [rows, cols] as in the checkpoint; a vector has rows 1 and rank 1 there */
     int rank;
-    int64_t offset, count; /* in floats */
+    int n_parts;              /* products that forward makes of a matrix: one, or one of each matrix that lies in it */
+    int part_rows[MAX_PARTS]; /* their rows, which add up to `rows` */
+    int64_t offset, count;    /* in floats */
 } param;
 
 typedef struct param_table {

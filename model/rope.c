@@ -50,6 +50,7 @@ void rope_frequencies(const rope_set *r, int dims, float *out)
     for (int i = 0; i < dims / 2; i++) {
         out[i] = 1.0f / powf(r->theta, (float)(2 * i) / (float)dims);
         if (r->kind == ROPE_LINEAR) out[i] /= r->factor;
+        if (r->kind == ROPE_LONGROPE) out[i] = 1.0f / (r->divisors[i] * powf(r->theta, (float)(2 * i) / (float)dims));
         if (r->kind == ROPE_LLAMA3) out[i] = llama3_frequency(r, out[i]);
     }
     if (r->kind == ROPE_YARN) yarn_frequencies(r, dims, out);

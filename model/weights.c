@@ -27,11 +27,11 @@ static bool is_packed(const param_table *t, const param *p)
 static int set_frequencies(weights *w, error *err)
 {
     const model_config *c = &w->table->config;
-    const size_t bytes = sizeof(float) * (size_t)(c->head_dim / 2);
+    const size_t bytes = sizeof(float) * (size_t)(model_rotary_dims(c) / 2);
     float *host = xmalloc(bytes);
     int rc = OK;
     for (int i = 0; rc == OK && i < MAX_ROPES && c->ropes[i].theta > 0; i++) {
-        rope_frequencies(&c->ropes[i], c->head_dim, host);
+        rope_frequencies(&c->ropes[i], model_rotary_dims(c), host);
         w->inv_freq[i] = device_try(w->dev, bytes, err);
         if (w->inv_freq[i])
             device_copy_in(w->dev, w->inv_freq[i], host, bytes);
@@ -66,7 +66,8 @@ size_t weights_bytes(const device *dev, const param_table *table)
     size_t bytes = sizeof(float) * (size_t)table->total;
     for (int i = 0; i < table->n; i++) {
         const param *p = &table->items[i];
-        if (is_packed(table, p)) bytes += device_ops(dev)->linear_packed_bytes(dev, p->rows, p->cols);
+        for (int k = 0; k < p->n_parts && is_packed(table, p); k++)
+            bytes += device_ops(dev)->linear_packed_bytes(dev, p->part_rows[k], p->cols);
     }
     return bytes;
 }
@@ -75,7 +76,8 @@ void weights_free(weights *w)
 {
     if (!w) return;
     for (int i = 0; i < w->table->n; i++)
-        if (w->packed[i]) device_free(w->dev, w->packed[i]);
+        for (int k = 0; k < MAX_PARTS; k++)
+            if (w->packed[i][k]) device_free(w->dev, w->packed[i][k]);
     for (int i = 0; i < MAX_ROPES; i++) device_free(w->dev, w->inv_freq[i]);
     device_free(w->dev, w->data);
     free(w->packed);
@@ -175,6 +177,7 @@ int weights_load(weights *w, const safetensors *st, error *err)
 void weights_init(weights *w, uint64_t seed, float std)
 {
     const float residual = 1.0f / sqrtf(2.0f * (float)w->table->config.layers);
+    const float norm = 1.0f - w->table->config.norm_plus;
     for (int i = 0; i < w->table->n; i++) {
         const param *p = &w->table->items[i];
         const rng_key key = { .seed = seed, .stream = hash_bytes(p->name, strlen(p->name), 0) };
@@ -183,7 +186,7 @@ void weights_init(weights *w, uint64_t seed, float std)
         float *host = xmalloc(sizeof(float) * (size_t)p->count);
         for (int64_t j = 0; j < p->count; j++) {
             if (p->rank == 1)
-                host[j] = param_is_bias(p->kind) ? 0.0f : 1.0f;
+                host[j] = param_is_bias(p->kind) ? 0.0f : norm;
             else
                 host[j] = (float)rng_normal(key, 0, (uint64_t)j) * scale;
         }
@@ -192,15 +195,23 @@ void weights_init(weights *w, uint64_t seed, float std)
     }
 }
 
-void weights_seal(weights *w, int64_t version)
+/* A matrix that holds several is packed as these, each by itself. */
+static void pack(const weights *w, const param *p, void *packed[MAX_PARTS])
 {
     const struct ops *ops = device_ops(w->dev);
-    for (int i = 0; i < w->table->n; i++) {
-        const param *p = &w->table->items[i];
-        if (!is_packed(w->table, p)) continue;
-        if (!w->packed[i]) w->packed[i] = device_alloc(w->dev, ops->linear_packed_bytes(w->dev, p->rows, p->cols));
-        ops->linear_pack(w->dev, w->data + p->offset, p->rows, p->cols, w->packed[i]);
+    const float *from = w->data + p->offset;
+    for (int k = 0; k < p->n_parts; k++) {
+        const int rows = p->part_rows[k];
+        if (!packed[k]) packed[k] = device_alloc(w->dev, ops->linear_packed_bytes(w->dev, rows, p->cols));
+        ops->linear_pack(w->dev, from, rows, p->cols, packed[k]);
+        from += (size_t)rows * (size_t)p->cols;
     }
+}
+
+void weights_seal(weights *w, int64_t version)
+{
+    for (int i = 0; i < w->table->n; i++)
+        if (is_packed(w->table, &w->table->items[i])) pack(w, &w->table->items[i], w->packed[i]);
     w->version = version;
     w->hash = weights_hash(w);
 }

@@ -12,8 +12,8 @@ typedef struct weights {
     device *dev;                /* borrowed */
     const param_table *table;   /* borrowed */
     float *data;                /* [table->total] on the device */
-    void **packed;              /* per param: panels of a matrix that forward multiplies by, or NULL */
-    float *inv_freq[MAX_ROPES]; /* [head_dim / 2] rotary frequencies of each set, on the device; NULL: there is none */
+    void *(*packed)[MAX_PARTS]; /* per param: panels of each product of a matrix that forward multiplies by, or NULL */
+    float *inv_freq[MAX_ROPES]; /* [rotary dims / 2] frequencies of each set, on the device; NULL: there is none */
     int64_t version;            /* policy version; -1: unknown */
     uint64_t hash;              /* weights_hash of data, set by weights_seal */
 } weights;
@@ -33,7 +33,7 @@ int weights_check_one(const param *p, const safetensors *st, error *err);
 int weights_load_one(weights *w, const param *p, const safetensors *st, error *err);
 /* ERR_UNSUPPORTED for a tensor that the model doesn't have: weights that would be left out compute something else. */
 int weights_check_names(const param_table *t, const safetensors *st, error *err);
-/* Normal(0, std) initialisation keyed by (seed, parameter name, index); norms are 1, biases 0. Residual outputs (o,
+/* Normal(0, std) initialisation keyed by (seed, parameter name, index); norms multiply by 1, biases are 0. Residual outputs (o,
  * down) are scaled by 1/sqrt(2 L) as in GPT-2. */
 void weights_init(weights *w, uint64_t seed, float std);
 /* To be called after data changed: packs the panels and computes the hash. The first time it takes memory for the

@@ -9,7 +9,7 @@
 typedef struct norm {
     const float *x, *w, *dy, *rstd_in;
     int T, D;
-    float eps;
+    float eps, plus;
     float *y, *rstd, *dx, *dw;
 } norm;
 
@@ -31,14 +31,15 @@ static void norm_rows(void *ctx, int64_t begin, int64_t end, int thread)
         const float *row = n->x + (size_t)t * (size_t)n->D;
         float *to = n->y + (size_t)t * (size_t)n->D;
         const float r = 1.0f / sqrtf(dot(row, row, n->D) / (float)n->D + n->eps);
-        for (int d = 0; d < n->D; d++) to[d] = row[d] * r * n->w[d];
+        for (int d = 0; d < n->D; d++) to[d] = row[d] * r * (n->plus + n->w[d]);
         n->rstd[t] = r;
     }
 }
 
-void cpu_rmsnorm(device *dev, const float *x, const float *w, int T, int D, float eps, float *y, float *rstd)
+void cpu_rmsnorm(device *dev, const float *x, const float *w, int T, int D, float eps, float plus, float *y,
+                 float *rstd)
 {
-    norm n = { .x = x, .w = w, .T = T, .D = D, .eps = eps, .y = y, .rstd = rstd };
+    norm n = { .x = x, .w = w, .T = T, .D = D, .eps = eps, .plus = plus, .y = y, .rstd = rstd };
     cpu_parallel(dev, 4.0 * T * D, T, 0, norm_rows, &n);
 }
 
@@ -54,12 +55,13 @@ static void gradient_rows(void *ctx, int64_t begin, int64_t end, int thread)
         /* sum(dy w x), sixteen columns at a time and the rest one by one: the same order for every T. */
         v16 sum = v16_set(0);
         int d = 0;
-        for (; d + 16 <= n->D; d += 16) sum += v16_load(g + d) * v16_load(n->w + d) * v16_load(row + d);
+        for (; d + 16 <= n->D; d += 16)
+            sum += v16_load(g + d) * (v16_set(n->plus) + v16_load(n->w + d)) * v16_load(row + d);
         float total = v16_sum(sum);
-        for (; d < n->D; d++) total += g[d] * n->w[d] * row[d];
+        for (; d < n->D; d++) total += g[d] * (n->plus + n->w[d]) * row[d];
 
         const float r = n->rstd_in[t], c = r * r * r * total / (float)n->D;
-        for (d = 0; d < n->D; d++) to[d] += r * g[d] * n->w[d] - c * row[d];
+        for (d = 0; d < n->D; d++) to[d] += r * g[d] * (n->plus + n->w[d]) - c * row[d];
     }
 }
 
@@ -83,9 +85,9 @@ static void gradient_columns(void *ctx, int64_t begin, int64_t end, int thread)
 }
 
 void cpu_rmsnorm_backward(device *dev, const float *dy, const float *x, const float *w, const float *rstd, int T, int D,
-                          float *dx, float *dw)
+                          float plus, float *dx, float *dw)
 {
-    norm n = { .x = x, .w = w, .dy = dy, .rstd_in = rstd, .T = T, .D = D, .dx = dx, .dw = dw };
+    norm n = { .x = x, .w = w, .dy = dy, .rstd_in = rstd, .T = T, .D = D, .plus = plus, .dx = dx, .dw = dw };
     cpu_parallel(dev, 8.0 * T * D, T, 0, gradient_rows, &n);
     cpu_parallel(dev, 3.0 * T * D, (D + 15) / 16, 0, gradient_columns, &n);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Whole arrays: fill, add, scale, SwiGLU, AdamW, and the reductions. */
+/* Whole arrays: fill, add, scale, SwiGLU, GeGLU, AdamW, and the reductions. */
 #include <math.h>
 
 #include "kernels/cuda/cuda_device.h"
@@ -36,34 +36,52 @@ void cuda_scale(device *dev, float *y, float a, int64_t n)
     if (n > 0) GPU_LAUNCH(dev, scale_all, gpu_blocks(n, THREADS), THREADS, 0, y, a, n);
 }
 
-/* ---- SwiGLU ---- */
+/* ---- SwiGLU and GeGLU: y = g s u; GELU's s is 1/2 (1 + tanh z) = sigmoid(2 z) ---- */
 
 GPU_DEVICE float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
-GPU_KERNEL void gate_all(const float *gate, const float *up, int64_t n, float *y)
+template <bool GELU> GPU_DEVICE float sigmoid_of(float g)
+{
+    return sigmoid(GELU ? 1.5957691216057308f * g * (1.0f + 0.044715f * g * g) : g);
+}
+
+template <bool GELU> GPU_KERNEL void gate_all(const float *gate, const float *up, int64_t n, float *y)
 {
     const int64_t i = place();
-    if (i < n) y[i] = gate[i] * sigmoid(gate[i]) * up[i];
+    if (i < n) y[i] = gate[i] * sigmoid_of<GELU>(gate[i]) * up[i];
 }
 
-void cuda_swiglu(device *dev, const float *gate, const float *up, int64_t n, float *y)
-{
-    if (n > 0) GPU_LAUNCH(dev, gate_all, gpu_blocks(n, THREADS), THREADS, 0, gate, up, n, y);
-}
-
+template <bool GELU>
 GPU_KERNEL void gate_backward(const float *dy, const float *gate, const float *up, int64_t n, float *dgate, float *dup)
 {
     const int64_t i = place();
     if (i >= n) return;
-    const float g = gate[i], s = sigmoid(g), d = dy[i], u = up[i];
+    const float g = gate[i], s = sigmoid_of<GELU>(g), d = dy[i], u = up[i];
+    const float steep = (1.0f - s) * (GELU ? 1.5957691216057308f * (1.0f + 3 * 0.044715f * g * g) : 1.0f);
     dup[i] = d * g * s;
-    dgate[i] = d * u * s * (1.0f + g * (1.0f - s));
+    dgate[i] = d * u * s * (1.0f + g * steep);
+}
+
+void cuda_swiglu(device *dev, const float *gate, const float *up, int64_t n, float *y)
+{
+    if (n > 0) GPU_LAUNCH(dev, gate_all<false>, gpu_blocks(n, THREADS), THREADS, 0, gate, up, n, y);
 }
 
 void cuda_swiglu_backward(device *dev, const float *dy, const float *gate, const float *up, int64_t n, float *dgate,
                           float *dup)
 {
-    if (n > 0) GPU_LAUNCH(dev, gate_backward, gpu_blocks(n, THREADS), THREADS, 0, dy, gate, up, n, dgate, dup);
+    if (n > 0) GPU_LAUNCH(dev, gate_backward<false>, gpu_blocks(n, THREADS), THREADS, 0, dy, gate, up, n, dgate, dup);
+}
+
+void cuda_geglu(device *dev, const float *gate, const float *up, int64_t n, float *y)
+{
+    if (n > 0) GPU_LAUNCH(dev, gate_all<true>, gpu_blocks(n, THREADS), THREADS, 0, gate, up, n, y);
+}
+
+void cuda_geglu_backward(device *dev, const float *dy, const float *gate, const float *up, int64_t n, float *dgate,
+                         float *dup)
+{
+    if (n > 0) GPU_LAUNCH(dev, gate_backward<true>, gpu_blocks(n, THREADS), THREADS, 0, dy, gate, up, n, dgate, dup);
 }
 
 /* ---- AdamW ---- */

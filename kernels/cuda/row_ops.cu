@@ -34,30 +34,32 @@ void cuda_embed_backward(device *dev, const float *dy, const int32_t *ids, int T
 
 /* ---- RMSNorm: a block a row. The order of a row's sum depends on D alone. ---- */
 
-GPU_KERNEL void norm_rows(const float *x, const float *w, int D, float eps, float *y, float *rstd)
+GPU_KERNEL void norm_rows(const float *x, const float *w, int D, float eps, float plus, float *y, float *rstd)
 {
     const float *row = x + (size_t)blockIdx.x * (size_t)D;
     float *out = y + (size_t)blockIdx.x * (size_t)D, squares = 0;
     for (int d = (int)threadIdx.x; d < D; d += THREADS) squares += row[d] * row[d];
     const float r = 1.0f / sqrtf(block_sum<THREADS>(squares) / (float)D + eps);
     if (threadIdx.x == 0) rstd[blockIdx.x] = r;
-    for (int d = (int)threadIdx.x; d < D; d += THREADS) out[d] = row[d] * r * w[d];
+    for (int d = (int)threadIdx.x; d < D; d += THREADS) out[d] = row[d] * r * (plus + w[d]);
 }
 
-void cuda_rmsnorm(device *dev, const float *x, const float *w, int T, int D, float eps, float *y, float *rstd)
+void cuda_rmsnorm(device *dev, const float *x, const float *w, int T, int D, float eps, float plus, float *y,
+                  float *rstd)
 {
-    if (T > 0) GPU_LAUNCH(dev, norm_rows, (unsigned)T, THREADS, 0, x, w, D, eps, y, rstd);
+    if (T > 0) GPU_LAUNCH(dev, norm_rows, (unsigned)T, THREADS, 0, x, w, D, eps, plus, y, rstd);
 }
 
-GPU_KERNEL void norm_gradients(const float *dy, const float *x, const float *w, const float *rstd, int D, float *dx)
+GPU_KERNEL void norm_gradients(const float *dy, const float *x, const float *w, const float *rstd, int D, float plus,
+                               float *dx)
 {
     const size_t at = (size_t)blockIdx.x * (size_t)D;
     const float r = rstd[blockIdx.x];
     float sum = 0;
-    for (int d = (int)threadIdx.x; d < D; d += THREADS) sum += dy[at + d] * w[d] * x[at + d];
+    for (int d = (int)threadIdx.x; d < D; d += THREADS) sum += dy[at + d] * (plus + w[d]) * x[at + d];
 
     const float c = r * r * r * block_sum<THREADS>(sum) / (float)D;
-    for (int d = (int)threadIdx.x; d < D; d += THREADS) dx[at + d] += r * dy[at + d] * w[d] - c * x[at + d];
+    for (int d = (int)threadIdx.x; d < D; d += THREADS) dx[at + d] += r * dy[at + d] * (plus + w[d]) - c * x[at + d];
 }
 
 /* Sums over parts of the rows, then over the parts in order. */
@@ -82,13 +84,13 @@ GPU_KERNEL void add_parts(const float *parts, int n, int D, float *dw)
 }
 
 void cuda_rmsnorm_backward(device *dev, const float *dy, const float *x, const float *w, const float *rstd, int T,
-                           int D, float *dx, float *dw)
+                           int D, float plus, float *dx, float *dw)
 {
     if (T == 0) return;
     const gpu_mark mark = gpu_mark_here(dev);
     const unsigned n = gpu_blocks(T, ROWS_A_PART), columns = gpu_blocks(D, THREADS);
     float *parts = gpu_scratch<float>(dev, (size_t)n * (size_t)D);
-    GPU_LAUNCH(dev, norm_gradients, (unsigned)T, THREADS, 0, dy, x, w, rstd, D, dx);
+    GPU_LAUNCH(dev, norm_gradients, (unsigned)T, THREADS, 0, dy, x, w, rstd, D, plus, dx);
     GPU_LAUNCH(dev, scale_parts, dim3(columns, n), THREADS, 0, dy, x, rstd, T, D, parts);
     GPU_LAUNCH(dev, add_parts, columns, THREADS, 0, parts, (int)n, D, dw);
     gpu_rewind(dev, mark);
@@ -106,29 +108,30 @@ GPU_KERNEL void make_rope_table(const int32_t *positions, const float *inv_freq,
     }
 }
 
-void cuda_rope_table(device *dev, const int32_t *positions, const float *inv_freq, int T, int hd, float *cos_sin)
+void cuda_rope_table(device *dev, const int32_t *positions, const float *inv_freq, int T, int n, float *cos_sin)
 {
-    if (T > 0) GPU_LAUNCH(dev, make_rope_table, (unsigned)T, 64, 0, positions, inv_freq, hd / 2, cos_sin);
+    if (T > 0) GPU_LAUNCH(dev, make_rope_table, (unsigned)T, 64, 0, positions, inv_freq, n / 2, cos_sin);
 }
 
-GPU_KERNEL void rotate_rows(float *x, const float *cos_sin, int H, int half, float sign)
+GPU_KERNEL void rotate_rows(float *x, const float *cos_sin, int H, int hd, rope_turn turn, float sign)
 {
-    const float *c = cos_sin + (size_t)blockIdx.x * (size_t)(2 * half), *s = c + half;
-    float *row = x + (size_t)blockIdx.x * (size_t)(H * 2 * half);
+    const int half = turn.dims / 2, step = turn.neighbours ? 2 : 1, away = turn.neighbours ? 1 : half;
+    const float *c = cos_sin + (size_t)blockIdx.x * (size_t)turn.dims, *s = c + half;
+    float *row = x + (size_t)blockIdx.x * (size_t)(H * hd);
     for (int i = (int)threadIdx.x; i < H * half; i += THREADS) {
-        float *a = row + (i / half) * 2 * half + i % half, *b = a + half;
+        float *a = row + (i / half) * hd + (i % half) * step, *b = a + away;
         const float u = *a, v = *b, cosine = c[i % half], sine = sign * s[i % half];
         *a = u * cosine - v * sine;
         *b = v * cosine + u * sine;
     }
 }
 
-void cuda_rope(device *dev, float *x, const float *cos_sin, int T, int H, int hd)
+void cuda_rope(device *dev, float *x, const float *cos_sin, int T, int H, int hd, rope_turn turn)
 {
-    if (T > 0) GPU_LAUNCH(dev, rotate_rows, (unsigned)T, THREADS, 0, x, cos_sin, H, hd / 2, 1.0f);
+    if (T > 0) GPU_LAUNCH(dev, rotate_rows, (unsigned)T, THREADS, 0, x, cos_sin, H, hd, turn, 1.0f);
 }
 
-void cuda_rope_backward(device *dev, float *dx, const float *cos_sin, int T, int H, int hd)
+void cuda_rope_backward(device *dev, float *dx, const float *cos_sin, int T, int H, int hd, rope_turn turn)
 {
-    if (T > 0) GPU_LAUNCH(dev, rotate_rows, (unsigned)T, THREADS, 0, dx, cos_sin, H, hd / 2, -1.0f);
+    if (T > 0) GPU_LAUNCH(dev, rotate_rows, (unsigned)T, THREADS, 0, dx, cos_sin, H, hd, turn, -1.0f);
 }

@@ -14,7 +14,9 @@ static int read_targets(void *config, const json_t *value, option_reading *r)
         const char *name = json_string_value(json_array_get(value, i));
         const uint32_t bit = name ? lora_target(name) : 0;
         if (!bit)
-            return option_expected(r, "lora.targets", "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj");
+            return option_expected(
+                r, "lora.targets",
+                "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, qkv_proj, gate_up_proj");
         c->targets |= bit;
     }
     return OK;
@@ -33,7 +35,9 @@ static const option ROWS[] = {
       .elsewhere = "lora_alpha" },
     { "lora.targets", OPTION_VALUE, 0, 0, 0, 0, "all", .read = read_targets,
       .help = "list of the matrices that have adapters; absent: all of every layer",
-      .more = "Out of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj.", .elsewhere = "target_modules" },
+      .more = "Out of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj; models whose q, k and v, or gate "
+              "and up, are one matrix have qkv_proj and gate_up_proj instead.",
+      .elsewhere = "target_modules" },
     { 0 },
 };
 

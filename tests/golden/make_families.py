@@ -59,6 +59,23 @@ FAMILIES = {
     "ministral3": ("ministral3", torch.bfloat16, "1GB", dict(head_dim=10, rope_parameters=dict(
         rope_type="yarn", rope_theta=1e6, factor=4.0, original_max_position_embeddings=128, beta_fast=4.0,
         beta_slow=1.0, mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.1))),
+    "phi3": ("phi3", torch.float32, "1GB", dict(rope_parameters=rope(), sliding_window=7, tie_word_embeddings=False)),
+    "phi4_mini": ("phi3", torch.bfloat16, "1GB", dict(
+        tie_word_embeddings=True, hidden_size=32, partial_rotary_factor=0.75, original_max_position_embeddings=128,
+        rope_parameters=dict(rope_type="longrope", rope_theta=10000.0, partial_rotary_factor=0.75,
+                             original_max_position_embeddings=128, short_factor=[1.0, 1.2, 3.0],
+                             long_factor=[2.0, 4.0, 9.0]))),
+    "glm": ("glm", torch.float32, "1GB", dict(
+        head_dim=8, attention_bias=True, partial_rotary_factor=0.5,
+        rope_parameters=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5))),
+    "glm4": ("glm4", torch.bfloat16, "1GB", dict(
+        head_dim=8, attention_bias=True, partial_rotary_factor=0.5,
+        rope_parameters=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5))),
+    "gemma3": ("gemma3_text", torch.float32, "1GB", dict(
+        num_hidden_layers=3, head_dim=10, sliding_window=9, query_pre_attn_scalar=7, tie_word_embeddings=True,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        rope_parameters={"full_attention": dict(rope_type="linear", rope_theta=1e6, factor=8.0),
+                         "sliding_attention": rope()})),
     "mistral": ("mistral", torch.float32, "1GB", dict(rope_parameters=rope(), sliding_window=7, head_dim=6)),
 }
 
@@ -70,7 +87,7 @@ def make_model(kind, seed, options):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "norm" in name:
-                parameter.copy_(1 + 0.3 * torch.randn_like(parameter))
+                parameter.copy_((0 if "gemma" in kind else 1) + 0.3 * torch.randn_like(parameter))
             elif name.endswith("bias"):
                 parameter.copy_(0.5 * torch.randn_like(parameter))
     return model

@@ -41,7 +41,7 @@ static inline model_config small_config(bool tied)
 
 /* What layers may be beside Llama's, each mixed with something else: windows, layers that aren't turned, norms and
  * biases in other places, multipliers. */
-enum { VARIANTS = 4 };
+enum { VARIANTS = 6 };
 
 static inline model_config variant_config(int variant)
 {
@@ -64,6 +64,15 @@ static inline model_config variant_config(int variant)
     case 3: /* as Granite */
         c.mlp_bias = c.o_bias = true;
         c.embedding_scale = 2.5f, c.residual_scale = 0.6f, c.score_scale = 0.4f, c.logit_scale = 0.7f;
+        break;
+    case 4: /* as Phi-4-mini: fused matrices, a part of a head turned */
+        c.qkv_fused = c.gate_up_fused = true;
+        c.rotary_dims = 4;
+        break;
+    case 5: /* as Gemma 3, with GLM's pairs */
+        c.norms = NORMS_AROUND;
+        c.norm_plus = 1, c.gate = GATE_GELU, c.embedding_scale = 3, c.rotary_neighbours = true;
+        c.attention[1].window = 9;
         break;
     }
     return c;

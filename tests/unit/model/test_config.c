@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "model/config.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -184,6 +185,22 @@ static void layers_are_described_one_by_one(void **state)
         "\"llama_4_scaling_beta\": 0.1, \"original_max_position_embeddings\": 16384}");
     assert_int_equal(c.max_position, 16384); /* behind it queries grow, and that is not computed */
 
+    parse_family(
+        &c, "Phi3ForCausalLM", "phi3",
+        ", \"head_dim\": 8, \"max_position_embeddings\": 4096, \"original_max_position_embeddings\": 256, "
+        "\"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": [1, 1.5, 2], \"long_factor\": [3, 4, 5]}, "
+        "\"partial_rotary_factor\": 0.75");
+    assert_true(c.qkv_fused && c.gate_up_fused && c.rotary_dims == 6 && c.ropes[0].divisors[2] == 2);
+    assert_int_equal(c.max_position, 256); /* the other factors begin there */
+    test_near((double)c.ropes[0].magnitude, sqrt(1 + log(16) / log(256)), 1e-6, "longrope's magnitude");
+
+    parse_family(&c, "Glm4ForCausalLM", "glm4", "");
+    assert_true(c.rotary_dims == 64 && c.rotary_neighbours && c.qkv_bias && !c.o_bias && c.norms == NORMS_AROUND_GLM);
+    parse_family(&c, "Gemma3ForCausalLM", "gemma3_text", ", \"sliding_window\": 512, \"sliding_window_pattern\": 2");
+    assert_true(c.gate == GATE_GELU && c.norm_plus == 1 && c.tied && c.head_dim == 256 && c.score_scale == 0);
+    assert_true(c.ropes[0].theta == 1e6f && c.ropes[1].theta == 1e4f && c.attention[0].rope == 1);
+    assert_true(c.attention[0].window == 512 && c.attention[1].window == 0 && c.attention[1].rope == 0);
+
     static const char BAD[] = "{\"model_type\": \"smollm3\", \"vocab_size\": 9, \"hidden_size\": 8, "
                               "\"num_hidden_layers\": 2, \"num_attention_heads\": 2, \"intermediate_size\": 7, "
                               "\"no_rope_layers\": [1]}";
@@ -222,11 +239,9 @@ static void what_we_do_not_compute_is_refused_with_what_is_supported(void **stat
         { "hidden_act", "\"gelu\"", ERR_UNSUPPORTED, "\"gelu\"; supported: \"silu\"" },
         { "attention_out_bias", "true", ERR_UNSUPPORTED, "true; supported: false" },
         { "residual_multiplier", "0.5", ERR_UNSUPPORTED, "0.5; supported: 1" },
-        { "rope_scaling", "{\"type\": \"dynamic\", \"factor\": 2.0}", ERR_UNSUPPORTED, "dynamic" },
+        { "rope_scaling", "{\"type\": \"proportional\", \"factor\": 2.0}", ERR_UNSUPPORTED, "proportional" },
         { "rope_scaling", "{\"factor\": 2.0}", ERR_UNSUPPORTED, "factor" },
-        { "rope_parameters",
-          "{\"long_factor\": [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1], \"rope_type\": \"longrope\"}",
-          ERR_UNSUPPORTED, "longrope" },
+        { "attn_logit_softcapping", "50.0", ERR_UNSUPPORTED, "supported: null" },
         { "rope_parameters", "{\"rope_type\": \"default\", \"partial_rotary_factor\": 0.5}", ERR_UNSUPPORTED, "0.5" },
         { "partial_rotary_factor", "0.25", ERR_UNSUPPORTED, "0.25" },
         { "quantization_config", "{\"bits\": 4}", ERR_UNSUPPORTED, "bits" },

@@ -62,6 +62,27 @@ static void granite_with_four_multipliers(void **state)
     check_family("families/granite");
 }
 
+/* Phi-4-mini turns three quarters of a head, by divided frequencies. */
+static void phi_with_fused_matrices_and_a_part_of_a_head_turned(void **state)
+{
+    (void)state;
+    check_family("families/phi3");
+    check_family("families/phi4_mini");
+}
+
+static void glm_with_neighbours_turned_and_norms_around_its_branches(void **state)
+{
+    (void)state;
+    check_family("families/glm");
+    check_family("families/glm4");
+}
+
+static void gemma3_with_norms_of_1_and_w_gelu_and_two_thetas(void **state)
+{
+    (void)state;
+    check_family("families/gemma3");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -74,6 +95,9 @@ int main(void)
         cmocka_unit_test(seed_oss_with_biases_each_by_itself),
         cmocka_unit_test(olmo_with_norms_behind_its_branches_and_over_all_heads),
         cmocka_unit_test(granite_with_four_multipliers),
+        cmocka_unit_test(phi_with_fused_matrices_and_a_part_of_a_head_turned),
+        cmocka_unit_test(glm_with_neighbours_turned_and_norms_around_its_branches),
+        cmocka_unit_test(gemma3_with_norms_of_1_and_w_gelu_and_two_thetas),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

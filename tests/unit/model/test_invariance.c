@@ -74,7 +74,7 @@ static void check(precision p, model_config config)
     for (int threads = 1; threads <= 2; threads++) {
         small_model m = small_model_open(config, threads, 3);
         device_set_precision(m.dev, p);
-        for (int i = 0; i < m.table->n; i++) device_free(m.dev, m.w->packed[i]), m.w->packed[i] = NULL;
+        for (int i = 0; i < m.table->n; i++) device_free(m.dev, m.w->packed[i][0]), m.w->packed[i][0] = NULL;
         weights_seal(m.w, 0); /* packed anew, in this precision */
         if (threads == 1) logprobs_among(&m, 1, 0, alone);
         for (int i = 0; i < 3; i++) {
