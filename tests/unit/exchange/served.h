@@ -29,6 +29,7 @@ typedef struct fixture {
     uint32_t attempt[5];
     bool full[5]; /* it owes too much: nothing more can be sent */
     int64_t keep_episodes, max_staleness;
+    uint32_t refills;
     const parcel *parcel; /* for actors; reward workers have to bring theirs */
     task given[5];        /* the last task of each, without its row */
     logger *log;
@@ -115,6 +116,7 @@ static inline void open_server(fixture *s)
                                                            .prompts_per_step = 1,
                                                            .group = GROUP,
                                                            .max_staleness = s->max_staleness,
+                                                           .refills = s->refills,
                                                            .temperature = 1,
                                                            .eval = s->evaluates ? s->rows : NULL,
                                                            .eval_prompts = 1,

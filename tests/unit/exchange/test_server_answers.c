@@ -167,6 +167,25 @@ static void an_episode_that_its_witness_doubts_is_refused(void **state)
     close_fixture(s);
 }
 
+/* A refill that an earlier life had opened, and this one may open yet: the episode is kept nowhere, so its actor must
+ * not forget it. */
+static void an_episode_of_a_refill_to_come_is_not_acknowledged(void **state)
+{
+    (void)state;
+    fixture *s = open_fixture();
+    server_free(s->server);
+    s->refills = 1;
+    open_server(s);
+    publish(s, 0);
+    come(s, ANN);
+    deliver(s, ANN, episode_of(s, task_id(false, 1, GROUP), 0));
+    assert_int_equal(s->sent[ANN][MSG_EPISODE_ACK], 0);
+    assert_true(stats(s).repeated == 0 && stats(s).episodes == 0);
+    deliver(s, ANN, episode_of(s, task_id(false, 1, 2 * GROUP), 0)); /* of no refill that there can be */
+    assert_int_equal(s->sent[ANN][MSG_EPISODE_ACK], 1);
+    close_fixture(s);
+}
+
 /* A run that goes on from a checkpoint knows the versions that are on record, and has no hash for another. */
 static void tokens_of_a_version_that_was_never_published_are_refused(void **state)
 {
@@ -326,6 +345,7 @@ int main(void)
         cmocka_unit_test(a_failure_counts_against_the_attempt_it_speaks_of),
         cmocka_unit_test(what_is_beyond_the_limits_costs_its_sender_and_not_the_task),
         cmocka_unit_test(an_episode_that_its_witness_doubts_is_refused),
+        cmocka_unit_test(an_episode_of_a_refill_to_come_is_not_acknowledged),
         cmocka_unit_test(tokens_of_a_version_that_was_never_published_are_refused),
         cmocka_unit_test(tokens_of_a_version_that_the_task_does_not_allow_are_refused),
         cmocka_unit_test(a_score_beyond_its_bounds_is_asked_of_another),
