@@ -95,8 +95,13 @@ static int unknown_flag(const char *word, const syntax *s, error *err)
     for (int i = 0; flags && flags[i].name && i < MAX_FLAGS; i++) names[i + 1] = flags[i].name;
 
     const char *nearest = str_nearest(bare, names);
+    const bool overrides = s->keys && is_override(key);
+    if (nearest && overrides)
+        return error_set(err, ERR_ARGUMENT,
+                         "no option '%.80s' (did you mean '%s'? a recipe's key is given without dashes: %.80s)", word,
+                         nearest, key);
     if (nearest) return error_set(err, ERR_ARGUMENT, "no option '%.80s' (did you mean '%s'?)", word, nearest);
-    if (s->keys && is_override(key))
+    if (overrides)
         return error_set(err, ERR_ARGUMENT, "no option '%.80s' (a recipe's key is given without dashes: %.80s)", word,
                          key);
     return error_set(err, ERR_ARGUMENT, "no option '%.80s' (--help lists them)", word);
