@@ -14,6 +14,7 @@
 #include <sys/auxv.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -25,7 +26,7 @@
 /* Everything the child needs, made before the fork: between fork and exec only calls that are safe after a fork in a
  * threaded program are left, and so nothing that allocates. */
 typedef struct plan {
-    char *path; /* of the program, PATH already searched */
+    const char *path; /* of the program, PATH already searched */
     char *const *argv, *const *env;
     int fds[3]; /* become 0, 1, 2; -1 for /dev/null */
     int *keep;  /* sorted: the descriptors that stay open */
@@ -160,6 +161,19 @@ static pid_t fork_blocked(const plan *p)
     return pid;
 }
 
+/* What to run for `path`: where it is our own file, and another stands there by now or none (it was built or installed
+ * anew), what we are still running. Two builds would not understand each other. */
+static const char *file_to_run(const char *path)
+{
+    static const char RUNNING[] = "/proc/self/exe";
+    char own[PATH_MAX];
+    struct stat ours, there;
+    if (process_self_path(own, sizeof own, NULL) != OK || strcmp(own, path) != 0) return path;
+    if (stat(RUNNING, &ours) != 0) return path;
+    if (stat(path, &there) == 0 && there.st_dev == ours.st_dev && there.st_ino == ours.st_ino) return path;
+    return RUNNING;
+}
+
 static int spawn_planned(process *out, const plan *p, int report_in, const char *name, error *err)
 {
     pid_t pid = fork_blocked(p);
@@ -207,7 +221,7 @@ int process_spawn(process *p, const char *const *argv, const process_options *op
     qsort(keep, (size_t)n_keep, sizeof *keep, by_number);
 
     plan pl = {
-        .path = path,
+        .path = file_to_run(path),
         .argv = (char *const *)(uintptr_t)argv,
         .env = o->env ? (char *const *)(uintptr_t)o->env : environ,
         .fds = { o->fd_in, o->fd_out >= 0 ? o->fd_out : 1, o->fd_err >= 0 ? o->fd_err : 2 },
@@ -338,5 +352,9 @@ int process_self_path(char *out, size_t size, error *err)
     if (n < 0) return path_as_started(out, size, err);
     if ((size_t)n >= size) return error_set(err, ERR_LIMIT, "this program's path is longer than %zu bytes", size - 1);
     out[n] = '\0';
+
+    /* What the kernel adds where the file was replaced or removed. */
+    char *deleted = n > 10 ? out + n - 10 : NULL;
+    if (deleted && strcmp(deleted, " (deleted)") == 0 && access(out, F_OK) != 0) *deleted = '\0';
     return OK;
 }

@@ -26,7 +26,7 @@ typedef struct process {
 /* The file that execvp would run for `name`; the caller frees. NULL when there is none. */
 char *process_find(const char *name);
 /* Starts argv[0] (searched in PATH unless it has a '/'). Fails here, with a sentence, when the program can't be
- * executed. */
+ * executed. Our own file is started as it was when we were, whoever has replaced it since. */
 int process_spawn(process *p, const char *const *argv, const process_options *options, error *err);
 int process_signal(const process *p, int signal);
 int process_kill_group(const process *p, int signal);

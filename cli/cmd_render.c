@@ -50,7 +50,10 @@ static int run_verb(call *c, error *err)
     if (opened != OK) return opened;
     f.conversation = c->arguments.positional[0];
     if (!f.model && !f.template) return call_wrong(c, err, "needs --model DIR or --template FILE");
-    return render(&f, json, err);
+    const int rc = render(&f, json, err);
+    if (rc == ERR_NOT_FOUND && !f.template)
+        return error_set(err, rc, "%s (--template FILE reads a template from elsewhere)", err->text);
+    return rc;
 }
 
 const verb VERB_RENDER = { .name = "render",

@@ -31,8 +31,7 @@ chat_template *chat_file_template(const char *path, error *err)
 
 static chat_template *none_of_these(const char *where, error *err)
 {
-    error_set(err, ERR_NOT_FOUND, "%s has several chat templates and none is called \"default\" (say --template FILE)",
-              where);
+    error_set(err, ERR_NOT_FOUND, "%s has several chat templates and none is called \"default\"", where);
     return NULL;
 }
 
@@ -74,8 +73,7 @@ chat_template *chat_model_template(const char *dir, bool with_tools, error *err)
     chat_template *t = NULL;
     const json_t *v = json_object_get(config, "chat_template");
     if (config && (!v || json_is_null(v)))
-        error_set(err, ERR_NOT_FOUND,
-                  "%s has no chat template (chat_template.jinja, or in tokenizer_config.json; say --template FILE)",
+        error_set(err, ERR_NOT_FOUND, "%s has no chat template (chat_template.jinja, or in tokenizer_config.json)",
                   dir);
     else if (config)
         t = from_config(dir, config, with_tools, err);

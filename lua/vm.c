@@ -213,6 +213,19 @@ size_t vm_memory(const vm *v) { return v->used; }
 
 /* ---- calls ---- */
 
+/* Lua cuts the beginning off a long path ("...pe/reward.lua:3: why"). With the whole of it in front, a sentence is known by
+ * its file, and no caller adds that again. Pushes `text`, in which `name` is whole. */
+static void push_with_whole_name(lua_State *L, const char *text, const char *name)
+{
+    const size_t cut = strcspn(text, ":"), end = cut > 3 ? cut - 3 : 0, whole = strlen(name);
+    const bool is_end = end > 0 && end < whole && strncmp(name + whole - end, text + 3, end) == 0;
+
+    if (is_end && strncmp(text, "...", 3) == 0)
+        lua_pushfstring(L, "%s%s", name, text + cut);
+    else
+        lua_pushstring(L, text);
+}
+
 /* Whatever raises, the author reads a line of their own: an error from C, from a function in tail position or from our
  * libraries names none. It runs where the error was raised, with the stack still there. */
 static int blame(lua_State *L)
@@ -230,6 +243,7 @@ static int blame(lua_State *L)
         if (ar.source[0] != '@' || ar.currentline <= 0) continue;
         snprintf(place, sizeof place, "%s:", ar.short_src);
         if (!strstr(text, place)) lua_pushfstring(L, "%s%d: %s", place, ar.currentline, text);
+        push_with_whole_name(L, lua_tostring(L, -1), ar.source + 1);
         break;
     }
     return 1;
@@ -294,6 +308,10 @@ static int load_text(vm *v, const char *text, size_t len, const char *name, erro
 
     const int status = luaL_loadbufferx(v->L, text + mark, len - mark, chunk, "t");
     if (status != LUA_OK) {
+        if (lua_type(v->L, -1) == LUA_TSTRING) {
+            push_with_whole_name(v->L, lua_tostring(v->L, -1), name);
+            lua_remove(v->L, -2);
+        }
         const int rc = take_error(v, status, err);
         const bool binary = len > mark && text[mark] == LUA_SIGNATURE[0]; /* the one error that names no file */
         return binary && err ? error_within(err, "%s", name) : rc;

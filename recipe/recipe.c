@@ -143,6 +143,8 @@ int recipe_error(const recipe *r, const char *key, const error *why, error *err)
     return config_error(r->config, key, err, "%s", why->text);
 }
 
+const char *recipe_argument(const recipe *r, const char *key) { return config_argument(r->config, key); }
+
 int recipe_file(const recipe *r, const char *key, const char *path, error *err)
 {
     return config_file(r->config, key, path, err);

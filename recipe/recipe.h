@@ -62,6 +62,8 @@ bool recipe_is_path(const char *word);
 
 /* `why` as the error of a key: with the line of the recipe, or the argument, that gave it its value. */
 int recipe_error(const recipe *r, const char *key, const error *why, error *err);
+/* The word of the command line that gives the key its value; NULL: the file does. */
+const char *recipe_argument(const recipe *r, const char *key);
 /* Whether what a path key names is there: OK, or ERR_ARGUMENT with the recipe's line. "" is: there is nothing to be. */
 int recipe_file(const recipe *r, const char *key, const char *path, error *err);
 

@@ -10,6 +10,8 @@ static const option RUN[] = {
       .more = "config.json, the tokenizer's files and safetensors; a checkpoint of an earlier run is such a folder, "
               "too. It is not changed: it stays the reference of a KL.",
       .elsewhere = "model_path model_name_or_path model.path pretrain" },
+    { "model_from", OPTION_TEXT, AT(model_from), 0, 0, "", .help = "the command that makes or fetches the model",
+      .more = "Nothing runs it: it is what a person is told where the folder of `model` is not there." },
     { "steps", OPTION_WHOLE, AT(steps), 1, 1e9, "100", .help = "optimizer steps of the run",
       .more = "Continue a finished run with `--resume RUN steps=MORE`.",
       .elsewhere = "max_steps total_steps total_training_steps num_steps total_epochs num_train_epochs" },

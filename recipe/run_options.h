@@ -8,6 +8,7 @@
 typedef struct run_options {
     char name[64];
     char model[OPTION_PATH_BYTES];
+    char model_from[200]; /* the command that makes it, for who has not got it */
     int64_t steps, patience, seed, checkpoint_every, keep_checkpoints, keep_episodes;
     int64_t eval_every, eval_prompts, eval_shots;
     double eval_temperature;

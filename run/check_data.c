@@ -133,7 +133,15 @@ static int check_test(const recipe *r, error *err)
 
 /* ---- what each role needs ---- */
 
-static int check_model(const recipe *r, error *err) { return recipe_file(r, "model", r->run.model, err); }
+/* A recipe may say how to get the model that it names; a model that is named elsewhere is another. */
+static int check_model(const recipe *r, error *err)
+{
+    error why = { 0 };
+    const bool other = recipe_argument(r, "model") != NULL;
+    if (recipe_file(r, "model", r->run.model, &why) == OK) return OK;
+    if (!r->run.model_from[0] || other) return error_set(err, why.code, "%s", why.text);
+    return error_set(err, why.code, "%s (to get it: %s)", why.text, r->run.model_from);
+}
 
 static int check_script(const recipe *r, error *err)
 {

@@ -37,7 +37,15 @@ static int hash_file(const char *path, uint64_t *hash, uint64_t *bytes, error *e
 
 static int is_model_file(const struct dirent *e)
 {
-    static const char *const NAMES[] = { "config.json", "tokenizer.json", "vocab.json", "merges.txt",
+    /* All that is read of it: weights, tokenizer, ends, and the chat template with its tokens. */
+    static const char *const NAMES[] = { "config.json",
+                                         "tokenizer.json",
+                                         "vocab.json",
+                                         "merges.txt",
+                                         "tokenizer_config.json",
+                                         "special_tokens_map.json",
+                                         "generation_config.json",
+                                         "chat_template.jinja",
                                          "model.safetensors.index.json" };
     const size_t n = strlen(e->d_name);
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
@@ -279,10 +287,12 @@ static int check_one(const ingredient *one, const char *run, error *err)
     if (hash_of(place_of(one, run, path, sizeof path), &hash, &bytes, &why) != OK) return unreadable(one, &why, err);
 
     if (hash == one->hash && bytes == one->bytes) return OK;
+    const bool is_model = strcmp(one->key, "model") == 0;
     return error_set(err, ERR_STATE,
                      "%s: %s is not what the run was begun with: expected hash %016" PRIx64 " (%" PRIu64
-                     " bytes), found %016" PRIx64 " (%" PRIu64 ") (put it back, or --take-changes)",
-                     one->key, path, one->hash, one->bytes, hash, bytes);
+                     " bytes), found %016" PRIx64 " (%" PRIu64 ") (%s)",
+                     one->key, path, one->hash, one->bytes, hash, bytes,
+                     is_model ? "put it back: a run keeps its model" : "put it back, or --take-changes");
 }
 
 int ingredients_check(const ingredients *all, const char *run, const char *const *words, int n_words, error *err)

@@ -175,6 +175,7 @@ static int train_on(learner_thread *l, const step_batch *b, error *err)
     if (trainer_step(l->trainer, groups, (int)b->n, l->metrics, err) != OK) return err->code;
 
     batch_step_metrics(groups, b->n, b->step, l->metrics);
+    silence_metrics(&l->silence, groups, b->n, l->metrics);
     teach_sampler(l, b);
     const server_stats stats = told_stats(l);
     exchange_metrics(&l->last, &stats, clock_ms(), l->metrics);

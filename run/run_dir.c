@@ -155,6 +155,12 @@ static int read_json(run_dir *r, error *err)
 
     int rc = json_check_seal(json, "run.json", err);
     if (rc != OK) error_within(err, "damaged, or edited (--resume RUN key=value changes a run)");
+    const char *format = json_string_value(json_object_get(json, "format"));
+    if (rc == OK && (!format || strcmp(format, RUN_FORMAT) != 0))
+        rc = error_set(err, ERR_STATE,
+                       "run.json: '%s' is of another build (this one reads '%s'): finish the run with that "
+                       "one",
+                       format ? format : "", RUN_FORMAT);
     if (rc == OK) rc = ingredients_from_json(&r->parts, json_object_get(json, "files"), err);
     if (rc == OK) rc = read_words(r, json_object_get(json, "overrides"), err);
 

@@ -13,7 +13,7 @@
 
 #include "base/error.h"
 
-#define RUN_FORMAT "troupe run 1"
+#define RUN_FORMAT "troupe run 2"
 
 bool run_files_is_run(const char *path);
 /* Only our lock, or nothing, is in the folder, or there is none. */

@@ -32,7 +32,9 @@ void silence_init(silence *s, const silence_config *config)
 static void recall_line(void *ctx, const json_t *line)
 {
     silence *s = ctx;
-    const double reward = metrics_file_number(line, "reward/mean");
+    double reward = metrics_file_number(line, "reward/max");
+    if (isnan(reward))
+        reward = metrics_file_number(line, "reward/mean"); /* of a run that was begun by an older build */
     s->had_signal |= metrics_file_number(line, "training/signal") > 0;
     if (reward > s->best) s->best = reward;
 }
@@ -306,6 +308,12 @@ static bool say_silent(silence *s, const sight *at, str *out)
         str_printf(out, " (the run ends after %" PRId64 " such steps in a row: patience)", patience);
     if (!over && !to_be_said(s, why, at->step)) str_clear(out);
     return over;
+}
+
+void silence_metrics(const silence *s, const group *const *groups, uint32_t n, metrics *out)
+{
+    const double max = count(s, groups, n).max;
+    if (isfinite(max)) metrics_set(out, "reward/max", max);
 }
 
 static void join(const str *first, const str *second, char *out, size_t size)

@@ -38,6 +38,8 @@ typedef struct silence {
 } silence;
 
 void silence_init(silence *s, const silence_config *config);
+/* "reward/max" of a step's groups: the highest weighted reward, which another life of the run recalls. */
+void silence_metrics(const silence *s, const group *const *groups, uint32_t n, metrics *out);
 /* What the metrics.jsonl of an earlier life of the run says. */
 void silence_recall(silence *s, const char *run_dir);
 /* A step that was trained, with the trainer's metrics of it; lost_by: the last failed episode's sentence, or "". True:

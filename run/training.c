@@ -15,6 +15,7 @@
 #include "run/fleet.h"
 #include "run/run_dir.h"
 #include "run/session_settings.h"
+#include "show/metrics_file.h"
 #include "show/report.h"
 
 typedef struct training {
@@ -122,6 +123,26 @@ static int agree(void *ctx, const recipe *r, error *err)
 
 /* ---- begin and end ---- */
 
+static void find_last_step(void *ctx, const json_t *line)
+{
+    const double step = metrics_file_number(line, "step");
+    double *last = ctx;
+    if (step > *last) *last = step;
+}
+
+/* Killed before its first checkpoint, or without those that it had: what was done is done once more. */
+static void say_without_checkpoint(const training *t)
+{
+    double last = 0;
+    if (t->from > 0 || metrics_file_read(t->run.path, find_last_step, &last, NULL) != OK || last < 1) return;
+    char sentence[200];
+    snprintf(sentence, sizeof sentence,
+             "%.0f step%s of this run were done, but there is no checkpoint of it: it begins "
+             "again at step 1",
+             last, last > 1 ? "s" : "");
+    tell(NULL, sentence);
+}
+
 static int resume_run(training *t, error *err)
 {
     const training_options *o = t->options;
@@ -132,6 +153,7 @@ static int resume_run(training *t, error *err)
                                  .agree = agree,
                                  .ctx = t };
     t->recipe = run_dir_resume(&t->run, o->resume, &how, err);
+    if (t->recipe) say_without_checkpoint(t);
     return t->recipe ? OK : err->code;
 }
 

@@ -282,12 +282,24 @@ static void build(program *p, bool own_root)
     answer(p, SECCOMP_RET_ERRNO | EPERM);
 }
 
+/* What a limit cuts off (ulimit -f) is refused by the second write, with the reason. */
+static bool write_whole(int fd, const void *bytes, size_t len)
+{
+    for (const char *at = bytes; len > 0;) {
+        const ssize_t n = write(fd, at, len);
+        if (n <= 0) return false;
+        at += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
 static int write_program(int fd, bool own_root)
 {
     program p = { .n = 0 };
     build(&p, own_root);
     const uint32_t len = (uint32_t)((size_t)p.n * sizeof *p.code);
-    return write(fd, &len, sizeof len) == sizeof len && write(fd, p.code, len) == (ssize_t)len ? OK : ERR_IO;
+    return write_whole(fd, &len, sizeof len) && write_whole(fd, p.code, len) ? OK : ERR_IO;
 }
 
 int filter_calls(void) { return (int)(N_OF(ALWAYS) + N_OF(PATHS) + N_OF(RULES)); }

@@ -339,9 +339,13 @@ try:
     told = [MODE, "landlock %d" % LANDLOCK, "uid %d" % os.getuid(), "proc %d" % (PROC is not None), "base %d" % BASE_BYTES,
             "group " + no_group, "why " + why]
 except Exception as problem:
-    sock.send(b"E" + str(problem).encode())
+    with contextlib.suppress(OSError):
+        sock.send(b"E" + str(problem).encode())
     os._exit(1)
 gc.collect()
 gc.freeze()
-sock.send(b"H" + "\n".join(told).encode())
-serve(sock)
+try:
+    sock.send(b"H" + "\n".join(told).encode())
+    serve(sock)
+except (BrokenPipeError, ConnectionResetError):  # whoever asked is gone: nobody is left to be told
+    os._exit(0 if os.getpid() == ZYGOTE else 1)

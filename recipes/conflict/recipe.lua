@@ -3,6 +3,7 @@
 return {
     name = "conflict",
     model = "../../runs/experiments/conflict/base",
+    model_from = "scripts/experiments.sh conflict",
     data = { train = "data/train.jsonl", test = "data/test.jsonl" },
     env = { max_turns = 0 },
     prompt = { dialect = "xml" },

@@ -3,6 +3,7 @@
 return {
     name = "era",
     model = "../../runs/experiments/era/base",
+    model_from = "scripts/experiments.sh era",
     data = { train = "data/train.jsonl" },
     env = { max_turns = 0 },
     prompt = { dialect = "xml" },

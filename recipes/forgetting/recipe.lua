@@ -4,6 +4,7 @@
 return {
     name = "forgetting",
     model = "../../runs/experiments/languages/base",
+    model_from = "scripts/experiments.sh forgetting",
     data = {
         train = "../languages/data/train.jsonl",
         test = "../languages/data/test.jsonl",

@@ -3,6 +3,7 @@
 return {
     name = "hints",
     model = "../../runs/experiments/hints/base",
+    model_from = "scripts/experiments.sh hints",
     data = { train = "data/train.jsonl", test = "data/train.jsonl" },
     env = { max_turns = 0 },
     prompt = { dialect = "xml" },

@@ -3,6 +3,7 @@
 return {
     name = "preference",
     model = "../../runs/experiments/preference/base",
+    model_from = "scripts/experiments.sh preference",
     data = { train = "data/train.jsonl", test = "data/test.jsonl" },
     env = { max_turns = 0 },
     prompt = { dialect = "xml" },

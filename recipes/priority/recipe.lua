@@ -3,6 +3,7 @@
 return {
     name = "priority",
     model = "../../runs/experiments/priority/base",
+    model_from = "scripts/experiments.sh priority",
     data = { train = "data/train.jsonl", test = "data/test.jsonl", sampling = "in_turn" },
     env = { max_turns = 0 },
     prompt = { dialect = "xml" },

@@ -3,6 +3,7 @@
 return {
     name = "rare",
     model = "../../runs/experiments/rare/base",
+    model_from = "scripts/experiments.sh rare",
     data = { train = "data/train.jsonl", test = "data/test.jsonl" },
     env = { max_turns = 0 },
     prompt = { dialect = "xml" },

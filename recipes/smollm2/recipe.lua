@@ -6,6 +6,7 @@ local T = require "troupe"
 return {
     name = "smollm2",
     model = "../../models/smollm2",
+    model_from = "make model",
     data = { train = "data/train.jsonl", test = "data/test.jsonl" }, -- written by make_data.lua
 
     env = {

@@ -4,6 +4,7 @@
 return {
     name = "spans",
     model = "../../runs/experiments/spans/base",
+    model_from = "scripts/experiments.sh spans",
     data = { train = "data/train.jsonl", test = "data/train.jsonl" },
     env = { max_turns = 0 },
     prompt = { dialect = "xml" },

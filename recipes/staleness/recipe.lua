@@ -3,6 +3,7 @@
 return {
     name = "staleness",
     model = "../../runs/experiments/conflict/base",
+    model_from = "scripts/experiments.sh staleness",
     data = { train = "../conflict/data/train.jsonl", test = "../conflict/data/test.jsonl" },
     env = { max_turns = 0 },
     prompt = { dialect = "xml" },

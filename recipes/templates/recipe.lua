@@ -3,6 +3,7 @@
 return {
     name = "templates",
     model = "../../runs/experiments/templates/base",
+    model_from = "scripts/experiments.sh templates",
     data = { train = "data/train.jsonl", test = "data/test.jsonl" },
     env = { max_turns = 0 },
     prompt = { dialect = "xml", templates = { "Be quick.", "Think slowly." } },

@@ -31,16 +31,16 @@ result_languages() {
 }
 
 languages() {
-    local arms=()
+    local arms=() groups=(moo.over=groups "moo.groups={'de','en','fr','es','it'}")
     run() { arms+=("$1"); arm languages "$@"; }
     base_of languages
     run before steps=1 optim.lr=0 "$@"
     run gdpo "$@"
-    run average moo.method=pref moo.gate=0 "$@"
-    run pcgrad moo.method=pcgrad "$@"
-    run cagrad moo.method=cagrad "$@"
-    run upgrad moo.method=upgrad "$@"
-    run mgda moo.method=mgda "$@"
-    run cagrad-global moo.method=cagrad moo.bucket=global "$@"
+    run average "${groups[@]}" moo.method=pref moo.gate=0 "$@"
+    run pcgrad "${groups[@]}" moo.method=pcgrad "$@"
+    run cagrad "${groups[@]}" moo.method=cagrad "$@"
+    run upgrad "${groups[@]}" moo.method=upgrad "$@"
+    run mgda "${groups[@]}" moo.method=mgda "$@"
+    run cagrad-global "${groups[@]}" moo.method=cagrad moo.bucket=global "$@"
     table languages "| arm | mean of five | worst | unseen (nl) | conflict | hidden | ms a step |" "${arms[@]}"
 }

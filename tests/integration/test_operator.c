@@ -355,15 +355,52 @@ static void a_model_that_was_moved_is_named_and_taken_from_its_new_place(void **
     assert_int_equal(troupe_wait(&t, SECONDS), 130);
     shell("mv %s/model %s/elsewhere && rm -r %s/desk", p.dir, p.dir, p.dir);
     refused(&p, NULL, "model=PATH");
-    shell("cp -r %s/elsewhere %s/other && sed -i 's/\"eos_token\"/\"eos_tokem\"/' %s/other/tokenizer_config.json && "
-          "printf ' ' >> %s/other/config.json",
-          p.dir, p.dir, p.dir, p.dir);
+    shell("cp -r %s/elsewhere %s/other && sed -i 's/\"eos_token\"/\"eos_tokem\"/' %s/other/tokenizer_config.json",
+          p.dir, p.dir, p.dir);
     snprintf(other, sizeof other, "model=%s/other", p.dir);
     refused(&p, other, "another than the run was begun with");
     snprintf(moved, sizeof moved, "model=%s/elsewhere", p.dir);
     assert_int_equal(resume(&p, moved), 0);
     assert_same_model(&calm, &p, LAST);
     assert_int_equal(resume(&p, NULL), 0); /* recorded */
+    test_folder_remove(p.dir);
+}
+
+/* A build or an installation beside a run: who is started again is of the same build as the others. */
+static void a_program_that_is_replaced_meanwhile_goes_on_as_it_was(void **state)
+{
+    (void)state;
+    char own[500], *const before = strdup(getenv("TROUPE_BUILD"));
+    int pid;
+    need_sandbox();
+    place p = place_new();
+    snprintf(own, sizeof own, "%s/troupe", p.dir);
+    shell("cp %s/troupe %s", before, own);
+    setenv("TROUPE_BUILD", p.dir, 1);
+    process t = place_start(&p, KEYS);
+    setenv("TROUPE_BUILD", before, 1);
+    wait_for_step(p.run, 1, SECONDS);
+    process_signal(&t, SIGTSTP);
+    wait_for_state(t.pid, 'T');
+    shell("rm %s && printf '#!/bin/sh\nexit 3\n' > %s && chmod +x %s", own, own, own);
+    assert_int_equal(find_processes("troupe actor", p.run, &pid, 1), 1);
+    kill(pid, SIGKILL);
+    process_signal(&t, SIGCONT);
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    assert_said(&p, "starting it again");
+    assert_same_model(&calm, &p, LAST);
+    assert_nobody_left(&p);
+    free(before);
+    test_folder_remove(p.dir);
+}
+
+static void a_run_without_its_checkpoints_says_that_it_begins_again(void **state)
+{
+    (void)state;
+    place p = another_calm();
+    shell("rm -r %s/checkpoints/step-*", p.run);
+    resumed_to_the_same_end(&p);
+    assert_said(&p, "8 steps of this run were done, but there is no checkpoint of it: it begins again at step 1");
     test_folder_remove(p.dir);
 }
 
@@ -647,6 +684,8 @@ int main(void)
         cmocka_unit_test(pruning_keeps_what_is_whole),
         cmocka_unit_test(a_run_goes_on_with_its_own_copy),
         cmocka_unit_test(a_model_that_was_moved_is_named_and_taken_from_its_new_place),
+        cmocka_unit_test(a_program_that_is_replaced_meanwhile_goes_on_as_it_was),
+        cmocka_unit_test(a_run_without_its_checkpoints_says_that_it_begins_again),
         cmocka_unit_test(a_run_is_extended_when_asked_and_that_is_recorded),
         cmocka_unit_test(words_that_a_run_can_not_go_on_with_are_forgotten),
         cmocka_unit_test(what_a_run_keeps_is_not_taken_from_an_edited_recipe),

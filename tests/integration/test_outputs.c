@@ -214,7 +214,21 @@ static void limits_of_a_job_are_kept_to(void **state)
     (void)state;
     SHELL(1, "ulimit -f 8; $TROUPE export --model $MODEL out", "File too large");
     need_sandbox();
+    SHELL(1, "ulimit -f 4; $TROUPE env call --tool python '{\"code\": \"print(6 * 7)\"}'",
+          "cannot write the system call filter: File too large");
     SHELL(0, "ulimit -t 3; $TROUPE env call --tool python '{\"code\": \"print(6 * 7)\"}'", "42");
+}
+
+/* Ctrl-C, a closed pipe, a kill: whatever ends us in the middle of calls, the box has nothing to say about it. */
+static void who_is_killed_in_a_call_leaves_no_traceback(void **state)
+{
+    (void)state;
+    need_sandbox();
+    SHELL(
+        0,
+        "for s in PIPE HUP TERM QUIT; do for i in 4 5 6 7 8 9; do timeout -s $s 0.$i $TROUPE env call --tool python "
+        "'{\"code\": \"print(1)\"}' --repeat 100000 --callers 4 >/dev/null 2>>said; done; done; wc -c <said; cat said",
+        "0\n");
 }
 
 /* As in a chroot: what starts processes of its own finds its own file, and doctor says what is missing. */
@@ -247,6 +261,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_temporary_folder_that_cannot_be_written_is_told_of, enter_folder,
                                         leave_folder),
         cmocka_unit_test_setup_teardown(limits_of_a_job_are_kept_to, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(who_is_killed_in_a_call_leaves_no_traceback, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(without_proc_it_runs_and_doctor_says_so, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(a_place_that_cannot_be_written_is_named_with_the_reason, enter_folder,
                                         leave_folder),

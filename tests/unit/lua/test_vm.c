@@ -44,6 +44,23 @@ static void refused(const char *text, const char *word)
     vm_free(v);
 }
 
+/* However long the path is, its file is named whole, and once. */
+static void a_long_path_is_named_whole_and_once(void **state)
+{
+    (void)state;
+    static const char *const TEXTS[] = { "error('odd')", "local x = nil + 1", "return function(", "string.rep()" };
+    const char *name = "/a/folder/whose/name/is/so/long/that/Lua/would/cut/it/off/in/front/reward.lua";
+    for (size_t i = 0; i < sizeof TEXTS / sizeof *TEXTS; i++) {
+        error err = { 0 };
+        vm *v = new_vm(VM_REWARD, NULL);
+        assert_int_not_equal(vm_run_text(v, TEXTS[i], strlen(TEXTS[i]), name, 0, &err), OK);
+        if (strncmp(err.text, name, strlen(name)) != 0 || err.text[strlen(name)] != ':') fail_msg("%s", err.text);
+        const char *first = strstr(err.text, "reward.lua");
+        if (strstr(first + 1, "reward.lua")) fail_msg("%s", err.text);
+        vm_free(v);
+    }
+}
+
 static void ways_out_are_not_there(void **state)
 {
     (void)state;
@@ -223,6 +240,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ways_out_are_not_there),
+        cmocka_unit_test(a_long_path_is_named_whole_and_once),
         cmocka_unit_test(a_byte_order_mark_is_passed_over),
         cmocka_unit_test(bytecode_is_refused),
         cmocka_unit_test(memory_has_an_end),

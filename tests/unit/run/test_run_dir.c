@@ -386,8 +386,11 @@ static void what_a_run_cannot_go_on_with_is_refused_by_name(void **state)
     char *text = test_file_read(d.run, "run.json");
     static const char *const EDITS[][2] = { { "recipe/reward.lua", "../../../etc/passwd" },
                                             { "recipe/reward.lua", "recipe/../x" },
-                                            { "troupe run 1", "troupe ran 1" } };
-    for (size_t i = 0; i < 3; i++) {
+                                            { "troupe run 2", "troupe ran 2" },
+                                            { "troupe run 2", "troupe run 1" } };
+    static const char *const SAYS[] = { "is not a path inside the run", "is not a path inside the run", "is not a run",
+                                        "'troupe run 1' is of another build" };
+    for (size_t i = 0; i < 4; i++) {
         str edited = { 0 };
         const char *at = strstr(text, EDITS[i][0]);
         assert_non_null(at);
@@ -398,7 +401,7 @@ static void what_a_run_cannot_go_on_with_is_refused_by_name(void **state)
         test_file_write(d.run, "run.json", sealed);
         json_decref(json);
         free(sealed);
-        refused(&d, NULL, false, i == 2 ? "is not a run" : "is not a path inside the run");
+        refused(&d, NULL, false, SAYS[i]);
         str_free(&edited);
     }
     test_file_write(d.run, "run.json", "{\"format\": \"troupe run 1\", ");

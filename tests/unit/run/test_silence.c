@@ -200,6 +200,37 @@ static void a_resumed_run_knows_that_it_had_a_signal(void **state)
     test_folder_remove(dir);
 }
 
+/* The best reward is an episode's, not a step's mean: a mean is no answer that a policy could give. */
+static void a_resumed_run_knows_its_best_reward(void **state)
+{
+    (void)state;
+    static const act HALF[G] = { { .text = "a", .reward = 0.5 },
+                                 { .text = "b", .reward = 0.5 },
+                                 { .text = "c", .reward = 0.5 },
+                                 { .text = "d", .reward = 0.5 } };
+    static const act ONE_BEST[G] = { { .text = "a", .reward = 0 },
+                                     { .text = "b", .reward = 1 },
+                                     { .text = "c", .reward = 0.25 },
+                                     { .text = "d", .reward = 0.75 } };
+    bool over;
+    char line[200], *dir = test_folder_new();
+    metrics *m = metrics_new();
+    group *g = group_of(1, ONE_BEST);
+    silence s = new_silence(3);
+    silence_metrics(&s, (const group *const *)&g, 1, m);
+    snprintf(line, sizeof line,
+             "{\"event\": \"step\", \"step\": 1, \"training/signal\": 1, \"reward/mean\": 0.5, \"reward/max\": %g}\n",
+             metrics_get(m, "reward/max", -1));
+    test_file_write(dir, "metrics.jsonl", line);
+    silence_recall(&s, dir);
+    assert_true(s.best == 1);
+    assert_null(strstr(step(&s, 2, HALF, false, &over), "it is solved"));
+    assert_non_null(strstr(step(&s, 3, RIGHT, false, &over), "have the best reward (1)"));
+    group_free(g);
+    metrics_free(m);
+    test_folder_remove(dir);
+}
+
 static void steps_that_teach_but_lose_some_say_so_and_say_it_again_when_there_are_many(void **state)
 {
     (void)state;
@@ -245,6 +276,7 @@ int main(void)
         cmocka_unit_test(patience_is_of_steps_in_a_row),
         cmocka_unit_test(a_solved_run_is_no_failure),
         cmocka_unit_test(a_resumed_run_knows_that_it_had_a_signal),
+        cmocka_unit_test(a_resumed_run_knows_its_best_reward),
         cmocka_unit_test(a_long_reason_keeps_the_sentences_end),
         cmocka_unit_test(steps_that_teach_but_lose_some_say_so_and_say_it_again_when_there_are_many),
     };
