@@ -49,7 +49,9 @@ static const char *level_name(log_level level)
 
 void logger_on_failure(logger *lg, void (*fn)(void *ctx, int errno_value), void *ctx)
 {
-    if (lg) lg->on_failure = fn, lg->ctx = ctx;
+    if (!lg) return;
+    lg->on_failure = fn;
+    lg->ctx = ctx;
 }
 
 /* Under the lock. */

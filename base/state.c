@@ -229,8 +229,7 @@ static const char *path_of(const saved_state *s) { return s->path ? s->path : "s
 
 static void list_sections(const saved_state *s, str *out)
 {
-    for (size_t i = 0; i < s->sections.len && out->len < 120; i++)
-        str_printf(out, "%s%s", i > 0 ? ", " : "", s->sections.data[i].name);
+    for (size_t i = 0; i < s->sections.len && out->len < 120; i++) str_item(out, ", ", s->sections.data[i].name);
     if (s->sections.len == 0) str_puts(out, "none");
 }
 

@@ -47,6 +47,12 @@ void str_add(str *s, const char *data, size_t len)
 
 void str_puts(str *s, const char *terminated) { str_add(s, terminated, strlen(terminated)); }
 
+void str_item(str *s, const char *between, const char *text)
+{
+    if (s->len > 0) str_puts(s, between);
+    str_puts(s, text);
+}
+
 void str_putc(str *s, char c) { str_add(s, &c, 1); }
 
 void str_vprintf(str *s, const char *fmt, va_list args)

@@ -19,6 +19,8 @@ typedef struct str {
 
 void str_add(str *s, const char *data, size_t len);
 void str_puts(str *s, const char *terminated);
+/* One more of a list: `between` in front of it, unless it is the first, and `text`. */
+void str_item(str *s, const char *between, const char *text);
 void str_putc(str *s, char c);
 void str_printf(str *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void str_vprintf(str *s, const char *fmt, va_list args) __attribute__((format(printf, 2, 0)));

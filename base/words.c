@@ -28,6 +28,10 @@ const char *words_near(const word_row *words, const char *word)
 
 void words_list(const word_row *words, str *out)
 {
-    for (const char *between = ""; words->word; words++)
-        if (words->help) str_printf(out, "%s%s", between, words->word), between = ", ";
+    const char *between = ""; /* what `out` held before is no part of the list */
+    for (; words->word; words++) {
+        if (!words->help) continue;
+        str_printf(out, "%s%s", between, words->word);
+        between = ", ";
+    }
 }

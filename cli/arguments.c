@@ -60,13 +60,14 @@ static int value_hex(const char *what, const char *text, uint64_t *out, error *e
 static int value_choice(const flag *f, const char *text, error *err)
 {
     str known = { 0 };
+
     for (int i = 0; f->choices[i]; i++) {
         if (strcmp(f->choices[i], text) == 0) {
             *f->choice = i;
             str_free(&known);
             return OK;
         }
-        str_printf(&known, "%s%s", i ? ", " : "", f->choices[i]);
+        str_item(&known, ", ", f->choices[i]);
     }
     error_set(err, ERR_ARGUMENT, "%s: expected one of %s, found '%.80s'", f->name, known.data, text);
     str_free(&known);

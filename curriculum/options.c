@@ -15,7 +15,8 @@ static int stage_number(const json_t *stage, const char *name, double absent, do
 {
     const json_t *value = json_object_get(stage, name);
     *out = value ? json_number_value(value) : absent;
-    return !value || json_is_number(value) ? OK : option_expected(r, STAGE, "numbers for gate and steps");
+    if (!value || json_is_number(value)) return OK;
+    return option_expected(r, STAGE, "numbers for gate and steps");
 }
 
 /* { groups = {...}, gate = 0.8, steps = 100 } */

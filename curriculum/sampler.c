@@ -85,9 +85,11 @@ static void pass_gate(sampler *s, double success)
     m->steps++;
     m->success += fmax(STAGE_SHARE, 1 / m->steps) * (success - m->success);
     if (k + 1 >= s->config.n_stages) return;
+
     const sampler_stage *stage = &s->config.stages[k];
     const bool passed = m->steps >= STAGE_STEPS && m->success >= stage->gate;
-    if (passed || (stage->steps > 0 && m->steps >= (double)stage->steps)) *m = (stage_memory){ .stage = k + 1 };
+    const bool timed_out = stage->steps > 0 && m->steps >= (double)stage->steps;
+    if (passed || timed_out) *m = (stage_memory){ .stage = k + 1 };
 }
 
 /* ---- life ---- */
@@ -192,7 +194,8 @@ typedef struct draw {
 static int ascending(const void *a, const void *b)
 {
     const draw *x = a, *y = b;
-    if (x->key != y->key) return x->key < y->key ? -1 : 1;
+    if (x->key < y->key) return -1;
+    if (x->key > y->key) return 1;
     return x->row < y->row ? -1 : 1;
 }
 
@@ -209,6 +212,14 @@ static uint64_t candidates(const sampler *s, draw *out)
     return n;
 }
 
+/* The less a row succeeds, the more of its demonstration it is shown; nothing from `hint_until` on. */
+static float hint_for(const sampler *s, uint64_t row)
+{
+    const double success = s->rows[row].success;
+    if (success >= s->config.hint_until) return 0;
+    return (float)(s->config.max_hint * (1 - success));
+}
+
 /* Weighted drawing without repetition by exponential clocks: the smallest -log(u) / w first (Efraimidis and Spirakis,
  * 2006). */
 void sampler_pick(const sampler *s, int64_t step, uint32_t n, picked_row *rows)
@@ -216,6 +227,7 @@ void sampler_pick(const sampler *s, int64_t step, uint32_t n, picked_row *rows)
     const rng_key key = { s->config.seed ^ UINT64_C(0x73616d706c65), (uint64_t)step };
     draw *draws = xcalloc((size_t)s->n, sizeof *draws);
     const uint64_t there = candidates(s, draws);
+
     for (uint64_t i = 0; i < there; i++) {
         const double u = 1 - rng_uniform(key, 0, draws[i].row); /* (0, 1] */
         draws[i].key = -log(u) / weight_of(&s->config, &s->rows[draws[i].row]);
@@ -224,11 +236,8 @@ void sampler_pick(const sampler *s, int64_t step, uint32_t n, picked_row *rows)
 
     for (uint32_t i = 0; i < n && there > 0; i++) { /* there is a row: a data set has one, a stage too */
         const uint64_t row = draws[i % there].row;
-        const double s_row = s->rows[row].success;
-        const double hint = s_row < s->config.hint_until ? s->config.max_hint * (1 - s_row) : 0;
-        rows[i] = (picked_row){ .row = row,
-                                .hint = (float)hint,
-                                .template_id = s->templates ? template_bandit_pick(s->templates, row) : 0 };
+        rows[i] = (picked_row){ .row = row, .hint = hint_for(s, row) };
+        if (s->templates) rows[i].template_id = template_bandit_pick(s->templates, row);
         if (sampler_on_ladder(s)) rows[i].shots = ladder_pick(&s->ladder, s->config.group);
     }
     free(draws);

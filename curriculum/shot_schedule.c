@@ -47,7 +47,8 @@ static int add_stage(shot_schedule *c, const json_t *pair, error *err)
     int rc = json_is_array(shots) ? OK : add_shots(s, shots, err);
     for (size_t i = 0; rc == OK && i < json_array_size(shots); i++) rc = add_shots(s, json_array_get(shots, i), err);
     c->n++;
-    return rc == OK && s->n == 0 ? error_set(err, ERR_ARGUMENT, "stage %d has no number of shots", c->n) : rc;
+    if (rc == OK && s->n == 0) return error_set(err, ERR_ARGUMENT, "stage %d has no number of shots", c->n);
+    return rc;
 }
 
 shot_schedule *shot_schedule_new(const json_t *schedule, bool in_group, error *err)

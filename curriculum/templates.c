@@ -87,6 +87,12 @@ static int nearer(const template_bandit *b, uint64_t row, int k)
     return n;
 }
 
+/* UCB1 (Auer et al. 2002): what an arm may be worth, as far as it has been tried. An untried one comes first. */
+static double upper_bound(const arm *a, double all)
+{
+    return a->n > 0 ? a->wins / a->n + sqrt(2 * log(all) / a->n) : INFINITY;
+}
+
 int32_t template_bandit_pick(const template_bandit *b, uint64_t row)
 {
     double all = 0, best = -1;
@@ -97,7 +103,7 @@ int32_t template_bandit_pick(const template_bandit *b, uint64_t row)
     for (int k = 0; k < b->n; k++) {
         const arm *a = &b->arms[k];
         if (!any && nearer(b, row, k) >= NEAREST) continue;
-        const double bound = a->n > 0 ? a->wins / a->n + sqrt(2 * log(all) / a->n) : INFINITY;
+        const double bound = upper_bound(a, all);
         if (bound <= best) continue;
         best = bound;
         picked = k;

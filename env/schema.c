@@ -248,8 +248,7 @@ static int validate_property(const json_t *schema, const char *name, const json_
     str names = { 0 };
     const char *key;
     json_t *unused;
-    json_object_foreach(json_object_get(schema, "properties"), key, unused)
-        str_printf(&names, "%s%s", names.len ? ", " : "", key);
+    json_object_foreach(json_object_get(schema, "properties"), key, unused) str_item(&names, ", ", key);
     error_set(err, ERR_ARGUMENT, "there is no argument %s (there are: %s)", here, names.len ? names.data : "none");
     str_free(&names);
     return ERR_ARGUMENT;

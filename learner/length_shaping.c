@@ -14,7 +14,10 @@ double length_shaping_overlong(double length, double max, double cushion)
 static void prefer_short(double weight, int n, const double *length, double *reward)
 {
     double min = INFINITY, max = -INFINITY;
-    for (int i = 0; i < n; i++) min = fmin(min, length[i]), max = fmax(max, length[i]);
+    for (int i = 0; i < n; i++) {
+        min = fmin(min, length[i]);
+        max = fmax(max, length[i]);
+    }
     if (!(max > min)) return;
     for (int i = 0; i < n; i++) {
         const double lambda = 0.5 - (length[i] - min) / (max - min);

@@ -40,6 +40,7 @@ void items_add(parser *p, items *list, const char *item)
         list->item = larger;
         list->room = room;
     }
+
     list->item[list->n++] = item;
 }
 

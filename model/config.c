@@ -184,8 +184,7 @@ static int refuse_family(const source *s, const char *key, const json_t *found, 
                              NOT_YET[i].needs);
 
     str known = { 0 };
-    for (size_t i = 0; i < sizeof FAMILIES / sizeof *FAMILIES; i++)
-        str_printf(&known, "%s%s", i > 0 ? ", " : "", FAMILIES[i].architecture);
+    for (size_t i = 0; i < sizeof FAMILIES / sizeof *FAMILIES; i++) str_item(&known, ", ", FAMILIES[i].architecture);
     const int rc = config_unsupported(s, key, found, known.data, err);
     str_free(&known);
     return rc;

@@ -26,7 +26,7 @@ static const char *default_text(const option *o)
 static void add_spellings(const option *o, str *out)
 {
     if (o->words) words_list(o->words, out);
-    for (int i = 0; o->presets && o->presets[i].name; i++) str_printf(out, "%s%s", i ? ", " : "", o->presets[i].name);
+    for (int i = 0; o->presets && o->presets[i].name; i++) str_item(out, ", ", o->presets[i].name);
 }
 
 /* The table's rows, and behind each those of the tables that come after it. */

@@ -165,7 +165,7 @@ int recipe_uses(const recipe *r, const char *verb, const char *const *used, erro
     str known = { 0 };
     int rc = OK;
 
-    for (int i = 0; used[i]; i++) str_printf(&known, "%s%s", i ? ", " : "", used[i]);
+    for (int i = 0; used[i]; i++) str_item(&known, ", ", used[i]);
     for (int i = 0; i < r->n_words && rc == OK; i++)
         if (!is_used(r->words[i], used))
             rc = error_set(err, ERR_ARGUMENT, "argument '%.80s': %s does not use this key (it uses %s)", r->words[i],

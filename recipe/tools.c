@@ -66,7 +66,7 @@ static int add_python(tooling *t, lua_State *L)
     if (t->words) return router_add_words(t->router, PYTHON_NAME, PYTHON_DESCRIPTION, PYTHON_PARAMETERS, t->err);
 
     lua_getfield(L, -1, "sandbox");
-    const char *sandbox = lua_isnil(L, -1) ? "auto" : lua_tostring(L, -1);
+    const char *sandbox = luaL_optstring(L, -1, "auto");
     const word_row *mode = words_named(BOX_MODE_WORDS, sandbox);
     if (!mode) return wrong_sandbox(sandbox, t->err);
     if (check_sandbox(t->r, mode, t->err) != OK) return t->err->code;
@@ -129,7 +129,7 @@ static int add_written(tooling *t, lua_State *L)
     json_decref(parameters);
 
     lua_tool_config written = { .name = lua_tostring(L, top + 1),
-                                .description = lua_isnil(L, top + 2) ? "" : lua_tostring(L, top + 2),
+                                .description = luaL_optstring(L, top + 2, ""),
                                 .parameters = text,
                                 .timeout_ms = timeout_ms };
     const int rc = add_hosted(t, &written);

@@ -48,8 +48,9 @@ static int read_rows(dataset *d, char *text, size_t len, uint64_t max_rows, erro
     char *const end = text + len, *line = text + utf8_mark(text, len);
     int line_number = 0;
     while (line < end && (max_rows == 0 || d->rows.len < max_rows)) {
-        char *const begin = line, *newline = memchr(line, '\n', (size_t)(end - line));
-        size_t n = (size_t)((newline ? newline : end) - begin);
+        char *const begin = line, *const newline = memchr(line, '\n', (size_t)(end - line));
+        char *const line_end = newline ? newline : end;
+        size_t n = (size_t)(line_end - begin);
         line = newline ? newline + 1 : end;
         line_number++;
 

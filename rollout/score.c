@@ -20,8 +20,11 @@ score *score_copy(const score *s)
 {
     score *copy = xmalloc(sizeof *copy);
     *copy = *s;
-    copy->spans =
-        s->n_spans ? memcpy(xmalloc(s->n_spans * sizeof *s->spans), s->spans, s->n_spans * sizeof *s->spans) : NULL;
+    copy->spans = NULL;
+    if (s->n_spans > 0) {
+        const size_t bytes = s->n_spans * sizeof *s->spans;
+        copy->spans = memcpy(xmalloc(bytes), s->spans, bytes);
+    }
     copy->error = xstrdup(s->error);
     copy->info = xstrdup(s->info);
     return copy;

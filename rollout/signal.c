@@ -17,8 +17,10 @@ double signal_between_logprobs(double a, double b)
 bool signal_among(const double *r, int n)
 {
     double min = INFINITY, max = -INFINITY;
-    for (int i = 0; i < n; i++)
-        if (!isnan(r[i])) min = fmin(min, r[i]), max = fmax(max, r[i]);
+    for (int i = 0; i < n; i++) { /* fmin and fmax pass a NaN over */
+        min = fmin(min, r[i]);
+        max = fmax(max, r[i]);
+    }
     return max > min && signal_between(max, min) != 0;
 }
 

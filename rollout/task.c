@@ -13,7 +13,8 @@ static const uint64_t EVAL_BIT = (uint64_t)1 << 63;
 
 uint64_t task_id(bool eval, int64_t step, uint32_t index)
 {
-    return (eval ? EVAL_BIT : 0) | ((uint64_t)step & 0x7fffffff) << 32 | index;
+    const uint64_t id = ((uint64_t)step & 0x7fffffff) << 32 | index;
+    return eval ? id | EVAL_BIT : id;
 }
 
 bool task_id_eval(uint64_t id) { return (id & EVAL_BIT) != 0; }

@@ -175,7 +175,7 @@ static void tell(const fetching *f)
     str names = { 0 };
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < f->out->list.n_files; i++) {
-        str_printf(&names, "%s%s", i ? ", " : "", f->out->list.files[i].name);
+        str_item(&names, ", ", f->out->list.files[i].name);
         bytes += f->out->list.files[i].bytes;
     }
     log_info(f->log, "took the recipe of run '%s' from %s: %s (%" PRIu64 " bytes in %s)", f->run, f->config->address,

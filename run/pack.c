@@ -171,6 +171,7 @@ int pack_check_paths(const recipe *r, pack_for role, const char *folder, error *
 {
     carried all[4];
     carried_by(r, role, all);
+
     for (const carried *c = all; c->key; c++) {
         char place[PATH_BYTES];
         if (!c->path[0] || strcmp(c->path, path_join(place, sizeof place, folder, c->name)) == 0) continue;

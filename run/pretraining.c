@@ -111,6 +111,7 @@ static pretrain_config config_of(pretraining *p)
                           .optim = optim_default(),
                           .next = next_document,
                           .ctx = p };
+
     c.optim.schedule = LR_COSINE; /* down to a tenth: optim_default */
     c.optim.total_steps = k->steps;
     c.optim.lr = k->lr;

@@ -226,6 +226,7 @@ static int serve(session *s, error *err)
 {
     int rc = loop_on_stop(s->role.loop, on_stop, s, err);
     if (rc == OK) rc = learner_thread_start(&s->learner, err);
+
     while (rc == OK && !s->learner.over) {
         rc = loop_once(s->role.loop, TURN_MS, err);
         if (rc == OK && !s->stop) rc = server_check(s->server, err);

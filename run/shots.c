@@ -70,13 +70,13 @@ int shots_read(shot_pool *s, const char *path, error *err)
 
 static int check_tool(const json_t *tools, const char *name, error *err)
 {
-    enum { MOST = 64 };
-    const char *names[MOST + 1] = { NULL };
+    enum { MAX_NAMES = 64 };
+    const char *names[MAX_NAMES + 1] = { NULL };
     const size_t n = json_array_size(tools);
     for (size_t i = 0; i < n; i++) {
         const char *one = json_string_value(json_object_get(json_array_get(tools, i), "name"));
         if (one && strcmp(one, name) == 0) return OK;
-        if (i < MOST) names[i] = one;
+        if (i < MAX_NAMES) names[i] = one;
     }
 
     const char *nearest = str_nearest(name, names);

@@ -315,6 +315,7 @@ int filter_open(error *err)
         error_sys(err, errno, "memfd_create");
         return -1;
     }
+
     if (write_program(fd, true) == OK && write_program(fd, false) == OK && lseek(fd, 0, SEEK_SET) == 0) return fd;
     error_sys(err, errno, "sandbox: cannot write the system call filter");
     close(fd);

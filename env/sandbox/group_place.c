@@ -12,6 +12,7 @@ enum { MAX_PATH = 1024, ROOT_FIELD = 3, TARGET_FIELD = 4 };
 static const char *take_word(const char *p, char *out, size_t size)
 {
     size_t n = 0;
+
     for (; *p && *p != ' ' && *p != '\n'; p++) {
         unsigned char byte = (unsigned char)*p;
         unsigned code;
@@ -22,6 +23,7 @@ static const char *take_word(const char *p, char *out, size_t size)
         if (n + 1 >= size) return NULL;
         out[n++] = (char)byte;
     }
+
     out[n] = 0;
     return *p == ' ' ? p + 1 : p;
 }

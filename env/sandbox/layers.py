@@ -297,9 +297,9 @@ def limit(address_space, cpu_s, file_bytes):
                              (resource.RLIMIT_FSIZE, file_bytes, file_bytes), (resource.RLIMIT_NOFILE, 64, 64),
                              (resource.RLIMIT_CORE, 0, 0), (resource.RLIMIT_MEMLOCK, 0, 0),
                              (resource.RLIMIT_SIGPENDING, 64, 64)):
-        most = resource.getrlimit(what)[1]  # of a job, say, under ulimit: it can't be raised, and need not be
-        if most != resource.RLIM_INFINITY:
-            soft, hard = min(soft, most), min(hard, most)
+        max_hard = resource.getrlimit(what)[1]  # of a job, say, under ulimit: it can't be raised, and need not be
+        if max_hard != resource.RLIM_INFINITY:
+            soft, hard = min(soft, max_hard), min(hard, max_hard)
         resource.setrlimit(what, (soft, hard))
 
 

@@ -101,6 +101,7 @@ static void sweep(const char *base)
 {
     DIR *d = opendir(base);
     if (!d) return;
+
     for (struct dirent *e; (e = readdir(d));) {
         char path[MAX_PATH];
         if (strncmp(e->d_name, MAIN, strlen(MAIN)) == 0) unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR);

@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "learner/method.h"
 
-static const double LEAST = 0.05, MOST = 0.95;
+static const double MIN_MU = 0.05, MAX_MU = 0.95;
 
 double mixture_at(const mixture_config *c, double mu, int64_t step) { return step <= c->warmup ? 1 : mu; }
 
@@ -33,7 +33,7 @@ double mixture_derivative(const double *G, double mu)
 double mixture_learn(const mixture_config *c, double mu, double derivative, double entropy)
 {
     const double pull = derivative + (c->entropy > 0 ? c->entropy - entropy : 0);
-    return fmax(LEAST, fmin(MOST, mu + c->rate * pull));
+    return fmax(MIN_MU, fmin(MAX_MU, mu + c->rate * pull));
 }
 
 /* ---- its keys ---- */

@@ -35,6 +35,9 @@ void moo_imtl_g(const moo_problem *p, double *w)
         for (int i = 0; i < K; i++) w[i] /= length[i];
     else
         pseudo_solve(p->G, K, length, w);
-    for (int i = 0; i < K; i++) sum += w[i], size += fabs(w[i]);
+    for (int i = 0; i < K; i++) {
+        sum += w[i];
+        size += fabs(w[i]);
+    }
     for (int i = 0; i < K; i++) w[i] = fabs(sum) > 1e-12 * size ? w[i] / sum : 0;
 }

@@ -144,29 +144,29 @@ function M.replace(s, old, new, count)
     return table.concat(out)
 end
 
--- The pieces of `s` between white space, the last one whole where `most` splits are made.
-local function split_blank(s, most)
+-- The pieces of `s` between white space, the last one whole where `max` splits are made.
+local function split_blank(s, max)
     local out, at = value.list(), 1
     while true do
         at = s:match("^" .. BLANK .. "*()", at)
         if at > #s then break end
-        if most == 0 then
+        if max == 0 then
             out[#out + 1] = M.strip(s:sub(at), nil, false, true)
             break
         end
         local word, after = s:match("^([^ \t\n\r\f\v\28-\31]+)()", at)
-        out[#out + 1], at, most = word, after, most - 1
+        out[#out + 1], at, max = word, after, max - 1
     end
     out.n = #out
     return out
 end
 
-local function split_at(s, separator, most)
+local function split_at(s, separator, max)
     local out, at = value.list(), 1
-    while most ~= 0 do
+    while max ~= 0 do
         local from, to = s:find(separator, at, true)
         if not from then break end
-        out[#out + 1], at, most = s:sub(at, from - 1), to + 1, most - 1
+        out[#out + 1], at, max = s:sub(at, from - 1), to + 1, max - 1
     end
     out[#out + 1] = s:sub(at)
     out.n = #out
@@ -180,40 +180,40 @@ local function find_last(s, part, to)
     end
 end
 
-local function rsplit_at(s, separator, most)
+local function rsplit_at(s, separator, max)
     local pieces, to = {}, #s
-    while most ~= 0 do
+    while max ~= 0 do
         local at = find_last(s, separator, to)
         if not at then break end
         table.insert(pieces, 1, s:sub(at + #separator, to))
-        to, most = at - 1, most - 1
+        to, max = at - 1, max - 1
     end
     table.insert(pieces, 1, s:sub(1, to))
     return value.list(pieces)
 end
 
-local function rsplit_blank(s, most)
+local function rsplit_blank(s, max)
     local pieces = {}
     s = M.strip(s, nil, false, true)
     while s ~= "" do
-        local from = most ~= 0 and s:match("^.*" .. BLANK .. "()") or nil
+        local from = max ~= 0 and s:match("^.*" .. BLANK .. "()") or nil
         if not from then
-            table.insert(pieces, 1, most == 0 and s or M.strip(s, nil, true, false))
+            table.insert(pieces, 1, max == 0 and s or M.strip(s, nil, true, false))
             break
         end
         table.insert(pieces, 1, s:sub(from))
-        s, most = M.strip(s:sub(1, from - 1), nil, false, true), most - 1
+        s, max = M.strip(s:sub(1, from - 1), nil, false, true), max - 1
     end
     return value.list(pieces)
 end
 
 local function splitter(by_separator, by_blank, name)
     return function(s, args, named)
-        local separator, most = bind(name, { "sep", "maxsplit" }, args, named)
-        most = integer(name, most, -1)
-        if separator == nil or separator == NONE then return by_blank(s, most) end
+        local separator, max = bind(name, { "sep", "maxsplit" }, args, named)
+        max = integer(name, max, -1)
+        if separator == nil or separator == NONE then return by_blank(s, max) end
         if text(name, separator) == "" then fail("fault", "empty separator") end
-        return by_separator(s, separator, most)
+        return by_separator(s, separator, max)
     end
 end
 

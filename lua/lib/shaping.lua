@@ -110,16 +110,16 @@ function shaping.calls(wanted, made)
     made = parsed(made)
     if not made then return -1 end
 
-    local got, most, taken = jaccard(names_of(wanted), names_of(made)), 1, {}
+    local got, max, taken = jaccard(names_of(wanted), names_of(made)), 1, {}
     for _, call in ipairs(wanted) do
         local score, at = best_match(call, made, taken)
         if at then taken[at] = true end
 
         local parameters = 0
         for _ in pairs(call.arguments) do parameters = parameters + 1 end
-        got, most = got + score, most + 1 + parameters
+        got, max = got + score, max + 1 + parameters
     end
-    return 2 * got / most - 1
+    return 2 * got / max - 1
 end
 
 return shaping

@@ -25,9 +25,9 @@ local function checked(what, fields, t)
 end
 
 -- A number between two others, or absent.
-local function within(what, key, v, least, most, whole)
-    if v == nil or v >= least and v <= most and (not whole or v % 1 == 0) then return end
-    error(("T.%s: %s is %s; it should be %s from %s to %s"):format(what, key, v, whole and "a whole number" or "a number", least, most), 3)
+local function within(what, key, v, min, max, whole)
+    if v == nil or v >= min and v <= max and (not whole or v % 1 == 0) then return end
+    error(("T.%s: %s is %s; it should be %s from %s to %s"):format(what, key, v, whole and "a whole number" or "a number", min, max), 3)
 end
 
 -- A real python3 in the sandbox: timeout in seconds (of computing and sleeping), memory_mb beyond what python itself takes,

@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/frame.h"
 
-enum { MOST = 4096, PATIENCE_MS = 10000 };
+enum { MAX_INPUT = 4096, PATIENCE_MS = 10000 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -27,7 +27,7 @@ static int stream_of(const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size > MOST) return 0;
+    if (size > MAX_INPUT) return 0;
     const int fd = stream_of(data, size);
     str_view rest = { (const char *)data, size }, body;
     int rc;
@@ -35,13 +35,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         char *read = NULL;
         size_t len = 0;
         if (body.data < (const char *)data || body.data + body.len > (const char *)data + size) abort();
-        if (frame_receive(fd, MOST, &read, &len, clock_ms() + PATIENCE_MS) != OK) abort();
+        if (frame_receive(fd, MAX_INPUT, &read, &len, clock_ms() + PATIENCE_MS) != OK) abort();
         if (len != body.len || memcmp(read, body.data, len) != 0) abort();
         free(read);
     }
     char *read = NULL;
     size_t len = 0;
-    if (frame_receive(fd, MOST, &read, &len, clock_ms() + PATIENCE_MS) == OK) abort();
+    if (frame_receive(fd, MAX_INPUT, &read, &len, clock_ms() + PATIENCE_MS) == OK) abort();
     if (rc == ERR_NOT_FOUND ? rest.len != 0 : rest.len == 0) abort();
     close(fd);
     return 0;

@@ -12,12 +12,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { ORDER_BYTES = 8, MOST = 4096, MAX_BYTES = 3000 };
+enum { ORDER_BYTES = 8, MAX_INPUT = 4096, MAX_BYTES = 3000 };
 
 /* The byte that stands at a place of a version: who mixes versions or places is found out. */
 static unsigned char byte_of(int64_t version, uint64_t at) { return (unsigned char)((uint64_t)version * 31 + at * 7); }
 
-static unsigned number(const uint8_t *p) { return (unsigned)(p[0] | p[1] << 8) % MOST; }
+static unsigned number(const uint8_t *p) { return (unsigned)(p[0] | p[1] << 8) % MAX_INPUT; }
 
 static void must_be_whole(const weights_blob *blob, const weights_body *announced)
 {
@@ -45,7 +45,7 @@ static int bring(weights_subscriber *s, const uint8_t *order, const weights_body
 {
     weights_blob blob;
     weights_get_body get;
-    unsigned char bytes[MOST];
+    unsigned char bytes[MAX_INPUT];
     weights_chunk_body c = { .version = order[1] % 4 - 1,
                              .offset = number(order + 2),
                              .total = number(order + 4),

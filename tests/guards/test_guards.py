@@ -50,6 +50,25 @@ class Guards(unittest.TestCase):
     def layout(self):
         return run(sys.executable, os.path.join(SOURCE, "tests/guards/layout.py"), self.root)
 
+    def where(self):
+        return run(sys.executable, os.path.join(SOURCE, "tests/guards/where.py"), self.root)
+
+    def test_the_map_names_what_is_there(self):
+        write(self.root, "base/a.c", "int f(void);\n")
+        write(self.root, "docs/where.md", "| is f | `base/a.c` | `f` |\n")
+        self.assertTrue(self.where()[0], self.where()[1])
+
+        for row, fault in (("| is f | `base/b.c` | |", "there is no base/b.c"),
+                           ("| is g | `base/a.c` | `g` |", "'g' is in none of its files"),
+                           ("| is f | `base/*.h`; `base/a.c` | `f` |", "there is no base/*.h")):
+            write(self.root, "docs/where.md", f"| is f | `base/a.c` | `f` |\n{row}\n")
+            good, said = self.where()
+            self.assertFalse(good, row)
+            self.assertIn("docs/where.md:2: " + fault, said)
+
+        write(self.root, "docs/where.md", "No row at all.\n")
+        self.assertFalse(self.where()[0])
+
     def words(self):
         return run(sys.executable, os.path.join(SOURCE, "tests/guards/words.py"), self.root)
 

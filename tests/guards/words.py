@@ -19,7 +19,7 @@ BANNED = [
     # Names: the glossary has their meanings.
     (r"slopes?", "gradient, derivative or cotangent; a trend line has a slope", r"^(learner/methods/moa\.c|docs/)"),
     (r"\w+_slopes?(?<!mixture_slope)", "..._gradient or ..._derivative", NOWHERE),
-    (r"MOST_\w+|\w+_MOST|LEAST_\w+|\w+_LEAST", "MAX_... or MIN_...", NOWHERE),
+    (r"(\w+_)?(MOST|LEAST)(_\w+)?", "MAX_... or MIN_...", NOWHERE),
     (r"theatre", "fixture, or rollouts for the episodes that an actor has under way", r"^tests/unit/lua/test_library\.c"),
     (r"stage_(new|free|begin|turn|in_flight)", "rollouts_...: a stage is the curriculum's", NOWHERE),
     (r"player(_new|_free|_run|_callbacks)?", "actor, rollout or episode_runner", r"^(cli|run|show|bench|recipes)/"),

@@ -13,7 +13,7 @@
 #include "learner/methods/reference.h"
 #include "recorded.h"
 
-enum { MOST = 4, STEPS = 4, GROUPS = 6, SIZE = 4 };
+enum { MAX_RANKS = 4, STEPS = 4, GROUPS = 6, SIZE = 4 };
 
 /* ---- the ways in which numbers pass ---- */
 
@@ -27,7 +27,7 @@ typedef struct rank {
 
 static void on_all_ranks(int n, void *(*life)(void *), rank *ranks, const void *given)
 {
-    comm *all[MOST];
+    comm *all[MAX_RANKS];
     comm_threads(n, all);
     for (int r = 0; r < n; r++) ranks[r] = (rank){ .c = all[r], .given = given };
     for (int r = 0; r < n; r++) assert_int_equal(pthread_create(&ranks[r].thread, NULL, life, &ranks[r]), 0);
@@ -66,9 +66,9 @@ static void *pass_numbers(void *ctx)
 static void numbers_arrive_where_they_should(void **state)
 {
     (void)state;
-    rank ranks[MOST];
-    on_all_ranks(MOST, pass_numbers, ranks, NULL);
-    for (int r = 0; r < MOST; r++) assert_true(ranks[r].number == 1);
+    rank ranks[MAX_RANKS];
+    on_all_ranks(MAX_RANKS, pass_numbers, ranks, NULL);
+    for (int r = 0; r < MAX_RANKS; r++) assert_true(ranks[r].number == 1);
 }
 
 /* ---- ranks that meet in a folder ---- */
@@ -77,7 +77,7 @@ static void *meet_and_pass_numbers(void *ctx)
 {
     rank *me = ctx;
     error err = { 0 };
-    me->c = comm_local(me->given, me->place, MOST, 20000, &err);
+    me->c = comm_local(me->given, me->place, MAX_RANKS, 20000, &err);
     return me->c ? pass_numbers(me) : NULL;
 }
 
@@ -106,7 +106,7 @@ static void *exchange_megabytes(void *ctx)
 
 static void in_a_folder(int n, void *(*life)(void *))
 {
-    rank ranks[MOST];
+    rank ranks[MAX_RANKS];
     char *folder = test_folder_new();
     for (int r = n - 1; r >= 0; r--) { /* the last first: it has to wait for the others' names */
         ranks[r] = (rank){ .given = folder, .place = r };
@@ -125,7 +125,7 @@ static void in_a_folder(int n, void *(*life)(void *))
 static void processes_meet_in_a_folder(void **state)
 {
     (void)state;
-    in_a_folder(MOST, meet_and_pass_numbers);
+    in_a_folder(MAX_RANKS, meet_and_pass_numbers);
     in_a_folder(2, exchange_megabytes);
 }
 
@@ -189,8 +189,8 @@ typedef struct plan {
     double sent, ring, full;
     double signal;    /* signal-to-noise ratio of "de", or of accuracy; 0 without many objectives */
     int size, silent; /* silent: last steps in which all rewards are equal */
-    float *weights[MOST];
-    float *moments[MOST];
+    float *weights[MAX_RANKS];
+    float *moments[MAX_RANKS];
 } plan;
 
 static const char *const PARTITIONS[] = { "de", "en", "fr" };
@@ -279,9 +279,9 @@ static void check(const char *what, const trainer_config *config, double max_byt
 {
     const int64_t n = total_of();
     plan alone = { .config = *config };
-    rank ranks[MOST];
+    rank ranks[MAX_RANKS];
     on_all_ranks(1, train, ranks, &alone);
-    for (int size = 2; size <= MOST; size *= 2) {
+    for (int size = 2; size <= MAX_RANKS; size *= 2) {
         plan p = { .config = *config, .size = size };
         on_all_ranks(size, train, ranks, &p);
         const double apart = farthest(alone.weights[0], p.weights[0], n);
@@ -372,11 +372,11 @@ static void check_silence(const char *what, const trainer_config *config, bool m
 {
     const int64_t n = total_of();
     plan before = { .config = *config }, alone = { .config = *config, .silent = 3 };
-    rank ranks[MOST];
+    rank ranks[MAX_RANKS];
     on_all_ranks(1, train, ranks, &before);
     on_all_ranks(1, train, ranks, &alone);
     if ((farthest(before.weights[0], alone.weights[0], n) > 0) != moves) fail_msg("%s: moved, or not", what);
-    for (int size = 2; size <= MOST; size *= 2) {
+    for (int size = 2; size <= MAX_RANKS; size *= 2) {
         plan p = { .config = *config, .silent = 3 };
         on_all_ranks(size, train, ranks, &p);
         if (!(farthest(alone.weights[0], p.weights[0], n) < 1e-6)) fail_msg("%s, %d learners", what, size);

@@ -8,7 +8,7 @@
 #include "learner/pack.h"
 #include "tests/support/support.h"
 
-enum { MOST = MAX_EQUAL };
+enum { MAX_SIZE = MAX_EQUAL };
 
 static const double VALUES[] = { 0.1, 1.0 / 3, 1, -0.7, 1000.1, 1e-3, 123456.7, 0 };
 enum { N_VALUES = sizeof VALUES / sizeof *VALUES };
@@ -20,7 +20,7 @@ static void no_advantage(const advantage_config *c, int K, bool beside_others)
     error err = { 0 };
     for (int k = 0; k < K; k++) test_ok(objective_add(&set, NAMES[k], 0.3 + 0.1 * k, &err), &err);
     for (int v = 0; v < N_VALUES; v++)
-        for (uint32_t n = 2; n <= MOST; n += 11) {
+        for (uint32_t n = 2; n <= MAX_SIZE; n += 11) {
             group *g[2] = { equal_group(n, VALUES[v]), made_group("accuracy", (double[]){ 1, 0, 0.25 }, 3) };
             for (int k = 1; k < K; k++) add_rewards(g[0], NAMES[k], VALUES[(v + k) % N_VALUES]);
             for (uint32_t i = 0; K > 1 && i < 3; i++)

@@ -4,10 +4,11 @@
 #include "model/decode.h"
 #include "tests/unit/model/reference.h"
 
-enum { LENGTH = 37, MOST = 64, PAGES_EACH = (LENGTH + KV_PAGE - 1) / KV_PAGE };
+enum { LENGTH = 37, MAX_BATCH = 64, PAGES_EACH = (LENGTH + KV_PAGE - 1) / KV_PAGE };
 
 typedef struct many {
-    int32_t ids[MOST * LENGTH], positions[MOST * LENGTH], starts[MOST + 1], rows[MOST * LENGTH], targets[MOST * LENGTH];
+    int32_t ids[MAX_BATCH * LENGTH], positions[MAX_BATCH * LENGTH], starts[MAX_BATCH + 1], rows[MAX_BATCH * LENGTH],
+        targets[MAX_BATCH * LENGTH];
     token_batch b;
 } many;
 
@@ -51,9 +52,9 @@ static void logprobs_decoded(const small_model *m, int n, int place, float out[L
 {
     error err = { 0 };
     many *s = sequences(n, place, m->table->config.vocab);
-    int32_t table[MOST * PAGES_EACH], ids[MOST], at[MOST], seq[MOST];
-    kv_cache *kv = kv_cache_new(m->dev, &m->table->config, MOST * PAGES_EACH, &err);
-    for (int i = 0; i < MOST * PAGES_EACH; i++) table[i] = i;
+    int32_t table[MAX_BATCH * PAGES_EACH], ids[MAX_BATCH], at[MAX_BATCH], seq[MAX_BATCH];
+    kv_cache *kv = kv_cache_new(m->dev, &m->table->config, MAX_BATCH * PAGES_EACH, &err);
+    for (int i = 0; i < MAX_BATCH * PAGES_EACH; i++) table[i] = i;
     for (int i = 0; i + 1 < LENGTH; i++) {
         for (int q = 0; q < n; q++) ids[q] = s->ids[q * LENGTH + i], at[q] = i, seq[q] = q;
         const decode_batch b = { n, ids, at, seq, table, PAGES_EACH, n, seq };
@@ -69,7 +70,7 @@ static void logprobs_decoded(const small_model *m, int n, int place, float out[L
 
 static void check(precision p, model_config config)
 {
-    static const int SIZES[] = { 1, 7, MOST };
+    static const int SIZES[] = { 1, 7, MAX_BATCH };
     float alone[LENGTH - 1], other[LENGTH - 1];
     for (int threads = 1; threads <= 2; threads++) {
         small_model m = small_model_open(config, threads, 3);

@@ -6,7 +6,7 @@
 #include "base/rng.h"
 #include "tests/support/support.h"
 
-enum { MOST = 64 };
+enum { MAX_PARTS = 64 };
 
 /* The same reward, reached by sums in many orders: at every scale it is the same. */
 static void equal_rewards_are_equal_however_they_were_added_up(void **state)
@@ -15,19 +15,19 @@ static void equal_rewards_are_equal_however_they_were_added_up(void **state)
     for (uint64_t seed = 1; seed <= 2000; seed++) {
         const rng_key key = { seed, 1 };
         const double scale = pow(10, 18 * rng_uniform(key, 0, 0) - 6);
-        double parts[MOST], r[MOST];
-        for (int i = 0; i < MOST; i++) parts[i] = scale * (rng_uniform(key, 1, (uint64_t)i) - 0.3);
-        for (int n = 0; n < MOST; n++) {
-            uint64_t order[MOST];
-            for (int i = 0; i < MOST; i++) order[i] = (uint64_t)i;
-            rng_permutation((rng_key){ seed, 2 + (uint64_t)n }, order, MOST);
+        double parts[MAX_PARTS], r[MAX_PARTS];
+        for (int i = 0; i < MAX_PARTS; i++) parts[i] = scale * (rng_uniform(key, 1, (uint64_t)i) - 0.3);
+        for (int n = 0; n < MAX_PARTS; n++) {
+            uint64_t order[MAX_PARTS];
+            for (int i = 0; i < MAX_PARTS; i++) order[i] = (uint64_t)i;
+            rng_permutation((rng_key){ seed, 2 + (uint64_t)n }, order, MAX_PARTS);
             r[n] = 0;
-            for (int i = 0; i < MOST; i++) r[n] += parts[order[i]];
+            for (int i = 0; i < MAX_PARTS; i++) r[n] += parts[order[i]];
         }
         /* 24 of one value: their mean, which is not always the value, is no other reward */
         double mean = 0;
         for (int i = 0; i < 24; i++) mean += r[0] / 24;
-        if (signal_among(r, MOST)) fail_msg("seed %ju: sums of the same parts differ", (uintmax_t)seed);
+        if (signal_among(r, MAX_PARTS)) fail_msg("seed %ju: sums of the same parts differ", (uintmax_t)seed);
         if (signal_between(r[0], mean) != 0) fail_msg("seed %ju: a value differs from its mean", (uintmax_t)seed);
     }
     const double cancelled[3] = { 0.1 + 0.2 - 0.3, 0, 0.3 - 0.1 - 0.2 };

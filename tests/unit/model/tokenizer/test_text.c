@@ -30,7 +30,7 @@ static void the_byte_alphabet_is_gpt2s_and_is_its_own_inverse(void **state)
 /* Against the bit patterns, written down once more: shortest form, no surrogate, at most U+10FFFF. */
 static size_t length_by_value(const unsigned char *s, size_t left)
 {
-    static const uint32_t LEAST[5] = { 0, 0, 0x80, 0x800, 0x10000 };
+    static const uint32_t FIRST_OF[5] = { 0, 0, 0x80, 0x800, 0x10000 };
     if (s[0] < 0x80) return 1;
     for (size_t n = 2; n <= 4 && n <= left; n++) {
         if (s[0] >> (7 - n) != (1 << (n + 1)) - 2) continue; /* n ones and a zero */
@@ -39,7 +39,7 @@ static size_t length_by_value(const unsigned char *s, size_t left)
             if (s[i] >> 6 != 2) return 0;
             c = c << 6 | (s[i] & 63);
         }
-        return c < LEAST[n] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ? 0 : n;
+        return c < FIRST_OF[n] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ? 0 : n;
     }
     return 0;
 }
