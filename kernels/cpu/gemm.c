@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Matrix products in fp32. Every element of a result is one accumulator that runs over K in ascending order, whatever
- * the number of rows, the tile it falls into or the thread that computes it: actor (M = 1) and learner (M = 4096) agree
- * to the bit, which no BLAS promises.
+/* Matrix products in fp32. Every element of a result is the sum of blocks of 256 along K, each one accumulator that runs
+ * in ascending order and is then added to what is there (the residual, the bias, the blocks before), whatever the number
+ * of rows, the tile it falls into or the thread that computes it: actor (M = 1) and learner (M = 4096) agree to the bit,
+ * which no BLAS promises.
  *
  * Weights are packed into panels of 32 columns of W^T: panel[k][32]. Few rows go through two panels at a time (enough
  * accumulators to hide the latency of an FMA, two streams for the prefetcher); many rows go by blocks of K, so that a
@@ -112,6 +113,7 @@ static tile_args tile_of(const product *p, const linear_part *t, int row, int pa
                         .K = p->K,
                         .start = start,
                         .start_row = t->add ? (size_t)t->N : 0, /* every row starts from the one bias */
+                        .sum_apart = true,
                         .y = t->y + at,
                         .y_row = (size_t)t->N,
                         .columns = smaller(t->N - column, PANEL) };
@@ -172,13 +174,21 @@ static void panel_pair(const product *p, const linear_part *part, int first)
     t.b[3] = t.b[2] + 16;
     t.columns = smaller(part->N - first * PANEL, 2 * PANEL);
 
-    /* A call for each number of rows: it must be a constant for the tile to unroll. */
-    if (p->M == 1) tile_ahead(1, 4, AHEAD, &t);
+    for (int k = 0; k < p->K; k += K_BLOCK) {
+        t.K = smaller(p->K - k, K_BLOCK);
+        /* A call for each number of rows: it must be a constant for the tile to unroll. */
+        if (p->M == 1) tile_ahead(1, 4, AHEAD, &t);
 #if defined __AVX512F__
-    if (p->M == 2) tile_ahead(2, 4, AHEAD, &t);
-    if (p->M == 3) tile_ahead(3, 4, AHEAD, &t);
-    if (p->M == 4) tile_ahead(4, 4, AHEAD, &t);
+        if (p->M == 2) tile_ahead(2, 4, AHEAD, &t);
+        if (p->M == 3) tile_ahead(3, 4, AHEAD, &t);
+        if (p->M == 4) tile_ahead(4, 4, AHEAD, &t);
 #endif
+
+        t.a += K_BLOCK;
+        for (int i = 0; i < 4; i++) t.b[i] += (size_t)K_BLOCK * PANEL;
+        t.start = t.y;
+        t.start_row = t.y_row;
+    }
 
     add_bias(part, 0, p->M, first);
     add_bias(part, 0, p->M, first + 1);

@@ -4,8 +4,11 @@
  *   y[r][c] = start[r][c] + sum over k ascending of a[r][k] b[k][c]
  *
  * One accumulator an element, k in ascending order, one rounding a step (where the CPU has FMA): so an element's bits
- * don't depend on the tile it falls into, and cutting K into blocks (start = what is there) changes nothing. */
+ * don't depend on the tile it falls into, and cutting K into blocks (start = what is there) changes nothing; with
+ * sum_apart the blocks must be the same everywhere. */
 #pragma once
+
+#include <stdbool.h>
 
 #include "kernels/cpu/simd.h"
 
@@ -26,6 +29,7 @@ typedef struct tile_args {
     int K;
     const float *start; /* NULL: zeros; rows start_row floats apart (0: a bias) */
     size_t start_row;
+    bool sum_apart; /* start is added to the finished sum: terms added to a large start would lose their last bits */
     float *y;
     size_t y_row;
     int columns;       /* of y and start that exist, at most 16 C */
@@ -58,7 +62,8 @@ static inline __attribute__((always_inline)) void tile_ahead(const int R, const 
 #pragma GCC unroll 4
         for (int c = 0; c < C; c++) {
             acc[r][c] = v16_set(0);
-            if (t->start) acc[r][c] = tile_load(t->start + (size_t)r * t->start_row + 16 * c, t->columns - 16 * c);
+            if (t->start && !t->sum_apart)
+                acc[r][c] = tile_load(t->start + (size_t)r * t->start_row + 16 * c, t->columns - 16 * c);
         }
 
 #pragma GCC unroll 8
@@ -89,6 +94,14 @@ static inline __attribute__((always_inline)) void tile_ahead(const int R, const 
             for (int c = 0; c < C; c++) acc[r][c] = av * bv[c] + acc[r][c];
         }
         a += a_k;
+    }
+
+    if (t->start && t->sum_apart) {
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+            for (int c = 0; c < C; c++)
+                acc[r][c] += tile_load(t->start + (size_t)r * t->start_row + 16 * c, t->columns - 16 * c);
     }
 
 #pragma GCC unroll 8

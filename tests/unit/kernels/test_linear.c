@@ -165,6 +165,40 @@ static void products_of_one_input_are_each_as_if_alone(void **state)
         for (int M = 1; M <= 9; M += 4) check_parts(BOTH[p], M);
 }
 
+/* Real models have a few residual channels of thousands beside products of about one. A sum that starts from the residual
+ * loses its terms' last bits K times (SmolLM2's logits were off by ten times what PyTorch's are). */
+static void check_residual(precision p, int M)
+{
+    enum { N = 40, K = 1536, BLOCKS = 6 };
+    const double half_ulp = 0x1p-12; /* of 4096 to 8191 */
+    bench b = open_with(2, p);
+    const float *x = random_host(&b, (size_t)(M * K), 1), *w = random_host(&b, N * K, 1);
+    float *residual = random_host(&b, (size_t)(M * N), 1);
+    for (int i = 0; i < M * N; i++) residual[i] = 6144 + 1024 * (residual[i] > 0 ? 1.0f : -1.0f) + residual[i];
+
+    linear_part part = { .packed = packed(&b, w, N, K), .N = N, .y = put(&b, residual, (size_t)(M * N)) };
+    part.add = part.y;
+    b.ops->linears(b.dev, put(&b, x, (size_t)(M * K)), M, K, &part, 1);
+
+    const float *y = get(&b, part.y, (size_t)(M * N));
+    for (int i = 0; i < M * N; i++) {
+        double want = (double)residual[i];
+        for (int k = 0; k < K; k++) want += seen(x[i / N * K + k], p) * seen(w[i % N * K + k], p);
+        const double off = fabs((double)y[i] - want);
+        if (off > BLOCKS * half_ulp + 1e-4)
+            fail_msg("%d rows, element %d: off by %.2g from %.9g, a few roundings of %.2g are expected", M, i, off,
+                     want, half_ulp);
+    }
+    bench_close(&b);
+}
+
+static void a_large_residual_costs_a_product_no_bits(void **state)
+{
+    (void)state;
+    for (int p = 0; p < 2; p++)
+        for (int M = 1; M <= 9; M += 4) check_residual(BOTH[p], M);
+}
+
 static void embedding_looks_up_and_its_gradient_adds_up(void **state)
 {
     (void)state;
@@ -193,6 +227,7 @@ int main(void)
         cmocka_unit_test(gradients_are_added_and_agree_with_float64),
         cmocka_unit_test(a_row_has_the_same_bits_in_any_batch_and_on_any_number_of_threads),
         cmocka_unit_test(products_of_one_input_are_each_as_if_alone),
+        cmocka_unit_test(a_large_residual_costs_a_product_no_bits),
         cmocka_unit_test(embedding_looks_up_and_its_gradient_adds_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
