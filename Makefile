@@ -58,8 +58,9 @@ attacks: program
 test: build-release
 	@ctest --preset release $(JUNIT_FLAG)
 
+# WITHOUT=REGEX: not those tests
 asan tsan: %: build-%
-	@ctest --preset $* $(JUNIT_FLAG)
+	@ctest --preset $* $(JUNIT_FLAG) $(if $(WITHOUT),-E '$(WITHOUT)')
 
 # LABEL=unit: those tests alone
 coverage: build-coverage

@@ -230,8 +230,7 @@ def reap(sock, calls):
             ended(sock, calls.pop(pid), status, usage)
 
 
-def judge(calls):
-    now_s = time.monotonic()
+def judge(calls, now_s):
     for pid, call in calls.items():
         if now_s < call.due_s:
             continue
@@ -242,6 +241,14 @@ def judge(calls):
             call.flags |= TOO_LONG
             call.due_s = now_s + 1
             end(pid)
+
+
+# The time is read before the reap: who is judged by it had not ended then. Were it read behind, and this process stopped
+# between the two, a call that ended long ago would look as if it had slept.
+def look(sock, calls):
+    now_s = time.monotonic()
+    reap(sock, calls)
+    judge(calls, now_s)
 
 
 def serve(sock):
@@ -272,8 +279,7 @@ def serve(sock):
                 number = struct.unpack_from("=Q", BUFFER, 1)[0]
                 for pid in [p for p, c in calls.items() if c.number == number]:
                     end(pid)
-        reap(sock, calls)
-        judge(calls)
+        look(sock, calls)
 
 
 def address_space():

@@ -5,7 +5,8 @@
     judge.py SOURCE
 
 A history is a list of what a process does, and for how long: computes, waits for a processor, sleeps. The promise:
-whatever the history, a call is ended when it has computed and slept for its limit, not before, and hardly after."""
+whatever the history, a call is ended when it has computed and slept for its limit, not before, and hardly after. One that
+ended itself in time never is, though the zygote was stopped for seconds between its reap and its judgement."""
 import ast, os, random, sys, types
 
 LIMIT_S, LOOKS_S = 1.0, 0.45  # the limit; two looks and a little
@@ -29,11 +30,11 @@ class History:
         return sums["computes"], sums["waits"], sums["sleeps"], "sleeps"
 
 
-def zygote(source, clock, history):
-    """Call and judge of zygote.py, on `clock` and `history`."""
+def zygote(source, clock, history, stopped_s=0):
+    """Call and look of zygote.py, on `clock` and `history`; `stopped_s` pass behind each reap, which finds nothing."""
     with open(os.path.join(source, "env/sandbox/zygote.py")) as f:
         tree = ast.parse(f.read())
-    tree.body = [n for n in tree.body if getattr(n, "name", "") in ("Call", "judge")]
+    tree.body = [n for n in tree.body if getattr(n, "name", "") in ("Call", "judge", "look")]
     ended = []
 
     def read_proc(name):
@@ -42,23 +43,36 @@ def zygote(source, clock, history):
             return b"%d %d 7\n" % (computed * 1e9, waited * 1e9)
         return b"1 (a) R) " + (b"S" if what == "sleeps" else b"R") + b" 1 1"
 
-    names = {"time": types.SimpleNamespace(monotonic=lambda: clock.now), "read_proc": read_proc, "end": ended.append,
+    def reap(_, calls):
+        clock.now += stopped_s
+
+    names = {"reap": reap, "time": types.SimpleNamespace(monotonic=lambda: clock.now), "read_proc": read_proc, "end": ended.append,
              "TOO_LONG": 2}
     exec(compile(tree, "zygote.py", "exec"), names)
-    return names["Call"], names["judge"], ended
+    return names["Call"], names["look"], ended
 
 
 def own_time_at_end(source, parts):
     """What a call had computed and slept when it was ended; None: it never was."""
     clock, history = types.SimpleNamespace(now=0.0), History(parts)
-    Call, judge, ended = zygote(source, clock, history)
+    Call, look, ended = zygote(source, clock, history)
     calls = {1: Call(1, 1, -1, LIMIT_S)}
     whole = sum(seconds for _, seconds in parts)
     while not ended and clock.now < whole:
         clock.now = max(calls[1].due_s, clock.now) + 0.001
-        judge(calls)
+        look(None, calls)
     computed, _, slept, _ = history.at(clock.now)
     return computed + slept if ended else None
+
+
+def stopped_behind_its_reap(source):
+    """Whether a call that ended after 10 ms is ended for its time by a zygote that was stopped for 30 s."""
+    clock = types.SimpleNamespace(now=0.0)
+    Call, look, ended = zygote(source, clock, History([("computes", 0.01), ("sleeps", 0)]), stopped_s=30)
+    calls = {1: Call(1, 1, -1, LIMIT_S)}
+    clock.now = 0.005
+    look(None, calls)
+    return bool(ended)
 
 
 def synchronised(busy_s, whole_s):
@@ -93,6 +107,8 @@ if __name__ == "__main__":
     check("in small pieces", [("computes", 0.0005), ("waits", 0.01), ("sleeps", 0.0005)] * 5000, problems, source)
     for busy_s in (0.01, 0.05, 0.1):
         check("computes when looked at, %g s" % busy_s, synchronised(busy_s, 40), problems, source)
+    if stopped_behind_its_reap(source):
+        problems.append("a call that had ended was ended for its time")
     for seed in range(300):
         check("seed %d" % seed, drawn(seed), problems, source)
     print("\n".join(problems) or "ended in time, all of them")
