@@ -264,45 +264,66 @@ static inline __attribute__((always_inline)) void row_sums(const int R, const bf
 
 #else
 
-static inline float widen(bf16 b)
+/* The numbers of a block of A in fp32: the even k's apart from the odd ones'. */
+typedef struct wide_block {
+    float even[4][TILE], odd[4][TILE];
+} wide_block;
+
+static inline __attribute__((always_inline)) void widen_block(const int R, const bf16 *a, size_t stride, wide_block *w)
 {
-    const uint32_t u = (uint32_t)b << 16;
-    float f;
-    memcpy(&f, &u, sizeof f);
-    return f;
+#pragma GCC unroll 4
+    for (int r = 0; r < R; r++) {
+        for (int i = 0; i < REGS; i++) {
+            regi pairs;
+            memcpy(&pairs, a + (size_t)r * stride + i * REG * 2, sizeof pairs);
+            reg_store(w->even[r] + i * REG, (reg)(pairs << 16));
+            reg_store(w->odd[r] + i * REG, (reg)(pairs & (int32_t)0xffff0000));
+        }
+    }
 }
 
-/* R rows of 16 columns at a time: even and odd k apart within a block. */
+/* The even or the odd k of a block, by 16 columns. */
+static inline __attribute__((always_inline)) void block_sums(const int R, const float (*a)[TILE], const bf16 *half,
+                                                             const bool odd, reg (*sums)[REGS])
+{
+#pragma GCC unroll 16
+    for (int i = 0; i < R * REGS; i++) sums[i / REGS][i % REGS] = reg_set(0);
+
+    for (int pair = 0; pair < TILE; pair++) {
+        reg b[REGS];
+#pragma GCC unroll 4
+        for (int i = 0; i < REGS; i++) {
+            regi both;
+            memcpy(&both, half + pair * PANEL + i * REG * 2, sizeof both);
+            b[i] = (reg)(odd ? both & (int32_t)0xffff0000 : both << 16); /* widened */
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < R * REGS; i++)
+            sums[i / REGS][i % REGS] = reg_set(a[i / REGS][pair]) * b[i % REGS] + sums[i / REGS][i % REGS];
+    }
+}
+
+/* R rows of 16 columns at a time: the even k of a block, then its odd ones, so that 4 rows' sums stay in registers. */
 static inline __attribute__((always_inline)) void half_sums(const int R, const bf16 *a, size_t stride, const bf16 *half,
                                                             int blocks, float *sums)
 {
-    v16 acc[4];
-#pragma GCC unroll 4
-    for (int r = 0; r < R; r++) acc[r] = v16_set(0);
+    reg acc[4][REGS];
+#pragma GCC unroll 16
+    for (int i = 0; i < R * REGS; i++) acc[i / REGS][i % REGS] = reg_set(0);
 
     for (int b = 0; b < blocks; b++, half += BLOCK_NUMBERS) {
-        v16 even[4], odd[4];
-#pragma GCC unroll 4
-        for (int r = 0; r < R; r++) even[r] = odd[r] = v16_set(0);
-
-        for (int pair = 0; pair < TILE; pair++) {
-            v16i both;
-            memcpy(&both, half + pair * PANEL, sizeof both);
-            const v16 b0 = (v16)(both << 16), b1 = (v16)(both & (int32_t)0xffff0000); /* widened: low half, high half */
-#pragma GCC unroll 4
-            for (int r = 0; r < R; r++) {
-                const bf16 *pr = a + (size_t)r * stride + b * BLOCK_K + 2 * pair;
-                even[r] = v16_set(widen(pr[0])) * b0 + even[r];
-                odd[r] = v16_set(widen(pr[1])) * b1 + odd[r];
-            }
-        }
-
-#pragma GCC unroll 4
-        for (int r = 0; r < R; r++) acc[r] += even[r] + odd[r];
+        wide_block w;
+        reg even[4][REGS], odd[4][REGS];
+        widen_block(R, a + b * BLOCK_K, stride, &w);
+        block_sums(R, w.even, half, false, even);
+        block_sums(R, w.odd, half, true, odd);
+#pragma GCC unroll 16
+        for (int i = 0; i < R * REGS; i++)
+            acc[i / REGS][i % REGS] += even[i / REGS][i % REGS] + odd[i / REGS][i % REGS];
     }
 
-#pragma GCC unroll 4
-    for (int r = 0; r < R; r++) v16_store(sums + r * PANEL, acc[r]);
+#pragma GCC unroll 16
+    for (int i = 0; i < R * REGS; i++) reg_store(sums + i / REGS * PANEL + i % REGS * REG, acc[i / REGS][i % REGS]);
 }
 
 static inline __attribute__((always_inline)) void row_sums(const int R, const bf16 *a, size_t stride, const bf16 *panel,

@@ -13,11 +13,13 @@
 #include "kernels/cpu/simd.h"
 
 enum { TILE_ROWS = 8, TILE_VECTORS = 4, SOON_EVERY = 8 };
-/* The largest tile whose accumulators stay in registers: 32 of 64 bytes, or 16 of 32 (two a vector of ours). */
+/* The largest tile whose accumulators stay in registers: 32 of 64 bytes, or 16 of 32 (two a vector of ours), or of 16. */
 #if defined __AVX512F__
 enum { FULL_ROWS = 8, FULL_VECTORS = 2, FEW_ROWS = 4 };
-#else
+#elif defined __AVX__
 enum { FULL_ROWS = 6, FULL_VECTORS = 1, FEW_ROWS = 1 };
+#else
+enum { FULL_ROWS = 2, FULL_VECTORS = 1, FEW_ROWS = 1 };
 #endif
 
 typedef struct tile_args {
@@ -37,18 +39,24 @@ typedef struct tile_args {
 } tile_args;
 
 /* A vector of which `left` elements exist, zeros for the others. */
-static inline v16 tile_load(const float *p, int left)
+static inline __attribute__((always_inline)) void tile_load(reg *to, const float *p, int left)
 {
-    if (left >= 16) return v16_load(p);
-    return left > 0 ? v16_load_n(p, left) : v16_set(0);
+    float some[16] = { 0 };
+    if (left < 16) {
+        if (left > 0) memcpy(some, p, sizeof(float) * (size_t)left);
+        p = some;
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < REGS; i++) to[i] = reg_load(p + i * REG);
 }
 
-static inline void tile_store(float *p, v16 v, int left)
+static inline __attribute__((always_inline)) void tile_store(float *p, const reg *v, int left)
 {
-    if (left >= 16)
-        v16_store(p, v);
-    else if (left > 0)
-        memcpy(p, &v, sizeof(float) * (size_t)left);
+    float some[16];
+    float *to = left >= 16 ? p : some;
+#pragma GCC unroll 4
+    for (int i = 0; i < REGS; i++) reg_store(to + i * REG, v[i]);
+    if (left > 0 && left < 16) memcpy(p, some, sizeof(float) * (size_t)left);
 }
 
 /* R, C and `ahead` are constants wherever this is called: everything unrolls. `ahead` floats further on, b is asked for
@@ -56,14 +64,15 @@ static inline void tile_store(float *p, v16 v, int left)
 static inline __attribute__((always_inline)) void tile_ahead(const int R, const int C, const int ahead,
                                                              const tile_args *t)
 {
-    v16 acc[TILE_ROWS][TILE_VECTORS];
+    reg acc[TILE_ROWS][TILE_VECTORS * REGS];
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
         for (int c = 0; c < C; c++) {
-            acc[r][c] = v16_set(0);
+#pragma GCC unroll 4
+            for (int i = 0; i < REGS; i++) acc[r][c * REGS + i] = reg_set(0);
             if (t->start && !t->sum_apart)
-                acc[r][c] = tile_load(t->start + (size_t)r * t->start_row + 16 * c, t->columns - 16 * c);
+                tile_load(acc[r] + c * REGS, t->start + (size_t)r * t->start_row + 16 * c, t->columns - 16 * c);
         }
 
 #pragma GCC unroll 8
@@ -80,18 +89,19 @@ static inline __attribute__((always_inline)) void tile_ahead(const int R, const 
             soon += 16;
         }
 
-        v16 bv[TILE_VECTORS];
+        reg bv[TILE_VECTORS * REGS];
 #pragma GCC unroll 4
         for (int c = 0; c < C; c++) {
             if (ahead) __builtin_prefetch(b[c] + ahead, 0, 3);
-            bv[c] = v16_load(b[c]);
+#pragma GCC unroll 4
+            for (int i = 0; i < REGS; i++) bv[c * REGS + i] = reg_load(b[c] + i * REG);
             b[c] += b_k;
         }
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
-            const v16 av = v16_set(a[(size_t)r * a_row]);
-#pragma GCC unroll 4
-            for (int c = 0; c < C; c++) acc[r][c] = av * bv[c] + acc[r][c];
+            const reg av = reg_set(a[(size_t)r * a_row]);
+#pragma GCC unroll 16
+            for (int c = 0; c < C * REGS; c++) acc[r][c] = av * bv[c] + acc[r][c];
         }
         a += a_k;
     }
@@ -100,14 +110,19 @@ static inline __attribute__((always_inline)) void tile_ahead(const int R, const 
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
-            for (int c = 0; c < C; c++)
-                acc[r][c] += tile_load(t->start + (size_t)r * t->start_row + 16 * c, t->columns - 16 * c);
+            for (int c = 0; c < C; c++) {
+                reg start[REGS];
+                tile_load(start, t->start + (size_t)r * t->start_row + 16 * c, t->columns - 16 * c);
+#pragma GCC unroll 4
+                for (int i = 0; i < REGS; i++) acc[r][c * REGS + i] += start[i];
+            }
     }
 
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
-        for (int c = 0; c < C; c++) tile_store(t->y + (size_t)r * t->y_row + 16 * c, acc[r][c], t->columns - 16 * c);
+        for (int c = 0; c < C; c++)
+            tile_store(t->y + (size_t)r * t->y_row + 16 * c, acc[r] + c * REGS, t->columns - 16 * c);
 }
 
 static inline __attribute__((always_inline)) void tile(const int R, const int C, const tile_args *t)
