@@ -56,6 +56,13 @@ typedef struct paged {
     float *buffers; /* [threads, max_pages * KV_PAGE] */
 } paged;
 
+/* One dimension's part of sixteen keys' scores. */
+static inline __attribute__((always_inline)) void add_scores(reg s[REGS], float q, const float *keys)
+{
+#pragma GCC unroll 4
+    for (int i = 0; i < REGS; i++) s[i] = reg_set(q) * reg_load(keys + i * REG) + s[i];
+}
+
 /* Scores of keys [first & ~15, n) of one head. Four pages at a time: four sums hide an FMA's latency. */
 static void page_scores(const paged *p, const float *q, const int32_t *pages, size_t head, int first, int n,
                         float *scores)
@@ -67,22 +74,25 @@ static void page_scores(const paged *p, const float *q, const int32_t *pages, si
 
     for (; b + 4 <= end; b += 4) {
         const float *k[4];
-        v16 s[4];
+        reg s[4][REGS];
+#pragma GCC unroll 4
         for (int i = 0; i < 4; i++) {
             k[i] = keys + (size_t)pages[b + i] * page_floats;
-            s[i] = v16_set(0);
+            regs_zero(s[i]);
         }
         for (int d = 0; d < p->hd; d++)
-            for (int i = 0; i < 4; i++) s[i] = v16_set(q[d]) * v16_load(k[i] + d * KV_PAGE) + s[i];
-        for (int i = 0; i < 4; i++) v16_store(scores + (b + i) * KV_PAGE, s[i]);
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++) add_scores(s[i], q[d], k[i] + d * KV_PAGE);
+        for (int i = 0; i < 4; i++) regs_store(scores + (b + i) * KV_PAGE, s[i], KV_PAGE);
     }
 
     /* What is left, page by page: a key's sum has the same order as among four, so its bits don't depend on n. */
     for (; b < end; b++) {
         const float *k = keys + (size_t)pages[b] * page_floats;
-        v16 s = v16_set(0);
-        for (int d = 0; d < p->hd; d++) s = v16_set(q[d]) * v16_load(k + d * KV_PAGE) + s;
-        v16_store(scores + b * KV_PAGE, s);
+        reg s[REGS];
+        regs_zero(s);
+        for (int d = 0; d < p->hd; d++) add_scores(s, q[d], k + d * KV_PAGE);
+        regs_store(scores + b * KV_PAGE, s, KV_PAGE);
     }
 }
 
@@ -92,24 +102,30 @@ static inline __attribute__((always_inline)) void mix_columns(const int C, const
                                                               float inverse, int left, float *o)
 {
     const size_t page_floats = (size_t)p->Hkv * (size_t)p->hd * KV_PAGE, hd = (size_t)p->hd;
-    v16 acc[4];
+    reg acc[4][REGS];
 #pragma GCC unroll 4
-    for (int c = 0; c < C; c++) acc[c] = v16_set(0);
+    for (int c = 0; c < C; c++) regs_zero(acc[c]);
 
     for (int j = first; j < n;) {
         const int page_end = (j / KV_PAGE + 1) * KV_PAGE, end = page_end < n ? page_end : n;
         const float *v = values + (size_t)pages[j / KV_PAGE] * page_floats + (size_t)(j % KV_PAGE) * hd;
         for (; j < end; j++, v += hd) {
-            const v16 w = v16_set(prob[j]);
+            const reg w = reg_set(prob[j]);
 #pragma GCC unroll 4
-            for (int c = 0; c < C; c++) acc[c] = w * v16_load_some(v + 16 * c, left - 16 * c) + acc[c];
+            for (int c = 0; c < C; c++) {
+                reg some[REGS];
+                regs_load(some, v + 16 * c, left - 16 * c);
+#pragma GCC unroll 4
+                for (int i = 0; i < REGS; i++) acc[c][i] = w * some[i] + acc[c][i];
+            }
         }
     }
 
 #pragma GCC unroll 4
     for (int c = 0; c < C; c++) {
-        const v16 r = acc[c] * v16_set(inverse);
-        memcpy(o + 16 * c, &r, sizeof(float) * (size_t)(left - 16 * c >= 16 ? 16 : left - 16 * c));
+#pragma GCC unroll 4
+        for (int i = 0; i < REGS; i++) acc[c][i] *= reg_set(inverse);
+        regs_store(o + 16 * c, acc[c], left - 16 * c);
     }
 }
 

@@ -5,12 +5,28 @@
 
 #include "kernels/cpu/simd.h"
 
+/* A NaN is not above anything: it shows in the sum of exponentials. */
+static inline float row_max(const float *z, int V)
+{
+    reg highest[4];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) highest[j] = reg_set(-INFINITY);
+    int i = 0;
+    for (; i + 4 * REG <= V; i += 4 * REG)
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++) highest[j] = reg_max(reg_load(z + i + j * REG), highest[j]);
+
+    float largest = -INFINITY;
+    for (int j = 0; j < 4 * REG; j++)
+        largest = highest[j / REG][j % REG] > largest ? highest[j / REG][j % REG] : largest;
+    for (; i < V; i++) largest = z[i] > largest ? z[i] : largest;
+    return largest;
+}
+
 /* log sum_i exp(z[i] * inverse_temperature) over V. */
 static inline float row_logsumexp(const float *z, int V, float inverse_temperature)
 {
-    float largest = -INFINITY;
-    for (int i = 0; i < V; i++) largest = z[i] > largest ? z[i] : largest;
-    const float top = largest * inverse_temperature;
+    const float top = row_max(z, V) * inverse_temperature;
 
     v16 sum = v16_set(0);
     int i = 0;

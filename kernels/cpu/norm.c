@@ -16,10 +16,18 @@ typedef struct norm {
 /* Sum over d of a[d] b[d], sixteen partial sums then a tree: one order for every row. */
 static inline float dot(const float *a, const float *b, int D)
 {
-    v16 sum = v16_set(0);
-    int d = 0;
-    for (; d + 16 <= D; d += 16) sum = v16_load(a + d) * v16_load(b + d) + sum;
-    if (d < D) sum = v16_load_n(a + d, D - d) * v16_load_n(b + d, D - d) + sum;
+    reg sums[REGS];
+    regs_zero(sums);
+    for (int d = 0; d < D; d += 16) {
+        reg x[REGS], y[REGS];
+        regs_load(x, a + d, D - d);
+        regs_load(y, b + d, D - d);
+#pragma GCC unroll 4
+        for (int i = 0; i < REGS; i++) sums[i] = x[i] * y[i] + sums[i];
+    }
+
+    v16 sum;
+    memcpy(&sum, sums, sizeof sum);
     return v16_sum(sum);
 }
 

@@ -38,6 +38,39 @@ static inline reg reg_load(const float *p)
 static inline void reg_store(float *p, reg v) { memcpy(p, &v, sizeof v); }
 static inline reg reg_set(float a) { return (reg){ ALL_OF(a) }; }
 
+static inline reg reg_max(reg a, reg b)
+{
+    const regi above = a > b;
+    return (reg)((((regi)a) & above) | (((regi)b) & ~above));
+}
+
+static inline __attribute__((always_inline)) void regs_zero(reg to[REGS])
+{
+#pragma GCC unroll 4
+    for (int i = 0; i < REGS; i++) to[i] = reg_set(0);
+}
+
+/* Sixteen floats in registers, of which `left` exist: zeros for the others. */
+static inline __attribute__((always_inline)) void regs_load(reg to[REGS], const float *p, int left)
+{
+    float some[16] = { 0 };
+    if (left < 16) {
+        if (left > 0) memcpy(some, p, sizeof(float) * (size_t)left);
+        p = some;
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < REGS; i++) to[i] = reg_load(p + i * REG);
+}
+
+static inline __attribute__((always_inline)) void regs_store(float *p, const reg v[REGS], int left)
+{
+    float some[16];
+    float *to = left >= 16 ? p : some;
+#pragma GCC unroll 4
+    for (int i = 0; i < REGS; i++) reg_store(to + i * REG, v[i]);
+    if (left > 0 && left < 16) memcpy(p, some, sizeof(float) * (size_t)left);
+}
+
 static inline v16 v16_load(const float *p)
 {
     v16 v;
@@ -108,31 +141,44 @@ static inline void v16_transpose(v16 r[16])
 }
 
 /* exp to about 1 ulp: 2^n times a polynomial on [-ln2/2, ln2/2] (Cephes' coefficients); underflows to 0 below -87. */
-static inline v16 v16_exp(v16 x)
+static inline reg reg_exp(reg x)
 {
-    const v16 low = v16_set(-87.3f), high = v16_set(88.3f);
-    const v16i under = x<low, over = x> high;
-    x = (v16)((((v16i)low) & under) | (((v16i)x) & ~under));
-    x = (v16)((((v16i)high) & over) | (((v16i)x) & ~over));
+    const reg low = reg_set(-87.3f), high = reg_set(88.3f);
+    const regi under = x<low, over = x> high;
+    x = (reg)((((regi)low) & under) | (((regi)x) & ~under));
+    x = (reg)((((regi)high) & over) | (((regi)x) & ~over));
 
     /* n = round(x / ln 2), r = x - n ln 2 in two steps: the first factor has few bits, so n times it is exact. */
-    const v16 shift = v16_set(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
-    const v16 n = (x * v16_set(1.44269504088896341f) + shift) - shift;
-    v16 r = x - n * v16_set(0.693359375f);
-    r = r - n * v16_set(-2.12194440e-4f);
+    const reg shift = reg_set(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
+    const reg n = (x * reg_set(1.44269504088896341f) + shift) - shift;
+    reg r = x - n * reg_set(0.693359375f);
+    r = r - n * reg_set(-2.12194440e-4f);
 
-    v16 p = v16_set(1.9875691500e-4f);
-    p = p * r + v16_set(1.3981999507e-3f);
-    p = p * r + v16_set(8.3334519073e-3f);
-    p = p * r + v16_set(4.1665795894e-2f);
-    p = p * r + v16_set(1.6666665459e-1f);
-    p = p * r + v16_set(5.0000001201e-1f);
-    p = p * (r * r) + r + v16_set(1.0f);
+    reg p = reg_set(1.9875691500e-4f);
+    p = p * r + reg_set(1.3981999507e-3f);
+    p = p * r + reg_set(8.3334519073e-3f);
+    p = p * r + reg_set(4.1665795894e-2f);
+    p = p * r + reg_set(1.6666665459e-1f);
+    p = p * r + reg_set(5.0000001201e-1f);
+    p = p * (r * r) + r + reg_set(1.0f);
 
     /* 2^n goes together from its exponent's bits. */
-    const v16i exponent = (__builtin_convertvector(n, v16i) + 127) << 23;
-    const v16 result = p * (v16)exponent;
-    return (v16)((v16i)result & ~under);
+    const regi exponent = (__builtin_convertvector(n, regi) + 127) << 23;
+    const reg result = p * (reg)exponent;
+    return (reg)((regi)result & ~under);
+}
+
+static inline v16 v16_exp(v16 x)
+{
+    v16 y = { 0 };
+#pragma GCC unroll 4
+    for (int i = 0; i < REGS; i++) {
+        reg r;
+        memcpy(&r, (const float *)&x + i * REG, sizeof r);
+        r = reg_exp(r);
+        memcpy((float *)&y + i * REG, &r, sizeof r);
+    }
+    return y;
 }
 
 static inline float scalar_exp(float x)

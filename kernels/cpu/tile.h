@@ -38,27 +38,6 @@ typedef struct tile_args {
     const float *soon; /* what is needed after these rows: a line is asked for now and then; NULL: nothing */
 } tile_args;
 
-/* A vector of which `left` elements exist, zeros for the others. */
-static inline __attribute__((always_inline)) void tile_load(reg *to, const float *p, int left)
-{
-    float some[16] = { 0 };
-    if (left < 16) {
-        if (left > 0) memcpy(some, p, sizeof(float) * (size_t)left);
-        p = some;
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < REGS; i++) to[i] = reg_load(p + i * REG);
-}
-
-static inline __attribute__((always_inline)) void tile_store(float *p, const reg *v, int left)
-{
-    float some[16];
-    float *to = left >= 16 ? p : some;
-#pragma GCC unroll 4
-    for (int i = 0; i < REGS; i++) reg_store(to + i * REG, v[i]);
-    if (left > 0 && left < 16) memcpy(p, some, sizeof(float) * (size_t)left);
-}
-
 /* R, C and `ahead` are constants wherever this is called: everything unrolls. `ahead` floats further on, b is asked for
  * early: where it comes from memory and is used once. */
 static inline __attribute__((always_inline)) void tile_ahead(const int R, const int C, const int ahead,
@@ -69,10 +48,9 @@ static inline __attribute__((always_inline)) void tile_ahead(const int R, const 
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
         for (int c = 0; c < C; c++) {
-#pragma GCC unroll 4
-            for (int i = 0; i < REGS; i++) acc[r][c * REGS + i] = reg_set(0);
+            regs_zero(acc[r] + c * REGS);
             if (t->start && !t->sum_apart)
-                tile_load(acc[r] + c * REGS, t->start + (size_t)r * t->start_row + 16 * c, t->columns - 16 * c);
+                regs_load(acc[r] + c * REGS, t->start + (size_t)r * t->start_row + 16 * c, t->columns - 16 * c);
         }
 
 #pragma GCC unroll 8
@@ -112,7 +90,7 @@ static inline __attribute__((always_inline)) void tile_ahead(const int R, const 
 #pragma GCC unroll 4
             for (int c = 0; c < C; c++) {
                 reg start[REGS];
-                tile_load(start, t->start + (size_t)r * t->start_row + 16 * c, t->columns - 16 * c);
+                regs_load(start, t->start + (size_t)r * t->start_row + 16 * c, t->columns - 16 * c);
 #pragma GCC unroll 4
                 for (int i = 0; i < REGS; i++) acc[r][c * REGS + i] += start[i];
             }
@@ -122,7 +100,7 @@ static inline __attribute__((always_inline)) void tile_ahead(const int R, const 
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
         for (int c = 0; c < C; c++)
-            tile_store(t->y + (size_t)r * t->y_row + 16 * c, acc[r] + c * REGS, t->columns - 16 * c);
+            regs_store(t->y + (size_t)r * t->y_row + 16 * c, acc[r] + c * REGS, t->columns - 16 * c);
 }
 
 static inline __attribute__((always_inline)) void tile(const int R, const int C, const tile_args *t)
