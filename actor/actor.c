@@ -263,6 +263,18 @@ static void take_task(actor *a, message *m)
     m->task.task = NULL;
 }
 
+/* A run that is over, or an exchange that wants no more of us: who was dismissed, and left as if all were well, would be
+ * started again for ever. */
+static void take_leave(actor *a, const char *reason)
+{
+    error err = { 0 };
+    log_info(a->log, "the exchange says goodbye: %s", reason);
+    a->stop = true;
+    if (strncmp(reason, BYE_DISMISSED, strlen(BYE_DISMISSED)) != 0) return;
+    error_set(&err, ERR_PEER, "%s", reason);
+    fail(a, &err);
+}
+
 static void on_message(void *ctx, peer_id peer, message *m)
 {
     actor *a = ctx;
@@ -285,8 +297,7 @@ static void on_message(void *ctx, peer_id peer, message *m)
         on_chunk(a, &m->weights_chunk);
         break;
     case MSG_BYE:
-        log_info(a->log, "the exchange says goodbye: %s", m->bye.reason);
-        a->stop = true;
+        take_leave(a, m->bye.reason);
         break;
     default:
         break;
@@ -349,7 +360,7 @@ static int run(actor *a, error *err)
                                                                .version = current(a)->version,
                                                                .tokens = a->tokens });
     }
-    return OK;
+    return a->failed ? error_set(err, a->failed, "%s", a->why.text) : OK;
 }
 
 static void on_stop(void *ctx) { ((actor *)ctx)->stop = true; }

@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -423,6 +424,20 @@ static void deliver(engine *en, sampled_token *out)
     en->stats.tokens_sampled += (uint64_t)en->n_out;
 }
 
+/* Weights that are finite may still be so large that what they compute is not. A token drawn from that is no policy's:
+ * whoever plays with them ends, instead of sending episodes that are refused one by one. */
+static int check_logprobs(const engine *en, error *err)
+{
+    for (int o = 0; o < en->n_out; o++)
+        if (!isfinite(en->logprobs[o]))
+            return error_set(err, ERR_STATE,
+                             "the logits of policy version %" PRId64
+                             " are not finite: the model's numbers are damaged, or training has diverged (lower "
+                             "optim.lr)",
+                             en->w->version);
+    return OK;
+}
+
 /* The rows chosen: logits, and a token from each. */
 static int compute(void *ctx, error *err)
 {
@@ -471,7 +486,8 @@ int engine_step(engine *en, sampled_token *out, bool *busy, error *err)
     *busy = choose_rows(en);
     if (en->T == 0) return 0;
 
-    const int rc = device_guard(en->w->dev, compute, en, err);
+    int rc = device_guard(en->w->dev, compute, en, err);
+    if (rc == OK) rc = check_logprobs(en, err);
     if (rc != OK) return -rc;
 
     en->stats.steps++;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/error.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -114,6 +115,14 @@ int error_set(error *err, int code, const char *fmt, ...)
     return code;
 }
 
+/* What raises a limit of this process that the system has told of. A thread, or a process, for which there is no room is
+ * refused with EAGAIN, whether they are too many or their memory is short. */
+static const char *remedy(int errno_value)
+{
+    if (errno_value == EMFILE) return " (raise ulimit -n)";
+    return errno_value == EAGAIN ? " (raise ulimit -u or -v)" : "";
+}
+
 int error_sys(error *err, int errno_value, const char *fmt, ...)
 {
     if (!err) return ERR_IO;
@@ -122,7 +131,8 @@ int error_sys(error *err, int errno_value, const char *fmt, ...)
     va_start(args, fmt);
     print_part(text, sizeof text, fmt, args);
     va_end(args);
-    return error_set(err, ERR_IO, "%s: %s", text, strerror_r(errno_value, reason, sizeof reason));
+    return error_set(err, ERR_IO, "%s: %s%s", text, strerror_r(errno_value, reason, sizeof reason),
+                     remedy(errno_value));
 }
 
 int error_within(error *err, const char *fmt, ...)

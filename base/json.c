@@ -61,41 +61,75 @@ static size_t lost_number(const char *text, size_t len)
     return SIZE_MAX;
 }
 
-static int check_numbers(const char *text, size_t len, const char *where, error *err)
+/* "WHERE:LINE", as Lua and compilers name a place; of a text that is one line, which has its own place or none, WHERE. */
+typedef struct place {
+    const char *where;
+    bool lines;
+} place;
+
+static void print_place(const place *p, int line, str *out)
 {
-    const size_t at = lost_number(text, len);
-    int line = 1;
-    if (at == SIZE_MAX) return OK;
-    for (size_t i = 0; i < at; i++) line += text[i] == '\n';
-    return error_set(err, ERR_PARSE, "%s:%d: %.*s is too small for a double and would be read as 0", where, line,
-                     (int)number_length(text + at, len - at), text + at);
+    str_puts(out, p->where);
+    if (p->lines) str_printf(out, ":%d", line);
 }
 
-json_t *json_parse(const char *text, size_t len, const char *where, error *err)
+static void refuse_number(const place *p, const char *text, size_t len, size_t at, error *err)
+{
+    str where = { 0 };
+    int line = 1;
+    for (size_t i = 0; i < at; i++) line += text[i] == '\n';
+    print_place(p, line, &where);
+    error_set(err, ERR_PARSE, "%s: %.*s is too small for a double and would be read as 0", where.data,
+              (int)number_length(text + at, len - at), text + at);
+    str_free(&where);
+}
+
+static void refuse_text(const place *p, const char *text, size_t len, const json_error_t *why, error *err)
+{
+    str where = { 0 };
+    size_t blank = 0;
+    while (blank < len && strchr(" \t\r\n", text[blank])) blank++;
+    print_place(p, why->line, &where);
+    if (blank == len)
+        error_set(err, ERR_PARSE, "%s: not JSON: it is empty", p->where);
+    else
+        error_set(err, ERR_PARSE, "%s: not JSON: %s (column %d)", where.data, why->text, why->column);
+    str_free(&where);
+}
+
+static json_t *parse(const char *text, size_t len, const place *p, error *err)
 {
     int depth = depth_of(text, len);
     if (depth > MAX_DEPTH) {
-        error_set(err, ERR_PARSE, "%s: JSON nested %d deep, %d is allowed", where, depth, MAX_DEPTH);
+        error_set(err, ERR_PARSE, "%s: JSON nested %d deep, %d is allowed", p->where, depth, MAX_DEPTH);
         return NULL;
     }
 
     const char *nul = len > 0 ? memchr(text, 0, len) : NULL;
     if (nul) { /* jansson passes over one that follows a number */
-        error_set(err, ERR_PARSE, "%s: not JSON: a NUL byte at offset %zu", where, (size_t)(nul - text));
+        error_set(err, ERR_PARSE, "%s: not JSON: a NUL byte at offset %zu", p->where, (size_t)(nul - text));
         return NULL;
     }
 
     if (utf8_mark(text, len)) {
-        error_set(err, ERR_PARSE, "%s: not JSON: a byte order mark (U+FEFF) inside of the file", where);
+        error_set(err, ERR_PARSE, "%s: not JSON: a byte order mark (U+FEFF) inside of the file", p->where);
         return NULL;
     }
 
     json_error_t why;
     json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
-    if (!value) error_set(err, ERR_PARSE, "%s:%d:%d: not JSON: %s", where, why.line, why.column, why.text);
-    if (!value || check_numbers(text, len, where, err) == OK) return value;
+    const size_t lost = value ? lost_number(text, len) : SIZE_MAX;
+    if (!value) refuse_text(p, text, len, &why, err);
+    if (lost == SIZE_MAX) return value;
+    refuse_number(p, text, len, lost, err);
     json_decref(value);
     return NULL;
+}
+
+json_t *json_parse(const char *text, size_t len, const char *where, error *err)
+{
+    const char *newline = len > 0 ? memchr(text, '\n', len) : NULL;
+    return parse(text, len, &(place){ where, newline && newline < text + len - 1 }, err);
 }
 
 json_t *json_parse_file(const char *path, error *err)
@@ -104,7 +138,7 @@ json_t *json_parse_file(const char *path, error *err)
     char *text = file_read(path, MAX_FILE_BYTES, &len, err);
     if (!text) return NULL;
     const size_t mark = utf8_mark(text, len);
-    json_t *value = json_parse(text + mark, len - mark, path, err);
+    json_t *value = parse(text + mark, len - mark, &(place){ path, true }, err);
     free(text);
     return value;
 }

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* troupe plot: learning curves of one or more runs (show/plot). */
+#include <stdbool.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
 #include "cli/verbs.h"
 #include "show/plot.h"
 
@@ -13,6 +18,15 @@ static void print_usage(FILE *to)
             PLOT_MAX_RUNS);
 }
 
+/* SVG is what is written: under a name that promises another format (x.png) no program would open it. */
+static bool promises_another(const char *path)
+{
+    struct stat st;
+    const char *slash = strrchr(path, '/'), *dot = strrchr(slash ? slash : path, '.');
+    if (!dot || strcasecmp(dot, ".svg") == 0) return false;
+    return stat(path, &st) != 0 || S_ISREG(st.st_mode); /* a device or a pipe may be called as it likes */
+}
+
 static int run_verb(call *c, error *err)
 {
     const arguments *a = &c->arguments;
@@ -21,6 +35,8 @@ static int run_verb(call *c, error *err)
     const int rc = call_open(c, flags, err);
     if (rc != OK) return rc;
 
+    const char *out = a->positional[0];
+    if (promises_another(out)) return call_wrong(c, err, "%s: a drawing is SVG: give it a name that ends in .svg", out);
     return plot_runs(a->positional[0], a->positional + 1, a->n_positional - 1, objective, err);
 }
 

@@ -29,20 +29,23 @@ const verb VERB_REWARD = { .name = "reward",
                            .reports = true,
                            .run = run_verb };
 
-/* reward-host SCRIPT FD CPU_MS MEMORY_MB INSTRUCTIONS: only reward/scorer starts it. */
+/* reward-host SCRIPT FD LINES_FD CPU_MS MEMORY_MB INSTRUCTIONS PRINT_BYTES: only reward/scorer starts it. */
 static int run_host(call *c, error *err)
 {
-    static const char *const WHAT[] = { "descriptor", "cpu_ms", "memory_mb", "instructions" };
-    int64_t numbers[4];
-    int rc = c->argc == 6 ? OK : call_wrong(c, err, "'troupe reward' and 'troupe score' start it");
-    for (int i = 0; i < 4 && rc == OK; i++)
-        rc = value_whole(WHAT[i], c->argv[2 + i], 0, i ? INT64_MAX : INT_MAX, &numbers[i], err);
+    static const char *const WHAT[] = { "descriptor", "lines' descriptor", "cpu_ms",
+                                        "memory_mb",  "instructions",      "print_bytes" };
+    int64_t numbers[6];
+    int rc = c->argc == 8 ? OK : call_wrong(c, err, "'troupe reward' and 'troupe score' start it");
+    for (int i = 0; i < 6 && rc == OK; i++)
+        rc = value_whole(WHAT[i], c->argv[2 + i], 0, i > 1 ? INT64_MAX : INT_MAX, &numbers[i], err);
     if (rc != OK) return call_checked(c, rc);
 
-    const scorer_config config = {
-        .script = c->argv[1], .cpu_ms = numbers[1], .memory_mb = numbers[2], .instructions = numbers[3]
-    };
-    c->status = reward_host_main(&config, (int)numbers[0]);
+    const scorer_config config = { .script = c->argv[1],
+                                   .cpu_ms = numbers[2],
+                                   .memory_mb = numbers[3],
+                                   .instructions = numbers[4],
+                                   .print_bytes = numbers[5] };
+    c->status = reward_host_main(&config, (int)numbers[0], (int)numbers[1]);
     return OK;
 }
 

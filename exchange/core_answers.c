@@ -74,13 +74,13 @@ __attribute__((format(printf, 5, 6))) static void refuse(core *c, refused_as as,
 }
 
 /* Its sender may be of another build, or not one of ours: it is not asked for ever. */
-static void count_against(core *c, uint32_t peer)
+static void count_against(core *c, uint32_t peer, const char *why)
 {
     worker *p = core_worker(c, peer);
     if (!p || ++p->refused != MAX_REFUSED_IN_A_ROW) return;
     action a = { .kind = DISMISS, .peer = peer };
-    snprintf(a.said, sizeof a.said, "%d of its answers in a row were refused; see the learner's log",
-             MAX_REFUSED_IN_A_ROW);
+    snprintf(a.said, sizeof a.said, "%d of its answers in a row were refused; the last: %.130s", MAX_REFUSED_IN_A_ROW,
+             why);
     core_act(c, a);
 }
 
@@ -129,14 +129,14 @@ static void give_up_prompt(core *c, batch *b, work *w)
 
 /* What came is no episode of this run. The task is as good as before: it is played again under another number, so that
  * the same failure report can't end its lease twice. */
-static void refuse_episode(core *c, batch *b, work *w, uint32_t peer)
+static void refuse_episode(core *c, batch *b, work *w, uint32_t peer, const char *why)
 {
     c->stats.refused++;
     if (lease_held_by(&w->rollout, peer)) {
         w->task.attempt++;
         core_lose(c, b, w, true, peer);
     }
-    count_against(c, peer);
+    count_against(c, peer, why);
 }
 
 /* False: it is not taken. A failure report counts against the attempt it names, once, however often it is sent. */
@@ -160,7 +160,7 @@ static bool judge_episode(core *c, batch *b, work *w, uint32_t peer, episode *e)
             fail_episode(c, b, w, peer);
     } else {
         refuse(c, REFUSED_EPISODE, peer, e->id, "an episode for task %016" PRIx64 ": %s", e->id, err.text);
-        refuse_episode(c, b, w, peer);
+        refuse_episode(c, b, w, peer, err.text);
     }
     return false;
 }
@@ -227,11 +227,11 @@ static void fail_score(core *c, batch *b, work *w, score *s)
     vec_push(&c->unscored, w->task.id);
 }
 
-static void refuse_score(core *c, batch *b, work *w, uint32_t peer)
+static void refuse_score(core *c, batch *b, work *w, uint32_t peer, const char *why)
 {
     c->stats.scores_refused++;
     if (lease_held_by(&w->scoring, peer)) core_lose(c, b, w, false, peer);
-    count_against(c, peer);
+    count_against(c, peer, why);
 }
 
 static void judge_score(core *c, batch *b, work *w, uint32_t peer, score *s)
@@ -240,7 +240,7 @@ static void judge_score(core *c, batch *b, work *w, uint32_t peer, score *s)
 
     if (limits_score(w->episode, s, &err) != OK) {
         refuse(c, REFUSED_SCORE, peer, s->task, "a score for task %016" PRIx64 ": %s", s->task, err.text);
-        refuse_score(c, b, w, peer);
+        refuse_score(c, b, w, peer, err.text);
         score_free(s);
     } else if (s->status != SCORE_MACHINE) {
         accept_score(c, b, w, s);
@@ -270,6 +270,8 @@ void core_score(core *c, int64_t now_ms, uint32_t peer, score *s)
 
 /* ---- neither ---- */
 
+static const char UNREADABLE[] = "an answer that cannot be read";
+
 /* Bytes that name no work of the sender's may be an answer to any of its work: all of it goes to others. */
 void core_unreadable(core *c, int64_t now_ms, uint32_t peer, uint64_t id)
 {
@@ -277,13 +279,13 @@ void core_unreadable(core *c, int64_t now_ms, uint32_t peer, uint64_t id)
     work *w = core_find_work(c, id, &b);
 
     if (w && lease_held_by(&w->rollout, peer)) {
-        refuse_episode(c, b, w, peer);
+        refuse_episode(c, b, w, peer, UNREADABLE);
         core_act(c, (action){ .kind = SEND_ACK, .peer = peer, .task_id = id }); /* it is not to send it again */
     } else if (w && w->episode && lease_held_by(&w->scoring, peer)) {
-        refuse_score(c, b, w, peer);
+        refuse_score(c, b, w, peer, UNREADABLE);
     } else {
         core_release(c, peer);
-        count_against(c, peer);
+        count_against(c, peer, UNREADABLE);
     }
 
     core_settle(c, now_ms);

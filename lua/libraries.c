@@ -156,14 +156,20 @@ static int guarded_wrap(lua_State *L)
     return 1;
 }
 
-/* What print says in one call is capped: a script in a loop would fill the disk that the log is on. */
+/* With file and line, since it stands among what others say: on a terminal, in a worker's log. What it says in one call
+ * is capped: a script in a loop would fill the disk that the log is on. */
 static int guarded_print(lua_State *L)
 {
     const int n = lua_gettop(L);
     luaL_checkstack(L, n, "print");
     for (int i = 1; i <= n; i++) luaL_tolstring(L, i, NULL); /* may raise: nothing of ours is held yet */
 
+    lua_Debug from;
     str line = { 0 };
+    if (lua_getstack(L, 1, &from) && lua_getinfo(L, "Sl", &from) && from.source[0] == '@') {
+        const char *slash = strrchr(from.source, '/');
+        str_printf(&line, "%s:%d: ", slash ? slash + 1 : from.source + 1, from.currentline);
+    }
     for (int i = 1; i <= n && line.len < MAX_PRINTED; i++) {
         size_t len;
         const char *s = lua_tolstring(L, n + i, &len);
@@ -175,7 +181,7 @@ static int guarded_print(lua_State *L)
     if (room > line.len)
         fprintf(stderr, "%.*s\n", (int)line.len, line.data ? line.data : "");
     else if (room > 0)
-        fprintf(stderr, "(print: the rest of this call's output is left out)\n");
+        fprintf(stderr, "(print: the rest is left out)\n");
     str_free(&line);
     return 0;
 }

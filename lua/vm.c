@@ -22,6 +22,7 @@ struct vm {
     size_t used;
     int64_t left, deadline_us; /* of the call under way; the deadline is in CPU time of this thread */
     size_t looked, printed;    /* memory when the hook last ran; bytes that print has said in this call */
+    size_t said;               /* by print, in all calls before this one */
     size_t worked;             /* bytes that functions in C have looked at since the hook last ran */
     bool armed, expired;
     char where[96]; /* the line that ran when the hook last ran: where memory ran out, nearly */
@@ -78,8 +79,12 @@ const char *bind_module_dir(lua_State *L) { return vm_of(L)->module_dir; }
 
 static size_t print_room(vm *v, size_t bytes)
 {
-    const size_t left = v->printed < MAX_PRINTED ? MAX_PRINTED - v->printed : 0;
-    v->printed = bytes < left ? v->printed + bytes : MAX_PRINTED;
+    size_t max = MAX_PRINTED;
+    const size_t all = v->limits.print_bytes;
+    if (all > 0 && all < v->said + max) max = all > v->said ? all - v->said : 0;
+
+    const size_t left = v->printed < max ? max - v->printed : 0;
+    v->printed = bytes < left ? v->printed + bytes : max;
     return left;
 }
 
@@ -163,6 +168,7 @@ static void arm(vm *v)
     v->left = v->limits.instructions;
     v->deadline_us = v->limits.cpu_ms ? clock_cpu_us() + 1000 * v->limits.cpu_ms : 0;
     v->looked = v->used;
+    v->said += v->printed;
     v->printed = 0;
     v->where[0] = 0;
     v->expired = false;
@@ -210,6 +216,29 @@ void vm_free(vm *v)
 lua_State *vm_state(vm *v) { return v->L; }
 void vm_set_limits(vm *v, const vm_limits *limits) { v->limits = *limits; }
 size_t vm_memory(const vm *v) { return v->used; }
+
+/* Of a long name its end. Not printf's work, which may take a lock. */
+static size_t place_text(const char *name, int line, char *out, size_t size)
+{
+    char digits[12];
+    const size_t len = strlen(name), room = size - sizeof digits;
+    size_t n = 0, at = 0;
+    for (name += len > room ? len - room : 0; *name; name++) out[at++] = *name;
+    out[at++] = ':';
+    for (; line > 0; line /= 10) digits[n++] = (char)('0' + line % 10);
+    while (n > 0) out[at++] = digits[--n];
+    return at;
+}
+
+size_t vm_line(const vm *v, char *out, size_t size)
+{
+    lua_Debug ar;
+    for (int level = 0; lua_getstack(v->L, level, &ar); level++) {
+        lua_getinfo(v->L, "Sl", &ar);
+        if (ar.source[0] == '@' && ar.currentline > 0) return place_text(ar.source + 1, ar.currentline, out, size);
+    }
+    return 0;
+}
 
 /* ---- calls ---- */
 

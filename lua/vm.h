@@ -22,9 +22,10 @@
 typedef enum vm_kind { VM_REWARD, VM_RECIPE } vm_kind;
 
 typedef struct vm_limits {
-    size_t memory_bytes;  /* 0: no cap, for all three */
+    size_t memory_bytes;  /* 0: no cap, for all four */
     int64_t instructions; /* per call */
     int64_t cpu_ms;       /* of this thread, per call */
+    size_t print_bytes;   /* what print may say in all calls together; a call has a cap of its own */
 } vm_limits;
 
 typedef struct vm vm;
@@ -35,6 +36,9 @@ void vm_free(vm *v);
 lua_State *vm_state(vm *v);
 void vm_set_limits(vm *v, const vm_limits *limits);
 size_t vm_memory(const vm *v);
+/* "reward.lua:12", the line that runs, or that has called the function in C which does; returns its length, 0 where
+ * none is known. Only reads, and calls nothing that a signal handler may not: also for a process that crashes. */
+size_t vm_line(const vm *v, char *out, size_t size);
 
 /* Runs a text chunk (bytecode is refused) and leaves `n_results` values on the stack. Errors name file and line. */
 int vm_run_file(vm *v, const char *path, int n_results, error *err);

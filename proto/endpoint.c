@@ -187,7 +187,7 @@ void endpoint_refuse(endpoint *ep, peer_id id, refusal why, const char *said)
 void endpoint_dismiss(endpoint *ep, peer_id id, const char *why)
 {
     message bye = { .type = MSG_BYE };
-    snprintf(bye.bye.reason, sizeof bye.bye.reason, "%s", why);
+    snprintf(bye.bye.reason, sizeof bye.bye.reason, BYE_DISMISSED "%s", why);
     endpoint_send(ep, id, &bye, NULL);
     endpoint_forget(ep, id, why);
 }

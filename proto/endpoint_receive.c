@@ -14,8 +14,8 @@ static void refuse_protocol(endpoint *ep, peer *p, const char *name, uint64_t pr
 {
     message bye = { .type = MSG_BYE };
     snprintf(bye.bye.reason, sizeof bye.bye.reason,
-             "protocol %d is spoken here, not %llu: worker and learner are of different versions", PROTOCOL_VERSION,
-             (unsigned long long)protocol);
+             BYE_DISMISSED "protocol %d is spoken here, not %llu: worker and learner are of different versions",
+             PROTOCOL_VERSION, (unsigned long long)protocol);
     endpoint_refuse_with(ep, p, REFUSAL_PROTOCOL, "HELLO of %s: %s", name, bye.bye.reason);
     endpoint_deliver(ep, p, &bye, NULL);
 }

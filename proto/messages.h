@@ -110,6 +110,8 @@ typedef struct group_body {
     int64_t step;
     uint32_t size, n;
 } group_body;
+/* A reason that begins so is no farewell: the exchange wants no more of this worker, who ends as one that failed. */
+#define BYE_DISMISSED "dismissed: "
 typedef struct bye_body {
     char reason[256];
 } bye_body;

@@ -2,6 +2,7 @@
 #include "reward/scorer.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 #include "base/str.h"
 #include "proto/codec.h"
 #include "proto/messages.h"
+#include "reward/last_line.h"
 #include "reward/script.h"
 
 enum {
@@ -39,6 +41,7 @@ struct scorer {
     char self[1024];
     process host;
     int fd;        /* -1: no host */
+    int lines;     /* where it tells its last line; as fd */
     clockid_t cpu; /* of the host */
     bool fresh, keeps_state;
     int64_t rows; /* since the host was started */
@@ -104,7 +107,7 @@ static void limit_memory(const scorer_config *config)
 #endif
 }
 
-int reward_host_main(const scorer_config *config, int fd)
+int reward_host_main(const scorer_config *config, int fd, int lines)
 {
     error err = { 0 };
     str bytes = { 0 };
@@ -113,6 +116,7 @@ int reward_host_main(const scorer_config *config, int fd)
     scorer_config trusted = *config;
     trusted.fixed_order = true; /* who started this process has seen to it */
     script *s = script_new(&trusted, &err);
+    if (s) last_line_tell(script_vm(s), lines);
 
     message m;
     while (receive_message(fd, &m, INT64_MAX / 2) == 1) {
@@ -150,6 +154,7 @@ static bool stop_host(scorer *s, char *why, size_t size)
     int status = 0;
     char byte;
     if (s->fd < 0) return false;
+    close(s->lines);
 
     const bool closed = recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0; /* then it ends, or has ended */
     close(s->fd);
@@ -166,28 +171,47 @@ static bool stop_host(scorer *s, char *why, size_t size)
     return WIFSIGNALED(status) ? is_own_doing(WTERMSIG(status)) : status != 0;
 }
 
-static int start_host(scorer *s, error *err)
+static int spawn_host(scorer *s, int socket, int lines, error *err)
 {
-    int pair[2];
-    char fd_text[16], cpu[24], memory[24], instructions[24];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return error_sys(err, errno, "socketpair");
+    char words[6][24];
+    const long long numbers[] = {
+        socket, lines, s->config.cpu_ms, s->config.memory_mb, s->config.instructions, s->config.print_bytes
+    };
+    for (int i = 0; i < 6; i++) snprintf(words[i], sizeof words[i], "%lld", numbers[i]);
+    const char *const argv[] = { s->self,  "reward-host", s->script, words[0], words[1],
+                                 words[2], words[3],      words[4],  words[5], NULL };
 
-    snprintf(fd_text, sizeof fd_text, "%d", pair[1]);
-    snprintf(cpu, sizeof cpu, "%lld", (long long)s->config.cpu_ms);
-    snprintf(memory, sizeof memory, "%lld", (long long)s->config.memory_mb);
-    snprintf(instructions, sizeof instructions, "%lld", (long long)s->config.instructions);
-    const char *const argv[] = { s->self, "reward-host", s->script, fd_text, cpu, memory, instructions, NULL };
+    const int pass[2] = { socket, lines };
     const process_options options = { .fd_in = -1,
                                       .fd_out = -1,
                                       .fd_err = -1,
-                                      .pass_fds = &pair[1],
-                                      .n_pass_fds = 1,
+                                      .pass_fds = pass,
+                                      .n_pass_fds = 2,
                                       .new_group = true,
                                       .die_with_parent = true };
-    const int rc = process_spawn(&s->host, argv, &options, err);
+    return process_spawn(&s->host, argv, &options, err);
+}
+
+static int start_host(scorer *s, error *err)
+{
+    int pair[2], lines[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return error_sys(err, errno, "socketpair");
+    if (pipe2(lines, O_CLOEXEC) != 0) {
+        const int why = errno;
+        close(pair[0]);
+        close(pair[1]);
+        return error_sys(err, why, "pipe");
+    }
+
+    const int rc = spawn_host(s, pair[1], lines[1], err);
     close(pair[1]);
-    if (rc != OK) close(pair[0]);
+    close(lines[1]);
+    if (rc != OK) {
+        close(pair[0]);
+        close(lines[0]);
+    }
     s->fd = rc == OK ? pair[0] : -1;
+    s->lines = lines[0];
     s->fresh = true;
     s->rows = 0;
 
@@ -302,6 +326,15 @@ static int ask(scorer *s, const task *t, const episode *e, score *out)
     return rc;
 }
 
+/* Where the script was: its line, as far as one of the hosts could tell it, else its file. One that still runs is asked. */
+static void last_place(const scorer *s, char *out, size_t size)
+{
+    char line[240];
+    process_signal(&s->host, LAST_LINE_SIGNAL);
+    last_line_read(s->lines, LAST_LINE_MS, line, sizeof line);
+    if (line[0] || !out[0]) snprintf(out, size, "%s", line[0] ? line : s->script);
+}
+
 static void missing(score *out, uint64_t id, score_status status, const char *why)
 {
     *out = (score){ .task = id, .status = status, .error = xstrdup(why) };
@@ -345,7 +378,7 @@ static void renew(scorer *s)
 void scorer_score(scorer *s, const task *t, const episode *e, score *out)
 {
     error err = { 0 };
-    char why[400], how[80] = "";
+    char why[400], how[80] = "", place[240] = "";
     int own_doing = 0;
     if (too_large(t, e, out)) return;
     if (s->keeps_state) renew(s);
@@ -359,16 +392,17 @@ void scorer_score(scorer *s, const task *t, const episode *e, score *out)
         const int rc = ask(s, t, e, out);
         if (rc == 1) return;
 
+        last_place(s, place, sizeof place);
         own_doing += stop_host(s, how, sizeof how);
         if (rc < 0) continue;
 
-        snprintf(why, sizeof why, "%.200s: took more than %lld ms of CPU time (killed)", s->script,
+        snprintf(why, sizeof why, "%s: took more than %lld ms of CPU time (killed)", place,
                  (long long)script_cpu_ms(s->config.cpu_ms, t, e));
         missing(out, e->id, SCORE_SCRIPT, why);
         return;
     }
 
-    snprintf(why, sizeof why, "%.200s: the process that runs the reward script ended twice on this episode (%s)",
-             s->script, how);
+    snprintf(why, sizeof why, "%s: the process that runs the reward script ended twice on this episode (%s)", place,
+             how);
     missing(out, e->id, own_doing == 2 ? SCORE_SCRIPT : SCORE_MACHINE, why);
 }

@@ -22,6 +22,7 @@ typedef struct scorer_config {
     int64_t cpu_ms;       /* a call's time, and a millisecond more for each KB of its longest text; 0: 1000 */
     int64_t memory_mb;    /* 0: 64 */
     int64_t instructions; /* 0: 100 million */
+    int64_t print_bytes;  /* what the script may print in all, in a process's life; 0: 4 KB a call */
     bool fixed_order;     /* rows always come in the same order: then a script may keep state between them */
 } scorer_config;
 
@@ -36,7 +37,8 @@ void scorer_score(scorer *s, const task *t, const episode *e, score *out);
 void scorer_set_tick(scorer *s, void (*tick)(void *ctx), void *ctx);
 int scorer_host_pid(const scorer *s); /* for tests */
 
-/* The host process's main, behind the hidden verb `reward-host`: serves requests on `fd` until its end. */
-int reward_host_main(const scorer_config *config, int fd);
+/* The host process's main, behind the hidden verb `reward-host`: serves requests on `fd` until its end. What its last line
+ * was goes to `lines` (reward/last_line.h). */
+int reward_host_main(const scorer_config *config, int fd, int lines);
 /* Loads the script in this process and forgets it: errors with file and line. */
 int scorer_check_script(const scorer_config *config, error *err);

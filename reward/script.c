@@ -90,7 +90,8 @@ script *script_new(const scorer_config *c, error *err)
     s->path = xstrdup(c->script);
     s->limits = (vm_limits){ .memory_bytes = (size_t)(c->memory_mb > 0 ? c->memory_mb : 64) << 20,
                              .instructions = c->instructions > 0 ? c->instructions : 100000000,
-                             .cpu_ms = c->cpu_ms > 0 ? c->cpu_ms : 1000 };
+                             .cpu_ms = c->cpu_ms > 0 ? c->cpu_ms : 1000,
+                             .print_bytes = c->print_bytes > 0 ? (size_t)c->print_bytes : 0 };
 
     s->vm = vm_new(VM_REWARD, &s->limits, NULL, err);
     if (s->vm && vm_load_file(s->vm, c->script, err) == OK) {
@@ -111,6 +112,8 @@ void script_free(script *s)
     free(s->path);
     free(s);
 }
+
+const vm *script_vm(const script *s) { return s->vm; }
 
 bool script_keeps_state(const script *s) { return s->keeps_state; }
 

@@ -6,6 +6,7 @@
  * keeps_state = true } runs once and keeps what it has. */
 #pragma once
 
+#include "lua/vm.h"
 #include "reward/scorer.h"
 
 typedef struct script script;
@@ -14,5 +15,6 @@ void script_free(script *s);
 void script_score(script *s, const task *t, const episode *e, score *out);
 bool script_keeps_state(const script *s);
 bool script_is_full(const script *s); /* half of its memory is in use between two calls */
+const vm *script_vm(const script *s);
 /* What a call may take: more for long texts, a millisecond for each KB. */
 int64_t script_cpu_ms(int64_t cpu_ms, const task *t, const episode *e);

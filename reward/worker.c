@@ -39,8 +39,9 @@ static void answer(worker *w, const score_request_body *r)
     score sc;
     scorer_score(w->config->scorer, r->task, r->episode, &sc);
     if (sc.error)
-        log_warn(w->log, "%s task %016" PRIx64 ": %s",
-                 sc.status == SCORE_OK ? "a missing objective in" : "no score for", sc.task, sc.error);
+        log_warn(w->log, "%s task %016" PRIx64 " (row %" PRIu64 "): %s",
+                 sc.status == SCORE_OK ? "a missing objective in" : "no score for", sc.task, r->task->prompt_id + 1,
+                 sc.error);
 
     const message m = { .type = MSG_SCORE, .score = { &sc } };
     error err = { 0 };
@@ -60,6 +61,15 @@ static void compare_recipes(worker *w, const welcome_body *welcome)
     w->failed = err.code, w->why = err;
 }
 
+/* As an actor does (actor/actor.c): who is dismissed has failed. */
+static void take_leave(worker *w, const char *reason)
+{
+    log_info(w->log, "the exchange says goodbye: %s", reason);
+    w->stop = true;
+    if (strncmp(reason, BYE_DISMISSED, strlen(BYE_DISMISSED)) == 0)
+        w->failed = error_set(&w->why, ERR_PEER, "%s", reason);
+}
+
 static void on_message(void *ctx, peer_id peer, message *m)
 {
     worker *w = ctx;
@@ -67,10 +77,7 @@ static void on_message(void *ctx, peer_id peer, message *m)
     if (m->type == MSG_WELCOME) compare_recipes(w, &m->welcome);
     if (w->failed) return;
     if (m->type == MSG_SCORE_REQUEST) answer(w, &m->score_request);
-    if (m->type == MSG_BYE) {
-        log_info(w->log, "the exchange says goodbye: %s", m->bye.reason);
-        w->stop = true;
-    }
+    if (m->type == MSG_BYE) take_leave(w, m->bye.reason);
 }
 
 static void alive(void *ctx) { endpoint_alive(((worker *)ctx)->exchange); }

@@ -5,11 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/file.h"
 #include "run/check_data.h"
 #include "run/check_prompts.h"
 #include "run/quiet_device.h"
+#include "run/workers.h"
 #include "model/hf_folder.h"
 #include "reward/rehearsal.h"
 
@@ -178,12 +180,13 @@ static int check_schedule(opened *o, error *err)
 }
 
 /* A token is rarely more bytes than that; limits grow with the text, so that more would find no more. */
-enum { BYTES_PER_TOKEN = 8, LONGEST_TEXT = 1 << 20 };
+enum { BYTES_PER_TOKEN = 8, LONGEST_TEXT = 1 << 20, REHEARSAL_PRINTS = 512 };
 
 /* The script on the first, the middle and the last row. */
 static int rehearse(const opened *o, const dataset *rows, error *err)
 {
-    const scorer_config how = reward_scorer(&o->recipe->reward);
+    scorer_config how = reward_scorer(&o->recipe->reward);
+    how.print_bytes = REHEARSAL_PRINTS;
     const uint64_t n = dataset_size(rows), at[] = { 0, n / 2, n - 1 };
     const int64_t longest = (int64_t)o->max_context * BYTES_PER_TOKEN;
     const size_t text_bytes = (size_t)(longest < LONGEST_TEXT ? longest : LONGEST_TEXT);
@@ -260,12 +263,32 @@ static int check_memory(const opened *o, error *err)
     return o->what->train ? memory_plan_check(&o->out->memory, &room, err) : OK;
 }
 
+/* For libraries, logs and the database; for each process that is started; an actor's calls under way come on top. */
+enum { OWN_FILES = 48, FILES_A_PROCESS = 8 };
+
+/* ZeroMQ ends a process that has no descriptor left for it, and a tool's call without one is lost: so not then. What the
+ * shell allows is raised as far as this user may. */
+static int check_files(const opened *o, error *err)
+{
+    const run_options *run = &o->recipe->run;
+    const int64_t processes = o->what->train ? run->actors + run->reward_workers + run->learners : 1;
+    const rlim_t need = (rlim_t)(OWN_FILES + FILES_A_PROCESS * processes + actor_slots(o->recipe));
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= need) return OK;
+
+    files.rlim_cur = files.rlim_max < need ? files.rlim_max : need;
+    if (files.rlim_cur >= need && setrlimit(RLIMIT_NOFILE, &files) == 0) return OK;
+    return error_set(err, ERR_LIMIT, "%llu files may be open at once here, and this needs %llu (raise ulimit -n)",
+                     (unsigned long long)files.rlim_cur, (unsigned long long)need);
+}
+
 /* The cheap things first: a missing file is said before a sandbox starts. */
 int checks_open(const recipe *r, const checks_for *what, checks *out, error *err)
 {
     opened o = { .recipe = r, .what = what, .out = out };
     *out = (checks){ 0 };
-    int rc = check_data(r, needs_of(what), err);
+    int rc = check_files(&o, err);
+    if (rc == OK) rc = check_data(r, needs_of(what), err);
     if (rc == OK) rc = check_shots(&o, err);
     if (rc == OK) rc = check_device(&o, err);
     if (rc == OK) rc = check_model(&o, err);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "proto/address.h"
@@ -19,12 +20,24 @@ static int words_fd(void)
     return number && *number ? atoi(number) : -1;
 }
 
+bool role_is_supervised(void) { return words_fd() >= 0; }
+
 /* In words that no last sentence has (supervisor.h). */
 static void tell_of_log(void *ctx, int errno_value)
 {
     char reason[128];
     (void)ctx;
     dprintf(words_fd(), LOG_IS_LOST "%s\n", strerror_r(errno_value, reason, sizeof reason));
+}
+
+/* As far as this user may: each peer is a descriptor, and a shell's usual limit is a caution of long ago. */
+static void allow_files(void)
+{
+    enum { MANY = 65536 };
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= MANY) return;
+    files.rlim_cur = files.rlim_max < MANY ? files.rlim_max : MANY;
+    setrlimit(RLIMIT_NOFILE, &files);
 }
 
 /* Everything before the recipe. */
@@ -38,6 +51,7 @@ static void begin(role *r, const role_options *o)
     sigaddset(&stops, SIGTERM);
     sigaddset(&stops, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &stops, NULL);
+    allow_files();
     if (words_fd() >= 0) fcntl(words_fd(), F_SETFD, FD_CLOEXEC);
 
     r->options = o;

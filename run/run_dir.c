@@ -384,7 +384,13 @@ static int not_a_run(const run_dir *r, error *err)
 
     json_t *json = json_parse_file(file, &why);
     json_decref(json);
-    if (!json) return error_set(err, why.code, "%s", why.text);
+    if (!json)
+        return error_set(
+            err, why.code,
+            "%s; nothing else says what this run is made of, so it cannot be continued, but its models "
+            "(checkpoints/), recipe (recipe/) and episodes (rollouts.db) are there: begin another run with "
+            "model=RUN/checkpoints/step-N",
+            why.text);
     return error_set(err, ERR_NOT_FOUND, "%s is not a run: this Troupe has not written its run.json", r->path);
 }
 

@@ -14,7 +14,7 @@
 #include "reward/scorer.h"
 #include "show/scores.h"
 
-enum { MAX_FILE = 1 << 30, REHEARSED_BYTES = 1 << 16 };
+enum { MAX_FILE = 1 << 30, REHEARSED_BYTES = 1 << 16, REHEARSAL_PRINTS = 512 };
 
 typedef struct scoring {
     const scoring_request *request;
@@ -203,19 +203,23 @@ static int score_store(scoring *s, error *err)
 /* ---- all ---- */
 
 /* What a training would refuse, said before there is one. These rows may have been too well-behaved to show it. */
-static void rehearse(const scoring *s)
+static void rehearse(const scoring *s, const scorer_config *of_rows)
 {
     char note[400] = "";
     error err = { 0 };
     str sentence = { 0 };
     if (!s->first_row) return;
 
-    if (reward_rehearse(s->scorer, s->first_row, REHEARSED_BYTES, note, sizeof note, &err) != OK)
+    scorer_config config = *of_rows;
+    config.print_bytes = REHEARSAL_PRINTS;
+    scorer *sc = scorer_new(&config, &err);
+    if (!sc || reward_rehearse(sc, s->first_row, REHEARSED_BYTES, note, sizeof note, &err) != OK)
         str_printf(&sentence, "a training would refuse this script: %s", err.text);
     else if (note[0])
         str_printf(&sentence, "note: %s", note);
     if (sentence.len > 0) s->request->tell(NULL, sentence.data);
     str_free(&sentence);
+    scorer_free(sc);
 }
 
 static bool is_database(const char *file)
@@ -240,7 +244,7 @@ int scoring_run(FILE *out, const scoring_request *request, error *err)
     if (rc == OK) rc = (s.scorer = scorer_new(&config, err)) ? OK : err->code;
     if (rc == OK) rc = score_file(&s, err);
     if (rc == OK && !request->json) score_tally_print(out, &s.tally);
-    if (rc == OK) rehearse(&s);
+    if (rc == OK) rehearse(&s, &config);
 
     scorer_free(s.scorer);
     dialect_free(s.dialect);

@@ -20,6 +20,7 @@
 #include "run/ranks.h"
 #include "run/run_files.h"
 #include "run/session_settings.h"
+#include "show/shell_word.h"
 
 enum { PEERS_MS = 1000, TURN_MS = 100, VERSIONS_UNDER_WAY = 4 };
 
@@ -258,6 +259,32 @@ static void drain(session *s)
     while (s->versions && queue_pop(s->versions, &item, 0) == OK) new_version_free(item);
 }
 
+/* To a person who has started this learner and no supervisor, which would say it: what to type next. */
+static void say_how_to_resume(const session *s)
+{
+    const role_options *as = s->role.options;
+    const session_options *o = s->options;
+    const char *const words[] = { as->recipe, "--run", o->run, "--bind", o->address, "--resume" };
+    str line = { 0 };
+    if (role_is_supervised()) return;
+    if (s->comm) {
+        log_info(s->role.log, "continue with: the same command and --resume, for each learner");
+        return;
+    }
+
+    str_puts(&line, "troupe learner");
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        str_putc(&line, ' ');
+        shell_word(&line, words[i]);
+    }
+    for (int i = 0; i < as->n_overrides; i++) {
+        str_putc(&line, ' ');
+        shell_word(&line, as->overrides[i]);
+    }
+    log_info(s->role.log, "continue with: %s", line.data);
+    str_free(&line);
+}
+
 static int close_all(session *s, int rc, error *err)
 {
     error end = { 0 };
@@ -287,6 +314,7 @@ static int close_all(session *s, int rc, error *err)
     hf_folder_close(s->model);
     device_close(s->device);
     if (s->folder >= 0) close(s->folder);
+    if (rc == ERR_INTERRUPTED && (!s->comm || s->comm->rank == 0)) say_how_to_resume(s);
     return rc;
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/str.h"
 #include "show/metrics_file.h"
+#include "show/shell_word.h"
 
 /* ---- paths, to be typed ---- */
 
@@ -22,24 +23,6 @@ static const char *typed(const char *path)
     return below ? path + n + 1 : path;
 }
 
-static bool needs_quotes(const char *text)
-{
-    static const char PLAIN[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+-:@%,=";
-    return text[strspn(text, PLAIN)] != 0;
-}
-
-/* Between quotes a shell reads all as it is but the quote itself, which has to stand outside: 'it'\''s'. */
-static void quote(str *out, const char *text)
-{
-    str_putc(out, '\'');
-    for (const char *c = text; *c; c++)
-        if (*c == '\'')
-            str_puts(out, "'\\''");
-        else
-            str_putc(out, *c);
-    str_putc(out, '\'');
-}
-
 /* The same as a word of a shell: folder and, behind a slash, what is in it ("": nothing). */
 static void word(str *out, const char *path, const char *inside)
 {
@@ -47,10 +30,7 @@ static void word(str *out, const char *path, const char *inside)
     const char *begin = typed(path)[0] == '-' ? "./" : ""; /* or it would be an option */
     str_printf(&plain, "%s%s%s%s", begin, typed(path), inside[0] ? "/" : "", inside);
 
-    if (needs_quotes(plain.data))
-        quote(out, plain.data);
-    else
-        str_puts(out, plain.data);
+    shell_word(out, plain.data);
     str_free(&plain);
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -174,8 +175,14 @@ static int wait_ready(box *b, error *err)
 
     const bool python = b->host.len == 0;
     if (n > 1 && text[0] == 'E') return error_set(err, ERR_UNSUPPORTED, "%s%s", python ? "sandbox: " : "", text + 1);
-    return error_set(err, ready > 0 ? ERR_PEER : ERR_TIMEOUT, "%s did not come up%s",
-                     python ? "sandbox: python3" : b->host.data[1], ready > 0 ? "" : " in time");
+
+    char limit[64] = "";
+    struct rlimit addresses;
+    if (getrlimit(RLIMIT_AS, &addresses) == 0 && addresses.rlim_cur != RLIM_INFINITY)
+        snprintf(limit, sizeof limit, " within %llu MB (raise ulimit -v)",
+                 (unsigned long long)addresses.rlim_cur >> 20);
+    return error_set(err, ready > 0 ? ERR_PEER : ERR_TIMEOUT, "%s did not come up%s%s",
+                     python ? "sandbox: python3" : b->host.data[1], ready > 0 ? "" : " in time", limit);
 }
 
 static void stop_zygote(box *b)

@@ -14,7 +14,7 @@
 # Who takes too long is judged here, by what a call did with its time: computing and sleeping count, waiting for a processor
 # does not. A child that was stopped from outside is ended and said to be (STOPPED).
 BEGAN, TOO_LONG, STOPPED = 1, 2, 4
-READY = 250
+READY = min(250, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1)
 
 
 class Call:
@@ -153,11 +153,20 @@ def try_group(group):
     return ""
 
 
+# What went wrong; a limit of this process comes with what raises it.
+def sentence(problem):
+    text = str(problem)
+    for number, limit in (errno.EMFILE, "-n"), (errno.EAGAIN, "-u"):
+        if os.strerror(number) in text:
+            text += " (raise ulimit %s)" % limit
+    return text
+
+
 # Why a call never began; how far it came is not known.
-def say_why(descriptors, text):
+def say_why(descriptors, problem):
     for fd in descriptors:
         try:
-            os.write(fd, ("sandbox: " + text).encode())
+            os.write(fd, ("sandbox: " + sentence(problem)).encode())
             return
         except OSError:
             pass
@@ -176,24 +185,28 @@ def receive(sock):
 
 def start(sock, length, fds, calls):
     number, wall_ms, memory_mb, seed = struct.unpack_from("=QIIQ", BUFFER, 1)
-    ready, ready_end = os.pipe()
+    held = list(fds)
     try:
+        if not fds:  # there was no room for what came with the request
+            raise OSError(os.strerror(errno.EMFILE))
+        ready, ready_end = os.pipe()
+        held += [ready, ready_end]
         pid = fork_into(fds[1]) if len(fds) > 1 else os.fork()
     except OSError as problem:
-        pid, why = None, "sandbox: cannot start a process: %s (ulimit -u)" % (problem.strerror or problem)
+        pid, why = None, "sandbox: cannot start a process: " + sentence(problem.strerror or problem)
     if pid == 0:
         try:
             code = BUFFER[25:length].decode("utf-8", "replace")
             ctypes.memset(BUFFER_AT, 0, length)
             child(code, seed, fds[0], ready_end, memory_mb, wall_ms // 1000 + 2)
         except BaseException as problem:
-            say_why((ready_end, READY), str(problem))
+            say_why((ready_end, READY), problem)
         finally:
             leave(1)
-    for fd in [ready_end] + fds:
-        os.close(fd)
+    for fd in held:
+        if pid is None or fd != ready:
+            os.close(fd)
     if pid is None:  # this call is lost, and no other
-        os.close(ready)
         sock.send(b"D" + struct.pack("=QIIQ", number, 0, 0, 0) + why.encode())
         return
     calls[pid] = Call(number, pid, ready, wall_ms / 1000)
@@ -346,7 +359,7 @@ try:
             "group " + no_group, "why " + why]
 except Exception as problem:
     with contextlib.suppress(OSError):
-        sock.send(b"E" + str(problem).encode())
+        sock.send(b"E" + sentence(problem).encode())
     os._exit(1)
 gc.collect()
 gc.freeze()

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A client of the exchange that is none of ours, while a training runs: it forges, floods, lies about its role and its
- * name, takes work and lets it lie, asks for everything and reads nothing. The run is to be the undisturbed
+ * name, takes work and lets it lie, asks for everything and reads nothing, and opens connections by the hundred. The run is to be the undisturbed
  * one, byte for byte; the learner's memory is to stay what it was; and the client's names are to stand in the
  * metrics with what was refused of them. */
 #include <poll.h>
@@ -8,9 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <zmq.h>
 
 #include "base/clock.h"
+#include "tests/integration/drip.h"
 #include "tests/integration/fleet.h"
 #include "tests/integration/villain.h"
 #include "tests/support/honest.h"
@@ -23,13 +25,31 @@
 #define QUARANTINE_KB 0
 #endif
 
-enum { SECONDS = 240, LAST = 8, GIANT = 32 << 20, MORE_MEMORY_KB = (64 << 10) + QUARANTINE_KB, NAMES = 200 };
+enum {
+    SECONDS = 240,
+    LAST = 8,
+    GIANT = 32 << 20,
+    MORE_MEMORY_KB = (64 << 10) + QUARANTINE_KB,
+    NAMES = 200,
+    FEW_FILES = 150
+};
 
 static const char *const LEASE = "lease_seconds=4"; /* so that whoever holds work holds it up for no longer */
 
 static process start(const place *p)
 {
     return place_start(p, (const char *const[]){ "actors=2", "reward_workers=2", "steps=8", LEASE, NULL });
+}
+
+/* Under a shell's soft limit that the client's connections exceed: a learner that kept to it could open no file more. */
+static process start_with_few_files(const place *p)
+{
+    struct rlimit before;
+    getrlimit(RLIMIT_NOFILE, &before);
+    setrlimit(RLIMIT_NOFILE, &(struct rlimit){ FEW_FILES, before.rlim_max });
+    const process t = start(p);
+    setrlimit(RLIMIT_NOFILE, &before);
+    return t;
 }
 
 /* ---- what it says ---- */
@@ -215,6 +235,24 @@ static void talk_rubbish(villain *v)
     listen_for(v, 20);
 }
 
+/* What an exchange says, and none of its peers; asked of itself, and of whoever else is there. */
+static void command(villain *v)
+{
+    char row[] = "{}";
+    episode *e = forged(v, task_id(false, 1, 0));
+    task t = { .id = e->id, .group_size = 4, .max_tokens = 1, .row = row };
+    connect_to(v);
+    hello(v, "reward", "mallory-commands");
+    say(v, (message){ .type = MSG_SCORE_REQUEST, .score_request = { &t, e } });
+    say(v, (message){ .type = MSG_TASK, .task = { &t } });
+    say(v, (message){ .type = MSG_WELCOME, .welcome = { .run = "mallory's", .seed = 7 } });
+    say(v, (message){ .type = MSG_GROUP, .group = { .id = 1, .size = 4, .n = 4 } });
+    say(v,
+        (message){ .type = MSG_WEIGHTS, .weights = { .version = 99, .hash = 1, .bytes = 1, .path = "/etc/passwd" } });
+    episode_free(e);
+    listen_for(v, 20);
+}
+
 /* Sockets that stay: two that never read, one of weights and one of the recipe, and one that holds whatever it was
  * given and says that it lives. */
 typedef struct company {
@@ -297,15 +335,21 @@ typedef struct attack {
     const place *place;
     villain villain;
     company company;
+    drip drip;
     int round;
 } attack;
 
+enum { N_WAYS = 7 };
+
 static void everything(void *ctx)
 {
-    static void (*const WAYS[])(villain *) = { forge, take_work, send_giants, lie_about_names, talk_rubbish, flood };
+    static void (*const WAYS[])(villain *) = { forge,        take_work, send_giants, lie_about_names,
+                                               talk_rubbish, flood,     command };
     attack *a = ctx;
     be_rude(&a->company, a->round);
-    WAYS[a->round % 6](&a->villain);
+    drip_connect(&a->drip, a->villain.address, 60);
+    drip_on(&a->drip);
+    WAYS[a->round % N_WAYS](&a->villain);
     a->round++;
 }
 
@@ -317,7 +361,7 @@ static void a_hostile_client_has_no_effect_but_counters_with_its_name(void **sta
     place calm = place_new(), p = place_new();
     process t = start(&calm);
     const long calm_kb = run_and_watch(&t, &calm, NULL, NULL);
-    t = start(&p);
+    t = start_with_few_files(&p);
     wait_for_exchange(&p, address);
     attack a = { .place = &p };
     void *context = zmq_ctx_new();
@@ -328,18 +372,24 @@ static void a_hostile_client_has_no_effect_but_counters_with_its_name(void **sta
     const long peak_kb_under_attack = run_and_watch(&t, &p, everything, &a);
     print_message("%d rounds; the learner's peak: %ld KB, undisturbed %ld KB; refused: %.0f\n", a.round,
                   peak_kb_under_attack, calm_kb, last_metric(&p, "exchange/refused"));
-    assert_true(a.round >= 6);
+    print_message("%d connections that never come to anything\n", a.drip.n);
+    assert_true(a.round >= N_WAYS);
+    assert_true(a.drip.n > FEW_FILES);
+    drip_close(&a.drip);
     assert_true(peak_kb_under_attack <= calm_kb + MORE_MEMORY_KB);
     assert_same_model(&calm, &p, LAST);
     outcome o = TROUPE("rollouts", p.run, "--limit", "1");
     if (!strstr(o.text, "trained: 8 steps, 16 groups, 64 episodes")) fail_msg("%s", o.text);
     outcome_free(&o);
-    static const char *const counted[] = {
-        "exchange/refused/unasked",           "exchange/refused/role",
-        "exchange/refused/namesake",          "exchange/refused/malformed",
-        "exchange/refused/too_long",          "exchange/refused_of/mallory-forges",
-        "exchange/refused_of/mallory-judges", "exchange/refused_of/mallory-newcomer"
-    };
+    static const char *const counted[] = { "exchange/refused/unasked",
+                                           "exchange/refused/role",
+                                           "exchange/refused/namesake",
+                                           "exchange/refused/malformed",
+                                           "exchange/refused/too_long",
+                                           "exchange/refused_of/mallory-forges",
+                                           "exchange/refused_of/mallory-judges",
+                                           "exchange/refused_of/mallory-newcomer",
+                                           "exchange/refused_of/mallory-commands" };
     for (size_t i = 0; i < sizeof counted / sizeof *counted; i++)
         if (!(last_metric(&p, counted[i]) > 0)) fail_msg("%s was not counted", counted[i]);
     zmq_close(a.villain.socket);

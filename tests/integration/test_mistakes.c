@@ -94,7 +94,7 @@ static void values_of_options_are_checked(void **state)
         { "moo --method mgda c=x", 2, { "c", "'x'" } },
         { "moo --method mgda c=-1", 2, { "c", "from 0" } },
         { "learner RECIPE --run r --bind ipc://x --rank x", 2, { "--rank", "'x'" } },
-        { "reward-host a b c d e", 2, { "descriptor", "'b'" } },
+        { "reward-host a b c d e f g", 2, { "descriptor", "'b'" } },
     };
     EXPECT_ALL(ALL);
 }
@@ -126,6 +126,8 @@ static void options_and_words_that_nobody_takes_are_refused(void **state)
         { "rollouts runs/a runs/b", 2, { "'runs/b'" } },
         { "rollouts runs/a steps=3", 2, { "'steps=3' is one word too many" } },
         { "plot out.svg", 2, { "OUT.svg RUN" } },
+        { "plot out.png run", 2, { "out.png: a drawing is SVG", "ends in .svg" } },
+        { "plot a.svg/out.PDF run", 2, { "ends in .svg" } },
         { "plot out.svg 1 2 3 4 5 6 7", 2, { "'7' is one word too many", "six runs" } },
         { "forgetting runs/a x=1", 2, { "'x=1'" } },
         { "env", 2, { "usage: troupe env" } },

@@ -213,10 +213,57 @@ static void limits_of_a_job_are_kept_to(void **state)
 {
     (void)state;
     SHELL(1, "ulimit -f 8; $TROUPE export --model $MODEL out", "File too large");
+    SHELL(1, "ulimit -n 24; $TROUPE train $RECIPE --run-dir run steps=1", "24 files may be open", "(raise ulimit -n)");
     need_sandbox();
+    SHELL(0, "ulimit -n 20; $TROUPE env call --tool python '{\"code\": \"print(6 * 7)\"}'", "42");
+    SHELL(0, "ulimit -Sn 24; $TROUPE eval $RECIPE --prompts 1", "eval/accuracy");
+    SHELL(1, "ulimit -v 20000; $TROUPE env call --tool python '{\"code\": \"1\"}'", "within 19 MB (raise ulimit -v)");
     SHELL(1, "ulimit -f 4; $TROUPE env call --tool python '{\"code\": \"print(6 * 7)\"}'",
           "cannot write the system call filter: File too large");
     SHELL(0, "ulimit -t 3; $TROUPE env call --tool python '{\"code\": \"print(6 * 7)\"}'", "42");
+}
+
+/* A disk that was full, a copy that was cut: what is left of the run is worth something, and it is said what. */
+static void a_run_without_a_readable_run_json_says_what_is_left(void **state)
+{
+    (void)state;
+    SHELL(1, "mkdir r; : > r/run.json; $TROUPE train --resume r", "r/run.json: not JSON: it is empty; nothing else",
+          "models (checkpoints/)", "model=RUN/checkpoints/step-N");
+    SHELL(1, "echo '{\"files\": ' > r/run.json; $TROUPE train --resume r",
+          "r/run.json:2: not JSON: ", "cannot be continued");
+}
+
+#define UNTIL_IT_LISTENS "until grep -q 'listening at' said; do kill -0 $p || exit 9; sleep 0.02; done"
+
+/* What a supervisor says of a run, a learner that was started alone says of itself; and it is a command that works. */
+static void a_learner_that_is_stopped_says_how_to_go_on(void **state)
+{
+    (void)state;
+    SHELL(0,
+          "$TROUPE learner $RECIPE --run \"it's a run\" --bind ipc://$PWD/s steps=3 eval_every=0 >said 2>&1 & "
+          "p=$!; " UNTIL_IT_LISTENS "; kill -TERM $p; wait $p; echo status $?; cat said; "
+          "c=$(sed -n 's/.*continue with: troupe //p' said); eval \"$TROUPE $c\" >said 2>&1 & p=$!; " UNTIL_IT_LISTENS
+          "; kill -HUP $p; wait $p; echo again $?; cat said",
+          "status 130", "again 130", "stopped at step 0; its checkpoint is written",
+          "recipe.lua --run 'it'\\''s a run' --bind ipc://", "/s --resume steps=3 eval_every=0\n");
+}
+
+/* However few descriptors there are: what can't be done is said with what raises the limit, and without a traceback. */
+static void few_open_files_are_met_with_what_raises_them(void **state)
+{
+    (void)state;
+    need_sandbox();
+    for (int n = 5; n < 24; n++) {
+        char command[200];
+        snprintf(command, sizeof command, "ulimit -n %d; $TROUPE env call --tool python '{\"code\": \"print(6 * 7)\"}'",
+                 n);
+        outcome o = shell_run(command);
+        const bool done = o.status == 0 && strcmp(o.text, "42\n") == 0;
+        const bool said = o.status == 1 && strstr(o.text, "Too many open files (raise ulimit -n)");
+        if ((!done && !said) || strstr(o.text, "Traceback"))
+            fail_msg("ulimit -n %d: status %d: %s", n, o.status, o.text);
+        outcome_free(&o);
+    }
 }
 
 /* Ctrl-C, a closed pipe, a kill: whatever ends us in the middle of calls, the box has nothing to say about it. */
@@ -261,6 +308,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_temporary_folder_that_cannot_be_written_is_told_of, enter_folder,
                                         leave_folder),
         cmocka_unit_test_setup_teardown(limits_of_a_job_are_kept_to, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(a_run_without_a_readable_run_json_says_what_is_left, enter_folder,
+                                        leave_folder),
+        cmocka_unit_test_setup_teardown(a_learner_that_is_stopped_says_how_to_go_on, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(few_open_files_are_met_with_what_raises_them, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(who_is_killed_in_a_call_leaves_no_traceback, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(without_proc_it_runs_and_doctor_says_so, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(a_place_that_cannot_be_written_is_named_with_the_reason, enter_folder,

@@ -108,10 +108,41 @@ static void a_row_above_the_limit_is_named_before_anything_starts(void **state)
     test_folder_remove(dir);
 }
 
+static int times(const char *text, const char *word)
+{
+    int n = 0;
+    for (const char *at = text; (at = strstr(at, word)); at++) n++;
+    return n;
+}
+
+/* What a script prints stands among what others say: with its file and line, and of the made-up episodes of a rehearsal
+ * no more than a few lines. */
+static void what_a_script_prints_has_its_place_and_an_end(void **state)
+{
+    (void)state;
+    char script[500], rows[500];
+    char *dir = test_folder_new();
+    snprintf(script, sizeof script, "%s/r.lua", dir);
+    snprintf(rows, sizeof rows, "%s/answered.jsonl", dir);
+    test_file_write(
+        dir, "r.lua",
+        "return function(task, episode)\n print(task.prompt, ('x'):rep(100))\n return { accuracy = 1 }\nend\n");
+    test_file_write(dir, "answered.jsonl",
+                    "{\"prompt\": \"1\", \"response\": \"2\"}\n{\"prompt\": \"3\", \"response\": \"4\"}\n");
+    outcome o = TROUPE("score", script, rows);
+    assert_int_equal(o.status, 0);
+    if (!strstr(o.text, "r.lua:2: 3\txxxxx")) fail_msg("%s", o.text);
+    if (times(o.text, "r.lua:2: ") != 2 + 4 || times(o.text, "(print: the rest is left out)") != 1)
+        fail_msg("%s", o.text);
+    outcome_free(&o);
+    test_folder_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_script_that_a_policy_can_make_raise_starts_nothing),
+        cmocka_unit_test(what_a_script_prints_has_its_place_and_an_end),
         cmocka_unit_test(a_score_counts_its_reasons),
         cmocka_unit_test(a_row_above_the_limit_is_named_before_anything_starts),
     };

@@ -210,12 +210,59 @@ static void no_more_tasks_are_kept_than_there_are_slots(void **state)
     close_scene(&s);
 }
 
+/* What an exchange says to others, or to nobody, and once more what it has said already. */
+static void what_is_not_said_to_an_actor_changes_nothing(void **state)
+{
+    (void)state;
+    scene s;
+    char row[] = "{}", text[] = "";
+    task t = { .id = 1, .group_size = 1, .max_version = 9, .max_tokens = 1, .row = row };
+    episode e = { .id = 1, .text = text, .transcript = text };
+    open_scene(&s, 0);
+    UNTIL(&s, s.reported == 7 && s.wanted == 1);
+    say(&s, (message){ .type = MSG_SCORE_REQUEST, .score_request = { &t, &e } });
+    say(&s, (message){ .type = MSG_RECIPE_CHUNK, .recipe_chunk = { .file = 3, .data = text } });
+    say(&s, (message){ .type = MSG_EPISODE_ACK, .ack = { 77 } });
+    say(&s, (message){ .type = MSG_WELCOME, .welcome = { .run = "another", .seed = 5, .recipe = s.theirs } });
+    s.reported = -1;
+    UNTIL(&s, s.reported == 7);
+    say(&s, (message){ .type = MSG_BYE, .bye = { "the run is over" } });
+    UNTIL(&s, s.ended && s.gone);
+    test_ok(s.rc, &s.err);
+    assert_int_equal(s.wanted, 2); /* its one slot, told to the first and to the second WELCOME: nothing was played */
+    close_scene(&s);
+}
+
+static void leave_with(const char *reason, int rc)
+{
+    scene s;
+    message m = { .type = MSG_BYE };
+    snprintf(m.bye.reason, sizeof m.bye.reason, "%s", reason);
+    open_scene(&s, 0);
+    UNTIL(&s, s.reported == 7);
+    say(&s, m);
+    UNTIL(&s, s.ended);
+    assert_int_equal(s.rc, rc);
+    if (rc != OK) assert_string_equal(s.err.text, reason);
+    close_scene(&s);
+}
+
+/* Who left with status 0 would be started again, and dismissed again, without end. */
+static void an_actor_that_is_dismissed_has_failed(void **state)
+{
+    (void)state;
+    leave_with("the run is over", OK);
+    leave_with(BYE_DISMISSED "3 of its answers in a row were refused", ERR_PEER);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(weights_that_have_their_hash_are_played_with),
                                         cmocka_unit_test(weights_of_another_hash_are_refused),
                                         cmocka_unit_test(an_actor_with_other_files_than_the_learners_does_not_play),
                                         cmocka_unit_test(weights_that_can_not_be_the_models_are_not_collected),
-                                        cmocka_unit_test(no_more_tasks_are_kept_than_there_are_slots) };
+                                        cmocka_unit_test(no_more_tasks_are_kept_than_there_are_slots),
+                                        cmocka_unit_test(what_is_not_said_to_an_actor_changes_nothing),
+                                        cmocka_unit_test(an_actor_that_is_dismissed_has_failed) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

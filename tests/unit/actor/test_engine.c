@@ -294,6 +294,30 @@ static void what_does_not_fit_is_refused(void **state)
     tiny_close(&t);
 }
 
+/* Finite weights, and logits that are not: sampled and greedy tokens of it are nobody's policy. */
+static void logits_that_are_not_finite_end_the_step(void **state)
+{
+    (void)state;
+    for (int greedy = 0; greedy < 2; greedy++) {
+        tiny t = tiny_open(5);
+        error err = { 0 };
+        sampled_token out[1];
+        bool busy;
+        stream s;
+        const param *norm = param_find(t.table, PARAM_FINAL_NORM, -1);
+        for (int64_t i = 0; i < norm->count; i++) t.w->data[norm->offset + i] = 3e38f;
+        weights_seal(t.w, 7);
+        engine *en = new_engine(&t, 1, 512, 0);
+        write_prompt(&s, 0);
+        const stream_options o = { .temperature = greedy ? 0 : 1, .top_p = 1 };
+        assert_true(engine_submit(en, s.ids, (size_t)s.n, &o, &err) > 0);
+        assert_int_equal(engine_step(en, out, &busy, &err), -ERR_STATE);
+        if (!strstr(err.text, "logits of policy version 7 are not finite")) fail_msg("%s", err.text);
+        engine_free(en);
+        tiny_close(&t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -305,6 +329,7 @@ int main(void)
         cmocka_unit_test(too_little_memory_is_refused_with_figures),
         cmocka_unit_test(new_weights_take_over_between_two_tokens),
         cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(logits_that_are_not_finite_end_the_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

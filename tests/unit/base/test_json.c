@@ -30,6 +30,29 @@ static void malformed_text_is_refused_with_its_place(void **state)
     }
 }
 
+/* A place reads as those of Lua and compilers do, file:line, wherever the text comes from; the column stands behind. */
+static void a_place_is_a_file_and_a_line(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *where, *begins, *ends;
+    } TEXTS[] = {
+        { "{\"a\": x}", "rows.jsonl:6", "rows.jsonl:6: not JSON: ", " (column 7)" },
+        { "{\"a\": x}\n", "rows.jsonl:6", "rows.jsonl:6: not JSON: ", " (column 7)" },
+        { "{\n\"a\": x}", "config.json", "config.json:2: not JSON: ", " (column 6)" },
+        { "", "rows.jsonl:6", "rows.jsonl:6: not JSON: it is empty", "" },
+        { " \n \n", "run.json", "run.json: not JSON: it is empty", "" },
+        { "{\"a\": 1e-400}", "rows.jsonl:6", "rows.jsonl:6: 1e-400 is too small", "" },
+        { "{\n\"a\": 1e-400}", "config.json", "config.json:2: 1e-400 is too small", "" },
+    };
+    for (size_t i = 0; i < sizeof TEXTS / sizeof *TEXTS; i++) {
+        error err = { 0 };
+        assert_null(json_parse(TEXTS[i].text, strlen(TEXTS[i].text), TEXTS[i].where, &err));
+        if (strncmp(err.text, TEXTS[i].begins, strlen(TEXTS[i].begins)) != 0 || !strstr(err.text, TEXTS[i].ends))
+            fail_msg("%s", err.text);
+    }
+}
+
 static void deep_nesting_is_refused_before_the_stack_is(void **state)
 {
     (void)state;
@@ -221,6 +244,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_that_are_no_text_are_replaced_one_by_one),
         cmocka_unit_test(malformed_text_is_refused_with_its_place),
+        cmocka_unit_test(a_place_is_a_file_and_a_line),
         cmocka_unit_test(deep_nesting_is_refused_before_the_stack_is),
         cmocka_unit_test(getters_find_what_is_there),
         cmocka_unit_test(what_is_missing_or_null_is_the_fallback),

@@ -325,7 +325,7 @@ static void a_dismissed_peer_is_told_why_and_is_nobody(void **state)
     endpoint_dismiss(w.exchange.ep, w.exchange.peer, "three in a row");
     assert_int_equal(w.exchange.downs, 1);
     UNTIL(&w, w.worker.of_type[MSG_BYE] == 1);
-    assert_string_equal(w.worker.last.bye.reason, "three in a row");
+    assert_string_equal(w.worker.last.bye.reason, BYE_DISMISSED "three in a row");
     assert_int_equal(endpoint_refused(w.exchange.ep)->by_reason[REFUSAL_EPISODE], 1);
     assert_string_equal(endpoint_refused(w.exchange.ep)->peers[0].name, "actor-1");
     free_wire(&w);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/str.h"
@@ -216,7 +217,7 @@ static void what_can_not_be_stopped_costs_one_score_and_a_process(void **state)
     score sc = ask(&d);
     assert_int_equal(sc.status, SCORE_SCRIPT);
     assert_int_equal(sc.n_values, 0);
-    if (!strstr(sc.error, "of CPU time (killed)")) fail_msg("%s", sc.error);
+    if (!strstr(sc.error, ":5: took more than ") || !strstr(sc.error, "of CPU time (killed)")) fail_msg("%s", sc.error);
     score_reset(&sc);
     free(d.e->answer);
     d.e->answer = xstrdup("quick");
@@ -224,6 +225,35 @@ static void what_can_not_be_stopped_costs_one_score_and_a_process(void **state)
     assert_int_equal(sc.status, SCORE_OK);
     assert_true(score_get(&sc, "accuracy") == 1);
     assert_true(scorer_host_pid(d.s) != first);
+    score_reset(&sc);
+    close_desk(&d);
+}
+
+/* Once it has computed for longer than it takes to begin. */
+static void crash(void *ctx)
+{
+    clockid_t clock;
+    struct timespec t = { 0 };
+    const int pid = scorer_host_pid(ctx);
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &t) != 0) return;
+    if (t.tv_sec > 0 || t.tv_nsec > 100000000) kill(pid, SIGSEGV);
+}
+
+/* As where C has a fault that an episode finds: what is known of it is the line that called it. */
+static void a_crash_has_the_line_that_the_script_was_at(void **state)
+{
+    (void)state;
+    desk d = open_desk("return function(task, episode)\n"
+                       "  local n = 0\n"
+                       "  while n < 1e18 do n = n + 1 end\n"
+                       "  return { accuracy = 1 }\n"
+                       "end\n");
+    scorer_set_tick(d.s, crash, d.s);
+    score sc = ask(&d);
+    assert_int_equal(sc.status, SCORE_SCRIPT);
+    if (!strstr(sc.error, ".lua:3: the process that runs the reward script ended twice") ||
+        !strstr(sc.error, "signal 11"))
+        fail_msg("%s", sc.error);
     score_reset(&sc);
     close_desk(&d);
 }
@@ -406,6 +436,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_can_not_be_stopped_costs_one_score_and_a_process),
         cmocka_unit_test(a_host_that_is_stopped_is_replaced_and_asked_again),
         cmocka_unit_test(large_rows_are_scored_and_larger_ones_named),
+        cmocka_unit_test(a_crash_has_the_line_that_the_script_was_at),
         cmocka_unit_test(a_host_killed_by_others_is_replaced_and_asked_again),
         cmocka_unit_test(nothing_leaks_from_one_call_to_the_next),
         cmocka_unit_test(a_script_that_can_not_be_loaded_is_refused_at_once),
