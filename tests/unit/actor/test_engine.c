@@ -294,7 +294,7 @@ static void what_does_not_fit_is_refused(void **state)
     tiny_close(&t);
 }
 
-/* Finite weights, and logits that are not: sampled and greedy tokens of it are nobody's policy. */
+/* Finite weights, and logits that are not: sampled and greedy tokens of it follow no policy. */
 static void logits_that_are_not_finite_end_the_step(void **state)
 {
     (void)state;
