@@ -210,7 +210,7 @@ static void no_more_tasks_are_kept_than_there_are_slots(void **state)
     close_scene(&s);
 }
 
-/* What an exchange says to others, or to nobody, and once more what it has said already. */
+/* What an exchange says to others, or to no peer at all, and once more what it has said already. */
 static void what_is_not_said_to_an_actor_changes_nothing(void **state)
 {
     (void)state;
