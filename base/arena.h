@@ -17,5 +17,5 @@ void *arena_zalloc(arena *a, size_t bytes); /* the same, zeroed */
 char *arena_strdup(arena *a, const char *s);
 char *arena_strndup(arena *a, const char *s, size_t len); /* always terminated */
 void arena_reset(arena *a);                               /* forgets everything, keeps the chunks */
-size_t arena_peak_bytes(const arena *a);                  /* the most ever in use between resets */
+size_t arena_peak_bytes(const arena *a);                  /* for tests: the most ever in use between resets */
 #define arena_array(a, type, n) ((type *)arena_alloc((a), sizeof(type) * (size_t)(n)))

@@ -42,5 +42,5 @@ int error_sys(error *err, int errno_value, const char *fmt, ...) __attribute__((
 /* Prefixes "where: " to the sentence already there; returns its code. */
 int error_within(error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* "timeout", "script", ...: short and stable, for metrics and messages. */
+/* "timeout", "script", ...: short and stable. For tests, which compare codes: a person is shown the sentence. */
 const char *error_name(int code);

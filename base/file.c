@@ -96,7 +96,7 @@ int file_open(const char *path, int flags, unsigned mode, error *err)
     }
 
     if (fstat(fd, &st) != 0)
-        error_sys(err, errno, "%s could not be looked at", path);
+        error_sys(err, errno, "cannot stat %s", path);
     else if (check_kind(path, st.st_mode, err) == OK)
         return fd;
     close(fd);
@@ -167,7 +167,7 @@ int file_map_open(file_map *map, const char *path, error *err)
 
     int code = OK;
     if (fstat(fd, &st) != 0)
-        code = error_sys(err, errno, "%s could not be looked at", path);
+        code = error_sys(err, errno, "cannot stat %s", path);
     else if (st.st_size > 0) {
         void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED)

@@ -135,10 +135,6 @@ void *map_get(const map *m, const char *key)
 
 void map_set(map *m, const char *key, void *value) { set(&m->t, hash_of(key), key, value); }
 
-bool map_remove(map *m, const char *key) { return remove_entry(&m->t, hash_of(key), key); }
-
-size_t map_size(const map *m) { return m->t.n_live; }
-
 bool map_next(const map *m, size_t *cursor, const char **key, void **value)
 {
     const entry *e = next(&m->t, cursor);

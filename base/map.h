@@ -11,8 +11,6 @@ map *map_new(void);
 void map_free(map *m); /* the values stay the caller's */
 void *map_get(const map *m, const char *key);
 void map_set(map *m, const char *key, void *value);
-bool map_remove(map *m, const char *key);
-size_t map_size(const map *m);
 /* Walks in order of insertion: `for (size_t i = 0; map_next(m, &i, &key, &value);)` */
 bool map_next(const map *m, size_t *cursor, const char **key, void **value);
 

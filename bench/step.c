@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/rng.h"
 #include "base/str.h"
+#include "learner/trainer_config.h"
 
 void bench_run_close(bench_run *t)
 {
@@ -74,12 +75,13 @@ static void random_cotangents(bench_run *t, int n_out, int sides)
 int bench_run_open(bench_run *t, const bench_request *r, error *err)
 {
     const model_config *c = bench_config(r->size);
-    const optim_config config = optim_default();
+    trainer_config defaults = { 0 };
+    if (option_defaults(&OPTIM_OPTIONS, &defaults, err) != OK) return err->code;
     if (!(t->dev = device_open("auto", r->threads, err))) return err->code;
     if (!(t->table = param_table_new(c, err))) return err->code;
     device_set_precision(t->dev, r->precision);
     if (!(t->w = weights_new(t->dev, t->table, err))) return err->code;
-    t->opt = optimizer_new(&config, t->w, NULL, NULL);
+    t->opt = optimizer_new(&defaults.optim, t->w, NULL, NULL);
     weights_init(t->w, 1, 0.02f);
     weights_seal(t->w, 0);
     t->grads = device_alloc(t->dev, sizeof(float) * (size_t)t->table->total);

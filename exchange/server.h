@@ -62,7 +62,7 @@ int server_check(server *s, error *err);
 int server_finish(server *s, error *err);
 /* True every ten seconds without a step: whom or what the run waits for, in a sentence. Call once a turn. */
 bool server_reminder(server *s, char *out, size_t size);
-core *server_core(server *s);
+core *server_core(server *s); /* for tests: the simulation judges its state */
 typedef struct server_stats {
     core_stats core;
     int actors, reward_workers;

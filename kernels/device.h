@@ -54,7 +54,7 @@ void *device_host_scratch(device *dev, size_t bytes);
 void device_scratch_reset(device *dev);
 /* The same, and the memory goes back to the machine: for one who has failed and wants to save. */
 void device_scratch_drop(device *dev);
-size_t device_scratch_peak(const device *dev);
+size_t device_scratch_peak(const device *dev); /* for tests: what a pass is promised to need at most */
 /* Runs fn(ctx, err) and returns what it returns. When an array or scratch that fn asks for, however deep inside, cannot
  * be allocated, fn ends at once (a long jump) and ERR_MEMORY returned: "out of memory: scratch needs 64 MB more (3.5 GB
  * in use), and ...". What fn holds in malloc's memory is lost then, its arrays are in any state, the device itself

@@ -16,11 +16,6 @@ typedef struct step_view {
     bool *dead;     /* [S] its group teaches nothing, and that counts */
 } step_view;
 
-advantage_config advantage_default(int weighing)
-{
-    return (advantage_config){ .mean = MEAN_GROUP, .std = STD_GROUP, .whiten = weighing > 1 };
-}
-
 /* ---- one objective: (r - baseline) / divisor ---- */
 
 /* Where all are the same there is nothing to divide by: eps alone would make a million of a reward of 1. */

@@ -61,9 +61,6 @@ typedef struct advantage_config {
     credit_to credit; /* which tokens a reward on a span of the answer is for */
 } advantage_config;
 
-/* For so many objectives that weigh. 1: GRPO without whitening; more: GDPO. */
-advantage_config advantage_default(int weighing);
-
 typedef struct objective_stats {
     double mean, std;    /* of the raw reward over the batch */
     double dead_groups;  /* share of groups in which all rewards are equal: they teach nothing */

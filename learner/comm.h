@@ -63,7 +63,7 @@ comm *comm_mpi(error *err);
  * `c` as it was, and `why` (on all ranks) says what is in the way. `dev` is borrowed, and may be closed before the comm
  * is. Collective. */
 comm *comm_nccl(comm *c, device *dev, char *why, size_t why_size);
-/* n ranks, each for a thread of its own -> out [n]. */
+/* For tests: n ranks, each for a thread of its own -> out [n]. */
 void comm_threads(int n, comm **out);
 void comm_free(comm *c);
 

@@ -9,23 +9,6 @@ static const double MAX_LOG_RATIO = 20; /* exp(20) is already absurd; beyond it 
 /* verl's. k3 grows without end with a token that has become far less likely than the reference has it. */
 static const double MAX_K3 = 10;
 
-loss_config loss_default(void)
-{
-    return (loss_config){ .kind = LOSS_PPO,
-                          .clip_low = 0.2,
-                          .clip_high = 0.28,
-                          .ratio_cap = 2,
-                          .tau = 0.1,
-                          .nft_weight = 1,
-                          .aggregation = AGGREGATE_TOKEN,
-                          .constant = 512,
-                          .correction = CORRECTION_TOKEN_TIS,
-                          .tis_cap = 2, /* verl's */
-                          .floor = 0.5,
-                          .band = 1e-3,
-                          .imitation_weight = 1 };
-}
-
 static double clamped(double log_ratio) { return fmax(-MAX_LOG_RATIO, fmin(MAX_LOG_RATIO, log_ratio)); }
 
 /* ---- what all tokens of an episode have in common ---- */

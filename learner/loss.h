@@ -85,27 +85,26 @@ typedef enum loss_imitation { LOSS_IMITATIONS(WORDS_MEMBER) } loss_imitation;
 
 typedef enum loss_kl { LOSS_KLS(WORDS_MEMBER) } loss_kl;
 
+/* Defaults: the rows of learner/options_algorithm.c and options_imitation.c. */
 typedef struct loss_config {
     loss_kind kind;
-    double clip_low, clip_high; /* 0.2, 0.28 */
-    double dual_clip;           /* c > 1; 0: none */
-    double ratio_cap;           /* REINFORCE's C (2) */
-    double tau;                 /* Kimi's */
-    int nft_weight;             /* 0: 1, 1: 1 - q, 2: sqrt((1 - q) / q) */
-    double kl;                  /* coefficient of the KL term; 0: no reference */
+    double clip_low, clip_high;
+    double dual_clip; /* c > 1; 0: none */
+    double ratio_cap; /* REINFORCE's C */
+    double tau;       /* Kimi's */
+    int nft_weight;   /* 0: 1, 1: 1 - q, 2: sqrt((1 - q) / q) */
+    double kl;        /* coefficient of the KL term; 0: no reference */
     loss_kl kl_kind;
     loss_aggregation aggregation;
     double constant; /* tokens an episode, for AGGREGATE_CONSTANT */
     loss_correction correction;
-    double tis_cap; /* C (2) */
-    double floor;   /* of CORRECTION_MASK (0.5) */
-    double band;    /* of CORRECTION_GEOMETRIC (1e-3) */
+    double tis_cap; /* C */
+    double floor;   /* of CORRECTION_MASK */
+    double band;    /* of CORRECTION_GEOMETRIC */
     loss_imitation imitation;
-    double imitation_weight; /* c (1) */
-    double imitation_share;  /* mu: what the policy wrote counts 1 - imitation_share (0) */
+    double imitation_weight; /* c */
+    double imitation_share;  /* mu: what the policy wrote counts 1 - imitation_share */
 } loss_config;
-
-loss_config loss_default(void);
 
 /* The denominators, over the whole step, before any micro-batching. */
 typedef struct loss_scale {

@@ -9,12 +9,7 @@
 #include "base/str.h"
 #include "learner/finite.h"
 
-optim_config optim_default(void)
-{
-    return (optim_config){
-        .lr = 1e-6, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .clip_norm = 1.0, .warmup = 10, .min_lr_ratio = 0.1
-    };
-}
+static const float EPS = 1e-8F; /* Adam's (arXiv 1412.6980), and PyTorch's default */
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -241,8 +236,8 @@ int optimizer_step(optimizer *o, weights *w, const float *grads, int64_t step, o
         /* Matrices decay; gains of norms and biases, which are vectors, are not drawn to 0. */
         const double decay = w->table->items[r->param].rank >= 2 ? c->weight_decay : 0;
         device_ops(w->dev)->adamw(w->dev, w->data + r->at, grads + r->at, o->m + r->place, o->v + r->place, r->count,
-                                  (float)report->lr, (float)c->beta1, (float)c->beta2, (float)c->eps, (float)decay,
-                                  scale, o->step);
+                                  (float)report->lr, (float)c->beta1, (float)c->beta2, EPS, (float)decay, scale,
+                                  o->step);
     }
     return end_update(o, w, o->step, err);
 }
@@ -263,8 +258,7 @@ static void pull_run(const optimizer *o, weights *w, const optim_run *r, const f
         const int64_t n = smaller(r->count - from, PULL_FLOATS), at = r->at + from;
         ops->zero(w->dev, m, n);
         device_copy(w->dev, v, o->v + r->place + from, sizeof *v * (size_t)n);
-        ops->adamw(w->dev, w->data + at, grads + at, m, v, n, lr, 0, (float)c->beta2, (float)c->eps, 0, scale,
-                   o->step + 1);
+        ops->adamw(w->dev, w->data + at, grads + at, m, v, n, lr, 0, (float)c->beta2, EPS, 0, scale, o->step + 1);
     }
 }
 

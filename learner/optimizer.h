@@ -19,15 +19,13 @@
 typedef enum lr_schedule { LR_SCHEDULES(WORDS_MEMBER) } lr_schedule;
 
 typedef struct optim_config {
-    double lr, beta1, beta2, eps, weight_decay; /* decay acts on matrices, never on norms */
-    double clip_norm;                           /* 0: no clipping */
-    int64_t warmup;                             /* updates of linear warm-up */
+    double lr, beta1, beta2, weight_decay; /* decay acts on matrices, never on norms */
+    double clip_norm;                      /* 0: no clipping */
+    int64_t warmup;                        /* updates of linear warm-up */
     lr_schedule schedule;
     double min_lr_ratio; /* share of lr that a falling schedule ends with, at total_steps and behind it */
     int64_t total_steps; /* of the run */
 } optim_config;
-
-optim_config optim_default(void);
 
 /* A run of one parameter that this optimizer steps. */
 typedef struct optim_run {

@@ -143,7 +143,8 @@ static int check(void *config, option_reading *r)
     if (c->loss.kind == LOSS_NFT && estimator_of(c->advantage.mean)->scope == SCOPE_NONE)
         return option_expected(r, "algorithm.mean", "a baseline: nft tells right from wrong by the advantage's sign");
 
-    c->advantage.whiten = advantage_default(objective_weighing(&c->objectives)).whiten;
+    /* GRPO's sum of one objective is normalised already; of several, each normalised by itself, it is not (GDPO). */
+    c->advantage.whiten = objective_weighing(&c->objectives) > 1;
     return OK;
 }
 

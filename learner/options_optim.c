@@ -78,16 +78,8 @@ static const option ROWS[] = {
     { 0 },
 };
 
-static int check(void *config, option_reading *r)
-{
-    (void)r;
-    ((trainer_config *)config)->optim.eps = 1e-8;
-    return OK;
-}
-
 const option_table OPTIM_OPTIONS = {
     .title = "Optimizer, parameters at rest, adapters",
     .about = "AdamW and what it moves.",
     .rows = ROWS,
-    .check = check,
 };

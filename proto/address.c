@@ -49,7 +49,11 @@ static int loopback(const char *address, const char *rest, bool binds, char out[
     char host[64] = "";
     const char *colon = strrchr(rest, ':');
     const size_t len = colon ? (size_t)(colon - rest) : 0;
-    if (len > 0 && len < sizeof host) memcpy(host, rest, len), host[len] = 0;
+    if (len > 0 && len < sizeof host) { /* else it stays "", which is no host of this machine */
+        memcpy(host, rest, len);
+        host[len] = 0;
+    }
+
     if (strcmp(host, "localhost") == 0) snprintf(host, sizeof host, "127.0.0.1");
     if (!is_number(host) && strcmp(host, "[::1]") != 0) return leaves(address, "leaves this machine", err);
     const int rc = check_port(address, colon + 1, binds, err);

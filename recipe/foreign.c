@@ -86,13 +86,19 @@ static const char *nearly(const char *word, const char *const *names)
     for (int i = 0; names[i]; i++)
         if (strcasecmp(names[i], word) == 0) return names[i];
 
-    const char *nearest = len < SHORTEST ? NULL : str_nearest(word, names);
-    return nearest && str_distance(word, nearest) <= len / SHORTEST ? nearest : NULL;
+    if (len < SHORTEST) return NULL;
+    const char *nearest = str_nearest(word, names);
+    const bool is_slip = nearest && str_distance(word, nearest) <= len / SHORTEST;
+    return is_slip ? nearest : NULL;
 }
 
 void recipe_foreign_hint(const char *key, const char *word, const char *const *names, str *hint)
 {
+    /* First what the word means elsewhere: "kl" is near to many names and is none of them. */
     const char *instead = instead_of(key, word);
     if (!instead) instead = nearly(word, names);
-    if (instead) str_printf(hint, strchr(instead, ' ') ? " (%s)" : " (did you mean '%s'?)", instead);
+    if (!instead) return;
+
+    const bool is_sentence = strchr(instead, ' ');
+    str_printf(hint, is_sentence ? " (%s)" : " (did you mean '%s'?)", instead);
 }

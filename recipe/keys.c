@@ -19,7 +19,8 @@ static const char *kind_name(const option *o)
 static const char *default_text(const option *o)
 {
     if (!o->fallback) return "required";
-    return o->fallback[0] ? o->fallback : "-";
+    if (!o->fallback[0]) return "-"; /* an empty column would shift the help into it */
+    return o->fallback;
 }
 
 /* What may be written for a key that is one of some words: "grpo, dapo, ..."; nothing for others. */
@@ -29,7 +30,8 @@ static void add_spellings(const option *o, str *out)
     for (int i = 0; o->presets && o->presets[i].name; i++) str_item(out, ", ", o->presets[i].name);
 }
 
-/* The table's rows, and behind each those of the tables that come after it. */
+/* The table's rows, and behind each those of the tables that come after it: a method's keys are read with the section
+ * that they belong to (algorithm.*, optim.*), wherever the method's file is. */
 static void print_rows(FILE *to, const config_part *parts, const option_table *t, void (*print)(FILE *, const option *))
 {
     for (const option *o = t->rows; o->key; o++) {
@@ -69,7 +71,7 @@ static void print_wrapped(FILE *to, const char *first, const char *rest, const c
     for (bool begun = false; *text; begun = true) {
         const int word = (int)strcspn(text, " ");
         if (begun && column + 1 + word > PAGE_COLUMNS)
-            column = fprintf(to, "\n%s", rest) - 1;
+            column = fprintf(to, "\n%s", rest) - 1; /* fprintf counts the newline, which is no column */
         else if (begun)
             column += fprintf(to, " ");
 
@@ -106,6 +108,7 @@ static void print_facts(FILE *to, const option *o)
     const bool ranged = o->kind == OPTION_WHOLE || o->kind == OPTION_NUMBER;
     const bool pair = o->kind == OPTION_PAIR;
 
+    /* %.15g: the longest bound of a row is 1e15, and no fraction shows digits that its row doesn't have. */
     fprintf(to, "*%s", LONG[o->kind]);
     if (ranged) fprintf(to, ", %.15g to %.15g", o->min, o->max);
     if (pair) fprintf(to, " from %.15g to below %.15g", o->min, o->max);
@@ -121,7 +124,8 @@ static void print_elsewhere(FILE *to, const char *names)
     str text = { 0 };
     while (*names) {
         const int n = (int)strcspn(names, " ");
-        str_printf(&text, "%s`%.*s`", text.len ? ", " : "", n, names);
+        if (text.len > 0) str_puts(&text, ", ");
+        str_printf(&text, "`%.*s`", n, names);
         names += n + (names[n] == ' ');
     }
     str_printf(&text, ".");
@@ -138,11 +142,18 @@ static void print_preset(FILE *to, const option_preset *p)
     str_free(&help);
 }
 
+/* A row's help is the part of a line (--keys) and, with a capital, the paragraph's first sentence. */
+static void add_help(const option *o, str *out)
+{
+    char first = o->help[0];
+    if (first >= 'a' && first <= 'z') first = (char)(first - 'a' + 'A'); /* not toupper: no locale changes the page */
+    str_printf(out, "%c%s. %s", first, o->help + 1, o->more);
+}
+
 static void print_option(FILE *to, const option *o)
 {
     str text = { 0 };
-    str_printf(&text, "%c%s. %s", o->help[0] >= 'a' && o->help[0] <= 'z' ? o->help[0] - 'a' + 'A' : o->help[0],
-               o->help + 1, o->more);
+    add_help(o, &text);
 
     fprintf(to, "\n### `%s`\n\n", o->key);
     print_facts(to, o);
@@ -163,8 +174,9 @@ void recipe_print_page(FILE *to)
 
     fprintf(to, "# The keys of a recipe\n\n");
     print_wrapped(to, "", "",
-                  "Written by `troupe train --keys --markdown`; change a key's text where the key is, in its room's "
-                  "options.c. Each can be set in recipe.lua, `rollout = { group = 16 }`, or on the command line, "
+                  "Written by `troupe train --keys --markdown`; change a key's text in its row: the table of its room "
+                  "(`*/*options*.c`), or of its training method (`learner/methods/*.c`). Each can be set in "
+                  "recipe.lua, `rollout = { group = 16 }`, or on the command line, "
                   "`rollout.group=16`, which wins. \"Elsewhere\" is what other trainers call a key: Troupe knows these "
                   "names and says which key is meant.");
 

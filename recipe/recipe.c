@@ -25,6 +25,8 @@ static int join(recipe *r, error *err)
     curriculum_options_join(&r->curriculum, seed, r->exchange.group, r->prompt.complexity, r->prompt.n_templates);
     trainer_config_join(&r->trainer, seed, r->run.steps, r->exchange.max_tokens, r->exchange.temperature);
 
+    /* Success without help is what hints and templates are chosen by, and what a helped answer is compared with
+     * (learner/estimator.h): of one sample there is no mean and no spread. */
     if (help->templated + help->hinted + help->demonstrations > r->exchange.group - 2)
         return config_error(r->config, "rollout.hinted", err,
                             "expected at least two samples of a group without template, hint or demonstration");
@@ -39,15 +41,18 @@ static int join(recipe *r, error *err)
 
 int64_t recipe_keep_episodes(const recipe *r)
 {
-    enum { AHEAD = 16 }; /* more steps than are ever played ahead of the one that is trained */
+    enum { AHEAD = 16 }; /* steps: rollout.max_staleness is at most that, so none is played further ahead */
     if (r->run.keep_episodes == 0 || r->run.checkpoint_every == 0) return 0;
+
+    /* A resumed run begins at its last checkpoint, and trains again on what the store has of the steps since. */
     const int64_t needed = r->run.checkpoint_every + AHEAD;
     return r->run.keep_episodes > needed ? r->run.keep_episodes : needed;
 }
 
 /* ---- opening ---- */
 
-static const char SHOTS_FILE[] = "prompt.shots.file"; /* inside a value that is no row */
+/* A path inside the value of prompt.shots, which T.shots makes and no row describes. */
+static const char SHOTS_FILE[] = "prompt.shots.file";
 
 static bool is_path_key(const char *key, size_t len)
 {
@@ -70,14 +75,17 @@ bool recipe_is_path(const char *word)
 
 char *recipe_override(const char *word)
 {
-    const char *value = strchr(word, '=');
-    char here[1024];
-    str out = { 0 };
+    const char *equals = strchr(word, '=');
+    if (!equals || !recipe_is_path(word)) return xstrdup(word);
 
-    if (!value || value[1] == '/' || !recipe_is_path(word) || !(file_exists(value + 1) || dir_exists(value + 1)) ||
-        !getcwd(here, sizeof here))
-        return xstrdup(word);
-    str_printf(&out, "%.*s=%s/%s", (int)(value - word), word, here, value + 1);
+    /* What is not here may be beside the recipe, so it stays relative: the reader of OPTION_PATH looks there. */
+    const char *path = equals + 1;
+    const bool is_here = path[0] != '/' && (file_exists(path) || dir_exists(path));
+    char here[1024];
+    if (!is_here || !getcwd(here, sizeof here)) return xstrdup(word);
+
+    str out = { 0 };
+    str_printf(&out, "%.*s=%s/%s", (int)(equals - word), word, here, path);
     return str_take(&out);
 }
 
@@ -100,13 +108,16 @@ static recipe *recipe_new(const char *path, const char *const *overrides, int n_
 
 static int read_all(recipe *r, error *err)
 {
+    /* Far above what a recipe needs: a loop that never ends stops with its line, before the machine is full. */
     const vm_limits limits = { .memory_bytes = (size_t)1 << 30, .instructions = 1000000000, .cpu_ms = 10000 };
     if (!(r->vm = vm_new(VM_RECIPE, &limits, r->dir, err))) return ERR_MEMORY;
 
     int rc = config_open(r->config, r->vm, r->path, (const char *const *)r->words, r->n_words, err);
-    r->config->aliases = recipe_foreign_keys();
+    r->config->aliases = recipe_foreign_keys(); /* behind config_open, which begins with an empty config */
     r->config->hint = recipe_foreign_hint;
     if (rc == OK) rc = config_read(r->config, r->parts, err);
+
+    /* The rest sees whole structs: env.tools holds functions, which no row can take, and `join` is about two rooms. */
     if (rc == OK) rc = recipe_check_tools(r, err);
     if (rc == OK) rc = join(r, err);
     return rc;
@@ -124,7 +135,7 @@ void recipe_free(recipe *r)
 {
     if (!r) return;
 
-    curriculum_options_reset(&r->curriculum);
+    curriculum_options_reset(&r->curriculum); /* also after a failed reading: rows that were read own memory */
     prompt_options_reset(&r->prompt);
     config_close(r->config);
     free(r->config);
@@ -150,6 +161,7 @@ int recipe_file(const recipe *r, const char *key, const char *path, error *err)
     return config_file(r->config, key, path, err);
 }
 
+/* "env.tools=..." is used by who uses "env.tools", or the section "env"; not by who uses "en". */
 static bool is_used(const char *word, const char *const *used)
 {
     const size_t n = strcspn(word, "=");

@@ -5,7 +5,8 @@
 #include "lua/dialect.h"
 #include "recipe/recipe.h"
 
-static const char TEMPLATE_KEY[] = "prompt.chat_template", TEMPLATE_FAILS[] = "chat template";
+static const char TEMPLATE_KEY[] = "prompt.chat_template";
+static const char TEMPLATE_FAILS[] = "chat template"; /* how each sentence of dialect_use_template begins */
 
 dialect *recipe_dialect(const recipe *r, const char *tools_json, error *err)
 {
@@ -16,6 +17,8 @@ dialect *recipe_dialect(const recipe *r, const char *tools_json, error *err)
     return NULL;
 }
 
+/* An error has a code and a sentence. Three keys can give the same code here, so the sentence decides; a wrong guess
+ * shows another key's line of the recipe, and the sentence stays right. */
 const char *recipe_dialect_key(const error *why)
 {
     if (strncmp(why->text, TEMPLATE_FAILS, sizeof TEMPLATE_FAILS - 1) == 0) return TEMPLATE_KEY;

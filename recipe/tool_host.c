@@ -9,6 +9,7 @@
 #include "env/tools/lua.h"
 #include "lua/config.h"
 
+/* Of loading the recipe, and of each call. Less than recipe_open allows: an actor has one such process for each tool. */
 enum { MEMORY_BYTES = 256 << 20, INSTRUCTIONS = 100000000 };
 
 typedef struct search {
@@ -16,10 +17,11 @@ typedef struct search {
     int function; /* reference; LUA_NOREF: not found */
 } search;
 
-/* The tool's `call` at index `i` of env.tools, which is at 2, if it is the one. */
+/* The tool's `call` at index `i` of env.tools, if it is the one. Stack: 1 the search, 2 env.tools, 3 the tool, 4 its
+ * name. */
 static void try_tool(lua_State *L, search *s, lua_Integer i)
 {
-    lua_settop(L, 2);
+    lua_settop(L, 2); /* what the last try left */
     lua_rawgeti(L, 2, i);
     if (!lua_istable(L, 3) || lua_getfield(L, 3, "name") != LUA_TSTRING) return;
     if (strcmp(lua_tostring(L, 4), s->name) != 0) return;
@@ -41,6 +43,7 @@ static int serve(const tool_host *h, vm *v, error *err)
 {
     config c = { 0 };
     search s = { .name = h->tool, .function = LUA_NOREF };
+    /* With the run's words: env.tools may be made by what they set. Keys are not read: the learner has judged them. */
     int rc = config_open(&c, v, h->recipe, h->words, h->n_words, err);
     if (rc == OK) rc = vm_protect(v, find_tool, &s, err);
     if (rc == OK && s.function == LUA_NOREF)

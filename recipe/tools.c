@@ -16,8 +16,11 @@ typedef struct tooling {
     router *router;
     bool words; /* nothing is started */
     error *err;
-    int rc;
+    int rc; /* a C function that Lua calls returns numbers of results, so errors of ours come back here */
 } tooling;
+
+/* T.python and T.tool have checked the types (lua/lib/troupe.lua). What a recipe leaves out is nil, and 0 here: the
+ * tool's own default. */
 
 static double number_field(lua_State *L, const char *name)
 {
@@ -70,7 +73,7 @@ static int add_python(tooling *t, lua_State *L)
     const word_row *mode = words_named(BOX_MODE_WORDS, sandbox);
     if (!mode) return wrong_sandbox(sandbox, t->err);
     if (check_sandbox(t->r, mode, t->err) != OK) return t->err->code;
-    lua_pop(L, 1);
+    lua_pop(L, 1); /* the fields below are of the top of the stack: T.python's table again */
 
     package_names(L, &packages);
     const box_config limits = { .timeout_ms = (int)(number_field(L, "timeout") * 1000),
@@ -87,8 +90,9 @@ static int add_python(tooling *t, lua_State *L)
 /* argv of the process in which the calls of tool `name` run: this program, as a host of the recipe's tools. */
 static int host_words(const recipe *r, const char *self, const char *name, const char **words, int max, error *err)
 {
+    enum { OURS = 5 }; /* the four below and the NULL */
     int n = 0;
-    if (r->n_words + 5 > max) return error_set(err, ERR_LIMIT, "at most %d arguments are allowed", max - 5);
+    if (r->n_words + OURS > max) return error_set(err, ERR_LIMIT, "at most %d arguments are allowed", max - OURS);
 
     words[n++] = self;
     words[n++] = "tool-host";
@@ -117,14 +121,18 @@ static int add_hosted(tooling *t, lua_tool_config *written)
 
 static int add_written(tooling *t, lua_State *L)
 {
+    /* The strings stay on the stack until the tool has copied them: Lua frees what nothing refers to. */
     const int top = lua_gettop(L);
     const int timeout_ms = (int)(number_field(L, "timeout") * 1000);
     lua_getfield(L, top, "name");
     lua_getfield(L, top, "description");
     lua_getfield(L, top, "parameters");
 
-    const bool takes_any = lua_isnil(L, -1);
-    json_t *parameters = takes_any ? json_pack("{s:s, s:{}}", "type", "object", "properties") : bind_to_json(L, -1);
+    json_t *parameters;
+    if (lua_isnil(L, -1)) /* not written down: an object with anything in it */
+        parameters = json_pack("{s:s, s:{}}", "type", "object", "properties");
+    else
+        parameters = bind_to_json(L, -1);
     char *text = json_text(parameters, true);
     json_decref(parameters);
 
@@ -145,7 +153,7 @@ static int add_tool(tooling *t, lua_State *L, lua_Integer i)
 
     if (lua_istable(L, -1)) {
         lua_getfield(L, -1, "kind");
-        kind = lua_isnil(L, -1) ? "" : lua_tostring(L, -1); /* the table keeps it alive */
+        if (!lua_isnil(L, -1)) kind = lua_tostring(L, -1); /* the table keeps it alive */
         lua_pop(L, 1);
     }
     if (strcmp(kind, "python") == 0) return add_python(t, L);
@@ -191,9 +199,12 @@ static int check_list(lua_State *L)
     config_push(L, "env.tools");
     if (lua_isnil(L, 2)) return 0;
     if (!is_list(L, 2)) {
-        const bool tells = !lua_istable(L, 2);
-        k->rc = config_error(k->c, "env.tools", k->err, "expected a list: { T.python{...}, T.tool{...} }%s%s",
-                             tells ? ", found " : "", tells ? config_shown(L, 2, shown) : "");
+        str found = { 0 };
+        if (!lua_istable(L, 2))
+            str_printf(&found, ", found %s", config_shown(L, 2, shown)); /* "a table" says nothing */
+        k->rc = config_error(k->c, "env.tools", k->err, "expected a list: { T.python{...}, T.tool{...} }%s",
+                             found.data ? found.data : "");
+        str_free(&found);
         return 0;
     }
 
@@ -223,7 +234,7 @@ static router *open_router(const recipe *r, logger *lg, bool words, error *err)
     if (rc == OK) rc = t.rc;
     if (rc == OK) return t.router;
     error_within(err, "%s", r->path);
-    router_free(t.router);
+    router_free(t.router); /* with the tools that were started before the one that failed */
     return NULL;
 }
 

@@ -58,7 +58,8 @@ static void compare_recipes(worker *w, const welcome_body *welcome)
     error err = { 0 };
     if (w->failed || parcel_compare(&welcome->recipe, w->config->recipe, &err) == OK) return;
     error_within(&err, "%s has another recipe", w->config->address);
-    w->failed = err.code, w->why = err;
+    w->failed = err.code;
+    w->why = err;
 }
 
 /* As an actor does (actor/actor.c): who is dismissed has failed. */

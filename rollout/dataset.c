@@ -101,7 +101,9 @@ uint64_t dataset_visit(dataset *d, uint64_t seed, uint64_t i)
     if (!d->has_order || d->order_seed != seed || d->order_epoch != epoch) {
         d->order = xrealloc(d->order, sizeof *d->order * d->rows.len);
         rng_permutation((rng_key){ .seed = seed, .stream = epoch + 1 }, d->order, d->rows.len);
-        d->order_seed = seed, d->order_epoch = epoch, d->has_order = true;
+        d->order_seed = seed;
+        d->order_epoch = epoch;
+        d->has_order = true;
     }
     return d->order[i % d->rows.len];
 }

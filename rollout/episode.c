@@ -16,8 +16,13 @@ const char *failure_name(failure f) { return f < N_FAILURES ? FAILURE_NAMES[f] :
 episode *episode_new(const task *t)
 {
     episode *e = xcalloc(1, sizeof *e);
-    e->id = t->id, e->group = t->group, e->prompt_id = t->prompt_id;
-    e->sample = t->sample, e->step = t->step, e->eval = t->eval, e->attempt = t->attempt;
+    e->id = t->id;
+    e->group = t->group;
+    e->prompt_id = t->prompt_id;
+    e->sample = t->sample;
+    e->step = t->step;
+    e->eval = t->eval;
+    e->attempt = t->attempt;
     e->n_shots = t->n_shots;
     e->template_id = t->template_id;
     e->environment = xstrdup("");

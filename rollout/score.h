@@ -48,7 +48,7 @@ typedef struct score {
 } score;
 
 void score_reset(score *s);
-score *score_copy(const score *s);
+score *score_copy(const score *s); /* for tests, whose groups own scores that they compare with afterwards */
 void score_free(score *s);
 /* Sets (or replaces) a value; NaN and infinities become missing. ERR_FULL beyond MAX_OBJECTIVES, ERR_ARGUMENT for a
  * name that is empty or too long. */

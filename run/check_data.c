@@ -25,6 +25,8 @@ __attribute__((format(printf, 4, 5))) static int of_key(const recipe *r, const c
 
 /* ---- what the rows must have ---- */
 
+/* Rows that are looked at before a start, as each is parsed: a mistake in a data set is rarely in one row of many. One that
+ * is behind them ends the step that it comes to. */
 enum { MAX_ROWS = 10000 };
 
 static bool has_field(const char *text, const char *field)
@@ -41,6 +43,7 @@ static int check_preferences(const recipe *r, const dataset *d, error *err)
     const char *field = r->trainer.preference;
     if (!field[0]) return OK;
 
+    /* Rows without weights of their own use the recipe's. That none has them is a misspelt field, not a choice. */
     bool has = false;
     for (uint64_t i = 0; i < dataset_size(d) && !has; i++) has = has_field(dataset_row(d, i), field);
     if (!has) return of_key(r, "reward.preference", err, "no row of data.train has a \"%s\"", field);
@@ -62,15 +65,17 @@ static bool has_demonstration(const char *text)
 static int check_sampling(const recipe *r, const dataset *d, error *err)
 {
     error why = { 0 };
-    sampler *s = sampler_new(&r->curriculum.sampler, d, &why);
+    sampler *s = sampler_new(&r->curriculum.sampler, d, &why); /* it reads all rows, and knows what stages they need */
     sampler_free(s);
     if (!s) return of_key(r, "data.stages", err, "%s", why.text);
 
     bool shown = r->curriculum.hinted + r->curriculum.demonstrations == 0;
     for (uint64_t i = 0; !shown && i < dataset_size(d); i++) shown = has_demonstration(dataset_row(d, i));
     if (shown) return OK;
-    return of_key(r, r->curriculum.hinted > 0 ? "rollout.hinted" : "rollout.demonstrations", err,
-                  "no row of data.train has a \"demonstration\"");
+
+    /* A hint is the beginning of the row's demonstration: both keys need the same field. */
+    const char *key = r->curriculum.hinted > 0 ? "rollout.hinted" : "rollout.demonstrations";
+    return of_key(r, key, err, "no row of data.train has a \"demonstration\"");
 }
 
 static bool names_group(const moo_plan *m, const char *name)

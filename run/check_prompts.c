@@ -8,7 +8,7 @@
 
 #include "base/vec.h"
 
-enum { LOOKED_AT = 64 };
+enum { LOOKED_AT = 64 }; /* rows: a prompt with its shots takes milliseconds to render, a data set has millions */
 
 typedef struct tally {
     int made, fitting, failed;

@@ -49,6 +49,7 @@ static void hint_at_checkpoints(const char *dir, error *why)
 
 static int measure_model(opened *o, const char *dir, const hf_folder *f, error *err)
 {
+    /* More rows than tokens is usual (padding for the hardware); fewer would be read behind the end of the table. */
     const int have = f->config.vocab, need = tokenizer_vocab(o->tokenizer);
     if (need > have) return error_set(err, ERR_PARSE, "%s: the tokenizer has %d tokens, the model %d", dir, need, have);
 
@@ -104,6 +105,7 @@ static int check_tools(opened *o, error *err)
     router *tools = recipe_router(r, NULL, &why);
     if (!tools) return recipe_error(r, "env.tools", &why, err);
 
+    /* Tools are processes: they have shown that they start, and what follows needs their words alone. */
     char *text = router_tools_json(tools);
     router_free(tools);
     const int rc = check_told_tools(o, text, err);
@@ -149,7 +151,10 @@ static int check_rows(opened *o, const dataset *rows, const char *name, const ch
 
     if (enough_shots(o, key, shots, err) != OK) return err->code;
     if (check_prompts(&m, rows, name, (int)shots, o->out->note, sizeof o->out->note, &why) == OK) return OK;
-    return recipe_error(o->recipe, strstr(why.text, " fits ") ? "rollout.max_context" : name, &why, err);
+
+    /* "no prompt ... fits": the rows are fine, and the key to change is the one that gives them room. */
+    const bool too_long = strstr(why.text, " fits ");
+    return recipe_error(o->recipe, too_long ? "rollout.max_context" : name, &why, err);
 }
 
 static int check_levels(opened *o, const ladder_config *l, error *err)
@@ -172,7 +177,7 @@ static int check_schedule(opened *o, error *err)
     if (!schedule) return check_rows(o, o->train, "data.train", "prompt.shots", 0, err);
 
     for (int i = 0; rc == OK && shot_schedule_stage(schedule, i, &first, &shots, &n); i++) {
-        if (first > o->recipe->run.steps) break;
+        if (first > o->recipe->run.steps) break; /* stages are in order: no later one is reached either */
         for (int k = 0; rc == OK && k < n; k++)
             rc = check_rows(o, o->train, "data.train", "prompt.shots", shots[k], err);
     }
@@ -211,7 +216,7 @@ static int check_rewards(const opened *o, const dataset *rows, error *err)
 
     const int rc = rehearse(o, rows, &why);
     if (rc == OK) return OK;
-    error_set(&why, rc, "%s; mend the script, or set reward.rehearse = false", why.text);
+    error_set(&why, rc, "%s; fix the script, or set reward.rehearse = false", why.text);
     return recipe_error(r, "reward.script", &why, err);
 }
 

@@ -30,13 +30,15 @@ void child_words_learner(child_words *c, const fleet_words *f, int rank)
     snprintf(c->learners, sizeof c->learners, "%" PRId64, f->learners);
     snprintf(c->report, sizeof c->report, "%d", f->report_fd);
 
+    /* A learner that is started anew takes up its checkpoint, though the run was begun and not resumed: --resume is the
+     * one difference between the two command lines. */
     const char *first[20] = { "learner", f->run->recipe, "--run", f->run->path, "--bind", f->address };
     int n = 6;
     if (rank == 0) {
         first[n++] = "--report-fd";
         first[n++] = c->report;
     }
-    if (f->learners > 1) {
+    if (f->learners > 1) { /* the folder of the run's sockets is theirs alone: no learner of another run comes there */
         const char *const together[] = { "--rank", c->rank, "--of", c->learners, "--meet", f->run->sockets.path };
         for (int i = 0; i < 6; i++) first[n++] = together[i];
     }

@@ -52,7 +52,7 @@ static int next_question(void *ctx, task *t)
     talk *k = ctx;
     str question = { 0 };
     const bool asked = k->conversation->ask(k->conversation->ctx, &question) && question.len <= LONGEST_QUESTION;
-    if (asked) {
+    if (asked) { /* each question is a task of its own number: the same question twice is answered by other draws */
         k->asked++;
         *t = task_of(k, &question);
     }

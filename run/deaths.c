@@ -9,6 +9,8 @@
 
 #include "learner/comm.h"
 
+/* The first deaths are followed by a start at once: a step waits for the process. From the fourth on each waits twice as
+ * long as the one before, so that a machine in trouble is not kept busy with loading models. */
 enum { AT_ONCE = 3, FIRST_DELAY_MS = 500, LONGEST_DELAY_MS = 8000, GOODBYE_MS = 1000 };
 
 static death_kind death_of_exit(int code)
@@ -21,7 +23,9 @@ death_kind death_of_status(int status, uint64_t kills)
 {
     if (WIFEXITED(status)) return death_of_exit(WEXITSTATUS(status));
 
-    switch (WIFSIGNALED(status) ? WTERMSIG(status) : SIGKILL) {
+    int ended_by = SIGKILL; /* a status that tells no signal is taken for one that came from outside */
+    if (WIFSIGNALED(status)) ended_by = WTERMSIG(status);
+    switch (ended_by) {
     case SIGSEGV:
     case SIGABRT:
     case SIGBUS:
@@ -30,10 +34,10 @@ death_kind death_of_status(int status, uint64_t kills)
     case SIGSYS:
     case SIGTRAP:
     case SIGXCPU:
-    case SIGXFSZ:
+    case SIGXFSZ: /* the process's own doing, all of them; other signals come from outside */
         return DEATH_CRASHED;
     case SIGKILL:
-        return kills > 0 ? DEATH_MEMORY : DEATH_KILLED;
+        return kills > 0 ? DEATH_MEMORY : DEATH_KILLED; /* the kernel's OOM killer says no more than that it killed */
     default:
         return DEATH_KILLED;
     }
@@ -65,7 +69,8 @@ static int64_t delay_of(const deaths *d, death_kind kind)
 static void note_failure(deaths *d, const char *reason)
 {
     const bool again = d->same > 0 && same_words(d->reason, reason);
-    d->same = again ? d->same + 1 : 1;
+    if (!again) d->same = 0;
+    d->same++;
     d->failed++;
     snprintf(d->reason, sizeof d->reason, "%s", reason);
 }
@@ -73,11 +78,12 @@ static void note_failure(deaths *d, const char *reason)
 death_verdict deaths_add(deaths *d, death_kind kind, const char *reason, uint64_t steps, int64_t *delay_ms)
 {
     const bool own = kind >= DEATH_FAILED;
-    if (steps != d->steps) *d = (deaths){ .steps = steps };
+    if (steps != d->steps) *d = (deaths){ .steps = steps }; /* a step was done: what was before it is forgiven */
     d->all++;
     if (own) note_failure(d, reason);
 
     *delay_ms = delay_of(d, kind);
     if (own && d->same >= DEATHS_OF_ONE_REASON) return DEATH_SAME_AGAIN;
-    return d->failed >= DEATHS_FAILED || d->all >= DEATHS_KILLED ? DEATH_TOO_MANY : DEATH_RESTART;
+    const bool too_many = d->failed >= DEATHS_FAILED || d->all >= DEATHS_KILLED;
+    return too_many ? DEATH_TOO_MANY : DEATH_RESTART;
 }

@@ -5,15 +5,20 @@
 
 #include "base/clock.h"
 
-enum { TOKENS_PER_STEP = 512, MAX_FINISHED = 64, IDLE_MS = 200, MAX_PICK = 64 };
+enum {
+    TOKENS_PER_STEP = 512, /* of one forward pass: a token of each episode under way, and as much of new prompts */
+    MAX_FINISHED = 64,
+    IDLE_MS = 200, /* a tool's answer ends the wait earlier */
+};
 
 /* The shots of a task are chosen by its group: all samples of a prompt see the same ones. */
 static int pick_shots(void *ctx, const task *t, const char **out, int max)
 {
     const episode_runner *p = ctx;
-    uint64_t rows[MAX_PICK];
-    const int want = t->n_shots < max ? t->n_shots : max;
-    const int n = shot_pick(t->seed, t->group, want < MAX_PICK ? want : MAX_PICK, p->shots.len, rows);
+    uint64_t rows[MAX_SHOTS];
+    int want = t->n_shots < max ? t->n_shots : max;
+    if (want > MAX_SHOTS) want = MAX_SHOTS;
+    const int n = shot_pick(t->seed, t->group, want, p->shots.len, rows);
     for (int i = 0; i < n; i++) out[i] = p->shots.data[rows[i]];
     return n;
 }
@@ -23,6 +28,7 @@ static int open_words(episode_runner *p, const recipe *r, router *tools_of, erro
 {
     if (!(p->router = tools_of)) return err->code;
     if (r->curriculum.shots_file[0] && shots_read(&p->shots, r->curriculum.shots_file, err) != OK) return err->code;
+
     char *tools = router_tools_json(p->router);
     p->dialect = recipe_dialect(r, tools, err);
     free(tools);
@@ -37,17 +43,17 @@ static int open_model(episode_runner *p, const recipe *r, const char *dir, open_
     device_set_precision(p->device, r->run.precision);
     if (!(p->tokenizer = tokenizer_open(dir, err))) return err->code;
     if (!(p->model = open(dir, p->device, err))) return err->code;
+
     const int have = p->model->config.vocab, need = tokenizer_vocab(p->tokenizer);
-    return need <= have ? OK
-                        : error_set(err, ERR_PARSE, "%s: the tokenizer has %d tokens, the model %d", dir, need, have);
+    if (need <= have) return OK;
+    return error_set(err, ERR_PARSE, "%s: the tokenizer has %d tokens, the model %d", dir, need, have);
 }
 
 engine_config episode_runner_engine(const recipe *r, const model_config *model, int slots)
 {
-    const int max = model->max_position;
-    return (engine_config){ .max_streams = slots,
-                            .max_context = r->actor.max_context < max ? (int)r->actor.max_context : max,
-                            .tokens_per_step = TOKENS_PER_STEP };
+    int max_context = (int)r->actor.max_context;
+    if (max_context > model->max_position) max_context = model->max_position; /* behind it RoPE was never trained */
+    return (engine_config){ .max_streams = slots, .max_context = max_context, .tokens_per_step = TOKENS_PER_STEP };
 }
 
 static void set_rollouts(episode_runner *p, const recipe *r, const model_config *mc, int slots)
@@ -144,6 +150,8 @@ static int play_all(episode_runner *p, rollouts *s, const episode_runner_callbac
         n = rollouts_step(s, clock_ms(), finished, MAX_FINISHED, &idle, err);
         if (n < 0) return -n;
         for (int i = 0; i < n; i++) cb->done(cb->ctx, finished[i]);
+
+        /* Nothing to compute and nothing ended: all that is under way waits for tools. */
         if (idle && n == 0 && rollouts_in_flight(s) > 0) router_wait(p->router, IDLE_MS);
     }
     return err->code;

@@ -16,7 +16,7 @@
 #include "show/batch_metrics.h"
 #include "show/result_file.h"
 
-enum { SLOTS = 64 };
+enum { SLOTS = 64 }; /* episodes under way at once: what decoding is batched over */
 
 /* Each of them changes what is played, or how it is scored. */
 static const char *const KEYS[] = { "model",

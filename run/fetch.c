@@ -12,7 +12,12 @@
 #include "proto/endpoint.h"
 #include "proto/weights.h"
 
-enum { TURN_MS = 200, ASK_AGAIN_MS = 3000, SMALL_BYTES = 64 << 10, MAX_WORDS = PARCEL_WORDS + 4 + 96 };
+enum {
+    TURN_MS = 200,
+    ASK_AGAIN_MS = 3000,              /* a question or its answer may be lost on the way */
+    SMALL_BYTES = 64 << 10,           /* of a message that is no part of the recipe */
+    MAX_WORDS = PARCEL_WORDS + 4 + 96 /* the learner's, one for each file that a key names, the worker's own */
+};
 
 typedef struct fetching {
     const fetch_config *config;
@@ -84,6 +89,7 @@ static void on_chunk(fetching *f, const recipe_chunk_body *chunk)
     error err = { 0 };
     if (!f->delivery) return;
 
+    /* What is asked for next tells whether the piece was the one that was missing. */
     delivery_next(f->delivery, &before);
     if (delivery_take(f->delivery, chunk, &err) != OK) {
         fail(f, &err);
@@ -136,6 +142,7 @@ static int connect_to(fetching *f, error *err)
     snprintf(ec.hello.name, sizeof ec.hello.name, "%s", c->name);
     weights_host(ec.hello.host);
 
+    /* Nothing is known of who answers yet: a message may be no larger than what a recipe needs. */
     for (int type = 0; type < N_MESSAGES; type++) ec.limits[type] = SMALL_BYTES;
     ec.limits[MSG_WELCOME] = PARCEL_LIST_BYTES;
     ec.limits[MSG_RECIPE_CHUNK] = PARCEL_CHUNK_BYTES + SMALL_BYTES;
@@ -210,12 +217,12 @@ static recipe *open_sent(const fetched *f, const fetch_config *c, error *err)
     const char *words[MAX_WORDS];
     const int n_sent = pack_words(&f->list, f->folder.path, sent, MAX_WORDS - c->n_words);
     for (int i = 0; i < n_sent; i++) words[i] = sent[i];
-    for (int i = 0; i < c->n_words; i++) words[n_sent + i] = c->words[i];
+    for (int i = 0; i < c->n_words; i++) words[n_sent + i] = c->words[i]; /* behind the learner's: the last one wins */
 
     recipe *r =
         recipe_open(path_join(path, sizeof path, f->folder.path, "recipe.lua"), words, n_sent + c->n_words, err);
     for (int i = 0; i < n_sent; i++) free(sent[i]);
-    if (r) r->sent = true;
+    if (r) r->sent = true; /* before anything of it runs: a sent recipe's tools may not ask for no sandbox */
     if (r && pack_check_paths(r, c->role, f->folder.path, err) == OK) return r;
     recipe_free(r);
     error_within(err, "the recipe that %s has sent", c->address);

@@ -88,7 +88,8 @@ static void heed(fleet *f, const json_t *line)
     json_opt_string(line, "text", "report", "", &text, NULL);
     json_opt_int(line, "step", "report", 0, &step, NULL);
 
-    supervisor_heard(f->supervisor, strcmp(event, "peers") == 0 ? text : NULL);
+    const bool lists_peers = strcmp(event, "peers") == 0;
+    supervisor_heard(f->supervisor, lists_peers ? text : NULL); /* whatever the line says, the learner lives */
     if (strcmp(event, "step") == 0) {
         f->stepped = true;
         supervisor_step(f->supervisor, step);
@@ -120,7 +121,7 @@ static void read_report(fleet *f)
 
     const size_t rest = f->line.len - (size_t)(begin - f->line.data);
     memmove(f->line.data, begin, rest);
-    f->line.len = rest < LINE_BYTES ? rest : 0;
+    f->line.len = rest < LINE_BYTES ? rest : 0; /* a line without an end is dropped: the pipe is a child's to fill */
 }
 
 /* ---- the watch ---- */
@@ -191,7 +192,7 @@ int fleet_watch(fleet *f, error *err)
         const int signal = wait_for_news(f); /* never longer than a second: supervisor_poll looks after all processes */
         if (signal == SIGTSTP)
             pause_all(f);
-        else if (signal)
+        else if (signal) /* one of stop_signals */
             return stop_in_order(f, signal, err);
 
         switch (supervisor_poll(f->supervisor, err)) {
@@ -199,7 +200,7 @@ int fleet_watch(fleet *f, error *err)
             continue;
         case RUN_FINISHED:
             supervisor_stop(f->supervisor, 0);
-            drain_report(f);
+            drain_report(f); /* the last step's line may still be in the pipe */
             return OK;
         case RUN_FAILED:
             drain_report(f);

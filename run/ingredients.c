@@ -13,7 +13,12 @@
 #include "base/json.h"
 #include "base/str.h"
 
-enum { COPIED_BYTES = 64 << 20, WHOLE_BYTES = 256 << 20, END_BYTES = 64 << 20, PATH_BYTES = 2 * RECIPE_PATH };
+enum {
+    COPIED_BYTES = 64 << 20, /* a larger file stays where it is, and is compared by its hash */
+    WHOLE_BYTES = 256 << 20, /* hashed as a whole; of a larger one the two ends of END_BYTES */
+    END_BYTES = 64 << 20,
+    PATH_BYTES = 2 * RECIPE_PATH
+};
 
 static const char FOLDER[] = "recipe";
 
@@ -150,6 +155,7 @@ static int take_new(taking *t, const char *key, const char *from)
     int rc = hash_of(one.from, &one.hash, &one.bytes, t->err);
     if (rc == OK) rc = copy_in(t, &one);
 
+    /* Of a resumed run that takes changes: what is new, or not what it was. A person is told of each. */
     const ingredient *old = of_key(t->before, key, one.from);
     if (t->taken && (!old || old->hash != one.hash)) json_array_append_new(t->taken, json_string(key));
     if (rc == OK) vec_push(&t->now, one);
@@ -164,7 +170,7 @@ static int take(taking *t, const char *key, const char *path)
 
     int rc = OK;
     const ingredient *kept = with_copy(t->before, t->run, real);
-    if (kept)
+    if (kept) /* a copy of a copy would be named after the copy, and where it came from be lost */
         vec_push(&t->now, *kept);
     else
         rc = take_new(t, key, real);
@@ -186,7 +192,7 @@ static int take_modules(taking *t, const recipe *r)
 static int take_all(taking *t, const recipe *r)
 {
     const struct {
-        const char *key, *path;
+        const char *key, *path; /* the key with which ingredients_words sets it again */
     } parts[] = {
         { "reward.script", r->reward.script },
         { "prompt.dialect", strchr(r->prompt.dialect, '/') ? r->prompt.dialect : "" },
@@ -224,6 +230,7 @@ int ingredients_take(ingredients *all, const char *run, const recipe *r, json_t 
         return rc;
     }
 
+    /* Only now that all new copies are there: a failure above leaves the run as it was. */
     remove_copies(all, run, &t.now);
     vec_free(all);
     memcpy(all, &t.now, sizeof *all);

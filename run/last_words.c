@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 
+/* Of a log's end: a sentence of ours is short, but a library may say much behind it. */
 enum { TEXT_BYTES = 8192 };
 
 int last_words_begin(last_words *w, int log, int *child_end, error *err)
@@ -26,8 +27,9 @@ static bool starts(const char *line, const char *word) { return strncmp(line, wo
 bool last_words_poll(last_words *w, char *why, size_t size)
 {
     char text[TEXT_BYTES + 1];
-    const ssize_t n = w->fd >= 0 ? read(w->fd, text, sizeof text - 1) : 0;
-    if (n <= 0) return false;
+    if (w->fd < 0) return false;
+    const ssize_t n = read(w->fd, text, sizeof text - 1);
+    if (n <= 0) return false; /* nothing yet (EAGAIN), or the child's end is closed */
     text[n] = '\0';
 
     char *rest = text;
@@ -55,7 +57,7 @@ static const char *sentence_in(const char *line)
 /* The last sentence of our own in `text`; where there is none, the last line that is not of the log's everyday. */
 static void last_line(char *text, char *out, size_t size)
 {
-    bool own = false;
+    bool own = false; /* a sentence of ours was found: lines of libraries behind it (exit handlers) count no more */
     out[0] = '\0';
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
         const bool ours = starts(line, "troupe: ");
@@ -74,7 +76,8 @@ static void read_log(const last_words *w, const char *log_path, char text[TEXT_B
     if (log < 0) return;
 
     const off_t end = lseek(log, 0, SEEK_END);
-    const off_t from = end - w->log_from > TEXT_BYTES ? end - TEXT_BYTES : w->log_from;
+    off_t from = w->log_from;
+    if (end - from > TEXT_BYTES) from = end - TEXT_BYTES;
     const ssize_t n = pread(log, text, TEXT_BYTES, from);
     text[n > 0 ? n : 0] = '\0';
     close(log);

@@ -14,7 +14,7 @@
 #include "run/ranks.h"
 #include "show/batch_metrics.h"
 
-enum { WAIT_MS = 500 };
+enum { WAIT_MS = 500 }; /* after which a wait looks whether it is to stop */
 
 /* ---- out: versions and checkpoints ---- */
 
@@ -199,7 +199,8 @@ static int on_step(learner_thread *l, const step_batch *b, error *err)
 static bool finished(const learner_thread *l, bool last_was_eval)
 {
     const int64_t version = trainer_version(l->trainer);
-    return version >= l->config.recipe->run.steps && (last_was_eval || !evaluation_due(l, version));
+    if (version < l->config.recipe->run.steps) return false;
+    return last_was_eval || !evaluation_due(l, version); /* the evaluation of the last version comes behind its step */
 }
 
 static bool alone(const learner_thread *l) { return !l->config.comm || l->config.comm->size == 1; }
@@ -210,7 +211,7 @@ static int step_was_lost(learner_thread *l, error *err)
 {
     ranks_left left = { .whole = trainer_whole(l->trainer), .code = err->code };
     snprintf(left.sentence, sizeof left.sentence, "%s", err->text);
-    device_scratch_drop(l->config.model->weights->dev);
+    device_scratch_drop(l->config.model->weights->dev); /* saving needs memory, too */
     if (!ranks_regroup(l->config.comm, l->trainer, err, &left) && !alone(l)) left.whole = false;
 
     error why = { 0 };
@@ -227,7 +228,7 @@ static int take_batch(learner_thread *l, const step_batch *b, bool *over, error 
 {
     l->working = true;
     const int rc = b->eval ? on_eval(l, b, err) : on_step(l, b, err);
-    l->working = false;
+    l->working = false; /* waiting for the next batch is not hanging (learner_thread_hangs) */
     *over = rc == OK && finished(l, b->eval && b->step == trainer_version(l->trainer));
     return rc;
 }
@@ -255,7 +256,7 @@ static int train(learner_thread *l, error *err)
 
     int rc = take_batches(l, &over, err);
     if (rc == OK) rc = save(l, err);
-    if (rc == ERR_MEMORY || rc == ERR_PEER) return step_was_lost(l, err);
+    if (rc == ERR_MEMORY || rc == ERR_PEER) return step_was_lost(l, err); /* ERR_PEER: another learner's step was */
     if (rc != OK || over) return rc;
     return error_set(err, ERR_INTERRUPTED, "stopped at step %" PRId64 "; its checkpoint is written",
                      trainer_version(l->trainer));
@@ -329,7 +330,7 @@ static int load_checkpoint(learner_thread *l, error *err)
 
 int learner_thread_open(learner_thread *l, const learner_thread_config *config, error *err)
 {
-    *l = (learner_thread){ .config = *config, .saved = -1 };
+    *l = (learner_thread){ .config = *config, .saved = -1 }; /* -1: not even version 0 is on disk */
     pthread_mutex_init(&l->lock, NULL);
     l->metrics = metrics_new();
 
@@ -364,7 +365,8 @@ int learner_thread_hangs(learner_thread *l, error *err)
 {
     const weights *w = l->config.model->weights;
     const bool should_compute = alone(l) && l->working && device_view(w->dev, w->data);
-    const int64_t still_ms = stall_look(&l->stall, should_compute ? stall_cpu_ms(l->thread) : -1, clock_ms());
+    const int64_t cpu_ms = should_compute ? stall_cpu_ms(l->thread) : -1; /* -1: begins to count anew */
+    const int64_t still_ms = stall_look(&l->stall, cpu_ms, clock_ms());
     if ((double)still_ms < l->config.recipe->run.stall_seconds * 1000) return OK;
     return error_set(err, ERR_TIMEOUT,
                      "the training thread has had no CPU time in step %" PRId64

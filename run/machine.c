@@ -18,7 +18,11 @@
 #include "env/tools/python.h"
 #include "kernels/device.h"
 
-enum { CALLS = 20, MIN_FILES = 1024, MIN_SHM_MB = 64 };
+enum {
+    CALLS = 20,       /* enough for a median; a call takes milliseconds */
+    MIN_FILES = 1024, /* Linux's own default: sockets, logs, pidfds and shared weights of a large fleet need hundreds */
+    MIN_SHM_MB = 64   /* what docker gives a container that asks for nothing: too little for most models */
+};
 
 typedef struct listener {
     void (*say)(void *ctx, const finding *f);
@@ -128,7 +132,7 @@ static void examine_python(const listener *l)
     const box_config limits = { 0 };
     router *tools = python_router(&limits, &err);
     int rc = tools ? OK : err.code;
-    for (int i = 0; rc == OK && i < CALLS; i++) rc = call_python(tools, &ms[i], &err);
+    for (int i = 0; rc == OK && i < CALLS; i++) rc = call_python(tools, &ms[i], &err); /* the first starts python */
     router_free(tools);
 
     snprintf(detail, sizeof detail, "print(2+2) in its sandbox, p50 %.1f ms", latency_of(ms, CALLS).p50);

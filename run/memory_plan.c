@@ -18,13 +18,12 @@ static const uint64_t PROGRAM = (uint64_t)24 << 20, A_TOKEN = 640;
 
 /* ---- the columns ---- */
 
-static int smaller(int64_t a, int64_t b) { return (int)(a < b ? a : b); }
-
 /* A pass holds micro_tokens, or one episode that is longer; no more than a step has. */
 static int tokens_of_pass(const recipe *r, int micro_tokens, int max_context)
 {
     const int64_t step = r->exchange.group * r->exchange.prompts_per_step * max_context;
-    return smaller(step, micro_tokens > max_context ? micro_tokens : max_context);
+    const int pass = micro_tokens > max_context ? micro_tokens : max_context;
+    return step < pass ? (int)step : pass;
 }
 
 static memory_need learner_need(const recipe *r, const device *dev, const param_table *shapes, int tokens)
@@ -48,6 +47,7 @@ memory_plan memory_plan_of(const recipe *r, const device *dev, const param_table
     memory_plan p = { .recipe = r, .on_host = device_view(dev, shapes) != NULL };
     p.tokens = trainer_tokens(&r->trainer, dev, shapes, (int)r->run.learners);
 
+    /* Weights that are published lie in shared memory once, however many actors map them: a column of their own. */
     memory_need learner = learner_need(r, dev, shapes, tokens_of_pass(r, p.tokens, played.max_context));
     memory_need actor = { 0 }, worker = { 0 }, shared = { 0 };
     actor_need(&played, dev, shapes, &actor);
@@ -109,12 +109,12 @@ static char *advice(const memory_plan *p, const largest *most, char *out, size_t
 {
     const recipe *r = p->recipe;
     const bool actors = most->column == &p->columns[1];
+    const char *how_set = r->trainer.micro_tokens > 0 ? "" : ", auto";
     if (most->part == MEMORY_PAGES || (actors && most->part == MEMORY_ACTIVATIONS))
         snprintf(out, size, "lower actor_slots (%d now), rollout.max_context (%d now) or actors (%" PRId64 " now)",
                  actor_slots(r), r->actor.max_context, r->run.actors);
     else if (most->part == MEMORY_ACTIVATIONS)
-        snprintf(out, size, "lower learner.micro_tokens (%d now%s)", p->tokens,
-                 r->trainer.micro_tokens > 0 ? "" : ", auto");
+        snprintf(out, size, "lower learner.micro_tokens (%d now%s)", p->tokens, how_set);
     else if (most->part == MEMORY_MOMENTS)
         snprintf(out, size, "lora.rank makes them small (%d now)", r->trainer.lora.rank);
     else if (most->part == MEMORY_GRADIENTS && r->trainer.moo.over != MOO_OVER_NOTHING)
@@ -129,7 +129,7 @@ static char *advice(const memory_plan *p, const largest *most, char *out, size_t
 int memory_plan_check(const memory_plan *p, const memory_room *room, error *err)
 {
     const uint64_t total = memory_plan_total(p);
-    if (!p->on_host || total <= room->bytes) return OK;
+    if (!p->on_host || total <= room->bytes) return OK; /* a GPU's own memory is judged where it is asked for */
 
     char need[32], left[32], of[32], part[32], keys[200];
     const largest most = largest_of(p);

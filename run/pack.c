@@ -49,7 +49,7 @@ static int add_modules(parcel *p, const recipe *r, error *err)
     int rc = OK;
     char *module = NULL;
     for (int i = 0; rc == OK && (module = vm_required(r->vm, i)); i++) {
-        const char *slash = strrchr(module, '/');
+        const char *slash = strrchr(module, '/'); /* modules lie beside the recipe, here and where it is unpacked */
         rc = parcel_add(p, slash ? slash + 1 : module, module, err);
         free(module);
     }
@@ -70,9 +70,10 @@ static int add_listed(parcel *p, const char *dir, const char *const *files, erro
 static int add_model(parcel *p, const char *dir, error *err)
 {
     char path[PATH_BYTES];
-    const bool one = file_exists(path_join(path, sizeof path, dir, "tokenizer.json"));
-    const int rc = add_listed(p, dir, MODEL_FILES, err);
-    return rc == OK && !one ? add_listed(p, dir, OLDER_TOKENIZER, err) : rc;
+    const bool one_file = file_exists(path_join(path, sizeof path, dir, "tokenizer.json"));
+    int rc = add_listed(p, dir, MODEL_FILES, err);
+    if (rc == OK && !one_file) rc = add_listed(p, dir, OLDER_TOKENIZER, err);
+    return rc;
 }
 
 /* The older tokenizer has brought tokenizer_config.json already. */
@@ -90,7 +91,10 @@ static int add_carried(parcel *p, const carried *c, error *err)
     int rc = OK;
     for (; rc == OK && c->key; c++) {
         if (!c->path[0]) continue;
-        rc = c->name == MODEL ? add_model(p, c->path, err) : parcel_add(p, c->name, c->path, err);
+        if (c->name == MODEL) /* a folder, without its weights: they are published version by version */
+            rc = add_model(p, c->path, err);
+        else
+            rc = parcel_add(p, c->name, c->path, err);
         if (rc != OK) error_within(err, "%s", c->key);
     }
     return rc;
@@ -172,6 +176,7 @@ int pack_check_paths(const recipe *r, pack_for role, const char *folder, error *
     carried all[4];
     carried_by(r, role, all);
 
+    /* A recipe is a program: it may compute a path from what it finds on the machine that runs it. */
     for (const carried *c = all; c->key; c++) {
         char place[PATH_BYTES];
         if (!c->path[0] || strcmp(c->path, path_join(place, sizeof place, folder, c->name)) == 0) continue;

@@ -35,6 +35,7 @@ static void on_signal(int signal)
     stop_asked = 1;
 }
 
+/* A second signal has the same handler: who can't wait for the step takes SIGKILL, and nothing is written in either case. */
 static void take_signals(void)
 {
     signal(SIGINT, on_signal);
@@ -75,7 +76,7 @@ static void draw_weights(pretraining *p)
     const pretraining_keys *k = &p->file.keys;
     const model_config *mc = &p->model->config;
     const float std = k->init_std > 0 ? (float)k->init_std : 1.0f / sqrtf((float)mc->width);
-    if (mc->n_eos > 0) p->eos = mc->eos[0];
+    if (mc->n_eos > 0) p->eos = mc->eos[0]; /* of several the first: generation stops at any */
     weights_init(p->model->weights, (uint64_t)k->seed, std);
     weights_seal(p->model->weights, 0);
 }
@@ -92,7 +93,8 @@ static int next_document(void *ctx, double progress, int32_t *out, int max, int 
     p->ids.len = 0;
     if (tokenizer_encode(p->tokenizer, text->data, text->len, false, &p->ids, err) != OK) return err->code;
 
-    const int kept = (int)p->ids.len < max - 1 ? (int)p->ids.len : max - 1;
+    int kept = (int)p->ids.len;
+    if (kept > max - 1) kept = max - 1;
     if (kept > 0) memcpy(out, p->ids.data, sizeof *out * (size_t)kept);
     *n = kept;
     if (p->eos >= 0) out[(*n)++] = p->eos;
@@ -108,18 +110,18 @@ static pretrain_config config_of(pretraining *p)
                           .tokens_per_step = (int)k->tokens_per_step,
                           .max_sequence = (int)k->max_sequence,
                           .micro_tokens = (int)k->micro_tokens,
-                          .optim = optim_default(),
                           .next = next_document,
                           .ctx = p };
 
-    c.optim.schedule = LR_COSINE; /* down to a tenth: optim_default */
-    c.optim.total_steps = k->steps;
-    c.optim.lr = k->lr;
-    c.optim.warmup = k->warmup;
-    c.optim.weight_decay = k->weight_decay;
-    c.optim.beta1 = k->beta1;
-    c.optim.beta2 = k->beta2;
-    c.optim.clip_norm = k->clip_norm;
+    c.optim = (optim_config){ .schedule = LR_COSINE,
+                              .min_lr_ratio = 0.1, /* the key's help says so */
+                              .total_steps = k->steps,
+                              .lr = k->lr,
+                              .warmup = k->warmup,
+                              .weight_decay = k->weight_decay,
+                              .beta1 = k->beta1,
+                              .beta2 = k->beta2,
+                              .clip_norm = k->clip_norm };
     return c;
 }
 

@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "lua/config.h"
 
+/* Of reading the file, and of writing each document: a loop that never ends stops with its line. */
 enum { MEMORY_BYTES = 1 << 30, CPU_MS = 10000 };
 
 enum { DOCUMENT_DRAWS = 2 }; /* apart from the draws for the weights, which have the same seed */
@@ -46,7 +47,9 @@ const option_table PRETRAINING_OPTIONS = { .rows = ROWS };
 
 static bool is_path(const char *word, size_t key_len)
 {
-    return (key_len == 5 && strncmp(word, "model", 5) == 0) || (key_len == 3 && strncmp(word, "out", 3) == 0);
+    const bool is_model = key_len == 5 && strncmp(word, "model", 5) == 0;
+    const bool is_out = key_len == 3 && strncmp(word, "out", 3) == 0;
+    return is_model || is_out;
 }
 
 /* The word with a path in it made absolute: on the command line it is relative to where one is. The caller frees. */
@@ -89,7 +92,7 @@ static void place_out(pretraining_keys *k, const char *dir)
 
 static int read_keys(pretraining_file *f, config *c, error *err)
 {
-    c->others = true;
+    c->others = true; /* the author's own functions and lists stand in the same table */
     c->keys_in = "troupe pretrain --help";
     const config_part parts[] = { { &PRETRAINING_OPTIONS, &f->keys }, { 0 } };
     if (config_read(c, parts, err) != OK || config_file(c, "model", f->keys.model, err) != OK) return err->code;
@@ -143,6 +146,8 @@ static int draw(lua_State *L)
 
 static int write_document(lua_State *L)
 {
+    /* A generator of its own for each document: what one draws does not move the next, so that a change of one kind of
+     * document leaves the others as they were. */
     pretraining_file *f = lua_touserdata(L, 1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, f->document);
     lua_pushinteger(L, f->keys.seed);

@@ -22,6 +22,8 @@ static void give_order(comm *c, order o, const str *payload)
     frame_out f;
     if (alone(c)) return;
     frame_out_begin(&f, (uint8_t)o, payload ? payload->data : NULL, payload ? payload->len : 0);
+
+    /* In two: the others must know the length before they can take part in the second (MPI matches sizes). */
     comm_broadcast(c, f.head, sizeof f.head);
     if (payload) comm_broadcast(c, payload->data, payload->len);
 }
@@ -126,7 +128,7 @@ typedef struct rank_report {
 static ranks_left sum_up(const rank_report *all, int n, const rank_report *mine)
 {
     ranks_left left = { .whole = true, .code = mine->code };
-    for (int r = n - 1; r >= 0; r--) {
+    for (int r = n - 1; r >= 0; r--) { /* backwards: what the lowest rank says stays */
         left.whole = left.whole && all[r].whole && all[r].version == mine->version;
         if (all[r].code == ERR_PEER) continue;
         left.code = all[r].code;
@@ -173,6 +175,7 @@ static int train_step(trainer *t, metrics *m, str_view frames, error *err)
 static void give_moments(trainer *t, const weights *w)
 {
     const weights *trained = trainer_lora(t) ? trainer_lora(t)->w : w;
+    /* Room for m and v of all parameters: the exchange is one in which every rank receives. */
     float *unread = xmalloc(2 * sizeof(float) * (size_t)trained->table->total);
     optimizer_export(trainer_optimizer(t), trained, unread, unread + trained->table->total);
     free(unread);

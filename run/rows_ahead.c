@@ -34,7 +34,7 @@ static picked_row *rows_of(const rows_ahead *a, int64_t step)
 void rows_ahead_pick(rows_ahead *a, new_version *v)
 {
     const int64_t newest = v->version + a->steps, last = newest < a->last ? newest : a->last;
-    if (a->picked < v->version) a->picked = v->version;
+    if (a->picked < v->version) a->picked = v->version; /* of a resumed run: those steps are trained */
     if (!a->sampler || last <= a->picked) return;
 
     v->rows_from = a->picked + 1;
@@ -43,6 +43,7 @@ void rows_ahead_pick(rows_ahead *a, new_version *v)
     for (uint32_t i = 0; i < v->n_rows; i++) {
         const int64_t step = v->rows_from + i;
         picked_row *rows = rows_of(a, step);
+        /* What a checkpoint holds is not picked again: actors may play it already, and the sampler has counted it. */
         if (step > a->restored) sampler_pick(a->sampler, step, a->prompts, rows);
         memcpy(v->rows + (size_t)i * a->prompts, rows, sizeof *rows * a->prompts);
     }
@@ -55,7 +56,8 @@ static int64_t rows_kept(const rows_ahead *a) { return a->steps * a->prompts; }
 static void shots_state(rows_ahead *a, saved_state *s)
 {
     const int64_t n = rows_kept(a);
-    double *more = xcalloc(3 * (size_t)n + 1, sizeof *more), *fewer = more + n, *n_fewer = fewer + n;
+    double *more = xcalloc(3 * (size_t)n + 1, sizeof *more); /* + 1: no memory of 0 bytes */
+    double *fewer = more + n, *n_fewer = fewer + n;
     for (int64_t i = 0; i < n; i++) {
         more[i] = a->rows[i].shots.more;
         fewer[i] = a->rows[i].shots.fewer;

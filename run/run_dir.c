@@ -59,7 +59,7 @@ static int absolute(char out[1024], const char *path, error *err)
 {
     char *real = realpath(path, NULL);
     if (!real) return error_sys(err, errno, "%s", path);
-    const int n = snprintf(out, 1024, "%s", real);
+    const int n = snprintf(out, 1024, "%s", real); /* the whole length, also where it doesn't fit */
     free(real);
     if (n <= LONGEST_PATH) return OK;
     return error_set(err, ERR_LIMIT, "%s: the whole path has %d bytes, a run's may have %d", path, n, LONGEST_PATH);
@@ -127,6 +127,7 @@ static int write_json(const run_dir *r, error *err)
     json_seal(json);
 
     char *text = json_text(json, false);
+    /* Whole or not at all: a resume reads it, and so does whoever asks whether the folder may be deleted. */
     const int rc = file_write_atomic(path_join(path, sizeof path, r->path, "run.json"), text, strlen(text), err);
     free(text);
     json_decref(json);
@@ -236,7 +237,7 @@ int run_dir_begin(run_dir *r, const char *path, const recipe *of, const char *co
     if (check_place(path, fresh, err) != OK || check_text(of->path, err) != OK || dir_make_all(path, err) != OK ||
         absolute(r->path, path, err) != OK || take_lock(r, err) != OK)
         return err->code;
-    if (run_files_is_run(r->path) && remove_old(r->path, err) != OK) return err->code;
+    if (run_files_is_run(r->path) && remove_old(r->path, err) != OK) return err->code; /* check_place has allowed it */
 
     int rc = OK;
     for (int i = 0; rc == OK && i < n_overrides; i++) rc = add_override(r, overrides[i], err);
@@ -351,7 +352,7 @@ int run_dir_take_back(run_dir *r, error *err)
 {
     if (r->n_before < 0) return OK;
     for (int i = 0; i < r->n_overrides; i++) free(r->overrides[i]);
-    memcpy(r->overrides, r->before, sizeof r->before);
+    memcpy(r->overrides, r->before, sizeof r->before); /* the words themselves: they are `overrides`' from now on */
     r->n_overrides = r->n_before;
     r->n_before = -1;
     json_array_remove(r->history, json_array_size(r->history) - 1);

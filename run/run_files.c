@@ -26,6 +26,7 @@ static const char *const ROLES[] = { "learner", "actor", "reward", NULL };
 
 bool run_files_is_run(const char *path)
 {
+    /* Any version of ours: whose file it is decides whether it may be deleted, not whether this build can read it. */
     char file[PATH_BYTES];
     json_t *json = json_parse_file(path_join(file, sizeof file, path, "run.json"), NULL);
     const char *format = json_string_value(json_object_get(json, "format"));
@@ -47,8 +48,9 @@ static bool is_bare_lock(int dir, const char *name)
 bool run_files_is_empty(const char *path)
 {
     DIR *d = opendir(path);
-    bool empty = d || errno == ENOENT;
-    if (!d) return empty;
+    if (!d) return errno == ENOENT; /* one that can't be read may hold anything */
+
+    bool empty = true;
     for (struct dirent *e; empty && (e = readdir(d));) empty = is_dot(e->d_name) || is_bare_lock(dirfd(d), e->d_name);
     closedir(d);
     return empty;
@@ -128,7 +130,7 @@ static bool is_part(const char *name)
 
 static int remove_file(int dir, const char *path, const char *name, error *err)
 {
-    struct stat st;
+    struct stat st; /* by the open folder: a path that is exchanged meanwhile leads nowhere else */
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode)) return OK;
     if (unlinkat(dir, name, 0) == 0 || errno == ENOENT) return OK;
     return error_sys(err, errno, "cannot remove %s/%s", path, name);
@@ -139,8 +141,9 @@ static int remove_known(const char *path, bool (*is_ours)(const char *name), err
 {
     int rc = OK;
     const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) return OK;
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
-    if (!d) return fd < 0 && errno == ENOENT ? OK : error_sys(err, errno, "cannot list %s", path);
+    if (!d) return error_sys(err, errno, "cannot list %s", path);
 
     for (struct dirent *e; rc == OK && (e = readdir(d));)
         if (is_ours(e->d_name)) rc = remove_file(dirfd(d), path, e->d_name, err);

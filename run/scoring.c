@@ -14,6 +14,7 @@
 #include "reward/scorer.h"
 #include "show/scores.h"
 
+/* REHEARSED_BYTES: no recipe says here how long an answer may be, so it is a long one. */
 enum { MAX_FILE = 1 << 30, REHEARSED_BYTES = 1 << 16, REHEARSAL_PRINTS = 512 };
 
 typedef struct scoring {

@@ -14,7 +14,7 @@
 #include "proto/address.h"
 #include "run/check_data.h"
 #include "run/learner_thread.h"
-#include "run/meeting.h"
+#include "run/rendezvous.h"
 #include "run/pack.h"
 #include "run/episode_runner.h"
 #include "run/ranks.h"
@@ -72,8 +72,8 @@ static int open_inputs(session *s, error *err)
     const recipe *r = s->role.recipe;
     if (open_data(s, err) != OK) return err->code;
 
-    if (!(s->device = meeting_device(o, s->comm, r, err))) return err->code;
-    s->comm = meeting_join(s->comm, s->device, s->role.log);
+    if (!(s->device = rendezvous_device(o, s->comm, r, err))) return err->code;
+    s->comm = rendezvous_join(s->comm, s->device, s->role.log);
     device_set_precision(s->device, r->run.precision);
     if (!(s->model = hf_folder_open(r->run.model, s->device, err))) return err->code;
     if (!o->resume) return OK;
@@ -216,7 +216,7 @@ static void report_peers(session *s)
     if (now_ms - s->listed_ms < PEERS_MS) return;
     str names = { 0 };
     s->listed_ms = now_ms;
-    str_puts(&names, "");
+    str_puts(&names, ""); /* with no peer it is an empty text, not NULL */
     server_peers(s->server, &names);
     sinks_tell(s->sinks, "peers", names.data);
     str_free(&names);
@@ -233,7 +233,7 @@ static int serve(session *s, error *err)
         if (rc == OK && !s->stop) rc = server_check(s->server, err);
         remind(s);
         report_peers(s);
-        if (learner_thread_hangs(&s->learner, err) != OK) role_abandon(&s->role, err);
+        if (learner_thread_hangs(&s->learner, err) != OK) role_abandon(&s->role, err); /* a thread can't be ended */
         const server_stats stats = server_statistics(s->server);
         learner_thread_tell(&s->learner, &stats);
     }
@@ -292,6 +292,8 @@ static int close_all(session *s, int rc, error *err)
         learner_thread_stop(&s->learner);
         if (s->versions) queue_close(s->versions);
     }
+
+    /* First of all: the thread uses nearly all that is closed below. */
     const int trained = learner_thread_close(&s->learner, &end);
     if (rc == OK && trained != OK) rc = error_set(err, trained, "%s", end.text);
 
@@ -349,7 +351,7 @@ int run_learner(const role_options *as, const session_options *o, error *err)
 
     if ((rc = check_options(o, err)) != OK) return role_close(&s.role, rc, err);
     prepare_report(o->report_fd);
-    if ((rc = meeting_open(o, s.role.log, &s.comm, err)) != OK) return role_close(&s.role, rc, err);
+    if ((rc = rendezvous_open(o, s.role.log, &s.comm, err)) != OK) return role_close(&s.role, rc, err);
 
     rc = s.comm && s.comm->rank > 0 ? follow(&s, err) : lead(&s, err);
     rc = close_all(&s, rc, err);

@@ -3,6 +3,10 @@
 
 #include <string.h>
 
+/* A worker takes four requests at a time (workers.c) and the last of them waits for three others: four times what a script
+ * may take, and half a minute for the way and for a host process that has to be started anew. */
+static int64_t score_lease_ms(const recipe *r) { return (int64_t)r->reward.timeout_ms * 4 + 30000; }
+
 static int32_t shots_of(void *ctx, int64_t step, uint64_t prompt, uint32_t sample)
 {
     return shot_schedule_at(ctx, step, prompt, sample);
@@ -11,9 +15,11 @@ static int32_t shots_of(void *ctx, int64_t step, uint64_t prompt, uint32_t sampl
 limits session_limits(const recipe *r, const model_config *model)
 {
     const bool ours = !strpbrk(r->prompt.dialect, "./"); /* else the path of a file */
-    const int64_t max = model->max_position;
+    int64_t max_context = r->actor.max_context;
+    if (max_context > model->max_position) max_context = model->max_position; /* as the actors' engine has it */
+
     return (limits){ .vocab = model->vocab,
-                     .max_context = r->actor.max_context < max ? r->actor.max_context : max,
+                     .max_context = max_context,
                      .max_turns = r->env.max_turns,
                      .eos = model->eos,
                      .n_eos = model->n_eos,
@@ -47,7 +53,7 @@ server_config session_server(const recipe *r, const server_parts *parts)
     return (server_config){ .core = { .schedule = schedule_of(r, parts),
                                       .steps = r->run.steps,
                                       .task_lease_ms = (int64_t)(r->run.lease_seconds * 1000),
-                                      .score_lease_ms = (int64_t)r->reward.timeout_ms * 4 + 30000,
+                                      .score_lease_ms = score_lease_ms(r),
                                       .limits = session_limits(r, parts->model),
                                       .witness = { witness_episode, parts->witness },
                                       .signal = r->trainer.objectives.items[0].name },
@@ -69,7 +75,7 @@ int session_checkpoint(const char *run, checkpoint_told tell, void *ctx, char *d
     *step = rc == OK ? state.step : 0;
     if (rc != ERR_NOT_FOUND) return rc;
 
-    dir[0] = '\0';
+    dir[0] = '\0'; /* a run that was stopped before its first checkpoint begins again at step 1 */
     *err = (error){ 0 };
     return OK;
 }

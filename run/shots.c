@@ -13,9 +13,10 @@ enum { MAX_FILE = 64 << 20 };
 
 static int need_text(const json_t *shot, const char *key, error *err)
 {
-    if (json_is_string(json_object_get(shot, key))) return OK;
-    return error_set(err, ERR_PARSE, "a shot needs \"%s\" (text)%s", key,
-                     json_object_get(shot, key) ? ", found another type" : "");
+    const json_t *value = json_object_get(shot, key);
+    if (json_is_string(value)) return OK;
+    if (value) return error_set(err, ERR_PARSE, "a shot needs \"%s\" (text), found another type", key);
+    return error_set(err, ERR_PARSE, "a shot needs \"%s\" (text)", key);
 }
 
 static int check_step(const json_t *step, size_t i, error *err)
@@ -56,6 +57,7 @@ int shots_read(shot_pool *s, const char *path, error *err)
     if (!text) return err ? err->code : ERR_IO;
 
     int rc = OK, number = 1;
+    /* Line by line with the line's number: a file of many shots is written by hand, or by a script that has one fault. */
     const char *const stop = text + len;
     for (const char *line = text + utf8_mark(text, len); rc == OK && line < stop; number++) {
         const char *newline = memchr(line, '\n', (size_t)(stop - line));
@@ -65,12 +67,13 @@ int shots_read(shot_pool *s, const char *path, error *err)
         line = end + 1;
     }
     free(text);
-    return rc == OK && s->len == 0 ? error_set(err, ERR_PARSE, "%s holds no shot", path) : rc;
+    if (rc == OK && s->len == 0) return error_set(err, ERR_PARSE, "%s holds no shot", path);
+    return rc;
 }
 
 static int check_tool(const json_t *tools, const char *name, error *err)
 {
-    enum { MAX_NAMES = 64 };
+    enum { MAX_NAMES = 64 }; /* that a misspelt one is compared with */
     const char *names[MAX_NAMES + 1] = { NULL };
     const size_t n = json_array_size(tools);
     for (size_t i = 0; i < n; i++) {

@@ -285,6 +285,7 @@ static bool to_be_said(silence *s, reason why, int64_t step)
     if (why == SOLVED && s->told_solved) return false;
     s->told_solved |= why == SOLVED;
 
+    /* One silent step here and there is said at its tenth step again, a row of them less often: each would say it. */
     const int64_t quiet = s->in_a_row > 1 ? SAY_AGAIN : SAY_AGAIN / 5;
     if ((int)why == s->last_reason && step - s->last_said < quiet) return false;
     s->last_reason = (int)why;
@@ -300,7 +301,7 @@ static bool say_silent(silence *s, const sight *at, str *out)
     const reason why = say_why(s, at, out);
     shorten(out);
 
-    s->in_a_row = why == SOLVED ? 0 : s->in_a_row + 1;
+    s->in_a_row = why == SOLVED ? 0 : s->in_a_row + 1; /* patience is for what never teaches */
     const bool over = patience > 0 && s->in_a_row >= patience;
     if (over)
         str_printf(out, " (%" PRId64 " such steps in a row; patience = 0 would continue)", s->in_a_row);

@@ -17,6 +17,8 @@ int64_t stall_cpu_ms(pthread_t thread)
 int64_t stall_look(stall *s, int64_t cpu_ms, int64_t now_ms)
 {
     if (cpu_ms < 0) return s->since_ms = 0;
+
+    /* Against what it had when it last moved, not against the last look: little by little it moves, too. */
     if (s->since_ms == 0 || cpu_ms > s->cpu_ms + A_LITTLE_MS) *s = (stall){ now_ms, cpu_ms };
     return now_ms - s->since_ms;
 }

@@ -99,7 +99,7 @@ static int look_at_episodes(const training *t, error *err)
 static int check_steps(const training *t, const recipe *r, error *err)
 {
     const training_options *o = t->options;
-    bool asked = o->take_changes;
+    bool asked = o->take_changes; /* a recipe that is taken anew may have fewer */
     for (int i = 0; i < o->n_overrides; i++) asked |= strncmp(o->overrides[i], "steps=", 6) == 0;
     if (!asked || r->run.steps >= t->from) return OK;
     return error_set(err, ERR_ARGUMENT,

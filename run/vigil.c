@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 /* CPU time in a hundred milliseconds that makes a process one that computes: an idle loop's heartbeats take less. */
-enum { BUSY_PERCENT = 3, PATIENT = 5, SAY_AGAIN_MS = 60000 };
+enum { BUSY_PERCENT = 3, PATIENT = 5, SAY_AGAIN_MS = 60000 }; /* PATIENT: times lost_ms, for one that loads its model */
 
 static int seconds(int64_t ms) { return (int)((ms + 500) / 1000); }
 
@@ -34,7 +34,7 @@ static vigil_verdict look_stopped(vigil *v, const vigil_limits *l, const vigil_s
         snprintf(out, size, "%s has been stopped for %d s (SIGSTOP): replacing it", s->name, seconds(ms));
         return VIGIL_REPLACE;
     }
-    if (ms < l->stopped_ms / 5 || v->said_ms) return VIGIL_WELL;
+    if (ms < l->stopped_ms / 5 || v->said_ms) return VIGIL_WELL; /* a short stop is not worth a line */
 
     snprintf(out, size, "%s is stopped (SIGSTOP); it is replaced in %d s unless it continues", s->name,
              seconds(l->stopped_ms - ms));
@@ -103,6 +103,7 @@ vigil_verdict vigil_look(vigil *v, const vigil_limits *limits, const vigil_sight
     if (v->stopped_ms) return look_going_on(v, s, out, size);
     if (s->process.state == 't') return VIGIL_WELL; /* in a debugger's hands */
 
+    /* Without a list of peers (the learner is starting, or silent) nothing is known of who is connected. */
     if (s->connects && s->connected) v->came = true;
     if (!s->connects || !s->listed || s->connected) v->lost_ms = 0;
     if (s->connects && s->listed && !s->connected) return look_lost(v, limits, s, now_ms, out, size);

@@ -3,13 +3,15 @@
 
 #include "run/check_data.h"
 
+/* By a reward worker, so that the next is there when one is done; the lease of a score counts on it (session_settings.c). */
 enum { REQUESTS_HELD = 4 };
 
 /* A share: what one actor of the fleet needs to hold so that a step is played in one go. */
 int actor_slots(const recipe *r)
 {
     if (r->run.actor_slots > 0) return (int)r->run.actor_slots;
-    return (int)((r->exchange.group * r->exchange.prompts_per_step + r->run.actors - 1) / r->run.actors);
+    const int64_t episodes = r->exchange.group * r->exchange.prompts_per_step;
+    return (int)((episodes + r->run.actors - 1) / r->run.actors); /* rounded up: the last one would wait for a place */
 }
 
 actor_config actor_settings(const role *r, const episode_runner *p)
@@ -44,6 +46,7 @@ int run_actor(const role_options *o, bool *again, error *err)
     if (opened != OK) return opened;
 
     episode_runner *p = NULL;
+    /* Shapes alone: weights come from the learner, a version at a time, and a remote actor has no file of them. */
     if (check_data(r.recipe, NEEDS_MODEL | NEEDS_WORDS, err) == OK)
         p = episode_runner_new_shapes(r.recipe, (int)r.recipe->run.actor_threads, actor_slots(r.recipe), r.log, err);
     int rc = p ? OK : err->code;

@@ -401,7 +401,7 @@ int box_begin(box *b, uint64_t call, uint64_t seed, const char *code, size_t len
         if (b->group) memory_leaf_close(b->group, &leaf);
         close(pipes[0]);
         stop_zygote(b);
-        return error_set(err, ERR_PEER, "sandbox: the zygote is gone");
+        return error_set(err, ERR_PEER, "sandbox: its zygote (the process that forks a child for each call) has ended");
     }
 
     fcntl(pipes[0], F_SETFL, O_NONBLOCK);

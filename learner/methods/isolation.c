@@ -111,7 +111,10 @@ static void protect_task(isolation *s, int of_task, ranked *r)
     const double *S = s->importance + (size_t)of_task * (size_t)s->n;
     double *sum = xcalloc(2 * (size_t)(s->layers + LAYERS_OUTSIDE), sizeof *sum),
            *blocks = sum + s->layers + LAYERS_OUTSIDE;
-    for (int i = 0; i < s->n; i++) sum[s->blocks[i].layer + 1] += S[i], blocks[s->blocks[i].layer + 1]++;
+    for (int i = 0; i < s->n; i++) {
+        sum[s->blocks[i].layer + 1] += S[i];
+        blocks[s->blocks[i].layer + 1]++;
+    }
     for (int i = 0; i < s->n; i++) {
         const double mean = sum[s->blocks[i].layer + 1] / blocks[s->blocks[i].layer + 1];
         r[i] = (ranked){ mean > 0 ? S[i] / mean : 0, i };

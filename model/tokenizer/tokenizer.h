@@ -32,7 +32,7 @@ void tokenizer_free(tokenizer *t);
 int tokenizer_vocab(const tokenizer *t);
 /* The id of a token as written in the vocabulary or among the added tokens; -1: none. */
 int32_t tokenizer_id(const tokenizer *t, const char *token);
-bool tokenizer_is_special(const tokenizer *t, int32_t id);
+bool tokenizer_is_special(const tokenizer *t, int32_t id); /* for tests: who may write control tokens */
 
 typedef struct token_ids {
     int32_t *data;
@@ -49,5 +49,5 @@ int tokenizer_encode_on(const tokenizer *t, const char *text, size_t len, bool s
 /* Appends the bytes of one id ("" for a special token when !specials). A byte-level token may be half a character. */
 void tokenizer_decode_one(const tokenizer *t, int32_t id, bool specials, str *out);
 void tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t n, bool specials, str *out);
-/* How many of the first `len` bytes form whole UTF-8 characters: a stream prints those and keeps the rest. */
+/* For tests: how many of the first `len` bytes form whole UTF-8 characters. */
 size_t tokenizer_whole_characters(const char *data, size_t len);

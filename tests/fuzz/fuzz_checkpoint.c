@@ -44,7 +44,7 @@ static void make_run(void)
 {
     error err = { 0 };
     char path[256];
-    const optim_config config = { .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8 };
+    const optim_config config = { .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.95 };
     const char *run = fuzz_folder();
     test_file_write(run, "config.json", TINY_CONFIG);
     one.model = tiny_open(5);

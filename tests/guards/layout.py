@@ -7,6 +7,7 @@
     last word.
   - a declarator cut from its type (`bool` alone on a line, `by_token;` on the next), which clang-format does to make
     room for a long comment beside it. The comment goes above.
+  - two statements of the program with a comma between them, `a = 1, b = 2;`: the second is overlooked.
   - a .c of the program without an introduction: no header of its own, and no comment at its head.
   - a line of a page over 140 columns. Tables, images, code blocks and links that can't be broken are excepted.
 """
@@ -22,6 +23,31 @@ PAGE_COLUMNS = 140
 # A type's words alone on a line, and a name behind a star, a comma or a semicolon on the next.
 TYPE_ALONE = re.compile(r"\s+(?!(?:else|do|return)\b)[A-Za-z_]\w*(?: \w+)*(?: \*+)?")
 DECLARATOR = re.compile(r"\s+\**\w+(?:\[[^\]]*\])?(?: = [^;]*)?[;,]")
+
+
+# A whole statement, what is in brackets taken out: its first part assigns or calls, its second assigns.
+IN_BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|\"(?:\\.|[^\"\\])*\"")
+ASSIGNS = r"[*\w>.-]+(?: [-+*/|&^]?= [^,;{}]+|\+\+|--)"
+TWO_STATEMENTS = re.compile(rf"(?:(?:if|for|while|else) )*(?:{ASSIGNS}|\w+), {ASSIGNS}[^{{}}]*;")
+
+
+def bare(line):
+    """A line without comments and without what is in brackets."""
+    line, before = re.sub(r"\s*/\*.*", "", line), None
+    while line != before:
+        line, before = IN_BRACKETS.sub("", line), line
+    return " ".join(line.split())
+
+
+def comma_statements(lines):
+    """Numbers of the lines that hold two statements with a comma between them. What continues a line is no statement."""
+    begins = True
+    for number, line in enumerate(lines, 1):
+        text = bare(line)
+        if begins and TWO_STATEMENTS.fullmatch(text):
+            yield number
+        if text:  # a brace or a statement has ended; or `if (...)` stands alone
+            begins = text.endswith((";", "{", "}", ":")) or bool(re.fullmatch(r"(?:\} )?(?:else )?(?:if|for|while|else|do)", text))
 
 
 def faults(lines):
@@ -73,6 +99,8 @@ def main(root):
         n += 1
         lines = open(os.path.join(root, path), encoding="utf-8", errors="replace").read().splitlines()
         bad += [f"{path}:{number}: {what}" for number, what in faults(lines)]
+        if not path.startswith("tests/"):
+            bad += [f"{path}:{number}: two statements with a comma between them" for number in comma_statements(lines)]
         if not introduced(root, path, lines):
             bad.append(f"{path}: no header of its own and no comment at its head: what is it for?")
 

@@ -69,6 +69,28 @@ class Guards(unittest.TestCase):
         write(self.root, "docs/where.md", "No row at all.\n")
         self.assertFalse(self.where()[0])
 
+    def unused(self):
+        return run(sys.executable, os.path.join(SOURCE, "tests/guards/unused.py"), self.root)
+
+    def test_a_function_that_nothing_calls_is_named_unless_it_is_for_tests(self):
+        write(self.root, "base/a.h", "int used(int a,\n         int b);\nint peak(void); /* for tests */\n"
+              "/* For tests: the state. */\nint state(void);\nstatic inline int two(void) { return used(1, 1); }\n")
+        write(self.root, "base/a.c", "int used(int a, int b)\n{\n    return a + b;\n}\nint peak(void) { return 1; }\n"
+              "int state(void) { return 2; }\n")
+        good, said = self.unused()
+        self.assertTrue(good, said)
+
+        write(self.root, "base/b.h", "/* Gone. */\nint gone(void); /* \"gone\" */\n")
+        write(self.root, "base/b.c", '/* gone */\nint gone(void) { return 3; }\nconst char *said = "gone";\n')
+        good, said = self.unused()
+        self.assertFalse(good)
+        self.assertIn("base/b.h:2: gone is called by nothing", said)
+
+        write(self.root, "tests/unit/base/test_b.c", "int main(void) { return gone(); }\n")
+        self.assertFalse(self.unused()[0])
+        write(self.root, "base/c.cu", "static int caller(void)\n{\n    return gone();\n}\n")
+        self.assertTrue(self.unused()[0], self.unused()[1])
+
     def words(self):
         return run(sys.executable, os.path.join(SOURCE, "tests/guards/words.py"), self.root)
 
@@ -143,6 +165,22 @@ class Guards(unittest.TestCase):
         self.assertIn("base/long.c too_long: 81 lines", said)
         write(self.root, "base/long.c", "int x;\n" * 801)
         self.assertIn("base/long.c: 801 lines", self.sizes()[1])
+
+    def test_two_statements_are_two_lines(self):
+        write(self.root, "base/a.h", "int f(int a, int b);\nstruct a {\n    int b, c;\n};\n")
+        write(self.root, "base/a.c", '#include "base/a.h"\nint f(int a, int b)\n{\n    int n = f(1, 2), m = 3;\n'
+              "    struct a s = { .b = 1,\n                   .c = 2 };\n    f(n,\n      m = 4, s.b);\n"
+              "    for (a = 0, b = 1; a < b; a++, b--) f(a, b);\n    (void)a, (void)b;\n    return 0;\n}\n")
+        good, said = self.layout()
+        self.assertTrue(good, said)
+
+        for line in ("a = 1, b = 2;", "s->a[i] += f(1, 2), s->b[j]++;", "if (a > 0) memcpy(s, t, n), s[n] = 0;",
+                     "for (i = 0; i < n; i++) a += i, b -= i; /* why */", "if (a)\n        a = 1, b = 2;"):
+            write(self.root, "base/b.h", "")
+            write(self.root, "base/b.c", "void g(void)\n{\n    " + line + "\n}\n")
+            good, said = self.layout()
+            self.assertFalse(good, line)
+            self.assertIn(": two statements with a comma between them", said)
 
     def test_a_comment_ends_behind_its_last_word(self):
         write(self.root, "base/a.h", "/* One word\n * and another. */\nstruct a {\n    bool on; /* or off */\n};\n")

@@ -32,6 +32,7 @@ BANNED = [
     (r"rope_turns|layer_turns", "rope_table, layer_rope: a turn is a conversation's", NOWHERE),
     (r"spread_(new|free|begin|send|poll|receive)", "reduce_scatter_...", NOWHERE),
     (r"loss_share", "loss_token_weight", NOWHERE),
+    (r"meetings?(_\w+)?", "rendezvous (of learners); a recipe's and the command line's word is --meet", NOWHERE),
     (r"ROLE_(POLICY|HINT|OBSERVATION|INSTRUCTION|SHOT|QUESTION)", "TOKEN_...: a role is a process's", NOWHERE),
     # Idioms: a reader whose first language is another one stops at them.
     (r"to be had", "available, possible, cannot be ...", r"^tests/unit/base/test_memory\.c"),

@@ -2,6 +2,7 @@
 /* Groups as an actor would have recorded them, for the trainer's tests. */
 #pragma once
 
+#include "defaults.h"
 #include "episodes.h"
 #include "learner/trainer.h"
 #include "model/transformer.h"

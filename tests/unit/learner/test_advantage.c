@@ -4,14 +4,15 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "defaults.h"
 #include "episodes.h"
 #include "tests/support/support.h"
 
-static objective_set objectives_of(int n, const char *const *names, const double *weights)
+static objective_set objectives_of(int n, const char *const *names, const double *by)
 {
     objective_set set = { 0 };
     error err;
-    for (int i = 0; i < n; i++) assert_int_equal(objective_add(&set, names[i], weights[i], &err), OK);
+    for (int i = 0; i < n; i++) assert_int_equal(objective_add(&set, names[i], by[i], &err), OK);
     return set;
 }
 

@@ -10,6 +10,7 @@
 #include "learner/advantage.h"
 #include "learner/bucket.h"
 #include "learner/methods/era.h"
+#include "defaults.h"
 #include "tests/support/support.h"
 #include "tests/unit/learner/episodes.h"
 

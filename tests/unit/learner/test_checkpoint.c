@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "learner/pretrain.h"
+#include "defaults.h"
 #include "tiny.h"
 
 static int counting(void *ctx, double progress, int32_t *out, int max, int *n, error *err)
@@ -88,7 +89,7 @@ static void an_adapter_comes_back_to_the_bit(void **state)
     char *run = test_folder_new(), *model = model_folder(), dir[1024];
     tiny t = tiny_open(5), u = tiny_open(5); /* the same base */
     lora *l = adapter_of(&t, &err), *k = adapter_of(&u, &err);
-    const optim_config config = { .lr = 1e-2, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8 };
+    const optim_config config = { .lr = 1e-2, .beta1 = 0.9, .beta2 = 0.95 };
     optimizer *o = optimizer_new(&config, l->w, NULL, NULL), *p = optimizer_new(&config, k->w, NULL, NULL);
     float *g = calloc((size_t)l->table->total, sizeof *g);
     for (int64_t i = 0; i < l->table->total; i++) g[i] = (float)(i % 11 - 5) * 0.01f;

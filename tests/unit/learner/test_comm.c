@@ -11,6 +11,7 @@
 #include "learner/methods/isolation.h"
 #include "learner/methods/mixture.h"
 #include "learner/methods/reference.h"
+#include "defaults.h"
 #include "recorded.h"
 
 enum { MAX_RANKS = 4, STEPS = 4, GROUPS = 6, SIZE = 4 };

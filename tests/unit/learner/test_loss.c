@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "base/str.h"
+#include "defaults.h"
 #include "tests/support/support.h"
 
 enum { MAX_TOKENS = 16 };
@@ -89,10 +90,10 @@ static void check_case(const json_t *golden, const json_t *c)
         floats_of(e, "old", old), floats_of(e, "reference", reference);
         for (int i = 0; i < n; i++)
             behaviour[i] = json_number_value(json_array_get(json_object_get(e, "behaviour"), (size_t)i));
-        const loss_episode episode = {
+        const loss_episode played = {
             n, logprob, behaviour, old, reference, number_of(e, "advantage"), number_of(golden, "right"), 0, NULL
         };
-        loss_gradient(&config, &scale, &episode, gradient, &sums);
+        loss_gradient(&config, &scale, &played, gradient, &sums);
         for (int i = 0; i < n; i++) {
             const double g = json_number_value(json_array_get(want, (size_t)i));
             if (fabs((double)gradient[i] - g) > 1e-7 + 1e-6 * fabs(g))

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "defaults.h"
 #include "tiny.h"
 
 /* Rates as the header's formula has them, in numbers worked out by hand: 4 steps of warm-up, then 100. */

@@ -6,6 +6,7 @@
 
 #include "learner/micro_tokens.h"
 #include "learner/pretrain.h"
+#include "defaults.h"
 #include "recorded.h"
 
 /* One step of a trainer that is refused its n-th request. True: it needed no more than n. */

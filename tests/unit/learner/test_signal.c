@@ -3,6 +3,7 @@
 #include "rollout/signal.h"
 
 #include "base/rng.h"
+#include "defaults.h"
 #include "episodes.h"
 #include "learner/loss.h"
 #include "learner/pack.h"

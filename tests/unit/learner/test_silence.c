@@ -9,6 +9,7 @@
 #include "learner/methods/isolation.h"
 #include "learner/methods/moa.h"
 #include "learner/methods/reference.h"
+#include "defaults.h"
 #include "recorded.h"
 
 /* ---- an objective of weight 0 ---- */
