@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <lua.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Registers the C modules in the table on top of the stack: troupe.json, troupe.regex, troupe.math. */
 void bind_modules(lua_State *L);
@@ -14,7 +15,23 @@ int bind_regex_open(lua_State *L);
 int bind_math_open(lua_State *L);
 /* Into the string library on top: find, match, gmatch, gsub, rep. */
 void bind_string_replace(lua_State *L);
-int bind_pairs(lua_State *L); /* pairs, in an order that is always the same */
+
+/* What would tell one process from another, made the same in all: pairs and next in one order, tostring and
+ * string.format without addresses, table.sort without a clock. */
+int bind_pairs(lua_State *L);
+int bind_next(lua_State *L);
+int bind_tostring(lua_State *L);
+void bind_format_replace(lua_State *L); /* in the string library on top */
+int bind_sort(lua_State *L);
+/* Pushes the keys of the table at `index` as a list in that order. */
+void bind_push_keys(lua_State *L, int index);
+/* luaL_tolstring, but an object without a __tostring is "table: 0x00000001": a number by who was asked for first. */
+const char *bind_tolstring(lua_State *L, int index, size_t *len);
+void bind_forget_names(lua_State *L); /* the numbers begin anew */
+/* Of the table, function or coroutine at `index`: the older of two has the smaller number. 0: it is none, or a function
+ * of C's alone. */
+uint64_t bind_born(lua_State *L, int index);
+
 /* Builds the environment that every chunk gets and leaves it in the registry as "troupe.env". */
 int bind_libraries(lua_State *L);
 

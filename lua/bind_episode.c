@@ -17,9 +17,10 @@ static int missing_field(lua_State *L)
 {
     if (lua_type(L, 2) != LUA_TSTRING) return 0;
     const char *word = lua_tostring(L, 2);
-    for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
-        if (lua_type(L, -2) != LUA_TSTRING) continue;
-        const char *name = lua_tostring(L, -2);
+    bind_push_keys(L, 1);
+    for (lua_Integer i = 1; lua_rawgeti(L, 3, i) != LUA_TNIL; i++, lua_pop(L, 1)) {
+        if (lua_type(L, -1) != LUA_TSTRING) continue;
+        const char *name = lua_tostring(L, -1);
 
         size_t same = 0;
         while (word[same] && word[same] == name[same]) same++;
@@ -69,7 +70,7 @@ static int unknown_field(lua_State *L)
 {
     static const char *const NAMES[] = { "id",     "text",        "transcript", "answer",  "turns", "tool_calls",
                                          "tokens", "stop_reason", "wall_ms",    "n_shots", "hint",  NULL };
-    const char *word = luaL_tolstring(L, 2, NULL), *near = str_nearest(word, NAMES);
+    const char *word = bind_tolstring(L, 2, NULL), *near = str_nearest(word, NAMES);
     return luaL_error(
         L,
         "episode has no field '%s'%s%s%s (it has id, text, transcript, answer, turns, tool_calls, tokens, "

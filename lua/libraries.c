@@ -20,7 +20,7 @@ enum { MAX_SCRIPT_BYTES = 16 << 20, MODULE_NAME = 128, MAX_PRINTED = 1000, MAX_R
 static int read_only(lua_State *L)
 {
     return luaL_error(L, "%s '%s' is read-only (say: local %s = ...)", lua_tostring(L, lua_upvalueindex(1)),
-                      luaL_tolstring(L, 2, NULL), luaL_tolstring(L, 2, NULL));
+                      bind_tolstring(L, 2, NULL), bind_tolstring(L, 2, NULL));
 }
 
 /* pairs() of a sealed table goes through what is behind it; the iterator has no way back to it but its keys. */
@@ -99,6 +99,8 @@ static int guarded_setmetatable(lua_State *L)
     luaL_checktype(L, 1, LUA_TTABLE);
     if (lua_istable(L, 2) && lua_getfield(L, 2, "__gc") != LUA_TNIL)
         return luaL_error(L, "metatables can't have __gc here");
+    if (lua_istable(L, 2) && lua_getfield(L, 2, "__mode") != LUA_TNIL)
+        return luaL_error(L, "metatables can't have __mode here: what a weak table still holds depends on the process");
     lua_settop(L, 2);
     if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL) return luaL_error(L, "cannot change a protected metatable");
     lua_setmetatable(L, 1);
@@ -162,7 +164,7 @@ static int guarded_print(lua_State *L)
 {
     const int n = lua_gettop(L);
     luaL_checkstack(L, n, "print");
-    for (int i = 1; i <= n; i++) luaL_tolstring(L, i, NULL); /* may raise: nothing of ours is held yet */
+    for (int i = 1; i <= n; i++) bind_tolstring(L, i, NULL); /* may raise: nothing of ours is held yet */
 
     lua_Debug from;
     str line = { 0 };
@@ -324,7 +326,11 @@ static void open_libraries(lua_State *L)
     lua_setfield(L, -2, "wrap");
     lua_getglobal(L, "string");
     bind_string_replace(L);
-    lua_pop(L, 2);
+    bind_format_replace(L);
+    lua_getglobal(L, "table");
+    lua_pushcfunction(L, bind_sort);
+    lua_setfield(L, -2, "sort");
+    lua_pop(L, 3);
 
     guard_ranges(L);
     drop_fields(L, "math", (const char *const[]){ "random", "randomseed", NULL }); /* nothing here depends on luck */
@@ -351,6 +357,8 @@ int bind_libraries(lua_State *L)
                                      { "xpcall", guarded_xpcall },
                                      { "print", guarded_print },
                                      { "pairs", bind_pairs },
+                                     { "next", bind_next },
+                                     { "tostring", bind_tostring },
                                      { "require", bind_require } };
     open_libraries(L);
     lua_pushliteral(L, "");

@@ -14,6 +14,7 @@
 static const char REQUIRED[] = "troupe.required"; /* in the registry, by libraries.c */
 
 enum { HOOK_EVERY = 1000, MAX_SCRIPT_BYTES = 16 << 20, LOOK_BYTES = 1 << 20, MAX_PRINTED = 4096, MAX_WARNING = 400 };
+enum { HEADER = 16 }; /* in front of a block; keeps the alignment of malloc */
 
 struct vm {
     lua_State *L;
@@ -23,6 +24,7 @@ struct vm {
     int64_t left, deadline_us; /* of the call under way; the deadline is in CPU time of this thread */
     size_t looked, printed;    /* memory when the hook last ran; bytes that print has said in this call */
     size_t said;               /* by print, in all calls before this one */
+    uint64_t blocks;           /* that Lua was ever given */
     size_t worked;             /* bytes that functions in C have looked at since the hook last ran */
     bool armed, expired;
     char where[96]; /* the line that ran when the hook last ran: where memory ran out, nearly */
@@ -46,22 +48,43 @@ static void grown(vm *v)
     lua_sethook(v->L, watch, LUA_MASKCOUNT, 1);
 }
 
+/* In front of each of Lua's blocks stands which of this VM's it was. */
 static void *allocate(void *ud, void *p, size_t old, size_t new)
 {
     vm *v = ud;
+    char *block = p ? (char *)p - HEADER : NULL;
     if (!p) old = 0; /* then it is a type, not a size */
     if (new == 0) {
-        free(p);
+        free(block);
         v->used -= old;
         return NULL;
     }
     if (new > old && over(v, new - old)) return NULL;
 
-    void *to = realloc(p, new);
+    char *to = realloc(block, new + HEADER);
     if (!to) return NULL;
+    if (!p) memcpy(to, &(uint64_t){ ++v->blocks }, sizeof v->blocks);
     v->used += new - old;
     grown(v);
-    return to;
+    return to + HEADER;
+}
+
+/* Lua's objects begin where their blocks do; a coroutine's block begins with the space before it. */
+uint64_t bind_born(lua_State *L, int index)
+{
+    const char *object = NULL;
+    uint64_t born = 0;
+    if (lua_iscfunction(L, index)) { /* one without upvalues is no object */
+        if (!lua_getupvalue(L, index, 1)) return 0;
+        lua_pop(L, 1);
+    }
+
+    if (lua_istable(L, index) || lua_isfunction(L, index))
+        object = lua_topointer(L, index);
+    else if (lua_isthread(L, index))
+        object = lua_getextraspace(lua_tothread(L, index));
+    if (object) memcpy(&born, object - HEADER, sizeof born);
+    return born;
 }
 
 void bind_worked(lua_State *L, size_t bytes)
@@ -99,8 +122,6 @@ static void warned(void *ud, const char *text, int more)
     if (print_room(ud, line.len + 1) > line.len) fprintf(stderr, "%s\n", line.data);
     str_free(&line);
 }
-
-enum { HEADER = 16 }; /* keeps the alignment of malloc */
 
 void *bind_outside(size_t bytes, void *owner)
 {
@@ -352,6 +373,7 @@ static int load_text(vm *v, const char *text, size_t len, const char *name, erro
 
 void vm_push_chunk(vm *v, int ref)
 {
+    bind_forget_names(v->L);
     lua_rawgeti(v->L, LUA_REGISTRYINDEX, ref);
     set_environment(v->L);
 }

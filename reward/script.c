@@ -207,8 +207,12 @@ static void take_objectives(lua_State *L, scoring *c)
     if (!lua_istable(L, -1))
         luaL_error(L, "the function returned a %s, not a table of objectives or a number", luaL_typename(L, -1));
 
-    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+    bind_push_keys(L, -1); /* in one order, so that the first fault is the same one each time */
+    const int returned = lua_gettop(L) - 1;
+    for (lua_Integer i = 1; lua_rawgeti(L, returned + 1, i) != LUA_TNIL; i++, lua_settop(L, returned + 1)) {
         size_t len = 0;
+        lua_pushvalue(L, -1);
+        lua_rawget(L, returned);
         if (lua_type(L, -2) != LUA_TSTRING || strlen(lua_tolstring(L, -2, &len)) != len)
             luaL_error(L, "an objective's name should be text");
         if (lua_isboolean(L, -1))

@@ -263,9 +263,45 @@ static void calls_are_compared_with_those_that_were_wanted(void **state)
           "shaping.calls({}, call1(1)) == 0");
 }
 
+/* Where Lua's own would tell processes apart (tests/unit/reward/test_repeat.c), what takes its place does what Lua's
+ * does. */
+static void walks_and_sorts_do_what_luas_do(void **state)
+{
+    (void)state;
+    holds(
+        "next({}) == nil and select('#', next({})) == 1 and select('#', next({ 1 })) == 2\n"
+        "next({ 1, 2, 3 }, 2) == 3 and next({ 1, 2, 3 }, 3) == nil and next({ b = 1, a = 2 }) == 'a'\n"
+        "not pcall(next) and not pcall(next, 1) and not pcall(next, nil, 1)\n"
+        "(function() local t, n = { 1, x = 2, y = 3 }, 0 for k in next, t do t[k] = nil n = n + 1 end return n == 3 "
+        "and next(t) == nil end)()\n"
+        "(function() local t, n = { a = 1, b = 1 }, 0 for k in next, t do t.c = 1 break end for k in next, t do n = n "
+        "+ 1 end return n == 3 end)()\n"
+        "(function() local t = { 3, 1, 2 } table.sort(t) return table.concat(t) == '123' end)()\n"
+        "(function() local t = { 3, 1, 2 } table.sort(t, function(a, b) return a > b end) return table.concat(t) == "
+        "'321' end)()\n"
+        "(function() local t = { 'b1', 'a1', 'b2', 'a2', 'b3' } table.sort(t, function(a, b) return a:sub(1, 1) < "
+        "b:sub(1, 1) end) return table.concat(t) == 'a1a2b1b2b3' end)()\n"
+        "(function() local t = { 3, 1, {} } return not pcall(table.sort, t) and t[1] == 3 and t[2] == 1 end)()\n"
+        "not pcall(table.sort, { 1, 2 }, 5) and not pcall(table.sort) and pcall(table.sort, {})\n"
+        "(function() for n = 0, 70 do local t = {} for i = 1, n do t[i] = i * 37 % 71 end table.sort(t) for i = 2, n "
+        "do if t[i - 1] > t[i] then return false end end end return true end)()\n"
+        "tostring(nil) == 'nil' and tostring(1.0) == '1.0' and tostring(true) == 'true' and tostring('x') == 'x'\n"
+        "tostring(setmetatable({}, { __tostring = function() return 'me' end })) == 'me'\n"
+        "tostring(setmetatable({}, { __name = 'kind' })):find('^kind: 0x%x+$') ~= nil and tostring({}) ~= "
+        "tostring({})\n"
+        "not pcall(tostring) and not pcall(tostring, setmetatable({}, { __tostring = function() return {} end }))\n"
+        "('%d%%|%5s|%-5s|%q'):format(3, 'a', 'b', 'c') == '3%|    a|b    |\"c\"'\n"
+        "('%%s%s'):format({}):find('^%%stable: 0x%x+$') ~= nil and ('%p'):format(1) == '(null)'\n"
+        "select(2, pcall(string.format, '%d', 'x')):find(\"bad argument #2 to 'format'\", 1, true) ~= nil\n"
+        "not pcall(string.format) and not pcall(string.format, '%s') and not pcall(string.format, '%', {})\n"
+        "not pcall(string.format, '%p') and not pcall(string.format, '%y', {})\n"
+        "not pcall(setmetatable, {}, { __mode = 'k' }) and not pcall(setmetatable, {}, { __gc = print })");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(walks_and_sorts_do_what_luas_do),
         cmocka_unit_test(numbers_are_compared_as_numbers),
         cmocka_unit_test(short_texts_are_compared_as_people_do),
         cmocka_unit_test(a_sign_is_no_punctuation),
