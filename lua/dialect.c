@@ -21,6 +21,7 @@ struct dialect {
     vm *vm;
     chat_speaker *speaker;           /* NULL: the dialect speaks for itself */
     int table, options, tools, told; /* references; told: see told.h, keys are weak */
+    int begun;                       /* what the template begins a reply with; LUA_REFNIL without one */
     char name[64];
 };
 
@@ -146,6 +147,7 @@ dialect *dialect_new(const char *name, const char *options_json, const char *too
 {
     dialect *d = xcalloc(1, sizeof *d);
     snprintf(d->name, sizeof d->name, "%s", name);
+    d->begun = LUA_REFNIL;
     d->vm = vm_new(VM_RECIPE, &LIMITS, NULL, err);
     if (d->vm && run_file(d, name, err) == OK) {
         d->table = vm_keep(d->vm);
@@ -172,6 +174,21 @@ static int says_templates(lua_State *L)
     return 0;
 }
 
+/* troupe.chat_template's reply(render). */
+static int keep_reply(lua_State *L)
+{
+    opening *o = lua_touserdata(L, 1);
+    lua_getfield(L, LUA_REGISTRYINDEX, "troupe.env");
+    lua_getfield(L, -1, "require");
+    lua_pushliteral(L, "troupe.chat_template");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "reply");
+    chat_speaker_push(L, o->d->speaker);
+    lua_call(L, 1, 1);
+    o->d->begun = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
 int dialect_use_template(dialect *d, const char *dir, error *err)
 {
     opening o = { .d = d };
@@ -179,6 +196,7 @@ int dialect_use_template(dialect *d, const char *dir, error *err)
     if (rc == OK && !o.templates)
         rc = error_set(err, ERR_UNSUPPORTED, "it does not speak through a model's chat template (xml and qwen do)");
     if (rc == OK && !(d->speaker = chat_speaker_new(dir, o.has_tools, err))) rc = err->code;
+    if (rc == OK) rc = vm_protect(d->vm, keep_reply, &o, err);
     if (rc == OK) rc = rehearse(d, err);
     return rc == OK ? OK : error_within(err, "chat template: dialect %s", d->name);
 }
@@ -405,7 +423,8 @@ static int make_parser(lua_State *L)
     lua_getfield(L, -1, "parser");
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->options);
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->tools);
-    lua_call(L, 2, 3);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, p->d->begun);
+    lua_call(L, 3, 3);
 
     for (int i = -3; i < 0; i++)
         if (!lua_isfunction(L, i) && (i == -3 || !lua_isnil(L, i)))

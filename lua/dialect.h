@@ -9,9 +9,9 @@
  *     observation  function(options, calls, written, spec) -> { before, between..., after }: what stands around the
  *                  results of the calls; written: the turn with which the policy made them
  *     payload      function(options, text) -> text, may be left out: a result as it is written there (as JSON, say)
- *     parser       function(options, tools) -> feed, finish, cut
+ *     parser       function(options, tools, begun) -> feed, finish, cut
  *
- * A parser reads one turn of the policy. feed(chunk) gets what has just been written and answers as soon as the turn is
+ * A parser reads one turn of the policy. begun: what the model's own chat template begins it with, or nil. feed(chunk) gets what has just been written and answers as soon as the turn is
  * closed, so the engine stops at the closing token: nil | { calls = {...}, rest = n } | { answer = text, rest = n }.
  * rest: how many of the bytes it was fed lie beyond the close (a token may straddle it); they are no part of any turn.
  * finish(n), which may be left out, is asked when the policy stops by itself, by a token of n bytes; cut(), too, when

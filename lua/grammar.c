@@ -43,8 +43,9 @@ static bool has_leading_zero(const parser *p)
     return from[0] == '0' && from[1] >= '0' && from[1] <= '9';
 }
 
-/* Behind ^ or _: {...}, -3, 12, x, (...); commas between digits separate here. */
-static void script(parser *p, term *out, bool below)
+/* Behind ^ or _: {...}, -3, 12, x, (...); commas between digits separate here. n^13 is n^1 3 to TeX, so only what stands
+ * at a number may have several digits without braces. */
+static void script(parser *p, term *out, bool below, bool at_number)
 {
     if (below && has_leading_zero(p)) parser_fail(p);
     if (grammar_braced(p, out)) {
@@ -59,10 +60,11 @@ static void script(parser *p, term *out, bool below)
     p->brackets--;
 
     const token_kind kind = p->token.kind;
+    const bool long_number = kind == T_NUMBER && p->token.len > 1 && !at_number;
     const bool fits = kind == T_NUMBER || kind == T_COMMAND || (kind == T_NAME && (below || !p->token.word));
     if (!sign && parser_at(p, '(')) {
         grammar_bracket(p, out);
-    } else if (sign ? kind != T_NUMBER : !fits) {
+    } else if (long_number || (sign ? kind != T_NUMBER : !fits)) {
         parser_fail(p);
     } else if (kind == T_NAME) {
         term_set(out, arena_strndup(p->memory, p->token.begin, p->token.len));
@@ -101,7 +103,7 @@ typedef struct marks {
     term below, above;
     bool has_below, has_above;
 } marks;
-static void one_mark(parser *p, marks *m)
+static void one_mark(parser *p, marks *m, bool at_number)
 {
     const bool index = parser_at(p, '_');
 
@@ -113,7 +115,7 @@ static void one_mark(parser *p, marks *m)
         parser_advance(p);
         if (parser_at(p, SIGN_SQRT)) parser_fail(p); /* a cube, or the third root? */
     } else {
-        script(p, index ? &m->below : &m->above, index);
+        script(p, index ? &m->below : &m->above, index, at_number);
     }
 
     if (index)
@@ -150,7 +152,7 @@ static void power(parser *p, term *out)
         if (percent)
             parser_fail(p);
         else
-            one_mark(p, &m);
+            one_mark(p, &m, !out->rest);
     }
     if (p->failed || (!m.has_below && !m.has_above)) return;
 
@@ -291,6 +293,15 @@ static bool sign_counts(const factors *f, const term *next)
     return f->bare || f->last.applies || any_is_loose(&f->names) || (next->rest && name_is_loose(next->rest));
 }
 
+/* 1/xy may be 1/x times y: what a run of letters divides is not what (xy) divides. Below words it is a unit: km/hr. */
+static void keep_divisor_apart(parser *p, const factors *f, term *by)
+{
+    bool unit = false;
+    for (int i = 0; i < f->names.n; i++) unit = unit || strchr(f->names.item[i], '"');
+    const bool letters = by->rest && !by->group && strncmp(by->rest, "F(", 2) != 0 && strchr(by->rest, '"');
+    if (letters && !unit) term_set(by, term_node(p, "/(", term_name(p, by), NULL));
+}
+
 static void explicit_factor(parser *p, factors *f)
 {
     const bool over = parser_at(p, '/'), star = parser_at(p, '*');
@@ -304,6 +315,7 @@ static void explicit_factor(parser *p, factors *f)
     if (over) {
         /* a/b/c, \ln x/2, a \bmod b/c */
         if (f->divided || f->bare || t.quoted || (f->names.n > 1 && any_is_loose(&f->names))) parser_fail(p);
+        keep_divisor_apart(p, f, &t);
         close_product(p, f, &so_far);
         term_divide(p, &so_far, &t);
         *f = factors_of(p, &so_far);

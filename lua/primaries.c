@@ -39,7 +39,7 @@ void grammar_bracket(parser *p, term *out)
     const char close = (char)p->token.sign;
 
     leave(p, bars);
-    if ((open == '(') != (close == ')') && list.n != 2) parser_fail(p);
+    if (list.n == 0 || ((open == '(') != (close == ')') && list.n != 2)) parser_fail(p); /* () says nothing */
     parser_advance(p);
     if (p->failed) return;
 

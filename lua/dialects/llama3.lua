@@ -93,7 +93,13 @@ end
 -- ---- tool.call(name="value", ...): how Llama 3.1 calls its built-in tools ----
 
 local WORDS = { True = "true", False = "false", None = "null", ["true"] = "true", ["false"] = "false", null = "null" }
-local INSIDE = { ["\\'"] = "'", ['"'] = '\\"', ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" } -- of Python's strings, for JSON's
+local INSIDE = { ["\\'"] = "'", ['"'] = '\\"', ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ["\\a"] = "\\u0007", ["\\v"] = "\\u000b",
+    ["\\\n"] = "" } -- of Python's strings, for JSON's
+
+-- One character of a Python string, or what a backslash makes of it: to Python, the backslash of one that it does not know is one.
+local function inside(c)
+    return INSIDE[c] or (c:find('^\\[^"\\bfnrtuxNU0-7]') and "\\" .. c) or c
+end
 
 -- Where the string ends whose quote stands at byte `at`; nil: it is not closed.
 local function string_end(text, at)
@@ -113,7 +119,7 @@ local function value_at(text, at)
     local finish, value
     if first == '"' or first == "'" then
         finish = string_end(text, at)
-        value = finish and '"' .. text:sub(at + 1, finish - 1):gsub("\\?.", INSIDE) .. '"'
+        value = finish and '"' .. text:sub(at + 1, finish - 1):gsub("\\?.", inside) .. '"'
     elseif first == "[" or first == "{" then
         finish = chat.json_end(text, at)
         value = finish and text:sub(at, finish)
@@ -190,7 +196,8 @@ end
 local function calls_of(tools, reply)
     local tag = reply:find(PYTHON, 1, true)
     if tag then return tagged(tools, turn.trim(reply:sub(tag + #PYTHON))) end
-    local calls = functions(tools, reply)
+    local built = built_in(tools, reply) -- a policy that left the tag out; what it calls with may look like a call itself
+    local calls = built and { built } or functions(tools, reply)
     return #calls > 0 and calls or objects(tools, reply)
 end
 

@@ -8,6 +8,7 @@
 
 local chat = require "troupe.chat"
 local chat_template = require "troupe.chat_template"
+local json = require "troupe.json"
 local turn = require "troupe.turn"
 
 local dialect = { templates = true, defaults = { system = "You are a helpful assistant.", reply = "" } }
@@ -50,13 +51,19 @@ local function call_json(spec, name, arguments)
     return '{"type": "function", "function": {"name": ' .. spec.tojson(name) .. ', "arguments": ' .. spec.tojson(arguments) .. "}}"
 end
 
--- The calls of a message that begins at `from`: from the first mark to behind the last of n, and the message's end with it.
+-- The calls of a message that begins at `from`: from the first mark to behind the last of n, and the message's end with it. They are
+-- to be what the parser reads: a template may write calls of another kind between the same marks.
 local function find_calls(n)
     return function(text, from)
         local first, last = text:find(OPEN, from, true), from - 1
         for _ = 1, n do
-            local _, close = text:find(CLOSE, last + 1, true)
-            if not close then error("the model's chat template writes no " .. OPEN .. " calls; take prompt.dialect = \"xml\"", 0) end
+            local _, open = text:find(OPEN, last + 1, true)
+            local begin, close = text:find(CLOSE, last + 1, true)
+            if not (open and close) then error("the model's chat template writes no " .. OPEN .. " calls; take prompt.dialect = \"xml\"", 0) end
+            if not json.members(text:sub(open + 1, begin - 1)) then
+                error("the model's chat template writes other calls than " .. OPEN .. '{"name": ..., "arguments": {...}}' .. CLOSE
+                    .. "; take prompt.dialect = \"xml\"", 0)
+            end
             last = close
         end
         if text:sub(last + 1, last + #STOP) == STOP then last = last + #STOP end
@@ -129,14 +136,13 @@ local function string_reader(text, at)
     end
 end
 
-function dialect.parser(options, tools)
+function dialect.parser(options, tools, begun)
     local text, calls = turn.new(), {}
     local at, spoken = 1, 1 -- what is looked at next; where the answer begins
     local border -- behind the last call
     local inside, in_string -- where the open call's content begins, and its reader
 
-    -- A prefilled "<think>\n\n</think>" (a model told not to think) is over before the policy begins.
-    local thinking = (options.reply:match(".*()" .. THINK) or 0) > (options.reply:match(".*()" .. THOUGHT) or 0)
+    local thinking = chat.open_thought(begun or options.reply, { "think" }) ~= nil
 
     local function ended() return { calls = calls, rest = text.length - border } end
 

@@ -3,7 +3,7 @@
 --     Thought: ...
 --     Action: tool[argument]          or   Action: tool{"name": value, ...}
 --     Observation: ...                (ours)
---     Answer: ...                     (one line, or what is left when the policy stops; ends the episode)
+--     Answer: ...                     (one line, this or the next that says something, or what is left when the policy stops; ends the episode)
 -- An action is over at the end of a line, or where the policy stops.
 -- Also read: an argument of several lines, up to the bracket that closes it; "Final Answer:"; and the two-line form
 --     Action: tool
@@ -133,6 +133,7 @@ end
 function dialect.parser(options, tools)
     local parts, n = {}, 0 -- the line that grows, in pieces
     local name, lines -- the open action: lines since "Action:"; or the tool of the two-line form, and its input's lines
+    local answering -- behind an "Answer:" with nothing else on its line
 
     local function input_is_whole()
         local text = table.concat(lines, "\n")
@@ -154,8 +155,15 @@ function dialect.parser(options, tools)
         return call
     end
 
-    -- A whole line: nil, "call" and the call, or "answer" and the answer. before: the call was over before this line.
+    -- A whole line: nil, "call" and the call, or "answer" and the answer. before: that was over before this line.
     local function on_line(line)
+        if answering then
+            if is_heading(options, line) then return "answer", "", true end
+            local answer = turn.trim(line)
+            if answer ~= "" then return "answer", answer end
+            return nil
+        end
+
         if lines then
             if is_heading(options, line) then return "call", finish(), true end
             lines[#lines + 1] = line
@@ -184,12 +192,14 @@ function dialect.parser(options, tools)
         end
 
         local answer = answer_of(options, line)
-        if answer then return "answer", answer end
+        answering = answer == ""
+        if answer and not answering then return "answer", answer end
     end
 
     local function read(line, rest)
         local event, what, before = on_line(line)
-        if event == "call" then return { calls = { what }, rest = before and rest + #line + 1 or rest } end
+        if before then rest = rest + #line + 1 end
+        if event == "call" then return { calls = { what }, rest = rest } end
         if event == "answer" then return { answer = what, rest = rest } end
     end
 
@@ -224,7 +234,7 @@ function dialect.parser(options, tools)
         local line = whole:sub(1, math.max(0, #whole - stop_bytes))
 
         local event, what, before = on_line(line)
-        if event == "answer" then return { answer = what, rest = 0 } end
+        if event == "answer" or answering then return { answer = what or "", rest = before and #whole or 0 } end
         if not event and not lines and not name then return nil end
         return { calls = { what or finish() }, rest = before and #whole or #whole - #line }
     end

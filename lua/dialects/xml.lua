@@ -11,7 +11,7 @@
 --     A:
 --
 -- What stands in <think>...</think> is neither call nor answer. A pair of tags that are neither tool nor prose is a call of a tool that
--- there isn't, and the policy reads so. Code may stand in a ``` fence.
+-- there isn't, and the policy reads so. Code may stand in a ``` fence. The first </tool> ends a call, in a string of the code, too.
 --
 -- With prompt.chat_template = "model" questions and replies are the messages of the model's own chat template.
 --
@@ -37,7 +37,9 @@ local dialect = {
 
 local MAX_TAG = 70 -- bytes; a name has 64 at most
 
-local THOUGHTS = { think = true, thinking = true, thought = true, reasoning = true }
+local THINKING = { "think", "thinking", "thought", "reasoning" }
+local THOUGHTS = {}
+for _, name in ipairs(THINKING) do THOUGHTS[name] = true end
 
 -- Tags that policies have read on web pages and in mathematics.
 local PROSE = {}
@@ -122,7 +124,7 @@ function dialect.observation(options, calls) return frame(options, #calls) end
 
 -- Reads tag after tag. Outside, a tag opens a call, the answer or a thought, or is remembered as unknown until it closes; inside, only
 -- the tag that closes counts.
-function dialect.parser(options, tools)
+function dialect.parser(options, tools, begun)
     local text, at = turn.new(), 1
     local inside, begin -- the open tag's name, and where its content begins
     local unknown = {}  -- open tags that are no tool's: name -> where the content begins
@@ -135,8 +137,8 @@ function dialect.parser(options, tools)
     for _, name in ipairs(options.prose) do prose[name] = true end
 
     -- A reply that the prompt has begun with a thought.
-    local prefilled = options.before_reply:match("<(%w+)>%s*$")
-    if prefilled and THOUGHTS[prefilled] then inside, begin = prefilled, 1 end
+    local prefilled = chat.open_thought(begun or options.before_reply, THINKING)
+    if prefilled then inside, begin = prefilled, 1 end
 
     local function call(tool, content)
         local parameter = chat.only_parameter(tool, "string")

@@ -68,6 +68,17 @@ function chat.without_fence(text)
     return inner or text:match("^%s*```([^`\n]+)```%s*$") or text
 end
 
+-- ---- thoughts ----
+
+-- The first of `names` whose <name>, and no </name> behind it, is in what the prompt begins a reply with: the policy thinks from its
+-- first word on. A prefilled "<think>\n\n</think>" (a model told not to think) is over before it begins.
+function chat.open_thought(begun, names)
+    for _, name in ipairs(names) do
+        local opens, closes = begun:match(".*()<" .. name .. ">") or 0, begun:match(".*()</" .. name .. ">") or 0
+        if opens > closes then return name end
+    end
+end
+
 -- ---- calls ----
 
 -- "there is no tool named x (there are: ...)", or nil where there is one. The name is the policy's: it may be of any length.

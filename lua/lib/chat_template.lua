@@ -114,24 +114,32 @@ function M.pieces(render, messages, tools, more)
 end
 
 -- The texts around the results of calls: messages as above, the last ones those of a tool. stop: how a reply ends; the policy's own
--- end of its calls is said once.
+-- end of its calls is said once. What a template shows of calls before the conversation begins is none of it: a message is looked for
+-- behind the one before.
 function M.frame(render, messages, stop, tools, more)
     local text, said = M.render(render, messages, tools, more)
-    local frame, at = {}, nil
+    local frame, from, called = {}, 1, false
     for i, m in ipairs(said) do
         if m.calls then
-            local _, last = m.find(text, 1)
+            local _, last = m.find(text, from)
             local ended = text:sub(last - #stop + 1, last) == stop
-            at = last + 1 - (ended and #stop or 0)
-        elseif at then
-            local first, last = text:find(mark(i), at, true)
+            from, called = last + 1 - (ended and #stop or 0), true
+        else
+            local first, last = text:find(mark(i), from, true)
             if not first then refuse(m) end
-            frame[#frame + 1] = text:sub(at, first - 1)
-            at = last + 1
+            if called then frame[#frame + 1] = text:sub(from, first - 1) end
+            from = last + 1
         end
     end
-    frame[#frame + 1] = text:sub(at)
+    frame[#frame + 1] = text:sub(from)
     return frame
+end
+
+-- What the template writes behind a question: the policy's message begins with it. "" where it refuses so short a conversation.
+function M.reply(render)
+    local text = render(conversation({ { role = "user" } }))
+    local _, last = (text or ""):find(mark(1), 1, true)
+    return last and text:sub(last + 1) or ""
 end
 
 return M

@@ -176,11 +176,37 @@ static inline tokenizer *open_tokenizer(int i, const char **name)
     return t;
 }
 
+/* ---- chat templates, as models bring them ---- */
+
+/* Hermes' calls, taught in front of the conversation; messages are trimmed. */
+static const char TEMPLATE_OF_CALLS[] =
+    "{% if tools %}<|im_start|>system\n{% for t in tools %}{{ t|tojson }}\n{% endfor %}Call within "
+    "<tool_call></tool_call>:\n<tool_call>\n{\"name\": <name>}\n</tool_call><|im_end|>\n{% endif %}"
+    "{% for m in messages %}{% if m.role == 'tool' %}"
+    "{% if loop.first or messages[loop.index0 - 1].role != 'tool' %}<|im_start|>user{% endif %}"
+    "\n<tool_response>\n{{ m.content|trim }}\n</tool_response>"
+    "{% if loop.last or messages[loop.index0 + 1].role != 'tool' %}<|im_end|>\n{% endif %}"
+    "{% else %}<|im_start|>{{ m.role }}\n{{ m.content|trim }}{% for c in m.tool_calls or [] %}"
+    "{% if not loop.first %}\n{% endif %}<tool_call>\n{\"name\": {{ c.function.name|tojson }}, \"arguments\": "
+    "{{ c.function.arguments|tojson }}}\n</tool_call>{% endfor %}<|im_end|>\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+/* Llama 2's: trimmed, without a word in front of a reply. */
+static const char TEMPLATE_OF_TURNS[] =
+    "{% for m in messages %}{% if m.role == 'user' %}{{ bos_token }}[INST] {{ m.content|trim }} [/INST]"
+    "{% else %} {{ m.content|trim }} {{ eos_token }}{% endif %}{% endfor %}";
+
+/* Each reply begins with a thought. */
+static const char TEMPLATE_OF_THOUGHTS[] =
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}";
+
 /* ---- playing ---- */
 
 typedef struct scripted {
     const tokenizer *tokenizer;
     const char *dialect_name, *options, *shot;
+    const char *template; /* NULL: the dialect speaks for itself */
     dialect *dialect;
     router *router;
     parrot parrot;
@@ -226,6 +252,13 @@ static inline void open_parts(scripted *p)
     p->dialect = dialect_new(p->dialect_name, p->options, tools, &err);
     if (!p->dialect) fail_msg("%s", err.text);
     free(tools);
+    if (!p->template) return;
+
+    char *dir = test_folder_new();
+    test_file_write(dir, "chat_template.jinja", p->template);
+    test_file_write(dir, "tokenizer_config.json", "{\"bos_token\": \"<s>\", \"eos_token\": \"<|im_end|>\"}");
+    test_ok(dialect_use_template(p->dialect, dir, &err), &err);
+    test_folder_remove(dir);
 }
 
 static inline void close_scripted(scripted *p)

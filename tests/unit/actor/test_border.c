@@ -76,17 +76,22 @@ static void a_residue_of_other_bytes_stays_in_the_context_alone(void **state)
 }
 
 /* What the policy should write in each dialect to call, and to answer. */
+#define XML_CALL "<python>1+1</python>"
+#define XML_ANSWER "<answer>2</answer>"
+#define QWEN_CALL "<tool_call>\n{\"name\": \"python\", \"arguments\": {\"code\": \"1+1\"}}\n</tool_call><|im_end|>"
 static const struct {
-    const char *dialect, *call, *answer;
+    const char *dialect, *template, *call, *answer;
 } WORDS[] = {
-    { "xml", "<python>1+1</python>", "<answer>2</answer>" },
-    { "react", "Action: python[1+1]\n", "Answer: 2\n" },
-    { "qwen", "<tool_call>\n{\"name\": \"python\", \"arguments\": {\"code\": \"1+1\"}}\n</tool_call><|im_end|>",
-      "2<|im_end|>" },
-    { "llama3", "{\"name\": \"python\", \"parameters\": {\"code\": \"1+1\"}}<|eot_id|>", "2<|eot_id|>" },
+    { "xml", NULL, XML_CALL, XML_ANSWER },
+    { "react", NULL, "Action: python[1+1]\n", "Answer: 2\n" },
+    { "qwen", NULL, QWEN_CALL, "2<|im_end|>" },
+    { "llama3", NULL, "{\"name\": \"python\", \"parameters\": {\"code\": \"1+1\"}}<|eot_id|>", "2<|eot_id|>" },
+    { "xml", TEMPLATE_OF_CALLS, XML_CALL, XML_ANSWER },
+    { "xml", TEMPLATE_OF_TURNS, XML_CALL, XML_ANSWER },
+    { "qwen", TEMPLATE_OF_CALLS, QWEN_CALL, "2<|im_end|>" },
 };
 
-/* The ids of a worked example behind its question. */
+/* The ids of a worked example behind its question, and of what follows it. */
 static void example_ids(scripted *p, token_ids *ids, token_ids *question)
 {
     static const char SHOT[] = "{\"prompt\": \"what?\", \"steps\": [{\"tool\": \"python\", \"arguments\": {\"code\": "
@@ -97,7 +102,7 @@ static void example_ids(scripted *p, token_ids *ids, token_ids *question)
     size_t first = 0;
     test_ok(dialect_prompt(p->dialect, "", shots, 1, ROW, &pieces, &err), &err);
     while (pieces.data[first].role != TOKEN_SHOT) first++;
-    for (size_t i = first; pieces.data[i].role == TOKEN_SHOT; i++) {
+    for (size_t i = first; i < pieces.len; i++) { /* a template ends the last answer with the question's piece */
         token_ids *out = i == first ? question : ids;
         test_ok(tokenizer_encode_on(p->tokenizer, pieces.data[i].text, pieces.data[i].len, !pieces.data[i].plain, out,
                                     &err),
@@ -116,6 +121,7 @@ static void an_episode_shown_as_an_example_has_the_same_ids(void **state)
         for (size_t w = 0; t && w < sizeof WORDS / sizeof *WORDS; w++) {
             token_ids ids = { 0 }, shown = { 0 }, question = { 0 };
             scripted p = open_scripted(t, WORDS[w].dialect, "2");
+            p.template = WORDS[w].template;
             add_ids(t, WORDS[w].call, &ids);
             add_ids(t, WORDS[w].answer, &ids);
             episode *e = run_ids(&p, &ids);

@@ -80,6 +80,21 @@ enum { N_WORDS = sizeof WORDS / sizeof *WORDS };
 
 static const char *const DIALECTS[] = { "xml", "qwen", "llama3", "react" };
 
+/* As they are played: by themselves, and through the model's own chat template. */
+static const struct {
+    const char *dialect, *template;
+} WAYS[] = {
+    { "xml", NULL },
+    { "qwen", NULL },
+    { "llama3", NULL },
+    { "react", NULL },
+    { "xml", TEMPLATE_OF_CALLS },
+    { "xml", TEMPLATE_OF_TURNS },
+    { "xml", TEMPLATE_OF_THOUGHTS },
+    { "qwen", TEMPLATE_OF_CALLS },
+};
+enum { N_WAYS = sizeof WAYS / sizeof *WAYS };
+
 static void write_words(test_random *rnd, str *out)
 {
     str_clear(out);
@@ -202,8 +217,9 @@ static void check_tokens(scripted *p, const episode *e)
 }
 
 /* exact: the vocabulary has all bytes, so that nothing is dropped of what is spliced in. */
-static void run_words(const tokenizer *t, const char *dialect_name, uint64_t seed, bool exact)
+static void run_words(const tokenizer *t, size_t way, uint64_t seed, bool exact)
 {
+    const char *dialect_name = WAYS[way].dialect;
     test_random rnd = test_random_seed(seed);
     str words = { 0 }, said = { 0 }, decoded = { 0 };
     token_ids ids = { 0 };
@@ -211,6 +227,7 @@ static void run_words(const tokenizer *t, const char *dialect_name, uint64_t see
     write_words(&rnd, &said);
     add_ids(t, words.data, &ids);
     scripted p = open_scripted(t, dialect_name, said.data);
+    p.template = WAYS[way].template;
     p.max_turns = 1 + (int)test_random_below(&rnd, 4);
     p.max_observation = 1 + (int)test_random_below(&rnd, 40);
     if (test_random_below(&rnd, 3) == 0) p.max_tokens = 1 + test_random_below(&rnd, ids.len);
@@ -224,8 +241,8 @@ static void run_words(const tokenizer *t, const char *dialect_name, uint64_t see
     check_tokens(&p, e);
     decode(t, e, &decoded);
     if (exact && strcmp(decoded.data ? decoded.data : "", e->transcript) != 0)
-        fail_msg("%s, seed %ju: the ids say %s, the transcript %s", dialect_name, (uintmax_t)seed, decoded.data,
-                 e->transcript);
+        fail_msg("way %zu, %s, seed %ju: the ids say %s, the transcript %s", way, dialect_name, (uintmax_t)seed,
+                 decoded.data, e->transcript);
     episode_free(e);
     close_scripted(&p);
     vec_free(&ids);
@@ -240,8 +257,9 @@ static void the_ids_say_what_the_transcript_says(void **state)
     for (int i = 0; i < N_TOKENIZERS; i++) {
         const char *name;
         tokenizer *t = open_tokenizer(i, &name);
-        for (size_t d = 0; t && d < 4; d++)
-            for (uint64_t seed = 1; seed <= EPISODES; seed++) run_words(t, DIALECTS[d], seed, i >= 3);
+        for (size_t way = 0; t && way < N_WAYS; way++)
+            for (uint64_t seed = 1; seed <= (WAYS[way].template ? EPISODES / 4 : EPISODES); seed++)
+                run_words(t, way, seed, i >= 3);
         tokenizer_free(t);
     }
 }

@@ -186,6 +186,74 @@ static void what_stands_around_results_is_the_template_s(void **state)
     test_folder_remove(m.dir);
 }
 
+/* Public templates show a call and its marks in front of the conversation, to teach them: those are nobody's call. */
+static const char TEACHES[] =
+    "{% if tools %}<|im_start|>system\nCall within <tool_call></tool_call>:\n<tool_call>\n{\"name\": <name>}\n"
+    "</tool_call><|im_end|>\n{% endif %}";
+
+static void calls_that_a_template_shows_are_no_calls(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    char template[sizeof TEACHES + sizeof HERMES];
+    snprintf(template, sizeof template, "%s%s", TEACHES, HERMES);
+    const char *const names[] = { "python", "search", "python" };
+    const bool ok[] = { true, true, true };
+
+    dialect_frame plain = { 0 }, taught = { 0 };
+    for (size_t n = 1; n <= 3; n++) {
+        model m = model_with(HERMES), t = model_with(template);
+        dialect *d = speaking("qwen", &m), *e = speaking("qwen", &t);
+        test_ok(dialect_observation(d, names, ok, n, "", &plain, &err), &err);
+        test_ok(dialect_observation(e, names, ok, n, "", &taught, &err), &err);
+        for (size_t i = 0; i <= n; i++) assert_string_equal(taught.parts[i].data, plain.parts[i].data);
+        dialect_frame_reset(&plain);
+        dialect_frame_reset(&taught);
+        dialect_free(d);
+        dialect_free(e);
+        test_folder_remove(m.dir);
+        test_folder_remove(t.dir);
+    }
+}
+
+/* A template that begins each reply with <think>: the policy thinks from its first word on, and only there. */
+static void a_thought_that_the_template_opens_is_neither_call_nor_answer(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *dialect, *template, *opens, *said, *answer;
+    } WANT[] = {
+        { "xml", CHATML, "<think>\n", "<answer>5</answer></think>\n<answer>6</answer>", "6" },
+        { "xml", CHATML, "<thinking>", "<python>5</python></thinking><answer>6</answer>", "6" },
+        { "xml", CHATML, "<think>\n\n</think>\n\n", "<answer>5</answer></think>\n<answer>6</answer>", "5" },
+        { "xml", CHATML, "", "<answer>5</answer></think>\n<answer>6</answer>", "5" },
+        { "qwen", HERMES, "<think>\n",
+          "<tool_call>{\"name\": \"python\", \"arguments\": {\"code\": \"1\"}}</tool_call></think>6<|im_end|>", "6" },
+        { "qwen", HERMES, "<think>\n\n</think>\n\n", "6<|im_end|>", "6" },
+    };
+    for (size_t i = 0; i < sizeof WANT / sizeof *WANT; i++) {
+        error err = { 0 };
+        dialect_result r = { 0 };
+        char template[sizeof HERMES + 100];
+        snprintf(template, sizeof template, "%s%s", WANT[i].template, WANT[i].opens);
+        model m = model_with(template);
+        dialect *d = speaking(WANT[i].dialect, &m);
+        dialect_parser *p = dialect_parser_new(d, &err);
+        test_ok(dialect_feed(p, WANT[i].said, strlen(WANT[i].said), &r, &err), &err);
+        assert_int_equal(r.event, DIALECT_ANSWER);
+        assert_string_equal(r.answer, WANT[i].answer);
+        dialect_result_reset(&r);
+        dialect_parser_free(p);
+        dialect_free(d);
+        test_folder_remove(m.dir);
+    }
+}
+
+/* Qwen 3.5: the marks of Hermes around calls of another kind, which the dialect could not read. */
+#define OTHER_CALLS                                                                                                    \
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{% for c in m.tool_calls or [] %}<tool_call>\n"   \
+    "<function={{ c.function.name }}>\n</function>\n</tool_call>{% endfor %}<|im_end|>\n{% endfor %}"
+
 /* dialect and template, and what the sentence says: at once, or of the first prompt. */
 static void what_cant_be_spoken_through_is_refused(void **state)
 {
@@ -195,6 +263,7 @@ static void what_cant_be_spoken_through_is_refused(void **state)
     } BAD[] = {
         { "react", CHATML, "does not speak through" },
         { "qwen", CHATML, "writes no <tool_call>" },
+        { "qwen", OTHER_CALLS, "writes other calls than <tool_call>{" },
         { "xml", "{{ messages[0].content }}{{ messages[0].content }}", "once and in its turn" },
         { "xml", "{% for m in messages|reverse %}{{ m.content }}{% endfor %}", "once and in its turn" },
         { "xml", "{{ messages[0].content|length }}", "once and in its turn" },
@@ -235,6 +304,8 @@ int main(void)
         cmocka_unit_test(an_example_is_cut_where_play_cuts),
         cmocka_unit_test(tools_calls_and_results_are_the_template_s),
         cmocka_unit_test(what_stands_around_results_is_the_template_s),
+        cmocka_unit_test(calls_that_a_template_shows_are_no_calls),
+        cmocka_unit_test(a_thought_that_the_template_opens_is_neither_call_nor_answer),
         cmocka_unit_test(what_cant_be_spoken_through_is_refused),
         cmocka_unit_test(a_model_without_a_template_is_named),
     };

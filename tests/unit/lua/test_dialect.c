@@ -302,6 +302,13 @@ static void llama3_calls_as_it_was_taught(void **state)
     expect_call(d, "<|python_tag|>" CALL "<|eom_id|>", "python", ONE);
     expect_call(d, "<|python_tag|>print(1)<|eom_id|>", "python", "{\"code\":\"print(1)\"}");
     expect_call(d, "<|python_tag|>search.call(q=\"cats\")<|eom_id|>", "search", "{\"q\":\"cats\"}");
+    /* The tag left out: a call all the same, whatever it is called with. */
+    expect_call(d, "python.call(code=\"print(\\\"a\\\")\")<|eot_id|>", "python", "{\"code\":\"print(\\\"a\\\")\"}");
+    expect_call(d, "python.call(code='" CALL "')<|eot_id|>", "python",
+                "{\"code\":\"{\\\"name\\\": \\\"python\\\", \\\"parameters\\\": {\\\"code\\\": \\\"1\\\"}}\"}");
+    expect_answer(d, "nobody.call(code=\"1\")<|eot_id|>", "nobody.call(code=\"1\")");
+    expect_answer(d, "I like python.call(code=\"1\")<|eot_id|>", "I like python.call(code=\"1\")");
+    expect_call(d, "<|python_tag|>python.call(code=\"a\\d\\\\n\")<|eom_id|>", "python", "{\"code\":\"a\\\\d\\\\n\"}");
     expect_call(d, "```json\n" CALL "\n```<|eot_id|>", "python", ONE);
     expect_call(d, "Let me see: " CALL "<|eot_id|>", "python", ONE);
     expect_call(d, "<function=python>{\"code\": \"1\"}</function><|eom_id|>", "python", ONE);
@@ -393,6 +400,13 @@ static void react_reads_lines(void **state)
     expect_answer(d, "Thought: so\nAnswer:  4 \n", "4");
     expect_answer(d, "Thought: so\nFinal Answer: 4\n", "4");
     expect_more(d, "Answer: 4");
+    /* The value on a line of its own: the first that says something, unless the policy goes on to something else. */
+    expect_answer(d, "Thought: so\nAnswer:\n4\n", "4");
+    expect_answer(d, "Final Answer: \n\n \n 4 cm \n", "4 cm");
+    expect_more(d, "Answer:\n4");
+    const char *const nothing = "";
+    expect_event(d, "Answer:\nAction: python[1]\n", DIALECT_ANSWER, "Answer:\n", check_answer, nothing);
+    expect_event(d, "Answer:\nObservation: 5\n", DIALECT_ANSWER, "Answer:\n", check_answer, nothing);
     dialect_parser *p = dialect_parser_new(d, &err); /* the policy stops behind its answer */
     test_ok(dialect_feed(p, "Answer: 5<eos>", 14, &r, &err), &err);
     assert_int_equal(r.event, DIALECT_MORE);
