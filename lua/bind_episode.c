@@ -66,11 +66,25 @@ void bind_push_task(lua_State *L, const task *t)
     if (lua_istable(L, -1)) guard(L, "troupe.task", missing_field);
 }
 
+/* What is known of an episode that was played, and not of a response in a file: a 0 in its place would be scored. */
+static bool is_of_play(const char *word)
+{
+    static const char *const NAMES[] = { "turns", "tool_calls", "tokens", "wall_ms", "n_shots", "hint" };
+    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
+        if (strcmp(word, NAMES[i]) == 0) return true;
+    return false;
+}
+
 static int unknown_field(lua_State *L)
 {
     static const char *const NAMES[] = { "id",     "text",        "transcript", "answer",  "turns", "tool_calls",
                                          "tokens", "stop_reason", "wall_ms",    "n_shots", "hint",  NULL };
     const char *word = bind_tolstring(L, 2, NULL), *near = str_nearest(word, NAMES);
+    if (is_of_play(word))
+        return luaL_error(L,
+                          "a response from a file has no '%s': it was not played here (it has id, text, transcript, "
+                          "answer, stop_reason; rawget(episode, '%s') asks without this error)",
+                          word, word);
     return luaL_error(
         L,
         "episode has no field '%s'%s%s%s (it has id, text, transcript, answer, turns, tool_calls, tokens, "
@@ -124,6 +138,23 @@ static void push_turns(lua_State *L, const episode *e)
     }
 }
 
+static void push_play(lua_State *L, const episode *e)
+{
+    lua_pushinteger(L, trajectory_sampled(&e->tokens));
+    lua_setfield(L, -2, "tokens");
+    lua_pushinteger(L, e->n_shots);
+    lua_setfield(L, -2, "n_shots");
+    lua_pushinteger(L, e->hint_len);
+    lua_setfield(L, -2, "hint");
+    lua_pushnumber(L, e->wall_ms);
+    lua_setfield(L, -2, "wall_ms");
+
+    push_calls(L, e);
+    lua_setfield(L, -2, "tool_calls");
+    push_turns(L, e);
+    lua_setfield(L, -2, "turns");
+}
+
 void bind_push_episode(lua_State *L, const episode *e)
 {
     luaL_checkstack(L, 8, "episode");
@@ -142,19 +173,7 @@ void bind_push_episode(lua_State *L, const episode *e)
     }
     set_string(L, "stop_reason", stop_reason_name(e->stop));
 
-    lua_pushinteger(L, trajectory_sampled(&e->tokens));
-    lua_setfield(L, -2, "tokens");
-    lua_pushinteger(L, e->n_shots);
-    lua_setfield(L, -2, "n_shots");
-    lua_pushinteger(L, e->hint_len);
-    lua_setfield(L, -2, "hint");
-    lua_pushnumber(L, e->wall_ms);
-    lua_setfield(L, -2, "wall_ms");
-
-    push_calls(L, e);
-    lua_setfield(L, -2, "tool_calls");
-    push_turns(L, e);
-    lua_setfield(L, -2, "turns");
-
+    const bool played = e->tokens.n > 0 || e->n_turns > 0 || e->n_calls > 0; /* nothing that was played has no token */
+    if (played) push_play(L, e);
     guard(L, "troupe.episode", unknown_field);
 }

@@ -14,7 +14,7 @@
 #include "base/str.h"
 #include "model/model_folder.h"
 
-enum { PATH_BYTES = 1200 };
+enum { PATH_BYTES = 1200, MAX_CONFIG = 16 << 20 };
 
 hf_folder *hf_folder_open_config(const char *dir, device *dev, error *err)
 {
@@ -187,11 +187,59 @@ int hf_folder_fill(const char *dir, const char *from_dir, const weights *w, tens
     return rc == OK ? weights_save(w, path_join(to, sizeof to, dir, "model.safetensors"), dtype, err) : rc;
 }
 
+/* The string behind a key that ends at `key_end`: its first quote, or NULL. */
+static const char *value_of(const char *key_end)
+{
+    const char *p = key_end + strspn(key_end, " \t\r\n");
+    if (*p != ':') return NULL;
+    p++;
+    p += strspn(p, " \t\r\n");
+    return *p == '"' ? p : NULL;
+}
+
+/* `config` with `word` as the value of "dtype", which was "torch_dtype" once; all else as it was written. */
+static void say_dtype(const char *config, const char *word, str *out)
+{
+    static const char *const KEYS[] = { "\"dtype\"", "\"torch_dtype\"" };
+    const char *from = config;
+    for (;;) {
+        const char *next = NULL;
+        for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++) {
+            const char *key = strstr(from, KEYS[i]);
+            if (key && (!next || key + strlen(KEYS[i]) < next)) next = key + strlen(KEYS[i]);
+        }
+        if (!next) break;
+
+        const char *value = value_of(next), *end = value ? strchr(value + 1, '"') : NULL;
+        str_add(out, from, (size_t)((end ? value : next) - from));
+        if (end) str_printf(out, "\"%s\"", word);
+        from = end ? end + 1 : next;
+    }
+    str_puts(out, from);
+}
+
+static int write_dtype(const char *dir, tensor_dtype dtype, error *err)
+{
+    char path[PATH_BYTES + 64];
+    size_t len;
+    path_join(path, sizeof path, dir, "config.json");
+    char *config = file_read(path, MAX_CONFIG, &len, err);
+    if (!config) return err ? err->code : ERR_IO;
+
+    str out = { 0 };
+    say_dtype(config, dtype == DTYPE_BF16 ? "bfloat16" : "float32", &out);
+    const int rc = strcmp(config, out.data) == 0 ? OK : file_write_atomic(path, out.data, out.len, err);
+    str_free(&out);
+    free(config);
+    return rc;
+}
+
 int hf_folder_write(const char *dir, const char *from_dir, const weights *w, tensor_dtype dtype, error *err)
 {
     model_folder f;
     int rc = model_folder_begin(&f, dir, from_dir, err);
     if (rc == OK) rc = hf_folder_fill(f.part, from_dir, w, dtype, err);
+    if (rc == OK) rc = write_dtype(f.part, dtype, err);
     const int ended = model_folder_end(&f, rc == OK, rc == OK ? err : NULL);
     return rc == OK ? ended : rc;
 }

@@ -19,7 +19,9 @@ const char *const MODEL_METADATA[] = { "format", "pt", MARK, US, NULL };
 const char *const MODEL_SIDE_FILES[] = { "config.json",
                                          "generation_config.json",
                                          "tokenizer.json",
+                                         "tokenizer.model", /* SentencePiece's, which others read */
                                          "tokenizer_config.json",
+                                         "added_tokens.json",
                                          "special_tokens_map.json",
                                          "vocab.json",
                                          "merges.txt",

@@ -271,6 +271,13 @@ static void a_bad_row_costs_itself(void **state)
            "{\"id\":\"silent\",\"episode\":5,\"status\":\"row\"", "{\"id\":7,\"episode\":6");
     test_file_write(dir, "r.lua", "return function(task, episode) return { right = task.anwser and 1 or 0 } end\n");
     EXPECT(0, TROUPE("score", script, path), "r.lua:1: task has no field 'anwser': did you mean 'answer'?");
+    /* What only an episode that was played has is no 0 for a response from a file. */
+    test_file_write(dir, "r.lua", "return function(task, episode) return { right = episode.tokens } end\n");
+    EXPECT(0, TROUPE("score", script, path), "r.lua:1: a response from a file has no 'tokens'");
+    test_file_write(dir, "r.lua",
+                    "local verify = require 'troupe.verify'\n"
+                    "return function(task, episode) return verify.tool_calls(episode, 'python') end\n");
+    EXPECT(0, TROUPE("score", script, path), "r.lua:2: ", "a response from a file has no 'tool_calls'");
     test_file_write(dir, "a.jsonl", "nothing\n");
     EXPECT(1, TROUPE("score", script, path), "a.jsonl:1:");
     test_folder_remove(dir);

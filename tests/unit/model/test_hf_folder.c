@@ -87,6 +87,40 @@ static void what_was_written_opens_with_the_same_weights_and_files(void **state)
     scene_free(&s);
 }
 
+/* What transformers load with dtype = "auto" is what is stored; the tokenizer files of others go along. */
+static void the_config_names_the_dtype_that_is_stored(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *given, *bf16, *f32;
+    } WANT[] = {
+        { "\"torch_dtype\" :\n\"float16\"", "\"torch_dtype\" :\n\"bfloat16\"", "\"torch_dtype\" :\n\"float32\"" },
+        { "\"dtype\":\"float32\"", "\"dtype\":\"bfloat16\"", "\"dtype\":\"float32\"" },
+        { "\"a\": 1e-05, \"dtype\": null", "\"a\": 1e-05, \"dtype\": null", "\"a\": 1e-05, \"dtype\": null" },
+        { "\"torch_dtype\": \"x\", \"dtype\": \"y\"", "\"torch_dtype\": \"bfloat16\", \"dtype\": \"bfloat16\"",
+          "\"torch_dtype\": \"float32\", \"dtype\": \"float32\"" },
+    };
+    for (size_t i = 0; i < sizeof WANT / sizeof *WANT; i++) {
+        scene s = scene_new();
+        error err = { 0 };
+        char given[1000], want[1000];
+        const char *brace = strrchr(CONFIG, '}');
+        for (int bf16 = 0; bf16 < 2; bf16++) {
+            snprintf(given, sizeof given, "%.*s, %s}", (int)(brace - CONFIG), CONFIG, WANT[i].given);
+            snprintf(want, sizeof want, "%.*s, %s}", (int)(brace - CONFIG), CONFIG, bf16 ? WANT[i].bf16 : WANT[i].f32);
+            test_file_write(s.from, "config.json", given);
+            test_file_write(s.from, "tokenizer.model", "pieces");
+            test_file_write(s.from, "added_tokens.json", "{}");
+            test_ok(hf_folder_write(s.to, s.from, s.m.w, bf16 ? DTYPE_BF16 : DTYPE_F32, &err), &err);
+            char *config = test_file_read(s.to, "config.json");
+            assert_string_equal(config, want);
+            assert_true(holds(s.to, "tokenizer.model") && holds(s.to, "added_tokens.json"));
+            free(config);
+        }
+        scene_free(&s);
+    }
+}
+
 static void writing_the_same_weights_twice_gives_the_same_bytes(void **state)
 {
     (void)state;
@@ -344,6 +378,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_written_opens_with_the_same_weights_and_files),
+        cmocka_unit_test(the_config_names_the_dtype_that_is_stored),
         cmocka_unit_test(writing_the_same_weights_twice_gives_the_same_bytes),
         cmocka_unit_test(a_model_in_the_way_is_replaced_and_nothing_is_left_over),
         cmocka_unit_test(files_are_looked_at_before_memory_is_taken),
