@@ -186,7 +186,7 @@ static void what_stands_around_results_is_the_template_s(void **state)
     test_folder_remove(m.dir);
 }
 
-/* Public templates show a call and its marks in front of the conversation, to teach them: those are nobody's call. */
+/* Public templates show a call and its marks in front of the conversation, to teach them: those are no calls. */
 static const char TEACHES[] =
     "{% if tools %}<|im_start|>system\nCall within <tool_call></tool_call>:\n<tool_call>\n{\"name\": <name>}\n"
     "</tool_call><|im_end|>\n{% endif %}";

@@ -306,7 +306,7 @@ static void llama3_calls_as_it_was_taught(void **state)
     expect_call(d, "python.call(code=\"print(\\\"a\\\")\")<|eot_id|>", "python", "{\"code\":\"print(\\\"a\\\")\"}");
     expect_call(d, "python.call(code='" CALL "')<|eot_id|>", "python",
                 "{\"code\":\"{\\\"name\\\": \\\"python\\\", \\\"parameters\\\": {\\\"code\\\": \\\"1\\\"}}\"}");
-    expect_answer(d, "nobody.call(code=\"1\")<|eot_id|>", "nobody.call(code=\"1\")");
+    expect_answer(d, "abacus.call(code=\"1\")<|eot_id|>", "abacus.call(code=\"1\")");
     expect_answer(d, "I like python.call(code=\"1\")<|eot_id|>", "I like python.call(code=\"1\")");
     expect_call(d, "<|python_tag|>python.call(code=\"a\\d\\\\n\")<|eom_id|>", "python", "{\"code\":\"a\\\\d\\\\n\"}");
     expect_call(d, "```json\n" CALL "\n```<|eot_id|>", "python", ONE);
