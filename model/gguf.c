@@ -430,6 +430,11 @@ int gguf_bool(const gguf *g, const char *key, bool *out, error *err)
     return OK;
 }
 
+bool gguf_text_is(gguf_text text, const char *word)
+{
+    return text.len == strlen(word) && memcmp(text.data, word, text.len) == 0;
+}
+
 int gguf_string(const gguf *g, const char *key, gguf_text *out, error *err)
 {
     const entry *e = find(g, key, err);
@@ -464,11 +469,13 @@ int gguf_reals(const gguf *g, const char *key, double **out, size_t *n, error *e
 {
     const entry *e = find(g, key, err);
     if (!e) return ERR_NOT_FOUND;
-    if (e->type != VALUE_ARRAY || e->item == VALUE_STRING || e->item == VALUE_BOOL)
-        return wrong_type(g, key, "a list of numbers", err);
+    if (e->type != VALUE_ARRAY || e->item == VALUE_STRING) return wrong_type(g, key, "a list of numbers", err);
 
     double *values = xcalloc(e->n + 1, sizeof *values);
-    for (uint64_t i = 0; i < e->n; i++) number_at(e->item, e->at + i * SIZES[e->item], &values[i]);
+    for (uint64_t i = 0; i < e->n; i++) {
+        const unsigned char *at = e->at + i * SIZES[e->item];
+        if (!number_at(e->item, at, &values[i])) values[i] = *at != 0;
+    }
     *out = values;
     *n = (size_t)e->n;
     return OK;

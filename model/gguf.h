@@ -22,6 +22,8 @@ typedef struct gguf_text {
     size_t len;
 } gguf_text;
 
+bool gguf_text_is(gguf_text text, const char *word);
+
 typedef struct gguf_tensor {
     char name[96];
     uint32_t type; /* of model/gguf_quants.h */
@@ -52,5 +54,5 @@ int gguf_bool(const gguf *g, const char *key, bool *out, error *err);
 int gguf_string(const gguf *g, const char *key, gguf_text *out, error *err);
 /* Lists: `out` is g's own, [n]. */
 int gguf_strings(gguf *g, const char *key, const gguf_text **out, size_t *n, error *err);
-/* Lists of numbers, copied: the caller frees. */
+/* Lists of numbers, or of true and false as 1 and 0, copied: the caller frees. */
 int gguf_reals(const gguf *g, const char *key, double **out, size_t *n, error *err);

@@ -7,10 +7,12 @@
 #include "base/map.h"
 #include "base/str.h"
 
-json_t *added_token_json(int32_t id, const char *content, bool special)
+static const char SPACE[] = "\xe2\x96\x81"; /* U+2581 */
+
+json_t *added_token_json(int32_t id, const char *content, bool special, bool normalized)
 {
     return json_pack("{s:i, s:s, s:b, s:b, s:b, s:b, s:b}", "id", (int)id, "content", content, "single_word", 0,
-                     "lstrip", 0, "rstrip", 0, "normalized", 0, "special", special);
+                     "lstrip", 0, "rstrip", 0, "normalized", normalized, "special", special);
 }
 
 json_t *begin_with_json(int32_t id, const char *content)
@@ -69,18 +71,17 @@ static void add_merges(json_t *merges, const map *known, const spm_piece *p)
 
 static json_t *normalizer_json(bool space_first)
 {
-    json_t *replace =
-        json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String", " ", "content", "\xe2\x96\x81");
+    json_t *replace = json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String", " ", "content", SPACE);
     if (!space_first) return replace;
-    return json_pack("{s:s, s:[{s:s, s:s}, o]}", "type", "Sequence", "normalizers", "type", "Prepend", "prepend",
-                     "\xe2\x96\x81", replace);
+    return json_pack("{s:s, s:[{s:s, s:s}, o]}", "type", "Sequence", "normalizers", "type", "Prepend", "prepend", SPACE,
+                     replace);
 }
 
 static json_t *decoder_json(bool space_first)
 {
     json_t *j =
         json_pack("{s:s, s:[{s:s, s:{s:s}, s:s}, {s:s}, {s:s}]}", "type", "Sequence", "decoders", "type", "Replace",
-                  "pattern", "String", "\xe2\x96\x81", "content", " ", "type", "ByteFallback", "type", "Fuse");
+                  "pattern", "String", SPACE, "content", " ", "type", "ByteFallback", "type", "Fuse");
     if (space_first)
         json_array_append_new(json_object_get(j, "decoders"), json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip",
                                                                         "content", " ", "start", 1, "stop", 0));
@@ -97,7 +98,7 @@ typedef struct written {
     int bytes; /* how many of the 256 there are */
 } written;
 
-static written write_pieces(const spm_piece *pieces, int32_t n)
+static written write_pieces(const spm_piece *pieces, int32_t n, bool space_first)
 {
     written w = { .vocab = json_object(), .added = json_array(), .known = map_new() };
 
@@ -110,7 +111,10 @@ static written write_pieces(const spm_piece *pieces, int32_t n)
 
         w.bytes += p->kind == PIECE_BYTE;
         if (p->kind == PIECE_UNKNOWN && !w.unknown) w.unknown = p->text;
-        if (is_added(p->kind)) json_array_append_new(w.added, added_token_json(p->id, p->text, p->kind != PIECE_USER));
+        if (!is_added(p->kind)) continue;
+        const bool spaced =
+            p->kind == PIECE_USER && !space_first && strstr(p->text, SPACE); /* Gemma's runs of spaces */
+        json_array_append_new(w.added, added_token_json(p->id, p->text, p->kind != PIECE_USER, spaced));
     }
     return w;
 }
@@ -134,7 +138,7 @@ json_t *spm_tokenizer(const spm_piece *pieces, int32_t n, bool space_first, int3
     for (int32_t i = 0; i < n; i++)
         if (pieces[i].id == bos) post = begin_with_json(bos, pieces[i].text);
 
-    const written w = write_pieces(pieces, n);
+    const written w = write_pieces(pieces, n, space_first);
     json_t *merges = write_merges(pieces, n, w.known);
     map_free(w.known);
 

@@ -22,7 +22,7 @@ typedef struct spm_piece {
  * A piece that is no text, or occurs twice, can't be written: its id stays empty. Bytes are fallen back to where
  * all 256 are there. bos: the id that a text begins with, -1: none. */
 json_t *spm_tokenizer(const spm_piece *pieces, int32_t n, bool space_first, int32_t bos);
-/* An element of added_tokens. */
-json_t *added_token_json(int32_t id, const char *content, bool special);
+/* An element of added_tokens. normalized: it is looked for in what the normalizer leaves, not in the text. */
+json_t *added_token_json(int32_t id, const char *content, bool special, bool normalized);
 /* A post_processor that writes `content` (token `id`) before every text. */
 json_t *begin_with_json(int32_t id, const char *content);

@@ -24,8 +24,6 @@ typedef struct vocab {
     bool add_bos, add_bos_said;
 } vocab;
 
-static bool is_text(gguf_text t, const char *word) { return t.len == strlen(word) && memcmp(t.data, word, t.len) == 0; }
-
 int import_vocab_id(const gguf *g, const char *key, int64_t tokens, int32_t *id, error *err)
 {
     int64_t v = 0;
@@ -126,7 +124,7 @@ static int find_pre(const vocab *v, const pre_tokenizer **out, error *err)
     if (rc != OK) return rc;
 
     for (size_t i = 0; i < sizeof PRES / sizeof *PRES; i++)
-        if (is_text(name, PRES[i].name)) {
+        if (gguf_text_is(name, PRES[i].name)) {
             *out = &PRES[i];
             return OK;
         }
@@ -161,7 +159,7 @@ static int byte_level_tokens(const vocab *v, json_t *tokens, json_t *added, erro
             return error_set(err, ERR_PARSE, "%s: token %d is not UTF-8", gguf_where(v->g), i);
 
         if (type == TYPE_CONTROL || type == TYPE_USER || type == TYPE_UNKNOWN)
-            json_array_append_new(added, added_token_json(i, v->tokens[i], type != TYPE_USER));
+            json_array_append_new(added, added_token_json(i, v->tokens[i], type != TYPE_USER, false));
     }
     return OK;
 }
@@ -231,6 +229,21 @@ static piece_kind kind_of(int type)
     return KINDS[type];
 }
 
+/* llama.cpp keeps a user's tokens as they stand in a text, with spaces; beside pieces a space is U+2581. Where a text
+ * begins with a space of its own, they would be found behind it, so there they stay. Owned. */
+static char *piece_text(const vocab *v, int32_t id, bool space_first)
+{
+    if (type_of(v, id) != TYPE_USER || space_first) return xstrdup(v->tokens[id]);
+    str text = { 0 };
+    str_puts(&text, "");
+    for (const char *p = v->tokens[id]; *p; p++)
+        if (*p == ' ')
+            str_puts(&text, "\xe2\x96\x81");
+        else
+            str_putc(&text, *p);
+    return text.data;
+}
+
 static int scored_json(const vocab *v, json_t **out, error *err)
 {
     double *scores = NULL;
@@ -243,9 +256,10 @@ static int scored_json(const vocab *v, json_t **out, error *err)
     if (rc == OK) {
         spm_piece *pieces = xcalloc((size_t)v->n, sizeof *pieces);
         for (int32_t i = 0; i < v->n; i++)
-            pieces[i] = (spm_piece){ v->tokens[i], (float)scores[i], i, kind_of(type_of(v, i)) };
+            pieces[i] = (spm_piece){ piece_text(v, i, space_first), (float)scores[i], i, kind_of(type_of(v, i)) };
         const bool begins = v->add_bos || !v->add_bos_said; /* SentencePiece's own way where nothing is said */
         *out = spm_tokenizer(pieces, v->n, space_first, begins ? v->bos : -1);
+        for (int32_t i = 0; i < v->n; i++) free(pieces[i].text);
         free(pieces);
     }
     free(scores);
@@ -309,9 +323,9 @@ static int write_tokenizer(vocab *v, gguf *g, const char *dir, error *err)
     int rc = gguf_string(g, "tokenizer.ggml.model", &model, err);
     if (rc != OK) return rc;
 
-    if (is_text(model, "gpt2"))
+    if (gguf_text_is(model, "gpt2"))
         rc = byte_level_json(v, g, &tokenizer, err);
-    else if (is_text(model, "llama"))
+    else if (gguf_text_is(model, "llama"))
         rc = scored_json(v, &tokenizer, err);
     else
         rc = error_set(err, ERR_UNSUPPORTED, "%s: tokenizer.ggml.model is '%.*s'; supported: gpt2, llama",

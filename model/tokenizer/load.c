@@ -39,6 +39,16 @@ static int byte_written(const char *token)
     return (int)strtol(token + 3, NULL, 16);
 }
 
+/* What the decoder of a vocabulary of characters makes of a token's marks. */
+static void spaced(const char *token, str *out)
+{
+    for (const char *mark; (mark = strstr(token, MARK)) != NULL; token = mark + strlen(MARK)) {
+        str_add(out, token, (size_t)(mark - token));
+        str_putc(out, ' ');
+    }
+    str_puts(out, token);
+}
+
 /* A token of a vocabulary of characters: the mark is a space, <0x0A> a byte, everything else itself. */
 static void character_bytes(tokenizer *t, const char *token, int32_t id, str *out)
 {
@@ -49,11 +59,7 @@ static void character_bytes(tokenizer *t, const char *token, int32_t id, str *ou
         return;
     }
 
-    for (const char *mark; (mark = strstr(token, MARK)) != NULL; token = mark + strlen(MARK)) {
-        str_add(out, token, (size_t)(mark - token));
-        str_putc(out, ' ');
-    }
-    str_puts(out, token);
+    spaced(token, out);
 }
 
 /* A token with a character that stands for no byte can't come out of a merge; it is kept as it is written. */
@@ -117,10 +123,18 @@ static int read_added_token(tokenizer *t, const json_t *a, const char *where, er
         return error_within(err, "added_tokens");
     token.single_word = single_word;
     if (!*text) return error_set(err, ERR_PARSE, "%s: an added token has no content", where);
-    if (set_token(t, token.id, text, text, strlen(text), where, err) != OK) return ERR_PARSE;
 
-    token.text = t->texts[token.id];
-    token.len = t->lengths[token.id];
+    str shown = { 0 };
+    if (t->byte_level)
+        str_puts(&shown, text);
+    else
+        spaced(text, &shown);
+    const int rc = set_token(t, token.id, text, shown.data, shown.len, where, err);
+    str_free(&shown);
+    if (rc != OK) return ERR_PARSE;
+
+    token.text = xstrdup(text);
+    token.len = strlen(text);
     t->special[token.id] = special;
     t->added_begins[(unsigned char)*text] = true;
     t->added[t->n_added++] = token;

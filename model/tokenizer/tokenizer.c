@@ -137,6 +137,7 @@ void tokenizer_free(tokenizer *t)
     free(t->texts);
     free(t->lengths);
     free(t->special);
+    for (size_t i = 0; i < t->n_added; i++) free(t->added[i].text);
     free(t->added);
     free(t);
 }

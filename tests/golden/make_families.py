@@ -146,4 +146,5 @@ def main(output, *wanted):
         print(name, "seed", seed)
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

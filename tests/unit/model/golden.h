@@ -25,19 +25,27 @@ typedef struct golden {
     json_t *json;
 } golden;
 
-static inline golden golden_open(const char *name)
+/* The model in `dir`, and what is wanted of it in the golden folder `name`. */
+static inline golden golden_of(const char *dir, const char *name)
 {
     golden g = { 0 };
     error err = { 0 };
-    str dir = { 0 };
-    char path[1024];
-    str_printf(&dir, "%s/tests/golden/%s", getenv("TROUPE_SOURCE"), name);
+    str wanted = { 0 };
+    str_printf(&wanted, "%s/tests/golden/%s/golden.json", getenv("TROUPE_SOURCE"), name);
     const char *name_of_device = getenv("TROUPE_TEST_DEVICE");
     if (!(g.dev = device_open(name_of_device ? name_of_device : "cpu", 1, &err)) ||
-        !(g.model = hf_folder_open(dir.data, g.dev, &err)) ||
-        !(g.json = json_parse_file(path_join(path, sizeof path, dir.data, "golden.json"), &err)))
-        fail_msg("%s", err.text);
+        !(g.model = hf_folder_open(dir, g.dev, &err)) || !(g.json = json_parse_file(wanted.data, &err)))
+        fail_msg("%s: %s", name, err.text);
     assert_true(json_array_size(json_object_get(g.json, "cases")) >= 4);
+    str_free(&wanted);
+    return g;
+}
+
+static inline golden golden_open(const char *name)
+{
+    str dir = { 0 };
+    str_printf(&dir, "%s/tests/golden/%s", getenv("TROUPE_SOURCE"), name);
+    const golden g = golden_of(dir.data, name);
     str_free(&dir);
     return g;
 }
@@ -158,17 +166,22 @@ static inline void check_greedy(const golden *g, const json_t *c)
 /* A thread of an emulated GPU is a fiber of one core: there the shorter cases will do. */
 static inline size_t most_ids(void) { return getenv("TROUPE_TEST_DEVICE") ? 41 : LONGEST; }
 
+static inline void check_cases(const golden *g)
+{
+    size_t i;
+    json_t *c;
+    json_array_foreach(json_object_get(g->json, "cases"), i, c)
+    {
+        if (json_array_size(json_object_get(c, "ids")) > most_ids()) continue;
+        check_forward(g, c);
+        check_greedy(g, c);
+    }
+}
+
 static inline void check_folder(const char *name)
 {
     golden g = golden_open(name);
-    size_t i;
-    json_t *c;
-    json_array_foreach(json_object_get(g.json, "cases"), i, c)
-    {
-        if (json_array_size(json_object_get(c, "ids")) > most_ids()) continue;
-        check_forward(&g, c);
-        check_greedy(&g, c);
-    }
+    check_cases(&g);
     golden_close(&g);
 }
 

@@ -275,7 +275,7 @@ static void what_the_folder_could_not_say_is_refused_by_name(void **state)
     check_changed("GGUF", 0, "GGML", ERR_PARSE, "not a GGUF file");
     check_changed("GGUF", 4, "\x01", ERR_UNSUPPORTED, "GGUF version 1");
     check_changed("general.architecture", strlen("general.architecture") + text, "mamba", ERR_UNSUPPORTED,
-                  "'mamba'; supported: llama, qwen2, qwen3");
+                  "'mamba', which needs a state space model: not supported");
     check_changed("blk.0.ffn_down.weight", type, "\x17", ERR_UNSUPPORTED, "blk.0.ffn_down.weight is IQ4_XS");
     check_changed("blk.1.ffn_up.weight", 10, "xx", ERR_PARSE, "blk.1.ffn_up.weight is missing");
     check_changed("tokenizer.ggml.model", strlen("tokenizer.ggml.model") + text, "bert!", ERR_UNSUPPORTED,
