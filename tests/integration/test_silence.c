@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The calculator's run, whose reward has nothing more to say from step 5 on: what its checkpoints then are. */
+/* The calculator's run, whose reward has nothing more to say from step 5 on: what its checkpoints then are. And the one
+ * whose weights leave all bounds. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,11 +105,41 @@ static void a_kl_moves_them_towards_the_reference(void **state)
     test_folder_remove(dir);
 }
 
+/* Steps of 10 and a decay that multiplies weights by -99: after a few updates of the first step a number is too large.
+ * The run ends with what it was, and nothing of that step is there to be continued, or was played with. */
+static void weights_that_diverge_are_neither_saved_nor_published(void **state)
+{
+    (void)state;
+    need_sandbox();
+    static const char *const KEYS[] = { "optim.lr=10",
+                                        "optim.weight_decay=10",
+                                        "optim.warmup=0",
+                                        "algorithm.epochs=20",
+                                        "checkpoint_every=1",
+                                        "actors=1",
+                                        NULL };
+    char path[400];
+    size_t len;
+    place p = place_new();
+    process t = place_start(&p, KEYS);
+    assert_int_equal(troupe_wait(&t, SECONDS), 1);
+
+    char *said = bytes_of(p.out, &len);
+    if (!strstr(said, "learner: step 1: update ") || !strstr(said, ": not finite")) fail_msg("%s", said);
+    free(said);
+    snprintf(path, sizeof path, "%s/checkpoints/step-1", p.run);
+    assert_false(dir_exists(path));
+    double steps[4];
+    assert_int_equal(metric_values(p.run, "step", "training/episodes_trained", steps, 4), 0);
+    test_folder_remove(p.dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(weights_stand_still_when_rewards_are_equal),
         cmocka_unit_test(a_kl_moves_them_towards_the_reference),
+        cmocka_unit_test(weights_that_diverge_are_neither_saved_nor_published),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
