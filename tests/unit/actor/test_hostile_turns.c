@@ -258,7 +258,7 @@ static void the_ids_say_what_the_transcript_says(void **state)
         const char *name;
         tokenizer *t = open_tokenizer(i, &name);
         for (size_t way = 0; t && way < N_WAYS; way++)
-            for (uint64_t seed = 1; seed <= (WAYS[way].template ? EPISODES / 4 : EPISODES); seed++)
+            for (uint64_t seed = 1; seed <= (WAYS[way].template ? EPISODES / 10 : EPISODES); seed++)
                 run_words(t, way, seed, i >= 3);
         tokenizer_free(t);
     }
