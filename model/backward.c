@@ -222,6 +222,17 @@ static void transpose(const backward *b, const param *params, int n)
     }
 }
 
+/* What stands in buffers that layers share: the last one's is still there, the others' is made again. */
+static void make_again(const backward *b, int layer)
+{
+    const layer_acts *a = &b->in->layers[layer];
+    const layer_weights p = layer_weights_of(b->w, layer);
+    if (b->in->recompute)
+        layer_forward(b->w, layer, &b->in->batch, a, NULL);
+    else
+        layer_remake(b->w, b->T, &p, a);
+}
+
 static void layer_backward(const backward *b, int layer)
 {
     const layer_acts *a = &b->in->layers[layer];
@@ -417,8 +428,7 @@ void model_backward(const weights *w, const token_batch *batch, const activation
 
     top_backward(&b, dlogprob);
     for (int l = last; l >= 0; l--) {
-        /* The last layer's activations are still in the shared buffers; the others' are made again. */
-        if (in->recompute && l < last) layer_forward(w, l, &in->batch, &in->layers[l], NULL);
+        if (l < last) make_again(&b, l);
         layer_backward(&b, l);
     }
     embed_backward(&b);

@@ -79,12 +79,17 @@ const int32_t *scratch_ints(device *dev, const int32_t *from, size_t n)
 int64_t layer_acts_floats(const model_config *c, int T, int n)
 {
     const int64_t q = (int64_t)c->heads * c->head_dim, kv = (int64_t)c->kv_heads * c->head_dim;
-    const int64_t in = model_norms_before(c) ? c->width : 0;
     const int64_t raw = c->qk_norm != QK_NORM_NONE ? q + kv + c->heads + c->kv_heads : 0;
-    const int64_t apart = model_branches_stand_apart(c) ? 3 * (int64_t)c->width + 2 : 0;
-    const int64_t lower = in + 1 + 2 * q + 2 * kv + raw + c->heads;
-    const int64_t upper = c->width + in + 1 + 3 * (int64_t)c->ffn + apart;
+    const int64_t apart = model_branches_stand_apart(c) ? 2 * (int64_t)c->width + 2 : 0;
+    const int64_t lower = 1 + 2 * q + 2 * kv + raw + c->heads;
+    const int64_t upper = c->width + 1 + 2 * (int64_t)c->ffn + apart;
     return T * lower + n * upper;
+}
+
+int64_t layer_lent_floats(const model_config *c, int T, int n)
+{
+    const int64_t in = model_norms_before(c) ? c->width : 0, apart = model_branches_stand_apart(c) ? c->width : 0;
+    return T * in + n * (in + c->ffn + apart);
 }
 
 int64_t layer_rows_floats(const model_config *c, int n) { return (int64_t)n * (c->width + c->heads * c->head_dim); }
@@ -100,15 +105,25 @@ size_t layer_op_bytes(const device *dev, const param_table *t, int T)
     return most;
 }
 
-layer_acts layer_acts_new(const weights *w, int T, int n)
+/* What layers can share, as each makes it anew for itself: see layer_remake. */
+static void lend(const weights *w, int T, int n, layer_acts *a)
+{
+    const model_config *c = &w->table->config;
+    const bool before = model_norms_before(c);
+    a->attn_in = before ? scratch_floats(w->dev, T, c->width) : NULL;
+    a->mlp_in = before ? scratch_floats(w->dev, n, c->width) : NULL;
+    a->act = scratch_floats(w->dev, n, c->ffn);
+    a->added = model_branches_stand_apart(c) ? scratch_floats(w->dev, n, c->width) : NULL;
+}
+
+layer_acts layer_acts_new(const weights *w, int T, int n, const layer_acts *lender)
 {
     const model_config *c = &w->table->config;
     device *dev = w->dev;
     const int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim, D = c->width;
-    const bool before = model_norms_before(c), normed = c->qk_norm != QK_NORM_NONE;
+    const bool normed = c->qk_norm != QK_NORM_NONE;
 
-    layer_acts a = { .attn_in = before ? scratch_floats(dev, T, D) : NULL,
-                     .attn_rstd = scratch_floats(dev, T, 1),
+    layer_acts a = { .attn_rstd = scratch_floats(dev, T, 1),
                      .q = scratch_floats(dev, T, q),
                      .k = scratch_floats(dev, T, kv),
                      .q_raw = normed ? scratch_floats(dev, T, q) : NULL,
@@ -119,19 +134,24 @@ layer_acts layer_acts_new(const weights *w, int T, int n)
                      .att = scratch_floats(dev, T, q),
                      .lse = scratch_floats(dev, T, c->heads),
                      .mid = scratch_floats(dev, n, D),
-                     .mlp_in = before ? scratch_floats(dev, n, D) : NULL,
                      .mlp_rstd = scratch_floats(dev, n, 1),
                      .gate = scratch_floats(dev, n, c->ffn),
-                     .up = scratch_floats(dev, n, c->ffn),
-                     .act = scratch_floats(dev, n, c->ffn) };
-    if (!before) a.mlp_in = a.mid;
+                     .up = scratch_floats(dev, n, c->ffn) };
+    if (lender) {
+        a.attn_in = lender->attn_in;
+        a.mlp_in = lender->mlp_in;
+        a.act = lender->act;
+        a.added = lender->added;
+    } else
+        lend(w, T, n, &a);
+
+    if (!model_norms_before(c)) a.mlp_in = a.mid;
     if (!model_branches_stand_apart(c)) return a;
 
     a.att_out = scratch_floats(dev, n, D);
     a.mlp_out = scratch_floats(dev, n, D);
     a.att_out_rstd = scratch_floats(dev, n, 1);
     a.mlp_out_rstd = scratch_floats(dev, n, 1);
-    a.added = scratch_floats(dev, n, D);
     return a;
 }
 
@@ -255,6 +275,21 @@ static void end_branch(const weights *w, const layer_acts *a, const branch_end *
     ops->add(w->dev, to, added, size);
 }
 
+/* act = gate(gate) up */
+static void activate(const weights *w, const layer_acts *a)
+{
+    const model_config *c = &w->table->config;
+    const struct ops *ops = device_ops(w->dev);
+    (c->gate == GATE_GELU ? ops->geglu : ops->swiglu)(w->dev, a->gate, a->up, (int64_t)a->n * c->ffn, a->act);
+}
+
+void layer_remake(const weights *w, int T, const layer_weights *p, const layer_acts *a)
+{
+    if (p->attn_norm) norm(w, p->attn_norm, a->x, T, a->attn_in, a->attn_rstd);
+    if (p->mlp_norm) norm(w, p->mlp_norm, a->mid, a->n, a->mlp_in, a->mlp_rstd);
+    activate(w, a);
+}
+
 void layer_finish(const weights *w, const layer_weights *p, const layer_acts *a, float *out)
 {
     const model_config *c = &w->table->config;
@@ -270,7 +305,7 @@ void layer_finish(const weights *w, const layer_weights *p, const layer_acts *a,
     const linear_part wide[] = { linear_part_of(w, &p->gate, p->gate_bias, NULL, a->gate),
                                  linear_part_of(w, &p->up, p->up_bias, NULL, a->up) };
     ops->linears(w->dev, a->mlp_in, n, c->width, wide, 2);
-    (c->gate == GATE_GELU ? ops->geglu : ops->swiglu)(w->dev, a->gate, a->up, (int64_t)n * c->ffn, a->act);
+    activate(w, a);
 
     const branch_end mlp = { &p->down, p->down_bias, p->mlp_post_norm, a->act, a->mid, a->mlp_out, a->mlp_out_rstd };
     end_branch(w, a, &mlp, out);

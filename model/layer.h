@@ -69,11 +69,17 @@ typedef struct layer_acts {
 } layer_acts;
 
 /* Memory for everything but x; layer_acts_take then says which x and which rows. Buffers made for n = T can be taken
- * again by layer after layer when nothing is kept. */
-layer_acts layer_acts_new(const weights *w, int T, int n);
+ * again by layer after layer when nothing is kept.
+ *
+ * The norms' outputs and act are a third of a layer's memory and made again from the rest in a hundredth of its time: they
+ * can lie where those of `lender` (another layer's; NULL: none) do, and layer_remake makes them anew for backward. */
+layer_acts layer_acts_new(const weights *w, int T, int n, const layer_acts *lender);
+void layer_remake(const weights *w, int T, const layer_weights *p, const layer_acts *a);
 void layer_acts_take(const weights *w, layer_acts *a, float *x, int n, const int32_t *rows);
-/* Floats that layer_acts_new takes, and those of chosen rows that layer_acts_take does. */
+/* Floats that layer_acts_new takes with a lender, and those beside them without; those of chosen rows that
+ * layer_acts_take does. */
 int64_t layer_acts_floats(const model_config *c, int T, int n);
+int64_t layer_lent_floats(const model_config *c, int T, int n);
 int64_t layer_rows_floats(const model_config *c, int n);
 /* The most scratch that one operation of a layer over T rows takes for itself. */
 size_t layer_op_bytes(const device *dev, const param_table *t, int T);
@@ -135,7 +141,7 @@ typedef struct inner_activations {
     bool keep, recompute;
     float temperature;
     device_batch batch;
-    layer_acts *layers; /* [L]; with recompute all in the same buffers, but for x and the last layer's rows */
+    layer_acts *layers; /* [L], one lends; with recompute all in the same buffers, but for x and the last one's rows */
     top_acts top;
     float *logits; /* [kept, V] of the first rows */
     int kept;

@@ -46,14 +46,15 @@ void layer_forward(const weights *w, int layer, const device_batch *b, const lay
     layer_finish(w, &p, a, out);
 }
 
-/* Embedding and layers, up to in->top.x. Where activations aren't all kept, the layers take turns on one set of
- * buffers; without a backward pass to follow, their inputs take turns on two. */
+/* Embedding and layers, up to in->top.x. Each layer's activations are kept but for what the first one lends; where they
+ * aren't, the layers take turns on one set of buffers. Without a backward pass to follow, their inputs take turns on
+ * two. */
 static void run_layers(const weights *w, inner_activations *in)
 {
     const int T = in->batch.T, n_out = in->batch.n_out, D = w->table->config.width, L = w->table->config.layers;
     const bool share = in->recompute || !in->keep;
     device *dev = w->dev;
-    const layer_acts shared = share ? layer_acts_new(w, T, T) : (layer_acts){ 0 };
+    const layer_acts first = layer_acts_new(w, T, share || L > 1 ? T : n_out, NULL);
     float *x = scratch_floats(dev, T, D), *spare = in->keep ? NULL : scratch_floats(dev, T, D);
 
     layer_embed(w, in->batch.ids, T, x);
@@ -67,7 +68,7 @@ static void run_layers(const weights *w, inner_activations *in)
         else if (in->keep)
             out = scratch_floats(dev, T, D);
 
-        in->layers[l] = share ? shared : layer_acts_new(w, T, n);
+        in->layers[l] = share || l == 0 ? first : layer_acts_new(w, T, n, &first);
         layer_acts_take(w, &in->layers[l], x, n, last ? in->batch.out_rows : NULL);
         layer_forward(w, l, &in->batch, &in->layers[l], out);
 
@@ -116,9 +117,10 @@ size_t model_forward_bytes(const param_table *t, const pass_size *s)
 {
     const model_config *c = &t->config;
     const bool share = s->recompute || s->sides == 0;
-    const int64_t layers =
+    const int64_t kept =
         share ? layer_acts_floats(c, s->T, s->T)
               : (c->layers - 1) * layer_acts_floats(c, s->T, s->T) + layer_acts_floats(c, s->T, s->n_out);
+    const int64_t layers = kept + layer_lent_floats(c, s->T, s->T);
     const int64_t tokens =
         (int64_t)s->T * (MAX_ROPES * c->head_dim + 4) + 5 * (int64_t)s->n_out; /* ids, cosines, logprobs */
     const int64_t logits = (int64_t)kept_logits(c, s) * c->vocab;

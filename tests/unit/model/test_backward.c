@@ -252,7 +252,7 @@ static void recomputing_gives_the_same_bits_from_less_memory(void **state)
         small_model_close(&m);
     }
     test_same_bits(grads[1], grads[0], total, "recomputed");
-    if (peak[1] * 4 > peak[0] * 3) fail_msg("%zu bytes with recomputation, %zu without", peak[1], peak[0]);
+    if (peak[1] * 5 > peak[0] * 4) fail_msg("%zu bytes with recomputation, %zu without", peak[1], peak[0]);
     free(grads[0]);
     free(grads[1]);
     free(cotangents);

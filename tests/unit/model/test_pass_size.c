@@ -98,6 +98,26 @@ static void a_pass_takes_what_it_says(void **state)
     }
 }
 
+/* The promise: of a layer more a pass keeps its input, its queries, keys and values, what attention made of them, the
+ * sum in the middle and both factors of the gate: the norms' outputs and the gate's own are made again. */
+static void of_a_layer_only_that_is_kept_which_backward_can_not_make(void **state)
+{
+    (void)state;
+    const pass_size s = { .T = 1024, .n_out = 1024, .sides = 1 };
+    model_config c = wide(small_config(true));
+    size_t said[2], taken[2];
+    c.layers = 4;
+    taken[0] = peak_of(&c, PRECISION_F32, &s, &said[0]);
+    c.layers = 8;
+    taken[1] = peak_of(&c, PRECISION_F32, &s, &said[1]);
+
+    const size_t q = (size_t)(c.heads * c.head_dim), kv = (size_t)(c.kv_heads * c.head_dim), D = (size_t)c.width;
+    const size_t floats = 2 * D + 2 * q + 2 * kv + 2 * (size_t)c.ffn + (size_t)c.heads + 2;
+    const size_t layers = 4 * sizeof(float) * (size_t)s.T * floats;
+    assert_int_equal(said[1] - said[0], layers);
+    if (taken[1] - taken[0] > layers + layers / 50) fail_msg("%zu bytes, not %zu", taken[1] - taken[0], layers);
+}
+
 static void weights_take_what_they_say(void **state)
 {
     (void)state;
@@ -120,6 +140,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pass_takes_what_it_says),
+        cmocka_unit_test(of_a_layer_only_that_is_kept_which_backward_can_not_make),
         cmocka_unit_test(weights_take_what_they_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
