@@ -83,18 +83,17 @@ static void send_all_once(actor *a)
 
 /* ---- weights ---- */
 
-typedef struct sealing {
+typedef struct taking {
     weights *w;
+    const safetensors *from;
     int64_t version;
-} sealing;
+} taking;
 
-/* Under the device's guard: the first time, panels take memory. */
-static int seal(void *ctx, error *err)
+/* Under the device's guard: panels take memory the first time. */
+static int take(void *ctx, error *err)
 {
-    const sealing *s = ctx;
-    (void)err;
-    weights_seal(s->w, s->version);
-    return OK;
+    const taking *t = ctx;
+    return weights_take(t->w, t->from, t->version, err);
 }
 
 /* Over the version of before: nothing is sampled meanwhile, and an actor whose new weights are not whole ends. */
@@ -107,9 +106,8 @@ static int install(actor *a, const weights_blob *blob, error *err)
 
     if (!st) return err->code;
     if (blob->mapped) safetensors_of_map(st);
-    int rc = weights_load(w, st, err);
+    const int rc = device_guard(w->dev, take, &(taking){ w, st, blob->version }, err);
     safetensors_close(st);
-    if (rc == OK) rc = device_guard(w->dev, seal, &(sealing){ w, blob->version }, err);
     if (rc != OK) return error_within(err, "%s", where);
 
     if (w->hash != blob->hash)
@@ -385,7 +383,7 @@ static void set_limits(endpoint_config *c)
 static int open_all(actor *a, error *err)
 {
     const actor_config *c = a->config;
-    a->weights = weights_new(c->device, c->shapes, err);
+    a->weights = weights_new_to_decode(c->device, c->shapes, err);
     if (!a->weights) return err->code;
 
     a->engine = engine_new(&c->engine, a->weights, err);
@@ -439,7 +437,7 @@ void actor_need(const engine_config *config, const device *dev, const param_tabl
     int64_t largest = 0;
     for (int i = 0; i < shapes->n; i++)
         if (shapes->items[i].count > largest) largest = shapes->items[i].count;
-    need->bytes[MEMORY_WEIGHTS] += weights_bytes(dev, shapes);
+    need->bytes[MEMORY_WEIGHTS] += weights_bytes_to_decode(dev, shapes);
     need->bytes[MEMORY_PUBLISHING] += sizeof(float) * (size_t)largest;
     engine_need(config, dev, shapes, need);
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/allowance.h"
 #include "base/vec.h"
@@ -247,12 +248,13 @@ static void publish(server *s, new_version *v)
 {
     error err = { 0 };
     int rc = record_step(s, v, &err);
-    if (rc == OK) rc = weights_publish(s->publisher, v->version, v->hash, v->bytes.data, v->bytes.len, &err);
+    if (rc == OK) rc = weights_publish(s->publisher, v->version, v->hash, v->path, &err);
     if (rc != OK) {
         fail(s, &err);
         return;
     }
 
+    v->path[0] = 0;
     s->published = true;
     for (size_t i = 0; i < s->peers.len; i++) announce(s, &s->peers.data[i]);
 
@@ -266,7 +268,7 @@ static void publish(server *s, new_version *v)
 void new_version_free(new_version *v)
 {
     if (!v) return;
-    str_free(&v->bytes);
+    if (v->path[0]) unlink(v->path);
     free(v->rows);
     free(v);
 }
@@ -469,8 +471,8 @@ server *server_new(loop *lp, const server_config *config, logger *lg, error *err
         ec.limits[type] = limits_message_bytes(&config->core.limits, (message_type)type);
 
     s->core = core_new(&config->core);
-    s->publisher = weights_publisher_new(err);
-    if (s->publisher) s->endpoint = endpoint_bind(lp, &ec, &cb, lg, err);
+    s->publisher = weights_publisher_new();
+    s->endpoint = endpoint_bind(lp, &ec, &cb, lg, err);
     if (!s->endpoint) {
         server_free(s);
         return NULL;

@@ -22,11 +22,11 @@ typedef struct step_batch {
 } step_batch;
 void step_batch_free(step_batch *b);
 
-/* A new version from the trainer: owns its bytes. */
+/* A new version from the trainer: owns its file, until it is published. */
 typedef struct new_version {
     int64_t version;
     uint64_t hash;
-    str bytes;
+    char path[256];            /* of the safetensors file (proto/weights.h) */
     bool evaluate;             /* before continuing */
     uint32_t groups, episodes; /* trained on; 0 for the first */
     picked_row *rows;          /* [n_rows, scheduler_prompts] of the steps from rows_from on; NULL without a sampler */

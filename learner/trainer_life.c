@@ -55,7 +55,6 @@ int trainer_tokens(const trainer_config *c, const device *dev, const param_table
     memory_need fixed = { 0 };
     if (c->micro_tokens > 0) return c->micro_tokens;
     trainer_need(c, dev, t, learners, 0, &fixed);
-    fixed.bytes[MEMORY_PUBLISHING] += sizeof(float) * (uint64_t)t->total; /* a copy goes out after each step */
     const micro_budget budget = {
         .memory = memory_size(""), .learners = learners, .beside = memory_need_total(&fixed), .recompute = c->recompute
     };

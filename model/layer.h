@@ -31,7 +31,10 @@ typedef struct layer_weights {
 } layer_weights;
 layer_weights layer_weights_of(const weights *w, int layer);
 
-static inline const float *param_data(const weights *w, const param *p) { return w->data + p->offset; }
+static inline const float *param_data(const weights *w, const param *p)
+{
+    return w->data + w->places[p - w->table->items];
+}
 static inline const void *param_packed(const weights *w, const param *p) { return w->packed[p - w->table->items][0]; }
 const param *embed_param(const weights *w);
 const param *head_param(const weights *w); /* what makes logits: the head, or the tied embedding */

@@ -10,7 +10,6 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/map.h"
-#include "base/memory.h"
 #include "base/rng.h"
 #include "base/str.h"
 #include "model/model_folder.h"
@@ -42,17 +41,43 @@ static int set_frequencies(weights *w, error *err)
     return rc;
 }
 
-weights *weights_new(device *dev, const param_table *table, error *err)
+/* What a decoder reads beside panels: norms, biases, and rows of the embedding. */
+static bool has_data(const param_table *t, const param *p, bool to_decode)
+{
+    return !to_decode || !is_packed(t, p) || p->kind == PARAM_EMBED;
+}
+
+/* Floats from the start of parameter i to that of the next: what aligns that one is part of the array, and of its hash. */
+static int64_t stretch(const param_table *t, int i)
+{
+    return (i + 1 < t->n ? t->items[i + 1].offset : t->total) - t->items[i].offset;
+}
+
+/* Where each parameter lies -> places (may be NULL); how many floats there are. */
+static int64_t lay_out(const param_table *t, bool to_decode, int64_t *places)
+{
+    int64_t n = 0;
+    for (int i = 0; i < t->n; i++) {
+        const bool here = has_data(t, &t->items[i], to_decode);
+        if (places) places[i] = here ? n : -1;
+        if (here) n += stretch(t, i);
+    }
+    return n;
+}
+
+static weights *make(device *dev, const param_table *table, bool to_decode, error *err)
 {
     weights *w = xcalloc(1, sizeof *w);
     w->dev = dev;
     w->table = table;
     w->version = -1;
     w->packed = xcalloc((size_t)table->n, sizeof *w->packed);
-    w->data = device_try(dev, sizeof(float) * (size_t)table->total, err);
+    w->places = xcalloc((size_t)table->n, sizeof *w->places);
+    const int64_t floats = lay_out(table, to_decode, w->places);
+    w->data = device_try(dev, sizeof(float) * (size_t)floats, err);
 
     if (w->data && set_frequencies(w, err) == OK) {
-        device_ops(dev)->zero(dev, w->data, table->total);
+        device_ops(dev)->zero(dev, w->data, floats);
         return w;
     }
 
@@ -61,15 +86,32 @@ weights *weights_new(device *dev, const param_table *table, error *err)
     return NULL;
 }
 
-size_t weights_bytes(const device *dev, const param_table *table)
+weights *weights_new(device *dev, const param_table *table, error *err) { return make(dev, table, false, err); }
+
+weights *weights_new_to_decode(device *dev, const param_table *table, error *err)
 {
-    size_t bytes = sizeof(float) * (size_t)table->total;
+    return make(dev, table, true, err);
+}
+
+static size_t panels_bytes(const device *dev, const param_table *table)
+{
+    size_t bytes = 0;
     for (int i = 0; i < table->n; i++) {
         const param *p = &table->items[i];
         for (int k = 0; k < p->n_parts && is_packed(table, p); k++)
             bytes += device_ops(dev)->linear_packed_bytes(dev, p->part_rows[k], p->cols);
     }
     return bytes;
+}
+
+size_t weights_bytes(const device *dev, const param_table *table)
+{
+    return sizeof(float) * (size_t)table->total + panels_bytes(dev, table);
+}
+
+size_t weights_bytes_to_decode(const device *dev, const param_table *table)
+{
+    return sizeof(float) * (size_t)lay_out(table, true, NULL) + panels_bytes(dev, table);
 }
 
 void weights_free(weights *w)
@@ -81,6 +123,7 @@ void weights_free(weights *w)
     for (int i = 0; i < MAX_ROPES; i++) device_free(w->dev, w->inv_freq[i]);
     device_free(w->dev, w->data);
     free(w->packed);
+    free(w->places);
     free(w);
 }
 
@@ -118,18 +161,24 @@ static int check_finite(const param *p, const float *x, error *err)
     return error_set(err, ERR_PARSE, "tensor %s holds numbers that are not finite", p->name);
 }
 
+/* Its numbers as they are in the file -> place, on the device. `host`: where they are, or are put, for the host to
+ * read. */
+static int load_numbers(const weights *w, const param *p, const safetensors *st, float *place, float *host, error *err)
+{
+    const tensor_view *view = safetensors_find(st, p->name);
+    int rc = safetensors_to_f32(view, host, err);
+    if (rc == OK) rc = check_finite(p, host, err);
+    if (rc == OK && host != place) device_copy_in(w->dev, place, host, sizeof *host * (size_t)p->count);
+    safetensors_drop(st, view);
+    return rc;
+}
+
 int weights_load_one(weights *w, const param *p, const safetensors *st, error *err)
 {
     if (weights_check_one(p, st, err) != OK) return err ? err->code : ERR_PARSE;
-    const tensor_view *view = safetensors_find(st, p->name);
     float *place = w->data + p->offset;
     float *own = device_view(w->dev, place) ? NULL : xmalloc(sizeof *own * (size_t)p->count);
-    float *host = own ? own : place;
-
-    int rc = safetensors_to_f32(view, host, err);
-    if (rc == OK) rc = check_finite(p, host, err);
-    if (rc == OK && own) device_copy_in(w->dev, place, own, sizeof *own * (size_t)p->count);
-    safetensors_drop(st, view);
+    const int rc = load_numbers(w, p, st, place, own ? own : place, err);
     free(own);
     return rc;
 }
@@ -196,10 +245,10 @@ void weights_init(weights *w, uint64_t seed, float std)
 }
 
 /* A matrix that holds several is packed as these, each by itself. */
-static void pack(const weights *w, const param *p, void *packed[MAX_PARTS])
+static void pack(const weights *w, const param *p, const float *from)
 {
     const struct ops *ops = device_ops(w->dev);
-    const float *from = w->data + p->offset;
+    void **packed = w->packed[p - w->table->items];
     for (int k = 0; k < p->n_parts; k++) {
         const int rows = p->part_rows[k];
         if (!packed[k]) packed[k] = device_alloc(w->dev, ops->linear_packed_bytes(w->dev, rows, p->cols));
@@ -211,7 +260,7 @@ static void pack(const weights *w, const param *p, void *packed[MAX_PARTS])
 void weights_seal(weights *w, int64_t version)
 {
     for (int i = 0; i < w->table->n; i++)
-        if (is_packed(w->table, &w->table->items[i])) pack(w, &w->table->items[i], w->packed[i]);
+        if (is_packed(w->table, &w->table->items[i])) pack(w, &w->table->items[i], w->data + w->places[i]);
     w->version = version;
     w->hash = weights_hash(w);
 }
@@ -258,6 +307,99 @@ uint64_t weights_hash(const weights *w)
     return hash;
 }
 
+/* ---- a tensor at a time ---- */
+
+/* weights_hash of numbers that come in pieces. */
+typedef struct running_hash {
+    float *block; /* [HASH_BLOCK] */
+    int64_t filled, n, total;
+    uint64_t *hashes;
+} running_hash;
+
+static void end_block(running_hash *h)
+{
+    h->hashes[h->n++] = hash_bytes(h->block, sizeof(float) * (size_t)h->filled, 0);
+    h->filled = 0;
+}
+
+static void feed(running_hash *h, const float *x, int64_t n)
+{
+    while (n > 0) {
+        const int64_t room = HASH_BLOCK - h->filled, some = n < room ? n : room;
+        memcpy(h->block + h->filled, x, sizeof *x * (size_t)some);
+        h->filled += some;
+        if (h->filled == HASH_BLOCK) end_block(h);
+        x += some;
+        n -= some;
+    }
+}
+
+static void feed_zeros(running_hash *h, int64_t n)
+{
+    static const float ZERO[16];
+    for (; n > 16; n -= 16) feed(h, ZERO, 16);
+    feed(h, ZERO, n);
+}
+
+static running_hash running_hash_begin(int64_t total)
+{
+    const int64_t blocks = (total + HASH_BLOCK - 1) / HASH_BLOCK;
+    return (running_hash){ .block = xmalloc(sizeof(float) * HASH_BLOCK),
+                           .total = total,
+                           .hashes = xmalloc(sizeof(uint64_t) * (size_t)blocks) };
+}
+
+static uint64_t running_hash_end(running_hash *h)
+{
+    if (h->filled > 0) end_block(h);
+    const uint64_t hash = hash_bytes(h->hashes, sizeof *h->hashes * (size_t)h->n, (uint64_t)h->total);
+    free(h->block);
+    free(h->hashes);
+    return hash;
+}
+
+/* The most numbers of a tensor that can't be read where it will stay. */
+static int64_t passing_floats(const weights *w, bool all)
+{
+    int64_t most = 0;
+    for (int i = 0; i < w->table->n; i++)
+        if ((all || w->places[i] < 0) && w->table->items[i].count > most) most = w->table->items[i].count;
+    return most;
+}
+
+/* passing: room on the device for a matrix that only its panels are kept of; host: for the host to read it, NULL where
+ * it reads the device's memory. */
+static int take_one(weights *w, int i, const safetensors *st, float *passing, float *host, running_hash *h, error *err)
+{
+    const param *p = &w->table->items[i];
+    float *place = w->places[i] < 0 ? passing : w->data + w->places[i];
+    float *read = host ? host : place;
+    const int rc = load_numbers(w, p, st, place, read, err);
+    if (rc != OK) return rc;
+    feed(h, read, p->count);
+    feed_zeros(h, stretch(w->table, i) - p->count);
+    if (is_packed(w->table, p)) pack(w, p, place);
+    return OK;
+}
+
+int weights_take(weights *w, const safetensors *st, int64_t version, error *err)
+{
+    if (weights_check(w->table, st, err) != OK) return err ? err->code : ERR_PARSE;
+    const bool seen = device_view(w->dev, w->data) != NULL;
+    const int64_t through = passing_floats(w, false);
+    float *passing = through > 0 ? device_alloc(w->dev, sizeof(float) * (size_t)through) : NULL;
+    float *host = seen ? NULL : xmalloc(sizeof(float) * (size_t)passing_floats(w, true));
+    running_hash h = running_hash_begin(w->table->total);
+
+    int rc = OK;
+    for (int i = 0; rc == OK && i < w->table->n; i++) rc = take_one(w, i, st, passing, host, &h, err);
+    w->hash = running_hash_end(&h);
+    w->version = version;
+    device_free(w->dev, passing);
+    free(host);
+    return rc;
+}
+
 /* What is written of them, from `host`; the caller frees. */
 static tensor_source *sources_of(const weights *w, const float *host)
 {
@@ -270,24 +412,6 @@ static tensor_source *sources_of(const weights *w, const float *host)
         tensors[i].shape[1] = p->cols;
     }
     return tensors;
-}
-
-int weights_encode(const weights *w, tensor_dtype dtype, str *out, error *err)
-{
-    enum { HEADER_A_TENSOR = 256 };
-    const size_t numbers = (size_t)w->table->total * (dtype == DTYPE_BF16 ? 2 : 4);
-    const size_t bytes = numbers + HEADER_A_TENSOR * (size_t)w->table->n;
-    char need[32];
-    float *owned;
-    if (!str_try_reserve(out, bytes))
-        return error_set(err, ERR_MEMORY, "out of memory: a copy of the weights needs %s",
-                         memory_text(bytes, need, sizeof need));
-
-    tensor_source *tensors = sources_of(w, host_data(w, &owned));
-    safetensors_encode(tensors, (size_t)w->table->n, dtype, MODEL_METADATA, out);
-    free(tensors);
-    free(owned);
-    return OK;
 }
 
 int weights_save(const weights *w, const char *path, tensor_dtype dtype, error *err)

@@ -11,7 +11,8 @@
 typedef struct weights {
     device *dev;                /* borrowed */
     const param_table *table;   /* borrowed */
-    float *data;                /* [table->total] on the device */
+    float *data;                /* [table->total] on the device; to decode alone: what panels don't hold */
+    int64_t *places;            /* per param: where it is in data (its offset); -1: in panels alone */
     void *(*packed)[MAX_PARTS]; /* per param: panels of each product of a matrix that forward multiplies by, or NULL */
     float *inv_freq[MAX_ROPES]; /* [rotary dims / 2] frequencies of each set, on the device; NULL: there is none */
     int64_t version;            /* policy version; -1: unknown */
@@ -20,12 +21,18 @@ typedef struct weights {
 
 /* Data zeroed, not packed. NULL and ERR_MEMORY for more than there is room for. */
 weights *weights_new(device *dev, const param_table *table, error *err);
+/* For model_decode alone: matrices that are only multiplied by have panels and no data, two thirds to half of the
+ * memory. weights_take is all that fills them. */
+weights *weights_new_to_decode(device *dev, const param_table *table, error *err);
 void weights_free(weights *w);
 /* What they take on `dev` once they are sealed. */
 size_t weights_bytes(const device *dev, const param_table *table);
+size_t weights_bytes_to_decode(const device *dev, const param_table *table);
 /* Fills data from a file; every parameter must be there with its shape: ERR_PARSE names tensor, expected, found. After
  * an error data may hold some of the file's numbers. */
 int weights_load(weights *w, const safetensors *st, error *err);
+/* weights_load and weights_seal in one, a tensor at a time. Under a guard. After an error they are not to be used. */
+int weights_take(weights *w, const safetensors *st, int64_t version, error *err);
 /* What weights_load would say of this file, without the memory for it. */
 int weights_check(const param_table *t, const safetensors *st, error *err);
 /* One parameter of it: what a sharded checkpoint is checked and loaded by. */
@@ -41,7 +48,5 @@ void weights_init(weights *w, uint64_t seed, float std);
 void weights_seal(weights *w, int64_t version);
 /* Hash of the parameters' fp32 bits in table order; the same on every process and device. */
 uint64_t weights_hash(const weights *w);
-/* The safetensors bytes of `w` as it is (fp32: exact), appended to `out`. ERR_MEMORY: there is no room for them. */
-int weights_encode(const weights *w, tensor_dtype dtype, str *out, error *err);
-/* Writes one safetensors file (tied heads are not written twice). */
+/* Writes one safetensors file of `w` as it is (fp32: exact; tied heads are not written twice), from where they lie. */
 int weights_save(const weights *w, const char *path, tensor_dtype dtype, error *err);

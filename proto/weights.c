@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "proto/weights.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/held_folder.h"
@@ -13,13 +15,20 @@
 static const char PREFIX[] = "troupe-weights";
 static const char SHARED_MEMORY[] = "/dev/shm";
 
+/* A container's /dev/shm may be too small for a few versions (64 MB is usual): then what follows goes to a file system,
+ * and what is there stays until it is old. */
+struct weights_stage {
+    held_folder folders[2]; /* in shared memory, in the temporary folder */
+    int current;
+    int64_t written;
+};
+
 typedef struct kept {
     int64_t version; /* -1: none */
     char path[256];
 } kept;
 
 struct weights_publisher {
-    held_folder folder;
     kept files[WEIGHTS_KEPT];
     int next;
     weights_body newest;
@@ -34,7 +43,7 @@ void weights_host(char out[80])
     free(id);
 }
 
-/* ---- publisher ---- */
+/* ---- the files ---- */
 
 void weights_sweep(void)
 {
@@ -42,54 +51,61 @@ void weights_sweep(void)
     held_folder_sweep(temporary_root(), PREFIX);
 }
 
-weights_publisher *weights_publisher_new(error *err)
+static int move_out(weights_stage *s, error *err)
+{
+    s->current = 1;
+    return held_folder_open(&s->folders[1], temporary_root(), PREFIX, err);
+}
+
+weights_stage *weights_stage_new(error *err)
+{
+    weights_stage *s = xcalloc(1, sizeof *s);
+    if (held_folder_open(&s->folders[0], SHARED_MEMORY, PREFIX, NULL) == OK || move_out(s, err) == OK) return s;
+    weights_stage_free(s);
+    return NULL;
+}
+
+void weights_stage_free(weights_stage *s)
+{
+    if (!s) return;
+    for (int i = 0; i < 2; i++)
+        if (s->folders[i].path[0]) held_folder_close(&s->folders[i]);
+    free(s);
+}
+
+int weights_stage_write(weights_stage *s, int64_t version, weights_write write, void *ctx, char path[256], error *err)
+{
+    error why = { 0 };
+    const int64_t number = s->written++; /* the same version may be written twice */
+    int rc;
+    do {
+        snprintf(path, 256, "%s/v%" PRId64 "-%" PRId64 ".safetensors", s->folders[s->current].path, version, number);
+        rc = write(ctx, path, &why);
+    } while (rc != OK && s->current == 0 && move_out(s, &why) == OK);
+    return rc == OK ? OK : error_set(err, rc, "publishing version %" PRId64 ": %s", version, why.text);
+}
+
+/* ---- publisher ---- */
+
+weights_publisher *weights_publisher_new(void)
 {
     weights_publisher *p = xcalloc(1, sizeof *p);
     for (int i = 0; i < WEIGHTS_KEPT; i++) p->files[i].version = -1;
     p->newest.version = -1;
     weights_host(p->newest.host);
-    if (held_folder_open(&p->folder, SHARED_MEMORY, PREFIX, NULL) == OK) return p;
-    if (held_folder_open(&p->folder, temporary_root(), PREFIX, err) == OK) return p;
-    free(p);
-    return NULL;
+    return p;
+}
+
+static void drop(kept *k)
+{
+    if (k->version >= 0) unlink(k->path); /* who has it mapped keeps it */
+    k->version = -1;
 }
 
 void weights_publisher_free(weights_publisher *p)
 {
-    if (!p) return;
-    held_folder_close(&p->folder);
+    for (int i = 0; p && i < WEIGHTS_KEPT; i++) drop(&p->files[i]);
     free(p);
-}
-
-static int write_version(weights_publisher *p, kept *slot, int64_t version, const void *data, size_t len, error *err)
-{
-    file_writer w;
-    char path[sizeof slot->path]; /* gcc sees both in one struct and fears an overlap */
-    snprintf(path, sizeof path, "%s/v%" PRId64 ".safetensors", p->folder.path, version);
-    memcpy(slot->path, path, sizeof path);
-    slot->version = -1;
-
-    int rc = file_write_begin(&w, slot->path, err);
-    if (rc != OK) return rc;
-
-    rc = file_write_all(&w, data, len, err);
-    const int end = file_write_end(&w, rc == OK, rc == OK ? err : NULL);
-    if (rc == OK) rc = end;
-
-    if (rc == OK) slot->version = version;
-    return rc;
-}
-
-/* A container's /dev/shm may be too small for a few versions (64 MB is usual): then they go to a file system. Those
- * that are mapped stay whole; one that is asked for in chunks just now is announced anew. */
-static int move_out(weights_publisher *p, error *err)
-{
-    const bool in_shared_memory = strncmp(p->folder.path, SHARED_MEMORY, sizeof SHARED_MEMORY - 1) == 0;
-    if (!in_shared_memory) return ERR_IO; /* it has moved already: err says what failed there */
-
-    for (int i = 0; i < WEIGHTS_KEPT; i++) p->files[i].version = -1;
-    held_folder_close(&p->folder);
-    return held_folder_open(&p->folder, temporary_root(), PREFIX, err);
 }
 
 /* Where `version` goes: over itself when it is published again, else over the oldest. */
@@ -100,26 +116,22 @@ static int slot_for(const weights_publisher *p, int64_t version)
     return p->next;
 }
 
-int weights_publish(weights_publisher *p, int64_t version, uint64_t hash, const void *data, size_t len, error *err)
+int weights_publish(weights_publisher *p, int64_t version, uint64_t hash, const char *path, error *err)
 {
-    error own = { 0 };
+    struct stat st;
+    if (stat(path, &st) != 0) return error_sys(err, errno, "publishing version %" PRId64 ": %s", version, path);
+
     const int at = slot_for(p, version);
     kept *slot = &p->files[at];
-
-    if (slot->version >= 0) unlink(slot->path); /* who has it mapped keeps it */
-
-    int rc = write_version(p, slot, version, data, len, &own);
-    if (rc != OK) {
-        rc = move_out(p, &own);
-        if (rc == OK) rc = write_version(p, slot, version, data, len, &own);
-    }
-    if (rc != OK) return error_set(err, rc, "publishing version %" PRId64 ": %s", version, own.text);
+    drop(slot);
+    slot->version = version;
+    snprintf(slot->path, sizeof slot->path, "%s", path);
 
     if (at == p->next) p->next = (p->next + 1) % WEIGHTS_KEPT;
     p->newest.version = version;
     p->newest.hash = hash;
-    p->newest.bytes = len;
-    snprintf(p->newest.path, sizeof p->newest.path, "%s", slot->path);
+    p->newest.bytes = (uint64_t)st.st_size;
+    snprintf(p->newest.path, sizeof p->newest.path, "%s", path);
     return OK;
 }
 

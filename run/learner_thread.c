@@ -91,17 +91,19 @@ static bool evaluation_due(const learner_thread *l, int64_t version)
     return r->run.eval_every > 0 && (version % r->run.eval_every == 0 || version == r->run.steps);
 }
 
+static int write_weights(void *w, const char *path, error *err) { return weights_save(w, path, DTYPE_F32, err); }
+
 /* The I/O thread takes versions as long as this one lives: the queue is full only for a moment. */
 static int hand_out(learner_thread *l, uint32_t groups, uint32_t episodes, error *err)
 {
-    const weights *w = l->config.model->weights;
+    weights *w = l->config.model->weights;
     new_version *v = xcalloc(1, sizeof *v);
     *v = (new_version){ .version = w->version,
                         .hash = w->hash,
                         .groups = groups,
                         .episodes = episodes,
                         .evaluate = evaluation_due(l, w->version) };
-    if (weights_encode(w, DTYPE_F32, &v->bytes, err) != OK) {
+    if (weights_stage_write(l->config.stage, w->version, write_weights, w, v->path, err) != OK) {
         new_version_free(v);
         return err->code;
     }

@@ -32,6 +32,7 @@ typedef struct learner_thread_config {
     sampler *sampler;       /* borrowed; NULL: rows come in turn */
     uint32_t prompts;       /* rows a step takes of it */
     queue *steps, *versions;
+    weights_stage *stage; /* where versions are written; borrowed */
     sinks *sinks;
     logger *log;
 } learner_thread_config;

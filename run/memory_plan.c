@@ -30,7 +30,6 @@ static memory_need learner_need(const recipe *r, const device *dev, const param_
 {
     memory_need need = { 0 };
     trainer_need(&r->trainer, dev, shapes, (int)r->run.learners, tokens, &need);
-    need.bytes[MEMORY_PUBLISHING] += sizeof(float) * (uint64_t)shapes->total; /* the copy that is handed out */
     return need;
 }
 

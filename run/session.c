@@ -37,6 +37,7 @@ typedef struct session {
     sampler *sampler;
     sinks *sinks;
     queue *steps, *versions;
+    weights_stage *stage;  /* the files of versions */
     episode_runner *words; /* what episodes are read with */
     witness *witness;
     parcel *for_actors, *for_rewards; /* NULL: can't be sent */
@@ -147,6 +148,7 @@ static learner_thread_config learn_settings(const session *s)
                                     .prompts = (uint32_t)(r->exchange.prompts_per_step * (1 + r->exchange.refills)),
                                     .steps = s->steps,
                                     .versions = s->versions,
+                                    .stage = s->stage,
                                     .sinks = s->sinks,
                                     .log = s->role.log };
 }
@@ -184,6 +186,7 @@ static int open_server(session *s, error *err)
 static int open_all(session *s, error *err)
 {
     if (open_inputs(s, err) != OK || open_outputs(s, err) != OK) return err->code;
+    if (!(s->stage = weights_stage_new(err))) return err->code;
     const learner_thread_config lc = learn_settings(s);
     if (learner_thread_open(&s->learner, &lc, err) != OK || open_witness(s, err) != OK) return err->code;
     return open_server(s, err);
@@ -307,6 +310,7 @@ static int close_all(session *s, int rc, error *err)
     drain(s);
     queue_free(s->steps);
     queue_free(s->versions);
+    weights_stage_free(s->stage);
     sinks_close(s->sinks);
     store_close(s->store);
 

@@ -79,6 +79,15 @@ void test_folder_remove(char *folder)
     free(folder);
 }
 
+void test_file_temporary(char *path, size_t size, const char *text)
+{
+    snprintf(path, size, "%s/troupe-test-file-XXXXXX", temporary_root());
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+}
+
 void test_file_write(const char *folder, const char *name, const char *text)
 {
     char path[1024];

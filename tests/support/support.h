@@ -31,6 +31,8 @@ char *test_folder_in_memory(void);     /* the same in /dev/shm, where there is o
 void test_folder_remove(char *folder); /* removes it with all that is in it, and frees the path; NULL is allowed */
 
 /* Whole files in one line; they fail the test on error. test_file_read's result is the caller's (free). */
+/* Writes `text` to a file of its own in the temporary folder, whose name is written to path. */
+void test_file_temporary(char *path, size_t size, const char *text);
 void test_file_write(const char *folder, const char *name, const char *text);
 char *test_file_read(const char *folder, const char *name);
 

@@ -113,15 +113,25 @@ static void what_is_saved_in_fp32_comes_back_to_the_bit(void **state)
     }
 }
 
+/* What weights_save makes of them; its file is gone already. */
+static safetensors *saved(const weights *w, tensor_dtype dtype)
+{
+    error err = { 0 };
+    char *folder = test_folder_new(), path[600];
+    path_join(path, sizeof path, folder, "model.safetensors");
+    test_ok(weights_save(w, path, dtype, &err), &err);
+    safetensors *st = safetensors_open(path, &err);
+    if (!st) fail_msg("%s", err.text);
+    test_folder_remove(folder);
+    return st;
+}
+
 static void what_is_saved_in_bf16_comes_back_rounded(void **state)
 {
     (void)state;
     error err = { 0 };
     small_model m = small_model_open(small_config(true), 1, 7), back = small_model_open(small_config(true), 1, 8);
-    str bytes = { 0 };
-    test_ok(weights_encode(m.w, DTYPE_BF16, &bytes, &err), &err);
-    safetensors *st = safetensors_from_bytes(bytes.data, bytes.len, "bytes", &err);
-    assert_non_null(st);
+    safetensors *st = saved(m.w, DTYPE_BF16);
     test_ok(weights_load(back.w, st, &err), &err);
     for (int64_t i = 0; i < m.table->total; i++) {
         uint32_t bits;
@@ -131,7 +141,6 @@ static void what_is_saved_in_bf16_comes_back_rounded(void **state)
                   "bf16"); /* half of 2^-7 */
     }
     safetensors_close(st);
-    str_free(&bytes);
     small_model_close(&m);
     small_model_close(&back);
 }
@@ -141,15 +150,11 @@ static void check_refusal(model_config config, const char *const words[3])
 {
     error err = { 0 };
     small_model from = small_model_open(config, 1, 7), into = small_model_open(small_config(false), 1, 8);
-    str bytes = { 0 };
-    test_ok(weights_encode(from.w, DTYPE_F32, &bytes, &err), &err);
-    safetensors *st = safetensors_from_bytes(bytes.data, bytes.len, "bytes", &err);
-    assert_non_null(st);
+    safetensors *st = saved(from.w, DTYPE_F32);
     assert_int_equal(weights_load(into.w, st, &err), ERR_PARSE);
     for (int i = 0; i < 3; i++)
         if (!strstr(err.text, words[i])) fail_msg("'%s' does not say '%s'", err.text, words[i]);
     safetensors_close(st);
-    str_free(&bytes);
     small_model_close(&from);
     small_model_close(&into);
 }
@@ -176,15 +181,60 @@ static void numbers_that_are_not_finite_are_refused_by_name(void **state)
         error err = { 0 };
         small_model m = small_model_open(small_config(false), 1, 7);
         const param *last = &m.table->items[m.table->n - 1];
-        str bytes = { 0 };
         m.w->data[last->offset + last->count - 1] = (float)BAD[k];
-        test_ok(weights_encode(m.w, k % 2 ? DTYPE_BF16 : DTYPE_F32, &bytes, &err), &err);
-        safetensors *st = safetensors_from_bytes(bytes.data, bytes.len, "bytes", &err);
-        assert_non_null(st);
-        assert_int_equal(weights_load(m.w, st, &err), ERR_PARSE);
-        if (!strstr(err.text, last->name) || !strstr(err.text, "not finite")) fail_msg("%s", err.text);
+        safetensors *st = saved(m.w, k % 2 ? DTYPE_BF16 : DTYPE_F32);
+        weights *taken = weights_new_to_decode(m.dev, m.table, &err);
+        for (int to_decode = 0; to_decode <= 1; to_decode++) {
+            assert_int_equal(to_decode ? weights_take(taken, st, 0, &err) : weights_load(m.w, st, &err), ERR_PARSE);
+            if (!strstr(err.text, last->name) || !strstr(err.text, "not finite")) fail_msg("%s", err.text);
+        }
+        weights_free(taken);
         safetensors_close(st);
-        str_free(&bytes);
+        small_model_close(&m);
+    }
+}
+
+static void expect_same_panels(const weights *got, const weights *want)
+{
+    const param_table *t = want->table;
+    for (int i = 0; i < t->n; i++) {
+        const param *p = &t->items[i];
+        for (int k = 0; k < p->n_parts; k++) {
+            const void *a = got->packed[i][k], *b = want->packed[i][k];
+            assert_true(!a == !b);
+            if (a)
+                assert_memory_equal(a, b,
+                                    device_ops(want->dev)->linear_packed_bytes(want->dev, p->part_rows[k], p->cols));
+        }
+        if (got->places[i] >= 0)
+            test_same_bits(got->data + got->places[i], want->data + p->offset, p->count, p->name);
+        else
+            assert_true(want->packed[i][0]);
+    }
+}
+
+/* The promise: an actor that keeps of each matrix only its panels has the numbers of one that keeps all, and says so by
+ * the same hash, for each version after the other. */
+static void what_is_taken_to_decode_is_what_is_loaded_and_sealed(void **state)
+{
+    (void)state;
+    for (int variant = -1; variant < 2 * VARIANTS; variant++) {
+        error err = { 0 };
+        small_model m = small_model_open(variant < 0 ? small_config(true) : variant_config(variant / 2), 1, 7);
+        device_set_precision(m.dev, variant % 2 ? PRECISION_BF16 : PRECISION_F32);
+        weights *all = weights_new(m.dev, m.table, &err), *taken = weights_new_to_decode(m.dev, m.table, &err);
+        for (int64_t version = 1; version <= 2; version++) {
+            weights_init(all, (uint64_t)version, 0.1f);
+            weights_seal(all, version);
+            safetensors *st = saved(all, DTYPE_F32);
+            test_ok(weights_take(taken, st, version, &err), &err);
+            safetensors_close(st);
+            assert_true(taken->hash == all->hash && taken->version == version);
+            expect_same_panels(taken, all);
+        }
+        assert_true(weights_bytes_to_decode(m.dev, m.table) < weights_bytes(m.dev, m.table));
+        weights_free(all);
+        weights_free(taken);
         small_model_close(&m);
     }
 }
@@ -197,6 +247,7 @@ int main(void)
         cmocka_unit_test(the_hash_is_the_same_everywhere_and_sees_every_bit),
         cmocka_unit_test(what_is_saved_in_fp32_comes_back_to_the_bit),
         cmocka_unit_test(what_is_saved_in_bf16_comes_back_rounded),
+        cmocka_unit_test(what_is_taken_to_decode_is_what_is_loaded_and_sealed),
         cmocka_unit_test(numbers_that_are_not_finite_are_refused_by_name),
         cmocka_unit_test(another_models_file_is_refused_with_tensor_expected_and_found),
     };

@@ -19,12 +19,43 @@
 
 enum { MAX_BYTES = 8 << 20 };
 
-static weights_publisher *new_publisher(void)
+/* A learner's two threads. */
+typedef struct publisher {
+    weights_stage *stage;
+    weights_publisher *of;
+} publisher;
+
+static publisher new_publisher(void)
 {
     error err = { 0 };
-    weights_publisher *p = weights_publisher_new(&err);
-    if (!p) fail_msg("%s", err.text);
+    publisher p = { weights_stage_new(&err), weights_publisher_new() };
+    if (!p.stage) fail_msg("%s", err.text);
     return p;
+}
+
+static void publisher_free(publisher p)
+{
+    weights_publisher_free(p.of);
+    weights_stage_free(p.stage);
+}
+
+typedef struct some_bytes {
+    const void *data;
+    size_t len;
+} some_bytes;
+
+static int write_bytes(void *ctx, const char *path, error *err)
+{
+    const some_bytes *b = ctx;
+    return file_write_atomic(path, b->data, b->len, err);
+}
+
+static int publish_bytes(publisher p, int64_t version, uint64_t hash, const void *data, size_t len, error *err)
+{
+    char path[256];
+    some_bytes b = { data, len };
+    const int rc = weights_stage_write(p.stage, version, write_bytes, &b, path, err);
+    return rc == OK ? weights_publish(p.of, version, hash, path, err) : rc;
 }
 
 /* Bytes of a version: seeded by it, so that one version's are never another's. */
@@ -36,13 +67,13 @@ static unsigned char *bytes_of(int64_t version, size_t len)
     return bytes;
 }
 
-static weights_body publish(weights_publisher *p, int64_t version, size_t len)
+static weights_body publish(publisher p, int64_t version, size_t len)
 {
     unsigned char *bytes = bytes_of(version, len);
     weights_body a;
     error err = { 0 };
-    test_ok(weights_publish(p, version, hash_bytes(bytes, len, 0), bytes, len, &err), &err);
-    assert_true(weights_announcement(p, &a));
+    test_ok(publish_bytes(p, version, hash_bytes(bytes, len, 0), bytes, len, &err), &err);
+    assert_true(weights_announcement(p.of, &a));
     assert_true(a.version == version && a.bytes == len && a.hash == hash_bytes(bytes, len, 0));
     free(bytes);
     return a;
@@ -61,29 +92,30 @@ static void must_be(const weights_blob *blob, int64_t version, size_t len)
 static void an_actor_on_the_same_host_maps_the_bytes(void **state)
 {
     (void)state;
-    weights_publisher *p = new_publisher();
+    const publisher p = new_publisher();
     weights_subscriber *s = weights_subscriber_new(MAX_BYTES);
     weights_body a;
     weights_blob blob;
     weights_get_body get;
     error err = { 0 };
-    assert_false(weights_announcement(p, &a)); /* none yet */
+    assert_false(weights_announcement(p.of, &a)); /* none yet */
     for (int64_t version = 0; version < 5; version++) {
         a = publish(p, version, 10000 + (size_t)version);
         assert_int_equal(weights_on_announcement(s, &a, &blob, &get, &err), 1);
         must_be(&blob, version, 10000 + (size_t)version);
     }
     weights_subscriber_free(s);
-    weights_publisher_free(p);
+    publisher_free(p);
     weights_subscriber_free(NULL);
     weights_publisher_free(NULL);
+    weights_stage_free(NULL);
 }
 
-static bool has_chunk(weights_publisher *p, int64_t version)
+static bool has_chunk(publisher p, int64_t version)
 {
     const weights_get_body get = { .version = version };
     weights_chunk_body c = { 0 };
-    const bool there = weights_chunk_of(p, &get, &c);
+    const bool there = weights_chunk_of(p.of, &get, &c);
     if (there) assert_true(c.version == version && c.offset == 0 && c.len > 0);
     free(c.data);
     return there;
@@ -102,7 +134,7 @@ static int files_in(const char *folder)
 static void a_few_versions_are_kept_and_older_ones_removed(void **state)
 {
     (void)state;
-    weights_publisher *p = new_publisher();
+    const publisher p = new_publisher();
     char folder[256];
     for (int64_t version = 10; version < 20; version++) {
         const weights_body a = publish(p, version, 100);
@@ -113,28 +145,27 @@ static void a_few_versions_are_kept_and_older_ones_removed(void **state)
             assert_int_equal(has_chunk(p, v), v <= version && v > version - WEIGHTS_KEPT && v >= 10);
     }
     assert_false(has_chunk(p, -1));
-    weights_publisher_free(p);
+    publisher_free(p);
     assert_false(dir_exists(folder));
 }
 
 static void a_version_that_is_published_again_does_not_push_others_out(void **state)
 {
     (void)state;
-    weights_publisher *p = new_publisher();
-    publish(p, 1, 100);
-    publish(p, 2, 100);
-    for (int i = 0; i < 2 * WEIGHTS_KEPT; i++) publish(p, 3, 100);
-    for (int64_t v = 1; v <= 3; v++) assert_true(has_chunk(p, v));
-    publish(p, 4, 100);
+    const publisher p = new_publisher();
+    for (int64_t v = 1; v <= WEIGHTS_KEPT; v++) publish(p, v, 100);
+    for (int i = 0; i < 2 * WEIGHTS_KEPT; i++) publish(p, WEIGHTS_KEPT, 100);
+    for (int64_t v = 1; v <= WEIGHTS_KEPT; v++) assert_true(has_chunk(p, v));
+    publish(p, WEIGHTS_KEPT + 1, 100);
     assert_false(has_chunk(p, 1));
-    for (int64_t v = 2; v <= 4; v++) assert_true(has_chunk(p, v));
-    weights_publisher_free(p);
+    for (int64_t v = 2; v <= WEIGHTS_KEPT + 1; v++) assert_true(has_chunk(p, v));
+    publisher_free(p);
 }
 
 static void what_is_mapped_stays_whole_when_its_file_is_removed(void **state)
 {
     (void)state;
-    weights_publisher *p = new_publisher();
+    const publisher p = new_publisher();
     weights_subscriber *s = weights_subscriber_new(MAX_BYTES);
     weights_blob blob;
     weights_get_body get;
@@ -143,7 +174,7 @@ static void what_is_mapped_stays_whole_when_its_file_is_removed(void **state)
     assert_int_equal(weights_on_announcement(s, &a, &blob, &get, &err), 1);
     for (int64_t version = 1; version < 6; version++) publish(p, version, 50000);
     assert_false(file_exists(a.path));
-    weights_publisher_free(p);
+    publisher_free(p);
     must_be(&blob, 0, 50000);
     weights_subscriber_free(s);
 }
@@ -151,7 +182,7 @@ static void what_is_mapped_stays_whole_when_its_file_is_removed(void **state)
 static void what_can_not_be_written_is_an_error_that_names_the_version(void **state)
 {
     (void)state;
-    weights_publisher *p = new_publisher();
+    const publisher p = new_publisher();
     struct rlimit before, small;
     error err = { 0 };
     unsigned char *bytes = bytes_of(3, 100000);
@@ -159,7 +190,7 @@ static void what_can_not_be_written_is_an_error_that_names_the_version(void **st
     small = before, small.rlim_cur = 4096;
     void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0); /* as a full file system: neither folder takes it */
-    const int rc = weights_publish(p, 3, 1, bytes, 100000, &err);
+    const int rc = publish_bytes(p, 3, 1, bytes, 100000, &err);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     signal(SIGXFSZ, handler);
     assert_int_equal(rc, ERR_IO);
@@ -168,7 +199,7 @@ static void what_can_not_be_written_is_an_error_that_names_the_version(void **st
     publish(p, 4, 100000); /* and it continues */
     assert_true(has_chunk(p, 4));
     free(bytes);
-    weights_publisher_free(p);
+    publisher_free(p);
 }
 
 /* ---- folders of the dead ---- */
@@ -183,8 +214,8 @@ static void be_a_learner(int told)
 {
     error err = { 0 };
     weights_body a = { 0 };
-    weights_publisher *p = weights_publisher_new(&err);
-    if (!p || weights_publish(p, 1, 1, "x", 1, &err) != OK || !weights_announcement(p, &a)) _exit(1);
+    const publisher p = { weights_stage_new(&err), weights_publisher_new() };
+    if (!p.stage || publish_bytes(p, 1, 1, "x", 1, &err) != OK || !weights_announcement(p.of, &a)) _exit(1);
     if (write(told, a.path, sizeof a.path) < 0) _exit(1);
     alarm(60); /* should the test itself be killed */
     for (;;) pause();
@@ -218,14 +249,14 @@ static void folders_of_dead_learners_are_removed_and_of_living_ones_not(void **s
     const learner dead = new_learner(), living = new_learner();
     kill_it(&dead);
     assert_true(dir_exists(dead.folder)); /* it left it behind */
-    weights_publisher *p = new_publisher();
+    const publisher p = new_publisher();
     assert_false(dir_exists(dead.folder));
     assert_true(dir_exists(living.folder));
     assert_int_equal(files_in(living.folder), 1);
     kill_it(&living);
-    weights_publisher_free(new_publisher());
+    publisher_free(new_publisher());
     assert_false(dir_exists(living.folder));
-    weights_publisher_free(p);
+    publisher_free(p);
 }
 
 /* Another container may share our memory and not our process ids: the lock says that it lives. */
@@ -236,10 +267,10 @@ static void a_locked_folder_is_somebodys_whatever_its_process_id_says(void **sta
     const int lock = open(l.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     kill_it(&l);
     assert_int_equal(flock(lock, LOCK_EX | LOCK_NB), 0);
-    weights_publisher_free(new_publisher());
+    publisher_free(new_publisher());
     assert_true(dir_exists(l.folder));
     close(lock);
-    weights_publisher_free(new_publisher());
+    publisher_free(new_publisher());
     assert_false(dir_exists(l.folder));
 }
 
@@ -249,7 +280,7 @@ enum { LEN = 2 * WEIGHTS_CHUNK_BYTES + WEIGHTS_CHUNK_BYTES / 2 };
 
 /* A learner and an actor that don't share memory. */
 typedef struct two_hosts {
-    weights_publisher *p;
+    publisher p;
     weights_subscriber *s;
     weights_body a;
     weights_blob blob;
@@ -268,7 +299,7 @@ static two_hosts new_hosts(void)
 static void free_hosts(two_hosts *h)
 {
     weights_subscriber_free(h->s);
-    weights_publisher_free(h->p);
+    publisher_free(h->p);
 }
 
 static int announce(two_hosts *h) { return weights_on_announcement(h->s, &h->a, &h->blob, &h->get, &h->err); }
@@ -277,7 +308,7 @@ static weights_chunk_body chunk_at(two_hosts *h, int64_t version, uint64_t offse
 {
     const weights_get_body get = { .version = version, .offset = offset };
     weights_chunk_body c;
-    if (!weights_chunk_of(h->p, &get, &c)) fail_msg("version %" PRId64 " has no byte %" PRIu64, version, offset);
+    if (!weights_chunk_of(h->p.of, &get, &c)) fail_msg("version %" PRId64 " has no byte %" PRIu64, version, offset);
     return c;
 }
 
@@ -430,7 +461,7 @@ static void a_chunk_begins_where_asked_and_never_behind_the_end(void **state)
     const uint64_t behind[] = { LEN, LEN + 1, UINT64_MAX };
     for (int i = 0; i < 3; i++) {
         weights_chunk_body c;
-        assert_false(weights_chunk_of(h.p, &(weights_get_body){ 7, behind[i] }, &c));
+        assert_false(weights_chunk_of(h.p.of, &(weights_get_body){ 7, behind[i] }, &c));
     }
     free(bytes);
     free_hosts(&h);
