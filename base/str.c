@@ -24,19 +24,6 @@ static void str_reserve(str *s, size_t more)
     s->capacity = capacity;
 }
 
-bool str_try_reserve(str *s, size_t more)
-{
-    if (s->capacity > s->len && more < s->capacity - s->len) return true;
-    if (more >= SIZE_MAX / 2 - s->len || !memory_fits(more, 0, NULL)) return false;
-
-    char *data = realloc(s->data, s->len + more + 1);
-    if (!data) return false;
-    s->data = data;
-    s->data[s->len] = '\0';
-    s->capacity = s->len + more + 1;
-    return true;
-}
-
 void str_add(str *s, const char *data, size_t len)
 {
     str_reserve(s, len);

@@ -27,9 +27,8 @@ void str_vprintf(str *s, const char *fmt, va_list args) __attribute__((format(pr
 void str_json(str *s, const char *data, size_t len); /* appends a quoted JSON string; bad UTF-8 becomes U+FFFD */
 /* Text fit for a terminal and a sentence: control characters and what is not UTF-8 as \n, \t, \0, \x1b. */
 void str_visible(str *s, const char *data, size_t len);
-bool str_try_reserve(str *s, size_t more); /* room for `more` bytes; false: memory is short */
-void str_cut(str *s, size_t len);          /* keeps the first `len` bytes, if there are more */
-void str_clear(str *s);                    /* length 0, memory kept */
+void str_cut(str *s, size_t len); /* keeps the first `len` bytes, if there are more */
+void str_clear(str *s);           /* length 0, memory kept */
 void str_free(str *s);
 /* Length of the well-formed UTF-8 character at p (RFC 3629: no surrogates, nothing overlong), or 0. */
 size_t utf8_length(const char *p, const char *end);

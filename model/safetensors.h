@@ -54,7 +54,7 @@ typedef struct tensor_source {
     void (*fill)(void *ctx, float *out);
     void *ctx;
 } tensor_source;
-/* The file's bytes, appended to `out`: for shared memory and the wire. */
+/* For tests: the file's bytes, appended to `out`. */
 void safetensors_encode(const tensor_source *tensors, size_t n, tensor_dtype dtype, const char *const *metadata,
                         str *out);
 int safetensors_write(const char *path, const tensor_source *tensors, size_t n, tensor_dtype dtype,

@@ -48,7 +48,7 @@ static bool has_data(const param_table *t, const param *p, bool to_decode)
 }
 
 /* Floats from the start of parameter i to that of the next: what aligns that one is part of the array, and of its hash. */
-static int64_t stretch(const param_table *t, int i)
+static int64_t aligned_count(const param_table *t, int i)
 {
     return (i + 1 < t->n ? t->items[i + 1].offset : t->total) - t->items[i].offset;
 }
@@ -60,7 +60,7 @@ static int64_t lay_out(const param_table *t, bool to_decode, int64_t *places)
     for (int i = 0; i < t->n; i++) {
         const bool here = has_data(t, &t->items[i], to_decode);
         if (places) places[i] = here ? n : -1;
-        if (here) n += stretch(t, i);
+        if (here) n += aligned_count(t, i);
     }
     return n;
 }
@@ -377,7 +377,7 @@ static int take_one(weights *w, int i, const safetensors *st, float *passing, fl
     const int rc = load_numbers(w, p, st, place, read, err);
     if (rc != OK) return rc;
     feed(h, read, p->count);
-    feed_zeros(h, stretch(w->table, i) - p->count);
+    feed_zeros(h, aligned_count(w->table, i) - p->count);
     if (is_packed(w->table, p)) pack(w, p, place);
     return OK;
 }

@@ -90,10 +90,10 @@ static void read_map(const char *text, double *learner, double *actor)
     if (strcmp(unit[1], "GB") == 0) *actor *= 1024;
 }
 
-/* Within a tenth: what a copy of the weights is in either, or a third of a pass. */
-static void expect_near(const char *what, double planned, double taken)
+/* A copy of the weights would be seen in either, and a third of a pass. `most`: how much more may be planned. */
+static void expect_near(const char *what, double planned, double taken, double most)
 {
-    if (planned < 1.1 * taken && planned > 0.9 * taken) return;
+    if (planned < most * taken && planned > 0.9 * taken) return;
     fail_msg("%s: planned %.0f MB, taken %.0f MB", what, planned, taken);
 }
 
@@ -131,28 +131,28 @@ static void a_learner_and_an_actor_take_what_is_planned(void **state)
     size_t len;
     char *said = file_read(out, 1 << 20, &len, NULL);
     if (!strstr(said, "  needs learner ")) fail_msg("%s", said);
-    expect_near("learner", planned_learner, learner);
-    expect_near("actor", planned_actor, actor);
+    expect_near("learner", planned_learner, learner, 1.1);
+    expect_near("actor", planned_actor, actor, 1.2); /* a prefill is never as large as it may be */
     free(said);
     outcome_free(&map);
     test_folder_remove(dir);
 }
 
-/* No machine has room for a million episodes in flight: nothing is started, and no run is left behind. */
+/* No machine has room for a quarter of a million episodes in flight: nothing is started, and no run is left behind. */
 static void what_can_not_fit_is_refused_before_anything_starts(void **state)
 {
     (void)state;
     static const char *const SAYS[] = {
         "the run needs up to ", "the actor's keys and values (",
-        "lower actor_slots (65536 now), rollout.max_context (1024 now) or actors (64 now)"
+        "lower actor_slots (4096 now), rollout.max_context (1024 now) or actors (64 now)"
     };
     char recipe[1100], run[500];
     char *dir = test_folder_new();
     snprintf(recipe, sizeof recipe, "%s/recipes/calculator/recipe.lua", getenv("TROUPE_SOURCE"));
     snprintf(run, sizeof run, "%s/run", dir);
 
-    outcome all[] = { TROUPE("plan", recipe, "actors=64", "actor_slots=65536", "rollout.max_context=1024"),
-                      TROUPE("train", recipe, "actors=64", "actor_slots=65536", "rollout.max_context=1024", "--run-dir",
+    outcome all[] = { TROUPE("plan", recipe, "actors=64", "actor_slots=4096", "rollout.max_context=1024"),
+                      TROUPE("train", recipe, "actors=64", "actor_slots=4096", "rollout.max_context=1024", "--run-dir",
                              run) };
     for (int i = 0; i < 2; i++) {
         for (size_t k = 0; k < sizeof SAYS / sizeof *SAYS; k++)
