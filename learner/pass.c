@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "learner/pass.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "learner/methods/mixture.h"
 #include "model/transformer.h"
@@ -209,6 +211,18 @@ static float *loss_of(const pass *p, const micro_batch *m, const activations *ac
     return gradient;
 }
 
+static void note_routes(const pass *p, const activations *acts, step_sums *sums)
+{
+    const int experts = p->w->table->config.experts.n;
+    if (experts == 0) return;
+    if (!sums->routed) {
+        const size_t bytes = sizeof(double) * (size_t)experts;
+        sums->router_p = memset(arena_alloc(p->step, bytes), 0, bytes);
+        sums->routed = memset(arena_alloc(p->step, bytes), 0, bytes);
+    }
+    model_router_use(p->w, acts, sums->router_p, sums->routed);
+}
+
 /* The forward pass with the loss -> what the backward pass starts from, as loss_of returns it. *acts lives in the
  * device's scratch memory. */
 static float *forward(const pass *p, const micro_batch *m, const activations **acts, step_sums *sums, error *err)
@@ -224,6 +238,7 @@ static float *forward(const pass *p, const micro_batch *m, const activations **a
     if (compared && !reference) return NULL;
     *acts = model_forward(p->w, &b->tokens, &options);
     if (device_sync(p->w->dev, err) != OK) return NULL;
+    note_routes(p, *acts, sums);
 
     const float *reference_logprob = reference ? copied_out(p, reference->logprob, b->tokens.n_out) : NULL;
     float *gradient = loss_of(p, m, *acts, reference_logprob, sums, err);

@@ -44,6 +44,7 @@ struct step_sums {
     loss_sums loss;
     double entropy;
     double computed, unshared;       /* tokens of the micro-batches, and what they would be if no prompt was shared */
+    double *router_p, *routed;       /* [experts] as model_router_use sums them up; NULL: the model has none */
     int64_t forward_us, backward_us; /* forward: with the loss */
 };
 

@@ -64,6 +64,23 @@ static void loss_metrics(const step_sums *s, metrics *out)
     metrics_set(out, "training/rollout_logprobs_differing", s->loss.differing);
 }
 
+/* How evenly routers share out the tokens (Fedus et al. 2021, equation 4): experts times the sum over them of the share
+ * of tokens that chose one and its mean probability; the number of choices a token has where all are chosen alike. It
+ * is looked at, not trained on. */
+static void router_metrics(const expert_layers *x, const step_sums *s, metrics *out)
+{
+    double rows = 0, aux = 0, most = 0;
+    for (int e = 0; s->routed && e < x->n; e++) rows += s->routed[e] / x->chosen;
+    if (rows <= 0) return;
+
+    for (int e = 0; e < x->n; e++) {
+        aux += x->n * (s->routed[e] / rows) * (s->router_p[e] / rows);
+        most = fmax(most, s->routed[e] / rows);
+    }
+    metrics_set(out, "actor/router/aux_loss", aux);
+    metrics_set(out, "actor/router/load_max", most * x->n / x->chosen);
+}
+
 /* One count: what the step's updates were made of. Logprobs that were only looked at are not in it. */
 static void count_metrics(const train_step *s, metrics *out)
 {
@@ -79,6 +96,7 @@ void step_metrics(const train_step *s)
 {
     reward_metrics(&s->parts->config->objectives, s->table, s->out);
     loss_metrics(&s->sums, s->out);
+    router_metrics(&s->parts->w->table->config.experts, &s->sums, s->out);
     count_metrics(s, s->out);
     metrics_set(s->out, "timing_s/forward", (double)s->sums.forward_us * 1e-6);
     metrics_set(s->out, "timing_s/backward", (double)s->sums.backward_us * 1e-6);

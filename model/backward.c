@@ -9,13 +9,17 @@
 /* One cotangent's way through a layer; the layers and the K sides take turns on it. */
 typedef struct layer_grads {
     float *norm_out;  /* [T, D] of a norm's output */
-    float *act;       /* [T, F] */
+    float *act;       /* [T, F], F the widest product's; of an expert's rows where there are experts */
     float *gate, *up; /* [T, F] */
     float *att;       /* [T, H hd] */
     float *att_rows;  /* [n_out, H hd], in the last layer */
     float *q, *k, *v;
     float *q_raw, *k_raw;  /* where they are normed */
     float *branch, *added; /* [T, D] where branches are normed or scaled */
+    /* in layers with experts */
+    float *weight;        /* [T k] of the choices' weights, in the groups' order */
+    float *choice_weight; /* [T, k] the same, in the choices' */
+    float *logits;        /* [T, E] of the router's */
 } layer_grads;
 
 typedef struct backward {
@@ -33,6 +37,7 @@ typedef struct backward {
     float *dtop; /* [sides, n_out, D] cotangent of the last layer's output */
     float *dx;   /* [sides, T, D] of a lower layer's output, then of its input */
     layer_grads d;
+    int *group_cuts; /* [n_partitions + 1] for an expert's rows */
     void *transposed[PARAM_KINDS]
                     [MAX_PARTS]; /* of the layer under way, for several sides; NULL: made for each product */
 } backward;
@@ -75,21 +80,32 @@ static bool next_range(const backward *b, int k, const int *cuts, int i, row_ran
     return true;
 }
 
-/* y = x W^T + bias over the rows of `cuts`: dW += dy^T x, dbias += the sum of dy's rows, dx += dy W. */
-static void linear_backward(const backward *b, int k, const matrix *m, const param *bias, const float *dy,
-                            const float *x, const int *cuts, int n, float *dx)
+/* y = x W^T + bias over the rows of `cuts`: dW += dy^T x, dbias += the sum of dy's rows. */
+static void weights_backward(const backward *b, int k, const matrix *m, const param *bias, const float *dy,
+                             const float *x, const int *cuts)
 {
     const param *p = m->of;
-    const size_t at = matrix_offset(m);
     row_range s;
     for (int i = 0; next_range(b, k, cuts, i, &s); i++) {
         const float *dy_part = dy + (size_t)s.begin * (size_t)m->rows, *x_part = x + (size_t)s.begin * (size_t)p->cols;
-        b->ops->linear_dw(b->dev, dy_part, x_part, s.n, m->rows, p->cols, grad_of(b, s.k, p) + at);
+        b->ops->linear_dw(b->dev, dy_part, x_part, s.n, m->rows, p->cols, grad_of(b, s.k, p) + matrix_offset(m));
         if (bias) b->ops->bias_backward(b->dev, dy_part, s.n, m->rows, grad_of(b, s.k, bias));
     }
+}
 
+/* dx += dy W */
+static void input_backward(const backward *b, const matrix *m, const float *dy, int n, float *dx)
+{
+    const param *p = m->of;
     const void *transposed = p->layer >= 0 ? b->transposed[p->kind][m->part] : NULL;
-    b->ops->linear_dx(b->dev, dy, n, param_data(b->w, p) + at, transposed, m->rows, p->cols, dx);
+    b->ops->linear_dx(b->dev, dy, n, param_data(b->w, p) + matrix_offset(m), transposed, m->rows, p->cols, dx);
+}
+
+static void linear_backward(const backward *b, int k, const matrix *m, const param *bias, const float *dy,
+                            const float *x, const int *cuts, int n, float *dx)
+{
+    weights_backward(b, k, m, bias, dy, x, cuts);
+    input_backward(b, m, dy, n, dx);
 }
 
 /* Rows of `width` floats, `each` of them a row of `cuts` (the heads of a token). */
@@ -120,26 +136,97 @@ static const float *branch_backward(const backward *b, int k, const param *norm,
     return b->d.branch;
 }
 
+/* d.gate and d.up from d.act, n numbers. */
+static void gate_backward(const backward *b, const float *gate, const float *up, int64_t n)
+{
+    const bool gelu = b->w->table->config.gate == GATE_GELU;
+    (gelu ? b->ops->geglu_backward : b->ops->swiglu_backward)(b->dev, b->d.act, gate, up, n, b->d.gate, b->d.up);
+}
+
+/* dmlp_in += through gate, up and down. */
+static void gated_backward(const backward *b, int k, const layer_weights *p, const layer_acts *a, const float *dbranch,
+                           float *dmlp_in)
+{
+    const int *cuts = a->rows ? b->outs : b->tokens;
+    const int64_t wide = (int64_t)a->n * b->w->table->config.ffn;
+    zero(b, b->d.act, wide);
+    linear_backward(b, k, &p->down, p->down_bias, dbranch, a->act, cuts, a->n, b->d.act);
+    gate_backward(b, a->gate, a->up, wide);
+    linear_backward(b, k, &p->up, p->up_bias, b->d.up, a->mlp_in, cuts, a->n, dmlp_in);
+    linear_backward(b, k, &p->gate, p->gate_bias, b->d.gate, a->mlp_in, cuts, a->n, dmlp_in);
+}
+
+/* Where each partition's rows begin among m rows of an expert, which come in their order. */
+static void cut_group(const backward *b, const int *cuts, const int32_t *rows, int m, int *out)
+{
+    int at = 0;
+    for (int p = 0; p <= b->n_partitions; p++) {
+        while (at < m && rows[at] < cuts[p]) at++;
+        out[p] = at;
+    }
+}
+
+/* An expert's share: of its matrices, of its rows' weights and of mlp_in. A row's weight w multiplies what Down makes of
+ * its act, so dw = dy . Down act = (dy Down) . act: nothing that is wide has to be kept for it. */
+static void expert_backward(const backward *b, int k, const layer_weights *p, const layer_acts *a, int expert,
+                            const float *dbranch, float *dmlp_in)
+{
+    const expert_groups *g = a->experts.groups;
+    const int first = g->begin[expert], m = g->begin[expert + 1] - first, F = b->w->table->config.experts.ffn;
+    const size_t at = (size_t)first * (size_t)F;
+    const float *weight = a->experts.grouped_weight + first;
+    const int32_t *rows = g->rows_on_device + first;
+    float *in = a->experts.room.in, *out = a->experts.room.out;
+    const matrix gate = expert_matrix(p, expert, PARAM_EXPERT_GATE), up = expert_matrix(p, expert, PARAM_EXPERT_UP);
+    const matrix down = expert_matrix(p, expert, PARAM_EXPERT_DOWN);
+    if (m == 0) return;
+    cut_group(b, a->rows ? b->outs : b->tokens, g->rows + first, m, b->group_cuts);
+
+    b->ops->embed(b->dev, dbranch, rows, m, b->D, out);
+    zero(b, b->d.act, (int64_t)m * F);
+    input_backward(b, &down, out, m, b->d.act);
+    b->ops->dot_rows(b->dev, b->d.act, a->act + at, m, F, b->d.weight + first);
+    b->ops->weigh_rows(b->dev, b->d.act, weight, m, F);
+    b->ops->weigh_rows(b->dev, out, weight, m, b->D);
+    weights_backward(b, k, &down, NULL, out, a->act + at, b->group_cuts);
+
+    gate_backward(b, a->gate + at, a->up + at, (int64_t)m * F);
+    b->ops->embed(b->dev, a->mlp_in, rows, m, b->D, in);
+    zero(b, out, (int64_t)m * b->D);
+    linear_backward(b, k, &up, NULL, b->d.up, in, b->group_cuts, m, out);
+    linear_backward(b, k, &gate, NULL, b->d.gate, in, b->group_cuts, m, out);
+    b->ops->add_rows(b->dev, out, rows, m, b->D, dmlp_in);
+}
+
+/* dmlp_in += through the experts, then through the router. */
+static void experts_backward(const backward *b, int k, const layer_weights *p, const layer_acts *a,
+                             const float *dbranch, float *dmlp_in)
+{
+    const expert_layers *x = &b->w->table->config.experts;
+    const expert_acts *ex = &a->experts;
+    const int n_choices = a->n * x->chosen;
+    const matrix router = matrix_whole(p->router);
+    for (int e = 0; e < x->n; e++) expert_backward(b, k, p, a, e, dbranch, dmlp_in);
+
+    zero(b, b->d.choice_weight, n_choices);
+    b->ops->add_rows(b->dev, b->d.weight, ex->groups->choices_there, n_choices, 1, b->d.choice_weight);
+    b->ops->route_backward(b->dev, b->d.choice_weight, ex->p, ex->chosen, ex->weight, a->n, x->n, x->chosen,
+                           x->sum_to_one, b->d.logits);
+    linear_backward(b, k, &router, NULL, b->d.logits, a->mlp_in, a->rows ? b->outs : b->tokens, a->n, dmlp_in);
+}
+
 /* dy [n, D]: in, the cotangent of the layer's output; out, of mid. It is mid's through the residual already, so the
  * branch's share is added in place. */
 static void mlp_backward(const backward *b, int k, const layer_weights *p, const layer_acts *a, float *dy)
 {
-    const int64_t wide = (int64_t)a->n * b->w->table->config.ffn;
-    const bool gelu = b->w->table->config.gate == GATE_GELU;
-    const int *cuts = a->rows ? b->outs : b->tokens;
     const float *dbranch = branch_backward(b, k, p->mlp_post_norm, a->mlp_out, a->mlp_out_rstd, a, dy);
 
-    zero(b, b->d.act, wide);
-    linear_backward(b, k, &p->down, p->down_bias, dbranch, a->act, cuts, a->n, b->d.act);
-    (gelu ? b->ops->geglu_backward : b->ops->swiglu_backward)(b->dev, b->d.act, a->gate, a->up, wide, b->d.gate,
-                                                              b->d.up);
-
-    /* Both products read mlp_in: their cotangents add up, through its norm, if any, onto the residual's. */
+    /* All products read mlp_in: their cotangents add up, through its norm, if any, onto the residual's. */
     float *dmlp_in = p->mlp_norm ? b->d.norm_out : dy;
     if (p->mlp_norm) zero(b, dmlp_in, (int64_t)a->n * b->D);
-    linear_backward(b, k, &p->up, p->up_bias, b->d.up, a->mlp_in, cuts, a->n, dmlp_in);
-    linear_backward(b, k, &p->gate, p->gate_bias, b->d.gate, a->mlp_in, cuts, a->n, dmlp_in);
-    if (p->mlp_norm) norm_backward(b, k, p->mlp_norm, dmlp_in, a->mid, a->mlp_rstd, cuts, 1, b->D, dy);
+    (p->router ? experts_backward : gated_backward)(b, k, p, a, dbranch, dmlp_in);
+    if (p->mlp_norm)
+        norm_backward(b, k, p->mlp_norm, dmlp_in, a->mid, a->mlp_rstd, a->rows ? b->outs : b->tokens, 1, b->D, dy);
 }
 
 /* d.att from dmid [n, D]; where only some rows went on (the last layer), the others get nothing, in d.att and in dx. */
@@ -195,13 +282,24 @@ static void attention_backward(const backward *b, int k, const layer_weights *p,
     if (p->attn_norm) norm_backward(b, k, p->attn_norm, dattn_in, a->x, a->attn_rstd, b->tokens, 1, b->D, dx);
 }
 
-/* Room for the transposes of one layer's matrices; every layer's are alike. */
+/* Matrices whose transposes are made once a layer, for all sides: but for experts', of which few rows may make use. */
+static bool is_transposed(const param *p) { return p->layer >= 0 && p->rank == 2 && !param_is_expert(p->kind); }
+
+/* The first layer that has one of each kind speaks for all: every layer's are alike. */
+static bool is_first_of_kind(const param_table *t, const param *p)
+{
+    for (int l = 0; l < p->layer; l++)
+        if (param_find(t, p->kind, l)) return false;
+    return true;
+}
+
+/* Room for the transposes of one layer's matrices. */
 static void transposes_new(backward *b)
 {
     const param_table *t = b->w->table;
     for (int i = 0; b->sides > 1 && i < t->n; i++) {
         const param *p = &t->items[i];
-        if (p->layer != 0 || p->rank != 2) continue;
+        if (!is_transposed(p) || !is_first_of_kind(t, p)) continue;
         for (int k = 0; k < p->n_parts; k++) {
             const size_t bytes = b->ops->linear_transposed_bytes(b->dev, p->part_rows[k], p->cols);
             if (bytes > 0) b->transposed[p->kind][k] = device_scratch(b->dev, bytes);
@@ -237,8 +335,8 @@ static void layer_backward(const backward *b, int layer)
 {
     const layer_acts *a = &b->in->layers[layer];
     const layer_weights p = layer_weights_of(b->w, layer);
-    const param *params = param_layer(b->w->table, layer);
-    const int n = b->w->table->per_layer;
+    int n;
+    const param *params = param_layer(b->w->table, layer, &n);
 
     transpose(b, params, n);
     for (int k = 0; k < b->sides; k++) {
@@ -328,7 +426,8 @@ static int64_t layer_grads_floats(const model_config *c, int T, int n_out)
     const int64_t q = (int64_t)c->heads * c->head_dim, kv = (int64_t)c->kv_heads * c->head_dim;
     const int64_t raw = c->qk_norm != QK_NORM_NONE ? q + kv : 0;
     const int64_t apart = model_branches_stand_apart(c) ? 2 * (int64_t)c->width : 0;
-    return T * (c->width + 3 * (int64_t)c->ffn + 2 * q + 2 * kv + raw + apart) + n_out * q;
+    const int64_t routed = model_has_experts(c) ? 2 * c->experts.chosen + c->experts.n : 0;
+    return T * (c->width + 3 * (int64_t)layer_product_width(c) + 2 * q + 2 * kv + raw + apart + routed) + n_out * q;
 }
 
 static layer_grads layer_grads_new(const weights *w, int T, int n_out)
@@ -336,11 +435,13 @@ static layer_grads layer_grads_new(const weights *w, int T, int n_out)
     const model_config *c = &w->table->config;
     const int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
     const bool normed = c->qk_norm != QK_NORM_NONE, apart = model_branches_stand_apart(c);
+    const bool experts = model_has_experts(c);
+    const int F = layer_product_width(c);
 
     return (layer_grads){ .norm_out = scratch_floats(w->dev, T, c->width),
-                          .act = scratch_floats(w->dev, T, c->ffn),
-                          .gate = scratch_floats(w->dev, T, c->ffn),
-                          .up = scratch_floats(w->dev, T, c->ffn),
+                          .act = scratch_floats(w->dev, T, F),
+                          .gate = scratch_floats(w->dev, T, F),
+                          .up = scratch_floats(w->dev, T, F),
                           .att = scratch_floats(w->dev, T, q),
                           .att_rows = scratch_floats(w->dev, n_out, q),
                           .q = scratch_floats(w->dev, T, q),
@@ -349,7 +450,10 @@ static layer_grads layer_grads_new(const weights *w, int T, int n_out)
                           .q_raw = normed ? scratch_floats(w->dev, T, q) : NULL,
                           .k_raw = normed ? scratch_floats(w->dev, T, kv) : NULL,
                           .branch = apart ? scratch_floats(w->dev, T, c->width) : NULL,
-                          .added = apart ? scratch_floats(w->dev, T, c->width) : NULL };
+                          .added = apart ? scratch_floats(w->dev, T, c->width) : NULL,
+                          .weight = experts ? scratch_floats(w->dev, T, c->experts.chosen) : NULL,
+                          .choice_weight = experts ? scratch_floats(w->dev, T, c->experts.chosen) : NULL,
+                          .logits = experts ? scratch_floats(w->dev, T, c->experts.n) : NULL };
 }
 
 /* Where each partition's rows begin, of the batch's tokens and of its outputs (which come in the sequences' order). */
@@ -369,6 +473,7 @@ static void cut_rows(backward *b, const token_batch *batch, const grad_split *sp
 
     b->tokens = tokens;
     b->outs = outs;
+    b->group_cuts = device_host_scratch(b->dev, sizeof *b->group_cuts * (size_t)(n_partitions + 1));
 }
 
 /* One owner without a split by sequences; else as many as the split says, or one a gradient. */
@@ -384,7 +489,7 @@ static size_t transposes_bytes(const device *dev, const param_table *t, int side
     size_t bytes = 0;
     for (int i = 0; sides > 1 && i < t->n; i++) {
         const param *p = &t->items[i];
-        for (int k = 0; k < p->n_parts && p->layer == 0 && p->rank == 2; k++)
+        for (int k = 0; k < p->n_parts && is_transposed(p) && is_first_of_kind(t, p); k++)
             bytes += device_ops(dev)->linear_transposed_bytes(dev, p->part_rows[k], p->cols);
     }
     return bytes;

@@ -48,6 +48,18 @@ static const family FAMILIES[] = {
       .windowed = LAYERS_FROM_MAX,
       .layer_types = true,
       .default_head_dim = 128 },
+    { .architecture = "Qwen3MoeForCausalLM",
+      .model_type = "qwen3_moe",
+      .qk_norm = QK_NORM_HEAD,
+      .attention_bias = BIAS_QKVO,
+      .window = WINDOW_WHEN_ASKED,
+      .default_window = 4096,
+      .experts = EXPERTS_OF_MLP },
+    { .architecture = "MixtralForCausalLM",
+      .model_type = "mixtral",
+      .window = WINDOW_ALWAYS,
+      .default_theta = 1e6f,
+      .experts = EXPERTS_OF_MIXTRAL },
     { .architecture = "MistralForCausalLM", .model_type = "mistral", .window = WINDOW_ALWAYS, .default_window = 4096 },
     { .architecture = "MinistralForCausalLM",
       .model_type = "ministral",
@@ -146,19 +158,17 @@ static const family FAMILIES[] = {
 static const struct {
     const char *architecture, *needs;
 } NOT_YET[] = {
-    { "MixtralForCausalLM", "a router and experts" },
-    { "Qwen2MoeForCausalLM", "a router and experts" },
-    { "Qwen3MoeForCausalLM", "a router and experts" },
-    { "OlmoeForCausalLM", "a router and experts" },
-    { "GptOssForCausalLM", "a router and experts, attention sinks, MXFP4" },
+    { "Qwen2MoeForCausalLM", "an expert that all tokens share" },
+    { "OlmoeForCausalLM", "a router behind norms over all heads" },
+    { "GptOssForCausalLM", "experts with biases and a clamped activation, attention sinks, MXFP4" },
     { "Gemma2ForCausalLM", "soft-caps of scores and logits" },
-    { "PhimoeForCausalLM", "a router and experts" },
+    { "PhimoeForCausalLM", "a router by SparseMixer, LayerNorm" },
     { "Phi4MultimodalForCausalLM", "encoders of images and sound" },
     { "Cohere2ForCausalLM", "parallel branches, LayerNorm" },
     { "Gemma3ForConditionalGeneration", "an image encoder" },
     { "Mistral3ForConditionalGeneration", "an image encoder" },
-    { "DeepseekV3ForCausalLM", "multi-head latent attention, a router and experts" },
-    { "Qwen3NextForCausalLM", "gated delta nets, a router and experts" },
+    { "DeepseekV3ForCausalLM", "multi-head latent attention, a router by groups, an expert that all tokens share" },
+    { "Qwen3NextForCausalLM", "gated delta nets, an expert that all tokens share" },
     { "MambaForCausalLM", "a state space model" },
     { "CohereForCausalLM", "parallel branches, LayerNorm" },
     { "GPT2LMHeadModel", "learnt positions, LayerNorm, an ungated feed-forward part" },
@@ -212,6 +222,7 @@ static int read_family(const family **out, model_config *c, const source *s, err
     c->rotary_neighbours = f->rotary_neighbours;
     c->gate = f->gemma ? GATE_GELU : GATE_SILU;
     c->norm_plus = f->gemma ? 1 : 0;
+    c->experts.names = f->experts;
     *out = f;
     return OK;
 }
@@ -303,7 +314,7 @@ static int read_gemma(model_config *c, const source *s, error *err)
 
 /* ---- shapes and numbers ---- */
 
-static int read_dimension(const source *s, const char *key, int64_t max, int *out, error *err)
+int config_read_dimension(const source *s, const char *key, int64_t max, int *out, error *err)
 {
     int64_t v = 0;
     if (json_need_int(s->j, key, s->where, &v, err) != OK) return ERR_PARSE;
@@ -338,11 +349,11 @@ static int read_heads(model_config *c, const family *f, const source *s, error *
 
 static int read_shapes(model_config *c, const family *f, const source *s, error *err)
 {
-    if (read_dimension(s, "vocab_size", MAX_DIMENSION, &c->vocab, err) != OK ||
-        read_dimension(s, "hidden_size", MAX_DIMENSION, &c->width, err) != OK ||
-        read_dimension(s, "num_hidden_layers", MAX_LAYERS, &c->layers, err) != OK ||
-        read_dimension(s, "num_attention_heads", MAX_DIMENSION, &c->heads, err) != OK ||
-        read_dimension(s, "intermediate_size", MAX_DIMENSION, &c->ffn, err) != OK)
+    if (config_read_dimension(s, "vocab_size", MAX_DIMENSION, &c->vocab, err) != OK ||
+        config_read_dimension(s, "hidden_size", MAX_DIMENSION, &c->width, err) != OK ||
+        config_read_dimension(s, "num_hidden_layers", MAX_LAYERS, &c->layers, err) != OK ||
+        config_read_dimension(s, "num_attention_heads", MAX_DIMENSION, &c->heads, err) != OK ||
+        config_read_dimension(s, "intermediate_size", MAX_DIMENSION, &c->ffn, err) != OK)
         return ERR_PARSE;
     return read_heads(c, f, s, err);
 }
@@ -413,6 +424,7 @@ static int read_all(model_config *c, const source *s, error *err)
     if (rc == OK && f->gemma) rc = read_gemma(c, s, err);
     if (rc == OK) rc = config_read_ropes(c, f, s, err);
     if (rc == OK) rc = config_read_layers(c, f, s, err);
+    if (rc == OK && f->experts != EXPERTS_NONE) rc = config_read_experts(c, s, err);
     if (rc == OK) rc = read_eos(c, s, err);
     if (rc == OK) read_bos(c, s);
     return rc;
@@ -464,3 +476,5 @@ bool model_branches_stand_apart(const model_config *config)
 {
     return config->norms != NORMS_BEFORE || (config->residual_scale != 0 && config->residual_scale != 1);
 }
+
+bool model_has_experts(const model_config *config) { return config->experts.names != EXPERTS_NONE; }

@@ -5,9 +5,9 @@
  * holds where they say nothing. Behind this reader no code asks for a family's name: layers are described.
  *
  * Supported: Llama (2, 3.x), Qwen2/2.5, Qwen3, Mistral, Ministral, SmolLM3, SeedOss, OLMo 2 and 3, Granite 3, Phi-3
- * and 4, GLM-4, Gemma 3, with any
+ * and 4, GLM-4, Gemma 3, and with a router and experts Qwen3-MoE and Mixtral, with any
  * widths and heads, a tied or an untied head. Whatever would make the same weights compute something else (another
- * architecture or activation, experts, other rotary scalings, quantization) is refused with key, found and supported. */
+ * architecture or activation, other rotary scalings, quantization) is refused with key, found and supported. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,6 +17,7 @@
 #include "base/error.h"
 
 enum { MAX_EOS = 8, MAX_LAYERS = 1024, MAX_HEAD_DIM = 1024, MAX_ROPES = 2, ROPE_NONE = -1 };
+enum { MAX_EXPERTS = 1024, MAX_CHOSEN = 64, MAX_EXPERTS_OF_ALL_LAYERS = 1 << 16 };
 
 /* A set of rotary frequencies: theta^(-2i/hd), scaled for longer texts. */
 typedef struct rope_set {
@@ -51,6 +52,22 @@ typedef enum qk_norm_kind {
     QK_NORM_WIDTH, /* of all heads together: OLMo 2 */
 } qk_norm_kind;
 
+/* Under which names a layer's router and experts are stored. */
+typedef enum expert_names {
+    EXPERTS_NONE,
+    EXPERTS_OF_MLP,     /* mlp.gate, mlp.experts.N.gate_proj, up_proj, down_proj */
+    EXPERTS_OF_MIXTRAL, /* block_sparse_moe.gate, block_sparse_moe.experts.N.w1, w3, w2 */
+} expert_names;
+
+/* The feed-forward part of routed layers: a router's softmax over the experts chooses some for each token, and what
+ * they make is added up, weighted by it. */
+typedef struct expert_layers {
+    expert_names names; /* EXPERTS_NONE: no layer is routed */
+    int n, chosen, ffn; /* experts of a layer; those of a token; the width of each */
+    bool sum_to_one;    /* the chosen ones' weights are divided by their sum */
+    bool routed[MAX_LAYERS];
+} expert_layers;
+
 typedef struct model_config {
     char architecture[48]; /* "LlamaForCausalLM" */
     int vocab, width, layers, heads, kv_heads, head_dim, ffn, max_position;
@@ -70,6 +87,8 @@ typedef struct model_config {
     float norm_plus; /* norms multiply by this + w: 0, or Gemma's 1 */
     qk_norm_kind qk_norm;
 
+    expert_layers experts;
+
     /* Multipliers; 0: none (as 1). */
     float embedding_scale; /* of the embedding's rows */
     float residual_scale;  /* of what a branch adds */
@@ -86,6 +105,7 @@ int model_rotary_dims(const model_config *config);
 bool model_norms_before(const model_config *config);
 /* Whether what a branch adds is normed or scaled: then it needs memory of its own. */
 bool model_branches_stand_apart(const model_config *config);
+bool model_has_experts(const model_config *config);
 
 /* Reads DIR/config.json (and eos from generation_config.json when there). ERR_UNSUPPORTED names key, found, supported;
  * ERR_PARSE: a value is missing, of a wrong type or out of range. */

@@ -35,6 +35,8 @@ typedef struct family {
     const char *nth_key; /* by which a file may say another; NULL: none */
     bool layer_types;    /* a file's layer_types decide; else they must say what is computed anyway */
 
+    expert_names experts;
+
     bool nope_layers;           /* no_rope_layers, or each no_rope_layer_interval-th */
     bool partial_rotary;        /* partial_rotary_factor may be below 1 */
     float default_rotary_share; /* 0: 1 */
@@ -50,8 +52,12 @@ typedef struct family {
 int config_unsupported(const source *s, const char *key, const json_t *found, const char *supported, error *err);
 /* A key that is there and not null; NULL else. */
 const json_t *config_given(const json_t *object, const char *key);
+/* A number from 1 to max that must be there. */
+int config_read_dimension(const source *s, const char *key, int64_t max, int *out, error *err);
 
 /* Wants heads and max_position; fills ropes. (config_rope.c) */
 int config_read_ropes(model_config *c, const family *f, const source *s, error *err);
 /* Fills attention. (config_layers.c) */
 int config_read_layers(model_config *c, const family *f, const source *s, error *err);
+/* Wants layers and ffn; fills experts but for their names. (config_experts.c) */
+int config_read_experts(model_config *c, const source *s, error *err);

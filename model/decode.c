@@ -55,7 +55,7 @@ const float *model_decode(const weights *w, kv_cache *kv, const decode_batch *ba
 
     const decode_arrays in = arrays_of(w, batch);
     const top_acts top = top_acts_new(w, n_out);
-    layer_acts a = layer_acts_new(w, T, T, NULL);
+    layer_acts a = layer_acts_new(w, ANY_LAYER, T, T, NULL);
     float *x = scratch_floats(w->dev, T, c->width);
 
     layer_embed(w, in.ids, T, x);
@@ -75,7 +75,7 @@ const float *model_decode(const weights *w, kv_cache *kv, const decode_batch *ba
 size_t model_decode_bytes(const device *dev, const param_table *t, int T, int n_out)
 {
     const model_config *c = &t->config;
-    const int64_t acts = layer_acts_floats(c, T, T) + layer_lent_floats(c, T, T);
+    const int64_t acts = layer_acts_floats(c, ANY_LAYER, T, T) + layer_lent_floats(c, T, T);
     const int64_t rows = acts + layer_rows_floats(c, n_out) + (int64_t)T * c->width;
     const int64_t top = top_acts_floats(c, n_out) + (int64_t)n_out * c->vocab;
     const int64_t tokens = (int64_t)T * (MAX_ROPES * c->head_dim + 4);

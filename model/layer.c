@@ -8,13 +8,14 @@
 
 matrix matrix_whole(const param *p) { return (matrix){ .of = p, .rows = p->rows }; }
 
-/* A layer's matrix of `kind`, or part `part` of the one that holds it. */
+/* A layer's matrix of `kind`, or part `part` of the one that holds it; of NULL: the layer has neither. */
 static matrix matrix_of(const param_table *t, int layer, param_kind kind, param_kind fused, int part)
 {
     const param *alone = param_find(t, kind, layer);
     if (alone) return matrix_whole(alone);
 
     const param *p = param_find(t, fused, layer);
+    if (!p) return (matrix){ NULL };
     matrix m = { .of = p, .part = part, .rows = p->part_rows[part] };
     for (int i = 0; i < part; i++) m.first += p->part_rows[i];
     return m;
@@ -30,7 +31,7 @@ layer_weights layer_weights_of(const weights *w, int layer)
                             .o = matrix_whole(param_find(t, PARAM_O, layer)),
                             .gate = matrix_of(t, layer, PARAM_GATE, PARAM_GATE_UP, 0),
                             .up = matrix_of(t, layer, PARAM_UP, PARAM_GATE_UP, 1),
-                            .down = matrix_whole(param_find(t, PARAM_DOWN, layer)),
+                            .down = matrix_of(t, layer, PARAM_DOWN, PARAM_DOWN, 0),
                             .q_bias = param_find(t, PARAM_Q_BIAS, layer),
                             .k_bias = param_find(t, PARAM_K_BIAS, layer),
                             .v_bias = param_find(t, PARAM_V_BIAS, layer),
@@ -44,6 +45,8 @@ layer_weights layer_weights_of(const weights *w, int layer)
                             .attn_post_norm = param_find(t, PARAM_ATTN_POST_NORM, layer),
                             .mlp_norm = param_find(t, PARAM_MLP_NORM, layer),
                             .mlp_post_norm = param_find(t, PARAM_MLP_POST_NORM, layer),
+                            .router = param_find(t, PARAM_ROUTER, layer),
+                            .experts = param_expert(t, layer, 0),
                             .attention = t->config.attention[layer] };
 }
 
@@ -75,21 +78,26 @@ const int32_t *scratch_ints(device *dev, const int32_t *from, size_t n)
     return to;
 }
 
+static bool has_experts(const model_config *c, int layer)
+{
+    return layer == ANY_LAYER ? model_has_experts(c) : c->experts.routed[layer];
+}
+
 /* In the order of layer_acts_new, below. */
-int64_t layer_acts_floats(const model_config *c, int T, int n)
+int64_t layer_acts_floats(const model_config *c, int layer, int T, int n)
 {
     const int64_t q = (int64_t)c->heads * c->head_dim, kv = (int64_t)c->kv_heads * c->head_dim;
     const int64_t raw = c->qk_norm != QK_NORM_NONE ? q + kv + c->heads + c->kv_heads : 0;
     const int64_t apart = model_branches_stand_apart(c) ? 2 * (int64_t)c->width + 2 : 0;
     const int64_t lower = 1 + 2 * q + 2 * kv + raw + c->heads;
-    const int64_t upper = c->width + 1 + 2 * (int64_t)c->ffn + apart;
-    return T * lower + n * upper;
+    const int64_t upper = c->width + 1 + 2 * (int64_t)layer_gated_width(c, layer) + apart;
+    return T * lower + n * upper + (has_experts(c, layer) ? expert_acts_floats(c, n) : 0);
 }
 
 int64_t layer_lent_floats(const model_config *c, int T, int n)
 {
     const int64_t in = model_norms_before(c) ? c->width : 0, apart = model_branches_stand_apart(c) ? c->width : 0;
-    return T * in + n * (in + c->ffn + apart);
+    return T * in + n * (in + layer_gated_width(c, ANY_LAYER) + apart) + expert_room_floats(c, n);
 }
 
 int64_t layer_rows_floats(const model_config *c, int n) { return (int64_t)n * (c->width + c->heads * c->head_dim); }
@@ -99,29 +107,31 @@ size_t layer_op_bytes(const device *dev, const param_table *t, int T)
     size_t most = 0;
     for (int i = 0; i < t->n; i++) {
         const param *p = &t->items[i];
-        const size_t bytes = p->layer == 0 && p->rank == 2 ? linear_scratch_bytes(dev, T, p->rows, p->cols) : 0;
+        const size_t bytes = p->layer >= 0 && p->rank == 2 ? linear_scratch_bytes(dev, T, p->rows, p->cols) : 0;
         if (bytes > most) most = bytes;
     }
     return most;
 }
 
-/* What layers can share, as each makes it anew for itself: see layer_remake. */
+/* What layers can share, as each makes it anew for itself: see layer_remake. For the widest of them. */
 static void lend(const weights *w, int T, int n, layer_acts *a)
 {
     const model_config *c = &w->table->config;
     const bool before = model_norms_before(c);
     a->attn_in = before ? scratch_floats(w->dev, T, c->width) : NULL;
     a->mlp_in = before ? scratch_floats(w->dev, n, c->width) : NULL;
-    a->act = scratch_floats(w->dev, n, c->ffn);
+    a->act = scratch_floats(w->dev, n, layer_gated_width(c, ANY_LAYER));
     a->added = model_branches_stand_apart(c) ? scratch_floats(w->dev, n, c->width) : NULL;
+    a->experts.room = expert_room_new(w, n);
 }
 
-layer_acts layer_acts_new(const weights *w, int T, int n, const layer_acts *lender)
+layer_acts layer_acts_new(const weights *w, int layer, int T, int n, const layer_acts *lender)
 {
     const model_config *c = &w->table->config;
     device *dev = w->dev;
     const int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim, D = c->width;
     const bool normed = c->qk_norm != QK_NORM_NONE;
+    const int F = layer_gated_width(c, layer);
 
     layer_acts a = { .attn_rstd = scratch_floats(dev, T, 1),
                      .q = scratch_floats(dev, T, q),
@@ -135,13 +145,15 @@ layer_acts layer_acts_new(const weights *w, int T, int n, const layer_acts *lend
                      .lse = scratch_floats(dev, T, c->heads),
                      .mid = scratch_floats(dev, n, D),
                      .mlp_rstd = scratch_floats(dev, n, 1),
-                     .gate = scratch_floats(dev, n, c->ffn),
-                     .up = scratch_floats(dev, n, c->ffn) };
+                     .gate = scratch_floats(dev, n, F),
+                     .up = scratch_floats(dev, n, F) };
+    if (has_experts(c, layer)) a.experts = expert_acts_new(w, n);
     if (lender) {
         a.attn_in = lender->attn_in;
         a.mlp_in = lender->mlp_in;
         a.act = lender->act;
         a.added = lender->added;
+        a.experts.room = lender->experts.room;
     } else
         lend(w, T, n, &a);
 
@@ -242,31 +254,41 @@ static void choose_rows(const weights *w, const layer_acts *a)
     ops->embed(w->dev, a->att, a->rows, a->n, c->heads * c->head_dim, a->att_rows);
 }
 
-/* A branch that ends in x W^T + bias: to = residual + what it adds, [n, D]. `branch`, `rstd`: where it stands apart. */
+/* The end of a branch: to = residual + what it adds, [n, D]. `branch`, `rstd`: where it stands apart. */
 typedef struct branch_end {
-    const matrix *matrix;
+    const matrix *matrix; /* it ends in x W^T + bias; NULL: in experts */
     const param *bias, *post_norm;
     const float *x, *residual;
     float *branch, *rstd;
 } branch_end;
 
+/* to = add + what the branch makes; add NULL: nothing. to NULL: only what backward needs is made. */
+static void branch_product(const weights *w, const layer_weights *p, const layer_acts *a, const branch_end *e,
+                           const float *add, float *to)
+{
+    const struct ops *ops = device_ops(w->dev);
+    if (e->matrix) { /* the residual enters as what the product is added to: mid = x + att W_o^T */
+        const linear_part product = linear_part_of(w, e->matrix, e->bias, add, to);
+        if (to) ops->linears(w->dev, e->x, a->n, e->matrix->of->cols, &product, 1);
+        return;
+    }
+    experts_forward(w, p, a, to);
+    if (to && add) ops->add(w->dev, to, add, (int64_t)a->n * w->table->config.width);
+}
+
 /* to NULL: only what backward needs is made. */
-static void end_branch(const weights *w, const layer_acts *a, const branch_end *e, float *to)
+static void end_branch(const weights *w, const layer_weights *p, const layer_acts *a, const branch_end *e, float *to)
 {
     const model_config *c = &w->table->config;
     const struct ops *ops = device_ops(w->dev);
     const int64_t size = (int64_t)a->n * c->width;
-
-    if (!e->branch) { /* The residual enters as what the product is added to: mid = x + att W_o^T. */
-        const linear_part sum = linear_part_of(w, e->matrix, e->bias, e->residual, to);
-        if (to) ops->linears(w->dev, e->x, a->n, e->matrix->of->cols, &sum, 1);
+    if (!e->branch) {
+        branch_product(w, p, a, e, e->residual, to);
         return;
     }
 
+    branch_product(w, p, a, e, NULL, to || e->post_norm ? e->branch : NULL);
     if (!to && !e->post_norm) return;
-    const linear_part product = linear_part_of(w, e->matrix, e->bias, NULL, e->branch);
-    ops->linears(w->dev, e->x, a->n, e->matrix->of->cols, &product, 1);
-
     float *added = e->post_norm ? a->added : e->branch;
     if (e->post_norm) norm(w, e->post_norm, e->branch, a->n, added, e->rstd);
     if (!to) return;
@@ -276,39 +298,43 @@ static void end_branch(const weights *w, const layer_acts *a, const branch_end *
 }
 
 /* act = gate(gate) up */
-static void activate(const weights *w, const layer_acts *a)
+static void activate(const weights *w, const layer_weights *p, const layer_acts *a)
 {
     const model_config *c = &w->table->config;
     const struct ops *ops = device_ops(w->dev);
-    (c->gate == GATE_GELU ? ops->geglu : ops->swiglu)(w->dev, a->gate, a->up, (int64_t)a->n * c->ffn, a->act);
+    const int64_t size = (int64_t)a->n * (p->router ? c->experts.chosen * c->experts.ffn : c->ffn);
+    (c->gate == GATE_GELU ? ops->geglu : ops->swiglu)(w->dev, a->gate, a->up, size, a->act);
 }
 
 void layer_remake(const weights *w, int T, const layer_weights *p, const layer_acts *a)
 {
     if (p->attn_norm) norm(w, p->attn_norm, a->x, T, a->attn_in, a->attn_rstd);
     if (p->mlp_norm) norm(w, p->mlp_norm, a->mid, a->n, a->mlp_in, a->mlp_rstd);
-    activate(w, a);
+    activate(w, p, a);
+}
+
+static void gated(const weights *w, const layer_weights *p, const layer_acts *a)
+{
+    const linear_part wide[] = { linear_part_of(w, &p->gate, p->gate_bias, NULL, a->gate),
+                                 linear_part_of(w, &p->up, p->up_bias, NULL, a->up) };
+    device_ops(w->dev)->linears(w->dev, a->mlp_in, a->n, w->table->config.width, wide, 2);
+    activate(w, p, a);
 }
 
 void layer_finish(const weights *w, const layer_weights *p, const layer_acts *a, float *out)
 {
-    const model_config *c = &w->table->config;
-    const struct ops *ops = device_ops(w->dev);
-    const int n = a->n;
     if (a->rows) choose_rows(w, a);
 
     const branch_end attention = { &p->o,     p->o_bias,  p->attn_post_norm, a->att_rows,
                                    a->x_rows, a->att_out, a->att_out_rstd };
-    end_branch(w, a, &attention, a->mid);
-    if (p->mlp_norm) norm(w, p->mlp_norm, a->mid, n, a->mlp_in, a->mlp_rstd);
+    end_branch(w, p, a, &attention, a->mid);
+    if (p->mlp_norm) norm(w, p->mlp_norm, a->mid, a->n, a->mlp_in, a->mlp_rstd);
 
-    const linear_part wide[] = { linear_part_of(w, &p->gate, p->gate_bias, NULL, a->gate),
-                                 linear_part_of(w, &p->up, p->up_bias, NULL, a->up) };
-    ops->linears(w->dev, a->mlp_in, n, c->width, wide, 2);
-    activate(w, a);
-
-    const branch_end mlp = { &p->down, p->down_bias, p->mlp_post_norm, a->act, a->mid, a->mlp_out, a->mlp_out_rstd };
-    end_branch(w, a, &mlp, out);
+    if (!p->router) gated(w, p, a);
+    const branch_end mlp = {
+        p->router ? NULL : &p->down, p->down_bias, p->mlp_post_norm, a->act, a->mid, a->mlp_out, a->mlp_out_rstd
+    };
+    end_branch(w, p, a, &mlp, out);
 }
 
 int64_t top_acts_floats(const model_config *c, int n) { return (int64_t)n * (2 * (int64_t)c->width + 1); }

@@ -6,6 +6,8 @@
  *      x [T, D] --norm--> q, k, v --rope--> attention --> att [T, H hd]                                  the lower half
  *      x + O att = mid --norm--> gate, up --> act = gate(gate) up;  mid + Down act = the next x          the upper half
  *
+ * In a layer with experts the upper half is that of the experts that its router chooses for a row (experts.c).
+ *
  * A model may leave out the norms before the branches, norm what they add (O att, Down act) and multiply it by
  * residual_scale; config.h says which one does what.
  *
@@ -27,6 +29,8 @@ typedef struct layer_weights {
     matrix q, k, v, o, gate, up, down;
     const param *q_bias, *k_bias, *v_bias, *o_bias, *gate_bias, *up_bias, *down_bias; /* NULL: the model has none */
     const param *attn_norm, *q_norm, *k_norm, *attn_post_norm, *mlp_norm, *mlp_post_norm;
+    const param *router; /* NULL: gate, up and down are the layer's; else those of its experts */
+    const param *experts;
     layer_attention attention;
 } layer_weights;
 layer_weights layer_weights_of(const weights *w, int layer);
@@ -44,6 +48,30 @@ linear_part linear_part_of(const weights *w, const matrix *m, const param *bias,
 /* Device scratch: [rows, columns] floats, and a copy of n integers of the host. */
 float *scratch_floats(device *dev, int rows, int columns);
 const int32_t *scratch_ints(device *dev, const int32_t *from, size_t n);
+
+/* Which rows go to which expert. The k choices of n rows are numbered row by row, and lie expert by expert, each
+ * expert's in the order of their rows. */
+typedef struct expert_groups {
+    int *begin;                              /* [E + 1] where each expert's begin */
+    int32_t *chosen;                         /* [n k] the expert of each choice */
+    int32_t *rows, *choices;                 /* [n k] whose they are, and their numbers */
+    int32_t *rows_on_device, *choices_there; /* the same on the device */
+} expert_groups;
+
+/* What goes to one expert and what comes back, [n, D] each: lent. */
+typedef struct expert_room {
+    float *in, *out;
+} expert_room;
+
+/* What a layer's router and experts leave for backward. */
+typedef struct expert_acts {
+    float *p;              /* [n, E] the router's softmax */
+    int32_t *chosen;       /* [n, k] on the device */
+    float *weight;         /* [n, k] */
+    float *grouped_weight; /* [n k] in the groups' order, as gate, up and act are then: [n k, F of an expert] */
+    expert_groups *groups;
+    expert_room room;
+} expert_acts;
 
 /* Activations of one layer, in the order in which forward makes them. */
 typedef struct layer_acts {
@@ -65,23 +93,25 @@ typedef struct layer_acts {
     float *mlp_rstd;  /* [n] */
     float *gate, *up; /* [n, F] */
     float *act;       /* [n, F] */
+    expert_acts experts;
     /* where what a branch adds is normed or scaled */
     float *att_out, *mlp_out;           /* [n, D] of the branch, before its norm */
     float *att_out_rstd, *mlp_out_rstd; /* [n] */
     float *added;                       /* [n, D] normed and scaled; forgotten once it is added */
 } layer_acts;
 
-/* Memory for everything but x; layer_acts_take then says which x and which rows. Buffers made for n = T can be taken
- * again by layer after layer when nothing is kept.
+/* Memory for everything but x; layer_acts_take then says which x and which rows. Buffers made for n = T and for
+ * ANY_LAYER can be taken again by layer after layer when nothing is kept.
  *
  * The norms' outputs and act are a third of a layer's memory and made again from the rest in a hundredth of its time: they
  * can lie where those of `lender` (another layer's; NULL: none) do, and layer_remake makes them anew for backward. */
-layer_acts layer_acts_new(const weights *w, int T, int n, const layer_acts *lender);
+enum { ANY_LAYER = -1 };
+layer_acts layer_acts_new(const weights *w, int layer, int T, int n, const layer_acts *lender);
 void layer_remake(const weights *w, int T, const layer_weights *p, const layer_acts *a);
 void layer_acts_take(const weights *w, layer_acts *a, float *x, int n, const int32_t *rows);
 /* Floats that layer_acts_new takes with a lender, and those beside them without; those of chosen rows that
  * layer_acts_take does. */
-int64_t layer_acts_floats(const model_config *c, int T, int n);
+int64_t layer_acts_floats(const model_config *c, int layer, int T, int n);
 int64_t layer_lent_floats(const model_config *c, int T, int n);
 int64_t layer_rows_floats(const model_config *c, int n);
 /* The most scratch that one operation of a layer over T rows takes for itself. */
@@ -111,6 +141,20 @@ void layer_project(const weights *w, const layer_weights *p, const float *cos_si
 /* From att to out [n, D], the next layer's x (it may be a->x itself). out NULL: ends where backward has all it
  * needs. */
 void layer_finish(const weights *w, const layer_weights *p, const layer_acts *a, float *out);
+
+/* ---- experts.c ---- */
+
+/* Numbers of a row in gate, up and act each; and of one product's. */
+int layer_gated_width(const model_config *c, int layer);
+int layer_product_width(const model_config *c);
+expert_acts expert_acts_new(const weights *w, int n);
+int64_t expert_acts_floats(const model_config *c, int n);
+expert_room expert_room_new(const weights *w, int n);
+int64_t expert_room_floats(const model_config *c, int n);
+/* An expert's matrices, by PARAM_EXPERT_GATE, _UP, _DOWN. */
+matrix expert_matrix(const layer_weights *p, int expert, param_kind kind);
+/* to [n, D] = what the experts make of mlp_in; `to` NULL: ends where backward has all it needs. */
+void experts_forward(const weights *w, const layer_weights *p, const layer_acts *a, float *to);
 
 /* Above the last layer: the final norm of n rows. */
 typedef struct top_acts {
@@ -144,6 +188,8 @@ typedef struct inner_activations {
     bool keep, recompute;
     float temperature;
     device_batch batch;
+    float *router_p;    /* [E] the routers' probabilities, summed over layers and rows */
+    double *routed;     /* [E] on the host: how many rows each expert got, summed over layers */
     layer_acts *layers; /* [L], one lends; with recompute all in the same buffers, but for x and the last one's rows */
     top_acts top;
     float *logits; /* [kept, V] of the first rows */

@@ -64,12 +64,31 @@ static void make_table(lora *l)
 
 /* ---- life ---- */
 
+static bool is_gated(param_kind kind)
+{
+    return kind == PARAM_GATE || kind == PARAM_UP || kind == PARAM_DOWN || kind == PARAM_GATE_UP;
+}
+
+/* Of a model with experts, attention's alone: by the same names PEFT means the experts' matrices. */
 static uint32_t targets_of(const lora_config *c, const param_table *model)
 {
     uint32_t all = c->targets;
-    for (int i = 0; c->targets == 0 && i < N_TARGETS; i++)
-        if (model->place[TARGETS[i].kind] >= 0) all |= UINT32_C(1) << TARGETS[i].kind;
+    for (int i = 0; c->targets == 0 && i < N_TARGETS; i++) {
+        const param_kind kind = TARGETS[i].kind;
+        const bool adapted = param_kind_there(model, kind) && !(is_gated(kind) && model_has_experts(&model->config));
+        if (adapted) all |= UINT32_C(1) << kind;
+    }
     return all;
+}
+
+int lora_check(const lora_config *config, const model_config *model, error *err)
+{
+    for (int i = 0; i < N_TARGETS; i++)
+        if ((config->targets >> TARGETS[i].kind & 1) && is_gated(TARGETS[i].kind) && model_has_experts(model))
+            return error_set(err, ERR_UNSUPPORTED,
+                             "a LoRA on %s: in the %s these are experts'; supported: q_proj, k_proj, v_proj, o_proj",
+                             TARGETS[i].name, model->architecture);
+    return OK;
 }
 
 int64_t lora_floats(const lora_config *config, const param_table *model, int64_t *frozen)
@@ -122,6 +141,7 @@ lora *lora_new(const lora_config *config, const weights *base, uint64_t seed, er
                   (double)config->alpha, MAX_RANK);
         return NULL;
     }
+    if (lora_check(config, &base->table->config, err) != OK) return NULL;
     lora *l = xcalloc(1, sizeof *l);
     l->config = *config;
     l->config.targets = targets_of(config, base->table);
@@ -253,8 +273,8 @@ static int unsupported(const char *where, const char *key, const json_t *found, 
 /* Other kinds of adapters, and other ways to scale or place a LoRA, would make the same numbers mean something else. */
 static int refuse_variants(const json_t *j, const char *where, error *err)
 {
-    static const char *const OFF[] = { "use_rslora",   "use_dora",      "fan_in_fan_out",     "modules_to_save",
-                                       "rank_pattern", "alpha_pattern", "layers_to_transform" };
+    static const char *const OFF[] = { "use_rslora",   "use_dora",      "fan_in_fan_out",      "modules_to_save",
+                                       "rank_pattern", "alpha_pattern", "layers_to_transform", "target_parameters" };
     const json_t *type = json_object_get(j, "peft_type"), *bias = json_object_get(j, "bias");
     if (!json_is_string(type) || strcmp(json_string_value(type), "LORA") != 0)
         return unsupported(where, "peft_type", type, err);

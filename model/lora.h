@@ -15,7 +15,7 @@
 typedef struct lora_config {
     int rank; /* 0: no adapter */
     float alpha;
-    uint32_t targets; /* bit 1 << param_kind; 0: every matrix of the layers */
+    uint32_t targets; /* bit 1 << param_kind; 0: every matrix of the layers; where they have experts, of attention */
 } lora_config;
 
 typedef struct lora {
@@ -31,6 +31,8 @@ typedef struct lora {
  * "gate_up_proj"; 0: no such matrix. */
 uint32_t lora_target(const char *name);
 
+/* ERR_UNSUPPORTED, by name, for targets that are matrices of experts in this model. */
+int lora_check(const lora_config *config, const model_config *model, error *err);
 /* Floats of an adapter's matrices, and of the parameters that they are added to. */
 int64_t lora_floats(const lora_config *config, const param_table *model, int64_t *frozen);
 /* An adapter for `base` as it is now: A uniform in +-1/sqrt(in) (as PEFT), B zero, so W = W0. ERR_ARGUMENT: a rank that

@@ -4,10 +4,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/str.h"
 
-enum { ALIGN_FLOATS = 16, MAX_PER_LAYER = 22, MAX_DIMENSION = 1 << 22 };
+enum { ALIGN_FLOATS = 16, MAX_SHAPES = 26, MAX_DIMENSION = 1 << 22 };
 
 typedef struct shape {
     const char *name; /* behind "model.layers.N." for what is in a layer */
@@ -31,13 +32,26 @@ static void cut(param *p, const model_config *c)
     }
 }
 
-static void add(param_table *t, int layer, const shape *s)
+/* "%d" in a name becomes the expert's number. */
+static void name_in_layer(param *p, const char *name, int expert)
+{
+    const int len = snprintf(p->name, sizeof p->name, "model.layers.%d.", p->layer);
+    const char *number = strstr(name, "%d");
+    char *to = p->name + len;
+    const size_t room = sizeof p->name - (size_t)len;
+    if (number)
+        snprintf(to, room, "%.*s%d%s", (int)(number - name), name, expert, number + 2);
+    else
+        snprintf(to, room, "%s", name);
+}
+
+static void add(param_table *t, int layer, int expert, const shape *s)
 {
     param *p = &t->items[t->n++];
     *p = (param){ .kind = s->kind, .layer = layer, .rows = s->rows, .cols = s->cols, .rank = s->rank };
     cut(p, &t->config);
     if (layer >= 0)
-        snprintf(p->name, sizeof p->name, "model.layers.%d.%s", layer, s->name);
+        name_in_layer(p, s->name, expert);
     else
         snprintf(p->name, sizeof p->name, "%s", s->name);
     p->offset = t->total;
@@ -63,17 +77,29 @@ static const norm_names NORM_NAMES[] = {
                            .mlp_post = "post_mlp_layernorm.weight" },
 };
 
-/* What a layer of this model has, in the order of its forward pass. */
-static int layer_shapes(const model_config *c, shape out[MAX_PER_LAYER])
+/* Names of what a layer with experts has; %d: the expert's number. */
+static const struct {
+    const char *router, *gate, *up, *down;
+} EXPERT_NAMES[] = {
+    [EXPERTS_NONE] = { NULL },
+    [EXPERTS_OF_MLP] = { "mlp.gate.weight", "mlp.experts.%d.gate_proj.weight", "mlp.experts.%d.up_proj.weight",
+                         "mlp.experts.%d.down_proj.weight" },
+    [EXPERTS_OF_MIXTRAL] = { "block_sparse_moe.gate.weight", "block_sparse_moe.experts.%d.w1.weight",
+                             "block_sparse_moe.experts.%d.w3.weight", "block_sparse_moe.experts.%d.w2.weight" },
+};
+
+/* What a layer of this model has, in the order of its forward pass; of its experts' shapes, those of one. */
+static int layer_shapes(const model_config *c, bool routed, shape out[MAX_SHAPES])
 {
     const int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim, D = c->width, F = c->ffn;
-    const bool normed = c->qk_norm != QK_NORM_NONE, wide = c->qk_norm == QK_NORM_WIDTH;
+    const int X = c->experts.ffn;
+    const bool normed = c->qk_norm != QK_NORM_NONE, wide = c->qk_norm == QK_NORM_WIDTH, dense = !routed;
     const norm_names *names = &NORM_NAMES[c->norms];
 
     const struct {
         bool there;
         shape is;
-    } all[MAX_PER_LAYER] = {
+    } all[MAX_SHAPES] = {
         { names->attn, { names->attn, PARAM_ATTN_NORM, 1, D, 1 } },
         { c->qkv_fused, { "self_attn.qkv_proj.weight", PARAM_QKV, q + 2 * kv, D, 2 } },
         { !c->qkv_fused, { "self_attn.q_proj.weight", PARAM_Q, q, D, 2 } },
@@ -88,20 +114,42 @@ static int layer_shapes(const model_config *c, shape out[MAX_PER_LAYER])
         { c->o_bias, { "self_attn.o_proj.bias", PARAM_O_BIAS, 1, D, 1 } },
         { names->attn_post, { names->attn_post, PARAM_ATTN_POST_NORM, 1, D, 1 } },
         { names->mlp, { names->mlp, PARAM_MLP_NORM, 1, D, 1 } },
-        { c->gate_up_fused, { "mlp.gate_up_proj.weight", PARAM_GATE_UP, 2 * F, D, 2 } },
-        { !c->gate_up_fused, { "mlp.gate_proj.weight", PARAM_GATE, F, D, 2 } },
-        { c->mlp_bias, { "mlp.gate_proj.bias", PARAM_GATE_BIAS, 1, F, 1 } },
-        { !c->gate_up_fused, { "mlp.up_proj.weight", PARAM_UP, F, D, 2 } },
-        { c->mlp_bias, { "mlp.up_proj.bias", PARAM_UP_BIAS, 1, F, 1 } },
-        { true, { "mlp.down_proj.weight", PARAM_DOWN, D, F, 2 } },
-        { c->mlp_bias, { "mlp.down_proj.bias", PARAM_DOWN_BIAS, 1, D, 1 } },
+        { dense && c->gate_up_fused, { "mlp.gate_up_proj.weight", PARAM_GATE_UP, 2 * F, D, 2 } },
+        { dense && !c->gate_up_fused, { "mlp.gate_proj.weight", PARAM_GATE, F, D, 2 } },
+        { dense && c->mlp_bias, { "mlp.gate_proj.bias", PARAM_GATE_BIAS, 1, F, 1 } },
+        { dense && !c->gate_up_fused, { "mlp.up_proj.weight", PARAM_UP, F, D, 2 } },
+        { dense && c->mlp_bias, { "mlp.up_proj.bias", PARAM_UP_BIAS, 1, F, 1 } },
+        { dense, { "mlp.down_proj.weight", PARAM_DOWN, D, F, 2 } },
+        { dense && c->mlp_bias, { "mlp.down_proj.bias", PARAM_DOWN_BIAS, 1, D, 1 } },
+        { routed, { EXPERT_NAMES[c->experts.names].router, PARAM_ROUTER, c->experts.n, D, 2 } },
+        { routed, { EXPERT_NAMES[c->experts.names].gate, PARAM_EXPERT_GATE, X, D, 2 } },
+        { routed, { EXPERT_NAMES[c->experts.names].up, PARAM_EXPERT_UP, X, D, 2 } },
+        { routed, { EXPERT_NAMES[c->experts.names].down, PARAM_EXPERT_DOWN, D, X, 2 } },
         { names->mlp_post, { names->mlp_post, PARAM_MLP_POST_NORM, 1, D, 1 } },
     };
 
     int n = 0;
-    for (int i = 0; i < MAX_PER_LAYER; i++)
+    for (int i = 0; i < MAX_SHAPES; i++)
         if (all[i].there) out[n++] = all[i].is;
     return n;
+}
+
+static int check_size(const char *what, int64_t found, int64_t max, error *err)
+{
+    if (found >= 1 && found <= max) return OK;
+    return error_set(err, ERR_ARGUMENT, "a model's %s: expected 1 to %" PRId64 ", found %" PRId64, what, max, found);
+}
+
+/* A config.json alone must not cost much memory: so many experts, and their names, no model has. */
+static int check_experts(const model_config *c, error *err)
+{
+    const expert_layers *x = &c->experts;
+    if (x->names == EXPERTS_NONE) return OK;
+    if (check_size("experts", x->n, MAX_EXPERTS, err) != OK ||
+        check_size("experts * layers", (int64_t)x->n * c->layers, MAX_EXPERTS_OF_ALL_LAYERS, err) != OK ||
+        check_size("experts * their width", (int64_t)x->n * x->ffn, MAX_DIMENSION, err) != OK)
+        return ERR_ARGUMENT;
+    return check_size("experts of a token", x->chosen, x->n < MAX_CHOSEN ? x->n : MAX_CHOSEN, err);
 }
 
 /* Bounds under which no product below overflows: heads * head_dim an int, the sum of all counts an int64_t. */
@@ -118,15 +166,33 @@ static int check_config(const model_config *c, error *err)
     };
 
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        if (sizes[i].found < 1 || sizes[i].found > sizes[i].max)
-            return error_set(err, ERR_ARGUMENT, "a model's %s: expected 1 to %" PRId64 ", found %" PRId64,
-                             sizes[i].what, sizes[i].max, sizes[i].found);
+        if (check_size(sizes[i].what, sizes[i].found, sizes[i].max, err) != OK) return ERR_ARGUMENT;
 
+    if (check_experts(c, err) != OK) return ERR_ARGUMENT;
     if (c->heads % c->kv_heads != 0)
         return error_set(err, ERR_ARGUMENT, "%d heads don't share %d key/value heads evenly", c->heads, c->kv_heads);
     if (c->head_dim % 2 != 0)
         return error_set(err, ERR_ARGUMENT, "head_dim %d is odd: the rotary embedding turns pairs", c->head_dim);
     return OK;
+}
+
+/* A layer's parameters, expert by expert where it has some, and where those of each kind begin. */
+static void add_layer(param_table *t, int layer)
+{
+    const model_config *c = &t->config;
+    shape shapes[MAX_SHAPES];
+    const bool routed = c->experts.routed[layer];
+    const int n = layer_shapes(c, routed, shapes);
+    t->first[layer] = t->n;
+    for (int i = 0; i < n; i++) {
+        const bool gate = shapes[i].kind == PARAM_EXPERT_GATE;
+        t->place[routed][shapes[i].kind] = t->n - t->first[layer];
+        if (!param_is_expert(shapes[i].kind)) add(t, layer, 0, &shapes[i]);
+        for (int k = 0; gate && k < MATRICES_OF_EXPERT * c->experts.n; k++)
+            add(t, layer, k / MATRICES_OF_EXPERT, &shapes[i + k % MATRICES_OF_EXPERT]);
+    }
+    for (int k = 1; routed && k < MATRICES_OF_EXPERT; k++)
+        t->place[routed][PARAM_EXPERT_GATE + k] = t->place[routed][PARAM_EXPERT_GATE] + k;
 }
 
 param_table *param_table_new(const model_config *config, error *err)
@@ -135,31 +201,33 @@ param_table *param_table_new(const model_config *config, error *err)
     param_table *t = xcalloc(1, sizeof *t);
     t->config = *config;
 
-    shape shapes[MAX_PER_LAYER];
-    t->per_layer = layer_shapes(config, shapes);
-    for (int k = 0; k < PARAM_KINDS; k++) t->place[k] = -1;
-    for (int i = 0; i < t->per_layer; i++) t->place[shapes[i].kind] = i;
-    t->items = xcalloc((size_t)(config->layers * t->per_layer + 3), sizeof *t->items);
+    const int n_layers = config->layers, experts = MATRICES_OF_EXPERT * config->experts.n;
+    t->first = xcalloc((size_t)n_layers + 1, sizeof *t->first);
+    for (int i = 0; i < 2 * PARAM_KINDS; i++) t->place[i / PARAM_KINDS][i % PARAM_KINDS] = -1;
+    t->items = xcalloc((size_t)n_layers * (size_t)(MAX_SHAPES + experts) + 3, sizeof *t->items);
 
-    add(t, -1, &(shape){ "model.embed_tokens.weight", PARAM_EMBED, config->vocab, config->width, 2 });
-    for (int l = 0; l < config->layers; l++)
-        for (int i = 0; i < t->per_layer; i++) add(t, l, &shapes[i]);
-    add(t, -1, &(shape){ "model.norm.weight", PARAM_FINAL_NORM, 1, config->width, 1 });
-    if (!config->tied) add(t, -1, &(shape){ "lm_head.weight", PARAM_HEAD, config->vocab, config->width, 2 });
+    add(t, -1, 0, &(shape){ "model.embed_tokens.weight", PARAM_EMBED, config->vocab, config->width, 2 });
+    for (int l = 0; l < n_layers; l++) add_layer(t, l);
+    t->first[n_layers] = t->n;
+    add(t, -1, 0, &(shape){ "model.norm.weight", PARAM_FINAL_NORM, 1, config->width, 1 });
+    if (!config->tied) add(t, -1, 0, &(shape){ "lm_head.weight", PARAM_HEAD, config->vocab, config->width, 2 });
     return t;
 }
 
 void param_table_free(param_table *t)
 {
     if (!t) return;
+    free(t->first);
     free(t->items);
     free(t);
 }
 
+static const int *places(const param_table *t, int layer) { return t->place[t->config.experts.routed[layer]]; }
+
 const param *param_find(const param_table *t, param_kind kind, int layer)
 {
-    /* The embedding, then per_layer parameters for each layer, then the final norm and an untied head. */
-    const int above = t->config.layers * t->per_layer + 1;
+    /* The embedding, then the layers', then the final norm and an untied head. */
+    const int above = t->first[t->config.layers];
     int at;
 
     if (kind == PARAM_EMBED)
@@ -168,15 +236,35 @@ const param *param_find(const param_table *t, param_kind kind, int layer)
         at = above;
     else if (kind == PARAM_HEAD)
         at = above + 1;
-    else if (t->place[kind] < 0)
-        return NULL; /* this model's layers have none */
+    else if (places(t, layer)[kind] < 0)
+        return NULL; /* this layer has none */
     else
-        at = 1 + layer * t->per_layer + t->place[kind];
+        at = t->first[layer] + places(t, layer)[kind];
 
     return at < t->n ? &t->items[at] : NULL;
 }
 
-const param *param_layer(const param_table *t, int layer) { return &t->items[1 + layer * t->per_layer]; }
+const param *param_layer(const param_table *t, int layer, int *n)
+{
+    *n = t->first[layer + 1] - t->first[layer];
+    return &t->items[t->first[layer]];
+}
+
+const param *param_expert(const param_table *t, int layer, int expert)
+{
+    const param *first = param_find(t, PARAM_EXPERT_GATE, layer);
+    return first ? first + MATRICES_OF_EXPERT * expert : NULL;
+}
+
+bool param_kind_there(const param_table *t, param_kind kind)
+{
+    return t->place[0][kind] >= 0 || t->place[1][kind] >= 0;
+}
+
+bool param_is_expert(param_kind kind)
+{
+    return kind == PARAM_EXPERT_GATE || kind == PARAM_EXPERT_UP || kind == PARAM_EXPERT_DOWN;
+}
 
 bool param_is_bias(param_kind kind)
 {

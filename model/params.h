@@ -35,10 +35,14 @@ typedef enum param_kind {
     PARAM_HEAD,
     PARAM_QKV,     /* q, k and v in one matrix (Phi-3), in place of the three */
     PARAM_GATE_UP, /* gate and up in one */
+    PARAM_ROUTER,  /* of a layer with experts, in place of gate, up and down */
+    PARAM_EXPERT_GATE,
+    PARAM_EXPERT_UP,
+    PARAM_EXPERT_DOWN,
     PARAM_KINDS,
 } param_kind;
 
-enum { MAX_PARTS = 3 };
+enum { MAX_PARTS = 3, MATRICES_OF_EXPERT = 3 };
 
 typedef struct param {
     char name[96]; /* the checkpoint's name: "model.layers.0.self_attn.q_proj.weight" */
@@ -54,9 +58,10 @@ typedef struct param {
 typedef struct param_table {
     model_config config;
     param *items;
-    int n, per_layer;
-    int place[PARAM_KINDS]; /* of a kind within its layer; -1: this model's layers have none */
-    int64_t total;          /* floats; offsets are multiples of 16 floats, the gaps stay zero */
+    int n;
+    int *first;                /* [layers + 1] each layer's first item; the last: what is above them */
+    int place[2][PARAM_KINDS]; /* of a kind within a layer without experts, and with; -1: it has none */
+    int64_t total;             /* floats; offsets are multiples of 16 floats, the gaps stay zero */
 } param_table;
 
 /* Keeps a copy of `config`. NULL and ERR_ARGUMENT for sizes that no model has. */
@@ -64,6 +69,12 @@ param_table *param_table_new(const model_config *config, error *err);
 void param_table_free(param_table *t);
 /* `layer` counts only for what is in a layer. */
 const param *param_find(const param_table *t, param_kind kind, int layer); /* NULL: the model has none */
-/* The parameters of a layer, per_layer of them, in the order of its forward pass. */
-const param *param_layer(const param_table *t, int layer);
+/* The parameters of a layer, *n of them, in the order of its forward pass. */
+const param *param_layer(const param_table *t, int layer, int *n);
+/* An expert's gate, up and down, one behind the other; NULL: the layer has no experts. */
+const param *param_expert(const param_table *t, int layer, int expert);
+/* Whether some layer has a parameter of this kind. */
+bool param_kind_there(const param_table *t, param_kind kind);
+/* Whether it is an expert's: of those a layer has many. */
+bool param_is_expert(param_kind kind);
 bool param_is_bias(param_kind kind);

@@ -46,6 +46,39 @@ void layer_forward(const weights *w, int layer, const device_batch *b, const lay
     layer_finish(w, &p, a, out);
 }
 
+/* What the layer's router has chosen, for model_router_use. */
+static void count_routes(const weights *w, int layer, const inner_activations *in)
+{
+    const expert_layers *x = &w->table->config.experts;
+    const layer_acts *a = &in->layers[layer];
+    if (!x->routed[layer]) return;
+    device_ops(w->dev)->bias_backward(w->dev, a->experts.p, a->n, x->n, in->router_p); /* the sum over rows */
+    for (int e = 0; e < x->n; e++)
+        in->routed[e] += (double)(a->experts.groups->begin[e + 1] - a->experts.groups->begin[e]);
+}
+
+static void router_counts_new(const weights *w, inner_activations *in)
+{
+    const int E = w->table->config.experts.n;
+    if (!model_has_experts(&w->table->config)) return;
+    in->router_p = scratch_floats(w->dev, 1, E);
+    in->routed = memset(device_host_scratch(w->dev, sizeof *in->routed * (size_t)E), 0, sizeof *in->routed * (size_t)E);
+    device_ops(w->dev)->zero(w->dev, in->router_p, E);
+}
+
+void model_router_use(const weights *w, const activations *acts, double *p, double *chosen)
+{
+    const inner_activations *in = acts->inner;
+    const size_t E = (size_t)w->table->config.experts.n;
+    if (E == 0) return;
+    float *sums = device_host_scratch(w->dev, sizeof *sums * E);
+    device_copy_out(w->dev, sums, in->router_p, sizeof *sums * E);
+    for (size_t e = 0; e < E; e++) {
+        p[e] += (double)sums[e];
+        chosen[e] += in->routed[e];
+    }
+}
+
 /* Embedding and layers, up to in->top.x. Each layer's activations are kept but for what the first one lends; where they
  * aren't, the layers take turns on one set of buffers. Without a backward pass to follow, their inputs take turns on
  * two. */
@@ -54,7 +87,7 @@ static void run_layers(const weights *w, inner_activations *in)
     const int T = in->batch.T, n_out = in->batch.n_out, D = w->table->config.width, L = w->table->config.layers;
     const bool share = in->recompute || !in->keep;
     device *dev = w->dev;
-    const layer_acts first = layer_acts_new(w, T, share || L > 1 ? T : n_out, NULL);
+    const layer_acts first = layer_acts_new(w, share ? ANY_LAYER : 0, T, share || L > 1 ? T : n_out, NULL);
     float *x = scratch_floats(dev, T, D), *spare = in->keep ? NULL : scratch_floats(dev, T, D);
 
     layer_embed(w, in->batch.ids, T, x);
@@ -68,9 +101,10 @@ static void run_layers(const weights *w, inner_activations *in)
         else if (in->keep)
             out = scratch_floats(dev, T, D);
 
-        in->layers[l] = share || l == 0 ? first : layer_acts_new(w, T, n, &first);
+        in->layers[l] = share || l == 0 ? first : layer_acts_new(w, l, T, n, &first);
         layer_acts_take(w, &in->layers[l], x, n, last ? in->batch.out_rows : NULL);
         layer_forward(w, l, &in->batch, &in->layers[l], out);
+        count_routes(w, l, in);
 
         spare = x;
         x = out;
@@ -87,6 +121,7 @@ static inner_activations *inner_new(const weights *w, const token_batch *batch, 
                                .batch = device_batch_of(w, batch) };
     in->layers = device_host_scratch(dev, sizeof *in->layers * (size_t)w->table->config.layers);
     in->top = top_acts_new(w, batch->n_out);
+    router_counts_new(w, in);
     return in;
 }
 
@@ -117,9 +152,9 @@ size_t model_forward_bytes(const param_table *t, const pass_size *s)
 {
     const model_config *c = &t->config;
     const bool share = s->recompute || s->sides == 0;
-    const int64_t kept =
-        share ? layer_acts_floats(c, s->T, s->T)
-              : (c->layers - 1) * layer_acts_floats(c, s->T, s->T) + layer_acts_floats(c, s->T, s->n_out);
+    int64_t kept = share ? layer_acts_floats(c, ANY_LAYER, s->T, s->T) : 0;
+    for (int l = 0; !share && l < c->layers; l++)
+        kept += layer_acts_floats(c, l, s->T, l == c->layers - 1 ? s->n_out : s->T);
     const int64_t layers = kept + layer_lent_floats(c, s->T, s->T);
     const int64_t tokens =
         (int64_t)s->T * (MAX_ROPES * c->head_dim + 4) + 5 * (int64_t)s->n_out; /* ids, cosines, logprobs */

@@ -34,6 +34,10 @@ void model_logits(const weights *w, const activations *acts, int begin, int n, f
 /* Further gradients for model_backward: dz [n, V] (host) with respect to those logits, added to the first cotangent's. */
 void model_add_logit_gradients(const weights *w, const activations *acts, int begin, int n, const float *dz);
 
+/* How the routers shared out the rows, of a model with experts; p and chosen [experts] on the host, +=: the routers'
+ * probabilities, and the rows that each expert got, summed over layers and rows (of the last layer, the out_rows). */
+void model_router_use(const weights *w, const activations *acts, double *p, double *chosen);
+
 /* A gradient sink: told when the K gradients of a parameter are complete, in backward order (last layer first,
  * embedding last: the parameter table backwards). g [K, count], rows `stride` floats apart. */
 typedef struct grad_sink {

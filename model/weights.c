@@ -191,6 +191,23 @@ static bool is_harmless(const param_table *t, const char *name)
            (t->config.tied && strcmp(name, "lm_head.weight") == 0);
 }
 
+/* How transformers holds experts in memory; what it saves, and what is published, is expert by expert. */
+static bool is_fused_experts(const char *name)
+{
+    const char *tail = strstr(name, ".experts.");
+    return tail && (strcmp(tail, ".experts.gate_up_proj") == 0 || strcmp(tail, ".experts.down_proj") == 0);
+}
+
+static int refuse_tensor(const param_table *t, const char *name, error *err)
+{
+    if (model_has_experts(&t->config) && is_fused_experts(name))
+        return error_set(err, ERR_UNSUPPORTED,
+                         "tensor %s holds all experts of a layer; supported: a tensor each (as save_pretrained writes)",
+                         name);
+    return error_set(err, ERR_UNSUPPORTED, "tensor %s is not part of the %s that config.json describes", name,
+                     t->config.architecture);
+}
+
 int weights_check_names(const param_table *t, const safetensors *st, error *err)
 {
     map *known = map_new();
@@ -199,9 +216,7 @@ int weights_check_names(const param_table *t, const safetensors *st, error *err)
 
     for (size_t i = 0; rc == OK && i < safetensors_count(st); i++) {
         const char *name = safetensors_at(st, i)->name;
-        if (!map_get(known, name) && !is_harmless(t, name))
-            rc = error_set(err, ERR_UNSUPPORTED, "tensor %s is not part of the %s that config.json describes", name,
-                           t->config.architecture);
+        if (!map_get(known, name) && !is_harmless(t, name)) rc = refuse_tensor(t, name, err);
     }
     map_free(known);
     return rc;
@@ -230,7 +245,8 @@ void weights_init(weights *w, uint64_t seed, float std)
     for (int i = 0; i < w->table->n; i++) {
         const param *p = &w->table->items[i];
         const rng_key key = { .seed = seed, .stream = hash_bytes(p->name, strlen(p->name), 0) };
-        const float scale = p->kind == PARAM_O || p->kind == PARAM_DOWN ? std * residual : std;
+        const bool narrow = p->kind == PARAM_O || p->kind == PARAM_DOWN || p->kind == PARAM_EXPERT_DOWN;
+        const float scale = narrow ? std * residual : std;
 
         float *host = xmalloc(sizeof(float) * (size_t)p->count);
         for (int64_t j = 0; j < p->count; j++) {

@@ -13,24 +13,6 @@ typedef struct norm {
     float *y, *rstd, *dx, *dw;
 } norm;
 
-/* Sum over d of a[d] b[d], sixteen partial sums then a tree: one order for every row. */
-static inline float dot(const float *a, const float *b, int D)
-{
-    reg sums[REGS];
-    regs_zero(sums);
-    for (int d = 0; d < D; d += 16) {
-        reg x[REGS], y[REGS];
-        regs_load(x, a + d, D - d);
-        regs_load(y, b + d, D - d);
-#pragma GCC unroll 4
-        for (int i = 0; i < REGS; i++) sums[i] = x[i] * y[i] + sums[i];
-    }
-
-    v16 sum;
-    memcpy(&sum, sums, sizeof sum);
-    return v16_sum(sum);
-}
-
 static void norm_rows(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const norm *n = ctx;
@@ -38,7 +20,7 @@ static void norm_rows(void *ctx, int64_t begin, int64_t end, int thread)
     for (int64_t t = begin; t < end; t++) {
         const float *row = n->x + (size_t)t * (size_t)n->D;
         float *to = n->y + (size_t)t * (size_t)n->D;
-        const float r = 1.0f / sqrtf(dot(row, row, n->D) / (float)n->D + n->eps);
+        const float r = 1.0f / sqrtf(v16_dot(row, row, n->D) / (float)n->D + n->eps);
         for (int d = 0; d < n->D; d++) to[d] = row[d] * r * (n->plus + n->w[d]);
         n->rstd[t] = r;
     }

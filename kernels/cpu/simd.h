@@ -186,3 +186,21 @@ static inline float scalar_exp(float x)
     const v16 v = v16_exp(v16_set(x));
     return v[0];
 }
+
+/* Sum over d of a[d] b[d], sixteen partial sums then a tree: one order for every row. */
+static inline float v16_dot(const float *a, const float *b, int D)
+{
+    reg sums[REGS];
+    regs_zero(sums);
+    for (int d = 0; d < D; d += 16) {
+        reg x[REGS], y[REGS];
+        regs_load(x, a + d, D - d);
+        regs_load(y, b + d, D - d);
+#pragma GCC unroll 4
+        for (int i = 0; i < REGS; i++) sums[i] = x[i] * y[i] + sums[i];
+    }
+
+    v16 sum;
+    memcpy(&sum, sums, sizeof sum);
+    return v16_sum(sum);
+}

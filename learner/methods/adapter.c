@@ -35,8 +35,9 @@ static const option ROWS[] = {
       .elsewhere = "lora_alpha" },
     { "lora.targets", OPTION_VALUE, 0, 0, 0, 0, "all", .read = read_targets,
       .help = "list of the matrices that have adapters; absent: all of every layer",
-      .more = "Out of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj; models whose q, k and v, or gate "
-              "and up, are one matrix have qkv_proj and gate_up_proj instead.",
+      .more =
+          "Out of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj; models whose q, k and v, or gate "
+          "and up, are one matrix have qkv_proj and gate_up_proj instead. In a model with experts: attention's only.",
       .elsewhere = "target_modules" },
     { 0 },
 };

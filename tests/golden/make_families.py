@@ -76,6 +76,15 @@ FAMILIES = {
         layer_types=["sliding_attention", "full_attention", "sliding_attention"],
         rope_parameters={"full_attention": dict(rope_type="linear", rope_theta=1e6, factor=8.0),
                          "sliding_attention": rope()})),
+    "qwen3_moe": ("qwen3_moe", torch.bfloat16, "20KB", dict(
+        num_hidden_layers=3, mlp_only_layers=[1], num_experts=6, num_experts_per_tok=3, moe_intermediate_size=10,
+        norm_topk_prob=True, head_dim=10, rope_parameters=rope(1e6), tie_word_embeddings=True)),
+    "qwen3_moe_sparse": ("qwen3_moe", torch.float32, "1GB", dict(
+        num_hidden_layers=2, decoder_sparse_step=2, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=12,
+        norm_topk_prob=False, head_dim=6, rope_parameters=rope(), tie_word_embeddings=False)),
+    "mixtral": ("mixtral", torch.float32, "1GB", dict(
+        intermediate_size=14, num_local_experts=4, num_experts_per_tok=2, sliding_window=9, rope_parameters=rope(),
+        tie_word_embeddings=False)),
     "mistral": ("mistral", torch.float32, "1GB", dict(rope_parameters=rope(), sliding_window=7, head_dim=6)),
 }
 
@@ -99,6 +108,43 @@ def logprobs_of(model, ids):
     return logits, torch.log_softmax(logits[:-1], -1).gather(1, targets[:, None])[:, 0]
 
 
+def router_logits(model, ids):
+    """[tokens, experts] of each layer that has experts."""
+    if not hasattr(model.config, "num_experts_per_tok"):
+        return []
+    return [z for z in model(torch.tensor([ids]), output_router_logits=True).router_logits if z is not None]
+
+
+def routes_are_clear(model, ids):
+    """No choice between experts is left to rounding."""
+    k = getattr(model.config, "num_experts_per_tok", 0)
+    best = [torch.topk(z, k + 1).values for z in router_logits(model, ids)]
+    return all(bool((b[:, k - 1] - b[:, k] > MARGIN / 10).all()) for b in best)
+
+
+def aux_loss(model, ids):
+    """The load balancing loss over all layers, which transformers adds to its loss when asked to."""
+    return round(float(model(torch.tensor([ids]), output_router_logits=True).aux_loss), 9)
+
+
+def by_expert(model, name, gradient):
+    """The checkpoint's names: transformers holds the experts of a layer in one tensor, and saves them one by one."""
+    mixtral = model.config.model_type == "mixtral"
+    layer, _, what = name.partition(".mlp.experts.")
+    if mixtral:
+        name, layer = name.replace(".mlp.gate.", ".block_sparse_moe.gate."), layer + ".block_sparse_moe"
+    else:
+        layer += ".mlp"
+    if not what:
+        return {name: gradient}
+    gate, up, down = ("w1", "w3", "w2") if mixtral else ("gate_proj", "up_proj", "down_proj")
+    out = {}
+    for e, g in enumerate(gradient):
+        parts = {down: g} if what == "down_proj" else dict(zip((gate, up), g.chunk(2)))
+        out.update({f"{layer}.experts.{e}.{part}.weight": x.contiguous() for part, x in parts.items()})
+    return out
+
+
 @torch.no_grad()
 def case(model, ids):
     logits, logprobs = logprobs_of(model, ids)
@@ -109,28 +155,39 @@ def case(model, ids):
         if best[0] - best[1] <= MARGIN:
             return None
         sequence.append(int(last.argmax()))
+    if not routes_are_clear(model, sequence):
+        return None
+    routed = {"aux_loss": aux_loss(model, ids)} if router_logits(model, ids) else {}
     return {
         "ids": list(ids),
         "token_logprobs": [round(float(x), 9) for x in logprobs],
         "last_logits": [round(float(x), 9) for x in logits[-1]],
         "greedy_ids": sequence[len(ids):],
+        **routed,
     }
 
 
 def write(folder, kind, stored, shard, options, seed):
     shutil.rmtree(folder, ignore_errors=True)
     make_model(kind, seed, options).to(stored).save_pretrained(folder, max_shard_size=shard)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager").eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager",
+                                                 experts_implementation="eager").eval()
     lengths = torch.Generator().manual_seed(seed)
     texts = [torch.randint(2, VOCAB, (n,), generator=lengths).tolist() for n in (41, 17, 100, 1)]
-    cases = [case(model, ids) for ids in texts]
-    if None in cases:
-        return False
+    cases = []
+    for ids in texts:
+        cases.append(case(model, ids))
+        if cases[-1] is None:
+            return False
     with open(os.path.join(folder, "golden.json"), "w", encoding="utf-8") as f:
         f.write("{\"cases\": [\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]}\n")
     model.zero_grad()
     logprobs_of(model, texts[0])[1].sum().backward()
-    gradients = {name: p.grad.float().contiguous() for name, p in model.named_parameters()}
+    gradients = {}
+    for name, p in model.named_parameters():
+        gradients.update(by_expert(model, name, p.grad.float().contiguous()))
+    if any(not g.any() for g in gradients.values()):
+        return False  # an expert that no token chose
     save_file(gradients, os.path.join(folder, "gradients.safetensors"))
     for name in ("generation_config.json",):
         if os.path.exists(os.path.join(folder, name)):

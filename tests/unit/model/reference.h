@@ -41,7 +41,7 @@ static inline model_config small_config(bool tied)
 
 /* What layers may be beside Llama's, each mixed with something else: windows, layers that aren't turned, norms and
  * biases in other places, multipliers. */
-enum { VARIANTS = 6 };
+enum { VARIANTS = 8 };
 
 static inline model_config variant_config(int variant)
 {
@@ -73,6 +73,16 @@ static inline model_config variant_config(int variant)
         c.norms = NORMS_AROUND;
         c.norm_plus = 1, c.gate = GATE_GELU, c.embedding_scale = 3, c.rotary_neighbours = true;
         c.attention[1].window = 9;
+        break;
+    case 6: /* as Qwen3-MoE, a layer of the three without experts */
+        c.qk_norm = QK_NORM_HEAD;
+        c.experts = (expert_layers){ .names = EXPERTS_OF_MLP, .n = 7, .chosen = 3, .ffn = 20 };
+        c.experts.routed[0] = c.experts.routed[2] = true;
+        break;
+    case 7: /* as Mixtral, with norms around the branches */
+        c.norms = NORMS_AROUND;
+        c.experts = (expert_layers){ .names = EXPERTS_OF_MIXTRAL, .n = 4, .chosen = 2, .ffn = 36, .sum_to_one = true };
+        for (int l = 0; l < c.layers; l++) c.experts.routed[l] = true;
         break;
     }
     return c;

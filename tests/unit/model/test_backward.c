@@ -146,13 +146,21 @@ static void cotangents_of_whole_logits_are_added(void **state)
     }
 }
 
+/* With and without experts; in turn recomputed. */
+enum { CASES = 8 };
+static model_config case_config(int i)
+{
+    if (i < 4) return small_config(i & 2);
+    return variant_config(i & 2 ? 7 : 6);
+}
+
 static void K_sides_give_the_bits_of_K_calls(void **state)
 {
     (void)state;
     enum { K = 3 };
-    for (int variant = 0; variant < 4; variant++) {
+    for (int variant = 0; variant < CASES; variant++) {
         const forward_options options = { .keep = true, .recompute = variant & 1, .temperature = 0.9f };
-        small_model m = small_model_open(small_config(variant & 2), 1, 6);
+        small_model m = small_model_open(case_config(variant), 1, 6);
         test_random rnd = test_random_seed(40 + (uint64_t)variant);
         test_batch *t = test_batch_new(&rnd, m.table->config.vocab, 6, 40, 0.5);
         float *cotangents = random_cotangents(&rnd, K, t->b.n_out);
@@ -174,9 +182,9 @@ static void split_sequences_give_each_partitions_gradient(void **state)
 {
     (void)state;
     enum { K = 3 };
-    for (int variant = 0; variant < 4; variant++) {
+    for (int variant = 0; variant < CASES; variant++) {
         const forward_options options = { .keep = true, .recompute = variant & 1, .temperature = 0.9f };
-        small_model m = small_model_open(small_config(variant & 2), 2, 6);
+        small_model m = small_model_open(case_config(variant), 2, 6);
         test_random rnd = test_random_seed(60 + (uint64_t)variant);
         test_batch *t = test_batch_new(&rnd, m.table->config.vocab, 6, 40, 0.5);
         const int sequences[K + 1] = { 0, 2, 2 + (variant == 3 ? 0 : 3), t->b.S }; /* once a partition has none */

@@ -208,6 +208,48 @@ static void layers_are_described_one_by_one(void **state)
     assert_non_null(strstr(err.text, "no_rope_layers"));
 }
 
+/* Which layers are routed, to how many experts of which width. */
+static void experts_are_described_layer_by_layer(void **state)
+{
+    (void)state;
+    model_config c;
+    parse_family(&c, "MixtralForCausalLM", "mixtral", "");
+    assert_true(c.experts.names == EXPERTS_OF_MIXTRAL && c.experts.n == 8 && c.experts.chosen == 2);
+    assert_true(c.experts.ffn == 70 && c.experts.sum_to_one && c.experts.routed[0] && c.experts.routed[3]);
+    assert_true(c.attention[0].window == 0 && c.ropes[0].theta == 1e6f);
+
+    parse_family(&c, "Qwen3MoeForCausalLM", "qwen3_moe",
+                 ", \"moe_intermediate_size\": 24, \"decoder_sparse_step\": 2, \"mlp_only_layers\": [3], "
+                 "\"num_experts\": 16, \"num_experts_per_tok\": 4, \"norm_topk_prob\": true");
+    const expert_layers *x = &c.experts;
+    assert_true(!x->routed[0] && x->routed[1] && !x->routed[2] && !x->routed[3]);
+    assert_true(x->n == 16 && x->chosen == 4 && x->ffn == 24 && c.ffn == 70 && x->sum_to_one && c.qk_norm);
+    parse_family(&c, "Qwen3MoeForCausalLM", "qwen3_moe",
+                 ", \"moe_intermediate_size\": 24, \"num_local_experts\": 12, \"use_sliding_window\": true, "
+                 "\"sliding_window\": 6");
+    assert_true(x->n == 12 && !x->sum_to_one && x->routed[0] && c.attention[0].window == 6);
+
+    static const struct {
+        const char *more, *says;
+    } BROKEN[] = {
+        { "\"num_experts\": 4, \"moe_intermediate_size\": 8, \"num_experts_per_tok\": 5", "at most 4" },
+        { "\"num_experts\": 0, \"moe_intermediate_size\": 8", "num_experts" },
+        { "\"moe_intermediate_size\": 8, \"mlp_only_layers\": [2]", "from 0 to 1" },
+        { "\"moe_intermediate_size\": 8, \"decoder_sparse_step\": 0", "decoder_sparse_step" },
+        { "\"num_experts\": 16", "moe_intermediate_size" },
+    };
+    for (size_t i = 0; i < sizeof BROKEN / sizeof *BROKEN; i++) {
+        char text[400];
+        error err = { 0 };
+        snprintf(text, sizeof text,
+                 "{\"model_type\": \"qwen3_moe\", \"vocab_size\": 9, \"hidden_size\": 8, \"num_hidden_layers\": 2, "
+                 "\"num_attention_heads\": 2, \"intermediate_size\": 7, %s}",
+                 BROKEN[i].more);
+        assert_int_equal(model_config_parse(&c, text, strlen(text), "config.json", &err), ERR_PARSE);
+        if (!strstr(err.text, BROKEN[i].says)) fail_msg("'%s' does not say '%s'", err.text, BROKEN[i].says);
+    }
+}
+
 typedef struct refusal {
     const char *key, *value;
     int code;
@@ -232,7 +274,7 @@ static void what_we_do_not_compute_is_refused_with_what_is_supported(void **stat
 {
     (void)state;
     static const refusal REFUSALS[] = {
-        { "architectures", "[\"MixtralForCausalLM\"]", ERR_UNSUPPORTED, "a router and experts" },
+        { "architectures", "[\"Qwen2MoeForCausalLM\"]", ERR_UNSUPPORTED, "an expert that all tokens share" },
         { "architectures", "[\"OtherForCausalLM\"]", ERR_UNSUPPORTED, "MistralForCausalLM" },
         { "architectures", "[\"LlamaForCausalLM\", \"Other\"]", ERR_UNSUPPORTED, "LlamaForCausalLM" },
         { "model_type", "\"mistral\"", ERR_UNSUPPORTED, "supported: llama" },
@@ -330,6 +372,7 @@ int main(void)
         cmocka_unit_test(scaled_frequencies_are_read_from_either_place),
         cmocka_unit_test(a_familys_name_says_its_biases_norms_and_window),
         cmocka_unit_test(layers_are_described_one_by_one),
+        cmocka_unit_test(experts_are_described_layer_by_layer),
         cmocka_unit_test(what_we_do_not_compute_is_refused_with_what_is_supported),
         cmocka_unit_test(values_that_can_not_be_are_refused),
         cmocka_unit_test(the_generation_config_knows_better_when_to_stop),

@@ -83,6 +83,48 @@ static void gemma3_with_norms_of_1_and_w_gelu_and_two_thetas(void **state)
     check_family("families/gemma3");
 }
 
+/* experts * sum of each one's share of tokens times its mean probability, over all layers: what transformers makes of
+ * the same routers. */
+static void check_aux_loss(const char *name)
+{
+    golden g = golden_open(name);
+    const expert_layers *x = &g.model->config.experts;
+    size_t i;
+    json_t *c;
+    json_array_foreach(json_object_get(g.json, "cases"), i, c)
+    {
+        one_sequence s;
+        double p[MAX_EXPERTS] = { 0 }, chosen[MAX_EXPERTS] = { 0 }, rows = 0, aux = 0;
+        one_sequence_of(&s, c);
+        if (s.b.T > (int)most_ids()) continue;
+        s.b.n_out = s.b.T; /* all rows go through the last layer; the targets' logprobs are not read */
+        s.b.targets = s.ids;
+        device_scratch_reset(g.dev);
+        model_router_use(g.model->weights, model_forward(g.model->weights, &s.b, NULL), p, chosen);
+        for (int e = 0; e < x->n; e++) rows += chosen[e] / x->chosen;
+        for (int e = 0; e < x->n; e++) aux += x->n * (chosen[e] / rows) * (p[e] / rows);
+        test_near(aux, json_number_value(json_object_get(c, "aux_loss")), 1e-5, "load balancing loss");
+    }
+    golden_close(&g);
+}
+
+/* Weights that sum to one, a layer without experts, bf16, tied, in shards; and weights that are probabilities. */
+static void qwen3_moe_with_layers_that_have_experts(void **state)
+{
+    (void)state;
+    check_family("families/qwen3_moe");
+    check_aux_loss("families/qwen3_moe");
+    check_family("families/qwen3_moe_sparse");
+    check_aux_loss("families/qwen3_moe_sparse");
+}
+
+static void mixtral_with_experts_in_every_layer(void **state)
+{
+    (void)state;
+    check_family("families/mixtral");
+    check_aux_loss("families/mixtral");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -97,6 +139,8 @@ int main(void)
         cmocka_unit_test(granite_with_four_multipliers),
         cmocka_unit_test(phi_with_fused_matrices_and_a_part_of_a_head_turned),
         cmocka_unit_test(glm_with_neighbours_turned_and_norms_around_its_branches),
+        cmocka_unit_test(qwen3_moe_with_layers_that_have_experts),
+        cmocka_unit_test(mixtral_with_experts_in_every_layer),
         cmocka_unit_test(gemma3_with_norms_of_1_and_w_gelu_and_two_thetas),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,7 +12,7 @@
 #include "base/str.h"
 #include "model/hf_folder.h"
 #include "model/transformer.h"
-#include "tests/support/support.h"
+#include "tests/unit/model/reference.h"
 
 enum { LONGEST = 64, VOCAB = 64 };
 
@@ -197,6 +197,28 @@ static void what_is_no_plain_lora_is_refused(void **state)
     test_folder_remove(folder);
 }
 
+/* By the same names PEFT would mean every expert's matrices. */
+static void with_experts_a_lora_is_attentions_and_says_so(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    small_model m = small_model_open(variant_config(6), 1, 3);
+    lora *all = lora_new(&(lora_config){ .rank = 2, .alpha = 4 }, m.w, 1, &err);
+    if (!all) fail_msg("%s", err.text);
+    assert_int_equal(all->table->n, 2 * 4 * m.table->config.layers);
+    for (int i = 0; i < all->table->n; i++) assert_non_null(strstr(all->table->items[i].name, "self_attn"));
+    lora_free(all);
+
+    static const char *const REFUSED[] = { "gate_proj", "up_proj", "down_proj" };
+    for (int i = 0; i < 3; i++) {
+        const lora_config one = { .rank = 2, .alpha = 4, .targets = lora_target(REFUSED[i]) | lora_target("q_proj") };
+        assert_null(lora_new(&one, m.w, 1, &err));
+        assert_int_equal(err.code, ERR_UNSUPPORTED);
+        assert_true(strstr(err.text, REFUSED[i]) && strstr(err.text, "experts"));
+    }
+    small_model_close(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +226,7 @@ int main(void)
         cmocka_unit_test(the_gradients_of_A_and_B_are_pefts),
         cmocka_unit_test(a_new_adapter_changes_nothing_and_a_saved_one_comes_back),
         cmocka_unit_test(what_is_no_plain_lora_is_refused),
+        cmocka_unit_test(with_experts_a_lora_is_attentions_and_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "model/params.h"
 
+#include <stdio.h>
+
 #include "tests/unit/model/reference.h"
 
 static void the_names_and_shapes_are_the_checkpoints_in_their_order(void **state)
@@ -72,6 +74,55 @@ static void every_parameter_is_found_and_a_tied_head_is_not(void **state)
     }
 }
 
+/* A router and then expert by expert, in the layers that have them; norms and attention stand where they always do. */
+static void experts_have_a_tensor_each_under_their_checkpoints_names(void **state)
+{
+    (void)state;
+    static const char *const WANT[][4] = {
+        { "mlp.gate.weight", "mlp.experts.0.gate_proj.weight", "mlp.experts.0.up_proj.weight",
+          "mlp.experts.0.down_proj.weight" },
+        { "block_sparse_moe.gate.weight", "block_sparse_moe.experts.0.w1.weight",
+          "block_sparse_moe.experts.0.w3.weight", "block_sparse_moe.experts.0.w2.weight" },
+    };
+    for (int kind = EXPERTS_OF_MLP; kind <= EXPERTS_OF_MIXTRAL; kind++) {
+        char name[96];
+        model_config config = tiny_config(true);
+        config.experts = (expert_layers){ .names = (expert_names)kind, .n = 11, .chosen = 2, .ffn = 5 };
+        config.experts.routed[1] = true;
+        param_table *t = param_table_new(&config, NULL);
+        const param *p = param_find(t, PARAM_ROUTER, 1);
+        assert_true(p->rows == 11 && p->cols == 6 && !param_find(t, PARAM_ROUTER, 0) && !param_find(t, PARAM_GATE, 1));
+        assert_true(param_find(t, PARAM_DOWN, 0) && !param_expert(t, 0, 0));
+        for (int i = 0; i < 4; i++) {
+            snprintf(name, sizeof name, "model.layers.1.%s", WANT[kind - 1][i]);
+            assert_string_equal(p[i].name, name);
+        }
+        p = param_expert(t, 1, 10);
+        assert_true(strstr(p->name, "experts.10.") && p->kind == PARAM_EXPERT_GATE && p->rows == 5 && p->cols == 6);
+        assert_true(p[2].kind == PARAM_EXPERT_DOWN && p[2].rows == 6 && p[2].cols == 5);
+        assert_true(p[3].kind == PARAM_FINAL_NORM); /* the last layer ends with its last expert */
+        param_table_free(t);
+    }
+}
+
+/* Their names alone would take gigabytes. */
+static void more_experts_than_any_model_has_are_refused(void **state)
+{
+    (void)state;
+    model_config c = tiny_config(true);
+    error err = { 0 };
+    c.layers = 1024;
+    c.experts = (expert_layers){ .names = EXPERTS_OF_MLP, .n = 1024, .chosen = 2, .ffn = 5 };
+    assert_null(param_table_new(&c, &err));
+    assert_non_null(strstr(err.text, "experts * layers"));
+    c.layers = 2, c.experts.ffn = 1 << 22;
+    assert_null(param_table_new(&c, &err));
+    assert_non_null(strstr(err.text, "experts * their width"));
+    c.experts.ffn = 5, c.experts.n = 4, c.experts.chosen = 5;
+    assert_null(param_table_new(&c, &err));
+    assert_non_null(strstr(err.text, "experts of a token"));
+}
+
 static void sizes_that_no_model_has_are_refused_by_name(void **state)
 {
     (void)state;
@@ -97,6 +148,8 @@ int main(void)
         cmocka_unit_test(the_names_and_shapes_are_the_checkpoints_in_their_order),
         cmocka_unit_test(parameters_follow_each_other_aligned_and_without_overlap),
         cmocka_unit_test(every_parameter_is_found_and_a_tied_head_is_not),
+        cmocka_unit_test(experts_have_a_tensor_each_under_their_checkpoints_names),
+        cmocka_unit_test(more_experts_than_any_model_has_are_refused),
         cmocka_unit_test(sizes_that_no_model_has_are_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
