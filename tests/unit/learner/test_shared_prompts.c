@@ -42,11 +42,12 @@ typedef struct stepped {
     float *gradient;
     int64_t n;
     double differing, computed, unshared;
+    double aux_loss, load_max; /* of routers; -1: none was told */
 } stepped;
 
-static stepped step(const trainer_config *config, bool shared)
+static stepped step(const char *model, const trainer_config *config, bool shared)
 {
-    tiny t = tiny_open(3);
+    tiny t = tiny_open_of(model, 3);
     error err = { 0 };
     metrics *m = metrics_new();
     trainer_config c = *config;
@@ -64,6 +65,8 @@ static stepped step(const trainer_config *config, bool shared)
     r.differing = metrics_get(m, "training/rollout_logprobs_differing", -1);
     r.computed = metrics_get(m, "training/tokens_computed", -1);
     r.unshared = metrics_get(m, "training/tokens_unshared", -1);
+    r.aux_loss = metrics_get(m, "actor/router/aux_loss", -1);
+    r.load_max = metrics_get(m, "actor/router/load_max", -1);
 
     for (int g = 0; g < GROUPS; g++) group_free(groups[g]);
     trainer_free(tr);
@@ -72,9 +75,9 @@ static stepped step(const trainer_config *config, bool shared)
     return r;
 }
 
-static void check(const char *what, const trainer_config *c)
+static void check_model(const char *model, const char *what, const trainer_config *c)
 {
-    const stepped shared = step(c, true), apart = step(c, false);
+    const stepped shared = step(model, c, true), apart = step(model, c, false);
     double largest = 0, farthest = 0;
     for (int64_t i = 0; i < apart.n; i++) {
         largest = fmax(largest, fabs((double)apart.gradient[i]));
@@ -86,9 +89,14 @@ static void check(const char *what, const trainer_config *c)
     assert_true(shared.differing == 0 && apart.differing == 0);
     assert_true(apart.computed == apart.unshared && shared.unshared == apart.unshared);
     assert_true(shared.computed < 0.7 * apart.computed);
+    const bool experts = model == TINY_EXPERTS; /* two of five are chosen: nearly 2, or more */
+    assert_true(experts ? shared.aux_loss > 1.5 && shared.aux_loss < 5 : shared.aux_loss == -1);
+    assert_true(experts ? shared.load_max >= 1 && shared.load_max <= 2.5 : shared.load_max == -1);
     free(shared.gradient);
     free(apart.gradient);
 }
+
+static void check(const char *what, const trainer_config *c) { check_model(TINY_CONFIG, what, c); }
 
 static void one_gradient_is_the_same(void **state)
 {
@@ -130,11 +138,33 @@ static void many_gradients_are_the_same(void **state)
     check("by reward, token by token", &c);
 }
 
+/* Experts' gradients by objective, by data group and of an adapter; buckets of a layer and of a tensor. */
+static void with_experts_they_are_the_same(void **state)
+{
+    (void)state;
+    trainer_config c = two_config(1e-3);
+    check_model(TINY_EXPERTS, "experts, one gradient", &c);
+    c.micro_tokens = 100, c.recompute = true;
+    check_model(TINY_EXPERTS, "experts, in micro-batches, made again", &c);
+    c.moo.bucket = (bucket_config){ .moo = moo_default(MOO_CAGRAD), .scope = BUCKET_LAYER, .gate = 0.1, .refresh = 1 };
+    c.moo.n_groups = 2;
+    strcpy(c.moo.groups[0], "de"), strcpy(c.moo.groups[1], "en");
+    c.moo.over = MOO_OVER_REWARDS;
+    check_model(TINY_EXPERTS, "experts, by reward", &c);
+    c.moo.bucket.scope = BUCKET_TENSOR;
+    c.moo.over = MOO_OVER_BOTH;
+    check_model(TINY_EXPERTS, "experts, by both, tensor by tensor", &c);
+    c = two_config(1e-3);
+    c.lora = (lora_config){ .rank = 4, .alpha = 8 };
+    check_model(TINY_EXPERTS, "experts, an adapter's", &c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_gradient_is_the_same),
         cmocka_unit_test(many_gradients_are_the_same),
+        cmocka_unit_test(with_experts_they_are_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

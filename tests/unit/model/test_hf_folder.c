@@ -335,6 +335,52 @@ static void an_index_that_lies_is_refused_by_name(void **state)
     scene_free(&s);
 }
 
+/* Experts lie in a file as transformers published and saves them: a model of its, in shards, written and read again has
+ * the same tensors and numbers. */
+static void experts_are_written_as_they_were_read(void **state)
+{
+    (void)state;
+    scene s = scene_new();
+    error err = { 0 };
+    char from[1100], path[1200];
+    path_join(from, sizeof from, getenv("TROUPE_SOURCE"), "tests/golden/families/qwen3_moe");
+    hf_folder *f = hf_folder_open(from, s.m.dev, &err);
+    if (!f) fail_msg("%s", err.text);
+    test_ok(hf_folder_write(s.to, from, f->weights, DTYPE_BF16, &err), &err);
+    check_weights(s.to, s.m.dev, f->weights->hash);
+    safetensors *st = safetensors_open(path_join(path, sizeof path, s.to, "model.safetensors"), &err);
+    assert_int_equal(safetensors_count(st), f->table->n);
+    assert_non_null(safetensors_find(st, "model.layers.2.mlp.experts.5.down_proj.weight"));
+    assert_non_null(safetensors_find(st, "model.layers.2.mlp.gate.weight"));
+    assert_non_null(safetensors_find(st, "model.layers.1.mlp.down_proj.weight"));
+    safetensors_close(st);
+    hf_folder_close(f);
+    scene_free(&s);
+}
+
+/* As transformers has them in memory; some programs save that. */
+static void experts_in_one_tensor_are_refused_by_name(void **state)
+{
+    (void)state;
+    scene s = scene_new();
+    error err = { 0 };
+    char path[1200];
+    const model_config c = variant_config(6);
+    param_table *t = param_table_new(&c, &err);
+    const float numbers[8] = { 0 };
+    const tensor_source fused = {
+        .name = "model.layers.0.mlp.experts.gate_up_proj", .rank = 2, .shape = { 2, 4 }, .data = numbers
+    };
+    path_join(path, sizeof path, s.from, "model.safetensors");
+    test_ok(safetensors_write(path, &fused, 1, DTYPE_F32, NULL, &err), &err);
+    safetensors *st = safetensors_open(path, &err);
+    assert_int_equal(weights_check(t, st, &err), ERR_UNSUPPORTED);
+    assert_true(strstr(err.text, "experts.gate_up_proj") && strstr(err.text, "all experts of a layer"));
+    safetensors_close(st);
+    param_table_free(t);
+    scene_free(&s);
+}
+
 /* Another program's file: bf16, offsets in no order, no __metadata__, no architectures in its config. */
 static void a_qwen3_of_another_program_opens(void **state)
 {
@@ -388,6 +434,8 @@ int main(void)
         cmocka_unit_test(a_config_alone_opens_without_weights),
         cmocka_unit_test(shards_are_put_together_by_the_index),
         cmocka_unit_test(an_index_that_lies_is_refused_by_name),
+        cmocka_unit_test(experts_are_written_as_they_were_read),
+        cmocka_unit_test(experts_in_one_tensor_are_refused_by_name),
         cmocka_unit_test(a_qwen3_of_another_program_opens),
         cmocka_unit_test(a_tensor_of_another_shape_is_refused_with_file_expected_and_found),
     };
