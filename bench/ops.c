@@ -80,7 +80,7 @@ static void call_dw(device *dev, const struct ops *ops, const call *c)
 
 static void call_attention(device *dev, const struct ops *ops, const call *c)
 {
-    ops->attention(dev, c->x, c->x, c->x, c->starts, NULL, SEQUENCES, c->H, c->H, c->hd, 0, c->y, c->z);
+    ops->attention(dev, c->x, c->x, c->x, c->starts, NULL, SEQUENCES, c->H, c->H, c->hd, 0, 0, c->y, c->z);
 }
 
 static void call_attention_both(device *dev, const struct ops *ops, const call *c)
@@ -88,7 +88,7 @@ static void call_attention_both(device *dev, const struct ops *ops, const call *
     float *d = device_scratch(dev, 3 * sizeof(float) * (size_t)(c->M * c->K));
     call_attention(dev, ops, c);
     ops->attention_backward(dev, c->x, c->x, c->x, c->x, c->y, c->z, c->starts, NULL, SEQUENCES, c->H, c->H, c->hd, 0,
-                            d, d + c->M * c->K, d + 2 * c->M * c->K);
+                            0, d, d + c->M * c->K, d + 2 * c->M * c->K);
     device_scratch_reset(dev);
 }
 

@@ -10,10 +10,9 @@ static const char USAGE[] =
     "usage: troupe import MODEL.gguf OUT\n"
     "       troupe import --from llama2.c MODEL.bin TOKENIZER.bin OUT\n\n"
     "Writes a Hugging Face folder (config.json, model.safetensors, tokenizer.json, chat template) from a model of\n"
-    "llama.cpp (GGUF 2 and 3: llama, qwen2, qwen3, gemma3, mistral3, smollm3, seed_oss, olmo2, granite, phi3, "
-    "chatglm,\n"
-    "glm4; F32, F16, BF16, Q4_0 to Q8_0, Q2_K to Q6_K), or from llama2.c's legacy checkpoint and its tokenizer.\n"
-    "`transformers` and every verb that takes --model read it.\n\n"
+    "llama.cpp (GGUF 2 and 3: llama, qwen2, qwen3, gemma2, gemma3, mistral3, smollm3, seed_oss, olmo2, granite,\n"
+    "phi3, chatglm, glm4; F32, F16, BF16, Q4_0 to Q8_0, Q2_K to Q6_K), or from llama2.c's legacy checkpoint and its\n"
+    "tokenizer. `transformers` and every verb that takes --model read it.\n\n"
     "example: troupe import SmolLM2-135M-Instruct.Q4_1.gguf models/smollm2\n";
 
 enum { LLAMA2C, GGUF }; /* places in FORMATS */

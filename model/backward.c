@@ -267,7 +267,7 @@ static void attention_backward(const backward *b, int k, const layer_weights *p,
     const layer_grads *d = &b->d;
 
     b->ops->attention_backward(b->dev, d->att, a->q, a->k, a->v, a->att, a->lse, batch->starts, batch->prefix, batch->S,
-                               c->heads, c->kv_heads, c->head_dim, p->attention.window, d->q, d->k, d->v);
+                               c->heads, c->kv_heads, c->head_dim, p->attention.window, c->score_cap, d->q, d->k, d->v);
     layer_scale(b->w, layer_query_scale(c), (int64_t)b->T * p->q.rows, d->q);
     const float *cos_sin = layer_rope(&batch->ropes, p);
     const float *dq = heads_backward(b, k, p->q_norm, cos_sin, d->q, a->q_raw, a->q_rstd, c->heads, d->q_raw);
@@ -350,23 +350,33 @@ static void layer_backward(const backward *b, int layer)
     for (int i = n - 1; i >= 0; i--) complete(b, &params[i]);
 }
 
-/* The head's share s: the rows' logits, dlogprob [n] and cotangents all begin at its first row. */
-static void head_range(const backward *b, const row_range *s, const float *dlogprob, float *dnormed)
+/* Rows of one scale, n from `begin` on: their logits, dlogprob [n] and cotangents all begin at the first. */
+static void head_rows_backward(const backward *b, int k, int begin, int n, const float *dlogprob, float *dnormed)
 {
     const inner_activations *in = b->in;
     const model_config *c = &b->w->table->config;
     const param *head = head_param(b->w);
-    const size_t row = (size_t)s->begin, at = row * (size_t)b->D;
+    const size_t row = (size_t)begin, at = row * (size_t)b->D;
 
-    /* Of the share's logits, those that the forward pass kept. */
-    int kept = in->kept - s->begin;
+    /* Of their logits, those that the forward pass kept. */
+    int kept = in->kept - begin;
     if (kept < 0) kept = 0;
-    if (kept > s->n) kept = s->n;
+    if (kept > n) kept = n;
     const float *logits = kept > 0 ? in->logits + row * (size_t)c->vocab : NULL;
 
     b->ops->head_backward(b->dev, dlogprob + row, in->top.normed + at, param_data(b->w, head), param_packed(b->w, head),
-                          in->batch.targets + row, in->lse + row, s->n, c->vocab, b->D, in->temperature, logits, kept,
-                          dnormed + at, grad_of(b, s->k, head));
+                          in->batch.targets + row, in->lse + row, n, c->vocab, b->D, c->logit_cap,
+                          head_temperature(b->w, in, begin), logits, kept, dnormed + at, grad_of(b, k, head));
+}
+
+/* The head's share s. */
+static void head_range(const backward *b, const row_range *s, const float *dlogprob, float *dnormed)
+{
+    const int last = s->begin + s->n;
+    for (int begin = s->begin, end; begin < last; begin = end) {
+        end = head_run_end(b->w, b->in, begin, last);
+        head_rows_backward(b, s->k, begin, end - begin, dlogprob, dnormed);
+    }
 }
 
 /* Gradients with respect to whole logits that lie in the rows s. */
@@ -397,7 +407,7 @@ static void top_backward(const backward *b, const float *dlogprob)
             if (k == 0) logits_range(b, &s, b->d.norm_out); /* a loss on whole logits is the first side's */
         }
 
-        if (b->in->scale) scale_rows(b->w, b->in->scale, top->n, b->d.norm_out);
+        if (rows_are_scaled(b->w, b->in)) scale_rows(b->w, b->in->scale, top->n, b->D, b->d.norm_out);
         layer_scale(b->w, b->w->table->config.logit_scale, size, b->d.norm_out);
         norm_backward(b, k, norm, b->d.norm_out, top->x, top->rstd, b->outs, 1, b->D, b->dtop + k * size);
     }

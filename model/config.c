@@ -135,12 +135,29 @@ static const family FAMILIES[] = {
       .default_rotary_share = 0.5f,
       .rotary_neighbours = true,
       .default_head_dim = 128 },
+    { .architecture = "Gemma2ForCausalLM",
+      .model_type = "gemma2",
+      .attention_bias = BIAS_QKVO,
+      .gemma = true,
+      .norms = NORMS_AROUND,
+      .score_caps = true,
+      .score_cap = 50,
+      .logit_caps = true,
+      .logit_cap = 30,
+      .window = WINDOW_ALWAYS,
+      .default_window = 4096,
+      .windowed = LAYERS_BUT_EACH_NTH,
+      .nth = 2,
+      .layer_types = true,
+      .default_head_dim = 256,
+      .default_tied = true },
     { .architecture = "Gemma3ForCausalLM",
       .model_type = "gemma3_text",
       .attention_bias = BIAS_QKVO,
       .gemma = true,
       .norms = NORMS_AROUND,
       .qk_norm = QK_NORM_HEAD,
+      .logit_caps = true,
       .window = WINDOW_ALWAYS,
       .default_window = 4096,
       .windowed = LAYERS_BUT_EACH_NTH,
@@ -161,7 +178,6 @@ static const struct {
     { "Qwen2MoeForCausalLM", "an expert that all tokens share" },
     { "OlmoeForCausalLM", "a router behind norms over all heads" },
     { "GptOssForCausalLM", "experts with biases and a clamped activation, attention sinks, MXFP4" },
-    { "Gemma2ForCausalLM", "soft-caps of scores and logits" },
     { "PhimoeForCausalLM", "a router by SparseMixer, LayerNorm" },
     { "Phi4MultimodalForCausalLM", "encoders of images and sound" },
     { "Cohere2ForCausalLM", "parallel branches, LayerNorm" },
@@ -263,10 +279,9 @@ static int check_activation(const model_config *c, const source *s, error *err)
 /* What would make the same weights compute something else. */
 static int refuse_variants(const model_config *c, const source *s, error *err)
 {
-    static const char *const OFF[] = { "quantization_config", "final_logit_softcapping", "attn_logit_softcapping" };
+    const json_t *quantized = config_given(s->j, "quantization_config");
     bool both_ways;
-    for (size_t i = 0; i < sizeof OFF / sizeof *OFF; i++)
-        if (config_given(s->j, OFF[i])) return config_unsupported(s, OFF[i], config_given(s->j, OFF[i]), "null", err);
+    if (quantized) return config_unsupported(s, "quantization_config", quantized, "null", err);
     if (json_opt_bool(s->j, "use_bidirectional_attention", s->where, false, &both_ways, err) != OK) return ERR_PARSE;
     if (both_ways) return config_unsupported(s, "use_bidirectional_attention", json_true(), "false", err);
     return check_activation(c, s, err);
@@ -297,6 +312,26 @@ static int read_multipliers(model_config *c, const family *f, const source *s, e
     if (rc == OK) rc = read_multiplier(f, s, "logits_scaling", &logits, err);
     if (logits > 0) c->logit_scale = 1 / logits;
     return rc;
+}
+
+/* A soft-cap: null is none, and what a file doesn't mention is the family's. */
+static int read_cap(const source *s, const char *key, bool allowed, float fallback, float *out, error *err)
+{
+    const json_t *given = json_object_get(s->j, key);
+    double cap = json_is_null(given) ? 0 : (double)fallback;
+    if (given && !json_is_null(given) && !allowed) return config_unsupported(s, key, given, "null", err);
+    if (given && !json_is_null(given) && json_need_number(s->j, key, s->where, &cap, err) != OK) return ERR_PARSE;
+    if (cap != 0 && !(cap > 1e-3 && cap < 1e6))
+        return error_set(err, ERR_PARSE, "%s: %s: expected a number above 0, or null, found %g", s->where, key, cap);
+    *out = (float)cap;
+    return OK;
+}
+
+static int read_caps(model_config *c, const family *f, const source *s, error *err)
+{
+    const int rc = read_cap(s, "attn_logit_softcapping", f->score_caps, f->score_cap, &c->score_cap, err);
+    if (rc != OK) return rc;
+    return read_cap(s, "final_logit_softcapping", f->logit_caps, f->logit_cap, &c->logit_cap, err);
 }
 
 /* Gemma: rows of the embedding times sqrt(width), scores by query_pre_attn_scalar instead of hd. Wants shapes. */
@@ -419,6 +454,7 @@ static int read_all(model_config *c, const source *s, error *err)
     if (rc == OK) rc = refuse_variants(c, s, err);
     if (rc == OK) rc = read_biases(c, f, s, err);
     if (rc == OK) rc = read_multipliers(c, f, s, err);
+    if (rc == OK) rc = read_caps(c, f, s, err);
     if (rc == OK) rc = read_shapes(c, f, s, err);
     if (rc == OK) rc = read_numbers(c, f, s, err);
     if (rc == OK && f->gemma) rc = read_gemma(c, s, err);

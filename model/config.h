@@ -5,7 +5,7 @@
  * holds where they say nothing. Behind this reader no code asks for a family's name: layers are described.
  *
  * Supported: Llama (2, 3.x), Qwen2/2.5, Qwen3, Mistral, Ministral, SmolLM3, SeedOss, OLMo 2 and 3, Granite 3, Phi-3
- * and 4, GLM-4, Gemma 3, and with a router and experts Qwen3-MoE and Mixtral, with any
+ * and 4, GLM-4, Gemma 2 and 3, and with a router and experts Qwen3-MoE and Mixtral, with any
  * widths and heads, a tied or an untied head. Whatever would make the same weights compute something else (another
  * architecture or activation, other rotary scalings, quantization) is refused with key, found and supported. */
 #pragma once
@@ -94,6 +94,9 @@ typedef struct model_config {
     float residual_scale;  /* of what a branch adds */
     float score_scale;     /* of q . k, in place of 1 / sqrt(hd) */
     float logit_scale;
+
+    /* Soft-caps, cap tanh(x / cap), of scaled scores and of logits: Gemma 2; 0: none. */
+    float score_cap, logit_cap;
 
     int32_t eos[MAX_EOS];
     int n_eos;

@@ -25,8 +25,10 @@ typedef struct family {
     norm_places norms;
     qk_norm_kind qk_norm;
     bool qkv_fused, gate_up_fused;
-    bool gemma;       /* GELU, norms of 1 + w, an embedding times sqrt(width), query_pre_attn_scalar */
-    bool multipliers; /* Granite's four keys, without which it computes as a Llama */
+    bool gemma;                  /* GELU, norms of 1 + w, an embedding times sqrt(width), query_pre_attn_scalar */
+    float score_cap, logit_cap;  /* soft-caps where a file says nothing */
+    bool score_caps, logit_caps; /* a file may ask for one */
+    bool multipliers;            /* Granite's four keys, without which it computes as a Llama */
 
     enum { WINDOW_NEVER, WINDOW_ALWAYS, WINDOW_WHEN_ASKED } window; /* WHEN_ASKED: use_sliding_window */
     int default_window;

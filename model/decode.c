@@ -43,7 +43,7 @@ static void attend_over_pages(const weights *w, const kv_cache *kv, int layer, i
 
     if (a->n == 0) return; /* a prefill chunk's last layer: its rows' results are not used */
     ops->attention_paged(w->dev, a->q, k, v, in->row_seq, in->positions, in->table, b->max_pages, b->T, c->heads,
-                         c->kv_heads, c->head_dim, window, a->att);
+                         c->kv_heads, c->head_dim, window, c->score_cap, a->att);
 }
 
 const float *model_decode(const weights *w, kv_cache *kv, const decode_batch *batch)

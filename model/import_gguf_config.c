@@ -77,6 +77,17 @@ static const gguf_family FAMILIES[] = {
       .architecture = "Glm4ForCausalLM",
       .biases = BIASES_QKV,
       .partial_rotary = true },
+    { .name = "gemma2",
+      .model_type = "gemma2",
+      .architecture = "Gemma2ForCausalLM",
+      .norms_plus = true,
+      .window = WINDOW_BUT_EACH_NTH,
+      .nth = 2,
+      .default_window = 4096,
+      .scalar_layers = 46,
+      .gemma = true,
+      .score_cap = 50,
+      .logit_cap = 30 },
     { .name = "gemma3",
       .model_type = "gemma3_text",
       .architecture = "Gemma3ForCausalLM",
@@ -93,7 +104,6 @@ static const struct {
     const char *name, *needs;
 } NOT_YET[] = {
     { "gemma", "norms of 1 + w with none behind the branches" },
-    { "gemma2", "soft-caps of scores and logits" },
     { "gemma3n", "per-layer embeddings and alternating updates" },
     { "gemma-embedding", "attention in both directions" },
     { "qwen2moe", "a router and experts" },
@@ -214,8 +224,8 @@ static int refuse_variants(const gguf_model *m, error *err)
         { "expert_count", "it is a mixture of experts", false },
         { "nextn_predict_layers", "it has layers that predict further tokens", false },
         { WINDOW_KEY, "its attention has a window", m->family->window != WINDOW_REFUSED },
-        { "attn_logit_softcapping", "its scores are capped", false },
-        { "final_logit_softcapping", "its logits are capped", false },
+        { "attn_logit_softcapping", "its scores are capped", m->family->score_cap > 0 },
+        { "final_logit_softcapping", "its logits are capped", m->family->gemma },
         { "attention.scale", "its scores are scaled", scales },
         { "residual_scale", "its residuals are scaled", scales },
         { "embedding_scale", "its embedding is scaled", scales },
@@ -351,12 +361,23 @@ static int write_windows(const gguf_model *m, json_t *config, error *err)
     return OK;
 }
 
+/* A soft-cap, or none: llama.cpp's 0. */
+static int write_cap(const gguf_model *m, const char *key, double fallback, json_t *config, error *err)
+{
+    double cap;
+    const int rc = gguf_real_or(m, key, fallback, &cap, err);
+    if (rc == OK) json_object_set_new(config, key, cap != 0 ? gguf_shortest(cap) : json_null());
+    return rc;
+}
+
 /* Gemma's largest models scale scores by width / heads instead of a head's own length. */
-static void write_gemma(const gguf_model *m, json_t *config)
+static int write_gemma(const gguf_model *m, json_t *config, error *err)
 {
     const int64_t scalar = m->layers == m->family->scalar_layers ? m->width / m->heads : m->head_dim;
     json_object_set_new(config, "query_pre_attn_scalar", json_integer(scalar));
     json_object_set_new(config, "hidden_activation", json_string("gelu_pytorch_tanh"));
+    const int rc = write_cap(m, "attn_logit_softcapping", m->family->score_cap, config, err);
+    return rc == OK ? write_cap(m, "final_logit_softcapping", m->family->logit_cap, config, err) : rc;
 }
 
 static int write_multipliers(const gguf_model *m, json_t *config, error *err)
@@ -425,7 +446,7 @@ json_t *gguf_model_config(const gguf_model *m, error *err)
     if (rc == OK && m->family->window != WINDOW_REFUSED) rc = write_windows(m, config, err);
     if (rc == OK && m->family->multipliers) rc = write_multipliers(m, config, err);
     if (rc == OK && m->family->nope_step > 0) write_nope(m, config);
-    if (rc == OK && m->family->gemma) write_gemma(m, config);
+    if (rc == OK && m->family->gemma) rc = write_gemma(m, config, err);
     if (rc == OK) rc = write_ids(m, config, err);
     if (rc == OK) return config;
     json_decref(config);

@@ -25,7 +25,8 @@ typedef struct gguf_family {
     int64_t nth, default_window;
     const char *local_theta; /* config.json's key for theta of layers with a window; NULL: they have no other */
     int64_t scalar_layers;   /* Gemma: with so many layers q . k is scaled by the width of a head of the embedding */
-    int64_t nope_step;       /* each such layer has no rotary embedding */
+    double score_cap, logit_cap; /* soft-caps where the file says none; 0: none */
+    int64_t nope_step;           /* each such layer has no rotary embedding */
     bool gemma, multipliers, partial_rotary;
 } gguf_family;
 

@@ -355,6 +355,12 @@ void top_norm(const weights *w, const top_acts *top)
     layer_scale(w, c->logit_scale, (int64_t)top->n * c->width, top->normed); /* k (W x) = W (k x) */
 }
 
+void layer_cap_logits(const weights *w, float *logits, int n)
+{
+    const model_config *c = &w->table->config;
+    if (c->logit_cap > 0) device_ops(w->dev)->softcap(w->dev, logits, c->logit_cap, (int64_t)n * c->vocab);
+}
+
 const float *top_logits(const weights *w, const top_acts *top)
 {
     float *logits = scratch_floats(w->dev, top->n, w->table->config.vocab);
@@ -362,5 +368,6 @@ const float *top_logits(const weights *w, const top_acts *top)
     const matrix whole = matrix_whole(head_param(w));
     const linear_part head = linear_part_of(w, &whole, NULL, NULL, logits);
     device_ops(w->dev)->linears(w->dev, top->normed, top->n, w->table->config.width, &head, 1);
+    layer_cap_logits(w, logits, top->n);
     return logits;
 }

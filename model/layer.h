@@ -166,6 +166,8 @@ typedef struct top_acts {
 top_acts top_acts_new(const weights *w, int n);
 int64_t top_acts_floats(const model_config *c, int n);
 void top_norm(const weights *w, const top_acts *top);
+/* Logits [n, V] through the model's soft-cap, where it has one. */
+void layer_cap_logits(const weights *w, float *logits, int n);
 const float *top_logits(const weights *w, const top_acts *top); /* top_norm, then logits [n, V] in device scratch */
 
 /* The token arrays of a batch, on the device. */
@@ -204,5 +206,12 @@ size_t model_backward_bytes(const device *dev, const param_table *t, const pass_
 
 /* A layer of a packed batch, from a->x on (see layer_finish for `out`). */
 void layer_forward(const weights *w, int layer, const device_batch *b, const layer_acts *a, float *out);
-/* Rows [n, D] times scale[row], run by run of equal scales. */
-void scale_rows(const weights *w, const float *scale, int n, float *rows);
+/* Rows [n, columns] times scale[row], run by run of equal scales. */
+void scale_rows(const weights *w, const float *scale, int n, int columns, float *rows);
+
+/* in->scale multiplies the rows before the head, k (W x) = W (k x); not where logits are capped: there a run of rows of
+ * one scale is a call of the head, whose temperature is divided by it. */
+bool rows_are_scaled(const weights *w, const inner_activations *in);
+/* From `begin` to at most `end`: the end of the rows that one call takes. */
+int head_run_end(const weights *w, const inner_activations *in, int begin, int end);
+float head_temperature(const weights *w, const inner_activations *in, int row);

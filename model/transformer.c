@@ -42,7 +42,7 @@ void layer_forward(const weights *w, int layer, const device_batch *b, const lay
     const layer_weights p = layer_weights_of(w, layer);
     layer_project(w, &p, layer_rope(&b->ropes, &p), b->T, a);
     device_ops(w->dev)->attention(w->dev, a->q, a->k, a->v, b->starts, b->prefix, b->S, c->heads, c->kv_heads,
-                                  c->head_dim, p.attention.window, a->att, a->lse);
+                                  c->head_dim, p.attention.window, c->score_cap, a->att, a->lse);
     layer_finish(w, &p, a, out);
 }
 
@@ -174,18 +174,43 @@ size_t model_pass_bytes(const device *dev, const param_table *t, const pass_size
     return forward + more;
 }
 
+bool rows_are_scaled(const weights *w, const inner_activations *in)
+{
+    return in->scale && w->table->config.logit_cap == 0;
+}
+
+int head_run_end(const weights *w, const inner_activations *in, int begin, int end)
+{
+    if (!in->scale || rows_are_scaled(w, in)) return end;
+    int at = begin + 1;
+    while (at < end && in->scale[at] == in->scale[begin]) at++;
+    return at;
+}
+
+float head_temperature(const weights *w, const inner_activations *in, int row)
+{
+    return !in->scale || rows_are_scaled(w, in) ? in->temperature : in->temperature / in->scale[row];
+}
+
 static void run_head(const weights *w, inner_activations *in)
 {
     const model_config *c = &w->table->config;
     const param *head = head_param(w);
-    device_ops(w->dev)->head(w->dev, in->top.normed, param_packed(w, head), in->batch.targets, in->batch.n_out,
-                             c->vocab, c->width, in->temperature, in->logprob, in->entropy, in->lse, in->logits,
-                             in->kept);
+
+    for (int begin = 0, end; begin < in->batch.n_out; begin = end) {
+        end = head_run_end(w, in, begin, in->batch.n_out);
+        const int n = end - begin, left = in->kept - begin, kept = left < 0 ? 0 : left;
+        float *logits = kept > 0 ? in->logits + (size_t)begin * (size_t)c->vocab : NULL;
+        device_ops(w->dev)->head(w->dev, in->top.normed + (size_t)begin * (size_t)c->width, param_packed(w, head),
+                                 in->batch.targets + begin, n, c->vocab, c->width, c->logit_cap,
+                                 head_temperature(w, in, begin), in->logprob + begin, in->entropy + begin,
+                                 in->lse + begin, logits, kept < n ? kept : n);
+    }
 }
 
-void scale_rows(const weights *w, const float *scale, int n, float *rows)
+void scale_rows(const weights *w, const float *scale, int n, int columns, float *rows)
 {
-    const int64_t D = w->table->config.width;
+    const int64_t D = columns;
     for (int begin = 0, end; begin < n; begin = end) {
         for (end = begin + 1; end < n && scale[end] == scale[begin]; end++) {
         }
@@ -193,24 +218,43 @@ void scale_rows(const weights *w, const float *scale, int n, float *rows)
     }
 }
 
-/* k (W x) = W (k x): the rows before the head are scaled, and the head does not see it. */
 void model_scale_logits(const weights *w, const activations *acts, const float *scale)
 {
     inner_activations *in = acts->inner;
     const size_t bytes = sizeof *scale * (size_t)in->batch.n_out;
     in->scale = memcpy(device_host_scratch(w->dev, bytes), scale, bytes);
-    scale_rows(w, scale, in->batch.n_out, in->top.normed);
+    if (rows_are_scaled(w, in)) scale_rows(w, scale, in->batch.n_out, w->table->config.width, in->top.normed);
     run_head(w, in);
+}
+
+/* Logits of outputs, capped, before their temperature and their scale: [n, V] in device scratch. */
+static float *capped_logits(const weights *w, const inner_activations *in, int begin, int n)
+{
+    const model_config *c = &w->table->config;
+    float *z = scratch_floats(w->dev, n, c->vocab);
+    device_ops(w->dev)->linear(w->dev, in->top.normed + (size_t)begin * (size_t)c->width, n,
+                               param_packed(w, head_param(w)), NULL, c->vocab, c->width, z);
+    layer_cap_logits(w, z, n);
+    return z;
 }
 
 void model_logits(const weights *w, const activations *acts, int begin, int n, float *out)
 {
     const inner_activations *in = acts->inner;
+    const int V = w->table->config.vocab;
+    float *z = capped_logits(w, in, begin, n);
+    if (in->scale && !rows_are_scaled(w, in)) scale_rows(w, in->scale + begin, n, V, z);
+    device_copy_out(w->dev, out, z, sizeof *z * (size_t)n * (size_t)V);
+}
+
+/* Of logits as model_logits has them -> of what the head's product was. */
+static void uncap_gradients(const weights *w, const inner_activations *in, int begin, int n, float *dz)
+{
     const model_config *c = &w->table->config;
-    float *z = scratch_floats(w->dev, n, c->vocab);
-    device_ops(w->dev)->linear(w->dev, in->top.normed + (size_t)begin * (size_t)c->width, n,
-                               param_packed(w, head_param(w)), NULL, c->vocab, c->width, z);
-    device_copy_out(w->dev, out, z, sizeof *z * (size_t)n * (size_t)c->vocab);
+    if (c->logit_cap == 0) return;
+    const float *z = capped_logits(w, in, begin, n);
+    device_ops(w->dev)->softcap_backward(w->dev, z, c->logit_cap, (int64_t)n * c->vocab, dz);
+    if (in->scale) scale_rows(w, in->scale + begin, n, c->vocab, dz);
 }
 
 void model_add_logit_gradients(const weights *w, const activations *acts, int begin, int n, const float *dz)
@@ -218,6 +262,7 @@ void model_add_logit_gradients(const weights *w, const activations *acts, int be
     inner_activations *in = acts->inner;
     float *copy = scratch_floats(w->dev, n, w->table->config.vocab);
     device_copy_in(w->dev, copy, dz, sizeof *dz * (size_t)n * (size_t)w->table->config.vocab);
+    uncap_gradients(w, in, begin, n, copy);
     logit_gradients *s = device_host_scratch(w->dev, sizeof *s);
     *s = (logit_gradients){ begin, n, copy, in->logit_gradients };
     in->logit_gradients = s;

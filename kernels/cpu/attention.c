@@ -13,11 +13,11 @@ typedef struct forward {
 /* Scores become probabilities; what a row doesn't see within the tile's keys is 0. inverse [rows] of the sums. */
 static void tile_softmax(const forward *f, const query_tile *q, float *scores, float *lse, float *inverse)
 {
-    const float scale = 1.0f / sqrtf((float)f->s.hd);
+    const score_form form = score_form_of(f->s.hd, f->s.cap);
     for (int r = 0; r < q->rows; r++) {
         float *row = scores + (size_t)r * (size_t)f->s.longest;
         const int t = q->t + r, first = first_key(t, f->s.window);
-        lse[(size_t)r * (size_t)f->s.H] = softmax_row(row, first, t + 1, scale, inverse + r);
+        lse[(size_t)r * (size_t)f->s.H] = softmax_row(row, first, t + 1, form, inverse + r);
 
         /* softmax_row cleared whole blocks; the tile's keys begin and end where its other rows need it. */
         const int seen = first / KV_PAGE * KV_PAGE, seen_end = (t + KV_PAGE) / KV_PAGE * KV_PAGE;
@@ -77,11 +77,12 @@ static void attend_runs(void *ctx, int64_t begin, int64_t end, int thread)
 }
 
 void cpu_attention(device *dev, const float *q, const float *k, const float *v, const int32_t *starts,
-                   const int32_t *prefix, int S, int H, int Hkv, int hd, int window, float *o, float *lse)
+                   const int32_t *prefix, int S, int H, int Hkv, int hd, int window, float cap, float *o, float *lse)
 {
     const cpu_mark mark = cpu_scratch_mark(dev);
     forward f = { .q = q, .k = k, .v = v, .o = o, .lse = lse };
     f.s = packed_shape_of(dev, starts, prefix, S, H, Hkv, hd, window);
+    f.s.cap = cap;
     f.room = (size_t)f.s.longest * (size_t)(hd + f.s.wide + QUERY_ROWS) + (size_t)(QUERY_ROWS * f.s.wide);
     f.buffers = device_scratch(dev, sizeof(float) * f.room * (size_t)device_threads(dev));
     cpu_parallel(dev, f.s.flops, (int64_t)f.s.n_runs * Hkv, 1, attend_runs, &f);

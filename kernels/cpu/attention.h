@@ -20,6 +20,7 @@ enum { QUERY_ROWS = 32, KEY_PAIR = 2 * KV_PAGE, MAX_RUN = 4 };
 typedef struct packed_shape {
     const int32_t *starts, *prefix; /* prefix NULL: no sequence has one */
     int S, H, Hkv, hd, window;
+    float cap;           /* of the scores; 0: none */
     const int32_t *runs; /* [n_runs + 1] the first sequence of each run: of one, or of up to MAX_RUN with one prefix */
     int n_runs;
     int wide;    /* hd rounded up to whole pairs of vectors */

@@ -51,7 +51,8 @@ static buffers buffers_at(float *base, const packed_shape *s)
 static void tile_gradients(const backward *bw, const query_tile *q, size_t row, const buffers *b)
 {
     const packed_shape *s = &bw->s;
-    const v16 scale = v16_set(1.0f / sqrtf((float)s->hd));
+    const score_form form = score_form_of(s->hd, s->cap);
+    const v16 scale = v16_set(form.scale);
 
     for (int r = 0; r < q->rows; r++) {
         const size_t at = row + (size_t)r * (size_t)s->H;
@@ -63,9 +64,11 @@ static void tile_gradients(const backward *bw, const query_tile *q, size_t row, 
         for (int d = 0; d < s->hd; d++) delta += doo[d] * o[d];
 
         for (int j = q->first; j < q->n; j += 16) {
-            const v16 e = v16_exp(v16_load(p + j) * scale - v16_set(bw->lse[at]));
+            const v16 score = v16_score(v16_load(p + j), form), e = v16_exp(score - v16_set(bw->lse[at]));
+            v16 raw = e * (v16_load(ds + j) - v16_set(delta)) * scale;
+            if (s->cap > 0) raw *= v16_softcap_slope(score, s->cap);
             v16_store(p + j, e);
-            v16_store(ds + j, e * (v16_load(ds + j) - v16_set(delta)) * scale);
+            v16_store(ds + j, raw);
         }
 
         /* What the row doesn't see: the window's past and the future. */
@@ -205,11 +208,12 @@ static float **for_prefix_new(device *dev, const packed_shape *s)
 
 void cpu_attention_backward(device *dev, const float *doo, const float *q, const float *k, const float *v,
                             const float *o, const float *lse, const int32_t *starts, const int32_t *prefix, int S,
-                            int H, int Hkv, int hd, int window, float *dq, float *dk, float *dv)
+                            int H, int Hkv, int hd, int window, float cap, float *dq, float *dk, float *dv)
 {
     const cpu_mark mark = cpu_scratch_mark(dev);
     backward b = { .doo = doo, .q = q, .k = k, .v = v, .o = o, .lse = lse, .dq = dq, .dk = dk, .dv = dv };
     b.s = packed_shape_of(dev, starts, prefix, S, H, Hkv, hd, window);
+    b.s.cap = cap;
 
     b.room = room_of(&b.s);
     b.buffers = device_scratch(dev, sizeof(float) * b.room * (size_t)device_threads(dev));

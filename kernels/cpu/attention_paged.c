@@ -52,6 +52,7 @@ typedef struct paged {
     const float *q, *k_pages, *v_pages;
     const int32_t *row_seq, *positions, *table;
     int max_pages, H, Hkv, hd, window;
+    float cap;
     float *o;
     float *buffers; /* [threads, max_pages * KV_PAGE] */
 } paged;
@@ -138,7 +139,7 @@ static void attend_head(const paged *p, int t, size_t head, int h, float *scores
     float inverse;
 
     page_scores(p, p->q + at, pages, head, first, n, scores);
-    softmax_row(scores, first, n, 1.0f / sqrtf((float)hd), &inverse);
+    softmax_row(scores, first, n, score_form_of(hd, p->cap), &inverse);
 
     /* By 64 columns while there are so many: four sums hide an FMA's latency. */
     float *o = p->o + at;
@@ -162,7 +163,7 @@ static void attend_heads(void *ctx, int64_t begin, int64_t end, int thread)
 
 void cpu_attention_paged(device *dev, const float *q, const float *k_pages, const float *v_pages,
                          const int32_t *row_seq, const int32_t *positions, const int32_t *table, int max_pages, int T,
-                         int H, int Hkv, int hd, int window, float *o)
+                         int H, int Hkv, int hd, int window, float cap, float *o)
 {
     const cpu_mark mark = cpu_scratch_mark(dev);
     paged p = { .q = q,
@@ -176,6 +177,7 @@ void cpu_attention_paged(device *dev, const float *q, const float *k_pages, cons
                 .Hkv = Hkv,
                 .hd = hd,
                 .window = window,
+                .cap = cap,
                 .o = o };
     p.buffers = device_scratch(dev, sizeof(float) * (size_t)max_pages * KV_PAGE * (size_t)device_threads(dev));
 

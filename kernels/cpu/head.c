@@ -2,6 +2,7 @@
 /* LM head fused with log-softmax: blocks of rows go through the vocabulary and are forgotten, [T, V] never exists. */
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/logits.h"
+#include "kernels/cpu/softcap.h"
 #include "kernels/head_rows.h"
 
 static float inverse_of(float temperature) { return temperature > 0 ? 1.0f / temperature : 1.0f; }
@@ -25,7 +26,7 @@ typedef struct head_block {
     int V, first;
     const int32_t *targets;
     const float *dlogprob, *lse_in;
-    float inverse;
+    float inverse, cap; /* of the temperature; of the logits (0: none) */
     float *logprob, *entropy, *lse;
 } head_block;
 
@@ -42,7 +43,7 @@ static void score_rows(void *ctx, int64_t begin, int64_t end, int thread)
     }
 }
 
-void cpu_head(device *dev, const float *x, const void *packed, const int32_t *targets, int T, int V, int D,
+void cpu_head(device *dev, const float *x, const void *packed, const int32_t *targets, int T, int V, int D, float cap,
               float temperature, float *logprob, float *entropy, float *lse, float *logits, int kept)
 {
     if (T == 0) return;
@@ -57,6 +58,7 @@ void cpu_head(device *dev, const float *x, const void *packed, const int32_t *ta
         float *z = b.first < kept ? logits + (size_t)b.first * (size_t)V : spare;
         n = head_block_rows(b.first, T, rows, kept);
         cpu_linear(dev, x + (size_t)b.first * (size_t)D, n, packed, NULL, V, D, z);
+        if (cap > 0) cpu_softcap(dev, z, cap, (int64_t)n * V);
         b.z = z;
         cpu_parallel(dev, 20.0 * n * V, n, 0, score_rows, &b);
     }
@@ -64,7 +66,7 @@ void cpu_head(device *dev, const float *x, const void *packed, const int32_t *ta
     cpu_scratch_rewind(dev, mark);
 }
 
-/* z -> dL/dz = dlogprob (onehot - p) / temperature. */
+/* z -> dL/dz = dlogprob (onehot - p) / temperature; dz may be z. */
 static void gradient_row(const float *z, int V, int target, float lse, float dlogprob, float inverse, float *dz)
 {
     const float c = dlogprob * inverse;
@@ -75,6 +77,20 @@ static void gradient_row(const float *z, int V, int target, float lse, float dlo
     dz[target] += c;
 }
 
+/* The same through the cap; padded blocks, as z may be forgotten where its gradient is written. */
+static void capped_gradient_row(const head_block *b, const float *z, int64_t t, float *dz)
+{
+    const float c = b->dlogprob[t] * b->inverse, target = z[b->targets[t]];
+    for (int i = 0; i < b->V; i += 16) {
+        const int width = b->V - i < 16 ? b->V - i : 16;
+        const v16 logits = v16_load_some(z + i, width);
+        const v16 d = v16_exp(logits * v16_set(b->inverse) - v16_set(b->lse_in[t])) * v16_set(-c) *
+                      v16_softcap_slope(logits, b->cap);
+        memcpy(dz + i, &d, sizeof(float) * (size_t)width);
+    }
+    dz[b->targets[t]] += c * v16_softcap_slope(v16_set(target), b->cap)[0];
+}
+
 static void gradient_rows(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const head_block *b = ctx;
@@ -82,18 +98,21 @@ static void gradient_rows(void *ctx, int64_t begin, int64_t end, int thread)
     for (int64_t r = begin; r < end; r++) {
         const int64_t t = b->first + r;
         const size_t at = (size_t)r * (size_t)b->V;
-        gradient_row(b->z + at, b->V, b->targets[t], b->lse_in[t], b->dlogprob[t], b->inverse, b->gradient + at);
+        if (b->cap > 0)
+            capped_gradient_row(b, b->z + at, t, b->gradient + at);
+        else
+            gradient_row(b->z + at, b->V, b->targets[t], b->lse_in[t], b->dlogprob[t], b->inverse, b->gradient + at);
     }
 }
 
 void cpu_head_backward(device *dev, const float *dlogprob, const float *x, const float *w, const void *packed,
-                       const int32_t *targets, const float *lse, int T, int V, int D, float temperature,
+                       const int32_t *targets, const float *lse, int T, int V, int D, float cap, float temperature,
                        const float *logits, int kept, float *dx, float *dw)
 {
     if (T == 0) return;
     const cpu_mark mark = cpu_scratch_mark(dev);
     const int rows = head_rows(T, V, HEAD_BLOCK_FLOATS);
-    head_block b = { .V = V, .targets = targets, .dlogprob = dlogprob, .lse_in = lse };
+    head_block b = { .V = V, .targets = targets, .dlogprob = dlogprob, .lse_in = lse, .cap = cap };
     b.inverse = inverse_of(temperature);
 
     void *transposed = device_scratch(dev, cpu_linear_transposed_bytes(dev, V, D));
@@ -107,6 +126,7 @@ void cpu_head_backward(device *dev, const float *dlogprob, const float *x, const
         /* Logits that were kept, or else made again where their gradients will stand. */
         b.z = b.first < kept ? logits + (size_t)b.first * (size_t)V : b.gradient;
         if (b.first >= kept) cpu_linear(dev, xb, n, packed, NULL, V, D, b.gradient);
+        if (b.first >= kept && cap > 0) cpu_softcap(dev, b.gradient, cap, (int64_t)n * V);
 
         cpu_parallel(dev, 20.0 * n * V, n, 0, gradient_rows, &b);
         gemm_dx(dev, b.gradient, n, transposed, V, D, dx + (size_t)b.first * (size_t)D);

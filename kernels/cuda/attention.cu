@@ -24,7 +24,7 @@ GPU_KERNEL void attend_rows(packed p)
         const size_t key = head + row_at(s, j) * kv;
         float score = 0;
         for (int d = lane; d < p.hd; d += WARP) score += p.q[at + (size_t)d] * p.k[key + (size_t)d];
-        score = warp_sum(score) * scale;
+        score = capped(warp_sum(score) * scale, p.cap);
 
         /* A higher score than all before it: what was mixed under the old maximum shrinks by `keep`. */
         const float top = fmaxf(largest, score), keep = expf(largest - top), e = expf(score - top);
@@ -52,7 +52,7 @@ GPU_DEVICE void running_softmax(const packed &p, float s[8][4], int t0, int j0, 
     for (int n = 0; n < 8; n++)
         for (int i = 0; i < 4; i++) {
             const bool there = sees(t0 + (i / 2) * 8, j0 + n * 8 + 2 * t + i % 2, p.window);
-            s[n][i] = there ? s[n][i] * scale : -INFINITY;
+            s[n][i] = there ? capped(s[n][i] * scale, p.cap) : -INFINITY;
             top[i / 2] = fmaxf(top[i / 2], s[n][i]);
         }
     for (int r = 0; r < 2; r++) {
@@ -122,9 +122,9 @@ template <int HD> static void run_tiles(device *dev, const packed &p, int T)
 }
 
 void cuda_attention(device *dev, const float *q, const float *k, const float *v, const int32_t *starts,
-                    const int32_t *prefix, int S, int H, int Hkv, int hd, int window, float *o, float *lse)
+                    const int32_t *prefix, int S, int H, int Hkv, int hd, int window, float cap, float *o, float *lse)
 {
-    packed p = packed_of(q, k, v, starts, prefix, S, H, Hkv, hd, window);
+    packed p = packed_of(q, k, v, starts, prefix, S, H, Hkv, hd, window, cap);
     p.out = o;
     p.lse = lse;
 

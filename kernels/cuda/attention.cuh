@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-#include "kernels/cuda/cuda_device.h"
+#include "kernels/cuda/softcap.cuh"
 
 enum { TILE = 64, TILE_WARPS = 4, TILE_THREADS = TILE_WARPS * WARP, PAD = 8, TURNED = TILE + PAD, MAX_DIMS = 8 };
 
@@ -13,13 +13,14 @@ struct packed {
     const float *q, *k, *v, *o, *doo, *lse_in;
     const int32_t *starts, *prefix; /* prefix NULL: no sequence has one */
     int S, H, Hkv, hd, window;
+    float cap;           /* of the scores; 0: none */
     float *out, *lse;    /* forward */
     float *dq, *dk, *dv; /* backward */
     float *delta;        /* [T, H] */
 };
 
 static inline packed packed_of(const float *q, const float *k, const float *v, const int32_t *starts,
-                               const int32_t *prefix, int S, int H, int Hkv, int hd, int window)
+                               const int32_t *prefix, int S, int H, int Hkv, int hd, int window, float cap)
 {
     packed p = {};
     p.q = q;
@@ -32,6 +33,7 @@ static inline packed packed_of(const float *q, const float *k, const float *v, c
     p.Hkv = Hkv;
     p.hd = hd;
     p.window = window;
+    p.cap = cap;
     return p;
 }
 

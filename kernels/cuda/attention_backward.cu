@@ -32,10 +32,10 @@ GPU_DEVICE void pair_gradients(const packed &p, size_t query, size_t key, float 
         dp += doo[d] * p.v[key + (size_t)d];
     }
 
-    score = warp_sum(score) * scale;
+    score = capped(warp_sum(score) * scale, p.cap);
     dp = warp_sum(dp);
     *prob = expf(score - p.lse_in[query]);
-    *ds = *prob * (dp - p.delta[query]) * scale;
+    *ds = *prob * (dp - p.delta[query]) * scale * cap_slope(score, p.cap);
 }
 
 GPU_KERNEL void query_rows(packed p)
@@ -138,8 +138,9 @@ template <int HD> GPU_KERNEL void query_tiles(packed p)
         for (int n = 0; n < 8; n++)
             for (int i = 0; i < 4; i++) {
                 const int t = at.first + warp * 16 + lane / 4 + (i / 2) * 8, key = j + n * 8 + 2 * (lane % 4) + i % 2;
-                const float prob = sees(t, key, p.window) ? expf(s[n][i] * scale - lse[i / 2]) : 0.0f;
-                s[n][i] = prob * (dp[n][i] - delta[i / 2]) * scale;
+                const float score = capped(s[n][i] * scale, p.cap);
+                const float prob = sees(t, key, p.window) ? expf(score - lse[i / 2]) : 0.0f;
+                s[n][i] = prob * (dp[n][i] - delta[i / 2]) * scale * cap_slope(score, p.cap);
             }
 
         mix<HD>(s, turned, dq); /* dq += ds k */
@@ -199,8 +200,9 @@ GPU_DEVICE void add_queries(const packed &p, const sequence &s, int t0, int key0
         for (int i = 0; i < 4; i++) {
             const int column = n * 8 + 2 * (lane % 4) + i % 2, t = t0 + column, key = key0 + lane / 4 + (i / 2) * 8;
             const bool there = t < s.n && sees(t, key, p.window);
-            prob[n][i] = there ? expf(prob[n][i] * scale - b.lse[column]) : 0.0f;
-            ds[n][i] = prob[n][i] * (ds[n][i] - b.delta[column]) * scale;
+            const float score = capped(prob[n][i] * scale, p.cap);
+            prob[n][i] = there ? expf(score - b.lse[column]) : 0.0f;
+            ds[n][i] = prob[n][i] * (ds[n][i] - b.delta[column]) * scale * cap_slope(score, p.cap);
         }
 
     mix<HD>(prob, b.doos_t, dv);  /* dv += p^T do */
@@ -256,14 +258,14 @@ static void run_rows(device *dev, const packed &p, unsigned rows)
 
 void cuda_attention_backward(device *dev, const float *doo, const float *q, const float *k, const float *v,
                              const float *o, const float *lse, const int32_t *starts, const int32_t *prefix, int S,
-                             int H, int Hkv, int hd, int window, float *dq, float *dk, float *dv)
+                             int H, int Hkv, int hd, int window, float cap, float *dq, float *dk, float *dv)
 {
     if (hd > MAX_DIMS * WARP) {
         gpu_note(dev, 1, "attention_backward (head_dim above 256)");
         return;
     }
 
-    packed p = packed_of(q, k, v, starts, prefix, S, H, Hkv, hd, window);
+    packed p = packed_of(q, k, v, starts, prefix, S, H, Hkv, hd, window, cap);
     p.o = o;
     p.doo = doo;
     p.lse_in = lse;

@@ -6,7 +6,7 @@
  * the position alone, so a row's bits don't depend on the batch. The heads that share keys read them from the cache. */
 #include <math.h>
 
-#include "kernels/cuda/cuda_device.h"
+#include "kernels/cuda/softcap.cuh"
 
 enum { THREADS = 128, WARPS = THREADS / WARP, SPLIT = 128, MAX_DIMS = 8 }; /* 8 x 32 dimensions a warp */
 
@@ -37,6 +37,7 @@ struct paged {
     const float *q, *k_pages, *v_pages;
     const int32_t *row_seq, *positions, *table;
     int max_pages, H, Hkv, hd, window, splits;
+    float cap;
     float *parts; /* [T, H, splits, hd + 2]: sum of p v, the largest score, the sum of p */
     float *o;
 };
@@ -64,7 +65,7 @@ GPU_KERNEL void attend_splits(paged p)
         const size_t at = ((page * (size_t)p.Hkv + head) * KV_PAGE + (size_t)(j % KV_PAGE)) * (size_t)p.hd;
         float score = 0;
         for (int d = lane; d < p.hd; d += WARP) score += q[d] * p.k_pages[at + (size_t)d];
-        score = warp_sum(score) * scale;
+        score = capped(warp_sum(score) * scale, p.cap);
 
         /* A higher score than all before it: what was mixed under the old maximum shrinks by `keep`. */
         const float top = fmaxf(largest, score), keep = expf(largest - top), e = expf(score - top);
@@ -109,7 +110,7 @@ GPU_KERNEL void join_splits(paged p)
 
 void cuda_attention_paged(device *dev, const float *q, const float *k_pages, const float *v_pages,
                           const int32_t *row_seq, const int32_t *positions, const int32_t *table, int max_pages, int T,
-                          int H, int Hkv, int hd, int window, float *o)
+                          int H, int Hkv, int hd, int window, float cap, float *o)
 {
     if (T == 0) return;
     if (hd > MAX_DIMS * WARP) {
@@ -131,6 +132,7 @@ void cuda_attention_paged(device *dev, const float *q, const float *k_pages, con
     p.Hkv = Hkv;
     p.hd = hd;
     p.window = window;
+    p.cap = cap;
     p.splits = splits;
     p.parts = gpu_scratch<float>(dev, (size_t)T * (size_t)H * (size_t)splits * (size_t)(hd + 2));
     p.o = o;

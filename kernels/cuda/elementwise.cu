@@ -2,7 +2,7 @@
 /* Whole arrays: fill, add, scale, SwiGLU, GeGLU, AdamW, and the reductions. */
 #include <math.h>
 
-#include "kernels/cuda/cuda_device.h"
+#include "kernels/cuda/softcap.cuh"
 #include "kernels/sketch.h"
 
 enum { THREADS = 256, CHUNK = 8192 };
@@ -34,6 +34,30 @@ GPU_KERNEL void scale_all(float *y, float a, int64_t n)
 void cuda_scale(device *dev, float *y, float a, int64_t n)
 {
     if (n > 0) GPU_LAUNCH(dev, scale_all, gpu_blocks(n, THREADS), THREADS, 0, y, a, n);
+}
+
+/* ---- soft-caps ---- */
+
+GPU_KERNEL void cap_all(float *y, float cap, int64_t n)
+{
+    const int64_t i = place();
+    if (i < n) y[i] = capped(y[i], cap);
+}
+
+void cuda_softcap(device *dev, float *y, float cap, int64_t n)
+{
+    if (n > 0) GPU_LAUNCH(dev, cap_all, gpu_blocks(n, THREADS), THREADS, 0, y, cap, n);
+}
+
+GPU_KERNEL void cap_slopes(const float *y, float cap, int64_t n, float *dy)
+{
+    const int64_t i = place();
+    if (i < n) dy[i] *= cap_slope(y[i], cap);
+}
+
+void cuda_softcap_backward(device *dev, const float *y, float cap, int64_t n, float *dy)
+{
+    if (n > 0) GPU_LAUNCH(dev, cap_slopes, gpu_blocks(n, THREADS), THREADS, 0, y, cap, n, dy);
 }
 
 /* ---- SwiGLU and GeGLU: y = g s u; GELU's s is 1/2 (1 + tanh z) = sigmoid(2 z) ---- */

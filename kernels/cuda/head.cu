@@ -7,7 +7,7 @@
 extern "C" {
 #include "base/rng.h"
 }
-#include "kernels/cuda/cuda_device.h"
+#include "kernels/cuda/softcap.cuh"
 #include "kernels/head_rows.h"
 
 enum { THREADS = 256, BLOCK_FLOATS = 64 << 20, BISECTIONS = 32 };
@@ -45,7 +45,7 @@ GPU_KERNEL void score_rows(const float *z, const int32_t *targets, int V, float 
     if (threadIdx.x == 0) entropy[blockIdx.x] = -sum;
 }
 
-void cuda_head(device *dev, const float *x, const void *packed, const int32_t *targets, int T, int V, int D,
+void cuda_head(device *dev, const float *x, const void *packed, const int32_t *targets, int T, int V, int D, float cap,
                float temperature, float *logprob, float *entropy, float *lse, float *logits, int kept)
 {
     if (T == 0) return;
@@ -57,6 +57,7 @@ void cuda_head(device *dev, const float *x, const void *packed, const int32_t *t
         float *z = t < kept ? logits + (size_t)t * (size_t)V : spare;
         n = head_block_rows(t, T, rows, kept);
         cuda_linear(dev, x + (size_t)t * (size_t)D, n, packed, NULL, V, D, z);
+        if (cap > 0) cuda_softcap(dev, z, cap, (int64_t)n * V);
         GPU_LAUNCH(dev, score_rows, (unsigned)n, THREADS, 0, z, targets + t, V, inverse_of(temperature), logprob + t,
                    entropy ? entropy + t : NULL, lse + t);
     }
@@ -64,19 +65,19 @@ void cuda_head(device *dev, const float *x, const void *packed, const int32_t *t
     gpu_rewind(dev, mark);
 }
 
-/* z -> dL/dz = dlogprob (onehot - p) / temperature; dz may be z. */
+/* z -> dL/dz = dlogprob (onehot - p) / temperature, through the cap; dz may be z. */
 GPU_KERNEL void gradient_rows(const float *z, const int32_t *targets, const float *lse, const float *dlogprob, int V,
-                              float inverse, float *dz)
+                              float inverse, float cap, float *dz)
 {
     const float *row = z + (size_t)blockIdx.x * (size_t)V;
     float *out = dz + (size_t)blockIdx.x * (size_t)V;
     const float c = dlogprob[blockIdx.x] * inverse, l = lse[blockIdx.x];
     for (int v = (int)threadIdx.x; v < V; v += THREADS)
-        out[v] = (v == targets[blockIdx.x] ? c : 0.0f) - c * expf(row[v] * inverse - l);
+        out[v] = ((v == targets[blockIdx.x] ? c : 0.0f) - c * expf(row[v] * inverse - l)) * cap_slope(row[v], cap);
 }
 
 void cuda_head_backward(device *dev, const float *dlogprob, const float *x, const float *w, const void *packed,
-                        const int32_t *targets, const float *lse, int T, int V, int D, float temperature,
+                        const int32_t *targets, const float *lse, int T, int V, int D, float cap, float temperature,
                         const float *logits, int kept, float *dx, float *dw)
 {
     if (T == 0) return;
@@ -89,9 +90,10 @@ void cuda_head_backward(device *dev, const float *dlogprob, const float *x, cons
         const float *xt = x + (size_t)t * (size_t)D, *z = t < kept ? logits + (size_t)t * (size_t)V : dz;
         n = head_block_rows(t, T, rows, kept);
         if (t >= kept) cuda_linear(dev, xt, n, packed, NULL, V, D, dz);
+        if (t >= kept && cap > 0) cuda_softcap(dev, dz, cap, (int64_t)n * V);
 
         GPU_LAUNCH(dev, gradient_rows, (unsigned)n, THREADS, 0, z, targets + t, lse + t, dlogprob + t, V,
-                   inverse_of(temperature), dz);
+                   inverse_of(temperature), cap, dz);
         cuda_linear_dx(dev, dz, n, w, NULL, V, D, dx + (size_t)t * (size_t)D);
         if (dw) cuda_linear_dw(dev, dz, xt, n, V, D, dw);
     }

@@ -8,7 +8,7 @@
 #include "kernels/device.h"
 
 #define TROUPE_CUDA_SYMBOL "troupe_cuda_v1"
-enum { TROUPE_CUDA_VERSION = 7 }; /* changes with kernels/ops.def, ops.h and backend.h: both sides are built together */
+enum { TROUPE_CUDA_VERSION = 8 }; /* changes with kernels/ops.def, ops.h and backend.h: both sides are built together */
 
 struct troupe_cuda_module {
     int version;

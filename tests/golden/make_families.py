@@ -71,6 +71,9 @@ FAMILIES = {
     "glm4": ("glm4", torch.bfloat16, "1GB", dict(
         head_dim=8, attention_bias=True, partial_rotary_factor=0.5,
         rope_parameters=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5))),
+    "gemma2": ("gemma2", torch.bfloat16, "1GB", dict(
+        num_hidden_layers=3, head_dim=10, sliding_window=9, query_pre_attn_scalar=7, tie_word_embeddings=True,
+        attn_logit_softcapping=2.0, final_logit_softcapping=3.0, rope_parameters=rope())),
     "gemma3": ("gemma3_text", torch.float32, "1GB", dict(
         num_hidden_layers=3, head_dim=10, sliding_window=9, query_pre_attn_scalar=7, tie_word_embeddings=True,
         layer_types=["sliding_attention", "full_attention", "sliding_attention"],

@@ -54,6 +54,9 @@ FAMILIES = {
     "glm4": ("glm4", "glm4", dict(
         head_dim=8, attention_bias=True, partial_rotary_factor=0.5, tie_word_embeddings=False,
         rope_parameters=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5))),
+    "gemma2": ("gemma2", "gemma2", dict(
+        num_hidden_layers=3, head_dim=6, sliding_window=9, query_pre_attn_scalar=6, tie_word_embeddings=True,
+        attn_logit_softcapping=2.0, final_logit_softcapping=3.0, rope_parameters=rope())),
     "gemma3": ("gemma3", "gemma3_text", dict(
         num_hidden_layers=7, head_dim=6, sliding_window=9, query_pre_attn_scalar=6, tie_word_embeddings=True,
         layer_types=[("sliding" if (i + 1) % 6 else "full") + "_attention" for i in range(7)],

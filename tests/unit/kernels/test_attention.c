@@ -5,13 +5,15 @@
 enum { H = 4, HKV = 2, HD = 8, S = 4, T = 45, NQ = T * H * HD, NK = T * HKV * HD };
 static const int32_t STARTS[S + 1] = { 0, 1, 20, 37, T };
 static const int32_t PREFIX[S] = { -1, -1, 1, 1 }; /* sequence 1 stands before 2 and 3 */
-static const int WINDOWS[] = { 0, 1, 5, 18 };
-enum { N_WINDOWS = 4 };
+static const int WINDOWS[] = { 0, 1, 5, 18, 0, 5 };
+static const float CAPS[] = { 0, 0, 0, 0, 1.5f, 0.7f }; /* of the scores */
+enum { N_FORMS = 6 };
 
 typedef struct problem {
     const double *q, *k, *v, *dout;
     const int32_t *prefix; /* [S], or NULL */
     int window;
+    double cap;
 } problem;
 
 /* The rows of the keys that row t of sequence s sees; returns how many. */
@@ -42,6 +44,7 @@ static double attend64(const problem *p, const double *q, const double *k, const
                     z[j] = 0;
                     for (int i = 0; i < HD; i++) z[j] += q[(t * H + h) * HD + i] * k[(rows[j] * HKV + kv) * HD + i];
                     z[j] /= sqrt(HD);
+                    if (p->cap > 0) z[j] = p->cap * tanh(z[j] / p->cap);
                     top = fmax(top, z[j]);
                 }
                 for (int j = 0; j < n; j++) total += exp(z[j] - top);
@@ -77,7 +80,7 @@ static double *wide(bench *b, const float *x, size_t n)
     return y;
 }
 
-static void check_window(int window, const int32_t *prefix)
+static void check_window(int window, float cap, const int32_t *prefix)
 {
     bench b = bench_open(2);
     const float *q = random_host(&b, NQ, 1), *k = random_host(&b, NK, 1), *v = random_host(&b, NK, 1),
@@ -85,11 +88,11 @@ static void check_window(int window, const int32_t *prefix)
     float *dq = put(&b, q, NQ), *dk = put(&b, k, NK), *dv = put(&b, v, NK), *o = zeros(&b, NQ), *lse = zeros(&b, T * H);
     float *gq = zeros(&b, NQ), *gk = zeros(&b, NK), *gv = zeros(&b, NK);
     int32_t *starts = put_ints(&b, STARTS, S + 1), *before = prefix ? put_ints(&b, prefix, S) : NULL;
-    problem p = { wide(&b, q, NQ), wide(&b, k, NK), wide(&b, v, NK), wide(&b, dout, NQ), prefix, window };
+    problem p = { wide(&b, q, NQ), wide(&b, k, NK), wide(&b, v, NK), wide(&b, dout, NQ), prefix, window, (double)cap };
     double *want = zeros64(&b, NQ);
-    b.ops->attention(b.dev, dq, dk, dv, starts, before, S, H, HKV, HD, window, o, lse);
-    b.ops->attention_backward(b.dev, put(&b, dout, NQ), dq, dk, dv, o, lse, starts, before, S, H, HKV, HD, window, gq,
-                              gk, gv);
+    b.ops->attention(b.dev, dq, dk, dv, starts, before, S, H, HKV, HD, window, cap, o, lse);
+    b.ops->attention_backward(b.dev, put(&b, dout, NQ), dq, dk, dv, o, lse, starts, before, S, H, HKV, HD, window, cap,
+                              gq, gk, gv);
     attend64(&p, p.q, p.k, p.v, want);
     near_all(get(&b, o, NQ), want, NQ, 1e-5, "o");
     near_derivatives(get(&b, gq, NQ), of_q, &p, q, NQ, "dq");
@@ -101,14 +104,15 @@ static void check_window(int window, const int32_t *prefix)
 static void attention_and_its_gradients(void **state)
 {
     (void)state;
-    for (int i = 0; i < N_WINDOWS; i++) check_window(WINDOWS[i], NULL);
+    for (int i = 0; i < N_FORMS; i++) check_window(WINDOWS[i], CAPS[i], NULL);
 }
 
 static void attention_over_a_shared_prefix_and_its_gradients(void **state)
 {
     (void)state;
-    check_window(0, PREFIX);
-    check_window(18, PREFIX);
+    check_window(0, 0, PREFIX);
+    check_window(18, 0, PREFIX);
+    check_window(0, 1.5f, PREFIX);
 }
 
 /* [T + 2 prefixes]: the rows of x of the same sequences with the prefix written out in front of each. */
@@ -131,7 +135,7 @@ static float *written_out(bench *b, const float *x, int width)
 }
 
 /* Forward bits of a sequence's own rows, and those of their queries' gradients, which no other row has a part in. */
-static void check_sharing(int window)
+static void check_sharing(int window, float cap)
 {
     bench b = bench_open(2);
     const float *q = random_host(&b, NQ, 1), *k = random_host(&b, NK, 1), *v = random_host(&b, NK, 1),
@@ -139,17 +143,17 @@ static void check_sharing(int window)
     float *dq = put(&b, q, NQ), *dk = put(&b, k, NK), *dv = put(&b, v, NK), *o = zeros(&b, NQ), *lse = zeros(&b, T * H);
     float *gq = zeros(&b, NQ), *gk = zeros(&b, NK), *gv = zeros(&b, NK);
     int32_t *starts = put_ints(&b, STARTS, S + 1), *prefix = put_ints(&b, PREFIX, S);
-    b.ops->attention(b.dev, dq, dk, dv, starts, prefix, S, H, HKV, HD, window, o, lse);
-    b.ops->attention_backward(b.dev, put(&b, dout, NQ), dq, dk, dv, o, lse, starts, prefix, S, H, HKV, HD, window, gq,
-                              gk, gv);
+    b.ops->attention(b.dev, dq, dk, dv, starts, prefix, S, H, HKV, HD, window, cap, o, lse);
+    b.ops->attention_backward(b.dev, put(&b, dout, NQ), dq, dk, dv, o, lse, starts, prefix, S, H, HKV, HD, window, cap,
+                              gq, gk, gv);
 
     enum { MQ = APART * H * HD, MK = APART * HKV * HD };
     float *aq = written_out(&b, q, H * HD), *ak = written_out(&b, k, HKV * HD), *av = written_out(&b, v, HKV * HD),
           *adout = written_out(&b, dout, H * HD), *ao = zeros(&b, MQ), *alse = zeros(&b, APART * H);
     float *agq = zeros(&b, MQ), *agk = zeros(&b, MK), *agv = zeros(&b, MK);
     int32_t *at = put_ints(&b, APART_STARTS, S + 1);
-    b.ops->attention(b.dev, aq, ak, av, at, NULL, S, H, HKV, HD, window, ao, alse);
-    b.ops->attention_backward(b.dev, adout, aq, ak, av, ao, alse, at, NULL, S, H, HKV, HD, window, agq, agk, agv);
+    b.ops->attention(b.dev, aq, ak, av, at, NULL, S, H, HKV, HD, window, cap, ao, alse);
+    b.ops->attention_backward(b.dev, adout, aq, ak, av, ao, alse, at, NULL, S, H, HKV, HD, window, cap, agq, agk, agv);
 
     const float *got_o = get(&b, o, NQ), *got_lse = get(&b, lse, T * H), *got_dq = get(&b, gq, NQ);
     const float *want_o = get(&b, ao, MQ), *want_lse = get(&b, alse, APART * H), *want_dq = get(&b, agq, MQ);
@@ -165,18 +169,18 @@ static void check_sharing(int window)
 static void a_row_has_the_same_bits_whether_its_prefix_is_shared_or_its_own(void **state)
 {
     (void)state;
-    for (int i = 0; i < N_WINDOWS; i++) check_sharing(WINDOWS[i]);
+    for (int i = 0; i < N_FORMS; i++) check_sharing(WINDOWS[i], CAPS[i]);
 }
 
 /* Pages in any order, rows in any batch, any number of threads: the bits of the packed one. */
-static void check_pages(int window)
+static void check_pages(int window, float cap)
 {
     enum { PAGES = 16, MAX_PAGES = 4, PAGE = KV_PAGE * HKV * HD };
     bench b = bench_open(1), two = bench_open(2);
     const float *q = random_host(&b, NQ, 1), *k = random_host(&b, NK, 1), *v = random_host(&b, NK, 1);
     float *o = zeros(&b, NQ), *lse = zeros(&b, T * H);
     b.ops->attention(b.dev, put(&b, q, NQ), put(&b, k, NK), put(&b, v, NK), put_ints(&b, STARTS, S + 1), NULL, S, H,
-                     HKV, HD, window, o, lse);
+                     HKV, HD, window, cap, o, lse);
     const float *packed = get(&b, o, NQ);
 
     int32_t row_seq[T], positions[T], table[S * MAX_PAGES];
@@ -194,7 +198,7 @@ static void check_pages(int window)
                           put(&two, v + from * HKV * HD, (size_t)(rows * HKV * HD)), seq, at, tables, MAX_PAGES, rows,
                           HKV, HD, kp, vp);
         two.ops->attention_paged(two.dev, put(&two, q + from * H * HD, (size_t)(rows * H * HD)), kp, vp, seq, at,
-                                 tables, MAX_PAGES, rows, H, HKV, HD, window, out);
+                                 tables, MAX_PAGES, rows, H, HKV, HD, window, cap, out);
         same_row(&two, get(&two, out, (size_t)(rows * H * HD)), packed + from * H * HD, (size_t)(rows * H * HD), "o");
     }
     bench_close(&b);
@@ -204,7 +208,7 @@ static void check_pages(int window)
 static void paged_attention_has_the_bits_of_the_packed_one(void **state)
 {
     (void)state;
-    for (int i = 0; i < N_WINDOWS; i++) check_pages(WINDOWS[i]);
+    for (int i = 0; i < N_FORMS; i++) check_pages(WINDOWS[i], CAPS[i]);
 }
 
 static void large_scores_do_not_overflow(void **state)
@@ -216,7 +220,7 @@ static void large_scores_do_not_overflow(void **state)
     for (int i = 0; i < 2 * HD; i++) q[i] = 100, k[i] = i < HD ? 100 : -100, v[i] = i < HD ? 1 : 2;
     float *o = zeros(&b, 2 * HD), *lse = zeros(&b, 2);
     b.ops->attention(b.dev, put(&b, q, 2 * HD), put(&b, k, 2 * HD), put(&b, v, 2 * HD), put_ints(&b, starts, 2), NULL,
-                     1, 1, 1, HD, 0, o, lse);
+                     1, 1, 1, HD, 0, 0, o, lse);
     const float *got = get(&b, o, 2 * HD);
     for (int i = 0; i < 2 * HD; i++) test_near((double)got[i], 1, 1e-6, "the first key has it all");
     bench_close(&b);
@@ -228,7 +232,8 @@ typedef struct gradients {
     const float *o, *lse, *dq, *dk, *dv;
 } gradients;
 
-static gradients attend_both_ways(bench *b, const int32_t *starts, const int32_t *prefix, int n, int hd, int window)
+static gradients attend_both_ways(bench *b, const int32_t *starts, const int32_t *prefix, int n, int hd, int window,
+                                  float cap)
 {
     const int rows = starts[n], nq = rows * H * hd, nk = rows * HKV * hd;
     b->rnd = test_random_seed(11); /* the same numbers on both devices */
@@ -239,8 +244,8 @@ static gradients attend_both_ways(bench *b, const int32_t *starts, const int32_t
     float *o = zeros(b, (size_t)nq), *lse = zeros(b, (size_t)(rows * H)), *dq = zeros(b, (size_t)nq),
           *dk = zeros(b, (size_t)nk), *dv = zeros(b, (size_t)nk);
     int32_t *at = put_ints(b, starts, (size_t)n + 1), *before = prefix ? put_ints(b, prefix, (size_t)n) : NULL;
-    b->ops->attention(b->dev, q, k, v, at, before, n, H, HKV, hd, window, o, lse);
-    b->ops->attention_backward(b->dev, dout, q, k, v, o, lse, at, before, n, H, HKV, hd, window, dq, dk, dv);
+    b->ops->attention(b->dev, q, k, v, at, before, n, H, HKV, hd, window, cap, o, lse);
+    b->ops->attention_backward(b->dev, dout, q, k, v, o, lse, at, before, n, H, HKV, hd, window, cap, dq, dk, dv);
     return (gradients){ get(b, o, (size_t)nq), get(b, lse, (size_t)(rows * H)), get(b, dq, (size_t)nq),
                         get(b, dk, (size_t)nk), get(b, dv, (size_t)nk) };
 }
@@ -253,14 +258,14 @@ static void near_bf16(const float *got, const float *want, int n, const char *wh
     for (int i = 0; i < n; i++) test_near((double)(got[i] / largest), (double)(want[i] / largest), 2e-2, what);
 }
 
-static void check_tiles(const int32_t *starts, const int32_t *prefix, int hd, int window)
+static void check_tiles(const int32_t *starts, const int32_t *prefix, int hd, int window, float cap)
 {
     const int rows = starts[4];
     bench b = bench_open(2), cpu = { .dev = device_open("cpu", 2, NULL) };
     cpu.ops = device_ops(cpu.dev);
     device_set_precision(b.dev, PRECISION_BF16);
-    const gradients want = attend_both_ways(&cpu, starts, prefix, 4, hd, window),
-                    got = attend_both_ways(&b, starts, prefix, 4, hd, window);
+    const gradients want = attend_both_ways(&cpu, starts, prefix, 4, hd, window, cap),
+                    got = attend_both_ways(&b, starts, prefix, 4, hd, window, cap);
     near_bf16(got.o, want.o, rows * H * hd, "o");
     near_bf16(got.lse, want.lse, rows * H, "lse");
     near_bf16(got.dq, want.dq, rows * H * hd, "dq");
@@ -277,7 +282,8 @@ static void in_bf16_tiles_agree_within_its_rounding(void **state)
     (void)state;
     static const int32_t starts[] = { 0, 64, 65, 150, 163 };
     for (int i = 0; i < 3; i++)
-        for (int w = 0; w < (i == 1 ? 3 : 1); w++) check_tiles(starts, NULL, HEADS[i], SEEN[w]);
+        for (int w = 0; w < (i == 1 ? 3 : 1); w++) check_tiles(starts, NULL, HEADS[i], SEEN[w], 0);
+    check_tiles(starts, NULL, 64, 20, 1.5f);
 }
 
 /* A prefix of a tile and a bit, shared by a sequence of several tiles and a short one. */
@@ -286,7 +292,8 @@ static void in_bf16_tiles_a_prefix_is_shared_alike(void **state)
     (void)state;
     static const int32_t starts[] = { 0, 70, 140, 150, 163 }, prefix[] = { -1, 0, 0, -1 };
     for (int i = 0; i < 3; i++)
-        for (int w = 0; w < (i == 1 ? 3 : 1); w++) check_tiles(starts, prefix, HEADS[i], SEEN[w]);
+        for (int w = 0; w < (i == 1 ? 3 : 1); w++) check_tiles(starts, prefix, HEADS[i], SEEN[w], 0);
+    check_tiles(starts, prefix, 64, 0, 1.5f);
 }
 
 int main(void)

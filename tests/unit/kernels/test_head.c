@@ -8,15 +8,17 @@ static const float TEMPERATURE = 0.7f;
 typedef struct problem {
     const double *x, *w, *dlogprob;
     const int32_t *targets;
+    double cap; /* of the logits; 0: none */
 } problem;
 
 /* z [V] of a row; returns logsumexp. */
-static double logits64(const double *x, const double *w, double *z)
+static double logits64(const double *x, const double *w, double cap, double *z)
 {
     double top = -1e300, total = 0;
     for (int v = 0; v < V; v++) {
         z[v] = 0;
         for (int i = 0; i < D; i++) z[v] += x[i] * w[v * D + i];
+        if (cap > 0) z[v] = cap * tanh(z[v] / cap);
         z[v] /= (double)TEMPERATURE;
         top = fmax(top, z[v]);
     }
@@ -29,7 +31,7 @@ static double head64(const problem *p, const double *x, const double *w)
 {
     double sum = 0, z[V];
     for (int t = 0; t < T; t++) {
-        const double lse = logits64(x + t * D, w, z);
+        const double lse = logits64(x + t * D, w, p->cap, z);
         sum += p->dlogprob[t] * (z[p->targets[t]] - lse);
     }
     return sum;
@@ -59,9 +61,8 @@ static void *packed(bench *b, const float *w, int n, int k)
     return p;
 }
 
-static void logprob_entropy_and_gradients(void **state)
+static void check_head(float cap)
 {
-    (void)state;
     bench b = bench_open(2);
     const float *x = random_host(&b, T * D, 1), *w = random_host(&b, V * D, 0.3), *dlogprob = random_host(&b, T, 1);
     int32_t targets[T];
@@ -71,13 +72,14 @@ static void logprob_entropy_and_gradients(void **state)
     float *gx = zeros(&b, T * D), *gw = zeros(&b, V * D);
     int32_t *dt = put_ints(&b, targets, T);
     void *panels = packed(&b, w, V, D);
-    b.ops->head(b.dev, dx, panels, dt, T, V, D, TEMPERATURE, logprob, entropy, lse, NULL, 0);
-    b.ops->head_backward(b.dev, put(&b, dlogprob, T), dx, dw, panels, dt, lse, T, V, D, TEMPERATURE, NULL, 0, gx, gw);
-    problem p = { wide(&b, x, T * D), wide(&b, w, V * D), wide(&b, dlogprob, T), targets };
+    b.ops->head(b.dev, dx, panels, dt, T, V, D, cap, TEMPERATURE, logprob, entropy, lse, NULL, 0);
+    b.ops->head_backward(b.dev, put(&b, dlogprob, T), dx, dw, panels, dt, lse, T, V, D, cap, TEMPERATURE, NULL, 0, gx,
+                         gw);
+    problem p = { wide(&b, x, T * D), wide(&b, w, V * D), wide(&b, dlogprob, T), targets, (double)cap };
     const float *l = get(&b, logprob, T), *e = get(&b, entropy, T);
     for (int t = 0; t < T; t++) {
         double z[V], h = 0;
-        const double sum = logits64(p.x + t * D, p.w, z);
+        const double sum = logits64(p.x + t * D, p.w, p.cap, z);
         for (int v = 0; v < V; v++) h -= exp(z[v] - sum) * (z[v] - sum);
         test_near((double)l[t], z[targets[t]] - sum, 1e-5, "logprob");
         test_near((double)e[t], h, 1e-4, "entropy");
@@ -87,10 +89,16 @@ static void logprob_entropy_and_gradients(void **state)
     bench_close(&b);
 }
 
-/* Logits that were kept and logits made again have the same bits, and backward leaves the kept ones as they are. */
-static void kept_logits_change_no_bit(void **state)
+static void logprob_entropy_and_gradients(void **state)
 {
     (void)state;
+    check_head(0);
+    check_head(2);
+}
+
+/* Logits that were kept and logits made again have the same bits, and backward leaves the kept ones as they are. */
+static void check_kept(float cap)
+{
     enum { KEPT = T / 2 };
     bench b = bench_open(2);
     const float *x = random_host(&b, T * D, 1), *w = random_host(&b, V * D, 0.3), *dlogprob = random_host(&b, T, 1);
@@ -104,9 +112,9 @@ static void kept_logits_change_no_bit(void **state)
     for (int i = 0; i < 3; i++) {
         float *l = zeros(&b, T), *lse = zeros(&b, T), *z = zeros(&b, T * V), *to_x = zeros(&b, T * D),
               *to_w = zeros(&b, V * D);
-        b.ops->head(b.dev, dx, panels, dt, T, V, D, TEMPERATURE, l, NULL, lse, z, kept[i]);
+        b.ops->head(b.dev, dx, panels, dt, T, V, D, cap, TEMPERATURE, l, NULL, lse, z, kept[i]);
         const float *before = get(&b, z, T * V);
-        b.ops->head_backward(b.dev, ds, dx, dw, panels, dt, lse, T, V, D, TEMPERATURE, z, kept[i], to_x, to_w);
+        b.ops->head_backward(b.dev, ds, dx, dw, panels, dt, lse, T, V, D, cap, TEMPERATURE, z, kept[i], to_x, to_w);
         assert_memory_equal(before, get(&b, z, T * V), sizeof(float) * T * V);
         logprob[i] = get(&b, l, T), gx[i] = get(&b, to_x, T * D), gw[i] = get(&b, to_w, V * D);
     }
@@ -119,31 +127,45 @@ static void kept_logits_change_no_bit(void **state)
     bench_close(&b);
 }
 
-/* Logits as the engine has them: x through the same panels. */
-static float *logits_on_device(bench *b, const float *x, const float *w, int rows)
+static void kept_logits_change_no_bit(void **state)
+{
+    (void)state;
+    check_kept(0);
+    check_kept(2);
+}
+
+/* Logits as the engine has them: x through the same panels, and the cap. */
+static float *logits_on_device(bench *b, const float *x, const float *w, int rows, float cap)
 {
     float *z = zeros(b, (size_t)(rows * V));
     b->ops->linear(b->dev, put(b, x, (size_t)(rows * D)), rows, packed(b, w, V, D), NULL, V, D, z);
+    if (cap > 0) b->ops->softcap(b->dev, z, cap, (int64_t)rows * V);
     return z;
 }
 
-static void what_sampling_records_is_what_the_head_computes_in_every_bit(void **state)
+static void check_sampled(float cap)
 {
-    (void)state;
     bench b = bench_open(2);
     const float *x = random_host(&b, T * D, 1), *w = random_host(&b, V * D, 0.3);
     rng_key keys[T];
     uint64_t hi[T], at[T];
     int32_t token[T];
     for (int t = 0; t < T; t++) keys[t] = (rng_key){ 5, (uint64_t)t }, hi[t] = 3, at[t] = (uint64_t)t * 11;
-    float *z = logits_on_device(&b, x, w, T), *head = zeros(&b, T), *lse = zeros(&b, T), sampled[T], again[T];
+    float *z = logits_on_device(&b, x, w, T, cap), *head = zeros(&b, T), *lse = zeros(&b, T), sampled[T], again[T];
     b.ops->sample(b.dev, z, T, V, TEMPERATURE, 1.0f, keys, hi, at, token, sampled);
     int32_t *dt = put_ints(&b, token, T);
     b.ops->token_logprob(b.dev, z, T, V, TEMPERATURE, token, again);
-    b.ops->head(b.dev, put(&b, x, T * D), packed(&b, w, V, D), dt, T, V, D, TEMPERATURE, head, NULL, lse, NULL, 0);
+    b.ops->head(b.dev, put(&b, x, T * D), packed(&b, w, V, D), dt, T, V, D, cap, TEMPERATURE, head, NULL, lse, NULL, 0);
     assert_memory_equal(sampled, again, sizeof(float) * T);
     assert_memory_equal(sampled, get(&b, head, T), sizeof(float) * T);
     bench_close(&b);
+}
+
+static void what_sampling_records_is_what_the_head_computes_in_every_bit(void **state)
+{
+    (void)state;
+    check_sampled(0);
+    check_sampled(2);
 }
 
 static void a_sample_depends_on_its_key_and_not_on_its_batch(void **state)
@@ -156,9 +178,9 @@ static void a_sample_depends_on_its_key_and_not_on_its_batch(void **state)
     int32_t all[T], alone;
     for (int t = 0; t < T; t++) keys[t] = (rng_key){ 9, (uint64_t)t }, at[t] = (uint64_t)t;
     float logprob[T], single;
-    b.ops->sample(b.dev, logits_on_device(&b, x, w, T), T, V, TEMPERATURE, 0.9f, keys, hi, at, all, logprob);
+    b.ops->sample(b.dev, logits_on_device(&b, x, w, T, 0), T, V, TEMPERATURE, 0.9f, keys, hi, at, all, logprob);
     for (int t = 0; t < T; t++) {
-        one.ops->sample(one.dev, logits_on_device(&one, x + t * D, w, 1), 1, V, TEMPERATURE, 0.9f, keys + t, hi + t,
+        one.ops->sample(one.dev, logits_on_device(&one, x + t * D, w, 1, 0), 1, V, TEMPERATURE, 0.9f, keys + t, hi + t,
                         at + t, &alone, &single);
         assert_int_equal(alone, all[t]);
         same_row(&one, &single, logprob + t, 1, "logprob");

@@ -38,7 +38,7 @@ static float *attention(void)
                 *v = random_host(&b, T * HKV * HD, 1);
     float *o = zeros(&b, T * H * HD);
     b.ops->attention(b.dev, put(&b, q, T * H * HD), put(&b, k, T * HKV * HD), put(&b, v, T * HKV * HD),
-                     put_ints(&b, starts, 3), NULL, 2, H, HKV, HD, 0, o, zeros(&b, T * H));
+                     put_ints(&b, starts, 3), NULL, 2, H, HKV, HD, 0, 0, o, zeros(&b, T * H));
     float *result = keep(&b, o, T * H * HD);
     bench_close(&b);
     return result;

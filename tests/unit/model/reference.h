@@ -31,6 +31,15 @@ static inline model_config tiny_config(bool tied)
                            .bos = -1 };
 }
 
+/* 0 and 1: an untied and a tied head; 2 and 3: the same with soft-caps where scores and logits bend. */
+enum { TINY_FORMS = 4 };
+static inline model_config tiny_form(int form)
+{
+    model_config c = tiny_config(form % 2);
+    if (form >= 2) c.score_cap = 0.05f, c.logit_cap = 0.3f;
+    return c;
+}
+
 /* Large enough for several panels, tiles and threads. */
 static inline model_config small_config(bool tied)
 {
@@ -41,7 +50,7 @@ static inline model_config small_config(bool tied)
 
 /* What layers may be beside Llama's, each mixed with something else: windows, layers that aren't turned, norms and
  * biases in other places, multipliers. */
-enum { VARIANTS = 8 };
+enum { VARIANTS = 9 };
 
 static inline model_config variant_config(int variant)
 {
@@ -83,6 +92,12 @@ static inline model_config variant_config(int variant)
         c.norms = NORMS_AROUND;
         c.experts = (expert_layers){ .names = EXPERTS_OF_MIXTRAL, .n = 4, .chosen = 2, .ffn = 36, .sum_to_one = true };
         for (int l = 0; l < c.layers; l++) c.experts.routed[l] = true;
+        break;
+    case 8: /* as Gemma 2 */
+        c.norms = NORMS_AROUND;
+        c.norm_plus = 1, c.gate = GATE_GELU, c.embedding_scale = 3, c.score_scale = 0.3f;
+        c.score_cap = 0.5f, c.logit_cap = 2;
+        c.attention[1].window = 9;
         break;
     }
     return c;
@@ -205,13 +220,13 @@ static inline void reference_rope(double *x, int heads, int hd, int position, do
 
 /* Head h of row `row`, whose sequence starts at row `first`. */
 static inline void reference_attention(const double *q, const double *keys, const double *values, int first, int row,
-                                       int stride, int hd, double *out)
+                                       int stride, int hd, double cap, double *out)
 {
     double *p = xmalloc(sizeof *p * (size_t)(row - first + 1)), max = -INFINITY, sum = 0;
     for (int j = first; j <= row; j++) {
         double s = 0;
         for (int d = 0; d < hd; d++) s += q[d] * keys[j * stride + d];
-        p[j - first] = s / sqrt(hd);
+        p[j - first] = cap > 0 ? cap * tanh(s / sqrt(hd) / cap) : s / sqrt(hd);
         max = fmax(max, p[j - first]);
     }
     for (int j = 0; j <= row - first; j++) sum += p[j] = exp(p[j] - max);
@@ -237,7 +252,8 @@ static inline void reference_layer(const reference *r, int layer, const token_ba
     reference_rope(keys + row * stride, c->kv_heads, hd, b->positions[row], (double)c->ropes[0].theta);
     for (int h = 0; h < c->heads; h++) {
         const int at = h / (c->heads / c->kv_heads) * hd;
-        reference_attention(q + h * hd, keys + at, values + at, first, row, stride, hd, att + h * hd);
+        reference_attention(q + h * hd, keys + at, values + at, first, row, stride, hd, (double)c->score_cap,
+                            att + h * hd);
     }
     reference_linear(reference_of(r, PARAM_O, layer), att, D, c->heads * hd, x, true);
     reference_norm(x, reference_of(r, PARAM_MLP_NORM, layer), D, (double)c->norm_eps, normed);
@@ -262,6 +278,9 @@ static inline double *reference_logits(const param_table *table, const double *p
             reference_norm(x, reference_of(&r, PARAM_FINAL_NORM, -1), c->width, (double)c->norm_eps, normed);
             reference_linear(reference_of(&r, c->tied ? PARAM_EMBED : PARAM_HEAD, -1), normed, c->vocab, c->width,
                              logits + t * c->vocab, false);
+            const double cap = (double)c->logit_cap;
+            for (int v = 0; cap > 0 && v < c->vocab; v++)
+                logits[t * c->vocab + v] = cap * tanh(logits[t * c->vocab + v] / cap);
         }
     free(r.keys);
     free(r.values);

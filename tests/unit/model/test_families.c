@@ -77,6 +77,13 @@ static void glm_with_neighbours_turned_and_norms_around_its_branches(void **stat
     check_family("families/glm4");
 }
 
+/* Every other layer has a window; scores and logits are capped where the cap tells. */
+static void gemma2_with_soft_caps(void **state)
+{
+    (void)state;
+    check_family("families/gemma2");
+}
+
 static void gemma3_with_norms_of_1_and_w_gelu_and_two_thetas(void **state)
 {
     (void)state;
@@ -141,6 +148,7 @@ int main(void)
         cmocka_unit_test(glm_with_neighbours_turned_and_norms_around_its_branches),
         cmocka_unit_test(qwen3_moe_with_layers_that_have_experts),
         cmocka_unit_test(mixtral_with_experts_in_every_layer),
+        cmocka_unit_test(gemma2_with_soft_caps),
         cmocka_unit_test(gemma3_with_norms_of_1_and_w_gelu_and_two_thetas),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -88,6 +88,12 @@ static void norms_of_1_and_w_and_two_thetas(void **state)
     check_import("gguf/gemma3", "Gemma3ForCausalLM");
 }
 
+static void soft_caps(void **state)
+{
+    (void)state;
+    check_import("gguf/gemma2", "Gemma2ForCausalLM");
+}
+
 /* The ids of a text, and the text of the ids: `shown`. */
 static void check_ids(const tokenizer *t, const char *text, const char *shown, const int32_t *want, size_t n)
 {
@@ -152,6 +158,7 @@ int main(void)
         cmocka_unit_test(fused_matrices_and_frequencies_in_tensors),
         cmocka_unit_test(a_part_of_a_head_turned_by_neighbours),
         cmocka_unit_test(norms_of_1_and_w_and_two_thetas),
+        cmocka_unit_test(soft_caps),
         cmocka_unit_test(runs_of_spaces_are_tokens),
         cmocka_unit_test(a_turn_ends_a_text_too),
     };
