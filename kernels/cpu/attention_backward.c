@@ -66,7 +66,7 @@ static void tile_gradients(const backward *bw, const query_tile *q, size_t row, 
         for (int j = q->first; j < q->n; j += 16) {
             const v16 score = v16_score(v16_load(p + j), form), e = v16_exp(score - v16_set(bw->lse[at]));
             v16 raw = e * (v16_load(ds + j) - v16_set(delta)) * scale;
-            if (s->cap > 0) raw *= v16_softcap_slope(score, s->cap);
+            if (s->cap > 0) raw *= v16_softcap_derivative(score, s->cap);
             v16_store(p + j, e);
             v16_store(ds + j, raw);
         }

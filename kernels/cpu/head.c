@@ -85,10 +85,10 @@ static void capped_gradient_row(const head_block *b, const float *z, int64_t t, 
         const int width = b->V - i < 16 ? b->V - i : 16;
         const v16 logits = v16_load_some(z + i, width);
         const v16 d = v16_exp(logits * v16_set(b->inverse) - v16_set(b->lse_in[t])) * v16_set(-c) *
-                      v16_softcap_slope(logits, b->cap);
+                      v16_softcap_derivative(logits, b->cap);
         memcpy(dz + i, &d, sizeof(float) * (size_t)width);
     }
-    dz[b->targets[t]] += c * v16_softcap_slope(v16_set(target), b->cap)[0];
+    dz[b->targets[t]] += c * v16_softcap_derivative(v16_set(target), b->cap)[0];
 }
 
 static void gradient_rows(void *ctx, int64_t begin, int64_t end, int thread)

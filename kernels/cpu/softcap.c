@@ -23,14 +23,14 @@ static void cap_blocks(void *ctx, int64_t begin, int64_t end, int thread)
     }
 }
 
-static void slope_blocks(void *ctx, int64_t begin, int64_t end, int thread)
+static void cotangent_blocks(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const capped *c = ctx;
     (void)thread;
     for (int64_t i = begin * 16; i < end * 16; i += 16) {
         const int width = width_at(c, i);
-        const v16 slope = v16_softcap_slope(v16_load_some(c->y + i, width), c->cap);
-        const v16 dy = v16_load_some(c->out + i, width) * slope;
+        const v16 derivative = v16_softcap_derivative(v16_load_some(c->y + i, width), c->cap);
+        const v16 dy = v16_load_some(c->out + i, width) * derivative;
         memcpy(c->out + i, &dy, sizeof(float) * (size_t)width);
     }
 }
@@ -42,5 +42,5 @@ void cpu_softcap(device *dev, float *y, float cap, int64_t n)
 
 void cpu_softcap_backward(device *dev, const float *y, float cap, int64_t n, float *dy)
 {
-    cpu_parallel(dev, 4.0 * (double)n, (n + 15) / 16, 0, slope_blocks, &(capped){ y, dy, cap, n });
+    cpu_parallel(dev, 4.0 * (double)n, (n + 15) / 16, 0, cotangent_blocks, &(capped){ y, dy, cap, n });
 }

@@ -35,7 +35,7 @@ GPU_DEVICE void pair_gradients(const packed &p, size_t query, size_t key, float 
     score = capped(warp_sum(score) * scale, p.cap);
     dp = warp_sum(dp);
     *prob = expf(score - p.lse_in[query]);
-    *ds = *prob * (dp - p.delta[query]) * scale * cap_slope(score, p.cap);
+    *ds = *prob * (dp - p.delta[query]) * scale * cap_derivative(score, p.cap);
 }
 
 GPU_KERNEL void query_rows(packed p)
@@ -140,7 +140,7 @@ template <int HD> GPU_KERNEL void query_tiles(packed p)
                 const int t = at.first + warp * 16 + lane / 4 + (i / 2) * 8, key = j + n * 8 + 2 * (lane % 4) + i % 2;
                 const float score = capped(s[n][i] * scale, p.cap);
                 const float prob = sees(t, key, p.window) ? expf(score - lse[i / 2]) : 0.0f;
-                s[n][i] = prob * (dp[n][i] - delta[i / 2]) * scale * cap_slope(score, p.cap);
+                s[n][i] = prob * (dp[n][i] - delta[i / 2]) * scale * cap_derivative(score, p.cap);
             }
 
         mix<HD>(s, turned, dq); /* dq += ds k */
@@ -202,7 +202,7 @@ GPU_DEVICE void add_queries(const packed &p, const sequence &s, int t0, int key0
             const bool there = t < s.n && sees(t, key, p.window);
             const float score = capped(prob[n][i] * scale, p.cap);
             prob[n][i] = there ? expf(score - b.lse[column]) : 0.0f;
-            ds[n][i] = prob[n][i] * (ds[n][i] - b.delta[column]) * scale * cap_slope(score, p.cap);
+            ds[n][i] = prob[n][i] * (ds[n][i] - b.delta[column]) * scale * cap_derivative(score, p.cap);
         }
 
     mix<HD>(prob, b.doos_t, dv);  /* dv += p^T do */

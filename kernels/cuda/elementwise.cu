@@ -49,15 +49,15 @@ void cuda_softcap(device *dev, float *y, float cap, int64_t n)
     if (n > 0) GPU_LAUNCH(dev, cap_all, gpu_blocks(n, THREADS), THREADS, 0, y, cap, n);
 }
 
-GPU_KERNEL void cap_slopes(const float *y, float cap, int64_t n, float *dy)
+GPU_KERNEL void cap_derivatives(const float *y, float cap, int64_t n, float *dy)
 {
     const int64_t i = place();
-    if (i < n) dy[i] *= cap_slope(y[i], cap);
+    if (i < n) dy[i] *= cap_derivative(y[i], cap);
 }
 
 void cuda_softcap_backward(device *dev, const float *y, float cap, int64_t n, float *dy)
 {
-    if (n > 0) GPU_LAUNCH(dev, cap_slopes, gpu_blocks(n, THREADS), THREADS, 0, y, cap, n, dy);
+    if (n > 0) GPU_LAUNCH(dev, cap_derivatives, gpu_blocks(n, THREADS), THREADS, 0, y, cap, n, dy);
 }
 
 /* ---- SwiGLU and GeGLU: y = g s u; GELU's s is 1/2 (1 + tanh z) = sigmoid(2 z) ---- */

@@ -73,7 +73,7 @@ GPU_KERNEL void gradient_rows(const float *z, const int32_t *targets, const floa
     float *out = dz + (size_t)blockIdx.x * (size_t)V;
     const float c = dlogprob[blockIdx.x] * inverse, l = lse[blockIdx.x];
     for (int v = (int)threadIdx.x; v < V; v += THREADS)
-        out[v] = ((v == targets[blockIdx.x] ? c : 0.0f) - c * expf(row[v] * inverse - l)) * cap_slope(row[v], cap);
+        out[v] = ((v == targets[blockIdx.x] ? c : 0.0f) - c * expf(row[v] * inverse - l)) * cap_derivative(row[v], cap);
 }
 
 void cuda_head_backward(device *dev, const float *dlogprob, const float *x, const float *w, const void *packed,

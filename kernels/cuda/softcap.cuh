@@ -9,4 +9,4 @@
 GPU_DEVICE float capped(float x, float cap) { return cap > 0 ? cap * tanhf(x / cap) : x; }
 
 /* What a cotangent is multiplied by, from the capped value. */
-GPU_DEVICE float cap_slope(float y, float cap) { return cap > 0 ? 1.0f - y / cap * (y / cap) : 1.0f; }
+GPU_DEVICE float cap_derivative(float y, float cap) { return cap > 0 ? 1.0f - y / cap * (y / cap) : 1.0f; }
