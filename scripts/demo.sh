@@ -5,8 +5,8 @@
 #
 #   scripts/demo.sh [key=value ...]           a tiny model of our own (recipes/calculator): a minute
 #   scripts/demo.sh --real [key=value ...]    SmolLM2-135M-Instruct, a public one (recipes/smollm2; scripts/real_model.sh)
-#                                             a quarter of an hour on two quiet cores, up to 11 GB of memory (less with
-#                                             learner.micro_tokens=2048), 3 GB of disk beside the model's 0.5
+#                                             a quarter of an hour on two quiet cores with AVX-512 or AMX (with AVX2
+#                                             alone a few times that), 7 GB of memory, 3 GB of disk beside the model's 0.5
 #
 # Leaves runs/demo/{icrl,control}, runs/demo/curves.svg and runs/demo/summary.json (--real: runs/demo-real). Words are
 # overrides of both recipes, e.g.: scripts/demo.sh steps=40
@@ -36,8 +36,9 @@ ask() { # MODEL: one question that no training saw, without an example
 }
 
 mkdir -p "$out"
-[ "$name" = demo ] || printf '%s\n' "Two runs of a model of 135 M parameters: a quarter of an hour on two quiet cores, 3 GB in $out, up to 11 GB of" \
-    "memory (learner.micro_tokens=2048 takes less). What runs is in recipes/smollm2, what to expect in docs/experiments.md." ""
+[ "$name" = demo ] || printf '%s\n' "Two runs of a model of 135 M parameters: a quarter of an hour on two quiet cores with AVX-512 or AMX, a few times" \
+    "that with AVX2 alone; 3 GB in $out, 7 GB of memory. What runs is in recipes/smollm2, what to expect in" \
+    "docs/experiments.md." ""
 echo "Question, never trained on:  $question   ($answer)"
 echo "before:  $(ask "$model")"
 echo
