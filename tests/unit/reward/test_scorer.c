@@ -243,11 +243,12 @@ static void crash(void *ctx)
 static void a_crash_has_the_line_that_the_script_was_at(void **state)
 {
     (void)state;
-    desk d = open_desk("return function(task, episode)\n"
+    desk d = open_with("return function(task, episode)\n"
                        "  local n = 0\n"
                        "  while n < 1e18 do n = n + 1 end\n"
                        "  return { accuracy = 1 }\n"
-                       "end\n");
+                       "end\n",
+                       PATIENT_MS); /* the crash comes at a tick, the CPU limit would come before it */
     scorer_set_tick(d.s, crash, d.s);
     score sc = ask(&d);
     assert_int_equal(sc.status, SCORE_SCRIPT);
