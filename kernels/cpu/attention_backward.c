@@ -47,6 +47,15 @@ static buffers buffers_at(float *base, const packed_shape *s)
     return b;
 }
 
+/* Sixteen raw scores become probabilities, and gradients of probabilities those of raw scores. */
+static void capped_gradients(float *p, float *ds, score_form form, float lse, float delta)
+{
+    const v16 score = v16_score(v16_load(p), form), e = v16_exp(score - v16_set(lse));
+    const v16 raw = e * (v16_load(ds) - v16_set(delta)) * v16_set(form.scale);
+    v16_store(p, e);
+    v16_store(ds, raw * v16_softcap_derivative(score, form.cap));
+}
+
 /* Scores and dp become p and ds, zeros where a row doesn't see. */
 static void tile_gradients(const backward *bw, const query_tile *q, size_t row, const buffers *b)
 {
@@ -64,11 +73,13 @@ static void tile_gradients(const backward *bw, const query_tile *q, size_t row, 
         for (int d = 0; d < s->hd; d++) delta += doo[d] * o[d];
 
         for (int j = q->first; j < q->n; j += 16) {
-            const v16 score = v16_score(v16_load(p + j), form), e = v16_exp(score - v16_set(bw->lse[at]));
-            v16 raw = e * (v16_load(ds + j) - v16_set(delta)) * scale;
-            if (s->cap > 0) raw *= v16_softcap_derivative(score, s->cap);
+            if (s->cap > 0) { /* apart: without a cap scale and lse are one rounding */
+                capped_gradients(p + j, ds + j, form, bw->lse[at], delta);
+                continue;
+            }
+            const v16 e = v16_exp(v16_load(p + j) * scale - v16_set(bw->lse[at]));
             v16_store(p + j, e);
-            v16_store(ds + j, raw);
+            v16_store(ds + j, e * (v16_load(ds + j) - v16_set(delta)) * scale);
         }
 
         /* What the row doesn't see: the window's past and the future. */

@@ -78,9 +78,10 @@ static void rows_may_come_through_a_pipe_that_is_open(void **state)
     (void)state;
     static const char ROW[] = "echo '{\"prompt\": \"1+1\", \"answer\": \"2\", \"response\": \"<answer>2</answer>\"}'";
     char command[300];
-    snprintf(command, sizeof command, "%s | timeout 20 $TROUPE score $REWARD /dev/stdin", ROW);
+    test_file_write(".", "reward.lua", REWARD_OF_A_RESPONSE);
+    snprintf(command, sizeof command, "%s | timeout 20 $TROUPE score reward.lua /dev/stdin", ROW);
     SHELL(0, command, "1 episodes, 0 without a score");
-    snprintf(command, sizeof command, "%s > rows; timeout 20 $TROUPE score $REWARD /dev/stdin < rows", ROW);
+    snprintf(command, sizeof command, "%s > rows; timeout 20 $TROUPE score reward.lua /dev/stdin < rows", ROW);
     SHELL(0, command, "1 episodes, 0 without a score");
     SHELL(1, "timeout 20 $TROUPE score $REWARD /dev/stdin < /dev/zero", "is a device");
 }

@@ -291,9 +291,10 @@ static void without_proc_it_runs_and_doctor_says_so(void **state)
     }
     test_file_write(".", "rows.jsonl",
                     "{\"prompt\": \"1+1\", \"answer\": \"2\", \"response\": \"<answer>2</answer>\"}\n");
+    test_file_write(".", "reward.lua", REWARD_OF_A_RESPONSE);
     SHELL(0,
-          "unshare -rm sh -c 'mount -t tmpfs none /proc; cp $2 reward.lua; cd ${1%/*}; ./troupe score $3/reward.lua "
-          "$3/rows.jsonl' sh $TROUPE $REWARD $PWD",
+          "unshare -rm sh -c 'mount -t tmpfs none /proc; cd ${1%/*}; ./troupe score $2/reward.lua $2/rows.jsonl' "
+          "sh $TROUPE $PWD",
           "1 episodes, 0 without a score");
     SHELL(1, "unshare -rm sh -c 'mount -t tmpfs none /proc; $1 doctor' sh $TROUPE", "BAD  proc", "mount -t proc");
 }
