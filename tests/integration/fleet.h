@@ -25,13 +25,13 @@ void outcome_free(outcome *o);
 /* Setup and teardown of one test: the working folder is a new one. */
 int enter_folder(void **state);
 int leave_folder(void **state);
+/* What a response in a file has is its text and answer: the calculator's reward asks for calls. */
+#define REWARD_OF_A_RESPONSE "return function(task, episode) return episode.answer == task.answer and 1 or 0 end\n"
 /* A shell's command, with $TROUPE, $RECIPE, $REWARD, $MODEL and $CALCULATOR (the recipe's folder). Its streams are the
  * caller's pipe unless the command says otherwise. */
 outcome shell_run(const char *command);
 /* It ends with `status` and has said all of `says`, NULL-terminated. */
 void shell_expect(const char *command, int status, const char *const *says);
-/* What a response in a file has is its text and answer: the calculator's reward asks for calls. */
-#define REWARD_OF_A_RESPONSE "return function(task, episode) return episode.answer == task.answer and 1 or 0 end\n"
 #define SHELL(status, command, ...) shell_expect(command, status, (const char *const[]){ __VA_ARGS__, NULL })
 
 /* Skips the test, aloud, on a machine that does not let the Python tool's sandbox be built. */
