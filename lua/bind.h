@@ -32,13 +32,20 @@ void bind_forget_names(lua_State *L); /* the numbers begin anew */
  * of C's alone. */
 uint64_t bind_born(lua_State *L, int index);
 
+/* What keeps weak tables from working; bind_weak.c says why and how. The thread returned lives as long as the state. */
+lua_State *bind_weak_open(lua_State *L);
+void bind_weak_note(lua_State *L, int index); /* a script sets the table at `index` as a metatable */
+void bind_weak_hide(lua_State *aside);        /* the collector is to run: nothing has a __mode */
+void bind_weak_show(lua_State *aside);        /* it has run */
+
 /* Builds the environment that every chunk gets and leaves it in the registry as "troupe.env". */
 int bind_libraries(lua_State *L);
 
 /* What a VM knows (vm.c): whether so much more memory fits its cap; where a recipe's modules are ("" for nowhere); how
  * much of `bytes` print may still say, which is then taken. bind_worked: a function in C has looked at so many bytes:
  * few instructions of a script can take long, so its time is looked at again after each megabyte. */
-bool bind_fits(lua_State *L, size_t bytes);
+bool bind_fits(lua_State *L, size_t bytes); /* once what is unreachable is collected */
+void bind_collect(lua_State *L);
 const char *bind_module_dir(lua_State *L);
 size_t bind_print_room(lua_State *L, size_t bytes);
 void bind_worked(lua_State *L, size_t bytes);

@@ -105,7 +105,7 @@ static regex *compile(lua_State *L, int index)
 
     regex *r = new_regex(L);
     if (!open_regex(L, r, pattern, len)) {
-        lua_gc(L, LUA_GCCOLLECT); /* Lua's own count doesn't include the memory of unused patterns */
+        bind_collect(L); /* Lua's own count doesn't include the memory of unused patterns */
         if (!open_regex(L, r, pattern, len)) luaL_error(L, "not enough memory for this regex");
     }
 

@@ -103,6 +103,7 @@ static int guarded_setmetatable(lua_State *L)
         return luaL_error(L, "metatables can't have __mode here: what a weak table still holds depends on the process");
     lua_settop(L, 2);
     if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL) return luaL_error(L, "cannot change a protected metatable");
+    if (lua_istable(L, 2)) bind_weak_note(L, 2);
     lua_setmetatable(L, 1);
     return 1;
 }

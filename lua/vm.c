@@ -14,7 +14,8 @@
 static const char REQUIRED[] = "troupe.required"; /* in the registry, by libraries.c */
 
 enum { HOOK_EVERY = 1000, MAX_SCRIPT_BYTES = 16 << 20, LOOK_BYTES = 1 << 20, MAX_PRINTED = 4096, MAX_WARNING = 400 };
-enum { HEADER = 16 }; /* in front of a block; keeps the alignment of malloc */
+enum { COLLECT_STEP = 1 << 20 }; /* that much is always allocated before the collector runs again */
+enum { HEADER = 16 };            /* in front of a block; keeps the alignment of malloc */
 
 struct vm {
     lua_State *L;
@@ -26,8 +27,11 @@ struct vm {
     size_t said;               /* by print, in all calls before this one */
     uint64_t blocks;           /* that Lua was ever given */
     size_t worked;             /* bytes that functions in C have looked at since the hook last ran */
+    size_t collect_at;         /* memory in use when the collector runs next */
+    lua_State *aside;          /* where weak tables are kept from working, bind_weak.c's */
     bool armed, expired;
-    char where[96]; /* the line that ran when the hook last ran: where memory ran out, nearly */
+    bool collecting, hidden; /* a collection is under way; the next one is Lua's own, and modes are hidden for it */
+    char where[96];          /* the line that ran when the hook last ran: where memory ran out, nearly */
     char module_dir[1024];
 };
 
@@ -48,6 +52,40 @@ static void grown(vm *v)
     lua_sethook(v->L, watch, LUA_MASKCOUNT, 1);
 }
 
+/* ---- the collector ----
+ *
+ * It runs as a whole or not at all: when memory has doubled, at a call's beginning, in the hook, or where a function in
+ * C finds no room; and by itself where an allocation fails, for the only time without being asked. In a VM without caps
+ * there is no hook, and it runs as Lua wants. */
+
+static void collect(vm *v, lua_State *L)
+{
+    if (!v->aside) return; /* the state is being opened */
+    v->collecting = true;
+    if (!v->hidden) bind_weak_hide(v->aside);
+    lua_gc(L, LUA_GCCOLLECT);
+    bind_weak_show(v->aside);
+    v->hidden = v->collecting = false;
+    v->looked = v->used;
+    v->collect_at = v->used + (v->used > COLLECT_STEP ? v->used : COLLECT_STEP);
+}
+
+void bind_collect(lua_State *L) { collect(vm_of(L), L); }
+void vm_collect(vm *v) { collect(v, v->L); }
+
+/* An allocation fails: Lua collects and asks again, or gives up; either way we are called before the script continues and
+ * can look. */
+static void *no_room(vm *v)
+{
+    if (!v->aside || v->collecting) return NULL;
+    if (v->hidden)
+        bind_weak_show(v->aside);
+    else
+        bind_weak_hide(v->aside);
+    v->hidden = !v->hidden;
+    return NULL;
+}
+
 /* In front of each of Lua's blocks stands which of this VM's it was. */
 static void *allocate(void *ud, void *p, size_t old, size_t new)
 {
@@ -59,10 +97,14 @@ static void *allocate(void *ud, void *p, size_t old, size_t new)
         v->used -= old;
         return NULL;
     }
-    if (new > old && over(v, new - old)) return NULL;
+    if (new > old && over(v, new - old)) return no_room(v);
 
     char *to = realloc(block, new + HEADER);
-    if (!to) return NULL;
+    if (!to) return no_room(v);
+    if (new > old && v->hidden && !v->collecting) {
+        bind_weak_show(v->aside);
+        v->hidden = false;
+    }
     if (!p) memcpy(to, &(uint64_t){ ++v->blocks }, sizeof v->blocks);
     v->used += new - old;
     grown(v);
@@ -96,7 +138,15 @@ void bind_worked(lua_State *L, size_t bytes)
     lua_sethook(L, watch, LUA_MASKCOUNT, 1);
 }
 
-bool bind_fits(lua_State *L, size_t bytes) { return !over(vm_of(L), bytes); }
+bool bind_fits(lua_State *L, size_t bytes)
+{
+    vm *v = vm_of(L);
+    if (!over(v, bytes)) return true;
+    collect(v, L);
+    bind_worked(L, v->used);
+    return !over(v, bytes);
+}
+
 void *bind_owner(lua_State *L) { return vm_of(L); }
 const char *bind_module_dir(lua_State *L) { return vm_of(L)->module_dir; }
 
@@ -165,6 +215,7 @@ static void watch(lua_State *L, lua_Debug *ar)
     lua_getinfo(L, "Sl", ar);
     if (ar->source[0] == '@') snprintf(v->where, sizeof v->where, "%.60s:%d", ar->short_src, ar->currentline);
 
+    if (v->used > v->collect_at) collect(v, L);
     const bool steps = v->limits.instructions && v->left <= 0;
     const bool time = v->limits.cpu_ms && clock_cpu_us() > v->deadline_us;
     if (!steps && !time) {
@@ -194,6 +245,8 @@ static void arm(vm *v)
     v->where[0] = 0;
     v->expired = false;
     v->armed = v->limits.instructions || v->limits.cpu_ms;
+    lua_gc(v->L, v->armed ? LUA_GCSTOP : LUA_GCRESTART);
+    if (v->armed && v->used > v->collect_at) collect(v, v->L);
     lua_sethook(v->L, v->armed ? watch : NULL, v->armed ? LUA_MASKCOUNT : 0, HOOK_EVERY);
 }
 
@@ -204,6 +257,12 @@ static void disarm(vm *v)
 }
 
 /* ---- life ---- */
+
+static int open_state(lua_State *L)
+{
+    vm_of(L)->aside = bind_weak_open(L);
+    return bind_libraries(L);
+}
 
 vm *vm_new(vm_kind kind, const vm_limits *limits, const char *module_dir, error *err)
 {
@@ -221,7 +280,7 @@ vm *vm_new(vm_kind kind, const vm_limits *limits, const char *module_dir, error 
 
     *(vm **)lua_getextraspace(v->L) = v;
     lua_setwarnf(v->L, warned, v);
-    if (vm_protect(v, bind_libraries, NULL, err) == OK) return v;
+    if (vm_protect(v, open_state, NULL, err) == OK) return v;
     vm_free(v);
     return NULL;
 }
@@ -230,6 +289,7 @@ void vm_free(vm *v)
 {
     if (!v) return;
     lua_sethook(v->L, NULL, 0, 0);
+    v->aside = NULL;
     lua_close(v->L);
     free(v);
 }

@@ -35,7 +35,8 @@ vm *vm_new(vm_kind kind, const vm_limits *limits, const char *module_dir, error 
 void vm_free(vm *v);
 lua_State *vm_state(vm *v);
 void vm_set_limits(vm *v, const vm_limits *limits);
-size_t vm_memory(const vm *v);
+size_t vm_memory(const vm *v); /* what is unreachable but not collected yet included */
+void vm_collect(vm *v);        /* outside of calls: those collect by themselves */
 /* "reward.lua:12", the line that runs, or that has called the function in C which does; returns its length, 0 where
  * none is known. Only reads, and calls nothing that a signal handler may not: also for a process that crashes. */
 size_t vm_line(const vm *v, char *out, size_t size);

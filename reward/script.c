@@ -311,10 +311,7 @@ void script_score(script *s, const task *t, const episode *e, score *out)
     }
 
     lua_settop(vm_state(s->vm), 0);
-    if (vm_memory(s->vm) > COLLECT_BYTES)
-        lua_gc(vm_state(s->vm), LUA_GCCOLLECT); /* the next row finds as much room as this one did */
-    else
-        lua_gc(vm_state(s->vm), LUA_GCSTEP, 10);
+    if (vm_memory(s->vm) > COLLECT_BYTES) vm_collect(s->vm); /* the next row finds as much room as this one did */
 
     out->ms = (double)(clock_us() - began_us) * 1e-3;
 }

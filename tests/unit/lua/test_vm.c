@@ -169,6 +169,58 @@ static void a_walk_goes_on_after_an_error(void **state)
         "for i = 1, 5 do pcall(f) end local g = (('a '):rep(9000)):gmatch('a-b?c-%s*x') for i = 1, 5 do pcall(g) end");
 }
 
+/* __mode that comes behind setmetatable has no effect, whoever runs the collector: memory that has doubled, an allocation
+ * that fails, a function in C that finds no room; and the script reads what it wrote. */
+static void no_table_is_weak_however_late_it_is_said(void **state)
+{
+    (void)state;
+    static const char *const COLLECTED[] = {
+        "for i = 1, 200000 do local t = { i } end",
+        "local x = ('x'):rep(10000) for i = 1, 40 do local s = x:rep(100) .. i end",
+        "local x = ('x'):rep(10000) for i = 1, 40 do local s = x:rep(700 + i) end",
+        "pcall(function() local t = {} for i = 1, 1e9 do t[i] = { i } end end)",
+        "pcall(function() local t, x = {}, ('x'):rep(1000) for i = 1, 1e9 do t[i] = x .. i end end)",
+        "for k = 1, 9 do pcall(function() local s = ('x'):rep(1000) while true do s = s .. s end end) end",
+        "pcall(coroutine.wrap(function() local t = {} for i = 1, 1e9 do t[i] = { i } end end))",
+        "coroutine.wrap(function() for i = 1, 200000 do local t = { i } end end)()",
+    };
+    for (size_t i = 0; i < sizeof COLLECTED / sizeof *COLLECTED; i++) {
+        char text[1200];
+        snprintf(text, sizeof text,
+                 "local modes = { 'k', 'v', 'kv' }\n"
+                 "for m = 1, 3 do\n"
+                 "    local mt, base = {}, {} mt.__index = mt setmetatable(mt, base)\n"
+                 "    local t, keys = setmetatable({}, mt), setmetatable({}, base)\n"
+                 "    mt.__mode = modes[m] base['__' .. 'mode'] = modes[m]\n"
+                 "    for j = 1, 20 do t[{ j }] = { j } t[j] = { j } keys[j] = {} end\n"
+                 "    %s\n"
+                 "    local n = 0 for k, v in pairs(t) do n = n + 1 end\n"
+                 "    assert(n == 40 and #keys == 20, n)\n"
+                 "    assert(mt.__mode == modes[m] and base.__mode == modes[m] and not pcall(setmetatable, {}, mt))\n"
+                 "end\n",
+                 COLLECTED[i]);
+        accepted(text);
+    }
+}
+
+/* A collector that runs only when it is let must still run: what is dropped makes room. */
+static void what_is_dropped_makes_room(void **state)
+{
+    (void)state;
+    accepted("local x = ('x'):rep(1000) for i = 1, 3000 do local s = x:rep(100 + i) end");
+    accepted("local x = ('x'):rep(10000) for i = 1, 100 do local s = x:rep(500 + i) end");
+    accepted(
+        "local x = ('x'):rep(10000) coroutine.wrap(function() for i = 1, 99 do local s = x:rep(500 + i) end end)()");
+    accepted("for i = 1, 100000 do local t = setmetatable({}, { __index = { i } }) end");
+    vm *v = new_vm(VM_REWARD, NULL);
+    for (int i = 0; i < 2000; i++) { /* each shorter than the hook's count */
+        error err = { 0 };
+        test_ok(run(v, "local s = ('x'):rep(100000)", &err), &err);
+    }
+    assert_true(vm_memory(v) < 4 << 20);
+    vm_free(v);
+}
+
 /* The order of Lua's own pairs is another one in each process: sums of fractions would be other sums. */
 static void pairs_has_one_order(void **state)
 {
@@ -249,6 +301,8 @@ int main(void)
         cmocka_unit_test(what_was_replaced_still_does_its_work),
         cmocka_unit_test(print_says_each_argument_once),
         cmocka_unit_test(a_walk_goes_on_after_an_error),
+        cmocka_unit_test(no_table_is_weak_however_late_it_is_said),
+        cmocka_unit_test(what_is_dropped_makes_room),
         cmocka_unit_test(pairs_has_one_order),
         cmocka_unit_test(recursion_ends_in_an_error),
         cmocka_unit_test(globals_are_read_only_after_the_script),
