@@ -8,6 +8,8 @@
 
 #include "reward/scorer.h"
 
+enum { REHEARSAL_PRINTS = 512 }; /* bytes that print may say in all where a script is only tried (scorer_config) */
+
 /* Scores the episodes with `row` (JSON text) as their task; the long ones have `long_bytes` of text.
  * ERR_SCRIPT: the script raised, or reached a cap, and `err` says its line and on which episode. Where an objective
  * is only missing (0/0, say), `note` [size] says so; else it is left as it is. What the machine does wrong is OK. */

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "learner/methods/preference.h"
 #include "lua/dialect.h"
+#include "reward/rehearsal.h"
 #include "rollout/dataset.h"
 
 /* A sentence about a key, with its line in the recipe. */
@@ -151,7 +152,8 @@ static int check_model(const recipe *r, error *err)
 static int check_script(const recipe *r, error *err)
 {
     error why = { 0 };
-    const scorer_config how = reward_scorer(&r->reward);
+    scorer_config how = reward_scorer(&r->reward);
+    how.print_bytes = REHEARSAL_PRINTS;
     if (recipe_file(r, "reward.script", r->reward.script, err) != OK) return ERR_ARGUMENT;
     return scorer_check_script(&how, &why) == OK ? OK : recipe_error(r, "reward.script", &why, err);
 }

@@ -185,7 +185,7 @@ static int check_schedule(opened *o, error *err)
 }
 
 /* A token is rarely more bytes than that; limits grow with the text, so that more would find no more. */
-enum { BYTES_PER_TOKEN = 8, LONGEST_TEXT = 1 << 20, REHEARSAL_PRINTS = 512 };
+enum { BYTES_PER_TOKEN = 8, LONGEST_TEXT = 1 << 20 };
 
 /* The script on the first, the middle and the last row. */
 static int rehearse(const opened *o, const dataset *rows, error *err)

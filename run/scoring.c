@@ -15,7 +15,7 @@
 #include "show/scores.h"
 
 /* REHEARSED_BYTES: no recipe says here how long an answer may be, so it is a long one. */
-enum { MAX_FILE = 1 << 30, REHEARSED_BYTES = 1 << 16, REHEARSAL_PRINTS = 512 };
+enum { MAX_FILE = 1 << 30, REHEARSED_BYTES = 1 << 16 };
 
 typedef struct scoring {
     const scoring_request *request;

@@ -138,11 +138,35 @@ static void what_a_script_prints_has_its_place_and_an_end(void **state)
     test_folder_remove(dir);
 }
 
+/* The script is looked at before a run whether it is rehearsed or not; the run stands still behind that, as none of its
+ * prompts fits. */
+static void a_script_that_is_only_opened_prints_no_more_than_a_rehearsal(void **state)
+{
+    (void)state;
+    char script[500];
+    char *dir = test_folder_new();
+    snprintf(script, sizeof script, "reward.script=%s/r.lua", dir);
+    test_file_write(
+        dir, "r.lua",
+        "for i = 1, 100 do print('top', ('x'):rep(100)) end\nreturn function() return { accuracy = 1 } end\n");
+    place p = place_new();
+    outcome o =
+        TROUPE("train", p.recipe, script, "reward.rehearse=false", "rollout.max_context=16", "--run-dir", p.run);
+    assert_int_equal(o.status, 1);
+    assert_non_null(strstr(o.text, "no prompt of data.train fits"));
+    if (times(o.text, "r.lua:1: top") != 4 || times(o.text, "(print: the rest is left out)") != 1)
+        fail_msg("%s", o.text);
+    outcome_free(&o);
+    test_folder_remove(p.dir);
+    test_folder_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_script_that_a_policy_can_make_raise_starts_nothing),
         cmocka_unit_test(what_a_script_prints_has_its_place_and_an_end),
+        cmocka_unit_test(a_script_that_is_only_opened_prints_no_more_than_a_rehearsal),
         cmocka_unit_test(a_score_counts_its_reasons),
         cmocka_unit_test(a_row_above_the_limit_is_named_before_anything_starts),
     };
