@@ -269,7 +269,7 @@ static void *run(void *ctx)
     learner_thread *l = ctx;
     l->last.ms = clock_ms();
     l->rc = train(l, &l->err);
-    ranks_end(l->config.comm);
+    ranks_end(l->config.comm, l->rc == ERR_INTERRUPTED);
     l->over = true;
     queue_close(l->config.versions);
     return NULL;

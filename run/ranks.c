@@ -11,7 +11,7 @@
 #include "proto/messages.h"
 
 /* The type of the frame that is broadcast. */
-typedef enum order { ORDER_STEP = 1, ORDER_SAVE, ORDER_END } order;
+typedef enum order { ORDER_STEP = 1, ORDER_SAVE, ORDER_END, ORDER_STOP } order;
 
 static bool alone(const comm *c) { return !c || c->size == 1; }
 
@@ -112,7 +112,7 @@ void ranks_step(comm *c, const step_batch *b)
 }
 
 void ranks_save(comm *c) { give_order(c, ORDER_SAVE, NULL); }
-void ranks_end(comm *c) { give_order(c, ORDER_END, NULL); }
+void ranks_end(comm *c, bool stopped) { give_order(c, stopped ? ORDER_STOP : ORDER_END, NULL); }
 
 /* ---- after a failure ---- */
 
@@ -216,8 +216,10 @@ int ranks_follow(comm *c, trainer *t, const weights *w, error *err)
         if (!ranks_regroup(c, t, err, &unread)) break;
         rc = OK;
         f.last = ORDER_STEP;
-    } while (f.last != ORDER_END);
+    } while (f.last != ORDER_END && f.last != ORDER_STOP);
 
     metrics_free(f.m);
+    if (f.last == ORDER_STOP)
+        return error_set(err, ERR_INTERRUPTED, "stopped with learner 1, which writes the checkpoint");
     return rc == ERR_STATE ? OK : rc;
 }

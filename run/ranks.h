@@ -4,7 +4,8 @@
  *
  *     STEP  its groups, as msgpack        trainer_step on all ranks
  *     SAVE                                the moments' pieces are gathered for the first's checkpoint
- *     END                                 all is over
+ *     END                                 the run is over
+ *     STOP                                it was asked to stop: it can be continued
  *
  * A rank that fails alone (no memory, mostly) calls all out of what they are doing: they tell each other what has
  * happened and where they are (ranks_regroup), and the first saves the last whole version with all ranks' moments. By
@@ -18,7 +19,7 @@
 /* On the first rank; nothing is done when it is alone (`c` NULL or of size 1). */
 void ranks_step(comm *c, const step_batch *b);
 void ranks_save(comm *c);
-void ranks_end(comm *c);
+void ranks_end(comm *c, bool stopped);
 
 /* What a failure has left of the ranks' common state. */
 typedef struct ranks_left {
@@ -30,5 +31,5 @@ typedef struct ranks_left {
 /* After a step or a save of this rank failed, or was left because another's had. False where ranks can't be called (see
  * above) and for one rank: then *left is not set. Collective, from wherever the ranks are. */
 bool ranks_regroup(comm *c, const trainer *t, const error *why, ranks_left *left);
-/* The others' life, until END. The weights are the trainer's. */
+/* The others' life, until END, or STOP (ERR_INTERRUPTED). The weights are the trainer's. */
 int ranks_follow(comm *c, trainer *t, const weights *w, error *err);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -250,7 +251,7 @@ static int follow(session *s, error *err)
     const learner_thread_config lc = learn_settings(s);
     if (rc == OK) rc = learner_thread_open(&s->learner, &lc, err);
     if (rc == OK) rc = ranks_follow(s->comm, s->learner.trainer, s->model->weights, err);
-    return rc;
+    return rc == ERR_INTERRUPTED && role_is_supervised() ? OK : rc; /* the supervisor hears it of the first */
 }
 
 /* ---- its end ---- */
@@ -262,29 +263,41 @@ static void drain(session *s)
     while (s->versions && queue_pop(s->versions, &item, 0) == OK) new_version_free(item);
 }
 
-/* To a person who has started this learner and no supervisor, which would say it: what to type next. */
+static void add_word(str *line, const char *word)
+{
+    str_putc(line, ' ');
+    shell_word(line, word);
+}
+
+/* Which of several it is, as its own command has said it. */
+static void add_place(str *line, const session_options *o)
+{
+    if (o->mpi) str_puts(line, " --mpi");
+    if (o->rank < 0) return;
+    str_printf(line, " --rank %" PRId64 " --of %" PRId64 " --meet", o->rank, o->of);
+    add_word(line, o->meet);
+}
+
+/* To a person who has started this learner and no supervisor, which would say it: what to type next, for each of several
+ * its own; MPI starts all by one command, which only the first says. */
 static void say_how_to_resume(const session *s)
 {
     const role_options *as = s->role.options;
     const session_options *o = s->options;
     const char *const words[] = { as->recipe, "--run", o->run, "--bind", o->address, "--resume" };
     str line = { 0 };
-    if (role_is_supervised()) return;
-    if (s->comm) {
-        log_info(s->role.log, "continue with: the same command and --resume, for each learner");
-        return;
-    }
+    if (role_is_supervised() || (o->mpi && s->comm->rank > 0)) return;
 
+    if (o->mpi) str_printf(&line, "mpirun -n %d ", s->comm->size);
     str_puts(&line, "troupe learner");
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        str_putc(&line, ' ');
-        shell_word(&line, words[i]);
-    }
-    for (int i = 0; i < as->n_overrides; i++) {
-        str_putc(&line, ' ');
-        shell_word(&line, as->overrides[i]);
-    }
-    log_info(s->role.log, "continue with: %s", line.data);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) add_word(&line, words[i]);
+    add_place(&line, o);
+    for (int i = 0; i < as->n_overrides; i++) add_word(&line, as->overrides[i]);
+
+    const bool one_of_many = s->comm && !o->mpi;
+    log_info(s->role.log, "%s: %s",
+             one_of_many ? "to continue, give each learner its own command; this one's is" : "continue with",
+             line.data);
     str_free(&line);
 }
 
@@ -320,7 +333,7 @@ static int close_all(session *s, int rc, error *err)
     hf_folder_close(s->model);
     device_close(s->device);
     if (s->folder >= 0) close(s->folder);
-    if (rc == ERR_INTERRUPTED && (!s->comm || s->comm->rank == 0)) say_how_to_resume(s);
+    if (rc == ERR_INTERRUPTED) say_how_to_resume(s);
     return rc;
 }
 

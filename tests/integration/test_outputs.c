@@ -248,6 +248,22 @@ static void a_learner_that_is_stopped_says_how_to_go_on(void **state)
           "recipe.lua --run 'it'\\''s a run' --bind ipc://", "/s --resume steps=3 eval_every=0\n");
 }
 
+/* Each of several, of its own: by these two lines alone they find each other again. */
+static void learners_that_are_stopped_say_how_each_continues(void **state)
+{
+    (void)state;
+    SHELL(0,
+          "mkdir 'a place'; both() { eval \"exec $TROUPE $1\" >said 2>&1 & p=$!; "
+          "eval \"exec $TROUPE $2\" >other 2>&1 & q=$!; " UNTIL_IT_LISTENS "; kill -TERM $p; "
+          "wait $p; echo first $?; wait $q; echo second $?; cat said other; }; "
+          "command() { sed -n 's/.*its own command; this one.s is: troupe //p' $1; }; "
+          "l='learner \"$RECIPE\" --run r --bind ipc://$PWD/s --of 2 --meet \"a place\" steps=3 eval_every=0'; "
+          "both \"$l --rank 0\" \"$l --rank 1\"; both \"$(command said)\" \"$(command other)\"",
+          "first 130\nsecond 130\n", "/s --resume --rank 0 --of 2 --meet 'a place' steps=3",
+          "--resume --rank 1 --of 2 --meet 'a place' steps=3 eval_every=0\n",
+          "stopped with learner 1, which writes the checkpoint\nfirst 130\nsecond 130\n");
+}
+
 /* However few descriptors there are: what can't be done is said with what raises the limit, and without a traceback. */
 static void few_open_files_are_met_with_what_raises_them(void **state)
 {
@@ -312,6 +328,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_run_without_a_readable_run_json_says_what_is_left, enter_folder,
                                         leave_folder),
         cmocka_unit_test_setup_teardown(a_learner_that_is_stopped_says_how_to_go_on, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(learners_that_are_stopped_say_how_each_continues, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(few_open_files_are_met_with_what_raises_them, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(who_is_killed_in_a_call_leaves_no_traceback, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(without_proc_it_runs_and_doctor_says_so, enter_folder, leave_folder),
