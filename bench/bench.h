@@ -20,7 +20,8 @@ typedef enum bench_kind { BENCH_KINDS(WORDS_MEMBER) N_BENCH_KINDS } bench_kind;
 extern const word_row BENCH_KIND_WORDS[];
 
 typedef struct bench_request {
-    const char *size; /* "small" or "large" */
+    const char *size;  /* "small" or "large" */
+    const char *model; /* a folder; NULL: a random one of `size` */
     precision precision;
     int threads;              /* 0: as many as there are */
     int batch, length;        /* sequences, and tokens of each */

@@ -7,14 +7,17 @@
 #include "base/str.h"
 #include "bench/bench.h"
 #include "bench/best.h"
+#include "model/hf_folder.h"
 
 enum { PROMPT = 16 };
 
 typedef struct run {
     const bench_request *request;
     device *dev;
-    param_table *table;
-    weights *w;
+    hf_folder *folder;  /* NULL: a random model, which is ours */
+    param_table *table; /* NULL: the folder's */
+    const weights *w;
+    weights *random;
     engine *en;
     sampled_token *out;
 } run;
@@ -22,10 +25,28 @@ typedef struct run {
 static void run_close(run *t)
 {
     engine_free(t->en);
-    weights_free(t->w);
+    weights_free(t->random);
     param_table_free(t->table);
+    hf_folder_close(t->folder);
     device_close(t->dev);
     free(t->out);
+}
+
+static int open_random(run *t, const char *size, error *err)
+{
+    if (!(t->table = param_table_new(bench_config(size), err))) return err->code;
+    if (!(t->random = weights_new(t->dev, t->table, err))) return err->code;
+    weights_init(t->random, 1, 0.02f);
+    weights_seal(t->random, 0);
+    t->w = t->random;
+    return OK;
+}
+
+static int open_folder(run *t, const char *dir, error *err)
+{
+    if (!(t->folder = hf_folder_open(dir, t->dev, err))) return err->code;
+    t->w = t->folder->weights;
+    return OK;
 }
 
 static int run_open(run *t, const bench_request *r, error *err)
@@ -34,11 +55,8 @@ static int run_open(run *t, const bench_request *r, error *err)
                                    .max_context = PROMPT + r->length + 1,
                                    .tokens_per_step = r->batch * (PROMPT + 1) + KV_PAGE };
     if (!(t->dev = device_open("auto", r->threads, err))) return err->code;
-    if (!(t->table = param_table_new(bench_config(r->size), err))) return err->code;
     device_set_precision(t->dev, r->precision);
-    if (!(t->w = weights_new(t->dev, t->table, err))) return err->code;
-    weights_init(t->w, 1, 0.02f);
-    weights_seal(t->w, 0);
+    if ((r->model ? open_folder(t, r->model, err) : open_random(t, r->size, err)) != OK) return err->code;
 
     t->out = xcalloc((size_t)r->batch, sizeof *t->out);
     return (t->en = engine_new(&config, t->w, err)) ? OK : err->code;

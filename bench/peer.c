@@ -12,6 +12,7 @@ static void add_words(str *command, bench_kind kind, const bench_request *r)
                words_of(BENCH_KIND_WORDS, (int)kind), r->size, words_of(PRECISION_WORDS, (int)r->precision), r->batch,
                r->length, r->seconds);
     if (r->threads > 0) str_printf(command, " --threads %d", r->threads);
+    if (r->model) str_printf(command, " --model '%s'", r->model);
 }
 
 /* Whether the command ended well and its first line is in `line`. */

@@ -10,14 +10,14 @@ static const char *const PRECISION_CHOICES[] = { PRECISIONS(WORDS_SPELLING) NULL
 static const char USAGE[] =
     "usage: troupe bench train|decode|moo|ops [--size small|large] [--precision f32|bf16] [--threads N]\n"
     "                    [--batch N] [--length N] [--seconds S] [--json] [--peer COMMAND]\n"
-    "                    [--group N [--prompt N] [--reply N]]\n\n"
+    "                    [--group N [--prompt N] [--reply N]] [--model DIR]\n\n"
     "Measures this machine on a random Llama: small has 6.84 M parameters (width 256, 6 layers, vocabulary\n"
     "4096), large 134 M (width 768, 12 layers, vocabulary 32000).\n\n"
     "  train   tokens a second of whole steps: forward, backward, clipping, AdamW (batch 16 of 256; large: 2 "
     "of 512)\n"
     "          --group N: an update by N samples of one prompt of --prompt tokens (256), each with --reply (64): the\n"
     "          prompt computed once, and once for each sample\n"
-    "  decode  tokens a second of --batch streams (1), each --length tokens (128)\n"
+    "  decode  tokens a second of --batch streams (1), each --length tokens (128); --model DIR: of a model folder\n"
     "  moo     a plain step, one of 3 data groups and one of 3 reward dimensions, by turns (batch 16 of 256; "
     "large: 8\n"
     "          of 256)\n"
@@ -53,6 +53,7 @@ static int take(call *c, bench_call *b, const asked *a, error *err)
     if (!kind) return call_wrong(c, err, "expected %s, found '%.80s'", c->verb->words, what);
     b->kind = (bench_kind)kind->value;
     if (b->kind == BENCH_MOO && b->peer) return call_wrong(c, err, "--peer: moo is measured beside a plain step");
+    if (b->request.model && b->kind != BENCH_DECODE) return call_wrong(c, err, "--model: only decode takes one");
     if (check_group(c, b, a, err) != OK) return err->code;
 
     b->request.size = SIZES[a->size];
@@ -81,6 +82,7 @@ static int run_verb(call *c, error *err)
                            { .name = "--reply", .whole = &a.reply, .min = 1, .max = 4096 },
                            { .name = "--seconds", .number = &b.request.seconds, .min = 0.01, .max = 3600 },
                            { .name = "--peer", .text = &b.peer },
+                           { .name = "--model", .text = &b.request.model },
                            { .name = "--json", .present = &b.json },
                            { 0 } };
     int rc = call_open(c, flags, err);
