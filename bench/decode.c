@@ -64,10 +64,11 @@ static int run_open(run *t, const bench_request *r, error *err)
 
 static int submit_all(run *t, const bench_request *r, error *err)
 {
+    const int vocab = t->w->table->config.vocab;
     int32_t prompt[PROMPT];
-    for (int i = 0; i < PROMPT; i++) prompt[i] = i;
+    for (int i = 0; i < PROMPT; i++) prompt[i] = i % vocab;
     for (int s = 0; s < r->batch; s++) {
-        prompt[0] = s; /* distinct prompts: no shared pages */
+        prompt[0] = s % vocab; /* distinct prompts: no shared pages */
         const stream_options o = { .seed = 1, .group = 1, .sample = (uint64_t)s, .temperature = 1, .top_p = 1 };
         if (!engine_submit(t->en, prompt, PROMPT, &o, err)) return err->code;
     }

@@ -6,13 +6,23 @@
 
 #include "base/str.h"
 
+/* One word to a shell, whatever is in it. */
+static void add_quoted(str *command, const char *word)
+{
+    str_puts(command, "'");
+    for (const char *c = word; *c; c++) str_printf(command, *c == '\'' ? "'\\''" : "%c", *c);
+    str_puts(command, "'");
+}
+
 static void add_words(str *command, bench_kind kind, const bench_request *r)
 {
     str_printf(command, " %s --size %s --precision %s --batch %d --length %d --seconds %g",
                words_of(BENCH_KIND_WORDS, (int)kind), r->size, words_of(PRECISION_WORDS, (int)r->precision), r->batch,
                r->length, r->seconds);
     if (r->threads > 0) str_printf(command, " --threads %d", r->threads);
-    if (r->model) str_printf(command, " --model '%s'", r->model);
+    if (!r->model) return;
+    str_puts(command, " --model ");
+    add_quoted(command, r->model);
 }
 
 /* Whether the command ended well and its first line is in `line`. */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "bench/report.h"
 
+#include <string.h>
 #include <sys/resource.h>
 
+#include "base/str.h"
 #include "bench/peer.h"
 
 static double peak_mib(void)
@@ -31,11 +33,17 @@ static rate rate_of_peer(const json_t *peer)
 static void print_rate_json(FILE *out, const bench_call *c, const rate *ours, const rate *theirs)
 {
     const bench_request *r = &c->request;
+    const char *name = r->model ? r->model : r->size;
+    str quoted = { 0 };
+    str_json(&quoted, name, strlen(name));
     fprintf(out,
-            "{\"what\":\"%s\",\"size\":\"%s\",\"precision\":\"%s\",\"device\":\"%s\",\"batch\":%d,\"length\":%d,"
-            "\"tokens_per_second\":%.1f,\"peak_mib\":%.0f",
-            words_of(BENCH_KIND_WORDS, (int)c->kind), r->size, words_of(PRECISION_WORDS, (int)r->precision), ours->name,
-            r->batch, r->length, ours->tokens_per_second, ours->mib);
+            "{\"what\":\"%s\",\"%s\":%s,\"precision\":\"%s\",\"device\":\"%s\",\"batch\":%d,\"length\":%d,\"tokens_per_"
+            "second\":%.1f,"
+            "\"peak_mib\":%.0f",
+            words_of(BENCH_KIND_WORDS, (int)c->kind), r->model ? "model" : "size", quoted.data,
+            words_of(PRECISION_WORDS, (int)r->precision), ours->name, r->batch, r->length, ours->tokens_per_second,
+            ours->mib);
+    str_free(&quoted);
     if (theirs)
         fprintf(out, ",\"peer\":\"%s\",\"peer_tokens_per_second\":%.1f,\"peer_peak_mib\":%.0f,\"ratio\":%.3f",
                 theirs->name, theirs->tokens_per_second, theirs->mib,

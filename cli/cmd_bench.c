@@ -23,12 +23,12 @@ static const char USAGE[] =
     "          of 256)\n"
     "  ops     microseconds of single operations at the model's shapes\n"
     "  --peer  another program to measure in the same run; it gets the same words and prints one JSON line.\n"
-    "          bench/torch_peer.py is PyTorch's\n\n"
+    "          bench/torch_peer.py is PyTorch's, bench/llama_peer.py llama.cpp's (decode --model)\n\n"
     "example: troupe bench train --precision bf16 --peer 'python3 bench/torch_peer.py'\n";
 
 /* As the flags take them. */
 typedef struct asked {
-    int size, precision;            /* places in SIZES and PRECISION_CHOICES */
+    int size, precision;            /* places in SIZES (-1: not said) and PRECISION_CHOICES */
     int64_t threads, batch, length; /* 0: the usual */
     int64_t group, prompt, reply;   /* group 0: not asked for */
 } asked;
@@ -54,9 +54,10 @@ static int take(call *c, bench_call *b, const asked *a, error *err)
     b->kind = (bench_kind)kind->value;
     if (b->kind == BENCH_MOO && b->peer) return call_wrong(c, err, "--peer: moo is measured beside a plain step");
     if (b->request.model && b->kind != BENCH_DECODE) return call_wrong(c, err, "--model: only decode takes one");
+    if (b->request.model && a->size >= 0) return call_wrong(c, err, "--model with --size: one or the other");
     if (check_group(c, b, a, err) != OK) return err->code;
 
-    b->request.size = SIZES[a->size];
+    b->request.size = SIZES[a->size >= 0 ? a->size : 0];
     b->request.precision = (precision)a->precision;
     b->request.threads = (int)a->threads;
     b->request.batch = (int)a->batch;
@@ -70,7 +71,7 @@ static int take(call *c, bench_call *b, const asked *a, error *err)
 
 static int run_verb(call *c, error *err)
 {
-    asked a = { 0 };
+    asked a = { .size = -1 };
     bench_call b = { .request = { .seconds = 5 } };
     const flag flags[] = { { .name = "--size", .choice = &a.size, .choices = SIZES },
                            { .name = "--precision", .choice = &a.precision, .choices = PRECISION_CHOICES },

@@ -65,6 +65,7 @@ static void what_could_not_be_printed_is_a_failure(void **state)
         "pretrain $CALCULATOR/pretrain.lua out=made steps=1 threads=1 tokens_per_step=64",
         "export --model $MODEL exported",
         "bench decode --length 4 --seconds 0.1",
+        "bench decode --model $MODEL --length 4 --seconds 0.1",
         "plot /dev/stdout curves",
         "plot /dev/fd/1 curves",
         "eval $RECIPE eval_prompts=2 --out /dev/stdout",

@@ -20,6 +20,19 @@ static void a_peer_gets_our_words_and_answers_in_json(void **state)
     json_decref(answer);
 }
 
+static void a_model_folder_is_one_word_whatever_its_name(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    bench_request r = REQUEST;
+    r.model = "it's $HOME; a model";
+    json_t *answer =
+        bench_peer_ask("sh -c 'for w; do last=$w; done; echo \"[\\\"$last\\\"]\"' peer", BENCH_DECODE, &r, &err);
+    if (!answer) fail_msg("%s", err.text);
+    assert_string_equal(json_string_value(json_array_get(answer, 0)), r.model);
+    json_decref(answer);
+}
+
 static void a_peer_that_fails_is_named_with_its_words(void **state)
 {
     (void)state;
@@ -92,6 +105,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_peer_gets_our_words_and_answers_in_json),
+        cmocka_unit_test(a_model_folder_is_one_word_whatever_its_name),
         cmocka_unit_test(a_peer_that_fails_is_named_with_its_words),
         cmocka_unit_test(what_is_not_asked_for_is_usual_for_the_kind),
         cmocka_unit_test(the_best_is_of_two_repeats_behind_the_first),
