@@ -37,7 +37,7 @@ set(TROUPE_MAY_USE_cli ${TROUPE_MAY_USE_run} run bench)
 
 # A test's label: unit, integration, fuzz or guard, so that `ctest -L unit` runs one kind and `ctest -LE slow` what takes
 # little. Slow is what takes over ten seconds on two cores.
-set(TROUPE_SLOW actor.border run.supervisor env.attacks env.ends env.layers env.python exchange.sim exchange.sim_server
+set(TROUPE_SLOW actor.border actor.slow_step run.supervisor env.attacks env.ends env.layers env.python exchange.sim exchange.sim_server
   reward.scorer integration.attacks integration.chaos integration.hostile integration.operator integration.train)
 function(troupe_label label)
   foreach(test IN LISTS ARGN)
