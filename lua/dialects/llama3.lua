@@ -93,12 +93,48 @@ end
 -- ---- tool.call(name="value", ...): how Llama 3.1 calls its built-in tools ----
 
 local WORDS = { True = "true", False = "false", None = "null", ["true"] = "true", ["false"] = "false", null = "null" }
-local INSIDE = { ["\\'"] = "'", ['"'] = '\\"', ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ["\\a"] = "\\u0007", ["\\v"] = "\\u000b",
-    ["\\\n"] = "" } -- of Python's strings, for JSON's
+-- What a backslash makes of a letter in a Python string, and of digits behind it; "N" (a character by its name) isn't read.
+local ESCAPES = { ["\n"] = "", ["\\"] = "\\", ["'"] = "'", ['"'] = '"', a = "\a", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t",
+    v = "\v", N = false }
+local DIGITS = { x = "^%x%x", u = "^%x%x%x%x", U = "^%x%x%x%x%x%x%x%x" }
 
--- One character of a Python string, or what a backslash makes of it: to Python, the backslash of one that it does not know is one.
-local function inside(c)
-    return INSIDE[c] or (c:find('^\\[^"\\bfnrtuxNU0-7]') and "\\" .. c) or c
+-- The character whose number stands at byte `at`, and what follows it; nil: there is no such character.
+local function numbered(text, at, pattern, base)
+    local digits = text:match(pattern, at)
+    local code = digits and tonumber(digits, base)
+    if not code or code > 0x10ffff or (code >= 0xd800 and code < 0xe000) then return nil end
+    return utf8.char(code), at + #digits
+end
+
+-- What Python makes of the inside of a string, or nil. To Python, the backslash of an escape that it does not know is one.
+local function unescaped(text)
+    local out, at = {}, 1
+    while true do
+        local slash = text:find("\\", at, true)
+        if not slash then break end
+        out[#out + 1] = text:sub(at, slash - 1)
+
+        local letter = text:sub(slash + 1, slash + 1)
+        local what, behind = ESCAPES[letter], slash + 2
+        if DIGITS[letter] then
+            what, behind = numbered(text, behind, DIGITS[letter], 16)
+        elseif letter:find("[0-7]") then
+            what, behind = numbered(text, slash + 1, "^[0-7][0-7]?[0-7]?", 8)
+        elseif what == nil then
+            what = "\\" .. letter
+        end
+        if not what then return nil end
+        out[#out + 1], at = what, behind
+    end
+    return table.concat(out) .. text:sub(at)
+end
+
+-- Where JSON reads an escape otherwise than Python: \/ and characters in two halves.
+local function is_read_otherwise(value)
+    for letter, digits in value:gmatch("\\(.)(%x?%x?)") do
+        if letter == "/" or (letter == "u" and digits:find("^[dD][89a-fA-F]")) then return true end
+    end
+    return false
 end
 
 -- Where the string ends whose quote stands at byte `at`; nil: it is not closed.
@@ -113,16 +149,25 @@ local function string_end(text, at)
     return p
 end
 
+-- The JSON text of the Python string whose quote stands at byte `at`, and where it ends; nil: it is none that can be read.
+local function string_at(text, at, raw)
+    local finish = string_end(text, at)
+    local body = finish and text:sub(at + 1, finish - 1)
+    if body and not raw then body = unescaped(body) end
+    if body and utf8.len(body) then return json.quote(body), finish end
+end
+
 -- The value that begins at byte `at`, as JSON text, and what follows it; nil: there is none.
 local function value_at(text, at)
     local first = text:sub(at, at)
+    local prefix = text:match("^([rRuU]?)[\"']", at)
     local finish, value
-    if first == '"' or first == "'" then
-        finish = string_end(text, at)
-        value = finish and '"' .. text:sub(at + 1, finish - 1):gsub("\\?.", inside) .. '"'
+    if prefix then
+        value, finish = string_at(text, at + #prefix, prefix:lower() == "r")
     elseif first == "[" or first == "{" then
         finish = chat.json_end(text, at)
         value = finish and text:sub(at, finish)
+        if value and is_read_otherwise(value) then value = nil end
     else
         local word = text:match("^[%w_%+%-%.]+", at) or ""
         finish, value = at + #word - 1, WORDS[word] or word

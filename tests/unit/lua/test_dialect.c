@@ -344,15 +344,37 @@ static void llama3_reads_the_arguments_of_a_built_in_tool(void **state)
     expect_call(d, BUILT_IN("search", " q = None , n=[1, {\"a\": true}], "), "search",
                 "{\"n\":[1,{\"a\":true}],\"q\":null}");
     expect_call(d, BUILT_IN("search", ""), "search", "{}");
-    static const char *const WRONG[] = {
-        "\"cats\"", "q=cats", "q='cats", "q=\"a\" n=3", "q=f(\"a\")", "q=[1", "q=1 + 2"
-    };
+    static const char *const WRONG[] = { "\"cats\"", "q=cats", "q='cats", "q=\"a\" n=3", "q=f(\"a\")", "q=[1",
+                                         "q=1 + 2",
+                                         /* strings of Python's that aren't read, or that Python doesn't */
+                                         "q=b\"a\"", "q=f\"a\"", "q=br'a'", "q=\"\"\"a\"\"\"", "q=\"a\" \"b\"",
+                                         "q=\"\\N{BULLET}\"", "q=\"\\x4\"", "q=\"\\xg1\"", "q=\"\\u004\"",
+                                         "q=\"\\U0011ffff\"", "q=\"\\ud83d\\ude00\"", "q=\"\xff\"", "q=r\"\\\"",
+                                         /* JSON would read these otherwise */
+                                         "q=[\"a\\/b\"]", "q=[\"\\ud83d\\ude00\"]", "q=['a']", "q=[\"\\x41\"]" };
     for (size_t i = 0; i < sizeof WRONG / sizeof *WRONG; i++) {
         char text[100];
         snprintf(text, sizeof text, BUILT_IN("search", "%s"), WRONG[i]);
         expect_bad(d, text, "search", "search.call(name=value, ...)");
     }
     expect_bad(d, BUILT_IN("search", "q=1, q=2"), "search", "duplicate");
+    /* as Python reads them, each by itself and among others */
+    static const char *const READ[][2] = {
+        { "\"\\x41\\u00e9\\U0001F600\\101\\60\"", "A\u00e9\U0001F600A0" },
+        { "\"\\x41b\\1018\"", "AbA8" },
+        { "r\"\\x41\\n\"", "\\\\x41\\\\n" },
+        { "R'a\\'b'", "a\\\\'b" },
+        { "u\"\\u0041\"", "A" },
+        { "'\\/\\d\\#'", "\\\\/\\\\d\\\\#" },
+        { "'a\\\nb'", "ab" },
+        { "'\\t\\\\t\\\"\\''", "\\t\\\\t\\\"'" },
+    };
+    for (size_t i = 0; i < sizeof READ / sizeof *READ; i++) {
+        char text[200], wanted[200];
+        snprintf(text, sizeof text, BUILT_IN("search", "q=%s, n=3"), READ[i][0]);
+        snprintf(wanted, sizeof wanted, "{\"n\":3,\"q\":\"%s\"}", READ[i][1]);
+        expect_call(d, text, "search", wanted);
+    }
     dialect_free(d);
 }
 
