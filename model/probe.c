@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "model/probe.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,6 +63,15 @@ static int read_ids(probe *p, const probe_request *r, error *err)
 
 /* ---- what the model computes ---- */
 
+/* Weights may be finite, and so large that what they compute is not. */
+static int check_logits(const probe *p, error *err)
+{
+    for (int v = 0; v < p->model->config.vocab; v++)
+        if (!isfinite(p->logits[v]))
+            return error_set(err, ERR_STATE, "the logits are not finite: the model's numbers are damaged or too large");
+    return OK;
+}
+
 static int run_forward(probe *p, error *err)
 {
     const int32_t n = (int32_t)p->n, starts[2] = { 0, n };
@@ -82,7 +92,8 @@ static int run_forward(probe *p, error *err)
         const activations *acts = model_forward(p->model->weights, &b, &(forward_options){ .temperature = 1 });
         device_copy_out(p->dev, p->logprobs, acts->logprob, sizeof(float) * (size_t)(n - 1));
     }
-    return device_sync(p->dev, err);
+    const int rc = device_sync(p->dev, err);
+    return rc == OK ? check_logits(p, err) : rc;
 }
 
 int32_t probe_likeliest(const float *logits, int V)

@@ -13,6 +13,14 @@ typedef struct norm {
     float *y, *rstd, *dx, *dw;
 } norm;
 
+/* Numbers whose squares are too large for fp32 would come out as 0, and a model that has diverged would look like one
+ * without an opinion: probabilities all the same, gradients 0. They are NaN, which whoever looks for trouble finds. */
+static float rstd_of(float mean_square, float eps)
+{
+    const float r = 1.0f / sqrtf(mean_square + eps);
+    return r > 0 ? r : NAN;
+}
+
 static void norm_rows(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const norm *n = ctx;
@@ -20,7 +28,7 @@ static void norm_rows(void *ctx, int64_t begin, int64_t end, int thread)
     for (int64_t t = begin; t < end; t++) {
         const float *row = n->x + (size_t)t * (size_t)n->D;
         float *to = n->y + (size_t)t * (size_t)n->D;
-        const float r = 1.0f / sqrtf(v16_dot(row, row, n->D) / (float)n->D + n->eps);
+        const float r = rstd_of(v16_dot(row, row, n->D) / (float)n->D, n->eps);
         for (int d = 0; d < n->D; d++) to[d] = row[d] * r * (n->plus + n->w[d]);
         n->rstd[t] = r;
     }

@@ -39,7 +39,8 @@ GPU_KERNEL void norm_rows(const float *x, const float *w, int D, float eps, floa
     const float *row = x + (size_t)blockIdx.x * (size_t)D;
     float *out = y + (size_t)blockIdx.x * (size_t)D, squares = 0;
     for (int d = (int)threadIdx.x; d < D; d += THREADS) squares += row[d] * row[d];
-    const float r = 1.0f / sqrtf(block_sum<THREADS>(squares) / (float)D + eps);
+    const float inverse = 1.0f / sqrtf(block_sum<THREADS>(squares) / (float)D + eps);
+    const float r = inverse > 0 ? inverse : NAN; /* squares too large for fp32 are not 0: see kernels/cpu/norm.c */
     if (threadIdx.x == 0) rstd[blockIdx.x] = r;
     for (int d = (int)threadIdx.x; d < D; d += THREADS) out[d] = row[d] * r * (plus + w[d]);
 }

@@ -116,12 +116,34 @@ static void numbers_that_can_not_be_held_are_refused(void **state)
           "rows:2: 1e-400 is too small");
 }
 
+/* Weights that are finite, and so large that the sums of their squares are not: nothing is drawn from such a policy. */
+static void what_a_model_cannot_compute_is_said(void **state)
+{
+    (void)state;
+    SHELL(0,
+          "cp -r $MODEL big; python3 -c \"\n"
+          "import struct\n"
+          "f = open('big/model.safetensors', 'r+b')\n"
+          "data = f.read()\n"
+          "begin = 8 + struct.unpack('<Q', data[:8])[0]\n"
+          "n = (len(data) - begin) // 4\n"
+          "f.seek(begin)\n"
+          "f.write(struct.pack('<%df' % n, *[1e20 * x for x in struct.unpack('<%df' % n, data[begin:])]))\n\"; ls",
+          "big");
+    SHELL(1, "$TROUPE probe --model big --text 'Question: 12 * 3' --greedy 2",
+          "troupe: probe: the logits are not finite");
+    need_sandbox();
+    SHELL(1, "$TROUPE train $RECIPE model=big --run-dir run steps=1",
+          "the logits of policy version 0 are not finite: the model's numbers are damaged");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_is_no_regular_file_is_refused_by_name, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(numbers_that_can_not_be_held_are_refused, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(rows_may_come_through_a_pipe_that_is_open, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(what_a_model_cannot_compute_is_said, enter_folder, leave_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

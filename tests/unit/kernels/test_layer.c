@@ -57,6 +57,28 @@ static void rmsnorm_and_its_gradients(void **state)
     check_norm(1);
 }
 
+/* Weights that have diverged: what can't be computed is not 0, in the row where it is so and there alone. */
+static void squares_beyond_fp32_are_not_a_number(void **state)
+{
+    (void)state;
+    bench b = bench_open(2);
+    float x[2 * D], w[D];
+    for (int i = 0; i < 2 * D; i++) x[i] = 1e18f;
+    for (int i = 0; i < D; i++) w[i] = 1;
+    x[D + 3] = -1e20f;
+
+    float *y = zeros(&b, 2 * D), *rstd = zeros(&b, 2), *dx = zeros(&b, 2 * D), *dw = zeros(&b, D);
+    float *in = put(&b, x, 2 * D), *gain = put(&b, w, D);
+    b.ops->rmsnorm(b.dev, in, gain, 2, D, 1e-5f, 0, y, rstd);
+    b.ops->rmsnorm_backward(b.dev, gain, in, gain, rstd + 1, 1, D, 0, dx + D, dw);
+    const float *got = get(&b, y, 2 * D), *gradient = get(&b, dx, 2 * D);
+    for (int i = 0; i < D; i++) {
+        test_near((double)got[i], 1, 1e-5, "a row that fits");
+        assert_true(isnan(got[D + i]) && isnan(gradient[D + i]));
+    }
+    bench_close(&b);
+}
+
 static void check_turn(rope_turn turn)
 {
     bench b = bench_open(2);
@@ -163,6 +185,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rmsnorm_and_its_gradients),
+        cmocka_unit_test(squares_beyond_fp32_are_not_a_number),
         cmocka_unit_test(rotary_embedding_turns_pairs_and_backward_turns_back),
         cmocka_unit_test(swiglu_and_geglu_and_their_gradients),
         cmocka_unit_test(swiglu_has_no_overflow),
