@@ -271,9 +271,10 @@ static void a_training_thread_that_hangs_is_named_and_replaced(void **state)
                                          "stall_seconds=2",
                                          "steps=3",
                                          "learner_threads=1",
-                                         "rollout.prompts_per_step=24",
-                                         "rollout.group=16",
-                                         "learner.shared_prompts=false", /* steps are to be long */
+                                         "rollout.prompts_per_step=4",
+                                         "rollout.group=8",
+                                         "algorithm.epochs=16", /* steps are to be long, not what is played for them */
+                                         "learner.shared_prompts=false",
                                          NULL };
     process t = place_start(&p, WORDS);
     wait_for_step(p.run, 1, SECONDS);
