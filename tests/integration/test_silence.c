@@ -112,14 +112,10 @@ static void weights_that_diverge_are_neither_saved_nor_published(void **state)
 {
     (void)state;
     need_sandbox();
-    static const char *const KEYS[] = { "optim.lr=10",
-                                        "optim.weight_decay=10",
-                                        "optim.warmup=0",
-                                        "algorithm.kl=1",
-                                        "algorithm.epochs=20",
-                                        "checkpoint_every=1",
-                                        "actors=1",
-                                        NULL };
+    static const char *const KEYS[] = {
+        "optim.lr=10",         "optim.weight_decay=10", "optim.warmup=0", "algorithm.kl=1",
+        "algorithm.epochs=20", "checkpoint_every=1",    "actors=1",       NULL
+    };
     char path[400];
     size_t len;
     place p = place_new();
