@@ -53,13 +53,24 @@ static void close_files(tensor_files *files)
     json_decref(files->index);
 }
 
+/* The shard that the index has `p` in, under either of its names; NULL: none. */
+static const char *shard_of(const tensor_files *files, const param *p)
+{
+    char fused[PARAM_NAME];
+    int64_t shape[3];
+    const json_t *shards = json_object_get(files->index, "weight_map");
+    const json_t *own = json_object_get(shards, p->name);
+    if (!own && param_stored_fused(p, fused, shape) > 0) own = json_object_get(shards, fused);
+    return json_string_value(own);
+}
+
 /* The file that has `p`, and its path; NULL and `err` without one. */
 static safetensors *file_of(const hf_folder *f, tensor_files *files, const param *p, char path[PATH_BYTES], error *err)
 {
     snprintf(path, PATH_BYTES, "%s", files->one_path);
     if (files->one) return files->one;
 
-    const char *shard = json_string_value(json_object_get(json_object_get(files->index, "weight_map"), p->name));
+    const char *shard = shard_of(files, p);
     if (!shard || strchr(shard, '/')) { /* a shard is a file of this folder, never one elsewhere */
         error_set(err, ERR_PARSE, "%s/model.safetensors.index.json names no shard for %s", f->dir, p->name);
         return NULL;

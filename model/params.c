@@ -47,8 +47,11 @@ static void name_in_layer(param *p, const char *name, int expert)
 
 static void add(param_table *t, int layer, int expert, const shape *s)
 {
+    const bool of_expert = param_is_expert(s->kind);
     param *p = &t->items[t->n++];
     *p = (param){ .kind = s->kind, .layer = layer, .rows = s->rows, .cols = s->cols, .rank = s->rank };
+    p->expert = expert;
+    p->n_experts = of_expert ? t->config.experts.n : 0;
     cut(p, &t->config);
     if (layer >= 0)
         name_in_layer(p, s->name, expert);
@@ -270,4 +273,22 @@ bool param_is_bias(param_kind kind)
 {
     return kind == PARAM_Q_BIAS || kind == PARAM_K_BIAS || kind == PARAM_V_BIAS || kind == PARAM_O_BIAS ||
            kind == PARAM_GATE_BIAS || kind == PARAM_UP_BIAS || kind == PARAM_DOWN_BIAS;
+}
+
+int param_stored_fused(const param *p, char name[PARAM_NAME], int64_t dims[3])
+{
+    const bool down = p->kind == PARAM_EXPERT_DOWN;
+    if (p->kind == PARAM_ROUTER) {
+        snprintf(name, PARAM_NAME, "model.layers.%d.mlp.gate.weight", p->layer);
+        dims[0] = p->rows;
+        dims[1] = p->cols;
+        return strcmp(name, p->name) == 0 ? 0 : 2;
+    }
+    if (!param_is_expert(p->kind)) return 0;
+
+    snprintf(name, PARAM_NAME, "model.layers.%d.mlp.experts.%s", p->layer, down ? "down_proj" : "gate_up_proj");
+    dims[0] = p->n_experts;
+    dims[1] = down ? p->rows : 2 * p->rows;
+    dims[2] = p->cols;
+    return 3;
 }

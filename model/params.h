@@ -42,14 +42,15 @@ typedef enum param_kind {
     PARAM_KINDS,
 } param_kind;
 
-enum { MAX_PARTS = 3, MATRICES_OF_EXPERT = 3 };
+enum { MAX_PARTS = 3, MATRICES_OF_EXPERT = 3, PARAM_NAME = 96 };
 
 typedef struct param {
-    char name[96]; /* the checkpoint's name: "model.layers.0.self_attn.q_proj.weight" */
+    char name[PARAM_NAME]; /* the checkpoint's name: "model.layers.0.self_attn.q_proj.weight" */
     param_kind kind;
     int layer;      /* -1: outside the layers */
     int rows, cols; /* [rows, cols] as in the checkpoint; a vector has rows 1 and rank 1 there */
     int rank;
+    int expert, n_experts;    /* which of its layer's, and how many there are; 0 and 0: it is of none */
     int n_parts;              /* products that forward makes of a matrix: one, or one of each matrix that lies in it */
     int part_rows[MAX_PARTS]; /* their rows, which add up to `rows` */
     int64_t offset, count;    /* in floats */
@@ -78,3 +79,8 @@ bool param_kind_there(const param_table *t, param_kind kind);
 /* Whether it is an expert's: of those a layer has many. */
 bool param_is_expert(param_kind kind);
 bool param_is_bias(param_kind kind);
+
+/* Where a parameter is stored by a program that saves a layer's experts as transformers holds them in memory: the name of
+ * a tensor of rank 3, of which [rows, cols] of expert `expert` are a part (gate and up together, one behind the other),
+ * or of Mixtral's router, which has another name there. Its rank and dimensions; 0: it is stored under its own name alone. */
+int param_stored_fused(const param *p, char name[PARAM_NAME], int64_t dims[3]);

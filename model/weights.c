@@ -137,22 +137,69 @@ static const char *shape_text(int rank, const int64_t *shape, char *out, size_t 
     return out;
 }
 
-static int check_shape(const param *p, const tensor_view *v, error *err)
-{
-    char expected[48], found[192];
-    const int64_t shape[2] = { p->rank == 2 ? p->rows : p->cols, p->cols };
-    shape_text(p->rank, shape, expected, sizeof expected);
+/* Where a file has a parameter: under its own name, or in a tensor of all experts of its layer. */
+typedef struct stored {
+    const tensor_view *view; /* NULL: nowhere */
+    const char *name;        /* that it has there, or should have */
+    int64_t shape[3];        /* that it should have */
+    int rank;
+    bool twice; /* it is in both */
+    char fused[PARAM_NAME];
+} stored;
 
-    if (!v) return error_set(err, ERR_PARSE, "tensor %s is missing (expected %s)", p->name, expected);
-    if (v->rank == p->rank && memcmp(v->shape, shape, sizeof *shape * (size_t)p->rank) == 0) return OK;
-    return error_set(err, ERR_PARSE, "tensor %s: expected %s, found %s", p->name, expected,
+static void find_stored(const param *p, const safetensors *st, stored *s)
+{
+    int64_t fused_shape[3];
+    const int rank = param_stored_fused(p, s->fused, fused_shape);
+    const tensor_view *fused = rank > 0 ? safetensors_find(st, s->fused) : NULL;
+    s->view = safetensors_find(st, p->name);
+    s->twice = s->view && fused;
+    s->name = p->name;
+    s->rank = p->rank;
+    s->shape[0] = p->rank == 2 ? p->rows : p->cols;
+    s->shape[1] = p->cols;
+    if (s->view || !fused) return;
+
+    s->view = fused;
+    s->name = s->fused;
+    s->rank = rank;
+    memcpy(s->shape, fused_shape, sizeof s->shape);
+}
+
+static int check_shape(const stored *s, error *err)
+{
+    char expected[80], found[192];
+    const tensor_view *v = s->view;
+    shape_text(s->rank, s->shape, expected, sizeof expected);
+
+    if (!v) return error_set(err, ERR_PARSE, "tensor %s is missing (expected %s)", s->name, expected);
+    if (s->twice)
+        return error_set(err, ERR_PARSE, "tensors %s and %s hold the same numbers: expected one of them", s->name,
+                         s->fused);
+    if (v->rank == s->rank && memcmp(v->shape, s->shape, sizeof *s->shape * (size_t)s->rank) == 0) return OK;
+    return error_set(err, ERR_PARSE, "tensor %s: expected %s, found %s", s->name, expected,
                      shape_text(v->rank, v->shape, found, sizeof found));
+}
+
+/* The parameter's own numbers of what is stored, after check_shape. */
+static tensor_view part_of(const stored *s, const param *p)
+{
+    tensor_view part = *s->view;
+    if (s->rank != 3) return part;
+
+    const int64_t before = p->expert * s->shape[1] + (p->kind == PARAM_EXPERT_UP ? p->rows : 0);
+    const size_t width = part.bytes / (size_t)part.count;
+    part.data = (const char *)part.data + (size_t)(before * p->cols) * width;
+    part.count = p->count;
+    part.bytes = (size_t)p->count * width;
+    return part;
 }
 
 int weights_check_one(const param *p, const safetensors *st, error *err)
 {
-    const tensor_view *v = safetensors_find(st, p->name);
-    return check_shape(p, v, err) == OK ? safetensors_check_f32(v, err) : ERR_PARSE;
+    stored s;
+    find_stored(p, st, &s);
+    return check_shape(&s, err) == OK ? safetensors_check_f32(s.view, err) : ERR_PARSE;
 }
 
 static int check_finite(const param *p, const float *x, error *err)
@@ -165,11 +212,13 @@ static int check_finite(const param *p, const float *x, error *err)
  * read. */
 static int load_numbers(const weights *w, const param *p, const safetensors *st, float *place, float *host, error *err)
 {
-    const tensor_view *view = safetensors_find(st, p->name);
-    int rc = safetensors_to_f32(view, host, err);
+    stored s;
+    find_stored(p, st, &s);
+    const tensor_view view = part_of(&s, p);
+    int rc = safetensors_to_f32(&view, host, err);
     if (rc == OK) rc = check_finite(p, host, err);
     if (rc == OK && host != place) device_copy_in(w->dev, place, host, sizeof *host * (size_t)p->count);
-    safetensors_drop(st, view);
+    safetensors_drop(st, &view);
     return rc;
 }
 
@@ -191,32 +240,26 @@ static bool is_harmless(const param_table *t, const char *name)
            (t->config.tied && strcmp(name, "lm_head.weight") == 0);
 }
 
-/* How transformers holds experts in memory; what it saves, and what is published, is expert by expert. */
-static bool is_fused_experts(const char *name)
+/* Names under which parameters may be stored; of experts, those of one: a layer's others are stored beside it. */
+static void add_names(map *known, const param *p)
 {
-    const char *tail = strstr(name, ".experts.");
-    return tail && (strcmp(tail, ".experts.gate_up_proj") == 0 || strcmp(tail, ".experts.down_proj") == 0);
-}
-
-static int refuse_tensor(const param_table *t, const char *name, error *err)
-{
-    if (model_has_experts(&t->config) && is_fused_experts(name))
-        return error_set(err, ERR_UNSUPPORTED,
-                         "tensor %s holds all experts of a layer; supported: a tensor each (as save_pretrained writes)",
-                         name);
-    return error_set(err, ERR_UNSUPPORTED, "tensor %s is not part of the %s that config.json describes", name,
-                     t->config.architecture);
+    char fused[PARAM_NAME];
+    int64_t shape[3];
+    map_set(known, p->name, (void *)p);
+    if (p->expert == 0 && param_stored_fused(p, fused, shape) > 0) map_set(known, fused, (void *)p);
 }
 
 int weights_check_names(const param_table *t, const safetensors *st, error *err)
 {
     map *known = map_new();
     int rc = OK;
-    for (int i = 0; i < t->n; i++) map_set(known, t->items[i].name, &t->items[i]);
+    for (int i = 0; i < t->n; i++) add_names(known, &t->items[i]);
 
     for (size_t i = 0; rc == OK && i < safetensors_count(st); i++) {
         const char *name = safetensors_at(st, i)->name;
-        if (!map_get(known, name) && !is_harmless(t, name)) rc = refuse_tensor(t, name, err);
+        if (!map_get(known, name) && !is_harmless(t, name))
+            rc = error_set(err, ERR_UNSUPPORTED, "tensor %s is not part of the %s that config.json describes", name,
+                           t->config.architecture);
     }
     map_free(known);
     return rc;

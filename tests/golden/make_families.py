@@ -92,6 +92,9 @@ FAMILIES = {
 }
 
 
+FUSED = ("qwen3_moe", "mixtral")  # written a second time, as NAME_fused
+
+
 def make_model(kind, seed, options):
     torch.manual_seed(seed)
     config = AutoConfig.for_model(kind, **{**SHAPE, **options})
@@ -198,12 +201,22 @@ def write(folder, kind, stored, shard, options, seed):
     return True
 
 
+def write_fused(folder, kind, options, seed, stored, shard):
+    """The same weights as a program saves them that keeps transformers' own tensors: a layer's experts in two."""
+    shutil.rmtree(folder, ignore_errors=True)
+    model = make_model(kind, seed, options).to(stored)
+    model.save_pretrained(folder, max_shard_size=shard, save_original_format=False)
+    os.remove(os.path.join(folder, "generation_config.json"))
+
+
 def main(output, *wanted):
     for name, (kind, stored, shard, options) in FAMILIES.items():
         if wanted and name not in wanted:
             continue
         seed = next(s for s in range(1, 100) if write(os.path.join(output, "families", name), kind, stored, shard, options, s))
         print(name, "seed", seed)
+        if name in FUSED:
+            write_fused(os.path.join(output, "families", name + "_fused"), kind, options, seed, stored, shard)
 
 
 if __name__ == "__main__":

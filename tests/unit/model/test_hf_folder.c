@@ -358,27 +358,68 @@ static void experts_are_written_as_they_were_read(void **state)
     scene_free(&s);
 }
 
-/* As transformers has them in memory; some programs save that. */
-static void experts_in_one_tensor_are_refused_by_name(void **state)
+static uint64_t hash_of_golden(device *dev, const char *name)
+{
+    error err = { 0 };
+    char dir[1100];
+    path_join(dir, sizeof dir, getenv("TROUPE_SOURCE"), name);
+    test_ok(hf_folder_check(dir, &err), &err);
+    hf_folder *f = hf_folder_open(dir, dev, &err);
+    if (!f) fail_msg("%s", err.text);
+    const uint64_t hash = f->weights->hash;
+    hf_folder_close(f);
+    return hash;
+}
+
+/* As transformers has them in memory, in two tensors a layer, and some programs save them: in shards, whose index names
+ * those tensors, and in one file, where Mixtral's router has another name. */
+static void experts_of_a_layer_in_one_tensor_are_the_same_experts(void **state)
 {
     (void)state;
     scene s = scene_new();
+    assert_int_equal(hash_of_golden(s.m.dev, "tests/golden/families/qwen3_moe_fused"),
+                     hash_of_golden(s.m.dev, "tests/golden/families/qwen3_moe"));
+    assert_int_equal(hash_of_golden(s.m.dev, "tests/golden/families/mixtral_fused"),
+                     hash_of_golden(s.m.dev, "tests/golden/families/mixtral"));
+    scene_free(&s);
+}
+
+/* What a file of `n` tensors is refused with, read for the first expert's up. */
+static void check_experts_refused(const param_table *t, const tensor_source *tensors, size_t n, const char *says)
+{
     error err = { 0 };
-    char path[1200];
+    str bytes = { 0 };
+    safetensors_encode(tensors, n, DTYPE_F32, NULL, &bytes);
+    safetensors *st = safetensors_from_bytes(bytes.data, bytes.len, "fused", &err);
+    if (!st) fail_msg("%s", err.text);
+    assert_int_not_equal(weights_check_one(param_find(t, PARAM_EXPERT_UP, 0), st, &err), OK);
+    if (!strstr(err.text, says)) fail_msg("'%s' does not say '%s'", err.text, says);
+    safetensors_close(st);
+    str_free(&bytes);
+}
+
+static void experts_in_one_tensor_of_another_shape_or_said_twice_are_refused_by_name(void **state)
+{
+    (void)state;
+    error err = { 0 };
     const model_config c = variant_config(6);
     param_table *t = param_table_new(&c, &err);
-    const float numbers[8] = { 0 };
-    const tensor_source fused = {
-        .name = "model.layers.0.mlp.experts.gate_up_proj", .rank = 2, .shape = { 2, 4 }, .data = numbers
-    };
-    path_join(path, sizeof path, s.from, "model.safetensors");
-    test_ok(safetensors_write(path, &fused, 1, DTYPE_F32, NULL, &err), &err);
-    safetensors *st = safetensors_open(path, &err);
-    assert_int_equal(weights_check(t, st, &err), ERR_UNSUPPORTED);
-    assert_true(strstr(err.text, "experts.gate_up_proj") && strstr(err.text, "all experts of a layer"));
-    safetensors_close(st);
+    const param *up = param_find(t, PARAM_EXPERT_UP, 0);
+    float *numbers = calloc((size_t)(2 * up->n_experts * up->count), sizeof *numbers);
+    tensor_source both[2] = { { .name = "model.layers.0.mlp.experts.gate_up_proj",
+                                .rank = 3,
+                                .shape = { up->n_experts, up->rows, up->cols },
+                                .data = numbers },
+                              { .name = up->name, .rank = 2, .shape = { up->rows, up->cols }, .data = numbers } };
+
+    check_experts_refused(t, both, 1, "model.layers.0.mlp.experts.gate_up_proj: expected [");
+    both[0].shape[1] = 2 * up->rows;
+    both[0].shape[0]--;
+    check_experts_refused(t, both, 1, "model.layers.0.mlp.experts.gate_up_proj: expected [");
+    both[0].shape[0]++;
+    check_experts_refused(t, both, 2, "hold the same numbers");
+    free(numbers);
     param_table_free(t);
-    scene_free(&s);
 }
 
 /* Another program's file: bf16, offsets in no order, no __metadata__, no architectures in its config. */
@@ -435,7 +476,8 @@ int main(void)
         cmocka_unit_test(shards_are_put_together_by_the_index),
         cmocka_unit_test(an_index_that_lies_is_refused_by_name),
         cmocka_unit_test(experts_are_written_as_they_were_read),
-        cmocka_unit_test(experts_in_one_tensor_are_refused_by_name),
+        cmocka_unit_test(experts_of_a_layer_in_one_tensor_are_the_same_experts),
+        cmocka_unit_test(experts_in_one_tensor_of_another_shape_or_said_twice_are_refused_by_name),
         cmocka_unit_test(a_qwen3_of_another_program_opens),
         cmocka_unit_test(a_tensor_of_another_shape_is_refused_with_file_expected_and_found),
     };
