@@ -401,8 +401,6 @@ static void llama3_takes_no_broken_call_for_an_answer(void **state)
 static void react_reads_lines(void **state)
 {
     (void)state;
-    error err = { 0 };
-    dialect_result r = { 0 };
     dialect *d = open_dialect("react", NULL);
     expect_call(d, "Thought: a[b]\nAction: python[print(x[0])]\n", "python", "{\"code\":\"print(x[0])\"}");
     expect_call(d, "Action: python[print(\"[\")]\n", "python", "{\"code\":\"print(\\\"[\\\")\"}");
@@ -429,14 +427,34 @@ static void react_reads_lines(void **state)
     const char *const nothing = "";
     expect_event(d, "Answer:\nAction: python[1]\n", DIALECT_ANSWER, "Answer:\n", check_answer, nothing);
     expect_event(d, "Answer:\nObservation: 5\n", DIALECT_ANSWER, "Answer:\n", check_answer, nothing);
-    dialect_parser *p = dialect_parser_new(d, &err); /* the policy stops behind its answer */
-    test_ok(dialect_feed(p, "Answer: 5<eos>", 14, &r, &err), &err);
-    assert_int_equal(r.event, DIALECT_MORE);
-    test_ok(dialect_finish(p, 5, &r, &err), &err);
-    assert_int_equal(r.event, DIALECT_ANSWER);
-    assert_string_equal(r.answer, "5");
-    dialect_result_reset(&r);
-    dialect_parser_free(p);
+    dialect_free(d);
+}
+
+/* The policy stops behind its answer, or where one was to come; a line that begins something else is no part of it. */
+static void react_answers_where_the_policy_stops(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *answer;
+        size_t rest;
+    } STOPS[] = {
+        { "Answer: 5<eos>", "5", 0 },   { "Answer:<eos>", "", 0 },     { "Answer:\n<eos>", "", 0 },
+        { "Answer:\n \n<eos>", "", 0 }, { "Answer:\n5<eos>", "5", 0 }, { "Answer:\nThought: x<eos>", "", 15 }
+    };
+    dialect *d = open_dialect("react", NULL);
+    for (size_t i = 0; i < sizeof STOPS / sizeof *STOPS; i++) {
+        error err = { 0 };
+        dialect_result r = { 0 };
+        dialect_parser *p = dialect_parser_new(d, &err);
+        test_ok(dialect_feed(p, STOPS[i].text, strlen(STOPS[i].text), &r, &err), &err);
+        assert_int_equal(r.event, DIALECT_MORE);
+        test_ok(dialect_finish(p, strlen("<eos>"), &r, &err), &err);
+        if (r.event != DIALECT_ANSWER) fail_msg("%s: event %d", STOPS[i].text, r.event);
+        assert_string_equal(r.answer, STOPS[i].answer);
+        assert_int_equal(r.rest, STOPS[i].rest);
+        dialect_result_reset(&r);
+        dialect_parser_free(p);
+    }
     dialect_free(d);
 }
 
@@ -612,6 +630,7 @@ int main(void)
         cmocka_unit_test(llama3_reads_the_arguments_of_a_built_in_tool),
         cmocka_unit_test(llama3_takes_no_broken_call_for_an_answer),
         cmocka_unit_test(react_reads_lines),
+        cmocka_unit_test(react_answers_where_the_policy_stops),
         cmocka_unit_test(a_tool_is_not_named_as_a_word_of_the_dialect),
         cmocka_unit_test(llama3_ended_otherwise_has_answered),
         cmocka_unit_test(a_nul_hides_nothing),

@@ -44,6 +44,8 @@ static void numbers_are_compared_as_numbers(void **state)
           "not verify.math_equal('()', '()') and not verify.math_equal('[ ]', '[]') and not verify.math_equal('()()', "
           "'()()')\n"
           "verify.math_equal('1/xy', '1/xy') and verify.math_equal('60 mi/hr', '60 \\\\text{mi}/\\\\text{hr}')\n"
+          "verify.math_equal('60 km/hr', '\\\\frac{60 km}{hr}') and verify.math_equal('10 dollars/hour', "
+          "'\\\\frac{10 dollars}{hour}')\n"
           "verify.math_equal('n^13', 'n^13') and verify.math_equal('2^10', '2^{10}') and verify.math_equal('x^2', "
           "'x^{2}')\n"
           "verify.math_equal('5 * 10^12', '5e12')\n"

@@ -97,6 +97,7 @@ static void the_config_names_the_dtype_that_is_stored(void **state)
         { "\"torch_dtype\" :\n\"float16\"", "\"torch_dtype\" :\n\"bfloat16\"", "\"torch_dtype\" :\n\"float32\"" },
         { "\"dtype\":\"float32\"", "\"dtype\":\"bfloat16\"", "\"dtype\":\"float32\"" },
         { "\"a\": 1e-05, \"dtype\": null", "\"a\": 1e-05, \"dtype\": null", "\"a\": 1e-05, \"dtype\": null" },
+        { "\"dtype\": null, \"a\": \"b\"", "\"dtype\": null, \"a\": \"b\"", "\"dtype\": null, \"a\": \"b\"" },
         { "\"torch_dtype\": \"x\", \"dtype\": \"y\"", "\"torch_dtype\": \"bfloat16\", \"dtype\": \"bfloat16\"",
           "\"torch_dtype\": \"float32\", \"dtype\": \"float32\"" },
     };
