@@ -21,9 +21,10 @@
 typedef struct conversion {
     const gguf_tensor *from;
     const gguf_quant *quant;
-    int64_t heads; /* rows are put in the order of halves, head by head; 0: they stay */
-    float plus;    /* what the file has more than the folder */
-    bool spoilt;   /* one of its numbers is none */
+    int64_t part, parts; /* which of the file's tensor it is: one expert of all of a layer; 0 of 1: the whole */
+    int64_t heads;       /* rows are put in the order of halves, head by head; 0: they stay */
+    float plus;          /* what the file has more than the folder */
+    bool spoilt;         /* one of its numbers is none */
 } conversion;
 
 typedef struct listing {
@@ -54,12 +55,14 @@ static void rows_by_halves(float *x, int64_t heads, int64_t rows, int64_t column
 static void fill(void *ctx, float *out)
 {
     conversion *c = ctx;
-    gguf_to_f32(c->quant, c->from->data, out, c->from->count);
-    c->spoilt = !safetensors_finite(out, c->from->count);
+    const int64_t count = c->from->count / c->parts;
+    const size_t bytes = c->from->bytes / (size_t)c->parts;
+    gguf_to_f32(c->quant, c->from->data + (size_t)c->part * bytes, out, count);
+    c->spoilt = !safetensors_finite(out, count);
     const int64_t columns = c->from->rank == 2 ? c->from->shape[1] : 1;
     if (c->heads) rows_by_halves(out, c->heads, c->from->shape[0], columns);
     if (c->plus != 0)
-        for (int64_t i = 0; i < c->from->count; i++) out[i] -= c->plus;
+        for (int64_t i = 0; i < count; i++) out[i] -= c->plus;
 }
 
 /* ---- which tensor is which parameter ---- */
@@ -91,6 +94,10 @@ static const char *const NAMES[PARAM_KINDS] = {
     [PARAM_DOWN] = "ffn_down.weight",
     [PARAM_DOWN_BIAS] = "ffn_down.bias",
     [PARAM_MLP_POST_NORM] = "post_ffw_norm.weight",
+    [PARAM_ROUTER] = "ffn_gate_inp.weight",
+    [PARAM_EXPERT_GATE] = "ffn_gate_exps.weight",
+    [PARAM_EXPERT_UP] = "ffn_up_exps.weight",
+    [PARAM_EXPERT_DOWN] = "ffn_down_exps.weight",
 };
 
 static void name_of(const gguf_model *m, const param *p, char out[GGUF_NAME])
@@ -113,32 +120,50 @@ static conversion conversion_of(const gguf_model *m, const param *p)
     return c;
 }
 
-/* A parameter's tensor must be there, with its shape. */
+/* "[6, 24, 16]". */
+static const char *dims_text(int rank, const int64_t *dims, char out[96])
+{
+    int len = 0;
+    for (int i = 0; i < rank; i++)
+        len += snprintf(out + len, 96 - (size_t)len, "%s%" PRId64, i == 0 ? "[" : ", ", dims[i]);
+    snprintf(out + len, 96 - (size_t)len, "]");
+    return out;
+}
+
+static int check_dims(const listing *l, const gguf_tensor *t, int rank, const int64_t *dims, error *err)
+{
+    char expected[96], found[96];
+    if (t->rank == rank && memcmp(t->shape, dims, sizeof *dims * (size_t)rank) == 0) return OK;
+    return error_set(err, ERR_PARSE, "%s: tensor %s: expected %s, found %s", gguf_where(l->m->g), t->name,
+                     dims_text(rank, dims, expected), dims_text(t->rank, t->shape, found));
+}
+
+/* A parameter's tensor must be there, with its shape; an expert's is a part of one. */
 static int take(listing *l, const param *p, error *err)
 {
     const gguf *g = l->m->g;
     char name[GGUF_NAME];
     name_of(l->m, p, name);
     const gguf_tensor *t = gguf_find(g, name);
+    const bool together = p->n_experts > 0;
     if (!t) return error_set(err, ERR_PARSE, "%s: tensor %s is missing", gguf_where(g), name);
 
     const gguf_quant *quant = gguf_quant_of(t->type);
     if (!quant)
         return error_set(err, ERR_UNSUPPORTED,
                          "%s: tensor %s is %s; supported: F32, F16, BF16, Q4_0 to Q8_0, Q2_K to Q6_K", gguf_where(g),
-                         name, gguf_type_name(t->type));
+                         t->name, gguf_type_name(t->type));
 
     const int64_t rows = p->rank == 2 ? p->rows : p->cols, columns = p->rank == 2 ? p->cols : 0;
-    const bool fits = t->rank == p->rank && t->shape[0] == rows && (p->rank == 1 || t->shape[1] == columns);
-    if (!fits)
-        return error_set(err, ERR_PARSE,
-                         "%s: tensor %s: expected [%" PRId64 ", %" PRId64 "], found [%" PRId64 ", %" PRId64 "]",
-                         gguf_where(g), name, rows, columns, t->shape[0], t->rank > 1 ? t->shape[1] : 0);
+    const int64_t dims[3] = { p->n_experts, rows, columns };
+    if (check_dims(l, t, together ? 3 : p->rank, together ? dims : dims + 1, err) != OK) return ERR_PARSE;
 
     conversion *c = &l->conversions[l->n];
     *c = conversion_of(l->m, p);
     c->from = t;
     c->quant = quant;
+    c->part = together ? p->expert : 0;
+    c->parts = together ? p->n_experts : 1;
     tensor_source *source = &l->tensors[l->n++];
     *source = (tensor_source){ .name = p->name, .rank = p->rank, .shape = { rows, columns }, .fill = fill, .ctx = c };
     return OK;

@@ -19,12 +19,20 @@ static const char WINDOW_KEY[] = "attention.sliding_window";
 /* A family of several rows: the first whose key is there. */
 static const gguf_family FAMILIES[] = {
     { .name = "llama",
+      .model_type = "mixtral",
+      .architecture = "MixtralForCausalLM",
+      .if_key = "expert_count",
+      .neighbours = true,
+      .biases = BIASES_NONE,
+      .experts = true },
+    { .name = "llama",
       .model_type = "llama",
       .architecture = "LlamaForCausalLM",
       .neighbours = true,
       .mlp_bias = true },
     { .name = "qwen2", .model_type = "qwen2", .architecture = "Qwen2ForCausalLM", .biases = BIASES_ALWAYS },
     { .name = "qwen3", .model_type = "qwen3", .architecture = "Qwen3ForCausalLM" },
+    { .name = "qwen3moe", .model_type = "qwen3_moe", .architecture = "Qwen3MoeForCausalLM", .experts = true },
     { .name = "mistral3",
       .model_type = "ministral3",
       .architecture = "Ministral3ForCausalLM",
@@ -106,18 +114,17 @@ static const struct {
     { "gemma", "norms of 1 + w with none behind the branches" },
     { "gemma3n", "per-layer embeddings and alternating updates" },
     { "gemma-embedding", "attention in both directions" },
-    { "qwen2moe", "a router and experts" },
-    { "qwen3moe", "a router and experts" },
-    { "qwen3next", "gated delta nets, a router and experts" },
-    { "olmoe", "a router and experts" },
-    { "granitemoe", "a router and experts" },
+    { "qwen2moe", "experts that all tokens share" },
+    { "qwen3next", "gated delta nets" },
+    { "olmoe", "norms over all heads beside experts" },
+    { "granitemoe", "multipliers beside experts" },
     { "granitehybrid", "a state space model" },
-    { "phimoe", "a router and experts" },
-    { "glm4moe", "a router and experts" },
-    { "llama4", "a router and experts, attention in chunks" },
-    { "mistral4", "multi-head latent attention, a router and experts" },
-    { "deepseek2", "multi-head latent attention, a router and experts" },
-    { "gpt-oss", "a router and experts, attention sinks, MXFP4" },
+    { "phimoe", "LayerNorm, a router that masks its choices" },
+    { "glm4moe", "a router of sigmoids, experts that all tokens share" },
+    { "llama4", "a router of sigmoids, attention in chunks" },
+    { "mistral4", "multi-head latent attention" },
+    { "deepseek2", "multi-head latent attention" },
+    { "gpt-oss", "attention sinks, experts with biases, MXFP4" },
     { "olmo", "LayerNorm, clamped projections" },
     { "phi2", "LayerNorm, parallel branches" },
     { "qwen", "fused q, k and v of another order" },
@@ -216,12 +223,18 @@ static int find_family(gguf_model *m, error *err)
 /* What would make the same weights compute something else, and has no place in the folder. */
 static int refuse_variants(const gguf_model *m, error *err)
 {
-    const bool scales = m->family->multipliers;
+    static const char TEMPERATURE[] = "attention.temperature_scale";
+    const bool scales = m->family->multipliers,
+               grows = m->family->if_key && strcmp(m->family->if_key, TEMPERATURE) == 0;
     const struct {
         const char *key, *why;
         bool known;
     } KEYS[] = {
-        { "expert_count", "it is a mixture of experts", false },
+        { "expert_count", "it is a mixture of experts", m->family->experts },
+        { "expert_shared_count", "it has experts that all tokens share", false },
+        { "expert_shared_feed_forward_length", "it has experts that all tokens share", false },
+        { "expert_group_count", "its experts are chosen by groups", false },
+        { "expert_weights_scale", "the weights of its experts are scaled", false },
         { "nextn_predict_layers", "it has layers that predict further tokens", false },
         { WINDOW_KEY, "its attention has a window", m->family->window != WINDOW_REFUSED },
         { "attn_logit_softcapping", "its scores are capped", m->family->score_cap > 0 },
@@ -230,7 +243,7 @@ static int refuse_variants(const gguf_model *m, error *err)
         { "residual_scale", "its residuals are scaled", scales },
         { "embedding_scale", "its embedding is scaled", scales },
         { "logit_scale", "its logits are scaled", scales },
-        { "attention.temperature_scale", "its queries grow with their position", m->family->if_key != NULL },
+        { TEMPERATURE, "its queries grow with their position", grows },
         { "attention.clamp_kqv", "its projections are clamped", false },
         { "attention.max_alibi_bias", "its scores have a bias by distance", false },
         { "rope.dimension_sections", "its positions have several parts", false },
@@ -273,6 +286,17 @@ static int read_heads(gguf_model *m, error *err)
     return OK;
 }
 
+/* Without a width of its own an expert's is what is left of all of them (Qwen), or the layer's (Mixtral). */
+static int read_experts(gguf_model *m, error *err)
+{
+    const bool own = strcmp(m->family->model_type, "qwen3_moe") == 0;
+    int rc = read_size(m, "expert_count", &m->n_experts, err);
+    if (rc == OK) rc = read_size(m, "expert_used_count", &m->chosen, err);
+    if (rc != OK) return rc;
+    m->expert_ffn = m->ffn;
+    return own ? read_size_or(m, "expert_feed_forward_length", m->ffn / m->chosen, &m->expert_ffn, err) : OK;
+}
+
 int gguf_model_read(gguf_model *m, const gguf *g, error *err)
 {
     const gguf_tensor *embedding = gguf_find(g, "token_embd.weight");
@@ -286,6 +310,7 @@ int gguf_model_read(gguf_model *m, const gguf *g, error *err)
     if (rc == OK) rc = gguf_real_or(m, "attention.layer_norm_rms_epsilon", 1e-5, &m->eps, err);
     if (rc == OK) rc = gguf_real_or(m, "rope.freq_base", 10000, &m->theta, err);
     if (rc == OK) rc = refuse_variants(m, err);
+    if (rc == OK && m->family->experts) rc = read_experts(m, err);
     if (rc != OK) return rc;
 
     if (m->layers > MAX_LAYERS)
@@ -404,6 +429,16 @@ static void write_nope(const gguf_model *m, json_t *config)
     json_object_set_new(config, "no_rope_layers", turned);
 }
 
+static void write_experts(const gguf_model *m, json_t *config)
+{
+    json_object_set_new(config, "num_local_experts", json_integer(m->n_experts));
+    json_object_set_new(config, "num_experts_per_tok", json_integer(m->chosen));
+    if (strcmp(m->family->model_type, "qwen3_moe") != 0) return;
+    json_object_set_new(config, "num_experts", json_integer(m->n_experts));
+    json_object_set_new(config, "moe_intermediate_size", json_integer(m->expert_ffn));
+    json_object_set_new(config, "norm_topk_prob", json_true());
+}
+
 /* The end of a text, and of a turn where that is another token: generation stops at either. */
 static int write_ids(const gguf_model *m, json_t *config, error *err)
 {
@@ -446,6 +481,7 @@ json_t *gguf_model_config(const gguf_model *m, error *err)
     if (rc == OK && m->family->window != WINDOW_REFUSED) rc = write_windows(m, config, err);
     if (rc == OK && m->family->multipliers) rc = write_multipliers(m, config, err);
     if (rc == OK && m->family->nope_step > 0) write_nope(m, config);
+    if (rc == OK && m->family->experts) write_experts(m, config);
     if (rc == OK && m->family->gemma) rc = write_gemma(m, config, err);
     if (rc == OK) rc = write_ids(m, config, err);
     if (rc == OK) return config;

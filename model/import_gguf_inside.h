@@ -28,6 +28,7 @@ typedef struct gguf_family {
     double score_cap, logit_cap; /* soft-caps where the file says none; 0: none */
     int64_t nope_step;           /* each such layer has no rotary embedding */
     bool gemma, multipliers, partial_rotary;
+    bool experts; /* a router and experts in every layer, weights of the chosen adding up to one */
 } gguf_family;
 
 /* What is said of the whole model. */
@@ -35,6 +36,7 @@ typedef struct gguf_model {
     const gguf *g;
     const gguf_family *family;
     int64_t width, layers, heads, kv_heads, head_dim, rotary, ffn, max_position, vocab;
+    int64_t n_experts, chosen, expert_ffn; /* 0: it has none */
     double eps, theta;
 } gguf_model;
 

@@ -22,7 +22,9 @@ from make_families import VOCAB, case, make_model, rope
 
 SHAPE = dict(hidden_size=16, intermediate_size=24, num_hidden_layers=2)
 YARN = dict(rope_type="yarn", rope_theta=5e5, factor=8.0, original_max_position_embeddings=64, beta_fast=8.0, beta_slow=1.0)
-NEIGHBOURS = ("llama", "ministral3", "smollm3", "granite")
+Q8 = gguf.GGMLQuantizationType.Q8_0
+ROUTED = ("qwen3_moe", "mixtral")
+NEIGHBOURS = ("llama", "mixtral", "ministral3", "smollm3", "granite")
 
 # name: (llama.cpp's architecture, transformers' model_type, options)
 FAMILIES = {
@@ -57,6 +59,12 @@ FAMILIES = {
     "gemma2": ("gemma2", "gemma2", dict(
         num_hidden_layers=3, head_dim=6, sliding_window=9, query_pre_attn_scalar=6, tie_word_embeddings=True,
         attn_logit_softcapping=2.0, final_logit_softcapping=3.0, rope_parameters=rope())),
+    "qwen3_moe": ("qwen3moe", "qwen3_moe", dict(
+        hidden_size=32, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=32, norm_topk_prob=True, head_dim=6,
+        rope_parameters=rope(1e6), tie_word_embeddings=True)),
+    "mixtral": ("llama", "mixtral", dict(
+        intermediate_size=32, num_local_experts=4, num_experts_per_tok=2, rope_parameters=rope(),
+        tie_word_embeddings=False)),
     "gemma3": ("gemma3", "gemma3_text", dict(
         num_hidden_layers=7, head_dim=6, sliding_window=9, query_pre_attn_scalar=6, tie_word_embeddings=True,
         layer_types=[("sliding" if (i + 1) % 6 else "full") + "_attention" for i in range(7)],
@@ -109,6 +117,11 @@ def write_keys(w, config):
     w.add_rope_dimension_count(int(head_dim * rope_of(config).get("partial_rotary_factor", 1.0)))
     write_rope(w, config)
 
+    if config.model_type in ROUTED:
+        w.add_expert_count(config.num_local_experts)
+        w.add_expert_used_count(config.num_experts_per_tok)
+    if config.model_type == "qwen3_moe":
+        w.add_expert_feed_forward_length(config.moe_intermediate_size)
     if config.model_type == "granite":
         w.add_attention_scale(config.attention_multiplier)
         w.add_embedding_scale(config.embedding_multiplier)
@@ -151,14 +164,25 @@ def neighbours(x, heads):
     return x.reshape(heads, 2, x.shape[0] // heads // 2, -1).swapaxes(1, 2).reshape(x.shape)
 
 
+def tensors_of(model):
+    """(name without model.layers, numbers): of experts as llama.cpp has them, where transformers has gate and up in one."""
+    for name, parameter in model.state_dict().items():
+        x = parameter.float().numpy()
+        if name.endswith(".experts.gate_up_proj"):
+            gate, up = np.split(x, 2, axis=1)
+            yield name.replace("gate_up_proj", "gate_proj.weight"), gate
+            yield name.replace("gate_up_proj", "up_proj.weight"), up
+        else:
+            yield name + (".weight" if name.endswith(".experts.down_proj") else ""), x
+
+
 def write_tensors(w, architecture, model):
     config = model.config
     kind = next(k for k, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
     names = gguf.get_tensor_name_map(kind, config.num_hidden_layers)
-    for name, parameter in model.state_dict().items():
+    for name, x in tensors_of(model):
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
-        x = parameter.float().numpy()
         if config.model_type in NEIGHBOURS and ".q_proj." in name:
             x = neighbours(x, config.num_attention_heads)
         if config.model_type in NEIGHBOURS and ".k_proj." in name:
@@ -166,19 +190,34 @@ def write_tensors(w, architecture, model):
         if "gemma" in config.model_type and name.endswith("norm.weight"):
             x = x + 1
         written = names.get_name(name, try_suffixes=(".weight", ".bias"))
-        if x.ndim == 1:
+        if x.ndim == 1 or config.model_type in ROUTED and ".gate.weight" in name:
             w.add_tensor(written, x)
+        elif x.ndim == 3 and "down" in name:
+            w.add_tensor(written, gguf.quants.quantize(np.ascontiguousarray(x), Q8), raw_dtype=Q8)
         else:
             bf16 = gguf.GGMLQuantizationType.BF16
             w.add_tensor(written, gguf.quants.quantize(np.ascontiguousarray(x), bf16), raw_dtype=bf16)
+
+
+@torch.no_grad()
+def as_written(model):
+    """An expert's down is written in blocks of eight bits: the model computes with what they hold."""
+    model.float()
+    for name, parameter in model.named_parameters():
+        if name.endswith(".experts.down_proj"):
+            blocks = gguf.quants.quantize(parameter.numpy(), Q8)
+            parameter.copy_(torch.from_numpy(gguf.quants.dequantize(blocks, Q8)))
 
 
 def write(folder, architecture, kind, options, seed):
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     model = make_model(kind, seed, {**SHAPE, **options}).to(torch.bfloat16)
+    if kind in ROUTED:
+        as_written(model)
     lengths = torch.Generator().manual_seed(seed)
-    exact = AutoModelForCausalLM.from_config(model.config, attn_implementation="eager", dtype=torch.float64).eval()
+    exact = AutoModelForCausalLM.from_config(model.config, attn_implementation="eager",
+                                              experts_implementation="eager", dtype=torch.float64).eval()
     exact.load_state_dict(model.state_dict())
     cases = [case(exact, torch.randint(4, VOCAB, (n,), generator=lengths).tolist()) for n in (41, 17, 100, 1)]
     if None in cases:

@@ -3,6 +3,7 @@
  * logprobs and greedy choices as `transformers` has them for the model that the file was made of. */
 #include "model/import_gguf.h"
 
+#include "base/file.h"
 #include "base/vec.h"
 #include "model/tokenizer/tokenizer.h"
 #include "tests/unit/model/golden.h"
@@ -72,6 +73,38 @@ static void fused_matrices_and_frequencies_in_tensors(void **state)
     (void)state;
     check_import("gguf/phi3", "Phi3ForCausalLM");
     check_import("gguf/phi4_mini", "Phi3ForCausalLM");
+}
+
+/* All experts of a layer lie in one tensor, bf16 or in blocks; llama.cpp's Mixtral is a llama with an expert_count. */
+static void a_router_and_experts(void **state)
+{
+    (void)state;
+    check_import("gguf/qwen3_moe", "Qwen3MoeForCausalLM");
+    check_import("gguf/mixtral", "MixtralForCausalLM");
+}
+
+/* llama.expert_count says three of four: not a quarter of the experts is left out without a word. */
+static void experts_that_the_file_does_not_count_are_refused(void **state)
+{
+    (void)state;
+    static const char KEY[] = "llama.expert_count";
+    error err = { 0 };
+    size_t len;
+    str path = { 0 };
+    char *dir = test_folder_new(), to[1200], out[1200];
+    str_printf(&path, "%s/tests/golden/gguf/mixtral/model.gguf", getenv("TROUPE_SOURCE"));
+    char *bytes = file_read(path.data, 1 << 20, &len, &err);
+    assert_non_null(bytes);
+    char *count = memmem(bytes, len, KEY, sizeof KEY - 1);
+    assert_non_null(count);
+    count[sizeof KEY - 1 + sizeof(uint32_t)] = 3; /* behind the value's type */
+    test_ok(file_write_atomic(path_join(to, sizeof to, dir, "model.gguf"), bytes, len, &err), &err);
+
+    assert_int_equal(import_gguf(to, path_join(out, sizeof out, dir, "out"), &err), ERR_PARSE);
+    if (!strstr(err.text, "blk.0.ffn_gate_inp.weight: expected [3, 16], found [4, 16]")) fail_msg("%s", err.text);
+    free(bytes);
+    str_free(&path);
+    test_folder_remove(dir);
 }
 
 static void a_part_of_a_head_turned_by_neighbours(void **state)
@@ -156,6 +189,8 @@ int main(void)
         cmocka_unit_test(norms_behind_the_branches_with_windows_and_without),
         cmocka_unit_test(four_multipliers),
         cmocka_unit_test(fused_matrices_and_frequencies_in_tensors),
+        cmocka_unit_test(a_router_and_experts),
+        cmocka_unit_test(experts_that_the_file_does_not_count_are_refused),
         cmocka_unit_test(a_part_of_a_head_turned_by_neighbours),
         cmocka_unit_test(norms_of_1_and_w_and_two_thetas),
         cmocka_unit_test(soft_caps),
