@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -29,8 +31,9 @@ typedef struct session {
     const session_options *options;
     role role;
     bool stop;
-    int folder; /* locked as long as we live; -1: not yet */
-    comm *comm; /* NULL: one learner */
+    _Atomic bool followed; /* the orders of the first learner have come to their end */
+    int folder;            /* locked as long as we live; -1: not yet */
+    comm *comm;            /* NULL: one learner */
     device *device;
     hf_folder *model;
     dataset *train, *test;
@@ -244,13 +247,41 @@ static int serve(session *s, error *err)
     return rc == OK ? server_finish(s->server, err) : rc;
 }
 
+static void refer_to_first(void *ctx)
+{
+    const session *s = ctx;
+    log_warn(s->role.log, "asked to stop: learner 1 stops the run for all of them, stop that one");
+}
+
+/* A learner that waits for the first one's orders can do nothing else; this thread answers who asks it to stop. */
+static void *answer_stops(void *ctx)
+{
+    session *s = ctx;
+    error unheard;
+    while (!atomic_load(&s->followed) && loop_once(s->role.loop, TURN_MS, &unheard) == OK) {
+    }
+    return NULL;
+}
+
+static int follow_orders(session *s, error *err)
+{
+    pthread_t answering;
+    if (loop_on_stop(s->role.loop, refer_to_first, s, err) != OK) return err->code;
+    const bool answers = pthread_create(&answering, NULL, answer_stops, s) == 0;
+
+    const int rc = ranks_follow(s->comm, s->learner.trainer, s->model->weights, err);
+    atomic_store(&s->followed, true);
+    if (answers) pthread_join(answering, NULL);
+    return rc;
+}
+
 /* A learner that isn't the first: it has the weights, trains its share, and talks only to the other learners. */
 static int follow(session *s, error *err)
 {
     int rc = open_inputs(s, err);
     const learner_thread_config lc = learn_settings(s);
     if (rc == OK) rc = learner_thread_open(&s->learner, &lc, err);
-    if (rc == OK) rc = ranks_follow(s->comm, s->learner.trainer, s->model->weights, err);
+    if (rc == OK) rc = follow_orders(s, err);
     return rc == ERR_INTERRUPTED && role_is_supervised() ? OK : rc; /* the supervisor hears it of the first */
 }
 

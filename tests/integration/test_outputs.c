@@ -245,19 +245,21 @@ static void a_learner_that_is_stopped_says_how_to_go_on(void **state)
     SHELL(0,
           "$TROUPE learner $RECIPE --run \"it's a run\" --bind ipc://$PWD/s steps=3 eval_every=0 >said 2>&1 & "
           "p=$!; " UNTIL_IT_LISTENS "; kill -TERM $p; wait $p; echo status $?; cat said; "
-          "c=$(sed -n 's/.*continue with: troupe //p' said); eval \"exec $TROUPE $c\" >said 2>&1 & "
+          "c=$(sed -n 's/.*continue with: troupe //p' said); : >said; eval \"exec $TROUPE $c\" >said 2>&1 & "
           "p=$!; " UNTIL_IT_LISTENS "; kill -HUP $p; wait $p; echo again $?; cat said",
           "status 130", "again 130", "stopped at step 0; its checkpoint is written",
           "recipe.lua --run 'it'\\''s a run' --bind ipc://", "/s --resume steps=3 eval_every=0\n");
 }
 
-/* Each of several, of its own: by these two lines alone they find each other again. */
+/* Each of several, of its own: by these two lines alone they find each other again. Only the first can be stopped, and
+ * the others say so. */
 static void learners_that_are_stopped_say_how_each_continues(void **state)
 {
     (void)state;
     SHELL(0,
-          "mkdir 'a place'; both() { eval \"exec $TROUPE $1\" >said 2>&1 & p=$!; "
-          "eval \"exec $TROUPE $2\" >other 2>&1 & q=$!; " UNTIL_IT_LISTENS "; kill -TERM $p; "
+          "mkdir 'a place'; both() { : >said; : >other; eval \"exec $TROUPE $1\" >said 2>&1 & p=$!; "
+          "eval \"exec $TROUPE $2\" >other 2>&1 & q=$!; " UNTIL_IT_LISTENS "; kill -TERM $q; "
+          "until grep -q 'stop that one' other; do kill -0 $q || exit 9; sleep 0.02; done; kill -TERM $p; "
           "wait $p; echo first $?; wait $q; echo second $?; cat said other; }; "
           "command() { sed -n 's/.*its own command; this one.s is: troupe //p' $1; }; "
           "l='learner \"$RECIPE\" --run r --bind ipc://$PWD/s --of 2 --meet \"a place\" steps=3 eval_every=0'; "
