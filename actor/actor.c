@@ -200,7 +200,7 @@ static void begin(actor *a, task *t)
     }
 
     const int rc = rollouts_begin(a->rollouts, t, loop_now_ms(a->lp), &err);
-    if (rc == ERR_FULL) log_warn(a->log, "%s: task %016" PRIx64 " is dropped; its lease will run out", err.text, t->id);
+    if (rc == ERR_FULL) log_warn(a->log, "%s: task %016" PRIx64 " is dropped; its lease will expire", err.text, t->id);
     if (rc != OK) a->free_slots++;
     task_free(t);
 }
@@ -246,7 +246,7 @@ static void compare_recipes(actor *a, const welcome_body *welcome)
 {
     error err = { 0 };
     if (parcel_compare(&welcome->recipe, a->config->recipe, &err) == OK) return;
-    error_within(&err, "%s has another recipe", a->config->address);
+    error_within(&err, "%s has a different recipe", a->config->address);
     fail(a, &err);
 }
 

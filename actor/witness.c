@@ -26,21 +26,21 @@ void witness_free(witness *w) { free(w); }
 
 static int differ(const char *what, uint32_t at, int64_t is, int64_t would, error *err)
 {
-    return error_set(err, ERR_PARSE, "%s %" PRIu32 " is %" PRId64 " (played again it is %" PRId64 ")", what, at, is,
-                     would);
+    return error_set(err, ERR_PARSE, "%s %" PRIu32 " is %" PRId64 " (a replay gives %" PRId64 ")", what, at, is, would);
 }
 
 static int compare_text(const char *what, const char *is, const char *would, error *err)
 {
     if (!is && !would) return OK;
     if (!is || !would)
-        return error_set(err, ERR_PARSE, "there is %s %s (played again there is %s)", is ? "a" : "no", what,
-                         would ? "one" : "none");
+        return error_set(err, ERR_PARSE, "%s is %s (in a replay it is %s)", what, is ? "present" : "missing",
+                         would ? "present" : "missing");
 
     size_t at = 0;
     while (is[at] && is[at] == would[at]) at++;
     if (is[at] == would[at]) return OK;
-    return error_set(err, ERR_PARSE, "%s: from byte %zu '%.20s' (played again '%.20s')", what, at, is + at, would + at);
+    return error_set(err, ERR_PARSE, "%s: from byte %zu '%.20s' (a replay gives '%.20s')", what, at, is + at,
+                     would + at);
 }
 
 static int compare_tokens(const trajectory *is, const trajectory *would, error *err)
@@ -49,26 +49,26 @@ static int compare_tokens(const trajectory *is, const trajectory *would, error *
         const bool same = is->ids[i] == would->ids[i];
         if (!same && i < would->n_prompt) /* most likely no forgery, but files or keys that are not the learner's */
             return error_set(err, ERR_PARSE,
-                             "token %" PRIu32 " of its prompt is %" PRId32 " (played again it is %" PRId32
-                             "): is it played with this run's recipe and keys?",
+                             "token %" PRIu32 " of the prompt is %" PRId32 " (a replay gives %" PRId32
+                             "): was it played with this run's recipe and keys?",
                              i, is->ids[i], would->ids[i]);
         if (!same) return differ("the id of token", i, is->ids[i], would->ids[i], err);
         if (is->role[i] != would->role[i]) return differ("the role of token", i, is->role[i], would->role[i], err);
         if (is->wrote[i] != would->wrote[i])
-            return differ("what is written by token", i, is->wrote[i], would->wrote[i], err);
+            return differ("the number of bytes of token", i, is->wrote[i], would->wrote[i], err);
     }
 
     if (is->n != would->n)
-        return error_set(err, ERR_PARSE, "%" PRIu32 " tokens (played again %" PRIu32 ")", is->n, would->n);
+        return error_set(err, ERR_PARSE, "%" PRIu32 " tokens (a replay gives %" PRIu32 ")", is->n, would->n);
     if (is->n_prompt == would->n_prompt) return OK;
-    return error_set(err, ERR_PARSE, "%" PRIu32 " tokens of prompt (played again %" PRIu32 ")", is->n_prompt,
+    return error_set(err, ERR_PARSE, "%" PRIu32 " prompt tokens (a replay gives %" PRIu32 ")", is->n_prompt,
                      would->n_prompt);
 }
 
 static int compare_turns(const episode *is, const episode *would, error *err)
 {
     if (is->n_turns != would->n_turns)
-        return error_set(err, ERR_PARSE, "%" PRIu32 " turns (played again %" PRIu32 ")", is->n_turns, would->n_turns);
+        return error_set(err, ERR_PARSE, "%" PRIu32 " turns (a replay gives %" PRIu32 ")", is->n_turns, would->n_turns);
     int rc = OK;
     for (uint32_t i = 0; i < is->n_turns && rc == OK; i++) {
         const turn *a = &is->turns[i], *b = &would->turns[i];
@@ -87,7 +87,8 @@ static int compare_turns(const episode *is, const episode *would, error *err)
 static int compare_calls(const episode *is, const episode *would, error *err)
 {
     if (is->n_calls != would->n_calls)
-        return error_set(err, ERR_PARSE, "%" PRIu32 " calls (played again %" PRIu32 ")", is->n_calls, would->n_calls);
+        return error_set(err, ERR_PARSE, "%" PRIu32 " tool calls (a replay gives %" PRIu32 ")", is->n_calls,
+                         would->n_calls);
 
     int rc = OK;
     for (uint32_t i = 0; i < is->n_calls && rc == OK; i++) {
@@ -95,8 +96,7 @@ static int compare_calls(const episode *is, const episode *would, error *err)
         rc = compare_text("name", a->name, b->name, err);
         if (rc == OK) rc = compare_text("arguments", a->arguments, b->arguments, err);
         if (rc == OK) rc = compare_text("observation", a->observation, b->observation, err);
-        if (rc == OK && a->ok != b->ok)
-            rc = error_set(err, ERR_PARSE, "it is said to have gone well, but the call cannot be made");
+        if (rc == OK && a->ok != b->ok) rc = error_set(err, ERR_PARSE, "it is marked ok, but the call cannot be made");
         if (rc != OK) error_within(err, "call %" PRIu32, i);
     }
     return rc;
@@ -109,7 +109,7 @@ static int compare_names(const episode *is, const episode *would, error *err)
     if (rc == OK) rc = compare_text("environment", is->environment, would->environment, err);
     if (rc == OK && is->n_shots != would->n_shots) rc = error_set(err, ERR_PARSE, "%" PRId32 " shots", is->n_shots);
     if (rc == OK && is->hint_len != would->hint_len)
-        rc = error_set(err, ERR_PARSE, "a hint of %" PRId32 " tokens (played again %" PRId32 ")", is->hint_len,
+        rc = error_set(err, ERR_PARSE, "a hint of %" PRId32 " tokens (a replay gives %" PRId32 ")", is->hint_len,
                        would->hint_len);
     return rc;
 }
@@ -126,7 +126,7 @@ static int compare(const episode *is, const episode *would, error *err)
     if (rc == OK) rc = compare_text("answer", is->answer, would->answer, err);
 
     if (rc == OK && is->stop != would->stop)
-        rc = error_set(err, ERR_PARSE, "stop '%s' (played again '%s')", stop_reason_name(is->stop),
+        rc = error_set(err, ERR_PARSE, "stop '%s' (a replay gives '%s')", stop_reason_name(is->stop),
                        stop_reason_name(would->stop));
     return rc;
 }
@@ -138,10 +138,9 @@ static int judge(const episode *e, const episode *would, error *err)
 {
     if (e->failed == FAIL_PROMPT && would->failed == FAIL_PROMPT) return OK;
     if (e->failed == FAIL_PROMPT)
-        return error_set(err, ERR_PARSE, "its prompt is said to be impossible, but it can be made");
+        return error_set(err, ERR_PARSE, "its prompt is reported as impossible, but it can be made");
     if (would->failed != FAIL_NONE)
-        return error_set(err, ERR_PARSE, "played again, it fails (%s): %s", failure_name(would->failed),
-                         would->failure_text);
+        return error_set(err, ERR_PARSE, "a replay fails (%s): %s", failure_name(would->failed), would->failure_text);
     return compare(e, would, err);
 }
 
@@ -152,7 +151,7 @@ static int judge_open(const episode *e, const episode *so_far, error *err)
     if (e->failed == FAIL_PROMPT) return judge(e, so_far, err);
 
     const int rc = compare_tokens(&e->tokens, &so_far->tokens, err);
-    return rc == OK ? error_set(err, ERR_PARSE, "played again, it continues after its last token") : rc;
+    return rc == OK ? error_set(err, ERR_PARSE, "a replay continues after its last token") : rc;
 }
 
 /* One turn is enough for an episode that only has a prompt. */

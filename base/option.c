@@ -70,9 +70,8 @@ static int unknown_field(option_reading *r, const char *key, const char *field, 
     str known = { 0 };
     for (int i = 0; names[i]; i++) str_printf(&known, "%s%s", i ? ", " : "", names[i]);
     const char *nearest = str_nearest(field, names);
-    const int rc = nearest
-                       ? option_wrong(r, key, "there is no field '%.60s' in it (did you mean '%s'?)", field, nearest)
-                       : option_wrong(r, key, "there is no field '%.60s' in it (it has %s)", field, known.data);
+    const int rc = nearest ? option_wrong(r, key, "it has no field '%.60s' (did you mean '%s'?)", field, nearest)
+                           : option_wrong(r, key, "it has no field '%.60s' (there are %s)", field, known.data);
     str_free(&known);
     return rc;
 }

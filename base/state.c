@@ -214,9 +214,9 @@ saved_state *state_parse(const char *bytes, size_t len, const char *path, error 
     if (r.p == r.end) return s;
 
     if (r.p)
-        error_set(err, ERR_PARSE, "%s: %zu bytes behind the last section", path, (size_t)(r.end - r.p));
+        error_set(err, ERR_PARSE, "%s: %zu bytes after the last section", path, (size_t)(r.end - r.p));
     else
-        error_set(err, ERR_PARSE, "%s is cut short or damaged: it ends within a section", path);
+        error_set(err, ERR_PARSE, "%s is truncated or damaged: it ends within a section", path);
     state_free(s);
     return NULL;
 }

@@ -183,7 +183,7 @@ static const option CURRICULUM[] = {
               "below `lost` (0.3). Samples that were shown as much are compared with each other. In-context RL "
               "(arXiv 2603.08068) ends with 0, so that the policy can do without." },
     { "rollout.templated", OPTION_WHOLE, AT(templated), 0, 4096, "0",
-      .help = "samples of a group, the first ones, that are played behind the best of prompt.templates",
+      .help = "samples of a group, the first ones, whose prompt has the best of prompt.templates",
       .more = "TemplateRL (arXiv 2505.15692). Two samples at least stay without template, hint and demonstration." },
     { "rollout.hinted", OPTION_WHOLE, AT(hinted), 0, 4096, "0",
       .help = "samples of a group that begin with a part of the row's \"demonstration\"",

@@ -41,7 +41,7 @@ static int add_stage(shot_schedule *c, const json_t *pair, error *err)
     stage *s = &c->stages[c->n];
     s->first_step = json_integer_value(step);
     if (c->n > 0 && s->first_step <= c->stages[c->n - 1].first_step)
-        return error_set(err, ERR_ARGUMENT, "stage %d begins at step %" PRId64 ", not behind the one before", c->n + 1,
+        return error_set(err, ERR_ARGUMENT, "stage %d begins at step %" PRId64 ", not after the one before", c->n + 1,
                          s->first_step);
 
     int rc = json_is_array(shots) ? OK : add_shots(s, shots, err);

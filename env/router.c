@@ -126,7 +126,8 @@ static int begin_words(void *self, uint64_t id, const char *arguments, const too
                        error *err)
 {
     (void)id, (void)arguments, (void)ctx, (void)now_ms;
-    return error_set(err, ERR_STATE, "tool %s is only described here", ((tool_words *)self)->name);
+    return error_set(err, ERR_STATE, "tool %s cannot be called here: this process only has its description",
+                     ((tool_words *)self)->name);
 }
 
 static int no_fds(void *self, struct pollfd *out, int max)

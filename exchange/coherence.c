@@ -31,16 +31,17 @@ static int check_prompt(const task *t, const episode *e, error *err)
 {
     const trajectory *tr = &e->tokens;
     const uint32_t hint = tr->n_prompt - (uint32_t)e->hint_len;
-    if (tr->n_prompt == 0) return error_set(err, ERR_PARSE, "an episode without a prompt");
+    if (tr->n_prompt == 0) return error_set(err, ERR_PARSE, "the prompt has no tokens");
 
     if (e->hint_len > 0 && !(t->hint > 0))
-        return error_set(err, ERR_PARSE, "a hint of %" PRId32 " tokens (the task gives none)", e->hint_len);
+        return error_set(err, ERR_PARSE, "the hint has %" PRId32 " tokens (the task gives none)", e->hint_len);
 
     for (uint32_t i = 0; i < tr->n_prompt; i++)
         if (tr->role[i] == TOKEN_OBSERVATION || (tr->role[i] == TOKEN_HINT) != (i >= hint)) /* the hint comes last */
             return error_set(err, ERR_PARSE,
-                             "token %" PRIu32 ": role %u in a prompt of %" PRIu32 " tokens with a hint of %" PRId32, i,
-                             tr->role[i], tr->n_prompt, e->hint_len);
+                             "token %" PRIu32 ": role %u is impossible in a prompt of %" PRIu32
+                             " tokens, the last %" PRId32 " of them a hint",
+                             i, tr->role[i], tr->n_prompt, e->hint_len);
     return OK;
 }
 
@@ -51,7 +52,7 @@ static int check_observed(const trajectory *tr, uint32_t begin, uint32_t end, er
 {
     for (uint32_t i = begin; i < end; i++)
         if (tr->role[i] != TOKEN_OBSERVATION)
-            return error_set(err, ERR_PARSE, "token %" PRIu32 ", of role %u, is in no turn", i, tr->role[i]);
+            return error_set(err, ERR_PARSE, "token %" PRIu32 " has role %u and belongs to no turn", i, tr->role[i]);
     return OK;
 }
 
@@ -67,7 +68,7 @@ static int check_turn(const episode *e, uint32_t at, error *err)
         wrote += tr->wrote[i];
     }
     if (wrote == strlen(t->text)) return OK;
-    return error_set(err, ERR_PARSE, "turn %" PRIu32 ": its tokens wrote %" PRIu64 " bytes, its text has %zu", at,
+    return error_set(err, ERR_PARSE, "turn %" PRIu32 ": its tokens decode to %" PRIu64 " bytes, its text has %zu", at,
                      wrote, strlen(t->text));
 }
 
@@ -75,14 +76,14 @@ static int check_turns(const episode *e, error *err)
 {
     const trajectory *tr = &e->tokens;
     uint32_t at = tr->n_prompt - (uint32_t)e->hint_len;
-    if (e->n_turns == 0) return error_set(err, ERR_PARSE, "an episode without a turn");
+    if (e->n_turns == 0) return error_set(err, ERR_PARSE, "the episode has no turns");
 
     for (uint32_t i = 0; i < e->n_turns; i++) {
         const turn *t = &e->turns[i];
         if (t->start >= t->end || t->start < at || (i == 0 && t->start > at))
             return error_set(err, ERR_PARSE,
-                             "turn %" PRIu32 ": tokens %" PRIu32 " to %" PRIu32 ", behind token %" PRIu32, i, t->start,
-                             t->end, at);
+                             "turn %" PRIu32 ": tokens %" PRIu32 " to %" PRIu32 " do not continue at token %" PRIu32, i,
+                             t->start, t->end, at);
         if (check_observed(tr, at, t->start, err) != OK || check_turn(e, i, err) != OK) return ERR_PARSE;
         at = t->end;
     }
@@ -96,7 +97,7 @@ static int check_wrote(const episode *e, error *err)
     for (uint32_t i = 0; i < tr->n; i++) {
         const bool writes = tr->mask[i] || (e->hint_len > 0 && i + 1 == tr->n_prompt);
         if (!writes && tr->wrote[i] > 0)
-            return error_set(err, ERR_PARSE, "token %" PRIu32 " wrote %" PRIu32 " bytes, but was not sampled", i,
+            return error_set(err, ERR_PARSE, "token %" PRIu32 " decodes to %" PRIu32 " bytes, but was not sampled", i,
                              tr->wrote[i]);
     }
     return OK;
@@ -114,7 +115,7 @@ static int check_text(const episode *e, error *err)
         at += n;
     }
     if (!*at) return OK;
-    return error_set(err, ERR_PARSE, "text: %zu bytes behind its turns", strlen(at));
+    return error_set(err, ERR_PARSE, "text: %zu bytes after the last turn", strlen(at));
 }
 
 /* Finds the words of a turn in the transcript from `at` on, right there for the first one, and moves behind them. What
@@ -159,8 +160,8 @@ static int check_transcript(const episode *e, error *err)
 static int check_answer(const limits *l, const episode *e, error *err)
 {
     if ((e->answer != NULL) != (e->stop == STOP_ANSWER))
-        return error_set(err, ERR_PARSE, "stop '%s' with%s an answer", stop_reason_name(e->stop),
-                         e->answer ? "" : "out");
+        return error_set(err, ERR_PARSE, "stop '%s', but an answer is %s", stop_reason_name(e->stop),
+                         e->answer ? "present" : "missing");
     if (!e->answer || !l->dialect || strstr(e->turns[e->n_turns - 1].text, e->answer)) return OK;
     return error_set(err, ERR_PARSE, "answer '%.60s' is not in the last turn", e->answer);
 }
@@ -174,17 +175,17 @@ static int check_whose_calls(const episode *e, error *err)
     for (uint32_t i = 0; i < e->n_turns; i++) {
         const int32_t call = e->turns[i].call;
         if (call < 0 && i + 1 < e->n_turns)
-            return error_set(err, ERR_PARSE, "turn %" PRIu32 " called nothing, yet another one follows it", i);
+            return error_set(err, ERR_PARSE, "turn %" PRIu32 " makes no tool call, yet it is not the last one", i);
 
         /* The first call is number 0, each later one has a higher number. */
         const bool later = before < 0 ? call == 0 : call > before;
         if (call >= 0 && !later)
-            return error_set(err, ERR_PARSE, "turn %" PRIu32 ": call %" PRId32 " behind call %" PRId32, i, call,
+            return error_set(err, ERR_PARSE, "turn %" PRIu32 ": tool call %" PRId32 " after call %" PRId32, i, call,
                              before);
         if (call >= 0) before = call;
     }
     if (e->n_calls == 0 || before >= 0) return OK;
-    return error_set(err, ERR_PARSE, "%" PRIu32 " calls that no turn made", e->n_calls);
+    return error_set(err, ERR_PARSE, "%" PRIu32 " tool calls belong to no turn", e->n_calls);
 }
 
 static bool is_object(const char *text)
@@ -200,13 +201,14 @@ static int check_calls(const episode *e, error *err)
     double ms = 0;
     for (uint32_t i = 0; i < e->n_calls; i++) {
         const tool_call *c = &e->calls[i];
-        if (!c->observation) return error_set(err, ERR_PARSE, "call %" PRIu32 " was not answered", i);
+        if (!c->observation) return error_set(err, ERR_PARSE, "tool call %" PRIu32 " has no observation", i);
         if (c->ok && !is_object(c->arguments))
-            return error_set(err, ERR_PARSE, "call %" PRIu32 " went well with arguments that are not a JSON object", i);
+            return error_set(err, ERR_PARSE,
+                             "tool call %" PRIu32 " is marked ok, but its arguments are not a JSON object", i);
         ms += c->ms;
     }
     if (ms != e->tool_ms) /* added up in this order */
-        return error_set(err, ERR_PARSE, "calls of %g ms in all (tool_ms is %g)", ms, e->tool_ms);
+        return error_set(err, ERR_PARSE, "the tool calls took %g ms together (tool_ms is %g)", ms, e->tool_ms);
     return check_whose_calls(e, err);
 }
 
@@ -226,8 +228,9 @@ static int check_ends(const limits *l, const episode *e, error *err)
         for (uint32_t k = e->turns[i].start; k + 1 < e->turns[i].end; k++)
             if (e->tokens.mask[k] && is_end(l, e->tokens.ids[k]))
                 return error_set(err, ERR_PARSE,
-                                 "token %" PRIu32 " ends a text (id %" PRId32 "), but turn %" PRIu32 " continues", k,
-                                 e->tokens.ids[k], i);
+                                 "token %" PRIu32 " is an end-of-text token (id %" PRId32 "), but turn %" PRIu32
+                                 " continues",
+                                 k, e->tokens.ids[k], i);
     return OK;
 }
 
@@ -239,12 +242,13 @@ static int check_silent_end(const limits *l, const episode *e, error *err)
     const bool sampled = e->tokens.mask[at], stops = is_end(l, e->tokens.ids[at]);
 
     if (last->call >= 0 || last->end != e->tokens.n)
-        return error_set(err, ERR_PARSE, "stop '%s' behind a call or an observation", stop_reason_name(e->stop));
+        return error_set(err, ERR_PARSE, "stop '%s' after a tool call or an observation", stop_reason_name(e->stop));
     if (last->residue && e->stop != STOP_ANSWER)
-        return error_set(err, ERR_PARSE, "stop '%s' with a residue", stop_reason_name(e->stop));
+        return error_set(err, ERR_PARSE, "stop '%s', but the last turn has a residue", stop_reason_name(e->stop));
     if (l->n_eos > 0 && sampled && e->stop != STOP_ANSWER && stops != (e->stop == STOP_EOS))
-        return error_set(err, ERR_PARSE, "stop '%s' with token %" PRId32 ", which %s a text", stop_reason_name(e->stop),
-                         e->tokens.ids[at], stops ? "ends" : "does not end");
+        return error_set(err, ERR_PARSE, "stop '%s', but the last token (id %" PRId32 ") is %s",
+                         stop_reason_name(e->stop), e->tokens.ids[at],
+                         stops ? "an end-of-text token" : "no end-of-text token");
     return OK;
 }
 
@@ -275,7 +279,7 @@ static int check_stop(const limits *l, const task *t, const episode *e, error *e
     }
 
     if (last->end != e->tokens.n || e->n_calls != (uint32_t)l->max_turns)
-        return error_set(err, ERR_PARSE, "stop 'turns' behind %" PRIu32 " calls (env.max_turns is %" PRId64 ")",
+        return error_set(err, ERR_PARSE, "stop 'turns' after %" PRIu32 " tool calls (env.max_turns is %" PRId64 ")",
                          e->n_calls, l->max_turns);
     return OK;
 }
@@ -290,7 +294,7 @@ static int check_segments(const trajectory *tr, error *err)
         if (!tr->mask[s->start] || !tr->mask[s->end - 1] || (i > 0 && s->version <= s[-1].version))
             return error_set(err, ERR_PARSE,
                              "segment %" PRIu32 " (%" PRIu32 " to %" PRIu32 ", version %" PRId64
-                             ") has no sampled tokens at its ends, or is older than the one before",
+                             ") does not begin and end with a sampled token, or is older than the one before",
                              i, s->start, s->end, s->version);
     }
     return OK;

@@ -297,7 +297,7 @@ static score *lost_score(const work *w)
 {
     score *s = xcalloc(1, sizeof *s);
     char why[120];
-    snprintf(why, sizeof why, "given up: %" PRIu32 " times its lease ran out or its worker died", w->losses);
+    snprintf(why, sizeof why, "gave up: %" PRIu32 " times the lease expired or the reward worker died", w->losses);
     *s = (score){ .task = w->task.id, .status = SCORE_MACHINE, .error = xstrdup(why) };
     return s;
 }

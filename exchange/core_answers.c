@@ -26,14 +26,17 @@ static int versions_proven(const core *c, const task *t, const episode *e, error
         const known_version *k = &c->versions[(uint64_t)s->version % (uint64_t)c->n_versions];
         if (s->version < t->min_version || s->version > t->max_version)
             return error_set(err, ERR_PARSE,
-                             "tokens of version %" PRId64 " (the task allows %" PRId64 " to %" PRId64 ")", s->version,
-                             t->min_version, t->max_version);
+                             "tokens sampled by policy version %" PRId64 " (the task allows %" PRId64 " to %" PRId64
+                             ")",
+                             s->version, t->min_version, t->max_version);
 
         if (k->version != s->version)
-            return error_set(err, ERR_PARSE, "tokens of version %" PRId64 ", which was never published", s->version);
+            return error_set(err, ERR_PARSE, "tokens sampled by policy version %" PRId64 ", which was never published",
+                             s->version);
         if (k->hash != s->weight_hash)
             return error_set(err, ERR_PARSE,
-                             "tokens of version %" PRId64 " by weights %016" PRIx64 " (it has %016" PRIx64 ")",
+                             "tokens sampled by policy version %" PRId64 " with weights %016" PRIx64
+                             " (published were %016" PRIx64 ")",
                              s->version, s->weight_hash, k->hash);
     }
     return OK;
@@ -47,7 +50,7 @@ static bool names_match(const task *t, const episode *e)
 
 int core_belongs(const core *c, const task *t, const episode *e, error *err)
 {
-    if (!names_match(t, e)) return error_set(err, ERR_PARSE, "it names another step, group, sample or prompt");
+    if (!names_match(t, e)) return error_set(err, ERR_PARSE, "its step, group, sample or prompt is not the task's");
 
     const bool played = e->failed == FAIL_NONE;
     int rc = played ? limits_episode(&c->config.limits, t, e, err) : episode_check(e, 0, err);
@@ -191,7 +194,7 @@ void core_episode(core *c, int64_t now_ms, uint32_t peer, episode *e)
     const bool over = !w || w->rollout.state == LEASE_DONE; /* of a step that is done with, or delivered twice */
     if (!over && !lease_was_granted(&w->rollout, peer)) { /* of an earlier life, or made up: nothing is acknowledged */
         c->stats.unasked++;
-        refuse(c, REFUSED_UNASKED, peer, id, "an episode for task %016" PRIx64 ", which it was not given", id);
+        refuse(c, REFUSED_UNASKED, peer, id, "an episode for task %016" PRIx64 ", which was not assigned to it", id);
         episode_free(e);
         return;
     }
@@ -261,7 +264,7 @@ void core_score(core *c, int64_t now_ms, uint32_t peer, score *s)
         judge_score(c, b, w, peer, s);
     } else {
         c->stats.unasked++;
-        refuse(c, REFUSED_UNASKED, peer, s->task, "a score for task %016" PRIx64 ", which it was not asked for",
+        refuse(c, REFUSED_UNASKED, peer, s->task, "a score for task %016" PRIx64 ", which was not assigned to it",
                s->task);
         score_free(s);
     }
@@ -270,7 +273,7 @@ void core_score(core *c, int64_t now_ms, uint32_t peer, score *s)
 
 /* ---- neither ---- */
 
-static const char UNREADABLE[] = "an answer that cannot be read";
+static const char UNREADABLE[] = "a malformed answer";
 
 /* Bytes that name no work of the sender's may be an answer to any of its work: all of it goes to others. */
 void core_unreadable(core *c, int64_t now_ms, uint32_t peer, uint64_t id)

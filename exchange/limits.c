@@ -88,15 +88,16 @@ static int check_tokens(const limits *l, const episode *e, error *err)
     for (uint32_t i = 0; i < tr->n; i++) {
         if (tr->mask[i] && tr->logprob[i] < MIN_LOGPROB)
             return error_set(err, ERR_PARSE,
-                             "token %" PRIu32 ": behaviour logprob %g is impossible (%g is the least that is sampled)",
+                             "token %" PRIu32
+                             ": behaviour logprob %g is impossible (the smallest that is sampled is %g)",
                              i, (double)tr->logprob[i], (double)MIN_LOGPROB);
         if (i >= tr->n_prompt && tr->role[i] != TOKEN_POLICY && tr->role[i] != TOKEN_OBSERVATION)
-            return error_set(err, ERR_PARSE, "token %" PRIu32 ": role %u behind the prompt", i, tr->role[i]);
+            return error_set(err, ERR_PARSE, "token %" PRIu32 ": role %u after the prompt", i, tr->role[i]);
 
         wrote += tr->wrote[i];
     }
     if (wrote <= text_bytes(l)) return OK;
-    return error_set(err, ERR_PARSE, "its tokens say that they wrote %" PRIu64 " bytes", wrote);
+    return error_set(err, ERR_PARSE, "its tokens claim to decode to %" PRIu64 " bytes", wrote);
 }
 
 int limits_episode(const limits *l, const task *t, const episode *e, error *err)
@@ -121,15 +122,16 @@ static int check_spans(const score *s, size_t len, error *err)
         const bool last = i + 1 == s->n_spans || strcmp(m->name, m[1].name) != 0;
 
         if (m->end < 1 || m->end > len)
-            return error_set(err, ERR_PARSE, "objective '%s': a span at byte %" PRIu32 " of a text of %zu", m->name,
-                             m->end, len);
+            return error_set(err, ERR_PARSE, "objective '%s': a span ends at byte %" PRIu32 " of a text of %zu bytes",
+                             m->name, m->end, len);
 
         sum += m->value;
         n++;
 
         if (!last) continue;
         if (!isfinite(value) || signal_between(value, sum / n) != 0)
-            return error_set(err, ERR_PARSE, "objective '%s' is %g, the mean of its spans %g", m->name, value, sum / n);
+            return error_set(err, ERR_PARSE, "objective '%s' is %g, but the mean of its spans is %g", m->name, value,
+                             sum / n);
         sum = 0;
         n = 0;
     }
@@ -139,9 +141,10 @@ static int check_spans(const score *s, size_t len, error *err)
 int limits_score(const episode *e, const score *s, error *err)
 {
     if (score_check(s, err) != OK) return ERR_PARSE;
-    if (!(s->ms >= 0) || isinf(s->ms)) return error_set(err, ERR_PARSE, "a score that took %g ms", s->ms);
+    if (!(s->ms >= 0) || isinf(s->ms)) return error_set(err, ERR_PARSE, "impossible scoring time: %g ms", s->ms);
     if (s->status != SCORE_OK && (s->n_values > 0 || s->n_spans > 0))
-        return error_set(err, ERR_PARSE, "%d objectives and %" PRIu32 " spans where there is no score", s->n_values,
-                         s->n_spans);
+        return error_set(err, ERR_PARSE,
+                         "%d objectives and %" PRIu32 " spans, although its status says that there is no score",
+                         s->n_values, s->n_spans);
     return check_spans(s, e->text ? strlen(e->text) : 0, err);
 }

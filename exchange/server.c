@@ -331,7 +331,7 @@ static void tell_presence(server *s, log_level level, const char *said)
     }
     allowance_take(&s->presence);
     if (s->presence_untold > 0)
-        log_at(s->log, level, "%s (and %" PRIu64 " more came or went)", said, s->presence_untold);
+        log_at(s->log, level, "%s (and %" PRIu64 " more connected or left)", said, s->presence_untold);
     else
         log_at(s->log, level, "%s", said);
     s->presence_untold = 0;
@@ -360,7 +360,7 @@ static void on_recipeless(server *s, const visitor *v, const hello_body *hello, 
         welcome(s, v);
     else
         endpoint_dismiss(s->endpoint, v->id,
-                         "this learner has no recipe to give (its log says why): start the worker with RECIPE.lua");
+                         "this learner cannot send its recipe (its log says why): start the worker with RECIPE.lua");
 }
 
 static void farewell(server *s, peer_id peer, const hello_body *hello, const char *why)
@@ -375,7 +375,7 @@ static void farewell(server *s, peer_id peer, const hello_body *hello, const cha
 static void arrive(server *s, const visitor *v, const hello_body *hello)
 {
     char said[200];
-    snprintf(said, sizeof said, "%s is here (pid %" PRId64 ")", hello->name, hello->pid);
+    snprintf(said, sizeof said, "%s has connected (pid %" PRId64 ")", hello->name, hello->pid);
     tell_presence(s, LOG_INFO, said);
     vec_push(&s->peers, *v);
     core_peer_up(s->core, v->id, v->actor);

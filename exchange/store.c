@@ -376,8 +376,8 @@ int store_complete_steps(store *s, int64_t step, uint32_t min, error *err)
 
     if (rc == OK && missing.len > 0 && s->damage) {
         snprintf(text, sizeof text,
-                 "rollouts.db: step %" PRId64 " is trained but not on record (and %zu more): counted anew from the"
-                 " episodes that are there",
+                 "rollouts.db: step %" PRId64 " was trained but has no record (and %zu more): counted again from the"
+                 " stored episodes",
                  missing.data[0], missing.len - 1);
         s->damage(s->damage_ctx, text);
     }
@@ -444,7 +444,7 @@ static bool read_row(const store *s, sqlite3_stmt *st, store_row fn, void *ctx)
     episode *e = read_episode(st);
     score *sc = NULL;
     if (!e) {
-        tell_damage(s, st, "episode", "it counts as not there");
+        tell_damage(s, st, "episode", "it is ignored");
         return false;
     }
 

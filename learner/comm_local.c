@@ -271,7 +271,7 @@ static int address_of(const rendezvous *m, int rank, const char *suffix, struct 
     *a = (struct sockaddr_un){ .sun_family = AF_UNIX };
     const int n = snprintf(a->sun_path, sizeof a->sun_path, "%s/learner-%d%s", m->folder, rank, suffix);
     if (n > 0 && (size_t)n < sizeof a->sun_path) return OK;
-    return error_set(m->err, ERR_ARGUMENT, "%s: too long a path for a socket", m->folder);
+    return error_set(m->err, ERR_ARGUMENT, "%s: the path is too long for a socket", m->folder);
 }
 
 /* Until it can be read; false when time is up. Ctrl-C ends a process that waits here: there is nothing to save yet. */
@@ -292,8 +292,8 @@ static bool readable(const rendezvous *m, int fd)
 
 static int timed_out(const rendezvous *m, int rank)
 {
-    if (rank < 0) return error_set(m->err, ERR_PEER, "not all learners came to %s", m->folder);
-    return error_set(m->err, ERR_PEER, "learner %d did not come to %s", rank + 1, m->folder);
+    if (rank < 0) return error_set(m->err, ERR_PEER, "not all learners connected in %s", m->folder);
+    return error_set(m->err, ERR_PEER, "learner %d did not connect in %s", rank + 1, m->folder);
 }
 
 /* The socket comes to its name when it can be connected to. */

@@ -99,7 +99,8 @@ static const struct comm_ops *mpi_open(void **ctx, int *rank, int *size, char *w
     /* Calls come from the training thread, one at a time; MPI_Init came from main's. */
     int level = 0;
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &level) != MPI_SUCCESS || level < MPI_THREAD_SERIALIZED) {
-        snprintf(why, why_size, "this library can't be called from another thread than the first");
+        snprintf(why, why_size,
+                 "this MPI library can only be called from the main thread (MPI_THREAD_SERIALIZED is needed)");
         return NULL;
     }
 

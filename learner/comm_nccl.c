@@ -152,7 +152,7 @@ static const struct comm_ops *open_nccl(void **ctx, const unsigned char *id, int
         return &OPS;
     }
 
-    snprintf(why, why_size, "NCCL: %s", rc == ncclSuccess ? "no stream of its own" : ncclGetErrorString(rc));
+    snprintf(why, why_size, "NCCL: %s", rc == ncclSuccess ? "cannot create a stream" : ncclGetErrorString(rc));
     if (rc == ncclSuccess) ncclCommDestroy(n->comm);
     free(n);
     return NULL;

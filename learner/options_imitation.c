@@ -17,7 +17,7 @@ static const option ROWS[] = {
       .more = "Beside the policy loss of weight 1. Lower it when imitation drowns the reward; `algorithm.mixture` "
               "learns the balance instead." },
     { "algorithm.oldest_token", OPTION_WHOLE, AT(oldest_token), 0, 1e6, "0",
-      .help = "versions behind after which a token is not trained on; 0: any age",
+      .help = "policy versions of staleness after which a token is not trained on; 0: any age",
       .more = "For partial rollouts (Kimi k1.5): with `rollout.max_staleness` a long episode is sampled by several "
               "versions. Older tokens are context, and have no gradient." },
     { 0 },

@@ -236,7 +236,7 @@ static int read_text(reading *r, lua_State *L, const option *o, void *out)
     size_t len;
     const char *text = lua_tolstring(L, -1, &len);
     if (strlen(text) < len)
-        return config_error(r->c, o->key, r->err, "there is a NUL byte in it (behind '%.80s')", text);
+        return config_error(r->c, o->key, r->err, "there is a NUL byte in it (after '%.80s')", text);
     if (o->kind == OPTION_PATH && !*text && !o->fallback)
         return config_error(r->c, o->key, r->err, "expected a path, found '' (%s)", o->help);
     if (o->kind == OPTION_STRING) return option_set_text(o, out, text, r->err);

@@ -194,7 +194,7 @@ int dialect_use_template(dialect *d, const char *dir, error *err)
     opening o = { .d = d };
     int rc = vm_protect(d->vm, says_templates, &o, err);
     if (rc == OK && !o.templates)
-        rc = error_set(err, ERR_UNSUPPORTED, "it does not speak through a model's chat template (xml and qwen do)");
+        rc = error_set(err, ERR_UNSUPPORTED, "it cannot use a model's chat template (xml and qwen can)");
     if (rc == OK && !(d->speaker = chat_speaker_new(dir, o.has_tools, err))) rc = err->code;
     if (rc == OK) rc = vm_protect(d->vm, keep_reply, &o, err);
     if (rc == OK) rc = rehearse(d, err);
@@ -428,7 +428,7 @@ static int make_parser(lua_State *L)
 
     for (int i = -3; i < 0; i++)
         if (!lua_isfunction(L, i) && (i == -3 || !lua_isnil(L, i)))
-            luaL_error(L, "parser gives a %s (it gives one to three functions)", luaL_typename(L, i));
+            luaL_error(L, "parser returned a %s (expected one to three functions)", luaL_typename(L, i));
     p->cut = luaL_ref(L, LUA_REGISTRYINDEX);
     p->finish = luaL_ref(L, LUA_REGISTRYINDEX);
     p->feed = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -509,13 +509,14 @@ static dialect_call call_of(lua_State *L)
 {
     dialect_call call = { 0 };
     size_t len = 0;
-    if (!lua_istable(L, -1)) luaL_error(L, "the parser gives a %s as a call (a table)", luaL_typename(L, -1));
+    if (!lua_istable(L, -1))
+        luaL_error(L, "the parser returned a %s as a call (expected a table)", luaL_typename(L, -1));
     lua_getfield(L, -1, "name");
     lua_getfield(L, -2, "bad");
     lua_getfield(L, -3, "arguments");
 
     const char *name = lua_tolstring(L, -3, &len), *bad = lua_tostring(L, -2);
-    if (!bad && !name) luaL_error(L, "the parser gives a call without a name");
+    if (!bad && !name) luaL_error(L, "the parser returned a call without a name");
     call.arguments = bad ? NULL : arguments_of(L);
     if (!bad && !call.arguments) bad = "error: the arguments of the call are not valid text";
     if (!bad && strlen(name) != len) bad = "error: the name of a tool holds no control characters";
@@ -536,7 +537,7 @@ static dialect_call call_of(lua_State *L)
 static void take_calls(lua_State *L, dialect_result *out)
 {
     const size_t n = lua_rawlen(L, -1);
-    if (n < 1) luaL_error(L, "the parser gives an empty list of calls");
+    if (n < 1) luaL_error(L, "the parser returned an empty list of calls");
 
     out->calls = xcalloc(n, sizeof *out->calls);
     for (size_t i = 1; i <= n; i++) {
@@ -553,13 +554,13 @@ static void take_result(lua_State *L, const dialect_parser *p, dialect_result *o
     size_t len;
     int whole = 1;
     if (!lua_istable(L, -1))
-        luaL_error(L, "the parser gives a %s (nil, or a table with calls or answer)", luaL_typename(L, -1));
+        luaL_error(L, "the parser returned a %s (expected nil, or a table with calls or answer)", luaL_typename(L, -1));
 
     if (lua_getfield(L, -1, "rest") != LUA_TNIL) lua_tointegerx(L, -1, &whole);
-    if (!whole) luaL_error(L, "the parser gives a rest that is not a whole number");
+    if (!whole) luaL_error(L, "the parser returned a rest that is not a whole number");
     const lua_Integer rest = lua_tointeger(L, -1);
     if (rest < 0 || (size_t)rest > p->fed)
-        luaL_error(L, "the parser says that %I bytes are left of %I that it was fed", rest, (lua_Integer)p->fed);
+        luaL_error(L, "the parser returned a rest of %I bytes, but was fed only %I", rest, (lua_Integer)p->fed);
     lua_pop(L, 1);
 
     if (lua_getfield(L, -1, "calls") == LUA_TTABLE) {
@@ -571,7 +572,7 @@ static void take_result(lua_State *L, const dialect_parser *p, dialect_result *o
             if (!out->answer[i]) out->answer[i] = NUL_WRITTEN; /* "42" and a NUL and more is not 42 */
         out->event = DIALECT_ANSWER;
     } else {
-        luaL_error(L, "the parser gives a table without calls or answer");
+        luaL_error(L, "the parser returned a table without calls or answer");
     }
 
     out->rest = (size_t)rest;

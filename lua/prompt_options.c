@@ -63,7 +63,7 @@ static const option ROWS[] = {
       .more = "What the task is and how an answer should look. The system prompt where the dialect has one.",
       .elsewhere = "system_prompt" },
     { "prompt.templates", OPTION_VALUE, 0, 0, 0, 0, "", .read = read_templates,
-      .help = "list of texts, or { text =, complexity = }, that say how to go about a question: behind the "
+      .help = "list of texts, or { text =, complexity = }, that say how to approach a question, put after the "
               "instruction",
       .more = "Up to 64. `rollout.templated` samples of a group see one: of the five whose complexity is nearest to "
               "the row's, the one with the highest upper confidence bound (TemplateRL, arXiv 2505.15692)." },

@@ -176,7 +176,7 @@ static const struct {
     const char *architecture, *needs;
 } NOT_YET[] = {
     { "Qwen2MoeForCausalLM", "an expert that all tokens share" },
-    { "OlmoeForCausalLM", "a router behind norms over all heads" },
+    { "OlmoeForCausalLM", "a router, norms of q and k over all heads" },
     { "GptOssForCausalLM", "experts with biases and a clamped activation, attention sinks, MXFP4" },
     { "PhimoeForCausalLM", "a router by SparseMixer, LayerNorm" },
     { "Phi4MultimodalForCausalLM", "encoders of images and sound" },

@@ -111,7 +111,7 @@ static const gguf_family FAMILIES[] = {
 static const struct {
     const char *name, *needs;
 } NOT_YET[] = {
-    { "gemma", "norms of 1 + w with none behind the branches" },
+    { "gemma", "norms of 1 + w with none after the branches" },
     { "gemma3n", "per-layer embeddings and alternating updates" },
     { "gemma-embedding", "attention in both directions" },
     { "qwen2moe", "experts that all tokens share" },
@@ -271,7 +271,7 @@ static int read_heads(gguf_model *m, error *err)
 
     if (m->heads % m->kv_heads != 0 || m->head_dim % 2 != 0)
         return error_set(err, ERR_PARSE,
-                         "%s: %" PRId64 " heads, %" PRId64 " key/value heads of %" PRId64 " don't go together",
+                         "%s: %" PRId64 " heads, %" PRId64 " key/value heads of width %" PRId64 " do not fit together",
                          gguf_where(m->g), m->heads, m->kv_heads, m->head_dim);
     if (values != m->head_dim)
         return error_set(err, ERR_UNSUPPORTED,
@@ -281,7 +281,7 @@ static int read_heads(gguf_model *m, error *err)
     if (m->rotary != m->head_dim && !m->family->partial_rotary)
         return error_set(err, ERR_UNSUPPORTED,
                          "%s: %s.rope.dimension_count is %" PRId64 ", heads have %" PRId64
-                         ": a rotation of part of a head is not supported",
+                         ": a rotary embedding of a part of each head is not supported",
                          gguf_where(m->g), m->family->name, m->rotary, m->head_dim);
     return OK;
 }

@@ -53,7 +53,7 @@ static int read_shape(shape *s, const char *data, size_t len, const char *where,
                              h[i]);
     if (s->layers > MAX_FILE_LAYERS || s->dim % s->heads != 0 || s->heads % s->kv_heads != 0 ||
         s->dim / s->heads % 2 != 0)
-        return error_set(err, ERR_PARSE, "%s: %d layers, width %d, %d heads and %d key/value heads don't go together",
+        return error_set(err, ERR_PARSE, "%s: %d layers, width %d, %d heads and %d key/value heads do not fit together",
                          where, s->layers, s->dim, s->heads, s->kv_heads);
     return OK;
 }

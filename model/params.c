@@ -175,7 +175,7 @@ static int check_config(const model_config *c, error *err)
     if (c->heads % c->kv_heads != 0)
         return error_set(err, ERR_ARGUMENT, "%d heads don't share %d key/value heads evenly", c->heads, c->kv_heads);
     if (c->head_dim % 2 != 0)
-        return error_set(err, ERR_ARGUMENT, "head_dim %d is odd: the rotary embedding turns pairs", c->head_dim);
+        return error_set(err, ERR_ARGUMENT, "head_dim %d is odd: the rotary embedding rotates pairs", c->head_dim);
     return OK;
 }
 

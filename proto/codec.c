@@ -240,7 +240,7 @@ int codec_validate(const void *data, size_t len, error *err)
     if (!walk_value(&w))
         return error_set(err, ERR_PARSE, "malformed msgpack at byte %zu of %zu", (size_t)(w.p - bytes), len);
     if (w.p != w.end)
-        return error_set(err, ERR_PARSE, "%zu bytes behind the end of a msgpack value", (size_t)(w.end - w.p));
+        return error_set(err, ERR_PARSE, "%zu bytes after the end of a msgpack value", (size_t)(w.end - w.p));
     return OK;
 }
 

@@ -14,8 +14,8 @@ static void refuse_protocol(endpoint *ep, peer *p, const char *name, uint64_t pr
 {
     message bye = { .type = MSG_BYE };
     snprintf(bye.bye.reason, sizeof bye.bye.reason,
-             BYE_DISMISSED "protocol %d is spoken here, not %llu: worker and learner are of different versions",
-             PROTOCOL_VERSION, (unsigned long long)protocol);
+             BYE_DISMISSED "protocol version %llu, expected %d: worker and learner are of different versions",
+             (unsigned long long)protocol, PROTOCOL_VERSION);
     endpoint_refuse_with(ep, p, REFUSAL_PROTOCOL, "HELLO of %s: %s", name, bye.bye.reason);
     endpoint_deliver(ep, p, &bye, NULL);
 }
@@ -38,7 +38,7 @@ static bool name_is_free(endpoint *ep, peer *p, const hello_body *hello)
     }
 
     endpoint_refuse_with(ep, p, REFUSAL_NAMESAKE,
-                         "HELLO as %s, who is connected already (pid %lld; the new one says pid %lld)", hello->name,
+                         "HELLO as %s, which is already connected (pid %lld; the new one is pid %lld)", hello->name,
                          (long long)other->hello.pid, (long long)hello->pid);
     return false;
 }
@@ -129,7 +129,7 @@ static bool is_welcome(endpoint *ep, const peer *p, message_type type, size_t le
     const unsigned senders = p && !p->up ? BY_ANYBODY : role_of(ep, p);
 
     if (type == MSG_NONE) {
-        endpoint_refuse_with(ep, p, REFUSAL_MALFORMED, "%zu bytes that are not a message", len);
+        endpoint_refuse_with(ep, p, REFUSAL_MALFORMED, "%zu bytes that are not a message of this protocol", len);
     } else if ((message_senders(type) & senders) == 0) {
         endpoint_refuse_with(ep, p, REFUSAL_ROLE, "%s, which %s never sends", message_name(type), kind_of(p));
     } else if (len > ep->config.limits[type]) {

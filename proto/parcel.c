@@ -75,7 +75,7 @@ static int check_files(const parcel_list *list, error *err)
         if (check_name(f->name, err) != OK) return ERR_PARSE;
         for (uint32_t k = 0; k < list->n_files; k++)
             if (k != i && clashes(f->name, list->files[k].name))
-                return error_set(err, ERR_PARSE, "the name '%s' twice", f->name);
+                return error_set(err, ERR_PARSE, "the name '%s' occurs twice", f->name);
 
         if (f->bytes > PARCEL_BYTES - bytes)
             return error_set(err, ERR_PARSE,
@@ -172,7 +172,7 @@ int parcel_add(parcel *p, const char *name, const char *path, error *err)
     if (p->list.n_files == PARCEL_FILES) return error_set(err, ERR_LIMIT, "%s: more than %d files", path, PARCEL_FILES);
     if (!is_name(name) || strlen(name) >= sizeof f->name || file_named(&p->list, name))
         return error_set(err, ERR_ARGUMENT,
-                         "%s: it can't travel under the name '%.100s' (letters, digits, '.', '_' and '-', each once)",
+                         "%s: it cannot be sent under the name '%.100s' (letters, digits, '.', '_' and '-', each once)",
                          path, name);
 
     char *data = file_read(path, PARCEL_BYTES - p->bytes, &len, err);

@@ -216,11 +216,11 @@ int weights_on_announcement(weights_subscriber *s, const weights_body *a, weight
     file_map_close(&s->map);
     s->map = (file_map){ 0 };
     if (a->version < 0 || a->bytes == 0)
-        return -error_set(err, ERR_PEER, "weights of %" PRIu64 " bytes were announced", a->bytes);
+        return -error_set(err, ERR_PEER, "announced weights of %" PRIu64 " bytes", a->bytes);
     if (a->bytes > s->max_bytes)
         return -error_set(err, ERR_PEER,
-                          "weights of %" PRIu64 " bytes were announced (those of this model have %" PRIu64 " at most)",
-                          a->bytes, s->max_bytes);
+                          "announced weights of %" PRIu64 " bytes (this model's have at most %" PRIu64 ")", a->bytes,
+                          s->max_bytes);
 
     /* Another machine, or a container that doesn't see the folder: by chunks. */
     const bool here = strcmp(a->host, s->host) == 0;
@@ -242,9 +242,8 @@ int weights_on_chunk(weights_subscriber *s, const weights_chunk_body *c, weights
     *get = (weights_get_body){ .version = -1 };
     if (s->wanted.version < 0 || c->version != s->wanted.version || c->offset != s->bytes.len) return 0;
     if (c->total != s->wanted.bytes || c->len == 0 || c->len > c->total - c->offset)
-        return -error_set(err, ERR_PEER,
-                          "version %" PRId64 ": a chunk that does not fit the %" PRIu64 " bytes announced", c->version,
-                          s->wanted.bytes);
+        return -error_set(err, ERR_PEER, "version %" PRId64 ": a chunk lies outside the %" PRIu64 " bytes announced",
+                          c->version, s->wanted.bytes);
 
     str_add(&s->bytes, c->data, c->len);
     if (s->bytes.len < c->total) {

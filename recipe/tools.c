@@ -210,7 +210,7 @@ static int check_list(lua_State *L)
 
     const lua_Integer n = luaL_len(L, 2);
     if (n > RECIPE_TOOLS)
-        k->rc = config_error(k->c, "env.tools", k->err, "%d tools are more than %d", (int)n, RECIPE_TOOLS);
+        k->rc = config_error(k->c, "env.tools", k->err, "%d tools (at most %d are allowed)", (int)n, RECIPE_TOOLS);
     for (lua_Integer i = 1; i <= n && k->rc == OK; i++) {
         if (lua_rawgeti(L, 2, i) != LUA_TTABLE || lua_getfield(L, 3, "kind") != LUA_TSTRING)
             k->rc = config_error(k->c, "env.tools", k->err, "entry %d is neither T.python{...} nor T.tool{...}, but %s",

@@ -57,7 +57,7 @@ static void compare_recipes(worker *w, const welcome_body *welcome)
 {
     error err = { 0 };
     if (w->failed || parcel_compare(&welcome->recipe, w->config->recipe, &err) == OK) return;
-    error_within(&err, "%s has another recipe", w->config->address);
+    error_within(&err, "%s has a different recipe", w->config->address);
     w->failed = err.code;
     w->why = err;
 }

@@ -99,7 +99,7 @@ int check_prompts(const prompt_maker *m, const dataset *rows, const char *name, 
 {
     const tally t = count_all(m, rows, n_shots);
     if (t.made == 0)
-        return error_set(err, ERR_ARGUMENT, "no prompt can be made of %s with %d shots; row %" PRIu64 ": %s", name,
+        return error_set(err, ERR_ARGUMENT, "no prompt can be made from %s with %d shots; row %" PRIu64 ": %s", name,
                          n_shots, t.failed_row + 1, t.why.text);
     if (t.fitting == 0)
         return error_set(err, ERR_ARGUMENT,

@@ -69,14 +69,14 @@ static void on_welcome(fetching *f, const welcome_body *w)
 {
     error err = { 0 };
     if (f->delivery && !is_same(&w->recipe, &f->out->list)) {
-        error_set(&err, ERR_STATE, "the learner was started anew with another recipe: start this worker again");
+        error_set(&err, ERR_STATE, "the learner was restarted with a different recipe: restart this worker");
         fail(f, &err);
         return;
     }
 
     if (!f->delivery) f->moved_ms = loop_now_ms(f->lp); /* to be welcomed again brings nothing */
     if (!f->delivery && begin_delivery(f, w, &err) != OK) {
-        error_within(&err, "what the learner sends is refused");
+        error_within(&err, "refused what the learner sent");
         fail(f, &err);
         return;
     }
@@ -155,10 +155,10 @@ static int check_progress(fetching *f, error *err)
 {
     const int64_t now_ms = loop_now_ms(f->lp), patience_ms = f->config->patience_ms;
     if (f->failed) return error_set(err, f->failed, "%s", f->why.text);
-    if (f->stop) return error_set(err, ERR_INTERRUPTED, "stopped before the recipe had come");
+    if (f->stop) return error_set(err, ERR_INTERRUPTED, "stopped before the recipe arrived");
     if (now_ms - f->moved_ms > patience_ms)
         return error_set(err, ERR_TIMEOUT, "%s for %" PRId64 " s",
-                         f->delivery ? "no part of the recipe came" : "no learner has answered", patience_ms / 1000);
+                         f->delivery ? "no part of the recipe arrived" : "no learner has answered", patience_ms / 1000);
     if (f->delivery && now_ms - f->asked_ms > ASK_AGAIN_MS) ask(f);
     return OK;
 }

@@ -15,7 +15,8 @@ enum { TEXT_BYTES = 8192 };
 int last_words_begin(last_words *w, int log, int *child_end, error *err)
 {
     int ends[2];
-    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return error_sys(err, errno, "a pipe for its last words");
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
+        return error_sys(err, errno, "cannot create a pipe for its last words");
     w->fd = ends[0];
     w->log_from = lseek(log, 0, SEEK_END);
     *child_end = ends[1];

@@ -155,7 +155,7 @@ static void tell_of_namespaces(const listener *l, const box *b)
 {
     char why[512], detail[640];
     reported(b, "\nwhy ", why, sizeof why);
-    snprintf(detail, sizeof detail, "none (%s): Landlock stands alone, code has no folder to write in", why);
+    snprintf(detail, sizeof detail, "none (%s): Landlock is the only layer, code has no folder to write in", why);
     say(l, FINDING_ABSENT, "namespaces", detail, NULL);
 }
 

@@ -320,7 +320,7 @@ static void record(run_dir *r, const resume_options *o, json_t *taken)
 
     for (size_t i = 0; i < json_array_size(taken); i++) {
         char sentence[200];
-        snprintf(sentence, sizeof sentence, "%s: taken anew, with what it holds now",
+        snprintf(sentence, sizeof sentence, "%s: read again: the run uses its current content",
                  json_string_value(json_array_get(taken, i)));
         o->tell(o->ctx, sentence);
     }
@@ -331,8 +331,9 @@ static int check_taken(const json_t *taken, error *err)
 {
     for (size_t i = 0; i < json_array_size(taken); i++)
         if (strcmp(json_string_value(json_array_get(taken, i)), "model") == 0)
-            return error_set(err, ERR_STATE,
-                             "model: it is another than the run was begun with; begin another run for it (name=...)");
+            return error_set(
+                err, ERR_STATE,
+                "model: it is not the one that the run was begun with; begin another run for it (name=...)");
     return OK;
 }
 

@@ -92,7 +92,7 @@ static int take_folder(session *s, error *err)
     s->folder = open(s->options->run, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (s->folder < 0) return error_sys(err, errno, "cannot open %s", s->options->run);
     if (flock(s->folder, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return OK;
-    return error_set(err, ERR_STATE, "%s: another learner is at work in this folder", s->options->run);
+    return error_set(err, ERR_STATE, "%s: another learner is running in this folder", s->options->run);
 }
 
 /* Nothing of an older run, and nothing of another's, is written over. */

@@ -67,7 +67,7 @@ int shots_read(shot_pool *s, const char *path, error *err)
         line = end + 1;
     }
     free(text);
-    if (rc == OK && s->len == 0) return error_set(err, ERR_PARSE, "%s holds no shot", path);
+    if (rc == OK && s->len == 0) return error_set(err, ERR_PARSE, "%s contains no shots", path);
     return rc;
 }
 

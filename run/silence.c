@@ -240,7 +240,7 @@ static reason say_why(const silence *s, const sight *at, str *out)
     if (isnan(t->max)) return say_unrewarded(s, at, out);
 
     if (s->had_signal && 2 * t->best >= t->episodes) {
-        str_printf(out, "%u of %u episodes have the best reward (%.4g): as these prompts ask it, it is solved", t->best,
+        str_printf(out, "%u of %u episodes have the best reward (%.4g): these questions are solved", t->best,
                    t->episodes, s->best);
         return SOLVED;
     }

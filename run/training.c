@@ -103,7 +103,7 @@ static int check_steps(const training *t, const recipe *r, error *err)
     for (int i = 0; i < o->n_overrides; i++) asked |= strncmp(o->overrides[i], "steps=", 6) == 0;
     if (!asked || r->run.steps >= t->from) return OK;
     return error_set(err, ERR_ARGUMENT,
-                     "steps = %" PRId64 ", but %" PRId64 " steps of this run are done, and none is taken back (%s/"
+                     "steps = %" PRId64 ", but %" PRId64 " steps of this run are done, and steps cannot be undone (%s/"
                      "checkpoints has the models of earlier steps)",
                      r->run.steps, t->from, t->run.path);
 }

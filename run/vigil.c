@@ -55,14 +55,15 @@ static vigil_verdict look_lost(vigil *v, const vigil_limits *l, const vigil_sigh
     const bool busy = is_busy(s, v->lost_cpu_ms, ms);
     const int64_t limit = busy && !v->came ? PATIENT * l->lost_ms : l->lost_ms;
     if (ms >= limit) {
-        snprintf(out, size, "%s lives but has not been connected to the learner for %d s: replacing it", s->name,
+        snprintf(out, size, "%s is alive but has not been connected to the learner for %d s: replacing it", s->name,
                  seconds(ms));
         return VIGIL_REPLACE;
     }
     if (ms < l->lost_ms / 2 || v->said_ms) return VIGIL_WELL;
 
-    snprintf(out, size, "%s lives (%s) but is not connected to the learner; it is replaced in %d s unless it connects",
-             s->name, busy ? "and computes" : "idle", seconds(limit - ms));
+    snprintf(out, size,
+             "%s is alive (%s) but is not connected to the learner; it is replaced in %d s unless it connects", s->name,
+             busy ? "and computes" : "idle", seconds(limit - ms));
     return say(v, now_ms);
 }
 
@@ -77,13 +78,13 @@ static vigil_verdict look_silent(vigil *v, const vigil_limits *l, const vigil_si
     const int64_t ms = now_ms - s->heard_ms;
     if (ms < l->silent_ms) return VIGIL_WELL;
     if (!is_busy(s, v->heard_cpu_ms, ms)) {
-        snprintf(out, size, "%s has reported nothing for %d s and computes nothing: replacing it", s->name,
+        snprintf(out, size, "%s has reported nothing for %d s and uses no CPU time: replacing it", s->name,
                  seconds(ms));
         return VIGIL_REPLACE;
     }
     if (v->said_ms && now_ms - v->said_ms < SAY_AGAIN_MS) return VIGIL_WELL;
 
-    snprintf(out, size, "%s has reported nothing for %d s but computes: waiting for it", s->name, seconds(ms));
+    snprintf(out, size, "%s has reported nothing for %d s but uses CPU time: waiting for it", s->name, seconds(ms));
     return say(v, now_ms);
 }
 

@@ -191,7 +191,7 @@ static void workers_with_an_address_alone_make_the_same_run(void **state)
     hide(&f, true);
     process reward = start_worker(&f, "reward", "reward.log");
     process actor = start_worker(&f, "actor", "actor.log"), other = start_worker(&f, "actor", "actor.log");
-    wait_for(f.log, " is here (pid", 3); /* of one kind, and neither was given a name */
+    wait_for(f.log, " has connected (pid", 3); /* of one kind, and neither was given a name */
     wait_for_step(f.place.run, 3, SECONDS);
     process_signal(&actor, SIGKILL);
     assert_int_equal(troupe_wait(&actor, SECONDS), 128 + SIGKILL);

@@ -465,7 +465,7 @@ static void what_a_run_keeps_is_not_taken_from_an_edited_recipe(void **state)
     free(now), free(was);
     shell("sed -i 's/seed = 2/seed = 1/; s/steps = 120/steps = 121/' %s", p.recipe);
     assert_int_equal(resume(&p, "--take-changes"), 0);
-    assert_said(&p, "recipe: taken anew");
+    assert_said(&p, "recipe: read again");
     assert_same_model(&calm, &p, LAST);
     test_folder_remove(p.dir);
 }
@@ -646,7 +646,7 @@ static void a_run_at_work_has_its_folder_alone(void **state)
     if (o.status != 1 || !strstr(o.text, "is running: another troupe holds its lock")) fail_msg("%s", o.text);
     outcome_free(&o);
     o = TROUPE("learner", p.recipe, "--run", p.run, "--bind", address, "--resume");
-    if (o.status != 1 || !strstr(o.text, "another learner is at work in this folder")) fail_msg("%s", o.text);
+    if (o.status != 1 || !strstr(o.text, "another learner is running in this folder")) fail_msg("%s", o.text);
     outcome_free(&o);
     process_signal(&t, SIGCONT);
     assert_int_equal(troupe_wait(&t, SECONDS), 0);

@@ -125,9 +125,9 @@ static void files_of_the_user_are_not_written_over(void **state)
     test_file_write("r", "metrics.jsonl",
                     "{\"event\": \"step\", \"step\": 1, \"reward/accuracy/mean\": 0.5}\n"
                     "{\"event\": \"step\", \"step\": 2, \"reward/accuracy/mean\": 0.6}\n");
-    expect_kept("$TROUPE plot mine r", "mine exists and is not what this writes");
-    expect_kept("ln -s mine link; $TROUPE plot link r", "is not what this writes");
-    expect_kept("$TROUPE eval $RECIPE eval_prompts=1 --out mine", "mine exists and is not what this writes");
+    expect_kept("$TROUPE plot mine r", "mine exists and holds something else");
+    expect_kept("ln -s mine link; $TROUPE plot link r", "exists and holds something else");
+    expect_kept("$TROUPE eval $RECIPE eval_prompts=1 --out mine", "mine exists and holds something else");
     SHELL(1, "$TROUPE plot r r", "r is a folder");
     SHELL(1, "ln -s nowhere dangling; $TROUPE plot dangling r", "symbolic link: No such file");
     SHELL(1, "$TROUPE plot mine/x.svg r", "Not a directory");

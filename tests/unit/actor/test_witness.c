@@ -126,23 +126,23 @@ static const struct {
     bool coherent; /* nothing but the witness can tell */
     const char *said;
 } FORGED[] = {
-    { a_better_answer, true, "turn 1: turn: from byte 8 '8</answer>' (played again '7</answer>')" },
+    { a_better_answer, true, "turn 1: turn: from byte 8 '8</answer>' (a replay gives '7</answer>')" },
     { another_code, true, "turn 0: turn: from byte 8 '3+4" },
-    { another_question, true, "of its prompt is" },
-    { another_shot, true, "token 2 of its prompt is" },
-    { another_first_token, true, "token 0 of its prompt is" },
-    { a_shot_for_an_instruction, true, "the role of token 0 is 0 (played again it is 1)" },
-    { another_token, true, "played again" },
+    { another_question, true, "of the prompt is" },
+    { another_shot, true, "token 2 of the prompt is" },
+    { another_first_token, true, "token 0 of the prompt is" },
+    { a_shot_for_an_instruction, true, "the role of token 0 is 0 (a replay gives 1)" },
+    { another_token, true, "(a replay gives" },
     { another_observation_token, true, "the id of token" },
     { another_observation, true, "the id of token" },
     { another_tool, true, "call 0: name: from byte 0 'search'" },
     { other_arguments, true, "call 0: arguments" },
-    { words_of_other_tokens, true, "what is written by token" },
-    { an_answer_that_was_not_read, true, "answer: from byte 0 'answer' (played again '7')" },
-    { an_answer_that_was_not_heard, true, "there is no answer (played again there is one)" },
-    { a_residue, true, "turn 1: there is a residue" },
+    { words_of_other_tokens, true, "the number of bytes of token" },
+    { an_answer_that_was_not_read, true, "answer: from byte 0 'answer' (a replay gives '7')" },
+    { an_answer_that_was_not_heard, true, "answer is missing (in a replay it is present)" },
+    { a_residue, true, "turn 1: residue is present" },
     { a_prompt_that_can_not_be_made, false, "it can" },
-    { an_early_end, true, "it continues after its last token" },
+    { an_early_end, true, "continues after its last token" },
 };
 
 static void what_is_forged_everywhere_is_not_what_is_played(void **state)
@@ -173,7 +173,7 @@ static void an_episode_of_another_task_is_refused(void **state)
     assert_int_equal(witness_check(s->witness, &t, s->episode, &err), ERR_PARSE);
     t.row = none;
     assert_int_equal(witness_check(s->witness, &t, s->episode, &err), ERR_PARSE);
-    assert_non_null(strstr(err.text, "played again, it fails (prompt)"));
+    assert_non_null(strstr(err.text, "a replay fails (prompt)"));
     t = s->task;
     t.n_shots = 0;
     assert_int_equal(witness_check(s->witness, &t, s->episode, &err), ERR_PARSE);
@@ -226,7 +226,7 @@ static void words_on_which_the_dialect_fails_have_no_answer(void **state)
     e->tokens.ids[e->turns[0].start] = tokenizer_id(tk, "!");
     put(&e->text, "a", "!"), put(&e->transcript, "a", "!"), put(&e->turns[0].text, "a", "!");
     assert_int_equal(witness_check(w, &t, e, &err), ERR_PARSE);
-    assert_non_null(strstr(err.text, "played again, it fails (engine)"));
+    assert_non_null(strstr(err.text, "a replay fails (engine)"));
     witness_free(w);
     episode_free(e);
     close_scripted(&p);

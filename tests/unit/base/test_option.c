@@ -136,8 +136,8 @@ static void a_field_that_is_none_is_named_with_the_one_that_was_meant(void **sta
         { "{\"gate\": 1, \"steps\": 2}", NULL },
         { "{}", NULL },
         { "[1]", NULL },
-        { "{\"gate\": 1, \"stepz\": 2}", "there is no field 'stepz' in it (did you mean 'steps'?)" },
-        { "{\"colour\": 1}", "there is no field 'colour' in it (it has gate, steps)" },
+        { "{\"gate\": 1, \"stepz\": 2}", "it has no field 'stepz' (did you mean 'steps'?)" },
+        { "{\"colour\": 1}", "it has no field 'colour' (there are gate, steps)" },
     };
     for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++) {
         option_reading r = { 0 };

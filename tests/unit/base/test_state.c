@@ -227,7 +227,7 @@ static void another_format_is_refused_by_what_it_is(void **unused)
     assert_null(state_parse("troupe state 9\n\0\0\0\0", 19, "run/memory.state", &err));
     assert_non_null(strstr(err.text, "of format 9, this troupe reads format 2"));
     test_ok(state_parse("troupe state 2\n\0\0\0\0x", 20, "run/memory.state", &err) ? ERR_STATE : OK, &err);
-    assert_non_null(strstr(err.text, "1 bytes behind the last section"));
+    assert_non_null(strstr(err.text, "1 bytes after the last section"));
 }
 
 /* In memory: what a step has changed is taken back. */

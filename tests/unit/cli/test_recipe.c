@@ -416,7 +416,7 @@ static void tools_are_described_without_being_started(void **state)
     tool_result result = { 0 };
     test_ok(router_call(words, "bare", "{}", &result, &err), &err);
     assert_int_equal(result.failed, FAIL_TOOL_LOST);
-    assert_non_null(strstr(result.text, "tool bare is only described here"));
+    assert_non_null(strstr(result.text, "tool bare cannot be called here"));
     free(result.text);
 
     router *tools = recipe_router(r, NULL, &err);

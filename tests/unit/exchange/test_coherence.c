@@ -165,50 +165,50 @@ static const struct {
     { no_data_group, "data group ''" },
     { another_environment, "environment 'web'" },
     { another_dialect, "dialect 'qwen'" },
-    { a_hint_that_was_not_given, "a hint of 1 tokens (the task gives none)" },
+    { a_hint_that_was_not_given, "the hint has 1 tokens (the task gives none)" },
     { a_hint_that_is_not_counted, "token 1: role 5" },
     { an_observation_in_the_prompt, "token 1: role 4" },
-    { a_shorter_prompt, "behind the prompt" },
-    { a_longer_prompt, "turn 0: tokens 2 to 6, behind token 3" },
+    { a_shorter_prompt, "after the prompt" },
+    { a_longer_prompt, "turn 0: tokens 2 to 6 do not continue at token 3" },
     { a_better_answer, "transcript: turn 1 is not in it" },
-    { a_longer_answer, "turn 1: its tokens wrote 18 bytes, its text has 19" },
+    { a_longer_answer, "turn 1: its tokens decode to 18 bytes, its text has 19" },
     { an_answer_that_was_not_given, "answer '8' is not in the last turn" },
-    { no_answer, "stop 'answer' without an answer" },
+    { no_answer, "stop 'answer', but an answer is missing" },
     { another_text, "text: byte 20 differs from turn 1" },
     { a_text_without_its_end, "text: byte 20" },
-    { a_text_that_goes_on, "text: 1 bytes behind its turns" },
+    { a_text_that_goes_on, "text: 1 bytes after the last turn" },
     { another_transcript, "transcript: turn 1" },
     { a_transcript_that_goes_on, "transcript: it continues" },
     { a_transcript_without_the_residue, "transcript: turn 0" },
     { another_residue, "transcript: turn 0" },
-    { a_residue_in_the_text, "turn 0: its tokens wrote 20 bytes, its text has 21" },
-    { bytes_of_another_turn, "turn 0: its tokens wrote 19" },
-    { bytes_of_an_observation, "turn 0: its tokens wrote 19" },
-    { bytes_of_the_prompt, "token 1 wrote 1 bytes" },
-    { bytes_that_are_nowhere, "turn 1: its tokens wrote 19" },
-    { a_turn_that_begins_late, "turn 0: tokens 3 to 6, behind token 2" },
+    { a_residue_in_the_text, "turn 0: its tokens decode to 20 bytes, its text has 21" },
+    { bytes_of_another_turn, "turn 0: its tokens decode to 19" },
+    { bytes_of_an_observation, "turn 0: its tokens decode to 19" },
+    { bytes_of_the_prompt, "token 1 decodes to 1 bytes" },
+    { bytes_that_are_nowhere, "turn 1: its tokens decode to 19" },
+    { a_turn_that_begins_late, "turn 0: tokens 3 to 6 do not continue at token 2" },
     { a_turn_that_begins_in_the_observation, "turn 1: token 7 has role 4" },
-    { a_turn_that_ends_early, "turn 1: its tokens wrote" },
+    { a_turn_that_ends_early, "turn 1: its tokens decode to" },
     { a_turn_that_reads, "turn 0: token 6 has role 4" },
-    { a_turn_less, "token 8, of role 3, is in no turn" },
-    { no_turn, "an episode without a turn" },
+    { a_turn_less, "token 8 has role 3 and belongs to no turn" },
+    { no_turn, "the episode has no turns" },
     { a_turn_of_nothing, "turn 2: tokens 13 to 13" },
     { turns_that_change_places, "turn 0: tokens 8 to 13" },
-    { a_call_of_nobody, "turn 0 called nothing" },
-    { a_call_of_the_last_turn, "turn 0 called nothing" },
-    { a_call_of_two_turns, "turn 1: call 0 behind call 0" },
-    { a_call_more, "call 1 was not answered" },
-    { a_call_without_an_answer, "call 0 was not answered" },
-    { a_call_that_could_not_be_made, "call 0 went well" },
-    { a_quick_call, "calls of 0 ms in all (tool_ms is 1.5)" },
-    { quick_tools, "calls of 1.5 ms in all (tool_ms is 0)" },
-    { stopped_by_itself, "stop 'eos' with an answer" },
-    { stopped_by_itself_without_an_answer, "stop 'eos' with token 7, which does not end a text" },
+    { a_call_of_nobody, "turn 0 makes no tool call" },
+    { a_call_of_the_last_turn, "turn 0 makes no tool call" },
+    { a_call_of_two_turns, "turn 1: tool call 0 after call 0" },
+    { a_call_more, "tool call 1 has no observation" },
+    { a_call_without_an_answer, "tool call 0 has no observation" },
+    { a_call_that_could_not_be_made, "tool call 0 is marked ok" },
+    { a_quick_call, "the tool calls took 0 ms together (tool_ms is 1.5)" },
+    { quick_tools, "the tool calls took 1.5 ms together (tool_ms is 0)" },
+    { stopped_by_itself, "stop 'eos', but an answer is present" },
+    { stopped_by_itself_without_an_answer, "stop 'eos', but the last token (id 7) is no end-of-text token" },
     { out_of_tokens, "stop 'length' with 9 of 20 tokens sampled, in a context of 13 of 40" },
-    { out_of_calls, "stop 'turns' behind 1 calls (env.max_turns is 2)" },
-    { an_answer_behind_a_call, "stop 'answer' behind a call" },
-    { an_end_in_the_middle, "token 9 ends a text (id 42), but turn 1 continues" },
-    { a_segment_of_an_observation, "segment 0 (2 to 7, version 4) has no sampled tokens at its ends" },
+    { out_of_calls, "stop 'turns' after 1 tool calls (env.max_turns is 2)" },
+    { an_answer_behind_a_call, "stop 'answer' after a tool call" },
+    { an_end_in_the_middle, "token 9 is an end-of-text token (id 42), but turn 1 continues" },
+    { a_segment_of_an_observation, "segment 0 (2 to 7, version 4) does not begin and end with a sampled token" },
     { weights_that_go_back, "segment 1 (8 to 13, version 3)" },
 };
 
@@ -248,11 +248,11 @@ static void the_policy_stops_by_itself(void **state)
     e->tokens.ids[4] = EOS;
     taken(&t, e);
     e->stop = STOP_LENGTH;
-    refused(&t, e, "with token 42, which ends a text");
+    refused(&t, e, "but the last token (id 42) is an end-of-text token");
     e->stop = STOP_EOS;
     e->turns[0].residue = xstrdup("!");
     honest_say(&e->transcript, "!");
-    refused(&t, e, "stop 'eos' with a residue");
+    refused(&t, e, "stop 'eos', but the last turn has a residue");
     episode_free(e);
 }
 
@@ -321,7 +321,7 @@ static void a_hint_is_the_beginning_of_the_first_turn(void **state)
     e->stop = STOP_EOS;
     taken(&t, e);
     e->tokens.wrote[3]++, e->tokens.wrote[4]--; /* all of a hint's bytes are its last token's */
-    refused(&t, e, "token 3 wrote 1 bytes");
+    refused(&t, e, "token 3 decodes to 1 bytes");
     episode_free(e);
 }
 

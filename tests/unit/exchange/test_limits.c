@@ -88,15 +88,15 @@ static const struct {
     { infinite_logprob, "-inf" },
     { logprob_of_a_shown_token, "token 5" },
     { mask_of_a_shown_token, "loss mask" },
-    { question_behind_the_prompt, "role 2 behind the prompt" },
-    { hint_behind_the_prompt, "role 5 behind the prompt" },
+    { question_behind_the_prompt, "role 2 after the prompt" },
+    { hint_behind_the_prompt, "role 5 after the prompt" },
     { no_such_role, "role 77" },
     { a_turn_too_many, "3 turns" },
     { a_call_too_many, "2 tool calls (env.max_turns is 1)" },
     { another_number_of_shots, "3 shots" },
     { a_hint_longer_than_the_prompt, "3 hint tokens" },
     { a_prompt_longer_than_it, "a prompt of 9 tokens" },
-    { it_wrote_more_than_there_is, "wrote" },
+    { it_wrote_more_than_there_is, "claim to decode to" },
     { an_infinite_time, "inf" },
     { a_giant_text, "text: 100000 bytes" },
     { a_giant_transcript, "transcript: 100000 bytes" },
@@ -144,7 +144,7 @@ static void a_score_is_finite_bounded_and_of_this_text(void **state)
     s.spans[0].value = 1;
     s.spans[0].end = 4;
     assert_int_equal(limits_score(e, &s, &err), ERR_PARSE);
-    assert_non_null(strstr(err.text, "a span at byte 4 of a text of 3"));
+    assert_non_null(strstr(err.text, "a span ends at byte 4 of a text of 3"));
     s.spans[0].end = 3;
     test_ok(limits_score(e, &s, &err), &err);
     s.ms = NAN;
@@ -169,7 +169,7 @@ static void a_score_agrees_with_itself(void **state)
     test_ok(limits_score(e, &s, &err), &err);
     s.values[1].value = 0.7;
     assert_int_equal(limits_score(e, &s, &err), ERR_PARSE);
-    assert_non_null(strstr(err.text, "objective 'steps' is 0.7, the mean of its spans 0.4"));
+    assert_non_null(strstr(err.text, "objective 'steps' is 0.7, but the mean of its spans is 0.4"));
     s.values[1].value = NAN;
     assert_int_equal(limits_score(e, &s, &err), ERR_PARSE);
     s.values[1].value = 0.4;
@@ -182,7 +182,7 @@ static void a_score_agrees_with_itself(void **state)
     for (score_status status = SCORE_SCRIPT; status <= SCORE_MACHINE; status++) {
         s.status = status;
         assert_int_equal(limits_score(e, &s, &err), ERR_PARSE);
-        assert_non_null(strstr(err.text, "3 objectives and 3 spans where there is no score"));
+        assert_non_null(strstr(err.text, "3 objectives and 3 spans, although its status"));
     }
     s.n_values = 0, s.n_spans = 0;
     test_ok(limits_score(e, &s, &err), &err);

@@ -246,8 +246,8 @@ static void comings_and_goings_are_logged_at_a_bounded_rate(void **state)
     int lines = 0;
     for (const char *c = said; *c; c++) lines += *c == '\n';
     assert_true(lines >= 10 && lines < 100);
-    assert_non_null(strstr(said, "peer-2 is here"));
-    snprintf(path, sizeof path, "(and %d more came or went)", 2 * TIMES - 64);
+    assert_non_null(strstr(said, "peer-2 has connected"));
+    snprintf(path, sizeof path, "(and %d more connected or left)", 2 * TIMES - 64);
     if (!strstr(said, path)) fail_msg("expected '%s' in: %s", path, said);
     free(said);
     logger *log = s->log;

@@ -14,7 +14,7 @@ static void only_who_was_given_a_task_delivers_it(void **state)
     assert_int_equal(s->sent[BEN][MSG_EPISODE_ACK], 0);
     assert_int_equal(stats(s).episodes, 0);
     assert_int_equal(server_statistics(s->server).refused.by_reason[REFUSAL_UNASKED], 1);
-    assert_non_null(strstr(s->said, "was not given"));
+    assert_non_null(strstr(s->said, "was not assigned"));
     deliver(s, ANN, episode_of(s, id, 0));
     assert_int_equal(s->sent[ANN][MSG_EPISODE_ACK], 1);
     assert_int_equal(stats(s).episodes, 1);
@@ -146,10 +146,10 @@ static void an_episode_that_its_witness_doubts_is_refused(void **state)
     come(s, ANN);
     want(s, ANN, GROUP);
     const uint64_t id = task_id(false, 1, 0);
-    s->doubts = "played again, it is another";
+    s->doubts = "a replay gives another";
     deliver(s, ANN, episode_of(s, id, 0));
     assert_int_equal(stats(s).refused, 1);
-    assert_non_null(strstr(s->said, "played again, it is another"));
+    assert_non_null(strstr(s->said, "a replay gives another"));
     assert_int_equal(server_statistics(s->server).refused.by_reason[REFUSAL_EPISODE], 1);
 
     want(s, ANN, 1);
@@ -203,7 +203,7 @@ static void tokens_of_a_version_that_was_never_published_are_refused(void **stat
     e->tokens.segments[0].weight_hash = 0;
     deliver(s, ANN, e);
     assert_true(stats(s).refused == 1 && stats(s).episodes == 0);
-    assert_non_null(strstr(s->said, "tokens of version 0, which was never published"));
+    assert_non_null(strstr(s->said, "tokens sampled by policy version 0, which was never published"));
     close_fixture(s);
 }
 
@@ -221,7 +221,7 @@ static void tokens_of_a_version_that_the_task_does_not_allow_are_refused(void **
     e->tokens.segments[0].version = 0;
     deliver(s, ANN, e);
     assert_int_equal(stats(s).refused, 1);
-    assert_non_null(strstr(s->said, "tokens of version 0 (the task allows 1 to 1)"));
+    assert_non_null(strstr(s->said, "tokens sampled by policy version 0 (the task allows 1 to 1)"));
     close_fixture(s);
 }
 

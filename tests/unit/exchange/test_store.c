@@ -357,7 +357,7 @@ static void steps_that_a_disk_has_lost_are_counted_anew(void **state)
     change(d.path, "DELETE FROM steps WHERE step IN (2, 3, 5)");
     test_ok(store_complete_steps(d.s, 5, 2, &err), &err); /* 5 is the checkpoint's, which knows its hash */
     assert_int_equal(t.n, 1);
-    assert_non_null(strstr(t.first, "step 2 is trained but not on record (and 1 more)"));
+    assert_non_null(strstr(t.first, "step 2 was trained but has no record (and 1 more)"));
     test_ok(store_counts(d.s, &steps, &groups, &episodes, &err), &err);
     assert_true(steps == 4 && groups == 4 && episodes == 16);
     close_desk(&d);

@@ -137,9 +137,9 @@ static void who_does_not_come_is_named(void **state)
     char *folder = test_folder_new();
     assert_null(comm_local(folder, 1, 2, 50, &err));
     assert_int_equal(err.code, ERR_PEER);
-    assert_non_null(strstr(err.text, "learner 1 did not come"));
+    assert_non_null(strstr(err.text, "learner 1 did not connect"));
     assert_null(comm_local(folder, 0, 2, 50, &err));
-    assert_non_null(strstr(err.text, "not all learners came"));
+    assert_non_null(strstr(err.text, "not all learners connected"));
     assert_null(comm_local("/nowhere/at/all", 0, 2, 50, &err));
     assert_non_null(strstr(err.text, "/nowhere/at/all"));
     test_folder_remove(folder);

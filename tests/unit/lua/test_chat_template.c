@@ -261,7 +261,7 @@ static void what_cant_be_spoken_through_is_refused(void **state)
     static const struct {
         const char *dialect, *template, *says;
     } BAD[] = {
-        { "react", CHATML, "does not speak through" },
+        { "react", CHATML, "cannot use a model's chat template" },
         { "qwen", CHATML, "writes no <tool_call>" },
         { "qwen", OTHER_CALLS, "writes other calls than <tool_call>{" },
         { "xml", "{{ messages[0].content }}{{ messages[0].content }}", "once and in its turn" },

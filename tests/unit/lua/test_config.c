@@ -114,7 +114,7 @@ static void an_override_is_what_its_key_takes(void **state)
     refused(text, "clip={ 0.25, 0.5", "argument 'clip={ 0.25, 0.5': clip: not a table as Lua writes it");
     refused(text, "clip={ print(1) }", "clip: not a table as Lua writes it");
     refused(text, "clip={ (function() while true do end end)() }", "instructions");
-    refused("return { optim = { lr = 1 }, name = 'a\\0b' }", NULL, "name: there is a NUL byte in it (behind 'a')");
+    refused("return { optim = { lr = 1 }, name = 'a\\0b' }", NULL, "name: there is a NUL byte in it (after 'a')");
 }
 
 static void mistakes_name_line_key_value_and_what_was_meant(void **state)

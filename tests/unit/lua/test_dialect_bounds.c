@@ -146,10 +146,10 @@ static void what_every_turn_would_fail_with_is_said_at_once(void **state)
     static const struct {
         const char *parser, *observation, *words;
     } WRONG[] = {
-        { "return nil", FRAME, "parser gives a nil" },
-        { "return 5", FRAME, "parser gives a number" },
-        { "return print, 5", FRAME, "parser gives a number" },
-        { "return print, nil, {}", FRAME, "parser gives a table" },
+        { "return nil", FRAME, "parser returned a nil" },
+        { "return 5", FRAME, "parser returned a number" },
+        { "return print, 5", FRAME, "parser returned a number" },
+        { "return print, nil, {}", FRAME, "parser returned a table" },
         { "error('boom')", FRAME, "mine.lua:3: boom" },
         { "while true do end", FRAME, "mine.lua:3: stopped after" },
         { "return print", "return 'x'", "expected a list of 2 texts" },
@@ -173,15 +173,15 @@ static void what_is_wrong_with_a_turn_is_said(void **state)
     static const struct {
         const char *feed, *words; /* of the error, or of what the policy reads */
     } WRONG[] = {
-        { "return 7", "gives a number" },
-        { "return 'x'", "gives a string" },
+        { "return 7", "returned a number" },
+        { "return 'x'", "returned a string" },
         { "return {}", "without calls or answer" },
         { "return { calls = {} }", "an empty list of calls" },
         { "return { calls = setmetatable({}, { __len = function() return 1 << 40 end }) }", "an empty list of calls" },
-        { "return { calls = { 'python' } }", "gives a string as a call" },
+        { "return { calls = { 'python' } }", "returned a string as a call" },
         { "return { calls = { { arguments = {} } } }", "a call without a name" },
-        { "return { answer = 'x', rest = 4 }", "4 bytes are left of 3" },
-        { "return { answer = 'x', rest = -1 }", "-1 bytes are left of 3" },
+        { "return { answer = 'x', rest = 4 }", "a rest of 4 bytes, but was fed only 3" },
+        { "return { answer = 'x', rest = -1 }", "a rest of -1 bytes, but was fed only 3" },
         { "return { answer = 'x', rest = 0/0 }", "a rest that is not a whole number" },
         { "return { answer = 'x', rest = {} }", "a rest that is not a whole number" },
         { "error({})", "" },

@@ -275,7 +275,7 @@ static void every_message_that_is_cut_short_or_followed_by_more_is_refused(void 
         }
         str_putc(&bytes, '\xc0');
         assert_int_equal(message_decode(&back, bytes.data, bytes.len, &err), ERR_PARSE);
-        assert_non_null(strstr(err.text, "behind the end"));
+        assert_non_null(strstr(err.text, "after the end"));
         message_reset(&m);
         str_free(&bytes);
     }

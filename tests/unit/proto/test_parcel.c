@@ -48,7 +48,7 @@ static void names_that_lead_anywhere_else_are_refused(void **state)
                                        "~",
                                        "$HOME" };
     for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) must_be_refused(BAD[i], "are allowed");
-    must_be_refused("recipe.lua", "'recipe.lua' twice");
+    must_be_refused("recipe.lua", "'recipe.lua' occurs twice");
 }
 
 /* A file where a folder has to be. */
@@ -59,7 +59,7 @@ static void a_file_and_a_folder_of_one_name_are_refused(void **state)
     parcel_file files[] = { { .name = "model" }, { .name = "model/config.json" } };
     parcel_list list = list_of(files, 2);
     assert_int_equal(parcel_check_list(&list, &err), ERR_PARSE);
-    assert_non_null(strstr(err.text, "'model' twice"));
+    assert_non_null(strstr(err.text, "'model' occurs twice"));
 }
 
 static void more_than_there_may_be_is_refused_with_the_number(void **state)

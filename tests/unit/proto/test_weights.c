@@ -487,7 +487,7 @@ static void announcements_of_more_than_the_model_has_are_refused(void **state)
     for (size_t i = 0; i < sizeof MORE / sizeof *MORE; i++) {
         h.a.bytes = MORE[i];
         assert_int_equal(announce(&h), -ERR_PEER);
-        assert_non_null(strstr(h.err.text, "those of this model have"));
+        assert_non_null(strstr(h.err.text, "this model's have"));
         weights_chunk_body c = chunk_at(&h, 7, 0);
         c.total = MORE[i];
         assert_int_equal(deliver(&h, c), 0);

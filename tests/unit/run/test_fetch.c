@@ -211,11 +211,11 @@ static void a_learner_that_sends_nothing_is_waited_for_so_long_and_no_longer(voi
     scene s = open_scene(RECIPE);
     s.learner.mute = true;
     start(&s);
-    must_be_refused(&s, 1500, ERR_TIMEOUT, "no part of the recipe came");
+    must_be_refused(&s, 1500, ERR_TIMEOUT, "no part of the recipe arrived");
     s = open_scene(RECIPE);
     s.learner.mute = s.learner.nags = true;
     start(&s);
-    must_be_refused(&s, 1500, ERR_TIMEOUT, "no part of the recipe came");
+    must_be_refused(&s, 1500, ERR_TIMEOUT, "no part of the recipe arrived");
     s = open_scene(RECIPE);
     must_be_refused(&s, SHORT_MS, ERR_TIMEOUT, "no learner has answered");
 }

@@ -357,7 +357,7 @@ static void changes_are_taken_when_asked_and_recorded(void **state)
     of = resume(&d, &r, NULL, true, &err);
     if (!of) fail_msg("%s", err.text);
     assert_string_equal(of->prompt.instruction, "Say it.");
-    assert_non_null(strstr(d.told.data, "require: taken anew"));
+    assert_non_null(strstr(d.told.data, "require: read again"));
     recipe_free(of);
     run_dir_end(&r);
     of = resume(&d, &r, NULL, false, &err);

@@ -224,7 +224,7 @@ static void a_resumed_run_knows_its_best_reward(void **state)
     test_file_write(dir, "metrics.jsonl", line);
     silence_recall(&s, dir);
     assert_true(s.best == 1);
-    assert_null(strstr(step(&s, 2, HALF, false, &over), "it is solved"));
+    assert_null(strstr(step(&s, 2, HALF, false, &over), "are solved"));
     assert_non_null(strstr(step(&s, 3, RIGHT, false, &over), "have the best reward (1)"));
     group_free(g);
     metrics_free(m);

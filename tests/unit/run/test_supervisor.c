@@ -288,7 +288,7 @@ static void a_child_that_lives_but_is_lost_is_replaced(void **state)
                                    .argv = (const char *const[]){ "sh", "-c", "echo up; sleep 60", NULL },
                                    .connects = true });
     watch_until_logged(h, "up", 2, "reward-1 ");
-    said(h, "actor-1 lives but has not been connected to the learner for ");
+    said(h, "actor-1 is alive but has not been connected to the learner for ");
     close_house(h);
 }
 
@@ -300,7 +300,7 @@ static void a_principal_that_hangs_is_replaced(void **state)
         (const char *const[]){ "sh", "-c", "echo second; sleep 60", NULL }, true);
     supervisor_heard(h->s, ""); /* once, and never again */
     watch_until_logged(h, "second", 1, NULL);
-    said(h, "computes nothing: replacing it");
+    said(h, "uses no CPU time: replacing it");
     close_house(h);
 }
 

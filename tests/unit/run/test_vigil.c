@@ -93,7 +93,7 @@ static void who_lives_but_is_lost_is_replaced(void **state)
     s.share = 70; /* it computes, but it was here before: its results reach no learner */
     assert_in_range(watch(&s, 100), 60, 62);
     assert_int_equal(s.said, 1);
-    assert_non_null(strstr(s.last, "lives but has not been connected to the learner for 60 s"));
+    assert_non_null(strstr(s.last, "is alive but has not been connected to the learner for 60 s"));
 }
 
 static void who_loads_a_model_has_longer(void **state)
@@ -133,11 +133,11 @@ static void a_principal_that_computes_is_waited_for_one_that_hangs_is_not(void *
     s.share = 150;
     assert_int_equal(watch(&s, 3600), -1);
     assert_in_range(s.said, 50, 61); /* once a minute */
-    assert_non_null(strstr(s.last, "but computes: waiting for it"));
+    assert_non_null(strstr(s.last, "but uses CPU time: waiting for it"));
     scene hangs = principal();
     hangs.share = 1; /* heartbeats */
     assert_in_range(watch(&hangs, 200), 60, 62);
-    assert_non_null(strstr(hangs.last, "computes nothing"));
+    assert_non_null(strstr(hangs.last, "uses no CPU time"));
     scene starting = principal();
     starting.sight.reports = false; /* reading a large database */
     assert_int_equal(watch(&starting, 3600), -1);

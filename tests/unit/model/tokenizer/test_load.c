@@ -103,7 +103,7 @@ static void what_we_do_not_do_is_refused_by_name(void **state)
         { "pre_tokenizer",
           "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"ByteLevel\"},{\"type\":\"Digits\"}]}",
           ERR_UNSUPPORTED,
-          { "Digits", "behind ByteLevel" } },
+          { "Digits", "after ByteLevel" } },
         { "pre_tokenizer",
           "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":\"Sideways\"}",
           ERR_UNSUPPORTED,
