@@ -12,6 +12,7 @@
 
 enum { MAX_FLAGS = 32 };
 
+/* "optim.lr=1e-4". A path with a slash before its '=' (runs/a=b) is no key: no key has a slash. */
 static bool is_override(const char *word)
 {
     const char *p = word;
@@ -50,6 +51,7 @@ int value_number(const char *what, const char *text, double min, double max, dou
 static int value_hex(const char *what, const char *text, uint64_t *out, error *err)
 {
     const size_t len = strlen(text);
+    /* strtoull by itself would take "-1" and "0x10", too */
     if (len == 0 || len > 16 || strspn(text, "0123456789abcdefABCDEF") != len)
         return error_set(err, ERR_ARGUMENT, "%s: expected an id of up to 16 hexadecimal digits, found '%.80s'", what,
                          text);
@@ -90,13 +92,15 @@ static int take_value(const flag *f, const char *text, error *err)
 static int unknown_flag(const char *word, const syntax *s, error *err)
 {
     const flag *flags = s->flags;
-    const char *names[MAX_FLAGS + 2] = { "--help" }, *key = word + strspn(word, "-");
-    char bare[80];
+    const char *names[MAX_FLAGS + 2] = { "--help" }; /* in no verb's table: all have it */
+    const char *key = word + strspn(word, "-");
+    char bare[80]; /* "--modle=DIR" is compared by its name: a long value would make any name far */
     snprintf(bare, sizeof bare, "%.*s", (int)strcspn(word, "="), word);
     for (int i = 0; flags && flags[i].name && i < MAX_FLAGS; i++) names[i + 1] = flags[i].name;
 
     const char *nearest = str_nearest(bare, names);
-    const bool overrides = s->keys && is_override(key);
+    const bool overrides = s->keys && is_override(key); /* --steps=50 instead of steps=50, as other trainers have it */
+
     if (nearest && overrides)
         return error_set(err, ERR_ARGUMENT,
                          "no option '%.80s' (did you mean '%s'? a recipe's key is given without dashes: %.80s)", word,
@@ -152,7 +156,7 @@ static int take_word(arguments *a, const char *word, bool may_be_key, const synt
         return OK;
     }
     if (a->n_positional == s->max || a->n_positional == MAX_POSITIONAL)
-        return error_set(err, ERR_ARGUMENT, "'%.80s' is one word too many (expected %s)", word,
+        return error_set(err, ERR_ARGUMENT, "unexpected word '%.80s' (expected %s)", word,
                          s->words ? s->words : "options alone");
     a->positional[a->n_positional++] = word;
     return OK;
@@ -169,12 +173,13 @@ int arguments_parse(arguments *a, int argc, char **argv, const syntax *s, error 
             only_words = true;
         else if (!only_words && (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0))
             a->help = true;
-        else if (!only_words && word[0] == '-' && word[1])
+        else if (!only_words && word[0] == '-' && word[1]) /* "-" alone is a word: standard input, elsewhere */
             rc = take_flag(argc, argv, &i, s, err);
         else
             rc = take_word(a, word, !only_words, s, err);
     }
 
+    /* who asks for help need not know the words yet */
     if (rc != OK || a->help || a->n_positional >= s->min) return rc;
     if (a->n_positional == 0) return error_set(err, ERR_ARGUMENT, "expected %s, found nothing", s->words);
     return error_set(err, ERR_ARGUMENT, "expected %s, found only %s", s->words, a->positional[0]);

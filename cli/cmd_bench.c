@@ -37,10 +37,10 @@ typedef struct asked {
 static int check_group(call *c, const bench_call *b, const asked *a, error *err)
 {
     if (a->group == 0 && (a->prompt > 0 || a->reply > 0))
-        return call_wrong(c, err, "--prompt and --reply are of the samples of --group");
+        return call_wrong(c, err, "--prompt and --reply go with --group");
     if (a->group == 0) return OK;
 
-    if (b->kind != BENCH_TRAIN) return call_wrong(c, err, "--group: only train has one");
+    if (b->kind != BENCH_TRAIN) return call_wrong(c, err, "--group goes with train alone");
     if (b->peer) return call_wrong(c, err, "--peer: a group is measured beside the same group unshared");
     if (a->batch > 0 || a->length > 0) return call_wrong(c, err, "--group with --batch or --length: one or the other");
     return OK;
@@ -63,7 +63,7 @@ static int take(call *c, bench_call *b, const asked *a, error *err)
     b->request.batch = (int)a->batch;
     b->request.length = (int)a->length;
     b->request.group = (int)a->group;
-    b->request.prompt = a->prompt > 0 ? (int)a->prompt : 256;
+    b->request.prompt = a->prompt > 0 ? (int)a->prompt : 256; /* as in bench/results: figures can be compared */
     b->request.reply = a->reply > 0 ? (int)a->reply : 64;
     bench_fill(&b->request, b->kind);
     return OK;

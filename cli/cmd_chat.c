@@ -20,7 +20,7 @@ static bool ask(void *ctx, str *question)
     const bool *terminal = ctx;
     if (*terminal) {
         fputs("> ", stdout);
-        fflush(stdout);
+        fflush(stdout); /* no newline: a terminal would wait for one */
     }
 
     char *line = NULL;
@@ -39,12 +39,12 @@ static void answer(void *ctx, const char *transcript, const char *why)
         printf("%s\n", transcript);
     else
         fprintf(stderr, "troupe: chat: %s\n", why);
-    fflush(stdout);
+    fflush(stdout); /* a program at the other end of a pipe waits for this answer before it asks again */
 }
 
 static int run_verb(call *c, error *err)
 {
-    bool terminal = isatty(0) && isatty(1);
+    bool terminal = isatty(0) && isatty(1); /* else the mark "> " would be read as a part of an answer */
     conversation talk = { .ctx = &terminal, .ask = ask, .answer = answer };
     const flag flags[] = { { .name = "--model", .text = &talk.model },
                            { .name = "--shots", .whole = &talk.shots, .min = 0, .max = 64 },

@@ -45,7 +45,7 @@ static int call_tool(router *r, const request *q, int *status, error *err)
     const int rc = repeat_calls(r, &what, &first, &took, err);
 
     if (first.text) print_text(first.text);
-    if (rc == OK && what.calls > 1)
+    if (rc == OK && what.calls > 1) /* stdout has the tool's words alone */
         fprintf(stderr, "%d calls: p50 %.2f ms, p90 %.2f ms, p99 %.2f ms, max %.2f ms\n", what.calls, took.p50,
                 took.p90, took.p99, took.max);
     if (rc == OK) *status = first.ok ? 0 : 1;

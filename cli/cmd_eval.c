@@ -33,7 +33,7 @@ static int evaluate(const recipe *r, const evaluation_options *o, bool json, err
     metrics *summary = metrics_new();
     const int rc = evaluation_run(r, o, log, summary, err);
 
-    size_t n;
+    size_t n; /* 0: it failed, and a part of the questions is no score */
     const metric *all = metrics_all(summary, &n);
     if (n > 0 && json) print_json(all, n);
     if (n > 0 && !json) print_lines(all, n, o->model ? o->model : r->run.model, r->curriculum.test);
@@ -46,7 +46,7 @@ static int evaluate(const recipe *r, const evaluation_options *o, bool json, err
 static int run_verb(call *c, error *err)
 {
     bool json = false;
-    evaluation_options o = { .shots = -1, .prompts = -1 };
+    evaluation_options o = { .shots = -1, .prompts = -1 }; /* the recipe's */
     const flag flags[] = { { .name = "--model", .text = &o.model },
                            { .name = "--shots", .whole = &o.shots, .min = 0, .max = 64 },
                            { .name = "--prompts", .whole = &o.prompts, .min = 0, .max = 1e9 },

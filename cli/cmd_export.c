@@ -22,6 +22,7 @@ static const char USAGE[] =
     "  --dtype        of the stored weights: f32 (default), bf16 (rounded to nearest)\n\n"
     "example: troupe export --model runs/demo/icrl/checkpoints/step-120 --dtype bf16 my-model\n";
 
+/* In fp32, before anything is rounded: with --dtype bf16 a merged weight is rounded once, not adapter and base each. */
 static int merge(const request *r, weights *w, error *err)
 {
     lora *l = lora_load(r->adapter, w, err);
@@ -33,7 +34,7 @@ static int merge(const request *r, weights *w, error *err)
 
 static int run(const request *r, error *err)
 {
-    device *dev = device_open("cpu", 0, err);
+    device *dev = device_open("cpu", 0, err); /* it reads and writes files: a GPU would only be in the way */
     hf_folder *f = dev ? hf_folder_open(r->model, dev, err) : NULL;
     int rc = f ? OK : err->code;
     if (rc == OK && r->adapter) rc = merge(r, f->weights, err);

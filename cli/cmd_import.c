@@ -20,6 +20,7 @@ static const char *const FORMATS[] = { "llama2.c", "gguf", NULL };
 
 static int import_model(const call *c, int from, error *err)
 {
+    /* verbs.c has counted two or three words; which of the two it is depends on the format */
     const char *const *words = c->arguments.positional;
     const int n = c->arguments.n_positional;
     if (from == LLAMA2C && n != 3)

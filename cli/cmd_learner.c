@@ -18,7 +18,7 @@ static const char USAGE[] =
 static int run_verb(call *c, error *err)
 {
     session_options o = { .rank = -1, .of = -1 };
-    int64_t report = -1;
+    int64_t report = -1; /* 'troupe train' reads the run's progress from it: for programs, so not in the usage */
     const flag flags[] = { { .name = "--run", .text = &o.run },
                            { .name = "--bind", .text = &o.address },
                            { .name = "--report-fd", .whole = &report, .min = 0, .max = 1 << 20 },

@@ -69,6 +69,7 @@ static int read_method(moo_config *c, const char *name, error *err)
     return OK;
 }
 
+/* Without a problem it was called from a terminal, most likely, by someone who does not know what to type. */
 static int answer(const moo_config *config, double seed, error *err)
 {
     const int rc = moo_answer_lines(stdin, stdout, config, (uint64_t)seed, err);
@@ -81,7 +82,7 @@ static int run_verb(call *c, error *err)
     static const char *const ORDERS[] = { "natural", NULL };
     moo_config config = { 0 };
     const char *method = NULL;
-    double seed = 1;
+    double seed = 1;   /* read as the other settings are; whole numbers up to 2^53 are exact */
     bool json = false; /* the answers are JSON anyway */
     int order = -1;
     const flag flags[] = { { .name = "--method", .text = &method },
@@ -92,7 +93,7 @@ static int run_verb(call *c, error *err)
     if (rc != OK) return rc;
 
     rc = read_method(&config, method, err);
-    config.natural_order = order == 0;
+    config.natural_order = order == 0; /* else pcgrad and gradvac draw it, by the seed */
     if (rc == OK) rc = read_settings(&config, &seed, &c->arguments, err);
     if (rc == OK) rc = answer(&config, seed, err);
     return call_checked(c, rc);

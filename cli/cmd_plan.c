@@ -23,7 +23,8 @@ static int run_verb(call *c, error *err)
     int rc = r ? memory_plan_open(r, &plan, err) : err->code;
     if (rc == OK) {
         const memory_room room = memory_machine_now("");
-        memory_plan_print(&plan, &room, stdout);
+
+        memory_plan_print(&plan, &room, stdout); /* before it is judged: who is refused needs to see what is large */
         rc = memory_plan_check(&plan, &room, err);
     }
     recipe_free(r);

@@ -27,7 +27,7 @@ typedef struct asked {
 static int parse_ids(const char *text, token_ids *out, error *err)
 {
     char *end;
-    for (const char *p = text; *p; p = *end ? end + 1 : end) {
+    for (const char *p = text; *p; p = *end ? end + 1 : end) { /* past the comma, but not past the end */
         const long id = strtol(p, &end, 10);
         if (end == p || (*end && *end != ',' && *end != ' ') || id < 0 || id > INT32_MAX)
             return error_set(err, ERR_ARGUMENT, "--ids: no id at '%.20s' (ids are written as 1,2,3)", p);
@@ -39,7 +39,7 @@ static int parse_ids(const char *text, token_ids *out, error *err)
 static int take(probe_request *r, token_ids *ids, const asked *a, error *err)
 {
     if (!r->model) return error_set(err, ERR_ARGUMENT, "no --model (a folder with config.json and model.safetensors)");
-    if (!r->text == !a->ids)
+    if (!r->text == !a->ids) /* both or neither */
         return error_set(err, ERR_ARGUMENT, "one of --text and --ids is needed ('--help' shows an example)");
 
     r->greedy = (int)a->greedy;

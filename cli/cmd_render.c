@@ -32,6 +32,7 @@ static int render(const chat_file *f, bool json, error *err)
     str text = { 0 }, where = { 0 };
     const int rc = chat_file_render(f, &text, &where, err);
     if (rc == OK && json) print_json(&text, &where);
+    /* as it is, no newline behind it: the text is compared byte by byte with what transformers prints */
     if (rc == OK && !json && text.len > 0) fwrite(text.data, 1, text.len, stdout);
     str_free(&where);
     str_free(&text);
@@ -49,6 +50,7 @@ static int run_verb(call *c, error *err)
     const int opened = call_open(c, flags, err);
     if (opened != OK) return opened;
     f.conversation = c->arguments.positional[0];
+
     if (!f.model && !f.template) return call_wrong(c, err, "needs --model DIR or --template FILE");
     const int rc = render(&f, json, err);
     if (rc == ERR_NOT_FOUND && !f.template)

@@ -36,7 +36,7 @@ static int run_host(call *c, error *err)
                                         "memory_mb",  "instructions",      "print_bytes" };
     int64_t numbers[6];
     int rc = c->argc == 8 ? OK : call_wrong(c, err, "'troupe reward' and 'troupe score' start it");
-    for (int i = 0; i < 6 && rc == OK; i++)
+    for (int i = 0; i < 6 && rc == OK; i++) /* the first two are descriptors, ints of the kernel's */
         rc = value_whole(WHAT[i], c->argv[2 + i], 0, i > 1 ? INT64_MAX : INT_MAX, &numbers[i], err);
     if (rc != OK) return call_checked(c, rc);
 

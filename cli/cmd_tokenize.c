@@ -57,6 +57,7 @@ static int run(const request *r, error *err)
     str line = { 0 };
     const int rc = r->decode ? decode(t, r, &ids, &line, err) : encode(t, r, &ids, &line, err);
     str_putc(&line, '\n');
+    /* not puts: decoded ids may hold a NUL */
     if (rc == OK) fwrite(line.data, 1, line.len, stdout);
 
     str_free(&line);

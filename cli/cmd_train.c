@@ -60,7 +60,8 @@ static int run_verb(call *c, error *err)
     const int opened = call_open(c, flags, err);
     if (opened != OK) return opened;
 
-    if (keys) return print_keys(c, markdown);
+    if (keys) return print_keys(c, markdown); /* needs no recipe */
+
     const char *wrong = markdown ? "--markdown goes with --keys" : contradiction(&o, &c->arguments);
     if (wrong) return call_wrong(c, err, "%s", wrong);
     if (!o.resume && c->arguments.n_positional == 0) return call_wrong(c, err, "expected RECIPE.lua, or --resume RUN");

@@ -32,7 +32,7 @@ static void usage(FILE *to)
             "troupe %s - teaches language models to use tools by reinforcement learning\n\nusage: troupe VERB ...\n\n",
             TROUPE_VERSION);
     for (int i = 0; i < N_VERBS; i++)
-        if (VERBS[i]->help) print_line(VERBS[i], to);
+        if (VERBS[i]->help) print_line(VERBS[i], to); /* the others are started by Troupe itself (reward-host) */
     fprintf(to, "\n'troupe VERB --help' shows a verb's options and an example.\n");
 }
 
@@ -94,6 +94,9 @@ int main(int argc, char **argv)
 
     const verb *v = verb_named(argv[1]);
     const int status = v ? verb_main(v, argc - 1, argv + 1) : unknown_verb(argv[1]);
+
+    /* The sandbox may have moved this process into a group below the one it was started in, and nothing new can enter
+     * that one before it is back (env/sandbox/memory_group.h). */
     memory_group_step_back();
     return status;
 }

@@ -28,7 +28,7 @@ int call_open(call *c, const flag *flags, error *err)
     const syntax s = { .flags = flags, .words = v->words, .min = v->min_words, .max = v->max_words, .keys = v->keys };
     if (arguments_parse(&c->arguments, c->argc, c->argv, &s, err) != OK) {
         if (c->argc == 1) return call_misused(c); /* a verb alone asks how it goes */
-        fprintf(stderr, "troupe: %s: %s\n'troupe %s --help' shows how it goes\n", v->name, err->text, v->name);
+        fprintf(stderr, "troupe: %s: %s\n'troupe %s --help' shows its usage\n", v->name, err->text, v->name);
         c->status = 2;
         return CALL_OVER;
     }
@@ -47,7 +47,7 @@ int call_checked(call *c, int rc)
 
 int call_wrong(call *c, error *err, const char *format, ...)
 {
-    char sentence[sizeof err->text];
+    char sentence[sizeof err->text]; /* apart from err: what is said may quote the error that err holds */
     va_list args;
     va_start(args, format);
     vsnprintf(sentence, sizeof sentence, format, args);
@@ -78,7 +78,7 @@ int verbs_finish_output(const char *name, int status)
 static int status_of(const call *c, int rc)
 {
     if (c->status != 0 || rc == OK || rc == CALL_OVER) return c->status;
-    return rc == ERR_INTERRUPTED ? 130 : 1;
+    return rc == ERR_INTERRUPTED ? 130 : 1; /* 128 + SIGINT, as shells report it: a loop in a script then ends, too */
 }
 
 int verb_main(const verb *v, int argc, char **argv)
@@ -88,6 +88,7 @@ int verb_main(const verb *v, int argc, char **argv)
     const int rc = v->run(&c, &err);
     if (rc != OK && rc != CALL_OVER) fprintf(stderr, "troupe: %s: %s\n", v->name, err.text);
 
+    /* behind the error: what was printed before it may be worth having, and is checked all the same */
     const int status = status_of(&c, rc);
     return v->reports && !c.prints_text ? status : verbs_finish_output(v->name, status);
 }

@@ -18,6 +18,7 @@ int worker_call(call *c, int (*run)(const role_options *o, bool *again, error *e
     o.overrides = c->arguments.overrides;
     o.n_overrides = c->arguments.n_overrides;
     const int rc = run(&o, &again, err);
-    if (again) c->status = RANK_AGAIN;
+    if (again)
+        c->status = RANK_AGAIN; /* the recipe it was sent is no longer the learner's: only a new process gets it */
     return call_checked(c, rc);
 }

@@ -25,7 +25,7 @@ static void count_staleness(tally *t, const trajectory *tokens, int64_t step)
     for (uint32_t i = 0; i < tokens->n_segments; i++) {
         const segment *s = &tokens->segments[i];
         const double behind = (double)(step - 1 - s->version); /* step trains version step - 1 */
-        uint32_t n = 0;
+        uint32_t n = 0; /* sampled ones: a segment also spans the observations between them */
         for (uint32_t j = s->start; j < s->end; j++) n += tokens->mask[j];
 
         t->stale += behind * n;
@@ -92,10 +92,12 @@ void batch_step_metrics(const group *const *groups, uint32_t n, int64_t step, me
     metrics_set(out, "prompt/shots/mean", t.shots / episodes);
     metrics_set(out, "prompt_length/mean", t.prompt / episodes);
     metrics_set(out, "response_length/mean", t.sampled / episodes);
+
     tool_metrics(&t, out);
     stop_metrics(&t, out);
+
     metrics_set(out, "timing_ms/episode", t.wall_ms / episodes);
-    metrics_set(out, "training/staleness/mean", t.stale / fmax(1, t.sampled));
+    metrics_set(out, "training/staleness/mean", t.stale / fmax(1, t.sampled)); /* a token's, as the loss weighs */
     metrics_set(out, "training/staleness/max", t.stale_max);
     vec_free(&t.call_ms);
 }
@@ -140,7 +142,7 @@ static void add_group(group_means *all, const group *g, const char *reward)
         const double value = score_get(g->scores[i], reward);
         if (!data_group || !*data_group || !isfinite(value)) continue;
 
-        mean *m = mean_of(all, data_group);
+        mean *m = mean_of(all, data_group); /* those beyond MAX_GROUPS go unshown: a run must not end for a metric */
         if (m) mean_add(m, value);
     }
 }
@@ -175,7 +177,7 @@ void batch_eval_metrics(const group *const *groups, uint32_t n, const objective_
     for (int k = 0; k < objectives->n; k++) eval_objective(groups, n, objectives->items[k].name, out);
     eval_by_group(groups, n, objectives->items[0].name, out);
 
-    tally t = count(groups, n, 0);
+    tally t = count(groups, n, 0); /* step 0: staleness says nothing here and is not printed */
     metrics_set(out, "eval/episodes", t.episodes);
     metrics_set(out, "eval/shots", t.shots / fmax(1, t.episodes));
     tool_metrics(&t, out);

@@ -30,6 +30,7 @@ static void add_names(void *ctx, const json_t *line)
 {
     const char *key;
     json_t *value;
+    /* jansson walks only over what is not const */
     json_object_foreach((json_t *)(uintptr_t)line, key, value)
     {
         const bool ours = strncmp(key, "reward/", 7) == 0 || strncmp(key, "eval/", 5) == 0;
@@ -98,6 +99,7 @@ int run_curves_read(run_curves *r, const char *dir, char objective[OBJECTIVE_NAM
     objective_names names = { .n = 0 };
     take_label(r, dir);
 
+    /* twice through the file: which objective is drawn may only be known when all names are */
     if (metrics_file_read(dir, add_names, &names, err) != OK) return error_within(err, "%s is not a run", dir);
     if (!objective[0] && names.n > 0) memcpy(objective, names.items[0], sizeof names.items[0]);
 

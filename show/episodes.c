@@ -65,6 +65,7 @@ static void print_transcript(FILE *out, const char *row, const episode *e, const
 
 /* ---- as JSON ---- */
 
+/* json_bytes: a policy may write bytes that are no UTF-8, and JSON has no way to say them. */
 static json_t *call_json(const tool_call *c)
 {
     json_t *call = json_object();
@@ -160,11 +161,12 @@ static void on_damage(void *ctx, const char *sentence)
 static store *open_run(const char *run, char *path, size_t size, error *err)
 {
     path_join(path, size, run, "rollouts.db");
+    /* a folder that may not be looked into is no proof that it holds no run */
     if (access(path, F_OK) != 0 && errno != ENOENT && errno != ENOTDIR) {
         error_sys(err, errno, "%s could not be opened", path);
         return NULL;
     }
-    if (!file_exists(path) && !dir_exists(path)) {
+    if (!file_exists(path) && !dir_exists(path)) { /* what else stands there, store_open_read says better */
         error_set(err, ERR_NOT_FOUND, "%s is not a run: it has no rollouts.db", run);
         return NULL;
     }

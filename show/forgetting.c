@@ -31,7 +31,7 @@ static int read_row(group_evals *e, const json_t *line, double *row)
     json_t *value;
     int found = 0;
 
-    for (int i = 0; i < MAX_GROUPS; i++) row[i] = NAN;
+    for (int i = 0; i < MAX_GROUPS; i++) row[i] = NAN; /* an evaluation of few questions may miss a group */
     json_object_foreach((json_t *)(uintptr_t)line, key, value)
     {
         if (strncmp(key, PREFIX, prefix) != 0 || !json_is_number(value)) continue;
@@ -81,6 +81,7 @@ group_memory group_memory_of(const group_evals *e, int i)
 {
     const size_t last = e->steps.len - 1;
     group_memory m = { .best = NAN, .last = value_of(e, last, i) };
+    /* the last is not among them: a group at its best would show 0 whether it still learns or not */
     for (size_t k = 0; k < last; k++) m.best = fmax(m.best, value_of(e, k, i)); /* fmax passes over NaN */
     m.forgotten = m.best - m.last;
     return m;

@@ -16,6 +16,7 @@ int metrics_file_read(const char *run, void (*each)(void *ctx, const json_t *lin
     char *text = file_read(path_join(path, sizeof path, run, "metrics.jsonl"), MAX_FILE, &len, err);
     if (!text) return err ? err->code : ERR_IO;
 
+    /* what no newline ends is being written at this moment, or was when the machine stopped */
     for (char *line = text, *end; (end = memchr(line, '\n', len - (size_t)(line - text))); line = end + 1) {
         json_t *json = json_parse(line, (size_t)(end - line), path, NULL);
         if (json) each(ctx, json);

@@ -36,6 +36,7 @@ static void widen(axes *a, const curve *c)
 static axes axes_of(const run_curves *runs, int n)
 {
     const int rows = (n + LEGEND_COLUMNS - 1) / LEGEND_COLUMNS;
+    /* from 0 to 1 at least: drawings of several runs can be laid side by side, and a flat curve is not blown up */
     axes a = { .steps = 1, .max = 1, .top = TITLE + rows * LEGEND_ROW };
     a.height = a.top + CURVES + BOTTOM;
 
@@ -46,6 +47,7 @@ static axes axes_of(const run_curves *runs, int n)
     return a;
 }
 
+/* SVG's y grows downwards. */
 static double place_x(const axes *a, double step) { return LEFT + step / a->steps * (WIDTH - LEFT - RIGHT); }
 static double place_y(const axes *a, double value)
 {
@@ -128,9 +130,10 @@ static void draw_dots(str *svg, const axes *a, const curve *c, const char *colou
 
 static void draw_run(str *svg, const axes *a, const run_curves *r, const char *colour)
 {
+    /* rollouts are of prompts with examples and at training's temperature: pale, or they would pass for the result */
     draw_line(svg, a, &r->train, colour, 1.5, 0.35);
     draw_line(svg, a, &r->eval, colour, 3, 1);
-    draw_dots(svg, a, &r->eval, colour);
+    draw_dots(svg, a, &r->eval, colour); /* a run with one evaluation has no line */
 }
 
 /* A grey band along the bottom whose height is the number of shots. */
@@ -209,6 +212,7 @@ int plot_runs(const char *path, const char *const *dirs, int n, const char *obje
     char name[OBJECTIVE_NAME + 1];
     int rc = OK;
 
+    /* "" becomes the first run's first, and the others are read by it */
     snprintf(name, sizeof name, "%s", objective);
     for (int i = 0; i < n && rc == OK; i++) rc = run_curves_read(&runs[i], dirs[i], name, err);
 

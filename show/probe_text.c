@@ -47,7 +47,7 @@ void probe_print_json(FILE *out, const probe *p)
 
 /* ---- a table ---- */
 
-/* The tokens' text behind a blank, and the end of the line. */
+/* Quoted as JSON: a token may be a newline, or half of a character. The tokens' text behind a blank, and the end of the line. */
 static void print_text(FILE *out, const probe *p, const int32_t *ids, size_t n)
 {
     if (p->tokenizer) {
@@ -89,6 +89,7 @@ static void print_next(FILE *out, const probe *p)
     const float max = p->logits[probe_likeliest(p->logits, V)];
     const double total = log_sum(p->logits, V, max);
 
+    /* five times the largest: a vocabulary of 150,000 need not be sorted for that */
     float *left = xmalloc(sizeof *left * (size_t)V);
     memcpy(left, p->logits, sizeof *left * (size_t)V);
     fputs("\nnext        id    logprob  token\n", out);

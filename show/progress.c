@@ -116,6 +116,8 @@ static void add_objectives(const json_t *line, fields *f)
     const char *key, *name;
     json_t *value;
     int shown = 0;
+
+    /* jansson walks only over what is not const */
     json_object_foreach((json_t *)(uintptr_t)line, key, value)
     {
         const int len = name_between(key, "reward/", &name);
@@ -222,7 +224,7 @@ static size_t visible(const progress *p)
 
 static void show(progress *p, bool whole_line)
 {
-    str out = { 0 };
+    str out = { 0 }; /* in one write: a sentence of another process can't come between erasing and drawing */
     if (p->live) str_puts(&out, "\r\033[K");
     str_add(&out, p->line.data, visible(p));
     if (!p->live || whole_line) str_putc(&out, '\n');
@@ -235,7 +237,7 @@ static void on_step(progress *p, const json_t *line)
 {
     p->step = (int64_t)number(line, "step", 0);
     if (p->first_step < 0) {
-        p->first_step = p->step;
+        p->first_step = p->step; /* a resumed run's earlier steps took none of this time */
         p->began_ms = clock_ms();
     }
     draw_step(p, line);

@@ -133,8 +133,8 @@ static void add_line(void *ctx, const json_t *line)
     const char *event = json_string_value(json_object_get(line, "event"));
     if (event && strcmp(event, "eval") == 0) all->last_eval = (int64_t)metrics_file_number(line, "step");
 
-    all->steps += !isnan(signal);
-    all->signals += signal > 0; /* NaN isn't */
+    all->steps += !isnan(signal); /* lines of evaluations have none */
+    all->signals += signal > 0;   /* NaN isn't */
     for (int k = 0; k < all->n; k++) {
         course *c = &all->items[k];
         follow(&c->rollouts, line, "reward", c->name);
@@ -151,13 +151,15 @@ static courses read_courses(const recipe *r, const char *run)
         *c = (course){ .rollouts = NONE, .evals = NONE };
         snprintf(c->name, sizeof c->name, "%s", r->trainer.objectives.items[k].name);
     }
-    metrics_file_read(run, add_line, &all, NULL);
+    metrics_file_read(run, add_line, &all, NULL); /* without one there is no course to tell, and that is no failure */
     return all;
 }
 
 bool report_finished(const recipe *r, const char *run, int64_t step)
 {
     if (step < r->run.steps) return false;
+
+    /* a run that was killed between its last step and that step's evaluation still owes it */
     return r->run.eval_every == 0 || read_courses(r, run).last_eval >= r->run.steps;
 }
 

@@ -17,10 +17,10 @@ enum { LOOK_BYTES = 65536 };
 /* Its first bytes -> text [LOOK_BYTES]; how many, or -1 with errno. */
 static ssize_t read_beginning(const char *path, char *text)
 {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO put there meanwhile would hold us */
     if (fd < 0) return -1;
     const ssize_t n = read(fd, text, LOOK_BYTES);
-    const int why = errno;
+    const int why = errno; /* close may set it */
     close(fd);
     errno = why;
     return n;
@@ -29,7 +29,7 @@ static ssize_t read_beginning(const char *path, char *text)
 /* Whether the regular file `path` may be replaced; it is only read. */
 static int check_ours(const char *path, off_t size, result_is_ours ours, error *err)
 {
-    if (size == 0) return OK;
+    if (size == 0) return OK; /* as mktemp leaves it: there is nothing to lose */
     char *text = xmalloc(LOOK_BYTES + 1);
     const ssize_t n = read_beginning(path, text);
     int rc = OK;
@@ -40,7 +40,7 @@ static int check_ours(const char *path, off_t size, result_is_ours ours, error *
         text[n] = 0;
         if (!ours(text, (size_t)n))
             rc = error_set(err, ERR_ARGUMENT,
-                           "%.300s exists and is not what this writes: it is not replaced (name another file)", path);
+                           "%.300s exists and holds something else: it is not replaced (name another file)", path);
     }
     free(text);
     return rc;
@@ -111,7 +111,7 @@ int result_file_add(result_file *f, const void *data, size_t len, error *err)
 int result_file_end(result_file *f, bool keep, error *err)
 {
     if (!f->path[0]) return OK;
-    f->path[0] = 0;
+    f->path[0] = 0; /* a second end, on a way out, does nothing */
     if (f->stream < 0) return file_write_end(&f->whole, keep, err);
 
     const bool failed = close(f->stream) != 0;

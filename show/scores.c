@@ -38,12 +38,13 @@ static void add_reason(score_tally *t, const char *why)
 {
     int i = 0;
     while (i < TALLY_REASONS && t->reasons[i] && strcmp(t->reasons[i], why) != 0) i++;
-    if (i == TALLY_REASONS) return;
+    if (i == TALLY_REASONS) return; /* the first ones show what is wrong; a thousand would hide it */
 
     if (!t->reasons[i]) t->reasons[i] = xstrdup(why);
     t->had_reason[i]++;
 }
 
+/* A score is a table from names to numbers already: it serves for sums and counts, too. */
 static void add_to(score *totals, const char *name, double value)
 {
     const double before = score_get(totals, name);
@@ -57,7 +58,7 @@ void score_tally_add(score_tally *t, const score *sc)
     if (sc->status == SCORE_SCRIPT && sc->error) add_reason(t, sc->error);
 
     for (int i = 0; i < sc->n_values; i++) {
-        if (!isfinite(sc->values[i].value)) continue;
+        if (!isfinite(sc->values[i].value)) continue; /* missing is not 0: it is in no mean */
         add_to(&t->sums, sc->values[i].name, sc->values[i].value);
         add_to(&t->counts, sc->values[i].name, 1);
     }

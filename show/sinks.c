@@ -50,6 +50,7 @@ static int cut_behind(const char *path, int64_t keep_step, error *err)
     for (char *line = text, *end; (end = memchr(line, '\n', len - (size_t)(line - text))); line = end + 1)
         if (is_kept(line, (size_t)(end - line), keep_step)) str_add(&kept, line, (size_t)(end - line) + 1);
 
+    /* under its name only when whole: a crash right here must not lose the lines of all steps */
     const int rc = file_write_atomic(path, kept.data ? kept.data : "", kept.len, err);
     str_free(&kept);
     free(text);
@@ -84,7 +85,7 @@ static void line_of(str *line, const char *event, int64_t step, const metrics *m
     const metric *all = metrics_all(m, &n);
     str_printf(line, "{\"event\": \"%s\", \"step\": %" PRId64 ", \"unix_ms\": %" PRId64, event, step, clock_unix_ms());
     for (size_t i = 0; i < n; i++) {
-        if (!isfinite(all[i].value)) continue;
+        if (!isfinite(all[i].value)) continue; /* JSON has no NaN; a reader takes an absent key for one */
         str_puts(line, ", ");
         str_json(line, all[i].name, strlen(all[i].name));
         str_printf(line, ": %.9g", all[i].value);
@@ -96,6 +97,7 @@ int sinks_write(sinks *s, const char *event, int64_t step, const metrics *m, err
 {
     str line = { 0 };
     line_of(&line, event, step, m);
+
     const int rc = file_append_line(s->fd, line.data, line.len, err);
     if (s->report_fd >= 0) file_append_line(s->report_fd, line.data, line.len, NULL); /* a supervisor may be gone */
     str_free(&line);

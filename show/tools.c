@@ -16,6 +16,7 @@ static void show_tool(FILE *to, const json_t *t)
 
 int show_tools(FILE *to, const router *r, error *err)
 {
+    /* by way of the text that prompts are made of: what is shown is what a policy is told */
     char *text = router_tools_json(r);
     json_t *tools = json_parse(text, strlen(text), "tools", err);
     free(text);
