@@ -38,8 +38,12 @@ static bool is_version_2(const char *line, size_t len)
 static bool mount_of(const char *line, char *root, char *target)
 {
     char skipped[MAX_PATH];
-    for (int field = 0; line && field <= TARGET_FIELD; field++)
-        line = take_word(line, field == ROOT_FIELD ? root : field == TARGET_FIELD ? target : skipped, MAX_PATH);
+    for (int field = 0; line && field <= TARGET_FIELD; field++) {
+        char *out = skipped;
+        if (field == ROOT_FIELD) out = root;
+        if (field == TARGET_FIELD) out = target;
+        line = take_word(line, out, MAX_PATH);
+    }
     return line != NULL;
 }
 

@@ -126,7 +126,7 @@ static int read_step(reading *r, const json_t *p, int depth, error *err)
     }
 
     if (r->byte_level)
-        return error_set(err, ERR_UNSUPPORTED, "%s: pre-tokenizer '%.40s' behind ByteLevel; supported: ByteLevel last",
+        return error_set(err, ERR_UNSUPPORTED, "%s: pre-tokenizer '%.40s' after ByteLevel; supported: ByteLevel last",
                          r->where, type);
 
     if (strcmp(type, "Split") == 0) return read_split(r, p, err);

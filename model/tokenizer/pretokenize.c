@@ -19,7 +19,8 @@ int split_compile(split *s, const char *pattern, bool literal, error *err)
     /* Pieces must end where characters do, so no \C: matching trusts that it gets whole ones. */
     const uint32_t options = PCRE2_UTF | (literal ? PCRE2_LITERAL : PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C);
     if (strlen(pattern) > MAX_PATTERN)
-        return error_set(err, ERR_LIMIT, "split pattern: %zu bytes, %d are allowed", strlen(pattern), MAX_PATTERN);
+        return error_set(err, ERR_LIMIT, "split pattern: %zu bytes (at most %d are allowed)", strlen(pattern),
+                         MAX_PATTERN);
 
     s->code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, options, &code, &at, NULL);
     if (!s->code) {

@@ -81,7 +81,7 @@ static int encode_from(const tokenizer *t, const char *text, size_t len, bool sp
 {
     encoding e = { .bpe.t = t, .out = out, .specials = specials };
     const size_t before = out->len;
-    if (len > MAX_TEXT) return error_set(err, ERR_LIMIT, "a text of %zu bytes, %d are allowed", len, MAX_TEXT);
+    if (len > MAX_TEXT) return error_set(err, ERR_LIMIT, "a text of %zu bytes (at most %d are allowed)", len, MAX_TEXT);
 
     int rc;
     if (specials)

@@ -49,5 +49,3 @@ int tokenizer_encode_on(const tokenizer *t, const char *text, size_t len, bool s
 /* Appends the bytes of one id ("" for a special token when !specials). A byte-level token may be half a character. */
 void tokenizer_decode_one(const tokenizer *t, int32_t id, bool specials, str *out);
 void tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t n, bool specials, str *out);
-/* For tests: how many of the first `len` bytes form whole UTF-8 characters. */
-size_t tokenizer_whole_characters(const char *data, size_t len);

@@ -85,21 +85,3 @@ bool nfc_for_certain(const char *text, size_t len, size_t *at)
     }
     return true;
 }
-
-/* Bytes of the character that `lead` begins; 1 for what begins none. */
-static size_t length_by_lead(unsigned char lead)
-{
-    if (lead < 0xc0 || lead >= 0xf5) return 1;
-    if (lead < 0xe0) return 2;
-    return lead < 0xf0 ? 3 : 4;
-}
-
-size_t tokenizer_whole_characters(const char *data, size_t len)
-{
-    size_t back = 0; /* bytes since the last lead byte */
-    while (back < 4 && back < len && ((unsigned char)data[len - 1 - back] & 0xc0) == 0x80) back++;
-    if (back == len || back == 4) return len; /* no lead byte in sight: waiting would not help */
-
-    const size_t need = length_by_lead((unsigned char)data[len - 1 - back]);
-    return need > back + 1 ? len - 1 - back : len;
-}

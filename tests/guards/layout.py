@@ -7,7 +7,9 @@
     last word.
   - a declarator cut from its type (`bool` alone on a line, `by_token;` on the next), which clang-format does to make
     room for a long comment beside it. The comment goes above.
-  - two statements of the program with a comma between them, `a = 1, b = 2;`: the second is overlooked.
+  - two statements of the program with a comma between them, `a = 1, b = 2;` or `return *n = 1, OK;`: the second is
+    overlooked.
+  - a ternary in a branch of another one: which colon is whose has to be counted. A name for the inner one, or an `if`.
   - a .c of the program without an introduction: no header of its own, and no comment at its head.
   - a line of a page over 140 columns. Tables, images, code blocks and links that can't be broken are excepted.
 """
@@ -16,6 +18,9 @@ import re
 import sys
 
 from sizes import SKIPPED, sources
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../scripts"))
+from measure import tokens_of, without_other_branches  # noqa: E402 (scripts/measure.py counts what this forbids)
 
 C_FILES = (".c", ".h", ".cu", ".cuh", ".cpp", ".def")
 PAGE_COLUMNS = 140
@@ -48,6 +53,30 @@ def comma_statements(lines):
             yield number
         if text:  # a brace or a statement has ended; or `if (...)` stands alone
             begins = text.endswith((";", "{", "}", ":")) or bool(re.fullmatch(r"(?:\} )?(?:else )?(?:if|for|while|else|do)", text))
+
+
+def faults_of_expressions(text):
+    """(line number, what is wrong) of ternaries in another one's branch, and of returns with a comma."""
+    open_ones, returning = [0], None  # ternaries under way at each depth of brackets; the depth of a return
+    for token in without_other_branches(tokens_of(text)):
+        sign = token.text
+        if sign in ("(", "[", "{"):
+            open_ones.append(0)
+        elif sign in (")", "]", "}"):
+            open_ones = open_ones[:-1] or [0]
+        elif sign == "return":
+            returning = len(open_ones)
+        elif sign == "," and returning == len(open_ones):
+            yield token.line, "two statements with a comma between them"
+        elif sign == "?":
+            if open_ones[-1] > 0:
+                yield token.line, "a ternary in a branch of another: give the inner one a name, or use an if"
+            open_ones[-1] += 1
+
+        if sign in (";", ","):
+            open_ones[-1] = 0
+        if sign == ";":
+            returning = None
 
 
 def faults(lines):
@@ -101,6 +130,7 @@ def main(root):
         bad += [f"{path}:{number}: {what}" for number, what in faults(lines)]
         if not path.startswith("tests/"):
             bad += [f"{path}:{number}: two statements with a comma between them" for number in comma_statements(lines)]
+            bad += [f"{path}:{number}: {what}" for number, what in faults_of_expressions("\n".join(lines))]
         if not introduced(root, path, lines):
             bad.append(f"{path}: no header of its own and no comment at its head: what is it for?")
 

@@ -75,10 +75,25 @@ class Guards(unittest.TestCase):
     def test_a_function_that_nothing_calls_is_named_unless_it_is_for_tests(self):
         write(self.root, "base/a.h", "int used(int a,\n         int b);\nint peak(void); /* for tests */\n"
               "/* For tests: the state. */\nint state(void);\nstatic inline int two(void) { return used(1, 1); }\n")
+        write(self.root, "tests/unit/base/test_a.c", "int main(void) { return peak() + state(); }\n")
         write(self.root, "base/a.c", "int used(int a, int b)\n{\n    return a + b;\n}\nint peak(void) { return 1; }\n"
               "int state(void) { return 2; }\n")
         good, said = self.unused()
         self.assertTrue(good, said)
+
+        write(self.root, "tests/unit/base/test_a.c", "/* state */\nint main(void) { return peak(); }\n")
+        good, said = self.unused()
+        self.assertFalse(good)
+        self.assertIn("base/a.h:5: state is for tests, and no test calls it", said)
+        write(self.root, "tests/unit/base/test_a.c", "int main(void) { return peak() + state(); }\n")
+
+        write(self.root, "base/t.h", "/* Like tests of others. */\nint excused(void);\n")
+        write(self.root, "base/t.c", "int excused(void) { return 1; }\n")
+        write(self.root, "tests/unit/base/test_t.c", "int main(void) { return excused(); }\n")
+        good, said = self.unused()
+        self.assertFalse(good)
+        self.assertIn("base/t.h:2: excused is called by nothing in the program", said)
+        os.remove(os.path.join(self.root, "base/t.h"))
 
         write(self.root, "base/b.h", "/* Gone. */\nint gone(void); /* \"gone\" */\n")
         write(self.root, "base/b.c", '/* gone */\nint gone(void) { return 3; }\nconst char *said = "gone";\n')
@@ -181,6 +196,30 @@ class Guards(unittest.TestCase):
             good, said = self.layout()
             self.assertFalse(good, line)
             self.assertIn(": two statements with a comma between them", said)
+
+    def test_a_ternary_stands_in_no_branch_of_another(self):
+        good = ("return a ? b : c;", "x = f(a ? b : c, d ? e : f);", "x = (a ? b : c) ? d : e;", "return a ? g(b ? c : d) : e;",
+                "for (i = a ? b : c; d ? e : f; i++) g();", 'puts("a ? b : c ? d : e");')
+        write(self.root, "base/a.h", "")
+        write(self.root, "base/a.c", "void g(void)\n{\n    " + "\n    ".join(good) + "\n}\n")
+        self.assertTrue(self.layout()[0], self.layout()[1])
+        write(self.root, "base/b.h", "")
+        for line in ("return a ? b : c ? d : e;", "x = a ? b ? c : d : e;", "f(x, a ? b : c\n        ? d : e);"):
+            write(self.root, "base/b.c", "void g(void)\n{\n    " + line + "\n}\n")
+            good, said = self.layout()
+            self.assertFalse(good, line)
+            self.assertIn("base/b.c:", said)
+            self.assertIn(": a ternary in a branch of another", said)
+
+    def test_a_return_is_one_expression(self):
+        write(self.root, "base/a.h", "")
+        write(self.root, "base/a.c", "int g(void)\n{\n    return f(a, b[c, d]);\n}\nt h(void)\n{\n    return (t){ 1, 2 };\n}\n")
+        self.assertTrue(self.layout()[0], self.layout()[1])
+        write(self.root, "base/b.h", "")
+        write(self.root, "base/b.c", "int g(int *n)\n{\n    return *n = 1, OK;\n}\n")
+        good, said = self.layout()
+        self.assertFalse(good)
+        self.assertIn("base/b.c:3: two statements with a comma between them", said)
 
     def test_a_comment_ends_behind_its_last_word(self):
         write(self.root, "base/a.h", "/* One word\n * and another. */\nstruct a {\n    bool on; /* or off */\n};\n")

@@ -4,7 +4,8 @@
     python3 unused.py SOURCE-FOLDER
 
 A name that the program's sources have nowhere but in its declaration and its definition is called by nobody. Where only
-tests need it, the comment at its declaration has the word "tests"; where they don't either, it goes.
+tests need it (they look at a state that shows in nothing else), the comment at its declaration says "for tests"; where
+they don't either, it goes.
 """
 import os
 import re
@@ -15,6 +16,7 @@ from sizes import sources
 PROGRAM = (".c", ".h", ".cu", ".cuh", ".cpp", ".def")
 SILENT = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', re.S)
 DECLARED = re.compile(r"^(?!static|typedef|#|extern|struct \w+ \{)[a-z][\w \*]*?\b(\w+)\([^;{]*\)[^;{]*;(.*)", re.M)
+FOR_TESTS = re.compile(r"\b[Ff]or tests\b")
 DEFINED = re.compile(r"^[a-z][\w \*]*?\b(\w+)\([^;{}]*\)\s*\{", re.M)
 
 
@@ -30,11 +32,16 @@ def comment_above(text, at):
 
 
 def main(root):
-    texts = {}
+    texts, tested = {}, set()
     for path in sources(root):
-        if path.endswith(PROGRAM) and not path.startswith("tests/"):
-            with open(os.path.join(root, path), encoding="utf-8", errors="replace") as f:
-                texts[path] = f.read()
+        if not path.endswith(PROGRAM):
+            continue
+        with open(os.path.join(root, path), encoding="utf-8", errors="replace") as f:
+            text = f.read()
+        if path.startswith("tests/"):
+            tested.update(re.findall(r"\w+", blank(text)))
+        else:
+            texts[path] = text
 
     words = {}
     for text in texts.values():
@@ -52,10 +59,13 @@ def main(root):
         for match in DECLARED.finditer(text):
             name, behind = match.groups()
             n += 1
-            if words.get(name, 0) > 1 or "tests" in comment_above(text, match.start()) + behind:
+            if words.get(name, 0) > 1:
                 continue
-            line = text.count("\n", 0, match.start()) + 1
-            bad.append(f"{path}:{line}: {name} is called by nothing in the program (for tests alone? its comment says so)")
+            for_tests = FOR_TESTS.search(comment_above(text, match.start()) + behind)
+            if for_tests and name in tested:
+                continue
+            what = "is for tests, and no test calls it" if for_tests else "is called by nothing in the program (for tests? its comment says so)"
+            bad.append(f"{path}:{text.count(chr(10), 0, match.start()) + 1}: {name} {what}")
     print("\n".join(bad) if bad else f"{n} functions are called")
     return 1 if bad or n == 0 else 0
 

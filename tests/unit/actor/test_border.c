@@ -251,6 +251,14 @@ static void each_call_of_an_episode_has_a_seed_of_its_own(void **state)
     tokenizer_free(t);
 }
 
+static bool is_utf8(const char *text, size_t len)
+{
+    const char *end = text + len;
+    for (size_t n; text < end; text += n)
+        if ((n = utf8_length(text, end)) == 0) return false;
+    return true;
+}
+
 /* A cut says so, and never leaves half a character, whatever the limit. */
 static void a_cut_observation_says_so_and_keeps_whole_characters(void **state)
 {
@@ -269,7 +277,7 @@ static void a_cut_observation_says_so_and_keeps_whole_characters(void **state)
             const char *seen = e->calls[0].observation, *cut = strstr(seen, "...[truncated]");
             const size_t kept = cut ? (size_t)(cut - seen) : strlen(seen);
             assert_memory_equal(seen, WORDS_OF_TOOL, kept);
-            assert_int_equal(tokenizer_whole_characters(seen, kept), kept);
+            assert_true(is_utf8(seen, kept));
             assert_true(cut || kept == strlen(WORDS_OF_TOOL));
             episode_free(e);
             close_scripted(&p);

@@ -100,24 +100,6 @@ static void a_text_in_doubt_of_its_normal_form_is_named(void **state)
     }
 }
 
-/* Whatever is cut off is shown later: a stream never shows half a character,
- * and never waits for one that can't come. */
-static void a_stream_shows_whole_characters_as_soon_as_it_can(void **state)
-{
-    (void)state;
-    const char *text = "a½你🦙z";
-    const size_t ends[] = { 0, 1, 3, 6, 10, 11 };
-    for (size_t len = 0; len <= 11; len++) {
-        size_t want = 0;
-        for (size_t i = 0; i < 6; i++)
-            if (ends[i] <= len) want = ends[i];
-        assert_int_equal(tokenizer_whole_characters(text, len), want);
-    }
-    assert_int_equal(tokenizer_whole_characters("ab\xff", 3), 3);
-    assert_int_equal(tokenizer_whole_characters("ab\x80\x80\x80\x80\x80", 7), 7);
-    assert_int_equal(tokenizer_whole_characters("\x80\x80", 2), 2);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -125,7 +107,6 @@ int main(void)
         cmocka_unit_test(only_well_formed_utf8_is_taken_for_it),
         cmocka_unit_test(white_space_is_found_from_both_sides),
         cmocka_unit_test(a_text_in_doubt_of_its_normal_form_is_named),
-        cmocka_unit_test(a_stream_shows_whole_characters_as_soon_as_it_can),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
