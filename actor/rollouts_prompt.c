@@ -71,7 +71,7 @@ static int feed_ids(rollouts *s, rollout *p, size_t n, size_t *used, dialect_res
         dialect_result_reset(r);
         str_clear(&s->bytes);
         tokenizer_decode_one(s->config.tokenizer, s->ids.data[(*used)++], true, &s->bytes);
-        rc = dialect_feed(p->parser, s->bytes.data ? s->bytes.data : "", s->bytes.len, r, err);
+        rc = dialect_feed(p->parser, str_text(&s->bytes), s->bytes.len, r, err);
     }
     return rc;
 }

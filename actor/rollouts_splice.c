@@ -95,7 +95,7 @@ static int splice_parts(rollouts *s, rollout *p, const dialect_frame *frame, err
         rc = cut_observation(s, call, err);
         if (rc == OK)
             rc = dialect_payload(s->config.dialect, call->observation, strlen(call->observation), &words, err);
-        if (rc == OK) rc = splice_part(s, p, words.len ? words.data : "", words.len, false, err);
+        if (rc == OK) rc = splice_part(s, p, str_text(&words), words.len, false, err);
     }
     str_free(&words);
     return rc;

@@ -180,6 +180,8 @@ void str_free(str *s)
     *s = (str){ 0 };
 }
 
+const char *str_text(const str *s) { return s->data ? s->data : ""; }
+
 char *str_take(str *s)
 {
     str_add(s, "", 0);

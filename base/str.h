@@ -30,6 +30,7 @@ void str_visible(str *s, const char *data, size_t len);
 void str_cut(str *s, size_t len); /* keeps the first `len` bytes, if there are more */
 void str_clear(str *s);           /* length 0, memory kept */
 void str_free(str *s);
+const char *str_text(const str *s); /* what was added, terminated; "" where nothing was */
 /* Length of the well-formed UTF-8 character at p (RFC 3629: no surrogates, nothing overlong), or 0. */
 size_t utf8_length(const char *p, const char *end);
 /* Bytes of whole characters from p on, up to the end or the first byte that begins none. */

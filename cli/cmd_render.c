@@ -21,7 +21,7 @@ static void print_json(const str *text, const str *where)
     str_puts(&line, "{\"template\":");
     str_json(&line, where->data, where->len);
     str_puts(&line, ",\"text\":");
-    str_json(&line, text->data ? text->data : "", text->len);
+    str_json(&line, str_text(text), text->len);
     str_putc(&line, '}');
     puts(line.data);
     str_free(&line);

@@ -41,7 +41,7 @@ static int decode(const tokenizer *t, const request *r, token_ids *ids, str *out
     str text = { 0 };
     tokenizer_decode(t, ids->data, ids->len, true, &text);
     str_puts(out, "{\"text\":");
-    str_json(out, text.data ? text.data : "", text.len);
+    str_json(out, str_text(&text), text.len);
     str_putc(out, '}');
     str_free(&text);
     return OK;

@@ -152,10 +152,10 @@ static void name_what_is_weighed(const trainer_config *c, saved_state *s)
 {
     str names = { 0 };
     for (int k = 0; k < c->objectives.n; k++) str_item(&names, " ", c->objectives.items[k].name);
-    state_same(s, "objectives", names.data ? names.data : "");
+    state_same(s, "objectives", str_text(&names));
     str_clear(&names);
     for (int g = 0; g < c->moo.n_groups; g++) str_item(&names, " ", c->moo.groups[g]);
-    state_same(s, "groups", names.data ? names.data : "");
+    state_same(s, "groups", str_text(&names));
     str_free(&names);
 }
 

@@ -72,8 +72,7 @@ static int tell(const char *where, int rc, const ending *end, error *err)
     for (size_t i = 0; rc == OK && i < sizeof KINDS / sizeof *KINDS; i++) {
         if (strcmp(end->kind, KINDS[i].kind) != 0) continue;
         const bool own_words = KINDS[i].code == ERR_ARGUMENT;
-        return error_set(err, KINDS[i].code, "%s: %s%s", where, own_words ? "" : place,
-                         end->why.data ? end->why.data : "");
+        return error_set(err, KINDS[i].code, "%s: %s%s", where, own_words ? "" : place, str_text(&end->why));
     }
 
     if (rc == ERR_TIMEOUT)

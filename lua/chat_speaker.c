@@ -52,7 +52,7 @@ static int render(lua_State *L)
 
     /* Nothing may be raised before the text is released. */
     if (rc == OK)
-        lua_pushlstring(L, out.data ? out.data : "", out.len);
+        lua_pushlstring(L, str_text(&out), out.len);
     else
         lua_pushnil(L);
     str_free(&out);

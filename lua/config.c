@@ -264,7 +264,7 @@ static int read_word(reading *r, lua_State *L, const option *o, void *out)
     words_list(o->words, &known);
     config_hint(r->c, o, text, &hint);
     const int rc = config_error(r->c, o->key, r->err, "expected one of %s, found %s%s", known.data,
-                                config_shown(L, -1, shown), hint.data ? hint.data : "");
+                                config_shown(L, -1, shown), str_text(&hint));
     str_free(&hint);
     str_free(&known);
     return rc;

@@ -182,7 +182,7 @@ static int guarded_print(lua_State *L)
 
     const size_t room = bind_print_room(L, line.len + 1);
     if (room > line.len)
-        fprintf(stderr, "%.*s\n", (int)line.len, line.data ? line.data : "");
+        fprintf(stderr, "%.*s\n", (int)line.len, str_text(&line));
     else if (room > 0)
         fprintf(stderr, "(print: the rest is left out)\n");
     str_free(&line);

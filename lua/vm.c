@@ -373,7 +373,7 @@ static int take_error(vm *v, int status, error *err)
         error_set(err, code, "%s%snot enough memory (cap %zu MB)", v->where, v->where[0] ? ": about here: " : "",
                   v->limits.memory_bytes >> 20);
     } else {
-        error_set(err, code, "%s", shown.data ? shown.data : "");
+        error_set(err, code, "%s", str_text(&shown));
     }
     str_free(&shown);
     lua_pop(v->L, 1);

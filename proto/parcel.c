@@ -43,7 +43,7 @@ static int check_name(const char *name, error *err)
     str_visible(&shown, name, strlen(name));
     error_set(err, ERR_PARSE,
               "a file '%s' (letters, digits, '.', '_' and '-' are allowed, and the folders prompt, reward and model)",
-              shown.data ? shown.data : "");
+              str_text(&shown));
     str_free(&shown);
     return ERR_PARSE;
 }

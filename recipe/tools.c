@@ -203,7 +203,7 @@ static int check_list(lua_State *L)
         if (!lua_istable(L, 2))
             str_printf(&found, ", found %s", config_shown(L, 2, shown)); /* "a table" says nothing */
         k->rc = config_error(k->c, "env.tools", k->err, "expected a list: { T.python{...}, T.tool{...} }%s",
-                             found.data ? found.data : "");
+                             str_text(&found));
         str_free(&found);
         return 0;
     }

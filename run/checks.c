@@ -76,12 +76,14 @@ static int open_model(opened *o, const char *dir, error *err)
 static int check_model(opened *o, error *err)
 {
     error why = { 0 };
-    const char *dir = o->what->model ? o->what->model : o->recipe->run.model;
+    const char *by_option = o->what->model; /* --model wins, and then no line of the recipe is at fault */
+    const char *dir = by_option ? by_option : o->recipe->run.model;
     const int rc = open_model(o, dir, &why);
     if (rc == OK) return OK;
 
     hint_at_checkpoints(dir, &why);
-    return o->what->model ? error_set(err, rc, "%s", why.text) : recipe_error(o->recipe, "model", &why, err);
+    if (by_option) return error_set(err, rc, "%s", why.text);
+    return recipe_error(o->recipe, "model", &why, err);
 }
 
 /* Whether the dialect can tell of these tools, and the shots call no others. tools: as JSON. */
@@ -153,8 +155,9 @@ static int check_rows(opened *o, const dataset *rows, const char *name, const ch
     if (check_prompts(&m, rows, name, (int)shots, o->out->note, sizeof o->out->note, &why) == OK) return OK;
 
     /* "no prompt ... fits": the rows are fine, and the key to change is the one that gives them room. */
-    const bool too_long = strstr(why.text, " fits ");
-    return recipe_error(o->recipe, too_long ? "rollout.max_context" : name, &why, err);
+    const char *at_fault = name;
+    if (strstr(why.text, " fits ")) at_fault = "rollout.max_context";
+    return recipe_error(o->recipe, at_fault, &why, err);
 }
 
 static int check_levels(opened *o, const ladder_config *l, error *err)
@@ -276,7 +279,9 @@ enum { OWN_FILES = 48, FILES_A_PROCESS = 8 };
 static int check_files(const opened *o, error *err)
 {
     const run_options *run = &o->recipe->run;
-    const int64_t processes = o->what->train ? run->actors + run->reward_workers + run->learners : 1;
+    int64_t processes = 1;
+    if (o->what->train) processes = run->actors + run->reward_workers + run->learners;
+
     const rlim_t need = (rlim_t)(OWN_FILES + FILES_A_PROCESS * processes + actor_slots(o->recipe));
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= need) return OK;
@@ -292,15 +297,19 @@ int checks_open(const recipe *r, const checks_for *what, checks *out, error *err
 {
     opened o = { .recipe = r, .what = what, .out = out };
     *out = (checks){ 0 };
+
     int rc = check_files(&o, err);
     if (rc == OK) rc = check_data(r, needs_of(what), err);
     if (rc == OK) rc = check_shots(&o, err);
     if (rc == OK) rc = check_device(&o, err);
     if (rc == OK) rc = check_model(&o, err);
     if (rc == OK) rc = check_memory(&o, err);
+
+    /* From here on processes start: a sandbox, and one that plays the reward script. */
     if (rc == OK) rc = check_tools(&o, err);
     if (rc == OK) rc = check_prompts_of_rows(&o, err);
     if (rc == OK) rc = check_rewards(&o, o.train ? o.train : o.test, err);
+
     close_all(&o);
     return rc;
 }

@@ -29,7 +29,7 @@ static char *row_of(const str *question)
 {
     str row = { 0 };
     str_puts(&row, "{\"prompt\": ");
-    str_json(&row, question->data ? question->data : "", question->len);
+    str_json(&row, str_text(question), question->len);
     str_putc(&row, '}');
     return str_take(&row);
 }

@@ -108,7 +108,7 @@ static void on_bye(fetching *f, const char *reason)
     str shown = { 0 };
     error err = { 0 };
     str_visible(&shown, reason, strlen(reason));
-    error_set(&err, ERR_PEER, "the learner says goodbye: %s", shown.data ? shown.data : "");
+    error_set(&err, ERR_PEER, "the learner says goodbye: %s", str_text(&shown));
     str_free(&shown);
     fail(f, &err);
 }

@@ -93,7 +93,7 @@ static void close_pipe(last_words *w)
 void last_words_end(last_words *w, const char *log_path, char *out, size_t size)
 {
     char text[TEXT_BYTES + 1];
-    snprintf(text, sizeof text, "%s", w->heard.data ? w->heard.data : "");
+    snprintf(text, sizeof text, "%s", str_text(&w->heard));
     str_clear(&w->heard);
     close_pipe(w);
 

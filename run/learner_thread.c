@@ -282,10 +282,13 @@ static void say_size(const learner_thread *l)
     const trainer_config *tc = &l->config.recipe->trainer;
     const int tokens = trainer_micro_tokens(l->trainer);
     const weights *w = l->config.model->weights;
+    const char *how_set = tc->micro_tokens > 0 ? "" : " (auto)";
+    const int learners = alone(l) ? 1 : l->config.comm->size;
+
     memory_need need = { 0 };
-    trainer_need(tc, w->dev, w->table, alone(l) ? 1 : l->config.comm->size, tokens, &need);
     char text[32];
-    log_info(l->config.log, "learner.micro_tokens is %d%s: about %s", tokens, tc->micro_tokens > 0 ? "" : " (auto)",
+    trainer_need(tc, w->dev, w->table, learners, tokens, &need);
+    log_info(l->config.log, "learner.micro_tokens is %d%s: about %s", tokens, how_set,
              memory_text(need.bytes[MEMORY_ACTIVATIONS], text, sizeof text));
 }
 

@@ -43,7 +43,10 @@ static void examine_device(const listener *l, const char *name, const char *what
 {
     error err = { 0 };
     device *dev = device_open(name, 0, &err);
-    say(l, dev ? FINDING_GOOD : without, what, dev ? device_name(dev) : err.text, NULL);
+    if (dev)
+        say(l, FINDING_GOOD, what, device_name(dev), NULL);
+    else
+        say(l, without, what, err.text, NULL);
     device_close(dev);
 }
 
@@ -93,10 +96,13 @@ static void examine_temporary(const listener *l)
 /* Runs go without it, with less to go by. */
 static void examine_proc(const listener *l)
 {
-    const bool found = file_exists("/proc/self/stat");
-    say(l, good_if(found), "proc", found ? "/proc is mounted" : "/proc is not mounted",
-        "mount it (mount -t proc proc /proc): without it a role that is stopped, or waits for a disk, is not told from "
-        "one that is frozen, memory limits are not seen, and the sandbox has no namespaces");
+    static const char ADVICE[] =
+        "mount it (mount -t proc proc /proc): without it a process that is stopped or waits for a disk looks like one "
+        "that hangs, memory limits cannot be read, and the sandbox has no namespaces";
+    if (file_exists("/proc/self/stat"))
+        say(l, FINDING_GOOD, "proc", "/proc is mounted", NULL);
+    else
+        say(l, FINDING_BAD, "proc", "/proc is not mounted", ADVICE);
 }
 
 static void examine_libraries(const listener *l)
@@ -163,14 +169,15 @@ static void tell_of_namespaces(const listener *l, const box *b)
 static void tell_of_layers(const listener *l, const box *b)
 {
     char version[16], landlock[64] = "no Landlock in this kernel", detail[256];
-    const bool namespaces = strcmp(box_layers(b), "namespaces") == 0;
-    if (!namespaces) tell_of_namespaces(l, b);
+    const char *namespaces = "user, mount, process, network, ipc, uts, cgroup namespaces; ";
+    if (strcmp(box_layers(b), "namespaces") != 0) {
+        tell_of_namespaces(l, b);
+        namespaces = "";
+    }
 
     if (strcmp(reported(b, "\nlandlock ", version, sizeof version), "0") != 0)
         snprintf(landlock, sizeof landlock, "Landlock version %s", version);
-    snprintf(detail, sizeof detail, "%s%s, %d system calls allowed",
-             namespaces ? "user, mount, process, network, ipc, uts, cgroup namespaces; " : "", landlock,
-             filter_calls());
+    snprintf(detail, sizeof detail, "%s%s, %d system calls allowed", namespaces, landlock, filter_calls());
     say(l, FINDING_GOOD, "sandbox", detail, NULL);
 }
 

@@ -109,6 +109,7 @@ static char *advice(const memory_plan *p, const largest *most, char *out, size_t
     const recipe *r = p->recipe;
     const bool actors = most->column == &p->columns[1];
     const char *how_set = r->trainer.micro_tokens > 0 ? "" : ", auto";
+
     if (most->part == MEMORY_PAGES || (actors && most->part == MEMORY_ACTIVATIONS))
         snprintf(out, size, "lower actor_slots (%d now), rollout.max_context (%d now) or actors (%" PRId64 " now)",
                  actor_slots(r), r->actor.max_context, r->run.actors);
@@ -155,7 +156,10 @@ static void print_heads(const memory_plan *p, FILE *to)
     for (int i = 0; i < p->n; i++) {
         char head[32];
         const memory_column *c = &p->columns[i];
-        snprintf(head, sizeof head, c->count > 1 ? "%s x%" PRId64 : "%s", c->name, c->count);
+        if (c->count > 1)
+            snprintf(head, sizeof head, "%s x%" PRId64, c->name, c->count);
+        else
+            snprintf(head, sizeof head, "%s", c->name);
         fprintf(to, "  %14s", head);
     }
     fputc('\n', to);

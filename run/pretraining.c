@@ -75,7 +75,9 @@ static void draw_weights(pretraining *p)
 {
     const pretraining_keys *k = &p->file.keys;
     const model_config *mc = &p->model->config;
-    const float std = k->init_std > 0 ? (float)k->init_std : 1.0f / sqrtf((float)mc->width);
+    float std = 1.0f / sqrtf((float)mc->width); /* a row's product with a normed activation then has variance 1 */
+    if (k->init_std > 0) std = (float)k->init_std;
+
     if (mc->n_eos > 0) p->eos = mc->eos[0]; /* of several the first: generation stops at any */
     weights_init(p->model->weights, (uint64_t)k->seed, std);
     weights_seal(p->model->weights, 0);

@@ -19,9 +19,11 @@ static bool alone(const comm *c) { return !c || c->size == 1; }
 
 static void give_order(comm *c, order o, const str *payload)
 {
+    static const str NOTHING = { 0 };
+    const str *body = payload ? payload : &NOTHING;
     frame_out f;
     if (alone(c)) return;
-    frame_out_begin(&f, (uint8_t)o, payload ? payload->data : NULL, payload ? payload->len : 0);
+    frame_out_begin(&f, (uint8_t)o, body->data, body->len);
 
     /* In two: the others must know the length before they can take part in the second (MPI matches sizes). */
     comm_broadcast(c, f.head, sizeof f.head);

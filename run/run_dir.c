@@ -74,20 +74,30 @@ static int make_sockets(run_dir *r, error *err)
 /* The whole path has to be text: run.json is, and what scripts are told. */
 static int check_text(const char *path, error *err)
 {
-    char *here = path[0] == '/' ? NULL : getcwd(NULL, 0);
-    const bool fine = is_utf8(path) && (!here || is_utf8(here));
-    if (!fine)
-        error_set(err, ERR_ARGUMENT, "%s%s%s is not UTF-8: the paths of a run's folder and recipe have to be",
-                  here ? here : "", here ? "/" : "", path);
-    free(here);
-    return fine ? OK : ERR_ARGUMENT;
+    str whole = { 0 };
+    if (path[0] != '/') {
+        char *here = getcwd(NULL, 0);
+        if (here) str_printf(&whole, "%s/", here);
+        free(here);
+    }
+    str_puts(&whole, path);
+
+    int rc = OK;
+    if (!is_utf8(str_text(&whole)))
+        rc = error_set(err, ERR_ARGUMENT, "%s is not UTF-8: the paths of a run's folder and recipe have to be",
+                       whole.data);
+    str_free(&whole);
+    return rc;
 }
 
 /* A folder, or nothing yet. */
 static int check_folder(const char *path, error *err)
 {
     struct stat st;
-    if (stat(path, &st) == 0) return S_ISDIR(st.st_mode) ? OK : error_set(err, ERR_STATE, "%s is not a folder", path);
+    if (stat(path, &st) == 0) {
+        if (S_ISDIR(st.st_mode)) return OK;
+        return error_set(err, ERR_STATE, "%s is not a folder", path);
+    }
     if (errno != ENOENT) return error_sys(err, errno, "%s cannot be a run's folder", path);
     if (lstat(path, &st) != 0) return OK;
     return error_set(err, ERR_STATE, "%s is a symbolic link to a folder that is not there", path);
@@ -297,11 +307,15 @@ static int check_fixed(const run_dir *r, const recipe *now, error *err)
 
 static recipe *open_recipe(const run_dir *r, const resume_options *o, error *err)
 {
-    /* The person's own recipe with their words, or the run's copies. */
-    const bool anew = o->take_changes;
-    const char *path = anew ? ingredients_origin(&r->parts, "recipe") : r->recipe;
-    char *const *of_run = anew ? r->overrides : r->words;
-    const int n_of_run = anew ? r->n_overrides : r->n_words;
+    /* The run's own copies; or, when asked, the person's own recipe with their words. */
+    const char *path = r->recipe;
+    char *const *of_run = r->words;
+    int n_of_run = r->n_words;
+    if (o->take_changes) {
+        path = ingredients_origin(&r->parts, "recipe");
+        of_run = r->overrides;
+        n_of_run = r->n_overrides;
+    }
 
     const char *words[2 * RUN_WORDS];
     int n = 0;

@@ -160,7 +160,9 @@ static int score_lines(scoring *s, error *err)
 
     const char *line = text + utf8_mark(text, len), *all = text + len;
     for (int number = 1; line < all; number++) {
-        const char *newline = memchr(line, '\n', (size_t)(all - line)), *end = newline ? newline : all;
+        const char *end = memchr(line, '\n', (size_t)(all - line));
+        if (!end) end = all; /* the last line may have no newline */
+
         const bool blank = strspn(line, " \t\r") >= (size_t)(end - line);
         if (!blank) take_line(s, number, line, (size_t)(end - line), err);
         line = end + 1;
@@ -242,7 +244,7 @@ int scoring_run(FILE *out, const scoring_request *request, error *err)
     const scorer_config config = { .script = request->script, .cpu_ms = request->timeout_ms, .fixed_order = true };
 
     int rc = scorer_check_script(&config, err);
-    if (rc == OK) rc = (s.scorer = scorer_new(&config, err)) ? OK : err->code;
+    if (rc == OK && !(s.scorer = scorer_new(&config, err))) rc = err->code;
     if (rc == OK) rc = score_file(&s, err);
     if (rc == OK && !request->json) score_tally_print(out, &s.tally);
     if (rc == OK) rehearse(&s, &config);

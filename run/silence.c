@@ -301,7 +301,9 @@ static bool say_silent(silence *s, const sight *at, str *out)
     const reason why = say_why(s, at, out);
     shorten(out);
 
-    s->in_a_row = why == SOLVED ? 0 : s->in_a_row + 1; /* patience is for what never teaches */
+    s->in_a_row++;
+    if (why == SOLVED) s->in_a_row = 0; /* patience is for what never teaches */
+
     const bool over = patience > 0 && s->in_a_row >= patience;
     if (over)
         str_printf(out, " (%" PRId64 " such steps in a row; patience = 0 would continue)", s->in_a_row);
@@ -319,8 +321,10 @@ void silence_metrics(const silence *s, const group *const *groups, uint32_t n, m
 
 static void join(const str *first, const str *second, char *out, size_t size)
 {
-    const bool both = first->len > 0 && second->len > 0;
-    snprintf(out, size, "%s%s%s", first->len ? first->data : "", both ? "; " : "", second->len ? second->data : "");
+    if (first->len > 0 && second->len > 0)
+        snprintf(out, size, "%s; %s", first->data, second->data);
+    else
+        snprintf(out, size, "%s%s", str_text(first), str_text(second)); /* one of them is empty */
 }
 
 bool silence_step(silence *s, const group *const *groups, uint32_t n, int64_t step, const metrics *m,

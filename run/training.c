@@ -92,7 +92,8 @@ static int look_at_episodes(const training *t, error *err)
     error why = { 0 };
     if (t->from == 0) return OK;
     if (check_episodes(path_join(path, sizeof path, t->run.path, "rollouts.db"), t->from, &why) == OK) return OK;
-    return t->options->without_episodes ? set_aside(path, err) : error_set(err, why.code, "%s", why.text);
+    if (t->options->without_episodes) return set_aside(path, err);
+    return error_set(err, why.code, "%s", why.text);
 }
 
 /* Fewer steps than are done can't be asked for: no step is taken back. */
@@ -118,7 +119,8 @@ static int agree(void *ctx, const recipe *r, error *err)
 
     const bool changes = o->take_changes || o->n_overrides > 0;
     t->finished = report_finished(r, t->run.path, t->from);
-    return t->finished && !changes ? OK : check(t, r, err);
+    if (t->finished && !changes) return OK; /* nothing will be started: what it would need is not asked for */
+    return check(t, r, err);
 }
 
 /* ---- begin and end ---- */

@@ -53,7 +53,9 @@ static vigil_verdict look_lost(vigil *v, const vigil_limits *l, const vigil_sigh
 
     const int64_t ms = now_ms - v->lost_ms;
     const bool busy = is_busy(s, v->lost_cpu_ms, ms);
-    const int64_t limit = busy && !v->came ? PATIENT * l->lost_ms : l->lost_ms;
+    int64_t limit = l->lost_ms;
+    if (busy && !v->came) limit *= PATIENT;
+
     if (ms >= limit) {
         snprintf(out, size, "%s is alive but has not been connected to the learner for %d s: replacing it", s->name,
                  seconds(ms));

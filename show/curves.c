@@ -48,8 +48,7 @@ static int no_such_objective(const char *dir, const char *name, const objective_
     for (int i = 0; i < names->n; i++) str_printf(&known, "%s%s", i ? ", " : " (it has ", names->items[i]);
     if (names->n > 0) str_putc(&known, ')');
 
-    error_set(err, ERR_NOT_FOUND, "%s/metrics.jsonl has no values of '%.80s' yet%s", dir, name,
-              names->n > 0 ? known.data : "");
+    error_set(err, ERR_NOT_FOUND, "%s/metrics.jsonl has no values of '%.80s' yet%s", dir, name, str_text(&known));
     str_free(&known);
     return ERR_NOT_FOUND;
 }

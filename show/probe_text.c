@@ -53,7 +53,7 @@ static void print_text(FILE *out, const probe *p, const int32_t *ids, size_t n)
     if (p->tokenizer) {
         str text = { 0 }, quoted = { 0 };
         tokenizer_decode(p->tokenizer, ids, n, true, &text);
-        str_json(&quoted, text.data ? text.data : "", text.len);
+        str_json(&quoted, str_text(&text), text.len);
         fprintf(out, " %s", quoted.data);
         str_free(&text);
         str_free(&quoted);

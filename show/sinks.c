@@ -51,7 +51,7 @@ static int cut_behind(const char *path, int64_t keep_step, error *err)
         if (is_kept(line, (size_t)(end - line), keep_step)) str_add(&kept, line, (size_t)(end - line) + 1);
 
     /* under its name only when whole: a crash right here must not lose the lines of all steps */
-    const int rc = file_write_atomic(path, kept.data ? kept.data : "", kept.len, err);
+    const int rc = file_write_atomic(path, str_text(&kept), kept.len, err);
     str_free(&kept);
     free(text);
     return rc;

@@ -425,7 +425,7 @@ void box_cancel(box *b, uint64_t call)
 }
 
 const char *box_report(const box *b) { return b->report; }
-const char *box_memory(const box *b) { return b->memory.data ? b->memory.data : ""; }
+const char *box_memory(const box *b) { return str_text(&b->memory); }
 bool box_grouped(const box *b) { return b->grouped; }
 
 void box_loosen(box *b, bool wide, bool patient)

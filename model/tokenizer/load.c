@@ -74,7 +74,7 @@ static int read_token(tokenizer *t, const char *token, int32_t id, const char *w
     if (added >= 0 && added != id)
         rc = error_set(err, ERR_PARSE, "%s: token '%.40s' has ids %d and %d", where, token, id, added);
     else if (added < 0 && (byte_level || !t->byte_level))
-        rc = set_token(t, id, token, bytes.data ? bytes.data : "", bytes.len, where, err);
+        rc = set_token(t, id, token, str_text(&bytes), bytes.len, where, err);
     else if (added < 0)
         rc = set_token(t, id, token, token, strlen(token), where, err);
 

@@ -83,7 +83,7 @@ int normalize(const tokenizer *t, const char *text, size_t len, place where, str
         from = *out;
         *out = swap;
         str_clear(out);
-        rc = apply(&t->normalizers[i], from.data ? from.data : "", from.len, where, out, err);
+        rc = apply(&t->normalizers[i], str_text(&from), from.len, where, out, err);
     }
     str_free(&from);
     return rc;

@@ -64,7 +64,7 @@ static int encode_normalized(encoding *e, const char *text, size_t len, place wh
     int rc = OK;
     if (normalize_is_needed(e->bpe.t, text, len)) {
         rc = normalize(e->bpe.t, text, len, where, &changed, err);
-        text = changed.data ? changed.data : "";
+        text = str_text(&changed);
         len = changed.len;
     }
 

@@ -43,7 +43,7 @@ void written_tokens_json(const tokenizer *t, const token_ids *ids, str *out)
         if (i) str_putc(out, ',');
         str_clear(&token);
         tokenizer_decode_one(t, ids->data[i], true, &token);
-        str_json(out, token.data ? token.data : "", token.len);
+        str_json(out, str_text(&token), token.len);
     }
     str_puts(out, "]}");
     str_free(&token);

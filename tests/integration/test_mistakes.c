@@ -85,7 +85,7 @@ static void values_of_options_are_checked(void **state)
         { "bench train --seconds x", 2, { "--seconds", "'x'" } },
         { "bench train --threads 0", 2, { "--threads", "from 1" } },
         { "bench train --size medium", 2, { "--size", "small, large", "'medium'" } },
-        { "bench moo --group 4", 2, { "--group", "only train" } },
+        { "bench moo --group 4", 2, { "--group", "goes with train alone" } },
         { "bench train --reply 4", 2, { "--reply", "--group" } },
         { "bench train --model MODEL", 2, { "--model", "only decode" } },
         { "bench decode --model MODEL --size small", 2, { "--model", "--size" } },

@@ -358,7 +358,7 @@ static void a_model_that_was_moved_is_named_and_taken_from_its_new_place(void **
     shell("cp -r %s/elsewhere %s/other && sed -i 's/\"eos_token\"/\"eos_tokem\"/' %s/other/tokenizer_config.json",
           p.dir, p.dir, p.dir);
     snprintf(other, sizeof other, "model=%s/other", p.dir);
-    refused(&p, other, "another than the run was begun with");
+    refused(&p, other, "not the one that the run was begun with");
     snprintf(moved, sizeof moved, "model=%s/elsewhere", p.dir);
     assert_int_equal(resume(&p, moved), 0);
     assert_same_model(&calm, &p, LAST);
