@@ -98,8 +98,17 @@ static int type_of(const vocab *v, int32_t id)
 /* ---- BPE over the byte alphabet ---- */
 
 /* The expressions that text is cut by, as the tokenizer.json of the models themselves has them. */
-#define GPT4_WORDS "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
-#define GPT4_REST "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define CASELESS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+#define SPACES "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define WORD CASELESS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
+#define GPT4(digits) WORD digits "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*" SPACES
+
+/* Words that begin with capitals and go on in small letters, or are all capitals. */
+#define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define CASED(digits, suffix)                                                                                          \
+    "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" suffix "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER "*" suffix           \
+    "|" digits "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" SPACES
 
 typedef struct pre_tokenizer {
     const char *name;
@@ -112,26 +121,37 @@ typedef struct pre_tokenizer {
 static const pre_tokenizer PRES[] = {
     { "gpt-2", NULL, false, false, false },
     { "smollm", NULL, true, false, false },
-    { "qwen2", GPT4_WORDS "\\p{N}" GPT4_REST, false, true, false },
-    { "deepseek-r1-qwen", GPT4_WORDS "\\p{N}" GPT4_REST, false, false, false },
-    { "llama-bpe", GPT4_WORDS "\\p{N}{1,3}" GPT4_REST, false, false, true },
+    { "starcoder", NULL, true, false, false },
+    { "refact", NULL, true, false, false }, /* Granite 3 */
+    { "qwen2", GPT4("\\p{N}"), false, true, false },
+    { "deepseek-r1-qwen", GPT4("\\p{N}"), false, false, false },
+    { "llama-bpe", GPT4("\\p{N}{1,3}"), false, false, true },
+    { "llama3", GPT4("\\p{N}{1,3}"), false, false, true },
+    { "llama-v3", GPT4("\\p{N}{1,3}"), false, false, true },
+    { "smaug-bpe", GPT4("\\p{N}{1,3}"), false, false, false }, /* SmolLM3 */
+    { "dbrx", GPT4("\\p{N}{1,3}"), false, false, false },      /* OLMo 2, Phi-4, Granite 4 */
+    { "glm4", GPT4("\\p{N}{1,3}"), false, false, false },
+    { "gpt-4o", CASED("\\p{N}{1,3}", CASELESS "?"), false, false, false }, /* Phi-4-mini */
+    { "tekken", CASED("\\p{N}", ""), false, false, true },                 /* Mistral Nemo, Ministral */
+    { "seed-coder", WORD "\\p{N}{1}| ?[^\\s\\p{L}\\p{N}\\r\\n]+" SPACES, false, false, false }, /* Seed-OSS */
 };
 
 static int find_pre(const vocab *v, const pre_tokenizer **out, error *err)
 {
     gguf_text name = { 0 };
-    const int rc = gguf_string(v->g, "tokenizer.ggml.pre", &name, err);
+    int rc = gguf_string(v->g, "tokenizer.ggml.pre", &name, err);
     if (rc != OK) return rc;
 
-    for (size_t i = 0; i < sizeof PRES / sizeof *PRES; i++)
-        if (gguf_text_is(name, PRES[i].name)) {
-            *out = &PRES[i];
-            return OK;
-        }
-
-    return error_set(err, ERR_UNSUPPORTED,
-                     "%s: tokenizer.ggml.pre is '%.*s'; supported: gpt-2, smollm, qwen2, deepseek-r1-qwen, llama-bpe",
-                     gguf_where(v->g), (int)(name.len < 40 ? name.len : 40), name.data);
+    str known = { 0 };
+    for (size_t i = 0; i < sizeof PRES / sizeof *PRES; i++) {
+        str_item(&known, ", ", PRES[i].name);
+        if (gguf_text_is(name, PRES[i].name)) *out = &PRES[i];
+    }
+    if (!*out)
+        rc = error_set(err, ERR_UNSUPPORTED, "%s: tokenizer.ggml.pre is '%.*s'; supported: %s", gguf_where(v->g),
+                       (int)(name.len < 40 ? name.len : 40), name.data, known.data);
+    str_free(&known);
+    return rc;
 }
 
 static json_t *pre_tokenizer_json(const pre_tokenizer *pre)

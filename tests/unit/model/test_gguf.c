@@ -205,6 +205,82 @@ static void tokenizers_come_from_the_metadata(void **state)
     test_folder_remove(dir);
 }
 
+/* A string's length in the file, and its bytes. */
+static unsigned char *put_string(unsigned char *to, const char *text, size_t len)
+{
+    const uint64_t length = len;
+    memcpy(to, &length, sizeof length);
+    memcpy(to + sizeof length, text, len);
+    return to + sizeof length + len;
+}
+
+/* The file with another tokenizer.ggml.pre, in place of "gpt-2". What that is longer its description, which stands before
+ * it, gets shorter: no tensor moves. */
+static char *imported_with_pre(const unsigned char *data, size_t len, const char *pre)
+{
+    enum { DESCRIPTION = 40, KEY_AND_TYPE = 8 + 18 + 4 };
+    static const char KEY[] = "general.description", XS[] = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+    error err = { 0 };
+    char path[1200], *dir = test_folder_new();
+    unsigned char *copy = malloc(len), *at, *second;
+    memcpy(copy, data, len);
+    at = (unsigned char *)memmem(copy, len, KEY, sizeof KEY - 1) + sizeof KEY - 1 + sizeof(uint32_t);
+    second = at + sizeof(uint64_t) + DESCRIPTION;
+    const unsigned char *key = data + (second - copy);
+    at = put_string(at, XS, DESCRIPTION + 5 - strlen(pre));
+    memcpy(at, key, KEY_AND_TYPE);
+    put_string(at + KEY_AND_TYPE, pre, strlen(pre));
+
+    test_ok(file_write_atomic(path_join(path, sizeof path, dir, "model.gguf"), copy, len, &err), &err);
+    char *out = test_folder_new();
+    if (import_gguf(path, out, &err) != OK) fail_msg("%s: %s", pre, err.text);
+    free(copy);
+    test_folder_remove(dir);
+    return out;
+}
+
+static void check_texts(const tokenizer *t, const json_t *texts, const char *pre)
+{
+    size_t i, k;
+    json_t *pair, *id;
+    json_array_foreach(texts, i, pair)
+    {
+        error err = { 0 };
+        token_ids got = { 0 };
+        const json_t *text = json_array_get(pair, 0), *want = json_array_get(pair, 1);
+        test_ok(tokenizer_encode(t, json_string_value(text), json_string_length(text), true, &got, &err), &err);
+        if (got.len != json_array_size(want)) fail_msg("%s: '%s': %zu ids", pre, json_string_value(text), got.len);
+        json_array_foreach(want, k, id) if (got.data[k] != json_integer_value(id))
+            fail_msg("%s: '%s': id %zu", pre, json_string_value(text), k);
+        vec_free(&got);
+    }
+}
+
+/* Every name that tokenizer.ggml.pre may have here, against the tokenizers library. */
+static void text_is_cut_as_the_name_says(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    size_t len, i;
+    char path[1200];
+    json_t *c, *golden = json_parse_file(source("golden/gguf/pres/golden.json", path), &err);
+    unsigned char *data = (unsigned char *)file_read(source("golden/gguf/pres/model.gguf", path), 1 << 20, &len, &err);
+    if (!golden || !data) fail_msg("%s", err.text);
+    json_array_foreach(json_object_get(golden, "cases"), i, c)
+    {
+        const char *pre = json_string_value(json_object_get(c, "pre"));
+        char *dir = imported_with_pre(data, len, pre);
+        tokenizer *t = tokenizer_open(dir, &err);
+        if (!t) fail_msg("%s: %s", pre, err.text);
+        check_texts(t, json_object_get(c, "texts"), pre);
+        tokenizer_free(t);
+        test_folder_remove(dir);
+    }
+    assert_int_equal(i, 15);
+    json_decref(golden);
+    free(data);
+}
+
 /* ---- files that are none ---- */
 
 static void every_cut_file_is_refused(void **state)
@@ -325,6 +401,7 @@ int main(void)
         cmocka_unit_test(a_llama_model_turns_halves),
         cmocka_unit_test(a_qwen2_model_keeps_its_rows_and_biases),
         cmocka_unit_test(tokenizers_come_from_the_metadata),
+        cmocka_unit_test(text_is_cut_as_the_name_says),
         cmocka_unit_test(every_cut_file_is_refused),
         cmocka_unit_test(bent_files_do_no_harm),
         cmocka_unit_test(what_the_folder_could_not_say_is_refused_by_name),
