@@ -194,7 +194,9 @@ int dialect_use_template(dialect *d, const char *dir, error *err)
     opening o = { .d = d };
     int rc = vm_protect(d->vm, says_templates, &o, err);
     if (rc == OK && !o.templates)
-        rc = error_set(err, ERR_UNSUPPORTED, "it cannot use a model's chat template (xml and qwen can)");
+        rc = error_set(err, ERR_UNSUPPORTED,
+                       "it cannot use a model's chat template (xml, qwen and llama3 can): it has no messages that one "
+                       "could write");
     if (rc == OK && !(d->speaker = chat_speaker_new(dir, o.has_tools, err))) rc = err->code;
     if (rc == OK) rc = vm_protect(d->vm, keep_reply, &o, err);
     if (rc == OK) rc = rehearse(d, err);

@@ -5,10 +5,11 @@
 -- without a call is the answer; one that ends with <|eom_id|> waits for a tool and is none. <think>...</think> before either is neither.
 
 local chat = require "troupe.chat"
+local chat_template = require "troupe.chat_template"
 local json = require "troupe.json"
 local turn = require "troupe.turn"
 
-local dialect = { defaults = { system = "You are a helpful assistant.", date = "26 Jul 2024" } }
+local dialect = { templates = true, defaults = { system = "You are a helpful assistant.", date = "26 Jul 2024" } }
 
 local STOP, MORE, PYTHON = "<|eot_id|>", "<|eom_id|>", "<|python_tag|>"
 local THINK, THOUGHT = "<think>", "</think>"
@@ -38,11 +39,50 @@ local function system_text(options, spec)
     return table.concat(text)
 end
 
+-- ---- through the model's own chat template ----
+
+-- The call of a message that begins at `from`, and the message's end with it.
+local function find_call(text, from)
+    local first = text:find('{%s*"name"', from)
+    local last = first and chat.json_end(text, first)
+    local members = last and json.members(text:sub(first, last))
+    if not members or not (members.parameters or members.arguments) then
+        error('the model\'s chat template writes no {"name": ..., "parameters": {...}} calls; take prompt.dialect = "xml"', 0)
+    end
+    if text:sub(last + 1, last + #STOP) == STOP then last = last + #STOP end
+    return first, last
+end
+
+local function result(text)
+    return { kind = "shot", role = "tool", parts = { { json.quote(text), plain = true } }, quoted = true }
+end
+
+-- The template's date is the recipe's: "today" would make another prompt of each day.
+local function dated(options) return ', "date_string": ' .. json.encode(options.date) end
+
+local function chat_prompt(options, spec)
+    local messages = chat_template.add_shots(chat_template.begin(spec), spec, find_call, result)
+    return chat_template.pieces(spec.render, chat_template.ask(messages, spec), chat_template.signatures(spec), dated(options))
+end
+
+-- Llama's own template refuses several calls in a message, but writes any number of results; a turn is over behind STOP.
+local function chat_frame(options, spec, n)
+    local messages = {
+        { kind = "shot", role = "user", parts = { { "?" } } },
+        { kind = "shot", role = "assistant", calls = "[" .. chat_template.call_json(spec, "tool", {}) .. "]", find = find_call },
+    }
+    for i = 1, n do messages[i + 2] = result("") end
+    local parts = chat_template.frame(spec.render, messages, STOP, chat_template.signatures(spec), dated(options))
+    if parts[1]:sub(1, #STOP) == STOP then parts[1] = parts[1]:sub(#STOP + 1) end
+    return parts
+end
+
 function dialect.check(_, tools) chat.check_names(tools, {}) end
 
 function dialect.payload(_, text) return json.quote(text) end
 
 function dialect.prompt(options, spec)
+    if spec.render then return chat_prompt(options, spec) end
     local words = { message = message, stop = STOP, behind = "", reply = header("assistant"), frame = frame }
     function words.call(name, arguments)
         return '{"name": ' .. spec.tojson(name) .. ', "parameters": ' .. spec.tojson(arguments) .. "}"
@@ -51,7 +91,9 @@ function dialect.prompt(options, spec)
     return chat.pieces(words, system_text(options, spec), spec)
 end
 
-function dialect.observation(_, calls) return frame(#calls) end
+function dialect.observation(options, calls, _, spec)
+    return spec.render and chat_frame(options, spec, #calls) or frame(#calls)
+end
 
 -- Is this object a call? {"name": "Ann"} is an answer like any other. One that is not JSON is told by how it begins.
 local function is_call(tools, object)
@@ -261,8 +303,9 @@ local function behind_thoughts(reply)
 end
 
 -- A reply is over at <|eot_id|> or <|eom_id|>; only then is it known whether it is a call.
-function dialect.parser(_, tools)
+function dialect.parser(_, tools, begun)
     local text, at, marks = turn.new(), 1, { STOP, MORE }
+    if chat.open_thought(begun or "", { "think" }) then text:add(THINK) end
 
     local function feed(chunk)
         text:add(chunk)

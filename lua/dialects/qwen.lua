@@ -40,17 +40,6 @@ end
 
 -- ---- through the model's own chat template ----
 
--- Tools as a template reads them: the functions' signatures, as JSON text.
-local function signatures(spec)
-    local lines = {}
-    for i, tool in ipairs(spec.tools) do lines[i] = '{"type": "function", "function": ' .. spec.tojson(tool) .. "}" end
-    return #lines > 0 and "[" .. table.concat(lines, ", ") .. "]" or nil
-end
-
-local function call_json(spec, name, arguments)
-    return '{"type": "function", "function": {"name": ' .. spec.tojson(name) .. ', "arguments": ' .. spec.tojson(arguments) .. "}}"
-end
-
 -- The calls of a message that begins at `from`: from the first mark to behind the last of n, and the message's end with it. They are
 -- to be what the parser reads: a template may write calls of another kind between the same marks.
 local function find_calls(n)
@@ -71,32 +60,23 @@ local function find_calls(n)
     end
 end
 
-local function chat_prompt(spec)
-    local messages = chat_template.begin(spec)
-    local function add(role, ...) messages[#messages + 1] = { kind = "shot", role = role, parts = { ... } } end
+local function result(text) return { kind = "shot", role = "tool", parts = { { text, plain = true } } } end
 
-    for _, shot in ipairs(spec.shots) do
-        add("user", { shot.prompt })
-        for _, step in ipairs(shot.steps or {}) do
-            messages[#messages + 1] = { kind = "shot", role = "assistant", calls = "[" .. call_json(spec, step.tool, step.arguments) .. "]",
-                find = find_calls(1) }
-            add("tool", { step.result, plain = true })
-        end
-        add("assistant", { shot.answer })
-    end
-    return chat_template.pieces(spec.render, chat_template.ask(messages, spec), signatures(spec))
+local function chat_prompt(spec)
+    local messages = chat_template.add_shots(chat_template.begin(spec), spec, find_calls(1), result)
+    return chat_template.pieces(spec.render, chat_template.ask(messages, spec), chat_template.signatures(spec))
 end
 
 -- What the template writes from the end of n calls to the next reply, around their results.
 local function chat_frame(spec, n)
     local calls = {}
-    for i = 1, n do calls[i] = call_json(spec, "tool", {}) end
+    for i = 1, n do calls[i] = chat_template.call_json(spec, "tool", {}) end
     local messages = {
         { kind = "shot", role = "user", parts = { { "?" } } },
         { kind = "shot", role = "assistant", calls = "[" .. table.concat(calls, ", ") .. "]", find = find_calls(n) },
     }
-    for i = 1, n do messages[i + 2] = { kind = "shot", role = "tool", parts = { { "", plain = true } } } end
-    return chat_template.frame(spec.render, messages, STOP, signatures(spec))
+    for i = 1, n do messages[i + 2] = result("") end
+    return chat_template.frame(spec.render, messages, STOP, chat_template.signatures(spec))
 end
 
 function dialect.check(_, tools) chat.check_names(tools, { "think", "tool_call", "tool_response", "tools" }) end

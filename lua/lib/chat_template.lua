@@ -11,13 +11,43 @@
 --
 -- A message is { kind =, role =, parts = { {text} | {text, plain = true}, ... } } or, for the assistant's tool calls,
 -- { kind =, role =, calls = JSON text, find = function(text, from) -> first, last of what the policy would write }. kind is the pieces' role: "instruction",
--- "shot" or "question".
+-- "shot" or "question". quoted = true: the template writes its text as a JSON string, and the parts hold the quotes.
 
 local json = require "troupe.json"
 
 local M = {}
 
 local function mark(i) return "\u{F8FE}" .. i .. "\u{F8FF}" end
+
+-- ---- tools, as templates read them ----
+
+-- The functions' signatures, as JSON text; nil: there are none.
+function M.signatures(spec)
+    local lines = {}
+    for i, tool in ipairs(spec.tools) do lines[i] = '{"type": "function", "function": ' .. spec.tojson(tool) .. "}" end
+    return #lines > 0 and "[" .. table.concat(lines, ", ") .. "]" or nil
+end
+
+function M.call_json(spec, name, arguments)
+    return '{"type": "function", "function": {"name": ' .. spec.tojson(name) .. ', "arguments": ' .. spec.tojson(arguments) .. "}}"
+end
+
+-- The messages of worked examples, behind the conversation's first. find: as above, of one call; result(text) -> a tool's message.
+function M.add_shots(messages, spec, find, result)
+    local function add(role, text) messages[#messages + 1] = { kind = "shot", role = role, parts = { { text } } } end
+    for _, shot in ipairs(spec.shots) do
+        add("user", shot.prompt)
+        for _, step in ipairs(shot.steps or {}) do
+            messages[#messages + 1] = { kind = "shot", role = "assistant", find = find,
+                calls = "[" .. M.call_json(spec, step.tool, step.arguments) .. "]" }
+            messages[#messages + 1] = result(step.result)
+        end
+        add("assistant", shot.answer)
+    end
+    return messages
+end
+
+-- ---- messages ----
 
 -- The conversation's first messages, and its last: the recipe's instruction, and the row's question or messages.
 function M.begin(spec)
@@ -73,6 +103,17 @@ local function refuse(m)
         .. "' once and in its turn; prompt.chat_template = \"dialect\" does without it", 0)
 end
 
+-- Where the text of message i stands, behind byte `at`.
+local function place(text, m, i, at)
+    local first, last = text:find(mark(i), at, true)
+    if not first then refuse(m) end
+    if not m.quoted then return first, last end
+    if text:sub(first - 1, first - 1) ~= '"' or text:sub(last + 1, last + 1) ~= '"' then
+        error("the model's chat template writes a tool's result otherwise than as a JSON string; take prompt.dialect = \"xml\"", 0)
+    end
+    return first - 1, last + 1
+end
+
 -- Joins what one kind of piece has in a row, so that the tokenizer sees the text as one. A part that must stand alone - a shot's reply,
 -- which the policy would write - is cut off on both sides.
 local function adder(pieces)
@@ -100,8 +141,8 @@ function M.pieces(render, messages, tools, more)
             add(m.kind, text:sub(from, to), false, true)
             at = to + 1
         else
-            local first, last = text:find(mark(i), at, true)
-            if not first or text:find(mark(i), last + 1, true) then refuse(m) end
+            local first, last = place(text, m, i, at)
+            if text:find(mark(i), last + 1, true) then refuse(m) end
             add(m.kind, text:sub(at, first - 1), false, false)
             for _, part in ipairs(m.parts) do
                 add(m.kind, part[1], part.plain, m.role ~= "user" and m.role ~= "system")
@@ -125,8 +166,7 @@ function M.frame(render, messages, stop, tools, more)
             local ended = text:sub(last - #stop + 1, last) == stop
             from, called = last + 1 - (ended and #stop or 0), true
         else
-            local first, last = text:find(mark(i), from, true)
-            if not first then refuse(m) end
+            local first, last = place(text, m, i, from)
             if called then frame[#frame + 1] = text:sub(from, first - 1) end
             from = last + 1
         end

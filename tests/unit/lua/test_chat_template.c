@@ -216,6 +216,23 @@ static void calls_that_a_template_shows_are_no_calls(void **state)
     }
 }
 
+/* As Llama 3.1's: the functions stand in front of the first question, a message has one call, results are JSON strings. */
+static const char LLAMA3[] =
+    "{% macro head(r) %}<|start_header_id|>{{ r }}<|end_header_id|>\n\n{% endmacro %}"
+    "{% set has_system = messages[0].role == 'system' %}{% set rest = messages[1:] if has_system else messages %}"
+    "{{ bos_token }}{{ head('system') }}Today Date: {{ date_string if date_string is defined else strftime_now('%d') "
+    "}}\n\n"
+    "{{ messages[0].content|trim if has_system }}<|eot_id|>"
+    "{% for m in rest %}{% if m.role == 'tool' or m.role == 'ipython' %}{{ head('ipython') }}"
+    "{% if m.content is iterable %}{{ m.content|tojson }}{% else %}{{ m.content }}{% endif %}<|eot_id|>"
+    "{% elif m.tool_calls %}{% if m.tool_calls|length != 1 %}{{ raise_exception('one call at once') }}{% endif %}"
+    "{% set c = m.tool_calls[0].function %}{{ head('assistant') }}"
+    "{\"name\": \"{{ c.name }}\", \"parameters\": {{ c.arguments|tojson }}}<|eot_id|>"
+    "{% else %}{{ head(m.role) }}{% if loop.first and tools %}{% for t in tools %}{{ t|tojson(indent=4) }}\n\n{% "
+    "endfor %}"
+    "{% endif %}{{ m.content|trim }}<|eot_id|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ head('assistant') }}{% endif %}";
+
 /* A template that begins each reply with <think>: the policy thinks from its first word on, and only there. */
 static void a_thought_that_the_template_opens_is_neither_call_nor_answer(void **state)
 {
@@ -230,11 +247,12 @@ static void a_thought_that_the_template_opens_is_neither_call_nor_answer(void **
         { "qwen", HERMES, "<think>\n",
           "<tool_call>{\"name\": \"python\", \"arguments\": {\"code\": \"1\"}}</tool_call></think>6<|im_end|>", "6" },
         { "qwen", HERMES, "<think>\n\n</think>\n\n", "6<|im_end|>", "6" },
+        { "llama3", LLAMA3, "<think>\n", "{\"name\": \"python\", \"parameters\": {}}</think>6<|eot_id|>", "6" },
     };
     for (size_t i = 0; i < sizeof WANT / sizeof *WANT; i++) {
         error err = { 0 };
         dialect_result r = { 0 };
-        char template[sizeof HERMES + 100];
+        char template[sizeof LLAMA3 + 100];
         snprintf(template, sizeof template, "%s%s", WANT[i].template, WANT[i].opens);
         model m = model_with(template);
         dialect *d = speaking(WANT[i].dialect, &m);
@@ -249,6 +267,64 @@ static void a_thought_that_the_template_opens_is_neither_call_nor_answer(void **
     }
 }
 
+#define LLAMA3_EXAMPLE                                                                                                 \
+    "{\"role\": \"user\", \"content\": \"1+1?\"}, {\"role\": \"assistant\", \"content\": \"\", \"tool_calls\": "       \
+    "[{\"type\": "                                                                                                     \
+    "\"function\", \"function\": {\"name\": \"python\", \"arguments\": {\"code\": \"print(1+1)\"}}}]}, "               \
+    "{\"role\": \"tool\", \"content\": \"2\"}, {\"role\": \"assistant\", \"content\": \"2\"}, "
+
+static void llama3_gives_the_template_its_calls_and_results(void **state)
+{
+    (void)state;
+    str conversation = { 0 };
+    str_printf(&conversation, "{\"date_string\": \"26 Jul 2024\", \"tools\": [");
+    json_t *tools = json_loads(TOOLS, 0, NULL), *tool;
+    size_t i;
+    json_array_foreach(tools, i, tool)
+    {
+        char *text = json_dumps(tool, JSON_PRESERVE_ORDER);
+        str_printf(&conversation, "%s{\"type\": \"function\", \"function\": %s}", i ? ", " : "", text);
+        free(text);
+    }
+    str_puts(&conversation,
+             "], \"messages\": [{\"role\": \"system\", \"content\": \"Use tools.\"}, " LLAMA3_EXAMPLE LLAMA3_EXAMPLE
+                 QUESTION);
+    check_prompt("llama3", LLAMA3, conversation.data);
+    json_decref(tools);
+    str_free(&conversation);
+}
+
+/* What play writes around results is what the template writes: the first behind the policy's own <|eot_id|>, and of several
+ * calls, which the template refuses in one message, each in a message of its own. */
+static void llama3_writes_results_as_the_template_does(void **state)
+{
+    (void)state;
+    static const char HEAD[] = "<|start_header_id|>ipython<|end_header_id|>\n\n";
+    error err = { 0 };
+    dialect_frame f = { 0 };
+    model m = model_with(LLAMA3);
+    dialect *d = speaking("llama3", &m);
+    const char *const names[] = { "python", "search" };
+    test_ok(dialect_observation(d, names, (const bool[]){ true, true }, 2, "", &f, &err), &err);
+    assert_string_equal(f.parts[0].data, HEAD);
+    assert_string_equal(f.parts[1].data, "<|eot_id|><|start_header_id|>ipython<|end_header_id|>\n\n");
+    assert_string_equal(f.parts[2].data, "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n");
+    dialect_frame_reset(&f);
+
+    prompt_pieces p = { 0 };
+    const char *const shots[] = { SHOT };
+    test_ok(dialect_prompt(d, "", shots, 1, "{\"prompt\": \"2+2?\"}", &p, &err), &err);
+    size_t i = 0;
+    while (i < p.len && !p.data[i].plain) i++;
+    assert_string_equal(p.data[i].text, "\"2\""); /* the result, with its quotes, as play writes it */
+    assert_string_equal(p.data[i - 1].text, HEAD);
+    assert_string_equal(p.data[i - 2].text,
+                        "{\"name\": \"python\", \"parameters\": {\"code\": \"print(1+1)\"}}<|eot_id|>");
+    prompt_pieces_free(&p);
+    dialect_free(d);
+    test_folder_remove(m.dir);
+}
+
 /* Qwen 3.5: the marks of Hermes around calls of another kind, which the dialect could not read. */
 #define OTHER_CALLS                                                                                                    \
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{% for c in m.tool_calls or [] %}<tool_call>\n"   \
@@ -261,8 +337,10 @@ static void what_cant_be_spoken_through_is_refused(void **state)
     static const struct {
         const char *dialect, *template, *says;
     } BAD[] = {
-        { "react", CHATML, "cannot use a model's chat template" },
+        { "react", CHATML, "no messages that one could write" },
         { "qwen", CHATML, "writes no <tool_call>" },
+        { "llama3", CHATML, "writes no {\"name\": ..., \"parameters\"" },
+        { "llama3", HERMES, "otherwise than as a JSON string" },
         { "qwen", OTHER_CALLS, "writes other calls than <tool_call>{" },
         { "xml", "{{ messages[0].content }}{{ messages[0].content }}", "once and in its turn" },
         { "xml", "{% for m in messages|reverse %}{{ m.content }}{% endfor %}", "once and in its turn" },
@@ -306,6 +384,8 @@ int main(void)
         cmocka_unit_test(what_stands_around_results_is_the_template_s),
         cmocka_unit_test(calls_that_a_template_shows_are_no_calls),
         cmocka_unit_test(a_thought_that_the_template_opens_is_neither_call_nor_answer),
+        cmocka_unit_test(llama3_gives_the_template_its_calls_and_results),
+        cmocka_unit_test(llama3_writes_results_as_the_template_does),
         cmocka_unit_test(what_cant_be_spoken_through_is_refused),
         cmocka_unit_test(a_model_without_a_template_is_named),
     };
