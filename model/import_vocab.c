@@ -103,7 +103,7 @@ static int type_of(const vocab *v, int32_t id)
 #define WORD CASELESS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
 #define GPT4(digits) WORD digits "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*" SPACES
 
-/* Words that begin with capitals and go on in small letters, or are all capitals. */
+/* Words of capitals and then small letters, either of which may be missing. */
 #define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 #define CASED(digits, suffix)                                                                                          \
