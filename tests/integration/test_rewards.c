@@ -34,16 +34,14 @@ static void a_script_that_a_policy_can_make_raise_starts_nothing(void **state)
     static const char *const SAYS[] = { "recipe.lua:4: reward.script: ", "r.lua:2: attempt to index a boolean value",
                                         "episode without an answer", "(episode.answer or '')",
                                         "reward.rehearse = false" };
-    char path[500], run[500], script[500], rows[500];
+    char path[500], run[500], script[TEST_PATH], rows[TEST_PATH];
     char *dir = test_folder_new();
     snprintf(path, sizeof path, "%s/recipe.lua", dir);
     snprintf(run, sizeof run, "%s/run", dir);
-    snprintf(script, sizeof script, "%s/r.lua", dir);
-    snprintf(rows, sizeof rows, "%s/answered.jsonl", dir);
     write_recipe(dir);
-    test_file_write(dir, "r.lua",
-                    "return function(task, episode)\n return { accuracy = #episode.answer:lower() } end\n");
-    test_file_write(dir, "answered.jsonl", "{\"prompt\": \"1\", \"response\": \"<answer>2</answer>\"}\n");
+    test_file_at(dir, "r.lua", "return function(task, episode)\n return { accuracy = #episode.answer:lower() } end\n",
+                 script);
+    test_file_at(dir, "answered.jsonl", "{\"prompt\": \"1\", \"response\": \"<answer>2</answer>\"}\n", rows);
 
     outcome all[] = { TROUPE("train", path, "--run-dir", run), TROUPE("eval", path) };
     for (int i = 0; i < 2; i++) {
@@ -66,14 +64,13 @@ static void a_script_that_a_policy_can_make_raise_starts_nothing(void **state)
 static void a_score_counts_its_reasons(void **state)
 {
     (void)state;
-    char script[500], rows[500];
+    char script[TEST_PATH], rows[TEST_PATH];
     char *dir = test_folder_new();
-    snprintf(script, sizeof script, "%s/r.lua", dir);
-    snprintf(rows, sizeof rows, "%s/silent.jsonl", dir);
-    test_file_write(dir, "r.lua", "return function(task, episode)\n return { accuracy = #episode.answer } end\n");
-    test_file_write(dir, "silent.jsonl",
-                    "{\"prompt\": \"1\", \"response\": \"\"}\n{\"prompt\": \"1\", \"response\": \"no\"}\n"
-                    "{\"prompt\": \"1\", \"response\": \"<answer>2</answer>\"}\n");
+    test_file_at(dir, "r.lua", "return function(task, episode)\n return { accuracy = #episode.answer } end\n", script);
+    test_file_at(dir, "silent.jsonl",
+                 "{\"prompt\": \"1\", \"response\": \"\"}\n{\"prompt\": \"1\", \"response\": \"no\"}\n"
+                 "{\"prompt\": \"1\", \"response\": \"<answer>2</answer>\"}\n",
+                 rows);
     outcome o = TROUPE("score", script, rows);
     const char *counted = strstr(o.text, "  2 without a score: ");
     if (!counted || !strstr(counted, "r.lua:2: attempt to get length of a boolean value") ||

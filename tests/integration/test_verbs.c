@@ -252,19 +252,19 @@ static void answers_are_scored_offline(void **state)
 static void a_bad_row_costs_itself(void **state)
 {
     (void)state;
-    char path[400], script[400];
+    char path[TEST_PATH], script[TEST_PATH];
     char *dir = test_folder_new();
-    snprintf(path, sizeof path, "%s/a.jsonl", dir);
-    snprintf(script, sizeof script, "%s/r.lua", dir);
-    test_file_write(dir, "r.lua",
-                    "return function(task, episode) return { right = episode.answer == task.answer and 1 or 0 } end\n");
-    test_file_write(dir, "a.jsonl",
-                    "\xef\xbb\xbf{\"id\":\"first\",\"answer\":\"2\",\"response\":\"<answer>2</answer>\"}\n"
-                    "{\"id\":2,\"response\":\"\\ud800\"}\n"
-                    "{\"n\":12345678901234567890,\"response\":\"x\"}\n"
-                    "{\"n\":NaN,\"response\":\"x\"}\n\n"
-                    "{\"id\":\"silent\"}\n"
-                    "{\"id\":7,\"answer\":\"2\",\"response\":\"<answer>3</answer>\"}");
+    test_file_at(dir, "r.lua",
+                 "return function(task, episode) return { right = episode.answer == task.answer and 1 or 0 } end\n",
+                 script);
+    test_file_at(dir, "a.jsonl",
+                 "\xef\xbb\xbf{\"id\":\"first\",\"answer\":\"2\",\"response\":\"<answer>2</answer>\"}\n"
+                 "{\"id\":2,\"response\":\"\\ud800\"}\n"
+                 "{\"n\":12345678901234567890,\"response\":\"x\"}\n"
+                 "{\"n\":NaN,\"response\":\"x\"}\n\n"
+                 "{\"id\":\"silent\"}\n"
+                 "{\"id\":7,\"answer\":\"2\",\"response\":\"<answer>3</answer>\"}",
+                 path);
     EXPECT(0, TROUPE("score", script, path), "1: right 1", "a.jsonl:2:", "too big integer",
            "a.jsonl:4:", "a.jsonl:6: row: response", "6: right 0", "(4 of them are lines that could not be read)");
     EXPECT(0, TROUPE("score", script, path, "--json"), "{\"id\":\"first\",\"episode\":1,\"status\":\"ok\"",

@@ -96,6 +96,12 @@ void test_file_write(const char *folder, const char *name, const char *text)
     test_ok(file_write_atomic(path, text, strlen(text), &err), &err);
 }
 
+char *test_file_at(const char *folder, const char *name, const char *text, char path[TEST_PATH])
+{
+    test_file_write(folder, name, text);
+    return path_join(path, TEST_PATH, folder, name);
+}
+
 char *test_file_read(const char *folder, const char *name)
 {
     char path[1024];

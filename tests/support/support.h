@@ -30,10 +30,14 @@ char *test_folder_new(void);
 char *test_folder_in_memory(void);     /* the same in /dev/shm, where there is one */
 void test_folder_remove(char *folder); /* removes it with all that is in it, and frees the path; NULL is allowed */
 
+enum { TEST_PATH = 500 }; /* bytes of a path in such a folder */
+
 /* Whole files in one line; they fail the test on error. test_file_read's result is the caller's (free). */
 /* Writes `text` to a file of its own in the temporary folder, whose name is written to path. */
 void test_file_temporary(char *path, size_t size, const char *text);
 void test_file_write(const char *folder, const char *name, const char *text);
+/* Writes it, and -> path: where it is. Returns `path`. */
+char *test_file_at(const char *folder, const char *name, const char *text, char path[TEST_PATH]);
 char *test_file_read(const char *folder, const char *name);
 
 /* Fails the test with the error's own sentence unless `code` is OK. */

@@ -10,13 +10,11 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/str.h"
-#include "base/vec.h"
 #include "model/gguf_quants.h"
 #include "model/hf_folder.h"
 #include "model/import_gguf.h"
 #include "model/safetensors.h"
-#include "model/tokenizer/tokenizer.h"
-#include "tests/support/support.h"
+#include "tests/unit/model/ids.h"
 
 enum { WIDTH = 32, HEADS = 4, HEAD = WIDTH / HEADS };
 
@@ -172,17 +170,6 @@ static void a_qwen2_model_keeps_its_rows_and_biases(void **state)
     assert_non_null(strstr(template, "{{ m.content }}"));
     free(template);
     test_folder_remove(dir);
-}
-
-static void check_ids(const tokenizer *t, const char *text, const int32_t *want, size_t n)
-{
-    error err = { 0 };
-    token_ids got = { 0 };
-    test_ok(tokenizer_encode(t, text, strlen(text), true, &got, &err), &err);
-    for (size_t i = 0; i < got.len && i < n; i++)
-        if (got.data[i] != want[i]) fail_msg("'%s': id %zu is %d, expected %d", text, i, got.data[i], want[i]);
-    assert_int_equal(got.len, n);
-    vec_free(&got);
 }
 
 static void tokenizers_come_from_the_metadata(void **state)
