@@ -261,8 +261,8 @@ static void take_task(actor *a, message *m)
     m->task.task = NULL;
 }
 
-/* A run that is over, or an exchange that wants no more of us: who was dismissed, and left as if all were well, would be
- * started again for ever. */
+/* A run that is over, or an exchange that wants no more of us: who was dismissed, and left as if all were well, would
+ * be started again for ever. */
 static void take_leave(actor *a, const char *reason)
 {
     error err = { 0 };

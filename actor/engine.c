@@ -261,8 +261,8 @@ void engine_set_weights(engine *en, const weights *w)
 
 /* ---- one step ---- */
 
-/* The id of the page that page p builds on, which names its whole prefix; 0: it is the first. UINT64_MAX: that page is the
- * stream's own, so what follows it is not shared. */
+/* The id of the page that page p builds on, which names its whole prefix; 0: it is the first. UINT64_MAX: that page is
+ * the stream's own, so what follows it is not shared. */
 static uint64_t parent_of(const stream *s, int p)
 {
     if (p == 0) return 0;
@@ -301,8 +301,8 @@ static int32_t take_page(engine *en)
 }
 
 /* The pages under rows [cached, cached + rows). A page that this step fills from its start, and whose prefix is shared,
- * is promised to the tree: others find it there once it is computed. The page with the stream's last token stays its own:
- * that row has to be computed by every stream, for its logits. */
+ * is promised to the tree: others find it there once it is computed. The page with the stream's last token stays its
+ * own: that row has to be computed by every stream, for its logits. */
 static void provide_pages(engine *en, stream *s, int rows)
 {
     const int end = s->cached + rows;

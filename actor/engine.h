@@ -63,8 +63,8 @@ typedef struct sampled_token {
 } sampled_token;
 
 /* One forward over all streams that can continue. Writes up to max_streams tokens; returns how many; 0: nothing ran or
- * only prefill. *busy: more work is ready. Negative: -ERR_..., a device error, or ERR_STATE for weights whose logits are
- * not finite. */
+ * only prefill. *busy: more work is ready. Negative: -ERR_..., a device error, or ERR_STATE for weights whose logits
+ * are not finite. */
 int engine_step(engine *en, sampled_token *out, bool *busy, error *err);
 void engine_resume(engine *en, uint64_t stream);
 /* How many more tokens the stream's context can hold. */

@@ -10,8 +10,8 @@
 #include "base/map.h"
 #include "base/vec.h"
 
-/* An episode under way. Its streams of text grow by the same bytes: `turn` is the turn being written, `text` all that the
- * policy wrote, `transcript` that and the observations as the policy reads them. */
+/* An episode under way. Its streams of text grow by the same bytes: `turn` is the turn being written, `text` all that
+ * the policy wrote, `transcript` that and the observations as the policy reads them. */
 typedef struct rollout {
     task *task;
     episode *episode;
@@ -53,8 +53,8 @@ int rollout_encode(rollouts *s, const char *text, size_t len, bool specials, err
 int rollout_new_parser(rollouts *s, rollout *p, error *err);
 /* The prompt's tokens into the trajectory. */
 int rollout_write_prompt(rollouts *s, rollout *p, error *err);
-/* The task's share of the row's demonstration into s->ids[0 .. *n), read by p->parser, with what it closes in *r. *whole:
- * nothing of it is left out. */
+/* The task's share of the row's demonstration into s->ids[0 .. *n), read by p->parser, with what it closes in *r.
+ * *whole: nothing of it is left out. */
 int rollout_choose_hint(rollouts *s, rollout *p, size_t *n, bool *whole, dialect_result *r, error *err);
 
 /* ---- rollouts_splice.c ---- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What tools said becomes tokens: cut to the observation's limit, framed by the dialect, appended to the stream and to the
- * trajectory as tokens the policy is not trained on. How the files share a rollout: rollouts_inner.h. */
+/* What tools said becomes tokens: cut to the observation's limit, framed by the dialect, appended to the stream and to
+ * the trajectory as tokens the policy is not trained on. How the files share a rollout: rollouts_inner.h. */
 #include "actor/rollouts_inner.h"
 
 #include <stdlib.h>
@@ -27,8 +27,8 @@ static int shown_bytes(rollouts *s, const char *words, size_t n_words, size_t li
     return rc;
 }
 
-/* On record an observation stands as it was cut. What was kept of it may be more tokens than it was, since words are cut
- * into tokens by what follows them: up to twice as many are taken for it. */
+/* On record an observation stands as it was cut. What was kept of it may be more tokens than it was, since words are
+ * cut into tokens by what follows them: up to twice as many are taken for it. */
 static int is_cut_already(rollouts *s, const char *words, size_t n, bool *is, error *err)
 {
     const size_t limit = (size_t)s->config.max_observation_tokens, mark = sizeof CUT - 1;

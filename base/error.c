@@ -115,8 +115,8 @@ int error_set(error *err, int code, const char *fmt, ...)
     return code;
 }
 
-/* What raises a limit of this process that the system has told of. A thread, or a process, for which there is no room is
- * refused with EAGAIN, whether they are too many or their memory is short. */
+/* What raises a limit of this process that the system has told of. A thread, or a process, for which there is no room
+ * is refused with EAGAIN, whether they are too many or their memory is short. */
 static const char *remedy(int errno_value)
 {
     if (errno_value == EMFILE) return " (raise ulimit -n)";

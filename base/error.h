@@ -31,9 +31,9 @@ typedef struct error {
     char text[504];
 } error;
 
-/* Sets code and sentence; returns `code`, so that `return error_set(...)` reads well. Of a very long sentence the middle
- * is left out. It is whole UTF-8 characters, whatever it quotes: a control character is shown as \x1b, what is no UTF-8
- * as '?', so "%.80s" may cut a word anywhere. */
+/* Sets code and sentence; returns `code`, so that `return error_set(...)` reads well. Of a very long sentence the
+ * middle is left out. It is whole UTF-8 characters, whatever it quotes: a control character is shown as \x1b, what is
+ * no UTF-8 as '?', so "%.80s" may cut a word anywhere. */
 int error_set(error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* ERR_IO with ": " and the text of `errno_value` behind the sentence; a limit of this process comes with its ulimit. */

@@ -18,8 +18,8 @@ int file_check(const char *path, error *err);
 /* The number that a path is a name of: /dev/stdin, /dev/stdout, /dev/stderr, /dev/fd/N, /proc/self/fd/N; else -1. */
 int file_descriptor(const char *path);
 
-/* The whole file plus a terminating NUL that `len` does not count; the caller frees. ERR_LIMIT above `max_bytes`. Opened
- * as by file_open. */
+/* The whole file plus a terminating NUL that `len` does not count; the caller frees. ERR_LIMIT above `max_bytes`.
+ * Opened as by file_open. */
 char *file_read(const char *path, size_t max_bytes, size_t *len, error *err);
 /* The same for what is read once and may come through a pipe that this process already has: /dev/stdin, or a shell's
  * <(command). */

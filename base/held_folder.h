@@ -24,8 +24,8 @@ void held_folder_close(held_folder *h); /* removes it with what is in it; one th
  * that, in a session of its own, and ends with held_folder_close. Before the process has threads. ERR_IO: no child. */
 int held_folder_watch(held_folder *h, error *err);
 void held_folder_sweep(const char *root, const char *prefix);
-/* The descriptor that holds the lock of a folder, for who removes it in another way. -1: another process holds it, it is
- * another user's, or it is no longer the folder of that name. */
+/* The descriptor that holds the lock of a folder, for who removes it in another way. -1: another process holds it, it
+ * is another user's, or it is no longer the folder of that name. */
 int held_folder_lock(const char *path);
 
 /* Where temporary files go: $TMPDIR when it is an absolute path of at most 64 characters, else /tmp. */

@@ -61,7 +61,8 @@ static size_t lost_number(const char *text, size_t len)
     return SIZE_MAX;
 }
 
-/* "WHERE:LINE", as Lua and compilers name a place; of a text that is one line, which has its own place or none, WHERE. */
+/* "WHERE:LINE", as Lua and compilers name a place; of a text that is one line, which has its own place or none,
+ * WHERE. */
 typedef struct place {
     const char *where;
     bool lines;

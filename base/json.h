@@ -11,7 +11,8 @@
 
 #include "base/error.h"
 
-/* Parses exactly one JSON text (no trailing bytes, depth limited, no number that would be read as 0 and isn't). `where` names the source in the error sentence. */
+/* Parses exactly one JSON text (no trailing bytes, depth limited, no number that would be read as 0 and isn't). `where`
+ * names the source in the error sentence. */
 json_t *json_parse(const char *text, size_t len, const char *where, error *err);
 json_t *json_parse_file(const char *path, error *err);
 

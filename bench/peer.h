@@ -3,8 +3,8 @@
  *
  *     COMMAND train --size small --precision f32 --batch 16 --length 256 --seconds 5 --threads 2
  *
- * and prints one line of JSON: {"name": "torch 2.1", "tokens_per_second": 9800, "peak_mib": 410}, or, for ops,
- * {"name": ..., "seconds": {"linear gate M=1": 1e-5}}. What it leaves out counts as 0. bench/torch_peer.py is PyTorch's. */
+ * and prints one line of JSON: {"name": "torch 2.1", "tokens_per_second": 9800, "peak_mib": 410}, or, for ops, {"name":
+ * ..., "seconds": {"linear gate M=1": 1e-5}}. What it leaves out counts as 0. bench/torch_peer.py is PyTorch's. */
 #pragma once
 
 #include "base/json.h"

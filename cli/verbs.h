@@ -9,8 +9,8 @@
  *
  *     0  done        1  it could not be done        2  called wrongly        130  stopped by a signal
  *
- * What a verb prints is its result: one that could not be written is a failure, whatever the verb says of itself. Not so
- * for a training and its roles, whose results are in the run folder: a terminal that goes away must not end them. */
+ * What a verb prints is its result: one that could not be written is a failure, whatever the verb says of itself. Not
+ * so for a training and its roles, whose results are in the run folder: a terminal that goes away must not end them. */
 #pragma once
 
 #include "cli/arguments.h"

@@ -12,7 +12,8 @@
  * With a ladder (shot_ladder.h) it is also told how many worked examples a step's prompts show.
  *
  * Templates (TemplateRL, arXiv 2505.15692): texts that say how to go about a prompt. Of the five whose complexity is
- * nearest to the row's ("complexity", a number) the one with the highest upper confidence bound is shown to a part of the group (templates.h).
+ * nearest to the row's ("complexity", a number) the one with the highest upper confidence bound is shown to a part of
+ * the group (templates.h).
  *
  * An episode is right where its score on one objective is above 0. Rows of a step are drawn without repetition as long
  * as there are enough. Everything is a function of (seed, step, what was learned from): the trainer's thread learns

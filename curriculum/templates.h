@@ -18,8 +18,8 @@
 
 typedef struct template_bandit template_bandit;
 
-/* complexity [n]: of the templates, copied; NaN: any. rows: their "complexity" is read; borrowed for this call. NULL and
- * `err` for a row that is not JSON. */
+/* complexity [n]: of the templates, copied; NaN: any. rows: their "complexity" is read; borrowed for this call. NULL
+ * and `err` for a row that is not JSON. */
 template_bandit *template_bandit_new(const double *complexity, int n, const dataset *rows, error *err);
 void template_bandit_free(template_bandit *b); /* NULL is allowed */
 

@@ -20,14 +20,14 @@
  * answer of a worker that was given the task counts: episodes of others are neither used nor acknowledged (an actor
  * that the exchange has forgotten keeps its episode until the task is asked of it again), scores of others are dropped.
  * What an episode or a score says is held against the run's limits (limits.h), and an episode played again as it is
- * recorded, where there is a witness (core_witness). One that is beyond them, or can't be read,
- * ends its lease at once: the fault is its sender's and not the task's, so no attempt is used up; after
- * MAX_REFUSED_IN_A_ROW of them the sender is dismissed.
+ * recorded, where there is a witness (core_witness). One that is beyond them, or can't be read, ends its lease at once:
+ * the fault is its sender's and not the task's, so no attempt is used up; after MAX_REFUSED_IN_A_ROW of them the sender
+ * is dismissed.
  *
  * A step's tasks are opened when version >= step - 1 - max_staleness, so no token can be staler than that. With a lag
  * (max_staleness is at least that) a step becomes ready only when the one `lag` behind it is whole, so every token is
- * exactly so stale, and a run with stale data repeats to the bit: that is for experiments. An
- * evaluation needs actors on its version: while core_evaluating says so, the next version is to be held back. */
+ * exactly so stale, and a run with stale data repeats to the bit: that is for experiments. An evaluation needs actors
+ * on its version: while core_evaluating says so, the next version is to be held back. */
 #pragma once
 
 #include "exchange/lease.h"

@@ -169,8 +169,8 @@ static uint32_t survivors(const batch *b, uint32_t begin, uint32_t size)
     return n;
 }
 
-/* NULL: too few were left to be compared, so the group is dropped whole. An evaluation keeps even its empty places. What
- * is dropped stays with its batch: an action of this very event may still speak of it. */
+/* NULL: too few were left to be compared, so the group is dropped whole. An evaluation keeps even its empty places.
+ * What is dropped stays with its batch: an action of this very event may still speak of it. */
 static group *group_of(core *c, batch *b, uint32_t begin, uint32_t size)
 {
     const task *t = &b->works[begin].task;

@@ -74,8 +74,8 @@ struct core {
 /* ---- core.c ---- */
 
 void core_act(core *c, action a);
-/* Whether an episode is the task's: its names, and (where it did not fail) the run's limits, tokens that are proven by known
- * versions, and what the witness says. ERR_PARSE says what is not. */
+/* Whether an episode is the task's: its names, and (where it did not fail) the run's limits, tokens that are proven by
+ * known versions, and what the witness says. ERR_PARSE says what is not. */
 int core_belongs(const core *c, const task *t, const episode *e, error *err);
 
 /* After every event: what is complete leaves, what is open goes to whoever has room. */

@@ -34,8 +34,8 @@ int store_put_step(store *s, int64_t step, uint64_t weight_hash, uint32_t groups
 /* The same of a step whose checkpoint exists and whose record doesn't, since the process died between the two: counted
  * by what was played for it, groups of at least `min` episodes. Nothing happens where there is a record. */
 int store_complete_step(store *s, int64_t step, uint64_t weight_hash, uint32_t min, error *err);
-/* The same of all steps between the first on record and `step`: what a disk has lost would be missing in every count from
- * then on. Told of as damage; with the hash 0, since theirs is lost. */
+/* The same of all steps between the first on record and `step`: what a disk has lost would be missing in every count
+ * from then on. Told of as damage; with the hash 0, since theirs is lost. */
 int store_complete_steps(store *s, int64_t step, uint32_t min, error *err);
 /* The run goes back to the checkpoint of `step`: what was trained behind it counts no more, nor does what can't be a
  * step. */

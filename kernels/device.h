@@ -58,8 +58,8 @@ size_t device_scratch_peak(const device *dev); /* for tests: what a pass is prom
 /* Runs fn(ctx, err) and returns what it returns. When an array or scratch that fn asks for, however deep inside, cannot
  * be allocated, fn ends at once (a long jump) and ERR_MEMORY returned: "out of memory: scratch needs 64 MB more (3.5 GB
  * in use), and ...". What fn holds in malloc's memory is lost then, its arrays are in any state, the device itself
- * continues: for a process that saves what it has and ends. Guards nest. Without one the process ends with the sentence and
- * EXIT_MEMORY. */
+ * continues: for a process that saves what it has and ends. Guards nest. Without one the process ends with the sentence
+ * and EXIT_MEMORY. */
 int device_guard(device *dev, int (*fn)(void *ctx, error *err), void *ctx, error *err);
 /* Leaves what the guard runs from anywhere inside it, as when memory is short: device_guard returns `why`. */
 __attribute__((noreturn)) void device_leave(device *dev, const error *why);

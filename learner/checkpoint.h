@@ -8,8 +8,8 @@
  *               memory.state            what methods, buckets and the sampler remember, by name (base/state.h)
  *               state.json              step, counts, and size and hash of every file (learner/checkpoint_files.h)
  *
- * It is written into a folder of another name, synced and renamed: a step-N is whole or not there,
- * on a full disk too. */
+ * It is written into a folder of another name, synced and renamed: a step-N is whole or not there, on a full disk
+ * too. */
 #pragma once
 
 #include "base/state.h"

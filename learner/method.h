@@ -16,8 +16,8 @@
  *     checkpoints    state               its section of memory.state (base/state.h)
  *
  * To add one: a file in learner/methods/ with its row, and the row's name in methods/methods.def. The rows are asked in
- * the order of that list, at each point; only those whose `wanted` says so. Its keys are rows of its `options`, what they
- * set is a struct of its own (SETTINGS of trainer_config.h). */
+ * the order of that list, at each point; only those whose `wanted` says so. Its keys are rows of its `options`, what
+ * they set is a struct of its own (SETTINGS of trainer_config.h). */
 #pragma once
 
 #include "base/memory_need.h"

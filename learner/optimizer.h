@@ -56,9 +56,9 @@ void optimizer_squares(const optimizer *o, const weights *w, const float *grads,
 /* `sh` NULL: all of the parameters. NULL and ERR_MEMORY when there is no room for the moments. */
 optimizer *optimizer_new(const optim_config *config, const weights *w, const shard *sh, error *err);
 void optimizer_free(optimizer *o, device *dev);
-/* The learning rate of an update (from 1) in a step of the run (from 1). Both count: the warm-up is for AdamW's moments,
- * which only updates fill, and the schedule is for the run, in which a step may have no update or several. With
- * s = (step - warmup) / (total_steps - warmup), held within 0 and 1:
+/* The learning rate of an update (from 1) in a step of the run (from 1). Both count: the warm-up is for AdamW's
+ * moments, which only updates fill, and the schedule is for the run, in which a step may have no update or several.
+ * With s = (step - warmup) / (total_steps - warmup), held within 0 and 1:
  *
  *     lr * min(1, update / warmup) * (r + (1 - r) * f(s))     r: min_lr_ratio; f: 1 - s, or (1 + cos(pi s)) / 2
  *

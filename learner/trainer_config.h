@@ -80,8 +80,8 @@ typedef struct trainer_config {
     method_settings settings[N_METHODS];
 } trainer_config;
 
-/* The settings of method NAME, which are a `type`; and what they become. Both copy: bytes have no type that a pointer to
- * `type` could be followed to. */
+/* The settings of method NAME, which are a `type`; and what they become. Both copy: bytes have no type that a pointer
+ * to `type` could be followed to. */
 #define SETTINGS(config, NAME, type)                                                                                   \
     (*(type *)memcpy(&(type){ 0 }, (config)->settings[PLACE_##NAME].bytes, sizeof(type)))
 #define SETTINGS_SET(config, NAME, ...)                                                                                \
@@ -92,8 +92,9 @@ typedef struct trainer_config {
         0 * sizeof(char[sizeof(type) <= sizeof(method_settings) ? 1 : -1]),                                            \
         sizeof(((type *)0)->member)
 
-/* The keys of a trainer_config, by part: reward.objectives; what algorithm.* says of advantages and losses, and of tokens
- * that the policy did not sample; moo.*; optim.* and learner.*. A method's keys are in its row (learner/method.h). */
+/* The keys of a trainer_config, by part: reward.objectives; what algorithm.* says of advantages and losses, and of
+ * tokens that the policy did not sample; moo.*; optim.* and learner.*. A method's keys are in its row
+ * (learner/method.h). */
 extern const option_table OBJECTIVE_OPTIONS, ALGORITHM_OPTIONS, IMITATION_OPTIONS, MOO_OPTIONS, OPTIM_OPTIONS;
 
 /* What other rooms' keys mean to a trainer: the run's steps, the tokens an episode may have at most, the temperature it

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* trainer_inside - a trainer's own struct, for the files that make it up: trainer.c (a step), step_gradient.c (its
- * passes over the batch) and trainer_life.c (what it is made of, and what it remembers). All others include trainer.h. */
+ * passes over the batch) and trainer_life.c (what it is made of, and what it remembers). All others include
+ * trainer.h. */
 #pragma once
 
 #include "learner/method.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* table.sort, by merging: what is equal stays in its order. Lua's own picks its pivots by the clock where a list is long
- * and uneven, so equal elements would come out in another order in each process. What an order function says is taken
- * as it is; one that raises leaves the table as it was. */
+/* table.sort, by merging: what is equal stays in its order. Lua's own picks its pivots by the clock where a list is
+ * long and uneven, so equal elements would come out in another order in each process. What an order function says is
+ * taken as it is; one that raises leaves the table as it was. */
 #include <lauxlib.h>
 #include <limits.h>
 

@@ -41,7 +41,8 @@ static void read_ending(lua_State *L, ending *end)
 }
 
 /* Calls the function below its arguments: one result, or false and how the interpreter ended. Errors that are not its
- * own (the VM's limits, a fault of ours) are raised further. `state`: the index of the interpreter's run, 0 for none. */
+ * own (the VM's limits, a fault of ours) are raised further. `state`: the index of the interpreter's run, 0 for
+ * none. */
 static bool call_interpreter(lua_State *L, int n_args, int state, ending *end)
 {
     if (lua_pcall(L, n_args, 1, 0) == LUA_OK) return true;

@@ -39,7 +39,8 @@ typedef struct config {
 } config;
 
 /* Runs the file (it must return a table), applies "key=value" overrides, keeps the table. The values of overrides are
- * what their keys take: text as it stands, numbers, true and false, lists and tables as Lua has them, "{ 0.2, 0.28 }". */
+ * what their keys take: text as it stands, numbers, true and false, lists and tables as Lua has them, "{ 0.2, 0.28
+ * }". */
 int config_open(config *c, vm *v, const char *path, const char *const *overrides, int n, error *err);
 void config_close(config *c);
 /* Reads every row of the parts, and refuses what no row names; then asks each table's check. `parts` is borrowed until

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The key=value words of a command line, which win over the file. Nothing tells a text from a number or a table there but
- * the key: name=5 is a name, steps=5 a number, algorithm.clip={0.2,0.28} a table. */
+/* The key=value words of a command line, which win over the file. Nothing tells a text from a number or a table there
+ * but the key: name=5 is a name, steps=5 a number, algorithm.clip={0.2,0.28} a table. */
 #include <lauxlib.h>
 #include <stdio.h>
 #include <string.h>

@@ -11,12 +11,16 @@
  *     payload      function(options, text) -> text, may be left out: a result as it is written there (as JSON, say)
  *     parser       function(options, tools, begun) -> feed, finish, cut
  *
- * A parser reads one turn of the policy. begun: what the model's own chat template begins it with, or nil. feed(chunk) gets what has just been written and answers as soon as the turn is
- * closed, so the engine stops at the closing token: nil | { calls = {...}, rest = n } | { answer = text, rest = n }.
- * rest: how many of the bytes it was fed lie beyond the close (a token may straddle it); they are no part of any turn.
- * finish(n), which may be left out, is asked when the policy stops by itself, by a token of n bytes; cut(), too, when
- * it has no more tokens: for calls that were closed, but for which feed waited to see what follows. A call is
- * { name =, arguments = table or JSON text }, or one that can't be made:
+ * A parser reads one turn of the policy. begun: what the model's own chat template begins it with, or nil.
+ *
+ *     feed(chunk)  what has just been written. It answers as soon as the turn is closed, so that the engine stops at
+ *                  the closing token: nil | { calls = {...}, rest = n } | { answer = text, rest = n }. rest: how many
+ *                  of the bytes it was fed lie beyond the close (a token may straddle it): they are part of no turn
+ *     finish(n)    may be left out: the policy has stopped by itself, by a token of n bytes
+ *     cut()        may be left out: there are no more tokens. For calls that were closed, but for which feed waited to
+ *                  see what follows
+ *
+ * A call is { name =, arguments = table or JSON text }, or one that can't be made:
  * { bad = what the policy reads, name =, raw = }.
  *
  * One VM holds a dialect; one thread uses it. */

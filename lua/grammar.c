@@ -43,8 +43,8 @@ static bool has_leading_zero(const parser *p)
     return from[0] == '0' && from[1] >= '0' && from[1] <= '9';
 }
 
-/* Behind ^ or _: {...}, -3, 12, x, (...); commas between digits separate here. n^13 is n^1 3 to TeX, so only what stands
- * at a number may have several digits without braces. */
+/* Behind ^ or _: {...}, -3, 12, x, (...); commas between digits separate here. n^13 is n^1 3 to TeX, so only what
+ * stands at a number may have several digits without braces. */
 static void script(parser *p, term *out, bool below, bool at_number)
 {
     if (below && has_leading_zero(p)) parser_fail(p);
@@ -124,7 +124,8 @@ static void one_mark(parser *p, marks *m, bool at_number)
         m->has_above = true;
 }
 
-/* A run of letters is a word to us and may be a product to its writer: xy^2 is x times y^2 and not (xy)^2, nor xy! (xy)!. */
+/* A run of letters is a word to us and may be a product to its writer: xy^2 is x times y^2 and not (xy)^2, nor xy!
+ * (xy)!. */
 static void keep_word_apart(parser *p, term *out)
 {
     const bool marked = parser_at(p, '^') || parser_at(p, '_') || parser_at(p, '!') || parser_at(p, '\'') ||
@@ -142,7 +143,8 @@ static void power(parser *p, term *out)
     postfix(p, out);
     if (p->failed) return;
 
-    /* What term_set forgets: whether it stands fast, and whether it applies to what is behind it, as a function does. */
+    /* What term_set forgets: whether it stands fast, and whether it applies to what is behind it, as a function
+     * does. */
     const bool fixed = out->fixed, percent = out->percent;
     const bool letter = out->rest && command_is_letter(out->rest, strlen(out->rest));
     const bool applies = (out->command && !letter) || out->words || (out->rest && strncmp(out->rest, "'(", 2) == 0);

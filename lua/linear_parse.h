@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* linear_parse - reads a regular expression into a tree; internal to linear.c. Whatever it isn't sure of it refuses: the
- * pattern is then PCRE2's alone. */
+/* linear_parse - reads a regular expression into a tree; internal to linear.c. Whatever it isn't sure of it refuses:
+ * the pattern is then PCRE2's alone. */
 #pragma once
 
 #include <stdbool.h>

@@ -73,8 +73,8 @@ static void collect(vm *v, lua_State *L)
 void bind_collect(lua_State *L) { collect(vm_of(L), L); }
 void vm_collect(vm *v) { collect(v, v->L); }
 
-/* An allocation fails: Lua collects and asks again, or gives up; either way we are called before the script continues and
- * can look. */
+/* An allocation fails: Lua collects and asks again, or gives up; either way we are called before the script continues
+ * and can look. */
 static void *no_room(vm *v)
 {
     if (!v->aside || v->collecting) return NULL;
@@ -323,8 +323,8 @@ size_t vm_line(const vm *v, char *out, size_t size)
 
 /* ---- calls ---- */
 
-/* Lua cuts the beginning off a long path ("...pe/reward.lua:3: why"). With the whole of it in front, a sentence is known by
- * its file, and no caller adds that again. Pushes `text`, in which `name` is whole. */
+/* Lua cuts the beginning off a long path ("...pe/reward.lua:3: why"). With the whole of it in front, a sentence is
+ * known by its file, and no caller adds that again. Pushes `text`, in which `name` is whole. */
 static void push_with_whole_name(lua_State *L, const char *text, const char *name)
 {
     const size_t cut = strcspn(text, ":"), end = cut > 3 ? cut - 3 : 0, whole = strlen(name);

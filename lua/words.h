@@ -13,5 +13,6 @@
 
 #include <stddef.h>
 
-/* Writes the words of text [len] to `out`, which has room for len + 1 bytes; returns how many (no terminator). Linear. */
+/* Writes the words of text [len] to `out`, which has room for len + 1 bytes; returns how many (no terminator).
+ * Linear. */
 size_t words_normalise(const char *text, size_t len, char *out);

@@ -166,8 +166,8 @@ static void cut_group(const backward *b, const int *cuts, const int32_t *rows, i
     }
 }
 
-/* An expert's share: of its matrices, of its rows' weights and of mlp_in. A row's weight w multiplies what Down makes of
- * its act, so dw = dy . Down act = (dy Down) . act: nothing that is wide has to be kept for it. */
+/* An expert's share: of its matrices, of its rows' weights and of mlp_in. A row's weight w multiplies what Down makes
+ * of its act, so dw = dy . Down act = (dy Down) . act: nothing that is wide has to be kept for it. */
 static void expert_backward(const backward *b, int k, const layer_weights *p, const layer_acts *a, int expert,
                             const float *dbranch, float *dmlp_in)
 {

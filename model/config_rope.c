@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The rotary embedding of a config.json. Older files keep rope_theta at the top and the rest in rope_scaling; newer ones
- * keep all of it in rope_parameters, or one such object for each type of layer there. */
+/* The rotary embedding of a config.json. Older files keep rope_theta at the top and the rest in rope_scaling; newer
+ * ones keep all of it in rope_parameters, or one such object for each type of layer there. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

@@ -21,8 +21,8 @@ int hf_folder_check(const char *dir, error *err);
 hf_folder *hf_folder_open_config(const char *dir, device *dev, error *err);
 
 /* Writes config.json and the tokenizer files of `from_dir` as they are (but for the dtype that config.json names), and
- * `w` as model.safetensors, into `dir`. The folder appears whole or not at all; a model of ours that was there is replaced, also when it is `from_dir`
- * (model/model_folder.h says what is refused). */
+ * `w` as model.safetensors, into `dir`. The folder appears whole or not at all; a model of ours that was there is
+ * replaced, also when it is `from_dir` (model/model_folder.h says what is refused). */
 int hf_folder_write(const char *dir, const char *from_dir, const weights *w, tensor_dtype dtype, error *err);
 /* The same into the folder `dir`, which is there, with config.json as it is: for a caller that makes a folder of more
  * than a model. */

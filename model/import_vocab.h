@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* import_vocab - the tokenizer in a GGUF file's metadata -> tokenizer.json, tokenizer_config.json, chat_template.jinja.
  *
- * tokenizer.ggml.model "gpt2" is BPE over the byte alphabet, cut before by the expression that tokenizer.ggml.pre names;
- * "llama" is SentencePiece with scores. Other models and other names are refused: a tokenizer that is nearly right trains
- * on other tokens than the model was made for. */
+ * tokenizer.ggml.model "gpt2" is BPE over the byte alphabet, cut before by the expression that tokenizer.ggml.pre
+ * names; "llama" is SentencePiece with scores. Other models and other names are refused: a tokenizer that is nearly
+ * right trains on other tokens than the model was made for. */
 #pragma once
 
 #include "base/error.h"

@@ -103,8 +103,9 @@ typedef struct layer_acts {
 /* Memory for everything but x; layer_acts_take then says which x and which rows. Buffers made for n = T and for
  * ANY_LAYER can be taken again by layer after layer when nothing is kept.
  *
- * The norms' outputs and act are a third of a layer's memory and made again from the rest in a hundredth of its time: they
- * can lie where those of `lender` (another layer's; NULL: none) do, and layer_remake makes them anew for backward. */
+ * The norms' outputs and act are a third of a layer's memory and made again from the rest in a hundredth of its time:
+ * they can lie where those of `lender` (another layer's; NULL: none) do, and layer_remake makes them anew for
+ * backward. */
 enum { ANY_LAYER = -1 };
 layer_acts layer_acts_new(const weights *w, int layer, int T, int n, const layer_acts *lender);
 void layer_remake(const weights *w, int T, const layer_weights *p, const layer_acts *a);

@@ -80,7 +80,8 @@ bool param_kind_there(const param_table *t, param_kind kind);
 bool param_is_expert(param_kind kind);
 bool param_is_bias(param_kind kind);
 
-/* Where a parameter is stored by a program that saves a layer's experts as transformers holds them in memory: the name of
- * a tensor of rank 3, of which [rows, cols] of expert `expert` are a part (gate and up together, one behind the other),
- * or of Mixtral's router, which has another name there. Its rank and dimensions; 0: it is stored under its own name alone. */
+/* Where a parameter is stored by a program that saves a layer's experts as transformers holds them in memory: the name
+ * of a tensor of rank 3, of which [rows, cols] of expert `expert` are a part (gate and up together, one behind the
+ * other), or of Mixtral's router, which has another name there. Its rank and dimensions; 0: it is stored under its own
+ * name alone. */
 int param_stored_fused(const param *p, char name[PARAM_NAME], int64_t dims[3]);

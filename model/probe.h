@@ -34,7 +34,8 @@ typedef struct probe {
 } probe;
 
 /* Computes all of it into `p` (zeroed). ERR_ARGUMENT: no token, one that the vocabulary hasn't, or more than the model
- * has positions. ERR_STATE: logits that are not finite. Other errors are of device, folder or tokenizer. probe_reset frees, also after an error. */
+ * has positions. ERR_STATE: logits that are not finite. Other errors are of device, folder or tokenizer. probe_reset
+ * frees, also after an error. */
 int probe_run(probe *p, const probe_request *r, error *err);
 void probe_reset(probe *p);
 

@@ -15,7 +15,8 @@ static float llama3_frequency(const rope_set *r, float frequency)
     return (1 - smooth) * frequency / r->factor + smooth * frequency;
 }
 
-/* YaRN (Peng et al. 2023, section 3.2): which frequency, as a real number, turns so often within the original length. */
+/* YaRN (Peng et al. 2023, section 3.2): which frequency, as a real number, turns so often within the original
+ * length. */
 static double yarn_dimension(const rope_set *r, double turns, int dims)
 {
     return dims * log((double)r->original_max_position / (turns * 2 * M_PI)) / (2 * log((double)r->theta));

@@ -50,7 +50,8 @@ typedef struct tensor_source {
     int rank;
     int64_t shape[8];
     const float *data;
-    /* Not NULL: in place of data, writes the tensor's numbers when their turn comes, so that no more than one is in memory. */
+    /* Not NULL: in place of data, writes the tensor's numbers when their turn comes, so that no more than one is in
+     * memory. */
     void (*fill)(void *ctx, float *out);
     void *ctx;
 } tensor_source;

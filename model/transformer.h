@@ -31,7 +31,8 @@ void model_scale_logits(const weights *w, const activations *acts, const float *
 
 /* Logits [n, V] of the outputs [begin, begin + n), to the host: before the temperature, after model_scale_logits. */
 void model_logits(const weights *w, const activations *acts, int begin, int n, float *out);
-/* Further gradients for model_backward: dz [n, V] (host) with respect to those logits, added to the first cotangent's. */
+/* Further gradients for model_backward: dz [n, V] (host) with respect to those logits, added to the first
+ * cotangent's. */
 void model_add_logit_gradients(const weights *w, const activations *acts, int begin, int n, const float *dz);
 
 /* How the routers shared out the rows, of a model with experts; p and chosen [experts] on the host, +=: the routers'

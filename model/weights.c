@@ -47,7 +47,8 @@ static bool has_data(const param_table *t, const param *p, bool to_decode)
     return !to_decode || !is_packed(t, p) || p->kind == PARAM_EMBED;
 }
 
-/* Floats from the start of parameter i to that of the next: what aligns that one is part of the array, and of its hash. */
+/* Floats from the start of parameter i to that of the next: what aligns that one is part of the array, and of its
+ * hash. */
 static int64_t aligned_count(const param_table *t, int i)
 {
     return (i + 1 < t->n ? t->items[i + 1].offset : t->total) - t->items[i].offset;

@@ -40,8 +40,8 @@ int weights_check_one(const param *p, const safetensors *st, error *err);
 int weights_load_one(weights *w, const param *p, const safetensors *st, error *err);
 /* ERR_UNSUPPORTED for a tensor that the model doesn't have: weights that would be left out compute something else. */
 int weights_check_names(const param_table *t, const safetensors *st, error *err);
-/* Normal(0, std) initialisation keyed by (seed, parameter name, index); norms multiply by 1, biases are 0. Residual outputs (o,
- * down) are scaled by 1/sqrt(2 L) as in GPT-2. */
+/* Normal(0, std) initialisation keyed by (seed, parameter name, index); norms multiply by 1, biases are 0. Residual
+ * outputs (o, down) are scaled by 1/sqrt(2 L) as in GPT-2. */
 void weights_init(weights *w, uint64_t seed, float std);
 /* To be called after data changed: packs the panels and computes the hash. The first time it takes memory for the
  * panels: under a guard (kernels/device.h). */

@@ -206,7 +206,8 @@ static bool step_long(walker *w, unsigned char t)
     }
 }
 
-/* Past one value of the msgpack format (github.com/msgpack/msgpack/blob/master/spec.md); the values inside it come next. */
+/* Past one value of the msgpack format (github.com/msgpack/msgpack/blob/master/spec.md); the values inside it come
+ * next. */
 static bool step(walker *w)
 {
     if (w->p == w->end) return false;

@@ -129,7 +129,8 @@ static const field PARCEL_FIELDS[] = {
 #define MESSAGE(NAME, member, senders) { 0 } }; static const field NAME##_BODY[] = {
 #define FIELD(NAME, body, name, kind, limit) { #name, kind, offsetof(body, name), limit, 0, 0, NULL },
 #define RECORD(NAME, body, name, fields, type) { #name, F_OWNED, offsetof(body, name), 0, 0, sizeof(type), fields },
-#define BYTES(NAME, body, name, length, limit) { #name, F_BYTES, offsetof(body, name), limit, offsetof(body, length), 0, NULL },
+#define BYTES(NAME, body, name, length, limit) \
+    { #name, F_BYTES, offsetof(body, name), limit, offsetof(body, length), 0, NULL },
 #define INSIDE(NAME, body, name, fields) { #name, F_RECORD, offsetof(body, name), 0, 0, 0, fields },
 /* clang-format on */
 static const field NONE_BODY[] = {

@@ -51,7 +51,8 @@ typedef struct weights_blob {
     size_t len;
     bool mapped; /* data is a file_map's (base/file.h) */
 } weights_blob;
-/* max_bytes: what weights of the model can take at most: more is announced by none of its learners, and not collected. */
+/* max_bytes: what weights of the model can take at most: more is announced by none of its learners, and not
+ * collected. */
 weights_subscriber *weights_subscriber_new(uint64_t max_bytes);
 void weights_subscriber_free(weights_subscriber *s);
 /* The blob has been read: its memory is given back. */

@@ -10,6 +10,6 @@
 
 /* What other trainers have keys for and Troupe has not, for config.aliases. */
 const config_alias *recipe_foreign_keys(void);
-/* For config.hint. For `word`, which is none of `names` (NULL-terminated), the values of `key`: " (did you mean 'grpo'?)", or what there
- * is instead, is added to `hint`; or nothing. */
+/* For config.hint. For `word`, which is none of `names` (NULL-terminated), the values of `key`: " (did you mean
+ * 'grpo'?)", or what there is instead, is added to `hint`; or nothing. */
 void recipe_foreign_hint(const char *key, const char *word, const char *const *names, str *hint);

@@ -9,7 +9,8 @@
 #include "env/tools/lua.h"
 #include "lua/config.h"
 
-/* Of loading the recipe, and of each call. Less than recipe_open allows: an actor has one such process for each tool. */
+/* Of loading the recipe, and of each call. Less than recipe_open allows: an actor has one such process for each
+ * tool. */
 enum { MEMORY_BYTES = 256 << 20, INSTRUCTIONS = 100000000 };
 
 typedef struct search {

@@ -326,7 +326,8 @@ static int ask(scorer *s, const task *t, const episode *e, score *out)
     return rc;
 }
 
-/* Where the script was: its line, as far as one of the hosts could tell it, else its file. One that still runs is asked. */
+/* Where the script was: its line, as far as one of the hosts could tell it, else its file. One that still runs is
+ * asked. */
 static void last_place(const scorer *s, char *out, size_t size)
 {
     char line[240];

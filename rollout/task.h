@@ -57,7 +57,8 @@ uint32_t task_id_index(uint64_t id);
 task *task_copy(const task *t); /* the caller frees with task_free */
 void task_reset(task *t);       /* frees what it owns, zeroes it */
 void task_free(task *t);        /* reset + free; NULL is allowed */
-/* The row's "group": the objective of the data that its episodes are told apart by ("" without one). The caller frees. */
+/* The row's "group": the objective of the data that its episodes are told apart by ("" without one). The caller
+ * frees. */
 char *task_data_group(const task *t);
 /* ERR_PARSE for a record no scheduler would make (sample outside its group, row that is no JSON object, ...). */
 int task_check(const task *t, error *err);

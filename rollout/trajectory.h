@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* trajectory - the token record of an episode: what the policy read, what it sampled, with which probability, by whom.
  *
- * Hints (TOKEN_HINT) stand between the question and the first token of the policy, mask 0.
- *
  * Tokens are never re-tokenized: the learner trains on exactly these ids.
  *
  *     role      I I I S S S S Q Q Q Q P P P P O O O P P P    I instruction, S shot, Q question, P policy, O observation
  *     mask      0 0 0 0 0 0 0 0 0 0 0 1 1 1 1 0 0 0 1 1 1    1 exactly where the policy sampled
- *     segments                        |-- version 7 --|-8-|  who sampled; cover every masked token, ascending */
+ *     segments                        |-- version 7 --|-8-|  who sampled; cover every masked token, ascending
+ *
+ * A hint (TOKEN_HINT) stands between the question and the first token of the policy, with mask 0. */
 #pragma once
 
 #include <stddef.h>

@@ -274,8 +274,8 @@ static int check_memory(const opened *o, error *err)
 /* For libraries, logs and the database; for each process that is started; an actor's calls under way come on top. */
 enum { OWN_FILES = 48, FILES_A_PROCESS = 8 };
 
-/* ZeroMQ ends a process that has no descriptor left for it, and a tool's call without one is lost: so not then. What the
- * shell allows is raised as far as this user may. */
+/* ZeroMQ ends a process that has no descriptor left for it, and a tool's call without one is lost: so not then. What
+ * the shell allows is raised as far as this user may. */
 static int check_files(const opened *o, error *err)
 {
     const run_options *run = &o->recipe->run;

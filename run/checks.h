@@ -3,8 +3,8 @@
  *
  *     recipe_open     keys                                         (as every role does it)
  *     check_data      rows, reward script, dialect                 (as each role does it, with its own)
- *     checks_open     both of these, open files, device, model, tokenizer, memory, tools, shots, prompts as the model will see them, and
- *                     the reward script on what any policy can write
+ *     checks_open     both of these, open files, device, model, tokenizer, memory, tools, shots, prompts as the model
+ *                     will see them, and the reward script on what any policy can write
  *
  * A mistake that a role finds is found by all of them, again and again, in their logs; here it is one sentence with the
  * recipe's line. Nothing is kept: this process computes nothing and must not hold a model. */

@@ -16,7 +16,8 @@ typedef struct conversation {
     int64_t shots;      /* worked examples before each question */
     double temperature; /* 0: always the likeliest token */
     void *ctx;
-    /* Adds the next question, any bytes, to `out`, which is empty; false ends. One longer than a row may be ends, too. */
+    /* Adds the next question, any bytes, to `out`, which is empty; false ends. One longer than a row may be ends,
+     * too. */
     bool (*ask)(void *ctx, str *out);
     /* What became of it, borrowed: the transcript, or, where the machinery failed, NULL and the sentence why. */
     void (*answer)(void *ctx, const char *transcript, const char *why);

@@ -9,8 +9,8 @@
 
 #include "learner/comm.h"
 
-/* The first deaths are followed by a start at once: a step waits for the process. From the fourth on each waits twice as
- * long as the one before, so that a machine in trouble is not kept busy with loading models. */
+/* The first deaths are followed by a start at once: a step waits for the process. From the fourth on each waits twice
+ * as long as the one before, so that a machine in trouble is not kept busy with loading models. */
 enum { AT_ONCE = 3, FIRST_DELAY_MS = 500, LONGEST_DELAY_MS = 8000, GOODBYE_MS = 1000 };
 
 static death_kind death_of_exit(int code)

@@ -3,8 +3,9 @@
  *
  *     checks_open -> each question: episode -> score -> a line of `out` -> the summary
  *
- * No learner and no exchange: the model stays as it is. The same recipe, model and seed give the same episodes, whatever
- * the threads. A question that the machinery or the script lost is counted and named in the log; the others stand. */
+ * No learner and no exchange: the model stays as it is. The same recipe, model and seed give the same episodes,
+ * whatever the threads. A question that the machinery or the script lost is counted and named in the log; the others
+ * stand. */
 #pragma once
 
 #include "base/log.h"
@@ -18,8 +19,9 @@ typedef struct evaluation_options {
     const char *out;   /* file of JSON lines {"row", "transcript", "objectives"}, one an episode; NULL: none */
 } evaluation_options;
 
-/* Plays them all and fills `summary`: what batch_eval_metrics says, and eval/seconds. It is filled, too, when `out` could
- * not be put under its name in the end: an hour's figures must not go with it; otherwise an error leaves it empty.
+/* Plays them all and fills `summary`: what batch_eval_metrics says, and eval/seconds. It is filled, too, when `out`
+ * could not be put under its name in the end: an hour's figures must not go with it; otherwise an error leaves it
+ * empty.
  *
  * ERR_ARGUMENT: a key on the command line that an evaluation doesn't read, no data.test, what checks_open refuses, or
  * `out` is a file of the user's. ERR_SCRIPT: not one question has a score. */

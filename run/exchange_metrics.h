@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* exchange_metrics - what the exchange did in a step, as its metrics: tokens a second, episodes lost and refused, who is
- * connected. Counts are of all steps so far. */
+/* exchange_metrics - what the exchange did in a step, as its metrics: tokens a second, episodes lost and refused, who
+ * is connected. Counts are of all steps so far. */
 #pragma once
 
 #include "base/metrics.h"

@@ -5,9 +5,9 @@
  *     RECIPE_GET ...     ->                <- RECIPE_CHUNK ...
  *     BYE                ->                the recipe is opened from a private folder, as any other
  *
- * The folder (0700) is a temporary one and goes when the worker ends, however it ends (base/held_folder.h). What comes is
- * not trusted beyond what a recipe's Lua may do in its VM: names lead nowhere but into the folder, sizes and numbers are
- * bounded, the recipe may name no file of this machine and no tool without a sandbox. */
+ * The folder (0700) is a temporary one and goes when the worker ends, however it ends (base/held_folder.h). What comes
+ * is not trusted beyond what a recipe's Lua may do in its VM: names lead nowhere but into the folder, sizes and numbers
+ * are bounded, the recipe may name no file of this machine and no tool without a sandbox. */
 #pragma once
 
 #include "base/held_folder.h"

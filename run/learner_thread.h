@@ -63,5 +63,6 @@ void learner_thread_tell(learner_thread *l, const server_stats *stats);
  * recipe: it can't be ended, so the process has to be. Asked now and then by the I/O thread. */
 int learner_thread_hangs(learner_thread *l, error *err);
 void learner_thread_stop(learner_thread *l); /* after the step under way; does not wait */
-/* Waits for the end of the thread (after `over`, or after learner_thread_stop): OK, ERR_INTERRUPTED, or why it failed. */
+/* Waits for the end of the thread (after `over`, or after learner_thread_stop): OK, ERR_INTERRUPTED, or why it
+ * failed. */
 int learner_thread_close(learner_thread *l, error *err);

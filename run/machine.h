@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* machine - what this machine can and can't do for a run: processor and accelerator, memory, limits, folders, the sandbox
- * and each of its layers, tried by breaking it. Takes a few seconds, changes nothing, and needs no recipe. */
+/* machine - what this machine can and can't do for a run: processor and accelerator, memory, limits, folders, the
+ * sandbox and each of its layers, tried by breaking it. Takes a few seconds, changes nothing, and needs no recipe. */
 #pragma once
 
 typedef enum finding_kind {

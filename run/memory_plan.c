@@ -13,7 +13,8 @@
 #include "run/quiet_device.h"
 #include "run/workers.h"
 
-/* What a process is before it has a model: libraries, a Lua state, a database; and a tokenizer's tables by the token. */
+/* What a process is before it has a model: libraries, a Lua state, a database; and a tokenizer's tables by the
+ * token. */
 static const uint64_t PROGRAM = (uint64_t)24 << 20, A_TOKEN = 640;
 
 /* ---- the columns ---- */

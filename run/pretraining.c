@@ -35,7 +35,8 @@ static void on_signal(int signal)
     stop_asked = 1;
 }
 
-/* A second signal has the same handler: who can't wait for the step takes SIGKILL, and nothing is written in either case. */
+/* A second signal has the same handler: who can't wait for the step takes SIGKILL, and nothing is written in either
+ * case. */
 static void take_signals(void)
 {
     signal(SIGINT, on_signal);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* pretraining - a base model made from nothing but its config and tokenizer, by next-token training (learner/pretrain.h)
- * on documents that a Lua function writes (run/pretraining_file.h).
+/* pretraining - a base model made from nothing but its config and tokenizer, by next-token training
+ * (learner/pretrain.h) on documents that a Lua function writes (run/pretraining_file.h).
  *
  *     file -> weights drawn anew -> steps -> OUT, a Hugging Face folder, put in place whole
  *
@@ -17,8 +17,8 @@ typedef struct pretraining_options {
     int n_words;
 } pretraining_options;
 
-/* Trains and writes; lines of progress go to `to`. Takes SIGINT and SIGTERM for this process: ERR_INTERRUPTED, and nothing
- * is written. After any other error nothing is, either. */
+/* Trains and writes; lines of progress go to `to`. Takes SIGINT and SIGTERM for this process: ERR_INTERRUPTED, and
+ * nothing is written. After any other error nothing is, either. */
 int run_pretraining(const pretraining_options *o, FILE *to, error *err);
 
 /* The file's keys, with their defaults and help, a line each. */

@@ -3,9 +3,9 @@
  *
  *     return { model = DIR, steps = 1600, document = function(rng, progress) return TEXT end }
  *
- * A document is a function of (seed, its number, progress) alone, as long as the script draws from rng and keeps nothing:
- * rng(n) is 1..n, and the i-th draw for document d depends on (seed, d, i). Keys that are no number may stand there for
- * other programs (words, questions); a number that no key has is a mistyped key, and is refused. */
+ * A document is a function of (seed, its number, progress) alone, as long as the script draws from rng and keeps
+ * nothing: rng(n) is 1..n, and the i-th draw for document d depends on (seed, d, i). Keys that are no number may stand
+ * there for other programs (words, questions); a number that no key has is a mistyped key, and is refused. */
 #pragma once
 
 #include "base/option.h"

@@ -39,6 +39,6 @@ int role_open_worker(role *r, const role_options *o, pack_for what, bool *again,
 int role_close(role *r, int rc, const error *err);
 /* Whether a supervisor has started this process, and is told the sentence of its end. */
 bool role_is_supervised(void);
-/* Ends the process at once, with the sentence and RANK_AGAIN: for a role of which a thread can't be ended any more. What
- * counts is on disk. */
+/* Ends the process at once, with the sentence and RANK_AGAIN: for a role of which a thread can't be ended any more.
+ * What counts is on disk. */
 __attribute__((noreturn)) void role_abandon(const role *r, const error *err);

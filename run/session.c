@@ -309,8 +309,8 @@ static void add_place(str *line, const session_options *o)
     add_word(line, o->meet);
 }
 
-/* To a person who has started this learner and no supervisor, which would say it: what to type next, for each of several
- * its own; MPI starts all by one command, which only the first says. */
+/* To a person who has started this learner and no supervisor, which would say it: what to type next, for each of
+ * several its own; MPI starts all by one command, which only the first says. */
 static void say_how_to_resume(const session *s)
 {
     const role_options *as = s->role.options;

@@ -23,6 +23,6 @@ typedef struct session_options {
     const char *meet;    /* and the folder they meet in; NULL: not given */
 } session_options;
 
-/* Returns after the last step, when a signal stops it (ERR_INTERRUPTED), or with what it failed of. ERR_ARGUMENT: `o` or
- * the recipe is not as it has to be. Texts of both are borrowed until it returns. */
+/* Returns after the last step, when a signal stops it (ERR_INTERRUPTED), or with what it failed of. ERR_ARGUMENT: `o`
+ * or the recipe is not as it has to be. Texts of both are borrowed until it returns. */
 int run_learner(const role_options *as, const session_options *o, error *err);

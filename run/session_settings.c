@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-/* A worker takes four requests at a time (workers.c) and the last of them waits for three others: four times what a script
- * may take, and half a minute for the way and for a host process that has to be started anew. */
+/* A worker takes four requests at a time (workers.c) and the last of them waits for three others: four times what a
+ * script may take, and half a minute for the way and for a host process that has to be started anew. */
 static int64_t score_lease_ms(const recipe *r) { return (int64_t)r->reward.timeout_ms * 4 + 30000; }
 
 static int32_t shots_of(void *ctx, int64_t step, uint64_t prompt, uint32_t sample)

@@ -24,8 +24,8 @@ typedef struct server_parts {
 limits session_limits(const recipe *r, const model_config *model);
 server_config session_server(const recipe *r, const server_parts *parts);
 
-/* The newest checkpoint of `run` that is whole: its folder into `dir` [size] and its step into *step; "" and 0 for a run
- * that was killed before its first. Newer ones that are damaged are told. ERR_PARSE: there are some, and all are
+/* The newest checkpoint of `run` that is whole: its folder into `dir` [size] and its step into *step; "" and 0 for a
+ * run that was killed before its first. Newer ones that are damaged are told. ERR_PARSE: there are some, and all are
  * damaged. */
 int session_checkpoint(const char *run, checkpoint_told tell, void *ctx, char *dir, size_t size, int64_t *step,
                        error *err);

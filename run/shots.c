@@ -57,7 +57,8 @@ int shots_read(shot_pool *s, const char *path, error *err)
     if (!text) return err ? err->code : ERR_IO;
 
     int rc = OK, number = 1;
-    /* Line by line with the line's number: a file of many shots is written by hand, or by a script that has one fault. */
+    /* Line by line with the line's number: a file of many shots is written by hand, or by a script that has one
+     * fault. */
     const char *const stop = text + len;
     for (const char *line = text + utf8_mark(text, len); rc == OK && line < stop; number++) {
         const char *newline = memchr(line, '\n', (size_t)(stop - line));

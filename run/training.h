@@ -20,6 +20,6 @@ typedef struct training_options {
     bool without_episodes; /* a resumed run continues though rollouts.db is gone or damaged: then it is set aside */
 } training_options;
 
-/* Trains, with the live line on standard output. Changes umask, and blocks the signals that stop a run. ERR_INTERRUPTED:
- * stopped by one of them, to be gone on with. */
+/* Trains, with the live line on standard output. Changes umask, and blocks the signals that stop a run.
+ * ERR_INTERRUPTED: stopped by one of them, to be gone on with. */
 int run_training(const training_options *o, error *err);

@@ -3,7 +3,8 @@
 
 #include "run/check_data.h"
 
-/* By a reward worker, so that the next is there when one is done; the lease of a score counts on it (session_settings.c). */
+/* By a reward worker, so that the next is there when one is done; the lease of a score counts on it
+ * (session_settings.c). */
 enum { REQUESTS_HELD = 4 };
 
 /* A share: what one actor of the fleet needs to hold so that a step is played in one go. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* workers - the two roles that connect to a learner: an actor plays its tasks, a reward worker scores its episodes. Both
- * live until the learner says goodbye, a signal comes, or it is silent for too long (role.h: again). */
+/* workers - the two roles that connect to a learner: an actor plays its tasks, a reward worker scores its episodes.
+ * Both live until the learner says goodbye, a signal comes, or it is silent for too long (role.h: again). */
 #pragma once
 
 #include "actor/actor.h"

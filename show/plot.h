@@ -8,7 +8,8 @@
  *     +---------------------- steps
  *     ..::::::::............               a grey band: how many shots the prompts had
  *
- * The rewards' axis goes from 0 to 1, and further where there are others. Nothing of a run's name is taken for markup. */
+ * The rewards' axis goes from 0 to 1, and further where there are others. Nothing of a run's name is taken for
+ * markup. */
 #pragma once
 
 #include "base/str.h"

@@ -215,8 +215,8 @@ static void say_next(progress *p, const recipe *r, const char *run, int64_t step
     str_free(&text);
 }
 
-/* An objective that weighs and that no step had a value of: a word that is misspelt, or a script that forgot it. What the
- * run has learned from the others is another thing than what was asked for. */
+/* An objective that weighs and that no step had a value of: a word that is misspelt, or a script that forgot it. What
+ * the run has learned from the others is another thing than what was asked for. */
 static int check_objectives(const recipe *r, const courses *all, error *err)
 {
     for (int k = 0; k < all->n; k++) {

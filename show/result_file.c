@@ -46,8 +46,8 @@ static int check_ours(const char *path, off_t size, result_is_ours ours, error *
     return rc;
 }
 
-/* Opened anew by its name, a descriptor that is closed (main.c holds its number) would take everything, and a file would
- * be written from its start. */
+/* Opened anew by its name, a descriptor that is closed (main.c holds its number) would take everything, and a file
+ * would be written from its start. */
 static int open_descriptor(result_file *f, int fd, error *err)
 {
     f->stream = fcntl(fd, F_DUPFD_CLOEXEC, 3);

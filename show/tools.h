@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tools - the tools of a router as `troupe env list` prints them: name, description, the JSON Schema of its arguments. */
+/* tools - the tools of a router as `troupe env list` prints them: name, description, the JSON Schema of its
+ * arguments. */
 #pragma once
 
 #include <stdio.h>

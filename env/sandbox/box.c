@@ -23,7 +23,8 @@
 
 const word_row BOX_MODE_WORDS[] = { BOX_MODES(WORDS_ROW){ 0 } };
 
-/* What the kernel keeps for a call (tables of pages, open files, pipes) counts in its group, but not as its addresses. */
+/* What the kernel keeps for a call (tables of pages, open files, pipes) counts in its group, but not as its
+ * addresses. */
 enum { KERNEL_MB = 16 };
 enum { PATIENCE = 20, START_MS = 20000, GRACE_MS = 3000, MAX_CODE = 1 << 20, READ_BYTES = 16384, MAX_REPORT = 2048 };
 

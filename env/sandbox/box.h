@@ -7,10 +7,10 @@
  * /tmp of each call's own with a cap on bytes and files. Where namespaces are not available Landlock stands alone: then
  * a child reads python's libraries, opens no other path (but can tell whether a name exists, by the error), and has no
  * folder to write in. A machine without either, or without seccomp, is refused before the first call, unless the caller
- * asks for no isolation in so many words. Memory is limited by address space, which the code meets as a MemoryError, and
- * where cgroup v2 is permitted also by a group of each call's own (memory_group.h), which counts its files and the
- * kernel's memory as well and ends it. Calls that run at once may each have memory_mb; when the machine has none left the
- * kernel takes a call before it takes the training.
+ * asks for no isolation in so many words. Memory is limited by address space, which the code meets as a MemoryError,
+ * and where cgroup v2 is permitted also by a group of each call's own (memory_group.h), which counts its files and the
+ * kernel's memory as well and ends it. Calls that run at once may each have memory_mb; when the machine has none left
+ * the kernel takes a call before it takes the training.
  *
  * How long a call may take is judged by what it did: computing and sleeping count, waiting for a processor does not.
  * What a call did to itself is its outcome; what was done to it (a kill, a stop, a zygote that died) is BOX_LOST: see

@@ -224,7 +224,8 @@ static bool give_to_zygote(int folder)
     return geteuid() != 0 || fchownat(folder, "cgroup.procs", NOBODY, (gid_t)-1, 0) == 0;
 }
 
-/* A box's group, held. Before it is locked it looks like a dead owner's to another that starts now, which removes it. */
+/* A box's group, held. Before it is locked it looks like a dead owner's to another that starts now, which removes
+ * it. */
 static bool make_box(memory_group *g, const char *base)
 {
     for (int i = 0; i < MAKE_TRIES; i++) {

@@ -35,7 +35,8 @@ typedef struct box_end {
     size_t text_len;
 } box_end;
 
-/* The last is not the zygote's to say, but the box's, from the kernel's count of the call's own group (memory_group.h). */
+/* The last is not the zygote's to say, but the box's, from the kernel's count of the call's own group
+ * (memory_group.h). */
 enum { BOX_BEGAN = 1, BOX_TOO_LONG = 2, BOX_STOPPED = 4, BOX_EXCEEDED_MEMORY = 8 };
 
 /* Reads a "D" message. ERR_PARSE for anything else. */

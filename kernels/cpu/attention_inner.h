@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* attention_inner - what packed and paged attention share, so that an actor over pages and a learner over a batch get the same
- * bits: the softmax of a row of scores, and the order of every sum.
+/* attention_inner - what packed and paged attention share, so that an actor over pages and a learner over a batch get
+ * the same bits: the softmax of a row of scores, and the order of every sum.
  *
  *   score[j] = (sum over d ascending of q[d] k[j][d]) / sqrt(hd), sixteen keys side by side (KV_PAGE), capped
  *   p[j] = exp(score[j] - max); the sum of p lane by lane over blocks of sixteen keys, then a tree over the lanes

@@ -71,7 +71,8 @@ void cpu_route(device *dev, float *z, int T, int E, int k, bool sum_to_one, int3
 }
 
 /* Weights that sum to one are the softmax over the chosen logits alone: dz_j = w_j (dw_j - sum_i w_i dw_i), and the
- * others' logits don't count. Else w_j = p_j: dz_e = p_e (dw_e - sum_j p_j dw_j), with dw_e of 0 where e isn't chosen. */
+ * others' logits don't count. Else w_j = p_j: dz_e = p_e (dw_e - sum_j p_j dw_j), with dw_e of 0 where e isn't
+ * chosen. */
 static void route_gradients(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const routes *r = ctx;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Matrix products in fp32. Every element of a result is the sum of blocks of 256 along K, each one accumulator that runs
- * in ascending order and is then added to what is there (the residual, the bias, the blocks before), whatever the number
- * of rows, the tile it falls into or the thread that computes it: actor (M = 1) and learner (M = 4096) agree to the bit,
- * which no BLAS promises.
+/* Matrix products in fp32. Every element of a result is the sum of blocks of 256 along K, each one accumulator that
+ * runs in ascending order and is then added to what is there (the residual, the bias, the blocks before), whatever the
+ * number of rows, the tile it falls into or the thread that computes it: actor (M = 1) and learner (M = 4096) agree to
+ * the bit, which no BLAS promises.
  *
  * Weights are packed into panels of 32 columns of W^T: panel[k][32]. Few rows go through two panels at a time (enough
  * accumulators to hide the latency of an FMA, two streams for the prefetcher); many rows go by blocks of K, so that a

@@ -13,8 +13,9 @@
 typedef float v16 __attribute__((vector_size(64)));
 typedef int32_t v16i __attribute__((vector_size(64)));
 
-/* A register's worth: a v16 is REGS of them. GCC keeps a variable that is wider than a register in memory, and each step
- * of a sum then waits for its last store (8 times the time, measured with AVX2): loops that carry sums carry registers. */
+/* A register's worth: a v16 is REGS of them. GCC keeps a variable that is wider than a register in memory, and each
+ * step of a sum then waits for its last store (8 times the time, measured with AVX2): loops that carry sums carry
+ * registers. */
 #if defined __AVX512F__
 enum { REGS = 1 };
 #define ALL_OF(a) a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a

@@ -4,7 +4,8 @@
 
 #include "kernels/cpu/simd.h"
 
-/* tanh to about 2 ulp: near 0 a polynomial in x^2 (Cephes' coefficients), else from exp; no step between the two shows. */
+/* tanh to about 2 ulp: near 0 a polynomial in x^2 (Cephes' coefficients), else from exp; no step between the two
+ * shows. */
 static inline reg reg_tanh(reg x)
 {
     const regi sign = (regi)x & INT32_MIN;

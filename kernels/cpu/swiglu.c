@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* SwiGLU and GeGLU, forward and backward: blocks of sixteen, the last one padded, so that every element takes the same path
- * wherever it lies. */
+/* SwiGLU and GeGLU, forward and backward: blocks of sixteen, the last one padded, so that every element takes the same
+ * path wherever it lies. */
 #include <stdbool.h>
 
 #include "kernels/cpu/cpu.h"

@@ -13,7 +13,8 @@
 #include "kernels/cpu/simd.h"
 
 enum { TILE_ROWS = 8, TILE_VECTORS = 4, SOON_EVERY = 8 };
-/* The largest tile whose accumulators stay in registers: 32 of 64 bytes, or 16 of 32 (two a vector of ours), or of 16. */
+/* The largest tile whose accumulators stay in registers: 32 of 64 bytes, or 16 of 32 (two a vector of ours), or of
+ * 16. */
 #if defined __AVX512F__
 enum { FULL_ROWS = 8, FULL_VECTORS = 2, FEW_ROWS = 4 };
 #elif defined __AVX__

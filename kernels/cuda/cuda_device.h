@@ -86,8 +86,8 @@ static inline unsigned gpu_blocks(int64_t n, int64_t a_block) { return (unsigned
 void gpu_gemm(device *dev, const float *a, bool a_t, const float *b, bool b_t, int M, int N, int K, const float *bias,
               bool add, float *y);
 
-/* cublaslt.cu, or its stand-in in the emulation: the same on numbers that are ready. bf16: a and b hold bf16. Returns an
- * error code. */
+/* cublaslt.cu, or its stand-in in the emulation: the same on numbers that are ready. bf16: a and b hold bf16. Returns
+ * an error code. */
 gpu_blas *gpu_blas_open(void);
 void gpu_blas_close(gpu_blas *blas);
 struct gpu_product {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* anchor - ASFT: imitated tokens are held near the reference, by KL(ref || pi) over the whole vocabulary and not only
- * at the token that was written. So its gradient is one of logits, which the loss per token (learner/loss.h) has not. */
+ * at the token that was written. So its gradient is one of logits, which the loss per token (learner/loss.h) has
+ * not. */
 #include <stdlib.h>
 
 #include "base/str.h"

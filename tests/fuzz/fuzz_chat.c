@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* fuzz_chat - any text is a chat template, or one sentence says why not; and any JSON is a conversation that it renders,
- * or one sentence says why not: what it isn't, what the template refuses, or what the template does that fails.
+/* fuzz_chat - any text is a chat template, or one sentence says why not; and any JSON is a conversation that it
+ * renders, or one sentence says why not: what it isn't, what the template refuses, or what the template does that
+ * fails.
  *
  * Input: the conversation as JSON, a line "====", a chat template. */
 #include <stdint.h>

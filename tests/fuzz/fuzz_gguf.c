@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* fuzz_gguf - any bytes are a model of llama.cpp whose keys and tensors lie within it, or an error with a sentence. Every
- * tensor is converted, and its tokenizer's lists read. What is imported can be opened; what isn't leaves no folder. */
+/* fuzz_gguf - any bytes are a model of llama.cpp whose keys and tensors lie within it, or an error with a sentence.
+ * Every tensor is converted, and its tokenizer's lists read. What is imported can be opened; what isn't leaves no
+ * folder. */
 #include "model/gguf.h"
 #include "model/gguf_quants.h"
 #include "model/hf_folder.h"

@@ -11,6 +11,7 @@
     overlooked.
   - a ternary in a branch of another one: which colon is whose has to be counted. A name for the inner one, or an `if`.
   - a .c of the program without an introduction: no header of its own, and no comment at its head.
+  - a line of C over 120 columns: clang-format leaves comments, and their drawings, as they are.
   - a line of a page over 140 columns. Tables, images, code blocks and links that can't be broken are excepted.
 """
 import os
@@ -23,7 +24,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 from measure import tokens_of, without_other_branches  # noqa: E402 (scripts/measure.py counts what this forbids)
 
 C_FILES = (".c", ".h", ".cu", ".cuh", ".cpp", ".def")
-PAGE_COLUMNS = 140
+COLUMNS, PAGE_COLUMNS = 120, 140
 
 # A type's words alone on a line, and a name behind a star, a comma or a semicolon on the next.
 TYPE_ALONE = re.compile(r"\s+(?!(?:else|do|return)\b)[A-Za-z_]\w*(?: \w+)*(?: \*+)?")
@@ -128,6 +129,7 @@ def main(root):
         n += 1
         lines = open(os.path.join(root, path), encoding="utf-8", errors="replace").read().splitlines()
         bad += [f"{path}:{number}: {what}" for number, what in faults(lines)]
+        bad += [f"{path}:{at}: over {COLUMNS} columns" for at, line in enumerate(lines, 1) if len(line) > COLUMNS]
         if not path.startswith("tests/"):
             bad += [f"{path}:{number}: two statements with a comma between them" for number in comma_statements(lines)]
             bad += [f"{path}:{number}: {what}" for number, what in faults_of_expressions("\n".join(lines))]

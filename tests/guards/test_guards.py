@@ -221,6 +221,14 @@ class Guards(unittest.TestCase):
         self.assertFalse(good)
         self.assertIn("base/b.c:3: two statements with a comma between them", said)
 
+    def test_a_line_of_c_has_120_columns_at_most(self):
+        write(self.root, "base/a.h", "/* " + "x" * 114 + " */\n/* " + "\u00e9" * 114 + " */\n")
+        self.assertTrue(self.layout()[0], self.layout()[1])
+        write(self.root, "base/a.h", "\n/* " + "x" * 115 + " */\n")
+        good, said = self.layout()
+        self.assertFalse(good)
+        self.assertIn("base/a.h:2: over 120 columns", said)
+
     def test_a_comment_ends_behind_its_last_word(self):
         write(self.root, "base/a.h", "/* One word\n * and another. */\nstruct a {\n    bool on; /* or off */\n};\n")
         good, said = self.layout()

@@ -8,8 +8,8 @@ typedef struct drip {
     int n, rounds;
 } drip;
 
-/* Another `more` of them at an address ipc:///path: some silent, some that greet in part, some that greet as they should
- * and begin a message. */
+/* Another `more` of them at an address ipc:///path: some silent, some that greet in part, some that greet as they
+ * should and begin a message. */
 void drip_connect(drip *d, const char *address, int more);
 void drip_on(drip *d); /* a byte more of each */
 void drip_close(drip *d);

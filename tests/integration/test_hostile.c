@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A client of the exchange that is none of ours, while a training runs: it forges, floods, lies about its role and its
- * name, takes work and lets it lie, asks for everything and reads nothing, and opens connections by the hundred. The run is to be the undisturbed
- * one, byte for byte; the learner's memory is to stay what it was; and the client's names are to stand in the
- * metrics with what was refused of them. */
+ * name, takes work and lets it lie, asks for everything and reads nothing, and opens connections by the hundred. The
+ * run is to be the undisturbed one, byte for byte; the learner's memory is to stay what it was; and the client's names
+ * are to stand in the metrics with what was refused of them. */
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -41,7 +41,8 @@ static process start(const place *p)
     return place_start(p, (const char *const[]){ "actors=2", "reward_workers=2", "steps=8", LEASE, NULL });
 }
 
-/* Under a shell's soft limit that the client's connections exceed: a learner that kept to it could open no file more. */
+/* Under a shell's soft limit that the client's connections exceed: a learner that kept to it could open no file
+ * more. */
 static process start_with_few_files(const place *p)
 {
     struct rlimit before;

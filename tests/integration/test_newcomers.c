@@ -179,8 +179,8 @@ static place reference(const fleet *f)
 
 /* ---- promises ---- */
 
-/* An actor is killed and another comes; the learner is killed and continues from its checkpoint: the reward worker finds
- * it again. */
+/* An actor is killed and another comes; the learner is killed and continues from its checkpoint: the reward worker
+ * finds it again. */
 static void workers_with_an_address_alone_make_the_same_run(void **state)
 {
     (void)state;

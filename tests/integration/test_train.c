@@ -296,8 +296,8 @@ static void a_training_thread_that_hangs_is_named_and_replaced(void **state)
     test_folder_remove(p.dir);
 }
 
-/* In `p`, with less address space than a step needs: the run ends saying each of `says` (NULL-terminated) and has saved its
- * first weights; it continues, to its end, with more. What was said is the caller's. */
+/* In `p`, with less address space than a step needs: the run ends saying each of `says` (NULL-terminated) and has saved
+ * its first weights; it continues, to its end, with more. What was said is the caller's. */
 static char *learn_without_memory(const place *p, const char *const *words, const char *const *says)
 {
     char path[400];

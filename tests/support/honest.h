@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* honest - episodes as an actor makes them (actor/rollouts.h), without a model: tokens, turns, texts and calls that agree with
- * each other and with their task. Tests that need a bad one make a good one first, and spoil that. */
+/* honest - episodes as an actor makes them (actor/rollouts.h), without a model: tokens, turns, texts and calls that
+ * agree with each other and with their task. Tests that need a bad one make a good one first, and spoil that. */
 #pragma once
 
 #include <stdlib.h>

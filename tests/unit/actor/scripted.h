@@ -278,8 +278,8 @@ static inline task played_task(const scripted *p, const token_ids *ids)
                    .row = (char *)(uintptr_t)ROW };
 }
 
-/* The episode in which the policy writes these ids; it stops by itself when they are out. Whatever they are, the exchange
- * takes it. */
+/* The episode in which the policy writes these ids; it stops by itself when they are out. Whatever they are, the
+ * exchange takes it. */
 static inline episode *run_ids(scripted *p, const token_ids *ids)
 {
     error err = { 0 };

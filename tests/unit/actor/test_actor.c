@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* An actor and what an exchange tells it about weights: the actor in a thread of its own, the exchange is the test's. */
+/* An actor and what an exchange tells it about weights: the actor in a thread of its own, the exchange is the
+ * test's. */
 #include "actor/actor.h"
 
 #include <pthread.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Episodes that fit themselves in every way and are not what comes of their task: what is forged is forged everywhere. That
- * every honest episode is witnessed is the promise of run_ids (scripted.h), and of test_rollouts.c with a model. */
+/* Episodes that fit themselves in every way and are not what comes of their task: what is forged is forged everywhere.
+ * That every honest episode is witnessed is the promise of run_ids (scripted.h), and of test_rollouts.c with a
+ * model. */
 #include "scripted.h"
 
 static const char SHOWN[] = "{\"prompt\": \"2+2?\", \"steps\": [], \"answer\": \"4\"}";

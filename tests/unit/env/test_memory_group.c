@@ -158,7 +158,8 @@ static void what_exceeds_its_group_is_the_codes_own_doing(void **state)
     }
 }
 
-/* Without isolation a call may have processes: each keeps to its own limit on addresses, all of them together do not. */
+/* Without isolation a call may have processes: each keeps to its own limit on addresses, all of them together do
+ * not. */
 static void processes_of_a_call_share_its_limit_and_its_end(void **state)
 {
     (void)state;
@@ -284,8 +285,8 @@ static void who_stepped_aside_steps_back(void **state)
     }
 }
 
-/* That memory was exceeded is found by the box, in the call's group: whoever speaks for the zygote can't make a kill from
- * outside the policy's doing. */
+/* That memory was exceeded is found by the box, in the call's group: whoever speaks for the zygote can't make a kill
+ * from outside the policy's doing. */
 static void no_zygote_says_that_memory_was_exceeded(void **state)
 {
     (void)state;

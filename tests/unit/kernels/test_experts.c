@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The router over experts, and operations on whole rows: forward against float64, backward against differences of it. */
+/* The router over experts, and operations on whole rows: forward against float64, backward against differences of
+ * it. */
 #include "tests/unit/kernels/bench.h"
 
 enum { T = 5, E = 37, CHOSEN = 6, D = 21 };

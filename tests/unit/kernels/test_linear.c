@@ -165,8 +165,8 @@ static void products_of_one_input_are_each_as_if_alone(void **state)
         for (int M = 1; M <= 9; M += 4) check_parts(BOTH[p], M);
 }
 
-/* Real models have a few residual channels of thousands beside products of about one. A sum that starts from the residual
- * loses its terms' last bits K times (SmolLM2's logits were off by ten times what PyTorch's are). */
+/* Real models have a few residual channels of thousands beside products of about one. A sum that starts from the
+ * residual loses its terms' last bits K times (SmolLM2's logits were off by ten times what PyTorch's are). */
 static void check_residual(precision p, int M)
 {
     enum { N = 40, K = 1536, BLOCKS = 6 };

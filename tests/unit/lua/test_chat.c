@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A conversation and a model's own chat template: what is no conversation, which template a folder has, what reaches it.
- * (How templates are read: test_jinja.c.) */
+/* A conversation and a model's own chat template: what is no conversation, which template a folder has, what reaches
+ * it. (How templates are read: test_jinja.c.) */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Dialects that speak through a model's own chat template: what a prompt's pieces hold is what the template writes of the
- * conversation, and what can't be told apart is refused. */
+/* Dialects that speak through a model's own chat template: what a prompt's pieces hold is what the template writes of
+ * the conversation, and what can't be told apart is refused. */
 #include "base/file.h"
 #include "base/json.h"
 #include "dialects.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Templates, read: what Jinja2 makes of ours (tests/golden/jinja.json: white space, scopes, loops, macros, every filter,
- * test, method and operator) and of public ones (hashes in chat_templates.json), to the byte, errors included; and
- * hostile ones, which end with a sentence. tests/golden/make_jinja.py wrote both files with Jinja2 itself. */
+/* Templates, read: what Jinja2 makes of ours (tests/golden/jinja.json: white space, scopes, loops, macros, every
+ * filter, test, method and operator) and of public ones (hashes in chat_templates.json), to the byte, errors included;
+ * and hostile ones, which end with a sentence. tests/golden/make_jinja.py wrote both files with Jinja2 itself. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -210,7 +210,8 @@ static void split_sequences_give_each_partitions_gradient(void **state)
     }
 }
 
-/* Two cotangents whose sequences have three partitions: six gradients in two passes, each that of its cotangent alone. */
+/* Two cotangents whose sequences have three partitions: six gradients in two passes, each that of its cotangent
+ * alone. */
 static void cotangents_and_partitions_give_a_gradient_a_pair(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* llama.cpp's files: numbers as its own package reads them (tests/golden/make_gguf_quants.py), tiny models that it wrote
- * (tests/golden/make_gguf_models.py) as folders, and files that are cut, bent or of another kind. */
+/* llama.cpp's files: numbers as its own package reads them (tests/golden/make_gguf_quants.py), tiny models that it
+ * wrote (tests/golden/make_gguf_models.py) as folders, and files that are cut, bent or of another kind. */
 #include "model/gguf.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Each family's GGUF file, as llama.cpp's own converter writes it (tests/golden/make_gguf_families.py), imported: logits,
- * logprobs and greedy choices as `transformers` has them for the model that the file was made of. */
+/* Each family's GGUF file, as llama.cpp's own converter writes it (tests/golden/make_gguf_families.py), imported:
+ * logits, logprobs and greedy choices as `transformers` has them for the model that the file was made of. */
 #include "model/import_gguf.h"
 
 #include "base/file.h"

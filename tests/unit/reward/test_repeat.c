@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The same row has the same score in any process, to the byte: Lua seeds its hashes and lays out its memory anew in each,
- * and picks pivots by the clock. What a script could tell processes apart by is spelled out here, process after
+/* The same row has the same score in any process, to the byte: Lua seeds its hashes and lays out its memory anew in
+ * each, and picks pivots by the clock. What a script could tell processes apart by is spelled out here, process after
  * process, and must read the same. */
 #include <stdio.h>
 #include <stdlib.h>

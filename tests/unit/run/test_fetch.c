@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A worker without a recipe, and learners of all kinds: one that sends what it says, and those that don't. The learner is
- * a process of its own. */
+/* A worker without a recipe, and learners of all kinds: one that sends what it says, and those that don't. The learner
+ * is a process of its own. */
 #include "run/fetch.h"
 
 #include <dirent.h>
