@@ -216,7 +216,7 @@ static void calls_that_a_template_shows_are_no_calls(void **state)
     }
 }
 
-/* As Llama 3.1's: the functions stand in front of the first question, a message has one call, results are JSON strings. */
+/* As Llama 3.1's: the functions stand before the first question, a message has one call, results are JSON strings. */
 static const char LLAMA3[] =
     "{% macro head(r) %}<|start_header_id|>{{ r }}<|end_header_id|>\n\n{% endmacro %}"
     "{% set has_system = messages[0].role == 'system' %}{% set rest = messages[1:] if has_system else messages %}"
@@ -294,8 +294,8 @@ static void llama3_gives_the_template_its_calls_and_results(void **state)
     str_free(&conversation);
 }
 
-/* What play writes around results is what the template writes: the first behind the policy's own <|eot_id|>, and of several
- * calls, which the template refuses in one message, each in a message of its own. */
+/* What play writes around results is what the template writes: the first after the policy's own <|eot_id|>, and of
+ * several calls, which the template refuses in one message, each in a message of its own. */
 static void llama3_writes_results_as_the_template_does(void **state)
 {
     (void)state;

@@ -201,8 +201,8 @@ static unsigned char *put_string(unsigned char *to, const char *text, size_t len
     return to + sizeof length + len;
 }
 
-/* The file with another tokenizer.ggml.pre, in place of "gpt-2". What that is longer its description, which stands before
- * it, gets shorter: no tensor moves. */
+/* The file with another tokenizer.ggml.pre instead of "gpt-2". Its description, which stands before it, gets shorter by
+ * what the name is longer: no tensor moves. */
 static char *imported_with_pre(const unsigned char *data, size_t len, const char *pre)
 {
     enum { DESCRIPTION = 40, KEY_AND_TYPE = 8 + 18 + 4 };
