@@ -45,7 +45,7 @@ int engine_capacity(const engine *en); /* max_streams: the most tokens a step ca
 
 /* Starts a stream on prompt ids. Returns its id (> 0), or 0 and ERR_FULL / ERR_LIMIT (longer than max_context). */
 uint64_t engine_submit(engine *en, const int32_t *ids, size_t n, const stream_options *options, error *err);
-/* Puts more tokens behind what was sampled (an observation) and lets the stream continue. ERR_LIMIT: no room in
+/* Puts more tokens after what was sampled (an observation) and lets the stream continue. ERR_LIMIT: no room in
  * max_context. */
 int engine_append(engine *en, uint64_t stream, const int32_t *ids, size_t n, error *err);
 /* Ends a stream: its pages go back (shared ones stay cached until they are needed). */

@@ -32,7 +32,7 @@ typedef struct prefix_entry {
 prefix_tree *prefix_tree_new(kv_pages *pages); /* pages borrowed */
 void prefix_tree_free(prefix_tree *t);
 
-/* The entry behind `parent` (0: the root) for these tokens, or NULL. Does not take a use of it. */
+/* The entry after `parent` (0: the root) for these tokens, or NULL. Does not take a use of it. */
 prefix_entry *prefix_tree_find(prefix_tree *t, uint64_t weight_hash, uint64_t parent, const int32_t *ids);
 /* Makes a promised entry with one user, on `page`, which is the tree's from now on. NULL (page stays the caller's) when
  * another entry stands under the same hash. */

@@ -96,7 +96,7 @@ static void write_text(rollout *p, const str *bytes)
 
 /* The border between what the policy wrote and what follows. A token may straddle it: "</python><" ends in the token
  * "><". The last `rest` bytes lie beyond the close. They are tokens of the episode, trained on like any, but no words
- * of this turn or the next: else a "<" left over and "answer>42</answer>" behind it would be an answer that the policy
+ * of this turn or the next: else a "<" left over and "answer>42</answer>" after it would be an answer that the policy
  * never gave. */
 static void close_turn(rollout *p, size_t rest)
 {

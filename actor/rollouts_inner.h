@@ -3,7 +3,7 @@
  *
  *     rollouts.c         the state machine: begin, the policy's tokens, calls and their results, the end, one round
  *     rollouts_prompt.c  the row becomes the prompt's tokens, its demonstration a hint
- *     rollouts_splice.c  what tools said becomes tokens behind a turn */
+ *     rollouts_splice.c  what tools said becomes tokens after a turn */
 #pragma once
 
 #include "actor/rollouts.h"
@@ -59,5 +59,5 @@ int rollout_choose_hint(rollouts *s, rollout *p, size_t *n, bool *whole, dialect
 
 /* ---- rollouts_splice.c ---- */
 
-/* Splices the results of a turn's calls behind what was sampled; the episode continues, or ends for want of room. */
+/* Splices the results of a turn's calls after what was sampled; the episode continues, or ends for want of room. */
 void rollout_splice(rollouts *s, rollout *p);

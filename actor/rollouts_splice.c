@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Behind the words of a tool that were too many. It is not the tool's, so it doesn't count as one of their tokens. */
+/* After the words of a tool that were too many. It is not the tool's, so it doesn't count as one of their tokens. */
 static const char CUT[] = "...[truncated]";
 
 /* How many of a tool's bytes the policy is shown: at most `limit` of them as tokens (0: all), whole characters. */
@@ -125,7 +125,7 @@ void rollout_splice(rollouts *s, rollout *p)
     dialect_frame frame = { 0 };
     const size_t said = p->transcript.len;
 
-    /* The tokens, into s->ids, and a parser for the turn behind them. */
+    /* The tokens, into s->ids, and a parser for the turn after them. */
     int rc = make_frame(s, p, &frame, &err);
     if (rc == OK) rc = splice_parts(s, p, &frame, &err);
     if (rc == OK) rc = rollout_new_parser(s, p, &err);

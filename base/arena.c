@@ -15,7 +15,7 @@ typedef struct chunk {
     size_t size, used;
 } chunk;
 
-/* Chunks [0, current] hold what is in use, in order; those behind are empty and kept. A request that does not fit in a
+/* Chunks [0, current] hold what is in use, in order; those after are empty and kept. A request that does not fit in a
  * kept chunk gets one of its own size, put where it is needed: order is what makes a rewind possible. */
 struct arena {
     chunk *chunks;

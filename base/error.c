@@ -20,7 +20,7 @@ static size_t whole_characters(const char *text, size_t len)
     size_t tail = 0;
     while (tail < 4 && tail < len && continues(text[len - 1 - tail])) tail++;
     const unsigned char lead = len > tail ? (unsigned char)text[len - 1 - tail] : 0;
-    size_t needs = 0; /* bytes behind the lead byte */
+    size_t needs = 0; /* bytes after the lead byte */
     if (lead >= 0xf0)
         needs = 3;
     else if (lead >= 0xe0)

@@ -36,7 +36,7 @@ typedef struct error {
  * no UTF-8 as '?', so "%.80s" may cut a word anywhere. */
 int error_set(error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* ERR_IO with ": " and the text of `errno_value` behind the sentence; a limit of this process comes with its ulimit. */
+/* ERR_IO with ": " and the text of `errno_value` after the sentence; a limit of this process comes with its ulimit. */
 int error_sys(error *err, int errno_value, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Prefixes "where: " to the sentence already there; returns its code. */

@@ -70,6 +70,6 @@ uint64_t frame_length(const unsigned char head[FRAME_HEAD]);
 
 void frame_append(str *out, const void *body, size_t len);
 
-/* The next body of *rest, in place; *rest moves behind it. OK, ERR_NOT_FOUND at the end, ERR_PARSE for a frame that is
+/* The next body of *rest, in place; *rest moves after it. OK, ERR_NOT_FOUND at the end, ERR_PARSE for a frame that is
  * cut short or empty. */
 int frame_next(str_view *rest, str_view *body);

@@ -108,7 +108,7 @@ int held_folder_open(held_folder *h, const char *root, const char *prefix, error
 __attribute__((noreturn)) static void watch(const held_folder *h, pid_t parent)
 {
     const int alive = (int)syscall(SYS_pidfd_open, parent, 0);
-    const bool ours = getppid() == parent; /* behind pidfd_open: else the number could be another's */
+    const bool ours = getppid() == parent; /* after pidfd_open: else the number could be another's */
     if (alive < 0 && ours) _exit(1);
 
     setsid(); /* a signal to our group, or the terminal's end, is not for it */

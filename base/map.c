@@ -12,7 +12,7 @@
  *      slots   [ 0 | 3 | 0 | 1 | 2 | ... ]      a power of two, at most half full; linear probing
  *      entries [ key value | key value | (removed) | key value ]
  *
- * A removed entry stays until the next rebuild, so that its slot keeps the probes behind it together. */
+ * A removed entry stays until the next rebuild, so that its slot keeps the probes after it together. */
 typedef struct entry {
     uint64_t hash; /* of a string key; or the 64-bit key itself */
     char *key;     /* NULL in an idmap */

@@ -31,7 +31,7 @@ static bool read_text(const char *root, const char *path, char out[TEXT_BYTES])
     return true;
 }
 
-/* The number behind `name` at the start of a line ("MemTotal:       24 kB", "oom_kill 3"); `fallback` without one. */
+/* The number after `name` at the start of a line ("MemTotal:       24 kB", "oom_kill 3"); `fallback` without one. */
 static uint64_t number_after(const char *text, const char *name, uint64_t fallback)
 {
     const size_t len = strlen(name);

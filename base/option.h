@@ -32,7 +32,7 @@ typedef enum option_kind {
     OPTION_NUMBER,  /* double or float, as `size` says */
     OPTION_BOOL,    /* bool */
     OPTION_WORD,    /* an enum: one of `words` */
-    OPTION_PAIR,    /* two doubles, one behind the other: { a, b }, each from min to below max */
+    OPTION_PAIR,    /* two doubles, one after the other: { a, b }, each from min to below max */
     OPTION_PRESETS, /* nothing: one of `presets`, which stands for defaults of other keys */
     OPTION_VALUE,   /* what `read` makes of it; without `read` the key is known, and other code reads it */
 } option_kind;
@@ -52,7 +52,7 @@ typedef struct option {
     double min, max;
     const char *fallback; /* the default, as text; NULL: the key is needed; OPTION_VALUE, and "": left as it is */
     const char *help;     /* one line */
-    const char *more; /* its paragraph in docs/keys.md, behind `help`: when to change it, paper, what goes with it */
+    const char *more;     /* its paragraph in docs/keys.md, after `help`: when to change it, paper, what goes with it */
     const char *elsewhere; /* what other trainers call it, between blanks: for "did you mean" */
     const char *needs;     /* the key without which this one says nothing, and is refused; NULL: none */
     const word_row *words;
@@ -66,7 +66,7 @@ typedef struct option {
 
 typedef struct option_table {
     const char *title, *about; /* of its part of docs/keys.md; without a title its keys are printed among others' */
-    const char *after;         /* without a title: the key of another table behind which they are printed */
+    const char *after;         /* without a title: the key of another table after which they are printed */
     const option *rows;
     /* After all rows of all tables: what keys of this table mean together, and which can't be. NULL: nothing. */
     int (*check)(void *config, option_reading *reading);
@@ -83,7 +83,7 @@ struct option_reading {
     void *ctx;
     char key[OPTION_KEY_BYTES]; /* what is wrong */
     char text[320];             /* why */
-    bool found;                 /* the value that was found belongs behind it */
+    bool found;                 /* the value that was found belongs after it */
 };
 
 /* Whether the user set the key. */

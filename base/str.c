@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 
-/* Room for `more` bytes and the terminator behind what is there. */
+/* Room for `more` bytes and the terminator after what is there. */
 static void str_reserve(str *s, size_t more)
 {
     if (more > SIZE_MAX / 4 - s->len) more = SIZE_MAX / 2; /* let xrealloc say it */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* peer - another program that measures the same: it is run with our words behind it,
+/* peer - another program that measures the same: it is run with our words after it,
  *
  *     COMMAND train --size small --precision f32 --batch 16 --length 256 --seconds 5 --threads 2
  *

@@ -9,7 +9,7 @@
 static const char USAGE[] =
     "usage: troupe probe --model DIR (--text T | --ids 1,2,3) [--greedy N] [--device NAME] [--bf16] [--json]\n\n"
     "Prints token ids, the log probability of each token after the first, given those before it, the logits\n"
-    "behind the last one, and the N tokens that greedy decoding continues with (it does not stop at an end token).\n"
+    "after the last one, and the N tokens that greedy decoding continues with (it does not stop at an end token).\n"
     "Added tokens that are written out in the text count as such; none is added to it.\n\n"
     "  --json         {\"ids\":[],\"token_logprobs\":[],\"last_logits\":[],\"greedy_ids\":[]}, one logprob less "
     "than ids\n"

@@ -32,7 +32,7 @@ static int render(const chat_file *f, bool json, error *err)
     str text = { 0 }, where = { 0 };
     const int rc = chat_file_render(f, &text, &where, err);
     if (rc == OK && json) print_json(&text, &where);
-    /* as it is, no newline behind it: the text is compared byte by byte with what transformers prints */
+    /* as it is, no newline after it: the text is compared byte by byte with what transformers prints */
     if (rc == OK && !json && text.len > 0) fwrite(text.data, 1, text.len, stdout);
     str_free(&where);
     str_free(&text);

@@ -88,7 +88,7 @@ int verb_main(const verb *v, int argc, char **argv)
     const int rc = v->run(&c, &err);
     if (rc != OK && rc != CALL_OVER) fprintf(stderr, "troupe: %s: %s\n", v->name, err.text);
 
-    /* behind the error: what was printed before it may be worth having, and is checked all the same */
+    /* after the error: what was printed before it may be worth having, and is checked all the same */
     const int status = status_of(&c, rc);
     return v->reports && !c.prints_text ? status : verbs_finish_output(v->name, status);
 }

@@ -118,7 +118,7 @@ static int check_text(const episode *e, error *err)
     return error_set(err, ERR_PARSE, "text: %zu bytes after the last turn", strlen(at));
 }
 
-/* Finds the words of a turn in the transcript from `at` on, right there for the first one, and moves behind them. What
+/* Finds the words of a turn in the transcript from `at` on, right there for the first one, and moves after them. What
  * stands between turns is the dialect's. */
 static bool pass_words(const turn *t, bool first, const char **at)
 {

@@ -5,7 +5,7 @@
  *     tokens      | prompt | hint | policy ... | observation ... | policy ... |
  *     turns              [ turn 0            )                   [ turn 1     )    they tile policy and hint
  *     wrote                    h  1 3 2 0 4                        2 1 5           a turn's add up to its text
- *     text        turn 0's text, turn 1's text, ... one behind the other
+ *     text        turn 0's text, turn 1's text, ... one after the other
  *     transcript  the same with what the tokens hold beyond it (residue), observations between
  *     calls       a turn's are its own; every turn but the last has some; every one was answered
  *     stop        how the last turn ends

@@ -5,7 +5,7 @@
 
 static const uint64_t REFILL_SHUFFLE = UINT64_C(0x5ef111);
 
-/* The row behind a step's prompt: the next ones of a shuffled pass, and for refills those of another pass, so that the
+/* The row after a step's prompt: the next ones of a shuffled pass, and for refills those of another pass, so that the
  * rows of later steps don't depend on how many refills there were. */
 static uint64_t row_of(const scheduler_config *c, int64_t step, uint32_t prompt)
 {
@@ -19,7 +19,7 @@ uint32_t scheduler_prompts(const scheduler_config *c) { return c->prompts_per_st
 /* A group's last samples get a hint: first come those without, then the partly hinted, then whole demonstrations. */
 static float hint_of(const scheduler_config *c, const picked_row *row, uint32_t sample)
 {
-    const uint32_t left = c->group - sample; /* this one and those behind it */
+    const uint32_t left = c->group - sample; /* this one and those after it */
     if (left <= c->demonstrations) return 1;
     return row && left <= c->demonstrations + c->hinted ? row->hint : 0;
 }

@@ -15,7 +15,7 @@ typedef struct scheduler_config {
     int64_t lag; /* every token of a step is sampled by the version so many before the newest allowed one; 0: none */
     float temperature;
     int32_t max_tokens;
-    uint32_t templated;      /* samples of a group, its first, that are played behind the prompt's template */
+    uint32_t templated;      /* samples of a group, its first, that are played after the prompt's template */
     uint32_t hinted;         /* samples of a group, its last but the demonstrations, that are given the prompt's hint */
     uint32_t demonstrations; /* samples of a group, its last, that are the row's demonstration */
     uint64_t eval_prompts;   /* rows of the test set an evaluation plays; 0: all */

@@ -52,7 +52,7 @@ typedef struct server server;
 server *server_new(loop *lp, const server_config *config, logger *lg, error *err);
 void server_free(server *s); /* sends BYE to all peers */
 
-/* A run continues from the checkpoint of `step` (0: from its start): episodes and scores the store has kept behind it
+/* A run continues from the checkpoint of `step` (0: from its start): episodes and scores the store has kept after it
  * are used again. Once, before the first version. */
 int server_restore(server *s, int64_t step, error *err);
 
@@ -70,5 +70,5 @@ typedef struct server_stats {
     refusal_counts refused; /* of all that came over the wire */
 } server_stats;
 server_stats server_statistics(const server *s);
-/* Appends the names of who is connected, a blank behind each: "actor-1 reward-1 ". */
+/* Appends the names of who is connected, a blank after each: "actor-1 reward-1 ". */
 void server_peers(const server *s, str *out);

@@ -37,7 +37,7 @@ int store_complete_step(store *s, int64_t step, uint64_t weight_hash, uint32_t m
 /* The same of all steps between the first on record and `step`: what a disk has lost would be missing in every count
  * from then on. Told of as damage; with the hash 0, since theirs is lost. */
 int store_complete_steps(store *s, int64_t step, uint32_t min, error *err);
-/* The run goes back to the checkpoint of `step`: what was trained behind it counts no more, nor does what can't be a
+/* The run goes back to the checkpoint of `step`: what was trained after it counts no more, nor does what can't be a
  * step. */
 int store_forget_steps(store *s, int64_t step, error *err);
 

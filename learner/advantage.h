@@ -22,13 +22,13 @@
  * Constraints ("format >= 0.95, then accuracy"): in a step whose mean is below an objective's `least`, the objectives
  * that have met theirs have advantage 0.
  *
- * Helped episodes, behind a hint or with more worked examples than others of their prompt, have a mean of their own
+ * Helped episodes, after a hint or with more worked examples than others of their prompt, have a mean of their own
  * and count the less the more the help helps (ADHint, arXiv 2512.13095):
  * A = (r - mean_helped) / std_all * clip((1 - mean_helped) / (1 - mean_own), 0.1, 1). A demonstration, of
  * which nothing was sampled, is compared with the group's other episodes; it is in no mean, and in no std but its
  * own divisor.
  *
- * Rewards on spans (score_add_span) are normalised by themselves and go to tokens (learner/credit.h), behind the
+ * Rewards on spans (score_add_span) are normalised by themselves and go to tokens (learner/credit.h), after the
  * whitening; the objective's advantage of that episode is 0.
  *
  * A missing score is masked: it is in no mean and no std, and its own advantage is 0. An episode with every objective

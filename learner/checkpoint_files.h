@@ -37,7 +37,7 @@ int checkpoint_latest(const char *run_dir, char *dir, size_t size, checkpoint_st
 /* Renames a folder to the first free of NAME.WORD, NAME.WORD-2, ...; the new path into `moved`. */
 int checkpoint_set_aside(const char *dir, const char *word, char *moved, size_t size, error *err);
 
-/* Removes all but the newest `keep` (0: keeps all) of those up to step `latest`, the one just saved: what stands behind
+/* Removes all but the newest `keep` (0: keeps all) of those up to step `latest`, the one just saved: what stands after
  * it is damaged, or a person's, and must not be kept in its place. Nor does a folder count whose state.json is of
  * another step. */
 int checkpoint_prune(const char *run_dir, int64_t keep, int64_t latest, error *err);

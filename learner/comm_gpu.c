@@ -94,7 +94,7 @@ comm *comm_nccl(comm *c, device *dev, char *why, size_t why_size)
     const struct troupe_nccl_module *m = module_of(dev, mine, sizeof mine);
     bool together = agreed(c, m != NULL, mine, sizeof mine);
 
-    /* Rank 0 makes the id that all meet by; the byte behind it says whether it could. */
+    /* Rank 0 makes the id that all meet by; the byte after it says whether it could. */
     if (together && c->rank == 0) {
         id[NCCL_ID_BYTES] = m->make_id(id);
         if (!id[NCCL_ID_BYTES]) snprintf(mine, sizeof mine, "NCCL gave no id");

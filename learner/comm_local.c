@@ -3,7 +3,7 @@
  * folder, and whoever is the last to come is waited for. A rank whose peer is gone ends with RANK_AGAIN: there is none
  * that could continue alone, and who watches them starts them again from the last checkpoint.
  *
- * A rank that fails and lives sends REGROUP to all, behind what it was sending. Whoever reads that in place of what it
+ * A rank that fails and lives sends REGROUP to all, after what it was sending. Whoever reads that in place of what it
  * waits for leaves its call, sends REGROUP too, and drops what comes until it has received it from every rank. */
 #include <assert.h>
 #include <errno.h>

@@ -83,7 +83,7 @@ static bool credit_add(arena *a, credit_to to, const char *name, double mean, do
     bool any = false;
     worth_of_spans(a, to, spans, n, mean, divisor, worth);
 
-    /* Spans end at bytes of the answer: a token is in the first that its own last byte is not behind. */
+    /* Spans end at bytes of the answer: a token is in the first that its own last byte is not after. */
     for (uint32_t i = 0; i < e->tokens.n && at < n; i++) {
         written += e->tokens.wrote[i];
         while (at < n && written > spans[at].end) at++;

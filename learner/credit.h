@@ -6,11 +6,11 @@
  *
  *     to the span          each of its tokens gets A_j
  *                          fine-grained rewards (arXiv 2306.01693), credit in its place
- *     to the return        each token gets the sum of A_j of its own span and of all behind it
+ *     to the return        each token gets the sum of A_j of its own span and of all after it
  *                          process supervision of GRPO (2402.03300, section 4.1.3)
  *     to the whole answer  the mean of its spans is one number, as if the script had returned that
  *
- * A token belongs to the span in which its last byte lies; behind the last span it gets nothing. What an
+ * A token belongs to the span in which its last byte lies; after the last span it gets nothing. What an
  * objective says in spans is not said once more by its mean: that one is for statistics and constraints. */
 #pragma once
 

@@ -44,7 +44,7 @@ typedef struct trainer_parts {
     int n_cuts;
 } trainer_parts;
 
-/* What a step comes to know on its way; what is behind the point where a method is asked is not there yet. */
+/* What a step comes to know on its way; what is after the point where a method is asked is not there yet. */
 typedef struct train_step {
     trainer_parts *parts;
     const group *const *groups;

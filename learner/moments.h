@@ -9,7 +9,7 @@ typedef struct episode_range {
     int begin, end;
 } episode_range;
 
-/* How an episode came about: by itself; helped, behind a hint or with more worked examples than others of its prompt;
+/* How an episode came about: by itself; helped, after a hint or with more worked examples than others of its prompt;
  * or all of it given. Bits, so that several can be asked for. */
 typedef enum origin { ORIGIN_SAMPLED = 1, ORIGIN_HELPED = 2, ORIGIN_DEMONSTRATION = 4 } origin;
 

@@ -23,7 +23,7 @@ typedef struct optim_config {
     double clip_norm;                      /* 0: no clipping */
     int64_t warmup;                        /* updates of linear warm-up */
     lr_schedule schedule;
-    double min_lr_ratio; /* share of lr that a falling schedule ends with, at total_steps and behind it */
+    double min_lr_ratio; /* share of lr that a falling schedule ends with, at total_steps and after it */
     int64_t total_steps; /* of the run */
 } optim_config;
 

@@ -84,7 +84,7 @@ static filling filling_new(const packer *p, packed_batch *b, const int *which, i
                       .episodes = arena_array(a, int, 2 * n) };
 }
 
-/* A sequence of episode s, its tokens [from, to), behind the sequence `before` (-1: none); returns its place. */
+/* A sequence of episode s, its tokens [from, to), after the sequence `before` (-1: none); returns its place. */
 static int add_rows(filling *f, int s, int before, int from, int to)
 {
     token_batch *b = &f->b->tokens;
@@ -213,7 +213,7 @@ static int choose(const advantage_table *table, const pack_options *o, int *whic
     return n;
 }
 
-/* Tokens of which[i] and of those behind it that share its prompt. */
+/* Tokens of which[i] and of those after it that share its prompt. */
 static int sharers_tokens(const packer *p, const int *which, int i, int n)
 {
     int tokens = useful_of(p, which[i]);

@@ -4,7 +4,7 @@
  * Without a KL only episodes with a signal are packed: the others have no gradient (their tokens still count in the
  * denominators). A signal is an advantage, or tokens to imitate; what makes an advantage is
  * advantage.h's affair, and it has exact zeros where rewards are equal (rollout/signal.h). A KL to the reference acts
- * on every token that counts, so with one all of them are packed, whatever their rewards. Sequences are cut behind
+ * on every token that counts, so with one all of them are packed, whatever their rewards. Sequences are cut after
  * their last sampled token, since nothing follows from what comes after. A prompt that several episodes of a
  * micro-batch have is packed once, as their prefix (learner/shared_prompts.h). */
 #pragma once

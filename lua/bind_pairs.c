@@ -178,7 +178,7 @@ static void set_walk(lua_State *L)
     lua_rawset(L, 3);
 }
 
-/* Pushes the keys in order, the place of the last visited at 0; false: the walk under way is not behind this key. */
+/* Pushes the keys in order, the place of the last visited at 0; false: the walk under way is not after this key. */
 static bool take_walk(lua_State *L)
 {
     lua_pushvalue(L, 1);
@@ -190,7 +190,7 @@ static bool take_walk(lua_State *L)
     return behind;
 }
 
-/* The keys, and the place of the last that does not come behind the key at 2, which may be gone by now. */
+/* The keys, and the place of the last that does not come after the key at 2, which may be gone by now. */
 static void begin_walk(lua_State *L)
 {
     const key before = read_key(L, 2, 0);

@@ -292,7 +292,7 @@ static int regex_find_all(lua_State *L)
 
         lua_pushlstring(L, text + span[0], (size_t)(span[1] - span[0]));
         lua_rawseti(L, -2, i);
-        for (from = (size_t)f.spans[1]; whole == 0;) /* empty: on behind the next character */
+        for (from = (size_t)f.spans[1]; whole == 0;) /* empty: on after the next character */
             if (++from >= len || ((unsigned char)text[from] & 0xc0) != 0x80) break;
     }
     return 1;

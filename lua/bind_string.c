@@ -115,7 +115,7 @@ static int next_match(lua_State *L)
     while (w->from <= w->m.text + w->m.len) {
         const char *begin = w->from, *end = pattern_search(&w->m, &begin);
         if (!end) break;
-        if (end == w->last) { /* empty, right behind the one before */
+        if (end == w->last) { /* empty, right after the one before */
             w->from = begin + 1;
             continue;
         }
@@ -220,7 +220,7 @@ static int string_gsub(lua_State *L)
     while (n < max && from <= m.text + m.len) {
         const char *begin = from, *end = pattern_search(&m, &begin);
         if (!end) break;
-        if (end == last) { /* empty, right behind the one before */
+        if (end == last) { /* empty, right after the one before */
             if (pattern_is_anchored(m.p)) break;
             from = begin + 1;
             continue;

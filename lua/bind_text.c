@@ -82,7 +82,7 @@ int bind_tostring(lua_State *L)
 
 /* ---- string.format ---- */
 
-/* Where the letter of the conversion stands that begins behind the % before `p`. */
+/* Where the letter of the conversion stands that begins after the % before `p`. */
 static const char *letter_of(const char *p) { return p + strspn(p, "-+ #0123456789."); }
 
 /* The argument of %p becomes what %s writes in its place. */

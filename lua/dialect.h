@@ -60,7 +60,7 @@ void prompt_pieces_free(prompt_pieces *p);
 int dialect_prompt(dialect *d, const char *instruction, const char *const *shots, int n_shots, const char *row_json,
                    prompt_pieces *out, error *err);
 
-/* What is spliced in behind n calls: frame 0, payload of call 0, frame 1, ..., payload of call n - 1, frame n. */
+/* What is spliced in after n calls: frame 0, payload of call 0, frame 1, ..., payload of call n - 1, frame n. */
 typedef struct dialect_frame {
     str *parts; /* [n] */
     size_t n;   /* one more than the calls */
@@ -101,5 +101,5 @@ int dialect_finish(dialect_parser *p, size_t stop_bytes, dialect_result *out, er
  * What it was about to say is neither call nor answer. */
 int dialect_cut(dialect_parser *p, dialect_result *out, error *err);
 
-/* The final answer in a whole response, behind its calls, for those who have no turns: *answer (owned), or NULL. */
+/* The final answer in a whole response, after its calls, for those who have no turns: *answer (owned), or NULL. */
 int dialect_answer(dialect *d, const char *response, size_t len, char **answer, error *err);

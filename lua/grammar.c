@@ -43,7 +43,7 @@ static bool has_leading_zero(const parser *p)
     return from[0] == '0' && from[1] >= '0' && from[1] <= '9';
 }
 
-/* Behind ^ or _: {...}, -3, 12, x, (...); commas between digits separate here. n^13 is n^1 3 to TeX, so only what
+/* After ^ or _: {...}, -3, 12, x, (...); commas between digits separate here. n^13 is n^1 3 to TeX, so only what
  * stands at a number may have several digits without braces. */
 static void script(parser *p, term *out, bool below, bool at_number)
 {
@@ -98,7 +98,7 @@ static void raise(parser *p, term *base, const term *exponent)
         term_set(base, term_node(p, "^(", term_name(p, base), term_name(p, exponent)));
 }
 
-/* The indices and exponents behind a term, each at most once. */
+/* The indices and exponents after a term, each at most once. */
 typedef struct marks {
     term below, above;
     bool has_below, has_above;
@@ -143,7 +143,7 @@ static void power(parser *p, term *out)
     postfix(p, out);
     if (p->failed) return;
 
-    /* What term_set forgets: whether it stands fast, and whether it applies to what is behind it, as a function
+    /* What term_set forgets: whether it stands fast, and whether it applies to what is after it, as a function
      * does. */
     const bool fixed = out->fixed, percent = out->percent;
     const bool letter = out->rest && command_is_letter(out->rest, strlen(out->rest));
@@ -175,7 +175,7 @@ typedef struct factors {
     int n_numbers, number_at;
     bool explicit, star, fixed, plain; /* all by a sign; all by * or a dot; the others have no coefficients */
     bool divided;
-    bool enclosed; /* the last one stands in brackets behind what applies to it */
+    bool enclosed; /* the last one stands in brackets after what applies to it */
     bool bare;     /* what a function is of began without brackets: nothing says where it ends */
 } factors;
 
@@ -243,7 +243,7 @@ static void close_product(parser *p, factors *f, term *out)
     out->fixed = f->fixed;
 }
 
-/* 3 1/2 and 3\frac{1}{2}: a proper fraction behind a whole number. */
+/* 3 1/2 and 3\frac{1}{2}: a proper fraction after a whole number. */
 static void mixed(parser *p, term *whole)
 {
     term part = { 0 };
@@ -278,7 +278,7 @@ static bool starts_factor(const parser *p)
            p->token.sign == SIGN_FRAC;
 }
 
-/* A sign of its own is allowed behind * and /, not behind another sign. */
+/* A sign of its own is allowed after * and /, not after another sign. */
 static void signed_power(parser *p, term *out)
 {
     const bool negative = parser_at(p, '-'), sign = negative || parser_at(p, '+');
@@ -336,7 +336,7 @@ static void explicit_factor(parser *p, factors *f)
     add_factor(p, f, &t);
 }
 
-/* 2x, 5 cm, x(y+1). Behind a division only a unit, apart: 1/2x may be one half of x or of 1/x. */
+/* 2x, 5 cm, x(y+1). After a division only a unit, apart: 1/2x may be one half of x or of 1/x. */
 static bool at_percent(const parser *p)
 {
     return p->token.kind == T_NAME && (token_is(&p->token, "percent") || token_is(&p->token, "pct"));
@@ -450,7 +450,7 @@ void grammar_sum(parser *p, term *out)
         if (p->failed) return;
     }
 
-    /* 2020-10-05 is a date and A-B-C a way: numbers alone, and capitals behind hyphens, keep their order */
+    /* 2020-10-05 is a date and A-B-C a way: numbers alone, and capitals after hyphens, keep their order */
     if (!fixed && !numbers && !(path && list.n > 2)) items_sort(&list);
     term_set(out, items_join(p, "S(", &list, ")"));
     out->fixed = fixed;

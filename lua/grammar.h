@@ -8,7 +8,7 @@
  *     combination  sum | sum cup sum | sum : sum
  *     sum          [+-] product +- product ...
  *     product      power * power | power / power | power power
- *     power        primary with !, %, ' and a degree behind it, then _ and ^
+ *     power        primary with !, %, ' and a degree after it, then _ and ^
  *     primary      a number, a name, (...), [...], {...}, |...|, a command of LaTeX
  *
  * Every function fills its term or calls parser_fail, after which the token is the end and stays it, so that loops end
@@ -30,16 +30,16 @@ typedef struct term {
     bool words;   /* the rest is words in quotes */
     bool fixed;   /* has words or capitals in it: the order means something */
     bool name;    /* one letter that may stand before = */
-    bool command; /* \alpha: a number may stand behind it */
-    bool applies; /* \sin, f', words: what stands behind it may be what it is of */
-    bool literal; /* digits, without brackets: a fraction behind them makes a mixed number, or is in doubt */
+    bool command; /* \alpha: a number may stand after it */
+    bool applies; /* \sin, f', words: what stands after it may be what it is of */
+    bool literal; /* digits, without brackets: a fraction after them makes a mixed number, or is in doubt */
     bool quoted;  /* \text{...} of more than letters: it has no brackets and must stand by itself */
 } term;
 
 typedef struct parser {
     arena *memory;
     const char *text; /* terminated */
-    size_t len, at;   /* behind the token */
+    size_t len, at;   /* after the token */
     token token;      /* the next one, not yet used */
     int depth, brackets;
     bool bars; /* within | |: the next | closes */
@@ -60,7 +60,7 @@ void items_add(parser *p, items *list, const char *item);
 void items_sort(items *list); /* not where one is loose: see name_is_loose */
 const char *items_join(parser *p, const char *open, const items *list, const char *close); /* with commas */
 
-/* A command without arguments, from its backslash on. Letters stand for something; functions have it behind them. */
+/* A command without arguments, from its backslash on. Letters stand for something; functions have it after them. */
 bool command_is_letter(const char *text, size_t len);
 bool command_is_function(const char *text, size_t len);
 /* Whether another command is in it: what \lfloor, \equiv or \bmod hold together is not known here, so nothing near them

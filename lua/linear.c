@@ -257,7 +257,7 @@ static bool takes(const linear *r, const instruction *i, uint32_t c)
     return i->op == CHAR ? i->x == c : linear_set_has(&r->sets[i->x], c);
 }
 
-/* One round: every thread takes the character at `at`. True when one has ended; those behind it are then dropped. */
+/* One round: every thread takes the character at `at`. True when one has ended; those after it are then dropped. */
 static bool advance(machine *m, const threads *now, threads *next, size_t at, int32_t *spans)
 {
     size_t n = 0;
@@ -301,7 +301,7 @@ static int groups_in(const int32_t *spans, int width)
     return n;
 }
 
-/* The scratch holds, one behind the other: where the threads of both rounds stand, what has been seen, the spans of the
+/* The scratch holds, one after the other: where the threads of both rounds stand, what has been seen, the spans of the
  * thread being added, and those of both rounds: see linear_scratch. */
 linear_end linear_search(const linear *r, const char *text, size_t len, size_t from, void *scratch, int64_t *steps,
                          int32_t spans[2 * LINEAR_GROUPS], int *n_groups)

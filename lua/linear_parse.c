@@ -148,7 +148,7 @@ static bool take(reader *r, const char *text)
     return true;
 }
 
-/* Behind a backslash: one character, or -1 with r->p as it was. */
+/* After a backslash: one character, or -1 with r->p as it was. */
 static int64_t escaped_character(reader *r)
 {
     static const char NAMES[] = "ntrfae", VALUES[] = "\n\t\r\f\a\033";
@@ -191,7 +191,7 @@ static int64_t class_item(reader *r, linear_set *s)
     return c;
 }
 
-/* Behind [ */
+/* After [ */
 static linear_node *class(reader *r)
 {
     linear_set s, listed;    /* \w keeps its letters whatever the case */
@@ -288,7 +288,7 @@ static void skip_name(reader *r)
     if (!take(r, ">")) r->failed = true;
 }
 
-/* Behind ( */
+/* After ( */
 static linear_node *group(reader *r)
 {
     const reader outside = *r;
@@ -424,7 +424,7 @@ static linear_node *sequence(reader *r)
     return all ? all : node_new(r, NODE_EMPTY, 0);
 }
 
-/* Flags that are set in one alternative hold in those behind it, as in PCRE2. */
+/* Flags that are set in one alternative hold in those after it, as in PCRE2. */
 static linear_node *alternatives(reader *r)
 {
     linear_node *first = sequence(r);

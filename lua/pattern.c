@@ -385,7 +385,7 @@ static void find_balances(matcher *m, const node *n)
     m->balance_of = n;
 }
 
-/* Behind the y that closes the x at `at`. */
+/* After the y that closes the x at `at`. */
 static const char *balanced(matcher *m, const node *n, const char *at)
 {
     const char *end = m->text + m->len;

@@ -68,7 +68,7 @@ static void set(parser *p, term *out)
     term_set(out, items_join(p, "{", &list, "}"));
 }
 
-/* At a {...} that LaTeX only groups with, which begins at p->at; leaves p->at behind it, the token is stale. */
+/* At a {...} that LaTeX only groups with, which begins at p->at; leaves p->at after it, the token is stale. */
 bool grammar_braced(parser *p, term *out)
 {
     bool bars;
@@ -165,7 +165,7 @@ static items matrix_rows(parser *p)
         }
         if (parser_at(p, SIGN_END)) break;
         parser_advance(p);
-        if (parser_at(p, SIGN_END)) break; /* behind the last row's \\ */
+        if (parser_at(p, SIGN_END)) break; /* after the last row's \\ */
     }
     return rows;
 }

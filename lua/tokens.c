@@ -130,7 +130,7 @@ static size_t digit_run(const char *p, const char *end)
     return n;
 }
 
-/* The separator of thousands at p, with exactly three digits behind it: its length, or 0. */
+/* The separator of thousands at p, with exactly three digits after it: its length, or 0. */
 static size_t separator(const char *p, const char *end, bool inside)
 {
     static const char *const COMMAS[] = { ",\\! ", ",\\!", "{,}", "," };
@@ -172,7 +172,7 @@ static bool add_digits(token *t, const char *p, const char *end)
     return true;
 }
 
-/* e+12 behind a number; p when there is none. NULL: more than any number here can have. */
+/* e+12 after a number; p when there is none. NULL: more than any number here can have. */
 static const char *exponent_end(const char *p, const char *end, long *exponent)
 {
     if (p == end || (*p != 'e' && *p != 'E')) return p;
@@ -318,7 +318,7 @@ static const char *sign_of(token *t, int sign, const char *behind)
     return behind;
 }
 
-/* \text{...}, of which `name` [n] is the word and q stands at its brace: the token, and what is behind it. */
+/* \text{...}, of which `name` [n] is the word and q stands at its brace: the token, and what is after it. */
 static const char *quoted(const char *q, const char *end, token *t)
 {
     const char *close = closing(q + 1, end);
@@ -372,7 +372,7 @@ static size_t space(const char *p, const char *end)
     return behind && t.kind == T_SIGN && t.sign == 0 ? (size_t)(behind - p) : 0;
 }
 
-/* The ~ of LaTeX that keeps 5~cm in one line; before a number, or behind a letter, it says "about". */
+/* The ~ of LaTeX that keeps 5~cm in one line; before a number, or after a letter, it says "about". */
 static bool joins(const char *text, const char *p, const char *end)
 {
     return p > text && p < end && *p == '~' && (is_digit(p[-1]) || strchr("},;~", p[-1]));
@@ -417,7 +417,7 @@ static const char *other(const char *p, const char *end, token *t)
     return n > 0 ? p + n : NULL;
 }
 
-/* 05 right behind something: 12,05 may be 12.05, and 1\u20ac05 is not 1\u20ac5. Dates and sums are used to it. */
+/* 05 right after something: 12,05 may be 12.05, and 1\u20ac05 is not 1\u20ac5. Dates and sums are used to it. */
 static bool is_doubtful_zero(const char *text, const char *p, const char *end)
 {
     static const char BEFORE[] = " \t\r\n$([{+-*/=<>";

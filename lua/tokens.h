@@ -12,7 +12,7 @@ typedef enum token_kind {
     T_BAD,     /* a character or spelling that is not understood: the whole text is then compared as it stands */
     T_NUMBER,  /* digits, without their separators, in `digits`, with `exponent` */
     T_RATIO,   /* 3:15, digits and colons without a space: a time or a ratio, never evaluated */
-    T_NAME,    /* letters, and digits right behind them: x, cm, x1 */
+    T_NAME,    /* letters, and digits right after them: x, cm, x1 */
     T_COMMAND, /* \alpha, with its backslash; a character outside of ASCII that is no letter, without one */
     T_TEXT,    /* \text{...}: what is inside */
     T_RAISED,  /* superscript digits: the plain ones are in `digits`, `negative` when a raised minus is before them */
@@ -50,11 +50,11 @@ typedef struct token {
     bool word;               /* T_NAME: of two letters or more; T_NUMBER: it has no point, exponent or separator */
     bool negative;           /* T_RAISED */
     size_t n_digits;         /* [n_digits] in `digits` */
-    long exponent;           /* of ten, behind them */
+    long exponent;           /* of ten, after them */
     char digits[MAX_DIGITS]; /* not terminated */
 } token;
 
-/* The token at `text[*at]`, which is moved behind it. `inside`: within brackets, where commas separate. */
+/* The token at `text[*at]`, which is moved after it. `inside`: within brackets, where commas separate. */
 void token_next(const char *text, size_t len, size_t *at, bool inside, token *out);
 /* One digit at text[*at] after spaces, for \frac12; false when there is none. */
 bool token_digit(const char *text, size_t len, size_t *at, token *out);

@@ -56,7 +56,7 @@ static bool finish_word(writer *w, char *word)
         return false;
     }
 
-    /* A minus that stood alone belongs to the number behind it. */
+    /* A minus that stood alone belongs to the number after it. */
     if (w->minus && (is_digit(*word) || *word == '.')) {
         memmove(word + 1, word, (size_t)(w->to - word));
         *word = '-';

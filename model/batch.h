@@ -7,7 +7,7 @@
  *
  * Sequences that begin alike may share a prefix, which is computed once: they read its keys and values as if it were
  * their own beginning, and have the bits that they would have then. A prefix has none itself; those that share it stand
- * directly behind it. */
+ * directly after it. */
 #pragma once
 
 #include <stdint.h>

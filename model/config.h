@@ -2,7 +2,7 @@
 /* config - config.json of a Hugging Face folder -> the shapes of a dense decoder, and what each of its layers does.
  *
  * A family is a row of data (config.c): which biases, norms, windows and multipliers its files may ask for, and what
- * holds where they say nothing. Behind this reader no code asks for a family's name: layers are described.
+ * holds where they say nothing. After this reader no code asks for a family's name: layers are described.
  *
  * Supported: Llama (2, 3.x), Qwen2/2.5, Qwen3, Mistral, Ministral, SmolLM3, SeedOss, OLMo 2 and 3, Granite 3, Phi-3
  * and 4, GLM-4, Gemma 2 and 3, and with a router and experts Qwen3-MoE and Mixtral, with any

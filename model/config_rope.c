@@ -150,7 +150,7 @@ static int read_theta(rope_set *r, const json_t *j, const char *where, error *er
     return OK;
 }
 
-/* Llama 4's growth of queries with their position begins behind the original length: up to there it is 1, and so far
+/* Llama 4's growth of queries with their position begins after the original length: up to there it is 1, and so far
  * a model is computed. */
 static void end_before_growth(model_config *c, const rope_source *s, float original)
 {

@@ -18,7 +18,7 @@
 #include "base/error.h"
 
 typedef struct gguf_text {
-    const char *data; /* in the file: no NUL behind it */
+    const char *data; /* in the file: no NUL after it */
     size_t len;
 } gguf_text;
 

@@ -198,7 +198,7 @@ int hf_folder_fill(const char *dir, const char *from_dir, const weights *w, tens
     return rc == OK ? weights_save(w, path_join(to, sizeof to, dir, "model.safetensors"), dtype, err) : rc;
 }
 
-/* The string behind a key that ends at `key_end`: its first quote, or NULL. */
+/* The string after a key that ends at `key_end`: its first quote, or NULL. */
 static const char *value_of(const char *key_end)
 {
     const char *p = key_end + strspn(key_end, " \t\r\n");

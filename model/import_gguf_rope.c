@@ -130,7 +130,7 @@ static int check_magnitude(const gguf_model *m, double factor, error *err)
     return OK;
 }
 
-/* Ministral 3's magnitude is mscale's over mscale_all_dim's: 1. Its queries grow behind the original length. */
+/* Ministral 3's magnitude is mscale's over mscale_all_dim's: 1. Its queries grow after the original length. */
 static int write_ministral(const gguf_model *m, json_t *scaling, error *err)
 {
     double all, growth;

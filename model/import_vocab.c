@@ -250,7 +250,7 @@ static piece_kind kind_of(int type)
 }
 
 /* llama.cpp keeps a user's tokens as they stand in a text, with spaces; beside pieces a space is U+2581. Where a text
- * begins with a space of its own, they would be found behind it, so there they stay. Owned. */
+ * begins with a space of its own, they would be found after it, so there they stay. Owned. */
 static char *piece_text(const vocab *v, int32_t id, bool space_first)
 {
     if (type_of(v, id) != TYPE_USER || space_first) return xstrdup(v->tokens[id]);

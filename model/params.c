@@ -11,7 +11,7 @@
 enum { ALIGN_FLOATS = 16, MAX_SHAPES = 26, MAX_DIMENSION = 1 << 22 };
 
 typedef struct shape {
-    const char *name; /* behind "model.layers.N." for what is in a layer */
+    const char *name; /* after "model.layers.N." for what is in a layer */
     param_kind kind;
     int rows, cols, rank;
 } shape;

@@ -72,7 +72,7 @@ void param_table_free(param_table *t);
 const param *param_find(const param_table *t, param_kind kind, int layer); /* NULL: the model has none */
 /* The parameters of a layer, *n of them, in the order of its forward pass. */
 const param *param_layer(const param_table *t, int layer, int *n);
-/* An expert's gate, up and down, one behind the other; NULL: the layer has no experts. */
+/* An expert's gate, up and down, one after the other; NULL: the layer has no experts. */
 const param *param_expert(const param_table *t, int layer, int expert);
 /* Whether some layer has a parameter of this kind. */
 bool param_kind_there(const param_table *t, param_kind kind);
@@ -81,7 +81,7 @@ bool param_is_expert(param_kind kind);
 bool param_is_bias(param_kind kind);
 
 /* Where a parameter is stored by a program that saves a layer's experts as transformers holds them in memory: the name
- * of a tensor of rank 3, of which [rows, cols] of expert `expert` are a part (gate and up together, one behind the
+ * of a tensor of rank 3, of which [rows, cols] of expert `expert` are a part (gate and up together, one after the
  * other), or of Mixtral's router, which has another name there. Its rank and dimensions; 0: it is stored under its own
  * name alone. */
 int param_stored_fused(const param *p, char name[PARAM_NAME], int64_t dims[3]);

@@ -3,7 +3,7 @@
  *
  *     ids        i_0  i_1 ... i_n-1 | i_n ...            what was asked | what greedy decoding continues with
  *     logprobs        i_1 ... i_n-1                      log p of each token, given those before it
- *     logits                   [V]                       behind i_n-1
+ *     logits                   [V]                       after i_n-1
  *
  * Probabilities come from the packed forward that the learner uses, the continuation from the paged decode that the
  * actor uses. */

@@ -164,7 +164,7 @@ static bool enter(walker *w, uint64_t values)
     return true;
 }
 
-/* Behind a type byte whose length, or whose number, follows in bytes of its own. */
+/* After a type byte whose length, or whose number, follows in bytes of its own. */
 static bool step_long(walker *w, unsigned char t)
 {
     uint64_t n;

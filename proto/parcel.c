@@ -255,7 +255,7 @@ static int write_file(int at, const char *name, const str *bytes, error *err)
     return rc;
 }
 
-/* Writes down the file under way, and the empty ones behind it, which need no request. */
+/* Writes down the file under way, and the empty ones after it, which need no request. */
 static int finish_files(delivery *d, error *err)
 {
     int rc = OK;

@@ -33,7 +33,7 @@ typedef struct peer {
     int64_t last_heard_ms, asked_ms; /* asked: for its HELLO */
     bool up;                         /* it said HELLO and was let in */
     uint64_t sent, read;
-    uint64_t ping, pinged; /* the ping under way (0: none), and `sent` behind it */
+    uint64_t ping, pinged; /* the ping under way (0: none), and `sent` after it */
     int64_t pinged_ms;
     bool full; /* it was refused something for what it owes */
 } peer;

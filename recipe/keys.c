@@ -30,7 +30,7 @@ static void add_spellings(const option *o, str *out)
     for (int i = 0; o->presets && o->presets[i].name; i++) str_item(out, ", ", o->presets[i].name);
 }
 
-/* The table's rows, and behind each those of the tables that come after it: a method's keys are read with the section
+/* The table's rows, and after each those of the tables that come after it: a method's keys are read with the section
  * that they belong to (algorithm.*, optim.*), wherever the method's file is. */
 static void print_rows(FILE *to, const config_part *parts, const option_table *t, void (*print)(FILE *, const option *))
 {

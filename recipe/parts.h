@@ -9,5 +9,5 @@
 
 enum { RECIPE_PARTS = 15 + N_METHODS };
 
-/* Every table with the place of its struct in `r`, behind the last one an empty part. r NULL: without places. */
+/* Every table with the place of its struct in `r`, after the last one an empty part. r NULL: without places. */
 void recipe_parts(recipe *r, config_part parts[RECIPE_PARTS + 1]);

@@ -113,7 +113,7 @@ static int read_all(recipe *r, error *err)
     if (!(r->vm = vm_new(VM_RECIPE, &limits, r->dir, err))) return ERR_MEMORY;
 
     int rc = config_open(r->config, r->vm, r->path, (const char *const *)r->words, r->n_words, err);
-    r->config->aliases = recipe_foreign_keys(); /* behind config_open, which begins with an empty config */
+    r->config->aliases = recipe_foreign_keys(); /* after config_open, which begins with an empty config */
     r->config->hint = recipe_foreign_hint;
     if (rc == OK) rc = config_read(r->config, r->parts, err);
 

@@ -261,7 +261,7 @@ static int64_t host_cpu_ms(const scorer *s)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* SIGSTOP, or a debugger: the third word of its stat, behind the name in parentheses. */
+/* SIGSTOP, or a debugger: the third word of its stat, after the name in parentheses. */
 static bool host_is_stopped(const scorer *s)
 {
     char path[64], text[256] = "";

@@ -37,7 +37,7 @@ void scorer_score(scorer *s, const task *t, const episode *e, score *out);
 void scorer_set_tick(scorer *s, void (*tick)(void *ctx), void *ctx);
 int scorer_host_pid(const scorer *s); /* for tests */
 
-/* The host process's main, behind the hidden verb `reward-host`: serves requests on `fd` until its end. What its last
+/* The host process's main, after the hidden verb `reward-host`: serves requests on `fd` until its end. What its last
  * line was goes to `lines` (reward/last_line.h). */
 int reward_host_main(const scorer_config *config, int fd, int lines);
 /* Loads the script in this process and forgets it: errors with file and line. */

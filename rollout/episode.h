@@ -45,7 +45,7 @@ typedef struct episode {
     char *template_name;       /* dialect */
     int32_t template_id;       /* of the prompt's templates, from 1; 0: none */
     int32_t n_shots, hint_len; /* hint_len: tokens of a demonstration that were given */
-    char *text;       /* all the policy wrote, behind the hint it was given, nothing else: this is what rewards judge */
+    char *text;       /* all the policy wrote, after the hint it was given, nothing else: this is what rewards judge */
     char *transcript; /* the same with the observations between */
     char *answer;     /* what the dialect took as the final answer, or NULL */
     turn *turns;

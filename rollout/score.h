@@ -53,7 +53,7 @@ void score_free(score *s);
 /* Sets (or replaces) a value; NaN and infinities become missing. ERR_FULL beyond MAX_OBJECTIVES, ERR_ARGUMENT for a
  * name that is empty or too long. */
 int score_set(score *s, const char *name, double value, error *err);
-/* Adds a span behind the others: an objective's one after the other, ends ascending. ERR_ARGUMENT for one that isn't in
+/* Adds a span after the others: an objective's one after the other, ends ascending. ERR_ARGUMENT for one that isn't in
  * order or whose objective has no value, ERR_FULL beyond MAX_SPANS. */
 int score_add_span(score *s, const char *name, uint32_t end, double value, error *err);
 bool score_has_spans(const score *s, const char *name);

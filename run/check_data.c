@@ -27,7 +27,7 @@ __attribute__((format(printf, 4, 5))) static int of_key(const recipe *r, const c
 /* ---- what the rows must have ---- */
 
 /* Rows that are looked at before a start, as each is parsed: a mistake in a data set is rarely in one row of many. One
- * that is behind them ends the step that it comes to. */
+ * that is after them ends the step that it comes to. */
 enum { MAX_ROWS = 10000 };
 
 static bool has_field(const char *text, const char *field)

@@ -49,7 +49,7 @@ static void hint_at_checkpoints(const char *dir, error *why)
 
 static int measure_model(opened *o, const char *dir, const hf_folder *f, error *err)
 {
-    /* More rows than tokens is usual (padding for the hardware); fewer would be read behind the end of the table. */
+    /* More rows than tokens is usual (padding for the hardware); fewer would be read after the end of the table. */
     const int have = f->config.vocab, need = tokenizer_vocab(o->tokenizer);
     if (need > have) return error_set(err, ERR_PARSE, "%s: the tokenizer has %d tokens, the model %d", dir, need, have);
 

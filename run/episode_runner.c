@@ -52,7 +52,7 @@ static int open_model(episode_runner *p, const recipe *r, const char *dir, open_
 engine_config episode_runner_engine(const recipe *r, const model_config *model, int slots)
 {
     int max_context = (int)r->actor.max_context;
-    if (max_context > model->max_position) max_context = model->max_position; /* behind it RoPE was never trained */
+    if (max_context > model->max_position) max_context = model->max_position; /* after it RoPE was never trained */
     return (engine_config){ .max_streams = slots, .max_context = max_context, .tokens_per_step = TOKENS_PER_STEP };
 }
 

@@ -217,7 +217,7 @@ static recipe *open_sent(const fetched *f, const fetch_config *c, error *err)
     const char *words[MAX_WORDS];
     const int n_sent = pack_words(&f->list, f->folder.path, sent, MAX_WORDS - c->n_words);
     for (int i = 0; i < n_sent; i++) words[i] = sent[i];
-    for (int i = 0; i < c->n_words; i++) words[n_sent + i] = c->words[i]; /* behind the learner's: the last one wins */
+    for (int i = 0; i < c->n_words; i++) words[n_sent + i] = c->words[i]; /* after the learner's: the last one wins */
 
     recipe *r =
         recipe_open(path_join(path, sizeof path, f->folder.path, "recipe.lua"), words, n_sent + c->n_words, err);

@@ -9,7 +9,7 @@
 
 #include "base/file.h"
 
-/* Of a log's end: a sentence of ours is short, but a library may say much behind it. */
+/* Of a log's end: a sentence of ours is short, but a library may say much after it. */
 enum { TEXT_BYTES = 8192 };
 
 int last_words_begin(last_words *w, int log, int *child_end, error *err)
@@ -58,7 +58,7 @@ static const char *sentence_in(const char *line)
 /* The last sentence of our own in `text`; where there is none, the last line that is not of the log's everyday. */
 static void last_line(char *text, char *out, size_t size)
 {
-    bool own = false; /* a sentence of ours was found: lines of libraries behind it (exit handlers) count no more */
+    bool own = false; /* a sentence of ours was found: lines of libraries after it (exit handlers) count no more */
     out[0] = '\0';
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
         const bool ours = starts(line, "troupe: ");

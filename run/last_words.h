@@ -15,7 +15,7 @@
 
 /* The environment variable that names the descriptor a child writes its last sentence to. */
 #define LAST_WORDS_FD "TROUPE_LAST_WORDS_FD"
-/* What a child writes there when its log can't be written, with the reason behind it; it continues without a log. */
+/* What a child writes there when its log can't be written, with the reason after it; it continues without a log. */
 #define LOG_IS_LOST "\001log: "
 
 typedef struct last_words {

@@ -202,7 +202,7 @@ static bool finished(const learner_thread *l, bool last_was_eval)
 {
     const int64_t version = trainer_version(l->trainer);
     if (version < l->config.recipe->run.steps) return false;
-    return last_was_eval || !evaluation_due(l, version); /* the evaluation of the last version comes behind its step */
+    return last_was_eval || !evaluation_due(l, version); /* the evaluation of the last version comes after its step */
 }
 
 static bool alone(const learner_thread *l) { return !l->config.comm || l->config.comm->size == 1; }

@@ -37,7 +37,7 @@ bool run_files_is_run(const char *path)
 
 static bool is_dot(const char *name) { return strcmp(name, ".") == 0 || strcmp(name, "..") == 0; }
 
-/* A lock that was taken and nothing written behind it: a start that was killed at once. */
+/* A lock that was taken and nothing written after it: a start that was killed at once. */
 static bool is_bare_lock(int dir, const char *name)
 {
     struct stat st;

@@ -124,7 +124,7 @@ static const char *without_folders(const silence *s, const char *why)
     return why + (file_name(script) - script);
 }
 
-/* Long reasons end in "...", between two characters: what is said behind them must not be lost. */
+/* Long reasons end in "...", between two characters: what is said after them must not be lost. */
 static void shorten(str *s)
 {
     size_t n = MAX_REASON;

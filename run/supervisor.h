@@ -51,7 +51,7 @@ int supervisor_fds(const supervisor *s, int *fds, int max);
 /* Reaps, checks all processes, restarts those that are due: to be called at least once a second. RUN_FAILED:
  * `err` says why. */
 supervisor_state supervisor_poll(supervisor *s, error *err);
-/* The principal has reported who is connected: names with a blank behind each, "actor-1 reward-1 ". NULL: it has
+/* The principal has reported who is connected: names with a blank after each, "actor-1 reward-1 ". NULL: it has
  * reported something else. */
 void supervisor_heard(supervisor *s, const char *peers);
 /* The run has done this step. A new one (not one that is done again after a crash) is progress: what died before

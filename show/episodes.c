@@ -44,7 +44,7 @@ static void print_line(FILE *out, const char *row, const episode *e, const score
 
 /* ---- with all that was said ---- */
 
-/* Each line behind a bar, so that nothing in it can be taken for the next episode. */
+/* Each line after a bar, so that nothing in it can be taken for the next episode. */
 static void print_barred(FILE *out, const char *text)
 {
     fputs("  | ", out);
@@ -173,7 +173,7 @@ static store *open_run(const char *run, char *path, size_t size, error *err)
     return store_open_read(path, err);
 }
 
-/* Behind the episodes: how much was trained, or why there are none. */
+/* After the episodes: how much was trained, or why there are none. */
 static int print_end(const reading *r, store *s, const char *run, const char *path, error *err)
 {
     if (r->shown == 0 && r->damaged > 0) return error_set(err, ERR_PARSE, "%s: only damaged episodes", path);

@@ -21,7 +21,7 @@ typedef struct episodes_wanted {
     store_damage tell; /* hears of each episode that a disk has damaged; it is not shown */
 } episodes_wanted;
 
-/* Prints the episodes of `run` that are wanted, and behind them, but not in JSON, how much was trained.
+/* Prints the episodes of `run` that are wanted, and after them, but not in JSON, how much was trained.
  * ERR_NOT_FOUND: the folder is no run, or has no such episode. ERR_PARSE: those that it has are damaged. ERR_IO: it
  * can't be read. What `out` doesn't take is for its owner to notice (ferror). */
 int episodes_print(FILE *out, const char *run, const episodes_wanted *wanted, error *err);

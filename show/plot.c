@@ -182,7 +182,7 @@ void plot_svg(str *svg, const run_curves *runs, int n, const char *objective)
     const axes a = axes_of(runs, n);
     draw_title(svg, &a, objective);
     draw_grid(svg, &a);
-    draw_first_shots(svg, &a, runs, n); /* behind the curves */
+    draw_first_shots(svg, &a, runs, n); /* after the curves */
     for (int i = 0; i < n; i++) draw_run(svg, &a, &runs[i], COLOURS[i]);
     draw_legend(svg, runs, n);
     str_puts(svg, "</svg>\n");

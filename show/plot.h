@@ -17,7 +17,7 @@
 
 enum { PLOT_MAX_RUNS = 6 };
 
-/* The drawing of `n` runs, PLOT_MAX_RUNS at most, behind what `svg` has. */
+/* The drawing of `n` runs, PLOT_MAX_RUNS at most, after what `svg` has. */
 void plot_svg(str *svg, const run_curves *runs, int n, const char *objective);
 /* Reads the runs in the folders `dirs` and writes their drawing to `path`. objective "": the first of the first run. A
  * file that isn't such a drawing is not replaced (result_file.h). Errors are run_curves_read's and result_file's. */

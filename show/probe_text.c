@@ -47,7 +47,7 @@ void probe_print_json(FILE *out, const probe *p)
 
 /* ---- a table ---- */
 
-/* Quoted as JSON: a token may be a newline, or half of a character. The tokens' text behind a blank, and the end of the
+/* Quoted as JSON: a token may be a newline, or half of a character. The tokens' text after a blank, and the end of the
  * line. */
 static void print_text(FILE *out, const probe *p, const int32_t *ids, size_t n)
 {

@@ -23,7 +23,7 @@ static const char *typed(const char *path)
     return below ? path + n + 1 : path;
 }
 
-/* The same as a word of a shell: folder and, behind a slash, what is in it ("": nothing). */
+/* The same as a word of a shell: folder and, after a slash, what is in it ("": nothing). */
 static void word(str *out, const char *path, const char *inside)
 {
     str plain = { 0 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* sinks - where metrics go: runs/NAME/metrics.jsonl, one JSON object a step, and the same lines to the supervisor.
  *
- * A resumed run continues behind the lines of the steps it keeps: lines of steps it will do again are cut off. */
+ * A resumed run continues after the lines of the steps it keeps: lines of steps it will do again are cut off. */
 #pragma once
 
 #include <stdint.h>

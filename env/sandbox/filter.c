@@ -178,7 +178,7 @@ static const rule RULES[] = {
 #endif
 };
 
-/* Behind the rules: these are answered with yes, and nothing is done. A descriptor's owner and signals, as no signal is
+/* After the rules: these are answered with yes, and nothing is done. A descriptor's owner and signals, as no signal is
  * to be sent that way to any process. Flushes, as scratch files are memory, and a flush of a library that the host
  * shares would delay every process's disk, some 80 times a second. */
 static const rule SWALLOWED[] = {
@@ -209,7 +209,7 @@ static void allow_call(program *p, int call)
     answer(p, SECCOMP_RET_ALLOW);
 }
 
-/* Goes on behind it when the condition holds; else jumps to a place known later: `open` keeps the jumps to be set. */
+/* Goes on after it when the condition holds; else jumps to a place known later: `open` keeps the jumps to be set. */
 static void require(program *p, const condition *c, int *open, int *n_open)
 {
     const size_t low = offsetof(struct seccomp_data, args) + 8 * (size_t)c->argument;

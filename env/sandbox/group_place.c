@@ -28,7 +28,7 @@ static const char *take_word(const char *p, char *out, size_t size)
     return *p == ' ' ? p + 1 : p;
 }
 
-/* Whether this line of mountinfo is a mount of version 2: its type stands behind the lone dash. */
+/* Whether this line of mountinfo is a mount of version 2: its type stands after the lone dash. */
 static bool is_version_2(const char *line, size_t len)
 {
     static const char MARK[] = " - cgroup2 ";

@@ -256,7 +256,7 @@ def judge(calls, now_s):
             end(pid)
 
 
-# The time is read before the reap: who is judged by it had not ended then. Were it read behind, and this process stopped
+# The time is read before the reap: who is judged by it had not ended then. Were it read after, and this process stopped
 # between the two, a call that ended long ago would look as if it had slept.
 def look(sock, calls):
     now_s = time.monotonic()

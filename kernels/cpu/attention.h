@@ -91,7 +91,7 @@ static inline void transpose_16(const float *const rows[16], int d, int columns,
     for (int i = 0; i < columns; i++) v16_store(out + (d + i) * KV_PAGE, r[i]);
 }
 
-/* The sequence's rows of x, `stride` apart -> blocks [hd][KV_PAGE] by position, zeros behind the last row. Where the
+/* The sequence's rows of x, `stride` apart -> blocks [hd][KV_PAGE] by position, zeros after the last row. Where the
  * prefix's rows are there already, only the others. */
 static inline void transpose_blocks(const float *x, const sequence *q, size_t stride, int hd, bool prefix_there,
                                     float *out)

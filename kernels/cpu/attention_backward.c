@@ -2,7 +2,7 @@
 /* Packed causal attention, backward (Dao et al. 2022, FlashAttention, section 3.1): probabilities are made again from
  * the scores and the kept log-sum-exp; ds = p (dp - delta), delta = sum_d do[d] o[d].
  *
- * What the runs behind a prefix add to its dk and dv is kept apart until all are done, and then added in their order:
+ * What the runs after a prefix add to its dk and dv is kept apart until all are done, and then added in their order:
  * which thread was first doesn't show in the bits. */
 #include "kernels/cpu/attention.h"
 
@@ -186,7 +186,7 @@ static void backward_runs(void *ctx, int64_t begin, int64_t end, int thread)
     }
 }
 
-/* dk and dv of a prefix's rows += what the runs behind it add; other runs have none. */
+/* dk and dv of a prefix's rows += what the runs after it add; other runs have none. */
 static void add_to_prefixes(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const backward *bw = ctx;

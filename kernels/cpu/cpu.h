@@ -3,7 +3,7 @@
  *
  * These files are compiled once for each instruction set (CPU_ISA is base, avx2, avx512, avx512bf16 or amx: see
  * CMakeLists.txt) and cpu_open takes the best table this processor runs. So each function's name gets the instruction
- * set's behind it: cpu_rope becomes cpu_rope_avx2. CMakeLists.txt reads ops.def for that, since a macro can't make
+ * set's after it: cpu_rope becomes cpu_rope_avx2. CMakeLists.txt reads ops.def for that, since a macro can't make
  * one. */
 #pragma once
 

@@ -27,7 +27,7 @@ static inline bool before(const float *z, int i, int j)
     return a > b || (a == b && i < j);
 }
 
-/* The first behind `last` (-1: of all) in the order of the choice. */
+/* The first after `last` (-1: of all) in the order of the choice. */
 static inline int next_chosen(const float *z, int E, int last)
 {
     int best = -1;

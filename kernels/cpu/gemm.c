@@ -290,7 +290,7 @@ typedef struct dw_job {
     size_t room;
 } dw_job;
 
-/* Columns [first, last) of rows of a matrix -> strips [..][DW_BLOCK][width], zeros behind the last column. By rows:
+/* Columns [first, last) of rows of a matrix -> strips [..][DW_BLOCK][width], zeros after the last column. By rows:
  * that is how they come from memory. `width` is a constant where this is called. */
 static inline __attribute__((always_inline)) void copy_strips(const float *x, int rows, size_t stride, int first,
                                                               int last, const int width, float *out)

@@ -132,7 +132,7 @@ static void convert_rows(void *ctx, int64_t begin, int64_t end, int thread)
     for (int64_t m = begin; m < end; m++) {
         bf16 *to = j->out + (size_t)m * j->stride;
         const float *x = j->x + (size_t)m * j->row;
-        const int K = m < j->M ? j->K : 0; /* rows behind the last one are padding */
+        const int K = m < j->M ? j->K : 0; /* rows after the last one are padding */
         int k = 0;
 
         for (; k + 16 <= K; k += 16) store_bf16(to + k, v16_load(x + k), 16);

@@ -81,7 +81,7 @@ static inline v16 v16_load(const float *p)
 static inline void v16_store(float *p, v16 v) { memcpy(p, &v, sizeof v); }
 static inline v16 v16_set(float a) { return (v16){ a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a }; }
 
-/* Loads n < 16 floats, zeros behind them. */
+/* Loads n < 16 floats, zeros after them. */
 static inline v16 v16_load_n(const float *p, int n)
 {
     v16 v = { 0 };
@@ -89,7 +89,7 @@ static inline v16 v16_load_n(const float *p, int n)
     return v;
 }
 
-/* As many of sixteen floats as n says, zeros behind them; n may be 0 or less. */
+/* As many of sixteen floats as n says, zeros after them; n may be 0 or less. */
 static inline v16 v16_load_some(const float *p, int n) { return n >= 16 ? v16_load(p) : v16_load_n(p, n > 0 ? n : 0); }
 
 static inline float v16_sum(v16 v)

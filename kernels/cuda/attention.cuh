@@ -70,7 +70,7 @@ GPU_DEVICE size_t row_at(const sequence &s, int position)
     return (size_t)(position < s.before ? s.prefix + position : s.start + position - s.before);
 }
 
-/* Whether sequence i sees keys of s: its own, or those of its prefix. Who shares one stands behind it without a gap. */
+/* Whether sequence i sees keys of s: its own, or those of its prefix. Who shares one stands after it without a gap. */
 GPU_DEVICE bool reads(const packed &p, int i, const sequence &s)
 {
     return i == s.index || (i < p.S && p.prefix && p.prefix[i] == s.index);
@@ -108,7 +108,7 @@ GPU_DEVICE bool sees(int t, int j, int window) { return j <= t && (window <= 0 |
 GPU_DEVICE __nv_bfloat16 rounded(float f) { return __float2bfloat16(f); }
 
 /* A sequence's rows at positions [first, first + 64) of one head, `stride` apart -> shared [64][HD + PAD] (and turned
- * [HD][TURNED]), zeros behind its last. */
+ * [HD][TURNED]), zeros after its last. */
 template <int HD>
 GPU_DEVICE void load_tile(const float *x, const sequence &s, int first, size_t stride, __nv_bfloat16 *straight,
                           __nv_bfloat16 *turned)

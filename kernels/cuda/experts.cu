@@ -30,7 +30,7 @@ GPU_DEVICE ranked rank_of(const float *z, int e)
     return r;
 }
 
-/* The first behind `last` (expert -1: of all), in every lane of the warp. */
+/* The first after `last` (expert -1: of all), in every lane of the warp. */
 GPU_DEVICE ranked next_chosen(const float *z, int E, ranked last)
 {
     ranked best = { 0, -1 };

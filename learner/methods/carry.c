@@ -3,14 +3,14 @@
  *
  * Where the samples of one prompt are shown different numbers of shots (prompt.shots: mixture = "group", or schedule =
  * "success"), those with more succeed first, and nothing of that reaches the prompt with fewer: its samples all fail,
- * so that none is better than the others. Here each success is copied behind the prompt of the sample with the fewest:
+ * so that none is better than the others. Here each success is copied after the prompt of the sample with the fewest:
  *
  *     played     I I I S S S S S S Q Q Q P P P O O P P        reward 1      P policy, trained as sampled
  *     carried    I I I             Q Q Q H H H O O H H        H given: imitated as algorithm.given says
  *
  * which is context distillation (arXiv 2209.15189) on the policy's own successes of this step. The copy counts as a
  * demonstration: it is in no mean, and is not imitated where its advantage is negative. A group whose samples with the
- * fewest shots all succeed has nothing to be carried. Episodes behind a hint or a template have other prompts and stay
+ * fewest shots all succeed has nothing to be carried. Episodes after a hint or a template have other prompts and stay
  * out of it. */
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +29,7 @@ typedef struct carry {
 
 static bool plain(const episode *e) { return e->hint_len == 0 && e->template_id == 0 && !e->failed; }
 
-/* The sample whose prompt the others' successes are put behind; NULL: there is none, or nothing to be taught. */
+/* The sample whose prompt the others' successes are put after; NULL: there is none, or nothing to be taught. */
 static const episode *pupil_of(const group *g, const char *name)
 {
     const episode *pupil = NULL;
@@ -44,7 +44,7 @@ static const episode *pupil_of(const group *g, const char *name)
     return failed ? pupil : NULL;
 }
 
-/* `e`'s tokens behind `pupil`'s prompt, what the policy sampled as given tokens. */
+/* `e`'s tokens after `pupil`'s prompt, what the policy sampled as given tokens. */
 static trajectory behind_prompt(arena *a, const trajectory *prompt, const trajectory *of)
 {
     const uint32_t before = prompt->n_prompt, own = of->n - of->n_prompt, n = before + own;
@@ -74,7 +74,7 @@ static episode *carried(arena *a, const episode *pupil, const episode *success)
     return e;
 }
 
-/* The group with the carried successes behind its own episodes; they keep their scores. */
+/* The group with the carried successes after its own episodes; they keep their scores. */
 static const group *extended(arena *a, const group *g, const char *name, carry *c)
 {
     const episode *pupil = pupil_of(g, name);

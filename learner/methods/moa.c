@@ -66,7 +66,7 @@ void moa_state_walk(moa_state *p, const moa_config *config, saved_state *s)
 {
     const int window = config->window < MOA_WINDOW ? config->window : MOA_WINDOW;
     state_section(s, "pivot", 1);
-    state_numbers(s, "steps", &p->n, 1, 0, window); /* more than the window holds would be written behind it */
+    state_numbers(s, "steps", &p->n, 1, 0, window); /* more than the window holds would be written after it */
     state_numbers(s, "means", p->means[0], MOA_WINDOW * MAX_OBJECTIVES, -INFINITY, INFINITY);
 }
 

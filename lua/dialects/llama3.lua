@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- How Llama 3.1 and later speak: headers for roles, <|eot_id|> behind each message, and a tool call as the whole reply,
--- {"name": ..., "parameters": {...}}; what the tool said comes back from ipython, as JSON. Calls are also read behind
--- <|python_tag|>, in a code fence, behind words that lead to them, as <function=name>{...}</function>, and several in a row. A reply
+-- How Llama 3.1 and later speak: headers for roles, <|eot_id|> after each message, and a tool call as the whole reply,
+-- {"name": ..., "parameters": {...}}; what the tool said comes back from ipython, as JSON. Calls are also read after
+-- <|python_tag|>, in a code fence, after words that lead to them, as <function=name>{...}</function>, and several in a row. A reply
 -- without a call is the answer; one that ends with <|eom_id|> waits for a tool and is none. <think>...</think> before either is neither.
 
 local chat = require "troupe.chat"
@@ -65,7 +65,7 @@ local function chat_prompt(options, spec)
     return chat_template.pieces(spec.render, chat_template.ask(messages, spec), chat_template.signatures(spec), dated(options))
 end
 
--- Llama's own template refuses several calls in a message, but writes any number of results; a turn is over behind STOP.
+-- Llama's own template refuses several calls in a message, but writes any number of results; a turn is over after STOP.
 local function chat_frame(options, spec, n)
     local messages = {
         { kind = "shot", role = "user", parts = { { "?" } } },
@@ -135,7 +135,7 @@ end
 -- ---- tool.call(name="value", ...): how Llama 3.1 calls its built-in tools ----
 
 local WORDS = { True = "true", False = "false", None = "null", ["true"] = "true", ["false"] = "false", null = "null" }
--- What a backslash makes of a letter in a Python string, and of digits behind it; "N" (a character by its name) isn't read.
+-- What a backslash makes of a letter in a Python string, and of digits after it; "N" (a character by its name) isn't read.
 local ESCAPES = { ["\n"] = "", ["\\"] = "\\", ["'"] = "'", ['"'] = '"', a = "\a", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t",
     v = "\v", N = false }
 local DIGITS = { x = "^%x%x", u = "^%x%x%x%x", U = "^%x%x%x%x%x%x%x%x" }
@@ -247,7 +247,7 @@ local function built_in(tools, code)
     return chat.bad("a call of " .. name .. " is written as " .. name .. ".call(name=value, ...) with " .. chat.expected(tool), name, code)
 end
 
--- Behind <|python_tag|>: a call, or code for the tool that runs code.
+-- After <|python_tag|>: a call, or code for the tool that runs code.
 local function tagged(tools, code)
     local calls = code:sub(1, 1) == "{" and objects(tools, code) or { built_in(tools, code) }
     if #calls > 0 then return calls end
@@ -288,7 +288,7 @@ local function calls_of(tools, reply)
     return #calls > 0 and calls or objects(tools, reply)
 end
 
--- What is said behind thoughts in front of any call; nil: the policy was still thinking.
+-- What is said after thoughts in front of any call; nil: the policy was still thinking.
 local function behind_thoughts(reply)
     local text, at, spoken, which = turn.new(), 1, 1, nil
     text:add(reply)

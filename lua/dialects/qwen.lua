@@ -4,7 +4,7 @@
 -- <tool_response>...</tool_response> of one user turn. A reply without a tool call, closed by <|im_end|>, is the answer;
 -- <think>...</think> before it is neither answer nor call.
 --
--- Options: system; reply: how the assistant's message begins behind its header, "<think>\n" for models that are always made to think.
+-- Options: system; reply: how the assistant's message begins after its header, "<think>\n" for models that are always made to think.
 
 local chat = require "troupe.chat"
 local chat_template = require "troupe.chat_template"
@@ -13,7 +13,7 @@ local turn = require "troupe.turn"
 
 local dialect = { templates = true, defaults = { system = "You are a helpful assistant.", reply = "" } }
 
-local MAX_BEHIND = 64 -- bytes of white space and half a mark that are waited for behind a call
+local MAX_BEHIND = 64 -- bytes of white space and half a mark that are waited for after a call
 local STOP, OPEN, CLOSE, THINK, THOUGHT = "<|im_end|>", "<tool_call>", "</tool_call>", "<think>", "</think>"
 
 local function message(role, text) return "<|im_start|>" .. role .. "\n" .. text .. STOP .. "\n" end
@@ -40,7 +40,7 @@ end
 
 -- ---- through the model's own chat template ----
 
--- The calls of a message that begins at `from`: from the first mark to behind the last of n, and the message's end with it. They are
+-- The calls of a message that begins at `from`: from the first mark to after the last of n, and the message's end with it. They are
 -- to be what the parser reads: a template may write calls of another kind between the same marks.
 local function find_calls(n)
     return function(text, from)
@@ -119,7 +119,7 @@ end
 function dialect.parser(options, tools, begun)
     local text, calls = turn.new(), {}
     local at, spoken = 1, 1 -- what is looked at next; where the answer begins
-    local border -- behind the last call
+    local border -- after the last call
     local inside, in_string -- where the open call's content begins, and its reader
 
     local thinking = chat.open_thought(begun or options.reply, { "think" }) ~= nil
@@ -163,7 +163,7 @@ function dialect.parser(options, tools, begun)
         return begin ~= nil
     end
 
-    -- Behind a call only another one may follow; anything else is beyond the policy's turn.
+    -- After a call only another one may follow; anything else is beyond the policy's turn.
     local function behind_call()
         local begin = border + 1 + #text:sub(border + 1, border + MAX_BEHIND):match("^%s*")
         local rest = text:sub(begin, begin + #OPEN - 1)

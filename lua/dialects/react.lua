@@ -70,7 +70,7 @@ function dialect.prompt(options, spec)
     return pieces
 end
 
--- A policy that stops behind its action leaves out the line's end.
+-- A policy that stops after its action leaves out the line's end.
 function dialect.observation(_, calls, written)
     local parts = frame(#calls)
     if written:sub(-1) ~= "\n" then parts[1] = "\n" .. parts[1] end
@@ -97,7 +97,7 @@ local function balance(text)
     return math.min(count(text), count(bare))
 end
 
--- Is what stands behind "Action:" whole? It is closed by a bracket at a line's end.
+-- Is what stands after "Action:" whole? It is closed by a bracket at a line's end.
 local function is_whole(action)
     local behind = action:match("^%s*[%w_%-%.]+()")
     local rest = turn.trim(behind and action:sub(behind) or action)
@@ -133,7 +133,7 @@ end
 function dialect.parser(options, tools)
     local parts, n = {}, 0 -- the line that grows, in pieces
     local name, lines -- the open action: lines since "Action:"; or the tool of the two-line form, and its input's lines
-    local answering -- behind an "Answer:" with nothing else on its line
+    local answering -- after an "Answer:" with nothing else on its line
 
     local function input_is_whole()
         local text = table.concat(lines, "\n")

@@ -70,7 +70,7 @@ end
 
 -- ---- thoughts ----
 
--- The first of `names` whose <name>, and no </name> behind it, is in what the prompt begins a reply with: the policy thinks from its
+-- The first of `names` whose <name>, and no </name> after it, is in what the prompt begins a reply with: the policy thinks from its
 -- first word on. A prefilled "<think>\n\n</think>" (a model told not to think) is over before it begins.
 function chat.open_thought(begun, names)
     for _, name in ipairs(names) do

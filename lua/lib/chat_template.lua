@@ -32,7 +32,7 @@ function M.call_json(spec, name, arguments)
     return '{"type": "function", "function": {"name": ' .. spec.tojson(name) .. ', "arguments": ' .. spec.tojson(arguments) .. "}}"
 end
 
--- The messages of worked examples, behind the conversation's first. find: as above, of one call; result(text) -> a tool's message.
+-- The messages of worked examples, after the conversation's first. find: as above, of one call; result(text) -> a tool's message.
 function M.add_shots(messages, spec, find, result)
     local function add(role, text) messages[#messages + 1] = { kind = "shot", role = role, parts = { { text } } } end
     for _, shot in ipairs(spec.shots) do
@@ -103,7 +103,7 @@ local function refuse(m)
         .. "' once and in its turn; prompt.chat_template = \"dialect\" does without it", 0)
 end
 
--- Where the text of message i stands, behind byte `at`.
+-- Where the text of message i stands, after byte `at`.
 local function place(text, m, i, at)
     local first, last = text:find(mark(i), at, true)
     if not first then refuse(m) end
@@ -156,7 +156,7 @@ end
 
 -- The texts around the results of calls: messages as above, the last ones those of a tool. stop: how a reply ends; the policy's own
 -- end of its calls is said once. What a template shows of calls before the conversation begins is none of it: a message is looked for
--- behind the one before.
+-- after the one before.
 function M.frame(render, messages, stop, tools, more)
     local text, said = M.render(render, messages, tools, more)
     local frame, from, called = {}, 1, false
@@ -175,7 +175,7 @@ function M.frame(render, messages, stop, tools, more)
     return frame
 end
 
--- What the template writes behind a question: the policy's message begins with it. "" where it refuses so short a conversation.
+-- What the template writes after a question: the policy's message begins with it. "" where it refuses so short a conversation.
 function M.reply(render)
     local text = render(conversation({ { role = "user" } }))
     local _, last = (text or ""):find(mark(1), 1, true)

@@ -133,7 +133,7 @@ for letter in ("fFgGeExXo"):gmatch(".") do
     CONVERSIONS[letter] = function(style, v) return formatted("%" .. style .. letter, methods.number("%" .. letter, v)) end
 end
 
--- One conversion of a format, behind its "%": the text, and where it continues. take(name) gives what is to be written.
+-- One conversion of a format, after its "%": the text, and where it continues. take(name) gives what is to be written.
 local function converted(s, at, take)
     if s:sub(at, at) == "%" then return "%", at + 1 end
     local name, after = s:match("^%(([^()]*)%)()", at)

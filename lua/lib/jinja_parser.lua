@@ -268,7 +268,7 @@ function Parser:arguments()
             self:next()
             a.named[#a.named + 1] = { name = name, value = self:expression() }
         else
-            if #a.named > 0 or a.stars then self:fail("a positional argument behind a named one") end
+            if #a.named > 0 or a.stars then self:fail("a positional argument after a named one") end
             a.positional[#a.positional + 1] = self:expression()
         end
     end

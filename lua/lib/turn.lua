@@ -39,7 +39,7 @@ function turn:find_mark(mark, at)
     if known.begin then return known.begin, known.begin + #mark - 1 end
 end
 
--- Where `mark` (or a pattern) begins and ends, at byte `at` of the turn or behind it; nil: not in what is new.
+-- Where `mark` (or a pattern) begins and ends, at byte `at` of the turn or after it; nil: not in what is new.
 function turn:find(mark, at, pattern)
     if not pattern and #self.window > LARGE then return self:find_mark(mark, at) end
     local begin, finish = self.window:find(mark, math.max(1, at - self.from + 1), not pattern)

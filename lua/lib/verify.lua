@@ -10,7 +10,7 @@ local verify = {}
 verify.regex = regex
 verify.json = json
 
--- Where the policy's own words begin: behind a </think> without a beginning, which ends what the prompt began; else at 1.
+-- Where the policy's own words begin: after a </think> without a beginning, which ends what the prompt began; else at 1.
 local function behind_thinking(text)
     local open, close = text:find("<think>", 1, true), text:find("</think>", 1, true)
     return close and (not open or close < open) and close + #"</think>" or 1
@@ -18,7 +18,7 @@ end
 
 local THOUGHTS = { "think", "thinking", "thought", "reasoning" }
 
--- The first thought that begins at `from` or behind it: where, and its name. `begins` remembers where each does, so that a text with
+-- The first thought that begins at `from` or after it: where, and its name. `begins` remembers where each does, so that a text with
 -- many is searched once.
 local function next_thought(text, from, begins)
     local at, which = math.huge, nil
@@ -30,7 +30,7 @@ local function next_thought(text, from, begins)
 end
 
 -- Content of the first closed <name>...</name> outside of thoughts (<think>...</think> and their like), without surrounding space;
--- nil when there is none. That is where an episode ends, and so what episode.answer is; text behind it, or a tag in a thought,
+-- nil when there is none. That is where an episode ends, and so what episode.answer is; text after it, or a tag in a thought,
 -- changes nothing. It knows no tools: an answer that stands in a call's text is one for it, and none for episode.answer.
 function verify.tag(text, name)
     if type(text) ~= "string" then return nil end
@@ -50,7 +50,7 @@ function verify.tag(text, name)
         local at, which = next_thought(text, from, begins)
         if begin < at then break end
         local _, finish = text:find("</" .. which .. ">", at, true)
-        if not finish then return nil end -- a thought without an end: all behind it is in it
+        if not finish then return nil end -- a thought without an end: all after it is in it
         from = finish + 1
     end
 

@@ -4,7 +4,7 @@
 
 #include "model/tokenizer/internal.h"
 
-/* No letter, digit or underscore before it or behind it. */
+/* No letter, digit or underscore before it or after it. */
 static bool stands_alone(const added_token *a, const char *begin, const char *p, const char *end)
 {
     const char *before = p;

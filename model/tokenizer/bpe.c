@@ -31,7 +31,7 @@ static bpe_merge take_best(bpe *b)
     return best;
 }
 
-/* Notes the merge of the part at `left` with the one behind it, if there is one. */
+/* Notes the merge of the part at `left` with the one after it, if there is one. */
 static void propose(bpe *b, int32_t left)
 {
     const bpe_part *l = &b->parts.data[left];

@@ -44,7 +44,7 @@ typedef struct added_token {
     size_t len;
     int32_t id;
     bool normalized;     /* looked for only where no other added token was found */
-    bool lstrip, rstrip; /* swallows the white space before, behind it */
+    bool lstrip, rstrip; /* swallows the white space before, after it */
     bool single_word;    /* only where no letter, digit or underscore touches it */
 } added_token;
 
@@ -88,7 +88,7 @@ bool nfc_for_certain(const char *text, size_t len, size_t *at);
 
 /* ---- normalize.c: the only file that calls utf8proc ---- */
 
-/* Where a segment of text stands: before everything, behind an added token, or in the middle of what was written
+/* Where a segment of text stands: before everything, after an added token, or in the middle of what was written
  * before. */
 typedef enum place { AT_BEGIN, BEHIND_TOKEN, CONTINUES } place;
 

@@ -8,7 +8,7 @@ enum { MAX_DEPTH = 4 };
 
 static const char GPT2_PATTERN[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
-/* State of the reading: behind ByteLevel the text is bytes written in its alphabet, which our splits don't see. */
+/* State of the reading: after ByteLevel the text is bytes written in its alphabet, which our splits don't see. */
 typedef struct reading {
     tokenizer *t;
     bool byte_level;

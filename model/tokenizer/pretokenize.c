@@ -81,7 +81,7 @@ static int search(cutter *c, int step, const char *data, size_t len, size_t from
     return 1;
 }
 
-/* All matches and the segments between them, in order. An empty match cuts too, but not right behind another. */
+/* All matches and the segments between them, in order. An empty match cuts too, but not right after another. */
 static int find_ranges(cutter *c, int step, const char *data, size_t len, error *err)
 {
     ranges *r = &c->ranges[step];

@@ -44,7 +44,7 @@ typedef struct token_ids {
  * token for, not even an unknown one, are left out, as Hugging Face leaves them out. On failure `out` is as before:
  * ERR_LIMIT, the pattern gave up on the text. */
 int tokenizer_encode(const tokenizer *t, const char *text, size_t len, bool specials, token_ids *out, error *err);
-/* The same for a text that continues behind others: no prefix space is put before it. */
+/* The same for a text that continues after others: no prefix space is put before it. */
 int tokenizer_encode_on(const tokenizer *t, const char *text, size_t len, bool specials, token_ids *out, error *err);
 /* Appends the bytes of one id ("" for a special token when !specials). A byte-level token may be half a character. */
 void tokenizer_decode_one(const tokenizer *t, int32_t id, bool specials, str *out);

@@ -26,7 +26,7 @@ return {
     reward = { script = "../calculator/reward.lua", objectives = { accuracy = 1.0 } },
     -- 512 tokens hold three examples and an answer; an answer by the tool has about 30.
     rollout = { group = 8, prompts_per_step = 8, max_tokens = 60, max_context = 512, temperature = 1.0 },
-    -- carry, given: what succeeds with examples is imitated behind the prompt without, where it never succeeds at first.
+    -- carry, given: what succeeds with examples is imitated after the prompt without, where it never succeeds at first.
     algorithm = { name = "grpo", clip = { 0.2, 0.28 }, given = "sft", carry = true },
     optim = { lr = 2e-5, warmup = 2 }, -- 1e-6 is for models of billions; wide.lua lets it fall
     precision = "bf16",

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Two ways to go about it, one of which helps: what is learned behind it, of the prompt without it. See docs/experiments.md.
+-- Two ways to go about it, one of which helps: what is learned with it, of the prompt without it. See docs/experiments.md.
 return {
     name = "templates",
     model = "../../runs/experiments/templates/base",

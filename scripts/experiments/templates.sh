@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# A text in the prompt that helps, and what is learned behind it. Sourced by scripts/experiments.sh.
+# A text in the prompt that helps, and what is learned with it. Sourced by scripts/experiments.sh.
 
 # ARM: right rollouts of the first 20 steps; the step at which plain prompts pass 0.5 in an evaluation; the last evaluation.
 result_templates() {

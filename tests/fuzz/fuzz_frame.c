@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* fuzz_frame - bytes in front of a reader of frames: as a buffer and as a stream they give the same bodies, all of them
- * inside the input, and whatever is behind the last whole one is refused. */
+ * inside the input, and whatever is after the last whole one is refused. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@ enum { MAX_INPUT = 4096, PATIENCE_MS = 10000 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The stream is closed behind the input, so that a reader never waits. */
+/* The stream is closed after the input, so that a reader never waits. */
 static int stream_of(const uint8_t *data, size_t size)
 {
     int fd[2];

@@ -3,7 +3,7 @@
  * names, each of the size and hash that it says, and nothing beside the folder has changed; or there is an error with a
  * sentence.
  *
- * Input: a WELCOME's or another message's bytes (u16 length, bytes), one behind the other, as they came over the wire.
+ * Input: a WELCOME's or another message's bytes (u16 length, bytes), one after the other, as they came over the wire.
  * Numbers of bytes in a list are taken modulo 64, so that files can be finished. */
 #include <dirent.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* fuzz_tokenizer - any bytes are a tokenizer.json or an error with a sentence; a tokenizer that was accepted gives ids
- * of its vocabulary for any text. An input is a tokenizer.json, and behind a line "====" a text to encode. */
+ * of its vocabulary for any text. An input is a tokenizer.json, and after a line "====" a text to encode. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -13,7 +13,7 @@ enum { LONGEST = 4096 };
 
 static const char *const NAMES[] = { "xml", "qwen", "llama3", "react" };
 
-/* The first event, and behind how many bytes the turn is closed. */
+/* The first event, and after how many bytes the turn is closed. */
 static dialect_result first_event(dialect *d, const char *text, size_t len, size_t cut, size_t *closed)
 {
     error err = { 0 };

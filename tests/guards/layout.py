@@ -26,7 +26,7 @@ from measure import tokens_of, without_other_branches  # noqa: E402 (scripts/mea
 C_FILES = (".c", ".h", ".cu", ".cuh", ".cpp", ".def")
 COLUMNS, PAGE_COLUMNS = 120, 140
 
-# A type's words alone on a line, and a name behind a star, a comma or a semicolon on the next.
+# A type's words alone on a line, and a name after a star, a comma or a semicolon on the next.
 TYPE_ALONE = re.compile(r"\s+(?!(?:else|do|return)\b)[A-Za-z_]\w*(?: \w+)*(?: \*+)?")
 DECLARATOR = re.compile(r"\s+\**\w+(?:\[[^\]]*\])?(?: = [^;]*)?[;,]")
 

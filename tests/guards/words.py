@@ -45,6 +45,8 @@ BANNED = [
     (r"([Nn]o|[Ss]ome|[Aa]ny|[Ee]very)body('s)?", "its name: no peer, the caller, another process, ...",
      r"^(env/sandbox/|README\.md|tests/integration/test_verbs\.c|tests/unit/actor/test_hostile_turns\.c)"),  # the user
     (r"at heart", "say what it is", NOWHERE),
+    (r"(stands?|comes?|begins?|right|directly|tokens|text) behind|one behind the other", "after: behind is a version's lag, or "
+     "what is out of sight", NOWHERE),
     (r"go(es|ing)? on|\w*_goes_on|GOES_ON|\w+_GOES_ON", "continue, continues", r"^(docs/dependencies\.md|tests/)"),
 ]
 

@@ -135,7 +135,7 @@ static void what_a_script_prints_has_its_place_and_an_end(void **state)
     test_folder_remove(dir);
 }
 
-/* The script is looked at before a run whether it is rehearsed or not; the run stands still behind that, as none of its
+/* The script is looked at before a run whether it is rehearsed or not; the run stands still after that, as none of its
  * prompts fits. */
 static void a_script_that_is_only_opened_prints_no_more_than_a_rehearsal(void **state)
 {

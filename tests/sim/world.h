@@ -36,7 +36,7 @@ typedef struct world world;
 
 /* The exchange under test. */
 typedef struct subject {
-    void (*open)(world *w, int64_t from); /* a new one, with what the one before has kept behind step `from` */
+    void (*open)(world *w, int64_t from); /* a new one, with what the one before has kept after step `from` */
     void (*close)(world *w);              /* without a word: what is not committed is lost */
     void (*end)(world *w);                /* what it has kept goes, too */
     void (*publish)(world *w, int64_t version, bool evaluate); /* with weights w->weights[version] */

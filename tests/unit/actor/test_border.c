@@ -91,7 +91,7 @@ static const struct {
     { "qwen", TEMPLATE_OF_CALLS, QWEN_CALL, "2<|im_end|>" },
 };
 
-/* The ids of a worked example behind its question, and of what follows it. */
+/* The ids of a worked example after its question, and of what follows it. */
 static void example_ids(scripted *p, token_ids *ids, token_ids *question)
 {
     static const char SHOT[] = "{\"prompt\": \"what?\", \"steps\": [{\"tool\": \"python\", \"arguments\": {\"code\": "

@@ -104,7 +104,7 @@ static void write_words(test_random *rnd, str *out)
 
 /* ---- a parser by itself ---- */
 
-/* The first event of `text` in pieces of 1 to `max` bytes, and behind which byte the turn is closed. */
+/* The first event of `text` in pieces of 1 to `max` bytes, and after which byte the turn is closed. */
 static dialect_result first_event(dialect *d, const str *text, test_random *rnd, size_t max, size_t *closed)
 {
     error err = { 0 };
@@ -166,7 +166,7 @@ static void a_turn_is_read_alike_however_it_is_cut(void **state)
 
 /* ---- whole episodes ---- */
 
-/* What the ids behind the prompt say; the bytes of NULs as they are written. */
+/* What the ids after the prompt say; the bytes of NULs as they are written. */
 static void decode(const tokenizer *t, const episode *e, str *out)
 {
     str_clear(out);
@@ -313,7 +313,7 @@ static void a_call_closed_by_the_last_token_is_made(void **state)
     tokenizer_free(t);
 }
 
-/* A chat model ends its message behind its action: that is a call, and the observation stands on a line of its own. */
+/* A chat model ends its message after its action: that is a call, and the observation stands on a line of its own. */
 static void an_action_that_the_policy_stops_behind_is_a_call(void **state)
 {
     (void)state;

@@ -46,7 +46,7 @@ static void a_computed_page_is_kept_until_it_is_evicted(void **state)
     prefix_entry_leave(tree, e);
     assert_ptr_equal(prefix_tree_find(tree, 7, 0, ids), e);
     assert_null(prefix_tree_find(tree, 8, 0, ids));   /* other weights */
-    assert_null(prefix_tree_find(tree, 7, 1, ids));   /* behind another page */
+    assert_null(prefix_tree_find(tree, 7, 1, ids));   /* after another page */
     assert_null(prefix_tree_find(tree, 7, 0, other)); /* other tokens */
     assert_true(prefix_tree_evict(tree));
     assert_null(prefix_tree_find(tree, 7, 0, ids));

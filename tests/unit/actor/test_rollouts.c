@@ -410,7 +410,7 @@ static void a_whole_demonstration_is_an_episode_of_which_nothing_was_sampled(voi
     close_fixture(h);
 }
 
-/* The template stands behind the instruction, as a part of it. */
+/* The template stands after the instruction, as a part of it. */
 static void a_template_is_a_part_of_the_instruction(void **state)
 {
     (void)state;

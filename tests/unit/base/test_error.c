@@ -55,7 +55,7 @@ static void control_characters_are_shown(void **state)
     assert_memory_equal(err.text, "\\x08: \\x0d", 10);
 }
 
-/* What went wrong stands behind the path. */
+/* What went wrong stands after the path. */
 static void of_a_long_sentence_begin_and_end_stay(void **state)
 {
     (void)state;

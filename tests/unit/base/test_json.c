@@ -30,7 +30,7 @@ static void malformed_text_is_refused_with_its_place(void **state)
     }
 }
 
-/* A place reads as those of Lua and compilers do, file:line, wherever the text comes from; the column stands behind. */
+/* A place reads as those of Lua and compilers do, file:line, wherever the text comes from; the column stands after. */
 static void a_place_is_a_file_and_a_line(void **state)
 {
     (void)state;

@@ -98,7 +98,7 @@ static void too_many_words_are_refused_not_dropped(void **state)
     assert_non_null(strstr(PARSE("1", "2", "3", "4", "5", "6", "7", "8", "9").err.text, "'9'"));
 }
 
-/* `option` with `value`, apart and behind an equals sign, is refused with a sentence that names both. */
+/* `option` with `value`, apart and after an equals sign, is refused with a sentence that names both. */
 static void value_refused(const char *option, const char *value)
 {
     char joined[200];
@@ -128,7 +128,7 @@ static void a_number_is_the_whole_text_and_in_its_range(void **state)
     assert_true(PARSE("a").shots == -7); /* what isn't given is left as it was */
 }
 
-/* `--model --json` forgot the model; a value that begins so can be said behind an equals sign. */
+/* `--model --json` forgot the model; a value that begins so can be said after an equals sign. */
 static void the_next_option_is_no_value(void **state)
 {
     (void)state;

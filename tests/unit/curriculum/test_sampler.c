@@ -283,7 +283,7 @@ static void hints_shrink_with_success(void **state)
     close_desk(&d);
 }
 
-/* A group of row 0, all of it behind template k. */
+/* A group of row 0, all of it after template k. */
 static void learn_template(sampler *s, int k, int right)
 {
     group *g = group_of_size(0, right, GROUP);

@@ -86,7 +86,7 @@ static void a_rung_that_is_lost_is_left_upwards_and_not_in_between(void **state)
     assert_shown(&l, 3, 1, 4);
 }
 
-/* One bad step right behind a move is no reason to take it back. */
+/* One bad step right after a move is no reason to take it back. */
 static void no_two_moves_are_nearer_than_so_many_steps(void **state)
 {
     (void)state;

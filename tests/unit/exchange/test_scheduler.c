@@ -63,7 +63,7 @@ static void the_samples_of_a_prompt_are_one_group(void **state)
         assert_true(t.group == task_id(false, 3, i / GROUP * GROUP));
         assert_int_equal(t.sample, i % GROUP);
         assert_int_equal(t.n_shots, 30 + i / GROUP);
-        assert_int_equal(t.min_version, 1); /* one behind at most */
+        assert_int_equal(t.min_version, 1); /* one after at most */
         assert_int_equal(t.max_version, 2);
         task_reset(&t);
     }

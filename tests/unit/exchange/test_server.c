@@ -312,7 +312,7 @@ static void who_comes_for_the_recipe_gets_it_and_is_nobody_else(void **state)
     assert_int_equal(s->sent[ANN][MSG_WELCOME], 1);
     say(s, ANN, (message){ .type = MSG_RECIPE_GET });
     assert_int_equal(s->sent[ANN][MSG_RECIPE_CHUNK], 1);
-    say(s, ANN, (message){ .type = MSG_RECIPE_GET, .recipe_get = { 0, 9 } }); /* behind its end */
+    say(s, ANN, (message){ .type = MSG_RECIPE_GET, .recipe_get = { 0, 9 } }); /* after its end */
     say(s, ANN, (message){ .type = MSG_RECIPE_GET, .recipe_get = { 1, 0 } }); /* no such file */
     say(s, ANN, (message){ .type = MSG_RECIPE_GET, .recipe_get = { UINT32_MAX, UINT64_MAX } });
     assert_int_equal(s->sent[ANN][MSG_RECIPE_CHUNK], 1);

@@ -238,7 +238,7 @@ static void samples_are_compared_with_those_that_were_shown_as_much(void **state
     arena_free(a);
 }
 
-/* Four by themselves (one right), two behind a hint (one right), one demonstration: by the formula of ADHint. */
+/* Four by themselves (one right), two after a hint (one right), one demonstration: by the formula of ADHint. */
 static void hinted_episodes_are_compared_with_each_other(void **state)
 {
     (void)state;
@@ -328,7 +328,7 @@ static void a_span_s_reward_goes_to_its_own_tokens(void **state)
     group *g = judged_in_spans(values);
     advantage_config c = advantage_default(1);
     const advantage_table *t = advantage_compute(a, &c, &set, (const group *const *)&g, 1, NULL);
-    const double want[12] = { 0, 0, 0, good, good, bad, good, 0, good, good, 0 }; /* behind the last span: nothing */
+    const double want[12] = { 0, 0, 0, good, good, bad, good, 0, good, good, 0 }; /* after the last span: nothing */
     assert_true(t->has_spans && t->scalar[0] == 0 && t->scalar[1] == 0 && t->counts[0] && t->counts[1]);
     test_near(t->stats[0].mean, 0, 0, "the episodes' values are what the script said");
     for (int i = 0; i < 11; i++) test_near(t->tokens[0][i], 2 * want[i], 1e-9, "weighed advantage of a token");

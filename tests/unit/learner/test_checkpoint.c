@@ -408,7 +408,7 @@ static void a_full_disk_leaves_nothing_half_written(void **state)
     close_saved(&s);
 }
 
-/* A run that went back behind a damaged checkpoint writes older ones than that: they are what is kept. Without
+/* A run that went back past a damaged checkpoint writes older ones than that: they are what is kept. Without
  * state.json it is damaged like any. */
 static void a_damaged_checkpoint_is_not_kept_in_place_of_a_new_one(void **state)
 {
@@ -515,7 +515,7 @@ static void a_list_that_names_files_elsewhere_removes_none_of_them(void **state)
     }
 }
 
-/* Behind the step that was just saved lie checkpoints of another life: they are neither counted nor removed. */
+/* After the step that was just saved lie checkpoints of another life: they are neither counted nor removed. */
 static void pruning_looks_no_further_than_the_latest(void **state)
 {
     (void)state;

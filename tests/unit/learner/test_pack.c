@@ -236,7 +236,7 @@ static void a_prompt_of_several_episodes_is_packed_once(void **state)
     const packed_batch *b = &plan->batches[0];
     check_rows(b, e);
 
-    /* Prefixes of 8 tokens, and behind each the prompt's last token with what the policy wrote: the last is a
+    /* Prefixes of 8 tokens, and after each the prompt's last token with what the policy wrote: the last is a
      * target. */
     static const int prefix[8] = { -1, 0, 0, 0, -1, 4, 4, -1 }, tokens[8] = { 8, 4, 4, 5, 8, 5, 4, 7 };
     static const int order[6] = { 0, 2, 5, 1, 4, 3 };

@@ -73,7 +73,7 @@ static group *shown_and_unshown(const tiny *t, double own_reward)
     return g;
 }
 
-/* The logprob of the first sample's words behind the prompt without an example. */
+/* The logprob of the first sample's words after the prompt without an example. */
 static double unshown_logprob(const tiny *t)
 {
     episode *e = made_episode(0, 3, 5, 0, -1);

@@ -63,7 +63,7 @@ static dialect_result read_text(dialect *d, const char *text, size_t cut, size_t
 
 static const size_t CUTS[] = { 1, 2, 3, 7, 16, 1000 };
 
-/* What comes of `text`, however it is cut; the turn is closed behind `turn_text` if that is not NULL. check: looks at
+/* What comes of `text`, however it is cut; the turn is closed after `turn_text` if that is not NULL. check: looks at
  * the result. */
 static void expect_event(dialect *d, const char *text, dialect_event event, const char *turn_text,
                          void (*check)(const dialect_result *r, const void *want), const void *want)
@@ -254,7 +254,7 @@ static void qwen_calls_several_at_once_and_strings_hold_what_they_hold(void **st
                                   { "", "\"{\\\"name\\\": }\"", "a tool call should be" } };
     const char *const text = CALL_1 "\n" CALL_2 "\n" CALL_3 "\n<|im_end|>";
     expect_event(d, text, DIALECT_CALLS, CALL_1 "\n" CALL_2 "\n" CALL_3, check_three, three);
-    /* What the policy makes up behind its calls is none of its turn. */
+    /* What the policy makes up after its calls is none of its turn. */
     const wanted_call one = { "python", "{\"code\":\"1\"}", NULL };
     expect_event(d, CALL_1 "\n<tool_response>7</tool_response>", DIALECT_CALLS, CALL_1, check_one_call, &one);
     expect_more(d, CALL_1 "\n");
@@ -430,7 +430,7 @@ static void react_reads_lines(void **state)
     dialect_free(d);
 }
 
-/* The policy stops behind its answer, or where one was to come; a line that begins something else is no part of it. */
+/* The policy stops after its answer, or where one was to come; a line that begins something else is no part of it. */
 static void react_answers_where_the_policy_stops(void **state)
 {
     (void)state;
@@ -498,7 +498,7 @@ static void llama3_ended_otherwise_has_answered(void **state)
     dialect_free(d);
 }
 
-/* A NUL ends a string in C: what stands behind it must not be lost to whoever judges the answer. */
+/* A NUL ends a string in C: what stands after it must not be lost to whoever judges the answer. */
 static void a_nul_hides_nothing(void **state)
 {
     (void)state;

@@ -180,7 +180,7 @@ static void a_walk_goes_on_after_an_error(void **state)
         "for i = 1, 5 do pcall(f) end local g = (('a '):rep(9000)):gmatch('a-b?c-%s*x') for i = 1, 5 do pcall(g) end");
 }
 
-/* __mode that comes behind setmetatable has no effect, whoever runs the collector: memory that has doubled, an
+/* __mode that comes after setmetatable has no effect, whoever runs the collector: memory that has doubled, an
  * allocation that fails, a function in C that finds no room; and the script reads what it wrote. */
 static void no_table_is_weak_however_late_it_is_said(void **state)
 {

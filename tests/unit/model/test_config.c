@@ -183,7 +183,7 @@ static void layers_are_described_one_by_one(void **state)
         &c, "Ministral3ForCausalLM", "ministral3",
         ", \"max_position_embeddings\": 262144, \"rope_parameters\": {\"rope_type\": \"yarn\", \"factor\": 16, "
         "\"llama_4_scaling_beta\": 0.1, \"original_max_position_embeddings\": 16384}");
-    assert_int_equal(c.max_position, 16384); /* behind it queries grow, and that is not computed */
+    assert_int_equal(c.max_position, 16384); /* after it queries grow, and that is not computed */
 
     parse_family(
         &c, "Phi3ForCausalLM", "phi3",

@@ -99,7 +99,7 @@ static void choose_rows(walker *p, step *st)
     st->b.out_rows = st->out_rows, st->b.table = p->table;
 }
 
-/* Samples a token, and now and then splices tokens in behind it, as a tool's observation is. */
+/* Samples a token, and now and then splices tokens in after it, as a tool's observation is. */
 static void go_on(walker *p, const step *st, const float *logits)
 {
     const int V = p->m->table->config.vocab, n = st->b.n_out;

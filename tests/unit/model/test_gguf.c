@@ -333,7 +333,7 @@ static void check_changed(const char *word, size_t after, const char *to, int co
 static void what_the_folder_could_not_say_is_refused_by_name(void **state)
 {
     (void)state;
-    /* behind a tensor's name: rank, two sizes, type; behind a key: type, length, text */
+    /* after a tensor's name: rank, two sizes, type; after a key: type, length, text */
     const size_t type = strlen("blk.0.ffn_down.weight") + 4 + 2 * 8, text = 4 + 8;
     check_changed("GGUF", 0, "GGML", ERR_PARSE, "not a GGUF file");
     check_changed("GGUF", 4, "\x01", ERR_UNSUPPORTED, "GGUF version 1");
@@ -356,7 +356,7 @@ static unsigned char *behind(unsigned char *data, size_t len, const char *word)
 static void tensors_that_share_bytes_are_refused(void **state)
 {
     (void)state;
-    const size_t offset = 4 + 2 * 8 + 4; /* behind a name: rank, two sizes, type */
+    const size_t offset = 4 + 2 * 8 + 4; /* after a name: rank, two sizes, type */
     size_t len;
     unsigned char *data = read_model("llama.gguf", &len);
     memcpy(behind(data, len, "blk.0.attn_k.weight") + offset, behind(data, len, "blk.0.attn_q.weight") + offset, 8);

@@ -96,7 +96,7 @@ static void experts_that_the_file_does_not_count_are_refused(void **state)
     assert_non_null(bytes);
     char *count = memmem(bytes, len, KEY, sizeof KEY - 1);
     assert_non_null(count);
-    count[sizeof KEY - 1 + sizeof(uint32_t)] = 3; /* behind the value's type */
+    count[sizeof KEY - 1 + sizeof(uint32_t)] = 3; /* after the value's type */
     test_ok(file_write_atomic(path_join(to, sizeof to, dir, "model.gguf"), bytes, len, &err), &err);
 
     assert_int_equal(import_gguf(to, path_join(out, sizeof out, dir, "out"), &err), ERR_PARSE);
@@ -138,7 +138,7 @@ static void check_both_ways(const tokenizer *t, const char *text, const char *sh
 }
 
 /* Gemma's runs of spaces are a user's tokens, which the file keeps with spaces and texts are searched for as U+2581; a
- * single space belongs to the word behind it. */
+ * single space belongs to the word after it. */
 static void runs_of_spaces_are_tokens(void **state)
 {
     (void)state;

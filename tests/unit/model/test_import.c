@@ -241,7 +241,7 @@ static void a_vocabulary_that_lacks_something_is_refused_by_name(void **state)
     test_folder_remove(dir);
 }
 
-/* Each tensor of the file, spoilt by one number, is refused by its name; the tables behind the norm are not used. */
+/* Each tensor of the file, spoilt by one number, is refused by its name; the tables after the norm are not used. */
 static void a_tensor_that_is_not_finite_is_refused_by_name(void **state)
 {
     (void)state;

@@ -41,7 +41,7 @@ static test_batch *empty(void)
     return t;
 }
 
-/* A prompt of n tokens and its continuations; outputs only behind the prompt. */
+/* A prompt of n tokens and its continuations; outputs only after the prompt. */
 static void add_family(pair *p, test_random *rnd, int vocab, int n, int continuations, int longest)
 {
     int32_t prompt[MAX_ROWS];

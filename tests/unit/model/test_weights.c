@@ -56,7 +56,7 @@ static void initial_values_are_keyed_by_seed_name_and_place(void **state)
     test_same_bits(values(&b, PARAM_EMBED, -1), values(&a, PARAM_EMBED, -1),
                    param_find(a.table, PARAM_EMBED, -1)->count, "embedding");
     test_same_bits(values(&b, PARAM_HEAD, -1), values(&a, PARAM_HEAD, -1), param_find(a.table, PARAM_HEAD, -1)->count,
-                   "head"); /* behind more layers than in the other model */
+                   "head"); /* after more layers than in the other model */
     assert_memory_not_equal(values(&c, PARAM_Q, 1), values(&a, PARAM_Q, 1), (size_t)n * sizeof(float));
     assert_memory_not_equal(values(&a, PARAM_Q, 2), values(&a, PARAM_Q, 1), (size_t)n * sizeof(float));
     small_model_close(&a);

@@ -405,7 +405,7 @@ static void a_record_longer_than_a_message_is_refused_unread(void **state)
     static const field table[] = { { "k", F_U32, 0, 0, 0, 0, NULL }, { 0 } };
     one out;
     error err = { 0 };
-    const char byte = 1; /* nothing behind it may be read */
+    const char byte = 1; /* nothing after it may be read */
     assert_int_equal(codec_decode(table, sizeof out, &byte, (size_t)MAX_MESSAGE_BYTES + 1, &out, &err), ERR_LIMIT);
 }
 

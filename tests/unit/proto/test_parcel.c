@@ -336,7 +336,7 @@ static void a_word_that_is_too_long_does_not_go(void **state)
 
 /* ---- the fuzzer's corpus ----
  *
- * A whole delivery as it comes over the wire, each message behind its length (u16); TROUPE_WRITE_CORPUS=1 writes it
+ * A whole delivery as it comes over the wire, each message after its length (u16); TROUPE_WRITE_CORPUS=1 writes it
  * anew, as test_messages.c does with the single messages. */
 
 static void put(str *out, const message *m)

@@ -30,7 +30,7 @@ typedef struct learner {
     parcel *parcel;
     parcel_list says;         /* instead of the parcel's */
     const char *bye;          /* its only answer; NULL: it answers */
-    bool mute, forgets, lies; /* sends no chunk; is started anew behind the first; sends other bytes */
+    bool mute, forgets, lies; /* sends no chunk; is started anew after the first; sends other bytes */
     bool nags;                /* welcomes whoever asks for a chunk */
     int chunks;
 } learner;

@@ -181,7 +181,7 @@ static void a_child_that_dies_twice_for_one_reason_ends_the_run_with_it(void **s
     close_house(h);
 }
 
-/* A learner that dies after every step does the steps behind its checkpoint again and again: that is no progress. */
+/* A learner that dies after every step does the steps after its checkpoint again and again: that is no progress. */
 static void steps_that_are_done_again_are_no_progress(void **state)
 {
     (void)state;

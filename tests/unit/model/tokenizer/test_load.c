@@ -164,7 +164,7 @@ static void more_steps_than_there_is_room_for_are_refused(void **state)
     assert_int_equal(err.code, ERR_UNSUPPORTED);
 }
 
-/* Ids may have gaps; what is no id decodes to nothing, and the vocabulary ends behind the largest. */
+/* Ids may have gaps; what is no id decodes to nothing, and the vocabulary ends after the largest. */
 static void gaps_between_ids_are_nothing(void **state)
 {
     (void)state;
