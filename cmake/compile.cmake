@@ -30,6 +30,9 @@ elseif(TROUPE_SANITIZE STREQUAL "thread")
 elseif(TROUPE_SANITIZE)
   message(FATAL_ERROR "TROUPE_SANITIZE: expected address, thread or nothing, found ${TROUPE_SANITIZE}")
 endif()
+if(TROUPE_SANITIZE) # a report needs lines, no names of variables: a quarter less to compile
+  list(APPEND TROUPE_SANITIZE_FLAGS -g1)
+endif()
 if(TROUPE_COVERAGE) # counted by threads, so atomically
   list(APPEND TROUPE_SANITIZE_FLAGS --coverage -fprofile-update=atomic)
 endif()
