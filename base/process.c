@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <linux/close_range.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -344,6 +345,12 @@ static int path_as_started(char *out, size_t size, error *err)
         return error_set(err, ERR_LIMIT, "this program's path is longer than %zu bytes", size - 1);
     memcpy(out, full, strlen(full) + 1);
     return OK;
+}
+
+int process_cores(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
 int process_self_path(char *out, size_t size, error *err)

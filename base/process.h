@@ -40,6 +40,8 @@ typedef struct process_sight {
     int64_t cpu_ms;
 } process_sight;
 process_sight process_look(const process *p);
+/* The cores that this process may use: fewer than the machine's under a scheduler, or in a container with a cpuset. */
+int process_cores(void);
 /* "exit status 3", "killed by signal 9 (Killed)" */
 const char *process_status_text(int status, char *out, size_t size);
 /* The running executable's path. Where /proc isn't mounted: as it was started,

@@ -69,7 +69,7 @@ static const option FLEET[] = {
       .more = "Each has the whole model and steps a part of the parameters (ZeRO 1). All have the same weights "
               "after each step, which is checked." },
     { "actors", OPTION_WHOLE, AT(actors), 1, 64, "2", .help = "processes that play",
-      .more = "Each loads the model. On one machine actors times `actor_threads` should be about its cores.",
+      .more = "Each loads the model, and has its share of the cores (`actor_threads`).",
       .elsewhere = "num_actors num_workers" },
     { "reward_workers", OPTION_WHOLE, AT(reward_workers), 1, 64, "1", .help = "processes that score",
       .more = "More when scripts are slow: actors wait for no score, but a step ends with its last one." },
@@ -79,9 +79,11 @@ static const option FLEET[] = {
     { "learner_threads", OPTION_WHOLE, AT(learner_threads), 0, 1024, "0",
       .help = "threads of a learner on a CPU; 0: one a core",
       .more = "Several learners on one machine share the cores. The result does not depend on it." },
-    { "actor_threads", OPTION_WHOLE, AT(actor_threads), 0, 1024, "1",
-      .help = "threads of an actor on a CPU; 0: one a core",
-      .more = "Actors times threads is what a machine has to run beside the learner." },
+    { "actor_threads", OPTION_WHOLE, AT(actor_threads), 0, 1024, "0",
+      .help = "threads of an actor on a CPU; 0: its share of the cores",
+      .more =
+          "The share is the machine's cores by `actors`, and half of that where `rollout.max_staleness` is above 0: "
+          "then the learner trains while they play. The result does not depend on it." },
     { "lease_seconds", OPTION_NUMBER, AT(lease_seconds), 1, 1e6, "120",
       .help = "seconds after which an episode that has not come is given to another actor",
       .more = "Above the longest that one may take, tools with it: else work is done twice. An actor that dies is "

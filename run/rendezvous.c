@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "run/rendezvous.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/process.h"
 
 enum {
     RENDEZVOUS_MS = 120000, /* for all to come: a scheduler starts them one after the other */
@@ -42,18 +43,11 @@ static int place_here(const session_options *o)
     return place <= MAX_PLACE ? (int)place : 0;
 }
 
-/* That this process may use: fewer than the machine's under a scheduler, or in a container with a cpuset. */
-static int cores(void)
-{
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-}
-
 device *rendezvous_device(const session_options *o, const comm *c, const recipe *r, error *err)
 {
     int threads = (int)r->run.learner_threads; /* 0: all cores, which several learners of a machine would fight for */
     if (threads <= 0 && o->rank >= 0) {
-        threads = cores() / c->size;
+        threads = process_cores() / c->size;
         if (threads < 1) threads = 1;
     }
 

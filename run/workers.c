@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "run/workers.h"
 
+#include "base/process.h"
 #include "run/check_data.h"
 
 /* By a reward worker, so that the next is there when one is done; the lease of a score counts on it
@@ -13,6 +14,14 @@ int actor_slots(const recipe *r)
     if (r->run.actor_slots > 0) return (int)r->run.actor_slots;
     const int64_t episodes = r->exchange.group * r->exchange.prompts_per_step;
     return (int)((episodes + r->run.actors - 1) / r->run.actors); /* rounded up: the last one would wait for a place */
+}
+
+int actor_threads(const recipe *r, int cores)
+{
+    if (r->run.actor_threads > 0) return (int)r->run.actor_threads;
+    const int shared_with_learner = r->exchange.max_staleness > 0 ? 2 : 1; /* at 0 it waits while they play */
+    const int share = cores / (int)r->run.actors / shared_with_learner;
+    return share > 1 ? share : 1;
 }
 
 actor_config actor_settings(const role *r, const episode_runner *p)
@@ -49,7 +58,8 @@ int run_actor(const role_options *o, bool *again, error *err)
     episode_runner *p = NULL;
     /* Shapes alone: weights come from the learner, a version at a time, and a remote actor has no file of them. */
     if (check_data(r.recipe, NEEDS_MODEL | NEEDS_WORDS, err) == OK)
-        p = episode_runner_new_shapes(r.recipe, (int)r.recipe->run.actor_threads, actor_slots(r.recipe), r.log, err);
+        p = episode_runner_new_shapes(r.recipe, actor_threads(r.recipe, process_cores()), actor_slots(r.recipe), r.log,
+                                      err);
     int rc = p ? OK : err->code;
     if (rc == OK) {
         const actor_config config = actor_settings(&r, p);

@@ -76,6 +76,21 @@ static void an_actor_says_what_it_plays_with(void **state)
     role_close(&r, OK, &err);
 }
 
+/* The learner waits while they play, so that a core that no actor has would be idle. */
+static void actors_share_the_cores(void **state)
+{
+    (void)state;
+    recipe r = { .run.actors = 2 };
+    assert_int_equal(actor_threads(&r, 8), 4);
+    assert_int_equal(actor_threads(&r, 1), 1);
+
+    r.exchange.max_staleness = 1; /* it trains while they play */
+    assert_int_equal(actor_threads(&r, 8), 2);
+
+    r.run.actor_threads = 3;
+    assert_int_equal(actor_threads(&r, 8), 3);
+}
+
 /* Two actors of one machine must not be each other's namesakes. */
 static void a_worker_without_a_name_gets_its_own(void **state)
 {
@@ -112,9 +127,8 @@ static void a_worker_needs_an_address_of_this_machine(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_reward_worker_says_what_it_scores_with),
-        cmocka_unit_test(an_actor_says_what_it_plays_with),
-        cmocka_unit_test(a_worker_without_a_name_gets_its_own),
+        cmocka_unit_test(a_reward_worker_says_what_it_scores_with),  cmocka_unit_test(an_actor_says_what_it_plays_with),
+        cmocka_unit_test(a_worker_without_a_name_gets_its_own),      cmocka_unit_test(actors_share_the_cores),
         cmocka_unit_test(a_worker_needs_an_address_of_this_machine),
     };
     return cmocka_run_group_tests(tests, find_recipe, NULL);
