@@ -26,6 +26,9 @@ typedef enum error_code {
     ERR_DEVICE,      /* an accelerator failed */
 } error_code;
 
+/* A process's exit status for ERR_INTERRUPTED: 128 + SIGINT, as shells say it, so that a loop in a script ends, too. */
+enum { STATUS_INTERRUPTED = 130 };
+
 typedef struct error {
     int code;
     char text[504];

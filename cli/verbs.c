@@ -78,7 +78,7 @@ int verbs_finish_output(const char *name, int status)
 static int status_of(const call *c, int rc)
 {
     if (c->status != 0 || rc == OK || rc == CALL_OVER) return c->status;
-    return rc == ERR_INTERRUPTED ? 130 : 1; /* 128 + SIGINT, as shells report it: a loop in a script then ends, too */
+    return rc == ERR_INTERRUPTED ? STATUS_INTERRUPTED : 1;
 }
 
 int verb_main(const verb *v, int argc, char **argv)

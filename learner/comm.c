@@ -99,6 +99,11 @@ bool comm_regroup(comm *c, const void *mine, size_t bytes, void *all)
     return true;
 }
 
+void comm_watch(comm *c)
+{
+    if (c->ops->watch) c->ops->watch(c->ctx);
+}
+
 /* ---- ranks that are threads: each shows the others its memory, between two barriers ---- */
 
 typedef struct thread_group {

@@ -7,11 +7,11 @@
  *     mpi        processes under mpirun or srun, by libtroupe_mpi.so, which is opened at run time as the CUDA module is
  *     nccl       the same processes, gradients and weights from GPU to GPU by libtroupe_nccl.so
  *
- * Every call but `comm_exchanged` is collective: all ranks make the same calls in the same order, or wait for ever (a
- * rank that dies takes the others with it). A rank that can't continue but lives calls comm_regroup. Arrays lie in host
- * memory, but for those of an exchange and of comm_gather_pieces where `on_device` says that they are the device's:
- * then both are ordered with the operations that the device is given, and the host does not wait. One thread of a rank
- * at a time. */
+ * Every call but `comm_exchanged` and `comm_watch` is collective: all ranks make the same calls in the same order, or
+ * wait for ever (a rank that dies takes the others with it). A rank that can't continue but lives calls comm_regroup.
+ * Arrays lie in host memory, but for those of an exchange and of comm_gather_pieces where `on_device` says that they
+ * are the device's: then both are ordered with the operations that the device is given, and the host does not wait.
+ * One thread of a rank at a time. */
 #pragma once
 
 #include <stdbool.h>
@@ -42,6 +42,7 @@ struct comm_ops {
     void (*broadcast)(void *ctx, void *bytes, size_t n);
     void (*close)(void *ctx);
     void (*regroup)(void *ctx, const void *mine, size_t bytes, void *all); /* NULL: it can't */
+    void (*watch)(void *ctx);                                              /* NULL: whoever started them watches */
 };
 
 typedef struct comm {
@@ -88,6 +89,11 @@ void comm_on_failure(comm *c, void (*leave)(void *ctx), void *ctx);
  * done, where ranks can't be called out of a call (MPI, NCCL). */
 bool comm_regroup(comm *c, const void *mine, size_t bytes, void *all);
 
+/* For a rank that waits for something else between two calls: ends the process as a call would when another rank is
+ * gone, which is otherwise noticed at the next call alone. Does not wait. By MPI it does nothing: a rank that is gone
+ * ends them all. */
+void comm_watch(comm *c);
+
 /* What libtroupe_mpi.so exports. */
 #define TROUPE_MPI_SYMBOL "troupe_mpi_v1"
 struct troupe_mpi_module {
@@ -95,11 +101,11 @@ struct troupe_mpi_module {
     /* MPI is initialised; NULL: it could not be. */
     const struct comm_ops *(*open)(void **ctx, int *rank, int *size, char *why, size_t why_size);
 };
-enum { TROUPE_MPI_VERSION = 2 };
+enum { TROUPE_MPI_VERSION = 3 };
 
 /* What libtroupe_nccl.so exports. Its table's gather and broadcast are empty: those go as before. */
 #define TROUPE_NCCL_SYMBOL "troupe_nccl_v1"
-enum { TROUPE_NCCL_VERSION = 2, NCCL_ID_BYTES = 128 };
+enum { TROUPE_NCCL_VERSION = 3, NCCL_ID_BYTES = 128 };
 struct troupe_nccl_module {
     int version;
     bool (*make_id)(unsigned char *id); /* [NCCL_ID_BYTES] on one rank, for all */

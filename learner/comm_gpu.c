@@ -40,6 +40,8 @@ static bool gpu_exchanged(void *ctx, void *pending, bool wait)
     return g->module->exchanged(g->nccl, pending, wait);
 }
 
+static void gpu_watch(void *ctx) { comm_watch(((gpu_ctx *)ctx)->hosts); }
+
 static void gpu_close(void *ctx)
 {
     gpu_ctx *g = ctx;
@@ -120,7 +122,8 @@ comm *comm_nccl(comm *c, device *dev, char *why, size_t why_size)
                              .exchange = gpu_exchange,
                              .exchanged = gpu_exchanged,
                              .broadcast = gpu_broadcast,
-                             .close = gpu_close },
+                             .close = gpu_close,
+                             .watch = gpu_watch },
                     .module = ops,
                     .nccl = ctx,
                     .hosts = c };

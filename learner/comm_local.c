@@ -50,7 +50,9 @@ typedef struct local {
 
 static void peer_lost(int rank)
 {
-    fprintf(stderr, "error learner: learner %d has closed its connection\n",
+    fprintf(stderr,
+            "troupe: learner: learner %d has closed its connection: all learners are to be started again, with "
+            "--resume\n",
             rank + 1); /* people count from 1, as the logs do */
     fflush(NULL);
     _exit(RANK_AGAIN);
@@ -60,7 +62,7 @@ static void peer_lost(int rank)
 static void out_of_step(int rank, const lane *l)
 {
     fprintf(stderr,
-            "error learner: learner %d sent operation %d with %" PRIu64 " bytes, expected %d with %" PRIu64
+            "troupe: learner: learner %d sent operation %d with %" PRIu64 " bytes, expected %d with %" PRIu64
             ": it is not in the same step\n",
             rank + 1, frame_type(l->in.head), frame_length(l->in.head), frame_type(l->in.expected),
             frame_length(l->in.expected));
@@ -180,6 +182,16 @@ static bool local_exchanged(void *ctx, void *pending, bool wait)
 {
     (void)pending;
     return move(ctx, move_lane, wait);
+}
+
+/* What a peer has sent is left for the call that it is of: its hanging up shows beside that. */
+static void local_watch(void *ctx)
+{
+    const local *c = ctx;
+    for (int r = 0; r < c->size; r++) {
+        struct pollfd p = { .fd = c->lanes[r].fd, .events = POLLRDHUP }; /* -1, the rank itself: nothing */
+        if (poll(&p, 1, 0) > 0) peer_lost(r);
+    }
 }
 
 /* ---- after a failure ---- */
@@ -405,6 +417,7 @@ comm *comm_local(const char *folder, int rank, int size, int patience_ms, error 
         .broadcast = local_broadcast,
         .close = local_close,
         .regroup = local_regroup,
+        .watch = local_watch,
     };
     error own = { 0 };
     const rendezvous m = { .folder = folder, .deadline_ms = clock_ms() + patience_ms, .err = err ? err : &own };

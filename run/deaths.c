@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "base/error.h"
 #include "learner/comm.h"
 
 /* The first deaths are followed by a start at once: a step waits for the process. From the fourth on each waits twice
@@ -16,6 +17,7 @@ enum { AT_ONCE = 3, FIRST_DELAY_MS = 500, LONGEST_DELAY_MS = 8000, GOODBYE_MS = 
 static death_kind death_of_exit(int code)
 {
     if (code == 0) return DEATH_LEFT;
+    if (code == STATUS_INTERRUPTED) return DEATH_STOPPED;
     return code == RANK_AGAIN ? DEATH_AGAIN : DEATH_FAILED;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* deaths - what it means that a process of a run has ended: start it again, wait a little first, or give the run up.
  *
- *     killed, left, again     it was not its fault: again, more and more slowly, until far too often
+ *     killed, left, stopped, again
+ *                             it was not its fault: again, more and more slowly, until far too often
  *     failed, crashed, short  of memory: again once; the second time for the same reason ends the run, since a third
  *                             would be the same again
  *
@@ -17,6 +18,7 @@
 typedef enum death_kind {
     DEATH_LEFT,    /* exit status 0, though the run continues */
     DEATH_KILLED,  /* from outside: SIGKILL, SIGTERM, ..., or by the supervisor itself */
+    DEATH_STOPPED, /* it was asked to stop, by a signal, and has */
     DEATH_AGAIN,   /* it asks to be started again: whom it works with is gone */
     DEATH_FAILED,  /* an exit status and, mostly, a sentence */
     DEATH_CRASHED, /* a signal of its own making: SIGSEGV, SIGABRT, ... */

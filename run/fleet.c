@@ -17,6 +17,8 @@
 #include "run/child_words.h"
 #include "run/supervisor.h"
 
+#define CONTINUE_WITH "continue with: troupe train --resume "
+
 enum { MAX_CHILDREN = 194, POLL_MS = 1000, LINE_BYTES = 1 << 16 };
 
 struct fleet {
@@ -171,7 +173,7 @@ static int stop_in_order(fleet *f, int signal, error *err)
 
     supervisor_stop(f->supervisor, SUPERVISOR_WAITS);
     drain_report(f);
-    return error_set(err, ERR_INTERRUPTED, "stopped by %s (continue with: troupe train --resume %s)", strsignal(signal),
+    return error_set(err, ERR_INTERRUPTED, "stopped by %s (" CONTINUE_WITH "%s)", strsignal(signal),
                      f->config.run->path);
 }
 
@@ -202,6 +204,10 @@ int fleet_watch(fleet *f, error *err)
             supervisor_stop(f->supervisor, 0);
             drain_report(f); /* the last step's line may still be in the pipe */
             return OK;
+        case RUN_STOPPED:
+            supervisor_stop(f->supervisor, 0);
+            drain_report(f);
+            return error_set(err, ERR_INTERRUPTED, "%s (" CONTINUE_WITH "%s)", err->text, f->config.run->path);
         case RUN_FAILED:
             drain_report(f);
             f->failed = true;

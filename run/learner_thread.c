@@ -241,6 +241,7 @@ static int take_batches(learner_thread *l, bool *over, error *err)
     while (!*over && !l->stop) {
         void *item;
         const int got = queue_pop(l->config.steps, &item, WAIT_MS);
+        ranks_watch(l->config.comm); /* episodes may be long in coming: the others are not met before they are here */
         if (got == ERR_TIMEOUT) continue;
         if (got != OK) break; /* closed: it is to stop */
 

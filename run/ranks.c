@@ -104,6 +104,11 @@ static group *read_group(str_view *rest, error *err)
 
 /* ---- the first rank ---- */
 
+void ranks_watch(comm *c)
+{
+    if (!alone(c)) comm_watch(c);
+}
+
 void ranks_step(comm *c, const step_batch *b)
 {
     str frames = { 0 };

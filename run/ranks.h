@@ -17,6 +17,7 @@
 #include "learner/trainer.h"
 
 /* On the first rank; nothing is done when it is alone (`c` NULL or of size 1). */
+void ranks_watch(comm *c); /* while it waits: see comm_watch */
 void ranks_step(comm *c, const step_batch *b);
 void ranks_save(comm *c);
 void ranks_end(comm *c, bool stopped);

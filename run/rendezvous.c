@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "run/rendezvous.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/process.h"
 
@@ -11,6 +14,21 @@ enum {
     RENDEZVOUS_MS = 120000, /* for all to come: a scheduler starts them one after the other */
     MAX_PLACE = 4096        /* no machine has so many GPUs: a larger number is no place of ours */
 };
+
+/* Said of the folder as it was given, not of the socket that would be in it. */
+static int check_meet(const char *meet, error *err)
+{
+    struct stat st;
+    const int why = stat(meet, &st) == 0 ? 0 : errno;
+    if (why == ENOENT)
+        return error_set(err, ERR_NOT_FOUND,
+                         "--meet %s: no such folder; make it before the learners start: mkdir -p %s", meet, meet);
+    if (why != 0) return error_sys(err, why, "--meet %s", meet);
+    if (!S_ISDIR(st.st_mode))
+        return error_set(err, ERR_ARGUMENT, "--meet %s: not a folder; name one that all learners can write to", meet);
+    if (access(meet, R_OK | W_OK | X_OK) == 0) return OK;
+    return error_sys(err, errno, "--meet %s: learners make their sockets in it", meet);
+}
 
 int rendezvous_open(const session_options *o, logger *log, comm **c, error *err)
 {
@@ -24,6 +42,8 @@ int rendezvous_open(const session_options *o, logger *log, comm **c, error *err)
     if (alone) return OK;
     if (o->rank < 0 || o->rank >= o->of || !o->meet)
         return error_set(err, ERR_ARGUMENT, "several learners need --rank R (from 0), --of N and --meet DIR");
+
+    if (check_meet(o->meet, err) != OK) return err->code;
 
     log_info(log, "learner %d of %d waits for the others in %s", (int)o->rank + 1, (int)o->of, o->meet);
     *c = comm_local(o->meet, (int)o->rank, (int)o->of, RENDEZVOUS_MS, err);

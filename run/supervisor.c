@@ -181,13 +181,14 @@ static void reason_of(supervisor *s, child *c, int status, death_kind kind, char
     last_words_end(&c->words, c->options.log_path, said, sizeof said);
     process_status_text(status, how, sizeof how);
 
-    const bool speaks = said[0] && (kind == DEATH_FAILED || kind == DEATH_CRASHED || kind == DEATH_AGAIN);
+    const bool in_order = kind == DEATH_FAILED || kind == DEATH_STOPPED; /* its sentence says all */
+    const bool speaks = said[0] && (in_order || kind == DEATH_CRASHED || kind == DEATH_AGAIN);
     if (kind == DEATH_MEMORY)
         snprintf(out, size,
                  "%s, probably by the kernel's out-of-memory killer: lower learner.micro_tokens, actors or "
                  "actor_slots",
                  how);
-    else if (speaks && kind == DEATH_FAILED)
+    else if (speaks && in_order)
         snprintf(out, size, "%s", said);
     else if (speaks)
         snprintf(out, size, "%s: %s", how, said);
@@ -256,6 +257,10 @@ static supervisor_state ended(supervisor *s, child *c, int status, error *err)
     if (kind == DEATH_LEFT && s->farewell) {
         c->left = true;
         return RUN_CONTINUES;
+    }
+    if (kind == DEATH_STOPPED && c->options.principal) { /* whoever asked it meant the run */
+        error_set(err, ERR_INTERRUPTED, "stopped by a signal to the %s: %s", c->options.name, reason);
+        return RUN_STOPPED;
     }
     if (kind == DEATH_FAILED && c->options.principal) { /* it said why: starting again would say it again */
         error_set(err, ERR_PEER, "%s: %s (log: logs/%s.log)", c->options.name, reason, c->options.name);
@@ -332,7 +337,7 @@ static int start_due(supervisor *s, error *err)
 supervisor_state supervisor_poll(supervisor *s, error *err)
 {
     supervisor_state state = RUN_CONTINUES;
-    for (size_t i = 0; i < s->children.len && state != RUN_FAILED; i++) {
+    for (size_t i = 0; i < s->children.len && state != RUN_FAILED && state != RUN_STOPPED; i++) {
         child *c = &s->children.data[i];
         int status;
         if (!c->running || !process_wait(&c->process, 0, &status)) continue;

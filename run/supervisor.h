@@ -12,7 +12,8 @@
  * that reports nothing and computes nothing, is replaced. One that computes is waited for. Each is said (config.say).
  *
  * Children die with the supervisor (PDEATHSIG), even by kill -9. One child may be the `principal` (the learner): when
- * it ends by itself with status 0, the run is over; with RANK_AGAIN (another learner is gone) or by a signal it is
+ * it ends by itself with status 0, the run is over; with STATUS_INTERRUPTED it was asked to stop by a signal of its
+ * own, and the run is stopped; with RANK_AGAIN (another learner is gone) or by a signal that it doesn't handle it is
  * started again; with any other status it has said why, and the run stops. */
 #pragma once
 
@@ -45,11 +46,11 @@ supervisor *supervisor_new(const supervisor_config *config);
 void supervisor_free(supervisor *s);                                         /* kills what still runs */
 int supervisor_add(supervisor *s, const child_options *options, error *err); /* starts it */
 
-typedef enum supervisor_state { RUN_CONTINUES, RUN_FINISHED, RUN_FAILED } supervisor_state;
+typedef enum supervisor_state { RUN_CONTINUES, RUN_FINISHED, RUN_STOPPED, RUN_FAILED } supervisor_state;
 /* Descriptors to wait for (readable: a child ended). Writes up to max; returns how many. */
 int supervisor_fds(const supervisor *s, int *fds, int max);
-/* Reaps, checks all processes, restarts those that are due: to be called at least once a second. RUN_FAILED:
- * `err` says why. */
+/* Reaps, checks all processes, restarts those that are due: to be called at least once a second. RUN_STOPPED
+ * (ERR_INTERRUPTED) and RUN_FAILED: `err` says why. */
 supervisor_state supervisor_poll(supervisor *s, error *err);
 /* The principal has reported who is connected: names with a blank after each, "actor-1 reward-1 ". NULL: it has
  * reported something else. */

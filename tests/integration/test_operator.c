@@ -144,6 +144,26 @@ static void whoever_says_stop_gets_a_checkpoint(void **state)
     }
 }
 
+/* By its process list, or a scheduler's signal to one process: the learner saves, and the run says what Ctrl-C says. */
+static void a_learner_that_is_asked_to_stop_stops_its_run_in_order(void **state)
+{
+    (void)state;
+    static const int SIGNALS[] = { SIGTERM, SIGHUP };
+    for (size_t i = 0; i < sizeof SIGNALS / sizeof *SIGNALS; i++) {
+        place p;
+        int pid;
+        process t = begun(&p, KEYS);
+        assert_int_equal(find_processes("troupe learner", p.run, &pid, 1), 1);
+        assert_int_equal(kill(pid, SIGNALS[i]), 0);
+        assert_int_equal(troupe_wait(&t, SECONDS), 130);
+        assert_said(&p, "troupe: train: stopped by a signal to the learner: stopped at step ");
+        assert_said(&p, "; its checkpoint is written (continue with: troupe train --resume ");
+        assert_nobody_left(&p);
+        resumed_to_the_same_end(&p);
+        test_folder_remove(p.dir);
+    }
+}
+
 /* The folder in shared memory that the learner has open: "" when it has none there. */
 static void weights_of(const place *p, char out[300])
 {
@@ -677,6 +697,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whoever_says_stop_gets_a_checkpoint),
+        cmocka_unit_test(a_learner_that_is_asked_to_stop_stops_its_run_in_order),
         cmocka_unit_test(a_killed_run_leaves_nothing_behind_once_it_is_resumed),
         cmocka_unit_test(ctrl_z_pauses_all_and_fg_goes_on),
         cmocka_unit_test(a_reader_that_leaves_ends_nothing),

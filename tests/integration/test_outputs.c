@@ -269,6 +269,30 @@ static void learners_that_are_stopped_say_how_each_continues(void **state)
           "stopped with learner 1, which writes the checkpoint\nfirst 130\nsecond 130\n");
 }
 
+/* Not at its next step, which may be an hour away, and for which no actor may ever come. */
+static void a_learner_that_is_killed_is_missed_at_once(void **state)
+{
+    (void)state;
+    SHELL(0,
+          "mkdir meet; l=\"$TROUPE learner $RECIPE --run r --bind ipc://$PWD/s --of 3 --meet meet\"; : >said; "
+          "$l --rank 0 >said 2>&1 & p=$!; $l --rank 1 >other 2>&1 & $l --rank 2 >third 2>&1 & "
+          "q=$!; " UNTIL_IT_LISTENS "; kill -KILL $q; timeout 20 tail --pid=$p -f /dev/null && wait $p; "
+          "echo status $?; cat said",
+          "status 75", "troupe: learner: learner 3 has closed its connection", "--resume");
+}
+
+/* The folder as it was given, and what to do about it. */
+static void a_folder_where_learners_cannot_meet_is_named(void **state)
+{
+    (void)state;
+    SHELL(1, "$TROUPE learner $RECIPE --run r --bind ipc://s --rank 0 --of 2 --meet not/there",
+          "troupe: learner: --meet not/there: no such folder", "mkdir -p not/there\n");
+    SHELL(2, ": >file; $TROUPE learner $RECIPE --run r --bind ipc://s --rank 1 --of 2 --meet file",
+          "troupe: learner: --meet file: not a folder");
+    SHELL(1, ": >file; $TROUPE learner $RECIPE --run r --bind ipc://s --rank 1 --of 2 --meet file/below",
+          "troupe: learner: --meet file/below: Not a directory");
+}
+
 /* However few descriptors there are: what can't be done is said with what raises the limit, and without a traceback. */
 static void few_open_files_are_met_with_what_raises_them(void **state)
 {
@@ -334,6 +358,8 @@ int main(void)
                                         leave_folder),
         cmocka_unit_test_setup_teardown(a_learner_that_is_stopped_says_how_to_go_on, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(learners_that_are_stopped_say_how_each_continues, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(a_learner_that_is_killed_is_missed_at_once, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(a_folder_where_learners_cannot_meet_is_named, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(few_open_files_are_met_with_what_raises_them, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(who_is_killed_in_a_call_leaves_no_traceback, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(without_proc_it_runs_and_doctor_says_so, enter_folder, leave_folder),

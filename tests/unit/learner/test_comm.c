@@ -183,6 +183,62 @@ static void ranks_out_of_step_are_named(void **state)
     test_folder_remove(folder);
 }
 
+/* A rank that meets the others and then does nothing but `life`. */
+static pid_t rank_that(void (*life)(comm *c), const char *folder, int place, const char *errors)
+{
+    const pid_t pid = fork();
+    if (pid != 0) return pid;
+    if (!freopen(errors, "we", stderr)) _exit(1);
+    comm *c = comm_local(folder, place, 3, 20000, NULL);
+    if (!c) _exit(1);
+    comm_watch(c); /* all are there: it returns */
+    comm_sum(c, (double[]){ 1 }, 1);
+    life(c);
+    _exit(2);
+}
+
+static void watch_others(comm *c)
+{
+    for (;;) comm_watch(c);
+}
+
+static void send_and_go(comm *c)
+{
+    const int64_t word = 7;
+    int64_t all[3];
+    alarm(1); /* the others don't take part: it is killed in the call, its words sent */
+    comm_gather(c, &word, sizeof word, all);
+}
+
+static void wait_for_the_end(comm *c)
+{
+    (void)c;
+    for (;;) pause();
+}
+
+/* The promise: a rank that waits for something else still sees at once that another has gone, though it has just sent
+ * something that is not yet read. */
+static void who_goes_between_two_calls_is_missed(void **state)
+{
+    (void)state;
+    char *folder = test_folder_new(), path[1100];
+    snprintf(path, sizeof path, "%s/errors", folder);
+    const pid_t first = rank_that(watch_others, folder, 0, path);
+    const pid_t second = rank_that(wait_for_the_end, folder, 1, "/dev/null");
+    const pid_t third = rank_that(send_and_go, folder, 2, "/dev/null");
+    int status = 0;
+    assert_int_equal(waitpid(first, &status, 0), first);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == RANK_AGAIN);
+    kill(second, SIGKILL);
+    waitpid(second, &status, 0);
+    waitpid(third, &status, 0);
+
+    char *said = test_file_read(folder, "errors");
+    assert_non_null(strstr(said, "learner 3 has closed its connection"));
+    free(said);
+    test_folder_remove(folder);
+}
+
 /* ---- training ---- */
 
 typedef struct plan {
@@ -431,6 +487,7 @@ int main(void)
         cmocka_unit_test(numbers_arrive_where_they_should),
         cmocka_unit_test(processes_meet_in_a_folder),
         cmocka_unit_test(who_does_not_come_is_named),
+        cmocka_unit_test(who_goes_between_two_calls_is_missed),
         cmocka_unit_test(ranks_out_of_step_are_named),
         cmocka_unit_test(one_gradient_is_the_same_on_many_learners),
         cmocka_unit_test(data_groups_are_reconciled_the_same_on_many_learners),

@@ -83,6 +83,7 @@ static void the_status_tells_whose_doing_it_was(void **state)
     assert_int_equal(death_of_status(exited(0), 0), DEATH_LEFT);
     assert_int_equal(death_of_status(exited(1), 5), DEATH_FAILED);
     assert_int_equal(death_of_status(exited(71), 0), DEATH_FAILED);
+    assert_int_equal(death_of_status(exited(STATUS_INTERRUPTED), 0), DEATH_STOPPED);
     assert_int_equal(death_of_status(exited(RANK_AGAIN), 0), DEATH_AGAIN);
     assert_int_equal(death_of_status(killed(SIGKILL), 0), DEATH_KILLED);
     assert_int_equal(death_of_status(killed(SIGKILL), 1), DEATH_MEMORY);

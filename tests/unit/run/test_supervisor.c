@@ -126,6 +126,23 @@ static void the_run_is_over_when_the_principal_ends_well(void **state)
     close_house(h);
 }
 
+/* Neither a failure nor a reason to start again: whoever asked it meant the run. Another child starts again. */
+static void a_principal_that_was_asked_to_stop_stops_the_run(void **state)
+{
+    (void)state;
+    house *h = open_house();
+    error err = { 0 };
+    add(h, (const char *const[]){ "sh", "-c", "echo began; exit 130", NULL },
+        (const char *const[]){ "sh", "-c", "echo again; sleep 60", NULL }, false);
+    watch_until_logged(h, "again", 1, NULL);
+    add(h, (const char *const[]){ "sh", "-c", "echo 'troupe: learner: stopped at step 3'; exit 130", NULL }, NULL,
+        true);
+    assert_int_equal(watch(h, &err), RUN_STOPPED);
+    assert_int_equal(err.code, ERR_INTERRUPTED);
+    assert_string_equal(err.text, "stopped by a signal to the child: stopped at step 3");
+    close_house(h);
+}
+
 static void a_principal_that_says_why_it_failed_is_not_started_again(void **state)
 {
     (void)state;
@@ -332,6 +349,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_run_is_over_when_the_principal_ends_well),
+        cmocka_unit_test(a_principal_that_was_asked_to_stop_stops_the_run),
         cmocka_unit_test(a_principal_that_says_why_it_failed_is_not_started_again),
         cmocka_unit_test(a_child_that_was_killed_is_started_again_with_its_second_words),
         cmocka_unit_test(last_words_need_no_log),
