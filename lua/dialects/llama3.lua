@@ -95,6 +95,15 @@ function dialect.observation(options, calls, _, spec)
     return spec.render and chat_frame(options, spec, #calls) or frame(#calls)
 end
 
+local FORM = 'a tool call should be {"name": ..., "parameters": {...}}'
+
+-- The tool of {"function": "tool", ...} and {"type": "function", "function": {"name": "tool", ...}}, which other models write; else "".
+local function named_otherwise(members)
+    local what = members["function"] and json.decode(members["function"])
+    if type(what) == "table" then what = what.name end
+    return type(what) == "string" and what or ""
+end
+
 -- Is this object a call? {"name": "Ann"} is an answer like any other. One that is not JSON is told by how it begins.
 local function is_call(tools, object)
     local members = json.members(object)
@@ -102,13 +111,14 @@ local function is_call(tools, object)
         local name, sure = chat.written_name(object)
         return sure and (chat.tool_named(tools, name) ~= nil or object:find('"parameters"%s*:') ~= nil)
     end
-    if not members.name then return false end
+    if not members.name then return chat.tool_named(tools, named_otherwise(members)) ~= nil end
     local name = json.decode(members.name)
     return members.parameters ~= nil or members.arguments ~= nil or (type(name) == "string" and chat.tool_named(tools, name) ~= nil)
 end
 
 local function object_call(tools, object)
     local members = json.members(object)
+    if members and not members.name then return chat.bad(FORM, named_otherwise(members), object, tools) end
     return chat.json_call(tools, members and members.arguments and not members.parameters and "arguments" or "parameters", object)
 end
 
@@ -247,6 +257,16 @@ local function built_in(tools, code)
     return chat.bad("a call of " .. name .. " is written as " .. name .. ".call(name=value, ...) with " .. chat.expected(tool), name, code)
 end
 
+-- A reply that is tool(name=value, ...) or [tool(...), ...], as Llama 4 calls: not read, and no answer either. What stands in its
+-- brackets tells it from prose: python (the language).
+local function as_in_python(tools, reply)
+    local inner = turn.trim(reply:match("^%[(.*)%]$") or reply)
+    local name, first = inner:match("^([%a_][%w_%-%.]*)%(%s*(.*)%)$")
+    if not name or not chat.tool_named(tools, name) then return nil end
+    if not (first == "" or first:find("^[\"']") or first:find("^[%a_][%w_]*%s*=[^=]")) then return nil end
+    return chat.bad(FORM, name, reply)
+end
+
 -- After <|python_tag|>: a call, or code for the tool that runs code.
 local function tagged(tools, code)
     local calls = code:sub(1, 1) == "{" and objects(tools, code) or { built_in(tools, code) }
@@ -285,6 +305,7 @@ local function calls_of(tools, reply)
     if tag then return tagged(tools, turn.trim(reply:sub(tag + #PYTHON))) end
     local built = built_in(tools, reply) -- a policy that left the tag out; what it calls with may look like a call itself
     local calls = built and { built } or functions(tools, reply)
+    if #calls == 0 then calls = { as_in_python(tools, reply) } end
     return #calls > 0 and calls or objects(tools, reply)
 end
 
@@ -317,7 +338,7 @@ function dialect.parser(_, tools, begun)
         if not reply then return nil end
         local calls = calls_of(tools, reply)
         if #calls == 0 and which == MORE then
-            calls = { chat.bad('a tool call should be {"name": ..., "parameters": {...}}', nil, reply) }
+            calls = { chat.bad(FORM, nil, reply) }
         end
         if #calls > 0 then return { calls = calls, rest = rest } end
         return { answer = reply, rest = rest }

@@ -125,7 +125,8 @@ end
 
 local function answer_of(options, line)
     for _, word in ipairs{ options.answer .. ":", "Final Answer:" } do
-        if line:sub(1, #word) == word then return turn.trim(line:sub(#word + 1)) end
+        local _, behind = line:find("^[ \t]*")
+        if line:sub(behind + 1, behind + #word) == word then return turn.trim(line:sub(behind + #word + 1)) end
     end
 end
 
@@ -158,7 +159,7 @@ function dialect.parser(options, tools)
     -- A whole line: nil, "call" and the call, or "answer" and the answer. before: that was over before this line.
     local function on_line(line)
         if answering then
-            if is_heading(options, line) then return "answer", "", true end
+            if is_heading(options, turn.trim(line)) then return "answer", "", true end
             local answer = turn.trim(line)
             if answer ~= "" then return "answer", answer end
             return nil
@@ -173,7 +174,7 @@ function dialect.parser(options, tools)
             return nil
         end
 
-        if name and is_heading(options, line) then return "call", finish(), true end
+        if name and is_heading(options, turn.trim(line)) then return "call", finish(), true end
         local input = line:match("^%s*Action Input:%s*(.*)$")
         if input and name then
             lines = { input }

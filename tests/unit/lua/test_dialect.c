@@ -386,6 +386,21 @@ static void llama3_takes_no_broken_call_for_an_answer(void **state)
     expect_bad(d, "{\"name\": \"python\", \"parameters\": {'code': 1}}<|eot_id|>", "python", "not JSON");
     expect_bad(d, "{\"name\": \"python\", \"parameters\": {}, \"parameters\": {}}<|eot_id|>", "python", "duplicate");
     expect_bad(d, "{\"name\": \"foo\", \"parameters\": {\"a\": 1,}}<|eot_id|>", "foo", "no tool named foo");
+    /* As other models call; what is no tool's stays an answer. */
+    expect_bad(d, "{\"function\": \"python\", \"parameters\": {\"code\": \"1\"}}<|eot_id|>", "python", "\"name\": ...");
+    expect_bad(d,
+               "Sure: {\"type\": \"function\", \"function\": {\"name\": \"python\", \"parameters\": {\"code\": "
+               "\"1\"}}}<|eot_id|>",
+               "python", "\"name\": ...");
+    expect_bad(d, "python(code=\"print(')')\")<|eot_id|>", "python", "\"name\": ...");
+    expect_bad(d, "[search(q='x'), python(code='1')]<|eom_id|>", "search", "\"name\": ...");
+    expect_bad(d, "search()<|eot_id|>", "search", "\"name\": ...");
+    expect_bad(d, "python(\"1\")<|eot_id|>", "python", "\"name\": ...");
+    expect_answer(d, "{\"function\": \"sine\", \"of\": 3}<|eot_id|>", "{\"function\": \"sine\", \"of\": 3}");
+    expect_answer(d, "{\"function\": [1]}<|eot_id|>", "{\"function\": [1]}");
+    expect_answer(d, "python (the language)<|eot_id|>", "python (the language)");
+    expect_answer(d, "python(the language)<|eot_id|>", "python(the language)");
+    expect_answer(d, "sin(x=3)<|eot_id|>", "sin(x=3)");
     expect_bad(d, "<function=python>{\"code\": \"1\"}<|eot_id|>", "python", "not closed by </function>");
     expect_call(d, "<function=python>{\"code\": \"</function>\"}</function><|eot_id|>", "python",
                 "{\"code\":\"</function>\"}");
@@ -420,6 +435,11 @@ static void react_reads_lines(void **state)
     expect_answer(d, "Thought: so\nAnswer:  4 \n", "4");
     expect_answer(d, "Thought: so\nFinal Answer: 4\n", "4");
     expect_more(d, "Answer: 4");
+    /* Indented, as an action may be; what an open action has in its lines is the action's. */
+    expect_answer(d, "Thought: so\n  Answer: 4\n", "4");
+    expect_answer(d, "\tFinal Answer:\n 4\n", "4");
+    expect_bad(d, "Action: python\n Answer: 4\n", "python", "tool[argument]");
+    expect_call(d, "Action: python[x = [\n Answer: 4\n]]\n", "python", "{\"code\":\"x = [\\n Answer: 4\\n]\"}");
     /* The value on a line of its own: the first that says something, unless the policy goes on to something else. */
     expect_answer(d, "Thought: so\nAnswer:\n4\n", "4");
     expect_answer(d, "Final Answer: \n\n \n 4 cm \n", "4 cm");
