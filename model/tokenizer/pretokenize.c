@@ -12,15 +12,71 @@
 /* A pattern that backtracks this often on one match has met a text it can't be trusted with. */
 enum { MATCH_LIMIT = 1000000, MAX_PATTERN = 8192 };
 
+/* ^ and $ are Oniguruma's: of lines. */
+#define SYNTAX (PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C)
+
+/* Hugging Face reads patterns by Oniguruma. What PCRE2 would read as something else, at the start of `p`: in a class or
+ * outside of one. NULL: both read the same. */
+static const char *foreign_in_class(const char *p)
+{
+    if (strncmp(p, "&&", 2) == 0) return "an intersection of classes (&&)";
+    if (strncmp(p, "[:", 2) == 0) return "a POSIX class";
+    return *p == '[' ? "a class in a class" : NULL;
+}
+
+static const char *foreign_outside(const char *p)
+{
+    if (strncmp(p, "{,", 2) == 0) return "a repeat without its minimum ({,n})";
+    if (strncmp(p, "(?", 2) != 0) return NULL;
+    const size_t flags = strspn(p + 2, "imsx-");
+    const bool sets = p[2 + flags] == ')' || p[2 + flags] == ':';
+    return sets && memchr(p + 2, 'm', flags) ? "the flag (?m)" : NULL;
+}
+
+static const char *foreign_escape(char letter)
+{
+    if (letter == 'h' || letter == 'H') return "\\h, which is a hexadecimal digit there";
+    return letter == 'v' ? "\\v, which is one character there" : NULL;
+}
+
+/* How a class begins at `p`, its bracket: a bracket that closes it can't be its first character. */
+static size_t class_head(const char *p)
+{
+    const size_t n = p[1] == '^' ? 2 : 1;
+    return p[n] == ']' ? n : n - 1;
+}
+
+/* Another model's ids would come of it without a word: whatever is read otherwise is refused by its name. */
+static int check_syntax(const char *pattern, error *err)
+{
+    bool in_class = false;
+    for (const char *p = pattern; *p; p++) {
+        const bool escapes = *p == '\\' && p[1];
+        const char *foreign = in_class ? foreign_in_class(p) : foreign_outside(p);
+        if (escapes) foreign = foreign_escape(*++p);
+        if (foreign)
+            return error_set(err, ERR_UNSUPPORTED, "split pattern: %s at byte %zu is not supported", foreign,
+                             (size_t)(p - pattern));
+
+        const bool opens = !in_class && !escapes && *p == '[';
+        if (in_class && !escapes && *p == ']') in_class = false;
+        if (!opens) continue;
+        in_class = true;
+        p += class_head(p);
+    }
+    return OK;
+}
+
 int split_compile(split *s, const char *pattern, bool literal, error *err)
 {
     int code;
     PCRE2_SIZE at;
     /* Pieces must end where characters do, so no \C: matching trusts that it gets whole ones. */
-    const uint32_t options = PCRE2_UTF | (literal ? PCRE2_LITERAL : PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C);
+    const uint32_t options = PCRE2_UTF | (literal ? PCRE2_LITERAL : SYNTAX);
     if (strlen(pattern) > MAX_PATTERN)
         return error_set(err, ERR_LIMIT, "split pattern: %zu bytes (at most %d are allowed)", strlen(pattern),
                          MAX_PATTERN);
+    if (!literal && check_syntax(pattern, err) != OK) return err->code;
 
     s->code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, options, &code, &at, NULL);
     if (!s->code) {
