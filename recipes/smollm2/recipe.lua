@@ -37,4 +37,5 @@ return {
     keep_checkpoints = 1, -- 1.6 GB each
     eval_every = 10,
     actors = 1,
+    lease_seconds = 900, -- 64 long prompts are played at once: minutes on a slow machine, and after that twice
 }
