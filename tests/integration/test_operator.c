@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What an operator does to a run: hangs up, kills, stops, closes the terminal, fills the disk, damages checkpoints,
- * edits what it was begun with, copies it while it lives. It ends with the bytes of an undisturbed run, every
- * difference is said, and no file of the operator's is touched. */
-#include <dirent.h>
+/* What an operator does to a run's files: fills the disk, damages checkpoints, edits what it was begun with, copies it
+ * while it lives. It ends with the bytes of an undisturbed run, every difference is said, and no file of the operator's
+ * is touched. What is done to its processes: test_signals.c. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -13,19 +12,15 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "base/str.h"
+#include "tests/integration/calm.h"
 #include "tests/integration/fleet.h"
 #include "tests/support/support.h"
 
-enum { SECONDS = 240, LAST = 8, LOOK_MS = 5, FILLER_BYTES = 1 << 16 };
-
-static const char *const KEYS[] = { "actors=1", "steps=8", NULL };
+enum { LOOK_MS = 5, FILLER_BYTES = 1 << 16 };
 
 /* ---- helpers ---- */
 
@@ -47,35 +42,10 @@ static bool is_there(const place *p, const char *name)
     return lstat(path_join(path, sizeof path, p->run, name), &st) == 0;
 }
 
-static void assert_said(const place *p, const char *words)
-{
-    size_t len;
-    char *said = bytes_of(p->out, &len);
-    if (!strstr(said, words)) fail_msg("expected '%s' in: %s", words, said);
-    free(said);
-}
-
-/* `troupe train --resume RUN WORD`: its status; what it says goes into RUN's out. */
-static int resume(const place *p, const char *word)
-{
-    process t = troupe_start(p->out, (const char *const[]){ "train", "--resume", p->run, word, NULL });
-    return troupe_wait(&t, SECONDS);
-}
-
 static void refused(const place *p, const char *word, const char *why)
 {
     assert_int_equal(resume(p, word), 1);
     assert_said(p, why);
-}
-
-/* The undisturbed run; what all the others are compared with. */
-static place calm;
-
-static void resumed_to_the_same_end(const place *p)
-{
-    assert_int_equal(resume(p, NULL), 0);
-    assert_same_model(&calm, p, LAST);
-    assert_nobody_left(p);
 }
 
 /* Small disks are mounted where no other process sees them, and go with us, however we end. */
@@ -84,34 +54,10 @@ static void leave_the_machines_mounts(void)
     if (unshare(CLONE_NEWNS) == 0) mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
 }
 
-static int play_calm(void **state)
+static int set_up(void **state)
 {
-    (void)state;
     leave_the_machines_mounts();
-    outcome o = TROUPE("env", "call", "--tool", "python", "{\"code\": \"print(1)\"}");
-    const bool works = o.status == 0;
-    outcome_free(&o);
-    if (!works) return 0; /* each test will say so */
-    calm = place_new();
-    process p = place_start(&calm, KEYS);
-    return troupe_wait(&p, SECONDS);
-}
-
-static int forget_calm(void **state)
-{
-    (void)state;
-    test_folder_remove(calm.dir);
-    return 0;
-}
-
-/* A run in the background that has done its first step. */
-static process begun(place *p, const char *const *keys)
-{
-    need_sandbox();
-    *p = place_new();
-    process t = place_start(p, keys);
-    wait_for_step(p->run, 1, SECONDS);
-    return t;
+    return play_calm(state);
 }
 
 /* The calm run once more, as its own: copied, with checkpoints up to the last. */
@@ -121,147 +67,6 @@ static place another_calm(void)
     place p = place_new();
     shell("cp -r %s %s", calm.run, p.run);
     return p;
-}
-
-/* ---- signals ---- */
-
-/* A terminal that is closed, and what schedulers send some time before they kill. */
-static void whoever_says_stop_gets_a_checkpoint(void **state)
-{
-    (void)state;
-    static const int SIGNALS[] = { SIGHUP, SIGUSR1, SIGQUIT };
-    for (size_t i = 0; i < sizeof SIGNALS / sizeof *SIGNALS; i++) {
-        place p;
-        char words[120];
-        process t = begun(&p, KEYS);
-        process_signal(&t, SIGNALS[i]);
-        assert_int_equal(troupe_wait(&t, SECONDS), 130);
-        snprintf(words, sizeof words, "stopped by %s (continue with: troupe train --resume", strsignal(SIGNALS[i]));
-        assert_said(&p, words);
-        assert_nobody_left(&p);
-        resumed_to_the_same_end(&p);
-        test_folder_remove(p.dir);
-    }
-}
-
-/* By its process list, or a scheduler's signal to one process: the learner saves, and the run says what Ctrl-C says. */
-static void a_learner_that_is_asked_to_stop_stops_its_run_in_order(void **state)
-{
-    (void)state;
-    static const int SIGNALS[] = { SIGTERM, SIGHUP };
-    for (size_t i = 0; i < sizeof SIGNALS / sizeof *SIGNALS; i++) {
-        place p;
-        int pid;
-        process t = begun(&p, KEYS);
-        assert_int_equal(find_processes("troupe learner", p.run, &pid, 1), 1);
-        assert_int_equal(kill(pid, SIGNALS[i]), 0);
-        assert_int_equal(troupe_wait(&t, SECONDS), 130);
-        assert_said(&p, "troupe: train: stopped by a signal to the learner: stopped at step ");
-        assert_said(&p, "; its checkpoint is written (continue with: troupe train --resume ");
-        assert_nobody_left(&p);
-        resumed_to_the_same_end(&p);
-        test_folder_remove(p.dir);
-    }
-}
-
-/* The folder in shared memory that the learner has open: "" when it has none there. */
-static void weights_of(const place *p, char out[300])
-{
-    int pid;
-    char path[300];
-    out[0] = 0;
-    assert_int_equal(find_processes("troupe learner", p->run, &pid, 1), 1);
-    snprintf(path, sizeof path, "/proc/%d/fd", pid);
-    DIR *d = opendir(path);
-    for (struct dirent *e; d && !out[0] && (e = readdir(d));) {
-        const ssize_t n = readlinkat(dirfd(d), e->d_name, out, 299);
-        out[n > 0 ? n : 0] = 0;
-        if (!strstr(out, "/troupe-weights-")) out[0] = 0;
-    }
-    if (d) closedir(d);
-}
-
-static int of_troupe(const struct dirent *e) { return strncmp(e->d_name, "troupe-", 7) == 0; }
-
-static void a_killed_run_leaves_nothing_behind_once_it_is_resumed(void **state)
-{
-    (void)state;
-    char temporary[400], weights[300];
-    struct dirent **left = NULL;
-    int status;
-    char *const before = getenv("TMPDIR") ? strdup(getenv("TMPDIR")) : NULL;
-    char *home = test_folder_new();
-    snprintf(temporary, sizeof temporary, "%s", home);
-    setenv("TMPDIR", temporary, 1);
-    place p;
-    process t = begun(&p, KEYS);
-    weights_of(&p, weights);
-    assert_true(weights[0]);
-    process_signal(&t, SIGKILL);
-    process_wait(&t, SECONDS * 1000, &status);
-    resumed_to_the_same_end(&p);
-    assert_false(dir_exists(weights));
-    test_folder_remove(p.dir); /* in there, too */
-    const int n = scandir(temporary, &left, of_troupe, alphasort);
-    if (n > 0) fail_msg("%s/%s is left", temporary, left[0]->d_name);
-    free(left);
-    if (before)
-        setenv("TMPDIR", before, 1);
-    else
-        unsetenv("TMPDIR");
-    free(before);
-    test_folder_remove(home);
-}
-
-static void wait_for_state(pid_t pid, char state)
-{
-    const int64_t until_ms = clock_ms() + SECONDS * 1000;
-    const process it = { .pid = pid, .pidfd = 0 }; /* looked at by its id; another's child has no descriptor here */
-    while (process_look(&it).state != state) {
-        if (clock_ms() > until_ms) fail_msg("process %d is not in state %c", (int)pid, state);
-        poll(NULL, 0, LOOK_MS); /* another's child: there is nothing to wait on */
-    }
-}
-
-static void ctrl_z_pauses_all_and_fg_goes_on(void **state)
-{
-    (void)state;
-    char sockets[256];
-    int pids[16];
-    place p;
-    process t = begun(&p, KEYS);
-    sockets_of(p.run, sockets);
-    process_signal(&t, SIGTSTP);
-    wait_for_state(t.pid, 'T');
-    const int n = find_processes("troupe", sockets, pids, 16); /* learner, actor, reward worker */
-    assert_int_equal(n, 3);
-    for (int i = 0; i < n; i++) wait_for_state(pids[i], 'T');
-    process_signal(&t, SIGCONT);
-    assert_int_equal(troupe_wait(&t, SECONDS), 0);
-    assert_said(&p, "paused");
-    assert_same_model(&calm, &p, LAST);
-    assert_nobody_left(&p);
-    test_folder_remove(p.dir);
-}
-
-/* `troupe train ... 2>&1 | head -1` */
-static void a_reader_that_leaves_ends_nothing(void **state)
-{
-    (void)state;
-    need_sandbox();
-    int ends[2];
-    char link[40], byte = 0;
-    place p = place_new();
-    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    snprintf(link, sizeof link, "/proc/self/fd/%d", ends[1]);
-    snprintf(p.out, sizeof p.out, "%s", link);
-    process t = place_start(&p, KEYS);
-    close(ends[1]);
-    while (read(ends[0], &byte, 1) == 1 && byte != '\n') continue;
-    close(ends[0]);
-    assert_int_equal(troupe_wait(&t, SECONDS), 0);
-    assert_same_model(&calm, &p, LAST);
-    test_folder_remove(p.dir);
 }
 
 /* ---- damage ---- */
@@ -696,11 +501,6 @@ static void a_copy_of_a_live_run_is_a_run_of_its_own(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whoever_says_stop_gets_a_checkpoint),
-        cmocka_unit_test(a_learner_that_is_asked_to_stop_stops_its_run_in_order),
-        cmocka_unit_test(a_killed_run_leaves_nothing_behind_once_it_is_resumed),
-        cmocka_unit_test(ctrl_z_pauses_all_and_fg_goes_on),
-        cmocka_unit_test(a_reader_that_leaves_ends_nothing),
         cmocka_unit_test(a_damaged_checkpoint_is_named_and_the_one_before_used),
         cmocka_unit_test(pruning_keeps_what_is_whole),
         cmocka_unit_test(a_run_goes_on_with_its_own_copy),
@@ -717,5 +517,5 @@ int main(void)
         cmocka_unit_test(a_run_at_work_has_its_folder_alone),
         cmocka_unit_test(a_copy_of_a_live_run_is_a_run_of_its_own),
     };
-    return cmocka_run_group_tests(tests, play_calm, forget_calm);
+    return cmocka_run_group_tests(tests, set_up, forget_calm);
 }

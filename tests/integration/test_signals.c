@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* What is done to a run's processes: a signal to the run or to its learner, a kill, Ctrl-Z, a terminal that is closed,
+ * a reader that leaves. It ends with the bytes of an undisturbed run, and nothing is left of what was killed. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "tests/integration/calm.h"
+#include "tests/integration/fleet.h"
+#include "tests/support/support.h"
+
+/* A terminal that is closed, and what schedulers send some time before they kill. */
+static void whoever_says_stop_gets_a_checkpoint(void **state)
+{
+    (void)state;
+    static const int SIGNALS[] = { SIGHUP, SIGUSR1, SIGQUIT };
+    for (size_t i = 0; i < sizeof SIGNALS / sizeof *SIGNALS; i++) {
+        place p;
+        char words[120];
+        process t = begun(&p, KEYS);
+        process_signal(&t, SIGNALS[i]);
+        assert_int_equal(troupe_wait(&t, SECONDS), 130);
+        snprintf(words, sizeof words, "stopped by %s (continue with: troupe train --resume", strsignal(SIGNALS[i]));
+        assert_said(&p, words);
+        assert_nobody_left(&p);
+        resumed_to_the_same_end(&p);
+        test_folder_remove(p.dir);
+    }
+}
+
+/* By its process list, or a scheduler's signal to one process: the learner saves, and the run says what Ctrl-C says. */
+static void a_learner_that_is_asked_to_stop_stops_its_run_in_order(void **state)
+{
+    (void)state;
+    static const int SIGNALS[] = { SIGTERM, SIGHUP };
+    for (size_t i = 0; i < sizeof SIGNALS / sizeof *SIGNALS; i++) {
+        place p;
+        int pid;
+        process t = begun(&p, KEYS);
+        assert_int_equal(find_processes("troupe learner", p.run, &pid, 1), 1);
+        assert_int_equal(kill(pid, SIGNALS[i]), 0);
+        assert_int_equal(troupe_wait(&t, SECONDS), 130);
+        assert_said(&p, "troupe: train: stopped by a signal to the learner: stopped at step ");
+        assert_said(&p, "; its checkpoint is written (continue with: troupe train --resume ");
+        assert_nobody_left(&p);
+        resumed_to_the_same_end(&p);
+        test_folder_remove(p.dir);
+    }
+}
+
+/* The folder in shared memory that the learner has open: "" when it has none there. */
+static void weights_of(const place *p, char out[300])
+{
+    int pid;
+    char path[300];
+    out[0] = 0;
+    assert_int_equal(find_processes("troupe learner", p->run, &pid, 1), 1);
+    snprintf(path, sizeof path, "/proc/%d/fd", pid);
+    DIR *d = opendir(path);
+    for (struct dirent *e; d && !out[0] && (e = readdir(d));) {
+        const ssize_t n = readlinkat(dirfd(d), e->d_name, out, 299);
+        out[n > 0 ? n : 0] = 0;
+        if (!strstr(out, "/troupe-weights-")) out[0] = 0;
+    }
+    if (d) closedir(d);
+}
+
+static int of_troupe(const struct dirent *e) { return strncmp(e->d_name, "troupe-", 7) == 0; }
+
+static void a_killed_run_leaves_nothing_behind_once_it_is_resumed(void **state)
+{
+    (void)state;
+    char temporary[400], weights[300];
+    struct dirent **left = NULL;
+    int status;
+    char *const before = getenv("TMPDIR") ? strdup(getenv("TMPDIR")) : NULL;
+    char *home = test_folder_new();
+    snprintf(temporary, sizeof temporary, "%s", home);
+    setenv("TMPDIR", temporary, 1);
+    place p;
+    process t = begun(&p, KEYS);
+    weights_of(&p, weights);
+    assert_true(weights[0]);
+    process_signal(&t, SIGKILL);
+    process_wait(&t, SECONDS * 1000, &status);
+    resumed_to_the_same_end(&p);
+    assert_false(dir_exists(weights));
+    test_folder_remove(p.dir); /* in there, too */
+    const int n = scandir(temporary, &left, of_troupe, alphasort);
+    if (n > 0) fail_msg("%s/%s is left", temporary, left[0]->d_name);
+    free(left);
+    if (before)
+        setenv("TMPDIR", before, 1);
+    else
+        unsetenv("TMPDIR");
+    free(before);
+    test_folder_remove(home);
+}
+
+static void ctrl_z_pauses_all_and_fg_goes_on(void **state)
+{
+    (void)state;
+    char sockets[256];
+    int pids[16];
+    place p;
+    process t = begun(&p, KEYS);
+    sockets_of(p.run, sockets);
+    process_signal(&t, SIGTSTP);
+    wait_for_state(t.pid, 'T');
+    const int n = find_processes("troupe", sockets, pids, 16); /* learner, actor, reward worker */
+    assert_int_equal(n, 3);
+    for (int i = 0; i < n; i++) wait_for_state(pids[i], 'T');
+    process_signal(&t, SIGCONT);
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    assert_said(&p, "paused");
+    assert_same_model(&calm, &p, LAST);
+    assert_nobody_left(&p);
+    test_folder_remove(p.dir);
+}
+
+/* `troupe train ... 2>&1 | head -1` */
+static void a_reader_that_leaves_ends_nothing(void **state)
+{
+    (void)state;
+    need_sandbox();
+    int ends[2];
+    char link[40], byte = 0;
+    place p = place_new();
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", ends[1]);
+    snprintf(p.out, sizeof p.out, "%s", link);
+    process t = place_start(&p, KEYS);
+    close(ends[1]);
+    while (read(ends[0], &byte, 1) == 1 && byte != '\n') continue;
+    close(ends[0]);
+    assert_int_equal(troupe_wait(&t, SECONDS), 0);
+    assert_same_model(&calm, &p, LAST);
+    test_folder_remove(p.dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(whoever_says_stop_gets_a_checkpoint),
+        cmocka_unit_test(a_learner_that_is_asked_to_stop_stops_its_run_in_order),
+        cmocka_unit_test(a_killed_run_leaves_nothing_behind_once_it_is_resumed),
+        cmocka_unit_test(ctrl_z_pauses_all_and_fg_goes_on),
+        cmocka_unit_test(a_reader_that_leaves_ends_nothing),
+    };
+    return cmocka_run_group_tests(tests, play_calm, forget_calm);
+}
