@@ -278,6 +278,63 @@ static void a_group_of_one_is_left_out(void **state)
     close_fixture(s);
 }
 
+/* A step's worth of answers: both episodes of step 1, and their scores. */
+static void finish_step(fixture *s)
+{
+    want(s, ANN, GROUP);
+    want(s, JIM, GROUP);
+    for (uint32_t i = 0; i < GROUP; i++) deliver(s, ANN, episode_of(s, task_id(false, 1, i), 0));
+    for (uint32_t i = 0; i < GROUP; i++) give_score(s, JIM, task_id(false, 1, i), 1);
+}
+
+/* Every ten seconds that nothing is finished in, and not while nothing is to be played: then the trainer is at work. */
+static void who_waits_is_told_every_ten_seconds_for_what(void **state)
+{
+    (void)state;
+    char said[200] = "";
+    fixture *s = open_fixture();
+    come(s, ANN), come(s, JIM);
+    s->fakes.now_ms += 9999;
+    assert_false(server_reminder(s->server, said, sizeof said));
+    s->fakes.now_ms += 1;
+    assert_true(server_reminder(s->server, said, sizeof said));
+    assert_string_equal(said,
+                        "2 episodes (0 being played, 0 being scored) with 1 actors and 1 reward workers connected");
+    assert_false(server_reminder(s->server, said, sizeof said));
+
+    s->fakes.now_ms += 9999;
+    finish_step(s); /* nothing is open until the next version */
+    s->fakes.now_ms += 60000;
+    assert_false(server_reminder(s->server, said, sizeof said));
+    publish(s, 1);
+    s->fakes.now_ms += 9999;
+    assert_false(server_reminder(s->server, said, sizeof said)); /* counted from when there was something to wait for */
+    s->fakes.now_ms += 1;
+    assert_true(server_reminder(s->server, said, sizeof said));
+    close_fixture(s);
+}
+
+/* Ten seconds count from the last step, where later steps' tasks are open all along. */
+static void a_step_that_is_finished_puts_the_reminder_off(void **state)
+{
+    (void)state;
+    char said[200];
+    fixture *s = open_fixture();
+    server_free(s->server);
+    s->max_staleness = 1;
+    open_server(s);
+    publish(s, 0);
+    come(s, ANN), come(s, JIM);
+    s->fakes.now_ms += 9000;
+    finish_step(s);
+    assert_int_equal(core_open_tasks(server_core(s->server)), GROUP); /* step 2 */
+    s->fakes.now_ms += 9000;
+    assert_false(server_reminder(s->server, said, sizeof said));
+    s->fakes.now_ms += 1000;
+    assert_true(server_reminder(s->server, said, sizeof said));
+    close_fixture(s);
+}
+
 /* ---- workers without a recipe ---- */
 
 static void come_for_the_recipe(fixture *s, peer_id peer, bool up)
@@ -374,6 +431,8 @@ int main(void)
         cmocka_unit_test(a_version_waits_for_the_end_of_an_evaluation),
         cmocka_unit_test(comings_and_goings_are_logged_at_a_bounded_rate),
         cmocka_unit_test(a_group_of_one_is_left_out),
+        cmocka_unit_test(who_waits_is_told_every_ten_seconds_for_what),
+        cmocka_unit_test(a_step_that_is_finished_puts_the_reminder_off),
         cmocka_unit_test(who_comes_for_the_recipe_gets_it_and_is_nobody_else),
         cmocka_unit_test(a_part_of_the_recipe_is_sent_to_who_reads),
         cmocka_unit_test(where_there_is_no_recipe_to_give_who_comes_for_it_is_sent_away),

@@ -336,6 +336,106 @@ static void a_score_that_is_lost_is_asked_again(void **state)
     close_fixture(s);
 }
 
+/* ---- episodes that get no score ---- */
+
+static void fail_to_score(fixture *s, peer_id peer, uint64_t id)
+{
+    score *sc = xcalloc(1, sizeof *sc);
+    *sc = (score){ .task = id, .status = SCORE_MACHINE, .error = xstrdup("the judge died") };
+    say(s, peer, (message){ .type = MSG_SCORE, .score = { sc } });
+}
+
+typedef struct found {
+    uint64_t task;
+    int n;
+    char said[200]; /* the reason of the score of `task` */
+} found;
+
+static int find_score(void *ctx, const char *row, episode *e, score *sc)
+{
+    found *f = ctx;
+    (void)row;
+    if (sc && sc->task == f->task && sc->status == SCORE_MACHINE && sc->error) {
+        f->n++;
+        snprintf(f->said, sizeof f->said, "%s", sc->error);
+    }
+    episode_free(e);
+    score_free(sc);
+    return 0;
+}
+
+/* Task `id`, the step's last, was asked in vain: its group is whole, with a score that is missing and not 0, and the
+ * reason is on record. */
+static void assert_unscored(fixture *s, uint64_t id, const char *why)
+{
+    error err = { 0 };
+    void *item = NULL;
+    assert_true(stats(s).failed == 1 && stats(s).dropped == 0 && stats(s).groups_dropped == 0);
+    assert_int_equal(stats(s).waiting_scores, 0);
+
+    assert_int_equal(queue_pop(s->steps, &item, 0), OK);
+    const step_batch *b = item;
+    assert_int_equal(b->n, 1);
+    assert_int_equal(b->groups[0]->n, GROUP);
+    const uint32_t at = task_id_index(id);
+    assert_true(b->groups[0]->scores[at]->status == SCORE_MACHINE && b->groups[0]->scores[at]->n_values == 0);
+    assert_true(isnan(score_get(b->groups[0]->scores[at], "accuracy")));
+    test_near(score_get(b->groups[0]->scores[1 - at], "accuracy"), 1, 0, "the other episode's score");
+    step_batch_free(item);
+
+    found f = { .task = id };
+    test_ok(store_read(s->store, -1, -1, 0, find_score, &f, &err), &err);
+    assert_int_equal(f.n, 1);
+    assert_string_equal(f.said, why);
+}
+
+/* Both episodes are there, and the first has its score. */
+static fixture *open_half_scored(void)
+{
+    fixture *s = open_fixture();
+    come(s, ANN), come(s, JIM);
+    want(s, ANN, GROUP);
+    deliver(s, ANN, episode_of(s, task_id(false, 1, 0), 0));
+    want(s, JIM, 1);
+    give_score(s, JIM, task_id(false, 1, 0), 1);
+    deliver(s, ANN, episode_of(s, task_id(false, 1, 1), 0));
+    return s;
+}
+
+static void an_episode_whose_judges_fail_again_and_again_has_no_score(void **state)
+{
+    (void)state;
+    const uint64_t id = task_id(false, 1, 1);
+    fixture *s = open_half_scored();
+    for (int i = 0; i < 3; i++) { /* max_attempts */
+        assert_int_equal(stats(s).failed, 0);
+        want(s, JIM, 1);
+        assert_int_equal(s->sent[JIM][MSG_SCORE_REQUEST], i + 2);
+        fail_to_score(s, JIM, id);
+        fail_to_score(s, JIM, id); /* once more of the same lease: it counts once */
+    }
+    assert_int_equal(stats(s).score_machines, 3);
+    assert_unscored(s, id, "the judge died");
+    close_fixture(s);
+}
+
+static void a_score_that_takes_good_judges_with_it_is_given_up(void **state)
+{
+    (void)state;
+    fixture *s = open_half_scored();
+    for (int i = 1; i <= 10; i++) {
+        assert_int_equal(stats(s).failed, 0);
+        want(s, JIM, 1);
+        s->fakes.now_ms += 100000; /* beyond its lease */
+        s->fakes.tick(s->fakes.server_ctx);
+        one_turn(s);
+        assert_int_equal(stats(s).lost, i);
+    }
+    assert_int_equal(stats(s).scores, 1);
+    assert_unscored(s, task_id(false, 1, 1), "gave up: 10 times the lease expired or the reward worker died");
+    close_fixture(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +453,8 @@ int main(void)
         cmocka_unit_test(who_only_takes_and_leaves_uses_nothing_up),
         cmocka_unit_test(a_task_that_takes_good_workers_with_it_is_given_up),
         cmocka_unit_test(a_score_that_is_lost_is_asked_again),
+        cmocka_unit_test(an_episode_whose_judges_fail_again_and_again_has_no_score),
+        cmocka_unit_test(a_score_that_takes_good_judges_with_it_is_given_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
