@@ -204,6 +204,36 @@ static void many_objectives_are_read_and_checked(void **state)
     test_folder_remove(dir);
 }
 
+/* Keys of a method that need others, or can't stand beside them: the one to change is named. */
+static void keys_of_methods_are_checked_together(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *keys[3], *sentence;
+    } CASES[] = {
+        { { "algorithm.carry=true" }, "algorithm.carry: expected algorithm.given beside it" },
+        { { "algorithm.carry=true", "algorithm.given=asft" }, NULL },
+        { { "algorithm.mixture=0.3" }, "algorithm.mixture: expected given = \"sft\" or \"dft\"" },
+        { { "algorithm.mixture=0.3", "algorithm.given=asft" }, "algorithm.mixture: expected given" },
+        { { "algorithm.mixture=0.3", "algorithm.given=sft" }, NULL },
+        { { "algorithm.mixture=0.3", "algorithm.given=dft" }, NULL },
+        { { "algorithm.pivot_steps=4", "reward.preference=want" },
+          "algorithm.pivot_steps: expected 0 with reward.preference: each would set the weights" },
+        { { "algorithm.pivot_steps=0", "reward.preference=want" }, NULL },
+        { { "algorithm.pivot_steps=1" }, "algorithm.pivot_steps: expected 0, or two steps or more" },
+        { { "algorithm.pivot_steps=2" }, NULL },
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        error err = { 0 };
+        int n = 0;
+        while (n < 3 && CASES[i].keys[n]) n++;
+        recipe *r = recipe_open(calculator, CASES[i].keys, n, &err);
+        if (CASES[i].sentence ? r || !strstr(err.text, CASES[i].sentence) : !r)
+            fail_msg("case %zu: expected '%s', found '%s'", i, CASES[i].sentence ? CASES[i].sentence : "", err.text);
+        recipe_free(r);
+    }
+}
+
 /* What sampling, hints, templates and the smaller methods need of the data is found before a run starts. */
 static void rows_and_methods_are_read_and_checked(void **state)
 {
@@ -469,6 +499,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(each_room_gets_what_is_its_own),
         cmocka_unit_test(many_objectives_are_read_and_checked),
         cmocka_unit_test(a_name_stands_for_its_papers_choices),
+        cmocka_unit_test(keys_of_methods_are_checked_together),
         cmocka_unit_test(rows_and_methods_are_read_and_checked),
         cmocka_unit_test(the_command_line_wins),
         cmocka_unit_test(micro_batches_are_a_number_or_left_open),

@@ -319,6 +319,38 @@ static void of_a_damaged_checkpoint_the_one_before_is_used(void **state)
         }
 }
 
+/* Whatever stands in the way stays: a folder, a file, a link that leads nowhere. The last free name is the hundredth;
+ * then the folder keeps its own, and a sentence says so. */
+static void what_is_set_aside_takes_the_first_free_name(void **state)
+{
+    (void)state;
+    char *dir = test_folder_new(), path[400], moved[500], want[500];
+    error err = { 0 };
+    struct stat st;
+    snprintf(path, sizeof path, "%s/step-4", dir);
+    for (int i = 1; i <= 100; i++) {
+        snprintf(want, sizeof want, i == 1 ? "%s.old" : "%s.old-%d", path, i);
+        if (i == 3) assert_int_equal(symlink("/nowhere", want), 0);
+        if (i == 4) test_file_write(dir, "step-4.old-4", "a person's");
+        if (i == 3 || i == 4) continue;
+        assert_int_equal(mkdir(path, 0700), 0);
+        test_ok(checkpoint_set_aside(path, "old", moved, sizeof moved, &err), &err);
+        assert_string_equal(moved, want);
+        assert_true(lstat(path, &st) != 0 && lstat(moved, &st) == 0 && S_ISDIR(st.st_mode));
+    }
+
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(checkpoint_set_aside(path, "old", moved, sizeof moved, &err), ERR_FULL);
+    snprintf(want, sizeof want, "%s.old, .old-2, ... are all taken", path);
+    assert_string_equal(err.text, want);
+    assert_int_equal(lstat(path, &st), 0);
+    test_ok(checkpoint_set_aside(path, "damaged", moved, sizeof moved, &err), &err); /* each word has its own row */
+    snprintf(want, sizeof want, "%s.damaged", path);
+    assert_string_equal(moved, want);
+    assert_int_equal(checkpoint_set_aside(path, "damaged", moved, sizeof moved, &err), ERR_IO);
+    test_folder_remove(dir);
+}
+
 /* state.json says which files the others are: it vouches for itself first. */
 static void no_byte_of_the_state_can_be_changed(void **state)
 {
@@ -536,6 +568,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(of_a_damaged_checkpoint_the_one_before_is_used),
         cmocka_unit_test(no_byte_of_the_state_can_be_changed),
+        cmocka_unit_test(what_is_set_aside_takes_the_first_free_name),
         cmocka_unit_test(a_file_of_another_step_is_refused),
         cmocka_unit_test(a_full_disk_leaves_nothing_half_written),
         cmocka_unit_test(a_damaged_checkpoint_is_not_kept_in_place_of_a_new_one),

@@ -66,6 +66,7 @@ static group *shown_and_unshown(const tiny *t, double own_reward)
     for (uint32_t i = 0; i < 4; i++) {
         const bool shown = i < 2;
         episode *e = made_episode(i, shown ? 7 : 3, shown ? 5 : 4, 1, -1);
+        e->tokens.n_prompt = shown ? 7 : 3;
         e->n_shots = shown;
         record_true_logprobs(t, e);
         test_ok(group_add(g, e, made_score(i, "accuracy", shown ? 1 : own_reward), &err), &err);
@@ -319,6 +320,25 @@ static void era_halves_what_is_sure_already(void **state)
     tiny_close(&t);
 }
 
+/* The smaller methods say what they can't be together with before a model is loaded. */
+static void a_mixture_beside_a_many_gradients_method_is_refused(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    trainer_config c = two_config(1e-3);
+    c.loss.imitation = IMITATION_SFT;
+    SETTINGS_SET(&c, MIXTURE, (mixture_config){ .start = 0.3, .rate = 0.2, .every = 1 });
+    c.moo.over = MOO_OVER_REWARDS;
+    assert_null(trainer_new(&c, t.w, &err));
+    assert_string_equal(err.text, "algorithm.mixture with moo.method: both would weigh gradients");
+    c.moo.over = MOO_OVER_NOTHING;
+    trainer *tr = trainer_new(&c, t.w, &err);
+    if (!tr) fail_msg("%s", err.text);
+    trainer_free(tr);
+    tiny_close(&t);
+}
+
 /* Half of the blocks rest: their weights and moments are to the bit what they were. */
 static void what_is_frozen_does_not_move(void **state)
 {
@@ -492,6 +512,7 @@ int main(void)
         cmocka_unit_test(memory_is_read_by_its_own_kind_of_trainer_alone),
         cmocka_unit_test(tokens_too_old_are_read_and_not_trained_on),
         cmocka_unit_test(era_halves_what_is_sure_already),
+        cmocka_unit_test(a_mixture_beside_a_many_gradients_method_is_refused),
         cmocka_unit_test(what_is_frozen_does_not_move),
         cmocka_unit_test(moa_s_weights_and_elimination_reach_the_step),
         cmocka_unit_test(a_row_s_preference_reaches_the_step),

@@ -389,6 +389,36 @@ static void a_list_is_rewards_on_spans_of_the_answer(void **state)
                     "position");
 }
 
+/* Half a list is no reward: the spans before the one that can't be go as well, and other objectives keep theirs. */
+static void one_span_that_can_not_be_makes_its_objective_missing(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value, *why;
+    } BAD[] = { { "0/0", "objective 'style' is not a number" },
+                { "1e300", "objective 'style' is 1e+300: a score lies between" } };
+    for (size_t i = 0; i < 2; i++) {
+        char script[400];
+        snprintf(
+            script, sizeof script,
+            "return function(task, episode)\n"
+            "  return { about = { { 1, 0.5 } }, style = { { 8, 0.75 }, { 12, %s }, { 18, 1 } }, tone = { { 18, 1 } "
+            "} }\n"
+            "end\n",
+            BAD[i].value);
+        desk d = open_desk(script);
+        score sc = ask(&d);
+        assert_int_equal(sc.status, SCORE_OK);
+        assert_non_null(sc.error);
+        if (!strstr(sc.error, BAD[i].why)) fail_msg("expected '%s' in: %s", BAD[i].why, sc.error);
+        assert_true(score_get(&sc, "about") == 0.5 && isnan(score_get(&sc, "style")) && score_get(&sc, "tone") == 1);
+        assert_int_equal(sc.n_spans, 2);
+        assert_true(score_has_spans(&sc, "about") && !score_has_spans(&sc, "style") && score_has_spans(&sc, "tone"));
+        score_reset(&sc);
+        close_desk(&d);
+    }
+}
+
 static void a_turn_says_where_it_stops(void **state)
 {
     (void)state;
@@ -427,6 +457,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_turn_says_where_it_stops),
         cmocka_unit_test(who_waits_for_a_script_can_say_so),
         cmocka_unit_test(a_list_is_rewards_on_spans_of_the_answer),
+        cmocka_unit_test(one_span_that_can_not_be_makes_its_objective_missing),
         cmocka_unit_test(objectives_come_back_by_name),
         cmocka_unit_test(one_number_is_the_objective_reward),
         cmocka_unit_test(a_nan_is_a_missing_objective_and_the_others_stay),
