@@ -46,6 +46,9 @@ static int check_group(call *c, const bench_call *b, const asked *a, error *err)
     return OK;
 }
 
+/* Lengths of a group's prompt and replies, as in bench/results: figures can then be compared. */
+enum { USUAL_PROMPT = 256, USUAL_REPLY = 64 };
+
 static int take(call *c, bench_call *b, const asked *a, error *err)
 {
     const char *what = c->arguments.positional[0];
@@ -63,8 +66,8 @@ static int take(call *c, bench_call *b, const asked *a, error *err)
     b->request.batch = (int)a->batch;
     b->request.length = (int)a->length;
     b->request.group = (int)a->group;
-    b->request.prompt = a->prompt > 0 ? (int)a->prompt : 256; /* as in bench/results: figures can be compared */
-    b->request.reply = a->reply > 0 ? (int)a->reply : 64;
+    b->request.prompt = a->prompt > 0 ? (int)a->prompt : USUAL_PROMPT;
+    b->request.reply = a->reply > 0 ? (int)a->reply : USUAL_REPLY;
     bench_fill(&b->request, b->kind);
     return OK;
 }

@@ -47,7 +47,7 @@ static int make_calls(progress *p, error *err)
 
         tool_result results[MAX_RESULTS];
         const int n = router_poll(p->router, clock_ms(), results, MAX_RESULTS);
-        for (int i = 0; i < n; i++) {
+        for (int i = 0; i < n; i++) { /* after a failure too: each result owns its text */
             const int counted = count(p, &results[i], err);
             if (rc == OK) rc = counted;
         }

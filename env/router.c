@@ -96,6 +96,7 @@ static int read_parameters(const tool *t, json_t **schema, error *err)
     json_decref(read);
     return error_set(err, ERR_PARSE, "tool %s: %s", t->name, why.text);
 }
+
 int router_add(router *r, const tool *t, error *err)
 {
     int rc = OK;
@@ -242,6 +243,8 @@ uint64_t router_begin(router *r, const char *name, const char *arguments_json, c
     call *c = xcalloc(1, sizeof *c);
     *c = (call){ .id = id, .tool = tool_index, .arguments = xstrdup(arguments_json) };
     if (ctx) c->context = *ctx;
+
+    /* The caller's row lives as long as this function; a machine that fails is asked again later. */
     c->context.row = c->row = xstrdup(c->context.row);
     idmap_set(r->calls, id, c);
     start(r, c, now_ms);
@@ -251,6 +254,8 @@ uint64_t router_begin(router *r, const char *name, const char *arguments_json, c
 void router_cancel(router *r, uint64_t id)
 {
     call *c = idmap_get(r->calls, id);
+
+    /* It may have been answered at once, and not been fetched yet. */
     for (size_t i = 0; i < r->ready.len; i++)
         if (r->ready.data[i].call == id) {
             free(r->ready.data[i].text);
@@ -271,7 +276,7 @@ int router_fds(router *r, struct pollfd *out, int max)
 
 int64_t router_deadline_ms(const router *r)
 {
-    int64_t first = r->ready.len > 0 ? 0 : INT64_MAX;
+    int64_t first = r->ready.len > 0 ? 0 : INT64_MAX; /* an answer that is ready has no descriptor to wake anyone */
     for (int i = 0; i < r->n_tools; i++) {
         const int64_t due = r->tools[i].deadline_ms(r->tools[i].self);
         if (due < first) first = due;
@@ -341,6 +346,8 @@ int router_call(router *r, const char *name, const char *arguments_json, tool_re
             if (out->call == id) return OK;
             free(out->text);
         }
+
+        /* Nothing was to be expected before the poll and nothing is after it: no tool knows of the call. */
         if (!under_way && router_deadline_ms(r) == INT64_MAX)
             return error_set(err, ERR_STATE, "tool %s lost the call", name);
         router_wait(r, LONGEST_WAIT_MS);

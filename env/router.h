@@ -29,7 +29,8 @@ typedef struct tool_context {
     const char *row;  /* the data row as JSON text; NULL: none. Lives as long as begin runs */
 } tool_context;
 
-/* What a tool implements. begin: starts call `call`; cancel: forget it; fds/poll as the router's. All non-blocking. */
+/* What a tool implements. begin: starts call `call`; cancel: forget it; fds/poll as the router's. All non-blocking.
+ * Only `cancel` may be NULL: of a tool without it the router drops what comes of a call that was cancelled. */
 typedef struct tool tool;
 struct tool {
     const char *name, *description, *parameters; /* parameters: JSON Schema text */

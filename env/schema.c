@@ -57,6 +57,7 @@ static int check_properties(const json_t *properties, const char *path, int dept
     json_t *s;
     if (!json_is_object(properties)) return bad(err, path, "properties", "an object of schemas");
 
+    /* The cast, here and below: jansson's loops want an object that is not const, and change nothing. */
     json_object_foreach((json_t *)(uintptr_t)properties, name, s)
     {
         char here[MAX_PATH], inner[MAX_PATH];
@@ -172,6 +173,7 @@ static const char *article_of(const char *type)
     if (strcmp(type, "null") == 0) return "";
     return strchr("aio", type[0]) ? "an " : "a ";
 }
+
 /* "a string", "an integer or null", "one of "C", "F"": what a schema asks for, in words. */
 static void expectation(const json_t *schema, str *out)
 {
@@ -279,7 +281,7 @@ static int validate_object(const json_t *schema, const json_t *value, const char
     return OK;
 }
 
-/* Characters, not bytes. */
+/* Characters, not bytes: in UTF-8 a byte 10xxxxxx continues a character. */
 static size_t length_of(const char *s)
 {
     size_t n = 0;
@@ -344,6 +346,7 @@ static int validate_items(const json_t *schema, const json_t *value, const char 
     return rc;
 }
 
+/* Where no alternative fits, the sentence is the last one's. */
 static int validate_any(const json_t *schema, const json_t *value, const char *path, error *err)
 {
     const json_t *any = json_object_get(schema, "anyOf");

@@ -100,6 +100,7 @@ static int spawn_python(box *b, const char *python, int theirs, int filter, int 
     snprintf(entrance_text, sizeof entrance_text, "%d", entrance);
     snprintf(leaf_text, sizeof leaf_text, "%d", leaf);
 
+    /* -S and -s: python itself reads no site-packages, whose .pth files run code; code.py looks packages up in them. */
     const char *const argv[] = { python,
                                  "-S",
                                  "-s",
@@ -154,6 +155,8 @@ static int spawn_host(box *b, int theirs, error *err)
                                       .die_with_parent = true };
 
     const int rc = process_spawn(&b->zygote, (const char *const *)b->host.data, &options, err);
+
+    /* The text of the number is this function's, and the next host has another socket. */
     b->host.data[--b->host.len - 1] = NULL;
     return rc;
 }
@@ -177,6 +180,7 @@ static int wait_ready(box *b, error *err)
     const bool python = b->host.len == 0;
     if (n > 1 && text[0] == 'E') return error_set(err, ERR_UNSUPPORTED, "%s%s", python ? "sandbox: " : "", text + 1);
 
+    /* Python that has no room for its addresses ends without a word: the limit is named, as the likeliest cause. */
     char limit[64] = "";
     struct rlimit addresses;
     if (getrlimit(RLIMIT_AS, &addresses) == 0 && addresses.rlim_cur != RLIM_INFINITY)
@@ -201,6 +205,8 @@ static int start_on_socket(box *b, const char *python, int leaf, error *err)
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return error_sys(err, errno, "socketpair");
+
+    /* A SEQPACKET message is sent whole or not at all (EMSGSIZE): the buffer has to hold the longest code. */
     const int big = 2 * MAX_CODE;
     setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &big, sizeof big);
 
@@ -246,6 +252,8 @@ static int start_with(box *b, bool systems, error *err)
 {
     char *python = find_python(systems);
     if (!python) return error_set(err, ERR_UNSUPPORTED, "sandbox: there is no python3 in PATH");
+
+    /* A leaf of no call's, without a limit: the zygote tries whether a child can be born in one. */
     memory_leaf leaf = { .folder = -1 };
     if (b->grouped && memory_leaf_open(b->group, 0, &leaf, err) != OK) give_up_group(b, err->text);
 
@@ -397,7 +405,7 @@ int box_begin(box *b, uint64_t call, uint64_t seed, const char *code, size_t len
     memory_leaf leaf;
     open_leaf(b, &leaf);
     const int rc = ask(b, call, seed, code, len, pipes[1], leaf.folder);
-    close(pipes[1]);
+    close(pipes[1]); /* the child has its own: were this open, the end of the output would never be seen */
     if (rc != OK) {
         if (b->group) memory_leaf_close(b->group, &leaf);
         close(pipes[0]);
@@ -418,6 +426,7 @@ static void kill_call(box *b, uint64_t call)
     if (b->sock >= 0) send_request(b, m, sizeof m, NULL, 0);
 }
 
+/* It keeps its place until the zygote has told of its end: until then it takes memory and a processor. */
 void box_cancel(box *b, uint64_t call)
 {
     for (size_t i = 0; i < b->calls.len; i++)
@@ -565,6 +574,8 @@ static box_result result_of(const box *b, running *r)
 int box_poll(box *b, int64_t now_ms, box_result *out, int max)
 {
     int n = 0;
+
+    /* Ends before output: a child whose end is known has written all that it ever will. */
     if (b->sock >= 0 && b->calls.len > 0) read_status(b, now_ms);
     if (b->calls.len > 0) check_zygote(b, now_ms);
 

@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* From 424 on (pidfd_send_signal, Linux 5.1 of 2019) a call has one number on all processors. */
 enum { MAX_PROGRAM = 1024, FIRST_YOUNG_CALL = 424, X32_BIT = 0x40000000, CLOCKS = 16 };
 
 #if defined __x86_64__
@@ -259,6 +260,7 @@ static void add_rule(program *p, const rule *r, uint32_t action)
 
 static void build(program *p, bool own_root)
 {
+    /* First of all: through the entry of another architecture (int 0x80 on x86-64) a number means another call. */
     load(p, offsetof(struct seccomp_data, arch));
 #ifdef OWN_ARCH
     emit(p, BPF_JMP | BPF_JEQ | BPF_K, OWN_ARCH, 1, 0);

@@ -46,6 +46,7 @@ typedef struct hosting {
 
 static _Noreturn void run_child(const hosting *h, pid_t parent, const request_head *head, size_t len, int out_fd)
 {
+    /* The host blocks SIGCHLD, for its signalfd. */
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -55,14 +56,15 @@ static _Noreturn void run_child(const hosting *h, pid_t parent, const request_he
     const rlim_t cpu_s = head->wall_ms / 1000 + 2; /* the host judges; this is for a host that can't */
     setrlimit(RLIMIT_CPU, &(struct rlimit){ cpu_s, cpu_s + 1 });
     setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
-    prctl(PR_SET_DUMPABLE, 0);
-    close(h->sock);
+    prctl(PR_SET_DUMPABLE, 0); /* else a crash starts this machine's program for core files, whatever the limit says */
+    close(h->sock);            /* a call must not speak for its host */
 
     if (h->host->run(h->host->ctx, h->buffer + sizeof *head, len - sizeof *head, out_fd)) _exit(0);
     kill(getpid(), FILTER_RAISED);
     _exit(1);
 }
 
+/* "D", as zygote.py describes it. */
 static void send_end(const hosting *h, const under_way *u, uint32_t status, uint64_t cpu_us)
 {
     char m[25] = "D";
@@ -124,6 +126,7 @@ static void reap(hosting *h)
     struct rusage usage;
     int status;
 
+    /* Signals of one kind don't queue: one SIGCHLD may stand for many children. So all of them are asked. */
     if (read(h->children, infos, sizeof infos) < 0 && errno != EAGAIN) return;
     for (pid_t pid; (pid = wait4(-1, &status, WNOHANG | WUNTRACED | WCONTINUED, &usage)) > 0;) {
         size_t i = 0;

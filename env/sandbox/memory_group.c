@@ -104,6 +104,8 @@ static void sweep(const char *base)
 
     for (struct dirent *e; (e = readdir(d));) {
         char path[MAX_PATH];
+
+        /* The kernel removes no group that has a process in it: those of the living stay. */
         if (strncmp(e->d_name, MAIN, strlen(MAIN)) == 0) unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR);
         if (strncmp(e->d_name, BOX, strlen(BOX)) != 0) continue;
         const int fd = held_folder_lock(path_join(path, sizeof path, base, e->d_name));
@@ -122,6 +124,8 @@ static bool is_child(int pid)
     int parent = -1;
     snprintf(folder, sizeof folder, "/proc/%d", pid);
     stat = read_in(folder, "stat");
+
+    /* "7 (name) S 1 ...": a name may hold blanks and brackets, so that only the last bracket is its end. */
     const char *end = strrchr(stat, ')');
     const bool read = end && sscanf(end + 1, " %c %d", &state, &parent) == 2;
     free(stat);
@@ -152,7 +156,7 @@ static bool move_all(const char *folder, const int *pids, int n)
     for (int i = 0; i < n; i++) {
         char text[16];
         snprintf(text, sizeof text, "%d", pids[i]);
-        if (!write_in(folder, "cgroup.procs", text) && errno != ESRCH) return false;
+        if (!write_in(folder, "cgroup.procs", text) && errno != ESRCH) return false; /* ESRCH: it has ended since */
     }
     return true;
 }
@@ -180,7 +184,7 @@ static int step_aside(const char *folder, error *err)
     if (snprintf(aside, sizeof aside, "%s/%sXXXXXX", folder, MAIN) >= (int)sizeof aside || !mkdtemp(aside))
         return error_sys(err, errno, "no group in %.200s", folder);
     if (move_all(aside, pids, n) && write_in(folder, "cgroup.subtree_control", "+memory")) {
-        write_in(folder, "cgroup.subtree_control", "+pids");
+        write_in(folder, "cgroup.subtree_control", "+pids"); /* or not: memory is limited all the same */
         return OK;
     }
 
@@ -287,6 +291,8 @@ void memory_group_step_back(void)
 
     const int n = own_processes(aside, pids, NULL);
     if (n < 0) return;
+
+    /* The controllers first: no process may enter a group that hands them down. */
     write_in(base, "cgroup.subtree_control", "-pids");
     if (write_in(base, "cgroup.subtree_control", "-memory") && move_all(base, pids, n)) rmdir(aside);
 }
@@ -303,7 +309,8 @@ static bool remove_leaf(const memory_group *g, uint64_t number)
     return unlinkat(g->fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT;
 }
 
-/* Swap and pids are counted where the kernel does; without the first two there is no limit. */
+/* False where the kernel takes no limit, or would kill one process of the leaf and leave the others. Swap and pids are
+ * limited where it counts them. */
 static bool limit_leaf(const memory_group *g, int folder, size_t max_bytes)
 {
     char text[32];
@@ -348,7 +355,7 @@ static uint64_t event(const char *events, const char *key)
 /* "oom" counts when this group's own limit was reached, "oom_kill" a kill in it for any reason. */
 bool memory_leaf_exceeded(const memory_leaf *leaf)
 {
-    char text[512] = "\n";
+    char text[512] = "\n"; /* every line begins after one, the first too: "oom" is no part of another key then */
     const int fd = leaf->folder >= 0 ? openat(leaf->folder, "memory.events", O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0) return false;
     const ssize_t n = read(fd, text + 1, sizeof text - 2);

@@ -36,6 +36,8 @@ box_outcome box_verdict(const box_end *end, bool overflowed, int64_t timeout_ms,
 {
     const int status = (int)end->status;
     *number = 0;
+
+    /* What was done to it comes first: after that its status may say anything. */
     if (!(end->flags & BOX_BEGAN) || (end->flags & BOX_STOPPED)) return BOX_LOST;
     if (end->flags & BOX_TOO_LONG) return BOX_TIME;
 
@@ -47,9 +49,11 @@ box_outcome box_verdict(const box_end *end, bool overflowed, int64_t timeout_ms,
     if (!WIFSIGNALED(status)) return BOX_LOST;
 
     *number = WTERMSIG(status);
-    if (overflowed) return BOX_OUTPUT;
+    if (overflowed) return BOX_OUTPUT; /* the box killed it for that */
     if (*number == SIGKILL && (end->flags & BOX_EXCEEDED_MEMORY)) return BOX_MEMORY;
     if (*number == FILTER_RAISED) return BOX_RAISED;
+
+    /* The kernel's limit on processor time: SIGXCPU, and a second later SIGKILL. */
     if (*number == SIGXCPU || (*number == SIGKILL && (int64_t)(end->cpu_us / 1000) >= timeout_ms)) return BOX_TIME;
     return own_signal(*number) ? BOX_CRASHED : BOX_LOST;
 }

@@ -87,6 +87,8 @@ static int fds(void *self, struct pollfd *out, int max) { return box_fds(((boxed
 static int64_t deadline_ms(void *self)
 {
     const boxed *p = self;
+
+    /* What waits is started by the poll that takes the end of a call. Where none runs, only a deadline brings that. */
     if (p->failed.len > 0 || (p->queue.len > 0 && box_running(p->box) == 0)) return 0;
     return box_deadline_ms(p->box);
 }
@@ -146,7 +148,7 @@ static tool_result result_of(const boxed *p, box_result *b)
         str_printf(&text, "%serror: the code crashed (signal %d, %s)", separator(&text), b->number,
                    strsignal(b->number));
         break;
-    case BOX_LOST:
+    case BOX_LOST: /* its output says why */
         t.failed = FAIL_TOOL_LOST;
         break;
     }
@@ -189,6 +191,8 @@ int boxed_tool(const boxed_config *config, tool *out, error *err)
     boxed *p = xcalloc(1, sizeof *p);
     p->config = *config;
     if (p->config.at_once <= 0) p->config.at_once = DEFAULT_AT_ONCE;
+
+    /* As in box_new, which keeps its defaults to itself: a call that hits a limit tells the policy its value. */
     if (p->config.box.timeout_ms <= 0) p->config.box.timeout_ms = 2000;
     if (p->config.box.memory_mb <= 0) p->config.box.memory_mb = 256;
     if (p->config.box.output_bytes <= 0) p->config.box.output_bytes = 16384;
