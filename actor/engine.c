@@ -119,7 +119,6 @@ engine *engine_new(const engine_config *config, const weights *w, error *err)
 
     engine *en = xcalloc(1, sizeof *en);
     en->config = *config;
-
     en->config.tokens_per_step = rows_a_step(config);
     en->w = w;
     en->max_pages = max_pages;
@@ -153,6 +152,7 @@ engine *engine_of_record(const trajectory *record, int max_context)
 }
 
 static int slot_of(const engine *en, const stream *s) { return (int)(s - en->streams); }
+
 static int32_t *table_of(const engine *en, const stream *s)
 {
     return en->table + (size_t)slot_of(en, s) * (size_t)en->max_pages;
@@ -199,7 +199,7 @@ int engine_capacity(const engine *en) { return en->config.max_streams; }
 
 uint64_t engine_submit(engine *en, const int32_t *ids, size_t n, const stream_options *options, error *err)
 {
-    if (n == 0 || n >= (size_t)en->config.max_context) {
+    if (n == 0 || n >= (size_t)en->config.max_context) { /* a place is kept for one token that is sampled */
         error_set(err, ERR_LIMIT, "a prompt of %zu tokens does not fit a context of %d", n, en->config.max_context);
         return 0;
     }
@@ -255,6 +255,8 @@ void engine_set_weights(engine *en, const weights *w)
 {
     for (int i = 0; i < en->config.max_streams; i++)
         if (en->streams[i].id) release_pages(en, &en->streams[i]);
+
+    /* After the streams have let go of their pages: the tree frees only what nobody uses. */
     prefix_tree_clear(en->tree);
     en->w = w;
 }
@@ -400,6 +402,7 @@ static void sample(engine *en, const float *logits)
             if (o->temperature != first->temperature || o->top_p != first->top_p) break;
         }
 
+        /* Keyed by seed, group, sample and position: a token is the same whichever streams share its step. */
         ops->sample(en->w->dev, logits + (size_t)begin * (size_t)V, end - begin, V, first->temperature, first->top_p,
                     en->keys + begin, en->samples + begin, en->out_positions + begin, en->tokens + begin,
                     en->logprobs + begin);
@@ -417,6 +420,7 @@ static void deliver(engine *en, sampled_token *out)
                                   .version = en->w->version,
                                   .weight_hash = en->w->hash };
 
+        /* Its owner decides what comes after the token; until then the stream takes no part in steps. */
         s->waiting = true;
         if (s->n < en->config.max_context) s->ids[s->n++] = en->tokens[o];
     }

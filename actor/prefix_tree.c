@@ -41,7 +41,7 @@ prefix_entry *prefix_tree_promise(prefix_tree *t, uint64_t weight_hash, uint64_t
                                   int32_t page)
 {
     const uint64_t hash = hash_of(weight_hash, parent, ids);
-    if (idmap_get(t->entries, hash)) return NULL;
+    if (idmap_get(t->entries, hash)) return NULL; /* a collision, or promised by another stream: it stays unshared */
 
     prefix_entry *e = xcalloc(1, sizeof *e);
     *e = (prefix_entry){
@@ -82,7 +82,7 @@ void prefix_entry_leave(prefix_tree *t, prefix_entry *e)
 {
     assert(e->users > 0);
     if (--e->users > 0) return;
-    if (!e->ready) {
+    if (!e->ready) { /* the stream ended before it was computed: nobody must find it */
         forget(t, e);
         return;
     }

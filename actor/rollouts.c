@@ -212,7 +212,7 @@ int rollouts_begin(rollouts *s, const task *t, int64_t now_ms, error *err)
 
     error why = { 0 };
     const int rc = start(s, p, &why);
-    if (rc == ERR_FULL) {
+    if (rc == ERR_FULL) { /* nothing is wrong with the task: it may begin once a stream is free */
         rollout_free(s, p);
         return error_set(err, ERR_FULL, "%s", why.text);
     }
@@ -315,6 +315,7 @@ static void on_event(rollouts *s, rollout *p, dialect_result *r, int64_t now_ms)
         p->episode->answer = xstrdup(r->answer);
         rollout_finish(s, p, STOP_ANSWER);
     } else if (r->event == DIALECT_CALLS) {
+        /* The calls change owner: the caller resets what is left in *r. */
         p->asked = *r;
         p->answered = 0;
         p->first_call = p->episode->n_calls;
@@ -382,6 +383,7 @@ static void on_token(rollouts *s, const sampled_token *t, int64_t now_ms)
     error err = { 0 };
     record(s, p, t);
 
+    /* record has left the token's bytes in s->bytes. A call that begins within on_event uses that scratch again. */
     const bool stops = ends_episode(s, t->id);
     const size_t n_bytes = s->bytes.len;
     const int rc = dialect_feed(p->parser, s->bytes.data, n_bytes, &r, &err);

@@ -112,6 +112,7 @@ int rollout_choose_hint(rollouts *s, rollout *p, size_t *n, bool *whole, dialect
     int rc = text ? rollout_encode(s, text, strlen(text), true, err) : OK;
     json_decref(row);
 
+    /* A share of tokens, not of characters: the policy continues after a whole token. */
     *n = (size_t)(share * (double)s->ids.len);
     if (rc == OK && *n > 0) rc = usable_hint(s, p, n, r, err);
     *whole = share >= 1 && *n == s->ids.len;

@@ -16,7 +16,7 @@ witness *witness_new(const rollout_config *words, int max_context)
 {
     witness *w = xcalloc(1, sizeof *w);
     *w = (witness){ .words = *words, .max_context = max_context };
-    w->words.router = NULL;
+    w->words.router = NULL; /* a replay calls no tool: observations are the record's */
     return w;
 }
 

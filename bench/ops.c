@@ -32,6 +32,7 @@ static float *numbers(device *dev, int rows, int columns)
 {
     const size_t n = (size_t)rows * (size_t)columns;
     float *host = xmalloc(sizeof *host * n), *p = device_alloc(dev, sizeof *host * n);
+    /* The factor is 2^32 over the golden ratio: neighbours land far apart (Knuth's multiplicative hashing). */
     for (size_t i = 0; i < n; i++) host[i] = (float)((i * 2654435761u >> 8) % 2001) / 1000.0f - 1;
     device_copy_in(dev, p, host, sizeof *host * n);
     free(host);
@@ -156,7 +157,10 @@ static void attentions(table *t, const model_config *c, int length)
     const call a = {
         .x = x, .y = y, .z = lse, .starts = on_device, .M = T, .K = width, .H = c->heads, .hd = c->head_dim
     };
-    const double flops = 2.0 * T * length * width; /* causal: half of all pairs */
+
+    /* Two products, Q K^T and P V, of 2 T length width operations each; causal: half of all pairs. Backward makes Q K^T
+     * anew and four more, so that both together are seven products, 3.5 times the forward's two. */
+    const double flops = 2.0 * T * length * width;
     measure(t, "attention", call_attention, &a, flops, 16.0 * T * width);
     measure(t, "attention forward+backward", call_attention_both, &a, 3.5 * flops, 48.0 * T * width);
 
@@ -183,6 +187,7 @@ static void rows(table *t, const model_config *c)
 
 int bench_ops(const bench_request *r, bench_op out[MAX_BENCH_OPS], error *err)
 {
+    /* Some twenty measurements share the time that was asked for. */
     const model_config *c = bench_config(r->size);
     table t = { .dev = device_open("auto", r->threads, err), .seconds = r->seconds / 20, .out = out };
     if (!t.dev) return -err->code;

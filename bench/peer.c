@@ -6,7 +6,8 @@
 
 #include "base/str.h"
 
-/* One word to a shell, whatever is in it. */
+/* One word to a shell, whatever is in it. Between single quotes only a quote means something: it closes them, stands
+ * escaped, and they open again. */
 static void add_quoted(str *command, const char *word)
 {
     str_puts(command, "'");

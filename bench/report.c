@@ -11,7 +11,7 @@ static double peak_mib(void)
 {
     struct rusage u;
     getrusage(RUSAGE_SELF, &u);
-    return (double)u.ru_maxrss / 1024;
+    return (double)u.ru_maxrss / 1024; /* KiB, on Linux */
 }
 
 /* ---- train and decode ---- */

@@ -146,7 +146,7 @@ void sampler_learn(sampler *s, const group *const *groups, uint32_t n, const cha
             const double r = score_get(groups[g]->scores[i], objective);
             if (isnan(r)) continue;
 
-            /* What was helped by a template or a hint speaks of the help, not of the row. */
+            /* A template learns from each episode that it was shown in, a row only from those that nothing helped. */
             if (s->templates) template_bandit_learn(s->templates, e->template_id, signal_right(r));
             if (!speaks_of_row(e)) continue;
             scored++;
@@ -234,7 +234,8 @@ void sampler_pick(const sampler *s, int64_t step, uint32_t n, picked_row *rows)
     }
     qsort(draws, (size_t)there, sizeof *draws, ascending);
 
-    for (uint32_t i = 0; i < n && there > 0; i++) { /* there is a row: a data set has one, a stage too */
+    /* `there` is never 0: a data set has a row, and so has each stage. Fewer than are asked for come again. */
+    for (uint32_t i = 0; i < n && there > 0; i++) {
         const uint64_t row = draws[i % there].row;
         rows[i] = (picked_row){ .row = row, .hint = hint_for(s, row) };
         if (s->templates) rows[i].template_id = template_bandit_pick(s->templates, row);

@@ -73,6 +73,7 @@ shot_mixture ladder_pick(const shot_ladder *l, uint32_t group_size)
     shot_mixture m = { .set = true, .more = l->config.levels[here], .fewer = l->config.levels[here] };
     if (here + 1 == l->config.n || group_size < 2) return m;
 
+    /* At least one sample of either kind: without a probe nothing is learned of the next rung. */
     const double wanted = round(l->config.probe * group_size);
     m.fewer = l->config.levels[here + 1];
     m.n_fewer = (uint32_t)fmin(group_size - 1, fmax(1, wanted));

@@ -94,7 +94,8 @@ int shot_pick(uint64_t seed, uint64_t group, int n, uint64_t pool, uint64_t *out
     for (uint64_t draw = 0; picked < n && (uint64_t)picked < pool; draw++) {
         const uint64_t i = rng_below(key, 1, draw, pool);
         bool new = true;
-        for (int k = 0; k < picked; k++) new = new &&out[k] != i;
+        for (int k = 0; k < picked; k++)
+            if (out[k] == i) new = false;
         if (new) out[picked++] = i;
     }
     return picked;

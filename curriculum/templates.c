@@ -104,7 +104,7 @@ int32_t template_bandit_pick(const template_bandit *b, uint64_t row)
         const arm *a = &b->arms[k];
         if (!any && nearer(b, row, k) >= NEAREST) continue;
         const double bound = upper_bound(a, all);
-        if (bound <= best) continue;
+        if (bound <= best) continue; /* of equal ones the first, however often this is asked */
         best = bound;
         picked = k;
     }

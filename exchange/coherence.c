@@ -80,6 +80,8 @@ static int check_turns(const episode *e, error *err)
 
     for (uint32_t i = 0; i < e->n_turns; i++) {
         const turn *t = &e->turns[i];
+
+        /* The first turn follows the prompt at once; observations stand before the others. */
         if (t->start >= t->end || t->start < at || (i == 0 && t->start > at))
             return error_set(err, ERR_PARSE,
                              "turn %" PRIu32 ": tokens %" PRIu32 " to %" PRIu32 " do not continue at token %" PRIu32, i,
@@ -302,6 +304,7 @@ static int check_segments(const trajectory *tr, error *err)
 
 int coherence_check(const limits *l, const task *t, const episode *e, error *err)
 {
+    /* In this order: texts and ends are looked up by turns, once those are known to be there and within the tokens. */
     int rc = check_names(l, t, e, err);
     if (rc == OK) rc = check_prompt(t, e, err);
     if (rc == OK) rc = check_segments(&e->tokens, err);

@@ -41,6 +41,8 @@ static int check_sizes(const limits *l, const task *t, const episode *e, error *
     if (sampled > (uint32_t)t->max_tokens)
         return error_set(err, ERR_PARSE, "%" PRIu32 " sampled tokens (the task's max_tokens is %" PRId32 ")", sampled,
                          t->max_tokens);
+
+    /* After the last call that it may make, the policy has one more turn to answer in. */
     if (e->n_calls > l->max_turns || e->n_turns > l->max_turns + 1)
         return error_set(err, ERR_PARSE, "%" PRIu32 " turns with %" PRIu32 " tool calls (env.max_turns is %" PRId64 ")",
                          e->n_turns, e->n_calls, l->max_turns);

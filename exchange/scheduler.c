@@ -42,7 +42,7 @@ void scheduler_task(const scheduler_config *c, int64_t step, const picked_row *r
     const int64_t oldest = step - 1 - c->max_staleness, newest = step - 1 - c->lag;
 
     *t = (task){ .id = task_id(false, step, index),
-                 .group = task_id(false, step, prompt * c->group),
+                 .group = task_id(false, step, prompt * c->group), /* named by its first sample */
                  .sample = sample,
                  .group_size = c->group,
                  .step = step,

@@ -23,6 +23,8 @@ enum { BUSY_MS = 5000, FORMAT = 3 };
 
 static const char SETTINGS[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
 
+/* IMMEDIATE takes the lock of writers at the start, where a second process waits for it (BUSY_MS). A transaction that
+ * begins by reading and writes later can be refused at once. */
 static const char SCHEMA[] = "BEGIN IMMEDIATE;"
                              "CREATE TABLE IF NOT EXISTS episodes(task_id INTEGER PRIMARY KEY, group_id INTEGER, step "
                              "INTEGER, sample INTEGER, eval INTEGER,"
@@ -222,7 +224,7 @@ static int step_and_reset(store *s, sqlite3_stmt *st, const char *what, error *e
 {
     const int rc = sqlite3_step(st) == SQLITE_DONE ? OK : failed(s, what, err);
     sqlite3_reset(st);
-    sqlite3_clear_bindings(st);
+    sqlite3_clear_bindings(st); /* bound texts are the caller's (SQLITE_STATIC), who may free them now */
     return rc;
 }
 
@@ -254,6 +256,7 @@ int store_put_episode(store *s, const task *t, const episode *e, error *err)
     str_clear(&s->bytes);
     episode_encode(e, &s->bytes);
 
+    /* SQLite's integers have a sign: ids keep their bits, and hashes theirs. */
     sqlite3_bind_int64(st, 1, (int64_t)e->id);
     sqlite3_bind_int64(st, 2, (int64_t)e->group);
     sqlite3_bind_int64(st, 3, e->step);
@@ -395,6 +398,8 @@ int store_forget_steps(store *s, int64_t step, error *err)
 int store_drop_episodes(store *s, int64_t step, error *err)
 {
     char sql[160];
+
+    /* Scores first: of which step they are is known by their episodes alone. */
     snprintf(sql, sizeof sql,
              "DELETE FROM scores WHERE task_id IN (SELECT task_id FROM episodes WHERE eval = 0 AND step < %" PRId64 ")",
              step);
@@ -448,6 +453,7 @@ static bool read_row(const store *s, sqlite3_stmt *st, store_row fn, void *ctx)
         return false;
     }
 
+    /* A score whose record or hash is lost is damaged; only where both are missing there was none. */
     const bool scored =
         sqlite3_column_type(st, SCORE) != SQLITE_NULL || sqlite3_column_type(st, SCORE_HASH) != SQLITE_NULL;
     if (scored && !(sc = read_score(st))) tell_damage(s, st, "score", "the episode counts as not scored");
@@ -471,7 +477,8 @@ int store_read(store *s, int64_t step, int64_t after_step, int evals, store_row 
     sqlite3_bind_int(st, 3, evals);
 
     while (!stop && (got = sqlite3_step(st)) == SQLITE_ROW) stop = read_row(s, st, fn, ctx);
-    if (got != SQLITE_DONE && got != SQLITE_ROW) rc = failed(s, "reading episodes", err);
+    if (got != SQLITE_DONE && got != SQLITE_ROW) /* ROW: the callback has stopped */
+        rc = failed(s, "reading episodes", err);
     sqlite3_finalize(st);
     return rc;
 }
