@@ -256,7 +256,7 @@ void engine_set_weights(engine *en, const weights *w)
     for (int i = 0; i < en->config.max_streams; i++)
         if (en->streams[i].id) release_pages(en, &en->streams[i]);
 
-    /* After the streams have let go of their pages: the tree frees only what nobody uses. */
+    /* After the streams have let go of their pages: the tree frees only pages without a user. */
     prefix_tree_clear(en->tree);
     en->w = w;
 }

@@ -82,7 +82,7 @@ void prefix_entry_leave(prefix_tree *t, prefix_entry *e)
 {
     assert(e->users > 0);
     if (--e->users > 0) return;
-    if (!e->ready) { /* the stream ended before it was computed: nobody must find it */
+    if (!e->ready) { /* the stream ended before it was computed: no other must find it */
         forget(t, e);
         return;
     }

@@ -72,7 +72,7 @@ typedef struct row_range {
     int begin, n; /* its rows */
 } row_range;
 
-/* The i-th share of side k's rows: those of the i-th owner. `cuts`: b->tokens or b->outs. */
+/* Of side k's rows those of the i-th partition. `cuts`: b->tokens or b->outs. */
 static bool next_range(const backward *b, int k, const int *cuts, int i, row_range *s)
 {
     if (i >= b->n_partitions) return false;
@@ -182,6 +182,7 @@ static void expert_backward(const backward *b, int k, const layer_weights *p, co
     if (m == 0) return;
     cut_group(b, a->rows ? b->outs : b->tokens, g->rows + first, m, b->group_cuts);
 
+    /* Through Down. Its product with dy as it came gives dw; only then are dy and that product weighed. */
     b->ops->embed(b->dev, dbranch, rows, m, b->D, out);
     zero(b, b->d.act, (int64_t)m * F);
     input_backward(b, &down, out, m, b->d.act);
@@ -190,6 +191,7 @@ static void expert_backward(const backward *b, int k, const layer_weights *p, co
     b->ops->weigh_rows(b->dev, out, weight, m, b->D);
     weights_backward(b, k, &down, NULL, out, a->act + at, b->group_cuts);
 
+    /* Through gate and up, to the rows of mlp_in. They are fetched again: room.in held another expert's. */
     gate_backward(b, a->gate + at, a->up + at, (int64_t)m * F);
     b->ops->embed(b->dev, a->mlp_in, rows, m, b->D, in);
     zero(b, out, (int64_t)m * b->D);
@@ -268,6 +270,8 @@ static void attention_backward(const backward *b, int k, const layer_weights *p,
 
     b->ops->attention_backward(b->dev, d->att, a->q, a->k, a->v, a->att, a->lse, batch->starts, batch->prefix, batch->S,
                                c->heads, c->kv_heads, c->head_dim, p->attention.window, c->score_cap, d->q, d->k, d->v);
+
+    /* Steps are undone the last one first: queries were scaled after they had been normed and turned. */
     layer_scale(b->w, layer_query_scale(c), (int64_t)b->T * p->q.rows, d->q);
     const float *cos_sin = layer_rope(&batch->ropes, p);
     const float *dq = heads_backward(b, k, p->q_norm, cos_sin, d->q, a->q_raw, a->q_rstd, c->heads, d->q_raw);
@@ -369,7 +373,7 @@ static void head_rows_backward(const backward *b, int k, int begin, int n, const
                           head_temperature(b->w, in, begin), logits, kept, dnormed + at, grad_of(b, k, head));
 }
 
-/* The head's share s. */
+/* The head's gradients by the rows s. */
 static void head_range(const backward *b, const row_range *s, const float *dlogprob, float *dnormed)
 {
     const int last = s->begin + s->n;
@@ -486,7 +490,7 @@ static void cut_rows(backward *b, const token_batch *batch, const grad_split *sp
     b->group_cuts = device_host_scratch(b->dev, sizeof *b->group_cuts * (size_t)(n_partitions + 1));
 }
 
-/* One owner without a split by sequences; else as many as the split says, or one a gradient. */
+/* One partition without a split by sequences; else as many as the split says, or one a gradient. */
 static int partitions_of(const grad_split *split)
 {
     if (!split->sequences) return 1;

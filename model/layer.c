@@ -157,6 +157,7 @@ layer_acts layer_acts_new(const weights *w, int layer, int T, int n, const layer
     } else
         lend(w, T, n, &a);
 
+    /* Without norms before them the branches read the residual itself. */
     if (!model_norms_before(c)) a.mlp_in = a.mid;
     if (!model_branches_stand_apart(c)) return a;
 
@@ -199,11 +200,13 @@ const float *layer_rope(const rope_tables *tables, const layer_weights *p)
 
 void layer_scale(const weights *w, float factor, int64_t n, float *x)
 {
-    if (factor != 0 && factor != 1) device_ops(w->dev)->scale(w->dev, x, factor, n);
+    if (factor != 0 && factor != 1) /* 0: the model has no such factor */
+        device_ops(w->dev)->scale(w->dev, x, factor, n);
 }
 
 rope_turn layer_turn(const model_config *c) { return (rope_turn){ model_rotary_dims(c), c->rotary_neighbours }; }
 
+/* Attention divides by sqrt(hd), whatever the model: queries of one with another scale are multiplied beforehand. */
 float layer_query_scale(const model_config *c) { return c->score_scale * sqrtf((float)c->head_dim); }
 
 int layer_normed_rows(const model_config *c, int T, int heads) { return c->qk_norm == QK_NORM_WIDTH ? T : T * heads; }
@@ -287,6 +290,7 @@ static void end_branch(const weights *w, const layer_weights *p, const layer_act
         return;
     }
 
+    /* Even without `to` a branch that is normed at its end is computed: backward goes through that norm. */
     branch_product(w, p, a, e, NULL, to || e->post_norm ? e->branch : NULL);
     if (!to && !e->post_norm) return;
     float *added = e->post_norm ? a->added : e->branch;

@@ -36,7 +36,6 @@ static float scale_of(const lora *l) { return l->config.alpha / (float)l->config
 /* "model.layers.0.mlp.up_proj.weight" -> "base_model.model.model.layers.0.mlp.up_proj.lora_A.weight". */
 static void add_matrix(param_table *t, const param *of, char which, int rows, int cols)
 {
-
     param *p = &t->items[t->n++];
     const int stem = (int)(strlen(of->name) - strlen(".weight"));
     *p = (param){ .kind = of->kind, .layer = of->layer, .rows = rows, .cols = cols, .rank = 2, .offset = t->total };
@@ -123,7 +122,9 @@ static int freeze(lora *l, const weights *base, error *err)
 
 static void initialise(lora *l, uint64_t seed)
 {
-    for (int i = 0; i < l->table->n; i += 2) { /* B stays zero */
+    /* As PEFT begins: A uniform within 1 / sqrt(cols) (kaiming_uniform with a = sqrt(5)), and B zero, so that the model
+     * is at first what it was. */
+    for (int i = 0; i < l->table->n; i += 2) {
         const param *a = &l->table->items[i];
         const rng_key key = { .seed = seed, .stream = hash_bytes(a->name, strlen(a->name), 0) };
         const double bound = 1 / sqrt((double)a->cols);
@@ -202,6 +203,8 @@ void lora_merge(const lora *l, weights *w)
         float *to = w->data + p->offset;
         ops->zero(dev, to, p->count);
         ops->add(dev, to, frozen, p->count);
+
+        /* linear_dx adds dy W to its target: dy is s B here, and W is A. */
         ops->linear_dx(dev, scaled_b(l, i), p->rows, l->w->data + a->offset, NULL, l->config.rank, p->cols, to);
     }
 
@@ -223,11 +226,12 @@ void lora_project(const lora *l, const float *grads, float *out)
     for (int i = 0; i < adapters_of(l); i++) {
         const param *p = l->of[i], *a = &l->table->items[2 * i], *b = a + 1;
         const float *dw = grads + p->offset;
+
+        /* linear makes x W^T, of x = dL/dW and W = A; linear_dw adds dy^T x, of dy = s B and x = dL/dW. */
         void *packed = device_scratch(dev, ops->linear_packed_bytes(dev, rank, p->cols));
         ops->linear_pack(dev, l->w->data + a->offset, rank, p->cols, packed);
         ops->linear(dev, dw, p->rows, packed, NULL, rank, p->cols, out + b->offset);
         ops->scale(dev, out + b->offset, scale_of(l), b->count);
-
         ops->linear_dw(dev, scaled_b(l, i), dw, p->rows, rank, p->cols, out + a->offset);
     }
 

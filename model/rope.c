@@ -33,7 +33,7 @@ static void yarn_range(const rope_set *r, int dims, double *low, double *high)
     }
     *low = fmax(*low, 0);
     *high = fmin(*high, dims - 1);
-    if (*low == *high) *high += 0.001; /* a step */
+    if (*low == *high) *high += 0.001; /* a step: the ramp between them would divide by 0 */
 }
 
 static void yarn_frequencies(const rope_set *r, int dims, float *f)
@@ -51,6 +51,8 @@ void rope_frequencies(const rope_set *r, int dims, float *out)
     for (int i = 0; i < dims / 2; i++) {
         out[i] = 1.0f / powf(r->theta, (float)(2 * i) / (float)dims);
         if (r->kind == ROPE_LINEAR) out[i] /= r->factor;
+
+        /* The product first, as Hugging Face has it: dividing twice would round otherwise. */
         if (r->kind == ROPE_LONGROPE) out[i] = 1.0f / (r->divisors[i] * powf(r->theta, (float)(2 * i) / (float)dims));
         if (r->kind == ROPE_LLAMA3) out[i] = llama3_frequency(r, out[i]);
     }

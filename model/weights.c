@@ -285,6 +285,8 @@ int weights_load(weights *w, const safetensors *st, error *err)
 void weights_init(weights *w, uint64_t seed, float std)
 {
     const float residual = 1.0f / sqrtf(2.0f * (float)w->table->config.layers);
+
+    /* A norm multiplies by its weight + norm_plus: by 1 at first. */
     const float norm = 1.0f - w->table->config.norm_plus;
     for (int i = 0; i < w->table->n; i++) {
         const param *p = &w->table->items[i];
