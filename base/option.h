@@ -37,8 +37,8 @@ typedef enum option_kind {
     OPTION_VALUE,   /* what `read` makes of it; without `read` the key is known, and other code reads it */
 } option_kind;
 
-/* A name that stands for what its paper does. defaults: "mean=group clip=0.2,0.2", keys of the same section, words
- * between blanks; what a user sets wins over it. A list ends without a name. */
+/* A name that stands for what its paper does. `defaults` are keys of the same section and their values, with blanks
+ * between: "mean=group clip=0.2,0.2"; what a user sets wins over them. The last preset of a list has no name. */
 typedef struct option_preset {
     const char *name, *defaults, *help;
 } option_preset;
@@ -100,7 +100,7 @@ int option_fields(option_reading *r, const char *key, const json_t *value, const
 
 /* ---- for the reader ---- */
 
-/* The row's value into the room's struct. Within min and max; whole where the kind is. */
+/* Puts a value where the row says, in the room's struct. It lies within min and max, and is whole where the kind is. */
 void option_set_number(const option *o, void *config, double value);
 void option_set_word(const option *o, void *config, int value);
 void option_set_bool(const option *o, void *config, bool value);
@@ -109,5 +109,6 @@ void option_set_pair(const option *o, void *config, const double value[2]);
 int option_set_text(const option *o, void *config, const char *text, error *err);
 /* Every default of the table, presets left out: what a recipe that sets nothing means. Needed keys are left alone. */
 int option_defaults(const option_table *table, void *config, error *err);
-/* What the preset says of the key, or NULL; section: of the presets' row, "algorithm." The caller frees. */
+/* The value that a preset gives the key, or NULL. `section` is that of the presets' row: "algorithm.". The caller
+ * frees. */
 char *option_preset_text(const option_preset *p, const char *section, const char *key);

@@ -31,27 +31,28 @@
 typedef struct saved_state saved_state;
 
 saved_state *state_new(void); /* empty, to save into */
-/* To load from. `path` is for sentences. Everything is copied. ERR_PARSE: not a state, or cut short. */
+/* A state to load from; all of it is copied. `path` is for error messages. ERR_PARSE: the bytes are not a state, or
+ * were cut short. */
 saved_state *state_parse(const char *bytes, size_t len, const char *path, error *err);
 void state_free(saved_state *s); /* NULL is allowed */
 
 /* What was saved, `len` bytes; the caller frees. */
 char *state_bytes(const saved_state *s, size_t *len);
-/* From saving to loading, or once more from the start. */
+/* Turns a state that was saved into one to load from, or begins loading once more. */
 void state_rewind(saved_state *s);
 bool state_loading(const saved_state *s);
 
 /* ---- the walk ---- */
 
-/* The section that the fields to come are of. */
+/* Begins a section: the fields after it belong to it. */
 void state_section(saved_state *s, const char *name, uint32_t version);
-/* `n` numbers, each in [min, max] when it is loaded (from -INFINITY to INFINITY: any, NaN too); those of `values`
- * change only where all are. */
+/* `n` numbers. When they are loaded each has to lie in [min, max] (from -INFINITY to INFINITY any number is taken, NaN
+ * too); `values` changes only when all of them do. */
 void state_numbers(saved_state *s, const char *field, double *values, int64_t n, double min, double max);
 /* The same for numbers that lie `stride` bytes apart: one member of an array of structs. */
 void state_column(saved_state *s, const char *field, double *first, int64_t n, size_t stride, double min, double max);
 /* What the section's numbers are of, such as the names of objectives: loading, it must be the same text. */
 void state_same(saved_state *s, const char *field, const char *text);
 
-/* After the last section. OK, or why loading failed: ERR_PARSE. */
+/* Ends the walk, after the last section. Returns OK, or ERR_PARSE and why loading failed. */
 int state_end(saved_state *s, error *err);

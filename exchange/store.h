@@ -28,14 +28,15 @@ int store_commit(store *s, error *err);
 /* Replaces an older one of the same task, and takes its score away. */
 int store_put_episode(store *s, const task *t, const episode *e, error *err);
 int store_put_score(store *s, const score *sc, error *err);
-/* A version exists: step `step` is trained (0: the start), with which weights it ended, from how many groups and
- * episodes. */
+/* Records that step `step` is trained (0: the start): with which weights it ended, and from how many groups and
+ * episodes it came. */
 int store_put_step(store *s, int64_t step, uint64_t weight_hash, uint32_t groups, uint32_t episodes, error *err);
-/* The same of a step whose checkpoint exists and whose record doesn't, since the process died between the two: counted
- * by what was played for it, groups of at least `min` episodes. Nothing happens where there is a record. */
+/* The same for a step whose checkpoint exists and whose record doesn't, since the process died between the two. Groups
+ * and episodes are counted in what was played for it, in groups of at least `min` episodes. Where there is a record
+ * nothing happens. */
 int store_complete_step(store *s, int64_t step, uint64_t weight_hash, uint32_t min, error *err);
-/* The same of all steps between the first on record and `step`: what a disk has lost would be missing in every count
- * from then on. Told of as damage; with the hash 0, since theirs is lost. */
+/* The same for all steps between the first on record and `step`: records that a disk has lost would be missing in every
+ * count from then on. They are told of as damage, and have the hash 0, since theirs is lost. */
 int store_complete_steps(store *s, int64_t step, uint32_t min, error *err);
 /* The run goes back to the checkpoint of `step`: what was trained after it counts no more, nor does what can't be a
  * step. */
@@ -45,12 +46,13 @@ int store_forget_steps(store *s, int64_t step, error *err);
  * evaluations. The file doesn't shrink: what is freed is used again. */
 int store_drop_episodes(store *s, int64_t step, error *err);
 
-/* Reading. row: the task's data row (JSON). The callback takes episode and score (NULL: not scored, or its score
- * is damaged). Nonzero: stop. */
+/* What store_read calls for each episode; nonzero: to stop. row: the task's data row (JSON). It takes the episode, and
+ * its score (NULL where there is none, or it is damaged). */
 typedef int (*store_row)(void *ctx, const char *row, episode *e, score *sc);
-/* step < 0: all; evals: 0 training, 1 evaluations, 2 both. In order of step and task. */
+/* Reads the episodes of `step` (negative: of all steps after `after_step`), in order of step and task. evals: 0 for
+ * those of training, 1 for those of evaluations, 2 for both. */
 int store_read(store *s, int64_t step, int64_t after_step, int evals, store_row fn, void *ctx, error *err);
-/* The steps trained, and the start (0), in order; but for damaged ones. */
+/* Reads the records of the steps that were trained, and of the start (0), in order; damaged ones are left out. */
 typedef void (*store_step)(void *ctx, int64_t step, uint64_t weight_hash);
 int store_read_steps(store *s, store_step fn, void *ctx, error *err);
 /* Steps trained so far, groups and episodes over all of them. */

@@ -72,11 +72,12 @@ void comm_free(comm *c);
 void comm_gather(comm *c, const void *mine, size_t bytes, void *all);
 /* x [n] becomes the sum over ranks, added in their order: the same bits everywhere. */
 void comm_sum(comm *c, double *x, int n);
-/* Rank r's piece [begins[r], begins[r + 1]) of whole, in place. begins [size + 1]. */
+/* Rank r has computed [begins[r], begins[r + 1]) of `whole`; afterwards every rank has all of it. begins [size + 1]. */
 void comm_gather_pieces(comm *c, float *whole, const int64_t *begins);
-/* From rank 0 to all. */
+/* Rank 0's bytes overwrite those of all others. */
 void comm_broadcast(comm *c, void *bytes, size_t n);
-/* All to all. Begins; its arrays must live until comm_exchanged (wait: it is over when this returns) says true. */
+/* Begins an exchange of all with all. Its arrays must live until comm_exchanged says true; with `wait` it returns when
+ * the exchange is over. */
 void *comm_exchange_begin(comm *c, const comm_exchange *x);
 bool comm_exchanged(comm *c, void *pending, bool wait);
 

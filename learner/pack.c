@@ -5,7 +5,7 @@
 
 #include "learner/shared_prompts.h"
 
-/* Whether token i has a part in the loss: sampled, and by a version that is new enough; or given. */
+/* Whether token i has a part in the loss: it was sampled by a version that is new enough, or it is imitated. */
 static bool has_loss(const pack_options *o, const trajectory *t, uint32_t i)
 {
     if (!t->mask[i]) return o->imitation && t->role[i] == TOKEN_HINT;
@@ -84,7 +84,8 @@ static filling filling_new(const packer *p, packed_batch *b, const int *which, i
                       .episodes = arena_array(a, int, 2 * n) };
 }
 
-/* A sequence of episode s, its tokens [from, to), after the sequence `before` (-1: none); returns its place. */
+/* Adds tokens [from, to) of episode s as a sequence, whose prefix is the sequence `before` (-1: none). Returns its
+ * place. */
 static int add_rows(filling *f, int s, int before, int from, int to)
 {
     token_batch *b = &f->b->tokens;
@@ -262,7 +263,8 @@ static int *cut_by_rank(const packer *p, const int *which, int n, int ranks)
     return cuts;
 }
 
-/* The rank's part of which [n]. Which partitions every rank has goes to plan->has_rows. */
+/* Of the episodes which [n] those that this rank packs; *n becomes their number. Which partitions each rank has goes to
+ * plan->has_rows. */
 static int *take_own(const packer *p, int *which, int *n, pack_plan *plan)
 {
     const pack_options *o = p->o;

@@ -298,7 +298,8 @@ lua_State *vm_state(vm *v) { return v->L; }
 void vm_set_limits(vm *v, const vm_limits *limits) { v->limits = *limits; }
 size_t vm_memory(const vm *v) { return v->used; }
 
-/* Of a long name its end. Not printf's work, which may take a lock. */
+/* "NAME:LINE"; of a long name only the end. Written without printf, which may take a lock and is called in a signal
+ * handler here. */
 static size_t place_text(const char *name, int line, char *out, size_t size)
 {
     char digits[12];
@@ -403,7 +404,7 @@ int vm_protect(vm *v, int (*body)(lua_State *L), void *arg, error *err)
     return call(v, 1, 0, err);
 }
 
-/* Of the chunk on top. A chunk can set its _ENV, so it gets ours again before each run. */
+/* Gives the chunk on top of the stack our environment. Before each run, since a chunk can set its own _ENV. */
 static void set_environment(lua_State *L)
 {
     lua_getfield(L, LUA_REGISTRYINDEX, "troupe.env");

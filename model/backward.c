@@ -143,7 +143,7 @@ static void gate_backward(const backward *b, const float *gate, const float *up,
     (gelu ? b->ops->geglu_backward : b->ops->swiglu_backward)(b->dev, b->d.act, gate, up, n, b->d.gate, b->d.up);
 }
 
-/* dmlp_in += through gate, up and down. */
+/* Adds to dmlp_in what comes back through down, up and gate. */
 static void gated_backward(const backward *b, int k, const layer_weights *p, const layer_acts *a, const float *dbranch,
                            float *dmlp_in)
 {
@@ -166,8 +166,9 @@ static void cut_group(const backward *b, const int *cuts, const int32_t *rows, i
     }
 }
 
-/* An expert's share: of its matrices, of its rows' weights and of mlp_in. A row's weight w multiplies what Down makes
- * of its act, so dw = dy . Down act = (dy Down) . act: nothing that is wide has to be kept for it. */
+/* One expert: the gradients of its matrices and of its rows' weights, and what it adds to mlp_in's. A row's weight w
+ * multiplies what Down makes of its act, so dw = dy . Down act = (dy Down) . act: nothing that is wide has to be kept
+ * for it. */
 static void expert_backward(const backward *b, int k, const layer_weights *p, const layer_acts *a, int expert,
                             const float *dbranch, float *dmlp_in)
 {
@@ -200,7 +201,7 @@ static void expert_backward(const backward *b, int k, const layer_weights *p, co
     b->ops->add_rows(b->dev, out, rows, m, b->D, dmlp_in);
 }
 
-/* dmlp_in += through the experts, then through the router. */
+/* Adds to dmlp_in what comes back through the experts, then through the router. */
 static void experts_backward(const backward *b, int k, const layer_weights *p, const layer_acts *a,
                              const float *dbranch, float *dmlp_in)
 {
@@ -217,8 +218,8 @@ static void experts_backward(const backward *b, int k, const layer_weights *p, c
     linear_backward(b, k, &router, NULL, b->d.logits, a->mlp_in, a->rows ? b->outs : b->tokens, a->n, dmlp_in);
 }
 
-/* dy [n, D]: in, the cotangent of the layer's output; out, of mid. It is mid's through the residual already, so the
- * branch's share is added in place. */
+/* dy [n, D] is the cotangent of the layer's output, and becomes that of mid. Through the residual the first is part of
+ * the second as it is, so what comes back through the branch is added in place. */
 static void mlp_backward(const backward *b, int k, const layer_weights *p, const layer_acts *a, float *dy)
 {
     const float *dbranch = branch_backward(b, k, p->mlp_post_norm, a->mlp_out, a->mlp_out_rstd, a, dy);
@@ -261,7 +262,7 @@ static const float *heads_backward(const backward *b, int k, const param *norm, 
     return draw;
 }
 
-/* dx [T, D]: in, the residual's share of the cotangent of x; out, all of it. */
+/* dx [T, D] holds what came back to x through the residual; what comes back through attention is added. */
 static void attention_backward(const backward *b, int k, const layer_weights *p, const layer_acts *a, float *dx)
 {
     const model_config *c = &b->w->table->config;

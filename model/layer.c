@@ -8,7 +8,8 @@
 
 matrix matrix_whole(const param *p) { return (matrix){ .of = p, .rows = p->rows }; }
 
-/* A layer's matrix of `kind`, or part `part` of the one that holds it; of NULL: the layer has neither. */
+/* A layer's matrix of `kind`, or part `part` of the fused one that holds it. Its `of` is NULL where the layer has
+ * neither. */
 static matrix matrix_of(const param_table *t, int layer, param_kind kind, param_kind fused, int part)
 {
     const param *alone = param_find(t, kind, layer);
@@ -113,7 +114,8 @@ size_t layer_op_bytes(const device *dev, const param_table *t, int T)
     return most;
 }
 
-/* What layers can share, as each makes it anew for itself: see layer_remake. For the widest of them. */
+/* Buffers that all layers can share, since each fills them anew before it reads them (layer_remake). They are as wide
+ * as the widest layer needs. */
 static void lend(const weights *w, int T, int n, layer_acts *a)
 {
     const model_config *c = &w->table->config;
@@ -200,13 +202,11 @@ const float *layer_rope(const rope_tables *tables, const layer_weights *p)
 
 void layer_scale(const weights *w, float factor, int64_t n, float *x)
 {
-    if (factor != 0 && factor != 1) /* 0: the model has no such factor */
-        device_ops(w->dev)->scale(w->dev, x, factor, n);
+    if (factor != 0 && factor != 1) device_ops(w->dev)->scale(w->dev, x, factor, n);
 }
 
 rope_turn layer_turn(const model_config *c) { return (rope_turn){ model_rotary_dims(c), c->rotary_neighbours }; }
 
-/* Attention divides by sqrt(hd), whatever the model: queries of one with another scale are multiplied beforehand. */
 float layer_query_scale(const model_config *c) { return c->score_scale * sqrtf((float)c->head_dim); }
 
 int layer_normed_rows(const model_config *c, int T, int heads) { return c->qk_norm == QK_NORM_WIDTH ? T : T * heads; }
@@ -265,7 +265,8 @@ typedef struct branch_end {
     float *branch, *rstd;
 } branch_end;
 
-/* to = add + what the branch makes; add NULL: nothing. to NULL: only what backward needs is made. */
+/* to = add + what the branch makes. add may be NULL: nothing is added; to may be NULL: only what backward needs is
+ * computed. */
 static void branch_product(const weights *w, const layer_weights *p, const layer_acts *a, const branch_end *e,
                            const float *add, float *to)
 {
@@ -279,7 +280,7 @@ static void branch_product(const weights *w, const layer_weights *p, const layer
     if (to && add) ops->add(w->dev, to, add, (int64_t)a->n * w->table->config.width);
 }
 
-/* to NULL: only what backward needs is made. */
+/* to may be NULL: only what backward needs is computed. */
 static void end_branch(const weights *w, const layer_weights *p, const layer_acts *a, const branch_end *e, float *to)
 {
     const model_config *c = &w->table->config;

@@ -123,14 +123,15 @@ typedef struct rope_tables {
     const float *cos_sin[MAX_ROPES];
 } rope_tables;
 rope_tables layer_ropes(const weights *w, const int32_t *positions, int T);
-/* A layer's; NULL: its queries and keys are not turned. */
+/* The table that a layer's queries and keys are turned by; NULL where they are not turned. */
 const float *layer_rope(const rope_tables *tables, const layer_weights *p);
 
 /* Which dimensions of a head the model's rotary embedding turns. */
 rope_turn layer_turn(const model_config *c);
-/* x *= factor, n numbers; a factor of 0 is none. */
+/* x [n] *= factor. A factor of 0 means that the model has none: x stays as it is. */
 void layer_scale(const weights *w, float factor, int64_t n, float *x);
-/* What q is multiplied by, so that q . k / sqrt(hd) is scaled as the model has it; 0: nothing. */
+/* Attention divides q . k by sqrt(hd), whatever the model. Where the model has another scale, its queries are
+ * multiplied by this factor before; 0: they are not. */
 float layer_query_scale(const model_config *c);
 /* Rows of D numbers that are normed one by one: the heads of a token, or the whole token. */
 int layer_normed_rows(const model_config *c, int T, int heads);
@@ -154,7 +155,7 @@ expert_room expert_room_new(const weights *w, int n);
 int64_t expert_room_floats(const model_config *c, int n);
 /* An expert's matrices, by PARAM_EXPERT_GATE, _UP, _DOWN. */
 matrix expert_matrix(const layer_weights *p, int expert, param_kind kind);
-/* to [n, D] = what the experts make of mlp_in; `to` NULL: ends where backward has all it needs. */
+/* to [n, D] = what the experts make of mlp_in. to may be NULL: then only what backward needs is computed. */
 void experts_forward(const weights *w, const layer_weights *p, const layer_acts *a, float *to);
 
 /* Above the last layer: the final norm of n rows. */
@@ -210,8 +211,8 @@ void layer_forward(const weights *w, int layer, const device_batch *b, const lay
 /* Rows [n, columns] times scale[row], run by run of equal scales. */
 void scale_rows(const weights *w, const float *scale, int n, int columns, float *rows);
 
-/* in->scale multiplies the rows before the head, k (W x) = W (k x); not where logits are capped: there a run of rows of
- * one scale is a call of the head, whose temperature is divided by it. */
+/* Whether in->scale is multiplied into the rows before the head, as k (W x) = W (k x). Where logits are capped that
+ * does not hold: then each run of rows with the same scale is a call of the head, at a temperature divided by it. */
 bool rows_are_scaled(const weights *w, const inner_activations *in);
 /* From `begin` to at most `end`: the end of the rows that one call takes. */
 int head_run_end(const weights *w, const inner_activations *in, int begin, int end);

@@ -35,8 +35,9 @@ void model_logits(const weights *w, const activations *acts, int begin, int n, f
  * cotangent's. */
 void model_add_logit_gradients(const weights *w, const activations *acts, int begin, int n, const float *dz);
 
-/* How the routers shared out the rows, of a model with experts; p and chosen [experts] on the host, +=: the routers'
- * probabilities, and the rows that each expert got, summed over layers and rows (of the last layer, the out_rows). */
+/* How the routers of a model with experts shared out the rows. To p and chosen [experts], on the host, it adds the
+ * routers' probabilities and the number of rows that each expert got, summed over layers and rows (in the last layer
+ * only the out_rows go through experts). */
 void model_router_use(const weights *w, const activations *acts, double *p, double *chosen);
 
 /* A gradient sink: told when the K gradients of a parameter are complete, in backward order (last layer first,
@@ -59,10 +60,10 @@ typedef struct grad_split {
     int n_partitions;     /* of sequences; 0: K */
 } grad_split;
 
-/* Backward; `acts` of a forward with `keep` over the same batch. dlogprob [K, n_out], or [K / n_partitions, n_out]
- * for split sequences, and grads [K, table->total], on the device; grads: += ; zero it before the first micro-batch;
- * NULL when the sink has places. sink may be NULL. K cotangents' gradients are to the bit those of K calls with one
- * each. */
+/* Backward. `acts` are those of a forward with `keep` over the same batch. On the device: dlogprob [K, n_out], or
+ * [K / n_partitions, n_out] for split sequences, and grads [K, table->total], to which the gradients are added (zero it
+ * before the first micro-batch; NULL when the sink has places). sink may be NULL. The gradients of K cotangents are to
+ * the bit those of K calls with one each. */
 void model_backward(const weights *w, const token_batch *batch, const activations *acts, const float *dlogprob,
                     const grad_split *split, float *grads, const grad_sink *sink);
 

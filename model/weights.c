@@ -241,7 +241,8 @@ static bool is_harmless(const param_table *t, const char *name)
            (t->config.tied && strcmp(name, "lm_head.weight") == 0);
 }
 
-/* Names under which parameters may be stored; of experts, those of one: a layer's others are stored beside it. */
+/* Names under which a parameter may be stored. The tensor of all experts of a layer is one name, added with the first
+ * expert. */
 static void add_names(map *known, const param *p)
 {
     char fused[PARAM_NAME];
@@ -429,8 +430,8 @@ static int64_t passing_floats(const weights *w, bool all)
     return most;
 }
 
-/* passing: room on the device for a matrix that only its panels are kept of; host: for the host to read it, NULL where
- * it reads the device's memory. */
+/* `passing` is room on the device for a matrix of which only the panels are kept. `host` is where the host reads the
+ * numbers; NULL where it can read the device's memory. */
 static int take_one(weights *w, int i, const safetensors *st, float *passing, float *host, running_hash *h, error *err)
 {
     const param *p = &w->table->items[i];

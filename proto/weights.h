@@ -32,7 +32,7 @@ void weights_publisher_free(weights_publisher *p); /* removes the files */
 static inline uint64_t weights_published_bytes(uint64_t bytes) { return (WEIGHTS_KEPT + 1) * bytes; }
 /* The file is the publisher's from here on; after an error still the caller's. */
 int weights_publish(weights_publisher *p, int64_t version, uint64_t hash, const char *path, error *err);
-/* The announcement of the newest version; false: none yet. */
+/* The announcement of the newest version. False: none has been published yet. */
 bool weights_announcement(const weights_publisher *p, weights_body *out);
 /* A chunk for an actor on another host. False: that version is no longer kept. `out->data` is the caller's. */
 bool weights_chunk_of(weights_publisher *p, const weights_get_body *get, weights_chunk_body *out);
@@ -51,17 +51,18 @@ typedef struct weights_blob {
     size_t len;
     bool mapped; /* data is a file_map's (base/file.h) */
 } weights_blob;
-/* max_bytes: what weights of the model can take at most: more is announced by none of its learners, and not
- * collected. */
+/* max_bytes: the most that weights of the model can take. An announcement of more is no learner's of this run, and is
+ * refused. */
 weights_subscriber *weights_subscriber_new(uint64_t max_bytes);
 void weights_subscriber_free(weights_subscriber *s);
 /* The blob has been read: its memory is given back. */
 void weights_subscriber_release(weights_subscriber *s);
-/* An announcement came. 1: *blob is ready; 0: *get is to be sent, chunks will follow; negative: an error code. One that
- * is repeated while its chunks are under way asks for the chunk that is missing:
- * that is how a lost one is made up for. */
+/* An announcement came. Returns 1 when *blob is ready, 0 when *get is to be sent (chunks will follow), or a negative
+ * error code. The same announcement again, while its chunks are under way, means that one was lost: *get then asks for
+ * the chunk that is missing. */
 int weights_on_announcement(weights_subscriber *s, const weights_body *a, weights_blob *blob, weights_get_body *get,
                             error *err);
-/* A chunk came. The same answers; 0 with get->version < 0: nothing to send (an unexpected chunk). */
+/* A chunk came. Returns the same; after a chunk that was not expected, 0 with get->version < 0: nothing is to be
+ * sent. */
 int weights_on_chunk(weights_subscriber *s, const weights_chunk_body *c, weights_blob *blob, weights_get_body *get,
                      error *err);

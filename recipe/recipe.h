@@ -62,7 +62,7 @@ bool recipe_is_path(const char *word);
 
 /* `why` as the error of a key: with the line of the recipe, or the argument, that gave it its value. */
 int recipe_error(const recipe *r, const char *key, const error *why, error *err);
-/* The word of the command line that gives the key its value; NULL: the file does. */
+/* The argument of the command line that gave the key its value; NULL: the recipe's file did. */
 const char *recipe_argument(const recipe *r, const char *key);
 /* Whether what a path key names is there: OK, or ERR_ARGUMENT with the recipe's line. "" is: there is nothing to be. */
 int recipe_file(const recipe *r, const char *key, const char *path, error *err);
@@ -71,8 +71,8 @@ int recipe_file(const recipe *r, const char *key, const char *path, error *err);
  * sections, NULL-terminated. ERR_ARGUMENT names the key. */
 int recipe_uses(const recipe *r, const char *verb, const char *const *used, error *err);
 
-/* Of how many steps the store keeps the training episodes (0: of all): as many as asked for, and no fewer than a run
- * that continues from its last checkpoint looks for. A run without checkpoints starts over: it keeps all. */
+/* The number of steps whose training episodes the store keeps (0: of all). It is what the recipe asks for, and no less
+ * than a run that continues from its last checkpoint needs. A run without checkpoints starts over, so it keeps all. */
 int64_t recipe_keep_episodes(const recipe *r);
 
 /* A router with the recipe's tools, started. The recipe must outlive it (Lua tools live in its VM). */

@@ -52,7 +52,8 @@ struct scorer {
 
 /* ---- what passes between the two ---- */
 
-/* 1: done; 0: the deadline passed; -1: the other end is gone, or speaks another language. */
+/* A result of the socket as 1 (done), 0 (the deadline has passed) or -1 (the host is gone, or its bytes make no
+ * sense). */
 static int passed(int rc)
 {
     if (rc == OK) return 1;
@@ -276,8 +277,8 @@ static bool host_is_stopped(const scorer *s)
     return name_end && (strncmp(name_end, ") T", 3) == 0 || strncmp(name_end, ") t", 3) == 0);
 }
 
-/* Until the reply begins. 1: it does; 0: the script has used up its CPU time; -1: unknown, the host is to be
- * replaced. A host that is gone makes its socket readable. */
+/* Waits until the reply begins (1), or the script has used up its CPU time (0). -1: what the host does is not known,
+ * and it is to be replaced. A host that is gone makes its socket readable, which counts as a reply. */
 static int await_reply(const scorer *s, int64_t cpu_ms)
 {
     const int64_t began_ms = clock_ms(), cpu_began_ms = host_cpu_ms(s);
@@ -304,7 +305,7 @@ static int await_reply(const scorer *s, int64_t cpu_ms)
     }
 }
 
-/* One try. 1: *out is the host's; 0: the script took too long; -1: the host is gone, or as good as that. */
+/* Asks the host once. 1: *out is its score; 0: the script took too long; -1: the host is gone, or doesn't answer. */
 static int ask(scorer *s, const task *t, const episode *e, score *out)
 {
     message m = { .type = MSG_SCORE_REQUEST, .score_request = { (task *)(uintptr_t)t, (episode *)(uintptr_t)e } };

@@ -190,7 +190,7 @@ static int check_schedule(opened *o, error *err)
 /* A token is rarely more bytes than that; limits grow with the text, so that more would find no more. */
 enum { BYTES_PER_TOKEN = 8, LONGEST_TEXT = 1 << 20 };
 
-/* The script on the first, the middle and the last row. */
+/* Runs the reward script on the first, the middle and the last row. */
 static int rehearse(const opened *o, const dataset *rows, error *err)
 {
     scorer_config how = reward_scorer(&o->recipe->reward);
@@ -271,7 +271,8 @@ static int check_memory(const opened *o, error *err)
     return o->what->train ? memory_plan_check(&o->out->memory, &room, err) : OK;
 }
 
-/* For libraries, logs and the database; for each process that is started; an actor's calls under way come on top. */
+/* Descriptors for libraries, logs and the database, and for each process that is started. Those of an actor's calls
+ * under way come on top. */
 enum { OWN_FILES = 48, FILES_A_PROCESS = 8 };
 
 /* ZeroMQ ends a process that has no descriptor left for it, and a tool's call without one is lost: so not then. What

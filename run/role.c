@@ -22,7 +22,7 @@ static int words_fd(void)
 
 bool role_is_supervised(void) { return words_fd() >= 0; }
 
-/* In words that no last sentence has (supervisor.h). */
+/* Says that the log can't be written, in words that no last sentence begins with (supervisor.h). */
 static void tell_of_log(void *ctx, int errno_value)
 {
     char reason[128];
@@ -40,7 +40,7 @@ static void allow_files(void)
     setrlimit(RLIMIT_NOFILE, &files);
 }
 
-/* Everything before the recipe. */
+/* What a process does before it opens its recipe. */
 static void begin(role *r, const role_options *o)
 {
     sigset_t stops;

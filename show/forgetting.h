@@ -37,9 +37,9 @@ typedef struct group_memory {
 int group_evals_read(group_evals *e, const char *run, error *err);
 void group_evals_reset(group_evals *e);
 
-/* Of group `i`; there is an evaluation. */
+/* What became of group `i`. There has to be an evaluation. */
 group_memory group_memory_of(const group_evals *e, int i);
-/* Over the groups of which it is known; NaN: of none. */
+/* The mean of `forgotten` over the groups that have one; NaN: none has. */
 double mean_forgotten(const group_evals *e);
 
 /* A row an evaluation, a column a group, and what was forgotten; or the same as one JSON object, keys sorted. */

@@ -98,7 +98,7 @@ void report_begin(progress *p, const recipe *r, const report_facts *f, const cha
 
 /* ---- after ---- */
 
-/* The first and the last value there were; NaN: none. */
+/* The first and the last value of a metric; NaN where it never had one. */
 typedef struct ends {
     double first, last;
 } ends;

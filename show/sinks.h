@@ -20,6 +20,6 @@ void sinks_close(sinks *s);
 int sinks_write(sinks *s, const char *event, int64_t step, const metrics *m, error *err);
 /* A sentence for the person at the terminal; it is not kept. */
 void sinks_say(sinks *s, const char *sentence);
-/* To the supervisor alone: {"event": EVENT, "text": TEXT}. "peers": who is connected; "farewell": the others will be
- * told goodbye, the run is over. NULL: none. */
+/* Tells the supervisor alone: {"event": EVENT, "text": TEXT}. The event "peers" has the names of who is connected;
+ * "farewell" says that the run is over and the others will be told goodbye. s may be NULL. */
 void sinks_tell(sinks *s, const char *event, const char *text);

@@ -33,7 +33,8 @@ static double value(const fair *f, const double *u)
     return v;
 }
 
-/* u - t step for the largest t = 1, 1/2, ... that keeps u positive and doesn't raise the function; false: none. */
+/* Moves u to u - t step, with the largest t of 1, 1/2, 1/4, ... that keeps u positive and doesn't raise the function.
+ * False: no such t was found. */
 static bool damped(const fair *f, const double *step, double *u)
 {
     const double before = value(f, u);
@@ -97,7 +98,8 @@ void moo_fairgrad(const moo_problem *p, double *w)
         memcpy(w, p->p, sizeof *w * (size_t)p->K);
 }
 
-/* w_i (G w)_i = 1; the direction is cut to max_norm: bargaining fixes its way, not its length. */
+/* Solves w_i (G w)_i = 1 for all i. A direction longer than max_norm is cut to it: the bargaining solution says where
+ * to go, and not how far. */
 void moo_nash(const moo_problem *p, double *w)
 {
     fair_weights(p, 1, w);
