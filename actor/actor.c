@@ -32,7 +32,6 @@ typedef struct actor {
     rollouts *rollouts;
     vec(task *) waiting; /* their version has not come yet */
     vec(delivered) unacked;
-    uint64_t tokens;
     int free_slots; /* not yet told to the exchange */
     bool stop, met; /* met: the learner has answered at the address */
     int failed;
@@ -326,11 +325,20 @@ static void deliver(actor *a, episode **finished, int n)
         if (finished[i]->failed != FAIL_NONE)
             log_warn(a->log, "episode %016" PRIx64 " failed (%s): %s", finished[i]->id,
                      failure_name(finished[i]->failed), finished[i]->failure_text);
-        a->tokens += trajectory_sampled(&finished[i]->tokens);
         vec_push(&a->unacked, (delivered){ .episode = finished[i] });
         send_episode(a, finished[i]);
         a->free_slots++;
     }
+}
+
+/* Tokens of episodes that are not finished count, and those of prompts, too: the exchange renews the leases of an actor
+ * that gets on, and an episode may take minutes. */
+static void report_progress(actor *a)
+{
+    const engine_stats done = engine_statistics(a->engine);
+    endpoint_set_heartbeat(a->exchange, &(heartbeat_body){ .in_flight = (uint32_t)rollouts_in_flight(a->rollouts),
+                                                           .version = current(a)->version,
+                                                           .tokens = done.tokens_sampled + done.tokens_prefilled });
 }
 
 static int run(actor *a, error *err)
@@ -353,10 +361,7 @@ static int run(actor *a, error *err)
         deliver(a, finished, n);
 
         ask_for_work(a);
-
-        endpoint_set_heartbeat(a->exchange, &(heartbeat_body){ .in_flight = (uint32_t)rollouts_in_flight(a->rollouts),
-                                                               .version = current(a)->version,
-                                                               .tokens = a->tokens });
+        report_progress(a);
     }
     return a->failed ? error_set(err, a->failed, "%s", a->why.text) : OK;
 }

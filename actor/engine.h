@@ -78,4 +78,4 @@ typedef struct engine_stats {
     int streams, waiting, pages_used, pages_total;
     uint64_t steps, tokens_sampled, tokens_prefilled, tokens_reused; /* reused: taken from shared pages */
 } engine_stats;
-engine_stats engine_statistics(const engine *en); /* for tests: what the cache saves shows in nothing else */
+engine_stats engine_statistics(const engine *en);

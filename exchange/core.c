@@ -7,6 +7,8 @@
 #include <string.h>
 
 enum { DEFAULT_TASK_LEASE_MS = 120000, DEFAULT_SCORE_LEASE_MS = 60000, DEFAULT_ATTEMPTS = 3, DEFAULT_LOSSES = 10 };
+/* As many leases long an actor that gets on may keep a task: whoever only says so holds nobody up for ever. */
+enum { MAX_TASK_LEASES = 8 };
 enum { MIN_EPISODES_FOR_LIMIT = 40, COMPACT_FROM = 1024 };
 
 /* ---- life ---- */
@@ -182,13 +184,15 @@ static void hand_out(core *c, int64_t now_ms)
     worker *p;
     for (work *w; !c->halted && (w = next_open(c, &b)) && (p = choose(c, true, neighbour(w), &w->rollout));) {
         p->slots--;
-        lease_grant(&w->rollout, p->peer, now_ms + c->config.task_lease_ms);
+        lease_grant(&w->rollout, p->peer, now_ms + c->config.task_lease_ms,
+                    now_ms + MAX_TASK_LEASES * c->config.task_lease_ms);
         core_act(c, (action){ .kind = SEND_TASK, .peer = p->peer, .task_id = w->task.id, .task = &w->task });
     }
 
     for (work *w; !c->halted && (w = next_unscored(c)) && (p = choose(c, false, 0, &w->scoring));) {
         p->slots--;
-        lease_grant(&w->scoring, p->peer, now_ms + c->config.score_lease_ms);
+        const int64_t deadline_ms = now_ms + c->config.score_lease_ms;
+        lease_grant(&w->scoring, p->peer, deadline_ms, deadline_ms);
         ask_score(c, p->peer, w);
     }
 
@@ -372,6 +376,24 @@ void core_unsent(core *c, uint32_t peer, uint64_t id)
     }
     if (w && lease_held_by(&w->rollout, peer)) core_reopen(b, w);
     if (w && lease_held_by(&w->scoring, peer)) reopen_score(c, w);
+}
+
+static void renew_leases(core *c, uint32_t peer, int64_t deadline_ms)
+{
+    for (size_t i = 0; i < c->batches.len; i++) {
+        batch *b = c->batches.data[i];
+        for (uint32_t k = 0; k < b->n; k++)
+            if (lease_held_by(&b->works[k].rollout, peer)) lease_renew(&b->works[k].rollout, deadline_ms);
+    }
+}
+
+/* All its tasks share the engine's steps, so that any token shows that none of them is forgotten. */
+void core_progress(core *c, int64_t now_ms, uint32_t peer, uint64_t tokens)
+{
+    worker *p = core_worker(c, peer);
+    if (!p || !p->actor || tokens <= p->tokens) return;
+    p->tokens = tokens;
+    renew_leases(c, peer, now_ms + c->config.task_lease_ms);
 }
 
 /* Where leases run out: the server calls it twice a second. */

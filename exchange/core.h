@@ -130,6 +130,9 @@ void core_unreadable(core *c, int64_t now_ms, uint32_t peer, uint64_t id);
  * core_room. */
 void core_unsent(core *c, uint32_t peer, uint64_t id);
 void core_room(core *c, int64_t now_ms, uint32_t peer);
+/* Actor `peer` has computed so many tokens since it came. Where they have grown, its leases begin anew, up to eight
+ * leases after they were granted: a slow machine's episodes are not played a second time by others. */
+void core_progress(core *c, int64_t now_ms, uint32_t peer, uint64_t tokens);
 void core_tick(core *c, int64_t now_ms);
 
 /* What is to be done because of the events so far, in order. False: nothing more. */

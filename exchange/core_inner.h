@@ -41,6 +41,7 @@ typedef struct picked {
 typedef struct worker {
     uint32_t peer, slots;
     uint32_t refused, lost; /* answers refused, leases run out, since its last good answer */
+    uint64_t tokens;        /* an actor's, as it last said */
     bool actor;
     bool proven;  /* has answered well */
     bool blocked; /* can't be sent anything for now */

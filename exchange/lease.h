@@ -3,10 +3,14 @@
  *
  *              grant               complete
  *     open ------------> held ----------------> done
- *       ^--- expire, or its holder is gone ---|
+ *       ^                |  ^
+ *       |                |  '-- renew: its holder gets on
+ *       '----------------'
+ *          expire, or its holder is gone
  *
  * State only: no socket, no clock. A worker that dies, hangs or loses its network lets its leases run out; the exchange
- * need not notice the death itself. Embedded in what is leased (a task, a score request). */
+ * need not notice the death itself. A worker that is only slow says how far it is, and its leases are renewed; but not
+ * for ever, as one that says so may be wrong or lie. Embedded in what is leased (a task, a score request). */
 #pragma once
 
 #include <stdbool.h>
@@ -21,15 +25,23 @@ typedef struct lease {
     uint32_t holder;               /* stays when the lease ends; 0: none yet */
     uint32_t before[LEASE_BEFORE]; /* who held it before, last first: whoever was only slow may still deliver */
     int64_t deadline_ms;
+    int64_t limit_ms; /* no renewal carries the deadline beyond it */
 } lease;
 
-static inline void lease_grant(lease *l, uint32_t holder, int64_t deadline_ms)
+static inline void lease_grant(lease *l, uint32_t holder, int64_t deadline_ms, int64_t limit_ms)
 {
     for (int i = LEASE_BEFORE - 1; i > 0 && l->holder != holder; i--) l->before[i] = l->before[i - 1];
     if (l->holder != holder) l->before[0] = l->holder;
     l->state = LEASE_HELD;
     l->holder = holder;
     l->deadline_ms = deadline_ms;
+    l->limit_ms = limit_ms;
+}
+
+static inline void lease_renew(lease *l, int64_t deadline_ms)
+{
+    if (deadline_ms > l->limit_ms) deadline_ms = l->limit_ms;
+    if (deadline_ms > l->deadline_ms) l->deadline_ms = deadline_ms;
 }
 
 static inline bool lease_held_by(const lease *l, uint32_t holder)

@@ -421,6 +421,7 @@ static void on_message(void *ctx, peer_id peer, message *m)
     switch (m->type) {
     case MSG_HEARTBEAT:
         repeat_announcement(s, v, m->heartbeat.version);
+        core_progress(s->core, now_ms, peer, m->heartbeat.tokens);
         break;
     case MSG_WANT:
         core_want(s->core, now_ms, peer, m->want.slots);

@@ -59,7 +59,8 @@ typedef struct welcome_body {
 typedef struct heartbeat_body {
     uint32_t in_flight;
     int64_t version;
-    uint64_t tokens, ping;
+    uint64_t tokens; /* an actor's: prefilled and sampled since it began */
+    uint64_t ping;
 } heartbeat_body;
 typedef struct want_body {
     uint32_t slots;

@@ -86,8 +86,9 @@ static const option FLEET[] = {
           "then the learner trains while they play. The result does not depend on it." },
     { "lease_seconds", OPTION_NUMBER, AT(lease_seconds), 1, 1e6, "120",
       .help = "seconds after which an episode that has not come is given to another actor",
-      .more = "Above the longest that one may take, tools with it: else work is done twice. An actor that dies is "
-              "noticed earlier." },
+      .more = "It counts from the actor's last token, of whichever episode, for at most eight times as long: a slow "
+              "machine keeps its work. Above the longest that all tools of a moment may take: else work is done "
+              "twice. An actor that dies is noticed earlier." },
     { "stall_seconds", OPTION_NUMBER, AT(stall_seconds), 1, 1e6, "300",
       .help = "seconds without CPU time inside a step after which the learner is taken for hung",
       .more = "It is started again from its checkpoint, and ends the run when it happens twice without a new step. "

@@ -86,6 +86,7 @@ static void peer_core(world *w, const client *c, bool up)
 static void want_core(world *w, uint32_t peer, uint32_t slots) { core_want(core_of(w), w->now, peer, slots); }
 static void episode_core(world *w, uint32_t peer, episode *e) { core_episode(core_of(w), w->now, peer, e); }
 static void score_core(world *w, uint32_t peer, score *s) { core_score(core_of(w), w->now, peer, s); }
+static void progress_core(world *w, uint32_t peer, uint64_t n) { core_progress(core_of(w), w->now, peer, n); }
 static void tick_core(world *w) { core_tick(core_of(w), w->now); }
 
 static void commit(world *w, const action *a)
@@ -159,6 +160,7 @@ static const subject CORE = { .open = open_core,
                               .want = want_core,
                               .episode = episode_core,
                               .score = score_core,
+                              .progress = progress_core,
                               .tick = tick_core,
                               .settle = settle_core,
                               .has_kept = has_kept,

@@ -243,6 +243,12 @@ static void score_to_server(world *w, uint32_t peer, score *s)
     say(w, peer, &(message){ .type = MSG_SCORE, .score = { s } });
 }
 
+static void progress_of_server(world *w, uint32_t peer, uint64_t tokens)
+{
+    message m = { .type = MSG_HEARTBEAT, .heartbeat = { .version = w->version, .tokens = tokens } };
+    say(w, peer, &m);
+}
+
 static void tick_server(world *w)
 {
     whole *x = of(w);
@@ -271,6 +277,7 @@ static const subject SERVER = { .open = open_server,
                                 .want = want_of_server,
                                 .episode = episode_to_server,
                                 .score = score_to_server,
+                                .progress = progress_of_server,
                                 .tick = tick_server,
                                 .settle = settle_server,
                                 .has_kept = has_kept,

@@ -422,6 +422,13 @@ static uint64_t wanted(const world *w, const event *e)
                                                                                                               : 0;
 }
 
+/* Now and then an actor says that it gets on, whether it does or not. */
+static void get_on(world *w)
+{
+    for (int i = 0; i < ACTORS + JUDGES; i++)
+        if (world_chance(w, 0.3)) w->subject->progress(w, w->clients[i].peer, (uint64_t)w->now);
+}
+
 static void happen(world *w, const event *e)
 {
     client *c = client_of(w, e->peer);
@@ -459,6 +466,7 @@ static void happen(world *w, const event *e)
         on_trained(w, e->version);
         break;
     case TICK:
+        get_on(w);
         w->subject->tick(w);
         push(w, (event){ .kind = TICK }, TICK_MS);
         break;

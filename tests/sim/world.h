@@ -44,6 +44,7 @@ typedef struct subject {
     void (*want)(world *w, uint32_t peer, uint32_t slots);
     void (*episode)(world *w, uint32_t peer, episode *e); /* takes e */
     void (*score)(world *w, uint32_t peer, score *s);     /* takes s */
+    void (*progress)(world *w, uint32_t peer, uint64_t tokens);
     void (*tick)(world *w);
     bool (*settle)(world *w);                  /* does what follows from all this; true: it was killed on the way */
     bool (*has_kept)(world *w, uint64_t task); /* an episode of this task is committed */

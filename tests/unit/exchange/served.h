@@ -14,7 +14,7 @@
 #include "tests/support/honest.h"
 #include "tests/support/support.h"
 
-enum { GROUP = 2, STEPS = 2, REPEAT_MS = 5000, HASH = 77 };
+enum { GROUP = 2, STEPS = 2, REPEAT_MS = 5000, LEASE_MS = 120000, HASH = 77 };
 enum { ANN = 1, BEN = 2, JIM = 3, JOE = 4 }; /* actors, reward workers */
 
 typedef struct fixture {

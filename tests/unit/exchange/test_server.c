@@ -115,6 +115,42 @@ static void old_episodes_go_with_the_step_that_makes_them_old(void **state)
     }
 }
 
+static void get_on(fixture *s, peer_id peer, uint64_t tokens)
+{
+    say(s, peer, (message){ .type = MSG_HEARTBEAT, .heartbeat = { .version = 0, .tokens = tokens } });
+}
+
+/* It keeps its task for eight leases and no longer, and nothing but more tokens than before counts. */
+static void a_slow_actor_keeps_its_task_while_its_tokens_grow(void **state)
+{
+    (void)state;
+    fixture *s = open_fixture();
+    come(s, ANN);
+    want(s, ANN, 1);
+    come(s, JIM);
+    want(s, JIM, 1);
+    for (int i = 1; i <= 9; i++) {
+        s->fakes.now_ms += LEASE_MS - 1;
+        get_on(s, ANN, (uint64_t)i);
+        get_on(s, JIM, (uint64_t)i); /* a reward worker, who plays nothing */
+        s->fakes.tick(s->fakes.server_ctx);
+        assert_int_equal(stats(s).lost, i == 9);
+    }
+
+    come(s, BEN);
+    want(s, BEN, 1);
+    get_on(s, BEN, 5);
+    const uint64_t lost = stats(s).lost;
+    s->fakes.now_ms += LEASE_MS - 1;
+    get_on(s, BEN, 5); /* no more than it had */
+    s->fakes.tick(s->fakes.server_ctx);
+    assert_int_equal(stats(s).lost, lost);
+    s->fakes.now_ms += 1;
+    s->fakes.tick(s->fakes.server_ctx);
+    assert_int_equal(stats(s).lost, lost + 1);
+    close_fixture(s);
+}
+
 static void an_actor_with_old_weights_is_told_again_but_not_at_once(void **state)
 {
     (void)state;
@@ -425,6 +461,7 @@ int main(void)
         cmocka_unit_test(a_checkpoint_whose_step_is_not_on_record_is_recorded),
         cmocka_unit_test(a_failed_or_forged_episode_on_record_is_played_again),
         cmocka_unit_test(old_episodes_go_with_the_step_that_makes_them_old),
+        cmocka_unit_test(a_slow_actor_keeps_its_task_while_its_tokens_grow),
         cmocka_unit_test(an_actor_with_old_weights_is_told_again_but_not_at_once),
         cmocka_unit_test(chunks_are_sent_to_who_reads),
         cmocka_unit_test(work_that_can_not_be_sent_waits_or_goes_to_another_and_is_not_lost),
