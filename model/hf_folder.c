@@ -56,23 +56,20 @@ static void close_files(tensor_files *files)
 /* The shard that the index has `p` in, under either of its names; NULL: none. */
 static const char *shard_of(const tensor_files *files, const param *p)
 {
-    char fused[PARAM_NAME];
+    char other[PARAM_NAME];
     int64_t shape[3];
     const json_t *shards = json_object_get(files->index, "weight_map");
     const json_t *own = json_object_get(shards, p->name);
-    if (!own && param_stored_fused(p, fused, shape) > 0) own = json_object_get(shards, fused);
+    if (!own && param_stored_otherwise(p, other, shape) > 0) own = json_object_get(shards, other);
     return json_string_value(own);
 }
 
-/* The file that has `p`, and its path; NULL and `err` without one. */
-static safetensors *file_of(const hf_folder *f, tensor_files *files, const param *p, char path[PATH_BYTES], error *err)
+/* The shard of the tensor `name`; NULL and `err`: there is none. */
+static safetensors *open_shard(const hf_folder *f, tensor_files *files, const char *shard, const char *name,
+                               char path[PATH_BYTES], error *err)
 {
-    snprintf(path, PATH_BYTES, "%s", files->one_path);
-    if (files->one) return files->one;
-
-    const char *shard = shard_of(files, p);
     if (!shard || strchr(shard, '/')) { /* a shard is a file of this folder, never one elsewhere */
-        error_set(err, ERR_PARSE, "%s/model.safetensors.index.json names no shard for %s", f->dir, p->name);
+        error_set(err, ERR_PARSE, "%s/model.safetensors.index.json names no shard for %s", f->dir, name);
         return NULL;
     }
     path_join(path, PATH_BYTES, f->dir, shard);
@@ -86,6 +83,33 @@ static safetensors *file_of(const hf_folder *f, tensor_files *files, const param
     if (weights_check_names(f->table, st, err) == OK) return st;
     error_within(err, "%s", path);
     return NULL;
+}
+
+/* The file that has `p`, and its path; NULL and `err` without one. */
+static safetensors *file_of(const hf_folder *f, tensor_files *files, const param *p, char path[PATH_BYTES], error *err)
+{
+    snprintf(path, PATH_BYTES, "%s", files->one_path);
+    return files->one ? files->one : open_shard(f, files, shard_of(files, p), p->name, path, err);
+}
+
+/* A tied head that is stored beside its embedding may lie in another shard. */
+static int check_tied(const hf_folder *f, tensor_files *files, error *err)
+{
+    char head_name[PARAM_NAME], path[PATH_BYTES];
+    int64_t shape[3];
+    const param *embed = param_find(f->table, PARAM_EMBED, 0);
+    const json_t *shards = json_object_get(files->index, "weight_map");
+    if (!embed->is_head || !json_object_get(shards, embed->name)) return OK;
+    param_stored_otherwise(embed, head_name, shape);
+    const char *shard = json_string_value(json_object_get(shards, head_name));
+    if (!shard) return OK;
+
+    const safetensors *first = file_of(f, files, embed, path, err);
+    const safetensors *second = first ? open_shard(f, files, shard, head_name, path, err) : NULL;
+    const tensor_view *head = second ? safetensors_find(second, head_name) : NULL;
+    if (!second) return err ? err->code : ERR_PARSE;
+    if (!head || weights_check_tied(safetensors_find(first, embed->name), head, err) == OK) return OK;
+    return error_within(err, "%s", path);
 }
 
 /* Opens what is there and holds every parameter against it: a config.json without weights, or of another size than
@@ -114,7 +138,7 @@ static int open_files(const hf_folder *f, tensor_files *files, error *err)
         rc = weights_check_one(p, st, err);
         if (rc != OK) error_within(err, "%s", path);
     }
-    return rc;
+    return rc == OK ? check_tied(f, files, err) : rc;
 }
 
 static int load_files(hf_folder *f, tensor_files *files, error *err)

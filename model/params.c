@@ -210,6 +210,7 @@ param_table *param_table_new(const model_config *config, error *err)
     t->items = xcalloc((size_t)n_layers * (size_t)(MAX_SHAPES + experts) + 3, sizeof *t->items);
 
     add(t, -1, 0, &(shape){ "model.embed_tokens.weight", PARAM_EMBED, config->vocab, config->width, 2 });
+    t->items[0].is_head = config->tied;
     for (int l = 0; l < n_layers; l++) add_layer(t, l);
     t->first[n_layers] = t->n;
     add(t, -1, 0, &(shape){ "model.norm.weight", PARAM_FINAL_NORM, 1, config->width, 1 });
@@ -275,9 +276,15 @@ bool param_is_bias(param_kind kind)
            kind == PARAM_GATE_BIAS || kind == PARAM_UP_BIAS || kind == PARAM_DOWN_BIAS;
 }
 
-int param_stored_fused(const param *p, char name[PARAM_NAME], int64_t dims[3])
+int param_stored_otherwise(const param *p, char name[PARAM_NAME], int64_t dims[3])
 {
     const bool down = p->kind == PARAM_EXPERT_DOWN;
+    if (p->is_head) {
+        snprintf(name, PARAM_NAME, "lm_head.weight");
+        dims[0] = p->rows;
+        dims[1] = p->cols;
+        return 2;
+    }
     if (p->kind == PARAM_ROUTER) {
         snprintf(name, PARAM_NAME, "model.layers.%d.mlp.gate.weight", p->layer);
         dims[0] = p->rows;

@@ -50,6 +50,7 @@ typedef struct param {
     int layer;      /* -1: outside the layers */
     int rows, cols; /* [rows, cols] as in the checkpoint; a vector has rows 1 and rank 1 there */
     int rank;
+    bool is_head;             /* a tied embedding */
     int expert, n_experts;    /* which of its layer's, and how many there are; 0 and 0: it is of none */
     int n_parts;              /* products that forward makes of a matrix: one, or one of each matrix that lies in it */
     int part_rows[MAX_PARTS]; /* their rows, which add up to `rows` */
@@ -80,8 +81,8 @@ bool param_kind_there(const param_table *t, param_kind kind);
 bool param_is_expert(param_kind kind);
 bool param_is_bias(param_kind kind);
 
-/* Where a parameter is stored by a program that saves a layer's experts as transformers holds them in memory: the name
- * of a tensor of rank 3, of which [rows, cols] of expert `expert` are a part (gate and up together, one after the
- * other), or of Mixtral's router, which has another name there. Its rank and dimensions; 0: it is stored under its own
- * name alone. */
-int param_stored_fused(const param *p, char name[PARAM_NAME], int64_t dims[3]);
+/* Where some programs store a parameter, other than under its own name. A tied embedding may be stored as the head
+ * that it also is. A layer's experts may lie as transformers holds them in memory, in a tensor of rank 3, of which
+ * [rows, cols] of expert `expert` are a part (gate and up together, one after the other); Mixtral's router has another
+ * name there. Gives that tensor's name, dimensions and rank; 0: it is stored under its own name alone. */
+int param_stored_otherwise(const param *p, char name[PARAM_NAME], int64_t dims[3]);

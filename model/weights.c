@@ -128,6 +128,18 @@ void weights_free(weights *w)
     free(w);
 }
 
+/* Some programs write a tied head beside its embedding. Where it has numbers of its own, "tied" is an error of
+ * config.json: old readers dropped such a head, new ones take it, and either is another model for somebody. */
+int weights_check_tied(const tensor_view *embed, const tensor_view *head, error *err)
+{
+    if (embed->dtype == head->dtype && embed->bytes == head->bytes &&
+        memcmp(embed->data, head->data, embed->bytes) == 0)
+        return OK;
+    return error_set(err, ERR_UNSUPPORTED,
+                     "lm_head.weight has other numbers than model.embed_tokens.weight, and config.json says that they "
+                     "are tied; write \"tie_word_embeddings\": false there, or remove the head");
+}
+
 /* "[203, 48]" or "[48]". */
 static const char *shape_text(int rank, const int64_t *shape, char *out, size_t size)
 {
@@ -144,27 +156,29 @@ typedef struct stored {
     const char *name;        /* that it has there, or should have */
     int64_t shape[3];        /* that it should have */
     int rank;
-    bool twice; /* it is in both */
-    char fused[PARAM_NAME];
+    const tensor_view *twice; /* it is there a second time, under `other` */
+    bool may_be_twice;
+    char other[PARAM_NAME];
 } stored;
 
 static void find_stored(const param *p, const safetensors *st, stored *s)
 {
-    int64_t fused_shape[3];
-    const int rank = param_stored_fused(p, s->fused, fused_shape);
-    const tensor_view *fused = rank > 0 ? safetensors_find(st, s->fused) : NULL;
+    int64_t other_shape[3];
+    const int rank = param_stored_otherwise(p, s->other, other_shape);
+    const tensor_view *other = rank > 0 ? safetensors_find(st, s->other) : NULL;
     s->view = safetensors_find(st, p->name);
-    s->twice = s->view && fused;
+    s->twice = s->view ? other : NULL;
+    s->may_be_twice = p->is_head;
     s->name = p->name;
     s->rank = p->rank;
     s->shape[0] = p->rank == 2 ? p->rows : p->cols;
     s->shape[1] = p->cols;
-    if (s->view || !fused) return;
+    if (s->view || !other) return;
 
-    s->view = fused;
-    s->name = s->fused;
+    s->view = other;
+    s->name = s->other;
     s->rank = rank;
-    memcpy(s->shape, fused_shape, sizeof s->shape);
+    memcpy(s->shape, other_shape, sizeof s->shape);
 }
 
 static int check_shape(const stored *s, error *err)
@@ -174,10 +188,11 @@ static int check_shape(const stored *s, error *err)
     shape_text(s->rank, s->shape, expected, sizeof expected);
 
     if (!v) return error_set(err, ERR_PARSE, "tensor %s is missing (expected %s)", s->name, expected);
-    if (s->twice)
+    if (s->twice && !s->may_be_twice)
         return error_set(err, ERR_PARSE, "tensors %s and %s hold the same numbers: expected one of them", s->name,
-                         s->fused);
-    if (v->rank == s->rank && memcmp(v->shape, s->shape, sizeof *s->shape * (size_t)s->rank) == 0) return OK;
+                         s->other);
+    if (v->rank == s->rank && memcmp(v->shape, s->shape, sizeof *s->shape * (size_t)s->rank) == 0)
+        return s->twice ? weights_check_tied(v, s->twice, err) : OK;
     return error_set(err, ERR_PARSE, "tensor %s: expected %s, found %s", s->name, expected,
                      shape_text(v->rank, v->shape, found, sizeof found));
 }
@@ -200,7 +215,8 @@ int weights_check_one(const param *p, const safetensors *st, error *err)
 {
     stored s;
     find_stored(p, st, &s);
-    return check_shape(&s, err) == OK ? safetensors_check_f32(s.view, err) : ERR_PARSE;
+    const int rc = check_shape(&s, err);
+    return rc == OK ? safetensors_check_f32(s.view, err) : rc;
 }
 
 static int check_finite(const param *p, const float *x, error *err)
@@ -233,22 +249,21 @@ int weights_load_one(weights *w, const param *p, const safetensors *st, error *e
     return rc;
 }
 
-/* What older exports carry along: the rotary frequencies, and the head of a tied model once more. */
-static bool is_harmless(const param_table *t, const char *name)
+/* What older exports carry along: the rotary frequencies. */
+static bool is_harmless(const char *name)
 {
     const char *tail = strstr(name, ".rotary_emb.inv_freq");
-    return (tail && strcmp(tail, ".rotary_emb.inv_freq") == 0) ||
-           (t->config.tied && strcmp(name, "lm_head.weight") == 0);
+    return tail && strcmp(tail, ".rotary_emb.inv_freq") == 0;
 }
 
 /* Names under which a parameter may be stored. The tensor of all experts of a layer is one name, added with the first
  * expert. */
 static void add_names(map *known, const param *p)
 {
-    char fused[PARAM_NAME];
+    char other[PARAM_NAME];
     int64_t shape[3];
     map_set(known, p->name, (void *)p);
-    if (p->expert == 0 && param_stored_fused(p, fused, shape) > 0) map_set(known, fused, (void *)p);
+    if (p->expert == 0 && param_stored_otherwise(p, other, shape) > 0) map_set(known, other, (void *)p);
 }
 
 int weights_check_names(const param_table *t, const safetensors *st, error *err)
@@ -259,7 +274,7 @@ int weights_check_names(const param_table *t, const safetensors *st, error *err)
 
     for (size_t i = 0; rc == OK && i < safetensors_count(st); i++) {
         const char *name = safetensors_at(st, i)->name;
-        if (!map_get(known, name) && !is_harmless(t, name))
+        if (!map_get(known, name) && !is_harmless(name))
             rc = error_set(err, ERR_UNSUPPORTED, "tensor %s is not part of the %s that config.json describes", name,
                            t->config.architecture);
     }

@@ -35,6 +35,8 @@ int weights_load(weights *w, const safetensors *st, error *err);
 int weights_take(weights *w, const safetensors *st, int64_t version, error *err);
 /* What weights_load would say of this file, without the memory for it. */
 int weights_check(const param_table *t, const safetensors *st, error *err);
+/* ERR_UNSUPPORTED where a tied head that is stored beside its embedding has other numbers. */
+int weights_check_tied(const tensor_view *embed, const tensor_view *head, error *err);
 /* One parameter of it: what a sharded checkpoint is checked and loaded by. */
 int weights_check_one(const param *p, const safetensors *st, error *err);
 int weights_load_one(weights *w, const param *p, const safetensors *st, error *err);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "tests/unit/model/reference.h"
 
 static const char CONFIG[] = "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\",\"hidden_size\":6,"
@@ -205,36 +206,6 @@ static const char ENORMOUS[] =
     "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\",\"vocab_size\":400000,\"hidden_size\":16384,"
     "\"num_hidden_layers\":126,\"num_attention_heads\":128,\"num_key_value_heads\":8,\"intermediate_size\":53248}";
 
-static void check_refused(const scene *s, const char *says);
-
-/* Whatever is wrong with the files is found before memory is asked for: the device would give none. */
-static void files_are_looked_at_before_memory_is_taken(void **state)
-{
-    (void)state;
-    scene s = scene_new();
-    error err = { 0 };
-    char path[1200];
-    path_join(path, sizeof path, s.from, "model.safetensors");
-    device_starve(s.m.dev, 0);
-    check_refused(&s, "model.safetensors could not be opened"); /* a config.json alone */
-    test_file_write(s.from, "config.json", ENORMOUS);
-    check_refused(&s, "model.safetensors could not be opened");
-    test_file_write(s.from, "model.safetensors", "\xff\xff\xff\xff\xff\xff\xff\x7f{}");
-    check_refused(&s, "header");
-    test_ok(weights_save(s.m.w, path, DTYPE_F32, &err), &err); /* of another, smaller model */
-    check_refused(&s, "expected [400000, 16384], found [17, 6]");
-    test_file_write(s.from, "config.json", CONFIG);
-    check_refused(&s, "out of memory: "); /* all is well with the files */
-    assert_int_equal(truncate(path, 2000), 0);
-    check_refused(&s, "do not lie in");
-    assert_int_equal(hf_folder_check(s.from, &err), ERR_PARSE);
-    device_starve(s.m.dev, -1);
-    test_ok(weights_save(s.m.w, path, DTYPE_F32, &err), &err);
-    test_ok(hf_folder_check(s.from, &err), &err);
-    check_weights(s.from, s.m.dev, s.m.w->hash);
-    scene_free(&s);
-}
-
 static void a_model_larger_than_the_machine_is_refused_with_its_size(void **state)
 {
     (void)state;
@@ -299,6 +270,73 @@ static void write_shards(scene *s, const char *lost, const char *away)
     }
     test_file_write(s->from, "model.safetensors.index.json", index.data);
     str_free(&index);
+}
+
+static void check_refused(const scene *s, const char *says);
+
+/* Whatever is wrong with the files is found before memory is asked for: the device would give none. */
+static void files_are_looked_at_before_memory_is_taken(void **state)
+{
+    (void)state;
+    scene s = scene_new();
+    error err = { 0 };
+    char path[1200];
+    path_join(path, sizeof path, s.from, "model.safetensors");
+    device_starve(s.m.dev, 0);
+    check_refused(&s, "model.safetensors could not be opened"); /* a config.json alone */
+    test_file_write(s.from, "config.json", ENORMOUS);
+    check_refused(&s, "model.safetensors could not be opened");
+    test_file_write(s.from, "model.safetensors", "\xff\xff\xff\xff\xff\xff\xff\x7f{}");
+    check_refused(&s, "header");
+    test_ok(weights_save(s.m.w, path, DTYPE_F32, &err), &err); /* of another, smaller model */
+    check_refused(&s, "expected [400000, 16384], found [17, 6]");
+    test_file_write(s.from, "config.json", CONFIG);
+    check_refused(&s, "out of memory: "); /* all is well with the files */
+    assert_int_equal(truncate(path, 2000), 0);
+    check_refused(&s, "do not lie in");
+    assert_int_equal(hf_folder_check(s.from, &err), ERR_PARSE);
+    device_starve(s.m.dev, -1);
+    test_ok(weights_save(s.m.w, path, DTYPE_F32, &err), &err);
+    test_ok(hf_folder_check(s.from, &err), &err);
+    check_weights(s.from, s.m.dev, s.m.w->hash);
+    scene_free(&s);
+}
+
+static void name_shard(const scene *s, const char *tensor, const char *shard)
+{
+    error err = { 0 };
+    char path[1200];
+    json_t *index = json_parse_file(path_join(path, sizeof path, s->from, "model.safetensors.index.json"), &err);
+    assert_non_null(index);
+    json_object_set_new(json_object_get(index, "weight_map"), tensor, json_string(shard));
+    assert_int_equal(json_dump_file(index, path, 0), 0);
+    json_decref(index);
+}
+
+/* A head of its own, in a shard of its own, of a model whose config.json says that it is tied. */
+static void a_tied_head_in_another_shard_is_held_against_its_embedding(void **state)
+{
+    (void)state;
+    scene s = scene_new();
+    error err = { 0 };
+    char path[1200];
+    const param *embed = param_find(s.m.table, PARAM_EMBED, -1);
+    float *numbers = xmalloc(sizeof *numbers * (size_t)embed->count);
+    const tensor_source head = {
+        .name = "lm_head.weight", .rank = 2, .shape = { embed->rows, embed->cols }, .data = numbers
+    };
+    write_shards(&s, NULL, NULL);
+    name_shard(&s, "lm_head.weight", "head.safetensors");
+    for (int own = 0; own <= 1; own++) {
+        memcpy(numbers, s.m.w->data + embed->offset, sizeof *numbers * (size_t)embed->count);
+        numbers[embed->count - 1] += (float)own;
+        path_join(path, sizeof path, s.from, "head.safetensors");
+        test_ok(safetensors_write(path, &head, 1, DTYPE_F32, NULL, &err), &err);
+        if (!own) check_weights(s.from, s.m.dev, s.m.w->hash);
+    }
+    check_refused(&s, "tie_word_embeddings");
+    free(numbers);
+    scene_free(&s);
 }
 
 static void shards_are_put_together_by_the_index(void **state)
@@ -474,6 +512,7 @@ int main(void)
         cmocka_unit_test(opening_survives_the_refusal_of_any_request),
         cmocka_unit_test(a_write_that_fails_leaves_the_old_model_whole),
         cmocka_unit_test(a_config_alone_opens_without_weights),
+        cmocka_unit_test(a_tied_head_in_another_shard_is_held_against_its_embedding),
         cmocka_unit_test(shards_are_put_together_by_the_index),
         cmocka_unit_test(an_index_that_lies_is_refused_by_name),
         cmocka_unit_test(experts_are_written_as_they_were_read),

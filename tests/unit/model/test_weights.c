@@ -64,6 +64,49 @@ static void initial_values_are_keyed_by_seed_name_and_place(void **state)
     small_model_close(&c);
 }
 
+/* The embedding of a tied model as one program or another stores it: as the head alone, twice, or, by a mistake in
+ * config.json, beside a head of its own. */
+static void a_tied_head_is_found_wherever_it_is_stored(void **state)
+{
+    (void)state;
+    enum { HEAD_ALONE, TWICE, OF_ITS_OWN, WAYS };
+    for (int way = 0; way < WAYS; way++) {
+        error err = { 0 };
+        str bytes = { 0 };
+        small_model m = small_model_open(small_config(true), 1, 7), back = small_model_open(small_config(true), 1, 8);
+        const param *embed = param_find(m.table, PARAM_EMBED, -1);
+        tensor_source tensors[64];
+        int n = 0;
+        for (; n < m.table->n; n++) {
+            const param *p = &m.table->items[n];
+            tensors[n] = (tensor_source){ .name = p->name, .rank = p->rank, .data = m.w->data + p->offset };
+            tensors[n].shape[0] = p->rank == 2 ? p->rows : p->cols;
+            tensors[n].shape[1] = p->cols;
+        }
+        const tensor_source head = { .name = "lm_head.weight",
+                                     .rank = 2,
+                                     .shape = { embed->rows, embed->cols },
+                                     .data =
+                                         way == OF_ITS_OWN ? back.w->data + embed->offset : m.w->data + embed->offset };
+        tensors[way == HEAD_ALONE ? 0 : n++] = head;
+
+        safetensors_encode(tensors, (size_t)n, DTYPE_F32, NULL, &bytes);
+        safetensors *st = safetensors_from_bytes(bytes.data, bytes.len, "tied", &err);
+        assert_non_null(st);
+        if (way == OF_ITS_OWN) {
+            assert_int_equal(weights_load(back.w, st, &err), ERR_UNSUPPORTED);
+            assert_non_null(strstr(err.text, "tie_word_embeddings"));
+        } else {
+            test_ok(weights_load(back.w, st, &err), &err);
+            test_same_bits(back.w->data, m.w->data, m.table->total, "weights");
+        }
+        safetensors_close(st);
+        str_free(&bytes);
+        small_model_close(&m);
+        small_model_close(&back);
+    }
+}
+
 /* Processes of different builds compare this number over the wire: it must never change. */
 static void the_hash_is_the_same_everywhere_and_sees_every_bit(void **state)
 {
@@ -244,6 +287,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(initial_values_have_the_asked_spread_and_norms_are_one),
         cmocka_unit_test(initial_values_are_keyed_by_seed_name_and_place),
+        cmocka_unit_test(a_tied_head_is_found_wherever_it_is_stored),
         cmocka_unit_test(the_hash_is_the_same_everywhere_and_sees_every_bit),
         cmocka_unit_test(what_is_saved_in_fp32_comes_back_to_the_bit),
         cmocka_unit_test(what_is_saved_in_bf16_comes_back_rounded),
