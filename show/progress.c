@@ -14,11 +14,14 @@
 
 enum { MAX_SHOWN = 16 /* objectives */, USUAL_COLUMNS = 80 };
 
+/* A log has a line every so many steps, and where steps take minutes, at least this often. */
+enum { MAX_SILENCE_MS = 30000 };
+
 struct progress {
     int fd, every;
     bool live; /* a terminal: redraw in place */
     bool drawn;
-    int64_t steps, step, began_ms, first_step;
+    int64_t steps, step, began_ms, first_step, shown_ms;
     str line;
 };
 
@@ -32,9 +35,12 @@ static bool can_redraw(int fd)
 progress *progress_new(int fd, int64_t steps, int every)
 {
     progress *p = xcalloc(1, sizeof *p);
-    *p = (progress){
-        .fd = fd, .every = every > 0 ? every : 1, .live = can_redraw(fd), .steps = steps, .first_step = -1
-    };
+    *p = (progress){ .fd = fd,
+                     .every = every > 0 ? every : 1,
+                     .live = can_redraw(fd),
+                     .steps = steps,
+                     .first_step = -1,
+                     .shown_ms = clock_ms() };
     return p;
 }
 
@@ -231,6 +237,7 @@ static void show(progress *p, bool whole_line)
     put(p, &out);
     str_free(&out);
     p->drawn = p->live && !whole_line;
+    p->shown_ms = clock_ms();
 }
 
 static void on_step(progress *p, const json_t *line)
@@ -242,7 +249,7 @@ static void on_step(progress *p, const json_t *line)
     }
     draw_step(p, line);
 
-    const bool is_due = p->step % p->every == 0 || p->step == p->steps;
+    const bool is_due = p->step % p->every == 0 || p->step == p->steps || clock_ms() - p->shown_ms >= MAX_SILENCE_MS;
     if (p->live || is_due) show(p, false);
 }
 

@@ -13,7 +13,8 @@
 
 typedef struct progress progress;
 
-/* `fd` stays the caller's. `every`: in a pipe, print each so-many-th step and the last. A reader that is gone is no
+/* `fd` stays the caller's. `every`: in a pipe, print each so-many-th step and the last, and any that
+ * comes half a minute after the one before. A reader that is gone is no
  * error: the run is not for the reader alone. */
 progress *progress_new(int fd, int64_t steps, int every);
 void progress_free(progress *p);

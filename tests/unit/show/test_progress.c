@@ -10,6 +10,11 @@
 #include "show/progress.h"
 #include "tests/support/support.h"
 
+static int64_t now_ms, a_line_takes_ms;
+
+int64_t __wrap_clock_ms(void);
+int64_t __wrap_clock_ms(void) { return now_ms; }
+
 /* What a pipe gets to see of these lines. */
 static char *shown(int every, const char *const *lines)
 {
@@ -20,6 +25,7 @@ static char *shown(int every, const char *const *lines)
     for (; *lines; lines++) {
         json_t *json = json_parse(*lines, strlen(*lines), "line", NULL);
         assert_non_null(json);
+        now_ms += a_line_takes_ms;
         progress_event(p, json);
         json_decref(json);
     }
@@ -52,6 +58,22 @@ static void a_pipe_gets_each_so_manieth_step_and_the_last(void **state)
     assert_null(strstr(text, "step 11/"));
     assert_non_null(strstr(text, "step 20/20"));
     assert_null(strchr(text, '\r'));
+    free(text);
+}
+
+#define AT_STEP(n) "{\"event\": \"step\", \"step\": " #n "}"
+
+static void a_pipe_of_a_slow_run_gets_a_line_each_half_a_minute(void **state)
+{
+    (void)state;
+    a_line_takes_ms = 20000;
+    char *text = SHOWN(10, AT_STEP(1), AT_STEP(2), AT_STEP(3), AT_STEP(4), AT_STEP(10));
+    a_line_takes_ms = 0;
+    assert_null(strstr(text, "step 1/"));
+    assert_non_null(strstr(text, "step 2/"));
+    assert_null(strstr(text, "step 3/"));
+    assert_non_null(strstr(text, "step 4/"));
+    assert_non_null(strstr(text, "step 10/"));
     free(text);
 }
 
@@ -208,6 +230,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_step_is_one_plain_line),
         cmocka_unit_test(a_pipe_gets_each_so_manieth_step_and_the_last),
+        cmocka_unit_test(a_pipe_of_a_slow_run_gets_a_line_each_half_a_minute),
         cmocka_unit_test(an_evaluation_says_shots_and_questions),
         cmocka_unit_test(a_sentence_of_the_learners_is_passed_on),
         cmocka_unit_test(what_is_no_report_is_passed_over),
