@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum { DEFAULT_TASK_LEASE_MS = 120000, DEFAULT_SCORE_LEASE_MS = 60000, DEFAULT_ATTEMPTS = 3, DEFAULT_LOSSES = 10 };
-/* As many leases long an actor that gets on may keep a task: whoever only says so holds nobody up for ever. */
+/* As many leases long an actor that gets on may keep a task: whoever only says so holds no step up for ever. */
 enum { MAX_TASK_LEASES = 8 };
 enum { MIN_EPISODES_FOR_LIMIT = 40, COMPACT_FROM = 1024 };
 

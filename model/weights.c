@@ -129,7 +129,7 @@ void weights_free(weights *w)
 }
 
 /* Some programs write a tied head beside its embedding. Where it has numbers of its own, "tied" is an error of
- * config.json: old readers dropped such a head, new ones take it, and either is another model for somebody. */
+ * config.json: old readers dropped such a head, new ones take it, and either is another model than some reader had. */
 int weights_check_tied(const tensor_view *embed, const tensor_view *head, error *err)
 {
     if (embed->dtype == head->dtype && embed->bytes == head->bytes &&
