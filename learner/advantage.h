@@ -13,7 +13,7 @@
  *
  * What is compared and found equal, up to rounding, has advantage 0, exactly (rollout/signal.h): a reward and its mean,
  * the best and the others, the sum of objectives that cancel, spans of one worth. What is then 0 everywhere has no
- * spread, and nothing is divided by it. Objectives of weight 0 have statistics, and rows of zeros.
+ * deviation, and nothing is divided by it. Objectives of weight 0 have statistics, and rows of zeros.
  *
  * MEAN_BEST is rejection sampling (RAFT, arXiv 2304.06767; with a row's own weights DPA, 2402.18571): A = 1 for the
  * best of its group by sum_k w_k r_k (ties share it), 0 for all others; a group in which all are worth the same has

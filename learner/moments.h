@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* moments - mean and spread of a step's rewards on one objective, over a run of episodes. */
+/* moments - mean and standard deviation of a step's rewards on one objective, over a run of episodes. */
 #pragma once
 
 #include "rollout/group.h"

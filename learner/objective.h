@@ -3,9 +3,9 @@
  *
  * The reward worker returns a vector; only the learner makes a scalar of it.
  *
- * An objective of weight 0 is watched and no more: its mean, spread and missing scores are in the metrics, and it has
- * no say in anything else - not in which episodes count, not in constraints, whitening, trends, or how gradients are
- * reconciled. */
+ * An objective of weight 0 is watched and no more: its mean, deviation and missing scores are in the metrics, and it
+ * has no say in anything else - not in which episodes count, not in constraints, whitening, trends, or how gradients
+ * are reconciled. */
 #pragma once
 
 #include <stdbool.h>

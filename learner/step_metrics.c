@@ -69,16 +69,16 @@ static void loss_metrics(const step_sums *s, metrics *out)
  * is looked at, not trained on. */
 static void router_metrics(const expert_layers *x, const step_sums *s, metrics *out)
 {
-    double rows = 0, aux = 0, most = 0;
+    double rows = 0, aux = 0, max = 0;
     for (int e = 0; s->routed && e < x->n; e++) rows += s->routed[e] / x->chosen;
     if (rows <= 0) return;
 
     for (int e = 0; e < x->n; e++) {
         aux += x->n * (s->routed[e] / rows) * (s->router_p[e] / rows);
-        most = fmax(most, s->routed[e] / rows);
+        max = fmax(max, s->routed[e] / rows);
     }
     metrics_set(out, "actor/router/aux_loss", aux);
-    metrics_set(out, "actor/router/load_max", most * x->n / x->chosen);
+    metrics_set(out, "actor/router/load_max", max * x->n / x->chosen);
 }
 
 /* One count: what the step's updates were made of. Logprobs that were only looked at are not in it. */

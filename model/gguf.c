@@ -160,7 +160,7 @@ static int read_shape(gguf_tensor *t, cursor *c, error *err)
         if (size == 0 || size > (uint64_t)(INT64_MAX / t->count))
             return error_set(err, ERR_PARSE, "%s: tensor %s has a dimension of %llu", c->where, t->name,
                              (unsigned long long)size);
-        t->shape[t->rank - 1 - i] = (int64_t)size;
+        t->shape[t->rank - 1 - i] = (int64_t)size; /* GGUF begins with the columns, everything else with the rows */
         t->count *= (int64_t)size;
     }
     return OK;
@@ -232,12 +232,16 @@ static int read_tensors(gguf *g, cursor *c, const unsigned char *begin, error *e
     uint64_t *offsets = xcalloc(g->n_tensors + 1, sizeof *offsets);
     const size_t n = g->n_tensors;
     int rc = OK;
+
+    /* read_tensor counts them anew: of a file that ends early as many are there as were read. */
     g->n_tensors = 0;
     for (size_t i = 0; rc == OK && i < n; i++) rc = read_tensor(g, c, &offsets[i], err);
 
     if (rc == OK && gguf_has(g, "general.alignment")) rc = gguf_whole(g, "general.alignment", &alignment, err);
     if (rc == OK && (alignment < 1 || alignment > MAX_ALIGNMENT))
         rc = error_set(err, ERR_PARSE, "%s: general.alignment is %lld", g->where, (long long)alignment);
+
+    /* The data begins at a multiple of the alignment; a file without tensors may end before that. */
     if (rc == OK) {
         const size_t header = (size_t)(c->at - begin), unit = (size_t)alignment;
         const size_t padding = (unit - header % unit) % unit;
@@ -258,7 +262,7 @@ static int read_counts(cursor *c, uint64_t *tensors, uint64_t *keys, error *err)
     if (left(c) < 24 || memcmp(c->at, "GGUF", 4) != 0)
         return error_set(err, ERR_PARSE, "%s: not a GGUF file: it doesn't begin with \"GGUF\"", c->where);
     if (read_u32(c, &magic, err) != OK || read_u32(c, &version, err) != OK) return ERR_PARSE;
-    if (version == 0x03000000u || version == 0x02000000u)
+    if (version == 0x03000000u || version == 0x02000000u) /* 3 and 2, with their bytes the other way round */
         return error_set(err, ERR_UNSUPPORTED, "%s: a big-endian GGUF file; supported: little-endian", c->where);
     if (version != 2 && version != 3)
         return error_set(err, ERR_UNSUPPORTED, "%s: GGUF version %u; supported: 2 and 3", c->where, version);
@@ -414,6 +418,8 @@ int gguf_whole(const gguf *g, const char *key, int64_t *out, error *err)
     const entry *e = find(g, key, err);
     double v = 0;
     if (!e) return ERR_NOT_FOUND;
+
+    /* Up to 2^53 a double has every whole number. */
     const bool real = e->type == VALUE_F32 || e->type == VALUE_F64;
     if (real || !number_at(e->type, e->at, &v) || fabs(v) > 9007199254740992.0)
         return wrong_type(g, key, "a whole number", err);
@@ -474,7 +480,7 @@ int gguf_reals(const gguf *g, const char *key, double **out, size_t *n, error *e
     double *values = xcalloc(e->n + 1, sizeof *values);
     for (uint64_t i = 0; i < e->n; i++) {
         const unsigned char *at = e->at + i * SIZES[e->item];
-        if (!number_at(e->item, at, &values[i])) values[i] = *at != 0;
+        if (!number_at(e->item, at, &values[i])) values[i] = *at != 0; /* true or false */
     }
     *out = values;
     *n = (size_t)e->n;

@@ -2,7 +2,7 @@
 /* gguf_quants - llama.cpp's number formats -> fp32, to the bit what its Python package gives.
  *
  * Numbers lie in blocks that share scales. Q4_0 to Q8_0 have 32 to a block and a half-precision scale d (and, in the
- * _1 kinds, a least value m): x = d q or d q + m. The K kinds have super-blocks of 256 with 8 or 16 scales of 4 to 8
+ * _1 kinds, an offset m): x = d q or d q + m. The K kinds have super-blocks of 256 with 8 or 16 scales of 4 to 8
  * bits, themselves scaled by d (and offsets by dmin): x = (d s) q - (dmin m). */
 #pragma once
 

@@ -105,13 +105,13 @@ int64_t layer_rows_floats(const model_config *c, int n) { return (int64_t)n * (c
 
 size_t layer_op_bytes(const device *dev, const param_table *t, int T)
 {
-    size_t most = 0;
+    size_t max = 0;
     for (int i = 0; i < t->n; i++) {
         const param *p = &t->items[i];
         const size_t bytes = p->layer >= 0 && p->rank == 2 ? linear_scratch_bytes(dev, T, p->rows, p->cols) : 0;
-        if (bytes > most) most = bytes;
+        if (bytes > max) max = bytes;
     }
-    return most;
+    return max;
 }
 
 /* Buffers that all layers can share, since each fills them anew before it reads them (layer_remake). They are as wide

@@ -240,6 +240,8 @@ static uint16_t to_bf16(float f)
 {
     uint32_t bits;
     memcpy(&bits, &f, sizeof bits);
+
+    /* A NaN may have its only bits in the half that goes, and would then be an infinity: it gets one in the other. */
     if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40);
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
@@ -254,6 +256,7 @@ int safetensors_check_f32(const tensor_view *view, error *err)
 /* Exponents of all ones are infinities and NaNs. */
 bool safetensors_finite(const float *x, int64_t n)
 {
+    /* All of them, without an early end: so the compiler can look at several at once. */
     uint32_t spoilt = 0;
     for (int64_t i = 0; i < n; i++) {
         uint32_t bits;

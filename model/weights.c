@@ -439,10 +439,10 @@ static uint64_t running_hash_end(running_hash *h)
 /* The most numbers of a tensor that can't be read where it will stay. */
 static int64_t passing_floats(const weights *w, bool all)
 {
-    int64_t most = 0;
+    int64_t max = 0;
     for (int i = 0; i < w->table->n; i++)
-        if ((all || w->places[i] < 0) && w->table->items[i].count > most) most = w->table->items[i].count;
-    return most;
+        if ((all || w->places[i] < 0) && w->table->items[i].count > max) max = w->table->items[i].count;
+    return max;
 }
 
 /* `passing` is room on the device for a matrix of which only the panels are kept. `host` is where the host reads the

@@ -26,7 +26,7 @@ static int join(recipe *r, error *err)
     trainer_config_join(&r->trainer, seed, r->run.steps, r->exchange.max_tokens, r->exchange.temperature);
 
     /* Success without help is what hints and templates are chosen by, and what a helped answer is compared with
-     * (learner/estimator.h): of one sample there is no mean and no spread. */
+     * (learner/estimator.h): of one sample there is no mean and no deviation. */
     if (help->templated + help->hinted + help->demonstrations > r->exchange.group - 2)
         return config_error(r->config, "rollout.hinted", err,
                             "expected at least two samples of a group without template, hint or demonstration");

@@ -95,30 +95,30 @@ typedef struct largest {
 /* Of learner and actors: no key makes the others less. */
 static largest largest_of(const memory_plan *p)
 {
-    largest most = { .column = &p->columns[0] };
+    largest max = { .column = &p->columns[0] };
     for (int i = 0; i < 2; i++)
         for (int part = 0; part < N_MEMORY_PARTS; part++) {
             const uint64_t bytes = (uint64_t)p->columns[i].count * p->columns[i].each.bytes[part];
-            if (bytes > most.bytes) most = (largest){ &p->columns[i], (memory_part)part, bytes };
+            if (bytes > max.bytes) max = (largest){ &p->columns[i], (memory_part)part, bytes };
         }
-    return most;
+    return max;
 }
 
 /* The key that makes it less, with its value. */
-static char *advice(const memory_plan *p, const largest *most, char *out, size_t size)
+static char *advice(const memory_plan *p, const largest *max, char *out, size_t size)
 {
     const recipe *r = p->recipe;
-    const bool actors = most->column == &p->columns[1];
+    const bool actors = max->column == &p->columns[1];
     const char *how_set = r->trainer.micro_tokens > 0 ? "" : ", auto";
 
-    if (most->part == MEMORY_PAGES || (actors && most->part == MEMORY_ACTIVATIONS))
+    if (max->part == MEMORY_PAGES || (actors && max->part == MEMORY_ACTIVATIONS))
         snprintf(out, size, "lower actor_slots (%d now), rollout.max_context (%d now) or actors (%" PRId64 " now)",
                  actor_slots(r), r->actor.max_context, r->run.actors);
-    else if (most->part == MEMORY_ACTIVATIONS)
+    else if (max->part == MEMORY_ACTIVATIONS)
         snprintf(out, size, "lower learner.micro_tokens (%d now%s)", p->tokens, how_set);
-    else if (most->part == MEMORY_MOMENTS)
+    else if (max->part == MEMORY_MOMENTS)
         snprintf(out, size, "lora.rank makes them small (%d now)", r->trainer.lora.rank);
-    else if (most->part == MEMORY_GRADIENTS && r->trainer.moo.over != MOO_OVER_NOTHING)
+    else if (max->part == MEMORY_GRADIENTS && r->trainer.moo.over != MOO_OVER_NOTHING)
         snprintf(out, size, "moo.by_micro_batch = true keeps a part of them at a time");
     else if (actors && r->run.actors > 1)
         snprintf(out, size, "lower actors (%" PRId64 " now)", r->run.actors);
@@ -133,14 +133,13 @@ int memory_plan_check(const memory_plan *p, const memory_room *room, error *err)
     if (!p->on_host || total <= room->bytes) return OK; /* a GPU's own memory is judged where it is asked for */
 
     char need[32], left[32], of[32], part[32], keys[200];
-    const largest most = largest_of(p);
+    const largest max = largest_of(p);
     return error_set(err, ERR_MEMORY,
                      "the run needs up to %s of memory, and %s leaves %s of %s; most of it is the %s's %s (%s): %s "
                      "('troupe plan' shows all)",
                      memory_text(total, need, sizeof need), room->limit, memory_text(room->bytes, left, sizeof left),
-                     memory_text(room->of, of, sizeof of), most.column->name,
-                     words_of(MEMORY_PART_WORDS, (int)most.part), memory_text(most.bytes, part, sizeof part),
-                     advice(p, &most, keys, sizeof keys));
+                     memory_text(room->of, of, sizeof of), max.column->name, words_of(MEMORY_PART_WORDS, (int)max.part),
+                     memory_text(max.bytes, part, sizeof part), advice(p, &max, keys, sizeof keys));
 }
 
 /* ---- for people ---- */
