@@ -30,6 +30,7 @@ const json_t *config_given(const json_t *object, const char *key)
 
 /* ---- the family: what the architecture's name says ---- */
 
+/* Defaults are those of transformers' configuration classes: what a file means that leaves the key out. */
 static const family FAMILIES[] = {
     { .architecture = "LlamaForCausalLM", .model_type = "llama", .attention_bias = BIAS_QKVO, .mlp_bias = true },
     { .architecture = "Qwen2ForCausalLM",
@@ -343,6 +344,8 @@ static int read_gemma(model_config *c, const source *s, error *err)
         return error_set(err, ERR_PARSE, "%s: query_pre_attn_scalar: expected a number above 0, found %g", s->where,
                          scalar);
     c->embedding_scale = sqrtf((float)c->width);
+
+    /* One that is hd means the usual scale: nothing is multiplied then, and the scores keep their bits. */
     if (scalar != c->head_dim) c->score_scale = (float)(1 / sqrt(scalar));
     return OK;
 }
@@ -428,6 +431,8 @@ static int read_eos(model_config *c, const source *s, error *err)
 {
     const json_t *eos = json_object_get(s->j, "eos_token_id");
     if (!eos || json_is_null(eos)) return OK;
+
+    /* A list takes the place of one that was read before: generation_config.json's that of config.json's. */
     c->n_eos = 0;
     if (!json_is_array(eos)) return add_eos(c, eos, s->where, err);
     for (size_t i = 0; i < json_array_size(eos); i++) {
@@ -450,6 +455,8 @@ static int read_all(model_config *c, const source *s, error *err)
     if (!json_is_object(s->j)) return error_set(err, ERR_PARSE, "%s: expected an object", s->where);
     const family *f = NULL;
 
+    /* Shapes before what is said in terms of them: Gemma's scales, ropes, layers, experts, and ids within the
+     * vocabulary. */
     int rc = read_family(&f, c, s, err);
     if (rc == OK) rc = refuse_variants(c, s, err);
     if (rc == OK) rc = read_biases(c, f, s, err);

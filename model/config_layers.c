@@ -70,6 +70,8 @@ static int read_windows(model_config *c, const family *f, const source *s, error
     int window = 0;
     int64_t from = 0, nth = f->nth;
     if (read_window(f, s, &window, err) != OK) return ERR_PARSE;
+
+    /* 28 is Qwen2Config's default, as 4 in read_nope is SmolLM3Config's. */
     if (f->windowed == LAYERS_FROM_MAX && json_opt_int(s->j, "max_window_layers", s->where, 28, &from, err) != OK)
         return ERR_PARSE;
     if (from < 0 || from > INT32_MAX)

@@ -55,6 +55,8 @@ static void rows_by_halves(float *x, int64_t heads, int64_t rows, int64_t column
 static void fill(void *ctx, float *out)
 {
     conversion *c = ctx;
+
+    /* An expert's numbers are one run of the tensor's, and whole blocks: experts are its outermost dimension. */
     const int64_t count = c->from->count / c->parts;
     const size_t bytes = c->from->bytes / (size_t)c->parts;
     gguf_to_f32(c->quant, c->from->data + (size_t)c->part * bytes, out, count);

@@ -202,6 +202,7 @@ static int write_json(const char *out, const char *name, json_t *j, error *err)
 
 static int write_config(const shape *s, const char *out, error *err)
 {
+    /* What the checkpoint doesn't say stands as a number in llama2.c's run.c: eps, theta, the ids of bos and eos. */
     json_t *j =
         json_pack("{s:[s], s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:b, s:s, s:i, s:i, s:s}", "architectures",
                   "LlamaForCausalLM", "model_type", "llama", "hidden_size", s->dim, "intermediate_size", s->hidden,

@@ -52,6 +52,8 @@ static void add_merges(json_t *merges, const map *known, const spm_piece *p)
     parting *ways = xcalloc(len + 1, sizeof *ways);
     char *left = xstrdup(p->text);
     size_t n = 0;
+
+    /* From the last cut to the first: `left` loses a byte each time, and what it has lost is p->text + cut. */
     for (size_t cut = len; cut-- > 1;) {
         const bool within = ((unsigned char)p->text[cut] & 0xc0) == 0x80; /* within a character */
         left[cut] = 0;
