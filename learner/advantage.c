@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "learner/credit.h"
 #include "rollout/signal.h"
 
 /* What a step is looked at with. */

@@ -38,7 +38,7 @@
 #include <stdbool.h>
 
 #include "base/arena.h"
-#include "learner/credit.h"
+#include "base/words.h"
 #include "learner/estimator.h"
 #include "learner/objective.h"
 #include "learner/length_shaping.h"
@@ -51,6 +51,14 @@
 
 typedef enum advantage_std { ADVANTAGE_STDS(WORDS_MEMBER) } advantage_std;
 
+/* Which tokens a reward on a span of the answer is for: learner/credit.h. */
+#define CREDIT_TOS(X)                                                                                                  \
+    X(CREDIT_SPAN, "span", "each span's tokens get its own advantage")                                                 \
+    X(CREDIT_RETURN, "return", "a token gets the sum of its own span's and all later ones'")                           \
+    X(CREDIT_WHOLE, "whole", "the mean of the spans is one reward for the whole answer")
+
+typedef enum credit_to { CREDIT_TOS(WORDS_MEMBER) } credit_to;
+
 typedef struct advantage_config {
     advantage_mean mean;
     advantage_std std;
@@ -58,7 +66,7 @@ typedef struct advantage_config {
     bool whiten;    /* over the batch, after the weighted sum */
     bool drop_dead; /* groups whose heaviest objective is the same for all don't count, not even in denominators */
     length_shaping_config length_shaping;
-    credit_to credit; /* which tokens a reward on a span of the answer is for */
+    credit_to credit;
 } advantage_config;
 
 typedef struct objective_stats {

@@ -4,7 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "learner/advantage.h"
 #include "rollout/signal.h"
 
 /* The objective's spans lie together. */

@@ -14,22 +14,9 @@
  * objective says in spans is not said once more by its mean: that one is for statistics and constraints. */
 #pragma once
 
-#include "base/arena.h"
-#include "base/words.h"
-#include "learner/objective.h"
-#include "rollout/group.h"
-
-#define CREDIT_TOS(X)                                                                                                  \
-    X(CREDIT_SPAN, "span", "each span's tokens get its own advantage")                                                 \
-    X(CREDIT_RETURN, "return", "a token gets the sum of its own span's and all later ones'")                           \
-    X(CREDIT_WHOLE, "whole", "the mean of the spans is one reward for the whole answer")
-
-typedef enum credit_to { CREDIT_TOS(WORDS_MEMBER) } credit_to;
-
-struct advantage_config;
-struct advantage_table;
+#include "learner/advantage.h"
 
 /* Fills the table's `tokens` and `tokens_by_objective`, all else of it being there. eps and weights [S, K] (NULL: none)
  * are advantage_compute's. */
-void credit_spans(arena *a, const struct advantage_config *config, double eps, const objective_set *objectives,
-                  const group *const *groups, int n_groups, const double *weights, struct advantage_table *table);
+void credit_spans(arena *a, const advantage_config *config, double eps, const objective_set *objectives,
+                  const group *const *groups, int n_groups, const double *weights, advantage_table *table);
