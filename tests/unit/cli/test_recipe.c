@@ -222,6 +222,12 @@ static void keys_of_methods_are_checked_together(void **state)
         { { "algorithm.pivot_steps=0", "reward.preference=want" }, NULL },
         { { "algorithm.pivot_steps=1" }, "algorithm.pivot_steps: expected 0, or two steps or more" },
         { { "algorithm.pivot_steps=2" }, NULL },
+        { { "algorithm.loss=nft", "algorithm.mean=none" },
+          "algorithm.mean: expected a baseline: nft tells right from wrong by the advantage's sign" },
+        { { "algorithm.loss=nft", "algorithm.mean=loo" }, NULL },
+        { { "moo.method=mgda", "reward.objectives.brevity=1", "algorithm.mean=best" },
+          "moo.over: expected groups: what is best is so by all rewards together" },
+        { { "moo.method=mgda", "reward.objectives.brevity=1", "moo.bucket=token" }, NULL },
     };
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         error err = { 0 };
@@ -232,6 +238,54 @@ static void keys_of_methods_are_checked_together(void **state)
             fail_msg("case %zu: expected '%s', found '%s'", i, CASES[i].sentence ? CASES[i].sentence : "", err.text);
         recipe_free(r);
     }
+}
+
+/* Of one objective a group's normalised rewards are what trains (GRPO); sums of several are normalised once more
+ * (GDPO). One of weight 0 adds nothing to a sum. */
+static void advantages_of_several_objectives_are_whitened(void **state)
+{
+    (void)state;
+    static const char *const OVERRIDES[] = { "steps=1", "reward.objectives.brevity=0",
+                                             "reward.objectives.brevity=0.1" };
+    for (int i = 0; i < 3; i++) {
+        error err = { 0 };
+        recipe *r = open_with(OVERRIDES[i], &err);
+        if (!r) fail_msg("%s", err.text);
+        assert_int_equal(r->trainer.advantage.whiten, i == 2);
+        recipe_free(r);
+    }
+}
+
+/* One gradient a group, or one a group and reward: there is room for 16, and a token has no group of its own. */
+static void gradients_of_groups_are_counted(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *moo, *sentence;
+    } CASES[] = {
+        { "over = 'both', groups = { 'a','b','c','d','e','f','g','h','i' }",
+          "moo.groups: expected at most 16 gradients: objectives times groups" },
+        { "over = 'both', groups = { 'a','b','c','d','e','f','g','h' }", NULL },
+        { "over = 'groups', groups = { 'a','b','c','d','e','f','g','h','i' }", NULL },
+        { "over = 'groups', groups = { 'a', 'b' }, bucket = 'token'",
+          "moo.bucket: expected another bucket than token for groups" },
+    };
+    char path[1200], text[800], *dir = test_folder_new();
+    snprintf(path, sizeof path, "%s/recipe.lua", dir);
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        error err = { 0 };
+        snprintf(text, sizeof text,
+                 "return { model = '.', data = { train = 'd.jsonl' }, env = { tools = {} }, reward = { script = "
+                 "'r.lua', objectives = { a = 1, b = 1 } }, moo = { method = 'pcgrad', %s } }",
+                 CASES[i].moo);
+        test_file_write(dir, "recipe.lua", text);
+        recipe *r = recipe_open(path, NULL, 0, &err);
+        if (CASES[i].sentence ? r || !strstr(err.text, CASES[i].sentence) : !r)
+            fail_msg("%s: expected '%s', found '%s'", CASES[i].moo, CASES[i].sentence ? CASES[i].sentence : "",
+                     err.text);
+        recipe_free(r);
+    }
+    test_folder_remove(dir);
 }
 
 /* What sampling, hints, templates and the smaller methods need of the data is found before a run starts. */
@@ -500,6 +554,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(many_objectives_are_read_and_checked),
         cmocka_unit_test(a_name_stands_for_its_papers_choices),
         cmocka_unit_test(keys_of_methods_are_checked_together),
+        cmocka_unit_test(advantages_of_several_objectives_are_whitened),
+        cmocka_unit_test(gradients_of_groups_are_counted),
         cmocka_unit_test(rows_and_methods_are_read_and_checked),
         cmocka_unit_test(the_command_line_wins),
         cmocka_unit_test(micro_batches_are_a_number_or_left_open),

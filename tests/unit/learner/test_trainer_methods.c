@@ -339,6 +339,30 @@ static void a_mixture_beside_a_many_gradients_method_is_refused(void **state)
     tiny_close(&t);
 }
 
+/* Micro-batches of several learners are different ones: what is reconciled by micro-batch or by token would be, too. */
+static void several_learners_reconcile_whole_batches(void **state)
+{
+    (void)state;
+    tiny t = tiny_open(3);
+    error err = { 0 };
+    comm pair = { .size = 2 };
+    trainer_config c = two_config(1e-3);
+    c.moo.over = MOO_OVER_REWARDS;
+    c.comm = &pair;
+    c.moo.bucket.by_micro_batch = true;
+    assert_null(trainer_new(&c, t.w, &err));
+    assert_string_equal(err.text, "moo.by_micro_batch: several learners have different micro-batches");
+    c.moo.bucket.by_micro_batch = false;
+    c.moo.by_token = true;
+    assert_null(trainer_new(&c, t.w, &err));
+    assert_string_equal(err.text, "moo.bucket = \"token\": several learners have different micro-batches");
+    pair.size = 1;
+    trainer *tr = trainer_new(&c, t.w, &err);
+    if (!tr) fail_msg("%s", err.text);
+    trainer_free(tr);
+    tiny_close(&t);
+}
+
 /* Half of the blocks rest: their weights and moments are to the bit what they were. */
 static void what_is_frozen_does_not_move(void **state)
 {
@@ -513,6 +537,7 @@ int main(void)
         cmocka_unit_test(tokens_too_old_are_read_and_not_trained_on),
         cmocka_unit_test(era_halves_what_is_sure_already),
         cmocka_unit_test(a_mixture_beside_a_many_gradients_method_is_refused),
+        cmocka_unit_test(several_learners_reconcile_whole_batches),
         cmocka_unit_test(what_is_frozen_does_not_move),
         cmocka_unit_test(moa_s_weights_and_elimination_reach_the_step),
         cmocka_unit_test(a_row_s_preference_reaches_the_step),
