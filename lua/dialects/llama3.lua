@@ -6,6 +6,7 @@
 
 local chat = require "troupe.chat"
 local chat_template = require "troupe.chat_template"
+local foreign = require "troupe.foreign"
 local json = require "troupe.json"
 local turn = require "troupe.turn"
 
@@ -97,13 +98,6 @@ end
 
 local FORM = 'a tool call should be {"name": ..., "parameters": {...}}'
 
--- The tool of {"function": "tool", ...} and {"type": "function", "function": {"name": "tool", ...}}, which other models write; else "".
-local function named_otherwise(members)
-    local what = members["function"] and json.decode(members["function"])
-    if type(what) == "table" then what = what.name end
-    return type(what) == "string" and what or ""
-end
-
 -- Is this object a call? {"name": "Ann"} is an answer like any other. One that is not JSON is told by how it begins.
 local function is_call(tools, object)
     local members = json.members(object)
@@ -111,33 +105,28 @@ local function is_call(tools, object)
         local name, sure = chat.written_name(object)
         return sure and (chat.tool_named(tools, name) ~= nil or object:find('"parameters"%s*:') ~= nil)
     end
-    if not members.name then return chat.tool_named(tools, named_otherwise(members)) ~= nil end
+    if not members.name then return foreign.named(tools, members) ~= nil end
     local name = json.decode(members.name)
     return members.parameters ~= nil or members.arguments ~= nil or (type(name) == "string" and chat.tool_named(tools, name) ~= nil)
 end
 
 local function object_call(tools, object)
     local members = json.members(object)
-    if members and not members.name then return chat.bad(FORM, named_otherwise(members), object, tools) end
+    if members and not members.name then return chat.bad(FORM, foreign.named(tools, members), object) end
     return chat.json_call(tools, members and members.arguments and not members.parameters and "arguments" or "parameters", object)
 end
 
-local MAX_UNCLOSED = 16 -- brackets that open and never close, each looked at to the end of the reply
-
 -- {"name": ...} objects in a row, wherever the first of them begins.
 local function objects(tools, reply)
-    local calls, at, unclosed = {}, reply:find('{%s*"'), 0
-    while at and unclosed < MAX_UNCLOSED do
-        local finish = chat.json_end(reply, at)
-        local object = reply:sub(at, finish or #reply)
-        if finish and is_call(tools, object) then
+    local calls = {}
+    for first, last in foreign.objects(reply) do
+        local object = reply:sub(first, last or #reply)
+        if last and is_call(tools, object) then
             calls[#calls + 1] = object_call(tools, object)
-        elseif not finish and object:find('^{%s*"name"') then
+        elseif not last and object:find('^{%s*"name"') then
             calls[#calls + 1] = object_call(tools, object)
-            finish = #reply
+            return calls
         end
-        if not finish then unclosed = unclosed + 1 end
-        at = reply:find('{%s*"', (finish or at) + 1)
     end
     return calls
 end
@@ -257,16 +246,6 @@ local function built_in(tools, code)
     return chat.bad("a call of " .. name .. " is written as " .. name .. ".call(name=value, ...) with " .. chat.expected(tool), name, code)
 end
 
--- A reply that is tool(name=value, ...) or [tool(...), ...], as Llama 4 calls: not read, and no answer either. What stands in its
--- brackets tells it from prose: python (the language).
-local function as_in_python(tools, reply)
-    local inner = turn.trim(reply:match("^%[(.*)%]$") or reply)
-    local name, first = inner:match("^([%a_][%w_%-%.]*)%(%s*(.*)%)$")
-    if not name or not chat.tool_named(tools, name) then return nil end
-    if not (first == "" or first:find("^[\"']") or first:find("^[%a_][%w_]*%s*=[^=]")) then return nil end
-    return chat.bad(FORM, name, reply)
-end
-
 -- After <|python_tag|>: a call, or code for the tool that runs code.
 local function tagged(tools, code)
     local calls = code:sub(1, 1) == "{" and objects(tools, code) or { built_in(tools, code) }
@@ -279,6 +258,8 @@ local function tagged(tools, code)
     if not parameter then return { chat.bad("there is no tool that runs code (there are: " .. chat.names(tools) .. ")", nil, code) } end
     return { { name = tool.name, arguments = { [parameter] = chat.without_fence(code) } } }
 end
+
+local MAX_UNCLOSED = 16 -- brackets that open and never close, each looked at to the end of the reply
 
 -- <function=name>{...}</function>, several in a row; a mark inside of the object's strings is theirs.
 local function functions(tools, reply)
@@ -303,10 +284,14 @@ end
 local function calls_of(tools, reply)
     local tag = reply:find(PYTHON, 1, true)
     if tag then return tagged(tools, turn.trim(reply:sub(tag + #PYTHON))) end
+    if #tools == 0 then return {} end -- a recipe may ask for a call as its answer
     local built = built_in(tools, reply) -- a policy that left the tag out; what it calls with may look like a call itself
     local calls = built and { built } or functions(tools, reply)
-    if #calls == 0 then calls = { as_in_python(tools, reply) } end
-    return #calls > 0 and calls or objects(tools, reply)
+    if #calls == 0 and not foreign.in_python(tools, reply) then calls = objects(tools, reply) end
+    if #calls > 0 then return calls end
+
+    local name, raw = foreign.find(tools, reply)
+    return name and { chat.bad(FORM, name, raw) } or {}
 end
 
 -- What is said after thoughts in front of any call; nil: the policy was still thinking.

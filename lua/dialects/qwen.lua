@@ -2,12 +2,13 @@
 -- How Qwen 2.5 and 3 speak (ChatML, with Hermes tool calls): a system message with the instruction and the tools' signatures,
 -- <tool_call>{"name": ..., "arguments": {...}}</tool_call> from the assistant, one or several in a message, and their results in
 -- <tool_response>...</tool_response> of one user turn. A reply without a tool call, closed by <|im_end|>, is the answer;
--- <think>...</think> before it is neither answer nor call.
+-- <think>...</think> before it is neither answer nor call. A call without its tags, or in another model's, can't be made.
 --
 -- Options: system; reply: how the assistant's message begins after its header, "<think>\n" for models that are always made to think.
 
 local chat = require "troupe.chat"
 local chat_template = require "troupe.chat_template"
+local foreign = require "troupe.foreign"
 local json = require "troupe.json"
 local turn = require "troupe.turn"
 
@@ -116,6 +117,23 @@ local function string_reader(text, at)
     end
 end
 
+local FORM = "a tool call should be " .. OPEN .. '{"name": ..., "arguments": {...}}' .. CLOSE
+
+-- {"name": ..., "arguments": ...} as all that is said, by any name.
+local function is_bare_call(said)
+    local members = json.members(chat.without_fence(said))
+    local arguments = members and members.name and (members.arguments or members.parameters)
+    return arguments and type(json.decode(members.name)) == "string" and type(json.decode(arguments)) == "table"
+end
+
+-- A reply that is a call, but not in the tags: as an answer it would end the episode. nil: it is an answer.
+local function untagged(tools, said)
+    if #tools == 0 then return nil end
+    local name, raw = foreign.find(tools, said)
+    if not name and is_bare_call(said) then name, raw = chat.written_name(said), said end
+    if raw then return chat.bad(FORM, name, raw, tools) end
+end
+
 function dialect.parser(options, tools, begun)
     local text, calls = turn.new(), {}
     local at, spoken = 1, 1 -- what is looked at next; where the answer begins
@@ -178,13 +196,31 @@ function dialect.parser(options, tools, begun)
         return ended()
     end
 
+    local function on_stop(begin, finish)
+        local said = turn.trim(text:sub(spoken, begin - 1))
+        calls[1] = untagged(tools, said)
+        if not calls[1] then return { answer = said, rest = text.length - finish } end
+        border = begin - 1
+        return ended()
+    end
+
+    -- A tag that closes no call: its call was written without the one that opens.
+    local function unopened(begin, finish)
+        local raw = turn.trim(text:sub(spoken, begin - 1))
+        local name, sure = chat.written_name(raw)
+        calls[1] = chat.bad("the call is not opened by " .. OPEN .. ": " .. FORM, name, raw, sure and tools)
+        border = finish
+        return true
+    end
+
     local function outside()
         if #calls > 0 then return behind_call() end
-        local marks = { OPEN, THINK, THOUGHT, STOP }
+        local marks = { OPEN, THINK, THOUGHT, STOP, #tools > 0 and CLOSE or nil }
         local begin, finish, which = text:first(marks, at)
         at = begin and finish + 1 or text:unseen(marks, at)
 
-        if which == STOP then return { answer = turn.trim(text:sub(spoken, begin - 1)), rest = text.length - finish } end
+        if which == STOP then return on_stop(begin, finish) end
+        if which == CLOSE then return unopened(begin, finish) end
         if which == OPEN then inside, in_string = at, string_reader(text, at) end
         if which == THINK then thinking = true end
         if which == THOUGHT then spoken = at end
@@ -211,7 +247,7 @@ function dialect.parser(options, tools, begun)
     local function finished(stop_bytes)
         if thinking or inside or #calls > 0 then return nil end
         local said = turn.trim(text:sub(spoken, text.length - stop_bytes))
-        return said ~= "" and { answer = said, rest = 0 } or nil
+        return said ~= "" and not untagged(tools, said) and { answer = said, rest = 0 } or nil
     end
 
     -- The policy was cut off: calls that were closed before are calls.

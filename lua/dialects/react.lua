@@ -8,8 +8,11 @@
 -- Also read: an argument of several lines, up to the bracket that closes it; "Final Answer:"; and the two-line form
 --     Action: tool
 --     Action Input: argument          (to the next of our words, an empty line or a fence that closes)
+-- The words before the colon may be in capitals or small letters, numbered ("Action 1:", as in the paper), and in Markdown's marks
+-- ("**Answer:** 4"). Inside of an action that is open they are read as we write them only: "answer: int = 4" is code.
 
 local chat = require "troupe.chat"
+local foreign = require "troupe.foreign"
 local json = require "troupe.json"
 local turn = require "troupe.turn"
 
@@ -33,6 +36,7 @@ local function tools_text(spec)
 end
 
 local OBSERVATION = "Observation:"
+local MAX_OBSERVATION = 20 -- bytes of one that the policy makes up: "**Observation 12:**"
 
 local function frame(n)
     local parts = { OBSERVATION .. " " }
@@ -101,37 +105,81 @@ end
 local function is_whole(action)
     local behind = action:match("^%s*[%w_%-%.]+()")
     local rest = turn.trim(behind and action:sub(behind) or action)
+    if not behind and rest == "" then return false end -- it stands on a line of its own
     local first, last = rest:sub(1, 1), rest:sub(-1)
     if first == "[" then return last == "]" and balance(rest) <= 0 end
     if first == "{" then return chat.json_end(rest, 1) ~= nil end
     return true
 end
 
-local function parse_action(tools, action)
+local function parse_action(options, tools, action)
     local name, behind = action:match("^%s*([%w_%-%.]+)()")
     local rest = name and turn.trim(action:sub(behind))
+    if name and name:lower() == "finish" and not chat.tool_named(tools, name) then -- the paper's way to answer
+        return chat.bad('the answer is written as "' .. options.answer .. ': ..."', name, action, tools)
+    end
     if name and rest:sub(1, 1) == "[" and rest:sub(-1) == "]" then return call_with(tools, name, rest:sub(2, -2), action) end
     if name and rest:sub(1, 1) == "{" then return call_with(tools, name, rest, action) end
     return chat.bad(FORM, name, action, tools)
 end
 
--- Does this line begin something new, so that what came before is over?
-local function is_heading(options, line)
-    for _, word in ipairs{ "Thought:", "Action:", "Observation:", "Final Answer:", options.answer .. ":" } do
-        if line:sub(1, #word) == word then return true end
-    end
-    return false
+local MAX_HEADING = 80 -- bytes before a heading's colon
+
+-- The kinds of line by their words: as we write them, and in small letters.
+local function words_of(options)
+    local ours = { Thought = "thought", Action = "action", ["Action Input"] = "input", Observation = "observation",
+        ["Final Answer"] = "answer", [options.answer] = "answer" }
+    local any = {}
+    for word, kind in pairs(ours) do any[word:lower()] = kind end
+    return { ours = ours, any = any }
 end
 
-local function answer_of(options, line)
-    for _, word in ipairs{ options.answer .. ":", "Final Answer:" } do
-        local _, behind = line:find("^[ \t]*")
-        if line:sub(behind + 1, behind + #word) == word then return turn.trim(line:sub(behind + #word + 1)) end
+-- A value whose line begins with an emphasis, which ends in front of it or behind it: "**Answer:** 4", "**Answer: 4**".
+local function without_emphasis(value, mark)
+    if value:sub(1, #mark) == mark then return turn.trim(value:sub(#mark + 1)) end
+    if value:sub(-#mark) == mark then return turn.trim(value:sub(1, -#mark - 1)) end
+    return value
+end
+
+-- Where the first colon of a line's head stands, and what follows it; some write one of East Asian width.
+local function colon_of(line)
+    local head = line:sub(1, MAX_HEADING)
+    local first, last = head:find(":", 1, true)
+    local wide, behind = head:find("：", 1, true)
+    if wide and not (first and first < wide) then return wide, behind + 1 end
+    return first, last and last + 1
+end
+
+-- "Answer: 4" -> "answer", "4", true; nil: the line begins with none of our words. Last: is it written as we write it, but for a number
+-- and an emphasis?
+local function heading(words, line)
+    local colon, behind = colon_of(line)
+    if not colon then return nil end
+
+    local before, mark, word, closes = line:sub(1, colon - 1):match("^(%s*#*>?%s*)([%*_]*)(.-)([%*_]*)%s*$")
+    local unnumbered = word:match("^(.-)%s*%d+$")
+    local kind = words.any[turn.trim(unnumbered or word):lower()]
+    if not kind or word:find("^%s") or (unnumbered and kind == "answer") then return nil end
+
+    local value = turn.trim(line:sub(behind))
+    if mark ~= "" and closes == "" then value = without_emphasis(value, mark) end
+    return kind, value, before == "" and words.ours[turn.trim(unnumbered or word)] ~= nil
+end
+
+-- A call that is no action: no line of its own, or no "Action:". As prose it would be passed over without a word.
+local function stray_call(tools, line)
+    local name = line:match("%f[%a]Action:%s*([%w_%-%.]+)%s*[%[{]") or line:match("^%s*([%w_%-%.]+)%s*[%[{].*[%]}]%s*$")
+    if name and chat.tool_named(tools, name) then
+        return chat.bad('an action is a line that begins with "Action:", then tool[argument] or tool{"name": value}', name, line)
     end
+    local raw
+    if line:find("^%s*{") then name, raw = foreign.find(tools, line) end
+    return raw and chat.bad(FORM, name, raw) or nil
 end
 
 -- Line by line. An open action collects lines until it is whole, or until a line says that it never will be.
 function dialect.parser(options, tools)
+    local words = words_of(options)
     local parts, n = {}, 0 -- the line that grows, in pieces
     local name, lines -- the open action: lines since "Action:"; or the tool of the two-line form, and its input's lines
     local answering -- after an "Answer:" with nothing else on its line
@@ -151,50 +199,55 @@ function dialect.parser(options, tools)
         end
 
         local text = table.concat(lines, "\n")
-        local call = name and call_with(tools, name, turn.trim(text), text) or parse_action(tools, text)
+        local call = name and call_with(tools, name, turn.trim(text), text) or parse_action(options, tools, text)
         name, lines = nil, nil
         return call
     end
 
+    -- A line of an open action.
+    local function on_open(line)
+        local kind, _, ours = heading(words, line)
+        if ours and kind ~= "input" then return "call", finish(), true end
+        lines[#lines + 1] = line
+        local whole = name and input_is_whole() or not name and is_whole(table.concat(lines, "\n"))
+        if whole or #lines > MAX_LINES then return "call", finish() end
+    end
+
+    local function on_input(input)
+        lines = { input }
+        if input_is_whole() then return "call", finish() end
+    end
+
+    local function on_action(action)
+        if action:find("^[%w_%-%.]+$") and chat.tool_named(tools, action) then
+            name = action
+            return nil
+        end
+        lines = { action }
+        if is_whole(action) then return "call", finish() end
+    end
+
     -- A whole line: nil, "call" and the call, or "answer" and the answer. before: that was over before this line.
     local function on_line(line)
+        if lines then return on_open(line) end
+        local kind, value = heading(words, line)
         if answering then
-            if is_heading(options, turn.trim(line)) then return "answer", "", true end
-            local answer = turn.trim(line)
-            if answer ~= "" then return "answer", answer end
+            if kind then return "answer", "", true end
+            value = turn.trim(line)
+            if value ~= "" then return "answer", value end
             return nil
         end
 
-        if lines then
-            if is_heading(options, line) then return "call", finish(), true end
-            lines[#lines + 1] = line
-            if #lines > MAX_LINES then return "call", finish() end
-            local whole = name and input_is_whole() or not name and is_whole(table.concat(lines, "\n"))
-            if whole then return "call", finish() end
+        if name and kind == "input" then return on_input(value) end
+        if name and kind then return "call", finish(), true end
+        if kind == "action" then return on_action(value) end
+        if kind == "answer" then
+            answering = value == ""
+            if not answering then return "answer", value end
             return nil
         end
-
-        if name and is_heading(options, turn.trim(line)) then return "call", finish(), true end
-        local input = line:match("^%s*Action Input:%s*(.*)$")
-        if input and name then
-            lines = { input }
-            if input_is_whole() then return "call", finish() end
-            return nil
-        end
-
-        local action = line:match("^%s*Action:%s*(.*)$")
-        if action and action:find("^[%w_%-%.]+%s*$") and chat.tool_named(tools, action:match("^[%w_%-%.]+")) then
-            name = action:match("^[%w_%-%.]+")
-            return nil
-        elseif action then
-            lines = { action }
-            if is_whole(action) then return "call", finish() end
-            return nil
-        end
-
-        local answer = answer_of(options, line)
-        answering = answer == ""
-        if answer and not answering then return "answer", answer end
+        local stray = not name and stray_call(tools, line)
+        if stray then return "call", stray end
     end
 
     local function read(line, rest)
@@ -206,9 +259,10 @@ function dialect.parser(options, tools)
 
     -- A policy that continues with the observation itself: what it asked for is over.
     local function hallucinated()
-        if not (lines or name) or n > #OBSERVATION then return nil end
+        if not (lines or name) or n > MAX_OBSERVATION then return nil end
         local line = table.concat(parts, "", 1, n)
-        if line:sub(1, #OBSERVATION) == OBSERVATION then return { calls = { finish() }, rest = #line } end
+        local kind, _, ours = heading(words, line)
+        if kind == "observation" and ours then return { calls = { finish() }, rest = #line } end
     end
 
     local function feed(chunk)

@@ -11,7 +11,8 @@
 --     A:
 --
 -- What stands in <think>...</think> is neither call nor answer. A pair of tags that are neither tool nor prose is a call of a tool that
--- there isn't, and the policy reads so. Code may stand in a ``` fence. The first </tool> ends a call, in a string of the code, too.
+-- there isn't, and the policy reads so, as it does of a tool's tag with attributes (<python lang="py">, <python/>). Code may stand in a
+-- ``` fence. The first </tool> ends a call, in a string of the code, too.
 --
 -- With prompt.chat_template = "model" questions and replies are the messages of the model's own chat template.
 --
@@ -40,6 +41,8 @@ local MAX_TAG = 70 -- bytes; a name has 64 at most
 local THINKING = { "think", "thinking", "thought", "reasoning" }
 local THOUGHTS = {}
 for _, name in ipairs(THINKING) do THOUGHTS[name] = true end
+
+local function is_thought(name) return THOUGHTS[name:lower()] end
 
 -- Tags that policies have read on web pages and in mathematics.
 local PROSE = {}
@@ -122,17 +125,65 @@ end
 
 function dialect.observation(options, calls) return frame(options, #calls) end
 
+-- The rest of a tag that does not end behind its name. It has attributes, or it is none: "x <y and z". One reader for one tag, from byte `at`;
+-- each call reads on in what has come. Returns nil while the tag is open, else how it ended and the byte after it: "plain" <x >,
+-- "attributes" <x y="z">, "words" <x y>, "empty" <x/>, "closed" by `close` inside of it (a quote or ">" is missing), "none".
+-- close: </x>; nil: any "<" says that it is no tag.
+local function tag_reader(text, at, close)
+    local begin, assigns, quote = at, false, nil
+
+    local function ended(p)
+        if text:sub(p - 1, p - 1) == "/" then return "empty", p + 1 end
+        if assigns then return "attributes", p + 1 end
+        return text:sub(begin, p - 1):find("%S") and "words" or "plain", p + 1
+    end
+
+    local function interesting()
+        if quote then return "[<" .. quote .. "]" end
+        return assigns and "[<>\"']" or "[^%w_:%-%.%s/]"
+    end
+
+    return function()
+        while true do
+            local p = text:find(interesting(), at, true)
+            if not assigns and (p or text.length) - begin > MAX_TAG then return "none", p or text.length + 1 end
+            at = p and p + 1 or text.length + 1
+            if not p then return nil end
+
+            local c = text:sub(p, p)
+            if c == "<" then
+                local found = close and assigns and text:sub(p, p + #close - 1) or "?"
+                if found == close then return "closed", p + #close end
+                if not (close and assigns) then return "none", p end
+                if found == close:sub(1, #found) then
+                    at = p -- it may be `close`, once the rest of it has come
+                    return nil
+                end
+            elseif c == ">" then
+                return ended(p)
+            elseif not assigns then
+                if c ~= "=" then return "none", p end
+                assigns = true
+            else
+                quote = not quote and c or nil
+            end
+        end
+    end
+end
+
 -- Reads tag after tag. Outside, a tag opens a call, the answer or a thought, or is remembered as unknown until it closes; inside, only
 -- the tag that closes counts.
 function dialect.parser(options, tools, begun)
     local text, at = turn.new(), 1
     local inside, begin -- the open tag's name, and where its content begins
+    local malformed     -- the open tag is a tool's, with attributes
+    local tag           -- a tag that does not end behind its name: { name, from, read }
     local unknown = {}  -- open tags that are no tool's: name -> where the content begins
     local by_tag, prose = {}, { [options.result] = true }
     local tagged = {} -- the tools by the names that the policy writes
     for i, tool in ipairs(tools) do
-        local tag = tag_of(options, tool.name)
-        by_tag[tag], tagged[i] = tool, { name = tag }
+        local tag_name = tag_of(options, tool.name)
+        by_tag[tag_name], tagged[i] = tool, { name = tag_name }
     end
     for _, name in ipairs(options.prose) do prose[name] = true end
 
@@ -146,33 +197,77 @@ function dialect.parser(options, tools, begun)
         return chat.object_call(tools, tool.name, content, content)
     end
 
-    -- An opening or closing tag that is no tool's: once closed, a call of a tool that does not exist.
-    local function on_unknown(closes, name, before, behind)
-        if #tools == 0 or prose[name] or PROSE[name:lower()] then return nil end
-        if not closes then
-            unknown[name] = behind + 1
-        elseif unknown[name] then
-            local raw = text:sub(unknown[name], before - 1)
-            return { calls = { chat.bad(chat.no_tool(tagged, name), name, raw) }, rest = text.length - behind }
+    -- A tag that can't be read as a call or an answer: what the policy is told of it.
+    local function bad(name, raw, behind)
+        local tool, why = by_tag[name], nil
+        raw = turn.trim(raw)
+        if tool then
+            why = "a call of " .. name .. " is written as " .. wrap(name, chat.only_parameter(tool, "string") or chat.expected(tool))
+                .. ", without attributes"
+        elseif name:lower() == options.answer:lower() then
+            why = "the answer is written as " .. wrap(options.answer, "...") .. ", without attributes"
+        else
+            why = chat.no_tool(tagged, name)
         end
+        return { calls = { chat.bad(why, tool and tool.name or name, raw) }, rest = text.length - behind }
+    end
+
+    local function is_known(name) return by_tag[name] or name == options.answer or is_thought(name) end
+    local function is_prose(name) return #tools == 0 or not is_known(name) and (prose[name] or PROSE[name:lower()]) end
+
+    -- A tag that opens and closes at once says nothing in between: a call with nothing to call with.
+    local function on_empty(name, from, last)
+        if is_thought(name) or is_prose(name) then return true end
+        return bad(name, text:sub(from, last):match("^(.*)/>$") or "", last)
+    end
+
+    -- name's tag ends at byte `last`; its attributes, if any, begin at `from`.
+    local function on_open(name, how, from, last)
+        if how == "empty" then return on_empty(name, from, last) end
+        if how == "words" or not is_known(name) then
+            if not is_prose(name) then unknown[name] = from end
+        else
+            inside, begin, malformed = name, last + 1, nil
+            if how ~= "plain" and by_tag[name] then begin, malformed = from, true end
+        end
+        return true
+    end
+
+    -- Once closed, an unknown tag is a call of a tool that does not exist.
+    local function on_close(name, first, last)
+        if not unknown[name] or is_thought(name) then return true end
+        return bad(name, text:sub(unknown[name], first - 1):gsub("^>", ""), last)
+    end
+
+    local function on_tag()
+        local how, behind = tag.read()
+        if not how then return false end
+
+        local name, from = tag.name, tag.from
+        tag, at = nil, behind
+        if how == "none" then return true end
+        if how ~= "closed" then return on_open(name, how, from, behind - 1) end
+        if is_thought(name) or #tools == 0 then return true end
+        return bad(name, text:sub(from, behind - #name - 4), behind - 1)
     end
 
     local function outside()
-        local first, last = text:find("</?[%a_][%w_%-%.]*>", at, true)
+        local first, last = text:find("</?[%a_][%w_%-%.]*[%s/=>]", at, true)
         if not first then
             at = math.max(at, text.length - MAX_TAG + 1)
             return false
         end
 
-        local slash, name = text:sub(first, last):match("^<(/?)(.*)>$")
+        local slash, name, ends = text:sub(first, last):match("^<(/?)(.*)(.)$")
         at = last + 1
         if last - first >= MAX_TAG then return true end -- whole or token by token: too long for a tag
 
-        if slash == "" and (by_tag[name] or name == options.answer or THOUGHTS[name]) then
-            inside, begin = name, at
-            return true
+        if slash ~= "" then return ends ~= ">" or on_close(name, first, last) end
+        if ends == ">" then return on_open(name, "plain", last, last) end
+        if is_known(name) or not is_prose(name) then
+            tag = { name = name, from = last, read = tag_reader(text, last, is_known(name) and "</" .. name .. ">") }
         end
-        return on_unknown(slash ~= "", name, first, last) or true
+        return true
     end
 
     local function within()
@@ -185,6 +280,7 @@ function dialect.parser(options, tools, begun)
 
         local name, content, rest = inside, text:sub(begin, first - 1), text.length - last
         at, inside = last + 1, nil
+        if malformed then return bad(name, content, last) end
         if by_tag[name] then return { calls = { call(by_tag[name], content) }, rest = rest } end
         if name == options.answer then return { answer = content, rest = rest } end
         return true
@@ -194,7 +290,13 @@ function dialect.parser(options, tools, begun)
         text:add(chunk)
         while true do
             local found
-            if inside then found = within() else found = outside() end
+            if inside then
+                found = within()
+            elseif tag then
+                found = on_tag()
+            else
+                found = outside()
+            end
             if type(found) == "table" then return found end
             if not found then return nil end
         end

@@ -96,9 +96,10 @@ function chat.bad(why, name, raw, tools)
     return { bad = "error: " .. why, name = name, raw = raw }
 end
 
--- The name in a call whose JSON can't be read, and whether it is surely the tool's (a later "name" may be inside of the arguments).
+-- The name in a call whose JSON can't be read, as Python and JavaScript write objects, too, and whether it is surely the tool's (a later
+-- "name" may be inside of the arguments).
 function chat.written_name(text)
-    local first = text:match('^%s*{%s*"name"%s*:%s*"([^"\\]*)"')
+    local first = text:match("^%s*{%s*[\"']?name[\"']?%s*:%s*[\"']([^\"'\\]*)[\"']") or text:match("^%s*<function=([%w_%-%.]+)")
     return first or text:match('"name"%s*:%s*"([^"\\]*)"'), first ~= nil
 end
 
