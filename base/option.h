@@ -57,7 +57,7 @@ typedef struct option {
     const char *needs;     /* the key without which this one says nothing, and is refused; NULL: none */
     const word_row *words;
     const option_preset *presets;
-    /* config: the room's struct. ERR_ARGUMENT after option_wrong or option_expected. */
+    /* Puts the value into `config`, the room's struct. Returns OK, or what option_wrong or option_expected return. */
     int (*read)(void *config, const json_t *value, option_reading *reading);
 } option;
 
@@ -86,7 +86,7 @@ struct option_reading {
     bool found;                 /* the value that was found belongs after it */
 };
 
-/* Whether the user set the key. */
+/* Whether the user has set the key, in the recipe or on the command line. */
 bool option_given(const option_reading *r, const char *key);
 /* Something about a key is wrong: a sentence. Returns ERR_ARGUMENT. */
 int option_wrong(option_reading *r, const char *key, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

@@ -33,10 +33,10 @@ typedef enum moo_over { MOO_OVER_NOTHING, MOO_OVERS(WORDS_MEMBER) } moo_over;
 
 enum { GROUP_NAME = 64 };
 
-/* Many objectives. Reward dimensions: each objective of the reward keeps its gradient, a backward pass each. Data
- * groups (a row's "group": language, task, ...): the scalar advantage trains, each group's rows keep their gradient,
- * one backward pass. Both: each objective of each group, a backward pass an objective; gradient k * groups + g. The
- * reward's weights are the preferences of objectives. */
+/* Which gradients are kept apart and reconciled. Over rewards, each objective of the reward has a gradient, and costs a
+ * backward pass. Over data groups (a row's "group": a language, a task), the scalar advantage trains and the rows of
+ * each group have a gradient, all in one backward pass. Over both, each objective of each group has one, number
+ * k * groups + g, at a backward pass for each objective. The reward's weights are the preferences of objectives. */
 typedef struct moo_plan {
     moo_over over;
     /* Rewards only: the weights come from the gradients with respect to the tokens' logprobs, in one backward pass. */

@@ -25,11 +25,12 @@ void bind_format_replace(lua_State *L); /* in the string library on top */
 int bind_sort(lua_State *L);
 /* Pushes the keys of the table at `index` as a list in that order. */
 void bind_push_keys(lua_State *L, int index);
-/* luaL_tolstring, but an object without a __tostring is "table: 0x00000001": a number by who was asked for first. */
+/* As luaL_tolstring, but an object without a __tostring reads "table: 0x00000001", its number being the order in which
+ * objects were asked for: an address would be another one in each process. */
 const char *bind_tolstring(lua_State *L, int index, size_t *len);
 void bind_forget_names(lua_State *L); /* the numbers begin anew */
-/* Of the table, function or coroutine at `index`: the older of two has the smaller number. 0: it is none, or a function
- * of C's alone. */
+/* A number for the age of the table, function or coroutine at `index`: the older of two has the smaller one. 0: it is
+ * none of these, or a function of C's alone. */
 uint64_t bind_born(lua_State *L, int index);
 
 /* What keeps weak tables from working; bind_weak.c says why and how. The thread returned lives as long as the state. */

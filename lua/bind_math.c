@@ -52,8 +52,8 @@ static int math_equal(lua_State *L)
     return 1;
 }
 
-/* math.number(text): a Lua number; nil for what is none, or is too large or too small for one: an infinity would make
- * a score missing that should be low, and 1e-400 is not 0 */
+/* math.number(text) returns a Lua number. It is nil for what is no number, or too large or too small for one: an
+ * infinity would make a score missing that should be low, and 1e-400 is not 0. */
 static int math_number(lua_State *L)
 {
     size_t len;
@@ -76,7 +76,7 @@ static int math_number(lua_State *L)
     return 1;
 }
 
-/* math.words(value): its words, see words.h; "" for what is equal to nothing */
+/* math.words(value) returns its words (words.h); "" for what is equal to nothing. */
 static int math_words(lua_State *L)
 {
     size_t len = 0;

@@ -48,7 +48,7 @@ void config_close(config *c);
 int config_read(config *c, const config_part *parts, error *err);
 /* Pushes the value at a key path (nil when absent): for keys that C can't hold, such as functions. Under vm_protect. */
 void config_push(lua_State *L, const char *key);
-/* The value at `at` for a sentence: 'text', 3.5, true, a table. */
+/* The value at `at` as an error message shows it: 'text', 3.5, true, a table. */
 enum { CONFIG_SHOWN = 84 };
 const char *config_shown(lua_State *L, int at, char out[CONFIG_SHOWN]);
 /* An error about a key: "FILE:LINE: KEY: sentence", or "argument 'KEY=VALUE': KEY: sentence" when the command line gave
@@ -72,7 +72,7 @@ int config_retype(const config *c, lua_State *L, error *err);
 
 /* ---- inside config_read: what may have been meant (lua/config_hints.c) ---- */
 
-/* Over all rows of the parts: for (i = 0; (o = config_option(c, i)); i++). */
+/* The i-th row of all parts' rows, or NULL after the last: for (i = 0; (o = config_option(c, i)); i++). */
 const option *config_option(const config *c, int i);
 const option *config_option_of(const config *c, const char *key); /* NULL: there is none */
 /* The key that was most likely meant, or a sentence (it has a space) that says what there is instead; NULL: neither. */

@@ -72,7 +72,8 @@ static void check_functions(lua_State *L)
     }
 }
 
-/* Stack: the dialect's table. Pushes its options: the defaults, with what the recipe gives in their place. */
+/* With the dialect's table on top of the stack: pushes its options, the recipe's where it gives some, else the
+ * defaults. */
 static void push_options(lua_State *L, const opening *o)
 {
     lua_newtable(L);
@@ -97,7 +98,8 @@ static void push_options(lua_State *L, const opening *o)
     lua_pop(L, 1);
 }
 
-/* Stack: the dialect's table. Keeps it, its options and the tools. */
+/* Checks what the file has returned, keeps its options and the tools in the registry, and lets the dialect's own
+ * `check` look at them. */
 static int keep_parts(lua_State *L)
 {
     opening *o = lua_touserdata(L, 1);
@@ -647,7 +649,7 @@ void dialect_result_reset(dialect_result *r)
     *r = (dialect_result){ 0 };
 }
 
-/* One turn of a response; *used: how many bytes of it. */
+/* Reads one turn of a response, which ends after *used bytes of it. */
 static int read_turn(dialect *d, const char *text, size_t len, size_t *used, dialect_result *r, error *err)
 {
     dialect_parser *p = dialect_parser_new(d, err);

@@ -73,7 +73,8 @@ static const struct class
     { 0, { 0, 0 } },
 };
 
-/* %a and its like, %A and its like, or the character itself. True for one character. */
+/* Adds to the set what %NAME stands for: a class (%a), what is not in one (%A), or the character itself. True: it was a
+ * single character. */
 static bool escaped(uint64_t set[4], unsigned char name)
 {
     const struct class *c = CLASSES;
@@ -111,7 +112,7 @@ static void bracketed(compiler *c, uint64_t set[4])
     for (int i = 0; i < 4; i++) set[i] = complement ? ~in[i] : in[i];
 }
 
-/* One character of the text: literal, ., %a, [...] */
+/* Compiles what matches one character of the text: a literal, ., %a or [...]. */
 static void single(compiler *c, node *n)
 {
     const unsigned char one = (unsigned char)*c->p++;
@@ -244,7 +245,7 @@ static bool has_failed(const matcher *m, const node *n, const char *at)
     return m->failed[bit / 8] >> (bit % 8) & 1;
 }
 
-/* From `from` to `to`, both with it. */
+/* Notes that the node has failed at every place from `from` to `to`, that one included. */
 static void remember(matcher *m, const node *n, const char *from, const char *to)
 {
     if (!m->failed) return;

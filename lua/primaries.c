@@ -25,7 +25,7 @@ static void leave(parser *p, bool bars)
     p->depth--;
 }
 
-/* At ( or [: a group, a tuple, an interval. */
+/* Reads what begins with the ( or [ under way: a group, a tuple or an interval. */
 void grammar_bracket(parser *p, term *out)
 {
     const char open = (char)p->token.sign;
@@ -51,7 +51,7 @@ void grammar_bracket(parser *p, term *out)
     term_set(out, items_join(p, before, &list, behind));
 }
 
-/* At { or \{: a set. */
+/* Reads the set that begins with the { or \{ under way. */
 static void set(parser *p, term *out)
 {
     const int close = p->token.sign == '{' ? '}' : SIGN_SET_END;

@@ -334,7 +334,7 @@ static bool is_word(const char *name, const char *begin, size_t n)
     return strlen(name) == n && memcmp(name, begin, n) == 0;
 }
 
-/* At a backslash that is not space. */
+/* Reads the command that begins at a backslash; one that only makes space has been skipped already. */
 static const char *command(const char *p, const char *end, token *t)
 {
     const char *q = p + 1;

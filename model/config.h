@@ -89,13 +89,13 @@ typedef struct model_config {
 
     expert_layers experts;
 
-    /* Multipliers; 0: none (as 1). */
+    /* Multipliers. 0 means that the model has none, and is the same as 1. */
     float embedding_scale; /* of the embedding's rows */
     float residual_scale;  /* of what a branch adds */
     float score_scale;     /* of q . k, in place of 1 / sqrt(hd) */
     float logit_scale;
 
-    /* Soft-caps, cap tanh(x / cap), of scaled scores and of logits: Gemma 2; 0: none. */
+    /* Soft-caps of scaled scores and of logits: x becomes cap tanh(x / cap) (Gemma 2). 0: they are not capped. */
     float score_cap, logit_cap;
 
     int32_t eos[MAX_EOS];

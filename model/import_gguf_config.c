@@ -161,7 +161,7 @@ json_t *gguf_shortest(double v)
     return json_real(strtod(text, NULL));
 }
 
-/* A size from 1 on. */
+/* Reads a key that has to be a size, 1 or more. */
 static int read_size(const gguf_model *m, const char *key, int64_t *out, error *err)
 {
     char name[GGUF_NAME];
@@ -386,7 +386,7 @@ static int write_windows(const gguf_model *m, json_t *config, error *err)
     return OK;
 }
 
-/* A soft-cap, or none: llama.cpp's 0. */
+/* Writes a soft-cap; where there is none llama.cpp has 0, and config.json null. */
 static int write_cap(const gguf_model *m, const char *key, double fallback, json_t *config, error *err)
 {
     double cap;

@@ -27,8 +27,8 @@ typedef struct lora {
     float *frozen;            /* W0 of the adapted matrices, one after the other, on the device */
 } lora;
 
-/* The bit of "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "qkv_proj",
- * "gate_up_proj"; 0: no such matrix. */
+/* The bit that stands for a matrix in lora_config's targets, by its name in PEFT: "q_proj", "k_proj", "v_proj",
+ * "o_proj", "gate_proj", "up_proj", "down_proj", "qkv_proj" or "gate_up_proj". 0: no matrix has that name. */
 uint32_t lora_target(const char *name);
 
 /* ERR_UNSUPPORTED, by name, for targets that are matrices of experts in this model. */
@@ -41,7 +41,7 @@ lora *lora_new(const lora_config *config, const weights *base, uint64_t seed, er
 void lora_free(lora *l);
 /* W = W0 + s B A into `w`, of the same shapes as the base; the caller seals. */
 void lora_merge(const lora *l, weights *w);
-/* grads [model total] of the loss by every W -> out [table total], =. */
+/* From grads [model total], dL/dW of every parameter, to out [table total], dL/dA and dL/dB; what was in out goes. */
 void lora_project(const lora *l, const float *grads, float *out);
 
 /* A PEFT folder: adapter_config.json and adapter_model.safetensors. base: what base_model_name_or_path says. */

@@ -24,11 +24,11 @@ typedef struct model_folder {
     bool in_place; /* OUT is where the config comes from */
 } model_folder;
 
-/* ERR_ARGUMENT, with what is in the way, unless `dir` is missing or may be replaced. `from`: the folder whose config
- * and tokenizer will be copied (NULL: none): when it is `dir` itself, it may have no weights yet. */
+/* OK where `dir` is missing or may be replaced; else ERR_ARGUMENT and what is in the way. `from` is the folder whose
+ * config and tokenizer will be copied (NULL: none); when it is `dir` itself, it may have no weights yet. */
 int model_folder_check(const char *dir, const char *from, error *err);
 int model_folder_begin(model_folder *f, const char *dir, const char *from, error *err);
-/* keep: puts it in place; else, and on error, it is removed and OUT is as it was. */
+/* With `keep` the folder is put in its place. Without, and after an error, it is removed and OUT stays as it was. */
 int model_folder_end(model_folder *f, bool keep, error *err);
 
 /* The files that go from one model folder to the next as they are: NULL-terminated, config.json first. */

@@ -28,10 +28,11 @@ void weights_free(weights *w);
 /* What they take on `dev` once they are sealed. */
 size_t weights_bytes(const device *dev, const param_table *table);
 size_t weights_bytes_to_decode(const device *dev, const param_table *table);
-/* Fills data from a file; every parameter must be there with its shape: ERR_PARSE names tensor, expected, found. After
- * an error data may hold some of the file's numbers. */
+/* Fills data from a file, which has to have every parameter with its shape: else ERR_PARSE names the tensor, what was
+ * expected and what was found. After an error data may hold some of the file's numbers. */
 int weights_load(weights *w, const safetensors *st, error *err);
-/* weights_load and weights_seal in one, a tensor at a time. Under a guard. After an error they are not to be used. */
+/* Loads and seals in one, a tensor at a time. To be called under a guard (kernels/device.h). After an error the weights
+ * are not to be used. */
 int weights_take(weights *w, const safetensors *st, int64_t version, error *err);
 /* What weights_load would say of this file, without the memory for it. */
 int weights_check(const param_table *t, const safetensors *st, error *err);

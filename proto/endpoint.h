@@ -28,9 +28,9 @@ typedef struct endpoint_callbacks {
     void *ctx;
     /* `m` is the callee's to take from (set pointers to NULL); the rest is freed on return. */
     void (*on_message)(void *ctx, peer_id peer, message *m);
-    /* A peer said HELLO (up), or fell silent, said BYE (down, with a sentence). A worker hears of the exchange. */
+    /* A peer has said HELLO (up), or has fallen silent or said BYE (not up, and why). A worker's is the exchange. */
     void (*on_peer)(void *ctx, peer_id peer, const hello_body *hello, bool up, const char *why);
-    /* An EPISODE or SCORE was refused unread; task: what it was about, 0 where that can't be told. May be NULL. */
+    /* An EPISODE or SCORE could not be read. `task` is what it was about, 0 where that can't be told. May be NULL. */
     void (*on_unreadable)(void *ctx, peer_id peer, uint64_t task);
     /* A peer that was refused something with ERR_FULL has read, and has room again. May be NULL. */
     void (*on_room)(void *ctx, peer_id peer);
@@ -52,8 +52,8 @@ void endpoint_free(endpoint *ep);
 /* Where it is bound: the port that was taken for "*". */
 const char *endpoint_address(const endpoint *ep);
 
-/* ERR_PEER: the peer is gone. ERR_FULL: it has not read what it was sent; on_room says when it has. ERR_LIMIT: the
- * message is longer than MAX_MESSAGE_BYTES. It stays the caller's in any case. */
+/* Sends the message, which stays the caller's in any case. ERR_PEER: the peer is gone. ERR_FULL: it has not read what
+ * it was sent; on_room says when it has. ERR_LIMIT: the message is longer than MAX_MESSAGE_BYTES. */
 int endpoint_send(endpoint *ep, peer_id peer, const message *m, error *err);
 /* For a worker that computes and can't turn the loop: sends the heartbeat that is due, reads nothing. Cheap enough to
  * be called between any two pieces of work. */

@@ -90,7 +90,7 @@ static int check_text(const char *path, error *err)
     return rc;
 }
 
-/* A folder, or nothing yet. */
+/* OK where `path` is a folder, or nothing is there yet. */
 static int check_folder(const char *path, error *err)
 {
     struct stat st;
@@ -189,7 +189,7 @@ static bool same_key(const char *a, const char *b)
     return n == strcspn(b, "=") && strncmp(a, b, n) == 0;
 }
 
-/* The one of `words` that has the key of `word`; -1: none. */
+/* The place in `words` of the one that sets the same key as `word`; -1: none does. */
 static int word_of_key(char *const *words, int n, const char *word)
 {
     for (int i = 0; i < n; i++)

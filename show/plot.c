@@ -56,7 +56,7 @@ static double place_y(const axes *a, double value)
 
 /* ---- text ---- */
 
-/* The character at `text` [len] as SVG has it; NULL: as it is. len 0: a byte that is not UTF-8. */
+/* How SVG writes the character at `text`, of `len` bytes (0: a byte that is not UTF-8). NULL: as it is. */
 static const char *entity_of(const char *text, size_t len)
 {
     if (*text == '&') return "&amp;";

@@ -42,7 +42,7 @@ static const char *last_part(const char *path)
     return slash && slash[1] ? slash + 1 : path;
 }
 
-/* How many rows an evaluation plays; eval_prompts 0: all. */
+/* How many rows an evaluation plays: eval_prompts, or all of them where that is 0. */
 static uint64_t rows_evaluated(const recipe *r, uint64_t test_rows)
 {
     const uint64_t asked = r->run.eval_prompts > 0 ? (uint64_t)r->run.eval_prompts : test_rows;
@@ -194,7 +194,7 @@ static void say_done(progress *p, int64_t steps, int64_t from_step, double secon
         progress_say(p, "done: %" PRId64 " step%s in %.1f s", done, plural, seconds);
 }
 
-/* What to type now, with the newest checkpoint. */
+/* Says what the user may type next, with the newest checkpoint. */
 static void say_next(progress *p, const recipe *r, const char *run, int64_t step)
 {
     char inside[64];

@@ -76,7 +76,7 @@ GPU_DEVICE bool reads(const packed &p, int i, const sequence &s)
     return i == s.index || (i < p.S && p.prefix && p.prefix[i] == s.index);
 }
 
-/* A tile of up to 64 rows of one sequence; rows 0: there is none (more blocks than tiles were started). */
+/* A tile of up to 64 rows of one sequence. A block without one has 0 rows: more blocks than tiles are started. */
 struct tile_place {
     sequence of;
     int first, rows; /* the first one's position */
