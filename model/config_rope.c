@@ -50,6 +50,7 @@ static int read_yarn(rope_set *r, const rope_source *s, int max_position, error 
         json_opt_bool(s->j, "truncate", s->where, true, &r->truncate, err) != OK)
         return ERR_PARSE;
 
+    /* DeepSeek's two numbers count only together, and as a quotient; a file's attention_factor wins over both. */
     const double whole = (double)r->factor;
     magnitude = yarn_magnitude(whole, 1);
     if (mscale != 0 && mscale_all != 0) magnitude = yarn_magnitude(whole, mscale) / yarn_magnitude(whole, mscale_all);
@@ -94,6 +95,7 @@ static int read_longrope(model_config *c, rope_set *r, const rope_source *s, err
         r->divisors[i] = (float)v;
     }
 
+    /* By how many times the context was stretched. It scales the scores of short texts, too. */
     if (json_opt_number(s->j, "factor", s->where, c->max_position / original, &factor, err) != OK) return ERR_PARSE;
     magnitude = factor > 1 ? sqrt(1 + log(factor) / log(original)) : 1;
     if (json_opt_number(s->j, "attention_factor", s->where, magnitude, &magnitude, err) != OK) return ERR_PARSE;

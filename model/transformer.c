@@ -92,6 +92,7 @@ static void run_layers(const weights *w, inner_activations *in)
 
     layer_embed(w, in->batch.ids, T, x);
     for (int l = 0; l < L; l++) {
+        /* Of the last layer only the rows are computed that have an output; they go straight to the top. */
         const bool last = l == L - 1;
         const int n = last ? n_out : T;
 

@@ -124,6 +124,7 @@ static int read_added_token(tokenizer *t, const json_t *a, const char *where, er
     token.single_word = single_word;
     if (!*text) return error_set(err, ERR_PARSE, "%s: an added token has no content", where);
 
+    /* Decoding writes an added token as it stands, but for marks, which are spaces in a vocabulary of characters. */
     str shown = { 0 };
     if (t->byte_level)
         str_puts(&shown, text);
