@@ -106,6 +106,14 @@ static int read_vocab(tokenizer *t, const json_t *vocab, const char *where, erro
     return OK;
 }
 
+/* What is looked for, and decoded to: of a `normalized` token, what the normalizer makes of it. */
+static int searched_text(const tokenizer *t, const char *text, bool normalized, str *out, error *err)
+{
+    if (normalized && normalize(t, text, strlen(text), AT_BEGIN, out, err) != OK) return err->code;
+    if (out->len == 0) str_puts(out, text);
+    return OK;
+}
+
 static int read_added_token(tokenizer *t, const json_t *a, const char *where, error *err)
 {
     added_token token = { 0 };
@@ -124,20 +132,24 @@ static int read_added_token(tokenizer *t, const json_t *a, const char *where, er
     token.single_word = single_word;
     if (!*text) return error_set(err, ERR_PARSE, "%s: an added token has no content", where);
 
-    /* Decoding writes an added token as it stands, but for marks, which are spaces in a vocabulary of characters. */
-    str shown = { 0 };
-    if (t->byte_level)
-        str_puts(&shown, text);
-    else
-        spaced(text, &shown);
-    const int rc = set_token(t, token.id, text, shown.data, shown.len, where, err);
+    /* Decoding writes that, but for marks, which are spaces in a vocabulary of characters. */
+    str searched = { 0 }, shown = { 0 };
+    int rc = searched_text(t, text, token.normalized, &searched, err);
+    if (rc == OK && t->byte_level)
+        str_add(&shown, searched.data, searched.len);
+    else if (rc == OK)
+        spaced(searched.data, &shown);
+    if (rc == OK) rc = set_token(t, token.id, text, shown.data, shown.len, where, err);
     str_free(&shown);
-    if (rc != OK) return ERR_PARSE;
+    if (rc != OK) {
+        str_free(&searched);
+        return ERR_PARSE;
+    }
 
-    token.text = xstrdup(text);
-    token.len = strlen(text);
+    token.len = searched.len;
+    token.text = str_take(&searched);
     t->special[token.id] = special;
-    t->added_begins[(unsigned char)*text] = true;
+    t->added_begins[(unsigned char)*token.text] = true;
     t->added[t->n_added++] = token;
     return OK;
 }

@@ -35,12 +35,20 @@ def without_bytes(t, fuse):
     return Tokenizer.from_str(json.dumps(plain))
 
 
+def with_normalized_tokens(t):
+    plain = json.loads(t.to_str())
+    for i, a in enumerate(plain["added_tokens"]):
+        a["normalized"], a["rstrip"] = True, i == 1
+    return Tokenizer.from_str(json.dumps(plain))
+
+
 def variants():
     llama = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     t = train(llama, None)
     t.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
                                    decoders.Strip(" ", 1, 0)])
     yield "llama2", t
+    llama2 = t
     yield "unknown_fused", without_bytes(t, True)
     yield "unknown_one_by_one", without_bytes(t, False)
     for scheme in ("always", "first", "never"):
@@ -53,6 +61,7 @@ def variants():
     t.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     t.add_tokens([AddedToken("[W]", single_word=True, normalized=False), AddedToken("Å", normalized=True)])
     yield "nfc_and_single_words", t
+    yield "llama2_normalized_tokens", with_normalized_tokens(llama2)  # looked for as normalized: with the prepended "▁"
 
 
 def main(output):
