@@ -51,8 +51,8 @@ typedef struct local {
 static void peer_lost(int rank)
 {
     fprintf(stderr,
-            "troupe: learner: learner %d has closed its connection: all learners are to be started again, with "
-            "--resume\n",
+            "troupe: learner: learner %d has closed its connection: all learners start again from the last checkpoint "
+            "('troupe train' does it; those started by hand: each once more, with --resume)\n",
             rank + 1); /* people count from 1, as the logs do */
     fflush(NULL);
     _exit(RANK_AGAIN);
