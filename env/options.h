@@ -5,6 +5,7 @@
 #include "base/option.h"
 
 typedef struct env_options {
+    char index[OPTION_PATH_BYTES]; /* of T.search; "": none */
     int max_turns, max_observation;
 } env_options;
 

@@ -8,8 +8,11 @@
 #include "base/process.h"
 #include "env/tools/lua.h"
 #include "env/tools/python.h"
+#include "env/tools/search.h"
 #include "lua/bind.h"
 #include "lua/config.h"
+
+#define KINDS "T.python{...}, T.search{...} and T.tool{...}"
 
 typedef struct tooling {
     const recipe *r;
@@ -146,6 +149,38 @@ static int add_written(tooling *t, lua_State *L)
     return rc;
 }
 
+/* Of a recipe that was sent, the index would be a file of this machine that another one chose. */
+static int check_index(const recipe *r, error *err)
+{
+    if (!r->sent) return OK;
+    return error_set(err, ERR_ARGUMENT,
+                     "T.search in a recipe that was sent: start this worker with RECIPE.lua, a copy "
+                     "of your own, and env.index=PATH");
+}
+
+static int add_search(tooling *t, lua_State *L)
+{
+    const int top = lua_gettop(L);
+    tool made;
+    const int k = (int)number_field(L, "k");
+    lua_getfield(L, top, "name"); /* the strings stay on the stack until they have been copied */
+    lua_getfield(L, top, "description");
+    const search_config searched = { .index = t->r->env.index,
+                                     .k = k,
+                                     .name = luaL_optstring(L, top + 1, SEARCH_NAME),
+                                     .description = luaL_optstring(L, top + 2, SEARCH_DESCRIPTION) };
+    int rc;
+    if (t->words) {
+        rc = router_add_words(t->router, searched.name, searched.description, SEARCH_PARAMETERS, t->err);
+    } else {
+        rc = check_index(t->r, t->err);
+        if (rc == OK) rc = search_tool(&searched, &made, t->err);
+        if (rc == OK) rc = router_add(t->router, &made, t->err);
+    }
+    lua_settop(L, top);
+    return rc;
+}
+
 /* The tool on top of the stack, which is env.tools[i]. */
 static int add_tool(tooling *t, lua_State *L, lua_Integer i)
 {
@@ -157,8 +192,9 @@ static int add_tool(tooling *t, lua_State *L, lua_Integer i)
         lua_pop(L, 1);
     }
     if (strcmp(kind, "python") == 0) return add_python(t, L);
+    if (strcmp(kind, "search") == 0) return add_search(t, L);
     if (strcmp(kind, "tool") == 0) return add_written(t, L);
-    return error_set(t->err, ERR_ARGUMENT, "env.tools[%d] is neither T.python{...} nor T.tool{...}", (int)i);
+    return error_set(t->err, ERR_ARGUMENT, "env.tools[%d] is none of " KINDS, (int)i);
 }
 
 static int add_tools(lua_State *L)
@@ -177,6 +213,7 @@ static int add_tools(lua_State *L)
 /* ---- whether they are what they should be ---- */
 
 typedef struct checking {
+    const recipe *r;
     const config *c;
     error *err;
     int rc;
@@ -202,8 +239,7 @@ static int check_list(lua_State *L)
         str found = { 0 };
         if (!lua_istable(L, 2))
             str_printf(&found, ", found %s", config_shown(L, 2, shown)); /* "a table" says nothing */
-        k->rc = config_error(k->c, "env.tools", k->err, "expected a list: { T.python{...}, T.tool{...} }%s",
-                             str_text(&found));
+        k->rc = config_error(k->c, "env.tools", k->err, "expected a list of " KINDS "%s", str_text(&found));
         str_free(&found);
         return 0;
     }
@@ -213,8 +249,10 @@ static int check_list(lua_State *L)
         k->rc = config_error(k->c, "env.tools", k->err, "%d tools (at most %d are allowed)", (int)n, RECIPE_TOOLS);
     for (lua_Integer i = 1; i <= n && k->rc == OK; i++) {
         if (lua_rawgeti(L, 2, i) != LUA_TTABLE || lua_getfield(L, 3, "kind") != LUA_TSTRING)
-            k->rc = config_error(k->c, "env.tools", k->err, "entry %d is neither T.python{...} nor T.tool{...}, but %s",
-                                 (int)i, config_shown(L, 3, shown));
+            k->rc = config_error(k->c, "env.tools", k->err, "entry %d is none of " KINDS ", but %s", (int)i,
+                                 config_shown(L, 3, shown));
+        else if (strcmp(lua_tostring(L, 4), "search") == 0 && !k->r->env.index[0])
+            k->rc = config_error(k->c, "env.tools", k->err, "entry %d, T.search, needs the key env.index", (int)i);
         lua_settop(L, 2);
     }
     return 0;
@@ -222,7 +260,7 @@ static int check_list(lua_State *L)
 
 int recipe_check_tools(const recipe *r, error *err)
 {
-    checking k = { .c = r->config, .err = err };
+    checking k = { .r = r, .c = r->config, .err = err };
     const int rc = vm_protect(r->vm, check_list, &k, err);
     return rc == OK ? k.rc : rc;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "env/search/passages.h"
 #include "learner/methods/preference.h"
 #include "lua/dialect.h"
 #include "reward/rehearsal.h"
@@ -169,6 +170,16 @@ static int check_words(const recipe *r, error *err)
     return OK;
 }
 
+static int check_index(const recipe *r, error *err)
+{
+    error why = { 0 };
+    if (!r->env.index[0] || r->sent) return OK; /* one that was sent opens none: recipe/tools.c says so */
+    if (recipe_file(r, "env.index", r->env.index, err) != OK) return ERR_ARGUMENT;
+    passages *p = passages_open(r->env.index, &why);
+    passages_free(p);
+    return p ? OK : recipe_error(r, "env.index", &why, err);
+}
+
 int check_data(const recipe *r, unsigned needs, error *err)
 {
     int rc = OK;
@@ -176,6 +187,7 @@ int check_data(const recipe *r, unsigned needs, error *err)
     if (rc == OK && needs & NEEDS_TRAIN) rc = check_train(r, err);
     if (rc == OK && needs & NEEDS_TEST) rc = check_test(r, err);
     if (rc == OK && needs & NEEDS_WORDS) rc = check_words(r, err);
+    if (rc == OK && needs & NEEDS_WORDS) rc = check_index(r, err);
     if (rc == OK && needs & NEEDS_SCRIPT) rc = check_script(r, err);
     return rc;
 }

@@ -197,6 +197,7 @@ static int take_all(taking *t, const recipe *r)
         { "reward.script", r->reward.script },
         { "prompt.dialect", strchr(r->prompt.dialect, '/') ? r->prompt.dialect : "" },
         { "prompt.shots.file", r->curriculum.shots_file },
+        { "env.index", r->env.index },
         { "data.train", r->curriculum.train },
         { "data.test", r->curriculum.test },
         { "model", r->run.model },

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a recipe is written with: T.python{...}, T.tool{...}, T.shots{...}. Each checks its fields and returns a plain table
+-- What a recipe is written with: T.python{...}, T.search{...}, T.tool{...}, T.shots{...}. Each checks its fields and returns a plain table
 -- that says what kind of thing it is; nothing is started here.
 
 local T = {}
@@ -57,6 +57,24 @@ end
 -- Words that dialects have a meaning for.
 local TAKEN = { answer = 1, think = 1, result = 1, tool_call = 1, tool_response = 1 }
 
+local function named(what, name)
+    if not name:find("^[%a_][%w_-]*$") or #name > 64 then
+        error("T." .. what .. ": the name '" .. name .. "' should be a word of letters, digits, _ and -, of at most 64", 3)
+    end
+    if TAKEN[name] then error("T." .. what .. ": '" .. name .. "' is a word of the dialects'; call it something else", 3) end
+end
+
+-- search(query): the k best passages of the recipe's env.index. name and description are what the policy is told.
+function T.search(t)
+    if type(t) == "table" and t.index ~= nil then
+        error("T.search has no field 'index': the index is the recipe's key env.index, so that a run can keep it", 2)
+    end
+    local search = checked("search", { k = "number", name = "string", description = "string" }, t or {})
+    within("search", "k", search.k, 1, 50, true)
+    if search.name then named("search", search.name) end
+    return search
+end
+
 -- A tool written here: call(arguments, context) returns text, a number or a table (which becomes JSON). Each call begins with
 -- what the recipe has set up, whatever others did; context has seed, episode and row. timeout: seconds of computing, 2.
 function T.tool(t)
@@ -66,11 +84,7 @@ function T.tool(t)
     for _, key in ipairs{ "name", "call" } do
         if not tool[key] then error("T.tool needs " .. key, 2) end
     end
-    if not tool.name:find("^[%a_][%w_-]*$") or #tool.name > 64 then
-        error("T.tool: the name '" .. tool.name .. "' should be a word of letters, digits, _ and -, of at most 64", 2)
-    end
-
-    if TAKEN[tool.name] then error("T.tool: '" .. tool.name .. "' is a word of the dialects'; call it something else", 2) end
+    named("tool", tool.name)
     return tool
 end
 
@@ -85,7 +99,7 @@ function T.shots(t)
     return shots
 end
 
--- T.search{...}: "attempt to call a nil value" does not say what exists.
+-- T.browser{...}: "attempt to call a nil value" does not say what exists.
 return setmetatable(T, { __index = function(t, name)
     local known = {}
     for key in next, t do known[#known + 1] = "T." .. key end

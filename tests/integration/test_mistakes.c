@@ -219,13 +219,35 @@ static void write_files(void)
 
 #define LADDER(fields) "shots = T.shots{ file = 'shots.jsonl', schedule = 'success', " fields " }"
 
+typedef struct recipe_mistake {
+    const char *tools, *prompt, *rest, *says[3];
+} recipe_mistake;
+
 /* Found by this process, before there is a run's folder or another process, with the line. */
+static void expect_recipes(const recipe_mistake *all, size_t n)
+{
+    char path[500], run[500];
+    dir = test_folder_new();
+    snprintf(path, sizeof path, "%s/recipe.lua", dir);
+    snprintf(run, sizeof run, "%s/run", dir);
+    write_files();
+    for (size_t i = 0; i < n; i++) {
+        write_recipe(all[i].tools, all[i].prompt, all[i].rest);
+        outcome o = TROUPE("train", path, "--run-dir", run);
+        for (int k = 0; k < 3 && all[i].says[k]; k++)
+            if (!strstr(o.text, all[i].says[k])) fail_msg("case %zu: expected '%s' in: %s", i, all[i].says[k], o.text);
+        if (o.status != 1 || strchr(o.text, '\n') != o.text + strlen(o.text) - 1)
+            fail_msg("case %zu: expected one line and status 1, found %d: %s", i, o.status, o.text);
+        outcome_free(&o);
+        assert_false(dir_exists(run));
+    }
+    test_folder_remove(dir);
+}
+
 static void recipes_are_checked_before_anything_starts(void **state)
 {
     (void)state;
-    static const struct {
-        const char *tools, *prompt, *rest, *says[3];
-    } ALL[] = {
+    static const recipe_mistake ALL[] = {
         { "{}", "dialect = 'xlm'", "", { "recipe.lua:5: prompt.dialect", "no dialect 'xlm'", "xml, qwen" } },
         { "{}",
           "dialect = 'broken.lua'",
@@ -271,33 +293,33 @@ static void recipes_are_checked_before_anything_starts(void **state)
           "model = '../nowhere',\nmodel_from = 'make model'",
           { "recipe.lua:7: model: there is no ", "../nowhere (to get it: make model)" } },
         { "{}", "", "steps = 'many'", { "recipe.lua:7: steps", "expected a number, found 'many'" } },
-        { "T.python{}", "", "", { "recipe.lua:4: env.tools", "a list: { T.python{...}" } },
+    };
+    expect_recipes(ALL, sizeof ALL / sizeof *ALL);
+}
+
+static void tools_are_checked_before_anything_starts(void **state)
+{
+    (void)state;
+    static const recipe_mistake ALL[] = {
+        { "T.python{}", "", "", { "recipe.lua:4: env.tools", "a list of T.python{...}" } },
         { "{ 'python' }", "", "", { "recipe.lua:4: env.tools", "entry 1", "'python'" } },
         { "{ T.python{}, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17 }",
           "",
           "",
           { "recipe.lua:4: env.tools", "17 tools (at most 16" } },
-        { "{ T.search{ k = 3 } }", "", "", { "recipe.lua:4", "there is no T.search", "T.python, T.shots, T.tool" } },
+        { "{ T.browser{ k = 3 } }",
+          "",
+          "",
+          { "recipe.lua:4", "there is no T.browser", "T.python, T.search, T.shots, T.tool" } },
+        { "{ T.search{ k = 3 } }", "", "", { "recipe.lua:4: env.tools", "entry 1", "env.index" } },
+        { "{ T.search{ k = 0 } }", "", "", { "recipe.lua:4: T.search: k is 0", "from 1 to 50" } },
+        { "{ T.search{ index = 'x' } }", "", "", { "recipe.lua:4: T.search", "env.index" } },
+        { "{ T.search{ name = 'answer' } }", "", "", { "recipe.lua:4: T.search", "'answer' is a word" } },
         { "{ T.pyhton{} }", "", "", { "recipe.lua:4", "there is no T.pyhton" } },
         { "{ T.python{ memry_mb = 3 } }", "", "", { "recipe.lua:4", "no field 'memry_mb'", "memory_mb" } },
         { "{ T.python{ sandbox = 'jail' } }", "", "", { "recipe.lua:4: T.python", "sandbox", "jail" } },
     };
-    char path[500], run[500];
-    dir = test_folder_new();
-    snprintf(path, sizeof path, "%s/recipe.lua", dir);
-    snprintf(run, sizeof run, "%s/run", dir);
-    write_files();
-    for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++) {
-        write_recipe(ALL[i].tools, ALL[i].prompt, ALL[i].rest);
-        outcome o = TROUPE("train", path, "--run-dir", run);
-        for (int k = 0; k < 3 && ALL[i].says[k]; k++)
-            if (!strstr(o.text, ALL[i].says[k])) fail_msg("case %zu: expected '%s' in: %s", i, ALL[i].says[k], o.text);
-        if (o.status != 1 || strchr(o.text, '\n') != o.text + strlen(o.text) - 1)
-            fail_msg("case %zu: expected one line and status 1, found %d: %s", i, o.status, o.text);
-        outcome_free(&o);
-        assert_false(dir_exists(run));
-    }
-    test_folder_remove(dir);
+    expect_recipes(ALL, sizeof ALL / sizeof *ALL);
 }
 
 /* A worker on another machine has the recipe and what its own role opens: nothing else is missed, and what is, is said
@@ -643,6 +665,7 @@ int main(void)
         cmocka_unit_test(options_and_words_that_nobody_takes_are_refused),
         cmocka_unit_test(roles_without_a_learner_give_up),
         cmocka_unit_test(recipes_are_checked_before_anything_starts),
+        cmocka_unit_test(tools_are_checked_before_anything_starts),
         cmocka_unit_test(a_role_needs_its_own_files_alone),
         cmocka_unit_test(a_mistake_in_a_required_module_names_that_file),
         cmocka_unit_test(words_of_other_trainers_are_answered),

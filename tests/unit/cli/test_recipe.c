@@ -10,6 +10,8 @@
 #include "learner/methods/isolation.h"
 #include "learner/methods/moa.h"
 #include "recipe/recipe.h"
+#include "base/file.h"
+#include "env/search/passages.h"
 #include "tests/support/support.h"
 
 static char calculator[1100];
@@ -412,7 +414,7 @@ static void hints_are_near_or_complete(void **state)
         { "algorithm.gamma=4", "there is no critic" },
         { "optm.weight_decay=4", "did you mean 'optim.weight_decay'?" },
         { "warp.drive=1", "troupe train --keys lists them" },
-        { "env.tools=x", "expected a list: { T.python{...}, T.tool{...} }, found 'x'" },
+        { "env.tools=x", "expected a list of T.python{...}, T.search{...} and T.tool{...}, found 'x'" },
         { "reward.objectives.accuracy=high", "argument 'reward.objectives.accuracy=high': reward.objectives.accuracy" },
         { "steps=many", "argument 'steps=many': steps: expected a number, found 'many'" },
         { "steps.x=3", "expected a number, found a table" },
@@ -515,6 +517,53 @@ static void tools_are_described_without_being_started(void **state)
     test_folder_remove(dir);
 }
 
+/* A recipe that came over the wire names a file of its sender's, not one of this machine. */
+static void a_search_finds_what_the_index_of_the_recipe_holds(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    int64_t count;
+    char corpus[TEST_PATH], index[TEST_PATH], path[TEST_PATH];
+    char *dir = test_folder_new();
+    str text = { 0 };
+    const char *source = getenv("TROUPE_SOURCE");
+    path_join(index, sizeof index, dir, "words.index");
+    test_file_at(dir, "c.jsonl", "{\"title\": \"Lungs\", \"text\": \"They take in oxygen.\"}\n", corpus);
+    test_ok(passages_build(corpus, index, &count, &err), &err);
+    str_printf(
+        &text,
+        "local T = require 'troupe'\n"
+        "return { model = '%s/models/stagehand', data = { train = "
+        "'%s/recipes/calculator/data/train.jsonl' },\n"
+        "  env = { index = 'words.index', tools = { T.search{ k = 2, name = 'look_up', description = 'Looks.' } } },\n"
+        "  reward = { script = '%s/recipes/calculator/reward.lua', objectives = { accuracy = 1 } } }\n",
+        source, source, source);
+    recipe *r = open_checked(test_file_at(dir, "r.lua", text.data, path), NULL, 0, &err);
+    router *tools = r ? recipe_router(r, NULL, &err) : NULL;
+    if (!tools) fail_msg("%s", err.text);
+    tool_result result = { 0 };
+    test_ok(router_call(tools, "look_up", "{\"query\": \"oxygen\"}", &result, &err), &err);
+    assert_true(result.ok);
+    assert_string_equal(result.text, "[1] Lungs\nThey take in oxygen.");
+    free(result.text);
+
+    router *words = recipe_router_of_words(r, &err);
+    char *told = router_tools_json(words), *known = router_tools_json(tools);
+    assert_string_equal(told, known);
+    assert_non_null(strstr(told, "Looks."));
+    free(told);
+    free(known);
+    router_free(words);
+    router_free(tools);
+
+    r->sent = true;
+    assert_null(recipe_router(r, NULL, &err));
+    assert_non_null(strstr(err.text, "a copy of your own, and env.index=PATH"));
+    recipe_free(r);
+    str_free(&text);
+    test_folder_remove(dir);
+}
+
 static void a_tool_written_in_lua_is_called(void **state)
 {
     (void)state;
@@ -566,6 +615,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(no_key_takes_what_is_no_number),
         cmocka_unit_test(its_tools_are_started),
         cmocka_unit_test(tools_are_described_without_being_started),
+        cmocka_unit_test(a_search_finds_what_the_index_of_the_recipe_holds),
         cmocka_unit_test(a_tool_written_in_lua_is_called),
     };
     return cmocka_run_group_tests(tests, find_recipe, NULL);
