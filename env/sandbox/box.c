@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,7 +27,15 @@ const word_row BOX_MODE_WORDS[] = { BOX_MODES(WORDS_ROW){ 0 } };
 /* What the kernel keeps for a call (tables of pages, open files, pipes) counts in its group, but not as its
  * addresses. */
 enum { KERNEL_MB = 16 };
-enum { PATIENCE = 20, START_MS = 20000, GRACE_MS = 3000, MAX_CODE = 1 << 20, READ_BYTES = 16384, MAX_REPORT = 2048 };
+enum {
+    PATIENCE = 20,
+    START_MS = 20000,
+    GRACE_MS = 3000,
+    MAX_CODE = 1 << 20,
+    SEND_S = 10,
+    READ_BYTES = 16384,
+    MAX_REPORT = 2048
+};
 
 typedef struct running {
     uint64_t call;
@@ -206,9 +215,9 @@ static int start_on_socket(box *b, const char *python, int leaf, error *err)
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return error_sys(err, errno, "socketpair");
 
-    /* A SEQPACKET message is sent whole or not at all (EMSGSIZE): the buffer has to hold the longest code. */
-    const int big = 2 * MAX_CODE;
-    setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &big, sizeof big);
+    /* A zygote that reads nothing is stopped or lost: it must not hold up whoever writes to it. */
+    const struct timeval patience = { .tv_sec = SEND_S };
+    setsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
 
     int rc = python ? spawn(b, python, pair[1], leaf, err) : spawn_host(b, pair[1], err);
     close(pair[1]);
@@ -334,7 +343,11 @@ void box_free(box *b)
 /* ---- calls ---- */
 
 /* With up to MAX_FDS descriptors. */
-static int send_request(box *b, const char *data, size_t len, const int *fds, int n_fds)
+/* A message of SOCK_SEQPACKET is sent whole or not at all, and the kernel's default buffer holds 200 kB of it at most:
+ * a longer request goes in parts, which env/sandbox/zygote.py and host.c join. */
+enum { PART_BYTES = 1 << 16 };
+
+static int send_message(box *b, const char *data, size_t len, const int *fds, int n_fds)
 {
     enum { MAX_FDS = 2 };
     const size_t bytes = (size_t)n_fds * sizeof *fds;
@@ -351,6 +364,24 @@ static int send_request(box *b, const char *data, size_t len, const int *fds, in
         memcpy(CMSG_DATA(c), fds, bytes);
     }
     return sendmsg(b->sock, &m, MSG_NOSIGNAL) == (ssize_t)len ? OK : ERR_PEER;
+}
+
+static int send_request(box *b, const char *data, size_t len, const int *fds, int n_fds)
+{
+    if (len <= PART_BYTES) return send_message(b, data, len, fds, n_fds);
+
+    char *part = xmalloc(PART_BYTES + 1);
+    int rc = OK;
+    for (size_t done = 0; rc == OK && done < len;) {
+        const size_t n = len - done < PART_BYTES ? len - done : PART_BYTES;
+        const bool last = done + n == len;
+        part[0] = last ? 'L' : 'M';
+        memcpy(part + 1, data + done, n);
+        rc = send_message(b, part, n + 1, fds, last ? n_fds : 0);
+        done += n;
+    }
+    free(part);
+    return rc;
 }
 
 /* The zygote judges how long a call may take. It itself is judged by whether it answers: calls that should have ended

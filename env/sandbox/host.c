@@ -42,6 +42,7 @@ typedef struct hosting {
     int sock, children; /* children: a signalfd of SIGCHLD */
     vec(under_way) calls;
     char *buffer; /* [MAX_REQUEST] */
+    size_t have;  /* bytes in it of a request that is not whole yet */
 } hosting;
 
 static _Noreturn void run_child(const hosting *h, pid_t parent, const request_head *head, size_t len, int out_fd)
@@ -95,20 +96,35 @@ static void end_call(const hosting *h, uint64_t call)
         if (h->calls.data[i].call == call) kill(h->calls.data[i].pid, SIGKILL);
 }
 
+/* Of a request in parts (zygote.py): puts this one behind those before. True: it is whole, and *len its length. */
+static bool join_part(hosting *h, size_t *len)
+{
+    const char kind = h->buffer[h->have];
+    if (h->have == 0 && kind != 'M') return true; /* a message without parts */
+    memmove(h->buffer + h->have, h->buffer + h->have + 1, *len - 1);
+    h->have += *len - 1;
+    if (kind == 'M') return false;
+    *len = h->have;
+    h->have = 0;
+    return true;
+}
+
 /* Takes one message. False: the box is gone. */
 static bool receive(hosting *h)
 {
     char control[CMSG_SPACE(sizeof(int))];
-    struct iovec iov = { .iov_base = h->buffer, .iov_len = MAX_REQUEST };
+    struct iovec iov = { .iov_base = h->buffer + h->have, .iov_len = MAX_REQUEST - h->have };
     struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
-    const ssize_t n = recvmsg(h->sock, &m, MSG_CMSG_CLOEXEC);
-    if (n <= 0) return n < 0 && errno == EINTR;
+    const ssize_t got = recvmsg(h->sock, &m, MSG_CMSG_CLOEXEC);
+    if (got <= 0) return got < 0 && errno == EINTR;
+    size_t n = (size_t)got;
+    if (!join_part(h, &n)) return true;
 
     int fd = -1;
     const struct cmsghdr *c = CMSG_FIRSTHDR(&m);
     if (c && c->cmsg_type == SCM_RIGHTS) memcpy(&fd, CMSG_DATA(c), sizeof fd);
 
-    if (h->buffer[0] == 'R' && fd >= 0 && n >= (ssize_t)sizeof(request_head)) start(h, (size_t)n, fd);
+    if (h->buffer[0] == 'R' && fd >= 0 && n >= sizeof(request_head)) start(h, n, fd);
     if (h->buffer[0] == 'P') send(h->sock, "P", 1, MSG_NOSIGNAL);
     if (h->buffer[0] == 'K' && n == 9) {
         uint64_t call;

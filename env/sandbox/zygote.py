@@ -177,10 +177,25 @@ BUFFER = bytearray(1 << 21)
 BUFFER_AT = ctypes.addressof(ctypes.c_char.from_buffer(BUFFER))
 
 
+HAVE = 0  # bytes in BUFFER of a request that is not whole yet
+
+
+# The length of the next message in BUFFER, and what came with it. A long request comes in parts, as no socket buffer of
+# the kernel's default size would hold it: "M" and bytes, ..., "L" and the last of them; until then the length is None.
 def receive(sock):
-    n, ancillary, _, _ = sock.recvmsg_into([BUFFER], socket.CMSG_SPACE(8))
+    global HAVE
+    n, ancillary, _, _ = sock.recvmsg_into([memoryview(BUFFER)[HAVE:]], socket.CMSG_SPACE(8))
     fds = [fd for _, kind, data in ancillary if kind == socket.SCM_RIGHTS for fd in array.array("i", data)]
-    return n, fds
+    kind = BUFFER[HAVE]
+    if n == 0 or (HAVE == 0 and kind != ord("M")):
+        return n, fds
+    BUFFER[HAVE : HAVE + n - 1] = BUFFER[HAVE + 1 : HAVE + n]  # the letter goes
+    HAVE += n - 1
+    BUFFER[HAVE] = 0
+    if kind == ord("M"):
+        return None, fds
+    length, HAVE = HAVE, 0
+    return length, fds
 
 
 def start(sock, length, fds, calls):
@@ -281,6 +296,8 @@ def serve(sock):
                 os.read(wake_read, 4096)
                 continue
             length, fds = receive(sock)
+            if length is None:
+                continue
             if not length:
                 os._exit(0)
             if BUFFER[0] == ord("R"):

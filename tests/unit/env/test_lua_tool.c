@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "env/router.h"
@@ -122,6 +123,28 @@ static void nothing_that_a_call_leaves_is_seen_by_another(void **state)
         free(t.text);
     }
     router_free(r);
+}
+
+/* Larger than the kernel's default buffer of a socket. */
+static void a_large_row_arrives_whole(void **state)
+{
+    (void)state;
+    router *r =
+        open_desk("return function(a, ctx) return #ctx.row.text .. ctx.row.text:sub(-3) end", "{\"type\": \"object\"}");
+    str row = { 0 };
+    str_puts(&row, "{\"text\": \"");
+    while (row.len < 900000) str_printf(&row, "%zu,", row.len);
+    str_puts(&row, "end\"}");
+    char expected[40];
+    snprintf(expected, sizeof expected, "%zuend", row.len - 12);
+    const tool_context context = { .row = row.data };
+    router_begin(r, "mine", "{}", &context, clock_ms());
+    tool_result t = { 0 };
+    while (router_poll(r, clock_ms(), &t, 1) == 0) router_wait(r, 100);
+    if (!t.ok || t.failed || strcmp(t.text, expected) != 0) fail_msg("expected %s: %s", expected, t.text);
+    free(t.text);
+    router_free(r);
+    str_free(&row);
 }
 
 static void the_context_has_seed_episode_and_row(void **state)
@@ -302,6 +325,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(work_that_no_hook_counts_is_stopped),
         cmocka_unit_test(nothing_that_a_call_leaves_is_seen_by_another),
+        cmocka_unit_test(a_large_row_arrives_whole),
         cmocka_unit_test(the_context_has_seed_episode_and_row),
         cmocka_unit_test(arguments_are_held_against_the_schema),
         cmocka_unit_test(a_schema_that_is_none_is_refused_with_the_tool),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Real code in the real sandbox: what it says, what it can't do, and that the next call knows nothing of it. */
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -158,6 +159,33 @@ static void scratch_files_are_where_they_can_be_bounded(void **state)
     router_free(r);
 }
 
+/* Code of all lengths arrives whole, in one message or in parts, and the call after it is as ever. */
+static void long_code_arrives_whole(void **state)
+{
+    (void)state;
+    static const size_t BYTES[] = { 65500, 65511, 65512, 65536, 131072, 420000, 450000, 1000000 };
+    box_config patient = LIMITS;
+    patient.timeout_ms = 5000;
+    router *r = new_router(&patient, 0);
+    for (size_t i = 0; i < sizeof BYTES / sizeof *BYTES; i++) {
+        str code = { 0 };
+        char expected[80];
+        str_puts(&code, "x = '");
+        uint64_t sum = 0;
+        for (size_t k = 0; code.len < BYTES[i] - 60; k++) {
+            const char c = (char)('a' + k * k % 23 % 26);
+            str_putc(&code, c);
+            sum = (sum * 31 + (uint64_t)c) % 1000003;
+        }
+        snprintf(expected, sizeof expected, "%zu %" PRIu64, code.len - 5, sum);
+        str_puts(&code, "'\ns = 0\nfor c in x: s = (s * 31 + ord(c)) % 1000003\nprint(len(x), s)");
+        expect(r, code.data, true, expected);
+        str_free(&code);
+    }
+    expect(r, "print(2 + 2)", true, "4");
+    router_free(r);
+}
+
 static void nothing_survives_a_call(void **state)
 {
     (void)state;
@@ -302,6 +330,7 @@ int main(void)
         cmocka_unit_test(attacks_get_nowhere),
         cmocka_unit_test(the_layers_are_told),
         cmocka_unit_test(scratch_files_are_where_they_can_be_bounded),
+        cmocka_unit_test(long_code_arrives_whole),
         cmocka_unit_test(nothing_survives_a_call),
         cmocka_unit_test(calls_beyond_the_places_wait_with_their_clock_stopped),
         cmocka_unit_test(a_cancelled_call_never_comes_back_and_frees_its_place),
