@@ -5,10 +5,11 @@
 
 static const option ROWS[] = {
     /* A tool written in Lua is a function: it stays where it is, in the recipe's VM. */
-    { "env.tools", OPTION_VALUE, 0, 0, 0, 0, "", .help = "list of T.python{...}, T.search{...} and T.tool{...}",
+    { "env.tools", OPTION_VALUE, 0, 0, 0, 0, "",
+      .help = "list of T.python{...}, T.search{...}, T.mcp{...} and T.tool{...}",
       .more = "T.python is a real python3 in a sandbox, T.tool a function of the recipe in a process of its own: "
-              "both are described in the README; T.search looks words up in `env.index` (docs/search.md). Up to 16. "
-              "The dialect tells the policy of them.",
+              "both are described in the README. T.search looks words up in `env.index` (docs/search.md), T.mcp has "
+              "the tools of an MCP server (docs/mcp.md). Up to 16. The dialect tells the policy of them.",
       .elsewhere = "tools" },
     { "env.index", OPTION_PATH, AT(index), 0, 0, "", .help = "the index that T.search{...} searches",
       .more = "`troupe index CORPUS.jsonl INDEX` makes one (docs/search.md). An actor on another machine needs a copy "

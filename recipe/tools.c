@@ -7,12 +7,13 @@
 
 #include "base/process.h"
 #include "env/tools/lua.h"
+#include "env/tools/mcp.h"
 #include "env/tools/python.h"
 #include "env/tools/search.h"
 #include "lua/bind.h"
 #include "lua/config.h"
 
-#define KINDS "T.python{...}, T.search{...} and T.tool{...}"
+#define KINDS "T.python{...}, T.search{...}, T.mcp{...} and T.tool{...}"
 
 typedef struct tooling {
     const recipe *r;
@@ -181,6 +182,46 @@ static int add_search(tooling *t, lua_State *L)
     return rc;
 }
 
+/* ---- T.mcp ---- */
+
+enum { MAX_TEXTS = 64 };
+
+/* The list `key` of the table on top of the stack, NULL-terminated; the texts live as long as the table. */
+static int texts_at(lua_State *L, const char *key, const char *texts[MAX_TEXTS + 1], error *err)
+{
+    int n = 0;
+    lua_getfield(L, -1, key);
+    const lua_Integer len = lua_istable(L, -1) ? luaL_len(L, -1) : 0;
+    for (; n < len && n < MAX_TEXTS; n++) {
+        lua_rawgeti(L, -1, n + 1);
+        texts[n] = lua_tostring(L, -1);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    texts[n] = NULL;
+    return n == len ? OK : error_set(err, ERR_LIMIT, "T.mcp: %s has more than %d entries", key, MAX_TEXTS);
+}
+
+/* T.mcp has checked the values. Who knows only a server's command asks the server itself for its tools' words. */
+static int add_mcp(tooling *t, lua_State *L)
+{
+    const char *command[MAX_TEXTS + 1], *only[MAX_TEXTS + 1];
+    int rc = texts_at(L, "command", command, t->err);
+    if (rc == OK) rc = texts_at(L, "tools", only, t->err);
+    if (rc == OK && t->r->sent)
+        rc = error_set(t->err, ERR_ARGUMENT,
+                       "T.mcp in a recipe that was sent: start this worker with RECIPE.lua, a copy "
+                       "of your own, if it may run %s",
+                       command[0]);
+    if (rc != OK) return rc;
+    const mcp_tools_config served = { .server = { .command = command,
+                                                  .timeout_ms = (int)(number_field(L, "timeout") * 1000),
+                                                  .start_ms = (int)(number_field(L, "start") * 1000) },
+                                      .only = only[0] ? only : NULL,
+                                      .words = t->words };
+    return mcp_add_tools(t->router, &served, t->err);
+}
+
 /* The tool on top of the stack, which is env.tools[i]. */
 static int add_tool(tooling *t, lua_State *L, lua_Integer i)
 {
@@ -193,6 +234,7 @@ static int add_tool(tooling *t, lua_State *L, lua_Integer i)
     }
     if (strcmp(kind, "python") == 0) return add_python(t, L);
     if (strcmp(kind, "search") == 0) return add_search(t, L);
+    if (strcmp(kind, "mcp") == 0) return add_mcp(t, L);
     if (strcmp(kind, "tool") == 0) return add_written(t, L);
     return error_set(t->err, ERR_ARGUMENT, "env.tools[%d] is none of " KINDS, (int)i);
 }

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a recipe is written with: T.python{...}, T.search{...}, T.tool{...}, T.shots{...}. Each checks its fields and returns a plain table
+-- What a recipe is written with: T.python{...}, T.search{...}, T.mcp{...}, T.tool{...}, T.shots{...}. Each checks its fields and returns a plain table
 -- that says what kind of thing it is; nothing is started here.
 
 local T = {}
@@ -86,6 +86,29 @@ function T.tool(t)
     end
     named("tool", tool.name)
     return tool
+end
+
+local function list_of_texts(what, key, list)
+    local n = 0
+    for _ in pairs(list) do n = n + 1 end
+    for i = 1, n do
+        if type(list[i]) ~= "string" or list[i] == "" or list[i]:find("\0", 1, true) then
+            error("T." .. what .. ": " .. key .. " should be a list of texts, such as { \"python3\", \"server.py\" }", 3)
+        end
+    end
+    if n == 0 then error("T." .. what .. ": " .. key .. " is empty", 3) end
+end
+
+-- The tools of an MCP server, which is started with command and talked to on its stdin and stdout. tools: these alone of its
+-- tools; timeout: seconds of a call, 30; start: seconds until it has told its tools, 60.
+function T.mcp(t)
+    local server = checked("mcp", { command = "table", tools = "table", timeout = "number", start = "number" }, t)
+    if not server.command then error('T.mcp needs command, such as { "python3", "server.py" }', 2) end
+    list_of_texts("mcp", "command", server.command)
+    if server.tools then list_of_texts("mcp", "tools", server.tools) end
+    within("mcp", "timeout", server.timeout, 0.01, 3600)
+    within("mcp", "start", server.start, 0.1, 3600)
+    return server
 end
 
 -- Worked examples: schedule { {0, 3}, {50, 2}, {80, {0, 1}}, {120, 0} } says how many from which step on; a list is a mixture.

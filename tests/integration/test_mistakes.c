@@ -302,6 +302,8 @@ static void tools_are_checked_before_anything_starts(void **state)
     (void)state;
     static const recipe_mistake ALL[] = {
         { "T.python{}", "", "", { "recipe.lua:4: env.tools", "a list of T.python{...}" } },
+        { "{ T.mcp{} }", "", "", { "recipe.lua:4: T.mcp needs command" } },
+        { "{ T.mcp{ command = { 'x', 3 } } }", "", "", { "recipe.lua:4: T.mcp: command should be a list" } },
         { "{ 'python' }", "", "", { "recipe.lua:4: env.tools", "entry 1", "'python'" } },
         { "{ T.python{}, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17 }",
           "",
@@ -310,7 +312,7 @@ static void tools_are_checked_before_anything_starts(void **state)
         { "{ T.browser{ k = 3 } }",
           "",
           "",
-          { "recipe.lua:4", "there is no T.browser", "T.python, T.search, T.shots, T.tool" } },
+          { "recipe.lua:4", "there is no T.browser", "T.mcp, T.python, T.search, T.shots, T.tool" } },
         { "{ T.search{ k = 3 } }", "", "", { "recipe.lua:4: env.tools", "entry 1", "env.index" } },
         { "{ T.search{ k = 0 } }", "", "", { "recipe.lua:4: T.search: k is 0", "from 1 to 50" } },
         { "{ T.search{ index = 'x' } }", "", "", { "recipe.lua:4: T.search", "env.index" } },

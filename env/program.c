@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+#include "env/program.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/process.h"
+#include "base/str.h"
+#include "base/vec.h"
+
+enum { READ_BYTES = 1 << 16, READS_A_TURN = 16, GRACE_MS = 500 };
+
+struct program {
+    vec(char *) argv; /* with its NULL */
+    process process;
+    bool runs;
+    int in, out;  /* its stdin, a socket: a write to a pipe without a reader would be a SIGPIPE; its stdout. -1: none */
+    str unsaid;   /* waits until it reads */
+    str heard;    /* lines that it has said, and the beginning of one */
+    size_t taken; /* of heard: bytes of lines that were handed on */
+    bool whole;   /* there is a newline in what was heard and not taken */
+};
+
+program *program_new(const char *const *argv)
+{
+    program *p = xcalloc(1, sizeof *p);
+    for (; *argv; argv++) vec_push(&p->argv, xstrdup(*argv));
+    vec_push(&p->argv, NULL);
+    p->in = p->out = -1;
+    return p;
+}
+
+void program_free(program *p)
+{
+    if (!p) return;
+    program_end(p);
+    for (size_t i = 0; i < p->argv.len; i++) free(p->argv.data[i]);
+    vec_free(&p->argv);
+    str_free(&p->unsaid);
+    str_free(&p->heard);
+    free(p);
+}
+
+const char *program_name(const program *p) { return p->argv.data[0]; }
+
+/* ---- its life ---- */
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
+}
+
+/* A program whose stdin ends should end by itself; one that doesn't is told, and then ended with all it has started. */
+void program_end(program *p)
+{
+    int status;
+    close_fd(&p->in);
+    close_fd(&p->out);
+    if (p->runs) {
+        if (process_wait(&p->process, GRACE_MS, &status) == 0) {
+            process_kill_group(&p->process, SIGTERM);
+            if (process_wait(&p->process, GRACE_MS, &status) == 0) {
+                process_kill_group(&p->process, SIGKILL);
+                process_wait(&p->process, -1, &status);
+            }
+        }
+        p->runs = false;
+    }
+    str_clear(&p->unsaid);
+    str_clear(&p->heard);
+    p->taken = 0;
+    p->whole = false;
+}
+
+void program_kill(program *p)
+{
+    if (p->runs) process_kill_group(&p->process, SIGKILL);
+    program_end(p);
+}
+
+static int spawn(program *p, int theirs_in, int theirs_out, error *err)
+{
+    const process_options options = {
+        .fd_in = theirs_in, .fd_out = theirs_out, .fd_err = -1, .new_group = true, .die_with_parent = true
+    };
+    const int rc = process_spawn(&p->process, (const char *const *)p->argv.data, &options, err);
+    p->runs = rc == OK;
+    return rc;
+}
+
+int program_start(program *p, error *err)
+{
+    int in[2], out[2];
+    program_end(p);
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, in) != 0) return error_sys(err, errno, "socketpair");
+    if (pipe2(out, O_CLOEXEC) != 0) {
+        const int why = errno;
+        close(in[0]);
+        close(in[1]);
+        return error_sys(err, why, "pipe");
+    }
+
+    p->in = in[0];
+    p->out = out[0];
+    fcntl(p->out, F_SETFL, O_NONBLOCK); /* our end's flag: theirs is another */
+    const int rc = spawn(p, in[1], out[1], err);
+    close(in[1]);
+    close(out[1]);
+    if (rc != OK) program_end(p);
+    return rc;
+}
+
+/* ---- lines ---- */
+
+/* As much as it takes. That it reads no more is seen by the end of its output. */
+static void write_some(program *p)
+{
+    while (p->in >= 0 && p->unsaid.len > 0) {
+        const ssize_t n = send(p->in, p->unsaid.data, p->unsaid.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && errno != EAGAIN) close_fd(&p->in);
+        if (n <= 0) return;
+        memmove(p->unsaid.data, p->unsaid.data + n, p->unsaid.len - (size_t)n);
+        str_cut(&p->unsaid, p->unsaid.len - (size_t)n);
+    }
+}
+
+int program_say(program *p, const char *line, error *err)
+{
+    if (!p->runs) return OK;
+    if (p->unsaid.len > PROGRAM_MAX_LINE)
+        return error_set(err, ERR_LIMIT, "%s does not read what it is told", program_name(p));
+    str_puts(&p->unsaid, line);
+    str_putc(&p->unsaid, '\n');
+    write_some(p);
+    return OK;
+}
+
+static int ended(program *p, error *err)
+{
+    char text[80];
+    int status;
+    if (process_wait(&p->process, GRACE_MS, &status) != 1) {
+        error_set(err, ERR_PEER, "%s has closed its output", program_name(p));
+    } else {
+        p->runs = false;
+        error_set(err, ERR_PEER, "%s has ended (%s)", program_name(p), process_status_text(status, text, sizeof text));
+    }
+    program_end(p);
+    return ERR_PEER;
+}
+
+static void forget_taken(program *p)
+{
+    if (p->taken == 0) return;
+    memmove(p->heard.data, p->heard.data + p->taken, p->heard.len - p->taken);
+    str_cut(&p->heard, p->heard.len - p->taken);
+    p->taken = 0;
+}
+
+/* Lines that it said before its end are handed on first. */
+int program_turn(program *p, error *err)
+{
+    char bytes[READ_BYTES];
+    if (!p->runs) return OK;
+    write_some(p);
+    forget_taken(p);
+
+    for (int i = 0; i < READS_A_TURN; i++) {
+        const ssize_t n = read(p->out, bytes, sizeof bytes);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) break;
+        if (n <= 0 && p->whole) break; /* first what it has said */
+        if (n <= 0) return ended(p, err);
+        str_add(&p->heard, bytes, (size_t)n);
+        p->whole |= memchr(bytes, '\n', (size_t)n) != NULL;
+    }
+    if (p->whole || p->heard.len <= PROGRAM_MAX_LINE) return OK;
+    error_set(err, ERR_PEER, "%s says a line of more than %d MB", program_name(p), PROGRAM_MAX_LINE >> 20);
+    program_kill(p);
+    return ERR_PEER;
+}
+
+const char *program_line(program *p, size_t *len)
+{
+    char *line = p->whole ? p->heard.data + p->taken : NULL;
+    char *end = p->whole ? memchr(line, '\n', p->heard.len - p->taken) : NULL;
+    p->whole = end != NULL;
+    if (!end) return NULL;
+    *end = 0;
+    *len = (size_t)(end - line);
+    p->taken += *len + 1;
+    return line;
+}
+
+int program_fds(const program *p, struct pollfd *out, int max)
+{
+    int n = 0;
+    if (p->out >= 0 && n < max) out[n++] = (struct pollfd){ .fd = p->out, .events = POLLIN };
+    if (p->in >= 0 && p->unsaid.len > 0 && n < max) out[n++] = (struct pollfd){ .fd = p->in, .events = POLLOUT };
+    return n;
+}
