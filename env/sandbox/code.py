@@ -100,7 +100,21 @@ def seed_everything(seed):
         sys.modules["numpy"].random.seed(seed & 0xffffffff)
 
 
+# Once, in the zygote: a call has but to put its own descriptors in their places. They are made over a pipe, as a call's
+# are, since a file remembers whether it can be moved in.
 def open_streams():
+    reader, writer = os.pipe()
+    kept = [os.dup(fd) for fd in (0, 1, 2)]
+    for fd, end in ((0, reader), (1, writer), (2, writer)):
+        os.dup2(end, fd)
+    make_streams()
+    for fd, own in enumerate(kept):
+        os.dup2(own, fd)
+    for fd in [reader, writer] + kept:
+        os.close(fd)
+
+
+def make_streams():
     def stream(fd, errors):
         raw = io.FileIO(fd, "w", closefd=False)
         return io.TextIOWrapper(raw, encoding="utf-8", errors=errors, write_through=True)
@@ -138,7 +152,6 @@ def report(problem):
 
 # All that stands ready when the code begins; what fails here is not the code's fault.
 def prepare(code, seed):
-    open_streams()
     seed_everything(seed)
     builtins.exit = builtins.quit = sys.exit
     builtins.help = _sitebuiltins._Helper()

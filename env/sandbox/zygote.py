@@ -366,6 +366,7 @@ os_machine = os.uname().machine
 try:
     no_group = enter_group(ENTRANCE)
     load_packages([p for p in sys.argv[7].split(",") if p])
+    open_streams()
     why = lock_in(sys.argv[4])
     ZYGOTE = os.getpid()
     try_out()
