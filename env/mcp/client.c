@@ -396,7 +396,7 @@ static int wait_until_listed(mcp_client *c, error *err)
     while (rc == OK && c->stage != STAGE_READY) {
         struct pollfd fds[PROGRAM_FDS];
         const int n = program_fds(c->program, fds, PROGRAM_FDS);
-        poll(fds, (nfds_t)n, LONGEST_WAIT_MS);
+        poll(fds, (nfds_t)n, LONGEST_WAIT_MS); /* not for ever: it has to be ready in time */
         rc = listen(c, err);
         if (rc == OK) rc = check_stage(c, clock_ms(), err);
     }
