@@ -32,8 +32,8 @@ struct mcp_client {
     program *program;
     int timeout_ms, start_ms;
     stage stage;
-    int64_t next_id, waits_for; /* waits_for: the request of this stage */
-    int64_t stage_deadline_ms;
+    int64_t next_id, waits_for;          /* waits_for: the request of this stage */
+    int64_t stage_deadline_ms, heard_us; /* heard_us: its last line */
     vec(mcp_tool) tools;
     bool listed; /* once: a server that is started again is not asked again */
     int pages;
@@ -285,7 +285,10 @@ static int listen(mcp_client *c, error *err)
     size_t len;
     const char *line;
     int rc = program_turn(c->program, err);
-    while (rc == OK && (line = program_line(c->program, &len))) rc = on_line(c, line, len, err);
+    while (rc == OK && (line = program_line(c->program, &len))) {
+        c->heard_us = clock_us();
+        rc = on_line(c, line, len, err);
+    }
     return rc;
 }
 
@@ -297,20 +300,34 @@ static int check_stage(const mcp_client *c, int64_t now_ms, error *err)
                      c->start_ms / 1000);
 }
 
-/* What takes too long is cancelled. The policy reads it: it chose the arguments. */
+/* The first to be asked of those that take too long; calls.len: none does. */
+static size_t first_late(const mcp_client *c, int64_t now_ms)
+{
+    size_t first = c->calls.len;
+    for (size_t i = 0; i < c->calls.len; i++) {
+        const under_way *w = &c->calls.data[i];
+        if (w->deadline_ms <= now_ms && (first == c->calls.len || w->id < c->calls.data[first].id)) first = i;
+    }
+    return first;
+}
+
+static void cancel_late(mcp_client *c, size_t i)
+{
+    str text = { 0 };
+    const json_int_t id = c->calls.data[i].id;
+    str_printf(&text, "error: no answer within %g s", c->timeout_ms / 1000.0);
+    notify(c, "notifications/cancelled", json_pack("{s:I, s:s}", "requestId", id, "reason", "time limit"), NULL);
+    finish(c, i, false, FAIL_NONE, str_take(&text));
+}
+
+/* What takes too long is cancelled. The policy reads it: it chose the arguments. A server that has said nothing since
+ * it was asked is stuck in that call, for all others, too: it is ended, and those are asked again of a new one. */
 static void drop_late(mcp_client *c, int64_t now_ms)
 {
-    for (size_t i = 0; i < c->calls.len;) {
-        const under_way *w = &c->calls.data[i];
-        if (w->deadline_ms > now_ms) {
-            i++;
-            continue;
-        }
-        str text = { 0 };
-        str_printf(&text, "error: no answer within %g s", c->timeout_ms / 1000.0);
-        notify(c, "notifications/cancelled",
-               json_pack("{s:I, s:s}", "requestId", (json_int_t)w->id, "reason", "time limit"), NULL);
-        finish(c, i, false, FAIL_NONE, str_take(&text));
+    for (size_t i; (i = first_late(c, now_ms)) < c->calls.len;) {
+        const bool stuck = c->heard_us < c->calls.data[i].began_us;
+        cancel_late(c, i);
+        if (stuck) lose(c, &(error){ .code = ERR_PEER, .text = "the MCP server was stuck in another call" });
     }
 }
 

@@ -6,7 +6,7 @@
  *
  * The list of tools is the one at the start: the policy was told it. A server that ends is started again by the next
  * call; calls that were under way are lost (FAIL_TOOL_LOST, which the router asks again). A call that takes too long is
- * cancelled, and the policy reads so: its arguments may be why. */
+ * cancelled, and the policy reads so: its arguments may be why. A server that says nothing meanwhile is ended. */
 #pragma once
 
 #include "base/log.h"

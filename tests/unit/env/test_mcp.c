@@ -41,8 +41,8 @@ static json_t *tool_named(const char *name)
 
 static void list_tools(json_t *id, const char *kind, const char *cursor)
 {
-    static const char *const NAMES[] = { "echo",  "fail",  "slow",   "crash",  "garbage",
-                                         "flood", "mixed", "refuse", "fs/read" };
+    static const char *const NAMES[] = { "echo",  "fail",  "slow",   "crash", "garbage",
+                                         "flood", "mixed", "refuse", "stick", "fs/read" };
     enum { N = sizeof NAMES / sizeof *NAMES, A_PAGE = 4 };
     json_t *tools = json_array();
     const int from = cursor ? atoi(cursor) : 0;
@@ -72,6 +72,7 @@ static void call_tool(json_t *id, const json_t *params)
     snprintf(text, sizeof text, "%s %s, call %d, pid %d", name, x ? x : "-", calls, getpid());
     if (strcmp(name, "crash") == 0) raise(SIGKILL);
     if (strcmp(name, "flood") == 0) flood();
+    while (strcmp(name, "stick") == 0) pause();
     if (strcmp(name, "garbage") == 0) printf("Traceback: this is no JSON\n"), fflush(stdout);
     if (strcmp(name, "slow") == 0 || strcmp(name, "garbage") == 0) return; /* no answer */
     if (strcmp(name, "mixed") == 0)
@@ -204,6 +205,26 @@ static void a_call_without_an_answer_ends_and_others_go_on(void **state)
     router_free(r);
 }
 
+/* Its call is the policy's doing; a call beside it is asked again of a new server. */
+static void a_server_that_is_stuck_in_a_call_is_ended(void **state)
+{
+    (void)state;
+    router *r = router_of("good");
+    const uint64_t stuck = router_begin(r, "stick", "{}", NULL, clock_ms());
+    router_begin(r, "echo", "{\"x\": \"y\"}", NULL, clock_ms());
+    for (int done = 0; done < 2;) {
+        tool_result t;
+        router_wait(r, 1000);
+        if (router_poll(r, clock_ms(), &t, 1) == 0) continue;
+        done++;
+        assert_int_equal(t.failed, FAIL_NONE);
+        assert_non_null(strstr(t.text, t.call == stuck ? "no answer within 3 s" : "echo y, call 1"));
+        assert_true(t.ok == (t.call != stuck));
+        free(t.text);
+    }
+    router_free(r);
+}
+
 /* What ends the server is asked again, and then told of as lost; the next call has a new server. */
 static void a_server_that_ends_is_started_again(void **state)
 {
@@ -299,6 +320,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(its_tools_are_listed_page_by_page_and_called),
         cmocka_unit_test(a_call_without_an_answer_ends_and_others_go_on),
+        cmocka_unit_test(a_server_that_is_stuck_in_a_call_is_ended),
         cmocka_unit_test(a_server_that_ends_is_started_again),
         cmocka_unit_test(servers_that_can_not_be_used_are_refused_with_the_reason),
         cmocka_unit_test(some_of_its_tools_or_their_words_alone),
