@@ -31,6 +31,7 @@ typedef struct scene {
     weights_publisher *publisher;
     peer_id actor;
     int ups, downs, beats, episodes; /* what the exchange has met; heartbeats while a step was under way */
+    uint64_t tokens;                 /* that it says it has computed */
     pthread_t thread;
     int rc; /* of the actor, once it has ended */
     error err;
@@ -77,7 +78,10 @@ static void on_message(void *ctx, peer_id peer, message *m)
     scene *s = ctx;
     char row[] = "{\"prompt\":\"compute 7313 minus 442.\"}";
     task t = { .id = 1, .group_size = 1, .min_version = 7, .max_version = 7, .max_tokens = 1, .row = row };
-    if (m->type == MSG_HEARTBEAT) s->beats += s->computing;
+    if (m->type == MSG_HEARTBEAT) {
+        s->beats += s->computing;
+        s->tokens = m->heartbeat.tokens;
+    }
     if (m->type == MSG_WANT && !s->computing)
         test_ok(endpoint_send(s->exchange, peer, &(message){ .type = MSG_TASK, .task = { &t } }, &s->err), &s->err);
     if (m->type != MSG_EPISODE) return;
@@ -193,6 +197,21 @@ static void heartbeats_continue_in_a_step_however_long_it_is(void **state)
     close_scene(&s);
 }
 
+/* The exchange renews the leases of an actor whose tokens grow: a prompt's count, which may take the longest. */
+static void heartbeats_say_how_many_tokens_were_computed(void **state)
+{
+    (void)state;
+    scene s;
+    error err = { 0 };
+    open_scene(&s, 50, 5000, 0);
+    until_an_episode_has_come(&s);
+    for (const int64_t until_ms = clock_ms() + DEADLINE_MS; s.tokens < 20;) { /* one of them sampled */
+        test_ok(loop_once(s.loop, 5, &err), &err);
+        if (clock_ms() > until_ms) fail_msg("it says %ju tokens", (uintmax_t)s.tokens);
+    }
+    close_scene(&s);
+}
+
 /* Who was given up comes back with what it has computed. */
 static void who_was_silent_for_too_long_is_taken_back(void **state)
 {
@@ -209,6 +228,7 @@ static void who_was_silent_for_too_long_is_taken_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(heartbeats_continue_in_a_step_however_long_it_is),
+                                        cmocka_unit_test(heartbeats_say_how_many_tokens_were_computed),
                                         cmocka_unit_test(who_was_silent_for_too_long_is_taken_back) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

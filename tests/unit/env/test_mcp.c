@@ -3,6 +3,7 @@
  * official SDK are met in tests/real/mcp.sh, which needs a download. */
 #include <errno.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,8 +42,8 @@ static json_t *tool_named(const char *name)
 
 static void list_tools(json_t *id, const char *kind, const char *cursor)
 {
-    static const char *const NAMES[] = { "echo",  "fail",  "slow",   "crash", "garbage",
-                                         "flood", "mixed", "refuse", "stick", "fs/read" };
+    static const char *const NAMES[] = { "echo",  "fail",   "slow",  "crash", "garbage", "flood",
+                                         "mixed", "refuse", "stick", "whose", "fs/read" };
     enum { N = sizeof NAMES / sizeof *NAMES, A_PAGE = 4 };
     json_t *tools = json_array();
     const int from = cursor ? atoi(cursor) : 0;
@@ -69,6 +70,14 @@ static void call_tool(json_t *id, const json_t *params)
     const char *x = json_string_value(json_object_get(json_object_get(params, "arguments"), "x"));
     char text[300];
     calls++;
+    const json_t *meta = json_object_get(params, "_meta");
+    if (strcmp(name, "whose") == 0) {
+        const char *played = json_string_value(json_object_get(meta, "troupe/episode"));
+        snprintf(text, sizeof text, "%s %jd", played,
+                 (intmax_t)json_integer_value(json_object_get(meta, "troupe/seed")));
+        answer_text(id, text, false);
+        return;
+    }
     snprintf(text, sizeof text, "%s %s, call %d, pid %d", name, x ? x : "-", calls, getpid());
     if (strcmp(name, "crash") == 0) raise(SIGKILL);
     if (strcmp(name, "flood") == 0) flood();
@@ -205,6 +214,19 @@ static void a_call_without_an_answer_ends_and_others_go_on(void **state)
     router_free(r);
 }
 
+static void a_call_says_whose_it_is(void **state)
+{
+    (void)state;
+    router *r = router_of("good");
+    const tool_context context = { .seed = UINT64_MAX, .episode = 0xab };
+    router_begin(r, "whose", "{}", &context, clock_ms());
+    tool_result t = { 0 };
+    while (router_poll(r, clock_ms(), &t, 1) == 0) router_wait(r, 1000);
+    assert_string_equal(t.text, "00000000000000ab 9223372036854775807");
+    free(t.text);
+    router_free(r);
+}
+
 /* Its call is the policy's doing; a call beside it is asked again of a new server. */
 static void a_server_that_is_stuck_in_a_call_is_ended(void **state)
 {
@@ -320,6 +342,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(its_tools_are_listed_page_by_page_and_called),
         cmocka_unit_test(a_call_without_an_answer_ends_and_others_go_on),
+        cmocka_unit_test(a_call_says_whose_it_is),
         cmocka_unit_test(a_server_that_is_stuck_in_a_call_is_ended),
         cmocka_unit_test(a_server_that_ends_is_started_again),
         cmocka_unit_test(servers_that_can_not_be_used_are_refused_with_the_reason),

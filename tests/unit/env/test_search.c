@@ -121,6 +121,23 @@ static void a_word_of_all_passages_counts_only_alone(void **state)
     str_free(&corpus);
 }
 
+/* No query is slow: of a word that most passages have the first 2,048 are ranked, whatever a later one would be. */
+static void of_frequent_words_alone_the_first_passages_are_ranked(void **state)
+{
+    (void)state;
+    str corpus = { 0 };
+    for (int i = 0; i < 5000; i++)
+        str_printf(&corpus, "{\"text\": \"the %s%d\"}\n", i == 2047 ? "the the " : "passage x", i);
+    str_puts(&corpus, "{\"text\": \"the the the the\"}\n"); /* the best of all */
+    scene s = scene_new(corpus.data);
+    passages *p = built(&s);
+    check_first(p, "the", 3, "[1] the the the 2047");
+    check_first(p, "the x4999", 1, "[1] the passage x4999");
+    passages_free(p);
+    scene_free(&s);
+    str_free(&corpus);
+}
+
 static void a_long_passage_is_cut_between_characters_and_says_so(void **state)
 {
     (void)state;
@@ -305,6 +322,7 @@ int main(void)
         cmocka_unit_test(the_best_passages_come_first),
         cmocka_unit_test(a_query_is_words_and_no_language),
         cmocka_unit_test(a_word_of_all_passages_counts_only_alone),
+        cmocka_unit_test(of_frequent_words_alone_the_first_passages_are_ranked),
         cmocka_unit_test(a_long_passage_is_cut_between_characters_and_says_so),
         cmocka_unit_test(a_corpus_that_is_none_is_refused_by_its_line),
         cmocka_unit_test(only_an_index_is_replaced),
