@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -43,7 +44,7 @@ static json_t *tool_named(const char *name)
 static void list_tools(json_t *id, const char *kind, const char *cursor)
 {
     static const char *const NAMES[] = { "echo",  "fail",   "slow",  "crash", "garbage", "flood",
-                                         "mixed", "refuse", "stick", "whose", "fs/read" };
+                                         "mixed", "refuse", "stick", "whose", "last",    "fs/read" };
     enum { N = sizeof NAMES / sizeof *NAMES, A_PAGE = 4 };
     json_t *tools = json_array();
     const int from = cursor ? atoi(cursor) : 0;
@@ -92,6 +93,7 @@ static void call_tool(json_t *id, const json_t *params)
         put(json_pack("{s:O, s:{s:i, s:s}}", "id", id, "error", "code", -32602, "message", "x is wrong"));
     else
         answer_text(id, text, strcmp(name, "fail") == 0);
+    if (strcmp(name, "last") == 0) _exit(0);
 }
 
 static void on_request(const char *kind, json_t *message)
@@ -212,6 +214,55 @@ static void a_call_without_an_answer_ends_and_others_go_on(void **state)
     router_cancel(r, router_begin(r, "slow", "{}", NULL, clock_ms()));
     assert_true(router_deadline_ms(r) == INT64_MAX);
     router_free(r);
+}
+
+static int pid_of(const char *text)
+{
+    const char *pid = strstr(text, "pid ");
+    assert_non_null(pid);
+    return atoi(pid + 4);
+}
+
+/* Its answer and its end are seen in one turn. */
+static void what_a_server_said_before_its_end_counts(void **state)
+{
+    (void)state;
+    router *r = router_of("good");
+    tool_result t = call(r, "echo", "{}");
+    const int pid = pid_of(t.text);
+    free(t.text);
+    router_begin(r, "last", "{}", NULL, clock_ms());
+    siginfo_t info;
+    assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+    while (router_poll(r, clock_ms(), &t, 1) == 0) router_wait(r, 1000);
+    assert_true(t.ok && pid_of(t.text) == pid);
+    free(t.text);
+    router_free(r);
+}
+
+/* The policy was told of the first list: a new server is not asked for another. */
+static void the_tools_are_those_of_the_start(void **state)
+{
+    (void)state;
+    char self[1024];
+    error err = { 0 };
+    test_ok(process_self_path(self, sizeof self, &err), &err);
+    const char *const command[] = { self, "serve", "good", NULL };
+    mcp_client *c = mcp_open(&(mcp_config){ .command = command }, &err);
+    if (!c) fail_msg("%s", err.text);
+    const size_t n = mcp_n_tools(c);
+    for (int i = 0; i < 2; i++) { /* tool 3 crashes it, tool 0 echoes */
+        tool_result t;
+        test_ok(mcp_begin(c, i == 0 ? 3 : 0, 1, "{}", &(tool_context){ 0 }, clock_ms(), &err), &err);
+        while (mcp_poll(c, clock_ms(), &t, 1) == 0) {
+            struct pollfd fds[2];
+            poll(fds, (nfds_t)mcp_fds(c, fds, 2), 1000);
+        }
+        assert_int_equal(t.failed, i == 0 ? FAIL_TOOL_LOST : FAIL_NONE);
+        free(t.text);
+    }
+    assert_int_equal(mcp_n_tools(c), n);
+    mcp_free(c);
 }
 
 static void a_call_says_whose_it_is(void **state)
@@ -343,6 +394,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(its_tools_are_listed_page_by_page_and_called),
         cmocka_unit_test(a_call_without_an_answer_ends_and_others_go_on),
         cmocka_unit_test(a_call_says_whose_it_is),
+        cmocka_unit_test(what_a_server_said_before_its_end_counts),
+        cmocka_unit_test(the_tools_are_those_of_the_start),
         cmocka_unit_test(a_server_that_is_stuck_in_a_call_is_ended),
         cmocka_unit_test(a_server_that_ends_is_started_again),
         cmocka_unit_test(servers_that_can_not_be_used_are_refused_with_the_reason),
