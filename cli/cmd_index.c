@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* troupe index: a corpus of passages -> what T.search{...} searches. */
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 
 #include "cli/verbs.h"
@@ -16,6 +17,17 @@ static const char USAGE[] =
     "example: troupe index passages.jsonl passages.index\n"
     "         then, in a recipe:  env = { index = \"passages.index\", tools = { T.search{ k = 3 } } }\n";
 
+/* What is half made goes with a Ctrl-C. */
+static volatile sig_atomic_t stopped;
+
+static void on_signal(int number)
+{
+    (void)number;
+    stopped = 1;
+}
+
+static bool stops(void) { return stopped; }
+
 static int run_verb(call *c, error *err)
 {
     int64_t count = 0;
@@ -23,7 +35,11 @@ static int run_verb(call *c, error *err)
     if (opened != OK) return opened;
 
     const char *const *words = c->arguments.positional;
-    const int rc = passages_build(words[0], words[1], &count, err);
+    const struct sigaction action = { .sa_handler = on_signal };
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
+    const int rc = passages_build(words[0], words[1], stops, &count, err);
     if (rc == OK)
         printf("%s: %" PRId64 " passages; in a recipe: env = { index = \"%s\", tools = { T.search{} } }\n", words[1],
                count, words[1]);

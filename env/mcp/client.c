@@ -285,6 +285,7 @@ static int listen(mcp_client *c, error *err)
     size_t len;
     const char *line;
     int rc = program_turn(c->program, err);
+    if (rc != OK) error_within(err, "MCP server");
     while (rc == OK && (line = program_line(c->program, &len))) {
         c->heard_us = clock_us();
         rc = on_line(c, line, len, err);

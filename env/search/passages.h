@@ -22,8 +22,9 @@ typedef struct passages passages;
 enum { PASSAGES_MAX = 50 }; /* that a search can ask for */
 
 /* Writes the index of `corpus` at `out`, which appears once it is whole; *count: passages. ERR_PARSE names the line;
- * ERR_STATE: at `out` is something that is no index. */
-int passages_build(const char *corpus, const char *out, int64_t *count, error *err);
+ * ERR_STATE: at `out` is something that is no index. `stops` (or NULL) is asked now and then: true ends it with
+ * ERR_INTERRUPTED, and nothing is left. */
+int passages_build(const char *corpus, const char *out, bool (*stops)(void), int64_t *count, error *err);
 
 /* ERR_PARSE: a file that passages_build did not write; ERR_UNSUPPORTED: of another format. */
 passages *passages_open(const char *path, error *err);

@@ -13,7 +13,7 @@
 #include "env/search/passages.h"
 #include "env/search/passages_file.h"
 
-enum { PATH_BYTES = 4200, MAX_PASSAGE = 1 << 20 };
+enum { PATH_BYTES = 4200, MAX_PASSAGE = 1 << 20, STEPS_A_QUESTION = 10000 };
 
 /* A file that no reader sees before it is whole needs no journal. The words' table has no copy of the texts: it reads
  * them where they are. */
@@ -33,10 +33,17 @@ typedef struct building {
     sqlite3 *db;
     sqlite3_stmt *put;
     int64_t line, count;
+    bool (*stops)(void);
     error *err;
 } building;
 
-static int broken(const building *b) { return error_set(b->err, ERR_IO, "%s: %s", b->out, sqlite3_errmsg(b->db)); }
+static bool is_stopped(const building *b) { return b->stops && b->stops(); }
+
+static int broken(const building *b)
+{
+    if (is_stopped(b)) return error_set(b->err, ERR_INTERRUPTED, "stopped; no index was made");
+    return error_set(b->err, ERR_IO, "%s: %s", b->out, sqlite3_errmsg(b->db));
+}
 
 static int wrong_line(const building *b, const char *why)
 {
@@ -93,7 +100,10 @@ static int add_lines(building *b, FILE *from)
     int rc = OK;
     for (ssize_t n; rc == OK && (n = getline(&text, &room, from)) >= 0;) {
         b->line++;
-        if (!is_blank(text, (size_t)n)) rc = add_line(b, text, (size_t)n);
+        if (is_stopped(b))
+            rc = broken(b);
+        else if (!is_blank(text, (size_t)n))
+            rc = add_line(b, text, (size_t)n);
     }
     if (rc == OK && ferror(from)) rc = error_set(b->err, ERR_IO, "%s: %s", b->corpus, strerror(errno));
     if (rc == OK && b->count == 0) rc = error_set(b->err, ERR_PARSE, "%s: there is no passage in it", b->corpus);
@@ -114,8 +124,11 @@ static int mark(const building *b)
     return run(b, sql);
 }
 
+static int asks(void *ctx) { return is_stopped(ctx); }
+
 static int fill(building *b, FILE *from)
 {
+    sqlite3_progress_handler(b->db, STEPS_A_QUESTION, asks, b); /* making the index itself takes most of the time */
     int rc = run(b, SCHEMA);
     if (rc == OK && sqlite3_prepare_v2(b->db, "INSERT INTO passages(title, text) VALUES(?, ?)", -1, &b->put, NULL))
         rc = broken(b);
@@ -156,10 +169,10 @@ static int put_in_place(const char *made, const char *out, error *err)
     return dir_sync(path_dirname(folder, sizeof folder, out), err);
 }
 
-int passages_build(const char *corpus, const char *out, int64_t *count, error *err)
+int passages_build(const char *corpus, const char *out, bool (*stops)(void), int64_t *count, error *err)
 {
     char made[PATH_BYTES];
-    building b = { .corpus = corpus, .out = out, .err = err };
+    building b = { .corpus = corpus, .out = out, .stops = stops, .err = err };
     if (check_place(out, err) != OK) return err ? err->code : ERR_STATE;
     if (snprintf(made, sizeof made, "%s.making-%d", out, getpid()) >= (int)sizeof made)
         return error_set(err, ERR_ARGUMENT, "%.80s...: the path is too long", out);

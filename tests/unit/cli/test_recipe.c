@@ -529,7 +529,7 @@ static void a_search_finds_what_the_index_of_the_recipe_holds(void **state)
     const char *source = getenv("TROUPE_SOURCE");
     path_join(index, sizeof index, dir, "words.index");
     test_file_at(dir, "c.jsonl", "{\"title\": \"Lungs\", \"text\": \"They take in oxygen.\"}\n", corpus);
-    test_ok(passages_build(corpus, index, &count, &err), &err);
+    test_ok(passages_build(corpus, index, NULL, &count, &err), &err);
     str_printf(
         &text,
         "local T = require 'troupe'\n"

@@ -325,6 +325,7 @@ static void servers_that_can_not_be_used_are_refused_with_the_reason(void **stat
 {
     (void)state;
     static const char *const WRONG[] = { "echo", "ecko", NULL };
+    check_refused("gone", NULL, "MCP server: ");
     check_refused("gone", NULL, "has ended (exit status 7)");
     check_refused("silent", NULL, "not ready after 5 s");
     check_refused("chatty", NULL, "not JSON");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* An index: what becomes one, what it finds and in which order; the tool that searches it; files that are none. */
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,7 +37,7 @@ static passages *built(scene *s)
 {
     error err = { 0 };
     int64_t count = 0;
-    test_ok(passages_build(s->corpus, s->index, &count, &err), &err);
+    test_ok(passages_build(s->corpus, s->index, NULL, &count, &err), &err);
     passages *p = passages_open(s->index, &err);
     if (!p) fail_msg("%s", err.text);
     assert_int_equal(passages_count(p), count);
@@ -164,7 +165,7 @@ static void check_not_built(const char *corpus, const char *says)
     error err = { 0 };
     int64_t count;
     scene s = scene_new(corpus);
-    assert_int_not_equal(passages_build(s.corpus, s.index, &count, &err), OK);
+    assert_int_not_equal(passages_build(s.corpus, s.index, NULL, &count, &err), OK);
     if (!strstr(err.text, says)) fail_msg("'%s' does not say '%s'", err.text, says);
     assert_false(file_exists(s.index));
     scene_free(&s);
@@ -193,18 +194,57 @@ static void only_an_index_is_replaced(void **state)
     passages_free(built(&s));
     passages_free(built(&s));
 
-    assert_int_not_equal(passages_build("/nowhere/corpus", s.index, &count, &err), OK);
+    assert_int_not_equal(passages_build("/nowhere/corpus", s.index, NULL, &count, &err), OK);
     passages *p = passages_open(s.index, &err); /* the old one is still there */
     assert_non_null(p);
     passages_free(p);
 
-    assert_int_equal(passages_build(s.corpus, s.corpus, &count, &err), ERR_STATE);
+    assert_int_equal(passages_build(s.corpus, s.corpus, NULL, &count, &err), ERR_STATE);
     assert_non_null(strstr(err.text, "is no index"));
-    assert_int_equal(passages_build(s.corpus, s.folder, &count, &err), ERR_STATE);
+    assert_int_equal(passages_build(s.corpus, s.folder, NULL, &count, &err), ERR_STATE);
     char *text = test_file_read(s.folder, "corpus.jsonl");
     assert_string_equal(text, CORPUS);
     free(text);
     scene_free(&s);
+}
+
+static int left_to_ask;
+static bool stops_later(void) { return --left_to_ask < 0; }
+
+static int files_in(const char *folder)
+{
+    int n = 0;
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d && (e = readdir(d));) n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+/* Wherever it is stopped: the old index is there as it was, and no other file. */
+static void what_is_stopped_leaves_nothing(void **state)
+{
+    (void)state;
+    str corpus = { 0 };
+    for (int i = 0; i < 3000; i++) str_printf(&corpus, "{\"text\": \"the passage number n%d\"}\n", i);
+    scene s = scene_new(CORPUS);
+    passages_free(built(&s));
+    test_file_write(s.folder, "corpus.jsonl", corpus.data);
+    int stopped = 0;
+    for (int asked = 0; asked < 100000; asked = 2 * asked + 1) {
+        error err = { 0 };
+        int64_t count;
+        left_to_ask = asked;
+        if (passages_build(s.corpus, s.index, stops_later, &count, &err) == OK) break;
+        assert_int_equal(err.code, ERR_INTERRUPTED);
+        stopped++;
+        passages *p = passages_open(s.index, &err);
+        assert_int_equal(passages_count(p), 6);
+        passages_free(p);
+        assert_int_equal(files_in(s.folder), 2);
+    }
+    assert_true(stopped > 5);
+    scene_free(&s);
+    str_free(&corpus);
 }
 
 /* A file that is cut or changed anywhere is refused, or it answers or fails with a sentence. */
@@ -326,6 +366,7 @@ int main(void)
         cmocka_unit_test(a_long_passage_is_cut_between_characters_and_says_so),
         cmocka_unit_test(a_corpus_that_is_none_is_refused_by_its_line),
         cmocka_unit_test(only_an_index_is_replaced),
+        cmocka_unit_test(what_is_stopped_leaves_nothing),
         cmocka_unit_test(a_damaged_index_is_an_error_and_nothing_worse),
         cmocka_unit_test(the_tool_answers_each_call_with_its_own_passages),
         cmocka_unit_test(a_search_that_takes_too_long_is_lost),
