@@ -6,12 +6,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/rng.h"
 
 enum { RESULTS_AT_ONCE = 64 };
-
-/* Places of the sampling key's counter that no token comes to. */
-static const uint64_t CALL_SEEDS = (uint64_t)1 << 48;
 
 rollouts *rollouts_new(const rollout_config *config, error *err)
 {
@@ -24,6 +20,12 @@ rollouts *rollouts_new(const rollout_config *config, error *err)
     return s;
 }
 
+/* The environment keeps nothing for it any more. */
+static void leave(rollouts *s, const rollout *p)
+{
+    if (s->config.plays && s->config.router) router_leave(s->config.router, p->play);
+}
+
 static void rollout_free(rollouts *s, rollout *p)
 {
     if (p->call) {
@@ -31,10 +33,12 @@ static void rollout_free(rollouts *s, rollout *p)
         idmap_remove(s->by_call, p->call);
     }
 
+    leave(s, p);
     if (p->stream) engine_end(s->config.engine, p->stream);
 
     dialect_parser_free(p->parser);
     dialect_result_reset(&p->asked);
+    free(p->answer);
     episode_free(p->episode);
     task_free(p->task);
     str_free(&p->turn);
@@ -66,6 +70,7 @@ void rollout_finish(rollouts *s, rollout *p, stop_reason stop)
     episode *e = p->episode;
     if (p->stream) engine_end(s->config.engine, p->stream);
 
+    leave(s, p);
     p->stream = 0;
     p->over = true;
     e->stop = stop;
@@ -187,13 +192,10 @@ static int enter(rollouts *s, rollout *p, error *err)
     return p->stream ? OK : err->code;
 }
 
-/* From a task to a stream that samples, or to an episode that its demonstration has ended already. */
-static int start(rollouts *s, rollout *p, error *err)
+/* To a stream that samples, if its demonstration has not ended the episode already. */
+int rollout_go_in(rollouts *s, rollout *p, error *err)
 {
-    int rc = rollout_write_prompt(s, p, err);
-    if (rc == OK) rc = rollout_new_parser(s, p, err);
-    if (rc == OK) rc = give_hint(s, p, err);
-    if (rc == OK && !p->over) rc = enter(s, p, err);
+    const int rc = p->over ? OK : enter(s, p, err);
     if (rc != OK) return rc;
 
     const int context = engine_context(s->config.engine);
@@ -202,16 +204,31 @@ static int start(rollouts *s, rollout *p, error *err)
                      p->episode->tokens.n, context);
 }
 
+int rollout_start(rollouts *s, rollout *p, error *err)
+{
+    int rc = rollout_write_prompt(s, p, err);
+    if (rc == OK) rc = rollout_new_parser(s, p, err);
+    if (rc == OK) rc = give_hint(s, p, err);
+    return rc == OK ? rollout_go_in(s, p, err) : rc;
+}
+
 int rollouts_begin(rollouts *s, const task *t, int64_t now_ms, error *err)
 {
     rollout *p = xcalloc(1, sizeof *p);
     p->task = task_copy(t);
     p->episode = episode_new(t);
     p->began_ms = now_ms;
+    p->play = ++s->plays;
     describe(s, p);
 
     error why = { 0 };
-    const int rc = start(s, p, &why);
+    if (s->config.record) p->episode->opening = xstrdup(s->config.record->opening);
+    if (s->config.plays && !s->config.record) {
+        vec_push(&s->all, p);
+        rollout_reset(s, p, now_ms);
+        return OK;
+    }
+    const int rc = rollout_start(s, p, &why);
     if (rc == ERR_FULL) { /* nothing is wrong with the task: it may begin once a stream is free */
         rollout_free(s, p);
         return error_set(err, ERR_FULL, "%s", why.text);
@@ -221,80 +238,19 @@ int rollouts_begin(rollouts *s, const task *t, int64_t now_ms, error *err)
     return OK;
 }
 
-/* The last call is answered with `words`. */
-static void settle(rollout *p, const char *words, bool ok)
-{
-    tool_call *call = &p->episode->calls[p->episode->n_calls - 1];
-    call->observation = xstrdup(words);
-    call->ok = ok;
-    p->answered++;
-}
+/* ---- what tools and the environment say ---- */
 
-/* The last call went as it is on record. False: it isn't there. */
-static bool recall(const rollouts *s, rollout *p)
-{
-    const episode *record = s->config.record;
-    const uint32_t at = p->episode->n_calls - 1;
-    if (at >= record->n_calls || !record->calls[at].observation) return false;
-
-    p->episode->calls[at].ms = record->calls[at].ms;
-    p->episode->tool_ms += record->calls[at].ms;
-    settle(p, record->calls[at].observation, record->calls[at].ok);
-    return true;
-}
-
-/* ---- calls ---- */
-
-/* The same for the same call of the same episode, whoever plays it, and whether for the first time. */
-static uint64_t call_seed(const rollout *p)
-{
-    uint32_t bits[4];
-    const rng_key key = { p->task->seed, p->task->group };
-    rng_philox(key, p->task->sample, CALL_SEEDS + p->episode->n_calls, bits);
-    return (uint64_t)bits[0] << 32 | bits[1];
-}
-
-/* A turn's calls run one after the other, so that a tool with a state sees them in the order in which they were
- * written. One that can't be made is answered at once. */
-static void go_on_calling(rollouts *s, rollout *p, int64_t now_ms)
-{
-    while (p->answered < p->asked.n_calls) {
-        const dialect_call *asked = &p->asked.calls[p->answered];
-        const bool possible = s->config.router || s->config.record || asked->bad;
-        if (p->episode->n_calls >= (uint32_t)s->config.max_turns || !possible) {
-            rollout_finish(s, p, STOP_TURNS);
-            return;
-        }
-
-        /* What the parser could not read is answered by its complaint; played again, all else by the record. */
-        tool_call *call = episode_add_call(p->episode);
-        call->name = xstrdup(asked->name);
-        call->arguments = xstrdup(asked->arguments);
-        if (asked->bad) {
-            settle(p, asked->bad, false);
-            continue;
-        }
-        if (s->config.record) {
-            if (recall(s, p)) continue;
-            rollout_finish(s, p, STOP_TURNS);
-            return;
-        }
-
-        const tool_context context = { call_seed(p), p->task->id, p->task->row };
-        p->call = router_begin(s->config.router, asked->name, asked->arguments, &context, now_ms);
-        idmap_set(s->by_call, p->call, p);
-        return;
-    }
-    rollout_splice(s, p);
-}
-
-static void on_result(rollouts *s, const tool_result *r, int64_t now_ms)
+static void on_result(rollouts *s, tool_result *r, int64_t now_ms)
 {
     rollout *p = idmap_get(s->by_call, r->call);
     if (!p) return; /* its rollout is over */
 
     idmap_remove(s->by_call, r->call);
     p->call = 0;
+    if (p->opens) {
+        rollout_open(s, p, r);
+        return;
+    }
     p->episode->calls[p->episode->n_calls - 1].ms = r->ms;
     p->episode->tool_ms += r->ms;
 
@@ -302,30 +258,53 @@ static void on_result(rollouts *s, const tool_result *r, int64_t now_ms)
         rollout_fail(s, p, r->failed, r->text ? r->text : "the tool was lost");
         return;
     }
-    settle(p, r->text, r->ok);
-    go_on_calling(s, p, now_ms);
+    rollout_settle(s, p, r, now_ms);
 }
 
 /* ---- what the policy writes ---- */
 
+static void on_answer(rollouts *s, rollout *p, const char *answer, int64_t now_ms)
+{
+    if (!s->config.plays) {
+        p->episode->answer = xstrdup(answer);
+        rollout_finish(s, p, STOP_ANSWER);
+        return;
+    }
+    p->answer = xstrdup(answer);
+    rollout_say(s, p, answer, now_ms);
+}
+
 static void on_event(rollouts *s, rollout *p, dialect_result *r, int64_t now_ms)
 {
     close_turn(p, r->rest);
+    free(p->answer);
+    p->answer = NULL;
     if (r->event == DIALECT_ANSWER) {
-        p->episode->answer = xstrdup(r->answer);
-        rollout_finish(s, p, STOP_ANSWER);
+        on_answer(s, p, r->answer, now_ms);
     } else if (r->event == DIALECT_CALLS) {
         /* The calls change owner: the caller resets what is left in *r. */
-        p->asked = *r;
-        p->answered = 0;
-        p->first_call = p->episode->n_calls;
+        const dialect_result calls = *r;
         *r = (dialect_result){ .event = DIALECT_CALLS };
-        go_on_calling(s, p, now_ms);
-
-        /* None was made where there are no tools, or the episode has made all it may. */
-        if (p->episode->n_calls > p->first_call)
-            p->episode->turns[p->episode->n_turns - 1].call = (int32_t)p->first_call;
+        rollout_call(s, p, calls, now_ms);
     }
+}
+
+/* The policy has stopped, and its turn is neither a call nor an answer: it ends the episode, or is what it says to the
+ * environment. */
+static void on_silence(rollouts *s, rollout *p, size_t stop_bytes, int64_t now_ms)
+{
+    close_turn(p, 0);
+    if (!s->config.plays) {
+        rollout_finish(s, p, STOP_EOS);
+        return;
+    }
+    char *words = xstrdup(p->episode->turns[p->episode->n_turns - 1].text);
+    const size_t len = strlen(words);
+    words[len - (stop_bytes < len ? stop_bytes : len)] = 0;
+    free(p->answer);
+    p->answer = NULL;
+    rollout_say(s, p, words, now_ms);
+    free(words);
 }
 
 static bool ends_episode(const rollouts *s, int32_t id)
@@ -363,9 +342,11 @@ static void on_end(rollouts *s, rollout *p, bool stops, size_t stop_bytes, int64
         rollout_fail(s, p, FAIL_ENGINE, err.text);
     } else if (r.event != DIALECT_MORE) {
         on_event(s, p, &r, now_ms);
+    } else if (stops) {
+        on_silence(s, p, stop_bytes, now_ms);
     } else {
         close_turn(p, 0);
-        rollout_finish(s, p, stops ? STOP_EOS : STOP_LENGTH);
+        rollout_finish(s, p, STOP_LENGTH);
     }
 
     dialect_result_reset(&r);
@@ -386,6 +367,7 @@ static void on_token(rollouts *s, const sampled_token *t, int64_t now_ms)
     /* record has left the token's bytes in s->bytes. A call that begins within on_event uses that scratch again. */
     const bool stops = ends_episode(s, t->id);
     const size_t n_bytes = s->bytes.len;
+    p->stop_bytes = stops ? n_bytes : 0;
     const int rc = dialect_feed(p->parser, s->bytes.data, n_bytes, &r, &err);
     if (rc != OK) {
         close_turn(p, 0);
@@ -431,8 +413,9 @@ int rollouts_step(rollouts *s, int64_t now_ms, episode **out, int max, bool *idl
     if (s->config.router) n_results = router_poll(s->config.router, now_ms, results, RESULTS_AT_ONCE);
     for (int i = 0; i < n_results; i++) {
         on_result(s, &results[i], now_ms);
-        free(results[i].text);
+        tool_result_reset(&results[i]);
     }
+    if (s->config.plays) rollouts_enter_waiting(s);
 
     const int n = engine_step(s->config.engine, s->tokens, &busy, err);
     if (n < 0) return n;

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* rollouts - the episodes under way in an actor, each as a state machine: prompt, sample, call, observe, end.
  *
- *     begin -> sampling --- call closed ---> tool under way
- *              |   ^                              |
- *              |   +-------- observation ---------+
- *              |
- *              +--- answer | eos | length | turns ---> over
+ *     begin -> (reset) -> sampling --- call closed ---> tool under way
+ *                         |   ^                              |
+ *                         |   +-------- observation ---------+
+ *                         |
+ *                         +--- answer | eos | length | turns | done ---> over
+ *
+ * Where episodes are played in an environment, it says how one begins, before there is a prompt; a turn without a call
+ * is a step of it, too, as an answer is; and it says when the episode is over.
  *
  * It holds what all episodes of an actor share: engine, tokenizer, dialect, tools. rollouts_step does one round: tool
  * results in, one engine step, tokens to the episodes, finished episodes out. It never blocks on a tool. Where a tool's
@@ -25,6 +28,7 @@ typedef struct rollout_config {
     const tokenizer *tokenizer;
     dialect *dialect;
     router *router;           /* NULL: no tools */
+    bool plays;               /* in an environment, the router's */
     const char *dialect_name; /* recorded as the template's name */
     const char *environment;  /* recorded */
     const char *instruction;

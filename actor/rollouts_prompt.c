@@ -2,6 +2,7 @@
 /* A row becomes the prompt's tokens, and its demonstration a hint. How the files share a rollout: rollouts_inner.h. */
 #include "actor/rollouts_inner.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -21,6 +22,27 @@ static str instruction_of(const rollouts *s, const task *t)
     const bool templated = t->template_id > 0 && t->template_id <= s->config.n_templates;
     if (templated) str_printf(&out, "%s%s", out.len ? "\n" : "", s->config.templates[t->template_id - 1]);
     return out;
+}
+
+/* The row, with what the environment begins with in place of its question. The caller frees. */
+static char *row_of(const rollout *p)
+{
+    const char *opening = p->episode->opening;
+    json_t *row = opening ? json_parse(p->task->row, strlen(p->task->row), "row", NULL) : NULL;
+    json_t *begun = row ? json_parse(opening, strlen(opening), "opening", NULL) : NULL;
+    if (json_object_size(begun) == 0) { /* it has nothing to say: the row's own question stands */
+        json_decref(row);
+        json_decref(begun);
+        return xstrdup(p->task->row);
+    }
+
+    json_object_del(row, "prompt");
+    json_object_del(row, "messages");
+    json_object_update(row, begun);
+    char *text = json_text(row, false);
+    json_decref(row);
+    json_decref(begun);
+    return text;
 }
 
 /* A piece as tokens at the end of the trajectory; only what the dialect wrote itself may hold control tokens. */
@@ -44,7 +66,9 @@ int rollout_write_prompt(rollouts *s, rollout *p, error *err)
 
     prompt_pieces pieces = { 0 };
     str instruction = instruction_of(s, p->task);
-    int rc = dialect_prompt(s->config.dialect, instruction.data, shots, n, p->task->row, &pieces, err);
+    char *row = row_of(p);
+    int rc = dialect_prompt(s->config.dialect, instruction.data, shots, n, row, &pieces, err);
+    free(row);
     str_free(&instruction);
 
     for (size_t i = 0; rc == OK && i < pieces.len; i++) rc = write_piece(s, p, &pieces.data[i], i == 0, err);

@@ -78,7 +78,8 @@ static int splice_part(rollouts *s, rollout *p, const char *text, size_t len, bo
 static int splice_parts(rollouts *s, rollout *p, const dialect_frame *frame, error *err)
 {
     const turn *t = &p->episode->turns[p->episode->n_turns - 1];
-    const size_t said = overlap(t->residue, &frame->parts[0]);
+    size_t said = overlap(t->residue, &frame->parts[0]);
+    if (p->said && !t->residue) said = overlap(t->text, &frame->parts[0]); /* the token that ended the turn */
     int rc = OK;
     str words = { 0 };
     s->ids.len = 0;
@@ -93,7 +94,9 @@ static int splice_parts(rollouts *s, rollout *p, const dialect_frame *frame, err
         tool_call *call = &p->episode->calls[p->first_call + i];
         str_clear(&words);
         rc = cut_observation(s, call, err);
-        if (rc == OK)
+        if (rc == OK && frame->plain)
+            str_puts(&words, call->observation);
+        else if (rc == OK)
             rc = dialect_payload(s->config.dialect, call->observation, strlen(call->observation), &words, err);
         if (rc == OK) rc = splice_part(s, p, str_text(&words), words.len, false, err);
     }
@@ -103,6 +106,9 @@ static int splice_parts(rollouts *s, rollout *p, const dialect_frame *frame, err
 
 static int make_frame(rollouts *s, const rollout *p, dialect_frame *frame, error *err)
 {
+    const char *turn_text = p->episode->turns[p->episode->n_turns - 1].text;
+    if (p->said) return dialect_reply(s->config.dialect, turn_text, frame, err);
+
     const size_t n = p->asked.n_calls;
     const char **names = xcalloc(n, sizeof *names);
     bool *ok = xcalloc(n, sizeof *ok);
@@ -112,8 +118,7 @@ static int make_frame(rollouts *s, const rollout *p, dialect_frame *frame, error
         ok[i] = p->episode->calls[p->first_call + i].ok;
     }
 
-    const char *written = p->episode->turns[p->episode->n_turns - 1].text;
-    const int rc = dialect_observation(s->config.dialect, names, ok, n, written, frame, err);
+    const int rc = dialect_observation(s->config.dialect, names, ok, n, turn_text, frame, err);
     free(names);
     free(ok);
     return rc;

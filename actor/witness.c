@@ -96,6 +96,7 @@ static int compare_calls(const episode *is, const episode *would, error *err)
         rc = compare_text("name", a->name, b->name, err);
         if (rc == OK) rc = compare_text("arguments", a->arguments, b->arguments, err);
         if (rc == OK) rc = compare_text("observation", a->observation, b->observation, err);
+        if (rc == OK) rc = compare_text("outcome", a->outcome, b->outcome, err);
         if (rc == OK && a->ok != b->ok) rc = error_set(err, ERR_PARSE, "it is marked ok, but the call cannot be made");
         if (rc != OK) error_within(err, "call %" PRIu32, i);
     }

@@ -6,17 +6,20 @@
 static const option ROWS[] = {
     /* A tool written in Lua is a function: it stays where it is, in the recipe's VM. */
     { "env.tools", OPTION_VALUE, 0, 0, 0, 0, "",
-      .help = "list of T.python{...}, T.search{...}, T.mcp{...} and T.tool{...}",
+      .help = "list of T.python{...}, T.search{...}, T.mcp{...}, T.env{...} and T.tool{...}",
       .more = "T.python is a real python3 in a sandbox, T.tool a function of the recipe in a process of its own: "
               "both are described in the README. T.search looks words up in `env.index` (docs/search.md), T.mcp has "
-              "the tools of an MCP server (docs/mcp.md). Up to 16. The dialect tells the policy of them.",
+              "the tools of an MCP server (docs/mcp.md). T.env is an environment that episodes are played in "
+              "(docs/env.md). "
+              "Up to 16. The dialect tells the policy of them.",
       .elsewhere = "tools" },
     { "env.index", OPTION_PATH, AT(index), 0, 0, "", .help = "the index that T.search{...} searches",
       .more = "`troupe index CORPUS.jsonl INDEX` makes one (docs/search.md). An actor on another machine needs a copy "
               "of it, and of the recipe.",
       .elsewhere = "retriever index_path corpus_path retriever.url search_url" },
     { "env.max_turns", OPTION_WHOLE, AT(max_turns), 0, 1000, "4", .help = "tool calls that an episode may make",
-      .more = "After the last one the policy has one more turn to answer. 0: no tools are called.",
+      .more = "After the last one the policy has one more turn to answer. 0: no tools are called. In an environment a "
+              "turn without a call counts as one, and there is none after the last.",
       .elsewhere = "env.max_steps" },
     { "env.max_observation", OPTION_WHOLE, AT(max_observation), 1, 1e6, "512",
       .help = "tokens of a tool's answer that the policy sees",

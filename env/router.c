@@ -17,8 +17,8 @@ typedef struct call {
     uint64_t id;
     int tool;
     int attempt;
-    char *arguments, *row;
-    tool_context context; /* its row is `row` */
+    char *arguments, *row, *turn;
+    tool_context context; /* its row and turn are these */
 } call;
 
 struct router {
@@ -40,12 +40,25 @@ router *router_new(logger *lg)
     return r;
 }
 
+static void call_reset(call *c)
+{
+    free(c->arguments);
+    free(c->row);
+    free(c->turn);
+    free(c);
+}
+
 static void call_free(router *r, call *c)
 {
     idmap_remove(r->calls, c->id);
-    free(c->arguments);
-    free(c->row);
-    free(c);
+    call_reset(c);
+}
+
+void tool_result_reset(tool_result *r)
+{
+    free(r->text);
+    free(r->outcome);
+    *r = (tool_result){ 0 };
 }
 
 void router_free(router *r)
@@ -53,18 +66,14 @@ void router_free(router *r)
     if (!r) return;
     uint64_t id;
     void *c;
-    for (size_t i = 0; idmap_next(r->calls, &i, &id, &c);) {
-        free(((call *)c)->arguments);
-        free(((call *)c)->row);
-        free(c);
-    }
+    for (size_t i = 0; idmap_next(r->calls, &i, &id, &c);) call_reset(c);
     idmap_free(r->calls);
 
     for (int i = 0; i < r->n_tools; i++) {
         r->tools[i].free(r->tools[i].self);
         json_decref(r->schemas[i]);
     }
-    for (size_t i = 0; i < r->ready.len; i++) free(r->ready.data[i].text);
+    for (size_t i = 0; i < r->ready.len; i++) tool_result_reset(&r->ready.data[i]);
     vec_free(&r->ready);
     free(r);
 }
@@ -181,6 +190,7 @@ char *router_tools_json(const router *r)
     json_t *list = json_array();
     for (int i = 0; i < r->n_tools; i++) {
         const tool *t = &r->tools[i];
+        if (t->own) continue;
         json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", t->name, "description", t->description,
                                               "parameters", json_incref(r->schemas[i])));
     }
@@ -198,7 +208,8 @@ static void no_such_tool(router *r, uint64_t id, const char *name)
 {
     str text = { 0 };
     str_printf(&text, "error: there is no tool '%.60s' (there are:", name);
-    for (int i = 0; i < r->n_tools; i++) str_printf(&text, " %s", r->tools[i].name);
+    for (int i = 0; i < r->n_tools; i++)
+        if (!r->tools[i].own) str_printf(&text, " %s", r->tools[i].name);
     str_putc(&text, ')');
     answer(r, id, text.data);
     str_free(&text);
@@ -231,25 +242,50 @@ static void start(router *r, call *c, int64_t now_ms)
     call_free(r, c);
 }
 
-uint64_t router_begin(router *r, const char *name, const char *arguments_json, const tool_context *ctx, int64_t now_ms)
+static uint64_t begin(router *r, int tool_index, const char *arguments_json, const tool_context *ctx, int64_t now_ms)
 {
-    const uint64_t id = r->next++;
-    const int tool_index = tool_named(r, name);
-    if (tool_index < 0) {
-        no_such_tool(r, id, name);
-        return id;
-    }
-
     call *c = xcalloc(1, sizeof *c);
-    *c = (call){ .id = id, .tool = tool_index, .arguments = xstrdup(arguments_json) };
+    *c = (call){ .id = r->next++, .tool = tool_index, .arguments = xstrdup(arguments_json) };
     if (ctx) c->context = *ctx;
 
     /* The caller's row lives as long as this function; a machine that fails is asked again later. */
     c->context.row = c->row = xstrdup(c->context.row);
-    idmap_set(r->calls, id, c);
+    c->context.turn = c->turn = xstrdup(c->context.turn);
+    idmap_set(r->calls, c->id, c);
+    const uint64_t id = c->id;
     start(r, c, now_ms);
     return id;
 }
+
+uint64_t router_begin(router *r, const char *name, const char *arguments_json, const tool_context *ctx, int64_t now_ms)
+{
+    const int tool_index = tool_named(r, name);
+    if (tool_index >= 0 && !r->tools[tool_index].own) return begin(r, tool_index, arguments_json, ctx, now_ms);
+    no_such_tool(r, r->next, name);
+    return r->next++;
+}
+
+/* ---- the environment ---- */
+
+bool router_has_environment(const router *r) { return tool_named(r, ROUTER_RESET) >= 0; }
+
+uint64_t router_reset(router *r, const tool_context *ctx, int64_t now_ms)
+{
+    return begin(r, tool_named(r, ROUTER_RESET), "{}", ctx, now_ms);
+}
+
+uint64_t router_say(router *r, const char *said, const tool_context *ctx, int64_t now_ms)
+{
+    return begin(r, tool_named(r, ROUTER_SAY), said, ctx, now_ms);
+}
+
+void router_leave(router *r, uint64_t play)
+{
+    for (int i = 0; i < r->n_tools; i++)
+        if (r->tools[i].leave) r->tools[i].leave(r->tools[i].self, play);
+}
+
+/* ---- calls under way ---- */
 
 void router_cancel(router *r, uint64_t id)
 {
@@ -258,7 +294,7 @@ void router_cancel(router *r, uint64_t id)
     /* It may have been answered at once, and not been fetched yet. */
     for (size_t i = 0; i < r->ready.len; i++)
         if (r->ready.data[i].call == id) {
-            free(r->ready.data[i].text);
+            tool_result_reset(&r->ready.data[i]);
             r->ready.data[i--] = r->ready.data[--r->ready.len];
         }
 
@@ -289,14 +325,14 @@ static bool final(router *r, tool_result *t, int64_t now_ms)
 {
     call *c = idmap_get(r->calls, t->call);
     if (!c) { /* cancelled meanwhile */
-        free(t->text);
+        tool_result_reset(t);
         return false;
     }
 
-    if (t->failed != FAIL_NONE && c->attempt < ATTEMPTS) {
+    if (t->failed != FAIL_NONE && c->attempt < ATTEMPTS && !r->tools[c->tool].once) {
         log_warn(r->log, "tool %s failed (%s), asked again: %s", r->tools[c->tool].name, failure_name(t->failed),
                  t->text ? t->text : "");
-        free(t->text);
+        tool_result_reset(t);
         start(r, c, now_ms);
         return false;
     }
@@ -336,20 +372,24 @@ void router_wait(router *r, int64_t max_ms)
     poll(fds, (nfds_t)n, (int)wait_ms);
 }
 
-int router_call(router *r, const char *name, const char *arguments_json, tool_result *out, error *err)
+int router_await(router *r, uint64_t id, tool_result *out, error *err)
 {
-    const uint64_t id = router_begin(r, name, arguments_json, NULL, clock_ms());
     for (;;) {
         const bool under_way = router_deadline_ms(r) != INT64_MAX;
 
         while (router_poll(r, clock_ms(), out, 1) == 1) {
             if (out->call == id) return OK;
-            free(out->text);
+            tool_result_reset(out);
         }
 
         /* Nothing was to be expected before the poll and nothing is after it: no tool knows of the call. */
-        if (!under_way && router_deadline_ms(r) == INT64_MAX)
-            return error_set(err, ERR_STATE, "tool %s lost the call", name);
+        if (!under_way && router_deadline_ms(r) == INT64_MAX) return error_set(err, ERR_STATE, "the call was lost");
         router_wait(r, LONGEST_WAIT_MS);
     }
+}
+
+int router_call(router *r, const char *name, const char *arguments_json, tool_result *out, error *err)
+{
+    const int rc = router_await(r, router_begin(r, name, arguments_json, NULL, clock_ms()), out, err);
+    return rc == OK ? OK : error_within(err, "tool %s", name);
 }

@@ -7,6 +7,14 @@
 #include "base/json.h"
 #include "base/str.h"
 
+static bool is_object(const char *text)
+{
+    json_t *j = json_parse(text, strlen(text), "text", NULL);
+    const bool object = json_is_object(j);
+    json_decref(j);
+    return object;
+}
+
 /* ---- names ---- */
 
 static int check_name(const char *what, const char *found, const char *expected, error *err)
@@ -43,6 +51,26 @@ static int check_prompt(const task *t, const episode *e, error *err)
                              " tokens, the last %" PRId32 " of them a hint",
                              i, tr->role[i], tr->n_prompt, e->hint_len);
     return OK;
+}
+
+/* ---- the environment's words ---- */
+
+/* Who plays in none has no one to say how an episode begins, or that it is over. */
+static int check_environment(const limits *l, const episode *e, error *err)
+{
+    if (l->environment && !e->opening) return error_set(err, ERR_PARSE, "the environment's opening is missing");
+    if (!l->environment && (e->opening || e->stop == STOP_DONE))
+        return error_set(err, ERR_PARSE, "words of an environment, though env.tools has no T.env");
+
+    for (uint32_t i = 0; i < e->n_calls; i++) {
+        const char *outcome = e->calls[i].outcome;
+        if (outcome && !l->environment)
+            return error_set(err, ERR_PARSE, "tool call %" PRIu32 " has an outcome, though env.tools has no T.env", i);
+        if (outcome && (strlen(outcome) > OUTCOME_BYTES || !is_object(outcome)))
+            return error_set(err, ERR_PARSE, "tool call %" PRIu32 ": its outcome is no JSON object of up to %d bytes",
+                             i, OUTCOME_BYTES);
+    }
+    return !e->opening || is_object(e->opening) ? OK : error_set(err, ERR_PARSE, "the opening is no JSON object");
 }
 
 /* ---- turns, and what their tokens wrote ---- */
@@ -161,7 +189,8 @@ static int check_transcript(const episode *e, error *err)
 /* Dialects of ours take the answer out of the turn's words as it stands there; another's may do what it likes. */
 static int check_answer(const limits *l, const episode *e, error *err)
 {
-    if ((e->answer != NULL) != (e->stop == STOP_ANSWER))
+    /* An environment may end an episode by an answer or by a call. */
+    if (e->stop != STOP_DONE && (e->answer != NULL) != (e->stop == STOP_ANSWER))
         return error_set(err, ERR_PARSE, "stop '%s', but an answer is %s", stop_reason_name(e->stop),
                          e->answer ? "present" : "missing");
     if (!e->answer || !l->dialect || strstr(e->turns[e->n_turns - 1].text, e->answer)) return OK;
@@ -188,14 +217,6 @@ static int check_whose_calls(const episode *e, error *err)
     }
     if (e->n_calls == 0 || before >= 0) return OK;
     return error_set(err, ERR_PARSE, "%" PRIu32 " tool calls belong to no turn", e->n_calls);
-}
-
-static bool is_object(const char *text)
-{
-    json_t *j = json_parse(text, strlen(text), "arguments", NULL);
-    const bool object = json_is_object(j);
-    json_decref(j);
-    return object;
 }
 
 static int check_calls(const episode *e, error *err)
@@ -270,6 +291,15 @@ static int check_length(const limits *l, const task *t, const episode *e, error 
                      sampled, t->max_tokens, e->tokens.n, l->max_context);
 }
 
+/* The environment has said so, of the last call, and the policy read nothing after it. */
+static int check_done(const episode *e, error *err)
+{
+    const turn *last = &e->turns[e->n_turns - 1];
+    const char *outcome = e->n_calls > 0 ? e->calls[e->n_calls - 1].outcome : NULL;
+    if (last->call >= 0 && last->end == e->tokens.n && outcome && outcome_is_done(outcome)) return OK;
+    return error_set(err, ERR_PARSE, "stop 'done', but the last call's outcome does not say so");
+}
+
 static int check_stop(const limits *l, const task *t, const episode *e, error *err)
 {
     const turn *last = &e->turns[e->n_turns - 1];
@@ -280,6 +310,7 @@ static int check_stop(const limits *l, const task *t, const episode *e, error *e
         return rc == OK ? check_length(l, t, e, err) : rc;
     }
 
+    if (e->stop == STOP_DONE) return check_done(e, err);
     if (last->end != e->tokens.n || e->n_calls != (uint32_t)l->max_turns)
         return error_set(err, ERR_PARSE, "stop 'turns' after %" PRIu32 " tool calls (env.max_turns is %" PRId64 ")",
                          e->n_calls, l->max_turns);
@@ -306,6 +337,7 @@ int coherence_check(const limits *l, const task *t, const episode *e, error *err
 {
     /* In this order: texts and ends are looked up by turns, once those are known to be there and within the tokens. */
     int rc = check_names(l, t, e, err);
+    if (rc == OK) rc = check_environment(l, e, err);
     if (rc == OK) rc = check_prompt(t, e, err);
     if (rc == OK) rc = check_segments(&e->tokens, err);
     if (rc == OK) rc = check_turns(e, err);

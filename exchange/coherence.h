@@ -8,6 +8,7 @@
  *     text        turn 0's text, turn 1's text, ... one after the other
  *     transcript  the same with what the tokens hold beyond it (residue), observations between
  *     calls       a turn's are its own; every turn but the last has some; every one was answered
+ *     outcomes    of calls, and the opening before all: where episodes are played in an environment
  *     stop        how the last turn ends
  *
  * Rewards judge texts and the learner trains on tokens: what does not hold both together would let the one be rewarded

@@ -13,8 +13,8 @@
 enum { BYTES_A_TOKEN = 256 };
 /* What a token costs on the wire beside the texts: id, logprob, mask, role, wrote. */
 enum { TOKEN_RECORD_BYTES = 16 };
-/* text, transcript, answer, the turns together, the calls' arguments and observations together. */
-enum { TEXTS_OF_AN_EPISODE = 6 };
+/* text, transcript, answer, the turns together, the calls' arguments and observations together, the opening. */
+enum { TEXTS_OF_AN_EPISODE = 7 };
 enum { SMALL_BYTES = 4 << 10, ROOM_BYTES = 64 << 10, SCORE_BYTES = 6 << 20 };
 
 static size_t text_bytes(const limits *l) { return (size_t)l->max_context * BYTES_A_TOKEN + ROOM_BYTES; }
@@ -25,7 +25,9 @@ size_t limits_message_bytes(const limits *l, message_type type)
     if (type != MSG_EPISODE) return SMALL_BYTES;
 
     if (l->max_context <= 0 || l->max_context > MAX_MESSAGE_BYTES) return MAX_MESSAGE_BYTES;
-    const size_t max = ROOM_BYTES + (size_t)l->max_context * TOKEN_RECORD_BYTES + TEXTS_OF_AN_EPISODE * text_bytes(l);
+    const size_t outcomes = l->environment ? (size_t)l->max_turns * OUTCOME_BYTES : 0;
+    const size_t max =
+        ROOM_BYTES + (size_t)l->max_context * TOKEN_RECORD_BYTES + TEXTS_OF_AN_EPISODE * text_bytes(l) + outcomes;
     return max < MAX_MESSAGE_BYTES ? max : MAX_MESSAGE_BYTES;
 }
 
@@ -64,11 +66,11 @@ static int check_text(const limits *l, const char *what, const char *text, size_
 /* Each kind of text together is no longer than what the context can hold. */
 static int check_texts(const limits *l, const episode *e, error *err)
 {
-    const char *const whole[] = { e->text, e->transcript, e->answer, e->data_group };
-    static const char *const names[] = { "text", "transcript", "answer", "data group" };
+    const char *const whole[] = { e->text, e->transcript, e->answer, e->data_group, e->opening };
+    static const char *const names[] = { "text", "transcript", "answer", "data group", "opening" };
     size_t turns = 0, arguments = 0, observations = 0;
 
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         size_t alone = 0;
         if (check_text(l, names[i], whole[i], &alone, err) != OK) return ERR_PARSE;
     }

@@ -22,6 +22,7 @@ typedef struct limits {
     int64_t max_turns;   /* tool calls of an episode */
     const int32_t *eos;  /* [n_eos] ids that end a text; borrowed. n_eos 0: unchecked */
     int n_eos;
+    bool environment;    /* episodes are played in one: it has the first word, and the last */
     const char *dialect; /* one of ours, which takes the answer out of the text as it stands; borrowed. NULL: a file */
 } limits;
 

@@ -19,7 +19,7 @@
 #include "base/vec.h"
 #include "proto/messages.h"
 
-enum { BUSY_MS = 5000, FORMAT = 3 };
+enum { BUSY_MS = 5000, FORMAT = 4 };
 
 static const char SETTINGS[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
 
@@ -36,7 +36,7 @@ static const char SCHEMA[] = "BEGIN IMMEDIATE;"
                              "objectives TEXT, error TEXT, ms REAL, record BLOB, hash INTEGER);"
                              "CREATE TABLE IF NOT EXISTS steps(step INTEGER PRIMARY KEY, weight_hash TEXT, n_groups "
                              "INTEGER, n_episodes INTEGER, trained_unix_ms INTEGER);"
-                             "PRAGMA user_version = 3; COMMIT;";
+                             "PRAGMA user_version = 4; COMMIT;";
 
 struct store {
     sqlite3 *db;

@@ -69,7 +69,8 @@ void bind_push_task(lua_State *L, const task *t)
 /* What is known of an episode that was played, and not of a response in a file: a 0 in its place would be scored. */
 static bool is_of_play(const char *word)
 {
-    static const char *const NAMES[] = { "turns", "tool_calls", "tokens", "wall_ms", "n_shots", "hint" };
+    static const char *const NAMES[] = { "turns",   "tool_calls", "tokens",  "wall_ms",
+                                         "n_shots", "hint",       "opening", "env_rewards" };
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
         if (strcmp(word, NAMES[i]) == 0) return true;
     return false;
@@ -77,8 +78,9 @@ static bool is_of_play(const char *word)
 
 static int unknown_field(lua_State *L)
 {
-    static const char *const NAMES[] = { "id",     "text",        "transcript", "answer",  "turns", "tool_calls",
-                                         "tokens", "stop_reason", "wall_ms",    "n_shots", "hint",  NULL };
+    static const char *const NAMES[] = { "id",         "text",    "transcript",  "answer",  "turns",
+                                         "tool_calls", "tokens",  "stop_reason", "wall_ms", "n_shots",
+                                         "hint",       "opening", "env_rewards", NULL };
     const char *word = bind_tolstring(L, 2, NULL), *near = str_nearest(word, NAMES);
     if (is_of_play(word))
         return luaL_error(L,
@@ -88,7 +90,7 @@ static int unknown_field(lua_State *L)
     return luaL_error(
         L,
         "episode has no field '%s'%s%s%s (it has id, text, transcript, answer, turns, tool_calls, tokens, "
-        "stop_reason, wall_ms, n_shots, hint)",
+        "stop_reason, wall_ms, n_shots, hint, opening, env_rewards)",
         word, near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
@@ -96,6 +98,47 @@ static void set_string(lua_State *L, const char *field, const char *value)
 {
     lua_pushstring(L, value ? value : "");
     lua_setfield(L, -2, field);
+}
+
+/* The JSON text's value; false: there is none. */
+static void push_json_text(lua_State *L, const char *text)
+{
+    json_t **value = bind_hold(L, release_json);
+    const int holder = lua_gettop(L);
+    *value = text ? json_parse(text, strlen(text), "text", NULL) : NULL;
+    if (*value)
+        bind_push_json(L, *value);
+    else
+        lua_pushboolean(L, 0);
+    bind_let_go(L, holder);
+    lua_remove(L, holder);
+}
+
+/* What an environment said of a step, beside its words, as fields of the call. */
+static void set_outcome(lua_State *L, const char *outcome)
+{
+    static const char *const NAMES[] = { "done", "rewards", "info" };
+    push_json_text(L, outcome);
+    for (int i = 0; i < 3 && lua_istable(L, -1); i++) {
+        lua_getfield(L, -1, NAMES[i]);
+        lua_setfield(L, -3, NAMES[i]);
+    }
+    lua_pop(L, 1);
+}
+
+/* What each step of the environment was worth to it, { name = number }, in their order. */
+static void push_env_rewards(lua_State *L, const episode *e)
+{
+    lua_Integer n = 0;
+    lua_newtable(L);
+    for (uint32_t i = 0; i < e->n_calls; i++) {
+        if (!e->calls[i].outcome) continue;
+        push_json_text(L, e->calls[i].outcome);
+        const int outcome = lua_gettop(L);
+        if (!lua_istable(L, outcome) || lua_getfield(L, outcome, "rewards") != LUA_TTABLE) lua_newtable(L);
+        lua_rawseti(L, outcome - 1, ++n);
+        lua_settop(L, outcome - 1);
+    }
 }
 
 static void push_calls(lua_State *L, const episode *e)
@@ -112,6 +155,7 @@ static void push_calls(lua_State *L, const episode *e)
         lua_setfield(L, -2, "ok");
         lua_pushnumber(L, c->ms);
         lua_setfield(L, -2, "ms");
+        set_outcome(L, c->outcome);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
 }
@@ -153,6 +197,10 @@ static void push_play(lua_State *L, const episode *e)
     lua_setfield(L, -2, "tool_calls");
     push_turns(L, e);
     lua_setfield(L, -2, "turns");
+    push_json_text(L, e->opening);
+    lua_setfield(L, -2, "opening");
+    push_env_rewards(L, e);
+    lua_setfield(L, -2, "env_rewards");
 }
 
 void bind_push_episode(lua_State *L, const episode *e)

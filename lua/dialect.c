@@ -347,6 +347,18 @@ static void push_calls(lua_State *L, const observing *o)
     }
 }
 
+/* The list of texts on top of the stack. */
+static void take_frame(lua_State *L, const observing *o)
+{
+    for (size_t i = 0; i < o->out->n; i++) {
+        size_t len;
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);
+        const char *text = luaL_checklstring(L, -1, &len);
+        str_add(&o->out->parts[i], text, len);
+        lua_pop(L, 1);
+    }
+}
+
 static int make_observation(lua_State *L)
 {
     observing *o = lua_touserdata(L, 1);
@@ -361,14 +373,27 @@ static int make_observation(lua_State *L)
     if (!lua_istable(L, -1) || luaL_len(L, -1) != (lua_Integer)o->out->n)
         return luaL_error(L, "observation: expected a list of %d texts: before, between and after %d results",
                           (int)o->out->n, (int)o->n_calls);
+    take_frame(L, o);
+    return 0;
+}
 
-    for (size_t i = 0; i < o->out->n; i++) {
-        size_t len;
-        lua_rawgeti(L, -1, (lua_Integer)i + 1);
-        const char *text = luaL_checklstring(L, -1, &len);
-        str_add(&o->out->parts[i], text, len);
-        lua_pop(L, 1);
+static int make_reply(lua_State *L)
+{
+    observing *o = lua_touserdata(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, o->d->table);
+    if (lua_getfield(L, -1, "reply") == LUA_TNIL) {
+        lua_settop(L, 1);
+        return make_observation(L);
     }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, o->d->options);
+    lua_pushstring(L, o->written);
+    push_spec(L, o->d);
+    lua_call(L, 3, 1);
+
+    if (!lua_istable(L, -1) || luaL_len(L, -1) != 2)
+        return luaL_error(L, "reply: expected a list of 2 texts: before and after the environment's words");
+    o->out->plain = true;
+    take_frame(L, o);
     return 0;
 }
 
@@ -378,6 +403,13 @@ int dialect_observation(dialect *d, const char *const *tools, const bool *ok, si
     *out = (dialect_frame){ .parts = xcalloc(n_calls + 1, sizeof *out->parts), .n = n_calls + 1 };
     observing o = { d, tools, ok, n_calls, written, out };
     return vm_protect(d->vm, make_observation, &o, err) == OK ? OK : error_within(err, "dialect %s", d->name);
+}
+
+int dialect_reply(dialect *d, const char *written, dialect_frame *out, error *err)
+{
+    *out = (dialect_frame){ .parts = xcalloc(2, sizeof *out->parts), .n = 2 };
+    observing o = { d, &(const char *){ "" }, &(bool){ true }, 1, written, out };
+    return vm_protect(d->vm, make_reply, &o, err) == OK ? OK : error_within(err, "dialect %s", d->name);
 }
 
 void dialect_frame_reset(dialect_frame *f)

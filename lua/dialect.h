@@ -8,6 +8,8 @@
  *     prompt       function(options, spec) -> { {"instruction", text}, {"shot", text}..., {"question", text} }
  *     observation  function(options, calls, written, spec) -> { before, between..., after }: what stands around the
  *                  results of the calls; written: the turn with which the policy made them
+ *     reply        function(options, written, spec) -> { before, after }, may be left out: what stands around what an
+ *                  environment says to a turn without a call; without it, what stands around one call's result
  *     payload      function(options, text) -> text, may be left out: a result as it is written there (as JSON, say)
  *     parser       function(options, tools, begun) -> feed, finish, cut
  *
@@ -64,9 +66,12 @@ int dialect_prompt(dialect *d, const char *instruction, const char *const *shots
 typedef struct dialect_frame {
     str *parts; /* [n] */
     size_t n;   /* one more than the calls */
+    bool plain; /* what stands between is written as it is, and not as dialect_payload has it */
 } dialect_frame;
 int dialect_observation(dialect *d, const char *const *tools, const bool *ok, size_t n_calls, const char *written,
                         dialect_frame *out, error *err);
+/* What is spliced in after a turn without a call: frame 0, what the environment says, frame 1. */
+int dialect_reply(dialect *d, const char *written, dialect_frame *out, error *err);
 void dialect_frame_reset(dialect_frame *f);
 /* A tool's words as they stand in the frame. Appends to out. */
 int dialect_payload(dialect *d, const char *text, size_t len, str *out, error *err);

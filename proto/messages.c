@@ -49,8 +49,13 @@ static const field TURN_FIELDS[] = {
 };
 
 static const field CALL_FIELDS[] = {
-    TEXT(tool_call, name, NAME_LIMIT), TEXT(tool_call, arguments, TEXT_LIMIT), TEXT(tool_call, observation, TEXT_LIMIT),
-    NUMBER(tool_call, ok, F_BOOL),     NUMBER(tool_call, ms, F_F64),           { 0 },
+    TEXT(tool_call, name, NAME_LIMIT),
+    TEXT(tool_call, arguments, TEXT_LIMIT),
+    TEXT(tool_call, observation, TEXT_LIMIT),
+    NUMBER(tool_call, ok, F_BOOL),
+    NUMBER(tool_call, ms, F_F64),
+    TEXT(tool_call, outcome, TEXT_LIMIT),
+    { 0 },
 };
 
 static const field EPISODE_FIELDS[] = {
@@ -67,6 +72,7 @@ static const field EPISODE_FIELDS[] = {
     NUMBER(episode, n_shots, F_I32),
     NUMBER(episode, hint_len, F_I32),
     NUMBER(episode, template_id, F_I32),
+    TEXT(episode, opening, TEXT_LIMIT),
     TEXT(episode, text, TEXT_LIMIT),
     TEXT(episode, transcript, TEXT_LIMIT),
     TEXT(episode, answer, TEXT_LIMIT),

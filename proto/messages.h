@@ -10,7 +10,7 @@
 #include "rollout/score.h"
 #include "rollout/task.h"
 
-enum { PROTOCOL_VERSION = 4, PARCEL_NAME = 80 };
+enum { PROTOCOL_VERSION = 5, PARCEL_NAME = 80 };
 
 typedef enum message_type {
     MSG_NONE,

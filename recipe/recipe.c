@@ -39,6 +39,19 @@ static int join(recipe *r, error *err)
     return OK;
 }
 
+/* A hint is the beginning of what the policy should write; that of an environment answers what only a reset asks. */
+static int check_help(const recipe *r, error *err)
+{
+    if (r->curriculum.hinted + r->curriculum.demonstrations == 0 || !recipe_has_environment(r)) return OK;
+    return config_error(r->config, r->curriculum.hinted > 0 ? "rollout.hinted" : "rollout.demonstrations", err,
+                        "rows of a T.env have no demonstrations: what is asked is known once it was reset");
+}
+
+dataset *recipe_rows(const recipe *r, const char *path, error *err)
+{
+    return recipe_has_environment(r) ? dataset_open_bare(path, 0, err) : dataset_open(path, 0, err);
+}
+
 int64_t recipe_keep_episodes(const recipe *r)
 {
     enum { AHEAD = 16 }; /* steps: rollout.max_staleness is at most that, so none is played further ahead */
@@ -119,6 +132,7 @@ static int read_all(recipe *r, error *err)
 
     /* The rest sees whole structs: env.tools holds functions, which no row can take, and `join` is about two rooms. */
     if (rc == OK) rc = recipe_check_tools(r, err);
+    if (rc == OK) rc = check_help(r, err);
     if (rc == OK) rc = join(r, err);
     return rc;
 }

@@ -75,6 +75,10 @@ int recipe_uses(const recipe *r, const char *verb, const char *const *used, erro
  * than a run that continues from its last checkpoint needs. A run without checkpoints starts over, so it keeps all. */
 int64_t recipe_keep_episodes(const recipe *r);
 
+/* Whether its episodes are played in an environment: a T.env{...} of env.tools. */
+bool recipe_has_environment(const recipe *r);
+/* Rows of the recipe's data; of an environment's they need no question. dataset_open's errors. */
+dataset *recipe_rows(const recipe *r, const char *path, error *err);
 /* A router with the recipe's tools, started. The recipe must outlive it (Lua tools live in its VM). */
 router *recipe_router(const recipe *r, logger *lg, error *err);
 /* One that only has their words (router_add_words): nothing is started. */

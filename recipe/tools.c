@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/process.h"
+#include "env/tools/environment.h"
 #include "env/tools/lua.h"
 #include "env/tools/mcp.h"
 #include "env/tools/python.h"
@@ -13,7 +14,7 @@
 #include "lua/bind.h"
 #include "lua/config.h"
 
-#define KINDS "T.python{...}, T.search{...}, T.mcp{...} and T.tool{...}"
+#define KINDS "T.python{...}, T.search{...}, T.mcp{...}, T.env{...} and T.tool{...}"
 
 typedef struct tooling {
     const recipe *r;
@@ -182,7 +183,7 @@ static int add_search(tooling *t, lua_State *L)
     return rc;
 }
 
-/* ---- T.mcp ---- */
+/* ---- programs of the user's: T.mcp, T.env ---- */
 
 enum { MAX_TEXTS = 64 };
 
@@ -199,7 +200,16 @@ static int texts_at(lua_State *L, const char *key, const char *texts[MAX_TEXTS +
     }
     lua_pop(L, 1);
     texts[n] = NULL;
-    return n == len ? OK : error_set(err, ERR_LIMIT, "T.mcp: %s has more than %d entries", key, MAX_TEXTS);
+    return n == len ? OK : error_set(err, ERR_LIMIT, "env.tools: a %s has more than %d entries", key, MAX_TEXTS);
+}
+
+static int check_program(const recipe *r, const char *kind, const char *program, error *err)
+{
+    if (!r->sent) return OK;
+    return error_set(err, ERR_ARGUMENT,
+                     "T.%s in a recipe that was sent: start this worker with RECIPE.lua, a copy "
+                     "of your own, if it may run %s",
+                     kind, program);
 }
 
 /* T.mcp has checked the values. Who knows only a server's command asks the server itself for its tools' words. */
@@ -208,11 +218,7 @@ static int add_mcp(tooling *t, lua_State *L)
     const char *command[MAX_TEXTS + 1], *only[MAX_TEXTS + 1];
     int rc = texts_at(L, "command", command, t->err);
     if (rc == OK) rc = texts_at(L, "tools", only, t->err);
-    if (rc == OK && t->r->sent)
-        rc = error_set(t->err, ERR_ARGUMENT,
-                       "T.mcp in a recipe that was sent: start this worker with RECIPE.lua, a copy "
-                       "of your own, if it may run %s",
-                       command[0]);
+    if (rc == OK) rc = check_program(t->r, "mcp", command[0], t->err);
     if (rc != OK) return rc;
     const mcp_tools_config served = { .server = { .command = command,
                                                   .timeout_ms = (int)(number_field(L, "timeout") * 1000),
@@ -220,6 +226,31 @@ static int add_mcp(tooling *t, lua_State *L)
                                       .only = only[0] ? only : NULL,
                                       .words = t->words };
     return mcp_add_tools(t->router, &served, t->err);
+}
+
+/* T.env has checked the values. */
+static int add_environment(tooling *t, lua_State *L)
+{
+    const char *command[MAX_TEXTS + 1];
+    int rc = texts_at(L, "command", command, t->err);
+    if (rc == OK) rc = check_program(t->r, "env", command[0], t->err);
+    if (rc != OK) return rc;
+
+    lua_getfield(L, -1, "config");
+    json_t *given = lua_isnil(L, -1) ? json_object() : bind_to_json(L, -1);
+    lua_pop(L, 1);
+    char *options = json_is_object(given) ? json_text(given, true) : xstrdup("{}"); /* an empty table is a list, too */
+    json_decref(given);
+
+    const world_config played = { .command = command,
+                                  .options = options,
+                                  .instances = (int)number_field(L, "instances"),
+                                  .at_once = (int)number_field(L, "at_once"),
+                                  .timeout_ms = (int)(number_field(L, "timeout") * 1000),
+                                  .start_ms = (int)(number_field(L, "start") * 1000) };
+    rc = environment_add(t->router, &played, t->words, t->err);
+    free(options);
+    return rc;
 }
 
 /* The tool on top of the stack, which is env.tools[i]. */
@@ -235,6 +266,7 @@ static int add_tool(tooling *t, lua_State *L, lua_Integer i)
     if (strcmp(kind, "python") == 0) return add_python(t, L);
     if (strcmp(kind, "search") == 0) return add_search(t, L);
     if (strcmp(kind, "mcp") == 0) return add_mcp(t, L);
+    if (strcmp(kind, "env") == 0) return add_environment(t, L);
     if (strcmp(kind, "tool") == 0) return add_written(t, L);
     return error_set(t->err, ERR_ARGUMENT, "env.tools[%d] is none of " KINDS, (int)i);
 }
@@ -259,6 +291,7 @@ typedef struct checking {
     const config *c;
     error *err;
     int rc;
+    int environments;
 } checking;
 
 /* A list holds nothing but 1 to n, so that env.tools = T.python{} is no training without tools. */
@@ -295,9 +328,19 @@ static int check_list(lua_State *L)
                                  config_shown(L, 3, shown));
         else if (strcmp(lua_tostring(L, 4), "search") == 0 && !k->r->env.index[0])
             k->rc = config_error(k->c, "env.tools", k->err, "entry %d, T.search, needs the key env.index", (int)i);
+        else
+            k->environments += strcmp(lua_tostring(L, 4), "env") == 0;
         lua_settop(L, 2);
     }
+    if (k->rc == OK && k->environments > 1)
+        k->rc = config_error(k->c, "env.tools", k->err, "%d T.env{...}: episodes are played in one", k->environments);
     return 0;
+}
+
+bool recipe_has_environment(const recipe *r)
+{
+    checking k = { .r = r, .c = r->config };
+    return vm_protect(r->vm, check_list, &k, NULL) == OK && k.environments > 0;
 }
 
 int recipe_check_tools(const recipe *r, error *err)

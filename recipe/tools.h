@@ -4,5 +4,5 @@
 
 #include "recipe/recipe.h"
 
-/* Whether env.tools is a list of T.python{...} and T.tool{...}; nothing is started. ERR_ARGUMENT with its line. */
+/* Whether env.tools is a list of tools, with one T.env{...} at most; nothing is started. ERR_ARGUMENT with its line. */
 int recipe_check_tools(const recipe *r, error *err);

@@ -23,7 +23,7 @@ struct dataset {
     bool has_order;
 };
 
-static int check_row(const char *line, size_t len, const char *where, error *err)
+static int check_row(const char *line, size_t len, bool bare, const char *where, error *err)
 {
     if (len > MAX_ROW_BYTES)
         return error_set(err, ERR_LIMIT,
@@ -36,14 +36,16 @@ static int check_row(const char *line, size_t len, const char *where, error *err
     /* Messages come before a prompt. With none of them the policy would read its instruction and no question. */
     const bool asks = json_array_size(messages) > 0; /* 0 of what is no list */
     const bool fits = messages && !json_is_null(messages) ? asks : json_is_string(prompt);
+    const bool object = json_is_object(j);
     json_decref(j);
 
-    if (fits) return OK;
+    if (bare && !object) return error_set(err, ERR_PARSE, "%s: expected an object", where);
+    if (fits || bare) return OK;
     return error_set(err, ERR_PARSE,
                      "%s: expected an object with \"prompt\" (text) or \"messages\" (a list, not empty)", where);
 }
 
-static int read_rows(dataset *d, char *text, size_t len, uint64_t max_rows, error *err)
+static int read_rows(dataset *d, char *text, size_t len, uint64_t max_rows, bool bare, error *err)
 {
     char *const end = text + len, *line = text + utf8_mark(text, len);
     int line_number = 0;
@@ -59,14 +61,14 @@ static int read_rows(dataset *d, char *text, size_t len, uint64_t max_rows, erro
 
         char where[1100];
         snprintf(where, sizeof where, "%s:%d", d->path, line_number);
-        const int rc = check_row(begin, n, where, err);
+        const int rc = check_row(begin, n, bare, where, err);
         if (rc != OK) return rc;
         vec_push(&d->rows, xstrndup(begin, n));
     }
     return d->rows.len ? OK : error_set(err, ERR_PARSE, "%s holds no rows", d->path);
 }
 
-dataset *dataset_open(const char *path, uint64_t max_rows, error *err)
+static dataset *open_rows(const char *path, uint64_t max_rows, bool bare, error *err)
 {
     size_t len;
     char *text = file_read(path, MAX_BYTES, &len, err);
@@ -75,11 +77,18 @@ dataset *dataset_open(const char *path, uint64_t max_rows, error *err)
     dataset *d = xcalloc(1, sizeof *d);
     d->path = xstrdup(path);
 
-    const int rc = read_rows(d, text, len, max_rows, err);
+    const int rc = read_rows(d, text, len, max_rows, bare, err);
     free(text);
     if (rc == OK) return d;
     dataset_free(d);
     return NULL;
+}
+
+dataset *dataset_open(const char *path, uint64_t max_rows, error *err) { return open_rows(path, max_rows, false, err); }
+
+dataset *dataset_open_bare(const char *path, uint64_t max_rows, error *err)
+{
+    return open_rows(path, max_rows, true, err);
 }
 
 void dataset_free(dataset *d)

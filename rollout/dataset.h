@@ -12,6 +12,8 @@ typedef struct dataset dataset;
  * ERR_PARSE names file and line, ERR_LIMIT too (a row has MAX_ROW_BYTES at most). Windows line ends, a byte
  * order mark at the start and a last line without an end are fine. `max_rows` 0: all. */
 dataset *dataset_open(const char *path, uint64_t max_rows, error *err);
+/* The same of rows that need no question: an environment asks. */
+dataset *dataset_open_bare(const char *path, uint64_t max_rows, error *err);
 void dataset_free(dataset *d);
 uint64_t dataset_size(const dataset *d);
 const char *dataset_row(const dataset *d, uint64_t row); /* JSON text, borrowed */

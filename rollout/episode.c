@@ -4,10 +4,12 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/json.h"
 #include "base/str.h"
 
-static const char *const STOP_NAMES[N_STOPS] = { "answer", "eos", "length", "turns", "error" };
+static const char *const STOP_NAMES[N_STOPS] = { "answer", "eos", "length", "turns", "error", "done" };
 static const char *const FAILURE_NAMES[N_FAILURES] = { "none", "tool_lost", "prompt", "engine" };
 
 const char *stop_reason_name(stop_reason r) { return r < N_STOPS ? STOP_NAMES[r] : "unknown"; }
@@ -41,6 +43,7 @@ void episode_clear(episode *e)
         free(e->calls[i].name);
         free(e->calls[i].arguments);
         free(e->calls[i].observation);
+        free(e->calls[i].outcome);
     }
     free(e->turns);
     free(e->calls);
@@ -57,8 +60,8 @@ void episode_free(episode *e)
 {
     if (!e) return;
     episode_clear(e);
-    char *const owned[] = { e->environment, e->data_group, e->template_name, e->text,
-                            e->transcript,  e->answer,     e->failure_text };
+    char *const owned[] = { e->environment, e->data_group, e->template_name, e->opening,
+                            e->text,        e->transcript, e->answer,        e->failure_text };
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
     free(e);
 }
@@ -75,6 +78,23 @@ tool_call *episode_add_call(episode *e)
     e->calls = xrealloc(e->calls, (e->n_calls + 1) * sizeof *e->calls);
     e->calls[e->n_calls] = (tool_call){ 0 };
     return &e->calls[e->n_calls++];
+}
+
+char *said_arguments(const char *text)
+{
+    json_t *arguments = json_object();
+    json_object_set_new(arguments, "text", json_bytes(text));
+    char *out = json_text(arguments, false);
+    json_decref(arguments);
+    return out;
+}
+
+bool outcome_is_done(const char *outcome)
+{
+    json_t *said = json_parse(outcome, strlen(outcome), "outcome", NULL);
+    const bool done = json_is_true(json_object_get(said, "done"));
+    json_decref(said);
+    return done;
 }
 
 static bool is_duration(double ms) { return ms >= 0 && isfinite(ms); }

@@ -9,7 +9,8 @@
 
 #define EPISODE_ENVIRONMENT "tools" /* what episodes are played in: there is one kind so far */
 
-typedef enum stop_reason { STOP_ANSWER, STOP_EOS, STOP_LENGTH, STOP_TURNS, STOP_ERROR, N_STOPS } stop_reason;
+/* STOP_DONE: the environment says that the episode is over. */
+typedef enum stop_reason { STOP_ANSWER, STOP_EOS, STOP_LENGTH, STOP_TURNS, STOP_ERROR, STOP_DONE, N_STOPS } stop_reason;
 
 /* Why the machinery failed; FAIL_NONE for every episode that may be scored. A failed machine is never a bad reward. */
 typedef enum failure {
@@ -20,11 +21,14 @@ typedef enum failure {
     N_FAILURES
 } failure;
 
+/* A call of a tool, or a step of an environment (env/environment.h). A turn without a call that went to an environment
+ * has the name "" and the arguments {"text": what the policy said}. */
 typedef struct tool_call {
     char *name, *arguments; /* arguments: JSON text */
     char *observation;      /* what the policy was shown */
     bool ok;                /* the tool did what it was asked; false: it told the policy of an error of the policy's */
     double ms;
+    char *outcome; /* what an environment said beside it, JSON text: {"done":, "rewards":, "info":}; NULL: nothing */
 } tool_call;
 
 typedef struct turn {
@@ -45,6 +49,7 @@ typedef struct episode {
     char *template_name;       /* dialect */
     int32_t template_id;       /* of the prompt's templates, from 1; 0: none */
     int32_t n_shots, hint_len; /* hint_len: tokens of a demonstration that were given */
+    char *opening;    /* of an environment: how it begins, JSON text of what it gives to the row; NULL without one */
     char *text;       /* all the policy wrote, after the hint it was given, nothing else: this is what rewards judge */
     char *transcript; /* the same with the observations between */
     char *answer;     /* what the dialect took as the final answer, or NULL */
@@ -59,11 +64,17 @@ typedef struct episode {
     trajectory tokens;
 } episode;
 
+enum { OUTCOME_BYTES = 4096 }; /* of a call: "info" is left out of a longer one */
+/* The arguments of a turn without a call, as they are recorded: {"text": ...}. The caller frees. */
+char *said_arguments(const char *text);
+/* Whether an environment says, in this JSON text, that the episode is over. */
+bool outcome_is_done(const char *outcome);
+
 episode *episode_new(const task *t); /* ids, step, sample copied; lists empty */
 void episode_free(episode *e);
 void episode_clear(episode *e); /* forgets what was played: turns, calls, tokens; names and texts stay */
 turn *episode_add_turn(episode *e);
 tool_call *episode_add_call(episode *e);
-const char *stop_reason_name(stop_reason r); /* "answer", "eos", "length", "turns", "error" */
+const char *stop_reason_name(stop_reason r); /* "answer", "eos", "length", "turns", "error", "done" */
 const char *failure_name(failure f);
 int episode_check(const episode *e, int32_t vocab, error *err);

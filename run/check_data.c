@@ -117,7 +117,7 @@ static int check_train(const recipe *r, error *err)
     error why = { 0 };
     if (recipe_file(r, "data.train", r->curriculum.train, err) != OK) return ERR_ARGUMENT;
 
-    dataset *d = dataset_open(r->curriculum.train, 0, &why);
+    dataset *d = recipe_rows(r, r->curriculum.train, &why);
     if (!d) return recipe_error(r, "data.train", &why, err);
     int rc = check_groups(r, d, err);
     if (rc == OK) rc = check_preferences(r, d, err);
@@ -132,7 +132,7 @@ static int check_test(const recipe *r, error *err)
     if (!r->curriculum.test[0]) return OK;
     if (recipe_file(r, "data.test", r->curriculum.test, err) != OK) return ERR_ARGUMENT;
 
-    dataset *d = dataset_open(r->curriculum.test, 0, &why);
+    dataset *d = recipe_rows(r, r->curriculum.test, &why);
     if (!d) return recipe_error(r, "data.test", &why, err);
     dataset_free(d);
     return OK;

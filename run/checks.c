@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "run/check_data.h"
 #include "run/check_prompts.h"
@@ -99,6 +100,20 @@ static int check_told_tools(opened *o, const char *tools, error *err)
     return recipe_error(r, "prompt.shots", &why, err);
 }
 
+/* An environment that can't begin with the first row would fail every episode. */
+static int check_reset(const opened *o, router *tools, error *err)
+{
+    const dataset *rows = o->train ? o->train : o->test;
+    tool_result begun = { 0 };
+    if (!rows || !router_has_environment(tools)) return OK;
+    const tool_context context = { .row = dataset_row(rows, 0) };
+    int rc = router_await(tools, router_reset(tools, &context, clock_ms()), &begun, err);
+    if (rc == OK && begun.failed != FAIL_NONE)
+        rc = error_set(err, ERR_PEER, "the first row can't be played: %s", begun.text);
+    tool_result_reset(&begun);
+    return rc;
+}
+
 /* Tools are started and stopped: a sandbox that this machine doesn't allow is found here, too. */
 static int check_tools(opened *o, error *err)
 {
@@ -106,6 +121,10 @@ static int check_tools(opened *o, error *err)
     const recipe *r = o->recipe;
     router *tools = recipe_router(r, NULL, &why);
     if (!tools) return recipe_error(r, "env.tools", &why, err);
+    if (check_reset(o, tools, &why) != OK) {
+        router_free(tools);
+        return recipe_error(r, "env.tools", &why, err);
+    }
 
     /* Tools are processes: they have shown that they start, and what follows needs their words alone. */
     char *text = router_tools_json(tools);
@@ -152,6 +171,7 @@ static int check_rows(opened *o, const dataset *rows, const char *name, const ch
                              .max_context = o->max_context };
 
     if (enough_shots(o, key, shots, err) != OK) return err->code;
+    if (recipe_has_environment(o->recipe)) return OK; /* it makes the prompts */
     if (check_prompts(&m, rows, name, (int)shots, o->out->note, sizeof o->out->note, &why) == OK) return OK;
 
     /* "no prompt ... fits": the rows are fine, and the key to change is the one that gives them room. */
@@ -223,10 +243,10 @@ static int check_rewards(const opened *o, const dataset *rows, error *err)
     return recipe_error(r, "reward.script", &why, err);
 }
 
-static int open_rows(const char *path, dataset **rows, uint64_t *n, error *err)
+static int open_rows(const recipe *r, const char *path, dataset **rows, uint64_t *n, error *err)
 {
     if (!path[0]) return OK;
-    if (!(*rows = dataset_open(path, 0, err))) return err->code;
+    if (!(*rows = recipe_rows(r, path, err))) return err->code;
     *n = dataset_size(*rows);
     return OK;
 }
@@ -241,15 +261,21 @@ static unsigned needs_of(const checks_for *what)
     return needs;
 }
 
-static int check_prompts_of_rows(opened *o, error *err)
+static int open_all_rows(opened *o, error *err)
 {
     const checks_for *what = o->what;
     const curriculum_options *c = &o->recipe->curriculum;
     int rc = OK;
-    if (what->train) rc = open_rows(c->train, &o->train, &o->out->train_rows, err);
-    if (rc == OK && (what->train || what->test)) rc = open_rows(c->test, &o->test, &o->out->test_rows, err);
+    if (what->train) rc = open_rows(o->recipe, c->train, &o->train, &o->out->train_rows, err);
+    if (rc == OK && (what->train || what->test)) rc = open_rows(o->recipe, c->test, &o->test, &o->out->test_rows, err);
+    return rc;
+}
 
-    if (rc == OK && what->train) rc = check_schedule(o, err);
+static int check_prompts_of_rows(opened *o, error *err)
+{
+    const checks_for *what = o->what;
+    int rc = OK;
+    if (what->train) rc = check_schedule(o, err);
     if (rc == OK && what->test && o->test) rc = check_rows(o, o->test, "data.test", test_key(o), what->test_shots, err);
     return rc;
 }
@@ -307,6 +333,7 @@ int checks_open(const recipe *r, const checks_for *what, checks *out, error *err
     if (rc == OK) rc = check_memory(&o, err);
 
     /* From here on processes start: a sandbox, and one that plays the reward script. */
+    if (rc == OK) rc = open_all_rows(&o, err);
     if (rc == OK) rc = check_tools(&o, err);
     if (rc == OK) rc = check_prompts_of_rows(&o, err);
     if (rc == OK) rc = check_rewards(&o, o.train ? o.train : o.test, err);

@@ -61,6 +61,7 @@ static void set_rollouts(episode_runner *p, const recipe *r, const model_config 
     p->rollouts = (rollout_config){ .tokenizer = p->tokenizer,
                                     .dialect = p->dialect,
                                     .router = p->router,
+                                    .plays = recipe_has_environment(r),
                                     .dialect_name = r->prompt.dialect,
                                     .environment = EPISODE_ENVIRONMENT,
                                     .instruction = r->prompt.instruction,

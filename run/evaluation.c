@@ -172,7 +172,7 @@ static int open_questions(evaluation *v, error *err)
                                       .eval_prompts = (uint64_t)prompts,
                                       .eval_shots = (int32_t)shots_of(v),
                                       .eval_temperature = (float)r->run.eval_temperature };
-    if (!(v->schedule.eval = dataset_open(r->curriculum.test, 0, err))) return err->code;
+    if (!(v->schedule.eval = recipe_rows(r, r->curriculum.test, err))) return err->code;
     v->size = scheduler_eval_size(&v->schedule);
     return OK;
 }

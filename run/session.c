@@ -58,8 +58,8 @@ static int open_data(session *s, error *err)
 {
     const recipe *r = s->role.recipe;
     if (check_data(r, NEEDS_MODEL | NEEDS_TRAIN | NEEDS_TEST, err) != OK) return err->code;
-    if (!(s->train = dataset_open(r->curriculum.train, 0, err))) return err->code;
-    if (r->curriculum.test[0] && !(s->test = dataset_open(r->curriculum.test, 0, err))) return err->code;
+    if (!(s->train = recipe_rows(r, r->curriculum.train, err))) return err->code;
+    if (r->curriculum.test[0] && !(s->test = recipe_rows(r, r->curriculum.test, err))) return err->code;
 
     if (sampler_needed(&r->curriculum.sampler) && !(s->sampler = sampler_new(&r->curriculum.sampler, s->train, err)))
         return err->code;

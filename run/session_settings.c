@@ -21,6 +21,7 @@ limits session_limits(const recipe *r, const model_config *model)
     return (limits){ .vocab = model->vocab,
                      .max_context = max_context,
                      .max_turns = r->env.max_turns,
+                     .environment = recipe_has_environment(r),
                      .eos = model->eos,
                      .n_eos = model->n_eos,
                      .dialect = ours ? r->prompt.dialect : NULL };

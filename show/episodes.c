@@ -74,6 +74,7 @@ static json_t *call_json(const tool_call *c)
     json_object_set_new(call, "observation", json_bytes(c->observation));
     json_object_set_new(call, "ok", json_boolean(c->ok));
     json_object_set_new(call, "ms", json_real(c->ms));
+    if (c->outcome) json_object_set_new(call, "outcome", json_parse(c->outcome, strlen(c->outcome), "outcome", NULL));
     return call;
 }
 
@@ -103,6 +104,7 @@ static json_t *episode_json(const char *row, const episode *e, const score *sc)
     json_object_set_new(line, "calls", calls_json(e));
     json_object_set_new(line, "row", json_parse(row, strlen(row), "row", NULL));
     json_object_set_new(line, "answer", json_bytes(e->answer));
+    if (e->opening) json_object_set_new(line, "opening", json_parse(e->opening, strlen(e->opening), "opening", NULL));
     if (sc && sc->error) json_object_set_new(line, "error", json_bytes(sc->error));
     return line;
 }

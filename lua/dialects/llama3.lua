@@ -96,6 +96,11 @@ function dialect.observation(options, calls, _, spec)
     return spec.render and chat_frame(options, spec, #calls) or frame(#calls)
 end
 
+function dialect.reply(options, _, spec)
+    if spec.render then return chat_template.said(spec.render, chat_template.signatures(spec), dated(options)) end
+    return { STOP .. header("user"), STOP .. header("assistant") }
+end
+
 local FORM = 'a tool call should be {"name": ..., "parameters": {...}}'
 
 -- Is this object a call? {"name": "Ann"} is an answer like any other. One that is not JSON is told by how it begins.

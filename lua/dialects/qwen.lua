@@ -97,6 +97,11 @@ function dialect.observation(options, calls, _, spec)
     return spec.render and chat_frame(spec, #calls) or frame(options, #calls)
 end
 
+function dialect.reply(options, _, spec)
+    if spec.render then return chat_template.said(spec.render, chat_template.signatures(spec)) end
+    return { STOP .. "\n<|im_start|>user\n", STOP .. "\n<|im_start|>assistant\n" .. options.reply }
+end
+
 -- A </tool_call> inside a JSON string is the string's. One reader for one call: it has read up to `at`.
 local function string_reader(text, at)
     local inside = false

@@ -125,6 +125,9 @@ end
 
 function dialect.observation(options, calls) return frame(options, #calls) end
 
+-- An environment's words are a message of the user's where there are messages, else a result.
+function dialect.reply(options, _, spec) return spec.render and chat_template.said(spec.render) or frame(options, 1) end
+
 -- The rest of a tag that does not end behind its name. It has attributes, or it is none: "x <y and z". One reader for one tag, from byte `at`;
 -- each call reads on in what has come. Returns nil while the tag is open, else how it ended and the byte after it: "plain" <x >,
 -- "attributes" <x y="z">, "words" <x y>, "empty" <x/>, "closed" by `close` inside of it (a quote or ">" is missing), "none".

@@ -175,6 +175,22 @@ function M.frame(render, messages, stop, tools, more)
     return frame
 end
 
+-- The texts around a user's words that follow a reply without a call. The reply's end is written before them: where the policy has
+-- written it already, it is left out by who splices.
+function M.said(render, tools, more)
+    local messages = {}
+    for i, role in ipairs{ "user", "assistant", "user" } do messages[i] = { kind = "shot", role = role, parts = { { "" } } } end
+    local text, said = M.render(render, messages, tools, more)
+    local frame, at = {}, 1
+    for i, m in ipairs(said) do
+        local first, last = place(text, m, i, at)
+        if i == #said then frame[1] = text:sub(at, first - 1) end
+        at = last + 1
+    end
+    frame[2] = text:sub(at)
+    return frame
+end
+
 -- What the template writes after a question: the policy's message begins with it. "" where it refuses so short a conversation.
 function M.reply(render)
     local text = render(conversation({ { role = "user" } }))

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a recipe is written with: T.python{...}, T.search{...}, T.mcp{...}, T.tool{...}, T.shots{...}. Each checks its fields and returns a plain table
+-- What a recipe is written with: T.python{...}, T.search{...}, T.mcp{...}, T.env{...}, T.tool{...}, T.shots{...}. Each checks its fields and returns a plain table
 -- that says what kind of thing it is; nothing is started here.
 
 local T = {}
@@ -109,6 +109,22 @@ function T.mcp(t)
     within("mcp", "timeout", server.timeout, 0.01, 3600)
     within("mcp", "start", server.start, 0.1, 3600)
     return server
+end
+
+-- An environment that episodes are played in: a program that is started with command and talked to in JSON lines (docs/env.md).
+-- config: a table that it is given; instances: processes of it, 8; at_once: episodes that each plays at a time, 1; timeout: seconds
+-- of a reset or a step, 30; start: seconds until it is open, 60.
+function T.env(t)
+    local env = checked("env", {
+        command = "table", config = "table", instances = "number", at_once = "number", timeout = "number", start = "number",
+    }, t)
+    if not env.command then error('T.env needs command, such as { "python3", "environment.py" }', 2) end
+    list_of_texts("env", "command", env.command)
+    within("env", "instances", env.instances, 1, 256, true)
+    within("env", "at_once", env.at_once, 1, 4096, true)
+    within("env", "timeout", env.timeout, 0.01, 3600)
+    within("env", "start", env.start, 0.1, 3600)
+    return env
 end
 
 -- Worked examples: schedule { {0, 3}, {50, 2}, {80, {0, 1}}, {120, 0} } says how many from which step on; a list is a mixture.

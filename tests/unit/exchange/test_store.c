@@ -512,8 +512,8 @@ static void a_database_of_another_format_or_program_is_refused(void **state)
     } OTHERS[] = {
         { "CREATE TABLE episodes(task_id INTEGER PRIMARY KEY); PRAGMA user_version = 1",
           "format 1 by an older Troupe" },
-        { "PRAGMA user_version = 2", "format 2 by an older Troupe" },
-        { "PRAGMA user_version = 4", "format 4 by a newer Troupe" },
+        { "PRAGMA user_version = 3", "format 3 by an older Troupe" },
+        { "PRAGMA user_version = 5", "format 5 by a newer Troupe" },
         { "CREATE TABLE customers(name TEXT)", "of another program" },
     };
     for (size_t i = 0; i < sizeof OTHERS / sizeof *OTHERS; i++) {

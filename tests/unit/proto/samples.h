@@ -49,9 +49,10 @@ static inline episode *sample_episode(void)
     episode *e = episode_new(&t);
     sample_tokens(&e->tokens);
     char **const texts[] = { &e->environment, &e->data_group, &e->template_name, &e->text,
-                             &e->transcript,  &e->answer,     &e->failure_text };
-    static const char *const values[] = { "tools", "math", "llama3", "t\xc3\xa4xt", "transcript", "42", "it broke" };
-    for (int i = 0; i < 7; i++) {
+                             &e->transcript,  &e->answer,     &e->failure_text,  &e->opening };
+    static const char *const values[] = { "tools",      "math", "llama3",   "t\xc3\xa4xt",
+                                          "transcript", "42",   "it broke", "{\"prompt\": \"2+2\"}" };
+    for (int i = 0; i < 8; i++) {
         free(*texts[i]);
         *texts[i] = xstrdup(values[i]);
     }
@@ -61,6 +62,7 @@ static inline episode *sample_episode(void)
         *episode_add_call(e) = (tool_call){ .name = xstrdup(i ? "python" : "calculator"),
                                             .arguments = xstrdup("{\"code\": \"1\"}"),
                                             .observation = i ? xstrdup("1") : NULL,
+                                            .outcome = i ? xstrdup("{\"done\": true}") : NULL,
                                             .ok = i == 1,
                                             .ms = 1.5 + i };
     e->n_shots = 2, e->hint_len = 3, e->template_id = 2;

@@ -199,8 +199,8 @@ static void another_protocol_is_refused_with_both_numbers(void **state)
     UNTIL(&w, (len = zmq_recv(raw, bytes, sizeof bytes, ZMQ_DONTWAIT)) >= 0);
     test_ok(message_decode(&m, bytes, (size_t)len, &err), &err);
     assert_int_equal(m.type, MSG_BYE);
-    assert_non_null(strstr(m.bye.reason, "protocol version 45,"));
-    assert_non_null(strstr(m.bye.reason, "expected 4:"));
+    assert_non_null(strstr(m.bye.reason, "protocol version 46,"));
+    assert_non_null(strstr(m.bye.reason, "expected 5:"));
     assert_int_equal(w.exchange.ups, 1);
     zmq_close(raw);
     free_wire(&w);

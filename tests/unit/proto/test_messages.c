@@ -49,6 +49,7 @@ static void same_turns_and_calls(const episode *got, const episode *want)
         same_text(a->name, b->name, "call's name");
         same_text(a->arguments, b->arguments, "call's arguments");
         same_text(a->observation, b->observation, "call's observation");
+        same_text(a->outcome, b->outcome, "call's outcome");
         assert_true(a->ok == b->ok && a->ms == b->ms);
     }
 }
@@ -68,6 +69,7 @@ static void same_episode(const episode *got, const episode *want)
     same_text(got->transcript, want->transcript, "transcript");
     same_text(got->answer, want->answer, "answer");
     same_text(got->failure_text, want->failure_text, "failure_text");
+    same_text(got->opening, want->opening, "opening");
     same_turns_and_calls(got, want);
     same_tokens(&got->tokens, &want->tokens);
 }
@@ -197,7 +199,7 @@ static void an_episode_of_nothing_comes_back(void **state)
     episode_free(e), episode_free(back);
 }
 
-/* ---- the bytes of version 4 ----
+/* ---- the bytes of version 5 ----
  *
  * The fuzzer's corpus holds every sample as it was encoded once; TROUPE_WRITE_CORPUS=1 writes it anew, which is right
  * only together with a new field or another PROTOCOL_VERSION. */

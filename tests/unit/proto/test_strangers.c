@@ -146,7 +146,7 @@ static void a_hello_of_another_version_is_told_so_though_it_can_not_be_read(void
     UNTIL(&w, (len = zmq_recv(raw, bytes, sizeof bytes, ZMQ_DONTWAIT)) >= 0);
     test_ok(message_decode(&m, bytes, (size_t)len, &err), &err);
     assert_int_equal(m.type, MSG_BYE);
-    assert_non_null(strstr(m.bye.reason, "protocol version 3, expected 4"));
+    assert_non_null(strstr(m.bye.reason, "protocol version 3, expected 5"));
     assert_int_equal(endpoint_refused(w.exchange.ep)->by_reason[REFUSAL_PROTOCOL], 1);
     zmq_close(raw);
     free_wire(&w);

@@ -112,7 +112,7 @@ static void a_failed_machine_is_never_a_stop_of_the_policys(void **state)
     episode *e;
     e = made(), e->stop = STOP_ERROR, must_refuse(e, "stop 4 and failure 0");
     e = made(), e->failed = FAIL_ENGINE, must_refuse(e, "stop 0 and failure 3");
-    e = made(), e->stop = N_STOPS, must_refuse(e, "stop 5");
+    e = made(), e->stop = N_STOPS, must_refuse(e, "stop 6");
     e = made(), e->stop = STOP_ERROR, e->failed = N_FAILURES, must_refuse(e, "failure 4");
     e = made(), e->stop = (stop_reason)-1, must_refuse(e, "stop -1");
 }
