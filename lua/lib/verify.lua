@@ -118,7 +118,8 @@ end
 function verify.tool_calls(episode, name)
     local count = 0
     for _, call in ipairs(episode.tool_calls) do
-        if (name == nil or call.name == name) and call.ok then count = count + 1 end
+        local called = name == nil and call.name ~= "" or call.name == name -- "": said to an environment
+        if called and call.ok then count = count + 1 end
     end
     return count
 end

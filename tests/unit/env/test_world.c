@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: MIT */
+/* Environments, good and bad: this program is its own, "play KIND", which does what the text of a step says. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/process.h"
+#include "base/str.h"
+#include "env/tools/environment.h"
+#include "tests/support/support.h"
+
+/* ---- the environment ---- */
+
+/* Takes `message`. */
+static void put(json_t *message)
+{
+    char *line = json_text(message, false);
+    printf("%s\n", line);
+    fflush(stdout);
+    free(line);
+    json_decref(message);
+}
+
+static void open_it(json_t *id, const char *kind)
+{
+    if (strcmp(kind, "refuses") == 0) {
+        put(json_pack("{s:O, s:s}", "id", id, "error", "there is no such game"));
+        return;
+    }
+    json_t *tools = json_array();
+    json_array_append_new(tools, json_pack("{s:s, s:s, s:{s:s, s:{s:{s:s}}, s:[s]}}", "name",
+                                           strcmp(kind, "misnamed") == 0 ? "go west" : "go", "description", "moves",
+                                           "parameters", "type", "object", "properties", "way", "type", "string",
+                                           "required", "way"));
+    for (int i = 0; i < 40 && strcmp(kind, "crowded") == 0; i++) {
+        char name[20];
+        snprintf(name, sizeof name, "tool_%d", i);
+        json_array_append_new(tools, json_pack("{s:s}", "name", name));
+    }
+    if (strcmp(kind, "listless") == 0) json_array_clear(tools);
+    put(json_pack("{s:O, s:o}", "id", id, "tools", tools));
+}
+
+static int n_open; /* episodes that were reset and not closed */
+
+/* The answer to a reset: who it is, and how often. */
+static void reset_it(json_t *id, const json_t *m, const char *kind)
+{
+    static int resets;
+    char text[200];
+    const char *row_kind = json_string_value(json_object_get(json_object_get(m, "row"), "kind"));
+    n_open++;
+    snprintf(text, sizeof text, "pid %d, reset %d, seed %d", getpid(), ++resets,
+             (int)json_integer_value(json_object_get(m, "seed")));
+    if (strcmp(kind, "stillborn") == 0) raise(SIGKILL);
+    if (row_kind && strcmp(row_kind, "messages") == 0)
+        put(json_pack("{s:O, s:[{s:s, s:s}]}", "id", id, "messages", "role", "user", "content", text));
+    else if (row_kind && strcmp(row_kind, "nothing") == 0)
+        put(json_pack("{s:O}", "id", id));
+    else if (row_kind && strcmp(row_kind, "wrong") == 0)
+        put(json_pack("{s:O, s:[s]}", "id", id, "messages", "hello"));
+    else if (row_kind && strcmp(row_kind, "failing") == 0)
+        put(json_pack("{s:O, s:s}", "id", id, "error", "this row has no game"));
+    else
+        put(json_pack("{s:O, s:s}", "id", id, "observation", text));
+}
+
+static void say_raw(const char *format, json_t *id)
+{
+    printf(format, (long long)json_integer_value(id));
+    printf("\n");
+    fflush(stdout);
+}
+
+static void step_it(json_t *id, const json_t *m)
+{
+    const json_t *call = json_object_get(m, "call");
+    const char *text = json_string_value(json_object_get(m, "text"));
+    const char *wrote = json_string_value(json_object_get(m, "turn"));
+    char says[300];
+    if (call) text = json_string_value(json_object_get(json_object_get(call, "arguments"), "way"));
+    snprintf(says, sizeof says, "%s %s [%s], open %d", call ? "went" : "heard", text, wrote ? wrote : "-", n_open);
+
+    if (strcmp(text, "crash") == 0) raise(SIGKILL);
+    while (strcmp(text, "hang") == 0) pause();
+    if (strcmp(text, "silence") == 0) return; /* no answer, but it hears others */
+    if (strcmp(text, "garbage") == 0) return say_raw("Traceback, at id %lld", id);
+    if (strcmp(text, "nameless") == 0) return say_raw("{\"observation\": \"%lld\"}", id);
+    if (strcmp(text, "number") == 0) return say_raw("{\"id\": %lld, \"observation\": 5}", id);
+    if (strcmp(text, "worth") == 0) return say_raw("{\"id\": %lld, \"reward\": \"much\"}", id);
+    if (strcmp(text, "endless") == 0) return say_raw("{\"id\": %lld, \"rewards\": {\"a\": 1e999}}", id);
+    if (strcmp(text, "maybe") == 0) return say_raw("{\"id\": %lld, \"done\": 1}", id);
+    if (strcmp(text, "nul") == 0) return say_raw("{\"id\": %lld, \"observation\": \"a\\u0000b\"}", id);
+    if (strcmp(text, "flood") == 0)
+        for (;;) printf("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+    if (strcmp(text, "fail") == 0) {
+        put(json_pack("{s:O, s:s}", "id", id, "error", "KeyError: 'door'"));
+    } else if (strcmp(text, "bare") == 0) {
+        put(json_pack("{s:O}", "id", id));
+    } else if (strcmp(text, "verbose") == 0) {
+        str long_text = { 0 };
+        while (long_text.len < 5000) str_puts(&long_text, "many words ");
+        put(json_pack("{s:O, s:f, s:s}", "id", id, "reward", 0.5, "info", long_text.data));
+        str_free(&long_text);
+    } else if (strcmp(text, "win") == 0) {
+        put(json_pack("{s:O, s:s, s:b, s:b, s:i, s:{s:f, s:b}, s:{s:i}}", "id", id, "observation", "you win", "done", 1,
+                      "ok", 0, "reward", 1, "rewards", "style", 0.25, "clean", 1, "info", "moves", 3));
+    } else {
+        put(json_pack("{s:O, s:s}", "id", id, "observation", says));
+    }
+}
+
+static int play(const char *kind)
+{
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t n;
+    if (strcmp(kind, "gone") == 0) return 7;
+    if (strcmp(kind, "chatty") == 0) printf("Loading the game...\n");
+    while ((n = getline(&line, &room, stdin)) >= 0) {
+        json_t *m = json_parse(line, (size_t)n, "line", NULL), *id = json_object_get(m, "id");
+        const char *method = json_string_value(json_object_get(m, "method"));
+        if (!m || !method) return 8;
+        if (strcmp(kind, "silent") == 0) continue;
+        if (strcmp(method, "open") == 0) open_it(id, kind);
+        if (strcmp(method, "reset") == 0) reset_it(id, m, kind);
+        if (strcmp(method, "step") == 0) step_it(id, m);
+        if (strcmp(method, "close") == 0) n_open--;
+        json_decref(m);
+    }
+    free(line);
+    return 0;
+}
+
+/* ---- talking to it ---- */
+
+static int add(router *r, const char *kind, int instances, int at_once, error *err)
+{
+    char self[1024];
+    test_ok(process_self_path(self, sizeof self, err), err);
+    const char *const command[] = { self, "play", kind, NULL };
+    const world_config config = { .command = command,
+                                  .options = "{\"size\": 4}",
+                                  .instances = instances,
+                                  .at_once = at_once,
+                                  .timeout_ms = 2000,
+                                  .start_ms = 3000 };
+    return environment_add(r, &config, false, err);
+}
+
+static router *router_of(const char *kind, int instances, int at_once)
+{
+    error err = { 0 };
+    router *r = router_new(NULL);
+    test_ok(add(r, kind, instances, at_once, &err), &err);
+    return r;
+}
+
+static tool_result result_of(router *r, uint64_t call)
+{
+    error err = { 0 };
+    tool_result t = { 0 };
+    test_ok(router_await(r, call, &t, &err), &err);
+    return t;
+}
+
+static uint64_t begin_reset(router *r, uint64_t play, const char *row)
+{
+    return router_reset(r, &(tool_context){ .play = play, .row = row, .start = (uint64_t)9 << 33 }, clock_ms());
+}
+
+static uint64_t begin_say(router *r, uint64_t play, const char *text)
+{
+    char *said = said_arguments(text);
+    const uint64_t call = router_say(r, said, &(tool_context){ .play = play, .turn = "all of it" }, clock_ms());
+    free(said);
+    return call;
+}
+
+/* Fails unless it began; its words are the caller's to free. */
+static char *begun(router *r, uint64_t play)
+{
+    tool_result t = result_of(r, begin_reset(r, play, "{}"));
+    if (t.failed) fail_msg("play %d did not begin: %s", (int)play, t.text);
+    return t.text;
+}
+
+static void expect(tool_result t, failure failed, const char *text)
+{
+    if (t.failed != failed || !strstr(t.text, text))
+        fail_msg("expected '%s', found (failed %d): %s", text, t.failed, t.text);
+    tool_result_reset(&t);
+}
+
+static void expect_said(router *r, uint64_t play, const char *text, failure failed, const char *expected)
+{
+    expect(result_of(r, begin_say(r, play, text)), failed, expected);
+}
+
+static int pid_of(const char *text)
+{
+    const char *pid = strstr(text, "pid ");
+    assert_non_null(pid);
+    return atoi(pid + 4);
+}
+
+/* ---- the tests ---- */
+
+static void an_episode_from_reset_to_its_end(void **state)
+{
+    (void)state;
+    router *r = router_of("good", 1, 1);
+    assert_true(router_has_environment(r));
+    char *words = begun(r, 1);
+    assert_non_null(strstr(words, "{\"prompt\":\"pid "));
+    assert_non_null(strstr(words, "seed 9")); /* the upper bits */
+    free(words);
+    expect_said(r, 1, "hello", FAIL_NONE, "heard hello [all of it], open 1");
+
+    const tool_context context = { .play = 1 };
+    expect(result_of(r, router_begin(r, "go", "{\"way\": \"north\"}", &context, clock_ms())), FAIL_NONE,
+           "went north [-], open 1");
+
+    tool_result t = result_of(r, begin_say(r, 1, "win"));
+    assert_string_equal(t.text, "you win");
+    assert_false(t.ok);
+    json_t *outcome = json_parse(t.outcome, strlen(t.outcome), "outcome", NULL);
+    const json_t *rewards = json_object_get(outcome, "rewards");
+    assert_true(json_is_true(json_object_get(outcome, "done")) && outcome_is_done(t.outcome));
+    assert_true(json_real_value(json_object_get(rewards, "reward")) == 1 && json_object_size(rewards) == 3);
+    assert_true(json_real_value(json_object_get(rewards, "clean")) == 1);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(outcome, "info"), "moves")), 3);
+    json_decref(outcome);
+    tool_result_reset(&t);
+    router_free(r);
+}
+
+static void what_can_be_left_out(void **state)
+{
+    (void)state;
+    router *r = router_of("good", 1, 8);
+    expect(result_of(r, begin_reset(r, 1, "{\"kind\": \"nothing\"}")), FAIL_NONE, "{}");
+    expect(result_of(r, begin_reset(r, 2, "{\"kind\": \"messages\"}")), FAIL_NONE,
+           "{\"messages\":[{\"role\":\"user\",\"content\":\"pid ");
+    tool_result t = result_of(r, begin_say(r, 1, "bare"));
+    assert_true(t.ok && strcmp(t.text, "") == 0 && strcmp(t.outcome, "{\"done\":false}") == 0);
+    tool_result_reset(&t);
+    t = result_of(r, begin_say(r, 1, "verbose")); /* too much info is none */
+    assert_string_equal(t.outcome, "{\"done\":false,\"rewards\":{\"reward\":0.5}}");
+    tool_result_reset(&t);
+    router_free(r);
+}
+
+/* Our own two are no words of the policy's. */
+static void the_policy_is_told_of_its_tools_alone(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    router *r = router_of("good", 1, 1);
+    char *told = router_tools_json(r);
+    assert_non_null(strstr(told, "\"go\""));
+    assert_null(strstr(told, "(reset)"));
+    assert_null(strstr(told, "(say)"));
+    free(told);
+    static const char *const OWN[] = { ROUTER_RESET, ROUTER_SAY };
+    for (int i = 0; i < 2; i++) {
+        tool_result t = { 0 };
+        test_ok(router_call(r, OWN[i], "{\"text\": \"win\"}", &t, &err), &err);
+        assert_false(t.ok);
+        assert_non_null(strstr(t.text, "(there are: go)"));
+        tool_result_reset(&t);
+    }
+    free(begun(r, 1));
+    const tool_context context = { .play = 1 };
+    tool_result t = result_of(r, router_begin(r, "go", "{\"way\": 5}", &context, clock_ms()));
+    assert_true(!t.ok && t.failed == FAIL_NONE && strstr(t.text, "way")); /* never sent */
+    tool_result_reset(&t);
+    assert_int_equal(add(r, "good", 1, 1, &err), ERR_STATE);
+    router_free(r);
+}
+
+/* Whatever an instance does, the episode beside it goes on, and a new one begins within a second. */
+static void a_lost_instance_costs_its_own_episode(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *does, *says;
+    } BAD[] = {
+        { "crash", "has ended (killed by signal 9" },
+        { "garbage", "not JSON" },
+        { "nameless", "without an id" },
+        { "number", "the observation of a step is no text" },
+        { "worth", "the reward 'reward' of a step is no number" },
+        { "endless", "not JSON" },
+        { "maybe", "true or false" },
+        { "nul", "NUL" },
+        { "flood", "a line of more than 16 MB" },
+        { "hang", "no answer to a step within 2 s" },
+    };
+    router *r = router_of("good", 2, 1);
+    char *first = begun(r, 1);
+    for (uint64_t i = 0; i < sizeof BAD / sizeof *BAD; i++) {
+        const int64_t before = clock_ms();
+        char *second = begun(r, 2 + i);
+        assert_true(clock_ms() - before < 1000);
+        assert_true(pid_of(first) != pid_of(second));
+        free(second);
+        expect_said(r, 2 + i, BAD[i].does, FAIL_TOOL_LOST, BAD[i].says);
+        expect_said(r, 2 + i, "hello", FAIL_TOOL_LOST, BAD[i].says); /* it stays lost */
+        expect_said(r, 1, "hello", FAIL_NONE, "heard hello [all of it], open 1");
+        router_leave(r, 2 + i);
+    }
+    free(first);
+    router_free(r);
+}
+
+/* It failed, and says so: the instance goes on, with its other episode. */
+static void an_error_costs_one_episode_of_an_instance(void **state)
+{
+    (void)state;
+    router *r = router_of("good", 1, 2);
+    char *a = begun(r, 1), *b = begun(r, 2);
+    assert_int_equal(pid_of(a), pid_of(b));
+    expect_said(r, 1, "fail", FAIL_TOOL_LOST, "KeyError: 'door'");
+    expect_said(r, 2, "hello", FAIL_NONE, "heard hello [all of it], open 2");
+    free(a), free(b);
+
+    /* Of an instance that hears others, an answer that doesn't come costs that episode alone, too. */
+    const uint64_t silent = begin_say(r, 1, "silence");
+    const int64_t asked_ms = clock_ms();
+    while (clock_ms() == asked_ms) router_wait(r, 1);
+    expect_said(r, 2, "hello", FAIL_NONE, "open 2");
+    expect(result_of(r, silent), FAIL_TOOL_LOST, "no answer to a step within 2 s");
+    expect_said(r, 1, "hello", FAIL_TOOL_LOST, "within 2 s");
+    expect_said(r, 2, "hello", FAIL_NONE, "open 2");
+    router_free(r);
+}
+
+static void a_reset_waits_for_a_place(void **state)
+{
+    (void)state;
+    router *r = router_of("good", 1, 1);
+    char *first = begun(r, 1);
+    const uint64_t second = begin_reset(r, 2, "{}"), third = begin_reset(r, 3, "{}");
+    expect_said(r, 1, "hello", FAIL_NONE, "open 1");
+    assert_true(router_deadline_ms(r) == INT64_MAX); /* it waits for others, and for no clock */
+    router_leave(r, 2);
+    router_leave(r, 1);
+    router_leave(r, 1); /* again: nothing more is freed */
+    tool_result t = result_of(r, third);
+    assert_true(t.failed == FAIL_NONE && pid_of(t.text) == pid_of(first));
+    assert_non_null(strstr(t.text, "reset 2")); /* the second was never asked for */
+    tool_result_reset(&t);
+    free(first);
+    expect_said(r, 3, "hello", FAIL_NONE, "open 1"); /* it was told of the first one's end */
+    router_cancel(r, second);
+    router_free(r);
+}
+
+static void a_row_that_can_not_be_played_is_named(void **state)
+{
+    (void)state;
+    router *r = router_of("good", 1, 1);
+    expect(result_of(r, begin_reset(r, 1, "{\"kind\": \"failing\"}")), FAIL_TOOL_LOST, "this row has no game");
+    router_leave(r, 1);
+    expect(result_of(r, begin_reset(r, 2, "{\"kind\": \"wrong\"}")), FAIL_TOOL_LOST, "no list of {\"role\"");
+    free(begun(r, 3)); /* of a new instance: the second was no error of the row's, but no words of the protocol */
+    router_free(r);
+}
+
+/* It is not started over and over: after the second loss there is a pause, which doubles. */
+static void an_instance_that_never_plays_is_started_ever_less_often(void **state)
+{
+    (void)state;
+    router *r = router_of("stillborn", 1, 1);
+    const int64_t before = clock_ms();
+    expect(result_of(r, begin_reset(r, 1, "{}")), FAIL_TOOL_LOST, "has ended (killed by signal 9"); /* four times */
+    assert_true(clock_ms() - before >= 200 + 400);
+    assert_true(clock_ms() - before < 3000);
+    router_free(r);
+}
+
+static void a_step_before_a_reset_is_refused(void **state)
+{
+    (void)state;
+    router *r = router_of("good", 1, 1);
+    expect_said(r, 5, "hello", FAIL_TOOL_LOST, "before it is reset");
+    free(begun(r, 5));
+    router_leave(r, 5);
+    expect_said(r, 5, "hello", FAIL_TOOL_LOST, "before it is reset");
+    router_free(r);
+}
+
+static void environments_that_can_not_be_opened_are_refused_with_the_reason(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *kind, *says;
+    } BAD[] = {
+        { "gone", "has ended (exit status 7)" },
+        { "chatty", "not JSON" },
+        { "silent", "not open after 3 s" },
+        { "refuses", "there is no such game" },
+        { "misnamed", "'go west'" },
+        { "crowded", "41 tools (at most 30 are allowed)" },
+    };
+    for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) {
+        error err = { 0 };
+        router *r = router_new(NULL);
+        assert_int_equal(add(r, BAD[i].kind, 1, 1, &err), ERR_PEER);
+        if (!strstr(err.text, BAD[i].says)) fail_msg("%s: '%s'", BAD[i].kind, err.text);
+        router_free(r);
+    }
+    router *r = router_of("listless", 1, 1); /* text alone */
+    char *told = router_tools_json(r);
+    assert_string_equal(told, "[]");
+    free(told);
+    router_free(r);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3 && strcmp(argv[1], "play") == 0) return play(argv[2]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_episode_from_reset_to_its_end),
+        cmocka_unit_test(what_can_be_left_out),
+        cmocka_unit_test(the_policy_is_told_of_its_tools_alone),
+        cmocka_unit_test(a_lost_instance_costs_its_own_episode),
+        cmocka_unit_test(an_error_costs_one_episode_of_an_instance),
+        cmocka_unit_test(a_reset_waits_for_a_place),
+        cmocka_unit_test(a_row_that_can_not_be_played_is_named),
+        cmocka_unit_test(an_instance_that_never_plays_is_started_ever_less_often),
+        cmocka_unit_test(a_step_before_a_reset_is_refused),
+        cmocka_unit_test(environments_that_can_not_be_opened_are_refused_with_the_reason),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
