@@ -159,17 +159,25 @@ static void drain_report(fleet *f)
     while (poll(&fd, 1, 0) > 0 && (fd.revents & POLLIN)) read_report(f);
 }
 
+/* From here a signal that asks to stop has its default effect: it ends this process, and the children die with it. The
+ * others tell of one event more than once, and ask for no haste: of a closed terminal the shell tells and the kernel
+ * (SIGHUP), of a limit on CPU time the kernel, each second (SIGXCPU). */
+static void let_in_who_asks_again(void)
+{
+    static const int ASKS[] = { SIGINT, SIGQUIT, SIGTERM };
+    sigset_t mask;
+    sigemptyset(&mask);
+    for (size_t i = 0; i < sizeof ASKS / sizeof *ASKS; i++) sigaddset(&mask, ASKS[i]);
+    sigprocmask(SIG_UNBLOCK, &mask, NULL);
+}
+
 /* Waits for the step under way as long as it takes: whoever has no time asks again. */
 static int stop_in_order(fleet *f, int signal, error *err)
 {
     progress_end(f->config.progress);
     progress_say(f->config.progress,
                  "stopping: the step under way ends and a checkpoint is written (Ctrl-C again stops at once)");
-
-    /* From here a second signal has its default effect: it ends this process, and the children die with it. */
-    sigset_t mask;
-    stop_signals(&mask);
-    sigprocmask(SIG_UNBLOCK, &mask, NULL);
+    let_in_who_asks_again();
 
     supervisor_stop(f->supervisor, SUPERVISOR_WAITS);
     drain_report(f);

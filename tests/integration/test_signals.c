@@ -3,16 +3,20 @@
  * a reader that leaves. It ends with the bytes of an undisturbed run, and nothing is left of what was killed. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "tests/integration/calm.h"
 #include "tests/integration/fleet.h"
 #include "tests/support/support.h"
+
+enum { LOOK_MS = 5 };
 
 /* A terminal that is closed, and what schedulers send some time before they kill. */
 static void whoever_says_stop_gets_a_checkpoint(void **state)
@@ -27,6 +31,39 @@ static void whoever_says_stop_gets_a_checkpoint(void **state)
         assert_int_equal(troupe_wait(&t, SECONDS), 130);
         snprintf(words, sizeof words, "stopped by %s (continue with: troupe train --resume", strsignal(SIGNALS[i]));
         assert_said(&p, words);
+        assert_nobody_left(&p);
+        resumed_to_the_same_end(&p);
+        test_folder_remove(p.dir);
+    }
+}
+
+static void wait_until_said(const place *p, const char *words)
+{
+    for (const int64_t until_ms = clock_ms() + SECONDS * 1000; clock_ms() < until_ms; poll(NULL, 0, LOOK_MS)) {
+        size_t len;
+        char *said = bytes_of(p->out, &len);
+        const bool found = strstr(said, words) != NULL;
+        free(said);
+        if (found) return;
+    }
+    fail_msg("'%s' was not said", words);
+}
+
+/* A terminal that is closed is told of by the shell and by the kernel, a limit on CPU time each second: neither is the
+ * second Ctrl-C, which would end the run without its checkpoint. */
+static void what_is_told_twice_is_not_asked_twice(void **state)
+{
+    (void)state;
+    static const int SIGNALS[] = { SIGHUP, SIGXCPU };
+    for (size_t i = 0; i < sizeof SIGNALS / sizeof *SIGNALS; i++) {
+        place p;
+        process t = begun(&p, KEYS);
+        process_signal(&t, SIGNALS[i]);
+        wait_until_said(&p, "stopping: ");
+        process_signal(&t, SIGNALS[i]);
+        process_signal(&t, SIGHUP);
+        assert_int_equal(troupe_wait(&t, SECONDS), 130);
+        assert_said(&p, "stopped by ");
         assert_nobody_left(&p);
         resumed_to_the_same_end(&p);
         test_folder_remove(p.dir);
@@ -147,6 +184,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whoever_says_stop_gets_a_checkpoint),
+        cmocka_unit_test(what_is_told_twice_is_not_asked_twice),
         cmocka_unit_test(a_learner_that_is_asked_to_stop_stops_its_run_in_order),
         cmocka_unit_test(a_killed_run_leaves_nothing_behind_once_it_is_resumed),
         cmocka_unit_test(ctrl_z_pauses_all_and_fg_goes_on),
