@@ -274,6 +274,22 @@ static int unsupported(const char *where, const char *key, const json_t *found, 
     return rc;
 }
 
+/* PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA begin with B A != 0 and take that off the base: on the base as it was, their
+ * numbers are another model's (PiSSA's logits were off by 2.8). These beginnings leave it as it is. */
+static int check_beginning(const json_t *j, const char *where, error *err)
+{
+    static const char *const PLAIN[] = { "gaussian", "orthogonal", "eva" };
+    const char *name = json_string_value(json_object_get(j, "init_lora_weights"));
+    if (!name) return OK; /* absent, true or false */
+
+    for (size_t i = 0; i < sizeof PLAIN / sizeof *PLAIN; i++)
+        if (strcmp(name, PLAIN[i]) == 0) return OK;
+    return error_set(err, ERR_UNSUPPORTED,
+                     "%s: init_lora_weights is \"%.60s\": it was trained beside a changed base; merge it with PEFT "
+                     "(merge_and_unload) and take that model",
+                     where, name);
+}
+
 /* Other kinds of adapters, and other ways to scale or place a LoRA, would make the same numbers mean something else. */
 static int refuse_variants(const json_t *j, const char *where, error *err)
 {
@@ -290,7 +306,7 @@ static int refuse_variants(const json_t *j, const char *where, error *err)
         const bool off = !v || json_is_null(v) || json_is_false(v) || (json_is_object(v) && json_object_size(v) == 0);
         if (!off) return unsupported(where, OFF[i], v, err);
     }
-    return OK;
+    return check_beginning(j, where, err);
 }
 
 static int read_config(lora_config *c, const json_t *j, const char *where, error *err)

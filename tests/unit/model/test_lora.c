@@ -183,6 +183,12 @@ static void what_is_no_plain_lora_is_refused(void **state)
           "[\"q_proj\"]}",
           "use_dora" },
         { "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 4, \"target_modules\": []}", "target_modules" },
+        { "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 4, \"init_lora_weights\": \"pissa_niter_4\", "
+          "\"target_modules\": [\"q_proj\"]}",
+          "init_lora_weights is \"pissa_niter_4\": it was trained beside a changed base" },
+        { "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 4, \"init_lora_weights\": \"olora\", "
+          "\"target_modules\": [\"q_proj\"]}",
+          "merge_and_unload" },
         { "[]", "object" },
     };
     fixture f = fixture_open();
