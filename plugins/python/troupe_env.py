@@ -5,8 +5,8 @@
     python3 troupe_env.py KIND:NAME                                          answers requests until stdin ends
     python3 troupe_env.py KIND:NAME --rows N [--seed S] [--config JSON]      prints N rows for data.train
 
-KIND is gymnasium, verifiers, openenv, skyrl_gym, reasoning_gym or textworld (a module of troupe_adapters/ each), or
-`file`: `file:PATH.py:Class` is a class of your own, derived from Environment below. docs/env_python.md has examples.
+KIND is gymnasium, skyrl_gym, reasoning_gym or textworld (a module of troupe_adapters/ each), or `file`:
+`file:PATH.py:Class` is a class of your own, derived from Environment below. docs/env_python.md has examples.
 
     stdin --> reader --> main ----- open -----> Maker: what all episodes share
                           |
@@ -467,7 +467,7 @@ def serve(open_maker, streams=None):
 
 # ---- KIND:NAME
 
-KINDS = ("gymnasium", "verifiers", "openenv", "skyrl_gym", "reasoning_gym", "textworld")
+KINDS = ("gymnasium", "skyrl_gym", "reasoning_gym", "textworld")
 
 
 def load_file(path):
