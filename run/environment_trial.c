@@ -117,14 +117,19 @@ static void play(trial *t, uint64_t row, uint32_t seed, uint32_t steps, str *rec
     router_leave(t->router, ctx.play);
 }
 
-/* Says where the two differ, as lines. */
+/* Says where the two differ: the lines. */
 static void compare(trial *t, const str *a, const str *b, const char *what)
 {
+    enum { SHOWN = 120 };
+    const char *one = str_text(a), *other = str_text(b);
     size_t at = 0, line = 0;
-    while (at < a->len && at < b->len && a->data[at] == b->data[at]) at++;
-    if (at == a->len && at == b->len) return;
-    for (size_t i = line = at; i > 0 && a->data[i - 1] != '\n'; i--) line = i - 1;
-    found(t, "%s: once '%.120s', once '%.120s'", what, str_text(a) + line, str_text(b) + line);
+    for (; one[at] && one[at] == other[at]; at++)
+        if (one[at] == '\n') line = at + 1;
+    if (!one[at] && !other[at]) return;
+
+    const int n = (int)strcspn(one + line, "\n"), m = (int)strcspn(other + line, "\n");
+    found(t, "%s: once '%.*s', once '%.*s'", what, n < SHOWN ? n : SHOWN, one + line, m < SHOWN ? m : SHOWN,
+          other + line);
 }
 
 /* ---- the checks ---- */
@@ -134,7 +139,8 @@ static void check_begins(trial *t)
     const uint64_t n = t->rows ? dataset_size(t->rows) : 1;
     const uint64_t tried = n < MAX_ROWS ? n : MAX_ROWS;
     for (uint64_t i = 0; i < tried; i++) play(t, i, 1, 0, NULL);
-    snprintf(t->note, sizeof t->note, "%" PRIu64 " rows, %zu tools", tried, json_array_size(t->tools));
+    snprintf(t->note, sizeof t->note, "%" PRIu64 " of %" PRIu64 " rows; tools: %zu", tried, n,
+             json_array_size(t->tools));
 }
 
 /* Both are under way at once: where an instance plays one episode, they are in two processes. */
