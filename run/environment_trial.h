@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* environment_trial - `troupe env test`: whether a recipe's environment keeps what docs/env.md asks of one. It is played
- * with texts and calls that are made from its tools' schemas, and knows nothing of what would be a good move.
+/* environment_trial - `troupe env test`: whether a recipe's environment keeps what docs/env.md asks of one. It is
+ * played with texts, and with calls that are made from its tools' schemas; none of them is meant to be a good move.
  *
  *     begins       the first rows can be reset
  *     same start   the same row and seed begin in the same way, in another process, too
@@ -8,8 +8,7 @@
  *     apart        two episodes whose steps alternate go as each does alone
  *     bad input    whatever a policy may write is answered, and costs no episode
  *     no leak      many resets, steps and closes leave its processes' memory as it was
- *     ends         its processes end with their stdin
- */
+ *     ends         its processes end with their stdin */
 #pragma once
 
 #include "recipe/recipe.h"

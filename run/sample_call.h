@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* sample_call - arguments that keep to a tool's parameters, made from their JSON Schema: for trials, where any will do. */
+/* sample_call - arguments that keep to a tool's parameters, made from their JSON Schema: for trials, where any do. */
 #pragma once
 
 #include <jansson.h>
