@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/* A run whose episodes are played in an environment, and whose environment's processes are killed again and again: what
+ * it learns is what it learns undisturbed, and no process is left. This program is the environment, "play". */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/process.h"
+#include "base/str.h"
+#include "tests/integration/fleet.h"
+#include "tests/support/support.h"
+
+enum { SECONDS = 240, STEPS = 4 };
+
+/* ---- the environment: it echoes, and rewards the turns that hold many of a letter of its choice ---- */
+
+enum { MAX_EPISODES = 1 << 16 };
+static int turns[MAX_EPISODES];
+static char letters[MAX_EPISODES];
+
+static json_t *answer_to(const json_t *m, int at)
+{
+    const char *method = json_string_value(json_object_get(m, "method"));
+    const char *text = json_string_value(json_object_get(m, "text"));
+    char says[100];
+    if (strcmp(method, "open") == 0) return json_pack("{s:[]}", "tools");
+    if (strcmp(method, "reset") == 0) {
+        letters[at] = (char)('a' + json_integer_value(json_object_get(m, "seed")) % 8);
+        turns[at] = 0;
+        snprintf(says, sizeof says, "say %c", letters[at]);
+        return json_pack("{s:s}", "observation", says);
+    }
+    int n = 0;
+    for (const char *c = text ? text : ""; *c; c++) n += *c == letters[at];
+    snprintf(says, sizeof says, "%d", n);
+    return json_pack("{s:s, s:f, s:b}", "observation", says, "reward", n < 10 ? n / 10.0 : 1.0, "done",
+                     ++turns[at] == 2);
+}
+
+static int play(void)
+{
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t n;
+    while ((n = getline(&line, &room, stdin)) >= 0) {
+        json_t *m = json_parse(line, (size_t)n, "line", NULL), *id = json_object_get(m, "id");
+        const char *name = json_string_value(json_object_get(m, "episode"));
+        json_t *answer = id ? answer_to(m, name ? atoi(name) % MAX_EPISODES : 0) : NULL;
+        if (answer) {
+            json_object_set(answer, "id", id);
+            char *text = json_text(answer, false);
+            printf("%s\n", text);
+            fflush(stdout);
+            free(text);
+        }
+        json_decref(answer);
+        json_decref(m);
+    }
+    free(line);
+    return 0;
+}
+
+/* ---- the runs ---- */
+
+static const char REWARD[] = "return function(task, episode)\n"
+                             "    local sum = 0\n"
+                             "    for _, step in ipairs(episode.env_rewards) do sum = sum + (step.reward or 0) end\n"
+                             "    if task.prompt then error('the row has no prompt') end\n"
+                             "    return { said = sum / 2 }\n"
+                             "end\n";
+
+static const char RECIPE[] =
+    "local T = require \"troupe\"\n"
+    "return {\n"
+    "    model = \"%s/models/stagehand\",\n"
+    "    data = { train = \"rows.jsonl\" },\n"
+    "    env = { tools = { T.env{ command = { \"%s\", \"play\", \"%s\" }, instances = 3 } }, max_turns = 3 },\n"
+    "    prompt = { dialect = \"xml\", instruction = \"Say <answer>letters</answer>.\" },\n"
+    "    reward = { script = \"reward.lua\", objectives = { said = 1.0 } },\n"
+    "    rollout = { group = 6, prompts_per_step = 3, max_tokens = 48, max_context = 256 },\n"
+    "    optim = { lr = 1e-4, warmup = 2 },\n"
+    "    steps = %d, checkpoint_every = 2, eval_every = 0, actors = 2, learner_threads = 1, patience = 0,\n"
+    "}\n";
+
+/* The folder is in the environment's command line, by which it is found. */
+static place place_of_environment(void)
+{
+    place p = { .dir = test_folder_new() };
+    char self[1024], text[4096];
+    error err = { 0 };
+    test_ok(process_self_path(self, sizeof self, &err), &err);
+    snprintf(text, sizeof text, RECIPE, getenv("TROUPE_SOURCE"), self, p.dir, STEPS);
+    test_file_write(p.dir, "recipe.lua", text);
+    test_file_write(p.dir, "reward.lua", REWARD);
+    test_file_write(p.dir, "rows.jsonl", "{\"id\": 1}\n{\"id\": 2}\n{\"id\": 3}\n{\"id\": 4}\n{\"id\": 5}\n");
+    snprintf(p.run, sizeof p.run, "%s/run", p.dir);
+    snprintf(p.out, sizeof p.out, "%s/out", p.dir);
+    snprintf(p.recipe, sizeof p.recipe, "%s/recipe.lua", p.dir);
+    return p;
+}
+
+static process started(const place *p)
+{
+    return troupe_start(p->out, (const char *const[]){ "train", p->recipe, "--run-dir", p->run, NULL });
+}
+
+static void assert_no_environment_left(const place *p)
+{
+    int pids[64];
+    assert_int_equal(find_processes("play", p->dir, pids, 64), 0);
+}
+
+/* One of its processes at a time, from the second step on. */
+static int kill_now_and_then(const place *p, process *run)
+{
+    int pids[64], killed = 0, status = 0;
+    wait_for_step(p->run, 1, SECONDS);
+    const int64_t deadline = clock_ms() + SECONDS * 1000;
+    while (process_wait(run, 20, &status) == 0) {
+        const int n = find_processes("play", p->dir, pids, 64);
+        if (n > 0 && kill(pids[killed % n], SIGKILL) == 0) killed++;
+        assert_true(clock_ms() < deadline);
+        if (process_wait(run, 300, &status) != 0) break;
+    }
+    assert_int_equal(status, 0);
+    return killed;
+}
+
+static void an_environment_that_is_killed_changes_nothing(void **state)
+{
+    (void)state;
+    place calm = place_of_environment(), shaken = place_of_environment();
+    process run = started(&calm);
+    assert_int_equal(troupe_wait(&run, SECONDS), 0);
+    double rewards[STEPS];
+    assert_int_equal(metric_values(calm.run, "step", "reward/said/mean", rewards, STEPS), STEPS);
+
+    run = started(&shaken);
+    const int killed = kill_now_and_then(&shaken, &run);
+    print_message("%d processes killed\n", killed);
+    assert_true(killed > 0);
+    assert_same_model(&calm, &shaken, STEPS);
+    assert_no_environment_left(&calm);
+    assert_no_environment_left(&shaken);
+    test_folder_remove(calm.dir);
+    test_folder_remove(shaken.dir);
+}
+
+/* By hand, a game that can't begin is one sentence before anything is started. */
+static void an_environment_that_can_not_begin_is_said_before_the_start(void **state)
+{
+    (void)state;
+    place p = place_of_environment();
+    char text[4096];
+    size_t len;
+    snprintf(text, sizeof text, RECIPE, getenv("TROUPE_SOURCE"), "/nowhere/game", p.dir, STEPS);
+    test_file_write(p.dir, "recipe.lua", text);
+    process run = started(&p);
+    assert_int_not_equal(troupe_wait(&run, SECONDS), 0);
+    char *out = bytes_of(p.out, &len);
+    assert_non_null(strstr(out, "recipe.lua:5: env.tools: "));
+    assert_non_null(strstr(out, "/nowhere/game"));
+    free(out);
+    test_folder_remove(p.dir);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3 && strcmp(argv[1], "play") == 0) return play();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_environment_that_is_killed_changes_nothing),
+        cmocka_unit_test(an_environment_that_can_not_begin_is_said_before_the_start),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
