@@ -23,6 +23,7 @@ struct engine {
     void *owner;
     bool ready;        /* the one stream can continue */
     size_t room, used; /* tokens of the context */
+    int full;          /* so many submissions find no stream */
 };
 
 /* What is sampled is what was, one after the other. */
@@ -52,6 +53,7 @@ void engine_end(engine *en, uint64_t stream) { (void)stream, en->ready = false; 
 uint64_t engine_submit(engine *en, const int32_t *ids, size_t n, const stream_options *options, error *err)
 {
     (void)ids;
+    if (en->full > 0) return en->full--, error_set(err, ERR_FULL, "all streams are taken"), 0;
     if (n >= en->room) return error_set(err, ERR_LIMIT, "a prompt of %zu tokens", n), 0;
     en->owner = options->owner;
     en->ready = true;
