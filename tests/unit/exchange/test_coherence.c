@@ -344,9 +344,106 @@ static void an_observation_may_say_what_the_policy_says(void **state)
     episode_free(e);
 }
 
+/* ---- where episodes are played in an environment ---- */
+
+/* A call, then a turn without one that ends it. */
+static episode *played_in_one(const task *t)
+{
+    episode *e = honest_begin(t);
+    e->opening = xstrdup("{\"prompt\": \"Door?\"}");
+    honest_turn(e, "<move>1</move>", 4, POLICY);
+    honest_call(e, "7");
+    e->calls[0].outcome = xstrdup("{\"done\": false}");
+    honest_turn(e, "<answer>7</answer>", 5, POLICY);
+    honest_call(e, "8");
+    e->tokens.n -= 2; /* it is shown to nobody */
+    e->transcript[strlen(e->transcript) - strlen("[8]")] = 0;
+    e->calls[1].outcome = xstrdup("{\"done\": true}");
+    e->answer = xstrdup("7");
+    e->stop = STOP_DONE;
+    return e;
+}
+
+static void no_opening(episode *e) { say(&e->opening, NULL); }
+static void an_opening_that_is_none(episode *e) { say(&e->opening, "[]"); }
+static void an_outcome_that_is_none(episode *e) { say(&e->calls[0].outcome, "{"); }
+static void a_long_outcome(episode *e)
+{
+    e->calls[0].outcome = xrealloc(e->calls[0].outcome, OUTCOME_BYTES + 2);
+    memset(e->calls[0].outcome, ' ', OUTCOME_BYTES + 1);
+    e->calls[0].outcome[0] = '{', e->calls[0].outcome[OUTCOME_BYTES] = '}', e->calls[0].outcome[OUTCOME_BYTES + 1] = 0;
+}
+static void a_last_outcome_that_goes_on(episode *e) { say(&e->calls[1].outcome, "{\"done\": false}"); }
+static void no_last_outcome(episode *e) { say(&e->calls[1].outcome, NULL); }
+static void tokens_after_the_end(episode *e) { e->tokens.n += 2; }
+static void an_end_without_a_call(episode *e)
+{
+    for (char **text = (char *[]){ e->calls[1].name, e->calls[1].arguments, e->calls[1].observation, NULL }; *text;
+         text++)
+        free(*text);
+    free(e->calls[1].outcome);
+    e->n_calls = 1, e->tool_ms = 1.5, e->turns[1].call = -1;
+    say(&e->calls[0].outcome, "{\"done\": true}");
+}
+static void an_answer_of_nobody(episode *e) { say(&e->answer, "9"); }
+
+static const struct {
+    void (*forge)(episode *e);
+    const char *said; /* NULL: it could be so */
+} FORGED_THERE[] = {
+    { no_opening, "the environment's opening is missing" },
+    { an_opening_that_is_none, "the opening is no JSON object" },
+    { an_outcome_that_is_none, "tool call 0: its outcome is no JSON object of up to 4096 bytes" },
+    { a_long_outcome, "tool call 0: its outcome is no JSON object of up to 4096 bytes" },
+    { a_last_outcome_that_goes_on, "stop 'done', but the last call's outcome does not say so" },
+    { no_last_outcome, "stop 'done', but the last call's outcome does not say so" },
+    { tokens_after_the_end, "stop 'done', but the last call's outcome does not say so" },
+    { an_end_without_a_call, "stop 'done', but the last call's outcome does not say so" },
+    { an_answer_of_nobody, "answer '9' is not in the last turn" },
+    { no_answer, NULL },
+};
+
+static void an_environment_has_the_first_word_and_the_last(void **state)
+{
+    (void)state;
+    const task t = task_of();
+    limits there = LIMITS;
+    there.environment = true;
+    for (size_t i = 0; i < sizeof FORGED_THERE / sizeof *FORGED_THERE; i++) {
+        error err = { 0 };
+        const char *said = FORGED_THERE[i].said;
+        episode *e = played_in_one(&t);
+        test_ok(limits_episode(&there, &t, e, &err), &err);
+        FORGED_THERE[i].forge(e);
+        const int rc = limits_episode(&there, &t, e, &err);
+        if (rc != (said ? ERR_PARSE : OK)) fail_msg("%s: %s", said ? said : "a call ends it", err.text);
+        if (said && !strstr(err.text, said)) fail_msg("'%s' does not say '%s'", err.text, said);
+        episode_free(e);
+    }
+}
+
+static void without_an_environment_it_has_no_word(void **state)
+{
+    (void)state;
+    const task t = task_of();
+    episode *e = played_in_one(&t);
+    refused(&t, e, "words of an environment, though env.tools has no T.env");
+    say(&e->opening, NULL);
+    refused(&t, e, "words of an environment, though env.tools has no T.env");
+    e->stop = STOP_TURNS, say(&e->answer, NULL);
+    refused(&t, e, "tool call 0 has an outcome, though env.tools has no T.env");
+    say(&e->calls[0].outcome, NULL), say(&e->calls[1].outcome, NULL);
+    taken(&t, e);
+    say(&e->opening, "{}");
+    refused(&t, e, "words of an environment");
+    episode_free(e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_environment_has_the_first_word_and_the_last),
+        cmocka_unit_test(without_an_environment_it_has_no_word),
         cmocka_unit_test(every_field_is_held_against_the_others),
         cmocka_unit_test(the_policy_stops_by_itself),
         cmocka_unit_test(there_are_no_tokens_left),

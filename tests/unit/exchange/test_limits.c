@@ -69,6 +69,7 @@ static void long_text(char **text)
 static void a_giant_text(episode *e) { long_text(&e->text); }
 static void a_giant_transcript(episode *e) { long_text(&e->transcript); }
 static void a_giant_answer(episode *e) { long_text(&e->answer); }
+static void a_giant_opening(episode *e) { long_text(&e->opening); }
 static void a_giant_turn(episode *e) { long_text(&e->turns[0].text); }
 static void giant_arguments(episode *e) { long_text(&e->calls[0].arguments); }
 static void a_giant_observation(episode *e) { long_text(&e->calls[0].observation); }
@@ -101,6 +102,7 @@ static const struct {
     { a_giant_text, "text: 100000 bytes" },
     { a_giant_transcript, "transcript: 100000 bytes" },
     { a_giant_answer, "answer: 100000 bytes" },
+    { a_giant_opening, "opening: 100000 bytes" },
     { a_giant_turn, "turns: 100000 bytes" },
     { giant_arguments, "arguments: 100000 bytes" },
     { a_giant_observation, "observations: 100000 bytes" },
@@ -200,6 +202,12 @@ static void messages_are_as_long_as_the_run_needs(void **state)
     assert_int_equal(limits_message_bytes(&small, MSG_WANT), 4096);
     assert_int_equal(limits_message_bytes(&small, MSG_HELLO), 4096);
     assert_true(limits_message_bytes(&small, MSG_SCORE) > 4096 * 60 + (4 << 20));
+
+    /* In an environment each call may have an outcome of its own. */
+    limits played = small;
+    played.environment = true;
+    assert_int_equal(limits_message_bytes(&played, MSG_EPISODE),
+                     limits_message_bytes(&small, MSG_EPISODE) + 4 * OUTCOME_BYTES);
     const limits large = { .vocab = 9, .max_context = 1000000 }, unknown = { 0 };
     assert_int_equal(limits_message_bytes(&large, MSG_EPISODE), MAX_MESSAGE_BYTES);
     assert_int_equal(limits_message_bytes(&unknown, MSG_EPISODE), MAX_MESSAGE_BYTES);
