@@ -557,9 +557,75 @@ static void a_row_without_a_question_is_an_error_not_a_crash(void **state)
     dialect_free(d);
 }
 
+/* What stands around an environment's words to a turn without a call. */
+static void expect_reply(dialect *d, const char *before, const char *after, bool plain)
+{
+    error err = { 0 };
+    dialect_frame f;
+    test_ok(dialect_reply(d, "left", &f, &err), &err);
+    assert_int_equal(f.n, 2);
+    assert_string_equal(f.parts[0].data, before);
+    assert_string_equal(f.parts[1].data, after);
+    assert_int_equal(f.plain, plain);
+    dialect_frame_reset(&f);
+}
+
+static void an_environment_speaks_as_the_user_does(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *options, *before, *after;
+        bool plain;
+    } WANT[] = {
+        { "xml", NULL, "<result>", "</result>", true },
+        { "xml", "{\"result\": \"out\"}", "<out>", "</out>", true },
+        { "qwen", "{\"reply\": \"<think>\\n\"}", "<|im_end|>\n<|im_start|>user\n",
+          "<|im_end|>\n<|im_start|>assistant\n<think>\n", true },
+        { "llama3", NULL, "<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n",
+          "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", true },
+        { "react", NULL, "\nObservation: ", "\n", false }, /* it has none: as one call's result */
+    };
+    for (size_t i = 0; i < sizeof WANT / sizeof *WANT; i++) {
+        dialect *d = open_dialect(WANT[i].name, WANT[i].options);
+        expect_reply(d, WANT[i].before, WANT[i].after, WANT[i].plain);
+        dialect_free(d);
+    }
+}
+
+static void a_reply_that_is_none_is_refused(void **state)
+{
+    (void)state;
+    static const char *const REPLIES[][2] = {
+        { "{ 'one' }", "reply: expected a list of 2 texts" },
+        { "{ 'a', 'b', 'c' }", "reply: expected a list of 2 texts" },
+        { "'text'", "reply: expected a list of 2 texts" },
+        { "{ {}, 'b' }", "string expected" },
+    };
+    char *dir = test_folder_new(), path[400];
+    snprintf(path, sizeof path, "%s/mine.lua", dir);
+    for (size_t i = 0; i < sizeof REPLIES / sizeof *REPLIES; i++) {
+        char text[600];
+        error err = { 0 };
+        dialect_frame f;
+        snprintf(text, sizeof text,
+                 "return { prompt = function() return {} end, observation = function() return { '[', ']' } end,\n"
+                 "  reply = function() return %s end, parser = function() return function() end end }\n",
+                 REPLIES[i][0]);
+        test_file_write(dir, "mine.lua", text);
+        dialect *d = open_dialect(path, NULL);
+        assert_int_equal(dialect_reply(d, "left", &f, &err), ERR_SCRIPT);
+        if (!strstr(err.text, REPLIES[i][1])) fail_msg("'%s' does not say '%s'", err.text, REPLIES[i][1]);
+        dialect_frame_reset(&f);
+        dialect_free(d);
+    }
+    test_folder_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_environment_speaks_as_the_user_does),
+        cmocka_unit_test(a_reply_that_is_none_is_refused),
         cmocka_unit_test(a_prompt_is_instruction_shots_question),
         cmocka_unit_test(options_change_the_words),
         cmocka_unit_test(qwen_speaks_chatml),
