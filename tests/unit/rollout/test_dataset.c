@@ -189,9 +189,30 @@ static void a_resumed_cursor_visits_what_the_first_run_would_have(void **state)
     dataset_free(resumed);
 }
 
+/* An environment asks: its rows need no question, but they are rows. */
+static void rows_of_an_environment_need_no_question(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    char path[1024];
+    path_join(path, sizeof path, folder, "rows.jsonl");
+    assert_null(open_text("{\"size\": 4}\n", 0, &err));
+    dataset *d = dataset_open_bare(path, 0, &err);
+    if (!d) fail_msg("%s", err.text);
+    assert_int_equal(dataset_size(d), 1);
+    dataset_free(d);
+    static const char *const NONE[] = { "{}\n[]\n", "{}\n3\n", "{}\n{\n" };
+    for (int i = 0; i < 3; i++) {
+        test_file_write(folder, "rows.jsonl", NONE[i]);
+        assert_null(dataset_open_bare(path, 0, &err));
+        assert_non_null(strstr(err.text, "rows.jsonl:2"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_of_an_environment_need_no_question),
         cmocka_unit_test(rows_are_the_files_lines_in_its_order),
         cmocka_unit_test(a_mark_at_the_start_is_no_part_of_a_row),
         cmocka_unit_test(no_more_than_max_rows_are_read),
