@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/process.h"
 #include "base/str.h"
 #include "base/vec.h"
@@ -56,27 +57,51 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
-/* A program whose stdin ends should end by itself; one that doesn't is told, and then ended with all it has started. */
-void program_end(program *p)
+static void forget(program *p)
 {
-    int status;
-    close_fd(&p->in);
-    close_fd(&p->out);
-    if (p->runs) {
-        if (process_wait(&p->process, GRACE_MS, &status) == 0) {
-            process_kill_group(&p->process, SIGTERM);
-            if (process_wait(&p->process, GRACE_MS, &status) == 0) {
-                process_kill_group(&p->process, SIGKILL);
-                process_wait(&p->process, -1, &status);
-            }
-        }
-        p->runs = false;
-    }
+    p->runs = false;
     str_clear(&p->unsaid);
     str_clear(&p->heard);
     p->taken = 0;
     p->whole = false;
 }
+
+/* Waits for those that run, all together for so long. */
+static void wait_for_ends(program *const *all, int n, int64_t grace_ms)
+{
+    const int64_t until = clock_ms() + grace_ms;
+    for (int i = 0; i < n; i++) {
+        int status;
+        const int64_t left = until - clock_ms();
+        if (all[i]->runs && process_wait(&all[i]->process, left > 0 ? (int)left : 0, &status) != 0) forget(all[i]);
+    }
+}
+
+static void signal_those_left(program *const *all, int n, int signal_number)
+{
+    for (int i = 0; i < n; i++)
+        if (all[i]->runs) process_kill_group(&all[i]->process, signal_number);
+}
+
+/* A program whose stdin ends should end by itself; one that doesn't is told, and then ended with all it has started. */
+void program_end_all(program *const *all, int n)
+{
+    for (int i = 0; i < n; i++) {
+        close_fd(&all[i]->in);
+        close_fd(&all[i]->out);
+    }
+    wait_for_ends(all, n, GRACE_MS);
+    signal_those_left(all, n, SIGTERM);
+    wait_for_ends(all, n, GRACE_MS);
+    signal_those_left(all, n, SIGKILL);
+    for (int i = 0; i < n; i++) {
+        int status;
+        if (all[i]->runs) process_wait(&all[i]->process, -1, &status);
+        forget(all[i]);
+    }
+}
+
+void program_end(program *p) { program_end_all(&p, 1); }
 
 void program_kill(program *p)
 {

@@ -21,7 +21,9 @@ const char *program_name(const program *p); /* argv[0], for sentences */
 
 /* ERR_NOT_FOUND and others of process_spawn. One that runs is ended first, and what it has said is forgotten. */
 int program_start(program *p, error *err);
-void program_end(program *p);  /* it has a moment to end by itself */
+void program_end(program *p); /* it has a moment to end by itself */
+/* The same of several: they have the moment together. */
+void program_end_all(program *const *all, int n);
 void program_kill(program *p); /* it has none */
 
 /* Says a line, which has no newline in it; without effect on one that doesn't run. ERR_LIMIT: it has not read what it

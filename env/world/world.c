@@ -55,10 +55,19 @@ struct world {
     vec(tool_result) done;
 };
 
+static void end_instances(world *w)
+{
+    program **all = xcalloc((size_t)w->n_instances, sizeof *all);
+    for (int i = 0; i < w->n_instances; i++) all[i] = w->instances[i].program;
+    program_end_all(all, w->n_instances);
+    for (int i = 0; i < w->n_instances; i++) program_free(all[i]);
+    free(all);
+}
+
 void world_free(world *w)
 {
     if (!w) return;
-    for (int i = 0; i < w->n_instances; i++) program_free(w->instances[i].program);
+    end_instances(w);
     for (size_t i = 0; i < w->n_tools; i++) world_tool_reset(&w->tools[i]);
     for (size_t i = 0; i < w->requests.len; i++) free(w->requests.data[i].line);
     for (size_t i = 0; i < w->done.len; i++) tool_result_reset(&w->done.data[i]);

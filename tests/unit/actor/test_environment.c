@@ -421,7 +421,7 @@ static void a_turn_without_a_call_goes_to_the_environment(void **state)
         for (const char *c = TURNS[i].reads; (c = strstr(c, "<|im_end|>")); c++) framed++;
         assert_int_equal(ends, framed - 1);
         assert_string_equal(e->turns[0].text, TURNS[i].wrote);
-        assert_int_equal(e->turns[1].end, e->tokens.n); /* the last words are shown to nobody */
+        assert_int_equal(e->turns[1].end, e->tokens.n); /* the last words are shown to no one */
         episode_free(e);
         close_stage(s);
     }

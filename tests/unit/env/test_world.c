@@ -120,6 +120,7 @@ static int play(const char *kind)
     size_t room = 0;
     ssize_t n;
     if (strcmp(kind, "gone") == 0) return 7;
+    if (strcmp(kind, "stubborn") == 0) signal(SIGTERM, SIG_IGN);
     if (strcmp(kind, "chatty") == 0) printf("Loading the game...\n");
     while ((n = getline(&line, &room, stdin)) >= 0) {
         json_t *m = json_parse(line, (size_t)n, "line", NULL), *id = json_object_get(m, "id");
@@ -133,6 +134,7 @@ static int play(const char *kind)
         json_decref(m);
     }
     free(line);
+    while (strcmp(kind, "stubborn") == 0) pause();
     return 0;
 }
 
@@ -384,6 +386,17 @@ static void an_instance_that_never_plays_is_started_ever_less_often(void **state
     router_free(r);
 }
 
+/* Those that don't end by themselves are given the time that it takes one. */
+static void many_that_do_not_end_are_ended_together(void **state)
+{
+    (void)state;
+    router *r = router_of("stubborn", 6, 1);
+    for (uint64_t i = 1; i <= 6; i++) free(begun(r, i));
+    const int64_t before = clock_ms();
+    router_free(r);
+    assert_true(clock_ms() - before < 2500);
+}
+
 static void a_step_before_a_reset_is_refused(void **state)
 {
     (void)state;
@@ -434,6 +447,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_reset_waits_for_a_place),
         cmocka_unit_test(a_row_that_can_not_be_played_is_named),
         cmocka_unit_test(an_instance_that_never_plays_is_started_ever_less_often),
+        cmocka_unit_test(many_that_do_not_end_are_ended_together),
         cmocka_unit_test(a_step_before_a_reset_is_refused),
         cmocka_unit_test(environments_that_can_not_be_opened_are_refused_with_the_reason),
     };

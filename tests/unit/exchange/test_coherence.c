@@ -356,7 +356,7 @@ static episode *played_in_one(const task *t)
     e->calls[0].outcome = xstrdup("{\"done\": false}");
     honest_turn(e, "<answer>7</answer>", 5, POLICY);
     honest_call(e, "8");
-    e->tokens.n -= 2; /* it is shown to nobody */
+    e->tokens.n -= 2; /* it is shown to no one */
     e->transcript[strlen(e->transcript) - strlen("[8]")] = 0;
     e->calls[1].outcome = xstrdup("{\"done\": true}");
     e->answer = xstrdup("7");
