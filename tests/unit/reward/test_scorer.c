@@ -449,6 +449,90 @@ static void who_waits_for_a_script_can_say_so(void **state)
     close_desk(&d);
 }
 
+/* ---- episodes of an environment ---- */
+
+static void add_step(episode *e, const char *name, const char *outcome)
+{
+    tool_call *c = episode_add_call(e);
+    c->name = xstrdup(name);
+    c->arguments = xstrdup("{}");
+    c->observation = xstrdup("seen");
+    c->ok = true;
+    c->outcome = outcome ? xstrdup(outcome) : NULL;
+}
+
+/* The script has no fault, and so each of its assertions holds. */
+static void holds_of(desk *d)
+{
+    score sc = ask(d);
+    if (sc.status != SCORE_OK) fail_msg("%s", sc.error);
+    score_reset(&sc);
+    close_desk(d);
+}
+
+static void what_an_environment_gave_is_read_by_step(void **state)
+{
+    (void)state;
+    desk d = open_desk("local verify = require 'troupe.verify'\n"
+                       "return function(task, episode)\n"
+                       "  local gave, calls = episode.env_rewards, episode.tool_calls\n"
+                       "  assert(#gave == 3 and gave[1].reward == 1 and gave[1].style == 0.25, 'the first')\n"
+                       "  assert(next(gave[2]) == nil, 'no rewards are an empty table')\n"
+                       "  assert(gave[3].reward == -2 and gave[3].style == nil, 'the last')\n"
+                       "  assert(#calls == 4 and calls[1].done == false and calls[4].done == true, 'done')\n"
+                       "  assert(calls[1].rewards.style == 0.25 and calls[1].info.moves == 3, 'with its call')\n"
+                       "  assert(calls[3].rewards == nil and calls[3].info == nil, 'left out')\n"
+                       "  assert(calls[2].done == nil and calls[2].rewards == nil, 'a tool gives none')\n"
+                       "  assert(calls[4].info == 'over', 'info is any value')\n"
+                       "  assert(episode.opening.prompt == 'A door.' and not episode.opening.messages, 'opening')\n"
+                       "  assert(verify.tool_calls(episode) == 3 and verify.tool_calls(episode, 'go') == 2, 'calls')\n"
+                       "  assert(verify.tool_calls(episode, '') == 1, 'of those that were asked for')\n"
+                       "  return 1\n"
+                       "end\n");
+    d.e->opening = xstrdup("{\"prompt\": \"A door.\"}");
+    add_step(d.e, "go", "{\"done\": false, \"rewards\": {\"reward\": 1, \"style\": 0.25}, \"info\": {\"moves\": 3}}");
+    add_step(d.e, "python", NULL);
+    add_step(d.e, "", "{\"done\": false}");
+    add_step(d.e, "go", "{\"done\": true, \"rewards\": {\"reward\": -2}, \"info\": \"over\"}");
+    holds_of(&d);
+}
+
+static void without_an_environment_it_gave_nothing(void **state)
+{
+    (void)state;
+    desk d = open_desk("return function(task, episode)\n"
+                       "  assert(type(episode.env_rewards) == 'table' and #episode.env_rewards == 0)\n"
+                       "  assert(episode.opening == false and episode.tool_calls[1].done == nil)\n"
+                       "  return 1\n"
+                       "end\n");
+    add_step(d.e, "python", NULL);
+    holds_of(&d);
+}
+
+/* What the store has may be damaged: it is read as nothing, and a step keeps its place in the list. */
+static void outcomes_that_are_none_harm_no_one(void **state)
+{
+    (void)state;
+    static const char *const DAMAGED[] = {
+        "", "{", "[]", "5", "null", "\"text\"", "{\"rewards\": 5}", "{\"rewards\": null}", "{\"done\": true"
+    };
+    enum { N = sizeof DAMAGED / sizeof *DAMAGED };
+    desk d = open_desk("return function(task, episode)\n"
+                       "  local gave = episode.env_rewards\n"
+                       "  assert(#gave == #episode.tool_calls and #gave == 10, #gave)\n"
+                       "  for i = 1, 9 do\n"
+                       "    assert(next(gave[i]) == nil, i)\n"
+                       "    assert(not episode.tool_calls[i].done and episode.tool_calls[i].name == 'go', i)\n"
+                       "  end\n"
+                       "  assert(gave[10].reward == 1 and episode.opening == false)\n"
+                       "  return 1\n"
+                       "end\n");
+    d.e->opening = xstrdup("{\"prompt\": ");
+    for (int i = 0; i < N; i++) add_step(d.e, "go", DAMAGED[i]);
+    add_step(d.e, "go", "{\"done\": false, \"rewards\": {\"reward\": 1}}");
+    holds_of(&d);
+}
+
 int main(int argc, char **argv)
 {
     int status;
@@ -472,6 +556,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_host_killed_by_others_is_replaced_and_asked_again),
         cmocka_unit_test(nothing_leaks_from_one_call_to_the_next),
         cmocka_unit_test(a_script_that_can_not_be_loaded_is_refused_at_once),
+        cmocka_unit_test(what_an_environment_gave_is_read_by_step),
+        cmocka_unit_test(without_an_environment_it_gave_nothing),
+        cmocka_unit_test(outcomes_that_are_none_harm_no_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
