@@ -374,6 +374,74 @@ static void a_model_without_a_template_is_named(void **state)
     test_folder_remove(dir);
 }
 
+/* ---- an environment's words ---- */
+
+#define SPOKEN "{\"role\": \"user\", \"content\": \"Begin.\"}, {\"role\": \"assistant\", \"content\": \"Left.\"}, "
+
+/* A turn without a call, and the user's words behind it: what the dialect writes around them, and the template. */
+static void check_reply(const char *name, const char *template)
+{
+    error err = { 0 };
+    dialect_frame f;
+    model m = model_with(template);
+    dialect *d = speaking(name, &m);
+    test_ok(dialect_reply(d, "Left.", &f, &err), &err);
+    assert_int_equal(f.n, 2);
+    char *whole = rendered(&m, "{\"messages\": [" SPOKEN "{\"role\": \"user\", \"content\": \"A wall.\"}]}"), *said;
+    str frame = { 0 };
+    str_printf(&frame, "%sA wall.%s", f.parts[0].data, str_text(&f.parts[1]));
+    assert_non_null(said = strstr(whole, "Left."));
+    assert_string_equal(frame.data, said + strlen("Left."));
+    assert_true(f.plain); /* its words hold no control token */
+    str_free(&frame);
+    free(whole);
+    dialect_frame_reset(&f);
+    dialect_free(d);
+    test_folder_remove(m.dir);
+}
+
+static void an_environment_speaks_as_the_template_s_user_does(void **state)
+{
+    (void)state;
+    char thinking[sizeof CHATML + 20];
+    snprintf(thinking, sizeof thinking, "%s<think>\n", CHATML);
+    check_reply("xml", CHATML);
+    check_reply("xml", thinking);
+    check_reply("xml", LLAMA2);
+    check_reply("xml", GEMMA); /* it has no system role */
+    check_reply("qwen", HERMES);
+    check_reply("llama3", LLAMA3);
+}
+
+/* Templates that speak of the first question, and of no conversation. */
+static void replies_that_can_not_be_told_apart_are_refused(void **state)
+{
+    (void)state;
+    static const char *const BAD[][2] = {
+        { "{% for m in messages %}{{ m.content }}{% if not loop.first %}{{ raise_exception('One question.') }}{% endif "
+          "%}"
+          "{% endfor %}",
+          "One question." },
+        { "{{ messages[0].content }}", "once and in its turn" },
+        { "{{ messages[0].content }}{% for m in messages[1:]|reverse %}{{ m.content }}{% endfor %}",
+          "once and in its turn" },
+    };
+    for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) {
+        error err = { 0 };
+        dialect_frame f;
+        prompt_pieces p = { 0 };
+        model m = model_with(BAD[i][0]);
+        dialect *d = speaking("xml", &m);
+        test_ok(dialect_prompt(d, "", NULL, 0, "{\"prompt\": \"2+2?\"}", &p, &err), &err);
+        assert_int_equal(dialect_reply(d, "Left.", &f, &err), ERR_SCRIPT);
+        if (!strstr(err.text, BAD[i][1])) fail_msg("%zu: %s", i, err.text);
+        prompt_pieces_free(&p);
+        dialect_frame_reset(&f);
+        dialect_free(d);
+        test_folder_remove(m.dir);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -388,6 +456,8 @@ int main(void)
         cmocka_unit_test(llama3_writes_results_as_the_template_does),
         cmocka_unit_test(what_cant_be_spoken_through_is_refused),
         cmocka_unit_test(a_model_without_a_template_is_named),
+        cmocka_unit_test(an_environment_speaks_as_the_template_s_user_does),
+        cmocka_unit_test(replies_that_can_not_be_told_apart_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
