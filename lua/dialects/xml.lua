@@ -12,7 +12,7 @@
 --
 -- What stands in <think>...</think> is neither call nor answer. A pair of tags that are neither tool nor prose is a call of a tool that
 -- there isn't, and the policy reads so, as it does of a tool's tag with attributes (<python lang="py">, <python/>). Code may stand in a
--- ``` fence. The first </tool> ends a call, in a string of the code, too.
+-- ``` fence. The first </tool> ends a call, in a string of the code, too; white space may stand before its ">".
 --
 -- With prompt.chat_template = "model" questions and replies are the messages of the model's own chat template.
 --
@@ -36,7 +36,8 @@ local dialect = {
     },
 }
 
-local MAX_TAG = 70 -- bytes; a name has 64 at most
+local MAX_TAG = 70   -- bytes; a name has 64 at most
+local MAX_SPACE = 32 -- bytes between a closing tag's name and its ">": together with that, no more than a turn's searches look back
 
 local THINKING = { "think", "thinking", "thought", "reasoning" }
 local THOUGHTS = {}
@@ -128,11 +129,37 @@ function dialect.observation(options, calls) return frame(options, #calls) end
 -- An environment's words are a message of the user's where there are messages, else a result.
 function dialect.reply(options, _, spec) return spec.render and chat_template.said(spec.render) or frame(options, 1) end
 
+-- Does </name> stand at byte `at`, with white space before its ">" or without? The byte behind it; false: no; nil: more has to come.
+local function closed_at(text, at, name)
+    local mark = "</" .. name
+    local found = text:sub(at, at + #mark + MAX_SPACE)
+    if found:sub(1, #mark) ~= mark:sub(1, #found) then return false end
+    if #found <= #mark then return nil end
+
+    local space, ends = found:match("^(%s*)(.?)", #mark + 1)
+    if ends == ">" then return at + #mark + #space + 1 end
+    if ends ~= "" or #space > MAX_SPACE then return false end
+    return nil
+end
+
+-- Where </name> begins, at byte `at` or after it, and the byte behind it; else nil and from where the next search has to look.
+local function find_close(text, at, name)
+    local mark = "</" .. name
+    while true do
+        local first, last = text:find(mark, at)
+        if not first then return nil, text:unseen({ mark }, at) end
+        local behind = closed_at(text, first, name)
+        if behind then return first, behind end
+        if behind == nil then return nil, first end
+        at = last + 1
+    end
+end
+
 -- The rest of a tag that does not end behind its name. It has attributes, or it is none: "x <y and z". One reader for one tag, from byte `at`;
 -- each call reads on in what has come. Returns nil while the tag is open, else how it ended and the byte after it: "plain" <x >,
--- "attributes" <x y="z">, "words" <x y>, "empty" <x/>, "closed" by `close` inside of it (a quote or ">" is missing), "none".
--- close: </x>; nil: any "<" says that it is no tag.
-local function tag_reader(text, at, close)
+-- "attributes" <x y="z">, "words" <x y>, "empty" <x/>, "closed" by </x> inside of it (a quote or ">" is missing; then where that begins,
+-- too), "none". name: x; nil: any "<" says that it is no tag. Its second function: has an attribute begun?
+local function tag_reader(text, at, name)
     local begin, assigns, quote = at, false, nil
 
     local function ended(p)
@@ -146,7 +173,7 @@ local function tag_reader(text, at, close)
         return assigns and "[<>\"']" or "[^%w_:%-%.%s/]"
     end
 
-    return function()
+    local function read()
         while true do
             local p = text:find(interesting(), at, true)
             if not assigns and (p or text.length) - begin > MAX_TAG then return "none", p or text.length + 1 end
@@ -155,11 +182,11 @@ local function tag_reader(text, at, close)
 
             local c = text:sub(p, p)
             if c == "<" then
-                local found = close and assigns and text:sub(p, p + #close - 1) or "?"
-                if found == close then return "closed", p + #close end
-                if not (close and assigns) then return "none", p end
-                if found == close:sub(1, #found) then
-                    at = p -- it may be `close`, once the rest of it has come
+                if not (name and assigns) then return "none", p end
+                local behind = closed_at(text, p, name)
+                if behind then return "closed", behind, p end
+                if behind == nil then
+                    at = p -- it may close, once the rest of it has come
                     return nil
                 end
             elseif c == ">" then
@@ -172,6 +199,8 @@ local function tag_reader(text, at, close)
             end
         end
     end
+
+    return read, function() return assigns end
 end
 
 -- Reads tag after tag. Outside, a tag opens a call, the answer or a thought, or is remembered as unknown until it closes; inside, only
@@ -180,7 +209,7 @@ function dialect.parser(options, tools, begun)
     local text, at = turn.new(), 1
     local inside, begin -- the open tag's name, and where its content begins
     local malformed     -- the open tag is a tool's, with attributes
-    local tag           -- a tag that does not end behind its name: { name, from, read }
+    local tag           -- a tag that does not end behind its name: { name, from, read, assigns }
     local unknown = {}  -- open tags that are no tool's: name -> where the content begins
     local by_tag, prose = {}, { [options.result] = true }
     local tagged = {} -- the tools by the names that the policy writes
@@ -242,8 +271,21 @@ function dialect.parser(options, tools, begun)
         return bad(name, text:sub(unknown[name], first - 1):gsub("^>", ""), last)
     end
 
+    -- A closing tag's name has been read, and the byte behind it.
+    local function on_closing(name, first, last, ends)
+        if ends == ">" then return on_close(name, first, last) end
+        local behind = unknown[name] and closed_at(text, first, name)
+        if behind == nil and unknown[name] then
+            at = first
+            return false
+        end
+        if not behind then return true end
+        at = behind
+        return on_close(name, first, behind - 1)
+    end
+
     local function on_tag()
-        local how, behind = tag.read()
+        local how, behind, closes = tag.read()
         if not how then return false end
 
         local name, from = tag.name, tag.from
@@ -251,7 +293,7 @@ function dialect.parser(options, tools, begun)
         if how == "none" then return true end
         if how ~= "closed" then return on_open(name, how, from, behind - 1) end
         if is_thought(name) or #tools == 0 then return true end
-        return bad(name, text:sub(from, behind - #name - 4), behind - 1)
+        return bad(name, text:sub(from, closes - 1), behind - 1)
     end
 
     local function outside()
@@ -265,31 +307,29 @@ function dialect.parser(options, tools, begun)
         at = last + 1
         if last - first >= MAX_TAG then return true end -- whole or token by token: too long for a tag
 
-        if slash ~= "" then return ends ~= ">" or on_close(name, first, last) end
+        if slash ~= "" then return on_closing(name, first, last, ends) end
         if ends == ">" then return on_open(name, "plain", last, last) end
         if is_known(name) or not is_prose(name) then
-            tag = { name = name, from = last, read = tag_reader(text, last, is_known(name) and "</" .. name .. ">") }
+            tag = { name = name, from = last }
+            tag.read, tag.assigns = tag_reader(text, last, is_known(name) and name or nil)
         end
         return true
     end
 
     local function within()
-        local close = "</" .. inside .. ">"
-        local first, last = text:find(close, at)
-        if not first then
-            at = text:unseen({ close }, at)
-            return false
-        end
+        local first, behind = find_close(text, at, inside)
+        at = behind
+        if not first then return false end
 
-        local name, content, rest = inside, text:sub(begin, first - 1), text.length - last
-        at, inside = last + 1, nil
-        if malformed then return bad(name, content, last) end
+        local name, content, rest = inside, text:sub(begin, first - 1), text.length - behind + 1
+        inside = nil
+        if malformed then return bad(name, content, behind - 1) end
         if by_tag[name] then return { calls = { call(by_tag[name], content) }, rest = rest } end
         if name == options.answer then return { answer = content, rest = rest } end
         return true
     end
 
-    return function(chunk)
+    local function feed(chunk)
         text:add(chunk)
         while true do
             local found
@@ -304,6 +344,16 @@ function dialect.parser(options, tools, begun)
             if not found then return nil end
         end
     end
+
+    -- The policy has stopped. A tool's tag with attributes that is still open is a call in another form, as it is where it closes.
+    local function finished(stop_bytes)
+        local last = text.length - stop_bytes
+        if inside and malformed then return bad(inside, text:sub(begin, last), last) end
+        if tag and by_tag[tag.name] and tag.assigns() then return bad(tag.name, text:sub(tag.from, last), last) end
+        return nil
+    end
+
+    return feed, finished
 end
 
 return dialect

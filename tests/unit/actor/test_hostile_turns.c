@@ -10,6 +10,8 @@ enum { MAX_WORDS = 40, EPISODES = 60, TURNS = 1500 };
 static const char *const WORDS[] = {
     "<python>",
     "</python>",
+    "</python",
+    "</answer >",
     "<answer>",
     "</answer>",
     "<think>",

@@ -60,6 +60,65 @@ static void xml_finds_calls_and_answers_however_they_are_cut(void **state)
     dialect_free(d);
 }
 
+/* As in XML: </x > is </x>. A run of white space that no one means is none. */
+static void xml_closes_at_a_tag_with_white_space_behind_its_name(void **state)
+{
+    (void)state;
+    dialect *d = open_dialect("xml", NULL);
+    expect_call(d, "<python>print(1)</python >", "python", "{\"code\":\"print(1)\"}");
+    expect_call(d, "<python>a</pythonx ></python\n\t ></python>", "python", "{\"code\":\"a</pythonx >\"}");
+    expect_call(d, "<python>a</python b></python </python >", "python", "{\"code\":\"a</python b></python \"}");
+    expect_answer(d, "<think><answer>5</answer></think > <answer>4</answer >", "4");
+    expect_event(d, "<answer>4</answer >\n5", DIALECT_ANSWER, "<answer>4</answer >", check_answer, "4");
+    expect_bad(d, "<foo>1</foo >", "foo", "no tool named foo");
+    expect_bad(d, "<foo>1</foo b></foo\n>", "foo", "no tool named foo");
+    const wanted_call kept = { "python", "\"code=\\\"1\"", "without attributes" };
+    expect_event(d, "<python code=\"1</python > 2", DIALECT_CALLS, "<python code=\"1</python >", check_one_call, &kept);
+#define SPACES "                                " /* as many as count */
+    expect_call(d, "<python>1</python" SPACES "></python>", "python", "{\"code\":\"1\"}");
+    expect_call(d, "<python>1</python" SPACES " ></python>", "python", "{\"code\":\"1</python" SPACES " >\"}");
+#undef SPACES
+    dialect_free(d);
+}
+
+/* What a policy that stops in the middle of it would be told behind the tag that closes. */
+static void xml_tells_who_stops_in_a_tag_with_attributes(void **state)
+{
+    (void)state;
+    static const char PYTHON[] = "a call of python is written as <python>code</python>, without attributes";
+    static const struct {
+        const char *text, *raw; /* raw: NULL where there is no call */
+    } STOPS[] = {
+        { "so <python code=\"1\"><eos>", "\"code=\\\"1\\\">\"" },
+        { "<python code=\"1\">\nso <answer>4</answer><eos>", "\"code=\\\"1\\\">\\nso <answer>4</answer>\"" },
+        { "<python code=\"print(1)<eos>", "\"code=\\\"print(1)\"" },
+        { "<python code='1'<eos>", "\"code='1'\"" },
+        { "<python>print(1)<eos>", NULL },
+        { "<answer type=\"number\">4<eos>", NULL },
+        { "<think a=\"<python code='1'><eos>", NULL },
+        { "a <python interpreter<eos>", NULL },
+        { "<y a=\"1\"><eos>", NULL },
+        { "<y a=\"1\"<eos>", NULL },
+    };
+    dialect *d = open_dialect("xml", NULL);
+    for (size_t i = 0; i < sizeof STOPS / sizeof *STOPS; i++) {
+        error err = { 0 };
+        dialect_result r = { 0 };
+        dialect_parser *p = dialect_parser_new(d, &err);
+        test_ok(dialect_feed(p, STOPS[i].text, strlen(STOPS[i].text), &r, &err), &err);
+        assert_int_equal(r.event, DIALECT_MORE);
+        test_ok(dialect_finish(p, strlen("<eos>"), &r, &err), &err);
+        if ((r.event == DIALECT_CALLS) != (STOPS[i].raw != NULL)) fail_msg("%s: event %d", STOPS[i].text, r.event);
+        if (STOPS[i].raw) {
+            check_one_call(&r, &(wanted_call){ "python", STOPS[i].raw, PYTHON });
+            assert_int_equal(r.rest, strlen("<eos>"));
+        }
+        dialect_result_reset(&r);
+        dialect_parser_free(p);
+    }
+    dialect_free(d);
+}
+
 /* Wrong arguments are said, not replaced by {} and called with. */
 static void a_call_that_cannot_be_made_says_why_and_keeps_its_words(void **state)
 {
@@ -630,6 +689,8 @@ int main(void)
         cmocka_unit_test(options_change_the_words),
         cmocka_unit_test(qwen_speaks_chatml),
         cmocka_unit_test(xml_finds_calls_and_answers_however_they_are_cut),
+        cmocka_unit_test(xml_closes_at_a_tag_with_white_space_behind_its_name),
+        cmocka_unit_test(xml_tells_who_stops_in_a_tag_with_attributes),
         cmocka_unit_test(a_call_that_cannot_be_made_says_why_and_keeps_its_words),
         cmocka_unit_test(of_an_unknown_tool_that_it_is_unknown_is_said_first),
         cmocka_unit_test(no_more_than_is_known_is_said_of_a_name),
