@@ -299,15 +299,15 @@ local function calls_of(tools, reply)
     return name and { chat.bad(FORM, name, raw) } or {}
 end
 
--- What is said after thoughts in front of any call; nil: the policy was still thinking.
+-- What is said after thoughts in front of any call; nil: the policy was still thinking, and where that thought begins.
 local function behind_thoughts(reply)
     local text, at, spoken, which = turn.new(), 1, 1, nil
     text:add(reply)
     while true do
-        local _, finish
-        _, finish, which = text:first({ THINK, THOUGHT, PYTHON, "<function=", "{" }, at)
+        local begin, finish, _
+        begin, finish, which = text:first({ THINK, THOUGHT, PYTHON, "<function=", "{" }, at)
         if which == THINK then _, finish = text:find(THOUGHT, finish + 1) end
-        if which == THINK and not finish then return nil end
+        if which == THINK and not finish then return nil, begin end
         if which ~= THINK and which ~= THOUGHT then return turn.trim(reply:sub(spoken)) end
         at, spoken = finish + 1, finish + 1
     end
@@ -316,17 +316,33 @@ end
 -- A reply is over at <|eot_id|> or <|eom_id|>; only then is it known whether it is a call.
 function dialect.parser(_, tools, begun)
     local text, at, marks = turn.new(), 1, { STOP, MORE }
+    local from, thinking = 1, false -- where the last thought that held a mark begins; is it still open?
     if chat.open_thought(begun or "", { "think" }) then text:add(THINK) end
+
+    -- The next mark, and what it ends. One in a thought is the thought's. nil: not in what has come.
+    local function ended()
+        while true do
+            local list = thinking and { THOUGHT } or marks
+            local stop, finish, which = text:first(list, at)
+            at = stop and finish + 1 or text:unseen(list, at)
+            if not stop then return nil end
+
+            if thinking then
+                thinking = false
+            else
+                local reply, opened = behind_thoughts(text:sub(from, stop - 1))
+                if reply then return reply, finish, which end
+                from, thinking = from + opened - 1, true
+            end
+        end
+    end
 
     local function feed(chunk)
         text:add(chunk)
-        local stop, finish, which = text:first(marks, at)
-        at = text:unseen(marks, at)
-        if not stop then return nil end
-
-        local reply, rest = behind_thoughts(text:sub(1, stop - 1)), text.length - finish
+        local reply, finish, which = ended()
         if not reply then return nil end
-        local calls = calls_of(tools, reply)
+
+        local calls, rest = calls_of(tools, reply), text.length - finish
         if #calls == 0 and which == MORE then
             calls = { chat.bad(FORM, nil, reply) }
         end
@@ -336,7 +352,7 @@ function dialect.parser(_, tools, begun)
 
     -- The policy has stopped by another token than these: what it said is the answer, unless it is a call.
     local function finished(stop_bytes)
-        local said = behind_thoughts(text:sub(1, text.length - stop_bytes))
+        local said = behind_thoughts(text:sub(from, text.length - stop_bytes))
         return said and said ~= "" and #calls_of(tools, said) == 0 and { answer = said, rest = 0 } or nil
     end
 

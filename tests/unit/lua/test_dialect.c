@@ -390,6 +390,8 @@ static void llama3_takes_no_broken_call_for_an_answer(void **state)
     expect_answer(d, "<think>" CALL "?</think> <think>no</think>\n4<|eot_id|>", "4");
     expect_call(d, "<think>4?</think>" CALL "<|eot_id|>", "python", "{\"code\":\"1\"}");
     expect_more(d, "<think>" CALL "<|eot_id|>");
+    expect_answer(d, "<think>a<|eom_id|>b<|eot_id|></think>4<|eot_id|>", "4"); /* a thought's mark hides no other */
+    expect_answer(d, "<think>a<|eot_id|></think><think>b<|eot_id|></think>4<|eot_id|>", "4");
     expect_call(d, "{\"name\": \"python\", \"parameters\": {\"code\": \"<think>\"}}<|eot_id|>", "python",
                 "{\"code\":\"<think>\"}");
     dialect_free(d);

@@ -96,6 +96,8 @@ static const struct {
     { "", "{'name': '", "<|im_end|><|eot_id|>" },
     { "", "{    'a", "<|im_end|><|eot_id|>" },
     { "", "{\"tool\": {\"a\": 1}} ", "<|im_end|><|eot_id|>" },
+    { "", "<think><|eot_id|></think>", "<|eot_id|>" },
+    { "<think>", "<|eot_id|>", "</think>4<|eot_id|>" },
     { "[python(", "a", ")]<|im_end|><|eot_id|>" },
     { "", "<function=python", "<|im_end|><|eot_id|>" },
     { "", "\nAction:    ", "<|im_end|><|eot_id|>" },
