@@ -20,6 +20,12 @@ local ARGUMENTS = { "arguments", "args", "parameters", "params", "input", "input
 local NAMING = {}
 for _, key in ipairs(NAMES) do NAMING[key] = true end
 
+-- The tool's name in a name that may have OpenAI's namespace before it: functions.python. nil: there is no such tool.
+local function known(tools, name)
+    local bare = name:match("^functions%.(.+)$") or name:match("^tools%.(.+)$")
+    return (chat.tool_named(tools, name) and name) or (bare and chat.tool_named(tools, bare) and bare) or nil
+end
+
 local function has_one_of(members, keys)
     for _, key in ipairs(keys) do
         if members[key] ~= nil then return true end
@@ -57,7 +63,8 @@ function foreign.named(tools, members)
     for _, list in ipairs(keys) do
         for _, key in ipairs(list) do
             local name = members[key] and named_by(json.decode(members[key]), 1)
-            if name and chat.tool_named(tools, name) then return name end
+            name = name and known(tools, name)
+            if name then return name end
         end
     end
     return named_by_key(tools, members)
@@ -88,7 +95,8 @@ end
 -- What begins as an object of Python, of JavaScript or of broken JSON: {'name': 'python', ...
 local function in_half_json(tools, reply)
     for key, name in reply:gmatch("{%s*[\"']?([%a_]+)[\"']?%s*:%s*[\"']([%w_%-%.]+)[\"']") do
-        if NAMING[key] and chat.tool_named(tools, name) then return name end
+        local tool = NAMING[key] and known(tools, name)
+        if tool then return tool end
     end
 end
 
@@ -97,7 +105,8 @@ end
 function foreign.in_python(tools, reply)
     local inner = turn.trim(reply:match("^%[(.*)%]$") or reply)
     local name, first = inner:match("^([%a_][%w_%-%.]*)%(%s*(.*)%)$")
-    if not name or not chat.tool_named(tools, name) then return nil end
+    name = name and known(tools, name)
+    if not name then return nil end
     if first == "" or first:find("^[\"']") or first:find("^[%a_][%w_]*%s*=[^=]") then return name end
 end
 
@@ -110,7 +119,8 @@ local MARKS = {
 local function behind_a_mark(tools, reply)
     for _, mark in ipairs(MARKS) do
         for name in ("\n" .. reply):gmatch(mark) do
-            if chat.tool_named(tools, name) then return name end
+            local tool = known(tools, name)
+            if tool then return tool end
         end
     end
 end

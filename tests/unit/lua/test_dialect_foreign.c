@@ -95,6 +95,8 @@ static void qwen_takes_no_call_without_its_tags_for_an_answer(void **state)
     expect_answer(d, "{\"action\": \"search\"}<|im_end|>", "{\"action\": \"search\"}");
     expect_answer(d, "{\"python\": 3}<|im_end|>", "{\"python\": 3}");
     expect_answer(d, "python (the language)<|im_end|>", "python (the language)");
+    expect_answer(d, "functions.sin(x=1)<|im_end|>", "functions.sin(x=1)");
+    expect_answer(d, "my.python(x=1)<|im_end|>", "my.python(x=1)");
     dialect_free(d);
 }
 
@@ -110,6 +112,11 @@ static void a_call_in_another_models_words_is_told_how_calls_are_written(void **
         "{\"tool_calls\": [{\"function\": {\"name\": \"python\"}}]}",
         "{\"function_call\": {\"name\": \"python\", \"arguments\": \"{}\"}}",
         "{\"python\": {\"code\": \"1\"}}",
+        "functions.python(code=\"1\")",
+        "[tools.python(code=\"1\")]",
+        "{\"recipient_name\": \"functions.python\", \"parameters\": {\"code\": \"1\"}}",
+        "{'name': 'functions.python', 'arguments': {}}",
+        "<function=functions.python{\"code\": \"1\"}</function>",
         "{'name': 'python', 'parameters': {'code': '1'}}",
         "{name: \"python\", arguments: {code: \"1\"}}",
         "<function=python{\"code\": \"1\"}</function>",
