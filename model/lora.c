@@ -290,26 +290,56 @@ static int check_beginning(const json_t *j, const char *where, error *err)
                      where, name);
 }
 
-/* Other kinds of adapters, and other ways to scale or place a LoRA, would make the same numbers mean something else. */
-static int refuse_variants(const json_t *j, const char *where, error *err)
+/* null, false, 0, "", [] and {}: as PEFT writes what is not used. */
+static bool is_off(const char *key, const json_t *v)
 {
-    static const char *const OFF[] = { "use_rslora",   "use_dora",      "fan_in_fan_out",      "modules_to_save",
-                                       "rank_pattern", "alpha_pattern", "layers_to_transform", "target_parameters" };
+    if (json_is_integer(v) && strcmp(key, "layers_to_transform") == 0) return false; /* 0: the first one */
+    if (json_is_string(v)) return json_string_length(v) == 0;
+    if (json_is_array(v)) return json_array_size(v) == 0;
+    if (json_is_object(v)) return json_object_size(v) == 0;
+    return json_is_null(v) || json_is_false(v) || (json_is_number(v) && json_number_value(v) == 0);
+}
+
+/* What says nothing of how the numbers are used, once the keys that are read are as they should be: where it came from,
+ * how it was trained, and what belongs to a way that is off. Which matrices there are, the weights' file says, too. */
+static bool is_harmless(const char *key)
+{
+    static const char *const KEYS[] = { /* read */
+                                        "peft_type", "bias", "init_lora_weights", "r", "lora_alpha", "target_modules",
+                                        /* PEFT's */
+                                        "task_type", "base_model_name_or_path", "revision", "auto_mapping",
+                                        "peft_version", "inference_mode", "lora_dropout", "exclude_modules",
+                                        "layers_pattern", "megatron_core", "qalora_group_size", "eva_config",
+                                        "corda_config", "loftq_config",
+                                        /* SWIFT's: the type and the learning rates that it was trained with */
+                                        "lora_dtype", "lorap_lr_ratio", "lorap_emb_lr"
+    };
+    for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++)
+        if (strcmp(key, KEYS[i]) == 0) return true;
+    return false;
+}
+
+/* Other kinds of adapters, and other ways to scale or place a LoRA, would make the same numbers mean something else.
+ * PEFT adds such ways with each version: whatever is on and not known here is refused. */
+static int refuse_variants(json_t *j, const char *where, error *err)
+{
     const json_t *type = json_object_get(j, "peft_type"), *bias = json_object_get(j, "bias");
+    const char *key;
+    json_t *value;
     if (!json_is_string(type) || strcmp(json_string_value(type), "LORA") != 0)
         return unsupported(where, "peft_type", type, err);
     if (json_is_string(bias) && strcmp(json_string_value(bias), "none") != 0)
         return unsupported(where, "bias", bias, err);
+    if (check_beginning(j, where, err) != OK) return ERR_UNSUPPORTED;
 
-    for (size_t i = 0; i < sizeof OFF / sizeof *OFF; i++) {
-        const json_t *v = json_object_get(j, OFF[i]);
-        const bool off = !v || json_is_null(v) || json_is_false(v) || (json_is_object(v) && json_object_size(v) == 0);
-        if (!off) return unsupported(where, OFF[i], v, err);
+    json_object_foreach(j, key, value)
+    {
+        if (!is_harmless(key) && !is_off(key, value)) return unsupported(where, key, value, err);
     }
-    return check_beginning(j, where, err);
+    return OK;
 }
 
-static int read_config(lora_config *c, const json_t *j, const char *where, error *err)
+static int read_config(lora_config *c, json_t *j, const char *where, error *err)
 {
     int64_t rank;
     double alpha;

@@ -203,6 +203,60 @@ static void what_is_no_plain_lora_is_refused(void **state)
     test_folder_remove(folder);
 }
 
+/* What lora_load says of an adapter with `key` and no weights. */
+static void load_with(const fixture *f, const char *folder, const char *key, error *err)
+{
+    char text[400];
+    snprintf(text, sizeof text,
+             "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 4, \"target_modules\": [\"q_proj\"], %s}", key);
+    *err = (error){ 0 };
+    test_file_write(folder, "adapter_config.json", text);
+    assert_null(lora_load(folder, f->model->weights, err));
+}
+
+/* Whatever is on, of this version of PEFT or a later one, but for what changes nothing. */
+static void a_key_that_is_on_and_not_known_is_refused_by_name(void **state)
+{
+    (void)state;
+    static const char *const ON[][2] = {
+        { "\"lora_bias\": true", "lora_bias is true; supported: a plain LoRA" },
+        { "\"alora_invocation_tokens\": [5, 6]", "alora_invocation_tokens" },
+        { "\"layer_replication\": [[0, 2], [1, 2]]", "layer_replication" },
+        { "\"trainable_token_indices\": [1]", "trainable_token_indices" },
+        { "\"use_qalora\": true, \"qalora_group_size\": 16", "use_qalora" },
+        { "\"use_bdlora\": {\"nblocks\": 2}", "use_bdlora" },
+        { "\"fan_in_fan_out\": true", "fan_in_fan_out" },
+        { "\"rank_pattern\": {\"q_proj\": 4}", "rank_pattern" },
+        { "\"modules_to_save\": [\"lm_head\"]", "modules_to_save" },
+        { "\"layers_to_transform\": [0]", "layers_to_transform" },
+        { "\"layers_to_transform\": 0", "layers_to_transform is 0" },
+        { "\"use_newlora\": \"fast\"", "use_newlora is \"fast\"" },
+        { "\"use_newlora\": 0.5", "use_newlora" },
+        { "\"init_lora_weights\": \"corda\", \"corda_config\": {\"a\": 1}", "merge_and_unload" },
+    };
+    static const char *const OFF[] = {
+        "\"use_newlora\": false, \"a\": null, \"b\": 0, \"c\": 0.0, \"d\": \"\", \"e\": [], \"f\": {}",
+        "\"init_lora_weights\": \"eva\", \"eva_config\": {\"rho\": 2.0}",
+        "\"auto_mapping\": {\"unsloth_fixed\": true}, \"lora_dropout\": 0.1, \"revision\": \"main\", \"peft_version\": "
+        "\"1\"",
+        "\"enable_lora\": null, \"merge_weights\": false, \"exclude_modules\": [\"visual\"]",
+        "\"lora_dtype\": \"bfloat16\", \"lorap_lr_ratio\": 16.0, \"lorap_emb_lr\": 1e-06",
+    };
+    fixture f = fixture_open();
+    char *folder = test_folder_new();
+    error err;
+    for (size_t i = 0; i < sizeof ON / sizeof *ON; i++) {
+        load_with(&f, folder, ON[i][0], &err);
+        if (!strstr(err.text, ON[i][1])) fail_msg("'%s' does not say '%s'", err.text, ON[i][1]);
+    }
+    for (size_t i = 0; i < sizeof OFF / sizeof *OFF; i++) {
+        load_with(&f, folder, OFF[i], &err);
+        if (!strstr(err.text, "adapter_model.safetensors")) fail_msg("%s: %s", OFF[i], err.text);
+    }
+    fixture_close(&f);
+    test_folder_remove(folder);
+}
+
 /* By the same names PEFT would mean every expert's matrices. */
 static void with_experts_a_lora_is_attentions_and_says_so(void **state)
 {
@@ -232,6 +286,7 @@ int main(void)
         cmocka_unit_test(the_gradients_of_A_and_B_are_pefts),
         cmocka_unit_test(a_new_adapter_changes_nothing_and_a_saved_one_comes_back),
         cmocka_unit_test(what_is_no_plain_lora_is_refused),
+        cmocka_unit_test(a_key_that_is_on_and_not_known_is_refused_by_name),
         cmocka_unit_test(with_experts_a_lora_is_attentions_and_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
