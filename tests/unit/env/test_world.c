@@ -76,8 +76,20 @@ static void say_raw(const char *format, json_t *id)
     fflush(stdout);
 }
 
+/* Two wins in one piece: whoever reads the one has the other. */
+static void say_both(json_t *first, json_t *second)
+{
+    static const char WIN[] = "{\"id\": %lld, \"observation\": \"you win\", \"done\": true, \"info\": 1}\n";
+    printf(WIN, (long long)json_integer_value(first));
+    printf(WIN, (long long)json_integer_value(second));
+    fflush(stdout);
+    json_decref(first);
+}
+
 static void step_it(json_t *id, const json_t *m)
 {
+    static json_t *held; /* the step that is answered with the next one */
+    static int fails;
     const json_t *call = json_object_get(m, "call");
     const char *text = json_string_value(json_object_get(m, "text"));
     const char *wrote = json_string_value(json_object_get(m, "turn"));
@@ -88,6 +100,11 @@ static void step_it(json_t *id, const json_t *m)
     if (strcmp(text, "crash") == 0) raise(SIGKILL);
     while (strcmp(text, "hang") == 0) pause();
     if (strcmp(text, "silence") == 0) return; /* no answer, but it hears others */
+    if (strcmp(text, "hold") == 0) {
+        held = json_incref(id);
+        return;
+    }
+    if (strcmp(text, "both") == 0) return say_both(held, id);
     if (strcmp(text, "garbage") == 0) return say_raw("Traceback, at id %lld", id);
     if (strcmp(text, "nameless") == 0) return say_raw("{\"observation\": \"%lld\"}", id);
     if (strcmp(text, "number") == 0) return say_raw("{\"id\": %lld, \"observation\": 5}", id);
@@ -98,7 +115,8 @@ static void step_it(json_t *id, const json_t *m)
     if (strcmp(text, "flood") == 0)
         for (;;) printf("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
     if (strcmp(text, "fail") == 0) {
-        put(json_pack("{s:O, s:s}", "id", id, "error", "KeyError: 'door'"));
+        snprintf(says, sizeof says, "KeyError: 'door', failure %d", ++fails);
+        put(json_pack("{s:O, s:s}", "id", id, "error", says));
     } else if (strcmp(text, "bare") == 0) {
         put(json_pack("{s:O}", "id", id));
     } else if (strcmp(text, "verbose") == 0) {
@@ -285,6 +303,50 @@ static void the_policy_is_told_of_its_tools_alone(void **state)
     router_free(r);
 }
 
+/* A step changes the game, and is asked for once: the second failure is that of the second step. */
+static void a_step_that_failed_is_not_asked_again(void **state)
+{
+    (void)state;
+    router *r = router_of("good", 1, 1);
+    free(begun(r, 1));
+    expect_said(r, 1, "fail", FAIL_TOOL_LOST, "'door', failure 1");
+    const tool_context context = { .play = 1 };
+    expect(result_of(r, router_begin(r, "go", "{\"way\": \"fail\"}", &context, clock_ms())), FAIL_TOOL_LOST,
+           "'door', failure 2");
+    router_free(r);
+}
+
+/* An answer that has come and was not fetched yet: cancelled, it reaches no one; else it goes with the router. */
+static void an_answer_that_nobody_fetches_is_freed(void **state)
+{
+    (void)state;
+    router *r = router_of("good", 1, 2);
+    free(begun(r, 1)), free(begun(r, 2));
+    for (int i = 0; i < 2; i++) {
+        const uint64_t first = begin_say(r, 1, "hold");
+        tool_result t = result_of(r, begin_say(r, 2, "both")), other = { 0 };
+        assert_true(outcome_is_done(t.outcome));
+        tool_result_reset(&t);
+        assert_true(router_deadline_ms(r) == 0); /* the first one's is there, too */
+        if (i == 1) break;
+        router_cancel(r, first);
+        assert_int_equal(router_poll(r, clock_ms(), &other, 1), 0);
+        assert_true(router_deadline_ms(r) == INT64_MAX);
+    }
+    router_free(r);
+}
+
+/* What comes of a call that was cancelled is nobody's, and the episode's next step is answered by its own. */
+static void a_cancelled_step_is_nobody_s(void **state)
+{
+    (void)state;
+    router *r = router_of("good", 1, 1);
+    free(begun(r, 1));
+    router_cancel(r, begin_say(r, 1, "win"));
+    expect_said(r, 1, "hello", FAIL_NONE, "heard hello [all of it], open 1");
+    router_free(r);
+}
+
 /* Whatever an instance does, the episode beside it goes on, and a new one begins within a second. */
 static void a_lost_instance_costs_its_own_episode(void **state)
 {
@@ -442,6 +504,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_episode_from_reset_to_its_end),
         cmocka_unit_test(what_can_be_left_out),
         cmocka_unit_test(the_policy_is_told_of_its_tools_alone),
+        cmocka_unit_test(a_step_that_failed_is_not_asked_again),
+        cmocka_unit_test(an_answer_that_nobody_fetches_is_freed),
+        cmocka_unit_test(a_cancelled_step_is_nobody_s),
         cmocka_unit_test(a_lost_instance_costs_its_own_episode),
         cmocka_unit_test(an_error_costs_one_episode_of_an_instance),
         cmocka_unit_test(a_reset_waits_for_a_place),
