@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -31,18 +32,28 @@ static void open_it(json_t *id, const char *kind)
         put(json_pack("{s:O, s:s}", "id", id, "error", "there is no such game"));
         return;
     }
+    if (strcmp(kind, "slow") == 0)
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){ .tv_nsec = 800000000 }, NULL);
+    char name[70] = "go";
+    if (strcmp(kind, "misnamed") == 0) strcpy(name, "go west");
+    if (strcmp(kind, "wordy") == 0) memset(name, 'w', 65);
     json_t *tools = json_array();
-    json_array_append_new(tools, json_pack("{s:s, s:s, s:{s:s, s:{s:{s:s}}, s:[s]}}", "name",
-                                           strcmp(kind, "misnamed") == 0 ? "go west" : "go", "description", "moves",
-                                           "parameters", "type", "object", "properties", "way", "type", "string",
-                                           "required", "way"));
+    json_array_append_new(tools, json_pack("{s:s, s:s, s:{s:s, s:{s:{s:s}}, s:[s]}}", "name", name, "description",
+                                           "moves", "parameters", "type", "object", "properties", "way", "type",
+                                           "string", "required", "way"));
     for (int i = 0; i < 40 && strcmp(kind, "crowded") == 0; i++) {
-        char name[20];
         snprintf(name, sizeof name, "tool_%d", i);
         json_array_append_new(tools, json_pack("{s:s}", "name", name));
     }
     if (strcmp(kind, "listless") == 0) json_array_clear(tools);
     put(json_pack("{s:O, s:o}", "id", id, "tools", tools));
+}
+
+static void say_raw(const char *format, json_t *id)
+{
+    printf(format, (long long)json_integer_value(id));
+    printf("\n");
+    fflush(stdout);
 }
 
 static int n_open; /* episodes that were reset and not closed */
@@ -63,17 +74,14 @@ static void reset_it(json_t *id, const json_t *m, const char *kind)
         put(json_pack("{s:O}", "id", id));
     else if (row_kind && strcmp(row_kind, "wrong") == 0)
         put(json_pack("{s:O, s:[s]}", "id", id, "messages", "hello"));
+    else if (row_kind && strcmp(row_kind, "empty") == 0)
+        put(json_pack("{s:O, s:[]}", "id", id, "messages"));
+    else if (row_kind && strcmp(row_kind, "nul") == 0)
+        say_raw("{\"id\": %lld, \"observation\": \"a\\u0000b\"}", id);
     else if (row_kind && strcmp(row_kind, "failing") == 0)
         put(json_pack("{s:O, s:s}", "id", id, "error", "this row has no game"));
     else
         put(json_pack("{s:O, s:s}", "id", id, "observation", text));
-}
-
-static void say_raw(const char *format, json_t *id)
-{
-    printf(format, (long long)json_integer_value(id));
-    printf("\n");
-    fflush(stdout);
 }
 
 /* Two wins in one piece: whoever reads the one has the other. */
@@ -105,6 +113,7 @@ static void step_it(json_t *id, const json_t *m)
         return;
     }
     if (strcmp(text, "both") == 0) return say_both(held, id);
+    if (strcmp(text, "mutter") == 0) return say_raw("{\"id\": -%lld}", id); /* to no one */
     if (strcmp(text, "garbage") == 0) return say_raw("Traceback, at id %lld", id);
     if (strcmp(text, "nameless") == 0) return say_raw("{\"observation\": \"%lld\"}", id);
     if (strcmp(text, "number") == 0) return say_raw("{\"id\": %lld, \"observation\": 5}", id);
@@ -124,6 +133,13 @@ static void step_it(json_t *id, const json_t *m)
         while (long_text.len < 5000) str_puts(&long_text, "many words ");
         put(json_pack("{s:O, s:f, s:s}", "id", id, "reward", 0.5, "info", long_text.data));
         str_free(&long_text);
+    } else if (strcmp(text, "rich") == 0) {
+        json_t *rewards = json_object();
+        for (int i = 0; i < 1000; i++) {
+            snprintf(says, sizeof says, "r%d", i);
+            json_object_set_new(rewards, says, json_real(0.5));
+        }
+        put(json_pack("{s:O, s:o}", "id", id, "rewards", rewards));
     } else if (strcmp(text, "win") == 0) {
         put(json_pack("{s:O, s:s, s:b, s:b, s:i, s:{s:f, s:b}, s:{s:i}}", "id", id, "observation", "you win", "done", 1,
                       "ok", 0, "reward", 1, "rewards", "style", 0.25, "clean", 1, "info", "moves", 3));
@@ -158,7 +174,7 @@ static int play(const char *kind)
 
 /* ---- talking to it ---- */
 
-static int add(router *r, const char *kind, int instances, int at_once, error *err)
+static int add_within(router *r, const char *kind, int instances, int at_once, int timeout_ms, error *err)
 {
     char self[1024];
     test_ok(process_self_path(self, sizeof self, err), err);
@@ -167,9 +183,14 @@ static int add(router *r, const char *kind, int instances, int at_once, error *e
                                   .options = "{\"size\": 4}",
                                   .instances = instances,
                                   .at_once = at_once,
-                                  .timeout_ms = 2000,
+                                  .timeout_ms = timeout_ms,
                                   .start_ms = 3000 };
     return environment_add(r, &config, false, err);
+}
+
+static int add(router *r, const char *kind, int instances, int at_once, error *err)
+{
+    return add_within(r, kind, instances, at_once, 2000, err);
 }
 
 static router *router_of(const char *kind, int instances, int at_once)
@@ -336,7 +357,7 @@ static void an_answer_that_nobody_fetches_is_freed(void **state)
     router_free(r);
 }
 
-/* What comes of a call that was cancelled is nobody's, and the episode's next step is answered by its own. */
+/* What comes of a call that was cancelled reaches no caller, and the episode's next step is answered by its own. */
 static void a_cancelled_step_is_nobody_s(void **state)
 {
     (void)state;
@@ -362,6 +383,7 @@ static void a_lost_instance_costs_its_own_episode(void **state)
         { "endless", "not JSON" },
         { "maybe", "true or false" },
         { "nul", "NUL" },
+        { "rich", "the rewards of a step take more than 4096 bytes" },
         { "flood", "a line of more than 16 MB" },
         { "hang", "no answer to a step within 2 s" },
     };
@@ -404,6 +426,53 @@ static void an_error_costs_one_episode_of_an_instance(void **state)
     router_free(r);
 }
 
+/* Of one that is stuck, all plays are lost at once, and their places are others'. */
+static void a_stuck_instance_is_lost_with_all_that_it_plays(void **state)
+{
+    (void)state;
+    router *r = router_of("good", 1, 2);
+    char *a = begun(r, 1), *b = begun(r, 2);
+    assert_int_equal(pid_of(a), pid_of(b));
+    expect_said(r, 1, "hang", FAIL_TOOL_LOST, "no answer to a step within 2 s");
+    char *c = begun(r, 3), *d = begun(r, 4);
+    assert_true(pid_of(c) != pid_of(a) && pid_of(c) == pid_of(d));
+    expect_said(r, 2, "hello", FAIL_TOOL_LOST, "no answer to a step within 2 s");
+    free(a), free(b), free(c), free(d);
+    router_free(r);
+}
+
+/* Whatever it says to no one: where it plays that episode alone, it is ended. */
+static void an_instance_that_does_not_answer_its_only_play_is_ended(void **state)
+{
+    (void)state;
+    router *r = router_of("good", 1, 2);
+    char *a = begun(r, 1);
+    expect_said(r, 1, "mutter", FAIL_TOOL_LOST, "no answer to a step within 2 s");
+    char *b = begun(r, 2);
+    assert_true(pid_of(a) != pid_of(b));
+    free(a), free(b);
+    router_free(r);
+}
+
+/* None is started where one that runs has room; of two that run, the one with fewer plays is taken. */
+static void a_reset_goes_where_there_is_most_room(void **state)
+{
+    (void)state;
+    router *r = router_of("good", 2, 3);
+    char *words[7];
+    for (uint64_t i = 1; i <= 4; i++) words[i] = begun(r, i);
+    const int first = pid_of(words[1]), second = pid_of(words[4]);
+    assert_true(pid_of(words[2]) == first && pid_of(words[3]) == first && second != first);
+    router_leave(r, 3);
+    words[5] = begun(r, 5); /* two there, one here */
+    assert_int_equal(pid_of(words[5]), second);
+    expect_said(r, 1, "crash", FAIL_TOOL_LOST, "has ended");
+    words[6] = begun(r, 6);
+    assert_int_equal(pid_of(words[6]), second);
+    for (int i = 1; i <= 6; i++) free(words[i]);
+    router_free(r);
+}
+
 static void a_reset_waits_for_a_place(void **state)
 {
     (void)state;
@@ -431,9 +500,20 @@ static void a_row_that_can_not_be_played_is_named(void **state)
     router *r = router_of("good", 1, 1);
     expect(result_of(r, begin_reset(r, 1, "{\"kind\": \"failing\"}")), FAIL_TOOL_LOST, "this row has no game");
     router_leave(r, 1);
-    expect(result_of(r, begin_reset(r, 2, "{\"kind\": \"wrong\"}")), FAIL_TOOL_LOST, "no list of {\"role\"");
-    free(begun(r, 3)); /* of a new instance: the second was no error of the row's, but no words of the protocol */
+    free(begun(r, 4));
+    expect_said(r, 4, "hello", FAIL_NONE, "open 1"); /* each of the four times it was told of the end */
+    router_leave(r, 4);
     router_free(r);
+
+    static const char *const BAD[][2] = { { "{\"kind\": \"wrong\"}", "no list of {\"role\"" },
+                                          { "{\"kind\": \"empty\"}", "no list of {\"role\"" },
+                                          { "{\"kind\": \"nul\"}", "NUL" } };
+    for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) {
+        r = router_of("good", 1, 1);
+        expect(result_of(r, begin_reset(r, 2, BAD[i][0])), FAIL_TOOL_LOST, BAD[i][1]);
+        free(begun(r, 3)); /* of a new instance: that was no error of the row's, but no words of the protocol */
+        router_free(r);
+    }
 }
 
 /* It is not started over and over: after the second loss there is a pause, which doubles. */
@@ -459,6 +539,20 @@ static void many_that_do_not_end_are_ended_together(void **state)
     assert_true(clock_ms() - before < 2500);
 }
 
+/* A reset's own time begins where the program is open. */
+static void a_program_may_take_longer_to_open_than_to_answer(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    router *r = router_new(NULL);
+    test_ok(add_within(r, "slow", 2, 1, 500, &err), &err);
+    char *first = begun(r, 1), *second = begun(r, 2);
+    assert_true(pid_of(first) != pid_of(second));
+    assert_non_null(strstr(second, "reset 1"));
+    free(first), free(second);
+    router_free(r);
+}
+
 static void a_step_before_a_reset_is_refused(void **state)
 {
     (void)state;
@@ -481,6 +575,7 @@ static void environments_that_can_not_be_opened_are_refused_with_the_reason(void
         { "silent", "not open after 3 s" },
         { "refuses", "there is no such game" },
         { "misnamed", "'go west'" },
+        { "wordy", "expected 1 to 64 letters" },
         { "crowded", "41 tools (at most 30 are allowed)" },
     };
     for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) {
@@ -509,10 +604,14 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_cancelled_step_is_nobody_s),
         cmocka_unit_test(a_lost_instance_costs_its_own_episode),
         cmocka_unit_test(an_error_costs_one_episode_of_an_instance),
+        cmocka_unit_test(a_stuck_instance_is_lost_with_all_that_it_plays),
+        cmocka_unit_test(an_instance_that_does_not_answer_its_only_play_is_ended),
+        cmocka_unit_test(a_reset_goes_where_there_is_most_room),
         cmocka_unit_test(a_reset_waits_for_a_place),
         cmocka_unit_test(a_row_that_can_not_be_played_is_named),
         cmocka_unit_test(an_instance_that_never_plays_is_started_ever_less_often),
         cmocka_unit_test(many_that_do_not_end_are_ended_together),
+        cmocka_unit_test(a_program_may_take_longer_to_open_than_to_answer),
         cmocka_unit_test(a_step_before_a_reset_is_refused),
         cmocka_unit_test(environments_that_can_not_be_opened_are_refused_with_the_reason),
     };
