@@ -159,15 +159,34 @@ static void drain_report(fleet *f)
     while (poll(&fd, 1, 0) > 0 && (fd.revents & POLLIN)) read_report(f);
 }
 
-/* From here a signal that asks to stop has its default effect: it ends this process, and the children die with it. The
- * others tell of one event more than once, and ask for no haste: of a closed terminal the shell tells and the kernel
- * (SIGHUP), of a limit on CPU time the kernel, each second (SIGXCPU). */
-static void let_in_who_asks_again(void)
+static char last_words[1400]; /* a handler may not make them */
+static size_t n_last_words;
+
+/* Once it returns, the signal has its default effect: SA_RESETHAND. */
+static void end_at_once(int signal)
+{
+    const ssize_t n = write(STDERR_FILENO, last_words, n_last_words);
+    (void)n;
+    raise(signal);
+}
+
+/* From here a signal that asks to stop ends this process, and the children die with it. The others tell of one event
+ * more than once, and ask for no haste: of a closed terminal the shell tells and the kernel (SIGHUP), of a limit on CPU
+ * time the kernel, each second (SIGXCPU). */
+static void let_in_who_asks_again(const fleet *f)
 {
     static const int ASKS[] = { SIGINT, SIGQUIT, SIGTERM };
+    struct sigaction action = { .sa_handler = end_at_once, .sa_flags = (int)SA_RESETHAND };
+    snprintf(last_words, sizeof last_words, "troupe: train: stopped at once (" CONTINUE_WITH "%s)\n",
+             f->config.run->path);
+    n_last_words = strlen(last_words);
+
     sigset_t mask;
     sigemptyset(&mask);
-    for (size_t i = 0; i < sizeof ASKS / sizeof *ASKS; i++) sigaddset(&mask, ASKS[i]);
+    for (size_t i = 0; i < sizeof ASKS / sizeof *ASKS; i++) {
+        sigaddset(&mask, ASKS[i]);
+        sigaction(ASKS[i], &action, NULL);
+    }
     sigprocmask(SIG_UNBLOCK, &mask, NULL);
 }
 
@@ -177,7 +196,7 @@ static int stop_in_order(fleet *f, int signal, error *err)
     progress_end(f->config.progress);
     progress_say(f->config.progress,
                  "stopping: the step under way ends and a checkpoint is written (Ctrl-C again stops at once)");
-    let_in_who_asks_again();
+    let_in_who_asks_again(f);
 
     supervisor_stop(f->supervisor, SUPERVISOR_WAITS);
     drain_report(f);

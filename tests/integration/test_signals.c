@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -47,6 +48,25 @@ static void wait_until_said(const place *p, const char *words)
         if (found) return;
     }
     fail_msg("'%s' was not said", words);
+}
+
+/* Both wait for the run, which reads the first: what asks again ends it before the step does. */
+static void who_asks_twice_is_told_how_to_continue(void **state)
+{
+    (void)state;
+    place p;
+    int status;
+    char words[400];
+    process t = begun(&p, KEYS);
+    process_signal(&t, SIGINT);
+    process_signal(&t, SIGTERM);
+    assert_true(process_wait(&t, SECONDS * 1000, &status));
+    assert_true(WIFSIGNALED(status));
+    snprintf(words, sizeof words, "troupe: train: stopped at once (continue with: troupe train --resume %s)\n", p.run);
+    assert_said(&p, words);
+    resumed_to_the_same_end(&p);
+    assert_nobody_left(&p); /* nor of those that died with the first */
+    test_folder_remove(p.dir);
 }
 
 /* A terminal that is closed is told of by the shell and by the kernel, a limit on CPU time each second: neither is the
@@ -184,6 +204,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whoever_says_stop_gets_a_checkpoint),
+        cmocka_unit_test(who_asks_twice_is_told_how_to_continue),
         cmocka_unit_test(what_is_told_twice_is_not_asked_twice),
         cmocka_unit_test(a_learner_that_is_asked_to_stop_stops_its_run_in_order),
         cmocka_unit_test(a_killed_run_leaves_nothing_behind_once_it_is_resumed),
