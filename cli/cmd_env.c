@@ -158,9 +158,11 @@ static int read_words(const arguments *a, request *q, error *err)
 static int run_environment(const request *q, const arguments *a, error *err)
 {
     recipe *r = recipe_open(q->recipe, a->overrides, a->n_overrides, err);
-    const environment_trial trial = { .recipe = r, .resets = q->resets, .tell = tell };
     if (!r) return err->code;
+    logger *log = logger_new(2, "env", LOG_WARN, false);
+    const environment_trial trial = { .recipe = r, .log = log, .resets = q->resets, .tell = tell };
     const int rc = is(q, "play") ? play(r, q, err) : environment_trial_run(&trial, err);
+    logger_free(log);
     recipe_free(r);
     return rc;
 }

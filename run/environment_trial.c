@@ -14,7 +14,7 @@
 #include "base/str.h"
 #include "run/sample_call.h"
 
-enum { STEPS = 8, MAX_ROWS = 16, WARM = 10 };
+enum { STEPS = 8, MAX_ROWS = 16, WARM = 10, BESIDE = 16, LONGEST_WAIT_MS = 1000 };
 enum { LEAK_BYTES = 8 << 20, LEAK_SHARE = 5 }; /* grown by more than 8 MB and a fifth of what it was */
 enum { LONG_TEXT = 64 << 10, ENDS_WITHIN_MS = 400 };
 
@@ -52,18 +52,28 @@ static tool_context context_of(const trial *t, uint64_t play, uint64_t row, uint
     return (tool_context){ .play = play, .row = row_at(t, row), .start = (uint64_t)seed << 33 };
 }
 
-/* Takes the result's words apart: opening or observation, and outcome. False: the episode was lost. */
+/* Adds the result's words, and its outcome, to the record. False: the episode is over, or was lost. */
+static bool keep(trial *t, const tool_result *r, const char *asked, str *record)
+{
+    if (r->failed != FAIL_NONE) {
+        found(t, "%s: %s", asked, r->text);
+        return false;
+    }
+    if (record) str_printf(record, "%s\n%s\n", r->text, r->outcome ? r->outcome : "");
+    return !r->outcome || !outcome_is_done(r->outcome);
+}
+
 static bool take(trial *t, uint64_t call, const char *asked, str *record)
 {
     tool_result r = { 0 };
     error err = { 0 };
-    const int rc = router_await(t->router, call, &r, &err);
-    const bool kept = rc == OK && r.failed == FAIL_NONE;
-    if (!kept) found(t, "%s: %s", asked, rc == OK ? r.text : err.text);
-    if (kept && record) str_printf(record, "%s\n%s\n", r.text, r.outcome ? r.outcome : "");
-    const bool over = kept && r.outcome && outcome_is_done(r.outcome);
+    if (router_await(t->router, call, &r, &err) != OK) {
+        found(t, "%s: %s", asked, err.text);
+        return false;
+    }
+    const bool on = keep(t, &r, asked, record);
     tool_result_reset(&r);
-    return kept && !over;
+    return on;
 }
 
 static uint64_t begin_text(trial *t, const char *text, const tool_context *ctx)
@@ -86,19 +96,19 @@ static uint64_t begin_call(trial *t, const json_t *kind, uint32_t variant, const
 }
 
 /* The n-th step of a play: tools in turn, and a text after each round of them. */
-static bool step(trial *t, const tool_context *ctx, uint32_t n, str *record)
+static uint64_t begin_step(trial *t, const tool_context *ctx, uint32_t n)
 {
     static const char *const TEXTS[] = { "hello", "1", "look", "yes" };
-    const size_t kinds = json_array_size(t->tools) + 1;
-    char asked[80];
-    if (n % kinds == kinds - 1) {
-        const char *text = TEXTS[n / kinds % (sizeof TEXTS / sizeof *TEXTS)];
-        snprintf(asked, sizeof asked, "the text '%s'", text);
-        return take(t, begin_text(t, text, ctx), asked, record);
-    }
-    const json_t *kind = json_array_get(t->tools, n % kinds);
-    snprintf(asked, sizeof asked, "a call of %.60s", json_string_value(json_object_get(kind, "name")));
-    return take(t, begin_call(t, kind, n / (uint32_t)kinds, ctx), asked, record);
+    const uint32_t kinds = (uint32_t)json_array_size(t->tools) + 1;
+    if (n % kinds == kinds - 1) return begin_text(t, TEXTS[n / kinds % (sizeof TEXTS / sizeof *TEXTS)], ctx);
+    return begin_call(t, json_array_get(t->tools, n % kinds), n / kinds, ctx);
+}
+
+static bool step(trial *t, const tool_context *ctx, uint32_t n, str *record)
+{
+    char asked[40];
+    snprintf(asked, sizeof asked, "step %u", n + 1);
+    return take(t, begin_step(t, ctx, n), asked, record);
 }
 
 static bool reset(trial *t, const tool_context *ctx, str *record)
@@ -167,24 +177,55 @@ static void check_same_play(trial *t)
     }
 }
 
+/* An episode beside others: the call that is under way, 0 when it is over. */
+typedef struct beside {
+    tool_context ctx;
+    uint64_t call;
+    uint32_t n; /* steps that were asked for */
+    str record;
+} beside;
+
+/* Its call has this result: the next is made, or its place is free for another. */
+static void advance(trial *t, beside *b, const tool_result *r)
+{
+    const bool on = keep(t, r, "beside others", &b->record) && b->n < STEPS;
+    b->call = on ? begin_step(t, &b->ctx, b->n++) : 0;
+    if (!on) router_leave(t->router, b->ctx.play);
+}
+
+static void await_all(trial *t, beside *all, int n)
+{
+    for (int left = n; left > 0;) {
+        tool_result r = { 0 };
+        router_wait(t->router, LONGEST_WAIT_MS);
+        while (router_poll(t->router, clock_ms(), &r, 1) == 1) {
+            for (int i = 0; i < n; i++) {
+                if (all[i].call != r.call) continue;
+                advance(t, &all[i], &r);
+                left -= all[i].call == 0;
+                break;
+            }
+            tool_result_reset(&r);
+        }
+    }
+}
+
+/* Many begin at once, and are stepped at once: what an instance's threads share, they share now. */
 static void check_apart(trial *t)
 {
-    str alone[2] = { 0 }, beside[2] = { 0 };
-    tool_context ctx[2];
-    bool on[2];
-    for (uint32_t i = 0; i < 2; i++) play(t, i, 20 + i, STEPS, &alone[i]);
-    for (uint32_t i = 0; i < 2; i++) {
-        ctx[i] = context_of(t, ++t->plays, i, 20 + i);
-        on[i] = reset(t, &ctx[i], &beside[i]);
+    beside all[BESIDE] = { 0 };
+    for (uint32_t i = 0; i < BESIDE; i++) {
+        all[i].ctx = context_of(t, ++t->plays, i, 20 + i);
+        all[i].call = router_reset(t->router, &all[i].ctx, clock_ms());
     }
-    for (uint32_t n = 0; n < STEPS; n++)
-        for (uint32_t i = 0; i < 2; i++)
-            if (on[i]) on[i] = step(t, &ctx[i], n, &beside[i]);
-    for (uint32_t i = 0; i < 2; i++) {
-        router_leave(t->router, ctx[i].play);
-        compare(t, &alone[i], &beside[i], "an episode alone and beside another");
-        str_free(&alone[i]), str_free(&beside[i]);
+    await_all(t, all, BESIDE);
+    for (uint32_t i = 0; i < BESIDE; i++) {
+        str alone = { 0 };
+        play(t, i, 20 + i, STEPS, &alone);
+        compare(t, &alone, &all[i].record, "an episode alone and beside others");
+        str_free(&alone), str_free(&all[i].record);
     }
+    snprintf(t->note, sizeof t->note, "%d at once", BESIDE);
 }
 
 static void check_bad_input(trial *t)
@@ -265,7 +306,7 @@ static int open_trial(trial *t, error *err)
     if (!recipe_has_environment(r))
         return error_set(err, ERR_ARGUMENT, "%s: env.tools has no T.env{...} to be tested", r->path);
     if (r->curriculum.train[0] && !(t->rows = recipe_rows(r, r->curriculum.train, err))) return err->code;
-    if (!(t->router = recipe_router(r, NULL, err))) return err->code;
+    if (!(t->router = recipe_router(r, t->what->log, err))) return err->code;
     char *tools = router_tools_json(t->router);
     t->tools = json_parse(tools, strlen(tools), "tools", err);
     free(tools);

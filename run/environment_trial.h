@@ -5,7 +5,7 @@
  *     begins       the first rows can be reset
  *     same start   the same row and seed begin in the same way, in another process, too
  *     same play    the same steps after the same start are answered in the same way
- *     apart        two episodes whose steps alternate go as each does alone
+ *     apart        many episodes at once, each goes as it does alone
  *     bad input    whatever a policy may write is answered, and costs no episode
  *     no leak      many resets, steps and closes leave its processes' memory as it was
  *     ends         its processes end with their stdin */
@@ -15,6 +15,7 @@
 
 typedef struct environment_trial {
     const recipe *recipe;
+    logger *log;    /* is told of resets that were lost and asked again, as in a run; NULL allowed */
     int64_t resets; /* of "no leak" */
     void *ctx;
     /* Of each check, in order: why is NULL where it holds, else what was found. note: figures, or "". */

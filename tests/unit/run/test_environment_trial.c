@@ -123,7 +123,7 @@ static void each_fault_is_found_by_its_check_and_by_no_other(void **state)
     } KINDS[] = {
         { "good", "", "" },
         { "random", "same start, same play", "the same row and seed: once '{\"prompt\":\"seed 7" },
-        { "mixing", "apart", "an episode alone and beside another: once '" },
+        { "mixing", "apart", "an episode alone and beside others: once '" },
         { "fragile", "bad input", "a text of 64 kB: environment: " },
         { "leaking", "no leak", "its processes have grown from " },
         { "stubborn", "ends", "a process had to be ended" },
