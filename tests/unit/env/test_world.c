@@ -26,14 +26,18 @@ static void put(json_t *message)
     json_decref(message);
 }
 
+static void pass_ms(int ms)
+{
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){ .tv_nsec = ms * 1000000L }, NULL);
+}
+
 static void open_it(json_t *id, const char *kind)
 {
     if (strcmp(kind, "refuses") == 0) {
         put(json_pack("{s:O, s:s}", "id", id, "error", "there is no such game"));
         return;
     }
-    if (strcmp(kind, "slow") == 0)
-        clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){ .tv_nsec = 800000000 }, NULL);
+    if (strcmp(kind, "slow") == 0) pass_ms(800);
     char name[70] = "go";
     if (strcmp(kind, "misnamed") == 0) strcpy(name, "go west");
     if (strcmp(kind, "wordy") == 0) memset(name, 'w', 65);
@@ -67,6 +71,7 @@ static void reset_it(json_t *id, const json_t *m, const char *kind)
     n_open++;
     snprintf(text, sizeof text, "pid %d, reset %d, seed %d", getpid(), ++resets,
              (int)json_integer_value(json_object_get(m, "seed")));
+    if (strcmp(kind, "slow") == 0) pass_ms(100);
     if (strcmp(kind, "stillborn") == 0) raise(SIGKILL);
     if (row_kind && strcmp(row_kind, "messages") == 0)
         put(json_pack("{s:O, s:[{s:s, s:s}]}", "id", id, "messages", "role", "user", "content", text));
