@@ -202,13 +202,16 @@ static int write_outcome(const json_t *answer, const json_t *rewards, char **out
     return error_set(err, ERR_PEER, "the rewards of a step take more than %d bytes", OUTCOME_BYTES);
 }
 
+/* null says as little as a member that isn't there. */
+static bool is_bool_or_none(const json_t *value) { return !value || json_is_null(value) || json_is_boolean(value); }
+
 int world_hear_step(const json_t *answer, tool_result *out, error *err)
 {
     const json_t *observation = json_object_get(answer, "observation"), *ok = json_object_get(answer, "ok"),
                  *done = json_object_get(answer, "done");
     if (observation && !json_is_null(observation) && !json_is_string(observation))
         return error_set(err, ERR_PEER, "the observation of a step is no text");
-    if ((ok && !json_is_boolean(ok)) || (done && !json_is_boolean(done)))
+    if (!is_bool_or_none(ok) || !is_bool_or_none(done))
         return error_set(err, ERR_PEER, "\"done\" and \"ok\" of a step are true or false");
     if (json_has_nul(answer)) return error_set(err, ERR_PEER, "its answer to a step holds a NUL character");
 

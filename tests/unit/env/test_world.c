@@ -124,6 +124,10 @@ static void step_it(json_t *id, const json_t *m)
     if (strcmp(text, "number") == 0) return say_raw("{\"id\": %lld, \"observation\": 5}", id);
     if (strcmp(text, "worth") == 0) return say_raw("{\"id\": %lld, \"reward\": \"much\"}", id);
     if (strcmp(text, "endless") == 0) return say_raw("{\"id\": %lld, \"rewards\": {\"a\": 1e999}}", id);
+    if (strcmp(text, "nulls") == 0)
+        return say_raw("{\"id\": %lld, \"observation\": null, \"done\": null, \"ok\": null, \"reward\": null, "
+                       "\"rewards\": null, \"info\": null}",
+                       id);
     if (strcmp(text, "maybe") == 0) return say_raw("{\"id\": %lld, \"done\": 1}", id);
     if (strcmp(text, "nul") == 0) return say_raw("{\"id\": %lld, \"observation\": \"a\\u0000b\"}", id);
     if (strcmp(text, "flood") == 0)
@@ -293,6 +297,9 @@ static void what_can_be_left_out(void **state)
     expect(result_of(r, begin_reset(r, 2, "{\"kind\": \"messages\"}")), FAIL_NONE,
            "{\"messages\":[{\"role\":\"user\",\"content\":\"pid ");
     tool_result t = result_of(r, begin_say(r, 1, "bare"));
+    assert_true(t.ok && strcmp(t.text, "") == 0 && strcmp(t.outcome, "{\"done\":false}") == 0);
+    tool_result_reset(&t);
+    t = result_of(r, begin_say(r, 1, "nulls"));
     assert_true(t.ok && strcmp(t.text, "") == 0 && strcmp(t.outcome, "{\"done\":false}") == 0);
     tool_result_reset(&t);
     t = result_of(r, begin_say(r, 1, "verbose")); /* too much info is none */
