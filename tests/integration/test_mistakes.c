@@ -135,7 +135,7 @@ static void options_and_words_that_nobody_takes_are_refused(void **state)
         { "forgetting runs/a x=1", 2, { "'x=1'" } },
         { "env", 2, { "usage: troupe env" } },
         { "env list twice", 2, { "list takes no further word" } },
-        { "env show", 2, { "list or call", "'show'" } },
+        { "env show", 2, { "list, call, play or test", "'show'" } },
         { "env call {}", 2, { "--tool" } },
         { "env call --tool python", 2, { "as JSON" } },
         { "env list env.max_turns=3", 2, { "--recipe" } },
