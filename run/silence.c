@@ -73,7 +73,7 @@ static void count_calls(const episode *e, tally *t)
 static void count_episode(const silence *s, const episode *e, const score *sc, tally *t)
 {
     t->episodes++;
-    t->answers += e->answer != NULL;
+    t->answers += e->answer || e->opening; /* an environment takes any words for a step */
     t->at_length += e->stop == STOP_LENGTH;
     count_calls(e, t);
     t->unscored += sc->status != SCORE_OK;

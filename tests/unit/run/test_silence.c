@@ -17,6 +17,7 @@ typedef struct act {
     double reward;
     stop_reason stop;
     const char *observation; /* of a call that failed */
+    const char *opening;     /* an environment's */
 } act;
 
 static void fill(episode *e, score *sc, const act *a)
@@ -24,6 +25,7 @@ static void fill(episode *e, score *sc, const act *a)
     e->text = xstrdup(a->text ? a->text : "x");
     e->answer = xstrdup(a->answer);
     e->stop = a->stop;
+    e->opening = xstrdup(a->opening);
     if (a->observation) {
         tool_call *c = episode_add_call(e);
         c->name = xstrdup("python"), c->arguments = xstrdup("{}"), c->observation = xstrdup(a->observation);
@@ -119,6 +121,11 @@ static void the_first_silent_step_says_why(void **state)
           { "all alike", "temperature = 0.01" } },
         { { { .text = "a" }, { .text = "b" }, { .text = "c" }, { .text = "d" } },
           { "none ended with an answer", "dialect xml" } },
+        { { { .text = "a", .opening = "{}" },
+            { .text = "b", .opening = "{}" },
+            { .text = "c", .opening = "{}" },
+            { .text = "d", .opening = "{}" } },
+          { "the same reward (0)", "nothing was rewarded" } },
     };
     for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++) {
         bool over;
