@@ -140,24 +140,6 @@ static int begin_words(void *self, uint64_t id, const char *arguments, const too
                      ((tool_words *)self)->name);
 }
 
-static int no_fds(void *self, struct pollfd *out, int max)
-{
-    (void)self, (void)out, (void)max;
-    return 0;
-}
-
-static int no_results(void *self, int64_t now_ms, tool_result *out, int max)
-{
-    (void)self, (void)now_ms, (void)out, (void)max;
-    return 0;
-}
-
-static int64_t no_deadline(void *self)
-{
-    (void)self;
-    return INT64_MAX;
-}
-
 static void free_words(void *self)
 {
     tool_words *w = self;
@@ -177,9 +159,6 @@ int router_add_words(router *r, const char *name, const char *description, const
                      .parameters = w->parameters,
                      .self = w,
                      .begin = begin_words,
-                     .fds = no_fds,
-                     .poll = no_results,
-                     .deadline_ms = no_deadline,
                      .free = free_words };
 
     return router_add(r, &t, err);
@@ -306,7 +285,8 @@ void router_cancel(router *r, uint64_t id)
 int router_fds(router *r, struct pollfd *out, int max)
 {
     int n = 0;
-    for (int i = 0; i < r->n_tools; i++) n += r->tools[i].fds(r->tools[i].self, out + n, max - n);
+    for (int i = 0; i < r->n_tools; i++)
+        if (r->tools[i].fds) n += r->tools[i].fds(r->tools[i].self, out + n, max - n);
     return n;
 }
 
@@ -314,7 +294,7 @@ int64_t router_deadline_ms(const router *r)
 {
     int64_t first = r->ready.len > 0 ? 0 : INT64_MAX; /* an answer that is ready has no descriptor to wake anyone */
     for (int i = 0; i < r->n_tools; i++) {
-        const int64_t due = r->tools[i].deadline_ms(r->tools[i].self);
+        const int64_t due = r->tools[i].deadline_ms ? r->tools[i].deadline_ms(r->tools[i].self) : INT64_MAX;
         if (due < first) first = due;
     }
     return first;
@@ -346,7 +326,7 @@ int router_poll(router *r, int64_t now_ms, tool_result *out, int max)
     int n = 0;
 
     for (int i = 0; i < r->n_tools && n < max; i++) {
-        const int got = r->tools[i].poll(r->tools[i].self, now_ms, out + n, max - n);
+        const int got = r->tools[i].poll ? r->tools[i].poll(r->tools[i].self, now_ms, out + n, max - n) : 0;
 
         /* Final results close up over those that are asked again, within the same array. */
         const int base = n;

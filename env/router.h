@@ -38,6 +38,8 @@ typedef struct tool_context {
 } tool_context;
 
 /* What a tool implements. begin: starts call `call`; cancel: forget it; fds/poll as the router's. All non-blocking.
+ * fds, poll and deadline_ms are NULL together: it has nothing to say, or another tool of the router says it, as of
+ * several with one program behind them the first does.
  * `cancel` may be NULL: of a tool without it the router drops what comes of a call that was cancelled. leave: what was
  * kept for a play is not needed any more; NULL: nothing is kept. */
 typedef struct tool tool;

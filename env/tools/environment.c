@@ -42,24 +42,6 @@ static int take(void *self, int64_t now_ms, tool_result *out, int max)
 
 static int64_t deadline_ms(void *self) { return world_deadline_ms(((part *)self)->played->world); }
 
-static int no_fds(void *self, struct pollfd *out, int max)
-{
-    (void)self, (void)out, (void)max;
-    return 0;
-}
-
-static int nothing(void *self, int64_t now_ms, tool_result *out, int max)
-{
-    (void)self, (void)now_ms, (void)out, (void)max;
-    return 0;
-}
-
-static int64_t never(void *self)
-{
-    (void)self;
-    return INT64_MAX;
-}
-
 static void let_go(shared *s)
 {
     if (--s->users > 0) return;
@@ -108,9 +90,6 @@ static int add_step(router *r, shared *s, const world_tool *t, error *err)
                                .self = part_of(s, t ? t->name : NULL),
                                .begin = step,
                                .cancel = cancel,
-                               .fds = no_fds,
-                               .poll = nothing,
-                               .deadline_ms = never,
                                .free = part_free,
                                .own = !t,
                                .once = true },

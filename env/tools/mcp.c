@@ -6,8 +6,7 @@
 
 #include "base/str.h"
 
-/* One server behind several tools of the router. The first of them listens for all: answers are told apart by their
- * calls. */
+/* One server behind several tools of the router. The first of them listens for all. */
 typedef struct shared {
     mcp_client *client;
     int users;
@@ -16,7 +15,6 @@ typedef struct shared {
 typedef struct part {
     shared *server;
     size_t tool;
-    bool first;
 } part;
 
 static int begin(void *self, uint64_t call, const char *arguments, const tool_context *ctx, int64_t now_ms, error *err)
@@ -27,23 +25,14 @@ static int begin(void *self, uint64_t call, const char *arguments, const tool_co
 
 static void cancel(void *self, uint64_t call) { mcp_cancel(((part *)self)->server->client, call); }
 
-static int fds(void *self, struct pollfd *out, int max)
-{
-    const part *p = self;
-    return p->first ? mcp_fds(p->server->client, out, max) : 0;
-}
+static int fds(void *self, struct pollfd *out, int max) { return mcp_fds(((part *)self)->server->client, out, max); }
 
 static int take(void *self, int64_t now_ms, tool_result *out, int max)
 {
-    const part *p = self;
-    return p->first ? mcp_poll(p->server->client, now_ms, out, max) : 0;
+    return mcp_poll(((part *)self)->server->client, now_ms, out, max);
 }
 
-static int64_t deadline_ms(void *self)
-{
-    const part *p = self;
-    return p->first ? mcp_deadline_ms(p->server->client) : INT64_MAX;
-}
+static int64_t deadline_ms(void *self) { return mcp_deadline_ms(((part *)self)->server->client); }
 
 static void let_go(shared *s)
 {
@@ -62,7 +51,7 @@ static int add(router *r, shared *s, size_t i, bool first, error *err)
 {
     const mcp_tool *t = mcp_tool_at(s->client, i);
     part *p = xcalloc(1, sizeof *p);
-    *p = (part){ .server = s, .tool = i, .first = first };
+    *p = (part){ .server = s, .tool = i };
     s->users++;
     return router_add(r,
                       &(tool){ .name = t->name,
@@ -71,9 +60,9 @@ static int add(router *r, shared *s, size_t i, bool first, error *err)
                                .self = p,
                                .begin = begin,
                                .cancel = cancel,
-                               .fds = fds,
-                               .poll = take,
-                               .deadline_ms = deadline_ms,
+                               .fds = first ? fds : NULL,
+                               .poll = first ? take : NULL,
+                               .deadline_ms = first ? deadline_ms : NULL,
                                .free = part_free },
                       err);
 }
