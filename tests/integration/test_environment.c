@@ -13,6 +13,7 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "tests/integration/fleet.h"
+#include "tests/support/lines.h"
 #include "tests/support/support.h"
 
 enum { SECONDS = 240, STEPS = 4 };
@@ -28,7 +29,9 @@ static json_t *answer_to(const json_t *m, int at)
     const char *method = json_string_value(json_object_get(m, "method"));
     const char *text = json_string_value(json_object_get(m, "text"));
     char says[100];
+    const json_t *row = json_object_get(m, "row");
     if (strcmp(method, "open") == 0) return json_pack("{s:[]}", "tools");
+    if (json_object_get(row, "broken")) return json_pack("{s:s}", "error", "this row has no game");
     if (strcmp(method, "reset") == 0) {
         letters[at] = (char)('a' + json_integer_value(json_object_get(m, "seed")) % 8);
         turns[at] = 0;
@@ -42,27 +45,15 @@ static json_t *answer_to(const json_t *m, int at)
                      ++turns[at] == 2);
 }
 
-static int play(void)
+static void on_message(void *ctx, json_t *m)
 {
-    char *line = NULL;
-    size_t room = 0;
-    ssize_t n;
-    while ((n = getline(&line, &room, stdin)) >= 0) {
-        json_t *m = json_parse(line, (size_t)n, "line", NULL), *id = json_object_get(m, "id");
-        const char *name = json_string_value(json_object_get(m, "episode"));
-        json_t *answer = id ? answer_to(m, name ? atoi(name) % MAX_EPISODES : 0) : NULL;
-        if (answer) {
-            json_object_set(answer, "id", id);
-            char *text = json_text(answer, false);
-            printf("%s\n", text);
-            fflush(stdout);
-            free(text);
-        }
-        json_decref(answer);
-        json_decref(m);
-    }
-    free(line);
-    return 0;
+    json_t *id = json_object_get(m, "id");
+    const char *name = json_string_value(json_object_get(m, "episode"));
+    (void)ctx;
+    if (!id) return;
+    json_t *answer = answer_to(m, name ? atoi(name) % MAX_EPISODES : 0);
+    json_object_set(answer, "id", id);
+    lines_put(answer);
 }
 
 /* ---- the runs ---- */
@@ -167,12 +158,59 @@ static void an_environment_that_can_not_begin_is_said_before_the_start(void **st
     test_folder_remove(p.dir);
 }
 
+static void a_row_that_can_not_be_played_is_said_before_the_start(void **state)
+{
+    (void)state;
+    place p = place_of_environment();
+    size_t len;
+    test_file_write(p.dir, "rows.jsonl", "{\"broken\": true}\n{\"id\": 2}\n{\"id\": 3}\n");
+    process run = started(&p);
+    assert_int_not_equal(troupe_wait(&run, SECONDS), 0);
+    char *out = bytes_of(p.out, &len);
+    assert_non_null(strstr(out, "recipe.lua:5: env.tools: the first row can't be played: "));
+    assert_non_null(strstr(out, "this row has no game"));
+    free(out);
+    assert_no_environment_left(&p);
+    test_folder_remove(p.dir);
+}
+
+static void expect(const char *input, int status, const char *const *words, const char *says)
+{
+    outcome o = troupe_run(input, SECONDS, words);
+    if (o.status != status || !strstr(o.text, says))
+        fail_msg("%s %s: expected '%s' and status %d, found %d: %s", words[0], words[1], says, status, o.status,
+                 o.text);
+    free(o.text);
+}
+
+#define WORDS(...) ((const char *const[]){ __VA_ARGS__, NULL })
+
+static void it_is_played_and_tried_by_hand(void **state)
+{
+    (void)state;
+    place p = place_of_environment();
+    expect("ab\nfff\nhello\n", 0, WORDS("env", "play", "--recipe", p.recipe, "--row", "2", "--seed", "5"),
+           "say f\n0\n(reward 0)\n3\n(reward 0.3)\n(over)\n"); /* the third line is never read */
+    expect("", 0, WORDS("env", "play", "--recipe", p.recipe), "say b\n");
+    expect(NULL, 1, WORDS("env", "play", "--recipe", p.recipe, "--row", "6"), "5 rows, and no row 6");
+    expect(NULL, 0, WORDS("env", "test", "--recipe", p.recipe, "--resets", "20"),
+           "ok      apart       16 at once\nok ");
+
+    test_file_write(p.dir, "rows.jsonl", "{\"id\": 1}\n{\"broken\": true}\n");
+    expect(NULL, 1, WORDS("env", "test", "--recipe", p.recipe, "--resets", "20"),
+           "FAILED  begins      a reset of row {\"broken\": true}: ");
+    assert_no_environment_left(&p);
+    test_folder_remove(p.dir);
+}
+
 int main(int argc, char **argv)
 {
-    if (argc == 3 && strcmp(argv[1], "play") == 0) return play();
+    if (argc == 3 && strcmp(argv[1], "play") == 0) return lines_serve(on_message, NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_environment_that_is_killed_changes_nothing),
         cmocka_unit_test(an_environment_that_can_not_begin_is_said_before_the_start),
+        cmocka_unit_test(a_row_that_can_not_be_played_is_said_before_the_start),
+        cmocka_unit_test(it_is_played_and_tried_by_hand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "base/process.h"
 #include "env/tools/mcp.h"
+#include "tests/support/lines.h"
 #include "tests/support/support.h"
 
 /* ---- the server ---- */
@@ -21,11 +22,7 @@
 static void put(json_t *message)
 {
     json_object_set_new(message, "jsonrpc", json_string("2.0"));
-    char *line = json_text(message, false);
-    printf("%s\n", line);
-    fflush(stdout);
-    free(line);
-    json_decref(message);
+    lines_put(message);
 }
 
 static void answer(json_t *id, json_t *result) { put(json_pack("{s:O, s:o}", "id", id, "result", result)); }
@@ -96,8 +93,9 @@ static void call_tool(json_t *id, const json_t *params)
     if (strcmp(name, "last") == 0) _exit(0);
 }
 
-static void on_request(const char *kind, json_t *message)
+static void on_request(void *ctx, json_t *message)
 {
+    const char *kind = ctx;
     json_t *id = json_object_get(message, "id"), *params = json_object_get(message, "params");
     const char *method = json_string_value(json_object_get(message, "method"));
     if (!method || !id) return;
@@ -118,25 +116,13 @@ static void on_request(const char *kind, json_t *message)
     }
 }
 
-static int serve(const char *kind)
+static void on_nothing(void *ctx, json_t *message) { (void)ctx, (void)message; }
+
+static int serve(char *kind)
 {
-    char *line = NULL;
-    size_t room = 0;
-    ssize_t n;
-    if (strcmp(kind, "silent") == 0) {
-        while (getline(&line, &room, stdin) >= 0) continue;
-        return 0;
-    }
     if (strcmp(kind, "gone") == 0) return 7;
     if (strcmp(kind, "chatty") == 0) printf("Listening on port 3000...\n");
-    while ((n = getline(&line, &room, stdin)) >= 0) {
-        json_t *message = json_parse(line, (size_t)n, "line", NULL);
-        if (!message) return 8;
-        on_request(kind, message);
-        json_decref(message);
-    }
-    free(line);
-    return 0;
+    return lines_serve(strcmp(kind, "silent") == 0 ? on_nothing : on_request, kind);
 }
 
 /* ---- the tests ---- */

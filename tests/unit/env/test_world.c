@@ -12,19 +12,10 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "env/tools/environment.h"
+#include "tests/support/lines.h"
 #include "tests/support/support.h"
 
 /* ---- the environment ---- */
-
-/* Takes `message`. */
-static void put(json_t *message)
-{
-    char *line = json_text(message, false);
-    printf("%s\n", line);
-    fflush(stdout);
-    free(line);
-    json_decref(message);
-}
 
 static void pass_ms(int ms)
 {
@@ -34,7 +25,7 @@ static void pass_ms(int ms)
 static void open_it(json_t *id, const char *kind)
 {
     if (strcmp(kind, "refuses") == 0) {
-        put(json_pack("{s:O, s:s}", "id", id, "error", "there is no such game"));
+        lines_put(json_pack("{s:O, s:s}", "id", id, "error", "there is no such game"));
         return;
     }
     if (strcmp(kind, "slow") == 0) pass_ms(800);
@@ -50,7 +41,7 @@ static void open_it(json_t *id, const char *kind)
         json_array_append_new(tools, json_pack("{s:s}", "name", name));
     }
     if (strcmp(kind, "listless") == 0) json_array_clear(tools);
-    put(json_pack("{s:O, s:o}", "id", id, "tools", tools));
+    lines_put(json_pack("{s:O, s:o}", "id", id, "tools", tools));
 }
 
 static void say_raw(const char *format, json_t *id)
@@ -74,19 +65,19 @@ static void reset_it(json_t *id, const json_t *m, const char *kind)
     if (strcmp(kind, "slow") == 0) pass_ms(100);
     if (strcmp(kind, "stillborn") == 0) raise(SIGKILL);
     if (row_kind && strcmp(row_kind, "messages") == 0)
-        put(json_pack("{s:O, s:[{s:s, s:s}]}", "id", id, "messages", "role", "user", "content", text));
+        lines_put(json_pack("{s:O, s:[{s:s, s:s}]}", "id", id, "messages", "role", "user", "content", text));
     else if (row_kind && strcmp(row_kind, "nothing") == 0)
-        put(json_pack("{s:O}", "id", id));
+        lines_put(json_pack("{s:O}", "id", id));
     else if (row_kind && strcmp(row_kind, "wrong") == 0)
-        put(json_pack("{s:O, s:[s]}", "id", id, "messages", "hello"));
+        lines_put(json_pack("{s:O, s:[s]}", "id", id, "messages", "hello"));
     else if (row_kind && strcmp(row_kind, "empty") == 0)
-        put(json_pack("{s:O, s:[]}", "id", id, "messages"));
+        lines_put(json_pack("{s:O, s:[]}", "id", id, "messages"));
     else if (row_kind && strcmp(row_kind, "nul") == 0)
         say_raw("{\"id\": %lld, \"observation\": \"a\\u0000b\"}", id);
     else if (row_kind && strcmp(row_kind, "failing") == 0)
-        put(json_pack("{s:O, s:s}", "id", id, "error", "this row has no game"));
+        lines_put(json_pack("{s:O, s:s}", "id", id, "error", "this row has no game"));
     else
-        put(json_pack("{s:O, s:s}", "id", id, "observation", text));
+        lines_put(json_pack("{s:O, s:s}", "id", id, "observation", text));
 }
 
 /* Two wins in one piece: whoever reads the one has the other. */
@@ -134,13 +125,13 @@ static void step_it(json_t *id, const json_t *m)
         for (;;) printf("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
     if (strcmp(text, "fail") == 0) {
         snprintf(says, sizeof says, "KeyError: 'door', failure %d", ++fails);
-        put(json_pack("{s:O, s:s}", "id", id, "error", says));
+        lines_put(json_pack("{s:O, s:s}", "id", id, "error", says));
     } else if (strcmp(text, "bare") == 0) {
-        put(json_pack("{s:O}", "id", id));
+        lines_put(json_pack("{s:O}", "id", id));
     } else if (strcmp(text, "verbose") == 0) {
         str long_text = { 0 };
         while (long_text.len < 5000) str_puts(&long_text, "many words ");
-        put(json_pack("{s:O, s:f, s:s}", "id", id, "reward", 0.5, "info", long_text.data));
+        lines_put(json_pack("{s:O, s:f, s:s}", "id", id, "reward", 0.5, "info", long_text.data));
         str_free(&long_text);
     } else if (strcmp(text, "rich") == 0) {
         json_t *rewards = json_object();
@@ -148,37 +139,34 @@ static void step_it(json_t *id, const json_t *m)
             snprintf(says, sizeof says, "r%d", i);
             json_object_set_new(rewards, says, json_real(0.5));
         }
-        put(json_pack("{s:O, s:o}", "id", id, "rewards", rewards));
+        lines_put(json_pack("{s:O, s:o}", "id", id, "rewards", rewards));
     } else if (strcmp(text, "win") == 0) {
-        put(json_pack("{s:O, s:s, s:b, s:b, s:i, s:{s:f, s:b}, s:{s:i}}", "id", id, "observation", "you win", "done", 1,
-                      "ok", 0, "reward", 1, "rewards", "style", 0.25, "clean", 1, "info", "moves", 3));
+        lines_put(json_pack("{s:O, s:s, s:b, s:b, s:i, s:{s:f, s:b}, s:{s:i}}", "id", id, "observation", "you win",
+                            "done", 1, "ok", 0, "reward", 1, "rewards", "style", 0.25, "clean", 1, "info", "moves", 3));
     } else {
-        put(json_pack("{s:O, s:s}", "id", id, "observation", says));
+        lines_put(json_pack("{s:O, s:s}", "id", id, "observation", says));
     }
 }
 
-static int play(const char *kind)
+static void on_message(void *ctx, json_t *m)
 {
-    char *line = NULL;
-    size_t room = 0;
-    ssize_t n;
+    const char *kind = ctx, *method = json_string_value(json_object_get(m, "method"));
+    json_t *id = json_object_get(m, "id");
+    if (strcmp(kind, "silent") == 0) return;
+    if (strcmp(method, "open") == 0) open_it(id, kind);
+    if (strcmp(method, "reset") == 0) reset_it(id, m, kind);
+    if (strcmp(method, "step") == 0) step_it(id, m);
+    if (strcmp(method, "close") == 0) n_open--;
+}
+
+static int play(char *kind)
+{
     if (strcmp(kind, "gone") == 0) return 7;
     if (strcmp(kind, "stubborn") == 0) signal(SIGTERM, SIG_IGN);
     if (strcmp(kind, "chatty") == 0) printf("Loading the game...\n");
-    while ((n = getline(&line, &room, stdin)) >= 0) {
-        json_t *m = json_parse(line, (size_t)n, "line", NULL), *id = json_object_get(m, "id");
-        const char *method = json_string_value(json_object_get(m, "method"));
-        if (!m || !method) return 8;
-        if (strcmp(kind, "silent") == 0) continue;
-        if (strcmp(method, "open") == 0) open_it(id, kind);
-        if (strcmp(method, "reset") == 0) reset_it(id, m, kind);
-        if (strcmp(method, "step") == 0) step_it(id, m);
-        if (strcmp(method, "close") == 0) n_open--;
-        json_decref(m);
-    }
-    free(line);
+    const int status = lines_serve(on_message, kind);
     while (strcmp(kind, "stubborn") == 0) pause();
-    return 0;
+    return status;
 }
 
 /* ---- talking to it ---- */

@@ -11,6 +11,7 @@
 #include "run/environment_by_hand.h"
 #include "run/environment_trial.h"
 #include "run/sample_call.h"
+#include "tests/support/lines.h"
 #include "tests/support/support.h"
 
 /* ---- the environment: it counts what it is told, in each episode ---- */
@@ -18,20 +19,11 @@
 enum { MAX_EPISODES = 100000 };
 static int counts[MAX_EPISODES]; /* of the episode of this number */
 
-/* Takes `message`. */
-static void put(json_t *message)
-{
-    char *line = json_text(message, false);
-    printf("%s\n", line);
-    fflush(stdout);
-    free(line);
-    json_decref(message);
-}
-
 static void open_it(json_t *id)
 {
-    put(json_pack("{s:O, s:[{s:s, s:{s:s, s:{s:{s:i, s:i}}, s:[s]}}]}", "id", id, "tools", "name", "add", "parameters",
-                  "type", "object", "properties", "n", "minimum", 2, "maximum", 5, "required", "n"));
+    lines_put(json_pack("{s:O, s:[{s:s, s:{s:s, s:{s:{s:i, s:i}}, s:[s]}}]}", "id", id, "tools", "name", "add",
+                        "parameters", "type", "object", "properties", "n", "minimum", 2, "maximum", 5, "required",
+                        "n"));
 }
 
 static void step_it(json_t *id, const json_t *m, const char *kind, int *count)
@@ -41,40 +33,44 @@ static void step_it(json_t *id, const json_t *m, const char *kind, int *count)
     if (text && strcmp(kind, "fragile") == 0 && strlen(text) > 1000) _exit(3);
     *count += text ? 1 : (int)json_integer_value(json_object_get(given, "n"));
     if (text && strcmp(text, "bye") == 0) {
-        put(json_pack("{s:O, s:s, s:f, s:b}", "id", id, "observation", "good bye", "reward", 0.5, "done", 1));
+        lines_put(json_pack("{s:O, s:s, s:f, s:b}", "id", id, "observation", "good bye", "reward", 0.5, "done", 1));
         return;
     }
     char says[40];
     snprintf(says, sizeof says, "%d", *count);
-    put(json_pack("{s:O, s:s}", "id", id, "observation", says));
+    lines_put(json_pack("{s:O, s:s}", "id", id, "observation", says));
 }
 
-static int play(const char *kind)
+static void reset_it(json_t *id, const json_t *m, const char *kind, int *count)
 {
-    char *line = NULL;
-    size_t room = 0;
-    ssize_t n;
-    while ((n = getline(&line, &room, stdin)) >= 0) {
-        json_t *m = json_parse(line, (size_t)n, "line", NULL), *id = json_object_get(m, "id");
-        const char *method = json_string_value(json_object_get(m, "method"));
-        const char *name = json_string_value(json_object_get(m, "episode"));
-        int *count = &counts[strcmp(kind, "mixing") == 0 || !name ? 0 : atoi(name) % MAX_EPISODES];
-        char says[80];
-        if (strcmp(method, "open") == 0) open_it(id);
-        if (strcmp(method, "step") == 0) step_it(id, m, kind, count);
-        if (strcmp(method, "reset") == 0) {
-            static int resets;
-            *count = (int)json_integer_value(json_object_get(m, "seed"));
-            snprintf(says, sizeof says, "seed %d%s", *count, strcmp(kind, "random") == 0 && ++resets % 2 ? "!" : "");
-            if (strcmp(kind, "unready") == 0) put(json_pack("{s:O, s:s}", "id", id, "error", "no game in this row"));
-            if (strcmp(kind, "leaking") == 0) memset(xmalloc(1 << 20), 1, 1 << 20);
-            if (strcmp(kind, "unready") != 0) put(json_pack("{s:O, s:s}", "id", id, "observation", says));
-        }
-        json_decref(m);
+    static int resets;
+    char says[80];
+    if (strcmp(kind, "unready") == 0) {
+        lines_put(json_pack("{s:O, s:s}", "id", id, "error", "no game in this row"));
+        return;
     }
-    free(line);
+    *count = (int)json_integer_value(json_object_get(m, "seed"));
+    snprintf(says, sizeof says, "seed %d%s", *count, strcmp(kind, "random") == 0 && ++resets % 2 ? "!" : "");
+    if (strcmp(kind, "leaking") == 0) memset(xmalloc(1 << 20), 1, 1 << 20);
+    lines_put(json_pack("{s:O, s:s}", "id", id, "observation", says));
+}
+
+static void on_message(void *ctx, json_t *m)
+{
+    const char *kind = ctx, *method = json_string_value(json_object_get(m, "method"));
+    const char *name = json_string_value(json_object_get(m, "episode"));
+    json_t *id = json_object_get(m, "id");
+    int *count = &counts[strcmp(kind, "mixing") == 0 || !name ? 0 : atoi(name) % MAX_EPISODES];
+    if (strcmp(method, "open") == 0) open_it(id);
+    if (strcmp(method, "step") == 0) step_it(id, m, kind, count);
+    if (strcmp(method, "reset") == 0) reset_it(id, m, kind, count);
+}
+
+static int play(char *kind)
+{
+    const int status = lines_serve(on_message, kind);
     while (strcmp(kind, "stubborn") == 0) pause();
-    return 0;
+    return status;
 }
 
 /* ---- the tests ---- */
