@@ -17,7 +17,7 @@ static inline void lines_put(json_t *message)
     json_decref(message);
 }
 
-/* Hears each line of stdin until its end; `on` borrows the message. Returns an exit status: not 0 for what is no JSON. */
+/* Hears each line of stdin until its end; `on` borrows the message. Returns an exit status: 8 for what is no JSON. */
 static inline int lines_serve(void (*on)(void *ctx, json_t *message), void *ctx)
 {
     char *line = NULL;
