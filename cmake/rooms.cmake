@@ -14,9 +14,10 @@
 # A room may live inside another room's folder (model/tokenizer): its library carries the last part of the name.
 
 # From the ground up. Whatever this table does not name can't be included: floors.ROOM is the test of that.
-set(TROUPE_FLOORS base rollout kernels curriculum model lua proto learner env exchange actor bench reward recipe show run cli)
+set(TROUPE_FLOORS base rollout http kernels curriculum model lua proto learner env exchange actor bench reward recipe show run cli)
 set(TROUPE_MAY_USE_base "")
 set(TROUPE_MAY_USE_rollout base)
+set(TROUPE_MAY_USE_http base)
 set(TROUPE_MAY_USE_kernels base)
 set(TROUPE_MAY_USE_curriculum base rollout)
 set(TROUPE_MAY_USE_tokenizer base)
@@ -24,11 +25,11 @@ set(TROUPE_MAY_USE_model base kernels tokenizer)
 set(TROUPE_MAY_USE_lua base rollout)
 set(TROUPE_MAY_USE_proto base rollout)
 set(TROUPE_MAY_USE_learner base rollout kernels model)
-set(TROUPE_MAY_USE_env base rollout lua)
+set(TROUPE_MAY_USE_env base rollout http lua)
 set(TROUPE_MAY_USE_exchange base rollout proto)
 set(TROUPE_MAY_USE_actor base rollout kernels model tokenizer lua env proto)
 set(TROUPE_MAY_USE_reward base rollout lua env proto)
-set(TROUPE_MAY_USE_recipe base rollout kernels curriculum model tokenizer lua proto learner env exchange actor reward)
+set(TROUPE_MAY_USE_recipe base rollout http kernels curriculum model tokenizer lua proto learner env exchange actor reward)
 set(TROUPE_MAY_USE_bench base rollout kernels model tokenizer lua env proto learner actor)
 # A run shows itself while it lasts, so run may use show; what it shows can be looked at without a run, so not the reverse.
 set(TROUPE_MAY_USE_show ${TROUPE_MAY_USE_recipe} recipe)

@@ -6,11 +6,15 @@
 #include <string.h>
 
 #include "base/process.h"
+#include "base/vec.h"
 #include "env/tools/environment.h"
 #include "env/tools/lua.h"
 #include "env/tools/mcp.h"
 #include "env/tools/python.h"
+#include "env/tools/retriever.h"
 #include "env/tools/search.h"
+#include "http/client.h"
+#include "http/secrets.h"
 #include "lua/bind.h"
 #include "lua/config.h"
 
@@ -160,25 +164,85 @@ static int check_index(const recipe *r, error *err)
                      "of your own, and env.index=PATH");
 }
 
+static int add_indexed(tooling *t, const search_config *searched)
+{
+    tool made;
+    int rc = check_index(t->r, t->err);
+    if (rc == OK) rc = search_tool(searched, &made, t->err);
+    return rc == OK ? router_add(t->router, &made, t->err) : rc;
+}
+
+/* ---- servers: of T.search, T.mcp ---- */
+
+/* Whoever sends a recipe could have a server of this machine's network asked, and read its environment. */
+static int check_server(const recipe *r, const char *kind, const char *url, error *err)
+{
+    if (!r->sent) return OK;
+    return error_set(err, ERR_ARGUMENT,
+                     "T.%s in a recipe that was sent: start this worker with RECIPE.lua, a copy "
+                     "of your own, if it may ask the server at %.200s",
+                     kind, url);
+}
+
+typedef vec(char *) header_lines;
+
+static void free_headers(header_lines *lines)
+{
+    for (size_t i = 0; i < lines->len; i++) free(lines->data[i]);
+    vec_free(lines);
+}
+
+/* The field `headers` of the table on top of the stack, with the values of the variables that it names,
+ * NULL-terminated; free_headers, also after an error. */
+static int read_headers(lua_State *L, header_lines *lines, error *err)
+{
+    int rc = OK;
+    const int top = lua_gettop(L);
+    lua_getfield(L, -1, "headers");
+    for (lua_pushnil(L); lua_istable(L, top + 1) && rc == OK && lua_next(L, top + 1); lua_pop(L, 1)) {
+        char *line = secrets_header(lua_tostring(L, -2), lua_tostring(L, -1), err);
+        if (line) vec_push(lines, line);
+        if (!line) rc = ERR_ARGUMENT;
+    }
+    lua_settop(L, top);
+    vec_push(lines, NULL);
+    return rc;
+}
+
+static int add_retriever(tooling *t, lua_State *L, retriever_config *asked)
+{
+    tool made;
+    header_lines headers = { 0 };
+    int rc = check_server(t->r, "search", asked->url, t->err);
+    if (rc == OK) rc = read_headers(L, &headers, t->err);
+    if (rc == OK) {
+        asked->headers = (const char *const *)headers.data;
+        asked->timeout_ms = (int)(number_field(L, "timeout") * 1000);
+        rc = retriever_tool(asked, &made, t->err);
+    }
+    if (rc == OK) rc = router_add(t->router, &made, t->err);
+    free_headers(&headers);
+    return rc;
+}
+
+/* T.search has checked the values. */
 static int add_search(tooling *t, lua_State *L)
 {
-    const int top = lua_gettop(L);
-    tool made;
-    const int k = (int)number_field(L, "k");
+    const int top = lua_gettop(L), k = (int)number_field(L, "k");
+    int rc;
     lua_getfield(L, top, "name"); /* the strings stay on the stack until they have been copied */
     lua_getfield(L, top, "description");
-    const search_config searched = { .index = t->r->env.index,
-                                     .k = k,
-                                     .name = luaL_optstring(L, top + 1, SEARCH_NAME),
-                                     .description = luaL_optstring(L, top + 2, SEARCH_DESCRIPTION) };
-    int rc;
-    if (t->words) {
-        rc = router_add_words(t->router, searched.name, searched.description, SEARCH_PARAMETERS, t->err);
-    } else {
-        rc = check_index(t->r, t->err);
-        if (rc == OK) rc = search_tool(&searched, &made, t->err);
-        if (rc == OK) rc = router_add(t->router, &made, t->err);
-    }
+    lua_getfield(L, top, "url");
+    const char *name = luaL_optstring(L, top + 1, SEARCH_NAME);
+    const char *description = luaL_optstring(L, top + 2, SEARCH_DESCRIPTION), *url = lua_tostring(L, top + 3);
+    lua_pushvalue(L, top);
+    if (t->words)
+        rc = router_add_words(t->router, name, description, SEARCH_PARAMETERS, t->err);
+    else if (url)
+        rc = add_retriever(t, L, &(retriever_config){ .url = url, .k = k, .name = name, .description = description });
+    else
+        rc = add_indexed(
+            t, &(search_config){ .index = t->r->env.index, .k = k, .name = name, .description = description });
     lua_settop(L, top);
     return rc;
 }
@@ -303,6 +367,12 @@ static bool is_list(lua_State *L, int at)
     return entries == luaL_len(L, at);
 }
 
+static void check_url(checking *k, const char *url, int i)
+{
+    error why = { 0 };
+    if (http_check_url(url, &why) != OK) k->rc = config_error(k->c, "env.tools", k->err, "entry %d: %s", i, why.text);
+}
+
 static int check_list(lua_State *L)
 {
     checking *k = lua_touserdata(L, 1);
@@ -326,8 +396,11 @@ static int check_list(lua_State *L)
         if (lua_rawgeti(L, 2, i) != LUA_TTABLE || lua_getfield(L, 3, "kind") != LUA_TSTRING)
             k->rc = config_error(k->c, "env.tools", k->err, "entry %d is none of " KINDS ", but %s", (int)i,
                                  config_shown(L, 3, shown));
+        else if (lua_getfield(L, 3, "url") == LUA_TSTRING)
+            check_url(k, lua_tostring(L, -1), (int)i);
         else if (strcmp(lua_tostring(L, 4), "search") == 0 && !k->r->env.index[0])
-            k->rc = config_error(k->c, "env.tools", k->err, "entry %d, T.search, needs the key env.index", (int)i);
+            k->rc =
+                config_error(k->c, "env.tools", k->err, "entry %d, T.search, needs the key env.index, or url", (int)i);
         else
             k->environments += strcmp(lua_tostring(L, 4), "env") == 0;
         lua_settop(L, 2);

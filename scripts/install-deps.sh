@@ -9,7 +9,7 @@
 set -eu
 
 packages="cmake ninja-build gcc g++ pkg-config python3
-  libzmq3-dev libmsgpack-dev liblua5.4-dev libsqlite3-dev libpcre2-dev libutf8proc-dev libjansson-dev"
+  libzmq3-dev libmsgpack-dev liblua5.4-dev libsqlite3-dev libpcre2-dev libutf8proc-dev libjansson-dev libcurl4-openssl-dev"
 tests="libcmocka-dev"
 case "${1:-}" in
 "") ;;

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/map.h"
 #include "env/search/passages_file.h"
+#include "env/search/shown.h"
 
 /* Of a query: more words than a question has, longer ones than a language. */
 enum { MAX_WORDS = 32, MAX_WORD = 64 };
@@ -19,7 +20,6 @@ enum { MAX_WORDS = 32, MAX_WORD = 64 };
  * passage, and would cost more than all others. Of a query of such words alone, the first so many
  * passages with the rarest are ranked: no policy can make a search slow. */
 enum { MAX_RANKED = 2048 };
-enum { SHOWN_BYTES = 2000 };         /* of a passage */
 enum { STEPS_A_QUESTION = 10000 };   /* of SQLite's machine between two looks at the clock */
 enum { REMEMBERED_WORDS = 1 << 17 }; /* whose frequency is known; then they are counted anew */
 enum { MAP_BYTES = 1 << 30 };        /* of the file, that are read without a copy */
@@ -205,25 +205,10 @@ static void write_match(const word *words, int n, str *out)
 
 /* ---- a search ---- */
 
-/* The beginning of a text, whole characters. */
-static void add_beginning(const char *text, str *out)
-{
-    size_t len = strlen(text);
-    if (len <= SHOWN_BYTES) {
-        str_puts(out, text);
-        return;
-    }
-    for (len = SHOWN_BYTES; len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80;) len--;
-    str_add(out, text, len);
-    str_puts(out, " [...]");
-}
-
 static void add_passage(sqlite3_stmt *row, int number, str *out)
 {
     const char *title = (const char *)sqlite3_column_text(row, 0), *text = (const char *)sqlite3_column_text(row, 1);
-    str_printf(out, "%s[%d] ", number > 1 ? "\n\n" : "", number);
-    if (title && *title) str_printf(out, "%s\n", title);
-    add_beginning(text ? text : "", out);
+    passage_show(number, title, text ? text : "", out);
 }
 
 /* The last passage that is ranked, so that they are MAX_RANKED at most; INT64_MAX where there are fewer. */

@@ -64,14 +64,35 @@ local function named(what, name)
     if TAKEN[name] then error("T." .. what .. ": '" .. name .. "' is a word of the dialects'; call it something else", 3) end
 end
 
--- search(query): the k best passages of the recipe's env.index. name and description are what the policy is told.
+-- An address, and texts by the names of headers; http/secrets.h expands the variables that they name.
+local function address(what, url, headers)
+    if not url:find("^https?://[^/]") or url:find("[%c%s]") then
+        error("T." .. what .. ": url should be an address such as http://127.0.0.1:8000/" .. what, 3)
+    end
+    for name, value in pairs(headers or {}) do
+        if type(name) ~= "string" or type(value) ~= "string" or (name .. value):find("%c") then
+            error("T." .. what .. ': headers should be texts by their names, such as { Authorization = "Bearer $TOKEN" }', 3)
+        end
+    end
+end
+
+-- search(query): the k best passages of the recipe's env.index, or of the retrieval server at url. name and description are
+-- what the policy is told. headers, timeout (seconds of a search, 30): of a server.
 function T.search(t)
     if type(t) == "table" and t.index ~= nil then
         error("T.search has no field 'index': the index is the recipe's key env.index, so that a run can keep it", 2)
     end
-    local search = checked("search", { k = "number", name = "string", description = "string" }, t or {})
+    local search = checked("search", {
+        k = "number", name = "string", description = "string", url = "string", headers = "table", timeout = "number",
+    }, t or {})
     within("search", "k", search.k, 1, 50, true)
+    within("search", "timeout", search.timeout, 0.01, 3600)
     if search.name then named("search", search.name) end
+    if search.url then
+        address("search", search.url, search.headers)
+    elseif search.headers or search.timeout then
+        error("T.search: headers and timeout are of a retrieval server, which needs url", 2)
+    end
     return search
 end
 

@@ -12,6 +12,7 @@
 #include "recipe/recipe.h"
 #include "base/file.h"
 #include "env/search/passages.h"
+#include "http/client.h"
 #include "tests/support/support.h"
 
 static char calculator[1100];
@@ -565,6 +566,48 @@ static void a_search_finds_what_the_index_of_the_recipe_holds(void **state)
     test_folder_remove(dir);
 }
 
+/* Its secrets are of who asks it: a learner that only tells of the tool needs none, and a sent recipe gets none. */
+static void a_servers_headers_are_of_the_environment_of_who_asks(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    http *client = http_new(&err);
+    http_free(client);
+    if (!client) skip(); /* a build without libcurl */
+
+    char path[TEST_PATH];
+    char *dir = test_folder_new();
+    const char *source = getenv("TROUPE_SOURCE");
+    str text = { 0 };
+    str_printf(&text,
+               "local T = require 'troupe'\n"
+               "return { model = '%s/models/stagehand', data = { train = "
+               "'%s/recipes/calculator/data/train.jsonl' },\n"
+               "  env = { tools = { T.search{ url = 'http://127.0.0.1:1/retrieve', timeout = 1,\n"
+               "      headers = { Authorization = 'Bearer $TROUPE_TEST_TOKEN' } } } },\n"
+               "  reward = { script = '%s/recipes/calculator/reward.lua', objectives = { accuracy = 1 } } }\n",
+               source, source, source);
+    unsetenv("TROUPE_TEST_TOKEN");
+    recipe *r = open_checked(test_file_at(dir, "r.lua", text.data, path), NULL, 0, &err);
+    router *words = r ? recipe_router_of_words(r, &err) : NULL;
+    if (!words) fail_msg("%s", err.text);
+    router_free(words);
+    assert_null(recipe_router(r, NULL, &err));
+    assert_non_null(strstr(err.text, "header Authorization: the environment has no variable TROUPE_TEST_TOKEN"));
+
+    setenv("TROUPE_TEST_TOKEN", "hunter2", 1);
+    router *tools = recipe_router(r, NULL, &err);
+    if (!tools) fail_msg("%s", err.text);
+    router_free(tools);
+    r->sent = true;
+    assert_null(recipe_router(r, NULL, &err));
+    assert_non_null(strstr(err.text, "if it may ask the server at http://127.0.0.1:1/retrieve"));
+    assert_null(strstr(err.text, "hunter2"));
+    recipe_free(r);
+    str_free(&text);
+    test_folder_remove(dir);
+}
+
 static void a_tool_written_in_lua_is_called(void **state)
 {
     (void)state;
@@ -743,6 +786,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(its_tools_are_started),
         cmocka_unit_test(tools_are_described_without_being_started),
         cmocka_unit_test(a_search_finds_what_the_index_of_the_recipe_holds),
+        cmocka_unit_test(a_servers_headers_are_of_the_environment_of_who_asks),
         cmocka_unit_test(a_tool_written_in_lua_is_called),
         cmocka_unit_test(mistakes_in_an_environment_are_named),
         cmocka_unit_test(rows_without_a_question_are_an_environment_s),
