@@ -5,8 +5,8 @@
     python3 troupe_env.py KIND:NAME                                          answers requests until stdin ends
     python3 troupe_env.py KIND:NAME --rows N [--seed S] [--config JSON]      prints N rows for data.train
 
-KIND is gymnasium, skyrl_gym, reasoning_gym or textworld (a module of troupe_adapters/ each), or `file`:
-`file:PATH.py:Class` is a class of your own, derived from Environment below. docs/env_python.md has examples.
+KIND is gymnasium, openenv, reasoning_gym, skyrl_gym, textworld or verifiers (a module of troupe_adapters/ each), or
+`file`: `file:PATH.py:Class` is a class of your own, derived from Environment below. docs/env_python.md has examples.
 
     stdin --> reader --> main ----- open -----> Maker: what all episodes share
                           |
@@ -87,6 +87,9 @@ class Maker:
         """Rows for data.train. These say no more than which start is meant."""
         for i in range(count):
             yield {"id": f"{self.name}-{seed + i}", "seed": seed + i}
+
+    def close(self):
+        """Called once, before the process ends."""
 
 
 def start_seed(row, seed):
@@ -344,6 +347,7 @@ class Server:
         except BaseException as error:
             return {"error": failure("open", error)}
         self.maker = maker
+        watch_signals()  # some libraries take them for themselves
         return answer
 
     def reset(self, request):
@@ -378,6 +382,8 @@ class Server:
             episode.inbox.put(None)
         for thread in self.threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        if self.maker is not None:
+            self.maker.close()
 
 
 # ---- The process
@@ -429,6 +435,11 @@ def leave(status):
     os._exit(status)
 
 
+def watch_signals():
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _: leave(128 + received))
+
+
 def adopt_orphans():
     """A child whose own parent has ended becomes ours, so that children() finds it."""
     try:
@@ -450,9 +461,7 @@ def serve(open_maker, streams=None):
     """Answers requests until stdin ends, then ends the process. `open_maker(config)` returns a Maker."""
     requests, answers = streams or own_streams()
     adopt_orphans()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: leave(128 + received))
-
+    watch_signals()
     server, lines = Server(open_maker, answers), queue.Queue()
     threading.Thread(target=read_lines, args=(requests, lines), daemon=True).start()
     while True:
@@ -467,7 +476,7 @@ def serve(open_maker, streams=None):
 
 # ---- KIND:NAME
 
-KINDS = ("gymnasium", "skyrl_gym", "reasoning_gym", "textworld")
+KINDS = ("gymnasium", "openenv", "reasoning_gym", "skyrl_gym", "textworld", "verifiers")
 
 
 def load_file(path):

@@ -233,4 +233,5 @@ class TroupeEnv(unittest.TestCase):
         self.assertEqual([json.loads(line) for line in p.stdout.splitlines()], [{"id": f"Shop-{n}", "seed": n} for n in (5, 6, 7)])
 
 
-unittest.main(argv=sys.argv[:1])
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
