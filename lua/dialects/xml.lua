@@ -229,13 +229,13 @@ function dialect.parser(options, tools, begun)
         return chat.object_call(tools, tool.name, content, content)
     end
 
-    -- A tag that can't be read as a call or an answer: what the policy is told of it.
-    local function bad(name, raw, behind)
+    -- A tag that can't be read as a call or an answer: what the policy is told of it. how: what was missing in it.
+    local function bad(name, raw, behind, how)
         local tool, why = by_tag[name], nil
         raw = turn.trim(raw)
         if tool then
             why = "a call of " .. name .. " is written as " .. wrap(name, chat.only_parameter(tool, "string") or chat.expected(tool))
-                .. ", without attributes"
+                .. ", " .. (how or "without attributes")
         elseif name:lower() == options.answer:lower() then
             why = "the answer is written as " .. wrap(options.answer, "...") .. ", without attributes"
         else
@@ -345,10 +345,12 @@ function dialect.parser(options, tools, begun)
         end
     end
 
-    -- The policy has stopped. A tool's tag with attributes that is still open is a call in another form, as it is where it closes.
+    -- The policy has stopped. A tool's tag that is still open is a call in another form, as one with attributes is where it closes.
     local function finished(stop_bytes)
         local last = text.length - stop_bytes
-        if inside and malformed then return bad(inside, text:sub(begin, last), last) end
+        if inside and by_tag[inside] then
+            return bad(inside, text:sub(begin, last), last, not malformed and "with its closing tag" or nil)
+        end
         if tag and by_tag[tag.name] and tag.assigns() then return bad(tag.name, text:sub(tag.from, last), last) end
         return nil
     end

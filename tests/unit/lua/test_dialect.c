@@ -82,23 +82,30 @@ static void xml_closes_at_a_tag_with_white_space_behind_its_name(void **state)
 }
 
 /* What a policy that stops in the middle of it would be told behind the tag that closes. */
-static void xml_tells_who_stops_in_a_tag_with_attributes(void **state)
+static void xml_tells_who_stops_in_a_tools_tag(void **state)
 {
     (void)state;
-    static const char PYTHON[] = "a call of python is written as <python>code</python>, without attributes";
+#define PYTHON "a call of python is written as <python>code</python>, "
+#define OPEN PYTHON "with its closing tag"
+#define FORM PYTHON "without attributes"
     static const struct {
-        const char *text, *raw; /* raw: NULL where there is no call */
+        const char *text, *raw, *why; /* raw: NULL where there is no call */
     } STOPS[] = {
-        { "so <python code=\"1\"><eos>", "\"code=\\\"1\\\">\"" },
-        { "<python code=\"1\">\nso <answer>4</answer><eos>", "\"code=\\\"1\\\">\\nso <answer>4</answer>\"" },
-        { "<python code=\"print(1)<eos>", "\"code=\\\"print(1)\"" },
-        { "<python code='1'<eos>", "\"code='1'\"" },
-        { "<python>print(1)<eos>", NULL },
-        { "<answer type=\"number\">4<eos>", NULL },
-        { "<think a=\"<python code='1'><eos>", NULL },
-        { "a <python interpreter<eos>", NULL },
-        { "<y a=\"1\"><eos>", NULL },
-        { "<y a=\"1\"<eos>", NULL },
+        { "so <python code=\"1\"><eos>", "\"code=\\\"1\\\">\"", FORM },
+        { "<python code=\"1\">\nso <answer>4</answer><eos>", "\"code=\\\"1\\\">\\nso <answer>4</answer>\"", FORM },
+        { "<python code=\"print(1)<eos>", "\"code=\\\"print(1)\"", FORM },
+        { "<python code='1'<eos>", "\"code='1'\"", FORM },
+        { "<python>print(1)<eos>", "\"print(1)\"", OPEN },
+        { "so <python>print(1)</pyth<eos>", "\"print(1)</pyth\"", OPEN },
+        { "<python><answer>4</answer><eos>", "\"<answer>4</answer>\"", OPEN },
+        { "<python><eos>", "\"\"", OPEN },
+        { "<answer>4<eos>", NULL, NULL },
+        { "<think><python>print(1)<eos>", NULL, NULL },
+        { "<answer type=\"number\">4<eos>", NULL, NULL },
+        { "<think a=\"<python code='1'><eos>", NULL, NULL },
+        { "a <python interpreter<eos>", NULL, NULL },
+        { "<y a=\"1\"><eos>", NULL, NULL },
+        { "<y a=\"1\"<eos>", NULL, NULL },
     };
     dialect *d = open_dialect("xml", NULL);
     for (size_t i = 0; i < sizeof STOPS / sizeof *STOPS; i++) {
@@ -110,13 +117,16 @@ static void xml_tells_who_stops_in_a_tag_with_attributes(void **state)
         test_ok(dialect_finish(p, strlen("<eos>"), &r, &err), &err);
         if ((r.event == DIALECT_CALLS) != (STOPS[i].raw != NULL)) fail_msg("%s: event %d", STOPS[i].text, r.event);
         if (STOPS[i].raw) {
-            check_one_call(&r, &(wanted_call){ "python", STOPS[i].raw, PYTHON });
+            check_one_call(&r, &(wanted_call){ "python", STOPS[i].raw, STOPS[i].why });
             assert_int_equal(r.rest, strlen("<eos>"));
         }
         dialect_result_reset(&r);
         dialect_parser_free(p);
     }
     dialect_free(d);
+#undef FORM
+#undef OPEN
+#undef PYTHON
 }
 
 /* Wrong arguments are said, not replaced by {} and called with. */
@@ -692,7 +702,7 @@ int main(void)
         cmocka_unit_test(qwen_speaks_chatml),
         cmocka_unit_test(xml_finds_calls_and_answers_however_they_are_cut),
         cmocka_unit_test(xml_closes_at_a_tag_with_white_space_behind_its_name),
-        cmocka_unit_test(xml_tells_who_stops_in_a_tag_with_attributes),
+        cmocka_unit_test(xml_tells_who_stops_in_a_tools_tag),
         cmocka_unit_test(a_call_that_cannot_be_made_says_why_and_keeps_its_words),
         cmocka_unit_test(of_an_unknown_tool_that_it_is_unknown_is_said_first),
         cmocka_unit_test(no_more_than_is_known_is_said_of_a_name),
