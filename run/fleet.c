@@ -11,6 +11,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/process.h"
 #include "base/str.h"
@@ -210,9 +211,11 @@ static void pause_all(fleet *f)
 {
     progress_end(f->config.progress);
     progress_say(f->config.progress, "paused, with all its processes ('fg' continues)");
+    const int64_t paused_ms = clock_ms();
     supervisor_pause(f->supervisor, true);
     raise(SIGSTOP);
     supervisor_pause(f->supervisor, false);
+    progress_forgive(f->config.progress, clock_ms() - paused_ms);
 }
 
 int fleet_watch(fleet *f, error *err)

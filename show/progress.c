@@ -305,6 +305,8 @@ void progress_say(progress *p, const char *fmt, ...)
     str_free(&out);
 }
 
+void progress_forgive(progress *p, int64_t ms) { p->began_ms += ms; }
+
 void progress_end(progress *p)
 {
     if (!p) return;

@@ -22,4 +22,6 @@ void progress_free(progress *p);
 void progress_event(progress *p, const json_t *line);
 /* A sentence of its own, above the live line. */
 void progress_say(progress *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* All of the run stood still for so long: the time left is of the rest. */
+void progress_forgive(progress *p, int64_t ms);
 void progress_end(progress *p); /* leaves the last state standing */

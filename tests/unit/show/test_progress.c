@@ -181,6 +181,29 @@ static void columns_ask_for_fewer(void **state)
     unsetenv("COLUMNS");
 }
 
+/* Ctrl-Z for an hour: what is left takes as long as it would have. */
+static void a_pause_is_no_part_of_the_time_left(void **state)
+{
+    (void)state;
+    int ends[2];
+    char text[512] = "";
+    assert_int_equal(pipe(ends), 0);
+    progress *p = progress_new(ends[1], 10, 1);
+    for (int step = 1; step <= 4; step++) {
+        json_t *line = json_pack("{s:s, s:i}", "event", "step", "step", step);
+        now_ms += 10000;
+        progress_event(p, line);
+        json_decref(line);
+        if (step != 2) continue;
+        now_ms += 3600000;
+        progress_forgive(p, 3600000);
+    }
+    assert_true(read(ends[0], text, sizeof text - 1) > 0);
+    assert_non_null(strstr(text, "step 4/10  1:00 left\n"));
+    progress_free(p);
+    close(ends[0]), close(ends[1]);
+}
+
 /* Whatever the width, the last line shows the step and the time left, and never wraps. */
 static void a_narrow_terminal_keeps_the_time_left(void **state)
 {
@@ -237,6 +260,7 @@ int main(void)
         cmocka_unit_test(a_dumb_terminal_gets_plain_lines),
         cmocka_unit_test(columns_ask_for_fewer),
         cmocka_unit_test(a_narrow_terminal_keeps_the_time_left),
+        cmocka_unit_test(a_pause_is_no_part_of_the_time_left),
         cmocka_unit_test(a_step_without_an_episode_shows_no_figures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
