@@ -193,11 +193,20 @@ void file_map_close(file_map *map)
     *map = (file_map){ 0 };
 }
 
+/* A descriptor of its own for a regular file that is open already; -1: `path` is no name of one. */
+static int own_file(const char *path)
+{
+    struct stat st;
+    const int fd = file_descriptor(path);
+    return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
+}
+
 int file_write_begin(file_writer *w, const char *path, error *err)
 {
     *w = (file_writer){ .fd = -1 };
     if (strlen(path) >= sizeof w->path) return error_set(err, ERR_LIMIT, "the path is too long: %s", path);
     memcpy(w->path, path, strlen(path) + 1);
+    if ((w->fd = own_file(path)) >= 0) return OK;
 
     /* Not mkostemp: its files are 0600, and a published weights file is read by whoever the umask allows. */
     for (int attempt = 0; w->fd < 0 && attempt < 100; attempt++) {
@@ -214,9 +223,18 @@ int file_write_all(file_writer *w, const void *data, size_t len, error *err)
     return error_sys(err, errno, "%s could not be written", w->path);
 }
 
+/* A file that was open before has its name, or none, already. */
+static int end_own(file_writer *w, bool keep, error *err)
+{
+    const int closed = close(w->fd);
+    w->fd = -1;
+    return closed == 0 || !keep ? OK : error_sys(err, errno, "%s could not be closed", w->path);
+}
+
 int file_write_end(file_writer *w, bool keep, error *err)
 {
     if (w->fd < 0) return OK;
+    if (!w->temp[0]) return end_own(w, keep, err);
     char folder[PATH_MAX];
     int code = OK;
 

@@ -36,7 +36,8 @@ void file_map_drop(const void *data, size_t len);
 
 /* Writes a temporary beside `path`, fsyncs it, renames it over `path`, fsyncs the folder. */
 int file_write_atomic(const char *path, const void *data, size_t len, error *err);
-/* The same for content that is produced piecewise: begin gives a descriptor, end commits (or drops when !keep). */
+/* The same for content that is produced piecewise: begin gives a descriptor, end commits (or drops when !keep).
+ * A path that names a regular file which this process has open (file_descriptor): it is written as it is. */
 typedef struct file_writer {
     int fd;
     char path[1024], temp[1056];

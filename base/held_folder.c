@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -111,7 +112,8 @@ __attribute__((noreturn)) static void watch(const held_folder *h, pid_t parent)
     const bool ours = getppid() == parent; /* after pidfd_open: else the number could be another's */
     if (alive < 0 && ours) _exit(1);
 
-    setsid(); /* a signal to our group, or the terminal's end, is not for it */
+    setsid();                          /* a signal to our group, or the terminal's end, is not for it */
+    prctl(PR_SET_NAME, "held_folder"); /* nor what `killall troupe` sends */
     if (alive > 0) close_range(0, (unsigned)alive - 1, 0);
     if (alive >= 0) close_range((unsigned)alive + 1, ~0u, 0);
     if (chdir("/") != 0) _exit(1);

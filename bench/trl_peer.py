@@ -138,20 +138,17 @@ def pss_mb(pid):
 
 
 def shared_mb(pids):
-    """Versions of the weights in shared memory: files of the run's own, whose folder one of its processes holds open."""
-    folders, total = set(), 0
+    """Versions of the weights in shared memory: files without a name, which one of the run's processes holds open."""
+    files = {}
     for pid in pids:
         try:
-            links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-            folders |= {link for link in links if link.startswith("/dev/shm/troupe-weights")}
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                path = f"/proc/{pid}/fd/{fd}"
+                if os.readlink(path).startswith("/dev/shm/troupe-weights"):
+                    files[os.stat(path).st_ino] = os.stat(path).st_size
         except OSError:
             pass
-    for folder in folders:
-        try:
-            total += sum(entry.stat().st_size for entry in os.scandir(folder))
-        except OSError:
-            pass
-    return total / 2 ** 20
+    return sum(files.values()) / 2 ** 20
 
 
 def run_troupe(precision):

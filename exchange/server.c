@@ -248,13 +248,13 @@ static void publish(server *s, new_version *v)
 {
     error err = { 0 };
     int rc = record_step(s, v, &err);
-    if (rc == OK) rc = weights_publish(s->publisher, v->version, v->hash, v->path, &err);
+    if (rc == OK) rc = weights_publish(s->publisher, v->version, v->hash, v->file, &err);
     if (rc != OK) {
         fail(s, &err);
         return;
     }
 
-    v->path[0] = 0;
+    v->file = 0;
     s->published = true;
     for (size_t i = 0; i < s->peers.len; i++) announce(s, &s->peers.data[i]);
 
@@ -268,7 +268,7 @@ static void publish(server *s, new_version *v)
 void new_version_free(new_version *v)
 {
     if (!v) return;
-    if (v->path[0]) unlink(v->path);
+    if (v->file > 0) close(v->file);
     free(v->rows);
     free(v);
 }

@@ -26,7 +26,7 @@ void step_batch_free(step_batch *b);
 typedef struct new_version {
     int64_t version;
     uint64_t hash;
-    char path[256];            /* of the safetensors file (proto/weights.h) */
+    int file;                  /* descriptor of the safetensors file (proto/weights.h); 0: none */
     bool evaluate;             /* before continuing */
     uint32_t groups, episodes; /* trained on; 0 for the first */
     picked_row *rows;          /* [n_rows, scheduler_prompts] of the steps from rows_from on; NULL without a sampler */

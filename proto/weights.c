@@ -2,6 +2,7 @@
 #include "proto/weights.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,20 +13,15 @@
 #include "base/held_folder.h"
 #include "base/str.h"
 
-static const char PREFIX[] = "troupe-weights";
-static const char SHARED_MEMORY[] = "/dev/shm";
-
 /* A container's /dev/shm may be too small for a few versions (64 MB is usual): then what follows goes to a file system,
  * and what is there stays until it is old. */
 struct weights_stage {
-    held_folder folders[2]; /* in shared memory, in the temporary folder */
-    int current;
-    int64_t written;
+    bool moved; /* out of shared memory */
 };
 
 typedef struct kept {
     int64_t version; /* -1: none */
-    char path[256];
+    int file;
 } kept;
 
 struct weights_publisher {
@@ -41,48 +37,61 @@ void weights_host(char out[80])
     snprintf(out, 80, "%s", id ? id : "unknown");
     out[strcspn(out, "\n")] = 0;
     free(id);
+
+    const size_t len_id = strlen(out);
+    out[len_id] = ' ';
+    const ssize_t n = readlink("/proc/self/ns/pid", out + len_id + 1, 80 - len_id - 2);
+    out[len_id + (n > 0 ? 1 + (size_t)n : 0)] = 0;
 }
 
 /* ---- the files ---- */
 
-void weights_sweep(void)
+/* What the kernel calls a file whose name is gone: its last name, which says the version, and this. A descriptor's number
+ * comes again, with another file; the version in its name tells them apart. */
+static const char GONE[] = " (deleted)";
+
+static void suffix_of(char out[32], int64_t version) { snprintf(out, 32, "-v%" PRId64, version); }
+
+/* It has a name between two system calls only. -1: `root` takes no file. */
+static int nameless_file(const char *root, int64_t version, error *err)
 {
-    held_folder_sweep(SHARED_MEMORY, PREFIX);
-    held_folder_sweep(temporary_root(), PREFIX);
+    char path[256], suffix[32];
+    suffix_of(suffix, version);
+    snprintf(path, sizeof path, "%s/troupe-weights-XXXXXX%s", root, suffix);
+
+    const int file = mkostemps(path, (int)strlen(suffix), O_CLOEXEC);
+    if (file >= 0)
+        unlink(path);
+    else
+        error_sys(err, errno, "cannot create a file in %s", root);
+    return file;
 }
 
-static int move_out(weights_stage *s, error *err)
+static int write_in(const char *root, int64_t version, weights_write write, void *ctx, int *file, error *err)
 {
-    s->current = 1;
-    return held_folder_open(&s->folders[1], temporary_root(), PREFIX, err);
+    char path[64];
+    error why = { 0 };
+    if ((*file = nameless_file(root, version, err)) < 0) return err->code;
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", *file);
+    const int rc = write(ctx, path, &why);
+    if (rc == OK) return OK;
+    close(*file);
+    return error_set(err, rc, "a file in %s: %s", root, why.text);
 }
 
-weights_stage *weights_stage_new(error *err)
-{
-    weights_stage *s = xcalloc(1, sizeof *s);
-    if (held_folder_open(&s->folders[0], SHARED_MEMORY, PREFIX, NULL) == OK || move_out(s, err) == OK) return s;
-    weights_stage_free(s);
-    return NULL;
-}
+weights_stage *weights_stage_new(void) { return xcalloc(1, sizeof(weights_stage)); }
 
-void weights_stage_free(weights_stage *s)
-{
-    if (!s) return;
-    for (int i = 0; i < 2; i++)
-        if (s->folders[i].path[0]) held_folder_close(&s->folders[i]);
-    free(s);
-}
+void weights_stage_free(weights_stage *s) { free(s); }
 
-int weights_stage_write(weights_stage *s, int64_t version, weights_write write, void *ctx, char path[256], error *err)
+int weights_stage_write(weights_stage *s, int64_t version, weights_write write, void *ctx, int *file, error *err)
 {
     error why = { 0 };
-    const int64_t number = s->written++; /* the same version may be written twice */
-    int rc;
-    do {
-        snprintf(path, 256, "%s/v%" PRId64 "-%" PRId64 ".safetensors", s->folders[s->current].path, version, number);
-        rc = write(ctx, path, &why);
-    } while (rc != OK && s->current == 0 && move_out(s, &why) == OK);
-    return rc == OK ? OK : error_set(err, rc, "publishing version %" PRId64 ": %s", version, why.text);
+    if (!s->moved && write_in("/dev/shm", version, write, ctx, file, &why) == OK) return OK;
+    s->moved = true;
+    if (write_in(temporary_root(), version, write, ctx, file, &why) == OK) return OK;
+    return error_set(err, why.code, "publishing version %" PRId64 ": %s (TMPDIR names another folder)", version,
+                     why.text);
 }
 
 /* ---- publisher ---- */
@@ -98,7 +107,7 @@ weights_publisher *weights_publisher_new(void)
 
 static void drop(kept *k)
 {
-    if (k->version >= 0) unlink(k->path); /* who has it mapped keeps it */
+    if (k->version >= 0) close(k->file); /* who has it mapped keeps it */
     k->version = -1;
 }
 
@@ -116,22 +125,22 @@ static int slot_for(const weights_publisher *p, int64_t version)
     return p->next;
 }
 
-int weights_publish(weights_publisher *p, int64_t version, uint64_t hash, const char *path, error *err)
+int weights_publish(weights_publisher *p, int64_t version, uint64_t hash, int file, error *err)
 {
     struct stat st;
-    if (stat(path, &st) != 0) return error_sys(err, errno, "publishing version %" PRId64 ": %s", version, path);
+    if (fstat(file, &st) != 0) return error_sys(err, errno, "publishing version %" PRId64, version);
 
     const int at = slot_for(p, version);
     kept *slot = &p->files[at];
     drop(slot);
     slot->version = version;
-    snprintf(slot->path, sizeof slot->path, "%s", path);
+    slot->file = file;
 
     if (at == p->next) p->next = (p->next + 1) % WEIGHTS_KEPT;
     p->newest.version = version;
     p->newest.hash = hash;
     p->newest.bytes = (uint64_t)st.st_size;
-    snprintf(p->newest.path, sizeof p->newest.path, "%s", path);
+    snprintf(p->newest.path, sizeof p->newest.path, "/proc/%d/fd/%d", (int)getpid(), file);
     return OK;
 }
 
@@ -141,29 +150,35 @@ bool weights_announcement(const weights_publisher *p, weights_body *out)
     return p->newest.version >= 0;
 }
 
-static bool chunk_of_file(const char *path, const weights_get_body *get, weights_chunk_body *out)
+static bool chunk_of_file(int file, const weights_get_body *get, weights_chunk_body *out)
 {
-    file_map map;
-    if (file_map_open(&map, path, NULL) != OK) return false;
+    struct stat st;
+    if (fstat(file, &st) != 0 || get->offset >= (uint64_t)st.st_size) return false;
 
-    const bool inside = get->offset < map.len;
-    if (inside) {
-        const size_t left = map.len - (size_t)get->offset;
-        const size_t len = left < WEIGHTS_CHUNK_BYTES ? left : WEIGHTS_CHUNK_BYTES;
-        *out = (weights_chunk_body){
-            .version = get->version, .offset = get->offset, .total = map.len, .data = xmalloc(len), .len = len
-        };
-        memcpy(out->data, map.data + get->offset, len);
+    const size_t left = (size_t)st.st_size - (size_t)get->offset;
+    const size_t len = left < WEIGHTS_CHUNK_BYTES ? left : WEIGHTS_CHUNK_BYTES;
+    unsigned char *data = xmalloc(len);
+    for (size_t done = 0; done < len;) {
+        const ssize_t n = pread(file, data + done, len - done, (off_t)(get->offset + done));
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) {
+            free(data);
+            return false;
+        }
+        done += (size_t)n;
     }
-    file_map_close(&map);
-    return inside;
+
+    *out = (weights_chunk_body){
+        .version = get->version, .offset = get->offset, .total = (uint64_t)st.st_size, .data = data, .len = len
+    };
+    return true;
 }
 
 bool weights_chunk_of(weights_publisher *p, const weights_get_body *get, weights_chunk_body *out)
 {
     if (get->version < 0) return false;
     for (int i = 0; i < WEIGHTS_KEPT; i++)
-        if (p->files[i].version == get->version) return chunk_of_file(p->files[i].path, get, out);
+        if (p->files[i].version == get->version) return chunk_of_file(p->files[i].file, get, out);
     return false;
 }
 
@@ -210,6 +225,23 @@ static void fetch(weights_subscriber *s, const weights_body *a, weights_get_body
     *get = (weights_get_body){ .version = a->version, .offset = s->bytes.len };
 }
 
+/* The publisher may have closed the file since, and its number may be another file's. */
+static bool is_of_version(const char *path, int64_t version)
+{
+    char name[512], end[64];
+    const ssize_t n = readlink(path, name, sizeof name);
+    suffix_of(end, version);
+    strcat(end, GONE);
+    return n >= (ssize_t)strlen(end) && memcmp(name + n - strlen(end), end, strlen(end)) == 0;
+}
+
+/* Another machine, another user's learner, or a container that doesn't see its processes: false. */
+static bool map_it(weights_subscriber *s, const weights_body *a)
+{
+    return strcmp(a->host, s->host) == 0 && is_of_version(a->path, a->version) &&
+           file_map_open(&s->map, a->path, NULL) == OK && s->map.len == a->bytes;
+}
+
 int weights_on_announcement(weights_subscriber *s, const weights_body *a, weights_blob *blob, weights_get_body *get,
                             error *err)
 {
@@ -222,10 +254,8 @@ int weights_on_announcement(weights_subscriber *s, const weights_body *a, weight
                           "announced weights of %" PRIu64 " bytes (this model's have at most %" PRIu64 ")", a->bytes,
                           s->max_bytes);
 
-    /* Another machine, or a container that doesn't see the folder: by chunks. */
-    const bool here = strcmp(a->host, s->host) == 0;
-    if (!here || file_map_open(&s->map, a->path, NULL) != OK || s->map.len != a->bytes) {
-        fetch(s, a, get);
+    if (!map_it(s, a)) {
+        fetch(s, a, get); /* by chunks */
         return 0;
     }
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* weights - a version of the weights on its way from the learner to the actors. Opaque bytes with a version and a hash.
  *
- * On one host: a file in shared memory that actors map, a new one each version, kept for a few versions. Elsewhere: the
- * same bytes in chunks over the wire. Whoever loads them compares the hash with its own.
+ * On one host: a file in shared memory that actors map, a new one each version, kept for a few versions. It has no name,
+ * so that nothing of it is left when its processes are killed: actors open it as /proc/PID/fd/N, through the learner's
+ * descriptor. Elsewhere: the same bytes in chunks over the wire. Whoever loads them compares the hash with its own.
  *
  *     training thread   weights_stage_write   the file, from where the weights lie: no second copy of them in memory
- *     I/O thread        weights_publish       announces it, and removes it when it is old */
+ *     I/O thread        weights_publish       announces it, and closes it when it is old */
 #pragma once
 
 #include "base/file.h"
@@ -16,31 +17,28 @@
 enum { WEIGHTS_KEPT = 2, WEIGHTS_CHUNK_BYTES = 1 << 20 };
 
 typedef struct weights_stage weights_stage;
-/* Makes a private folder in shared memory (/dev/shm; the temporary folder where there is none, or once it is full) and
- * removes those of processes that are gone. */
-weights_stage *weights_stage_new(error *err);
-void weights_stage_free(weights_stage *s); /* with all its files: after the publisher */
-/* Has `write(ctx, path, err)` write a file under a new name; where shared memory has no room for it, in the temporary
- * folder, as from then on. One thread. ERR_IO: neither takes it. */
+/* Files are made in shared memory (/dev/shm), or in the temporary folder where there is none, or once it is full. */
+weights_stage *weights_stage_new(void);
+void weights_stage_free(weights_stage *s);
+/* Has `write(ctx, path, err)` write a new file, which `path` names for this process alone (/proc/self/fd/N: base/file.h).
+ * One thread. *file is the caller's to close. ERR_IO: neither place takes it. */
 typedef int (*weights_write)(void *ctx, const char *path, error *err);
-int weights_stage_write(weights_stage *s, int64_t version, weights_write write, void *ctx, char path[256], error *err);
+int weights_stage_write(weights_stage *s, int64_t version, weights_write write, void *ctx, int *file, error *err);
 
 typedef struct weights_publisher weights_publisher;
 weights_publisher *weights_publisher_new(void);
-void weights_publisher_free(weights_publisher *p); /* removes the files */
+void weights_publisher_free(weights_publisher *p); /* closes the files */
 /* What its versions take, and the one that is being written, of `bytes` each. */
 static inline uint64_t weights_published_bytes(uint64_t bytes) { return (WEIGHTS_KEPT + 1) * bytes; }
 /* The file is the publisher's from here on; after an error still the caller's. */
-int weights_publish(weights_publisher *p, int64_t version, uint64_t hash, const char *path, error *err);
+int weights_publish(weights_publisher *p, int64_t version, uint64_t hash, int file, error *err);
 /* The announcement of the newest version. False: none has been published yet. */
 bool weights_announcement(const weights_publisher *p, weights_body *out);
 /* A chunk for an actor on another host. False: that version is no longer kept. `out->data` is the caller's. */
 bool weights_chunk_of(weights_publisher *p, const weights_get_body *get, weights_chunk_body *out);
 
-/* Removes the folders of publishers that are gone: a killed learner leaves its weights in shared memory. */
-void weights_sweep(void);
-
-/* This machine's name for itself: the boot id. Two processes with the same one share memory. */
+/* This machine's name for itself: the boot id, and the namespace of its process ids. Two processes with the same one
+ * see each other's files as /proc/PID/fd/N. */
 void weights_host(char out[80]);
 
 typedef struct weights_subscriber weights_subscriber;

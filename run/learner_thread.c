@@ -103,7 +103,8 @@ static int hand_out(learner_thread *l, uint32_t groups, uint32_t episodes, error
                         .groups = groups,
                         .episodes = episodes,
                         .evaluate = evaluation_due(l, w->version) };
-    if (weights_stage_write(l->config.stage, w->version, write_weights, w, v->path, err) != OK) {
+    if (weights_stage_write(l->config.stage, w->version, write_weights, w, &v->file, err) != OK) {
+        v->file = 0;
         new_version_free(v);
         return err->code;
     }

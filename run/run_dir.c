@@ -65,10 +65,11 @@ static int absolute(char out[1024], const char *path, error *err)
     return error_set(err, ERR_LIMIT, "%s: the whole path has %d bytes, a run's may have %d", path, n, LONGEST_PATH);
 }
 
-/* A folder that only this user can enter: whoever reaches the socket may send episodes. */
+/* A folder that only this user can enter: whoever reaches the socket may send episodes. It goes with this process. */
 static int make_sockets(run_dir *r, error *err)
 {
-    return held_folder_open(&r->sockets, temporary_root(), "troupe-run", err);
+    if (held_folder_open(&r->sockets, temporary_root(), "troupe-run", err) != OK) return err->code;
+    return held_folder_watch(&r->sockets, err);
 }
 
 /* The whole path has to be text: run.json is, and what scripts are told. */

@@ -190,8 +190,7 @@ static int open_server(session *s, error *err)
 static int open_all(session *s, error *err)
 {
     if (open_inputs(s, err) != OK || open_outputs(s, err) != OK) return err->code;
-    weights_sweep(); /* a learner that was killed before us couldn't */
-    if (!(s->stage = weights_stage_new(err))) return err->code;
+    s->stage = weights_stage_new();
     const learner_thread_config lc = learn_settings(s);
     if (learner_thread_open(&s->learner, &lc, err) != OK || open_witness(s, err) != OK) return err->code;
     return open_server(s, err);

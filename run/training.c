@@ -10,7 +10,6 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "exchange/store.h"
-#include "proto/weights.h"
 #include "run/checks.h"
 #include "run/fleet.h"
 #include "run/run_dir.h"
@@ -230,6 +229,5 @@ int run_training(const training_options *o, error *err)
     if (rc == OK) rc = say_end(&t, began_ms, err);
 
     close_all(&t);
-    weights_sweep(); /* a learner that was killed couldn't */
     return rc;
 }

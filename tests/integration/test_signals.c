@@ -110,53 +110,90 @@ static void a_learner_that_is_asked_to_stop_stops_its_run_in_order(void **state)
     }
 }
 
-/* The folder in shared memory that the learner has open: "" when it has none there. */
-static void weights_of(const place *p, char out[300])
+/* Not the folders of tests. */
+static int of_troupe(const struct dirent *e)
 {
-    int pid;
-    char path[300];
-    out[0] = 0;
+    return strncmp(e->d_name, "troupe-", 7) == 0 && strncmp(e->d_name, "troupe-tests", 12) != 0;
+}
+
+/* The first name of ours in `folder`; "": none. */
+static void first_in(const char *folder, char out[300])
+{
+    struct dirent **found = NULL;
+    const int n = scandir(folder, &found, of_troupe, alphasort);
+    snprintf(out, 300, "%s", n > 0 ? found[0]->d_name : "");
+    for (int i = 0; i < n; i++) free(found[i]);
+    free(found);
+}
+
+/* What has none is gone with the last who has it open. */
+static void assert_weights_have_no_name(const place *p)
+{
+    int pid, seen = 0;
+    char path[300], link[300];
     assert_int_equal(find_processes("troupe learner", p->run, &pid, 1), 1);
     snprintf(path, sizeof path, "/proc/%d/fd", pid);
     DIR *d = opendir(path);
-    for (struct dirent *e; d && !out[0] && (e = readdir(d));) {
-        const ssize_t n = readlinkat(dirfd(d), e->d_name, out, 299);
-        out[n > 0 ? n : 0] = 0;
-        if (!strstr(out, "/troupe-weights-")) out[0] = 0;
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));) {
+        const ssize_t n = readlinkat(dirfd(d), e->d_name, link, sizeof link - 1);
+        link[n > 0 ? n : 0] = 0;
+        if (!strstr(link, "/troupe-weights-")) continue;
+        if (!strstr(link, " (deleted)")) fail_msg("%s has a name", link);
+        seen++;
     }
-    if (d) closedir(d);
+    closedir(d);
+    assert_true(seen > 0);
 }
 
-static int of_troupe(const struct dirent *e) { return strncmp(e->d_name, "troupe-", 7) == 0; }
+/* Processes that die with another one need a moment. */
+static void wait_until_empty(const char *folder)
+{
+    char left[300] = "";
+    for (const int64_t until_ms = clock_ms() + SECONDS * 1000; clock_ms() < until_ms; poll(NULL, 0, LOOK_MS)) {
+        first_in(folder, left);
+        if (!left[0]) return;
+    }
+    fail_msg("%s/%s is left", folder, left);
+}
 
-static void a_killed_run_leaves_nothing_behind_once_it_is_resumed(void **state)
+/* The run alone, or all of its processes at once: what it had in temporary places goes with it. */
+static void kill_run(const place *p, process *t, bool all)
+{
+    static const char *const ROLES[] = { "troupe learner", "troupe actor", "troupe reward" };
+    int status, pid;
+    for (size_t i = 0; all && i < sizeof ROLES / sizeof *ROLES; i++)
+        if (find_processes(ROLES[i], p->run, &pid, 1) == 1) kill(pid, SIGKILL);
+    process_signal(t, SIGKILL);
+    process_wait(t, SECONDS * 1000, &status);
+}
+
+static void a_killed_run_leaves_nothing_in_temporary_places(void **state)
 {
     (void)state;
-    char temporary[400], weights[300];
-    struct dirent **left = NULL;
-    int status;
-    char *const before = getenv("TMPDIR") ? strdup(getenv("TMPDIR")) : NULL;
-    char *home = test_folder_new();
-    snprintf(temporary, sizeof temporary, "%s", home);
-    setenv("TMPDIR", temporary, 1);
-    place p;
-    process t = begun(&p, KEYS);
-    weights_of(&p, weights);
-    assert_true(weights[0]);
-    process_signal(&t, SIGKILL);
-    process_wait(&t, SECONDS * 1000, &status);
-    resumed_to_the_same_end(&p);
-    assert_false(dir_exists(weights));
-    test_folder_remove(p.dir); /* in there, too */
-    const int n = scandir(temporary, &left, of_troupe, alphasort);
-    if (n > 0) fail_msg("%s/%s is left", temporary, left[0]->d_name);
-    free(left);
-    if (before)
-        setenv("TMPDIR", before, 1);
-    else
-        unsetenv("TMPDIR");
+    char name[300], *const before = getenv("TMPDIR") ? strdup(getenv("TMPDIR")) : NULL;
+    for (int all = 0; all < 2; all++) {
+        char *temporary = test_folder_new();
+        setenv("TMPDIR", temporary, 1);
+        place p;
+        process t = begun(&p, KEYS);
+        first_in(temporary, name);
+        assert_true(name[0]); /* its sockets */
+        assert_weights_have_no_name(&p);
+
+        kill_run(&p, &t, all);
+        wait_until_empty(temporary);
+        assert_nobody_left(&p);
+        resumed_to_the_same_end(&p);
+        test_folder_remove(p.dir); /* in there, too */
+        wait_until_empty(temporary);
+        if (before)
+            setenv("TMPDIR", before, 1);
+        else
+            unsetenv("TMPDIR");
+        test_folder_remove(temporary);
+    }
     free(before);
-    test_folder_remove(home);
 }
 
 static void ctrl_z_pauses_all_and_fg_goes_on(void **state)
@@ -207,7 +244,7 @@ int main(void)
         cmocka_unit_test(who_asks_twice_is_told_how_to_continue),
         cmocka_unit_test(what_is_told_twice_is_not_asked_twice),
         cmocka_unit_test(a_learner_that_is_asked_to_stop_stops_its_run_in_order),
-        cmocka_unit_test(a_killed_run_leaves_nothing_behind_once_it_is_resumed),
+        cmocka_unit_test(a_killed_run_leaves_nothing_in_temporary_places),
         cmocka_unit_test(ctrl_z_pauses_all_and_fg_goes_on),
         cmocka_unit_test(a_reader_that_leaves_ends_nothing),
     };

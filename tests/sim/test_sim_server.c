@@ -198,7 +198,7 @@ static void publish_version(world *w, int64_t version, bool evaluate)
     *v = (new_version){
         .version = version, .hash = w->weights[version], .evaluate = evaluate, .rows_from = w->told + 1
     };
-    test_file_temporary(v->path, sizeof v->path, "weights");
+    v->file = test_file_nameless("weights");
     for (; w->sampled && w->told < version + 1 + w->max_staleness; w->told++, v->n_rows++) {
         v->rows = xrealloc(v->rows, (v->n_rows + 1) * n * sizeof *rows);
         memcpy(v->rows + (size_t)v->n_rows * n, world_rows(w->told + 1, rows), n * sizeof *rows);

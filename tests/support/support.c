@@ -2,6 +2,7 @@
 #include "tests/support/support.h"
 
 #include <math.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,6 +87,21 @@ void test_file_temporary(char *path, size_t size, const char *text)
     assert_true(fd >= 0);
     assert_int_equal(write(fd, text, strlen(text)), strlen(text));
     close(fd);
+}
+
+int test_file_nameless(const char *text)
+{
+    char path[TEST_PATH];
+    test_file_temporary(path, sizeof path, text);
+    return test_file_unlinked(path);
+}
+
+int test_file_unlinked(const char *path)
+{
+    const int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd > 0);
+    assert_int_equal(unlink(path), 0);
+    return fd;
 }
 
 void test_file_write(const char *folder, const char *name, const char *text)

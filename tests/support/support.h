@@ -35,6 +35,8 @@ enum { TEST_PATH = 500 }; /* bytes of a path in such a folder */
 /* Whole files in one line; they fail the test on error. test_file_read's result is the caller's (free). */
 /* Writes `text` to a file of its own in the temporary folder, whose name is written to path. */
 void test_file_temporary(char *path, size_t size, const char *text);
+int test_file_nameless(const char *text); /* a descriptor; its name is gone */
+int test_file_unlinked(const char *path); /* the same of a file that is there */
 void test_file_write(const char *folder, const char *name, const char *text);
 /* Writes it, and -> path: where it is. Returns `path`. */
 char *test_file_at(const char *folder, const char *name, const char *text, char path[TEST_PATH]);

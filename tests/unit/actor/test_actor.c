@@ -84,9 +84,10 @@ static void publish(scene *s, int64_t version, uint64_t wrong)
     char own[1100];
     error err = { 0 };
     snprintf(path, sizeof path, "%s/models/stagehand/model.safetensors", getenv("TROUPE_SOURCE"));
-    snprintf(own, sizeof own, "%s/v%d", s->folder, (int)version);
+    snprintf(own, sizeof own, "%s/-v%d", s->folder, (int)version);
     test_ok(file_copy(path, own, &err), &err);
-    test_ok(weights_publish(s->publisher, version, s->model->weights->hash ^ wrong, own, &err), &err);
+    test_ok(weights_publish(s->publisher, version, s->model->weights->hash ^ wrong, test_file_unlinked(own), &err),
+            &err);
     assert_true(weights_announcement(s->publisher, &s->announced));
 }
 

@@ -120,9 +120,9 @@ static void publish(scene *s, const char *dir)
     char path[1100], own[1100];
     error err = { 0 };
     snprintf(path, sizeof path, "%s/model.safetensors", dir);
-    snprintf(own, sizeof own, "%s/v7", s->folder);
+    snprintf(own, sizeof own, "%s/-v7", s->folder);
     test_ok(file_copy(path, own, &err), &err);
-    test_ok(weights_publish(s->publisher, 7, s->model->weights->hash, own, &err), &err);
+    test_ok(weights_publish(s->publisher, 7, s->model->weights->hash, test_file_unlinked(own), &err), &err);
 }
 
 static void open_scene(scene *s, int64_t beat_ms, int64_t patience_ms, int piece_ms)

@@ -74,7 +74,7 @@ static inline void publish(fixture *s, int64_t version)
 {
     new_version *v = xcalloc(1, sizeof *v);
     *v = (new_version){ .version = version, .hash = HASH };
-    test_file_temporary(v->path, sizeof v->path, "weights");
+    v->file = test_file_nameless("weights");
     assert_int_equal(queue_push(s->versions, v, 0), OK);
     s->fakes.look(s->fakes.server_ctx);
     one_turn(s);

@@ -10,7 +10,7 @@ static void the_last_version_is_on_record_though_nobody_looks_again(void **state
     fixture *s = open_fixture();
     new_version *v = xcalloc(1, sizeof *v);
     *v = (new_version){ .version = 1, .hash = HASH, .groups = 1, .episodes = 2 };
-    test_file_temporary(v->path, sizeof v->path, "weights");
+    v->file = test_file_nameless("weights");
     assert_int_equal(queue_push(s->versions, v, 0), OK);
     assert_trained(s, 0, 0, 0);
     test_ok(server_finish(s->server, &err), &err);
@@ -229,7 +229,7 @@ static void push(fixture *s, int64_t version, bool evaluate)
 {
     new_version *v = xcalloc(1, sizeof *v);
     *v = (new_version){ .version = version, .hash = HASH, .evaluate = evaluate };
-    test_file_temporary(v->path, sizeof v->path, "weights");
+    v->file = test_file_nameless("weights");
     assert_int_equal(queue_push(s->versions, v, 0), OK);
     s->fakes.look(s->fakes.server_ctx);
     one_turn(s);
