@@ -46,8 +46,8 @@ void weights_host(char out[80])
 
 /* ---- the files ---- */
 
-/* What the kernel calls a file whose name is gone: its last name, which says the version, and this. A descriptor's number
- * comes again, with another file; the version in its name tells them apart. */
+/* What the kernel calls a file whose name is gone: its last name, which says the version, and this. A descriptor's
+ * number comes again, with another file; the version in its name tells them apart. */
 static const char GONE[] = " (deleted)";
 
 static void suffix_of(char out[32], int64_t version) { snprintf(out, 32, "-v%" PRId64, version); }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* weights - a version of the weights on its way from the learner to the actors. Opaque bytes with a version and a hash.
  *
- * On one host: a file in shared memory that actors map, a new one each version, kept for a few versions. It has no name,
- * so that nothing of it is left when its processes are killed: actors open it as /proc/PID/fd/N, through the learner's
- * descriptor. Elsewhere: the same bytes in chunks over the wire. Whoever loads them compares the hash with its own.
+ * On one host: a file in shared memory that actors map, a new one each version, kept for a few versions. It has no
+ * name, so that nothing is left of it when its processes are killed: actors open the learner's descriptor, as
+ * /proc/PID/fd/N. Elsewhere: the same bytes in chunks over the wire. Whoever loads them compares the hash with its own.
  *
  *     training thread   weights_stage_write   the file, from where the weights lie: no second copy of them in memory
  *     I/O thread        weights_publish       announces it, and closes it when it is old */
@@ -20,8 +20,8 @@ typedef struct weights_stage weights_stage;
 /* Files are made in shared memory (/dev/shm), or in the temporary folder where there is none, or once it is full. */
 weights_stage *weights_stage_new(void);
 void weights_stage_free(weights_stage *s);
-/* Has `write(ctx, path, err)` write a new file, which `path` names for this process alone (/proc/self/fd/N: base/file.h).
- * One thread. *file is the caller's to close. ERR_IO: neither place takes it. */
+/* Has `write(ctx, path, err)` write a new file, which `path` names for this process alone (/proc/self/fd/N:
+ * base/file.h). One thread. *file is the caller's to close. ERR_IO: neither place takes it. */
 typedef int (*weights_write)(void *ctx, const char *path, error *err);
 int weights_stage_write(weights_stage *s, int64_t version, weights_write write, void *ctx, int *file, error *err);
 
