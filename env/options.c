@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "env/options.h"
 
+#include <string.h>
+
 #define AT(member) OPTION_AT(env_options, member)
 
 static const option ROWS[] = {
@@ -13,6 +15,12 @@ static const option ROWS[] = {
               "episodes are played in (docs/env.md). "
               "Up to 16. The dialect tells the policy of them.",
       .elsewhere = "tools" },
+    { "env.plugin", OPTION_PATH, AT(plugin), 0, 0, "", .help = "the environment that T.env{...} plays: .lua, or .so",
+      .more =
+          "A file of yours: Lua that returns functions `reset` and `step` (docs/env_plugins.md), or a shared object "
+          "made with env/troupe_env.h. A run keeps its own copy. The Lua goes to actors on other machines "
+          "with the recipe; a shared object does not, they need a copy of it.",
+      .elsewhere = "env_class env.env_class env.script environment" },
     { "env.index", OPTION_PATH, AT(index), 0, 0, "", .help = "the index that T.search{...} searches",
       .more = "`troupe index CORPUS.jsonl INDEX` makes one (docs/search.md). An actor on another machine needs a copy "
               "of it, and of the recipe.",
@@ -33,3 +41,9 @@ const option_table ENV_OPTIONS = {
     .about = "Tools, and how often they may be called.",
     .rows = ROWS,
 };
+
+bool env_plugin_is_lua(const env_options *e)
+{
+    const size_t n = strlen(e->plugin);
+    return n > 4 && strcmp(e->plugin + n - 4, ".lua") == 0;
+}

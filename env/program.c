@@ -18,6 +18,7 @@ enum { READ_BYTES = 1 << 16, READS_A_TURN = 16, GRACE_MS = 500 };
 
 struct program {
     vec(char *) argv; /* with its NULL */
+    char *name;
     process process;
     bool runs;
     int in, out;  /* its stdin, a socket: a write to a pipe without a reader would be a SIGPIPE; its stdout. -1: none */
@@ -27,9 +28,10 @@ struct program {
     bool whole;   /* there is a newline in what was heard and not taken */
 };
 
-program *program_new(const char *const *argv)
+program *program_new(const char *const *argv, const char *name)
 {
     program *p = xcalloc(1, sizeof *p);
+    p->name = xstrdup(name ? name : argv[0]);
     for (; *argv; argv++) vec_push(&p->argv, xstrdup(*argv));
     vec_push(&p->argv, NULL);
     p->in = p->out = -1;
@@ -42,12 +44,13 @@ void program_free(program *p)
     program_end(p);
     for (size_t i = 0; i < p->argv.len; i++) free(p->argv.data[i]);
     vec_free(&p->argv);
+    free(p->name);
     str_free(&p->unsaid);
     str_free(&p->heard);
     free(p);
 }
 
-const char *program_name(const program *p) { return p->argv.data[0]; }
+const char *program_name(const program *p) { return p->name; }
 
 /* ---- its life ---- */
 

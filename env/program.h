@@ -14,10 +14,10 @@ typedef struct program program;
 
 enum { PROGRAM_MAX_LINE = 16 << 20, PROGRAM_FDS = 2 };
 
-/* argv is copied, and searched in PATH. Not started yet. */
-program *program_new(const char *const *argv);
-void program_free(program *p);              /* and ends it */
-const char *program_name(const program *p); /* argv[0], for sentences */
+/* argv is copied, and searched in PATH; name (copied; NULL: argv[0]) is what sentences call it. Not started yet. */
+program *program_new(const char *const *argv, const char *name);
+void program_free(program *p); /* and ends it */
+const char *program_name(const program *p);
 
 /* ERR_NOT_FOUND and others of process_spawn. One that runs is ended first, and what it has said is forgotten. */
 int program_start(program *p, error *err);

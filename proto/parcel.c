@@ -27,7 +27,7 @@ static bool is_component(const char *name, size_t len)
 
 static bool is_name(const char *name)
 {
-    static const char *const FOLDERS[] = { "prompt/", "reward/", "model/" };
+    static const char *const FOLDERS[] = { "prompt/", "reward/", "model/", "env/" };
     for (size_t i = 0; i < sizeof FOLDERS / sizeof *FOLDERS; i++) {
         const size_t len = strlen(FOLDERS[i]);
         if (strncmp(name, FOLDERS[i], len) == 0) return is_component(name + len, strlen(name + len));
@@ -42,7 +42,8 @@ static int check_name(const char *name, error *err)
 
     str_visible(&shown, name, strlen(name));
     error_set(err, ERR_PARSE,
-              "a file '%s' (letters, digits, '.', '_' and '-' are allowed, and the folders prompt, reward and model)",
+              "a file '%s' (letters, digits, '.', '_' and '-' are allowed, and the folders prompt, reward, model and "
+              "env)",
               str_text(&shown));
     str_free(&shown);
     return ERR_PARSE;

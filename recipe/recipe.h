@@ -4,6 +4,7 @@
  *     recipe/parts.c   which rooms have keys, and where their structs are in here
  *     recipe.c         opens the file, has it read by the rooms' tables (base/option.h), joins what rooms share
  *     tools.c          T.python{...}, T.tool{...}: the tools that the recipe's Lua declares
+ *     tools_check.c    whether they are such
  *     keys.c           --keys and docs/keys.md
  *
  * No key is described here: each stands in its room. Nothing that the recipe names is opened here either: a role opens

@@ -18,8 +18,6 @@
 #include "lua/bind.h"
 #include "lua/config.h"
 
-#define KINDS "T.python{...}, T.search{...}, T.mcp{...}, T.env{...} and T.tool{...}"
-
 typedef struct tooling {
     const recipe *r;
     router *router;
@@ -292,12 +290,35 @@ static int add_mcp(tooling *t, lua_State *L)
     return mcp_add_tools(t->router, &served, t->err);
 }
 
+enum { AT_ONCE_LUA = 16 }; /* it plays each in a VM of its own, and waits for nothing */
+
+static const char *name_in(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* The command of the process in which env.plugin is played: this program. self: [RECIPE_PATH]. */
+static int host_plugin(const recipe *r, char *self, const char **words, error *err)
+{
+    const int rc = process_self_path(self, RECIPE_PATH, err);
+    words[0] = self;
+    words[1] = "env-host";
+    words[2] = r->env.plugin;
+    words[3] = NULL;
+    return rc;
+}
+
 /* T.env has checked the values. */
 static int add_environment(tooling *t, lua_State *L)
 {
     const char *command[MAX_TEXTS + 1];
+    char self[RECIPE_PATH];
     int rc = texts_at(L, "command", command, t->err);
-    if (rc == OK) rc = check_program(t->r, "env", command[0], t->err);
+    if (rc == OK && !command[0]) rc = host_plugin(t->r, self, command, t->err);
+    const bool is_file = command[0] == self;
+    if (rc == OK && !(is_file && env_plugin_is_lua(&t->r->env)))
+        rc = check_program(t->r, "env", is_file ? t->r->env.plugin : command[0], t->err);
     if (rc != OK) return rc;
 
     lua_getfield(L, -1, "config");
@@ -306,10 +327,13 @@ static int add_environment(tooling *t, lua_State *L)
     char *options = json_is_object(given) ? json_text(given, true) : xstrdup("{}"); /* an empty table is a list, too */
     json_decref(given);
 
+    const int at_once = (int)number_field(L, "at_once");
     const world_config played = { .command = command,
+                                  .name = is_file ? name_in(t->r->env.plugin) : NULL,
                                   .options = options,
                                   .instances = (int)number_field(L, "instances"),
-                                  .at_once = (int)number_field(L, "at_once"),
+                                  .at_once =
+                                      at_once || !is_file || !env_plugin_is_lua(&t->r->env) ? at_once : AT_ONCE_LUA,
                                   .timeout_ms = (int)(number_field(L, "timeout") * 1000),
                                   .start_ms = (int)(number_field(L, "start") * 1000) };
     rc = environment_add(t->router, &played, t->words, t->err);
@@ -332,7 +356,7 @@ static int add_tool(tooling *t, lua_State *L, lua_Integer i)
     if (strcmp(kind, "mcp") == 0) return add_mcp(t, L);
     if (strcmp(kind, "env") == 0) return add_environment(t, L);
     if (strcmp(kind, "tool") == 0) return add_written(t, L);
-    return error_set(t->err, ERR_ARGUMENT, "env.tools[%d] is none of " KINDS, (int)i);
+    return error_set(t->err, ERR_ARGUMENT, "env.tools[%d] is none of " TOOL_KINDS, (int)i);
 }
 
 static int add_tools(lua_State *L)
@@ -346,81 +370,6 @@ static int add_tools(lua_State *L)
         lua_settop(L, 2);
     }
     return 0;
-}
-
-/* ---- whether they are what they should be ---- */
-
-typedef struct checking {
-    const recipe *r;
-    const config *c;
-    error *err;
-    int rc;
-    int environments;
-} checking;
-
-/* A list holds nothing but 1 to n, so that env.tools = T.python{} is no training without tools. */
-static bool is_list(lua_State *L, int at)
-{
-    lua_Integer entries = 0;
-    if (!lua_istable(L, at)) return false;
-    for (lua_pushnil(L); lua_next(L, at); lua_pop(L, 1)) entries++;
-    return entries == luaL_len(L, at);
-}
-
-static void check_url(checking *k, const char *url, int i)
-{
-    error why = { 0 };
-    if (http_check_url(url, &why) != OK) k->rc = config_error(k->c, "env.tools", k->err, "entry %d: %s", i, why.text);
-}
-
-static int check_list(lua_State *L)
-{
-    checking *k = lua_touserdata(L, 1);
-    char shown[CONFIG_SHOWN];
-
-    config_push(L, "env.tools");
-    if (lua_isnil(L, 2)) return 0;
-    if (!is_list(L, 2)) {
-        str found = { 0 };
-        if (!lua_istable(L, 2))
-            str_printf(&found, ", found %s", config_shown(L, 2, shown)); /* "a table" says nothing */
-        k->rc = config_error(k->c, "env.tools", k->err, "expected a list of " KINDS "%s", str_text(&found));
-        str_free(&found);
-        return 0;
-    }
-
-    const lua_Integer n = luaL_len(L, 2);
-    if (n > RECIPE_TOOLS)
-        k->rc = config_error(k->c, "env.tools", k->err, "%d tools (at most %d are allowed)", (int)n, RECIPE_TOOLS);
-    for (lua_Integer i = 1; i <= n && k->rc == OK; i++) {
-        if (lua_rawgeti(L, 2, i) != LUA_TTABLE || lua_getfield(L, 3, "kind") != LUA_TSTRING)
-            k->rc = config_error(k->c, "env.tools", k->err, "entry %d is none of " KINDS ", but %s", (int)i,
-                                 config_shown(L, 3, shown));
-        else if (lua_getfield(L, 3, "url") == LUA_TSTRING)
-            check_url(k, lua_tostring(L, -1), (int)i);
-        else if (strcmp(lua_tostring(L, 4), "search") == 0 && !k->r->env.index[0])
-            k->rc =
-                config_error(k->c, "env.tools", k->err, "entry %d, T.search, needs the key env.index, or url", (int)i);
-        else
-            k->environments += strcmp(lua_tostring(L, 4), "env") == 0;
-        lua_settop(L, 2);
-    }
-    if (k->rc == OK && k->environments > 1)
-        k->rc = config_error(k->c, "env.tools", k->err, "%d T.env{...}: episodes are played in one", k->environments);
-    return 0;
-}
-
-bool recipe_has_environment(const recipe *r)
-{
-    checking k = { .r = r, .c = r->config };
-    return vm_protect(r->vm, check_list, &k, NULL) == OK && k.environments > 0;
-}
-
-int recipe_check_tools(const recipe *r, error *err)
-{
-    checking k = { .r = r, .c = r->config, .err = err };
-    const int rc = vm_protect(r->vm, check_list, &k, err);
-    return rc == OK ? k.rc : rc;
 }
 
 static router *open_router(const recipe *r, logger *lg, bool words, error *err)

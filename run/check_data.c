@@ -173,6 +173,8 @@ static int check_words(const recipe *r, error *err)
 static int check_index(const recipe *r, error *err)
 {
     error why = { 0 };
+    if (r->sent && !env_plugin_is_lua(&r->env)) return OK; /* recipe/tools.c says what is to be done */
+    if (recipe_file(r, "env.plugin", r->env.plugin, err) != OK) return ERR_ARGUMENT;
     if (!r->env.index[0] || r->sent) return OK; /* one that was sent opens none: recipe/tools.c says so */
     if (recipe_file(r, "env.index", r->env.index, err) != OK) return ERR_ARGUMENT;
     passages *p = passages_open(r->env.index, &why);

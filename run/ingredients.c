@@ -198,6 +198,7 @@ static int take_all(taking *t, const recipe *r)
         { "prompt.dialect", strchr(r->prompt.dialect, '/') ? r->prompt.dialect : "" },
         { "prompt.shots.file", r->curriculum.shots_file },
         { "env.index", r->env.index },
+        { "env.plugin", r->env.plugin },
         { "data.train", r->curriculum.train },
         { "data.test", r->curriculum.test },
         { "model", r->run.model },

@@ -10,7 +10,7 @@
 enum { PATH_BYTES = 2 * RECIPE_PATH };
 
 static const char RECIPE[] = "recipe.lua", DIALECT[] = "prompt/dialect.lua", SHOTS[] = "prompt/shots.jsonl",
-                  SCRIPT[] = "reward/script.lua", MODEL[] = "model";
+                  SCRIPT[] = "reward/script.lua", PLUGIN[] = "env/plugin.lua", MODEL[] = "model";
 
 /* What of a model's folder says its shapes, where a text ends, and how texts become tokens. */
 static const char *const MODEL_FILES[] = { "config.json", "generation_config.json", "tokenizer.json", NULL };
@@ -28,7 +28,9 @@ typedef struct carried {
     const char *key, *path, *name;
 } carried;
 
-/* Those of a role, into out[4], ending without a key; without a path where the recipe names no file. */
+enum { CARRIED = 5 };
+
+/* Those of a role, into out[CARRIED], ending without a key; without a path where the recipe names no file. */
 static void carried_by(const recipe *r, pack_for role, carried *out)
 {
     if (role == PACK_FOR_REWARD) {
@@ -39,7 +41,8 @@ static void carried_by(const recipe *r, pack_for role, carried *out)
     out[0] = (carried){ "prompt.dialect", is_file(r->prompt.dialect) ? r->prompt.dialect : "", DIALECT };
     out[1] = (carried){ "prompt.shots.file", r->curriculum.shots_file, SHOTS };
     out[2] = (carried){ "model", r->run.model, MODEL };
-    out[3] = (carried){ 0 };
+    out[3] = (carried){ "env.plugin", env_plugin_is_lua(&r->env) ? r->env.plugin : "", PLUGIN };
+    out[4] = (carried){ 0 };
 }
 
 /* ---- packing ---- */
@@ -124,7 +127,7 @@ static int add_word(parcel *p, const char *word, const carried *c, error *err)
 
 parcel *pack_recipe(const recipe *r, pack_for role, error *err)
 {
-    carried c[4];
+    carried c[CARRIED];
     parcel *p = parcel_new();
     carried_by(r, role, c);
 
@@ -158,6 +161,7 @@ int pack_words(const parcel_list *list, const char *folder, char **words, int ma
     static const carried ALL[] = { { "prompt.dialect", NULL, DIALECT },
                                    { "prompt.shots.file", NULL, SHOTS },
                                    { "model", NULL, MODEL },
+                                   { "env.plugin", NULL, PLUGIN },
                                    { "reward.script", NULL, SCRIPT } };
 
     int n = 0;
@@ -173,7 +177,7 @@ int pack_words(const parcel_list *list, const char *folder, char **words, int ma
 
 int pack_check_paths(const recipe *r, pack_for role, const char *folder, error *err)
 {
-    carried all[4];
+    carried all[CARRIED];
     carried_by(r, role, all);
 
     /* A recipe is a program: it may compute a path from what it finds on the machine that runs it. */

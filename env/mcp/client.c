@@ -426,7 +426,7 @@ mcp_client *mcp_open(const mcp_config *config, error *err)
     mcp_client *c = xcalloc(1, sizeof *c);
     c->timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : DEFAULT_TIMEOUT_MS;
     c->start_ms = config->start_ms > 0 ? config->start_ms : DEFAULT_START_MS;
-    c->program = program_new(config->command);
+    c->program = program_new(config->command, NULL);
     if (wait_until_listed(c, err) == OK) return c;
     mcp_free(c);
     return NULL;

@@ -190,9 +190,11 @@ static int write_outcome(const json_t *answer, const json_t *rewards, char **out
     json_t *info = json_object_get(answer, "info");
     json_t *outcome = json_pack("{s:b}", "done", json_is_true(json_object_get(answer, "done")));
     if (json_object_size(rewards) > 0) json_object_set(outcome, "rewards", (json_t *)(uintptr_t)rewards);
-    char *bare = json_text(outcome, false);
+    /* Sorted: one episode is one text, whatever order the program's tables have. */
+    char *bare = json_text(outcome, true);
     if (info && !json_is_null(info)) json_object_set(outcome, "info", info);
-    char *whole = line_of(outcome);
+    char *whole = json_text(outcome, true);
+    json_decref(outcome);
 
     *out = strlen(whole) <= OUTCOME_BYTES ? whole : bare;
     free(*out == whole ? bare : whole);

@@ -456,7 +456,7 @@ world *world_open(const world_config *config, error *err)
     w->start_ms = config->start_ms > 0 ? config->start_ms : DEFAULT_START_MS;
     w->options = xstrdup(config->options ? config->options : "{}");
     w->instances = xcalloc((size_t)w->n_instances, sizeof *w->instances);
-    for (int i = 0; i < w->n_instances; i++) w->instances[i].program = program_new(config->command);
+    for (int i = 0; i < w->n_instances; i++) w->instances[i].program = program_new(config->command, config->name);
     if (wait_until_open(w, err) == OK) return w;
     world_free(w);
     return NULL;

@@ -16,6 +16,7 @@ typedef struct world world;
 
 typedef struct world_config {
     const char *const *command; /* argv, NULL-terminated; copied */
+    const char *name;           /* what sentences call it; copied. NULL: command[0] */
     const char *options;        /* JSON text of an object, for `open`; copied. NULL: {} */
     int instances, at_once;     /* 0: 8 and 1 */
     int timeout_ms;             /* of a reset or a step; 0: 30000 */

@@ -132,15 +132,14 @@ function T.mcp(t)
     return server
 end
 
--- An environment that episodes are played in: a program that is started with command and talked to in JSON lines (docs/env.md).
--- config: a table that it is given; instances: processes of it, 8; at_once: episodes that each plays at a time, 1; timeout: seconds
--- of a reset or a step, 30; start: seconds until it is open, 60.
+-- An environment that episodes are played in: the file env.plugin, or a program that is started with command and talked to in
+-- JSON lines (docs/env.md). config: a table that it is given; instances: processes of it, 8; at_once: episodes that each plays at
+-- a time, 1 (16 of a plugin in Lua); timeout: seconds of a reset or a step, 30; start: seconds until it is open, 60.
 function T.env(t)
     local env = checked("env", {
         command = "table", config = "table", instances = "number", at_once = "number", timeout = "number", start = "number",
-    }, t)
-    if not env.command then error('T.env needs command, such as { "python3", "environment.py" }', 2) end
-    list_of_texts("env", "command", env.command)
+    }, t or {})
+    if env.command then list_of_texts("env", "command", env.command) end
     within("env", "instances", env.instances, 1, 256, true)
     within("env", "at_once", env.at_once, 1, 4096, true)
     within("env", "timeout", env.timeout, 0.01, 3600)
@@ -157,6 +156,25 @@ function T.shots(t)
     }, t)
     if not shots.file or not shots.schedule then error("T.shots needs file and schedule", 2) end
     return shots
+end
+
+-- For environments: random(m, n), a whole number from m to n; random(n), from 1 to n; random(), a number in [0, 1). What it gives
+-- follows from the seed alone (splitmix64: Steele, Lea and Flood, OOPSLA 2014).
+function T.random(seed)
+    local state = math.tointeger(seed) or error("T.random: the seed should be a whole number", 2)
+    local function bits()
+        state = state + 0x9E3779B97F4A7C15
+        local z = (state ~ (state >> 30)) * 0xBF58476D1CE4E5B9
+        z = (z ~ (z >> 27)) * 0x94D049BB133111EB
+        return z ~ (z >> 31)
+    end
+    return function(m, n)
+        if not m then return (bits() >> 11) * 2.0 ^ -53 end
+        if not n then m, n = 1, m end
+        m, n = math.tointeger(m), math.tointeger(n)
+        if not m or not n or m > n then error("random: expected whole numbers m <= n", 2) end
+        return m + ((bits() >> 1) % (n - m + 1)) -- the bias is below 2^-40 for what games ask
+    end
 end
 
 -- T.browser{...}: "attempt to call a nil value" does not say what exists.

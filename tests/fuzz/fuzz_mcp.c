@@ -22,8 +22,9 @@ struct program {
     int readable;
 };
 
-program *program_new(const char *const *argv)
+program *program_new(const char *const *argv, const char *name)
 {
+    (void)name;
     program *p = xcalloc(1, sizeof *p);
     (void)argv;
     p->readable = open("/dev/null", O_RDONLY | O_CLOEXEC); /* always ready, so that no one waits */

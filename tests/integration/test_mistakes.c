@@ -312,7 +312,7 @@ static void tools_are_checked_before_anything_starts(void **state)
         { "{ T.browser{ k = 3 } }",
           "",
           "",
-          { "recipe.lua:4", "there is no T.browser", "T.mcp, T.python, T.search, T.shots, T.tool" } },
+          { "recipe.lua:4", "there is no T.browser", "T.mcp, T.python, T.random, T.search, T.shots, T.tool" } },
         { "{ T.search{ k = 3 } }", "", "", { "recipe.lua:4: env.tools", "entry 1", "env.index" } },
         { "{ T.search{ k = 0 } }", "", "", { "recipe.lua:4: T.search: k is 0", "from 1 to 50" } },
         { "{ T.search{ index = 'x' } }", "", "", { "recipe.lua:4: T.search", "env.index" } },

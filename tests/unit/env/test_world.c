@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "env/tools/environment.h"
 #include "tests/support/lines.h"
+#include "tests/support/played.h"
 #include "tests/support/support.h"
 
 /* ---- the environment ---- */
@@ -196,47 +197,6 @@ static router *router_of(const char *kind, int instances, int at_once)
     router *r = router_new(NULL);
     test_ok(add(r, kind, instances, at_once, &err), &err);
     return r;
-}
-
-static tool_result result_of(router *r, uint64_t call)
-{
-    error err = { 0 };
-    tool_result t = { 0 };
-    test_ok(router_await(r, call, &t, &err), &err);
-    return t;
-}
-
-static uint64_t begin_reset(router *r, uint64_t play, const char *row)
-{
-    return router_reset(r, &(tool_context){ .play = play, .row = row, .start = (uint64_t)9 << 33 }, clock_ms());
-}
-
-static uint64_t begin_say(router *r, uint64_t play, const char *text)
-{
-    char *said = said_arguments(text);
-    const uint64_t call = router_say(r, said, &(tool_context){ .play = play, .turn = "all of it" }, clock_ms());
-    free(said);
-    return call;
-}
-
-/* Fails unless it began; its words are the caller's to free. */
-static char *begun(router *r, uint64_t play)
-{
-    tool_result t = result_of(r, begin_reset(r, play, "{}"));
-    if (t.failed) fail_msg("play %d did not begin: %s", (int)play, t.text);
-    return t.text;
-}
-
-static void expect(tool_result t, failure failed, const char *text)
-{
-    if (t.failed != failed || !strstr(t.text, text))
-        fail_msg("expected '%s', found (failed %d): %s", text, t.failed, t.text);
-    tool_result_reset(&t);
-}
-
-static void expect_said(router *r, uint64_t play, const char *text, failure failed, const char *expected)
-{
-    expect(result_of(r, begin_say(r, play, text)), failed, expected);
 }
 
 static int pid_of(const char *text)

@@ -306,9 +306,26 @@ static void walks_and_sorts_do_what_luas_do(void **state)
         "not pcall(setmetatable, {}, { __mode = 'k' }) and not pcall(setmetatable, {}, { __gc = print })");
 }
 
+/* splitmix64's published numbers of the seed 1234567. */
+static void chance_follows_from_the_seed(void **state)
+{
+    (void)state;
+    holds(
+        "(function() local r = require('troupe').random(1234567) return r() == (6457827717110365317 >> 11) * 2.0 ^ -53 "
+        "and r(10) == 1 + (3203168211198807973 >> 1) % 10 and r(-2, 2) == -2 + (0x883ebce5a3f27c77 >> 1) % 5 end)()\n"
+        "(function() local r, seen = require('troupe').random(3), {} for i = 1, 400 do seen[r(6)] = true end "
+        "return #seen == 6 and not seen[0] and not seen[7] end)()\n"
+        "(function() local r = require('troupe').random(3) for i = 1, 400 do local x = r() if x < 0 or x >= 1 then "
+        "return false end end return true end)()\n"
+        "not pcall(require('troupe').random, 'x') and not pcall(require('troupe').random, 1.5)\n"
+        "not pcall(require('troupe').random(1), 0) and not pcall(require('troupe').random(1), 3, 2)\n"
+        "not pcall(require('troupe').random(1), 1.5) and require('troupe').random(1)(4, 4) == 4\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(chance_follows_from_the_seed),
         cmocka_unit_test(walks_and_sorts_do_what_luas_do),
         cmocka_unit_test(numbers_are_compared_as_numbers),
         cmocka_unit_test(short_texts_are_compared_as_people_do),

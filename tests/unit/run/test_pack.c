@@ -14,6 +14,7 @@ static const char RECIPE[] =
     "    name = 'packed', model = 'm',\n"
     "    data = { train = 'train.jsonl', test = 'test.jsonl' },\n"
     "    prompt = { dialect = './words.lua', shots = T.shots{ file = 'shots.jsonl', schedule = { { 0, 2 } } } },\n"
+    "    env = { plugin = 'game.lua', tools = { T.env{} } },\n"
     "    reward = { script = 'reward.lua', objectives = more },\n"
     "}\n";
 
@@ -38,8 +39,10 @@ static scene make_scene(const char *text)
     char path[400];
     error err = { 0 };
     scene s = { .dir = test_folder_new() };
-    static const char *const NAMES[] = { "train.jsonl",   "words.lua",        "shots.jsonl",  "reward.lua",
-                                         "m/config.json", "m/tokenizer.json", "m/vocab.json", "m/model.safetensors" };
+    static const char *const NAMES[] = { "train.jsonl",        "words.lua",        "shots.jsonl",
+                                         "reward.lua",         "game.lua",         "game.so",
+                                         "m/config.json",      "m/tokenizer.json", "m/vocab.json",
+                                         "m/model.safetensors" };
     snprintf(path, sizeof path, "%s/m", s.dir);
     test_ok(dir_make_all(path, &err), &err);
     for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) test_file_write(s.dir, NAMES[i], NAMES[i]);
@@ -86,8 +89,18 @@ static void each_role_gets_its_own_files_and_no_others(void **state)
     scene s = open_scene(NULL);
     must_pack(&s, PACK_FOR_ACTOR,
               "recipe.lua more.lua prompt/dialect.lua prompt/shots.jsonl model/config.json "
-              "model/tokenizer.json");
+              "model/tokenizer.json env/plugin.lua");
     must_pack(&s, PACK_FOR_REWARD, "recipe.lua more.lua reward/script.lua");
+    close_scene(&s);
+}
+
+/* Machine code stays where it is: who receives the recipe is told to bring a copy (recipe/tools.c). */
+static void a_plugin_goes_where_it_is_lua(void **state)
+{
+    (void)state;
+    scene s = open_scene("env.plugin=game.so");
+    must_pack(&s, PACK_FOR_ACTOR,
+              "recipe.lua more.lua prompt/dialect.lua prompt/shots.jsonl model/config.json model/tokenizer.json");
     close_scene(&s);
 }
 
@@ -98,7 +111,8 @@ static void a_tokenizer_of_the_older_kind_goes_whole(void **state)
     scene s = open_scene("prompt.dialect=xml");
     snprintf(path, sizeof path, "%s/m/tokenizer.json", s.dir);
     assert_int_equal(remove(path), 0);
-    must_pack(&s, PACK_FOR_ACTOR, "recipe.lua more.lua prompt/shots.jsonl model/config.json model/vocab.json");
+    must_pack(&s, PACK_FOR_ACTOR,
+              "recipe.lua more.lua prompt/shots.jsonl model/config.json model/vocab.json env/plugin.lua");
     close_scene(&s);
 }
 
@@ -106,19 +120,21 @@ static void a_tokenizer_of_the_older_kind_goes_whole(void **state)
 static void words_lead_to_the_files_that_came_and_to_no_others(void **state)
 {
     (void)state;
-    static const char BARE[] = "return { reward = { objectives = { accuracy = 1 } } }\n";
-    static const char *const KEYS[] = { "model", "data.train", "reward.script", "prompt.dialect" };
-    static const char *const FILES[] = { "m", "train.jsonl", "reward.lua", "words.lua" };
-    char where[4][500], *words[40];
-    const char *given[6] = { [4] = "rollout.group=3", [5] = "name=packed" };
+    static const char BARE[] = "local T = require 'troupe'\n"
+                               "return { env = { tools = { T.env{} } }, reward = { objectives = { accuracy = 1 } } }\n";
+    static const char *const KEYS[] = { "model", "data.train", "reward.script", "prompt.dialect", "env.plugin" };
+    static const char *const FILES[] = { "m", "train.jsonl", "reward.lua", "words.lua", "game.lua" };
+    enum { N = 5 };
+    char where[N][500], *words[40];
+    const char *given[N + 2] = { [N] = "rollout.group=3", [N + 1] = "name=packed" };
     error err = { 0 };
     char *there = test_folder_new();
     scene s = make_scene(BARE);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < N; i++) {
         snprintf(where[i], sizeof where[i], "%s=%s/%s", KEYS[i], s.dir, FILES[i]);
         given[i] = where[i];
     }
-    s.recipe = open_with(s.dir, given, 6);
+    s.recipe = open_with(s.dir, given, N + 2);
     test_file_write(there, "recipe.lua", BARE);
 
     parcel *p = pack_recipe(s.recipe, PACK_FOR_ACTOR, &err);
@@ -130,6 +146,7 @@ static void words_lead_to_the_files_that_came_and_to_no_others(void **state)
     assert_string_equal(r->run.name, "packed");
     assert_true(strncmp(r->run.model, there, strlen(there)) == 0);
     assert_true(strncmp(r->prompt.dialect, there, strlen(there)) == 0);
+    assert_true(strncmp(r->env.plugin, there, strlen(there)) == 0);
     test_ok(pack_check_paths(r, PACK_FOR_ACTOR, there, &err), &err);
     assert_int_equal(pack_check_paths(r, PACK_FOR_REWARD, there, &err), ERR_ARGUMENT); /* that was not packed */
     for (int i = 0; i < n; i++) free(words[i]);
@@ -176,6 +193,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_role_gets_its_own_files_and_no_others),
+        cmocka_unit_test(a_plugin_goes_where_it_is_lua),
         cmocka_unit_test(a_tokenizer_of_the_older_kind_goes_whole),
         cmocka_unit_test(words_lead_to_the_files_that_came_and_to_no_others),
         cmocka_unit_test(a_recipe_that_names_files_of_this_machine_is_refused_by_the_key),
