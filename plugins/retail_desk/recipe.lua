@@ -25,12 +25,12 @@ return {
     },
 
     reward = { script = "reward.lua", objectives = { solved = 1.0, looked_up = 0.2 } },
-    rollout = { group = 8, prompts_per_step = 8, max_tokens = 80, max_context = 768, temperature = 0.8 },
+    rollout = { group = 8, prompts_per_step = 4, max_tokens = 64, max_context = 640, temperature = 0.8 },
     algorithm = { name = "grpo", clip = { 0.2, 0.28 }, given = "sft", carry = true },
     optim = { lr = 3e-5, warmup = 2, schedule = "cosine" },
     precision = "bf16",
 
-    steps = 30,
+    steps = 40,
     seed = 1,
     checkpoint_every = 10,
     keep_checkpoints = 1,

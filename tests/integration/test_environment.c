@@ -78,6 +78,39 @@ static const char RECIPE[] =
     "    steps = %d, checkpoint_every = 2, eval_every = 0, actors = 2, learner_threads = 1, patience = 0,\n"
     "}\n";
 
+/* ---- the same in a file of Lua ---- */
+
+static const char PLUGIN[] =
+    "local letter, turns = nil, 0\n"
+    "return {\n"
+    "    reset = function(_, seed)\n"
+    "        letter = string.char(97 + seed % 8)\n"
+    "        return 'say ' .. letter\n"
+    "    end,\n"
+    "    step = function(_, text)\n"
+    "        local _, n = text:gsub(letter, letter)\n"
+    "        turns = turns + 1\n"
+    "        return { observation = tostring(n), reward = math.min(n / 10, 1), done = turns == 2 }\n"
+    "    end,\n"
+    "}\n";
+
+/* The recipe's program gives way to the file. */
+static void use_plugin(const place *p)
+{
+    char text[4096];
+    char *recipe = test_file_read(p->dir, "recipe.lua"), *program = strstr(recipe, "command = "),
+         *rest = strstr(program, "instances");
+    assert_non_null(program);
+    snprintf(text, sizeof text, "%.*s%s", (int)(program - recipe), recipe, rest);
+    char *env = strstr(text, "env = { ") + strlen("env = { ");
+    str whole = { 0 };
+    str_printf(&whole, "%.*splugin = \"game.lua\", %s", (int)(env - text), text, env);
+    test_file_write(p->dir, "recipe.lua", whole.data);
+    test_file_write(p->dir, "game.lua", PLUGIN);
+    str_free(&whole);
+    free(recipe);
+}
+
 /* The folder is in the environment's command line, by which it is found. */
 static place place_of_environment(void)
 {
@@ -104,40 +137,59 @@ static void assert_no_environment_left(const place *p)
 {
     int pids[64];
     assert_int_equal(find_processes("play", p->dir, pids, 64), 0);
+    assert_int_equal(find_processes("env-host", p->dir, pids, 64), 0);
 }
 
 /* After each step two of its processes, each of which may have an episode: of no episode as many as it may be played
  * again. */
-static int kill_now_and_then(const place *p, process *run)
+static int kill_now_and_then(const place *p, process *run, const char *what)
 {
     int pids[64], killed = 0;
     for (int step = 1; step < STEPS; step++) {
         wait_for_step(p->run, step, SECONDS);
-        const int n = find_processes("play", p->dir, pids, 64);
+        const int n = find_processes(what, p->dir, pids, 64);
         for (int i = 0; i < n && i < 2; i++) killed += kill(pids[i], SIGKILL) == 0;
     }
     assert_int_equal(troupe_wait(run, SECONDS), 0);
     return killed;
 }
 
+/* what: by which its processes are found. A plugin's author writes the next version meanwhile: it is played from the
+ * run's own copy. */
+static void assert_kills_change_nothing(place *calm, place *shaken, const char *what)
+{
+    process run = started(calm);
+    assert_int_equal(troupe_wait(&run, SECONDS), 0);
+    double rewards[STEPS];
+    assert_int_equal(metric_values(calm->run, "step", "reward/said/mean", rewards, STEPS), STEPS);
+
+    run = started(shaken);
+    wait_for_step(shaken->run, 1, SECONDS);
+    test_file_write(shaken->dir, "game.lua", "error('not finished')");
+    const int killed = kill_now_and_then(shaken, &run, what);
+    print_message("%d processes killed\n", killed);
+    assert_true(killed > 0);
+    assert_same_model(calm, shaken, STEPS);
+    assert_no_environment_left(calm);
+    assert_no_environment_left(shaken);
+    test_folder_remove(calm->dir);
+    test_folder_remove(shaken->dir);
+}
+
 static void an_environment_that_is_killed_changes_nothing(void **state)
 {
     (void)state;
     place calm = place_of_environment(), shaken = place_of_environment();
-    process run = started(&calm);
-    assert_int_equal(troupe_wait(&run, SECONDS), 0);
-    double rewards[STEPS];
-    assert_int_equal(metric_values(calm.run, "step", "reward/said/mean", rewards, STEPS), STEPS);
+    assert_kills_change_nothing(&calm, &shaken, "play");
+}
 
-    run = started(&shaken);
-    const int killed = kill_now_and_then(&shaken, &run);
-    print_message("%d processes killed\n", killed);
-    assert_true(killed > 0);
-    assert_same_model(&calm, &shaken, STEPS);
-    assert_no_environment_left(&calm);
-    assert_no_environment_left(&shaken);
-    test_folder_remove(calm.dir);
-    test_folder_remove(shaken.dir);
+static void a_plugin_that_is_killed_and_rewritten_changes_nothing(void **state)
+{
+    (void)state;
+    place calm = place_of_environment(), shaken = place_of_environment();
+    use_plugin(&calm);
+    use_plugin(&shaken);
+    assert_kills_change_nothing(&calm, &shaken, "env-host");
 }
 
 /* By hand, a game that can't begin is one sentence before anything is started. */
@@ -208,6 +260,7 @@ int main(int argc, char **argv)
     if (argc == 3 && strcmp(argv[1], "play") == 0) return lines_serve(on_message, NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_environment_that_is_killed_changes_nothing),
+        cmocka_unit_test(a_plugin_that_is_killed_and_rewritten_changes_nothing),
         cmocka_unit_test(an_environment_that_can_not_begin_is_said_before_the_start),
         cmocka_unit_test(a_row_that_can_not_be_played_is_said_before_the_start),
         cmocka_unit_test(it_is_played_and_tried_by_hand),
