@@ -13,6 +13,7 @@
 #include "base/process.h"
 #include "base/str.h"
 #include "base/vec.h"
+#include "env/aside.h"
 
 enum { READ_BYTES = 1 << 16, READS_A_TURN = 16, GRACE_MS = 500 };
 
@@ -22,6 +23,7 @@ struct program {
     process process;
     bool runs;
     int in, out;  /* its stdin, a socket: a write to a pipe without a reader would be a SIGPIPE; its stdout. -1: none */
+    aside aside;  /* its stderr */
     str unsaid;   /* waits until it reads */
     str heard;    /* lines that it has said, and the beginning of one */
     size_t taken; /* of heard: bytes of lines that were handed on */
@@ -34,7 +36,7 @@ program *program_new(const char *const *argv, const char *name)
     p->name = xstrdup(name ? name : argv[0]);
     for (; *argv; argv++) vec_push(&p->argv, xstrdup(*argv));
     vec_push(&p->argv, NULL);
-    p->in = p->out = -1;
+    p->in = p->out = p->aside.fd = -1;
     return p;
 }
 
@@ -45,6 +47,7 @@ void program_free(program *p)
     for (size_t i = 0; i < p->argv.len; i++) free(p->argv.data[i]);
     vec_free(&p->argv);
     free(p->name);
+    aside_free(&p->aside);
     str_free(&p->unsaid);
     str_free(&p->heard);
     free(p);
@@ -100,6 +103,7 @@ void program_end_all(program *const *all, int n)
     for (int i = 0; i < n; i++) {
         int status;
         if (all[i]->runs) process_wait(&all[i]->process, -1, &status);
+        aside_close(&all[i]->aside, all[i]->name);
         forget(all[i]);
     }
 }
@@ -112,34 +116,41 @@ void program_kill(program *p)
     program_end(p);
 }
 
-static int spawn(program *p, int theirs_in, int theirs_out, error *err)
+static int spawn(program *p, const int theirs[3], error *err)
 {
     const process_options options = {
-        .fd_in = theirs_in, .fd_out = theirs_out, .fd_err = -1, .new_group = true, .die_with_parent = true
+        .fd_in = theirs[0], .fd_out = theirs[1], .fd_err = theirs[2], .new_group = true, .die_with_parent = true
     };
     const int rc = process_spawn(&p->process, (const char *const *)p->argv.data, &options, err);
     p->runs = rc == OK;
     return rc;
 }
 
+/* Three pairs of ends, theirs in theirs[3], as 0, 1 and 2. */
+static int connect_streams(program *p, int theirs[3], error *err)
+{
+    int in[2], out[2], said[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, in) != 0) return error_sys(err, errno, "socketpair");
+    p->in = in[0];
+    theirs[0] = in[1];
+    if (pipe2(out, O_CLOEXEC) != 0) return error_sys(err, errno, "pipe");
+    p->out = out[0];
+    theirs[1] = out[1];
+    fcntl(p->out, F_SETFL, O_NONBLOCK); /* our end's flag: theirs is another */
+    if (pipe2(said, O_CLOEXEC) != 0) return error_sys(err, errno, "pipe");
+    aside_open(&p->aside, said[0]);
+    theirs[2] = said[1];
+    return OK;
+}
+
 int program_start(program *p, error *err)
 {
-    int in[2], out[2];
+    int theirs[3] = { -1, -1, -1 };
     program_end(p);
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, in) != 0) return error_sys(err, errno, "socketpair");
-    if (pipe2(out, O_CLOEXEC) != 0) {
-        const int why = errno;
-        close(in[0]);
-        close(in[1]);
-        return error_sys(err, why, "pipe");
-    }
-
-    p->in = in[0];
-    p->out = out[0];
-    fcntl(p->out, F_SETFL, O_NONBLOCK); /* our end's flag: theirs is another */
-    const int rc = spawn(p, in[1], out[1], err);
-    close(in[1]);
-    close(out[1]);
+    aside_forget(&p->aside);
+    int rc = connect_streams(p, theirs, err);
+    if (rc == OK) rc = spawn(p, theirs, err);
+    for (int i = 0; i < 3; i++) close_fd(&theirs[i]);
     if (rc != OK) program_end(p);
     return rc;
 }
@@ -174,14 +185,13 @@ static int ended(program *p, error *err)
 {
     char text[80];
     int status;
-    if (process_wait(&p->process, GRACE_MS, &status) != 1) {
-        error_set(err, ERR_PEER, "%s has closed its output", program_name(p));
-    } else {
-        p->runs = false;
-        error_set(err, ERR_PEER, "%s has ended (%s)", program_name(p), process_status_text(status, text, sizeof text));
-    }
-    program_end(p);
-    return ERR_PEER;
+    const bool is_gone = process_wait(&p->process, GRACE_MS, &status) == 1;
+    if (is_gone) p->runs = false;
+    program_end(p); /* and what it said last has come */
+    const char *last = p->aside.last, *colon = last ? ": " : "";
+    if (!is_gone) return error_set(err, ERR_PEER, "%s has closed its output%s%s", p->name, colon, last ? last : "");
+    return error_set(err, ERR_PEER, "%s has ended (%s)%s%s", p->name, process_status_text(status, text, sizeof text),
+                     colon, last ? last : "");
 }
 
 static void forget_taken(program *p)
@@ -199,6 +209,7 @@ int program_turn(program *p, error *err)
     if (!p->runs) return OK;
     write_some(p);
     forget_taken(p);
+    aside_turn(&p->aside, p->name);
 
     for (int i = 0; i < READS_A_TURN; i++) {
         const ssize_t n = read(p->out, bytes, sizeof bytes);
@@ -230,6 +241,7 @@ int program_fds(const program *p, struct pollfd *out, int max)
 {
     int n = 0;
     if (p->out >= 0 && n < max) out[n++] = (struct pollfd){ .fd = p->out, .events = POLLIN };
+    if (p->aside.fd >= 0 && n < max) out[n++] = (struct pollfd){ .fd = p->aside.fd, .events = POLLIN };
     if (p->in >= 0 && p->unsaid.len > 0 && n < max) out[n++] = (struct pollfd){ .fd = p->in, .events = POLLOUT };
     return n;
 }

@@ -2,7 +2,8 @@
 /* program - another's program that we talk to in lines: ours go to its stdin, its own come from its stdout.
  *
  * Nothing here waits: what can't be written yet is kept, what is not whole yet is not handed on. The program has a
- * process group of its own and goes with us, however we end; what it says on stderr is said on ours. */
+ * process group of its own and goes with us, however we end. What it says on stderr is said on ours, as long as it is
+ * not too much (env/aside.h). */
 #pragma once
 
 #include <poll.h>
@@ -12,7 +13,7 @@
 
 typedef struct program program;
 
-enum { PROGRAM_MAX_LINE = 16 << 20, PROGRAM_FDS = 2 };
+enum { PROGRAM_MAX_LINE = 16 << 20, PROGRAM_FDS = 3 };
 
 /* argv is copied, and searched in PATH; name (copied; NULL: argv[0]) is what sentences call it. Not started yet. */
 program *program_new(const char *const *argv, const char *name);
@@ -29,8 +30,8 @@ void program_kill(program *p); /* it has none */
 /* Says a line, which has no newline in it; without effect on one that doesn't run. ERR_LIMIT: it has not read what it
  * was told before, more than PROGRAM_MAX_LINE bytes. */
 int program_say(program *p, const char *line, error *err);
-/* Writes what waits to be written, reads what can be read. ERR_PEER: it has ended, or closed its stdout, or says a line
- * longer than PROGRAM_MAX_LINE; the sentence says which, and it is ended. */
+/* Writes what waits to be written, reads what can be read. ERR_PEER: it has ended, or closed its stdout, with the last
+ * line of its stderr; or it says a line longer than PROGRAM_MAX_LINE; the sentence says which, and it is ended. */
 int program_turn(program *p, error *err);
 /* The next whole line, without its newline; NULL: there is none yet. Valid until the next program_turn. */
 const char *program_line(program *p, size_t *len);

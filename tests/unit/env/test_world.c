@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Environments, good and bad: this program is its own, "play KIND", which does what the text of a step says. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,6 +105,11 @@ static void step_it(json_t *id, const json_t *m)
 
     if (strcmp(text, "crash") == 0) raise(SIGKILL);
     while (strcmp(text, "hang") == 0) pause();
+    if (strcmp(text, "raise") == 0) {
+        fputs("Traceback (most recent call last):\n  File \"game.py\"\nKeyError: 'door'\n\n", stderr);
+        exit(1);
+    }
+    for (int i = 0; strcmp(text, "shout") == 0 && i < 100000; i++) fprintf(stderr, "warning %d: the door is open\n", i);
     if (strcmp(text, "silence") == 0) return; /* no answer, but it hears others */
     if (strcmp(text, "hold") == 0) {
         held = json_incref(id);
@@ -282,6 +288,42 @@ static void the_policy_is_told_of_its_tools_alone(void **state)
     tool_result_reset(&t);
     assert_int_equal(add(r, "good", 1, 1, &err), ERR_STATE);
     router_free(r);
+}
+
+/* What it said last on stderr is why, most times. */
+static void the_last_words_of_a_program_are_told(void **state)
+{
+    (void)state;
+    router *r = router_of("good", 1, 1);
+    free(begun(r, 1));
+    expect_said(r, 1, "raise", FAIL_TOOL_LOST, "has ended (exit status 1): KeyError: 'door'");
+    free(begun(r, 2)); /* another process, which has said nothing */
+    expect_said(r, 2, "crash", FAIL_TOOL_LOST, "has ended (killed by signal 9 (Killed))");
+    router_free(r);
+}
+
+/* 3 MB of warnings in one step: the step is answered, and the log has 64 kB of them and one line that says so. */
+static void a_program_does_not_fill_the_log(void **state)
+{
+    (void)state;
+    char path[TEST_PATH];
+    char *folder = test_folder_new();
+    const int own = dup(STDERR_FILENO), log = open(test_file_at(folder, "log", "", path), O_WRONLY);
+    dup2(log, STDERR_FILENO);
+    router *r = router_of("good", 1, 1);
+    free(begun(r, 1));
+    expect_said(r, 1, "shout", FAIL_NONE, "heard shout");
+    router_free(r);
+    dup2(own, STDERR_FILENO);
+    close(own);
+    close(log);
+
+    char *text = test_file_read(folder, "log");
+    assert_true(strlen(text) > (60 << 10) && strlen(text) < (66 << 10));
+    assert_non_null(strstr(text, "warning 0: the door is open\nwarning 1: "));
+    assert_non_null(strstr(text, "says more than 64 kB in a minute: the rest is left out\n"));
+    free(text);
+    test_folder_remove(folder);
 }
 
 /* A step changes the game, and is asked for once: the second failure is that of the second step. */
@@ -559,6 +601,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_episode_from_reset_to_its_end),
         cmocka_unit_test(what_can_be_left_out),
         cmocka_unit_test(the_policy_is_told_of_its_tools_alone),
+        cmocka_unit_test(the_last_words_of_a_program_are_told),
+        cmocka_unit_test(a_program_does_not_fill_the_log),
         cmocka_unit_test(a_step_that_failed_is_not_asked_again),
         cmocka_unit_test(an_answer_that_nobody_fetches_is_freed),
         cmocka_unit_test(a_cancelled_step_is_nobody_s),
