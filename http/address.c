@@ -26,7 +26,7 @@ static char *part_of(CURLU *u, CURLUPart part)
     return curl_url_get(u, part, &text, flags) == CURLUE_OK ? text : NULL;
 }
 
-char *address_shown(const char *url)
+char *http_shown(const char *url)
 {
     static const CURLUPart SECRET[] = { CURLUPART_USER, CURLUPART_PASSWORD, CURLUPART_OPTIONS, CURLUPART_QUERY,
                                         CURLUPART_FRAGMENT };
@@ -78,7 +78,7 @@ int http_check_url(const char *url, error *err)
     curl_free(host);
     curl_url_cleanup(u);
     if (good) return OK;
-    char *shown = address_shown(url);
+    char *shown = http_shown(url);
     error_set(err, ERR_ARGUMENT, "%.200s is not an address of http or https, such as http://127.0.0.1:8000/mcp", shown);
     free(shown);
     return ERR_ARGUMENT;

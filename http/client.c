@@ -43,7 +43,7 @@ struct http {
     int64_t due_ms;
     uint64_t last;
     vec(transfer *) all;
-    CURL *answered; /* whose done is running */
+    CURL *answered; /* whose sink or done is running */
 };
 
 /* ---- libcurl's questions ---- */
@@ -172,7 +172,7 @@ uint64_t http_send(http *h, const http_request *r, error *err)
                      .client = h,
                      .easy = curl_easy_init(),
                      .url = xstrdup(r->url),
-                     .shown = address_shown(r->url),
+                     .shown = http_shown(r->url),
                      .max_bytes = r->max_bytes > 0 ? r->max_bytes : DEFAULT_MAX_BYTES,
                      .deadline_ms = clock_ms() + (r->timeout_ms > 0 ? r->timeout_ms : DEFAULT_TIMEOUT_MS),
                      .over = true,
@@ -230,7 +230,7 @@ static int follow(transfer *t, error *err)
     curl_easy_getinfo(t->easy, CURLINFO_REDIRECT_URL, &to);
     if (!to) return OK;
 
-    char *shown = address_shown(to);
+    char *shown = http_shown(to);
     int rc = OK;
     if (!address_same_server(t->url, to))
         rc = error_set(err, ERR_PEER, "%.150s sends us to another server, %.150s: name that one", t->shown, shown);
@@ -270,10 +270,9 @@ static void finish(http *h, transfer *t, const error *failed)
                             .type = type ? type : "",
                             .body = str_text(&t->body),
                             .len = t->body.len };
-    CURL *const before = h->answered;
     h->answered = t->easy;
     if (t->done) t->done(t->ctx, &a);
-    h->answered = before;
+    h->answered = NULL;
 }
 
 const char *http_header(http *h, const char *name)
@@ -338,7 +337,10 @@ static void give_bytes(transfer *t)
     t->fresh = (str){ 0 };
     curl_easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &type);
     char *kind = xstrdup(type ? type : "");
+    http *const h = t->client;
+    h->answered = t->easy;
     t->sink(t->ctx, kind, fresh.data, fresh.len);
+    h->answered = NULL;
     free(kind);
     str_free(&fresh);
 }

@@ -50,12 +50,15 @@ void http_free(http *h); /* gives up what is under way: no done is called */
 uint64_t http_send(http *h, const http_request *r, error *err);
 /* Forgets the request, if it is under way: its done is not called. */
 void http_abort(http *h, uint64_t id);
-/* For tests, as yet. A header of the answer whose done is running, whatever its case; NULL: it has none of it. */
+/* A header of the answer whose sink or done is running, whatever its case; NULL: it has none of it. */
 const char *http_header(http *h, const char *name);
 
 int http_fds(const http *h, struct pollfd *out, int max);
 int64_t http_deadline_ms(const http *h); /* when http_turn must be called at the latest; INT64_MAX: nothing to do */
 void http_turn(http *h);
 
+/* What of an address may be said: scheme, host, port and path, no user, no password, no query; "an address" for what is
+ * none. The caller frees. */
+char *http_shown(const char *url);
 /* Checks what a user wrote: ERR_ARGUMENT, with a sentence, unless it is an address of http or https with a host. */
 int http_check_url(const char *url, error *err);

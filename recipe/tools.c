@@ -176,10 +176,13 @@ static int add_indexed(tooling *t, const search_config *searched)
 static int check_server(const recipe *r, const char *kind, const char *url, error *err)
 {
     if (!r->sent) return OK;
-    return error_set(err, ERR_ARGUMENT,
-                     "T.%s in a recipe that was sent: start this worker with RECIPE.lua, a copy "
-                     "of your own, if it may ask the server at %.200s",
-                     kind, url);
+    char *shown = http_shown(url);
+    error_set(err, ERR_ARGUMENT,
+              "T.%s in a recipe that was sent: start this worker with RECIPE.lua, a copy "
+              "of your own, if it may ask the server at %.200s",
+              kind, shown);
+    free(shown);
+    return ERR_ARGUMENT;
 }
 
 typedef vec(char *) header_lines;
@@ -274,20 +277,36 @@ static int check_program(const recipe *r, const char *kind, const char *program,
                      kind, program);
 }
 
-/* T.mcp has checked the values. Who knows only a server's command asks the server itself for its tools' words. */
+/* The field `url` of the table on top of the stack, which keeps it alive; NULL: it has none. */
+static const char *url_at(lua_State *L)
+{
+    lua_getfield(L, -1, "url");
+    const char *url = lua_tostring(L, -1);
+    lua_pop(L, 1);
+    return url;
+}
+
+/* T.mcp has checked the values. Who knows only a server's command or address asks it itself for its tools' words. */
 static int add_mcp(tooling *t, lua_State *L)
 {
-    const char *command[MAX_TEXTS + 1], *only[MAX_TEXTS + 1];
+    const char *command[MAX_TEXTS + 1], *only[MAX_TEXTS + 1], *url = url_at(L);
+    header_lines headers = { 0 };
     int rc = texts_at(L, "command", command, t->err);
     if (rc == OK) rc = texts_at(L, "tools", only, t->err);
-    if (rc == OK) rc = check_program(t->r, "mcp", command[0], t->err);
-    if (rc != OK) return rc;
-    const mcp_tools_config served = { .server = { .command = command,
-                                                  .timeout_ms = (int)(number_field(L, "timeout") * 1000),
-                                                  .start_ms = (int)(number_field(L, "start") * 1000) },
-                                      .only = only[0] ? only : NULL,
-                                      .words = t->words };
-    return mcp_add_tools(t->router, &served, t->err);
+    if (rc == OK) rc = url ? check_server(t->r, "mcp", url, t->err) : check_program(t->r, "mcp", command[0], t->err);
+    if (rc == OK) rc = read_headers(L, &headers, t->err);
+    if (rc == OK) {
+        const mcp_tools_config served = { .server = { .command = command,
+                                                      .url = url,
+                                                      .headers = (const char *const *)headers.data,
+                                                      .timeout_ms = (int)(number_field(L, "timeout") * 1000),
+                                                      .start_ms = (int)(number_field(L, "start") * 1000) },
+                                          .only = only[0] ? only : NULL,
+                                          .words = t->words };
+        rc = mcp_add_tools(t->router, &served, t->err);
+    }
+    free_headers(&headers);
+    return rc;
 }
 
 enum { AT_ONCE_LUA = 16 }; /* it plays each in a VM of its own, and waits for nothing */

@@ -11,9 +11,16 @@
 #include "base/json.h"
 #include "base/vec.h"
 #include "env/mcp/content.h"
-#include "env/program.h"
+#include "env/mcp/transport.h"
 
-enum { DEFAULT_TIMEOUT_MS = 30000, DEFAULT_START_MS = 60000, MAX_TOOLS = 256, MAX_PAGES = 100, LONGEST_WAIT_MS = 1000 };
+enum {
+    DEFAULT_TIMEOUT_MS = 30000,
+    DEFAULT_START_MS = 60000,
+    MAX_TOOLS = 256,
+    MAX_PAGES = 100,
+    LONGEST_WAIT_MS = 1000,
+    MAX_FDS = 8
+};
 enum { METHOD_NOT_FOUND = -32601 }; /* JSON-RPC 2.0, section 5.1 */
 
 /* Newest first: it is the one that is asked for. */
@@ -29,7 +36,7 @@ typedef struct under_way {
 } under_way;
 
 struct mcp_client {
-    program *program;
+    mcp_transport link;
     int timeout_ms, start_ms;
     stage stage;
     int64_t next_id, waits_for;          /* waits_for: the request of this stage */
@@ -52,7 +59,7 @@ static void tool_reset(mcp_tool *t)
 void mcp_free(mcp_client *c)
 {
     if (!c) return;
-    program_free(c->program);
+    if (c->link.free) c->link.free(c->link.self);
     for (size_t i = 0; i < c->tools.len; i++) tool_reset(&c->tools.data[i]);
     for (size_t i = 0; i < c->calls.len; i++) free(c->calls.data[i].request);
     for (size_t i = 0; i < c->done.len; i++) free(c->done.data[i].text);
@@ -61,6 +68,8 @@ void mcp_free(mcp_client *c)
     vec_free(&c->done);
     free(c);
 }
+
+const char *mcp_name(const mcp_client *c) { return c->link.name; }
 
 size_t mcp_n_tools(const mcp_client *c) { return c->tools.len; }
 
@@ -71,10 +80,11 @@ const mcp_tool *mcp_tool_at(const mcp_client *c, size_t i) { return &c->tools.da
 /* Takes `message`. */
 static int say(mcp_client *c, json_t *message, error *err)
 {
+    const json_int_t id = json_object_get(message, "method") ? json_integer_value(json_object_get(message, "id")) : 0;
     json_object_set_new(message, "jsonrpc", json_string("2.0"));
     char *line = json_text(message, false);
     json_decref(message);
-    const int rc = program_say(c->program, line, err);
+    const int rc = c->link.say(c->link.self, line, id, err);
     free(line);
     return rc;
 }
@@ -113,7 +123,7 @@ static int ask_for_tools(mcp_client *c, const char *cursor, error *err)
 static int start(mcp_client *c, int64_t now_ms, error *err)
 {
     c->stage = STAGE_DOWN;
-    const int rc = program_start(c->program, err);
+    const int rc = c->link.start(c->link.self, c->listed, err); /* once it was there it will be there again */
     return rc == OK ? greet(c, now_ms, err) : rc;
 }
 
@@ -126,7 +136,7 @@ static int become_ready(mcp_client *c, error *err)
     for (size_t i = 0; i < c->calls.len && rc == OK; i++) {
         under_way *w = &c->calls.data[i];
         if (!w->request) continue;
-        rc = program_say(c->program, w->request, err);
+        rc = c->link.say(c->link.self, w->request, w->id, err);
         free(w->request);
         w->request = NULL;
     }
@@ -137,7 +147,7 @@ static int become_ready(mcp_client *c, error *err)
 
 static int not_the_protocol(const mcp_client *c, const char *why, error *err)
 {
-    return error_set(err, ERR_PEER, "MCP server %s: %s", program_name(c->program), why);
+    return error_set(err, ERR_PEER, "MCP server %s: %s", c->link.name, why);
 }
 
 static int on_greeted(mcp_client *c, const json_t *result, error *err)
@@ -148,9 +158,10 @@ static int on_greeted(mcp_client *c, const json_t *result, error *err)
     for (size_t i = 0; i < sizeof REVISIONS / sizeof *REVISIONS; i++) known |= strcmp(REVISIONS[i], revision) == 0;
     if (!known)
         return error_set(err, ERR_UNSUPPORTED,
-                         "MCP server %s speaks revision %.40s, which is not known here (%s to %s)",
-                         program_name(c->program), revision, REVISIONS[3], REVISIONS[0]);
+                         "MCP server %s speaks revision %.40s, which is not known here (%s to %s)", c->link.name,
+                         revision, REVISIONS[3], REVISIONS[0]);
 
+    if (c->link.agreed) c->link.agreed(c->link.self, revision);
     const int rc = notify(c, "notifications/initialized", json_object(), err);
     if (rc != OK) return rc;
     return c->listed ? become_ready(c, err) : ask_for_tools(c, NULL, err);
@@ -254,12 +265,12 @@ static int on_message(mcp_client *c, const json_t *message, error *err)
     return OK;
 }
 
-static int on_line(mcp_client *c, const char *line, size_t len, error *err)
+static int on_text(mcp_client *c, const char *text, size_t len, error *err)
 {
     error why = { 0 };
     size_t i;
-    if (strspn(line, " \t\r") == len) return OK;
-    json_t *all = json_parse(line, len, "a line of its stdout", &why), *message;
+    if (strspn(text, " \t\r") == len) return OK;
+    json_t *all = json_parse(text, len, "what it says", &why), *message;
     if (!all) return not_the_protocol(c, why.text, err);
 
     int rc = OK;
@@ -270,26 +281,62 @@ static int on_line(mcp_client *c, const char *line, size_t len, error *err)
     return rc;
 }
 
+/* Index of the call of request `id`; calls.len: it has its answer. */
+static size_t call_of(const mcp_client *c, int64_t id)
+{
+    size_t i = 0;
+    while (i < c->calls.len && (c->calls.data[i].id != id || c->calls.data[i].request)) i++;
+    return i;
+}
+
+static void lose_call(mcp_client *c, size_t i, const char *why)
+{
+    str text = { 0 };
+    str_printf(&text, "MCP server: %s", why);
+    finish(c, i, false, FAIL_TOOL_LOST, str_take(&text));
+}
+
+/* The transport has nothing more for this request. */
+static int on_end(mcp_client *c, int64_t id, const char *why, error *err)
+{
+    const size_t i = call_of(c, id);
+    const bool begins = c->stage != STAGE_READY && id == c->waits_for, waits = begins || i < c->calls.len;
+    if (waits && c->link.resume && c->link.resume(c->link.self, id)) return OK;
+    if (begins) return error_set(err, ERR_PEER, "MCP server: %s", why);
+    if (waits) lose_call(c, i, why);
+    if (c->link.forget) c->link.forget(c->link.self, id);
+    return OK;
+}
+
+/* What can't be read is the end of the server; or, where it came for one call alone, of that one. */
+static int on_heard(mcp_client *c, const mcp_heard *heard, error *err)
+{
+    if (!heard->text) return on_end(c, heard->of, heard->why, err);
+    c->heard_us = clock_us();
+    error why = { 0 };
+    const int rc = on_text(c, heard->text, heard->len, &why);
+    const size_t i = call_of(c, heard->of);
+    if (rc == OK) return OK;
+    if (i == c->calls.len) return error_set(err, why.code, "%s", why.text);
+    finish(c, i, false, FAIL_TOOL_LOST, xstrdup(why.text));
+    return OK;
+}
+
 /* ---- the server's life ---- */
 
 /* It is gone, or talks nonsense: what it was asked is lost, and the next call starts it again. */
 static void lose(mcp_client *c, const error *why)
 {
-    program_kill(c->program);
+    c->link.kill(c->link.self);
     c->stage = STAGE_DOWN;
     while (c->calls.len > 0) finish(c, 0, false, FAIL_TOOL_LOST, xstrdup(why->text));
 }
 
 static int listen(mcp_client *c, error *err)
 {
-    size_t len;
-    const char *line;
-    int rc = program_turn(c->program, err);
-    if (rc != OK) error_within(err, "MCP server");
-    while (rc == OK && (line = program_line(c->program, &len))) {
-        c->heard_us = clock_us();
-        rc = on_line(c, line, len, err);
-    }
+    mcp_heard heard;
+    int rc = c->link.turn(c->link.self, err);
+    while (rc == OK && c->link.hear(c->link.self, &heard)) rc = on_heard(c, &heard, err);
     return rc;
 }
 
@@ -297,8 +344,7 @@ static int check_stage(const mcp_client *c, int64_t now_ms, error *err)
 {
     const bool begins = c->stage == STAGE_GREETING || c->stage == STAGE_LISTING;
     if (!begins || now_ms < c->stage_deadline_ms) return OK;
-    return error_set(err, ERR_TIMEOUT, "MCP server %s: not ready after %d s", program_name(c->program),
-                     c->start_ms / 1000);
+    return error_set(err, ERR_TIMEOUT, "MCP server %s: not ready after %d s", c->link.name, c->start_ms / 1000);
 }
 
 /* The first to be asked of those that take too long; calls.len: none does. */
@@ -312,12 +358,22 @@ static size_t first_late(const mcp_client *c, int64_t now_ms)
     return first;
 }
 
+/* No answer to it is needed any more. The server is told, if it was asked. */
+static void call_off(mcp_client *c, const under_way *w, const char *reason)
+{
+    json_t *params = json_pack("{s:I, s:s}", "requestId", (json_int_t)w->id, "reason", reason);
+    if (w->request)
+        json_decref(params);
+    else
+        notify(c, "notifications/cancelled", params, NULL);
+    if (c->link.forget) c->link.forget(c->link.self, w->id);
+}
+
 static void cancel_late(mcp_client *c, size_t i)
 {
     str text = { 0 };
-    const json_int_t id = c->calls.data[i].id;
     str_printf(&text, "error: no answer within %g s", c->timeout_ms / 1000.0);
-    notify(c, "notifications/cancelled", json_pack("{s:I, s:s}", "requestId", id, "reason", "time limit"), NULL);
+    call_off(c, &c->calls.data[i], "time limit");
     finish(c, i, false, FAIL_NONE, str_take(&text));
 }
 
@@ -326,7 +382,7 @@ static void cancel_late(mcp_client *c, size_t i)
 static void drop_late(mcp_client *c, int64_t now_ms)
 {
     for (size_t i; (i = first_late(c, now_ms)) < c->calls.len;) {
-        const bool stuck = c->heard_us < c->calls.data[i].began_us;
+        const bool stuck = c->link.in_line && c->heard_us < c->calls.data[i].began_us;
         cancel_late(c, i);
         if (stuck) lose(c, &(error){ .code = ERR_PEER, .text = "the MCP server was stuck in another call" });
     }
@@ -379,14 +435,14 @@ void mcp_cancel(mcp_client *c, uint64_t call)
     for (size_t i = 0; i < c->calls.len; i++) {
         under_way *w = &c->calls.data[i];
         if (w->call != call) continue;
-        if (!w->request) notify(c, "notifications/cancelled", json_pack("{s:I}", "requestId", (json_int_t)w->id), NULL);
+        call_off(c, w, "the episode has ended");
         free(w->request);
         c->calls.data[i] = c->calls.data[--c->calls.len];
         return;
     }
 }
 
-int mcp_fds(const mcp_client *c, struct pollfd *out, int max) { return program_fds(c->program, out, max); }
+int mcp_fds(const mcp_client *c, struct pollfd *out, int max) { return c->link.fds(c->link.self, out, max); }
 
 int mcp_poll(mcp_client *c, int64_t now_ms, tool_result *out, int max)
 {
@@ -399,7 +455,8 @@ int mcp_poll(mcp_client *c, int64_t now_ms, tool_result *out, int max)
 
 int64_t mcp_deadline_ms(const mcp_client *c)
 {
-    int64_t first = c->done.len > 0 ? 0 : INT64_MAX;
+    int64_t first = c->link.deadline_ms ? c->link.deadline_ms(c->link.self) : INT64_MAX;
+    if (c->done.len > 0) first = 0;
     for (size_t i = 0; i < c->calls.len; i++)
         if (c->calls.data[i].deadline_ms < first) first = c->calls.data[i].deadline_ms;
     if (c->calls.len > 0 && c->stage != STAGE_READY && c->stage_deadline_ms < first) first = c->stage_deadline_ms;
@@ -408,13 +465,22 @@ int64_t mcp_deadline_ms(const mcp_client *c)
 
 /* ---- the start ---- */
 
+/* Not for ever: it has to be ready in time. */
+static void wait_for_word(mcp_client *c)
+{
+    struct pollfd fds[MAX_FDS];
+    const int n = c->link.fds(c->link.self, fds, MAX_FDS);
+    const int64_t due = c->link.deadline_ms ? c->link.deadline_ms(c->link.self) : INT64_MAX, now = clock_ms();
+    int64_t wait_ms = due > now ? due - now : 0;
+    if (due == INT64_MAX || wait_ms > LONGEST_WAIT_MS) wait_ms = LONGEST_WAIT_MS;
+    poll(fds, (nfds_t)n, (int)wait_ms);
+}
+
 static int wait_until_listed(mcp_client *c, error *err)
 {
     int rc = start(c, clock_ms(), err);
     while (rc == OK && c->stage != STAGE_READY) {
-        struct pollfd fds[PROGRAM_FDS];
-        const int n = program_fds(c->program, fds, PROGRAM_FDS);
-        poll(fds, (nfds_t)n, LONGEST_WAIT_MS); /* not for ever: it has to be ready in time */
+        wait_for_word(c);
         rc = listen(c, err);
         if (rc == OK) rc = check_stage(c, clock_ms(), err);
     }
@@ -426,8 +492,12 @@ mcp_client *mcp_open(const mcp_config *config, error *err)
     mcp_client *c = xcalloc(1, sizeof *c);
     c->timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : DEFAULT_TIMEOUT_MS;
     c->start_ms = config->start_ms > 0 ? config->start_ms : DEFAULT_START_MS;
-    c->program = program_new(config->command, NULL);
-    if (wait_until_listed(c, err) == OK) return c;
+    int rc = OK;
+    if (config->url)
+        rc = mcp_streamable(config->url, config->headers, &c->link, err);
+    else
+        mcp_stdio(config->command, &c->link);
+    if (rc == OK && wait_until_listed(c, err) == OK) return c;
     mcp_free(c);
     return NULL;
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* client - the tools of a server of the Model Context Protocol (modelcontextprotocol.io, revisions 2024-11-05 to
- * 2025-11-25), which runs as our child and is talked to on its stdin and stdout (JSON-RPC 2.0, a message a line).
+ * 2025-11-25): JSON-RPC 2.0, over the stdin and stdout of a child of ours or over HTTP (env/mcp/transport.h).
  *
- *     program starts -> initialize -> notifications/initialized -> tools/list -> ready: tools/call, many at a time
+ *     start -> initialize -> notifications/initialized -> tools/list -> ready: tools/call, many at a time
  *
- * The list of tools is the one at the start: the policy was told it. A server that ends is started again by the next
- * call; calls that were under way are lost (FAIL_TOOL_LOST, which the router asks again). A call that takes too long is
- * cancelled, and the policy reads so: its arguments may be why. A server that says nothing meanwhile is ended. */
+ * The list of tools is the one at the start: the policy was told it. A server that ends, or that has forgotten its
+ * session, is started again by the next call; calls that were under way are lost (FAIL_TOOL_LOST, which the router asks
+ * again). A call that takes too long is cancelled, and the policy reads so: its arguments may be why. A child that says
+ * nothing meanwhile is ended. */
 #pragma once
 
 #include "base/log.h"
@@ -15,7 +16,9 @@
 typedef struct mcp_client mcp_client;
 
 typedef struct mcp_config {
-    const char *const *command; /* argv, NULL-terminated; copied */
+    const char *const *command; /* argv, NULL-terminated; copied. Or: */
+    const char *url;            /* of a server that runs; copied */
+    const char *const *headers; /* "Name: value", for url; NULL-terminated, copied; NULL: none */
     int timeout_ms;             /* of a call; 0: 30000 */
     int start_ms;               /* until the tools are listed; 0: 60000 */
 } mcp_config;
@@ -31,6 +34,7 @@ typedef struct mcp_tool {
  * protocol; ERR_TIMEOUT: it said too little in start_ms; ERR_UNSUPPORTED: a revision that is not known here. */
 mcp_client *mcp_open(const mcp_config *config, error *err);
 void mcp_free(mcp_client *c);
+const char *mcp_name(const mcp_client *c); /* its program or its address, for sentences */
 size_t mcp_n_tools(const mcp_client *c);
 const mcp_tool *mcp_tool_at(const mcp_client *c, size_t i);
 

@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "env/search/shown.h"
 
-static const char WHERE[] = "the answer of the retrieval server";
+static const char WHERE[] = "its answer";
 
 char *retrieved_question(const char *query, int k)
 {

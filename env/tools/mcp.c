@@ -81,11 +81,11 @@ static bool is_named(const char *const *only, const mcp_tool *t)
     return false;
 }
 
-static int no_such_tool(const mcp_client *c, const char *name, const char *program, error *err)
+static int no_such_tool(const mcp_client *c, const char *name, error *err)
 {
     str known = { 0 };
     for (size_t i = 0; i < mcp_n_tools(c); i++) str_printf(&known, " %s", mcp_tool_at(c, i)->asked);
-    const int rc = error_set(err, ERR_NOT_FOUND, "MCP server %s has no tool '%.80s' (it has:%.600s)", program, name,
+    const int rc = error_set(err, ERR_NOT_FOUND, "MCP server %s has no tool '%.80s' (it has:%.600s)", mcp_name(c), name,
                              str_text(&known));
     str_free(&known);
     return rc;
@@ -97,10 +97,10 @@ static int check_only(const mcp_client *c, const mcp_tools_config *config, error
         const char *const one[] = { *name, NULL };
         bool found = false;
         for (size_t i = 0; i < mcp_n_tools(c); i++) found |= is_named(one, mcp_tool_at(c, i));
-        if (!found) return no_such_tool(c, *name, config->server.command[0], err);
+        if (!found) return no_such_tool(c, *name, err);
     }
     if (mcp_n_tools(c) > 0) return OK;
-    return error_set(err, ERR_NOT_FOUND, "MCP server %s has no tools", config->server.command[0]);
+    return error_set(err, ERR_NOT_FOUND, "MCP server %s has no tools", mcp_name(c));
 }
 
 int mcp_add_tools(router *r, const mcp_tools_config *config, error *err)

@@ -24,8 +24,8 @@ typedef struct search {
 
 struct retriever {
     http *http;
-    char *url, *name, *description;
-    vec(char *) headers; /* with its NULL */
+    char *url, *shown, *name, *description; /* shown: url, fit for a sentence */
+    vec(char *) headers;                    /* with its NULL */
     int k, timeout_ms;
     vec(search *) open;
     vec(tool_result) done;
@@ -74,9 +74,12 @@ static void ask_later_or_lose(search *s, bool passing, const error *why)
 
 static int read_answer(const search *s, const http_answer *a, str *text, error *err)
 {
+    const retriever *r = s->owner;
     if (a->failed.code != OK) return error_set(err, a->failed.code, "%s", a->failed.text);
-    if (a->status / 100 == 2) return retrieved_show(a->body, a->len, s->owner->k, text, err);
-    return error_set(err, ERR_PEER, "the retrieval server answers with status %d: %.200s", a->status, a->body);
+    if (a->status / 100 != 2)
+        return error_set(err, ERR_PEER, "%.200s answers with status %d: %.200s", r->shown, a->status, a->body);
+    const int rc = retrieved_show(a->body, a->len, r->k, text, err);
+    return rc == OK ? OK : error_within(err, "%.200s", r->shown);
 }
 
 static void on_answer(void *ctx, const http_answer *a)
@@ -179,6 +182,7 @@ static void retriever_free(void *self)
     vec_free(&r->done);
     vec_free(&r->headers);
     free(r->url);
+    free(r->shown);
     free(r->name);
     free(r->description);
     free(r);
@@ -202,6 +206,7 @@ int retriever_tool(const retriever_config *config, tool *out, error *err)
     retriever *r = xcalloc(1, sizeof *r);
     r->http = client;
     r->url = xstrdup(config->url);
+    r->shown = http_shown(config->url);
     r->k = config->k > 0 ? config->k : DEFAULT_K;
     r->timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : DEFAULT_TIMEOUT_MS;
     r->name = xstrdup(config->name ? config->name : SEARCH_NAME);

@@ -120,12 +120,19 @@ local function list_of_texts(what, key, list)
     if n == 0 then error("T." .. what .. ": " .. key .. " is empty", 3) end
 end
 
--- The tools of an MCP server, which is started with command and talked to on its stdin and stdout. tools: these alone of its
--- tools; timeout: seconds of a call, 30; start: seconds until it has told its tools, 60.
+-- The tools of an MCP server: one that is started with command and talked to on its stdin and stdout, or one that runs and is
+-- asked over HTTP at url, with headers. tools: these alone of its tools; timeout: seconds of a call, 30; start: seconds until it
+-- has told its tools, 60.
 function T.mcp(t)
-    local server = checked("mcp", { command = "table", tools = "table", timeout = "number", start = "number" }, t)
-    if not server.command then error('T.mcp needs command, such as { "python3", "server.py" }', 2) end
-    list_of_texts("mcp", "command", server.command)
+    local server = checked("mcp", {
+        command = "table", url = "string", headers = "table", tools = "table", timeout = "number", start = "number",
+    }, t)
+    if not server.command == not server.url then
+        error('T.mcp needs command, such as { "python3", "server.py" }, or url, such as "http://127.0.0.1:8000/mcp"', 2)
+    end
+    if server.command then list_of_texts("mcp", "command", server.command) end
+    if server.url then address("mcp", server.url, server.headers) end
+    if server.headers and not server.url then error("T.mcp: headers are of a server that has url", 2) end
     if server.tools then list_of_texts("mcp", "tools", server.tools) end
     within("mcp", "timeout", server.timeout, 0.01, 3600)
     within("mcp", "start", server.start, 0.1, 3600)

@@ -102,6 +102,10 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], OSError):  # who asked has gone
+            super().handle_error(request, client_address)
+
 
 def serve(handler, port=0):
     server = Server(("127.0.0.1", port), handler)
