@@ -77,7 +77,8 @@ static void item_reset(item *i)
 
 static void forget_heard(streamable *s)
 {
-    for (size_t i = s->taken; i < s->heard.len; i++) item_reset(&s->heard.data[i]);
+    const size_t from = s->taken > 0 ? s->taken - 1 : 0; /* the last that was handed on is still ours */
+    for (size_t i = from; i < s->heard.len; i++) item_reset(&s->heard.data[i]);
     s->heard.len = s->taken = 0;
 }
 

@@ -240,7 +240,11 @@ static void calls_run_beside_each_other(void **state)
         answered++;
     }
     assert_true(clock_ms() - began < CALLS * 200 / 2); /* one after the other would take twice that */
-    assert_true(router_deadline_ms(r) == INT64_MAX);
+    while (router_deadline_ms(r) != INT64_MAX) {       /* an answer is read before its stream has ended */
+        tool_result none;
+        router_wait(r, 1000);
+        assert_int_equal(router_poll(r, clock_ms(), &none, 1), 0);
+    }
     router_begin(r, "slow", "{}", NULL, clock_ms());
     router_free(r);
     web_end(&server);
