@@ -10,17 +10,24 @@ import sys
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../plugins/python/troupe_env.py")
 
 
-def play(what, row, texts, config=None, seed=1):
-    """The start and the steps of an episode, as the protocol has them."""
-    requests = [{"id": 0, "method": "open", "version": 1, "config": config or {}},
-                {"id": 1, "method": "reset", "episode": "1", "row": row, "seed": seed}]
-    requests += [{"id": 2 + i, "method": "step", "episode": "1", "text": t, "turn": t} for i, t in enumerate(texts)]
-    lines = "".join(json.dumps(r) + "\n" for r in requests)
-    done = subprocess.run([sys.executable, PROGRAM, what], input=lines, capture_output=True, text=True, timeout=120, check=True)
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    bad = [a["error"] for a in answers if "error" in a]
-    if bad or len(answers) != len(requests):
-        raise AssertionError(f"{bad} {done.stderr[-500:]}")
+def play(what, row, steps, config=None, seed=1):
+    """The start and the steps of an episode, as the protocol has them. A step is a text, or a call: (name, arguments)."""
+    program = subprocess.Popen([sys.executable, PROGRAM, what], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr, text=True)
+    requests = [{"method": "open", "version": 1, "config": config or {}},
+                {"method": "reset", "episode": "1", "row": row, "seed": seed}]
+    for step in steps:
+        said = {"text": step} if isinstance(step, str) else {"call": {"name": step[0], "arguments": step[1]}}
+        requests.append({"method": "step", "episode": "1", **said, "turn": str(step)})
+
+    answers = []
+    for number, request in enumerate(requests):
+        program.stdin.write(json.dumps({"id": number, **request}) + "\n")
+        program.stdin.flush()
+        answers.append(json.loads(program.stdout.readline()))
+        if "error" in answers[-1]:
+            program.kill()
+            raise AssertionError(answers[-1]["error"])
+    program.communicate(timeout=60)
     return answers[1:]
 
 
@@ -88,6 +95,224 @@ def textworld_game(folder):
     same(play(f"textworld:{game}", {}, commands), episode)
 
 
+# ---- verifiers: the package with a scripted client
+
+TOOLS = """
+import verifiers as vf
+from datasets import Dataset
+
+
+def add(a: int, b: int = 1) -> int:
+    '''Adds.'''
+    return a + b
+
+
+def fails(text: str) -> str:
+    '''Fails.'''
+    raise ValueError("no " + text)
+
+
+class Counted(vf.StatefulToolEnv):
+    def update_tool_args(self, tool_name, tool_args, messages, state, **kwargs):
+        state["calls"] = state.get("calls", 0) + 1
+        return {**tool_args, "times": state["calls"]}
+
+
+def times(n: int, times: int) -> int:
+    '''Multiplies.'''
+    return n * times
+
+
+def right(completion, answer, **kwargs):
+    return float(answer in str(completion[-1]["content"]))
+
+
+def load_environment(stateful=False):
+    data = Dataset.from_list([{"question": f"{i} + {i}?", "answer": str(2 * i)} for i in range(9)])
+    settings = dict(dataset=data, rubric=vf.Rubric(funcs=[right]), system_prompt="Be exact.")
+    if not stateful:
+        return vf.ToolEnv(tools=[add, fails], max_turns=5, **settings)
+    env = Counted(max_turns=5, **settings)
+    env.add_tool(times, args_to_skip=["times"])
+    return env
+"""
+GUESS = """
+import verifiers as vf
+from datasets import Dataset
+
+
+class Guess(vf.MultiTurnEnv):
+    async def setup_state(self, state):
+        state["tries"] = 0
+
+    @vf.stop
+    async def found(self, state):
+        return state.get("right", False)
+
+    async def env_response(self, messages, state, **kwargs):
+        said, state["tries"] = messages[-1]["content"], state["tries"] + 1
+        if said == state["answer"]:
+            state["right"] = True
+            state["final_env_response"] = [vf.UserMessage(content="Right.")]
+            return state["final_env_response"]
+        return [{"role": "user", "content": "Lower." if said > state["answer"] else "Higher."}]
+
+
+async def won(state):
+    return float(state.get("right", False)) / state["tries"]
+
+
+def load_environment():
+    data = Dataset.from_list([{"question": "1 to 7?", "answer": str(i % 7 + 1)} for i in range(9)])
+    return Guess(dataset=data, rubric=vf.Rubric(funcs=[won]), max_turns=5)
+"""
+
+
+def scripted(env, row, steps):
+    """A rollout by the package alone: what its client is shown, and its rewards."""
+    import asyncio
+    from verifiers.clients import Client
+    from verifiers.types import Response, ResponseMessage, ToolCall
+
+    shown = []
+
+    class Script(Client):
+        async def get_response(self, prompt, model, sampling_args, tools=None, **kwargs):
+            step = steps[len(shown)]
+            shown.append([m["content"] for m in prompt])
+            calls = None if isinstance(step, str) else [ToolCall(id="1", name=step[0], arguments=json.dumps(step[1]))]
+            message = ResponseMessage(content=step if calls is None else "", tool_calls=calls, finish_reason="stop", is_truncated=False)
+            return Response(id="1", created=0, model="m", message=message)
+
+    Script.__abstractmethods__ = frozenset()
+    out = asyncio.run(env.run_rollout(dict(env.get_dataset()[row]), Script(None), "m", {}))
+    return shown, {**out["metrics"], "reward": out["reward"]}
+
+
+def verifiers_rollout(what, source, row, steps, **kwargs):
+    def judge(folder):
+        import verifiers
+        name = what
+        if source:
+            name = os.path.join(folder, what)
+            with open(name, "w", encoding="utf-8") as f:
+                f.write(source)
+            sys.path.insert(0, folder)
+            env = verifiers.load_environment(what[:-len(".py")], **kwargs)
+        else:
+            from verifiers.envs.integrations.reasoninggym_env import ReasoningGymEnv
+            env = ReasoningGymEnv(**kwargs)
+        shown, rewards = scripted(env, row, steps)
+        start, *answers = play(f"verifiers:{name}", {"index": row}, steps, {"kwargs": kwargs})
+        same([m["content"] for m in start["messages"]], shown[0])
+        same([a["observation"] for a in answers[:-1]], [s[-1] for s in shown[1:]])
+        same([a["done"] for a in answers], [False] * (len(steps) - 1) + [True])
+        same(answers[-1]["rewards"], {name: float(value) for name, value in rewards.items()})
+    return judge
+
+
+# ---- OpenEnv: what `openenv init` makes, and a server of its tools
+
+SUMS = """
+from fastmcp import FastMCP
+from openenv.core.env_server.http_server import create_app
+from openenv.core.env_server.mcp_environment import MCPEnvironment
+from openenv.core.env_server.mcp_types import CallToolAction, CallToolObservation
+from openenv.core.env_server.types import Observation, State
+
+
+class Sums(MCPEnvironment):
+    def __init__(self):
+        mcp = FastMCP("sums")
+
+        @mcp.tool
+        def add(a: int, b: int) -> int:
+            return a + b
+
+        super().__init__(mcp)
+
+    def reset(self, seed=None, episode_id=None, **kwargs):
+        return Observation(metadata={"status": "ready"})
+
+    def _step_impl(self, action, timeout_s=None, **kwargs):
+        return Observation(done=True)
+
+    @property
+    def state(self):
+        return State(episode_id="1", step_count=0)
+
+
+app = create_app(Sums, CallToolAction, CallToolObservation, env_name="sums")
+"""
+SAID = ["hello", ("step", {"message": "a rather long text"}), ""]
+
+
+def init_echo(folder):
+    """The environment that `openenv init` makes; it is the package's own."""
+    path = os.path.join(folder, "echo_env")
+    if not os.path.isdir(path):
+        command = os.path.join(os.path.dirname(sys.executable), "openenv")
+        subprocess.run([command, "init", "echo_env", "-o", folder], check=True, capture_output=True)
+    return path
+
+
+def echo_rewards(path):
+    """By the environment itself."""
+    code = ("import json\nfrom server.echo_env_environment import *\nfrom models import *\ne = EchoEnvironment()\ne.reset(seed=1)\n"
+            "print(json.dumps([float(e.step(EchoAction(message=m)).reward) for m in ('hello', 'a rather long text', '')]))")
+    done = subprocess.run([sys.executable, "-c", code], cwd=path, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def judge_echo(what, path):
+    episode = play(what, {}, SAID + [("step", {"words": 1})], {"observation": "echoed_message"})
+    same([a["observation"] for a in episode[1:4]], ["hello", "a rather long text", ""])
+    same([a["rewards"]["reward"] for a in episode[1:4]], echo_rewards(path))
+    same(episode[4]["ok"], False)
+
+
+def served(folder, app, judge):
+    """Runs `judge(url)` beside a server of the app."""
+    import socket
+    import urllib.request
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{s.getsockname()[1]}"
+    server = subprocess.Popen([sys.executable, "-m", "uvicorn", app, "--port", url.rpartition(":")[2]], cwd=folder,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        while "running on" not in server.stdout.readline():
+            if server.poll() is not None:
+                raise AssertionError("the server has ended")
+        urllib.request.urlopen(url + "/health").close()
+        judge(url)
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def openenv_in_process(folder):
+    path = init_echo(folder)
+    judge_echo(f"openenv:{path}", path)
+
+
+def openenv_server(folder):
+    path = init_echo(folder)
+    served(path, "server.app:app", lambda url: judge_echo(f"openenv:{url}", path))
+
+
+def openenv_tools(folder):
+    with open(os.path.join(folder, "sums.py"), "w", encoding="utf-8") as f:
+        f.write(SUMS)
+
+    def judge(what):
+        episode = play(what, {"prompt": "Add."}, [("add", {"a": 1, "b": 2}), "3", ("add", {"a": "x"})])
+        same([a["ok"] for a in episode[1:]], [True, False, False])
+        same(episode[1]["observation"], "3")
+    judge(f"openenv:{os.path.join(folder, 'sums.py')}:Sums")
+    served(folder, "sums:app", lambda url: judge(f"openenv:{url}"))
+
+
 CASES = {
     "gymnasium": {
         "FrozenLake-v1": gymnasium_game("FrozenLake-v1", ["left", "down", "right", "up"], ["down", "down", "right"],
@@ -101,6 +326,15 @@ CASES = {
     "reasoning_gym": {"all families": reasoning_families},
     "skyrl_gym": {"gsm8k": skyrl_gsm8k},
     "textworld": {"tw-simple": textworld_game},
+    "verifiers": {
+        "ReasoningGymEnv": verifiers_rollout("verifiers.envs.integrations.reasoninggym_env:ReasoningGymEnv", None, 3,
+                                             ["<answer>4</answer>"], gym="leg_counting"),
+        "ToolEnv": verifiers_rollout("tools.py", TOOLS, 3, [("add", {"a": 3, "b": 3}), ("fails", {"text": "way"}), "It is 6"]),
+        "StatefulToolEnv": verifiers_rollout("tools.py", TOOLS, 3, [("times", {"n": 5}), ("times", {"n": 5}), "6"], stateful=True),
+        "MultiTurnEnv": verifiers_rollout("guess.py", GUESS, 4, ["3", "7", "5"]),
+        "MultiTurnEnv to its end": verifiers_rollout("guess.py", GUESS, 4, ["1", "2", "1", "2", "1"]),
+    },
+    "openenv": {"in process": openenv_in_process, "a server": openenv_server, "MCP tools": openenv_tools},
 }
 
 

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import importlib
 import json
+import os
 import threading
 
 import verifiers
@@ -198,13 +199,14 @@ def check_rubric(name, env, config):
 
 class Loaded(Maker):
     def __init__(self, name, config):
-        super().__init__(f"verifiers:{name}", config)
+        super().__init__(f"verifiers:{os.path.basename(name)}", config)
         self.loop = Loop()
         self.env = load(name, config.get("kwargs", {}))
         check_rubric(name, self.env, config)
         envs = [self.env] + list(getattr(self.env, "envs", []))  # of a group each has its own tools
-        tools = {tool.name: tool for env in envs for tool in env.tool_defs or []}
-        self.tools = [{"name": t.name, "description": t.description or "", "parameters": of_arguments(t.parameters)} for t in tools.values()]
+        tools = {t.name: {"name": t.name, "description": t.description or "", "parameters": of_arguments(t.parameters)}
+                 for env in envs for t in env.tool_defs or []}
+        self.tools = list(tools.values())
         self.data = self.env.get_eval_dataset() if config.get("split") == "eval" else self.own_data()
 
     def own_data(self):
