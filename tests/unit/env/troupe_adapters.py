@@ -3,7 +3,7 @@
 """The adapters of plugins/python, played on small stand-ins of the packages (standins/); scripts/judge_env.sh plays the
 packages themselves.
 
-    troupe_adapters.py SOURCE"""
+    troupe_adapters.py SOURCE [CLASS]"""
 import http.server
 import itertools
 import json
@@ -16,7 +16,7 @@ import unittest
 import troupe_env
 
 HERE = os.path.join(troupe_env.SOURCE, "tests/unit/env/standins")
-os.environ["PYTHONPATH"] = HERE
+os.environ.update(PYTHONPATH=HERE, PYTHONHASHSEED="0")  # so that Python need not start twice
 ECHO = os.path.join(HERE, "echo/server/app.py")
 SAID = {"done": False, "ok": True}
 
@@ -186,4 +186,4 @@ class OpenEnv(Adapters):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1])
+    unittest.main(argv=sys.argv[:1] + sys.argv[2:])

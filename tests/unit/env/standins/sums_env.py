@@ -5,7 +5,14 @@ import json
 
 import verifiers as vf
 
-GATE = []  # an asyncio.Event belongs to one event loop
+GATE = []
+
+
+def gate():
+    """An asyncio.Event, which belongs to one event loop; who comes first makes it."""
+    if not GATE:
+        GATE.append(asyncio.Event())
+    return GATE[0]
 
 
 class Sums(vf.Environment):
@@ -17,11 +24,10 @@ class Sums(vf.Environment):
             call = message.tool_calls[0]
             return [{"role": "tool", "content": f"{call.name} {json.loads(call.arguments)['a'] + 1}", "tool_call_id": call.id}]
         if message.content == "wait":
-            GATE.append(asyncio.Event())
-            await GATE[0].wait()
+            await gate().wait()
             return [{"role": "user", "content": [{"type": "text", "text": "waited"}]}]
         if message.content == "go":
-            GATE[0].set()
+            gate().set()
         if message.content == "raise":
             raise KeyError("lost")
         if message.content in ("SandboxError", "ToolCallError"):
