@@ -120,18 +120,24 @@ int error_set(error *err, int code, const char *fmt, ...)
 static const char *remedy(int errno_value)
 {
     if (errno_value == EMFILE) return " (raise ulimit -n)";
+    if (errno_value == EFBIG) return " (raise ulimit -f)";
     return errno_value == EAGAIN ? " (raise ulimit -u or -v)" : "";
+}
+
+static int code_of(int errno_value)
+{
+    return errno_value == ENOSPC || errno_value == EDQUOT || errno_value == EFBIG ? ERR_SPACE : ERR_IO;
 }
 
 int error_sys(error *err, int errno_value, const char *fmt, ...)
 {
-    if (!err) return ERR_IO;
+    if (!err) return code_of(errno_value);
     char text[WHOLE - 200], reason[128];
     va_list args;
     va_start(args, fmt);
     print_part(text, sizeof text, fmt, args);
     va_end(args);
-    return error_set(err, ERR_IO, "%s: %s%s", text, strerror_r(errno_value, reason, sizeof reason),
+    return error_set(err, code_of(errno_value), "%s: %s%s", text, strerror_r(errno_value, reason, sizeof reason),
                      remedy(errno_value));
 }
 
@@ -164,6 +170,7 @@ const char *error_name(int code)
         [ERR_UNSUPPORTED] = "unsupported",
         [ERR_INTERRUPTED] = "interrupted",
         [ERR_DEVICE] = "device",
+        [ERR_SPACE] = "space",
     };
 
     const int n = (int)(sizeof names / sizeof *names);

@@ -24,6 +24,7 @@ typedef enum error_code {
     ERR_UNSUPPORTED, /* well-formed, but not something this build can do */
     ERR_INTERRUPTED, /* a signal asked us to stop */
     ERR_DEVICE,      /* an accelerator failed */
+    ERR_SPACE,       /* a disk, a quota or a limit on file sizes has no room: it can be gone on with once there is */
 } error_code;
 
 /* A process's exit status for ERR_INTERRUPTED: 128 + SIGINT, as shells say it, so that a loop in a script ends, too. */
@@ -39,7 +40,8 @@ typedef struct error {
  * no UTF-8 as '?', so "%.80s" may cut a word anywhere. */
 int error_set(error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* ERR_IO with ": " and the text of `errno_value` after the sentence; a limit of this process comes with its ulimit. */
+/* ERR_IO, or ERR_SPACE, with ": " and the text of `errno_value` after the sentence; a limit of this process comes with
+ * its ulimit. */
 int error_sys(error *err, int errno_value, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Prefixes "where: " to the sentence already there; returns its code. */

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/hash.h"
@@ -217,10 +219,20 @@ int file_write_begin(file_writer *w, const char *path, error *err)
     return w->fd >= 0 ? OK : error_sys(err, errno, "cannot create %s", w->temp);
 }
 
+/* Who is to make room has to know how much. */
+static int not_written(const file_writer *w, size_t len, error *err)
+{
+    const int why = errno;
+    struct statvfs fs;
+    if ((why != ENOSPC && why != EDQUOT) || fstatvfs(w->fd, &fs) != 0)
+        return error_sys(err, why, "%s could not be written", w->path);
+    return error_sys(err, why, "%s could not be written (it needs %zu bytes more, %" PRIu64 " are free)", w->path, len,
+                     (uint64_t)fs.f_bavail * (uint64_t)fs.f_frsize);
+}
+
 int file_write_all(file_writer *w, const void *data, size_t len, error *err)
 {
-    if (write_fully(w->fd, data, len) == 0) return OK;
-    return error_sys(err, errno, "%s could not be written", w->path);
+    return write_fully(w->fd, data, len) == 0 ? OK : not_written(w, len, err);
 }
 
 /* A file that was open before has its name, or none, already. */

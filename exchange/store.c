@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "exchange/store.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <math.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -41,15 +43,55 @@ static const char SCHEMA[] = "BEGIN IMMEDIATE;"
 struct store {
     sqlite3 *db;
     sqlite3_stmt *put_episode, *drop_score, *put_score, *put_step;
-    str bytes; /* scratch */
+    str bytes;      /* scratch */
+    size_t pending; /* bytes of the transaction under way */
     store_damage damage;
     void *damage_ctx;
 };
 
+/* The database, or its log, as `which` says: why the last write to it failed. */
+static int last_errno(sqlite3 *db, int which)
+{
+    sqlite3_file *file = NULL;
+    int why = 0;
+    sqlite3_file_control(db, "main", which, &file);
+    if (file && file->pMethods) file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &why);
+    return why;
+}
+
+/* The disk, a quota, or a limit on file sizes: 0 or its errno. */
+static int no_room(sqlite3 *db)
+{
+    static const int FILES[] = { SQLITE_FCNTL_JOURNAL_POINTER, SQLITE_FCNTL_FILE_POINTER };
+    const int code = sqlite3_errcode(db) & 0xff;
+    if (code != SQLITE_FULL && code != SQLITE_IOERR) return 0;
+    for (size_t i = 0; i < sizeof FILES / sizeof *FILES; i++) {
+        const int why = last_errno(db, FILES[i]);
+        if (why == ENOSPC || why == EDQUOT || why == EFBIG) return why;
+    }
+    return code == SQLITE_FULL ? ENOSPC : 0;
+}
+
+/* What is to be written goes to the log, in whole pages, with those of the indexes. */
+static int failed_for_room(const store *s, const char *path, int why, error *err)
+{
+    enum { PAGE = 4096, OTHER_PAGES = 16 };
+    struct statvfs fs;
+    const uint64_t need = ((uint64_t)s->pending / PAGE + OTHER_PAGES) * PAGE;
+    const uint64_t left = statvfs(path, &fs) == 0 ? (uint64_t)fs.f_bavail * (uint64_t)fs.f_frsize : 0;
+    return error_sys(err, why,
+                     "%s could not be written (it needs at least %" PRIu64 " bytes more, %" PRIu64 " are free)", path,
+                     need, left);
+}
+
 static int failed(store *s, const char *what, error *err)
 {
+    const char *const path = sqlite3_db_filename(s->db, "main");
+    const int why = no_room(s->db);
+    if (why) return failed_for_room(s, path, why, err);
+
     const bool corrupt = sqlite3_errcode(s->db) == SQLITE_CORRUPT;
-    return error_set(err, ERR_IO, "rollouts.db: %.200s: %s%s", what, sqlite3_errmsg(s->db),
+    return error_set(err, ERR_IO, "%s: %.200s: %s%s", path, what, sqlite3_errmsg(s->db),
                      corrupt ? " (the file is damaged: restore a copy, or start over with --fresh)" : "");
 }
 
@@ -217,7 +259,12 @@ int store_check_whole(const char *path, error *err)
     return strcmp(said, "ok") == 0 ? OK : error_set(err, ERR_PARSE, "%s is damaged (%s)", path, said);
 }
 
-int store_begin(store *s, error *err) { return run(s, "BEGIN", err); }
+int store_begin(store *s, error *err)
+{
+    s->pending = 0;
+    return run(s, "BEGIN", err);
+}
+
 int store_commit(store *s, error *err) { return run(s, "COMMIT", err); }
 
 static int step_and_reset(store *s, sqlite3_stmt *st, const char *what, error *err)
@@ -249,12 +296,15 @@ static int64_t episode_hash(uint64_t task_id, int64_t step, bool eval, const cha
 
 /* ---- writing ---- */
 
+static size_t length(const char *text) { return text ? strlen(text) : 0; }
+
 int store_put_episode(store *s, const task *t, const episode *e, error *err)
 {
     sqlite3_stmt *st = s->put_episode;
     const trajectory *tr = &e->tokens;
     str_clear(&s->bytes);
     episode_encode(e, &s->bytes);
+    s->pending += s->bytes.len + length(e->text) + length(e->transcript) + length(t->row);
 
     /* SQLite's integers have a sign: ids keep their bits, and hashes theirs. */
     sqlite3_bind_int64(st, 1, (int64_t)e->id);
@@ -301,6 +351,7 @@ int store_put_score(store *s, const score *sc, error *err)
     str objectives = { 0 };
     str_clear(&s->bytes);
     score_encode(sc, &s->bytes);
+    s->pending += s->bytes.len;
     objectives_text(sc, &objectives);
 
     sqlite3_bind_int64(st, 1, (int64_t)sc->task);

@@ -364,7 +364,9 @@ static int close_all(session *s, int rc, error *err)
     hf_folder_close(s->model);
     device_close(s->device);
     if (s->folder >= 0) close(s->folder);
-    if (rc == ERR_INTERRUPTED) say_how_to_resume(s);
+    if (rc == ERR_INTERRUPTED || rc == ERR_SPACE) say_how_to_resume(s);
+    if (rc == ERR_SPACE && role_is_supervised())
+        error_set(err, rc, "%s; make room, and continue with: troupe train --resume %s", err->text, s->options->run);
     return rc;
 }
 

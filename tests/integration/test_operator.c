@@ -364,10 +364,36 @@ static void a_full_disk_stops_the_run_with_what_it_needs(void **state)
     assert_int_equal(troupe_wait(&t, SECONDS), 1);
     assert_said(&p, "checkpoint step-6 was not written (it needs 8.3 MB, ");
     assert_said(&p, "MB are free)");
+    assert_said(&p, "; make room, and continue with: troupe train --resume ");
     assert_nobody_left(&p);
     assert_true(is_there(&p, "checkpoints/step-4/state.json"));
     assert_false(is_there(&p, "checkpoints/step-6"));
     assert_int_equal(unlink(path_join(ballast, sizeof ballast, disk, "ballast")), 0);
+    resumed_to_the_same_end(&p);
+    assert_int_equal(umount2(disk, MNT_DETACH), 0);
+    test_folder_remove(p.dir);
+}
+
+/* The store is what grows first. Who makes room has to know where, how much, and how to go on. */
+static void a_disk_that_is_full_for_episodes_says_how_to_go_on(void **state)
+{
+    (void)state;
+    static const char *const LATE[] = { "actors=1", "steps=8", "checkpoint_every=100", NULL };
+    need_sandbox();
+    place p = place_new();
+    char disk[200], words[700];
+    snprintf(disk, sizeof disk, "%s/disk", p.dir);
+    mount_disk(disk, "size=64m");
+    snprintf(p.run, sizeof p.run, "%s/run", disk);
+    fill(disk, 1500000);
+    process t = place_start(&p, LATE);
+    assert_int_equal(troupe_wait(&t, SECONDS), 1);
+    snprintf(words, sizeof words, "%s/rollouts.db could not be written (it needs at least ", p.run);
+    assert_said(&p, words);
+    assert_said(&p, " bytes more, ");
+    assert_said(&p, " are free): No space left on device; make room, and continue with: troupe train --resume ");
+    assert_nobody_left(&p);
+    assert_int_equal(unlink(path_join(words, sizeof words, disk, "ballast")), 0);
     resumed_to_the_same_end(&p);
     assert_int_equal(umount2(disk, MNT_DETACH), 0);
     test_folder_remove(p.dir);
@@ -511,6 +537,7 @@ int main(void)
         cmocka_unit_test(words_that_a_run_can_not_go_on_with_are_forgotten),
         cmocka_unit_test(what_a_run_keeps_is_not_taken_from_an_edited_recipe),
         cmocka_unit_test(a_full_disk_stops_the_run_with_what_it_needs),
+        cmocka_unit_test(a_disk_that_is_full_for_episodes_says_how_to_go_on),
         cmocka_unit_test(full_logs_are_said_once_and_hold_nobody_up),
         cmocka_unit_test(a_persons_files_survive_pruning_and_starting_over),
         cmocka_unit_test(a_run_without_its_episodes_goes_on_only_when_asked),

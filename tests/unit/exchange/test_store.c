@@ -2,10 +2,12 @@
 #include "exchange/store.h"
 
 #include <math.h>
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -534,6 +536,39 @@ static void a_database_of_another_format_or_program_is_refused(void **state)
     }
 }
 
+/* A limit on file sizes stands for a full disk, which says the same with another reason. */
+static void what_there_is_no_room_for_says_where_and_how_much(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    desk d = open_desk();
+    struct rlimit before, small;
+    getrlimit(RLIMIT_FSIZE, &before);
+    small = before;
+    small.rlim_cur = 1 << 16;
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    task t = task_of(false, 1, 0);
+    free(t.row);
+    t.row = xcalloc(1, (1 << 17) + 1);
+    memset(t.row, 'x', 1 << 17);
+    episode *e = episode_new(&t);
+
+    test_ok(store_begin(d.s, &err), &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    int rc = store_put_episode(d.s, &t, e, &err);
+    if (rc == OK) rc = store_commit(d.s, &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, handler);
+    if (rc != ERR_SPACE) fail_msg("%d: %s", rc, err.text);
+    assert_non_null(strstr(err.text, d.path));
+    const char *need = strstr(err.text, "it needs at least ");
+    if (!need || atoll(need + strlen("it needs at least ")) < 1 << 17) fail_msg("%s", err.text);
+    assert_non_null(strstr(err.text, "File too large (raise ulimit -f)"));
+    episode_free(e);
+    free(t.row);
+    close_desk(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -552,6 +587,7 @@ int main(void)
         cmocka_unit_test(old_episodes_go_and_their_counts_stay),
         cmocka_unit_test(what_is_no_database_is_refused_by_name),
         cmocka_unit_test(a_database_of_another_format_or_program_is_refused),
+        cmocka_unit_test(what_there_is_no_room_for_says_where_and_how_much),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

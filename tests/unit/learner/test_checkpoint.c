@@ -428,7 +428,7 @@ static void a_full_disk_leaves_nothing_half_written(void **state)
         setrlimit(RLIMIT_FSIZE, &small);
         const int rc = checkpoint_save(s.run, s.model, &(checkpoint_parts){ .w = s.t.w, .o = s.o }, 1, &err);
         setrlimit(RLIMIT_FSIZE, &old);
-        assert_int_equal(rc, ERR_IO);
+        assert_int_equal(rc, ERR_SPACE);
         assert_non_null(strstr(err.text, "checkpoint step-3 was not written (it needs"));
         assert_int_equal(entries(s.run), 2);
     }

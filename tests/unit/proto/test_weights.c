@@ -197,7 +197,7 @@ static void what_can_not_be_written_is_an_error_that_names_the_version(void **st
     const int rc = publish_bytes(p, 3, 1, bytes, 100000, &err);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     signal(SIGXFSZ, handler);
-    assert_int_equal(rc, ERR_IO);
+    assert_int_equal(rc, ERR_SPACE);
     assert_non_null(strstr(err.text, "publishing version 3: a file in "));
     assert_non_null(strstr(err.text, "TMPDIR names another folder"));
     assert_false(has_chunk(p, 3));
