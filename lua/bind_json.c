@@ -12,6 +12,7 @@
 #include "lua/told.h"
 
 enum { MAX_DEPTH = 64 };
+enum { MAX_BYTES = 256 << 20, VALUE_BYTES = 64 }; /* of what is held as JSON: outside the cap on Lua's memory */
 static const char ARRAY[] = "troupe.json.array", HELD[] = "troupe.held";
 
 /* ---- what C holds while Lua may raise ---- */
@@ -140,7 +141,13 @@ void bind_push_json_whole(lua_State *L, const json_t *v) { push(L, v, true); }
 
 /* ---- Lua to JSON ---- */
 
-static json_t *to_json(lua_State *L, int index, int depth, const char **why);
+/* A table that is held in many places is written as often: a few hundred bytes of Lua may be gigabytes of JSON. */
+typedef struct writing {
+    size_t bytes;
+    const char *why;
+} writing;
+
+static json_t *to_json(lua_State *L, int index, int depth, writing *w);
 
 /* Nothing but 1 to n: else it is an object, so that no key is lost. */
 static bool is_list(lua_State *L, int index, lua_Unsigned n)
@@ -150,13 +157,13 @@ static bool is_list(lua_State *L, int index, lua_Unsigned n)
     return n > 0 && keys == n;
 }
 
-static json_t *array_of(lua_State *L, int index, lua_Unsigned n, int depth, const char **why)
+static json_t *array_of(lua_State *L, int index, lua_Unsigned n, int depth, writing *w)
 {
     json_t *array = json_array();
 
     for (lua_Unsigned i = 1; i <= n && array; i++) {
         lua_rawgeti(L, index, (lua_Integer)i);
-        json_t *item = to_json(L, -1, depth + 1, why);
+        json_t *item = to_json(L, -1, depth + 1, w);
         lua_pop(L, 1);
 
         if (!item || json_array_append_new(array, item) != 0) {
@@ -180,7 +187,7 @@ static const char *key_name(lua_State *L, char number[24])
     return number;
 }
 
-static json_t *object_of(lua_State *L, int index, int depth, const char **why)
+static json_t *object_of(lua_State *L, int index, int depth, writing *w)
 {
     char number[24];
     json_t *object = json_object();
@@ -188,12 +195,12 @@ static json_t *object_of(lua_State *L, int index, int depth, const char **why)
     while (object && lua_next(L, index)) {
         const char *name = key_name(L, number);
         const bool twice = name && json_object_get(object, name);
-        json_t *item = name && !twice ? to_json(L, -1, depth + 1, why) : NULL;
+        json_t *item = name && !twice ? to_json(L, -1, depth + 1, w) : NULL;
 
-        if (!name) *why = "a key that is not a name";
-        if (twice) *why = "two keys that are one name, as 1 and \"1\"";
+        if (!name) w->why = "a key that is not a name";
+        if (twice) w->why = "two keys that are one name, as 1 and \"1\"";
         if (!item || json_object_set_new(object, name, item) != 0) {
-            if (!*why) *why = "a key that is not UTF-8";
+            if (!w->why) w->why = "a key that is not UTF-8";
             json_decref(object);
             object = NULL;
         }
@@ -214,19 +221,22 @@ static bool is_empty_array(lua_State *L, int index)
     return marked && empty;
 }
 
-static json_t *or_why(json_t *v, const char **why, const char *reason)
+static json_t *or_why(json_t *v, writing *w, const char *reason)
 {
-    if (!v && !*why) *why = reason;
+    if (!v && !w->why) w->why = reason;
     return v;
 }
 
 /* NULL for what JSON can't say, and why; never raises, so that half-built values are freed. */
-static json_t *to_json(lua_State *L, int index, int depth, const char **why)
+static json_t *to_json(lua_State *L, int index, int depth, writing *w)
 {
     size_t len;
-    const char *s;
+    const char *s = NULL;
     index = lua_absindex(L, index);
-    if (depth > MAX_DEPTH || !lua_checkstack(L, 6)) return or_why(NULL, why, "it is nested too deep, or in itself");
+    if (depth > MAX_DEPTH || !lua_checkstack(L, 6)) return or_why(NULL, w, "it is nested too deep, or in itself");
+    if (lua_type(L, index) == LUA_TSTRING) s = lua_tolstring(L, index, &len);
+    w->bytes += VALUE_BYTES + (s ? len : 0);
+    if (w->bytes > MAX_BYTES) return or_why(NULL, w, "it has more than 256 MB");
 
     switch (lua_type(L, index)) {
     case LUA_TNIL:
@@ -236,34 +246,35 @@ static json_t *to_json(lua_State *L, int index, int depth, const char **why)
     case LUA_TNUMBER:
         if (lua_isinteger(L, index)) return json_integer(lua_tointeger(L, index));
         if (isfinite(lua_tonumber(L, index))) return json_real(lua_tonumber(L, index));
-        return or_why(NULL, why, "a number that is not finite");
+        return or_why(NULL, w, "a number that is not finite");
     case LUA_TSTRING:
-        s = lua_tolstring(L, index, &len);
-        return or_why(json_stringn(s, len), why, "a string that is not UTF-8");
+        return or_why(json_stringn(s, len), w, "a string that is not UTF-8");
     case LUA_TTABLE: {
         const lua_Unsigned n = lua_rawlen(L, index);
         if (is_empty_array(L, index)) return json_array();
-        return is_list(L, index, n) ? array_of(L, index, n, depth, why) : object_of(L, index, depth, why);
+        return is_list(L, index, n) ? array_of(L, index, n, depth, w) : object_of(L, index, depth, w);
     }
     case LUA_TLIGHTUSERDATA:
-        return or_why(lua_touserdata(L, index) ? NULL : json_null(), why, "a userdata");
+        return or_why(lua_touserdata(L, index) ? NULL : json_null(), w, "a userdata");
     default:
-        return or_why(NULL, why, "a function or a coroutine");
+        return or_why(NULL, w, "a function or a coroutine");
     }
 }
 
 json_t *bind_to_json(lua_State *L, int index)
 {
-    const char *why = NULL;
-    json_t *v = to_json(L, index, 0, &why);
-    if (!v) luaL_error(L, "this value can't be written as JSON: %s", why ? why : "out of memory");
+    writing w = { 0 };
+    json_t *v = to_json(L, index, 0, &w);
+    if (!v) luaL_error(L, "this value can't be written as JSON: %s", w.why ? w.why : "out of memory");
     return v;
 }
 
 json_t *bind_try_json(lua_State *L, int index, const char **why)
 {
-    *why = NULL;
-    return or_why(to_json(L, index, 0, why), why, "more than memory holds");
+    writing w = { 0 };
+    json_t *v = or_why(to_json(L, index, 0, &w), &w, "more than memory holds");
+    *why = w.why;
+    return v;
 }
 
 static int json_encode(lua_State *L)

@@ -86,8 +86,27 @@ static bool is_known(const char *const *fields, const char *name)
     return false;
 }
 
-/* A table on top whose fields are all known. */
-static json_t *take_fields(lua_State *L, const char *function, const char *const *fields)
+/* The text, or the number, on top: bytes that are no UTF-8, and NULs, become U+FFFD. A text that was cut somewhere, or
+ * holds what the policy wrote, is no fault of the environment's. */
+static json_t *text_on_top(lua_State *L)
+{
+    size_t len;
+    const char *text = lua_tolstring(L, -1, &len);
+    char *copy = xstrndup(text, len);
+    for (size_t i = 0; i < len; i++)
+        if (!copy[i]) copy[i] = (char)0xff; /* no UTF-8, either */
+    json_t *clean = json_bytes(copy);
+    free(copy);
+    return clean;
+}
+
+static json_t *value_on_top(lua_State *L, const char *name, const char **why)
+{
+    const bool is_text = strcmp(name, "observation") == 0 && lua_isstring(L, -1);
+    return is_text ? text_on_top(L) : bind_try_json(L, -1, why);
+}
+
+static void check_names(lua_State *L, const char *function, const char *const *fields)
 {
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
         lua_pushvalue(L, -2);
@@ -96,21 +115,30 @@ static json_t *take_fields(lua_State *L, const char *function, const char *const
             luaL_error(L, "%s returned a table with '%s', which says nothing here", function, name ? name : "?");
         lua_pop(L, 1);
     }
-    json_t *taken = bind_to_json(L, -1);
-    if (json_is_object(taken)) return taken;
-    json_decref(taken);
-    return json_object(); /* an empty table is a list, too */
 }
 
-static json_t *take_text(lua_State *L)
+/* A table on top whose fields are all known. */
+static json_t *take_fields(lua_State *L, const char *function, const char *const *fields)
 {
-    size_t len;
-    const char *text = lua_tolstring(L, -1, &len);
-    char *copy = xstrndup(text, len);
-    json_t *answer = json_pack("{s:o}", "observation", json_bytes(copy));
-    free(copy);
-    return answer;
+    const char *why = NULL;
+    char wrong[40] = "";
+    check_names(L, function, fields);
+    json_t *taken = json_object();
+    for (lua_pushnil(L); !*wrong && lua_next(L, -2); lua_pop(L, 1)) { /* nothing in it raises */
+        const char *name = lua_tostring(L, -2);
+        json_t *value = value_on_top(L, name, &why);
+        if (value)
+            json_object_set_new(taken, name, value);
+        else
+            snprintf(wrong, sizeof wrong, "%s", name);
+    }
+    if (!*wrong) return taken;
+    json_decref(taken);
+    luaL_error(L, "%s of a %s can't be written as JSON: %s", wrong, function, why);
+    return NULL;
 }
+
+static json_t *take_text(lua_State *L) { return json_pack("{s:o}", "observation", text_on_top(L)); }
 
 static void take_step(lua_State *L, json_t **answer)
 {

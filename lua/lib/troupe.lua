@@ -176,10 +176,11 @@ function T.random(seed)
         return z ~ (z >> 31)
     end
     return function(m, n)
-        if not m then return (bits() >> 11) * 2.0 ^ -53 end
-        if not n then m, n = 1, m end
+        if m == nil and n == nil then return (bits() >> 11) * 2.0 ^ -53 end
+        if n == nil then m, n = 1, m end
         m, n = math.tointeger(m), math.tointeger(n)
         if not m or not n or m > n then error("random: expected whole numbers m <= n", 2) end
+        if n - m < 0 or n - m == math.maxinteger then error("random: m and n are 2^63 or more apart", 2) end
         return m + ((bits() >> 1) % (n - m + 1)) -- the bias is below 2^-40 for what games ask
     end
 end

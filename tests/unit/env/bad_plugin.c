@@ -51,9 +51,12 @@ static void step(void *env, void *episode, const char *tool, const char *argumen
     if (tool) return;
     if (strcmp(text, "crash") == 0) abort();
     while (strcmp(text, "hang") == 0) pause();
+    if (strcmp(text, "read") == 0 && getchar() == EOF) reply->observation = "there is nothing to read";
+    for (int fd = 3; strcmp(text, "close") == 0 && fd < 64; fd++) close(fd);
     if (strcmp(text, "fail") == 0) reply->error = "the door is stuck";
     if (strcmp(text, "endless") == 0) reply->reward = INFINITY;
     if (strcmp(text, "list") == 0) reply->rewards = "[1]";
+    if (strcmp(text, "words") == 0) reply->rewards = "{\"style\": \"good\"}";
     if (strcmp(text, "broken") == 0) reply->info = "{\"moves\": ";
     if (strcmp(text, "win") != 0) return;
     reply->done = 1;

@@ -172,6 +172,81 @@ static void lua_that_fails_fails_alone(void **state)
     router_free(r);
 }
 
+/* What a step returns, in Lua, by what the policy says: wrong, or large, or bytes of any kind. */
+#define ANSWERS                                                                                                        \
+    "local nest, bomb, loop, odd = {}, {}, {}, setmetatable({ observation = 'plain' }, { __index = error,\n"           \
+    "  __pairs = error, __len = error, __tostring = error })\n"                                                        \
+    "loop.info = loop\n"                                                                                               \
+    "for _ = 1, 200 do nest = { nest } end\n"                                                                          \
+    "for _ = 1, 40 do bomb = { bomb, bomb } end\n"                                                                     \
+    "local says = { word = { reward = 'much' }, number = { observation = 5 }, yes = { observation = true }, one = { "  \
+    "done = 1 },\n"                                                                                                    \
+    "  list = { rewards = { 1, 2 } }, inf = { reward = 1 / 0 }, nan = { reward = 0 / 0 }, nested = { info = nest },\n" \
+    "  selfish = loop, bomb = { info = bomb }, odd = odd, keys = { [1] = 'x' },\n"                                     \
+    "  nul = { observation = 'a\\0b' }, bytes = { observation = 'caf\\xc3' }, nul_text = 'a\\0b', bytes_text = "       \
+    "'caf\\xc3',\n"                                                                                                    \
+    "  info = { info = { 'a\\0b' } }, large = { reward = math.maxinteger } }\n"                                        \
+    "return { reset = function() return 'x' end, step = function(_, text)\n"                                           \
+    "  local random = require('troupe').random(1)\n"                                                                   \
+    "  if text == 'far' then return random(0, math.maxinteger) end\n"                                                  \
+    "  if text == 'half' then return random(nil, 5) end\n"                                                             \
+    "  if text == 'yield' then coroutine.yield(1) end\n"                                                               \
+    "  if text == 'table' then error({}) end\n"                                                                        \
+    "  if text == 'nil' then error(nil) end\n"                                                                         \
+    "  if text == 'huge' then return ('x'):rep(20000000) end\n"                                                        \
+    "  if text == 'pcall' then while true do pcall(function() while true do end end) end end\n"                        \
+    "  return says[text] or 'fine' end }\n"
+
+/* An answer that is none costs the episode that it was for; the process and the others' episodes stay. */
+static void lua_answers_that_are_none_cost_one_episode(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *says;
+        failure failed;
+        const char *why;
+    } CASES[] = {
+        { "word", FAIL_TOOL_LOST, "the reward 'reward' of a step is no number" },
+        { "number", FAIL_NONE, "5" },
+        { "yes", FAIL_TOOL_LOST, "the observation of a step is no text" },
+        { "one", FAIL_TOOL_LOST, "\"done\" and \"ok\" of a step are true or false" },
+        { "list", FAIL_TOOL_LOST, "the rewards of a step are no object" },
+        { "inf", FAIL_TOOL_LOST, "a number that is not finite" },
+        { "nan", FAIL_TOOL_LOST, "a number that is not finite" },
+        { "nested", FAIL_TOOL_LOST, "nested too deep" },
+        { "selfish", FAIL_TOOL_LOST, "nested too deep" },
+        { "bomb", FAIL_TOOL_LOST, "it has more than" },
+        { "odd", FAIL_NONE, "plain" },
+        { "keys", FAIL_TOOL_LOST, "a table with '1'" },
+        { "nul", FAIL_NONE,
+          "a\xef\xbf\xbd"
+          "b" },
+        { "bytes", FAIL_NONE, "caf\xef\xbf\xbd" },
+        { "nul_text", FAIL_NONE,
+          "a\xef\xbf\xbd"
+          "b" },
+        { "bytes_text", FAIL_NONE, "caf\xef\xbf\xbd" },
+        { "info", FAIL_TOOL_LOST, "holds a NUL" },
+        { "large", FAIL_NONE, "" },
+        { "far", FAIL_TOOL_LOST, "random: m and n are 2^63 or more apart" },
+        { "half", FAIL_TOOL_LOST, "random: expected whole numbers m <= n" },
+        { "yield", FAIL_TOOL_LOST, "outside a coroutine" },
+        { "table", FAIL_TOOL_LOST, "an error value that is a table" },
+        { "nil", FAIL_TOOL_LOST, "an error value that is a nil" },
+        { "huge", FAIL_TOOL_LOST, "more than 16 MB" },
+        { "pcall", FAIL_TOOL_LOST, "stopped" },
+    };
+    router *r = lua_router(ANSWERS, NULL);
+    free(begun(r, 1));
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        free(begun(r, 2));
+        expect_said(r, 2, CASES[i].says, CASES[i].failed, CASES[i].why);
+        router_leave(r, 2);
+        expect_said(r, 1, "hello", FAIL_NONE, "fine");
+    }
+    router_free(r);
+}
+
 static void lua_files_that_are_none(void **state)
 {
     (void)state;
@@ -251,6 +326,8 @@ static void native_that_fails_fails_alone(void **state)
         { "endless", "the reward of a step is infinite" },
         { "list", "rewards is no JSON object" },
         { "broken", "info" },
+        { "words", "the reward 'style' of a step is no number" },
+        { "close", "it has closed what its answers go to" },
         { "crash", "the game has ended (killed by signal 6" },
         { "hang", "no answer to a step within 2 s" },
     };
@@ -262,6 +339,7 @@ static void native_that_fails_fails_alone(void **state)
         router_leave(r, 2 + i);
         expect_said(r, 1, "hello", FAIL_NONE, "heard hello [all of it], open 1");
     }
+    expect_said(r, 1, "read", FAIL_NONE, "there is nothing to read"); /* requests are not its stdin */
     expect(result_of(r, begin_reset(r, 50, "{\"failing\": 1}")), FAIL_TOOL_LOST, "this row has no game");
     router_free(r);
 }
@@ -319,12 +397,21 @@ static void gridworld_can_be_left(void **state)
 int main(int argc, char **argv)
 {
     error err = { 0 };
-    if (argc == 3 && strcmp(argv[1], "env-host") == 0) return plugin_serve(argv[2], &err) != OK;
+    if (argc == 3 && strcmp(argv[1], "env-host") == 0) {
+        if (plugin_serve(argv[2], &err) == OK) return 0;
+        fprintf(stderr, "%s\n", err.text);
+        return 1;
+    }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lua_plays_an_episode),          cmocka_unit_test(lua_has_tools_and_openings),
-        cmocka_unit_test(lua_state_is_an_episodes_own),  cmocka_unit_test(lua_that_fails_fails_alone),
-        cmocka_unit_test(lua_files_that_are_none),       cmocka_unit_test(native_plays_an_episode),
-        cmocka_unit_test(native_that_fails_fails_alone), cmocka_unit_test(native_files_that_are_none),
+        cmocka_unit_test(lua_plays_an_episode),
+        cmocka_unit_test(lua_has_tools_and_openings),
+        cmocka_unit_test(lua_state_is_an_episodes_own),
+        cmocka_unit_test(lua_that_fails_fails_alone),
+        cmocka_unit_test(lua_answers_that_are_none_cost_one_episode),
+        cmocka_unit_test(lua_files_that_are_none),
+        cmocka_unit_test(native_plays_an_episode),
+        cmocka_unit_test(native_that_fails_fails_alone),
+        cmocka_unit_test(native_files_that_are_none),
         cmocka_unit_test(gridworld_can_be_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
