@@ -284,6 +284,13 @@ int process_wait(process *p, int timeout_ms, int *status)
     return 1;
 }
 
+int process_wait_group(process *p, int timeout_ms, int *status)
+{
+    if (p->pidfd < 0 || !wait_readable(p->pidfd, timeout_ms)) return 0;
+    process_kill_group(p, SIGTERM); /* until it is waited for, its number is no other group's */
+    return process_wait(p, -1, status);
+}
+
 /* Of all its threads, in ms; what the kernel tells without /proc. */
 static int64_t cpu_time(pid_t pid)
 {

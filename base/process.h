@@ -33,6 +33,8 @@ int process_kill_group(const process *p, int signal);
 /* Waits up to `timeout_ms` (-1: for ever). Returns 1 ended (status as of waitpid), 0 still running. Closes pidfd when
  * ended. */
 int process_wait(process *p, int timeout_ms, int *status);
+/* The same, of the head of a group: what it leaves behind there is told to end (SIGTERM). */
+int process_wait_group(process *p, int timeout_ms, int *status);
 /* What the kernel says of a process: its state ('R', 'S', 'D' on a disk, 'T' stopped, 't' by a debugger, 'Z') and the
  * CPU time its threads have had. Where /proc can't be read the state is '?'. */
 typedef struct process_sight {

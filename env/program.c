@@ -79,7 +79,8 @@ static void wait_for_ends(program *const *all, int n, int64_t grace_ms)
     for (int i = 0; i < n; i++) {
         int status;
         const int64_t left = until - clock_ms();
-        if (all[i]->runs && process_wait(&all[i]->process, left > 0 ? (int)left : 0, &status) != 0) forget(all[i]);
+        if (all[i]->runs && process_wait_group(&all[i]->process, left > 0 ? (int)left : 0, &status) != 0)
+            forget(all[i]);
     }
 }
 
@@ -102,7 +103,7 @@ void program_end_all(program *const *all, int n)
     signal_those_left(all, n, SIGKILL);
     for (int i = 0; i < n; i++) {
         int status;
-        if (all[i]->runs) process_wait(&all[i]->process, -1, &status);
+        if (all[i]->runs) process_wait_group(&all[i]->process, -1, &status);
         aside_close(&all[i]->aside, all[i]->name);
         forget(all[i]);
     }
@@ -185,7 +186,7 @@ static int ended(program *p, error *err)
 {
     char text[80];
     int status;
-    const bool is_gone = process_wait(&p->process, GRACE_MS, &status) == 1;
+    const bool is_gone = process_wait_group(&p->process, GRACE_MS, &status) == 1;
     if (is_gone) p->runs = false;
     program_end(p); /* and what it said last has come */
     const char *last = p->aside.last, *colon = last ? ": " : "";
@@ -202,18 +203,26 @@ static void forget_taken(program *p)
     p->taken = 0;
 }
 
-/* Lines that it said before its end are handed on first. */
+static bool is_gone(const program *p)
+{
+    struct pollfd fd = { .fd = p->process.pidfd, .events = POLLIN };
+    return poll(&fd, 1, 0) == 1;
+}
+
+/* Lines that it said before its end are handed on first. Its output does not end with it where a process that it has
+ * started holds it. */
 int program_turn(program *p, error *err)
 {
     char bytes[READ_BYTES];
     if (!p->runs) return OK;
+    const bool gone = is_gone(p); /* then what it said is all there to be read */
     write_some(p);
     forget_taken(p);
     aside_turn(&p->aside, p->name);
 
     for (int i = 0; i < READS_A_TURN; i++) {
         const ssize_t n = read(p->out, bytes, sizeof bytes);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR)) break;
+        if (n < 0 && (errno == EINTR || (errno == EAGAIN && !gone))) break;
         if (n <= 0 && p->whole) break; /* first what it has said */
         if (n <= 0) return ended(p, err);
         str_add(&p->heard, bytes, (size_t)n);

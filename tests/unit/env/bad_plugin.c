@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* An environment as a shared object that does what the text of a step says; its config may refuse, or have wrong
  * tools. */
+#include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +43,15 @@ static void *reset(void *env, const char *row, uint32_t seed, troupe_env_reply *
     return NULL;
 }
 
+/* A process that holds a file open, and outlives this one. */
+static void leave_behind(const char *path)
+{
+    const int held = open(path, O_WRONLY);
+    if (fork() == 0)
+        while (true) pause();
+    close(held);
+}
+
 static void step(void *env, void *episode, const char *tool, const char *arguments, const char *text, const char *turn,
                  troupe_env_reply *reply)
 {
@@ -49,9 +60,11 @@ static void step(void *env, void *episode, const char *tool, const char *argumen
     snprintf(words, sizeof words, "%s %s [%s], open %d", tool ? tool : "heard", tool ? arguments : text, turn, n_open);
     reply->observation = words;
     if (tool) return;
+    if (strcmp(text, "exit") == 0) exit(3);
     if (strcmp(text, "crash") == 0) abort();
     while (strcmp(text, "hang") == 0) pause();
     if (strcmp(text, "read") == 0 && getchar() == EOF) reply->observation = "there is nothing to read";
+    if (strncmp(text, "leave ", 6) == 0) leave_behind(text + 6);
     for (int fd = 3; strcmp(text, "close") == 0 && fd < 64; fd++) close(fd);
     if (strcmp(text, "fail") == 0) reply->error = "the door is stuck";
     if (strcmp(text, "endless") == 0) reply->reward = INFINITY;

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Environments that are files: Lua ones written here, and shared objects (bad_plugin.c, plugins/gridworld). This
  * program is the process that hosts them: "env-host FILE". */
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/json.h"
 #include "base/process.h"
@@ -371,6 +375,31 @@ static void native_files_that_are_none(void **state)
     test_folder_remove(folder);
 }
 
+/* A plugin's own processes end with it, however it ends. */
+static void native_leaves_no_process_behind(void **state)
+{
+    (void)state;
+    char path[TEST_PATH], text[TEST_PATH + 8];
+    char *folder = test_folder_new();
+    test_file_at(folder, "held", "", path);
+    unlink(path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    snprintf(text, sizeof text, "leave %s", path);
+    for (int i = 0; i < 2; i++) {
+        router *r = native_router("bad_plugin", 1);
+        struct pollfd held = { .fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC), .events = POLLIN };
+        free(begun(r, 1));
+        expect_said(r, 1, text, FAIL_NONE, "heard");
+        assert_int_equal(poll(&held, 1, 0), 0);
+        if (i == 1) expect_said(r, 1, "exit", FAIL_TOOL_LOST, "has ended (exit status 3)");
+        router_free(r);
+        assert_int_equal(poll(&held, 1, -1), 1); /* its last writer is gone */
+        assert_true(held.revents & POLLHUP);
+        close(held.fd);
+    }
+    test_folder_remove(folder);
+}
+
 /* The worked example: every room of many can be left, by trying. */
 static void gridworld_can_be_left(void **state)
 {
@@ -412,6 +441,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(native_plays_an_episode),
         cmocka_unit_test(native_that_fails_fails_alone),
         cmocka_unit_test(native_files_that_are_none),
+        cmocka_unit_test(native_leaves_no_process_behind),
         cmocka_unit_test(gridworld_can_be_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
