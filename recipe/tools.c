@@ -73,7 +73,12 @@ static int add_python(tooling *t, lua_State *L)
 {
     tool made;
     str packages = { 0 };
-    if (t->words) return router_add_words(t->router, PYTHON_NAME, PYTHON_DESCRIPTION, PYTHON_PARAMETERS, t->err);
+    lua_getfield(L, -1, "session");
+    const bool session = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    if (t->words)
+        return router_add_words(t->router, PYTHON_NAME, session ? PYTHON_SESSION_DESCRIPTION : PYTHON_DESCRIPTION,
+                                PYTHON_PARAMETERS, t->err);
 
     lua_getfield(L, -1, "sandbox");
     const char *sandbox = luaL_optstring(L, -1, "auto");
@@ -89,7 +94,8 @@ static int add_python(tooling *t, lua_State *L)
                                 .tmp_mb = (int)number_field(L, "tmp_mb"),
                                 .mode = (box_mode)mode->value,
                                 .packages = packages.data };
-    const int rc = python_tool(&limits, (int)number_field(L, "at_once"), &made, t->err);
+    const int at_once = (int)number_field(L, "at_once");
+    const int rc = (session ? python_session_tool : python_tool)(&limits, at_once, &made, t->err);
     str_free(&packages);
     return rc == OK ? router_add(t->router, &made, t->err) : rc;
 }

@@ -400,7 +400,7 @@ static int ask(box *b, uint64_t call, uint64_t seed, const char *code, size_t le
     const int fds[] = { output, leaf };
     const bool by_group_alone = b->wide && leaf >= 0;
     const uint32_t numbers[2] = { (uint32_t)timeout_of(b), by_group_alone ? 0 : (uint32_t)b->config.memory_mb };
-    str_putc(&m, 'R');
+    str_putc(&m, b->config.cells ? 'S' : 'R');
     str_add(&m, (const char *)&call, sizeof call);
     str_add(&m, (const char *)numbers, sizeof numbers);
     str_add(&m, (const char *)&seed, sizeof seed);

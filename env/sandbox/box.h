@@ -38,7 +38,8 @@ typedef struct box_config {
     box_mode mode;
     const char *const *host; /* not python: argv of a program that calls box_host_main (host.h), to which the socket's
                               * number is added. NULL: python. Copied */
-    const char *packages;    /* "numpy,sympy": imported once, ready in each call; NULL: none. Copied */
+    bool cells;           /* a request is JSON, [[seed, code], ...]: all in one process, all but the last in silence */
+    const char *packages; /* "numpy,sympy": imported once, ready in each call; NULL: none. Copied */
 } box_config;
 
 typedef struct box_result {

@@ -5,7 +5,7 @@ import functools, hashlib, heapq, io, itertools, json, linecache, math, numbers,
 import secrets, statistics, string, textwrap, threading, traceback, types, typing, uuid, atexit, builtins, posix, warnings
 import _sitebuiltins, platform
 
-NAME, MAX_FRAMES = "<code>", 4
+NAME, EARLIER, MAX_FRAMES = "<code>", "call ", 4
 
 # Held here: code that replaces them by its own still ends.
 leave, send, on_signal = os._exit, os.kill, signal.signal
@@ -134,9 +134,10 @@ def explain(problem):
         return "\n".join(said)
     said, frames = ["".join(text).rstrip()], collections.deque(maxlen=MAX_FRAMES)
     for frame, line in traceback.walk_tb(problem.__traceback__):
-        if frame.f_code.co_filename == NAME:
-            name = frame.f_code.co_name
-            frames.append("  line %d%s" % (line, "" if name == "<module>" else ", in " + name))
+        file, name = frame.f_code.co_filename, frame.f_code.co_name
+        if file == NAME or file.startswith(EARLIER):
+            where = "" if file == NAME else " of " + file
+            frames.append("  line %d%s%s" % (line, where, "" if name == "<module>" else ", in " + name))
     return "\n".join(said + list(frames))
 
 
@@ -151,8 +152,9 @@ def report(problem):
 
 
 # All that stands ready when the code begins; what fails here is not the code's fault.
-def prepare(code, seed):
-    seed_everything(seed)
+def prepare(cells):
+    code = cells[-1][1]
+    seed_everything(cells[0][0])
     builtins.exit = builtins.quit = sys.exit
     builtins.help = _sitebuiltins._Helper()
     linecache.cache[NAME] = (len(code), None, [line + "\n" for line in code.split("\n")], NAME)
@@ -163,11 +165,35 @@ def prepare(code, seed):
     return script
 
 
+# What ran before, in silence: its output is known, and what it raised was said. An end of the process is none here.
+def run_again(cells, script):
+    def leave_cell(status):
+        raise SystemExit(status)
+
+    streams = [os.dup(fd) for fd in (1, 2)]
+    os._exit = posix._exit = leave_cell
+    for fd in (1, 2):
+        os.dup2(0, fd)
+    for i, (seed, code) in enumerate(cells):
+        seed_everything(seed)
+        try:
+            exec(compile(code, "%s%d" % (EARLIER, i + 1), "exec", dont_inherit=True), script.__dict__)
+        except BaseException:
+            pass
+    os._exit = posix._exit = leave
+    for fd, own in enumerate(streams, 1):
+        os.dup2(own, fd)
+        os.close(own)
+
+
 # Status 0: fine; others: the code's own; the signal RAISED: it raised, and its output says what.
-def run(code, script):
-    status, own = 0, os.getpid()
+def run(cells, script):
+    status, own, (seed, code) = 0, os.getpid(), cells[-1]
     try:
         try:
+            if len(cells) > 1:
+                run_again(cells[:-1], script)
+                seed_everything(seed)
             exec(compile(code, NAME, "exec", dont_inherit=True), script.__dict__)
         finally:
             atexit._run_exitfuncs()

@@ -5,7 +5,8 @@
 #
 # Messages on the SEQPACKET socket (native byte order):
 #     from box   "R" call wall_ms memory_mb seed code + the pipe for output and, where groups limit memory, the folder of the
-#                call's (memory_mb 0: that alone limits it);  "K" call: end it;  "P": are you there?
+#                call's (memory_mb 0: that alone limits it);  "S" the same, its code being cells: JSON, [[seed, code], ...];
+#                "K" call: end it;  "P": are you there?
 #     to box     "H" what the box is made of (once), or "E" why there is none;  "P"
 #                "D" call wait_status flags cpu_us text: the call has ended. The text says why it never began.
 # A child can't write to any of this: it holds the pipe of its output and nothing else when the code begins. Its beginning is
@@ -92,20 +93,20 @@ def try_out():
         raise OSError(why or "a process that locks itself in ends with status %d" % status)
 
 
-def child(code, seed, out, ready, memory_mb, cpu_s):
+def child(cells, out, ready, memory_mb, cpu_s):
     die_with(ZYGOTE)
     for number in (signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
     confine_child()
-    null = os.open("/dev/null", os.O_RDONLY)
+    null = os.open("/dev/null", os.O_RDWR)
     ready = os.dup2(ready, READY)
     for fd, source in ((0, null), (1, out), (2, out)):
         os.dup2(source, fd)
     os.closerange(3, READY)
     os.closerange(READY + 1, 4096)
     limit(BASE_BYTES + (memory_mb << 20) if memory_mb else resource.RLIM_INFINITY, cpu_s, TMP_MB << 20)
-    script = prepare(code, seed)
+    script = prepare(cells)
     if MODE == "landlock":
         use_notes(*NOTES)
     if MODE != "none":
@@ -114,7 +115,7 @@ def child(code, seed, out, ready, memory_mb, cpu_s):
     lock_child()
     os.write(ready, b"K")
     os.close(ready)
-    run(code, script)
+    run(cells, script)
 
 
 # Into the group of zygotes, before this process has others: with the calls' it lies in one that their owner may write to.
@@ -212,8 +213,9 @@ def start(sock, length, fds, calls):
     if pid == 0:
         try:
             code = BUFFER[25:length].decode("utf-8", "replace")
+            cells = json.loads(code) if BUFFER[0] == ord("S") else [(seed, code)]
             ctypes.memset(BUFFER_AT, 0, length)
-            child(code, seed, fds[0], ready_end, memory_mb, wall_ms // 1000 + 2)
+            child(cells, fds[0], ready_end, memory_mb, wall_ms // 1000 + 2)
         except BaseException as problem:
             say_why((ready_end, READY), problem)
         finally:
@@ -300,7 +302,7 @@ def serve(sock):
                 continue
             if not length:
                 os._exit(0)
-            if BUFFER[0] == ord("R"):
+            if BUFFER[0] in b"RS":
                 start(sock, length, fds, calls)
                 ctypes.memset(BUFFER_AT, 0, length)
             elif BUFFER[0] == ord("P"):

@@ -32,7 +32,7 @@ static int begin(void *self, uint64_t call, const char *arguments, const tool_co
     json_t *j = json_parse(arguments, strlen(arguments), "arguments", err);
     if (!j) return ERR_ARGUMENT;
 
-    char *request = p->config.request(j, ctx, &len);
+    char *request = p->config.request(p->config.owner, call, j, ctx, &len);
     json_decref(j);
     if (box_running(p->box) >= p->config.at_once) { /* until one of them ends */
         vec_push(&p->queue, (waiting){ call, ctx->seed, request, len });
@@ -163,16 +163,27 @@ static int poll_results(void *self, int64_t now_ms, tool_result *out, int max)
     boxed *p = self;
     box_result results[RESULTS_AT_ONCE];
     int n = box_poll(p->box, now_ms, results, max < RESULTS_AT_ONCE ? max : RESULTS_AT_ONCE);
-    for (int i = 0; i < n; i++) out[i] = result_of(p, &results[i]);
+    for (int i = 0; i < n; i++) {
+        const bool ran = results[i].outcome == BOX_OK || results[i].outcome == BOX_RAISED;
+        if (p->config.ended) p->config.ended(p->config.owner, results[i].call, ran);
+        out[i] = result_of(p, &results[i]);
+    }
     start_waiting(p, now_ms);
     while (n < max && p->failed.len > 0) out[n++] = p->failed.data[--p->failed.len];
     return n;
+}
+
+static void leave(void *self, uint64_t play)
+{
+    const boxed *p = self;
+    p->config.leave(p->config.owner, play);
 }
 
 static void free_boxed(void *self)
 {
     boxed *p = self;
     box_free(p->box);
+    if (p->config.free_owner) p->config.free_owner(p->config.owner);
 
     for (size_t i = 0; i < p->queue.len; i++) free(p->queue.data[i].code);
     for (size_t i = 0; i < p->failed.len; i++) free(p->failed.data[i].text);
@@ -214,6 +225,7 @@ int boxed_tool(const boxed_config *config, tool *out, error *err)
                    .fds = fds,
                    .poll = poll_results,
                    .deadline_ms = deadline_ms,
-                   .free = free_boxed };
+                   .free = free_boxed,
+                   .leave = config->leave ? leave : NULL };
     return OK;
 }

@@ -12,8 +12,10 @@
 #include "lua/bind.h"
 
 /* {"arguments", "context": {"seed", "episode", "row"}} */
-static char *request_of(const json_t *arguments, const tool_context *ctx, size_t *len)
+static char *request_of(void *owner, uint64_t id, const json_t *arguments, const tool_context *ctx, size_t *len)
 {
+    (void)owner;
+    (void)id;
     json_t *row = ctx->row ? json_parse(ctx->row, strlen(ctx->row), "row", NULL) : NULL;
     json_t *context = json_pack("{s:I, s:I}", "seed", (json_int_t)ctx->seed, "episode", (json_int_t)ctx->episode);
     if (row) json_object_set_new(context, "row", row);

@@ -32,10 +32,10 @@ end
 
 -- A real python3 in the sandbox: timeout in seconds (of computing and sleeping), memory_mb beyond what python itself takes,
 -- tmp_mb of scratch files, output_kb; at_once: calls an actor runs at the same time (the others wait); packages: names of
--- installed ones that are imported beforehand; sandbox "auto" (namespaces, or else Landlock), "landlock" or "none".
+-- installed ones that are imported beforehand; session = true: what a call defines, the next calls of its episode find; sandbox "auto" (namespaces, or else Landlock), "landlock" or "none".
 function T.python(t)
     local p = checked("python", { timeout = "number", memory_mb = "number", tmp_mb = "number", output_kb = "number", at_once = "number",
-        sandbox = "string", packages = "table" }, t or {})
+        sandbox = "string", packages = "table", session = "boolean" }, t or {})
     within("python", "timeout", p.timeout, 0.01, 3600)
     within("python", "memory_mb", p.memory_mb, 16, 1 << 20, true)
     within("python", "tmp_mb", p.tmp_mb, 1, 1 << 16, true)
