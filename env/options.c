@@ -8,9 +8,10 @@
 static const option ROWS[] = {
     /* A tool written in Lua is a function: it stays where it is, in the recipe's VM. */
     { "env.tools", OPTION_VALUE, 0, 0, 0, 0, "",
-      .help = "list of T.python{...}, T.search{...}, T.mcp{...}, T.env{...} and T.tool{...}",
+      .help = "list of T.python{...}, T.calculator{}, T.search{...}, T.mcp{...}, T.env{...} and T.tool{...}",
       .more = "T.python is a real python3 in a sandbox, T.tool a function of the recipe in a process of its own: "
-              "both are described in the README. T.search looks words up in `env.index` or asks a retrieval server "
+              "both are described in the README. T.calculator does exact arithmetic. "
+              "T.search looks words up in `env.index` or asks a retrieval server "
               "(docs/search.md), T.mcp has the tools of an MCP server (docs/mcp.md). T.env is an environment that "
               "episodes are played in (docs/env.md). "
               "Up to 16. The dialect tells the policy of them.",

@@ -7,6 +7,7 @@
 
 #include "base/process.h"
 #include "base/vec.h"
+#include "env/tools/calculator.h"
 #include "env/tools/environment.h"
 #include "env/tools/lua.h"
 #include "env/tools/mcp.h"
@@ -98,6 +99,14 @@ static int add_python(tooling *t, lua_State *L)
     const int rc = (session ? python_session_tool : python_tool)(&limits, at_once, &made, t->err);
     str_free(&packages);
     return rc == OK ? router_add(t->router, &made, t->err) : rc;
+}
+
+static int add_calculator(tooling *t)
+{
+    if (t->words)
+        return router_add_words(t->router, CALCULATOR_NAME, CALCULATOR_DESCRIPTION, CALCULATOR_PARAMETERS, t->err);
+    const tool made = calculator_tool();
+    return router_add(t->router, &made, t->err);
 }
 
 /* argv of the process in which the calls of tool `name` run: this program, as a host of the recipe's tools. */
@@ -377,6 +386,7 @@ static int add_tool(tooling *t, lua_State *L, lua_Integer i)
         lua_pop(L, 1);
     }
     if (strcmp(kind, "python") == 0) return add_python(t, L);
+    if (strcmp(kind, "calculator") == 0) return add_calculator(t);
     if (strcmp(kind, "search") == 0) return add_search(t, L);
     if (strcmp(kind, "mcp") == 0) return add_mcp(t, L);
     if (strcmp(kind, "env") == 0) return add_environment(t, L);

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What a recipe is written with: T.python{...}, T.search{...}, T.mcp{...}, T.env{...}, T.tool{...}, T.shots{...}. Each checks its fields and returns a plain table
--- that says what kind of thing it is; nothing is started here.
+-- What a recipe is written with: T.python{...}, T.calculator{}, T.search{...}, T.mcp{...}, T.env{...}, T.tool{...}, T.shots{...}.
+-- Each checks its fields and returns a plain table that says what kind of thing it is; nothing is started here.
 
 local T = {}
 
@@ -53,6 +53,9 @@ function T.python(t)
     end
     return p
 end
+
+-- Arithmetic without an error of rounding: calculator(expression). Needs no sandbox.
+function T.calculator(t) return checked("calculator", {}, t or {}) end
 
 -- Words that dialects have a meaning for.
 local TAKEN = { answer = 1, think = 1, result = 1, tool_call = 1, tool_response = 1 }

@@ -415,8 +415,8 @@ static void hints_are_near_or_complete(void **state)
         { "algorithm.gamma=4", "there is no critic" },
         { "optm.weight_decay=4", "did you mean 'optim.weight_decay'?" },
         { "warp.drive=1", "troupe train --keys lists them" },
-        { "env.tools=x",
-          "expected a list of T.python{...}, T.search{...}, T.mcp{...}, T.env{...} and T.tool{...}, found 'x'" },
+        { "env.tools=x", "expected a list of T.python{...}, T.calculator{}, "
+                         "T.search{...}, T.mcp{...}, T.env{...} and T.tool{...}, found 'x'" },
         { "reward.objectives.accuracy=high", "argument 'reward.objectives.accuracy=high': reward.objectives.accuracy" },
         { "steps=many", "argument 'steps=many': steps: expected a number, found 'many'" },
         { "steps.x=3", "expected a number, found a table" },
