@@ -11,7 +11,8 @@ static const char WHERE[] = "its answer";
 
 char *retrieved_question(const char *query, int k)
 {
-    json_t *question = json_pack("{s:[s], s:i, s:b}", "queries", query, "topk", k, "return_scores", 1);
+    json_t *question =
+        json_pack("{s:[s], s:s, s:i, s:b}", "queries", query, "query", query, "topk", k, "return_scores", 1);
     char *text = json_text(question, false);
     json_decref(question);
     return text;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* retrieved - what a retrieval server says to POST /retrieve, the form that Search-R1 (arXiv 2503.09516) began and that
- * the search tools of verl and SkyRL have kept:
+/* retrieved - what a retrieval server says to POST /retrieve, the form that Search-R1 (arXiv 2503.09516) began. Its
+ * servers and verl's take "queries", SkyRL's "query": both are sent, since each passes over what it doesn't know.
  *
- *     {"queries": ["..."], "topk": 3, "return_scores": true}
+ *     {"queries": ["..."], "query": "...", "topk": 3, "return_scores": true}
  *  -> {"result": [[{"document": {"id": "7", "contents": "\"TITLE\"\nTEXT"}, "score": 0.8}, ...]]} */
 #pragma once
 

@@ -16,6 +16,8 @@ class Handler(web.Handler):
     def retrieve(self):
         asked = json.loads(self.said)
         query, k = asked["queries"][0], asked["topk"]
+        if asked.get("query") != query:  # as SkyRL's servers read it
+            return self.answer(422, "query is missing")
         with lock:
             tries[query] = tries.get(query, 0) + 1
         if query == "hang":
