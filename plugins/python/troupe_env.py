@@ -4,6 +4,7 @@
 
     python3 troupe_env.py KIND:NAME                                          answers requests until stdin ends
     python3 troupe_env.py KIND:NAME --rows N [--seed S] [--config JSON]      prints N rows for data.train
+    python3 troupe_env.py KIND:NAME --recipe FOLDER [--model FOLDER] ...     writes a recipe with these rows
 
 KIND is gymnasium, openenv, reasoning_gym, skyrl_gym, textworld or verifiers (a module of troupe_adapters/ each), or
 `file`: `file:PATH.py:Class` is a class of your own, derived from Environment below. docs/env_python.md has examples.
@@ -76,6 +77,8 @@ class Environment:
 
 class Maker:
     """What all episodes of a KIND:NAME share: loaded once, when T.env asks `open`."""
+
+    turns = 8  # for the recipe that --recipe writes
 
     def __init__(self, name, config, make=None, tools=()):
         self.name, self.config, self.tools, self.make = name, config, list(tools), make
@@ -526,12 +529,23 @@ def write_rows(what, count, seed, config, answers):
     answers.flush()
 
 
+def write_recipe(given):
+    from troupe_adapters import recipe
+
+    maker = open_kind(given.what, given.config)
+    rows = maker.rows(64 if given.rows is None else given.rows, given.seed)
+    recipe.write(given.recipe, given.what, given.config, given.model, maker, rows)
+    print(f"next: troupe env test --recipe {given.recipe}/recipe.lua, then: troupe train {given.recipe}/recipe.lua", file=sys.stderr)
+
+
 def arguments():
     parser = argparse.ArgumentParser(prog="troupe_env.py", description="Python environments as programs for Troupe's T.env.")
     parser.add_argument("what", metavar="KIND:NAME", help=f"KIND: {', '.join(KINDS)}; or file:PATH.py:Class")
     parser.add_argument("--rows", type=int, metavar="N", help="print N rows for data.train")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the first row")
     parser.add_argument("--config", type=json.loads, default={}, metavar="JSON", help="for --rows: the recipe's config")
+    parser.add_argument("--recipe", metavar="FOLDER", help="write recipe.lua, reward.lua and rows.jsonl there")
+    parser.add_argument("--model", default="models/smollm2", metavar="FOLDER", help="for --recipe: the model to train")
     given = parser.parse_args()
     kind, colon, _ = given.what.partition(":")
     if not colon or kind not in KINDS + ("file",):
@@ -551,10 +565,13 @@ def main():
     fix_hashes()
     sys.modules["troupe_env"] = sys.modules["__main__"]  # what adapters and authors import is this very module
     streams = own_streams()
-    if given.rows is None:
+    if given.rows is None and given.recipe is None:
         serve(lambda config: open_kind(given.what, config), streams)
     try:
-        write_rows(given.what, given.rows, given.seed, given.config, streams[1])
+        if given.recipe is not None:
+            write_recipe(given)
+        else:
+            write_rows(given.what, given.rows, given.seed, given.config, streams[1])
     except BrokenPipeError:
         leave(1)
     except Exception as error:

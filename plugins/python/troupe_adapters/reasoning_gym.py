@@ -27,6 +27,8 @@ class Question(Environment):
 
 
 class Families(Maker):
+    turns = 1
+
     def __init__(self, name, config):
         super().__init__(f"reasoning_gym:{name}", config)
         self.family = None if name == "all" else name

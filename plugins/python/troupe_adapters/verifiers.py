@@ -207,6 +207,7 @@ class Loaded(Maker):
         tools = {t.name: {"name": t.name, "description": t.description or "", "parameters": of_arguments(t.parameters)}
                  for env in envs for t in env.tool_defs or []}
         self.tools = list(tools.values())
+        self.turns = max(getattr(self.env, "max_turns", 0), 0) or self.turns
         self.data = self.env.get_eval_dataset() if config.get("split") == "eval" else self.own_data()
 
     def own_data(self):

@@ -9,7 +9,9 @@ import itertools
 import json
 import os
 import signal
+import subprocess
 import sys
+import tempfile
 import threading
 import unittest
 
@@ -183,6 +185,23 @@ class OpenEnv(Adapters):
         for what, said in (("http://127.0.0.1:9", "does not answer"), ("nowhere", "neither a URL"), (ECHO + ":Nothing", "no environment"),
                            (HERE, "there is no file"), (ECHO + ":EchoAction", "no environment")):
             self.assertIn(said, self.program("openenv:" + what).opened["error"])
+
+
+class Recipes(unittest.TestCase):
+    def test_a_recipe_is_a_folder_with_rows_and_a_reward(self):
+        with tempfile.TemporaryDirectory() as folder:
+            sums = os.path.join(HERE, "sums_env.py")
+            command = [sys.executable, troupe_env.PROGRAM, f"verifiers:{os.path.relpath(sums)}", "--recipe", folder, "--rows", "2",
+                       "--config", '{"kwargs": {"rows": 3}, "n": ["a \\"b\\"", true]}']
+            subprocess.run(command, check=True, capture_output=True)
+            with open(os.path.join(folder, "recipe.lua"), encoding="utf-8") as f:
+                recipe = f.read()
+            self.assertIn(f'"verifiers:{os.path.abspath(sums)}"', recipe)
+            self.assertIn('config = { ["kwargs"] = { ["rows"] = 3 }, ["n"] = { "a \\034b\\034", true } }', recipe)
+            with open(os.path.join(folder, "rows.jsonl"), encoding="utf-8") as f:
+                self.assertEqual([json.loads(line)["index"] for line in f], [0, 1])
+            again = subprocess.run(command, check=False, capture_output=True, text=True)
+            self.assertEqual((again.returncode, "has a recipe.lua already" in again.stderr), (1, True))
 
 
 if __name__ == "__main__":
