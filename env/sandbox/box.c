@@ -428,7 +428,9 @@ static void open_leaf(box *b, memory_leaf *leaf)
 int box_begin(box *b, uint64_t call, uint64_t seed, const char *code, size_t len, int64_t now_ms, error *err)
 {
     int pipes[2];
-    if (len > MAX_CODE) return error_set(err, ERR_LIMIT, "%zu bytes of code are more than %d", len, MAX_CODE);
+    if (len > MAX_CODE)
+        return error_set(err, ERR_LIMIT, "%zu bytes of code%s are more than %d", len,
+                         b->config.cells ? ", with that of the calls before," : "", MAX_CODE);
     if (b->sock < 0 && start_zygote(b, err) != OK) return err ? err->code : ERR_PEER;
 
     if (pipe2(pipes, O_CLOEXEC) != 0) return error_sys(err, errno, "pipe");

@@ -9,6 +9,7 @@ NAME, EARLIER, MAX_FRAMES = "<code>", "call ", 4
 
 # Held here: code that replaces them by its own still ends.
 leave, send, on_signal = os._exit, os.kill, signal.signal
+Generator, set_seed = random.Random, random.Random.seed
 
 HARMFUL_TO_LOAD = ("test", "xx", "curses", "dbm", "readline", "ossaudiodev", "nis", "audioop", "tkinter")
 
@@ -82,18 +83,17 @@ def use_notes(stats, lists):
 
 # `random`, numpy's random and what they take from the system follow from (seed, task, call): the same call says the same.
 def seed_everything(seed):
-    source = random.Random(seed)
+    Generator.seed = set_seed  # an earlier call may have put its own there
+    source = Generator(seed)
 
     def urandom(n):
         return source.getrandbits(8 * n).to_bytes(n, "little") if n else b""
 
-    first = random.Random.seed
-
     def seed_of(self, a=None, version=2):
-        first(self, int.from_bytes(urandom(32), "little") if a is None else a, version)
+        set_seed(self, int.from_bytes(urandom(32), "little") if a is None else a, version)
 
     os.urandom = random._urandom = urandom
-    random.Random.seed = seed_of
+    Generator.seed = seed_of
     random.seed = random._inst.seed
     random.seed(seed)
     if "numpy" in sys.modules:

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "env/tools/cells.h"
 #include "env/tools/python.h"
 #include "tests/support/played.h"
@@ -96,6 +97,37 @@ static void a_limit_leaves_nothing_of_its_call(void **state)
     router_free(r);
 }
 
+/* Of many calls each may be short and all together too long; the policy is told so, and that call alone is lost. */
+static void code_is_too_long_with_what_came_before(void **state)
+{
+    (void)state;
+    enum { LONG = 400000 };
+    router *r = session_router(BOX_AUTO);
+    char *code = xmalloc(LONG + 1);
+    memset(code, '#', LONG);
+    code[LONG] = 0;
+    prints(r, 1, code, true, "");
+    prints(r, 1, code, true, "");
+    tool_result t = ran(r, 1, 1, code);
+    assert_true(t.failed == FAIL_NONE && !t.ok && strstr(t.text, "bytes of code, with that of the calls before,"));
+    tool_result_reset(&t);
+    prints(r, 1, "print(1)", true, "1");
+    free(code);
+    router_free(r);
+}
+
+/* What a call has done to the generators ends no later one. */
+static void chance_can_t_be_taken_away(void **state)
+{
+    (void)state;
+    router *r = session_router(BOX_AUTO);
+    prints(r, 1, "import random\ndel random.Random", true, "");
+    prints(r, 1, "print(1)", true, "1");
+    prints(r, 2, "import random\nrandom.Random.seed = random.seed = None", true, "");
+    prints(r, 2, "print(random.random() < 1)", true, "True");
+    router_free(r);
+}
+
 /* The number that a call has drawn stays the one that it was told of; each call has its own. */
 static void chance_is_each_call_s_own(void **state)
 {
@@ -155,6 +187,8 @@ int main(void)
         cmocka_unit_test(errors_are_said_once_and_where_they_are),
         cmocka_unit_test(a_limit_leaves_nothing_of_its_call),
         cmocka_unit_test(chance_is_each_call_s_own),
+        cmocka_unit_test(chance_can_t_be_taken_away),
+        cmocka_unit_test(code_is_too_long_with_what_came_before),
         cmocka_unit_test(what_the_box_is_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
