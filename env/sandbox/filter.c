@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/mman.h>
@@ -190,6 +191,9 @@ static const rule SWALLOWED[] = {
     { __NR_ioctl, false, { { 1, IN, false, VALUES(FIOASYNC, FIOSETOWN, SIOCSPGRP) } }, 1 },
 };
 
+#define N_OF(list) (sizeof(list) / sizeof *(list))
+enum { MAX_ALLOWED = N_OF(ALWAYS) + N_OF(PATHS) };
+
 typedef struct program {
     struct sock_filter code[MAX_PROGRAM];
     int n;
@@ -204,10 +208,69 @@ static void emit(program *p, unsigned code, uint32_t k, int jump_true, int jump_
 static void load(program *p, size_t offset) { emit(p, BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset, 0, 0); }
 static void answer(program *p, uint32_t action) { emit(p, BPF_RET | BPF_K, action, 0, 0); }
 
-static void allow_call(program *p, int call)
+/* ---- the calls that are allowed whatever their arguments ----
+ *
+ * As a tree: the kernel tries a filter on each number of a call when it is installed, which each call of a tool does. A
+ * list of all numbers took 0.36 ms there, the tree 0.22. */
+
+/* Numbers from `first` up to the next range's. */
+typedef struct range {
+    uint32_t first;
+    bool allowed;
+} range;
+
+typedef struct ranges {
+    range all[2 * MAX_ALLOWED + 1];
+    int n;
+} ranges;
+
+static int in_order(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
+
+static void open_range(ranges *r, int first, bool allowed)
 {
-    emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)call, 0, 1);
-    answer(p, SECCOMP_RET_ALLOW);
+    if (r->n > 0 && r->all[r->n - 1].first == (uint32_t)first) r->n--; /* nothing lies in it */
+    if (r->n > 0 && r->all[r->n - 1].allowed == allowed) return;
+    r->all[r->n++] = (range){ (uint32_t)first, allowed };
+}
+
+static void ranges_of(ranges *r, int *calls, int n)
+{
+    qsort(calls, (size_t)n, sizeof *calls, in_order);
+    open_range(r, 0, false);
+    for (int i = 0; i < n; i++) {
+        open_range(r, calls[i], true);
+        open_range(r, calls[i] + 1, false);
+    }
+}
+
+/* Instructions of a tree: one a leaf, one a node. */
+static int tree_size(int n) { return 2 * n - 1; }
+
+/* The number is loaded. What is not allowed jumps behind the tree, to `end`. */
+static void add_tree(program *p, const range *r, int n, int end)
+{
+    if (n == 1) {
+        if (r->allowed)
+            answer(p, SECCOMP_RET_ALLOW);
+        else
+            emit(p, BPF_JMP | BPF_JA, (uint32_t)(end - p->n - 1), 0, 0);
+        return;
+    }
+
+    const int half = n / 2;
+    emit(p, BPF_JMP | BPF_JGE | BPF_K, r[half].first, tree_size(half), 0);
+    add_tree(p, r, half, end);
+    add_tree(p, r + half, n - half, end);
+}
+
+static void allow_calls(program *p, bool own_root)
+{
+    int calls[MAX_ALLOWED], n = 0;
+    ranges r = { .n = 0 };
+    for (size_t i = 0; i < N_OF(ALWAYS); i++) calls[n++] = ALWAYS[i];
+    for (size_t i = 0; own_root && i < N_OF(PATHS); i++) calls[n++] = PATHS[i];
+    ranges_of(&r, calls, n);
+    add_tree(p, r.all, r.n, p->n + tree_size(r.n));
 }
 
 /* Goes on after it when the condition holds; else jumps to a place known later: `open` keeps the jumps to be set. */
@@ -256,8 +319,6 @@ static void add_rule(program *p, const rule *r, uint32_t action)
     load(p, offsetof(struct seccomp_data, nr));
 }
 
-#define N_OF(list) (sizeof(list) / sizeof *(list))
-
 static void build(program *p, bool own_root)
 {
     /* First of all: through the entry of another architecture (int 0x80 on x86-64) a number means another call. */
@@ -272,8 +333,7 @@ static void build(program *p, bool own_root)
     emit(p, BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 0, 1);
     answer(p, SECCOMP_RET_KILL_PROCESS);
 
-    for (size_t i = 0; i < N_OF(ALWAYS); i++) allow_call(p, ALWAYS[i]);
-    for (size_t i = 0; own_root && i < N_OF(PATHS); i++) allow_call(p, PATHS[i]);
+    allow_calls(p, own_root);
     for (size_t i = 0; i < N_OF(RULES); i++)
         if (!own_root || !RULES[i].landlock_only) add_rule(p, &RULES[i], SECCOMP_RET_ALLOW);
     for (size_t i = 0; i < N_OF(SWALLOWED); i++) add_rule(p, &SWALLOWED[i], SECCOMP_RET_ERRNO); /* of 0: done */
