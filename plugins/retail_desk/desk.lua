@@ -4,7 +4,8 @@
 -- go to the customer, who may have to be asked for the number first.
 --
 -- An episode is judged as in tau-bench (arXiv:2406.12045): the database has to be what the shop's policy says it should be,
--- and the customer has to have been told what there is to be known. `solved` is 1 for that, and 0 else.
+-- and the customer has to have been told what there is to be known. `solved` is 1 for both, `handled` for the first,
+-- `looked_up` for having looked before anything was done or said.
 --
 -- A row is one customer: { "case": 17, "words": "train" }. `case` is the seed of all that is random; `words` says which of two
 -- sets of wordings the customer speaks, so that a test can ask in words that no training has seen.
@@ -34,20 +35,22 @@ local WORDS = {
 }
 
 local order, wish, looked_up, number_told
+local due, told, declined -- see DUE
 
 -- ---- the shop ----
 
--- What there is to be done, and what the customer has to be told.
+-- What there is to be done: the state in which the order should be, the word that the customer has to be told, and whether the
+-- wish is declined. A declined wish is told with "sorry" and no other one is, so that no sentence serves every customer.
 local DUE = {
     back = function(o)
-        if o.state == "delivered" and o.days <= 30 then return "refunded", tostring(o.price) end
-        return o.state, "sorry"
+        if o.state == "delivered" and o.days <= 30 then return "refunded", tostring(o.price), false end
+        return o.state, "sorry", true
     end,
     cancel = function(o)
-        if o.state == "packed" then return "cancelled", "cancelled" end
-        return o.state, "sorry"
+        if o.state == "packed" then return "cancelled", "cancelled", false end
+        return o.state, "sorry", true
     end,
-    where = function(o) return o.state, tostring(o.days) end,
+    where = function(o) return o.state, tostring(o.days), false end,
 }
 
 local function described(o)
@@ -82,13 +85,15 @@ local TOOLS = {
 
 local function pick(random, list) return list[random(#list)] end
 
+-- Of five customers two want their money back, two want to cancel, and of either three can be helped.
 local function invent(random)
     order = { id = tostring(random(1000, 9999)), thing = pick(random, THINGS), price = random(11, 99) }
-    wish = pick(random, { "back", "cancel", "where" })
+    wish = pick(random, { "back", "back", "cancel", "cancel", "where" })
+    local can_be = random(5) <= 3
     if wish == "back" then
-        order.state, order.days = "delivered", random(2) == 1 and random(2, 29) or random(31, 90)
+        order.state, order.days = "delivered", can_be and random(2, 29) or random(31, 90)
     elseif wish == "cancel" then
-        order.state, order.days = pick(random, { "packed", "sent" }), random(2, 9)
+        order.state, order.days = can_be and "packed" or "sent", random(2, 9)
     else
         order.state, order.days = "sent", random(2, 19)
     end
@@ -96,21 +101,11 @@ end
 
 local function says(text, word) return (" " .. text:lower():gsub("%W", " ") .. " "):find(" " .. word .. " ", 1, true) ~= nil end
 
--- The clerk's words are the end of it, unless the customer has yet to give the number.
-local function hear(text)
-    if not number_told then
-        number_told = true
-        return { observation = "It is order " .. order.id .. "." }
-    end
-    return { done = true }
+local function judged(answer)
+    local handled = looked_up and order.state == due
+    local solved = handled and says(answer, told) and says(answer, "sorry") == declined
+    return { done = true, observation = "Thank you.", rewards = { solved = solved, handled = handled, looked_up = looked_up } }
 end
-
-local function judged(answer, due, told)
-    local solved = looked_up and order.state == due and says(answer, told)
-    return { done = true, observation = "Thank you.", rewards = { solved = solved, looked_up = looked_up } }
-end
-
-local due, told
 
 return {
     open = function()
@@ -125,7 +120,7 @@ return {
     reset = function(row)
         local random = T.random(row.case)
         invent(random)
-        due, told = DUE[wish](order)
+        due, told, declined = DUE[wish](order)
         looked_up = false
         number_told = random(4) > 1
         local first = pick(random, WORDS[row.words or "train"][wish]):format(order.thing)
@@ -134,7 +129,8 @@ return {
 
     step = function(call, text)
         if call then return TOOLS[call.name](call.arguments.id:match("^%s*(.-)%s*$")) end
-        local heard = hear(text)
-        return heard.done and judged(text, due, told) or heard
+        if number_told then return judged(text) end -- the clerk's words are the end of it
+        number_told = true
+        return "It is order " .. order.id .. "."
     end,
 }

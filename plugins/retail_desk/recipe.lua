@@ -24,17 +24,17 @@ return {
         shots = T.shots{ file = "shots.jsonl", schedule = "success", levels = { 4, 0 }, enough = 0.8 },
     },
 
-    reward = { script = "reward.lua", objectives = { solved = 1.0, looked_up = 0.2 } },
+    reward = { script = "reward.lua", objectives = { solved = 1.0, handled = 0.4, looked_up = 0.2 } },
     rollout = { group = 8, prompts_per_step = 4, max_tokens = 64, max_context = 640, temperature = 0.8 },
     algorithm = { name = "grpo", clip = { 0.2, 0.28 }, given = "sft", carry = true },
     optim = { lr = 3e-5, warmup = 2, schedule = "cosine" },
     precision = "bf16",
 
-    steps = 40,
+    steps = 24,
     seed = 1,
-    checkpoint_every = 10,
+    checkpoint_every = 8,
     keep_checkpoints = 1,
-    eval_every = 10,
+    eval_every = 0,
     actors = 1,
     lease_seconds = 900,
 }

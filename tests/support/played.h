@@ -32,12 +32,14 @@ static inline uint64_t begin_say(router *r, uint64_t play, const char *text)
 }
 
 /* Fails unless it began; its words are the caller's to free. */
-static inline char *begun(router *r, uint64_t play)
+static inline char *begun_with(router *r, uint64_t play, const char *row)
 {
-    tool_result t = result_of(r, begin_reset(r, play, "{}"));
+    tool_result t = result_of(r, begin_reset(r, play, row));
     if (t.failed) fail_msg("play %d did not begin: %s", (int)play, t.text);
     return t.text;
 }
+
+static inline char *begun(router *r, uint64_t play) { return begun_with(r, play, "{}"); }
 
 static inline void expect(tool_result t, failure failed, const char *text)
 {

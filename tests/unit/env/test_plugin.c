@@ -423,6 +423,50 @@ static void gridworld_can_be_left(void **state)
     router_free(r);
 }
 
+/* What the clerk has said and done is `solved`, with these words at the end; its rewards are 0 or 1. */
+static void clerk(router *r, const char *tool_name, const char *words, double handled, double solved)
+{
+    static uint64_t play;
+    char *opening = begun_with(r, ++play, "{\"case\": 1, \"words\": \"train\"}");
+    assert_non_null(
+        strstr(opening, "no longer want the blanket that I ordered. Cancel it, please. The order is 5232."));
+    free(opening);
+    expect(called(r, play, "order", "{\"id\": \" 5232\"}"), FAIL_NONE, "blanket, 17 euro, leaves the house in 2 days");
+    if (tool_name) {
+        tool_result done = called(r, play, tool_name, "{\"id\": \"5232\"}");
+        tool_result_reset(&done);
+    }
+
+    tool_result t = result_of(r, begin_say(r, play, words));
+    json_t *outcome = json_parse(t.outcome, strlen(t.outcome), "outcome", NULL);
+    const json_t *rewards = json_object_get(outcome, "rewards");
+    assert_true(outcome_is_done(t.outcome));
+    if (json_number_value(json_object_get(rewards, "handled")) != handled ||
+        json_number_value(json_object_get(rewards, "solved")) != solved)
+        fail_msg("%s, then '%s': %s", tool_name ? tool_name : "nothing", words, t.outcome);
+    json_decref(outcome);
+    tool_result_reset(&t);
+    router_leave(r, play);
+}
+
+/* The other worked example: what is due has to be done, and said; no sentence serves every customer. */
+static void retail_desk_is_judged_by_deeds_and_words(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    char path[TEST_PATH];
+    snprintf(path, sizeof path, "%s/plugins/retail_desk/desk.lua", getenv("TROUPE_SOURCE"));
+    router *r = router_new(NULL);
+    test_ok(add(r, path, NULL, 4, &err), &err);
+    clerk(r, "cancel", "It is cancelled.", 1, 1);
+    clerk(r, "cancel", "Sorry, it is cancelled.", 1, 0);
+    clerk(r, "cancel", "Done.", 1, 0);
+    clerk(r, "refund", "It is cancelled.", 0, 0);
+    clerk(r, NULL, "It is cancelled.", 0, 0);
+    clerk(r, NULL, "Sorry, it leaves the house in 2 days.", 0, 0);
+    router_free(r);
+}
+
 int main(int argc, char **argv)
 {
     error err = { 0 };
@@ -443,6 +487,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(native_files_that_are_none),
         cmocka_unit_test(native_leaves_no_process_behind),
         cmocka_unit_test(gridworld_can_be_left),
+        cmocka_unit_test(retail_desk_is_judged_by_deeds_and_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
