@@ -2,7 +2,7 @@
 # How the policy's code is run in a child: as a script of its own, with output in its true order and errors with their lines.
 import array, base64, bisect, calendar, cmath, collections, contextlib, copy, csv, dataclasses, datetime, decimal, enum, fractions
 import functools, hashlib, heapq, io, itertools, json, linecache, math, numbers, operator, pickle, pprint, queue, random, re
-import secrets, statistics, string, textwrap, threading, traceback, types, typing, uuid, atexit, builtins, posix, warnings
+import secrets, selectors, statistics, string, textwrap, threading, traceback, types, typing, uuid, atexit, builtins, posix, warnings
 import _sitebuiltins, platform
 
 NAME, EARLIER, MAX_FRAMES = "<code>", "call ", 4
@@ -151,12 +151,47 @@ def report(problem):
         os.write(1, type(problem).__name__.encode())
 
 
+# One end of what asyncio wakes itself by: there are no sockets here, and two pipes do.
+class PipeEnd:
+    def __init__(self, reader, writer):
+        self.reader, self.writer = reader, writer
+
+    def fileno(self):
+        return self.reader
+
+    def setblocking(self, flag):
+        os.set_blocking(self.reader, flag)
+        os.set_blocking(self.writer, flag)
+
+    def send(self, data):
+        return os.write(self.writer, data)
+
+    def recv(self, n):
+        return os.read(self.reader, n)
+
+    def close(self):
+        os.close(self.reader)
+        os.close(self.writer)
+
+
+def pipe_pair(*_):
+    (a, b), (c, d) = os.pipe(), os.pipe()
+    return PipeEnd(a, d), PipeEnd(c, b)
+
+
+# asyncio runs: with poll, as no epoll is allowed either, and pipes.
+def ready_asyncio():
+    selectors.DefaultSelector = selectors.PollSelector
+    socket.socketpair = pipe_pair
+
+
 # All that stands ready when the code begins; what fails here is not the code's fault.
 def prepare(cells):
     code = cells[-1][1]
     seed_everything(cells[0][0])
     builtins.exit = builtins.quit = sys.exit
     builtins.help = _sitebuiltins._Helper()
+    ready_asyncio()
     linecache.cache[NAME] = (len(code), None, [line + "\n" for line in code.split("\n")], NAME)
     script = types.ModuleType("__main__")
     script.__builtins__ = builtins

@@ -73,6 +73,28 @@ static bool has_namespaces(void)
     return has;
 }
 
+static void asyncio_runs(void **state)
+{
+    (void)state;
+    router *r = new_router(&LIMITS, 0);
+    expect(r,
+           "import asyncio\n"
+           "async def work(n):\n"
+           "  await asyncio.sleep(0.01 * (3 - n))\n"
+           "  print('done', n)\n"
+           "  return n\n"
+           "async def main():\n"
+           "  q = asyncio.Queue()\n"
+           "  asyncio.get_running_loop().call_soon_threadsafe(q.put_nowait, 'woken')\n"
+           "  print(await q.get())\n"
+           "  print(sum(await asyncio.gather(*[work(n) for n in range(3)])))\n"
+           "asyncio.run(main())\n",
+           true, "woken\ndone 2\ndone 1\ndone 0\n3");
+    expect(r, "import asyncio\nasync def f():\n  await asyncio.wait_for(asyncio.sleep(5), 0.01)\nasyncio.run(f())",
+           false, "TimeoutError");
+    router_free(r);
+}
+
 static void code_says_what_it_prints(void **state)
 {
     (void)state;
@@ -326,6 +348,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(code_says_what_it_prints),
+        cmocka_unit_test(asyncio_runs),
         cmocka_unit_test(faults_are_shown_to_the_policy),
         cmocka_unit_test(attacks_get_nowhere),
         cmocka_unit_test(the_layers_are_told),
