@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "http/client.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -15,6 +14,7 @@
 #include "base/str.h"
 #include "base/vec.h"
 #include "http/address.h"
+#include "http/library.h"
 
 enum { DEFAULT_TIMEOUT_MS = 30000, CONNECT_MS = 10000, DEFAULT_MAX_BYTES = 16 << 20, MAX_REDIRECTS = 5, EVENTS = 64 };
 
@@ -46,6 +46,9 @@ struct http {
     CURL *answered; /* whose sink or done is running */
 };
 
+/* There is one: http_new has seen to it. */
+static const curl_library *curl(void) { return curl_library_get(NULL); }
+
 /* ---- libcurl's questions ---- */
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *known)
@@ -61,7 +64,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *kn
     if (what & CURL_POLL_IN) e.events |= EPOLLIN;
     if (what & CURL_POLL_OUT) e.events |= EPOLLOUT;
     if (!known || epoll_ctl(h->epoll, EPOLL_CTL_MOD, fd, &e) != 0) epoll_ctl(h->epoll, EPOLL_CTL_ADD, fd, &e);
-    curl_multi_assign(h->multi, fd, h); /* known, from now on */
+    curl()->multi_assign(h->multi, fd, h); /* known, from now on */
     return 0;
 }
 
@@ -75,7 +78,7 @@ static int on_timer(CURLM *multi, long wait_ms, void *ctx)
 static int status_of(const transfer *t)
 {
     long status = 0;
-    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl()->easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     return (int)status;
 }
 
@@ -111,9 +114,9 @@ static void without_sigpipe(void (*act)(void *ctx), void *ctx)
 static void transfer_free(void *ctx)
 {
     transfer *t = ctx;
-    if (t->easy && !t->over) curl_multi_remove_handle(t->client->multi, t->easy);
-    curl_easy_cleanup(t->easy);
-    curl_slist_free_all(t->headers);
+    if (t->easy && !t->over) curl()->multi_remove_handle(t->client->multi, t->easy);
+    curl()->easy_cleanup(t->easy);
+    curl()->slist_free_all(t->headers);
     free(t->url);
     free(t->shown);
     str_free(&t->fresh);
@@ -123,31 +126,31 @@ static void transfer_free(void *ctx)
 
 static void add_header(transfer *t, const char *line)
 {
-    struct curl_slist *longer = curl_slist_append(t->headers, line);
+    struct curl_slist *longer = curl()->slist_append(t->headers, line);
     if (longer) t->headers = longer;
 }
 
 static void set_address(transfer *t)
 {
-    curl_easy_setopt(t->easy, CURLOPT_URL, t->url);
-    if (address_is_local(t->url)) curl_easy_setopt(t->easy, CURLOPT_PROXY, "");
+    curl()->easy_setopt(t->easy, CURLOPT_URL, t->url);
+    if (address_is_local(t->url)) curl()->easy_setopt(t->easy, CURLOPT_PROXY, "");
 }
 
 static void set_options(transfer *t, const http_request *r)
 {
     CURL *e = t->easy;
     set_address(t);
-    if (r->body) curl_easy_setopt(e, CURLOPT_COPYPOSTFIELDS, r->body);
-    curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, r->method);
-    curl_easy_setopt(e, CURLOPT_HTTPHEADER, t->headers);
-    curl_easy_setopt(e, CURLOPT_USERAGENT, "troupe/" TROUPE_VERSION);
-    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
-    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->why);
-    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_bytes);
-    curl_easy_setopt(e, CURLOPT_WRITEDATA, t);
-    curl_easy_setopt(e, CURLOPT_PRIVATE, t);
+    if (r->body) curl()->easy_setopt(e, CURLOPT_COPYPOSTFIELDS, r->body);
+    curl()->easy_setopt(e, CURLOPT_CUSTOMREQUEST, r->method);
+    curl()->easy_setopt(e, CURLOPT_HTTPHEADER, t->headers);
+    curl()->easy_setopt(e, CURLOPT_USERAGENT, "troupe/" TROUPE_VERSION);
+    curl()->easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl()->easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    curl()->easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
+    curl()->easy_setopt(e, CURLOPT_ERRORBUFFER, t->why);
+    curl()->easy_setopt(e, CURLOPT_WRITEFUNCTION, on_bytes);
+    curl()->easy_setopt(e, CURLOPT_WRITEDATA, t);
+    curl()->easy_setopt(e, CURLOPT_PRIVATE, t);
 }
 
 /* Begins, or begins again at another address. */
@@ -157,11 +160,11 @@ static int launch(transfer *t, error *err)
     t->over = false;
     t->got = 0;
     str_clear(&t->body);
-    curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)(left > 0 ? left : 1));
-    const CURLMcode code = curl_multi_add_handle(t->client->multi, t->easy);
+    curl()->easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)(left > 0 ? left : 1));
+    const CURLMcode code = curl()->multi_add_handle(t->client->multi, t->easy);
     if (code == CURLM_OK) return OK;
     t->over = true;
-    return error_set(err, ERR_MEMORY, "%s: %s", t->shown, curl_multi_strerror(code));
+    return error_set(err, ERR_MEMORY, "%s: %s", t->shown, curl()->multi_strerror(code));
 }
 
 uint64_t http_send(http *h, const http_request *r, error *err)
@@ -170,7 +173,7 @@ uint64_t http_send(http *h, const http_request *r, error *err)
     transfer *t = xcalloc(1, sizeof *t);
     *t = (transfer){ .id = ++h->last,
                      .client = h,
-                     .easy = curl_easy_init(),
+                     .easy = curl()->easy_init(),
                      .url = xstrdup(r->url),
                      .shown = http_shown(r->url),
                      .max_bytes = r->max_bytes > 0 ? r->max_bytes : DEFAULT_MAX_BYTES,
@@ -227,7 +230,7 @@ static int follow(transfer *t, error *err)
 {
     char *to = NULL;
     if (t->code != CURLE_OK || !is_redirect(status_of(t))) return OK;
-    curl_easy_getinfo(t->easy, CURLINFO_REDIRECT_URL, &to);
+    curl()->easy_getinfo(t->easy, CURLINFO_REDIRECT_URL, &to);
     if (!to) return OK;
 
     char *shown = http_shown(to);
@@ -258,13 +261,13 @@ static void say_why(const transfer *t, error *err)
     if (t->too_long)
         error_set(err, ERR_LIMIT, "%.300s: its answer has more than %zu bytes", t->shown, t->max_bytes);
     else if (t->code != CURLE_OK)
-        error_set(err, code_of(t->code), "%.300s: %s", t->shown, *t->why ? t->why : curl_easy_strerror(t->code));
+        error_set(err, code_of(t->code), "%.300s: %s", t->shown, *t->why ? t->why : curl()->easy_strerror(t->code));
 }
 
 static void finish(http *h, transfer *t, const error *failed)
 {
     char *type = NULL;
-    curl_easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &type);
+    curl()->easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &type);
     const http_answer a = { .status = status_of(t),
                             .failed = *failed,
                             .type = type ? type : "",
@@ -278,7 +281,7 @@ static void finish(http *h, transfer *t, const error *failed)
 const char *http_header(http *h, const char *name)
 {
     struct curl_header *header;
-    if (!h->answered || curl_easy_header(h->answered, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK) return NULL;
+    if (!h->answered || curl()->easy_header(h->answered, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK) return NULL;
     return header->value;
 }
 
@@ -302,7 +305,7 @@ static void perform(http *h)
     int running;
     if (h->due_ms <= clock_ms()) {
         h->due_ms = INT64_MAX; /* it names the next time, if there is one */
-        curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+        curl()->multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     }
 
     const int n = epoll_wait(h->epoll, ready, EVENTS, 0);
@@ -311,7 +314,7 @@ static void perform(http *h)
         if (ready[i].events & EPOLLIN) what |= CURL_CSELECT_IN;
         if (ready[i].events & EPOLLOUT) what |= CURL_CSELECT_OUT;
         if (ready[i].events & (EPOLLERR | EPOLLHUP)) what |= CURL_CSELECT_ERR;
-        curl_multi_socket_action(h->multi, ready[i].data.fd, what, &running);
+        curl()->multi_socket_action(h->multi, ready[i].data.fd, what, &running);
     }
 }
 
@@ -319,13 +322,13 @@ static void perform(http *h)
 static void collect(http *h)
 {
     int left;
-    for (CURLMsg *m; (m = curl_multi_info_read(h->multi, &left));) {
+    for (CURLMsg *m; (m = curl()->multi_info_read(h->multi, &left));) {
         transfer *t;
         if (m->msg != CURLMSG_DONE) continue;
-        curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &t);
+        curl()->easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &t);
         t->code = m->data.result;
         t->over = true;
-        curl_multi_remove_handle(h->multi, t->easy);
+        curl()->multi_remove_handle(h->multi, t->easy);
     }
 }
 
@@ -335,7 +338,7 @@ static void give_bytes(transfer *t)
     str fresh = t->fresh; /* the sink may abort the request */
     if (fresh.len == 0) return;
     t->fresh = (str){ 0 };
-    curl_easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &type);
+    curl()->easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &type);
     char *kind = xstrdup(type ? type : "");
     http *const h = t->client;
     h->answered = t->easy;
@@ -380,25 +383,22 @@ int64_t http_deadline_ms(const http *h) { return h->all.len > 0 ? h->due_ms : IN
 
 /* ---- its own life ---- */
 
-static pthread_once_t library = PTHREAD_ONCE_INIT;
-static void open_library(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
-
 http *http_new(error *err)
 {
-    pthread_once(&library, open_library);
+    if (!curl_library_get(err)) return NULL;
     http *h = xcalloc(1, sizeof *h);
     h->due_ms = INT64_MAX;
-    h->multi = curl_multi_init();
+    h->multi = curl()->multi_init();
     h->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (!h->multi || h->epoll < 0) {
         error_sys(err, errno, "cannot create a client of libcurl");
         http_free(h);
         return NULL;
     }
-    curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-    curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
-    curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timer);
-    curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
+    curl()->multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl()->multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
+    curl()->multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    curl()->multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
     return h;
 }
 
@@ -406,7 +406,7 @@ static void close_all(void *ctx)
 {
     http *h = ctx;
     for (size_t i = 0; i < h->all.len; i++) transfer_free(h->all.data[i]);
-    if (h->multi) curl_multi_cleanup(h->multi);
+    if (h->multi) curl()->multi_cleanup(h->multi);
 }
 
 void http_free(http *h)

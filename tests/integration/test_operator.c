@@ -385,7 +385,7 @@ static void a_disk_that_is_full_for_episodes_says_how_to_go_on(void **state)
     snprintf(disk, sizeof disk, "%s/disk", p.dir);
     mount_disk(disk, "size=64m");
     snprintf(p.run, sizeof p.run, "%s/run", disk);
-    fill(disk, 1500000);
+    fill(disk, 900000);
     process t = place_start(&p, LATE);
     assert_int_equal(troupe_wait(&t, SECONDS), 1);
     snprintf(words, sizeof words, "%s/rollouts.db could not be written (it needs at least ", p.run);
