@@ -266,7 +266,6 @@ static json_t *reset(void *self, const char *episode, json_t *row, int64_t seed,
 {
     lua_plugin *p = self;
     seat s;
-    close_episode(p, episode);
     if (seat_open(p, episode, &s, NULL, err) != OK) return NULL;
     json_t *number = json_integer(seed), *name = json_string(episode);
     asking a = { .seat = &s, .function = "reset", .arguments = { row, number, name }, .take = take_opening };

@@ -119,7 +119,6 @@ static json_t *reset(void *self, const char *name, json_t *row, int64_t seed, er
 {
     native_plugin *p = self;
     troupe_env_reply reply = no_reply();
-    close_episode(p, name);
     char *text = row ? json_text(row, true) : xstrdup("{}");
     void *episode = p->api->reset(p->env, text, (uint32_t)seed, &reply);
     free(text);

@@ -15,6 +15,7 @@
 typedef struct plugin {
     void *self;
     json_t *(*open)(void *self, json_t *config, error *err); /* once, before anything else */
+    /* Of an episode that is not under way: a name comes again after its close. */
     json_t *(*reset)(void *self, const char *episode, json_t *row, int64_t seed, error *err);
     /* told: a step as the protocol says it, with "call" or "text", and "turn". */
     json_t *(*step)(void *self, const char *episode, json_t *told, error *err);

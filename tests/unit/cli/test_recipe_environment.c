@@ -209,6 +209,32 @@ static void a_plugin_is_played(void **state)
     test_folder_remove(dir);
 }
 
+/* Without at_once a process plays 16 episodes of Lua, each in a state of its own. */
+static void a_plugin_in_lua_needs_few_processes(void **state)
+{
+    (void)state;
+    error err = { 0 };
+    enum { PLAYS = 16, PROCESS_FDS = 2 }; /* a process's stdout and stderr */
+    struct pollfd fds[64];
+    uint64_t ids[PLAYS];
+    char *dir = test_folder_new(), path[TEST_PATH];
+    test_file_at(dir, "game.lua", GAME, path);
+    recipe *r = open_with_env(dir, "plugin = 'game.lua', tools = { T.env{} }", &err);
+    router *played = r ? recipe_router(r, NULL, &err) : NULL;
+    if (!played) fail_msg("%s", err.text);
+    for (uint64_t i = 0; i < PLAYS; i++)
+        ids[i] = router_reset(played, &(tool_context){ .play = i + 1, .row = "{\"id\": 4}" }, clock_ms());
+    for (int i = 0; i < PLAYS; i++) {
+        tool_result t = { 0 };
+        test_ok(router_await(played, ids[i], &t, &err), &err);
+        tool_result_reset(&t);
+    }
+    assert_int_equal(router_fds(played, fds, 64), PROCESS_FDS);
+    router_free(played);
+    recipe_free(r);
+    test_folder_remove(dir);
+}
+
 static void a_plugin_of_machine_code_is_not_sent_for(void **state)
 {
     (void)state;
@@ -238,6 +264,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_recipe_that_was_sent_starts_no_program),
         cmocka_unit_test(mistakes_with_a_plugin_are_named),
         cmocka_unit_test(a_plugin_is_played),
+        cmocka_unit_test(a_plugin_in_lua_needs_few_processes),
         cmocka_unit_test(a_plugin_of_machine_code_is_not_sent_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -106,8 +106,9 @@ static void lua_has_tools_and_openings(void **state)
     assert_non_null(strstr(told, "\"give_up\""));
     free(told);
     expect(result_of(r, begin_reset(r, 1, "{\"mute\": true}")), FAIL_NONE, "{}");
-    expect(result_of(r, begin_reset(r, 2, "{\"chat\": true}")), FAIL_NONE,
-           "{\"messages\":[{\"content\":\"Guess.\",\"role\":\"user\"}]}");
+    for (uint64_t play = 2; play < 14; play++) /* Lua's tables have another order in each state: these have one */
+        expect(result_of(r, begin_reset(r, play, "{\"chat\": true}")), FAIL_NONE,
+               "{\"messages\":[{\"content\":\"Guess.\",\"role\":\"user\"}]}");
     tool_result t = called(r, 2, "give_up", "{\"why\": \"bored\"}");
     assert_string_equal(t.text, "give_up bored");
     assert_true(outcome_is_done(t.outcome));
@@ -307,6 +308,7 @@ static void native_plays_an_episode(void **state)
              sizeof(troupe_env_reply));
     expect(result_of(r, begin_reset(r, 1, "{\"id\": 7}")), FAIL_NONE, expected);
     expect(result_of(r, begin_reset(r, 2, "{\"nothing\": 1}")), FAIL_NONE, "{}");
+    expect(result_of(r, begin_reset(r, 3, "{\"broken\": 1}")), FAIL_TOOL_LOST, "info"); /* and is ended */
     expect_said(r, 1, "hello", FAIL_NONE, "heard hello [all of it], open 2");
     router_leave(r, 2);
     expect(called(r, 1, "go", "{\"way\": \"up\"}"), FAIL_NONE, "go {\"way\":\"up\"} [], open 1");
