@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "env/tools/mcp.h"
-#include "tests/support/web.h"
+#include "tests/support/web_away.h"
 
 static const char SCRIPT[] = "tests/unit/env/mcp_server.py";
 
@@ -156,15 +156,7 @@ static void a_session_that_is_lost_is_begun_again(void **state)
     const int port = server.port;
     web_end(&server);
     const uint64_t id = router_begin(r, "echo", "{\"x\": \"z\"}", NULL, clock_ms());
-    for (int i = 0; i < 5; i++) {
-        tool_result none;
-        router_wait(r, 1000);
-        assert_int_equal(router_poll(r, clock_ms(), &none, 1), 0);
-    }
-    server = web_start(SCRIPT, port);
-    tool_result t = { 0 };
-    error err = { 0 };
-    test_ok(router_await(r, id, &t, &err), &err);
+    tool_result t = web_result_after_away(r, id, 5, &server, SCRIPT, port);
     assert_string_equal(t.text, "echo z");
     tool_result_reset(&t);
     router_free(r);

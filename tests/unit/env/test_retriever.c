@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "env/search/retrieved.h"
-#include "tests/support/web.h"
+#include "tests/support/web_away.h"
 
 static const char SCRIPT[] = "tests/unit/env/retrieval_server.py";
 
@@ -107,15 +107,7 @@ static void a_server_that_comes_back_is_asked_again(void **state)
     expect(r, "before", FAIL_NONE, "[1] Title 0");
     web_end(&server);
     const uint64_t call = router_begin(r, "search", "{\"query\": \"after\"}", NULL, clock_ms());
-    for (int i = 0; i < 3; i++) {
-        tool_result none;
-        router_wait(r, 1000);
-        assert_int_equal(router_poll(r, clock_ms(), &none, 1), 0);
-    }
-    server = web_start(SCRIPT, port);
-    tool_result t = { 0 };
-    error err = { 0 };
-    test_ok(router_await(r, call, &t, &err), &err);
+    tool_result t = web_result_after_away(r, call, 3, &server, SCRIPT, port);
     assert_true(t.ok && strstr(t.text, "after"));
     tool_result_reset(&t);
     router_free(r);
