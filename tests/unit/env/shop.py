@@ -57,4 +57,4 @@ class Shop(Environment):
         return Step("goodbye", done=True, rewards=self.sum, info={"set": {2, 1}, "inf": float("inf"), "tuple": (1, None)})
 
     def close(self):
-        print("closed", self.sum, file=sys.stderr)
+        print(f"closed {self.sum}\n", end="", file=sys.stderr)  # in one write: others close at the same time

@@ -53,10 +53,10 @@ class Environment:
         return {"completion": completion, "error": state["error"], "stop_condition": "over", **self.score(state, completion)}
 
     async def cleanup(self, state):
-        print("cleaned up", state["answer"])
+        print(f"cleaned up {state['answer']}\n", end="")  # in one write: others end at the same time
 
     async def _teardown(self):
-        print("torn down")
+        print("torn down\n", end="")
 
 
 def load_environment(name, **kwargs):

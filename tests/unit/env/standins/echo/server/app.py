@@ -25,7 +25,7 @@ class Echo(Environment):
         return Observation(self.steps == 3, len(action.message) / 4, {"steps": self.steps}, said=action.message, length=len(action.message))
 
     def close(self):
-        print("closed after", self.steps)
+        print(f"closed after {self.steps}\n", end="")  # in one write: two episodes close at the same time
 
 
 class Move(Action):
